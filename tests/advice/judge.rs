@@ -2,13 +2,11 @@
 //!
 //! In: a trial. Out: [`Judged`].
 
-use crate::trial::Trial;
-use crate::watched::{self, Watched};
+use wsgi_trace_tests::advised::judge::{Fate, NOISE, fate_of};
+use wsgi_trace_tests::advised::setup::Setup;
+use wsgi_trace_tests::advised::trial::Trial;
+use wsgi_trace_tests::advised::watched::{self, Watched};
 
-/// A cost that has fallen to this share of what it was has fallen as advised.
-const HALF: f64 = 0.5;
-/// What gets worse by less than this is the noise of two short runs.
-const NOISE: f64 = 0.10;
 /// More memory than that is said.
 const MEMORY: f64 = 1.2;
 
@@ -100,7 +98,7 @@ fn tried(trial: &Trial, judged: &mut Judged) -> anyhow::Result<Outcome> {
     let id = trial.finding;
     let cores = u32::try_from(std::thread::available_parallelism()?.get()).unwrap_or(u32::MAX);
     let mut setup = trial.setup();
-    let before = watched::watch(&format!("{}-before", trial.name), &setup, &trial.work)?;
+    let before = watch(trial, "before", &setup)?;
     if !before.has(id) {
         let present = before.present().join(", ");
         let present = if present.is_empty() { "nothing" } else { &present };
@@ -121,7 +119,7 @@ fn tried(trial: &Trial, judged: &mut Judged) -> anyhow::Result<Outcome> {
         if place > 1 {
             judged.place = place;
         }
-        let after = watched::watch(&format!("{}-{}", trial.name, judged.rounds), &changed, &trial.work)?;
+        let after = watch(trial, &judged.rounds.to_string(), &changed)?;
         (setup, now) = (changed, after);
         judged.advice.push_str(&advice);
     }
@@ -140,15 +138,21 @@ fn tried(trial: &Trial, judged: &mut Judged) -> anyhow::Result<Outcome> {
     Ok(outcome(&before, &now, id))
 }
 
+/// Watches it once, and keeps its report as `target/advice/TRIAL-NAME.json`.
+fn watch(trial: &Trial, name: &str, setup: &Setup) -> anyhow::Result<Watched> {
+    let file = wsgi_trace_tests::root().join("target/advice").join(format!("{}-{name}.json", trial.name));
+    let recipe = setup.recipe();
+    let subject = (recipe.as_ref(), setup.quota_cores());
+    watched::watch(&file, subject, trial.work.clients, trial.work.run_up)
+}
+
 fn outcome(before: &Watched, now: &Watched, id: &str) -> Outcome {
-    let found = now.finding(id);
-    if found.is_some_and(|found| found.is_present()) {
-        let cost = before.cost_rate(id);
-        return if cost > 0.0 && now.cost_rate(id) <= cost * HALF { Outcome::Halved } else { Outcome::Stays };
-    }
-    // What cannot be said is not gone, nor is what a server costs that does not serve.
-    if !found.is_some_and(|found| found.answer == "absent") {
-        return Outcome::Failed(format!("{id} is undecided afterwards"));
+    match fate_of(id, before, now) {
+        Fate::Gone => {}
+        Fate::Halved => return Outcome::Halved,
+        Fate::Stays => return Outcome::Stays,
+        // What cannot be said is not gone, nor is what a server costs that does not serve.
+        Fate::Undecided => return Outcome::Failed(format!("{id} is undecided afterwards")),
     }
     if now.failed > before.failed || now.per_second < before.per_second * (1.0 - NOISE) {
         return Outcome::Failed("the server serves less than before".to_owned());

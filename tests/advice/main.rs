@@ -2,21 +2,17 @@
 //!
 //! In: names of trials (none: all), `--list`; the `wsgi-trace` of this build. Out: a line of progress for each trial, its reports under `target/advice`,
 //! and after a run of all the table in `docs/advice.md`, which names every finding. Each trial provokes a finding, reads the settings to change from the JSON report, starts the server again with the first
-//! of them, and watches the same load. A finding that stays, at more than half of its cost, fails the run unless `trial.rs` says why.
+//! of them, and watches the same load. A finding that stays, at more than half of its cost, fails the run unless the trial says why.
 
 mod judge;
 mod page;
-mod setup;
-mod trial;
-mod watched;
-mod work;
 
 use std::process::ExitCode;
 
 use anyhow::bail;
+use wsgi_trace_tests::advised::trial::{self, TRIALS, Trial};
 
 use judge::{Judged, Outcome};
-use trial::{TRIALS, Trial};
 
 const USAGE: &str = "usage: advice [--list] [TRIAL…]";
 

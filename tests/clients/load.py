@@ -260,11 +260,28 @@ KINDS = {
 }
 
 
+class Pace:
+    """When a client asks again: at once, some time after the answer, or by the clock, however long the answer took."""
+
+    def __init__(self, options):
+        self.think, self.every = options.think_ms / 1000, options.every_ms / 1000
+        self.due = time.monotonic()
+
+    def wait(self):
+        if self.every:
+            # What is late is made up for at once: so do clients that do not wait for one another.
+            self.due += self.every
+            time.sleep(max(0.0, self.due - time.monotonic()))
+        elif self.think:
+            time.sleep(self.think)
+
+
 def ordinary(load, seed):
     """One client: connections of one request, or of several where keep-alive is on, until the bounds are reached."""
     options, choice = load.options, random.Random(seed)
     if options.spread_seconds:
         time.sleep(choice.uniform(0, min(options.spread_seconds, max(0.0, load.end - time.monotonic()))))
+    pace = Pace(options)
     while not load.over() and load.left > 0:
         turn = 0
         try:
@@ -283,15 +300,13 @@ def ordinary(load, seed):
                     last = turn + 1 == options.keep_alive
                     if not exchange(load, connection, entry, last) or last:
                         break
-                    if options.think_ms:
-                        time.sleep(options.think_ms / 1000)
+                    pace.wait()
         except (Closed, OSError, ValueError) as error:
             load.failed(error)
             if turn > 0:
                 # A kept connection that the server closed meanwhile: as browsers do, at once on a new one.
                 continue
-        if options.think_ms:
-            time.sleep(options.think_ms / 1000)
+        pace.wait()
 
 
 def slow_body(load, _seed):
@@ -432,6 +447,7 @@ def arguments():
     parser.add_argument("--clients", type=int, default=4, help="ordinary clients, each one connection at a time")
     parser.add_argument("--keep-alive", type=int, default=1, help="requests of one connection; 1 closes after each")
     parser.add_argument("--think-ms", type=float, default=0.0, help="pause between a client's requests")
+    parser.add_argument("--every-ms", type=float, default=0.0, help="a client's requests begin at this distance, by the clock")
     parser.add_argument("--spread-seconds", type=float, default=0.0, help="ordinary clients begin within this time")
     parser.add_argument("--upload-bytes", type=int, default=20_000, help="body of a request of the kind `sized`")
     parser.add_argument("--routes", type=weights, default={"/fast": 1.0}, help="/fast=5,/cpu=1")

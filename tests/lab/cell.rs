@@ -5,10 +5,9 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use wsgi_trace_tests::lab::server::Subject;
+use wsgi_trace_tests::lab::workload::Workload;
 use wsgi_trace_tests::watched::watch;
-
-use crate::server::Subject;
-use crate::workload::Workload;
 
 /// How long a server is watched, as `--duration` takes it.
 pub(crate) const WINDOW: &str = "3s";
@@ -186,9 +185,10 @@ fn answer(subject: &Subject, workload: &Workload, report: Report) -> Cell {
 
 #[cfg(test)]
 mod tests {
+    use wsgi_trace_tests::lab::server::SUBJECTS;
+    use wsgi_trace_tests::lab::workload::WORKLOADS;
+
     use super::*;
-    use crate::server::SUBJECTS;
-    use crate::workload::WORKLOADS;
 
     fn cell(findings: &serde_json::Value) -> Cell {
         let report = serde_json::json!({

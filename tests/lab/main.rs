@@ -5,21 +5,18 @@
 //! fails, or whose answer is not the expected one, is named, and the run fails.
 
 mod cell;
-mod expected;
-mod machine;
+mod differs;
 mod page;
-mod server;
-mod workload;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use wsgi_trace_tests::lab::server::{SUBJECTS, Subject};
+use wsgi_trace_tests::lab::workload::{WORKLOADS, Workload};
+use wsgi_trace_tests::machine::Machine;
 
 use cell::{Cell, Outcome};
-use machine::Machine;
-use server::{SUBJECTS, Subject};
-use workload::{WORKLOADS, Workload};
 
 const USAGE: &str = "usage: lab [--servers NAME,…] [--workloads NAME,…] [--minutes N] [--list]";
 
@@ -89,14 +86,16 @@ fn run(arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
     eprintln!("[lab] written: {written}/lab.md, {written}/lab.json");
     let different: Vec<String> = cells
         .iter()
-        .filter_map(|cell| Some(format!("{}, {}: {}", cell.server, cell.workload, expected::differs(cell)?)))
+        .filter_map(|cell| Some(format!("{}, {}: {}", cell.server, cell.workload, differs::differs(cell)?)))
         .collect();
     for line in &different {
         eprintln!("[lab] differs: {line}");
     }
     match different.len() {
         0 => Ok(()),
-        number => bail!("{number} of {all} cells differ from what is expected (tests/lab/expected.rs)"),
+        number => {
+            bail!("{number} of {all} cells differ from what is expected (tests/support/lab/expected.rs)")
+        }
     }
 }
 

@@ -9,11 +9,11 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use serde::Serialize;
+use wsgi_trace_tests::lab::server::Subject;
+use wsgi_trace_tests::lab::workload::Workload;
+use wsgi_trace_tests::machine::Machine;
 
 use crate::cell::{Cell, Outcome, WINDOW};
-use crate::machine::Machine;
-use crate::server::Subject;
-use crate::workload::Workload;
 
 /// Use of a core by others from which a reader is told what that means.
 const DISTURBED: f64 = 0.2;

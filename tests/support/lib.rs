@@ -4,6 +4,7 @@
 //! the test files beside this directory. Whatever they start, they end, and nothing else.
 
 pub mod address;
+pub mod advised;
 pub mod agent;
 pub mod backend;
 pub mod bpftrace;
@@ -15,6 +16,7 @@ pub mod dropping;
 pub mod environment;
 pub mod families;
 pub mod gate;
+pub mod generated;
 pub mod gil_account;
 pub mod gil_comparison;
 pub mod gil_episodes;
@@ -24,7 +26,9 @@ pub mod gunicorn;
 pub mod hostile;
 pub mod intervals;
 pub mod kernel_trace;
+pub mod lab;
 pub mod load;
+pub mod machine;
 pub mod one_at_a_time;
 pub mod phase_sums;
 pub mod picture;

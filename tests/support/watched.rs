@@ -1,4 +1,4 @@
-//! A server under load, watched for a few seconds: a cell of the lab, a trial of advice.
+//! A server under load, watched for a few seconds: a cell of the lab, a trial of advice, a mix.
 //!
 //! In: a recipe, its CPU quota, programs of clients. Out: the JSON report, also as a file, and what the clients sent.
 
@@ -21,6 +21,16 @@ const TRACE_LIMIT: Duration = Duration::from_secs(40);
 const CLIENTS_SECONDS: &str = "--seconds=60";
 /// How long to wait until live tests beside this run are done.
 const TURN_LIMIT: Duration = Duration::from_secs(2);
+
+/// Why there is nothing to watch: a context of the error, which callers can ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct NotStarted;
+
+impl std::fmt::Display for NotStarted {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("the server does not start")
+    }
+}
 
 /// A server that was watched; its clients are still at work.
 #[derive(Debug)]
@@ -46,7 +56,7 @@ pub fn watch(
     file: &Path,
 ) -> anyhow::Result<Watched> {
     let turn = gate::exclusive_within(TURN_LIMIT)?;
-    let server = Server::start(recipe).context("the server")?;
+    let server = Server::start(recipe).context(NotStarted)?;
     let quota = quota_cores.map(|cores| CpuQuota::around(&server, cores)).transpose()?;
     let mut watched =
         Watched { loads: Vec::new(), server, _quota: quota, _turn: turn, report: String::new() };

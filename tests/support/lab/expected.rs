@@ -1,23 +1,26 @@
 //! What each cell of the lab is to answer.
 //!
-//! In: nothing. Out: [`EXPECTED`], a line for each server and workload, and what is wrong with an answer. A line that no longer holds
-//! is changed with the reason in its commit.
+//! In: nothing. Out: [`EXPECTED`], a line for each server and workload. A line that no longer holds is changed with the reason in its
+//! commit.
 
-use crate::cell::{Cell, Outcome};
+/// What stands in place of a finding where nothing is wrong.
+pub const HEALTHY: &str = "healthy";
+/// The same where that cannot be said.
+pub const UNDECIDED: &str = "undecided";
 
 /// What one cell is to answer.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Expected {
+pub struct Expected {
     /// The workload.
-    pub(crate) workload: &'static str,
+    pub workload: &'static str,
     /// The server.
-    pub(crate) server: &'static str,
+    pub server: &'static str,
     /// This finding must be present; `healthy` or `undecided`: none may be.
-    pub(crate) must: &'static str,
+    pub must: &'static str,
     /// Or this one: which of them is a matter of how fast this machine's server is beside its clients.
-    pub(crate) or: Option<&'static str>,
+    pub or: Option<&'static str>,
     /// These may cost more than it does, and come first.
-    pub(crate) first: &'static [&'static str],
+    pub first: &'static [&'static str],
 }
 
 const fn cell(
@@ -39,34 +42,16 @@ const fn either(
     Expected { workload, server, must, or: Some(or), first }
 }
 
-/// What is wrong with an answer; `None`: nothing.
-pub(crate) fn differs(cell: &Cell) -> Option<String> {
-    let expected = EXPECTED.iter().find(|one| (one.workload, one.server) == (cell.workload, cell.server));
-    let Some(Expected { must, or, first, .. }) = expected else {
-        return Some("nobody says what is expected".to_owned());
-    };
-    let found = cell.finding.as_deref();
-    match cell.outcome {
-        Outcome::Finding => {}
-        Outcome::Failed => return cell.why.clone(),
-        // Where all is well this is said, or that it cannot be said.
-        outcome if [Outcome::Healthy.word(), Outcome::Undecided.word()].contains(must) => {
-            let is_right = outcome.word() == *must || outcome == Outcome::Healthy;
-            return (!is_right).then(|| format!("{must} is expected, not {}", outcome.word()));
-        }
-        outcome => return Some(format!("{must} is expected, not {}", outcome.word())),
+impl Expected {
+    /// Whether no finding may be present.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        [HEALTHY, UNDECIDED].contains(&self.must)
     }
-    let present = || found.into_iter().chain(cell.also.iter().map(String::as_str));
-    let is_it = |id: &str| id == *must || Some(id) == *or;
-    if !present().any(is_it) {
-        return Some(format!("{must} is expected, not {}", present().collect::<Vec<_>>().join(", ")));
-    }
-    let may_be_first = found.is_some_and(|id| is_it(id) || first.contains(&id));
-    (!may_be_first).then(|| format!("{} comes before {must}", found.unwrap_or_default()))
 }
 
 /// All of them, by workload.
-pub(crate) const EXPECTED: &[Expected] = &[
+pub const EXPECTED: &[Expected] = &[
     cell("multithreading", "gunicorn-sync", "gil-contention", &[]),
     cell("multithreading", "gunicorn-gthread", "gil-threads", &["gil-convoy", "gil-contention"]),
     cell("multithreading", "gunicorn-gevent", "loop-saturated", &[]),
@@ -208,10 +193,9 @@ mod tests {
 
     use profiler_core::finding::RULES;
 
+    use super::super::server::SUBJECTS;
+    use super::super::workload::WORKLOADS;
     use super::*;
-    use crate::cell::not_run;
-    use crate::server::SUBJECTS;
-    use crate::workload::WORKLOADS;
 
     #[test]
     fn every_cell_has_one_line_and_every_finding_of_it_exists() {
@@ -219,27 +203,9 @@ mod tests {
         let cells = WORKLOADS.iter().flat_map(|work| SUBJECTS.iter().map(|one| (work.name, one.name)));
         assert_eq!(lines, cells.collect());
         assert_eq!(lines.len(), EXPECTED.len());
-        let known = |id: &str| id == Outcome::Undecided.word() || RULES.iter().any(|rule| rule.id == id);
+        let known = |id: &str| id == UNDECIDED || RULES.iter().any(|rule| rule.id == id);
         for one in EXPECTED {
             assert!(known(one.must) && one.first.iter().all(|id| known(id)), "{one:?}");
         }
-    }
-
-    #[test]
-    fn an_answer_differs_where_its_finding_is_missing_or_something_else_comes_first() {
-        let named = |names: &[&str]| {
-            let workload = WORKLOADS.iter().find(|one| one.name == "cpu").unwrap();
-            let mut cell = not_run(&SUBJECTS[0], workload, "");
-            cell.why = None;
-            cell.outcome = if names.is_empty() { Outcome::Healthy } else { Outcome::Finding };
-            cell.finding = names.first().map(|id| (*id).to_owned());
-            cell.also = names.iter().skip(1).map(|id| (*id).to_owned()).collect();
-            differs(&cell)
-        };
-        assert_eq!(named(&["cpu-bound"]), None);
-        assert_eq!(named(&["slots-exhausted", "cpu-bound"]), None);
-        assert!(named(&["slots-exhausted"]).is_some());
-        assert!(named(&["herd", "cpu-bound"]).is_some());
-        assert!(named(&[]).is_some());
     }
 }

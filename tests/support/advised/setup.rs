@@ -2,43 +2,60 @@
 //!
 //! In: settings that advice changes, as the JSON report has them. Out: another setup, or why the change cannot be made by a program.
 
-use serde::Deserialize;
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::server::Recipe;
-use wsgi_trace_tests::server::cheroot::Cheroot;
-use wsgi_trace_tests::server::few_files::FewFiles;
-use wsgi_trace_tests::server::further::Further;
-use wsgi_trace_tests::server::gevent::GunicornGevent;
-use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
-use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
-use wsgi_trace_tests::server::uwsgi::Uwsgi;
-use wsgi_trace_tests::server::waitress::Waitress;
+use serde::{Deserialize, Serialize};
+
+use crate::gunicorn::{Settings, Version};
+use crate::server::Recipe;
+use crate::server::cheroot::Cheroot;
+use crate::server::few_files::FewFiles;
+use crate::server::further::Further;
+use crate::server::gevent::GunicornGevent;
+use crate::server::mod_wsgi::ModWsgi;
+use crate::server::uvicorn::{Application, Uvicorn};
+use crate::server::uwsgi::Uwsgi;
+use crate::server::waitress::Waitress;
 
 /// One entry of `settings` of a finding.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-pub(crate) struct Change {
-    pub(crate) alternative: usize,
-    pub(crate) option: String,
-    pub(crate) scope: String,
-    pub(crate) direction: String,
-    pub(crate) present: Option<String>,
-    pub(crate) proposed: Option<String>,
-    pub(crate) limit: Option<String>,
-    pub(crate) at_most: Option<u64>,
-    pub(crate) when: Option<String>,
-    pub(crate) needs: Vec<String>,
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// Which of the things that the advice says to do it belongs to; 1: the first.
+    pub alternative: usize,
+    /// Its name.
+    pub option: String,
+    /// Where it is set.
+    pub scope: String,
+    /// `raise`, `lower`, `set` or `remove`.
+    pub direction: String,
+    /// Its value now.
+    pub present: Option<String>,
+    /// What to set it to.
+    pub proposed: Option<String>,
+    /// What it is not to go beyond.
+    pub limit: Option<String>,
+    /// The greatest value that makes sense.
+    pub at_most: Option<u64>,
+    /// For which case it is said.
+    pub when: Option<String>,
+    /// What else is to be done.
+    pub needs: Vec<String>,
 }
 
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// Its newest version.
     Gunicorn,
     /// Its version 23: it treats idle connections in another way.
     Gunicorn23,
+    /// With `--http-socket`.
     Uwsgi,
+    /// In daemon mode.
     ModWsgi,
+    /// Alone.
     Waitress,
+    /// Alone.
     Cheroot,
+    /// With an ASGI application.
     Uvicorn,
 }
 
@@ -58,20 +75,21 @@ impl Kind {
 
 /// Limits of the service, which the server is started under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// CPU quota of its own cgroup, in hundredths of a core.
-    pub(crate) cpu_hundredths: Option<u32>,
+    pub cpu_hundredths: Option<u32>,
     /// Open files of each process.
-    pub(crate) open_files: Option<u32>,
+    pub open_files: Option<u32>,
 }
 
 impl Limits {
-    pub(crate) const NONE: Self = Self { cpu_hundredths: None, open_files: None };
+    /// None.
+    pub const NONE: Self = Self { cpu_hundredths: None, open_files: None };
 }
 
 /// How it is started.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Setup {
+pub struct Setup {
     kind: Kind,
     /// gunicorn's kind of worker.
     class: &'static str,
@@ -85,18 +103,23 @@ pub(crate) struct Setup {
 const CLASSES: [&str; 3] = ["sync", "gthread", "gevent"];
 
 impl Setup {
-    pub(crate) const fn new(kind: Kind, class: &'static str, processes: u32, threads: u32) -> Self {
+    /// A server of so many processes and threads, without further options.
+    #[must_use]
+    pub const fn new(kind: Kind, class: &'static str, processes: u32, threads: u32) -> Self {
         Self { kind, class, processes, threads, flags: Vec::new(), limits: Limits::NONE }
     }
 
     /// The same with further options, under limits.
-    pub(crate) fn under(mut self, flags: &[&str], limits: Limits) -> Self {
+    #[must_use]
+    pub fn under(mut self, flags: &[&str], limits: Limits) -> Self {
         self.flags = flags.iter().map(|&flag| flag.to_owned()).collect();
         self.limits = limits;
         self
     }
 
-    pub(crate) fn recipe(&self) -> Box<dyn Recipe> {
+    /// How it is started.
+    #[must_use]
+    pub fn recipe(&self) -> Box<dyn Recipe> {
         let recipe = self.unlimited();
         match self.limits.open_files {
             None => recipe,
@@ -133,11 +156,14 @@ impl Setup {
     }
 
     /// Its CPU quota, in cores.
-    pub(crate) fn quota_cores(&self) -> Option<f64> {
+    #[must_use]
+    pub fn quota_cores(&self) -> Option<f64> {
         self.limits.cpu_hundredths.map(|hundredths| f64::from(hundredths) / 100.0)
     }
 
-    pub(crate) fn title(&self) -> String {
+    /// In tables.
+    #[must_use]
+    pub fn title(&self) -> String {
         let Self { kind, class, processes, threads, flags, limits } = self;
         let gunicorn = if *kind == Kind::Gunicorn23 { "gunicorn 23" } else { "gunicorn" };
         let mut title = match kind {
@@ -164,8 +190,12 @@ impl Setup {
         title
     }
 
-    /// The same with these changes, which belong together; `Err`: why a program cannot make them.
-    pub(crate) fn with(&self, changes: &[Change], cores: u32) -> Result<Self, String> {
+    /// The same with these changes, which belong together.
+    ///
+    /// # Errors
+    ///
+    /// Why a program cannot make them.
+    pub fn with(&self, changes: &[Change], cores: u32) -> Result<Self, String> {
         if changes.is_empty() {
             return Err("its advice names no setting of the server".to_owned());
         }

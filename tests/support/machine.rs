@@ -15,25 +15,25 @@ const TICKS_A_SECOND: f64 = 100.0;
 
 /// What a reader must know.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Machine {
+pub struct Machine {
     /// As the CPU calls itself.
-    pub(crate) cpu: String,
+    pub cpu: String,
     /// CPUs online.
-    pub(crate) cpus: usize,
+    pub cpus: usize,
     /// Release of the kernel, without what its builder appended.
-    pub(crate) kernel: String,
+    pub kernel: String,
     /// Name of the distribution.
-    pub(crate) system: String,
+    pub system: String,
     /// CPU time that others used before the run, of one core.
-    pub(crate) disturbed_ratio: Option<f64>,
+    pub disturbed_ratio: Option<f64>,
     /// Profile that wsgi-trace was built with.
-    pub(crate) build: &'static str,
+    pub build: &'static str,
     /// Version of wsgi-trace.
-    pub(crate) wsgi_trace: &'static str,
+    pub wsgi_trace: &'static str,
 }
 
 impl Machine {
-    pub(crate) fn describe() -> Self {
+    pub fn describe() -> Self {
         let release = text("/proc/sys/kernel/osrelease");
         Self {
             cpu: field("/proc/cpuinfo", "model name"),
@@ -49,7 +49,7 @@ impl Machine {
 
 /// The directory that the program stands in names its profile.
 fn build() -> &'static str {
-    let program = wsgi_trace_tests::program::wsgi_trace_binary().ok();
+    let program = crate::program::wsgi_trace_binary().ok();
     let is_release = program
         .as_deref()
         .and_then(Path::parent)

@@ -2,19 +2,19 @@
 //!
 //! In: nothing. Out: [`SUBJECTS`].
 
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::server::Recipe;
-use wsgi_trace_tests::server::cheroot::Cheroot;
-use wsgi_trace_tests::server::gevent::GunicornGevent;
-use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
-use wsgi_trace_tests::server::twisted::Twisted;
-use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
-use wsgi_trace_tests::server::uwsgi::Uwsgi;
-use wsgi_trace_tests::server::waitress::Waitress;
+use crate::gunicorn::{Settings, Version};
+use crate::server::Recipe;
+use crate::server::cheroot::Cheroot;
+use crate::server::gevent::GunicornGevent;
+use crate::server::mod_wsgi::ModWsgi;
+use crate::server::twisted::Twisted;
+use crate::server::uvicorn::{Application, Uvicorn};
+use crate::server::uwsgi::Uwsgi;
+use crate::server::waitress::Waitress;
 
 /// What kind of application it runs: each kind has its own way to do the same work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// `demo_app`.
     Wsgi,
     /// `asgi_app`.
@@ -23,15 +23,15 @@ pub(crate) enum Kind {
 
 /// One server as it is set up here.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Subject {
+pub struct Subject {
     /// For `--servers`.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// In the table.
-    pub(crate) title: &'static str,
+    pub title: &'static str,
     /// Its application.
-    pub(crate) kind: Kind,
+    pub kind: Kind,
     /// How it is started.
-    pub(crate) recipe: fn() -> Box<dyn Recipe>,
+    pub recipe: fn() -> Box<dyn Recipe>,
 }
 
 const fn subject(name: &'static str, title: &'static str, recipe: fn() -> Box<dyn Recipe>) -> Subject {
@@ -39,7 +39,7 @@ const fn subject(name: &'static str, title: &'static str, recipe: fn() -> Box<dy
 }
 
 /// All of them, in the order of the table.
-pub(crate) const SUBJECTS: &[Subject] = &[
+pub const SUBJECTS: &[Subject] = &[
     subject("gunicorn-sync", "gunicorn sync, 4 workers", || Box::new(Settings::sync(Version::V27, 4))),
     subject("gunicorn-gthread", "gunicorn gthread, 1 worker, 4 threads", || {
         Box::new(Settings::gthread(Version::V27, 1, 4))

@@ -1,35 +1,42 @@
 //! The trials: a server, a load that provokes a finding on it, and what is known of advice that does not help here.
 //!
-//! In: nothing. Out: [`TRIALS`], and [`UNTRIED`]: findings without one. The loads are in `work.rs`.
+//! In: nothing. Out: [`TRIALS`], and [`UNTRIED`]: findings without one; all advice on a finding. The loads are in `work.rs`.
 
 use profiler_core::finding::RULES;
+use profiler_core::model::Server;
+use profiler_core::server::KINDS;
+use profiler_core::server::advice::Advice;
+use profiler_core::server::site::Site;
 
-use crate::setup::{Kind, Limits, Setup};
-use crate::work::{self, Work};
+use super::setup::{Kind, Limits, Setup};
+use super::work::{self, Work};
 
 /// One of them.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Trial {
+pub struct Trial {
     /// On the command line.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// The finding whose advice is applied.
-    pub(crate) finding: &'static str,
+    pub finding: &'static str,
     /// Server, kind of worker, processes, threads.
     server: (Kind, &'static str, u32, u32),
     /// Further options of the server.
     flags: &'static [&'static str],
     limits: Limits,
-    pub(crate) work: Work,
+    /// What clients do.
+    pub work: Work,
     /// Conditions of its advice, in the advice's words, that hold under this load: what it says for these is tried first.
-    pub(crate) holds: &'static [&'static str],
+    pub holds: &'static [&'static str],
     /// How often advice is followed: raised, looked at, raised again.
-    pub(crate) rounds: usize,
+    pub rounds: usize,
     /// Why the finding may stay all the same.
-    pub(crate) known: Option<&'static str>,
+    pub known: Option<&'static str>,
 }
 
 impl Trial {
-    pub(crate) fn setup(&self) -> Setup {
+    /// Its server.
+    #[must_use]
+    pub fn setup(&self) -> Setup {
         let (kind, class, processes, threads) = self.server;
         Setup::new(kind, class, processes, threads).under(self.flags, self.limits)
     }
@@ -63,7 +70,7 @@ const fn trial(
 }
 
 /// All of them, in the order of the table.
-pub(crate) const TRIALS: &[Trial] = &[
+pub const TRIALS: &[Trial] = &[
     trial("slots-gthread", "slots-exhausted", (Kind::Gunicorn, "gthread", 1, 4), work::LONG),
     trial("slots-sync", "slots-exhausted", (Kind::Gunicorn, "sync", 4, 1), work::LONG),
     trial("slots-uwsgi-processes", "slots-exhausted", (Kind::Uwsgi, "", 4, 1), work::LONG),
@@ -191,7 +198,7 @@ pub(crate) const TRIALS: &[Trial] = &[
 ];
 
 /// Findings without a trial, and why.
-pub(crate) const UNTRIED: &[(&str, &str)] = &[
+pub const UNTRIED: &[(&str, &str)] = &[
     (
         "back-end",
         "a faster back end is no setting of a server; the threads that it advises until then are tried for slots-exhausted",
@@ -221,7 +228,8 @@ pub(crate) const UNTRIED: &[(&str, &str)] = &[
 ];
 
 /// Findings that have neither a trial nor a reason why not.
-pub(crate) fn forgotten() -> Vec<&'static str> {
+#[must_use]
+pub fn forgotten() -> Vec<&'static str> {
     let is_named = |id: &str| {
         TRIALS.iter().any(|trial| trial.finding == id) || UNTRIED.iter().any(|(finding, _)| *finding == id)
     };
@@ -229,29 +237,27 @@ pub(crate) fn forgotten() -> Vec<&'static str> {
     RULES.iter().map(|rule| rule.id).filter(|id| *id != "healthy" && !is_named(id)).collect()
 }
 
+/// All advice on a finding, of servers of every kind.
+#[must_use]
+pub fn advice_on(id: &str) -> Vec<Advice> {
+    let mut all: Vec<Advice> =
+        RULES.iter().filter(|rule| rule.id == id).map(|rule| (rule.advice)()).collect();
+    for (class, version) in ["sync", "gthread", "threads", "pool"]
+        .into_iter()
+        .flat_map(|class| [(class, "23.0.0"), (class, "27.0.1")])
+    {
+        let (worker_class, version) = (class.to_owned(), Some(version.to_owned()));
+        let server = Server { worker_class, version, ..Server::default() };
+        all.extend(KINDS.iter().filter_map(|kind| kind.advice(id, &server, &Site::default())));
+    }
+    all
+}
+
 #[cfg(test)]
 mod tests {
-    use profiler_core::model::Server;
-    use profiler_core::server::KINDS;
-    use profiler_core::server::advice::{Advice, Alternative};
-    use profiler_core::server::site::Site;
+    use profiler_core::server::advice::Alternative;
 
     use super::*;
-
-    /// All advice on a finding, of servers of every kind.
-    fn advice_on(id: &str) -> Vec<Advice> {
-        let mut all: Vec<Advice> =
-            RULES.iter().filter(|rule| rule.id == id).map(|rule| (rule.advice)()).collect();
-        for (class, version) in ["sync", "gthread", "threads", "pool"]
-            .into_iter()
-            .flat_map(|class| [(class, "23.0.0"), (class, "27.0.1")])
-        {
-            let (worker_class, version) = (class.to_owned(), Some(version.to_owned()));
-            let server = Server { worker_class, version, ..Server::default() };
-            all.extend(KINDS.iter().filter_map(|kind| kind.advice(id, &server, &Site::default())));
-        }
-        all
-    }
 
     #[test]
     fn names_of_trials_are_unique() {

@@ -4,28 +4,28 @@
 
 use std::time::Duration;
 
-use crate::server::Kind;
+use super::server::Kind;
 
 /// One kind of work.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Workload {
+pub struct Workload {
     /// For `--workloads`.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// In the table.
-    pub(crate) title: &'static str,
+    pub title: &'static str,
     /// What clients do.
-    pub(crate) about: &'static str,
+    pub about: &'static str,
     /// Options of the clients, without the routes.
-    pub(crate) clients: &'static [&'static str],
+    pub clients: &'static [&'static str],
     /// `--routes` for the WSGI application, and for the ASGI application.
-    pub(crate) routes: [&'static str; 2],
+    pub routes: [&'static str; 2],
     /// How long clients are at work before the watch begins: the start is not what is looked for.
-    pub(crate) run_up: Duration,
+    pub run_up: Duration,
 }
 
 impl Workload {
     /// `--routes` for an application of this kind.
-    pub(crate) const fn routes_for(&self, kind: Kind) -> &'static str {
+    pub const fn routes_for(&self, kind: Kind) -> &'static str {
         let [wsgi, asgi] = self.routes;
         match kind {
             Kind::Wsgi => wsgi,
@@ -49,7 +49,7 @@ const fn same(routes: &'static str) -> [&'static str; 2] {
 }
 
 /// All of them, in the order of the table.
-pub(crate) const WORKLOADS: &[Workload] = &[
+pub const WORKLOADS: &[Workload] = &[
     workload(
         "multithreading",
         "multithreading",

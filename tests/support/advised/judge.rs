@@ -1,0 +1,57 @@
+//! What became of a finding: whether it is there, and what it costs.
+//!
+//! In: figures of two watches, as the report has them. Out: [`Fate`], and how far two short runs differ by themselves.
+
+use super::watched::Watched;
+
+/// A cost that has fallen to this share of what it was has fallen as advised.
+pub const HALF: f64 = 0.5;
+/// What gets worse by less than this is the noise of two short runs.
+pub const NOISE: f64 = 0.10;
+
+/// What became of a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is not present any more.
+    Gone,
+    /// What it costs is half of what it was, or less.
+    Halved,
+    /// It costs more than half of what it did.
+    Stays,
+    /// Whether it is there cannot be said.
+    Undecided,
+}
+
+/// Of a finding that cost so much (request-seconds a second), from its answer now and what it costs now.
+#[must_use]
+pub fn fate(cost_before: f64, answer_now: Option<&str>, cost_now: f64) -> Fate {
+    match answer_now {
+        Some("absent") => Fate::Gone,
+        Some("present") if cost_before > 0.0 && cost_now <= cost_before * HALF => Fate::Halved,
+        Some("present") => Fate::Stays,
+        _ => Fate::Undecided,
+    }
+}
+
+/// Of the finding of this id, between two watches.
+#[must_use]
+pub fn fate_of(id: &str, before: &Watched, now: &Watched) -> Fate {
+    let answer = now.finding(id).map(|found| found.answer.as_str());
+    fate(before.cost_rate(id), answer, now.cost_rate(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_is_gone_halved_or_stays_and_what_cannot_be_said_is_not_gone() {
+        assert_eq!(fate(2.0, Some("absent"), 0.0), Fate::Gone);
+        assert_eq!(fate(2.0, Some("present"), 1.0), Fate::Halved);
+        assert_eq!(fate(2.0, Some("present"), 1.1), Fate::Stays);
+        // What cost nothing has nothing to halve.
+        assert_eq!(fate(0.0, Some("present"), 0.0), Fate::Stays);
+        assert_eq!(fate(2.0, Some("undecided"), 0.0), Fate::Undecided);
+        assert_eq!(fate(2.0, None, 0.0), Fate::Undecided);
+    }
+}

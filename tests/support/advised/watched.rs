@@ -1,0 +1,244 @@
+//! One server under one load, watched for a few seconds.
+//!
+//! In: a recipe, its CPU quota, programs of clients. Out: what the report found, and what the clients saw by their own clocks.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::setup::Change;
+use crate::load::SentRequest;
+use crate::server::Recipe;
+use crate::steal::Stretch;
+use crate::watched;
+
+/// How long a server is watched, as `--duration` takes it.
+pub const WINDOW: &str = "4s";
+
+/// What is read of the JSON report.
+#[derive(Debug, Deserialize)]
+struct Report {
+    findings: Vec<Found>,
+    window: Window,
+    capacity: Capacity,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Window {
+    start_ns: u64,
+    length_ns: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Capacity {
+    workers: Vec<Worker>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Worker {
+    proportional_bytes: Option<u64>,
+}
+
+/// One finding.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Found {
+    /// Its name.
+    pub id: String,
+    /// `present`, `undecided` or `absent`.
+    pub answer: String,
+    /// What to do, in sentences.
+    pub advice: String,
+    /// What it cost in the window.
+    pub cost_request_seconds: Option<f64>,
+    /// What its advice changes.
+    pub settings: Vec<Change>,
+    /// The finding whose advice holds for this one as well.
+    pub yields_to: Option<String>,
+}
+
+impl Found {
+    /// Whether it was found.
+    #[must_use]
+    pub fn is_present(&self) -> bool {
+        self.answer == "present"
+    }
+
+    /// The first thing that it says to do which is settings: what is said for a case that `holds` here, or else what holds always.
+    /// Its place in the advice, and the settings.
+    #[must_use]
+    pub fn first(&self, holds: &[&str]) -> (usize, Vec<Change>) {
+        let applies = |change: &&Change| change.when.as_deref().is_none_or(|when| holds.contains(&when));
+        let all = || self.settings.iter().filter(applies);
+        let first = all().min_by_key(|change| (change.when.is_none(), change.alternative));
+        let place = first.map_or(1, |change| change.alternative);
+        (place, all().filter(|change| change.alternative == place).cloned().collect())
+    }
+}
+
+/// What clients saw of one endpoint.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Endpoint {
+    /// Requests that were sent in the window.
+    pub requests: usize,
+    /// 99 % of them took no longer, connecting included; one without an answer counts as longer than all. `None`: no answer.
+    pub p99_ms: Option<f64>,
+}
+
+/// What one watch showed.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    findings: Vec<Found>,
+    window_ns: u64,
+    /// PSS of all workers; `None`: not known of each.
+    pub proportional_bytes: Option<u64>,
+    /// Answers a second, by the clients.
+    pub per_second: f64,
+    /// 99 % of the clients' requests that were answered took no longer, connecting included; 0: none was.
+    pub p99_ns: u64,
+    /// Requests of the clients that got no answer, or 500 and above.
+    pub failed: usize,
+    /// The same clients, by endpoint and by what is particular to how they ask.
+    pub endpoints: BTreeMap<String, Endpoint>,
+    /// Share of the CPUs' time that a hypervisor took meanwhile.
+    pub stolen_ratio: f64,
+}
+
+impl Watched {
+    /// All that the report says, costliest first.
+    pub fn findings(&self) -> impl Iterator<Item = &Found> {
+        self.findings.iter()
+    }
+
+    /// What is said of the finding of this id.
+    #[must_use]
+    pub fn finding(&self, id: &str) -> Option<&Found> {
+        self.findings.iter().find(|finding| finding.id == id)
+    }
+
+    /// Whether it was found.
+    #[must_use]
+    pub fn has(&self, id: &str) -> bool {
+        self.finding(id).is_some_and(Found::is_present)
+    }
+
+    /// The finding whose advice a person follows on this one: where it yields to another's, that.
+    #[must_use]
+    pub fn advised(&self, id: &str) -> Option<&Found> {
+        let found = self.finding(id)?;
+        Some(found.yields_to.as_deref().and_then(|other| self.finding(other)).unwrap_or(found))
+    }
+
+    /// Ids of what is present, costliest first.
+    #[must_use]
+    pub fn present(&self) -> Vec<&str> {
+        let present = self.findings.iter().filter(|finding| finding.is_present() && finding.id != "healthy");
+        present.map(|finding| finding.id.as_str()).collect()
+    }
+
+    /// What a finding costs in each second, in request-seconds; 0 where it is not present.
+    #[must_use]
+    pub fn cost_rate(&self, id: &str) -> f64 {
+        let cost =
+            self.finding(id).filter(|found| found.is_present()).and_then(|found| found.cost_request_seconds);
+        cost.unwrap_or(0.0) * 1e9 / (self.window_ns.max(1) as f64)
+    }
+}
+
+/// Watches a server, under a quota of so many cores where one is given, and keeps its report as `file`.
+///
+/// # Errors
+///
+/// As [`watched::watch`].
+pub fn watch(
+    file: &Path,
+    subject: (&dyn Recipe, Option<f64>),
+    clients: &[&[&str]],
+    run_up: Duration,
+) -> anyhow::Result<Watched> {
+    let stretch = Stretch::begin();
+    let watched = watched::watch(subject, clients, (run_up, WINDOW), file)?;
+    let report: Report = watched.report()?;
+    let sent = watched.sent()?;
+    let (_, stolen_ratio) = stretch.stolen();
+    Ok(seen(report, &sent, stolen_ratio))
+}
+
+/// Joins what the report says with what the clients saw in the same window.
+fn seen(report: Report, sent: &[SentRequest], stolen_ratio: f64) -> Watched {
+    let Window { start_ns, length_ns } = report.window;
+    let end_ns = start_ns.saturating_add(length_ns);
+    let in_window: Vec<&SentRequest> =
+        sent.iter().filter(|request| (start_ns..end_ns).contains(&request.sent_ns)).collect();
+    let failed = in_window.iter().filter(|request| request.status.is_none_or(|status| status >= 500)).count();
+    let mut took: Vec<u64> = in_window.iter().filter_map(|request| took_ns(request)).collect();
+    took.sort_unstable();
+    let mut by_endpoint: BTreeMap<String, Vec<Option<u64>>> = BTreeMap::new();
+    for request in &in_window {
+        by_endpoint.entry(endpoint(request)).or_default().push(took_ns(request));
+    }
+    Watched {
+        findings: report.findings,
+        window_ns: length_ns,
+        proportional_bytes: report.capacity.workers.iter().map(|worker| worker.proportional_bytes).sum(),
+        per_second: took.len() as f64 * 1e9 / length_ns.max(1) as f64,
+        p99_ns: took.get(took.len() * 99 / 100).copied().unwrap_or(0),
+        failed,
+        endpoints: by_endpoint.into_iter().map(|(name, took)| (name, of_endpoint(took))).collect(),
+        stolen_ratio,
+    }
+}
+
+/// How long it took, connecting included; `None`: it got no answer.
+fn took_ns(request: &SentRequest) -> Option<u64> {
+    request.status.map(|_| request.end_ns.saturating_sub(request.sent_ns) + request.connect_ns)
+}
+
+/// `/sleep/300` of `/sleep/300/1000001`; before it how it was asked, where that is no plain GET.
+fn endpoint(request: &SentRequest) -> String {
+    let route = request.path.rsplit_once('/').map_or(request.path.as_str(), |(route, _)| route);
+    if request.kind == "get" { route.to_owned() } else { format!("{} {route}", request.kind) }
+}
+
+fn of_endpoint(mut took: Vec<Option<u64>>) -> Endpoint {
+    // Those without an answer last.
+    took.sort_unstable_by_key(|took| took.unwrap_or(u64::MAX));
+    let p99 = took.get(took.len() * 99 / 100).copied().flatten();
+    Endpoint { requests: took.len(), p99_ms: p99.map(|took_ns| took_ns as f64 / 1e6) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(kind: &str, path: &str, sent_ns: u64, took_ns: Option<u64>) -> SentRequest {
+        serde_json::from_value(serde_json::json!({
+            "id": 1, "kind": kind, "method": "GET", "path": path, "status": took_ns.map(|_| 200),
+            "sent_ns": sent_ns, "end_ns": sent_ns + took_ns.unwrap_or(0),
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn clients_are_judged_by_endpoint_and_one_without_an_answer_waited_longest() {
+        let report = serde_json::json!({
+            "findings": [], "capacity": {"workers": []},
+            "window": {"start_ns": 1000, "length_ns": 2_000_000_000},
+        });
+        let all = [
+            sent("get", "/fast/1", 1000, Some(1_000_000)),
+            sent("get", "/fast/2", 2000, None),
+            sent("slow_body", "/upload/3", 1500, Some(3_000_000)),
+            sent("get", "/sleep/300/4", 1500, Some(2_000_000)),
+            // Before the window.
+            sent("get", "/fast/5", 999, Some(9_000_000)),
+        ];
+        let watched = seen(serde_json::from_value(report).unwrap(), &all, 0.0);
+        let names: Vec<&str> = watched.endpoints.keys().map(String::as_str).collect();
+        assert_eq!(names, ["/fast", "/sleep/300", "slow_body /upload"]);
+        assert_eq!(watched.endpoints["/fast"], Endpoint { requests: 2, p99_ms: None });
+        assert_eq!(watched.endpoints["/sleep/300"], Endpoint { requests: 1, p99_ms: Some(2.0) });
+        assert_eq!((watched.failed, watched.per_second), (1, 1.5));
+    }
+}
