@@ -3,7 +3,7 @@ SHELL := /bin/bash
 export RUST_BACKTRACE := 0
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test check check-bench tidy fmt bench fuzz live live-all gil-matrix lab advice rules thousand-clients soak deploys page nightly screenshots kernels unit book dist dist-test clean
+.PHONY: help setup demo test check check-bench tidy fmt bench fuzz live live-all gil-matrix lab advice mixes rules thousand-clients soak deploys page nightly screenshots kernels unit book dist dist-test clean
 
 help: ## Show this menu
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -48,6 +48,9 @@ gil-matrix: setup ## Compare waits for the interpreter lock with another program
 advice: setup ## Apply advice to real servers, see what becomes of the finding, and write docs/advice.md (nine minutes)
 	@cargo xtask advice
 
+mixes: setup ## Apply advice under 200 random mixes of servers, settings and loads, and watch healthy twins (two hours; can be cut off)
+	@cargo xtask mixes
+
 lab: setup ## Find what limits each server on each workload, and write docs/lab.md (a quarter of an hour)
 	@cargo xtask lab
 
@@ -66,7 +69,7 @@ deploys: setup ## Restart a server sixty times under `serve`, and replace two th
 page: setup ## Open the pages of all recordings in a headless Chromium; screenshots under target/page
 	@cargo xtask page
 
-nightly: setup ## Run everything that no change waits for (live, kernels, unit, fuzz, page, packages, lab, …); a table at the end (hours, quiet machine)
+nightly: setup ## Run everything that no change waits for (live, kernels, unit, fuzz, page, packages, lab, mixes, …); a table at the end (hours, quiet machine)
 	@cargo xtask nightly
 
 screenshots: setup ## Take the pictures of docs/images again, of a real run, as root

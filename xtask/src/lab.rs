@@ -1,13 +1,14 @@
-//! `lab`: what limits each server on each kind of work; `advice`: what becomes of a finding whose advice is applied.
+//! `lab`: what limits each server on each kind of work; `advice`: what becomes of a finding whose advice is applied; `mixes`: the same
+//! under random servers, settings and loads.
 //!
-//! In: `--debug` for a debug build, and the options of `tests/lab/main.rs` or `tests/advice/main.rs`. Out: `docs/lab.{md,json}`, or a part of
-//! it under `target/lab`; `docs/advice.md`.
+//! In: `--debug` for a debug build, and the options of `tests/lab/main.rs`, `tests/advice/main.rs` or `tests/mixes/main.rs`. Out:
+//! `docs/lab.{md,json}`, or a part of it under `target/lab`; `docs/advice.md`; what is known so far under `target/mixes`.
 
 use std::process::Command;
 
 use crate::command;
 
-/// Both in release, as what users run; the program is named, so that it is not looked for anywhere else.
+/// All in release, as what users run; the program is named, so that it is not looked for anywhere else.
 pub(crate) fn run(name: &str, arguments: &[String]) -> anyhow::Result<()> {
     let (debug, rest): (Vec<&String>, Vec<&String>) =
         arguments.iter().partition(|argument| *argument == "--debug");

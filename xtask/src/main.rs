@@ -54,6 +54,7 @@ const USAGE: &str = "cargo xtask CHORE
   live-all  every server that is named, traced and compared with its own log; names of tests as arguments
   lab       what limits each server on each workload; --servers, --workloads, --minutes, --list, --debug as arguments
   advice    advice applied to real servers, and what became of the finding; names of trials, --list, --debug as arguments
+  mixes     advice applied under random mixes of servers, settings and loads, and healthy twins; --runs, --seed, --servers, --mirror, --list, --debug as arguments
   nightly   everything that no change waits for, with a table at the end; names of chores as arguments
   soak      the profiler killed a hundred times under load
   page      the pages of the recordings, in a headless browser
@@ -81,6 +82,7 @@ fn main() -> ExitCode {
         "gil-matrix" => live::gil_matrix(&rest),
         "lab" => lab::run("lab", &rest),
         "advice" => lab::run("advice", &rest),
+        "mixes" => lab::run("mixes", &rest),
         "rules" => rules::run(&rest),
         "live" => live::run(&rest),
         "nightly" => nightly::run(&rest),

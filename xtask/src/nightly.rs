@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use crate::command;
 
 /// What is run, in this order: what needs a quiet machine last, when nothing is left to build.
-const CHORES: [&str; 10] = [
+const CHORES: [&str; 11] = [
     "page",
     "dist-test",
     "kernels",
@@ -20,6 +20,7 @@ const CHORES: [&str; 10] = [
     "live",
     "thousand-clients",
     "lab",
+    "mixes",
     "gil-matrix",
     "check-bench",
 ];

@@ -19,7 +19,7 @@ pub const WINDOW: &str = "4s";
 
 /// What is read of the JSON report.
 #[derive(Debug, Deserialize)]
-struct Report {
+pub struct Report {
     findings: Vec<Found>,
     window: Window,
     capacity: Capacity,
@@ -106,6 +106,33 @@ pub struct Watched {
 }
 
 impl Watched {
+    /// Joins what the report says with what the clients saw in the same window.
+    #[must_use]
+    pub fn new(report: Report, sent: &[SentRequest], stolen_ratio: f64) -> Self {
+        let Window { start_ns, length_ns } = report.window;
+        let end_ns = start_ns.saturating_add(length_ns);
+        let in_window: Vec<&SentRequest> =
+            sent.iter().filter(|request| (start_ns..end_ns).contains(&request.sent_ns)).collect();
+        let failed =
+            in_window.iter().filter(|request| request.status.is_none_or(|status| status >= 500)).count();
+        let mut took: Vec<u64> = in_window.iter().filter_map(|request| took_ns(request)).collect();
+        took.sort_unstable();
+        let mut by_endpoint: BTreeMap<String, Vec<Option<u64>>> = BTreeMap::new();
+        for request in &in_window {
+            by_endpoint.entry(endpoint(request)).or_default().push(took_ns(request));
+        }
+        Self {
+            findings: report.findings,
+            window_ns: length_ns,
+            proportional_bytes: report.capacity.workers.iter().map(|worker| worker.proportional_bytes).sum(),
+            per_second: took.len() as f64 * 1e9 / length_ns.max(1) as f64,
+            p99_ns: took.get(took.len() * 99 / 100).copied().unwrap_or(0),
+            failed,
+            endpoints: by_endpoint.into_iter().map(|(name, took)| (name, of_endpoint(took))).collect(),
+            stolen_ratio,
+        }
+    }
+
     /// All that the report says, costliest first.
     pub fn findings(&self) -> impl Iterator<Item = &Found> {
         self.findings.iter()
@@ -162,32 +189,7 @@ pub fn watch(
     let report: Report = watched.report()?;
     let sent = watched.sent()?;
     let (_, stolen_ratio) = stretch.stolen();
-    Ok(seen(report, &sent, stolen_ratio))
-}
-
-/// Joins what the report says with what the clients saw in the same window.
-fn seen(report: Report, sent: &[SentRequest], stolen_ratio: f64) -> Watched {
-    let Window { start_ns, length_ns } = report.window;
-    let end_ns = start_ns.saturating_add(length_ns);
-    let in_window: Vec<&SentRequest> =
-        sent.iter().filter(|request| (start_ns..end_ns).contains(&request.sent_ns)).collect();
-    let failed = in_window.iter().filter(|request| request.status.is_none_or(|status| status >= 500)).count();
-    let mut took: Vec<u64> = in_window.iter().filter_map(|request| took_ns(request)).collect();
-    took.sort_unstable();
-    let mut by_endpoint: BTreeMap<String, Vec<Option<u64>>> = BTreeMap::new();
-    for request in &in_window {
-        by_endpoint.entry(endpoint(request)).or_default().push(took_ns(request));
-    }
-    Watched {
-        findings: report.findings,
-        window_ns: length_ns,
-        proportional_bytes: report.capacity.workers.iter().map(|worker| worker.proportional_bytes).sum(),
-        per_second: took.len() as f64 * 1e9 / length_ns.max(1) as f64,
-        p99_ns: took.get(took.len() * 99 / 100).copied().unwrap_or(0),
-        failed,
-        endpoints: by_endpoint.into_iter().map(|(name, took)| (name, of_endpoint(took))).collect(),
-        stolen_ratio,
-    }
+    Ok(Watched::new(report, &sent, stolen_ratio))
 }
 
 /// How long it took, connecting included; `None`: it got no answer.
@@ -234,7 +236,7 @@ mod tests {
             // Before the window.
             sent("get", "/fast/5", 999, Some(9_000_000)),
         ];
-        let watched = seen(serde_json::from_value(report).unwrap(), &all, 0.0);
+        let watched = Watched::new(serde_json::from_value(report).unwrap(), &all, 0.0);
         let names: Vec<&str> = watched.endpoints.keys().map(String::as_str).collect();
         assert_eq!(names, ["/fast", "/sleep/300", "slow_body /upload"]);
         assert_eq!(watched.endpoints["/fast"], Endpoint { requests: 2, p99_ms: None });

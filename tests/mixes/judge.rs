@@ -1,0 +1,199 @@
+//! Whether advice helped, did nothing or harmed, from figures alone.
+//!
+//! In: figures of at least two watches under the settings of before, and of those under the settings of after. Out: [`Verdict`] with its
+//! reasons. How far the watches of before differ is the noise: what is worse lies beyond all of them by more than that.
+
+use wsgi_trace_tests::advised::judge::{Fate, NOISE, fate};
+
+use crate::record::{Figures, Verdict};
+
+/// The noise of p99 is at least this: one turn of another thread with the GIL.
+const TURN_MS: f64 = 5.0;
+/// An endpoint that is asked less often than this has no p99.
+const FEW_REQUESTS: usize = 5;
+
+/// What became of a finding under advice.
+pub(crate) fn judge(finding: &str, before: &[Figures], after: &[Figures]) -> (Verdict, Vec<String>) {
+    let worse = worse(before, after);
+    if !worse.is_empty() {
+        return (Verdict::Harmed, worse);
+    }
+    let (verdict, why) = of_finding(finding, before, after);
+    (verdict, vec![why.to_owned()])
+}
+
+fn of_finding(finding: &str, before: &[Figures], after: &[Figures]) -> (Verdict, &'static str) {
+    let cost = |figures: &Figures| {
+        figures.findings.get(finding).filter(|said| said.answer == "present").map(|said| said.cost)
+    };
+    let costs: Option<Vec<f64>> = before.iter().map(cost).collect();
+    let Some(costs) = costs else {
+        return (Verdict::Nothing, "it comes and goes under the same settings");
+    };
+    let least = costs.into_iter().fold(f64::INFINITY, f64::min);
+    let fates: Vec<Fate> = after
+        .iter()
+        .map(|figures| {
+            let answer = figures.findings.get(finding).map_or("absent", |said| said.answer.as_str());
+            fate(least, Some(answer), cost(figures).unwrap_or(0.0))
+        })
+        .collect();
+    let any = |one: Fate| fates.contains(&one);
+    if any(Fate::Stays) {
+        (Verdict::Nothing, "it stays")
+    } else if any(Fate::Undecided) {
+        (Verdict::Nothing, "whether it is there cannot be said")
+    } else if any(Fate::Halved) {
+        (Verdict::Helped, "it costs half or less")
+    } else {
+        (Verdict::Helped, "it is gone")
+    }
+}
+
+/// What got worse, each in a few words.
+fn worse(before: &[Figures], after: &[Figures]) -> Vec<String> {
+    let mut worse = Vec::new();
+    let rate = |figures: &Figures| figures.per_second;
+    let (least, most) = range(before.iter().map(rate));
+    let (_, best) = range(after.iter().map(rate));
+    if best < least - (most - least).max(least * NOISE) {
+        worse.push(format!("{best:.0} answers a second, {least:.0} to {most:.0} before"));
+    }
+    let share = |figures: &Figures| figures.failed as f64 / figures.requests().max(1) as f64;
+    let (least, most) = range(before.iter().map(share));
+    let (best, _) = range(after.iter().map(share));
+    if best > most + (most - least) {
+        let percent = |share: f64| share * 100.0;
+        worse.push(format!(
+            "{:.2} % of requests failed, {:.2} to {:.2} % before",
+            percent(best),
+            percent(least),
+            percent(most)
+        ));
+    }
+    let mut endpoints: Vec<&String> = before.iter().flat_map(|figures| figures.endpoints.keys()).collect();
+    endpoints.sort_unstable();
+    endpoints.dedup();
+    worse.extend(endpoints.into_iter().filter_map(|endpoint| slower(endpoint, before, after)));
+    worse
+}
+
+/// Whether p99 of an endpoint is worse. Who is not answered waits for longer than all others.
+fn slower(endpoint: &str, before: &[Figures], after: &[Figures]) -> Option<String> {
+    let of = |figures: &Figures| figures.endpoints.get(endpoint).cloned();
+    let known: Vec<_> = before.iter().filter_map(of).collect();
+    if known.len() < before.len() || known.iter().any(|one| one.requests < FEW_REQUESTS) {
+        return None;
+    }
+    let (least, most) = range(known.iter().map(|one| one.p99_ms.unwrap_or(f64::INFINITY)));
+    if most.is_infinite() {
+        return None;
+    }
+    let now = after.iter().map(|figures| of(figures).and_then(|one| one.p99_ms).unwrap_or(f64::INFINITY));
+    let (best, _) = range(now);
+    let noise = (most - least).max(most * NOISE).max(TURN_MS);
+    if best <= most + noise {
+        return None;
+    }
+    let shown = if best.is_infinite() { "without answers".to_owned() } else { format!("{best:.1} ms") };
+    Some(format!("p99 of {endpoint} {shown}, {least:.1} to {most:.1} ms before"))
+}
+
+/// The least and the greatest.
+fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    values.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), one| (least.min(one), most.max(one)))
+}
+
+#[cfg(test)]
+mod tests {
+    use wsgi_trace_tests::advised::watched::Endpoint;
+
+    use super::*;
+    use crate::record::Said;
+
+    /// A watch with this finding's cost, answers a second, failures of 1000 requests and p99.
+    fn watch(cost: Option<f64>, per_second: f64, failed: usize, p99_ms: Option<f64>) -> Figures {
+        let said = cost.map(|cost| ("herd".to_owned(), Said { answer: "present".to_owned(), cost }));
+        Figures {
+            findings: said.into_iter().collect(),
+            per_second,
+            failed,
+            endpoints: [("/fast".to_owned(), Endpoint { requests: 1000, p99_ms })].into(),
+            ..Figures::default()
+        }
+    }
+
+    fn before() -> [Figures; 2] {
+        [watch(Some(2.0), 100.0, 0, Some(20.0)), watch(Some(3.0), 120.0, 2, Some(30.0))]
+    }
+
+    fn verdict(after: &[Figures]) -> Verdict {
+        judge("herd", &before(), after).0
+    }
+
+    #[test]
+    fn what_is_gone_or_costs_half_of_the_least_before_has_helped() {
+        assert_eq!(verdict(&[watch(None, 100.0, 0, Some(20.0))]), Verdict::Helped);
+        assert_eq!(verdict(&[watch(Some(1.0), 100.0, 0, Some(20.0))]), Verdict::Helped);
+        assert_eq!(verdict(&[watch(Some(1.2), 100.0, 0, Some(20.0))]), Verdict::Nothing);
+        // In each watch.
+        let both = [watch(None, 100.0, 0, Some(20.0)), watch(Some(2.0), 100.0, 0, Some(20.0))];
+        assert_eq!(verdict(&both), Verdict::Nothing);
+    }
+
+    #[test]
+    fn what_comes_and_goes_by_itself_was_not_helped() {
+        let before = [watch(Some(2.0), 100.0, 0, Some(20.0)), watch(None, 100.0, 0, Some(20.0))];
+        let after = [watch(None, 100.0, 0, Some(20.0))];
+        assert_eq!(judge("herd", &before, &after).0, Verdict::Nothing);
+    }
+
+    #[test]
+    fn harm_lies_beyond_all_of_before_by_more_than_they_differ() {
+        // 100 to 120: the noise is 20.
+        assert_eq!(verdict(&[watch(None, 81.0, 0, Some(20.0))]), Verdict::Helped);
+        assert_eq!(verdict(&[watch(None, 79.0, 0, Some(20.0))]), Verdict::Harmed);
+        // 20 to 30 ms: the noise is 10 ms.
+        assert_eq!(verdict(&[watch(None, 100.0, 0, Some(39.0))]), Verdict::Helped);
+        assert_eq!(verdict(&[watch(None, 100.0, 0, Some(41.0))]), Verdict::Harmed);
+        // None to two of a thousand.
+        assert_eq!(verdict(&[watch(None, 100.0, 4, Some(20.0))]), Verdict::Helped);
+        assert_eq!(verdict(&[watch(None, 100.0, 5, Some(20.0))]), Verdict::Harmed);
+    }
+
+    #[test]
+    fn harm_that_one_watch_of_after_does_not_show_is_noise() {
+        let after = [watch(None, 50.0, 0, Some(90.0)), watch(None, 100.0, 0, Some(20.0))];
+        assert_eq!(verdict(&after), Verdict::Helped);
+    }
+
+    #[test]
+    fn p99_without_answers_is_longer_than_any_and_a_few_requests_have_none() {
+        assert_eq!(verdict(&[watch(None, 100.0, 0, None)]), Verdict::Harmed);
+        let unanswered = [watch(Some(2.0), 100.0, 0, None), watch(Some(2.0), 100.0, 0, Some(1.0))];
+        let after = [watch(None, 100.0, 0, Some(900.0))];
+        assert_eq!(judge("herd", &unanswered, &after).0, Verdict::Helped);
+        let mut rare = before();
+        for figures in &mut rare {
+            figures.endpoints.get_mut("/fast").unwrap().requests = 4;
+        }
+        // Where failures are shares of so few, none may have failed.
+        rare[1].failed = 0;
+        assert_eq!(judge("herd", &rare, &[watch(None, 100.0, 0, None)]).0, Verdict::Helped);
+    }
+
+    #[test]
+    fn a_few_milliseconds_are_no_harm() {
+        let before = [watch(Some(2.0), 100.0, 0, Some(2.0)), watch(Some(2.0), 100.0, 0, Some(2.1))];
+        assert_eq!(judge("herd", &before, &[watch(None, 100.0, 0, Some(7.0))]).0, Verdict::Helped);
+        let harmed = judge("herd", &before, &[watch(None, 100.0, 0, Some(7.2))]);
+        assert_eq!(harmed, (Verdict::Harmed, vec!["p99 of /fast 7.2 ms, 2.0 to 2.1 ms before".to_owned()]));
+    }
+
+    #[test]
+    fn what_cannot_be_said_is_no_help() {
+        let mut after = watch(None, 100.0, 0, Some(20.0));
+        after.findings.insert("herd".to_owned(), Said { answer: "undecided".to_owned(), cost: 0.0 });
+        assert_eq!(verdict(&[after]), Verdict::Nothing);
+    }
+}

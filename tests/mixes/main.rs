@@ -1,0 +1,180 @@
+//! `make mixes`: advice applied under random mixes of servers, settings and loads, and healthy twins on which nothing may be advised.
+//!
+//! In: `--runs N`, `--seed S`, `--servers a,b`, `--mirror`, `--list`; the `wsgi-trace` of this build. Out: a line of progress and a line of
+//! JSON for each run, under `target/mixes`; the table there, and in `docs/advice.md` after a run of all. A run that was cut off goes on
+//! where it was. Advice that harms, and a healthy twin that is advised on, fail the run.
+
+mod judge;
+mod load;
+mod mirror;
+mod mix;
+mod options;
+mod record;
+mod run;
+mod table;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use sha2::Digest as _;
+use wsgi_trace_tests::generated;
+use wsgi_trace_tests::machine::Machine;
+
+use mix::Mix;
+use options::Options;
+use record::{Record, Reflection, Verdict};
+
+fn main() -> ExitCode {
+    match run(std::env::args().skip(1)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("[mixes] {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What stands for all runs.
+struct Place {
+    /// `target/mixes`.
+    directory: PathBuf,
+    machine: String,
+    /// Which wsgi-trace: what another one found is not found by this one.
+    build: String,
+}
+
+impl Place {
+    fn new() -> anyhow::Result<Self> {
+        let program = wsgi_trace_tests::program::wsgi_trace_binary()?;
+        let bytes = std::fs::read(&program).with_context(|| format!("{} is not there", program.display()))?;
+        let digest = sha2::Sha256::digest(&bytes);
+        let Machine { cpu, cpus, kernel, system, build, wsgi_trace, .. } = Machine::describe();
+        Ok(Self {
+            directory: wsgi_trace_tests::root().join("target/mixes"),
+            machine: format!(
+                "{cpus} CPUs ({cpu}), Linux {kernel}, {system}; wsgi-trace {wsgi_trace} ({build} build)"
+            ),
+            build: digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect(),
+        })
+    }
+
+    fn runs(&self) -> PathBuf {
+        self.directory.join("runs.jsonl")
+    }
+
+    fn mirror(&self) -> PathBuf {
+        self.directory.join("mirror.jsonl")
+    }
+
+    /// Runs of this build whose seeds still name the same mixes.
+    fn records(&self) -> BTreeMap<u64, Record> {
+        let mut records = record::read(&self.runs(), |record: &Record| record.seed);
+        records.retain(|seed, record| record.build == self.build && record.mix == Mix::new(*seed).about());
+        records
+    }
+
+    /// The same of healthy twins.
+    fn reflections(&self, twins: &[mirror::Twin]) -> BTreeMap<String, Reflection> {
+        let mut all = record::read(&self.mirror(), |one: &Reflection| one.name.clone());
+        all.retain(|name, one| {
+            one.build == self.build && twins.iter().any(|twin| twin.name == *name && twin.about == one.about)
+        });
+        all
+    }
+}
+
+fn run(arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
+    let Some(options) = Options::parse(arguments)? else {
+        println!("{}", options::USAGE);
+        return Ok(());
+    };
+    let mixes = options.mixes();
+    if options.is_list {
+        for mix in &mixes {
+            println!("{:>6}  {}", mix.seed, mix.about());
+        }
+        return Ok(());
+    }
+    if !wsgi_trace_tests::gate::can_bpf() {
+        bail!("needs root, or CAP_BPF and CAP_PERFMON");
+    }
+    let place = Place::new()?;
+    let twins = mirror::twins();
+    if options.has_mirror() {
+        reflect(&place, &twins)?;
+    }
+    run_all(&place, &mixes, options.is_one())?;
+    conclude(&place, &twins, &options)
+}
+
+/// Watches every healthy twin that has no answer yet.
+fn reflect(place: &Place, twins: &[mirror::Twin]) -> anyhow::Result<()> {
+    let known = place.reflections(twins);
+    let is_known = |twin: &mirror::Twin| known.get(&twin.name).is_some_and(|one| one.failed.is_none());
+    for (index, twin) in twins.iter().enumerate().filter(|(_, twin)| !is_known(twin)) {
+        let mut one = twin.reflect(&place.machine, &place.directory.join("reports"));
+        one.build.clone_from(&place.build);
+        record::append(&place.mirror(), &one)?;
+        let said = match &one.failed {
+            Some(why) => format!("FAILED: {why}"),
+            None if one.advised.is_empty() => "nothing advised".to_owned(),
+            None => format!("ADVISED ON: {}", one.advised.join(", ")),
+        };
+        eprintln!("[mixes] twin {}/{} {}: {said}", index + 1, twins.len(), twin.name);
+    }
+    Ok(())
+}
+
+/// Runs every mix that has not been judged yet; one alone always.
+fn run_all(place: &Place, mixes: &[Mix], is_one: bool) -> anyhow::Result<()> {
+    let known = place.records();
+    let is_known = |mix: &&Mix| known.get(&mix.seed).is_some_and(|one| one.verdict != Verdict::NotJudged);
+    let left: Vec<&Mix> = mixes.iter().filter(|mix| is_one || !is_known(mix)).collect();
+    if left.len() < mixes.len() {
+        eprintln!("[mixes] {} of {} have been run before", mixes.len() - left.len(), mixes.len());
+    }
+    let mut seconds = 0.0;
+    for (done, mix) in (1_usize..).zip(&left) {
+        let mut record = run::run(mix, &place.machine, &place.directory.join("reports"));
+        record.build.clone_from(&place.build);
+        record::append(&place.runs(), &record)?;
+        seconds += record.seconds;
+        let minutes = seconds / done as f64 * (left.len() - done) as f64 / 60.0;
+        eprintln!("[mixes] {done}/{} {}; {minutes:.0} minutes left", left.len(), said(&record));
+    }
+    Ok(())
+}
+
+/// One line for the reader of the progress.
+fn said(record: &Record) -> String {
+    let Record { seed, mix, verdict, why, applied, seconds, .. } = record;
+    let applied = applied
+        .as_ref()
+        .map_or_else(String::new, |applied| format!(", {} → {}", applied.finding, applied.setup));
+    let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join(", ")) };
+    format!("seed {seed}, {mix}: {}{applied}{why}, {seconds:.0} s", verdict.word())
+}
+
+/// Writes the table, and fails where something is a bug.
+fn conclude(place: &Place, twins: &[mirror::Twin], options: &Options) -> anyhow::Result<()> {
+    let (records, reflections) = (place.records(), place.reflections(twins));
+    let records: Vec<&Record> = records.values().collect();
+    let reflections: Vec<&Reflection> = reflections.values().collect();
+    let section = table::section(&records, &reflections);
+    println!("{section}");
+    std::fs::create_dir_all(&place.directory)?;
+    std::fs::write(place.directory.join("mixes.md"), &section)?;
+    if options.is_all() {
+        generated::write(&wsgi_trace_tests::root().join("docs/advice.md"), table::MARK, &section)?;
+        eprintln!("[mixes] written: docs/advice.md");
+    }
+    let harmed = records.iter().filter(|record| record.verdict == Verdict::Harmed).count();
+    let advised = reflections.iter().filter(|one| !one.advised.is_empty()).count();
+    let unseen = reflections.iter().filter(|one| one.failed.is_some()).count();
+    if harmed + advised + unseen > 0 {
+        bail!("advice harmed in {harmed} mixes; {advised} healthy twins were advised on, {unseen} not seen");
+    }
+    Ok(())
+}

@@ -1,0 +1,232 @@
+//! The mirror: the healthy twin of each trial of `tests/advice`, and the cells of the lab in which nothing is wrong. Nothing may be advised.
+//!
+//! In: nothing. Out: [`twins`], and what became of one. A trial's twin has the same application under settings or a load with which
+//! nothing is short: its advice applied generously, or clients that want little.
+
+use std::path::Path;
+use std::time::Duration;
+
+use wsgi_trace_tests::advised::setup::{Kind, Limits, Setup};
+use wsgi_trace_tests::advised::watched;
+use wsgi_trace_tests::lab::expected::EXPECTED;
+use wsgi_trace_tests::lab::server::SUBJECTS;
+use wsgi_trace_tests::lab::workload::WORKLOADS;
+use wsgi_trace_tests::server::Recipe;
+
+use crate::load::RUN_UP;
+use crate::record::Reflection;
+
+/// What stands before the name of a cell of the lab.
+pub(crate) const LAB: &str = "lab-";
+
+/// Options of clients, one program each.
+type Clients = &'static [&'static [&'static str]];
+
+/// One twin of a trial.
+struct Healthy {
+    /// The trial.
+    name: &'static str,
+    /// Server, kind of worker, processes, threads.
+    server: (Kind, &'static str, u32, u32),
+    flags: &'static [&'static str],
+    limits: Limits,
+    clients: Clients,
+}
+
+const fn healthy(
+    name: &'static str,
+    server: (Kind, &'static str, u32, u32),
+    flags: &'static [&'static str],
+    clients: Clients,
+) -> Healthy {
+    Healthy { name, server, flags, limits: Limits::NONE, clients }
+}
+
+/// The load of the trial, where the server is what differs.
+const LONG: Clients = &[&["--clients=8", "--keep-alive=20", "--routes=/sleep/300"]];
+const SHORT_LONG: Clients = &[&["--clients=8", "--routes=/fast=4,/sleep/400"]];
+const FEW: Clients = &[&["--clients=4", "--routes=/sleep/100"]];
+const FIVE: Clients = &[&["--clients=5", "--routes=/sleep/300"]];
+/// Waits as long as for a back end, without one, in threads that are free.
+const ALONE: Clients = &[&["--clients=3", "--think-ms=40", "--routes=/sleep/20"]];
+/// The same bytes at once.
+const QUICK_BODIES: Clients = &[&["--clients=2", "--think-ms=50", "--kinds=sized", "--upload-bytes=1000"]];
+/// Nobody connects ahead.
+const TALKING: Clients = &[&["--clients=2", "--think-ms=50"]];
+/// A twentieth of a core.
+const LITTLE_CPU: Clients = &[&["--clients=1", "--think-ms=100", "--routes=/cpu"]];
+/// Nobody wants the GIL meanwhile.
+const ONE_AT_A_TIME: Clients = &[&["--clients=1", "--think-ms=200", "--routes=/truth/cpu/20"]];
+const ONE_CALLS: Clients = &[&["--clients=1", "--think-ms=200", "--routes=/truth/calls/20"]];
+/// As long as code kept the GIL, without it.
+const RELEASING: Clients = &[&["--clients=3", "--think-ms=20", "--routes=/truth/sleep/40"]];
+/// Now and then a short request.
+const TRICKLE: Clients = &[&["--clients=1", "--think-ms=50"]];
+const SLEEPS_LITTLE: Clients = &[&["--clients=1", "--think-ms=60", "--routes=/sleep/5"]];
+const PATIENT: Clients = &[&["--clients=1", "--think-ms=60", "--timeout=0.9", "--routes=/sleep/100"]];
+const KEPT: Clients = &[&["--clients=14", "--keep-alive=1000", "--think-ms=250"]];
+const LATE: Clients = &[&["--clients=24", "--keep-alive=20", "--think-ms=1700", "--spread-seconds=1.7"]];
+
+/// All of them, in the order of the trials.
+const HEALTHY: &[Healthy] = &[
+    healthy("slots-gthread", (Kind::Gunicorn, "gthread", 1, 12), &[], LONG),
+    healthy("slots-sync", (Kind::Gunicorn, "gthread", 4, 4), &[], LONG),
+    healthy("slots-uwsgi-processes", (Kind::Uwsgi, "", 4, 3), &[], LONG),
+    healthy("slots-uwsgi-threads", (Kind::Uwsgi, "", 1, 12), &[], LONG),
+    healthy("slots-mod_wsgi", (Kind::ModWsgi, "", 1, 15), &[], LONG),
+    healthy("slots-waitress", (Kind::Waitress, "", 1, 12), &[], LONG),
+    healthy("slots-cheroot", (Kind::Cheroot, "", 1, 12), &[], LONG),
+    healthy("back-end-gthread", (Kind::Gunicorn, "gthread", 1, 4), &[], ALONE),
+    healthy("back-end-uwsgi", (Kind::Uwsgi, "", 1, 4), &[], ALONE),
+    healthy("slow-clients-gthread", (Kind::Gunicorn, "gthread", 1, 4), &[], QUICK_BODIES),
+    healthy("idle-sync-23", (Kind::Gunicorn23, "sync", 4, 1), &[], TALKING),
+    healthy("idle-cheroot", (Kind::Cheroot, "", 1, 4), &[], TALKING),
+    healthy("loop-blocked-uvicorn", (Kind::Uvicorn, "", 1, 1), &[], TRICKLE),
+    healthy("loop-gevent", (Kind::Gunicorn, "gevent", 1, 1), &[], LITTLE_CPU),
+    healthy("cores-sync", (Kind::Gunicorn, "sync", 6, 1), &[], LITTLE_CPU),
+    Healthy {
+        limits: Limits { cpu_hundredths: Some(60), ..Limits::NONE },
+        ..healthy("quota-sync", (Kind::Gunicorn, "sync", 2, 1), &[], LITTLE_CPU)
+    },
+    Healthy {
+        limits: Limits { cpu_hundredths: Some(100), ..Limits::NONE },
+        ..healthy("quota-kept-sync", (Kind::Gunicorn, "sync", 2, 1), &[], LITTLE_CPU)
+    },
+    healthy("gil-contention-gthread", (Kind::Gunicorn, "gthread", 1, 3), &[], ONE_AT_A_TIME),
+    healthy("gil-starvation-gthread", (Kind::Gunicorn, "gthread", 1, 4), &[], ONE_AT_A_TIME),
+    healthy("gil-kept-gthread", (Kind::Gunicorn, "gthread", 1, 4), &[], RELEASING),
+    healthy("gil-convoy-gthread", (Kind::Gunicorn, "gthread", 1, 3), &[], ONE_CALLS),
+    healthy("gil-threads-gthread", (Kind::Gunicorn, "gthread", 1, 4), &[], LITTLE_CPU),
+    healthy("gil-threads-uwsgi", (Kind::Uwsgi, "", 1, 4), &[], LITTLE_CPU),
+    healthy("gil-threads-mod_wsgi", (Kind::ModWsgi, "", 1, 5), &[], LITTLE_CPU),
+    healthy("gil-threads-waitress", (Kind::Waitress, "", 1, 4), &[], LITTLE_CPU),
+    healthy("gil-threads-cheroot", (Kind::Cheroot, "", 1, 4), &[], LITTLE_CPU),
+    healthy("short-long-sync", (Kind::Gunicorn, "gthread", 4, 4), &[], SHORT_LONG),
+    healthy("short-long-uwsgi", (Kind::Uwsgi, "", 1, 12), &[], SHORT_LONG),
+    healthy("short-long-waitress", (Kind::Waitress, "", 1, 12), &[], SHORT_LONG),
+    healthy("herd-sync", (Kind::Gunicorn, "sync", 2, 1), &[], TRICKLE),
+    healthy("herd-gthread", (Kind::Gunicorn, "gthread", 2, 2), &[], TRICKLE),
+    healthy("herd-uwsgi", (Kind::Uwsgi, "", 8, 1), &["--thunder-lock"], TRICKLE),
+    healthy("accept-queue-waitress", (Kind::Waitress, "", 1, 4), &["--connection-limit=100"], KEPT),
+    healthy("backlog-sync", (Kind::Gunicorn, "sync", 1, 1), &["--backlog=24"], SLEEPS_LITTLE),
+    healthy("backlog-uwsgi", (Kind::Uwsgi, "", 1, 1), &["--listen=24"], SLEEPS_LITTLE),
+    Healthy {
+        limits: Limits { open_files: Some(400), ..Limits::NONE },
+        ..healthy("files-waitress", (Kind::Waitress, "", 1, 4), &[], TALKING)
+    },
+    healthy("timeouts-sync", (Kind::Gunicorn, "sync", 4, 1), &["--timeout=30"], SLEEPS_LITTLE),
+    healthy("clients-leave-gthread", (Kind::Gunicorn, "gthread", 1, 2), &[], PATIENT),
+    healthy("keep-alive-gthread-23", (Kind::Gunicorn23, "gthread", 1, 4), &["--keep-alive=30"], LATE),
+    healthy("imbalance-sync", (Kind::Gunicorn, "sync", 12, 1), &[], FIVE),
+    healthy("full-beside-free-gthread", (Kind::Gunicorn, "gthread", 1, 8), &[], FEW),
+];
+
+/// A server and a load under which nothing may be advised.
+pub(crate) struct Twin {
+    /// The trial's name, or `lab-SERVER-WORKLOAD`.
+    pub(crate) name: String,
+    /// Server and load in words.
+    pub(crate) about: String,
+    recipe: Box<dyn Recipe>,
+    quota_cores: Option<f64>,
+    clients: Vec<Vec<String>>,
+    run_up: Duration,
+}
+
+/// All of them: those of the trials, and the lab's own healthy cells.
+pub(crate) fn twins() -> Vec<Twin> {
+    HEALTHY.iter().map(of_trial).chain(of_lab()).collect()
+}
+
+fn of_trial(one: &Healthy) -> Twin {
+    let (kind, class, processes, threads) = one.server;
+    let setup = Setup::new(kind, class, processes, threads).under(one.flags, one.limits);
+    let clients: Vec<Vec<String>> =
+        one.clients.iter().map(|options| options.iter().map(|&option| option.to_owned()).collect()).collect();
+    Twin {
+        name: one.name.to_owned(),
+        about: format!("{}; {}", setup.title(), clients.concat().join(" ")),
+        recipe: setup.recipe(),
+        quota_cores: setup.quota_cores(),
+        clients,
+        run_up: RUN_UP,
+    }
+}
+
+/// Where the lab expects that nothing is wrong, or that this cannot be said.
+fn of_lab() -> impl Iterator<Item = Twin> {
+    EXPECTED.iter().filter(|expected| expected.is_none()).filter_map(|expected| {
+        let subject = SUBJECTS.iter().find(|subject| subject.name == expected.server)?;
+        let workload = WORKLOADS.iter().find(|workload| workload.name == expected.workload)?;
+        let mut options = vec![format!("--routes={}", workload.routes_for(subject.kind))];
+        options.extend(workload.clients.iter().map(|&option| option.to_owned()));
+        Some(Twin {
+            name: format!("{LAB}{}-{}", subject.name, workload.name),
+            about: format!("{}; {}", subject.title, workload.about),
+            recipe: (subject.recipe)(),
+            quota_cores: None,
+            clients: vec![options],
+            run_up: workload.run_up,
+        })
+    })
+}
+
+impl Twin {
+    /// Watches it.
+    pub(crate) fn reflect(&self, machine: &str, reports: &Path) -> Reflection {
+        let file = reports.join(format!("mirror-{}.json", self.name));
+        let options: Vec<Vec<&str>> =
+            self.clients.iter().map(|options| options.iter().map(String::as_str).collect()).collect();
+        let clients: Vec<&[&str]> = options.iter().map(Vec::as_slice).collect();
+        let watched = watched::watch(&file, (self.recipe.as_ref(), self.quota_cores), &clients, self.run_up);
+        let (advised, failed) = match &watched {
+            Ok(watched) => (advised(watched), None),
+            Err(error) => (Vec::new(), Some(format!("{error:#}"))),
+        };
+        Reflection {
+            name: self.name.clone(),
+            about: self.about.clone(),
+            machine: machine.to_owned(),
+            build: String::new(),
+            advised,
+            failed,
+        }
+    }
+}
+
+/// Findings that cost something, or say what to change.
+fn advised(watched: &watched::Watched) -> Vec<String> {
+    let found = watched.findings().filter(|found| found.is_present() && found.id != "healthy");
+    let advised = found.filter(|found| watched.cost_rate(&found.id) > 0.0 || !found.settings.is_empty());
+    advised.map(|found| found.id.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use wsgi_trace_tests::advised::trial::TRIALS;
+
+    use super::*;
+
+    #[test]
+    fn each_trial_has_a_healthy_twin_that_is_not_the_trial() {
+        let names: Vec<&str> = HEALTHY.iter().map(|one| one.name).collect();
+        assert_eq!(names, TRIALS.iter().map(|trial| trial.name).collect::<Vec<_>>());
+        for (one, trial) in HEALTHY.iter().zip(TRIALS) {
+            let twin = of_trial(one);
+            let load = trial.work.clients.concat().join(" ");
+            assert_ne!(twin.about, format!("{}; {load}", trial.setup().title()), "{}", one.name);
+        }
+    }
+
+    #[test]
+    fn cells_of_the_lab_in_which_nothing_is_wrong_are_looked_at() {
+        let twins = twins();
+        let expected = EXPECTED.iter().filter(|expected| expected.is_none()).count();
+        assert!(expected > 0);
+        assert_eq!(twins.iter().filter(|twin| twin.name.starts_with(LAB)).count(), expected);
+        let names: BTreeSet<&str> = twins.iter().map(|twin| twin.name.as_str()).collect();
+        assert_eq!(names.len(), twins.len());
+    }
+}

@@ -1,0 +1,203 @@
+//! What is kept of each run and of each healthy twin: one line of JSON, appended when it ends, so that a night can be cut off and go on.
+//!
+//! In: records. Out: lines of `target/mixes/*.jsonl`, and the records that stand there, the last of each.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use wsgi_trace_tests::advised::setup::Change;
+use wsgi_trace_tests::advised::watched::{Endpoint, Watched};
+
+/// What became of a run.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Verdict {
+    /// Nothing was advised.
+    NothingAdvised,
+    /// Nothing of what was advised is a setting that a program can change here.
+    NoSetting,
+    /// The finding is gone, or costs at most half.
+    Helped,
+    /// It is still there, and nothing got worse.
+    Nothing,
+    /// Something got worse.
+    Harmed,
+    /// There are no figures, or they are none of the server's.
+    NotJudged,
+}
+
+impl Verdict {
+    /// For the reader of the progress.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::NothingAdvised => "nothing advised",
+            Self::NoSetting => "no setting",
+            Self::Helped => "helped",
+            Self::Nothing => "did nothing",
+            Self::Harmed => "HARMED",
+            Self::NotJudged => "not judged",
+        }
+    }
+}
+
+/// What a report says of one finding.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub(crate) struct Said {
+    /// `present` or `undecided`; what is absent is not kept.
+    pub(crate) answer: String,
+    /// Request-seconds a second.
+    pub(crate) cost: f64,
+}
+
+/// What one watch showed.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub(crate) struct Figures {
+    pub(crate) findings: BTreeMap<String, Said>,
+    /// Answers.
+    pub(crate) per_second: f64,
+    /// Of all that were answered; 0: none was.
+    pub(crate) p99_ms: f64,
+    /// Requests without an answer, or answered with 500 and above.
+    pub(crate) failed: usize,
+    pub(crate) endpoints: BTreeMap<String, Endpoint>,
+    pub(crate) stolen_ratio: f64,
+}
+
+impl Figures {
+    pub(crate) fn new(watched: &Watched) -> Self {
+        let mut findings = BTreeMap::new();
+        for found in watched.findings().filter(|found| found.id != "healthy" && found.answer != "absent") {
+            let said = Said { answer: found.answer.clone(), cost: watched.cost_rate(&found.id) };
+            findings.insert(found.id.clone(), said);
+        }
+        Self {
+            findings,
+            per_second: watched.per_second,
+            p99_ms: watched.p99_ns as f64 / 1e6,
+            failed: watched.failed,
+            endpoints: watched.endpoints.clone(),
+            stolen_ratio: watched.stolen_ratio,
+        }
+    }
+
+    /// Requests that were sent.
+    pub(crate) fn requests(&self) -> usize {
+        self.endpoints.values().map(|endpoint| endpoint.requests).sum()
+    }
+}
+
+/// Advice that no program can apply here.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub(crate) struct NotApplied {
+    pub(crate) finding: String,
+    pub(crate) why: String,
+}
+
+/// Advice that was applied.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub(crate) struct Applied {
+    /// The finding that it is judged by.
+    pub(crate) finding: String,
+    /// Which of the things that its advice says to do; 1: the first.
+    pub(crate) place: usize,
+    pub(crate) changes: Vec<Change>,
+    /// The server afterwards.
+    pub(crate) setup: String,
+}
+
+/// One run.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub(crate) struct Record {
+    pub(crate) seed: u64,
+    /// Kind of server.
+    pub(crate) server: String,
+    /// Server, settings and load in words. Where the seed's mix is another one, the record is an older build's.
+    pub(crate) mix: String,
+    /// Options of each program of clients.
+    pub(crate) clients: Vec<Vec<String>>,
+    pub(crate) machine: String,
+    /// Which wsgi-trace: the beginning of its digest.
+    pub(crate) build: String,
+    pub(crate) verdict: Verdict,
+    /// Reasons of it.
+    pub(crate) why: Vec<String>,
+    /// Advice that came before what was applied, or all there was.
+    pub(crate) not_applied: Vec<NotApplied>,
+    pub(crate) applied: Option<Applied>,
+    /// Watches under the settings of the seed: two where advice was applied, more where it seemed to harm.
+    pub(crate) before: Vec<Figures>,
+    /// Watches under the settings that advice made.
+    pub(crate) after: Vec<Figures>,
+    pub(crate) seconds: f64,
+}
+
+/// A healthy twin that was watched.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub(crate) struct Reflection {
+    pub(crate) name: String,
+    /// Server and load in words.
+    pub(crate) about: String,
+    pub(crate) machine: String,
+    pub(crate) build: String,
+    /// Findings that are advised on.
+    pub(crate) advised: Vec<String>,
+    /// Why there is no answer.
+    pub(crate) failed: Option<String>,
+}
+
+/// Appends a line.
+pub(crate) fn append<T: Serialize>(path: &Path, record: &T) -> anyhow::Result<()> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    let line = serde_json::to_string(record)? + "\n";
+    let file =
+        file.as_mut().map_err(|error| anyhow::anyhow!("{} cannot be opened: {error}", path.display()))?;
+    file.write_all(line.as_bytes()).with_context(|| format!("{} cannot be written", path.display()))
+}
+
+/// The records of a file, the last of each key; none where there is no file. A line that was cut off, or is of another build, is none.
+pub(crate) fn read<T: DeserializeOwned, K: Ord>(path: &Path, key: fn(&T) -> K) -> BTreeMap<K, T> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .map(|record| (key(&record), record))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reflection(name: &str, advised: &[&str]) -> Reflection {
+        let advised = advised.iter().map(|&id| id.to_owned()).collect();
+        Reflection {
+            name: name.to_owned(),
+            about: String::new(),
+            machine: String::new(),
+            build: String::new(),
+            advised,
+            failed: None,
+        }
+    }
+
+    #[test]
+    fn the_last_line_of_each_counts_and_one_that_was_cut_off_does_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("new/mirror.jsonl");
+        let read = || read(&path, |one: &Reflection| one.name.clone());
+        assert!(read().is_empty());
+        for one in [reflection("a", &["herd"]), reflection("b", &[]), reflection("a", &[])] {
+            append(&path, &one).unwrap();
+        }
+        let cut = std::fs::read_to_string(&path).unwrap() + "{\"name\": \"b\", \"adv";
+        std::fs::write(&path, cut).unwrap();
+        let all: Vec<Reflection> = read().into_values().collect();
+        assert_eq!(all, [reflection("a", &[]), reflection("b", &[])]);
+    }
+}
