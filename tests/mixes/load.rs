@@ -57,12 +57,12 @@ impl Load {
         let mut left = rng.u32(1..=MOST_CLIENTS);
         let mut parts = Vec::new();
         while left > 0 && parts.len() < 3 {
-            let is_last = parts.len() == 2 || rng.u32(0..2) == 0;
+            let is_last = parts.len() == 2 || rng.u32(0..3) == 0;
             let clients = if is_last { left } else { rng.u32(1..=left) };
             // Ordinary clients first: slow ones alone keep no server busy.
             let part = match rng.u32(0..8) {
-                0 | 1 if !parts.is_empty() => uploads(rng, clients.min(MOST_SLOW)),
-                2 if !parts.is_empty() => readers(rng, clients.min(MOST_SLOW)),
+                0..=2 if !parts.is_empty() => uploads(rng, clients.min(MOST_SLOW)),
+                3 | 4 if !parts.is_empty() => readers(rng, clients.min(MOST_SLOW)),
                 _ => ordinary(rng, clients, application),
             };
             parts.push(part);
@@ -171,7 +171,7 @@ fn uploads(rng: &mut Rng, clients: u32) -> Part {
         format!("--slow-body-bytes={bytes}"),
         format!("--slow-body-rate={bytes}"),
     ];
-    let about = format!("{} that send {bytes} bytes in 1 s", count(clients));
+    let about = format!("{} sending {bytes} bytes in 1 s", count(clients));
     Part { about, options, computes: false, waits: true }
 }
 
@@ -183,7 +183,7 @@ fn readers(rng: &mut Rng, clients: u32) -> Part {
         format!("--slow-readers={clients}"),
         format!("--slow-read-seconds={seconds}"),
     ];
-    let about = format!("{} that read 16 MB in {seconds} s", count(clients));
+    let about = format!("{} reading 16 MB in {seconds} s", count(clients));
     Part { about, options, computes: false, waits: true }
 }
 

@@ -1,8 +1,8 @@
 //! `lab`: what limits each server on each kind of work; `advice`: what becomes of a finding whose advice is applied; `mixes`: the same
 //! under random servers, settings and loads.
 //!
-//! In: `--debug` for a debug build, and the options of `tests/lab/main.rs`, `tests/advice/main.rs` or `tests/mixes/main.rs`. Out:
-//! `docs/lab.{md,json}`, or a part of it under `target/lab`; `docs/advice.md`; what is known so far under `target/mixes`.
+//! In: `--debug` for a debug build, and the options of `tests/lab/main.rs`, `tests/advice/main.rs` or `tests/mixes/main.rs`.
+//! Out: `docs/lab.{md,json}`, or a part of it under `target/lab`; `docs/advice.md`; what is known so far under `target/mixes`.
 
 use std::process::Command;
 
