@@ -11,6 +11,7 @@ mod mix;
 mod options;
 mod record;
 mod run;
+mod said;
 mod table;
 
 use std::collections::BTreeMap;
@@ -106,6 +107,9 @@ fn run(arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
         reflect(&place, &twins)?;
     }
     run_all(&place, &mixes, options.is_one())?;
+    if let (true, [mix]) = (options.is_one(), mixes.as_slice()) {
+        return conclude_one(&place, mix.seed);
+    }
     conclude(&place, &twins, &options)
 }
 
@@ -137,24 +141,23 @@ fn run_all(place: &Place, mixes: &[Mix], is_one: bool) -> anyhow::Result<()> {
     }
     let mut seconds = 0.0;
     for (done, mix) in (1_usize..).zip(&left) {
-        let mut record = run::run(mix, &place.machine, &place.directory.join("reports"));
+        let mut record = run::run(mix, &place.machine, (&place.directory.join("reports"), is_one));
         record.build.clone_from(&place.build);
         record::append(&place.runs(), &record)?;
         seconds += record.seconds;
         let minutes = seconds / done as f64 * (left.len() - done) as f64 / 60.0;
-        eprintln!("[mixes] {done}/{} {}; {minutes:.0} minutes left", left.len(), said(&record));
+        eprintln!("[mixes] {done}/{} {}; {minutes:.0} minutes left", left.len(), said::line(&record));
     }
     Ok(())
 }
 
-/// One line for the reader of the progress.
-fn said(record: &Record) -> String {
-    let Record { seed, mix, verdict, why, applied, seconds, .. } = record;
-    let applied = applied
-        .as_ref()
-        .map_or_else(String::new, |applied| format!(", {} → {}", applied.finding, applied.setup));
-    let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join(", ")) };
-    format!("seed {seed}, {mix}: {}{applied}{why}, {seconds:.0} s", verdict.word())
+/// Shows the figures of one run, whatever others showed.
+fn conclude_one(place: &Place, seed: u64) -> anyhow::Result<()> {
+    let records = place.records();
+    let record = records.get(&seed).context("its record is not there")?;
+    println!("{}", said::figures(record));
+    eprintln!("[mixes] reports: {}/reports/{seed}-*.json", place.directory.display());
+    if record.verdict == Verdict::Harmed { bail!("advice harmed") } else { Ok(()) }
 }
 
 /// Writes the table, and fails where something is a bug.

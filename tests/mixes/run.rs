@@ -1,6 +1,7 @@
 //! One run: a mix is watched; where something is advised, the first advice that is a setting is applied and the same load watched again.
 //!
-//! In: a mix. Out: a [`Record`], whatever happens. Its reports stay under `target/mixes/reports` where it harmed or was not judged.
+//! In: a mix. Out: a [`Record`], whatever happens. Its reports stay under `target/mixes/reports` where it harmed,
+//! was not judged, or is run alone.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -20,7 +21,7 @@ const MOST_AFTER: usize = 3;
 const DISTURBED_RATIO: f64 = 0.05;
 
 /// Runs it.
-pub(crate) fn run(mix: &Mix, machine: &str, reports: &Path) -> Record {
+pub(crate) fn run(mix: &Mix, machine: &str, (reports, is_one): (&Path, bool)) -> Record {
     let start = Instant::now();
     let mut run = Run { mix, reports, files: Vec::new(), record: empty(mix, machine) };
     let (verdict, why) = match run.tried() {
@@ -28,7 +29,7 @@ pub(crate) fn run(mix: &Mix, machine: &str, reports: &Path) -> Record {
         Err(error) => (Verdict::NotJudged, vec![format!("{error:#}")]),
     };
     let Run { files, mut record, .. } = run;
-    if !matches!(verdict, Verdict::Harmed | Verdict::NotJudged) {
+    if !is_one && !matches!(verdict, Verdict::Harmed | Verdict::NotJudged) {
         for file in files {
             // What is left of it is in the record.
             let _ = std::fs::remove_file(file);
