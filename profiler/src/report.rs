@@ -4,6 +4,7 @@
 //! JSON, ndjson, and the place they are written to. Nothing here looks at anything earlier than those. Adding a form is adding its file
 //! and its line in [`FORMS`]; the command line and its help follow.
 
+pub(crate) mod document;
 pub mod escape;
 pub mod explain;
 pub mod form;
@@ -16,6 +17,7 @@ pub mod style;
 pub(crate) mod summary;
 pub mod text;
 pub mod timeline;
+pub(crate) mod unit;
 
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -10,7 +10,7 @@ use super::duration::{duration, signed};
 use super::statistics::{Change, Verdict};
 use crate::report::escape::{Charset, line};
 use crate::report::style::{Role, Style};
-use crate::report::text::unit;
+use crate::report::unit;
 
 /// Endpoints shown.
 const MAX_ENDPOINTS: usize = 15;

@@ -5,26 +5,16 @@
 //! one canvas written by hand: they are rectangles, and a chart library would be many times the size of the page.
 //! The same recording gives the same bytes.
 
-mod capacity;
 mod chart;
-mod dropped;
-mod event_loops;
 mod findings;
-mod front_end;
-mod gil;
 mod head;
-mod inventory;
+mod heat;
 mod markup;
-mod notes;
-mod phases;
 mod policy;
-mod queues;
-mod requests;
-mod slots;
+mod section;
 mod table;
 mod threads;
 mod timeline;
-mod woken;
 
 #[cfg(test)]
 mod tests;
@@ -35,12 +25,12 @@ use profiler_core::finding::Finding;
 use profiler_core::model::Snapshot;
 use profiler_core::timeline::Entry;
 
-use super::escape::Charset;
+use super::document::table::On;
+use super::document::{self, block::Section};
 use super::form::{Form, FormKind};
 use super::output::Lazy;
-use super::style::Style;
-use super::text::page::Page;
 use markup::Html;
+use section::Drawer;
 use timeline::Collected;
 
 /// Reports for a browser.
@@ -85,27 +75,9 @@ pub fn render<'a>(
     page(snapshot, findings, &collected)
 }
 
-/// Where the contents lead, in the order of the page.
-const CONTENTS: [(&str, &str); 15] = [
-    ("#findings", "Findings"),
-    ("#endpoints", "Endpoints"),
-    ("#slowest", "Slowest"),
-    ("#time", "Time"),
-    ("#slots", "Slots"),
-    ("#timeline", "Timeline"),
-    ("#latency", "Latency"),
-    ("#gil", "GIL"),
-    ("#listeners", "Listeners"),
-    ("#dropped", "Dropped"),
-    ("#processes", "Processes"),
-    ("#unseen", "Not seen"),
-    ("#losses", "Losses"),
-    ("#cost", "Own cost"),
-    ("#top", "Top"),
-];
-
 fn page(snapshot: &Snapshot, findings: &[Finding], requests: &Collected) -> String {
-    let words = Page::new(Style::plain(Charset::Unicode));
+    let sections = document::sections(snapshot, findings);
+    let sections: Vec<Section<'_>> = sections.into_iter().filter(|section| section.on.is(On::Page)).collect();
     let mut html = Html::default();
     html.raw("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
     html.raw("<meta http-equiv=\"Content-Security-Policy\"");
@@ -113,33 +85,16 @@ fn page(snapshot: &Snapshot, findings: &[Finding], requests: &Collected) -> Stri
     html.attribute("content", &policy::policy(STYLE, SCRIPT));
     html.raw(">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
     html.raw("<meta name=\"color-scheme\" content=\"light dark\">\n<meta name=\"referrer\" content=\"no-referrer\">\n");
-    html.element("title", &head::title(&words, snapshot))
-        .raw("\n<style>")
-        .raw(STYLE)
-        .raw("</style>\n</head>\n");
+    html.element("title", &head::title(snapshot)).raw("\n<style>").raw(STYLE).raw("</style>\n</head>\n");
     html.raw("<body id=\"top\">\n<a class=\"skip\" href=\"#findings\">To the findings</a>\n");
-    head::section(&mut html, &words, snapshot, findings);
+    head::section(&mut html, snapshot, findings);
     html.raw("<nav aria-label=\"Sections\"><ul>");
-    for (target, name) in CONTENTS {
-        html.raw("<li><a href=\"").raw(target).raw("\">").raw(name).raw("</a></li>");
+    for section in &sections {
+        html.raw("<li><a href=\"#").raw(section.id).raw("\">").raw(section.short).raw("</a></li>");
     }
-    html.raw("</ul></nav>\n<main>\n");
-    findings::section(&mut html, snapshot, findings);
-    requests::endpoints(&mut html, snapshot);
-    requests::slowest(&mut html, snapshot);
-    phases::section(&mut html, snapshot);
-    slots::section(&mut html, snapshot);
-    front_end::section(&mut html, snapshot);
-    event_loops::section(&mut html, snapshot);
-    requests.section(&mut html, snapshot);
-    requests::latency(&mut html, snapshot);
-    gil::section(&mut html, &words, snapshot);
-    inventory::listeners(&mut html, snapshot);
-    dropped::section(&mut html, snapshot);
-    inventory::processes(&mut html, snapshot);
-    notes::unseen(&mut html, snapshot);
-    notes::losses(&mut html, snapshot);
-    notes::cost(&mut html, snapshot);
+    html.raw("<li><a href=\"#top\">Top</a></li></ul></nav>\n<main>\n");
+    let mut drawer = Drawer { html: &mut html, snapshot, requests };
+    sections.iter().for_each(|section| drawer.section(section));
     html.raw("</main>\n<footer><p>wsgi-trace ").text(&snapshot.session.tool_version);
     html.raw("</p></footer>\n<script>").raw(SCRIPT).raw("</script>\n</body>\n</html>\n");
     html.into_text()

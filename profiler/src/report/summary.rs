@@ -193,11 +193,6 @@ impl MeasuredDoing {
             served_ns: doing.served_ns(),
         }
     }
-
-    /// A part of it as a share of service time.
-    pub(crate) fn share(&self, part_ns: Option<u64>) -> Option<f64> {
-        ratio(part_ns?, self.served_ns)
-    }
 }
 
 /// How a process ended.

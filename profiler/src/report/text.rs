@@ -4,31 +4,11 @@
 //! be printed as it is: everything that came from a traced process went through [`escape`](super::escape).
 
 pub(super) mod bar;
-pub(super) mod capacity;
-pub(super) mod cost;
-pub(super) mod dropped;
-pub(super) mod endpoints;
-pub(super) mod event_loops;
 mod findings;
-pub(super) mod front_end;
-pub(super) mod gil;
-pub(super) mod gil_place;
-pub(super) mod gil_words;
-pub(super) mod header;
-pub(super) mod heat;
-mod listeners;
-pub(super) mod losses;
+mod heat;
 pub(super) mod page;
-pub(super) mod phases;
-mod processes;
-pub(super) mod queues;
-pub(super) mod slots;
-pub(super) mod slowest;
+mod section;
 mod table;
-pub(crate) mod unit;
-pub(super) mod unseen;
-pub(super) mod waiting;
-mod woken;
 
 #[cfg(test)]
 mod tests;
@@ -38,9 +18,10 @@ use std::io::{self, Write as _};
 use profiler_core::finding::Finding;
 use profiler_core::model::Snapshot;
 
+use super::document::{self, header, losses};
 use super::form::{Form, FormKind};
 use super::output::Lazy;
-use super::style::Style;
+use super::style::{Role, Style};
 use super::summary;
 use page::Page;
 pub use page::WIDTH;
@@ -68,25 +49,18 @@ impl Form for TextForm {
 #[must_use]
 pub fn render(snapshot: &Snapshot, findings: &[Finding], style: Style) -> String {
     let mut page = Page::new(style);
-    losses::warning(&mut page, snapshot);
+    if let Some(what) = losses::what_is_missing(snapshot) {
+        let text = format!("{what}: figures may be too small. See \"Losses\" near the end.");
+        page.paragraph((Role::Bad, "INCOMPLETE  "), (Some(Role::Bad), &text));
+        page.blank();
+    }
     findings::headline(&mut page, &summary::headline(snapshot, findings));
-    header::section(&mut page, snapshot);
-    findings::section(&mut page, findings);
-    endpoints::section(&mut page, snapshot);
-    slowest::section(&mut page, snapshot);
-    phases::section(&mut page, snapshot);
-    slots::section(&mut page, snapshot);
-    capacity::section(&mut page, snapshot);
-    front_end::section(&mut page, snapshot);
-    event_loops::section(&mut page, snapshot);
-    gil::section(&mut page, snapshot);
-    listeners::section(&mut page, snapshot);
-    woken::table(&mut page, snapshot);
-    waiting::entries(&mut page, snapshot);
-    dropped::section(&mut page, snapshot);
-    processes::section(&mut page, snapshot);
-    unseen::section(&mut page, snapshot);
-    losses::section(&mut page, snapshot);
-    cost::section(&mut page, snapshot);
+    page.paragraph((Role::Quiet, ""), (Some(Role::Heading), &header::server(snapshot)));
+    for line in [header::settings(snapshot), header::watched(snapshot), header::traffic(snapshot)] {
+        page.paragraph((Role::Quiet, ""), (None, &line));
+    }
+    for section in document::sections(snapshot, findings) {
+        section::write(&mut page, &section);
+    }
     page.into_text()
 }

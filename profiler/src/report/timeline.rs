@@ -32,7 +32,7 @@ use request::{Flow, Flows, annotation, annotations};
 use text::bounded;
 use track::{Track, Tracks};
 
-use super::text::gil_words;
+use super::document::gil_words;
 
 /// The only sequence of packets in the file.
 const SEQUENCE: u32 = 1;

@@ -4,40 +4,26 @@
 //! chart library: these are rectangles, and without one the page needs no script for them, and its policy no exception.
 
 use profiler_core::model::latency::Latency;
-use profiler_core::phase::Phases;
 
 use super::markup::Html;
+use crate::report::document::cell::Part;
 use crate::report::escape::Charset;
-use crate::report::summary;
-use crate::report::text::unit;
-
-/// One part of a bar.
-pub(super) struct Part {
-    /// What it is; also the class that colours it.
-    pub(super) name: &'static str,
-    /// Its length.
-    pub(super) duration_ns: u64,
-}
-
-/// The parts of a bar that phases make.
-pub(super) fn parts(phases: &Phases) -> Vec<Part> {
-    phases.iter().map(|(phase, duration_ns)| Part { name: phase.name(), duration_ns }).collect()
-}
+use crate::report::{summary, unit};
 
 /// Width of a bar in its own units.
 const WIDTH: u64 = 10_000;
 /// Parts that a bar is described by.
 const DESCRIBED: usize = 4;
 
-/// A bar made of parts; its full width stands for `whole_ns`.
-pub(super) fn stacked(html: &mut Html, class: &'static str, parts: &[Part], whole_ns: u64) {
-    let percent = |part: &Part| unit::percent(summary::ratio(part.duration_ns, whole_ns));
+/// A bar made of parts; its full width stands for `whole`.
+pub(super) fn stacked(html: &mut Html, class: &'static str, parts: &[Part], whole: u64) {
+    let percent = |part: &Part| unit::percent(summary::ratio(part.length, whole));
     let mut longest: Vec<&Part> = parts.iter().collect();
-    longest.sort_by_key(|part| std::cmp::Reverse(part.duration_ns));
+    longest.sort_by_key(|part| std::cmp::Reverse(part.length));
     let words: Vec<String> =
         longest.iter().take(DESCRIBED).map(|part| format!("{} {}", part.name, percent(part))).collect();
-    draw(html, class, parts, whole_ns, &words.join(", "), |part| {
-        format!("{} {}, {}", part.name, unit::duration(part.duration_ns, Charset::Unicode), percent(part))
+    draw(html, class, parts, whole, &words.join(", "), |part| {
+        format!("{} {}, {}", part.name, unit::duration(part.length, Charset::Unicode), percent(part))
     });
 }
 
@@ -45,17 +31,17 @@ fn draw(
     html: &mut Html,
     class: &'static str,
     parts: &[Part],
-    whole_ns: u64,
+    whole: u64,
     words: &str,
     title: impl Fn(&Part) -> String,
 ) {
     html.raw("<svg role=\"img\" preserveAspectRatio=\"none\" viewBox=\"0 0 10000 10\" class=\"bar ");
     html.raw(class).raw("\"").attribute("aria-label", words).raw(">");
-    let mut before_ns = 0_u64;
+    let mut before = 0_u64;
     for part in parts {
-        let from = summary::scaled(WIDTH, before_ns, whole_ns).min(WIDTH);
-        before_ns = before_ns.saturating_add(part.duration_ns);
-        let to = summary::scaled(WIDTH, before_ns, whole_ns).min(WIDTH);
+        let from = summary::scaled(WIDTH, before, whole).min(WIDTH);
+        before = before.saturating_add(part.length);
+        let to = summary::scaled(WIDTH, before, whole).min(WIDTH);
         // What is too thin to be seen is left out here, not in the table.
         if to > from {
             html.raw("<rect height=\"10\"").attribute("class", part.name).attribute("x", &from.to_string());
@@ -69,9 +55,9 @@ fn draw(
 /// A bar of counts: what of them was used, what was wasted.
 pub(super) fn counted(html: &mut Html, parts: &[Part], whole: u64) {
     let words: Vec<String> =
-        parts.iter().map(|part| format!("{} {}", unit::count(part.duration_ns), part.name)).collect();
+        parts.iter().map(|part| format!("{} {}", unit::count(part.length), part.name)).collect();
     draw(html, "thin", parts, whole, &words.join(", "), |part| {
-        format!("{}: {}", part.name, unit::count(part.duration_ns))
+        format!("{}: {}", part.name, unit::count(part.length))
     });
 }
 
@@ -166,7 +152,7 @@ mod tests {
     #[test]
     fn the_parts_of_a_bar_meet_and_never_leave_it() {
         let mut html = Html::default();
-        let parts = [3, 3, 3].map(|duration_ns| Part { name: "cpu", duration_ns });
+        let parts = [3, 3, 3].map(|length| Part { name: "cpu", length });
         stacked(&mut html, "wide", &parts, 9);
         let text = html.into_text();
         for place in [" x=\"0\" width=\"3333\"", " x=\"3333\" width=\"3333\"", " x=\"6666\" width=\"3334\""] {

@@ -3,8 +3,8 @@
 //! In: markup that is part of this program, and text from anywhere. Out: a document in which every such text is text:
 //! [`Html::raw`] takes only what was compiled in, everything else is escaped, first for the eye, then for HTML.
 
+use crate::report::document::cell::{Cell, Piece, Words};
 use crate::report::escape::{self, Charset};
-use crate::report::summary;
 
 /// Longest text shown, in columns.
 const LONGEST_TEXT: usize = 2_000;
@@ -63,46 +63,29 @@ impl Html {
     }
 
     /// A number that also stands in the JSON report, at `pointer` (RFC 6901): its exact value beside what is shown.
-    pub(super) fn figure(&mut self, pointer: &str, value: u64, shown: &str) -> &mut Self {
-        self.raw("<data").attribute("data-json", pointer).attribute("value", &value.to_string());
-        self.raw(">").text(shown).raw("</data>")
+    pub(super) fn figure(&mut self, pointer: &str, exact: &str, shown: &str) -> &mut Self {
+        self.raw("<data").attribute("data-json", pointer).attribute("value", exact).raw(">");
+        self.text(shown).raw("</data>")
     }
 
-    /// A part of a whole that also stands in the JSON report, at `pointer`.
-    pub(super) fn share(&mut self, pointer: &str, (part, whole): (u64, u64), shown: &str) -> &mut Self {
-        match summary::ratio(part, whole) {
-            None => self.text(shown),
-            Some(ratio) => {
-                self.raw("<data").attribute("data-json", pointer).attribute("value", &format!("{ratio:.6}"));
-                self.raw(">").text(shown).raw("</data>")
-            }
+    /// Words, with the values in them.
+    pub(super) fn words(&mut self, words: &Words) -> &mut Self {
+        for piece in words.pieces() {
+            match piece {
+                Piece::Text(text) => self.text(text),
+                Piece::Figure(cell) => self.cell(cell),
+            };
         }
+        self
     }
 
-    /// Begins a section with its heading; `id` is where the contents link to.
-    pub(super) fn section(&mut self, id: &'static str, title: &'static str, note: &str) {
-        self.raw("<section id=\"").raw(id).raw("\" aria-labelledby=\"").raw(id).raw("-title\"><h2 id=\"");
-        self.raw(id).raw("-title\">").raw(title).raw("</h2>");
-        if !note.is_empty() {
-            self.raw("<p class=\"note\">").text(note).raw("</p>");
+    /// A value; one that also stands in the JSON report with its exact value, and with its place there.
+    pub(super) fn cell(&mut self, cell: &Cell) -> &mut Self {
+        let shown = cell.shown(Charset::Unicode);
+        match cell.figure() {
+            Some((pointer, exact)) => self.figure(pointer, &exact, &shown),
+            None => self.text(&shown),
         }
-    }
-
-    /// Ends what [`Self::section`] began.
-    pub(super) fn end_section(&mut self) {
-        self.raw("</section>\n");
-    }
-
-    /// Labels and what belongs to them.
-    pub(super) fn entries<L: AsRef<str>>(&mut self, entries: &[(L, String)]) {
-        if entries.is_empty() {
-            return;
-        }
-        self.raw("<dl>");
-        for (label, text) in entries {
-            self.element("dt", label.as_ref()).element("dd", text);
-        }
-        self.raw("</dl>");
     }
 }
 

@@ -1,32 +1,18 @@
 //! Tables: a caption, headings with their scope, rows.
 //!
-//! In: columns and cells. Out: markup that reads without script; where a table can be sorted, the script makes buttons
+//! In: a table of the document. Out: markup that reads without script; where a table can be sorted, the script makes buttons
 //! of its headings.
 
+use super::chart;
 use super::markup::Html;
+use crate::report::document::cell::Cell;
+use crate::report::document::table::{Column, On, Row, Table, Width};
 
-/// A column.
-#[derive(Clone, Copy)]
-pub(super) enum Column {
-    /// Words.
-    Words(&'static str),
-    /// Numbers, at the right.
-    Number(&'static str),
-}
-
-/// Begins a table; the caption says what it holds.
-pub(super) fn begin(html: &mut Html, caption: &'static str, columns: &[Column], sortable: bool) {
+/// Begins a table up to its headings; the caption says what it holds.
+pub(super) fn begin(html: &mut Html, caption: &'static str, sortable: bool) {
     html.raw("<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"").raw(caption).raw("\">");
     html.raw(if sortable { "<table class=\"sortable\">" } else { "<table>" });
     html.raw("<caption>").raw(caption).raw("</caption><thead><tr>");
-    for column in columns {
-        match column {
-            Column::Words(name) => html.raw("<th scope=\"col\">").raw(name),
-            Column::Number(name) => html.raw("<th scope=\"col\" class=\"number\">").raw(name),
-        };
-        html.raw("</th>");
-    }
-    html.raw("</tr></thead><tbody>");
 }
 
 /// Ends it.
@@ -34,47 +20,63 @@ pub(super) fn end(html: &mut Html) {
     html.raw("</tbody></table></div>");
 }
 
-impl Html {
-    /// The first cell of a row: what the row is about.
-    pub(super) fn row(&mut self, text: &str) -> &mut Self {
-        self.raw("<tr><th scope=\"row\">").text(text).raw("</th>")
+pub(super) fn write(html: &mut Html, table: &Table) {
+    // Where rows have something below them, they cannot change places.
+    let has_bars = table.rows.iter().any(|row| row.below.is_some());
+    begin(html, table.caption, table.rows.len() > 1 && !has_bars);
+    let drawn: Vec<(usize, Column)> =
+        table.columns.iter().copied().enumerate().filter(|(_, column)| column.on.is(On::Page)).collect();
+    // The cell that says what a row is about: its name if it has one, else what stands first.
+    let is_name = |(_, column): &&(usize, Column)| column.width == Width::Shrinking;
+    let head = drawn.iter().find(is_name).or(drawn.first()).map_or(0, |(index, _)| *index);
+    for (_, column) in &drawn {
+        html.raw("<th scope=\"col\"").raw(class(*column)).raw(">").raw(column.heading).raw("</th>");
     }
-
-    /// Ends a row.
-    pub(super) fn end_row(&mut self) {
-        self.raw("</tr>");
-    }
-
-    /// A cell of words.
-    pub(super) fn words(&mut self, text: &str) -> &mut Self {
-        self.element("td", text)
-    }
-
-    /// A cell with a number as text.
-    pub(super) fn number(&mut self, text: &str) -> &mut Self {
-        self.raw("<td class=\"number\">").text(text).raw("</td>")
-    }
-
-    /// A cell with a number that also stands in the JSON report.
-    pub(super) fn number_at(&mut self, pointer: &str, value: u64, shown: &str) -> &mut Self {
-        self.raw("<td class=\"number\">").figure(pointer, value, shown).raw("</td>")
-    }
-
-    /// The same for one that may not be there: a dash then.
-    pub(super) fn maybe_at(
-        &mut self,
-        pointer: &str,
-        value: Option<u64>,
-        shown: impl Fn(u64) -> String,
-    ) -> &mut Self {
-        match value {
-            Some(value) => self.number_at(pointer, value, &shown(value)),
-            None => self.number("-"),
+    html.raw("</tr></thead><tbody>");
+    for row in &table.rows {
+        cells(html, row, &drawn, head);
+        if let Some((parts, whole)) = &row.below {
+            html.raw("<tr class=\"map\"><td").attribute("colspan", &drawn.len().to_string()).raw(">");
+            chart::counted(html, parts, *whole);
+            html.raw("</td></tr>");
         }
     }
+    let feet: Vec<&Row> = table.feet.iter().filter(|(on, _)| on.is(On::Page)).map(|(_, row)| row).collect();
+    html.raw("</tbody>");
+    if !feet.is_empty() {
+        html.raw("<tfoot>");
+        feet.into_iter().for_each(|row| cells(html, row, &drawn, head));
+        html.raw("</tfoot>");
+    }
+    html.raw("</table></div>");
+}
 
-    /// A cell with a share that also stands in the JSON report.
-    pub(super) fn share_at(&mut self, pointer: &str, parts: (u64, u64), shown: &str) -> &mut Self {
-        self.raw("<td class=\"number\">").share(pointer, parts, shown).raw("</td>")
+const fn class(column: Column) -> &'static str {
+    match column.width {
+        Width::Number => " class=\"number\"",
+        Width::Known | Width::Narrow | Width::Shrinking => "",
+    }
+}
+
+fn cells(html: &mut Html, row: &Row, drawn: &[(usize, Column)], head: usize) {
+    html.raw("<tr>");
+    for (index, column) in drawn {
+        let Some(cell) = row.cells.get(*index) else { continue };
+        if *index == head {
+            html.raw("<th scope=\"row\"").raw(class(*column)).raw(">").cell(cell).raw("</th>");
+        } else {
+            html.raw("<td").raw(class(*column)).raw(">");
+            content(html, cell);
+            html.raw("</td>");
+        }
+    }
+    html.raw("</tr>");
+}
+
+/// What stands in a cell: a bar, or a value.
+fn content(html: &mut Html, cell: &Cell) {
+    match cell.parts() {
+        Some((parts, whole)) => chart::stacked(html, "thin", parts, whole),
+        None => drop(html.cell(cell)),
     }
 }

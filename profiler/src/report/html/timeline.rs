@@ -15,9 +15,9 @@ use serde::Serialize;
 use super::chart;
 use super::markup::Html;
 use super::threads::{STATES, Shown, Threads};
+use crate::report::document::slowest;
 use crate::report::escape::{self, Charset};
-use crate::report::summary;
-use crate::report::text::{slowest, unit};
+use crate::report::{summary, unit};
 
 /// Requests kept.
 pub(super) const MOST: usize = 20_000;
@@ -135,9 +135,8 @@ impl Collected {
         }
     }
 
-    /// The section, its data included.
-    pub(super) fn section(&self, html: &mut Html, snapshot: &Snapshot) {
-        html.section("timeline", "Timeline", "");
+    /// What it shows, its data included.
+    pub(super) fn write(&self, html: &mut Html, snapshot: &Snapshot) {
         let ids: BTreeSet<u64> = self.kept.iter().map(|kept| kept.id).collect();
         let slowest = summary::slowest(snapshot).into_iter().filter(|request| !ids.contains(&request.id));
         let slowest: Vec<Kept> = slowest.map(Kept::new).collect();
@@ -145,7 +144,6 @@ impl Collected {
         let shown_count = u64::try_from(shown.len()).unwrap_or(u64::MAX);
         if shown.is_empty() {
             html.raw("<p>No request was seen.</p>");
-            html.end_section();
             return;
         }
         let note = match self.every {
@@ -184,7 +182,6 @@ impl Collected {
             &serde_json::to_string(&Data::new(&shown, snapshot, lanes, &self.names)).unwrap_or_default(),
         );
         html.raw("</script>");
-        html.end_section();
     }
 }
 
@@ -356,7 +353,7 @@ mod tests {
             collected.entry(&entry);
         }
         let mut html = Html::default();
-        collected.section(&mut html, &snapshot);
+        collected.write(&mut html, &snapshot);
         let text = html.into_text();
         let island = text.split("id=\"timeline-data\">").nth(1).unwrap().split("</script>").next().unwrap();
         let data: serde_json::Value = serde_json::from_str(island).unwrap();
@@ -378,7 +375,7 @@ mod tests {
     fn the_slowest_are_there_however_thin_the_rest_is() {
         let snapshot = fixture::exhausted().0;
         let mut html = Html::default();
-        Collected::default().section(&mut html, &snapshot);
+        Collected::default().write(&mut html, &snapshot);
         let text = html.into_text();
         for request in &snapshot.requests.slowest {
             assert!(text.contains(&format!(",{},", request.id)), "#{} is not there", request.id);

@@ -9,8 +9,9 @@ use super::look::Look;
 use super::model::Shown;
 use super::paint::{Paint, Role};
 use super::{facts, phases, with_table};
+use crate::report::document::endpoints;
 use crate::report::summary;
-use crate::report::text::{endpoints, unit};
+use crate::report::unit;
 
 pub(super) fn lines(
     shown: &Shown,

@@ -13,8 +13,9 @@ use super::look::Look;
 use super::model::{Shown, Source};
 use super::paint::{Paint, Role, ends};
 use super::rows;
+use crate::report::document::losses;
 use crate::report::summary;
-use crate::report::text::{losses, unit};
+use crate::report::unit;
 
 /// Width of the label that each line begins with.
 const LABEL: usize = 8;

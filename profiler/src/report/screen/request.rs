@@ -11,7 +11,8 @@ use super::model::{Kept, Part, Shown};
 use super::paint::{Paint, Role};
 use super::verdict::paragraph;
 use super::{facts, phases, scrolled};
-use crate::report::text::{endpoints, gil_words, slowest, unit};
+use crate::report::document::{endpoints, gil_words, slowest};
+use crate::report::unit;
 
 /// Width of the label before a line of the timeline.
 const LABEL: usize = 16;
@@ -50,8 +51,8 @@ pub(super) fn lines(
     body.push(Line::default());
     body.extend(phases::lines(&request.phases, "phases", paint, width));
     body.extend(phases::table(&request.phases, paint, width));
-    let because = gil_words::because(request, paint.charset).map(|text| format!("It {text}."));
-    let waits = gil_words::longest_waits(request, paint.charset);
+    let because = gil_words::because(request).map(|text| format!("It {text}."));
+    let waits = gil_words::longest_waits(request);
     for text in because.into_iter().chain(waits.into_iter().map(|text| format!("A wait of {text}."))) {
         body.extend(paragraph(paint, ("", Role::Plain), (&text, Role::Plain), width, MAX_LINES));
     }

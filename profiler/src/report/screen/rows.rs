@@ -15,8 +15,9 @@ use super::look::{Look, Page};
 use super::model::{Kept, Shown};
 use super::paint::{Paint, Role};
 use super::table::{Column, Row, Table};
+use crate::report::document::{endpoints, phases, slowest};
 use crate::report::summary;
-use crate::report::text::{endpoints, phases, slowest, unit};
+use crate::report::unit;
 
 /// Columns from which on phases have their names in tables.
 const WIDE: usize = 110;

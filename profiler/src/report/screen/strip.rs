@@ -11,7 +11,7 @@ use super::letter::{self, Sign};
 use super::model::Shown;
 use super::paint::{Paint, Role};
 use crate::report::summary;
-use crate::report::text::unit;
+use crate::report::unit;
 
 const INDENT: &str = "        ";
 

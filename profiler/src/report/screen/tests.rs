@@ -313,7 +313,7 @@ fn the_numbers_are_those_of_the_json_report() {
     let shown = text(&moment((snapshot, findings)), &Look::default(), PLAIN, (120, 40));
     let time = |pointer: &str| {
         let value = json.pointer(pointer).and_then(serde_json::Value::as_u64).expect(pointer);
-        crate::report::text::unit::duration(value, Charset::Unicode)
+        crate::report::unit::duration(value, Charset::Unicode)
     };
     for (name, pointer) in [("p50", "/requests/total/p50_ns"), ("p99", "/requests/total/p99_ns")] {
         let wanted = format!("{name} {}", time(pointer));

@@ -1,46 +1,18 @@
-//! Findings: the headline, then what is wrong, causes first, and what to do.
+//! Findings as text: the headline, and what is wrong and what to do.
 //!
-//! In: findings, a headline. Out: the first lines of a report, a section.
+//! In: a headline, verdicts. Out: the first lines of a report, the lines of a verdict.
 
-use profiler_core::finding::follows::{Ranked, by_cause};
-use profiler_core::finding::{Answer, Evidence, Finding};
+use profiler_core::finding::{Evidence, Finding};
 
 use super::page::{Page, WIDTH};
-use super::unit;
+use crate::report::document::block::Verdict;
 use crate::report::escape::columns;
 use crate::report::style::Role;
-use crate::report::summary::{self, Headline};
+use crate::report::summary::Headline;
+use crate::report::unit;
 
 /// Exemplar requests named per finding.
 const EXEMPLARS: usize = 5;
-
-pub(super) fn section(page: &mut Page, findings: &[Finding]) {
-    let present = by_cause(findings);
-    let ordered = summary::worst_first(findings);
-    let rules: Vec<&Finding> = ordered.into_iter().filter(|finding| finding.id != summary::HEALTHY).collect();
-    let absent: Vec<&Finding> = only(&rules, |answer| matches!(answer, Answer::Absent));
-    let undecided = rules.len() - present.len() - absent.len();
-    let note = [(present.len(), "present"), (undecided, "undecided"), (absent.len(), "ruled out")]
-        .map(|(number, what)| format!("{number} {what}"))
-        .join(", ");
-    page.heading("Findings", &note);
-
-    for (index, ranked) in present.iter().enumerate() {
-        if index > 0 {
-            page.blank();
-        }
-        one(page, index + 1, *ranked);
-    }
-    open_questions(page, &rules, !present.is_empty());
-    if !absent.is_empty() {
-        let ids: Vec<&str> = absent.iter().map(|finding| finding.id).collect();
-        page.blank();
-        page.paragraph(
-            (Role::Quiet, "    "),
-            (Some(Role::Quiet), &format!("Ruled out: {}.", ids.join(", "))),
-        );
-    }
-}
 
 /// What a report begins with: the cause and what to change, or that nothing is wrong.
 pub(super) fn headline(page: &mut Page, headline: &Headline) {
@@ -62,44 +34,19 @@ pub(super) fn headline(page: &mut Page, headline: &Headline) {
     page.blank();
 }
 
-fn only<'a>(findings: &[&'a Finding], wanted: fn(&Answer) -> bool) -> Vec<&'a Finding> {
-    findings.iter().copied().filter(|finding| wanted(&finding.answer)).collect()
-}
-
-/// What could not be decided, those with the same reason together.
-fn open_questions(page: &mut Page, rules: &[&Finding], stands_below: bool) {
-    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
-    for finding in rules {
-        let Answer::Undecided { reason } = &finding.answer else { continue };
-        match groups.iter_mut().find(|(other, _)| other == reason) {
-            Some((_, ids)) => ids.push(finding.id),
-            None => groups.push((reason, vec![finding.id])),
-        }
-    }
-    if !groups.is_empty() && stands_below {
-        page.blank();
-    }
-    for (reason, ids) in groups {
-        let text = format!("Undecided: {} ({reason}).", ids.join(", "));
-        page.paragraph((Role::Doubt, " ?  "), (None, &text));
-    }
-}
-
 /// Columns by which what follows from a finding stands further right.
 const STEP: usize = 4;
 
-fn one(page: &mut Page, number: usize, Ranked { finding, depth }: Ranked<'_>) {
-    let before = " ".repeat(STEP * depth);
-    let cost = format!("cost {} request-seconds", unit::request_seconds(finding.cost_ns));
-    let cause = summary::follows(finding).filter(|_| depth > 0);
-    let cause = cause.map_or_else(String::new, |cause| format!(", {cause}"));
-    let label = format!("{before}{number:>2}  {}{cause}", finding.id);
-    let gap = WIDTH.saturating_sub(columns(&label) + columns(&cost)).max(2);
-    let line =
-        format!("{}{}{}", page.paint(Role::Bad, &label), " ".repeat(gap), page.paint(Role::Bad, &cost));
-    page.line(&line);
+pub(super) fn one(page: &mut Page, verdict: &Verdict<'_>) {
+    let finding = verdict.finding;
+    let before = " ".repeat(STEP * verdict.depth);
+    let cause = verdict.cause.as_ref().map_or_else(String::new, |cause| format!(", {cause}"));
+    let label = format!("{before}{:>2}  {}{cause}", verdict.number, finding.id);
+    let gap = WIDTH.saturating_sub(columns(&label) + columns(&verdict.cost)).max(2);
+    let (label, cost) = (page.paint(Role::Bad, &label), page.paint(Role::Bad, &verdict.cost));
+    page.line(&format!("{label}{}{cost}", " ".repeat(gap)));
     let indent = format!("{before}    ");
-    page.paragraph((Role::Quiet, &indent), (None, &finding.sentence));
+    page.paragraph((Role::Quiet, &indent), (None, verdict.sentence));
     if !finding.advice.is_empty() {
         let arrow = format!("{indent}{}", page.style.glyph("→ ", "> "));
         page.paragraph((Role::Good, &arrow), (Some(Role::Heading), &finding.advice));

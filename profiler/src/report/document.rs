@@ -1,0 +1,76 @@
+//! What a report says to people, said once: sections in one vocabulary, which the text report and the page draw each in its way.
+//!
+//! In: a [`Snapshot`] and its findings. Out: [`Section`]s in the order of every report. A signal is one file here, which builds its section;
+//! how a table, a bar or a sentence looks is the business of those who draw it.
+
+pub(super) mod block;
+mod capacity;
+pub(super) mod cell;
+mod cost;
+mod dropped;
+pub(super) mod endpoints;
+mod event_loops;
+mod findings;
+mod front_end;
+mod gil;
+mod gil_matrix;
+mod gil_place;
+pub(super) mod gil_words;
+pub(super) mod header;
+pub(super) mod heat;
+mod latency;
+mod listeners;
+pub(super) mod losses;
+pub(super) mod phases;
+mod processes;
+mod queues;
+mod slots;
+pub(super) mod slowest;
+pub(super) mod table;
+mod unseen;
+mod waiting;
+mod woken;
+
+use profiler_core::finding::Finding;
+use profiler_core::model::Snapshot;
+
+use super::escape::Charset;
+use super::unit;
+use block::{Block, Blocks, Section};
+use table::On;
+
+/// All sections.
+pub(super) fn sections<'a>(snapshot: &'a Snapshot, findings: &'a [Finding]) -> Vec<Section<'a>> {
+    let sections = [
+        Some(findings::section(snapshot, findings)),
+        Some(endpoints::section(snapshot)),
+        Some(slowest::section(snapshot)),
+        Some(phases::section(snapshot)),
+        Some(slots::section(snapshot)),
+        capacity::section(snapshot),
+        front_end::section(snapshot),
+        event_loops::section(snapshot),
+        Some(timeline()),
+        Some(latency::section(snapshot)),
+        Some(gil::section(snapshot)),
+        Some(listeners::section(snapshot)),
+        Some(dropped::section(snapshot)),
+        Some(processes::section(snapshot)),
+        Some(unseen::section(snapshot)),
+        Some(losses::section(snapshot)),
+        Some(cost::section(snapshot)),
+    ];
+    sections.into_iter().flatten().collect()
+}
+
+/// Requests on the slots that served them: data of the stream, which the page has collected.
+fn timeline<'a>() -> Section<'a> {
+    let mut body = Blocks::default();
+    body.push(On::Page, Block::Timeline);
+    Section::new("timeline", "Timeline", body).only(On::Page)
+}
+
+/// A duration in a sentence. Drawers whose characters are few spell its unit otherwise.
+fn shown(duration_ns: u64) -> String {
+    unit::duration(duration_ns, Charset::Unicode)
+}

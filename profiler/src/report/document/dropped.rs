@@ -1,0 +1,164 @@
+//! Connections that were not served, each by its cause.
+//!
+//! In: what became of a snapshot's connections. Out: a section: how many were served, how many not and why, with an example
+//! of each cause; failing accepts; workers that were killed.
+
+use profiler_core::model::Snapshot;
+use profiler_core::model::dropped::{AcceptFailure, Asked, Cause, Counted, Dropped, Example, WorkerEnd};
+
+use super::block::{Block, Blocks, Section};
+use super::cell::{Cell, Words, count, share, words};
+use super::shown;
+use super::table::{Column, On, Table, left, right, shrinking};
+use crate::report::{summary, unit};
+
+/// Ends of workers in the text report.
+const WORKER_ENDS: usize = 5;
+
+const COLUMNS: [Column; 4] =
+    [left("cause"), right("connections"), right("of ended"), shrinking("what happened")];
+
+pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
+    let dropped = &snapshot.dropped;
+    let is_empty = dropped.ended() == 0
+        && dropped.causes.is_empty()
+        && dropped.accept_failures.is_empty()
+        && dropped.worker_ends.is_empty();
+    let mut body = Blocks::default();
+    if is_empty && snapshot.attached.is_light() {
+        body.say(summary::none_seen(snapshot, "connection"));
+        return Section::new("dropped", "Dropped connections", body).short("Dropped").only(On::Page);
+    }
+    body.say(account(dropped));
+    if !dropped.causes.is_empty() {
+        causes(&mut body, dropped, snapshot.window.start_ns);
+    }
+    for failure in &dropped.accept_failures {
+        body.entry("accept failed", accept_failed(failure));
+    }
+    for (number, end) in dropped.worker_ends.iter().enumerate() {
+        let entry = (format!("process {}", end.tgid), Words::from(worker_end(end)));
+        match number < WORKER_ENDS {
+            true => body.entry(entry.0, entry.1),
+            false => body.push(On::Page, Block::Entries(vec![entry])),
+        }
+    }
+    let section = Section::new("dropped", "Dropped connections", body).short("Dropped").note(note(dropped));
+    if is_empty { section.only(On::Page) } else { section }
+}
+
+/// How many of each cause, and the first of them.
+fn causes(body: &mut Blocks<'_>, dropped: &Dropped, start_ns: u64) {
+    body.gap();
+    let mut table = Table::new("Connections that were not served, by cause", &COLUMNS);
+    for (place, counted) in dropped.causes.iter().enumerate() {
+        let cells: [Cell; COLUMNS.len()] = [
+            words(counted.cause.name()),
+            count(counted.count).at("count"),
+            of_ended(counted, dropped),
+            words(counted.cause.words()),
+        ];
+        table.row(&format!("/drops/causes/{place}"), cells);
+    }
+    body.table(table);
+    body.gap();
+    for counted in &dropped.causes {
+        if let Some(first) = counted.examples.first() {
+            body.entry(counted.cause.name(), example(first, start_ns));
+        }
+    }
+}
+
+/// Part of the connections that ended; attempts are no part of them.
+fn of_ended(counted: &Counted, dropped: &Dropped) -> Cell {
+    match counted.cause {
+        Cause::AcceptQueueOverflow => words("attempts"),
+        _ => share(counted.count, dropped.ended()),
+    }
+}
+
+fn note(dropped: &Dropped) -> String {
+    match dropped.total() {
+        0 => "none".to_owned(),
+        total => format!(
+            "{} of {} that ended ({})",
+            unit::count(total),
+            unit::count(dropped.ended()),
+            unit::percent(summary::ratio(total, dropped.ended()))
+        ),
+    }
+}
+
+/// What became of all connections, in one sentence.
+fn account(dropped: &Dropped) -> String {
+    let mut parts = vec![format!("{} served", unit::counted(dropped.served, "connection"))];
+    parts.push(format!("{} not", unit::count(dropped.total())));
+    if dropped.nothing_asked > 0 {
+        parts.push(format!("{} ended without a request", unit::count(dropped.nothing_asked)));
+    }
+    if dropped.undecided > 0 {
+        parts.push(format!("{} undecided (records were lost)", unit::count(dropped.undecided)));
+    }
+    if dropped.open > 0 {
+        parts.push(format!("{} still open at the end", unit::count(dropped.open)));
+    }
+    format!("{}.", parts.join(", "))
+}
+
+fn asked(asked: &Asked) -> String {
+    let name = match asked.method.as_str() {
+        "" => "a request whose head was not read".to_owned(),
+        method => format!("{method} {}", asked.path),
+    };
+    match (asked.request, asked.status) {
+        (Some(id), 0) => format!("{name} (#{id})"),
+        (Some(id), status) => format!("{name} (#{id}, {status})"),
+        (None, _) => name,
+    }
+}
+
+/// One dropped connection in words. Hostile input.
+fn example(example: &Example, start_ns: u64) -> String {
+    if example.time_ns == 0 {
+        return example.evidence.clone();
+    }
+    let mut parts = vec![format!("at {}", shown(example.time_ns.saturating_sub(start_ns)))];
+    if let Some(connection) = example.connection {
+        parts.push(format!("connection {connection} of process {}", example.tgid));
+    }
+    parts.extend(example.asked.as_ref().map(asked));
+    if let Some(waited_ns) = example.waited_ns {
+        parts.push(format!("after {}", shown(waited_ns)));
+    }
+    format!("{}: {}", parts.join(", "), example.evidence)
+}
+
+/// Calls of accept that failed, in words.
+fn accept_failed(failure: &AcceptFailure) -> String {
+    let limit = failure
+        .open_files_limit
+        .filter(|_| failure.error == "EMFILE")
+        .map_or_else(String::new, |limit| format!(" of its {limit} file descriptors"));
+    let open = failure
+        .open_files
+        .map_or_else(String::new, |open| format!("; {} were open", unit::counted(open, "file descriptor")));
+    format!(
+        "process {}: {} with {}; {}{limit} were clients' connections when it began{open}",
+        failure.tgid,
+        unit::counted(failure.count, "call"),
+        failure.error,
+        unit::count(failure.clients),
+    )
+}
+
+/// How a process ended, in words. Hostile input.
+fn worker_end(end: &WorkerEnd) -> String {
+    let mut text = format!("{}: {}", end.cause.words(), end.evidence);
+    if end.connections > 0 {
+        text.push_str(&format!("; it was serving {}", unit::counted(end.connections, "connection")));
+    }
+    if let Some(request) = &end.asked {
+        text.push_str(&format!(", the longest {} for {}", asked(request), shown(end.ran_ns)));
+    }
+    text
+}

@@ -1,0 +1,148 @@
+//! Endpoints by the time spent in them.
+//!
+//! In: the endpoints of a snapshot. Out: a section: a table (in the text report of the first few, the rest added up), on the
+//! page the first of them in full.
+
+use profiler_core::model::{Endpoint, Snapshot};
+
+use super::block::{Block, Blocks, Folded, Section, parts};
+use super::cell::{Cell, bar, count, duration, maybe, share, words};
+use super::phases;
+use super::table::{Column, On, Table, left, right, shrinking};
+use crate::report::summary;
+
+/// Endpoints in the text report.
+const SHOWN: usize = 15;
+/// Endpoints that the page shows in full.
+const IN_FULL: usize = 12;
+
+const COLUMNS: [Column; 9] = [
+    shrinking("endpoint"),
+    right("status"),
+    right("requests"),
+    right("median"),
+    right("p99"),
+    right("time").only(On::Page),
+    right("of time"),
+    left("phases").only(On::Page),
+    left("mostly"),
+];
+
+pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
+    let ordered = summary::endpoints_by_time(snapshot);
+    let beyond = snapshot.by_endpoint.others.as_ref();
+    let more = if beyond.is_some() { ", and more beyond the bound" } else { "" };
+    let note = format!("{} by time{more}", ordered.len());
+    let mut body = Blocks::default();
+    if ordered.is_empty() && beyond.is_none() {
+        body.say("None: no request was seen.");
+        return Section::new("endpoints", "Endpoints", body).note(note);
+    }
+    let whole_ns = snapshot.requests.phases.total_ns();
+    let mut table = Table::new("Endpoints by the time spent in them", &COLUMNS).first(SHOWN);
+    for (place, endpoint) in ordered.iter().enumerate() {
+        table.row(&format!("/endpoints/{place}"), row(name(snapshot, endpoint), endpoint, whole_ns));
+    }
+    if let Some(endpoint) = beyond {
+        table.foot(
+            On::Page,
+            &format!("/endpoints/{}", ordered.len()),
+            row(OTHER.to_owned(), endpoint, whole_ns),
+        );
+    }
+    let rest: Vec<&Endpoint> = ordered.iter().skip(SHOWN).copied().chain(beyond).collect();
+    if !rest.is_empty() {
+        let mut other = Endpoint::default();
+        for endpoint in rest {
+            other.count = other.count.saturating_add(endpoint.count);
+            other.total.merge(&endpoint.total);
+            other.phases.add_all(&endpoint.phases);
+        }
+        table.foot(On::Text, "", row(OTHER.to_owned(), &other, whole_ns));
+    }
+    body.table(table);
+    let many = ordered.iter().take(SHOWN).filter(|endpoint| per_request(endpoint) >= MANY);
+    for endpoint in many.take(MOST_SAID) {
+        body.say(format!(
+            "{} asks back ends {:.0} times in a request, on average{}.",
+            name(snapshot, endpoint),
+            per_request(endpoint),
+            ports(endpoint)
+        ));
+    }
+    for (place, endpoint) in ordered.into_iter().take(IN_FULL).enumerate() {
+        body.push(On::Page, in_full(snapshot, endpoint, place));
+    }
+    Section::new("endpoints", "Endpoints", body).note(note)
+}
+
+/// What endpoints are called that are added up.
+const OTHER: &str = "other";
+
+/// Its phases and durations.
+fn in_full<'a>(snapshot: &Snapshot, endpoint: &'a Endpoint, place: usize) -> Block<'a> {
+    let mut body = Blocks::default();
+    let pointer = format!("/endpoints/{place}/phases");
+    body.push(On::Page, phases::detail("Time in this endpoint, by phase", &endpoint.phases, &pointer));
+    body.push(On::Page, Block::Histogram(&endpoint.total, "request"));
+    let summary = format!("{} {}", name(snapshot, endpoint), status(endpoint.status));
+    Block::Folded(Folded::new(summary, body))
+}
+
+/// Round trips to back ends of one request from which they are said.
+const MANY: f64 = 5.0;
+/// Endpoints of which they are.
+const MOST_SAID: usize = 3;
+
+fn per_request(endpoint: &Endpoint) -> f64 {
+    summary::ratio(endpoint.round_trips.total(), endpoint.count).unwrap_or(0.0)
+}
+
+/// To which ports most of them went.
+fn ports(endpoint: &Endpoint) -> String {
+    let all = endpoint.round_trips.total();
+    let ports: Vec<String> = endpoint
+        .round_trips
+        .by_port()
+        .into_iter()
+        .filter(|to| to.count.saturating_mul(10) >= all)
+        .map(|to| match to.port {
+            0 => "a socket without port".to_owned(),
+            port => format!("port {port}"),
+        })
+        .collect();
+    if ports.is_empty() { String::new() } else { format!(" ({})", ports.join(", ")) }
+}
+
+/// Method and path shape of an endpoint, or why there are none. Hostile input.
+pub(crate) fn name(snapshot: &Snapshot, endpoint: &Endpoint) -> String {
+    let method = match (endpoint.method.as_str(), endpoint.status) {
+        // What was answered in HTTP was asked in HTTP, before the window or where the head was lost.
+        ("", 0) if snapshot.requests.not_http >= endpoint.count => "encrypted, or not HTTP",
+        ("", 0) if snapshot.requests.not_http > 0 => "encrypted, not HTTP, or no head",
+        ("", _) => "head not read",
+        (method, _) => method,
+    };
+    format!("{method} {}", endpoint.path_shape)
+}
+
+fn row(name: String, endpoint: &Endpoint, whole_ns: u64) -> [Cell; COLUMNS.len()] {
+    let time_ns = endpoint.phases.total_ns();
+    let quantile = |quantile| (endpoint.total.count() > 0).then(|| endpoint.total.quantile_ns(quantile));
+    [
+        words(name),
+        words(status(endpoint.status)),
+        count(endpoint.count).at("count"),
+        maybe(quantile(0.5), duration).at("total/p50_ns"),
+        maybe(quantile(0.99), duration).at("total/p99_ns"),
+        duration(time_ns).at("time_in_requests_ns"),
+        share(time_ns, whole_ns),
+        bar(parts(&endpoint.phases), time_ns),
+        words(phases::mostly(&endpoint.phases)),
+    ]
+}
+
+/// A status code, or a dash where none was seen.
+pub(crate) fn status(status: u16) -> String {
+    if status > 0 { status.to_string() } else { "-".to_owned() }
+}

@@ -1,0 +1,134 @@
+//! Findings: what is wrong, causes first, and what to do; then what is undecided and why, then what is ruled out.
+//!
+//! In: findings, and the snapshot they are about. Out: a section.
+
+use profiler_core::finding::follows::{Ranked, by_cause};
+use profiler_core::finding::{Answer, Finding};
+use profiler_core::model::Snapshot;
+
+use super::block::{Block, Blocks, Folded, Section, Verdict};
+use super::cell::{Cell, Words, maybe, measured, words};
+use super::table::{Column, On, Table, right, shrinking};
+use crate::report::{summary, unit};
+
+const EVIDENCE: [Column; 3] = [shrinking("measured"), right("value"), right("present from")];
+
+pub(super) fn section<'a>(snapshot: &'a Snapshot, findings: &'a [Finding]) -> Section<'a> {
+    // Places are those of the JSON report.
+    let ordered = summary::worst_first(findings);
+    let place =
+        |finding: &Finding| ordered.iter().position(|other| other.id == finding.id).unwrap_or_default();
+    let of = |wanted: fn(&Answer) -> bool| -> Vec<&'a Finding> {
+        let rules = ordered.iter().copied().filter(|finding| finding.id != summary::HEALTHY);
+        rules.filter(|finding| wanted(&finding.answer)).collect()
+    };
+    let present = by_cause(findings);
+    let undecided = of(|answer| matches!(answer, Answer::Undecided { .. }));
+    let absent = of(|answer| *answer == Answer::Absent);
+    let note =
+        format!("{} present, {} undecided, {} ruled out", present.len(), undecided.len(), absent.len());
+    let mut body = Blocks::default();
+    for (index, ranked) in present.iter().enumerate() {
+        if index > 0 {
+            body.gap();
+        }
+        let verdict = is_present(snapshot, *ranked, index + 1, place(ranked.finding));
+        body.push(On::Both, Block::Verdict(verdict));
+    }
+    if !present.is_empty() && !undecided.is_empty() {
+        body.gap();
+    }
+    for text in open_questions(&undecided) {
+        body.push(On::Text, Block::Undecided(text));
+    }
+    for finding in undecided {
+        if let Some(verdict) = is_undecided(snapshot, finding, place(finding)) {
+            body.push(On::Page, Block::Verdict(verdict));
+        }
+    }
+    if !absent.is_empty() {
+        let ids: Vec<&str> = absent.iter().map(|finding| finding.id).collect();
+        let ids = format!("Ruled out: {}", ids.join(", "));
+        body.gap();
+        body.push(On::Text, Block::RuledOut(format!("{ids}.")));
+        let mut each = Blocks::default();
+        for finding in absent {
+            each.entry(finding.id, finding.sentence.as_str());
+            each.all(evidence(finding, place(finding)));
+        }
+        body.push(On::Page, Block::Folded(Folded::new(ids, each)));
+    }
+    Section::new("findings", "Findings", body).note(note)
+}
+
+fn is_present<'a>(
+    snapshot: &Snapshot,
+    Ranked { finding, depth }: Ranked<'a>,
+    number: usize,
+    place: usize,
+) -> Verdict<'a> {
+    Verdict {
+        finding,
+        number,
+        depth,
+        cause: summary::follows(finding).filter(|_| depth > 0),
+        cost: format!("cost {} request-seconds", unit::request_seconds(finding.cost_ns)),
+        sentence: &finding.sentence,
+        exemplars: exemplars(snapshot, finding),
+        evidence: evidence(finding, place),
+    }
+}
+
+fn is_undecided<'a>(snapshot: &Snapshot, finding: &'a Finding, place: usize) -> Option<Verdict<'a>> {
+    let Answer::Undecided { reason } = &finding.answer else { return None };
+    Some(Verdict {
+        finding,
+        number: 0,
+        depth: 0,
+        cause: None,
+        cost: "undecided".to_owned(),
+        sentence: reason,
+        exemplars: exemplars(snapshot, finding),
+        evidence: evidence(finding, place),
+    })
+}
+
+fn exemplars(snapshot: &Snapshot, finding: &Finding) -> Vec<(u64, bool)> {
+    let is_on_page = |id: &u64| snapshot.requests.slowest.iter().any(|request| request.id == *id);
+    finding.exemplars.iter().map(|id| (*id, is_on_page(id))).collect()
+}
+
+/// What could not be decided, those with the same reason together.
+fn open_questions(undecided: &[&Finding]) -> Vec<String> {
+    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+    for finding in undecided {
+        let Answer::Undecided { reason } = &finding.answer else { continue };
+        match groups.iter_mut().find(|(other, _)| other == reason) {
+            Some((_, ids)) => ids.push(finding.id),
+            None => groups.push((reason, vec![finding.id])),
+        }
+    }
+    groups.iter().map(|(reason, ids)| format!("Undecided: {} ({reason}).", ids.join(", "))).collect()
+}
+
+fn evidence<'a>(finding: &Finding, place: usize) -> Blocks<'a> {
+    let mut body = Blocks::default();
+    if finding.evidence.is_empty() {
+        return body;
+    }
+    let mut table = Table::new("What the verdict rests on", &EVIDENCE);
+    for (index, evidence) in finding.evidence.iter().enumerate() {
+        let name = evidence.name;
+        let cells: [Cell; EVIDENCE.len()] = [
+            words(unit::without_unit(name)),
+            measured(name, evidence.value).at("value"),
+            maybe(evidence.threshold, |threshold| measured(name, threshold)),
+        ];
+        table.row(&format!("/findings/{place}/evidence/{index}"), cells);
+    }
+    let mut each = Blocks::default();
+    each.table(table);
+    let summary = Words::from(format!("Evidence ({})", unit::counted(finding.count, "request")));
+    body.push(On::Page, Block::Folded(Folded::new(summary, each)));
+    body
+}

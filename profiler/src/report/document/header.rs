@@ -1,0 +1,116 @@
+//! The first lines: which server, where, how long, how busy.
+//!
+//! In: session, server, window and requests of a snapshot. Out: a few lines.
+
+use profiler_core::fact::EndReason;
+use profiler_core::model::{Origin, Snapshot};
+
+use super::cell::{Cell, count, duration, maybe, share, words};
+use super::shown;
+use crate::report::{summary, unit};
+
+/// What stands between two parts of a line.
+pub(crate) const DOT: &str = " · ";
+
+/// Which server, on which machine. Hostile input.
+pub(crate) fn server(snapshot: &Snapshot) -> String {
+    let server = &snapshot.server;
+    let session = &snapshot.session;
+    let version = server.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+    let mut parts = if server.is_unknown() {
+        let process = snapshot.processes.iter().find(|process| process.tgid == session.target_pid);
+        let comm = process.map(|process| format!(" ({})", process.comm)).unwrap_or_default();
+        vec![format!("unknown server{comm}")]
+    } else {
+        vec![format!("{}{version}", server.name)]
+    };
+    if !server.worker_class.is_empty() && !server.is_unknown() {
+        parts.push(server.worker_class.clone());
+    }
+    parts.extend(server.python_version.as_ref().map(|version| format!("Python {version}")));
+    parts.push(format!("pid {} on {}", session.target_pid, session.host_name));
+    parts.push(unit::counted(u64::from(session.cpu_count), "CPU"));
+    parts.push(format!("Linux {}", session.kernel_release));
+    parts.join(DOT)
+}
+
+/// Settings, those from the same origin together: `workers 2, threads 4 (configured)`.
+pub(crate) fn settings(snapshot: &Snapshot) -> String {
+    let groups = [Origin::Configured, Origin::Default, Origin::Inferred].map(|origin| {
+        let settings = snapshot.server.settings.iter().filter(|setting| setting.origin == origin);
+        let settings: Vec<String> =
+            settings.map(|setting| format!("{} {}", setting.name, setting.value)).collect();
+        if settings.is_empty() {
+            String::new()
+        } else {
+            format!("{} ({})", settings.join(", "), origin.name())
+        }
+    });
+    groups.into_iter().filter(|group| !group.is_empty()).collect::<Vec<_>>().join(DOT)
+}
+
+/// When it was watched, and what came and went.
+pub(crate) fn watched(snapshot: &Snapshot) -> String {
+    let window = snapshot.window;
+    let requests = &snapshot.requests;
+    let start_ns = i64::try_from(window.start_ns).unwrap_or(i64::MAX);
+    let ended = match window.end_reason {
+        Some(EndReason::Duration) => "",
+        Some(EndReason::Interrupted) => " (interrupted)",
+        Some(EndReason::TargetExited) => " (the server exited)",
+        Some(EndReason::RecordingFailed) => " (recording failed)",
+        Some(EndReason::NextWindow) => " (the next window began)",
+        Some(EndReason::StillOpen) => " (still open)",
+        None => " (recording cut off)",
+    };
+    let length = shown(window.length_ns());
+    let moment = unit::moment(start_ns.saturating_add(snapshot.session.wall_clock_offset_ns));
+    [
+        format!("watched {length} from {moment}{ended}"),
+        format!(
+            "{}, {} in, {} out",
+            unit::counted(requests.connections, "connection"),
+            unit::bytes(requests.bytes_in),
+            unit::bytes(requests.bytes_out),
+        ),
+    ]
+    .join(DOT)
+}
+
+/// Requests, their rate and their times.
+pub(crate) fn traffic(snapshot: &Snapshot) -> String {
+    let requests = &snapshot.requests;
+    let rate = summary::per_second(requests.completed, snapshot.window.length_ns());
+    let mut parts = vec![format!("{} ({})", unit::counted(requests.completed, "request"), unit::rate(rate))];
+    if requests.open > 0 {
+        parts.push(format!("{} still open", unit::count(requests.open)));
+    }
+    if requests.total.count() > 0 {
+        parts.push(format!("median {}", shown(requests.total.quantile_ns(0.5))));
+        parts.push(format!("p99 {}", shown(requests.total.quantile_ns(0.99))));
+        parts.push(format!("longest {}", shown(requests.total.max_ns())));
+    }
+    parts.join(DOT)
+}
+
+/// The numbers that are the first to look at, each with what it is.
+pub(crate) fn tiles(snapshot: &Snapshot) -> Vec<(&'static str, Cell)> {
+    let (requests, slots) = (&snapshot.requests, &snapshot.slots);
+    let window_ns = snapshot.window.length_ns();
+    let total = &requests.total;
+    let if_any = |value_ns| maybe((total.count() > 0).then_some(value_ns), duration);
+    let rate = unit::rate(summary::per_second(requests.completed, window_ns));
+    let capacity_ns = window_ns.saturating_mul(u64::from(slots.count()));
+    let mut tiles = vec![
+        ("requests", count(requests.completed).at("/requests/completed")),
+        ("per second", words(rate)),
+        ("median", if_any(total.quantile_ns(0.5)).at("/requests/total/p50_ns")),
+        ("p99", if_any(total.quantile_ns(0.99)).at("/requests/total/p99_ns")),
+        ("longest", if_any(total.max_ns()).at("/requests/total/max_ns")),
+    ];
+    if requests.open > 0 {
+        tiles.push(("still open", count(requests.open).at("/requests/open")));
+    }
+    tiles.push(("of capacity used", share(slots.busy_ns(), capacity_ns).at("/slots/capacity_used_ratio")));
+    tiles
+}

@@ -1,0 +1,136 @@
+//! Losses: one line at the very top if there are any, all of them near the end.
+//!
+//! In: losses and conservation of a snapshot. Out: what the warning says, and a section.
+
+use profiler_core::model::{Losses, Snapshot};
+
+use super::block::{Blocks, Section};
+use super::shown;
+use crate::report::{summary, unit};
+
+/// What an incomplete report lacks; nothing for a complete one.
+pub(in crate::report) fn what_is_missing(snapshot: &Snapshot) -> Option<String> {
+    what_is_missing_of(&snapshot.coverage.losses)
+}
+
+/// The same, of the losses alone.
+pub(in crate::report) fn what_is_missing_of(losses: &Losses) -> Option<String> {
+    if !losses.any() {
+        return None;
+    }
+    let lost = lost_records(losses);
+    Some(if lost > 0 {
+        format!("{} lost", unit::counted(lost, "record"))
+    } else if losses.recording_truncated {
+        "the recording breaks off".to_owned()
+    } else if losses.unreadable_bytes > 0 {
+        "parts of the recording cannot be read".to_owned()
+    } else {
+        "data was lost".to_owned()
+    })
+}
+
+/// Records known to be lost. Holes in the sequences are the same slices seen from the other side: not added.
+pub(in crate::report) fn lost_records(losses: &Losses) -> u64 {
+    let kernel: u64 = losses.kernel.lost.iter().map(|(_, count)| *count).sum();
+    kernel.max(losses.sequence_holes).saturating_add(losses.late).saturating_add(losses.malformed)
+}
+
+pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
+    let losses = &snapshot.coverage.losses;
+    let mut body = Blocks::default();
+    for (label, text) in lost(losses) {
+        body.entry(label, text);
+    }
+    if !losses.any() {
+        body.say("Nothing was lost.");
+    }
+    for (label, text) in laws(snapshot) {
+        body.entry(label, text);
+    }
+    Section::new("losses", "Losses", body).note(if losses.any() { "this report is incomplete" } else { "" })
+}
+
+/// All that did not reach the numbers.
+fn lost(losses: &Losses) -> Vec<(&'static str, String)> {
+    let mut entries = Vec::new();
+    for (groups, what) in [
+        (&losses.kernel.lost, "lost in the kernel"),
+        (&losses.kernel.recursion_misses, "skipped by the kernel"),
+        (&losses.impossible, "impossible"),
+    ] {
+        let named: Vec<String> = groups
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(name, count)| format!("{name} {}", unit::count(*count)))
+            .collect();
+        if !named.is_empty() {
+            entries.push((what, named.join(", ")));
+        }
+    }
+    for (number, what, text) in [
+        (
+            losses.undecided_waits,
+            "undecided",
+            "waits whose end was not seen: their sleep, run queue and CPU time cannot be distinguished",
+        ),
+        (losses.malformed, "malformed", "records that could not be decoded"),
+        (losses.late, "late", "records that came too late to be put in order"),
+        (losses.sequence_holes, "holes", "events missing by their sequence numbers"),
+        (losses.evicted, "evicted", "entities dropped because a table was full"),
+        (losses.unreadable_bytes, "unreadable", "bytes of the recording that could not be read"),
+    ] {
+        if number > 0 {
+            entries.push((what, format!("{} {text}", unit::count(number))));
+        }
+    }
+    if losses.recording_truncated {
+        entries.push(("recording", "breaks off before the window ended".to_owned()));
+    }
+    entries
+}
+
+/// How well the numbers add up.
+fn laws(snapshot: &Snapshot) -> Vec<(&'static str, String)> {
+    let laws = &snapshot.coverage.conservation;
+    let mut entries = Vec::new();
+    if laws.emitted > 0 {
+        let text = format!(
+            "{} of {} that the kernel side wrote",
+            unit::count(laws.received),
+            unit::count(laws.emitted)
+        );
+        entries.push(("records received", text));
+    }
+    if laws.slices > 0 {
+        let text = match laws.slices_broken {
+            0 => format!("{} checked, all add up", unit::count(laws.slices)),
+            broken => format!("{} of {} do not add up", unit::count(broken), unit::count(laws.slices)),
+        };
+        entries.push(("events", text));
+    }
+    if laws.requests_broken > 0 {
+        entries.push(("requests", format!("{} do not add up", unit::count(laws.requests_broken))));
+    }
+    if laws.threads_compared > 0 {
+        let cpu = difference(laws.cpu_ns, laws.kernel_cpu_ns);
+        let run_queue = difference(laws.run_queue_ns, laws.kernel_run_queue_ns);
+        let threads = unit::counted(laws.threads_compared, "thread");
+        let mut text = format!("CPU {cpu}, run queue {run_queue}, over {threads}");
+        for (who, taken_ns) in [("the hypervisor", laws.stolen_ns), ("interrupts", laws.interrupt_ns)] {
+            if taken_ns > 0 {
+                let taken = shown(taken_ns);
+                text.push_str(&format!("; {who} took {taken} of CPU, which the kernel does not count"));
+            }
+        }
+        entries.push(("against the kernel", text));
+    }
+    entries
+}
+
+/// Our number against the kernel's: a signed percentage, and of what, as much of next to nothing is nothing.
+fn difference(ours_ns: u64, kernel_ns: u64) -> String {
+    let whole = shown(kernel_ns);
+    summary::ratio(ours_ns, kernel_ns)
+        .map_or_else(|| "-".to_owned(), |ratio| format!("{:+.2} % of {whole}", (ratio - 1.0) * 100.0))
+}

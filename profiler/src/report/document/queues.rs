@@ -1,0 +1,133 @@
+//! Accept queues.
+//!
+//! In: the listeners of a snapshot. Out: a table of how deep their queues were, and what was refused.
+
+use profiler_core::model::queue::{Delays, Queue};
+use profiler_core::model::{Listener, Snapshot};
+
+use super::block::Blocks;
+use super::cell::{Cell, count, maybe, share, words};
+use super::shown;
+use super::table::{Column, Table, right, shrinking};
+use crate::report::unit;
+
+const COLUMNS: [Column; 7] = [
+    shrinking("address"),
+    right("queue limit"),
+    right("deepest"),
+    right("at arrival p50"),
+    right("p99"),
+    right("full"),
+    right("refused"),
+];
+
+/// A row for each listener whose queue was read; nothing where none was.
+pub(super) fn table(body: &mut Blocks<'_>, snapshot: &Snapshot) {
+    let listeners = snapshot.sockets.listeners.iter().enumerate();
+    let mut read = listeners.filter_map(|(place, seen)| Some((place, seen, seen.queue.as_ref()?))).peekable();
+    if read.peek().is_none() {
+        return;
+    }
+    body.gap();
+    let mut table = Table::new("Accept queues: connections that wait for accept", &COLUMNS);
+    for (place, listener, queue) in read {
+        table.row(&format!("/listeners/{place}"), row(listener, queue));
+    }
+    body.table(table);
+    for sentence in sentences(snapshot) {
+        body.say(sentence);
+    }
+}
+
+fn row(listener: &Listener, queue: &Queue) -> [Cell; COLUMNS.len()] {
+    let found = |share: f64| {
+        let is_any = queue.at_arrival.weight() > 0;
+        maybe(is_any.then(|| queue.at_arrival.quantile(share)), |depth| count(u64::from(depth)))
+    };
+    [
+        words(&listener.seen.address),
+        count(u64::from(queue.limit)).at("queue/limit"),
+        count(u64::from(queue.deepest())).at("queue/deepest"),
+        found(0.5).at("queue/at_arrival/p50"),
+        found(0.99).at("queue/at_arrival/p99"),
+        share(queue.full_ns, queue.observed_ns()).at("queue/full_ns").exactly(queue.full_ns),
+        maybe(queue.refused, count).at("queue/refused"),
+    ]
+}
+
+/// Who was behind refusals, and how long it kept them.
+fn delayed(delays: &Delays, at: &str) -> String {
+    let clients = unit::counted(delays.clients, "client");
+    let attempts = unit::counted(delays.attempts, "attempt");
+    let connected = match delays.delay.count() {
+        0 => "none was connected so far".to_owned(),
+        count => format!(
+            "{} connected after {} (p50), {} at most",
+            unit::count(count),
+            shown(delays.delay.quantile_ns(0.5)),
+            shown(delays.delay.max_ns())
+        ),
+    };
+    format!("The full queue{at} delayed {clients} ({attempts}); {connected}.")
+}
+
+/// Connections that a full worker kept while another was free.
+fn beside_free(listener: &Listener, at: &str) -> Option<String> {
+    let beside = listener.beside_free.as_ref().filter(|beside| beside.waits.count() > 0)?;
+    let connections = unit::counted(beside.waits.count(), "connection");
+    let mut sentence = format!(
+        "{connections}{at} waited in a process without a free slot while another had one: {} in all, p50 {}, {} at most",
+        shown(beside.waits.sum_ns()),
+        shown(beside.waits.quantile_ns(0.5)),
+        shown(beside.waits.max_ns())
+    );
+    if beside.undecided > 0 {
+        sentence.push_str(&format!("; {} more are not decided", unit::count(beside.undecided)));
+    }
+    sentence.push('.');
+    Some(sentence)
+}
+
+/// What a number in the table does not say by itself.
+fn sentences(snapshot: &Snapshot) -> Vec<String> {
+    let mut list = Vec::new();
+    for listener in &snapshot.sockets.listeners {
+        // Paths are hostile; a port tells TCP listeners apart.
+        let at = match listener.seen.port {
+            0 => String::new(),
+            port => format!(" of port {port}"),
+        };
+        if listener.is_deferred {
+            list.push(format!(
+                "The listener{at} defers accept: a connection arrives there, and waits, from its first data on."
+            ));
+        }
+        list.extend(beside_free(listener, &at));
+        let delays = listener.queue.as_ref().and_then(|queue| queue.delays.as_ref());
+        if let Some(delays) = delays.filter(|delays| delays.clients > 0 || delays.delay.count() > 0) {
+            list.push(delayed(delays, &at));
+        }
+    }
+    let refused = |listener: &Listener| listener.queue.as_ref().and_then(|queue| queue.refused).unwrap_or(0);
+    let (over_unix, over_tcp): (Vec<_>, Vec<_>) = snapshot
+        .sockets
+        .listeners
+        .iter()
+        .filter(|listener| refused(listener) > 0)
+        .partition(|listener| listener.seen.family == "unix");
+    if !over_unix.is_empty() {
+        list.push(
+            "Refused, over UNIX sockets: calls of connect that found no room. The client is told so (EAGAIN), or waits inside the \
+             call and counts again each time that it looks."
+                .to_owned(),
+        );
+    }
+    if !over_tcp.is_empty() {
+        list.push(
+            "Refused: packets of handshakes that found no room. A client tries again after 1 s, then 2 s, 4 s, …: it is \
+             delayed, and counts once for each attempt."
+                .to_owned(),
+        );
+    }
+    list
+}

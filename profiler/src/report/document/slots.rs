@@ -1,0 +1,171 @@
+//! Slots: how many, what held them, how often all were taken, and when.
+//!
+//! In: the slots of a snapshot. Out: a section, the heat map included.
+
+use profiler_core::model::slot::{Holding, Slots};
+use profiler_core::model::{Origin, Snapshot};
+use profiler_core::phase::Phase;
+
+use super::block::{Bar, Bars, Block, Blocks, Folded, Section};
+use super::cell::{Cell, Part, Words, bar, count, counted, duration, id, share};
+use super::shown;
+use super::table::{Column, On, Table, left, right};
+use crate::report::{summary, unit};
+
+const LIST_COLUMNS: [Column; 6] =
+    [right("slot"), right("pid"), right("thread"), right("requests"), right("busy"), left("held by")];
+
+pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
+    let slots = &snapshot.slots;
+    let mut body = Blocks::default();
+    if slots.count() == 0 {
+        body.say(summary::none_seen(snapshot, "slot"));
+        return Section::new("slots", "Slots", body);
+    }
+    let window_ns = snapshot.window.length_ns();
+    let capacity_ns = window_ns.saturating_mul(u64::from(slots.count()));
+    body.push(On::Both, Block::Bars(held(slots, capacity_ns)));
+    body.gap();
+    body.say(most_busy(slots, window_ns));
+    if let Some(text) = full_worker(snapshot) {
+        body.say(text);
+    }
+    if slots.acceptor_linger_ns > 0 {
+        let lingered = duration(slots.acceptor_linger_ns).at("/slots/acceptor_linger_ns");
+        body.say(
+            Words::from("Accepting threads waited ")
+                .figure(lingered)
+                .text(" for clients to close: meanwhile they accepted nothing."),
+        );
+    }
+    let is_known = slots.heat.iter().any(|row| !row.busy_ns.is_empty());
+    if is_known && slots.heat_bucket_ns > 0 && window_ns > 0 {
+        body.push(On::Both, Block::Heat(slots, window_ns));
+    }
+    let mut each = Blocks::default();
+    each.table(list(slots));
+    body.push(On::Page, Block::Folded(Folded::new("Each slot", each)));
+    let noun = if slots.are_loops() { "event loop" } else { "slot" };
+    let note = Words::default()
+        .figure(counted(u64::from(slots.count()), noun).at("/slots/counted"))
+        .text(format!(" ({}), ", known(snapshot)))
+        .figure(share(slots.busy_ns(), capacity_ns).at("/slots/capacity_used_ratio"))
+        .text(" of capacity used");
+    Section::new("slots", "Slots", body).note(note)
+}
+
+/// Slot-time by what held it, and what is free.
+fn held(slots: &Slots, capacity_ns: u64) -> Bars {
+    let bar = |name, duration_ns, meaning| Bar {
+        name,
+        duration_ns,
+        duration: duration(duration_ns),
+        share: share(duration_ns, capacity_ns),
+        meaning,
+        on: On::Both,
+    };
+    let holdings = Holding::ALL.into_iter().filter(|holding| slots.held_ns(*holding) > 0);
+    let mut list: Vec<Bar> = holdings
+        .map(|holding| {
+            let mut bar = bar(holding.name(), slots.held_ns(holding), meaning(holding));
+            bar.duration = bar.duration.at(format!("/slots/held/{}_ns", holding.name()));
+            bar
+        })
+        .collect();
+    list.push(bar("free", capacity_ns.saturating_sub(slots.busy_ns()), ""));
+    let headings = ["held by", "slot-time", "of capacity"];
+    Bars { caption: "What held the slots", headings, whole_ns: capacity_ns, list }
+}
+
+/// How many were busy at once, or for how long all were.
+fn most_busy(slots: &Slots, window_ns: u64) -> Words {
+    let peak = || count(u64::from(slots.peak_busy)).at("/slots/peak_busy");
+    match slots.exhausted_ns {
+        _ if slots.come_and_go => Words::from("The server makes threads as it needs them; at most ")
+            .figure(peak())
+            .text(" were busy at one moment."),
+        _ if slots.are_loops() => {
+            "An event loop has no slots: it takes up whatever is ready. Busy is what is not its wait.".into()
+        }
+        0 => Words::from("At most ")
+            .figure(peak())
+            .text(format!(" of {} slots were busy at one moment.", slots.count())),
+        exhausted_ns => Words::from("All slots were busy at once for ")
+            .figure(duration(exhausted_ns).at("/slots/exhausted_ns"))
+            .text(" (")
+            .figure(share(exhausted_ns, window_ns).at("/slots/exhausted_ratio"))
+            .text(" of the window): nothing could start then."),
+    }
+}
+
+fn list(slots: &Slots) -> Table {
+    let mut table = Table::new("Each slot and what held it", &LIST_COLUMNS);
+    for (place, slot) in slots.observed.iter().enumerate() {
+        let parts =
+            Holding::ALL.map(|holding| Part { name: holding.name(), length: slot.held_ns(holding) }).to_vec();
+        let cells: [Cell; LIST_COLUMNS.len()] = [
+            id(slot.id).at("id"),
+            id(slot.tgid),
+            id(slot.tid),
+            count(slot.requests).at("requests"),
+            duration(slot.busy_ns()).at("busy_ns"),
+            bar(parts, slot.length_ns()),
+        ];
+        table.row(&format!("/slots/list/{place}"), cells);
+    }
+    table
+}
+
+/// Where the number of slots is known from.
+fn known(snapshot: &Snapshot) -> &'static str {
+    let counted = |name: &str| {
+        let settings = &snapshot.server.settings;
+        settings.iter().any(|setting| setting.name == name && setting.origin == Origin::Inferred)
+    };
+    match snapshot.slots.configured {
+        None if snapshot.slots.are_loops() => "no slots",
+        None => "as many as were seen at once",
+        // The command line is hidden: what was counted is a lower bound.
+        Some(_) if counted("workers") || counted("threads") => "as far as seen",
+        Some(_) => "configured",
+    }
+}
+
+/// Share of request time spent waiting for a thread from which a full worker is worth a line.
+const WAITED: f64 = 0.01;
+
+/// A worker whose own slots were all busy for much longer than those of all at once.
+fn full_worker(snapshot: &Snapshot) -> Option<String> {
+    let slots = &snapshot.slots;
+    let window_ns = snapshot.window.length_ns();
+    let pools = slots.heat.iter().filter(|row| slots.heat.len() > 1 && row.slots > 1);
+    let waited =
+        summary::ratio(snapshot.requests.phases.get(Phase::PoolWait), snapshot.requests.phases.total_ns());
+    if waited < Some(WAITED) {
+        return None;
+    }
+    let fullest = pools.max_by_key(|row| row.exhausted_ns)?;
+    if fullest.exhausted_ns <= slots.exhausted_ns.saturating_mul(2) || fullest.exhausted_ns < window_ns / 100
+    {
+        return None;
+    }
+    Some(format!(
+        "All slots of worker {} were busy at once for {} ({} of the window).",
+        fullest.tgid,
+        shown(fullest.exhausted_ns),
+        unit::percent(summary::ratio(fullest.exhausted_ns, window_ns)),
+    ))
+}
+
+/// What held a slot, in a few words.
+const fn meaning(holding: Holding) -> &'static str {
+    match holding {
+        Holding::Request => "serving a request",
+        Holding::ClientReadStall => "client slow to send",
+        Holding::ClientWriteStall => "client slow to receive",
+        Holding::FirstByte => "connected, nothing sent yet",
+        Holding::KeepaliveIdle => "kept alive between requests",
+        Holding::Linger => "waiting for the client to close",
+        Holding::Housekeeping => "the worker's own work",
+    }
+}

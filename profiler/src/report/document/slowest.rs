@@ -1,0 +1,163 @@
+//! The slowest requests.
+//!
+//! In: the slowest requests of a snapshot. Out: a section: in the text report a table of a few, on the page each to be opened.
+//! Their numbers are those that findings name.
+
+use profiler_core::model::Snapshot;
+use profiler_core::model::request::{Framing, Request};
+use profiler_core::phase::Phase;
+
+use super::block::{Block, Blocks, Folded, Section, parts};
+use super::cell::{Cell, Words, bar, duration, id, words};
+use super::endpoints::status;
+use super::header::DOT;
+use super::table::{Column, On, Table, left, right, shrinking};
+use super::{gil_words, phases, shown};
+use crate::report::{summary, unit};
+
+/// Requests in the text report.
+const SHOWN: usize = 8;
+
+const COLUMNS: [Column; 7] = [
+    right("#"),
+    right("total"),
+    right("began at"),
+    shrinking("request"),
+    right("status"),
+    right("thread"),
+    left("mostly"),
+];
+
+pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
+    let slowest = summary::slowest(snapshot);
+    let start_ns = snapshot.window.start_ns;
+    let mut body = Blocks::default();
+    if slowest.is_empty() {
+        body.say("No request was seen.");
+        return Section::new("slowest", "Slowest requests", body).short("Slowest").only(On::Page);
+    }
+    let mut table = Table::new("The slowest requests", &COLUMNS).first(SHOWN);
+    for request in &slowest {
+        table.row("", row(request, start_ns));
+    }
+    body.push(On::Text, Block::Table(table));
+    let listed: Vec<&Request> = slowest.iter().copied().take(SHOWN).collect();
+    because(&mut body, &listed);
+    doubts(&mut body, &listed);
+    for (place, request) in slowest.into_iter().enumerate() {
+        body.push(On::Page, in_full(request, &format!("/requests/slowest/{place}"), start_ns));
+    }
+    Section::new("slowest", "Slowest requests", body)
+        .short("Slowest")
+        .note("\"began at\" counts from the start of the window")
+}
+
+/// Requests of which the holders of the interpreter lock are named.
+const HOLDERS_SHOWN: usize = 3;
+
+/// Because of whom those waited for the interpreter lock that waited for it for a considerable part of their time.
+fn because(body: &mut Blocks<'_>, listed: &[&Request]) {
+    let gil_wait_ns = |request: &Request| request.phases.get(Phase::GilWait);
+    let mut waited: Vec<&Request> =
+        listed.iter().copied().filter(|request| gil_wait_ns(request) >= request.total_ns() / 10).collect();
+    waited.sort_by_key(|request| (std::cmp::Reverse(gil_wait_ns(request)), request.id));
+    for request in waited.into_iter().take(HOLDERS_SHOWN) {
+        if let Some(mut text) = gil_words::because(request) {
+            if let Some(wait) = gil_words::longest_waits(request).first() {
+                text.push_str(&format!(". A wait of {wait}"));
+            }
+            body.push(On::Text, Block::Sentence(format!("#{} {text}.", request.id).into()));
+        }
+    }
+}
+
+/// What may be uncertain about a request, and whether it is.
+type Doubt = (&'static str, fn(&Request) -> bool);
+const DOUBTS: [Doubt; 3] = [
+    ("still open at the end", |request| request.seen.open),
+    ("beginning not seen", |request| request.seen.truncated),
+    ("records lost meanwhile", |request| request.seen.lossy),
+];
+
+/// What is uncertain about some of the requests shown.
+fn doubts(body: &mut Blocks<'_>, listed: &[&Request]) {
+    let mut parts = Vec::new();
+    for (doubt, applies) in DOUBTS {
+        let ids: Vec<String> = listed
+            .iter()
+            .filter(|request| applies(request))
+            .map(|request| format!("#{}", request.id))
+            .collect();
+        if !ids.is_empty() {
+            parts.push(format!("{doubt}: {}", ids.join(" ")));
+        }
+    }
+    if !parts.is_empty() {
+        body.push(On::Text, Block::Aside(parts.join(DOT).into()));
+    }
+}
+
+/// Time from the start of the window to that of a request; nothing if it began before.
+const fn began_after_ns(request: &Request, start_ns: u64) -> Option<u64> {
+    request.times.start_ns.checked_sub(start_ns)
+}
+
+fn row(request: &Request, start_ns: u64) -> [Cell; COLUMNS.len()] {
+    [
+        id(request.id),
+        duration(request.total_ns()),
+        began_after_ns(request, start_ns).map_or_else(|| words("before"), duration),
+        words(name(request)),
+        words(status(request.http.status)),
+        id(request.tid),
+        words(phases::mostly(&request.phases)),
+    ]
+}
+
+/// All that is known of one, folded.
+fn in_full<'a>(request: &Request, pointer: &str, start_ns: u64) -> Block<'a> {
+    let at = |key: &str| format!("{pointer}/{key}");
+    let summary = Words::from("#")
+        .figure(id(request.id).at(at("id")))
+        .text(" ")
+        .figure(duration(request.total_ns()).at(at("total_ns")))
+        .text(format!(" {} {}", name(request), status(request.http.status)));
+    let mut body = Blocks::default();
+    let began = began_after_ns(request, start_ns).map_or_else(|| "before the window".to_owned(), shown);
+    body.entry("began at", began);
+    body.entry("served by", format!("pid {}, thread {}", request.tgid, request.tid));
+    let connection = format!("{}, request {} on it", request.connection, request.index_on_connection + 1);
+    body.entry("connection", connection);
+    let (bytes_in, bytes_out) = (unit::bytes(request.http.bytes_in), unit::bytes(request.http.bytes_out));
+    body.entry("bytes", format!("{bytes_in} in, {bytes_out} out"));
+    if let Some(service_ns) = request.service_ns() {
+        body.entry("service", shown(service_ns));
+    }
+    if let Some(text) = gil_words::because(request) {
+        body.entry("GIL", text);
+    }
+    for text in gil_words::longest_waits(request) {
+        body.entry("GIL wait", text);
+    }
+    for (doubt, applies) in DOUBTS {
+        if applies(request) {
+            body.entry("note", doubt);
+        }
+    }
+    body.push(On::Page, phases::detail("Time of this request, by phase", &request.phases, &at("phases")));
+    Block::Folded(Folded {
+        id: Some(format!("request-{}", request.id)),
+        mostly: phases::mostly(&request.phases),
+        bar: Some(bar(parts(&request.phases), request.phases.total_ns())),
+        ..Folded::new(summary, body)
+    })
+}
+
+/// Method and path of a request, or why there are none. Hostile input.
+pub(crate) fn name(request: &Request) -> String {
+    match (request.http.method.as_str(), request.http.framing) {
+        ("", Framing::NotHttp) => "encrypted, or not HTTP".to_owned(),
+        ("", _) => "head not read".to_owned(),
+        (method, _) => format!("{method} {}", request.http.path),
+    }
+}
