@@ -2,48 +2,30 @@
 //!
 //! In: the capacity of a snapshot. Out: a section, where there is any.
 
+use profiler_core::fact::memory::ProcessMemory;
 use profiler_core::model::Snapshot;
 use profiler_core::model::capacity::Worker;
-use profiler_core::phase::Phases;
 
 use super::block::{Blocks, Section};
 use super::cell::{Cell, bytes, count, id, maybe, share, words};
-use super::table::{Column, On, Table, left, right};
+use super::table::{On, Rows, Table, listed};
 use crate::report::summary::MeasuredDoing;
 use crate::report::unit;
 
 /// Processes in the text report.
 const SHOWN: usize = 20;
 
-const COLUMNS: [Column; 11] = [
-    left("pid"),
-    right("slots"),
-    right("seen"),
-    right("busy"),
-    right("all busy"),
-    right("arrived"),
-    right("computing"),
-    right("GIL"),
-    right("back end"),
-    right("memory"),
-    right("PSS"),
-];
-
 pub(super) fn section(snapshot: &Snapshot) -> Option<Section<'_>> {
     let capacity = &snapshot.capacity;
     if capacity.workers.is_empty() {
         return None;
     }
-    let caption = "Worker processes: slots, what arrived when all were busy, what requests did, memory";
-    let mut table = Table::new(caption, &COLUMNS).most(SHOWN);
-    for (place, worker) in capacity.workers.iter().enumerate() {
-        table.row(&format!("/capacity/workers/{place}"), row(worker, snapshot));
-    }
-    if let Some(all) = together(snapshot) {
-        table.foot(On::Both, "", all);
+    let mut all = table(snapshot, listed("/capacity/workers", &capacity.workers)).most(SHOWN);
+    if let Some(together) = together(snapshot) {
+        all.feet(On::Both, table(snapshot, vec![(String::new(), &together)]));
     }
     let mut body = Blocks::default();
-    body.table(table);
+    body.table(all);
     body.say(explanation(snapshot));
     if capacity.arrivals_unplaced > 0 {
         body.say(format!(
@@ -70,63 +52,60 @@ fn explanation(snapshot: &Snapshot) -> String {
     )
 }
 
-/// Shares of service time: computing, interpreter lock, back end.
-fn shares(snapshot: &Snapshot, phases: &Phases) -> [Cell; 3] {
-    let doing = MeasuredDoing::of(snapshot, phases);
-    [doing.computing_ns, doing.gil_ns, doing.backend_ns]
-        .map(|part_ns| maybe(part_ns, |part_ns| share(part_ns, doing.served_ns)))
-}
-
-fn row(worker: &Worker, snapshot: &Snapshot) -> [Cell; COLUMNS.len()] {
+fn table(snapshot: &Snapshot, workers: Vec<(String, &Worker)>) -> Table {
+    let caption = "Worker processes: slots, what arrived when all were busy, what requests did, memory";
     let window_ns = snapshot.window.length_ns();
-    let [computing, gil, back_end] = shares(snapshot, &worker.phases);
-    let memory = worker.memory;
     let is_light = snapshot.attached.is_light();
     // A loop has none, and light mode does not see them.
-    let of_slots = |cell: Cell| if worker.is_loop || is_light { Cell::default() } else { cell };
-    let slots = match worker.is_loop && !is_light {
+    let of_slots = |of: &Worker, cell: Cell| if of.is_loop || is_light { Cell::default() } else { cell };
+    let slots = |of: &Worker| match of.is_loop && !is_light {
         true => words("loop"),
-        false => of_slots(id(worker.slots).at("slots")),
+        false => of_slots(of, id(of.slots).at("slots")),
     };
-    let arrived = snapshot.capacity.arrived_full.map(|_| worker.arrived_full);
-    [
-        id(worker.tgid).at("pid"),
-        slots,
-        of_slots(id(worker.seen).at("slots_seen")),
-        share(worker.busy_ns, window_ns.saturating_mul(u64::from(worker.slots))).at("busy_ratio"),
-        of_slots(share(worker.exhausted_ns, window_ns).at("exhausted_ns").exactly(worker.exhausted_ns)),
-        of_slots(maybe(arrived, count).at("arrived_full")),
-        computing.at("computing_ratio"),
-        gil.at("gil_wait_ratio"),
-        back_end.at("backend_wait_ratio"),
-        maybe(memory.map(|memory| memory.resident_bytes), bytes).at("resident_bytes"),
-        maybe(memory.and_then(|memory| memory.proportional_bytes), bytes).at("proportional_bytes"),
-    ]
+    let slot_time_ns = |of: &Worker| window_ns.saturating_mul(u64::from(of.slots));
+    let exhausted = |of: &Worker| share(of.exhausted_ns, window_ns).at("exhausted_ns");
+    let arrived = |of: &Worker| maybe(snapshot.capacity.arrived_full.map(|_| of.arrived_full), count);
+    let doing = |of: &Worker, what: fn(&MeasuredDoing) -> Option<u64>| {
+        let doing = MeasuredDoing::of(snapshot, &of.phases);
+        maybe(what(&doing), |part_ns| share(part_ns, doing.served_ns))
+    };
+    let resident = |of: &Worker| of.memory.filter(|_| of.tgid != ALL).map(|memory| memory.resident_bytes);
+    let own = |of: &Worker| of.memory.and_then(|memory| memory.proportional_bytes);
+    Rows::of(caption, workers)
+        .left("pid", |of| if of.tgid == ALL { words("all") } else { id(of.tgid).at("pid") })
+        .right("slots", slots)
+        .right("seen", |of| of_slots(of, id(of.seen).at("slots_seen")))
+        .right("busy", |of| share(of.busy_ns, slot_time_ns(of)).at("busy_ratio"))
+        .right("all busy", |of| of_slots(of, exhausted(of).exactly(of.exhausted_ns)))
+        .right("arrived", |of| of_slots(of, arrived(of).at("arrived_full")))
+        .right("computing", |of| doing(of, |doing| doing.computing_ns).at("computing_ratio"))
+        .right("GIL", |of| doing(of, |doing| doing.gil_ns).at("gil_wait_ratio"))
+        .right("back end", |of| doing(of, |doing| doing.backend_ns).at("backend_wait_ratio"))
+        .right("memory", |of| maybe(resident(of), bytes).at("resident_bytes"))
+        .right("PSS", |of| maybe(own(of), bytes).at("proportional_bytes"))
+        .table()
 }
 
-/// All workers in one row; resident memory would count what they share once for each.
-fn together(snapshot: &Snapshot) -> Option<[Cell; COLUMNS.len()]> {
+/// Stands for the number of a process where all are meant.
+const ALL: u32 = 0;
+
+/// All workers as one; resident memory would count what they share once for each.
+fn together(snapshot: &Snapshot) -> Option<Worker> {
     let (slots, workers) = (&snapshot.slots, &snapshot.capacity.workers);
     if workers.len() < 2 || slots.are_loops() || slots.count() == 0 {
         return None;
     }
-    let window_ns = snapshot.window.length_ns();
-    let mut phases = Phases::default();
-    workers.iter().for_each(|worker| phases.add_all(&worker.phases));
-    let [computing, gil, back_end] = shares(snapshot, &phases);
-    let own: Option<u64> =
-        workers.iter().map(|worker| worker.memory.and_then(|memory| memory.proportional_bytes)).sum();
-    Some([
-        words("all"),
-        id(slots.count()),
-        id(unit::number(slots.observed.len())),
-        share(slots.busy_ns(), window_ns.saturating_mul(u64::from(slots.count()))),
-        share(slots.exhausted_ns, window_ns),
-        maybe(snapshot.capacity.arrived_full, count),
-        computing,
-        gil,
-        back_end,
-        Cell::default(),
-        maybe(own, bytes),
-    ])
+    let mut all = Worker {
+        tgid: ALL,
+        slots: slots.count(),
+        seen: u32::try_from(slots.observed.len()).unwrap_or(u32::MAX),
+        busy_ns: slots.busy_ns(),
+        exhausted_ns: slots.exhausted_ns,
+        arrived_full: snapshot.capacity.arrived_full.unwrap_or(0),
+        ..Worker::default()
+    };
+    workers.iter().for_each(|worker| all.phases.add_all(&worker.phases));
+    let own = workers.iter().map(|worker| worker.memory.and_then(|memory| memory.proportional_bytes));
+    all.memory = Some(ProcessMemory { proportional_bytes: own.sum(), ..ProcessMemory::default() });
+    Some(all)
 }

@@ -3,6 +3,8 @@
 //! In: numbers of a snapshot, words (those of the target are hostile). Out: cells and sentences that know how they read, and
 //! where in the JSON report their numbers stand.
 
+use profiler_core::model::latency::Latency;
+
 use crate::report::escape::Charset;
 use crate::report::{summary, unit};
 
@@ -79,6 +81,16 @@ pub(super) fn share(part: u64, whole: u64) -> Cell {
     Value::Share(part, whole).into()
 }
 
+/// What so many of these durations do not exceed; a dash where there are none.
+pub(super) fn quantile(latency: &Latency, quantile: f64) -> Cell {
+    maybe((latency.count() > 0).then(|| latency.quantile_ns(quantile)), duration)
+}
+
+/// The longest of these durations; a dash where there are none.
+pub(super) fn longest(latency: &Latency) -> Cell {
+    maybe((latency.count() > 0).then(|| latency.max_ns()), duration)
+}
+
 /// A number with the unit that its name ends in.
 pub(super) fn measured(name: &'static str, value: f64) -> Cell {
     Value::Measured(name, value).into()
@@ -95,7 +107,8 @@ pub(super) fn maybe<T>(value: Option<T>, cell: impl FnOnce(T) -> Cell) -> Cell {
 }
 
 impl Cell {
-    /// Its value also stands in the JSON report, at this pointer (RFC 6901); in a table below the pointer of its row.
+    /// Its value also stands in the JSON report, at this pointer (RFC 6901); in a table below the pointer of its row
+    /// (empty: there).
     pub(super) fn at(self, pointer: impl Into<String>) -> Self {
         Self { pointer: Some(pointer.into()), ..self }
     }
@@ -105,9 +118,10 @@ impl Cell {
         Self { exact: Some(exact), ..self }
     }
 
-    /// With its pointer below that of its row.
+    /// With its pointer below that of its row; without, where the row does not stand in the JSON report.
     pub(super) fn below(self, row: &str) -> Self {
-        Self { pointer: self.pointer.map(|key| format!("{row}/{key}")), ..self }
+        let below = |key: String| if key.is_empty() { row.to_owned() } else { format!("{row}/{key}") };
+        Self { pointer: self.pointer.filter(|_| !row.is_empty()).map(below), ..self }
     }
 
     /// As people read it.

@@ -9,14 +9,11 @@ use profiler_core::model::dropped::{AcceptFailure, Asked, Cause, Counted, Droppe
 use super::block::{Block, Blocks, Section};
 use super::cell::{Cell, Words, count, share, words};
 use super::shown;
-use super::table::{Column, On, Table, left, right, shrinking};
+use super::table::{On, Rows, listed};
 use crate::report::{summary, unit};
 
 /// Ends of workers in the text report.
 const WORKER_ENDS: usize = 5;
-
-const COLUMNS: [Column; 4] =
-    [left("cause"), right("connections"), right("of ended"), shrinking("what happened")];
 
 pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     let dropped = &snapshot.dropped;
@@ -50,17 +47,14 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
 /// How many of each cause, and the first of them.
 fn causes(body: &mut Blocks<'_>, dropped: &Dropped, start_ns: u64) {
     body.gap();
-    let mut table = Table::new("Connections that were not served, by cause", &COLUMNS);
-    for (place, counted) in dropped.causes.iter().enumerate() {
-        let cells: [Cell; COLUMNS.len()] = [
-            words(counted.cause.name()),
-            count(counted.count).at("count"),
-            of_ended(counted, dropped),
-            words(counted.cause.words()),
-        ];
-        table.row(&format!("/drops/causes/{place}"), cells);
-    }
-    body.table(table);
+    body.table(
+        Rows::of("Connections that were not served, by cause", listed("/drops/causes", &dropped.causes))
+            .left("cause", |counted| words(counted.cause.name()))
+            .right("connections", |counted| count(counted.count).at("count"))
+            .right("of ended", |counted| of_ended(counted, dropped))
+            .shrinking("what happened", |counted| words(counted.cause.words()))
+            .table(),
+    );
     body.gap();
     for counted in &dropped.causes {
         if let Some(first) = counted.examples.first() {

@@ -6,27 +6,15 @@
 use profiler_core::model::{Endpoint, Snapshot};
 
 use super::block::{Block, Blocks, Folded, Section, parts};
-use super::cell::{Cell, bar, count, duration, maybe, share, words};
+use super::cell::{bar, count, duration, quantile, share, words};
 use super::phases;
-use super::table::{Column, On, Table, left, right, shrinking};
+use super::table::{On, Rows, Table};
 use crate::report::summary;
 
 /// Endpoints in the text report.
 const SHOWN: usize = 15;
 /// Endpoints that the page shows in full.
 const IN_FULL: usize = 12;
-
-const COLUMNS: [Column; 9] = [
-    shrinking("endpoint"),
-    right("status"),
-    right("requests"),
-    right("median"),
-    right("p99"),
-    right("time").only(On::Page),
-    right("of time"),
-    left("phases").only(On::Page),
-    left("mostly"),
-];
 
 pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     let ordered = summary::endpoints_by_time(snapshot);
@@ -39,17 +27,11 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
         return Section::new("endpoints", "Endpoints", body).note(note);
     }
     let whole_ns = snapshot.requests.phases.total_ns();
-    let mut table = Table::new("Endpoints by the time spent in them", &COLUMNS).first(SHOWN);
-    for (place, endpoint) in ordered.iter().enumerate() {
-        table.row(&format!("/endpoints/{place}"), row(name(snapshot, endpoint), endpoint, whole_ns));
-    }
-    if let Some(endpoint) = beyond {
-        table.foot(
-            On::Page,
-            &format!("/endpoints/{}", ordered.len()),
-            row(OTHER.to_owned(), endpoint, whole_ns),
-        );
-    }
+    let at = |place: usize| format!("/endpoints/{place}");
+    let listed = ordered.iter().enumerate().map(|(place, endpoint)| (at(place), (Some(snapshot), *endpoint)));
+    let mut all = table(whole_ns, listed.collect()).first(SHOWN);
+    let others = beyond.map(|endpoint| (at(ordered.len()), (None, endpoint)));
+    all.feet(On::Page, table(whole_ns, others.into_iter().collect()));
     let rest: Vec<&Endpoint> = ordered.iter().skip(SHOWN).copied().chain(beyond).collect();
     if !rest.is_empty() {
         let mut other = Endpoint::default();
@@ -58,9 +40,9 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
             other.total.merge(&endpoint.total);
             other.phases.add_all(&endpoint.phases);
         }
-        table.foot(On::Text, "", row(OTHER.to_owned(), &other, whole_ns));
+        all.feet(On::Text, table(whole_ns, vec![(String::new(), (None, &other))]));
     }
-    body.table(table);
+    body.table(all);
     let many = ordered.iter().take(SHOWN).filter(|endpoint| per_request(endpoint) >= MANY);
     for endpoint in many.take(MOST_SAID) {
         body.say(format!(
@@ -76,8 +58,26 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     Section::new("endpoints", "Endpoints", body).note(note)
 }
 
-/// What endpoints are called that are added up.
-const OTHER: &str = "other";
+/// An endpoint of a snapshot; without one it is several, added up.
+type Listed<'a> = (Option<&'a Snapshot>, &'a Endpoint);
+
+fn table(whole_ns: u64, endpoints: Vec<(String, Listed<'_>)>) -> Table {
+    Rows::of("Endpoints by the time spent in them", endpoints)
+        .shrinking("endpoint", |(snapshot, of)| {
+            words(snapshot.map_or_else(|| "other".to_owned(), |snapshot| name(snapshot, of)))
+        })
+        .right("status", |(_, of)| words(status(of.status)))
+        .right("requests", |(_, of)| count(of.count).at("count"))
+        .right("median", |(_, of)| quantile(&of.total, 0.5).at("total/p50_ns"))
+        .right("p99", |(_, of)| quantile(&of.total, 0.99).at("total/p99_ns"))
+        .right("time", |(_, of)| duration(of.phases.total_ns()).at("time_in_requests_ns"))
+        .only(On::Page)
+        .right("of time", |(_, of)| share(of.phases.total_ns(), whole_ns))
+        .left("phases", |(_, of)| bar(parts(&of.phases), of.phases.total_ns()))
+        .only(On::Page)
+        .left("mostly", |(_, of)| words(phases::mostly(&of.phases)))
+        .table()
+}
 
 /// Its phases and durations.
 fn in_full<'a>(snapshot: &Snapshot, endpoint: &'a Endpoint, place: usize) -> Block<'a> {
@@ -124,22 +124,6 @@ pub(crate) fn name(snapshot: &Snapshot, endpoint: &Endpoint) -> String {
         (method, _) => method,
     };
     format!("{method} {}", endpoint.path_shape)
-}
-
-fn row(name: String, endpoint: &Endpoint, whole_ns: u64) -> [Cell; COLUMNS.len()] {
-    let time_ns = endpoint.phases.total_ns();
-    let quantile = |quantile| (endpoint.total.count() > 0).then(|| endpoint.total.quantile_ns(quantile));
-    [
-        words(name),
-        words(status(endpoint.status)),
-        count(endpoint.count).at("count"),
-        maybe(quantile(0.5), duration).at("total/p50_ns"),
-        maybe(quantile(0.99), duration).at("total/p99_ns"),
-        duration(time_ns).at("time_in_requests_ns"),
-        share(time_ns, whole_ns),
-        bar(parts(&endpoint.phases), time_ns),
-        words(phases::mostly(&endpoint.phases)),
-    ]
 }
 
 /// A status code, or a dash where none was seen.

@@ -2,37 +2,18 @@
 //!
 //! In: the event loops of a snapshot. Out: a section, where there are any.
 
+use std::cmp::Reverse;
+
 use profiler_core::model::Snapshot;
 use profiler_core::model::event_loop::{EventLoop, Holder};
 
 use super::block::{Block, Blocks, Section};
-use super::cell::{Cell, count, duration, id, maybe, share, words};
-use super::table::{Column, On, Table, right, shrinking};
+use super::cell::{count, duration, id, longest, quantile, share, words};
+use super::table::{On, Rows, Table, listed};
 use crate::report::unit;
 
 /// Loops and endpoints in the text report; the others are counted.
 const ROWS: usize = 12;
-
-const COLUMNS: [Column; 9] = [
-    right("pid"),
-    right("thread"),
-    right("busy"),
-    right("iter."),
-    right("arrivals").only(On::Page),
-    right("lag p50"),
-    right("p99"),
-    right("longest"),
-    right("longest iter."),
-];
-
-const HOLDER_COLUMNS: [Column; 6] = [
-    shrinking("who kept the loop"),
-    right("iter."),
-    right("of 10 ms"),
-    right("longest"),
-    right("arrivals waited"),
-    right("in all"),
-];
 
 /// For whom the word "lag" is new.
 const WHAT_LAG_IS: &str = "Lag is the time from a request's arrival to the loop's next look at what is ready. An \
@@ -54,11 +35,7 @@ pub(super) fn section(snapshot: &Snapshot) -> Option<Section<'_>> {
     }
     let mut body = Blocks::default();
     body.push(On::Page, Block::Sentence(WHAT_LAG_IS.into()));
-    let mut table = Table::new("How late each loop looked at what was ready", &COLUMNS).most(ROWS);
-    for (place, event_loop) in loops.iter().enumerate() {
-        table.row(&format!("/event_loops/{place}"), row(event_loop));
-    }
-    body.table(table);
+    body.table(table(loops));
     for (unknown, what) in UNKNOWN {
         let number = loops.iter().fold(0_u64, |sum, event_loop| sum.saturating_add(unknown(event_loop)));
         if number > 0 {
@@ -86,53 +63,48 @@ const UNKNOWN: [Unknown; 3] = [
     ),
 ];
 
-fn row(event_loop: &EventLoop) -> [Cell; COLUMNS.len()] {
-    let EventLoop { lag, busy_ns, waiting_ns, .. } = event_loop;
-    let lag_of = |lag_ns| maybe((lag.count() > 0).then_some(lag_ns), duration);
-    [
-        id(event_loop.tgid),
-        id(event_loop.tid),
-        share(*busy_ns, busy_ns.saturating_add(*waiting_ns)).at("busy_ratio"),
-        count(event_loop.turns).at("turns"),
-        count(lag.count()).at("lag/count"),
-        lag_of(lag.quantile_ns(0.5)).at("lag/p50_ns"),
-        lag_of(lag.quantile_ns(0.99)).at("lag/p99_ns"),
-        lag_of(lag.max_ns()).at("lag/max_ns"),
-        duration(event_loop.longest_turn_ns).at("longest_turn_ns"),
-    ]
+fn table(loops: &[EventLoop]) -> Table {
+    let whole_ns = |event_loop: &EventLoop| event_loop.busy_ns.saturating_add(event_loop.waiting_ns);
+    Rows::of("How late each loop looked at what was ready", listed("/event_loops", loops))
+        .right("pid", |of| id(of.tgid))
+        .right("thread", |of| id(of.tid))
+        .right("busy", |of| share(of.busy_ns, whole_ns(of)).at("busy_ratio"))
+        .right("iter.", |of| count(of.turns).at("turns"))
+        .right("arrivals", |of| count(of.lag.count()).at("lag/count"))
+        .only(On::Page)
+        .right("lag p50", |of| quantile(&of.lag, 0.5).at("lag/p50_ns"))
+        .right("p99", |of| quantile(&of.lag, 0.99).at("lag/p99_ns"))
+        .right("longest", |of| longest(&of.lag).at("lag/max_ns"))
+        .right("longest iter.", |of| duration(of.longest_turn_ns).at("longest_turn_ns"))
+        .table()
+        .most(ROWS)
 }
 
 /// Who kept the loops, and for whom.
 fn holders(body: &mut Blocks<'_>, loops: &[EventLoop]) {
-    let mut list: Vec<(String, &EventLoop, &Holder)> = Vec::new();
-    for (place, event_loop) in loops.iter().enumerate() {
-        let holders = event_loop.holders.iter().enumerate();
-        list.extend(
-            holders
-                .filter(|(_, holder)| holder.waited > 0 || holder.long.count > 0)
-                .map(|(index, holder)| (format!("/event_loops/{place}/holders/{index}"), event_loop, holder)),
-        );
+    let mut list: Vec<(String, (&EventLoop, &Holder))> = Vec::new();
+    for (pointer, event_loop) in listed("/event_loops", loops) {
+        let holders = listed(&format!("{pointer}/holders"), &event_loop.holders)
+            .into_iter()
+            .filter(|(_, holder)| holder.waited > 0 || holder.long.count > 0);
+        list.extend(holders.map(|(pointer, holder)| (pointer, (event_loop, holder))));
     }
-    list.sort_by_key(|(_, _, holder)| {
-        (std::cmp::Reverse(holder.waited_ns), std::cmp::Reverse(holder.held_ns))
-    });
+    list.sort_by_key(|(_, (_, holder))| (Reverse(holder.waited_ns), Reverse(holder.held_ns)));
     if list.is_empty() {
         return;
     }
     body.gap();
-    let mut table = Table::new("Who kept the loops, and for whom", &HOLDER_COLUMNS).first(ROWS);
-    for (pointer, event_loop, holder) in list {
-        let name = holder_name(holder);
-        let name = if loops.len() > 1 { format!("{name} (pid {})", event_loop.tgid) } else { name };
-        let cells: [Cell; HOLDER_COLUMNS.len()] = [
-            words(name),
-            count(holder.turns).at("turns"),
-            count(holder.long.count).at("long/turns"),
-            duration(holder.longest_ns).at("longest_ns"),
-            count(holder.waited).at("waited"),
-            duration(holder.waited_ns).at("waited_ns"),
-        ];
-        table.row(&pointer, cells);
-    }
-    body.table(table);
+    let name = |event_loop: &EventLoop, holder: &Holder| match loops.len() {
+        0 | 1 => holder_name(holder),
+        _ => format!("{} (pid {})", holder_name(holder), event_loop.tgid),
+    };
+    let table = Rows::of("Who kept the loops, and for whom", list)
+        .shrinking("who kept the loop", |(event_loop, holder)| words(name(event_loop, holder)))
+        .right("iter.", |(_, holder)| count(holder.turns).at("turns"))
+        .right("of 10 ms", |(_, holder)| count(holder.long.count).at("long/turns"))
+        .right("longest", |(_, holder)| duration(holder.longest_ns).at("longest_ns"))
+        .right("arrivals waited", |(_, holder)| count(holder.waited).at("waited"))
+        .right("in all", |(_, holder)| duration(holder.waited_ns).at("waited_ns"))
+        .table();
+    body.table(table.first(ROWS));
 }

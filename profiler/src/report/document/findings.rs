@@ -7,11 +7,9 @@ use profiler_core::finding::{Answer, Finding};
 use profiler_core::model::Snapshot;
 
 use super::block::{Block, Blocks, Folded, Section, Verdict};
-use super::cell::{Cell, Words, maybe, measured, words};
-use super::table::{Column, On, Table, right, shrinking};
+use super::cell::{Words, maybe, measured, words};
+use super::table::{On, Rows, listed};
 use crate::report::{summary, unit};
-
-const EVIDENCE: [Column; 3] = [shrinking("measured"), right("value"), right("present from")];
 
 pub(super) fn section<'a>(snapshot: &'a Snapshot, findings: &'a [Finding]) -> Section<'a> {
     // Places are those of the JSON report.
@@ -116,16 +114,12 @@ fn evidence<'a>(finding: &Finding, place: usize) -> Blocks<'a> {
     if finding.evidence.is_empty() {
         return body;
     }
-    let mut table = Table::new("What the verdict rests on", &EVIDENCE);
-    for (index, evidence) in finding.evidence.iter().enumerate() {
-        let name = evidence.name;
-        let cells: [Cell; EVIDENCE.len()] = [
-            words(unit::without_unit(name)),
-            measured(name, evidence.value).at("value"),
-            maybe(evidence.threshold, |threshold| measured(name, threshold)),
-        ];
-        table.row(&format!("/findings/{place}/evidence/{index}"), cells);
-    }
+    let at = format!("/findings/{place}/evidence");
+    let table = Rows::of("What the verdict rests on", listed(&at, &finding.evidence))
+        .shrinking("measured", |of| words(unit::without_unit(of.name)))
+        .right("value", |of| measured(of.name, of.value).at("value"))
+        .right("present from", |of| maybe(of.threshold, |limit| measured(of.name, limit)))
+        .table();
     let mut each = Blocks::default();
     each.table(table);
     let summary = Words::from(format!("Evidence ({})", unit::counted(finding.count, "request")));

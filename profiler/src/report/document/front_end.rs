@@ -9,10 +9,8 @@ use profiler_core::model::request_start::RequestStarts;
 use super::block::{Blocks, Section};
 use super::cell::{duration, share, words};
 use super::shown;
-use super::table::{Column, Table, right, shrinking};
+use super::table::Rows;
 use crate::report::unit;
-
-const COLUMNS: [Column; 4] = [shrinking("where"), right("of the time"), right("a request"), right("in all")];
 
 /// What the three stretches are.
 const WHAT_IS_WHERE: &str = "In the front end: its accept queue and its clients' stalls \
@@ -89,22 +87,21 @@ fn traced(body: &mut Blocks<'_>, front_end: &FrontEnd) {
     if front_end.crossed == 0 {
         return;
     }
-    let mut table = Table::new("Where requests were", &COLUMNS);
-    for (name, key, sum_ns) in [
+    let stretches = [
         ("in the front end", "front_end_ns", front_end.front_end_ns),
         ("between", "between_ns", front_end.between_ns),
         ("in the server", "server_ns", front_end.server_ns),
-    ] {
-        table.row(
-            "/front_end",
-            [
-                words(name),
-                share(sum_ns, front_end.whole_ns()),
-                duration(front_end.a_request_ns(sum_ns)),
-                duration(sum_ns).at(key),
-            ],
-        );
-    }
-    body.table(table);
+    ];
+    body.table(
+        Rows::of(
+            "Where requests were",
+            Vec::from(stretches.map(|(name, key, sum_ns)| (format!("/front_end/{key}"), (name, sum_ns)))),
+        )
+        .shrinking("where", |(name, _)| words(name))
+        .right("of the time", |(_, sum_ns)| share(sum_ns, front_end.whole_ns()))
+        .right("a request", |(_, sum_ns)| duration(front_end.a_request_ns(sum_ns)))
+        .right("in all", |(_, sum_ns)| duration(sum_ns).at(""))
+        .table(),
+    );
     body.say(WHAT_IS_WHERE);
 }

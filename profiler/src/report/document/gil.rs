@@ -11,27 +11,14 @@ use profiler_core::model::{Endpoint, Snapshot};
 use profiler_core::phase::Phase;
 
 use super::block::{Block, Blocks, Folded, Section};
-use super::cell::{Cell, count, duration, id, share, words};
+use super::cell::{count, duration, id, share, words};
 use super::endpoints::status;
-use super::table::{Column, On, Table, right, shrinking};
+use super::table::{On, Rows, listed};
 use super::{gil_matrix, gil_place, gil_words, shown};
 use crate::report::{summary, unit};
 
 /// Endpoints and threads in the text report.
 const SHOWN: usize = 5;
-
-const ENDPOINTS: [Column; 5] =
-    [shrinking("endpoint"), right("status"), right("requests"), right("gil_wait"), right("of its time")];
-
-const THREADS: [Column; 7] = [
-    right("pid"),
-    right("thread"),
-    shrinking("name"),
-    right("waits"),
-    right("waited"),
-    right("ready, without a CPU").only(On::Page),
-    right("longest"),
-];
 
 pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     let gil = &snapshot.gil;
@@ -117,47 +104,43 @@ fn waits(gil: &Gil) -> String {
 fn endpoints(body: &mut Blocks<'_>, snapshot: &Snapshot) {
     let waited = |endpoint: &Endpoint| endpoint.phases.get(Phase::GilWait);
     let ordered = summary::endpoints_by_time(snapshot).into_iter().enumerate();
-    let mut rows: Vec<(usize, &Endpoint)> = ordered.filter(|(_, endpoint)| waited(endpoint) > 0).collect();
+    let mut rows: Vec<(String, &Endpoint)> = ordered
+        .filter(|(_, endpoint)| waited(endpoint) > 0)
+        .map(|(place, endpoint)| (format!("/endpoints/{place}"), endpoint))
+        .collect();
     rows.sort_by_key(|(_, endpoint)| Reverse(waited(endpoint)));
     if rows.is_empty() {
         return;
     }
     body.gap();
-    let mut table = Table::new("Endpoints whose requests waited for the lock", &ENDPOINTS).first(SHOWN);
-    for (place, endpoint) in rows {
-        let name = match endpoint.method.as_str() {
-            "" => "head not read".to_owned(),
-            method => format!("{method} {}", endpoint.path_shape),
-        };
-        let cells: [Cell; ENDPOINTS.len()] = [
-            words(name),
-            words(status(endpoint.status)),
-            count(endpoint.count).at("count"),
-            duration(waited(endpoint)).at("phases/gil_wait"),
-            share(waited(endpoint), endpoint.phases.total_ns()),
-        ];
-        table.row(&format!("/endpoints/{place}"), cells);
-    }
-    body.table(table);
+    let name = |endpoint: &Endpoint| match endpoint.method.as_str() {
+        "" => "head not read".to_owned(),
+        method => format!("{method} {}", endpoint.path_shape),
+    };
+    let table = Rows::of("Endpoints whose requests waited for the lock", rows)
+        .shrinking("endpoint", |endpoint| words(name(endpoint)))
+        .right("status", |endpoint| words(status(endpoint.status)))
+        .right("requests", |endpoint| count(endpoint.count).at("count"))
+        .right("gil_wait", |endpoint| duration(waited(endpoint)).at("phases/gil_wait"))
+        .right("of its time", |endpoint| share(waited(endpoint), endpoint.phases.total_ns()))
+        .table();
+    body.table(table.first(SHOWN));
 }
 
 fn threads(body: &mut Blocks<'_>, gil: &Gil) {
     body.gap();
-    let mut table = Table::new("Threads that waited longest for the lock", &THREADS).first(SHOWN);
-    for (place, waiter) in gil.threads.iter().enumerate() {
-        let cells: [Cell; THREADS.len()] = [
-            id(waiter.tgid),
-            id(waiter.tid),
-            words(&waiter.comm),
-            count(waiter.waits).at("waits"),
-            duration(waiter.total_ns).at("total_ns"),
-            duration(waiter.run_queue_ns).at("run_queue_ns"),
-            duration(waiter.longest_ns).at("longest_ns"),
-        ];
-        table.row(&format!("/gil/threads/{place}"), cells);
-    }
+    let table = Rows::of("Threads that waited longest for the lock", listed("/gil/threads", &gil.threads))
+        .right("pid", |waiter| id(waiter.tgid))
+        .right("thread", |waiter| id(waiter.tid))
+        .shrinking("name", |waiter| words(&waiter.comm))
+        .right("waits", |waiter| count(waiter.waits).at("waits"))
+        .right("waited", |waiter| duration(waiter.total_ns).at("total_ns"))
+        .right("ready, without a CPU", |waiter| duration(waiter.run_queue_ns).at("run_queue_ns"))
+        .only(On::Page)
+        .right("longest", |waiter| duration(waiter.longest_ns).at("longest_ns"))
+        .table();
     let mut folded = Blocks::default();
-    folded.table(table);
+    folded.table(table.first(SHOWN));
     body.push(On::Both, Block::Folded(Folded::new("Threads that waited longest", folded)));
 }
 

@@ -7,31 +7,15 @@ use std::collections::BTreeMap;
 use profiler_core::model::gil::{Edge, Gil};
 
 use super::block::{Block, Blocks, Folded, Matrix};
-use super::cell::{Cell, Words, count, duration, id, share, words};
+use super::cell::{Words, count, duration, id, share, words};
 use super::gil_words::party;
-use super::table::{Column, On, Table, right, shrinking};
+use super::table::{On, Rows, Table, listed};
 
 /// Pairs of waiter and holder in the text report, and of threads.
 const EDGES_SHOWN: usize = 8;
 const THREADS_SHOWN: usize = 5;
 /// Parties in the matrix, of each side; all pairs are in the list under it.
 const SIDE: usize = 10;
-
-const EDGES: [Column; 5] = [
-    shrinking("who waited"),
-    shrinking("because of"),
-    right("waited"),
-    right("of all waits"),
-    right("waits").only(On::Page),
-];
-
-const THREAD_EDGES: [Column; 5] = [
-    right("pid"),
-    shrinking("thread that waited"),
-    shrinking("because of thread"),
-    right("waited"),
-    right("stretches"),
-];
 
 /// Who made whom wait: parties, then threads.
 pub(super) fn edges(body: &mut Blocks<'_>, gil: &Gil) {
@@ -40,38 +24,39 @@ pub(super) fn edges(body: &mut Blocks<'_>, gil: &Gil) {
     }
     if !gil.edges.is_empty() {
         body.push(On::Page, Block::Matrix(matrix(gil)));
-        let mut table = Table::new("Who waited for the lock because of whom", &EDGES).first(EDGES_SHOWN);
-        for (place, edge) in gil.edges.iter().enumerate() {
-            let cells: [Cell; EDGES.len()] = [
-                words(party(&edge.waiter)),
-                words(party(&edge.holder)),
-                duration(edge.total_ns).at("total_ns"),
-                share(edge.total_ns, gil.waits.sum_ns()),
-                count(edge.waits).at("waits"),
-            ];
-            table.row(&format!("/gil/edges/{place}"), cells);
-        }
-        listed(body, "Each pair", table, "/gil/other_edges_ns", gil.other_edges_ns);
+        let table = Rows::of("Who waited for the lock because of whom", listed("/gil/edges", &gil.edges))
+            .shrinking("who waited", |edge| words(party(&edge.waiter)))
+            .shrinking("because of", |edge| words(party(&edge.holder)))
+            .right("waited", |edge| duration(edge.total_ns).at("total_ns"))
+            .right("of all waits", |edge| share(edge.total_ns, gil.waits.sum_ns()))
+            .right("waits", |edge| count(edge.waits).at("waits"))
+            .only(On::Page)
+            .table();
+        pairs(body, "Each pair", table.first(EDGES_SHOWN), "/gil/other_edges_ns", gil.other_edges_ns);
     }
     if !gil.thread_edges.is_empty() {
-        let caption = "Which thread waited for the lock because of which";
-        let mut table = Table::new(caption, &THREAD_EDGES).first(THREADS_SHOWN);
-        for (place, edge) in gil.thread_edges.iter().enumerate() {
-            let cells: [Cell; THREAD_EDGES.len()] = [
-                id(edge.tgid),
-                words(thread(&edge.waiter)),
-                words(thread(&edge.holder)),
-                duration(edge.total_ns).at("total_ns"),
-                count(edge.waits).at("waits"),
-            ];
-            table.row(&format!("/gil/thread_edges/{place}"), cells);
-        }
-        listed(body, "The same by threads", table, "/gil/other_thread_edges_ns", gil.other_thread_edges_ns);
+        let table = Rows::of(
+            "Which thread waited for the lock because of which",
+            listed("/gil/thread_edges", &gil.thread_edges),
+        )
+        .right("pid", |edge| id(edge.tgid))
+        .shrinking("thread that waited", |edge| words(thread(&edge.waiter)))
+        .shrinking("because of thread", |edge| words(thread(&edge.holder)))
+        .right("waited", |edge| duration(edge.total_ns).at("total_ns"))
+        .right("stretches", |edge| count(edge.waits).at("waits"))
+        .table();
+        pairs(
+            body,
+            "The same by threads",
+            table.first(THREADS_SHOWN),
+            "/gil/other_thread_edges_ns",
+            gil.other_thread_edges_ns,
+        );
     }
 }
 
 /// A table of pairs, and the time of those that are not in it.
-fn listed(body: &mut Blocks<'_>, summary: &str, table: Table, pointer: &str, other_ns: u64) {
+fn pairs(body: &mut Blocks<'_>, summary: &str, table: Table, pointer: &str, other_ns: u64) {
     body.gap();
     let mut folded = Blocks::default();
     folded.table(table);

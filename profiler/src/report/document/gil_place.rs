@@ -9,48 +9,28 @@ use super::block::Blocks;
 use super::cell::{Cell, count, duration, share, words};
 use super::gil_words::{party, spot};
 use super::shown;
-use super::table::{Column, On, Table, right, shrinking};
+use super::table::{On, Rows, listed};
 use crate::report::unit;
 
 /// Places in the text report.
 const SHOWN: usize = 8;
-
-const PLACES: [Column; 5] = [
-    shrinking("held in"),
-    shrinking("called from"),
-    right("waited"),
-    right("of all waits"),
-    right("samples"),
-];
-
-const BLOCKED: [Column; 7] = [
-    shrinking("waited long"),
-    // The application's line is what there is room for; the page has the line itself, and who called it.
-    shrinking("in").only(On::Text),
-    shrinking("in").only(On::Page),
-    shrinking("called from").only(On::Page),
-    right("waited"),
-    right("longest"),
-    right("waits"),
-];
 
 /// Where the lock was held while others waited, and where those stood that waited long.
 pub(super) fn places(body: &mut Blocks<'_>, gil: &Gil) {
     let Some(places) = &gil.places else { return };
     body.gap();
     if !places.places.is_empty() {
-        let mut table = Table::new("Where the lock was held while others waited", &PLACES).first(SHOWN);
-        for (number, place) in places.places.iter().enumerate() {
-            let cells: [Cell; PLACES.len()] = [
-                words(spot(&place.at)),
-                called_from(place.called_from.as_ref()),
-                duration(place.wait_ns).at("wait_ns"),
-                share(place.wait_ns, gil.waits.sum_ns()),
-                count(place.waits).at("waits"),
-            ];
-            table.row(&format!("/gil/places/listed/{number}"), cells);
-        }
-        body.table(table);
+        let table = Rows::of(
+            "Where the lock was held while others waited",
+            listed("/gil/places/listed", &places.places),
+        )
+        .shrinking("held in", |place| words(spot(&place.at)))
+        .shrinking("called from", |place| called_from(place.called_from.as_ref()))
+        .right("waited", |place| duration(place.wait_ns).at("wait_ns"))
+        .right("of all waits", |place| share(place.wait_ns, gil.waits.sum_ns()))
+        .right("samples", |place| count(place.waits).at("waits"))
+        .table();
+        body.table(table.first(SHOWN));
     }
     body.aside(summary(places));
     blocked(body, &places.blocked);
@@ -65,20 +45,23 @@ fn blocked(body: &mut Blocks<'_>, blocked: &Blocked) {
     let Some(sentence) = blocked_summary(blocked) else { return };
     if !blocked.listed.is_empty() {
         body.gap();
-        let mut table = Table::new("Where the threads stood that waited long", &BLOCKED).first(SHOWN);
-        for (number, block) in blocked.listed.iter().enumerate() {
-            let cells: [Cell; BLOCKED.len()] = [
-                words(party(&block.waiter)),
-                words(spot(block.applications())),
-                words(spot(&block.at)),
-                called_from(block.called_from.as_ref()),
-                duration(block.wait_ns).at("wait_ns"),
-                duration(block.longest_ns).at("longest_ns"),
-                count(block.waits).at("waits"),
-            ];
-            table.row(&format!("/gil/places/blocked/listed/{number}"), cells);
-        }
-        body.table(table);
+        // The application's line is what there is room for; the page has the line itself, and who called it.
+        let table = Rows::of(
+            "Where the threads stood that waited long",
+            listed("/gil/places/blocked/listed", &blocked.listed),
+        )
+        .shrinking("waited long", |block| words(party(&block.waiter)))
+        .shrinking("in", |block| words(spot(block.applications())))
+        .only(On::Text)
+        .shrinking("in", |block| words(spot(&block.at)))
+        .only(On::Page)
+        .shrinking("called from", |block| called_from(block.called_from.as_ref()))
+        .only(On::Page)
+        .right("waited", |block| duration(block.wait_ns).at("wait_ns"))
+        .right("longest", |block| duration(block.longest_ns).at("longest_ns"))
+        .right("waits", |block| count(block.waits).at("waits"))
+        .table();
+        body.table(table.first(SHOWN));
     }
     body.aside(sentence);
 }

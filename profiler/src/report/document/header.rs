@@ -5,7 +5,7 @@
 use profiler_core::fact::EndReason;
 use profiler_core::model::{Origin, Snapshot};
 
-use super::cell::{Cell, count, duration, maybe, share, words};
+use super::cell::{Cell, count, longest, quantile, share, words};
 use super::shown;
 use crate::report::{summary, unit};
 
@@ -98,15 +98,14 @@ pub(crate) fn tiles(snapshot: &Snapshot) -> Vec<(&'static str, Cell)> {
     let (requests, slots) = (&snapshot.requests, &snapshot.slots);
     let window_ns = snapshot.window.length_ns();
     let total = &requests.total;
-    let if_any = |value_ns| maybe((total.count() > 0).then_some(value_ns), duration);
     let rate = unit::rate(summary::per_second(requests.completed, window_ns));
     let capacity_ns = window_ns.saturating_mul(u64::from(slots.count()));
     let mut tiles = vec![
         ("requests", count(requests.completed).at("/requests/completed")),
         ("per second", words(rate)),
-        ("median", if_any(total.quantile_ns(0.5)).at("/requests/total/p50_ns")),
-        ("p99", if_any(total.quantile_ns(0.99)).at("/requests/total/p99_ns")),
-        ("longest", if_any(total.max_ns()).at("/requests/total/max_ns")),
+        ("median", quantile(total, 0.5).at("/requests/total/p50_ns")),
+        ("p99", quantile(total, 0.99).at("/requests/total/p99_ns")),
+        ("longest", longest(total).at("/requests/total/max_ns")),
     ];
     if requests.open > 0 {
         tiles.push(("still open", count(requests.open).at("/requests/open")));

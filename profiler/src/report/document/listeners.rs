@@ -6,31 +6,10 @@
 use profiler_core::model::{Listener, Snapshot};
 
 use super::block::{Blocks, Section};
-use super::cell::{Cell, Part, count, counted, duration, maybe, words};
-use super::table::{Column, On, Table, narrow, right, shrinking};
+use super::cell::{Cell, Part, count, counted, duration, longest, maybe, quantile, words};
+use super::table::{On, Rows, Table, listed};
 use super::{queues, waiting, woken};
 use crate::report::{summary, unit};
-
-const COLUMNS: [Column; 7] = [
-    shrinking("address"),
-    narrow("family"),
-    right("backlog"),
-    right("held by"),
-    right("accepted"),
-    right("found nothing"),
-    right("failed"),
-];
-
-const ARRIVAL_COLUMNS: [Column; 8] = [
-    shrinking("address"),
-    right("arrived"),
-    right("woken per connection"),
-    right("wasted wakeups"),
-    right("wasted CPU").only(On::Page),
-    right("accept wait p50"),
-    right("p99"),
-    right("longest"),
-];
 
 pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     let listeners = &snapshot.sockets.listeners;
@@ -39,11 +18,17 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
         body.say(summary::none_seen(snapshot, "listening socket"));
         return Section::new("listeners", "Listeners", body);
     }
-    let mut table = Table::new("Listening sockets", &COLUMNS);
-    for (place, listener) in listeners.iter().enumerate() {
-        table.row(&format!("/listeners/{place}"), row(listener));
-    }
-    body.table(table);
+    body.table(
+        Rows::of("Listening sockets", listed("/listeners", listeners))
+            .shrinking("address", |listener| words(&listener.seen.address))
+            .narrow("family", |listener| words(&listener.seen.family))
+            .right("backlog", |listener| maybe(backlog(listener), count).at("backlog"))
+            .right("held by", held_by)
+            .right("accepted", |listener| count(listener.accepted).at("accepted"))
+            .right("found nothing", |listener| count(listener.accepts_empty).at("accepts_empty"))
+            .right("failed", |listener| count(listener.accepts_failed).at("accepts_failed"))
+            .table(),
+    );
     if listeners.iter().any(|listener| listener.accepted > 0) {
         body.gap();
         body.table(arrivals(listeners));
@@ -54,47 +39,41 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     Section::new("listeners", "Listeners", body)
 }
 
-fn row(listener: &Listener) -> [Cell; COLUMNS.len()] {
-    let backlog = Some(u64::from(listener.seen.backlog)).filter(|backlog| *backlog > 0);
-    let held_by = match listener.is_closed {
+fn backlog(listener: &Listener) -> Option<u64> {
+    Some(u64::from(listener.seen.backlog)).filter(|backlog| *backlog > 0)
+}
+
+fn held_by(listener: &Listener) -> Cell {
+    match listener.is_closed {
         true => words("closed"),
         false => counted(unit::number(listener.holders.len()), "process"),
-    };
-    [
-        words(&listener.seen.address),
-        words(&listener.seen.family),
-        maybe(backlog, count).at("backlog"),
-        held_by,
-        count(listener.accepted).at("accepted"),
-        count(listener.accepts_empty).at("accepts_empty"),
-        count(listener.accepts_failed).at("accepts_failed"),
-    ]
+    }
 }
 
 /// Woken threads (one for each connection is enough) and waiting connections; a dash where it was not measured, or there was
 /// nothing to measure.
 fn arrivals(listeners: &[Listener]) -> Table {
-    let mut table = Table::new("What connections that arrived set in motion", &ARRIVAL_COLUMNS);
-    for (place, listener) in listeners.iter().enumerate() {
-        let wakes = listener.wakes;
+    let vain = |listener: &Listener| listener.wakes.map(|_| listener.woken_in_vain());
+    let mut table = Rows::of("What connections that arrived set in motion", listed("/listeners", listeners))
+        .shrinking("address", |listener| words(&listener.seen.address))
+        .right("arrived", |listener| {
+            maybe(listener.wakes, |wakes| count(wakes.arrivals)).at("wakes/arrivals")
+        })
+        .right("woken per connection", |listener| {
+            maybe(listener.woken_per_connection(), |woken| words(format!("{woken:.2}")))
+        })
+        .right("wasted wakeups", |listener| maybe(vain(listener), count))
+        .right("wasted CPU", |listener| maybe(vain(listener), |_| duration(listener.in_vain_cpu_ns())))
+        .only(On::Page)
+        .right("accept wait p50", |listener| quantile(&listener.accept_wait, 0.5).at("accept_wait/p50_ns"))
+        .right("p99", |listener| quantile(&listener.accept_wait, 0.99).at("accept_wait/p99_ns"))
+        .right("longest", |listener| longest(&listener.accept_wait).at("accept_wait/max_ns"))
+        .table();
+    for (row, listener) in table.rows.iter_mut().zip(listeners) {
+        let Some(wakes) = listener.wakes.filter(|wakes| wakes.woken > 0) else { continue };
         let vain = listener.woken_in_vain();
-        let wait = &listener.accept_wait;
-        let wait_of = |wait_ns| maybe((wait.count() > 0).then_some(wait_ns), duration);
-        let cells: [Cell; ARRIVAL_COLUMNS.len()] = [
-            words(&listener.seen.address),
-            maybe(wakes, |wakes| count(wakes.arrivals)).at("wakes/arrivals"),
-            maybe(listener.woken_per_connection(), |woken| words(format!("{woken:.2}"))),
-            maybe(wakes, |_| count(vain)),
-            maybe(wakes, |_| duration(listener.in_vain_cpu_ns())),
-            wait_of(wait.quantile_ns(0.5)).at("accept_wait/p50_ns"),
-            wait_of(wait.quantile_ns(0.99)).at("accept_wait/p99_ns"),
-            wait_of(wait.max_ns()).at("accept_wait/max_ns"),
-        ];
-        let below = wakes.filter(|wakes| wakes.woken > 0).map(|wakes| {
-            let used = Part { name: "used", length: wakes.woken.saturating_sub(vain) };
-            (vec![used, Part { name: "vain", length: vain }], wakes.woken.max(vain))
-        });
-        table.row_with_bar(&format!("/listeners/{place}"), cells, below);
+        let used = Part { name: "used", length: wakes.woken.saturating_sub(vain) };
+        row.below = Some((vec![used, Part { name: "vain", length: vain }], wakes.woken.max(vain)));
     }
     table
 }

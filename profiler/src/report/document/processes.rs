@@ -6,8 +6,8 @@
 use profiler_core::model::{Process, Snapshot, Thread};
 
 use super::block::{Block, Blocks, Folded, Section};
-use super::cell::{Cell, Words, count, counted, duration, id, share, words};
-use super::table::{Column, On, Table, left, narrow, right, shrinking};
+use super::cell::{Words, count, counted, duration, id, share, words};
+use super::table::{On, Rows, Table, listed};
 use crate::report::summary::{self, Exit};
 use crate::report::unit;
 
@@ -15,28 +15,6 @@ use crate::report::unit;
 const SHOWN: usize = 20;
 /// Threads on the page; the others are counted.
 const THREADS: usize = 500;
-
-const COLUMNS: [Column; 9] = [
-    right("pid"),
-    narrow("role"),
-    shrinking("name"),
-    right("threads"),
-    right("requests"),
-    right("CPU"),
-    right("of one CPU"),
-    right("run queue"),
-    left("ended"),
-];
-
-const THREAD_COLUMNS: [Column; 7] = [
-    shrinking("thread"),
-    right("pid"),
-    right("tid"),
-    right("requests"),
-    right("CPU"),
-    right("run queue"),
-    right("asleep"),
-];
 
 pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     let processes = unit::number(snapshot.processes.len());
@@ -47,57 +25,55 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
         body.say("No process was seen.");
         return Section::new("processes", "Processes", body).note(note);
     }
-    let mut table = Table::new("Processes, their threads added up", &COLUMNS).most(SHOWN);
-    for (place, process) in snapshot.processes.iter().enumerate() {
-        table.row(&format!("/processes/{place}"), row(process, snapshot.window.length_ns()));
-    }
-    body.table(table);
+    body.table(table(snapshot));
     body.push(On::Page, Block::Folded(Folded::new("Each thread", each_thread(snapshot))));
     quotas(&mut body, snapshot);
     Section::new("processes", "Processes", body).note(note)
 }
 
-fn row(process: &Process, window_ns: u64) -> [Cell; COLUMNS.len()] {
-    let sum = |value: fn(&Thread) -> u64| process.threads.iter().map(value).sum::<u64>();
-    let cpu_ns = sum(|thread| thread.cpu_ns);
-    let ended = match process.exit_code.map(Exit::from_kernel) {
+fn table(snapshot: &Snapshot) -> Table {
+    let window_ns = snapshot.window.length_ns();
+    let sum = |process: &Process, of: fn(&Thread) -> u64| process.threads.iter().map(of).sum::<u64>();
+    let cpu_ns = move |process| sum(process, |thread| thread.cpu_ns);
+    Rows::of("Processes, their threads added up", listed("/processes", &snapshot.processes))
+        .right("pid", |process| id(process.tgid).at("pid"))
+        .narrow("role", |process| words(&process.role))
+        .shrinking("name", |process| words(&process.comm))
+        .right("threads", |process| id(unit::number(process.threads.len())))
+        .right("requests", |process| count(process.requests).at("requests"))
+        .right("CPU", move |process| duration(cpu_ns(process)).at("cpu_ns"))
+        .right("of one CPU", move |process| share(cpu_ns(process), window_ns))
+        .right("run queue", move |process| {
+            duration(sum(process, |thread| thread.run_queue_ns)).at("run_queue_ns")
+        })
+        .left("ended", |process| words(ended(process)))
+        .table()
+        .most(SHOWN)
+}
+
+fn ended(process: &Process) -> String {
+    match process.exit_code.map(Exit::from_kernel) {
         None => "-".to_owned(),
         Some(Exit::Status(status)) => format!("status {status}"),
         Some(Exit::Signal(signal)) => format!("signal {signal}"),
-    };
-    [
-        id(process.tgid).at("pid"),
-        words(&process.role),
-        words(&process.comm),
-        id(unit::number(process.threads.len())),
-        count(process.requests).at("requests"),
-        duration(cpu_ns).at("cpu_ns"),
-        share(cpu_ns, window_ns),
-        duration(sum(|thread| thread.run_queue_ns)).at("run_queue_ns"),
-        words(ended),
-    ]
+    }
 }
 
 fn each_thread(snapshot: &Snapshot) -> Blocks<'_> {
-    let mut table = Table::new("Threads and where their time went", &THREAD_COLUMNS);
-    let processes = snapshot.processes.iter().enumerate();
-    let all = processes.flat_map(|(place, process)| {
-        process.threads.iter().enumerate().map(move |(index, thread)| (place, process.tgid, index, thread))
+    let all = listed("/processes", &snapshot.processes).into_iter().flat_map(|(pointer, process)| {
+        let threads = listed(&format!("{pointer}/threads"), &process.threads);
+        threads.into_iter().map(|(pointer, thread)| (pointer, (process.tgid, thread)))
     });
-    for (place, tgid, index, thread) in all.take(THREADS) {
-        table.row(
-            &format!("/processes/{place}/threads/{index}"),
-            [
-                words(&thread.comm),
-                id(tgid),
-                id(thread.tid),
-                count(thread.requests).at("requests"),
-                duration(thread.cpu_ns).at("cpu_ns"),
-                duration(thread.run_queue_ns).at("run_queue_ns"),
-                duration(thread.blocked_ns).at("blocked_ns"),
-            ],
-        );
-    }
+    let all: Vec<(String, (u32, &Thread))> = all.take(THREADS).collect();
+    let table = Rows::of("Threads and where their time went", all)
+        .shrinking("thread", |(_, thread)| words(&thread.comm))
+        .right("pid", |(tgid, _)| id(tgid))
+        .right("tid", |(_, thread)| id(thread.tid))
+        .right("requests", |(_, thread)| count(thread.requests).at("requests"))
+        .right("CPU", |(_, thread)| duration(thread.cpu_ns).at("cpu_ns"))
+        .right("run queue", |(_, thread)| duration(thread.run_queue_ns).at("run_queue_ns"))
+        .right("asleep", |(_, thread)| duration(thread.blocked_ns).at("blocked_ns"))
+        .table();
     let mut body = Blocks::default();
     body.table(table);
     let threads = snapshot.processes.iter().map(|process| process.threads.len()).sum::<usize>();

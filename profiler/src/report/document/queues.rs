@@ -6,53 +6,40 @@ use profiler_core::model::queue::{Delays, Queue};
 use profiler_core::model::{Listener, Snapshot};
 
 use super::block::Blocks;
-use super::cell::{Cell, count, maybe, share, words};
+use super::cell::{count, maybe, share, words};
 use super::shown;
-use super::table::{Column, Table, right, shrinking};
+use super::table::{Rows, listed};
 use crate::report::unit;
-
-const COLUMNS: [Column; 7] = [
-    shrinking("address"),
-    right("queue limit"),
-    right("deepest"),
-    right("at arrival p50"),
-    right("p99"),
-    right("full"),
-    right("refused"),
-];
 
 /// A row for each listener whose queue was read; nothing where none was.
 pub(super) fn table(body: &mut Blocks<'_>, snapshot: &Snapshot) {
-    let listeners = snapshot.sockets.listeners.iter().enumerate();
-    let mut read = listeners.filter_map(|(place, seen)| Some((place, seen, seen.queue.as_ref()?))).peekable();
-    if read.peek().is_none() {
+    let listeners = listed("/listeners", &snapshot.sockets.listeners);
+    let read: Vec<(String, (&Listener, &Queue))> =
+        listeners.into_iter().filter_map(|(at, seen)| Some((at, (seen, seen.queue.as_ref()?)))).collect();
+    if read.is_empty() {
         return;
     }
     body.gap();
-    let mut table = Table::new("Accept queues: connections that wait for accept", &COLUMNS);
-    for (place, listener, queue) in read {
-        table.row(&format!("/listeners/{place}"), row(listener, queue));
-    }
-    body.table(table);
-    for sentence in sentences(snapshot) {
-        body.say(sentence);
-    }
-}
-
-fn row(listener: &Listener, queue: &Queue) -> [Cell; COLUMNS.len()] {
-    let found = |share: f64| {
+    let found = |queue: &Queue, share: f64| {
         let is_any = queue.at_arrival.weight() > 0;
         maybe(is_any.then(|| queue.at_arrival.quantile(share)), |depth| count(u64::from(depth)))
     };
-    [
-        words(&listener.seen.address),
-        count(u64::from(queue.limit)).at("queue/limit"),
-        count(u64::from(queue.deepest())).at("queue/deepest"),
-        found(0.5).at("queue/at_arrival/p50"),
-        found(0.99).at("queue/at_arrival/p99"),
-        share(queue.full_ns, queue.observed_ns()).at("queue/full_ns").exactly(queue.full_ns),
-        maybe(queue.refused, count).at("queue/refused"),
-    ]
+    body.table(
+        Rows::of("Accept queues: connections that wait for accept", read)
+            .shrinking("address", |(listener, _)| words(&listener.seen.address))
+            .right("queue limit", |(_, queue)| count(u64::from(queue.limit)).at("queue/limit"))
+            .right("deepest", |(_, queue)| count(u64::from(queue.deepest())).at("queue/deepest"))
+            .right("at arrival p50", |(_, queue)| found(queue, 0.5).at("queue/at_arrival/p50"))
+            .right("p99", |(_, queue)| found(queue, 0.99).at("queue/at_arrival/p99"))
+            .right("full", |(_, queue)| {
+                share(queue.full_ns, queue.observed_ns()).at("queue/full_ns").exactly(queue.full_ns)
+            })
+            .right("refused", |(_, queue)| maybe(queue.refused, count).at("queue/refused"))
+            .table(),
+    );
+    for sentence in sentences(snapshot) {
+        body.say(sentence);
+    }
 }
 
 /// Who was behind refusals, and how long it kept them.

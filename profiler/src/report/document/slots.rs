@@ -2,18 +2,15 @@
 //!
 //! In: the slots of a snapshot. Out: a section, the heat map included.
 
-use profiler_core::model::slot::{Holding, Slots};
+use profiler_core::model::slot::{Holding, Slot, Slots};
 use profiler_core::model::{Origin, Snapshot};
 use profiler_core::phase::Phase;
 
 use super::block::{Bar, Bars, Block, Blocks, Folded, Section};
-use super::cell::{Cell, Part, Words, bar, count, counted, duration, id, share};
+use super::cell::{Part, Words, bar, count, counted, duration, id, share};
 use super::shown;
-use super::table::{Column, On, Table, left, right};
+use super::table::{On, Rows, Table, listed};
 use crate::report::{summary, unit};
-
-const LIST_COLUMNS: [Column; 6] =
-    [right("slot"), right("pid"), right("thread"), right("requests"), right("busy"), left("held by")];
 
 pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     let slots = &snapshot.slots;
@@ -99,21 +96,16 @@ fn most_busy(slots: &Slots, window_ns: u64) -> Words {
 }
 
 fn list(slots: &Slots) -> Table {
-    let mut table = Table::new("Each slot and what held it", &LIST_COLUMNS);
-    for (place, slot) in slots.observed.iter().enumerate() {
-        let parts =
-            Holding::ALL.map(|holding| Part { name: holding.name(), length: slot.held_ns(holding) }).to_vec();
-        let cells: [Cell; LIST_COLUMNS.len()] = [
-            id(slot.id).at("id"),
-            id(slot.tgid),
-            id(slot.tid),
-            count(slot.requests).at("requests"),
-            duration(slot.busy_ns()).at("busy_ns"),
-            bar(parts, slot.length_ns()),
-        ];
-        table.row(&format!("/slots/list/{place}"), cells);
-    }
-    table
+    let part = |slot: &Slot, holding: Holding| Part { name: holding.name(), length: slot.held_ns(holding) };
+    let held = |slot: &Slot| Holding::ALL.map(|holding| part(slot, holding)).to_vec();
+    Rows::of("Each slot and what held it", listed("/slots/list", &slots.observed))
+        .right("slot", |slot| id(slot.id).at("id"))
+        .right("pid", |slot| id(slot.tgid))
+        .right("thread", |slot| id(slot.tid))
+        .right("requests", |slot| count(slot.requests).at("requests"))
+        .right("busy", |slot| duration(slot.busy_ns()).at("busy_ns"))
+        .left("held by", |slot| bar(held(slot), slot.length_ns()))
+        .table()
 }
 
 /// Where the number of slots is known from.

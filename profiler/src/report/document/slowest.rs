@@ -8,25 +8,15 @@ use profiler_core::model::request::{Framing, Request};
 use profiler_core::phase::Phase;
 
 use super::block::{Block, Blocks, Folded, Section, parts};
-use super::cell::{Cell, Words, bar, duration, id, words};
+use super::cell::{Words, bar, duration, id, words};
 use super::endpoints::status;
 use super::header::DOT;
-use super::table::{Column, On, Table, left, right, shrinking};
+use super::table::{On, Rows};
 use super::{gil_words, phases, shown};
 use crate::report::{summary, unit};
 
 /// Requests in the text report.
 const SHOWN: usize = 8;
-
-const COLUMNS: [Column; 7] = [
-    right("#"),
-    right("total"),
-    right("began at"),
-    shrinking("request"),
-    right("status"),
-    right("thread"),
-    left("mostly"),
-];
 
 pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     let slowest = summary::slowest(snapshot);
@@ -36,11 +26,18 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
         body.say("No request was seen.");
         return Section::new("slowest", "Slowest requests", body).short("Slowest").only(On::Page);
     }
-    let mut table = Table::new("The slowest requests", &COLUMNS).first(SHOWN);
-    for request in &slowest {
-        table.row("", row(request, start_ns));
-    }
-    body.push(On::Text, Block::Table(table));
+    let began = |request| began_after_ns(request, start_ns).map_or_else(|| words("before"), duration);
+    let rows: Vec<(String, &Request)> = slowest.iter().map(|request| (String::new(), *request)).collect();
+    let table = Rows::of("The slowest requests", rows)
+        .right("#", |request| id(request.id))
+        .right("total", |request| duration(request.total_ns()))
+        .right("began at", began)
+        .shrinking("request", |request| words(name(request)))
+        .right("status", |request| words(status(request.http.status)))
+        .right("thread", |request| id(request.tid))
+        .left("mostly", |request| words(phases::mostly(&request.phases)))
+        .table();
+    body.push(On::Text, Block::Table(table.first(SHOWN)));
     let listed: Vec<&Request> = slowest.iter().copied().take(SHOWN).collect();
     because(&mut body, &listed);
     doubts(&mut body, &listed);
@@ -100,18 +97,6 @@ fn doubts(body: &mut Blocks<'_>, listed: &[&Request]) {
 /// Time from the start of the window to that of a request; nothing if it began before.
 const fn began_after_ns(request: &Request, start_ns: u64) -> Option<u64> {
     request.times.start_ns.checked_sub(start_ns)
-}
-
-fn row(request: &Request, start_ns: u64) -> [Cell; COLUMNS.len()] {
-    [
-        id(request.id),
-        duration(request.total_ns()),
-        began_after_ns(request, start_ns).map_or_else(|| words("before"), duration),
-        words(name(request)),
-        words(status(request.http.status)),
-        id(request.tid),
-        words(phases::mostly(&request.phases)),
-    ]
 }
 
 /// All that is known of one, folded.

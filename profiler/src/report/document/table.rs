@@ -44,40 +44,16 @@ pub(crate) struct Column {
     pub(crate) on: On,
 }
 
-const fn column(heading: &'static str, width: Width) -> Column {
-    Column { heading, width, on: On::Both }
-}
-
-/// Text of known width.
-pub(super) const fn left(heading: &'static str) -> Column {
-    column(heading, Width::Known)
-}
-
-/// A short word, hostile.
-pub(super) const fn narrow(heading: &'static str) -> Column {
-    column(heading, Width::Narrow)
-}
-
-/// Numbers.
-pub(super) const fn right(heading: &'static str) -> Column {
-    column(heading, Width::Number)
-}
-
-/// Text of any length, hostile.
-pub(super) const fn shrinking(heading: &'static str) -> Column {
-    column(heading, Width::Shrinking)
-}
-
-impl Column {
-    /// In one place alone.
-    pub(super) const fn only(self, on: On) -> Self {
-        Self { on, ..self }
-    }
+/// Those of a list in the JSON report, each with its pointer there.
+pub(super) fn listed<'a, T>(pointer: &str, list: &'a [T]) -> Vec<(String, &'a T)> {
+    list.iter().enumerate().map(|(place, item)| (format!("{pointer}/{place}"), item)).collect()
 }
 
 /// A row.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
+    /// Its cells' figures stand in the JSON report below this pointer.
+    pointer: String,
     pub(crate) cells: Vec<Cell>,
     /// A bar of counts below it on the page: its parts, and what its full width stands for.
     pub(crate) below: Option<(Vec<Part>, u64)>,
@@ -88,7 +64,7 @@ pub(crate) struct Row {
 pub(crate) struct Table {
     /// What it holds, for who cannot see what stands around it.
     pub(crate) caption: &'static str,
-    pub(crate) columns: &'static [Column],
+    pub(crate) columns: Vec<Column>,
     pub(crate) rows: Vec<Row>,
     /// Below all rows, whatever their order and number.
     pub(crate) feet: Vec<(On, Row)>,
@@ -98,19 +74,69 @@ pub(crate) struct Table {
     pub(crate) says_more: bool,
 }
 
-impl Table {
-    /// Without rows.
-    pub(super) const fn new(caption: &'static str, columns: &'static [Column]) -> Self {
-        Self {
+/// A table in the making: columns are added for rows that are there.
+pub(super) struct Rows<T> {
+    items: Vec<T>,
+    table: Table,
+}
+
+impl<T: Copy> Rows<T> {
+    /// A row for each of these, whose figures stand in the JSON report below its pointer.
+    pub(super) fn of(caption: &'static str, list: Vec<(String, T)>) -> Self {
+        let (pointers, items): (Vec<String>, Vec<T>) = list.into_iter().unzip();
+        let row = |pointer| Row { pointer, cells: Vec::new(), below: None };
+        let table = Table {
             caption,
-            columns,
-            rows: Vec::new(),
+            columns: Vec::new(),
+            rows: pointers.into_iter().map(row).collect(),
             feet: Vec::new(),
             most_in_text: usize::MAX,
             says_more: false,
-        }
+        };
+        Self { items, table }
     }
 
+    fn column(mut self, heading: &'static str, width: Width, cell: impl Fn(T) -> Cell) -> Self {
+        self.table.columns.push(Column { heading, width, on: On::Both });
+        for (row, item) in self.table.rows.iter_mut().zip(&self.items) {
+            row.cells.push(cell(*item).below(&row.pointer));
+        }
+        self
+    }
+
+    /// Text of known width.
+    pub(super) fn left(self, heading: &'static str, cell: impl Fn(T) -> Cell) -> Self {
+        self.column(heading, Width::Known, cell)
+    }
+
+    /// A short word, hostile.
+    pub(super) fn narrow(self, heading: &'static str, cell: impl Fn(T) -> Cell) -> Self {
+        self.column(heading, Width::Narrow, cell)
+    }
+
+    /// Numbers.
+    pub(super) fn right(self, heading: &'static str, cell: impl Fn(T) -> Cell) -> Self {
+        self.column(heading, Width::Number, cell)
+    }
+
+    /// Text of any length, hostile.
+    pub(super) fn shrinking(self, heading: &'static str, cell: impl Fn(T) -> Cell) -> Self {
+        self.column(heading, Width::Shrinking, cell)
+    }
+
+    /// The last column stands in one place alone.
+    pub(super) fn only(mut self, on: On) -> Self {
+        self.table.columns.iter_mut().last().into_iter().for_each(|column| column.on = on);
+        self
+    }
+
+    /// The table.
+    pub(super) fn table(self) -> Table {
+        self.table
+    }
+}
+
+impl Table {
     /// At most so many rows in the text report, and a line that says how many more there are.
     pub(super) fn most(self, rows: usize) -> Self {
         Self { most_in_text: rows, says_more: true, ..self }
@@ -121,27 +147,8 @@ impl Table {
         Self { most_in_text: rows, ..self }
     }
 
-    /// Adds a row, whose figures stand in the JSON report below `pointer`.
-    pub(super) fn row<const N: usize>(&mut self, pointer: &str, cells: [Cell; N]) {
-        self.rows.push(row(pointer, cells));
+    /// With the rows of another table of the same columns below all others.
+    pub(super) fn feet(&mut self, on: On, other: Self) {
+        self.feet.extend(other.rows.into_iter().map(|row| (on, row)));
     }
-
-    /// The same with a bar of counts below it on the page.
-    pub(super) fn row_with_bar<const N: usize>(
-        &mut self,
-        pointer: &str,
-        cells: [Cell; N],
-        below: Option<(Vec<Part>, u64)>,
-    ) {
-        self.rows.push(Row { below, ..row(pointer, cells) });
-    }
-
-    /// Adds a row below all others.
-    pub(super) fn foot<const N: usize>(&mut self, on: On, pointer: &str, cells: [Cell; N]) {
-        self.feet.push((on, row(pointer, cells)));
-    }
-}
-
-fn row<const N: usize>(pointer: &str, cells: [Cell; N]) -> Row {
-    Row { cells: cells.into_iter().map(|cell| cell.below(pointer)).collect(), below: None }
 }

@@ -45,7 +45,7 @@ impl Drawn {
         let columns: Vec<Column> =
             table.columns.iter().copied().filter(|column| column.on.is(On::Text)).collect();
         let cells = |row: &Row| {
-            let cells = row.cells.iter().zip(table.columns).filter(|(_, column)| column.on.is(On::Text));
+            let cells = row.cells.iter().zip(&table.columns).filter(|(_, column)| column.on.is(On::Text));
             cells.map(|(cell, _)| cell.shown(page.style.charset)).collect()
         };
         let feet = table.feet.iter().filter(|(on, _)| on.is(On::Text)).map(|(_, row)| row);
