@@ -50,16 +50,16 @@ impl From<Value> for Cell {
 }
 
 /// Text from anywhere.
-pub(super) fn words(text: impl Into<String>) -> Cell {
+pub(crate) fn words(text: impl Into<String>) -> Cell {
     Value::Words(text.into()).into()
 }
 
 /// What a process or a thread is called by.
-pub(super) fn id(id: impl Into<u64>) -> Cell {
+pub(crate) fn id(id: impl Into<u64>) -> Cell {
     Value::Id(id.into()).into()
 }
 
-pub(super) fn count(count: u64) -> Cell {
+pub(crate) fn count(count: u64) -> Cell {
     Value::Count(count).into()
 }
 
@@ -68,7 +68,7 @@ pub(super) fn counted(count: u64, noun: &'static str) -> Cell {
     Value::Counted(count, noun).into()
 }
 
-pub(super) fn duration(duration_ns: u64) -> Cell {
+pub(crate) fn duration(duration_ns: u64) -> Cell {
     Value::Duration(duration_ns).into()
 }
 
@@ -77,12 +77,12 @@ pub(super) fn bytes(bytes: u64) -> Cell {
 }
 
 /// A part of a whole; a dash where there is no whole.
-pub(super) fn share(part: u64, whole: u64) -> Cell {
+pub(crate) fn share(part: u64, whole: u64) -> Cell {
     Value::Share(part, whole).into()
 }
 
 /// What so many of these durations do not exceed; a dash where there are none.
-pub(super) fn quantile(latency: &Latency, quantile: f64) -> Cell {
+pub(crate) fn quantile(latency: &Latency, quantile: f64) -> Cell {
     maybe((latency.count() > 0).then(|| latency.quantile_ns(quantile)), duration)
 }
 
@@ -102,7 +102,7 @@ pub(super) fn bar(parts: Vec<Part>, whole: u64) -> Cell {
 }
 
 /// What may not be there: a dash then.
-pub(super) fn maybe<T>(value: Option<T>, cell: impl FnOnce(T) -> Cell) -> Cell {
+pub(crate) fn maybe<T>(value: Option<T>, cell: impl FnOnce(T) -> Cell) -> Cell {
     value.map(cell).unwrap_or_default()
 }
 

@@ -27,8 +27,7 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
         return Section::new("slowest", "Slowest requests", body).short("Slowest").only(On::Page);
     }
     let began = |request| began_after_ns(request, start_ns).map_or_else(|| words("before"), duration);
-    let rows: Vec<(String, &Request)> = slowest.iter().map(|request| (String::new(), *request)).collect();
-    let table = Rows::of("The slowest requests", rows)
+    let table = Rows::here(slowest.clone())
         .right("#", |request| id(request.id))
         .right("total", |request| duration(request.total_ns()))
         .right("began at", began)

@@ -75,7 +75,7 @@ pub(crate) struct Table {
 }
 
 /// A table in the making: columns are added for rows that are there.
-pub(super) struct Rows<T> {
+pub(crate) struct Rows<T> {
     items: Vec<T>,
     table: Table,
 }
@@ -96,6 +96,11 @@ impl<T: Copy> Rows<T> {
         Self { items, table }
     }
 
+    /// Of what does not stand in the JSON report, or need not say where.
+    pub(crate) fn here(items: Vec<T>) -> Self {
+        Self::of("", items.into_iter().map(|item| (String::new(), item)).collect())
+    }
+
     fn column(mut self, heading: &'static str, width: Width, cell: impl Fn(T) -> Cell) -> Self {
         self.table.columns.push(Column { heading, width, on: On::Both });
         for (row, item) in self.table.rows.iter_mut().zip(&self.items) {
@@ -105,22 +110,22 @@ impl<T: Copy> Rows<T> {
     }
 
     /// Text of known width.
-    pub(super) fn left(self, heading: &'static str, cell: impl Fn(T) -> Cell) -> Self {
+    pub(crate) fn left(self, heading: &'static str, cell: impl Fn(T) -> Cell) -> Self {
         self.column(heading, Width::Known, cell)
     }
 
     /// A short word, hostile.
-    pub(super) fn narrow(self, heading: &'static str, cell: impl Fn(T) -> Cell) -> Self {
+    pub(crate) fn narrow(self, heading: &'static str, cell: impl Fn(T) -> Cell) -> Self {
         self.column(heading, Width::Narrow, cell)
     }
 
     /// Numbers.
-    pub(super) fn right(self, heading: &'static str, cell: impl Fn(T) -> Cell) -> Self {
+    pub(crate) fn right(self, heading: &'static str, cell: impl Fn(T) -> Cell) -> Self {
         self.column(heading, Width::Number, cell)
     }
 
     /// Text of any length, hostile.
-    pub(super) fn shrinking(self, heading: &'static str, cell: impl Fn(T) -> Cell) -> Self {
+    pub(crate) fn shrinking(self, heading: &'static str, cell: impl Fn(T) -> Cell) -> Self {
         self.column(heading, Width::Shrinking, cell)
     }
 
@@ -131,7 +136,7 @@ impl<T: Copy> Rows<T> {
     }
 
     /// The table.
-    pub(super) fn table(self) -> Table {
+    pub(crate) fn table(self) -> Table {
         self.table
     }
 }

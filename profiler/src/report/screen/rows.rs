@@ -4,8 +4,10 @@
 
 use std::cmp::Reverse;
 
-use profiler_core::finding::Answer;
-use profiler_core::model::gil::Party;
+use profiler_core::finding::{Answer, Finding};
+use profiler_core::model::gil::{Edge, Party};
+use profiler_core::model::now::{RequestNow, ThreadNow};
+use profiler_core::model::request::Request;
 use profiler_core::model::{Endpoint, Listener};
 use profiler_core::phase::Phases;
 
@@ -14,65 +16,14 @@ use super::list::{EndpointKey, Key, ListKind};
 use super::look::{Look, Page};
 use super::model::{Kept, Shown};
 use super::paint::{Paint, Role};
-use super::table::{Column, Row, Table};
-use crate::report::document::{endpoints, phases, slowest};
-use crate::report::summary;
-use crate::report::unit;
+use super::table::{Row, Table};
+use crate::report::document::cell::{Cell, count, duration, id, maybe, quantile, share, words};
+use crate::report::document::table::Rows;
+use crate::report::document::{self, endpoints as names, phases, slowest};
+use crate::report::{summary, unit};
 
 /// Columns from which on phases have their names in tables.
 const WIDE: usize = 110;
-
-const ENDPOINTS: [Column; 7] = [
-    Column::Flexible("endpoint"),
-    Column::Right("status"),
-    Column::Right("requests"),
-    Column::Right("p50"),
-    Column::Right("p99"),
-    Column::Right("time"),
-    Column::Left("mostly"),
-];
-const REQUESTS: [Column; 6] = [
-    Column::Right("#"),
-    Column::Right("total"),
-    Column::Right("ended"),
-    Column::Flexible("request"),
-    Column::Right("status"),
-    Column::Left("mostly"),
-];
-const IN_FLIGHT: [Column; 5] = [
-    Column::Right("#"),
-    Column::Right("for"),
-    Column::Flexible("request"),
-    Column::Right("thread"),
-    Column::Left("now"),
-];
-const THREADS: [Column; 7] = [
-    Column::Right("slot"),
-    Column::Right("pid"),
-    Column::Right("thread"),
-    Column::Left("now"),
-    Column::Right("for"),
-    Column::Left("call"),
-    Column::Flexible("request or name"),
-];
-const GIL: [Column; 4] = [
-    Column::Flexible("who waited"),
-    Column::Flexible("for whom"),
-    Column::Right("waited"),
-    Column::Right("waits"),
-];
-const LISTENERS: [Column; 8] = [
-    Column::Flexible("address"),
-    Column::Right("held"),
-    Column::Right("accepted"),
-    Column::Right("woken"),
-    Column::Right("wasted"),
-    Column::Right("CPU"),
-    Column::Right("wait p99"),
-    Column::Right("queue"),
-];
-const FINDINGS: [Column; 4] =
-    [Column::Left("finding"), Column::Left("answer"), Column::Right("cost"), Column::Flexible("because")];
 
 /// The list that the reader looks at; `None`: this place has none.
 #[must_use]
@@ -94,19 +45,29 @@ fn table_of(
     paint: Paint,
     narrow: bool,
 ) -> Table {
-    let (columns, rows): (&'static [Column], Vec<Row>) = match kind {
-        ListKind::Endpoints => (&ENDPOINTS, endpoint_rows(shown, look, paint, narrow)),
-        ListKind::Requests => (&REQUESTS, request_rows(shown, look, of_endpoint, (paint, narrow))),
-        ListKind::InFlight => (&IN_FLIGHT, in_flight_rows(shown, look, paint)),
-        ListKind::Threads => (&THREADS, thread_rows(shown, look, paint)),
-        ListKind::Gil => (&GIL, gil_rows(shown, look, paint)),
-        ListKind::Listeners => (&LISTENERS, listener_rows(shown, paint)),
-        ListKind::Findings => (&FINDINGS, finding_rows(shown)),
+    let Listing { table, rows } = match kind {
+        ListKind::Endpoints => endpoints(shown, look, narrow),
+        ListKind::Requests => requests(shown, look, of_endpoint, narrow),
+        ListKind::InFlight => in_flight(shown, look),
+        ListKind::Threads => threads(shown, look),
+        ListKind::Gil => gil(shown, look),
+        ListKind::Listeners => listeners(shown),
+        ListKind::Findings => findings(shown),
     };
     let all = rows.len();
+    let row = |((key, role), row): ((Key, Role), &document::table::Row)| {
+        let cells = row.cells.iter().map(|cell| cell.shown(paint.charset)).collect();
+        Row { key, cells, role }
+    };
     let wanted = |row: &Row| row.cells.iter().any(|cell| look.wants(cell));
-    let rows = rows.into_iter().filter(wanted).collect();
-    Table { kind, columns, rows, all, empty: empty(shown, kind) }
+    let rows = rows.into_iter().zip(&table.rows).map(row).filter(wanted).collect();
+    Table { kind, columns: table.columns, rows, all, empty: empty(shown, kind) }
+}
+
+/// A list before the filter: a table, and what each row is and how it looks.
+struct Listing {
+    table: document::table::Table,
+    rows: Vec<(Key, Role)>,
 }
 
 fn empty(shown: &Shown, kind: ListKind) -> String {
@@ -125,7 +86,7 @@ fn empty(shown: &Shown, kind: ListKind) -> String {
     }
 }
 
-fn endpoint_rows(shown: &Shown, look: &Look, paint: Paint, narrow: bool) -> Vec<Row> {
+fn endpoints(shown: &Shown, look: &Look, narrow: bool) -> Listing {
     let snapshot = &shown.snapshot;
     let mut ordered: Vec<&Endpoint> = summary::endpoints_by_time(snapshot);
     match look.order_of(ListKind::Endpoints) {
@@ -135,40 +96,30 @@ fn endpoint_rows(shown: &Shown, look: &Look, paint: Paint, narrow: bool) -> Vec<
         "endpoint" => ordered.sort_by_key(|e| (&e.path_shape, &e.method, e.status)),
         _ => {}
     }
-    let whole_ns = snapshot.requests.phases.total_ns();
-    let row = |endpoint: &Endpoint| {
-        let time = |quantile| match endpoint.total.count() {
-            0 => "-".to_owned(),
-            _ => unit::duration(endpoint.total.quantile_ns(quantile), paint.charset),
-        };
-        let key = EndpointKey {
-            method: endpoint.method.clone(),
-            shape: endpoint.path_shape.clone(),
-            status: endpoint.status,
-        };
-        Row {
-            key: Key::Endpoint(key),
-            cells: vec![
-                endpoints::name(snapshot, endpoint),
-                endpoints::status(endpoint.status),
-                unit::count(endpoint.count),
-                time(0.5),
-                time(0.99),
-                unit::percent(summary::ratio(endpoint.phases.total_ns(), whole_ns)),
-                mostly(&endpoint.phases, narrow),
-            ],
-            role: if endpoint.status >= 500 { Role::Bad } else { Role::Plain },
-        }
+    ordered.extend(&snapshot.by_endpoint.others);
+    let key = |endpoint: &&Endpoint| {
+        let (method, shape) = (endpoint.method.clone(), endpoint.path_shape.clone());
+        Key::Endpoint(EndpointKey { method, shape, status: endpoint.status })
     };
-    ordered.into_iter().chain(snapshot.by_endpoint.others.as_ref()).map(row).collect()
+    let rows = ordered.iter().map(|endpoint| (key(endpoint), of_status(endpoint.status))).collect();
+    let whole_ns = snapshot.requests.phases.total_ns();
+    let table = Rows::here(ordered)
+        .shrinking("endpoint", |endpoint| words(names::name(snapshot, endpoint)))
+        .right("status", |endpoint| words(names::status(endpoint.status)))
+        .right("requests", |endpoint| count(endpoint.count))
+        .right("p50", |endpoint| quantile(&endpoint.total, 0.5))
+        .right("p99", |endpoint| quantile(&endpoint.total, 0.99))
+        .right("time", |endpoint| share(endpoint.phases.total_ns(), whole_ns))
+        .left("mostly", |endpoint| mostly(&endpoint.phases, narrow))
+        .table();
+    Listing { table, rows }
 }
 
-fn request_rows(
-    shown: &Shown,
-    look: &Look,
-    of: Option<&EndpointKey>,
-    (paint, narrow): (Paint, bool),
-) -> Vec<Row> {
+const fn of_status(status: u16) -> Role {
+    if status >= 500 { Role::Bad } else { Role::Plain }
+}
+
+fn requests(shown: &Shown, look: &Look, of: Option<&EndpointKey>, narrow: bool) -> Listing {
     let belongs = |kept: &&Kept| {
         of.is_none_or(|key| {
             key.shape == kept.shape
@@ -176,40 +127,38 @@ fn request_rows(
                 && key.status == kept.request.http.status
         })
     };
-    let mut kept: Vec<&Kept> = shown.kept.iter().map(AsRef::as_ref).filter(belongs).collect();
+    let kept = shown.kept.iter().map(AsRef::as_ref).filter(belongs);
+    let mut requests: Vec<&Request> = kept.map(|kept| &kept.request).collect();
     match look.order_of(ListKind::Requests) {
-        "ended" => kept.sort_by_key(|kept| Reverse((kept.request.times.end_ns, kept.request.id))),
-        _ => kept.sort_by_key(|kept| (Reverse(kept.request.total_ns()), kept.request.id)),
+        "ended" => requests.sort_by_key(|request| Reverse((request.times.end_ns, request.id))),
+        _ => requests.sort_by_key(|request| (Reverse(request.total_ns()), request.id)),
     }
-    let row = |kept: &Kept| {
-        let request = &kept.request;
-        let ago_ns = shown.now.at_ns.saturating_sub(request.times.end_ns);
-        let ended = if request.seen.open { "open".to_owned() } else { ago(ago_ns) };
-        Row {
-            key: Key::Request(request.id),
-            cells: vec![
-                request.id.to_string(),
-                unit::duration(request.total_ns(), paint.charset),
-                ended,
-                slowest::name(request),
-                endpoints::status(request.http.status),
-                mostly(&request.phases, narrow),
-            ],
-            role: if request.http.status >= 500 { Role::Bad } else { Role::Plain },
-        }
+    let ended = |request: &Request| match request.seen.open {
+        true => "open".to_owned(),
+        false => ago(shown.now.at_ns.saturating_sub(request.times.end_ns)),
     };
-    kept.into_iter().map(row).collect()
+    let key = |request: &&Request| (Key::Request(request.id), of_status(request.http.status));
+    let rows = requests.iter().map(key).collect();
+    let table = Rows::here(requests)
+        .right("#", |request| id(request.id))
+        .right("total", |request| duration(request.total_ns()))
+        .right("ended", |request| words(ended(request)))
+        .shrinking("request", |request| words(slowest::name(request)))
+        .right("status", |request| words(names::status(request.http.status)))
+        .left("mostly", |request| mostly(&request.phases, narrow))
+        .table();
+    Listing { table, rows }
 }
 
 /// The phase that took most, by its letter where there is no room for its name.
-fn mostly(all: &Phases, narrow: bool) -> String {
+fn mostly(all: &Phases, narrow: bool) -> Cell {
     let longest = all.iter().max_by_key(|(phase, duration_ns)| (*duration_ns, Reverse(*phase)));
     match longest {
         Some((phase, duration_ns)) if narrow => {
             let share = summary::ratio(duration_ns, all.total_ns()).unwrap_or(0.0);
-            format!("{} {:.0} %", letter::of_phase(phase).letter, share * 100.0)
+            words(format!("{} {:.0} %", letter::of_phase(phase).letter, share * 100.0))
         }
-        _ => phases::mostly(all),
+        _ => words(phases::mostly(all)),
     }
 }
 
@@ -221,75 +170,68 @@ fn ago(duration_ns: u64) -> String {
     }
 }
 
-fn in_flight_rows(shown: &Shown, look: &Look, paint: Paint) -> Vec<Row> {
-    let mut requests: Vec<_> = shown.now.requests.iter().collect();
+fn in_flight(shown: &Shown, look: &Look) -> Listing {
+    let mut requests: Vec<&RequestNow> = shown.now.requests.iter().collect();
     if look.order_of(ListKind::InFlight) == "request" {
         requests.sort_by_key(|request| (&request.path, &request.method, request.start_ns));
     }
-    let row = |request: &&profiler_core::model::now::RequestNow| {
-        let age_ns = shown.now.at_ns.saturating_sub(request.start_ns);
-        let serves = |thread: &&profiler_core::model::now::ThreadNow| {
+    let name = |request: &RequestNow| match request.method.as_str() {
+        "" => "head not read".to_owned(),
+        method => format!("{method} {}", request.path),
+    };
+    let doing = |request: &RequestNow| {
+        let serves = |thread: &&ThreadNow| {
             thread.request == Some(request.id) || thread.request.is_none() && request.tid == Some(thread.tid)
         };
-        let thread = shown.now.threads.iter().find(serves);
-        let name = match request.method.as_str() {
-            "" => "head not read".to_owned(),
-            method => format!("{method} {}", request.path),
-        };
-        let doing = match (thread, request.tid) {
+        match (shown.now.threads.iter().find(serves), request.tid) {
             (Some(thread), _) => letter::of_thread(thread).meaning,
             (None, Some(_)) => "-",
             (None, None) => "waits for a thread",
-        };
-        Row {
-            key: Key::Request(request.id),
-            cells: vec![
-                request.id.to_string(),
-                unit::duration(age_ns, paint.charset),
-                name,
-                request.tid.map_or_else(|| "-".to_owned(), |tid| tid.to_string()),
-                doing.to_owned(),
-            ],
-            role: Role::Plain,
         }
     };
-    requests.iter().map(row).collect()
+    let rows = requests.iter().map(|request| (Key::Request(request.id), Role::Plain)).collect();
+    let table = Rows::here(requests)
+        .right("#", |request| id(request.id))
+        .right("for", |request| duration(shown.now.at_ns.saturating_sub(request.start_ns)))
+        .shrinking("request", |request| words(name(request)))
+        .right("thread", |request| maybe(request.tid, id))
+        .left("now", |request| words(doing(request)))
+        .table();
+    Listing { table, rows }
 }
 
-fn thread_rows(shown: &Shown, look: &Look, paint: Paint) -> Vec<Row> {
+fn threads(shown: &Shown, look: &Look) -> Listing {
     let now = &shown.now;
-    let mut threads: Vec<_> = now.threads.iter().collect();
+    let mut threads: Vec<&ThreadNow> = now.threads.iter().collect();
     match look.order_of(ListKind::Threads) {
         "for" => threads.sort_by_key(|thread| (thread.since_ns, thread.tid)),
         "pid" => {}
         _ => threads.sort_by_key(|thread| (thread.slot.is_none(), thread.slot, thread.tgid, thread.tid)),
     }
-    let row = |thread: &&profiler_core::model::now::ThreadNow| {
+    let what = |thread: &ThreadNow| {
         let request = thread.request.and_then(|id| now.requests.iter().find(|request| request.id == id));
-        let what = match request {
+        match request {
             Some(request) => format!("{} {}", request.method, request.path),
             None => format!("({})", thread.comm),
-        };
-        let held_for = match thread.since_ns {
-            0 => "-".to_owned(),
-            since_ns => unit::duration(now.at_ns.saturating_sub(since_ns), paint.charset),
-        };
-        let sign = letter::of_thread(thread);
-        Row {
-            key: Key::Thread(thread.tid),
-            cells: vec![
-                thread.slot.map_or_else(|| "-".to_owned(), |slot| slot.to_string()),
-                thread.tgid.to_string(),
-                thread.tid.to_string(),
-                format!("{} {}", sign.letter, sign.meaning),
-                held_for,
-                thread.call.unwrap_or("-").to_owned(),
-                what,
-            ],
-            role: if thread.slot.is_some() { Role::Plain } else { Role::Quiet },
         }
     };
-    threads.iter().map(row).collect()
+    let state = |thread: &ThreadNow| {
+        let sign = letter::of_thread(thread);
+        format!("{} {}", sign.letter, sign.meaning)
+    };
+    let since_ns = |thread: &ThreadNow| Some(thread.since_ns).filter(|since_ns| *since_ns > 0);
+    let role = |thread: &ThreadNow| if thread.slot.is_some() { Role::Plain } else { Role::Quiet };
+    let rows = threads.iter().map(|thread| (Key::Thread(thread.tid), role(thread))).collect();
+    let table = Rows::here(threads)
+        .right("slot", |thread| maybe(thread.slot, id))
+        .right("pid", |thread| id(thread.tgid))
+        .right("thread", |thread| id(thread.tid))
+        .left("now", |thread| words(state(thread)))
+        .right("for", |thread| maybe(since_ns(thread), |ns| duration(now.at_ns.saturating_sub(ns))))
+        .left("call", |thread| words(thread.call.unwrap_or("-")))
+        .shrinking("request or name", |thread| words(what(thread)))
+        .table();
+    Listing { table, rows }
 }
 
 /// A side of a wait for the interpreter lock. Hostile input.
@@ -302,70 +244,67 @@ pub(super) fn party(party: &Party) -> String {
     }
 }
 
-fn gil_rows(shown: &Shown, look: &Look, paint: Paint) -> Vec<Row> {
-    let mut edges: Vec<_> = shown.snapshot.gil.edges.iter().collect();
+fn gil(shown: &Shown, look: &Look) -> Listing {
+    let mut edges: Vec<&Edge> = shown.snapshot.gil.edges.iter().collect();
     if look.order_of(ListKind::Gil) == "waits" {
         edges.sort_by_key(|edge| Reverse(edge.waits));
     }
-    let row = |(rank, edge): (usize, &&profiler_core::model::gil::Edge)| Row {
-        key: Key::Pair(rank),
-        cells: vec![
-            party(&edge.waiter),
-            party(&edge.holder),
-            unit::duration(edge.total_ns, paint.charset),
-            unit::count(edge.waits),
-        ],
-        role: Role::Plain,
-    };
-    edges.iter().enumerate().map(row).collect()
+    let rows = (0..edges.len()).map(|rank| (Key::Pair(rank), Role::Plain)).collect();
+    let table = Rows::here(edges)
+        .shrinking("who waited", |edge| words(party(&edge.waiter)))
+        .shrinking("for whom", |edge| words(party(&edge.holder)))
+        .right("waited", |edge| duration(edge.total_ns))
+        .right("waits", |edge| count(edge.waits))
+        .table();
+    Listing { table, rows }
 }
 
-fn listener_rows(shown: &Shown, paint: Paint) -> Vec<Row> {
-    let row = |(rank, listener): (usize, &Listener)| {
-        let wait = |quantile| match listener.accept_wait.count() {
-            0 => "-".to_owned(),
-            _ => unit::duration(listener.accept_wait.quantile_ns(quantile), paint.charset),
-        };
-        let measured = |text: String| listener.wakes.map_or_else(|| "-".to_owned(), |_| text);
-        Row {
-            key: Key::Listener(rank),
-            cells: vec![
-                listener.seen.address.clone(),
-                if listener.is_closed { "closed".to_owned() } else { listener.holders.len().to_string() },
-                unit::count(listener.accepted),
-                listener.woken_per_connection().map_or_else(|| "-".to_owned(), |woken| format!("{woken:.2}")),
-                measured(unit::count(listener.woken_in_vain())),
-                measured(unit::duration(listener.in_vain_cpu_ns(), paint.charset)),
-                wait(0.99),
-                listener
-                    .queue
-                    .as_ref()
-                    .map_or_else(|| "-".to_owned(), |queue| format!("{}/{}", queue.depth, queue.limit)),
-            ],
-            role: Role::Plain,
-        }
+fn listeners(shown: &Shown) -> Listing {
+    let listeners: Vec<&Listener> = shown.snapshot.sockets.listeners.iter().collect();
+    let held = |listener: &Listener| match listener.is_closed {
+        true => words("closed"),
+        false => id(unit::number(listener.holders.len())),
     };
-    shown.snapshot.sockets.listeners.iter().enumerate().map(row).collect()
+    let rows = (0..listeners.len()).map(|rank| (Key::Listener(rank), Role::Plain)).collect();
+    let table = Rows::here(listeners)
+        .shrinking("address", |listener| words(&listener.seen.address))
+        .right("held", held)
+        .right("accepted", |listener| count(listener.accepted))
+        .right("woken", |listener| {
+            maybe(listener.woken_per_connection(), |woken| words(format!("{woken:.2}")))
+        })
+        .right("wasted", |listener| maybe(listener.wakes, |_| count(listener.woken_in_vain())))
+        .right("CPU", |listener| maybe(listener.wakes, |_| duration(listener.in_vain_cpu_ns())))
+        .right("wait p99", |listener| quantile(&listener.accept_wait, 0.99))
+        .right("queue", |listener| {
+            maybe(listener.queue.as_ref(), |queue| words(format!("{}/{}", queue.depth, queue.limit)))
+        })
+        .table();
+    Listing { table, rows }
 }
 
-fn finding_rows(shown: &Shown) -> Vec<Row> {
+fn findings(shown: &Shown) -> Listing {
+    let said = |finding: &'_ Finding| match &finding.answer {
+        Answer::Present if finding.id == summary::HEALTHY => ("present", Role::Good),
+        Answer::Present => ("present", Role::Bad),
+        Answer::Undecided { .. } => ("undecided", Role::Doubt),
+        Answer::Absent => ("ruled out", Role::Quiet),
+    };
+    let because = |finding: &Finding| match &finding.answer {
+        Answer::Undecided { reason } => reason.clone(),
+        Answer::Present | Answer::Absent => finding.sentence.clone(),
+    };
+    let cost = |finding: &Finding| match finding.cost_ns {
+        0 => "-".to_owned(),
+        cost_ns => format!("{} s", unit::request_seconds(cost_ns)),
+    };
     let ordered = summary::worst_first(&shown.findings);
-    let row = |finding: &profiler_core::finding::Finding| {
-        let (answer, because, role) = match &finding.answer {
-            Answer::Present if finding.id == summary::HEALTHY => ("present", &finding.sentence, Role::Good),
-            Answer::Present => ("present", &finding.sentence, Role::Bad),
-            Answer::Undecided { reason } => ("undecided", reason, Role::Doubt),
-            Answer::Absent => ("ruled out", &finding.sentence, Role::Quiet),
-        };
-        let cost = match finding.cost_ns {
-            0 => "-".to_owned(),
-            cost_ns => format!("{} s", unit::request_seconds(cost_ns)),
-        };
-        Row {
-            key: Key::Finding(finding.id),
-            cells: vec![finding.id.to_owned(), answer.to_owned(), cost, because.clone()],
-            role,
-        }
-    };
-    ordered.into_iter().map(row).collect()
+    let rows = ordered.iter().map(|finding| (Key::Finding(finding.id), said(finding).1)).collect();
+    let table = Rows::here(ordered)
+        .left("finding", |finding| words(finding.id))
+        .left("answer", |finding| words(said(finding).0))
+        .right("cost", |finding| words(cost(finding)))
+        .shrinking("because", |finding| words(because(finding)))
+        .table();
+    Listing { table, rows }
 }

@@ -7,6 +7,7 @@ use ratatui::text::{Line, Span};
 use super::list::{Key, ListKind};
 use super::look::{Look, Page};
 use super::paint::{Paint, Role};
+use crate::report::document::table::{Column, Width};
 use crate::report::escape::columns;
 
 /// Columns that a flexible column keeps.
@@ -23,32 +24,13 @@ pub struct Row {
     pub role: Role,
 }
 
-/// One column.
-#[derive(Clone, Copy, Debug)]
-pub enum Column {
-    /// To the left, as wide as its widest cell.
-    Left(&'static str),
-    /// To the right, as wide as its widest cell.
-    Right(&'static str),
-    /// To the left, as wide as there is room.
-    Flexible(&'static str),
-}
-
-impl Column {
-    const fn title(self) -> &'static str {
-        match self {
-            Self::Left(title) | Self::Right(title) | Self::Flexible(title) => title,
-        }
-    }
-}
-
 /// A list with its rows, filtered and in order.
 #[derive(Clone, Debug)]
 pub struct Table {
     /// Which list.
     pub kind: ListKind,
     /// Its columns.
-    pub columns: &'static [Column],
+    pub(crate) columns: Vec<Column>,
     /// The rows that the filter lets through.
     pub rows: Vec<Row>,
     /// Rows before the filter.
@@ -126,7 +108,7 @@ impl Table {
         let titles: Vec<String> = self
             .columns
             .iter()
-            .map(|column| match column.title() {
+            .map(|column| match column.heading {
                 title if title == order => format!("{title}{mark}"),
                 title => title.to_owned(),
             })
@@ -140,13 +122,15 @@ impl Table {
             if !text.is_empty() {
                 text.push_str("  ");
             }
-            match column {
-                Column::Right(_) => {
+            match column.width {
+                Width::Number => {
                     let cell = paint.quote(cell, *width);
                     text.push_str(&" ".repeat(width.saturating_sub(columns(&cell))));
                     text.push_str(&cell);
                 }
-                Column::Left(_) | Column::Flexible(_) => text.push_str(&paint.quote_in(cell, *width)),
+                Width::Known | Width::Narrow | Width::Shrinking => {
+                    text.push_str(&paint.quote_in(cell, *width))
+                }
             }
         }
         text
@@ -157,11 +141,11 @@ impl Table {
         let widest = |index: usize, column: &Column| {
             let cells = self.rows.iter().filter_map(|row| row.cells.get(index));
             let cells = cells.map(|cell| columns(&paint.quote(cell, WIDEST)));
-            cells.max().unwrap_or(0).max(columns(column.title()) + 1)
+            cells.max().unwrap_or(0).max(columns(column.heading) + 1)
         };
         let mut widths: Vec<usize> =
             self.columns.iter().enumerate().map(|(index, column)| widest(index, column)).collect();
-        let flexible = |column: &&Column| matches!(column, Column::Flexible(_));
+        let flexible = |column: &&Column| column.width == Width::Shrinking;
         let count = self.columns.iter().filter(flexible).count().max(1);
         let gaps = 2 * self.columns.len().saturating_sub(1);
         let fixed: usize = (self.columns.iter().zip(&widths))
