@@ -75,7 +75,15 @@ pub(crate) enum Block<'a> {
 pub(crate) struct Blocks<'a>(Vec<(On, Block<'a>)>);
 
 impl<'a> Blocks<'a> {
-    pub(super) fn push(&mut self, on: On, block: Block<'a>) {
+    pub(super) fn push(&mut self, on: On, mut block: Block<'a>) {
+        // Labels that follow one another stand together.
+        if let Block::Entries(more) = &mut block
+            && let Some((before, Block::Entries(entries))) = self.0.last_mut()
+            && *before == on
+        {
+            entries.append(more);
+            return;
+        }
         self.0.push((on, block));
     }
 
@@ -87,13 +95,14 @@ impl<'a> Blocks<'a> {
         self.push(On::Both, Block::Aside(words.into()));
     }
 
-    /// A label and what belongs to it; those that follow one another stand together.
+    /// A label and what belongs to it.
     pub(super) fn entry(&mut self, label: impl Into<String>, words: impl Into<Words>) {
-        let entry = (label.into(), words.into());
-        match self.0.last_mut() {
-            Some((On::Both, Block::Entries(entries))) => entries.push(entry),
-            _ => self.push(On::Both, Block::Entries(vec![entry])),
-        }
+        self.entry_on(On::Both, label, words);
+    }
+
+    /// The same in one place.
+    pub(super) fn entry_on(&mut self, on: On, label: impl Into<String>, words: impl Into<Words>) {
+        self.push(on, Block::Entries(vec![(label.into(), words.into())]));
     }
 
     pub(super) fn table(&mut self, table: Table) {

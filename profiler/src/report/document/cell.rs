@@ -183,7 +183,10 @@ pub(crate) struct Words(Vec<Piece>);
 impl Words {
     /// With text at its end.
     pub(super) fn text(mut self, text: impl Into<String>) -> Self {
-        self.0.push(Piece::Text(text.into()));
+        let text = text.into();
+        if !text.is_empty() {
+            self.0.push(Piece::Text(text));
+        }
         self
     }
 

@@ -6,8 +6,8 @@
 use profiler_core::model::Snapshot;
 use profiler_core::model::dropped::{AcceptFailure, Asked, Cause, Counted, Dropped, Example, WorkerEnd};
 
-use super::block::{Block, Blocks, Section};
-use super::cell::{Cell, Words, count, share, words};
+use super::block::{Blocks, Section};
+use super::cell::{Cell, count, share, words};
 use super::shown;
 use super::table::{On, Rows, listed};
 use crate::report::{summary, unit};
@@ -34,11 +34,8 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
         body.entry("accept failed", accept_failed(failure));
     }
     for (number, end) in dropped.worker_ends.iter().enumerate() {
-        let entry = (format!("process {}", end.tgid), Words::from(worker_end(end)));
-        match number < WORKER_ENDS {
-            true => body.entry(entry.0, entry.1),
-            false => body.push(On::Page, Block::Entries(vec![entry])),
-        }
+        let on = if number < WORKER_ENDS { On::Both } else { On::Page };
+        body.entry_on(on, format!("process {}", end.tgid), worker_end(end));
     }
     let section = Section::new("dropped", "Dropped connections", body).short("Dropped").note(note(dropped));
     if is_empty { section.only(On::Page) } else { section }

@@ -155,9 +155,6 @@ fn locks(body: &mut Blocks<'_>, snapshot: &Snapshot) {
             false => format!("lock of {}", lock.tgid),
         };
         let text = format!("{held}; {}: {course}", unit::counted(lock.waits, "wait"));
-        match number < SHOWN {
-            true => body.entry(name, text),
-            false => body.push(On::Page, Block::Entries(vec![(name, text.into())])),
-        }
+        body.entry_on(if number < SHOWN { On::Both } else { On::Page }, name, text);
     }
 }

@@ -53,11 +53,11 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
         let wanted = empty.filter(|phase| summary::not_measured(snapshot, *phase).is_none() == measured);
         wanted.map(|phase| phase.name().to_owned()).collect()
     };
-    for (label, names) in
-        [("below 0.1 %", small), ("no time in", silent(true)), ("not measured", silent(false))]
-    {
+    let below = ("below 0.1 %", small, On::Text);
+    let others = [("no time in", silent(true), On::Both), ("not measured", silent(false), On::Both)];
+    for (label, names, on) in [below].into_iter().chain(others) {
         if !names.is_empty() {
-            body.entry(label, names.join(", "));
+            body.entry_on(on, label, names.join(", "));
         }
     }
     section(body)
@@ -90,7 +90,7 @@ fn bar(phase: Phase, duration_ns: u64, whole_ns: u64) -> Bar {
 }
 
 /// Phases above zero, longest first.
-fn longest_first(phases: &Phases) -> Vec<(Phase, u64)> {
+pub(crate) fn longest_first(phases: &Phases) -> Vec<(Phase, u64)> {
     let mut rows: Vec<(Phase, u64)> = phases.iter().collect();
     rows.sort_by_key(|(phase, duration_ns)| (Reverse(*duration_ns), *phase));
     rows

@@ -15,8 +15,12 @@ const WIDTH: u64 = 10_000;
 /// Parts that a bar is described by.
 const DESCRIBED: usize = 4;
 
-/// A bar made of parts; its full width stands for `whole`.
+/// A bar made of parts, nothing of none; its full width stands for `whole`.
 pub(super) fn stacked(html: &mut Html, class: &'static str, parts: &[Part], whole: u64) {
+    // Nothing has no name that could be read out.
+    if parts.is_empty() {
+        return;
+    }
     let percent = |part: &Part| unit::percent(summary::ratio(part.length, whole));
     let mut longest: Vec<&Part> = parts.iter().collect();
     longest.sort_by_key(|part| std::cmp::Reverse(part.length));

@@ -87,15 +87,16 @@ impl Drawer<'_> {
 
 /// One bar made of all, and a table of them.
 fn bars(html: &mut Html, bars: &Bars) {
-    let taken = bars.list.iter().filter(|bar| !bar.meaning.is_empty());
+    let shown: Vec<&Bar> = bars.list.iter().filter(|bar| bar.on.is(On::Page)).collect();
+    let taken = shown.iter().filter(|bar| !bar.meaning.is_empty());
     let parts: Vec<Part> = taken.map(|bar| Part { name: bar.name, length: bar.duration_ns }).collect();
     chart::stacked(html, "tall", &parts, bars.whole_ns);
     let [name, length, share] = bars.headings;
-    table::begin(html, bars.caption, bars.list.len() > 1);
+    table::begin(html, bars.caption, shown.len() > 1);
     html.raw("<th scope=\"col\">").raw(name).raw("</th><th scope=\"col\" class=\"number\">").raw(length);
     html.raw("</th><th scope=\"col\" class=\"number\">").raw(share);
     html.raw("</th><th scope=\"col\">what it means</th></tr></thead><tbody>");
-    for Bar { name, duration, share, meaning, .. } in &bars.list {
+    for Bar { name, duration, share, meaning, .. } in shown {
         html.raw("<tr><th scope=\"row\">");
         match meaning.is_empty() {
             true => drop(html.raw(name)),

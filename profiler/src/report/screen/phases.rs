@@ -27,9 +27,7 @@ pub(super) fn lines(all: &Phases, label: &str, paint: Paint, width: usize) -> Ve
         bar.push_span(Span::styled(sign.letter.to_string().repeat(cells), paint.cell(sign.colour)));
     }
     let mut words = Line::from("        ");
-    let mut rows: Vec<(Phase, u64)> = all.iter().collect();
-    rows.sort_by_key(|(phase, duration_ns)| (Reverse(*duration_ns), *phase));
-    for (phase, duration_ns) in rows {
+    for (phase, duration_ns) in phases::longest_first(all) {
         let sign = letter::of_phase(phase);
         let share = unit::percent(summary::ratio(duration_ns, whole_ns));
         let text = format!(" {} {share}  ", phase.name());
@@ -67,8 +65,6 @@ fn cells(all: &Phases, room: usize) -> Vec<(Phase, usize)> {
 /// A row for each phase that has time, longest first: letter, name, time, share, meaning.
 pub(super) fn table(all: &Phases, paint: Paint, width: usize) -> Vec<Line<'static>> {
     let whole_ns = all.total_ns();
-    let mut rows: Vec<(Phase, u64)> = all.iter().collect();
-    rows.sort_by_key(|(phase, duration_ns)| (Reverse(*duration_ns), *phase));
     let row = |(phase, duration_ns): (Phase, u64)| {
         let sign = letter::of_phase(phase);
         let share = summary::ratio(duration_ns, whole_ns);
@@ -88,7 +84,7 @@ pub(super) fn table(all: &Phases, paint: Paint, width: usize) -> Vec<Line<'stati
         line.push_span(paint.span(Role::Quiet, phases::meaning(phase)));
         line
     };
-    rows.into_iter().map(row).collect()
+    phases::longest_first(all).into_iter().map(row).collect()
 }
 
 #[cfg(test)]
