@@ -31,6 +31,9 @@ mod unseen;
 mod waiting;
 mod woken;
 
+#[cfg(test)]
+mod tests;
+
 use profiler_core::finding::Finding;
 use profiler_core::model::Snapshot;
 
