@@ -3,6 +3,24 @@
 //! In: a [`Snapshot`] and its findings. Out: bytes that `docs/report.schema.json` describes; the same input gives the
 //! same bytes. Within a major version keys are added, never changed or removed. Units stand in the keys.
 
+/// A view of something: its keys in order, each with its type and what it shows. `new` takes what stands in the parentheses;
+/// what several keys need is reckoned `with` it. What may come out as nothing, or is made in two ways, is a plain struct.
+macro_rules! view {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident $(<$life:lifetime>)? ($($arg:ident: $given:ty),* $(,)?)
+        $(with { $($setup:stmt;)* })? { $($(#[$note:meta])* $key:ident: $type:ty = $value:expr),* $(,)? }) => {
+        $(#[$meta])*
+        #[derive(serde::Serialize)]
+        $vis struct $name $(<$life>)? { $($(#[$note])* $key: $type),* }
+
+        impl $(<$life>)? $name $(<$life>)? {
+            $vis fn new($($arg: $given),*) -> Self {
+                $($($setup)*)?
+                Self { $($key: $value),* }
+            }
+        }
+    };
+}
+
 mod by_worker;
 mod capacity;
 mod context;
@@ -61,53 +79,31 @@ impl Form for JsonForm {
     }
 }
 
-/// The whole document; the order of the fields is the order of the keys.
-#[derive(Serialize)]
-struct Report<'a> {
-    schema_version: &'static str,
-    tool: context::Tool<'a>,
-    host: context::Host<'a>,
-    target: context::Target<'a>,
-    window: context::Window,
-    losses: losses::Losses<'a>,
-    findings: Vec<finding::Finding<'a>>,
-    requests: requests::Requests<'a>,
-    phases: phases::PhaseTable<'a>,
-    endpoints: Vec<endpoint::Endpoint<'a>>,
-    slots: slots::Slots<'a>,
-    capacity: capacity::Capacity,
-    event_loops: Vec<event_loop::EventLoop<'a>>,
-    front_end: Option<front_end::FrontEnd<'a>>,
-    gil: gil::Gil<'a>,
-    listeners: Vec<process::Listener<'a>>,
-    drops: dropped::Drops<'a>,
-    processes: Vec<process::Process<'a>>,
-    overhead: overhead::Overhead,
-}
-
-impl<'a> Report<'a> {
-    fn new(snapshot: &'a Snapshot, findings: &'a [Finding]) -> Self {
-        Self {
-            schema_version: SCHEMA_VERSION,
-            tool: context::Tool::new(snapshot),
-            host: context::Host::new(snapshot),
-            target: context::Target::new(snapshot),
-            window: context::Window::new(snapshot),
-            losses: losses::Losses::new(snapshot),
-            findings: summary::worst_first(findings).into_iter().map(finding::Finding::new).collect(),
-            requests: requests::Requests::new(snapshot),
-            phases: phases::PhaseTable::new(snapshot),
-            endpoints: endpoint::list(snapshot),
-            slots: slots::Slots::new(snapshot),
-            capacity: capacity::Capacity::new(snapshot),
-            event_loops: event_loop::list(snapshot),
-            front_end: snapshot.front_end.as_ref().map(front_end::FrontEnd::new),
-            gil: gil::Gil::new(snapshot),
-            listeners: snapshot.sockets.listeners.iter().map(process::Listener::new).collect(),
-            drops: dropped::Drops::new(&snapshot.dropped, snapshot.attached.is_light()),
-            processes: snapshot.processes.iter().map(process::Process::new).collect(),
-            overhead: overhead::Overhead::new(snapshot),
-        }
+view! {
+    /// The whole document; the order of the fields is the order of the keys.
+    struct Report<'a>(snapshot: &'a Snapshot, findings: &'a [Finding]) {
+        schema_version: &'static str = SCHEMA_VERSION,
+        tool: context::Tool<'a> = context::Tool::new(snapshot),
+        host: context::Host<'a> = context::Host::new(snapshot),
+        target: context::Target<'a> = context::Target::new(snapshot),
+        window: context::Window = context::Window::new(snapshot),
+        losses: losses::Losses<'a> = losses::Losses::new(snapshot),
+        findings: Vec<finding::Finding<'a>> =
+            summary::worst_first(findings).into_iter().map(finding::Finding::new).collect(),
+        requests: requests::Requests<'a> = requests::Requests::new(snapshot),
+        phases: phases::PhaseTable<'a> = phases::PhaseTable::new(snapshot),
+        endpoints: Vec<endpoint::Endpoint<'a>> = endpoint::list(snapshot),
+        slots: slots::Slots<'a> = slots::Slots::new(snapshot),
+        capacity: capacity::Capacity = capacity::Capacity::new(snapshot),
+        event_loops: Vec<event_loop::EventLoop<'a>> = event_loop::list(snapshot),
+        front_end: Option<front_end::FrontEnd<'a>> =
+            snapshot.front_end.as_ref().map(front_end::FrontEnd::new),
+        gil: gil::Gil<'a> = gil::Gil::new(snapshot),
+        listeners: Vec<process::Listener<'a>> =
+            snapshot.sockets.listeners.iter().map(process::Listener::new).collect(),
+        drops: dropped::Drops<'a> = dropped::Drops::new(&snapshot.dropped, snapshot.attached.is_light()),
+        processes: Vec<process::Process<'a>> = snapshot.processes.iter().map(process::Process::new).collect(),
+        overhead: overhead::Overhead = overhead::Overhead::new(snapshot),
     }
 }
 

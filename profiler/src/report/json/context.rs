@@ -2,161 +2,97 @@
 //!
 //! In: session, attach report, server, cgroups, window. Out: serialisable views of them.
 
-use profiler_core::fact::EndReason;
-use profiler_core::model::Snapshot;
-use serde::Serialize;
+use profiler_core::fact::{EndReason, MissingProgram};
+use profiler_core::model::{self, CgroupWindow, Snapshot};
 
 use super::non_empty;
 use super::queue::Network;
 
-#[derive(Serialize)]
-pub(super) struct Tool<'a> {
-    name: &'static str,
-    version: &'a str,
-    hooks: &'a str,
-    hooks_reason: &'a str,
-    programs: &'a [String],
-    missing: Vec<Missing<'a>>,
-    arrival_measured: bool,
-    other_profilers: u32,
-    attach_ns: u64,
-}
-
-#[derive(Serialize)]
-struct Missing<'a> {
-    program: &'a str,
-    reason: &'a str,
-    consequence: &'a str,
-}
-
-impl<'a> Tool<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot) -> Self {
+view! {
+    pub(super) struct Tool<'a>(snapshot: &'a Snapshot) with {
         let attached = &snapshot.attached;
-        let missing = attached.missing.iter().map(|program| Missing {
-            program: &program.program,
-            reason: &program.reason,
-            consequence: &program.consequence,
-        });
-        Self {
-            name: "wsgi-trace",
-            version: &snapshot.session.tool_version,
-            hooks: &attached.hooks,
-            hooks_reason: &attached.hooks_reason,
-            programs: &attached.programs,
-            missing: missing.collect(),
-            arrival_measured: attached.arrival_measured,
-            other_profilers: attached.other_profilers,
-            attach_ns: attached.attach_ns,
-        }
+        let missing = attached.missing.iter().map(Missing::new);
+    } {
+        name: &'static str = "wsgi-trace",
+        version: &'a str = &snapshot.session.tool_version,
+        hooks: &'a str = &attached.hooks,
+        hooks_reason: &'a str = &attached.hooks_reason,
+        programs: &'a [String] = &attached.programs,
+        missing: Vec<Missing<'a>> = missing.collect(),
+        arrival_measured: bool = attached.arrival_measured,
+        other_profilers: u32 = attached.other_profilers,
+        attach_ns: u64 = attached.attach_ns,
     }
 }
 
-#[derive(Serialize)]
-pub(super) struct Host<'a> {
-    name: &'a str,
-    kernel_release: &'a str,
-    cpu_count: u32,
-    cpu_time_comparable: bool,
+view! {
+    struct Missing<'a>(program: &'a MissingProgram) {
+        program: &'a str = &program.program,
+        reason: &'a str = &program.reason,
+        consequence: &'a str = &program.consequence,
+    }
 }
 
-impl<'a> Host<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot) -> Self {
+view! {
+    pub(super) struct Host<'a>(snapshot: &'a Snapshot) with {
         let session = &snapshot.session;
-        Self {
-            name: &session.host_name,
-            kernel_release: &session.kernel_release,
-            cpu_count: session.cpu_count,
-            cpu_time_comparable: session.cpu_time_comparable,
-        }
+    } {
+        name: &'a str = &session.host_name,
+        kernel_release: &'a str = &session.kernel_release,
+        cpu_count: u32 = session.cpu_count,
+        cpu_time_comparable: bool = session.cpu_time_comparable,
     }
 }
 
-#[derive(Serialize)]
-pub(super) struct Target<'a> {
-    pid: u32,
-    server: Server<'a>,
-    cgroups: Vec<Cgroup<'a>>,
-    blind_spots: &'a [String],
-    networks: Vec<Network>,
+view! {
+    pub(super) struct Target<'a>(snapshot: &'a Snapshot) {
+        pid: u32 = snapshot.session.target_pid,
+        server: Server<'a> = Server::new(&snapshot.server),
+        cgroups: Vec<Cgroup<'a>> = snapshot.cgroups.iter().map(Cgroup::new).collect(),
+        blind_spots: &'a [String] = &snapshot.coverage.blind_spots,
+        networks: Vec<Network> = snapshot.sockets.networks.iter().map(Network::new).collect(),
+    }
 }
 
-#[derive(Serialize)]
-struct Server<'a> {
-    name: &'a str,
-    version: Option<&'a str>,
-    worker_class: &'a str,
-    python_version: Option<&'a str>,
-    settings: Vec<Setting<'a>>,
+view! {
+    struct Server<'a>(server: &'a model::Server) {
+        name: &'a str = non_empty(&server.name).unwrap_or("unknown"),
+        version: Option<&'a str> = server.version.as_deref(),
+        worker_class: &'a str = non_empty(&server.worker_class).unwrap_or("unknown"),
+        python_version: Option<&'a str> = server.python_version.as_deref(),
+        settings: Vec<Setting<'a>> = server.settings.iter().map(Setting::new).collect(),
+    }
 }
 
-#[derive(Serialize)]
-struct Setting<'a> {
-    name: &'a str,
-    value: &'a str,
-    origin: &'static str,
+view! {
+    struct Setting<'a>(setting: &'a model::Setting) {
+        name: &'a str = &setting.name,
+        value: &'a str = &setting.value,
+        origin: &'static str = setting.origin.name(),
+    }
 }
 
-#[derive(Serialize)]
-struct Cgroup<'a> {
-    path: &'a str,
-    quota_ns: Option<u64>,
-    period_ns: u64,
-    throttled_periods: u64,
-    throttled_ns: u64,
+view! {
+    struct Cgroup<'a>(cgroup: &'a CgroupWindow) {
+        path: &'a str = &cgroup.last.cgroup,
+        quota_ns: Option<u64> = cgroup.last.quota_us.map(|quota_us| quota_us.saturating_mul(NS_PER_US)),
+        period_ns: u64 = cgroup.last.period_us.saturating_mul(NS_PER_US),
+        throttled_periods: u64 = cgroup.last.throttled_periods.saturating_sub(cgroup.first.throttled_periods),
+        throttled_ns: u64 = cgroup.last.throttled_ns.saturating_sub(cgroup.first.throttled_ns),
+    }
 }
 
 const NS_PER_US: u64 = 1_000;
 
-impl<'a> Target<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot) -> Self {
-        let server = &snapshot.server;
-        let settings = server.settings.iter().map(|setting| Setting {
-            name: &setting.name,
-            value: &setting.value,
-            origin: setting.origin.name(),
-        });
-        let cgroups = snapshot.cgroups.iter().map(|cgroup| Cgroup {
-            path: &cgroup.last.cgroup,
-            quota_ns: cgroup.last.quota_us.map(|quota_us| quota_us.saturating_mul(NS_PER_US)),
-            period_ns: cgroup.last.period_us.saturating_mul(NS_PER_US),
-            throttled_periods: cgroup.last.throttled_periods.saturating_sub(cgroup.first.throttled_periods),
-            throttled_ns: cgroup.last.throttled_ns.saturating_sub(cgroup.first.throttled_ns),
-        });
-        Self {
-            pid: snapshot.session.target_pid,
-            server: Server {
-                name: non_empty(&server.name).unwrap_or("unknown"),
-                version: server.version.as_deref(),
-                worker_class: non_empty(&server.worker_class).unwrap_or("unknown"),
-                python_version: server.python_version.as_deref(),
-                settings: settings.collect(),
-            },
-            cgroups: cgroups.collect(),
-            blind_spots: &snapshot.coverage.blind_spots,
-            networks: snapshot.sockets.networks.iter().map(Network::new).collect(),
-        }
-    }
-}
-
-#[derive(Serialize)]
-pub(super) struct Window {
-    start_ns: u64,
-    end_ns: u64,
-    length_ns: u64,
-    wall_clock_start_ns: i64,
-    end_reason: Option<EndReason>,
-}
-
-impl Window {
-    pub(super) fn new(snapshot: &Snapshot) -> Self {
+view! {
+    pub(super) struct Window(snapshot: &Snapshot) with {
         let window = snapshot.window;
         let start_ns = i64::try_from(window.start_ns).unwrap_or(i64::MAX);
-        Self {
-            start_ns: window.start_ns,
-            end_ns: window.end_ns,
-            length_ns: window.length_ns(),
-            wall_clock_start_ns: start_ns.saturating_add(snapshot.session.wall_clock_offset_ns),
-            end_reason: window.end_reason,
-        }
+    } {
+        start_ns: u64 = window.start_ns,
+        end_ns: u64 = window.end_ns,
+        length_ns: u64 = window.length_ns(),
+        wall_clock_start_ns: i64 = start_ns.saturating_add(snapshot.session.wall_clock_offset_ns),
+        end_reason: Option<EndReason> = window.end_reason,
     }
 }

@@ -4,137 +4,74 @@
 
 use profiler_core::fact::Attached;
 use profiler_core::model::dropped::{self, Dropped};
-use serde::Serialize;
 
 use super::non_empty;
 
-#[derive(Serialize)]
-pub(super) struct Drops<'a> {
-    not_measured: Option<&'a str>,
-    served: u64,
-    nothing_asked: u64,
-    undecided: u64,
-    open: u64,
-    dropped: u64,
-    causes: Vec<Counted<'a>>,
-    accept_failures: Vec<AcceptFailure>,
-    worker_ends: Vec<WorkerEnd<'a>>,
-    not_seen: &'a [String],
-}
-
-#[derive(Serialize)]
-struct Counted<'a> {
-    cause: &'static str,
-    count: u64,
-    waited_ns: u64,
-    examples: Vec<Example<'a>>,
-}
-
-#[derive(Serialize)]
-struct Example<'a> {
-    time_ns: u64,
-    connection: Option<u64>,
-    pid: Option<u32>,
-    request: Option<Asked<'a>>,
-    waited_ns: Option<u64>,
-    evidence: &'a str,
-}
-
-#[derive(Serialize)]
-struct Asked<'a> {
-    id: Option<u64>,
-    method: Option<&'a str>,
-    path: Option<&'a str>,
-    status: Option<u16>,
-}
-
-#[derive(Serialize)]
-struct AcceptFailure {
-    pid: u32,
-    error: &'static str,
-    count: u64,
-    first_ns: u64,
-    last_ns: u64,
-    open_files_limit: Option<u64>,
-    open_files: Option<u64>,
-    client_connections: u64,
-}
-
-#[derive(Serialize)]
-struct WorkerEnd<'a> {
-    time_ns: u64,
-    pid: u32,
-    cause: &'static str,
-    evidence: &'a str,
-    connections: u64,
-    request: Option<Asked<'a>>,
-    ran_ns: u64,
-}
-
-fn asked(asked: &dropped::Asked) -> Asked<'_> {
-    Asked {
-        id: asked.request,
-        method: non_empty(&asked.method),
-        path: non_empty(&asked.path),
-        status: (asked.status > 0).then_some(asked.status),
+view! {
+    pub(super) struct Drops<'a>(dropped: &'a Dropped, is_light: bool) {
+        not_measured: Option<&'a str> = is_light.then_some(Attached::LIGHT_SEES_NO_CALLS),
+        served: u64 = dropped.served,
+        nothing_asked: u64 = dropped.nothing_asked,
+        undecided: u64 = dropped.undecided,
+        open: u64 = dropped.open,
+        dropped: u64 = dropped.total(),
+        causes: Vec<Counted<'a>> = dropped.causes.iter().map(Counted::new).collect(),
+        accept_failures: Vec<AcceptFailure> = dropped.accept_failures.iter().map(AcceptFailure::new).collect(),
+        worker_ends: Vec<WorkerEnd<'a>> = dropped.worker_ends.iter().map(WorkerEnd::new).collect(),
+        not_seen: &'a [String] = &dropped.not_seen,
     }
 }
 
-impl<'a> Drops<'a> {
-    pub(super) fn new(dropped: &'a Dropped, is_light: bool) -> Self {
-        let example = |example: &'a dropped::Example| Example {
-            time_ns: example.time_ns,
-            connection: example.connection,
-            pid: (example.tgid > 0).then_some(example.tgid),
-            request: example.asked.as_ref().map(asked),
-            waited_ns: example.waited_ns,
-            evidence: &example.evidence,
-        };
-        Self {
-            not_measured: is_light.then_some(Attached::LIGHT_SEES_NO_CALLS),
-            served: dropped.served,
-            nothing_asked: dropped.nothing_asked,
-            undecided: dropped.undecided,
-            open: dropped.open,
-            dropped: dropped.total(),
-            causes: dropped
-                .causes
-                .iter()
-                .map(|counted| Counted {
-                    cause: counted.cause.name(),
-                    count: counted.count,
-                    waited_ns: counted.waited_ns,
-                    examples: counted.examples.iter().map(example).collect(),
-                })
-                .collect(),
-            accept_failures: dropped
-                .accept_failures
-                .iter()
-                .map(|failure| AcceptFailure {
-                    pid: failure.tgid,
-                    error: failure.error,
-                    count: failure.count,
-                    first_ns: failure.first_ns,
-                    last_ns: failure.last_ns,
-                    open_files_limit: failure.open_files_limit,
-                    open_files: failure.open_files,
-                    client_connections: failure.clients,
-                })
-                .collect(),
-            worker_ends: dropped
-                .worker_ends
-                .iter()
-                .map(|end| WorkerEnd {
-                    time_ns: end.time_ns,
-                    pid: end.tgid,
-                    cause: end.cause.name(),
-                    evidence: &end.evidence,
-                    connections: end.connections,
-                    request: end.asked.as_ref().map(asked),
-                    ran_ns: end.ran_ns,
-                })
-                .collect(),
-            not_seen: &dropped.not_seen,
-        }
+view! {
+    struct Counted<'a>(counted: &'a dropped::Counted) {
+        cause: &'static str = counted.cause.name(),
+        count: u64 = counted.count,
+        waited_ns: u64 = counted.waited_ns,
+        examples: Vec<Example<'a>> = counted.examples.iter().map(Example::new).collect(),
+    }
+}
+
+view! {
+    struct Example<'a>(example: &'a dropped::Example) {
+        time_ns: u64 = example.time_ns,
+        connection: Option<u64> = example.connection,
+        pid: Option<u32> = (example.tgid > 0).then_some(example.tgid),
+        request: Option<Asked<'a>> = example.asked.as_ref().map(Asked::new),
+        waited_ns: Option<u64> = example.waited_ns,
+        evidence: &'a str = &example.evidence,
+    }
+}
+
+view! {
+    struct Asked<'a>(asked: &'a dropped::Asked) {
+        id: Option<u64> = asked.request,
+        method: Option<&'a str> = non_empty(&asked.method),
+        path: Option<&'a str> = non_empty(&asked.path),
+        status: Option<u16> = (asked.status > 0).then_some(asked.status),
+    }
+}
+
+view! {
+    struct AcceptFailure(failure: &dropped::AcceptFailure) {
+        pid: u32 = failure.tgid,
+        error: &'static str = failure.error,
+        count: u64 = failure.count,
+        first_ns: u64 = failure.first_ns,
+        last_ns: u64 = failure.last_ns,
+        open_files_limit: Option<u64> = failure.open_files_limit,
+        open_files: Option<u64> = failure.open_files,
+        client_connections: u64 = failure.clients,
+    }
+}
+
+view! {
+    struct WorkerEnd<'a>(end: &'a dropped::WorkerEnd) {
+        time_ns: u64 = end.time_ns,
+        pid: u32 = end.tgid,
+        cause: &'static str = end.cause.name(),
+        evidence: &'a str = &end.evidence,
+        connections: u64 = end.connections,
+        request: Option<Asked<'a>> = end.asked.as_ref().map(Asked::new),
+        ran_ns: u64 = end.ran_ns,
     }
 }

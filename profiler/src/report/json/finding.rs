@@ -4,102 +4,62 @@
 
 use profiler_core::finding::{self, Answer};
 use profiler_core::server::advice::{Alternative, Change, Limit};
-use serde::Serialize;
 
 use super::{rounded, summary};
 
-#[derive(Serialize)]
-pub(super) struct Finding<'a> {
-    id: &'static str,
-    answer: &'static str,
-    reason: Option<&'a str>,
-    sentence: &'a str,
-    cost_request_seconds: Option<f64>,
-    evidence: Vec<Evidence>,
-    count: u64,
-    exemplars: &'a [u64],
-    advice: &'a str,
-    settings: Vec<Setting<'a>>,
-    yields_to: Option<&'static str>,
-    follows: Option<Follows>,
-}
-
-#[derive(Serialize)]
-struct Setting<'a> {
-    alternative: usize,
-    option: &'a str,
-    scope: &'static str,
-    also: Option<&'a str>,
-    present: Option<&'a str>,
-    direction: &'static str,
-    proposed: Option<&'a str>,
-    is_seen: bool,
-    limit: Option<&'static str>,
-    at_most: Option<u64>,
-    when: Option<&'static str>,
-    needs: Vec<&'a str>,
-}
-
-impl<'a> Setting<'a> {
-    fn new(number: usize, change: &'a Change, alternative: &Alternative<'a>) -> Self {
-        Self {
-            alternative: number,
-            needs: alternative.needs.clone(),
-            when: Some(alternative.when).filter(|when| !when.is_empty()),
-            is_seen: change.setting.is_seen,
-            at_most: change.at_most,
-            option: &change.setting.name,
-            scope: change.setting.scope.name(),
-            also: change.setting.also.as_deref(),
-            present: change.setting.present.as_deref(),
-            direction: change.direction.name(),
-            proposed: change.proposed.as_deref(),
-            limit: change.limit.map(Limit::name),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Follows {
-    from: &'static str,
-    share_ratio: Option<f64>,
-}
-
-#[derive(Serialize)]
-struct Evidence {
-    name: &'static str,
-    value: Option<f64>,
-    threshold: Option<f64>,
-}
-
-impl<'a> Finding<'a> {
-    pub(super) fn new(finding: &'a finding::Finding) -> Self {
+view! {
+    pub(super) struct Finding<'a>(finding: &'a finding::Finding) with {
         let (answer, reason) = match &finding.answer {
             Answer::Present => ("present", None),
             Answer::Absent => ("absent", None),
             Answer::Undecided { reason } => ("undecided", Some(reason.as_str())),
         };
-        let evidence = finding.evidence.iter().map(|evidence| Evidence {
-            name: evidence.name,
-            value: rounded(evidence.value),
-            threshold: evidence.threshold.and_then(rounded),
-        });
-        Self {
-            id: finding.id,
-            answer,
-            reason,
-            sentence: &finding.sentence,
-            cost_request_seconds: rounded(summary::seconds(finding.cost_ns)),
-            evidence: evidence.collect(),
-            count: finding.count,
-            exemplars: &finding.exemplars,
-            advice: &finding.advice,
-            settings: settings(finding),
-            yields_to: finding.yields_to,
-            follows: finding
-                .follows
-                .map(|follows| Follows { from: follows.from, share_ratio: rounded(follows.share) }),
-        }
+        let evidence = finding.evidence.iter().map(Evidence::new);
+    } {
+        id: &'static str = finding.id,
+        answer: &'static str = answer,
+        reason: Option<&'a str> = reason,
+        sentence: &'a str = &finding.sentence,
+        cost_request_seconds: Option<f64> = rounded(summary::seconds(finding.cost_ns)),
+        evidence: Vec<Evidence> = evidence.collect(),
+        count: u64 = finding.count,
+        exemplars: &'a [u64] = &finding.exemplars,
+        advice: &'a str = &finding.advice,
+        settings: Vec<Setting<'a>> = settings(finding),
+        yields_to: Option<&'static str> = finding.yields_to,
+        follows: Option<Follows> = finding.follows.map(Follows::new),
+    }
+}
+
+view! {
+    struct Setting<'a>(number: usize, change: &'a Change, alternative: &Alternative<'a>) {
+        alternative: usize = number,
+        option: &'a str = &change.setting.name,
+        scope: &'static str = change.setting.scope.name(),
+        also: Option<&'a str> = change.setting.also.as_deref(),
+        present: Option<&'a str> = change.setting.present.as_deref(),
+        direction: &'static str = change.direction.name(),
+        proposed: Option<&'a str> = change.proposed.as_deref(),
+        is_seen: bool = change.setting.is_seen,
+        limit: Option<&'static str> = change.limit.map(Limit::name),
+        at_most: Option<u64> = change.at_most,
+        when: Option<&'static str> = Some(alternative.when).filter(|when| !when.is_empty()),
+        needs: Vec<&'a str> = alternative.needs.clone(),
+    }
+}
+
+view! {
+    struct Follows(follows: finding::follows::Follows) {
+        from: &'static str = follows.from,
+        share_ratio: Option<f64> = rounded(follows.share),
+    }
+}
+
+view! {
+    struct Evidence(evidence: &finding::Evidence) {
+        name: &'static str = evidence.name,
+        value: Option<f64> = rounded(evidence.value),
+        threshold: Option<f64> = evidence.threshold.and_then(rounded),
     }
 }
 

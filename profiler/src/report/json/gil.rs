@@ -19,37 +19,41 @@ pub(super) enum Gil<'a> {
     NotMeasured { not_measured: &'a str },
 }
 
-#[derive(Serialize)]
-pub(super) struct Measured<'a> {
-    wanted: &'a str,
-    method: &'static str,
-    known_error: &'static str,
-    files: Vec<File<'a>>,
-    probe_hits: u64,
-    attempts: u64,
-    interpreters: Vec<Interpreter<'a>>,
-    waits: Latency,
-    run_queue_ns: u64,
-    past_interval: u64,
-    sleeps: u64,
-    waiting_threads: u64,
-    threads: Vec<Thread<'a>>,
-    holders_known: bool,
-    edges: Vec<Edge<'a>>,
-    other_edges_ns: u64,
-    thread_edges: Vec<ThreadEdge<'a>>,
-    other_thread_edges_ns: u64,
-    locks: Vec<Lock>,
-    places: Option<Places<'a>>,
+view! {
+    pub(super) struct Measured<'a>(gil: &'a gil::Gil) {
+        wanted: &'a str = &gil.method.wanted,
+        method: &'static str = gil.method.method(),
+        known_error: &'static str = gil.method.known_error(),
+        files: Vec<File<'a>> = gil.method.files.iter().map(File::new).collect(),
+        probe_hits: u64 = gil.method.probe_hits,
+        attempts: u64 = gil.method.attempts,
+        interpreters: Vec<Interpreter<'a>> = gil.interpreters.iter().map(Interpreter::new).collect(),
+        waits: Latency = Latency::new(&gil.waits),
+        run_queue_ns: u64 = gil.run_queue_ns,
+        past_interval: u64 = gil.past_interval,
+        sleeps: u64 = gil.sleeps,
+        waiting_threads: u64 = gil.thread_count,
+        threads: Vec<Thread<'a>> = gil.threads.iter().map(Thread::new).collect(),
+        holders_known: bool = gil.holders_known,
+        edges: Vec<Edge<'a>> = gil.edges.iter().map(Edge::new).collect(),
+        other_edges_ns: u64 = gil.other_edges_ns,
+        thread_edges: Vec<ThreadEdge<'a>> = gil.thread_edges.iter().map(ThreadEdge::new).collect(),
+        other_thread_edges_ns: u64 = gil.other_thread_edges_ns,
+        locks: Vec<Lock> = gil.locks.iter().map(Lock::new).collect(),
+        places: Option<Places<'a>> = gil.places.as_ref().map(Places::new),
+    }
 }
 
-#[derive(Serialize)]
-struct ThreadEdge<'a> {
-    pid: u32,
-    waiter: Named<'a>,
-    holder: Named<'a>,
-    total_ns: u64,
-    waits: u64,
+view! {
+    struct ThreadEdge<'a>(edge: &'a gil::ThreadEdge) with {
+        let named = |(tid, name): &'a (u32, String)| Named { tid: known(*tid), name: non_empty(name) };
+    } {
+        pid: u32 = edge.tgid,
+        waiter: Named<'a> = named(&edge.waiter),
+        holder: Named<'a> = named(&edge.holder),
+        total_ns: u64 = edge.total_ns,
+        waits: u64 = edge.waits,
+    }
 }
 
 #[derive(Serialize)]
@@ -58,115 +62,81 @@ struct Named<'a> {
     name: Option<&'a str>,
 }
 
-impl<'a> ThreadEdge<'a> {
-    fn new(edge: &'a gil::ThreadEdge) -> Self {
-        let named = |(tid, name): &'a (u32, String)| Named { tid: known(*tid), name: non_empty(name) };
-        Self {
-            pid: edge.tgid,
-            waiter: named(&edge.waiter),
-            holder: named(&edge.holder),
-            total_ns: edge.total_ns,
-            waits: edge.waits,
-        }
+view! {
+    struct Lock(lock: &gil::Lock) {
+        pid: u32 = lock.tgid,
+        interpreter: u64 = lock.interpreter,
+        switch_interval_ns: u64 = lock.interval_us.saturating_mul(1000),
+        waits: u64 = lock.waits,
+        wait_ns: u64 = lock.wait_ns,
+        run_queue_ns: u64 = lock.run_queue_ns,
+        held_at_least_ns: u64 = lock.held_at_least_ns,
+        held_at_most_ns: Option<u64> = lock.held_at_most_ns,
+        after_forced_release: u64 = lock.after_forced,
+        after_voluntary_release: u64 = lock.after_voluntary,
+        timed_out: u64 = lock.asked.timed_out,
+        drop_not_honoured: Option<u64> = lock.asked.switches_known.then_some(lock.asked.not_honoured),
+        drop_not_honoured_ns: Option<u64> = lock.asked.switches_known.then_some(lock.asked.not_honoured_ns),
+        woken: u64 = lock.overtaken.woken,
+        missed: u64 = lock.overtaken.missed,
+        missed_ns: u64 = lock.overtaken.missed_ns,
+        missed_in_a_row: [u64; gil::DEPTHS] = lock.overtaken.depths,
+        missed_in_a_row_max: u32 = lock.overtaken.deepest,
+        cycles: [u64; 5] = lock.cycles,
+        convoy: Option<Convoy> = lock.convoy.map(Convoy::new),
     }
 }
 
-#[derive(Serialize)]
-struct Lock {
-    pid: u32,
-    interpreter: u64,
-    switch_interval_ns: u64,
-    waits: u64,
-    wait_ns: u64,
-    run_queue_ns: u64,
-    held_at_least_ns: u64,
-    held_at_most_ns: Option<u64>,
-    after_forced_release: u64,
-    after_voluntary_release: u64,
-    timed_out: u64,
-    drop_not_honoured: Option<u64>,
-    drop_not_honoured_ns: Option<u64>,
-    woken: u64,
-    missed: u64,
-    missed_ns: u64,
-    missed_in_a_row: [u64; gil::DEPTHS],
-    missed_in_a_row_max: u32,
-    cycles: [u64; 5],
-    convoy: Option<Convoy>,
-}
-
-#[derive(Serialize)]
-struct Convoy {
-    q: f64,
-    r2: f64,
-    waits: u64,
-}
-
-impl Lock {
-    fn new(lock: &gil::Lock) -> Self {
-        Self {
-            pid: lock.tgid,
-            interpreter: lock.interpreter,
-            switch_interval_ns: lock.interval_us.saturating_mul(1000),
-            waits: lock.waits,
-            wait_ns: lock.wait_ns,
-            run_queue_ns: lock.run_queue_ns,
-            held_at_least_ns: lock.held_at_least_ns,
-            held_at_most_ns: lock.held_at_most_ns,
-            after_forced_release: lock.after_forced,
-            after_voluntary_release: lock.after_voluntary,
-            timed_out: lock.asked.timed_out,
-            drop_not_honoured: lock.asked.switches_known.then_some(lock.asked.not_honoured),
-            drop_not_honoured_ns: lock.asked.switches_known.then_some(lock.asked.not_honoured_ns),
-            woken: lock.overtaken.woken,
-            missed: lock.overtaken.missed,
-            missed_ns: lock.overtaken.missed_ns,
-            missed_in_a_row: lock.overtaken.depths,
-            missed_in_a_row_max: lock.overtaken.deepest,
-            cycles: lock.cycles,
-            convoy: lock.convoy.map(|convoy| Convoy { q: convoy.q, r2: convoy.r2, waits: convoy.waits }),
-        }
+view! {
+    struct Convoy(convoy: gil::Convoy) {
+        q: f64 = convoy.q,
+        r2: f64 = convoy.r2,
+        waits: u64 = convoy.waits,
     }
 }
 
-#[derive(Serialize)]
-struct File<'a> {
-    file: &'a str,
-    method: &'a str,
-    reason: &'a str,
-    probes: u32,
-    stepped: u32,
+view! {
+    struct File<'a>(file: &'a GilFile) {
+        file: &'a str = &file.file,
+        method: &'a str = &file.method,
+        reason: &'a str = &file.reason,
+        probes: u32 = file.probes,
+        stepped: u32 = file.stepped,
+    }
 }
 
-#[derive(Serialize)]
-struct Edge<'a> {
-    waiter: Party<'a>,
-    holder: Party<'a>,
-    total_ns: u64,
-    waits: u64,
-    drop_not_honoured_ns: u64,
+view! {
+    struct Edge<'a>(edge: &'a gil::Edge) {
+        waiter: Party<'a> = Party::new(&edge.waiter),
+        holder: Party<'a> = Party::new(&edge.holder),
+        total_ns: u64 = edge.total_ns,
+        waits: u64 = edge.waits,
+        drop_not_honoured_ns: u64 = edge.not_honoured_ns,
+    }
 }
 
-#[derive(Serialize)]
-struct Interpreter<'a> {
-    pid: u32,
-    version: Option<&'a str>,
-    file: Option<&'a str>,
-    locks: usize,
-    switch_interval_ns: Option<u64>,
-    free_threaded: bool,
-    not_measured: Option<&'a str>,
+view! {
+    struct Interpreter<'a>(seen: &'a InterpreterSeen) {
+        pid: u32 = seen.tgid,
+        version: Option<&'a str> = seen.version.as_deref(),
+        file: Option<&'a str> = non_empty(&seen.file),
+        locks: usize = seen.locks.len(),
+        switch_interval_ns: Option<u64> = seen.locks.first().map(|lock| lock.interval_us.saturating_mul(1000)),
+        free_threaded: bool = seen.free_threaded,
+        not_measured: Option<&'a str> = seen.refused.as_deref(),
+    }
 }
 
-#[derive(Serialize)]
-struct Thread<'a> {
-    pid: u32,
-    tid: u32,
-    name: Option<&'a str>,
-    waits: u64,
-    total_ns: u64,
-    run_queue_ns: u64,
-    longest_ns: u64,
+view! {
+    struct Thread<'a>(waiter: &'a Waiter) {
+        pid: u32 = waiter.tgid,
+        tid: u32 = waiter.tid,
+        name: Option<&'a str> = non_empty(&waiter.comm),
+        waits: u64 = waiter.waits,
+        total_ns: u64 = waiter.total_ns,
+        run_queue_ns: u64 = waiter.run_queue_ns,
+        longest_ns: u64 = waiter.longest_ns,
+    }
 }
 
 impl<'a> Gil<'a> {
@@ -175,79 +145,6 @@ impl<'a> Gil<'a> {
         if let Some(reason) = &gil.not_measured {
             return Self::NotMeasured { not_measured: reason };
         }
-        Self::Measured(Box::new(Measured {
-            wanted: &gil.method.wanted,
-            method: gil.method.method(),
-            known_error: gil.method.known_error(),
-            files: gil.method.files.iter().map(File::new).collect(),
-            probe_hits: gil.method.probe_hits,
-            attempts: gil.method.attempts,
-            interpreters: gil.interpreters.iter().map(Interpreter::new).collect(),
-            waits: Latency::new(&gil.waits),
-            run_queue_ns: gil.run_queue_ns,
-            past_interval: gil.past_interval,
-            sleeps: gil.sleeps,
-            waiting_threads: gil.thread_count,
-            threads: gil.threads.iter().map(Thread::new).collect(),
-            holders_known: gil.holders_known,
-            edges: gil.edges.iter().map(Edge::new).collect(),
-            other_edges_ns: gil.other_edges_ns,
-            thread_edges: gil.thread_edges.iter().map(ThreadEdge::new).collect(),
-            other_thread_edges_ns: gil.other_thread_edges_ns,
-            locks: gil.locks.iter().map(Lock::new).collect(),
-            places: gil.places.as_ref().map(Places::new),
-        }))
-    }
-}
-
-impl<'a> File<'a> {
-    fn new(file: &'a GilFile) -> Self {
-        Self {
-            file: &file.file,
-            method: &file.method,
-            reason: &file.reason,
-            probes: file.probes,
-            stepped: file.stepped,
-        }
-    }
-}
-
-impl<'a> Interpreter<'a> {
-    fn new(seen: &'a InterpreterSeen) -> Self {
-        Self {
-            pid: seen.tgid,
-            version: seen.version.as_deref(),
-            file: non_empty(&seen.file),
-            locks: seen.locks.len(),
-            switch_interval_ns: seen.locks.first().map(|lock| lock.interval_us.saturating_mul(1000)),
-            free_threaded: seen.free_threaded,
-            not_measured: seen.refused.as_deref(),
-        }
-    }
-}
-
-impl<'a> Edge<'a> {
-    fn new(edge: &'a gil::Edge) -> Self {
-        Self {
-            waiter: Party::new(&edge.waiter),
-            holder: Party::new(&edge.holder),
-            total_ns: edge.total_ns,
-            waits: edge.waits,
-            drop_not_honoured_ns: edge.not_honoured_ns,
-        }
-    }
-}
-
-impl<'a> Thread<'a> {
-    fn new(waiter: &'a Waiter) -> Self {
-        Self {
-            pid: waiter.tgid,
-            tid: waiter.tid,
-            name: non_empty(&waiter.comm),
-            waits: waiter.waits,
-            total_ns: waiter.total_ns,
-            run_queue_ns: waiter.run_queue_ns,
-            longest_ns: waiter.longest_ns,
-        }
+        Self::Measured(Box::new(Measured::new(gil)))
     }
 }

@@ -7,23 +7,19 @@ use serde::Serialize;
 
 use super::non_empty;
 
-/// Who had the lock while a request waited for it.
-#[derive(Serialize)]
-pub(crate) struct Holder<'a> {
-    endpoint: Option<&'a str>,
-    tid: Option<u32>,
-    name: Option<&'a str>,
-    wait_ns: u64,
-}
-
-impl<'a> Holder<'a> {
-    pub(crate) fn new(holder: &'a gil::Holder) -> Self {
+view! {
+    /// Who had the lock while a request waited for it.
+    pub(crate) struct Holder<'a>(holder: &'a gil::Holder) with {
         let (endpoint, name) = match &holder.party {
             gil::Party::Endpoint(endpoint) => (Some(endpoint.as_str()), None),
             gil::Party::Thread { comm, .. } => (None, non_empty(comm)),
             gil::Party::Unknown => (None, None),
         };
-        Self { endpoint, tid: known(holder.tid), name, wait_ns: holder.wait_ns }
+    } {
+        endpoint: Option<&'a str> = endpoint,
+        tid: Option<u32> = known(holder.tid),
+        name: Option<&'a str> = name,
+        wait_ns: u64 = holder.wait_ns,
     }
 }
 

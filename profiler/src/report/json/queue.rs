@@ -3,90 +3,54 @@
 //! In: accept queues and counters of network namespaces. Out: serialisable views of them.
 
 use profiler_core::model;
-use serde::Serialize;
 
 use super::latency::Latency;
 
-/// An accept queue over the window.
-#[derive(Serialize)]
-pub(super) struct Queue {
-    limit: u32,
-    depth: u32,
-    deepest: u32,
-    over_time: Depths,
-    at_arrival: Depths,
-    observed_ns: u64,
-    full_ns: u64,
-    refused: Option<u64>,
-    delays: Option<Delays>,
+view! {
+    /// An accept queue over the window.
+    pub(super) struct Queue(queue: &model::queue::Queue) {
+        limit: u32 = queue.limit,
+        depth: u32 = queue.depth,
+        deepest: u32 = queue.deepest(),
+        over_time: Depths = Depths::new(&queue.over_time),
+        at_arrival: Depths = Depths::new(&queue.at_arrival),
+        observed_ns: u64 = queue.observed_ns(),
+        full_ns: u64 = queue.full_ns,
+        refused: Option<u64> = queue.refused,
+        delays: Option<Delays> = queue.delays.as_ref().map(Delays::new),
+    }
 }
 
-/// Clients that found the queue full.
-#[derive(Serialize)]
-struct Delays {
-    attempts: u64,
-    attempts_at_end: u64,
-    clients: u64,
-    delay: Latency,
+view! {
+    /// Clients that found the queue full.
+    struct Delays(delays: &model::queue::Delays) {
+        attempts: u64 = delays.attempts,
+        attempts_at_end: u64 = delays.attempts_at_end,
+        clients: u64 = delays.clients,
+        delay: Latency = Latency::new(&delays.delay),
+    }
 }
 
-#[derive(Serialize)]
-struct Depths {
-    weight: u64,
-    p50: u32,
-    p90: u32,
-    p99: u32,
-    max: u32,
-}
-
-impl Depths {
-    fn new(depths: &model::queue::Depths) -> Self {
+view! {
+    struct Depths(depths: &model::queue::Depths) with {
         let [p50, p90, p99] = [0.5, 0.9, 0.99].map(|share| depths.quantile(share));
-        Self { weight: depths.weight(), p50, p90, p99, max: depths.max() }
+    } {
+        weight: u64 = depths.weight(),
+        p50: u32 = p50,
+        p90: u32 = p90,
+        p99: u32 = p99,
+        max: u32 = depths.max(),
     }
 }
 
-impl Queue {
-    pub(super) fn new(queue: &model::queue::Queue) -> Self {
-        Self {
-            limit: queue.limit,
-            depth: queue.depth,
-            deepest: queue.deepest(),
-            over_time: Depths::new(&queue.over_time),
-            at_arrival: Depths::new(&queue.at_arrival),
-            observed_ns: queue.observed_ns(),
-            full_ns: queue.full_ns,
-            refused: queue.refused,
-            delays: queue.delays.as_ref().map(|delays| Delays {
-                attempts: delays.attempts,
-                attempts_at_end: delays.attempts_at_end,
-                clients: delays.clients,
-                delay: Latency::new(&delays.delay),
-            }),
-        }
-    }
-}
-
-/// What a network namespace counted of its listeners.
-#[derive(Serialize)]
-pub(super) struct Network {
-    namespace: u64,
-    somaxconn: Option<u32>,
-    listen_overflows: u64,
-    listen_drops: u64,
-    request_queue_full: u64,
-    deferred: u64,
-}
-
-impl Network {
-    pub(super) const fn new(network: &model::queue::Network) -> Self {
-        Self {
-            namespace: network.namespace,
-            somaxconn: network.somaxconn,
-            listen_overflows: network.listen_overflows,
-            listen_drops: network.listen_drops,
-            request_queue_full: network.request_queue_full,
-            deferred: network.deferred,
-        }
+view! {
+    /// What a network namespace counted of its listeners.
+    pub(super) struct Network(network: &model::queue::Network) {
+        namespace: u64 = network.namespace,
+        somaxconn: Option<u32> = network.somaxconn,
+        listen_overflows: u64 = network.listen_overflows,
+        listen_drops: u64 = network.listen_drops,
+        request_queue_full: u64 = network.request_queue_full,
+        deferred: u64 = network.deferred,
     }
 }

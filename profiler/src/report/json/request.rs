@@ -3,7 +3,6 @@
 //! In: a request of the core. Out: a serialisable view of it.
 
 use profiler_core::model::request;
-use serde::Serialize;
 
 use super::gil_party::Holder;
 use super::gil_place::Waits;
@@ -12,61 +11,31 @@ use super::phases::PhaseTimes;
 pub(crate) use super::phases::Unmeasured;
 use super::round_trips::RoundTrips;
 
-#[derive(Serialize)]
-pub(crate) struct Request<'a> {
-    id: u64,
-    start_ns: u64,
-    start_is_arrival: bool,
-    total_ns: u64,
-    service_ns: Option<u64>,
-    since_request_start_ns: Option<u64>,
-    method: Option<&'a str>,
-    path: Option<&'a str>,
-    status: Option<u16>,
-    trace_id: Option<String>,
-    pid: u32,
-    tid: u32,
-    slot: Option<u32>,
-    connection: u64,
-    bytes_in: u64,
-    bytes_out: u64,
-    phases: PhaseTimes<'a>,
-    gil_holders: Vec<Holder<'a>>,
-    gil_waits: Option<Waits<'a>>,
-    back_end_round_trips: Option<RoundTrips>,
-    framing: &'static str,
-    open: bool,
-    truncated: bool,
-    lossy: bool,
-}
-
-impl<'a> Request<'a> {
-    pub(crate) fn new(request: &'a request::Request, unmeasured: Unmeasured) -> Self {
-        Self {
-            id: request.id,
-            start_ns: request.times.start_ns,
-            start_is_arrival: request.times.start_is_arrival,
-            total_ns: request.total_ns(),
-            service_ns: request.service_ns(),
-            since_request_start_ns: request.http.request_start.before_ns(),
-            method: non_empty(&request.http.method),
-            path: non_empty(&request.http.path),
-            status: (request.http.status > 0).then_some(request.http.status),
-            trace_id: request.http.trace_context.map(|context| context.trace_id_text()),
-            pid: request.tgid,
-            tid: request.tid,
-            slot: request.slot,
-            connection: request.connection,
-            bytes_in: request.http.bytes_in,
-            bytes_out: request.http.bytes_out,
-            phases: PhaseTimes::new(&request.phases, unmeasured),
-            gil_holders: request.gil.holders.iter().map(Holder::new).collect(),
-            gil_waits: request.gil.waits.as_deref().map(Waits::new),
-            back_end_round_trips: RoundTrips::new(&request.round_trips),
-            framing: request.http.framing.name(),
-            open: request.seen.open,
-            truncated: request.seen.truncated,
-            lossy: request.seen.lossy,
-        }
+view! {
+    pub(crate) struct Request<'a>(request: &'a request::Request, unmeasured: Unmeasured) {
+        id: u64 = request.id,
+        start_ns: u64 = request.times.start_ns,
+        start_is_arrival: bool = request.times.start_is_arrival,
+        total_ns: u64 = request.total_ns(),
+        service_ns: Option<u64> = request.service_ns(),
+        since_request_start_ns: Option<u64> = request.http.request_start.before_ns(),
+        method: Option<&'a str> = non_empty(&request.http.method),
+        path: Option<&'a str> = non_empty(&request.http.path),
+        status: Option<u16> = (request.http.status > 0).then_some(request.http.status),
+        trace_id: Option<String> = request.http.trace_context.map(|context| context.trace_id_text()),
+        pid: u32 = request.tgid,
+        tid: u32 = request.tid,
+        slot: Option<u32> = request.slot,
+        connection: u64 = request.connection,
+        bytes_in: u64 = request.http.bytes_in,
+        bytes_out: u64 = request.http.bytes_out,
+        phases: PhaseTimes<'a> = PhaseTimes::new(&request.phases, unmeasured),
+        gil_holders: Vec<Holder<'a>> = request.gil.holders.iter().map(Holder::new).collect(),
+        gil_waits: Option<Waits<'a>> = request.gil.waits.as_deref().map(Waits::new),
+        back_end_round_trips: Option<RoundTrips> = RoundTrips::new(&request.round_trips),
+        framing: &'static str = request.http.framing.name(),
+        open: bool = request.seen.open,
+        truncated: bool = request.seen.truncated,
+        lossy: bool = request.seen.lossy,
     }
 }

@@ -11,26 +11,14 @@ pub(super) struct RoundTrips {
     by_port: Vec<OfPort>,
 }
 
-#[derive(Serialize)]
-struct OfPort {
-    port: Option<u16>,
-    count: u64,
-    waited_ns: u64,
-    connections: u64,
-    connecting_ns: u64,
-    first_answers_ns: u64,
-}
-
-impl OfPort {
-    fn new(to: &ToPort) -> Self {
-        Self {
-            port: (to.port > 0).then_some(to.port),
-            count: to.count,
-            waited_ns: to.waited_ns,
-            connections: to.connections,
-            connecting_ns: to.connecting_ns,
-            first_answers_ns: to.first_answers_ns,
-        }
+view! {
+    struct OfPort(to: &ToPort) {
+        port: Option<u16> = (to.port > 0).then_some(to.port),
+        count: u64 = to.count,
+        waited_ns: u64 = to.waited_ns,
+        connections: u64 = to.connections,
+        connecting_ns: u64 = to.connecting_ns,
+        first_answers_ns: u64 = to.first_answers_ns,
     }
 }
 

@@ -8,24 +8,15 @@ use profiler_core::phase::Phase;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-#[derive(Serialize)]
-pub(super) struct StandardError<'a> {
-    batches: u32,
-    total_ns: Option<u64>,
-    phases: PhaseErrors<'a>,
+view! {
+    pub(super) struct StandardError<'a>(spread: &'a spread::Spread) {
+        batches: u32 = spread.batches(),
+        total_ns: Option<u64> = spread.total_error_ns().map(whole),
+        phases: PhaseErrors<'a> = PhaseErrors(spread),
+    }
 }
 
 struct PhaseErrors<'a>(&'a spread::Spread);
-
-impl<'a> StandardError<'a> {
-    pub(super) fn new(spread: &'a spread::Spread) -> Self {
-        Self {
-            batches: spread.batches(),
-            total_ns: spread.total_error_ns().map(whole),
-            phases: PhaseErrors(spread),
-        }
-    }
-}
 
 impl Serialize for PhaseErrors<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

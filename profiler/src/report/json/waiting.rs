@@ -8,21 +8,8 @@ use serde::Serialize;
 
 use super::latency::Latency;
 
-#[derive(Serialize)]
-pub(super) struct Waiters {
-    how: &'static str,
-    lock: Option<&'static str>,
-    exclusive: bool,
-    one_shot: bool,
-    edge_triggered: bool,
-    shared: bool,
-    nested: bool,
-    threads: u32,
-    processes: u32,
-}
-
-impl Waiters {
-    pub(super) fn new(waiters: &waiter::Waiters) -> Self {
+view! {
+    pub(super) struct Waiters(waiters: &waiter::Waiters) with {
         let [exclusive, one_shot, edge_triggered, shared, nested] = match waiters.how {
             How::Epoll { exclusive, one_shot, edge_triggered, shared, nested } => {
                 [exclusive, one_shot, edge_triggered, shared, nested]
@@ -33,17 +20,16 @@ impl Waiters {
             How::Lock(lock) => Some(lock.name()),
             How::Accept | How::Poll | How::Epoll { .. } => None,
         };
-        Self {
-            how: waiters.how.name(),
-            lock,
-            exclusive,
-            one_shot,
-            edge_triggered,
-            shared,
-            nested,
-            threads: waiters.threads,
-            processes: waiters.processes,
-        }
+    } {
+        how: &'static str = waiters.how.name(),
+        lock: Option<&'static str> = lock,
+        exclusive: bool = exclusive,
+        one_shot: bool = one_shot,
+        edge_triggered: bool = edge_triggered,
+        shared: bool = shared,
+        nested: bool = nested,
+        threads: u32 = waiters.threads,
+        processes: u32 = waiters.processes,
     }
 }
 
@@ -60,15 +46,10 @@ pub(super) struct ForeignHolder<'a> {
     pub(super) comm: &'a str,
 }
 
-/// Connections that waited in a full worker beside a free one.
-#[derive(Serialize)]
-pub(super) struct BesideFree {
-    waits: Latency,
-    undecided: u64,
-}
-
-impl BesideFree {
-    pub(super) fn new(beside: &model::beside_free::BesideFree) -> Self {
-        Self { waits: Latency::new(&beside.waits), undecided: beside.undecided }
+view! {
+    /// Connections that waited in a full worker beside a free one.
+    pub(super) struct BesideFree(beside: &model::beside_free::BesideFree) {
+        waits: Latency = Latency::new(&beside.waits),
+        undecided: u64 = beside.undecided,
     }
 }
