@@ -11,14 +11,13 @@ use super::queue::Network;
 view! {
     pub(super) struct Tool<'a>(snapshot: &'a Snapshot) with {
         let attached = &snapshot.attached;
-        let missing = attached.missing.iter().map(Missing::new);
     } {
         name: &'static str = "wsgi-trace",
         version: &'a str = &snapshot.session.tool_version,
         hooks: &'a str = &attached.hooks,
         hooks_reason: &'a str = &attached.hooks_reason,
         programs: &'a [String] = &attached.programs,
-        missing: Vec<Missing<'a>> = missing.collect(),
+        missing: Vec<Missing<'a>> = attached.missing.iter().map(Missing::new).collect(),
         arrival_measured: bool = attached.arrival_measured,
         other_profilers: u32 = attached.other_profilers,
         attach_ns: u64 = attached.attach_ns,

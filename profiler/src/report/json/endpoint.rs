@@ -37,5 +37,8 @@ pub(super) fn list(snapshot: &Snapshot) -> Vec<Endpoint<'_>> {
     let window_ns = snapshot.window.length_ns();
     let listed = summary::endpoints_by_time(snapshot).into_iter().map(|endpoint| (endpoint, false));
     let other = snapshot.by_endpoint.others.iter().map(|endpoint| (endpoint, true));
-    listed.chain(other).map(|(endpoint, other)| Endpoint::new(endpoint, other, window_ns, unmeasured)).collect()
+    listed
+        .chain(other)
+        .map(|(endpoint, other)| Endpoint::new(endpoint, other, window_ns, unmeasured))
+        .collect()
 }

@@ -14,14 +14,13 @@ view! {
             Answer::Absent => ("absent", None),
             Answer::Undecided { reason } => ("undecided", Some(reason.as_str())),
         };
-        let evidence = finding.evidence.iter().map(Evidence::new);
     } {
         id: &'static str = finding.id,
         answer: &'static str = answer,
         reason: Option<&'a str> = reason,
         sentence: &'a str = &finding.sentence,
         cost_request_seconds: Option<f64> = rounded(summary::seconds(finding.cost_ns)),
-        evidence: Vec<Evidence> = evidence.collect(),
+        evidence: Vec<Evidence> = finding.evidence.iter().map(Evidence::new).collect(),
         count: u64 = finding.count,
         exemplars: &'a [u64] = &finding.exemplars,
         advice: &'a str = &finding.advice,

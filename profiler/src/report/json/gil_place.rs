@@ -9,10 +9,8 @@ use super::gil_party::{Holder, Party};
 
 view! {
     /// The waits of one request, one by one.
-    pub(crate) struct Waits<'a>(waits: &'a gil_waits::GilWaits) with {
-        let listed = waits.listed.iter().map(Wait::new);
-    } {
-        listed: Vec<Wait<'a>> = listed.collect(),
+    pub(crate) struct Waits<'a>(waits: &'a gil_waits::GilWaits) {
+        listed: Vec<Wait<'a>> = waits.listed.iter().map(Wait::new).collect(),
         others: u64 = waits.others,
         others_ns: u64 = waits.others_ns,
     }
@@ -46,28 +44,24 @@ view! {
 }
 
 view! {
-    pub(super) struct Places<'a>(places: &'a gil_place::Places) with {
-        let listed = places.places.iter().map(Place::new);
-    } {
+    pub(super) struct Places<'a>(places: &'a gil_place::Places) {
         samples: u64 = places.samples,
         unstable: u64 = places.unstable,
         unreadable: u64 = places.unreadable,
         unknown_ns: u64 = places.unknown_ns,
-        listed: Vec<Place<'a>> = listed.collect(),
+        listed: Vec<Place<'a>> = places.places.iter().map(Place::new).collect(),
         other_ns: u64 = places.other_ns,
         blocked: Blocked<'a> = Blocked::new(&places.blocked),
     }
 }
 
 view! {
-    struct Blocked<'a>(blocked: &'a gil_place::Blocked) with {
-        let listed = blocked.listed.iter().map(Block::new);
-    } {
+    struct Blocked<'a>(blocked: &'a gil_place::Blocked) {
         samples: u64 = blocked.samples,
         elsewhere: u64 = blocked.elsewhere,
         unreadable: u64 = blocked.unreadable,
         without_sample: u64 = blocked.without_sample,
-        listed: Vec<Block<'a>> = listed.collect(),
+        listed: Vec<Block<'a>> = blocked.listed.iter().map(Block::new).collect(),
         other_ns: u64 = blocked.other_ns,
     }
 }
@@ -93,11 +87,9 @@ view! {
 }
 
 view! {
-    struct Spot<'a>(spot: &'a gil_place::Spot) with {
-        let line = (spot.line > 0).then_some(spot.line);
-    } {
+    struct Spot<'a>(spot: &'a gil_place::Spot) {
         file: &'a str = &spot.file,
         function: &'a str = &spot.function,
-        line: Option<u32> = line,
+        line: Option<u32> = (spot.line > 0).then_some(spot.line),
     }
 }

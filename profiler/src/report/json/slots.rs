@@ -74,4 +74,3 @@ view! {
         exhausted_ns: u64 = row.exhausted_ns,
     }
 }
-
