@@ -128,8 +128,10 @@ mod tests {
         Process { tgid, role: role.to_owned(), ..Process::default() }
     }
 
-    /// Process, birth, end, requests, errors.
-    fn told(lives: Lives, processes: &[Process]) -> Vec<(Tid, Option<u64>, Option<u64>, u64, u64)> {
+    /// Process, birth, end, requests, and those of them that were answered with an error.
+    type Told = (Tid, Option<u64>, Option<u64>, u64, u64);
+
+    fn told(lives: Lives, processes: &[Process]) -> Vec<Told> {
         let all = lives.finish(processes, START_NS).into_iter();
         all.map(|life| (life.tgid, life.born_ns, life.ended_ns, life.requests, life.errors)).collect()
     }

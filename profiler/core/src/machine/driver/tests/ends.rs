@@ -45,7 +45,7 @@ fn a_request_under_way_at_the_end_of_the_window_is_open_unless_its_answer_may_be
         set_up(&mut run);
         let Run { state, entries, .. } = &mut run;
         end_window(state, &[], 300, &mut |entry| entries.push(entry));
-        assert_eq!(run.requests(), [expected.clone()], "{what}");
+        assert_eq!(run.requests(), std::slice::from_ref(expected), "{what}");
         assert_eq!(run.state.runtime.threads.len(), 0, "{what}: threads end with it");
     }
 }
