@@ -266,7 +266,7 @@ impl<R: Read> Recording<R> {
     /// Takes the next item of a packed frame that is not at its end.
     fn take_packed(&mut self) -> Found {
         let Some(item) = self.unpacker.next(&self.packed) else { return self.give_up() };
-        let length_bytes = item.length_bytes(&self.unpacker).saturating_add(HEAD_BYTES);
+        let length_bytes = item.length_bytes.saturating_add(HEAD_BYTES);
         let Some(left_bytes) = self.left_bytes.checked_sub(length_bytes) else { return self.give_up() };
         self.left_bytes = left_bytes;
         self.unpacked_bytes = self.unpacked_bytes.saturating_add(length_bytes as u64);

@@ -26,14 +26,8 @@ pub(in crate::recording) struct Unpacked {
     pub(in crate::recording) fixed: Option<usize>,
     /// What follows that, or all of another item: a part of the frame.
     pub(in crate::recording) bytes: Range<usize>,
-}
-
-impl Unpacked {
     /// Length of the item.
-    pub(in crate::recording) fn length_bytes(&self, unpacker: &Unpacker) -> usize {
-        let fixed = self.fixed.map_or(0, |fixed| unpacker.fixed(fixed).len());
-        self.bytes.len().saturating_add(fixed)
-    }
+    pub(in crate::recording) length_bytes: usize,
 }
 
 /// A frame that is being unpacked. It does not hold the frame's bytes: each call gets the same ones.
@@ -64,6 +58,8 @@ struct Context {
     shape: usize,
     /// Place of its thread.
     thread: usize,
+    /// What followed the fixed part of the last record, if its length is told by [`Fields::lengths`].
+    tail_bytes: Option<u64>,
     values: Values,
     record: Vec<u8>,
 }
@@ -73,6 +69,8 @@ struct Context {
 struct Fields {
     /// Expected to stay as they are: each depends on nothing but itself.
     steady: Vec<Steady>,
+    /// Lengths that were always as expected: they change only with that of what follows the fixed part.
+    lengths: Vec<Moving>,
     /// Expected to be what others say, in packing order.
     moving: Vec<Moving>,
 }
@@ -130,16 +128,18 @@ impl Unpacker {
     }
 
     /// The next item; `None` at the end, and where the frame was not made by [`pack`](super::pack).
+    #[inline]
     pub(in crate::recording) fn next(&mut self, frame: &[u8]) -> Option<Unpacked> {
         let tag = *frame.get(self.tags.split(1)?.start)?;
         let length = usize::try_from(self.lengths.take(frame)?).ok()?;
         let bytes = self.bytes.split(length)?;
-        let fixed = match tag.checked_sub(FIRST_SHAPE) {
-            Some(index) => Some(self.record(usize::from(index), length as u64, frame)?),
-            None => None,
+        let Some(index) = tag.checked_sub(FIRST_SHAPE) else {
+            return Some(Unpacked { tag, fixed: None, bytes, length_bytes: length });
         };
-        let tag = if fixed.is_some() { TAG_KERNEL } else { tag };
-        Some(Unpacked { tag, fixed, bytes })
+        let shape = SHAPES.get(usize::from(index))?;
+        let fixed = Some(self.record(usize::from(index), shape, length as u64, frame)?);
+        let length_bytes = shape.bytes.saturating_add(length);
+        Some(Unpacked { tag: TAG_KERNEL, fixed, bytes, length_bytes })
     }
 
     /// The fixed part of the record that was unpacked last into this place.
@@ -148,8 +148,7 @@ impl Unpacker {
     }
 
     /// Unpacks the fixed part of a record into its context, and returns that.
-    fn record(&mut self, index: usize, tail_bytes: u64, frame: &[u8]) -> Option<usize> {
-        let shape = SHAPES.get(index)?;
+    fn record(&mut self, index: usize, shape: &Shape, tail_bytes: u64, frame: &[u8]) -> Option<usize> {
         let Some(place) = self.places.take(frame)?.checked_sub(1) else {
             return self.begin(index, shape, frame);
         };
@@ -164,6 +163,14 @@ impl Unpacker {
             } else {
                 steady.change(context, frame)?;
             }
+        }
+        if context.tail_bytes != Some(tail_bytes) {
+            for length in &fields.lengths {
+                let expected = if length.field.expect == Expect::Tail { 0 } else { shape.bytes as u64 };
+                let number = expected.wrapping_add(tail_bytes) & length.mask;
+                context.set(length.place, length.field, number)?;
+            }
+            context.tail_bytes = Some(tail_bytes);
         }
         for Moving { place, field, mask, stream } in &mut fields.moving {
             let difference = match stream {
@@ -215,7 +222,13 @@ impl Unpacker {
         if index == 0 {
             *self.threads.get_mut(thread)? = Thread::after(&values);
         }
-        self.contexts.push(Context { shape: index, thread, values, record: record.to_vec() });
+        self.contexts.push(Context {
+            shape: index,
+            thread,
+            tail_bytes: None,
+            values,
+            record: record.to_vec(),
+        });
         Some(self.contexts.len() - 1)
     }
 }
@@ -232,8 +245,10 @@ impl Fields {
                 }
                 // The first record of a context has the kind of its shape already, but for hostile frames: theirs keep what they say.
                 (Expect::Context | Expect::Same | Expect::Kind, None) => {}
-                (_, stream) => {
-                    fields.moving.push(Moving { place, field: *field, mask: mask(field.bytes), stream });
+                (expect, stream) => {
+                    let is_length = matches!(expect, Expect::Length | Expect::Tail) && stream.is_none();
+                    let fields = if is_length { &mut fields.lengths } else { &mut fields.moving };
+                    fields.push(Moving { place, field: *field, mask: mask(field.bytes), stream });
                 }
             }
         }
@@ -283,20 +298,22 @@ impl Stream {
     /// Takes a number.
     #[inline]
     fn take(&mut self, frame: &[u8]) -> Option<u64> {
-        if self.at >= self.end {
-            return None;
+        let rest = frame.get(self.at..self.end)?;
+        match rest {
+            // Most are one byte long, most others two.
+            [byte, ..] if *byte < 0x80 => {
+                self.at += 1;
+                Some(u64::from(*byte))
+            }
+            [low, high, ..] if *high < 0x80 => {
+                self.at += 2;
+                Some(u64::from(low & 0x7f) | u64::from(*high) << 7)
+            }
+            _ => self.take_long(rest),
         }
-        // Most are one byte long.
-        let byte = *frame.get(self.at)?;
-        if byte < 0x80 {
-            self.at += 1;
-            return Some(u64::from(byte));
-        }
-        self.take_long(frame)
     }
 
-    fn take_long(&mut self, frame: &[u8]) -> Option<u64> {
-        let rest = frame.get(self.at..self.end)?;
+    fn take_long(&mut self, rest: &[u8]) -> Option<u64> {
         // Of the others, nearly all end within eight bytes, and have as many behind them: those are taken together.
         if let Some(bytes) = rest.first_chunk::<8>() {
             let word = u64::from_le_bytes(*bytes);
