@@ -161,15 +161,26 @@ impl Order {
 
     /// Hands over what is ready, in order. Each event stays where it lies, to be taken or only looked at.
     pub fn release(&mut self, each: &mut impl FnMut(&mut Option<Event>)) {
-        self.find_ready();
-        for _ in 0..std::mem::take(&mut self.ready) {
-            let Some(Queued { arrival, .. }) = self.queue.pop_front() else { return };
+        while let Some(arrival) = self.take_ready() {
             if let Some(kept) = self.store.get_mut(arrival) {
                 each(kept);
                 *kept = None;
             }
             self.store.shrink();
         }
+    }
+
+    /// Takes the next event that is ready out of the queue: its number in the store.
+    fn take_ready(&mut self) -> Option<u64> {
+        let next = self.queue.front()?;
+        if self.ready > 0 {
+            self.ready -= 1;
+        } else if self.hold_back_ns <= self.newest_ns && next.time_ns <= self.until_ns {
+            self.ready_ns = next.time_ns;
+        } else {
+            return None;
+        }
+        self.queue.pop_front().map(|next| next.arrival)
     }
 
     /// Hands over everything that is held, in order; what comes earlier from now on is late.

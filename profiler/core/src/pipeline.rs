@@ -144,6 +144,14 @@ impl Pipeline {
 
     /// Takes one item. Entries that become certain go to `sink`.
     pub fn push<B: AsRef<[u8]>>(&mut self, item: Item<B>, sink: &mut dyn FnMut(Entry)) {
+        match item {
+            Item::Kernel(bytes) => self.take(Item::Kernel(bytes.as_ref()), sink),
+            Item::Fact(fact) => self.take(Item::Fact(fact), sink),
+        }
+    }
+
+    /// The same, whoever has the bytes. Compiled here, together with what it calls, and not where it is used.
+    fn take(&mut self, item: Item<&[u8]>, sink: &mut dyn FnMut(Entry)) {
         match decode::item(item) {
             Ok(event) => self.order.push(event),
             Err(_) => self.malformed = self.malformed.saturating_add(1),
