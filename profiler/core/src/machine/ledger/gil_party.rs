@@ -166,11 +166,17 @@ fn holder(parties: &mut Parties<'_>, thread: &Thread, slice: &Slice, tid: Tid) -
 }
 
 /// What the thread waited belongs to what it serves now.
+#[inline]
 pub fn settle(parties: &mut Parties<'_>, thread: &mut Thread, tid: Tid) {
+    // Most have not waited.
     let stood = parties.locks.samples.blocks.has_ended(tid);
-    if thread.gil.held.is_empty() && !stood {
-        return;
+    if stood || !thread.gil.held.is_empty() {
+        settle_all(parties, thread, tid, stood);
     }
+}
+
+/// The same. `stood`: where it stood meanwhile is known.
+fn settle_all(parties: &mut Parties<'_>, thread: &mut Thread, tid: Tid, stood: bool) {
     let waiter = number_of(parties, thread, tid);
     if stood {
         parties.locks.samples.blocks.settle(tid, waiter);

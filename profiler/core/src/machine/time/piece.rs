@@ -220,6 +220,9 @@ impl Piece {
 
 /// Adds the part of a piece from `from_ns` on, and who had the interpreter lock in it.
 fn give(piece: &Piece, from_ns: u64, phases: &mut Phases, held: &mut Held) {
+    if piece.held_by == Holders::NONE {
+        return piece.add_from(from_ns, phases);
+    }
     let before_ns = phases.get(Phase::GilWait);
     piece.add_from(from_ns, phases);
     let wait_ns = phases.get(Phase::GilWait).saturating_sub(before_ns);
@@ -365,12 +368,13 @@ impl Pending {
                 phases.add(Phase::Unexplained, self.folded_until_ns.saturating_sub(from_ns));
             }
         }
-        for piece in self.pieces.drain(..) {
-            give(&piece, from_ns, &mut phases, held);
-            each(&piece, from_ns.max(piece.start_ns).min(piece.end_ns));
+        for piece in &self.pieces {
+            give(piece, from_ns, &mut phases, held);
+            each(piece, from_ns.max(piece.start_ns).min(piece.end_ns));
         }
+        self.pieces.clear();
         self.clear_folded();
-        held.waits.add_all(self.waits.take(from_ns, end_ns));
+        self.take_waits(from_ns, end_ns, held);
         let whole_ns = end_ns.saturating_sub(from_ns);
         phases.add(Phase::Unexplained, whole_ns.saturating_sub(phases.total_ns()));
         phases
@@ -393,8 +397,16 @@ impl Pending {
             give(piece, from_ns, &mut phases, held);
             self.pieces.pop_front();
         }
-        held.waits.add_all(self.waits.take(from_ns, until_ns));
+        self.take_waits(from_ns, until_ns, held);
         phases
+    }
+
+    /// Moves the waits that ended at `until_ns` or before to `held`.
+    fn take_waits(&mut self, from_ns: u64, until_ns: u64, held: &mut Held) {
+        // Nearly always there are none.
+        if !self.waits.is_empty() {
+            held.waits.add_all(self.waits.take(from_ns, until_ns));
+        }
     }
 
     /// Drops everything, giving each piece to the caller.
@@ -403,17 +415,21 @@ impl Pending {
             let start_ns = self.folded_until_ns.saturating_sub(self.folded.total_ns());
             each(&Piece::unknown(start_ns, self.folded_until_ns));
         }
-        for piece in self.pieces.drain(..) {
-            each(&piece);
+        self.pieces.iter().for_each(each);
+        self.pieces.clear();
+        if !self.waits.is_empty() {
+            self.waits = EndedAttempts::default();
         }
-        self.waits = EndedAttempts::default();
         self.clear_folded();
     }
 
     fn clear_folded(&mut self) {
-        self.folded = Phases::default();
-        self.folded_until_ns = 0;
-        self.folded_held = Held::default();
+        // Nothing was added before the moment was set.
+        if self.folded_until_ns > 0 {
+            self.folded = Phases::default();
+            self.folded_until_ns = 0;
+            self.folded_held = Held::default();
+        }
     }
 }
 
