@@ -59,7 +59,8 @@ pub(super) fn path_of(target: &str) -> String {
     } else {
         target.find('/').and_then(|at| target.get(at..)).unwrap_or(target)
     };
-    path.split(['?', '#']).next().unwrap_or_default().to_owned()
+    let end = path.bytes().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(path.len());
+    path.get(..end).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
