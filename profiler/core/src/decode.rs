@@ -25,7 +25,7 @@ use profiler_common::record::{
     KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_SLICE,
     KIND_TASK, KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
 };
-use profiler_common::system_call::kind;
+use profiler_common::system_call::{FUTEX, kind};
 use zerocopy::FromBytes;
 
 /// Why bytes are no record.
@@ -118,6 +118,7 @@ fn claimed_length(bytes: &[u8]) -> usize {
 }
 
 fn slice(record: &SliceRecord) -> Slice {
+    let is_futex = record.system_call == FUTEX;
     Slice {
         tgid: record.header.tgid,
         tid: record.header.tid,
@@ -152,13 +153,18 @@ fn slice(record: &SliceRecord) -> Slice {
             folded_calls: record.folded_calls,
             switches: record.gap_switches,
         },
-        lock: LockSeen {
-            holder_tid: call::holder(record.system_call, &record.arguments),
-            last_holder_tid: call::last_holder(record.system_call, &record.arguments),
-            switches: call::lock_switches(record.system_call, &record.arguments),
-            take_lead_ns: call::take(record.system_call, record.flags, record.extra),
-        },
+        lock: if is_futex { lock_seen(record) } else { LockSeen::default() },
         woken: Woken { by_tid: record.waker_tid, at_ns: call::woken_ns(record) },
+    }
+}
+
+/// What a futex call shows of an interpreter lock.
+const fn lock_seen(record: &SliceRecord) -> LockSeen {
+    LockSeen {
+        holder_tid: call::holder(record.system_call, &record.arguments),
+        last_holder_tid: call::last_holder(record.system_call, &record.arguments),
+        switches: call::lock_switches(record.system_call, &record.arguments),
+        take_lead_ns: call::take(record.system_call, record.flags, record.extra),
     }
 }
 

@@ -94,8 +94,10 @@ const fn arrival_ns(extra: u64, outcome: Outcome) -> u64 {
 /// When what a call on a back end's connection is about became ready; 0: not known, or another call. A call cannot be about
 /// what comes after it.
 pub(crate) const fn back_end_ready_ns(record: &SliceRecord) -> u64 {
+    if record.flags & (FLAG_CLIENT | FLAG_BACK_END) != FLAG_BACK_END {
+        return 0;
+    }
     let [_, _, third] = record.arguments;
-    let is_back_end = record.flags & (FLAG_CLIENT | FLAG_BACK_END) == FLAG_BACK_END;
     let ready_ns = match kind(record.system_call) {
         Some(
             Kind::Read
@@ -110,7 +112,7 @@ pub(crate) const fn back_end_ready_ns(record: &SliceRecord) -> u64 {
         Some(Kind::Connect) => third,
         _ => 0,
     };
-    if is_back_end && ready_ns <= record.header.time_ns { ready_ns } else { 0 }
+    if ready_ns <= record.header.time_ns { ready_ns } else { 0 }
 }
 
 /// Who held the interpreter lock that a futex call waits for; 0 where that is not known.
@@ -127,10 +129,13 @@ pub(crate) const fn last_holder(system_call: u32, arguments: &[u64; 3]) -> u32 {
 
 /// When somebody was about to wake the thread that waited in a `futex`; 0 where that is not known.
 pub(crate) const fn woken_ns(record: &SliceRecord) -> u64 {
+    if record.system_call != FUTEX || record.waker_tid == 0 {
+        return 0;
+    }
     let [_, second, third] = record.arguments;
     let takes_lock = record.flags & FLAG_TAKES_LOCK != 0 || third & HOLDER_KNOWN != 0;
     let ago_ns = woken_ago_ns(second);
-    if record.system_call != FUTEX || takes_lock || record.waker_tid == 0 || ago_ns == 0 {
+    if takes_lock || ago_ns == 0 {
         return 0;
     }
     let woken_ns = record.header.time_ns.saturating_sub(ago_ns);

@@ -3,6 +3,8 @@
 //! In: connections, waits and accepts, the kernel side's cumulative counts. Out: waits and returns without a connection, by process and descriptor; counts of
 //! the window by inode.
 
+use std::collections::hash_map::Entry;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::event::{Call, Connection, Slice, Tid};
@@ -89,18 +91,16 @@ impl Listeners {
             Call::Accept { listener_fd } => Some((slice.tgid, listener_fd)),
             _ => return,
         };
-        let before = self.loops.remove(&slice.tid);
         let Some(key) = key else {
+            let before = self.wait(slice, in_window);
             if let Some(Loop::FoundNothing(key)) = before
                 && let Some(empty) = self.empty.get_mut(&key)
             {
                 empty.cpu_ns = empty.cpu_ns.saturating_add(slice.gap.cpu_ns);
             }
-            if in_window && slice.result > 0 && self.loops.len() < MAX_THREADS {
-                self.loops.insert(slice.tid, Loop::Returned(slice.call));
-            }
             return;
         };
+        let before = self.loops.remove(&slice.tid);
         let is_known = self.empty.len() < MAX_WAITS || self.empty.contains_key(&key);
         let waited = matches!(before, Some(Loop::Returned(wait)) if may_wait_for(wait, key.1));
         if !waited || slice.result != EAGAIN {
@@ -113,6 +113,23 @@ impl Listeners {
             self.loops.insert(slice.tid, Loop::FoundNothing(key));
         } else {
             self.evict();
+        }
+    }
+
+    /// A wait ended: where its thread is now. Returns where it was before.
+    fn wait(&mut self, slice: &Slice, in_window: bool) -> Option<Loop> {
+        if !in_window || slice.result <= 0 {
+            return self.loops.remove(&slice.tid);
+        }
+        let has_room = self.loops.len() < MAX_THREADS;
+        match self.loops.entry(slice.tid) {
+            Entry::Occupied(mut known) => Some(known.insert(Loop::Returned(slice.call))),
+            Entry::Vacant(place) => {
+                if has_room {
+                    place.insert(Loop::Returned(slice.call));
+                }
+                None
+            }
         }
     }
 
