@@ -120,6 +120,7 @@ impl Order {
     }
 
     /// Puts a place where it belongs by its time, and marks what is ready by that.
+    #[inline]
     fn line_up(&mut self, place: Queued) {
         let time_ns = place.time_ns;
         match self.queue.back() {

@@ -15,15 +15,24 @@ use crate::timeline::Entry;
 /// Threads followed at once.
 const MAX_THREADS: usize = 16_384;
 
+#[inline]
 pub(in crate::machine) fn take_thread(
     state: &mut State,
     slice: &Slice,
     exit_ns: u64,
     sink: &mut dyn FnMut(Entry),
 ) -> Option<Box<Thread>> {
-    if let Some(thread) = state.runtime.threads.take(slice.tid) {
-        return Some(thread);
-    }
+    state.runtime.threads.take(slice.tid).or_else(|| begin_thread(state, slice, exit_ns, sink))
+}
+
+/// The first slice of a thread.
+#[cold]
+fn begin_thread(
+    state: &mut State,
+    slice: &Slice,
+    exit_ns: u64,
+    sink: &mut dyn FnMut(Entry),
+) -> Option<Box<Thread>> {
     if state.runtime.threads.len() >= MAX_THREADS {
         state.evicted = state.evicted.saturating_add(1);
         return None;

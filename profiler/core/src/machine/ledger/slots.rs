@@ -16,7 +16,20 @@ use crate::machine::world::waiter::lock_of;
 
 /// A thread that accepts for itself slept right before it goes to the listener, in a lock that it shares with other processes. It waited for its turn, and so
 /// for work. What is left of the gap begins where that sleep ended. Where no call comes after it, the window's end found the thread there.
+#[inline]
 pub(in crate::machine) fn waited_for_its_turn(
+    time: (&mut Time, u64),
+    thread: &mut Thread,
+    slice: &Slice,
+    gap: &mut Piece,
+) {
+    // Most sleep in no lock before a call.
+    if thread.signs.accepts && lock_of(slice.in_gap.blocked_call).is_some() {
+        slept_in_lock(time, thread, slice, gap);
+    }
+}
+
+fn slept_in_lock(
     (time, window_start_ns): (&mut Time, u64),
     thread: &mut Thread,
     slice: &Slice,
@@ -25,11 +38,9 @@ pub(in crate::machine) fn waited_for_its_turn(
     let goes_to_listener = may_be_for_listener(slice) || slice.system_call == u32::MAX;
     let slept_ns = gap.account.blocked_ns.saturating_sub(gap.fault_ns);
     if !goes_to_listener
-        || !thread.signs.accepts
         || thread.serving.is_some()
         || slice.flags & FLAG_GAP_BLOCKED_MIXED != 0
         || gap.undecided_ns > 0
-        || lock_of(slice.in_gap.blocked_call).is_none()
         || slept_ns == 0
     {
         return;

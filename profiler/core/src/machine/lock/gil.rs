@@ -184,7 +184,23 @@ impl Locks {
     }
 
     /// Takes a thread's next slice, which ended at `exit_ns`, and the thread's wait so far.
+    #[inline]
     pub fn follow(
+        &mut self,
+        at_lock: &mut AtLock,
+        slice: &Slice,
+        exit_ns: u64,
+        window_start_ns: u64,
+    ) -> Followed {
+        if at_lock.episode.is_none() && !matches!(slice.call, Call::FutexWait { .. }) {
+            // It neither waited nor does so now.
+            at_lock.gave_up = false;
+            return Followed { part: Part::None, tail_ns: 0, ended: None };
+        }
+        self.follow_waits(at_lock, slice, exit_ns, window_start_ns)
+    }
+
+    fn follow_waits(
         &mut self,
         at_lock: &mut AtLock,
         slice: &Slice,

@@ -296,7 +296,18 @@ pub struct Pending {
 impl Pending {
     /// Adds the next piece. Beyond the bound the oldest one is added up with those before it. Each piece follows the one before: what lies before the end of
     /// the last one is cut off and counted.
-    pub fn push(&mut self, mut piece: Piece) {
+    #[inline]
+    pub fn push(&mut self, piece: Piece) {
+        if self.pieces.len() < MAX_PIECES && piece.is_sound(self.end_ns()) {
+            self.pieces.push_back(piece);
+        } else {
+            self.push_beyond(piece);
+        }
+    }
+
+    /// The same of a piece that cannot be as it is told, or that is one too many.
+    #[cold]
+    fn push_beyond(&mut self, mut piece: Piece) {
         let from_ns = self.end_ns();
         if !piece.is_sound(from_ns) {
             self.impossible = self.impossible.saturating_add(1);

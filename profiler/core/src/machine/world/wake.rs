@@ -41,10 +41,14 @@ impl Wakes {
     }
 
     /// An observed call ended.
+    #[inline]
     pub fn slice(&mut self, slice: &Slice, in_window: bool, sink: &mut dyn FnMut(Entry)) {
-        if self.returned.is_empty() {
-            return;
+        if !self.returned.is_empty() {
+            self.called(slice, in_window, sink);
         }
+    }
+
+    fn called(&mut self, slice: &Slice, in_window: bool, sink: &mut dyn FnMut(Entry)) {
         match slice.call {
             Call::Accept { .. } => self.end(slice.tid, of_accept(slice.result), in_window, sink),
             // The wait that this wakeup ended is recognised by its time.
