@@ -149,13 +149,14 @@ pub(crate) struct Reflection {
     pub(crate) failed: Option<String>,
 }
 
-/// Appends a line.
+/// Appends a line; after one that was cut off, on a line of its own.
 pub(crate) fn append<T: Serialize>(path: &Path, record: &T) -> anyhow::Result<()> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
     }
+    let is_cut = std::fs::read(path).is_ok_and(|bytes| bytes.last().is_some_and(|last| *last != b'\n'));
     let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path);
-    let line = serde_json::to_string(record)? + "\n";
+    let line = format!("{}{}\n", if is_cut { "\n" } else { "" }, serde_json::to_string(record)?);
     let file =
         file.as_mut().map_err(|error| anyhow::anyhow!("{} cannot be opened: {error}", path.display()))?;
     file.write_all(line.as_bytes()).with_context(|| format!("{} cannot be written", path.display()))
@@ -163,9 +164,11 @@ pub(crate) fn append<T: Serialize>(path: &Path, record: &T) -> anyhow::Result<()
 
 /// The records of a file, the last of each key; none where there is no file. A line that was cut off, or is of another build, is none.
 pub(crate) fn read<T: DeserializeOwned, K: Ord>(path: &Path, key: fn(&T) -> K) -> BTreeMap<K, T> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    text.lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
+    let bytes = std::fs::read(path).unwrap_or_default();
+    // By lines of bytes: one may have been cut off within a character.
+    bytes
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice(line).ok())
         .map(|record| (key(&record), record))
         .collect()
 }
@@ -195,9 +198,14 @@ mod tests {
         for one in [reflection("a", &["herd"]), reflection("b", &[]), reflection("a", &[])] {
             append(&path, &one).unwrap();
         }
-        let cut = std::fs::read_to_string(&path).unwrap() + "{\"name\": \"b\", \"adv";
+        let mut cut = std::fs::read(&path).unwrap();
+        // Within a `×`.
+        cut.extend(b"{\"name\": \"b\", \"about\": \"1 \xc3");
         std::fs::write(&path, cut).unwrap();
         let all: Vec<Reflection> = read().into_values().collect();
         assert_eq!(all, [reflection("a", &[]), reflection("b", &[])]);
+        append(&path, &reflection("b", &["herd"])).unwrap();
+        let all: Vec<Reflection> = read().into_values().collect();
+        assert_eq!(all, [reflection("a", &[]), reflection("b", &["herd"])]);
     }
 }
