@@ -85,7 +85,9 @@ impl Run<'_> {
         loop {
             if let Err(error) = self.look_after(&changed) {
                 if error.is::<NotStarted>() {
-                    return Ok((Verdict::Harmed, vec![format!("{error:#}")]));
+                    // The page has the reason of the verdict; its log is this machine's.
+                    eprintln!("[mixes] seed {}: {error:#}", self.mix.seed);
+                    return Ok((Verdict::Harmed, vec![NotStarted.to_string()]));
                 }
                 return Err(error);
             }
