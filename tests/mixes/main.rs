@@ -2,7 +2,7 @@
 //!
 //! In: `--runs N`, `--seed S`, `--servers a,b`, `--mirror`, `--list`; the `wsgi-trace` of this build. Out: a line of progress and a line of
 //! JSON for each run, under `target/mixes`; the table there, and in `docs/advice.md` after a run of all. A run that was cut off goes on
-//! where it was. Advice that harms, and a healthy twin that is advised on, fail the run.
+//! where it was. Advice that harms, a healthy twin that is advised on, and more than a few runs without a judgement fail the run.
 
 mod judge;
 mod load;
@@ -36,6 +36,9 @@ fn main() -> ExitCode {
         }
     }
 }
+
+/// One of so many mixes may be without a judgement: more say that something is wrong with the run.
+const FEW: usize = 10;
 
 /// What stands for all runs.
 struct Place {
@@ -157,7 +160,11 @@ fn conclude_one(place: &Place, seed: u64) -> anyhow::Result<()> {
     let record = records.get(&seed).context("its record is not there")?;
     println!("{}", said::figures(record));
     eprintln!("[mixes] reports: {}/reports/{seed}-*.json", place.directory.display());
-    if record.verdict == Verdict::Harmed { bail!("advice harmed") } else { Ok(()) }
+    match record.verdict {
+        Verdict::Harmed => bail!("advice harmed"),
+        Verdict::NotJudged => bail!("not judged: {}", record.why.join(", ")),
+        _ => Ok(()),
+    }
 }
 
 /// Writes the table, and fails where something is a bug.
@@ -178,6 +185,10 @@ fn conclude(place: &Place, twins: &[mirror::Twin], options: &Options) -> anyhow:
     let unseen = reflections.iter().filter(|one| one.failed.is_some()).count();
     if harmed + advised + unseen > 0 {
         bail!("advice harmed in {harmed} mixes; {advised} healthy twins were advised on, {unseen} not seen");
+    }
+    let unjudged = records.iter().filter(|record| record.verdict == Verdict::NotJudged).count();
+    if unjudged * FEW > records.len() {
+        bail!("{unjudged} of {} mixes are not judged: the next run tries them again", records.len());
     }
     Ok(())
 }
