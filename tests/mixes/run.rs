@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use wsgi_trace_tests::advised::judge::DISTURBED;
 use wsgi_trace_tests::advised::setup::Setup;
 use wsgi_trace_tests::advised::watched::{self, Watched};
 use wsgi_trace_tests::watched::NotStarted;
@@ -17,8 +18,6 @@ use crate::record::{Applied, Figures, NotApplied, Record, Verdict};
 
 /// Watches after the change at most: one that harms is repeated, with one under the settings of before between two.
 const MOST_AFTER: usize = 3;
-/// Where a hypervisor took more of the CPUs' time than this, figures are not the server's.
-const DISTURBED_RATIO: f64 = 0.05;
 
 /// Runs it.
 pub(crate) fn run(mix: &Mix, machine: &str, (reports, is_one): (&Path, bool)) -> Record {
@@ -92,7 +91,7 @@ impl Run<'_> {
                 return Err(error);
             }
             let Record { before, after, .. } = &self.record;
-            if before.iter().chain(after).any(|figures| figures.stolen_ratio > DISTURBED_RATIO) {
+            if before.iter().chain(after).any(|figures| figures.stolen_ratio > DISTURBED) {
                 return Ok((Verdict::NotJudged, vec!["a hypervisor took the CPUs meanwhile".to_owned()]));
             }
             let judged = judge(&finding, before, after);

@@ -1,6 +1,7 @@
 //! What became of a finding: whether it is there, and what it costs.
 //!
-//! In: figures of two watches, as the report has them. Out: [`Fate`], and how far two short runs differ by themselves.
+//! In: figures of two watches, as the report has them. Out: [`Fate`], how far two short runs differ by themselves, and from
+//! when on one says nothing.
 
 use super::watched::Watched;
 
@@ -8,6 +9,8 @@ use super::watched::Watched;
 pub const HALF: f64 = 0.5;
 /// What gets worse by less than this is the noise of two short runs.
 pub const NOISE: f64 = 0.10;
+/// Where a hypervisor took more of the CPUs' time than this, figures are not the server's.
+pub const DISTURBED: f64 = 0.05;
 
 /// What became of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
