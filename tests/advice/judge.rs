@@ -147,17 +147,17 @@ fn watch(trial: &Trial, name: &str, setup: &Setup) -> anyhow::Result<Watched> {
 }
 
 fn outcome(before: &Watched, now: &Watched, id: &str) -> Outcome {
-    match fate_of(id, before, now) {
-        Fate::Gone => {}
-        Fate::Halved => return Outcome::Halved,
+    let outcome = match fate_of(id, before, now) {
+        Fate::Gone => Outcome::Gone,
+        Fate::Halved => Outcome::Halved,
         Fate::Stays => return Outcome::Stays,
-        // What cannot be said is not gone, nor is what a server costs that does not serve.
+        // What cannot be said is not gone, nor is what a server costs that does not serve, nor half of it.
         Fate::Undecided => return Outcome::Failed(format!("{id} is undecided afterwards")),
-    }
+    };
     if now.failed > before.failed || now.per_second < before.per_second * (1.0 - NOISE) {
         return Outcome::Failed("the server serves less than before".to_owned());
     }
-    Outcome::Gone
+    outcome
 }
 
 /// What got worse by more than two short runs differ.
