@@ -62,7 +62,7 @@ fn worse(before: &[Figures], after: &[Figures]) -> Vec<String> {
     let share = |figures: &Figures| figures.failed as f64 / figures.requests().max(1) as f64;
     let (least, most) = range(before.iter().map(share));
     let (best, _) = range(after.iter().map(share));
-    if best > most + (most - least) {
+    if best > most + (most - least).max(most * NOISE) {
         let percent = |share: f64| share * 100.0;
         worse.push(format!(
             "{:.2} % of requests failed, {:.2} to {:.2} % before",
