@@ -112,6 +112,9 @@ impl Case {
         ensure!(seen.answer()? == "present", "{finding} is not present\n{}", seen.all()?);
         witness(&seen).with_context(|| seen.all().unwrap_or_default())?;
         let seen = well.watch(finding)?;
+        // Of whom nobody is served nothing is found either.
+        let is_served = seen.plan.is_some() || seen.sent.iter().any(|sent| sent.status.is_some());
+        ensure!(is_served, "the healthy twin answered nobody\n{}", seen.all()?);
         ensure!(seen.answer()? == "absent", "{finding} is not absent on the healthy twin\n{}", seen.all()?);
         Ok(())
     }
