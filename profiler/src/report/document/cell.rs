@@ -141,7 +141,12 @@ impl Cell {
 
     /// Its pointer into the JSON report, and what stands there.
     pub(crate) fn figure(&self) -> Option<(&str, String)> {
-        let exact = match (&self.value, self.exact) {
+        Some((self.pointer.as_deref()?, self.exact()?))
+    }
+
+    /// The number itself.
+    pub(crate) fn exact(&self) -> Option<String> {
+        Some(match (&self.value, self.exact) {
             (Value::Nothing | Value::Words(_) | Value::Bar(..), _) => return None,
             (_, Some(exact)) => exact.to_string(),
             (Value::Share(part, whole), None) => format!("{:.6}", summary::ratio(*part, *whole)?),
@@ -154,8 +159,7 @@ impl Cell {
                 | Value::Bytes(number),
                 None,
             ) => number.to_string(),
-        };
-        Some((self.pointer.as_deref()?, exact))
+        })
     }
 
     /// The parts of a bar, and what its full width stands for.
@@ -238,7 +242,7 @@ mod tests {
         for cell in [Cell::default(), maybe(None, count), share(1, 0)] {
             let cell = cell.at("key");
             assert_eq!(cell.shown(Charset::Unicode), "-");
-            assert_eq!(cell.figure(), None);
+            assert_eq!((cell.figure(), cell.exact()), (None, None));
         }
     }
 

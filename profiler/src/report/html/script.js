@@ -19,8 +19,7 @@
   const key = (row, column, isNumber) => {
     const cell = row.cells[column];
     if (!isNumber) return cell.textContent;
-    const exact = cell.querySelector("data");
-    const value = parseFloat(exact ? exact.value : cell.textContent);
+    const value = parseFloat(cell.querySelector("data")?.value ?? cell.dataset.value ?? cell.textContent);
     return Number.isNaN(value) ? -1 : value;
   };
   for (const table of all("table.sortable")) {

@@ -10,7 +10,7 @@ use super::timeline::Collected;
 use super::{findings, heat, table};
 use crate::report::document::block::{Bar, Bars, Block, Blocks, Folded, Matrix, Section};
 use crate::report::document::cell::Part;
-use crate::report::document::table::On;
+use crate::report::document::table::{On, Width};
 use crate::report::escape::Charset;
 use crate::report::{summary, unit};
 
@@ -102,8 +102,11 @@ fn bars(html: &mut Html, bars: &Bars) {
             true => drop(html.raw(name)),
             false => chart::swatch(html, name),
         }
-        html.raw("</th><td class=\"number\">").cell(duration).raw("</td><td class=\"number\">").cell(share);
-        html.raw("</td>").element("td", meaning).raw("</tr>");
+        html.raw("</th>");
+        for value in [duration, share] {
+            table::cell(html, table::VALUE, Width::Number, value);
+        }
+        html.element("td", meaning).raw("</tr>");
     }
     table::end(html);
 }

@@ -30,7 +30,7 @@ pub(super) fn write(html: &mut Html, table: &Table) {
     let is_name = |(_, column): &&(usize, Column)| column.width == Width::Shrinking;
     let head = drawn.iter().find(is_name).or(drawn.first()).map_or(0, |(index, _)| *index);
     for (_, column) in &drawn {
-        html.raw("<th scope=\"col\"").raw(class(*column)).raw(">").raw(column.heading).raw("</th>");
+        html.raw("<th scope=\"col\"").raw(class(column.width)).raw(">").raw(column.heading).raw("</th>");
     }
     html.raw("</tr></thead><tbody>");
     for row in &table.rows {
@@ -51,8 +51,8 @@ pub(super) fn write(html: &mut Html, table: &Table) {
     html.raw("</table></div>");
 }
 
-const fn class(column: Column) -> &'static str {
-    match column.width {
+const fn class(width: Width) -> &'static str {
+    match width {
         Width::Number => " class=\"number\"",
         Width::Known | Width::Narrow | Width::Shrinking => "",
     }
@@ -61,22 +61,27 @@ const fn class(column: Column) -> &'static str {
 fn cells(html: &mut Html, row: &Row, drawn: &[(usize, Column)], head: usize) {
     html.raw("<tr>");
     for (index, column) in drawn {
-        let Some(cell) = row.cells.get(*index) else { continue };
-        if *index == head {
-            html.raw("<th scope=\"row\"").raw(class(*column)).raw(">").cell(cell).raw("</th>");
-        } else {
-            html.raw("<td").raw(class(*column)).raw(">");
-            content(html, cell);
-            html.raw("</td>");
-        }
+        let Some(of_column) = row.cells.get(*index) else { continue };
+        cell(html, if *index == head { NAME } else { VALUE }, column.width, of_column);
     }
     html.raw("</tr>");
 }
 
-/// What stands in a cell: a bar, or a value.
-fn content(html: &mut Html, cell: &Cell) {
+/// Begin and end of the cell that names its row.
+const NAME: (&str, &str) = ("<th scope=\"row\"", "</th>");
+/// Of any other.
+pub(super) const VALUE: (&str, &str) = ("<td", "</td>");
+
+/// A bar, or a value. A number that does not stand in the JSON report has its exact value here, by which it is sorted.
+pub(super) fn cell(html: &mut Html, tag: (&'static str, &'static str), width: Width, cell: &Cell) {
+    html.raw(tag.0).raw(class(width));
+    if let (None, Some(exact)) = (cell.figure(), cell.exact()) {
+        html.attribute("data-value", &exact);
+    }
+    html.raw(">");
     match cell.parts() {
         Some((parts, whole)) => chart::stacked(html, "thin", parts, whole),
         None => drop(html.cell(cell)),
     }
+    html.raw(tag.1);
 }

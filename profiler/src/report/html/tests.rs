@@ -45,6 +45,19 @@ fn every_figure_equals_the_one_in_the_json_of_the_same_window() {
 }
 
 #[test]
+fn numbers_are_sorted_by_their_exact_values() {
+    for (snapshot, findings) in [fixture::healthy(), fixture::exhausted(), fixture::lossy()] {
+        let page = of(&snapshot, &findings);
+        for table in between(&page, "<table class=\"sortable\">", "</table>") {
+            for cell in between(table, "<td class=\"number\"", "</td>") {
+                // What is shown with a unit, or with its thousands apart, has no order.
+                assert!(cell.contains("value=\"") || !cell.contains([' ', ',']), "{cell}");
+            }
+        }
+    }
+}
+
+#[test]
 fn every_section_of_the_json_that_has_numbers_has_figures_on_the_page() {
     let (snapshot, findings) = fixture::healthy();
     let page = of(&snapshot, &findings);
