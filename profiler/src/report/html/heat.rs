@@ -7,6 +7,7 @@ use profiler_core::model::slot::Slots;
 use super::markup::Html;
 use super::table;
 use crate::report::document::heat::share_of_column;
+use crate::report::document::table::Width;
 use crate::report::escape::Charset;
 use crate::report::{summary, unit};
 
@@ -19,12 +20,9 @@ const MAP_ROWS: usize = 100;
 pub(super) fn map(html: &mut Html, slots: &Slots, window_ns: u64) {
     let columns = MAP_COLUMNS.min(window_ns.div_ceil(slots.heat_bucket_ns)).max(1);
     html.raw("<h3>Capacity over time</h3>");
-    table::begin(html, "Busy share of each process's slots", false);
-    html.raw("<th scope=\"col\">process</th><th scope=\"col\" class=\"number\">slots</th>");
-    html.raw(
-        "<th scope=\"col\" class=\"number\">busy</th><th scope=\"col\" class=\"number\">all busy for</th>",
-    );
-    html.raw("</tr></thead><tbody>");
+    let numbers = ["slots", "busy", "all busy for"].map(|heading| (heading, Width::Number));
+    let headings = [("process", Width::Known)].into_iter().chain(numbers);
+    table::begin(html, "Busy share of each process's slots", false, headings);
     for (place, row) in slots.heat.iter().enumerate().take(MAP_ROWS) {
         let busy_ns: u64 = row.busy_ns.iter().sum();
         let share = summary::ratio(busy_ns, window_ns.saturating_mul(u64::from(row.slots)));

@@ -92,10 +92,9 @@ fn bars(html: &mut Html, bars: &Bars) {
     let parts: Vec<Part> = taken.map(|bar| Part { name: bar.name, length: bar.duration_ns }).collect();
     chart::stacked(html, "tall", &parts, bars.whole_ns);
     let [name, length, share] = bars.headings;
-    table::begin(html, bars.caption, shown.len() > 1);
-    html.raw("<th scope=\"col\">").raw(name).raw("</th><th scope=\"col\" class=\"number\">").raw(length);
-    html.raw("</th><th scope=\"col\" class=\"number\">").raw(share);
-    html.raw("</th><th scope=\"col\">what it means</th></tr></thead><tbody>");
+    let widths = [Width::Known, Width::Number, Width::Number, Width::Known];
+    let headings = [name, length, share, "what it means"].into_iter().zip(widths);
+    table::begin(html, bars.caption, shown.len() > 1, headings);
     for Bar { name, duration, share, meaning, .. } in shown {
         html.raw("<tr><th scope=\"row\">");
         match meaning.is_empty() {

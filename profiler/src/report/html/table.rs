@@ -8,11 +8,20 @@ use super::markup::Html;
 use crate::report::document::cell::Cell;
 use crate::report::document::table::{Column, On, Row, Table, Width};
 
-/// Begins a table up to its headings; the caption says what it holds.
-pub(super) fn begin(html: &mut Html, caption: &'static str, sortable: bool) {
+/// Begins a table up to its rows; the caption says what it holds.
+pub(super) fn begin(
+    html: &mut Html,
+    caption: &'static str,
+    sortable: bool,
+    headings: impl IntoIterator<Item = (&'static str, Width)>,
+) {
     html.raw("<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"").raw(caption).raw("\">");
     html.raw(if sortable { "<table class=\"sortable\">" } else { "<table>" });
     html.raw("<caption>").raw(caption).raw("</caption><thead><tr>");
+    for (heading, width) in headings {
+        html.raw("<th scope=\"col\"").raw(class(width)).raw(">").raw(heading).raw("</th>");
+    }
+    html.raw("</tr></thead><tbody>");
 }
 
 /// Ends it.
@@ -23,16 +32,13 @@ pub(super) fn end(html: &mut Html) {
 pub(super) fn write(html: &mut Html, table: &Table) {
     // Where rows have something below them, they cannot change places.
     let has_bars = table.rows.iter().any(|row| row.below.is_some());
-    begin(html, table.caption, table.rows.len() > 1 && !has_bars);
     let drawn: Vec<(usize, Column)> =
         table.columns.iter().copied().enumerate().filter(|(_, column)| column.on.is(On::Page)).collect();
     // The cell that says what a row is about: its name if it has one, else what stands first.
     let is_name = |(_, column): &&(usize, Column)| column.width == Width::Shrinking;
     let head = drawn.iter().find(is_name).or(drawn.first()).map_or(0, |(index, _)| *index);
-    for (_, column) in &drawn {
-        html.raw("<th scope=\"col\"").raw(class(column.width)).raw(">").raw(column.heading).raw("</th>");
-    }
-    html.raw("</tr></thead><tbody>");
+    let headings = drawn.iter().map(|(_, column)| (column.heading, column.width));
+    begin(html, table.caption, table.rows.len() > 1 && !has_bars, headings);
     for row in &table.rows {
         cells(html, row, &drawn, head);
         if let Some((parts, whole)) = &row.below {
