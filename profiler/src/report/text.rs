@@ -49,7 +49,7 @@ impl Form for TextForm {
 #[must_use]
 pub fn render(snapshot: &Snapshot, findings: &[Finding], style: Style) -> String {
     let mut page = Page::new(style);
-    if let Some(what) = losses::what_is_missing(snapshot) {
+    if let Some(what) = losses::what_is_missing(&snapshot.coverage.losses) {
         let text = format!("{what}: figures may be too small. See \"Losses\" near the end.");
         page.paragraph((Role::Bad, "INCOMPLETE  "), (Some(Role::Bad), &text));
         page.blank();

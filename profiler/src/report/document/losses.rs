@@ -9,12 +9,7 @@ use super::shown;
 use crate::report::{summary, unit};
 
 /// What an incomplete report lacks; nothing for a complete one.
-pub(in crate::report) fn what_is_missing(snapshot: &Snapshot) -> Option<String> {
-    what_is_missing_of(&snapshot.coverage.losses)
-}
-
-/// The same, of the losses alone.
-pub(in crate::report) fn what_is_missing_of(losses: &Losses) -> Option<String> {
+pub(in crate::report) fn what_is_missing(losses: &Losses) -> Option<String> {
     if !losses.any() {
         return None;
     }
@@ -39,21 +34,16 @@ pub(in crate::report) fn lost_records(losses: &Losses) -> u64 {
 pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     let losses = &snapshot.coverage.losses;
     let mut body = Blocks::default();
-    for (label, text) in lost(losses) {
-        body.entry(label, text);
-    }
+    lost(&mut body, losses);
     if !losses.any() {
         body.say("Nothing was lost.");
     }
-    for (label, text) in laws(snapshot) {
-        body.entry(label, text);
-    }
+    laws(&mut body, snapshot);
     Section::new("losses", "Losses", body).note(if losses.any() { "this report is incomplete" } else { "" })
 }
 
 /// All that did not reach the numbers.
-fn lost(losses: &Losses) -> Vec<(&'static str, String)> {
-    let mut entries = Vec::new();
+fn lost(body: &mut Blocks<'_>, losses: &Losses) {
     for (groups, what) in [
         (&losses.kernel.lost, "lost in the kernel"),
         (&losses.kernel.recursion_misses, "skipped by the kernel"),
@@ -65,7 +55,7 @@ fn lost(losses: &Losses) -> Vec<(&'static str, String)> {
             .map(|(name, count)| format!("{name} {}", unit::count(*count)))
             .collect();
         if !named.is_empty() {
-            entries.push((what, named.join(", ")));
+            body.entry(what, named.join(", "));
         }
     }
     for (number, what, text) in [
@@ -81,36 +71,34 @@ fn lost(losses: &Losses) -> Vec<(&'static str, String)> {
         (losses.unreadable_bytes, "unreadable", "bytes of the recording that could not be read"),
     ] {
         if number > 0 {
-            entries.push((what, format!("{} {text}", unit::count(number))));
+            body.entry(what, format!("{} {text}", unit::count(number)));
         }
     }
     if losses.recording_truncated {
-        entries.push(("recording", "breaks off before the window ended".to_owned()));
+        body.entry("recording", "breaks off before the window ended");
     }
-    entries
 }
 
 /// How well the numbers add up.
-fn laws(snapshot: &Snapshot) -> Vec<(&'static str, String)> {
+fn laws(body: &mut Blocks<'_>, snapshot: &Snapshot) {
     let laws = &snapshot.coverage.conservation;
-    let mut entries = Vec::new();
     if laws.emitted > 0 {
         let text = format!(
             "{} of {} that the kernel side wrote",
             unit::count(laws.received),
             unit::count(laws.emitted)
         );
-        entries.push(("records received", text));
+        body.entry("records received", text);
     }
     if laws.slices > 0 {
         let text = match laws.slices_broken {
             0 => format!("{} checked, all add up", unit::count(laws.slices)),
             broken => format!("{} of {} do not add up", unit::count(broken), unit::count(laws.slices)),
         };
-        entries.push(("events", text));
+        body.entry("events", text);
     }
     if laws.requests_broken > 0 {
-        entries.push(("requests", format!("{} do not add up", unit::count(laws.requests_broken))));
+        body.entry("requests", format!("{} do not add up", unit::count(laws.requests_broken)));
     }
     if laws.threads_compared > 0 {
         let cpu = difference(laws.cpu_ns, laws.kernel_cpu_ns);
@@ -123,9 +111,8 @@ fn laws(snapshot: &Snapshot) -> Vec<(&'static str, String)> {
                 text.push_str(&format!("; {who} took {taken} of CPU, which the kernel does not count"));
             }
         }
-        entries.push(("against the kernel", text));
+        body.entry("against the kernel", text);
     }
-    entries
 }
 
 /// Our number against the kernel's: a signed percentage, and of what, as much of next to nothing is nothing.

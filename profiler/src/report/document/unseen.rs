@@ -11,54 +11,40 @@ use crate::report::{summary, unit};
 
 pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     let mut body = Blocks::default();
-    for (label, text) in entries(snapshot) {
-        body.entry(label, text);
-    }
-    Section::new("unseen", "Not seen", body)
-}
-
-/// What was not seen, each with its reason. Hostile input.
-fn entries(snapshot: &Snapshot) -> Vec<(String, String)> {
-    let mut entries = Vec::new();
-    let mut entry = |label: &str, text: &str| entries.push((label.to_owned(), text.to_owned()));
     if snapshot.attached.is_light() {
         // One reason for nearly all of them; which they are stands beside those that are measured.
-        entry("other phases", Attached::LIGHT_SEES_NO_CALLS);
+        body.entry("other phases", Attached::LIGHT_SEES_NO_CALLS);
     } else {
         for phase in Phase::ALL {
             if let Some(reason) = summary::not_measured(snapshot, phase) {
-                entry(phase.name(), reason);
+                body.entry(phase.name(), reason);
             }
         }
     }
     for sentence in &snapshot.dropped.not_seen {
-        entry("dropped connections", sentence);
+        body.entry("dropped connections", sentence.as_str());
     }
     let mut said: Vec<&str> = Vec::new();
     for program in &snapshot.attached.missing {
         // Programs that serve one question are missed once.
         if !said.contains(&program.consequence.as_str()) {
             said.push(&program.consequence);
-            entry(&program.program, &format!("{}: {}", program.reason, program.consequence));
+            body.entry(&program.program, format!("{}: {}", program.reason, program.consequence));
         }
     }
     for blind_spot in &snapshot.coverage.blind_spots {
-        entry("blind spot", blind_spot);
+        body.entry("blind spot", blind_spot.as_str());
     }
-    for (label, text) in doubts(snapshot) {
-        entry(label, &text);
-    }
-    entries
+    doubts(&mut body, snapshot);
+    Section::new("unseen", "Not seen", body)
 }
 
 /// What is counted but less certain than the rest.
-fn doubts(snapshot: &Snapshot) -> Vec<(&'static str, String)> {
+fn doubts(body: &mut Blocks<'_>, snapshot: &Snapshot) {
     let requests = &snapshot.requests;
     let attached = &snapshot.attached;
-    let mut doubts = Vec::new();
     if !attached.arrival_measured {
-        let text = "not measured: requests begin at the read of their first byte";
-        doubts.push(("arrival of data", text.to_owned()));
+        body.entry("arrival of data", "not measured: requests begin at the read of their first byte");
     }
     for (number, label, text) in [
         (requests.truncated, "begun before", "began before the window or before their connection was known"),
@@ -74,15 +60,12 @@ fn doubts(snapshot: &Snapshot) -> Vec<(&'static str, String)> {
         ),
     ] {
         if number > 0 {
-            doubts.push((label, format!("{} {text}", unit::counted(number, "request"))));
+            body.entry(label, format!("{} {text}", unit::counted(number, "request")));
         }
     }
     if attached.other_profilers > 0 {
         let others = unit::counted(u64::from(attached.other_profilers), "other wsgi-trace process");
-        doubts.push((
-            "other profilers",
-            format!("{others} watched the same server; their cost is in the figures"),
-        ));
+        let text = format!("{others} watched the same server; their cost is in the figures");
+        body.entry("other profilers", text);
     }
-    doubts
 }

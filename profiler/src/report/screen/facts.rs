@@ -78,10 +78,7 @@ pub(super) fn incomplete(shown: &Shown, paint: Paint, width: usize) -> Option<Li
     let playing = matches!(shown.source, Source::Recording { ended: false, .. });
     let mut losses = shown.snapshot.coverage.losses.clone();
     losses.recording_truncated &= !playing && matches!(shown.source, Source::Recording { .. });
-    if !losses.any() {
-        return None;
-    }
-    let what = losses::what_is_missing_of(&losses)?;
+    let what = losses::what_is_missing(&losses)?;
     let text = paint.quote(&format!(" INCOMPLETE  {what}: figures may be too small"), width);
     Some(Line::from(Span::styled(text, paint.style(Role::Bad))))
 }
