@@ -12,7 +12,7 @@ use profiler_core::phase::Phase;
 
 use super::block::{Block, Blocks, Folded, Section};
 use super::cell::{count, duration, id, share, words};
-use super::endpoints::status;
+use super::endpoints::{name, status};
 use super::table::{On, Rows, listed};
 use super::{gil_matrix, gil_place, gil_words, shown};
 use crate::report::{summary, unit};
@@ -41,9 +41,7 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
         gil_place::places(&mut body, gil);
     }
     locks(&mut body, snapshot);
-    for (name, text) in method(gil) {
-        body.entry(name, text);
-    }
+    method(&mut body, gil);
     for interpreter in &gil.interpreters {
         if let Some(reason) = &interpreter.refused {
             body.entry(format!("process {}", interpreter.tgid), format!("not measured: {reason}"));
@@ -53,21 +51,21 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
 }
 
 /// How waits were seen, what that misses, and why it was chosen where that was not asked for.
-fn method(gil: &Gil) -> Vec<(String, String)> {
+fn method(body: &mut Blocks<'_>, gil: &Gil) {
     let method = &gil.method;
-    let mut entries = vec![("method".to_owned(), format!("{}; {}", method.method(), method.known_error()))];
+    body.entry("method", format!("{}; {}", method.method(), method.known_error()));
     if method.files.iter().any(|file| file.probes > 0) {
         let hits = unit::counted(method.probe_hits, "hit");
         let attempts = match method.attempts {
             0 => String::new(),
             count => format!(", {} to take the lock", unit::counted(count, "attempt")),
         };
-        entries.push(("probes".to_owned(), format!("{hits}{attempts}")));
+        body.entry("probes", format!("{hits}{attempts}"));
     }
     // What `auto` comes to by itself needs no explanation.
-    let told = method.reasons().filter(|file| method.wanted != "auto" || file.method != "syscalls");
-    entries.extend(told.map(|file| (file.file.clone(), format!("{}: {}", file.method, file.reason))));
-    entries
+    for file in method.reasons().filter(|file| method.wanted != "auto" || file.method != "syscalls") {
+        body.entry(&file.file, format!("{}: {}", file.method, file.reason));
+    }
 }
 
 /// Versions, and how many locks there are.
@@ -113,12 +111,8 @@ fn endpoints(body: &mut Blocks<'_>, snapshot: &Snapshot) {
         return;
     }
     body.gap();
-    let name = |endpoint: &Endpoint| match endpoint.method.as_str() {
-        "" => "head not read".to_owned(),
-        method => format!("{method} {}", endpoint.path_shape),
-    };
     let table = Rows::of("Endpoints whose requests waited for the lock", rows)
-        .shrinking("endpoint", |endpoint| words(name(endpoint)))
+        .shrinking("endpoint", |endpoint| words(name(snapshot, endpoint)))
         .right("status", |endpoint| words(status(endpoint.status)))
         .right("requests", |endpoint| count(endpoint.count).at("count"))
         .right("gil_wait", |endpoint| duration(waited(endpoint)).at("phases/gil_wait"))

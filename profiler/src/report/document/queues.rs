@@ -37,9 +37,7 @@ pub(super) fn table(body: &mut Blocks<'_>, snapshot: &Snapshot) {
             .right("refused", |(_, queue)| maybe(queue.refused, count).at("queue/refused"))
             .table(),
     );
-    for sentence in sentences(snapshot) {
-        body.say(sentence);
-    }
+    sentences(body, snapshot);
 }
 
 /// Who was behind refusals, and how long it kept them.
@@ -76,8 +74,7 @@ fn beside_free(listener: &Listener, at: &str) -> Option<String> {
 }
 
 /// What a number in the table does not say by itself.
-fn sentences(snapshot: &Snapshot) -> Vec<String> {
-    let mut list = Vec::new();
+fn sentences(body: &mut Blocks<'_>, snapshot: &Snapshot) {
     for listener in &snapshot.sockets.listeners {
         // Paths are hostile; a port tells TCP listeners apart.
         let at = match listener.seen.port {
@@ -85,14 +82,14 @@ fn sentences(snapshot: &Snapshot) -> Vec<String> {
             port => format!(" of port {port}"),
         };
         if listener.is_deferred {
-            list.push(format!(
+            body.say(format!(
                 "The listener{at} defers accept: a connection arrives there, and waits, from its first data on."
             ));
         }
-        list.extend(beside_free(listener, &at));
+        beside_free(listener, &at).into_iter().for_each(|sentence| body.say(sentence));
         let delays = listener.queue.as_ref().and_then(|queue| queue.delays.as_ref());
         if let Some(delays) = delays.filter(|delays| delays.clients > 0 || delays.delay.count() > 0) {
-            list.push(delayed(delays, &at));
+            body.say(delayed(delays, &at));
         }
     }
     let refused = |listener: &Listener| listener.queue.as_ref().and_then(|queue| queue.refused).unwrap_or(0);
@@ -103,18 +100,15 @@ fn sentences(snapshot: &Snapshot) -> Vec<String> {
         .filter(|listener| refused(listener) > 0)
         .partition(|listener| listener.seen.family == "unix");
     if !over_unix.is_empty() {
-        list.push(
+        body.say(
             "Refused, over UNIX sockets: calls of connect that found no room. The client is told so (EAGAIN), or waits inside the \
-             call and counts again each time that it looks."
-                .to_owned(),
+             call and counts again each time that it looks.",
         );
     }
     if !over_tcp.is_empty() {
-        list.push(
+        body.say(
             "Refused: packets of handshakes that found no room. A client tries again after 1 s, then 2 s, 4 s, …: it is \
-             delayed, and counts once for each attempt."
-                .to_owned(),
+             delayed, and counts once for each attempt.",
         );
     }
-    list
 }
