@@ -122,8 +122,13 @@ pub(crate) const fn meaning(phase: Phase) -> &'static str {
 
 /// The phase that took most of some time, with its share: `backend_wait 86 %`; a dash where there is none.
 pub(crate) fn mostly(phases: &Phases) -> String {
+    mostly_by(phases, |phase| phase.name().to_owned())
+}
+
+/// The same with another name for the phase.
+pub(crate) fn mostly_by(phases: &Phases, name: impl Fn(Phase) -> String) -> String {
     let longest = phases.iter().max_by_key(|(phase, duration_ns)| (*duration_ns, Reverse(*phase)));
     let Some((phase, duration_ns)) = longest else { return "-".to_owned() };
     let share = summary::ratio(duration_ns, phases.total_ns()).unwrap_or(0.0);
-    format!("{} {:.0} %", phase.name(), share * 100.0)
+    format!("{} {:.0} %", name(phase), share * 100.0)
 }

@@ -141,7 +141,7 @@ impl Collected {
         let slowest = summary::slowest(snapshot).into_iter().filter(|request| !ids.contains(&request.id));
         let slowest: Vec<Kept> = slowest.map(Kept::new).collect();
         let shown: Vec<&Kept> = self.kept.iter().chain(&slowest).collect();
-        let shown_count = u64::try_from(shown.len()).unwrap_or(u64::MAX);
+        let shown_count = unit::number(shown.len());
         if shown.is_empty() {
             html.raw("<p>No request was seen.</p>");
             return;

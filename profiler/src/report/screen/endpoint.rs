@@ -10,8 +10,7 @@ use super::model::Shown;
 use super::paint::{Paint, Role};
 use super::{facts, phases, with_table};
 use crate::report::document::endpoints;
-use crate::report::summary;
-use crate::report::unit;
+use crate::report::{summary, unit};
 
 pub(super) fn lines(
     shown: &Shown,

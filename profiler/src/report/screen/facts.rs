@@ -13,12 +13,14 @@ use super::look::Look;
 use super::model::{Shown, Source};
 use super::paint::{Paint, Role, ends};
 use super::rows;
+use crate::report::document::cell::{duration, maybe, quantile};
 use crate::report::document::losses;
-use crate::report::summary;
-use crate::report::unit;
+use crate::report::{summary, unit};
 
 /// Width of the label that each line begins with.
 const LABEL: usize = 8;
+/// Nanoseconds in a second.
+const SECOND_NS: u64 = 1_000_000_000;
 
 fn labelled(paint: Paint, label: &str) -> Line<'static> {
     Line::from(paint.span(Role::Strong, &format!("{label:<LABEL$}")))
@@ -89,18 +91,12 @@ pub(super) fn traffic(shown: &Shown, paint: Paint, width: usize) -> Line<'static
     let rate = summary::per_second(requests.completed, shown.snapshot.window.length_ns());
     let mut line = labelled(paint, "traffic");
     line.push_span(paint.span(Role::Strong, &unit::rate(rate)));
-    let counted = requests.total.count() > 0;
-    for (name, quantile) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)] {
-        let value = match counted {
-            true => unit::duration(requests.total.quantile_ns(quantile), paint.charset),
-            false => "-".to_owned(),
-        };
+    for (name, part) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)] {
         line.push_span(paint.span(Role::Quiet, &format!("  {name} ")));
-        line.push_span(paint.span(Role::Plain, &value));
+        line.push_span(paint.span(Role::Plain, &quantile(&requests.total, part).shown(paint.charset)));
     }
-    let open = u64::try_from(shown.now.requests.len()).unwrap_or(u64::MAX);
     line.push_span(paint.span(Role::Quiet, "  in flight "));
-    line.push_span(paint.span(Role::Plain, &unit::count(open)));
+    line.push_span(paint.span(Role::Plain, &unit::count(unit::number(shown.now.requests.len()))));
     let failed: u64 = (requests.by_status.iter()).filter(|(status, _)| *status >= 500).map(|(_, n)| *n).sum();
     if failed > 0 {
         line.push_span(paint.span(Role::Bad, &format!("  {} 5xx", unit::count(failed))));
@@ -139,8 +135,7 @@ pub(super) fn gil(shown: &Shown, paint: Paint, width: usize, rows: usize) -> Vec
     holders.sort_unstable();
     holders.dedup();
     let role = if waiting.is_empty() { Role::Plain } else { Role::Doubt };
-    let count = u64::try_from(waiting.len()).unwrap_or(u64::MAX);
-    let mut text = format!("{} waiting", unit::counted(count, "thread"));
+    let mut text = format!("{} waiting", unit::counted(unit::number(waiting.len()), "thread"));
     if let Some(tid) = holders.first() {
         text.push_str(&format!(" for {}", holder(shown, *tid)));
         if holders.len() > 1 {
@@ -148,9 +143,10 @@ pub(super) fn gil(shown: &Shown, paint: Paint, width: usize, rows: usize) -> Vec
         }
     }
     line.push_span(Span::styled(paint.quote(&text, width / 2), paint.style(role)));
-    let seconds = summary::per_second(gil.waits.sum_ns(), shown.snapshot.window.length_ns());
-    let waited = seconds.map_or_else(|| "-".to_owned(), |ns| unit::duration(whole(ns), paint.charset));
-    let waits = unit::rate(summary::per_second(gil.waits.count(), shown.snapshot.window.length_ns()));
+    let length_ns = shown.snapshot.window.length_ns();
+    let in_a_second = (length_ns > 0).then(|| summary::scaled(gil.waits.sum_ns(), SECOND_NS, length_ns));
+    let waited = maybe(in_a_second, duration).shown(paint.charset);
+    let waits = unit::rate(summary::per_second(gil.waits.count(), length_ns));
     line.push_span(
         paint.span(Role::Quiet, &format!("{}{waits} waits, {waited} waited a second", paint.dot())),
     );
@@ -181,11 +177,6 @@ fn holder(shown: &Shown, tid: u32) -> String {
         (None, Some(thread)) => format!("thread {tid} ({})", thread.comm),
         (None, None) => format!("thread {tid}"),
     }
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
-const fn whole(value: f64) -> u64 {
-    value as u64
 }
 
 /// Listeners: woken per connection, waits for accept; at most `rows` lines.
@@ -266,7 +257,7 @@ pub(super) fn clients(shown: &Shown, paint: Paint) -> Line<'static> {
     let silent_ns = held_ns(&[Holding::FirstByte, Holding::KeepaliveIdle, Holding::Linger]);
     let share = |part_ns| unit::percent(summary::ratio(part_ns, slots.busy_ns()));
     let mut line = labelled(paint, "clients");
-    let count = u64::try_from(now.count()).unwrap_or(u64::MAX);
+    let count = unit::number(now.count());
     let verb = if count == 1 { "holds" } else { "hold" };
     let role = if count > 0 { Role::Doubt } else { Role::Plain };
     line.push_span(paint.span(role, &format!("{} {verb} a slot now", unit::count(count))));

@@ -10,8 +10,7 @@ use ratatui::text::{Line, Span};
 use super::letter;
 use super::paint::{Paint, Role};
 use crate::report::document::phases;
-use crate::report::summary;
-use crate::report::unit;
+use crate::report::{summary, unit};
 
 /// The bar, as wide as `width` allows behind its label, and the largest phases with their share.
 pub(super) fn lines(all: &Phases, label: &str, paint: Paint, width: usize) -> Vec<Line<'static>> {

@@ -152,14 +152,10 @@ fn requests(shown: &Shown, look: &Look, of: Option<&EndpointKey>, narrow: bool) 
 
 /// The phase that took most, by its letter where there is no room for its name.
 fn mostly(all: &Phases, narrow: bool) -> Cell {
-    let longest = all.iter().max_by_key(|(phase, duration_ns)| (*duration_ns, Reverse(*phase)));
-    match longest {
-        Some((phase, duration_ns)) if narrow => {
-            let share = summary::ratio(duration_ns, all.total_ns()).unwrap_or(0.0);
-            words(format!("{} {:.0} %", letter::of_phase(phase).letter, share * 100.0))
-        }
-        _ => words(phases::mostly(all)),
-    }
+    words(match narrow {
+        true => phases::mostly_by(all, |phase| letter::of_phase(phase).letter.to_string()),
+        false => phases::mostly(all),
+    })
 }
 
 /// A short time ago, in whole units.

@@ -10,8 +10,7 @@ use ratatui::text::{Line, Span};
 use super::letter::{self, Sign};
 use super::model::Shown;
 use super::paint::{Paint, Role};
-use crate::report::summary;
-use crate::report::unit;
+use crate::report::{summary, unit};
 
 const INDENT: &str = "        ";
 
