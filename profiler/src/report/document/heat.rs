@@ -6,6 +6,12 @@ use profiler_core::model::slot::HeatRow;
 
 use crate::report::summary;
 
+/// The busy share of a process over the window.
+pub(crate) fn share_of(row: &HeatRow, window_ns: u64) -> Option<f64> {
+    let slot_time_ns = window_ns.saturating_mul(u64::from(row.slots));
+    summary::ratio(row.busy_ns.iter().sum(), slot_time_ns)
+}
+
 /// The busy share of a process in one column of the map: the average over the stretch of time it stands for.
 pub(crate) fn share_of_column(
     row: &HeatRow,

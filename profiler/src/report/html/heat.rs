@@ -6,7 +6,7 @@ use profiler_core::model::slot::Slots;
 
 use super::markup::Html;
 use super::table;
-use crate::report::document::heat::share_of_column;
+use crate::report::document::heat::{share_of, share_of_column};
 use crate::report::document::table::Width;
 use crate::report::escape::Charset;
 use crate::report::{summary, unit};
@@ -24,8 +24,7 @@ pub(super) fn map(html: &mut Html, slots: &Slots, window_ns: u64) {
     let headings = [("process", Width::Known)].into_iter().chain(numbers);
     table::begin(html, "Busy share of each process's slots", false, headings);
     for (place, row) in slots.heat.iter().enumerate().take(MAP_ROWS) {
-        let busy_ns: u64 = row.busy_ns.iter().sum();
-        let share = summary::ratio(busy_ns, window_ns.saturating_mul(u64::from(row.slots)));
+        let share = share_of(row, window_ns);
         let at = |key: &str| format!("/slots/heat_map/rows/{place}/{key}");
         html.raw("<tr><th scope=\"row\">pid ");
         let (pid, slots_of) = (row.tgid.to_string(), row.slots.to_string());

@@ -5,10 +5,10 @@
 use profiler_core::model::slot::Slots;
 
 use super::page::Page;
-use crate::report::document::heat::share_of_column;
+use crate::report::document::heat::{share_of, share_of_column};
 use crate::report::escape::{Charset, columns};
 use crate::report::style::Role;
-use crate::report::{summary, unit};
+use crate::report::unit;
 
 /// Columns of the map.
 const MAP_COLUMNS: usize = 72;
@@ -32,14 +32,12 @@ pub(super) fn map(page: &mut Page, slots: &Slots, window_ns: u64) {
         let share = |column| share_of_column(row, (column, MAP_COLUMNS_U64), slots.heat_bucket_ns, window_ns);
         let cells: String =
             (0..MAP_COLUMNS_U64).map(|column| shade(share(column), page.style.charset)).collect();
-        let busy_ns = row.busy_ns.iter().sum();
-        let share = summary::ratio(busy_ns, window_ns.saturating_mul(u64::from(row.slots)));
         let label = format!("pid {}", row.tgid);
         let map = page.paint(Role::Graph, &cells);
         let edge = page.style.glyph("│", "|");
         page.line(&format!(
             "  {label:<width$}{edge}{map}{edge}{:>8}",
-            unit::percent(share),
+            unit::percent(share_of(row, window_ns)),
             width = LABEL_COLUMNS - 3
         ));
     }
