@@ -42,7 +42,7 @@ impl Page {
 
     /// `Title ─────── note`, after a blank line.
     pub(super) fn heading(&mut self, title: &str, note: &str) {
-        let note = escape::line(note, WIDTH - columns(title) - 6, self.style.charset);
+        let note = self.quote(note, WIDTH - columns(title) - 6);
         let note_columns = if note.is_empty() { 0 } else { columns(&note) + 1 };
         let rule_columns = WIDTH.saturating_sub(columns(title) + 1 + note_columns);
         let rule = self.style.glyph("─", "-").repeat(rule_columns);
@@ -51,19 +51,19 @@ impl Page {
         self.line(&line);
     }
 
-    /// Hostile text of the traced process, in one line of at most `max_columns`.
+    /// Text that may quote the traced process, which is hostile, in one line of at most `max_columns`.
     pub(super) fn quote(&self, text: &str, max_columns: usize) -> String {
-        escape::line(text, max_columns, self.style.charset)
+        match self.style.charset {
+            Charset::Unicode => escape::line(text, max_columns, Charset::Unicode),
+            Charset::Ascii => escape::line(&without_typography(text), max_columns, Charset::Ascii),
+        }
     }
 
     /// Text that may quote hostile strings, escaped and wrapped: `first` stands before the first line, blanks of the
     /// same width before the others. `first` and the text are painted each in its role.
     pub(super) fn paragraph(&mut self, first: (Role, &str), text: (Option<Role>, &str)) {
         let indent = columns(first.1);
-        let shown = match self.style.charset {
-            Charset::Unicode => self.quote(text.1, LONGEST_QUOTE),
-            Charset::Ascii => self.quote(&without_typography(text.1), LONGEST_QUOTE),
-        };
+        let shown = self.quote(text.1, LONGEST_QUOTE);
         for (index, line) in wrap(&shown, WIDTH.saturating_sub(indent)).into_iter().enumerate() {
             let before = if index == 0 { self.paint(first.0, first.1) } else { " ".repeat(indent) };
             let line = text.0.map_or_else(|| line.clone(), |role| self.paint(role, &line));
