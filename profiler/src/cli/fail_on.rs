@@ -6,9 +6,9 @@ use std::sync::LazyLock;
 
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
-use profiler_core::finding::{RULES, is_notice};
+use profiler_core::finding::RULES;
 
-use crate::report::summary::HEALTHY;
+use crate::report::summary::{HEALTHY, is_wrong};
 
 /// The word for every finding that says something is wrong.
 const ANY: &str = "any";
@@ -45,7 +45,7 @@ impl Selector {
     #[must_use]
     pub fn covers(self, id: &str) -> bool {
         match self {
-            Self::Any => id != HEALTHY && !is_notice(id),
+            Self::Any => is_wrong(id),
             Self::One(wanted) => wanted == id,
         }
     }

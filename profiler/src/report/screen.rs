@@ -29,7 +29,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
-use super::summary::HEALTHY;
+use super::summary::is_wrong;
 use look::{Look, Page};
 use model::Shown;
 use paint::{Paint, Role};
@@ -81,7 +81,7 @@ fn with_table(
     // At least the head of the table, three of its rows and the keys.
     top.truncate(rows.saturating_sub(5));
     let room = rows.saturating_sub(top.len() + 1);
-    let wrong = |finding: &&Finding| finding.answer == Answer::Present && finding.id != HEALTHY;
+    let wrong = |finding: &&Finding| finding.answer == Answer::Present && is_wrong(finding.id);
     let present = shown.findings.iter().filter(wrong).count();
     top.extend(table.lines(look, paint, (width, room), present));
     top.resize(rows.saturating_sub(1), Line::default());

@@ -45,6 +45,11 @@ pub(crate) fn scaled(part: u64, whole: u64, of: u64) -> u64 {
 /// The finding that says that nothing is wrong.
 pub(crate) const HEALTHY: &str = "healthy";
 
+/// Whether a finding that is present says that something is wrong.
+pub(crate) fn is_wrong(id: &str) -> bool {
+    id != HEALTHY && !is_notice(id)
+}
+
 /// Findings in the order of every report: present ones by cost, then undecided, then absent; equals as they came.
 pub(crate) fn worst_first(findings: &[Finding]) -> Vec<&Finding> {
     let mut ordered: Vec<&Finding> = findings.iter().collect();
@@ -75,7 +80,7 @@ pub(crate) enum Headline {
 /// The cause of what costs most, and the first thing to do about it.
 pub(crate) fn headline(snapshot: &Snapshot, findings: &[Finding]) -> Headline {
     let ranked = by_cause(findings);
-    let wrong = || ranked.iter().map(|ranked| ranked.finding).filter(|finding| !is_notice(finding.id));
+    let wrong = || ranked.iter().map(|ranked| ranked.finding).filter(|finding| is_wrong(finding.id));
     let Some(costliest) = wrong().next() else {
         return nothing_wrong(snapshot, findings);
     };

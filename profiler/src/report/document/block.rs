@@ -151,7 +151,7 @@ pub(crate) struct Verdict<'a> {
     pub(crate) depth: usize,
     /// What of it follows from that.
     pub(crate) cause: Option<String>,
-    /// What it costs, or that it is undecided.
+    /// What it costs, that it costs nothing but is worth knowing, or that it is undecided.
     pub(crate) cost: String,
     /// What is the case, or why that is not decided. Hostile.
     pub(crate) sentence: &'a str,

@@ -70,7 +70,10 @@ fn is_present<'a>(
         number,
         depth,
         cause: summary::follows(finding).filter(|_| depth > 0),
-        cost: format!("cost {} request-seconds", unit::request_seconds(finding.cost_ns)),
+        cost: match summary::is_wrong(finding.id) {
+            true => format!("cost {} request-seconds", unit::request_seconds(finding.cost_ns)),
+            false => "worth knowing".to_owned(),
+        },
         sentence: &finding.sentence,
         exemplars: exemplars(snapshot, finding),
         evidence: evidence(finding, place),

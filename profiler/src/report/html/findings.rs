@@ -13,7 +13,11 @@ use crate::report::summary::{self, Headline};
 pub(super) fn article(html: &mut Html, verdict: &Verdict<'_>) {
     let Verdict { finding, cost, cause, .. } = verdict;
     if finding.answer == Answer::Present {
-        html.raw("<article class=\"finding").raw(if verdict.depth > 0 { " follows\"" } else { "\"" });
+        html.raw(match verdict.depth {
+            _ if !summary::is_wrong(finding.id) => "<article class=\"finding notice\"",
+            0 => "<article class=\"finding\"",
+            _ => "<article class=\"finding follows\"",
+        });
         html.attribute("id", &format!("finding-{}", finding.id)).raw(">");
     } else {
         html.raw("<article class=\"finding undecided\">");

@@ -282,7 +282,8 @@ fn listeners(shown: &Shown) -> Listing {
 fn findings(shown: &Shown) -> Listing {
     let said = |finding: &'_ Finding| match &finding.answer {
         Answer::Present if finding.id == summary::HEALTHY => ("present", Role::Good),
-        Answer::Present => ("present", Role::Bad),
+        Answer::Present if summary::is_wrong(finding.id) => ("present", Role::Bad),
+        Answer::Present => ("present", Role::Plain),
         Answer::Undecided { .. } => ("undecided", Role::Doubt),
         Answer::Absent => ("ruled out", Role::Quiet),
     };

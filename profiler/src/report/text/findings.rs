@@ -8,7 +8,7 @@ use super::page::{Page, WIDTH};
 use crate::report::document::block::Verdict;
 use crate::report::escape::columns;
 use crate::report::style::Role;
-use crate::report::summary::Headline;
+use crate::report::summary::{Headline, is_wrong};
 use crate::report::unit;
 
 /// Exemplar requests named per finding.
@@ -43,7 +43,8 @@ pub(super) fn one(page: &mut Page, verdict: &Verdict<'_>) {
     let cause = verdict.cause.as_ref().map_or_else(String::new, |cause| format!(", {cause}"));
     let label = format!("{before}{:>2}  {}{cause}", verdict.number, finding.id);
     let gap = WIDTH.saturating_sub(columns(&label) + columns(&verdict.cost)).max(2);
-    let (label, cost) = (page.paint(Role::Bad, &label), page.paint(Role::Bad, &verdict.cost));
+    let role = if is_wrong(finding.id) { Role::Bad } else { Role::Heading };
+    let (label, cost) = (page.paint(role, &label), page.paint(role, &verdict.cost));
     page.line(&format!("{label}{}{cost}", " ".repeat(gap)));
     let indent = format!("{before}    ");
     page.paragraph((Role::Quiet, &indent), (None, verdict.sentence));
