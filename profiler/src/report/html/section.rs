@@ -24,13 +24,9 @@ pub(super) struct Drawer<'a> {
 impl Drawer<'_> {
     pub(super) fn section(&mut self, section: &Section<'_>) {
         let Section { id, title, note, body, .. } = section;
-        self.html
-            .raw("<section id=\"")
-            .raw(id)
-            .raw("\" aria-labelledby=\"")
-            .raw(id)
-            .raw("-title\"><h2 id=\"");
-        self.html.raw(id).raw("-title\">").raw(title).raw("</h2>");
+        let title_id = format!("{id}-title");
+        self.html.raw("<section").attribute("id", id).attribute("aria-labelledby", &title_id);
+        self.html.raw("><h2").attribute("id", &title_id).raw(">").raw(title).raw("</h2>");
         if !note.pieces().is_empty() {
             self.html.raw("<p class=\"note\">").words(note).raw("</p>");
         }

@@ -8,6 +8,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::ratio;
+use crate::report::unit;
 
 view! {
     pub(super) struct Slots<'a>(snapshot: &'a Snapshot) with {
@@ -17,7 +18,7 @@ view! {
     } {
         configured: Option<u32> = slots.configured,
         counted: u32 = slots.count(),
-        observed: u64 = u64::try_from(slots.observed.len()).unwrap_or(u64::MAX),
+        observed: u64 = unit::number(slots.observed.len()),
         peak_busy: u32 = slots.peak_busy,
         capacity_ns: u64 = capacity_ns,
         busy_ns: u64 = slots.busy_ns(),
