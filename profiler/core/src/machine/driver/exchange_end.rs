@@ -12,7 +12,7 @@ use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::threads::Threads;
 use crate::machine::time::piece::Piece;
 use crate::machine::wire::ending::{How, asked};
-use crate::timeline::{Entry, ThreadState};
+use crate::timeline::Entry;
 
 /// A process has ended. Its requests end with it; what its threads did last is not known.
 pub fn end_process(state: &mut State, tgid: Tid, code: i64, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
@@ -126,8 +126,8 @@ fn end_slice(
     }
     let in_call = slice.system_call != u32::MAX;
     if state.wants_slices && !entry_unknown {
-        let state = if idle { ThreadState::Idle } else { meaning.state };
-        draw::draw(slice, end_ns, (state, because), true, sink);
+        let shown = meaning::shown(state.view(), &thread, slice, (idle, part), &meaning);
+        draw::draw(slice, end_ns, (shown, because), true, sink);
     }
     if idle && in_call {
         turn::recognise(state.view(), &mut thread, slice);

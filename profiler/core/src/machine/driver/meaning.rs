@@ -1,12 +1,14 @@
 //! What a call means for its thread at the moment.
 //!
-//! In: a slice, what its thread works on, its connection. Out: its meaning, whether it waits for work, what holds the slot meanwhile.
+//! In: a slice, what its thread works on, its connection. Out: its meaning, whether it waits for work, how it shows on the timeline, what holds
+//! the slot meanwhile.
 
 use crate::event::{Call, Slice, Tid};
+use crate::machine::lock::gil::Part;
 use crate::machine::runtime::state::View;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::{handoff, job};
-use crate::machine::world::classify::{Idle, Meaning, Touch, classify};
+use crate::machine::world::classify::{Idle, Meaning, Touch, classify, is_mutex};
 use crate::model::slot::Holding;
 use crate::phase::Phase;
 use crate::timeline::ThreadState;
@@ -41,6 +43,33 @@ pub(in crate::machine) fn waits_for_work(
         }
         Idle::No => false,
     }
+}
+
+/// Whether a master waits for signals, or for the ends of its workers: its first thread waits in a queue with a limit of time, after which it looks after
+/// them (gunicorn 27: `SimpleQueue.get`, arbiter.py; uvicorn: `Event.wait`, supervisors/multiprocess.py). It has served nobody, and its process has
+/// children. Where another thread of the process ended the wait, it may have been for a lock.
+pub(super) fn is_idle_master(view: View<'_>, thread: &Thread, slice: &Slice) -> bool {
+    let Call::FutexWait { operation, has_timeout: true, .. } = slice.call else { return false };
+    let has_served =
+        thread.signs.accepts || thread.signs.reads || thread.slot.is_some() || thread.serving.is_some();
+    let waker = view.runtime.threads.get(slice.woken.by_tid);
+    slice.tid == slice.tgid
+        && !is_mutex(operation)
+        && !has_served
+        && waker.is_none_or(|waker| waker.tgid != slice.tgid)
+        && view.world.processes.has_children(slice.tgid)
+}
+
+/// How a call shows on the timeline. `idle`: it waits for work; `part`: what it is of a wait for the interpreter lock.
+pub(super) fn shown(
+    view: View<'_>,
+    thread: &Thread,
+    slice: &Slice,
+    (idle, part): (bool, Part),
+    meaning: &Meaning,
+) -> ThreadState {
+    let is_idle = idle || part == Part::None && is_idle_master(view, thread, slice);
+    if is_idle { ThreadState::Idle } else { meaning.state }
 }
 
 /// Whether a thread is within a request, as far as is known. A request whose response has begun with an open end may be over already.

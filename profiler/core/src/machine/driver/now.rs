@@ -57,7 +57,10 @@ fn thread(state: &State, sight: &Sight) -> ThreadNow {
     let meaning = meaning::meaning_of(state.view(), slice);
     let idle = sight.in_call
         && match current {
-            Some(thread) => meaning::waits_for_work(state.view(), thread, slice, &meaning),
+            Some(thread) => {
+                meaning::waits_for_work(state.view(), thread, slice, &meaning)
+                    || meaning::is_idle_master(state.view(), thread, slice)
+            }
             None => meaning.idle != Idle::No,
         };
     let takes_gil = sight.in_call && state.gil.is_wait(slice);

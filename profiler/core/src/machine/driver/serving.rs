@@ -19,7 +19,7 @@ use crate::machine::time::state::Time;
 use crate::machine::world::classify::{Idle, Meaning};
 use crate::machine::world::state::World;
 use crate::phase::Phase;
-use crate::timeline::{Entry, ThreadState};
+use crate::timeline::Entry;
 
 /// Takes one slice.
 pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMut(Entry)) {
@@ -61,8 +61,8 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
         late::arrive(state, tid, [Some(gap), call], exit_ns, sink);
     }
     if state.wants_slices {
-        let state = if idle { ThreadState::Idle } else { meaning.state };
-        draw::draw(slice, exit_ns, (state, because), false, sink);
+        let shown = meaning::shown(state.view(), &thread, slice, (idle, part), &meaning);
+        draw::draw(slice, exit_ns, (shown, because), false, sink);
     }
     note_ways(&mut state.world, slice, &meaning);
     if idle && meaning.idle == Idle::UnlessServing && thread.serving.is_some() {

@@ -116,6 +116,12 @@ impl Processes {
         }
     }
 
+    /// Whether a process has started others that are seen.
+    #[must_use]
+    pub fn has_children(&self, tgid: Tid) -> bool {
+        self.seen.iter().any(|process| process.parent_tgid == tgid)
+    }
+
     /// The listener that a process has at a descriptor.
     #[must_use]
     pub fn listener(&self, tgid: Tid, fd: i32) -> Option<&ListenerSeen> {

@@ -3,7 +3,9 @@
 //! In: waits and work of a thread. Out: assertions on when it is busy, on its slot, and on what is over.
 
 use super::*;
+use crate::fact::ProcessSeen;
 use crate::machine::runtime::event_loop::EventLoop;
+use crate::timeline::ThreadState;
 use profiler_common::system_call::IO_URING_SETUP;
 
 const WAIT: Call = Call::FutexWait { address: 16, operation: 9, has_timeout: false };
@@ -141,6 +143,45 @@ fn how_a_server_waits_for_its_listener_is_noted() {
         let slice = Slice { system_call: number, ..asleep(call, (100, 120, 130), 0) };
         run.take(&slice, 130);
         assert_eq!((run.state.world.listener_in_epoll, run.state.world.uses_io_uring), expected, "{what}");
+    }
+}
+
+/// The process has started another one.
+fn has_worker(run: &mut Run) {
+    run.state.world.processes.see(&ProcessSeen { tgid: 2, parent_tgid: 1, ..ProcessSeen::default() });
+}
+
+#[test]
+fn a_master_that_waits_with_a_limit_for_what_its_workers_do_is_idle() {
+    use ThreadState::{Idle, LockWait};
+    const LIMITED: Call = Call::FutexWait { address: 16, operation: 137, has_timeout: true };
+    let alone: SetUp = |_| {};
+    let accepts: SetUp = |run| {
+        has_worker(run);
+        run.thread().signs.accepts = true;
+    };
+    let mutex = Call::FutexWait { address: 16, operation: 128, has_timeout: true };
+    // What is known of process 1, and who ended the wait: thread 8 is its own, thread 9 its worker's.
+    for (what, set_up, wait, by_tid, expected) in [
+        ("its limit ended it", has_worker as SetUp, LIMITED, 0, Idle),
+        ("a thread of its worker did", has_worker, LIMITED, 9, Idle),
+        ("a thread of its own did", has_worker, LIMITED, 8, LockWait),
+        ("it has no worker", alone, LIMITED, 0, LockWait),
+        ("it accepts", accepts, LIMITED, 0, LockWait),
+        ("in a mutex", has_worker, mutex, 0, LockWait),
+    ] {
+        let mut run = Run::new(0);
+        run.call(Call::Other, (80, 90, 100), 0);
+        for (tid, tgid) in [(8, 1), (9, 2)] {
+            run.state.runtime.threads.put(tid, Box::new(Thread { tgid, ..Thread::default() }));
+        }
+        set_up(&mut run);
+        run.take(&asleep(wait, (100, 120, 220), by_tid), 220);
+        let shown = run.entries.iter().rev().find_map(|entry| match entry {
+            Entry::Slice { state, start_ns: 120, .. } => Some(*state),
+            _ => None,
+        });
+        assert_eq!(shown, Some(expected), "{what}");
     }
 }
 
