@@ -10,7 +10,7 @@ pub enum Phase {
     AcceptQueue,
     /// Readable or read, waiting for a thread.
     PoolWait,
-    /// Ready, while the event loop was busy elsewhere; where no loop serves, while the thread that accepts and hands over was.
+    /// Ready, while the event loop was busy elsewhere; where no loop serves, accepted, while the thread that dispatches was busy.
     LoopWait,
     /// Reading the head.
     ReadHead,

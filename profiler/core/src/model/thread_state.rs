@@ -2,6 +2,8 @@
 //!
 //! In: nothing. Out: [`ThreadState`]: of the timeline's slices, and of threads as they are now.
 
+use crate::phase::Phase;
+
 /// What a thread was doing, for colours and legends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ThreadState {
@@ -30,21 +32,68 @@ pub enum ThreadState {
 }
 
 impl ThreadState {
-    /// Name in outputs.
+    /// All states, in the order of legends.
+    pub const ALL: [Self; 11] = [
+        Self::Idle,
+        Self::Running,
+        Self::RunQueue,
+        Self::GilWait,
+        Self::LockWait,
+        Self::BackendWait,
+        Self::ClientWait,
+        Self::ClientIo,
+        Self::File,
+        Self::Sleep,
+        Self::Other,
+    ];
+
+    /// The phase that this time is of requests; `None`: it is of several, or of none.
+    #[must_use]
+    pub const fn phase(self) -> Option<Phase> {
+        match self {
+            Self::Running => Some(Phase::Cpu),
+            Self::RunQueue => Some(Phase::RunQueue),
+            Self::BackendWait => Some(Phase::BackendWait),
+            Self::LockWait => Some(Phase::LockWait),
+            Self::GilWait => Some(Phase::GilWait),
+            Self::File => Some(Phase::FileWait),
+            Self::Sleep => Some(Phase::Sleep),
+            Self::ClientIo | Self::ClientWait | Self::Idle | Self::Other => None,
+        }
+    }
+
+    /// Name in outputs: that of its phase, if it has one.
     #[must_use]
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::RunQueue => "run_queue",
-            Self::ClientIo => "client_io",
-            Self::ClientWait => "client_wait",
-            Self::BackendWait => "backend_wait",
-            Self::LockWait => "lock_wait",
-            Self::GilWait => "gil_wait",
-            Self::File => "file",
-            Self::Sleep => "sleep",
-            Self::Idle => "idle",
-            Self::Other => "other",
+        match (self, self.phase()) {
+            (_, Some(phase)) => phase.name(),
+            (Self::ClientIo, None) => "client_io",
+            (Self::ClientWait, None) => "client_wait",
+            (Self::Idle, None) => "idle",
+            (_, None) => "other",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_stands_once_in_the_list_and_has_a_name_of_its_own() {
+        for (index, state) in ThreadState::ALL.into_iter().enumerate() {
+            for other in ThreadState::ALL.into_iter().skip(index + 1) {
+                assert_ne!(state, other);
+                assert_ne!(state.name(), other.name());
+            }
+        }
+    }
+
+    #[test]
+    fn a_state_has_the_name_of_a_phase_only_where_it_is_that_phase() {
+        for state in ThreadState::ALL {
+            let named = Phase::ALL.into_iter().find(|phase| phase.name() == state.name());
+            assert_eq!(named, state.phase());
         }
     }
 }
