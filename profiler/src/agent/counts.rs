@@ -68,10 +68,10 @@ families! {
     LoopWaiting = "loop_waiting", Seconds, None, "Time of event loops in their waits";
     Arrivals = "listener_arrivals", None, Some("port"), "Connections that the kernel announced to a listener";
     Woken = "listener_woken", None, Some("port"), "Threads that arriving connections woke";
-    InVain = "listener_woken_in_vain", None, Some("port"), "Wakeups that found no connection";
-    InVainCpu = "listener_woken_in_vain_cpu", Seconds, Some("port"), "CPU time of wakeups that found no connection";
-    InVainRunQueue = "listener_woken_in_vain_run_queue", Seconds, Some("port"), "Time that wakeups that found no connection waited for a CPU";
-    InVainSwitches = "listener_woken_in_vain_switches", None, Some("port"), "Context switches to threads whose wakeup found no connection";
+    InVain = "listener_woken_in_vain", None, Some("port"), "Wasted wakeups: threads that arriving connections woke and that got none";
+    InVainCpu = "listener_woken_in_vain_cpu", Seconds, Some("port"), "CPU time of wasted wakeups";
+    InVainRunQueue = "listener_woken_in_vain_run_queue", Seconds, Some("port"), "Time that threads waited for a CPU in wasted wakeups";
+    InVainSwitches = "listener_woken_in_vain_switches", None, Some("port"), "Context switches of wasted wakeups";
     BesideFree = "connections_waited_beside_free", None, Some("port"), "Connections that waited for a slot of a full process while another at the listener had a free one";
     BesideFreeWait = "connection_wait_beside_free", Seconds, Some("port"), "Time that connections waited for a slot of a full process while another at the listener had a free one";
     QueueRefused = "accept_queue_refused", None, Some("port"), "Packets of handshakes (over UNIX sockets, calls of connect) refused because of a listener's queue; clients try again later";

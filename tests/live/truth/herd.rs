@@ -119,7 +119,7 @@ impl Told {
         assert_eq!(
             accepted + in_vain,
             *woken,
-            "{what}: {accepted} accepted, {in_vain} woken for nothing\n{}",
+            "{what}: {accepted} accepted, {in_vain} wasted wakeups\n{}",
             self.account()
         );
     }
@@ -168,7 +168,7 @@ impl Told {
 fn exact(recipe: &dyn Recipe, announced: Announced, (connections, each): (u64, u64)) -> anyhow::Result<Told> {
     let told = one_at_a_time(recipe, announced, (connections, each))?;
     eprintln!(
-        "{}: {} connections woke {} (witness: {:?}, {} by timers), {} accepted, {} for nothing",
+        "{}: {} connections woke {} (witness: {:?}, {} by timers), {} accepted, {} wasted",
         recipe.about(),
         told.connections,
         told.woken,

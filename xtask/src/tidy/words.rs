@@ -10,7 +10,7 @@ const WORDS: [(&str, &str, &str); 7] = [
     ("laid", " to", "attributed to"),
     ("told", " apart", "distinguished"),
     ("time", "-out", "timeout"),
-    ("in", " vain", "for nothing, or wasted"),
+    ("in", " vain", "wasted, or for nothing"),
     ("setting to", " turn", "setting to change"),
     ("per", " cent", "percent"),
 ];

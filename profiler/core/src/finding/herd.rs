@@ -1,7 +1,7 @@
 //! Finding `herd`: each new connection wakes several workers or threads, and all but one find nothing.
 //!
 //! In: what arrivals set in motion, by listener; CPU time of the processes. Out: a verdict whose cost is the CPU time of
-//! those woken for nothing. Under saturation a herd disappears (nobody is asleep), so it says at what load it looked.
+//! wasted wakeups. Under saturation a herd disappears (nobody is asleep), so it says at what load it looked.
 
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
 use super::words::{count, factor, percent, ratio};
@@ -12,7 +12,7 @@ use crate::server::advice::{Sizes, act};
 /// The rule.
 pub(super) const RULE: Rule = Rule {
     id: "herd",
-    title: "each connection wakes several workers, and all but one for nothing",
+    title: "each connection wakes several workers; all wakeups but one are wasted",
     question: "connections wake more workers than they need",
     page: include_str!("../../../../docs/findings/herd.md"),
     advice: || {

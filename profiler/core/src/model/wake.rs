@@ -52,7 +52,7 @@ pub struct Woken {
 }
 
 impl Woken {
-    /// Threads woken for nothing.
+    /// Wasted wakeups.
     #[must_use]
     pub const fn in_vain(&self) -> u64 {
         self.slept_again.saturating_add(self.found_nothing).saturating_add(self.did_not_accept)

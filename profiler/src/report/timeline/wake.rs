@@ -17,9 +17,9 @@ use super::{Drawn, PerfettoSink, TimelineError, with_flow};
 const fn name(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Accepted => "woken, got a connection",
-        Outcome::SleptAgain => "woken for nothing, slept again",
-        Outcome::FoundNothing => "woken for nothing, accept found nothing",
-        Outcome::DidNotAccept => "woken for nothing, did not accept",
+        Outcome::SleptAgain => "wasted wakeup, slept again",
+        Outcome::FoundNothing => "wasted wakeup, accept found nothing",
+        Outcome::DidNotAccept => "wasted wakeup, did not accept",
     }
 }
 
