@@ -18,6 +18,7 @@ pub(crate) mod summary;
 pub mod text;
 pub mod timeline;
 pub(crate) mod unit;
+pub mod vocabulary;
 
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -155,7 +155,7 @@ fn slow_clients_show_in_the_strip_while_they_send() {
         .filter(|thread| thread.state == ThreadState::ClientWait && thread.slot.is_some());
     assert!(waiting.count() >= 1, "{:?}", shown.now.threads);
     let screen = text(&shown, &Look::default(), (80, 24));
-    assert!(screen.contains("slow client"), "{screen}");
+    assert!(screen.contains("client_wait"), "{screen}");
 }
 
 #[test]

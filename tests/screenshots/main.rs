@@ -49,7 +49,7 @@ fn main() -> anyhow::Result<()> {
         let first = screen.lines().next().unwrap_or_default();
         let length = first.rsplit_once("last ").and_then(|(_, length)| length.strip_suffix(" s"));
         let seconds: f64 = length.and_then(|length| length.parse().ok()).unwrap_or(0.0);
-        seconds >= 10.0 && screen.contains(" slow client")
+        seconds >= 10.0 && screen.contains(" client_wait")
     };
     top.wait_until("ten seconds of it, with slow clients", is_old)?;
     std::fs::write(directory.join("top.html"), top.page())?;

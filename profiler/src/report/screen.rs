@@ -8,7 +8,6 @@ mod endpoint;
 mod explanation;
 mod facts;
 pub mod help;
-pub mod letter;
 pub mod list;
 pub mod look;
 pub mod model;

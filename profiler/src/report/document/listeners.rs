@@ -53,7 +53,7 @@ fn held_by(listener: &Listener) -> Cell {
 /// Woken threads (one for each connection is enough) and waiting connections; a dash where it was not measured, or there was
 /// nothing to measure.
 fn arrivals(listeners: &[Listener]) -> Table {
-    let vain = |listener: &Listener| listener.wakes.map(|_| listener.woken_in_vain());
+    let wasted = |listener: &Listener| listener.wakes.map(|_| listener.woken_in_vain());
     let mut table = Rows::of("What connections that arrived set in motion", listed("/listeners", listeners))
         .shrinking("address", |listener| words(&listener.seen.address))
         .right("arrived", |listener| {
@@ -62,8 +62,8 @@ fn arrivals(listeners: &[Listener]) -> Table {
         .right("woken per connection", |listener| {
             maybe(listener.woken_per_connection(), |woken| words(format!("{woken:.2}")))
         })
-        .right("wasted wakeups", |listener| maybe(vain(listener), count))
-        .right("wasted CPU", |listener| maybe(vain(listener), |_| duration(listener.in_vain_cpu_ns())))
+        .right("wasted wakeups", |listener| maybe(wasted(listener), count))
+        .right("wasted CPU", |listener| maybe(wasted(listener), |_| duration(listener.in_vain_cpu_ns())))
         .only(On::Page)
         .right("accept wait p50", |listener| quantile(&listener.accept_wait, 0.5).at("accept_wait/p50_ns"))
         .right("p99", |listener| quantile(&listener.accept_wait, 0.99).at("accept_wait/p99_ns"))
@@ -71,9 +71,9 @@ fn arrivals(listeners: &[Listener]) -> Table {
         .table();
     for (row, listener) in table.rows.iter_mut().zip(listeners) {
         let Some(wakes) = listener.wakes.filter(|wakes| wakes.woken > 0) else { continue };
-        let vain = listener.woken_in_vain();
-        let used = Part { name: "used", length: wakes.woken.saturating_sub(vain) };
-        row.below = Some((vec![used, Part { name: "vain", length: vain }], wakes.woken.max(vain)));
+        let wasted = listener.woken_in_vain();
+        let used = Part { name: "used", length: wakes.woken.saturating_sub(wasted) };
+        row.below = Some((vec![used, Part { name: "wasted", length: wasted }], wakes.woken.max(wasted)));
     }
     table
 }

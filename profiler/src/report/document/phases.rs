@@ -11,7 +11,7 @@ use super::block::{Bar, Bars, Block, Blocks, Section};
 use super::cell::{duration, share};
 use super::shown;
 use super::table::On;
-use crate::report::{summary, unit};
+use crate::report::{summary, unit, vocabulary};
 
 /// Share from which a phase has a row of its own in the text report.
 const SMALLEST_ROW: f64 = 0.001;
@@ -84,7 +84,7 @@ fn bar(phase: Phase, duration_ns: u64, whole_ns: u64) -> Bar {
         duration_ns,
         duration: duration(duration_ns),
         share: share(duration_ns, whole_ns),
-        meaning: meaning(phase),
+        meaning: vocabulary::of_phase(phase).meaning,
         on: On::Both,
     }
 }
@@ -94,30 +94,6 @@ pub(crate) fn longest_first(phases: &Phases) -> Vec<(Phase, u64)> {
     let mut rows: Vec<(Phase, u64)> = phases.iter().collect();
     rows.sort_by_key(|(phase, duration_ns)| (Reverse(*duration_ns), *phase));
     rows
-}
-
-/// What a phase means, in a few words.
-pub(crate) const fn meaning(phase: Phase) -> &'static str {
-    match phase {
-        Phase::AcceptQueue => "in the listener's accept queue",
-        Phase::PoolWait => "waiting for a free thread",
-        Phase::LoopWait => "loop or accepting thread busy",
-        Phase::ReadHead => "reading the head",
-        Phase::ReadBody => "reading the body",
-        Phase::ClientReadStall => "client slow to send",
-        Phase::Cpu => "running Python",
-        Phase::RunQueue => "runnable, waiting for a CPU",
-        Phase::GilWait => "waiting for the GIL",
-        Phase::LockWait => "waiting for another lock",
-        Phase::BackendWait => "waiting for a back end",
-        Phase::FileWait => "waiting for a file",
-        Phase::FaultWait => "page faults",
-        Phase::Sleep => "sleeping on purpose",
-        Phase::Write => "writing the response",
-        Phase::ClientWriteStall => "client slow to receive",
-        Phase::FrontEnd => "in the front end",
-        Phase::Unexplained => "not known",
-    }
 }
 
 /// The phase that took most of some time, with its share: `backend_wait 86 %`; a dash where there is none.

@@ -10,7 +10,7 @@ use super::block::{Bar, Bars, Block, Blocks, Folded, Section};
 use super::cell::{Part, Words, bar, count, counted, duration, id, share};
 use super::shown;
 use super::table::{On, Rows, Table, listed};
-use crate::report::{summary, unit};
+use crate::report::{summary, unit, vocabulary};
 
 pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     let slots = &snapshot.slots;
@@ -64,8 +64,9 @@ fn held(slots: &Slots, capacity_ns: u64) -> Bars {
     let holdings = Holding::ALL.into_iter().filter(|holding| slots.held_ns(*holding) > 0);
     let mut list: Vec<Bar> = holdings
         .map(|holding| {
-            let mut bar = bar(holding.name(), slots.held_ns(holding), meaning(holding));
-            bar.duration = bar.duration.at(format!("/slots/held/{}_ns", holding.name()));
+            let term = vocabulary::of_holding(holding);
+            let mut bar = bar(term.name, slots.held_ns(holding), term.meaning);
+            bar.duration = bar.duration.at(format!("/slots/held/{}_ns", term.name));
             bar
         })
         .collect();
@@ -147,17 +148,4 @@ fn full_worker(snapshot: &Snapshot) -> Option<String> {
         shown(fullest.exhausted_ns),
         unit::percent(summary::ratio(fullest.exhausted_ns, window_ns)),
     ))
-}
-
-/// What held a slot, in a few words.
-const fn meaning(holding: Holding) -> &'static str {
-    match holding {
-        Holding::Request => "serving a request",
-        Holding::ClientReadStall => "client slow to send",
-        Holding::ClientWriteStall => "client slow to receive",
-        Holding::FirstByte => "connected, nothing sent yet",
-        Holding::KeepaliveIdle => "kept alive between requests",
-        Holding::Linger => "waiting for the client to close",
-        Holding::Housekeeping => "the worker's own work",
-    }
 }

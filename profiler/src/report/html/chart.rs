@@ -65,16 +65,10 @@ pub(super) fn counted(html: &mut Html, parts: &[Part], whole: u64) {
     });
 }
 
-/// A patch of the colour of a phase or holding, before its name.
+/// A patch of the colour of a phase, thread state or holding, before its name.
 pub(super) fn swatch(html: &mut Html, name: &'static str) {
-    patch(html, name);
-    html.raw(name);
-}
-
-/// The patch alone.
-pub(super) fn patch(html: &mut Html, class: &'static str) {
     html.raw("<svg class=\"swatch\" viewBox=\"0 0 10 10\" aria-hidden=\"true\"><rect width=\"10\" height=\"10\" class=\"");
-    html.raw(class).raw("\"/></svg>");
+    html.raw(name).raw("\"/></svg>").raw(name);
 }
 
 /// Bars of a histogram per decade, at these multiples of its start.

@@ -155,7 +155,7 @@
     const patches = new Map(all("#timeline-legend rect").map((patch) => [patch.getAttribute("class"), getComputedStyle(patch).fill]));
     colours = data.phases.map((name) => patches.get(name) || ink.text);
     const threads = new Map(all("#timeline-threads rect").map((patch) => [patch.getAttribute("class"), getComputedStyle(patch).fill]));
-    stateColours = [...data.states.map(([, name]) => (name ? threads.get(name) : "")), ink.line];
+    stateColours = [...data.states.map((name) => threads.get(name) ?? ""), ink.line];
     draw();
   };
   const draw = () => {
@@ -227,7 +227,7 @@
     }
     return null;
   };
-  const nameOf = (state) => (state === 0 ? "free" : state < UNKNOWN ? data.states[state][0] : "not known");
+  const nameOf = (state) => data.states[state] ?? "not known";
   // What the row's threads did between two moments, longest first.
   const doneIn = (number, begin, end) => {
     const total = new Float64Array(UNKNOWN + 1);

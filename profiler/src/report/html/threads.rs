@@ -16,25 +16,11 @@ const MAX_THREADS: usize = 1_000;
 /// First length below which neighbours are put together.
 const FIRST_NS: u64 = 1_000;
 
-/// States by their number in the page's data, each with the class that colours it; the last: nothing is known.
-pub(super) const STATES: [(ThreadState, &str); 11] = [
-    (ThreadState::Idle, ""),
-    (ThreadState::Running, "cpu"),
-    (ThreadState::RunQueue, "run_queue"),
-    (ThreadState::ClientIo, "write"),
-    (ThreadState::ClientWait, "client_read_stall"),
-    (ThreadState::BackendWait, "backend_wait"),
-    (ThreadState::LockWait, "lock_wait"),
-    (ThreadState::GilWait, "gil_wait"),
-    (ThreadState::File, "file_wait"),
-    (ThreadState::Sleep, "sleep"),
-    (ThreadState::Other, "unexplained"),
-];
-/// Number of what is not known.
-pub(super) const UNKNOWN: usize = STATES.len();
+/// Number of what is not known in the page's data; states have theirs from [`ThreadState::ALL`].
+pub(super) const UNKNOWN: usize = ThreadState::ALL.len();
 
 /// Time by state.
-type Sums = [u64; STATES.len() + 1];
+type Sums = [u64; UNKNOWN + 1];
 
 /// One thread's time.
 #[derive(Debug, Default)]
@@ -145,7 +131,7 @@ impl Threads {
         if start_ns > lane.end_ns {
             lane.push(UNKNOWN, start_ns - lane.end_ns, self.piece_ns);
         }
-        let number = STATES.iter().position(|(known, _)| *known == state).unwrap_or(UNKNOWN);
+        let number = ThreadState::ALL.iter().position(|known| *known == state).unwrap_or(UNKNOWN);
         lane.push(number, end_ns.saturating_sub(lane.end_ns), self.piece_ns);
         self.kept += lane.pieces.len() - before;
         while self.kept > self.most {
@@ -240,7 +226,7 @@ mod tests {
     fn a_coarse_piece_has_the_colour_of_what_took_most_of_it() {
         let mut threads = Threads::with_bound(10);
         fill(&mut threads, 3_000);
-        let back_end = STATES.iter().position(|(state, _)| *state == ThreadState::BackendWait);
+        let back_end = ThreadState::ALL.iter().position(|state| *state == ThreadState::BackendWait);
         let shown = threads.shown(0);
         let mut states: Vec<u64> = shown[0].3.iter().copied().step_by(2).collect();
         // What came last was too short to become a piece of its own before the end.
@@ -270,13 +256,5 @@ mod tests {
         threads.push((1, 7), (1_000_000, 2_000_000), ThreadState::Running);
         threads.push((1, 7), (5_000_000, 6_000_000), ThreadState::Idle);
         assert_eq!(threads.shown(1_000_000)[0].3, [1, 1_000, UNKNOWN as u64, 3_000, 0, 1_000]);
-    }
-
-    #[test]
-    fn every_state_has_a_number_and_all_but_idle_a_colour() {
-        for (number, (state, class)) in STATES.iter().enumerate() {
-            assert_eq!(class.is_empty(), *state == ThreadState::Idle);
-            assert!(STATES.iter().skip(number + 1).all(|(other, _)| other != state), "{}", state.name());
-        }
     }
 }

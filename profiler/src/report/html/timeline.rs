@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use profiler_core::model::Snapshot;
 use profiler_core::model::request::Request;
 use profiler_core::phase::{Phase, Phases};
-use profiler_core::timeline::Entry as TimelineEntry;
+use profiler_core::timeline::{Entry as TimelineEntry, ThreadState};
 use serde::Serialize;
 
 use super::chart;
 use super::markup::Html;
-use super::threads::{STATES, Shown, Threads};
+use super::threads::{Shown, Threads, UNKNOWN};
 use crate::report::document::slowest;
 use crate::report::escape::{self, Charset};
 use crate::report::{summary, unit};
@@ -164,7 +164,7 @@ impl Collected {
         );
         legend(html, &shown);
         if !lanes.is_empty() {
-            html.raw("<p class=\"note\">The lane below the bars is what the row's thread did, call by call; a free thread has \
+            html.raw("<p class=\"note\">The lane below the bars is what the row's thread did, call by call; an idle thread has \
                  none. Threads without requests have rows of their own if they were there for a twentieth of the window.");
             if self.threads.piece_ns() > COARSE_NS {
                 let piece = unit::duration(self.threads.piece_ns(), Charset::Unicode);
@@ -200,18 +200,19 @@ fn legend(html: &mut Html, shown: &[&Kept]) {
 
 /// What threads did, with its colours; the script takes the colours from here.
 fn thread_legend(html: &mut Html, lanes: &[Shown]) {
-    let mut seen = [false; STATES.len()];
+    let mut seen = [false; UNKNOWN];
     for state in lanes.iter().flat_map(|lane| lane.3.iter().step_by(2)) {
         if let Some(seen) = usize::try_from(*state).ok().and_then(|state| seen.get_mut(state)) {
             *seen = true;
         }
     }
     html.raw("<ul class=\"legend\" id=\"timeline-threads\">");
-    for ((state, class), _) in STATES.iter().zip(seen).filter(|((_, class), seen)| *seen && !class.is_empty())
-    {
+    // Who is idle has no colour.
+    let drawn = |(state, seen): &(ThreadState, bool)| *seen && *state != ThreadState::Idle;
+    for (state, _) in ThreadState::ALL.into_iter().zip(seen).filter(drawn) {
         html.raw("<li>");
-        chart::patch(html, class);
-        html.text(state.name()).raw("</li>");
+        chart::swatch(html, state.name());
+        html.raw("</li>");
     }
     html.raw("</ul>");
 }
@@ -223,8 +224,8 @@ struct Data<'a> {
     rows: Vec<String>,
     names: Vec<&'a str>,
     requests: Vec<Entry>,
-    /// Names of the states of threads, and the classes that colour them.
-    states: [(&'static str, &'static str); STATES.len()],
+    /// Names of the states of threads, which are also the classes that colour them.
+    states: [&'static str; UNKNOWN],
     /// Lanes: row, start in µs, state and length in µs of each piece.
     threads: Vec<(usize, i64, Vec<u64>)>,
 }
@@ -301,7 +302,7 @@ impl<'a> Data<'a> {
             rows: labels,
             names: names.keys().copied().collect(),
             requests,
-            states: STATES.map(|(state, class)| (state.name(), class)),
+            states: ThreadState::ALL.map(ThreadState::name),
             threads,
         }
     }
@@ -335,7 +336,7 @@ mod tests {
             tid,
             start_ns,
             end_ns: start_ns + 5_000_000_000,
-            state: profiler_core::timeline::ThreadState::Running,
+            state: ThreadState::Running,
             label: "read",
             fd: None,
             open: false,

@@ -8,13 +8,13 @@ use profiler_core::model::slot::Holding;
 use profiler_core::timeline::ThreadState;
 use ratatui::text::{Line, Span};
 
-use super::letter;
 use super::look::Look;
 use super::model::{Shown, Source};
 use super::paint::{Paint, Role, ends};
 use super::rows;
 use crate::report::document::cell::{duration, maybe, quantile};
 use crate::report::document::losses;
+use crate::report::vocabulary::IDLE_CONNECTIONS;
 use crate::report::{summary, unit};
 
 /// Width of the label that each line begins with.
@@ -249,12 +249,11 @@ pub(super) fn dropped(shown: &Shown, paint: Paint, width: usize) -> Option<Line<
 /// How much slot-time clients hold, and how many hold a slot now.
 pub(super) fn clients(shown: &Shown, paint: Paint) -> Line<'static> {
     let slots = &shown.snapshot.slots;
-    let now = shown.now.threads.iter().filter(|thread| {
-        thread.slot.is_some() && matches!(letter::of_thread(thread).letter, 'C' | 'k' | 'l')
-    });
+    let now = shown.now.threads.iter();
+    let now = now.filter(|thread| thread.slot.is_some() && thread.state == ThreadState::ClientWait);
     let held_ns = |kinds: &[Holding]| kinds.iter().map(|kind| slots.held_ns(*kind)).sum::<u64>();
     let slow_ns = held_ns(&[Holding::ClientReadStall, Holding::ClientWriteStall]);
-    let silent_ns = held_ns(&[Holding::FirstByte, Holding::KeepaliveIdle, Holding::Linger]);
+    let idle_ns = held_ns(&IDLE_CONNECTIONS);
     let share = |part_ns| unit::percent(summary::ratio(part_ns, slots.busy_ns()));
     let mut line = labelled(paint, "clients");
     let count = unit::number(now.count());
@@ -262,11 +261,11 @@ pub(super) fn clients(shown: &Shown, paint: Paint) -> Line<'static> {
     let role = if count > 0 { Role::Doubt } else { Role::Plain };
     line.push_span(paint.span(role, &format!("{} {verb} a slot now", unit::count(count))));
     let text = format!(
-        "{}busy slot-time: slow {} ({}), silent {}",
+        "{}busy slot-time: slow {} ({}), idle {}",
         paint.dot(),
         share(slow_ns),
         unit::duration(slow_ns, paint.charset),
-        share(silent_ns)
+        share(idle_ns)
     );
     line.push_span(paint.span(Role::Quiet, &text));
     line

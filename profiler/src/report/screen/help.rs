@@ -2,13 +2,15 @@
 //!
 //! In: what the reader looks at. Out: lines.
 
+use profiler_core::phase::Phase;
+use profiler_core::timeline::ThreadState;
 use ratatui::text::{Line, Span};
 
-use super::letter;
 use super::list::ListKind;
 use super::look::{Look, Page};
 use super::paint::{Paint, Role};
 use super::scrolled;
+use crate::report::vocabulary::{self, Term};
 
 /// Every key, and what it does.
 const KEYS: [(&str, &str); 14] = [
@@ -38,20 +40,19 @@ pub(super) fn lines(look: &Look, paint: Paint, (width, rows): (usize, usize)) ->
     body.push(Line::default());
     body.push(paint.line(Role::Strong, "Letters"));
     body.push(Line::default());
-    let mut signs: Vec<letter::Sign> = Vec::new();
-    let states = letter::STATES.iter().map(|state| letter::of_state(*state));
-    let phases = profiler_core::phase::Phase::ALL.into_iter().map(letter::of_phase);
-    for sign in states.chain(letter::SILENT_SIGNS).chain(phases) {
-        if !signs.iter().any(|other| other.letter == sign.letter) {
-            signs.push(sign);
+    let mut terms: Vec<Term> = Vec::new();
+    let states = ThreadState::ALL.into_iter().map(vocabulary::of_state);
+    let idle_connections = vocabulary::IDLE_CONNECTIONS.into_iter().map(vocabulary::of_holding);
+    for term in states.chain(idle_connections).chain(Phase::ALL.into_iter().map(vocabulary::of_phase)) {
+        if !terms.contains(&term) {
+            terms.push(term);
         }
     }
-    for group in signs.chunks(3) {
+    for term in terms {
         let mut line = Line::from("  ");
-        for sign in group {
-            line.push_span(Span::styled(sign.letter.to_string(), paint.cell(sign.colour)));
-            line.push_span(paint.span(Role::Plain, &format!(" {:<24}", sign.meaning)));
-        }
+        line.push_span(Span::styled(term.letter.to_string(), paint.cell(term.colour)));
+        line.push_span(paint.span(Role::Strong, &format!(" {:<20}", term.name)));
+        line.push_span(paint.span(Role::Plain, term.meaning));
         body.push(line);
     }
     body.push(Line::default());

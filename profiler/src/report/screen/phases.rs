@@ -7,10 +7,9 @@ use std::cmp::Reverse;
 use profiler_core::phase::{Phase, Phases};
 use ratatui::text::{Line, Span};
 
-use super::letter;
 use super::paint::{Paint, Role};
 use crate::report::document::phases;
-use crate::report::{summary, unit};
+use crate::report::{summary, unit, vocabulary};
 
 /// The bar, as wide as `width` allows behind its label, and the largest phases with their share.
 pub(super) fn lines(all: &Phases, label: &str, paint: Paint, width: usize) -> Vec<Line<'static>> {
@@ -22,18 +21,18 @@ pub(super) fn lines(all: &Phases, label: &str, paint: Paint, width: usize) -> Ve
     }
     let room = width.saturating_sub(bar.width());
     for (phase, cells) in cells(all, room) {
-        let sign = letter::of_phase(phase);
-        bar.push_span(Span::styled(sign.letter.to_string().repeat(cells), paint.cell(sign.colour)));
+        let term = vocabulary::of_phase(phase);
+        bar.push_span(Span::styled(term.letter.to_string().repeat(cells), paint.cell(term.colour)));
     }
     let mut words = Line::from("        ");
     for (phase, duration_ns) in phases::longest_first(all) {
-        let sign = letter::of_phase(phase);
+        let term = vocabulary::of_phase(phase);
         let share = unit::percent(summary::ratio(duration_ns, whole_ns));
         let text = format!(" {} {share}  ", phase.name());
         if words.width() + text.len() + 1 > width {
             break;
         }
-        words.push_span(Span::styled(sign.letter.to_string(), paint.cell(sign.colour)));
+        words.push_span(Span::styled(term.letter.to_string(), paint.cell(term.colour)));
         words.push_span(paint.span(Role::Plain, &text));
     }
     vec![bar, words]
@@ -65,11 +64,11 @@ fn cells(all: &Phases, room: usize) -> Vec<(Phase, usize)> {
 pub(super) fn table(all: &Phases, paint: Paint, width: usize) -> Vec<Line<'static>> {
     let whole_ns = all.total_ns();
     let row = |(phase, duration_ns): (Phase, u64)| {
-        let sign = letter::of_phase(phase);
+        let term = vocabulary::of_phase(phase);
         let share = summary::ratio(duration_ns, whole_ns);
         let bar = crate::report::text::bar::bar(share, 20, paint.charset);
         let mut line = Line::from("  ");
-        line.push_span(Span::styled(sign.letter.to_string(), paint.cell(sign.colour)));
+        line.push_span(Span::styled(term.letter.to_string(), paint.cell(term.colour)));
         let text = format!(
             " {:<18} {:>9} {:>7}  ",
             phase.name(),
@@ -80,7 +79,7 @@ pub(super) fn table(all: &Phases, paint: Paint, width: usize) -> Vec<Line<'stati
         line.push_span(paint.span(Role::Plain, &bar));
         let padding = 63_usize.min(width).saturating_sub(line.width());
         line.push_span(Span::raw(" ".repeat(padding)));
-        line.push_span(paint.span(Role::Quiet, phases::meaning(phase)));
+        line.push_span(paint.span(Role::Quiet, term.meaning));
         line
     };
     phases::longest_first(all).into_iter().map(row).collect()

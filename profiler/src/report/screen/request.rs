@@ -5,7 +5,6 @@
 use profiler_core::phase::Phase;
 use ratatui::text::{Line, Span};
 
-use super::letter::{self, Sign};
 use super::look::Look;
 use super::model::{Kept, Part, Shown};
 use super::paint::{Paint, Role};
@@ -13,6 +12,7 @@ use super::verdict::paragraph;
 use super::{facts, phases, scrolled};
 use crate::report::document::{endpoints, gil_words, slowest};
 use crate::report::unit;
+use crate::report::vocabulary::{self, Term};
 
 /// Width of the label before a line of the timeline.
 const LABEL: usize = 16;
@@ -98,20 +98,20 @@ fn timeline(kept: &Kept, paint: Paint, width: usize) -> Vec<Line<'static>> {
             threads.push(part.tid);
         }
     }
-    let mut seen: Vec<Sign> = Vec::new();
+    let mut seen: Vec<Term> = Vec::new();
     if let Some(line) = waiting(kept, paint, room, &mut seen) {
         lines.push(line);
     }
     for tid in threads.iter().take(MAX_THREADS) {
         let mut line = Line::from(paint.span(Role::Quiet, &format!("{:<LABEL$}", format!("thread {tid}"))));
         let parts: Vec<Part> = kept.parts.iter().copied().filter(|part| part.tid == *tid).collect();
-        for sign in cells(&parts, (request.times.start_ns, request.times.end_ns), room) {
-            match sign {
-                Some(sign) => {
-                    if !seen.contains(&sign) {
-                        seen.push(sign);
+        for term in cells(&parts, (request.times.start_ns, request.times.end_ns), room) {
+            match term {
+                Some(term) => {
+                    if !seen.contains(&term) {
+                        seen.push(term);
                     }
-                    line.push_span(Span::styled(sign.letter.to_string(), paint.cell(sign.colour)));
+                    line.push_span(Span::styled(term.letter.to_string(), paint.cell(term.colour)));
                 }
                 None => line.push_span(Span::raw(" ")),
             }
@@ -123,12 +123,12 @@ fn timeline(kept: &Kept, paint: Paint, width: usize) -> Vec<Line<'static>> {
         lines.push(paint.line(Role::Quiet, &text));
     }
     let mut legend = Line::from(" ".repeat(LABEL));
-    for sign in seen {
-        let text = format!(" {}  ", sign.meaning);
+    for term in seen {
+        let text = format!(" {}  ", term.name);
         if legend.width() + text.len() + 1 > width {
             break;
         }
-        legend.push_span(Span::styled(sign.letter.to_string(), paint.cell(sign.colour)));
+        legend.push_span(Span::styled(term.letter.to_string(), paint.cell(term.colour)));
         legend.push_span(paint.span(Role::Quiet, &text));
     }
     lines.push(legend);
@@ -136,7 +136,7 @@ fn timeline(kept: &Kept, paint: Paint, width: usize) -> Vec<Line<'static>> {
 }
 
 /// What the request waited for before a thread took it.
-fn waiting(kept: &Kept, paint: Paint, room: usize, seen: &mut Vec<Sign>) -> Option<Line<'static>> {
+fn waiting(kept: &Kept, paint: Paint, room: usize, seen: &mut Vec<Term>) -> Option<Line<'static>> {
     let request = &kept.request;
     let taken_ns = request.stretches.first()?.start_ns.saturating_sub(request.times.start_ns);
     // In the order in which they follow one another.
@@ -148,10 +148,10 @@ fn waiting(kept: &Kept, paint: Paint, room: usize, seen: &mut Vec<Sign>) -> Opti
         let until = u128::from(passed_ns) * room as u128 / u128::from(request.total_ns()).max(1);
         let until = usize::try_from(until).unwrap_or(room).min(room);
         if until > drawn {
-            let sign = letter::of_phase(phase);
-            let cells = sign.letter.to_string().repeat(until - drawn);
-            line.push_span(Span::styled(cells, paint.cell(sign.colour)));
-            seen.push(sign);
+            let term = vocabulary::of_phase(phase);
+            let cells = term.letter.to_string().repeat(until - drawn);
+            line.push_span(Span::styled(cells, paint.cell(term.colour)));
+            seen.push(term);
             drawn = until;
         }
     }
@@ -159,29 +159,29 @@ fn waiting(kept: &Kept, paint: Paint, room: usize, seen: &mut Vec<Sign>) -> Opti
 }
 
 /// What took most of each cell's time; nothing where the thread was not at work on the request.
-fn cells(parts: &[Part], (start_ns, end_ns): (u64, u64), room: usize) -> Vec<Option<Sign>> {
+fn cells(parts: &[Part], (start_ns, end_ns): (u64, u64), room: usize) -> Vec<Option<Term>> {
     let total = u128::from(end_ns.saturating_sub(start_ns)).max(1);
     let wide = room as u128;
-    let mut cells: Vec<Vec<(Sign, u128)>> = vec![Vec::new(); room];
+    let mut cells: Vec<Vec<(Term, u128)>> = vec![Vec::new(); room];
     for part in parts {
         // In units of one nanosecond over the number of cells, so that nothing is rounded.
         let from = u128::from(part.start_ns.max(start_ns).saturating_sub(start_ns)) * wide;
         let until = u128::from(part.end_ns.min(end_ns).saturating_sub(start_ns)) * wide;
-        let sign = letter::of_state(part.state);
+        let term = vocabulary::of_state(part.state);
         let first = usize::try_from(from / total).unwrap_or(room);
         let last = usize::try_from(until.div_ceil(total)).unwrap_or(room).min(room);
         for index in first..last {
             let Some(cell) = cells.get_mut(index) else { break };
             let begins = index as u128 * total;
             let overlap = until.min(begins + total).saturating_sub(from.max(begins));
-            match cell.iter_mut().find(|(other, _)| *other == sign) {
+            match cell.iter_mut().find(|(other, _)| *other == term) {
                 Some((_, sum)) => *sum += overlap,
-                None => cell.push((sign, overlap)),
+                None => cell.push((term, overlap)),
             }
         }
     }
-    let longest = |cell: Vec<(Sign, u128)>| {
-        cell.into_iter().filter(|(_, sum)| *sum > 0).max_by_key(|(_, sum)| *sum).map(|(sign, _)| sign)
+    let longest = |cell: Vec<(Term, u128)>| {
+        cell.into_iter().filter(|(_, sum)| *sum > 0).max_by_key(|(_, sum)| *sum).map(|(term, _)| term)
     };
     cells.into_iter().map(longest).collect()
 }
@@ -201,10 +201,10 @@ mod tests {
             part(130, 138, ThreadState::ClientIo),
         ];
         let letters = |room| -> String {
-            cells(&parts, (90, 140), room).iter().map(|sign| sign.map_or(' ', |sign| sign.letter)).collect()
+            cells(&parts, (90, 140), room).iter().map(|term| term.map_or(' ', |term| term.letter)).collect()
         };
-        assert_eq!(letters(5), " BBBw");
-        assert_eq!(letters(25), "     RRBBBBBBBBBBBBBwwww ");
+        assert_eq!(letters(5), " BBBi");
+        assert_eq!(letters(25), "     RRBBBBBBBBBBBBBiiii ");
         assert_eq!(letters(1), "B");
     }
 }

@@ -11,7 +11,6 @@ use profiler_core::model::request::Request;
 use profiler_core::model::{Endpoint, Listener};
 use profiler_core::phase::Phases;
 
-use super::letter;
 use super::list::{EndpointKey, Key, ListKind};
 use super::look::{Look, Page};
 use super::model::{Kept, Shown};
@@ -20,7 +19,7 @@ use super::table::{Row, Table};
 use crate::report::document::cell::{Cell, count, duration, id, maybe, quantile, share, words};
 use crate::report::document::table::Rows;
 use crate::report::document::{self, endpoints as names, phases, slowest};
-use crate::report::{summary, unit};
+use crate::report::{summary, unit, vocabulary};
 
 /// Columns from which on phases have their names in tables.
 const WIDE: usize = 110;
@@ -153,7 +152,7 @@ fn requests(shown: &Shown, look: &Look, of: Option<&EndpointKey>, narrow: bool) 
 /// The phase that took most, by its letter where there is no room for its name.
 fn mostly(all: &Phases, narrow: bool) -> Cell {
     words(match narrow {
-        true => phases::mostly_by(all, |phase| letter::of_phase(phase).letter.to_string()),
+        true => phases::mostly_by(all, |phase| vocabulary::of_phase(phase).letter.to_string()),
         false => phases::mostly(all),
     })
 }
@@ -180,7 +179,7 @@ fn in_flight(shown: &Shown, look: &Look) -> Listing {
             thread.request == Some(request.id) || thread.request.is_none() && request.tid == Some(thread.tid)
         };
         match (shown.now.threads.iter().find(serves), request.tid) {
-            (Some(thread), _) => letter::of_thread(thread).meaning,
+            (Some(thread), _) => vocabulary::of_thread(thread).name,
             (None, Some(_)) => "-",
             (None, None) => "waits for a thread",
         }
@@ -212,8 +211,8 @@ fn threads(shown: &Shown, look: &Look) -> Listing {
         }
     };
     let state = |thread: &ThreadNow| {
-        let sign = letter::of_thread(thread);
-        format!("{} {}", sign.letter, sign.meaning)
+        let term = vocabulary::of_thread(thread);
+        format!("{} {}", term.letter, term.name)
     };
     let since_ns = |thread: &ThreadNow| Some(thread.since_ns).filter(|since_ns| *since_ns > 0);
     let role = |thread: &ThreadNow| if thread.slot.is_some() { Role::Plain } else { Role::Quiet };

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use profiler_core::model::now::ThreadNow;
 use ratatui::text::{Line, Span};
 
-use super::letter::{self, Sign};
 use super::model::Shown;
 use super::paint::{Paint, Role};
+use crate::report::vocabulary::{self, Term};
 use crate::report::{summary, unit};
 
 const INDENT: &str = "        ";
@@ -44,8 +44,8 @@ pub(super) fn lines(shown: &Shown, paint: Paint, width: usize, rows: usize) -> V
                 left_out += 1;
                 continue;
             }
-            let sign = letter::of_thread(thread);
-            line.push_span(Span::styled(sign.letter.to_string(), paint.cell(sign.colour)));
+            let term = vocabulary::of_thread(thread);
+            line.push_span(Span::styled(term.letter.to_string(), paint.cell(term.colour)));
         }
         line.push_span(Span::raw("  "));
     }
@@ -69,15 +69,15 @@ fn legend(
     (used, count, peak, left_out): (Option<f64>, u32, u32, usize),
     width: usize,
 ) -> Line<'static> {
-    let mut counts: Vec<(Sign, usize)> = Vec::new();
+    let mut counts: Vec<(Term, usize)> = Vec::new();
     for thread in of_process.values().flatten() {
-        let sign = letter::of_thread(thread);
-        match counts.iter_mut().find(|(other, _)| *other == sign) {
+        let term = vocabulary::of_thread(thread);
+        match counts.iter_mut().find(|(other, _)| *other == term) {
             Some((_, count)) => *count += 1,
-            None => counts.push((sign, 1)),
+            None => counts.push((term, 1)),
         }
     }
-    counts.sort_by_key(|(sign, count)| (std::cmp::Reverse(*count), sign.letter));
+    counts.sort_by_key(|(term, count)| (std::cmp::Reverse(*count), term.letter));
     let mut line = Line::from(INDENT);
     let text = format!("{} of {count} used, peak {peak}", unit::percent(used));
     line.push_span(paint.span(Role::Plain, &text));
@@ -85,13 +85,13 @@ fn legend(
         line.push_span(paint.span(Role::Doubt, &format!(" ({left_out} not shown)")));
     }
     line.push_span(Span::raw(" "));
-    for (sign, count) in counts {
-        let text = format!(" {} {} ", count, sign.meaning);
+    for (term, count) in counts {
+        let text = format!(" {} {} ", count, term.name);
         if line.width() + text.len() + 2 > width {
             break;
         }
         line.push_span(Span::raw(" "));
-        line.push_span(Span::styled(sign.letter.to_string(), paint.cell(sign.colour)));
+        line.push_span(Span::styled(term.letter.to_string(), paint.cell(term.colour)));
         line.push_span(paint.span(Role::Quiet, text.trim_end()));
     }
     line

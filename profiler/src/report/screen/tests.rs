@@ -247,7 +247,7 @@ fn without_colour_nothing_is_coloured_and_every_letter_is_still_there() {
         }
     }
     let text = text(&shown, &Look::default(), PLAIN, (80, 24));
-    assert!(text.contains("4121 RGBk  4122 Cq.S"), "{text}");
+    assert!(text.contains("4121 RGBk  4122 cq.S"), "{text}");
 }
 
 #[test]
