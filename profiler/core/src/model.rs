@@ -390,6 +390,9 @@ pub struct Losses {
     pub sequence_holes: u64,
     /// Entities dropped because a table was full.
     pub evicted: u64,
+    /// How often an event loop was about more requests than are remembered. Nothing is lost by that, more time is unexplained: it does not make a
+    /// report incomplete.
+    pub crowded: u64,
     /// Transitions that should be impossible, by name.
     pub impossible: Vec<(String, u64)>,
     /// Bytes of the recording that could not be read.

@@ -201,6 +201,7 @@ pub(super) fn lossy() -> (Snapshot, Vec<Finding>) {
         late: 17,
         sequence_holes: 18_204,
         evicted: 0,
+        crowded: 0,
         impossible: vec![("accept_on_open_descriptor".to_owned(), 4)],
         unreadable_bytes: 0,
         recording_truncated: false,

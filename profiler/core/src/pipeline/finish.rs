@@ -280,6 +280,7 @@ fn losses(state: &State, received: &Received) -> Losses {
         malformed: received.malformed,
         late: received.order.late_events,
         sequence_holes: state.time.sequence_holes,
+        crowded: state.runtime.crowded,
         evicted: state
             .evicted
             .saturating_add(state.wire.connections.evicted)

@@ -68,6 +68,11 @@ fn lost(body: &mut Blocks<'_>, losses: &Losses) {
         (losses.late, "late", "records that came too late to be put in order"),
         (losses.sequence_holes, "holes", "events missing by their sequence numbers"),
         (losses.evicted, "evicted", "entities dropped because a table was full"),
+        (
+            losses.crowded,
+            "crowded",
+            "times an event loop was about more requests than are remembered: more time is unexplained, nothing is lost",
+        ),
         (losses.unreadable_bytes, "unreadable", "bytes of the recording that could not be read"),
     ] {
         if number > 0 {

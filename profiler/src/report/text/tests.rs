@@ -118,6 +118,16 @@ fn any_single_kind_of_loss_is_said_at_the_top_and_named_below() {
 }
 
 #[test]
+fn what_a_loop_does_not_remember_is_said_and_makes_no_report_incomplete() {
+    let (mut snapshot, findings) = fixture::healthy();
+    snapshot.coverage.losses.crowded = 7;
+    let text = render(&snapshot, &findings, PLAIN);
+    assert!(!text.contains("INCOMPLETE") && !text.contains("this report is incomplete"), "{text}");
+    let losses = text.split_once("\nLosses ").unwrap().1;
+    assert!(losses.contains("Nothing was lost") && losses.contains("7 times"), "{losses}");
+}
+
+#[test]
 fn findings_come_before_all_numbers_and_the_costliest_first() {
     let text = text(&fixture::exhausted(), PLAIN);
     let at = |needle: &str| text.find(needle).unwrap_or_else(|| panic!("{needle} is missing"));

@@ -36,6 +36,7 @@ impl State {
             .collect();
         self.runtime.ended_threads.clear();
         self.runtime.ended_cpu_ns = 0;
+        self.runtime.crowded = 0;
         self.time.ended_slots.clear();
         self.runtime.event_loops.clear();
         self.time.vacant_slots.clear();

@@ -79,6 +79,11 @@ impl Books<'_> {
     pub(super) const fn evict(&mut self) {
         *self.evicted = self.evicted.saturating_add(1);
     }
+
+    /// A loop is about more requests than it remembers. Nothing is lost by that: more time stays unexplained.
+    pub(super) const fn crowd(&mut self) {
+        self.runtime.crowded = self.runtime.crowded.saturating_add(1);
+    }
 }
 
 /// A ledger with stages of its own, for tests.

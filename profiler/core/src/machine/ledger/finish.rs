@@ -47,7 +47,7 @@ pub(in crate::machine) fn leave(books: &mut Books<'_>, thread: &mut Thread, tid:
             thread.hold_for_request(books.window_start_ns, from_ns, &phases);
         }
         if is_own && !left(books.view(), thread, (number, id), &phases) {
-            books.evict();
+            books.crowd();
         }
         if let Some(active) = books.wire.connections.get_mut(number).and_then(|c| c.requests.get_mut(index)) {
             thread.signs.hands_over |= !active.response.has_begun;

@@ -109,7 +109,7 @@ fn back_end(books: &mut Books<'_>, thread: &mut Thread, (slice, exit_ns): (&Slic
         }
         Asker::Likely(key) => {
             if thread.serving_loop().is_some_and(|event_loop| !event_loop.paired_as_likely(fd)) {
-                books.evict();
+                books.crowd();
             }
             key
         }

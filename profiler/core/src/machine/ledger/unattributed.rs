@@ -116,7 +116,7 @@ pub(in crate::machine) fn open(
         of_iteration: (0, Phases::default()),
     });
     if all.has_more && all.is_full() {
-        books.evict();
+        books.crowd();
     }
     touch(books, thread, (slice, exit_ns), number, own_start_ns);
 }

@@ -28,6 +28,8 @@ pub struct Runtime {
     pub tasks: Running,
     /// Time of requests that the accounts of threads tell later.
     pub late: Late,
+    /// How often a loop was about more requests than it remembers.
+    pub crowded: u64,
 }
 
 /// What this stage sees: what there is, what goes over connections, and its own state.

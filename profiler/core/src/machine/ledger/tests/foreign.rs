@@ -123,7 +123,7 @@ fn a_back_end_whose_owner_is_only_likely_is_not_sure_until_more_shows_it() {
         scene.thread.serving = None;
         scene.event_loop().left.parked.push((1, 2));
         calls(&mut scene, SOCKET, i64::from(fd));
-        assert_eq!(scene.desk.evicted, (count + 2).saturating_sub(1024), "{count}");
+        assert_eq!(scene.desk.runtime.crowded, (count + 2).saturating_sub(1024), "{count}");
     }
     assert!(!scene.event_loop().is_sure(5000), "of more than have room none is sure");
 }

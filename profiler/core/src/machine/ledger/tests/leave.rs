@@ -99,7 +99,7 @@ fn a_request_for_which_a_loop_has_no_room_is_counted() {
         scene.ask(number, id, 100).owner = Some(1);
         scene.thread.serving = Some((number, id));
         leave(&mut scene.desk.books(), &mut scene.thread, 1, 110);
-        assert_eq!(scene.desk.evicted, u64::from(number).saturating_sub(63), "{number}");
+        assert_eq!(scene.desk.runtime.crowded, u64::from(number).saturating_sub(63), "{number}");
     }
     let mut scene = Scene::of_loop(66);
     for number in 0..66 {
@@ -109,5 +109,5 @@ fn a_request_for_which_a_loop_has_no_room_is_counted() {
         scene.thread.serving = Some((number, id));
         leave(&mut scene.desk.books(), &mut scene.thread, 1, 110);
     }
-    assert_eq!(scene.desk.evicted, 0, "those that wait for something known need none");
+    assert_eq!(scene.desk.runtime.crowded, 0, "those that wait for something known need none");
 }
