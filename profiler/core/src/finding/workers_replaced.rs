@@ -5,6 +5,7 @@
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
 use super::words::{count, duration};
 use super::{Evidence, Judge, Rule, add_where_room};
+use crate::model::dropped::Cause;
 use crate::model::lengths::Lengths;
 use crate::model::life::Life;
 use crate::server::advice::{Advice, act, say};
@@ -24,6 +25,9 @@ pub(super) const RULE: Rule = Rule {
     },
     judge: Judge::Measured(judge),
 };
+
+/// Why workers end that nobody told to stop.
+const BY_FORCE: [Cause; 3] = [Cause::WorkerTimeout, Cause::WorkerOutOfMemory, Cause::WorkerCrashed];
 
 /// Requests of all workers that were there as the window began, or of all that came.
 #[derive(Default)]
@@ -73,6 +77,11 @@ fn extent(moments_ns: &[u64]) -> (u64, u64) {
     (first.copied().unwrap_or(0), last.copied().unwrap_or(0))
 }
 
+fn ended_by_force(basis: &Basis<'_>, tgid: u32) -> bool {
+    let mut ends = basis.snapshot.dropped.worker_ends.iter();
+    ends.any(|end| end.tgid == tgid && BY_FORCE.contains(&end.cause))
+}
+
 fn judge(basis: &Basis<'_>) -> Outcome {
     basis.require_window()?;
     let limits = basis.thresholds;
@@ -99,6 +108,19 @@ fn judge(basis: &Basis<'_>) -> Outcome {
             _ => "All workers ended, and no other served in their place".to_owned(),
         };
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
+    }
+    let forced = before.iter().filter(|life| ended_by_force(basis, life.tgid)).count();
+    if forced.saturating_mul(2) >= before.len() {
+        return Err(Undecided {
+            reason: format!(
+                "{} of {} ended by force (a timeout, a crash, or want of memory), and others take the place of such workers without \
+                 any deploy",
+                count(forced as u64),
+                count(before.len() as u64),
+            ),
+            next_step: "See why these workers ended, and the log of the server for a reload.",
+            evidence,
+        });
     }
     // A reload ends none of the workers that it has just begun.
     let ended_again = after.iter().any(|life| life.ended_ns.is_some());
@@ -162,6 +184,7 @@ fn present(
 mod tests {
     use crate::finding::Finding;
     use crate::finding::fixture::{MILLISECOND, SECOND, Scene};
+    use crate::model::dropped::{Cause, WorkerEnd};
     use crate::model::life::Life;
 
     /// A worker from second to second of the window, with so many requests of so many milliseconds, every tenth an error from 100 ms on.
@@ -259,6 +282,35 @@ mod tests {
             life(3, Some(9), None, 30, 20),
         ];
         judge(&again).assert_undecided("one after the other (2 began within 4 s)");
+    }
+
+    #[test]
+    fn workers_that_ended_by_force_have_successors_without_a_deploy() {
+        let of = |cause: Cause, tgids: &[u32]| {
+            let mut scene = Scene::gunicorn("sync", 3, 120 * SECOND);
+            let old = (1..=3).map(|tgid| life(tgid, None, Some(50), 100, 20));
+            scene.0.capacity.lives =
+                old.chain((4..=6).map(|tgid| life(tgid, Some(51), None, 100, 20))).collect();
+            let ends = tgids.iter().map(|tgid| WorkerEnd {
+                time_ns: 51 * SECOND,
+                tgid: *tgid,
+                cause,
+                evidence: String::new(),
+                connections: 1,
+                asked: None,
+                ran_ns: 0,
+            });
+            scene.0.dropped.worker_ends = ends.collect();
+            scene.judge("workers-replaced")
+        };
+        for cause in super::BY_FORCE {
+            of(cause, &[1, 2, 3])
+                .assert_undecided("3 of 3 ended by force (a timeout, a crash, or want of memory)");
+            of(cause, &[1, 2]).assert_undecided("2 of 3 ended by force");
+            of(cause, &[3]).assert_present();
+        }
+        of(Cause::WorkerKilled, &[1, 2, 3]).assert_present();
+        of(Cause::WorkerTimeout, &[4, 5, 6]).assert_present();
     }
 
     #[test]
