@@ -53,6 +53,8 @@ struct Beside<'a> {
     most: Option<(&'a Endpoint, u64)>,
     /// It has more requests at once than the others: they may wait for one another.
     is_crowded: bool,
+    /// It began or ended within the window: it served at other times than the others, first of all with empty caches, or with other code.
+    comes_or_goes: bool,
 }
 
 impl<'a> Beside<'a> {
@@ -163,6 +165,12 @@ fn is_crowded(basis: &Basis<'_>, tgid: u32) -> bool {
     of_others == 0 || times >= basis.thresholds.uneven_min_times
 }
 
+/// Whether a worker was not there for the whole window.
+fn comes_or_goes(basis: &Basis<'_>, tgid: u32) -> bool {
+    let mut lives = basis.snapshot.capacity.lives.iter().filter(|life| life.tgid == tgid);
+    lives.any(|life| life.born_ns.is_some() || life.ended_ns.is_some())
+}
+
 /// All workers, each beside the others.
 struct Compared<'a> {
     workers: usize,
@@ -199,6 +207,7 @@ impl<'a> Compared<'a> {
                         far_ns: 0,
                         most: None,
                         is_crowded: is_crowded(basis, worker.tgid),
+                        comes_or_goes: comes_or_goes(basis, worker.tgid),
                     });
                     all.len().saturating_sub(1)
                 });
@@ -234,7 +243,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         let sentence = "One process served all requests: there is no other to compare it with".to_owned();
         return Ok(Verdict { sentence, ..Verdict::default() });
     }
-    let ill = || all.iter().filter(|one| one.is_ill(basis, one.surely_ns()));
+    let ill = || all.iter().filter(|one| !one.comes_or_goes && one.is_ill(basis, one.surely_ns()));
     if let Some(worst) = ill().max_by_key(|one| one.surely_ns()) {
         return Ok(present(basis, worst, (workers, ill().count())));
     }
@@ -303,7 +312,12 @@ fn unsure(basis: &Basis<'_>, worst: &Beside<'_>) -> Undecided {
     let for_one_another_ns = worst.more_ns(|phase| FOR_ONE_ANOTHER.contains(&phase));
     let times = factor(worst.times(more_ns));
     let tgid = worst.tgid;
-    let (reason, next_step) = if worst.is_crowded && for_one_another_ns > unexplained_ns {
+    let (reason, next_step) = if worst.comes_or_goes {
+        let reason = format!(
+            "process {tgid} took {times} times as long as the others for the same endpoints, but it began or ended within the window"
+        );
+        (reason, "Watch again when all workers have been there for a while.")
+    } else if worst.is_crowded && for_one_another_ns > unexplained_ns {
         let reason = format!(
             "process {tgid} took {times} times as long as the others, but also had more requests at once, and {} of the difference is \
              their waiting for one another",

@@ -6,6 +6,7 @@ use crate::finding::Finding;
 use crate::finding::fixture::{MILLISECOND, SECOND, Scene};
 use crate::model::by_worker::ByWorker;
 use crate::model::capacity::Worker;
+use crate::model::life::Life;
 use crate::model::{Endpoint, Process};
 use crate::phase::{Phase, Phases};
 
@@ -157,6 +158,22 @@ fn waits_that_requests_of_one_process_cause_one_another_say_nothing_of_a_worker_
             finding.assert_undecided("also had more requests at once");
         }
     }
+}
+
+#[test]
+fn a_worker_that_began_or_ended_within_the_window_served_at_another_time_than_the_others() {
+    let ill = [(Phase::Cpu, 60), (Phase::BackendWait, 20)];
+    let of = |lives: &[(u32, Option<u64>, Option<u64>)]| {
+        let mut scene = scene(&[(7, "/", 50, &ill), (8, "/", 100, WELL), (9, "/", 100, WELL)]);
+        let life = |(tgid, born_ns, ended_ns)| Life { tgid, born_ns, ended_ns, ..Life::default() };
+        scene.0.capacity.lives = lives.iter().copied().map(life).collect();
+        scene.judge("ill-worker")
+    };
+    let because =
+        "4 times as long as the others for the same endpoints, but it began or ended within the window";
+    of(&[(7, Some(3 * SECOND), None)]).assert_undecided(because);
+    of(&[(7, None, Some(3 * SECOND))]).assert_undecided(because);
+    of(&[(7, None, None), (8, None, Some(3 * SECOND)), (9, Some(3 * SECOND), None)]).assert_present();
 }
 
 #[test]
