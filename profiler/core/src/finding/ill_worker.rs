@@ -276,11 +276,19 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let sentence = match furthest {
         Some(furthest) => {
             evidence.extend(furthest.evidence(basis));
-            format!(
-                "No worker differed from the others at the same endpoints: the slowest of {} took {} times as long as they",
-                count(workers as u64),
-                factor(furthest.times(furthest.more_ns(|_| true)))
-            )
+            let (workers, times) = (count(workers as u64), furthest.times(furthest.more_ns(|_| true)));
+            let longer = factor(times);
+            if times < limits.ill_worker_min_times {
+                format!(
+                    "No worker differed from the others at the same endpoints: the slowest of {workers} took {longer} times as long \
+                     as they"
+                )
+            } else {
+                format!(
+                    "One of {workers} workers took {longer} times as long as the others for the same endpoints, but for few requests \
+                     only, or at little cost"
+                )
+            }
         }
         None => "Workers served too little for one to cost much".to_owned(),
     };

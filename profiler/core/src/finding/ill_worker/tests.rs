@@ -125,7 +125,12 @@ fn each_side_needs_enough_requests() {
 #[test]
 fn what_costs_next_to_nothing_is_not_worth_a_look() {
     let ill = [(Phase::Cpu, 40)];
-    judge(&[(7, "/", 20, &ill), (8, "/", 200, WELL)]).assert_absent();
+    let finding = judge(&[(7, "/", 20, &ill), (8, "/", 200, WELL)]);
+    finding.assert_absent();
+    assert_eq!(
+        finding.sentence,
+        "One of 2 workers took 2 times as long as the others for the same endpoints, but for few requests only, or at little cost."
+    );
 }
 
 #[test]
