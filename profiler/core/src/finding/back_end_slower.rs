@@ -35,6 +35,9 @@ pub(super) const RULE: Rule = Rule {
 const MOST: f64 = 0.5;
 /// Moments at which a change is looked for.
 const MAX_MOMENTS: u64 = 64;
+/// Times that requests wait on average from the moment on, which must have passed before it. Those that were under way as the watch began do not count. So the
+/// first ones to end are those that wait shortly, however long others do.
+const SETTLED_TIMES: f64 = 2.0;
 
 /// Waits for one port before a moment and from then on, over the endpoints that asked often enough on both sides.
 struct Change<'a> {
@@ -117,6 +120,12 @@ impl<'a> Change<'a> {
         self.times() >= limits.slower_min_times
             && ratio(self.far_ns, self.expected_ns) >= MOST
             && basis.rate(self.more_ns()) >= limits.cost_min_rate
+            && self.is_settled(basis)
+    }
+
+    /// Whether before the moment there was time enough for requests to end that wait as long as those after it.
+    fn is_settled(&self, basis: &Basis<'_>) -> bool {
+        self.since_ns(basis) as f64 >= ratio(self.after.waited_ns, self.after.requests) * SETTLED_TIMES
     }
 
     fn since_ns(&self, basis: &Basis<'_>) -> u64 {
@@ -198,8 +207,10 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         endpoints.flat_map(|endpoint| endpoint.waits.list.iter().map(move |waits| (endpoint, waits)))
     };
     let ports: BTreeSet<u16> = all().map(|(_, waits)| waits.port).collect();
-    let of_port =
-        |port: u16| -> Vec<(&Endpoint, &Waits)> { all().filter(|(_, waits)| waits.port == port).collect() };
+    let parted = || all().filter(|(_, waits)| waits.can_be_parted(least(limits.compared_min_count)));
+    let of_port = |port: u16| -> Vec<(&Endpoint, &Waits)> {
+        parted().filter(|(_, waits)| waits.port == port).collect()
+    };
     let slower: Vec<Change<'_>> =
         ports.iter().filter_map(|port| change(basis, *port, &of_port(*port))).collect();
     if let Some(worst) = slower.iter().max_by_key(|change| change.more_ns()) {
@@ -216,7 +227,6 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     }
     let phases = basis.phases();
     let whole_ns = phases.get(Phase::BackendWait).saturating_add(phases.get(Phase::Unexplained));
-    let parted = || all().filter(|(_, waits)| waits.can_be_parted(least(limits.compared_min_count)));
     let compared_ns = parted().fold(0_u64, |sum, (_, waits)| sum.saturating_add(waits.total().waited_ns));
     let share = ratio(compared_ns.min(whole_ns), whole_ns);
     let evidence = vec![
@@ -353,6 +363,13 @@ mod tests {
     #[test]
     fn a_change_that_costs_next_to_nothing_is_none() {
         judge(&[("/", 5432, 0..90, 1), ("/", 5432, 90..100, 8)]).assert_absent();
+    }
+
+    #[test]
+    fn the_first_requests_to_end_are_those_that_wait_shortly() {
+        // No request that waits for six seconds ends earlier, if its beginning was seen.
+        judge(&[("/", 5432, 0..60, 100), ("/", 5432, 60..100, 6_000)]).assert_absent();
+        judge(&[("/", 5432, 0..60, 100), ("/", 5432, 60..100, 2_000)]).assert_present();
     }
 
     #[test]
