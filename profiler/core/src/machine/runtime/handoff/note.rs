@@ -2,10 +2,11 @@
 //!
 //! In: writes to the descriptor by which the loop is woken. Out: the job that the thread has done until then, for the request that resumes with it.
 
+use super::reply;
 use crate::event::{Call, Slice};
 use crate::fact::DescriptorClass;
 use crate::machine::runtime::handed::MAX_JOBS;
-use crate::machine::runtime::pool::{Job, Pool};
+use crate::machine::runtime::pool::Job;
 use crate::machine::runtime::state::Hand;
 use crate::machine::runtime::thread::{Report, Thread};
 use crate::machine::wire::request::RequestKey;
@@ -16,6 +17,7 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, slice:
     if slice.result <= 0 || state.world.descriptors.class(slice.tgid, fd) != Some(DescriptorClass::Wakeup) {
         return;
     }
+    let waits_for_loop = reply::is_awaited(state.view(), thread, slice.tgid);
     let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.loop_tid != slice.tid) else {
         return;
     };
@@ -38,7 +40,7 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, slice:
     let report = thread.pooled.report;
     thread.pooled.report.note(exit_ns);
     let key = thread.pooled.works_for.filter(is_live);
-    let tidies_up = tidies_up(pool, thread, (woken_for, report), is_live);
+    let tidies_up = tidies_up(waits_for_loop, thread, (woken_for, report), is_live);
     // A job that it took without having to wait for one. A thread that tidies up asks no back end.
     let is_next =
         thread.pending.has_worked_and_waited() && thread.pooled.works_for.is_some() && woken_for.is_none();
@@ -47,14 +49,14 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, slice:
         pool.working.retain(|(tid, _)| *tid != slice.tid);
     } else if key.is_none() && tidies_up {
         drop(std::mem::take(&mut thread.pending));
-        if pool.takes_reports {
+        if waits_for_loop {
             // That was the end of its job. What it reports next is another one.
             (thread.pooled.works_for, thread.pooled.report) = (None, Report::default());
             pool.working.retain(|(tid, _)| *tid != slice.tid);
         }
         return;
     }
-    if pool.takes_reports && key.is_none() && report.notes > 0 {
+    if waits_for_loop && key.is_none() && report.notes > 0 {
         // It has worked and waited since: that was the next job already.
         (thread.pooled.report.notes, thread.pooled.report.noted_ns) = (1, exit_ns);
     }
@@ -86,12 +88,12 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, slice:
 
 /// Whether a thread only tidied up since its last note. It was woken for a request that is over, or has not been woken for another since.
 fn tidies_up(
-    pool: &Pool,
+    waits_for_loop: bool,
     thread: &Thread,
     (woken_for, report): (Option<RequestKey>, Report),
     is_live: impl Fn(&RequestKey) -> bool,
 ) -> bool {
-    if pool.takes_reports {
+    if waits_for_loop {
         // The loop has taken its report. What comes after that makes nobody wait.
         return report.notes > 0 && !thread.pending.has_worked_and_waited();
     }

@@ -8,7 +8,7 @@
 //! has taken. Once it is known, the first wakeup after a thread's first note is never a new job.
 
 use super::woken_for::is_untaken;
-use crate::event::Slice;
+use crate::event::{Slice, Tid};
 use crate::loop_kind::Resumes;
 use crate::machine::runtime::event_loop::EventLoop;
 use crate::machine::runtime::pool::Pool;
@@ -48,9 +48,19 @@ pub(super) fn give_back(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice
     }
 }
 
+/// Whether a thread's pool is known to wait until the loop has taken each report. What has become known since of the loop's order or of its tasks says more.
+pub(super) fn is_awaited(state: View<'_>, thread: &Thread, tgid: Tid) -> bool {
+    untold(state, thread, tgid).is_some_and(|(pool, _)| pool.takes_reports)
+}
+
 /// The pool and the loop that woke a thread, where nothing shows in which order that loop resumes requests, or what its tasks do.
 fn waker<'a>(state: View<'a>, thread: &Thread, slice: &Slice) -> Option<(&'a Pool, &'a EventLoop)> {
-    let pool = state.runtime.pools.get(slice.tgid).filter(|pool| pool.loop_tid == slice.woken.by_tid)?;
+    untold(state, thread, slice.tgid).filter(|(pool, _)| pool.loop_tid == slice.woken.by_tid)
+}
+
+/// The pool of a thread and its loop, where nothing shows that.
+fn untold<'a>(state: View<'a>, thread: &Thread, tgid: Tid) -> Option<(&'a Pool, &'a EventLoop)> {
+    let pool = state.runtime.pools.get(tgid)?;
     let event_loop = state.runtime.threads.get(pool.loop_tid)?.event_loop.as_deref()?;
     let is_told = thread.pooled.at_queue || state.runtime.tasks.follows(pool.loop_tid);
     (!is_told && event_loop.kind().resumes == Resumes::Untold).then_some((pool, event_loop))
