@@ -28,6 +28,12 @@ impl Lives {
                 if let Some(past) = self.of.remove(&child_tgid) {
                     self.keep(past);
                 }
+                if self.of.len() >= MAX_COUNTED {
+                    // Children that came and went, and served nothing.
+                    let is_told =
+                        |life: &Life| life.requests > 0 || life.born_ns.is_none() || life.ended_ns.is_none();
+                    self.of.retain(|_, life| is_told(life));
+                }
                 if let Some(life) = self.get(child_tgid) {
                     life.born_ns = Some(time_ns);
                 }
@@ -80,11 +86,12 @@ impl Lives {
     /// The lives of those who served, and of the workers among these processes, in the order of their numbers, in the window that begins at `start_ns`.
     #[must_use]
     pub fn finish(mut self, processes: &[Process], start_ns: u64) -> Vec<Life> {
-        let role = |tgid: Tid| {
-            let process = processes.iter().find(|process| process.tgid == tgid);
-            process.map_or("", |process| process.role.as_str())
-        };
-        for process in processes.iter().filter(|process| process.role == "worker") {
+        let roles: FxHashMap<Tid, &str> =
+            processes.iter().map(|process| (process.tgid, process.role.as_str())).collect();
+        let role = |tgid: Tid| roles.get(&tgid).copied().unwrap_or_default();
+        // One that ended has a life by its end, unless that was before the window: the parents of living ones are remembered.
+        let is_there = |process: &&Process| process.role == "worker" && process.exit_code.is_none();
+        for process in processes.iter().filter(is_there) {
             self.get(process.tgid);
         }
         let mut all: Vec<Life> = self.of.into_values().chain(self.past).collect();
@@ -178,6 +185,25 @@ mod tests {
         lives.change(&fork(7), 70);
         lives.add(&request(7, 200));
         assert_eq!(told(lives, &[]), [(7, None, Some(60), 1, 0), (7, Some(70), None, 1, 0)]);
+    }
+
+    #[test]
+    fn a_worker_that_ended_before_the_window_and_is_remembered_for_its_children_is_none_of_it() {
+        let ended = Process { exit_code: Some(0), ..process(7, "worker") };
+        assert_eq!(told(Lives::default(), &[ended.clone(), process(8, "worker")]), [(8, None, None, 0, 0)]);
+        let mut lives = Lives::default();
+        lives.change(&exit(7, 7), 60);
+        assert_eq!(told(lives, &[ended]), [(7, None, Some(60), 0, 0)], "within it");
+    }
+
+    #[test]
+    fn children_that_came_and_went_make_room_for_workers() {
+        let mut lives = Lives::default();
+        for tgid in 0..MAX_COUNTED as u32 + 5 {
+            lives.change(&fork(tgid), 50);
+            lives.change(&exit(tgid, tgid), 60);
+        }
+        assert_eq!((lives.of.len(), lives.evicted), (5, 0));
     }
 
     #[test]
