@@ -20,6 +20,8 @@ pub(in crate::report) fn what_is_missing(losses: &Losses) -> Option<String> {
         "the recording breaks off".to_owned()
     } else if losses.unreadable_bytes > 0 {
         "parts of the recording cannot be read".to_owned()
+    } else if losses.evicted > 0 {
+        "a table was full".to_owned()
     } else {
         "data was lost".to_owned()
     })

@@ -115,6 +115,8 @@ fn any_single_kind_of_loss_is_said_at_the_top_and_named_below() {
         assert!(losses.contains(named), "{named}");
         assert!(!losses.contains("Nothing was lost"), "{named}");
     }
+    let full = with(|s| s.coverage.losses.evicted = 1);
+    assert!(full.starts_with("INCOMPLETE  a table was full"), "{full}");
 }
 
 #[test]
