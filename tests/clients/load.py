@@ -145,21 +145,23 @@ class Load:
     def over(self):
         return time.monotonic() >= self.end
 
-    def begin(self, kind, method, route):
-        """A new request's entry, or None when the bounds are reached."""
+    def entry(self, kind, method, route, due_ns):
+        number = next(self.numbers)
+        path = f"{route}/{number}"
+        return {"id": number, "kind": kind, "method": method, "path": path, "status": None, "due_ns": due_ns}
+
+    def begin(self, kind, method, route, due_ns=None):
+        """A new request's entry, or None when the bounds are reached. It is due now unless another moment is given."""
         with self.lock:
             if self.left <= 0 or self.over():
                 return None
             self.left -= 1
-            number = next(self.numbers)
-            entry = {"id": number, "kind": kind, "method": method, "path": f"{route}/{number}", "status": None}
+            entry = self.entry(kind, method, route, due_ns or time.monotonic_ns())
             self.requests.append(entry)
             return entry
 
     def connect(self, **keywords):
-        begun_ns = time.monotonic_ns()
         connection = Connection(self.options, **keywords)
-        connection.connect_ns = time.monotonic_ns() - begun_ns
         with self.lock:
             self.connections += 1
         return connection
@@ -180,8 +182,6 @@ def head_of(entry, headers=(), query=""):
 
 def send(connection, entry, data):
     entry["tid"] = threading.get_native_id()
-    # Told of the first request of a connection: the others did not wait for it.
-    entry["connect_ns"], connection.connect_ns = connection.connect_ns, 0
     entry["sent_ns"] = time.monotonic_ns()
     entry["port"] = 0 if connection.options.unix else connection.socket.getsockname()[1]
     connection.socket.sendall(data)
@@ -264,16 +264,31 @@ class Pace:
     """When a client asks again: at once, some time after the answer, or by the clock, however long the answer took."""
 
     def __init__(self, options):
-        self.think, self.every = options.think_ms / 1000, options.every_ms / 1000
-        self.due = time.monotonic()
+        self.think, self.every_ns = options.think_ms / 1000, int(options.every_ms * 1_000_000)
+        # When the next request is due: from then on its client waits, whether it has a connection or not.
+        self.due_ns = time.monotonic_ns()
 
     def wait(self):
-        if self.every:
+        if self.every_ns:
             # What is late is made up for at once: so do clients that do not wait for one another.
-            self.due += self.every
-            time.sleep(max(0.0, self.due - time.monotonic()))
-        elif self.think:
-            time.sleep(self.think)
+            self.due_ns += self.every_ns
+            time.sleep(max(0, self.due_ns - time.monotonic_ns()) / 1e9)
+        else:
+            if self.think:
+                time.sleep(self.think)
+            self.due_ns = time.monotonic_ns()
+
+    def again(self):
+        """The next request is due at once; by the clock it is the same one."""
+        if not self.every_ns:
+            self.due_ns = time.monotonic_ns()
+
+
+def chosen(options, choice):
+    """What the next request is: kind, method, route."""
+    kind = choice.choices(list(options.kinds), list(options.kinds.values()))[0]
+    method, fixed = KINDS[kind]
+    return kind, method, fixed or choice.choices(list(options.routes), list(options.routes.values()))[0]
 
 
 def ordinary(load, seed):
@@ -282,19 +297,24 @@ def ordinary(load, seed):
     if options.spread_seconds:
         time.sleep(choice.uniform(0, min(options.spread_seconds, max(0.0, load.end - time.monotonic()))))
     pace = Pace(options)
+    converse(load, choice, pace)
+
+
+def converse(load, choice, pace):
+    """All that a client asks, in its time."""
+    options = load.options
     while not load.over() and load.left > 0:
         turn = 0
         try:
             with load.connect() as connection:
                 for turn in range(options.keep_alive):
-                    kind = choice.choices(list(options.kinds), list(options.kinds.values()))[0]
-                    method, fixed = KINDS[kind]
-                    route = fixed or choice.choices(list(options.routes), list(options.routes.values()))[0]
+                    kind, method, route = chosen(options, choice)
                     if kind == "pipeline":
                         if not pipelined(load, connection, route):
                             break
+                        pace.again()
                         continue
-                    entry = load.begin(kind, method, route)
+                    entry = load.begin(kind, method, route, pace.due_ns)
                     if entry is None:
                         return
                     last = turn + 1 == options.keep_alive
@@ -305,6 +325,7 @@ def ordinary(load, seed):
             load.failed(error)
             if turn > 0:
                 # A kept connection that the server closed meanwhile: as browsers do, at once on a new one.
+                pace.again()
                 continue
         pace.wait()
 

@@ -30,10 +30,9 @@ pub struct SentRequest {
     /// Body bytes of the answer.
     #[serde(default)]
     pub body_bytes: u64,
-    /// How long its client had waited for the connection (0: a kept one, or not told for requests of this kind).
-    #[serde(default)]
-    pub connect_ns: u64,
-    /// Before its first byte was sent, `CLOCK_MONOTONIC`.
+    /// When it was to be sent, `CLOCK_MONOTONIC`: from then on its client waited, for a connection first.
+    pub due_ns: u64,
+    /// Before its first byte was sent, `CLOCK_MONOTONIC` (0: it never was).
     #[serde(default)]
     pub sent_ns: u64,
     /// After its last byte was handed to the kernel, `CLOCK_MONOTONIC` (0: not told for requests of this kind).

@@ -80,9 +80,9 @@ impl Found {
 /// What clients saw of one endpoint.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Endpoint {
-    /// Requests that were sent in the window.
+    /// Requests that were due in the window.
     pub requests: usize,
-    /// 99 % of them took no longer, connecting included; one without an answer counts as longer than all. `None`: no answer.
+    /// 99 % of them took no longer, from when they were due; one without an answer counts as longer than all. `None`: no answer.
     pub p99_ms: Option<f64>,
 }
 
@@ -93,9 +93,9 @@ pub struct Watched {
     window_ns: u64,
     /// PSS of all workers; `None`: not known of each.
     pub proportional_bytes: Option<u64>,
-    /// Answers a second, by the clients.
+    /// Answers a second, by the clients, to requests that were due in the window.
     pub per_second: f64,
-    /// 99 % of the clients' requests that were answered took no longer, connecting included; 0: none was.
+    /// 99 % of the clients' requests that were answered took no longer, from when they were due; 0: none was.
     pub p99_ns: u64,
     /// Requests of the clients that got no answer, or 500 and above.
     pub failed: usize,
@@ -112,7 +112,7 @@ impl Watched {
         let Window { start_ns, length_ns } = report.window;
         let end_ns = start_ns.saturating_add(length_ns);
         let in_window: Vec<&SentRequest> =
-            sent.iter().filter(|request| (start_ns..end_ns).contains(&request.sent_ns)).collect();
+            sent.iter().filter(|request| (start_ns..end_ns).contains(&request.due_ns)).collect();
         let failed =
             in_window.iter().filter(|request| request.status.is_none_or(|status| status >= 500)).count();
         let mut took: Vec<u64> = in_window.iter().filter_map(|request| took_ns(request)).collect();
@@ -192,9 +192,10 @@ pub fn watch(
     Ok(Watched::new(report, &sent, stolen_ratio))
 }
 
-/// How long it took, connecting included; `None`: it got no answer.
+/// How long its client waited for it, from when it was due; `None`: it got no answer. What was sent late was late for who waited: a server
+/// that stops for a second delays all that was due in it.
 fn took_ns(request: &SentRequest) -> Option<u64> {
-    request.status.map(|_| request.end_ns.saturating_sub(request.sent_ns) + request.connect_ns)
+    request.status.map(|_| request.end_ns.saturating_sub(request.due_ns))
 }
 
 /// `/sleep/300` of `/sleep/300/1000001`; before it how it was asked, where that is no plain GET.
@@ -214,20 +215,26 @@ fn of_endpoint(mut took: Vec<Option<u64>>) -> Endpoint {
 mod tests {
     use super::*;
 
-    fn sent(kind: &str, path: &str, sent_ns: u64, took_ns: Option<u64>) -> SentRequest {
+    /// Sent a microsecond after it was due.
+    fn sent(kind: &str, path: &str, due_ns: u64, took_ns: Option<u64>) -> SentRequest {
         serde_json::from_value(serde_json::json!({
             "id": 1, "kind": kind, "method": "GET", "path": path, "status": took_ns.map(|_| 200),
-            "sent_ns": sent_ns, "end_ns": sent_ns + took_ns.unwrap_or(0),
+            "due_ns": due_ns, "sent_ns": due_ns + 1000, "end_ns": due_ns + took_ns.unwrap_or(0),
         }))
         .unwrap()
     }
 
-    #[test]
-    fn clients_are_judged_by_endpoint_and_one_without_an_answer_waited_longest() {
+    /// What clients saw in two seconds.
+    fn watched(all: &[SentRequest]) -> Watched {
         let report = serde_json::json!({
             "findings": [], "capacity": {"workers": []},
             "window": {"start_ns": 1000, "length_ns": 2_000_000_000},
         });
+        Watched::new(serde_json::from_value(report).unwrap(), all, 0.0)
+    }
+
+    #[test]
+    fn clients_are_judged_by_endpoint_and_one_without_an_answer_waited_longest() {
         let all = [
             sent("get", "/fast/1", 1000, Some(1_000_000)),
             sent("get", "/fast/2", 2000, None),
@@ -236,11 +243,23 @@ mod tests {
             // Before the window.
             sent("get", "/fast/5", 999, Some(9_000_000)),
         ];
-        let watched = Watched::new(serde_json::from_value(report).unwrap(), &all, 0.0);
+        let watched = watched(&all);
         let names: Vec<&str> = watched.endpoints.keys().map(String::as_str).collect();
         assert_eq!(names, ["/fast", "/sleep/300", "slow_body /upload"]);
         assert_eq!(watched.endpoints["/fast"], Endpoint { requests: 2, p99_ms: None });
         assert_eq!(watched.endpoints["/sleep/300"], Endpoint { requests: 1, p99_ms: Some(2.0) });
         assert_eq!((watched.failed, watched.per_second), (1, 1.5));
+    }
+
+    #[test]
+    fn a_request_that_was_sent_late_took_from_when_it_was_due() {
+        let mut late = sent("get", "/fast/1", 2000, Some(50_000_000));
+        late.sent_ns = 49_000_000;
+        // Due before the window and sent in it: it is none of its requests.
+        let mut before = sent("get", "/fast/2", 999, Some(90_000_000));
+        before.sent_ns = 50_000_000;
+        let watched = watched(&[late, before]);
+        assert_eq!(watched.endpoints["/fast"], Endpoint { requests: 1, p99_ms: Some(50.0) });
+        assert_eq!((watched.p99_ns, watched.per_second), (50_000_000, 0.5));
     }
 }
