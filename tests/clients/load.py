@@ -2,7 +2,8 @@
 
 In: an address, bounds in seconds and in requests, and how many clients of each kind. Every request carries a unique
 number as the last segment of its path. Out: one JSON object on standard output: `counts`, and under `requests` what was
-sent and what came back, with CLOCK_MONOTONIC times. A request that got no answer has `status` null.
+sent and what came back, with CLOCK_MONOTONIC times. A request that got no answer has `status` null. Under `unsent` stand the
+requests that clients wanted to send and could not: there was no connection, or the time was over before it was their turn.
 """
 
 import argparse
@@ -17,6 +18,8 @@ import threading
 import time
 
 
+# Who gets no connection comes again after this time: nobody tries thousands of times a second.
+AGAIN_SECONDS = 0.05
 # Body bytes taken at once, and thrown away: a client should not be what is slow.
 DROPPED_BYTES = 1024 * 1024
 
@@ -139,11 +142,16 @@ class Load:
         self.left = options.requests
         self.end = time.monotonic() + options.seconds
         self.requests = []
+        self.unsent = []
         self.connections = 0
         self.errors = {}
 
     def over(self):
         return time.monotonic() >= self.end
+
+    def stop(self):
+        """What was begun is finished, and no more."""
+        self.end = min(self.end, time.monotonic())
 
     def entry(self, kind, method, route, due_ns):
         number = next(self.numbers)
@@ -160,8 +168,17 @@ class Load:
             self.requests.append(entry)
             return entry
 
+    def not_sent(self, kind, method, route, due_ns):
+        """Notes a request that was due and that nobody could send."""
+        with self.lock:
+            self.unsent.append(self.entry(kind, method, route, due_ns))
+
     def connect(self, **keywords):
-        connection = Connection(self.options, **keywords)
+        try:
+            connection = Connection(self.options, **keywords)
+        except OSError:
+            time.sleep(AGAIN_SECONDS)
+            raise
         with self.lock:
             self.connections += 1
         return connection
@@ -267,6 +284,7 @@ class Pace:
         self.think, self.every_ns = options.think_ms / 1000, int(options.every_ms * 1_000_000)
         # When the next request is due: from then on its client waits, whether it has a connection or not.
         self.due_ns = time.monotonic_ns()
+        self.is_begun = False
 
     def wait(self):
         if self.every_ns:
@@ -277,11 +295,19 @@ class Pace:
             if self.think:
                 time.sleep(self.think)
             self.due_ns = time.monotonic_ns()
+        self.is_begun = False
 
     def again(self):
         """The next request is due at once; by the clock it is the same one."""
         if not self.every_ns:
-            self.due_ns = time.monotonic_ns()
+            self.due_ns, self.is_begun = time.monotonic_ns(), False
+
+    def left_ns(self, end_ns):
+        """Moments before the end at which a request was due that has not begun."""
+        first_ns = self.due_ns + self.every_ns if self.is_begun else self.due_ns
+        if self.every_ns:
+            return range(first_ns, end_ns, self.every_ns)
+        return [] if self.is_begun or first_ns >= end_ns else [first_ns]
 
 
 def chosen(options, choice):
@@ -298,6 +324,10 @@ def ordinary(load, seed):
         time.sleep(choice.uniform(0, min(options.spread_seconds, max(0.0, load.end - time.monotonic()))))
     pace = Pace(options)
     converse(load, choice, pace)
+    # Where the time is over, what was due before is late for good. Where all requests are sent, nothing is.
+    if load.over():
+        for due_ns in pace.left_ns(int(load.end * 1e9))[: max(0, load.left)]:
+            load.not_sent(*chosen(options, choice), due_ns)
 
 
 def converse(load, choice, pace):
@@ -306,10 +336,19 @@ def converse(load, choice, pace):
     while not load.over() and load.left > 0:
         turn = 0
         try:
-            with load.connect() as connection:
+            connection = load.connect()
+        except OSError as error:
+            load.failed(error)
+            load.not_sent(*chosen(options, choice), pace.due_ns)
+            pace.is_begun = True
+            pace.wait()
+            continue
+        try:
+            with connection:
                 for turn in range(options.keep_alive):
                     kind, method, route = chosen(options, choice)
                     if kind == "pipeline":
+                        pace.is_begun = True
                         if not pipelined(load, connection, route):
                             break
                         pace.again()
@@ -317,6 +356,7 @@ def converse(load, choice, pace):
                     entry = load.begin(kind, method, route, pace.due_ns)
                     if entry is None:
                         return
+                    pace.is_begun = True
                     last = turn + 1 == options.keep_alive
                     if not exchange(load, connection, entry, last) or last:
                         break
@@ -379,8 +419,17 @@ def slow_reader(load, _seed):
 def idle(load, _seed):
     """Connects, sends nothing for a while, and goes away."""
     while not load.over():
+        due_ns = time.monotonic_ns()
         try:
-            with load.connect() as connection:
+            connection = load.connect()
+        except OSError as error:
+            load.failed(error)
+            load.not_sent("idle", "GET", "/", due_ns)
+            if isinstance(error, TimeoutError):
+                continue
+            return
+        try:
+            with connection:
                 # Ends early when the server closes first.
                 connection.socket.settimeout(min(load.options.idle_seconds, max(0.01, load.end - time.monotonic())))
                 connection.socket.recv(1)
@@ -515,8 +564,7 @@ def main():
         for client, count in clients
         for number in range(count)
     ]
-    # SIGTERM: what was begun is finished, and no more.
-    signal.signal(signal.SIGTERM, lambda *_: setattr(load, "end", 0.0))
+    signal.signal(signal.SIGTERM, lambda *_: load.stop())
     start = time.monotonic_ns()
     for thread in threads:
         thread.start()
@@ -534,7 +582,7 @@ def main():
         },
     }
     if not options.no_requests:
-        summary["requests"] = load.requests
+        summary["requests"], summary["unsent"] = load.requests, load.unsent
     json.dump(summary, sys.stdout)
     print()
 

@@ -63,6 +63,8 @@ pub struct Sent {
     pub counts: Counts,
     /// Every request that was begun.
     pub requests: Vec<SentRequest>,
+    /// Those that were due and could not be sent: there was no connection, or the time was over before it was their turn.
+    pub unsent: Vec<SentRequest>,
 }
 
 /// Sums of what the clients did.
@@ -145,5 +147,26 @@ impl Load {
         }
         let text = std::fs::read_to_string(self.output.path())?;
         serde_json::from_str(&text).context("the clients' summary cannot be read")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An address where nobody listens.
+    fn nobody() -> Address {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        Address::Tcp(listener.local_addr().unwrap().to_string())
+    }
+
+    #[test]
+    fn a_client_that_is_refused_leaves_what_it_wanted_to_send() {
+        for kind in [&["--clients=1"][..], &["--clients=1", "--every-ms=20"], &["--clients=0", "--idle=1"]] {
+            let sent = Load::run(&nobody(), &[&["--seconds=0.2"], kind].concat()).unwrap();
+            assert!(sent.requests.is_empty() && !sent.unsent.is_empty(), "{kind:?}: {sent:?}");
+            let is_due = |one: &SentRequest| (sent.start_ns..=sent.end_ns).contains(&one.due_ns);
+            assert!(sent.unsent.iter().all(|one| one.status.is_none() && is_due(one)), "{kind:?}: {sent:?}");
+        }
     }
 }

@@ -101,7 +101,7 @@ impl Watched {
         serde_json::from_str(&self.report).context("the report cannot be read")
     }
 
-    /// Ends the clients after the requests that they have begun; what they sent.
+    /// Ends the clients after the requests that they have begun; what they sent, and what they could not send.
     ///
     /// # Errors
     ///
@@ -112,7 +112,9 @@ impl Watched {
         }
         let mut requests = Vec::new();
         for load in self.loads {
-            requests.extend(load.finish()?.requests);
+            let of_load = load.finish()?;
+            requests.extend(of_load.requests);
+            requests.extend(of_load.unsent);
         }
         Ok(requests)
     }

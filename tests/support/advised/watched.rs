@@ -80,7 +80,7 @@ impl Found {
 /// What clients saw of one endpoint.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Endpoint {
-    /// Requests that were due in the window.
+    /// Requests that were due in the window, sent or not.
     pub requests: usize,
     /// 99 % of them took no longer, from when they were due; one without an answer counts as longer than all. `None`: no answer.
     pub p99_ms: Option<f64>,
@@ -97,7 +97,7 @@ pub struct Watched {
     pub per_second: f64,
     /// 99 % of the clients' requests that were answered took no longer, from when they were due; 0: none was.
     pub p99_ns: u64,
-    /// Requests of the clients that got no answer, or 500 and above.
+    /// Requests of the clients that could not be sent, got no answer, or 500 and above.
     pub failed: usize,
     /// The same clients, by endpoint and by what is particular to how they ask.
     pub endpoints: BTreeMap<String, Endpoint>,
@@ -261,5 +261,14 @@ mod tests {
         let watched = watched(&[late, before]);
         assert_eq!(watched.endpoints["/fast"], Endpoint { requests: 1, p99_ms: Some(50.0) });
         assert_eq!((watched.p99_ns, watched.per_second), (50_000_000, 0.5));
+    }
+
+    #[test]
+    fn what_could_not_be_sent_has_failed_and_waited_longest() {
+        let mut refused = sent("get", "/fast/2", 3000, None);
+        refused.sent_ns = 0;
+        let watched = watched(&[sent("get", "/fast/1", 2000, Some(1_000_000)), refused]);
+        assert_eq!(watched.endpoints["/fast"], Endpoint { requests: 2, p99_ms: None });
+        assert_eq!((watched.failed, watched.per_second), (1, 0.5));
     }
 }
