@@ -39,7 +39,9 @@ fn of_finding(finding: &str, before: &[Figures], after: &[Figures]) -> (Verdict,
         })
         .collect();
     let any = |one: Fate| fates.contains(&one);
-    if any(Fate::Stays) {
+    if any(Fate::Stays) && (any(Fate::Gone) || any(Fate::Halved)) {
+        (Verdict::Nothing, "not every watch afterwards shows that it helped")
+    } else if any(Fate::Stays) {
         (Verdict::Nothing, "it stays")
     } else if any(Fate::Undecided) {
         (Verdict::Nothing, "whether it is there cannot be said")
@@ -138,7 +140,10 @@ mod tests {
         assert_eq!(verdict(&[watch(Some(1.2), 100.0, 0, Some(20.0))]), Verdict::Nothing);
         // In each watch.
         let both = [watch(None, 100.0, 0, Some(20.0)), watch(Some(2.0), 100.0, 0, Some(20.0))];
-        assert_eq!(verdict(&both), Verdict::Nothing);
+        let why = "not every watch afterwards shows that it helped".to_owned();
+        assert_eq!(judge("herd", &before(), &both), (Verdict::Nothing, vec![why]));
+        let stays = [watch(Some(2.0), 100.0, 0, Some(20.0))];
+        assert_eq!(judge("herd", &before(), &stays), (Verdict::Nothing, vec!["it stays".to_owned()]));
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(crate) enum Verdict {
     NothingAdvised,
     /// Nothing of what was advised is a setting that a program can change here.
     NoSetting,
-    /// The finding is gone, or costs at most half.
+    /// The finding is gone, or costs at most half, in each of two watches.
     Helped,
     /// It is still there, and nothing got worse.
     Nothing,
@@ -130,7 +130,7 @@ pub(crate) struct Record {
     pub(crate) applied: Option<Applied>,
     /// Watches under the settings of the seed: two where advice was applied, more where it seemed to harm.
     pub(crate) before: Vec<Figures>,
-    /// Watches under the settings that advice made.
+    /// Watches under the settings that advice made: two where it helped, more where it seemed to harm.
     pub(crate) after: Vec<Figures>,
     pub(crate) seconds: f64,
 }

@@ -18,6 +18,28 @@ use crate::record::{Applied, Figures, NotApplied, Record, Verdict};
 
 /// Watches after the change at most: one that harms is repeated, with one under the settings of before between two.
 const MOST_AFTER: usize = 3;
+/// As many show that advice helped, at least.
+const HELPED_AFTER: usize = 2;
+
+/// What is watched next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// Nothing: it is judged.
+    Judged,
+    /// The settings that advice made once more.
+    After,
+    /// Both, those of before first.
+    Both,
+}
+
+/// What a verdict still rests on too little for, after so many watches under the settings that advice made.
+const fn next(verdict: Verdict, after: usize) -> Next {
+    match verdict {
+        Verdict::Harmed if after < MOST_AFTER => Next::Both,
+        Verdict::Helped if after < HELPED_AFTER => Next::After,
+        _ => Next::Judged,
+    }
+}
 
 /// Runs it.
 pub(crate) fn run(mix: &Mix, machine: &str, (reports, is_one): (&Path, bool)) -> Record {
@@ -95,10 +117,11 @@ impl Run<'_> {
                 return Ok((Verdict::NotJudged, vec!["a hypervisor took the CPUs meanwhile".to_owned()]));
             }
             let judged = judge(&finding, before, after);
-            if judged.0 != Verdict::Harmed || after.len() >= MOST_AFTER {
-                return Ok(judged);
+            match next(judged.0, after.len()) {
+                Next::Judged => return Ok(judged),
+                Next::After => {}
+                Next::Both => self.look_before()?,
             }
-            self.look_before()?;
         }
     }
 
@@ -195,6 +218,16 @@ mod tests {
 
     fn more_threads(finding: &str) -> Option<(String, String)> {
         Some((finding.to_owned(), "gunicorn gthread, 1 × 8".to_owned()))
+    }
+
+    #[test]
+    fn help_is_what_two_watches_show_and_harm_what_three_do() {
+        assert_eq!(next(Verdict::Helped, 1), Next::After);
+        assert_eq!(next(Verdict::Helped, 2), Next::Judged);
+        assert_eq!(next(Verdict::Harmed, 1), Next::Both);
+        assert_eq!(next(Verdict::Harmed, 2), Next::Both);
+        assert_eq!(next(Verdict::Harmed, 3), Next::Judged);
+        assert_eq!(next(Verdict::Nothing, 1), Next::Judged);
     }
 
     #[test]
