@@ -126,6 +126,9 @@ fn reflect(place: &Place, twins: &[mirror::Twin]) -> anyhow::Result<()> {
         record::append(&place.mirror(), &one)?;
         let said = match &one.failed {
             Some(why) => format!("FAILED: {why}"),
+            None if one.advised.is_empty() && one.watches.len() > 1 => {
+                format!("nothing advised in the last of {} watches", one.watches.len())
+            }
             None if one.advised.is_empty() => "nothing advised".to_owned(),
             None => format!("ADVISED ON: {}", one.advised.join(", ")),
         };

@@ -3,6 +3,7 @@
 //! In: nothing. Out: [`twins`], and what became of one. A trial's twin has the same application under settings or a load with which
 //! nothing is short: its advice applied generously, or clients that want little.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ use wsgi_trace_tests::server::Recipe;
 
 use crate::load::RUN_UP;
 use crate::record::Reflection;
+
+/// Watches of a twin at most: one on which nothing is advised is enough.
+const MOST_WATCHES: usize = 3;
 
 /// What stands before the name of a cell of the lab.
 pub(crate) const LAB: &str = "lab-";
@@ -173,30 +177,58 @@ fn of_lab() -> impl Iterator<Item = Twin> {
 }
 
 impl Twin {
-    /// Watches it.
+    /// Watches it, again where something is advised.
     pub(crate) fn reflect(&self, machine: &str, reports: &Path) -> Reflection {
-        let file = reports.join(format!("mirror-{}.json", self.name));
-        let options: Vec<Vec<&str>> =
-            self.clients.iter().map(|options| options.iter().map(String::as_str).collect()).collect();
-        let clients: Vec<&[&str]> = options.iter().map(Vec::as_slice).collect();
-        let watched = watched::watch(&file, (self.recipe.as_ref(), self.quota_cores), &clients, self.run_up);
-        let (advised, failed) = match &watched {
-            // What is quiet even so is healthy.
-            Ok(watched) if watched.stolen_ratio > DISTURBED && !advised(watched).is_empty() => {
-                (Vec::new(), Some("a hypervisor took the CPUs meanwhile".to_owned()))
-            }
-            Ok(watched) => (advised(watched), None),
-            Err(error) => (Vec::new(), Some(format!("{error:#}"))),
+        let mut watches = Vec::new();
+        let outcome = judged(&mut watches, |number| self.watch(number, reports));
+        let (advised, failed) = match outcome {
+            Ok(advised) => (advised, None),
+            Err(why) => (Vec::new(), Some(why)),
         };
         Reflection {
             name: self.name.clone(),
             about: self.about.clone(),
             machine: machine.to_owned(),
             build: String::new(),
+            watches,
             advised,
             failed,
         }
     }
+
+    /// What is advised on in one watch, or why that cannot be said.
+    fn watch(&self, number: usize, reports: &Path) -> Result<Vec<String>, String> {
+        let file = reports.join(format!("mirror-{}-{number}.json", self.name));
+        let options: Vec<Vec<&str>> =
+            self.clients.iter().map(|options| options.iter().map(String::as_str).collect()).collect();
+        let clients: Vec<&[&str]> = options.iter().map(Vec::as_slice).collect();
+        let subject = (self.recipe.as_ref(), self.quota_cores);
+        let watched =
+            watched::watch(&file, subject, &clients, self.run_up).map_err(|error| format!("{error:#}"))?;
+        let advised = advised(&watched);
+        // What is quiet even so is healthy.
+        if watched.stolen_ratio > DISTURBED && !advised.is_empty() {
+            return Err("a hypervisor took the CPUs meanwhile".to_owned());
+        }
+        Ok(advised)
+    }
+}
+
+/// What a twin is advised on: what each of three watches advises something on. The first on which nothing is advised ends them: it is healthy.
+fn judged(
+    watches: &mut Vec<Vec<String>>,
+    mut watch: impl FnMut(usize) -> Result<Vec<String>, String>,
+) -> Result<Vec<String>, String> {
+    for number in 1..=MOST_WATCHES {
+        let advised = watch(number)?;
+        let is_quiet = advised.is_empty();
+        watches.push(advised);
+        if is_quiet {
+            return Ok(Vec::new());
+        }
+    }
+    let all: BTreeSet<&String> = watches.iter().flatten().collect();
+    Ok(all.into_iter().cloned().collect())
 }
 
 /// Findings that cost something, or say what to change.
@@ -208,8 +240,6 @@ fn advised(watched: &watched::Watched) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use wsgi_trace_tests::advised::trial::TRIALS;
 
     use super::*;
@@ -223,6 +253,24 @@ mod tests {
             let load = trial.work.clients.concat().join(" ");
             assert_ne!(twin.about, format!("{}; {load}", trial.setup().title()), "{}", one.name);
         }
+    }
+
+    /// What becomes of a twin whose watches advise on these.
+    fn outcome(each: &[Result<&[&str], &str>]) -> (Vec<Vec<String>>, Result<Vec<String>, String>) {
+        let mut watches = Vec::new();
+        let owned = |ids: &[&str]| ids.iter().map(|&id| id.to_owned()).collect();
+        let outcome = judged(&mut watches, |number| each[number - 1].map(owned).map_err(str::to_owned));
+        (watches, outcome)
+    }
+
+    #[test]
+    fn a_twin_is_advised_on_where_each_of_three_watches_shows_it() {
+        let (watches, advised) = outcome(&[Ok(&["herd"]), Ok(&["herd", "gil-convoy"]), Ok(&["herd"])]);
+        assert_eq!((watches.len(), advised), (3, Ok(vec!["gil-convoy".to_owned(), "herd".to_owned()])));
+        let (watches, advised) = outcome(&[Ok(&["herd"]), Ok(&[])]);
+        assert_eq!((watches, advised), (vec![vec!["herd".to_owned()], Vec::new()], Ok(Vec::new())));
+        assert_eq!(outcome(&[Ok(&[])]), (vec![Vec::new()], Ok(Vec::new())));
+        assert_eq!(outcome(&[Ok(&["herd"]), Err("no server")]).1, Err("no server".to_owned()));
     }
 
     #[test]

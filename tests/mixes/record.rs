@@ -143,7 +143,9 @@ pub(crate) struct Reflection {
     pub(crate) about: String,
     pub(crate) machine: String,
     pub(crate) build: String,
-    /// Findings that are advised on.
+    /// Findings that each watch advises on, in turn: one on which nothing is advised is the last.
+    pub(crate) watches: Vec<Vec<String>>,
+    /// All of them where each of three watches advises on something; none otherwise.
     pub(crate) advised: Vec<String>,
     /// Why there is no answer.
     pub(crate) failed: Option<String>,
@@ -184,6 +186,7 @@ mod tests {
             about: String::new(),
             machine: String::new(),
             build: String::new(),
+            watches: vec![advised.clone()],
             advised,
             failed: None,
         }

@@ -154,7 +154,7 @@ fn by_server(records: &[&Record]) -> String {
     text
 }
 
-/// What is a bug, one by one.
+/// What is a bug, one by one; then what one watch of a twin showed and another did not.
 fn named(records: &[&Record], reflections: &[&Reflection]) -> String {
     let mut text = String::new();
     for record in records.iter().filter(|record| record.verdict == Verdict::Harmed) {
@@ -174,6 +174,19 @@ fn named(records: &[&Record], reflections: &[&Reflection]) -> String {
             "- *Advised on a healthy twin*, {name}: {about}. Present: {}.",
             advised.join(", ")
         );
+    }
+    for one in reflections.iter().filter(|one| one.advised.is_empty()) {
+        let Reflection { name, about, watches, .. } = one;
+        let shown: Vec<&str> = watches.iter().flatten().map(String::as_str).collect();
+        let times = watches.iter().filter(|advised| !advised.is_empty()).count();
+        if times > 0 {
+            let _ = writeln!(
+                text,
+                "- Advised on in {times} of {} watches of a healthy twin, {name}: {about}. Present: {}.",
+                watches.len(),
+                shown.join(", ")
+            );
+        }
     }
     if text.is_empty() { text } else { format!("\n{text}") }
 }
@@ -215,6 +228,7 @@ mod tests {
             about: "a server".to_owned(),
             machine: "2 CPUs".to_owned(),
             build: String::new(),
+            watches: vec![advised.iter().map(|&id| id.to_owned()).collect()],
             advised: advised.iter().map(|&id| id.to_owned()).collect(),
             failed: None,
         }
@@ -261,5 +275,16 @@ mod tests {
             "- *Harmed*, seed 7: cheroot, 4 threads; 3 clients. By advice on herd: cheroot, 8 threads. Worse: p99 of /fast 9 ms."
         ));
         assert!(text.contains("- *Advised on a healthy twin*, lab-a-b: a server. Present: herd."), "{text}");
+        assert!(!text.contains("herd-sync") && !text.contains("watches of a healthy twin"), "{text}");
+    }
+
+    #[test]
+    fn a_twin_that_one_watch_advised_on_and_the_next_did_not_is_healthy_and_named() {
+        let mut once = reflection("slots", &[]);
+        once.watches = vec![vec!["herd".to_owned()], Vec::new()];
+        let text = section(&[], &[&once]);
+        assert!(text.contains("| healthy twins of the trials | 1 | 1 |  | | | | 0 |"), "{text}");
+        let line = "- Advised on in 1 of 2 watches of a healthy twin, slots: a server. Present: herd.";
+        assert!(text.contains(line), "{text}");
     }
 }
