@@ -4,6 +4,7 @@
 //! JSON for each run, under `target/mixes`; the table there, and in `docs/advice.md` after a run of all. A run that was cut off goes on
 //! where it was. Advice that harms, a healthy twin that is advised on, and more than a few runs without a judgement fail the run.
 
+mod identity;
 mod judge;
 mod load;
 mod mirror;
@@ -19,7 +20,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use sha2::Digest as _;
 use wsgi_trace_tests::generated;
 use wsgi_trace_tests::machine::Machine;
 
@@ -45,22 +45,19 @@ struct Place {
     /// `target/mixes`.
     directory: PathBuf,
     machine: String,
-    /// Which wsgi-trace: what another one found is not found by this one.
+    /// Which wsgi-trace, judge, clients and applications.
     build: String,
 }
 
 impl Place {
     fn new() -> anyhow::Result<Self> {
-        let program = wsgi_trace_tests::program::wsgi_trace_binary()?;
-        let bytes = std::fs::read(&program).with_context(|| format!("{} is not there", program.display()))?;
-        let digest = sha2::Sha256::digest(&bytes);
         let Machine { cpu, cpus, kernel, system, build, wsgi_trace, .. } = Machine::describe();
         Ok(Self {
             directory: wsgi_trace_tests::root().join("target/mixes"),
             machine: format!(
                 "{cpus} CPUs ({cpu}), Linux {kernel}, {system}; wsgi-trace {wsgi_trace} ({build} build)"
             ),
-            build: digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect(),
+            build: identity::identity()?,
         })
     }
 

@@ -120,7 +120,7 @@ pub(crate) struct Record {
     /// Options of each program of clients.
     pub(crate) clients: Vec<Vec<String>>,
     pub(crate) machine: String,
-    /// Which wsgi-trace: the beginning of its digest.
+    /// Which wsgi-trace, judge, clients and applications: the beginning of their digest.
     pub(crate) build: String,
     pub(crate) verdict: Verdict,
     /// Reasons of it.
