@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use wsgi_trace_tests::generated;
 use wsgi_trace_tests::machine::Machine;
 
@@ -69,20 +69,22 @@ impl Place {
         self.directory.join("mirror.jsonl")
     }
 
-    /// Runs of this build whose seeds still name the same mixes.
-    fn records(&self) -> BTreeMap<u64, Record> {
-        let mut records = record::read(&self.runs(), |record: &Record| record.seed);
-        records.retain(|seed, record| record.build == self.build && record.mix == Mix::new(*seed).about());
-        records
+    /// Of runs of these mixes by these programs the worst of each.
+    fn records(&self, mixes: &[Mix]) -> BTreeMap<u64, Record> {
+        let abouts: BTreeMap<u64, String> = mixes.iter().map(|mix| (mix.seed, mix.about())).collect();
+        let mut records: Vec<Record> = record::read(&self.runs());
+        records.retain(|one| one.build == self.build && abouts.get(&one.seed) == Some(&one.mix));
+        record::worst(records)
     }
 
-    /// The same of healthy twins.
+    /// The same of healthy twins; one that was watched again was not seen before.
     fn reflections(&self, twins: &[mirror::Twin]) -> BTreeMap<String, Reflection> {
-        let mut all = record::read(&self.mirror(), |one: &Reflection| one.name.clone());
-        all.retain(|name, one| {
-            one.build == self.build && twins.iter().any(|twin| twin.name == *name && twin.about == one.about)
-        });
-        all
+        let is_of = |one: &Reflection| {
+            one.build == self.build
+                && twins.iter().any(|twin| twin.name == one.name && twin.about == one.about)
+        };
+        let all: Vec<Reflection> = record::read(&self.mirror());
+        all.into_iter().filter(is_of).map(|one| (one.name.clone(), one)).collect()
     }
 }
 
@@ -106,11 +108,11 @@ fn run(arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
     if options.has_mirror() {
         reflect(&place, &twins)?;
     }
-    run_all(&place, &mixes, options.is_one())?;
-    if let (true, [mix]) = (options.is_one(), mixes.as_slice()) {
-        return conclude_one(&place, mix.seed);
+    let last = run_all(&place, &mixes, options.is_one())?;
+    if let (true, Some(record)) = (options.is_one(), &last) {
+        return conclude_one(&place, record);
     }
-    conclude(&place, &twins, &options)
+    conclude(&place, (mixes.as_slice(), twins.as_slice()), &options)
 }
 
 /// Watches every healthy twin that has no answer yet.
@@ -134,15 +136,15 @@ fn reflect(place: &Place, twins: &[mirror::Twin]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs every mix that has not been judged yet; one alone always.
-fn run_all(place: &Place, mixes: &[Mix], is_one: bool) -> anyhow::Result<()> {
-    let known = place.records();
+/// Runs every mix that has not been judged yet; one alone always. The last record.
+fn run_all(place: &Place, mixes: &[Mix], is_one: bool) -> anyhow::Result<Option<Record>> {
+    let known = place.records(mixes);
     let is_known = |mix: &&Mix| known.get(&mix.seed).is_some_and(|one| one.verdict != Verdict::NotJudged);
     let left: Vec<&Mix> = mixes.iter().filter(|mix| is_one || !is_known(mix)).collect();
     if left.len() < mixes.len() {
         eprintln!("[mixes] {} of {} have been run before", mixes.len() - left.len(), mixes.len());
     }
-    let mut seconds = 0.0;
+    let (mut seconds, mut last) = (0.0, None);
     for (done, mix) in (1_usize..).zip(&left) {
         let mut record = run::run(mix, &place.machine, (&place.directory.join("reports"), is_one));
         record.build.clone_from(&place.build);
@@ -150,16 +152,15 @@ fn run_all(place: &Place, mixes: &[Mix], is_one: bool) -> anyhow::Result<()> {
         seconds += record.seconds;
         let minutes = seconds / done as f64 * (left.len() - done) as f64 / 60.0;
         eprintln!("[mixes] {done}/{} {}; {minutes:.0} minutes left", left.len(), said::line(&record));
+        last = Some(record);
     }
-    Ok(())
+    Ok(last)
 }
 
 /// Shows the figures of one run, whatever others showed.
-fn conclude_one(place: &Place, seed: u64) -> anyhow::Result<()> {
-    let records = place.records();
-    let record = records.get(&seed).context("its record is not there")?;
+fn conclude_one(place: &Place, record: &Record) -> anyhow::Result<()> {
     println!("{}", said::figures(record));
-    eprintln!("[mixes] reports: {}/reports/{seed}-*.json", place.directory.display());
+    eprintln!("[mixes] reports: {}/reports/{}-*.json", place.directory.display(), record.seed);
     match record.verdict {
         Verdict::Harmed => bail!("advice harmed"),
         Verdict::NotJudged => bail!("not judged: {}", record.why.join(", ")),
@@ -167,9 +168,13 @@ fn conclude_one(place: &Place, seed: u64) -> anyhow::Result<()> {
     }
 }
 
-/// Writes the table, and fails where something is a bug.
-fn conclude(place: &Place, twins: &[mirror::Twin], options: &Options) -> anyhow::Result<()> {
-    let (records, reflections) = (place.records(), place.reflections(twins));
+/// Writes the table of what was asked for, and fails where something is a bug.
+fn conclude(
+    place: &Place,
+    (mixes, twins): (&[Mix], &[mirror::Twin]),
+    options: &Options,
+) -> anyhow::Result<()> {
+    let (records, reflections) = (place.records(mixes), place.reflections(twins));
     let records: Vec<&Record> = records.values().collect();
     let reflections: Vec<&Reflection> = reflections.values().collect();
     let section = table::section(&records, &reflections);

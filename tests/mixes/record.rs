@@ -1,6 +1,6 @@
 //! What is kept of each run and of each healthy twin: one line of JSON, appended when it ends, so that a night can be cut off and go on.
 //!
-//! In: records. Out: lines of `target/mixes/*.jsonl`, and the records that stand there, the last of each.
+//! In: records. Out: lines of `target/mixes/*.jsonl`, and the records that stand there; of runs of one mix the worst.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -31,6 +31,18 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
+    /// Of several runs the one with the greatest counts. Any judgement is worth more than none.
+    const fn badness(self) -> u8 {
+        match self {
+            Self::NotJudged => 0,
+            Self::NothingAdvised => 1,
+            Self::NoSetting => 2,
+            Self::Helped => 3,
+            Self::Nothing => 4,
+            Self::Harmed => 5,
+        }
+    }
+
     /// For the reader of the progress.
     pub(crate) const fn word(self) -> &'static str {
         match self {
@@ -164,15 +176,23 @@ pub(crate) fn append<T: Serialize>(path: &Path, record: &T) -> anyhow::Result<()
     file.write_all(line.as_bytes()).with_context(|| format!("{} cannot be written", path.display()))
 }
 
-/// The records of a file, the last of each key; none where there is no file. A line that was cut off, or is of another build, is none.
-pub(crate) fn read<T: DeserializeOwned, K: Ord>(path: &Path, key: fn(&T) -> K) -> BTreeMap<K, T> {
+/// The records of a file, in order; none where there is no file. A line that was cut off, or is of another build, is none.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Vec<T> {
     let bytes = std::fs::read(path).unwrap_or_default();
     // By lines of bytes: one may have been cut off within a character.
-    bytes
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| serde_json::from_slice(line).ok())
-        .map(|record| (key(&record), record))
-        .collect()
+    bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+}
+
+/// Of all runs of each seed the worst, and of those that are as bad the last: what harmed once is a bug, whatever the next run shows.
+pub(crate) fn worst(records: Vec<Record>) -> BTreeMap<u64, Record> {
+    let mut worst: BTreeMap<u64, Record> = BTreeMap::new();
+    for record in records {
+        let before = worst.get(&record.seed).map(|before| before.verdict.badness());
+        if before.is_none_or(|before| before <= record.verdict.badness()) {
+            worst.insert(record.seed, record);
+        }
+    }
+    worst
 }
 
 #[cfg(test)]
@@ -193,10 +213,42 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_of_each_counts_and_one_that_was_cut_off_does_not() {
+    fn what_harmed_once_is_not_replaced_by_a_run_that_did_not() {
+        let record = |seed: u64, verdict: Verdict, seconds: f64| Record {
+            seed,
+            server: String::new(),
+            mix: String::new(),
+            clients: Vec::new(),
+            machine: String::new(),
+            build: String::new(),
+            verdict,
+            why: Vec::new(),
+            not_applied: Vec::new(),
+            applied: None,
+            before: Vec::new(),
+            after: Vec::new(),
+            seconds,
+        };
+        let worst = worst(vec![
+            record(1, Verdict::Harmed, 1.0),
+            record(2, Verdict::Helped, 2.0),
+            record(3, Verdict::NotJudged, 3.0),
+            record(1, Verdict::Helped, 4.0),
+            record(1, Verdict::NotJudged, 5.0),
+            record(2, Verdict::Helped, 6.0),
+            record(3, Verdict::NothingAdvised, 7.0),
+        ]);
+        let all: Vec<_> = worst.values().map(|one| (one.seed, one.verdict, one.seconds)).collect();
+        let expected =
+            [(1, Verdict::Harmed, 1.0), (2, Verdict::Helped, 6.0), (3, Verdict::NothingAdvised, 7.0)];
+        assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn every_whole_line_is_read_and_one_that_was_cut_off_is_not() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("new/mirror.jsonl");
-        let read = || read(&path, |one: &Reflection| one.name.clone());
+        let read = || read::<Reflection>(&path);
         assert!(read().is_empty());
         for one in [reflection("a", &["herd"]), reflection("b", &[]), reflection("a", &[])] {
             append(&path, &one).unwrap();
@@ -205,10 +257,10 @@ mod tests {
         // Within a `×`.
         cut.extend(b"{\"name\": \"b\", \"about\": \"1 \xc3");
         std::fs::write(&path, cut).unwrap();
-        let all: Vec<Reflection> = read().into_values().collect();
-        assert_eq!(all, [reflection("a", &[]), reflection("b", &[])]);
+        let mut all = vec![reflection("a", &["herd"]), reflection("b", &[]), reflection("a", &[])];
+        assert_eq!(read(), all);
         append(&path, &reflection("b", &["herd"])).unwrap();
-        let all: Vec<Reflection> = read().into_values().collect();
-        assert_eq!(all, [reflection("a", &[]), reflection("b", &["herd"])]);
+        all.push(reflection("b", &["herd"]));
+        assert_eq!(read(), all);
     }
 }
