@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use profiler_core::finding::is_notice;
 use wsgi_trace_tests::advised::judge::DISTURBED;
 use wsgi_trace_tests::advised::setup::{Kind, Limits, Setup};
-use wsgi_trace_tests::advised::watched;
+use wsgi_trace_tests::advised::watched::{self, Watched};
 use wsgi_trace_tests::lab::expected::EXPECTED;
 use wsgi_trace_tests::lab::server::SUBJECTS;
 use wsgi_trace_tests::lab::workload::WORKLOADS;
@@ -231,15 +232,19 @@ fn judged(
     Ok(all.into_iter().cloned().collect())
 }
 
-/// Findings that cost something, or say what to change.
-fn advised(watched: &watched::Watched) -> Vec<String> {
-    let found = watched.findings().filter(|found| found.is_present() && found.id != "healthy");
-    let advised = found.filter(|found| watched.cost_rate(&found.id) > 0.0 || !found.settings.is_empty());
+/// Findings that say what to do, or cost something. That nothing is wrong is none, nor is what is worth knowing alone.
+fn advised(watched: &Watched) -> Vec<String> {
+    let found = watched.findings().filter(|found| found.is_present());
+    let wrong = found.filter(|found| found.id != "healthy" && !is_notice(&found.id));
+    let advised = wrong.filter(|found| {
+        !found.advice.is_empty() || !found.settings.is_empty() || watched.cost_rate(&found.id) > 0.0
+    });
     advised.map(|found| found.id.clone()).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
     use wsgi_trace_tests::advised::trial::TRIALS;
 
     use super::*;
@@ -271,6 +276,31 @@ mod tests {
         assert_eq!((watches, advised), (vec![vec!["herd".to_owned()], Vec::new()], Ok(Vec::new())));
         assert_eq!(outcome(&[Ok(&[])]), (vec![Vec::new()], Ok(Vec::new())));
         assert_eq!(outcome(&[Ok(&["herd"]), Err("no server")]).1, Err("no server".to_owned()));
+    }
+
+    #[test]
+    fn whatever_says_what_to_do_is_advice_but_for_what_is_worth_knowing() {
+        let found = |id: &str, answer: &str, advice: &str, cost: Option<f64>| {
+            json!({
+                "id": id, "answer": answer, "advice": advice, "cost_request_seconds": cost, "settings": [],
+                "yields_to": null,
+            })
+        };
+        let report = json!({
+            "findings": [
+                found("words-alone", "present", "Look there.", None),
+                found("cost-alone", "present", "", Some(0.5)),
+                found("nothing-to-do", "present", "", Some(0.0)),
+                found("herd", "absent", "Do that.", None),
+                found("slots-exhausted", "undecided", "Do that.", None),
+                found("healthy", "present", "Look at the tail.", None),
+                found("workers-replaced", "present", "Compare.", None),
+            ],
+            "window": {"start_ns": 0, "length_ns": 4_000_000_000_u64},
+            "capacity": {"workers": []},
+        });
+        let report = Watched::new(serde_json::from_value(report).unwrap(), &[], 0.0);
+        assert_eq!(advised(&report), ["words-alone", "cost-alone"]);
     }
 
     #[test]
