@@ -52,8 +52,9 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// The next one.
-    pub(crate) fn new(rng: &mut Rng, application: Application) -> Self {
+    /// The next one. A server that closes after each response is asked on a connection each, and so is what advice makes of it: else the same
+    /// clients would ask in another way afterwards.
+    pub(crate) fn new(rng: &mut Rng, application: Application, closes: bool) -> Self {
         let mut left = rng.u32(1..=MOST_CLIENTS);
         let mut parts = Vec::new();
         while left > 0 && parts.len() < 3 {
@@ -63,7 +64,7 @@ impl Load {
             let part = match rng.u32(0..8) {
                 0..=2 if !parts.is_empty() => uploads(rng, clients.min(MOST_SLOW)),
                 3 | 4 if !parts.is_empty() => readers(rng, clients.min(MOST_SLOW)),
-                _ => ordinary(rng, clients, application),
+                _ => ordinary(rng, clients, (application, closes)),
             };
             parts.push(part);
             left -= clients;
@@ -118,7 +119,7 @@ impl Request {
 }
 
 /// Clients that send and read as fast as they can.
-fn ordinary(rng: &mut Rng, clients: u32, application: Application) -> Part {
+fn ordinary(rng: &mut Rng, clients: u32, (application, closes): (Application, bool)) -> Part {
     let first = Request::new(rng);
     let mut requests = vec![(first, 1)];
     if rng.bool() {
@@ -137,7 +138,9 @@ fn ordinary(rng: &mut Rng, clients: u32, application: Application) -> Part {
         })
         .collect();
     let mut options = vec![format!("--clients={clients}"), format!("--routes={}", routes.join(","))];
-    let kept = pick(rng, 1, &[1, 5, 50]);
+    // Chosen in any case: what comes after is the same for each server.
+    let chosen = pick(rng, 1, &[1, 5, 50]);
+    let kept = if closes { 1 } else { chosen };
     options.push(format!("--keep-alive={kept}"));
     let pace = match rng.u32(0..4) {
         0 => {
@@ -204,7 +207,23 @@ mod tests {
     use super::*;
 
     fn loads() -> impl Iterator<Item = Load> {
-        (1..=300).map(|seed| Load::new(&mut Rng::with_seed(seed), Application::Wsgi))
+        (1..=300).map(|seed| Load::new(&mut Rng::with_seed(seed), Application::Wsgi, false))
+    }
+
+    #[test]
+    fn a_server_that_closes_after_each_response_has_the_same_load_on_a_connection_each() {
+        for (seed, other) in (1..=300).zip(loads()) {
+            let load = Load::new(&mut Rng::with_seed(seed), Application::Wsgi, true);
+            let all = |of: &Load| of.parts.iter().flat_map(|part| part.options.clone()).collect::<Vec<_>>();
+            let differs = |(one, other): &(String, String)| one != other;
+            for (one, other) in all(&load).into_iter().zip(all(&other)).filter(differs) {
+                assert_eq!(one, "--keep-alive=1", "{other}");
+            }
+            for number in [5, 50] {
+                assert!(!load.about().contains(&format!("{number} a connection")), "{}", load.about());
+            }
+            assert_eq!(all(&load).len(), all(&other).len());
+        }
     }
 
     #[test]
@@ -236,7 +255,7 @@ mod tests {
     #[test]
     fn an_asgi_application_is_asked_for_what_it_has() {
         for seed in 1..=100 {
-            let load = Load::new(&mut Rng::with_seed(seed), Application::Asgi);
+            let load = Load::new(&mut Rng::with_seed(seed), Application::Asgi, false);
             let options = load.parts.iter().flat_map(|part| &part.options);
             assert!(options.into_iter().all(|option| !option.contains("/truth")), "{load:?}");
         }

@@ -63,7 +63,7 @@ impl Mix {
         let first = SUBJECTS.first().copied().unwrap_or(wsgi("cheroot", waitress));
         let subject = pick(&mut rng, first, SUBJECTS.get(1..).unwrap_or_default());
         let setup = (subject.setup)(&mut rng);
-        let load = Load::new(&mut rng, subject.application);
+        let load = Load::new(&mut rng, subject.application, setup.closes());
         Self { seed, server: subject.name, setup, load }
     }
 
@@ -169,6 +169,20 @@ mod tests {
             Mix::new(1).about(),
             "mod_wsgi daemon, 3 × 2; 5 clients for 20 ms of back end, 5 ms between two, a connection each"
         );
+    }
+
+    #[test]
+    fn what_is_said_of_connections_is_what_the_watch_does() {
+        let mixes: Vec<Mix> = (1..=200).map(Mix::new).collect();
+        let closing: Vec<&Mix> = mixes.iter().filter(|mix| mix.setup.closes()).collect();
+        let servers: BTreeSet<&str> = closing.iter().map(|mix| mix.server).collect();
+        assert!(servers.contains("uwsgi") && !servers.contains("gunicorn-gthread"), "{servers:?}");
+        for mix in closing {
+            assert!(!mix.about().contains("50 a connection"), "{}", mix.about());
+            let options = mix.load.parts.iter().flat_map(|part| &part.options);
+            let kept: Vec<&String> = options.filter(|option| option.starts_with("--keep-alive")).collect();
+            assert!(kept.iter().all(|option| *option == "--keep-alive=1"), "{kept:?}");
+        }
     }
 
     #[test]

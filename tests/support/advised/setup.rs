@@ -155,6 +155,12 @@ impl Setup {
         Vec::leak(flags)
     }
 
+    /// Whether it closes a connection after each response.
+    #[must_use]
+    pub fn closes(&self) -> bool {
+        self.recipe().clients().keep_alive == "1"
+    }
+
     /// Its CPU quota, in cores.
     #[must_use]
     pub fn quota_cores(&self) -> Option<f64> {
