@@ -21,7 +21,7 @@ The routes of `dropping.py` do not serve their client, those of `streams.py` do 
 /truth/own/MS/ID   asks the back end twice, on a connection of its own that takes MS until it is ready
 /truth/kept/MS/ID  the same, on a connection that its thread keeps
 /truth/lookup/MS/ID  asks a name server that takes MS to answer
-/truth/slowing/MS/ID  asks the back end, which takes MS for the first 150 such questions and four times as long from then on
+/truth/slowing/MS/ID  asks the back end, which takes MS for the first such questions (QUICK of backend.py) and four times as long from then on
 /truth/oneasks/MS/ID  asks the back end: MS in the worker with the lowest PID, a quarter of it in the others
 /truth/onesleeps/MS/ID  the same, asleep
 /truth/gil/MS/ID   two threads of their own that compute MS each, each with its witness

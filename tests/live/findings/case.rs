@@ -24,7 +24,7 @@ const SECONDS: &str = "--seconds=3";
 /// The same.
 pub(crate) const LOAD_SECONDS: f64 = 3.0;
 /// Requests that are served before anything becomes of the workers.
-const SERVED_FIRST: usize = 100;
+pub(crate) const SERVED_FIRST: usize = 100;
 /// How long it may take until others have taken their place.
 const WORKERS_LIMIT: Duration = Duration::from_secs(30);
 
@@ -55,8 +55,8 @@ pub(crate) enum Workers {
     Stay,
     /// The server is told to reload (SIGHUP).
     Reloaded,
-    /// One of them is told to end (SIGTERM), and the server begins another.
-    OneEnds,
+    /// One of them is told by this signal to end after its request, and the server begins another.
+    OneEnds(libc::c_int),
 }
 
 /// A finding on one kind of server.
@@ -163,14 +163,12 @@ impl Side {
         until("the first requests", WORKERS_LIMIT, || {
             Ok((server.witness()?.len() >= SERVED_FIRST).then_some(()))
         })?;
-        let ends = match self.workers {
-            Workers::OneEnds => before.get(..1).context("there is no worker")?,
-            _ => before,
-        };
-        if self.workers == Workers::OneEnds {
+        let mut ends = before;
+        if let Workers::OneEnds(signal) = self.workers {
+            ends = before.get(..1).context("there is no worker")?;
             let pid = libc::pid_t::try_from(*ends.first().context("there is no worker")?)?;
             // SAFETY: `kill` takes no pointers. The number is that of a child of a server that this test has started.
-            ensure!(unsafe { libc::kill(pid, libc::SIGTERM) } == 0, "worker {pid} hears nothing");
+            ensure!(unsafe { libc::kill(pid, signal) } == 0, "worker {pid} hears nothing");
         } else {
             server.signal(libc::SIGHUP);
         }

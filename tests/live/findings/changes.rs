@@ -7,9 +7,9 @@ use wsgi_trace_tests::gunicorn::{Settings, Version};
 use wsgi_trace_tests::server::uwsgi::Uwsgi;
 use wsgi_trace_tests::witness::Witness;
 
-use crate::case::{Case, Seen, Side, Workers, between, load, same};
+use crate::case::{Case, SERVED_FIRST, Seen, Side, Workers, between, load, same};
 
-/// 150 questions take 10 ms each, the others 40.
+/// The first questions take 10 ms each, the others 40.
 const SLOWING: &[&[&str]] = &[&["--clients=3", "--think-ms=10", "--routes=/truth/slowing/10"]];
 /// Some questions of the same endpoint take four times as long as others, from the beginning to the end.
 const LONG_AND_SHORT: &[&[&str]] =
@@ -17,8 +17,8 @@ const LONG_AND_SHORT: &[&[&str]] =
 /// Each takes as long as those at the end.
 const SLOW: &[&[&str]] = &[&["--clients=3", "--think-ms=10", "--routes=/truth/backend/40"]];
 
-/// Questions that the back end answers quickly: `QUICK` of `apps/backend.py`.
-const QUICK: usize = 150;
+/// The back end, which says how many questions it answers quickly.
+const BACK_END: &str = include_str!("../../apps/backend.py");
 /// How exactly a moment is known, in seconds: a window of three seconds and what is around it has stretches of 134 ms.
 const STRETCH_SECONDS: f64 = 0.3;
 
@@ -28,6 +28,11 @@ const FOR_LONG: &[&[&str]] = &[&["--clients=3", "--think-ms=10", "--seconds=8", 
 fn sync() -> Settings {
     Settings::sync(Version::V27, 2)
 }
+
+/// A worker of uWSGI exits at once by SIGTERM, in the middle of a request, and after its request by SIGHUP; the master begins another (2.0.30).
+const ENDS_OF_UWSGI: Workers = Workers::OneEnds(libc::SIGHUP);
+/// One of gunicorn exits after its request by SIGTERM.
+const ENDS_OF_GUNICORN: Workers = Workers::OneEnds(libc::SIGTERM);
 
 /// Before it executes itself again it closes every number that a descriptor could have: some ten thousand calls, else.
 fn uwsgi() -> Uwsgi {
@@ -43,6 +48,12 @@ fn mean_asleep_ns(of: &[&Witness]) -> f64 {
     all_ns as f64 / of.len().max(1) as f64
 }
 
+/// Questions that the back end answers quickly.
+fn quick_answers() -> anyhow::Result<usize> {
+    let number = BACK_END.lines().find_map(|line| line.strip_prefix("QUICK = "));
+    Ok(number.context("the back end does not say how many questions it answers quickly")?.parse()?)
+}
+
 /// From the question on from which the application was asleep for longer, by its own clocks, waits are longer by as much as it was asleep.
 fn slower_since(seen: &Seen) -> anyhow::Result<()> {
     let mut lines: Vec<_> = seen.witnessed()?.into_iter().map(|(_, line)| line).collect();
@@ -52,7 +63,7 @@ fn slower_since(seen: &Seen) -> anyhow::Result<()> {
         lines.iter().partition(|line| is_slow(line.asleep_ns()));
     ensure!(slow.len() >= 40, "only {} slow answers", slow.len());
     // Which of some questions at once is the last quick one is the back end's to say.
-    ensure!(quick.len().abs_diff(QUICK) <= 5, "{} quick answers", quick.len());
+    ensure!(quick.len().abs_diff(quick_answers()?) <= 5, "{} quick answers", quick.len());
     let longer = (mean_asleep_ns(&slow) - mean_asleep_ns(&quick)) * slow.len() as f64 / 1e9;
     between("request-seconds longer", seen.cost()?, (longer * 0.85, longer * 1.1))?;
 
@@ -81,15 +92,17 @@ fn parted_by_worker(seen: &Seen) -> anyhow::Result<()> {
     between("median before", seen.figure("median_before_seconds")?, (0.009, 0.030))?;
     between("median after", seen.figure("median_after_seconds")?, (0.009, 0.030))?;
 
-    // The new ones begin after most of what the old ones did, and before all of what they do themselves.
+    // The server was told once the application had witnessed so many requests, and the new workers begin before all that they serve.
     let window_ns = seen.traced.number("/window/start_ns")?;
     let seconds = |time_ns: u64| time_ns.saturating_sub(window_ns) as f64 / 1e9;
-    let fiftieth = old.iter().map(|line| line.start_ns).nth(50).context("no request before")?;
+    let mut ends_ns: Vec<u64> = seen.server.witness()?.iter().map(|line| line.end_ns).collect();
+    ends_ns.sort_unstable();
+    let served_first = *ends_ns.get(SERVED_FIRST - 1).context("too few requests before")?;
     let first_new = new.iter().map(|line| line.start_ns).min().context("no request after")?;
     between(
         "seconds until the first was replaced",
         seen.figure("since_seconds")?,
-        (seconds(fiftieth), seconds(first_new)),
+        (seconds(served_first), seconds(first_new)),
     )
 }
 
@@ -102,14 +115,14 @@ crate::cases! {
     workers_of_gunicorn_that_are_all_replaced => Case {
         finding: "workers-replaced",
         sick: with(Workers::Reloaded, load(sync(), FOR_LONG)),
-        well: with(Workers::OneEnds, load(sync(), FOR_LONG)),
+        well: with(ENDS_OF_GUNICORN, load(sync(), FOR_LONG)),
         witness: parted_by_worker,
     };
     #[ignore = "make live"]
     workers_of_uwsgi_that_are_all_replaced => Case {
         finding: "workers-replaced",
         sick: with(Workers::Reloaded, load(uwsgi(), FOR_LONG)),
-        well: load(uwsgi(), FOR_LONG),
+        well: with(ENDS_OF_UWSGI, load(uwsgi(), FOR_LONG)),
         witness: parted_by_worker,
     };
     #[ignore = "make live"]
