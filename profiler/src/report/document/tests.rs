@@ -46,32 +46,98 @@ fn joined(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// What a browser shows of a page.
+/// What stands within a line of words on a page, and parts none from the next.
+const INLINE: [&str; 5] = ["a", "code", "data", "span", "strong"];
+
+/// What a browser shows of a page, cells apart from one another.
 fn visible(page: &str) -> String {
-    let pieces = page.split('<').map(|piece| piece.split_once('>').map_or(piece, |(_, text)| text));
-    let text: String = pieces.collect();
+    let mut text = String::new();
+    for piece in page.split('<') {
+        let (tag, words) = piece.split_once('>').unwrap_or(("span", piece));
+        let name = tag.trim_start_matches('/').split(' ').next().unwrap_or_default();
+        if !INLINE.contains(&name) {
+            text.push(' ');
+        }
+        text.push_str(words);
+    }
     [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")]
         .iter()
         .fold(text, |text, (entity, character)| text.replace(entity, character))
 }
 
+/// The section of this id on a page.
+fn on_page<'a>(page: &'a str, id: &str) -> &'a str {
+    let begun = page.split_once(&format!("<section id=\"{id}\"")).map(|(_, begun)| begun);
+    let section = begun.and_then(|begun| begun.split_once("</section>")).map(|(section, _)| section);
+    section.unwrap_or_else(|| panic!("{id} is not on the page"))
+}
+
+/// Each of these sections in a text report: from its heading to that of the next one.
+fn in_text<'a>(report: &'a str, sections: &[&Section<'_>]) -> Vec<&'a str> {
+    let mut rest = report;
+    let mut drawn = Vec::new();
+    for (index, section) in sections.iter().enumerate() {
+        let heading = format!("\n{} ─", section.title);
+        let (before, after) =
+            rest.split_once(&heading).unwrap_or_else(|| panic!("{} is not in the text report", section.id));
+        // What stands before the first heading belongs to none.
+        if index > 0 {
+            drawn.push(before);
+        }
+        rest = after;
+    }
+    drawn.push(rest);
+    drawn
+}
+
+/// Whether words stand there as they are, and not within others: a cell that says `0` is not found in `10`. Where there is little room, an
+/// ellipsis stands for the end of a long name.
+fn stands(drawn: &str, words: &str) -> bool {
+    const ENOUGH: usize = 24;
+    const LEAST: usize = 6;
+    let (drawn, words) = (format!(" {} ", joined(drawn)), joined(words));
+    let start = |characters: usize| words.chars().take(characters).collect::<String>();
+    let length = words.chars().count();
+    let whole = if length <= ENOUGH { format!(" {words} ") } else { format!(" {}", start(ENOUGH)) };
+    words.is_empty()
+        || drawn.contains(&whole)
+        || (LEAST..length.min(ENOUGH)).any(|cut| drawn.contains(&format!(" {}… ", start(cut))))
+}
+
 #[test]
-fn what_a_section_says_stands_in_the_text_report_and_on_the_page() {
+fn words_stand_where_they_are_not_part_of_others() {
+    assert!(stands("a  0\n  10", "0") && stands("a 10", "10") && stands("a", ""));
+    assert!(!stands("a 10 0.5 0ms", "0"));
+    assert!(stands("of a long na…  12", "a long name") && !stands("of a…  12", "a long name"));
+    let long = "a sentence of more than twenty-four characters";
+    assert!(stands(&format!("So: {long}, and so on"), long));
+    assert_eq!(joined(&visible(" id=\"x\"><td>1</td><td><data value=\"2\">2</data>, so</td>")), "1 2, so");
+}
+
+#[test]
+fn what_a_section_says_stands_in_it_in_the_text_report_and_on_the_page() {
     for (snapshot, findings) in [fixture::healthy(), fixture::exhausted(), fixture::lossy()] {
-        let text = joined(&text::render(&snapshot, &findings, Style::plain(Charset::Unicode)));
-        let page = joined(&visible(&html::render(&snapshot, &findings, &snapshot.requests.slowest)));
-        for (place, drawn) in [(On::Text, &text), (On::Page, &page)] {
-            for Section { id, title, note, on, body, .. } in sections(&snapshot, &findings) {
-                if !on.is(place) {
-                    continue;
-                }
-                let mut words = vec![title.to_owned(), note.as_text()];
-                said(&body, place, &mut words);
-                for words in words {
-                    // Where there is little room, an ellipsis stands for the end of a long name.
-                    let start: String = joined(&words).chars().take(24).collect();
-                    assert!(drawn.contains(&start), "{id}, {place:?}: {words:?}");
-                }
+        let text = text::render(&snapshot, &findings, Style::plain(Charset::Unicode));
+        let page = html::render(&snapshot, &findings, &snapshot.requests.slowest);
+        let all = sections(&snapshot, &findings);
+        let of = |place: On| all.iter().filter(|section| section.on.is(place)).collect::<Vec<_>>();
+        let (of_text, of_page) = (of(On::Text), of(On::Page));
+        let in_text = in_text(&text, &of_text).into_iter().map(str::to_owned);
+        let on_page = of_page.iter().map(|section| visible(on_page(&page, section.id)));
+        let drawn: Vec<(On, &Section<'_>, String)> = of_text
+            .iter()
+            .zip(in_text)
+            .map(|(section, drawn)| (On::Text, *section, drawn))
+            .chain(of_page.iter().zip(on_page).map(|(section, drawn)| (On::Page, *section, drawn)))
+            .collect();
+        for (place, Section { id, note, body, title, .. }, drawn) in drawn {
+            let mut words = vec![note.as_text()];
+            if place == On::Page {
+                words.push((*title).to_owned());
+            }
+            said(body, place, &mut words);
+            for words in words {
+                assert!(stands(&drawn, &words), "{id}, {place:?}: {words:?}");
             }
         }
     }
