@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     fn reflection(name: &str, advised: &[&str]) -> Reflection {
-        let advised = advised.iter().map(|&id| id.to_owned()).collect();
+        let advised: Vec<String> = advised.iter().map(|&id| id.to_owned()).collect();
         Reflection {
             name: name.to_owned(),
             about: String::new(),
