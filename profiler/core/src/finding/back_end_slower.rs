@@ -39,12 +39,28 @@ const MAX_MOMENTS: u64 = 64;
 /// first ones to end are those that wait shortly, however long others do.
 const SETTLED_TIMES: f64 = 2.0;
 
+/// Requests before a moment, or from then on, over all endpoints that are compared.
+#[derive(Clone, Copy, Default)]
+struct Side {
+    requests: u64,
+    round_trips: u64,
+    waited_ns: u64,
+}
+
+impl Side {
+    fn add(&mut self, of: &Stretch) {
+        self.requests = self.requests.saturating_add(of.requests);
+        self.round_trips = self.round_trips.saturating_add(of.round_trips);
+        self.waited_ns = self.waited_ns.saturating_add(of.waited_ns);
+    }
+}
+
 /// Waits for one port before a moment and from then on, over the endpoints that asked often enough on both sides.
 struct Change<'a> {
     port: u16,
     at_ns: u64,
-    before: Stretch,
-    after: Stretch,
+    before: Side,
+    after: Side,
     /// What the waits after would have been.
     expected_ns: u64,
     /// The part of it at endpoints of which the typical wait became longer, and still was at the end.
@@ -56,55 +72,46 @@ struct Change<'a> {
 }
 
 impl<'a> Change<'a> {
-    /// The same series, parted at the stretch of this number.
-    fn at(
-        basis: &Basis<'_>,
-        port: u16,
-        series: &[(&'a Endpoint, &'a Waits)],
-        (number, shift): (u64, u32),
-    ) -> Self {
-        let limits = basis.thresholds;
-        let mut change = Self {
+    fn at(port: u16, at_ns: u64) -> Self {
+        Self {
             port,
-            at_ns: number << shift,
-            before: Stretch::default(),
-            after: Stretch::default(),
+            at_ns,
+            before: Side::default(),
+            after: Side::default(),
             expected_ns: 0,
             far_ns: 0,
             apart: 0.0,
             most: None,
-        };
-        for (endpoint, waits) in series {
-            let (mut before, mut after, mut last) =
-                (Stretch::default(), Stretch::default(), Stretch::default());
-            for (of, stretch) in waits.numbered(shift).rev() {
-                if of < number {
-                    before.merge(stretch);
-                    continue;
-                }
-                if (last.requests as f64) < limits.compared_min_count {
-                    last.merge(stretch);
-                }
-                after.merge(stretch);
-            }
-            if (before.requests.min(after.requests) as f64) < limits.compared_min_count {
-                continue;
-            }
-            let expected_ns = expected_ns(&before, &after);
-            let is_far = |part: &Stretch| part.each.are_longer_than(&before.each, limits.slower_min_times);
-            if is_far(&after) && is_far(&last) {
-                change.far_ns = change.far_ns.saturating_add(expected_ns);
-            }
-            let more_ns = after.waited_ns.saturating_sub(expected_ns);
-            if change.most.is_none_or(|(_, most_ns)| more_ns > most_ns) {
-                change.most = Some((endpoint, more_ns));
-            }
-            change.apart += apart(&before, &after);
-            change.expected_ns = change.expected_ns.saturating_add(expected_ns);
-            change.before.merge(&before);
-            change.after.merge(&after);
         }
-        change
+    }
+
+    /// An endpoint as well: all of its waits, those from the moment on, and the last of these.
+    fn add(
+        &mut self,
+        basis: &Basis<'_>,
+        endpoint: &'a Endpoint,
+        all: &Stretch,
+        (after, last): (&Stretch, &Stretch),
+    ) {
+        let limits = basis.thresholds;
+        let requests_before = all.requests.saturating_sub(after.requests);
+        if (requests_before.min(after.requests) as f64) < limits.compared_min_count {
+            return;
+        }
+        let before = all.without(after);
+        let expected_ns = expected_ns(&before, after);
+        let is_far = |part: &Stretch| part.each.are_longer_than(&before.each, limits.slower_min_times);
+        if is_far(after) && is_far(last) {
+            self.far_ns = self.far_ns.saturating_add(expected_ns);
+        }
+        let more_ns = after.waited_ns.saturating_sub(expected_ns);
+        if self.most.is_none_or(|(_, most_ns)| more_ns > most_ns) {
+            self.most = Some((endpoint, more_ns));
+        }
+        self.apart += apart(&before, after);
+        self.expected_ns = self.expected_ns.saturating_add(expected_ns);
+        self.before.add(&before);
+        self.after.add(after);
     }
 
     fn more_ns(&self) -> u64 {
@@ -182,6 +189,17 @@ fn apart(before: &Stretch, after: &Stretch) -> f64 {
 
 /// The change of this port that stands out most among those that are one.
 fn change<'a>(basis: &Basis<'_>, port: u16, series: &[(&'a Endpoint, &'a Waits)]) -> Option<Change<'a>> {
+    let changes = changes(basis, port, series)?.into_iter().map(|(_, change)| change);
+    changes.filter(|change| change.is_slower(basis)).max_by(|a, b| a.apart.total_cmp(&b.apart))
+}
+
+/// The waits for this port parted at each moment, by the number of the stretch that begins there. Each endpoint is gone through once, from its end: what is
+/// after a moment grows, and what was before it is the rest.
+fn changes<'a>(
+    basis: &Basis<'_>,
+    port: u16,
+    series: &[(&'a Endpoint, &'a Waits)],
+) -> Option<Vec<(u64, Change<'a>)>> {
     let mut shift = series.iter().map(|(_, waits)| waits.shift()).max()?;
     let numbers = |shift: u32| -> Option<(u64, u64)> {
         let all =
@@ -192,10 +210,24 @@ fn change<'a>(basis: &Basis<'_>, port: u16, series: &[(&'a Endpoint, &'a Waits)]
     while last.saturating_sub(first) > MAX_MOMENTS {
         (first, last, shift) = (first / 2, last / 2, shift.saturating_add(1));
     }
-    (first.saturating_add(1)..=last)
-        .map(|number| Change::at(basis, port, series, (number, shift)))
-        .filter(|change| change.is_slower(basis))
-        .max_by(|a, b| a.apart.total_cmp(&b.apart))
+    let moments = first.saturating_add(1)..=last;
+    let mut all: Vec<(u64, Change<'a>)> =
+        moments.map(|number| (number, Change::at(port, number << shift))).collect();
+    for (endpoint, waits) in series {
+        let whole = waits.total();
+        let (mut after, mut latest) = (Stretch::default(), Stretch::default());
+        let mut stretches = waits.numbered(shift).rev().peekable();
+        for (number, change) in all.iter_mut().rev() {
+            while let Some((_, stretch)) = stretches.next_if(|(of, _)| *of >= *number) {
+                if (latest.requests as f64) < basis.thresholds.compared_min_count {
+                    latest.merge(stretch);
+                }
+                after.merge(stretch);
+            }
+            change.add(basis, endpoint, &whole, (&after, &latest));
+        }
+    }
+    Some(all)
 }
 
 fn judge(basis: &Basis<'_>) -> Outcome {
@@ -263,135 +295,4 @@ const fn least(limit: f64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::finding::Finding;
-    use crate::finding::fixture::{MILLISECOND, SECOND, Scene};
-    use crate::model::round_trips::ToPort;
-    use crate::phase::Phase;
-
-    /// What requests of an endpoint did: path, port, from when to when in tenths of a second, how long each of ten in a tenth of a second waited.
-    type Did = (&'static str, u16, std::ops::Range<u64>, u64);
-
-    /// Ten seconds.
-    fn scene(all: &[Did]) -> Scene {
-        let requests = all.iter().map(|(_, _, tenths, _)| tenths.clone().count() as u64 * 10).sum();
-        let mut scene = Scene::gunicorn("gthread", 4, 10 * SECOND).requests(requests);
-        for (path, port, tenths, waited_ms) in all {
-            if !scene.0.by_endpoint.list.iter().any(|endpoint| endpoint.path_shape == *path) {
-                scene = scene.endpoint(path, 0, &[]);
-            }
-            let start_ns = scene.0.window.start_ns;
-            let endpoints = &mut scene.0.by_endpoint.list;
-            let endpoint = endpoints.iter_mut().find(|endpoint| endpoint.path_shape == *path).unwrap();
-            for moment in tenths.clone().flat_map(|tenth| (0..10).map(move |part| tenth * 10 + part)) {
-                let to =
-                    ToPort { port: *port, count: 2, waited_ns: waited_ms * MILLISECOND, ..ToPort::default() };
-                endpoint.waits.add(start_ns + moment * 10 * MILLISECOND, &to);
-                endpoint.count += 1;
-                scene.0.requests.phases.add(Phase::BackendWait, to.waited_ns);
-            }
-        }
-        scene
-    }
-
-    fn judge(all: &[Did]) -> Finding {
-        scene(all).judge("back-end-slower")
-    }
-
-    #[test]
-    fn a_back_end_that_becomes_slower_is_present_with_its_port_when_and_by_how_much() {
-        let finding = judge(&[("/orders", 5432, 0..60, 20), ("/orders", 5432, 60..100, 80)]);
-        finding.assert_present();
-        let figure = |name: &str| finding.evidence.iter().find(|one| one.name == name).unwrap().value;
-        assert!((figure("since_seconds") - 6.0).abs() < 0.6, "{}", finding.sentence);
-        assert!((figure("after_of_before_times") - 4.0).abs() < 0.3, "{}", finding.sentence);
-        assert!(finding.cost_ns.abs_diff(400 * 60 * MILLISECOND) < 2 * SECOND, "{}", finding.cost_ns);
-        assert!(finding.sentence.starts_with("Waits for port 5432 took "), "{}", finding.sentence);
-        assert!(finding.sentence.ends_with("before), 100 % of it in GET /orders."), "{}", finding.sentence);
-        assert!(finding.advice.contains("from that moment on"), "{}", finding.advice);
-    }
-
-    #[test]
-    fn one_that_stays_as_it_is_or_becomes_quicker_or_recovers_is_absent() {
-        for all in [
-            vec![("/", 5432, 0..100, 20)],
-            vec![("/", 5432, 0..50, 80), ("/", 5432, 50..100, 20)],
-            vec![("/", 5432, 0..20, 20), ("/", 5432, 20..80, 90), ("/", 5432, 80..100, 20)],
-            vec![("/", 5432, 0..50, 20), ("/", 5432, 50..100, 35)],
-        ] {
-            let finding = judge(&all);
-            finding.assert_absent();
-            assert_eq!(
-                finding.sentence,
-                "No back end began to take longer within the window (2,000 answers)."
-            );
-        }
-        let none = Scene::gunicorn("sync", 4, 10 * SECOND).requests(100).judge("back-end-slower");
-        none.assert_absent();
-        assert_eq!(none.sentence, "No request waited for a back end.");
-    }
-
-    #[test]
-    fn other_endpoints_and_other_ports_are_not_compared_with_one_another() {
-        judge(&[("/quick", 5432, 0..50, 10), ("/slow", 5432, 50..100, 90)]).assert_absent();
-        judge(&[("/", 6379, 0..50, 10), ("/", 5432, 50..100, 90)]).assert_absent();
-        // More of the slow ones come, each as long as before.
-        let finding =
-            judge(&[("/quick", 5432, 0..100, 10), ("/slow", 5432, 0..10, 90), ("/slow", 5432, 50..100, 90)]);
-        finding.assert_absent();
-    }
-
-    #[test]
-    fn the_port_that_costs_most_is_named_and_another_that_stays_does_not_hide_it() {
-        let finding = judge(&[
-            ("/", 6379, 0..100, 10),
-            ("/", 5432, 0..50, 10),
-            ("/", 5432, 50..100, 90),
-            ("/", 80, 0..50, 10),
-            ("/", 80, 50..100, 40),
-        ]);
-        finding.assert_present();
-        assert!(finding.sentence.starts_with("Waits for port 5432 "), "{}", finding.sentence);
-        assert!(finding.evidence.iter().any(|one| one.name == "slower_ports_count" && one.value == 2.0));
-    }
-
-    #[test]
-    fn a_few_long_waits_at_the_end_are_no_change() {
-        judge(&[("/", 5432, 0..100, 20), ("/", 5432, 97..99, 3_000)]).assert_absent();
-    }
-
-    #[test]
-    fn a_change_that_costs_next_to_nothing_is_none() {
-        judge(&[("/", 5432, 0..90, 1), ("/", 5432, 90..100, 8)]).assert_absent();
-    }
-
-    #[test]
-    fn the_first_requests_to_end_are_those_that_wait_shortly() {
-        // No request that waits for six seconds ends earlier, if its beginning was seen.
-        judge(&[("/", 5432, 0..60, 100), ("/", 5432, 60..100, 6_000)]).assert_absent();
-        judge(&[("/", 5432, 0..60, 100), ("/", 5432, 60..100, 2_000)]).assert_present();
-    }
-
-    #[test]
-    fn enough_requests_are_needed_on_both_sides() {
-        judge(&[("/", 5432, 0..2, 200), ("/", 5432, 90..92, 900)]).assert_present();
-        judge(&[("/", 5432, 0..1, 200), ("/", 5432, 90..94, 900)])
-            .assert_undecided("only 0 % of the waits for back ends");
-    }
-
-    #[test]
-    fn waits_that_nobody_knows_of_may_have_become_longer() {
-        let unexplained = |ns| scene(&[("/", 5432, 0..100, 10)]).phase(Phase::Unexplained, ns);
-        unexplained(11 * SECOND).judge("back-end-slower").assert_undecided("or of what may be such waits");
-        unexplained(9 * SECOND).judge("back-end-slower").assert_absent();
-        let on_a_loop =
-            Scene::gunicorn("gevent", 4, 10 * SECOND).requests(100).phase(Phase::BackendWait, 5 * SECOND);
-        on_a_loop.judge("back-end-slower").assert_undecided("only 0 % of the waits");
-    }
-
-    #[test]
-    fn too_few_requests_are_undecided() {
-        let few = scene(&[("/", 5432, 0..50, 20)]).requests(9);
-        few.judge("back-end-slower").assert_undecided("only 9 requests were seen");
-    }
-}
+mod tests;

@@ -41,11 +41,12 @@ impl Lengths {
     /// The same without a part of it.
     #[must_use]
     pub fn without(&self, part: &Self) -> Self {
-        let of_part = |step: u8| {
-            let place = part.steps.binary_search_by_key(&step, |(known, _)| *known).ok();
-            place.and_then(|place| part.steps.get(place)).map_or(0, |(_, count)| *count)
-        };
-        let rest = self.steps.iter().map(|(step, count)| (*step, count.saturating_sub(of_part(*step))));
+        let mut of_part = part.steps.iter().peekable();
+        let rest = self.steps.iter().map(|(step, count)| {
+            while of_part.next_if(|(known, _)| known < step).is_some() {}
+            let less = of_part.next_if(|(known, _)| known == step).map_or(0, |(_, count)| *count);
+            (*step, count.saturating_sub(less))
+        });
         Self { steps: rest.filter(|(_, count)| *count > 0).collect() }
     }
 
@@ -148,6 +149,9 @@ mod tests {
         let mut both = left.clone();
         both.merge(&right);
         assert_eq!(both, of([5_000, 5_000, 70_000, 5_000, 9_000_000]));
+        // Steps of the part that the whole has not take nothing from others.
+        assert_eq!(left.without(&of([6_000, 9_000_000])), left);
+        assert_eq!(right.without(&of([1_024, 5_000])), of([9_000_000]));
         assert_eq!((both.without(&right), both.without(&left)), (left, right));
         assert_eq!(both.without(&both), Lengths::default());
     }

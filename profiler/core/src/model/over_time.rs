@@ -33,6 +33,17 @@ impl Stretch {
         self.waited_ns = self.waited_ns.saturating_add(other.waited_ns);
         self.each.merge(&other.each);
     }
+
+    /// The same without a part of it.
+    #[must_use]
+    pub fn without(&self, part: &Self) -> Self {
+        Self {
+            requests: self.requests.saturating_sub(part.requests),
+            round_trips: self.round_trips.saturating_sub(part.round_trips),
+            waited_ns: self.waited_ns.saturating_sub(part.waited_ns),
+            each: self.each.without(&part.each),
+        }
+    }
 }
 
 /// What requests of one endpoint had to do with one port over time.
@@ -241,6 +252,20 @@ mod tests {
         let total = over_time.list[0].total();
         assert_eq!((total.requests, total.round_trips, total.waited_ns), (2, 3, 27 * MILLISECOND));
         assert_eq!(over_time.list.len(), 1);
+    }
+
+    #[test]
+    fn a_stretch_without_a_part_of_it_is_the_rest() {
+        let of = |all: &[(u64, u64)]| {
+            let mut over_time = OverTime::default();
+            all.iter().for_each(|(count, waited_ms)| over_time.add(0, &asked(80, *count, *waited_ms)));
+            over_time.list.first().map_or_else(Stretch::default, Waits::total)
+        };
+        let all: &[(u64, u64)] = &[(1, 5), (2, 90), (3, 5), (1, 700)];
+        for cut in 0..=all.len() {
+            let (part, rest) = all.split_at(cut);
+            assert_eq!(of(all).without(&of(part)), of(rest), "{cut}");
+        }
     }
 
     #[test]
