@@ -1,12 +1,15 @@
 //! What the requests of one endpoint took in each process that served it: like beside like.
 //!
-//! In: completed requests of one endpoint. Out: [`ByWorker`], sums for a bounded number of processes.
+//! In: completed requests of one endpoint. Out: [`ByWorker`], sums for a bounded number of processes. They take [`MAX_BYTES`] at most, some 30 kB, and those of
+//! all endpoints 6 MB.
 
-use crate::model::lengths::Lengths;
+use crate::model::lengths::{FEW_STEPS_BYTES, Lengths};
 use crate::phase::{Phase, Phases};
 
 /// Processes distinguished at one endpoint; what others serve is counted.
 pub const MAX_WORKERS: usize = 64;
+/// Memory that an endpoint takes for them at most.
+pub const MAX_BYTES: usize = MAX_WORKERS * (size_of::<OfWorker>() + FEW_STEPS_BYTES);
 
 /// Whether a phase depends on the process that serves: it is neither before service nor the client's.
 #[must_use]
@@ -67,7 +70,7 @@ impl ByWorker {
         if let Some(worker) = self.list.get_mut(place) {
             worker.count = worker.count.saturating_add(1);
             worker.phases.add_all(phases);
-            worker.work.record(work_ns(phases));
+            worker.work.record_in_few(work_ns(phases));
         }
     }
 

@@ -8,6 +8,10 @@ const LEAST_BITS: u32 = 10;
 const STEP_BITS: u32 = 3;
 /// The last step; what is longer than an hour or so counts there.
 const LAST: u64 = u8::MAX as u64;
+/// Steps of a distribution of which there are many.
+pub const FEW_STEPS: usize = 32;
+/// Memory that such a one takes at most beside its own fields, in bytes: steps of eight, and what an allocation costs.
+pub const FEW_STEPS_BYTES: usize = FEW_STEPS * size_of::<(u8, u32)>() + 16;
 
 /// A distribution of durations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +29,38 @@ impl Lengths {
     /// Adds another distribution, exactly.
     pub fn merge(&mut self, other: &Self) {
         other.steps.iter().for_each(|(step, count)| self.add(*step, *count));
+    }
+
+    /// Counts one duration in few steps: for a further one, the two neighbours become one of which that moves least.
+    pub fn record_in_few(&mut self, duration_ns: u64) {
+        self.add_in_few(step_of(duration_ns), 1);
+    }
+
+    /// Adds another distribution, in few steps.
+    pub fn merge_in_few(&mut self, other: &Self) {
+        other.steps.iter().for_each(|(step, count)| self.add_in_few(*step, *count));
+    }
+
+    fn add_in_few(&mut self, step: u8, count: u32) {
+        let is_new = self.steps.binary_search_by_key(&step, |(known, _)| *known).is_err();
+        // The new one is not among them: it would be moved again and again, before it can become one of many.
+        if is_new && self.steps.len() >= FEW_STEPS {
+            self.join_two();
+        }
+        self.add(step, count);
+    }
+
+    /// Two neighbours become one: that of them in which more count.
+    fn join_two(&mut self) {
+        let pairs = (1..).zip(self.steps.windows(2));
+        let Some(place) = pairs.min_by_key(|(_, pair)| moved(pair)).map(|(place, _)| place) else { return };
+        let (step, count) = self.steps.remove(place);
+        if let Some((known, its_count)) = self.steps.get_mut(place.saturating_sub(1)) {
+            if count > *its_count {
+                *known = step;
+            }
+            *its_count = its_count.saturating_add(count);
+        }
     }
 
     fn add(&mut self, step: u8, count: u32) {
@@ -48,6 +84,12 @@ impl Lengths {
             (*step, count.saturating_sub(less))
         });
         Self { steps: rest.filter(|(_, count)| *count > 0).collect() }
+    }
+
+    /// Memory that it takes beside its own fields, in bytes.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.steps.capacity() * size_of::<(u8, u32)>() + 16
     }
 
     /// Durations counted.
@@ -77,6 +119,12 @@ impl Lengths {
         let (own_ns, its_ns) = (self.quantile_ns(0.5), others.quantile_ns(0.5));
         own_ns > 0 && own_ns as f64 >= its_ns as f64 * times && self.quantile_ns(0.25) > its_ns
     }
+}
+
+/// How many durations move, and by how many steps, if these two become one.
+fn moved(pair: &[(u8, u32)]) -> u64 {
+    let [(step, count), (next, of_next)] = pair else { return u64::MAX };
+    u64::from(*count.min(of_next)).saturating_mul(u64::from(next.saturating_sub(*step)))
 }
 
 /// The step of a duration: its highest bit, and the three that follow.
@@ -123,6 +171,51 @@ mod tests {
             assert!(seen_ns.abs_diff(expected_ns) * 100 <= expected_ns * 7, "{quantile}: {seen_ns}");
         }
         assert_eq!(Lengths::default().quantile_ns(0.5), 0);
+    }
+
+    #[test]
+    fn few_steps_have_all_durations_and_nearly_their_quantiles() {
+        let peak_and_tail = |number: u64| match number % 10 {
+            9 => (8 + number / 10 % 8) << (14 + number / 40),
+            _ => 9_000_000 + number * 5_000,
+        };
+        for (name, durations_ns) in [
+            ("few", (1..=FEW_STEPS as u64).map(|number| 1_000_000 << (number % 9)).collect::<Vec<_>>()),
+            ("even", (1..=2_000).map(|number| number * 100_000).collect()),
+            ("one of each length", (10..42).map(|bits| 1_u64 << bits).collect()),
+            ("every step", (10 << 3..42 << 3).map(|step: u64| (8 + step % 8) << (step / 8 - 3)).collect()),
+            ("a peak and a tail", (0..1_000).map(peak_and_tail).collect()),
+        ] {
+            let exact = of(durations_ns.iter().copied());
+            let (mut few, mut merged) = (Lengths::default(), Lengths::default());
+            durations_ns.iter().for_each(|duration_ns| few.record_in_few(*duration_ns));
+            merged.merge_in_few(&exact);
+            for lengths in [&few, &merged] {
+                assert!(lengths.steps.len() <= FEW_STEPS && lengths.bytes() <= FEW_STEPS_BYTES, "{name}");
+                assert!(lengths.steps.is_sorted_by(|a, b| a.0 < b.0), "{name}: {lengths:?}");
+                assert_eq!(lengths.count(), exact.count(), "{name}");
+            }
+            let limit = if name == "every step" { 4.0 } else { 1.3 };
+            for quantile in [0.25, 0.5, 0.75] {
+                let times = few.quantile_ns(quantile) as f64 / exact.quantile_ns(quantile) as f64;
+                assert!(times < limit && times > 1.0 / limit, "{name}, {quantile}: {times}");
+            }
+        }
+    }
+
+    #[test]
+    fn two_that_become_one_are_neighbours_in_which_least_counts() {
+        for (steps, expected) in [
+            (vec![(1, 5), (2, 1), (3, 7)], vec![(1, 6), (3, 7)]),
+            (vec![(1, 5), (2, 9), (9, 1)], vec![(2, 14), (9, 1)]),
+            (vec![(1, 1), (9, 1), (10, 3)], vec![(1, 1), (10, 4)]),
+            (vec![(1, 5)], vec![(1, 5)]),
+            (vec![], vec![]),
+        ] {
+            let mut lengths = Lengths { steps };
+            lengths.join_two();
+            assert_eq!(lengths.steps, expected);
+        }
     }
 
     #[test]

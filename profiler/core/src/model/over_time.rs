@@ -1,14 +1,21 @@
 //! How long requests of one endpoint waited for each back end, by the time at which they ended: what changes within a window.
 //!
-//! In: completed requests, with what they had to do with each port. Out: [`OverTime`], of each port sums of at most 32 stretches of equal length.
+//! In: completed requests, with what they had to do with each port. Out: [`OverTime`], of each port sums of at most 32 stretches of equal length. These take
+//! [`MAX_BYTES`] at most, some 10 kB, and those of all endpoints 5 MB: whoever adds requests lets [`MAX_SERIES`] begin, the first ones, and has the rest
+//! counted.
 
-use crate::model::lengths::Lengths;
+use crate::model::lengths::{FEW_STEPS_BYTES, Lengths};
 use crate::model::round_trips::ToPort;
 
 /// Stretches of a port; when there are more, each two become one.
 const MAX_STRETCHES: u64 = 32;
 /// Ports distinguished, as many as `round_trips` has.
 const MAX_PORTS: usize = 8;
+/// Ports of all endpoints together that have stretches.
+pub const MAX_SERIES: usize = 512;
+/// Memory that a port of an endpoint takes at most.
+pub const MAX_BYTES: usize =
+    size_of::<Waits>() + MAX_STRETCHES as usize * (size_of::<Stretch>() + FEW_STEPS_BYTES);
 /// The shortest stretches are of two to the power of so many nanoseconds: 67 ms.
 const SHORTEST: u32 = 26;
 
@@ -28,10 +35,20 @@ pub struct Stretch {
 impl Stretch {
     /// Another stretch as well.
     pub fn merge(&mut self, other: &Self) {
+        self.count(other);
+        self.each.merge(&other.each);
+    }
+
+    /// The same for one that is kept.
+    fn merge_in_few(&mut self, other: &Self) {
+        self.count(other);
+        self.each.merge_in_few(&other.each);
+    }
+
+    fn count(&mut self, other: &Self) {
         self.requests = self.requests.saturating_add(other.requests);
         self.round_trips = self.round_trips.saturating_add(other.round_trips);
         self.waited_ns = self.waited_ns.saturating_add(other.waited_ns);
-        self.each.merge(&other.each);
     }
 
     /// The same without a part of it.
@@ -64,13 +81,12 @@ impl Waits {
     }
 
     fn add(&mut self, end_ns: u64, to: &ToPort) {
-        let waited_ns = to.waited_ns.saturating_sub(to.connecting_ns);
-        let round_trips = to.count.max(1);
+        let (round_trips, waited_ns) = waits_of(to);
         let Some(stretch) = self.stretch_at(end_ns) else { return };
         stretch.requests = stretch.requests.saturating_add(1);
         stretch.round_trips = stretch.round_trips.saturating_add(round_trips);
         stretch.waited_ns = stretch.waited_ns.saturating_add(waited_ns);
-        stretch.each.record(waited_ns / round_trips);
+        stretch.each.record_in_few(waited_ns.checked_div(round_trips).unwrap_or(0));
     }
 
     /// The stretch of this moment. All become longer until there is room for it.
@@ -84,11 +100,13 @@ impl Waits {
         }
         let number = time_ns >> self.shift;
         while number < self.first {
+            self.stretches.reserve_exact(1);
             self.stretches.insert(0, Stretch::default());
             self.first = self.first.saturating_sub(1);
         }
         let place = usize::try_from(number.saturating_sub(self.first)).ok()?;
         if place >= self.stretches.len() {
+            self.stretches.reserve_exact(place.saturating_add(1).saturating_sub(self.stretches.len()));
             self.stretches.resize(place.saturating_add(1), Stretch::default());
         }
         self.stretches.get_mut(place)
@@ -104,7 +122,7 @@ impl Waits {
         let mut joined: Vec<Stretch> = Vec::with_capacity(self.stretches.len());
         for (number, stretch) in (self.first..).zip(&self.stretches) {
             match joined.last_mut() {
-                Some(last) if number % 2 == 1 => last.merge(stretch),
+                Some(last) if number % 2 == 1 => last.merge_in_few(stretch),
                 _ => joined.push(stretch.clone()),
             }
         }
@@ -144,16 +162,39 @@ impl Waits {
     }
 }
 
+/// The round trips of a request to a port, and how long it waited for them: not until connections were ready.
+fn waits_of(to: &ToPort) -> (u64, u64) {
+    (to.count.max(1), to.waited_ns.saturating_sub(to.connecting_ns))
+}
+
 /// Waits for back ends over time, by port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OverTime {
     /// In the order in which they were asked first.
     pub list: Vec<Waits>,
-    /// Round trips to ports beyond the bound.
+    /// Round trips to ports beyond the bounds.
     pub others: u64,
+    /// How long was waited for these.
+    pub others_ns: u64,
 }
 
 impl OverTime {
+    /// Whether this port has stretches.
+    #[must_use]
+    pub fn has(&self, port: u16) -> bool {
+        self.list.iter().any(|known| known.port == port)
+    }
+
+    /// A request had this to do with a port for which there is no room.
+    pub fn add_other(&mut self, to: &ToPort) {
+        if to.count == 0 && to.waited_ns == 0 {
+            return;
+        }
+        let (round_trips, waited_ns) = waits_of(to);
+        self.others = self.others.saturating_add(round_trips);
+        self.others_ns = self.others_ns.saturating_add(waited_ns);
+    }
+
     /// A request that ended then had this to do with a port.
     pub fn add(&mut self, end_ns: u64, to: &ToPort) {
         if to.count == 0 && to.waited_ns == 0 {
@@ -166,7 +207,7 @@ impl OverTime {
             waits.add(end_ns, to);
             self.list.push(waits);
         } else {
-            self.others = self.others.saturating_add(to.count.max(1));
+            self.add_other(to);
         }
     }
 }
@@ -273,6 +314,30 @@ mod tests {
         let mut over_time = OverTime::default();
         (1..=10).for_each(|port| over_time.add(0, &asked(port, 3, 1)));
         assert_eq!((over_time.list.len(), over_time.others), (MAX_PORTS, 6));
+        assert_eq!(over_time.others_ns, 2 * MILLISECOND);
+        assert!(over_time.has(8) && !over_time.has(9));
+        // Nothing was done there.
+        over_time.add(0, &asked(11, 0, 0));
+        assert_eq!(over_time.others, 6);
+    }
+
+    #[test]
+    fn a_port_takes_no_more_memory_than_it_is_said_to() {
+        let mut over_time = OverTime::default();
+        for step in 0..20_000_u64 {
+            // Of every length, at every moment, the last ones first.
+            let waited_ns = (8 + step % 8) << (7 + step / 8 % 32);
+            over_time.add((20_000 - step) << 24, &ToPort { waited_ns, ..asked(80, 1, 0) });
+        }
+        let waits = &over_time.list[0];
+        assert!(waits.stretches.capacity() as u64 <= MAX_STRETCHES, "{}", waits.stretches.capacity());
+        assert!(waits.stretches.iter().all(|stretch| stretch.each.bytes() <= FEW_STEPS_BYTES));
+        assert_eq!(waits.total().requests, 20_000);
+    }
+
+    #[test]
+    fn what_is_kept_of_all_endpoints_takes_less_than_eight_megabytes() {
+        const { assert!(MAX_SERIES * MAX_BYTES < 8_000_000) };
     }
 
     #[test]

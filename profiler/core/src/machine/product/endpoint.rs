@@ -5,6 +5,7 @@
 use rustc_hash::FxHashMap;
 
 use crate::model::Endpoint;
+use crate::model::over_time::MAX_SERIES;
 use crate::model::path_shape::write_path_shape;
 use crate::model::request::Request;
 
@@ -20,6 +21,8 @@ pub struct Endpoints {
     shape: String,
     known: Vec<Endpoint>,
     other: Option<Endpoint>,
+    /// Ports of endpoints that have their waits over time.
+    series: usize,
 }
 
 impl Endpoints {
@@ -27,6 +30,7 @@ impl Endpoints {
     pub fn add(&mut self, request: &Request) {
         self.shape.clear();
         write_path_shape(&request.http.path, &mut self.shape);
+        let mut series = self.series;
         let Some(endpoint) = self.of(&request.http.method, request.http.status) else { return };
         endpoint.count = endpoint.count.saturating_add(1);
         endpoint.phases.add_all(&request.phases);
@@ -37,13 +41,20 @@ impl Endpoints {
         if !request.seen.truncated {
             endpoint.by_worker.add(request.tgid, &request.phases);
             for to in request.round_trips.ports() {
+                if series >= MAX_SERIES && !endpoint.waits.has(to.port) {
+                    endpoint.waits.add_other(to);
+                    continue;
+                }
+                let known = endpoint.waits.list.len();
                 endpoint.waits.add(request.times.end_ns, to);
+                series = series.saturating_add(endpoint.waits.list.len().saturating_sub(known));
             }
             endpoint.total.record(request.total_ns());
             if let Some(service_ns) = request.service_ns() {
                 endpoint.service.record(service_ns);
             }
         }
+        self.series = series;
     }
 
     /// The endpoint of requests with the last path.
@@ -86,6 +97,8 @@ impl Endpoints {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::by_worker;
+    use crate::model::round_trips::ToPort;
 
     #[test]
     fn endpoints_beyond_the_bound_are_counted_together() {
@@ -109,6 +122,34 @@ mod tests {
         let (known, _) = endpoints.finish();
         let told: Vec<_> = known[0].by_worker.list.iter().map(|worker| (worker.tgid, worker.count)).collect();
         assert_eq!((known[0].count, told), (4, vec![(7, 2), (8, 1)]));
+    }
+
+    #[test]
+    fn the_first_ports_have_their_waits_over_time_and_those_of_others_are_counted() {
+        let mut endpoints = Endpoints::default();
+        let to = |port: u16| ToPort { port, count: 2, waited_ns: 5, ..ToPort::default() };
+        for round in 1..=2 {
+            for index in 0..1_000 {
+                let mut request = request(&format!("/p{index}x"));
+                request.seen.truncated = false;
+                (1..=3).for_each(|port| request.round_trips.add(&to(port)));
+                endpoints.add(&request);
+            }
+            // Three ports each: the last of the 171st endpoint finds no room, nor any later one.
+            let all = || endpoints.known.iter().chain(&endpoints.other);
+            assert_eq!(all().map(|endpoint| endpoint.waits.list.len()).sum::<usize>(), MAX_SERIES);
+            let others = all().map(|endpoint| endpoint.waits.others).sum::<u64>();
+            assert_eq!(others, round * 2 * (3_000 - MAX_SERIES as u64), "round {round}");
+            let total = |endpoint: &Endpoint| -> u64 {
+                endpoint.waits.list.iter().map(|waits| waits.total().round_trips).sum()
+            };
+            assert_eq!(all().map(total).sum::<u64>(), round * 2 * MAX_SERIES as u64, "round {round}");
+        }
+    }
+
+    #[test]
+    fn what_processes_did_takes_less_than_eight_megabytes_over_all_endpoints() {
+        const { assert!((MAX_ENDPOINTS + 1) * by_worker::MAX_BYTES < 8_000_000) };
     }
 
     fn request(path: &str) -> Request {
