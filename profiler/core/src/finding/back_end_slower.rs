@@ -245,8 +245,16 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     };
     let slower: Vec<Change<'_>> =
         ports.iter().filter_map(|port| change(basis, *port, &of_port(*port))).collect();
+    let endpoints = || basis.snapshot.by_endpoint.list.iter().map(|endpoint| &endpoint.waits);
+    let others = endpoints().fold(0_u64, |sum, waits| sum.saturating_add(waits.others));
+    let others_ns = endpoints().fold(0_u64, |sum, waits| sum.saturating_add(waits.others_ns));
+    let no_room = [
+        explains("no_room_answers_count", others as f64),
+        explains("no_room_wait_seconds", others_ns as f64 / 1e9),
+    ];
     if let Some(worst) = slower.iter().max_by_key(|change| change.more_ns()) {
         let mut evidence = worst.evidence(basis);
+        evidence.extend(no_room);
         evidence.push(explains("slower_ports_count", slower.len() as f64));
         return Ok(Verdict {
             present: true,
@@ -261,29 +269,37 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let whole_ns = phases.get(Phase::BackendWait).saturating_add(phases.get(Phase::Unexplained));
     let compared_ns = parted().fold(0_u64, |sum, (_, waits)| sum.saturating_add(waits.total().waited_ns));
     let share = ratio(compared_ns.min(whole_ns), whole_ns);
-    let evidence = vec![
+    let mut evidence = vec![
         decides("compared_wait_ratio", share, limits.compared_min_ratio),
         explains("back_end_wait_seconds", phases.get(Phase::BackendWait) as f64 / 1e9),
         explains("ports_count", ports.len() as f64),
     ];
+    evidence.extend(no_room);
     if share < limits.compared_min_ratio
         && basis.rate(whole_ns.saturating_sub(compared_ns)) >= limits.cost_min_rate
     {
+        let mut reason = format!(
+            "only {} of the waits for back ends, or of what may be such waits, can be compared with earlier ones of the same endpoint",
+            percent(share)
+        );
+        if others > 0 {
+            reason.push_str(&format!("; {} answers found no room", count(others)));
+        }
         return Err(Undecided {
-            reason: format!(
-                "only {} of the waits for back ends, or of what may be such waits, can be compared with earlier ones of the same \
-                 endpoint",
-                percent(share)
-            ),
+            reason,
             next_step: "Watch for longer, or compare with what the back end's own log says.",
             evidence,
         });
     }
     let round_trips = all().fold(0_u64, |sum, (_, waits)| sum.saturating_add(waits.total().round_trips));
-    let sentence = if round_trips == 0 {
-        "No request waited for a back end".to_owned()
-    } else {
-        format!("No back end began to take longer within the window ({} answers)", count(round_trips))
+    let sentence = match (round_trips, others) {
+        (0, 0) => "No request waited for a back end".to_owned(),
+        (all, 0) => format!("No back end began to take longer within the window ({} answers)", count(all)),
+        (all, others) => format!(
+            "No back end began to take longer within the window ({} answers; {} more found no room)",
+            count(all),
+            count(others)
+        ),
     };
     Ok(Verdict { sentence, evidence, ..Verdict::default() })
 }

@@ -36,6 +36,9 @@ const FOR_ONE_ANOTHER: [Phase; 3] = [Phase::RunQueue, Phase::GilWait, Phase::Loc
 /// Share of what is compared that must take so much longer: one endpoint of many is that endpoint's own.
 const MOST: f64 = 0.5;
 
+/// Evidence: requests of processes for which there was no room.
+const NO_ROOM: &str = "no_room_requests_count";
+
 /// Exemplars kept.
 const EXEMPLARS: usize = 5;
 
@@ -177,6 +180,8 @@ struct Compared<'a> {
     all: Vec<Beside<'a>>,
     /// Time that requests took which were compared.
     compared_ns: u64,
+    /// Requests of processes for which there was no room.
+    others: u64,
 }
 
 impl<'a> Compared<'a> {
@@ -216,7 +221,9 @@ impl<'a> Compared<'a> {
                 }
             }
         }
-        Self { workers: served.len(), all, compared_ns }
+        let endpoints = basis.snapshot.by_endpoint.list.iter();
+        let others = endpoints.fold(0_u64, |sum, endpoint| sum.saturating_add(endpoint.by_worker.others));
+        Self { workers: served.len(), all, compared_ns, others }
     }
 }
 
@@ -238,41 +245,43 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     basis.require_window()?;
     basis.require_requests()?;
     let limits = basis.thresholds;
-    let Compared { workers, all, compared_ns } = Compared::of(basis);
-    if workers == 1 {
+    let Compared { workers, all, compared_ns, others } = Compared::of(basis);
+    if workers == 1 && others == 0 {
         let sentence = "One process served all requests: there is no other to compare it with".to_owned();
         return Ok(Verdict { sentence, ..Verdict::default() });
     }
     let ill = || all.iter().filter(|one| !one.comes_or_goes && one.is_ill(basis, one.surely_ns()));
     if let Some(worst) = ill().max_by_key(|one| one.surely_ns()) {
-        return Ok(present(basis, worst, (workers, ill().count())));
+        let mut verdict = present(basis, worst, (workers, ill().count()));
+        verdict.evidence.push(explains(NO_ROOM, others as f64));
+        return Ok(verdict);
     }
     let may_be = all.iter().filter(|one| one.is_ill(basis, one.more_ns(|_| true)));
     if let Some(worst) = may_be.max_by_key(|one| one.more_ns(|_| true)) {
-        return Err(unsure(basis, worst));
+        let mut unsure = unsure(basis, worst);
+        unsure.evidence.push(explains(NO_ROOM, others as f64));
+        return Err(unsure);
     }
     let all_ns = work_ns(basis.phases());
     let share = ratio(compared_ns, all_ns);
     let not_compared_ns = all_ns.saturating_sub(compared_ns);
-    if share < limits.compared_min_ratio && basis.rate(not_compared_ns) >= limits.cost_min_rate {
-        return Err(Undecided {
-            reason: format!(
-                "only {} of service time went to endpoints that two workers served {} times or more each",
-                percent(share),
-                limits.compared_min_count
-            ),
-            next_step: "Watch for longer.",
-            evidence: vec![
-                decides("compared_service_ratio", share, limits.compared_min_ratio),
-                explains("workers_count", workers as f64),
-            ],
-        });
-    }
-    let furthest = all.iter().max_by(|a, b| a.times(a.surely_ns()).total_cmp(&b.times(b.surely_ns())));
     let mut evidence = vec![
         decides("compared_service_ratio", share, limits.compared_min_ratio),
         explains("workers_count", workers as f64),
+        explains(NO_ROOM, others as f64),
     ];
+    if share < limits.compared_min_ratio && basis.rate(not_compared_ns) >= limits.cost_min_rate {
+        let mut reason = format!(
+            "only {} of service time went to endpoints that two workers served {} times or more each",
+            percent(share),
+            limits.compared_min_count
+        );
+        if others > 0 {
+            reason.push_str(&format!("; there was no room for {} requests of further workers", count(others)));
+        }
+        return Err(Undecided { reason, next_step: "Watch for longer.", evidence });
+    }
+    let furthest = all.iter().max_by(|a, b| a.times(a.surely_ns()).total_cmp(&b.times(b.surely_ns())));
     let sentence = match furthest {
         Some(furthest) => {
             evidence.extend(furthest.evidence(basis));

@@ -4,7 +4,7 @@
 
 use crate::finding::basis::Basis;
 use crate::finding::fixture::{MILLISECOND, SECOND, Scene};
-use crate::finding::{Finding, Thresholds};
+use crate::finding::{Finding, SENTENCE_MAX_CHARS, Thresholds};
 use crate::model::round_trips::ToPort;
 use crate::phase::Phase;
 
@@ -149,6 +149,31 @@ fn enough_requests_are_needed_on_both_sides() {
     judge(&[("/", 5432, 0..2, 200), ("/", 5432, 90..92, 900)]).assert_present();
     judge(&[("/", 5432, 0..1, 200), ("/", 5432, 90..94, 900)])
         .assert_undecided("only 0 % of the waits for back ends");
+}
+
+#[test]
+fn answers_that_found_no_room_are_said_where_they_may_be_what_is_slower() {
+    let with_others = |waited_ms: u64, others: u64, others_ns: u64| {
+        let mut scene = scene(&[("/", 5432, 0..50, 10), ("/", 5432, 50..100, waited_ms)]);
+        let waits = &mut scene.0.by_endpoint.list[0].waits;
+        (waits.others, waits.others_ns) = (others, others_ns);
+        scene.0.requests.phases.add(Phase::BackendWait, others_ns);
+        let finding = scene.judge("back-end-slower");
+        let figure = |name: &str| finding.evidence.iter().find(|one| one.name == name).unwrap().value;
+        assert_eq!(figure("no_room_answers_count"), others as f64);
+        assert_eq!(figure("no_room_wait_seconds"), others_ns as f64 / 1e9);
+        assert!(finding.sentence.chars().count() <= SENTENCE_MAX_CHARS, "{}", finding.sentence);
+        finding
+    };
+    with_others(90, 0, 0).assert_present();
+    with_others(90, 300, SECOND).assert_present();
+    let little = with_others(10, 300, SECOND);
+    little.assert_absent();
+    assert_eq!(
+        little.sentence,
+        "No back end began to take longer within the window (2,000 answers; 300 more found no room)."
+    );
+    with_others(10, 12_345, 30 * SECOND).assert_undecided("; 12,345 answers found no room");
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //!
 //! In: workers with what they did, by endpoint. Out: verdicts.
 
-use crate::finding::Finding;
 use crate::finding::fixture::{MILLISECOND, SECOND, Scene};
+use crate::finding::{Finding, SENTENCE_MAX_CHARS};
 use crate::model::by_worker::ByWorker;
 use crate::model::capacity::Worker;
 use crate::model::life::Life;
@@ -210,7 +210,27 @@ fn one_process_has_no_other_and_a_front_end_is_none() {
 fn processes_without_room_are_not_compared() {
     let mut scene = scene(&[(7, "/", 100, WELL), (8, "/", 100, WELL)]);
     scene.0.by_endpoint.list[0].by_worker = ByWorker { others: 200, ..ByWorker::default() };
-    scene.judge("ill-worker").assert_undecided("only 0 % of service time");
+    let finding = scene.judge("ill-worker");
+    finding.assert_undecided("only 0 % of service time");
+    finding.assert_undecided("; there was no room for 200 requests of further workers");
+    assert!(finding.sentence.chars().count() <= SENTENCE_MAX_CHARS, "{}", finding.sentence);
+}
+
+#[test]
+fn whatever_the_answer_the_evidence_says_how_many_requests_found_no_room() {
+    let ill = [(Phase::Cpu, 60), (Phase::BackendWait, 20)];
+    let unexplained = [(Phase::Cpu, 20), (Phase::Unexplained, 60)];
+    for (own, others) in [(WELL, 0), (WELL, 7), (&ill[..], 7), (&unexplained[..], 7)] {
+        let mut scene = scene(&[(7, "/", 100, own), (8, "/", 100, WELL)]);
+        scene.0.by_endpoint.list[0].by_worker.others = others;
+        let finding = scene.judge("ill-worker");
+        let told = finding.evidence.iter().find(|one| one.name == "no_room_requests_count").unwrap();
+        assert_eq!(told.value, others as f64, "{}", finding.sentence);
+    }
+    let mut alone = scene(&[(7, "/", 100, WELL)]);
+    alone.0.by_endpoint.list[0].by_worker.others = 200;
+    let finding = alone.judge("ill-worker");
+    assert!(!finding.sentence.starts_with("One process served all"), "{}", finding.sentence);
 }
 
 #[test]
