@@ -31,13 +31,8 @@ pub(super) const RULE: Rule = Rule {
     judge: Judge::Measured(judge),
 };
 
-/// Share of what waits would have been that must have become longer: one endpoint of many is that endpoint's own.
-const MOST: f64 = 0.5;
 /// Moments at which a change is looked for.
 const MAX_MOMENTS: u64 = 64;
-/// Times that requests wait on average from the moment on, which must have passed before it. Those that were under way as the watch began do not count. So the
-/// first ones to end are those that wait shortly, however long others do.
-const SETTLED_TIMES: f64 = 2.0;
 
 /// Requests before a moment, or from then on, over all endpoints that are compared.
 #[derive(Clone, Copy, Default)]
@@ -125,14 +120,21 @@ impl<'a> Change<'a> {
     fn is_slower(&self, basis: &Basis<'_>) -> bool {
         let limits = basis.thresholds;
         self.times() >= limits.slower_min_times
-            && ratio(self.far_ns, self.expected_ns) >= MOST
+            && self.far_share() >= limits.typically_longer_min_ratio
             && basis.rate(self.more_ns()) >= limits.cost_min_rate
-            && self.is_settled(basis)
+            && self.settled_times(basis) >= limits.settled_min_times
     }
 
-    /// Whether before the moment there was time enough for requests to end that wait as long as those after it.
-    fn is_settled(&self, basis: &Basis<'_>) -> bool {
-        self.since_ns(basis) as f64 >= ratio(self.after.waited_ns, self.after.requests) * SETTLED_TIMES
+    /// The part of what the waits would have been at endpoints of which the typical one became longer.
+    fn far_share(&self) -> f64 {
+        ratio(self.far_ns, self.expected_ns)
+    }
+
+    /// How often, in the time before the moment, requests could have ended that wait as long as those after it. Those that were under way as the watch
+    /// began do not count. So the first ones to end are those that wait shortly, however long others do.
+    fn settled_times(&self, basis: &Basis<'_>) -> f64 {
+        let each_ns = self.after.waited_ns.checked_div(self.after.requests).unwrap_or(0);
+        ratio(self.since_ns(basis), each_ns)
     }
 
     fn since_ns(&self, basis: &Basis<'_>) -> u64 {
@@ -158,18 +160,28 @@ impl<'a> Change<'a> {
         sentence
     }
 
-    fn evidence(&self, basis: &Basis<'_>) -> Vec<Evidence> {
+    /// What decides whether it is one.
+    fn deciding(&self, basis: &Basis<'_>) -> [Evidence; 4] {
         let limits = basis.thresholds;
-        let each = |all_ns: u64| ratio(all_ns, self.after.round_trips) / 1e9;
-        vec![
+        [
             decides("after_of_before_times", self.times(), limits.slower_min_times),
+            decides("typically_longer_ratio", self.far_share(), limits.typically_longer_min_ratio),
             decides("longer_seconds_per_second", basis.rate(self.more_ns()), limits.cost_min_rate),
+            decides("settled_times", self.settled_times(basis), limits.settled_min_times),
+        ]
+    }
+
+    fn evidence(&self, basis: &Basis<'_>) -> Vec<Evidence> {
+        let each = |all_ns: u64| ratio(all_ns, self.after.round_trips) / 1e9;
+        let mut evidence = self.deciding(basis).to_vec();
+        evidence.extend([
             explains("since_seconds", self.since_ns(basis) as f64 / 1e9),
             explains("before_mean_seconds", each(self.expected_ns)),
             explains("after_mean_seconds", each(self.after.waited_ns)),
             explains("before_requests_count", self.before.requests as f64),
             explains("after_requests_count", self.after.requests as f64),
-        ]
+        ]);
+        evidence
     }
 }
 
@@ -187,10 +199,14 @@ fn apart(before: &Stretch, after: &Stretch) -> f64 {
     many * few / (many + few).max(1.0) * (each(after) - each(before)).max(0.0).powi(2)
 }
 
-/// The change of this port that stands out most among those that are one.
+/// The moment of this port at which waits before and after stand furthest apart: among those that are a change, if there are any.
 fn change<'a>(basis: &Basis<'_>, port: u16, series: &[(&'a Endpoint, &'a Waits)]) -> Option<Change<'a>> {
     let changes = changes(basis, port, series)?.into_iter().map(|(_, change)| change);
-    changes.filter(|change| change.is_slower(basis)).max_by(|a, b| a.apart.total_cmp(&b.apart))
+    let rank = |change: &Change<'a>| (change.is_slower(basis), change.apart);
+    changes
+        .map(|change| (rank(&change), change))
+        .max_by(|((a, apart_a), _), ((b, apart_b), _)| a.cmp(b).then(apart_a.total_cmp(apart_b)))
+        .map(|(_, change)| change)
 }
 
 /// The waits for this port parted at each moment, by the number of the stretch that begins there. Each endpoint is gone through once, from its end: what is
@@ -243,8 +259,9 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let of_port = |port: u16| -> Vec<(&Endpoint, &Waits)> {
         parted().filter(|(_, waits)| waits.port == port).collect()
     };
-    let slower: Vec<Change<'_>> =
+    let changes: Vec<Change<'_>> =
         ports.iter().filter_map(|port| change(basis, *port, &of_port(*port))).collect();
+    let slower = || changes.iter().filter(|change| change.is_slower(basis));
     let endpoints = || basis.snapshot.by_endpoint.list.iter().map(|endpoint| &endpoint.waits);
     let others = endpoints().fold(0_u64, |sum, waits| sum.saturating_add(waits.others));
     let others_ns = endpoints().fold(0_u64, |sum, waits| sum.saturating_add(waits.others_ns));
@@ -252,10 +269,10 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         explains("no_room_answers_count", others as f64),
         explains("no_room_wait_seconds", others_ns as f64 / 1e9),
     ];
-    if let Some(worst) = slower.iter().max_by_key(|change| change.more_ns()) {
+    if let Some(worst) = slower().max_by_key(|change| change.more_ns()) {
         let mut evidence = worst.evidence(basis);
         evidence.extend(no_room);
-        evidence.push(explains("slower_ports_count", slower.len() as f64));
+        evidence.push(explains("slower_ports_count", slower().count() as f64));
         return Ok(Verdict {
             present: true,
             sentence: worst.sentence(basis),
@@ -275,6 +292,10 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         explains("ports_count", ports.len() as f64),
     ];
     evidence.extend(no_room);
+    // What is missing where it comes nearest to one.
+    if let Some(nearest) = changes.iter().max_by_key(|change| change.more_ns()) {
+        evidence.extend(nearest.deciding(basis));
+    }
     if share < limits.compared_min_ratio
         && basis.rate(whole_ns.saturating_sub(compared_ns)) >= limits.cost_min_rate
     {

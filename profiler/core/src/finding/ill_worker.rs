@@ -33,9 +33,6 @@ pub(super) const RULE: Rule = Rule {
 /// Waits that requests of one process cause one another: they grow with how many it has at once.
 const FOR_ONE_ANOTHER: [Phase; 3] = [Phase::RunQueue, Phase::GilWait, Phase::LockWait];
 
-/// Share of what is compared that must take so much longer: one endpoint of many is that endpoint's own.
-const MOST: f64 = 0.5;
-
 /// Evidence: requests of processes for which there was no room.
 const NO_ROOM: &str = "no_room_requests_count";
 
@@ -103,11 +100,16 @@ impl<'a> Beside<'a> {
         ratio(expected_ns.saturating_add(more_ns), expected_ns)
     }
 
+    /// The part of what is compared at endpoints where the typical request takes so much longer.
+    fn far_share(&self) -> f64 {
+        ratio(self.far_ns, work_ns(&self.expected))
+    }
+
     /// Whether it takes so much longer, counting this much more, at most of what it does.
     fn is_ill(&self, basis: &Basis<'_>, more_ns: u64) -> bool {
         let limits = basis.thresholds;
         self.times(more_ns) >= limits.ill_worker_min_times
-            && ratio(self.far_ns, work_ns(&self.expected)) >= MOST
+            && self.far_share() >= limits.typically_longer_min_ratio
             && basis.rate(more_ns) >= limits.cost_min_rate
     }
 
@@ -140,6 +142,7 @@ impl<'a> Beside<'a> {
         let each = |all_ns: u64| ratio(all_ns, self.requests) / 1e9;
         vec![
             decides("surely_of_others_times", self.times(more_ns), limits.ill_worker_min_times),
+            decides("typically_longer_ratio", self.far_share(), limits.typically_longer_min_ratio),
             decides("longer_seconds_per_second", basis.rate(more_ns), limits.cost_min_rate),
             explains("of_others_times", self.times(self.more_ns(|_| true))),
             explains("own_mean_seconds", each(work_ns(&self.own))),
@@ -277,7 +280,8 @@ fn judge(basis: &Basis<'_>) -> Outcome {
             limits.compared_min_count
         );
         if others > 0 {
-            reason.push_str(&format!("; there was no room for {} requests of further workers", count(others)));
+            reason
+                .push_str(&format!("; there was no room for {} requests of further workers", count(others)));
         }
         return Err(Undecided { reason, next_step: "Watch for longer.", evidence });
     }

@@ -208,6 +208,8 @@ thresholds! {
         "Connections that are kept take room in the back end: a tenth of service time is worth that.";
     slower_min_times: Times = 2.0, &["back-end-slower"],
         "Back ends vary from moment to moment; twice as long for the same endpoint, and still so at the end, is a change.";
+    settled_min_times: Times = 2.0, &["back-end-slower"],
+        "Requests that began before the watch do not count, so those that wait shortly end first; what comes sooner after the beginning is no change.";
     lookup_served_min_ratio: Ratio = 0.10, &["name-lookups"],
         "Names seldom change: a tenth of service time for asking them again and again is lost.";
     locks_served_min_ratio: Ratio = 0.25, &["own-locks"],
@@ -285,10 +287,14 @@ thresholds! {
         "With fewer on either side, a few unusual ones make the difference.";
     compared_min_ratio: Ratio = 0.50, &["back-end-slower", "ill-worker"],
         "Where less than half of the time can be compared, the rest may be what is different.";
+    typically_longer_min_ratio: Ratio = 0.50, &["back-end-slower", "ill-worker"],
+        "One endpoint of many that takes longer is that endpoint's own; half of what is compared is more than that.";
     workers_replaced_min_count: Processes = 1.0, &["workers-replaced"],
         "Where there is one worker, one that is replaced is all of them.";
     replaced_max_seconds: Seconds = 30.0, &["workers-replaced"],
         "A reload begins all workers within seconds; those that end after a number of requests are replaced over longer.";
+    forced_max_ratio: Ratio = 0.50, &["workers-replaced"],
+        "A server replaces workers that end by force without any deploy; where half did, that may be all there was.";
     failed_max_ratio: Ratio = 0.05, &["healthy"],
         "With a twentieth of requests failing, nobody should be told that all is well, whatever they fail of.";
     unread_max_ratio: Ratio = 0.50, &["short-behind-long", "server-errors", "healthy"],

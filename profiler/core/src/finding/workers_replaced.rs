@@ -3,7 +3,7 @@
 //! In: lives of workers, each with what its requests took. Out: a verdict that says when, and what requests took before and after. It costs nothing by itself.
 
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
-use super::words::{count, duration};
+use super::words::{count, duration, ratio};
 use super::{Evidence, Judge, Rule, add_where_room};
 use crate::model::dropped::Cause;
 use crate::model::lengths::Lengths;
@@ -93,10 +93,19 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let (first_ns, last_ns) = extent(&births_ns);
     let births_for_ns = last_ns.saturating_sub(first_ns);
     let replaced = if after.is_empty() { 0 } else { ends_ns.len() };
+    let forced = before.iter().filter(|life| ended_by_force(basis, life.tgid)).count();
+    let forced_share = ratio(forced as u64, before.len() as u64);
+    // A reload ends none of the workers that it has just begun.
+    let ended_again = after.iter().filter(|life| life.ended_ns.is_some()).count();
+    let all = (before.len() as f64).max(limits.workers_replaced_min_count);
     let evidence = vec![
-        decides("workers_replaced_count", replaced as f64, limits.workers_replaced_min_count),
+        decides("workers_replaced_count", replaced as f64, all),
         explains("workers_before_count", before.len() as f64),
         explains("births_seconds", births_for_ns as f64 / 1e9),
+        explains("births_max_seconds", limits.replaced_max_seconds),
+        explains("ended_by_force_ratio", forced_share),
+        explains("ended_by_force_max_ratio", limits.forced_max_ratio),
+        explains("ended_again_count", ended_again as f64),
     ];
     if ends_ns.len() < before.len() || before.is_empty() || after.is_empty() {
         let sentence = match (before.len(), ends_ns.len()) {
@@ -109,8 +118,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         };
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
     }
-    let forced = before.iter().filter(|life| ended_by_force(basis, life.tgid)).count();
-    if forced.saturating_mul(2) >= before.len() {
+    if forced_share >= limits.forced_max_ratio {
         return Err(Undecided {
             reason: format!(
                 "{} of {} ended by force (a timeout, a crash, or want of memory), and others take the place of such workers without \
@@ -122,9 +130,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
             evidence,
         });
     }
-    // A reload ends none of the workers that it has just begun.
-    let ended_again = after.iter().any(|life| life.ended_ns.is_some());
-    if ended_again || births_for_ns as f64 / 1e9 > limits.replaced_max_seconds {
+    if ended_again > 0 || births_for_ns as f64 / 1e9 > limits.replaced_max_seconds {
         return Err(Undecided {
             reason: format!(
                 "they were replaced one after the other ({} began within {}), by a deploy or after a number of requests each \
@@ -204,6 +210,12 @@ mod tests {
         scene.judge("workers-replaced")
     }
 
+    /// How many were replaced, and how many are needed.
+    fn replaced(finding: &Finding) -> (f64, f64) {
+        let decides = finding.evidence.iter().find(|one| one.name == "workers_replaced_count").unwrap();
+        (decides.value, decides.threshold.unwrap())
+    }
+
     #[test]
     fn all_workers_replaced_are_present_with_when_and_what_requests_took_before_and_after() {
         let finding = judge(&[
@@ -227,6 +239,10 @@ mod tests {
         assert!((figure("median_before_seconds") - 0.02).abs() < 0.002);
         assert!((figure("median_after_seconds") - 0.1).abs() < 0.01);
         assert_eq!((figure("since_seconds"), figure("until_seconds")), (40.0, 43.0));
+        assert_eq!(replaced(&finding), (2.0, 2.0));
+        assert!(figure("births_seconds") <= figure("births_max_seconds"));
+        assert!(figure("ended_by_force_ratio") < figure("ended_by_force_max_ratio"));
+        assert_eq!(figure("ended_again_count"), 0.0);
     }
 
     #[test]
@@ -261,6 +277,8 @@ mod tests {
             let finding = judge(&lives);
             finding.assert_absent();
             assert_eq!(finding.sentence, expected);
+            let (replaced, of) = replaced(&finding);
+            assert!(replaced < of, "{expected} {replaced} of {of}");
         }
     }
 
@@ -281,7 +299,9 @@ mod tests {
             life(2, Some(5), Some(9), 30, 20),
             life(3, Some(9), None, 30, 20),
         ];
-        judge(&again).assert_undecided("one after the other (2 began within 4 s)");
+        let finding = judge(&again);
+        finding.assert_undecided("one after the other (2 began within 4 s)");
+        assert!(finding.evidence.iter().any(|one| one.name == "ended_again_count" && one.value == 1.0));
     }
 
     #[test]

@@ -92,6 +92,37 @@ fn the_port_that_costs_most_is_named_and_another_that_stays_does_not_hide_it() {
 }
 
 #[test]
+fn a_figure_is_below_what_it_decides_from_where_there_is_no_change() {
+    for (all, expected) in [
+        (vec![("/", 5432, 0..60, 20), ("/", 5432, 60..100, 80)], None),
+        (vec![("/", 5432, 0..50, 20), ("/", 5432, 50..100, 35)], Some("after_of_before_times")),
+        (vec![("/", 5432, 0..90, 1), ("/", 5432, 90..100, 8)], Some("longer_seconds_per_second")),
+        (vec![("/", 5432, 0..60, 100), ("/", 5432, 60..100, 6_000)], Some("settled_times")),
+        (
+            vec![("/one", 5432, 0..50, 10), ("/one", 5432, 50..100, 200), ("/two", 5432, 0..100, 200)],
+            Some("typically_longer_ratio"),
+        ),
+    ] {
+        let finding = judge(&all);
+        let evidence = finding.evidence.iter();
+        let short: Vec<&str> = evidence
+            .filter(|one| one.threshold.is_some_and(|limit| one.value < limit))
+            .map(|one| one.name)
+            .collect();
+        match expected {
+            Some(name) => {
+                finding.assert_absent();
+                assert!(short.contains(&name), "{name}: {short:?}");
+            }
+            None => {
+                finding.assert_present();
+                assert!(short.is_empty(), "{short:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_few_long_waits_at_the_end_are_no_change() {
     judge(&[("/", 5432, 0..100, 20), ("/", 5432, 97..99, 3_000)]).assert_absent();
 }

@@ -50,6 +50,12 @@ fn judge(all: &[Did<'_>]) -> Finding {
     scene(all).judge("ill-worker")
 }
 
+/// The figures that are below what they decide from.
+fn short(finding: &Finding) -> Vec<&'static str> {
+    let short = finding.evidence.iter().filter(|one| one.threshold.is_some_and(|limit| one.value < limit));
+    short.map(|one| one.name).collect()
+}
+
 const WELL: &[(Phase, u64)] = &[(Phase::Cpu, 10), (Phase::BackendWait, 10)];
 
 #[test]
@@ -109,8 +115,12 @@ fn one_endpoint_of_several_is_that_endpoints_own() {
             (8, "/two", 50, &large),
         ])
     };
-    of(10).assert_absent();
-    of(1).assert_present();
+    let finding = of(10);
+    finding.assert_absent();
+    assert_eq!(short(&finding), ["typically_longer_ratio"]);
+    let finding = of(1);
+    finding.assert_present();
+    assert!(short(&finding).is_empty(), "{:?}", finding.evidence);
 }
 
 #[test]
