@@ -66,6 +66,7 @@ families! {
     GilPastInterval = "gil_waits_past_interval", None, None, "Waits longer than the interpreter's switch interval";
     LoopBusy = "loop_busy", Seconds, None, "Time of event loops between their waits: what became ready meanwhile waited";
     LoopWaiting = "loop_waiting", Seconds, None, "Time of event loops in their waits";
+    LoopCrowded = "loop_crowded", None, None, "Times that an event loop was about more requests than are remembered: more time is unexplained, nothing is lost";
     Arrivals = "listener_arrivals", None, Some("port"), "Connections that the kernel announced to a listener";
     Woken = "listener_woken", None, Some("port"), "Threads that arriving connections woke";
     InVain = "listener_woken_in_vain", None, Some("port"), "Wasted wakeups: threads that arriving connections woke and that got none";
@@ -155,6 +156,9 @@ impl Counts {
             counts.set(Id::LoopBusy, "", event_loop.busy_ns);
             counts.set(Id::LoopWaiting, "", event_loop.waiting_ns);
             counts.loop_lag.add_latency(&event_loop.lag);
+        }
+        if !snapshot.event_loops.is_empty() {
+            counts.set(Id::LoopCrowded, "", snapshot.coverage.losses.crowded);
         }
         counts.time_of_threads(snapshot);
         counts.losses(snapshot);
@@ -262,6 +266,7 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use profiler_core::model::event_loop::EventLoop;
 
     #[test]
     fn every_family_stands_at_its_own_number_and_says_what_it_counts() {
@@ -273,6 +278,19 @@ mod tests {
         }
         let names: std::collections::BTreeSet<_> = FAMILIES.iter().map(|family| family.name).collect();
         assert_eq!(names.len(), FAMILIES.len());
+    }
+
+    #[test]
+    fn what_a_loop_does_not_remember_is_counted_where_there_is_one_and_is_no_loss() {
+        let mut snapshot = Snapshot::default();
+        for (loops, crowded, expected) in [(0, 0, None), (1, 0, Some(0)), (2, 7, Some(7))] {
+            snapshot.event_loops = vec![EventLoop::default(); loops];
+            snapshot.coverage.losses.crowded = crowded;
+            let counts = Counts::of(&snapshot);
+            let of = |name: &str| counts.families().find(|(family, _)| family.name == name).unwrap().1;
+            assert_eq!(of("loop_crowded").first().map(|(_, value)| *value), expected, "{loops}");
+            assert!(of("records_lost").iter().all(|(_, value)| *value == 0), "{loops}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ view! {
         late: u64 = losses.late,
         sequence_holes: u64 = losses.sequence_holes,
         evicted: u64 = losses.evicted,
+        crowded: u64 = losses.crowded,
         impossible: Vec<Named<'a>> = named(&losses.impossible),
         unreadable_bytes: u64 = losses.unreadable_bytes,
         recording_truncated: bool = losses.recording_truncated,

@@ -100,6 +100,20 @@ fn odd_values_fit_the_schema_too() {
 }
 
 #[test]
+fn what_a_loop_does_not_remember_is_told_and_makes_no_report_incomplete() {
+    let mut snapshot = Snapshot::default();
+    for (crowded, evicted, complete) in [(0, 0, true), (7, 0, true), (7, 3, false)] {
+        snapshot.coverage.losses.crowded = crowded;
+        snapshot.coverage.losses.evicted = evicted;
+        let report = value(&snapshot, &[]);
+        let losses = &report["losses"];
+        assert_eq!(losses["crowded"], crowded);
+        assert_eq!(losses["evicted"], evicted);
+        assert_eq!(losses["complete"], complete);
+    }
+}
+
+#[test]
 fn every_top_level_key_is_there_in_order_even_when_there_is_nothing_to_say() {
     let text = String::from_utf8(render(&Snapshot::default(), &[]).unwrap()).unwrap();
     let keys: Vec<&str> = text
