@@ -5,11 +5,11 @@
 
 use std::collections::BTreeSet;
 
-use super::back_end::of_it_in;
+use super::back_end::endpoint_name;
 use super::back_end_connections::peer;
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
 use super::words::{count, duration, factor, percent, ratio};
-use super::{Evidence, Judge, Rule, add_where_room};
+use super::{Evidence, Judge, Rule, add_where_room, has_room};
 use crate::model::Endpoint;
 use crate::model::over_time::{Stretch, Waits};
 use crate::phase::Phase;
@@ -143,20 +143,26 @@ impl<'a> Change<'a> {
 
     fn sentence(&self, basis: &Basis<'_>) -> String {
         let each = |all_ns: u64| duration(all_ns.checked_div(self.after.round_trips).unwrap_or(0));
-        let mut sentence = format!(
-            "Waits for {} took {} times as long from {} of the window on: {} instead of {} for each answer ({} answers, {} before)",
-            peer(self.port),
-            factor(self.times()),
-            duration(self.since_ns(basis)),
-            each(self.after.waited_ns),
-            each(self.expected_ns),
-            count(self.after.round_trips),
-            count(self.before.round_trips),
-        );
-        if let Some((endpoint, its_ns)) = self.most {
+        let said = |clock: &str| {
+            format!(
+                "Waits for {} took {} times as long from {} of the window on{clock}: {} instead of {} for each answer \
+                 ({} answers, {} before)",
+                peer(self.port),
+                factor(self.times()),
+                duration(self.since_ns(basis)),
+                each(self.after.waited_ns),
+                each(self.expected_ns),
+                count(self.after.round_trips),
+                count(self.before.round_trips),
+            )
+        };
+        let most = self.most.map_or_else(String::new, |(endpoint, its_ns)| {
             let part = ratio(its_ns, self.more_ns()).min(1.0);
-            add_where_room(&mut sentence, &of_it_in(part, endpoint));
-        }
+            format!(", {} of the difference in {}", percent(part), endpoint_name(endpoint))
+        });
+        let clock = basis.clock("", self.at_ns);
+        let mut sentence = said(if has_room(&said(clock.as_str()), &most) { clock.as_str() } else { "" });
+        add_where_room(&mut sentence, &most);
         sentence
     }
 

@@ -130,6 +130,18 @@ impl<'a> Basis<'a> {
         self.snapshot.slots.busy_ns()
     }
 
+    /// The time of day of a moment, in brackets and after a blank; nothing where the wall clock is not known.
+    pub(super) fn clock(&self, before: &str, time_ns: u64) -> String {
+        let offset_ns = self.snapshot.session.wall_clock_offset_ns;
+        let since_1970_ns = i64::try_from(time_ns).ok().and_then(|time_ns| time_ns.checked_add(offset_ns));
+        match since_1970_ns {
+            Some(since_1970_ns) if offset_ns != 0 => {
+                format!(" ({before}{})", words::time_of_day(since_1970_ns))
+            }
+            _ => String::new(),
+        }
+    }
+
     /// Request-seconds for each second of the window.
     #[must_use]
     pub fn rate(&self, cost_ns: u64) -> f64 {

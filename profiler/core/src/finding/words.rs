@@ -32,6 +32,12 @@ fn seconds(duration_ns: u64) -> String {
     }
 }
 
+/// The time of day of a moment, from nanoseconds since 1970.
+pub(super) fn time_of_day(since_1970_ns: i64) -> String {
+    let seconds = since_1970_ns.div_euclid(1_000_000_000).rem_euclid(86_400);
+    format!("{:02}:{:02}:{:02} UTC", seconds / 3_600, seconds / 60 % 60, seconds % 60)
+}
+
 /// A share, in percent: whole ones from ten on.
 pub(super) fn percent(ratio: f64) -> String {
     let value = ratio * 100.0;
@@ -101,6 +107,19 @@ pub(super) fn ratio(part: u64, whole: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_of_day_are_those_of_any_day() {
+        for (since_1970_ns, expected) in [
+            (0, "00:00:00 UTC"),
+            (-1, "23:59:59 UTC"),
+            (951_782_400_000_000_000, "00:00:00 UTC"),
+            (1_767_225_599_999_999_999, "23:59:59 UTC"),
+            (1_767_189_723_000_000_000, "14:02:03 UTC"),
+        ] {
+            assert_eq!(time_of_day(since_1970_ns), expected);
+        }
+    }
 
     #[test]
     fn durations_take_the_unit_that_fits() {

@@ -4,7 +4,7 @@
 
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
 use super::words::{count, duration, ratio};
-use super::{Evidence, Judge, Rule, add_where_room};
+use super::{Evidence, Judge, Rule, add_where_room, has_room};
 use crate::model::dropped::Cause;
 use crate::model::lengths::Lengths;
 use crate::model::life::Life;
@@ -157,16 +157,20 @@ fn present(
         1 => "The only worker was".to_owned(),
         workers => format!("All {} workers were", count(workers)),
     };
-    let mut sentence = format!(
-        "{who} replaced between {} and {} of the window",
-        duration(since_ns(began_ns)),
-        duration(since_ns(over_ns))
-    );
+    let said = |clock: &str| {
+        format!(
+            "{who} replaced between {} and {} of the window{clock}",
+            duration(since_ns(began_ns)),
+            duration(since_ns(over_ns))
+        )
+    };
     let compared = if (old.requests.min(new.requests) as f64) < basis.thresholds.compared_min_count {
         "; too few requests on one side to compare them".to_owned()
     } else {
         format!("; before: {}; after: {}", old.sentence(), new.sentence())
     };
+    let clock = basis.clock("from ", began_ns);
+    let mut sentence = said(if has_room(&said(clock.as_str()), &compared) { clock.as_str() } else { "" });
     add_where_room(&mut sentence, &compared);
     evidence.push(explains("since_seconds", since_ns(began_ns) as f64 / 1e9));
     evidence.push(explains("until_seconds", since_ns(over_ns) as f64 / 1e9));
@@ -253,6 +257,19 @@ mod tests {
             finding.sentence,
             "The only worker was replaced between 49 s and 50 s of the window; too few requests on one side to compare them."
         );
+    }
+
+    #[test]
+    fn the_moment_is_told_by_the_wall_clock_where_that_is_known() {
+        let mut scene = Scene::gunicorn("sync", 2, 120 * SECOND);
+        scene.0.capacity.lives = vec![life(1, None, Some(50), 300, 20), life(2, Some(49), None, 19, 20)];
+        // The window begins a second later.
+        scene.0.session.wall_clock_offset_ns = 1_767_189_722_000_000_000;
+        let finding = scene.judge("workers-replaced");
+        finding.assert_present();
+        let start =
+            "The only worker was replaced between 49 s and 50 s of the window (from 14:02:52 UTC); too few ";
+        assert!(finding.sentence.starts_with(start), "{}", finding.sentence);
     }
 
     #[test]

@@ -46,8 +46,31 @@ fn a_back_end_that_becomes_slower_is_present_with_its_port_when_and_by_how_much(
     assert!((figure("after_of_before_times") - 4.0).abs() < 0.3, "{}", finding.sentence);
     assert!(finding.cost_ns.abs_diff(400 * 60 * MILLISECOND) < 2 * SECOND, "{}", finding.cost_ns);
     assert!(finding.sentence.starts_with("Waits for port 5432 took "), "{}", finding.sentence);
-    assert!(finding.sentence.ends_with("before), 100 % of it in GET /orders."), "{}", finding.sentence);
+    assert!(
+        finding.sentence.ends_with("before), 100 % of the difference in GET /orders."),
+        "{}",
+        finding.sentence
+    );
     assert!(finding.advice.contains("from that moment on"), "{}", finding.advice);
+}
+
+#[test]
+fn the_moment_is_told_by_the_wall_clock_where_that_is_known_and_has_room() {
+    let long = "/a/long/path/of/an/application/that/has/many";
+    for (path, offset_ns, expected) in [
+        ("/orders", 0, " of the window on: "),
+        // The window begins a second later, and the change is within the sixth and seventh second of it.
+        ("/orders", 1_767_189_720_000_000_000, " of the window on (14:02:0"),
+        ("/orders", i64::MAX, " of the window on: "),
+        (long, 1_767_189_720_000_000_000, " of the difference in GET /a/long/path/"),
+    ] {
+        let mut scene = scene(&[(path, 5432, 0..60, 20), (path, 5432, 60..100, 80)]);
+        scene.0.session.wall_clock_offset_ns = offset_ns;
+        let finding = scene.judge("back-end-slower");
+        finding.assert_present();
+        assert!(finding.sentence.contains(expected), "{}", finding.sentence);
+        assert!(finding.sentence.chars().count() <= SENTENCE_MAX_CHARS, "{}", finding.sentence);
+    }
 }
 
 #[test]
