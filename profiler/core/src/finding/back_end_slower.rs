@@ -261,9 +261,10 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         endpoints.flat_map(|endpoint| endpoint.waits.list.iter().map(move |waits| (endpoint, waits)))
     };
     let ports: BTreeSet<u16> = all().map(|(_, waits)| waits.port).collect();
-    let parted = || all().filter(|(_, waits)| waits.can_be_parted(least(limits.compared_min_count)));
+    let parted: Vec<(&Endpoint, &Waits)> =
+        all().filter(|(_, waits)| waits.can_be_parted(least(limits.compared_min_count))).collect();
     let of_port = |port: u16| -> Vec<(&Endpoint, &Waits)> {
-        parted().filter(|(_, waits)| waits.port == port).collect()
+        parted.iter().filter(|(_, waits)| waits.port == port).copied().collect()
     };
     let changes: Vec<Change<'_>> =
         ports.iter().filter_map(|port| change(basis, *port, &of_port(*port))).collect();
@@ -290,7 +291,8 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     }
     let phases = basis.phases();
     let whole_ns = phases.get(Phase::BackendWait).saturating_add(phases.get(Phase::Unexplained));
-    let compared_ns = parted().fold(0_u64, |sum, (_, waits)| sum.saturating_add(waits.total().waited_ns));
+    let compared_ns =
+        parted.iter().fold(0_u64, |sum, (_, waits)| sum.saturating_add(waits.sum(|one| one.waited_ns)));
     let share = ratio(compared_ns.min(whole_ns), whole_ns);
     let mut evidence = vec![
         decides("compared_wait_ratio", share, limits.compared_min_ratio),
@@ -318,7 +320,8 @@ fn judge(basis: &Basis<'_>) -> Outcome {
             evidence,
         });
     }
-    let round_trips = all().fold(0_u64, |sum, (_, waits)| sum.saturating_add(waits.total().round_trips));
+    let round_trips =
+        all().fold(0_u64, |sum, (_, waits)| sum.saturating_add(waits.sum(|one| one.round_trips)));
     let sentence = match (round_trips, others) {
         (0, 0) => "No request waited for a back end".to_owned(),
         (all, 0) => format!("No back end began to take longer within the window ({} answers)", count(all)),

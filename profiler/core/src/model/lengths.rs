@@ -1,6 +1,7 @@
 //! A distribution of durations that takes little room: where there are many of them, most of few steps each.
 //!
-//! In: durations in nanoseconds. Out: how many, and quantiles within some 6 %. `latency` is finer, and takes 20 KiB each.
+//! In: durations in nanoseconds. Out: how many, and quantiles within some 6 %. Where one has no more than a few steps, tails are coarser, and so are quantiles of
+//! what is spread evenly over many doublings. `latency` is finer, and takes 20 KiB each.
 
 /// Shortest duration distinguished: 1 µs or so.
 const LEAST_BITS: u32 = 10;

@@ -150,10 +150,16 @@ impl Waits {
         all
     }
 
+    /// A sum over all stretches, without the distributions that [`Self::total`] adds up.
+    #[must_use]
+    pub fn sum(&self, of: impl Fn(&Stretch) -> u64) -> u64 {
+        self.stretches.iter().fold(0, |sum, stretch| sum.saturating_add(of(stretch)))
+    }
+
     /// Whether at some moment so many requests had ended and as many were to come.
     #[must_use]
     pub fn can_be_parted(&self, least: u64) -> bool {
-        let all = self.total().requests;
+        let all = self.sum(|stretch| stretch.requests);
         let mut before = 0_u64;
         self.stretches.iter().any(|stretch| {
             before = before.saturating_add(stretch.requests);
@@ -241,6 +247,8 @@ mod tests {
         assert_eq!(told(waits), [(3, 1), (5, 2), (7, 1)]);
         let total = waits.total();
         assert_eq!((total.requests, total.round_trips, total.waited_ns), (4, 8, 40 * MILLISECOND));
+        assert_eq!(waits.sum(|stretch| stretch.requests), total.requests);
+        assert_eq!(waits.sum(|stretch| stretch.waited_ns), total.waited_ns);
         assert!(
             total.each.quantile_ns(0.5).abs_diff(5 * MILLISECOND) < MILLISECOND,
             "a round trip took half of it"
