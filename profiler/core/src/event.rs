@@ -177,6 +177,14 @@ impl Slice {
             woken: Woken { by_tid: 0, at_ns: 0 },
         }
     }
+
+    /// The same, all of it on a CPU: when the gap before it began, when it was entered, and when it was left.
+    #[cfg(test)]
+    pub(crate) fn on_cpu(call: Call, (gap_ns, enter_ns, exit_ns): (u64, u64, u64)) -> Self {
+        let cpu = |cpu_ns| Account { cpu_ns, ..Account::default() };
+        let (gap, inside) = (cpu(enter_ns - gap_ns), cpu(exit_ns - enter_ns));
+        Self { enter_ns, gap, inside, ..Self::blank(call) }
+    }
 }
 
 /// What a call does, with the arguments that matter.

@@ -49,10 +49,8 @@ type SetUp = fn(&mut Run);
 type Told = (u64, Vec<(&'static str, u64)>, bool);
 
 /// A call after a gap, all of it on a CPU.
-fn slice(call: Call, (gap_ns, enter_ns, exit_ns): Times, result: i64) -> Slice {
-    let cpu = |cpu_ns| Account { cpu_ns, ..Account::default() };
-    let (gap, inside) = (cpu(enter_ns - gap_ns), cpu(exit_ns - enter_ns));
-    Slice { enter_ns, gap, inside, result, ..Slice::blank(call) }
+fn slice(call: Call, times: Times, result: i64) -> Slice {
+    Slice { result, ..Slice::on_cpu(call, times) }
 }
 
 const fn read_of(fd: i32) -> Call {

@@ -40,10 +40,8 @@ struct Scene {
 }
 
 /// A call after a gap, all of it on a CPU.
-fn slice(call: Call, (gap_ns, enter_ns, exit_ns): Times, result: i64) -> Slice {
-    let cpu = |cpu_ns| Account { cpu_ns, ..Account::default() };
-    let (gap, inside) = (cpu(enter_ns - gap_ns), cpu(exit_ns - enter_ns));
-    Slice { enter_ns, gap, inside, result, ..Slice::blank(call) }
+fn slice(call: Call, times: Times, result: i64) -> Slice {
+    Slice { result, ..Slice::on_cpu(call, times) }
 }
 
 const fn read_of(fd: i32) -> Call {
@@ -66,8 +64,7 @@ impl Scene {
     fn of_loop(clients: u32) -> Self {
         let mut scene = Self::new(clients);
         scene.thread.signs.reads = true;
-        let mut event_loop = EventLoop::default();
-        event_loop.recognition.confirmed = true;
+        let event_loop = EventLoop::confirmed();
         scene.thread.event_loop = Some(Box::new(event_loop));
         assert!(scene.desk.runtime.pools.has_loop(1, 1));
         scene.sleep(50, 100);

@@ -70,6 +70,14 @@ pub(in crate::machine) struct Touched {
 }
 
 impl EventLoop {
+    /// One that is known to serve several connections at once, for tests.
+    #[cfg(test)]
+    pub(in crate::machine) fn confirmed() -> Self {
+        let mut event_loop = Self::default();
+        event_loop.recognition.confirmed = true;
+        event_loop
+    }
+
     /// Which kind it is, as far as its calls have shown.
     pub(in crate::machine) const fn kind(&self) -> &'static LoopKind {
         self.recognition.kind

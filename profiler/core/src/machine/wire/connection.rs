@@ -213,6 +213,11 @@ impl Connections {
         Some((request.http.method.clone(), request.http.path.clone()))
     }
 
+    /// When a request was read that is not finished.
+    pub(in crate::machine) fn service_start_ns(&self, key: RequestKey) -> Option<u64> {
+        self.active(key)?.request.times.service_start_ns
+    }
+
     /// Whether a request is not finished.
     pub(in crate::machine) fn is_live(&self, key: RequestKey) -> bool {
         self.active(key).is_some()

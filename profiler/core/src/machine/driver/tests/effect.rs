@@ -81,8 +81,7 @@ fn what_a_server_does_to_a_connection_is_noted_there() {
     let control = |operation, events| Call::EpollControl { epoll_fd: EPOLL, operation, fd: CLIENT, events };
     let with_loop: SetUp = |run| {
         run.call(Call::Sleep, BEFORE, 0);
-        let mut event_loop = EventLoop::default();
-        event_loop.recognition.confirmed = true;
+        let event_loop = EventLoop::confirmed();
         run.thread().event_loop = Some(Box::new(event_loop));
     };
     let as_slot: SetUp = |run| {

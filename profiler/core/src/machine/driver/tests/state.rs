@@ -13,8 +13,7 @@ fn thread(slot: Option<u32>, has_loop: bool) -> Box<Thread> {
     thread.totals.requests = 1;
     thread.totals.holding_ns[Holding::Linger as usize] = 7;
     if has_loop {
-        let mut event_loop = EventLoop::default();
-        event_loop.recognition.confirmed = true;
+        let event_loop = EventLoop::confirmed();
         thread.event_loop = Some(Box::new(event_loop));
     }
     Box::new(thread)

@@ -65,17 +65,9 @@ pub(in crate::machine) fn is_owner_runnable(
 }
 
 /// Whether nobody but this request has used the connection to a back end.
-pub(super) fn is_private(
-    view: View<'_>,
-    thread: &Thread,
-    (tgid, fd): (u32, i32),
-    (number, id): RequestKey,
-) -> bool {
-    let front = view.wire.connections.get(number).and_then(|connection| connection.requests.front());
-    let read_ns = front
-        .filter(|active| active.request.id == id)
-        .and_then(|active| active.request.times.service_start_ns);
-    let known = view.world.descriptors.get(tgid, fd).filter(|known| known.owner == Some((number, id)));
+pub(super) fn is_private(view: View<'_>, thread: &Thread, (tgid, fd): (u32, i32), key: RequestKey) -> bool {
+    let read_ns = view.wire.connections.service_start_ns(key);
+    let known = view.world.descriptors.get(tgid, fd).filter(|known| known.owner == Some(key));
     let is_sure = thread.event_loop.as_ref().is_some_and(|event_loop| event_loop.is_sure(fd));
     is_sure && known.zip(read_ns).is_some_and(|(known, read_ns)| known.opened_ns > read_ns)
 }

@@ -38,8 +38,7 @@ impl Stages {
             wire.connections.get_mut(number).unwrap().requests.push_back(active);
         }
         assert!(runtime.pools.has_loop(1, 1));
-        let mut event_loop = EventLoop::default();
-        event_loop.recognition.confirmed = true;
+        let event_loop = EventLoop::confirmed();
         let thread = Thread { tgid: 1, event_loop: Some(Box::new(event_loop)), ..Thread::default() };
         let mut stages = Self { world, wire, runtime, thread };
         stages.look(200, true);

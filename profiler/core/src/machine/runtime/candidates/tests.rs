@@ -106,8 +106,7 @@ fn look(thread: &mut Thread, enter_ns: u64, slept: bool) {
 
 /// The thread of a loop that looked at 200.
 fn thread() -> Thread {
-    let mut event_loop = EventLoop::default();
-    event_loop.recognition.confirmed = true;
+    let event_loop = EventLoop::confirmed();
     let mut thread = Thread { tgid: 1, event_loop: Some(Box::new(event_loop)), ..Thread::default() };
     look(&mut thread, 200, true);
     thread

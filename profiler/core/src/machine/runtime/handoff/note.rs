@@ -21,10 +21,8 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, slice:
     let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.loop_tid != slice.tid) else {
         return;
     };
-    let is_live = |key: &RequestKey| {
-        let front = state.wire.connections.get(key.0).and_then(|connection| connection.requests.front());
-        front.is_some_and(|active| active.request.id == key.1)
-    };
+    let connections = &state.wire.connections;
+    let is_live = |key: &RequestKey| connections.is_live(*key);
     pool.at_work.retain(|(tid, ..)| *tid != slice.tid);
     pool.givers.has_result(thread.pooled.handed.task, exit_ns);
     pool.own.tells(slice.tid, slice.enter_ns);

@@ -27,8 +27,7 @@ pub(super) fn is_taken(state: View<'_>, thread: &Thread, slice: &Slice, woken_ns
     }
     let iteration_ns = event_loop.looks.iteration_start_at(woken_ns);
     let is_given = event_loop.left.touched_at(woken_ns).is_some_and(|(_, key)| {
-        let read_ns =
-            state.wire.connections.active(key).and_then(|active| active.request.times.service_start_ns);
+        let read_ns = state.wire.connections.service_start_ns(key);
         read_ns.is_some_and(|read_ns| read_ns >= iteration_ns) && is_untaken(state, slice.tgid, key, woken_ns)
     });
     pool.takes_reports || !is_given

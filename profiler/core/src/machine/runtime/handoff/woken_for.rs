@@ -66,7 +66,7 @@ pub(super) fn is_untaken(state: View<'_>, tgid: Tid, key: RequestKey, woken_ns: 
 /// Whether only order said that another one than this was the one that a thread was woken for, while this one waited, too.
 fn may_be_of_another(state: View<'_>, parked: &[RequestKey], key: RequestKey) -> bool {
     let connections = &state.wire.connections;
-    let read_ns = connections.active(key).and_then(|active| active.request.times.service_start_ns);
+    let read_ns = connections.service_start_ns(key);
     parked
         .iter()
         .filter_map(|other| connections.active(*other)?.handed_to)

@@ -32,8 +32,7 @@ fn stages() -> Stages {
     active.pass(250, Phase::Cpu);
     wire.connections.get_mut(KEY.0).unwrap().requests.push_back(Box::new(active));
     assert!(runtime.pools.has_loop(1, LOOP));
-    let mut event_loop = EventLoop::default();
-    event_loop.recognition.confirmed = true;
+    let mut event_loop = EventLoop::confirmed();
     assert!(event_loop.tasks.works_for(5, KEY, 100, |_| true));
     for (enter_ns, exit_ns) in [(100, 200), (300, 400)] {
         let inside = Account { blocked_ns: exit_ns - enter_ns, ..Account::default() };

@@ -36,8 +36,7 @@ impl Stages {
             wire.connections.get_mut(number).unwrap().requests.push_back(Box::new(active));
         }
         assert!(runtime.pools.has_loop(TGID, LOOP));
-        let mut event_loop = EventLoop::default();
-        event_loop.recognition.confirmed = true;
+        let event_loop = EventLoop::confirmed();
         let thread = Thread { tgid: TGID, event_loop: Some(Box::new(event_loop)), ..Thread::default() };
         runtime.threads.put(LOOP, Box::new(thread));
         let mut stages = Self { world, wire, runtime, evicted: 0 };

@@ -39,8 +39,7 @@ fn a_thread_is_surely_woken_for_the_only_request_that_was_left_unless_more_were_
             wire.connections.get_mut(number).unwrap().requests.push_back(Box::new(active));
         }
         assert!(runtime.pools.has_loop(1, LOOP));
-        let mut event_loop = EventLoop::default();
-        event_loop.recognition.confirmed = true;
+        let mut event_loop = EventLoop::confirmed();
         event_loop.recognition.may_be_of(kind, false);
         event_loop.left.park_all(parked.iter().copied());
         (0..turns).for_each(|turn| event_loop.left.turns_to(SECOND, 255 + turn));
