@@ -69,7 +69,7 @@ deploys: setup ## Restart a server sixty times under `serve`, and replace two th
 page: setup ## Open the pages of all recordings in a headless Chromium; screenshots under target/page
 	@cargo xtask page
 
-nightly: setup ## Run everything that no change waits for (live, kernels, unit, fuzz, page, packages, lab, mixes, …); a table at the end (hours, quiet machine)
+nightly: setup ## Run everything that no change waits for (live, kernels, unit, fuzz, page, packages, lab, …; not mixes); a table at the end (hours, quiet machine)
 	@cargo xtask nightly
 
 screenshots: setup ## Take the pictures of docs/images again, of a real run, as root
