@@ -121,9 +121,10 @@ pub struct Recording<R = File> {
     packed: Vec<u8>,
     /// Takes that apart.
     unpacker: Unpacker,
-    /// How many bytes of items that frame may still hold.
+    /// How many bytes of items that frame may hold, and how many it may still hold.
+    granted_bytes: usize,
     left_bytes: usize,
-    /// Bytes of items in all frames so far.
+    /// Bytes of items in all frames before it.
     unpacked_bytes: u64,
     /// Items of that frame not yet taken.
     payload_items: u32,
@@ -188,6 +189,7 @@ impl<R: Read> Recording<R> {
             taken_bytes: 0,
             packed: Vec::new(),
             unpacker: Unpacker::default(),
+            granted_bytes: 0,
             left_bytes: 0,
             unpacked_bytes: 0,
             payload_items: 0,
@@ -264,24 +266,27 @@ impl<R: Read> Recording<R> {
     }
 
     /// Takes the next item of a packed frame that is not at its end.
+    #[inline]
     fn take_packed(&mut self) -> Found {
         let Some(item) = self.unpacker.next(&self.packed) else { return self.give_up() };
         let length_bytes = item.length_bytes.saturating_add(HEAD_BYTES);
         let Some(left_bytes) = self.left_bytes.checked_sub(length_bytes) else { return self.give_up() };
         self.left_bytes = left_bytes;
-        self.unpacked_bytes = self.unpacked_bytes.saturating_add(length_bytes as u64);
-        let bytes = self.packed.get(item.bytes.clone()).unwrap_or_default();
         match item.fixed {
-            None => Found::of(item::read(item.tag, bytes), |_| Location::Frame(item.bytes)),
-            Some(place) if bytes.is_empty() => Found::Item(Location::Fixed(place)),
-            Some(place) => {
-                self.payload.clear();
-                self.payload.extend_from_slice(self.unpacker.fixed(place));
-                self.payload.extend_from_slice(bytes);
-                self.taken_bytes = self.payload.len();
-                Found::Item(Location::Payload(0..self.taken_bytes))
-            }
+            Some(place) if item.bytes.is_empty() => Found::Item(Location::Fixed(place)),
+            fixed => self.take_apart(fixed, item.tag, item.bytes),
         }
+    }
+
+    /// Takes an item that is more than the fixed part of a kernel record, or none.
+    fn take_apart(&mut self, fixed: Option<usize>, tag: u8, range: Range<usize>) -> Found {
+        let bytes = self.packed.get(range.clone()).unwrap_or_default();
+        let Some(place) = fixed else { return Found::of(item::read(tag, bytes), |_| Location::Frame(range)) };
+        self.payload.clear();
+        self.payload.extend_from_slice(self.unpacker.fixed(place));
+        self.payload.extend_from_slice(bytes);
+        self.taken_bytes = self.payload.len();
+        Found::Item(Location::Payload(0..self.taken_bytes))
     }
 
     /// Nothing that follows in the frame can be taken: it cannot be distinguished, or would be too much.
@@ -298,6 +303,9 @@ impl<R: Read> Recording<R> {
 
     /// Takes the next frame; `false` at the end.
     fn next_payload(&mut self) -> bool {
+        let unpacked_bytes = self.granted_bytes.saturating_sub(self.left_bytes) as u64;
+        self.unpacked_bytes = self.unpacked_bytes.saturating_add(unpacked_bytes);
+        (self.granted_bytes, self.left_bytes) = (0, 0);
         self.payload.clear();
         self.taken_bytes = 0;
         let Some(frame) = self.scanner.next_frame(&mut self.packed) else { return false };
@@ -312,7 +320,8 @@ impl<R: Read> Recording<R> {
             std::mem::swap(&mut self.payload, &mut self.packed);
             self.unpacked_bytes = self.unpacked_bytes.saturating_add(self.payload.len() as u64);
         } else if let Some(unpacker) = Unpacker::new(&self.packed) {
-            self.left_bytes = self.most_bytes();
+            self.granted_bytes = self.most_bytes();
+            self.left_bytes = self.granted_bytes;
             self.unpacker = unpacker;
         } else {
             let lost = u64::from(frame.items.max(1));
