@@ -76,6 +76,15 @@ pub fn item<B: AsRef<[u8]>>(item: Item<B>) -> Result<Event, Malformed> {
     }
 }
 
+/// The record of a slice where it lies; `None`: the bytes are something else, or do not lie as a record must. Then [`decode`] takes them.
+#[inline]
+pub(crate) fn slice_in_place(bytes: &[u8]) -> Option<&SliceRecord> {
+    let (record, _) = SliceRecord::ref_from_prefix(bytes).ok()?;
+    let header = &record.header;
+    let is_slice = header.kind == KIND_SLICE && usize::from(header.length_bytes) == size_of::<SliceRecord>();
+    is_slice.then_some(record)
+}
+
 /// Decodes one record.
 ///
 /// # Errors
@@ -117,7 +126,9 @@ fn claimed_length(bytes: &[u8]) -> usize {
     bytes.get(2..4).and_then(<[u8]>::first_chunk).map_or(0, |length| usize::from(u16::from_ne_bytes(*length)))
 }
 
-fn slice(record: &SliceRecord) -> Slice {
+/// Decodes the record of a slice.
+#[inline]
+pub(crate) fn slice(record: &SliceRecord) -> Slice {
     let is_futex = record.system_call == FUTEX;
     Slice {
         tgid: record.header.tgid,

@@ -8,7 +8,7 @@ mod store;
 
 use std::collections::VecDeque;
 
-use crate::event::Event;
+use crate::event::{Body, Event};
 use store::Store;
 
 /// Most events that wait for their time. Beyond it the oldest becomes ready early (counted).
@@ -82,10 +82,15 @@ impl Order {
     }
 
     /// Takes one event, in the order of arrival. Call [`Self::release`] after each batch: ready events wait for it.
+    pub fn push(&mut self, event: Event) {
+        let Event { time_ns, body } = event;
+        self.push_with(time_ns, || body);
+    }
+
+    /// The same of an event that is made only where it is kept.
     // Inlined into the caller, so that an event is written straight to where it waits.
     #[inline]
-    pub fn push(&mut self, event: Event) {
-        let time_ns = event.time_ns;
+    pub fn push_with(&mut self, time_ns: u64, body: impl FnOnce() -> Body) {
         if time_ns < self.until_ns.max(self.ready_ns) && self.is_late(time_ns) {
             self.counts.late_events = self.counts.late_events.saturating_add(1);
             return;
@@ -96,7 +101,7 @@ impl Order {
         let (arrival, place) = self.store.next_place();
         // The place is empty. The compiler sees that, so it drops nothing before the write, and copies once.
         if let Some(place @ None) = place {
-            *place = Some(event);
+            *place = Some(Event { time_ns, body: body() });
         }
         self.line_up(Queued { time_ns, arrival });
     }
@@ -245,7 +250,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::event::Body;
     use crate::fact::Fact;
 
     /// Arrival numbers travel in the body of a fact, so that stability shows.

@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use zerocopy::IntoBytes;
 
 use super::call::{Outcome, call};
-use super::{Malformed, decode};
+use super::{Malformed, decode, slice, slice_in_place};
 use crate::event::{Body, Call, Change, Event, TaskSeen};
 use crate::fact::{Account, DescriptorClass};
 
@@ -72,6 +72,25 @@ fn every_field_of_a_slice_arrives() {
     assert_eq!((slice.in_gap.folded_ns, slice.in_gap.folded_calls), (2, 8));
     assert_eq!((slice.call_switches, slice.in_gap.switches, slice.woken.by_tid), (9, 10, 12));
     assert_eq!(slice.flags, FLAG_CLIENT);
+}
+
+#[test]
+fn the_record_of_a_slice_is_seen_where_it_lies_if_it_lies_as_it_must_and_is_one() {
+    let whole = slice_record();
+    assert_eq!(slice_in_place(whole.as_bytes()), Some(&whole));
+    let Body::Slice(decoded) = decode(whole.as_bytes()).unwrap().body else { panic!("not a slice") };
+    assert_eq!(slice(&whole), decoded);
+    // One byte further on, where no number of eight bytes may begin.
+    let mut moved = [SliceRecord::default(); 2];
+    moved.as_mut_bytes()[1..=size_of::<SliceRecord>()].copy_from_slice(whole.as_bytes());
+    let moved = &moved.as_bytes()[1..];
+    assert_eq!(slice_in_place(moved), None);
+    assert_eq!(decode(moved), decode(whole.as_bytes()));
+    assert_eq!(slice_in_place(&whole.as_bytes()[..size_of::<SliceRecord>() - 8]), None, "cut off");
+    let longer = SliceRecord { header: header(KIND_SLICE, size_of::<SliceRecord>() + 8), ..whole };
+    assert_eq!(slice_in_place(longer.as_bytes()), None, "it claims to be longer");
+    let other = SliceRecord { header: header(KIND_HEAD, size_of::<SliceRecord>()), ..whole };
+    assert_eq!(slice_in_place(other.as_bytes()), None, "of another kind");
 }
 
 fn head_bytes(captured: &[u8], slack: usize) -> Vec<u8> {
