@@ -10,11 +10,21 @@ use crate::machine::runtime::thread::Thread;
 
 /// All live threads. One that is taken out is not among them meanwhile.
 #[derive(Clone, Debug, Default)]
-pub struct Threads(FxHashMap<Tid, Entry>);
+pub struct Threads {
+    /// Of each thread, where its entry is.
+    places: FxHashMap<Tid, usize>,
+    entries: Vec<Entry>,
+    /// Entries of threads that have ended.
+    free: Vec<usize>,
+    /// The entry that a thread was last taken out of: it is put back there, and is often the next one to be taken out again.
+    last: usize,
+}
 
 /// The place of a thread.
 #[derive(Clone, Debug, Default)]
 struct Entry {
+    /// Its number.
+    tid: Tid,
     /// The thread, unless it is taken out.
     thread: Option<Box<Thread>>,
     /// Requests that it has served since it was taken out.
@@ -25,50 +35,73 @@ impl Threads {
     /// Places for threads, also of those that are taken out.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.places.len()
     }
 
     /// Whether there is no place for any.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.places.is_empty()
+    }
+
+    fn entry(&self, tid: Tid) -> Option<&Entry> {
+        self.entries.get(*self.places.get(&tid)?)
+    }
+
+    fn entry_mut(&mut self, tid: Tid) -> Option<&mut Entry> {
+        self.entries.get_mut(*self.places.get(&tid)?)
     }
 
     /// A thread.
     #[must_use]
     pub fn get(&self, tid: Tid) -> Option<&Thread> {
-        self.0.get(&tid)?.thread.as_deref()
+        self.entry(tid)?.thread.as_deref()
     }
 
     /// A thread.
     pub fn get_mut(&mut self, tid: Tid) -> Option<&mut Thread> {
-        self.0.get_mut(&tid)?.thread.as_deref_mut()
+        self.entry_mut(tid)?.thread.as_deref_mut()
     }
 
     /// Takes a thread out, to be put back.
     pub fn take(&mut self, tid: Tid) -> Option<Box<Thread>> {
-        self.0.get_mut(&tid)?.thread.take()
+        if self.entries.get(self.last).is_none_or(|entry| entry.tid != tid) {
+            self.last = *self.places.get(&tid)?;
+        }
+        self.entries.get_mut(self.last)?.thread.take()
     }
 
     /// A place for a thread that is made, to be put there.
     pub fn enter(&mut self, tid: Tid) {
-        self.0.entry(tid).or_default();
+        if self.places.contains_key(&tid) {
+            return;
+        }
+        let entry = Entry { tid, ..Entry::default() };
+        let place = self.free.pop().unwrap_or(self.entries.len());
+        match self.entries.get_mut(place) {
+            Some(free) => *free = entry,
+            None => self.entries.push(entry),
+        }
+        self.places.insert(tid, place);
     }
 
     /// Puts a thread back, or enters a new one.
     pub fn put(&mut self, tid: Tid, mut thread: Box<Thread>) {
-        // Nearly always it has its place.
-        let Some(entry) = self.0.get_mut(&tid) else {
-            self.0.insert(tid, Entry { thread: Some(thread), requests: 0 });
-            return;
-        };
-        thread.totals.requests = thread.totals.requests.saturating_add(std::mem::take(&mut entry.requests));
-        entry.thread = Some(thread);
+        // Nearly always it has its place, and is the one that was taken out last.
+        if self.entries.get(self.last).is_none_or(|entry| entry.tid != tid) {
+            self.enter(tid);
+            self.last = self.places.get(&tid).copied().unwrap_or_default();
+        }
+        if let Some(entry) = self.entries.get_mut(self.last) {
+            let requests = std::mem::take(&mut entry.requests);
+            thread.totals.requests = thread.totals.requests.saturating_add(requests);
+            entry.thread = Some(thread);
+        }
     }
 
     /// A thread has served a request; maybe it is taken out.
     pub fn has_served(&mut self, tid: Tid) {
-        if let Some(entry) = self.0.get_mut(&tid) {
+        if let Some(entry) = self.entry_mut(tid) {
             let requests =
                 entry.thread.as_mut().map_or(&mut entry.requests, |thread| &mut thread.totals.requests);
             *requests = requests.saturating_add(1);
@@ -77,22 +110,29 @@ impl Threads {
 
     /// A thread ends.
     pub fn remove(&mut self, tid: Tid) -> Option<Box<Thread>> {
-        self.0.remove(&tid)?.thread
+        let place = self.places.remove(&tid)?;
+        let entry = std::mem::take(self.entries.get_mut(place)?);
+        self.free.push(place);
+        if self.last == place {
+            self.last = usize::MAX;
+        }
+        entry.thread
     }
 
     /// All threads, in no order.
     pub fn values(&self) -> impl Iterator<Item = &Thread> {
-        self.0.values().filter_map(|entry| entry.thread.as_deref())
+        // By the table of places, whose order is that of their numbers' hashes, whoever came and went before.
+        self.places.values().filter_map(|place| self.entries.get(*place)?.thread.as_deref())
     }
 
     /// All threads, in no order.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Thread> {
-        self.0.values_mut().filter_map(|entry| entry.thread.as_deref_mut())
+        self.entries.iter_mut().filter_map(|entry| entry.thread.as_deref_mut())
     }
 
     /// Their numbers, in no order.
     pub fn tids(&self) -> impl Iterator<Item = Tid> + '_ {
-        self.0.keys().copied()
+        self.places.keys().copied()
     }
 }
 
@@ -126,9 +166,17 @@ mod tests {
         threads.has_served(7);
         assert!(threads.remove(7).is_none(), "it is taken out");
         threads.has_served(7);
-        threads.enter(7);
+        // Another one has its place meanwhile.
+        threads.enter(8);
+        threads.has_served(8);
         threads.put(7, Box::default());
         assert_eq!(threads.get(7).map(|thread| thread.totals.requests), Some(0));
+        let thread = threads.take(7).unwrap();
+        assert!(threads.get(8).is_none() && threads.take(8).is_none());
+        threads.put(7, thread);
+        threads.put(8, Box::default());
+        assert_eq!(threads.get(8).map(|thread| thread.totals.requests), Some(1));
+        assert!(threads.take(0).is_none() && threads.remove(8).is_some());
         assert!(threads.remove(7).is_some() && threads.is_empty());
     }
 }
