@@ -241,12 +241,14 @@ impl Descriptors {
     #[must_use]
     pub fn interest(&self, tgid: Tid, epoll_fd: i32) -> Interest {
         let mut found = Interest::default();
-        let descriptor = self.get(tgid, epoll_fd);
+        let Some(table) = self.processes.get(&tgid) else { return found };
+        let at = |fd: i32| table.get(usize::try_from(fd).ok()?)?.as_ref();
+        let descriptor = at(epoll_fd);
         let list = descriptor.map_or(&[][..], |descriptor| descriptor.interest.as_slice());
         let ways = descriptor.map_or(&[][..], |descriptor| descriptor.ways.as_slice());
         let mut client = None;
         for &fd in list {
-            match self.class(tgid, fd) {
+            match at(fd).map(|descriptor| descriptor.class) {
                 Some(DescriptorClass::Listener) => {
                     found.listener = true;
                     found.is_one_shot |=
