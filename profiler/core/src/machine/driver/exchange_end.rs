@@ -97,7 +97,7 @@ fn end_slice(
     let mut thread = take_thread(&mut state.runtime.threads, slice);
     state.add_up(&mut thread, slice);
     let slice = &slice.within(thread.row.last_exit_ns, end_ns);
-    let meaning = meaning::meaning_of(state.view(), slice);
+    let mut meaning = meaning::meaning_of(state.view(), slice);
     let followed = state.gil.follow(&mut thread.gil.at_lock, slice, end_ns, state.window_start_ns);
     let part = followed.part;
     gil_party::continued(&mut thread, followed.tail_ns);
@@ -113,8 +113,8 @@ fn end_slice(
         thread.pending.has_waited(*wait);
     }
     gil_party::settle(&mut state.parties(), &mut thread, tid);
-    let gap = thread.gap(slice, meaning::closes_file(slice, &meaning));
-    let (meaning, mut gap) = part.apply(meaning, gap);
+    let mut gap = thread.gap(slice, meaning::closes_file(slice, &meaning));
+    part.apply(&mut meaning, &mut gap);
     let held_by = because.by;
     gap.held_by = held_by;
     slots::waited_for_its_turn((&mut state.time, state.window_start_ns), &mut thread, slice, &mut gap);

@@ -9,6 +9,7 @@ use crate::machine::ledger::exchange::{self};
 use crate::machine::runtime::job;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::time::piece::Piece;
+use crate::machine::time::row::Continuity;
 use crate::machine::world::classify::{Idle, Touch, classify};
 use crate::timeline::Entry;
 
@@ -88,11 +89,17 @@ pub(in crate::machine) fn continuity(
 ) -> Option<Box<Slice>> {
     let before_ns = thread.row.last_exit_ns;
     let continuity = thread.continue_with(slice, exit_ns);
+    let laws = &mut state.time.conservation;
+    laws.slices = laws.slices.saturating_add(1);
+    if continuity == Continuity::default() {
+        // Nearly always it follows the one before, and adds up.
+        state.add_up(thread, slice);
+        return None;
+    }
     let repaired = continuity.broken.then(|| Box::new(slice.within(before_ns, exit_ns)));
     let sound = repaired.as_deref().unwrap_or(slice);
     state.add_up(thread, sound);
     let laws = &mut state.time.conservation;
-    laws.slices = laws.slices.saturating_add(1);
     laws.slices_broken = laws.slices_broken.saturating_add(u64::from(continuity.broken));
     laws.undecided_ns = laws.undecided_ns.saturating_add(continuity.undecided_ns);
     state.time.sequence_holes = state.time.sequence_holes.saturating_add(u64::from(continuity.missing));

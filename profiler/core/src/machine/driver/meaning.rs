@@ -83,21 +83,18 @@ pub(in crate::machine) fn is_serving(view: View<'_>, thread: &Thread) -> bool {
 }
 
 /// What holds the thread during a call that is not a request's.
+#[inline]
 pub(in crate::machine) fn holding(view: View<'_>, tgid: Tid, meaning: &Meaning) -> Holding {
-    let connection = meaning
-        .touch
-        .and_then(|(fd, _)| view.world.descriptors.connection(tgid, fd))
-        .and_then(|number| view.wire.connections.get(number));
-    let waits = matches!(
-        meaning.touch,
-        Some((_, Touch::Read | Touch::Write | Touch::WaitReadable | Touch::WaitWritable))
-    );
-    match connection {
-        Some(connection) if waits && connection.shut => Holding::Linger,
-        Some(connection) if waits && connection.requests.is_empty() && connection.begun == 0 => {
-            Holding::FirstByte
-        }
-        Some(connection) if waits && connection.requests.is_empty() => Holding::KeepaliveIdle,
+    // Most calls wait for no client.
+    let Some((fd, Touch::Read | Touch::Write | Touch::WaitReadable | Touch::WaitWritable)) = meaning.touch
+    else {
+        return Holding::Housekeeping;
+    };
+    let number = view.world.descriptors.connection(tgid, fd);
+    match number.and_then(|number| view.wire.connections.get(number)) {
+        Some(connection) if connection.shut => Holding::Linger,
+        Some(connection) if connection.requests.is_empty() && connection.begun == 0 => Holding::FirstByte,
+        Some(connection) if connection.requests.is_empty() => Holding::KeepaliveIdle,
         _ => Holding::Housekeeping,
     }
 }

@@ -8,7 +8,7 @@ use profiler_common::system_call::IO_URING_SETUP;
 use crate::event::{Call, Slice};
 use crate::machine::driver::state::State;
 use crate::machine::driver::{draw, effect, follow, late, meaning};
-use crate::machine::ledger::gil_party::{Because, Parties};
+use crate::machine::ledger::gil_party::Because;
 use crate::machine::ledger::{finish, gil_party, slots, turn, unattributed};
 use crate::machine::lock::gil::Part;
 use crate::machine::product::summary::Summary;
@@ -35,14 +35,16 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
         slice
     };
 
-    let meaning = meaning::meaning_of(state.view(), slice);
-    gil_party::note(&mut state.parties(), &mut thread, tid);
+    let mut meaning = meaning::meaning_of(state.view(), slice);
+    if thread.serving.is_some() {
+        gil_party::note(&mut state.parties(), &mut thread, tid);
+    }
     let serving = thread.serving;
     let window_start_ns = state.window_start_ns;
-    let (part, because) =
-        waits_for_lock((&mut state.parties(), window_start_ns), &mut thread, slice, exit_ns);
-    let gap = thread.gap(slice, meaning::closes_file(slice, &meaning));
-    let (meaning, mut gap) = part.apply(meaning, gap);
+    let (part, because) = waits_for_lock(state, &mut thread, slice, exit_ns);
+    let mut gap = thread.gap(slice, meaning::closes_file(slice, &meaning));
+    part.apply(&mut meaning, &mut gap);
+    let meaning = meaning;
     let held_by = because.by;
     gap.held_by = held_by;
     slots::waited_for_its_turn((&mut state.time, state.window_start_ns), &mut thread, slice, &mut gap);
@@ -93,22 +95,18 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
 }
 
 /// Which part of the slice was a wait for the interpreter lock, and who had it.
-fn waits_for_lock(
-    (parties, window_start_ns): (&mut Parties<'_>, u64),
-    thread: &mut Thread,
-    slice: &Slice,
-    exit_ns: u64,
-) -> (Part, Because) {
-    let followed = parties.locks.follow(&mut thread.gil.at_lock, slice, exit_ns, window_start_ns);
+fn waits_for_lock(state: &mut State, thread: &mut Thread, slice: &Slice, exit_ns: u64) -> (Part, Because) {
+    let window_start_ns = state.window_start_ns;
+    let followed = state.gil.follow(&mut thread.gil.at_lock, slice, exit_ns, window_start_ns);
     gil_party::continued(thread, followed.tail_ns);
     if let Some(wait) = followed.ended {
         thread.pending.has_waited(*wait);
     }
     let mut because = Because::default();
     if let Some(wait_ns) = followed.part.wait_ns(slice, exit_ns, window_start_ns) {
-        because = gil_party::held(parties, thread, slice, exit_ns, wait_ns);
+        because = gil_party::held(&mut state.parties(), thread, slice, exit_ns, wait_ns);
     } else if thread.serving.is_some() {
-        gil_party::settle(parties, thread, slice.tid);
+        gil_party::settle(&mut state.parties(), thread, slice.tid);
     }
     (followed.part, because)
 }

@@ -138,7 +138,14 @@ pub(in crate::machine) fn is_at_queue(state: View<'_>, thread: &Thread, slice: &
 
 /// Whether a wait of a pool's thread that could be one for work lies within its work. It does if it is not at the queue of jobs. Where that is not known, it
 /// does if neither the loop nor another thread of the pool ended it.
+#[inline]
 pub(in crate::machine) fn is_within_job(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
+    // Most threads are of no pool.
+    thread.pooled.is_pooled && thread.slot.is_none() && is_not_for_work(state, thread, slice)
+}
+
+/// Whether a wait of a thread that has worked for a loop is at another place than the queue of jobs.
+fn is_not_for_work(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
     let Some(pool) = state.runtime.pools.get(slice.tgid) else { return false };
     let gives_work = |tid: Tid| {
         tid == 0
@@ -146,11 +153,10 @@ pub(in crate::machine) fn is_within_job(state: View<'_>, thread: &Thread, slice:
             || state.runtime.threads.get(tid).is_some_and(|thread| thread.pooled.is_pooled)
     };
     let Call::FutexWait { address, .. } = slice.call else { return false };
-    let is_within = match pool.queue.filter(|_| thread.pooled.at_queue) {
+    match pool.queue.filter(|_| thread.pooled.at_queue) {
         Some(queue) => address != queue,
         None => !gives_work(slice.woken.by_tid),
-    };
-    thread.pooled.is_pooled && thread.slot.is_none() && is_within
+    }
 }
 
 /// The initiator of the oldest finished job that the loop has not handled, where its thread was woken for it.

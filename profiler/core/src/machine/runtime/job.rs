@@ -13,10 +13,12 @@ use crate::machine::world::classify::{Touch, is_mutex};
 use crate::machine::world::waiter::lock_of;
 
 /// A wait in a queue has ended. Whoever ended it may be the thread that hands over jobs.
+#[inline]
 pub(in crate::machine) fn note_feeder(state: View<'_>, thread: &mut Thread, slice: &Slice) {
-    let is_wait = matches!(slice.call, Call::FutexWait { .. });
-    let waker =
-        state.runtime.threads.get(slice.woken.by_tid).filter(|waker| is_wait && waker.signs.hands_over);
+    if !matches!(slice.call, Call::FutexWait { .. }) {
+        return;
+    }
+    let waker = state.runtime.threads.get(slice.woken.by_tid).filter(|waker| waker.signs.hands_over);
     if waker.is_some_and(|waker| waker.tgid == slice.tgid) {
         thread.job.fed_by = Some(slice.woken.by_tid);
     }

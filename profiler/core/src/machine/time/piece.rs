@@ -247,20 +247,23 @@ pub(in crate::machine) fn hold(
 }
 
 impl Part {
-    /// The meaning of the slice's call, and the gap before it, with the wait taken into account.
-    #[must_use]
-    pub fn apply(self, meaning: Meaning, mut gap: Piece) -> (Meaning, Piece) {
-        match self {
-            Self::None => return (meaning, gap),
-            // It has no timeout, like a wait for work; it is none.
-            Self::Handover => {
-                return (Meaning { idle: Idle::No, state: ThreadState::LockWait, ..meaning }, gap);
-            }
-            Self::Again => gap.cpu = Phase::GilWait,
-            Self::First => {}
+    /// Takes the wait into account in the meaning of the slice's call, and in the gap before it.
+    #[inline]
+    pub fn apply(self, meaning: &mut Meaning, gap: &mut Piece) {
+        if self == Self::None {
+            return;
         }
-        let (cpu, blocked, state) = (Phase::GilWait, Phase::GilWait, ThreadState::GilWait);
-        (Meaning { cpu, blocked, state, idle: Idle::No, ..meaning }, gap)
+        meaning.idle = Idle::No;
+        if self == Self::Handover {
+            // It has no timeout, like a wait for work; it is none.
+            meaning.state = ThreadState::LockWait;
+            return;
+        }
+        if self == Self::Again {
+            gap.cpu = Phase::GilWait;
+        }
+        (meaning.cpu, meaning.blocked) = (Phase::GilWait, Phase::GilWait);
+        meaning.state = ThreadState::GilWait;
     }
 }
 
