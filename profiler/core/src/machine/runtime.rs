@@ -14,6 +14,7 @@ pub mod late;
 pub mod own_threads;
 pub mod pool;
 pub mod pools;
+pub mod report;
 pub mod state;
 pub mod task;
 pub mod tasks;

@@ -20,8 +20,9 @@ mod woken_for;
 use crate::event::{Call, Slice, Tid};
 use crate::loop_kind::Threads;
 use crate::machine::runtime::handed::{Handed, MAX_JOBS};
+use crate::machine::runtime::report::Report;
 use crate::machine::runtime::state::{Hand, View};
-use crate::machine::runtime::thread::{Report, Thread};
+use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::request::{Active, HandedTo, RequestKey};
 use crate::phase::Phase;
 use crate::rule::Rule;
@@ -180,10 +181,7 @@ pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice
     let queued_ns = exit_ns.saturating_sub(awake_ns);
     // Its CPU may have noticed the wakeup later. How much of the call's CPU time came before the sleep is not known.
     let woken_ns = if slice.woken.at_ns > 0 { slice.woken.at_ns } else { queued_ns };
-    if reply::is_taken(state.view(), thread, slice, woken_ns) {
-        if let Some(pool) = state.runtime.pools.get_mut(slice.tgid) {
-            pool.takes_reports = true;
-        }
+    if reply::take(state, thread, slice, woken_ns) {
         return;
     }
     reply::give_back(state, thread, slice);

@@ -10,6 +10,7 @@ use crate::event::Tid;
 use crate::machine::runtime::givers::Givers;
 use crate::machine::runtime::handed::Handed;
 use crate::machine::runtime::own_threads::OwnThreads;
+use crate::machine::runtime::report::Reports;
 use crate::machine::time::piece::Pending;
 use crate::machine::wire::request::RequestKey;
 
@@ -64,8 +65,8 @@ pub struct Pool {
     /// Threads that a known Python task gave a job, and that have not reported it yet: which, and when they began.
     pub(super) at_work: Vec<(Tid, u64, u64)>,
     pub(super) givers: Givers,
-    /// Its threads wait for the loop to take what they report, and then go on.
-    pub(super) takes_reports: bool,
+    /// Whether its threads wait for the loop to take what they report, and then go on.
+    pub(super) reports: Reports,
 }
 
 impl Pool {
@@ -84,7 +85,7 @@ impl Pool {
             given: VecDeque::new(),
             at_work: Vec::new(),
             givers: Givers::default(),
-            takes_reports: false,
+            reports: Reports::default(),
         }
     }
 }

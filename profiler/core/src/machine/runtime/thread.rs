@@ -10,6 +10,7 @@ use crate::machine::lock::gil_holder::HeldBy;
 use crate::machine::runtime::event_loop::EventLoop;
 use crate::machine::runtime::handed::Handed;
 use crate::machine::runtime::helpers::Helpers;
+use crate::machine::runtime::report::Report;
 use crate::machine::time::piece::{Pending, Piece, Time, hold};
 use crate::machine::time::row::{Continuity, Row};
 use crate::machine::time::state::Time as TimeState;
@@ -99,31 +100,6 @@ pub struct Pooled {
     pub works_for: Option<RequestKey>,
     /// What it has reported of its job.
     pub report: Report,
-}
-
-/// What a thread of a pool has reported of its present job, and what the loop has done with that.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Notes that it has written.
-    pub notes: u32,
-    /// When it wrote the last one. 0: it has written none.
-    pub noted_ns: u64,
-    /// When a request last resumed with what it had reported, of this job or of the one before.
-    pub resumed_ns: u64,
-}
-
-impl Report {
-    /// It writes a note.
-    pub const fn note(&mut self, at_ns: u64) {
-        (self.notes, self.noted_ns) = (self.notes.saturating_add(1), at_ns);
-    }
-
-    /// Whether it was its only one at this moment, and no request had resumed with it.
-    #[must_use]
-    pub const fn is_open_at(&self, at_ns: u64) -> bool {
-        let has_resumed = self.resumed_ns > self.noted_ns && self.resumed_ns <= at_ns;
-        self.notes == 1 && self.noted_ns <= at_ns && !has_resumed
-    }
 }
 
 /// A thread's side of the interpreter lock.

@@ -7,8 +7,9 @@ use crate::event::{Call, Slice};
 use crate::fact::DescriptorClass;
 use crate::machine::runtime::handed::MAX_JOBS;
 use crate::machine::runtime::pool::Job;
+use crate::machine::runtime::report::Report;
 use crate::machine::runtime::state::Hand;
-use crate::machine::runtime::thread::{Report, Thread};
+use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::request::RequestKey;
 
 /// A thread writes to a descriptor by which the loop is woken. What it did so far was for a request.
@@ -17,6 +18,7 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, slice:
     if slice.result <= 0 || state.world.descriptors.class(slice.tgid, fd) != Some(DescriptorClass::Wakeup) {
         return;
     }
+    reply::reported(state, thread, slice, exit_ns);
     let waits_for_loop = reply::is_awaited(state.view(), thread, slice.tgid);
     let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.loop_tid != slice.tid) else {
         return;

@@ -5,32 +5,62 @@
 //!
 //! The loop takes what several threads have reported in one go, and sends the responses later. So it wakes such a thread before anything shows whose response
 //! that is. Until a pool is known for that, the request that the loop had touched last decides: a loop gives away one that it has just read and that no thread
-//! has taken. Once it is known, the first wakeup after a thread's first note is never a new job.
+//! has taken. While it is known ([`Reports`]), the first wakeup after a thread's first note is no new job, unless the loop has handled that note before.
+//!
+//! [`Reports`]: crate::machine::runtime::report::Reports
 
 use super::woken_for::is_untaken;
 use crate::event::{Slice, Tid};
 use crate::loop_kind::Resumes;
 use crate::machine::runtime::event_loop::EventLoop;
 use crate::machine::runtime::pool::Pool;
+use crate::machine::runtime::report::Woken;
 use crate::machine::runtime::state::{Hand, View};
 use crate::machine::runtime::thread::Thread;
+use crate::rule::Rule;
 
-/// Whether the loop woke a thread at `woken_ns` to go on with the job that it had reported. No request had resumed with that job by then.
+/// The loop woke a thread at `woken_ns`. Returns whether that was to go on with the job that the thread had reported. No request had resumed with that job by
+/// then.
 ///
 /// Only where the order of the loop is not known. Elsewhere a thread is given its next job before the request of its last one resumes.
-pub(super) fn is_taken(state: View<'_>, thread: &Thread, slice: &Slice, woken_ns: u64) -> bool {
-    let Some((pool, event_loop)) = waker(state, thread, slice) else { return false };
-    let report = thread.pooled.report;
-    // A loop that goes to sleep has taken all reports.
-    if !report.is_open_at(woken_ns) || event_loop.looks.slept_before(woken_ns).0 > report.noted_ns {
+pub(super) fn take(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, woken_ns: u64) -> bool {
+    let view = state.view();
+    let waker = waker(view, thread, slice).filter(|_| Rule::ReportsAwaited.holds());
+    let Some((_, event_loop)) = waker else { return false };
+    let Some(woken) = thread.pooled.report.woken(woken_ns, event_loop.looks.slept_before(woken_ns).0) else {
         return false;
+    };
+    let is_given = is_given(view, event_loop, slice.tgid, woken_ns);
+    let Some(pool) = state.runtime.pools.get_mut(slice.tgid) else { return false };
+    match woken {
+        Woken::Afterwards => {
+            pool.reports.was_left();
+            return false;
+        }
+        Woken::AtOnce if is_given && !pool.reports.are_awaited() => return false,
+        Woken::AtOnce if is_given => {}
+        Woken::AtOnce => pool.reports.was_taken(),
     }
+    thread.pooled.report.taken_ns = woken_ns;
+    true
+}
+
+/// Whether a request that the loop had touched last, in that iteration, is one that it had read there and that no thread has taken.
+fn is_given(state: View<'_>, event_loop: &EventLoop, tgid: Tid, woken_ns: u64) -> bool {
     let iteration_ns = event_loop.looks.iteration_start_at(woken_ns);
-    let is_given = event_loop.left.touched_at(woken_ns).is_some_and(|(_, key)| {
+    event_loop.left.touched_at(woken_ns).is_some_and(|(_, key)| {
         let read_ns = state.wire.connections.service_start_ns(key);
-        read_ns.is_some_and(|read_ns| read_ns >= iteration_ns) && is_untaken(state, slice.tgid, key, woken_ns)
-    });
-    pool.takes_reports || !is_given
+        read_ns.is_some_and(|read_ns| read_ns >= iteration_ns) && is_untaken(state, tgid, key, woken_ns)
+    })
+}
+
+/// A thread is about to report at `at_ns`. That may show that its report before was not taken.
+pub(super) fn reported(state: &mut Hand<'_>, thread: &Thread, slice: &Slice, at_ns: u64) {
+    let is_second = untold(state.view(), thread, slice.tgid)
+        .is_some_and(|(_, of)| thread.pooled.report.was_second_job(of.looks.slept_before(at_ns).0));
+    if is_second && let Some(pool) = state.runtime.pools.get_mut(slice.tgid) {
+        pool.reports.was_not_taken();
+    }
 }
 
 /// A thread that was woken for a request, and has reported nothing since, is woken once more. What it was woken for before may have been a lock: for whom it works is
@@ -49,7 +79,7 @@ pub(super) fn give_back(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice
 
 /// Whether a thread's pool is known to wait until the loop has taken each report. What has become known since of the loop's order or of its tasks says more.
 pub(super) fn is_awaited(state: View<'_>, thread: &Thread, tgid: Tid) -> bool {
-    untold(state, thread, tgid).is_some_and(|(pool, _)| pool.takes_reports)
+    untold(state, thread, tgid).is_some_and(|(pool, _)| pool.reports.are_awaited())
 }
 
 /// The pool and the loop that woke a thread, where nothing shows in which order that loop resumes requests, or what its tasks do.

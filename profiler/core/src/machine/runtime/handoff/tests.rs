@@ -42,7 +42,9 @@ fn a_pool_is_taken_to_wait_for_its_loop_only_as_long_as_the_order_of_that_is_not
         let kind: &'static LoopKind = kind;
         let (world, wire, mut runtime) = (World::default(), Wire::default(), Runtime::default());
         assert!(runtime.pools.has_loop(1, 1));
-        runtime.pools.get_mut(1).unwrap().takes_reports = takes_reports;
+        if takes_reports {
+            runtime.pools.get_mut(1).unwrap().reports.was_taken();
+        }
         let mut event_loop = EventLoop::default();
         event_loop.recognition.may_be_of(kind, false);
         let of_loop = Thread { tgid: 1, event_loop: Some(Box::new(event_loop)), ..Thread::default() };
