@@ -5,6 +5,8 @@
 pub mod asker;
 pub(super) mod candidates;
 pub mod event_loop;
+#[cfg(test)]
+mod fixture;
 pub mod givers;
 pub mod handed;
 pub mod handoff;

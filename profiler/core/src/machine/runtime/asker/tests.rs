@@ -3,76 +3,20 @@
 //! In: what a loop has left and how it looked since, the call. Out: assertions on who asks.
 
 use super::*;
-use crate::event::{Connection as Opened, TaskSeen};
-use crate::fact::{Account, DescriptorClass};
+use crate::event::TaskSeen;
+use crate::fact::DescriptorClass;
 use crate::loop_kind::gevent::GEVENT;
-use crate::machine::runtime::candidates::left;
-use crate::machine::runtime::event_loop::EventLoop;
-use crate::machine::runtime::state::Runtime;
-use crate::machine::wire::request::{Active, Beginning};
-use crate::machine::wire::state::Wire;
-use crate::machine::world::state::World;
-use crate::phase::Phases;
+use crate::machine::runtime::fixture::{LOOP, Stages, key};
 
 const OPENS: Call = Call::Make { class: DescriptorClass::Socket };
 const ASKS: Call = Call::Write { fd: 12 };
 
-/// A loop of thread 1, which slept until 210, and requests that it has read.
-struct Stages {
-    world: World,
-    wire: Wire,
-    runtime: Runtime,
-    thread: Thread,
-}
-
-const fn key(number: u32) -> RequestKey {
-    (number, number as u64 + 10)
-}
-
 impl Stages {
-    fn new(requests: u32) -> Self {
-        let (world, mut wire, mut runtime) = (World::default(), Wire::default(), Runtime::default());
-        for number in 0..requests {
-            assert_eq!(wire.connections.open(&Opened::accepted(5), 10), Some(number));
-            let active = Box::new(Active::new(&Beginning::at(key(number).1, 100), 1, 1));
-            wire.connections.get_mut(number).unwrap().requests.push_back(active);
-        }
-        assert!(runtime.pools.has_loop(1, 1));
-        let event_loop = EventLoop::confirmed();
-        let thread = Thread { tgid: 1, event_loop: Some(Box::new(event_loop)), ..Thread::default() };
-        let mut stages = Self { world, wire, runtime, thread };
-        stages.look(200, true);
-        stages
-    }
-
-    fn event_loop(&mut self) -> &mut EventLoop {
-        self.thread.event_loop.as_deref_mut().unwrap()
-    }
-
-    fn active(&mut self, number: u32) -> &mut Active {
-        self.wire.connections.active_mut(key(number)).unwrap()
-    }
-
-    /// The loop looks from `enter_ns` on for 10 ns.
-    fn look(&mut self, enter_ns: u64, slept: bool) {
-        let (cpu_ns, blocked_ns) = if slept { (1, 9) } else { (10, 0) };
-        let inside = Account { cpu_ns, blocked_ns, ..Account::default() };
-        let call = Call::EpollWait { epoll_fd: 4, timeout_ms: -1 };
-        let slice = Slice { enter_ns, inside, ..Slice::blank(call) };
-        self.event_loop().wait(&slice, enter_ns + 10, 0);
-    }
-
-    /// It leaves the first requests, so many of them.
-    fn leave(&mut self, count: u32) {
-        let Self { world, wire, runtime, thread } = self;
-        for number in 0..count {
-            left(View { world, wire, runtime }, thread, key(number), &Phases::default());
-        }
-    }
-
-    /// The same, and looks again at 300.
+    /// The loop leaves the first requests, so many of them, and looks again at 300.
     fn left(mut self, count: u32, slept: bool) -> Self {
-        self.leave(count);
+        for number in 0..count {
+            self.leave(key(number));
+        }
         self.look(300, slept);
         self
     }
@@ -85,9 +29,8 @@ impl Stages {
     }
 
     fn find(&self, call: Call) -> Asker {
-        let Self { world, wire, runtime, thread } = self;
         let slice = Slice { enter_ns: 320, result: 12, ..Slice::blank(call) };
-        find(View { world, wire, runtime }, thread, &slice)
+        find(self.view(), self.runtime.threads.get(LOOP).unwrap(), &slice)
     }
 }
 
@@ -100,26 +43,26 @@ type SetUp = fn() -> Stages;
 #[test]
 fn a_back_end_is_opened_by_the_request_that_alone_may_run() {
     let cases: &[(&str, SetUp, Call, Asker)] = &[
-        ("nobody was left", || Stages::new(1), OPENS, Asker::Nobody),
-        ("one was left just now", || Stages::new(1).left(1, false), OPENS, Asker::Known(key(0))),
-        ("one of two was", || Stages::new(2).left(2, false), OPENS, one_of(&[0, 1], false)),
+        ("nobody was left", || Stages::slept(1), OPENS, Asker::Nobody),
+        ("one was left just now", || Stages::slept(1).left(1, false), OPENS, Asker::Known(key(0))),
+        ("one of two was", || Stages::slept(2).left(2, false), OPENS, one_of(&[0, 1], false)),
         (
             "one of two waits for its back end",
             || {
-                let mut stages = Stages::new(2).left(2, false);
-                stages.active(1).wants = Wants::Backend;
+                let mut stages = Stages::slept(2).left(2, false);
+                stages.active(key(1)).wants = Wants::Backend;
                 stages
             },
             OPENS,
             Asker::Known(key(0)),
         ),
-        ("one was left before the loop slept", || Stages::new(1).left(1, true), OPENS, Asker::Likely(key(0))),
-        ("one of two was, too", || Stages::new(2).left(2, true), OPENS, one_of(&[0, 1], false)),
-        ("before it slept, and it opens nothing", || Stages::new(1).left(1, true), ASKS, Asker::Nobody),
+        ("one was left before the loop slept", || Stages::slept(1).left(1, true), OPENS, Asker::Likely(key(0))),
+        ("one of two was, too", || Stages::slept(2).left(2, true), OPENS, one_of(&[0, 1], false)),
+        ("before it slept, and it opens nothing", || Stages::slept(1).left(1, true), ASKS, Asker::Nobody),
         (
             "before it slept, and a thread has woken it",
             || {
-                let mut stages = Stages::new(1).left(1, true);
+                let mut stages = Stages::slept(1).left(1, true);
                 stages.event_loop().woken();
                 stages
             },
@@ -128,14 +71,14 @@ fn a_back_end_is_opened_by_the_request_that_alone_may_run() {
         ),
         (
             "an answer is read",
-            || Stages::new(1).left(1, false),
+            || Stages::slept(1).left(1, false),
             Call::Read { fd: 12, asked_bytes: 9, arrival_ns: 0 },
             Asker::Nobody,
         ),
         (
             "the thread runs no loop",
             || {
-                let mut stages = Stages::new(1).left(1, false);
+                let mut stages = Stages::slept(1).left(1, false);
                 stages.event_loop().recognition.confirmed = false;
                 stages
             },
@@ -152,7 +95,7 @@ fn a_back_end_is_opened_by_the_request_that_alone_may_run() {
 fn nobody_opens_a_back_end_for_sure_where_more_may_run_than_are_remembered() {
     // So many were left in one iteration; all but the first have come back.
     let left_but_one = |count: u32, slept: bool, is_woken: bool| {
-        let mut stages = Stages::new(count).left(count, slept);
+        let mut stages = Stages::slept(count).left(count, slept);
         if is_woken {
             stages.event_loop().woken();
         }
@@ -179,10 +122,10 @@ fn nobody_opens_a_back_end_for_sure_where_more_may_run_than_are_remembered() {
         ("more are parked, and may resume", 257, true, alone),
     ] {
         let mut stages = left_but_one(count, true, is_woken);
-        stages.thread.serving = Some(key(0));
+        stages.thread().serving = Some(key(0));
         assert_eq!(stages.find(OPENS), expected, "{what}");
     }
-    let mut stages = Stages::new(200).left(64, true);
+    let mut stages = Stages::slept(200).left(64, true);
     (64..200).for_each(|number| stages.event_loop().left.parked.push(key(number)));
     let Asker::OneOf(found) = stages.find(OPENS) else { panic!("one of many") };
     assert_eq!((found.keys.len(), found.has_more), (128, true), "of more than that one may own it");
@@ -196,9 +139,9 @@ fn a_known_task_that_is_no_known_request_s_leaves_open_who_asks() {
         ("one is not known", [Some(5), None], false, one_of(&[1, 0], false)),
         ("both have others, and there are more", [Some(5), Some(6)], true, one_of(&[0, 1], true)),
     ] {
-        let mut stages = Stages::new(2).left(2, false);
+        let mut stages = Stages::slept(2).left(2, false);
         for (number, task) in (0..).zip(tasks) {
-            stages.active(number).task = task;
+            stages.active(key(number)).task = task;
         }
         if more {
             let all = (0..300).map(|number| key(number % 2));
@@ -217,7 +160,7 @@ fn on_gevent_the_greenlet_that_is_not_told_is_sought_among_all_that_were_left() 
         ("two", 2, 2, one_of(&[0, 1], false)),
         ("one, and there are more", 1, 300, one_of(&[0], true)),
     ] {
-        let mut stages = Stages::new(count);
+        let mut stages = Stages::slept(count);
         stages.event_loop().recognition.may_be_of(&GEVENT, false);
         let mut stages = stages.left(count, true);
         let all = (0..parked).map(|number| key(number % count));

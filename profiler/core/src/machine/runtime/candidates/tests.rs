@@ -3,49 +3,9 @@
 //! In: requests that it has left, and how it looked since. Out: assertions on who may be running.
 
 use super::*;
-use crate::event::{Call, Connection as Opened, Slice};
-use crate::fact::Account;
 use crate::loop_kind::unknown::UNKNOWN;
-use crate::machine::runtime::state::Runtime;
-use crate::machine::wire::connection::Connection;
-use crate::machine::wire::request::{Beginning, HandedTo};
-use crate::machine::wire::state::Wire;
-use crate::machine::world::state::World;
-
-const FIRST: RequestKey = (0, 10);
-const SECOND: RequestKey = (1, 20);
-
-/// Three stages, with two connections that have a request each.
-#[derive(Default)]
-struct Stages {
-    world: World,
-    wire: Wire,
-    runtime: Runtime,
-}
-
-impl Stages {
-    fn new() -> Self {
-        let mut stages = Self::default();
-        for (number, id) in [FIRST, SECOND] {
-            assert_eq!(stages.wire.connections.open(&Opened::accepted(5), 10), Some(number));
-            stages.begin(number, id);
-        }
-        stages
-    }
-
-    fn begin(&mut self, number: u32, id: u64) {
-        let active = Box::new(Active::new(&Beginning::at(id, 100), 1, 1));
-        self.connection(number).requests.push_back(active);
-    }
-
-    fn connection(&mut self, number: u32) -> &mut Connection {
-        self.wire.connections.get_mut(number).unwrap()
-    }
-
-    fn view(&self) -> View<'_> {
-        View { world: &self.world, wire: &self.wire, runtime: &self.runtime }
-    }
-}
+use crate::machine::runtime::fixture::{FIRST, LOOP, SECOND, Stages, key};
+use crate::machine::wire::request::HandedTo;
 
 type SetUp = fn(&mut Stages);
 
@@ -62,7 +22,7 @@ fn a_request_may_run_where_nothing_shows_that_it_waits() {
         (
             "the head behind it is being read",
             |stages| {
-                stages.begin(0, 11);
+                stages.begin((0, 11));
                 read(stages, b"GET / HT");
             },
             true,
@@ -81,7 +41,7 @@ fn a_request_may_run_where_nothing_shows_that_it_waits() {
         ("it is over", |stages| drop(stages.connection(0).requests.pop_front()), false),
     ];
     for (what, set_up, expected) in cases {
-        let mut stages = Stages::new();
+        let mut stages = Stages::new(2);
         set_up(&mut stages);
         assert_eq!(may_run(stages.view(), FIRST), expected, "{what}");
     }
@@ -89,62 +49,47 @@ fn a_request_may_run_where_nothing_shows_that_it_waits() {
 
 /// A thread of the pool works for a request.
 fn work(stages: &mut Stages, key: RequestKey) {
-    assert!(stages.runtime.pools.has_loop(1, 5));
-    stages.runtime.pools.get_mut(1).unwrap().working.push((6, key));
+    stages.pool().working.push((6, key));
 }
 
-/// The loop looks from `enter_ns` on for 10 ns.
-fn look(thread: &mut Thread, enter_ns: u64, slept: bool) {
-    let (cpu_ns, blocked_ns) = if slept { (1, 9) } else { (10, 0) };
-    let inside = Account { cpu_ns, blocked_ns, ..Account::default() };
-    let call = Call::EpollWait { epoll_fd: 4, timeout_ms: -1 };
-    let slice = Slice { enter_ns, inside, ..Slice::blank(call) };
-    if let Some(event_loop) = &mut thread.event_loop {
-        event_loop.wait(&slice, enter_ns + 10, 0);
-    }
-}
-
-/// The thread of a loop that looked at 200.
-fn thread() -> Thread {
-    let event_loop = EventLoop::confirmed();
-    let mut thread = Thread { tgid: 1, event_loop: Some(Box::new(event_loop)), ..Thread::default() };
-    look(&mut thread, 200, true);
-    thread
+/// The only request that may be running.
+fn only(stages: &Stages, current: Option<RequestKey>) -> Option<RequestKey> {
+    let thread = stages.runtime.threads.get(LOOP).unwrap();
+    running(stages.view(), thread.event_loop.as_deref().unwrap(), current)
 }
 
 #[test]
 fn a_request_that_was_left_may_run_in_the_next_iteration_and_after_a_sleep_only_with_a_reason() {
-    let mut stages = Stages::new();
-    for (what, slept, goes_on, expected) in [
+    let found = |stages: &Stages, may_resume: bool| -> Vec<RequestKey> {
+        let thread = stages.runtime.threads.get(LOOP).unwrap();
+        let event_loop = thread.event_loop.as_deref().unwrap();
+        candidates(stages.view(), event_loop, None, |_| may_resume).take(1).collect()
+    };
+    for (what, slept, may_resume, expected) in [
         ("the next iteration", false, false, &[FIRST][..]),
         ("after a sleep", true, false, &[]),
         ("after a sleep, with a reason", true, true, &[FIRST]),
     ] {
-        let mut thread = thread();
-        left(stages.view(), &mut thread, FIRST, &Phases::default());
-        look(&mut thread, 300, slept);
-        let event_loop = thread.event_loop.as_deref().unwrap();
-        let found: Vec<RequestKey> =
-            candidates(stages.view(), event_loop, None, |_| goes_on).take(1).collect();
-        assert_eq!(found, expected, "{what}");
+        let mut stages = Stages::slept(2);
+        stages.leave(FIRST);
+        stages.look(300, slept);
+        assert_eq!(found(&stages, may_resume), expected, "{what}");
     }
     for (what, wants, may_have_ended) in
         [("it waits for its client", Wants::ClientWrite, false), ("it may be over", Wants::Unknown, true)]
     {
-        let active = &mut stages.connection(0).requests[0];
+        let mut stages = Stages::slept(2);
+        let active = stages.active(FIRST);
         (active.wants, active.response.may_have_ended) = (wants, may_have_ended);
-        let mut thread = thread();
-        left(stages.view(), &mut thread, FIRST, &Phases::default());
-        stages.connection(0).requests[0].wants = Wants::Unknown;
-        look(&mut thread, 300, false);
-        let event_loop = thread.event_loop.as_deref().unwrap();
-        assert_eq!(candidates(stages.view(), event_loop, None, |_| true).count(), 0, "{what}");
+        stages.leave(FIRST);
+        stages.active(FIRST).wants = Wants::Unknown;
+        stages.look(300, false);
+        assert_eq!(found(&stages, true), [], "{what}");
     }
 }
 
 #[test]
 fn only_one_runs_where_just_one_may() {
-    let stages = Stages::new();
     for (what, all, current, touched_ns, expected) in [
         ("nobody was left", &[][..], None, 310, None),
         ("one was left", &[FIRST], None, 310, Some(FIRST)),
@@ -154,14 +99,13 @@ fn only_one_runs_where_just_one_may() {
         ("the present one was left, too", &[SECOND], Some(SECOND), 310, Some(SECOND)),
         ("the loop is at the present one", &[FIRST], Some(SECOND), 311, Some(SECOND)),
     ] {
-        let mut thread = thread();
+        let mut stages = Stages::slept(2);
         for key in all {
-            left(stages.view(), &mut thread, *key, &Phases::default());
+            stages.leave(*key);
         }
-        look(&mut thread, 300, false);
-        let event_loop = thread.event_loop.as_deref_mut().unwrap();
-        event_loop.touched.until_ns = touched_ns;
-        assert_eq!(running(stages.view(), event_loop, current), expected, "{what}");
+        stages.look(300, false);
+        stages.event_loop().touched.until_ns = touched_ns;
+        assert_eq!(only(&stages, current), expected, "{what}");
     }
 }
 
@@ -169,60 +113,49 @@ fn only_one_runs_where_just_one_may() {
 fn nobody_is_the_only_one_where_more_may_run_than_are_remembered() {
     // So many are left in one iteration, after which the loop sleeps or not and is woken or not. All but the first then come back.
     for (what, count, slept, is_woken, expected) in [
-        ("all are remembered", 64, false, false, Some((0, 10))),
+        ("all are remembered", 64, false, false, Some(FIRST)),
         ("one is not", 65, false, false, None),
         ("who was left before the sleep does not resume", 65, true, false, None),
-        ("all are parked, and may resume", 256, true, true, Some((0, 10))),
+        ("all are parked, and may resume", 256, true, true, Some(FIRST)),
         ("one is not, and may resume", 257, true, true, None),
     ] {
-        let mut stages = Stages::default();
-        for id in 0..count {
-            let number = stages.wire.connections.open(&Opened::accepted(5), 10).unwrap();
-            stages.begin(number, 10 + id);
+        let mut stages = Stages::slept(count);
+        for number in 0..count {
+            stages.leave(key(number));
         }
-        let mut thread = thread();
-        for (number, id) in (0..).zip(10..10 + count) {
-            left(stages.view(), &mut thread, (number, id), &Phases::default());
-        }
-        look(&mut thread, 300, slept);
-        let event_loop = thread.event_loop.as_deref_mut().unwrap();
+        stages.look(300, slept);
         if is_woken {
-            event_loop.woken();
+            stages.event_loop().woken();
         }
-        (1..).zip(11..10 + count).for_each(|key| event_loop.left.comes_back(key));
-        assert_eq!(running(stages.view(), event_loop, None), expected, "{what}");
+        for number in 1..count {
+            stages.event_loop().left.comes_back(key(number));
+        }
+        assert_eq!(only(&stages, None), expected, "{what}");
     }
 }
 
 #[test]
 fn requests_that_had_no_room_are_looked_for_again_once_there_is_some() {
-    let mut stages = Stages::default();
     let count = 258;
-    for id in 0..count {
-        let number = stages.wire.connections.open(&Opened::accepted(5), 10).unwrap();
-        stages.begin(number, 10 + id);
-    }
-    let mut thread = thread();
-    for (number, id) in (0..).zip(10..10 + count) {
-        let active = &mut stages.connection(number).requests[0];
-        active.owner = Some(1);
-        let has_room = left(stages.view(), &mut thread, (number, id), &Phases::default());
-        assert_eq!(has_room, id < 10 + 64, "{id}");
-        let active = &mut stages.connection(number).requests[0];
-        (active.owner, active.left_by) = (None, Some(1));
+    let mut stages = Stages::slept(count);
+    for number in 0..count {
+        stages.active(key(number)).owner = Some(LOOP);
+        assert_eq!(stages.leave(key(number)), number < 64, "{number}");
+        let active = stages.active(key(number));
+        (active.owner, active.left_by) = (None, Some(LOOP));
     }
     // All come back but two: one of those that are remembered, and one of those that are not.
-    for (number, id) in (1..).zip(11..10 + count - 1) {
-        thread.event_loop.as_deref_mut().unwrap().left.comes_back((number, id));
-        stages.connection(number).requests[0].left_by = None;
+    for number in 1..count - 1 {
+        stages.event_loop().left.comes_back(key(number));
+        stages.active(key(number)).left_by = None;
     }
-    look(&mut thread, 300, true);
+    stages.look(300, true);
     // The second of them was left before the first.
-    stages.connection(0).requests[0].cursor_ns = 150;
-    stages.connection(1).requests[0].owner = Some(1);
-    assert!(left(stages.view(), &mut thread, (1, 11), &Phases::default()));
-    let left = &thread.event_loop.as_deref().unwrap().left;
-    assert_eq!(left.parked, [(257, 267), (0, 10), (1, 11)]);
+    stages.active(key(0)).cursor_ns = 150;
+    stages.active(key(1)).owner = Some(LOOP);
+    assert!(stages.leave(key(1)));
+    let left = &stages.event_loop().left;
+    assert_eq!(left.parked, [key(257), key(0), key(1)]);
     assert!(!left.has_more_parked());
 }
 
@@ -255,20 +188,16 @@ fn where_an_iteration_has_no_order_any_other_request_may_have_run_that_may_resum
         ("there is an order", false, 1, 0, false),
         ("there is an order, and one is not remembered", false, 65, 65, false),
     ] {
-        let mut stages = Stages::default();
-        for id in 0..100 {
-            let number = stages.wire.connections.open(&Opened::accepted(5), 10).unwrap();
-            stages.begin(number, 10 + id);
+        let mut stages = Stages::slept(100);
+        stages.event_loop().recognition.may_be_of(&UNKNOWN, is_trio);
+        for number in 0..count {
+            stages.leave(key(number));
         }
-        let mut thread = thread();
-        thread.event_loop.as_deref_mut().unwrap().recognition.may_be_of(&UNKNOWN, is_trio);
-        for (number, id) in (0..).zip(10..10 + count) {
-            left(stages.view(), &mut thread, (number, id), &Phases::default());
+        stages.look(300, false);
+        for number in 0..come_back {
+            stages.event_loop().left.comes_back(key(number));
         }
-        look(&mut thread, 300, false);
-        for key in (0..).zip(10..10 + come_back) {
-            thread.event_loop.as_deref_mut().unwrap().left.comes_back(key);
-        }
-        assert_eq!(others_may_run(stages.view(), &thread, Some((99, 109))), expected, "{what}");
+        let thread = stages.runtime.threads.get(LOOP).unwrap();
+        assert_eq!(others_may_run(stages.view(), thread, Some(key(99))), expected, "{what}");
     }
 }

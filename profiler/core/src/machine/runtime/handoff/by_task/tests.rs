@@ -3,59 +3,26 @@
 //! In: tasks that are known to work for requests, looks of the loop. Out: assertions on the request and its phases.
 
 use super::*;
-use crate::event::{Call, Connection as Opened, Slice};
+use crate::event::{Call, Slice};
 use crate::fact::Account;
 use crate::loop_kind::gevent::GEVENT;
-use crate::machine::runtime::event_loop::EventLoop;
-use crate::machine::runtime::state::Runtime;
-use crate::machine::runtime::thread::Thread;
-use crate::machine::wire::request::{Active, Beginning};
-use crate::machine::wire::state::Wire;
-use crate::machine::world::state::World;
+use crate::machine::runtime::fixture::{FIRST, LOOP, Stages, TGID};
 use crate::phase::Phases;
-
-const LOOP: Tid = 1;
-const KEY: RequestKey = (0, 10);
-
-struct Stages {
-    world: World,
-    wire: Wire,
-    runtime: Runtime,
-    evicted: u64,
-}
 
 /// A loop that slept until 200 and from 300 to 400. Its request came at 90, ran, and was left at 250; task 5 works for it.
 fn stages() -> Stages {
-    let (world, mut wire, mut runtime) = (World::default(), Wire::default(), Runtime::default());
-    assert_eq!(wire.connections.open(&Opened::accepted(5), 10), Some(KEY.0));
-    let mut active = Active::new(&Beginning::at(KEY.1, 90), 1, LOOP);
-    active.pass(250, Phase::Cpu);
-    wire.connections.get_mut(KEY.0).unwrap().requests.push_back(Box::new(active));
-    assert!(runtime.pools.has_loop(1, LOOP));
-    let mut event_loop = EventLoop::confirmed();
-    assert!(event_loop.tasks.works_for(5, KEY, 100, |_| true));
-    for (enter_ns, exit_ns) in [(100, 200), (300, 400)] {
-        let inside = Account { blocked_ns: exit_ns - enter_ns, ..Account::default() };
-        let call = Call::EpollWait { epoll_fd: 4, timeout_ms: -1 };
-        event_loop.wait(&Slice { enter_ns, inside, ..Slice::blank(call) }, exit_ns, 0);
-    }
-    let thread = Thread { tgid: 1, event_loop: Some(Box::new(event_loop)), ..Thread::default() };
-    runtime.threads.put(LOOP, Box::new(thread));
-    Stages { world, wire, runtime, evicted: 0 }
+    let mut stages = Stages::new(1);
+    stages.active(FIRST).pass(250, Phase::Cpu);
+    assert!(stages.event_loop().tasks.works_for(5, FIRST, 100, |_| true));
+    stages.sleep(100, 200);
+    stages.sleep(300, 400);
+    stages
 }
 
 impl Stages {
-    fn event_loop(&mut self) -> &mut EventLoop {
-        self.runtime.threads.get_mut(LOOP).unwrap().event_loop.as_deref_mut().unwrap()
-    }
-
-    fn active(&mut self) -> &mut Active {
-        self.wire.connections.active_mut(KEY).unwrap()
-    }
-
     /// Tasks were seen to resume with the results of their own threads.
     fn tasks_tell(&mut self) {
-        let givers = &mut self.runtime.pools.get_mut(1).unwrap().givers;
+        let givers = &mut self.pool().givers;
         for task in 100..110 {
             givers.has_result(Some(task), 50);
             givers.resumed(Some(task), 0);
@@ -70,13 +37,13 @@ type Parts = &'static [(Phase, u64)];
 #[test]
 fn a_task_tells_whose_a_thread_is_where_it_is_surely_that_of_one_request() {
     let cases: &[(&str, Then, Option<u64>, Option<RequestKey>)] = &[
-        ("tasks wait for their threads", Stages::tasks_tell, Some(5), Some(KEY)),
+        ("tasks wait for their threads", Stages::tasks_tell, Some(5), Some(FIRST)),
         ("that is not known", |_| {}, Some(5), None),
         (
             "they are greenlets",
             |stages| stages.event_loop().recognition.may_be_of(&GEVENT, false),
             Some(5),
-            Some(KEY),
+            Some(FIRST),
         ),
         ("no task is known", Stages::tasks_tell, None, None),
         ("another task", Stages::tasks_tell, Some(6), None),
@@ -84,7 +51,7 @@ fn a_task_tells_whose_a_thread_is_where_it_is_surely_that_of_one_request() {
             "its request is over",
             |stages| {
                 stages.tasks_tell();
-                stages.wire.connections.get_mut(KEY.0).unwrap().requests.clear();
+                stages.wire.connections.get_mut(FIRST.0).unwrap().requests.clear();
             },
             Some(5),
             None,
@@ -102,8 +69,7 @@ fn a_task_tells_whose_a_thread_is_where_it_is_surely_that_of_one_request() {
     for (what, then, task, expected) in cases {
         let mut stages = stages();
         then(&mut stages);
-        let Stages { world, wire, runtime, .. } = &stages;
-        assert_eq!(key(View { world, wire, runtime }, 1, LOOP, *task), *expected, "{what}");
+        assert_eq!(key(stages.view(), TGID, LOOP, *task), *expected, "{what}");
     }
 }
 
@@ -134,22 +100,20 @@ fn a_request_whose_task_wakes_a_thread_has_resumed_by_then() {
             420,
             &[(Phase::Unexplained, 170)],
         ),
-        ("a thread works on it", |stages| stages.active().owner = Some(LOOP), 420, &[]),
-        ("it waits for a back end", |stages| stages.active().wants = Wants::Backend, 420, &[]),
+        ("a thread works on it", |stages| stages.active(FIRST).owner = Some(LOOP), 420, &[]),
+        ("it waits for a back end", |stages| stages.active(FIRST).wants = Wants::Backend, 420, &[]),
         ("the loop has ended", |stages| drop(stages.runtime.threads.remove(LOOP)), 420, &[]),
     ];
     for (what, then, woken_ns, expected) in cases {
         let mut stages = stages();
         then(&mut stages);
-        let Stages { world, wire, runtime, evicted } = &mut stages;
-        has_resumed(&mut Hand { world, wire, runtime, evicted }, KEY, LOOP, *woken_ns);
+        has_resumed(&mut stages.hand(), FIRST, LOOP, *woken_ns);
         let mut phases = Phases::default();
         phases.add(Phase::Cpu, 160);
         expected.iter().for_each(|(phase, length_ns)| phases.add(*phase, *length_ns));
-        assert_eq!(stages.active().request.phases, phases, "{what}");
+        assert_eq!(stages.active(FIRST).request.phases, phases, "{what}");
     }
     let mut stages = stages();
-    let Stages { world, wire, runtime, evicted } = &mut stages;
-    has_resumed(&mut Hand { world, wire, runtime, evicted }, (KEY.0, 11), LOOP, 420);
-    assert_eq!(stages.active().cursor_ns, 250, "another request of the connection");
+    has_resumed(&mut stages.hand(), (FIRST.0, 11), LOOP, 420);
+    assert_eq!(stages.active(FIRST).cursor_ns, 250, "another request of the connection");
 }

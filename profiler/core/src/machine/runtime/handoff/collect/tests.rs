@@ -3,53 +3,25 @@
 //! In: jobs, a request, the task in which it resumes. Out: assertions on what it gets.
 
 use super::*;
-use crate::event::Connection as Opened;
 use crate::fact::Account;
+use crate::machine::runtime::fixture::{FIRST, SECOND, Stages, TGID};
 use crate::machine::runtime::handed::Handed;
-use crate::machine::runtime::state::Runtime;
 use crate::machine::time::piece::{Pending, Piece};
-use crate::machine::wire::request::{Active, Beginning};
-use crate::machine::wire::state::Wire;
-use crate::machine::world::state::World;
 use crate::phase::Phases;
 
-const KEY: RequestKey = (0, 10);
-const OTHER: RequestKey = (1, 20);
 const TASK: Option<u64> = Some(5);
 
-/// Jobs of process 1, whose loop is thread 5, and a request that came at 90 and was read at 100.
-#[derive(Default)]
-struct Stages {
-    world: World,
-    wire: Wire,
-    runtime: Runtime,
-    evicted: u64,
+/// These jobs of the pool, and a request that was read at 100.
+fn stages(jobs: Vec<Job>) -> Stages {
+    let mut stages = Stages::new(1).read_at(100);
+    stages.pool().jobs = jobs.into();
+    stages
 }
 
 impl Stages {
-    fn new(jobs: Vec<Job>) -> Self {
-        let mut stages = Self::default();
-        assert_eq!(stages.wire.connections.open(&Opened::accepted(5), 10), Some(KEY.0));
-        let mut active = Active::new(&Beginning::at(KEY.1, 90), 1, 1);
-        active.request.times.service_start_ns = Some(100);
-        stages.wire.connections.get_mut(KEY.0).unwrap().requests.push_back(Box::new(active));
-        assert!(stages.runtime.pools.has_loop(1, 5));
-        stages.pool().jobs = jobs.into();
-        stages
-    }
-
-    fn pool(&mut self) -> &mut Pool {
-        self.runtime.pools.get_mut(1).unwrap()
-    }
-
-    fn active(&mut self) -> &mut Active {
-        self.wire.connections.active_mut(KEY).unwrap()
-    }
-
     /// The request resumes; what was noted before `recent_ns` is handled.
     fn resume(&mut self, recent_ns: u64, is_helped: bool, task: Option<u64>) -> Collected {
-        let Self { world, wire, runtime, evicted } = self;
-        collect(&mut Hand { world, wire, runtime, evicted }, 1, KEY, (recent_ns, 900), (is_helped, task))
+        collect(&mut self.hand(), TGID, FIRST, (recent_ns, 900), (is_helped, task))
     }
 }
 
@@ -96,20 +68,20 @@ fn a_request_that_resumes_had_the_job_that_was_done_while_it_waited() {
         ("it began before the request was read", vec![job(6, 99, 300)], false, Collected::Nothing, 0),
         ("it began as the request was read", vec![job(6, 100, 300)], false, Collected::Known, 200),
         ("the first of two", vec![first(), second()], false, Collected::ByOrder, 100),
-        ("its own of two", vec![first(), woken_for(KEY, second())], false, Collected::Known, 50),
+        ("its own of two", vec![first(), woken_for(FIRST, second())], false, Collected::Known, 50),
         (
             "the first of two of its own",
-            vec![woken_for(KEY, first()), woken_for(KEY, second())],
+            vec![woken_for(FIRST, first()), woken_for(FIRST, second())],
             false,
             Collected::ByOrder,
             100,
         ),
-        ("another's", vec![woken_for(OTHER, first())], false, Collected::Nothing, 0),
-        ("another's by order alone", vec![by_order(woken_for(OTHER, first()))], false, Collected::Known, 100),
-        ("its own by order alone", vec![by_order(woken_for(KEY, first()))], false, Collected::Known, 100),
+        ("another's", vec![woken_for(SECOND, first())], false, Collected::Nothing, 0),
+        ("another's by order alone", vec![by_order(woken_for(SECOND, first()))], false, Collected::Known, 100),
+        ("its own by order alone", vec![by_order(woken_for(FIRST, first()))], false, Collected::Known, 100),
         (
             "it is known to be another's",
-            vec![Job { key: Some(OTHER), ..first() }],
+            vec![Job { key: Some(SECOND), ..first() }],
             false,
             Collected::Nothing,
             0,
@@ -117,14 +89,14 @@ fn a_request_that_resumes_had_the_job_that_was_done_while_it_waited() {
         ("of a thread of one request, which is not known", vec![open(first())], false, Collected::Known, 100),
         ("of one of two such threads", vec![open(first()), open(second())], false, Collected::ByOrder, 100),
         ("threads only help", vec![first()], true, Collected::Nothing, 0),
-        ("threads only help, and it is its own", vec![woken_for(KEY, first())], true, Collected::Known, 100),
+        ("threads only help, and it is its own", vec![woken_for(FIRST, first())], true, Collected::Known, 100),
     ] {
-        let mut stages = Stages::new(jobs);
+        let mut stages = stages(jobs);
         assert_eq!(stages.resume(0, is_helped, None), expected, "{what}");
-        assert_eq!(stages.active().request.phases.get(Phase::Cpu), cpu_ns, "{what}");
+        assert_eq!(stages.active(FIRST).request.phases.get(Phase::Cpu), cpu_ns, "{what}");
         let is_found = expected != Collected::Nothing;
-        assert_eq!(stages.active().pooled, is_found, "{what}");
-        assert!(stages.pool().jobs.iter().all(|job| job.key != Some(KEY)), "{what}: it is taken once");
+        assert_eq!(stages.active(FIRST).pooled, is_found, "{what}");
+        assert!(stages.pool().jobs.iter().all(|job| job.key != Some(FIRST)), "{what}: it is taken once");
     }
 }
 
@@ -143,14 +115,14 @@ fn a_task_resumes_with_what_it_handed_over_and_with_nothing_of_another_task() {
         ("nobody known gave it", vec![job(6, 200, 300)], TASK, Collected::Known, 100),
         ("no task resumes it", vec![by_task(6, job(6, 200, 300))], None, Collected::Known, 100),
     ] {
-        let mut stages = Stages::new(jobs);
+        let mut stages = stages(jobs);
         // Tasks were seen to resume with their own results.
         for other in 100..110 {
             stages.pool().givers.has_result(Some(other), 50);
             stages.pool().givers.resumed(Some(other), 0);
         }
         assert_eq!(stages.resume(0, false, task), expected, "{what}");
-        assert_eq!(stages.active().request.phases.get(Phase::Cpu), cpu_ns, "{what}");
+        assert_eq!(stages.active(FIRST).request.phases.get(Phase::Cpu), cpu_ns, "{what}");
     }
 }
 
@@ -159,9 +131,9 @@ fn what_the_loop_has_handled_since_was_for_no_request_unless_it_is_known_to_be()
     for (what, key, recent_ns, expected) in [
         ("noted since", None, 300, Collected::Known),
         ("noted before", None, 301, Collected::Nothing),
-        ("noted before, and its own", Some(KEY), 301, Collected::Known),
+        ("noted before, and its own", Some(FIRST), 301, Collected::Known),
     ] {
-        let mut stages = Stages::new(vec![Job { key, ..job(6, 200, 300) }]);
+        let mut stages = stages(vec![Job { key, ..job(6, 200, 300) }]);
         assert_eq!(stages.resume(recent_ns, false, None), expected, "{what}");
         assert!(stages.pool().jobs.is_empty(), "{what}");
     }
@@ -185,11 +157,11 @@ fn before_a_job_its_request_waited_for_a_thread_or_for_the_loop_that_gives_it_to
             &[(Phase::Unexplained, 110), (Phase::Cpu, 100)],
         ),
     ] {
-        let mut stages = Stages::new(vec![Job { key: Some(KEY), ready_ns, ..job(6, 200, 300) }]);
-        stages.active().pooled = pooled;
+        let mut stages = stages(vec![Job { key: Some(FIRST), ready_ns, ..job(6, 200, 300) }]);
+        stages.active(FIRST).pooled = pooled;
         assert_eq!(stages.resume(0, false, None), Collected::Known, "{what}");
         assert_eq!(
-            (stages.active().request.phases, stages.active().cursor_ns),
+            (stages.active(FIRST).request.phases, stages.active(FIRST).cursor_ns),
             (of(expected), 300),
             "{what}"
         );
@@ -199,19 +171,19 @@ fn before_a_job_its_request_waited_for_a_thread_or_for_the_loop_that_gives_it_to
 #[test]
 fn a_thread_goes_on_for_its_request_unless_it_is_at_another_tasks_job_by_now() {
     for (what, begun_ns, task, expected) in [
-        ("it is still at it", 300, Some(8), Some(KEY)),
+        ("it is still at it", 300, Some(8), Some(FIRST)),
         ("it has begun another task's job since", 301, Some(8), None),
-        ("who gave it that is not known", 301, None, Some(KEY)),
+        ("who gave it that is not known", 301, None, Some(FIRST)),
     ] {
-        let mut stages = Stages::new(vec![job(6, 200, 300)]);
+        let mut stages = stages(vec![job(6, 200, 300)]);
         let mut thread = Thread::default();
         thread.pooled.begun_ns = begun_ns;
         thread.pooled.handed.task = task;
         stages.runtime.threads.put(6, Box::new(thread));
-        stages.pool().working.push((6, OTHER));
+        stages.pool().working.push((6, SECOND));
         assert_eq!(stages.resume(0, false, None), Collected::Known, "{what}");
         let works_for = stages.runtime.threads.get(6).and_then(|thread| thread.pooled.works_for);
         assert_eq!(works_for, expected, "{what}");
-        assert_eq!(stages.pool().working, [(6, expected.unwrap_or(OTHER))], "{what}");
+        assert_eq!(stages.pool().working, [(6, expected.unwrap_or(SECOND))], "{what}");
     }
 }

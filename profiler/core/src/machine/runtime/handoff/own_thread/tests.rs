@@ -3,71 +3,21 @@
 //! In: what the loop has left and touched, threads made, their waits, the loop's resuming of requests. Out: assertions on who works for whom.
 
 use super::*;
-use crate::event::{Call, Connection as Opened, Woken};
+use crate::event::{Call, Woken};
 use crate::fact::{Account, ProcessSeen};
-use crate::machine::runtime::event_loop::EventLoop;
-use crate::machine::runtime::state::Runtime;
+use crate::machine::runtime::fixture::{FIRST, LOOP, SECOND, Stages, TGID};
 use crate::machine::time::piece::Piece;
-use crate::machine::wire::request::{Active, Beginning};
-use crate::machine::wire::state::Wire;
-use crate::machine::world::state::World;
 
-const TGID: Tid = 1;
-const LOOP: Tid = 1;
 const CHILD: Tid = 6;
-const FIRST: RequestKey = (0, 10);
-const SECOND: RequestKey = (1, 20);
 
 /// A loop that slept from 100 to 200, and two requests that it has read at 210.
-struct Stages {
-    world: World,
-    wire: Wire,
-    runtime: Runtime,
-    evicted: u64,
+fn stages() -> Stages {
+    let mut stages = Stages::new(2).read_at(210);
+    stages.sleep(100, 200);
+    stages
 }
 
 impl Stages {
-    fn new() -> Self {
-        let (world, mut wire, mut runtime) = (World::default(), Wire::default(), Runtime::default());
-        for (number, id) in [FIRST, SECOND] {
-            assert_eq!(wire.connections.open(&Opened::accepted(5), 10), Some(number));
-            let mut active = Active::new(&Beginning::at(id, 90), TGID, LOOP);
-            active.request.times.service_start_ns = Some(210);
-            wire.connections.get_mut(number).unwrap().requests.push_back(Box::new(active));
-        }
-        assert!(runtime.pools.has_loop(TGID, LOOP));
-        let event_loop = EventLoop::confirmed();
-        let thread = Thread { tgid: TGID, event_loop: Some(Box::new(event_loop)), ..Thread::default() };
-        runtime.threads.put(LOOP, Box::new(thread));
-        let mut stages = Self { world, wire, runtime, evicted: 0 };
-        stages.sleep(100, 200);
-        stages
-    }
-
-    fn hand(&mut self) -> Hand<'_> {
-        let Self { world, wire, runtime, evicted } = self;
-        Hand { world, wire, runtime, evicted }
-    }
-
-    fn pool(&mut self) -> &mut Pool {
-        self.runtime.pools.get_mut(TGID).unwrap()
-    }
-
-    fn event_loop(&mut self) -> &mut EventLoop {
-        self.runtime.threads.get_mut(LOOP).unwrap().event_loop.as_deref_mut().unwrap()
-    }
-
-    fn active(&mut self, key: RequestKey) -> &mut Active {
-        self.wire.connections.active_mut(key).unwrap()
-    }
-
-    /// The loop sleeps.
-    fn sleep(&mut self, enter_ns: u64, exit_ns: u64) {
-        let inside = Account { blocked_ns: exit_ns - enter_ns, ..Account::default() };
-        let call = Call::EpollWait { epoll_fd: 4, timeout_ms: -1 };
-        self.event_loop().wait(&Slice { enter_ns, inside, ..Slice::blank(call) }, exit_ns, 0);
-    }
-
     /// The loop makes the thread at 250.
     fn make(&mut self) {
         made(&mut self.hand(), TGID, (LOOP, CHILD), 250);
@@ -202,7 +152,7 @@ fn a_loop_makes_a_thread_for_the_only_request_that_it_may_be_resuming() {
         ),
     ];
     for (what, set_up, expected) in cases {
-        let mut stages = set_up(Stages::new());
+        let mut stages = set_up(stages());
         stages.make();
         assert_eq!(stages.key_of_child(), *expected, "{what}");
         let works = expected.flatten().map(|key| (CHILD, key));
@@ -247,7 +197,7 @@ fn a_thread_made_for_a_request_goes_on_for_it_until_it_is_kept_for_others() {
         ("it was not made by the loop", None, |stages| stages.pool().own.made.clear(), false, 0),
     ];
     for (what, key, then, expected, ready_ns) in cases {
-        let mut stages = Stages::new();
+        let mut stages = stages();
         let made = Made { key: *key, known_ns: 250, begun_ns: 250, ready_ns: 0, tidied: 0 };
         stages.pool().own.made.insert(CHILD, made);
         then(&mut stages);
@@ -275,7 +225,7 @@ fn what_a_thread_did_when_it_waits_again_is_a_job_of_its_request() {
         ("it did nothing", Some(FIRST), true, true, None),
         ("it was not made by the loop", None, false, false, None),
     ] {
-        let mut stages = Stages::new();
+        let mut stages = stages();
         if is_made {
             let made = Made { key, known_ns: 250, begun_ns: 250, ready_ns: 77, tidied: 0 };
             stages.pool().own.made.insert(CHILD, made);
@@ -330,7 +280,7 @@ fn an_answered_request_is_that_of_the_open_thread_that_reported_first() {
             Some((6, true)),
         ),
     ] {
-        let mut stages = Stages::new();
+        let mut stages = stages();
         for (tid, begun_ns) in [(6, 250), (7, 250), (8, 311)] {
             let made = Made { key: None, known_ns: 250, begun_ns, ready_ns: 0, tidied: 0 };
             stages.pool().own.made.insert(tid, made);
@@ -360,7 +310,7 @@ fn what_a_thread_did_that_has_not_reported_counts_as_its_request_resumes() {
         ("another request resumes", Some(SECOND), Some(260), None),
         ("it is one of several", None, Some(260), None),
     ] {
-        let mut stages = Stages::new();
+        let mut stages = stages();
         let older = Made { key, known_ns: 100, begun_ns: 100, ready_ns: 0, tidied: 0 };
         stages.pool().own.made.insert(CHILD + 1, older);
         stages.pool().own.made.insert(CHILD, Made { begun_ns: 250, ready_ns: 77, ..older });
@@ -381,7 +331,7 @@ fn what_a_thread_did_that_has_not_reported_counts_as_its_request_resumes() {
 
 #[test]
 fn a_thread_that_ends_leaves_what_it_did_for_its_request_and_nothing_else() {
-    let mut stages = Stages::new();
+    let mut stages = stages();
     let made = Made { key: None, known_ns: 100, begun_ns: 100, ready_ns: 0, tidied: 0 };
     stages.pool().own.made.insert(CHILD, made);
     stages.pool().jobs.extend([job(CHILD, 310, None), job(CHILD, 320, Some(FIRST)), job(7, 330, None)]);
@@ -400,7 +350,7 @@ fn a_thread_that_ends_leaves_what_it_did_for_its_request_and_nothing_else() {
 
 #[test]
 fn a_thread_that_the_loop_made_and_for_which_there_is_no_room_is_counted() {
-    let mut stages = Stages::new();
+    let mut stages = stages();
     for child in (2..).take(MAX_MADE + 1) {
         made(&mut stages.hand(), TGID, (LOOP, child), 5);
     }
@@ -409,7 +359,7 @@ fn a_thread_that_the_loop_made_and_for_which_there_is_no_room_is_counted() {
 
 #[test]
 fn what_it_did_is_counted_where_there_is_no_room_for_it() {
-    let mut stages = Stages::new();
+    let mut stages = stages();
     made(&mut stages.hand(), TGID, (LOOP, 2), 5);
     let mut thread = Thread { tgid: TGID, ..Thread::default() };
     let slice = Slice { tid: 2, enter_ns: 20, ..Slice::blank(Call::Other) };
