@@ -388,7 +388,8 @@ pub struct Losses {
     pub late: u64,
     /// Holes in the sequences of slices, counted in slices.
     pub sequence_holes: u64,
-    /// Entities dropped because a table was full.
+    /// How often something was not kept because its table was full. Each table holds something else (connections, threads, jobs): more than 0 says that
+    /// something is missing, and not how much.
     pub evicted: u64,
     /// How often an event loop was about more requests than are remembered. Nothing is lost by that, more time is unexplained: it does not make a
     /// report incomplete.

@@ -69,7 +69,7 @@ fn lost(body: &mut Blocks<'_>, losses: &Losses) {
         (losses.malformed, "malformed", "records that could not be decoded"),
         (losses.late, "late", "records that came too late to be put in order"),
         (losses.sequence_holes, "holes", "events missing by their sequence numbers"),
-        (losses.evicted, "evicted", "entities dropped because a table was full"),
+        (losses.evicted, "evicted", "times something was not kept because its table was full"),
         (
             losses.crowded,
             "crowded",

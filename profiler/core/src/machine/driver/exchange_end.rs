@@ -130,7 +130,7 @@ fn end_slice(
         draw::draw(slice, end_ns, (shown, because), true, sink);
     }
     if idle && in_call {
-        turn::recognise(state.view(), &mut thread, slice);
+        turn::recognise(&mut state.books(), &mut thread, slice);
         finish::leave(&mut state.books(), &mut thread, tid, slice.enter_ns);
         thread.drain(state.window_start_ns);
         thread.was_busy(&mut state.time, slice.enter_ns, state.window_start_ns);

@@ -168,7 +168,7 @@ fn wait_for_work(
     let (served, left_ns) = (thread.serving, turn::leaves_at(state.view(), thread, slice));
     unattributed::leave(thread, left_ns, state.window_start_ns);
     // A loop's first wait may be one in the middle of a response.
-    turn::recognise(state.view(), thread, slice);
+    turn::recognise(&mut state.books(), thread, slice);
     finish::leave(&mut state.books(), thread, slice.tid, left_ns);
     state.publish(sink);
     if let Some(active) =

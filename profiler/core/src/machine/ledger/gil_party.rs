@@ -5,7 +5,6 @@
 
 use crate::event::{Slice, Tid};
 use crate::machine::lock::gil::Locks;
-use crate::machine::lock::gil_edge::UNKNOWN;
 use crate::machine::lock::gil_held::{Held, Share, add_share};
 use crate::machine::lock::gil_holder::{HeldBy, Holders};
 use crate::machine::runtime::thread::Thread;
@@ -145,17 +144,18 @@ fn holder(parties: &mut Parties<'_>, thread: &Thread, slice: &Slice, tid: Tid) -
     if tid == 0 || tid == slice.tid {
         return HeldBy::UNKNOWN;
     }
-    if let Some(mut other) = parties.threads.take(tid) {
+    if parties.threads.get(tid).is_some_and(|other| other.tgid != thread.tgid) {
         // The number belongs to another process: what the interpreter says of the thread is wrong.
-        let own = other.tgid == thread.tgid;
+        return HeldBy::UNKNOWN;
+    }
+    if let Some(mut other) = parties.threads.take(tid) {
         let before = other.gil.party_before.filter(|(_, until_ns)| *until_ns > slice.enter_ns);
         let party = match before {
-            _ if !own => UNKNOWN,
             Some((number, _)) => number,
             None => number_of(parties, &mut other, tid),
         };
         parties.threads.put(tid, other);
-        return if own { HeldBy { party, tid } } else { HeldBy::UNKNOWN };
+        return HeldBy { party, tid };
     }
     if tid != thread.tgid && parties.world.processes.seen.iter().any(|process| process.tgid == tid) {
         return HeldBy::UNKNOWN;

@@ -51,10 +51,11 @@ pub(in crate::machine) fn wait(books: &mut Books<'_>, thread: &mut Thread, slice
 }
 
 /// The thread is about to wait. What it waits for may show that it runs a loop.
-pub(in crate::machine) fn recognise(view: View<'_>, thread: &mut Thread, slice: &Slice) {
+pub(in crate::machine) fn recognise(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice) {
     if !is_look(slice) {
         return;
     }
+    let view = books.view();
     let interest = match slice.call {
         Call::EpollWait { epoll_fd, .. } => view.world.descriptors.interest(slice.tgid, epoll_fd),
         _ => Interest::default(),
@@ -84,8 +85,11 @@ pub(in crate::machine) fn recognise(view: View<'_>, thread: &mut Thread, slice: 
     }
     // Other threads wait like that too, while all their clients have sent more than one request at once.
     if !event_loop.recognition.confirmed && reads && serves_several(may_be_hub || goes_round) {
-        begin(view, event_loop, slice.tid);
+        let has_room = begin(view, event_loop, slice.tid);
         event_loop.recognition.is_hub = !serves_several(false);
+        if !has_room {
+            books.crowd();
+        }
     }
 }
 
@@ -256,21 +260,23 @@ pub(in crate::machine) fn register(
 }
 
 /// Checks whether a thread leaves one unfinished request for another. Only a thread that runs a loop does that.
-pub(in crate::machine) fn confirm(view: View<'_>, thread: &mut Thread, tid: Tid, key: RequestKey) {
+pub(in crate::machine) fn confirm(books: &mut Books<'_>, thread: &mut Thread, tid: Tid, key: RequestKey) {
+    let view = books.view();
     let unfinished = thread.serving.is_some_and(|other| other != key && is_unanswered(view, other));
     if let Some(event_loop) = thread.event_loop.as_deref_mut()
         && !event_loop.recognition.confirmed
         && unfinished
+        && !begin(view, event_loop, tid)
     {
-        begin(view, event_loop, tid);
+        books.crowd();
     }
 }
 
-/// From now on a thread is known to run a loop. The requests that it has left so far may resume.
-fn begin(view: View<'_>, event_loop: &mut EventLoop, tid: Tid) {
+/// From now on a thread is known to run a loop. The requests that it has left so far may resume. `false`: there is no room to remember all of them.
+fn begin(view: View<'_>, event_loop: &mut EventLoop, tid: Tid) -> bool {
     (event_loop.recognition.confirmed, event_loop.recognition.is_hub) = (true, false);
     let left = left_by(view, tid, |active| !active.response.has_begun);
-    event_loop.left.park_all(left.map(|(_, key)| key));
+    event_loop.left.park_all(left.map(|(_, key)| key))
 }
 
 fn is_unanswered(view: View<'_>, (number, id): RequestKey) -> bool {

@@ -209,8 +209,6 @@ fn touch(
     work.account.wants = if waits { Wants::Backend } else { Wants::Unknown };
     if matches!(slice.call, Call::Read { .. }) && moved {
         work.answered_ns = exit_ns;
-    } else if waits {
-        work.answered_ns = 0;
     }
     work.has_asked = asks || work.has_asked && slice.result <= 0;
     let Some(event_loop) = thread.serving_loop() else { return };

@@ -9,6 +9,7 @@ use crate::machine::runtime::event_loop::EventLoop;
 use crate::machine::runtime::pool::Pool;
 use crate::machine::runtime::state::{Hand, Runtime, View};
 use crate::machine::runtime::thread::Thread;
+use crate::machine::runtime::unattributed::UnattributedWork;
 use crate::machine::wire::connection::Connection;
 use crate::machine::wire::request::{Active, Beginning, RequestKey};
 use crate::machine::wire::state::Wire;
@@ -25,6 +26,23 @@ pub(super) const SECOND: RequestKey = key(1);
 /// The request on the connection of this number.
 pub(super) const fn key(number: u32) -> RequestKey {
     (number, number as u64 + 10)
+}
+
+/// Work from 100 on that may be that of no request yet.
+pub(super) fn work(number: u64) -> UnattributedWork {
+    UnattributedWork {
+        number,
+        account: Active::new(&Beginning::at(number, 100), TGID, LOOP),
+        begun_ns: 100,
+        task: None,
+        back_ends: vec![(9, 50)],
+        candidates: Vec::new(),
+        has_more: false,
+        answered_ns: 0,
+        touched_ns: 100,
+        has_asked: false,
+        of_iteration: (0, Phases::default()),
+    }
 }
 
 /// What there is, what goes over connections, and who works for whom.
@@ -92,11 +110,11 @@ impl Stages {
         self.thread().event_loop.as_deref_mut().unwrap()
     }
 
-    pub(super) fn view(&self) -> View<'_> {
+    pub(super) const fn view(&self) -> View<'_> {
         View { world: &self.world, wire: &self.wire, runtime: &self.runtime }
     }
 
-    pub(super) fn hand(&mut self) -> Hand<'_> {
+    pub(super) const fn hand(&mut self) -> Hand<'_> {
         let Self { world, wire, runtime, evicted } = self;
         Hand { world, wire, runtime, evicted }
     }

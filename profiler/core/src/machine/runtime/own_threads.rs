@@ -48,7 +48,7 @@ impl OwnThreads {
     }
 
     /// The request for which the loop made this thread, where that is known.
-    pub(super) fn place_of(&self, tid: Tid) -> Option<RequestKey> {
+    pub(super) fn request_of(&self, tid: Tid) -> Option<RequestKey> {
         self.made.get(&tid)?.key
     }
 
@@ -114,7 +114,7 @@ mod tests {
             (8, true, None, Some(8)),
             (9, false, None, None),
         ] {
-            let told = (own.has(tid), own.place_of(tid), own.ready_ns(tid));
+            let told = (own.has(tid), own.request_of(tid), own.ready_ns(tid));
             assert_eq!(told, (is_own, key, ready_ns), "{tid}");
         }
         assert!(own.has_open());
@@ -145,7 +145,7 @@ mod tests {
                 own.tells(tid, at_ns);
             }
             own.resumed(key, 600);
-            let expected: Vec<_> = left.iter().map(|(tid, at_ns)| (own.place_of(*tid), *at_ns)).collect();
+            let expected: Vec<_> = left.iter().map(|(tid, at_ns)| (own.request_of(*tid), *at_ns)).collect();
             assert_eq!(own.told, expected, "{what}");
         }
     }

@@ -36,7 +36,7 @@ pub(in crate::machine) struct UnattributedWork {
     pub(in crate::machine) candidates: Vec<Candidate>,
     /// It may be that of another request, for which there was no room.
     pub(in crate::machine) has_more: bool,
-    /// When it last read something. 0: it has asked since, or tried to read more.
+    /// When it last read something. 0: it has not.
     pub(in crate::machine) answered_ns: u64,
     /// When it did something last.
     pub(in crate::machine) touched_ns: u64,

@@ -46,6 +46,20 @@ fn what_is_read_begins_requests_of_which_the_oldest_takes_the_time_of_the_thread
 }
 
 #[test]
+fn a_loop_that_has_read_a_part_of_a_request_waits_for_its_client() {
+    let part = b"POST /a HTTP/1.1\r\nContent-Length: 4\r\n\r\nab";
+    for (what, is_loop, bytes, wants) in [
+        ("a part", true, part.as_slice(), Wants::ClientRead),
+        ("all of it", true, GET, Wants::Unknown),
+        ("a part, and the thread runs no loop", false, part, Wants::Unknown),
+    ] {
+        let mut scene = if is_loop { Scene::of_loop(1) } else { Scene::new(1) };
+        scene.reads(0, (100, 120, 130), 110, bytes);
+        assert_eq!(scene.connection(0).requests[0].wants, wants, "{what}");
+    }
+}
+
+#[test]
 fn a_request_begins_with_its_first_byte_at_the_socket_as_far_as_that_is_known() {
     for (what, arrival_ns, is_measured, last_read_ns, slept_ns, expected) in [
         ("the kernel saw it", 110, true, 0, 0, (110, true)),

@@ -76,7 +76,7 @@ fn a_thread_runs_a_loop_where_it_waits_for_clients_beside_its_listener() {
         let mut scene = reader();
         waits_for(&mut scene, fds);
         set_up(&mut scene);
-        recognise(scene.desk.books().view(), &mut scene.thread, &Slice::blank(*call));
+        recognise(&mut scene.desk.books(), &mut scene.thread, &Slice::blank(*call));
         let recognition = &scene.event_loop().recognition;
         assert_eq!((recognition.confirmed, recognition.is_hub), *expected, "{what}");
     }
@@ -84,7 +84,7 @@ fn a_thread_runs_a_loop_where_it_waits_for_clients_beside_its_listener() {
     let sleep = Call::Poll { only_fd: None, low_fds: 0, for_write: false, is_sleep: true };
     for (what, call) in [("a wait for one", only), ("a sleep", sleep), ("no wait", read_of(CLIENT))] {
         let mut scene = reader();
-        recognise(scene.desk.books().view(), &mut scene.thread, &Slice::blank(call));
+        recognise(&mut scene.desk.books(), &mut scene.thread, &Slice::blank(call));
         assert!(scene.thread.event_loop.is_none(), "{what} shows nothing");
     }
 }
@@ -108,10 +108,34 @@ fn a_thread_that_leaves_an_unanswered_request_for_another_runs_a_loop() {
             scene.thread.event_loop = None;
         }
         scene.thread.serving = serving;
-        confirm(scene.desk.books().view(), &mut scene.thread, 1, (0, 1));
+        confirm(&mut scene.desk.books(), &mut scene.thread, 1, (0, 1));
         assert_eq!(scene.thread.is_loop(), expected, "{what}");
         let parked = scene.thread.event_loop.map(|event_loop| event_loop.left.parked).unwrap_or_default();
         assert_eq!(parked, if expected { vec![(2, 3)] } else { vec![] }, "{what}: what it left may resume");
+    }
+}
+
+#[test]
+fn that_a_loop_has_left_more_than_are_remembered_before_it_was_known_to_be_one_is_counted() {
+    // How many requests it had left, and whether it is known by what it waits for or by its turning from one to another.
+    for (count, by_wait, expected) in [(256, true, 0), (257, true, 1), (256, false, 0), (257, false, 1)] {
+        let mut scene = reader();
+        for number in 2..2 + count {
+            assert_eq!(scene.desk.wire.connections.open(&Opened::accepted(5), 10), Some(number));
+            scene.ask(number, u64::from(number) + 1, 40).left_by = Some(1);
+        }
+        scene.ask(0, 1, 100);
+        scene.ask(1, 2, 100);
+        if by_wait {
+            scene.desk.world.descriptors.set_interest(1, EPOLL, vec![LISTENER, CLIENT], &[]);
+            recognise(&mut scene.desk.books(), &mut scene.thread, &Slice::blank(LOOK));
+        } else {
+            scene.thread.event_loop = Some(Box::default());
+            scene.thread.serving = Some((1, 2));
+            confirm(&mut scene.desk.books(), &mut scene.thread, 1, (0, 1));
+        }
+        assert!(scene.thread.is_loop(), "{count} {by_wait}");
+        assert_eq!(scene.desk.runtime.crowded, expected, "{count} {by_wait}");
     }
 }
 

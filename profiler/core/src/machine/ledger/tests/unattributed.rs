@@ -140,3 +140,23 @@ fn a_request_that_resumes_claims_what_it_alone_can_have_done() {
         assert_eq!(owner, is_its.then_some(*key), "{what}: its back end is its own");
     }
 }
+
+#[test]
+fn a_request_follows_what_was_done_after_an_answer_and_not_what_has_just_read_one() {
+    let connect = Call::Connect { fd: BACK_END, port: 5432, family: 2, identity: 0 };
+    for (what, more, is_its) in
+        [("it has just read its answer", None, false), ("it has gone on since", Some(connect), true)]
+    {
+        let mut scene = scene();
+        calls(&mut scene, WRITE, (140, 150, 160), 30);
+        leave(&mut scene.thread, 160, 0);
+        scene.sleep(160, 280);
+        calls(&mut scene, READ, (280, 282, 284), 30);
+        if let Some(call) = more {
+            calls(&mut scene, call, (284, 286, 288), 0);
+        }
+        answers(&mut scene, (0, 1), (288, 300, 310));
+        assert_eq!(open(&mut scene).is_empty(), is_its, "{what}");
+        assert_eq!(scene.active((0, 1)).request.phases.get(Phase::BackendWait) > 0, is_its, "{what}");
+    }
+}

@@ -63,8 +63,8 @@ fn accept_fails(drops: &mut Drops, at_ns: u64) {
     drops.accept_failed(&slice, 3, at_ns, || 0);
 }
 
-fn finish(drops: Drops, goes_on: bool) -> Dropped {
-    drops.finish(0, goes_on, END_NS + SECOND, |_| None, &mut |_| {})
+fn finish(drops: Drops, next_follows: bool) -> Dropped {
+    drops.finish(0, next_follows, END_NS + SECOND, |_| None, &mut |_| {})
 }
 
 fn told(dropped: &Dropped) -> Told {

@@ -6,7 +6,7 @@ use super::*;
 use crate::event::TaskSeen;
 use crate::fact::DescriptorClass;
 use crate::loop_kind::gevent::GEVENT;
-use crate::machine::runtime::fixture::{LOOP, Stages, key};
+use crate::machine::runtime::fixture::{LOOP, Stages, key, work};
 
 const OPENS: Call = Call::Make { class: DescriptorClass::Socket };
 const ASKS: Call = Call::Write { fd: 12 };
@@ -56,7 +56,12 @@ fn a_back_end_is_opened_by_the_request_that_alone_may_run() {
             OPENS,
             Asker::Known(key(0)),
         ),
-        ("one was left before the loop slept", || Stages::slept(1).left(1, true), OPENS, Asker::Likely(key(0))),
+        (
+            "one was left before the loop slept",
+            || Stages::slept(1).left(1, true),
+            OPENS,
+            Asker::Likely(key(0)),
+        ),
         ("one of two was, too", || Stages::slept(2).left(2, true), OPENS, one_of(&[0, 1], false)),
         ("before it slept, and it opens nothing", || Stages::slept(1).left(1, true), ASKS, Asker::Nobody),
         (
@@ -129,6 +134,28 @@ fn nobody_opens_a_back_end_for_sure_where_more_may_run_than_are_remembered() {
     (64..200).for_each(|number| stages.event_loop().left.parked.push(key(number)));
     let Asker::OneOf(found) = stages.find(OPENS) else { panic!("one of many") };
     assert_eq!((found.keys.len(), found.has_more), (128, true), "of more than that one may own it");
+}
+
+#[test]
+fn a_further_back_end_is_the_unattributed_work_s_at_hand_where_nobody_else_may_run() {
+    // So many were left in the iteration before and have come back, and what the work waits for.
+    for (what, count, wants, call, expected) in [
+        ("nobody else may", 64, Wants::Unknown, OPENS, Asker::Unattributed),
+        ("one may that is not remembered", 65, Wants::Unknown, OPENS, Asker::Nobody),
+        ("it waits for a back end", 64, Wants::Backend, OPENS, Asker::Nobody),
+        ("it opens nothing", 64, Wants::Unknown, ASKS, Asker::Nobody),
+    ] {
+        let mut stages = Stages::slept(count).left(count, false);
+        for number in 0..count {
+            stages.event_loop().left.comes_back(key(number));
+        }
+        let mut work = work(1);
+        work.account.wants = wants;
+        let unattributed = &mut stages.event_loop().unattributed;
+        unattributed.list.push(work);
+        unattributed.current = Some(1);
+        assert_eq!(stages.find(call), expected, "{what}");
+    }
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, slice:
     pool.at_work.retain(|(tid, ..)| *tid != slice.tid);
     pool.givers.has_result(thread.pooled.handed.task, exit_ns);
     pool.own.tells(slice.tid, slice.enter_ns);
-    thread.pooled.works_for = pool.own.place_of(slice.tid).or(thread.pooled.works_for);
+    thread.pooled.works_for = pool.own.request_of(slice.tid).or(thread.pooled.works_for);
     let ready_ns = pool.own.ready_ns(slice.tid);
     // What came before its last wait for work is gone.
     let begin_ns = thread.pending.start_ns().unwrap_or_else(|| slice.gap_start_ns());

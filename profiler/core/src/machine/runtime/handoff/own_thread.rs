@@ -120,7 +120,7 @@ pub(in crate::machine) fn done(state: &mut Hand<'_>, thread: &mut Thread, slice:
         return;
     };
     let Some(begin_ns) = thread.pending.start_ns() else { return };
-    let key = pool.own.place_of(slice.tid);
+    let key = pool.own.request_of(slice.tid);
     let is_over = key.is_some_and(|key| {
         let front = state.wire.connections.get(key.0).and_then(|connection| connection.requests.front());
         front.is_none_or(|active| active.request.id != key.1)

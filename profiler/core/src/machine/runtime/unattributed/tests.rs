@@ -3,7 +3,7 @@
 //! In: such work, requests that resume. Out: assertions on who may own it.
 
 use super::*;
-use crate::machine::wire::request::Beginning;
+use crate::machine::runtime::fixture;
 
 const BEGUN_NS: u64 = 100;
 
@@ -18,21 +18,10 @@ fn work(number: u64, wants: Wants, candidates: &[u64]) -> UnattributedWork {
         before: [(BEGUN_NS, Phase::Unexplained); 3],
         has_passed: false,
     };
-    let mut account = Active::new(&Beginning::at(number, BEGUN_NS), 1, 1);
-    account.wants = wants;
-    UnattributedWork {
-        number,
-        account,
-        begun_ns: BEGUN_NS,
-        task: None,
-        back_ends: vec![(9, 50)],
-        candidates: candidates.iter().map(candidate).collect(),
-        has_more: false,
-        answered_ns: 0,
-        touched_ns: BEGUN_NS,
-        has_asked: false,
-        of_iteration: (0, Phases::default()),
-    }
+    let mut work =
+        UnattributedWork { candidates: candidates.iter().map(candidate).collect(), ..fixture::work(number) };
+    work.account.wants = wants;
+    work
 }
 
 fn of(list: Vec<UnattributedWork>) -> Unattributed {

@@ -165,7 +165,7 @@ fn a_response_with_an_open_end_to_a_front_end_ends_with_its_connection() {
 #[test]
 fn whether_a_response_that_a_loop_has_left_goes_on_is_only_said_where_it_shows() {
     use LastChunks::{Apart, Joined, Unknown};
-    for (what, (head, bytes), left, has_gone_on, last_chunks, goes_on, lacks_its_end) in [
+    for (what, (head, bytes), left, has_gone_on, last_chunks, continues, lacks_its_end) in [
         ("in chunks, it went on before", (CHUNKED, 100), true, true, Apart, true, true),
         ("it never went on", (CHUNKED, 100), true, false, Apart, false, true),
         ("no last chunk was seen yet", (CHUNKED, 100), true, true, Unknown, true, false),
@@ -182,6 +182,6 @@ fn whether_a_response_that_a_loop_has_left_goes_on_is_only_said_where_it_shows()
         (response.may_have_ended, response.has_continued) = (left, has_gone_on);
         response.last_chunks = last_chunks;
         let told = (connection.surely_continues(&connection.requests[0]), connection.lacks_its_end());
-        assert_eq!(told, (goes_on, lacks_its_end), "{what}");
+        assert_eq!(told, (continues, lacks_its_end), "{what}");
     }
 }

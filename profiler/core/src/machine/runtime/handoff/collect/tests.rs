@@ -77,7 +77,13 @@ fn a_request_that_resumes_had_the_job_that_was_done_while_it_waited() {
             100,
         ),
         ("another's", vec![woken_for(SECOND, first())], false, Collected::Nothing, 0),
-        ("another's by order alone", vec![by_order(woken_for(SECOND, first()))], false, Collected::Known, 100),
+        (
+            "another's by order alone",
+            vec![by_order(woken_for(SECOND, first()))],
+            false,
+            Collected::Known,
+            100,
+        ),
         ("its own by order alone", vec![by_order(woken_for(FIRST, first()))], false, Collected::Known, 100),
         (
             "it is known to be another's",
@@ -89,7 +95,13 @@ fn a_request_that_resumes_had_the_job_that_was_done_while_it_waited() {
         ("of a thread of one request, which is not known", vec![open(first())], false, Collected::Known, 100),
         ("of one of two such threads", vec![open(first()), open(second())], false, Collected::ByOrder, 100),
         ("threads only help", vec![first()], true, Collected::Nothing, 0),
-        ("threads only help, and it is its own", vec![woken_for(FIRST, first())], true, Collected::Known, 100),
+        (
+            "threads only help, and it is its own",
+            vec![woken_for(FIRST, first())],
+            true,
+            Collected::Known,
+            100,
+        ),
     ] {
         let mut stages = stages(jobs);
         assert_eq!(stages.resume(0, is_helped, None), expected, "{what}");

@@ -295,7 +295,7 @@ fn an_answered_request_is_that_of_the_open_thread_that_reported_first() {
                 of_thread.clone().count() > 0 && of_thread.clone().all(|job| job.key == Some(FIRST)),
                 "{what}"
             );
-            assert_eq!((pool.own.place_of(tid), pool.working.last()), (Some(FIRST), Some(&(tid, FIRST))));
+            assert_eq!((pool.own.request_of(tid), pool.working.last()), (Some(FIRST), Some(&(tid, FIRST))));
             assert_eq!(pool.working.iter().filter(|(worker, _)| *worker == tid).count(), 1, "{what}");
         }
     }
