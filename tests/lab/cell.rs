@@ -125,7 +125,7 @@ struct Window {
 
 #[derive(Debug, Deserialize)]
 struct Losses {
-    complete: bool,
+    is_complete: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -175,7 +175,7 @@ fn answer(subject: &Subject, workload: &Workload, report: Report) -> Cell {
         cost_per_second: cost.filter(|_| seconds > 0.0).map(|cost| (cost / seconds * 1e3).round() / 1e3),
         also: present.iter().skip(1).map(|finding| finding.id.clone()).collect(),
         requests_completed: Some(requests.completed),
-        complete: Some(losses.complete),
+        complete: Some(losses.is_complete),
         recognised: Some(version.map_or_else(|| name.clone(), |version| format!("{name} {version}"))),
         python: python_version,
         why: None,
@@ -194,7 +194,7 @@ mod tests {
         let report = serde_json::json!({
             "target": {"server": {"name": "gunicorn", "version": "27.0.1", "python_version": null}},
             "window": {"length_ns": 2_000_000_000_u64},
-            "losses": {"complete": true},
+            "losses": {"is_complete": true},
             "requests": {"completed": 12},
             "findings": findings,
         });

@@ -7,6 +7,7 @@
 #![allow(clippy::expect_used, reason = "the helpers belong to tests: what fails in them fails the test")]
 
 mod kinds;
+mod version_1;
 
 use profiler_core::fact::Fact;
 use profiler_core::pipeline::{Pipeline, Settings};
@@ -15,6 +16,7 @@ use serde_json::Value;
 use wsgi_trace::recording::Recording;
 use wsgi_trace::report::{html, json, timeline::PerfettoSink};
 use wsgi_trace::source::file::FileSource;
+use wsgi_trace_tests::published::{schema, strict};
 use wsgi_trace_tests::replayed::Replayed;
 use wsgi_trace_tests::root;
 use wsgi_trace_tests::scenario::{Scenario, all};
@@ -25,14 +27,14 @@ const MAX_ALL_BYTES: u64 = 3_000_000;
 /// Lines of a note that a person still reads.
 const MAX_NOTED_LINES: usize = 80;
 
-fn each(mut check: impl FnMut(&Scenario, &Judged)) {
+pub(crate) fn each(mut check: impl FnMut(&Scenario, &Judged)) {
     for scenario in all() {
         let judged = Judged::recording(&scenario.recording()).expect(scenario.name);
         check(scenario, &judged);
     }
 }
 
-fn json_of(judged: &Judged) -> String {
+pub(crate) fn json_of(judged: &Judged) -> String {
     let bytes = json::render(&judged.snapshot, &judged.findings).expect("memory takes it");
     String::from_utf8(bytes).expect("JSON is UTF-8")
 }
@@ -73,8 +75,7 @@ fn settings() -> insta::Settings {
 
 #[test]
 fn the_json_of_every_recording_is_valid_by_the_published_schema() {
-    let schema = std::fs::read_to_string(root().join("docs/report.schema.json")).expect("the schema");
-    let schema: Value = serde_json::from_str(&schema).expect("the schema is JSON");
+    let schema = strict(schema("report.schema.json").expect("the schema"));
     let validator = jsonschema::draft202012::new(&schema).expect("the schema is one");
     each(|scenario, judged| {
         let report: Value = serde_json::from_str(&json_of(judged)).expect("a report is JSON");

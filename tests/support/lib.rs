@@ -34,6 +34,7 @@ pub mod phase_sums;
 pub mod picture;
 pub mod podman;
 pub mod program;
+pub mod published;
 pub mod raw;
 pub mod replayed;
 pub mod scenario;

@@ -111,7 +111,8 @@ fn noted_of(report: &Value) -> Value {
     let objects = |pointer: &str| report.pointer(pointer).and_then(Value::as_object).into_iter().flatten();
     let is_some = |value: &&Value| value.as_u64().is_some_and(|number| number > 0);
     let phases: Map<String, Value> = objects("/phases")
-        .filter_map(|(name, phase)| Some((name.clone(), phase.get("total_ns").filter(is_some)?.clone())))
+        .filter(|(_, phase)| is_some(phase))
+        .map(|(name, phase)| (name.trim_end_matches("_ns").to_owned(), phase.clone()))
         .collect();
     let digests: Map<String, Value> = report
         .as_object()
@@ -136,7 +137,7 @@ fn noted_of(report: &Value) -> Value {
     json!({
         "length_ns": at("/window/length_ns"),
         "end_reason": at("/window/end_reason"),
-        "requests": all_of("/requests", &["completed", "open", "truncated", "connections", "bytes_in", "bytes_out"]),
+        "requests": all_of("/requests", &["completed", "open", "truncated", "connections", "received_bytes", "sent_bytes"]),
         "request_time_ns": at("/requests/time_in_requests_ns"),
         "phases_ns": phases,
         "slices": at("/losses/conservation/slices"),

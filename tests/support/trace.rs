@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use tempfile::TempDir;
 
 use crate::program::{Outcome, Program};
@@ -40,10 +40,13 @@ pub struct TracedRequest {
     /// Slot.
     pub slot: Option<u32>,
     /// Bytes received.
+    #[serde(rename = "received_bytes")]
     pub bytes_in: u64,
     /// Bytes sent.
+    #[serde(rename = "sent_bytes")]
     pub bytes_out: u64,
-    /// Phases; null where this run cannot measure one.
+    /// Phases by name; null where this run cannot measure one.
+    #[serde(deserialize_with = "by_name")]
     pub phases: BTreeMap<String, Option<u64>>,
     /// Who had the interpreter lock while it waited for that.
     #[serde(default)]
@@ -55,10 +58,13 @@ pub struct TracedRequest {
     #[serde(default)]
     pub back_end_round_trips: Option<RoundTrips>,
     /// Still running when the window ended.
+    #[serde(rename = "is_open")]
     pub open: bool,
     /// Its beginning was not seen.
+    #[serde(rename = "is_truncated")]
     pub truncated: bool,
     /// Records were lost.
+    #[serde(rename = "is_lossy")]
     pub lossy: bool,
 }
 
@@ -163,6 +169,12 @@ impl TracedRequest {
     pub fn id(&self) -> Option<u64> {
         self.path().rsplit('/').next()?.parse().ok()
     }
+}
+
+/// Phases, whose keys end in their unit.
+fn by_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Option<u64>>, D::Error> {
+    let keys = BTreeMap::<String, Option<u64>>::deserialize(deserializer)?;
+    Ok(keys.into_iter().map(|(key, ns)| (key.trim_end_matches("_ns").to_owned(), ns)).collect())
 }
 
 /// Requests from lines of `ndjson`.

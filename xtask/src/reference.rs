@@ -15,14 +15,17 @@ pub(crate) const SCHEMA: &str = "docs/report.schema.json";
 /// The page.
 pub(crate) const PAGE: &str = "docs/json-reference.md";
 
+/// What `x-unit` says of a number whose unit stands beside it.
+const BY_NAME: &str = "by_name";
+
 const INTRODUCTION: &str = "# JSON, key by key
 
-Every key of `wsgi-trace --format json`, with its type. [Worked examples](json.md) show how to ask for them, and
-[how to read the report](reading-the-report.md#json) says what the units in the names mean. The contract is
+Every key of `wsgi-trace --format json`, with its type. [Worked examples](json.md) show how to ask for them, after
+the [rules](json.md#rules-of-version-2) that all keys keep. The contract is
 [report.schema.json](report.schema.json); `cargo xtask json-reference` makes this page from it.
 
-Keys stand in the order of the alphabet. `[]` stands for every element of an array, `*` for every key of an object
-whose keys are names. A key may be `null` only where its type says so.
+Keys stand in the order of the alphabet. `[]` stands for every element of an array. A `count` and an `id` are
+integers without a unit. A key may be `null` only where its type says so.
 
 <!-- Below: generated from report.schema.json. -->
 ";
@@ -78,14 +81,6 @@ fn below<'a>(node: &'a Value, path: &str, rows: &mut Vec<(String, &'a Value)>) {
     if let Some(items) = node.get("items") {
         below(items, &format!("{path}[]"), rows);
     }
-    if let Some(any) = node.get("additionalProperties").filter(|any| any.is_object()) {
-        let key = if path.is_empty() { "*".to_owned() } else { format!("{path}.*") };
-        rows.push((key.clone(), any));
-        below(any, &key, rows);
-    }
-    for choice in node.get("oneOf").and_then(Value::as_array).into_iter().flatten() {
-        below(choice, path, rows);
-    }
 }
 
 fn description(node: &Value) -> String {
@@ -99,9 +94,6 @@ fn type_of(node: &Value) -> String {
     {
         return format!("[{name}](#{name})");
     }
-    if let Some(choices) = node.get("oneOf").and_then(Value::as_array) {
-        return joined(choices.iter().map(type_of).collect());
-    }
     if let Some(values) = node.get("enum").and_then(Value::as_array) {
         return joined(values.iter().map(|value| format!("`{}`", plain(value))).collect());
     }
@@ -113,11 +105,21 @@ fn type_of(node: &Value) -> String {
         Some(Value::String(name)) => vec![name.as_str()],
         _ => Vec::new(),
     };
+    let kind = node.get("x-unit").and_then(Value::as_str).filter(|kind| *kind != BY_NAME);
+    let examples = node.get("examples").and_then(Value::as_array);
     let word = |name: &str| match (name, node.get("items")) {
         ("array", Some(items)) => format!("array of {}", type_of(items)),
+        ("integer", _) => kind.unwrap_or(name).to_owned(),
+        ("string", _) => examples.map_or_else(|| name.to_owned(), |words| such_as(words)),
         _ => name.to_owned(),
     };
     joined(names.into_iter().map(word).collect())
+}
+
+/// Words of a list that may grow.
+fn such_as(words: &[Value]) -> String {
+    let words: Vec<String> = words.iter().map(|word| format!("`{}`", plain(word))).collect();
+    format!("string such as {}", words.join(", "))
 }
 
 fn plain(value: &Value) -> String {
@@ -146,7 +148,9 @@ mod tests {
                 "ends": {"description": "Why it ended.", "enum": ["done", "killed"]},
                 "slots": {"description": "Slots.", "type": "array", "items": {"type": "object", "properties": {
                     "id": {"description": "Its number.", "type": "integer"}}}},
-                "wait": {"description": "Waits.", "oneOf": [{"$ref": "#/$defs/latency"}, {"type": "null"}]}
+                "open": {"description": "Still open.", "type": ["integer", "null"], "x-unit": "count"},
+                "how": {"description": "How.", "type": ["string", "null"], "examples": ["a", "b"]},
+                "wait": {"description": "Waits.", "$ref": "#/$defs/latency"}
             }}},
             "$defs": {"latency": {"description": "Durations.", "type": "object"}}
         }"##;
@@ -157,7 +161,9 @@ mod tests {
             "| `ends` | `done` or `killed` | Why it ended. |",
             "| `slots` | array of object | Slots. |",
             "| `slots[].id` | integer | Its number. |",
-            "| `wait` | [latency](#latency) or null | Waits. |",
+            "| `wait` | [latency](#latency) | Waits. |",
+            "| `open` | count or null | Still open. |",
+            "| `how` | string such as `a`, `b` or null | How. |",
             "### latency\n\nDurations. Object.\n",
         ] {
             assert!(page.contains(row), "{row}\n{page}");

@@ -278,6 +278,14 @@ mod tests {
         }
         let names: std::collections::BTreeSet<_> = FAMILIES.iter().map(|family| family.name).collect();
         assert_eq!(names.len(), FAMILIES.len());
+        for name in names {
+            let parts: Vec<&str> = name.split('_').collect();
+            // The unit and `_total` come from the kind of the family, in base units.
+            let added =
+                ["ns", "ms", "us", "seconds", "bytes", "ratio", "percent", "total", "count", "sum", "bucket"];
+            assert!(parts.iter().all(|part| !part.is_empty() && !added.contains(part)), "{name}");
+            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
+        }
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub fn doubts(a: &Side, b: &Side) -> Vec<Doubt> {
     let mut doubt =
         |id, forbids_verdict, sentence: String| found.push(Doubt { id, forbids_verdict, sentence });
     for (name, side) in [("A", a), ("B", b)] {
-        if !side.losses.complete {
+        if !side.losses.is_complete {
             doubt(
                 "losses",
                 true,
@@ -112,7 +112,7 @@ pub fn mix_distance(a: &Side, b: &Side) -> f64 {
         let mut shares: BTreeMap<String, f64> = BTreeMap::new();
         let all: u64 = side.endpoints.iter().map(|endpoint| endpoint.count).sum();
         for endpoint in &side.endpoints {
-            let name = format!("{:?} {:?} {}", endpoint.method, endpoint.path_shape, endpoint.other);
+            let name = format!("{:?} {:?} {}", endpoint.method, endpoint.path_shape, endpoint.is_remainder);
             *shares.entry(name).or_default() += endpoint.count as f64 / all.max(1) as f64;
         }
         shares

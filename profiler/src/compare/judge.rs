@@ -100,7 +100,7 @@ impl Whole {
 }
 
 fn phases(a: &Side, b: &Side, whole: &[Whole; 2]) -> (Vec<PhaseChange>, Vec<String>) {
-    let measured = |side: &Side, name: &str| side.phases.get(name).is_some_and(|row| row.total_ns.is_some());
+    let measured = |side: &Side, name: &str| side.phases.get(name).is_some_and(Option::is_some);
     let names: BTreeSet<&String> = a.phases.keys().chain(b.phases.keys()).collect();
     let (both, one): (Vec<&String>, Vec<&String>) = names
         .into_iter()
@@ -127,7 +127,7 @@ fn endpoints(a: &Side, b: &Side) -> Vec<EndpointChange> {
     let pairs: Vec<(&Endpoint, &Endpoint)> = a
         .endpoints
         .iter()
-        .filter(|endpoint| !endpoint.other)
+        .filter(|endpoint| !endpoint.is_remainder)
         .filter_map(|one| Some((one, b.endpoints.iter().find(|other| other.name() == one.name())?)))
         .collect();
     let alpha = ALPHA / pairs.len().max(1) as f64;
@@ -170,7 +170,7 @@ fn mostly(one: &Endpoint, other: &Endpoint, difference: f64) -> Option<(String, 
 fn of_one(a: &Side, b: &Side) -> Vec<EndpointOfOne> {
     let only = |side: &Side, other: &Side, run: &'static str| {
         let missing = |endpoint: &&Endpoint| {
-            !endpoint.other && !other.endpoints.iter().any(|known| known.name() == endpoint.name())
+            !endpoint.is_remainder && !other.endpoints.iter().any(|known| known.name() == endpoint.name())
         };
         let of =
             |endpoint: &Endpoint| EndpointOfOne { endpoint: endpoint.name(), run, count: endpoint.count };

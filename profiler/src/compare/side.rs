@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use profiler_core::finding::evaluate;
 use profiler_core::finding::threshold::Thresholds;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::output_file::plain;
 use crate::report::json;
@@ -62,8 +62,10 @@ pub struct Side {
     pub(super) losses: Losses,
     pub(super) findings: Vec<Finding>,
     pub(super) requests: Requests,
-    pub(super) phases: BTreeMap<String, PhaseRow>,
+    #[serde(deserialize_with = "phase_times")]
+    pub(super) phases: PhaseTimes,
     pub(super) endpoints: Vec<Endpoint>,
+    #[serde(deserialize_with = "or_default")]
     pub(super) slots: Slots,
     pub(super) capacity: Capacity,
 }
@@ -114,12 +116,13 @@ pub(super) struct Window {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 pub(super) struct Losses {
-    pub(super) complete: bool,
+    #[serde(alias = "complete")]
+    pub(super) is_complete: bool,
 }
 
 impl Default for Losses {
     fn default() -> Self {
-        Self { complete: true }
+        Self { is_complete: true }
     }
 }
 
@@ -170,34 +173,58 @@ pub(super) struct Latency {
 pub(super) struct StandardError {
     pub(super) batches: u32,
     pub(super) total_ns: Option<u64>,
-    pub(super) phases: BTreeMap<String, Option<u64>>,
+    #[serde(deserialize_with = "phase_times")]
+    pub(super) phases: PhaseTimes,
 }
 
-/// One phase: measured, or not.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct PhaseRow {
-    pub(super) total_ns: Option<u64>,
+/// Time in each phase in ns, by the phase's name; `None`: not measured.
+pub(super) type PhaseTimes = BTreeMap<String, Option<u64>>;
+
+/// Time in a phase, as either version writes it: a number or nothing, in version 1 also a row.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum PhaseTime {
+    Plain(Option<u64>),
+    Row { total_ns: Option<u64> },
+}
+
+/// Version 1 calls a phase `cpu`, version 2 `cpu_ns`.
+fn phase_times<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PhaseTimes, D::Error> {
+    let times = BTreeMap::<String, PhaseTime>::deserialize(deserializer)?;
+    let by_name = times.into_iter().map(|(key, time)| {
+        let (PhaseTime::Plain(time_ns) | PhaseTime::Row { total_ns: time_ns }) = time;
+        (key.strip_suffix("_ns").unwrap_or(&key).to_owned(), time_ns)
+    });
+    Ok(by_name.collect())
+}
+
+/// What is null was not measured.
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// One endpoint with one status.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Endpoint {
-    pub(super) other: bool,
+    #[serde(alias = "other")]
+    pub(super) is_remainder: bool,
     pub(super) method: Option<String>,
     pub(super) path_shape: Option<String>,
     pub(super) status: Option<u16>,
     pub(super) count: u64,
     pub(super) total: Latency,
     pub(super) standard_error: StandardError,
-    pub(super) phases: BTreeMap<String, Option<u64>>,
+    #[serde(deserialize_with = "phase_times")]
+    pub(super) phases: PhaseTimes,
 }
 
 impl Endpoint {
     /// What it is called: `GET /a 200`.
     pub(super) fn name(&self) -> String {
-        if self.other {
+        if self.is_remainder {
             return "(other)".to_owned();
         }
         let method = self.method.as_deref().unwrap_or("not HTTP");
@@ -269,7 +296,8 @@ impl Side {
         let foreign = |reason: String| SideError::Foreign { path: path.into(), reason };
         let side: Self = serde_json::from_slice(bytes).map_err(|error| foreign(error.to_string()))?;
         match side.schema_version.split('.').next() {
-            Some("1") => Ok(side),
+            // What differs between them, the names above say.
+            Some("1" | "2") => Ok(side),
             Some("") | None => Err(foreign("it has no schema_version".to_owned())),
             Some(_) => Err(SideError::Version { path: path.into(), version: side.schema_version }),
         }

@@ -21,19 +21,19 @@ fn run(lengths_us: &[u64]) -> serde_json::Value {
     let error = json!({
         "batches": spread.batches(),
         "total_ns": spread.total_error_ns().map(f64::round),
-        "phases": {"sleep": spread.phase_error_ns(Phase::Sleep).map(f64::round)},
+        "phases": {"sleep_ns": spread.phase_error_ns(Phase::Sleep).map(f64::round)},
     });
     let text = error.to_string().replace(".0", "");
     let error: serde_json::Value = serde_json::from_str(&text).unwrap();
     json!({
-        "schema_version": "1.1",
+        "schema_version": "2.0",
         "window": {"length_ns": 10_000_000_000_u64},
-        "losses": {"complete": true},
+        "losses": {"is_complete": true},
         "requests": {"completed": lengths_us.len(), "standard_error": error},
-        "phases": {"sleep": {"total_ns": sum_ns}},
+        "phases": {"sleep_ns": sum_ns},
         "endpoints": [{
             "method": "GET", "path_shape": "/a", "status": 200, "count": lengths_us.len(),
-            "standard_error": error, "phases": {"sleep": sum_ns},
+            "standard_error": error, "phases": {"sleep_ns": sum_ns},
         }],
         "findings": [{"id": "back-end", "answer": "absent"}],
     })
@@ -122,7 +122,7 @@ fn another_mix_rate_or_a_loss_forbids_a_verdict_and_says_why() {
     assert_eq!(ids(&difference(&base, &slow)), ["rate"]);
 
     let mut lossy = base.clone();
-    lossy["losses"]["complete"] = json!(false);
+    lossy["losses"]["is_complete"] = json!(false);
     assert_eq!(ids(&difference(&base, &lossy)), ["losses"]);
 
     assert_eq!(ids(&difference(&base, &run(&[10_000; 12]))), ["too-few", "rate"]);
@@ -164,8 +164,37 @@ fn what_is_no_report_is_refused_with_the_reason() {
         let error = Side::parse(text.as_bytes(), Path::new("x")).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     }
-    let newer = Side::parse(b"{\"schema_version\": \"2.0\"}", Path::new("x")).unwrap_err();
-    assert!(newer.to_string().contains("version 2.0"), "{newer}");
+    let newer = Side::parse(b"{\"schema_version\": \"3.0\"}", Path::new("x")).unwrap_err();
+    assert!(newer.to_string().contains("version 3.0"), "{newer}");
+}
+
+#[test]
+fn a_report_of_version_1_says_the_same_by_other_names() {
+    let new = run(&[10_000; 200]);
+    let mut old = new.clone();
+    old["schema_version"] = json!("1.5");
+    old["losses"] = json!({"complete": false});
+    old["phases"] =
+        json!({"sleep": {"total_ns": new["phases"]["sleep_ns"]}, "gil_wait": {"not_measured": "so"}});
+    let mut error = old["requests"]["standard_error"].clone();
+    error["phases"] = json!({"sleep": error["phases"]["sleep_ns"]});
+    old["requests"]["standard_error"] = error.clone();
+    old["endpoints"][0]["standard_error"] = error;
+    old["endpoints"][0]["phases"] = json!({"sleep": new["phases"]["sleep_ns"], "gil_wait": null});
+    old["endpoints"][0]["other"] = json!(true);
+    let (new, old) = (side(&new), side(&old));
+    assert!(!old.losses.is_complete && old.endpoints[0].is_remainder);
+    assert_eq!(old.phases["gil_wait"], None);
+    assert_eq!(old.phases["sleep"], new.phases["sleep"]);
+    assert_eq!(old.endpoints[0].phases["sleep"], new.endpoints[0].phases["sleep"]);
+    assert_eq!(old.requests.standard_error.phases, new.requests.standard_error.phases);
+}
+
+#[test]
+fn slots_that_were_not_measured_are_none() {
+    let mut light = run(&[10_000; 200]);
+    light["slots"] = json!(null);
+    assert_eq!(side(&light).slots.counted, 0);
 }
 
 #[test]

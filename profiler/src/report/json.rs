@@ -1,7 +1,7 @@
 //! The report for programs: one versioned JSON document.
 //!
 //! In: a [`Snapshot`] and its findings. Out: bytes that `docs/report.schema.json` describes; the same input gives the
-//! same bytes. Within a major version keys are added, never changed or removed. Units stand in the keys.
+//! same bytes. Its rules are in docs/json.md; `rules` holds every key of the schema to them.
 
 /// A view of something: its keys in order, each with its type and what it shows. `new` takes what stands in the parentheses;
 /// what several keys need is reckoned `with` it. What may come out as nothing, or is made in two ways, is a plain struct.
@@ -34,6 +34,7 @@ mod gil_party;
 mod gil_place;
 mod latency;
 mod losses;
+mod not_measured;
 mod overhead;
 mod phases;
 mod process;
@@ -48,6 +49,8 @@ mod spread;
 mod waiting;
 
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod tests;
 
 use std::io::{self, Write};
@@ -61,7 +64,7 @@ use super::output::Lazy;
 use super::summary;
 
 /// Version of the document: major for breaking changes, minor for additions.
-pub const SCHEMA_VERSION: &str = "1.5";
+pub const SCHEMA_VERSION: &str = "2.0";
 
 /// Reports for programs.
 pub const FORM: FormKind = FormKind {
@@ -88,22 +91,24 @@ view! {
         target: context::Target<'a> = context::Target::new(snapshot),
         window: context::Window = context::Window::new(snapshot),
         losses: losses::Losses<'a> = losses::Losses::new(snapshot),
+        not_measured: Vec<not_measured::NotMeasured<'a>> = not_measured::list(snapshot),
         findings: Vec<finding::Finding<'a>> =
             summary::worst_first(findings).into_iter().map(finding::Finding::new).collect(),
         requests: requests::Requests<'a> = requests::Requests::new(snapshot),
-        phases: phases::PhaseTable<'a> = phases::PhaseTable::new(snapshot),
+        phases: phases::PhaseTimes<'a> =
+            phases::PhaseTimes::new(&snapshot.requests.phases, phases::Unmeasured::of_snapshot(snapshot)),
         endpoints: Vec<endpoint::Endpoint<'a>> = endpoint::list(snapshot),
-        slots: slots::Slots<'a> = slots::Slots::new(snapshot),
+        slots: Option<slots::Slots<'a>> = slots::of(snapshot),
         capacity: capacity::Capacity = capacity::Capacity::new(snapshot),
         event_loops: Vec<event_loop::EventLoop<'a>> = event_loop::list(snapshot),
         front_end: Option<front_end::FrontEnd<'a>> =
             snapshot.front_end.as_ref().map(front_end::FrontEnd::new),
-        gil: gil::Gil<'a> = gil::Gil::new(snapshot),
+        gil: Option<Box<gil::Gil<'a>>> = gil::of(snapshot),
         listeners: Vec<process::Listener<'a>> =
             snapshot.sockets.listeners.iter().map(process::Listener::new).collect(),
-        drops: dropped::Drops<'a> = dropped::Drops::new(&snapshot.dropped, snapshot.attached.is_light()),
+        drops: Option<dropped::Drops<'a>> = dropped::of(snapshot),
         processes: Vec<process::Process<'a>> = snapshot.processes.iter().map(process::Process::new).collect(),
-        overhead: overhead::Overhead = overhead::Overhead::new(snapshot),
+        overhead: Option<overhead::Overhead> = overhead::of(snapshot),
     }
 }
 

@@ -35,7 +35,7 @@ fn whatever_happened_to_a_recording_what_is_whole_is_reported_and_the_rest_said(
     let answered = record(&whole)?;
     let report = json(&run(&["report", &whole, "--format", "json"])?)?;
     assert_eq!(number(&report, "/requests/completed"), answered as u64);
-    assert_eq!(report.pointer("/losses/recording_truncated"), Some(&false.into()));
+    assert_eq!(report.pointer("/losses/is_recording_truncated"), Some(&false.into()));
 
     let bytes = std::fs::read(&whole)?;
     let changed = path("changed");
@@ -48,7 +48,7 @@ fn whatever_happened_to_a_recording_what_is_whole_is_reported_and_the_rest_said(
         } else if outcome.status.success() {
             let report = json(&outcome)?;
             assert!(number(&report, "/requests/completed") <= answered as u64);
-            assert_eq!(report.pointer("/losses/recording_truncated"), Some(&true.into()), "cut at {cut}");
+            assert_eq!(report.pointer("/losses/is_recording_truncated"), Some(&true.into()), "cut at {cut}");
         } else {
             assert_failure(&outcome, ExitCode::RecordingUnreadable, &["nothing that can be read"]);
         }

@@ -52,7 +52,7 @@ fn an_overfull_ring_loses_nothing_uncounted_and_the_report_says_so_at_its_top() 
     for law in ["slices_broken", "requests_broken"] {
         assert_eq!(number(&report, &format!("/losses/conservation/{law}")), 0, "{law}");
     }
-    assert_eq!(report.pointer("/losses/complete"), Some(&false.into()));
+    assert_eq!(report.pointer("/losses/is_complete"), Some(&false.into()));
 
     // No client was dropped. Of whom too little was seen, that is said, and no cause is made up.
     let undecided = number(&report, "/drops/undecided");
@@ -68,7 +68,7 @@ fn an_overfull_ring_loses_nothing_uncounted_and_the_report_says_so_at_its_top() 
         let phases = request.get("phases").and_then(Value::as_object);
         let sum: u64 = phases.into_iter().flat_map(|phases| phases.values()).filter_map(Value::as_u64).sum();
         assert_eq!(Some(sum), request.get("total_ns").and_then(Value::as_u64), "{line}");
-        lossy += u64::from(request.get("lossy") == Some(&true.into()));
+        lossy += u64::from(request.get("is_lossy") == Some(&true.into()));
     }
     assert!(lossy > 0, "no request says that it was touched by a loss");
     Ok(())

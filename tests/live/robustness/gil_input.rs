@@ -14,6 +14,7 @@ use serde_json::Value;
 use wsgi_trace_tests::child::Child;
 use wsgi_trace_tests::gate::{exclusive, note_skip};
 use wsgi_trace_tests::gunicorn::Version;
+use wsgi_trace_tests::published::why_not_measured;
 use wsgi_trace_tests::require_bpf;
 
 use crate::said::{assert_success, json, number, run};
@@ -246,7 +247,7 @@ fn a_server_without_python_is_told_in_one_line_and_traced_all_the_same() -> anyh
     let _alone = exclusive()?;
     let mut server = Odd::run(Command::new("perl").args(["-e", script]))?;
     let report = server.watched(&[])?;
-    let reason = report.pointer("/gil/not_measured").and_then(Value::as_str).context("measured")?;
+    let reason = why_not_measured(&report, "/gil")?;
     assert_eq!(reason, "no process of the target has a Python interpreter");
     let pid = server.child.pid().to_string();
     let text = run(&["--pid", &pid, "-d", "200ms"])?;

@@ -12,6 +12,7 @@ use wsgi_trace_tests::gate::exclusive;
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::program::Program;
+use wsgi_trace_tests::published::why_not_measured;
 use wsgi_trace_tests::require_bpf;
 
 /// The report of a server that was asked `options` of, watched in one way.
@@ -91,7 +92,7 @@ fn switched_off_nothing_is_known_of_the_interpreter() -> anyhow::Result<()> {
     let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 2))?;
     let options = ["--requests", "10", "--clients", "2", "--routes", "/cpu"];
     let (report, _) = watched(&server, &["--gil", "off"], &options)?;
-    let reason = report.pointer("/gil/not_measured").and_then(Value::as_str).context("measured")?;
+    let reason = why_not_measured(&report, "/gil")?;
     assert!(reason.contains("--gil=off"), "{reason}");
     Ok(())
 }

@@ -42,7 +42,8 @@ fn a_worker_that_only_takes_large_uploads_is_a_loop_and_no_slot() -> anyhow::Res
     let loops = traced.value("/event_loops")?.as_array().context("no list")?;
     ensure!(loops.len() == 1, "{} loops", loops.len());
     let slots = traced.value("/slots/list")?.as_array().context("no list")?;
-    let are_loops = slots.iter().all(|slot| slot.get("event_loop") == Some(&serde_json::Value::Bool(true)));
+    let are_loops =
+        slots.iter().all(|slot| slot.get("is_event_loop") == Some(&serde_json::Value::Bool(true)));
     ensure!(are_loops, "a slot beside the loop: {slots:?}");
     Ok(())
 }

@@ -203,7 +203,8 @@ fn waits_for_work_are_free(traced: &Traced) -> anyhow::Result<()> {
     let list =
         |pointer: &str| traced.value(pointer)?.as_array().with_context(|| format!("{pointer} is no list"));
     let number = |value: &serde_json::Value, key: &str| value.get(key).and_then(serde_json::Value::as_u64);
-    let is_loop = |slot: &serde_json::Value| slot.get("event_loop") == Some(&serde_json::Value::Bool(true));
+    let is_loop =
+        |slot: &serde_json::Value| slot.get("is_event_loop") == Some(&serde_json::Value::Bool(true));
     let slots: Vec<_> = list("/slots/list")?.iter().filter(|slot| !is_loop(slot)).collect();
     let tids: Vec<_> = slots.iter().filter_map(|slot| number(slot, "tid")).collect();
     let threads =

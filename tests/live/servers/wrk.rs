@@ -60,7 +60,7 @@ fn counts_agree(recipe: &dyn Recipe) -> anyhow::Result<()> {
     ensure!(told.answers > 100 && told.errors == 0, "{text}");
     ensure!(told.ended == 0 || ends.contains(&told.ended), "{text}");
     let lost = traced.value("/losses")?;
-    ensure!(traced.value("/losses/complete")? == true, "{lost}");
+    ensure!(traced.value("/losses/is_complete")? == true, "{lost}");
     ensure!((told.answers..=told.answers + CONNECTIONS).contains(&ours), "{ours}, not {}", told.answers);
     Ok(())
 }

@@ -119,7 +119,7 @@ fn measure(recipe: &dyn Recipe, setup: &str, open_files: Option<u64>) -> anyhow:
         causes,
         refused_attempts,
         accepts_failed,
-        complete: traced.value("/losses/complete")?.as_bool() == Some(true),
+        complete: traced.value("/losses/is_complete")?.as_bool() == Some(true),
         differs: Vec::new(),
         saw: seen.clients.clone(),
     };

@@ -111,7 +111,7 @@ fn listener_agrees(
     let number = |key: &str| traced.number(&format!("/listeners/0/{key}"));
     ensure!(number("accepted")? == notes.len() as u64);
     ensure!(number("accept_wait/count")? == notes.len() as u64, "the wait of each connection is known");
-    ensure!(number("queue/at_arrival/weight")? == notes.len() as u64);
+    ensure!(number("queue/arrivals")? == notes.len() as u64);
     // A waiter finds the queue empty: the other is being served.
     ensure!(number("queue/at_arrival/max")? == 1, "{}", traced.value("/listeners/0/queue")?);
     ensure!(traced.value("/listeners/0/is_deferred")?.as_bool() == Some(listening.deferred));
@@ -245,7 +245,7 @@ fn flood_of_syns_is_counted_to_the_packet_and_loses_no_request() -> anyhow::Resu
     let overflows = refusals_agree(&traced, &server, before)?;
     eprintln!("{overflows} overflows of {SYNS} SYNs");
     ensure!(seen.iter().all(|note| note.status == Some(200)), "{seen:?}");
-    ensure!(traced.requests.len() == 5 && traced.value("/losses/complete")?.as_bool() == Some(true));
+    ensure!(traced.requests.len() == 5 && traced.value("/losses/is_complete")?.as_bool() == Some(true));
     let resident = memory.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     let resident_kib: u64 = resident.trim().trim_end_matches(" kB").parse()?;
     ensure!(resident_kib < 200 * 1024, "{resident_kib} KiB");
@@ -272,7 +272,7 @@ fn same_port_of_another_network_namespace_is_another_listener() -> anyhow::Resul
     ensure!(listeners.as_array().map(Vec::len) == Some(1), "{listeners}");
     let ours = &listeners[0];
     ensure!(ours["accepted"] == 3 && ours["wakes"]["arrivals"] == 3, "{ours}");
-    ensure!(ours["queue"]["at_arrival"]["weight"] == 3, "{ours}");
+    ensure!(ours["queue"]["arrivals"] == 3, "{ours}");
     ensure!(traced.requests.len() == 3, "{} requests", traced.requests.len());
     Ok(())
 }

@@ -39,7 +39,7 @@ struct Told {
     arrivals: u64,
     woken: u64,
     accepted: u64,
-    in_vain: u64,
+    wasted: u64,
     listeners: usize,
 }
 
@@ -88,7 +88,7 @@ fn told(traced: Traced, connections: u64, witnessed: Option<u64>) -> anyhow::Res
         (0..listeners).filter_map(of).sum()
     };
     let [arrivals, woken] = ["wakes/arrivals", "wakes/woken"].map(sum);
-    let [accepted, in_vain] = ["woken/accepted", "woken/in_vain"].map(sum);
+    let [accepted, wasted] = ["woken/accepted", "woken/wasted"].map(sum);
     Ok(Told {
         connections,
         witnessed,
@@ -97,7 +97,7 @@ fn told(traced: Traced, connections: u64, witnessed: Option<u64>) -> anyhow::Res
         arrivals,
         woken,
         accepted,
-        in_vain,
+        wasted,
         listeners,
         traced,
     })
@@ -106,7 +106,7 @@ fn told(traced: Traced, connections: u64, witnessed: Option<u64>) -> anyhow::Res
 impl Told {
     /// What holds whatever the server: the witness's figure is ours, and everybody who was woken is accounted for.
     fn assert_exact(&self, what: &str) {
-        let Self { connections, arrivals, woken, accepted, in_vain, .. } = self;
+        let Self { connections, arrivals, woken, accepted, wasted, .. } = self;
         assert_eq!(arrivals, connections, "{what}: arrivals\n{}", self.account());
         if let Some(witnessed) = self.witnessed {
             assert_eq!(
@@ -117,9 +117,9 @@ impl Told {
             );
         }
         assert_eq!(
-            accepted + in_vain,
+            accepted + wasted,
             *woken,
-            "{what}: {accepted} accepted, {in_vain} wasted wakeups\n{}",
+            "{what}: {accepted} accepted, {wasted} wasted wakeups\n{}",
             self.account()
         );
     }
@@ -156,8 +156,13 @@ impl Told {
             {
                 let mut words = vec![way["threads"].to_string()];
                 words.extend(["how", "lock"].iter().filter_map(|key| way[*key].as_str()).map(str::to_owned));
-                let flags = ["exclusive", "one_shot", "edge_triggered", "shared", "nested"];
-                words.extend(flags.iter().filter(|key| way[**key] == true).map(|key| (*key).to_owned()));
+                let flags = ["is_exclusive", "is_one_shot", "is_edge_triggered", "is_shared", "is_nested"];
+                words.extend(
+                    flags
+                        .iter()
+                        .filter(|key| way[**key] == true)
+                        .map(|key| key.trim_start_matches("is_").to_owned()),
+                );
                 told.push(words.join(" "));
             }
         }
@@ -175,7 +180,7 @@ fn exact(recipe: &dyn Recipe, announced: Announced, (connections, each): (u64, u
         told.witnessed,
         told.by_timers,
         told.accepted,
-        told.in_vain
+        told.wasted
     );
     told.assert_exact(&recipe.about());
     Ok(told)
@@ -186,7 +191,7 @@ fn every_idle_worker_is_woken_for_each_connection_to_a_shared_listener() -> anyh
     require_bpf!(Ok(()));
     let _turn = shared()?;
     let told = exact(&Settings::sync(Version::V27, 8), Announced::ByConnecting, (40, 8))?;
-    assert_eq!((told.woken, told.accepted, told.in_vain, told.listeners), (320, 40, 280, 1));
+    assert_eq!((told.woken, told.accepted, told.wasted, told.listeners), (320, 40, 280, 1));
     assert_eq!(told.waiters()?, "8 poll");
     let waits = told.traced.number("/listeners/0/accept_wait/count")?;
     assert_eq!(waits, 40, "every connection's wait is known");
@@ -199,7 +204,7 @@ fn losers_are_exact_when_the_machine_is_busy() -> anyhow::Result<()> {
     let _turn = shared()?;
     let _busy = Busy::start()?;
     let told = exact(&Settings::sync(Version::V23, 3), Announced::ByConnecting, (30, 3))?;
-    assert_eq!((told.woken, told.accepted, told.in_vain), (90, 30, 60));
+    assert_eq!((told.woken, told.accepted, told.wasted), (90, 30, 60));
     Ok(())
 }
 

@@ -60,7 +60,7 @@ fn nothing_is_missing(traced: &Traced, requests: usize) -> anyhow::Result<()> {
         traced.requests.len(),
         traced.requests.iter().filter(|request| request.status != Some(200)).collect::<Vec<_>>()
     );
-    ensure!(traced.value("/losses/complete")?.as_bool() == Some(true), "{}", traced.value("/losses")?);
+    ensure!(traced.value("/losses/is_complete")?.as_bool() == Some(true), "{}", traced.value("/losses")?);
     let dropped = traced.value("/drops/causes")?.as_array().map_or(0, Vec::len);
     ensure!(dropped == 0, "{}", traced.value("/drops")?);
     Ok(())
@@ -328,7 +328,7 @@ fn storm_of_connections_is_counted_to_the_last_whatever_is_lost_of_it() -> anyho
     );
     let any_lost = losses.get("kernel_lost").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
     let any_lost = any_lost || late > 0;
-    ensure!(losses.get("complete") == Some(&Value::Bool(!any_lost)), "{losses}");
+    ensure!(losses.get("is_complete") == Some(&Value::Bool(!any_lost)), "{losses}");
     let resident = memory.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     let resident_kib: u64 = resident.trim().trim_end_matches(" kB").parse()?;
     eprintln!("{connections} connections at {rate:.0}/s: {told} told, {lost} lost; {resident_kib} KiB");

@@ -41,7 +41,7 @@ fn traced(application: Application, clients: &str) -> anyhow::Result<(usize, usi
         let request: serde_json::Value = serde_json::from_str(line)?;
         let Some(path) = request.get("path").and_then(serde_json::Value::as_str) else { continue };
         let phase =
-            |name: &str| request.pointer(&format!("/phases/{name}")).and_then(serde_json::Value::as_u64);
+            |name: &str| request.pointer(&format!("/phases/{name}_ns")).and_then(serde_json::Value::as_u64);
         // What its thread computed, or waited for a CPU, after the sleep is no sleep: on a machine that stands still for 14 ms it is that long.
         let (asleep_ns, wall_ns) =
             path.rsplit('/').next().and_then(|id| slept.remove(id)).unwrap_or_default();

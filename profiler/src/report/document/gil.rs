@@ -115,7 +115,7 @@ fn endpoints(body: &mut Blocks<'_>, snapshot: &Snapshot) {
         .shrinking("endpoint", |endpoint| words(name(snapshot, endpoint)))
         .right("status", |endpoint| words(status(endpoint.status)))
         .right("requests", |endpoint| count(endpoint.count).at("count"))
-        .right("gil_wait", |endpoint| duration(waited(endpoint)).at("phases/gil_wait"))
+        .right("gil_wait", |endpoint| duration(waited(endpoint)).at("phases/gil_wait_ns"))
         .right("of its time", |endpoint| share(waited(endpoint), endpoint.phases.total_ns()))
         .table();
     body.table(table.first(SHOWN));

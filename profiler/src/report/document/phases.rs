@@ -33,14 +33,10 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     let is_small = |phase: Phase, duration_ns| {
         phase != Phase::Unexplained && summary::ratio(duration_ns, whole_ns) < Some(SMALLEST_ROW)
     };
-    let row = |(phase, duration_ns): (Phase, u64)| {
-        let at = |key: &str| format!("/phases/{}/{key}", phase.name());
-        Bar {
-            on: if is_small(phase, duration_ns) { On::Page } else { On::Both },
-            duration: duration(duration_ns).at(at("total_ns")),
-            share: share(duration_ns, whole_ns).at(at("share_ratio")),
-            ..bar(phase, duration_ns, whole_ns)
-        }
+    let row = |(phase, duration_ns): (Phase, u64)| Bar {
+        on: if is_small(phase, duration_ns) { On::Page } else { On::Both },
+        duration: duration(duration_ns).at(format!("/phases/{}_ns", phase.name())),
+        ..bar(phase, duration_ns, whole_ns)
     };
     let list = longest_first(phases).into_iter().map(row).collect();
     body.push(On::Both, Block::Bars(bars("Time of all requests, by phase", whole_ns, list)));
@@ -67,7 +63,7 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
 pub(super) fn detail<'a>(caption: &'static str, phases: &Phases, pointer: &str) -> Block<'a> {
     let whole_ns = phases.total_ns();
     let row = |(phase, duration_ns): (Phase, u64)| Bar {
-        duration: duration(duration_ns).at(format!("{pointer}/{}", phase.name())),
+        duration: duration(duration_ns).at(format!("{pointer}/{}_ns", phase.name())),
         ..bar(phase, duration_ns, whole_ns)
     };
     let list = longest_first(phases).into_iter().map(row).collect();

@@ -26,10 +26,10 @@ pub(super) fn table(body: &mut Blocks<'_>, snapshot: &Snapshot) {
             .right("got one", |(_, woken)| count(woken.accepted).at("accepted"))
             .right("slept again", |(_, woken)| count(woken.slept_again).at("slept_again"))
             .right("found none", |(_, woken)| count(nothing(woken)))
-            .right("wasted CPU", |(_, woken)| duration(woken.losers.cpu_ns).at("in_vain_cpu_ns"))
-            .right("run queue", |(_, woken)| duration(woken.losers.run_queue_ns).at("in_vain_run_queue_ns"))
+            .right("wasted CPU", |(_, woken)| duration(woken.losers.cpu_ns).at("wasted_cpu_ns"))
+            .right("run queue", |(_, woken)| duration(woken.losers.run_queue_ns).at("wasted_run_queue_ns"))
             .only(On::Page)
-            .right("switches", |(_, woken)| count(woken.losers_switches).at("in_vain_switches"))
+            .right("switches", |(_, woken)| count(woken.losers_switches).at("wasted_switches"))
             .right("to run p50", |(_, woken)| quantile(&woken.until_running, 0.5).at("until_running/p50_ns"))
             .right("p99", |(_, woken)| quantile(&woken.until_running, 0.99).at("until_running/p99_ns"))
             .table(),

@@ -23,15 +23,17 @@ view! {
         let doing = MeasuredDoing::of(snapshot, &worker.phases);
         let share = |part_ns: Option<u64>| ratio(part_ns?, doing.served_ns);
         let slot_time_ns = snapshot.window.length_ns().saturating_mul(u64::from(worker.slots));
+        // Light mode does not see slots.
+        let slotted = !snapshot.attached.is_light();
         let arrived_full = snapshot.capacity.arrived_full.map(|_| worker.arrived_full);
     } {
         pid: u32 = worker.tgid,
-        event_loop: bool = worker.is_loop,
-        slots: u32 = worker.slots,
-        slots_seen: u32 = worker.seen,
-        busy_ns: u64 = worker.busy_ns,
+        is_event_loop: Option<bool> = slotted.then_some(worker.is_loop),
+        slots: Option<u32> = slotted.then_some(worker.slots),
+        slots_seen: Option<u32> = slotted.then_some(worker.seen),
+        busy_ns: Option<u64> = slotted.then_some(worker.busy_ns),
         busy_ratio: Option<f64> = ratio(worker.busy_ns, slot_time_ns),
-        exhausted_ns: u64 = worker.exhausted_ns,
+        exhausted_ns: Option<u64> = slotted.then_some(worker.exhausted_ns),
         arrived_full: Option<u64> = arrived_full,
         requests: u64 = worker.requests,
         served_ns: u64 = doing.served_ns,

@@ -18,7 +18,7 @@ view! {
         hooks_reason: &'a str = &attached.hooks_reason,
         programs: &'a [String] = &attached.programs,
         missing: Vec<Missing<'a>> = attached.missing.iter().map(Missing::new).collect(),
-        arrival_measured: bool = attached.arrival_measured,
+        has_arrivals: bool = attached.arrival_measured,
         other_profilers: u32 = attached.other_profilers,
         attach_ns: u64 = attached.attach_ns,
     }
@@ -39,7 +39,7 @@ view! {
         name: &'a str = &session.host_name,
         kernel_release: &'a str = &session.kernel_release,
         cpu_count: u32 = session.cpu_count,
-        cpu_time_comparable: bool = session.cpu_time_comparable,
+        is_cpu_time_comparable: bool = session.cpu_time_comparable,
     }
 }
 

@@ -1,15 +1,14 @@
 //! `drops`: what became of connections.
 //!
-//! In: that part of a snapshot. Out: a serialisable view of it.
+//! In: that part of a snapshot. Out: a serialisable view of it; nothing in light mode.
 
-use profiler_core::fact::Attached;
+use profiler_core::model::Snapshot;
 use profiler_core::model::dropped::{self, Dropped};
 
 use super::non_empty;
 
 view! {
-    pub(super) struct Drops<'a>(dropped: &'a Dropped, is_light: bool) {
-        not_measured: Option<&'a str> = is_light.then_some(Attached::LIGHT_SEES_NO_CALLS),
+    pub(super) struct Drops<'a>(dropped: &'a Dropped) {
         served: u64 = dropped.served,
         nothing_asked: u64 = dropped.nothing_asked,
         undecided: u64 = dropped.undecided,
@@ -74,4 +73,9 @@ view! {
         request: Option<Asked<'a>> = end.asked.as_ref().map(Asked::new),
         ran_ns: u64 = end.ran_ns,
     }
+}
+
+/// Nothing in light mode, which does not see the calls that tell.
+pub(super) fn of(snapshot: &Snapshot) -> Option<Drops<'_>> {
+    (!snapshot.attached.is_light()).then(|| Drops::new(&snapshot.dropped))
 }

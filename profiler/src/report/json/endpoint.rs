@@ -12,15 +12,15 @@ use super::spread::StandardError;
 use super::{non_empty, rounded, summary};
 
 view! {
-    pub(super) struct Endpoint<'a>(endpoint: &'a model::Endpoint, other: bool, window_ns: u64, unmeasured: Unmeasured) {
-        other: bool = other,
-        method: Option<&'a str> = non_empty(&endpoint.method).filter(|_| !other),
-        path_shape: Option<&'a str> = non_empty(&endpoint.path_shape).filter(|_| !other),
-        status: Option<u16> = (endpoint.status > 0 && !other).then_some(endpoint.status),
+    pub(super) struct Endpoint<'a>(endpoint: &'a model::Endpoint, is_remainder: bool, window_ns: u64, unmeasured: Unmeasured) {
+        is_remainder: bool = is_remainder,
+        method: Option<&'a str> = non_empty(&endpoint.method).filter(|_| !is_remainder),
+        path_shape: Option<&'a str> = non_empty(&endpoint.path_shape).filter(|_| !is_remainder),
+        status: Option<u16> = (endpoint.status > 0 && !is_remainder).then_some(endpoint.status),
         count: u64 = endpoint.count,
         rate_per_second: Option<f64> = summary::per_second(endpoint.count, window_ns).and_then(rounded),
-        bytes_in: u64 = endpoint.bytes_in,
-        bytes_out: u64 = endpoint.bytes_out,
+        received_bytes: u64 = endpoint.bytes_in,
+        sent_bytes: u64 = endpoint.bytes_out,
         time_in_requests_ns: u64 = endpoint.phases.total_ns(),
         total: Latency = Latency::new(&endpoint.total),
         service: Latency = Latency::new(&endpoint.service),
@@ -31,7 +31,7 @@ view! {
     }
 }
 
-/// All endpoints, and what lies beyond the bound of their number as one more that says `other`.
+/// All endpoints, and what lies beyond the bound of their number as one more that says `is_remainder`.
 pub(super) fn list(snapshot: &Snapshot) -> Vec<Endpoint<'_>> {
     let unmeasured = Unmeasured::of_snapshot(snapshot);
     let window_ns = snapshot.window.length_ns();
@@ -39,6 +39,6 @@ pub(super) fn list(snapshot: &Snapshot) -> Vec<Endpoint<'_>> {
     let other = snapshot.by_endpoint.others.iter().map(|endpoint| (endpoint, true));
     listed
         .chain(other)
-        .map(|(endpoint, other)| Endpoint::new(endpoint, other, window_ns, unmeasured))
+        .map(|(endpoint, is_remainder)| Endpoint::new(endpoint, is_remainder, window_ns, unmeasured))
         .collect()
 }

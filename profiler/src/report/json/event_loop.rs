@@ -14,17 +14,15 @@ view! {
     } {
         pid: u32 = event_loop.tgid,
         tid: u32 = event_loop.tid,
-        turns: u64 = event_loop.turns,
+        iterations: u64 = event_loop.turns,
         busy_ns: u64 = event_loop.busy_ns,
         waiting_ns: u64 = event_loop.waiting_ns,
         busy_ratio: Option<f64> = ratio(event_loop.busy_ns, whole_ns),
-        longest_turn_ns: u64 = event_loop.longest_turn_ns,
+        longest_iteration_ns: u64 = event_loop.longest_turn_ns,
         lag: Latency = Latency::new(&event_loop.lag),
         lag_unknown: u64 = event_loop.lag_unknown,
         pooled: u64 = event_loop.pooled,
         paired_by_order: u64 = event_loop.paired_by_order,
-        // Nothing is measured under this name any more, and version 1 promises the key.
-        between_requests_ns: u64 = 0,
         back_ends_unknown: u64 = event_loop.back_ends_unknown,
         holders: Vec<Holder<'a>> = event_loop.holders.iter().map(Holder::new).collect(),
     }
@@ -34,7 +32,7 @@ view! {
     struct Holder<'a>(holder: &'a HolderModel) {
         method: Option<&'a str> = non_empty(&holder.method),
         path_shape: Option<&'a str> = non_empty(&holder.path_shape),
-        turns: u64 = holder.turns,
+        iterations: u64 = holder.turns,
         held_ns: u64 = holder.held_ns,
         longest_ns: u64 = holder.longest_ns,
         longest_request: Option<u64> = holder.longest_request,
@@ -46,7 +44,7 @@ view! {
 
 view! {
     struct Long(long: &event_loop::LongHolds) {
-        turns: u64 = long.count,
+        iterations: u64 = long.count,
         held_ns: u64 = long.held_ns,
         waited: u64 = long.waited,
         waited_ns: u64 = long.waited_ns,

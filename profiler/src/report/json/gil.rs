@@ -1,10 +1,11 @@
 //! `gil`: who waited for the interpreter lock.
 //!
-//! In: the lock's part of a snapshot. Out: its numbers, or the reason why there are none.
+//! In: the lock's part of a snapshot. Out: its numbers; nothing where it was not measured.
 
 use profiler_core::fact::{GilFile, InterpreterSeen};
 use profiler_core::model::Snapshot;
 use profiler_core::model::gil::{self, Waiter};
+use profiler_core::model::gil_method::GilMethodUsed;
 use serde::Serialize;
 
 use super::gil_party::{Party, known};
@@ -12,21 +13,14 @@ use super::gil_place::Places;
 use super::latency::Latency;
 use super::non_empty;
 
-#[derive(Serialize)]
-#[serde(untagged)]
-pub(super) enum Gil<'a> {
-    Measured(Box<Measured<'a>>),
-    NotMeasured { not_measured: &'a str },
-}
-
 view! {
-    pub(super) struct Measured<'a>(gil: &'a gil::Gil) {
+    pub(super) struct Gil<'a>(gil: &'a gil::Gil) {
         wanted: &'a str = &gil.method.wanted,
         method: &'static str = gil.method.method(),
         known_error: &'static str = gil.method.known_error(),
         files: Vec<File<'a>> = gil.method.files.iter().map(File::new).collect(),
         probe_hits: u64 = gil.method.probe_hits,
-        attempts: u64 = gil.method.attempts,
+        attempts: Option<u64> = attempts(&gil.method),
         interpreters: Vec<Interpreter<'a>> = gil.interpreters.iter().map(Interpreter::new).collect(),
         waits: Latency = Latency::new(&gil.waits),
         run_queue_ns: u64 = gil.run_queue_ns,
@@ -34,7 +28,7 @@ view! {
         sleeps: u64 = gil.sleeps,
         waiting_threads: u64 = gil.thread_count,
         threads: Vec<Thread<'a>> = gil.threads.iter().map(Thread::new).collect(),
-        holders_known: bool = gil.holders_known,
+        has_holders: bool = gil.holders_known,
         edges: Vec<Edge<'a>> = gil.edges.iter().map(Edge::new).collect(),
         other_edges_ns: u64 = gil.other_edges_ns,
         thread_edges: Vec<ThreadEdge<'a>> = gil.thread_edges.iter().map(ThreadEdge::new).collect(),
@@ -89,8 +83,8 @@ view! {
 
 view! {
     struct Convoy(convoy: gil::Convoy) {
-        q: f64 = convoy.q,
-        r2: f64 = convoy.r2,
+        per_interval_ratio: f64 = convoy.q,
+        fit_ratio: f64 = convoy.r2,
         waits: u64 = convoy.waits,
     }
 }
@@ -122,8 +116,7 @@ view! {
         file: Option<&'a str> = non_empty(&seen.file),
         locks: usize = seen.locks.len(),
         switch_interval_ns: Option<u64> = seen.locks.first().map(|lock| lock.interval_us.saturating_mul(1000)),
-        free_threaded: bool = seen.free_threaded,
-        not_measured: Option<&'a str> = seen.refused.as_deref(),
+        is_free_threaded: bool = seen.free_threaded,
     }
 }
 
@@ -139,12 +132,14 @@ view! {
     }
 }
 
-impl<'a> Gil<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot) -> Self {
-        let gil = &snapshot.gil;
-        if let Some(reason) = &gil.not_measured {
-            return Self::NotMeasured { not_measured: reason };
-        }
-        Self::Measured(Box::new(Measured::new(gil)))
-    }
+/// Begun attempts to take the lock; nothing unless they are counted, which is done for the method `full` alone.
+fn attempts(method: &GilMethodUsed) -> Option<u64> {
+    let is_counted = method.attempts > 0 || method.files.iter().any(|file| file.method == "full");
+    is_counted.then_some(method.attempts)
+}
+
+/// Nothing where the lock was not measured.
+pub(super) fn of(snapshot: &Snapshot) -> Option<Box<Gil<'_>>> {
+    let gil = &snapshot.gil;
+    gil.not_measured.is_none().then(|| Box::new(Gil::new(gil)))
 }

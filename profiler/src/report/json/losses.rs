@@ -10,7 +10,7 @@ view! {
         let losses = &snapshot.coverage.losses;
         let laws = &snapshot.coverage.conservation;
     } {
-        complete: bool = !losses.any(),
+        is_complete: bool = !losses.any(),
         kernel_lost: Vec<Named<'a>> = named(&losses.kernel.lost),
         recursion_misses: Vec<Named<'a>> = named(&losses.kernel.recursion_misses),
         undecided_waits: u64 = losses.undecided_waits,
@@ -21,7 +21,7 @@ view! {
         crowded: u64 = losses.crowded,
         impossible: Vec<Named<'a>> = named(&losses.impossible),
         unreadable_bytes: u64 = losses.unreadable_bytes,
-        recording_truncated: bool = losses.recording_truncated,
+        is_recording_truncated: bool = losses.recording_truncated,
         conservation: Conservation<'a> = Conservation::new(laws, &losses.kernel.emitted),
     }
 }

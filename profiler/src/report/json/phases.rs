@@ -1,4 +1,4 @@
-//! `phases`, and the phases of one request or endpoint.
+//! `phases`: of all requests, of an endpoint, of one request; the shape is the same everywhere.
 //!
 //! In: durations over the closed list. Out: an object with a key for every phase, in the order of the list.
 
@@ -6,41 +6,6 @@ use profiler_core::model::Snapshot;
 use profiler_core::phase::{Phase, Phases};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
-
-use super::{ratio, summary};
-
-/// Every phase with its total and share, or with the reason why it was not measured.
-pub(super) struct PhaseTable<'a>(&'a Snapshot);
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum PhaseRow<'a> {
-    Measured { total_ns: u64, share_ratio: Option<f64> },
-    NotMeasured { not_measured: &'a str },
-}
-
-impl<'a> PhaseTable<'a> {
-    pub(super) const fn new(snapshot: &'a Snapshot) -> Self {
-        Self(snapshot)
-    }
-}
-
-impl Serialize for PhaseTable<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let phases = &self.0.requests.phases;
-        let whole_ns = phases.total_ns();
-        let mut map = serializer.serialize_map(Some(Phase::COUNT))?;
-        for phase in Phase::ALL {
-            let total_ns = phases.get(phase);
-            let row = summary::not_measured(self.0, phase).map_or_else(
-                || PhaseRow::Measured { total_ns, share_ratio: ratio(total_ns, whole_ns) },
-                |reason| PhaseRow::NotMeasured { not_measured: reason },
-            );
-            map.serialize_entry(phase.name(), &row)?;
-        }
-        map.end()
-    }
-}
 
 /// Which phases a run did not measure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +31,15 @@ impl Unmeasured {
     }
 }
 
+/// A phase as a key: its name with the unit.
+pub(super) struct Key(pub(super) Phase);
+
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}_ns", self.0.name()))
+    }
+}
+
 /// Every phase in ns; null where it was not measured.
 pub(super) struct PhaseTimes<'a> {
     phases: &'a Phases,
@@ -84,7 +58,7 @@ impl Serialize for PhaseTimes<'_> {
         for phase in Phase::ALL {
             let duration_ns = self.phases.get(phase);
             let measured = duration_ns > 0 || !self.unmeasured.holds(phase);
-            map.serialize_entry(phase.name(), &measured.then_some(duration_ns))?;
+            map.serialize_entry(&Key(phase), &measured.then_some(duration_ns))?;
         }
         map.end()
     }

@@ -69,10 +69,10 @@ view! {
         slept_again: u64 = woken.slept_again,
         found_nothing: u64 = woken.found_nothing,
         did_not_accept: u64 = woken.did_not_accept,
-        in_vain: u64 = woken.in_vain(),
-        in_vain_cpu_ns: u64 = woken.losers.cpu_ns,
-        in_vain_run_queue_ns: u64 = woken.losers.run_queue_ns,
-        in_vain_switches: u64 = woken.losers_switches,
+        wasted: u64 = woken.in_vain(),
+        wasted_cpu_ns: u64 = woken.losers.cpu_ns,
+        wasted_run_queue_ns: u64 = woken.losers.run_queue_ns,
+        wasted_switches: u64 = woken.losers_switches,
         until_running: Latency = Latency::new(&woken.until_running),
     }
 }

@@ -13,6 +13,7 @@ view! {
         depth: u32 = queue.depth,
         deepest: u32 = queue.deepest(),
         over_time: Depths = Depths::new(&queue.over_time),
+        arrivals: u64 = queue.at_arrival.weight(),
         at_arrival: Depths = Depths::new(&queue.at_arrival),
         observed_ns: u64 = queue.observed_ns(),
         full_ns: u64 = queue.full_ns,
@@ -35,7 +36,6 @@ view! {
     struct Depths(depths: &model::queue::Depths) with {
         let [p50, p90, p99] = [0.5, 0.9, 0.99].map(|share| depths.quantile(share));
     } {
-        weight: u64 = depths.weight(),
         p50: u32 = p50,
         p90: u32 = p90,
         p99: u32 = p99,

@@ -55,7 +55,7 @@ view! {
         busy_ns: u64 = slot.busy_ns(),
         idle_ns: u64 = slot.length_ns().saturating_sub(slot.busy_ns()),
         requests: u64 = slot.requests,
-        event_loop: bool = slot.is_loop,
+        is_event_loop: bool = slot.is_loop,
         held: Held = Held(slot.holding_ns),
     }
 }
@@ -74,4 +74,9 @@ view! {
         busy_ns: &'a [u64] = &row.busy_ns,
         exhausted_ns: u64 = row.exhausted_ns,
     }
+}
+
+/// Nothing in light mode, which does not see who serves what.
+pub(super) fn of(snapshot: &Snapshot) -> Option<Slots<'_>> {
+    (!snapshot.attached.is_light()).then(|| Slots::new(snapshot))
 }

@@ -8,6 +8,8 @@ use profiler_core::phase::Phase;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use super::phases::Key;
+
 view! {
     pub(super) struct StandardError<'a>(spread: &'a spread::Spread) {
         batches: u32 = spread.batches(),
@@ -22,7 +24,7 @@ impl Serialize for PhaseErrors<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(Phase::COUNT))?;
         for phase in Phase::ALL {
-            map.serialize_entry(phase.name(), &self.0.phase_error_ns(phase).map(whole))?;
+            map.serialize_entry(&Key(phase), &self.0.phase_error_ns(phase).map(whole))?;
         }
         map.end()
     }

@@ -23,11 +23,11 @@ view! {
     } {
         how: &'static str = waiters.how.name(),
         lock: Option<&'static str> = lock,
-        exclusive: bool = exclusive,
-        one_shot: bool = one_shot,
-        edge_triggered: bool = edge_triggered,
-        shared: bool = shared,
-        nested: bool = nested,
+        is_exclusive: bool = exclusive,
+        is_one_shot: bool = one_shot,
+        is_edge_triggered: bool = edge_triggered,
+        is_shared: bool = shared,
+        is_nested: bool = nested,
         threads: u32 = waiters.threads,
         processes: u32 = waiters.processes,
     }

@@ -25,7 +25,7 @@ fn has_no_loop(seen: &Watched) -> anyhow::Result<()> {
     let loops = traced.value("/event_loops")?.as_array().context("no list of loops")?;
     ensure!(loops.is_empty(), "loops: {loops:?}");
     let slots = traced.value("/slots/list")?.as_array().context("no list of slots")?;
-    ensure!(slots.iter().all(|slot| slot["event_loop"] == false), "a slot is a loop: {slots:?}");
+    ensure!(slots.iter().all(|slot| slot["is_event_loop"] == false), "a slot is a loop: {slots:?}");
     let waiting = traced.requests.iter().find(|request| request.phase_ns("loop_wait") > 0);
     ensure!(waiting.is_none(), "it waited for a loop: {waiting:?}");
     seen.says_none_of(&OF_LOOPS)

@@ -1,0 +1,52 @@
+//! `not_measured`: what has no numbers in a report, and why.
+//!
+//! In: what a snapshot says of itself. Out: parts of the report, each by its JSON pointer, with a reason; in the order of the keys.
+
+use profiler_core::fact::Attached;
+use profiler_core::model::Snapshot;
+use profiler_core::phase::Phase;
+
+use super::summary;
+
+/// Why nobody knows who arrived while all slots were busy.
+const NO_ARRIVALS: &str = "this kernel does not show when data arrive";
+
+view! {
+    /// A part of the report.
+    pub(super) struct NotMeasured<'a>(pointer: String, why: &'a str) {
+        key: String = pointer,
+        reason: &'a str = why,
+    }
+}
+
+/// All parts that were not measured.
+pub(super) fn list(snapshot: &Snapshot) -> Vec<NotMeasured<'_>> {
+    let light = snapshot.attached.is_light().then_some(Attached::LIGHT_SEES_NO_CALLS);
+    let part = |key: &str, reason| Some(NotMeasured::new(key.to_owned(), reason?));
+    let no_arrivals = snapshot.capacity.arrived_full.is_none().then(|| light.unwrap_or(NO_ARRIVALS));
+    let no_overhead = snapshot.coverage.overhead.is_none().then_some(summary::OVERHEAD_NOT_MEASURED);
+    let phases = Phase::ALL.into_iter().filter_map(|phase| {
+        let reason = summary::not_measured(snapshot, phase)?;
+        Some(NotMeasured::new(format!("/phases/{}_ns", phase.name()), reason))
+    });
+    let before_gil = [
+        part("/slots", light),
+        part("/capacity/arrived_full", no_arrivals),
+        part("/event_loops", light),
+        part("/gil", snapshot.gil.not_measured.as_deref()),
+    ];
+    let after_gil = [part("/listeners", light), part("/drops", light), part("/overhead", no_overhead)];
+    phases
+        .chain(before_gil.into_iter().flatten())
+        .chain(interpreters(snapshot))
+        .chain(after_gil.into_iter().flatten())
+        .collect()
+}
+
+/// Interpreters whose lock was not watched, while others' were.
+fn interpreters(snapshot: &Snapshot) -> impl Iterator<Item = NotMeasured<'_>> {
+    let listed = snapshot.gil.not_measured.is_none().then_some(&snapshot.gil.interpreters);
+    let refused = |(place, reason)| NotMeasured::new(format!("/gil/interpreters/{place}"), reason);
+    let reasons = listed.into_iter().flatten().map(|seen| seen.refused.as_deref());
+    reasons.enumerate().filter_map(|(place, reason)| Some((place, reason?))).map(refused)
+}
