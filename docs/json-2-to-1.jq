@@ -1,6 +1,6 @@
 # From JSON 2 to JSON 1.5: `jq -f json-2-to-1.jq report.json`, and the same with -c for the lines of ndjson.
 #
-# In: a report of version 2, or requests. Out: the same by docs/report-1.schema.json. Keys that version 2 adds later stay.
+# In: a report of version 2, or requests. Out: the same by report-1.schema.json. Keys that version 2 adds later stay.
 # jq before 1.7 rounds whole numbers beyond 2^53; of a report that is window.wall_clock_start_ns, by less than 256 ns.
 
 def rename($names): if . == null then . else with_entries(.key |= ($names[.] // .)) end;
