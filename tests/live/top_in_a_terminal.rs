@@ -191,9 +191,12 @@ fn live(name: &str, findings: &[&str]) -> anyhow::Result<()> {
     let target = running.server.pid().to_string();
     let arguments = ["top", "--pid", target.as_str(), "--report", path.as_str(), "--format", "json"];
     let mut terminal = Terminal::start(&arguments, (120, 40), &[])?;
+    let said = |screen: &str| {
+        let why = screen.lines().find_map(|line| line.strip_prefix("why "));
+        why.unwrap_or_default().trim_start().to_owned()
+    };
     let is_first = |screen: &str| {
-        let said = screen.lines().nth(1).unwrap_or_default().trim_start();
-        findings.iter().any(|finding| said.starts_with(finding)) && screen.contains("nothing lost")
+        findings.iter().any(|finding| said(screen).starts_with(finding)) && screen.contains("nothing lost")
     };
     terminal.wait_until(&format!("{findings:?} to be said first"), is_first)?;
     terminal.type_keys("p")?;
@@ -202,8 +205,7 @@ fn live(name: &str, findings: &[&str]) -> anyhow::Result<()> {
     let screen = terminal.wait_for("written: ")?;
     let report: Value = serde_json::from_slice(&std::fs::read(&file)?)?;
     let first = report.pointer("/findings/0/id").and_then(Value::as_str).unwrap_or_default();
-    let said = screen.lines().nth(1).unwrap_or_default();
-    assert!(said.trim_start().starts_with(first), "{first}\n{screen}");
+    assert!(said(&screen).starts_with(first), "{first}\n{screen}");
     assert_eq!(report.pointer("/losses/conservation/slices_broken").and_then(Value::as_u64), Some(0));
     numbers_agree(&screen, &report);
     // Slots are seen, and what each does is told.

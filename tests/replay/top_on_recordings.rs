@@ -10,12 +10,13 @@ use profiler_core::timeline::ThreadState;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use wsgi_trace::report::escape::Charset;
-use wsgi_trace::report::json;
 use wsgi_trace::report::screen::list::ListKind;
 use wsgi_trace::report::screen::look::{Look, Page};
 use wsgi_trace::report::screen::model::Shown;
 use wsgi_trace::report::screen::paint::Paint;
 use wsgi_trace::report::screen::{MIN_COLUMNS, MIN_ROWS, draw};
+use wsgi_trace::report::style::Style;
+use wsgi_trace::report::{json, text as text_report};
 use wsgi_trace::top::play::Player;
 use wsgi_trace_tests::root;
 use wsgi_trace_tests::scenario::{Scenario, Verdict, all};
@@ -25,6 +26,12 @@ const SECOND: u64 = 1_000_000_000;
 
 fn player(name: &str) -> Player {
     Player::open(&Scenario::named(name).expect(name).recording()).expect(name)
+}
+
+fn at_the_end(name: &str) -> Shown {
+    let mut player = player(name);
+    player.play_to_end();
+    player.shown(1, false)
 }
 
 fn text(shown: &Shown, look: &Look, (width, height): (u16, u16)) -> String {
@@ -80,7 +87,9 @@ fn the_first_thing_said_is_the_cause_of_what_is_wrong() {
         player.play_to_end();
         let shown = player.shown(1, false);
         let screen = text(&shown, &Look::default(), (MIN_COLUMNS, MIN_ROWS));
-        let said = screen.lines().nth(1).unwrap_or_default();
+        // A verdict names its finding where it says why; that nothing is wrong stands in the first line.
+        let why = screen.lines().find_map(|line| line.strip_prefix("why "));
+        let said = why.or(screen.lines().next()).unwrap_or_default();
         let is_said = |id: &str| said.trim_start().starts_with(id);
         match scenario.verdict {
             Verdict::First(first, _) => {
@@ -96,10 +105,53 @@ fn the_first_thing_said_is_the_cause_of_what_is_wrong() {
         }
         let mut present = shown.findings.iter().filter(|finding| finding.answer == Answer::Present);
         if let Some(first) = present.find(|finding| is_said(finding.id)) {
-            let words: Vec<&str> = first.sentence.split_whitespace().take(6).collect();
+            let words: Vec<&str> = first.sentence.split_whitespace().take(4).collect();
             assert!(said.contains(&words.join(" ")), "{}: {screen}", scenario.name);
         }
     }
+}
+
+fn words<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+    lines.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
+}
+
+/// What to know first: all above the bar.
+fn above_the_bar(screen: &str) -> String {
+    let is_incomplete = |line: &&str| line.starts_with("INCOMPLETE");
+    words(screen.lines().skip_while(is_incomplete).take_while(|line| !line.starts_with("time ")))
+}
+
+/// Letters of the bar that have no word below it.
+fn letters_without_words(screen: &str) -> String {
+    let mut lines = screen.lines().skip_while(|line| !line.starts_with("time "));
+    let bar = lines.next().unwrap_or_default().trim_start_matches("time").trim();
+    let legend = format!(" {}", words(lines.take_while(|line| line.starts_with(' '))));
+    let letters = bar.chars().filter(|_| !bar.contains(' '));
+    letters.filter(|letter| !legend.contains(&format!(" {letter} "))).collect()
+}
+
+#[test]
+fn the_verdict_the_change_and_the_words_of_the_bar_are_whole_on_small_and_large_screens() {
+    let mut wrong = 0;
+    for scenario in all() {
+        let shown = at_the_end(scenario.name);
+        let report = text_report::render(&shown.snapshot, &shown.findings, Style::plain(Charset::Unicode));
+        // The text report begins with the same.
+        let headline = words(report.lines().take_while(|line| !line.is_empty()));
+        for size in [(MIN_COLUMNS, MIN_ROWS), (200, 50)] {
+            let screen = text(&shown, &Look::default(), size);
+            let first = above_the_bar(&screen);
+            if headline.contains(" → ") {
+                assert_eq!(format!("{first}."), headline, "{}: {screen}", scenario.name);
+                wrong += 1;
+            } else {
+                let said = headline.trim_start_matches(['✓', '!', ' ']);
+                assert!(first.ends_with(said), "{}: {headline}: {screen}", scenario.name);
+            }
+            assert_eq!(letters_without_words(&screen), "", "{}: {screen}", scenario.name);
+        }
+    }
+    assert!(wrong > 40, "{wrong}");
 }
 
 #[test]
@@ -195,4 +247,26 @@ fn the_screens_are_those_that_were_reviewed() {
     look.enter(Page::Request(std::sync::Arc::clone(slowest)));
     assert_screen!("top-gthread-exhausted.request", text(&shown, &look, (80, 24)));
     assert_screen!("top-sync-idle.half", text(&half("sync-idle"), &Look::default(), (80, 24)));
+    // One of each kind: threads, processes, event loops; something wrong, nothing wrong, nothing known.
+    for name in [
+        "gthread-slow-upload",
+        "gthread-cpu",
+        "gthread-healthy",
+        "sync-exhausted",
+        "sync-throttled",
+        "sync-idle",
+        "gevent-rolled",
+        "uvicorn-asgi",
+        "uwsgi-threads",
+        "mod-wsgi-daemon",
+        "nginx-gthread",
+        "light-gthread",
+        "stack-dry-pool",
+    ] {
+        let shown = at_the_end(name);
+        for size in [(80, 24), (200, 50)] {
+            let screen = text(&shown, &Look::default(), size);
+            assert_screen!(format!("top-{name}.{}x{}", size.0, size.1), screen);
+        }
+    }
 }

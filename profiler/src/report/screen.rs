@@ -19,6 +19,7 @@ pub mod rows;
 mod strip;
 pub mod table;
 mod verdict;
+mod wrapped;
 
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,8 @@ use paint::{Paint, Role};
 pub const MIN_COLUMNS: u16 = 80;
 /// Rows that it needs at least.
 pub const MIN_ROWS: u16 = 24;
+/// Rows from which on there is a second list: its title, its headings, five of its rows.
+const MIN_SECOND: usize = 7;
 
 /// Fills `area` of `buffer`.
 pub fn draw(shown: &Shown, look: &Look, paint: Paint, area: Rect, buffer: &mut Buffer) {
@@ -53,8 +56,8 @@ pub fn draw(shown: &Shown, look: &Look, paint: Paint, area: Rect, buffer: &mut B
         Page::Finding { text, .. } => explanation::lines(look, text, paint, (width, rows)),
         Page::Help => help::lines(look, paint, (width, rows)),
     };
-    for (row, line) in (area.y..area.bottom()).zip(&lines) {
-        buffer.set_line(area.x, row, line, area.width);
+    for (row, line) in (area.y..area.bottom()).zip(lines) {
+        buffer.set_line(area.x, row, &paint.fit(line, width), area.width);
     }
 }
 
@@ -83,6 +86,14 @@ fn with_table(
     let wrong = |finding: &&Finding| finding.answer == Answer::Present && is_wrong(finding.id);
     let present = shown.findings.iter().filter(wrong).count();
     top.extend(table.lines(look, paint, (width, room), present));
+    // Where a list leaves room, another one stands below it.
+    let left = rows.saturating_sub(top.len() + 2);
+    if left >= MIN_SECOND
+        && let Some(second) = rows::second(shown, look, paint, width)
+    {
+        top.push(Line::default());
+        top.extend(second.below(look, paint, (width, left)));
+    }
     top.resize(rows.saturating_sub(1), Line::default());
     top.push(help::keys(look, paint, width));
     top

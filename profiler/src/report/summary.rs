@@ -91,11 +91,15 @@ pub(crate) fn headline(snapshot: &Snapshot, findings: &[Finding]) -> Headline {
         .filter(|share| is_request_time(first.id) && (WORTH_SAYING..=1.0).contains(share));
     let share = share.map(|share| format!(", {:.0} % of request time", share * 100.0));
     let cause = format!("{}{}", capital(title), share.unwrap_or_default());
-    let change = match first.steps.imperative() {
-        text if text.is_empty() => first_sentence(&first.advice).to_owned(),
+    Headline::Wrong { id: first.id, cause, change: change(first) }
+}
+
+/// The first thing to do about a finding, without its reason.
+pub(crate) fn change(finding: &Finding) -> String {
+    match finding.steps.imperative() {
+        text if text.is_empty() => first_sentence(&finding.advice).to_owned(),
         text => text,
-    };
-    Headline::Wrong { id: first.id, cause, change }
+    }
 }
 
 /// Share of all request time from which a headline says it.

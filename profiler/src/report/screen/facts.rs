@@ -10,25 +10,33 @@ use ratatui::text::{Line, Span};
 
 use super::look::Look;
 use super::model::{Shown, Source};
-use super::paint::{Paint, Role, ends};
+use super::paint::{Paint, Role, ends, ends_with};
 use super::rows;
+use super::wrapped::{LABEL, beside, labelled};
 use crate::report::document::cell::{duration, maybe, quantile};
 use crate::report::document::losses;
 use crate::report::vocabulary::IDLE_CONNECTIONS;
 use crate::report::{summary, unit};
 
-/// Width of the label that each line begins with.
-const LABEL: usize = 8;
 /// Nanoseconds in a second.
 const SECOND_NS: u64 = 1_000_000_000;
-
-fn labelled(paint: Paint, label: &str) -> Line<'static> {
-    Line::from(paint.span(Role::Strong, &format!("{label:<LABEL$}")))
-}
 
 /// The server, and what is shown of it: live, window, pause, position.
 pub(super) fn title(shown: &Shown, look: &Look, paint: Paint, width: usize) -> Line<'static> {
     let right = state(shown, look, paint);
+    ends(server(shown, paint, width.saturating_sub(right.width() + 1)), right, width)
+}
+
+/// The same as a line between what to know first and the rest.
+pub(super) fn divider(shown: &Shown, look: &Look, paint: Paint, width: usize) -> Line<'static> {
+    let mut right = Line::from(" ");
+    right.extend(state(shown, look, paint).spans);
+    let mut left = server(shown, paint, width.saturating_sub(right.width() + 2));
+    left.push_span(Span::raw(" "));
+    ends_with(left, right, width, |gap| paint.span(Role::Quiet, &paint.glyph("─", "-").repeat(gap)))
+}
+
+fn server(shown: &Shown, paint: Paint, room: usize) -> Line<'static> {
     let server = &shown.snapshot.server;
     let session = &shown.snapshot.session;
     let name = if server.name.is_empty() { "unknown server" } else { &server.name };
@@ -40,8 +48,7 @@ pub(super) fn title(shown: &Shown, look: &Look, paint: Paint, width: usize) -> L
         parts.push(server.worker_class.clone());
     }
     parts.push(format!("pid {} on {}", session.target_pid, session.host_name));
-    let left = paint.quote(&parts.join(paint.dot()), width.saturating_sub(right.width() + 1));
-    ends(Line::from(Span::styled(left, paint.style(Role::Strong))), right, width)
+    Line::from(Span::styled(paint.quote(&parts.join(paint.dot()), room), paint.style(Role::Strong)))
 }
 
 fn state(shown: &Shown, look: &Look, paint: Paint) -> Line<'static> {
@@ -75,14 +82,14 @@ fn state(shown: &Shown, look: &Look, paint: Paint) -> Line<'static> {
 }
 
 /// What is missing, if anything is.
-pub(super) fn incomplete(shown: &Shown, paint: Paint, width: usize) -> Option<Line<'static>> {
+pub(super) fn incomplete(shown: &Shown, paint: Paint, width: usize) -> Vec<Line<'static>> {
     // While a recording plays, its end is only not there yet.
     let playing = matches!(shown.source, Source::Recording { ended: false, .. });
     let mut losses = shown.snapshot.coverage.losses.clone();
     losses.recording_truncated &= !playing && matches!(shown.source, Source::Recording { .. });
-    let what = losses::what_is_missing(&losses)?;
-    let text = paint.quote(&format!(" INCOMPLETE  {what}: figures may be too small"), width);
-    Some(Line::from(Span::styled(text, paint.style(Role::Bad))))
+    let Some(what) = losses::what_is_missing(&losses) else { return Vec::new() };
+    let text = format!("INCOMPLETE  {what}: figures may be too small");
+    beside(paint, (Line::default(), 0), (&text, Role::Bad), width, 2)
 }
 
 /// Rate, times, requests in flight; how the rate went.
@@ -124,9 +131,8 @@ pub(super) fn gil(shown: &Shown, paint: Paint, width: usize, rows: usize) -> Vec
     let gil = &shown.snapshot.gil;
     let mut line = labelled(paint, "GIL");
     if let Some(reason) = &gil.not_measured {
-        let text = paint.quote(&format!("not measured: {reason}"), width.saturating_sub(line.width()));
-        line.push_span(Span::styled(text, paint.style(Role::Quiet)));
-        return vec![line];
+        let text = format!("not measured: {reason}");
+        return beside(paint, (line, LABEL), (&text, Role::Quiet), width, rows.min(2));
     }
     let waiting: Vec<_> =
         shown.now.threads.iter().filter(|thread| thread.state == ThreadState::GilWait).collect();
@@ -142,14 +148,16 @@ pub(super) fn gil(shown: &Shown, paint: Paint, width: usize, rows: usize) -> Vec
             text.push_str(&format!(" and {} more", holders.len() - 1));
         }
     }
-    line.push_span(Span::styled(paint.quote(&text, width / 2), paint.style(role)));
     let length_ns = shown.snapshot.window.length_ns();
     let in_a_second = (length_ns > 0).then(|| summary::scaled(gil.waits.sum_ns(), SECOND_NS, length_ns));
     let waited = maybe(in_a_second, duration).shown(paint.charset);
     let waits = unit::rate(summary::per_second(gil.waits.count(), length_ns));
+    // What is always short first: who has it may be a long path.
     line.push_span(
-        paint.span(Role::Quiet, &format!("{}{waits} waits, {waited} waited a second", paint.dot())),
+        paint.span(Role::Quiet, &format!("{waits} waits, {waited} waited a second{}", paint.dot())),
     );
+    let room = width.saturating_sub(line.width());
+    line.push_span(Span::styled(paint.quote(&text, room), paint.style(role)));
     let mut lines = vec![line];
     for edge in gil.edges.iter().take(rows.saturating_sub(1)) {
         let mut line = Line::from(" ".repeat(LABEL));

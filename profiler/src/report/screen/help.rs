@@ -57,8 +57,9 @@ pub(super) fn lines(look: &Look, paint: Paint, (width, rows): (usize, usize)) ->
     }
     body.push(Line::default());
     for text in [
-        "The strip shows what each slot does this moment, by its live record in the kernel. Everything else",
-        "is of the window that the first line names. More: wsgi-trace top --help.",
+        "The strip shows what each slot does this moment, by its live record in the kernel.",
+        "Everything else is of the window that the line with the server's name has.",
+        "More: wsgi-trace top --help.",
     ] {
         body.push(paint.line(Role::Quiet, text));
     }

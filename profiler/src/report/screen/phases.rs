@@ -1,6 +1,6 @@
 //! Where request time went, as one bar of letters, and its largest parts in words.
 //!
-//! In: phases. Out: two lines.
+//! In: phases. Out: the bar, and below it the word of each letter in it.
 
 use std::cmp::Reverse;
 
@@ -9,9 +9,13 @@ use ratatui::text::{Line, Span};
 
 use super::paint::{Paint, Role};
 use crate::report::document::phases;
+use crate::report::vocabulary::Term;
 use crate::report::{summary, unit, vocabulary};
 
-/// The bar, as wide as `width` allows behind its label, and the largest phases with their share.
+/// Lines of words below a bar.
+const MOST_LINES: usize = 3;
+
+/// The bar, as wide as `width` allows behind its label, and what its letters stand for, each with its share.
 pub(super) fn lines(all: &Phases, label: &str, paint: Paint, width: usize) -> Vec<Line<'static>> {
     let mut bar = Line::from(paint.span(Role::Strong, &format!("{label:<8}")));
     let whole_ns = all.total_ns();
@@ -20,22 +24,63 @@ pub(super) fn lines(all: &Phases, label: &str, paint: Paint, width: usize) -> Ve
         return vec![bar, Line::default()];
     }
     let room = width.saturating_sub(bar.width());
-    for (phase, cells) in cells(all, room) {
-        let term = vocabulary::of_phase(phase);
-        bar.push_span(Span::styled(term.letter.to_string().repeat(cells), paint.cell(term.colour)));
-    }
-    let mut words = Line::from("        ");
-    for (phase, duration_ns) in phases::longest_first(all) {
-        let term = vocabulary::of_phase(phase);
-        let share = unit::percent(summary::ratio(duration_ns, whole_ns));
-        let text = format!(" {} {share}  ", phase.name());
-        if words.width() + text.len() + 1 > width {
-            break;
+    let cells = cells(all, room);
+    bar.extend(letters(&cells, paint));
+    let drawn = |phase: Phase| cells.iter().any(|(other, _)| *other == phase);
+    let longest = phases::longest_first(all).into_iter().filter(|(phase, _)| drawn(*phase));
+    let words = longest.map(|(phase, duration_ns)| {
+        let share = match summary::ratio(duration_ns, whole_ns).unwrap_or(0.0) * 100.0 {
+            share if share < 0.5 => "<1 %".to_owned(),
+            share => format!("{share:.0} %"),
+        };
+        (vocabulary::of_phase(phase), format!("{} {share}", phase.name()))
+    });
+    let mut lines = vec![bar];
+    lines.extend(legend(words.collect(), Line::from(INDENT), paint, width, MOST_LINES));
+    lines
+}
+
+/// Below the label of a bar.
+const INDENT: &str = "        ";
+
+fn letters(cells: &[(Phase, usize)], paint: Paint) -> Vec<Span<'static>> {
+    let cell = |(phase, cells): &(Phase, usize)| {
+        let term = vocabulary::of_phase(*phase);
+        Span::styled(term.letter.to_string().repeat(*cells), paint.cell(term.colour))
+    };
+    cells.iter().map(cell).collect()
+}
+
+/// A bar alone, of so many columns.
+pub(super) fn bar(all: &Phases, room: usize, paint: Paint) -> Vec<Span<'static>> {
+    if all.total_ns() == 0 { Vec::new() } else { letters(&cells(all, room), paint) }
+}
+
+/// Letters, each with its words, behind what the first line begins with; as many lines as they need, at most `rows`.
+pub(super) fn legend(
+    words: Vec<(Term, String)>,
+    first: Line<'static>,
+    paint: Paint,
+    width: usize,
+    rows: usize,
+) -> Vec<Line<'static>> {
+    let mut lines = Vec::new();
+    let mut line = first;
+    let mut is_empty = line.width() <= INDENT.len();
+    for (term, words) in words {
+        let gap = if is_empty { "" } else { "  " };
+        if line.width() + gap.len() + 2 + words.len() > width {
+            lines.push(std::mem::replace(&mut line, Line::from(INDENT)));
+        } else {
+            line.push_span(Span::raw(gap));
         }
-        words.push_span(Span::styled(term.letter.to_string(), paint.cell(term.colour)));
-        words.push_span(paint.span(Role::Plain, &text));
+        is_empty = false;
+        line.push_span(Span::styled(term.letter.to_string(), paint.cell(term.colour)));
+        line.push_span(paint.span(Role::Plain, &format!(" {words}")));
     }
-    vec![bar, words]
+    lines.push(line);
+    lines.truncate(rows);
+    lines
 }
 
 /// Cells of each phase: as many as there are in all, by largest remainder; what has time and room has at least one.
@@ -60,13 +105,20 @@ fn cells(all: &Phases, room: usize) -> Vec<(Phase, usize)> {
     parts.into_iter().filter(|(_, cells, _)| *cells > 0).map(|(phase, cells, _)| (phase, cells)).collect()
 }
 
+/// Columns of such a row before and behind its bar: letter, name, time, share, blanks.
+const BESIDE_BAR: usize = 43;
+
 /// A row for each phase that has time, longest first: letter, name, time, share, meaning.
 pub(super) fn table(all: &Phases, paint: Paint, width: usize) -> Vec<Line<'static>> {
     let whole_ns = all.total_ns();
+    let meaning =
+        Phase::ALL.into_iter().map(|phase| vocabulary::of_phase(phase).meaning.len()).max().unwrap_or(0);
+    // What a row has without its bar; the meaning is never cut.
+    let bar_width = width.saturating_sub(BESIDE_BAR + meaning).clamp(4, 20);
     let row = |(phase, duration_ns): (Phase, u64)| {
         let term = vocabulary::of_phase(phase);
         let share = summary::ratio(duration_ns, whole_ns);
-        let bar = crate::report::text::bar::bar(share, 20, paint.charset);
+        let bar = crate::report::text::bar::bar(share, bar_width, paint.charset);
         let mut line = Line::from("  ");
         line.push_span(Span::styled(term.letter.to_string(), paint.cell(term.colour)));
         let text = format!(
@@ -77,7 +129,7 @@ pub(super) fn table(all: &Phases, paint: Paint, width: usize) -> Vec<Line<'stati
         );
         line.push_span(paint.span(Role::Plain, &text));
         line.push_span(paint.span(Role::Plain, &bar));
-        let padding = 63_usize.min(width).saturating_sub(line.width());
+        let padding = (BESIDE_BAR + bar_width).saturating_sub(line.width());
         line.push_span(Span::raw(" ".repeat(padding)));
         line.push_span(paint.span(Role::Quiet, term.meaning));
         line

@@ -8,7 +8,7 @@ use ratatui::text::{Line, Span};
 use super::look::Look;
 use super::model::{Kept, Part, Shown};
 use super::paint::{Paint, Role};
-use super::verdict::paragraph;
+use super::wrapped::beside;
 use super::{facts, phases, scrolled};
 use crate::report::document::{endpoints, gil_words, slowest};
 use crate::report::unit;
@@ -40,7 +40,7 @@ pub(super) fn lines(
     }
     let (bytes_in, bytes_out) = (unit::bytes(request.http.bytes_in), unit::bytes(request.http.bytes_out));
     text.push_str(&format!("{}pid {}, {bytes_in} in, {bytes_out} out", paint.dot(), request.tgid));
-    top.push(paint.line(Role::Plain, &text));
+    top.extend(beside(paint, (Line::default(), 0), (&text, Role::Plain), width, 2));
     if let Some(before_ns) = request.http.request_start.before_ns() {
         let text = format!("{} before that from its X-Request-Start on", time(before_ns));
         top.push(paint.line(Role::Plain, &text));
@@ -54,7 +54,7 @@ pub(super) fn lines(
     let because = gil_words::because(request).map(|text| format!("It {text}."));
     let waits = gil_words::longest_waits(request);
     for text in because.into_iter().chain(waits.into_iter().map(|text| format!("A wait of {text}."))) {
-        body.extend(paragraph(paint, ("", Role::Plain), (&text, Role::Plain), width, MAX_LINES));
+        body.extend(beside(paint, (Line::default(), 0), (&text, Role::Plain), width, MAX_LINES));
     }
     for (applies, doubt) in [
         (request.seen.open, "Still open."),

@@ -35,6 +35,17 @@ pub fn table(shown: &Shown, look: &Look, paint: Paint, width: usize) -> Option<T
     Some(table_of(shown, look, kind, of_endpoint, paint, width < WIDE))
 }
 
+/// The list that stands below a short one where there is room: who suffers, or the slowest of their requests.
+#[must_use]
+pub(super) fn second(shown: &Shown, look: &Look, paint: Paint, width: usize) -> Option<Table> {
+    let kind = match (look.page(), look.shown_list()?) {
+        (Page::Overview, ListKind::Endpoints) => ListKind::Requests,
+        (Page::Overview, _) => ListKind::Endpoints,
+        _ => return None,
+    };
+    Some(table_of(shown, look, kind, None, paint, width < WIDE))
+}
+
 /// The rows of a list. `of_endpoint`: only the requests of this one; `narrow`: there is no room for names of phases.
 fn table_of(
     shown: &Shown,
@@ -44,7 +55,7 @@ fn table_of(
     paint: Paint,
     narrow: bool,
 ) -> Table {
-    let Listing { table, rows } = match kind {
+    let Listing { table, rows, phases } = match kind {
         ListKind::Endpoints => endpoints(shown, look, narrow),
         ListKind::Requests => requests(shown, look, of_endpoint, narrow),
         ListKind::InFlight => in_flight(shown, look),
@@ -54,12 +65,12 @@ fn table_of(
         ListKind::Findings => findings(shown),
     };
     let all = rows.len();
-    let row = |((key, role), row): ((Key, Role), &document::table::Row)| {
+    let row = |(index, ((key, role), row)): (usize, ((Key, Role), &document::table::Row))| {
         let cells = row.cells.iter().map(|cell| cell.shown(paint.charset)).collect();
-        Row { key, cells, role }
+        Row { key, cells, role, phases: phases.get(index).copied() }
     };
     let wanted = |row: &Row| row.cells.iter().any(|cell| look.wants(cell));
-    let rows = rows.into_iter().zip(&table.rows).map(row).filter(wanted).collect();
+    let rows = rows.into_iter().zip(&table.rows).enumerate().map(row).filter(wanted).collect();
     Table { kind, columns: table.columns, rows, all, empty: empty(shown, kind) }
 }
 
@@ -67,6 +78,14 @@ fn table_of(
 struct Listing {
     table: document::table::Table,
     rows: Vec<(Key, Role)>,
+    /// Where the time of each row went; empty where rows have none.
+    phases: Vec<Phases>,
+}
+
+impl Listing {
+    const fn new(table: document::table::Table, rows: Vec<(Key, Role)>) -> Self {
+        Self { table, rows, phases: Vec::new() }
+    }
 }
 
 fn empty(shown: &Shown, kind: ListKind) -> String {
@@ -101,6 +120,7 @@ fn endpoints(shown: &Shown, look: &Look, narrow: bool) -> Listing {
         Key::Endpoint(EndpointKey { method, shape, status: endpoint.status })
     };
     let rows = ordered.iter().map(|endpoint| (key(endpoint), of_status(endpoint.status))).collect();
+    let phases = ordered.iter().map(|endpoint| endpoint.phases).collect();
     let whole_ns = snapshot.requests.phases.total_ns();
     let table = Rows::here(ordered)
         .shrinking("endpoint", |endpoint| words(names::name(snapshot, endpoint)))
@@ -111,7 +131,7 @@ fn endpoints(shown: &Shown, look: &Look, narrow: bool) -> Listing {
         .right("time", |endpoint| share(endpoint.phases.total_ns(), whole_ns))
         .left("mostly", |endpoint| mostly(&endpoint.phases, narrow))
         .table();
-    Listing { table, rows }
+    Listing { table, rows, phases }
 }
 
 const fn of_status(status: u16) -> Role {
@@ -138,6 +158,7 @@ fn requests(shown: &Shown, look: &Look, of: Option<&EndpointKey>, narrow: bool) 
     };
     let key = |request: &&Request| (Key::Request(request.id), of_status(request.http.status));
     let rows = requests.iter().map(key).collect();
+    let phases = requests.iter().map(|request| request.phases).collect();
     let table = Rows::here(requests)
         .right("#", |request| id(request.id))
         .right("total", |request| duration(request.total_ns()))
@@ -146,7 +167,7 @@ fn requests(shown: &Shown, look: &Look, of: Option<&EndpointKey>, narrow: bool) 
         .right("status", |request| words(names::status(request.http.status)))
         .left("mostly", |request| mostly(&request.phases, narrow))
         .table();
-    Listing { table, rows }
+    Listing { table, rows, phases }
 }
 
 /// The phase that took most, by its letter where there is no room for its name.
@@ -192,7 +213,7 @@ fn in_flight(shown: &Shown, look: &Look) -> Listing {
         .right("thread", |request| maybe(request.tid, id))
         .left("now", |request| words(doing(request)))
         .table();
-    Listing { table, rows }
+    Listing::new(table, rows)
 }
 
 fn threads(shown: &Shown, look: &Look) -> Listing {
@@ -226,7 +247,7 @@ fn threads(shown: &Shown, look: &Look) -> Listing {
         .left("call", |thread| words(thread.call.unwrap_or("-")))
         .shrinking("request or name", |thread| words(what(thread)))
         .table();
-    Listing { table, rows }
+    Listing::new(table, rows)
 }
 
 /// A side of a wait for the interpreter lock. Hostile input.
@@ -251,7 +272,7 @@ fn gil(shown: &Shown, look: &Look) -> Listing {
         .right("waited", |edge| duration(edge.total_ns))
         .right("waits", |edge| count(edge.waits))
         .table();
-    Listing { table, rows }
+    Listing::new(table, rows)
 }
 
 fn listeners(shown: &Shown) -> Listing {
@@ -275,7 +296,7 @@ fn listeners(shown: &Shown) -> Listing {
             maybe(listener.queue.as_ref(), |queue| words(format!("{}/{}", queue.depth, queue.limit)))
         })
         .table();
-    Listing { table, rows }
+    Listing::new(table, rows)
 }
 
 fn findings(shown: &Shown) -> Listing {
@@ -302,5 +323,5 @@ fn findings(shown: &Shown) -> Listing {
         .right("cost", |finding| words(cost(finding)))
         .shrinking("because", |finding| words(because(finding)))
         .table();
-    Listing { table, rows }
+    Listing::new(table, rows)
 }

@@ -9,10 +9,13 @@ use ratatui::text::{Line, Span};
 
 use super::model::Shown;
 use super::paint::{Paint, Role};
+use super::phases;
 use crate::report::vocabulary::{self, Term};
 use crate::report::{summary, unit};
 
 const INDENT: &str = "        ";
+/// Lines of the legend.
+const MOST_LINES: usize = 3;
 
 /// At most `rows` lines of cells, and the legend.
 pub(super) fn lines(shown: &Shown, paint: Paint, width: usize, rows: usize) -> Vec<Line<'static>> {
@@ -58,7 +61,7 @@ pub(super) fn lines(shown: &Shown, paint: Paint, width: usize, rows: usize) -> V
     }
     lines.push(line);
     lines.truncate(rows);
-    lines.push(legend(&of_process, paint, (used, slots.count(), slots.peak_busy, left_out), width));
+    lines.extend(legend(&of_process, paint, (used, slots.count(), slots.peak_busy, left_out), width));
     lines
 }
 
@@ -68,7 +71,7 @@ fn legend(
     paint: Paint,
     (used, count, peak, left_out): (Option<f64>, u32, u32, usize),
     width: usize,
-) -> Line<'static> {
+) -> Vec<Line<'static>> {
     let mut counts: Vec<(Term, usize)> = Vec::new();
     for thread in of_process.values().flatten() {
         let term = vocabulary::of_thread(thread);
@@ -84,15 +87,6 @@ fn legend(
     if left_out > 0 {
         line.push_span(paint.span(Role::Doubt, &format!(" ({left_out} not shown)")));
     }
-    line.push_span(Span::raw(" "));
-    for (term, count) in counts {
-        let text = format!(" {} {} ", count, term.name);
-        if line.width() + text.len() + 2 > width {
-            break;
-        }
-        line.push_span(Span::raw(" "));
-        line.push_span(Span::styled(term.letter.to_string(), paint.cell(term.colour)));
-        line.push_span(paint.span(Role::Quiet, text.trim_end()));
-    }
-    line
+    let words = counts.into_iter().map(|(term, count)| (term, format!("{count} {}", term.name)));
+    phases::legend(words.collect(), line, paint, width, MOST_LINES)
 }

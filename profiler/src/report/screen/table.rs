@@ -1,17 +1,27 @@
 //! How a list is laid out: a table with a selected row.
 //!
-//! In: rows. Out: lines of exactly the width of the screen, as many as there is room for, the selected row among them.
+//! In: rows. Out: lines, as many as there is room for, the selected row among them; on a wide screen each ends in its bar.
 
+use profiler_core::phase::Phases;
 use ratatui::text::{Line, Span};
 
 use super::list::{Key, ListKind};
 use super::look::{Look, Page};
 use super::paint::{Paint, Role};
+use super::phases;
+use super::wrapped::beside;
 use crate::report::document::table::{Column, Width};
 use crate::report::escape::columns;
 
 /// Columns that a flexible column keeps.
 const MIN_FLEXIBLE: usize = 12;
+/// Columns that a flexible column takes at most.
+const MAX_FLEXIBLE: usize = 400;
+/// Columns from which on a row has its bar, and those that the bar takes at most.
+const MIN_BAR: usize = 20;
+const MAX_BAR: usize = 60;
+/// What the bars are of.
+const BAR_TITLE: &str = "where its time went";
 
 /// One row.
 #[derive(Clone, Debug)]
@@ -22,6 +32,8 @@ pub struct Row {
     pub cells: Vec<String>,
     /// How it looks.
     pub role: Role,
+    /// Where its time went: a bar at its end, where there is room for one.
+    pub phases: Option<Phases>,
 }
 
 /// A list with its rows, filtered and in order.
@@ -58,28 +70,56 @@ impl Table {
         present: usize,
     ) -> Vec<Line<'static>> {
         let mut lines = vec![self.tabs(look, paint, width, present)];
+        lines.extend(self.body(look, paint, (width, room.saturating_sub(1)), Some(self.selected(look))));
+        lines.truncate(room);
+        lines
+    }
+
+    /// The same below another list: with its name alone, and no row that the keys act on.
+    #[must_use]
+    pub fn below(&self, look: &Look, paint: Paint, (width, room): (usize, usize)) -> Vec<Line<'static>> {
+        let mut line = Line::from(paint.span(Role::Plain, &format!(" {} ", self.kind.name())));
+        let rule = width.saturating_sub(line.width());
+        line.push_span(paint.span(Role::Quiet, &paint.glyph("─", "-").repeat(rule)));
+        let mut lines = vec![line];
+        lines.extend(self.body(look, paint, (width, room.saturating_sub(1)), None));
+        lines.truncate(room);
+        lines
+    }
+
+    /// Titles and rows.
+    fn body(
+        &self,
+        look: &Look,
+        paint: Paint,
+        (width, room): (usize, usize),
+        selected: Option<usize>,
+    ) -> Vec<Line<'static>> {
         if self.rows.is_empty() {
             let text = match (self.all, look.filter.is_empty()) {
                 (0, _) | (_, true) => self.empty.clone(),
                 (all, false) => format!("None of {all} matches the filter; Esc takes it off."),
             };
-            lines.push(Line::from(Span::styled(paint.quote(&text, width), paint.style(Role::Quiet))));
-            lines.truncate(room);
-            return lines;
+            return beside(paint, (Line::default(), 0), (&text, Role::Quiet), width, 2);
         }
         let widths = self.widths(paint, width);
-        lines.push(self.titles(look, paint, &widths));
-        let rows_room = room.saturating_sub(lines.len()).max(1);
-        let selected = self.selected(look);
-        let from = (selected + 1).saturating_sub(rows_room);
+        let mut lines = vec![self.titles(look, paint, &widths, width)];
+        let rows_room = room.saturating_sub(1).max(1);
+        let from = (selected.unwrap_or(0) + 1).saturating_sub(rows_room);
         for (index, row) in self.rows.iter().enumerate().skip(from).take(rows_room) {
-            let role = if index == selected { Role::Selected } else { row.role };
+            let role = if selected == Some(index) { Role::Selected } else { row.role };
             let cells = row.cells.iter().map(String::as_str);
             let text = self.row(cells, paint, &widths);
-            let padding = width.saturating_sub(columns(&text));
-            lines.push(Line::from(Span::styled(format!("{text}{}", " ".repeat(padding)), paint.style(role))));
+            let left = width.saturating_sub(columns(&text) + 2);
+            let bar =
+                row.phases.filter(|_| left >= MIN_BAR).map(|all| phases::bar(&all, left.min(MAX_BAR), paint));
+            let bar = bar.unwrap_or_default();
+            let padding = if bar.is_empty() { width.saturating_sub(columns(&text)) } else { 2 };
+            let text = format!("{text}{}", " ".repeat(padding));
+            let mut line = Line::from(Span::styled(text, paint.style(role)));
+            line.extend(bar);
+            lines.push(line);
         }
-        lines.truncate(room);
         lines
     }
 
@@ -102,7 +142,7 @@ impl Table {
         line
     }
 
-    fn titles(&self, look: &Look, paint: Paint, widths: &[usize]) -> Line<'static> {
+    fn titles(&self, look: &Look, paint: Paint, widths: &[usize], width: usize) -> Line<'static> {
         let order = look.order_of(self.kind);
         let mark = paint.glyph("▾", "*");
         let titles: Vec<String> = self
@@ -113,7 +153,11 @@ impl Table {
                 title => title.to_owned(),
             })
             .collect();
-        paint.line(Role::Strong, &self.row(titles.iter().map(String::as_str), paint, widths))
+        let text = self.row(titles.iter().map(String::as_str), paint, widths);
+        let has_bars = self.rows.iter().any(|row| row.phases.is_some());
+        let has_room = has_bars && width.saturating_sub(columns(&text) + 2) >= MIN_BAR;
+        let bar = if has_room { format!("  {BAR_TITLE}") } else { String::new() };
+        paint.line(Role::Strong, &format!("{text}{bar}"))
     }
 
     fn row<'a>(&self, cells: impl Iterator<Item = &'a str>, paint: Paint, widths: &[usize]) -> String {
@@ -138,14 +182,15 @@ impl Table {
 
     fn widths(&self, paint: Paint, width: usize) -> Vec<usize> {
         const WIDEST: usize = 30;
+        let flexible = |column: &&Column| column.width == Width::Shrinking;
         let widest = |index: usize, column: &Column| {
+            let most = if flexible(&column) { MAX_FLEXIBLE } else { WIDEST };
             let cells = self.rows.iter().filter_map(|row| row.cells.get(index));
-            let cells = cells.map(|cell| columns(&paint.quote(cell, WIDEST)));
+            let cells = cells.map(|cell| columns(&paint.quote(cell, most)));
             cells.max().unwrap_or(0).max(columns(column.heading) + 1)
         };
         let mut widths: Vec<usize> =
             self.columns.iter().enumerate().map(|(index, column)| widest(index, column)).collect();
-        let flexible = |column: &&Column| column.width == Width::Shrinking;
         let count = self.columns.iter().filter(flexible).count().max(1);
         let gaps = 2 * self.columns.len().saturating_sub(1);
         let fixed: usize = (self.columns.iter().zip(&widths))
@@ -154,8 +199,9 @@ impl Table {
             .sum();
         let each = (width.saturating_sub(fixed + gaps) / count).max(MIN_FLEXIBLE);
         for (column, width) in self.columns.iter().zip(&mut widths) {
+            // No wider than what stands in it: numbers stay near the words that they belong to.
             if flexible(&column) {
-                *width = each;
+                *width = each.min((*width).max(MIN_FLEXIBLE));
             }
         }
         widths

@@ -1,97 +1,77 @@
-//! The verdict: the cause of what costs most, in words that a tired person gets.
+//! The verdict: the cause of what costs most and what to change, in words that a tired person gets; then what it rests on.
 //!
-//! In: the findings of the window. Out: a few lines.
+//! In: the findings of the window. Out: the first lines of the screen, which are never cut; lines of reasons.
 
+use profiler_core::finding::Finding;
 use profiler_core::finding::follows::by_cause;
+use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
 use super::model::Shown;
 use super::paint::{Paint, Role};
-use crate::report::escape::columns;
+use super::wrapped::{beside, labelled};
 use crate::report::summary::{self, Headline};
-use crate::report::text::page::wrap;
 
-/// Longest sentence shown.
-const LONGEST: usize = 1_000;
+/// Lines of a cause or of a change: those of every rule need fewer, but they may quote hostile words.
+const MOST_LINES: usize = 3;
 
-/// At most `rows` lines: the cause with its numbers, what to change, then what follows from it or stands beside it.
-pub(super) fn lines(shown: &Shown, paint: Paint, width: usize, rows: usize) -> Vec<Line<'static>> {
-    let headline = summary::headline(&shown.snapshot, &shown.findings);
-    let Headline::Wrong { id, .. } = headline else { return nothing_wrong(headline, paint, width, rows) };
-    let ranked = by_cause(&shown.findings);
-    let Some(first) = ranked.iter().map(|ranked| ranked.finding).find(|finding| finding.id == id) else {
-        return Vec::new();
+/// What is wrong, below it what to change; or that nothing is.
+pub(super) fn lines(shown: &Shown, paint: Paint, width: usize) -> Vec<Line<'static>> {
+    let (label, role, text) = match summary::headline(&shown.snapshot, &shown.findings) {
+        Headline::Wrong { cause, change, .. } => return wrong(&cause, &change, paint, width),
+        Headline::Healthy(text) => ("healthy", Role::Good, text),
+        Headline::NoTraffic(text) => ("no traffic", Role::Doubt, text),
+        Headline::Unsure(text) => ("nothing found", Role::Doubt, text),
     };
-    let others: Vec<&str> =
-        ranked.iter().map(|ranked| ranked.finding.id).filter(|other| *other != id).collect();
-    let label = format!(" {id} ");
-    let mut advice = Vec::new();
-    if !first.advice.is_empty() && rows > 2 {
-        let arrow = paint.glyph("→ ", "> ");
-        let text = format!("{arrow}{}", first.advice);
-        advice = paragraph(paint, ("", Role::Plain), (&text, Role::Strong), width, rows.div_ceil(3));
+    let style = paint.style(role).add_modifier(Modifier::REVERSED);
+    let mut first = Line::from(Span::styled(format!(" {label} "), style));
+    first.push_span(Span::raw(" "));
+    beside(paint, (first, 0), (&text, Role::Plain), width, MOST_LINES)
+}
+
+fn wrong(cause: &str, change: &str, paint: Paint, width: usize) -> Vec<Line<'static>> {
+    let mut lines = beside(paint, (Line::default(), 0), (cause, Role::Bad), width, MOST_LINES);
+    if !change.is_empty() {
+        let arrow = paint.span(Role::Strong, paint.glyph("→ ", "> "));
+        let first = Line::from(arrow);
+        let indent = first.width();
+        lines.extend(beside(paint, (first, indent), (change, Role::Strong), width, MOST_LINES));
     }
-    // On a small screen the number of findings is in the name of their list.
-    let also = (!others.is_empty() && rows > 3).then(|| format!("Also: {}.", others.join(", ")));
-    let also = also.map(|text| Line::from(Span::styled(paint.quote(&text, width), paint.style(Role::Doubt))));
-    let room = rows.saturating_sub(advice.len() + usize::from(also.is_some())).max(1);
-    let mut lines = paragraph(paint, (&label, Role::Bad), (&first.sentence, Role::Strong), width, room);
-    lines.extend(advice);
-    lines.extend(also);
-    lines.truncate(rows);
     lines
 }
 
-/// What there is to say where no rule found anything.
-fn nothing_wrong(headline: Headline, paint: Paint, width: usize, rows: usize) -> Vec<Line<'static>> {
-    let (label, role, text) = match headline {
-        Headline::Healthy(text) => (" healthy ", Role::Good, text),
-        Headline::NoTraffic(text) => (" no traffic ", Role::Doubt, text),
-        Headline::Unsure(text) => (" nothing found ", Role::Doubt, text),
-        Headline::Wrong { .. } => return Vec::new(),
-    };
-    paragraph(paint, (label, role), (&text, Role::Plain), width, rows)
+/// The finding that the verdict is, and its numbers, in at most `rows` lines; nothing where nothing is wrong.
+pub(super) fn why(shown: &Shown, paint: Paint, width: usize, rows: usize) -> Vec<Line<'static>> {
+    let Some(first) = first(shown) else { return Vec::new() };
+    let mut label = labelled(paint, "why");
+    let indent = label.width();
+    label.push_span(paint.span(Role::Bad, first.id));
+    label.push_span(Span::raw("  "));
+    beside(paint, (label, indent), (&first.sentence, Role::Plain), width, rows)
 }
 
-/// A label and a text wrapped beside it, cut with an ellipsis at `rows` lines.
-pub(super) fn paragraph(
-    paint: Paint,
-    label: (&str, Role),
-    text: (&str, Role),
-    width: usize,
-    rows: usize,
-) -> Vec<Line<'static>> {
-    let mut first = Line::default();
-    if !label.0.is_empty() {
-        let style = paint.style(label.1).add_modifier(ratatui::style::Modifier::REVERSED);
-        first.push_span(Span::styled(label.0.to_owned(), style));
-        first.push_span(Span::raw(" "));
-    }
-    let label_columns = first.width();
-    let shown = paint.quote(text.0, LONGEST);
-    // The label takes the place of a first word.
-    let padded = format!("{}{}{shown}", "_".repeat(label_columns), if label_columns > 0 { " " } else { "" });
-    let mut wrapped = wrap(&padded, width.saturating_sub(1));
-    if wrapped.len() > rows {
-        wrapped.truncate(rows);
-        if let Some(last) = wrapped.last_mut() {
-            let ellipsis = paint.charset.ellipsis();
-            while columns(last) + columns(ellipsis) >= width {
-                last.pop();
-            }
-            last.push_str(ellipsis);
-        }
-    }
+/// What else is wrong, a line each: what it follows from, or what to do. At most `rows`.
+pub(super) fn also(shown: &Shown, paint: Paint, width: usize, rows: usize) -> Vec<Line<'static>> {
+    let Some(first) = first(shown) else { return Vec::new() };
+    let others = by_cause(&shown.findings).into_iter().map(|ranked| ranked.finding);
+    let others = others.filter(|other| other.id != first.id && summary::is_wrong(other.id));
     let mut lines = Vec::new();
-    for (index, text_line) in wrapped.into_iter().enumerate() {
-        let mut line = Line::default();
-        let mut rest = text_line.as_str();
-        if index == 0 && label_columns > 0 {
-            line = std::mem::take(&mut first);
-            rest = text_line.get(label_columns + 1..).unwrap_or_default();
-        }
-        line.push_span(Span::styled(rest.to_owned(), paint.style(text.1)));
-        lines.push(line);
+    for other in others.take(rows) {
+        let mut label = labelled(paint, if lines.is_empty() { "also" } else { "" });
+        let indent = label.width();
+        label.push_span(paint.span(Role::Doubt, other.id));
+        label.push_span(Span::raw("  "));
+        let arrow = paint.glyph("→ ", "> ");
+        let text = summary::follows(other).unwrap_or_else(|| format!("{arrow}{}", summary::change(other)));
+        lines.extend(beside(paint, (label, indent), (&text, Role::Plain), width, 1));
     }
     lines
+}
+
+/// The finding that the first lines are about.
+fn first(shown: &Shown) -> Option<&Finding> {
+    match summary::headline(&shown.snapshot, &shown.findings) {
+        Headline::Wrong { id, .. } => shown.findings.iter().find(|finding| finding.id == id),
+        _ => None,
+    }
 }
