@@ -72,5 +72,5 @@ export function start(program) {
     await new Promise((resolve) => (browser.exitCode === null ? browser.on("exit", resolve) : resolve()));
     rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
   };
-  return { ask, attach, close, open, run, settled, events: () => events };
+  return { ask, attach, close, event, open, run, settled, events: () => events };
 }

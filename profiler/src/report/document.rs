@@ -49,6 +49,7 @@ pub(super) fn sections<'a>(snapshot: &'a Snapshot, findings: &'a [Finding]) -> V
         Some(endpoints::section(snapshot)),
         Some(slowest::section(snapshot)),
         Some(phases::section(snapshot)),
+        Some(over_time()),
         Some(slots::section(snapshot)),
         capacity::section(snapshot),
         front_end::section(snapshot),
@@ -64,6 +65,13 @@ pub(super) fn sections<'a>(snapshot: &'a Snapshot, findings: &'a [Finding]) -> V
         Some(cost::section(snapshot)),
     ];
     sections.into_iter().flatten().collect()
+}
+
+/// Requests in flight and their latency, stretch by stretch: data of the stream, which the page has collected.
+fn over_time<'a>() -> Section<'a> {
+    let mut body = Blocks::default();
+    body.push(On::Page, Block::OverTime);
+    Section::new("over-time", "Over time", body).only(On::Page)
 }
 
 /// Requests on the slots that served them: data of the stream, which the page has collected.

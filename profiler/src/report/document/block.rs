@@ -59,6 +59,8 @@ pub(crate) enum Block<'a> {
     /// What is folded on the page until somebody asks for it.
     Folded(Folded<'a>),
     Matrix(Matrix),
+    /// Requests in flight by phase, and latency, over the window. On the page.
+    OverTime,
     /// What threads did, request by request; data and a script draw it. On the page.
     Timeline,
     Verdict(Verdict<'a>),

@@ -39,10 +39,16 @@ pub(super) fn section<'a>(snapshot: &'a Snapshot, findings: &'a [Finding]) -> Se
     for text in open_questions(&undecided) {
         body.push(On::Text, Block::Undecided(text));
     }
-    for finding in undecided {
-        if let Some(verdict) = is_undecided(snapshot, finding, place(finding)) {
-            body.push(On::Page, Block::Verdict(verdict));
+    if !undecided.is_empty() {
+        let ids: Vec<&str> = undecided.iter().map(|finding| finding.id).collect();
+        let mut each = Blocks::default();
+        for finding in undecided {
+            if let Some(verdict) = is_undecided(snapshot, finding, place(finding)) {
+                each.push(On::Page, Block::Verdict(verdict));
+            }
         }
+        let ids = format!("Undecided: {}", ids.join(", "));
+        body.push(On::Page, Block::Folded(Folded::new(ids, each)));
     }
     if !absent.is_empty() {
         let ids: Vec<&str> = absent.iter().map(|finding| finding.id).collect();

@@ -25,7 +25,12 @@ fn said(body: &Blocks<'_>, place: On, words: &mut Vec<String>) {
             Block::Folded(folded) => said(&folded.body, place, words),
             Block::Verdict(verdict) => words.push(verdict.sentence.to_owned()),
             Block::Undecided(sentence) | Block::RuledOut(sentence) => words.push(sentence.clone()),
-            Block::Heat(..) | Block::Histogram(..) | Block::Matrix(_) | Block::Timeline | Block::Gap => {}
+            Block::Heat(..)
+            | Block::Histogram(..)
+            | Block::Matrix(_)
+            | Block::OverTime
+            | Block::Timeline
+            | Block::Gap => {}
         }
     }
 }

@@ -18,11 +18,13 @@ pub(super) fn article(html: &mut Html, verdict: &Verdict<'_>) {
             0 => "<article class=\"finding\"",
             _ => "<article class=\"finding follows\"",
         });
-        html.attribute("id", &format!("finding-{}", finding.id)).raw(">");
     } else {
-        html.raw("<article class=\"finding undecided\">");
+        html.raw("<article class=\"finding undecided\"");
     }
-    html.raw("<h3>").text(finding.id).raw(" <span class=\"cost\">").text(cost);
+    // Its own link, to be copied.
+    let own = format!("finding-{}", finding.id);
+    html.attribute("id", &own).raw("><h3><a").attribute("href", &format!("#{own}")).raw(">");
+    html.text(finding.id).raw("</a> <span class=\"cost\">").text(cost);
     if let Some(cause) = cause {
         html.raw(", ").text(cause);
     }

@@ -1,6 +1,6 @@
-//! The top of the page: which server, what is wrong, how busy, how slow, and whether the report is whole.
+//! The top of the page: whether the report is whole, what is wrong and what to change, which server, how busy, how slow.
 //!
-//! In: a snapshot, its findings. Out: heading, banner, a few large numbers, contents.
+//! In: a snapshot, its findings. Out: banner, verdict, heading, a few large numbers.
 
 use profiler_core::finding::Finding;
 use profiler_core::model::Snapshot;
@@ -16,12 +16,13 @@ pub(super) fn title(snapshot: &Snapshot) -> String {
 }
 
 pub(super) fn section(html: &mut Html, snapshot: &Snapshot, findings: &[Finding]) {
-    html.raw("<header>").element("h1", &header::server(snapshot));
+    html.raw("<header>");
     if let Some(what) = losses::what_is_missing(&snapshot.coverage.losses) {
         html.raw("<p class=\"incomplete\" role=\"alert\"><strong>INCOMPLETE</strong> ").text(&what);
         html.raw(": figures may be too small. See <a href=\"#losses\">Losses</a>.</p>");
     }
     headline(html, snapshot, findings);
+    html.element("h1", &header::server(snapshot));
     for line in [header::settings(snapshot), header::watched(snapshot)] {
         html.element("p", &line);
     }

@@ -1,5 +1,5 @@
 "use strict";
-// What needs a script: sorting tables, opening what is linked or printed, the timeline. Text from the traced process
+// What needs a script: sorting tables, opening what is linked or printed, the timeline and its filter. Text from the traced process
 // only ever becomes text: nothing here writes markup.
 (() => {
   const all = (selector, within = document) => Array.from(within.querySelectorAll(selector));
@@ -44,7 +44,10 @@
   // A link to something folded unfolds it; a print shows everything.
   const unfold = () => {
     const target = location.hash && document.getElementById(location.hash.slice(1));
-    if (target instanceof HTMLDetailsElement) target.open = true;
+    const folded = [];
+    for (let at = target && target.closest("details"); at; at = at.parentElement.closest("details")) folded.push(at);
+    folded.forEach((details) => { details.open = true; });
+    if (folded.length) target.scrollIntoView();
   };
   addEventListener("hashchange", unfold);
   unfold();
@@ -64,7 +67,36 @@
   }
   if (!data?.requests.length) return;
   const [ROW, ID, START, TOTAL, WAIT, NAME, STATUS, FLAGS, PHASES] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
-  const requests = data.requests;
+  // Numbers as packed.rs writes them: digits to the base of 32, the lowest first; all but a number's last have 32 added.
+  const digits = new Uint8Array(128);
+  Array.from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_").forEach((letter, digit) => { digits[letter.charCodeAt(0)] = digit; });
+  const unpack = (text) => {
+    const numbers = [];
+    let number = 0;
+    let scale = 1;
+    for (let at = 0; at < text.length; at += 1) {
+      const digit = digits[text.charCodeAt(at) & 127];
+      number += (digit & 31) * scale;
+      scale *= 32;
+      if (digit < 32) {
+        numbers.push(number);
+        [number, scale] = [0, 1];
+      }
+    }
+    return numbers;
+  };
+  const requests = [];
+  const numbers = unpack(data.requests);
+  for (let at = 0; at < numbers.length;) {
+    const request = numbers.slice(at, at + PHASES);
+    const end = at + PHASES + 1 + 2 * numbers[at + PHASES];
+    request[START] += data.start_ns;
+    request.push(numbers.slice(at + PHASES + 1, end));
+    requests.push(request);
+    at = end;
+  }
+  let before = "";
+  data.names = data.names.map(([same, rest]) => { before = before.slice(0, same) + rest; return before; });
   const view = document.getElementById("timeline-view");
   const canvas = document.getElementById("timeline-canvas");
   const readout = document.getElementById("timeline-readout");
@@ -81,6 +113,16 @@
     return best < 0 ? data.phases.length - 1 : best;
   };
   const colourOf = requests.map(longest);
+  // The phase that took most of all, and how long.
+  const mostlyOf = requests.map((request) => {
+    let most = [data.phases.length - 1, 0];
+    for (let at = 0; at < request[PHASES].length; at += 2) {
+      if (request[PHASES][at + 1] > most[1]) most = request[PHASES].slice(at, at + 2);
+    }
+    return most;
+  });
+  // Those that the filter lets through; `null`: there is none.
+  let wanted = null;
   // Requests stand in the order of rows and starts. `reach` is the latest end so far in the row: where to begin drawing.
   const rows = data.rows.map((label) => ({ label, from: requests.length, to: 0 }));
   const reach = new Float64Array(requests.length);
@@ -94,13 +136,14 @@
   // What threads did: the end of each piece, and its state. Times in nanoseconds from here on.
   const UNKNOWN = data.states.length;
   const lanesOf = rows.map(() => []);
-  for (const [row, start, pieces] of data.threads) {
-    const ends = new Float64Array(pieces.length / 2);
-    const states = new Uint8Array(pieces.length / 2);
+  for (const [row, start, packed] of data.threads) {
+    const pieces = unpack(packed);
+    const ends = new Float64Array(pieces.length);
+    const states = new Uint8Array(pieces.length);
     let end = start * 1000;
     for (let at = 0; at < ends.length; at += 1) {
-      end += pieces[2 * at + 1] * 1000;
-      [states[at], ends[at]] = [pieces[2 * at], end];
+      end += Math.floor(pieces[at] / 16) * 1000;
+      [states[at], ends[at]] = [pieces[at] % 16, end];
     }
     lanesOf[row].push({ start: start * 1000, ends, states });
   }
@@ -250,26 +293,12 @@
       const begin = first(row.from, row.to, (index) => reach[index] >= from);
       const end = first(begin, row.to, (index) => requests[index][START] > to);
       for (const lane of lanesOf[number]) paintLane(lane, top + thick + 1, laneHeight - 1);
-      let drawnTo = -1;
-      let waitTo = -1;
-      for (let index = begin; index < end; index += 1) {
-        const request = requests[index];
-        const start = x(request[START]);
-        const taken = x(request[START] + request[WAIT]);
-        const stop = x(request[START] + request[TOTAL]);
-        // What would paint over one pixel again is passed over: a frame costs no more than it has pixels.
-        if (taken > start && taken > waitTo && taken > left) {
-          context.fillStyle = ink.text;
-          context.fillRect(Math.max(start, waitTo, left), top, Math.max(1, Math.min(taken, width) - Math.max(start, waitTo, left)), 2);
-          waitTo = Math.max(taken, start + 1);
-        }
-        if (stop > drawnTo) {
-          const begins = Math.max(taken, left);
-          context.fillStyle = colours[colourOf[index]];
-          context.fillRect(begins, top + 3, Math.max(1, Math.min(stop, width) - begins), thick - 3);
-          drawnTo = Math.max(stop, begins + 1);
-        }
+      if (wanted) {
+        context.globalAlpha = 0.15;
+        paintBars([begin, end], top, thick, (index) => !wanted[index]);
+        context.globalAlpha = 1;
       }
+      paintBars([begin, end], top, thick, (index) => !wanted || wanted[index]);
     });
     if (left > 0) labels();
     if (selected >= 0) {
@@ -280,6 +309,30 @@
       context.lineWidth = 2;
       if (right >= left && begins <= width) context.strokeRect(begins - 1, AXIS + request[ROW] * rowHeight + 1, Math.max(4, right - begins + 2), rowHeight - 2);
       context.lineWidth = 1;
+    }
+  };
+  // The bars of a row, of those requests that belong to it.
+  const paintBars = ([begin, end], top, thick, belongs) => {
+    let drawnTo = -1;
+    let waitTo = -1;
+    for (let index = begin; index < end; index += 1) {
+      if (!belongs(index)) continue;
+      const request = requests[index];
+      const start = x(request[START]);
+      const taken = x(request[START] + request[WAIT]);
+      const stop = x(request[START] + request[TOTAL]);
+      // What would paint over one pixel again is passed over: a frame costs no more than it has pixels.
+      if (taken > start && taken > waitTo && taken > left) {
+        context.fillStyle = ink.text;
+        context.fillRect(Math.max(start, waitTo, left), top, Math.max(1, Math.min(taken, width) - Math.max(start, waitTo, left)), 2);
+        waitTo = Math.max(taken, start + 1);
+      }
+      if (stop > drawnTo) {
+        const begins = Math.max(taken, left);
+        context.fillStyle = colours[colourOf[index]];
+        context.fillRect(begins, top + 3, Math.max(1, Math.min(stop, width) - begins), thick - 3);
+        drawnTo = Math.max(stop, begins + 1);
+      }
     }
   };
   // Where there is little room a row has its slot's number alone.
@@ -317,9 +370,14 @@
       if (top < box.scrollTop || top + rowHeight > box.scrollTop + box.clientHeight) box.scrollTop = top - box.clientHeight / 2;
     }
     const full = document.getElementById(`request-${request[ID]}`);
-    const title = element("h3", `#${request[ID]} ${data.names[request[NAME]]}${request[STATUS] ? ` ${request[STATUS]}` : ""}`);
+    // The address leads here again. A browser may refuse that of a file: then there is the link.
+    try { history.replaceState(null, "", linkOf(request)); } catch {}
+    const own = element("a", `#${request[ID]}`);
+    own.href = linkOf(request);
+    const title = element("h3", ` ${data.names[request[NAME]]}${request[STATUS] ? ` ${request[STATUS]}` : ""}`);
     const doubts = ["still open", "beginning not seen", "records lost"].filter((_, bit) => request[FLAGS] & (1 << bit));
     const facts = [`${duration(request[TOTAL])} in all`, `from ${request[START] < 0 ? "before the window" : duration(request[START])}`, `${duration(request[WAIT])} before its thread took it`, data.rows[request[ROW]], ...doubts];
+    title.prepend(own);
     readout.append(title, element("p", facts.join(" · ")));
     const list = document.createElement("ul");
     list.className = "legend";
@@ -359,6 +417,70 @@
     return best;
   };
   const find = (id) => requests.findIndex((request) => request[ID] === id);
+  const linkOf = (request) => `#request-${request[ID]}`;
+
+  // The filter: what does not match is pale, what does is listed.
+  const LISTED = 50;
+  const [words, longer, mostly] = ["words", "longer", "mostly"].map((name) => document.getElementById(`filter-${name}`));
+  for (const phase of [...new Set(mostlyOf.map(([phase]) => phase))].sort((a, b) => a - b)) {
+    const option = element("option", data.phases[phase]);
+    option.value = phase;
+    mostly.append(option);
+  }
+  const filter = () => {
+    const parts = words.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const least = (parseFloat(longer.value.replace(",", ".")) || 0) * 1e6;
+    const phase = mostly.value === "" ? -1 : Number(mostly.value);
+    const isOff = !parts.length && least <= 0 && phase < 0;
+    const list = document.getElementById("filter-list");
+    const count = document.getElementById("filter-count");
+    const body = list.querySelector("tbody");
+    body.replaceChildren();
+    list.hidden = true;
+    count.textContent = "";
+    wanted = null;
+    draw();
+    if (isOff) return;
+    wanted = requests.map((request, index) => {
+      const text = `#${request[ID]} ${data.names[request[NAME]]} ${request[STATUS] || "-"} ${data.phases[mostlyOf[index][0]]}`.toLowerCase();
+      return request[TOTAL] > least && (phase < 0 || mostlyOf[index][0] === phase) && parts.every((word) => text.includes(word));
+    });
+    const found = [...requests.keys()].filter((index) => wanted[index]).sort((a, b) => requests[b][TOTAL] - requests[a][TOTAL]);
+    count.textContent = `${found.length} of ${requests.length} requests match${found.length > LISTED ? `; the ${LISTED} slowest are listed` : ""}.`;
+    list.hidden = !found.length;
+    for (const index of found.slice(0, LISTED)) {
+      const request = requests[index];
+      const [most, ns] = mostlyOf[index];
+      const row = document.createElement("tr");
+      const cell = (text, isNumber) => {
+        const made = element("td", text);
+        if (isNumber) made.className = "number";
+        row.append(made);
+        return made;
+      };
+      const link = element("a", `#${request[ID]}`);
+      link.href = linkOf(request);
+      cell("", true).append(link);
+      cell(request[START] < 0 ? "before" : duration(request[START]), true);
+      cell(duration(request[TOTAL]), true);
+      cell(data.names[request[NAME]]);
+      cell(request[STATUS] || "-", true);
+      cell(data.rows[request[ROW]].split(":")[0]);
+      cell(`${data.phases[most]} ${percent(ns / Math.max(1, request[TOTAL]))}`);
+      body.append(row);
+    }
+  };
+  for (const input of [words, longer, mostly]) input.addEventListener("input", filter);
+
+  // A link to a request selects it; where it has no place of its own on the page, the timeline is shown.
+  const follow = () => {
+    const id = /^#request-(\d+)$/.exec(location.hash)?.[1];
+    const index = id ? find(Number(id)) : -1;
+    if (index < 0) return;
+    select(index);
+    if (!document.getElementById(`request-${id}`)) view.scrollIntoView();
+  };
+  addEventListener("hashchange", follow);
 
   const doing = { in: () => zoom(2), out: () => zoom(0.5), earlier: () => pan(-0.5), later: () => pan(0.5), whole: () => look(...whole) };
   for (const button of all("[data-do]", view)) button.addEventListener("click", doing[button.dataset.do]);
@@ -442,4 +564,5 @@
   new ResizeObserver(() => { if (canvas.clientWidth !== width) measure(); }).observe(canvas.parentElement);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", measure);
   measure();
+  follow();
 })();

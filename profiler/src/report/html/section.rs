@@ -57,6 +57,7 @@ impl Drawer<'_> {
                     self.blocks(&verdict.evidence);
                     self.html.raw("</article>");
                 }
+                Block::OverTime => self.requests.over_time(self.html, self.snapshot),
                 Block::Timeline => self.requests.write(self.html, self.snapshot),
                 Block::Undecided(_) | Block::RuledOut(_) | Block::Gap => {}
             }

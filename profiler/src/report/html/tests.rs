@@ -74,14 +74,12 @@ fn the_requests_of_the_timeline_are_those_of_the_json() {
     let report: Value = serde_json::from_slice(&json::render(&snapshot, &findings).unwrap()).unwrap();
     let data = timeline_of(&of(&snapshot, &findings));
     for request in report["requests"]["slowest"].as_array().unwrap() {
-        let mut entries = data["requests"].as_array().unwrap().iter();
-        let entry = entries.find(|entry| entry[1] == request["id"]).unwrap();
-        assert_eq!(entry[3], request["total_ns"]);
+        let seen = data::seen(&data);
+        let entry = seen.iter().find(|entry| request["id"] == entry.id).unwrap();
+        assert_eq!(request["total_ns"], entry.total_ns);
         let start_ns = request["start_ns"].as_i64().unwrap() - report["window"]["start_ns"].as_i64().unwrap();
-        assert_eq!(entry[2], start_ns);
-        let sum: u64 =
-            entry[8].as_array().unwrap().iter().skip(1).step_by(2).map(|ns| ns.as_u64().unwrap()).sum();
-        assert_eq!(sum, request["total_ns"].as_u64().unwrap(), "its phases add up");
+        assert_eq!(entry.start_ns, start_ns);
+        assert_eq!(request["total_ns"], entry.phases_ns, "its phases add up");
     }
 }
 
@@ -149,6 +147,66 @@ fn skeleton(page: &str) -> Vec<String> {
     names
 }
 
+/// What the first screen of a page shows: elements with their classes and their words, to the end of the first finding; then the
+/// headings of all sections.
+fn first_screen(page: &str) -> String {
+    let body = page.split("<body").nth(1).unwrap_or_default();
+    let top = body.split("</article>").next().unwrap_or_default();
+    let mut shown = String::new();
+    for piece in top.split('<').skip(1).filter(|piece| !piece.starts_with('/')) {
+        let (tag, words) = piece.split_once('>').unwrap_or((piece, ""));
+        let name = tag.split_whitespace().next().unwrap_or_default();
+        let class =
+            between(tag, "class=\"", "\"").next().map(|class| format!(".{class}")).unwrap_or_default();
+        shown.push_str(format!("{name}{class} {}", words.trim()).trim_end());
+        shown.push('\n');
+    }
+    for heading in between(body, "<h2", "</h2>").filter_map(|heading| heading.split('>').nth(1)) {
+        shown.push_str(&format!("h2 {heading}\n"));
+    }
+    shown
+}
+
+#[test]
+fn the_first_screen_is_the_one_that_was_reviewed() {
+    let (snapshot, findings) = fixture::exhausted();
+    let shown = first_screen(&markup_of(&of(&snapshot, &findings)));
+    insta::with_settings!({ snapshot_path => "../snapshots", prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!("page", shown);
+    });
+}
+
+#[test]
+fn each_finding_and_each_of_the_slowest_requests_has_a_link_of_its_own() {
+    let (snapshot, findings) = fixture::exhausted();
+    let page = of(&snapshot, &findings);
+    let said = findings.iter().filter(|finding| finding.answer != profiler_core::finding::Answer::Absent);
+    for finding in said.filter(|finding| finding.id != crate::report::summary::HEALTHY) {
+        let id = finding.id;
+        assert!(page.contains(&format!(" id=\"finding-{id}\"")), "{id} has no place");
+        assert!(page.contains(&format!("<a href=\"#finding-{id}\">{id}</a>")), "{id} has no link");
+    }
+    for request in &snapshot.requests.slowest {
+        assert!(page.contains(&format!(" id=\"request-{}\"", request.id)), "#{}", request.id);
+    }
+}
+
+#[test]
+fn both_charts_over_time_are_drawn_of_the_requests() {
+    let (snapshot, findings) = fixture::exhausted();
+    let page = of(&snapshot, &findings);
+    let section = between(&page, "<section id=\"over-time\"", "</section>").next().unwrap();
+    let charts: Vec<&str> = between(section, "<svg role=\"img\"", "</svg>").collect();
+    assert_eq!(charts.len(), 2, "{section}");
+    assert!(charts.iter().all(|chart| chart.contains("aria-label=") && chart.contains("<title>at ")));
+    // Each phase that has a part of the stack has its word below it.
+    let classes: std::collections::BTreeSet<&str> = between(charts[0], "<rect class=\"", "\"").collect();
+    assert!(classes.len() > 2, "{classes:?}");
+    for class in classes {
+        assert!(section.contains(&format!("class=\"{class}\"/></svg>{class}</li>")), "{class}");
+    }
+}
+
 /// The page without its style and its script, which hold signs of less and more of their own.
 fn markup_of(page: &str) -> String {
     page.replace(STYLE, "").replace(SCRIPT, "")
@@ -167,9 +225,9 @@ fn hostile_words_change_what_the_page_says_and_nothing_of_what_it_is() {
         for bad in ['\u{202e}', '\u{2066}', '\u{0}', '\u{1b}', '\u{2028}'] {
             assert!(!page.contains(bad), "{bad:?} reached the page");
         }
-        let names = timeline_of(&page)["names"].clone();
+        let seen = data::seen(&timeline_of(&page));
         let shown = crate::report::escape::line(&format!("{text} {text}"), 160, Charset::Unicode);
-        assert!(names.as_array().unwrap().iter().any(|name| name == shown.as_str()), "{names}");
+        assert!(seen.iter().any(|seen| seen.name == shown), "{shown} is not there");
     }
 }
 

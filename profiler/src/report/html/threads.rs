@@ -10,7 +10,7 @@ use profiler_core::timeline::ThreadState;
 use serde::Serialize;
 
 /// Pieces kept.
-pub(super) const MOST: usize = 100_000;
+pub(super) const MOST: usize = 60_000;
 /// Threads that have a lane.
 const MAX_THREADS: usize = 1_000;
 /// First length below which neighbours are put together.

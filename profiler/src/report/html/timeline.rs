@@ -1,74 +1,31 @@
 //! The page's timeline: requests on the slots that served them, what threads did below them, as data that the script draws.
 //!
 //! In: requests as they come to their end. Out: at most [`MOST`] of them, evenly thinned beyond that (the slowest stay),
-//! as compact JSON: [slot's row, id, start, total, wait before its thread, name, status, flags, [phase, duration, …]],
-//! times in nanoseconds, starts from the start of the window.
+//! with legends and the place where the script draws.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use profiler_core::model::Snapshot;
 use profiler_core::model::request::Request;
-use profiler_core::phase::{Phase, Phases};
+use profiler_core::phase::Phases;
 use profiler_core::timeline::{Entry as TimelineEntry, ThreadState};
-use serde::Serialize;
 
 use super::chart;
+use super::data::{Data, Kept};
 use super::markup::Html;
+use super::over_time::{self, Span};
 use super::threads::{Shown, Threads, UNKNOWN};
-use crate::report::document::slowest;
 use crate::report::escape::{self, Charset};
 use crate::report::{summary, unit};
 
 /// Requests kept.
 pub(super) const MOST: usize = 20_000;
-/// Rows of threads that served no request.
-const MAX_OWN_ROWS: usize = 32;
-/// Such a thread was there for this part of the window at least: 1 ÷ 20.
-const SHORTEST_OWN_ROW: u64 = 20;
 /// Names of threads kept.
 const MAX_NAMES: usize = 4_096;
 /// Longest of them, in columns.
 const LONGEST_THREAD_NAME: usize = 40;
 /// Pieces of a lane up to this length need no mention.
 const COARSE_NS: u64 = 10_000;
-/// Longest name kept, in columns.
-const LONGEST_NAME: usize = 160;
-
-/// What the timeline needs of a request.
-struct Kept {
-    id: u64,
-    slot: Option<u32>,
-    place: (u32, u32),
-    start_ns: u64,
-    total_ns: u64,
-    wait_ns: u64,
-    name: String,
-    status: u16,
-    flags: u8,
-    phases: Phases,
-}
-
-impl Kept {
-    fn new(request: &Request) -> Self {
-        let on_thread = request.stretches.first().map(|stretch| stretch.start_ns);
-        let wait_ns = on_thread
-            .or(request.times.service_start_ns)
-            .map_or(0, |ns| ns.saturating_sub(request.times.start_ns));
-        let flags = [request.seen.open, request.seen.truncated, request.seen.lossy];
-        Self {
-            id: request.id,
-            slot: request.slot,
-            place: (request.tgid, request.tid),
-            start_ns: request.times.start_ns,
-            total_ns: request.total_ns(),
-            wait_ns: wait_ns.min(request.total_ns()),
-            name: escape::line(&slowest::name(request), LONGEST_NAME, Charset::Unicode),
-            status: request.http.status,
-            flags: flags.into_iter().rev().fold(0, |flags, flag| flags << 1 | u8::from(flag)),
-            phases: request.phases,
-        }
-    }
-}
 
 /// Requests seen so far, as many as are kept.
 pub(super) struct Collected {
@@ -133,6 +90,28 @@ impl Collected {
             }
             _ => {}
         }
+    }
+
+    /// Those kept, and the slowest; each stands for this many.
+    fn weighed(&self, snapshot: &Snapshot) -> Vec<Span> {
+        let ids: BTreeSet<u64> = self.kept.iter().map(|kept| kept.id).collect();
+        let slowest = snapshot.requests.slowest.iter().filter(|request| !ids.contains(&request.id));
+        let slowest: Vec<Kept> = slowest.map(Kept::new).collect();
+        let kept = self.kept.iter().map(|kept| (kept, self.every));
+        let span = |(kept, weight): (&Kept, u64)| Span {
+            start_ns: kept.start_ns,
+            total_ns: kept.total_ns,
+            wait_ns: kept.wait_ns,
+            phases: kept.phases,
+            has_ended: kept.flags & 1 == 0,
+            weight,
+        };
+        kept.chain(slowest.iter().map(|kept| (kept, 1))).map(span).collect()
+    }
+
+    /// Requests in flight and latency over the window.
+    pub(super) fn over_time(&self, html: &mut Html, snapshot: &Snapshot) {
+        over_time::write(html, &self.weighed(snapshot), snapshot.window);
     }
 
     /// What it shows, its data included.
@@ -217,101 +196,11 @@ fn thread_legend(html: &mut Html, lanes: &[Shown]) {
     html.raw("</ul>");
 }
 
-#[derive(Serialize)]
-struct Data<'a> {
-    length_ns: u64,
-    phases: [&'static str; Phase::COUNT],
-    rows: Vec<String>,
-    names: Vec<&'a str>,
-    requests: Vec<Entry>,
-    /// Names of the states of threads, which are also the classes that colour them.
-    states: [&'static str; UNKNOWN],
-    /// Lanes: row, start in µs, state and length in µs of each piece.
-    threads: Vec<(usize, i64, Vec<u64>)>,
-}
-
-/// Row, id, start, total, wait, name, status, flags (1 open, 2 beginning not seen, 4 lossy), phases.
-#[derive(Serialize)]
-struct Entry(usize, u64, i64, u64, u64, usize, u16, u8, Vec<u64>);
-
-impl<'a> Data<'a> {
-    fn new(
-        shown: &[&'a Kept],
-        snapshot: &Snapshot,
-        lanes: Vec<Shown>,
-        thread_names: &BTreeMap<u32, String>,
-    ) -> Self {
-        // Those without a slot in the last row.
-        let row_of = |kept: &Kept| (kept.slot.is_none(), kept.slot);
-        let mut rows = BTreeMap::new();
-        for kept in shown {
-            rows.entry(row_of(kept)).or_insert(kept.place);
-        }
-        let places: BTreeMap<_, usize> = rows.keys().copied().zip(0..).collect();
-        let names: BTreeSet<&str> = shown.iter().map(|kept| kept.name.as_str()).collect();
-        let names: BTreeMap<&str, usize> = names.into_iter().zip(0..).collect();
-        let mut ordered: Vec<&&Kept> = shown.iter().collect();
-        ordered.sort_by_key(|kept| (row_of(kept), kept.start_ns, kept.id));
-        let start = i128::from(snapshot.window.start_ns);
-        let entry = |kept: &&&Kept| {
-            let start_ns = i64::try_from(i128::from(kept.start_ns) - start).unwrap_or(0);
-            let row = places.get(&row_of(kept)).copied().unwrap_or(0);
-            let name = names.get(kept.name.as_str()).copied().unwrap_or(0);
-            let phases = kept.phases.iter();
-            let phases = phases.flat_map(|(phase, duration_ns)| [phase as u64, duration_ns]).collect();
-            Entry(row, kept.id, start_ns, kept.total_ns, kept.wait_ns, name, kept.status, kept.flags, phases)
-        };
-        let requests = ordered.iter().map(entry).collect();
-        let label = |((_, slot), (tgid, tid)): (&(bool, Option<u32>), &(u32, u32))| match slot {
-            Some(slot) => format!("slot {slot}: pid {tgid}, thread {tid}"),
-            None => "no slot".to_owned(),
-        };
-        let mut labels: Vec<String> = rows.iter().map(label).collect();
-        // A thread has its lane in the row of the slot that it served; one that served none, a row of its own.
-        let mut row_of_thread: BTreeMap<(u32, u32), usize> = BTreeMap::new();
-        for kept in shown.iter().filter(|kept| kept.slot.is_some()) {
-            let row = places.get(&row_of(kept)).copied().unwrap_or(0);
-            row_of_thread.entry(kept.place).or_insert(row);
-        }
-        // Of those, the ones that were there for a good part of the window.
-        let mut own: Vec<u64> = lanes
-            .iter()
-            .filter(|lane| !row_of_thread.contains_key(&(lane.0, lane.1)))
-            .map(Shown::length)
-            .collect();
-        own.sort_unstable_by_key(|length| std::cmp::Reverse(*length));
-        let least = own.get(MAX_OWN_ROWS - 1).copied().unwrap_or(0);
-        let least = least.max(snapshot.window.length_ns() / 1_000 / SHORTEST_OWN_ROW);
-        let mut threads = Vec::with_capacity(lanes.len());
-        for lane in lanes {
-            let length = lane.length();
-            let Shown(tgid, tid, start, pieces) = lane;
-            if !row_of_thread.contains_key(&(tgid, tid)) && length < least {
-                continue;
-            }
-            let row = row_of_thread.get(&(tgid, tid)).copied().unwrap_or_else(|| {
-                let name = thread_names.get(&tid).map_or_else(String::new, |name| format!(" ({name})"));
-                labels.push(format!("no slot: pid {tgid}, thread {tid}{name}"));
-                labels.len() - 1
-            });
-            threads.push((row, start, pieces));
-        }
-        Self {
-            length_ns: snapshot.window.length_ns(),
-            phases: Phase::ALL.map(Phase::name),
-            rows: labels,
-            names: names.keys().copied().collect(),
-            requests,
-            states: ThreadState::ALL.map(ThreadState::name),
-            threads,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::report::fixture;
+    use crate::report::html::data::seen;
 
     #[test]
     fn more_requests_than_are_kept_are_thinned_evenly() {
@@ -378,8 +267,10 @@ mod tests {
         let mut html = Html::default();
         Collected::default().write(&mut html, &snapshot);
         let text = html.into_text();
+        let island = text.split("id=\"timeline-data\">").nth(1).unwrap().split("</script>").next().unwrap();
+        let seen = seen(&serde_json::from_str(island).unwrap());
         for request in &snapshot.requests.slowest {
-            assert!(text.contains(&format!(",{},", request.id)), "#{} is not there", request.id);
+            assert!(seen.iter().any(|seen| seen.id == request.id), "#{} is not there", request.id);
         }
     }
 }

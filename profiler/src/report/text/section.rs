@@ -40,7 +40,7 @@ fn blocks(page: &mut Page, body: &Blocks<'_>) {
             Block::Undecided(text) => page.paragraph((Role::Doubt, " ?  "), (None, text)),
             Block::RuledOut(text) => page.paragraph((Role::Quiet, "    "), (Some(Role::Quiet), text)),
             Block::Gap => page.blank(),
-            Block::Histogram(..) | Block::Matrix(_) | Block::Timeline => {}
+            Block::Histogram(..) | Block::Matrix(_) | Block::OverTime | Block::Timeline => {}
         }
     }
 }
