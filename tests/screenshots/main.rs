@@ -46,8 +46,8 @@ fn main() -> anyhow::Result<()> {
     let mut top = Terminal::start(&["top", "--pid", &target], SCREEN, &[])?;
     // Long enough to be judged.
     let is_old = |screen: &str| {
-        let first = screen.lines().next().unwrap_or_default();
-        let length = first.rsplit_once("last ").and_then(|(_, length)| length.strip_suffix(" s"));
+        let live = screen.lines().find_map(|line| line.rsplit_once("live, last "));
+        let length = live.and_then(|(_, length)| length.trim_end().strip_suffix(" s"));
         let seconds: f64 = length.and_then(|length| length.parse().ok()).unwrap_or(0.0);
         seconds >= 10.0 && screen.contains(" client_wait")
     };
@@ -75,7 +75,7 @@ fn main() -> anyhow::Result<()> {
     let status = report.args(["report", &recording, "--format", "html", "-o"]).arg(&page).status()?;
     anyhow::ensure!(status.success(), "no page: {status}");
     let bytes = page.metadata()?.len();
-    anyhow::ensure!(bytes <= 2_000_000, "the page has {bytes} bytes");
+    anyhow::ensure!(bytes <= 1_000_000, "the page has {bytes} bytes");
     let mut report = Command::new(wsgi_trace_binary()?);
     report.args(["report", &recording, "--color", "always"]).env("LC_ALL", "C.UTF-8");
     let text = report.output()?.stdout;

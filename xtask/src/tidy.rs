@@ -10,6 +10,7 @@ mod guide;
 mod places;
 mod quotes;
 mod reference;
+mod samples;
 mod shape;
 mod siblings;
 mod source;
@@ -51,7 +52,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     for warning in &warnings {
         eprintln!("tidy: warning: {warning}");
     }
-    let tests: [Test; 12] = [
+    let tests: [Test; 13] = [
         shape::offences,
         arrows::offences,
         circles::offences,
@@ -62,6 +63,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         catalogue::offences,
         chores::offences,
         guide::offences,
+        samples::offences,
         words::offences,
         width::offences,
     ];
