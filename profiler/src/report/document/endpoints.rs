@@ -52,8 +52,12 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
             ports(endpoint)
         ));
     }
-    for (place, endpoint) in ordered.into_iter().take(IN_FULL).enumerate() {
-        body.push(On::Page, in_full(snapshot, endpoint, place));
+    if !ordered.is_empty() {
+        let mut each = Blocks::default();
+        for (place, endpoint) in ordered.into_iter().take(IN_FULL).enumerate() {
+            each.push(On::Page, in_full(snapshot, endpoint, place));
+        }
+        body.push(On::Page, Block::Folded(Folded::new("Phases and durations of each", each)));
     }
     Section::new("endpoints", "Endpoints", body).note(note)
 }

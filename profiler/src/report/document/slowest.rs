@@ -15,7 +15,7 @@ use super::table::{On, Rows};
 use super::{gil_words, phases, shown};
 use crate::report::{summary, unit};
 
-/// Requests in the text report.
+/// Requests in the text report, and those on the page that are not folded away.
 const SHOWN: usize = 8;
 
 pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
@@ -40,8 +40,14 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     let listed: Vec<&Request> = slowest.iter().copied().take(SHOWN).collect();
     because(&mut body, &listed);
     doubts(&mut body, &listed);
+    let count = slowest.len();
+    let mut rest = Blocks::default();
     for (place, request) in slowest.into_iter().enumerate() {
-        body.push(On::Page, in_full(request, &format!("/requests/slowest/{place}"), start_ns));
+        let of = if place < SHOWN { &mut body } else { &mut rest };
+        of.push(On::Page, in_full(request, &format!("/requests/slowest/{place}"), start_ns));
+    }
+    if count > SHOWN {
+        body.push(On::Page, Block::Folded(Folded::new(format!("{} more", count - SHOWN), rest)));
     }
     Section::new("slowest", "Slowest requests", body)
         .short("Slowest")
