@@ -47,9 +47,10 @@ pub struct ThreadAccount {
     pub segment_start_ns: u64,
     /// Entry of the current call; [`ENTRY_UNKNOWN`] if the thread was inside it when it was adopted.
     pub enter_ns: u64,
-    /// Arguments of the current call.
+    /// Arguments of the current call. In light mode, of the sleep that began at `take_since_ns`: as `SleepRecord::argument`, `object`
+    /// with `events` above it, and `socket`.
     pub arguments: [u64; 3],
-    /// As `SliceRecord::extra`, so far as it is known at entry.
+    /// As `SliceRecord::extra`, so far as it is known at entry; in light mode as `SleepRecord::peer`.
     pub extra: u64,
     /// Time on a CPU in the current segment, up to `state_since_ns`.
     pub cpu_ns: u64,
@@ -133,7 +134,7 @@ pub struct ThreadAccount {
     /// The same of the gap (the current one, or the finished one while a call is open).
     pub gap_undecided_ns: u64,
     /// When the attempt to take the interpreter lock that is under way, or the last one, began to wait; 0: where the thread waits
-    /// was looked at already. Kept where frames are read.
+    /// was looked at already. Kept where frames are read. In light mode when the thread's sleep began; 0: it does not sleep, or that was not seen.
     pub take_since_ns: u64,
     /// The task that was told last to be the one that the thread works for (`TaskRecord::task`). This and the next are kept of threads of
     /// event loops, and written by the thread itself outside the lock.

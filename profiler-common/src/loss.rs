@@ -33,12 +33,14 @@ pub const RING_FULL_WAKE: u32 = 12;
 pub const RING_FULL_FRAMES: u32 = 13;
 /// Which task a thread works for from a call on could not be recorded: the ring was full. It is told at its next call.
 pub const RING_FULL_TASK: u32 = 14;
+/// What a thread slept in could not be recorded (light mode): the ring was full. That time is `unexplained`.
+pub const RING_FULL_SLEEP: u32 = 15;
 
 /// Number of slots in `LOSSES`.
 pub const LOSS_CAUSES: u32 = 16;
 
 /// Names of the causes in slot order, as reports print them.
-pub const LOSS_NAMES: [&str; 15] = [
+pub const LOSS_NAMES: [&str; 16] = [
     "ring_full_slice",
     "ring_full_head",
     "ring_full_lifecycle",
@@ -54,6 +56,7 @@ pub const LOSS_NAMES: [&str; 15] = [
     "ring_full_wake",
     "ring_full_frames",
     "ring_full_task",
+    "ring_full_sleep",
 ];
 
 /// Slots of [`RingState::emitted`](crate::ring::RingState): records handed to the ring, by kind (law 4: generated =
@@ -71,5 +74,7 @@ pub const EMITTED_WAKE: u32 = 4;
 pub const EMITTED_FRAMES: u32 = 5;
 /// See [`EMITTED_SLICE`].
 pub const EMITTED_TASK: u32 = 6;
+/// See [`EMITTED_SLICE`].
+pub const EMITTED_SLEEP: u32 = 7;
 /// Number of these slots.
-pub const EMITTED_KINDS: u32 = 7;
+pub const EMITTED_KINDS: u32 = 8;

@@ -8,6 +8,7 @@ pub mod frames;
 pub mod head;
 pub mod lifecycle;
 pub mod light;
+pub mod sleep;
 pub mod slice;
 pub mod task;
 pub mod wake;
@@ -36,6 +37,8 @@ pub const KIND_LIGHT: u16 = 9;
 pub const KIND_WAITER_FRAMES: u16 = 10;
 /// [`RecordHeader::kind`] of a [`task::TaskRecord`].
 pub const KIND_TASK: u16 = 11;
+/// [`RecordHeader::kind`] of a [`sleep::SleepRecord`].
+pub const KIND_SLEEP: u16 = 12;
 
 /// What every record begins with.
 #[repr(C)]

@@ -377,6 +377,7 @@ pub fn adopt(task: *mut task_struct, start: Start, now_ns: u64) -> bool {
         account.adopted_ns = now_ns;
         account.sequence = 0;
         account.take_begun = 0;
+        account.take_since_ns = 0;
         account.take_signals = 0;
         forget_task(&mut account);
         account.has_polled = u32::from(matches!(start.call as u32, EPOLL_WAIT | EPOLL_PWAIT | EPOLL_PWAIT2));

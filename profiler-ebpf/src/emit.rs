@@ -16,11 +16,13 @@ use profiler_common::record::frames::FramesRecord;
 use profiler_common::record::head::HeadRecord;
 use profiler_common::record::lifecycle::LifecycleRecord;
 use profiler_common::record::light::LightRecord;
+use profiler_common::record::sleep::SleepRecord;
 use profiler_common::record::slice::{FLAG_WAKE_MISSED, SliceRecord, Undecided};
 use profiler_common::record::task::TaskRecord;
 use profiler_common::record::wake::WakeRecord;
 use profiler_common::record::{
-    KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_SLICE, KIND_TASK, KIND_WAKE, RecordHeader,
+    KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_SLEEP, KIND_SLICE, KIND_TASK, KIND_WAKE,
+    RecordHeader,
 };
 use profiler_common::ring::{CHUNK_BYTES, RingState, after};
 
@@ -232,6 +234,31 @@ pub fn light(account: Option<*mut ThreadAccount>, of: &Light, time_ns: u64) {
         (*record).local_port = of.local_port;
     }
     room.commit(LENGTH, loss::EMITTED_SLICE as usize);
+}
+
+/// Emits the sleep from which the thread of `account` comes back; it was woken at `woken_ns`, the account is settled up to `time_ns`. From
+/// `sched_switch` only, as [`wake`].
+#[inline(always)]
+pub fn sleep(account: *mut ThreadAccount, woken_ns: u64, time_ns: u64) {
+    const LENGTH: u64 = size_of::<SleepRecord>() as u64;
+    let Some(room) = reserve(Writer::Hook, LENGTH, loss::RING_FULL_SLEEP) else { return };
+    let record = room.at.cast::<SleepRecord>();
+    // SAFETY: the room holds a whole record, `account` is an element of ACCOUNTS.
+    unsafe {
+        let of = &*account;
+        room.write_header(KIND_SLEEP, LENGTH, (of.tgid, of.tid), time_ns);
+        (*record).start_ns = of.take_since_ns;
+        (*record).woken_ns = woken_ns;
+        (*record).cpu_ns = of.cpu_ns;
+        (*record).argument = of.arguments[0];
+        (*record).socket = of.arguments[2];
+        (*record).peer = of.extra;
+        (*record).system_call = of.blocked_in_call;
+        (*record).object = of.arguments[1] as u32;
+        (*record).events = (of.arguments[1] >> 32) as u32;
+        (*record).sequence = of.sequence;
+    }
+    room.commit(LENGTH, loss::EMITTED_SLEEP as usize);
 }
 
 /// What a lifecycle record says.

@@ -28,6 +28,7 @@ The routes of `dropping.py` do not serve their client, those of `streams.py` do 
 /truth/hold/MS/ID  keeps the interpreter lock for MS in the C library, as soon as a /truth/want is asleep
 /truth/want/MS/ID  sleeps for MS without the lock, and then wants it: what it takes longer is its wait. One for each hold
 /truth/keep/MS/ID  keeps the interpreter lock for MS in the C library, whoever wants it
+/truth/sleep32/MS/ID  sleeps for MS in a call of the 32-bit table, which a program of 64 bits can make too
 /truth/calls/MS/ID  computes for MS, with a short system call every 0.2 ms: gives the interpreter lock up for it, and takes it again at once
 """
 
@@ -36,6 +37,7 @@ import functools
 import json
 import os
 import socket
+import struct
 import tempfile
 import threading
 import time
@@ -171,6 +173,22 @@ def sleep(milliseconds):
     time.sleep(milliseconds / 1000)
 
 
+def sleep_by_32_bit_call(milliseconds):
+    """nanosleep as 32-bit programs call it, which those of 64 bits can too. Its number is sync's in the other table."""
+    library = ctypes.CDLL(None, use_errno=True)
+    library.mmap.restype = ctypes.c_void_p
+    library.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+    # Readable, writable and executable; private, anonymous, at an address of 32 bits.
+    page = library.mmap(None, 4096, 7, 0x62, -1, 0)
+    library.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    duration = struct.pack("<ii", 0, int(milliseconds * 1_000_000))
+    # push rbx; mov eax, 162; mov ebx, duration; xor ecx, ecx; int 0x80; pop rbx; ret
+    code = b"\x53\xb8\xa2\0\0\0\xbb" + struct.pack("<I", page) + b"\x31\xc9\xcd\x80\x5b\xc3"
+    ctypes.memmove(page, duration + code, len(duration + code))
+    ctypes.CFUNCTYPE(ctypes.c_int)(page + len(duration))()
+    library.munmap(page, 4096)
+
+
 def compete(milliseconds):
     """Two threads that keep each other waiting for the interpreter lock; each tells what its own clocks say."""
     threads = [threading.Thread(target=truth, args=("cpu", milliseconds, f"competitor-{n}")) for n in range(2)]
@@ -235,7 +253,7 @@ def call_often(milliseconds):
             compute(0.2)
 
 
-TRUTHS = {"slowing": ask_slowing_backend, "oneasks": one_asks, "onesleeps": one_sleeps, "lookup": look_up, "own": ask_on_own_connection, "kept": ask_on_kept_connection, "keep": keep, "calls": call_often, "turn": take_turn, "hold": hold, "want": want, "gil": compete, "sleep": sleep, "backend": ask_backend, "lock": wait_for_lock, "cpu": compute, "file": touch_disk}
+TRUTHS = {"slowing": ask_slowing_backend, "oneasks": one_asks, "onesleeps": one_sleeps, "lookup": look_up, "own": ask_on_own_connection, "kept": ask_on_kept_connection, "keep": keep, "calls": call_often, "turn": take_turn, "hold": hold, "want": want, "gil": compete, "sleep32": sleep_by_32_bit_call, "sleep": sleep, "backend": ask_backend, "lock": wait_for_lock, "cpu": compute, "file": touch_disk}
 
 
 def truth(kind, milliseconds, unique):

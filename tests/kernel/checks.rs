@@ -146,6 +146,7 @@ fn summary(events: &[Event]) -> String {
             Body::Lifecycle(_) => "lifecycle events",
             Body::Evidence(_) => "pieces of evidence",
             Body::Light(_) => "light slices",
+            Body::Slept(_) => "sleeps",
             Body::Fact(_) => "facts",
         };
         *counts.entry(kind).or_default() += 1;

@@ -14,6 +14,7 @@ const DX: usize = 96;
 const SI: usize = 104;
 const DI: usize = 112;
 const ORIG_AX: usize = 120;
+const CS: usize = 136;
 const SP: usize = 152;
 
 #[inline(always)]
@@ -30,10 +31,25 @@ pub fn of(task: *mut task_struct) -> Registers {
     registers as u64 as *const _
 }
 
+/// Whether they are of a thread in the code segment of 64-bit programs. Those that the kernel made (of io_uring) have no stack in user space.
+#[inline(always)]
+pub fn is_of_64_bits(registers: Registers) -> bool {
+    /// `__USER_CS`, arch/x86/include/asm/segment.h.
+    const USER_CS: u64 = 0x33;
+    load(registers, CS) & 0xffff == USER_CS && load(registers, SP) != 0
+}
+
 /// Number of the system call the registers belong to; −1 outside one (page fault, interrupt).
 #[inline(always)]
 pub fn system_call(registers: Registers) -> i32 {
     load(registers, ORIG_AX) as i32
+}
+
+/// The same, where there is a system call.
+#[inline(always)]
+pub fn number(registers: Registers) -> u32 {
+    // SAFETY: as in `load`; volatile, so that it is one load of 32 bits.
+    unsafe { registers.cast::<u8>().add(ORIG_AX).cast::<u32>().read_volatile() }
 }
 
 /// The first three arguments.

@@ -33,7 +33,7 @@ static SOCK_SOCKET: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static SOCKET_FILE: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
-static FILE_INODE: Global<u32> = Global::new(0);
+pub(super) static FILE_INODE: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static INODE_NUMBER: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]

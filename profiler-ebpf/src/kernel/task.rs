@@ -28,6 +28,8 @@ static PID_LEVEL: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static PID_NUMBERS: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
+static TASK_CALL_STATUS: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
 pub static TASK_FILES: Global<u32> = Global::new(0);
 
 /// Process and thread number in the initial PID namespace.
@@ -90,6 +92,16 @@ pub fn is_on_cpu(task: *mut task_struct) -> bool {
 pub fn exit_code(task: *mut task_struct) -> i64 {
     // SAFETY: as above.
     i64::from(unsafe { typed::<i32>(task.cast(), &TASK_EXIT_CODE) })
+}
+
+/// Whether the task is in a call of the 32-bit table, which a 64-bit program can make too; false where it cannot be told.
+#[inline(always)]
+pub fn is_in_32_bit_call(task: *mut task_struct) -> bool {
+    /// `TS_COMPAT`, arch/x86/include/asm/thread_info.h.
+    const COMPAT: u32 = 2;
+    // SAFETY: as above.
+    TASK_CALL_STATUS.load() != MISSING
+        && unsafe { typed::<u32>(task.cast(), &TASK_CALL_STATUS) & COMPAT != 0 }
 }
 
 /// Whether the task surely has no storage, ours or another's: one load, where a look-up is a call with a few more.

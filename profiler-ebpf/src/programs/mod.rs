@@ -12,5 +12,6 @@ mod lifecycle;
 mod light;
 mod queue;
 mod sched;
+mod sleep;
 mod socket;
 mod system_call;

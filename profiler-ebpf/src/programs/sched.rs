@@ -10,6 +10,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use profiler_common::record::slice::PAGE_FAULT;
 use profiler_common::system_call::FUTEX;
 
+use super::{light, sleep};
 use crate::account::{self, Account};
 use crate::cause;
 use crate::empty;
@@ -33,7 +34,9 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         let preempted = ctx.arg::<u64>(0) & 1 == 1;
         let blocks = !preempted && task::state(previous) != 0;
         let mut call = PAGE_FAULT;
-        if blocks {
+        if blocks && light::is_light() {
+            call = sleep::call(previous, registers::of(previous));
+        } else if blocks {
             call = registers::system_call(registers::of(previous));
             if call < 0 {
                 call = PAGE_FAULT;
@@ -41,7 +44,11 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         }
         // SAFETY: under the run-queue lock this is the account's only writer.
         unsafe {
-            account::switch_out(&mut account::change(account), bpf_ktime_get_ns(), blocks, call);
+            let mut change = account::change(account);
+            account::switch_out(&mut change, bpf_ktime_get_ns(), blocks, call);
+            if blocks && light::is_light() {
+                sleep::begins(&mut change, previous, registers::of(previous), call);
+            }
         }
         if blocks {
             cause::sleeps(account);
@@ -53,10 +60,13 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     if let Some(account) = account::at(index) {
         // SAFETY: under the run-queue lock this is the account's only writer.
         unsafe {
-            let mut account = account::change(account);
-            account::switch_in(&mut account, bpf_ktime_get_ns());
-            if account.take_lock != 0 {
-                take::resumed(&mut account, registers::of(next));
+            let mut change = account::change(account);
+            let (state, since_ns) = (change.state, change.state_since_ns);
+            account::switch_in(&mut change, bpf_ktime_get_ns());
+            if light::is_light() {
+                sleep::ends(account, state, since_ns);
+            } else if change.take_lock != 0 {
+                take::resumed(&mut change, registers::of(next));
             }
         }
     }

@@ -7,7 +7,7 @@ pub mod call;
 pub(crate) mod open;
 use crate::event::{
     Body, Change, Connection, ConnectionEvidence, Event, Evidence, Frames, Head, InGap, Lifecycle, Light,
-    LightWhat, LockSeen, Sign, Signal, Slice, TaskSeen, Wake, Woken,
+    LightWhat, LockSeen, Sign, Signal, Slept, SleptOn, Slice, TaskSeen, Wake, Woken,
 };
 use crate::fact::Account;
 use crate::stream::Item;
@@ -18,12 +18,13 @@ use profiler_common::record::frames::{self, FramesRecord, MAX_FRAMES};
 use profiler_common::record::head::{self, HeadRecord};
 use profiler_common::record::lifecycle::{self, LifecycleRecord};
 use profiler_common::record::light::{self, LightRecord};
+use profiler_common::record::sleep::{self, SleepRecord};
 use profiler_common::record::slice::SliceRecord;
 use profiler_common::record::task::TaskRecord;
 use profiler_common::record::wake::{self, WakeRecord};
 use profiler_common::record::{
-    KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_SLICE,
-    KIND_TASK, KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
+    KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_SLEEP,
+    KIND_SLICE, KIND_TASK, KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
 };
 use profiler_common::system_call::{FUTEX, kind};
 use zerocopy::FromBytes;
@@ -103,6 +104,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
         Some(KIND_WAKE) => decode_wake(bytes),
         Some(KIND_TASK) => decode_task(bytes),
         Some(KIND_LIGHT) => decode_light(bytes),
+        Some(KIND_SLEEP) => decode_sleep(bytes),
         Some(kind @ (KIND_FRAMES | KIND_WAITER_FRAMES)) => decode_frames(bytes, kind),
         Some(kind) => Err(Malformed::UnknownKind { kind }),
         None => Err(Malformed::TooShort {
@@ -318,6 +320,36 @@ fn decode_light(bytes: &[u8]) -> Result<Event, Malformed> {
             sequence: record.sequence,
             switches: record.switches,
             flags: record.flags,
+        }),
+    })
+}
+
+fn decode_sleep(bytes: &[u8]) -> Result<Event, Malformed> {
+    let record = fixed::<SleepRecord>(bytes, KIND_SLEEP)?;
+    let on = match record.object {
+        sleep::NO_OBJECT => SleptOn::Nothing,
+        sleep::CLIENT => SleptOn::Client,
+        sleep::LISTENER => SleptOn::Listener,
+        sleep::SOCKET => SleptOn::Socket { port: u16::try_from(record.peer >> 16 & 0xffff).unwrap_or(0) },
+        sleep::PIPE => SleptOn::Pipe,
+        sleep::FILE => SleptOn::File,
+        sleep::ANONYMOUS => SleptOn::Anonymous,
+        sleep::OTHER => SleptOn::Other,
+        value => return Err(Malformed::BadValue { kind: KIND_SLEEP, value }),
+    };
+    Ok(Event {
+        time_ns: record.header.time_ns,
+        body: Body::Slept(Slept {
+            tgid: record.header.tgid,
+            tid: record.header.tid,
+            start_ns: record.start_ns,
+            woken_ns: record.woken_ns,
+            cpu_ns: record.cpu_ns,
+            system_call: record.system_call,
+            on,
+            argument: record.argument,
+            events: record.events,
+            sequence: record.sequence,
         }),
     })
 }

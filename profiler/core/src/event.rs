@@ -7,6 +7,10 @@ use profiler_common::record::slice::Undecided;
 
 use crate::fact::{Account, Fact};
 
+mod slept;
+
+pub use slept::{Slept, SleptOn};
+
 /// One event, at the time its record ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
@@ -36,6 +40,8 @@ pub enum Body {
     Task(TaskSeen),
     /// Light mode: bytes moved on a client's socket, and what the thread did before.
     Light(Light),
+    /// Light mode: what a thread slept for; comes before the light slice that the sleep lies in.
+    Slept(Slept),
     /// A thread is born, adopted, renamed or gone.
     Lifecycle(Lifecycle),
     /// Who ended a connection or a process.

@@ -9,12 +9,14 @@ mod interpreter;
 pub mod memory;
 pub mod open_files;
 pub mod queue;
+mod sight;
 
 pub use interpreter::{InterpreterLock, InterpreterSeen, TaskKind, ThreadNumbers};
 use memory::ProcessMemory;
 use open_files::OpenFiles;
 use queue::{AcceptQueues, NetworkCounters, QueueCounts};
 use serde::{Deserialize, Serialize};
+pub use sight::Sight;
 
 /// A fact and when it was true.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -139,6 +141,9 @@ pub struct Attached {
     /// Clients that find an accept queue full are distinguished, and how long that delays them is measured.
     #[serde(default)]
     pub delays_measured: bool,
+    /// Light mode: each sleep of a thread is recorded, with its call and what that call's descriptor stands for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sleeps_recorded: bool,
     /// Another wsgi-trace was watching the same processes.
     pub other_profilers: u32,
     /// Time from the first attach call to the last.
@@ -150,6 +155,16 @@ impl Attached {
     pub const LIGHT: &str = "light";
     /// Why light mode lacks a phase or a verdict.
     pub const LIGHT_SEES_NO_CALLS: &str = "light mode does not see system calls";
+
+    /// What is seen of what threads do.
+    #[must_use]
+    pub fn sight(&self) -> Sight {
+        match self.is_light() {
+            false => Sight::Calls,
+            true if self.sleeps_recorded => Sight::Sleeps,
+            true => Sight::Messages,
+        }
+    }
 
     /// Whether clients that find the accept queue of a UNIX listener full are counted.
     #[must_use]

@@ -17,7 +17,7 @@ use crate::decode::open::slice_of;
 use crate::event::{Body, Change, Event, Lifecycle, Slice};
 use crate::fact::queue::AcceptQueues;
 use crate::fact::{
-    Attached, CgroupCpu, Counters, DescriptorClass, DescriptorSeen, Fact, ProcessSeen, SessionStarted,
+    Attached, CgroupCpu, Counters, DescriptorClass, DescriptorSeen, Fact, ProcessSeen, SessionStarted, Sight,
 };
 use crate::machine::driver::exchange_end::{end_predecessor, end_process};
 use crate::machine::driver::state::State;
@@ -43,19 +43,23 @@ const MAX_OPEN: usize = 16_384;
 const MAX_CGROUPS: usize = 1024;
 
 /// Phases that a run cannot measure, each with its reason. It needs the attach report and the facts about interpreters. `gil`: why waits for the interpreter
-/// lock are not measured, if they are not. `light`: the run was in light mode.
+/// lock are not measured, if they are not. `sight`: what threads were seen to do.
 #[must_use]
 pub fn not_measured(
     arrival_measured: bool,
     gil: Option<String>,
     front_end_traced: bool,
-    light: bool,
+    sight: Sight,
 ) -> Vec<(Phase, String)> {
     let mut list = Vec::new();
-    if light {
-        let told = [Phase::PoolWait, Phase::Cpu, Phase::RunQueue, Phase::Unexplained];
-        let untold = Phase::ALL.into_iter().filter(|phase| !told.contains(phase));
-        return untold.map(|phase| (phase, Attached::LIGHT_SEES_NO_CALLS.to_owned())).collect();
+    if sight != Sight::Calls {
+        let untold = Phase::ALL.into_iter().filter(|phase| !sight.tells(*phase));
+        list.extend(untold.map(|phase| (phase, Attached::LIGHT_SEES_NO_CALLS.to_owned())));
+        if let Some(reason) = gil.filter(|_| sight.tells(Phase::GilWait)) {
+            list.push((Phase::GilWait, reason));
+        }
+        list.sort_by_key(|(phase, _)| *phase);
+        return list;
     }
     if !front_end_traced {
         list.push((Phase::FrontEnd, "no front end is traced".to_owned()));
@@ -276,6 +280,7 @@ impl Machines {
                 self.state.evicted = self.state.evicted.saturating_add(u64::from(!is_followed));
             }
             Body::Light(light) => light::take(&mut self.state, &light, time_ns, sink),
+            Body::Slept(slept) => light::slept(&mut self.state, &slept, time_ns),
             Body::Lifecycle(lifecycle) => self.lifecycle(&lifecycle, time_ns, sink),
             Body::Evidence(evidence) => {
                 let State { product, wire, .. } = &mut self.state;
@@ -322,6 +327,7 @@ impl Machines {
                 }
                 state.gil.samples.forget(lifecycle.tid);
                 state.heads.remove(&lifecycle.tid);
+                state.time.sleeps.forget(lifecycle.tid);
                 state.initial.remove(&lifecycle.tid);
                 if lifecycle.tid == lifecycle.tgid {
                     state.time.capacity.ended(lifecycle.tgid, time_ns);

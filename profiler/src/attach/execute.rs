@@ -71,6 +71,7 @@ pub fn attach(
             false => plan.hooks_reason.clone(),
         },
         missing: plan.missing.clone(),
+        sleeps_recorded: plan.hooks == Hooks::Light,
         other_profilers,
         ..Attached::default()
     };

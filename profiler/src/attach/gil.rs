@@ -28,6 +28,8 @@ pub enum Mode {
     Uprobes,
     /// With probes where every attempt begins and ends.
     Full,
+    /// By the address of what threads sleep on: light mode.
+    Sleeps,
     /// Not at all.
     Off,
 }
@@ -41,6 +43,7 @@ impl Mode {
             Self::SystemCalls => "syscalls",
             Self::Uprobes => "uprobes",
             Self::Full => "full",
+            Self::Sleeps => "sleeps",
             Self::Off => "off",
         }
     }
@@ -111,6 +114,14 @@ pub fn choose(wanted: Wanted, code: &Code<'_>) -> Choice {
     let wants = match wanted.mode {
         Mode::Off => {
             return Choice { mode: Mode::Off, reason: "switched off".to_owned(), probes: Vec::new() };
+        }
+        Mode::Sleeps => {
+            let reason = if code.waits_elsewhere {
+                "its C library waits where sleeps do not show the lock"
+            } else {
+                "sleeps on the lock's memory show their address"
+            };
+            return Choice { mode: Mode::Sleeps, reason: reason.to_owned(), probes: Vec::new() };
         }
         Mode::SystemCalls => {
             return by_calls(format!("asked for{}", if code.waits_elsewhere { blind } else { "" }));
@@ -241,6 +252,15 @@ mod tests {
             assert_eq!((choice.mode, choice.probes.len()), (Mode::SystemCalls, 0));
             assert_eq!(choice.reason.contains("only waits for the lock's mutex"), waits_elsewhere);
             assert_eq!(choice.reason.contains("CONFIG_UPROBE_EVENTS"), !has_uprobes);
+        }
+    }
+
+    #[test]
+    fn light_mode_has_no_probe_and_says_where_sleeps_do_not_show_the_lock() {
+        for waits_elsewhere in [false, true] {
+            let choice = chosen(wanted(Mode::Sleeps, false), &[function(true)], waits_elsewhere);
+            assert_eq!((choice.mode, choice.probes.len()), (Mode::Sleeps, 0));
+            assert_eq!(choice.reason.contains("do not show"), waits_elsewhere);
         }
     }
 

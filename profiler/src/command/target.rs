@@ -44,13 +44,13 @@ pub const fn hooks(hooks: Hooks, light: bool) -> attach::Hooks {
     }
 }
 
-/// How to see waits for the GIL; in light mode not at all.
+/// How to see waits for the GIL.
 #[must_use]
 pub const fn gil(gil: Gil, light: bool) -> attach::gil::Wanted {
     use attach::gil::Mode;
 
     let mode = match gil.way {
-        _ if light => Mode::Off,
+        _ if light => Mode::Sleeps,
         GilWay::Auto => Mode::Auto,
         GilWay::Syscalls => Mode::SystemCalls,
         GilWay::Uprobes => Mode::Uprobes,

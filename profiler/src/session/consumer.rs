@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use profiler_core::fact::{Fact, InterpreterSeen, ListenerSeen, ProcessSeen};
+use profiler_core::fact::{Fact, InterpreterSeen, ListenerSeen, ProcessSeen, Sight};
 use profiler_core::finding::evaluate;
 use profiler_core::finding::threshold::Thresholds;
 use profiler_core::machine::lock::gil::not_measured as gil_not_measured;
@@ -43,7 +43,7 @@ pub struct Consumer {
     begun: bool,
     early: Vec<Entry>,
     arrival_measured: bool,
-    light: bool,
+    sight: Sight,
     interpreters: Vec<InterpreterSeen>,
     /// Why most waits for the lock are not seen, if they are not.
     blind: Option<String>,
@@ -78,7 +78,7 @@ impl Consumer {
             begun: false,
             early: Vec::new(),
             arrival_measured: true,
-            light: false,
+            sight: Sight::Calls,
             interpreters: Vec::new(),
             blind: None,
             processes: Vec::new(),
@@ -110,7 +110,7 @@ impl Consumer {
             Fact::SessionStarted(session) => self.wall_clock_offset_ns = Some(session.wall_clock_offset_ns),
             Fact::Attached(attached) => {
                 self.arrival_measured = attached.arrival_measured;
-                self.light = attached.is_light();
+                self.sight = attached.sight();
             }
             Fact::InterpreterSeen(seen) if !self.begun && self.interpreters.len() < MAX_INTERPRETERS => {
                 self.interpreters.push(seen.clone());
@@ -137,7 +137,7 @@ impl Consumer {
         if let Some(form) = &mut self.form {
             let has_front = has_front_end(&self.processes, &self.listeners);
             let gil = self.blind.take().or_else(|| gil_not_measured(self.interpreters.iter()));
-            let not_measured = not_measured(self.arrival_measured, gil, has_front, self.light)
+            let not_measured = not_measured(self.arrival_measured, gil, has_front, self.sight)
                 .into_iter()
                 .map(|(phase, _)| phase);
             let wall_clock_offset_ns = self.wall_clock_offset_ns;

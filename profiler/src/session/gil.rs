@@ -71,7 +71,8 @@ impl LockWatch {
         if seen.foreign_numbers && seen.thread_number_at.is_some() {
             self.numbers.follow(tgid);
         }
-        if let Some(followed) = followed {
+        // In light mode no program asks.
+        if let Some(followed) = followed.filter(|_| self.wanted.mode != Mode::Sleeps) {
             source.follow_locks(tgid, &followed);
         }
         if self.wanted.stacks {
@@ -164,6 +165,7 @@ impl LockWatch {
         let opened = file.open(proc, tgid);
         let take_gil = match self.wanted.mode {
             Mode::Auto | Mode::SystemCalls | Mode::Off if !looked.waits_elsewhere => Ok(Vec::new()),
+            Mode::Sleeps => Ok(Vec::new()),
             _ => opened.as_ref().map_or_else(
                 || Err(crate::fact::python::take_gil::NotFound::File("it cannot be opened".to_owned())),
                 |opened| {
@@ -196,7 +198,7 @@ impl LockWatch {
             reason: choice.reason.clone(),
             probes: count(false),
             stepped: count(true),
-            is_blind: looked.waits_elsewhere && choice.mode == Mode::SystemCalls,
+            is_blind: looked.waits_elsewhere && matches!(choice.mode, Mode::SystemCalls | Mode::Sleeps),
         };
         self.files.insert(file.key(), entry);
         Some(self.method(source))

@@ -56,7 +56,7 @@ use totals::Totals;
 
 /// Names of the kinds of `profiler_common::loss::EMITTED_*`, in their order.
 const KIND_NAMES: [&str; EMITTED_KINDS as usize] =
-    ["slice", "head", "lifecycle", "connection", "wake", "frames", "task"];
+    ["slice", "head", "lifecycle", "connection", "wake", "frames", "task", "sleep"];
 
 /// Pieces of evidence taken at once: all that its ring can hold.
 const MAX_EVIDENCE: usize = profiler_common::limits::MAX_EVIDENCE_RING_BYTES as usize

@@ -33,7 +33,20 @@ const LOAD: &[&str] = &[
 ];
 
 /// What light mode can measure.
-const PHASES: [&str; 4] = ["pool_wait", "cpu", "run_queue", "unexplained"];
+const PHASES: [&str; 12] = [
+    "pool_wait",
+    "client_read_stall",
+    "cpu",
+    "run_queue",
+    "gil_wait",
+    "lock_wait",
+    "backend_wait",
+    "file_wait",
+    "fault_wait",
+    "sleep",
+    "client_write_stall",
+    "unexplained",
+];
 
 /// Worker by worker, as they came.
 fn in_order(traced: &Traced) -> Vec<&TracedRequest> {

@@ -12,6 +12,7 @@ mod gil_holder;
 mod gil_stacks;
 mod herd;
 mod light;
+mod light_sleeps;
 mod listeners;
 mod loops;
 mod more_threads;

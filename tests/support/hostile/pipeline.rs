@@ -8,12 +8,13 @@ use profiler_common::record::frames::FramesRecord;
 use profiler_common::record::head::HeadRecord;
 use profiler_common::record::lifecycle::LifecycleRecord;
 use profiler_common::record::light::LightRecord;
+use profiler_common::record::sleep::SleepRecord;
 use profiler_common::record::slice::SliceRecord;
 use profiler_common::record::task::TaskRecord;
 use profiler_common::record::wake::WakeRecord;
 use profiler_common::record::{
-    KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_SLICE,
-    KIND_TASK, KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
+    KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_SLEEP,
+    KIND_SLICE, KIND_TASK, KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
 };
 use profiler_core::fact::{DescriptorClass, DescriptorSeen, EndReason, Fact, FactRecord};
 use profiler_core::pipeline::{Pipeline, Settings};
@@ -113,6 +114,9 @@ fn item(rest: &mut &[u8]) -> Option<Item<Vec<u8>>> {
         }
         14 if what & 0x10 == 0 => fact(Fact::WindowStarted, rest),
         14 => fact(Fact::Tick, rest),
+        _ if what & 0x20 != 0 => {
+            fixed(rest, KIND_SLEEP, is_wild, |record: &mut SleepRecord| &mut record.header)
+        }
         _ if what & 0x10 == 0 => fact(Fact::WindowRolled, rest),
         _ => fact(Fact::WindowEnded { reason: EndReason::Duration }, rest),
     })

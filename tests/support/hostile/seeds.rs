@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use profiler_common::record::{KIND_HEAD, KIND_LIGHT};
+use profiler_common::record::{KIND_HEAD, KIND_LIGHT, KIND_SLEEP};
 use profiler_core::fact::Fact;
 use profiler_core::finding::{Thresholds, evaluate};
 use profiler_core::pipeline::{Pipeline, Settings};
@@ -198,6 +198,7 @@ fn as_built(records: &[&[u8]]) -> Vec<u8> {
             10 => 0x66,
             11 => 0x36,
             KIND_LIGHT => 0x76,
+            KIND_SLEEP => 0x2f,
             _ => continue,
         };
         let is_head = kind_of(record) == KIND_HEAD;

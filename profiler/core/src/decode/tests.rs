@@ -4,13 +4,14 @@ use profiler_common::record::connection::{ACCEPTED, ConnectionRecord, SEEDED};
 use profiler_common::record::frames::{Frame, FramesRecord, UNSTABLE};
 use profiler_common::record::head::{HeadRecord, OUTBOUND};
 use profiler_common::record::lifecycle::{EXIT, FORK, LifecycleRecord};
+use profiler_common::record::sleep::{self, SleepRecord};
 use profiler_common::record::slice::{
     FLAG_BACK_END, FLAG_CLIENT, FLAG_STATUS_LINE, FLAG_TAKES_LOCK, HOLDER_KNOWN, SliceRecord, with_woken_ago,
 };
 use profiler_common::record::task::TaskRecord;
 use profiler_common::record::{
-    KIND_CONNECTION, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, KIND_TASK, KIND_WAITER_FRAMES,
-    RecordHeader,
+    KIND_CONNECTION, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_SLEEP, KIND_SLICE, KIND_TASK,
+    KIND_WAITER_FRAMES, RecordHeader,
 };
 use profiler_common::system_call as number;
 use proptest::prelude::*;
@@ -18,7 +19,7 @@ use zerocopy::IntoBytes;
 
 use super::call::{Outcome, call};
 use super::{Malformed, decode, slice, slice_in_place};
-use crate::event::{Body, Call, Change, Event, TaskSeen};
+use crate::event::{Body, Call, Change, Event, Slept, SleptOn, TaskSeen};
 use crate::fact::{Account, DescriptorClass};
 
 fn header(kind: u16, length_bytes: usize) -> RecordHeader {
@@ -432,4 +433,51 @@ fn task_of_a_thread_is_told_by_its_record() {
     assert_eq!(decode(record.as_bytes()), Ok(Event { time_ns: 5, body: Body::Task(seen) }));
     let cut = record.as_bytes().get(..31).expect("longer");
     assert_eq!(decode(cut), Err(Malformed::TooShort { kind: KIND_TASK, have_bytes: 31, need_bytes: 32 }));
+}
+
+#[test]
+fn sleep_of_light_mode_is_told_with_what_its_descriptor_stands_for() {
+    let length_bytes = u16::try_from(size_of::<SleepRecord>()).expect("short");
+    let header = RecordHeader { kind: KIND_SLEEP, length_bytes, time_ns: 90, tgid: 1, tid: 2, cpu: 0 };
+    let record = SleepRecord {
+        header,
+        start_ns: 50,
+        woken_ns: 80,
+        cpu_ns: 7,
+        argument: 9,
+        socket: 0xffff_8880_0000_0000,
+        peer: 2 | 5432 << 16 | 0x0100_007f << 32,
+        system_call: 45,
+        object: sleep::SOCKET,
+        events: 0,
+        sequence: 3,
+    };
+    let slept = Slept {
+        tgid: 1,
+        tid: 2,
+        start_ns: 50,
+        woken_ns: 80,
+        cpu_ns: 7,
+        system_call: 45,
+        on: SleptOn::Socket { port: 5432 },
+        argument: 9,
+        events: 0,
+        sequence: 3,
+    };
+    assert_eq!(decode(record.as_bytes()), Ok(Event { time_ns: 90, body: Body::Slept(slept) }));
+    for (object, on) in [
+        (sleep::NO_OBJECT, SleptOn::Nothing),
+        (sleep::CLIENT, SleptOn::Client),
+        (sleep::LISTENER, SleptOn::Listener),
+        (sleep::PIPE, SleptOn::Pipe),
+        (sleep::FILE, SleptOn::File),
+        (sleep::ANONYMOUS, SleptOn::Anonymous),
+        (sleep::OTHER, SleptOn::Other),
+    ] {
+        let record = SleepRecord { object, ..record };
+        let expected = Event { time_ns: 90, body: Body::Slept(Slept { on, ..slept }) };
+        assert_eq!(decode(record.as_bytes()), Ok(expected));
+    }
+    let unknown = SleepRecord { object: 8, ..record };
+    assert_eq!(decode(unknown.as_bytes()), Err(Malformed::BadValue { kind: KIND_SLEEP, value: 8 }));
 }

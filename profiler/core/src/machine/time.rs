@@ -7,5 +7,6 @@ pub mod capacity;
 pub mod load;
 pub mod piece;
 pub mod row;
+pub mod sleeps;
 pub mod slot;
 pub mod state;

@@ -13,6 +13,7 @@ pub mod living;
 pub mod lost;
 pub mod process;
 pub mod queue;
+pub mod sleep;
 pub mod state;
 pub mod waiter;
 pub mod wake;

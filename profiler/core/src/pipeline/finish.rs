@@ -57,6 +57,7 @@ impl Machines {
         );
         capacity.lives =
             std::mem::take(&mut self.state.product.lives).finish(&processes, self.window.start_ns);
+        let gil_wait_not_measured = self.state.gil.not_measured();
         let gil = self.gil(&processes);
         let connections = self.state.wire.connections.seen_in_window();
         let mut event_loops = std::mem::take(&mut self.state.runtime.event_loops);
@@ -68,9 +69,9 @@ impl Machines {
         let coverage = Coverage {
             not_measured: not_measured(
                 self.attached.arrival_measured,
-                gil.not_measured.clone(),
+                gil_wait_not_measured,
                 has_front_end,
-                is_light,
+                self.attached.sight(),
             ),
             blind_spots,
             losses,
@@ -149,7 +150,7 @@ impl Machines {
             ));
         }
         if self.attached.is_light() {
-            blind_spots.insert(0, light::NOT_TOLD.to_owned());
+            blind_spots.insert(0, light::not_told(self.attached.sight()).to_owned());
         }
         blind_spots.extend(listeners_blind_spots(&self.listening.foreign, &self.state));
         let unread = listeners.iter().filter(|listener| !listener.is_closed && listener.queue.is_none());

@@ -14,11 +14,11 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     if snapshot.attached.is_light() {
         // One reason for nearly all of them; which they are stands beside those that are measured.
         body.entry("other phases", Attached::LIGHT_SEES_NO_CALLS);
-    } else {
-        for phase in Phase::ALL {
-            if let Some(reason) = summary::not_measured(snapshot, phase) {
-                body.entry(phase.name(), reason);
-            }
+    }
+    for phase in Phase::ALL {
+        match summary::not_measured(snapshot, phase) {
+            Some(Attached::LIGHT_SEES_NO_CALLS) | None => {}
+            Some(reason) => body.entry(phase.name(), reason),
         }
     }
     for sentence in &snapshot.dropped.not_seen {

@@ -1,16 +1,19 @@
 //! Light mode. Requests come from the turns of traffic on each client's socket (of TLS without handshakes), threads from their light slices.
 //!
-//! In: light slices. Out: finished requests, threads' totals. A request begins with bytes received after bytes were sent, or on a new connection. It ends
+//! In: light slices, and the sleeps that lie in them. Out: finished requests, threads' totals. A request begins with bytes received after bytes were sent, or on a new connection. It ends
 //! with the last bytes sent before the next are received, and is finished when that is known. Its time is that of the threads that moved its bytes: on a
-//! CPU, waiting for one, or asleep. What they sleep for is not seen: [`Phase::Unexplained`]. Before anybody has read it, it waits ([`Phase::PoolWait`]).
+//! CPU, waiting for one, or asleep. What they sleep for is told by the call in which they do, where that is recorded; else it is
+//! [`Phase::Unexplained`]. Before anybody has read it, it waits ([`Phase::PoolWait`]).
 
-use crate::event::{Call, InGap, Light, LightWhat, LockSeen, Slice, Woken};
+use crate::event::{Call, InGap, Light, LightWhat, LockSeen, Slept, Slice, Woken};
+use crate::fact::Sight;
 use crate::machine::driver::follow;
 use crate::machine::driver::state::State;
 use crate::machine::product::summary::Summary;
-use crate::machine::time::piece::Piece;
+use crate::machine::time::sleeps::Sleeping;
 use crate::machine::wire::light_socket::{Active, For, Socket};
 use crate::machine::wire::state::Wire;
+use crate::machine::world::sleep::{self, is_for_lock};
 use crate::model::request::{Framing, Http, OnGil, Request, Seen, Stretch, Times};
 use crate::phase::{Phase, Phases};
 use crate::timeline::Entry;
@@ -24,10 +27,29 @@ const MAX_STRETCHES: usize = 16;
 const INTERIM_BYTES: u64 = 25;
 
 /// What light mode cannot show besides phases, for the report.
-pub const NOT_TOLD: &str = "light mode does not hook system calls: methods, paths, statuses, slots, accepts and event loops are \
+#[must_use]
+pub const fn not_told(sight: Sight) -> &'static str {
+    if matches!(sight, Sight::Messages) { MESSAGES_ALONE } else { WITH_SLEEPS }
+}
+
+const WITH_SLEEPS: &str = "light mode does not hook system calls: methods, paths, statuses, slots, accepts and event loops are \
+     not known. A request is what is received and then sent on a connection: pipelined requests count as one, a body that is \
+     read while the response is being sent as further ones. What a thread slept for is known from the call in which it slept. \
+     `unexplained` is a wait for one of several descriptors, or for an end that was not seen, or time of a thread that did other \
+     things too";
+
+/// The same of a recording of an older version.
+const MESSAGES_ALONE: &str = "light mode does not hook system calls: methods, paths, statuses, slots, accepts and event loops are \
      not known. A request is what is received and then sent on a connection: pipelined requests count as one, a body that is \
      read while the response is being sent as further ones. `unexplained` is time asleep, or spent by a thread that did other \
      things too";
+
+/// A thread slept, and got a CPU again at `time_ns`.
+pub fn slept(state: &mut State, slept: &Slept, time_ns: u64) {
+    let is_for_gil = is_for_lock(slept) && state.gil.is_taken_at(slept.tgid, slept.argument, slept.events);
+    let phase = if is_for_gil { Phase::GilWait } else { sleep::phase(slept) };
+    state.time.sleeps.add(slept, phase, time_ns);
+}
 
 /// Takes one light slice.
 pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
@@ -40,6 +62,7 @@ pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut
     let head = if state.heads.is_empty() { None } else { state.heads.remove(&light.tid) };
     let head = head.filter(|head| head.sequence == light.sequence);
     let captured = head.as_ref().map_or(&[][..], |head| head.bytes.as_ref());
+    let sleeping = state.time.sleeps.take(light.tid, light.sequence);
     let mut slice = slice_of(light, time_ns);
     if let Some(mut thread) = follow::take_thread(state, &slice, time_ns, sink) {
         if let Some(repaired) = follow::continuity(state, &mut thread, &slice, time_ns) {
@@ -64,11 +87,11 @@ pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut
         // These bytes are no request and no answer. Their time belongs to a request that waits for its answer.
         _ if is_outside => {
             if is_unanswered(&socket) {
-                advance(&mut socket, &slice, time_ns);
+                advance(&mut socket, (&slice, &sleeping), time_ns);
             }
         }
         LightWhat::Sent if light.bytes == INTERIM_BYTES && is_unanswered(&socket) => {
-            advance(&mut socket, &slice, time_ns);
+            advance(&mut socket, (&slice, &sleeping), time_ns);
         }
         LightWhat::Sent => {
             if socket.active.is_none() {
@@ -77,7 +100,7 @@ pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut
                 socket.active =
                     Some(begin(counts, &mut socket.begun, socket.connection, light, time_ns, true));
             }
-            advance(&mut socket, &slice, time_ns);
+            advance(&mut socket, (&slice, &sleeping), time_ns);
             if let Some(active) = &mut socket.active {
                 active.is_responding = true;
                 active.request.times.first_write_ns.get_or_insert(time_ns);
@@ -91,7 +114,7 @@ pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut
                 end(state, over, time_ns, sink);
             }
             match &mut socket.active {
-                Some(_) => advance(&mut socket, &slice, time_ns),
+                Some(_) => advance(&mut socket, (&slice, &sleeping), time_ns),
                 None => {
                     let counts = (&mut state.wire, &mut state.product.summary);
                     let active = begin(counts, &mut socket.begun, socket.connection, light, time_ns, false);
@@ -117,7 +140,8 @@ pub fn end_window(state: &mut State, open: &[Slice], end_ns: u64, sink: &mut dyn
     for mut active in active {
         if !active.is_responding {
             if let Some(slice) = open.iter().find(|slice| slice.tid == active.owner) {
-                cover(&mut active, slice, slice.enter_ns.min(end_ns));
+                let sleeping = state.time.sleeps.take(slice.tid, slice.sequence.wrapping_add(1));
+                cover(&mut active, (slice, &sleeping), slice.enter_ns.min(end_ns));
             }
             active.request.seen.open = true;
         }
@@ -191,23 +215,22 @@ fn begin(
     }
 }
 
-fn advance(socket: &mut Socket, slice: &Slice, time_ns: u64) {
+fn advance(socket: &mut Socket, done: (&Slice, &Sleeping), time_ns: u64) {
     if let Some(active) = &mut socket.active {
-        cover(active, slice, time_ns);
+        cover(active, done, time_ns);
     }
 }
 
 /// Adds a thread's time up to `until_ns` to a request, from its previous light slice on. Before that slice the thread moved another connection's bytes: time
 /// from the request's last bytes up to there is unexplained.
-fn cover(active: &mut Active, slice: &Slice, until_ns: u64) {
+fn cover(active: &mut Active, (slice, sleeping): (&Slice, &Sleeping), until_ns: u64) {
     let from_ns = active.covered_ns;
     if until_ns <= from_ns {
         return;
     }
     let start_ns = slice.gap_start_ns().clamp(from_ns, until_ns);
     active.request.phases.add(Phase::Unexplained, start_ns - from_ns);
-    let piece = Piece { blocked: Phase::Unexplained, fault_ns: 0, ..Piece::gap(slice) };
-    active.request.phases.add_all(&piece.phases_from(from_ns));
+    active.request.phases.add_all(&sleeping.phases_from(slice, from_ns, slice.tid == active.owner));
     active.covered_ns = until_ns;
     let stretch = Stretch { tgid: slice.tgid, tid: slice.tid, start_ns, end_ns: until_ns };
     let is_full = active.request.stretches.len() >= MAX_STRETCHES;
@@ -256,11 +279,12 @@ fn slice_of(light: &Light, time_ns: u64) -> Slice {
 
 #[cfg(test)]
 mod tests {
+    use profiler_common::system_call::FUTEX;
     use proptest::prelude::*;
 
     use super::*;
     use crate::event::{Head, Tid};
-    use crate::fact::Account;
+    use crate::fact::{Account, InterpreterLock, InterpreterSeen};
 
     fn light(what: LightWhat, tid: Tid, since_ns: u64, time_ns: u64, arrival_ns: u64) -> (Light, u64) {
         let cpu_ns = (time_ns - since_ns) / 3;
@@ -295,6 +319,42 @@ mod tests {
         }
         end_window(&mut state, &[], lights.last().map_or(0, |(_, time_ns)| *time_ns), &mut sink);
         requests
+    }
+
+    #[test]
+    fn a_request_waited_for_what_its_thread_slept_for() {
+        const WAIT_BITSET: u32 = 9;
+        let mut state = State::new(false);
+        (state.window_start_ns, state.watch_start_ns) = (0, 0);
+        let lock = InterpreterLock { address: 0x1000, ..InterpreterLock::default() };
+        state.gil.see(InterpreterSeen { tgid: 1, locks: vec![lock], ..InterpreterSeen::default() });
+        let (mut received, received_ns) = light(LightWhat::Received, 1, 0, 100, 100);
+        let (mut sent, sent_ns) = light(LightWhat::Sent, 1, 100, 1_000, 0);
+        (received.sequence, sent.sequence) = (1, 2);
+        let of_gil = Slept {
+            system_call: FUTEX.cast_signed(),
+            argument: 0x1020,
+            events: WAIT_BITSET,
+            start_ns: 200,
+            woken_ns: 400,
+            cpu_ns: 100,
+            sequence: 1,
+            ..Slept::blank()
+        };
+        let of_another = Slept { argument: 0x9020, start_ns: 500, woken_ns: 900, cpu_ns: 200, ..of_gil };
+        let mut found = None;
+        let mut sink = |entry: Entry| {
+            if let Entry::Request(request) = entry {
+                found = Some(request);
+            }
+        };
+        take(&mut state, &received, received_ns, &mut sink);
+        slept(&mut state, &of_gil, 400);
+        slept(&mut state, &of_another, 900);
+        take(&mut state, &sent, sent_ns, &mut sink);
+        end_window(&mut state, &[], sent_ns, &mut sink);
+        let phases: Vec<_> = found.expect("a request").phases.iter().collect();
+        assert_eq!(phases, [(Phase::Cpu, 300), (Phase::GilWait, 200), (Phase::LockWait, 400)]);
     }
 
     #[test]

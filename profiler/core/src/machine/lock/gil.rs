@@ -427,6 +427,13 @@ impl Locks {
         self.contended.contains(&tgid)
     }
 
+    /// Whether who waits on the futex at this address, with this operation, waits to take an interpreter's lock.
+    #[must_use]
+    pub fn is_taken_at(&self, tgid: Tid, address: u64, operation: u32) -> bool {
+        let locks = self.seen.get(&tgid).map_or(&[][..], |seen| seen.locks.as_slice());
+        locks.iter().any(|lock| is_take_wait(address.wrapping_sub(lock.address), operation))
+    }
+
     /// Whether the call of a slice waits to take a lock.
     #[must_use]
     pub fn is_wait(&self, slice: &Slice) -> bool {

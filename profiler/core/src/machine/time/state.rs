@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 use crate::event::Tid;
 use crate::fact::Account;
 use crate::machine::time::capacity::Capacity;
+use crate::machine::time::sleeps::Sleeps;
 use crate::machine::time::slot::{Busy, Heat};
 use crate::model::Conservation;
 use crate::model::slot::Slot;
@@ -42,6 +43,8 @@ pub struct Time {
     pub acceptor_linger_ns: u64,
     /// Who accepts where, and has slots for it.
     pub capacity: Capacity,
+    /// What threads slept for, in light mode.
+    pub sleeps: Sleeps,
 }
 
 impl Default for Time {
@@ -60,6 +63,7 @@ impl Default for Time {
             child_wait_ns: 0,
             acceptor_linger_ns: 0,
             capacity: Capacity::default(),
+            sleeps: Sleeps::default(),
         }
     }
 }

@@ -6,7 +6,8 @@
 use std::collections::VecDeque;
 
 use profiler_common::loss::{
-    FORK_UNADOPTED, LOSS_NAMES, RING_FULL_FRAMES, RING_FULL_TASK, RING_FULL_WAKE, THREAD_TABLE_FULL,
+    FORK_UNADOPTED, LOSS_NAMES, RING_FULL_FRAMES, RING_FULL_SLEEP, RING_FULL_TASK, RING_FULL_WAKE,
+    THREAD_TABLE_FULL,
 };
 
 use crate::fact::Counters;
@@ -14,7 +15,7 @@ use crate::fact::Counters;
 /// Stretches kept; beyond this number the two oldest become one.
 const MAX_SPANS: usize = 256;
 /// Losses that hide nothing of what becomes of a connection.
-const HARMLESS: [u32; 3] = [RING_FULL_WAKE, RING_FULL_FRAMES, RING_FULL_TASK];
+const HARMLESS: [u32; 4] = [RING_FULL_WAKE, RING_FULL_FRAMES, RING_FULL_TASK, RING_FULL_SLEEP];
 /// Losses that last: a thread that is not followed now is not followed later.
 const LASTING: [u32; 2] = [THREAD_TABLE_FULL, FORK_UNADOPTED];
 /// Programs that only make times more exact. If the kernel skipped a run of one, no event is hidden.

@@ -1,0 +1,173 @@
+//! Light mode: what a thread sleeps for, by the registers that it left at the entry of its call.
+//!
+//! In: a traced thread that leaves its CPU of its own will, and comes back. Out: a sleep record. No system call is hooked: the registers on
+//! top of its kernel stack have the call's number and arguments. The descriptor's file is looked up in the thread's own table, and memory of
+//! the process is read without waiting for it: at the switch the thread that leaves is still the current one.
+
+use aya_ebpf::bindings::task_struct;
+use profiler_common::account::{RUNNABLE, ThreadAccount};
+use profiler_common::call_kind::Kind;
+use profiler_common::record::sleep::{CLIENT, LISTENER, NO_OBJECT, PIPE, READABLE, SOCKET, WRITABLE};
+use profiler_common::record::slice::{NO_CALL, PAGE_FAULT};
+use profiler_common::system_call::kind;
+
+use super::socket;
+use crate::account::Account;
+use crate::emit;
+use crate::kernel::file::{self, Object};
+use crate::kernel::registers::{self, Registers};
+use crate::kernel::{sock, task};
+use crate::maps::UNIX_LISTENERS;
+use crate::user_memory::user_word;
+
+/// The call that a thread sleeps in, by its registers: [`PAGE_FAULT`] outside one, [`NO_CALL`] where its number is of another table.
+#[inline(always)]
+pub fn call(task: *mut task_struct, registers: Registers) -> i32 {
+    if !registers::is_of_64_bits(registers) || task::is_in_32_bit_call(task) {
+        return NO_CALL;
+    }
+    let call = registers::system_call(registers);
+    if call < 0 { PAGE_FAULT } else { call }
+}
+
+/// The thread of `account` goes to sleep in `call`; the account is settled.
+#[inline(always)]
+pub fn begins(account: &mut ThreadAccount, task: *mut task_struct, registers: Registers, call: i32) {
+    account.take_since_ns = account.state_since_ns;
+    let mut sleep = Sleep { argument: 0, events: 0, fd: NO_DESCRIPTOR };
+    if call >= 0 {
+        sleep = what(registers);
+    }
+    let mut object = Object { kind: NO_OBJECT, sk: 0 };
+    let mut peer = 0;
+    if sleep.fd != NO_DESCRIPTOR {
+        object = file::object_of(task, sleep.fd as u32);
+        if object.kind == SOCKET {
+            object.kind = kind_of_socket(object.sk);
+            if object.kind == SOCKET {
+                peer = peer_of(object.sk);
+            }
+        }
+    }
+    account.arguments[0] = sleep.argument;
+    account.arguments[1] = u64::from(object.kind) | u64::from(sleep.events) << 32;
+    account.arguments[2] = object.sk;
+    account.extra = peer;
+}
+
+/// The thread of `account` gets a CPU: it had been in `state` since `since_ns`, and the account is settled.
+#[inline(always)]
+pub fn ends(account: Account, state: u32, since_ns: u64) {
+    // SAFETY: an element of `ACCOUNTS`; under the run-queue lock this is its only writer.
+    unsafe {
+        if (*account).take_since_ns == 0 {
+            return;
+        }
+        // Without its wakeup it is not known how long it slept.
+        if state == RUNNABLE {
+            emit::sleep(account, since_ns, (*account).state_since_ns);
+        }
+        (*account).take_since_ns = 0;
+    }
+}
+
+/// [`Sleep::fd`]: the call is about none, or about several.
+const NO_DESCRIPTOR: u64 = u64::MAX;
+
+/// What the registers say of a sleep.
+struct Sleep {
+    argument: u64,
+    events: u32,
+    fd: u64,
+}
+
+#[inline(always)]
+fn what(registers: Registers) -> Sleep {
+    // Loaded again: of a number that was carried here, the verifier forgets that it was compared.
+    let number = registers::number(registers);
+    let [first, second, third] = registers::arguments(registers);
+    let on = |fd: u64| Sleep { argument: fd & 0xffff_ffff, events: 0, fd: fd & 0xffff_ffff };
+    let other = Sleep { argument: first, events: 0, fd: NO_DESCRIPTOR };
+    match kind(number) {
+        Some(Kind::Futex) => Sleep { events: second as u32, ..other },
+        Some(
+            Kind::Accept
+            | Kind::Read
+            | Kind::ReadVector
+            | Kind::ReadMessage
+            | Kind::Write
+            | Kind::WriteVector
+            | Kind::WriteMessage
+            | Kind::SendFile
+            | Kind::Connect,
+        ) => on(first),
+        Some(Kind::Splice) => on(third),
+        Some(Kind::Poll) if second == 1 => {
+            // `struct pollfd`: the descriptor, then the events asked for.
+            let word = user_word(first);
+            if word == 0 {
+                return other;
+            }
+            Sleep { events: (word >> 32) as u32 & 0xffff, ..on(word) }
+        }
+        Some(Kind::Poll) => Sleep { argument: second, ..other },
+        Some(Kind::Select) => select(first, second, third),
+        _ => other,
+    }
+}
+
+/// select on the descriptors below `count`; the sets are at `readable` and `writable`.
+#[inline(always)]
+fn select(count: u64, readable: u64, writable: u64) -> Sleep {
+    let several = Sleep { argument: count, events: 0, fd: NO_DESCRIPTOR };
+    if count == 0 || count > 64 {
+        return several;
+    }
+    let readable = if readable == 0 { 0 } else { user_word(readable) };
+    let writable = if writable == 0 { 0 } else { user_word(writable) };
+    // The only descriptor is the highest: its number is one less than the count.
+    let only = 1_u64 << ((count - 1) & 63);
+    let fd = count - 1;
+    if readable == only && writable == 0 {
+        Sleep { argument: fd, events: READABLE, fd }
+    } else if writable == only && readable == 0 {
+        Sleep { argument: fd, events: WRITABLE, fd }
+    } else {
+        several
+    }
+}
+
+/// Whose a socket is: a client's, a listener, one end of a pair, or another.
+#[inline(always)]
+fn kind_of_socket(sk: u64) -> u32 {
+    let family = sock::family(sk);
+    let is_stream = sock::is_stream(sk);
+    if is_stream && sock::state(sk) == sock::LISTEN {
+        return LISTENER;
+    }
+    if family == sock::AF_INET || family == sock::AF_INET6 {
+        let is_client = is_stream && socket::listener_at(sock::local_port(sk)) != 0;
+        return if is_client { CLIENT } else { SOCKET };
+    }
+    if family == sock::AF_UNIX {
+        // Accepted sockets share the address of their listener.
+        if UNIX_LISTENERS.get_ptr(&sock::unix_address(sk)).is_some() {
+            return CLIENT;
+        }
+        return if sock::has_named_peer(sk) { SOCKET } else { PIPE };
+    }
+    SOCKET
+}
+
+/// The other end of a socket, as `SleepRecord::peer` has it.
+#[inline(always)]
+fn peer_of(sk: u64) -> u64 {
+    let family = sock::family(sk);
+    if family != sock::AF_INET && family != sock::AF_INET6 {
+        return u64::from(family);
+    }
+    let Some(peer) = sock::peer(sk) else { return u64::from(family) };
+    // Of an IPv6 address only a mapped one has four bytes; others are told by their port.
+    let address = if family == sock::AF_INET { peer.address } else { 0 };
+    u64::from(family) | u64::from(peer.port) << 16 | u64::from(address) << 32
+}

@@ -1,0 +1,73 @@
+//! A thread's sleep in light mode.
+//!
+//! In: sleep records (by `decode`). Out: [`Slept`].
+
+use super::Tid;
+
+/// A thread's sleep in light mode. `Event::time_ns` is the moment at which it got a CPU again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slept {
+    /// Process.
+    pub tgid: Tid,
+    /// Thread.
+    pub tid: Tid,
+    /// When it left its CPU.
+    pub start_ns: u64,
+    /// When it was woken.
+    pub woken_ns: u64,
+    /// Time on a CPU between the thread's light slice before and this sleep.
+    pub cpu_ns: u64,
+    /// Number of the call; `slice::PAGE_FAULT` outside one, `slice::NO_CALL` where it is not known.
+    pub system_call: i32,
+    /// What the call's descriptor stands for.
+    pub on: SleptOn,
+    /// The descriptor; of a futex its address; of poll and select how many they were given; else the first argument.
+    pub argument: u64,
+    /// Of poll and select on one descriptor what they wait for; of a futex its operation.
+    pub events: u32,
+    /// Number of the thread's light slices before.
+    pub sequence: u32,
+}
+
+impl Slept {
+    /// Nothing but a thread.
+    #[cfg(test)]
+    pub(crate) const fn blank() -> Self {
+        Self {
+            tgid: 1,
+            tid: 1,
+            start_ns: 0,
+            woken_ns: 0,
+            cpu_ns: 0,
+            system_call: 0,
+            on: SleptOn::Nothing,
+            argument: 0,
+            events: 0,
+            sequence: 0,
+        }
+    }
+}
+
+/// What the descriptor of the call that a thread slept in stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SleptOn {
+    /// The call names none, several, or one that is not open.
+    Nothing,
+    /// A client's connection.
+    Client,
+    /// A listener.
+    Listener,
+    /// Another socket.
+    Socket {
+        /// Its peer's port (0: not of TCP or UDP, or not known).
+        port: u16,
+    },
+    /// A pipe, or one end of a `socketpair`.
+    Pipe,
+    /// A file of a file system.
+    File,
+    /// An eventfd and its like.
+    Anonymous,
+    /// Something else.
+    Other,
+}

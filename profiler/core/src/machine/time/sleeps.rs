@@ -1,0 +1,262 @@
+//! What threads slept for in light mode, until the light slice that their sleeps lie in.
+//!
+//! In: sleeps with their phase, each before its light slice. Out: the phases of any part of a light slice that reaches to its end. They add
+//! up to the part. A sleep that is not known (its record was lost, or it was under way when the thread was first seen) is `unexplained`.
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+
+use crate::event::{Slept, Slice, Tid};
+use crate::fact::Account;
+use crate::machine::time::piece::Piece;
+use crate::phase::{Phase, Phases};
+
+/// Threads whose sleeps are kept.
+const MAX_THREADS: usize = 16_384;
+/// Sleeps kept one by one between two light slices of a thread; older ones are added up.
+const MAX_SLEEPS: usize = 1024;
+
+/// The sleeps of all threads.
+#[derive(Clone, Debug, Default)]
+pub struct Sleeps {
+    threads: FxHashMap<Tid, Sleeping>,
+    /// Threads that found no place.
+    pub evicted: u64,
+}
+
+/// One sleep.
+#[derive(Clone, Copy, Debug)]
+struct Sleep {
+    start_ns: u64,
+    woken_ns: u64,
+    /// When the thread had a CPU again.
+    end_ns: u64,
+    /// Time on a CPU in the light slice before it.
+    cpu_ns: u64,
+    phase: Phase,
+}
+
+/// The sleeps of a thread since its last light slice.
+#[derive(Clone, Debug, Default)]
+pub(in crate::machine) struct Sleeping {
+    /// Number of its light slices before.
+    sequence: u32,
+    sleeps: VecDeque<Sleep>,
+    /// Sums of those that are not kept.
+    folded: Phases,
+}
+
+impl Sleeps {
+    /// A thread slept for this, and had a CPU again at `end_ns`.
+    pub fn add(&mut self, slept: &Slept, phase: Phase, end_ns: u64) {
+        if self.threads.len() >= MAX_THREADS && !self.threads.contains_key(&slept.tid) {
+            self.evicted = self.evicted.saturating_add(1);
+            return;
+        }
+        let thread = self.threads.entry(slept.tid).or_default();
+        if thread.sequence != slept.sequence {
+            *thread = Sleeping { sequence: slept.sequence, ..Sleeping::default() };
+        }
+        if thread.sleeps.len() >= MAX_SLEEPS
+            && let Some(oldest) = thread.sleeps.pop_front()
+        {
+            thread.folded.add(oldest.phase, oldest.woken_ns.saturating_sub(oldest.start_ns));
+        }
+        let Slept { start_ns, woken_ns, cpu_ns, .. } = *slept;
+        thread.sleeps.push_back(Sleep { start_ns, woken_ns, end_ns, cpu_ns, phase });
+    }
+
+    /// The sleeps that lie in the light slice with this number; none, if they are of another.
+    pub(in crate::machine) fn take(&mut self, tid: Tid, sequence: u32) -> Sleeping {
+        let of_slice = |sleeping: &Sleeping| sleeping.sequence.wrapping_add(1) == sequence;
+        self.threads.remove(&tid).filter(of_slice).unwrap_or_default()
+    }
+
+    /// The thread has ended.
+    pub fn forget(&mut self, tid: Tid) {
+        self.threads.remove(&tid);
+    }
+}
+
+impl Sleeping {
+    /// Phases of the part of a light slice from `from_ns` on. `same_thread`: the request was in this thread's hands before; a sleep of
+    /// another that had begun by then was not for the request.
+    pub(in crate::machine) fn phases_from(&self, slice: &Slice, from_ns: u64, same_thread: bool) -> Phases {
+        if let Some(pieces) = self.pieces(slice) {
+            let mut phases = Phases::default();
+            for mut piece in pieces {
+                if !same_thread && piece.start_ns < from_ns {
+                    piece.blocked = Phase::Unexplained;
+                }
+                phases.add_all(&piece.phases_from(from_ns));
+            }
+            return phases;
+        }
+        let piece = Piece { blocked: Phase::Unexplained, fault_ns: 0, ..Piece::gap(slice) };
+        let mut phases = piece.phases_from(from_ns);
+        phases.explain(&self.known_from(slice, from_ns));
+        phases
+    }
+
+    /// Sleeps of the part that are known, though not all are.
+    fn known_from(&self, slice: &Slice, from_ns: u64) -> Phases {
+        let whole = from_ns <= slice.gap_start_ns();
+        let mut known = if whole { self.folded } else { Phases::default() };
+        for sleep in self.sleeps.iter().filter(|sleep| sleep.start_ns >= from_ns) {
+            known.add(sleep.phase, sleep.woken_ns.saturating_sub(sleep.start_ns));
+        }
+        known
+    }
+
+    /// The slice, piece by piece: between sleeps the thread ran, or wanted to. `None`: some are missing, so it is not known where.
+    fn pieces(&self, slice: &Slice) -> Option<Vec<Piece>> {
+        if self.sleeps.is_empty() || slice.undecided.gap_ns() > 0 {
+            return None;
+        }
+        let mut pieces = Vec::with_capacity(3 * self.sleeps.len() + 1);
+        let (mut at_ns, mut cpu_ns) = (slice.gap_start_ns(), 0);
+        let mut total = Account::default();
+        let mut push = |start_ns: u64, end_ns: u64, account: Account, phase: Phase| {
+            let piece = Piece { account, blocked: phase, ..Piece::unknown(start_ns, end_ns) };
+            pieces.push(Piece { cpu: Phase::Cpu, ..piece });
+            total = total.plus(account);
+        };
+        for sleep in &self.sleeps {
+            let awake_ns = sleep.start_ns.checked_sub(at_ns)?;
+            let run_ns = sleep.cpu_ns.checked_sub(cpu_ns)?;
+            let awake =
+                Account { cpu_ns: run_ns, run_queue_ns: awake_ns.checked_sub(run_ns)?, blocked_ns: 0 };
+            push(at_ns, sleep.start_ns, awake, Phase::Unexplained);
+            let blocked_ns = sleep.woken_ns.checked_sub(sleep.start_ns)?;
+            push(sleep.start_ns, sleep.woken_ns, Account { blocked_ns, ..Account::default() }, sleep.phase);
+            let run_queue_ns = sleep.end_ns.checked_sub(sleep.woken_ns)?;
+            push(
+                sleep.woken_ns,
+                sleep.end_ns,
+                Account { run_queue_ns, ..Account::default() },
+                Phase::Unexplained,
+            );
+            (at_ns, cpu_ns) = (sleep.end_ns, sleep.cpu_ns);
+        }
+        let awake_ns = slice.enter_ns.checked_sub(at_ns)?;
+        let run_ns = slice.gap.cpu_ns.checked_sub(cpu_ns)?;
+        let awake = Account { cpu_ns: run_ns, run_queue_ns: awake_ns.checked_sub(run_ns)?, blocked_ns: 0 };
+        push(at_ns, slice.enter_ns, awake, Phase::Unexplained);
+        // What is missing lies somewhere between: then the sums differ.
+        (total == slice.gap).then_some(pieces)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::event::Call;
+
+    /// A light slice from 1,000 on, number 1 of thread 7.
+    fn slice(cpu_ns: u64, run_queue_ns: u64, blocked_ns: u64) -> Slice {
+        let gap = Account { cpu_ns, run_queue_ns, blocked_ns };
+        Slice { tid: 7, sequence: 1, enter_ns: 1_000 + gap.total_ns(), gap, ..Slice::blank(Call::Other) }
+    }
+
+    /// Two sleeps: 1,100 to 1,400 of a sleep with 50 in the run queue, then after 30 on a CPU and 20 preempted 1,500 to 1,700 for a back end.
+    fn two() -> Sleeps {
+        let mut sleeps = Sleeps::default();
+        let first = Slept { tid: 7, start_ns: 1_100, woken_ns: 1_400, cpu_ns: 100, ..Slept::blank() };
+        sleeps.add(&first, Phase::Sleep, 1_450);
+        let second = Slept { start_ns: 1_500, woken_ns: 1_700, cpu_ns: 130, ..first };
+        sleeps.add(&second, Phase::BackendWait, 1_700);
+        sleeps
+    }
+
+    fn of(phases: &Phases) -> Vec<(Phase, u64)> {
+        phases.iter().collect()
+    }
+
+    #[test]
+    fn sleeps_are_named_and_what_is_between_them_is_where_it_was() {
+        let slice = slice(160, 70, 500);
+        let sleeping = two().take(7, 1);
+        assert_eq!(
+            of(&sleeping.phases_from(&slice, 0, true)),
+            [(Phase::Cpu, 160), (Phase::RunQueue, 70), (Phase::BackendWait, 200), (Phase::Sleep, 300)]
+        );
+        assert_eq!(
+            of(&sleeping.phases_from(&slice, 1_300, true)),
+            [(Phase::Cpu, 60), (Phase::RunQueue, 70), (Phase::BackendWait, 200), (Phase::Sleep, 100)]
+        );
+        assert_eq!(
+            of(&sleeping.phases_from(&slice, 1_600, true)),
+            [(Phase::Cpu, 30), (Phase::BackendWait, 100)]
+        );
+    }
+
+    #[test]
+    fn a_sleep_that_another_thread_was_in_before_is_not_for_the_request() {
+        let (slice, sleeping) = (slice(160, 70, 500), two().take(7, 1));
+        assert_eq!(
+            of(&sleeping.phases_from(&slice, 1_300, false)),
+            [(Phase::Cpu, 60), (Phase::RunQueue, 70), (Phase::BackendWait, 200), (Phase::Unexplained, 100)]
+        );
+    }
+
+    #[test]
+    fn a_sleep_whose_record_is_missing_is_unexplained_and_the_others_keep_their_name() {
+        let (slice, sleeping) = (slice(160, 70, 600), two().take(7, 1));
+        assert_eq!(
+            of(&sleeping.phases_from(&slice, 0, true)),
+            [
+                (Phase::Cpu, 160),
+                (Phase::RunQueue, 70),
+                (Phase::BackendWait, 200),
+                (Phase::Sleep, 300),
+                (Phase::Unexplained, 100)
+            ]
+        );
+    }
+
+    #[test]
+    fn sleeps_of_another_light_slice_are_none_of_this_one() {
+        let slice = slice(160, 70, 500);
+        let other = two().take(7, 2).phases_from(&slice, 0, true);
+        assert_eq!(of(&other), [(Phase::Cpu, 160), (Phase::RunQueue, 70), (Phase::Unexplained, 500)]);
+        let mut sleeps = two();
+        let later = Slept { tid: 7, sequence: 1, start_ns: 1_760, woken_ns: 1_770, ..Slept::blank() };
+        sleeps.add(&later, Phase::LockWait, 1_770);
+        assert_eq!(of(&sleeps.take(7, 1).phases_from(&slice, 0, true)), of(&other));
+    }
+
+    #[test]
+    fn more_sleeps_than_are_kept_are_added_up() {
+        let mut sleeps = Sleeps::default();
+        for number in 0..2_000_u64 {
+            let start_ns = 1_000 + 10 * number;
+            let slept = Slept { tid: 7, start_ns, woken_ns: start_ns + 10, cpu_ns: 0, ..Slept::blank() };
+            sleeps.add(&slept, Phase::LockWait, start_ns + 10);
+        }
+        let slice = slice(0, 0, 20_000);
+        assert_eq!(of(&sleeps.take(7, 1).phases_from(&slice, 0, true)), [(Phase::LockWait, 20_000)]);
+    }
+
+    proptest! {
+        #[test]
+        fn phases_add_up_whatever_is_told_of_sleeps(
+            told in prop::collection::vec((0..3_000_u64, 0..3_000_u64, 0..3_000_u64, 0..300_u64), 0..8),
+            account in (0..500_u64, 0..500_u64, 0..500_u64),
+            from_ns in 0..3_000_u64,
+            same_thread in any::<bool>(),
+        ) {
+            let mut sleeps = Sleeps::default();
+            for (start_ns, woken_ns, end_ns, cpu_ns) in told {
+                let slept = Slept { tid: 7, start_ns, woken_ns, cpu_ns, ..Slept::blank() };
+                sleeps.add(&slept, Phase::LockWait, end_ns);
+            }
+            let slice = slice(account.0, account.1, account.2);
+            let phases = sleeps.take(7, 1).phases_from(&slice, from_ns, same_thread);
+            let expected_ns = slice.enter_ns.saturating_sub(from_ns.max(1_000));
+            prop_assert_eq!(phases.total_ns(), expected_ns);
+        }
+    }
+}
