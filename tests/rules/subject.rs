@@ -7,7 +7,9 @@ use std::process::Command;
 use wsgi_trace_tests::backend::Backend;
 use wsgi_trace_tests::server::fastapi::FastApi;
 use wsgi_trace_tests::server::gevent::{GunicornGevent, Pywsgi};
+use wsgi_trace_tests::server::granian::Granian;
 use wsgi_trace_tests::server::hypercorn::Hypercorn;
+use wsgi_trace_tests::server::own_loop::OwnLoop;
 use wsgi_trace_tests::server::twisted::Twisted;
 use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
 use wsgi_trace_tests::server::{Place, Recipe};
@@ -63,6 +65,8 @@ impl<R: Recipe> Recipe for ByName<R> {
 
 /// Routes of `demo_app`.
 const DEMO: &str = "/fast=3,/cpu=1,/sleep/12=2,/backend=2,/truth/turn/5=1";
+/// The same without the one that waits for its turn: where one thread runs all, nobody does.
+const SYNCHRONOUS: &str = "/fast=3,/cpu=1,/sleep/12=2,/backend=2";
 /// Routes of `asgi_app`.
 const ASGI: &str = "/fast=3,/cpu=1,/sleep/12=2,/backend=2,/pooled=1,/turn/5=1";
 /// Routes of `trio_app`.
@@ -117,6 +121,18 @@ pub(crate) fn all() -> anyhow::Result<Vec<Subject>> {
             about: "uvicorn, uvloop, FastAPI",
             recipe: fastapi("uvloop", "httptools"),
             routes: FASTAPI,
+        },
+        Subject {
+            name: "wakes-itself",
+            about: "asyncio, tasks that run a synchronous application and wake their loop",
+            recipe: Box::new(OwnLoop::TaskThatWakes),
+            routes: SYNCHRONOUS,
+        },
+        Subject {
+            name: "granian",
+            about: "Granian, four threads",
+            recipe: Box::new(Granian { blocking_threads: 4 }),
+            routes: SYNCHRONOUS,
         },
         Subject { name: "trio", about: "hypercorn, trio", recipe: Box::new(Hypercorn), routes: TRIO },
         Subject {

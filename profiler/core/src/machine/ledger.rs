@@ -7,6 +7,7 @@ pub(super) mod exchange;
 pub(super) mod finish;
 pub(super) mod foreign;
 pub mod gil_party;
+pub(super) mod in_turn;
 pub(super) mod slots;
 pub(super) mod turn;
 pub mod unattributed;

@@ -6,7 +6,7 @@ use crate::event::{Call, Slice};
 use crate::fact::DescriptorClass;
 use crate::machine::ledger::books::Books;
 use crate::machine::ledger::turn::{self, asked_alone, is_owner_runnable};
-use crate::machine::ledger::{exchange, finish, unattributed};
+use crate::machine::ledger::{exchange, finish, in_turn, unattributed};
 use crate::machine::runtime::asker::{self, Asker};
 use crate::machine::runtime::task;
 use crate::machine::runtime::thread::Thread;
@@ -18,6 +18,9 @@ use crate::machine::world::errno::{EAGAIN, EINPROGRESS};
 /// A call of a loop's thread that by itself points to no request. Whatever the call is, its task runs. If the request waits for its client or a back end, the
 /// read says more.
 fn runs(books: &mut Books<'_>, thread: &mut Thread, (slice, exit_ns): (&Slice, u64)) {
+    if in_turn::runs(books, thread, (slice, exit_ns)).is_some() {
+        return;
+    }
     let Some((number, id)) = task::at_work(books.view(), thread, slice.tid) else { return };
     let active = books.wire.connections.get(number).and_then(|connection| connection.requests.front());
     let waits = active.is_none_or(|active| active.wants != Wants::Unknown);
@@ -78,6 +81,10 @@ pub(in crate::machine) fn foreign(books: &mut Books<'_>, thread: &mut Thread, sl
             event_loop.woken();
             return;
         }
+        DescriptorClass::Wakeup => {
+            runs(books, thread, (slice, exit_ns));
+            return in_turn::wakes(books, thread, (slice, exit_ns));
+        }
         _ => return runs(books, thread, (slice, exit_ns)),
     }
     back_end(books, thread, (slice, exit_ns), (fd, descriptor.opened_ns));
@@ -87,8 +94,9 @@ pub(in crate::machine) fn foreign(books: &mut Books<'_>, thread: &mut Thread, sl
 fn back_end(books: &mut Books<'_>, thread: &mut Thread, (slice, exit_ns): (&Slice, u64), back_end: BackEnd) {
     let tgid = slice.tgid;
     let fd = back_end.0;
+    let its_turn = in_turn::runs(books, thread, (slice, exit_ns));
     let Some(descriptor) = books.world.descriptors.get(tgid, fd) else { return };
-    let told = task::at_work(books.view(), thread, slice.tid);
+    let told = its_turn.or_else(|| task::at_work(books.view(), thread, slice.tid));
     let known = descriptor.owner.filter(|key| books.wire.connections.is_live(*key));
     let owner = told.or_else(|| known.filter(|key| !task::is_another_s(books.view(), thread, slice, *key)));
     if owner.is_none() && unattributed::resume(books, thread, (slice, exit_ns), back_end) {

@@ -107,6 +107,11 @@ pub(in crate::machine) fn took(
         if !matches!(slice.call, Call::Read { .. }) {
             let writes = matches!(slice.call, Call::Write { .. });
             event_loop.runs(active.request.times.service_start_ns, slice.enter_ns, writes);
+            let is_clients = |fd| books.world.descriptors.connection(slice.tgid, fd) == Some(number);
+            let answers = matches!(slice.call, Call::Write { fd } if is_clients(fd));
+            if answers && !active.response.has_begun {
+                event_loop.in_turn.answers((number, active.request.id));
+            }
         }
         event_loop
             .share(active.request.id, phases, || (&active.request.http.method, &active.request.http.path));
@@ -220,17 +225,18 @@ pub(in crate::machine) fn would_block(books: &mut Books<'_>, thread: &mut Thread
     }
 }
 
-/// A loop has read less than it had room for, and surely only a part of a request. It waits for its client to send the rest. That holds until the loop does
-/// something for the request without the rest.
-pub(in crate::machine) fn has_read(books: &mut Books<'_>, thread: &Thread, number: u32, slice: &Slice) {
+/// A loop has read from a client. Where that was less than it had room for, and surely only a part of a request, it waits for its client to send the rest. That
+/// holds until the loop does something for the request without the rest.
+pub(in crate::machine) fn has_read(books: &mut Books<'_>, thread: &mut Thread, number: u32, slice: &Slice) {
     let Call::Read { asked_bytes, .. } = slice.call else { return };
     let has_taken_all = u64::try_from(slice.result).is_ok_and(|moved| moved < asked_bytes);
+    let Some(event_loop) = thread.serving_loop() else { return };
     let Some(connection) = books.wire.connections.get_mut(number) else { return };
-    if thread.is_loop()
-        && has_taken_all
-        && connection.inbound.surely_owes()
-        && let Some(active) = connection.requests.front_mut()
-    {
+    let surely_owes = connection.inbound.surely_owes();
+    let Some(active) = connection.requests.front_mut() else { return };
+    if !surely_owes {
+        event_loop.in_turn.reads((number, active.request.id));
+    } else if has_taken_all {
         active.wants = Wants::ClientRead;
     }
 }

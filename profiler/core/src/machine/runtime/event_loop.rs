@@ -4,6 +4,7 @@
 //! ([`EventLoop::explain`]), the lag of what was ready, and who kept the loop busy.
 
 mod held;
+mod in_turn;
 mod left;
 mod looks;
 mod order;
@@ -22,6 +23,7 @@ use crate::phase::{Phase, Phases};
 use crate::rule::Rule;
 
 use held::Held;
+pub(in crate::machine) use in_turn::InTurn;
 pub(in crate::machine) use left::Left;
 pub use looks::Looks;
 pub(in crate::machine) use recognition::Recognition;
@@ -43,6 +45,8 @@ pub struct EventLoop {
     pub(in crate::machine) touched: Touched,
     /// Requests that it has left unfinished.
     pub(in crate::machine) left: Left,
+    /// Requests that run one after the other, each up to its own wakeup of the loop.
+    pub(in crate::machine) in_turn: InTurn,
     /// Work for one of several requests.
     pub unattributed: Unattributed,
     /// Which Python task works for which request.
@@ -91,6 +95,7 @@ impl EventLoop {
         }
         let slept = self.looks.look(slice, exit_ns);
         self.left.next_iteration(slept);
+        self.in_turn.next_iteration(slept);
         self.clues.next_iteration(slice, &self.looks);
         self.touched.until_ns = exit_ns;
         self.held.waited(slice.enter_ns, exit_ns, window_start_ns);
@@ -116,8 +121,9 @@ impl EventLoop {
     }
 
     /// The loop reads what another thread, or a callback of its own, wrote to wake it.
-    pub const fn woken(&mut self) {
+    pub fn woken(&mut self) {
         self.clues.order.looks_after();
+        self.in_turn.stops_running();
         self.clues.woken_ns = Some(self.looks.last.woken_ns);
     }
 

@@ -80,6 +80,12 @@ impl Running {
         self.0.get(&tid).filter(|switches| !switches.are_mute)?.last()
     }
 
+    /// The task that the thread runs, unless it is the one in which the loop looks for what is ready.
+    pub(in crate::machine) fn beside_loop(&self, tid: Tid) -> Option<u64> {
+        let switches = self.0.get(&tid)?;
+        switches.last().filter(|task| *task != switches.of_loop)
+    }
+
     /// Whether the thread's tasks tell of requests.
     pub fn tell(&mut self, tid: Tid, do_tell: bool) {
         if let Some(switches) = self.0.get_mut(&tid) {

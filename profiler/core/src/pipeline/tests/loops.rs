@@ -7,6 +7,7 @@ use super::*;
 mod asyncio;
 mod gevent;
 mod handed;
+mod in_turn;
 mod own_thread;
 mod replies;
 mod streams;

@@ -349,7 +349,7 @@ fn what_a_request_waits_for_follows_from_what_the_loop_asks_of_its_client() {
         let mut scene = if is_loop { Scene::of_loop(1) } else { Scene::new(1) };
         scene.connection(0).inbound.push(bytes.len() as u64, bytes, false);
         scene.ask(0, 1, 60);
-        has_read(&mut scene.desk.books(), &scene.thread, 0, &slice);
+        has_read(&mut scene.desk.books(), &mut scene.thread, 0, &slice);
         assert_eq!(scene.active((0, 1)).wants, expected, "{what}");
     }
     for (what, is_loop, wants, expected) in [

@@ -55,7 +55,12 @@ struct Back {
 pub(in crate::machine) fn turn_to(books: &mut Books<'_>, thread: &mut Thread, at: At<'_>, id: u64) -> u64 {
     let (number, slice, _) = at;
     let key = (number, id);
-    let by = by(books.view(), slice, number);
+    let is_in_turn = thread.as_loop().is_some_and(|event_loop| event_loop.in_turn.present() == Some(key));
+    let by = match by(books.view(), slice, number) {
+        // Whatever it reads first, it runs.
+        By::Readiness { .. } if is_in_turn => By::Running { made_ns: 0, back_end: None },
+        by => by,
+    };
     let is_its_own = is_its_own(books.view(), thread, (slice, by), key);
     let Some(turning) = turning(books.view(), thread, (slice, by), key) else {
         return slice.gap_start_ns();

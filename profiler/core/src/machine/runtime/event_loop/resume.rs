@@ -326,6 +326,7 @@ impl EventLoop {
         self.clues.first = None;
         self.clues.has_got = true;
         self.clues.order.looks_after();
+        self.in_turn.stops_running();
         if let Some((request, Some(read_ns))) = request
             && read_ns >= self.looks.last.exit_ns
         {

@@ -94,3 +94,6 @@ fn untold<'a>(state: View<'a>, thread: &Thread, tgid: Tid) -> Option<(&'a Pool, 
     let is_told = thread.pooled.at_queue || state.runtime.tasks.follows(pool.loop_tid);
     (!is_told && event_loop.kind().resumes == Resumes::Untold).then_some((pool, event_loop))
 }
+
+#[cfg(test)]
+mod tests;

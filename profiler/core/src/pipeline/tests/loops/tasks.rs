@@ -9,9 +9,9 @@ use crate::event::TaskSeen;
 use crate::phase::Phases;
 
 const HUB: u64 = 0x7f00_0000;
-const FIRST: u64 = 0x7f00_1000;
-const SECOND: u64 = 0x7f00_2000;
-const THIRD: u64 = 0x7f00_3000;
+pub(super) const FIRST: u64 = 0x7f00_1000;
+pub(super) const SECOND: u64 = 0x7f00_2000;
+pub(super) const THIRD: u64 = 0x7f00_3000;
 
 impl Script {
     /// From the next call on it is at this task.
@@ -22,7 +22,7 @@ impl Script {
     }
 
     /// The loop looks, from its own task.
-    fn hub(self, timeout_ms: i32, ready: i64, blocked_us: u64) -> Self {
+    pub(super) fn hub(self, timeout_ms: i32, ready: i64, blocked_us: u64) -> Self {
         self.task(HUB).look(timeout_ms, ready, (0, 0, blocked_us))
     }
 }
