@@ -318,7 +318,7 @@ pub(in crate::machine) fn advance(books: &mut Books<'_>, thread: &mut Thread, at
     {
         active.part();
     }
-    turn::confirm(books, thread, tid, (number, id));
+    turn::confirm(books, thread, slice, (number, id));
     if thread.is_loop() && thread.serving != Some((number, id)) {
         unattributed::claim(books, thread, slice, (number, id));
     }

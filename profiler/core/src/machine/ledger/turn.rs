@@ -50,6 +50,13 @@ pub(in crate::machine) fn wait(books: &mut Books<'_>, thread: &mut Thread, slice
     }
 }
 
+/// Whether a descriptor of this class is among these, of which each has a bit.
+fn has_class(view: View<'_>, tgid: Tid, low_fds: u64, class: DescriptorClass) -> bool {
+    (0..64)
+        .filter(|bit| low_fds & (1 << bit) != 0)
+        .any(|fd| view.world.descriptors.class(tgid, fd) == Some(class))
+}
+
 /// The thread is about to wait. What it waits for may show that it runs a loop.
 pub(in crate::machine) fn recognise(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice) {
     if !is_look(slice) {
@@ -63,9 +70,7 @@ pub(in crate::machine) fn recognise(books: &mut Books<'_>, thread: &mut Thread, 
     // Clients, or what is asked for them.
     let serves_several = |is_told: bool| match slice.call {
         Call::EpollWait { .. } => interest.listener && (is_told || interest.clients + interest.backends > 0),
-        Call::Poll { low_fds, .. } => (0..64)
-            .filter(|bit| low_fds & (1 << bit) != 0)
-            .any(|fd| view.world.descriptors.class(slice.tgid, fd) == Some(DescriptorClass::Client)),
+        Call::Poll { low_fds, .. } => has_class(view, slice.tgid, low_fds, DescriptorClass::Client),
         _ => false,
     };
     // On the thread that reads requests, only a loop on gevent waits in epoll for a listener and for nothing else.
@@ -73,11 +78,18 @@ pub(in crate::machine) fn recognise(books: &mut Books<'_>, thread: &mut Thread, 
     let loaded = view.world.processes.loop_kind(slice.tgid);
     let is_alone = loaded.is_alone() && matches!(slice.call, Call::EpollWait { .. });
     let may_be_hub = is_alone && (goes_round || !view.runtime.tasks.follows(slice.tid));
+    let awaits_listener = match slice.call {
+        Call::EpollWait { .. } => interest.listener,
+        Call::Poll { low_fds, .. } => has_class(view, slice.tgid, low_fds, DescriptorClass::Listener),
+        _ => false,
+    };
+    let left = thread.serving.filter(|key| awaits_listener && is_unanswered(view, *key));
     let reads = thread.signs.reads;
     let event_loop = thread.event_loop.get_or_insert_default();
     if is_alone || !loaded.is_alone() || event_loop.recognition.loaded.is(loaded) {
         event_loop.recognition.may_be_of(loaded, interest.is_one_shot);
     }
+    event_loop.recognition.has_left = left.or(event_loop.recognition.has_left);
     event_loop.recognition.is_hub &= !serves_several(false);
     if event_loop.recognition.is_hub && !may_be_hub && !goes_round {
         // Other threads of its process read requests as well, or it is always in one greenlet. So it is a thread of a pool.
@@ -265,14 +277,21 @@ pub(in crate::machine) fn register(
     }
 }
 
-/// Checks whether a thread leaves one unfinished request for another. Only a thread that runs a loop does that.
-pub(in crate::machine) fn confirm(books: &mut Books<'_>, thread: &mut Thread, tid: Tid, key: RequestKey) {
+/// Checks whether a thread leaves one unfinished request for another, or answers one that it had left to wait for its listener. Only a thread that runs a loop
+/// does that.
+pub(in crate::machine) fn confirm(
+    books: &mut Books<'_>,
+    thread: &mut Thread,
+    slice: &Slice,
+    key: RequestKey,
+) {
     let view = books.view();
+    let writes = matches!(slice.call, Call::Write { .. });
     let unfinished = thread.serving.is_some_and(|other| other != key && is_unanswered(view, other));
     if let Some(event_loop) = thread.event_loop.as_deref_mut()
         && !event_loop.recognition.confirmed
-        && unfinished
-        && !begin(view, event_loop, tid)
+        && (unfinished || writes && event_loop.recognition.has_left == Some(key))
+        && !begin(view, event_loop, slice.tid)
     {
         books.crowd();
     }

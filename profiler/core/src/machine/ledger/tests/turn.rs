@@ -108,11 +108,54 @@ fn a_thread_that_leaves_an_unanswered_request_for_another_runs_a_loop() {
             scene.thread.event_loop = None;
         }
         scene.thread.serving = serving;
-        confirm(&mut scene.desk.books(), &mut scene.thread, 1, (0, 1));
+        confirm(&mut scene.desk.books(), &mut scene.thread, &Slice::blank(Call::Other), (0, 1));
         assert_eq!(scene.thread.is_loop(), expected, "{what}");
         let parked = scene.thread.event_loop.map(|event_loop| event_loop.left.parked).unwrap_or_default();
         assert_eq!(parked, if expected { vec![(2, 3)] } else { vec![] }, "{what}: what it left may resume");
     }
+}
+
+#[test]
+fn a_thread_that_answers_a_request_which_it_had_left_to_wait_for_its_listener_runs_a_loop() {
+    type Then = fn(&mut Scene);
+    const WRITE: Call = Call::Write { fd: CLIENT };
+    // What it waits for, what is different before it waits, by which call it comes back to which request.
+    let cases: &[(&str, &[i32], Then, Call, RequestKey, bool)] = &[
+        ("it answers", &[LISTENER], |_| {}, WRITE, (0, 1), true),
+        ("it reads more of it", &[LISTENER], |_| {}, read_of(CLIENT), (0, 1), false),
+        ("it answers another", &[LISTENER], |_| {}, WRITE, (1, 2), false),
+        ("it waited for something else", &[BACK_END], |_| {}, WRITE, (0, 1), false),
+        (
+            "it had answered before",
+            &[LISTENER],
+            |scene| scene.active((0, 1)).response.has_begun = true,
+            WRITE,
+            (0, 1),
+            false,
+        ),
+        ("it had served none", &[LISTENER], |scene| scene.thread.serving = None, WRITE, (0, 1), false),
+    ];
+    for (what, fds, then, call, key, expected) in cases {
+        let mut scene = reader();
+        scene.ask(0, 1, 40);
+        scene.ask(1, 2, 40);
+        scene.thread.serving = Some((0, 1));
+        scene.desk.world.descriptors.set_interest(1, EPOLL, fds.to_vec(), &[]);
+        then(&mut scene);
+        for _ in 0..2 {
+            recognise(&mut scene.desk.books(), &mut scene.thread, &Slice::blank(LOOK));
+            assert!(!scene.thread.is_loop(), "{what}: it only waits");
+            scene.thread.serving = None;
+        }
+        confirm(&mut scene.desk.books(), &mut scene.thread, &Slice::blank(*call), *key);
+        assert_eq!(scene.thread.is_loop(), *expected, "{what}");
+    }
+    let mut scene = reader();
+    scene.ask(0, 1, 40);
+    scene.thread.serving = Some((0, 1));
+    recognise(&mut scene.desk.books(), &mut scene.thread, &Slice::blank(select(1 << LISTENER)));
+    confirm(&mut scene.desk.books(), &mut scene.thread, &Slice::blank(WRITE), (0, 1));
+    assert!(scene.thread.is_loop(), "by select");
 }
 
 #[test]
@@ -132,7 +175,7 @@ fn that_a_loop_has_left_more_than_are_remembered_before_it_was_known_to_be_one_i
         } else {
             scene.thread.event_loop = Some(Box::default());
             scene.thread.serving = Some((1, 2));
-            confirm(&mut scene.desk.books(), &mut scene.thread, 1, (0, 1));
+            confirm(&mut scene.desk.books(), &mut scene.thread, &Slice::blank(Call::Other), (0, 1));
         }
         assert!(scene.thread.is_loop(), "{count} {by_wait}");
         assert_eq!(scene.desk.runtime.crowded, expected, "{count} {by_wait}");

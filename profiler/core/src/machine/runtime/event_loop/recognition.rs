@@ -3,14 +3,16 @@
 //! In: what its process has loaded, what its calls show. Out: its kind.
 
 use crate::loop_kind::{LoopKind, Shown};
-use crate::machine::wire::request::LastChunks;
+use crate::machine::wire::request::{LastChunks, RequestKey};
 
 /// As what a loop is recognised.
 #[derive(Clone, Debug, Default)]
 pub(in crate::machine) struct Recognition {
     /// It serves several connections at once. Either it reads requests and clients are among what it waits
-    /// for, or it has left one request unfinished for another.
+    /// for, or it has left one request unfinished for another, or it has answered one that it had left to wait for its listener.
     pub(in crate::machine) confirmed: bool,
+    /// The request that it left last, not answered, to wait for its listener. If it answers that itself, it is a loop.
+    pub(in crate::machine) has_left: Option<RequestKey>,
     /// Only that it may be gevent's hub shows that it is a loop.
     pub(in crate::machine) is_hub: bool,
     /// Whose it may be, by what its process has loaded.
