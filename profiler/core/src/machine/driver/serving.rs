@@ -44,7 +44,6 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     let (part, because) = waits_for_lock(state, &mut thread, slice, exit_ns);
     let mut gap = thread.gap(slice, meaning::closes_file(slice, &meaning));
     part.apply(&mut meaning, &mut gap);
-    let meaning = meaning;
     let held_by = because.by;
     gap.held_by = held_by;
     slots::waited_for_its_turn((&mut state.time, state.window_start_ns), &mut thread, slice, &mut gap);
