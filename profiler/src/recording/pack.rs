@@ -223,10 +223,6 @@ fn read_field(record: &[u8], field: &Field) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-const fn mask(bytes: usize) -> u64 {
-    u64::MAX >> (64 - 8 * bytes)
-}
-
 /// A difference of numbers of so many bytes, small on either side of zero.
 const fn zigzag(difference: u64, bytes: usize) -> u64 {
     let unused = 64 - 8 * bytes;
