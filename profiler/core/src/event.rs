@@ -32,6 +32,8 @@ pub enum Body {
     Head(Head),
     /// A client connection becomes known; comes before the slice of its accept.
     Connection(Connection),
+    /// A connection over a UNIX socket becomes known that a process had begun before we attached.
+    ConnectionBegun(ConnectionBegun),
     /// A connection woke a thread that waited for its listener; comes before the slice of the call that then returned.
     Wake(Wake),
     /// Where in Python the holder of an interpreter lock was; comes before the slice of the wait's call.
@@ -414,6 +416,17 @@ pub struct Connection {
     pub peer_port: u16,
     /// For how long (ms) the client had been refused because the accept queue was full (65,535: as long or longer).
     pub delayed_ms: u16,
+}
+
+/// A connection over a UNIX socket that a process had begun before we attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionBegun {
+    /// Process.
+    pub tgid: Tid,
+    /// Descriptor.
+    pub fd: i32,
+    /// Kernel address of the socket at the other end, as `Call::Connect` has it (`identity`).
+    pub other_end: u64,
 }
 
 #[cfg(test)]

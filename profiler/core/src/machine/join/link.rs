@@ -5,13 +5,17 @@
 //! evidence is exact if nobody else did the same at the same moment: the server's handshake ended within the connect, and its first byte arrived within the
 //! write. If more than one end fits, the oldest is taken and counted as ambiguous.
 
+mod crossed;
 mod fit;
+mod unanswered;
 
 use std::collections::VecDeque;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+pub use self::crossed::Crossed;
 use self::fit::{Fit, fit};
+use self::unanswered::Unanswered;
 use crate::event::Tid;
 use crate::machine::join::compose::{Inner, compose, of_front_end};
 use crate::machine::wire::trail::Trail;
@@ -44,19 +48,6 @@ pub struct Counts {
     pub ambiguous: u64,
     /// Halves whose other half was not found.
     pub unpaired: u64,
-}
-
-/// Where requests of a front end spent their time, if each was joined with one of the server's. The three add up to their length.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Crossed {
-    /// Requests.
-    pub requests: u64,
-    /// In the front end, its accept queue and its client's stalls included.
-    pub front_end_ns: u64,
-    /// Between both: from the front end's first write to the server socket's first byte, and from the server's last write to the front end's last read.
-    pub between_ns: u64,
-    /// In the server, from the first byte at its socket to its last write.
-    pub server_ns: u64,
 }
 
 /// The server's side of a connection, as far as it identifies the connection.
@@ -100,8 +91,8 @@ struct End {
     /// Entry and exit; `None`: before tracing began.
     connect_ns: Option<(u64, u64)>,
     first_write_ns: Option<(u64, u64)>,
-    /// Requests sent to the server that it has not answered, oldest first.
-    unanswered: VecDeque<Outer>,
+    /// Requests sent to the server that it has not answered.
+    unanswered: Unanswered,
     /// The last request that was sent.
     asked: Option<Outer>,
     /// The server has sent something since the last write.
@@ -184,7 +175,15 @@ impl Links {
             return false;
         }
         let Some(number) = self.open(descriptor, peer, Some(connect_ns)) else { return false };
-        outer.is_some_and(|outer| self.send(number, outer))
+        outer.is_some_and(|outer| self.send(number, outer, connect_ns.0))
+    }
+
+    /// A process of the front end had connected before tracing began.
+    pub fn had_connected(&mut self, descriptor: (Tid, i32), peer: Peer) {
+        let is_ours = peer.port.is_none_or(|port| self.ports.contains(&port));
+        if is_ours && peer.identity != 0 && !self.of_descriptor.contains_key(&descriptor) {
+            self.open(descriptor, peer, None);
+        }
     }
 
     fn open(&mut self, descriptor: (Tid, i32), peer: Peer, connect_ns: Option<(u64, u64)>) -> Option<u64> {
@@ -201,7 +200,7 @@ impl Links {
             identity: peer.identity,
             connect_ns,
             first_write_ns: None,
-            unanswered: VecDeque::new(),
+            unanswered: Unanswered::default(),
             asked: None,
             turned: false,
             paired: false,
@@ -213,17 +212,20 @@ impl Links {
         Some(number)
     }
 
-    fn send(&mut self, number: u64, outer: Outer) -> bool {
+    fn send(&mut self, number: u64, outer: Outer, at_ns: u64) -> bool {
         let Some(end) = self.ends.get_mut(&number) else { return false };
-        if end.unanswered.back() == Some(&outer) && !end.turned {
+        if end.unanswered.last() == Some(outer) && !end.turned {
             return false;
         }
         if self.waiting.len() >= MAX_ENDS && !self.waiting.contains_key(&outer.1) {
             self.evicted = self.evicted.saturating_add(1);
             return false;
         }
+        // What was sent before without an answer in between is its beginning.
+        if end.turned || !end.unanswered.claim(outer) {
+            end.unanswered.push(Some(outer), at_ns);
+        }
         end.turned = false;
-        end.unanswered.push_back(outer);
         end.asked = Some(outer);
         let waiting = self.waiting.entry(outer.1).or_default();
         waiting.unanswered = waiting.unanswered.saturating_add(1);
@@ -249,9 +251,16 @@ impl Links {
         let Some(end) = number.and_then(|number| self.ends.get_mut(&number)) else { return false };
         end.first_write_ns.get_or_insert(write_ns);
         // A request that continues after an interim answer is the same one. On a kept connection the next request is another.
-        let is_new = end.unanswered.is_empty() || end.turned && end.unanswered.back().copied() != outer;
+        let follows = end.turned || end.unanswered.last().is_none();
         let is_sent = match (outer, number) {
-            (Some(outer), Some(number)) if is_new => self.send(number, outer),
+            (Some(outer), Some(number)) => {
+                follows && !end.unanswered.has(outer) && self.send(number, outer, write_ns.0)
+            }
+            (None, _) if end.turned || end.unanswered.is_empty() => {
+                end.unanswered.push(None, write_ns.0);
+                end.turned = false;
+                false
+            }
             _ => false,
         };
         if let Some(waiting) = outer.and_then(|outer| self.waiting.get_mut(&outer.1))
@@ -297,7 +306,7 @@ impl Links {
         let Some(end) = self.ends.get_mut(&number) else { return };
         end.closed_ns = Some(at_ns);
         if end.first_write_ns.is_none() {
-            for outer in std::mem::take(&mut end.unanswered) {
+            for outer in end.unanswered.take() {
                 if let Some(waiting) = self.waiting.get_mut(&outer.1) {
                     waiting.unanswered = waiting.unanswered.saturating_sub(1);
                 }
@@ -325,7 +334,7 @@ impl Links {
     /// The front end's request behind a connection of the server, if that is certain by now.
     pub fn outer_of(&mut self, evidence: &Evidence) -> Option<Outer> {
         let number = self.pair(evidence, false)?;
-        self.ends.get(&number)?.unanswered.front().copied()
+        self.ends.get(&number)?.unanswered.at(evidence.arrival_ns)
     }
 
     /// The end of this connection. `at_last`: it does not wait for more evidence.
@@ -428,7 +437,7 @@ impl Links {
     }
 
     fn join(&mut self, number: u64, request: Request, evidence: &Evidence) -> Ready {
-        let outer = self.ends.get_mut(&number).and_then(|end| end.unanswered.pop_front());
+        let outer = self.ends.get_mut(&number).and_then(|end| end.unanswered.answer(evidence.arrival_ns));
         self.forget_if_done(number);
         let Some(waiting) = outer.and_then(|outer| self.waiting.get_mut(&outer.1)) else {
             self.counts.unpaired = self.counts.unpaired.saturating_add(1);
@@ -558,21 +567,6 @@ impl Links {
     /// The server's connection is gone.
     pub fn connection_gone(&mut self, connection: u64) {
         self.of_connection.remove(&connection);
-    }
-}
-
-impl Crossed {
-    /// `sent_ns` and `answered_ns`: the front end's first write to the server and its last read from it.
-    fn add(&mut self, outer: &Request, inner: &Inner, (sent_ns, answered_ns): (u64, u64)) {
-        let whole_ns = outer.times.end_ns.saturating_sub(outer.times.start_ns);
-        let server_ns = inner.end_ns.saturating_sub(inner.start_ns).min(whole_ns);
-        let to_ns = if sent_ns > 0 { inner.start_ns.saturating_sub(sent_ns) } else { 0 };
-        let back_ns = if answered_ns > 0 { answered_ns.saturating_sub(inner.end_ns) } else { 0 };
-        let between_ns = to_ns.saturating_add(back_ns).min(whole_ns - server_ns);
-        self.requests = self.requests.saturating_add(1);
-        self.server_ns = self.server_ns.saturating_add(server_ns);
-        self.between_ns = self.between_ns.saturating_add(between_ns);
-        self.front_end_ns = self.front_end_ns.saturating_add(whole_ns - server_ns - between_ns);
     }
 }
 

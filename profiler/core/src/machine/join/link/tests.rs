@@ -125,6 +125,72 @@ fn kept_connection_carries_one_request_after_the_other() {
     assert_eq!(links.counts, Counts { joined: 2, ambiguous: 0, unpaired: 0 });
 }
 
+/// On a kept connection that both sides knew before tracing. The front end sends these requests (`None`: nobody knows whose), the server answers
+/// what arrived at those times. Returns what was joined, with the counts.
+fn on_a_kept_connection(sent: &[(Option<u64>, u64)], arrived_ns: &[u64]) -> (Vec<u64>, Counts) {
+    let mut links = Links::default();
+    let peer = Peer { port: None, identity: 77 };
+    links.had_connected((10, 5), peer);
+    for (outer, at_ns) in sent {
+        links.wrote((10, 5), peer, (*at_ns, at_ns + 20), outer.map(|outer| (0, outer)));
+        links.read((10, 5), 1, at_ns + 80);
+        if let Some(outer) = outer {
+            assert!(hold(&mut links, *outer, at_ns + 90).is_none());
+        }
+    }
+    let inner = |arrival_ns| Evidence { identity: 77, seeded: true, ..unix(1, 0, arrival_ns) };
+    let joined = arrived_ns.iter().flat_map(|arrival_ns| done(&mut links, &inner(*arrival_ns))).collect();
+    (joined, links.counts)
+}
+
+#[test]
+fn on_a_kept_connection_a_half_that_was_not_seen_shifts_no_other() {
+    let counts = |joined, unpaired| Counts { joined, ambiguous: 0, unpaired };
+    for (what, sent, arrived_ns, expected) in [
+        (
+            "one after the other",
+            &[(Some(1), 100), (Some(2), 200)][..],
+            &[110, 210][..],
+            (vec![1, 2], counts(2, 0)),
+        ),
+        ("the first was sent before tracing", &[(Some(2), 200)], &[110, 210], (vec![2], counts(1, 1))),
+        (
+            "the server's first half was lost",
+            &[(Some(1), 100), (Some(2), 200)],
+            &[210],
+            (vec![2], counts(1, 0)),
+        ),
+        ("the first is nobody's", &[(None, 100), (Some(2), 200)], &[110, 210], (vec![2], counts(1, 1))),
+        ("the second is nobody's", &[(Some(1), 100), (None, 200)], &[110, 210], (vec![1], counts(1, 1))),
+        (
+            "and the server's first half was lost",
+            &[(Some(1), 100), (None, 200)],
+            &[210],
+            (vec![], counts(0, 1)),
+        ),
+    ] {
+        assert_eq!(on_a_kept_connection(sent, arrived_ns), expected, "{what}");
+    }
+}
+
+#[test]
+fn what_a_server_answers_on_a_connection_that_its_front_end_had_before_is_no_client_s() {
+    let mut links = Links { ports: [8000].into_iter().collect(), ..Links::default() };
+    let inner = |identity| Evidence {
+        is_unix: false,
+        port: 8000,
+        identity,
+        seeded: true,
+        ..unix(u64::from(identity == 7), 0, 70)
+    };
+    links.had_connected((10, 5), Peer { port: Some(8000), identity: 7 });
+    links.had_connected((10, 6), Peer { port: Some(5432), identity: 8 });
+    let answered = links.inner_done(&inner(7), Box::new(request(99, 70, 90)), true);
+    assert!(matches!(&answered, Half::Joined(ready) if ready.is_empty()), "{answered:?}");
+    assert_eq!(links.counts.unpaired, 1);
+    assert!(matches!(links.inner_done(&inner(8), Box::new(request(99, 70, 90)), true), Half::Own(_)));
+}
+
 #[test]
 fn connection_that_both_sides_know_is_paired_whatever_the_order_in_time_suggests() {
     let mut links = Links { ports: [8000].into_iter().collect(), ..Links::default() };
