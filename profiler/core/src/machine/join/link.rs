@@ -150,6 +150,8 @@ pub struct Links {
     orphans: Vec<(Evidence, Box<Request>)>,
     /// Ports that the server behind listens on.
     pub ports: FxHashSet<u16>,
+    /// What ended before counts nowhere.
+    pub watch_start_ns: u64,
     /// Results of pairing.
     pub counts: Counts,
     /// Where the requests that were joined spent their time.
@@ -411,7 +413,7 @@ impl Links {
             return Half::Own(request);
         }
         if !may_come || self.orphans.len() >= MAX_ORPHANS {
-            self.counts.unpaired = self.counts.unpaired.saturating_add(1);
+            self.count_unpaired(&request, 1);
             return Half::Joined(Vec::new());
         }
         self.orphans.push((*evidence, request));
@@ -440,7 +442,7 @@ impl Links {
         let outer = self.ends.get_mut(&number).and_then(|end| end.unanswered.answer(evidence.arrival_ns));
         self.forget_if_done(number);
         let Some(waiting) = outer.and_then(|outer| self.waiting.get_mut(&outer.1)) else {
-            self.counts.unpaired = self.counts.unpaired.saturating_add(1);
+            self.count_unpaired(&request, 1);
             return Vec::new();
         };
         waiting.unanswered = waiting.unanswered.saturating_sub(1);
@@ -472,7 +474,9 @@ impl Links {
         self.waiting.get(&outer)?.held.as_ref()?;
         let waiting = self.waiting.remove(&outer)?;
         let (request, trail) = *waiting.held?;
-        if let [inner] = waiting.inners.as_slice() {
+        if let [inner] = waiting.inners.as_slice()
+            && request.times.end_ns >= self.watch_start_ns
+        {
             self.crossed.add(&request, inner, (waiting.sent_ns, waiting.answered_ns));
         }
         Some(self.put_together(request, &trail, waiting.inners, waiting.unanswered))
@@ -485,8 +489,9 @@ impl Links {
         inners: Vec<Inner>,
         missing: u32,
     ) -> Request {
-        self.counts.unpaired = self.counts.unpaired.saturating_add(u64::from(missing));
-        self.counts.joined = self.counts.joined.saturating_add(u64::from(!inners.is_empty()));
+        self.count_unpaired(&request, u64::from(missing));
+        let is_joined = !inners.is_empty() && request.times.end_ns >= self.watch_start_ns;
+        self.counts.joined = self.counts.joined.saturating_add(u64::from(is_joined));
         // The protocol of mod_wsgi's daemon shows no status. If the application answered, the daemon sends more than the interim answer. If the daemon refuses
         // a request itself, it sends no more, and the front end answers for it.
         let answers = |inner: &Inner| match inner.status {
@@ -539,9 +544,13 @@ impl Links {
         // The order of what comes out must not depend on a hash.
         outers.sort_unstable();
         let ready: Ready = outers.into_iter().filter_map(|outer| self.release(outer)).collect();
-        let before = self.orphans.len();
-        self.orphans.retain(|(_, request)| !late(request.times.end_ns));
-        self.counts.unpaired = self.counts.unpaired.saturating_add((before - self.orphans.len()) as u64);
+        let (gone, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.orphans)
+            .into_iter()
+            .partition(|(_, request)| late(request.times.end_ns));
+        self.orphans = waiting;
+        for (_, request) in gone {
+            self.count_unpaired(&request, 1);
+        }
         let gone: Vec<u64> = self
             .ends
             .iter()
@@ -555,6 +564,13 @@ impl Links {
         let ends = &self.ends;
         self.of_connection.retain(|_, number| ends.contains_key(number));
         ready
+    }
+
+    /// So many other halves of a request were not found.
+    const fn count_unpaired(&mut self, request: &Request, halves: u64) {
+        if request.times.end_ns >= self.watch_start_ns {
+            self.counts.unpaired = self.counts.unpaired.saturating_add(halves);
+        }
     }
 
     /// The next window begins.

@@ -256,6 +256,20 @@ fn half_whose_other_never_comes_is_let_go_and_counted() {
 }
 
 #[test]
+fn what_ended_before_the_watch_began_counts_nowhere() {
+    for (watch_start_ns, joined, unpaired) in [(200, 1, 1), (201, 0, 0)] {
+        let mut links = Links { watch_start_ns, ..Links::default() };
+        connected(&mut links, 5, 1, (10, 20), Some((30, 60)));
+        connected(&mut links, 6, 2, (70, 75), Some((80, 85)));
+        assert_eq!(done(&mut links, &unix(1, 25, 40)), [] as [u64; 0]);
+        assert!(hold(&mut links, 1, 200).is_some() && hold(&mut links, 2, 200).is_none());
+        assert_eq!(links.expire(3_000_000_000).len(), 1);
+        assert_eq!(links.counts, Counts { joined, ambiguous: 0, unpaired }, "{watch_start_ns}");
+        assert_eq!(links.crossed.requests, joined, "{watch_start_ns}");
+    }
+}
+
+#[test]
 fn an_error_is_the_server_s_own_where_it_gave_the_answer_that_the_front_end_passed_on() {
     let mut links = Links::default();
     // Bytes of the server's answer, its status (0: its protocol shows none), and the status that the client got.
