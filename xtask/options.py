@@ -2,7 +2,8 @@
 """Lists every option that each server has, by version, so that a test can refuse advice that names one which does not exist.
 
 In: wheels and source archives of the servers, as the package index that pip is configured for has them; they are read as
-text: nothing is built, imported or run. For Apache, the directives that an installed apache2 or httpd lists itself.
+text: nothing is built, imported or run. For Apache, the directives that an installed apache2 or httpd lists itself. For
+Python, the library of the interpreter that runs this.
 Out: profiler/core/src/server/catalogue/SERVER.txt: two comment lines, then a line per option, sorted: its name (a flag with
 its dashes; a parameter of WSGIDaemonProcess as `threads=`; a setting, keyword or directive bare), then `all` or versions.
 
@@ -10,6 +11,7 @@ Usage: xtask/options.py [SERVER...], all of them unless named. Exit: 1 if a list
 """
 
 import ast
+import concurrent.futures.thread
 import os
 import re
 import shutil
@@ -151,7 +153,10 @@ def twisted(root):
             rows = (row for row in ast.walk(node) if isinstance(row, ast.List))
             names |= {name for row in rows for name in strings(row.elts[:1])}
     calls = set(re.findall(r"def (suggestThreadPoolSize)\(", (root / "twisted/internet/base.py").read_text("utf-8")))
-    return {f"--{name}" for name in found(names, "option of twist web")} | found(calls, "suggestThreadPoolSize")
+    pool = keywords(tree(root / "twisted/python/threadpool.py"), "ThreadPool")
+    endpoint = keywords(tree(root / "twisted/internet/endpoints.py"), "TCP4ServerEndpoint")
+    options = {f"--{name}" for name in found(names, "option of twist web")}
+    return options | found(calls, "suggestThreadPoolSize") | pool | endpoint
 
 
 def uwsgi(root):
@@ -195,6 +200,8 @@ SERVERS = {
     "a2wsgi": ("a2wsgi", "wheel", [""], lambda root: keywords(tree(root / "a2wsgi/wsgi.py"), "WSGIMiddleware")),
     "gevent": ("gevent", "wheel", [""], gevent),
     "twisted": ("Twisted", "wheel", [""], twisted),
+    "anyio": ("anyio", "wheel", [""], lambda root: attributes(tree(root / "anyio/_core/_synchronization.py"), "CapacityLimiter")),
+    "trio": ("trio", "wheel", [""], lambda root: attributes(tree(root / "trio/_sync.py"), "CapacityLimiter")),
     "uwsgi": ("uWSGI", "source", [">=2.0.20"], uwsgi),
     "mod_wsgi": ("mod_wsgi", "source", ["4.9.4", "5.0.2", "6.*"], mod_wsgi),
 }
@@ -270,6 +277,16 @@ def of_apache():
     return {version: names}
 
 
+def of_python():
+    """The keywords of the executor that asyncio runs plain functions in, as the interpreter that runs this script has them."""
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    return {version: keywords(tree(Path(concurrent.futures.thread.__file__)), "ThreadPoolExecutor")}
+
+
+# Those that are installed, and not asked of the index.
+INSTALLED = {"apache": of_apache, "python": of_python}
+
+
 def write(server, options):
     versions = sorted(options, key=number)
     lines = [f"# {server}: options by version, made by xtask/options.py", f"# versions: {' '.join(versions)}"]
@@ -282,13 +299,13 @@ def write(server, options):
 
 
 def main(names):
-    servers = [*SERVERS, "apache"]
+    servers = [*SERVERS, *INSTALLED]
     if unknown := set(names) - set(servers):
         sys.exit(f"no such server: {' '.join(sorted(unknown))}; there are {' '.join(servers)}")
     all_made = True
     for server in names or servers:
         try:
-            write(server, of_apache() if server == "apache" else of_index(*SERVERS[server]))
+            write(server, INSTALLED[server]() if server in INSTALLED else of_index(*SERVERS[server]))
         except (Failed, OSError) as failed:
             all_made = False
             print(f"{server}: no list: {failed}", file=sys.stderr)

@@ -23,6 +23,21 @@ const CATALOGUE: [(&str, &str); 9] = [
 /// What every server that runs within Apache has besides.
 const APACHE: &str = include_str!("../server/catalogue/apache.txt");
 
+/// What the keywords are of that advice names for programs: of the server itself, or of a library that it runs applications with.
+const KEYWORDS: [(&str, &[&str]); 5] = [
+    ("cherrypy", &[include_str!("../server/catalogue/cherrypy.txt")]),
+    ("gevent", &[include_str!("../server/catalogue/gevent.txt")]),
+    (
+        "hypercorn",
+        &[include_str!("../server/catalogue/python.txt"), include_str!("../server/catalogue/trio.txt")],
+    ),
+    ("twisted", &[include_str!("../server/catalogue/twisted.txt")]),
+    (
+        "uvicorn",
+        &[include_str!("../server/catalogue/a2wsgi.txt"), include_str!("../server/catalogue/anyio.txt")],
+    ),
+];
+
 /// Cases of findings, of which a server may have advice of its own.
 const CASES: [&str; 15] = [
     "accept-queue/standing",
@@ -143,6 +158,8 @@ fn servers(kind: &dyn ServerKind, version: &str, class: &str) -> [Server; 2] {
         "backlog",
         "listen",
         "connection_limit",
+        "wsgi_app",
+        "interface",
     ];
     let full = Server { settings: names.map(setting).to_vec(), ..bare.clone() };
     [bare, full]
@@ -181,6 +198,29 @@ fn no_advice_names_an_option_that_this_version_of_the_server_does_not_have() {
     missing.dedup();
     assert!(missing.is_empty(), "{missing:#?}");
     assert!(checked > 1_000, "{checked} options checked");
+}
+
+#[test]
+fn no_advice_names_a_keyword_that_its_library_does_not_have() {
+    let mut checked = 0;
+    for kind in KINDS {
+        let known = KEYWORDS.iter().find(|(name, _)| *name == kind.name());
+        let catalogues: Vec<Options> =
+            known.iter().flat_map(|(_, texts)| *texts).map(|text| Options::of(text)).collect();
+        let classes = CLASSES.into_iter().chain(["trio", "asyncio"]);
+        for server in classes.flat_map(|class| servers(*kind, "1.0", class)) {
+            for (id, advice) in all_advice(*kind, &server) {
+                for change in advice.changes().into_iter().filter(|one| one.setting.scope == Scope::Program) {
+                    checked += 1;
+                    let name = first_word(&change.setting.name);
+                    let name = name.trim_end_matches('=');
+                    let exists = |options: &Options| options.list.iter().any(|(known, _)| *known == name);
+                    assert!(catalogues.iter().any(exists), "{}: {id}: {name}", kind.name());
+                }
+            }
+        }
+    }
+    assert!(checked > 100, "{checked} keywords checked");
 }
 
 fn major(version: &str) -> &str {

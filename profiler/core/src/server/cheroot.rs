@@ -4,7 +4,8 @@
 //! In: facts of its process. Out: its settings, its slots (the pool's threads), advice. Read off and run with cheroot 11.1.2
 //! and CherryPy 18.10.0.
 
-use super::advice::{Advice, Scope};
+use super::advice::common::keep_idle_longer;
+use super::advice::{Advice, Scope, Setting, say};
 use super::backlog::Backlog;
 use super::command_line::{Options, Program, Takes, flag, program, read, reported, value};
 use super::pool::{self, Pool};
@@ -79,6 +80,12 @@ fn server(name: &str, process: &ProcessSeen) -> Server {
     }
 }
 
+/// The same limit is that of a client that has begun a request.
+fn longer_timeout(setting: &Setting) -> Advice {
+    Advice::first(keep_idle_longer(setting))
+        .then(say("a client that stops in the middle of a request then holds a thread for as long"))
+}
+
 impl ServerKind for Cheroot {
     fn name(&self) -> &'static str {
         "cheroot"
@@ -123,6 +130,9 @@ impl ServerKind for Cheroot {
 
     fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<Advice> {
         let scope = Scope::CommandLine;
+        if finding_id == "keep-alive-race" {
+            return Some(longer_timeout(&Setting::of(server, "--timeout", "timeout")));
+        }
         Pool { server: "cheroot", threads: "--threads", scope, clients_hold_threads: true }
             .advice(finding_id, server)
     }
@@ -177,6 +187,9 @@ impl ServerKind for CherryPy {
 
     fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<Advice> {
         let scope = Scope::Program;
+        if finding_id == "keep-alive-race" {
+            return Some(longer_timeout(&Setting::named("server.socket_timeout").at(scope)));
+        }
         Pool { server: "CherryPy", threads: "server.thread_pool", scope, clients_hold_threads: true }
             .advice(finding_id, server)
     }

@@ -3,7 +3,7 @@
 //!
 //! In: facts of its process. Out: its role, what its log measures, advice. Read off and run with 26.9.0.
 
-use super::advice::{Advice, Scope, Sizes, act};
+use super::advice::{Advice, Scope, Setting, Sizes, act};
 use super::backlog::Backlog;
 use super::loops::{self, Loops};
 use super::site::Site;
@@ -51,11 +51,14 @@ impl ServerKind for Gevent {
     }
 
     fn advice(&self, finding_id: &str, _server: &Server, _site: &Site) -> Option<Advice> {
+        let pool = Setting::named("maxsize of gevent.get_hub().threadpool")
+            .at(Scope::Program)
+            .sizing(Sizes::Threads);
         let loops = Loops {
             server: "gevent",
             more_processes: act("run more processes (gunicorn --worker-class gevent --workers N does)")
                 .more(Sizes::Processes),
-            more_threads: "maxsize of gevent.get_hub().threadpool, 10 unless set",
+            more_threads: vec![loops::more_threads(&pool, "10 unless set")],
             unblock: "make it cooperate: patch before it is imported (monkey.patch_all first of all), use a driver written in \
                       Python, or gevent's thread pool (gevent.get_hub().threadpool)",
             offload: "call gevent.sleep(0) within the computation, or move it to another process",

@@ -2,7 +2,8 @@
 //!
 //! In: facts of its processes. Out: its settings and roles, advice. Read off and run with 0.18.0.
 
-use super::advice::{Advice, Setting, Sizes, raise};
+use super::advice::common::keep_idle_longer;
+use super::advice::{Advice, Scope, Setting, Sizes, raise};
 use super::backlog::Backlog;
 use super::command_line::{Options, Program, Takes, flag, program_of, read, reported, value};
 use super::loops::{self, Loops};
@@ -132,24 +133,30 @@ impl ServerKind for Hypercorn {
     }
 
     fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<Advice> {
+        if finding_id == "keep-alive-race" {
+            return Some(keep_idle_longer(&Setting::of(server, "--keep-alive", "keep_alive")).into());
+        }
         let is_trio = server.worker_class == "trio";
-        let (more_threads, unblock, offload) = if is_trio {
+        let (pool, unset, unblock, offload) = if is_trio {
             (
-                "total_tokens of trio.to_thread.current_default_thread_limiter(), 40 unless set",
+                "total_tokens of trio.to_thread.current_default_thread_limiter()",
+                "40 unless set",
                 "await it instead: a library for trio, or trio.to_thread.run_sync",
                 "move the computation to another process (trio.run_process) or a task queue",
             )
         } else {
             (
-                "max_workers of the loop's default executor, four more than the cores and 32 at most unless set",
+                "max_workers of the loop's default executor",
+                "four more than the cores and 32 at most unless set",
                 "await it instead: an asynchronous library, or asyncio.to_thread",
                 "move the computation to another process (loop.run_in_executor with a ProcessPoolExecutor) or a task queue",
             )
         };
+        let pool = Setting::named(pool).at(Scope::Program).sizing(Sizes::Threads);
         let loops = Loops {
             server: "hypercorn",
             more_processes: raise(&Setting::of(server, "--workers", "workers").sizing(Sizes::Processes)),
-            more_threads,
+            more_threads: vec![loops::more_threads(&pool, unset)],
             unblock,
             offload,
             offload_because: "a thread shares the GIL with the loop",

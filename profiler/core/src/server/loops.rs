@@ -3,7 +3,7 @@
 //! In: how a server is named, how it runs on more cores, how work leaves its loop. Out: roles, advice.
 
 use super::advice::common::{faster_back_end, raise_cpu_limit};
-use super::advice::{Advice, Part, Sizes, act, say};
+use super::advice::{Advice, Direction, Part, Setting, Sizes, Step, act, say};
 use super::{Role, lock};
 use crate::fact::ProcessSeen;
 
@@ -14,8 +14,8 @@ pub(super) struct Loops<'a> {
     pub(super) server: &'a str,
     /// What to do for more of them.
     pub(super) more_processes: Part,
-    /// Where the number of threads of its pool is set.
-    pub(super) more_threads: &'a str,
+    /// How to give its pool more threads, one instead of the other.
+    pub(super) more_threads: Vec<Part>,
     /// How to keep a blocking call off the loop; an imperative without its period.
     pub(super) unblock: &'a str,
     /// How to keep computing off the loop; an imperative without its period.
@@ -50,10 +50,16 @@ pub(super) fn roles_below(top: Option<u32>, processes: &[ProcessSeen]) -> Vec<(u
     processes.iter().map(|process| (process.tgid, role(process))).collect()
 }
 
+/// More threads for the pool, whose number this sets; `unset`: how many there are unless it is.
+pub(super) fn more_threads(setting: &Setting, unset: &str) -> Part {
+    act(format!("give the pool more threads ({}, {unset})", setting.name))
+        .with(setting.clone(), Direction::Raise)
+}
+
 impl Loops<'_> {
     /// What to change for a finding.
     pub(super) fn advice(&self, finding_id: &str) -> Option<Advice> {
-        let Self { server, more_threads, unblock, offload, offload_because, .. } = *self;
+        let Self { server, unblock, offload, offload_because, .. } = *self;
         let more_processes = self.more_processes.clone();
         let offload = act(offload);
         Some(match finding_id {
@@ -61,12 +67,12 @@ impl Loops<'_> {
                 Advice::first(act(format!("find the blocking call of this endpoint and {unblock}")))
             }
             "loop-blocked/computing" => Advice::first(offload.or(more_processes).because(offload_because)),
-            "slots-exhausted/pool" => Advice::first(
-                act(format!("give the pool more threads ({more_threads})"))
-                    .more(Sizes::Threads)
-                    .or(act("shorten what holds the pool's threads"))
-                    .or(more_processes),
-            ),
+            "slots-exhausted/pool" => {
+                let others = [act("shorten what holds the pool's threads"), more_processes];
+                let mut all = self.more_threads.iter().cloned().chain(others);
+                let first = all.next().map(Step::from)?;
+                Advice::first(all.fold(first, Step::or))
+            }
             "loop-saturated"
             | "slots-exhausted"
             | "slots-exhausted/waiting"
@@ -132,7 +138,7 @@ mod tests {
         let loops = Loops {
             server: "X",
             more_processes: act("run more").more(Sizes::Processes),
-            more_threads: "its setting",
+            more_threads: vec![act("raise its setting")],
             unblock: "give it to a thread",
             offload: "move the computation",
             offload_because: "a thread shares the GIL",

@@ -57,6 +57,13 @@ pub(super) fn major(server: &Server) -> Option<u32> {
     server.version.as_deref()?.split('.').next()?.parse().ok()
 }
 
+/// Whether the server is known to be of this version or a newer one.
+pub(super) fn is_from(server: &Server, version: &[u32]) -> bool {
+    let parts = server.version.iter().flat_map(|text| text.split('.'));
+    let known: Vec<u32> = parts.map_while(|part| part.parse().ok()).collect();
+    known.as_slice() >= version
+}
+
 /// What helps where cores are short: fewer processes too, where there is more than one. `name`: that of the number that `setting` sets.
 pub(super) fn more_cpu(server: &Server, setting: &advice::Setting, name: &str) -> Step {
     let step = act("give the server more CPU").or(act("make the code faster"));
@@ -96,6 +103,24 @@ mod tests {
         put_seen(&mut server, "threads", 2, |known| known < 2);
         assert_eq!(option(&server, "--threads", "threads"), "--threads (seen: 6)");
         assert_eq!(option(&server, "--backlog", "backlog"), "--backlog");
+    }
+
+    #[test]
+    fn version_that_is_not_known_is_none_from_which_on() {
+        let from = |known: Option<&str>, version: &[u32]| {
+            is_from(&Server { version: known.map(str::to_owned), ..Server::default() }, version)
+        };
+        for (known, expected) in [
+            (Some("2.0.22"), true),
+            (Some("2.0.25.1"), true),
+            (Some("2.1"), true),
+            (Some("2.0.21"), false),
+            (Some("2.0"), false),
+            (Some("unknown"), false),
+            (None, false),
+        ] {
+            assert_eq!(from(known, &[2, 0, 22]), expected, "{known:?}");
+        }
     }
 
     #[test]

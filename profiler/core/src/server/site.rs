@@ -17,6 +17,8 @@ pub struct Site {
     pub somaxconn: Option<u32>,
     /// Worker processes at the end of the window.
     pub workers: u64,
+    /// Workers have listeners of their own for one address (`SO_REUSEPORT`): each has a queue that no other takes from.
+    pub is_split: bool,
 }
 
 impl Site {
@@ -39,8 +41,22 @@ impl Site {
             is_shared: open.iter().any(|listener| !listener.foreign.is_empty()),
             somaxconn: snapshot.sockets.networks.iter().filter_map(|network| network.somaxconn).min(),
             workers: workers.len() as u64,
+            is_split: is_split(&open),
         }
     }
+}
+
+/// Whether two listeners have one address. The kernel allows that only where both asked for it.
+fn is_split(open: &[&Listener]) -> bool {
+    let mut places: Vec<(&str, &str, u16)> = Vec::with_capacity(open.len());
+    for seen in open.iter().map(|listener| &listener.seen).filter(|seen| seen.port > 0) {
+        let place = (seen.family.as_str(), seen.address.as_str(), seen.port);
+        if places.contains(&place) {
+            return true;
+        }
+        places.push(place);
+    }
+    false
 }
 
 #[cfg(test)]
@@ -70,6 +86,28 @@ mod tests {
         assert!(!with(&[("tcp", true)]).own_tcp);
         assert!(with(&[("tcp", false), ("unix", true)]).is_shared);
         assert!(!with(&[("tcp", false), ("unix", false)]).is_shared);
+    }
+
+    #[test]
+    fn two_listeners_with_one_address_are_queues_of_their_own() {
+        let split = |of: &[(u64, &str, u16)]| {
+            let listener = |(inode, address, port): &(u64, &str, u16)| Listener {
+                seen: ListenerSeen {
+                    inode: *inode,
+                    address: (*address).to_owned(),
+                    port: *port,
+                    ..ListenerSeen::default()
+                },
+                ..Listener::default()
+            };
+            let listeners = of.iter().map(listener).collect();
+            let sockets = Sockets { listeners, ..Sockets::default() };
+            Site::of(&Snapshot { sockets, ..Snapshot::default() }).is_split
+        };
+        assert!(split(&[(1, "0.0.0.0:80", 80), (2, "0.0.0.0:80", 80)]));
+        assert!(!split(&[(1, "0.0.0.0:80", 80), (2, "0.0.0.0:81", 81)]));
+        assert!(!split(&[(1, "127.0.0.1:80", 80), (2, "127.0.0.2:80", 80)]));
+        assert!(!split(&[(1, "", 0), (2, "", 0)]), "UNIX sockets have paths of their own");
     }
 
     #[test]

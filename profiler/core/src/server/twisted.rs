@@ -3,7 +3,7 @@
 //!
 //! In: facts of its process. Out: its settings and role, advice. Read off and run with 26.10.0.
 
-use super::advice::{Advice, Scope, Sizes, act};
+use super::advice::{Advice, Direction, Part, Scope, Setting, Sizes, act};
 use super::backlog::Backlog;
 use super::command_line::{Options, Program, Takes, flag, program_of, read, reported, value};
 use super::loops::{self, Loops};
@@ -91,14 +91,20 @@ impl ServerKind for Twisted {
         Some(Backlog::cut("backlog of the endpoint", "backlog").at(Scope::Program))
     }
 
-    fn advice(&self, finding_id: &str, _server: &Server, _site: &Site) -> Option<Advice> {
+    fn advice(&self, finding_id: &str, server: &Server, _site: &Site) -> Option<Advice> {
+        if finding_id == "keep-alive-race" {
+            return Some(Advice::first(
+                act("let clients, or the proxy before it, keep idle connections for less than 60 s")
+                    .because("Twisted closes them after that, and `twist web` has no option for it"),
+            ));
+        }
         let loops = Loops {
             server: "Twisted",
             more_processes: act(
                 "run a second Twisted beside it, behind a proxy that shares the requests out",
             )
             .more(Sizes::Processes),
-            more_threads: "reactor.suggestThreadPoolSize, 10 unless called",
+            more_threads: vec![more_threads(server)],
             unblock: "give it to a thread (deferToThread), or use a client that returns Deferreds",
             offload: "move the computation to another process",
             offload_because: "a thread shares the GIL with the reactor",
@@ -110,6 +116,18 @@ impl ServerKind for Twisted {
     fn log_interval(&self, _server: &Server) -> Option<LogInterval> {
         None
     }
+}
+
+/// `--wsgi` makes a pool of its own, which nothing resizes (`twisted.web.tap`); other resources use the reactor's.
+fn more_threads(server: &Server) -> Part {
+    let in_program = |name: &str| Setting::named(name).at(Scope::Program).sizing(Sizes::Threads);
+    if server.settings.iter().any(|one| one.name == "wsgi_app") {
+        let text = "give the pool more threads (--wsgi makes 20 and has no option for it: serve a WSGIResource of your own with \
+                    --resource-script, on a ThreadPool whose maxthreads says how many)";
+        let threads = in_program("maxthreads of ThreadPool").now(POOL_MAX);
+        return act(text).with(threads, Direction::Raise);
+    }
+    loops::more_threads(&in_program("suggestThreadPoolSize of the reactor"), "10 unless called")
 }
 
 #[cfg(test)]
@@ -129,6 +147,10 @@ mod tests {
             let application = found.server.settings.iter().find(|one| one.name == "wsgi_app");
             assert_eq!(application.map(|one| one.value.as_str()), Some("a.b"), "{line}");
             assert_eq!(found.server.number("threads"), Some(20));
+            let advice = Twisted.advice("slots-exhausted/pool", &found.server, &Site::default()).unwrap();
+            let changes = advice.changes();
+            let names: Vec<&str> = changes.iter().map(|change| change.setting.name.as_str()).collect();
+            assert_eq!(names, ["maxthreads of ThreadPool"], "the reactor's pool serves nothing of it");
             advises_on_every_finding(&Twisted, &found.server);
         }
         assert!(Twisted.recognise(&[process(7, 1, "python serve.py twist")], &[]).is_none());

@@ -3,11 +3,12 @@
 //!
 //! In: facts of its processes. Out: its settings and roles, advice. Read off and run with 0.54.0.
 
-use super::advice::{Advice, Setting, Sizes, act, raise, say};
+use super::advice::common::keep_idle_longer;
+use super::advice::{Advice, Direction, Part, Scope, Setting, Sizes, act, raise, say};
 use super::backlog::Backlog;
 use super::command_line::{Options, Program, Takes, flag, program_of, read, reported, value};
 use super::loops::{self, Loops};
-use super::setting::{given, put_seen, resolve, setting};
+use super::setting::{given, is_from, put_seen, resolve, setting};
 use super::site::Site;
 use super::{LogInterval, Observed, Recognised, Role, ServerKind, unknown};
 use crate::fact::{ListenerSeen, ProcessSeen};
@@ -152,17 +153,21 @@ impl ServerKind for Uvicorn {
                 .then(say("more threads would only be held as well").no_more(Sizes::Threads)),
             );
         }
+        match finding_id {
+            "keep-alive-race" => {
+                return Some(
+                    keep_idle_longer(&Setting::of(server, "--timeout-keep-alive", "timeout_keep_alive"))
+                        .into(),
+                );
+            }
+            "worker-timeouts" => return Some(unanswered_ping(server)),
+            _ => {}
+        }
         let is_wrapped = server.settings.iter().any(|one| one.name == "interface" && one.value == "wsgi");
         let loops = Loops {
             server: "uvicorn",
             more_processes: raise(&Setting::of(server, "--workers", "workers").sizing(Sizes::Processes)),
-            more_threads: if is_wrapped {
-                "uvicorn makes 10 and has no option for it: wrap the application in a2wsgi's WSGIMiddleware, whose workers= says how \
-                 many, and leave out --interface wsgi"
-            } else {
-                "workers= of a2wsgi's WSGIMiddleware, 10 unless given; for plain def endpoints total_tokens of \
-                 anyio.to_thread.current_default_thread_limiter(), 40"
-            },
+            more_threads: more_threads(is_wrapped),
             unblock: "await it instead: an asynchronous library, or asyncio.to_thread",
             offload: "move the computation to another process (loop.run_in_executor with a ProcessPoolExecutor) or a task queue",
             offload_because: "a thread shares the GIL with the loop",
@@ -180,8 +185,42 @@ impl ServerKind for Uvicorn {
     }
 }
 
+/// Threads beside the loop: a2wsgi's run a WSGI application, `AnyIO`'s the plain functions of a framework.
+fn more_threads(is_wrapped: bool) -> Vec<Part> {
+    let in_program = |name: &str| Setting::named(name).at(Scope::Program).sizing(Sizes::Threads);
+    let wrapper = in_program("workers= of a2wsgi's WSGIMiddleware");
+    if is_wrapped {
+        let text = "give the pool more threads (uvicorn makes 10 and has no option for it: wrap the application in a2wsgi's \
+                    WSGIMiddleware, whose workers= says how many, and leave out --interface wsgi)";
+        return vec![act(text).with(wrapper, Direction::Raise)];
+    }
+    let limiter = in_program("total_tokens of anyio.to_thread.current_default_thread_limiter()");
+    vec![
+        act(format!("give the pool more threads ({}, 10 unless given)", wrapper.name))
+            .with(wrapper, Direction::Raise),
+        act(format!("raise {} (40 unless set) for plain def endpoints", limiter.name))
+            .with(limiter, Direction::Raise),
+    ]
+}
+
+/// Its master kills a worker that does not answer a ping within so many seconds. A thread of the worker answers: what keeps that one from it keeps the GIL.
+fn unanswered_ping(server: &Server) -> Advice {
+    let advice = Advice::first(
+        act("find the call into C code that keeps the GIL for seconds")
+            .and(act("run it in another process"))
+            .because("the worker did not answer its master's ping, for which a thread of it needs the GIL"),
+    );
+    // 5 s before that.
+    if !is_from(server, &[0, 37]) {
+        return advice;
+    }
+    let limit = Setting::named("--timeout-worker-healthcheck");
+    advice.then(raise(&limit).so("(5 s unless given)").only("only if such long calls are intended"))
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::advice::Alternative;
     use super::super::pool::tests::{advises_on_every_finding, process};
     use super::*;
 
@@ -219,6 +258,35 @@ mod tests {
                 .to_string()
                 .contains("raise --workers (now 2)")
         );
+    }
+
+    #[test]
+    fn limit_of_the_masters_ping_is_named_where_it_is_an_option() {
+        let mut server =
+            Uvicorn.recognise(&[process(7, 1, "uvicorn --workers 2 a:b")], &[]).expect("uvicorn").server;
+        for (version, has_option) in [("0.54.0", true), ("0.37.0", true), ("0.36.1", false)] {
+            server.version = Some(version.to_owned());
+            let text =
+                Uvicorn.advice("worker-timeouts", &server, &Site::default()).unwrap_or_default().to_string();
+            assert!(text.starts_with("Find the call into C code that keeps the GIL"), "{text}");
+            assert_eq!(text.contains("--timeout-worker-healthcheck"), has_option, "{version}: {text}");
+        }
+    }
+
+    #[test]
+    fn either_pool_beside_the_loop_is_data_too() {
+        let server = Uvicorn.recognise(&[process(7, 1, "uvicorn a:b")], &[]).expect("uvicorn").server;
+        let advice = Uvicorn.advice("slots-exhausted/pool", &server, &Site::default()).unwrap_or_default();
+        let of = |one: &Alternative<'_>| {
+            one.changes.iter().map(|change| change.setting.name.clone()).collect::<Vec<_>>()
+        };
+        let names: Vec<Vec<String>> = advice.alternatives().iter().map(of).collect();
+        let threads = [
+            "workers= of a2wsgi's WSGIMiddleware",
+            "total_tokens of anyio.to_thread.current_default_thread_limiter()",
+        ];
+        assert_eq!(names[..2], threads.map(|name| vec![name.to_owned()]), "{advice}");
+        assert_eq!(names.last().map(Vec::as_slice), Some(&["--workers".to_owned()][..]), "{advice}");
     }
 
     #[test]

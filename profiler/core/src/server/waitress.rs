@@ -3,6 +3,7 @@
 //!
 //! In: facts of its process. Out: its settings, its slots (the pool's threads), advice. Read off and run with 3.0.2.
 
+use super::advice::common::keep_idle_longer;
 use super::advice::{Advice, Scope, Setting, Sizes, act, raise};
 use super::backlog::Backlog;
 use super::command_line::{OptionSpec, Options, Program, Takes, program_of, read, reported, value};
@@ -123,6 +124,11 @@ impl ServerKind for Waitress {
                     .or(act("keep idle connections with a reverse proxy before Waitress"))
                     .because("it accepts no more connections than this limit, idle ones counted"),
             ));
+        }
+        if finding_id == "keep-alive-race" {
+            return Some(
+                keep_idle_longer(&Setting::of(server, "--channel-timeout", "channel_timeout")).into(),
+            );
         }
         // --connection-limit is no way: connections that send nothing count too, and could shut all others out.
         if finding_id == "full-beside-free" {

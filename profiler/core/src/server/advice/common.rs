@@ -2,7 +2,7 @@
 //!
 //! In: nothing. Out: steps and parts.
 
-use super::{Direction, Part, Scope, Setting, Step, act};
+use super::{Advice, Direction, Part, Scope, Setting, Step, act, raise};
 
 /// Where a back end takes the time.
 #[must_use]
@@ -20,4 +20,18 @@ pub fn raise_cpu_limit() -> Part {
 #[must_use]
 pub fn cpu_limit() -> Setting {
     Setting::named("cpu.max").at(Scope::Service)
+}
+
+/// Where a server closes kept connections as requests arrive on them; `setting`: for how long it keeps idle ones.
+#[must_use]
+pub fn keep_idle_longer(setting: &Setting) -> Part {
+    raise(setting).so("above the time for which clients, or the proxy before it, keep idle connections")
+}
+
+/// Where a server kills workers that take too long; `setting`: its limit.
+#[must_use]
+pub fn keep_within(setting: &Setting) -> Advice {
+    let limit_of_its_own = act("give it a limit of its own at the back end");
+    let longer = raise(setting).only("only if such long requests are intended");
+    act("make that request faster").or(limit_of_its_own).also(longer).into()
 }

@@ -13,6 +13,8 @@ pub enum Sizes {
     Processes,
     /// Threads in each process.
     Threads,
+    /// Requests that each event loop takes at once.
+    Greenlets,
 }
 
 /// Which way a change goes.

@@ -3,7 +3,7 @@
 //! In: id of a finding, the server. Out: advice. Options are named as on the command line.
 
 use crate::model::Server;
-use crate::server::advice::common::{faster_back_end, raise_cpu_limit};
+use crate::server::advice::common::{faster_back_end, keep_idle_longer, keep_within, raise_cpu_limit};
 use crate::server::advice::{
     Advice, Direction, Part, Setting, Sizes, Step, act, lower, raise, say, use_option,
 };
@@ -47,16 +47,10 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<A
     Some(match finding_id {
         // A sync worker closes each connection after its response.
         "keep-alive-race" if concurrency == Concurrency::Sync => return None,
-        "keep-alive-race" => Advice::first(
-            raise(&option(server, "--keep-alive", "keepalive"))
-                .so("above the time for which clients, or the proxy before it, keep idle connections"),
-        ),
-        "worker-timeouts" => Advice::first(
-            act("make that request faster").or(act("give it a limit of its own at the back end")).also(
-                raise(&option(server, "--timeout", "timeout"))
-                    .only("only if such long requests are intended"),
-            ),
-        ),
+        "keep-alive-race" => keep_idle_longer(&option(server, "--keep-alive", "keepalive")).into(),
+        "worker-timeouts" => keep_within(&option(server, "--timeout", "timeout")),
+        "accept-queue" if splits_queue(server, site) => one_queue(),
+        "accept-queue/standing" if concurrency == Concurrency::Threads => full_of_connections(server),
         "idle-connections/acceptor" => idle_at_acceptor(&slots),
         "slow-clients" => slow_clients(concurrency, &slots),
         "idle-connections" => idle_connections(concurrency, server, &slots),
@@ -76,7 +70,7 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<A
             raise(&slots.workers).up_to_cores().because("each worker's event loop uses one core at most"),
         ),
         "short-behind-long" => short_behind_long(concurrency, &slots),
-        "imbalance" => imbalance(&slots),
+        "imbalance" => return imbalance(concurrency, server, &slots, site),
         "full-beside-free" => accepts_without_capacity(concurrency, server, &slots),
         "herd" => herd(concurrency, server, &slots, site),
         other => {
@@ -135,6 +129,11 @@ fn worker_class(class: &str) -> Part {
 /// Several requests at once in each process.
 fn gthread(slots: &Slots) -> Part {
     worker_class("gthread").so("with --threads").with(slots.threads.clone(), Direction::Raise)
+}
+
+/// Any number of requests at once in each process.
+fn greenlets() -> Part {
+    worker_class("gevent").more(Sizes::Threads)
 }
 
 /// The same slots in fewer processes.
@@ -223,18 +222,44 @@ fn loop_computing(worker_class: &str, slots: &Slots) -> Advice {
     Advice::first(step).then(raising_workers(slots, "spreads it"))
 }
 
-/// A worker with a listener of its own gets connections while it is busy; one that accepts beside serving takes them.
-fn imbalance(slots: &Slots) -> Advice {
-    Advice::first(
-        act("let all workers share one queue (no --reuse-port)")
-            .with(Setting::named("--reuse-port"), Direction::Remove)
-            .because("one that is busy then leaves new connections to the others"),
-    )
-    .then(
-        fewer_workers(slots)
-            .when("With threads or an event loop")
-            .because("such a worker takes new connections all the same, and fewer share better"),
-    )
+/// Whether each worker has a queue of its own, as is seen, or by the option: it does that from 24 on.
+fn splits_queue(server: &Server, site: &Site) -> bool {
+    let is_given = server.settings.iter().any(|one| one.name == "reuse_port" && one.value == "true");
+    site.is_split || is_given && major(server).is_some_and(|major| major >= 24)
+}
+
+/// A worker with a queue of its own gets connections while it is busy.
+fn one_queue() -> Advice {
+    // A listener that a worker opened for itself keeps its part of the connections until that worker has ended.
+    let out = act("leave --reuse-port out")
+        .with(Setting::named("--reuse-port"), Direction::Remove)
+        .and(act("restart gunicorn"))
+        .because(
+            "all workers then share one queue, and one that is busy leaves new connections to the others",
+        );
+    Advice::first(out).then(say("each connection then wakes several workers again (herd)"))
+}
+
+/// Who accepts beside serving takes connections that others could serve.
+fn imbalance(concurrency: Concurrency, server: &Server, slots: &Slots, site: &Site) -> Option<Advice> {
+    let is_split = splits_queue(server, site);
+    let fewer = fewer_workers(slots)
+        .because("a worker takes connections also while it is busy, and fewer share better");
+    match concurrency {
+        // Sync workers that share a queue accept nothing while they serve.
+        Concurrency::Sync => is_split.then(one_queue),
+        _ if is_split => Some(one_queue().then(fewer.when("Otherwise"))),
+        _ => Some(fewer.into()),
+    }
+}
+
+/// The main thread accepts nothing while it has as many connections as it may, idle ones counted.
+fn full_of_connections(server: &Server) -> Advice {
+    let limit = option(server, "--worker-connections", "worker_connections");
+    raise(&limit)
+        .or(act("keep idle connections with a reverse proxy before gunicorn"))
+        .because("a worker accepts no more connections than this limit, idle ones counted")
+        .into()
 }
 
 /// Only gthread's acceptor and event loops take what nobody is free for. `--worker-connections` is no way to keep them from it:
@@ -319,12 +344,12 @@ fn slow_clients(concurrency: Concurrency, slots: &Slots) -> Advice {
                 worker_class("gthread")
                     .so("with many --threads")
                     .with(slots.threads.clone(), Direction::Raise)
-                    .or(worker_class("gevent"))
+                    .or(greenlets())
                     .when(WITHOUT_PROXY),
             ),
         Concurrency::Threads => {
             Advice::first(proxy.because("each slow client holds a thread for as long as it takes"))
-                .then(raise(&slots.threads).or(worker_class("gevent")).when(WITHOUT_PROXY))
+                .then(raise(&slots.threads).or(greenlets()).when(WITHOUT_PROXY))
         }
         Concurrency::Loop => Advice::first(proxy).then(raise(&slots.workers).when(WITHOUT_PROXY)),
         Concurrency::Unknown => Advice::first(proxy.because("sync and gthread workers wait for each client")),

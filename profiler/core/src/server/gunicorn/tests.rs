@@ -1,6 +1,7 @@
 //! Recognition, roles, slots and refinement, by processes as `/proc` shows them.
 
 use super::*;
+use crate::server::advice::{Change, Direction};
 
 fn process(tgid: u32, parent_tgid: u32, line: &str) -> ProcessSeen {
     ProcessSeen {
@@ -352,4 +353,46 @@ fn options_and_workers_that_cannot_serve_this_class_are_not_named() {
         assert!(!text.contains(never), "{class}: {id}: {text}");
         assert!(id == "keep-alive-race" || text.ends_with('.'), "{class}: {id}: {text}");
     }
+}
+
+#[test]
+fn one_queue_for_all_workers_is_advised_where_each_has_its_own() {
+    let split = Site { is_split: true, ..Site::default() };
+    for (line, version, site, is_split) in [
+        ("gunicorn --reuse-port a:b", "27.0.1", Site::default(), true),
+        // It does not split them before 24.
+        ("gunicorn --reuse-port a:b", "23.0.0", Site::default(), false),
+        ("gunicorn a:b", "27.0.1", Site::default(), false),
+        // Said in a file of settings.
+        ("gunicorn -c conf.py a:b", "27.0.1", split, true),
+        ("gunicorn -k gthread --threads 4 --reuse-port a:b", "27.0.1", Site::default(), true),
+        ("gunicorn -k gthread --threads 4 a:b", "27.0.1", Site::default(), false),
+    ] {
+        let mut server = Gunicorn.recognise(&prefork(line, 2), &[]).expect("gunicorn").server;
+        server.version = Some(version.to_owned());
+        for id in ["accept-queue", "imbalance"] {
+            let advice = Gunicorn.advice(id, &server, &site).unwrap_or_default();
+            let changes = advice.changes();
+            let leaves_out = |change: &&Change| {
+                change.setting.name == "--reuse-port" && change.direction == Direction::Remove
+            };
+            assert_eq!(changes.iter().any(|change| leaves_out(change)), is_split, "{line}: {id}: {advice}");
+            if is_split {
+                let begins = "Leave --reuse-port out and restart gunicorn";
+                assert_eq!(advice.imperative(), begins, "{line}: {id}");
+            }
+        }
+    }
+}
+
+#[test]
+fn worker_that_takes_no_more_connections_is_told_to_take_more() {
+    let advice = |line: &str| {
+        let server = Gunicorn.recognise(&prefork(line, 2), &[]).expect("gunicorn").server;
+        Gunicorn.advice("accept-queue/standing", &server, &Site::default()).map(|advice| advice.imperative())
+    };
+    let raise =
+        "Raise --worker-connections (now 10), or keep idle connections with a reverse proxy before gunicorn";
+    assert_eq!(advice("gunicorn -k gthread --worker-connections 10 a:b").as_deref(), Some(raise));
+    assert_eq!(advice("gunicorn -k sync a:b"), None, "it has one at a time");
 }

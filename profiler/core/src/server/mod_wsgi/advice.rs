@@ -5,7 +5,7 @@
 
 use super::DAEMON;
 use crate::model::Server;
-use crate::server::advice::common::{faster_back_end, raise_cpu_limit};
+use crate::server::advice::common::{faster_back_end, keep_idle_longer, keep_within, raise_cpu_limit};
 use crate::server::advice::{Advice, Direction, Part, Scope, Setting, Sizes, act, lower, raise, say};
 use crate::server::lock;
 use crate::server::setting::{major, more_cpu};
@@ -13,7 +13,7 @@ use crate::server::setting::{major, more_cpu};
 pub(super) fn advice(finding_id: &str, server: &Server) -> Option<Advice> {
     let advice =
         if server.worker_class == DAEMON { daemon(finding_id, server) } else { embedded(finding_id, server) };
-    advice.or_else(|| shared(finding_id))
+    advice.or_else(|| shared(finding_id, server))
 }
 
 /// A parameter of `WSGIDaemonProcess`, with its present value and mod_wsgi-express's option.
@@ -92,6 +92,8 @@ fn daemon(finding_id: &str, server: &Server) -> Option<Advice> {
             .then(raise(&threads).when("If the long ones wait")),
         "back-end" => Advice::first(faster_back_end())
         .then(raise(&threads).when("Until then").because("a waiting thread costs little")),
+        "worker-timeouts" => keep_within(&parameter(server, "request-timeout", "request_timeout"))
+            .then(say("it limits what requests take on average over the threads of a process, idle ones counted")),
         other => {
             // Apache does not start with an option that its mod_wsgi does not know, and 5 does not know this one.
             let interval = parameter(server, "switch-interval", "switch_interval")
@@ -196,7 +198,7 @@ fn embedded(finding_id: &str, server: &Server) -> Option<Advice> {
 }
 
 /// What is true in every mode.
-fn shared(finding_id: &str) -> Option<Advice> {
+fn shared(finding_id: &str, server: &Server) -> Option<Advice> {
     let only_held = no_more("more processes or threads would only be held as well");
     Some(match finding_id {
         "slots-exhausted/clients" => {
@@ -207,6 +209,9 @@ fn shared(finding_id: &str) -> Option<Advice> {
             Advice::first(act("first do what idle-connections advises")).then(only_held)
         }
         "back-end" => Advice::first(faster_back_end()).then(say("a timeout on calls to it bounds the harm")),
+        "keep-alive-race" => Advice::first(keep_idle_longer(&keep_alive_timeout(server))).then(say(
+            "in the prefork and worker MPMs an idle connection holds one of Apache's workers meanwhile",
+        )),
         "cpu-throttled" => {
             Advice::first(raise_cpu_limit().or(act("run fewer processes in it").no_more(Sizes::Processes)))
         }

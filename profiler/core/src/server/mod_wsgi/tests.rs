@@ -147,3 +147,21 @@ fn switch_interval_is_lowered_with_the_version_that_has_it_and_in_daemon_mode_al
         assert_eq!(is_change, is_lowered, "{mode}: {id}: {text}");
     }
 }
+
+#[test]
+fn timeouts_are_directives_with_their_options_of_mod_wsgi_express() {
+    let advice = |class: &str, id: &str, setting: &str| {
+        let settings =
+            vec![Setting { name: setting.to_owned(), value: "5".to_owned(), origin: Origin::Configured }];
+        let server = Server { worker_class: class.to_owned(), settings, ..Server::default() };
+        ModWsgi.advice(id, &server, &Site::default()).unwrap_or_default()
+    };
+    for class in [DAEMON, EMBEDDED] {
+        let advice = advice(class, "keep-alive-race", "keep_alive_timeout");
+        let begins = "Raise KeepAliveTimeout (now 5; mod_wsgi-express: --keep-alive-timeout) above the time";
+        assert!(advice.imperative().starts_with(begins), "{advice}");
+    }
+    let advice = advice(DAEMON, "worker-timeouts", "request_timeout");
+    let raise = "raise request-timeout= (now 5; mod_wsgi-express: --request-timeout) only if such long requests are intended";
+    assert!(advice.imperative().ends_with(raise), "{advice}");
+}

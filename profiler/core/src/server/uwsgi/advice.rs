@@ -2,10 +2,10 @@
 //!
 //! In: id of a finding, the server. Out: advice. Options are named as on the command line.
 
-use super::super::advice::common::{faster_back_end, raise_cpu_limit};
+use super::super::advice::common::{faster_back_end, keep_within, raise_cpu_limit};
 use super::super::advice::{Advice, Direction, Setting, Sizes, act, lower, raise, say, use_option};
 use super::super::lock;
-use super::super::setting::more_cpu;
+use super::super::setting::{is_from, more_cpu};
 use super::super::site::Site;
 use crate::model::Server;
 
@@ -22,8 +22,8 @@ impl Slots {
     fn of(server: &Server) -> Self {
         // Not threads beside greenlets: uWSGI then has as many cores as threads, and the loop takes some that are not there.
         let (inside, noun) = match server.worker_class.as_str() {
-            "gevent" => (Setting::of(server, "--gevent", "gevent"), "greenlet"),
-            "async" => (Setting::of(server, "--async", "async"), "core"),
+            "gevent" => (Setting::of(server, "--gevent", "gevent").sizing(Sizes::Greenlets), "greenlet"),
+            "async" => (Setting::of(server, "--async", "async").sizing(Sizes::Greenlets), "core"),
             _ => (Setting::of(server, "--threads", "threads").sizing(Sizes::Threads), "thread"),
         };
         let processes = Setting::of(server, "--processes", "processes").sizing(Sizes::Processes);
@@ -81,6 +81,7 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<A
             "one worker then waits for the listener and a connection wakes one (--threads does the same within a \
              process)",
         )),
+        "worker-timeouts" => worker_timeouts(server, site),
         "keep-alive-race" if has(server, "http_socket") => Advice::first(
             act("let the proxy before uWSGI keep no connections to it")
                 .or(act("speak uwsgi with it (--socket, uwsgi_pass)"))
@@ -112,6 +113,22 @@ fn proxy(server: &Server, because: impl Into<String>) -> Advice {
         .with(Setting::named("--socket"), Direction::Set);
     Advice::first(nginx.because(because))
         .then(say("unlike the router of --http, nginx takes requests in whole and responses off at once"))
+}
+
+/// `--harakiri` limits a request, whatever else its worker does. From 2.0.22 on uWSGI can leave a worker alone while nobody waits.
+fn worker_timeouts(server: &Server, site: &Site) -> Advice {
+    let limit = Setting::of(server, "--harakiri", "harakiri");
+    let advice = keep_within(&limit);
+    // Of UNIX sockets it does not know how many wait (`master_check_listen_queue`): it would kill no worker any more, however stuck.
+    if !is_from(server, &[2, 0, 22]) || !site.own_tcp {
+        return advice;
+    }
+    let threshold = Setting::named("--harakiri-queue-threshold");
+    advice.then(
+        use_option(&threshold)
+            .only("if a request may take longer while nobody waits")
+            .because("uWSGI then kills only while so many connections stand in its queue"),
+    )
 }
 
 fn gil_contention(slots: &Slots) -> Advice {
@@ -252,6 +269,29 @@ mod tests {
                 .iter()
                 .all(|change| change.direction != Direction::Raise || change.setting.name != "--cheaper")
         );
+    }
+
+    #[test]
+    fn killed_workers_have_a_longer_limit_and_from_2_0_22_on_one_that_looks_at_the_queue() {
+        let text = |version: Option<&str>, own_tcp: bool| {
+            let server =
+                Server { version: version.map(str::to_owned), ..server("sync", &[("harakiri", "30")]) };
+            let site = Site { own_tcp, ..Site::default() };
+            advice("worker-timeouts", &server, &site).unwrap_or_default().to_string()
+        };
+        for (version, own_tcp, knows) in [
+            (Some("2.0.31"), true, true),
+            (Some("2.0.31"), false, false),
+            (Some("2.0.21"), true, false),
+            (None, true, false),
+        ] {
+            let text = text(version, own_tcp);
+            assert!(
+                text.contains("raise --harakiri (now 30) only if such long requests are intended"),
+                "{text}"
+            );
+            assert_eq!(text.contains("--harakiri-queue-threshold"), knows, "{version:?} {own_tcp}: {text}");
+        }
     }
 
     #[test]
