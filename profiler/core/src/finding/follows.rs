@@ -11,6 +11,7 @@ use super::words::ratio;
 use super::{Answer, Finding, is_request_time};
 use crate::model::gil::{Edge, Party};
 use crate::phase::Phase;
+use crate::server::site::Site;
 
 /// Where a finding comes from.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,6 +47,11 @@ pub(super) fn find(basis: &Basis<'_>, findings: &mut [Finding]) {
             "gil-contention" => accounts("gil-not-released", Some(not_honoured_ns(basis)))
                 .or_else(|| accounts("gil-starvation", None))
                 .or_else(|| accounts("cpu-bound", Some(held_by_requests_ns(basis)))),
+            // A worker with a queue of its own is waited for while others are free.
+            "accept-queue" if Site::of(basis.snapshot).is_split => accounts("imbalance", None),
+            // Both tell of the line for slots: who suffers in it, and that one worker has the longest.
+            "short-behind-long" => accounts("slots-exhausted", None),
+            "imbalance" => accounts("slots-exhausted", Some((cost_ns as f64 * all_full_share(basis)) as u64)),
             "loop-saturated" => accounts("loop-blocked", None),
             "back-end" => accounts("name-lookups", None)
                 .or_else(|| accounts("back-end-connections", None))
@@ -59,6 +65,13 @@ pub(super) fn find(basis: &Basis<'_>, findings: &mut [Finding]) {
             finding.yields_to = waits.max_by_key(|(_, cost_ns)| *cost_ns).map(|(other, _)| *other);
         }
     }
+}
+
+/// Of the time in which the fullest worker was full, the part in which all others were as well: then a free one was nowhere.
+fn all_full_share(basis: &Basis<'_>) -> f64 {
+    let slots = &basis.snapshot.slots;
+    let fullest_ns = slots.heat.iter().map(|row| row.exhausted_ns).max().unwrap_or(0);
+    ratio(slots.exhausted_ns, fullest_ns).min(1.0)
 }
 
 /// The finding that says why what holds most of the slots does so.
@@ -157,7 +170,7 @@ mod tests {
     use crate::finding::fixture::{SECOND, Scene};
     use crate::finding::{Thresholds, evaluate};
     use crate::model::round_trips::ToPort;
-    use crate::model::slot::Holding;
+    use crate::model::slot::{HeatRow, Holding};
     use crate::server::advice::Advice;
 
     /// Four sync workers that are full for most of ten seconds, and requests that wait.
@@ -249,6 +262,65 @@ mod tests {
         let most = scene(6 * SECOND);
         assert_eq!(most, ["back-end-connections", "  back-end from back-end-connections, 75 %"]);
         assert_eq!(scene(3 * SECOND), ["back-end", "back-end-connections"]);
+    }
+
+    #[test]
+    fn who_suffers_in_the_line_for_slots_stands_below_that_it_is_there() {
+        let mut scene = full().holding(Holding::Request, 34 * SECOND);
+        scene = scene
+            .phase(Phase::Sleep, 34 * SECOND)
+            .endpoint("/long", 20, &[(Phase::Sleep, 33 * SECOND)])
+            .endpoint("/short", 80, &[(Phase::PoolWait, 12 * SECOND), (Phase::Sleep, SECOND)]);
+        assert_eq!(told(&scene), ["slots-exhausted", "  short-behind-long from slots-exhausted, 100 %"]);
+    }
+
+    #[test]
+    fn uneven_spread_follows_from_lack_of_slots_where_the_others_were_mostly_full_too() {
+        let scene = |all_full_seconds| {
+            let mut scene = Scene::gunicorn("gthread", 4, 10 * SECOND)
+                .requests(100)
+                .phase(Phase::Sleep, 30 * SECOND)
+                .phase(Phase::PoolWait, 12 * SECOND)
+                .holding(Holding::Request, 30 * SECOND)
+                .exhausted(all_full_seconds * SECOND);
+            scene.0.sockets.listeners[0].accepted_by = vec![(1, 90), (2, 10)];
+            let row = |(tgid, seconds)| HeatRow {
+                tgid,
+                slots: 2,
+                exhausted_ns: seconds * SECOND,
+                ..HeatRow::default()
+            };
+            scene.0.slots.heat = [(1, 9), (2, all_full_seconds)].map(row).to_vec();
+            told(&scene)
+        };
+        assert_eq!(scene(6), ["slots-exhausted", "  imbalance from slots-exhausted, 67 %"]);
+        assert!(scene(2).iter().all(|line| !line.contains("from")), "{:?}", scene(2));
+    }
+
+    #[test]
+    fn waits_for_workers_with_queues_of_their_own_follow_from_how_connections_spread() {
+        let scene = |second_port| {
+            let mut scene = Scene::gunicorn("sync", 4, 10 * SECOND)
+                .requests(100)
+                .phase(Phase::Cpu, 10 * SECOND)
+                .phase(Phase::AcceptQueue, 20 * SECOND);
+            let first = scene.0.sockets.listeners[0].clone();
+            scene.0.sockets.listeners = [(1, 80, 90), (2, second_port, 10)]
+                .map(|(tgid, port, accepted)| {
+                    let mut listener = first.clone();
+                    listener.seen.port = port;
+                    listener.accepted_by = vec![(tgid, accepted)];
+                    listener
+                })
+                .to_vec();
+            scene.0.slots.heat =
+                vec![HeatRow { tgid: 1, slots: 1, exhausted_ns: 6 * SECOND, ..HeatRow::default() }];
+            told(&scene)
+        };
+        let split = scene(80);
+        assert!(split.contains(&"  accept-queue from imbalance, 100 %".to_owned()), "{split:?}");
+        let two_addresses = scene(81);
+        assert!(two_addresses.iter().all(|line| !line.contains("from imbalance")), "{two_addresses:?}");
     }
 
     fn finding(id: &'static str, cost_ns: u64, from: Option<&'static str>) -> Finding {
