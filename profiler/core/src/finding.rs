@@ -17,6 +17,7 @@ mod cpu_bound;
 mod cpu_throttled;
 mod descriptor_limit;
 pub mod follows;
+mod free;
 mod full;
 mod full_beside_free;
 mod gil;
@@ -268,7 +269,7 @@ fn finding(rule: &Rule, basis: &Basis<'_>, outcome: Outcome) -> Finding {
             }
             sentence.push('.');
             let (answer, cost_ns, advice) = if verdict.present {
-                let advice = advice(rule, basis, verdict.next_step);
+                let advice = free::without_more(id, basis, advice(rule, basis, verdict.next_step));
                 (Answer::Present, verdict.cost_ns, with_price(advice, basis.snapshot))
             } else {
                 (Answer::Absent, 0, Advice::default())

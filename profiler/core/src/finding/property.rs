@@ -313,7 +313,7 @@ fn thresholds_name_only_rules_that_exist() {
 
 #[test]
 fn advice_is_the_servers_own_where_its_kind_is_known() {
-    let scene = Scene::gunicorn("sync", 2, 10 * SECOND).requests(100);
+    let scene = Scene::gunicorn("sync", 2, 10 * SECOND).requests(100).exhausted(5 * SECOND);
     let slow = scene.clone().holding(Holding::ClientReadStall, 9 * SECOND).judge("slow-clients");
     assert!(slow.advice.contains("--worker-class gthread"), "{}", slow.advice);
     let mut unknown = scene.holding(Holding::ClientReadStall, 9 * SECOND);

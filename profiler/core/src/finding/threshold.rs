@@ -137,11 +137,14 @@ const NEED_REQUESTS: &[&str] = &[
 ];
 /// Rules that ask whether the CPU is what is short; for `slots-exhausted` the answer changes the advice alone.
 const CPU_SHORT: &[&str] = &["slots-exhausted", "cpu-bound"];
-/// Rules that ask whether slots ran out; for those about the CPU it makes the line for them part of the cost.
+/// Rules that ask whether slots ran out: for those about the CPU it makes the line for them part of the cost, for those whose advice makes
+/// slots it decides whether more could help.
 const LINE: &[&str] = &[
     "slots-exhausted",
     "slow-clients",
     "idle-connections",
+    "back-end",
+    "short-behind-long",
     "imbalance",
     "cpu-bound",
     "cpu-throttled",
@@ -214,7 +217,7 @@ thresholds! {
         "Names seldom change: a tenth of service time for asking them again and again is lost.";
     locks_served_min_ratio: Ratio = 0.25, &["own-locks"],
         "Locks are waited for now and then; a quarter of service time is a line.";
-    gil_served_min_ratio: Ratio = 0.10, &["gil-contention"],
+    gil_served_min_ratio: Ratio = 0.10, &["gil-contention", "cpu-bound", "short-behind-long"],
         "Some waiting for the GIL comes with any use of threads; a tenth of service time is felt.";
     gil_starver_min_ratio: Ratio = 0.50, &["gil-starvation"],
         "From one half on, taking this one away helps more than anything done about all the others.";
