@@ -107,7 +107,7 @@ pub trait ServerKind: Sync {
         None
     }
 
-    /// After how long a process ends itself because of its requests; `None`: no such setting, or not known.
+    /// After how long a process ends because of its requests, by a signal that asks it to; `None`: no such setting, or not known.
     fn own_limit(&self, _server: &Server) -> Option<OwnLimit> {
         None
     }
@@ -123,24 +123,49 @@ pub fn slots_of_one_worker(kind: &dyn ServerKind, server: &Server) -> Option<u32
     kind.configured_slots(server)?.checked_div(u32::try_from(workers).ok()?)
 }
 
-/// After how long a process of the server ends itself because of its requests.
+/// After how long a process of the server ends because of its requests, by a signal that asks it to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnLimit {
     /// The option that sets it.
     pub option: &'static str,
     /// The limit.
     pub limit_ns: u64,
-    /// Threads over which the time of requests is averaged.
-    pub threads: u64,
+    /// Who looks, and what is held against the limit.
+    pub ender: Ender,
+}
+
+/// Who ends a process because of its requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ender {
+    /// The process itself, by the mean of its requests over so many threads.
+    Itself {
+        /// Threads over which the time of requests is averaged.
+        threads: u64,
+    },
+    /// Its master, by the longest of its requests.
+    Master {
+        /// The signal that it sends first.
+        signal: u32,
+        /// The master's clock counts whole seconds: it may send it so much too early.
+        early_ns: u64,
+    },
 }
 
 impl OwnLimit {
-    /// How long the requests had run on average, if that was beyond the limit: these, `ago_ns` before they ended.
+    /// How long the requests had run, if that was beyond the limit: these, `ago_ns` before they ended.
     #[must_use]
     pub fn exceeded(&self, held: &[(Asked, u64)], ago_ns: u64) -> Option<u64> {
-        let ran_ns: u64 = held.iter().map(|(_, ran_ns)| ran_ns.saturating_sub(ago_ns)).sum();
-        let mean_ns = ran_ns.checked_div(self.threads)?;
-        (mean_ns >= self.limit_ns).then_some(mean_ns)
+        let ran_ns = held.iter().map(|(_, ran_ns)| ran_ns.saturating_sub(ago_ns));
+        match self.ender {
+            Ender::Itself { threads } => {
+                let mean_ns = ran_ns.sum::<u64>().checked_div(threads)?;
+                (mean_ns >= self.limit_ns).then_some(mean_ns)
+            }
+            Ender::Master { early_ns, .. } => {
+                let is_beyond = |ran_ns: &u64| ran_ns.saturating_add(early_ns) >= self.limit_ns;
+                ran_ns.max().filter(is_beyond)
+            }
+        }
     }
 }
 

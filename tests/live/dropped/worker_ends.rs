@@ -95,10 +95,13 @@ fn a_worker_that_gunicorn_kills_for_its_timeout_is_named_with_the_request_that_t
 fn a_harakiri_of_uwsgi_is_named_with_the_request_that_took_too_long() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _turn = shared()?;
-    let uwsgi = Uwsgi::new(1, 1).with(&["--harakiri", "1"]);
-    let outcome = carry_out(&uwsgi, &["get:/fast", "get:/sleep/20000"])?;
-    outcome.must_be(&["200", "closed"], 1, &[("worker_timeout", 1)]);
-    assert_eq!(first_end(&outcome.drops), ("worker_timeout", "/sleep/20000"), "{:?}", outcome.drops);
+    // With the second option it asks the worker to end first, as for a stop.
+    for arguments in [&["--harakiri=1"][..], &["--harakiri=1", "--harakiri-graceful-timeout=5"]] {
+        let uwsgi = Uwsgi::new(1, 1).with(arguments);
+        let outcome = carry_out(&uwsgi, &["get:/fast", "get:/sleep/20000"])?;
+        outcome.must_be(&["200", "closed"], 1, &[("worker_timeout", 1)]);
+        assert_eq!(first_end(&outcome.drops), ("worker_timeout", "/sleep/20000"), "{:?}", outcome.drops);
+    }
     Ok(())
 }
 

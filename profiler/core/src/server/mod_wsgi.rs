@@ -11,7 +11,8 @@ use super::advice::{Advice, Scope};
 use super::backlog::Backlog;
 use super::site::Site;
 use super::{
-    Answer, Inside, LogEnd, LogInterval, LogStart, Observed, OwnLimit, Recognised, Role, ServerKind, unknown,
+    Answer, Ender, Inside, LogEnd, LogInterval, LogStart, Observed, OwnLimit, Recognised, Role, ServerKind,
+    unknown,
 };
 use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::model::dropped::Cause;
@@ -167,7 +168,8 @@ impl ServerKind for ModWsgi {
     fn own_limit(&self, server: &Server) -> Option<OwnLimit> {
         let seconds = server.number("request_timeout").filter(|seconds| *seconds > 0)?;
         let threads = server.number("threads").unwrap_or(1).max(1);
-        Some(OwnLimit { option: "request-timeout", limit_ns: seconds.saturating_mul(1_000_000_000), threads })
+        let limit_ns = seconds.saturating_mul(1_000_000_000);
+        Some(OwnLimit { option: "request-timeout", limit_ns, ender: Ender::Itself { threads } })
     }
 
     /// `%D`: Apache takes the clock when it has read the request line (`read_request_line`), and again when the request's

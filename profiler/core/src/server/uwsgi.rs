@@ -12,7 +12,9 @@ use super::backlog::Backlog;
 use super::command_line::{Arguments, Options, Takes, base_name, flag, program, read, reported, value};
 use super::setting::{put_seen, resolve, setting};
 use super::site::Site;
-use super::{Inside, LogEnd, LogInterval, LogStart, Observed, Recognised, Role, ServerKind, unknown};
+use super::{
+    Ender, Inside, LogEnd, LogInterval, LogStart, Observed, OwnLimit, Recognised, Role, ServerKind, unknown,
+};
 use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::model::{Origin, Server};
 
@@ -28,6 +30,8 @@ static OPTIONS: Options = &[
     reported(None, &["thunder-lock"], Takes::Nothing, "thunder_lock"),
     reported(Some('l'), &["listen"], Takes::Value, "listen"),
     reported(Some('t'), &["harakiri"], Takes::Value, "harakiri"),
+    reported(None, &["harakiri-graceful-timeout"], Takes::Value, "harakiri_graceful_timeout"),
+    reported(None, &["harakiri-graceful-signal"], Takes::Value, "harakiri_graceful_signal"),
     reported(Some('z'), &["socket-timeout"], Takes::Value, "socket_timeout"),
     reported(Some('R'), &["max-requests"], Takes::Value, "max_requests"),
     reported(None, &["http", "httprouter"], Takes::Value, "http"),
@@ -72,7 +76,20 @@ const DEFAULTS: [(&str, &str); 8] = [
     ("max_requests", "0"),
 ];
 /// Settings without a default that is worth a line.
-const GIVEN: [&str; 7] = ["http", "http_socket", "http11_socket", "socket", "gevent", "async", "wsgi_app"];
+const GIVEN: [&str; 9] = [
+    "http",
+    "http_socket",
+    "http11_socket",
+    "socket",
+    "gevent",
+    "async",
+    "wsgi_app",
+    "harakiri_graceful_timeout",
+    "harakiri_graceful_signal",
+];
+
+const SIGTERM: u32 = 15;
+const SECOND_NS: u64 = 1_000_000_000;
 
 /// By its executable, or its name where that may not be looked at; `--auto-procname` writes over its command line.
 fn is_uwsgi(process: &ProcessSeen) -> bool {
@@ -284,6 +301,17 @@ impl ServerKind for Uwsgi {
         advice::advice(finding_id, server, site)
     }
 
+    /// With `--harakiri-graceful-timeout` the master sends another signal before SIGKILL (`trigger_harakiri`): SIGTERM unless told otherwise, at which
+    /// a worker ends. It counts whole seconds, of both moments.
+    fn own_limit(&self, server: &Server) -> Option<OwnLimit> {
+        let given = |name: &str| server.number(name).filter(|number| *number > 0);
+        given("harakiri_graceful_timeout")?;
+        let seconds = given("harakiri")?;
+        let signal = given("harakiri_graceful_signal").and_then(|signal| u32::try_from(signal).ok());
+        let ender = Ender::Master { signal: signal.unwrap_or(SIGTERM), early_ns: SECOND_NS };
+        Some(OwnLimit { option: "harakiri", limit_ns: seconds.saturating_mul(SECOND_NS), ender })
+    }
+
     /// `%(msecs)`, `%(micros)`, "generated … in N msecs": `start_of_request` is taken when accept has returned,
     /// `end_of_request` when the response is written and the connection closed. As accept is deferred until data are
     /// there (`TCP_DEFER_ACCEPT`), that is the time of service, and a slow head's time beside it (measured).
@@ -361,6 +389,22 @@ mod tests {
             let advice = Uwsgi.advice("slots-exhausted", &server, &site).unwrap();
             assert_eq!(advice.imperative(), expected);
         }
+    }
+
+    #[test]
+    fn master_that_asks_a_worker_to_stop_first_has_a_limit_for_it() {
+        let limit = |line: &str| {
+            let server = Uwsgi.recognise(&prefork(line, 1), &[]).unwrap().server;
+            Uwsgi.own_limit(&server).map(|limit| (limit.limit_ns, limit.ender))
+        };
+        let master = |signal| Ender::Master { signal, early_ns: SECOND_NS };
+        let line = "uwsgi --master -w a:b";
+        assert_eq!(limit(&format!("{line} --harakiri 30")), None, "it sends SIGKILL alone");
+        assert_eq!(limit(&format!("{line} --harakiri-graceful-timeout 5")), None);
+        let both = format!("{line} --harakiri 30 --harakiri-graceful-timeout 5");
+        assert_eq!(limit(&both), Some((30 * SECOND_NS, master(SIGTERM))));
+        let other = limit(&format!("{both} --harakiri-graceful-signal 1"));
+        assert_eq!(other, Some((30 * SECOND_NS, master(1))));
     }
 
     #[test]

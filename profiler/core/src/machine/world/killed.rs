@@ -83,6 +83,20 @@ impl Signals {
         sent.iter().find(is_it).map(|(_, signal)| said(signal))
     }
 
+    /// The parent sent the process this signal: when first, and what shows it.
+    pub(in crate::machine) fn told_to_end(
+        &self,
+        tgid: Tid,
+        parent: Tid,
+        number: u32,
+    ) -> Option<(u64, String)> {
+        let is_it = |(_, signal): &&(u64, Signal)| {
+            signal.number == number && signal.sender_tgid == parent && parent != 0 && parent != tgid
+        };
+        let (at_ns, signal) = self.sent.get(&tgid)?.iter().find(is_it)?;
+        Some((*at_ns, said(signal)))
+    }
+
     /// The process sent itself a signal to stop: when first, and what shows it.
     pub(in crate::machine) fn ended_itself(&self, tgid: Tid) -> Option<(u64, String)> {
         let is_it = |(_, signal): &&(u64, Signal)| signal.sender_tgid == tgid && stops(signal.number);

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 use crate::event::Tid;
 use crate::machine::world::killed::Signals;
 use crate::model::dropped::{Asked, Cause, WorkerEnd};
-use crate::server::OwnLimit;
+use crate::server::{Ender, OwnLimit};
 
 /// Processes followed at once.
 const MAX_PROCESSES: usize = 65_536;
@@ -68,9 +68,8 @@ impl Processes {
     /// each has run. What ends before `from_ns` is in no window.
     pub(super) fn ends(&mut self, tgid: Tid, code: i64, at_ns: u64, held: &[(Asked, u64)], from_ns: u64) {
         let (mut cause, mut evidence) = self.signals.why(tgid, self.parent(tgid), code);
-        if cause == Cause::WorkerExited
-            && let Some(limit) = self.own_limit
-            && let Some((signalled_ns, said)) = self.signals.ended_itself(tgid)
+        if let Some(limit) = self.own_limit
+            && let Some((signalled_ns, said)) = self.asked_to_end(tgid, cause, limit.ender)
             && let Some(ran_ns) = limit.exceeded(held, at_ns.saturating_sub(signalled_ns))
         {
             cause = Cause::WorkerTimeout;
@@ -104,6 +103,17 @@ impl Processes {
             self.worker_ends.push(end);
         } else {
             self.evicted = self.evicted.saturating_add(1);
+        }
+    }
+
+    /// The signal by which the server asks a process to end because of its requests, if that is how it ended: when, and what shows it.
+    fn asked_to_end(&self, tgid: Tid, cause: Cause, ender: Ender) -> Option<(u64, String)> {
+        match (ender, cause) {
+            (Ender::Itself { .. }, Cause::WorkerExited) => self.signals.ended_itself(tgid),
+            (Ender::Master { signal, .. }, Cause::WorkerKilled) => {
+                self.signals.told_to_end(tgid, self.parent(tgid), signal)
+            }
+            _ => None,
         }
     }
 
@@ -178,7 +188,11 @@ mod tests {
     #[test]
     fn a_process_that_ends_itself_because_its_requests_took_too_long_timed_out() {
         const SIGINT: u32 = 2;
-        let limit = OwnLimit { option: "request-timeout", limit_ns: 10 * SECOND, threads: 2 };
+        let limit = OwnLimit {
+            option: "request-timeout",
+            limit_ns: 10 * SECOND,
+            ender: Ender::Itself { threads: 2 },
+        };
         for (what, own_limit, sender, held, cause) in [
             ("on average beyond it", Some(limit), Some(7), &[12, 12][..], Cause::WorkerTimeout),
             // It sent itself the signal a second before its end.
@@ -196,6 +210,57 @@ mod tests {
             }
             let held: Vec<(Asked, u64)> = held.iter().map(|ran| (asked("/"), ran * SECOND)).collect();
             processes.ends(7, 0, 100 * SECOND, &held, 0);
+            assert_eq!(processes.end(7).map(|end| end.cause), Some(cause), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_its_master_asks_to_end_because_of_a_request_timed_out() {
+        const SIGTERM: u32 = 15;
+        let limit = OwnLimit {
+            option: "harakiri",
+            limit_ns: 10 * SECOND,
+            ender: Ender::Master { signal: SIGTERM, early_ns: SECOND },
+        };
+        for (what, own_limit, signals, code, held, cause) in [
+            (
+                "it ended by itself",
+                Some(limit),
+                &[(SIGTERM, 1)][..],
+                30 << 8,
+                &[3, 12][..],
+                Cause::WorkerTimeout,
+            ),
+            // It was told to a second before its end.
+            (
+                "it did not end, and was killed",
+                Some(limit),
+                &[(SIGTERM, 1), (9, 1)],
+                9,
+                &[11],
+                Cause::WorkerTimeout,
+            ),
+            (
+                "the master's clock was a second ahead",
+                Some(limit),
+                &[(SIGTERM, 1)],
+                0,
+                &[10],
+                Cause::WorkerTimeout,
+            ),
+            ("no request had run for so long", Some(limit), &[(SIGTERM, 1)], 0, &[9, 9], Cause::WorkerKilled),
+            ("it had none", Some(limit), &[(SIGTERM, 1)], 0, &[], Cause::WorkerKilled),
+            ("the server has no such limit", None, &[(SIGTERM, 1)], 0, &[12], Cause::WorkerKilled),
+            ("an operator did it", Some(limit), &[(SIGTERM, 99)], 0, &[12], Cause::WorkerKilled),
+            ("the server was stopped", Some(limit), &[(2, 1)], 0, &[12], Cause::WorkerKilled),
+        ] {
+            let mut processes = worker();
+            processes.own_limit = own_limit;
+            for (number, sender) in signals {
+                signal(&mut processes, *number, *sender, 99 * SECOND);
+            }
+            let held: Vec<(Asked, u64)> = held.iter().map(|ran| (asked("/"), ran * SECOND)).collect();
+            processes.ends(7, code, 100 * SECOND, &held, 0);
             assert_eq!(processes.end(7).map(|end| end.cause), Some(cause), "{what}");
         }
     }
