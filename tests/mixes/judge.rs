@@ -5,7 +5,7 @@
 
 use wsgi_trace_tests::advised::judge::{Fate, NOISE, fate};
 
-use crate::record::{Figures, Verdict};
+use crate::record::{Figures, Said, Verdict};
 
 /// The noise of p99 is at least this: one turn of another thread with the GIL.
 const TURN_MS: f64 = 5.0;
@@ -18,8 +18,48 @@ pub(crate) fn judge(finding: &str, before: &[Figures], after: &[Figures]) -> (Ve
     if !worse.is_empty() {
         return (Verdict::Harmed, worse);
     }
+    // Advice that holds until the cause is mended is for what follows from it.
+    let consequences = before.first().into_iter().flat_map(|first| following(finding, first));
+    let mut judged = consequences.map(|id| (id, of_finding(id, before, after)));
+    let eased = judged.find(|(_, (verdict, _))| *verdict == Verdict::Helped);
     let (verdict, why) = of_finding(finding, before, after);
-    (verdict, vec![why.to_owned()])
+    if verdict == Verdict::Nothing {
+        return match eased {
+            Some((id, (_, eased))) => {
+                (Verdict::Helped, vec![format!("{why}, and of {id}, which follows from it: {eased}")])
+            }
+            None => (verdict, vec![why.to_owned()]),
+        };
+    }
+    match moved(finding, before, after) {
+        Some(id) => {
+            let lost = format!("{why}, but as much is lost to {id} now, and no client is better off");
+            (Verdict::Nothing, vec![lost])
+        }
+        None => (verdict, vec![why.to_owned()]),
+    }
+}
+
+/// What follows from a finding.
+fn following<'a>(finding: &'a str, figures: &'a Figures) -> impl Iterator<Item = &'a str> {
+    let follows = move |said: &Said| said.from.as_deref() == Some(finding);
+    figures.findings.iter().filter(move |(_, said)| follows(said)).map(|(id, _)| id.as_str())
+}
+
+/// A finding that was not there before, costs as much as this one did, and of which clients have nothing: the same loss under another name.
+fn moved<'a>(finding: &str, before: &[Figures], after: &'a [Figures]) -> Option<&'a str> {
+    let cost = |id: &str, figures: &Figures| {
+        figures.findings.get(id).filter(|said| said.answer == "present").map_or(0.0, |said| said.cost)
+    };
+    let (least, _) = range(before.iter().map(|figures| cost(finding, figures)));
+    let is_new = |id: &&String| {
+        before.iter().all(|figures| !figures.findings.contains_key(*id))
+            && least > 0.0
+            && after.iter().all(|figures| cost(id, figures) >= least)
+    };
+    let new = after.first()?.findings.keys().find(is_new)?;
+    // As the other way around: who was before is not worse than who is now.
+    worse(after, before).is_empty().then_some(new.as_str())
 }
 
 fn of_finding(finding: &str, before: &[Figures], after: &[Figures]) -> (Verdict, &'static str) {
@@ -111,11 +151,14 @@ mod tests {
     use wsgi_trace_tests::advised::watched::Endpoint;
 
     use super::*;
-    use crate::record::Said;
+
+    fn present(cost: f64, from: Option<&str>) -> Said {
+        Said { answer: "present".to_owned(), cost, from: from.map(str::to_owned) }
+    }
 
     /// A watch with this finding's cost, answers a second, failures of 1000 requests and p99.
     fn watch(cost: Option<f64>, per_second: f64, failed: usize, p99_ms: Option<f64>) -> Figures {
-        let said = cost.map(|cost| ("herd".to_owned(), Said { answer: "present".to_owned(), cost }));
+        let said = cost.map(|cost| ("herd".to_owned(), present(cost, None)));
         Figures {
             findings: said.into_iter().collect(),
             per_second,
@@ -198,7 +241,47 @@ mod tests {
     #[test]
     fn what_cannot_be_said_is_no_help() {
         let mut after = watch(None, 100.0, 0, Some(20.0));
-        after.findings.insert("herd".to_owned(), Said { answer: "undecided".to_owned(), cost: 0.0 });
+        after
+            .findings
+            .insert("herd".to_owned(), Said { answer: "undecided".to_owned(), ..present(0.0, None) });
         assert_eq!(verdict(&[after]), Verdict::Nothing);
+    }
+
+    #[test]
+    fn advice_on_a_cause_that_stays_has_helped_where_what_follows_from_it_is_gone() {
+        let with = |mut figures: Figures, cost: f64, from: &str| {
+            figures.findings.insert("slots-exhausted".to_owned(), present(cost, Some(from)));
+            figures
+        };
+        let stays = || watch(Some(2.0), 100.0, 0, Some(20.0));
+        let full = |from| [with(stays(), 1.0, from), with(stays(), 1.2, from)];
+        let judged = judge("herd", &full("herd"), &[stays()]);
+        let why = "it stays, and of slots-exhausted, which follows from it: it is gone".to_owned();
+        assert_eq!(judged, (Verdict::Helped, vec![why]));
+        assert_eq!(judge("herd", &full("other"), &[stays()]).0, Verdict::Nothing);
+        assert_eq!(judge("herd", &full("herd"), &[with(stays(), 0.9, "herd")]).0, Verdict::Nothing);
+    }
+
+    #[test]
+    fn loss_that_only_has_another_name_now_was_not_helped() {
+        let with = |per_second, p99_ms, cost: f64| {
+            let mut figures = watch(None, per_second, 0, Some(p99_ms));
+            figures.findings.insert("gil-threads".to_owned(), present(cost, None));
+            figures
+        };
+        let (verdict, why) = judge("herd", &before(), &[with(110.0, 20.0, 2.0)]);
+        assert_eq!(verdict, Verdict::Nothing, "{why:?}");
+        assert!(why[0].contains("gil-threads"), "{why:?}");
+        for (what, after) in [
+            ("it costs less", with(110.0, 20.0, 1.9)),
+            ("there are more answers", with(150.0, 20.0, 2.0)),
+            ("they come sooner", with(110.0, 5.0, 2.0)),
+        ] {
+            assert_eq!(verdict_of(&after), Verdict::Helped, "{what}");
+        }
+    }
+
+    fn verdict_of(after: &Figures) -> Verdict {
+        verdict(std::slice::from_ref(after))
     }
 }

@@ -114,6 +114,7 @@ const HEALTHY: &[Healthy] = &[
     healthy("herd-gthread", (Kind::Gunicorn, "gthread", 2, 2), &[], TRICKLE),
     healthy("herd-uwsgi", (Kind::Uwsgi, "", 8, 1), &["--thunder-lock"], TRICKLE),
     healthy("accept-queue-waitress", (Kind::Waitress, "", 1, 4), &["--connection-limit=100"], KEPT),
+    healthy("accept-queue-sync", (Kind::Gunicorn, "sync", 12, 1), &[], FIVE),
     healthy("backlog-sync", (Kind::Gunicorn, "sync", 1, 1), &["--backlog=24"], SLEEPS_LITTLE),
     healthy("backlog-uwsgi", (Kind::Uwsgi, "", 1, 1), &["--listen=24"], SLEEPS_LITTLE),
     Healthy {
@@ -121,8 +122,17 @@ const HEALTHY: &[Healthy] = &[
         ..healthy("files-waitress", (Kind::Waitress, "", 1, 4), &[], TALKING)
     },
     healthy("timeouts-sync", (Kind::Gunicorn, "sync", 4, 1), &["--timeout=30"], SLEEPS_LITTLE),
+    healthy("timeouts-uwsgi", (Kind::Uwsgi, "", 4, 1), &["--harakiri=30"], SLEEPS_LITTLE),
+    healthy("timeouts-mod_wsgi", (Kind::ModWsgi, "", 1, 4), &["--request-timeout=30"], SLEEPS_LITTLE),
     healthy("clients-leave-gthread", (Kind::Gunicorn, "gthread", 1, 2), &[], PATIENT),
     healthy("keep-alive-gthread-23", (Kind::Gunicorn23, "gthread", 1, 4), &["--keep-alive=30"], LATE),
+    healthy("keep-alive-mod_wsgi", (Kind::ModWsgi, "", 1, 5), &["--keep-alive-timeout=30"], LATE),
+    healthy(
+        "keep-alive-waitress",
+        (Kind::Waitress, "", 1, 4),
+        &["--channel-timeout=30", "--cleanup-interval=1"],
+        LATE,
+    ),
     healthy("imbalance-sync", (Kind::Gunicorn, "sync", 12, 1), &[], FIVE),
     healthy("full-beside-free-gthread", (Kind::Gunicorn, "gthread", 1, 8), &[], FEW),
 ];

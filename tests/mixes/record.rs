@@ -63,6 +63,9 @@ pub(crate) struct Said {
     pub(crate) answer: String,
     /// Request-seconds a second.
     pub(crate) cost: f64,
+    /// The finding that it follows from.
+    #[serde(default)]
+    pub(crate) from: Option<String>,
 }
 
 /// What one watch showed.
@@ -83,7 +86,8 @@ impl Figures {
     pub(crate) fn new(watched: &Watched) -> Self {
         let mut findings = BTreeMap::new();
         for found in watched.findings().filter(|found| found.id != "healthy" && found.answer != "absent") {
-            let said = Said { answer: found.answer.clone(), cost: watched.cost_rate(&found.id) };
+            let from = found.follows.as_ref().map(|follows| follows.from.clone());
+            let said = Said { answer: found.answer.clone(), cost: watched.cost_rate(&found.id), from };
             findings.insert(found.id.clone(), said);
         }
         Self {

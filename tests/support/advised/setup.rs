@@ -24,6 +24,9 @@ pub struct Change {
     pub option: String,
     /// Where it is set.
     pub scope: String,
+    /// How the same is set in another way.
+    #[serde(default)]
+    pub also: Option<String>,
     /// `raise`, `lower`, `set` or `remove`.
     pub direction: String,
     /// Its value now.
@@ -67,9 +70,16 @@ impl Kind {
         }
     }
 
-    /// Whether any of its options can be given here.
-    const fn takes_flags(self) -> bool {
-        matches!(self, Self::Gunicorn | Self::Gunicorn23 | Self::Uwsgi | Self::Waitress)
+    /// The option that makes this change on the command line, if any of this server's can be given here.
+    fn flag_of(self, change: &Change) -> Option<&str> {
+        let express = || change.also.as_deref()?.strip_prefix("mod_wsgi-express: ");
+        match self {
+            Self::Gunicorn | Self::Gunicorn23 | Self::Uwsgi | Self::Waitress => {
+                Some(change.option.as_str()).filter(|_| change.scope == "command_line")
+            }
+            Self::ModWsgi => express().filter(|flag| flag.starts_with("--") && !flag.contains(' ')),
+            Self::Cheroot | Self::Uvicorn => None,
+        }
     }
 }
 
@@ -139,7 +149,7 @@ impl Setup {
             }
             Kind::Gunicorn | Kind::Gunicorn23 => Box::new(Settings::sync(version, processes).with(flags)),
             Kind::Uwsgi => Box::new(Uwsgi::new(self.processes, self.threads).with(flags)),
-            Kind::ModWsgi => Box::new(ModWsgi::daemon(self.processes, self.threads)),
+            Kind::ModWsgi => Box::new(ModWsgi::daemon(self.processes, self.threads).with(flags)),
             Kind::Waitress => {
                 Box::new(Further { server: Waitress { threads: self.threads }, arguments: flags })
             }
@@ -223,55 +233,57 @@ impl Setup {
     /// Makes one change. `Ok(Some(why))`: it has been made as far as it goes. `Err`: why a program cannot make it.
     fn apply(&mut self, change: &Change, cores: u32) -> Result<Option<String>, String> {
         let Change { option, direction, proposed, .. } = change;
-        let is_flag = change.scope == "command_line" && self.kind.takes_flags();
-        match (direction.as_str(), self.number(change, is_flag)) {
+        let flag = self.kind.flag_of(change);
+        match (direction.as_str(), self.number(change, flag)) {
             ("raise" | "lower", Some(number)) => {
                 let next = next(number, change, cores);
                 if next == number {
                     return Ok(Some(format!("{option} is {number} already, on {cores} cores")));
                 }
-                self.put(option, next);
+                self.put(change, flag, next);
             }
             ("set", _) if option == "--worker-class" => {
                 let class = CLASSES.into_iter().find(|class| proposed.as_deref() == Some(class));
                 self.class = class.ok_or_else(|| format!("{option} {proposed:?} is not tried here"))?;
             }
-            ("set", _) if is_flag => {
-                self.flags.push(
-                    proposed.as_ref().map_or_else(|| option.clone(), |value| format!("{option}={value}")),
-                );
-            }
-            ("remove", _) if is_flag => self.flags.retain(|flag| name_of(flag) != option),
+            ("set" | "remove", _) => match (direction.as_str(), flag) {
+                ("set", Some(flag)) => self.flags.push(
+                    proposed.as_ref().map_or_else(|| flag.to_owned(), |value| format!("{flag}={value}")),
+                ),
+                (_, Some(flag)) => self.flags.retain(|one| name_of(one) != flag),
+                (_, None) => return Err(format!("{direction} {option}: nobody can do that here")),
+            },
             _ => return Err(format!("{direction} {option}: nobody can do that here")),
         }
         Ok(None)
     }
 
     /// The present value of what is to be changed, where that is a number.
-    fn number(&self, change: &Change, is_flag: bool) -> Option<u32> {
+    fn number(&self, change: &Change, flag: Option<&str>) -> Option<u32> {
         match change.option.as_str() {
             "--workers" | "--processes" | "processes=" => Some(self.processes),
             "--threads" | "threads=" => Some(self.threads),
             "cpu.max" => self.limits.cpu_hundredths,
             "LimitNOFILE=" => self.limits.open_files,
-            option if is_flag => {
-                let given = self.flags.iter().find_map(|flag| flag.strip_prefix(option)?.strip_prefix('='));
+            _ => {
+                let flag = flag?;
+                let given = self.flags.iter().find_map(|one| one.strip_prefix(flag)?.strip_prefix('='));
                 given.or(change.present.as_deref())?.parse().ok()
             }
-            _ => None,
         }
     }
 
-    fn put(&mut self, option: &str, number: u32) {
-        match option {
-            "--workers" | "--processes" | "processes=" => self.processes = number,
-            "--threads" | "threads=" => self.threads = number,
-            "cpu.max" => self.limits.cpu_hundredths = Some(number),
-            "LimitNOFILE=" => self.limits.open_files = Some(number),
-            _ => {
-                self.flags.retain(|flag| name_of(flag) != option);
-                self.flags.push(format!("{option}={number}"));
+    fn put(&mut self, change: &Change, flag: Option<&str>, number: u32) {
+        match (change.option.as_str(), flag) {
+            ("--workers" | "--processes" | "processes=", _) => self.processes = number,
+            ("--threads" | "threads=", _) => self.threads = number,
+            ("cpu.max", _) => self.limits.cpu_hundredths = Some(number),
+            ("LimitNOFILE=", _) => self.limits.open_files = Some(number),
+            (_, Some(flag)) => {
+                self.flags.retain(|one| name_of(one) != flag);
+                self.flags.push(format!("{flag}={number}"));
             }
+            (_, None) => {}
         }
     }
 }
@@ -303,6 +315,7 @@ mod tests {
             alternative: 1,
             option: option.to_owned(),
             scope: "command_line".to_owned(),
+            also: None,
             direction: direction.to_owned(),
             present: None,
             proposed: None,
@@ -359,6 +372,22 @@ mod tests {
         );
         let most = Change { at_most: Some(24), ..change("--backlog", "raise") };
         assert!(setup.with(&[most], 2).is_err());
+    }
+
+    #[test]
+    fn a_directive_is_set_as_mod_wsgi_express_has_it() {
+        let setup = Setup::new(Kind::ModWsgi, "", 1, 5).under(&["--keep-alive-timeout=1"], Limits::NONE);
+        let also = |text: &str| Some(text.to_owned());
+        let timeout = Change {
+            also: also("mod_wsgi-express: --keep-alive-timeout"),
+            ..change("KeepAliveTimeout", "raise")
+        };
+        let threads = Change { also: also("mod_wsgi-express: --threads"), ..change("threads=", "raise") };
+        let title = |change: Change| setup.with(&[change], 2).map(|setup| setup.title());
+        assert_eq!(title(timeout.clone()), Ok("mod_wsgi daemon, 1 × 5 --keep-alive-timeout=2".to_owned()));
+        assert_eq!(title(threads), Ok("mod_wsgi daemon, 1 × 10 --keep-alive-timeout=1".to_owned()));
+        let by_directive_alone = Change { also: None, ..timeout };
+        assert!(title(by_directive_alone).is_err());
     }
 
     #[test]

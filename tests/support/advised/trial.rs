@@ -168,6 +168,10 @@ pub const TRIALS: &[Trial] = &[
         ..trial("accept-queue-waitress", "accept-queue", (Kind::Waitress, "", 1, 4), work::KEPT)
     },
     Trial {
+        flags: &["--reuse-port"],
+        ..trial("accept-queue-sync", "accept-queue", (Kind::Gunicorn, "sync", 12, 1), work::FIVE)
+    },
+    Trial {
         flags: &["--backlog=24"],
         ..trial("backlog-sync", "backlog-too-small", (Kind::Gunicorn, "sync", 1, 1), work::CROWD)
     },
@@ -184,11 +188,31 @@ pub const TRIALS: &[Trial] = &[
         holds: &["only if such long requests are intended"],
         ..trial("timeouts-sync", "worker-timeouts", (Kind::Gunicorn, "sync", 4, 1), work::VERY_LONG)
     },
+    Trial {
+        flags: &["--harakiri=2"],
+        holds: &["only if such long requests are intended"],
+        ..trial("timeouts-uwsgi", "worker-timeouts", (Kind::Uwsgi, "", 4, 1), work::VERY_LONG)
+    },
+    // The mean over all threads is held against the limit.
+    Trial {
+        flags: &["--request-timeout=2"],
+        holds: &["only if such long requests are intended"],
+        ..trial("timeouts-mod_wsgi", "worker-timeouts", (Kind::ModWsgi, "", 1, 4), work::VERY_LONG)
+    },
     trial("clients-leave-gthread", "clients-leave", (Kind::Gunicorn, "gthread", 1, 2), work::IMPATIENT),
     // 27 reads on for a while where 23 closes at once.
     Trial {
         flags: &["--keep-alive=1"],
         ..trial("keep-alive-gthread-23", "keep-alive-race", (Kind::Gunicorn23, "gthread", 1, 4), work::LATE)
+    },
+    Trial {
+        flags: &["--keep-alive-timeout=1"],
+        ..trial("keep-alive-mod_wsgi", "keep-alive-race", (Kind::ModWsgi, "", 1, 5), work::LATE)
+    },
+    // It looks for idle connections only now and then.
+    Trial {
+        flags: &["--channel-timeout=1", "--cleanup-interval=1"],
+        ..trial("keep-alive-waitress", "keep-alive-race", (Kind::Waitress, "", 1, 4), work::LATE)
     },
     Trial {
         flags: &["--reuse-port"],

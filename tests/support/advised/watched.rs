@@ -56,6 +56,16 @@ pub struct Found {
     pub settings: Vec<Change>,
     /// The finding whose advice holds for this one as well.
     pub yields_to: Option<String>,
+    /// The finding that it follows from.
+    #[serde(default)]
+    pub follows: Option<Follows>,
+}
+
+/// What a finding follows from.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Follows {
+    /// Its cause.
+    pub from: String,
 }
 
 impl Found {
