@@ -80,11 +80,11 @@ pub fn state(task: *mut task_struct) -> u32 {
     unsafe { typed(task.cast(), &TASK_STATE) }
 }
 
-/// Whether the task is on a CPU at this moment.
+/// Whether the task is on a CPU at this moment. A byte on Linux 7.3, and up to 6.18 a number that is 0 or 1.
 #[inline(always)]
 pub fn is_on_cpu(task: *mut task_struct) -> bool {
     // SAFETY: as above.
-    unsafe { typed::<i32>(task.cast(), &TASK_ON_CPU) != 0 }
+    unsafe { typed::<u8>(task.cast(), &TASK_ON_CPU) != 0 }
 }
 
 /// `exit_code`: signal in the low 7 bits, status above 8.
