@@ -161,6 +161,8 @@ pub const EVENTS_KNOWN: u64 = 1 << 63;
 
 /// [`SliceRecord::gap_blocked_call`]: the thread did not block in the gap outside a page fault.
 pub const NO_CALL: i32 = -2;
+/// A call number meaning "one of the 32-bit table": what it sleeps for is not known.
+pub const OTHER_TABLE: i32 = i32::MAX;
 /// A call number meaning "page fault" (`orig_ax` is −1 outside a system call, arch/x86/entry).
 pub const PAGE_FAULT: i32 = -1;
 

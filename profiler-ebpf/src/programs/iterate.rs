@@ -7,7 +7,7 @@ use aya_ebpf::bindings::{file, task_struct};
 use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_sock_from_file};
 use profiler_common::account::{BLOCKED, NOT_IN_CALL, RUNNABLE, RUNNING};
 use profiler_common::record::lifecycle::ADOPTED;
-use profiler_common::record::slice::PAGE_FAULT;
+use profiler_common::record::slice::{OTHER_TABLE, PAGE_FAULT};
 use profiler_common::system_call::kind;
 
 use super::{back_end, client, light, socket};
@@ -50,7 +50,10 @@ pub extern "C" fn iterate_tasks(ctx: *mut TaskContext) -> i32 {
     }
     let state = state_of(task);
     let registers = registers::of(task);
-    let shown = registers::system_call(registers);
+    let shown = match registers::system_call(registers) {
+        call if call >= 0 && task::is_in_32_bit_call(task) => OTHER_TABLE,
+        call => call,
+    };
     let start = Start {
         who,
         state,
@@ -62,7 +65,11 @@ pub extern "C" fn iterate_tasks(ctx: *mut TaskContext) -> i32 {
             NOT_IN_CALL
         },
         blocked_in_call: if shown >= 0 { shown } else { PAGE_FAULT },
-        arguments: if state == BLOCKED && shown >= 0 { registers::arguments(registers) } else { [0; 3] },
+        arguments: if state == BLOCKED && (0..OTHER_TABLE).contains(&shown) {
+            registers::arguments(registers)
+        } else {
+            [0; 3]
+        },
     };
     // SAFETY: the helper has no preconditions.
     let now_ns = unsafe { bpf_ktime_get_ns() };

@@ -17,8 +17,8 @@ use super::socket;
 use crate::account;
 use crate::emit::{self, Head, Light};
 use crate::empty;
-use crate::kernel::registers;
 use crate::kernel::sock::{self, TypedSock};
+use crate::kernel::{registers, task};
 use crate::maps::{
     SOCKET_ACCEPTED, SOCKET_CLOSED, SOCKET_WAITING, SOCKETS, SPEAKS_PLAIN, SPEAKS_TLS, SPEAKS_UNKNOWN, Socket,
 };
@@ -125,7 +125,11 @@ fn moved(typed: TypedSock, bytes: i32, what: u32) {
 #[inline(always)]
 fn records(state: *mut Socket, who: (u32, u32), (sequence, bytes): (u32, u64), now_ns: u64) {
     // SAFETY: the helper has no preconditions.
-    let registers = registers::of(unsafe { bpf_get_current_task_btf() });
+    let current = unsafe { bpf_get_current_task_btf() };
+    if task::is_in_32_bit_call(current) {
+        return;
+    }
+    let registers = registers::of(current);
     let call = registers::system_call(registers) as u32;
     // Of others the buffer is elsewhere; what reads like this always does.
     if call != READ && call != RECVFROM {

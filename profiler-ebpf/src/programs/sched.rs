@@ -7,7 +7,7 @@ use aya_ebpf::bindings::task_struct;
 use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use profiler_common::record::slice::PAGE_FAULT;
+use profiler_common::record::slice::{OTHER_TABLE, PAGE_FAULT};
 use profiler_common::system_call::FUTEX;
 
 use super::{light, sleep};
@@ -40,6 +40,8 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
             call = registers::system_call(registers::of(previous));
             if call < 0 {
                 call = PAGE_FAULT;
+            } else if task::is_in_32_bit_call(previous) {
+                call = OTHER_TABLE;
             }
         }
         // SAFETY: under the run-queue lock this is the account's only writer.

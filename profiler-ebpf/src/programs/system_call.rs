@@ -25,11 +25,11 @@ use crate::cause;
 use crate::empty;
 use crate::frames;
 use crate::kernel::registers::{self, Registers};
-use crate::kernel::sock;
+use crate::kernel::{sock, task};
 use crate::lock::{self, Lock};
 use crate::maps::{CLIENT, CONTROL, Descriptor};
 use crate::take::{self, Wait};
-use crate::task;
+use crate::task as works_for;
 
 /// A close of what is not open, include/uapi/asm-generic/errno-base.h.
 const EBADF: i64 = -9;
@@ -104,7 +104,7 @@ fn is_stopped() -> bool {
     CONTROL.get(0).is_none_or(|stopped| *stopped != 0)
 }
 
-/// Entry of the call `number`; `None`: it is not observed.
+/// Entry of the call `number`; `None`: it is not observed. Calls by the 32-bit entry never are: so their ends find no call that began.
 #[inline(always)]
 fn enter(registers: Registers, number: u32) -> Option<()> {
     let kind = kind(number)?;
@@ -113,6 +113,10 @@ fn enter(registers: Registers, number: u32) -> Option<()> {
         return None;
     }
     let Some(account) = account::current() else { return Some(()) };
+    // SAFETY: the helper has no preconditions.
+    if task::is_in_32_bit_call(unsafe { bpf_get_current_task_btf() }) {
+        return None;
+    }
     // Before all that is read for the call: it has begun. SAFETY: the helper has no preconditions.
     let now_ns = unsafe { bpf_ktime_get_ns() };
     // SAFETY: the look-up succeeded.
@@ -154,7 +158,7 @@ fn enter(registers: Registers, number: u32) -> Option<()> {
         changed.flags |= FLAG_CLIENT;
     }
     drop(changed);
-    task::tell(account, kind);
+    works_for::tell(account, kind);
     // Looked up again: Linux 6.1 refuses a lock that is carried here by some ways only.
     if frames::wanted()
         && matches!(kind, Kind::Futex)

@@ -31,6 +31,7 @@ const FIELDS: &[Field] = &[
     required("TASK_ON_CPU", "task_struct", &["on_cpu"]),
     required("TASK_EXIT_CODE", "task_struct", &["exit_code"]),
     required("TASK_COMM", "task_struct", &["comm"]),
+    optional("TASK_CALL_STATUS", "task_struct", &["thread_info.status"]),
     optional("TASK_STORAGE", "task_struct", &["bpf_storage"]),
     optional("TASK_PID_OBJECT", "task_struct", &["thread_pid"]),
     optional("PID_LEVEL", "pid", &["level"]),
