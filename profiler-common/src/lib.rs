@@ -13,6 +13,7 @@ pub mod gil;
 pub mod limits;
 pub mod listener;
 pub mod loss;
+pub mod preemption;
 pub mod queue;
 pub mod record;
 pub mod ring;

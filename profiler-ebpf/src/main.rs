@@ -17,6 +17,7 @@ mod frames;
 mod kernel;
 mod lock;
 mod maps;
+mod preemption;
 mod programs;
 mod take;
 mod task;

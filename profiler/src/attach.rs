@@ -9,6 +9,7 @@ pub mod gil;
 mod load;
 mod offsets;
 pub mod plan;
+mod preemption;
 
 pub use error::AttachError;
 pub use execute::{attach, try_out};

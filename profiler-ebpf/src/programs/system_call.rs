@@ -28,6 +28,7 @@ use crate::kernel::registers::{self, Registers};
 use crate::kernel::{sock, task};
 use crate::lock::{self, Lock};
 use crate::maps::{CLIENT, CONTROL, Descriptor};
+use crate::preemption;
 use crate::take::{self, Wait};
 use crate::task as works_for;
 
@@ -108,7 +109,7 @@ fn is_stopped() -> bool {
 #[inline(always)]
 fn enter(registers: Registers, number: u32) -> Option<()> {
     let kind = kind(number)?;
-    let mut arguments = registers::arguments(registers);
+    let arguments = registers::arguments(registers);
     if number == FCNTL && !duplicates(arguments[1]) {
         return None;
     }
@@ -117,6 +118,13 @@ fn enter(registers: Registers, number: u32) -> Option<()> {
     if task::is_in_32_bit_call(unsafe { bpf_get_current_task_btf() }) {
         return None;
     }
+    preemption::disabled(|| begin(account, registers, (number, kind), arguments));
+    Some(())
+}
+
+/// The thread of `account`, which runs here, begins an observed call.
+#[inline(always)]
+fn begin(account: Account, registers: Registers, (number, kind): (u32, Kind), mut arguments: [u64; 3]) {
     // Before all that is read for the call: it has begun. SAFETY: the helper has no preconditions.
     let now_ns = unsafe { bpf_ktime_get_ns() };
     // SAFETY: the look-up succeeded.
@@ -168,7 +176,6 @@ fn enter(registers: Registers, number: u32) -> Option<()> {
         frames::sample(account, lock);
         frames::sample_waiter(account, lock, now_ns);
     }
-    Some(())
 }
 
 /// Who holds the interpreter lock that a wait on the futex at `address` is to take, if it is and that can be read.
@@ -202,6 +209,12 @@ fn holder(lock: Lock, address: u64) -> Option<u64> {
 fn exit(registers: Registers, number: u32, result: i64, followed: u32) {
     let Some(kind) = kind(number) else { return };
     let Some(account) = account::current() else { return };
+    preemption::disabled(|| end(account, registers, (number, kind), result, followed));
+}
+
+/// An observed call of the thread of `account`, which runs here, has ended.
+#[inline(always)]
+fn end(account: Account, registers: Registers, (number, kind): (u32, Kind), result: i64, followed: u32) {
     // SAFETY: the look-up succeeded.
     let (call, enter_ns, woken_for) =
         unsafe { ((*account).system_call, (*account).enter_ns, (*account).cause_listener) };

@@ -17,7 +17,7 @@ use profiler_common::system_call;
 use profiler_core::fact::{Attached, MissingProgram};
 
 use super::plan::{Load, Plan, Settings, plan};
-use super::{AttachError, load, offsets};
+use super::{AttachError, load, offsets, preemption};
 use crate::capability::kernel_btf::KernelBtf;
 use crate::capability::{Capabilities, KERNEL_BTF};
 use crate::hook::table::{AttachPoint, ProgramEntry};
@@ -53,7 +53,8 @@ pub fn attach(
         Ok(parsed) => parsed.map_err(aya::EbpfError::BtfError)?,
         Err(panic) => std::panic::resume_unwind(panic),
     };
-    let mut ebpf = load_object(settings, &btf, &globals)?;
+    let object = preemption::put_into(OBJECT, &kernel_btf);
+    let mut ebpf = load_object(settings, &object, &btf, &globals)?;
     fill_free_indexes(&mut ebpf, settings.max_threads.unwrap_or(MAX_THREADS))?;
     let mut followed = Targets::of(&mut ebpf)?;
     followed.add(&targets)?;
@@ -138,7 +139,12 @@ fn load_of_machine(settings: &Settings, targets: &[u32]) -> Load {
     if settings.hooks == Hooks::Auto && small.is_shared() { load::sample(targets) } else { Load::default() }
 }
 
-fn load_object(settings: &Settings, btf: &Btf, globals: &[(&'static str, u32)]) -> Result<Ebpf, AttachError> {
+fn load_object(
+    settings: &Settings,
+    object: &[u8],
+    btf: &Btf,
+    globals: &[(&'static str, u32)],
+) -> Result<Ebpf, AttachError> {
     let mut loader = EbpfLoader::new();
     loader.btf(btf);
     // Task storage is a map type that aya has no user-space type for; only the programs use it.
@@ -152,7 +158,7 @@ fn load_object(settings: &Settings, btf: &Btf, globals: &[(&'static str, u32)]) 
     if let Some(threads) = settings.max_threads {
         loader.map_max_entries("ACCOUNTS", threads).map_max_entries("FREE_INDEXES", threads);
     }
-    Ok(loader.load(OBJECT)?)
+    Ok(loader.load(object)?)
 }
 
 fn fill_free_indexes(ebpf: &mut Ebpf, threads: u32) -> Result<(), LiveError> {

@@ -21,6 +21,7 @@ const MAX_DEPTH: u32 = 8;
 /// Kinds of types (`include/uapi/linux/btf.h`).
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
+const FUNCTION: u32 = 12;
 
 /// The kernel's type information.
 pub struct KernelBtf {
@@ -158,6 +159,19 @@ impl KernelBtf {
         Some(bits / 8)
     }
 
+    /// Number of the function of this name, by which programs call it.
+    #[must_use]
+    pub fn function(&self, name: &str) -> Option<u32> {
+        if !self.has(name) {
+            return None;
+        }
+        let is_it = |number: &u32| {
+            let head = self.head(*number);
+            head.is_some_and(|head| head.kind() == FUNCTION && self.name(head.name) == Some(name.as_bytes()))
+        };
+        (0..u32::try_from(self.types.len()).ok()?).find(is_it)
+    }
+
     fn member(&self, of: Head, name: &[u8], depth: u32) -> Option<(u32, u32)> {
         if depth > MAX_DEPTH {
             return None;
@@ -255,6 +269,8 @@ mod tests {
         assert!(btf.offset("sock_common", "skc_num").is_some(), "inside two anonymous members");
         assert!(btf.offset("sock", "sk_receive_queue.qlen") > btf.offset("sock", "sk_receive_queue"));
         assert!(btf.has("tcp_recvmsg") && !btf.has("no_such_function"));
+        assert!(btf.function("tcp_recvmsg").is_some());
+        assert_eq!(btf.function("task_struct"), None, "a type, no function");
         assert_eq!(btf.offset("task_struct", "no_such_member"), None);
         assert_eq!(btf.offset("no_such_struct", "member"), None);
     }
