@@ -10,7 +10,7 @@ use std::path::Path;
 use kernel_btf::KernelBtf;
 
 use crate::hook::table::{AttachPoint, PROGRAMS};
-use crate::hook::tracefs;
+use crate::hook::{OBJECT, stack, tracefs};
 
 /// Where the kernel publishes its type information.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -90,8 +90,8 @@ pub struct Capabilities {
     pub iterators: Vec<&'static str>,
     /// This process is in a PID namespace of its own: its numbers of processes are not the kernel's.
     pub nested_pid_namespace: bool,
-    /// Probes in the code of processes can be had (`CONFIG_UPROBE_EVENTS`).
-    pub has_uprobes: bool,
+    /// Why no probe may be placed in the code of processes; `None`: they may.
+    pub no_probes: Option<String>,
     /// Why the tracepoints of single system calls cannot be used; `None`: they can.
     pub no_call_tracepoints: Option<String>,
 }
@@ -116,7 +116,7 @@ impl Capabilities {
             ),
             nested_pid_namespace: pid_namespace().is_some_and(|inode| inode != INITIAL_PID_NAMESPACE),
             no_call_tracepoints: tracefs::unusable(),
-            has_uprobes: Self::has_uprobes(),
+            no_probes: Self::no_probes(),
             ..Self::default()
         };
         if let Some(btf) = btf {
@@ -125,10 +125,23 @@ impl Capabilities {
         capabilities
     }
 
-    /// Whether probes in the code of processes can be had.
+    /// Why no probe may be placed in the code of processes, as a clause; `None`: they may.
     #[must_use]
-    pub fn has_uprobes() -> bool {
-        Path::new("/sys/bus/event_source/devices/uprobe/type").exists()
+    pub fn no_probes() -> Option<String> {
+        if !Path::new("/sys/bus/event_source/devices/uprobe/type").exists() {
+            return Some("this kernel has no probes in processes (CONFIG_UPROBE_EVENTS)".to_owned());
+        }
+        let probes = PROGRAMS.iter().filter(|program| program.place == AttachPoint::Interpreter);
+        let largest = probes.filter_map(|program| stack::bytes(OBJECT, program.name)).max().unwrap_or(0);
+        // Read only where the answer can matter: a test holds every probe below.
+        if largest < stack::LENT_FROM_BYTES {
+            return None;
+        }
+        let lends_stacks = KernelBtf::load(Path::new(KERNEL_BTF))
+            .is_ok_and(|btf| btf.offset("bpf_prog_aux", "priv_stack_ptr").is_some());
+        lends_stacks.then(|| {
+            format!("this kernel may panic where a probe with {largest} bytes of stack is preempted (Linux 6.13 and later)")
+        })
     }
 
     /// Fills in what the kernel's type information tells; `has` says whether it names something.

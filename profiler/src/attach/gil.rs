@@ -81,8 +81,8 @@ pub struct Code<'a> {
     pub take_gil: Result<&'a [TakeGil], &'a NotFound>,
     /// The process runs with a C library whose waits are not on the lock's memory (musl).
     pub waits_elsewhere: bool,
-    /// The kernel has probes.
-    pub has_uprobes: bool,
+    /// Why this kernel gets no probes; `None`: it may.
+    pub no_probes: Option<&'a str>,
 }
 
 /// What every attempt to take the lock costs with probes at its beginning and end, in nanoseconds.
@@ -133,8 +133,8 @@ pub fn choose(wanted: Wanted, code: &Code<'_>) -> Choice {
         other => other,
     };
     let blind = if code.waits_elsewhere { blind } else { "" };
-    if !code.has_uprobes {
-        return by_calls(format!("this kernel has no probes in processes (CONFIG_UPROBE_EVENTS){blind}"));
+    if let Some(reason) = code.no_probes {
+        return by_calls(format!("{reason}{blind}"));
     }
     let functions = match code.take_gil {
         Ok(functions) => functions,
@@ -209,7 +209,7 @@ mod tests {
     }
 
     fn chosen(wanted: Wanted, functions: &[TakeGil], waits_elsewhere: bool) -> Choice {
-        choose(wanted, &Code { take_gil: Ok(functions), waits_elsewhere, has_uprobes: true })
+        choose(wanted, &Code { take_gil: Ok(functions), waits_elsewhere, no_probes: None })
     }
 
     fn programs(choice: &Choice) -> Vec<(&'static str, u64)> {
@@ -246,12 +246,13 @@ mod tests {
 
     #[test]
     fn an_interpreter_without_probe_points_is_watched_by_its_system_calls_and_why_is_said() {
-        for (waits_elsewhere, has_uprobes) in [(false, true), (true, true), (true, false)] {
-            let code = Code { take_gil: Err(&NotFound::NoBounds), waits_elsewhere, has_uprobes };
+        let refused = "this kernel may panic";
+        for (waits_elsewhere, no_probes) in [(false, None), (true, None), (true, Some(refused))] {
+            let code = Code { take_gil: Err(&NotFound::NoBounds), waits_elsewhere, no_probes };
             let choice = choose(wanted(Mode::Uprobes, false), &code);
             assert_eq!((choice.mode, choice.probes.len()), (Mode::SystemCalls, 0));
             assert_eq!(choice.reason.contains("only waits for the lock's mutex"), waits_elsewhere);
-            assert_eq!(choice.reason.contains("CONFIG_UPROBE_EVENTS"), !has_uprobes);
+            assert_eq!(choice.reason.contains(refused), no_probes.is_some());
         }
     }
 

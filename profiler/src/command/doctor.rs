@@ -20,6 +20,7 @@ use crate::capability::{
 };
 use crate::cli::{Doctor, PlainFormat, Target};
 use crate::fact::{Proc, server_facts, server_tree};
+use crate::hook::stack::LENT_FROM_BYTES;
 use crate::hook::table::PROGRAMS;
 use crate::report::escape::{Charset, line};
 use crate::session::SessionError;
@@ -46,6 +47,7 @@ pub fn run(options: &Doctor) -> Result<(), Failure> {
         Ok(_) => check("kernel types", true, format!("{KERNEL_BTF} can be read")),
         Err(error) => check("kernel types", false, error.to_string()),
     });
+    checks.push(probes(&capabilities));
     let tried = programs(&capabilities, &mut checks);
     let target = target(options).and_then(|pid| pid.map_or(Ok(()), |pid| target_checks(pid, &mut checks)));
     if let Err(failure) = &target {
@@ -137,6 +139,23 @@ fn privileges(capabilities: &Capabilities) -> Check {
         format!("{} missing: run as root (sudo), or grant {CAPABILITIES_WANTED}", missing.join(" and "))
     };
     check("privileges", missing.is_empty(), detail)
+}
+
+/// Whether `--gil` may choose probes.
+fn probes(capabilities: &Capabilities) -> Check {
+    match &capabilities.no_probes {
+        Some(reason) => {
+            let detail =
+                format!("{reason}; without them waits for the GIL are known from system calls alone");
+            check("probes in interpreters", false, detail)
+        }
+        None => {
+            let detail = format!(
+                "may be placed: each uses less than the {LENT_FROM_BYTES} bytes of stack from which kernels may panic on them"
+            );
+            check("probes in interpreters", true, detail)
+        }
+    }
 }
 
 /// Looks at the server; the failure is the one that a trace of it would end with.

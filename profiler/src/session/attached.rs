@@ -156,7 +156,7 @@ impl<O: Observer> Session<O> {
         }
         // What everything else rests on gets a frame of its own, as does the start of the window.
         feed.flush();
-        let locks = LockWatch::new(watch.attach.gil, Capabilities::has_uprobes(), attached.hooks == "btf");
+        let locks = LockWatch::new(watch.attach.gil, Capabilities::no_probes(), attached.hooks == "btf");
         let gather = Gather::new(proc, watched, attached.clone(), locks);
         let cost = Cost::start();
         let [mut drain_timer, gather_timer, look_timer] =

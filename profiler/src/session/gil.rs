@@ -24,7 +24,7 @@ const MAX_FILES: usize = 64;
 /// What is known of the locks.
 pub(super) struct LockWatch {
     wanted: Wanted,
-    has_uprobes: bool,
+    no_probes: Option<String>,
     follows_every_call: bool,
     interpreters: Interpreters,
     numbers: Numbers,
@@ -38,10 +38,10 @@ pub(super) struct LockWatch {
 }
 
 impl LockWatch {
-    pub(super) fn new(wanted: Wanted, has_uprobes: bool, follows_every_call: bool) -> Self {
+    pub(super) fn new(wanted: Wanted, no_probes: Option<String>, follows_every_call: bool) -> Self {
         Self {
             wanted,
-            has_uprobes,
+            no_probes,
             follows_every_call,
             interpreters: Interpreters::default(),
             numbers: Numbers::default(),
@@ -176,7 +176,7 @@ impl LockWatch {
         let code = Code {
             take_gil: take_gil.as_deref(),
             waits_elsewhere: looked.waits_elsewhere,
-            has_uprobes: self.has_uprobes,
+            no_probes: self.no_probes.as_deref(),
         };
         let mut choice = choose(self.wanted, &code);
         if let Some(opened) = &opened {
