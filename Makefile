@@ -75,7 +75,7 @@ nightly: setup ## Run everything that no change waits for (live, kernels, unit, 
 screenshots: setup ## Take the pictures of docs/images again, of a real run, as root
 	@cargo xtask screenshots
 
-kernels: setup ## Load, attach and trace on Linux 6.1 and 6.12 in emulation; see the refusal on 5.10
+kernels: setup ## Trace a toy and a real gunicorn on Linux 6.1, 6.12 and Debian's newest in emulation, also preempting; see the refusal on 5.10
 	@cargo xtask kernels
 
 unit: setup ## Install the .deb on Debian 12 and 13 in emulation, and try its systemd unit there (some minutes; the first time as root)

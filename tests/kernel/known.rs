@@ -3,8 +3,12 @@
 //! In: this kernel's release, what attaching left out. Out: verdicts. An emulated kernel that lost a hook would else pass every
 //! check that needs it.
 
+use std::path::Path;
+
 use anyhow::{bail, ensure};
 use profiler_core::fact::Attached;
+use wsgi_trace::capability::KERNEL_BTF;
+use wsgi_trace::capability::kernel_btf::KernelBtf;
 
 use crate::machine::kernel_release;
 
@@ -26,6 +30,12 @@ const KNOWN: &[Known] = &[
     // Guests of Firecracker (`-fc`) are built without function tracing. `make kernels` has none of these.
     Known { is: |release| release.contains("-fc-"), lacks: FUNCTIONS },
 ];
+
+/// Whether this kernel may preempt programs at system calls (from Linux 7.2 on): meanwhile it skips them for all other threads of that CPU.
+pub(crate) fn preempts_programs_at_calls() -> bool {
+    // The function that runs those came with it.
+    KernelBtf::load(Path::new(KERNEL_BTF)).is_ok_and(|types| types.has("trace_call_bpf_faultable"))
+}
 
 /// Whether a kernel is known to lack a program.
 pub(crate) fn is_known_to_lack(program: &str) -> bool {

@@ -10,6 +10,7 @@ const MOUNTS: &[(&CStr, &CStr)] = &[
     (c"devtmpfs", c"/dev"),
     (c"tmpfs", c"/tmp"),
     (c"tracefs", c"/sys/kernel/tracing"),
+    (c"debugfs", c"/sys/kernel/debug"),
     (c"bpf", c"/sys/fs/bpf"),
 ];
 

@@ -1,13 +1,21 @@
 //! The payload of `make kernels`: init of an emulated machine, and the checks that run there.
 //!
-//! In: `EXPECT` (`tracing` or `refusal`), `WSGI_TRACE_BINARY`. Out: a line for each check on the console, and
-//! `PAYLOAD-EXIT 0` when all passed. As an ordinary process it runs the same checks on this machine's kernel.
+//! In: `EXPECT` (`tracing` or `refusal`), `WSGI_TRACE_BINARY`; where there are such, `PYTHON` and `APP` (a real gunicorn), `THIRTY_TWO` (a 32-bit program),
+//! `PREEMPT`. Out: a line for each check on the console, what was attached, and `PAYLOAD-EXIT 0` when all passed. As an ordinary process it runs the same
+//! checks on this machine's kernel.
 
+mod attached;
 mod checks;
 mod known;
+mod load;
 mod machine;
 mod overflow;
+mod preempt;
 mod program;
+mod real;
+mod server;
+mod servers;
+mod thirty_two;
 mod toy;
 
 use std::process::ExitCode;
@@ -24,7 +32,7 @@ fn main() -> ExitCode {
     println!("kernel {}", machine::kernel_release());
     let checks = match std::env::var("EXPECT").as_deref() {
         Ok("refusal") => checks::refusal(),
-        _ => checks::tracing(),
+        _ => checks::tracing().into_iter().chain(servers::checks()).collect(),
     };
     let mut passed = true;
     for (what, verdict) in checks {
@@ -36,6 +44,7 @@ fn main() -> ExitCode {
             }
         }
     }
+    attached::print();
     println!("PAYLOAD-EXIT {}", i32::from(!passed));
     if init {
         machine::power_off();

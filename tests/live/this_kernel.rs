@@ -5,15 +5,18 @@
 use std::process::Command;
 
 use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gunicorn::Version;
 use wsgi_trace_tests::program::wsgi_trace_binary;
-use wsgi_trace_tests::require_bpf;
+use wsgi_trace_tests::{require_bpf, root};
 
 #[test]
-fn a_toy_server_is_traced_on_this_kernel() -> anyhow::Result<()> {
+fn a_toy_server_and_a_real_gunicorn_are_traced_on_this_kernel() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
     let mut payload = Command::new(env!("CARGO_BIN_EXE_kernel-smoke"));
-    let output = payload.env("WSGI_TRACE_BINARY", wsgi_trace_binary()?).output()?;
+    payload.env("WSGI_TRACE_BINARY", wsgi_trace_binary()?);
+    payload.env("PYTHON", Version::V23.python()).env("APP", root().join("tests/kernel"));
+    let output = payload.output()?;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     Ok(())
 }

@@ -8,35 +8,53 @@ pub(crate) mod fetch;
 
 /// One kernel of Debian's.
 pub(crate) struct Kernel {
-    /// Its line.
+    /// Its line, or `newest`.
     pub(crate) version: &'static str,
     /// The Debian release that has it.
     pub(crate) suite: &'static str,
     /// Names of its packages; the newest one is taken.
     pub(crate) package: &'static str,
-    /// The program runs on it; where not, it has to be refused.
-    pub(crate) is_supported: bool,
+    /// What of it is booted.
+    pub(crate) role: Role,
+}
+
+/// What is asked of a kernel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It is too old: the program has to be refused.
+    TooOld,
+    /// The program runs on it, and on the release that it is of.
+    OfRelease,
+    /// The newest that Debian builds for a release that has an older one.
+    Newest,
 }
 
 /// Those that are tried.
-pub(crate) const KERNELS: [Kernel; 3] = [
+pub(crate) const KERNELS: [Kernel; 4] = [
     Kernel {
         version: "5.10",
         suite: "bullseye",
         package: "^linux-image-5\\.10\\.0-[0-9]+-cloud-amd64$",
-        is_supported: false,
+        role: Role::TooOld,
     },
     Kernel {
         version: "6.1",
         suite: "bookworm",
         package: "^linux-image-6\\.1\\.0-[0-9]+-cloud-amd64$",
-        is_supported: true,
+        role: Role::OfRelease,
     },
     Kernel {
         version: "6.12",
         suite: "trixie",
         package: "^linux-image-6\\.12\\.[0-9.]+\\+deb13-cloud-amd64$",
-        is_supported: true,
+        role: Role::OfRelease,
+    },
+    Kernel {
+        version: "newest",
+        suite: "trixie-backports",
+        // The package of the kernel's file alone, since 7.x.
+        package: "^linux-binary-[0-9.]+\\+deb13-cloud-amd64$",
+        role: Role::Newest,
     },
 ];
 

@@ -58,7 +58,7 @@ const USAGE: &str = "cargo xtask CHORE
   nightly   everything that no change waits for, with a table at the end; names of chores as arguments
   soak      the profiler killed a hundred times under load
   page      the pages of the recordings, in a headless browser
-  kernels   the programs on other kernels, in emulation; versions as arguments
+  kernels   the programs on other kernels, in emulation; names of boots as arguments, --update accepts what they attach
   unit      the packaged systemd unit, in emulated Debian machines; names of releases as arguments";
 
 fn main() -> ExitCode {

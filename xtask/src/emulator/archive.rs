@@ -12,12 +12,14 @@ const DIRECTORY: u32 = 0o040_755;
 const CHARACTER_DEVICE: u32 = 0o020_600;
 
 /// Of a tree: what the kernel mounts over, and what no program reads.
-const LEFT_OUT: [&str; 10] = [
+const LEFT_OUT: [&str; 12] = [
     "boot",
     "dev",
     "proc",
     "sys",
     "tmp",
+    "usr/lib/python3.13/pydoc_data",
+    "usr/lib/x86_64-linux-gnu/gconv",
     "usr/share/doc",
     "usr/share/locale",
     "usr/share/man",
@@ -28,7 +30,7 @@ const LEFT_OUT: [&str; 10] = [
 /// Writes the archive.
 pub(crate) fn write(image: &Path, trees: &[&Path], files: &[(&str, PathBuf)]) -> io::Result<()> {
     let mut archive = Archive { output: BufWriter::new(File::create(image)?), inode: 0 };
-    for name in ["proc", "sys", "dev", "tmp"] {
+    for name in ["proc", "sys", "dev", "tmp", "opt"] {
         archive.entry(name, DIRECTORY, (0, 0), &[])?;
     }
     for tree in trees {

@@ -1,7 +1,7 @@
 //! One boot of an emulated machine.
 //!
-//! In: a kernel, a file system with the payload, and what it is told. Out: whether the payload said that it passed; its output
-//! goes to the terminal as it comes, and whole to `target/kernels/`.
+//! In: a kernel, a file system with the payload, and what it is told. Out: whether the payload said that it passed, and its lines; they also
+//! go to the terminal as they come, and the whole console to `target/kernels/`.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -19,6 +19,8 @@ use crate::command;
 pub(crate) struct Machine<'a> {
     /// The kernel's file.
     pub(crate) kernel: &'a Path,
+    /// What its log is called, beside the file system's name.
+    pub(crate) name: &'a str,
     /// The initial file system.
     pub(crate) image: &'a Path,
     /// What the kernel's command line says beside the usual.
@@ -40,27 +42,36 @@ const START: &str = "PAYLOAD-START";
 /// The payload's last line, with its exit status.
 const EXIT: &str = "PAYLOAD-EXIT ";
 
+/// What a boot gave.
+#[derive(Default)]
+pub(crate) struct Run {
+    /// The payload said so.
+    pub(crate) passed: bool,
+    /// What else it said.
+    pub(crate) lines: Vec<String>,
+}
+
 impl Machine<'_> {
     /// Boots, and again only where the payload was never reached: emulated boots hang before it now and then.
-    pub(crate) fn passes(&self) -> anyhow::Result<bool> {
+    pub(crate) fn run(&self) -> anyhow::Result<Run> {
         let logs = command::root().join("target/kernels");
         fs::create_dir_all(&logs)?;
-        let name = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let log = logs.join(format!("{}-{}.log", name(self.image), name(self.kernel)));
+        let image = self.image.file_stem().unwrap_or_default().to_string_lossy();
+        let log = logs.join(format!("{image}-{}.log", self.name));
         for attempt in 1..=3 {
-            if let Some(passed) = self.boot(&log)? {
-                if !passed {
+            if let Some(run) = self.boot(&log)? {
+                if !run.passed {
                     println!("-- the whole console is in {}", log.display());
                 }
-                return Ok(passed);
+                return Ok(run);
             }
             println!("-- boot {attempt} did not reach the payload: {}", log.display());
         }
-        Ok(false)
+        Ok(Run::default())
     }
 
-    /// One boot: whether the payload passed, its lines as they come; `None` where it was not reached.
-    fn boot(&self, log: &Path) -> anyhow::Result<Option<bool>> {
+    /// One boot, its lines as they come; `None` where the payload was not reached.
+    fn boot(&self, log: &Path) -> anyhow::Result<Option<Run>> {
         let mut emulator = self.command().spawn().context("QEMU could not be started")?;
         let console = emulator.stdout.take().context("QEMU has no console")?;
         let (sender, lines) = mpsc::channel();
@@ -74,7 +85,7 @@ impl Machine<'_> {
             }
         });
         let mut file = File::create(log)?;
-        let (begun, mut is_reached, mut passed) = (Instant::now(), false, false);
+        let (begun, mut is_reached, mut run) = (Instant::now(), false, Run::default());
         loop {
             let limit = if is_reached { self.limit } else { BOOT.min(self.limit) };
             let line = match lines.recv_timeout(limit.saturating_sub(begun.elapsed())) {
@@ -88,17 +99,21 @@ impl Machine<'_> {
             };
             writeln!(file, "{line}")?;
             match line.strip_prefix(EXIT) {
-                Some(status) => passed = status == "0",
-                None if is_reached => println!("{line}"),
+                Some(status) => run.passed = status == "0",
+                None if is_reached => {
+                    println!("{line}");
+                    run.lines.push(line);
+                }
                 None => is_reached |= line.ends_with(START),
             }
         }
         emulator.wait()?;
-        Ok(is_reached.then_some(passed))
+        Ok(is_reached.then_some(run))
     }
 
     fn command(&self) -> Command {
-        let usual = "console=ttyS0 quiet panic=-1 mitigations=off";
+        // On a busy machine the timer's first ticks may come too late for the kernel's own test of it.
+        let usual = "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check";
         let mut machine = Command::new("qemu-system-x86_64");
         machine
             // One thread for all CPUs: with one each, QEMU 7.2 may execute a breakpoint that another CPU has just replaced, and a kernel that

@@ -1,7 +1,7 @@
 //! Kernels and whole systems from Debian, by the mirror that this machine uses already.
 //!
-//! In: a release's name and names of packages. Out: `.kernels/vmlinuz-SUITE`, `.kernels/linux-SUITE`, `.kernels/debian-SUITE`. apt's own state is not touched:
-//! each download has a private one, with Debian's keyring.
+//! In: a release's name and names of packages. Out: `.kernels/vmlinuz-SUITE`, `.kernels/linux-SUITE`, `.kernels/debian-SUITE`, `.kernels/files-SUITE`. apt's own
+//! state is not touched: each download has a private one, with Debian's keyring.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -58,54 +58,110 @@ pub(crate) fn linux(store: &Path, suite: &str, pattern: &str) -> anyhow::Result<
     Ok(tree)
 }
 
-/// The kernel's file in its package.
+/// The kernel's file in its package: in /boot, or (since 7.x) beside its modules.
 pub(crate) fn image(tree: &Path) -> anyhow::Result<PathBuf> {
-    only_file(&tree.join("boot"), "-amd64")
+    if tree.join("boot").exists() {
+        return only(&tree.join("boot"), |name| name.starts_with("vmlinuz") && name.ends_with("-amd64"));
+    }
+    Ok(only(&tree.join("usr/lib/modules"), |_| true)?.join("vmlinuz"))
 }
 
 /// Downloads a kernel's package; its files are in `content` of the directory that this gives.
 fn unpack(store: &Path, suite: &str, pattern: &str) -> anyhow::Result<PathBuf> {
-    need(&[("apt-get", "apt"), ("dpkg-deb", "dpkg")])?;
-    let state = store.join(format!("apt-{suite}"));
-    if state.exists() {
-        fs::remove_dir_all(&state)?;
-    }
-    for directory in ["etc", "lists/partial", "cache/archives/partial"] {
-        fs::create_dir_all(state.join(directory))?;
-    }
-    fs::write(state.join("status"), "")?;
-    let sources = state.join("etc/kernel.sources");
-    let text = format!(
-        "Types: deb\nURIs: {}\nSuites: {suite}\nComponents: main\nSigned-By: {}\n",
-        mirror()?,
-        keyring()?.display()
-    );
-    fs::write(&sources, text)?;
-    let options = [
-        format!("Dir::Etc::sourcelist={}", sources.display()),
-        "Dir::Etc::sourceparts=/dev/null".to_owned(),
-        format!("Dir::State::lists={}", state.join("lists").display()),
-        format!("Dir::Cache={}", state.join("cache").display()),
-        format!("Dir::State::status={}", state.join("status").display()),
-        "APT::Sandbox::User=root".to_owned(),
-        "Acquire::Languages=none".to_owned(),
-    ];
-    let apt = |program: &str| {
-        let mut apt = Command::new(program);
-        apt.current_dir(&state);
-        for option in &options {
-            apt.args(["-o", option]);
-        }
-        apt
-    };
     eprintln!("fetching the kernel of {suite}");
-    command::run(apt("apt-get").args(["-qq", "update"]))?;
-    let names = command::output(apt("apt-cache").args(["pkgnames", "linux-image-"]))?;
-    let newest = newest(&names, pattern)?;
-    command::run(apt("apt-get").args(["-qq", "download", &newest]))?;
-    let package = only_file(&state, ".deb")?;
-    command::run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(state.join("content")))?;
-    Ok(state)
+    let apt = Apt::new(store, suite)?;
+    let names = command::output(apt.command("apt-cache").args(["pkgnames", "linux-"]))?;
+    apt.unpack(&[&newest(&names, pattern)?])?;
+    Ok(apt.state)
+}
+
+/// The directory with the files of these packages, and of no others; made once. Nothing of theirs is run, so it may be of any release.
+pub(crate) fn files(store: &Path, suite: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
+    let tree = store.join(format!("files-{suite}"));
+    // Another list makes it again.
+    let (stamp, wanted) = (store.join(format!("files-{suite}.list")), packages.join("\n"));
+    if tree.exists() && fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) {
+        return Ok(tree);
+    }
+    eprintln!("fetching {} packages of {suite}", packages.len());
+    let apt = Apt::new(store, suite)?;
+    apt.unpack(packages)?;
+    let content = apt.state.join("content");
+    // Where Debian's programs look for these; the package of them does nothing else.
+    for (name, to) in [("bin", "usr/bin"), ("lib", "usr/lib"), ("lib64", "usr/lib64")] {
+        if !content.join(name).exists() {
+            std::os::unix::fs::symlink(to, content.join(name))?;
+        }
+    }
+    if tree.exists() {
+        fs::remove_dir_all(&tree)?;
+    }
+    fs::rename(&content, &tree)?;
+    fs::write(&stamp, wanted)?;
+    fs::remove_dir_all(&apt.state)?;
+    Ok(tree)
+}
+
+/// apt with a state of its own.
+struct Apt {
+    /// Its directory.
+    state: PathBuf,
+    options: Vec<String>,
+}
+
+impl Apt {
+    /// With the lists of this release.
+    fn new(store: &Path, suite: &str) -> anyhow::Result<Self> {
+        need(&[("apt-get", "apt"), ("dpkg-deb", "dpkg")])?;
+        let state = store.join(format!("apt-{suite}"));
+        if state.exists() {
+            fs::remove_dir_all(&state)?;
+        }
+        for directory in ["etc", "lists/partial", "cache/archives/partial"] {
+            fs::create_dir_all(state.join(directory))?;
+        }
+        fs::write(state.join("status"), "")?;
+        let sources = state.join("etc/packages.sources");
+        let text = format!(
+            "Types: deb\nURIs: {}\nSuites: {suite}\nComponents: main\nSigned-By: {}\n",
+            mirror()?,
+            keyring()?.display()
+        );
+        fs::write(&sources, text)?;
+        let options = vec![
+            format!("Dir::Etc::sourcelist={}", sources.display()),
+            "Dir::Etc::sourceparts=/dev/null".to_owned(),
+            format!("Dir::State::lists={}", state.join("lists").display()),
+            format!("Dir::Cache={}", state.join("cache").display()),
+            format!("Dir::State::status={}", state.join("status").display()),
+            "APT::Sandbox::User=root".to_owned(),
+            "Acquire::Languages=none".to_owned(),
+        ];
+        let apt = Self { state, options };
+        command::run(apt.command("apt-get").args(["-qq", "update"]))?;
+        Ok(apt)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(&self.state);
+        for option in &self.options {
+            command.args(["-o", option]);
+        }
+        command
+    }
+
+    /// Downloads packages and puts their files into `content`.
+    fn unpack(&self, packages: &[&str]) -> anyhow::Result<()> {
+        command::run(self.command("apt-get").args(["-qq", "download"]).args(packages))?;
+        for entry in fs::read_dir(&self.state)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "deb") {
+                command::run(Command::new("dpkg-deb").arg("-x").arg(&path).arg(self.state.join("content")))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The directory of a small Debian with these packages, made once.
@@ -167,11 +223,11 @@ fn newest(names: &str, pattern: &str) -> anyhow::Result<String> {
     Ok(name)
 }
 
-fn only_file(directory: &Path, suffix: &str) -> anyhow::Result<PathBuf> {
+/// The one entry of a directory that is wanted.
+fn only(directory: &Path, is_wanted: impl Fn(&str) -> bool) -> anyhow::Result<PathBuf> {
     let entries = fs::read_dir(directory).with_context(|| format!("{} is missing", directory.display()))?;
-    let mut files = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        name.ends_with(suffix) && (suffix == ".deb" || name.starts_with("vmlinuz"))
-    });
-    files.next().with_context(|| format!("no *{suffix} in {}", directory.display()))
+    let mut wanted = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| is_wanted(&path.file_name().unwrap_or_default().to_string_lossy()));
+    wanted.next().with_context(|| format!("not in {}", directory.display()))
 }
