@@ -81,8 +81,10 @@ mod tests {
         let address = [0xbf, 0xa2, 0, 0, 0, 0, 0, 0, 0x07, 0x02, 0, 0, 0xd8, 0xff, 0xff, 0xff];
         // The second half of a wide load looks like a store.
         let wide = [0x18, 1, 0, 0, 0, 0, 0, 0, 0x7b, 0x1a, 0x00, 0xff, 0, 0, 0, 0];
-        for (code, expected) in [(&store[..], 8), (&load, 16), (&address, 40), (&wide, 0), (&[], 0)] {
-            assert_eq!(deepest(code), expected);
-        }
+        assert_eq!(deepest(&store), 8);
+        assert_eq!(deepest(&load), 16);
+        assert_eq!(deepest(&address), 40);
+        assert_eq!(deepest(&wide), 0);
+        assert_eq!(deepest(&[]), 0);
     }
 }
