@@ -105,16 +105,6 @@ pub fn exit_code(task: *mut task_struct) -> i64 {
     i64::from(unsafe { typed::<i32>(task.cast(), &TASK_EXIT_CODE) })
 }
 
-/// Whether the task is in a call of the 32-bit table, which a 64-bit program can make too; false where it cannot be told.
-#[inline(always)]
-pub fn is_in_32_bit_call(task: *mut task_struct) -> bool {
-    /// `TS_COMPAT`, arch/x86/include/asm/thread_info.h.
-    const COMPAT: u32 = 2;
-    // SAFETY: as above.
-    TASK_CALL_STATUS.load() != MISSING
-        && unsafe { typed::<u32>(task.cast(), &TASK_CALL_STATUS) & COMPAT != 0 }
-}
-
 /// Whether the task surely has no storage, ours or another's: one load, where a look-up is a call with a few more.
 #[inline(always)]
 pub fn has_no_storage(task: *mut task_struct) -> bool {

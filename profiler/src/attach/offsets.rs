@@ -36,7 +36,6 @@ const FIELDS: &[Field] = &[
     optional("TASK_PID_OBJECT", "task_struct", &["thread_pid"]),
     optional("PID_LEVEL", "pid", &["level"]),
     optional("PID_NUMBERS", "pid", &["numbers"]),
-    optional("TASK_CALL_STATUS", "task_struct", &["thread_info.status"]),
     required("TASK_FILES", "task_struct", &["files"]),
     required("FILES_FDT", "files_struct", &["fdt"]),
     required("FDTABLE_FD", "fdtable", &["fd"]),
