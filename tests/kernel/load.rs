@@ -32,7 +32,7 @@ impl Load {
             let clients: Vec<_> =
                 (0..self.clients).map(|client| scope.spawn(move || self.client(port, client))).collect();
             for client in clients {
-                client.join().map_err(|_| anyhow::anyhow!("a client panicked"))??;
+                client.join().map_err(|_panic| anyhow::anyhow!("a client panicked"))??;
             }
             Ok(())
         })

@@ -43,7 +43,7 @@ pub(crate) fn under_load(arguments: &[&str], has_paths: bool) -> anyhow::Result<
         is_over.store(true, Ordering::Relaxed);
         let bursts: anyhow::Result<u64> = preemptors
             .into_iter()
-            .map(|thread| thread.join().map_err(|_| anyhow::anyhow!("a preemptor panicked"))?)
+            .map(|thread| thread.join().map_err(|_panic| anyhow::anyhow!("a preemptor panicked"))?)
             .sum();
         anyhow::Ok((told?, bursts?))
     })?;

@@ -58,15 +58,18 @@ fn says_the_same(new: &Value, old: &Value) -> anyhow::Result<()> {
         ensure!(new[whole] == old[whole], "{whole}: {} {}", new[whole], old[whole]);
     }
     let whole_ns = at(new, "/requests/time_in_requests_ns").as_f64().context("no time")?;
-    for (key, time_ns) in new["phases"].as_object().context("no phases")? {
-        let row = &old["phases"][key.trim_end_matches("_ns")];
+    for (key, time_ns) in at(new, "/phases").as_object().context("no phases")? {
+        let row = at(old, &format!("/phases/{}", key.trim_end_matches("_ns")));
         if time_ns.is_null() {
-            ensure!(row["not_measured"].as_str().is_some_and(|why| why != "not measured"), "{key}: {row}");
+            ensure!(
+                at(row, "/not_measured").as_str().is_some_and(|why| why != "not measured"),
+                "{key}: {row}"
+            );
         } else {
             let share = time_ns.as_f64().unwrap_or_default() / whole_ns;
             let is_share =
-                row["share_ratio"].as_f64().map_or(whole_ns == 0.0, |of| (of - share).abs() <= 1e-6);
-            ensure!(row["total_ns"] == *time_ns && is_share, "{key}: {row}");
+                at(row, "/share_ratio").as_f64().map_or(whole_ns == 0.0, |of| (of - share).abs() <= 1e-6);
+            ensure!(at(row, "/total_ns") == time_ns && is_share, "{key}: {row}");
         }
     }
     for (new_at, old_at) in [
@@ -96,21 +99,27 @@ fn compares_as_the_same(new: &str, old: &str) -> anyhow::Result<()> {
     let side = |text: &str| Side::parse(text.as_bytes(), Path::new("report.json"));
     let difference = serde_json::to_value(compare(&side(new)?, &side(old)?))?;
     for none in ["settings", "endpoints_of_one", "phases_not_compared"] {
-        ensure!(difference[none] == serde_json::json!([]), "{none}: {}", difference[none]);
+        ensure!(
+            *at(&difference, &format!("/{none}")) == serde_json::json!([]),
+            "{none}: {}",
+            at(&difference, &format!("/{none}"))
+        );
     }
-    for finding in difference["findings"].as_array().into_iter().flatten() {
-        let [of_new, of_old] = [0, 1].map(|run| &finding["cost_rate"][run]);
-        ensure!(finding["what"] == "still" && of_new == of_old, "{finding}");
+    for finding in at(&difference, "/findings").as_array().into_iter().flatten() {
+        let [of_new, of_old] = ["/cost_rate/0", "/cost_rate/1"].map(|run| at(finding, run));
+        ensure!(*at(finding, "/what") == "still" && of_new == of_old, "{finding}");
     }
     // Version 1 has zeros where light mode sees no slots.
     let is_light = new.contains(r#""key": "/slots""#);
-    for (name, pair) in difference["capacity"].as_object().context("no capacity")? {
-        ensure!(pair[0] == pair[1] || is_light, "{name}: {pair}");
+    for (name, pair) in at(&difference, "/capacity").as_object().context("no capacity")? {
+        ensure!(at(pair, "/0") == at(pair, "/1") || is_light, "{name}: {pair}");
     }
-    for row in difference["phases_ns"].as_array().into_iter().flatten().chain([&difference["total_ns"]]) {
-        ensure!(row["difference"].as_f64() == Some(0.0), "{row}");
+    for row in
+        at(&difference, "/phases_ns").as_array().into_iter().flatten().chain([at(&difference, "/total_ns")])
+    {
+        ensure!(at(row, "/difference").as_f64() == Some(0.0), "{row}");
     }
-    ensure!(difference["requests"]["completed"][0].is_u64(), "{difference}");
+    ensure!(at(&difference, "/requests/completed/0").is_u64(), "{difference}");
     Ok(())
 }
 
@@ -144,18 +153,18 @@ fn keys(schema: &Value) -> BTreeSet<String> {
 }
 
 fn below(schema: &Value, node: &Value, path: &str, found: &mut BTreeSet<String>) {
-    if let Some(name) = node["$ref"].as_str().and_then(|target| target.strip_prefix("#/$defs/")) {
-        below(schema, &schema["$defs"][name], path, found);
+    if let Some(name) = at(node, "/$ref").as_str().and_then(|target| target.strip_prefix("#/$defs/")) {
+        below(schema, at(schema, &format!("/$defs/{name}")), path, found);
     }
-    for (name, child) in node["properties"].as_object().into_iter().flatten() {
+    for (name, child) in at(node, "/properties").as_object().into_iter().flatten() {
         let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         below(schema, child, &key, found);
         found.insert(key);
     }
-    if node["items"].is_object() {
-        below(schema, &node["items"], &format!("{path}[]"), found);
+    if at(node, "/items").is_object() {
+        below(schema, at(node, "/items"), &format!("{path}[]"), found);
     }
-    for choice in node["oneOf"].as_array().into_iter().flatten() {
+    for choice in at(node, "/oneOf").as_array().into_iter().flatten() {
         below(schema, choice, path, found);
     }
 }

@@ -34,11 +34,11 @@ pub(super) fn put_into(object: &[u8], kernel: &KernelBtf) -> Vec<u8> {
 /// Each call of a number becomes one of the function with this number in the type information; `None`: nothing.
 fn replace(object: &[u8], functions: &[(u32, Option<u32>)]) -> Vec<u8> {
     let mut bytes = object.to_vec();
-    for instruction in bytes.chunks_exact_mut(INSTRUCTION_BYTES) {
+    for instruction in bytes.as_chunks_mut::<INSTRUCTION_BYTES>().0 {
         for (number, function) in functions {
-            if instruction == call(0, *number) {
+            if *instruction == call(0, *number) {
                 let replaced = function.map_or(NOTHING, |function| call(OF_KERNEL_FUNCTION, function));
-                instruction.copy_from_slice(&replaced);
+                *instruction = replaced;
             }
         }
     }
@@ -57,7 +57,7 @@ mod tests {
     use crate::hook::OBJECT;
 
     fn calls(object: &[u8], registers: u8, number: u32) -> usize {
-        object.chunks_exact(INSTRUCTION_BYTES).filter(|bytes| *bytes == call(registers, number)).count()
+        object.as_chunks().0.iter().filter(|bytes| **bytes == call(registers, number)).count()
     }
 
     #[test]
@@ -72,7 +72,12 @@ mod tests {
                 assert_eq!(calls(&replaced, OF_KERNEL_FUNCTION, 7), disabled);
                 assert_eq!(calls(&replaced, OF_KERNEL_FUNCTION, 8), enabled);
             }
-            let differ = OBJECT.chunks_exact(8).zip(replaced.chunks_exact(8)).filter(|(was, is)| was != is);
+            let differ = OBJECT
+                .as_chunks::<8>()
+                .0
+                .iter()
+                .zip(replaced.as_chunks::<8>().0)
+                .filter(|(was, is)| was != is);
             assert_eq!(differ.count(), disabled + enabled);
         }
     }

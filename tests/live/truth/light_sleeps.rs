@@ -10,6 +10,7 @@ use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::intervals::{Between, Intervals, Pair};
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::require_bpf;
+use wsgi_trace_tests::server::Recipe as _;
 use wsgi_trace_tests::switches::Switches;
 use wsgi_trace_tests::trace::{Trace, Traced, TracedRequest, report_on};
 use wsgi_trace_tests::witness::Witness;

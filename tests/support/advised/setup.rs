@@ -75,7 +75,7 @@ impl Kind {
         let express = || change.also.as_deref()?.strip_prefix("mod_wsgi-express: ");
         match self {
             Self::Gunicorn | Self::Gunicorn23 | Self::Uwsgi | Self::Waitress => {
-                Some(change.option.as_str()).filter(|_| change.scope == "command_line")
+                (change.scope == "command_line").then_some(change.option.as_str())
             }
             Self::ModWsgi => express().filter(|flag| flag.starts_with("--") && !flag.contains(' ')),
             Self::Cheroot | Self::Uvicorn => None,

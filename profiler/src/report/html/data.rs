@@ -73,10 +73,13 @@ impl Kept {
 /// State and length of each piece as one number each.
 fn lane_of(pieces: &[u64]) -> Packed {
     let mut packed = Packed::default();
-    packed.extend(pieces.chunks_exact(2).map(|piece| match piece {
-        [state, length] => length.saturating_mul(unit::number(STATES)).saturating_add(*state),
-        _ => 0,
-    }));
+    packed.extend(
+        pieces
+            .as_chunks()
+            .0
+            .iter()
+            .map(|[state, length]| length.saturating_mul(unit::number(STATES)).saturating_add(*state)),
+    );
     packed
 }
 

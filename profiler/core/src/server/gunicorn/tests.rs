@@ -94,7 +94,7 @@ fn a_master_that_another_has_started_is_one_before_it_has_workers() {
     let (master, worker) = (Role::Master, Role::Worker);
     let old = [process(10, 1, line), process(11, 10, line)];
     let new = started_by(10, process(20, 10, line));
-    let alone = [old.as_slice(), &[new.clone()]].concat();
+    let alone = [old.as_slice(), std::slice::from_ref(&new)].concat();
     assert_eq!(roles(&alone), [master, worker, master]);
     let both = [alone.as_slice(), &[started_by(10, process(21, 20, line))]].concat();
     assert_eq!(roles(&both), [master, worker, master, worker]);
@@ -376,7 +376,7 @@ fn one_queue_for_all_workers_is_advised_where_each_has_its_own() {
             let leaves_out = |change: &&Change| {
                 change.setting.name == "--reuse-port" && change.direction == Direction::Remove
             };
-            assert_eq!(changes.iter().any(|change| leaves_out(change)), is_split, "{line}: {id}: {advice}");
+            assert_eq!(changes.iter().any(leaves_out), is_split, "{line}: {id}: {advice}");
             if is_split {
                 let begins = "Leave --reuse-port out and restart gunicorn";
                 assert_eq!(advice.imperative(), begins, "{line}: {id}");

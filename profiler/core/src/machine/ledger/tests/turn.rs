@@ -120,7 +120,8 @@ fn a_thread_that_answers_a_request_which_it_had_left_to_wait_for_its_listener_ru
     type Then = fn(&mut Scene);
     const WRITE: Call = Call::Write { fd: CLIENT };
     // What it waits for, what is different before it waits, by which call it comes back to which request.
-    let cases: &[(&str, &[i32], Then, Call, RequestKey, bool)] = &[
+    type Case = (&'static str, &'static [i32], Then, Call, RequestKey, bool);
+    let cases: &[Case] = &[
         ("it answers", &[LISTENER], |_| {}, WRITE, (0, 1), true),
         ("it reads more of it", &[LISTENER], |_| {}, read_of(CLIENT), (0, 1), false),
         ("it answers another", &[LISTENER], |_| {}, WRITE, (1, 2), false),
