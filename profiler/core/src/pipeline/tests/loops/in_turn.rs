@@ -26,7 +26,7 @@ fn loop_that_wakes_itself(seen: usize) -> Script {
     let script =
         script.watch(LISTENER).hub(-1, 1, 100).task(THIRD).accept(9, (1, 0, 0)).accept(10, (1, 0, 0));
     let came = script.now_ns;
-    let script = script.watch(9).watch(10).read(9, GET, came, (1, 0, 0)).hub(0, 0, 0).task(FIRST).respond(9);
+    let script = script.watch(9).watch(10).read(9, GET, came, (1, 0, 0)).cpu(1).hub(0, 0, 0).task(FIRST).respond(9);
     (0..seen).fold(script.hub(-1, 1, 1000), |script, _| {
         let came = script.now_ns;
         let script = script.task(THIRD).read(9, GET, came, (1, 0, 0)).hub(0, 0, 0);
@@ -60,10 +60,8 @@ fn requests_that_run_up_to_a_wakeup_of_their_own_loop_do_so_in_the_order_in_whic
         } else {
             assert_eq!(us(&first, Phase::Sleep) + us(&second, Phase::Sleep), 0);
         }
-        for request in [&first, &second] {
-            let is_explained = us(request, Phase::Unexplained) == 0;
-            assert_eq!(is_explained, is_known, "{seen}: {:?}", request.phases);
-        }
+        let unexplained_us = us(&first, Phase::Unexplained) + us(&second, Phase::Unexplained);
+        assert_eq!(unexplained_us == 0, is_known, "{seen}: {:?} {:?}", first.phases, second.phases);
     }
 }
 
