@@ -7,8 +7,10 @@ use profiler_common::record::slice::Undecided;
 
 use crate::fact::{Account, Fact};
 
+mod connection;
 mod slept;
 
+pub use connection::{Connection, ConnectionBegun};
 pub use slept::{Slept, SleptOn};
 
 /// One event, at the time its record ended.
@@ -389,64 +391,6 @@ pub struct Head {
     pub offset_bytes: u32,
     /// The bytes, redacted.
     pub bytes: Vec<u8>,
-}
-
-/// A client connection becomes known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Connection {
-    /// Process.
-    pub tgid: Tid,
-    /// Accepting thread (main thread when seeded).
-    pub tid: Tid,
-    /// Descriptor.
-    pub fd: i32,
-    /// Descriptor of the listener (−1 when seeded).
-    pub listener_fd: i32,
-    /// Open already when we attached.
-    pub seeded: bool,
-    /// Kernel identity: address and generation.
-    pub socket: (u64, u32),
-    /// End of the handshake (0: not seen).
-    pub established_ns: u64,
-    /// Address family.
-    pub family: u16,
-    /// Local port.
-    pub local_port: u16,
-    /// Peer's port.
-    pub peer_port: u16,
-    /// For how long (ms) the client had been refused because the accept queue was full (65,535: as long or longer).
-    pub delayed_ms: u16,
-}
-
-/// A connection over a UNIX socket that a process had begun before we attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConnectionBegun {
-    /// Process.
-    pub tgid: Tid,
-    /// Descriptor.
-    pub fd: i32,
-    /// Kernel address of the socket at the other end, as `Call::Connect` has it (`identity`).
-    pub other_end: u64,
-}
-
-#[cfg(test)]
-impl Connection {
-    /// One that was accepted while a test watched.
-    pub(crate) const fn accepted(established_ns: u64) -> Self {
-        Self {
-            tgid: 7,
-            tid: 7,
-            fd: 9,
-            listener_fd: 5,
-            seeded: false,
-            socket: (1, 0),
-            established_ns,
-            family: 2,
-            local_port: 8000,
-            peer_port: 40_000,
-            delayed_ms: 0,
-        }
-    }
 }
 
 /// Who ended a connection or a process.

@@ -452,7 +452,7 @@ impl Machines {
         self.window.start_ns = time_ns;
         self.state.window_start_ns = time_ns;
         self.state.watch_start_ns = time_ns;
-        self.state.join.links.watch_start_ns = time_ns;
+        self.state.join.links.start(time_ns);
         self.listening.queues.start(time_ns);
         // What was accepted before is no part of it.
         self.state.world.accepts.clear();

@@ -5,8 +5,6 @@
 pub mod asker;
 pub(super) mod candidates;
 pub mod event_loop;
-#[cfg(test)]
-mod fixture;
 pub mod givers;
 pub mod handed;
 pub mod handoff;
@@ -20,6 +18,8 @@ pub mod report;
 pub mod state;
 pub mod task;
 pub mod tasks;
+#[cfg(test)]
+mod tests;
 pub mod thread;
 pub mod threads;
 pub mod unattributed;

@@ -151,7 +151,7 @@ pub struct Links {
     /// Ports that the server behind listens on.
     pub ports: FxHashSet<u16>,
     /// What ended before counts nowhere.
-    pub watch_start_ns: u64,
+    watch_start_ns: u64,
     /// Results of pairing.
     pub counts: Counts,
     /// Where the requests that were joined spent their time.
@@ -571,6 +571,12 @@ impl Links {
         if request.times.end_ns >= self.watch_start_ns {
             self.counts.unpaired = self.counts.unpaired.saturating_add(halves);
         }
+    }
+
+    /// The watch begins.
+    pub fn start(&mut self, time_ns: u64) {
+        self.watch_start_ns = time_ns;
+        (self.counts, self.crossed) = (Counts::default(), Crossed::default());
     }
 
     /// The next window begins.

@@ -266,6 +266,8 @@ fn what_ended_before_the_watch_began_counts_nowhere() {
         assert_eq!(links.expire(3_000_000_000).len(), 1);
         assert_eq!(links.counts, Counts { joined, ambiguous: 0, unpaired }, "{watch_start_ns}");
         assert_eq!(links.crossed.requests, joined, "{watch_start_ns}");
+        links.start(3_000_000_000);
+        assert_eq!((links.counts, links.crossed), Default::default(), "what was known before it began");
     }
 }
 

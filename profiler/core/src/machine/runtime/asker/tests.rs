@@ -6,7 +6,7 @@ use super::*;
 use crate::event::TaskSeen;
 use crate::fact::DescriptorClass;
 use crate::loop_kind::gevent::GEVENT;
-use crate::machine::runtime::fixture::{LOOP, Stages, key, work};
+use crate::machine::runtime::tests::{LOOP, Stages, key, work};
 
 const OPENS: Call = Call::Make { class: DescriptorClass::Socket };
 const ASKS: Call = Call::Write { fd: 12 };

@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::loop_kind::unknown::UNKNOWN;
-use crate::machine::runtime::fixture::{FIRST, LOOP, SECOND, Stages, key};
+use crate::machine::runtime::tests::{FIRST, LOOP, SECOND, Stages, key};
 use crate::machine::wire::request::HandedTo;
 
 type SetUp = fn(&mut Stages);

@@ -10,7 +10,7 @@ use crate::loop_kind::LoopKind;
 use crate::loop_kind::gevent::GEVENT;
 use crate::loop_kind::unknown::UNKNOWN;
 use crate::loop_kind::uvloop::UVLOOP;
-use crate::machine::runtime::fixture::{LOOP, Stages, TGID};
+use crate::machine::runtime::tests::{LOOP, Stages, TGID};
 
 #[test]
 fn a_thread_at_work_for_which_there_is_no_room_is_counted() {

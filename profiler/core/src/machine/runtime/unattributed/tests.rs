@@ -3,7 +3,7 @@
 //! In: such work, requests that resume. Out: assertions on who may own it.
 
 use super::*;
-use crate::machine::runtime::fixture;
+use crate::machine::runtime::tests as fixture;
 
 const BEGUN_NS: u64 = 100;
 

@@ -26,7 +26,8 @@ fn loop_that_wakes_itself(seen: usize) -> Script {
     let script =
         script.watch(LISTENER).hub(-1, 1, 100).task(THIRD).accept(9, (1, 0, 0)).accept(10, (1, 0, 0));
     let came = script.now_ns;
-    let script = script.watch(9).watch(10).read(9, GET, came, (1, 0, 0)).cpu(1).hub(0, 0, 0).task(FIRST).respond(9);
+    let script =
+        script.watch(9).watch(10).read(9, GET, came, (1, 0, 0)).cpu(1).hub(0, 0, 0).task(FIRST).respond(9);
     (0..seen).fold(script.hub(-1, 1, 1000), |script, _| {
         let came = script.now_ns;
         let script = script.task(THIRD).read(9, GET, came, (1, 0, 0)).hub(0, 0, 0);

@@ -6,7 +6,7 @@ use super::*;
 use crate::event::{Call, Slice};
 use crate::fact::Account;
 use crate::loop_kind::gevent::GEVENT;
-use crate::machine::runtime::fixture::{FIRST, LOOP, Stages, TGID};
+use crate::machine::runtime::tests::{FIRST, LOOP, Stages, TGID};
 use crate::phase::Phases;
 
 /// A loop that slept until 200 and from 300 to 400. Its request came at 90, ran, and was left at 250; task 5 works for it.

@@ -4,8 +4,8 @@
 
 use super::*;
 use crate::fact::Account;
-use crate::machine::runtime::fixture::{FIRST, SECOND, Stages, TGID};
 use crate::machine::runtime::handed::Handed;
+use crate::machine::runtime::tests::{FIRST, SECOND, Stages, TGID};
 use crate::machine::time::piece::{Pending, Piece};
 use crate::phase::Phases;
 

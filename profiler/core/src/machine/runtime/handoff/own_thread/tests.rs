@@ -5,7 +5,7 @@
 use super::*;
 use crate::event::{Call, Woken};
 use crate::fact::{Account, ProcessSeen};
-use crate::machine::runtime::fixture::{FIRST, LOOP, SECOND, Stages, TGID};
+use crate::machine::runtime::tests::{FIRST, LOOP, SECOND, Stages, TGID};
 use crate::machine::time::piece::Piece;
 
 const CHILD: Tid = 6;

@@ -5,9 +5,9 @@
 use super::*;
 use crate::event::{Call, Woken as WokenBy};
 use crate::fact::DescriptorClass;
-use crate::machine::runtime::fixture::{FIRST, LOOP, Stages, TGID};
 use crate::machine::runtime::handoff::{begin, note};
 use crate::machine::runtime::report::Report;
+use crate::machine::runtime::tests::{FIRST, LOOP, Stages, TGID};
 
 const WORKER: Tid = 6;
 const NOTES: i32 = 30;

@@ -6,7 +6,7 @@ use super::*;
 use crate::loop_kind::LoopKind;
 use crate::loop_kind::unknown::UNKNOWN;
 use crate::loop_kind::uvloop::UVLOOP;
-use crate::machine::runtime::fixture::{FIRST, LOOP, SECOND, Stages, TGID};
+use crate::machine::runtime::tests::{FIRST, LOOP, SECOND, Stages, TGID};
 
 #[test]
 fn a_thread_is_surely_woken_for_the_only_request_that_was_left_unless_more_were_than_are_remembered() {
