@@ -159,7 +159,7 @@ def wait_for_lock(milliseconds):
 
 
 def touch_disk(_milliseconds=0):
-    """Writes and syncs a file, drops it from the page cache, and reads it: the read waits for the disk."""
+    """Writes and syncs a file, drops it from the page cache, and reads it: the read waits for the disk. Returns when it begins to close the file, which can wait too."""
     with tempfile.TemporaryFile(dir=os.environ.get("FILE_DIRECTORY"), buffering=0) as file:
         file.write(b"f" * FILE_BYTES)
         os.fsync(file.fileno())
@@ -167,6 +167,7 @@ def touch_disk(_milliseconds=0):
         position = 0
         while part := os.pread(file.fileno(), 65536, position):
             position += len(part)
+        return time.monotonic_ns()
 
 
 def sleep(milliseconds):
@@ -270,8 +271,8 @@ def truth(kind, milliseconds, unique):
         "tid": threading.get_native_id(),
         "start_ns": start,
         "end_ns": end,
-        # When it was to give the lock up, or wanted it.
-        "until_ns": until if kind in ("hold", "want") else None,
+        # When it was to give the lock up, or wanted it; when it began to close its file.
+        "until_ns": until if kind in ("hold", "want", "file") else None,
         "wall_ns": end - start,
         "cpu_ns": cpu_end - cpu_start,
         "run_queue_ns": queue_end - queue_start,

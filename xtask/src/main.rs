@@ -18,6 +18,7 @@ mod live;
 mod nightly;
 mod packages;
 mod page;
+mod pictures;
 mod pins;
 mod record;
 mod reference;

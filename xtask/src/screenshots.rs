@@ -1,6 +1,6 @@
 //! `screenshots`: the pictures of the documentation, taken of a real run.
 //!
-//! In: the tree, a Chromium and Node.js on the PATH, root. Out: `docs/images/*.png`.
+//! In: the tree, a Chromium and Node.js on the PATH, root. Out: `docs/images/*.png`, and beside them what they were drawn from.
 
 use std::process::Command;
 
@@ -22,5 +22,6 @@ pub(crate) fn run() -> anyhow::Result<()> {
             .arg(&pages),
     )?;
     let script = root.join("tests/screenshots/shoot.mjs");
-    command::run(Command::new("node").arg(script).arg(browser).arg(&pages).arg(&pictures))
+    command::run(Command::new("node").arg(script).arg(browser).arg(&pages).arg(&pictures))?;
+    crate::pictures::write()
 }

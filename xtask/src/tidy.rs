@@ -7,6 +7,7 @@ mod catalogue;
 mod chores;
 mod circles;
 mod guide;
+mod pictures;
 mod places;
 mod quotes;
 mod reference;
@@ -52,7 +53,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     for warning in &warnings {
         eprintln!("tidy: warning: {warning}");
     }
-    let tests: [Test; 13] = [
+    let tests: [Test; 14] = [
         shape::offences,
         arrows::offences,
         circles::offences,
@@ -64,6 +65,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         chores::offences,
         guide::offences,
         samples::offences,
+        pictures::offences,
         words::offences,
         width::offences,
     ];

@@ -90,7 +90,9 @@ fn sleeps_have_the_phase_of_their_work(settings: &Settings) -> anyhow::Result<()
         let least_ns = witness.asleep_ns().saturating_sub(request.phase_ns("gil_wait"));
         let most_ns = witness.wall_ns.saturating_sub(witness.cpu_ns);
         // A wait whose end the kernel did not show is unexplained instead, and counted.
-        let untold_ns = request.phase_ns("unexplained").min(undecided_ns);
+        // So is a wait to close a file: no descriptor says any more what it was.
+        let closing_ns = witness.until_ns.map_or(0, |until_ns| witness.end_ns.saturating_sub(until_ns));
+        let untold_ns = request.phase_ns("unexplained").min(undecided_ns + closing_ns);
         let theirs_ns = ours_ns.clamp(least_ns.saturating_sub(untold_ns), most_ns);
         let within_ns = witness.start_ns..witness.end_ns;
         let without_cpu_ns = waits.of_any(&traced.threads_of(request.pid)?, &within_ns);
