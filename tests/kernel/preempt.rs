@@ -70,7 +70,8 @@ pub(crate) fn under_load(arguments: &[&str], has_paths: bool) -> anyhow::Result<
 /// Takes this CPU from whatever runs there, for a moment at a time and most of the time not, until it is told to stop; how often it did.
 fn interrupt(cpu: usize, stop: &AtomicBool) -> anyhow::Result<u64> {
     const BURST: Duration = Duration::from_micros(50);
-    const PAUSE: Duration = Duration::from_micros(450);
+    // In emulation each of them takes some times as long.
+    const PAUSE: Duration = Duration::from_millis(2);
     // SAFETY: a mask of CPUs is plain data, for which zero is valid, and the number is one of this machine's CPUs.
     let pinned = unsafe {
         let mut mask: libc::cpu_set_t = std::mem::zeroed();
