@@ -83,7 +83,7 @@ pub(crate) fn herd() -> anyhow::Result<()> {
     ensure!(number("/wakes/arrivals") == Some(connections), "{listener}");
     let woken = number("/wakes/woken").context("it does not say whom it woke")?;
     ensure!((connections..=connections * HERD.processes as u64).contains(&woken), "{listener}");
-    ensure!(number("/woken/in_vain").is_some_and(|in_vain| in_vain > 0), "{listener}");
+    ensure!(number("/woken/wasted").is_some_and(|wasted| wasted > 0), "{listener}");
     let mut by_log: BTreeMap<u64, u64> = BTreeMap::new();
     for line in &told.log {
         *by_log.entry(u64::from(line.pid)).or_default() += 1;
