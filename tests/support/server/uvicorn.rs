@@ -85,7 +85,7 @@ impl Recipe for Uvicorn {
     }
 
     /// Where coroutines interleave, no descriptor tells which of two runs. Behind a2wsgi other tasks send what threads give, so that tasks do not tell
-    /// either: 6.7 to 9.0 % in five runs, 10.6 % in one while the host stole CPUs (docs/limits.md).
+    /// either: 6.7 to 9.0 % in five runs, 10.6 % in one while the host stole CPUs (docs/limits-loops.md).
     fn unexplained(&self) -> f64 {
         if matches!(self.application, Application::A2wsgi { .. }) { 0.15 } else { 0.10 }
     }
