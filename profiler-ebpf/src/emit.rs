@@ -306,7 +306,7 @@ pub struct Connection {
     pub fd: i32,
     /// Descriptor of the listener.
     pub listener_fd: i32,
-    /// `profiler_common::record::connection::{ACCEPTED, BEGUN, SEEDED}`.
+    /// `profiler_common::record::connection::{ACCEPTED, SEEDED}`.
     pub origin: u32,
     /// Address family.
     pub family: u16,

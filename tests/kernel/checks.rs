@@ -140,7 +140,6 @@ fn summary(events: &[Event]) -> String {
             Body::Slice(_) => "slices",
             Body::Head(_) => "heads",
             Body::Connection(_) => "connections",
-            Body::ConnectionBegun(_) => "connections begun before",
             Body::Wake(_) => "wakes",
             Body::Frames(_) => "frames",
             Body::Task(_) => "tasks",

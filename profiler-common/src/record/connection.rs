@@ -1,5 +1,4 @@
-//! A connection becomes known: a client's, which a traced process accepted or had open when we attached; or one over a UNIX socket that a
-//! traced process had begun before.
+//! A client connection becomes known: a traced process accepted it, or had it open when we attached.
 //!
 //! In: nothing. Out: [`ConnectionRecord`]. An accepted one is written before the accept's slice, with its `time_ns`.
 
@@ -11,11 +10,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub const ACCEPTED: u32 = 1;
 /// [`ConnectionRecord::origin`]: open already when the programs were attached (found by the iterator).
 pub const SEEDED: u32 = 2;
-/// [`ConnectionRecord::origin`]: the process had begun it before the programs were attached, over a UNIX socket (found by the iterator).
-/// `socket` is the one at its other end, as in [`super::slice::identity`]. It is no client's.
-pub const BEGUN: u32 = 3;
 
-/// One connection. Addresses are not taken.
+/// One client connection. Addresses are not taken.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
@@ -30,9 +26,9 @@ pub struct ConnectionRecord {
     pub generation: u32,
     /// Descriptor in the process of the header.
     pub fd: i32,
-    /// Descriptor of the listener; −1 when seeded or begun.
+    /// Descriptor of the listener; −1 when seeded.
     pub listener_fd: i32,
-    /// [`ACCEPTED`], [`SEEDED`] or [`BEGUN`].
+    /// [`ACCEPTED`] or [`SEEDED`].
     pub origin: u32,
     /// `AF_INET`, `AF_INET6` or `AF_UNIX`.
     pub family: u16,

@@ -1,15 +1,13 @@
 //! Connections that traced processes begin: when they are made, and when what they bring arrives.
 //!
 //! In: connects, reads and writes that are ending, changes of state, connections found open. Out: `DESCRIPTORS`, `SOCKETS`,
-//! the use of a port, what the slice says about it, and records of what was found open over UNIX sockets. A loop reads an
-//! answer when it gets to it; only the socket knows since when it was there.
+//! the use of a port, and what the slice says about it. A loop reads an answer when it gets to it; only the socket
+//! knows since when it was there.
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
-use profiler_common::record::connection::BEGUN;
 
 use super::client::{self, Got};
 use super::socket;
-use crate::emit::{self, Connection, Writer};
 use crate::kernel::sock;
 use crate::maps::{
     BACK_END, BACK_END_BEGINS, BACK_END_PORT, Descriptor, DescriptorKey, SOCKET_BACK_END, SOCKETS,
@@ -73,28 +71,6 @@ pub fn seed(tgid: u32, fd: u32, sk: u64) {
         }
     }
     let _ = begin(tgid, fd, sk, BACK_END);
-    if sock::family(sk) == sock::AF_UNIX {
-        tell(tgid, fd, sock::identity(sk));
-    }
-}
-
-/// Tells which socket is at the other end of a connection over a UNIX socket: /proc does not say it as calls do.
-#[inline(always)]
-fn tell(tgid: u32, fd: u32, other_end: u64) {
-    let connection = Connection {
-        socket: other_end,
-        established_ns: 0,
-        generation: 0,
-        fd: fd as i32,
-        listener_fd: -1,
-        origin: BEGUN,
-        family: sock::AF_UNIX,
-        local_port: 0,
-        peer_port: 0,
-        delayed_ms: 0,
-    };
-    // SAFETY: the helper has no preconditions.
-    emit::connection(Writer::Iterator, &connection, (tgid, tgid), unsafe { bpf_ktime_get_ns() });
 }
 
 #[inline(always)]

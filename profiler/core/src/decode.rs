@@ -6,8 +6,8 @@
 pub mod call;
 pub(crate) mod open;
 use crate::event::{
-    Body, Change, Connection, ConnectionBegun, ConnectionEvidence, Event, Evidence, Frames, Head, InGap,
-    Lifecycle, Light, LightWhat, LockSeen, Sign, Signal, Slept, SleptOn, Slice, TaskSeen, Wake, Woken,
+    Body, Change, Connection, ConnectionEvidence, Event, Evidence, Frames, Head, InGap, Lifecycle, Light,
+    LightWhat, LockSeen, Sign, Signal, Slept, SleptOn, Slice, TaskSeen, Wake, Woken,
 };
 use crate::fact::Account;
 use crate::stream::Item;
@@ -223,10 +223,6 @@ fn decode_connection(bytes: &[u8]) -> Result<Event, Malformed> {
     let seeded = match record.origin {
         connection::ACCEPTED => false,
         connection::SEEDED => true,
-        connection::BEGUN => {
-            let begun = ConnectionBegun { tgid: record.header.tgid, fd: record.fd, other_end: record.socket };
-            return Ok(Event { time_ns: record.header.time_ns, body: Body::ConnectionBegun(begun) });
-        }
         value => return Err(Malformed::BadValue { kind: KIND_CONNECTION, value }),
     };
     Ok(Event {

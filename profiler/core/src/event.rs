@@ -10,7 +10,7 @@ use crate::fact::{Account, Fact};
 mod connection;
 mod slept;
 
-pub use connection::{Connection, ConnectionBegun};
+pub use connection::Connection;
 pub use slept::{Slept, SleptOn};
 
 /// One event, at the time its record ended.
@@ -34,8 +34,6 @@ pub enum Body {
     Head(Head),
     /// A client connection becomes known; comes before the slice of its accept.
     Connection(Connection),
-    /// A connection over a UNIX socket becomes known that a process had begun before we attached.
-    ConnectionBegun(ConnectionBegun),
     /// A connection woke a thread that waited for its listener; comes before the slice of the call that then returned.
     Wake(Wake),
     /// Where in Python the holder of an interpreter lock was; comes before the slice of the wait's call.

@@ -273,10 +273,6 @@ impl Machines {
                     self.state.world.descriptors.open_client(tgid, fd, time_ns, number);
                 }
             }
-            Body::ConnectionBegun(begun) => {
-                self.state.world.descriptors.begun(&begun);
-                topology::found(&mut self.state, begun.tgid, begun.fd);
-            }
             Body::Wake(wake) => self.wakes.wake(&wake, time_ns, self.started, sink),
             Body::Frames(frames) => self.state.gil.samples.sample(*frames, time_ns),
             Body::Task(seen) => {
@@ -368,11 +364,7 @@ impl Machines {
                 self.state.join.topology_is_old = true;
             }
             Fact::ForeignHolders(found) => self.listening.foreign = found,
-            Fact::DescriptorSeen(seen) => {
-                let (tgid, fd) = (seen.tgid, seen.fd);
-                descriptor_seen(&mut self.state.world.descriptors, seen);
-                topology::found(&mut self.state, tgid, fd);
-            }
+            Fact::DescriptorSeen(seen) => descriptor_seen(&mut self.state.world.descriptors, seen),
             Fact::WindowStarted => self.start_window(time_ns),
             Fact::Tick => self.tick(time_ns, sink),
             Fact::Counters(counters) => self.count(counters, time_ns),
@@ -490,15 +482,12 @@ fn descriptor_seen(descriptors: &mut Descriptors, seen: DescriptorSeen) {
     if known.is_some_and(|known| known.opened_ns != 0 || known.connection.is_some()) {
         return;
     }
-    // The kernel's iterator may have told it already, which /proc does not.
-    let other_end = known.map_or(0, |known| known.identity);
     descriptors.open(tgid, fd, seen.class, 0);
     descriptors.set_interest(tgid, fd, seen.interest, &seen.interest_events);
     if seen.shared {
         descriptors.share(tgid, fd);
     }
-    let identity = if seen.local_port > 0 { u64::from(seen.local_port) } else { other_end };
-    descriptors.identify(tgid, fd, identity);
+    descriptors.identify(tgid, fd, u64::from(seen.local_port));
 }
 
 #[cfg(test)]

@@ -3,13 +3,12 @@
 //!
 //! In: recipes of servers behind a front end. Out: verdicts against the front end's access log.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use wsgi_trace_tests::gate::exclusive;
 use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::raw::RawClient;
 use wsgi_trace_tests::require_apache;
 use wsgi_trace_tests::require_bpf;
@@ -20,7 +19,7 @@ use wsgi_trace_tests::server::nginx::{Link, Nginx};
 use wsgi_trace_tests::server::uwsgi::Uwsgi;
 use wsgi_trace_tests::server::waitress::Waitress;
 use wsgi_trace_tests::server::{Line, Recipe, Server};
-use wsgi_trace_tests::trace::{Trace, Traced, TracedRequest};
+use wsgi_trace_tests::trace::{Trace, TracedRequest};
 
 use super::truth;
 use super::window::Window;
@@ -47,13 +46,9 @@ fn every_request_is_joined(window: &Window) -> anyhow::Result<()> {
     ensure!(count("joined")? == passed_on, "{passed_on} were passed on: {front_end}");
     ensure!(count("crossed")? == passed_on && count("unpaired")? == 0, "{front_end}");
     ensure!(count("ambiguous")? == 0, "{front_end}");
-    halves_are_of_one_request(&window.traced)
-}
-
-/// The half that slept is that of the request that asked for it. A sleep whose end the kernel did not show is counted apart.
-fn halves_are_of_one_request(traced: &Traced) -> anyhow::Result<()> {
-    let undecided_ns = traced.undecided_ns()?;
-    for request in &traced.requests {
+    // The half that slept is that of the request that asked for it. A sleep whose end the kernel did not show is counted apart.
+    let undecided_ns = window.traced.undecided_ns()?;
+    for request in &window.traced.requests {
         let slept_ns = request.phase_ns("sleep");
         let sleeps = request.path().starts_with("/sleep/");
         // It sleeps until a moment 5 ms ahead: what it is kept from its CPU before it sleeps makes its sleep shorter.
@@ -125,68 +120,6 @@ fn gunicorn_behind_nginx_over_a_unix_socket() -> anyhow::Result<()> {
 #[ignore = "make live-all"]
 fn gunicorn_behind_nginx_on_kept_connections() -> anyhow::Result<()> {
     behind_nginx(&Nginx::before(Settings::gthread(Version::V27, 1, 4), Link::Tcp).keeping(8))
-}
-
-/// Tracing begins amid a load, when connections to the server have been open for long: each request that ends from then on is one of
-/// nginx's log, with its own half. Only those that were under way may lack one: one of each client.
-fn connections_from_before_are_joined(link: Link) -> anyhow::Result<()> {
-    const CLIENTS: u64 = 8;
-    const BEFORE: usize = 150;
-    require_bpf!(Ok(()));
-    require_nginx!(Ok(()));
-    let _alone = exclusive()?;
-    let gunicorn = Settings::gthread(Version::V27, 1, 8).with(&["--keep-alive", "75"]);
-    let server = Server::start(&Nginx::before(gunicorn, link).keeping(32))?;
-    let nginx = *server.pids().get(1).context("no nginx")?;
-    let routes = "/fast=4,/cpu=2,/sleep/5";
-    let clients = CLIENTS.to_string();
-    let options = ["--requests", "8000", "--seconds", "10", "--clients", &clients, "--keep-alive", "5"];
-    let load = Load::start(server.address(), &[&options[..], &["--routes", routes]].concat())?;
-    server.log(BEFORE)?;
-    let trace = Trace::start_with(server.pid(), &[&format!("--with-front-end={nginx}")])?;
-    let known_before = server.log(BEFORE)?.len();
-    let sent = load.finish()?;
-    let log = server.log(sent.answered())?;
-    let traced = trace.end()?;
-    let front_end = traced.value("/front_end")?;
-    let count = |name: &str| traced.number(&format!("/front_end/{name}"));
-    eprintln!("  {} of {} requests, {known_before} before: {front_end}", traced.requests.len(), log.len());
-    let mut ours = BTreeMap::<Option<u64>, u64>::new();
-    for request in &traced.requests {
-        *ours.entry(request.id()).or_default() += 1;
-    }
-    let after = log.get(known_before..).unwrap_or_default();
-    ensure!(after.len() >= 200, "only {} requests after tracing had begun", after.len());
-    for line in after {
-        let seen = ours.get(&line.id()).copied().unwrap_or(0);
-        ensure!(seen == 1, "{seen} times: {line:?}");
-    }
-    let logged: BTreeSet<Option<u64>> = log.iter().map(Line::id).collect();
-    for (id, seen) in &ours {
-        ensure!(*seen == 1 && logged.contains(id), "{seen} times request {id:?}");
-    }
-    ensure!(count("ambiguous")? == 0 && count("unpaired")? <= CLIENTS, "{front_end}");
-    ensure!(count("joined")? + CLIENTS >= traced.requests.len() as u64, "{front_end}");
-    ensure!(count("joined")? <= traced.requests.len() as u64, "{front_end}");
-    halves_are_of_one_request(&traced)
-}
-
-#[test]
-#[ignore = "make live-all"]
-fn kept_connections_from_before_are_joined_over_tcp() -> anyhow::Result<()> {
-    connections_from_before_are_joined(Link::Tcp)
-}
-
-#[test]
-#[ignore = "make live-all"]
-fn kept_connections_from_before_are_joined_over_a_unix_socket() -> anyhow::Result<()> {
-    connections_from_before_are_joined(Link::Unix)
-}
-
-#[test]
-#[ignore = "make live-all"]
-fn gunicorn_behind_nginx_on_kept_connections_over_a_unix_socket() -> anyhow::Result<()> {
-    behind_nginx(&Nginx::before(Settings::gthread(Version::V27, 1, 4), Link::Unix).keeping(8))
 }
 
 #[test]

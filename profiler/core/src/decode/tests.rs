@@ -1,6 +1,6 @@
 //! Every kind of record and every kind of call, by example; and garbage.
 
-use profiler_common::record::connection::{ACCEPTED, BEGUN, ConnectionRecord, SEEDED};
+use profiler_common::record::connection::{ACCEPTED, ConnectionRecord, SEEDED};
 use profiler_common::record::frames::{Frame, FramesRecord, UNSTABLE};
 use profiler_common::record::head::{HeadRecord, OUTBOUND};
 use profiler_common::record::lifecycle::{EXIT, FORK, LifecycleRecord};
@@ -160,11 +160,8 @@ fn connections_and_lifecycle_arrive_whole() {
     record.origin = SEEDED;
     let Body::Connection(connection) = decode(record.as_bytes()).unwrap().body else { panic!() };
     assert!(connection.seeded);
-    record.origin = BEGUN;
-    let Body::ConnectionBegun(begun) = decode(record.as_bytes()).unwrap().body else { panic!() };
-    assert_eq!((begun.fd, begun.other_end), (9, 0xffff_8880));
-    record.origin = 4;
-    assert_eq!(decode(record.as_bytes()), Err(Malformed::BadValue { kind: KIND_CONNECTION, value: 4 }));
+    record.origin = 3;
+    assert_eq!(decode(record.as_bytes()), Err(Malformed::BadValue { kind: KIND_CONNECTION, value: 3 }));
 
     let mut record = LifecycleRecord {
         header: header(KIND_LIFECYCLE, size_of::<LifecycleRecord>()),

@@ -1,6 +1,6 @@
-//! Connections as they become known: those of clients, and those that a process had begun before we attached.
+//! Connections of clients as they become known.
 //!
-//! In: connection records (by `decode`). Out: [`Connection`], [`ConnectionBegun`].
+//! In: connection records (by `decode`). Out: [`Connection`].
 
 use super::Tid;
 
@@ -29,17 +29,6 @@ pub struct Connection {
     pub peer_port: u16,
     /// For how long (ms) the client had been refused because the accept queue was full (65,535: as long or longer).
     pub delayed_ms: u16,
-}
-
-/// A connection over a UNIX socket that a process had begun before we attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConnectionBegun {
-    /// Process.
-    pub tgid: Tid,
-    /// Descriptor.
-    pub fd: i32,
-    /// Kernel address of the socket at the other end, as `Call::Connect` has it (`identity`).
-    pub other_end: u64,
 }
 
 #[cfg(test)]

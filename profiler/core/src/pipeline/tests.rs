@@ -12,7 +12,6 @@ use crate::model::slot::Holding;
 use crate::phase::Phase;
 
 mod back_ends;
-mod begun;
 mod closes;
 mod drops;
 mod encrypted;

@@ -7,7 +7,6 @@ use rustc_hash::FxHashSet;
 
 use crate::event::{Connection as Opened, Tid};
 use crate::machine::driver::state::State;
-use crate::machine::join::front;
 use crate::machine::join::topology::{AF_UNIX, Topology};
 use crate::machine::wire::origin::{Origin, Side};
 use crate::server::{Inside, Role, recognise, slots_of_one_worker};
@@ -34,12 +33,6 @@ pub fn look(state: &mut State) {
             state.world.processes.listeners.iter().filter(|listener| !these.contains(&listener.tgid));
         state.join.links.ports = behind.map(|listener| listener.port).filter(|port| *port > 0).collect();
     }
-}
-
-/// A descriptor was found open.
-pub fn found(state: &mut State, tgid: Tid, fd: i32) {
-    look(state);
-    front::had_connected(&state.world, &mut state.join, tgid, fd);
 }
 
 /// A connection was accepted, or found open: what stands at its other end.

@@ -86,16 +86,6 @@ pub(in crate::machine) fn call(
     Ready::new()
 }
 
-/// A connection that a process of a front end may have begun before tracing.
-pub(in crate::machine) fn had_connected(world: &World, join: &mut Join, tgid: Tid, fd: i32) {
-    let Topology::FrontEnds(these) = &join.topology else { return };
-    let Some(descriptor) = world.descriptors.get(tgid, fd).filter(|_| these.contains(&tgid)) else { return };
-    if let DescriptorClass::Backend { port } = descriptor.class {
-        let peer = Peer { port: (port > 0).then_some(port), identity: descriptor.identity };
-        join.links.had_connected((tgid, fd), peer);
-    }
-}
-
 /// The front end is about to send a request to the server over a connection on which another request was answered. That other request is over, even if the end
 /// of its answer was not seen. Returns the number of its connection.
 pub(in crate::machine) fn uses_again(

@@ -7,7 +7,6 @@
 
 mod crossed;
 mod fit;
-mod unanswered;
 
 use std::collections::VecDeque;
 
@@ -15,7 +14,6 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use self::crossed::Crossed;
 use self::fit::{Fit, fit};
-use self::unanswered::Unanswered;
 use crate::event::Tid;
 use crate::machine::join::compose::{Inner, compose, of_front_end};
 use crate::machine::wire::trail::Trail;
@@ -91,8 +89,8 @@ struct End {
     /// Entry and exit; `None`: before tracing began.
     connect_ns: Option<(u64, u64)>,
     first_write_ns: Option<(u64, u64)>,
-    /// Requests sent to the server that it has not answered.
-    unanswered: Unanswered,
+    /// Requests sent to the server that it has not answered, oldest first.
+    unanswered: VecDeque<Outer>,
     /// The last request that was sent.
     asked: Option<Outer>,
     /// The server has sent something since the last write.
@@ -177,15 +175,7 @@ impl Links {
             return false;
         }
         let Some(number) = self.open(descriptor, peer, Some(connect_ns)) else { return false };
-        outer.is_some_and(|outer| self.send(number, outer, connect_ns.0))
-    }
-
-    /// A process of the front end had connected before tracing began.
-    pub fn had_connected(&mut self, descriptor: (Tid, i32), peer: Peer) {
-        let is_ours = peer.port.is_none_or(|port| self.ports.contains(&port));
-        if is_ours && peer.identity != 0 && !self.of_descriptor.contains_key(&descriptor) {
-            self.open(descriptor, peer, None);
-        }
+        outer.is_some_and(|outer| self.send(number, outer))
     }
 
     fn open(&mut self, descriptor: (Tid, i32), peer: Peer, connect_ns: Option<(u64, u64)>) -> Option<u64> {
@@ -202,7 +192,7 @@ impl Links {
             identity: peer.identity,
             connect_ns,
             first_write_ns: None,
-            unanswered: Unanswered::default(),
+            unanswered: VecDeque::new(),
             asked: None,
             turned: false,
             paired: false,
@@ -214,20 +204,17 @@ impl Links {
         Some(number)
     }
 
-    fn send(&mut self, number: u64, outer: Outer, at_ns: u64) -> bool {
+    fn send(&mut self, number: u64, outer: Outer) -> bool {
         let Some(end) = self.ends.get_mut(&number) else { return false };
-        if end.unanswered.last() == Some(outer) && !end.turned {
+        if end.unanswered.back() == Some(&outer) && !end.turned {
             return false;
         }
         if self.waiting.len() >= MAX_ENDS && !self.waiting.contains_key(&outer.1) {
             self.evicted = self.evicted.saturating_add(1);
             return false;
         }
-        // What was sent before without an answer in between is its beginning.
-        if end.turned || !end.unanswered.claim(outer) {
-            end.unanswered.push(Some(outer), at_ns);
-        }
         end.turned = false;
+        end.unanswered.push_back(outer);
         end.asked = Some(outer);
         let waiting = self.waiting.entry(outer.1).or_default();
         waiting.unanswered = waiting.unanswered.saturating_add(1);
@@ -253,16 +240,9 @@ impl Links {
         let Some(end) = number.and_then(|number| self.ends.get_mut(&number)) else { return false };
         end.first_write_ns.get_or_insert(write_ns);
         // A request that continues after an interim answer is the same one. On a kept connection the next request is another.
-        let follows = end.turned || end.unanswered.last().is_none();
+        let is_new = end.unanswered.is_empty() || end.turned && end.unanswered.back().copied() != outer;
         let is_sent = match (outer, number) {
-            (Some(outer), Some(number)) => {
-                follows && !end.unanswered.has(outer) && self.send(number, outer, write_ns.0)
-            }
-            (None, _) if end.turned || end.unanswered.is_empty() => {
-                end.unanswered.push(None, write_ns.0);
-                end.turned = false;
-                false
-            }
+            (Some(outer), Some(number)) if is_new => self.send(number, outer),
             _ => false,
         };
         if let Some(waiting) = outer.and_then(|outer| self.waiting.get_mut(&outer.1))
@@ -308,7 +288,7 @@ impl Links {
         let Some(end) = self.ends.get_mut(&number) else { return };
         end.closed_ns = Some(at_ns);
         if end.first_write_ns.is_none() {
-            for outer in end.unanswered.take() {
+            for outer in std::mem::take(&mut end.unanswered) {
                 if let Some(waiting) = self.waiting.get_mut(&outer.1) {
                     waiting.unanswered = waiting.unanswered.saturating_sub(1);
                 }
@@ -336,7 +316,7 @@ impl Links {
     /// The front end's request behind a connection of the server, if that is certain by now.
     pub fn outer_of(&mut self, evidence: &Evidence) -> Option<Outer> {
         let number = self.pair(evidence, false)?;
-        self.ends.get(&number)?.unanswered.at(evidence.arrival_ns)
+        self.ends.get(&number)?.unanswered.front().copied()
     }
 
     /// The end of this connection. `at_last`: it does not wait for more evidence.
@@ -439,7 +419,7 @@ impl Links {
     }
 
     fn join(&mut self, number: u64, request: Request, evidence: &Evidence) -> Ready {
-        let outer = self.ends.get_mut(&number).and_then(|end| end.unanswered.answer(evidence.arrival_ns));
+        let outer = self.ends.get_mut(&number).and_then(|end| end.unanswered.pop_front());
         self.forget_if_done(number);
         let Some(waiting) = outer.and_then(|outer| self.waiting.get_mut(&outer.1)) else {
             self.count_unpaired(&request, 1);

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use rustc_hash::FxHashMap;
 
-use crate::event::{Call, ConnectionBegun, Slice, Tid};
+use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
 use crate::machine::world::begun::Begun;
 use crate::machine::world::living::Living;
@@ -167,15 +167,6 @@ impl Descriptors {
     pub fn identify(&mut self, tgid: Tid, fd: i32, identity: u64) {
         if let Some(descriptor) = self.get_mut(tgid, fd) {
             descriptor.identity = identity;
-        }
-    }
-
-    /// A connection over a UNIX socket that its process had begun before we attached.
-    pub fn begun(&mut self, begun: &ConnectionBegun) {
-        let known = self.get(begun.tgid, begun.fd);
-        if known.is_none_or(|known| known.connection.is_none()) {
-            self.reclass(begun.tgid, begun.fd, DescriptorClass::Backend { port: 0 });
-            self.identify(begun.tgid, begun.fd, begun.other_end);
         }
     }
 
@@ -414,22 +405,6 @@ mod tests {
         table.open(1, -5, DescriptorClass::File, 1);
         assert_eq!(table.evicted, 1);
         assert_eq!(table.class(1, i32::MAX), None);
-    }
-
-    #[test]
-    fn the_other_end_of_a_connection_that_was_begun_before_is_known_unless_a_client_has_the_number() {
-        let mut table = Descriptors::default();
-        table.open(1, 5, DescriptorClass::Socket, 0);
-        table.open_client(1, 6, 10, 3);
-        for (fd, class, identity) in [
-            (4, DescriptorClass::Backend { port: 0 }, 77),
-            (5, DescriptorClass::Backend { port: 0 }, 77),
-            (6, DescriptorClass::Client, 0),
-        ] {
-            table.begun(&ConnectionBegun { tgid: 1, fd, other_end: 77 });
-            let seen = table.get(1, fd).unwrap();
-            assert_eq!((seen.class, seen.identity), (class, identity), "{fd}");
-        }
     }
 
     #[test]

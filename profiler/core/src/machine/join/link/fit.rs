@@ -51,8 +51,9 @@ pub(super) fn fit(end: &End, evidence: &Evidence) -> Fit {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
-    use crate::machine::join::link::unanswered::Unanswered;
 
     type SetUp = fn(&mut End, &mut Evidence);
 
@@ -64,7 +65,7 @@ mod tests {
             identity: 0,
             connect_ns: Some((10, 20)),
             first_write_ns: Some((30, 60)),
-            unanswered: Unanswered::default(),
+            unanswered: VecDeque::new(),
             asked: None,
             turned: false,
             paired: false,
