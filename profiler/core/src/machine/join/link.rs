@@ -455,7 +455,7 @@ impl Links {
         let waiting = self.waiting.remove(&outer)?;
         let (request, trail) = *waiting.held?;
         if let [inner] = waiting.inners.as_slice()
-            && request.times.end_ns >= self.watch_start_ns
+            && self.counts_in(&request)
         {
             self.crossed.add(&request, inner, (waiting.sent_ns, waiting.answered_ns));
         }
@@ -470,7 +470,7 @@ impl Links {
         missing: u32,
     ) -> Request {
         self.count_unpaired(&request, u64::from(missing));
-        let is_joined = !inners.is_empty() && request.times.end_ns >= self.watch_start_ns;
+        let is_joined = !inners.is_empty() && self.counts_in(&request);
         self.counts.joined = self.counts.joined.saturating_add(u64::from(is_joined));
         // The protocol of mod_wsgi's daemon shows no status. If the application answered, the daemon sends more than the interim answer. If the daemon refuses
         // a request itself, it sends no more, and the front end answers for it.
@@ -546,9 +546,14 @@ impl Links {
         ready
     }
 
+    /// Whether a request ended since the watch began.
+    const fn counts_in(&self, request: &Request) -> bool {
+        request.times.end_ns >= self.watch_start_ns
+    }
+
     /// So many other halves of a request were not found.
     const fn count_unpaired(&mut self, request: &Request, halves: u64) {
-        if request.times.end_ns >= self.watch_start_ns {
+        if self.counts_in(request) {
             self.counts.unpaired = self.counts.unpaired.saturating_add(halves);
         }
     }
