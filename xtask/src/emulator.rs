@@ -16,7 +16,15 @@ pub(crate) struct Kernel {
     pub(crate) package: &'static str,
     /// What of it is booted.
     pub(crate) role: Role,
+    /// QEMU's name of the processor.
+    pub(crate) processor: &'static str,
 }
+
+/// QEMU 7.2 faults on `cmpxchg16b` in the allocator of Linux up to 6.12: it addresses a CPU's own memory there.
+pub(crate) const WITHOUT_CMPXCHG16B: &str = "max,-cx16";
+/// As a machine is. Without `cmpxchg16b`, which every processor since 2006 has, Linux 7.3 refuses what may not sleep memory
+/// (`kmalloc_nolock`, mm/slub.c), and so programs the storage of a task.
+const WHOLE: &str = "max";
 
 /// What is asked of a kernel.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,18 +44,21 @@ pub(crate) const KERNELS: [Kernel; 4] = [
         suite: "bullseye",
         package: "^linux-image-5\\.10\\.0-[0-9]+-cloud-amd64$",
         role: Role::TooOld,
+        processor: WITHOUT_CMPXCHG16B,
     },
     Kernel {
         version: "6.1",
         suite: "bookworm",
         package: "^linux-image-6\\.1\\.0-[0-9]+-cloud-amd64$",
         role: Role::OfRelease,
+        processor: WITHOUT_CMPXCHG16B,
     },
     Kernel {
         version: "6.12",
         suite: "trixie",
         package: "^linux-image-6\\.12\\.[0-9.]+\\+deb13-cloud-amd64$",
         role: Role::OfRelease,
+        processor: WITHOUT_CMPXCHG16B,
     },
     Kernel {
         version: "newest",
@@ -55,6 +66,7 @@ pub(crate) const KERNELS: [Kernel; 4] = [
         // The package of the kernel's file alone, since 7.x.
         package: "^linux-binary-[0-9.]+\\+deb13-cloud-amd64$",
         role: Role::Newest,
+        processor: WHOLE,
     },
 ];
 

@@ -101,6 +101,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
             parameters: &boot.parameters(),
             cpus: 2,
             memory_mib: 1024,
+            processor: kernel.processor,
             emulation: &[],
             limit: LIMIT,
         };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use crate::emulator::boot::Machine;
-use crate::emulator::{KERNELS, Role, archive, fetch, store};
+use crate::emulator::{KERNELS, Role, WITHOUT_CMPXCHG16B, archive, fetch, store};
 use crate::{command, dist};
 
 /// What a machine needs: systemd, and a server to watch.
@@ -68,6 +68,7 @@ pub(crate) fn run(suites: &[String]) -> anyhow::Result<()> {
             parameters: PARAMETERS,
             cpus: 1,
             memory_mib: 2048,
+            processor: WITHOUT_CMPXCHG16B,
             emulation: &CLOCK,
             limit: LIMIT,
         };

@@ -29,6 +29,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) cpus: u32,
     /// Its memory.
     pub(crate) memory_mib: u32,
+    /// QEMU's name of its processor.
+    pub(crate) processor: &'a str,
     /// More of QEMU's arguments.
     pub(crate) emulation: &'a [&'a str],
     /// How long a whole run may take.
@@ -119,8 +121,14 @@ impl Machine<'_> {
             // One thread for all CPUs: with one each, QEMU 7.2 may execute a breakpoint that another CPU has just replaced, and a kernel that
             // switches its tracepoints on or off panics (Oops: int3).
             .args(["-machine", "q35", "-accel", "tcg,thread=single"])
-            // Without cmpxchg16b: QEMU 7.2 faults on it in the allocator of Linux 6.12.
-            .args(["-cpu", "max,-cx16", "-smp", &self.cpus.to_string(), "-m", &self.memory_mib.to_string()])
+            .args([
+                "-cpu",
+                self.processor,
+                "-smp",
+                &self.cpus.to_string(),
+                "-m",
+                &self.memory_mib.to_string(),
+            ])
             .args(self.emulation)
             .args(["-nodefaults", "-nographic", "-serial", "stdio", "-no-reboot"])
             .arg("-kernel")
