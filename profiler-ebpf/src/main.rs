@@ -19,6 +19,7 @@ mod lock;
 mod maps;
 mod preemption;
 mod programs;
+mod spare;
 mod take;
 mod task;
 mod user_memory;

@@ -14,7 +14,7 @@ use profiler_common::system_call::{READ, RECVFROM};
 
 use super::client::{self, Got};
 use super::socket;
-use crate::account;
+use crate::account::{self, Account};
 use crate::emit::{self, Head, Light};
 use crate::empty;
 use crate::kernel::sock::{self, TypedSock};
@@ -22,6 +22,8 @@ use crate::kernel::{registers, task};
 use crate::maps::{
     SOCKET_ACCEPTED, SOCKET_CLOSED, SOCKET_WAITING, SOCKETS, SPEAKS_PLAIN, SPEAKS_TLS, SPEAKS_UNKNOWN, Socket,
 };
+use crate::preemption;
+use crate::spare::{self, Program};
 
 /// Not 0 in light mode: the programs that every mode has tell then what system calls would have told.
 #[unsafe(no_mangle)]
@@ -43,11 +45,22 @@ pub fn is_light() -> bool {
 /// A message was received.
 #[btf_tracepoint(function = "sock_recv_length")]
 pub fn light_received(ctx: BtfTracePointContext) -> i32 {
+    received(&ctx, Program::First)
+}
+
+/// The same, of messages for which the kernel skipped `light_received`.
+#[btf_tracepoint(function = "sock_recv_length")]
+pub fn light_received_spare(ctx: BtfTracePointContext) -> i32 {
+    received(&ctx, Program::Spare)
+}
+
+#[inline(always)]
+fn received(ctx: &BtfTracePointContext, program: Program) -> i32 {
     if empty::bodies_left_out() {
         return 0;
     }
     if ctx.arg::<i32>(2) & MSG_PEEK == 0 {
-        moved(ctx.arg(0), ctx.arg(1), RECEIVED);
+        moved(ctx.arg(0), ctx.arg(1), RECEIVED, program);
     }
     0
 }
@@ -55,22 +68,41 @@ pub fn light_received(ctx: BtfTracePointContext) -> i32 {
 /// A message was sent.
 #[btf_tracepoint(function = "sock_send_length")]
 pub fn light_sent(ctx: BtfTracePointContext) -> i32 {
+    sent(&ctx, Program::First)
+}
+
+/// The same, of messages for which the kernel skipped `light_sent`.
+#[btf_tracepoint(function = "sock_send_length")]
+pub fn light_sent_spare(ctx: BtfTracePointContext) -> i32 {
+    sent(&ctx, Program::Spare)
+}
+
+#[inline(always)]
+fn sent(ctx: &BtfTracePointContext, program: Program) -> i32 {
     if empty::bodies_left_out() {
         return 0;
     }
-    moved(ctx.arg(0), ctx.arg(1), SENT);
+    moved(ctx.arg(0), ctx.arg(1), SENT, program);
     0
 }
 
 #[inline(always)]
-fn moved(typed: TypedSock, bytes: i32, what: u32) {
+fn moved(typed: TypedSock, bytes: i32, what: u32, program: Program) {
     if bytes <= 0 {
         if bytes == GONE[0] || bytes == GONE[1] {
-            ended(typed);
+            preemption::disabled(|| ended(typed));
         }
         return;
     }
     let Some(account) = account::current() else { return };
+    if program.takes(account, if what == SENT { spare::SENT } else { spare::RECEIVED }) {
+        preemption::disabled(|| message(account, typed, bytes as u64, what));
+    }
+}
+
+/// The thread of `account`, which runs here, has moved so many bytes of a message.
+#[inline(always)]
+fn message(account: Account, typed: TypedSock, bytes: u64, what: u32) {
     let sk = typed as u64;
     let family = sock::typed_family(typed);
     let is_tcp = family == sock::AF_INET || family == sock::AF_INET6;
@@ -101,7 +133,7 @@ fn moved(typed: TypedSock, bytes: i32, what: u32) {
             socket: sk,
             generation: (*state).generation,
             what,
-            bytes: bytes as u64,
+            bytes,
             arrival_ns,
             family,
             local_port,
@@ -111,7 +143,7 @@ fn moved(typed: TypedSock, bytes: i32, what: u32) {
         change.sequence = change.sequence.wrapping_add(1);
         if what == RECEIVED && (*state).speaks != SPEAKS_PLAIN {
             let who = ((*account).tgid, (*account).tid);
-            records(state, who, (change.sequence, bytes as u64), now_ns);
+            records(state, who, (change.sequence, bytes), now_ns);
         }
         emit::light(Some(account), &light, now_ns);
         account::restart(&mut change, now_ns);
@@ -170,7 +202,7 @@ pub fn seed(sk: u64) {
 #[inline(always)]
 pub fn closed(typed: TypedSock) {
     if socket::listener_at(sock::typed_local_port(typed)) != 0 {
-        ended(typed);
+        preemption::disabled(|| ended(typed));
     }
 }
 

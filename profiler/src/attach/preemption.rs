@@ -15,15 +15,12 @@ const OF_KERNEL_FUNCTION: u8 = 2 << 4;
 /// `r0 = 0`: as a call without a result it changes nothing that is read.
 const NOTHING: [u8; INSTRUCTION_BYTES] = [0xb7, 0, 0, 0, 0, 0, 0, 0];
 
-/// What runs programs at system calls where those can be preempted; it came with that, in Linux 7.2.
-const PREEMPTS: &str = "trace_call_bpf_faultable";
-
 /// Each number of `profiler_common::preemption`, and the function for it.
 const FUNCTIONS: [(u32, &str); 2] = [(DISABLE, "bpf_preempt_disable"), (ENABLE, "bpf_preempt_enable")];
 
-/// The object as this kernel gets it. Where no program of ours is preempted the functions would only cost.
-pub(super) fn put_into(object: &[u8], kernel: &KernelBtf) -> Vec<u8> {
-    if !kernel.has(PREEMPTS) {
+/// The object as this kernel gets it, which preempts programs at system calls or does not: there the functions would only cost.
+pub(super) fn put_into(object: &[u8], kernel: &KernelBtf, preempts_programs: bool) -> Vec<u8> {
+    if !preempts_programs {
         return replace(object, &FUNCTIONS.map(|(number, _)| (number, None::<u32>)));
     }
     let found = FUNCTIONS.map(|(number, name)| (number, kernel.function(name)));
