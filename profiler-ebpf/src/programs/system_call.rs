@@ -411,7 +411,7 @@ fn read(registers: Registers, arguments: [u64; 3], who: (u32, u32), ending: &End
         return (0, flags);
     }
     let transfer = transfer(who, arguments[0] as u32, arguments, ending);
-    (client::read(descriptor, transfer, buffer(ending, arguments)), flags)
+    (client::read(descriptor, transfer, buffer(ending.kind, ending.number, arguments)), flags)
 }
 
 /// A read from a back end that ended: `extra` of its slice.
@@ -469,7 +469,7 @@ fn write(arguments: [u64; 3], who: (u32, u32), ending: &Ending) -> (u64, u32) {
     }
     // The bytes come from a file.
     let from_file = matches!(ending.kind, Kind::SendFile | Kind::Splice);
-    let buffer = if from_file { None } else { buffer(ending, arguments) };
+    let buffer = if from_file { None } else { buffer(ending.kind, ending.number, arguments) };
     (extra, flags | client::write(descriptor, transfer(who, fd, arguments, ending), buffer))
 }
 
@@ -481,12 +481,12 @@ fn transfer(who: (u32, u32), fd: u32, arguments: [u64; 3], ending: &Ending) -> T
 
 /// Where the bytes of a read or write are: its buffer, or the first of its vectors.
 #[inline(always)]
-fn buffer(ending: &Ending, arguments: [u64; 3]) -> Option<Buffer> {
-    match ending.kind {
+pub fn buffer(kind: Kind, number: u32, arguments: [u64; 3]) -> Option<Buffer> {
+    match kind {
         Kind::Read | Kind::Write => Some(Buffer { address: arguments[1], length: u64::MAX }),
         Kind::ReadVector | Kind::WriteVector => first_vector(arguments[1]),
         // Several messages at once: the result counts messages, not bytes.
-        _ if ending.number == RECVMMSG || ending.number == SENDMMSG => None,
+        _ if number == RECVMMSG || number == SENDMMSG => None,
         // `msg_iov` is at 16 in `struct user_msghdr`.
         _ => first_vector(first_word(arguments[1].wrapping_add(16), 1)),
     }
