@@ -122,11 +122,8 @@ pub struct ThreadAccount {
     pub cause_established_before_ns: u32,
     /// Port of the connection's other end, host order; 0: not known.
     pub cause_peer_port: u16,
-    /// Which events of the thread the first of two programs at the same hook has taken: bits, see the programs' `spare`. Written by the
-    /// thread itself, outside the lock.
-    pub taken_by_first: u16,
     /// Always 0.
-    pub reserved: [u16; 2],
+    pub reserved: [u16; 3],
     /// The thread's last futex call was on the lock's memory, and none of the attempt (1), or that is not so (0).
     pub take_aside: u32,
     /// The thread has waited on an epoll instance (1), or not (0): only then it may be an event loop's.

@@ -377,7 +377,6 @@ pub fn adopt(task: *mut task_struct, start: Start, now_ns: u64) -> bool {
         account.adopted_ns = now_ns;
         account.sequence = 0;
         account.take_begun = 0;
-        account.taken_by_first = 0;
         account.take_since_ns = 0;
         account.take_signals = 0;
         forget_task(&mut account);

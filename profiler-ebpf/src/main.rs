@@ -19,7 +19,6 @@ mod lock;
 mod maps;
 mod preemption;
 mod programs;
-mod spare;
 mod take;
 mod task;
 mod user_memory;

@@ -88,8 +88,6 @@ pub struct Capabilities {
     pub functions: Vec<&'static str>,
     /// Iterators that exist here, of those the attach table names.
     pub iterators: Vec<&'static str>,
-    /// Programs at system calls can be preempted here.
-    pub preempts_programs: bool,
     /// This process is in a PID namespace of its own: its numbers of processes are not the kernel's.
     pub nested_pid_namespace: bool,
     /// Why no probe may be placed in the code of processes; `None`: they may.
@@ -97,9 +95,6 @@ pub struct Capabilities {
     /// Why the tracepoints of single system calls cannot be used; `None`: they can.
     pub no_call_tracepoints: Option<String>,
 }
-
-/// What runs programs at system calls where those can be preempted; it came with that, in Linux 7.2.
-const PREEMPTS: &str = "trace_call_bpf_faultable";
 
 /// Helpers without which the programs cannot work; the newest, `bpf_task_pt_regs`, came with Linux 5.15.
 const HELPERS: &[&str] = &[
@@ -152,7 +147,6 @@ impl Capabilities {
     /// Fills in what the kernel's type information tells; `has` says whether it names something.
     pub fn look_up(&mut self, has: impl Fn(&str) -> bool) {
         self.has_btf = true;
-        self.preempts_programs = has(PREEMPTS);
         self.missing_helpers = HELPERS.iter().copied().filter(|name| !has(name)).collect();
         for program in PROGRAMS {
             match program.place {

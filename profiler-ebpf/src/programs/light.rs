@@ -19,7 +19,6 @@ use crate::empty;
 use crate::kernel::sock::{self, TypedSock};
 use crate::maps::{SOCKET_ACCEPTED, SOCKET_CLOSED, SOCKET_WAITING, SOCKETS};
 use crate::preemption;
-use crate::spare::{self, Program};
 
 /// Not 0 in light mode: the programs that every mode has tell then what system calls would have told.
 #[unsafe(no_mangle)]
@@ -39,59 +38,37 @@ pub fn is_light() -> bool {
 /// A message was received.
 #[btf_tracepoint(function = "sock_recv_length")]
 pub fn light_received(ctx: BtfTracePointContext) -> i32 {
-    received(&ctx, Program::First)
-}
-
-/// The same, of messages for which the kernel skipped `light_received`.
-#[btf_tracepoint(function = "sock_recv_length")]
-pub fn light_received_spare(ctx: BtfTracePointContext) -> i32 {
-    received(&ctx, Program::Spare)
-}
-
-#[inline(always)]
-fn received(ctx: &BtfTracePointContext, program: Program) -> i32 {
     if empty::bodies_left_out() {
         return 0;
     }
-    if ctx.arg::<i32>(2) & MSG_PEEK == 0 {
-        moved(ctx.arg(0), ctx.arg(1), RECEIVED, program);
-    }
+    preemption::disabled(|| {
+        if ctx.arg::<i32>(2) & MSG_PEEK == 0 {
+            moved(ctx.arg(0), ctx.arg(1), RECEIVED);
+        }
+    });
     0
 }
 
 /// A message was sent.
 #[btf_tracepoint(function = "sock_send_length")]
 pub fn light_sent(ctx: BtfTracePointContext) -> i32 {
-    sent(&ctx, Program::First)
-}
-
-/// The same, of messages for which the kernel skipped `light_sent`.
-#[btf_tracepoint(function = "sock_send_length")]
-pub fn light_sent_spare(ctx: BtfTracePointContext) -> i32 {
-    sent(&ctx, Program::Spare)
-}
-
-#[inline(always)]
-fn sent(ctx: &BtfTracePointContext, program: Program) -> i32 {
     if empty::bodies_left_out() {
         return 0;
     }
-    moved(ctx.arg(0), ctx.arg(1), SENT, program);
+    preemption::disabled(|| moved(ctx.arg(0), ctx.arg(1), SENT));
     0
 }
 
 #[inline(always)]
-fn moved(typed: TypedSock, bytes: i32, what: u32, program: Program) {
+fn moved(typed: TypedSock, bytes: i32, what: u32) {
     if bytes <= 0 {
         if bytes == GONE[0] || bytes == GONE[1] {
-            preemption::disabled(|| ended(typed));
+            ended(typed);
         }
         return;
     }
     let Some(account) = account::current() else { return };
-    if program.takes(account, if what == SENT { spare::SENT } else { spare::RECEIVED }) {
-        preemption::disabled(|| message(account, typed, bytes as u64, what));
-    }
+    message(account, typed, bytes as u64, what);
 }
 
 /// The thread of `account`, which runs here, has moved so many bytes of a message.

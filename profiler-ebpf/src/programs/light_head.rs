@@ -121,7 +121,12 @@ fn current_buffer() -> Option<(i32, Buffer)> {
     let kind = kind(number)?;
     if !matches!(
         kind,
-        Kind::Read | Kind::ReadVector | Kind::ReadMessage | Kind::Write | Kind::WriteVector | Kind::WriteMessage
+        Kind::Read
+            | Kind::ReadVector
+            | Kind::ReadMessage
+            | Kind::Write
+            | Kind::WriteVector
+            | Kind::WriteMessage
     ) {
         return None;
     }

@@ -29,7 +29,6 @@ use crate::kernel::{sock, task};
 use crate::lock::{self, Lock};
 use crate::maps::{CLIENT, CONTROL, Descriptor};
 use crate::preemption;
-use crate::spare::{self, Program};
 use crate::take::{self, Wait};
 use crate::task as works_for;
 
@@ -47,48 +46,30 @@ const EPOLL_CTL_DEL: u64 = 2;
 /// A call begins.
 #[btf_tracepoint(function = "sys_enter")]
 pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
-    begins(&ctx, Program::First)
-}
-
-/// The same, of calls for which the kernel skipped `sys_enter`.
-#[btf_tracepoint(function = "sys_enter")]
-pub fn sys_enter_spare(ctx: BtfTracePointContext) -> i32 {
-    begins(&ctx, Program::Spare)
-}
-
-#[inline(always)]
-fn begins(ctx: &BtfTracePointContext, program: Program) -> i32 {
     if empty::bodies_left_out() {
         return 0;
     }
-    let number = ctx.arg::<u64>(1) as u32;
-    if enter(ctx.arg(0), number, program).is_none() {
-        take::made_other_call();
-    }
+    preemption::disabled(|| {
+        if enter(ctx.arg(0), ctx.arg::<u64>(1) as u32).is_none() {
+            take::made_other_call();
+        }
+    });
     0
 }
 
 /// A call ends.
 #[btf_tracepoint(function = "sys_exit")]
 pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
-    ends(&ctx, Program::First)
-}
-
-/// The same, of calls for which the kernel skipped `sys_exit`.
-#[btf_tracepoint(function = "sys_exit")]
-pub fn sys_exit_spare(ctx: BtfTracePointContext) -> i32 {
-    ends(&ctx, Program::Spare)
-}
-
-#[inline(always)]
-fn ends(ctx: &BtfTracePointContext, program: Program) -> i32 {
     if empty::bodies_left_out() {
         return 0;
     }
-    let registers: Registers = ctx.arg(0);
-    let call = Ended { number: registers::system_call(registers) as u32, result: ctx.arg::<u64>(1) as i64 };
-    // Every call is looked at here, so what follows a wait for the interpreter lock is known whole.
-    exit(registers, &call, FLAG_TAKE_FOLLOWED, program);
+    preemption::disabled(|| {
+        let registers: Registers = ctx.arg(0);
+        let call =
+            Ended { number: registers::system_call(registers) as u32, result: ctx.arg::<u64>(1) as i64 };
+        // Every call is looked at here, so what follows a wait for the interpreter lock is known whole.
+        exit(registers, &call, FLAG_TAKE_FOLLOWED);
+    });
     0
 }
 
@@ -96,47 +77,29 @@ fn ends(ctx: &BtfTracePointContext, program: Program) -> i32 {
 /// are the same for all calls.
 #[tracepoint]
 pub fn enter_call(_ctx: TracePointContext) -> u32 {
-    call_begins(Program::First)
-}
-
-/// The same, of calls for which the kernel skipped `enter_call`.
-#[tracepoint]
-pub fn enter_call_spare(_ctx: TracePointContext) -> u32 {
-    call_begins(Program::Spare)
-}
-
-#[inline(always)]
-fn call_begins(program: Program) -> u32 {
     if empty::bodies_left_out() || is_stopped() {
         return 0;
     }
-    // SAFETY: the helper has no preconditions.
-    let registers = registers::of(unsafe { bpf_get_current_task_btf() });
-    let _ = enter(registers, registers::system_call(registers) as u32, program);
+    preemption::disabled(|| {
+        // SAFETY: the helper has no preconditions.
+        let registers = registers::of(unsafe { bpf_get_current_task_btf() });
+        let _ = enter(registers, registers::system_call(registers) as u32);
+    });
     0
 }
 
 /// An observed call ends: attached to `syscalls:sys_exit_…` of each.
 #[tracepoint]
 pub fn exit_call(_ctx: TracePointContext) -> u32 {
-    call_ends(Program::First)
-}
-
-/// The same, of calls for which the kernel skipped `exit_call`.
-#[tracepoint]
-pub fn exit_call_spare(_ctx: TracePointContext) -> u32 {
-    call_ends(Program::Spare)
-}
-
-#[inline(always)]
-fn call_ends(program: Program) -> u32 {
     if empty::bodies_left_out() || is_stopped() {
         return 0;
     }
-    // SAFETY: the helper has no preconditions.
-    let registers = registers::of(unsafe { bpf_get_current_task_btf() });
-    let number = registers::system_call(registers) as u32;
-    exit(registers, &Ended { number, result: registers::result(registers) }, 0, program);
+    preemption::disabled(|| {
+        // SAFETY: the helper has no preconditions.
+        let registers = registers::of(unsafe { bpf_get_current_task_btf() });
+        let number = registers::system_call(registers) as u32;
+        exit(registers, &Ended { number, result: registers::result(registers) }, 0);
+    });
     0
 }
 
@@ -148,7 +111,7 @@ fn is_stopped() -> bool {
 
 /// Entry of the call `number`; `None`: it is not observed. Calls by the 32-bit entry never are: so their ends find no call that began.
 #[inline(always)]
-fn enter(registers: Registers, number: u32, program: Program) -> Option<()> {
+fn enter(registers: Registers, number: u32) -> Option<()> {
     let kind = kind(number)?;
     let arguments = registers::arguments(registers);
     if number == FCNTL && !duplicates(arguments[1]) {
@@ -159,10 +122,7 @@ fn enter(registers: Registers, number: u32, program: Program) -> Option<()> {
     if task::is_in_32_bit_call(unsafe { bpf_get_current_task_btf() }) {
         return None;
     }
-    if !program.takes(account, spare::ENTRY) {
-        return Some(());
-    }
-    preemption::disabled(|| begin(account, registers, (number, kind), arguments));
+    begin(account, registers, (number, kind), arguments);
     Some(())
 }
 
@@ -256,12 +216,10 @@ struct Ended {
 
 /// Exit of a call; `followed` is what the slice of a wait for the interpreter lock says of what comes after.
 #[inline(always)]
-fn exit(registers: Registers, &Ended { number, result }: &Ended, followed: u32, program: Program) {
+fn exit(registers: Registers, &Ended { number, result }: &Ended, followed: u32) {
     let Some(kind) = kind(number) else { return };
     let Some(account) = account::current() else { return };
-    if program.takes(account, spare::EXIT) {
-        preemption::disabled(|| end(account, registers, (number, kind), result, followed));
-    }
+    end(account, registers, (number, kind), result, followed);
 }
 
 /// An observed call of the thread of `account`, which runs here, has ended.

@@ -48,12 +48,12 @@ pub fn attach(
         let prepared = prepare(settings, &kernel_btf, find);
         (parsing.join(), prepared)
     });
-    let Prepared { plan, globals, targets, other_profilers, preempts_programs } = prepared?;
+    let Prepared { plan, globals, targets, other_profilers } = prepared?;
     let btf = match parsed {
         Ok(parsed) => parsed.map_err(aya::EbpfError::BtfError)?,
         Err(panic) => std::panic::resume_unwind(panic),
     };
-    let object = preemption::put_into(OBJECT, &kernel_btf, preempts_programs);
+    let object = preemption::put_into(OBJECT, &kernel_btf);
     let mut ebpf = load_object(settings, &object, &btf, &globals)?;
     fill_free_indexes(&mut ebpf, settings.max_threads.unwrap_or(MAX_THREADS))?;
     let mut followed = Targets::of(&mut ebpf)?;
@@ -112,7 +112,6 @@ struct Prepared {
     globals: Vec<(&'static str, u32)>,
     targets: Vec<u32>,
     other_profilers: u32,
-    preempts_programs: bool,
 }
 
 fn prepare(
@@ -127,14 +126,12 @@ fn prepare(
     let targets = find();
     let plan = plan(&capabilities, settings, load_of_machine(settings, &targets))?;
     globals.push(("LIGHT", u32::from(plan.hooks == Hooks::Light)));
-    globals.push(("SPARES", u32::from(capabilities.preempts_programs)));
     globals.push(("STACKS", u32::from(settings.gil.stacks)));
     if targets.is_empty() {
         return Err(AttachError::NoTarget);
     }
     let other_profilers = Targets::watchers(&targets);
-    let preempts_programs = capabilities.preempts_programs;
-    Ok(Prepared { plan, globals, targets, other_profilers, preempts_programs })
+    Ok(Prepared { plan, globals, targets, other_profilers })
 }
 
 /// Sampled only where the answer can matter.

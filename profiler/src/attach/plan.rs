@@ -77,10 +77,7 @@ pub fn plan(capabilities: &Capabilities, settings: &Settings, load: Load) -> Res
     let mut plan = Plan { programs: Vec::new(), missing: Vec::new(), hooks, hooks_reason };
     let mut lacks: Vec<String> =
         capabilities.missing_helpers.iter().map(|helper| format!("the helper {helper}")).collect();
-    let is_wanted = |program: &&ProgramEntry| {
-        program.form.goes_with(hooks) && (program.spare_of.is_none() || capabilities.preempts_programs)
-    };
-    for program in PROGRAMS.iter().filter(is_wanted) {
+    for program in PROGRAMS.iter().filter(|program| program.form.goes_with(hooks)) {
         let (exists, place) = match program.place {
             AttachPoint::Tracepoint(name) => {
                 (capabilities.tracepoints.contains(&name), format!("the tracepoint {name}"))

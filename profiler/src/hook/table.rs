@@ -61,8 +61,6 @@ pub struct ProgramEntry {
     pub form: Form,
     /// Nothing works without it.
     pub required: bool,
-    /// The program at the same hook whose skipped events it takes: attached after it, only where programs can be preempted.
-    pub spare_of: Option<&'static str>,
     /// What it needs of the kernel.
     pub needs: &'static str,
     /// The question it serves.
@@ -82,22 +80,8 @@ const fn required(
         place,
         form,
         required: true,
-        spare_of: None,
         needs: "Linux 5.15",
         question,
-        consequence: "nothing can be measured",
-    }
-}
-
-const fn spare(name: &'static str, of: &'static str, place: AttachPoint, form: Form) -> ProgramEntry {
-    ProgramEntry {
-        name,
-        place,
-        form,
-        required: true,
-        spare_of: Some(of),
-        needs: "Linux 7.2",
-        question: "what its first program missed while another thread was preempted in it",
         consequence: "nothing can be measured",
     }
 }
@@ -108,7 +92,6 @@ const fn full_queue(name: &'static str) -> ProgramEntry {
         place: AttachPoint::Function(name),
         form: Form::Calls,
         required: false,
-        spare_of: None,
         needs: "a kernel built with function tracing",
         question: "which clients found an accept queue full, and how long that kept them",
         consequence: "clients that a full accept queue delayed are not distinguished from attempts that were refused",
@@ -121,7 +104,6 @@ const fn probe(name: &'static str, question: &'static str) -> ProgramEntry {
         place: AttachPoint::Interpreter,
         form: Form::Calls,
         required: false,
-        spare_of: None,
         needs: "CONFIG_UPROBE_EVENTS",
         question,
         consequence: "waits for the GIL are known from system calls alone",
@@ -173,7 +155,6 @@ pub const PROGRAMS: &[ProgramEntry] = &[
         place: AttachPoint::Tracepoint("sk_data_ready"),
         form: Form::Always,
         required: false,
-        spare_of: None,
         needs: "Linux 6.3",
         question: "when a request's first byte arrived",
         consequence: "a request begins when it is read, not when it arrived: its wait before that is undecided",
@@ -186,7 +167,6 @@ pub const PROGRAMS: &[ProgramEntry] = &[
         place: AttachPoint::Return("unix_find_other"),
         form: Form::Calls,
         required: false,
-        spare_of: None,
         needs: "Linux 5.17, a kernel built with function tracing",
         question: "how often a client found the accept queue of a UNIX socket full",
         consequence: "clients that find a UNIX socket's accept queue full are not counted: only for how long it was full is known",
@@ -196,7 +176,6 @@ pub const PROGRAMS: &[ProgramEntry] = &[
         place: AttachPoint::Tracepoint("tcp_receive_reset"),
         form: Form::Calls,
         required: false,
-        spare_of: None,
         needs: "Linux 4.15 with INET",
         question: "which clients reset their connection",
         consequence: "a client that left while its response was on its way counts as served, unless a call failed by it",
@@ -206,7 +185,6 @@ pub const PROGRAMS: &[ProgramEntry] = &[
         place: AttachPoint::Tracepoint("tcp_send_reset"),
         form: Form::Calls,
         required: false,
-        spare_of: None,
         needs: "Linux 4.15 with INET",
         question: "which connections were reset because nobody had read what the client had sent",
         consequence: "a connection that was closed with unread data, or as a request arrived, counts as closed in order",
@@ -216,7 +194,6 @@ pub const PROGRAMS: &[ProgramEntry] = &[
         place: AttachPoint::Tracepoint("signal_generate"),
         form: Form::Calls,
         required: false,
-        spare_of: None,
         needs: "Linux 2.6.32",
         question: "who killed a worker",
         consequence: "of a worker that was killed only the signal is known, not who sent it",
@@ -226,7 +203,6 @@ pub const PROGRAMS: &[ProgramEntry] = &[
         place: AttachPoint::Tracepoint("mark_victim"),
         form: Form::Calls,
         required: false,
-        spare_of: None,
         needs: "Linux 4.14",
         question: "whether a worker was killed because memory ran out",
         consequence: "a worker killed as memory ran out counts as killed by SIGKILL",
@@ -250,10 +226,6 @@ pub const PROGRAMS: &[ProgramEntry] = &[
         Form::Tracepoints,
         "when a system call began",
     ),
-    spare("sys_exit_spare", "sys_exit", AttachPoint::Tracepoint("sys_exit"), Form::Btf),
-    spare("sys_enter_spare", "sys_enter", AttachPoint::Tracepoint("sys_enter"), Form::Btf),
-    spare("exit_call_spare", "exit_call", AttachPoint::SystemCalls("sys_exit_"), Form::Tracepoints),
-    spare("enter_call_spare", "enter_call", AttachPoint::SystemCalls("sys_enter_"), Form::Tracepoints),
     probe("gil_waits", "who is about to wait for the GIL"),
     probe("gil_enters", "when an attempt to take the GIL began"),
     probe("gil_unlocks", "when the GIL was taken"),
@@ -270,8 +242,6 @@ pub const PROGRAMS: &[ProgramEntry] = &[
         Form::Light,
         "when a thread sent a client its bytes",
     ),
-    spare("light_received_spare", "light_received", AttachPoint::Tracepoint("sock_recv_length"), Form::Light),
-    spare("light_sent_spare", "light_sent", AttachPoint::Tracepoint("sock_send_length"), Form::Light),
     required("iterate_tasks", AttachPoint::Iterator("task"), Form::Always, "which threads were there before"),
     required(
         "iterate_files",
@@ -311,16 +281,6 @@ mod tests {
         let first =
             PROGRAMS.iter().position(|program| matches!(program.place, AttachPoint::Iterator(_))).unwrap();
         assert!(PROGRAMS[first..].iter().all(|program| matches!(program.place, AttachPoint::Iterator(_))));
-    }
-
-    #[test]
-    fn spares_come_after_the_program_at_the_same_hook() {
-        for (index, spare) in PROGRAMS.iter().enumerate() {
-            let Some(of) = spare.spare_of else { continue };
-            let first = PROGRAMS.iter().position(|program| program.name == of).unwrap();
-            assert!(first < index, "{}", spare.name);
-            assert_eq!((PROGRAMS[first].place, PROGRAMS[first].form), (spare.place, spare.form));
-        }
     }
 
     #[test]

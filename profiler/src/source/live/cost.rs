@@ -1,8 +1,7 @@
-//! What the programs cost, and of which the kernel skipped runs.
+//! What the programs cost, and which of their runs the kernel skipped.
 //!
 //! In: program information. Out: run time and runs over a sample, recursion misses by program.
 
-use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::time::Instant;
 
@@ -11,7 +10,6 @@ use aya::programs::Program;
 use aya::sys::{Stats, enable_stats};
 
 use super::LiveError;
-use crate::hook::table::PROGRAMS;
 
 /// The kernel's run-time statistics, on for as long as this value lives.
 pub struct RunTimeSample {
@@ -46,23 +44,12 @@ fn run_time(ebpf: &Ebpf) -> (u64, u64) {
     })
 }
 
-/// Skipped runs by program, those above zero. `/proc/self/fdinfo` tells them (Linux 5.12). Of a program with a spare only so many count as the
-/// kernel skipped of both: the spare has taken the others.
+/// Skipped runs by program, those above zero. `/proc/self/fdinfo` tells them (Linux 5.12).
 pub(super) fn recursion_misses(ebpf: &Ebpf) -> Vec<(String, u64)> {
-    let skipped =
-        ebpf.programs().filter_map(|(name, program)| Some((name.to_owned(), misses(program)?))).collect();
-    taken_by_nobody(skipped)
-}
-
-fn taken_by_nobody(mut skipped: BTreeMap<String, u64>) -> Vec<(String, u64)> {
-    for spare in PROGRAMS {
-        let Some(of) = spare.spare_of else { continue };
-        // Where the spare is not attached it cannot have missed anything, and has taken nothing.
-        if let (Some(missed), Some(first)) = (skipped.remove(spare.name), skipped.get_mut(of)) {
-            *first = missed.min(*first);
-        }
-    }
-    skipped.into_iter().filter(|(_, count)| *count > 0).collect()
+    ebpf.programs()
+        .filter_map(|(name, program)| Some((name.to_owned(), misses(program)?)))
+        .filter(|(_, misses)| *misses > 0)
+        .collect()
 }
 
 fn misses(program: &Program) -> Option<u64> {
@@ -78,17 +65,6 @@ fn parse_misses(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_a_spare_took_is_not_missed() {
-        let of = |counts: &[(&str, u64)]| {
-            taken_by_nobody(counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect())
-        };
-        assert_eq!(of(&[("sys_exit", 168), ("sys_exit_spare", 0)]), []);
-        assert_eq!(of(&[("sys_exit", 168), ("sys_exit_spare", 2)]), [("sys_exit".to_owned(), 2)]);
-        assert_eq!(of(&[("sys_exit", 1), ("sys_exit_spare", 2)]), [("sys_exit".to_owned(), 1)]);
-        assert_eq!(of(&[("sys_exit", 168)]), [("sys_exit".to_owned(), 168)], "it has no spare here");
-    }
 
     #[test]
     fn recursion_misses_are_read_from_fdinfo() {

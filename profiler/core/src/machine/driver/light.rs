@@ -10,7 +10,7 @@ use crate::fact::{Attached, Sight};
 use crate::machine::driver::follow;
 use crate::machine::driver::state::State;
 use crate::machine::product::summary::Summary;
-use crate::machine::time::sleeps::Sleeping;
+use crate::machine::time::sleeps::{Idle, Sleeping};
 use crate::machine::wire::light_socket::{Active, Socket};
 use crate::machine::wire::state::Wire;
 use crate::machine::world::sleep::{self, is_for_lock};
@@ -59,7 +59,16 @@ const MESSAGES_ALONE: &str = "light mode does not hook system calls: methods, pa
 pub fn slept(state: &mut State, slept: &Slept, time_ns: u64) {
     let is_for_gil = is_for_lock(slept) && state.gil.is_taken_at(slept.tgid, slept.argument, slept.events);
     let phase = if is_for_gil { Phase::GilWait } else { sleep::phase(slept) };
-    state.time.sleeps.add(slept, phase, time_ns);
+    state.time.sleeps.add(slept, (phase, idle(slept, phase)), time_ns);
+}
+
+/// Whether the thread waited for something to do, as its sleep has this phase.
+fn idle(slept: &Slept, phase: Phase) -> Idle {
+    match phase {
+        Phase::LockWait => Idle::ForLock,
+        Phase::Unexplained if sleep::is_for_descriptors(slept) => Idle::ForDescriptors,
+        _ => Idle::No,
+    }
 }
 
 /// Takes one light slice.
@@ -132,7 +141,9 @@ fn received(state: &mut State, socket: &mut Socket, message: &Message<'_>, sink:
             let light = &Light { arrival_ns: if is_behind { 0 } else { light.arrival_ns }, ..*light };
             let counts = (&mut state.wire, &mut state.product.summary);
             let begun = &mut socket.begun;
-            socket.active = Some(begin(counts, begun, socket.connection, light, time_ns, !begins));
+            let mut active = begin(counts, begun, socket.connection, light, time_ns, !begins);
+            turn_to(&mut active, done, time_ns);
+            socket.active = Some(active);
         }
     }
     let Some(active) = &mut socket.active else { return };
@@ -231,6 +242,15 @@ fn enter(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut(En
     Some(Socket::new(light.generation, connection))
 }
 
+/// Its first bytes are read. The request waited until its thread turned to it; what the thread did from then on was for the request.
+fn turn_to(active: &mut Active, (slice, sleeping): (&Slice, &Sleeping), time_ns: u64) {
+    let start_ns = active.request.times.start_ns;
+    let turned_ns = sleeping.turned_ns(slice, start_ns).unwrap_or(time_ns).min(time_ns);
+    active.request.phases.add(Phase::PoolWait, turned_ns - start_ns);
+    active.covered_ns = turned_ns;
+    cover(active, (slice, sleeping), time_ns);
+}
+
 fn is_unanswered(socket: &Socket) -> bool {
     socket.active.as_ref().is_some_and(|active| !active.is_responding)
 }
@@ -245,8 +265,6 @@ fn begin(
 ) -> Active {
     let is_arrival = !truncated && light.arrival_ns > 0 && light.arrival_ns <= time_ns;
     let start_ns = if is_arrival { light.arrival_ns } else { time_ns };
-    let mut phases = Phases::default();
-    phases.add(Phase::PoolWait, time_ns.saturating_sub(start_ns));
     summary.begin();
     let id = wire.request_count;
     wire.request_count = wire.request_count.saturating_add(1);
@@ -260,7 +278,7 @@ fn begin(
             tgid: light.tgid,
             tid: light.tid,
             slot: None,
-            phases,
+            phases: Phases::default(),
             stretches: Vec::new(),
             round_trips: crate::model::round_trips::RoundTrips::default(),
             times: Times {
@@ -270,7 +288,10 @@ fn begin(
                 end_ns: time_ns,
                 ..Times::default()
             },
-            http: Http { framing: if truncated { Framing::Inferred } else { Framing::Exact }, ..Http::default() },
+            http: Http {
+                framing: if truncated { Framing::Inferred } else { Framing::Exact },
+                ..Http::default()
+            },
             gil: OnGil::default(),
             seen: Seen { truncated, ..Seen::default() },
         },

@@ -2,7 +2,7 @@
 //!
 //! In: light slices, heads and sleeps made by hand. Out: assertions.
 
-use profiler_common::system_call::FUTEX;
+use profiler_common::system_call::{ACCEPT4, CLOCK_NANOSLEEP, EPOLL_WAIT, FUTEX};
 use proptest::prelude::*;
 
 use super::*;
@@ -78,6 +78,44 @@ fn a_request_waited_for_what_its_thread_slept_for() {
     end_window(&mut state, &[], sent_ns, &mut sink);
     let phases: Vec<_> = found.expect("a request").phases.iter().collect();
     assert_eq!(phases, [(Phase::Cpu, 300), (Phase::GilWait, 200), (Phase::LockWait, 400)]);
+}
+
+/// A thread slept from 50 to 130 in this call; a request that had arrived at 100 was read at 200.
+fn read_after(system_call: u32) -> Vec<(Phase, u64)> {
+    let mut state = State::new(false);
+    (state.window_start_ns, state.watch_start_ns) = (0, 0);
+    let (mut received, received_ns) = light(LightWhat::Received, 1, 0, 200, 100);
+    received.sequence = 1;
+    received.account = Account { cpu_ns: 120, run_queue_ns: 0, blocked_ns: 80 };
+    let asleep = Slept {
+        system_call: system_call.cast_signed(),
+        tid: 1,
+        start_ns: 50,
+        woken_ns: 130,
+        cpu_ns: 50,
+        sequence: 0,
+        ..Slept::blank()
+    };
+    slept(&mut state, &asleep, 130);
+    let mut found = Vec::new();
+    let mut sink = |entry: Entry| {
+        if let Entry::Request(request) = entry {
+            found = request.phases.iter().collect();
+        }
+    };
+    take(&mut state, &received, received_ns, &mut sink);
+    end_window(&mut state, &[], received_ns, &mut sink);
+    found
+}
+
+#[test]
+fn a_request_waits_until_its_thread_is_woken_for_it_and_not_until_it_is_read() {
+    let woken = [(Phase::PoolWait, 30), (Phase::Cpu, 70)];
+    for idle in [EPOLL_WAIT, ACCEPT4, FUTEX] {
+        assert_eq!(read_after(idle), woken, "call {idle}");
+    }
+    // Who slept for something else was not waiting for work: when it turned to the request is not known.
+    assert_eq!(read_after(CLOCK_NANOSLEEP), [(Phase::PoolWait, 100)]);
 }
 
 #[test]
