@@ -182,8 +182,8 @@ pub struct Socket {
     pub local_port: u32,
     /// Light mode: [`SPEAKS_UNKNOWN`], [`SPEAKS_PLAIN`] or [`SPEAKS_TLS`].
     pub speaks: u32,
-    /// Keeps the size a multiple of 8; always 0.
-    pub reserved: u32,
+    /// Light mode: what is captured of the message under way, as `programs::light_head` packs it; 0: nothing was moved yet.
+    pub capture: u32,
 }
 
 /// [`Socket::speaks`]: nothing was read yet, or not by a call whose bytes can be looked at.

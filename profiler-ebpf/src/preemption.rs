@@ -1,17 +1,26 @@
-//! Keeps the CPU for as long as a program changes what others on this CPU change too.
+//! Keeps the CPU for as long as a program runs.
 //!
-//! In: what to do. Out: its result. Up to Linux 7.1 every program of ours that writes records runs with preemption disabled. Later ones run those at
-//! system calls preemptible: `sched_switch` would come in the middle of a change to the same account, and whoever runs meanwhile would
-//! find the ring of this CPU busy.
+//! In: what to do. Out: its result. Up to Linux 7.1 every program of ours that writes records runs with preemption disabled. Later ones can be
+//! preempted: `sched_switch` would come in the middle of a change to the same account, and whoever runs meanwhile would find the ring of this CPU
+//! busy. And as long as a program is preempted, the kernel skips the same program for every other thread of that CPU
+//! (`bpf_prog_get_recursion_context`, include/linux/bpf.h): for a time slice or longer.
 
-use profiler_common::preemption::{DISABLE, ENABLE};
+use core::mem::MaybeUninit;
+
+use profiler_common::preemption::{DISABLE, ENABLE, RESTORE, SAVE};
 
 /// Does `body` without being preempted, where the kernel lends what that takes.
+///
+/// To allow preemption again looks at once whether somebody else is to run. That would happen here, within the program. While interrupts are off the
+/// kernel does not look (`preempt_schedule`, kernel/sched/core.c), nor when they are on again: so it is left to the next occasion, after the program.
 #[inline(always)]
 pub fn disabled<T>(body: impl FnOnce() -> T) -> T {
     call::<DISABLE>();
     let result = body();
+    let mut interrupts = MaybeUninit::<u64>::uninit();
+    call_with::<SAVE>(interrupts.as_mut_ptr());
     call::<ENABLE>();
+    call_with::<RESTORE>(interrupts.as_mut_ptr());
     result
 }
 
@@ -22,5 +31,15 @@ fn call<const NUMBER: u32>() {
     unsafe {
         let helper: unsafe extern "C" fn() = core::mem::transmute(NUMBER as usize);
         helper();
+    }
+}
+
+/// The same, with where it keeps what it needs.
+#[inline(always)]
+fn call_with<const NUMBER: u32>(kept: *mut u64) {
+    // SAFETY: as above; the verifier checks that both calls name the same place on the stack.
+    unsafe {
+        let helper: unsafe extern "C" fn(*mut u64) = core::mem::transmute(NUMBER as usize);
+        helper(kept);
     }
 }

@@ -1,7 +1,7 @@
-//! The table of causes of dropped connections: which test brings each about.
+//! The causes of dropped connections: what each is, and which test brings it about.
 //!
-//! In: `docs/dropped-connections.md`, the sources of tests. Out: verdicts: no cause is missing, each has its section, and every
-//! test that is named is there.
+//! In: two pages of the guide, the sources of tests. Out: verdicts: no cause is missing, each has its section, and every test
+//! that is named is there.
 
 use std::path::Path;
 
@@ -9,7 +9,10 @@ use anyhow::Context as _;
 use profiler_core::model::dropped::Cause;
 use wsgi_trace_tests::root;
 
+/// Has a section for each cause.
 const PAGE: &str = "docs/dropped-connections.md";
+/// Has the table of tests.
+const TABLE: &str = "docs/dropped-connections-tests.md";
 /// Where tests are that a cause may name.
 const TESTS: [&str; 2] = ["tests/live", "profiler/core/src/pipeline/tests"];
 
@@ -34,7 +37,8 @@ fn sources(directory: &Path, text: &mut String) -> anyhow::Result<()> {
 fn every_cause_has_its_section_and_a_test_that_brings_it_about_or_the_reason_why_none_does()
 -> anyhow::Result<()> {
     let page = std::fs::read_to_string(root().join(PAGE))?;
-    let (_, table) = page.split_once("|---|---|---|").context("the page has no table")?;
+    let tests = std::fs::read_to_string(root().join(TABLE))?;
+    let (_, table) = tests.split_once("|---|---|---|").context("the page has no table")?;
     let rows: Vec<Vec<&str>> =
         table.lines().filter(|line| line.starts_with('|')).map(|line| line.split('|').collect()).collect();
     let mut known = String::new();

@@ -50,6 +50,7 @@ pub(crate) fn light() -> anyhow::Result<()> {
     }
     let told = trace(&server, &["--light"], MIXED)?;
     told.is_whole()?;
+    told.has_the_paths_of_the_log()?;
     told.note("--light");
     Ok(())
 }

@@ -228,7 +228,7 @@ pub fn write(descriptor: *mut Descriptor, transfer: Transfer, buffer: Option<Buf
             (*descriptor).outbound_left = 0;
             return 0;
         };
-        if starts_with_status_line(transfer, buffer) {
+        if starts_with_status_line(transfer.moved, buffer) {
             flags = FLAG_STATUS_LINE;
             (*descriptor).outbound_left = MAX_RESPONSE_HEAD_BYTES;
         }
@@ -267,7 +267,7 @@ pub fn flag(tgid: u32, fd: u32) -> u32 {
 
 /// Captures what the capture still takes; returns how much of its room is used up.
 #[inline(always)]
-fn take(transfer: Transfer, buffer: Buffer, left: u32, limit: u32, direction: u32) -> u32 {
+pub fn take(transfer: Transfer, buffer: Buffer, left: u32, limit: u32, direction: u32) -> u32 {
     let mut length = transfer.moved;
     let mut whole = true;
     if length > buffer.length {
@@ -289,10 +289,11 @@ fn take(transfer: Transfer, buffer: Buffer, left: u32, limit: u32, direction: u3
     if whole && !(ends_head && direction == OUTBOUND) { length as u32 } else { left }
 }
 
+/// Whether this much of a buffer begins with a status line.
 #[inline(always)]
-fn starts_with_status_line(transfer: Transfer, buffer: Buffer) -> bool {
+pub fn starts_with_status_line(moved: u64, buffer: Buffer) -> bool {
     const PREFIX: u64 = u64::from_le_bytes(*b"HTTP/1.\0");
-    if transfer.moved < 8 || buffer.length < 8 {
+    if moved < 8 || buffer.length < 8 {
         return false;
     }
     let mut first = 0_u64;

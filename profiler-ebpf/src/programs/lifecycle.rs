@@ -17,6 +17,7 @@ use crate::emit::{self, Lifecycle, Writer};
 use crate::empty;
 use crate::kernel::task;
 use crate::maps::{INTERPRETERS, TARGETS};
+use crate::preemption;
 
 /// A thread or process is made; the child has not run yet.
 #[btf_tracepoint(function = "sched_process_fork")]
@@ -68,7 +69,7 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
         value: 0,
         comm: task::comm_address(child),
     };
-    emit::lifecycle(Writer::Hook, &event, now_ns);
+    preemption::disabled(|| emit::lifecycle(Writer::Hook, &event, now_ns));
     0
 }
 
@@ -84,14 +85,15 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     // What was known of its memory is void.
     let _ = INTERPRETERS.remove(&who.0);
     // SAFETY: the thread itself runs here. Exec by another thread than the first gives it the first one's number.
-    unsafe {
+    preemption::disabled(|| unsafe {
         let mut changed = account::change(account);
         changed.tid = who.1;
         account::forget_task(&mut changed);
-    }
+    });
     let event = Lifecycle { what: EXEC, who, other: (0, 0), value: 0, comm: task::comm_address(task) };
     // SAFETY: the helper has no preconditions.
-    emit::lifecycle(Writer::Hook, &event, unsafe { bpf_ktime_get_ns() });
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    preemption::disabled(|| emit::lifecycle(Writer::Hook, &event, now_ns));
     0
 }
 
@@ -115,10 +117,12 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
         value: task::exit_code(task),
         comm: task::comm_address(task),
     };
-    emit::lifecycle(Writer::Hook, &event, now_ns);
+    preemption::disabled(|| {
+        emit::lifecycle(Writer::Hook, &event, now_ns);
+        account::release(task, now_ns);
+    });
     #[cfg(feature = "log")]
     aya_log_ebpf::debug!(&ctx, "thread {} of {} ends", who.1, who.0);
-    account::release(task, now_ns);
     if who.0 == who.1 {
         // A process outlived by other threads keeps their accounts; only the iterators no longer look for it.
         let _ = TARGETS.remove(&who.0);

@@ -1,27 +1,24 @@
 //! Light mode: bytes that traced threads receive from clients and send to them. No system call is hooked.
 //!
 //! In: `sock_recv_length`, `sock_send_length`, ends of connections (by `socket`). Out: light slices. The socket tells
-//! whether it is a client's: its local port is that of a traced listener. Nothing is known of descriptors here. Of what the
-//! bytes say only this is told: the headers of TLS records, by which handshakes are no requests.
+//! whether it is a client's: its local port is that of a traced listener. Nothing is known of descriptors here. `light_head` captures
+//! heads of messages.
 
 use aya_ebpf::Global;
-use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_ktime_get_ns, bpf_probe_read_user};
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use profiler_common::record::head::INBOUND;
 use profiler_common::record::light::{CLOSED, RECEIVED, SENT};
-use profiler_common::system_call::{READ, RECVFROM};
 
 use super::client::{self, Got};
+use super::light_head::{self, Moved};
 use super::socket;
-use crate::account;
-use crate::emit::{self, Head, Light};
+use crate::account::{self, Account};
+use crate::emit::{self, Light};
 use crate::empty;
 use crate::kernel::sock::{self, TypedSock};
-use crate::kernel::{registers, task};
-use crate::maps::{
-    SOCKET_ACCEPTED, SOCKET_CLOSED, SOCKET_WAITING, SOCKETS, SPEAKS_PLAIN, SPEAKS_TLS, SPEAKS_UNKNOWN, Socket,
-};
+use crate::maps::{SOCKET_ACCEPTED, SOCKET_CLOSED, SOCKET_WAITING, SOCKETS};
+use crate::preemption;
 
 /// Not 0 in light mode: the programs that every mode has tell then what system calls would have told.
 #[unsafe(no_mangle)]
@@ -31,8 +28,6 @@ static LIGHT: Global<u32> = Global::new(0);
 const MSG_PEEK: i32 = 2;
 /// `-EPIPE`, `-ECONNRESET`: the other side is gone.
 const GONE: [i32; 2] = [-32, -104];
-/// Most bytes of a read that are looked at for headers of records: a client's whole handshake up to TLS 1.2, but for its certificates.
-const RECORDS_MAX_BYTES: u64 = 511;
 
 /// Whether this is light mode; a constant for the verifier.
 #[inline(always)]
@@ -46,9 +41,11 @@ pub fn light_received(ctx: BtfTracePointContext) -> i32 {
     if empty::bodies_left_out() {
         return 0;
     }
-    if ctx.arg::<i32>(2) & MSG_PEEK == 0 {
-        moved(ctx.arg(0), ctx.arg(1), RECEIVED);
-    }
+    preemption::disabled(|| {
+        if ctx.arg::<i32>(2) & MSG_PEEK == 0 {
+            moved(ctx.arg(0), ctx.arg(1), RECEIVED);
+        }
+    });
     0
 }
 
@@ -58,7 +55,7 @@ pub fn light_sent(ctx: BtfTracePointContext) -> i32 {
     if empty::bodies_left_out() {
         return 0;
     }
-    moved(ctx.arg(0), ctx.arg(1), SENT);
+    preemption::disabled(|| moved(ctx.arg(0), ctx.arg(1), SENT));
     0
 }
 
@@ -71,6 +68,12 @@ fn moved(typed: TypedSock, bytes: i32, what: u32) {
         return;
     }
     let Some(account) = account::current() else { return };
+    message(account, typed, bytes as u64, what);
+}
+
+/// The thread of `account`, which runs here, has moved so many bytes of a message.
+#[inline(always)]
+fn message(account: Account, typed: TypedSock, bytes: u64, what: u32) {
     let sk = typed as u64;
     let family = sock::typed_family(typed);
     let is_tcp = family == sock::AF_INET || family == sock::AF_INET6;
@@ -101,7 +104,7 @@ fn moved(typed: TypedSock, bytes: i32, what: u32) {
             socket: sk,
             generation: (*state).generation,
             what,
-            bytes: bytes as u64,
+            bytes,
             arrival_ns,
             family,
             local_port,
@@ -109,9 +112,11 @@ fn moved(typed: TypedSock, bytes: i32, what: u32) {
         let mut change = account::change(account);
         let now_ns = account::settle_running(&mut change, bpf_ktime_get_ns());
         change.sequence = change.sequence.wrapping_add(1);
-        if what == RECEIVED && (*state).speaks != SPEAKS_PLAIN {
-            let who = ((*account).tgid, (*account).tid);
-            records(state, who, (change.sequence, bytes as u64), now_ns);
+        let moved = Moved { who: (change.tgid, change.tid), sequence: change.sequence, bytes, now_ns };
+        if what == RECEIVED {
+            light_head::received(state, &moved);
+        } else {
+            light_head::sent(state, &moved);
         }
         emit::light(Some(account), &light, now_ns);
         account::restart(&mut change, now_ns);
@@ -119,41 +124,6 @@ fn moved(typed: TypedSock, bytes: i32, what: u32) {
     if is_reset {
         ended(typed);
     }
-}
-
-/// Bytes were read by the call that the thread is in: where they begin with a TLS record, they go before the light slice.
-#[inline(always)]
-fn records(state: *mut Socket, who: (u32, u32), (sequence, bytes): (u32, u64), now_ns: u64) {
-    // SAFETY: the helper has no preconditions.
-    let current = unsafe { bpf_get_current_task_btf() };
-    if task::is_in_32_bit_call(current) {
-        return;
-    }
-    let registers = registers::of(current);
-    let call = registers::system_call(registers) as u32;
-    // Of others the buffer is elsewhere; what reads like this always does.
-    if call != READ && call != RECVFROM {
-        return;
-    }
-    let [_, address, _] = registers::arguments(registers);
-    let mut first = [0_u8; 2];
-    // SAFETY: the destination holds 2 bytes.
-    let outcome = unsafe { bpf_probe_read_user((&raw mut first).cast(), 2, address as *const _) };
-    // Types and version as in the core's `tls`.
-    let is_record = outcome == 0 && bytes >= 2 && (20..=24).contains(&first[0]) && first[1] == 3;
-    // SAFETY: the caller's look-up succeeded.
-    unsafe {
-        if !is_record {
-            if (*state).speaks == SPEAKS_UNKNOWN {
-                (*state).speaks = SPEAKS_PLAIN;
-            }
-            return;
-        }
-        (*state).speaks = SPEAKS_TLS;
-    }
-    let length = if bytes > RECORDS_MAX_BYTES { RECORDS_MAX_BYTES } else { bytes };
-    let head = Head { fd: -1, direction: INBOUND, sequence, offset_bytes: 0 };
-    let _ = emit::head(&head, who, now_ns, address, length);
 }
 
 /// A connection was open before. Its descriptor is of no use here: nobody would see it closed.
@@ -170,7 +140,7 @@ pub fn seed(sk: u64) {
 #[inline(always)]
 pub fn closed(typed: TypedSock) {
     if socket::listener_at(sock::typed_local_port(typed)) != 0 {
-        ended(typed);
+        preemption::disabled(|| ended(typed));
     }
 }
 

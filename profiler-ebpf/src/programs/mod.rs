@@ -10,6 +10,7 @@ mod gil;
 mod iterate;
 mod lifecycle;
 mod light;
+mod light_head;
 mod queue;
 mod sched;
 mod sleep;

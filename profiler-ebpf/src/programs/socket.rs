@@ -66,6 +66,7 @@ pub fn renew(sk: u64, beginning: Beginning, stage: u32) {
             (*before).stage = stage;
             (*before).delayed_ms = delayed_ms;
             (*before).speaks = SPEAKS_UNKNOWN;
+            (*before).capture = 0;
         }
         return;
     }
@@ -79,7 +80,7 @@ pub fn renew(sk: u64, beginning: Beginning, stage: u32) {
         delayed_ms,
         local_port: 0,
         speaks: SPEAKS_UNKNOWN,
-        reserved: 0,
+        capture: 0,
     };
     if SOCKETS.insert(&sk, &socket, 0).is_err() {
         emit::lose(loss::SOCKET_TABLE_FULL);

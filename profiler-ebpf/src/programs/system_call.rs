@@ -49,10 +49,11 @@ pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
     if empty::bodies_left_out() {
         return 0;
     }
-    let number = ctx.arg::<u64>(1) as u32;
-    if enter(ctx.arg(0), number).is_none() {
-        take::made_other_call();
-    }
+    preemption::disabled(|| {
+        if enter(ctx.arg(0), ctx.arg::<u64>(1) as u32).is_none() {
+            take::made_other_call();
+        }
+    });
     0
 }
 
@@ -62,9 +63,13 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     if empty::bodies_left_out() {
         return 0;
     }
-    let registers: Registers = ctx.arg(0);
-    // Every call is looked at here, so what follows a wait for the interpreter lock is known whole.
-    exit(registers, registers::system_call(registers) as u32, ctx.arg::<u64>(1) as i64, FLAG_TAKE_FOLLOWED);
+    preemption::disabled(|| {
+        let registers: Registers = ctx.arg(0);
+        let call =
+            Ended { number: registers::system_call(registers) as u32, result: ctx.arg::<u64>(1) as i64 };
+        // Every call is looked at here, so what follows a wait for the interpreter lock is known whole.
+        exit(registers, &call, FLAG_TAKE_FOLLOWED);
+    });
     0
 }
 
@@ -72,30 +77,29 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
 /// are the same for all calls.
 #[tracepoint]
 pub fn enter_call(_ctx: TracePointContext) -> u32 {
-    if empty::bodies_left_out() {
+    if empty::bodies_left_out() || is_stopped() {
         return 0;
     }
-    if is_stopped() {
-        return 0;
-    }
-    // SAFETY: the helper has no preconditions.
-    let registers = registers::of(unsafe { bpf_get_current_task_btf() });
-    let _ = enter(registers, registers::system_call(registers) as u32);
+    preemption::disabled(|| {
+        // SAFETY: the helper has no preconditions.
+        let registers = registers::of(unsafe { bpf_get_current_task_btf() });
+        let _ = enter(registers, registers::system_call(registers) as u32);
+    });
     0
 }
 
 /// An observed call ends: attached to `syscalls:sys_exit_…` of each.
 #[tracepoint]
 pub fn exit_call(_ctx: TracePointContext) -> u32 {
-    if empty::bodies_left_out() {
+    if empty::bodies_left_out() || is_stopped() {
         return 0;
     }
-    if is_stopped() {
-        return 0;
-    }
-    // SAFETY: the helper has no preconditions.
-    let registers = registers::of(unsafe { bpf_get_current_task_btf() });
-    exit(registers, registers::system_call(registers) as u32, registers::result(registers), 0);
+    preemption::disabled(|| {
+        // SAFETY: the helper has no preconditions.
+        let registers = registers::of(unsafe { bpf_get_current_task_btf() });
+        let number = registers::system_call(registers) as u32;
+        exit(registers, &Ended { number, result: registers::result(registers) }, 0);
+    });
     0
 }
 
@@ -118,7 +122,7 @@ fn enter(registers: Registers, number: u32) -> Option<()> {
     if task::is_in_32_bit_call(unsafe { bpf_get_current_task_btf() }) {
         return None;
     }
-    preemption::disabled(|| begin(account, registers, (number, kind), arguments));
+    begin(account, registers, (number, kind), arguments);
     Some(())
 }
 
@@ -204,12 +208,18 @@ fn holder(lock: Lock, address: u64) -> Option<u64> {
     if thread == 0 { None } else { Some(HOLDER_KNOWN | SWITCHES_KNOWN | switches | thread & 0xffff_ffff) }
 }
 
-/// Exit of the call `number`; `followed` is what the slice of a wait for the interpreter lock says of what comes after.
+/// A call that has ended, and with what.
+struct Ended {
+    number: u32,
+    result: i64,
+}
+
+/// Exit of a call; `followed` is what the slice of a wait for the interpreter lock says of what comes after.
 #[inline(always)]
-fn exit(registers: Registers, number: u32, result: i64, followed: u32) {
+fn exit(registers: Registers, &Ended { number, result }: &Ended, followed: u32) {
     let Some(kind) = kind(number) else { return };
     let Some(account) = account::current() else { return };
-    preemption::disabled(|| end(account, registers, (number, kind), result, followed));
+    end(account, registers, (number, kind), result, followed);
 }
 
 /// An observed call of the thread of `account`, which runs here, has ended.
@@ -359,7 +369,7 @@ fn read(registers: Registers, arguments: [u64; 3], who: (u32, u32), ending: &End
         return (0, flags);
     }
     let transfer = transfer(who, arguments[0] as u32, arguments, ending);
-    (client::read(descriptor, transfer, buffer(ending, arguments)), flags)
+    (client::read(descriptor, transfer, buffer(ending.kind, ending.number, arguments)), flags)
 }
 
 /// A read from a back end that ended: `extra` of its slice.
@@ -417,7 +427,7 @@ fn write(arguments: [u64; 3], who: (u32, u32), ending: &Ending) -> (u64, u32) {
     }
     // The bytes come from a file.
     let from_file = matches!(ending.kind, Kind::SendFile | Kind::Splice);
-    let buffer = if from_file { None } else { buffer(ending, arguments) };
+    let buffer = if from_file { None } else { buffer(ending.kind, ending.number, arguments) };
     (extra, flags | client::write(descriptor, transfer(who, fd, arguments, ending), buffer))
 }
 
@@ -429,12 +439,12 @@ fn transfer(who: (u32, u32), fd: u32, arguments: [u64; 3], ending: &Ending) -> T
 
 /// Where the bytes of a read or write are: its buffer, or the first of its vectors.
 #[inline(always)]
-fn buffer(ending: &Ending, arguments: [u64; 3]) -> Option<Buffer> {
-    match ending.kind {
+pub fn buffer(kind: Kind, number: u32, arguments: [u64; 3]) -> Option<Buffer> {
+    match kind {
         Kind::Read | Kind::Write => Some(Buffer { address: arguments[1], length: u64::MAX }),
         Kind::ReadVector | Kind::WriteVector => first_vector(arguments[1]),
         // Several messages at once: the result counts messages, not bytes.
-        _ if ending.number == RECVMMSG || ending.number == SENDMMSG => None,
+        _ if number == RECVMMSG || number == SENDMMSG => None,
         // `msg_iov` is at 16 in `struct user_msghdr`.
         _ => first_vector(first_word(arguments[1].wrapping_add(16), 1)),
     }

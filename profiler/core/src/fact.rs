@@ -144,6 +144,9 @@ pub struct Attached {
     /// Light mode: each sleep of a thread is recorded, with its call and what that call's descriptor stands for.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sleeps_recorded: bool,
+    /// Light mode: heads of messages are recorded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub heads_recorded: bool,
     /// Another wsgi-trace was watching the same processes.
     pub other_profilers: u32,
     /// Time from the first attach call to the last.

@@ -232,9 +232,12 @@ pub fn evaluate(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
     findings
 }
 
-/// In light mode only what rests on no system call can be judged.
+/// In light mode only what rests on no system call can be judged: quotas, and statuses where heads are recorded.
 fn measured(rule: &Rule, basis: &Basis<'_>, judge: fn(&Basis<'_>) -> Outcome) -> Outcome {
-    if basis.snapshot.attached.is_light() && rule.id != cpu_throttled::RULE.id {
+    let attached = &basis.snapshot.attached;
+    let is_told =
+        rule.id == cpu_throttled::RULE.id || rule.id == server_errors::RULE.id && attached.heads_recorded;
+    if attached.is_light() && !is_told {
         return Err(Undecided {
             reason: Attached::LIGHT_SEES_NO_CALLS.to_owned(),
             next_step: "Trace for a minute without --light while it is slow.",

@@ -2,7 +2,7 @@
 //!
 //! In: the object, the kernel's type information. Out: the object with calls of these functions, or with none.
 
-use profiler_common::preemption::{DISABLE, ENABLE};
+use profiler_common::preemption::{DISABLE, ENABLE, RESTORE, SAVE};
 
 use crate::capability::kernel_btf::KernelBtf;
 
@@ -19,7 +19,12 @@ const NOTHING: [u8; INSTRUCTION_BYTES] = [0xb7, 0, 0, 0, 0, 0, 0, 0];
 const PREEMPTS: &str = "trace_call_bpf_faultable";
 
 /// Each number of `profiler_common::preemption`, and the function for it.
-const FUNCTIONS: [(u32, &str); 2] = [(DISABLE, "bpf_preempt_disable"), (ENABLE, "bpf_preempt_enable")];
+const FUNCTIONS: [(u32, &str); 4] = [
+    (DISABLE, "bpf_preempt_disable"),
+    (ENABLE, "bpf_preempt_enable"),
+    (SAVE, "bpf_local_irq_save"),
+    (RESTORE, "bpf_local_irq_restore"),
+];
 
 /// The object as this kernel gets it. Where no program of ours is preempted the functions would only cost.
 pub(super) fn put_into(object: &[u8], kernel: &KernelBtf) -> Vec<u8> {
@@ -27,8 +32,8 @@ pub(super) fn put_into(object: &[u8], kernel: &KernelBtf) -> Vec<u8> {
         return replace(object, &FUNCTIONS.map(|(number, _)| (number, None::<u32>)));
     }
     let found = FUNCTIONS.map(|(number, name)| (number, kernel.function(name)));
-    let has_both = found.iter().all(|(_, function)| function.is_some());
-    replace(object, &found.map(|(number, function)| (number, function.filter(|_| has_both))))
+    let has_all = found.iter().all(|(_, function)| function.is_some());
+    replace(object, &found.map(|(number, function)| (number, function.filter(|_| has_all))))
 }
 
 /// Each call of a number becomes one of the function with this number in the type information; `None`: nothing.
@@ -62,15 +67,19 @@ mod tests {
 
     #[test]
     fn every_call_of_the_object_is_replaced_and_nothing_else() {
-        let (disabled, enabled) = (calls(OBJECT, 0, DISABLE), calls(OBJECT, 0, ENABLE));
-        assert!(disabled >= 4, "entry and exit in both forms: {disabled}");
+        let numbers = FUNCTIONS.map(|(number, _)| number);
+        let all = numbers.map(|number| calls(OBJECT, 0, number));
+        let [disabled, enabled, saved, restored] = all;
+        assert!(disabled >= 6, "entry and exit in both forms, and light mode: {disabled}");
         assert!(enabled >= disabled, "whatever way a program takes: {enabled}");
-        for functions in [[(DISABLE, Some(7)), (ENABLE, Some(8))], [(DISABLE, None), (ENABLE, None)]] {
+        assert_eq!([saved, restored], [enabled, enabled], "around each");
+        for is_there in [true, false] {
+            let functions = numbers.map(|number| (number, is_there.then_some(number + 1_000)));
             let replaced = replace(OBJECT, &functions);
-            assert_eq!(calls(&replaced, 0, DISABLE) + calls(&replaced, 0, ENABLE), 0);
-            if functions.iter().all(|(_, function)| function.is_some()) {
-                assert_eq!(calls(&replaced, OF_KERNEL_FUNCTION, 7), disabled);
-                assert_eq!(calls(&replaced, OF_KERNEL_FUNCTION, 8), enabled);
+            for (number, count) in numbers.into_iter().zip(all) {
+                assert_eq!(calls(&replaced, 0, number), 0);
+                let expected = if is_there { count } else { 0 };
+                assert_eq!(calls(&replaced, OF_KERNEL_FUNCTION, number + 1_000), expected);
             }
             let differ = OBJECT
                 .as_chunks::<8>()
@@ -78,7 +87,7 @@ mod tests {
                 .iter()
                 .zip(replaced.as_chunks::<8>().0)
                 .filter(|(was, is)| was != is);
-            assert_eq!(differ.count(), disabled + enabled);
+            assert_eq!(differ.count(), all.iter().sum::<usize>());
         }
     }
 }

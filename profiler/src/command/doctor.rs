@@ -20,6 +20,7 @@ use crate::capability::{
 };
 use crate::cli::{Doctor, PlainFormat, Target};
 use crate::fact::{Proc, server_facts, server_tree};
+use crate::hook::Hooks;
 use crate::hook::stack::LENT_FROM_BYTES;
 use crate::hook::table::PROGRAMS;
 use crate::report::escape::{Charset, line};
@@ -48,6 +49,7 @@ pub fn run(options: &Doctor) -> Result<(), Failure> {
         Err(error) => check("kernel types", false, error.to_string()),
     });
     checks.push(probes(&capabilities));
+    checks.push(light(&capabilities));
     let tried = programs(&capabilities, &mut checks);
     let target = target(options).and_then(|pid| pid.map_or(Ok(()), |pid| target_checks(pid, &mut checks)));
     if let Err(failure) = &target {
@@ -158,6 +160,27 @@ fn probes(capabilities: &Capabilities) -> Check {
     }
 }
 
+/// Whether this kernel has what light mode needs.
+fn light(capabilities: &Capabilities) -> Check {
+    let light = Settings { hooks: Hooks::Light, ..Settings::default() };
+    // Only what the kernel has is asked here: what this user may is said elsewhere.
+    let as_root = Capabilities { effective: u64::MAX, nested_pid_namespace: false, ..capabilities.clone() };
+    match plan(&as_root, &light, Load::default()) {
+        Ok(_) => check("light mode", true, "this kernel has what `--light` needs".to_owned()),
+        Err(error) => check("light mode", false, error.to_string()),
+    }
+}
+
+/// Which mode suits a server that gives each request a thread of its own, or not.
+fn mode(has_slots: bool) -> Check {
+    let detail = if has_slots {
+        "leave `--light` on: it sees each request and what its thread waits for; trace without it for slots and causes"
+    } else {
+        "trace without `--light`: which of several requests a loop works for only system calls show"
+    };
+    check("mode", true, detail.to_owned())
+}
+
 /// Looks at the server; the failure is the one that a trace of it would end with.
 fn target_checks(pid: u32, checks: &mut Vec<Check>) -> Result<(), Failure> {
     let proc = Proc::default();
@@ -180,6 +203,9 @@ fn target_checks(pid: u32, checks: &mut Vec<Check>) -> Result<(), Failure> {
             format!("of no known kind, {processes}; without that its slots and settings are guessed at")
         },
     ));
+    if known {
+        checks.push(mode(recognised.kind.configured_slots(&server).is_some()));
+    }
     let addresses: Vec<_> =
         facts.listeners.iter().map(|listener| line(&listener.address, 80, Charset::Ascii)).collect();
     let mut unique = addresses;

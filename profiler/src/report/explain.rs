@@ -50,7 +50,7 @@ fn list() -> String {
     for rule in RULES {
         text.push_str(&format!("  {:width$}  {}\n", rule.id, rule.title));
     }
-    text.push_str("\nwsgi-trace explain ID says what one means, how it is measured and what to do.\n");
+    text.push_str("\nwsgi-trace explain ID says what one means, what to do and how it is measured.\n");
     text
 }
 

@@ -25,6 +25,8 @@ use super::dashboards::{file, queries};
 const PREFIX: &str = "wsgi_trace_";
 /// The tests of alerts: those over minutes, and those over days, which are evaluated less often.
 const TESTS: [&str; 2] = ["alerts.test.yml", "alerts.days.test.yml"];
+/// The pages of the guide that say what each alert means.
+const PAGES: [&str; 2] = ["alerts.md", "alerts-on-findings.md"];
 /// Where `runbook_url` leads, until somebody puts the address of their own copy there.
 const GUIDE: &str = "https://wsgi-trace.example/guide/";
 
@@ -145,10 +147,11 @@ fn alerts_fire_in_incidents_and_neither_on_an_ordinary_day_nor_for_one_bad_minut
 
 #[test]
 fn every_alert_fires_in_a_test_and_says_how_urgent_it_is_and_where_to_read_on() -> anyhow::Result<()> {
-    let (rules, tests, guide) = (read("alerts.yml")?, tests()?, page("dashboards.md")?);
+    let (rules, tests) = (read("alerts.yml")?, tests()?);
+    let guide = PAGES.into_iter().map(page).collect::<anyhow::Result<String>>()?;
     for (name, alert) in alerts(&rules) {
         ensure!(tests.contains(&format!("labels: '{{alertname=\"{name}\"}}'")), "{name} fires in no test");
-        ensure!(guide.contains(&format!("`{name}`")), "docs/dashboards.md does not explain {name}");
+        ensure!(guide.contains(&format!("`{name}`")), "{PAGES:?} do not explain {name}");
         let severity = value(alert, "severity").unwrap_or_default();
         ensure!(matches!(severity, "page" | "ticket"), "{name}: severity {severity:?}");
         for key in ["summary", "description"] {

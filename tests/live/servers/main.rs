@@ -9,6 +9,7 @@ mod containers;
 mod emperor;
 mod front_ends;
 mod gevent;
+mod light;
 mod metrics;
 mod pools;
 mod reload;

@@ -81,6 +81,9 @@ fn requests_are_those_of_the_log(settings: &Settings, keep_alive: &str) -> anyho
         assert!(measured.iter().all(|(name, _)| PHASES.contains(&name.as_str())), "{measured:?}");
         assert!(request.bytes_out > line.body_bytes, "{request:?} {line:?}");
         assert_eq!(request.pid, line.pid);
+        let ours = (request.method.as_deref(), request.path.as_deref(), request.status);
+        let theirs = (Some(line.method.as_str()), Some(line.path.as_str()), Some(line.status));
+        assert_eq!(ours, theirs, "{request:?}");
         let ours_ns = request.service_ns.with_context(|| format!("nothing read: {request:?}"))?;
         let threads = traced.threads_of(request.pid)?;
         let pair = Pair::of(request, (ours_ns, line.duration_us * 1000), (&waits, &threads));

@@ -23,6 +23,15 @@ pub enum Framing {
 }
 
 impl Framing {
+    /// Part of the message cannot be read, or its limits are inferred.
+    pub(crate) fn note(&mut self, not_http: bool, inferred: bool) {
+        if not_http {
+            *self = Self::NotHttp;
+        } else if inferred && *self == Self::Exact {
+            *self = Self::Inferred;
+        }
+    }
+
     /// Name in outputs.
     #[must_use]
     pub const fn name(self) -> &'static str {

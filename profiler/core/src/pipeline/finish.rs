@@ -150,7 +150,7 @@ impl Machines {
             ));
         }
         if self.attached.is_light() {
-            blind_spots.insert(0, light::not_told(self.attached.sight()).to_owned());
+            blind_spots.insert(0, light::not_told(&self.attached).to_owned());
         }
         blind_spots.extend(listeners_blind_spots(&self.listening.foreign, &self.state));
         let unread = listeners.iter().filter(|listener| !listener.is_closed && listener.queue.is_none());

@@ -80,7 +80,7 @@ pub(in crate::machine) fn read(
         let Some(connection) = books.wire.connections.get_mut(number) else { return };
         let Some(active) = connection.requests.back_mut() else { continue };
         active.request.http.bytes_in = active.request.http.bytes_in.saturating_add(step.bytes);
-        note_framing(&mut active.request.http.framing, &step);
+        active.request.http.framing.note(step.not_http, step.inferred);
         // The connection was open before us, and its first bytes are no head. The request's beginning was not seen.
         active.request.seen.truncated |= step.mid_message;
         active.request.times.start_is_arrival &= !step.mid_message;
@@ -208,7 +208,7 @@ fn answer(
     if !active.response.has_begun {
         (request.tgid, request.tid) = (thread.tgid, slice.tid);
     }
-    note_framing(&mut request.http.framing, step);
+    request.http.framing.note(step.not_http, step.inferred);
     // A loop that waits until its client takes more was not done.
     active.wants = if awaits_writable { Wants::ClientWrite } else { Wants::Unknown };
     let interim = in_private || step.head.is_some_and(|head| head.interim);
@@ -239,14 +239,6 @@ pub(in crate::machine) fn write_within(books: &mut Books<'_>, thread: &mut Threa
         active.response.has_begun = true;
     }
     advance(books, thread, at);
-}
-
-fn note_framing<H>(framing: &mut Framing, step: &Step<H>) {
-    if step.not_http {
-        *framing = Framing::NotHttp;
-    } else if step.inferred && *framing == Framing::Exact {
-        *framing = Framing::Inferred;
-    }
 }
 
 /// A request begins on a connection. `unseen`: its first bytes were not seen.

@@ -35,6 +35,18 @@ struct Sleep {
     /// Time on a CPU in the light slice before it.
     cpu_ns: u64,
     phase: Phase,
+    idle: Idle,
+}
+
+/// Whether a thread that sleeps waits for something to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// Not that is known.
+    No,
+    /// Until one of several descriptors is ready, or a connection comes. What it does after the last such sleep is for what it moves next.
+    ForDescriptors,
+    /// For a lock: whoever gives it a job wakes it so.
+    ForLock,
 }
 
 /// The sleeps of a thread since its last light slice.
@@ -48,8 +60,8 @@ pub(in crate::machine) struct Sleeping {
 }
 
 impl Sleeps {
-    /// A thread slept for this, and had a CPU again at `end_ns`.
-    pub fn add(&mut self, slept: &Slept, phase: Phase, end_ns: u64) {
+    /// A thread slept for this, and had a CPU again at `end_ns`. `idle`: whether it waited for something to do.
+    pub fn add(&mut self, slept: &Slept, (phase, idle): (Phase, Idle), end_ns: u64) {
         if self.threads.len() >= MAX_THREADS && !self.threads.contains_key(&slept.tid) {
             self.evicted = self.evicted.saturating_add(1);
             return;
@@ -64,7 +76,7 @@ impl Sleeps {
             thread.folded.add(oldest.phase, oldest.woken_ns.saturating_sub(oldest.start_ns));
         }
         let Slept { start_ns, woken_ns, cpu_ns, .. } = *slept;
-        thread.sleeps.push_back(Sleep { start_ns, woken_ns, end_ns, cpu_ns, phase });
+        thread.sleeps.push_back(Sleep { start_ns, woken_ns, end_ns, cpu_ns, phase, idle });
     }
 
     /// The sleeps that lie in the light slice with this number; none, if they are of another.
@@ -80,23 +92,52 @@ impl Sleeps {
 }
 
 impl Sleeping {
-    /// Phases of the part of a light slice from `from_ns` on. `same_thread`: the request was in this thread's hands before; a sleep of
-    /// another that had begun by then was not for the request.
+    /// Phases of the part of a light slice from `from_ns` on. `same_thread`: the request was in this thread's hands before. If it was in another's, it waited
+    /// until this one had turned to it. Where that is not known, a sleep that had begun by then was not for the request.
     pub(in crate::machine) fn phases_from(&self, slice: &Slice, from_ns: u64, same_thread: bool) -> Phases {
-        if let Some(pieces) = self.pieces(slice) {
-            let mut phases = Phases::default();
-            for mut piece in pieces {
-                if !same_thread && piece.start_ns < from_ns {
-                    piece.blocked = Phase::Unexplained;
-                }
-                phases.add_all(&piece.phases_from(from_ns));
+        let Some(pieces) = self.pieces(slice) else { return self.some_phases_from(slice, from_ns) };
+        let turned_ns = if same_thread { None } else { self.given_ns(from_ns) };
+        let own_ns = turned_ns.unwrap_or(from_ns);
+        let mut phases = Phases::default();
+        phases.add(Phase::PoolWait, own_ns - from_ns);
+        for mut piece in pieces {
+            if !same_thread && turned_ns.is_none() && piece.start_ns < from_ns {
+                piece.blocked = Phase::Unexplained;
             }
-            return phases;
+            phases.add_all(&piece.phases_from(own_ns));
         }
+        phases
+    }
+
+    /// When the thread was given a job after `from_ns`: it had waited for a lock. A loop that waits for descriptors may only send what another thread has made.
+    fn given_ns(&self, from_ns: u64) -> Option<u64> {
+        let ended = |sleep: &&Sleep| sleep.idle == Idle::ForLock && sleep.end_ns > from_ns;
+        self.sleeps.iter().find(ended).filter(|sleep| sleep.start_ns < from_ns).map(|sleep| sleep.end_ns)
+    }
+
+    /// [`Self::phases_from`] where some sleeps are missing.
+    fn some_phases_from(&self, slice: &Slice, from_ns: u64) -> Phases {
         let piece = Piece { blocked: Phase::Unexplained, fault_ns: 0, ..Piece::gap(slice) };
         let mut phases = piece.phases_from(from_ns);
         phases.explain(&self.known_from(slice, from_ns));
         phases
+    }
+
+    /// When the thread turned to the message at the end of the light slice, after `from_ns` or at it: it got a CPU for something to do, or was waiting for this
+    /// client by then. `None`: that was not seen.
+    pub(in crate::machine) fn turned_ns(&self, slice: &Slice, from_ns: u64) -> Option<u64> {
+        self.pieces(slice)?;
+        let mut turned_ns = None;
+        for sleep in &self.sleeps {
+            match (sleep.idle, sleep.phase) {
+                (Idle::ForDescriptors | Idle::ForLock, _) => turned_ns = Some(sleep.end_ns),
+                // What it waited for had come by then.
+                (_, Phase::ClientReadStall) if sleep.start_ns <= from_ns => turned_ns = Some(sleep.end_ns),
+                (_, Phase::ClientReadStall) if turned_ns.is_none() => turned_ns = Some(sleep.start_ns),
+                _ => {}
+            }
+        }
+        Some(turned_ns?.max(from_ns))
     }
 
     /// Sleeps of the part that are known, though not all are.
@@ -165,9 +206,9 @@ mod tests {
     fn two() -> Sleeps {
         let mut sleeps = Sleeps::default();
         let first = Slept { tid: 7, start_ns: 1_100, woken_ns: 1_400, cpu_ns: 100, ..Slept::blank() };
-        sleeps.add(&first, Phase::Sleep, 1_450);
+        sleeps.add(&first, (Phase::Sleep, Idle::No), 1_450);
         let second = Slept { start_ns: 1_500, woken_ns: 1_700, cpu_ns: 130, ..first };
-        sleeps.add(&second, Phase::BackendWait, 1_700);
+        sleeps.add(&second, (Phase::BackendWait, Idle::No), 1_700);
         sleeps
     }
 
@@ -224,7 +265,7 @@ mod tests {
         assert_eq!(of(&other), [(Phase::Cpu, 160), (Phase::RunQueue, 70), (Phase::Unexplained, 500)]);
         let mut sleeps = two();
         let later = Slept { tid: 7, sequence: 1, start_ns: 1_760, woken_ns: 1_770, ..Slept::blank() };
-        sleeps.add(&later, Phase::LockWait, 1_770);
+        sleeps.add(&later, (Phase::LockWait, Idle::No), 1_770);
         assert_eq!(of(&sleeps.take(7, 1).phases_from(&slice, 0, true)), of(&other));
     }
 
@@ -234,7 +275,7 @@ mod tests {
         for number in 0..2_000_u64 {
             let start_ns = 1_000 + 10 * number;
             let slept = Slept { tid: 7, start_ns, woken_ns: start_ns + 10, cpu_ns: 0, ..Slept::blank() };
-            sleeps.add(&slept, Phase::LockWait, start_ns + 10);
+            sleeps.add(&slept, (Phase::LockWait, Idle::No), start_ns + 10);
         }
         let slice = slice(0, 0, 20_000);
         assert_eq!(of(&sleeps.take(7, 1).phases_from(&slice, 0, true)), [(Phase::LockWait, 20_000)]);
@@ -251,7 +292,7 @@ mod tests {
             let mut sleeps = Sleeps::default();
             for (start_ns, woken_ns, end_ns, cpu_ns) in told {
                 let slept = Slept { tid: 7, start_ns, woken_ns, cpu_ns, ..Slept::blank() };
-                sleeps.add(&slept, Phase::LockWait, end_ns);
+                sleeps.add(&slept, (Phase::LockWait, Idle::No), end_ns);
             }
             let slice = slice(account.0, account.1, account.2);
             let phases = sleeps.take(7, 1).phases_from(&slice, from_ns, same_thread);

@@ -3,9 +3,10 @@
 //! In: what `light` learns of them. Out: a table that it bounds.
 
 use rustc_hash::FxHashMap;
+use smallvec::smallvec;
 
 use crate::event::Tid;
-use crate::machine::wire::http1::Inbound;
+use crate::machine::wire::http1::{Inbound, Outbound, RequestHead, ResponseHead, Steps};
 use crate::model::request::Request;
 use crate::tls;
 
@@ -22,8 +23,10 @@ pub(in crate::machine) struct Socket {
     /// Dense number of the connection.
     pub(in crate::machine) connection: u64,
     pub(in crate::machine) begun: u32,
-    /// What its client sends, where the server does the TLS itself.
-    pub(in crate::machine) encrypted: Option<Box<Inbound>>,
+    /// Framing of what its client sends; `None`: nothing came yet.
+    inbound: Option<Inbound>,
+    /// Framing of what it gets.
+    pub(in crate::machine) outbound: Outbound,
     pub(in crate::machine) active: Option<Active>,
 }
 
@@ -35,25 +38,19 @@ pub(in crate::machine) struct Active {
     pub(in crate::machine) covered_ns: u64,
     /// Bytes of its response were sent.
     pub(in crate::machine) is_responding: bool,
+    /// Its own first bytes were received: what begins after them is another.
+    pub(in crate::machine) has_begun: bool,
+    /// It asks for a head only.
+    pub(in crate::machine) to_head: bool,
     /// The thread that moved its last bytes.
     pub(in crate::machine) owner: Tid,
 }
 
-/// What received bytes are for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::machine) enum For {
-    /// No request: a handshake, an alert.
-    Nothing,
-    /// A request.
-    Request,
-    /// A request after bytes of no request: when the request itself arrived is not known.
-    RequestBehind,
-}
-
 impl Socket {
     /// A connection of which nothing came yet.
-    pub(in crate::machine) const fn new(generation: u32, connection: u64) -> Self {
-        Self { generation, connection, begun: 0, encrypted: None, active: None }
+    pub(in crate::machine) fn new(generation: u32, connection: u64) -> Self {
+        let outbound = Outbound::default();
+        Self { generation, connection, begun: 0, inbound: None, outbound, active: None }
     }
 
     /// Its request has an answer.
@@ -61,39 +58,41 @@ impl Socket {
         self.active.as_ref().is_some_and(|active| active.is_responding)
     }
 
-    /// `bytes` were received, the first of them captured where they begin with a record of TLS. Says what
-    /// they are for.
-    pub(in crate::machine) fn receives(&mut self, bytes: u64, captured: &[u8]) -> For {
-        /// Type of a record of the handshake, with which each connection begins.
+    /// `bytes` were received, the first of them captured. Says what they are.
+    pub(in crate::machine) fn receives(&mut self, bytes: u64, captured: &[u8]) -> Steps<RequestHead> {
+        /// Type of a record of the handshake, with which each connection of TLS begins.
         const HANDSHAKE: u8 = 22;
         let after_response = self.active.is_none() || self.is_answered();
-        if self.encrypted.is_none() {
-            if !tls::begins(captured) {
-                return For::Request;
-            }
-            let is_first = captured.first() == Some(&HANDSHAKE);
-            let inbound = if is_first { Inbound::default() } else { Inbound::uncertain() };
-            self.encrypted = Some(Box::new(inbound));
-        }
-        let Some(inbound) = &mut self.encrypted else { return For::Request };
-        let steps = inbound.push(bytes, captured, after_response);
-        match steps.iter().position(|step| !step.outside) {
-            None => For::Nothing,
-            Some(0) => For::Request,
-            Some(_) => For::RequestBehind,
-        }
+        let is_handshake = tls::begins(captured) && captured.first() == Some(&HANDSHAKE);
+        // Nobody saw the connection made: its first bytes may lie within a message.
+        let inbound = self
+            .inbound
+            .get_or_insert_with(|| if is_handshake { Inbound::default() } else { Inbound::uncertain() });
+        inbound.push(bytes, captured, after_response)
     }
 
-    /// `bytes` were sent. `same_turn`: by a thread that has not slept since it moved something before. Says whether they are of TLS alone: a handshake,
-    /// tickets, a farewell.
-    pub(in crate::machine) fn sends_no_answer(&mut self, bytes: u64, same_turn: bool) -> bool {
+    /// `bytes` were sent, the first of them captured. `same_turn`: by a thread that has not slept since it moved something before. Says what they are; `None`: of
+    /// TLS alone, which is a handshake, tickets, or a farewell.
+    pub(in crate::machine) fn sends(
+        &mut self,
+        bytes: u64,
+        captured: &[u8],
+        same_turn: bool,
+    ) -> Option<Steps<ResponseHead>> {
         let answered = self.is_answered();
-        let is_open = self.active.is_some();
-        self.encrypted
-            .as_mut()
-            .is_some_and(|inbound| inbound.is_no_answer(bytes, answered, same_turn) || !is_open)
+        if let Some(inbound) = self.inbound.as_mut().filter(|inbound| inbound.is_encrypted()) {
+            if inbound.is_no_answer(bytes, answered, same_turn) || self.active.is_none() {
+                return None;
+            }
+            return Some(smallvec![self.outbound.push_encrypted(bytes)]);
+        }
+        let to_head = self.active.as_ref().is_some_and(|active| active.to_head);
+        Some(self.outbound.push(bytes, captured, captured.starts_with(STATUS_LINE), to_head))
     }
 }
+
+/// With this a response begins (RFC 9112 section 4); redaction keeps it.
+const STATUS_LINE: &[u8] = b"HTTP/1.";
 
 impl Sockets {
     /// Connections that are open now.
@@ -122,57 +121,103 @@ mod tests {
         list.iter().flat_map(record).collect()
     }
 
-    fn receives(socket: &mut Socket, list: &[(u8, u8)]) -> For {
+    /// Of each stretch of bytes whether it is no request.
+    fn receives(socket: &mut Socket, list: &[(u8, u8)]) -> Vec<bool> {
         let bytes = records(list);
-        socket.receives(bytes.len() as u64, &bytes)
+        let steps = socket.receives(bytes.len() as u64, &bytes);
+        let mut outside: Vec<bool> = steps.iter().map(|step| step.outside).collect();
+        outside.dedup();
+        outside
     }
 
     fn active(is_responding: bool) -> Active {
         let request = Begun::new(&Beginning::at(1, 100), 1, 1).request;
-        Active { request: *request, covered_ns: 100, is_responding, owner: 1 }
+        Active {
+            request: *request,
+            covered_ns: 100,
+            is_responding,
+            has_begun: true,
+            to_head: false,
+            owner: 1,
+        }
     }
 
     #[test]
     fn what_is_received_is_for_a_request_unless_it_is_of_tls_alone() {
-        for (what, list, expected) in [
-            ("the handshake of a new connection", &[(HANDSHAKE, 200)][..], For::Nothing),
-            ("data of a connection that was there", &[(DATA, 100)], For::Request),
-            ("a farewell there", &[(ALERT, 19)], For::Nothing),
-            ("data behind an alert", &[(ALERT, 19), (DATA, 100)], For::RequestBehind),
-            ("an alert behind data", &[(DATA, 100), (ALERT, 19)], For::Request),
+        for (what, list, is_outside) in [
+            ("the handshake of a new connection", &[(HANDSHAKE, 200)][..], &[true][..]),
+            ("data of a connection that was there", &[(DATA, 100)], &[false]),
+            ("a farewell there", &[(ALERT, 19)], &[true]),
+            ("data behind an alert", &[(ALERT, 19), (DATA, 100)], &[true, false]),
+            ("an alert behind data", &[(DATA, 100), (ALERT, 19)], &[false, true]),
         ] {
-            assert_eq!(receives(&mut Socket::new(0, 1), list), expected, "{what}");
+            assert_eq!(receives(&mut Socket::new(0, 1), list), is_outside, "{what}");
         }
+    }
+
+    #[test]
+    fn heads_say_where_requests_begin_and_what_they_ask() {
         let mut plain = Socket::new(0, 1);
-        assert_eq!(plain.receives(20, b"GET / HTTP/1.1\r\n\r\n"), For::Request);
-        assert_eq!(plain.receives(500, b""), For::Request, "a body, of which nothing is captured");
-        assert!(plain.encrypted.is_none());
+        let head = b"PUT /x HTTP/1.1\r\nContent-Length: 500\r\n\r\n";
+        let steps = plain.receives(head.len() as u64, head);
+        let [step] = steps.as_slice() else { panic!("{steps:?}") };
+        assert!(step.begins && !step.complete && !step.inferred, "{step:?}");
+        assert_eq!(step.head.as_ref().map(|head| head.path.as_str()), Some("/x"));
+        plain.active = Some(active(true));
+        let steps = plain.receives(500, b"");
+        assert!(steps.iter().all(|step| !step.begins), "its body, though the answer is under way: {steps:?}");
+        let steps = plain.receives(head.len() as u64, head);
+        assert!(steps.iter().all(|step| step.begins), "the next request: {steps:?}");
+    }
+
+    #[test]
+    fn without_heads_a_request_begins_where_traffic_turns() {
+        let mut socket = Socket::new(0, 1);
+        for (is_responding, begins) in [(None, true), (Some(false), false), (Some(true), true)] {
+            socket.active = is_responding.map(active);
+            let steps = socket.receives(100, b"");
+            let [step] = steps.as_slice() else { panic!("{steps:?}") };
+            assert_eq!((step.begins, step.not_http, step.mid_message), (begins, false, false), "{step:?}");
+        }
     }
 
     #[test]
     fn a_connection_stays_encrypted_once_it_is() {
         let mut socket = Socket::new(0, 1);
-        assert_eq!(receives(&mut socket, &[(HANDSHAKE, 200)]), For::Nothing);
+        assert_eq!(receives(&mut socket, &[(HANDSHAKE, 200)]), [true]);
         // Up to TLS 1.2: the change of ciphers, and the client's Finished behind it.
-        assert_eq!(receives(&mut socket, &[(20, 1), (HANDSHAKE, 40)]), For::Nothing);
-        assert_eq!(receives(&mut socket, &[(DATA, 100)]), For::Request);
+        assert_eq!(receives(&mut socket, &[(20, 1), (HANDSHAKE, 40)]), [true]);
+        assert_eq!(receives(&mut socket, &[(DATA, 100)]), [false]);
     }
 
     #[test]
     fn what_is_sent_is_an_answer_unless_it_is_of_tls_alone() {
-        for (what, active, bytes, same_turn, expected) in [
-            ("nothing was asked", None, 1_000, false, true),
-            ("a response", Some(active(false)), 1_000, true, false),
-            ("100 Continue", Some(active(false)), 47, true, true),
-            ("more of the response", Some(active(true)), 1_000, false, false),
-            ("a farewell after a pause", Some(active(true)), 24, false, true),
-            ("as short a piece at once", Some(active(true)), 24, true, false),
+        for (what, active, bytes, same_turn, is_answer) in [
+            ("nothing was asked", None, 1_000, false, false),
+            ("a response", Some(active(false)), 1_000, true, true),
+            ("100 Continue", Some(active(false)), 47, true, false),
+            ("more of the response", Some(active(true)), 1_000, false, true),
+            ("a farewell after a pause", Some(active(true)), 24, false, false),
+            ("as short a piece at once", Some(active(true)), 24, true, true),
         ] {
             let mut socket = Socket::new(0, 1);
             receives(&mut socket, &[(DATA, 100)]);
             socket.active = active;
-            assert_eq!(socket.sends_no_answer(bytes, same_turn), expected, "{what}");
+            assert_eq!(socket.sends(bytes, b"", same_turn).is_some(), is_answer, "{what}");
         }
-        assert!(!Socket::new(0, 1).sends_no_answer(24, false), "without TLS all bytes are an answer");
+        let plain = Socket::new(0, 1).sends(24, b"", false);
+        assert!(plain.is_some(), "without TLS all bytes are an answer");
+    }
+
+    #[test]
+    fn a_response_s_head_says_its_status_and_where_its_body_ends() {
+        let mut socket = Socket::new(0, 1);
+        let head = b"HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\n";
+        let steps = socket.sends(head.len() as u64 + 3, head, true).expect("an answer");
+        assert_eq!(steps.iter().find_map(|step| step.head).map(|head| head.status), Some(404));
+        assert!(steps.iter().any(|step| step.complete), "{steps:?}");
+        let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
+        let steps = socket.sends(interim.len() as u64, interim, true).expect("an answer");
+        assert!(steps.iter().all(|step| step.head.is_some_and(|head| head.interim)), "{steps:?}");
     }
 }

@@ -48,6 +48,13 @@ pub fn phase(slept: &Slept) -> Phase {
     }
 }
 
+/// Whether it is a wait until one of several descriptors is ready, or a connection comes.
+#[must_use]
+pub fn is_for_descriptors(slept: &Slept) -> bool {
+    let called = u32::try_from(slept.system_call).ok().and_then(kind);
+    matches!(called, Some(Kind::Accept | Kind::EpollWait | Kind::Poll | Kind::Select))
+}
+
 /// poll and select of nothing, or of a descriptor that the kernel ignores: a sleep with a clock of its own.
 const fn is_of_no_descriptor(slept: &Slept) -> bool {
     /// The sign of a descriptor.

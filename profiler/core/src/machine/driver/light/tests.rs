@@ -1,0 +1,262 @@
+//! Requests of light mode from messages: their turns, heads, sleeps, and the laws that hold for all of them.
+//!
+//! In: light slices, heads and sleeps made by hand. Out: assertions.
+
+use profiler_common::system_call::{ACCEPT4, CLOCK_NANOSLEEP, EPOLL_WAIT, FUTEX};
+use proptest::prelude::*;
+
+use super::*;
+use crate::event::{Head, Tid};
+use crate::fact::{Account, InterpreterLock, InterpreterSeen};
+
+fn light(what: LightWhat, tid: Tid, since_ns: u64, time_ns: u64, arrival_ns: u64) -> (Light, u64) {
+    let cpu_ns = (time_ns - since_ns) / 3;
+    let account = Account { cpu_ns, run_queue_ns: 0, blocked_ns: time_ns - since_ns - cpu_ns };
+    let light = Light {
+        tgid: 1,
+        tid,
+        what,
+        socket: 7,
+        generation: 0,
+        bytes: 100,
+        arrival_ns,
+        account,
+        sequence: 0,
+        switches: 1,
+        flags: 0,
+    };
+    (light, time_ns)
+}
+
+fn run(lights: &[(Light, u64)]) -> Vec<Request> {
+    let mut state = State::new(false);
+    (state.window_start_ns, state.watch_start_ns) = (0, 0);
+    let mut requests = Vec::new();
+    let mut sink = |entry: Entry| {
+        if let Entry::Request(request) = entry {
+            requests.push(*request);
+        }
+    };
+    for (light, time_ns) in lights {
+        take(&mut state, light, *time_ns, &mut sink);
+    }
+    end_window(&mut state, &[], lights.last().map_or(0, |(_, time_ns)| *time_ns), &mut sink);
+    requests
+}
+
+#[test]
+fn a_request_waited_for_what_its_thread_slept_for() {
+    const WAIT_BITSET: u32 = 9;
+    let mut state = State::new(false);
+    (state.window_start_ns, state.watch_start_ns) = (0, 0);
+    let lock = InterpreterLock { address: 0x1000, ..InterpreterLock::default() };
+    state.gil.see(InterpreterSeen { tgid: 1, locks: vec![lock], ..InterpreterSeen::default() });
+    let (mut received, received_ns) = light(LightWhat::Received, 1, 0, 100, 100);
+    let (mut sent, sent_ns) = light(LightWhat::Sent, 1, 100, 1_000, 0);
+    (received.sequence, sent.sequence) = (1, 2);
+    let of_gil = Slept {
+        system_call: FUTEX.cast_signed(),
+        argument: 0x1020,
+        events: WAIT_BITSET,
+        start_ns: 200,
+        woken_ns: 400,
+        cpu_ns: 100,
+        sequence: 1,
+        ..Slept::blank()
+    };
+    let of_another = Slept { argument: 0x9020, start_ns: 500, woken_ns: 900, cpu_ns: 200, ..of_gil };
+    let mut found = None;
+    let mut sink = |entry: Entry| {
+        if let Entry::Request(request) = entry {
+            found = Some(request);
+        }
+    };
+    take(&mut state, &received, received_ns, &mut sink);
+    slept(&mut state, &of_gil, 400);
+    slept(&mut state, &of_another, 900);
+    take(&mut state, &sent, sent_ns, &mut sink);
+    end_window(&mut state, &[], sent_ns, &mut sink);
+    let phases: Vec<_> = found.expect("a request").phases.iter().collect();
+    assert_eq!(phases, [(Phase::Cpu, 300), (Phase::GilWait, 200), (Phase::LockWait, 400)]);
+}
+
+/// A thread slept from 50 to 130 in this call; a request that had arrived at 100 was read at 200.
+fn read_after(system_call: u32) -> Vec<(Phase, u64)> {
+    let mut state = State::new(false);
+    (state.window_start_ns, state.watch_start_ns) = (0, 0);
+    let (mut received, received_ns) = light(LightWhat::Received, 1, 0, 200, 100);
+    received.sequence = 1;
+    received.account = Account { cpu_ns: 120, run_queue_ns: 0, blocked_ns: 80 };
+    let asleep = Slept {
+        system_call: system_call.cast_signed(),
+        tid: 1,
+        start_ns: 50,
+        woken_ns: 130,
+        cpu_ns: 50,
+        sequence: 0,
+        ..Slept::blank()
+    };
+    slept(&mut state, &asleep, 130);
+    let mut found = Vec::new();
+    let mut sink = |entry: Entry| {
+        if let Entry::Request(request) = entry {
+            found = request.phases.iter().collect();
+        }
+    };
+    take(&mut state, &received, received_ns, &mut sink);
+    end_window(&mut state, &[], received_ns, &mut sink);
+    found
+}
+
+#[test]
+fn a_request_waits_until_its_thread_is_woken_for_it_and_not_until_it_is_read() {
+    let woken = [(Phase::PoolWait, 30), (Phase::Cpu, 70)];
+    for idle in [EPOLL_WAIT, ACCEPT4, FUTEX] {
+        assert_eq!(read_after(idle), woken, "call {idle}");
+    }
+    // Who slept for something else was not waiting for work: when it turned to the request is not known.
+    assert_eq!(read_after(CLOCK_NANOSLEEP), [(Phase::PoolWait, 100)]);
+}
+
+#[test]
+fn request_is_what_is_received_and_then_sent() {
+    use LightWhat::{Received, Sent};
+    let requests = run(&[
+        light(Received, 1, 0, 100, 90),
+        light(Received, 1, 100, 130, 0),
+        light(Sent, 1, 130, 160, 0),
+        light(Sent, 1, 160, 190, 0),
+        light(Received, 1, 190, 300, 280),
+        light(Sent, 1, 300, 330, 0),
+    ]);
+    let spans: Vec<_> =
+        requests.iter().map(|request| (request.times.start_ns, request.times.end_ns)).collect();
+    assert_eq!(spans, [(90, 190), (280, 330)]);
+    let phases = &requests[0].phases;
+    assert_eq!(
+        [Phase::PoolWait, Phase::Cpu, Phase::Unexplained].map(|phase| phases.get(phase)),
+        [10, 30, 60],
+        "read ten after its arrival; a third of each slice on a CPU"
+    );
+    assert_eq!((requests[0].http.bytes_in, requests[0].http.bytes_out), (200, 200));
+}
+
+#[test]
+fn interim_response_does_not_end_a_request() {
+    use LightWhat::{Received, Sent};
+    let (mut interim, time_ns) = light(Sent, 1, 100, 110, 0);
+    interim.bytes = INTERIM_BYTES;
+    let requests = run(&[
+        light(Received, 1, 0, 100, 100),
+        (interim, time_ns),
+        light(Received, 1, 110, 130, 0),
+        light(Sent, 1, 130, 160, 0),
+    ]);
+    assert_eq!(requests.len(), 1);
+    assert_eq!(requests[0].total_ns(), 60);
+}
+
+/// Messages on one connection that begin with these records, of which each receive has the header of its first.
+fn encrypted(messages: &[(LightWhat, &[(u8, u16)])]) -> Vec<Request> {
+    let mut state = State::new(false);
+    (state.window_start_ns, state.watch_start_ns) = (0, 0);
+    let mut requests = Vec::new();
+    let mut sink = |entry: Entry| {
+        if let Entry::Request(request) = entry {
+            requests.push(*request);
+        }
+    };
+    let mut now_ns = 0;
+    for (number, (what, records)) in (1..).zip(messages) {
+        let (mut light, time_ns) = light(*what, 1, now_ns, now_ns + 100, 0);
+        let mut bytes = Vec::new();
+        for (kind, payload_bytes) in *records {
+            bytes.extend([*kind, 3, 3]);
+            bytes.extend(payload_bytes.to_be_bytes());
+            bytes.resize(bytes.len() + usize::from(*payload_bytes), crate::redact::FILLER);
+        }
+        (light.sequence, light.bytes) = (number, bytes.len() as u64);
+        if *what == LightWhat::Received {
+            bytes.truncate(511);
+            let head =
+                Head { tgid: 1, tid: 1, sequence: number, fd: -1, inbound: true, offset_bytes: 0, bytes };
+            state.heads.insert(1, head);
+        }
+        take(&mut state, &light, time_ns, &mut sink);
+        now_ns = time_ns;
+    }
+    end_window(&mut state, &[], now_ns, &mut sink);
+    requests
+}
+
+#[test]
+fn handshakes_and_farewells_are_no_requests_where_the_server_does_the_tls() {
+    use LightWhat::{Received, Sent};
+    let (hello, answer, farewell): (&[_], &[_], &[_]) = (&[(22, 512)], &[(23, 400)], &[(23, 19)]);
+    for (rest, tickets) in [
+        // TLS 1.3, the request apart from the handshake and read with it; 1.2.
+        (&[&[(20, 1), (23, 69)][..], &[(23, 80)]][..], &[(23, 250), (23, 250)][..]),
+        (&[&[(20, 1), (23, 69), (23, 80)]], &[]),
+        (&[&[(22, 70), (20, 1), (22, 40)], &[(23, 80)]], &[(22, 180), (20, 1), (22, 40)]),
+    ] {
+        let mut messages = vec![(Received, hello), (Sent, &[(22, 90), (23, 900)][..])];
+        for (key, records) in rest.iter().enumerate() {
+            messages.push((Received, *records));
+            let is_last = key + 1 == rest.len();
+            messages.push((Sent, if is_last { answer } else { tickets }));
+        }
+        messages.extend([
+            (Received, &[(23, 90)][..]),
+            (Sent, answer),
+            (Received, farewell),
+            (Sent, farewell),
+        ]);
+        let requests = encrypted(&messages);
+        assert_eq!(requests.len(), 2, "{rest:?}: {requests:?}");
+        for request in &requests {
+            assert_eq!(request.total_ns(), 100, "{request:?}");
+            assert!(!request.seen.open && !request.seen.truncated);
+        }
+    }
+}
+
+#[test]
+fn request_without_an_answer_ends_with_its_connection() {
+    let closed = light(LightWhat::Closed, 0, 150, 150, 0);
+    let requests = run(&[light(LightWhat::Received, 1, 0, 100, 100), closed]);
+    assert_eq!((requests.len(), requests[0].total_ns(), requests[0].seen.open), (1, 50, false));
+    assert_eq!(requests[0].phases.get(Phase::Unexplained), 50);
+}
+
+#[test]
+fn what_another_thread_did_before_it_took_over_is_not_the_request_s() {
+    use LightWhat::{Received, Sent};
+    let requests = run(&[light(Received, 1, 0, 100, 100), light(Sent, 2, 40, 160, 0)]);
+    assert_eq!(requests[0].total_ns(), 60);
+    assert_eq!(requests[0].phases.total_ns(), 60);
+}
+
+proptest! {
+    #[test]
+    fn phases_add_up_whoever_moves_the_bytes(
+        steps in proptest::collection::vec((0_u8..8, 1_u32..4, 1_u64..50, any::<bool>()), 1..60),
+    ) {
+        let mut last = [0_u64; 4];
+        let mut now_ns = 0;
+        let mut lights = Vec::new();
+        for (what, tid, step, arrived) in steps {
+            now_ns += step;
+            let what = match what {
+                0..4 => LightWhat::Received,
+                4..7 => LightWhat::Sent,
+                _ => LightWhat::Closed,
+            };
+            let since_ns = std::mem::replace(&mut last[tid as usize], now_ns);
+            let arrival_ns = if arrived { now_ns.saturating_sub(step / 2) } else { 0 };
+            lights.push(light(what, tid, since_ns, now_ns, arrival_ns));
+        }
+        for request in run(&lights) {
+            prop_assert_eq!(request.phases.total_ns(), request.total_ns());
+        }
+    }
+}

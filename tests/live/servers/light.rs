@@ -1,0 +1,232 @@
+//! Light mode beside a full trace of the same server under the same load: the same requests, and of each the same phases.
+//!
+//! In: recipes of servers where one thread serves a request. Out: verdicts; the figures measured on standard error. What the full trace says
+//! is held against other witnesses in `truth`.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, ensure};
+use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gunicorn::{Settings, Version};
+use wsgi_trace_tests::load::Load;
+use wsgi_trace_tests::require_bpf;
+use wsgi_trace_tests::server::cheroot::Cheroot;
+use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
+use wsgi_trace_tests::server::uwsgi::Uwsgi;
+use wsgi_trace_tests::server::waitress::Waitress;
+use wsgi_trace_tests::server::{Recipe, Server};
+use wsgi_trace_tests::trace::{Trace, Traced, TracedRequest};
+use wsgi_trace_tests::yardstick::Yardstick;
+
+use crate::work;
+
+/// Routes whose time is of every kind that light mode names.
+const ROUTES: &str = "/fast=4,/cpu=2,/backend=2,/stream,/mixed=2,/missing,/sleep/5";
+/// What light mode has as one phase is the sum of these in a full trace. It does not see what is done on a CPU within a call. A wait to close a file is unexplained
+/// there: no descriptor says any more what it was. It does not see accept return either: a request waits until its thread has a CPU for it, and what
+/// the thread does from then on to accept it is not its wait. So `pool_wait` is judged together with what such a thread does.
+const SAME: [(&[&str], &[&str]); 7] = [
+    (
+        &["pool_wait", "cpu", "run_queue", "gil_wait"],
+        &[
+            "accept_queue",
+            "pool_wait",
+            "loop_wait",
+            "cpu",
+            "read_head",
+            "read_body",
+            "write",
+            "run_queue",
+            "gil_wait",
+        ],
+    ),
+    (&["lock_wait"], &["lock_wait"]),
+    (&["backend_wait"], &["backend_wait"]),
+    (&["file_wait", "unexplained"], &["file_wait", "unexplained"]),
+    (&["sleep"], &["sleep"]),
+    (&["client_read_stall"], &["client_read_stall"]),
+    (&["client_write_stall"], &["client_write_stall"]),
+];
+/// Parts of the first, one by one: said, and not judged.
+const PARTS: [(&str, &[&str]); 4] = [
+    ("pool_wait", &["accept_queue", "pool_wait", "loop_wait"]),
+    ("cpu", &["cpu", "read_head", "read_body", "write"]),
+    ("run_queue", &["run_queue"]),
+    ("gil_wait", &["gil_wait"]),
+];
+/// How far the sums of a phase may differ.
+const SUM_RATIO: f64 = 0.01;
+/// How far a phase of nine of ten requests may differ.
+const EACH_RATIO: f64 = 0.05;
+
+/// How much of the requests' time may lie in waits whose end the kernel did not show either of them: one has a wait as unexplained by that, the other not.
+const NOT_SHOWN_RATIO: f64 = 0.05;
+
+/// One phase of all requests, by both.
+#[derive(Default)]
+struct Pairs(Vec<(u64, u64)>);
+
+impl Pairs {
+    /// Sums in ns: light, full.
+    fn sums(&self) -> (u64, u64) {
+        self.0.iter().fold((0, 0), |sums, pair| (sums.0 + pair.0, sums.1 + pair.1))
+    }
+
+    /// The pair that is furthest apart.
+    fn worst(&self) -> Option<usize> {
+        (0..self.0.len()).max_by_key(|place| self.0.get(*place).map(|pair| pair.0.abs_diff(pair.1)))
+    }
+
+    /// How far the request at the ninth of ten is off beyond its ratio, in ns.
+    fn p90_error_ns(&self) -> u64 {
+        let beyond = |(light, full): &(u64, u64)| {
+            light.abs_diff(*full).saturating_sub((*full as f64 * EACH_RATIO) as u64)
+        };
+        let mut errors: Vec<u64> = self.0.iter().map(beyond).collect();
+        errors.sort_unstable();
+        errors.get(errors.len() * 9 / 10).copied().unwrap_or(0)
+    }
+}
+
+fn by_id(traced: &Traced) -> anyhow::Result<BTreeMap<u64, &TracedRequest>> {
+    let mut requests = BTreeMap::new();
+    for request in &traced.requests {
+        let id = request.id().with_context(|| format!("nobody asked for {request:?}"))?;
+        ensure!(requests.insert(id, request).is_none(), "twice: {request:?}");
+    }
+    Ok(requests)
+}
+
+/// Both at once, on the same requests.
+fn agrees(recipe: &dyn Recipe) -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = Server::start(recipe)?;
+    let full = Trace::start(server.pid())?;
+    let light = Trace::start_with(server.pid(), &["--light"])?;
+    let yardstick = Yardstick::start()?;
+    let routes = format!("{ROUTES},{}", work::ROUTES);
+    let options = [
+        &["--requests", "400", "--seconds", "30", "--clients", "3", "--routes", &routes][..],
+        &["--kinds", "get=6,head,sized", "--keep-alive", recipe.clients().keep_alive],
+    ]
+    .concat();
+    let sent = Load::run(server.address(), &options)?;
+    server.log(sent.answered())?;
+    let head_ns = yardstick.head_ns()?;
+    let (light, full) = (light.end()?, full.end()?);
+    let not_shown_ns = light.undecided_ns()? + full.undecided_ns()?;
+    compare(recipe, &by_id(&light)?, &by_id(&full)?, (head_ns, not_shown_ns))
+}
+
+fn compare(
+    recipe: &dyn Recipe,
+    light: &BTreeMap<u64, &TracedRequest>,
+    full: &BTreeMap<u64, &TracedRequest>,
+    (head_ns, not_shown_ns): (u64, u64),
+) -> anyhow::Result<()> {
+    let about = recipe.about();
+    ensure!(full.len() >= 350, "{about}: only {} requests", full.len());
+    ensure!(
+        light.keys().eq(full.keys()),
+        "{about}: {} requests, {} in a full trace",
+        light.len(),
+        full.len()
+    );
+    let all_ns: u64 = full.values().map(|request| request.total_ns).sum();
+    let most_ns = (all_ns as f64 * NOT_SHOWN_RATIO) as u64;
+    let unexplained_ns: u64 = full.values().map(|request| request.phase_ns("unexplained")).sum();
+    ensure!(
+        not_shown_ns + unexplained_ns <= most_ns,
+        "{about}: of {all_ns} ns {not_shown_ns} were not shown by the kernel, {unexplained_ns} not explained"
+    );
+    let mut wrong = Vec::new();
+    let mut pairs: BTreeMap<String, Pairs> = BTreeMap::new();
+    for (id, ours) in light {
+        let theirs = full.get(id).context("not in the full trace")?;
+        let told = |request: &TracedRequest| (request.method.clone(), request.path.clone(), request.status);
+        if told(ours) != told(theirs) {
+            wrong.push(format!("{ours:?} is not {theirs:?}"));
+        }
+        let parts = PARTS.iter().map(|(of_light, of_full)| (std::slice::from_ref(of_light), *of_full));
+        for (of_light, of_full) in SAME.into_iter().chain(parts) {
+            let sum_ns = |request: &TracedRequest, parts: &[&str]| {
+                parts.iter().map(|part| request.phase_ns(part)).sum::<u64>()
+            };
+            let pair = (sum_ns(ours, of_light), sum_ns(theirs, of_full));
+            pairs.entry(of_light.join(" + ")).or_default().0.push(pair);
+        }
+        pairs.entry("total".to_owned()).or_default().0.push((ours.total_ns, theirs.total_ns));
+    }
+    eprintln!("{about}: {} requests, a head is {head_ns} ns, {not_shown_ns} ns not shown", light.len());
+    for (phase, pairs) in &pairs {
+        let (ours_ns, theirs_ns) = pairs.sums();
+        let error_ns = pairs.p90_error_ns();
+        let ratio = ours_ns as f64 / theirs_ns.max(1) as f64;
+        eprintln!("  {phase:<24} {ours_ns:>12} {theirs_ns:>12} ns  {ratio:.4}  p90 {error_ns} ns");
+        if PARTS.iter().any(|(part, _)| part == phase) {
+            continue;
+        }
+        // Each boundary is seen by one program after the other; what lies between is work, as of a head.
+        let between_ns = head_ns as f64 * light.len() as f64 / 10.0;
+        // What the full trace leaves unexplained light mode may name.
+        let open_ns = not_shown_ns + unexplained_ns;
+        let bound_ns = theirs_ns as f64 * SUM_RATIO + between_ns + open_ns as f64;
+        if ours_ns.abs_diff(theirs_ns) as f64 > bound_ns {
+            wrong.push(format!("{phase}: {ours_ns} ns, {theirs_ns} ns in a full trace"));
+            let worst = pairs.worst().and_then(|place| light.values().zip(full.values()).nth(place));
+            eprintln!("  furthest apart in {phase}: {worst:?}");
+        }
+        if error_ns > head_ns {
+            wrong.push(format!("{phase}: off by {error_ns} ns at the ninth of ten requests"));
+        }
+    }
+    ensure!(wrong.is_empty(), "{about}: {}", wrong.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn gunicorn_s_threads() -> anyhow::Result<()> {
+    agrees(&Settings::gthread(Version::V27, 2, 4))
+}
+
+#[test]
+#[ignore = "make live-all"]
+fn gunicorn_s_sync_workers() -> anyhow::Result<()> {
+    agrees(&Settings::sync(Version::V27, 4))
+}
+
+#[test]
+#[ignore = "make live-all"]
+fn cheroot() -> anyhow::Result<()> {
+    agrees(&Cheroot { threads: 4 })
+}
+
+#[test]
+#[ignore = "make live-all"]
+fn uwsgi_s_processes() -> anyhow::Result<()> {
+    agrees(&Uwsgi::new(4, 1))
+}
+
+#[test]
+#[ignore = "make live-all"]
+fn uwsgi_s_threads() -> anyhow::Result<()> {
+    agrees(&Uwsgi::new(2, 4))
+}
+
+#[test]
+#[ignore = "make live-all"]
+fn mod_wsgi_embedded() -> anyhow::Result<()> {
+    agrees(&ModWsgi::embedded(1, 5))
+}
+
+mod gaps {
+    use super::{Waitress, agrees};
+
+    /// 1 to 2 % of the time are unexplained that a full trace names: where its loop sends what a thread has made, nothing shows which thread that was.
+    #[test]
+    #[ignore = "make live-all gaps"]
+    fn waitress() -> anyhow::Result<()> {
+        agrees(&Waitress { threads: 4 })
+    }
+}
