@@ -13,6 +13,7 @@ pub mod cgroup;
 pub mod child;
 pub mod collector;
 pub mod dropping;
+pub mod duckdb;
 pub mod environment;
 pub mod families;
 pub mod gate;
