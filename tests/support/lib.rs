@@ -16,6 +16,7 @@ pub mod dropping;
 pub mod duckdb;
 pub mod environment;
 pub mod families;
+pub mod fleet;
 pub mod gate;
 pub mod generated;
 pub mod gil_account;

@@ -20,7 +20,7 @@ A file lies at `TABLE/service=NAME/date=YYYY-MM-DD/host=NAME/RECORDING.parquet`.
 the end of a request, a connection or a window. In the path, characters of names other than letters, digits, `.`, `_`
 and `-` are written as `%XX`. The columns `service.name` and `host.name` have the names as they are.
 
-A name that [OpenTelemetry](https://opentelemetry.io/docs/specs/semconv/) has is used as it is, dots included:
+A name that OpenTelemetry has is used as it is, dots included:
 quote it (`"http.route"`). A column whose name ends with `_ns` is a duration in nanoseconds. A null phase was not
 measured, which is not 0. Numbers of requests, connections and slots mean something in one recording only.
 
