@@ -57,7 +57,7 @@ fn files(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(list)
 }
 
-/// Every recording that is not made of several windows, with what it is a case of.
+/// Of each kind of server one; light mode, in which phases are not measured.
 const RECORDINGS: [&str; 6] =
     ["gthread-back-end", "gthread-cpu", "light-gthread", "mod-wsgi-daemon", "sync-dropped", "uvicorn-uvloop"];
 
@@ -181,10 +181,13 @@ fn what_the_page_says_is_never_null_is_never_null() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// By table: name, type and null of each column of docs/parquet.md.
-fn columns_of_the_page() -> anyhow::Result<BTreeMap<String, Vec<(String, String, String)>>> {
+/// Name, type and null of a column, as docs/parquet.md has them.
+type Described = (String, String, String);
+
+/// The columns of docs/parquet.md, by table.
+fn columns_of_the_page() -> anyhow::Result<BTreeMap<String, Vec<Described>>> {
     let page = std::fs::read_to_string(root().join("docs/parquet.md"))?;
-    let mut tables: BTreeMap<String, Vec<(String, String, String)>> = BTreeMap::new();
+    let mut tables: BTreeMap<String, Vec<Described>> = BTreeMap::new();
     let mut table = String::new();
     for line in page.lines() {
         if let Some(name) = line.strip_prefix("## ") {
