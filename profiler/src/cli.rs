@@ -4,6 +4,7 @@
 
 pub mod duration;
 pub mod exit;
+pub mod export;
 pub mod fail_on;
 pub mod front_end;
 pub mod otlp;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use self::export::Export;
 use self::fail_on::FailOn;
 use self::front_end::FrontEnd;
 use self::otlp::Otlp;
@@ -110,6 +112,9 @@ pub enum Command {
         Each difference of means has an interval. In 95 of 100 comparisons, the intervals of a table hold the true changes.\n\
         They are Welch's, from the means of 16 to 32 batches of requests in the order in which they ended.")]
     Diff(Diff),
+    /// Write recordings as tables for other engines (Parquet); needs no privileges
+    #[command(after_help = export::HELP)]
+    Export(Export),
     /// List the WSGI servers that run on this machine
     #[command(after_help = "Without root, it shows only what /proc says of other users' processes.")]
     List(List),

@@ -5,6 +5,7 @@
 pub mod completions;
 pub mod diff;
 pub mod doctor;
+pub mod export;
 mod fail_on;
 pub mod list;
 pub mod man;
@@ -116,6 +117,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Report(options)) => report::run(options),
         Some(Command::Serve(options)) => serve::run(options),
         Some(Command::Diff(options)) => diff::run(options),
+        Some(Command::Export(options)) => export::run(options),
         Some(Command::List(options)) => {
             list::run(options, &mut std::io::stdout()).or_else(|error| list_failure(&error))
         }

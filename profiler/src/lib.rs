@@ -8,6 +8,7 @@ pub mod capability;
 pub mod cli;
 pub mod command;
 pub mod compare;
+pub mod export;
 pub mod fact;
 pub mod hook;
 pub mod otlp;

@@ -7,6 +7,7 @@ pub mod consumer;
 pub mod feed;
 mod gather;
 mod gil;
+pub mod known;
 pub mod live;
 pub mod observer;
 mod open_files;

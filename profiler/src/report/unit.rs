@@ -176,7 +176,7 @@ const fn whole(value: f64) -> u64 {
 }
 
 /// A moment as `2026-01-31 23:59:59 UTC`, from nanoseconds since 1970.
-pub(in crate::report) fn moment(since_epoch_ns: i64) -> String {
+pub(crate) fn moment(since_epoch_ns: i64) -> String {
     const DAY: i64 = 86_400;
     let seconds = since_epoch_ns.div_euclid(1_000_000_000);
     let (days, of_day) = (seconds.div_euclid(DAY), seconds.rem_euclid(DAY));

@@ -7,28 +7,22 @@ use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use profiler_core::fact::{Fact, InterpreterSeen, ListenerSeen, ProcessSeen, Sight};
+use profiler_core::fact::Fact;
 use profiler_core::finding::evaluate;
 use profiler_core::finding::threshold::Thresholds;
-use profiler_core::machine::lock::gil::not_measured as gil_not_measured;
 use profiler_core::model::Snapshot;
-use profiler_core::model::gil_method::blind;
-use profiler_core::pipeline::{Settings, not_measured};
-use profiler_core::server::has_front_end;
+use profiler_core::pipeline::Settings;
 use profiler_core::timeline::Entry;
 
 use super::SessionError;
+use super::known::Known;
 use crate::cli::Output;
 use crate::otlp::exporter::Exporter;
 use crate::report::escape::Charset;
-use crate::report::form::{Beginning, Form};
+use crate::report::form::Form;
 use crate::report::output::{Destination, Lazy, OutputError, failure};
 use crate::report::style::Style;
 
-/// Interpreters remembered until the run begins.
-const MAX_INTERPRETERS: usize = 4096;
-/// Processes, and listeners, remembered until then.
-const MAX_PROCESSES: usize = 4096;
 /// Entries that wait for the run to begin: names of processes and threads.
 const MAX_EARLY_ENTRIES: usize = 65_536;
 
@@ -42,14 +36,7 @@ pub struct Consumer {
     wanted: bool,
     begun: bool,
     early: Vec<Entry>,
-    arrival_measured: bool,
-    sight: Sight,
-    interpreters: Vec<InterpreterSeen>,
-    /// Why most waits for the lock are not seen, if they are not.
-    blind: Option<String>,
-    processes: Vec<ProcessSeen>,
-    listeners: Vec<ListenerSeen>,
-    wall_clock_offset_ns: Option<i64>,
+    known: Known,
     exporter: Option<Arc<Exporter>>,
 }
 
@@ -77,13 +64,7 @@ impl Consumer {
             wanted: false,
             begun: false,
             early: Vec::new(),
-            arrival_measured: true,
-            sight: Sight::Calls,
-            interpreters: Vec::new(),
-            blind: None,
-            processes: Vec::new(),
-            listeners: Vec::new(),
-            wall_clock_offset_ns: None,
+            known: Known::nothing(),
             exporter: None,
         }
     }
@@ -106,26 +87,12 @@ impl Consumer {
         if let Some(exporter) = &self.exporter {
             exporter.note(fact);
         }
-        match fact {
-            Fact::SessionStarted(session) => self.wall_clock_offset_ns = Some(session.wall_clock_offset_ns),
-            Fact::Attached(attached) => {
-                self.arrival_measured = attached.arrival_measured;
-                self.sight = attached.sight();
-            }
-            Fact::InterpreterSeen(seen) if !self.begun && self.interpreters.len() < MAX_INTERPRETERS => {
-                self.interpreters.push(seen.clone());
-            }
-            Fact::GilMethod(method) if !self.begun => self.blind = blind(method),
-            Fact::ProcessSeen(seen) if !self.begun && self.processes.len() < MAX_PROCESSES => {
-                self.processes.retain(|known| known.tgid != seen.tgid);
-                self.processes.push(seen.clone());
-            }
-            Fact::ListenerSeen(seen) if !self.begun && self.listeners.len() < MAX_PROCESSES => {
-                self.listeners.push(seen.clone());
-            }
-            // Where damage took the start of the window out of a recording, the first tick stands for it.
-            Fact::WindowStarted | Fact::Tick => self.begin(),
-            _ => {}
+        if !self.begun {
+            self.known.note(fact);
+        }
+        // Where damage took the start of the window out of a recording, the first tick stands for it.
+        if matches!(fact, Fact::WindowStarted | Fact::Tick) {
+            self.begin();
         }
     }
 
@@ -135,13 +102,7 @@ impl Consumer {
             return;
         }
         if let Some(form) = &mut self.form {
-            let has_front = has_front_end(&self.processes, &self.listeners);
-            let gil = self.blind.take().or_else(|| gil_not_measured(self.interpreters.iter()));
-            let not_measured = not_measured(self.arrival_measured, gil, has_front, self.sight)
-                .into_iter()
-                .map(|(phase, _)| phase);
-            let wall_clock_offset_ns = self.wall_clock_offset_ns;
-            form.begin(&Beginning { not_measured: not_measured.collect(), wall_clock_offset_ns });
+            form.begin(&self.known.beginning());
         }
         for entry in std::mem::take(&mut self.early) {
             self.write(&entry);

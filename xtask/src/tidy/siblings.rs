@@ -58,6 +58,7 @@ const CRATES: &[Crate<'static>] = &[
             "otlp",
             "cli",
             "session",
+            "export",
             "agent",
             "compare",
             "top",

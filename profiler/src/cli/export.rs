@@ -1,0 +1,131 @@
+//! Rows for other engines, on the command line.
+//!
+//! In: recordings, a directory, what is said of the service. Out: [`Export`], and its [`Labels`].
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+
+/// Examples, and how to ask what comes out.
+pub(super) const HELP: &str = "Examples:\n  wsgi-trace export incident.wtrace -o fleet --service shop\n  \
+    wsgi-trace export *.wtrace -o fleet --service shop --resource service.version=4.2.0\n  \
+    duckdb -c \"select \\\"http.route\\\", count(*), sum(total_ns) / 1e9 from 'fleet/requests/**/*.parquet' group by all\"\n\n\
+    Directories of many hosts can be put together: a file lies under its table, service, date and host. Exporting a recording\n\
+    again replaces its files. Each file appears when it is whole. docs/parquet.md has the tables, queries/ what to ask them.";
+
+/// Service of those that nobody named, by OpenTelemetry.
+const UNKNOWN_SERVICE: &str = "unknown_service:wsgi";
+
+/// `export`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Export {
+    /// The recordings
+    #[arg(value_name = "RECORDING", required_unless_present = "columns")]
+    pub recordings: Vec<PathBuf>,
+    /// Directory for the tables; it is made where it does not exist
+    #[arg(long, short, value_name = "DIRECTORY", required_unless_present = "columns")]
+    pub output: Option<PathBuf>,
+    /// Form of the files
+    #[arg(long, short, value_enum, default_value_t, value_name = "FORM")]
+    pub format: ExportFormat,
+    /// Name of the service [default: service.name of --resource, else unknown_service:wsgi]
+    #[arg(long, value_name = "NAME", env = "OTEL_SERVICE_NAME")]
+    pub service: Option<String>,
+    /// What else is known of it, by OpenTelemetry's names: service.version, deployment.environment.name, k8s.namespace.name,
+    /// k8s.pod.name, k8s.node.name; others are passed over
+    #[arg(long, value_name = "KEY=VALUE", env = "OTEL_RESOURCE_ATTRIBUTES", value_delimiter = ',')]
+    pub resource: Vec<Attribute>,
+    /// Also write paths as clients sent them (url.path), which may hold names and numbers of people
+    #[arg(long)]
+    pub raw_paths: bool,
+    /// Print all tables with their columns, and export nothing
+    #[arg(long, conflicts_with_all = ["recordings", "output"])]
+    pub columns: bool,
+    /// Nothing on stderr but errors
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Forms of exported rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// Parquet files, for DuckDB, Spark and others
+    #[default]
+    Parquet,
+}
+
+/// One attribute of a resource: `KEY=VALUE`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attribute {
+    key: String,
+    value: String,
+}
+
+impl FromStr for Attribute {
+    type Err = Infallible;
+
+    /// As OpenTelemetry reads its variable: what has no `=` says nothing.
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        let (key, value) = text.split_once('=').unwrap_or_default();
+        Ok(Self { key: key.trim().to_owned(), value: percent_decoded(value.trim()) })
+    }
+}
+
+impl Export {
+    /// The value of an attribute that was given.
+    #[must_use]
+    pub fn attribute(&self, key: &str) -> Option<String> {
+        let given = self.resource.iter().rev().find(|attribute| attribute.key == key)?;
+        Some(given.value.clone()).filter(|value| !value.is_empty())
+    }
+
+    /// Name of the service.
+    #[must_use]
+    pub fn service_name(&self) -> String {
+        let said = self.service.clone().filter(|service| !service.is_empty());
+        said.or_else(|| self.attribute("service.name")).unwrap_or_else(|| UNKNOWN_SERVICE.to_owned())
+    }
+}
+
+/// Text with every `%` and two hexadecimal digits as the byte they stand for; what is no text then stays as it is.
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let digits = after.get(..2).filter(|_| *first == b'%').and_then(|two| std::str::from_utf8(two).ok());
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { after.get(2..).unwrap_or_default() } else { after };
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_invalid| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(texts: &[&str]) -> Export {
+        let Ok(resource) = texts.iter().map(|text| text.parse()).collect();
+        Export { resource, ..Export::default() }
+    }
+
+    #[test]
+    fn attributes_are_read_as_opentelemetry_writes_them() {
+        let export =
+            given(&["k8s.pod.name=web-0", " service.version = 4%2C2 ", "", "nonsense", "k8s.node.name="]);
+        assert_eq!(export.attribute("k8s.pod.name").as_deref(), Some("web-0"));
+        assert_eq!(export.attribute("service.version").as_deref(), Some("4,2"));
+        assert_eq!(export.attribute("k8s.node.name"), None);
+        assert_eq!(percent_decoded("50%, 100%25 %zz %ff"), "50%, 100%25 %zz %ff");
+    }
+
+    #[test]
+    fn the_service_is_named_by_the_option_first() {
+        assert_eq!(given(&[]).service_name(), UNKNOWN_SERVICE);
+        let named = given(&["service.name=shop"]);
+        assert_eq!(named.service_name(), "shop");
+        assert_eq!(Export { service: Some("till".to_owned()), ..named }.service_name(), "till");
+    }
+}

@@ -1,0 +1,82 @@
+-- Which host differs from the others of its service, in which phase, and is it noise?
+--
+-- A request's time in a phase is averaged over 16 batches of each recording, requests that came after one another. A host's
+-- error is that of the mean of its batches, as in `wsgi-trace diff`. To it comes how much the hosts of the service differ
+-- anyway (the median deviation from the median host). `t` is the difference in units of both together. Less than 1 µs is taken
+-- for 1 µs. The limit of 6.5 is Student's for 16 batches and 3,800 comparisons (200 hosts, 19 columns) at 5 % for all of them
+-- together. A difference of less than a twentieth of the service's mean time is left out: it is not worth a look. It takes
+-- five hosts to say which one is different. Look at coverage.sql first: hosts that lost records are not comparable.
+WITH
+    spans AS (
+        -- Requests are numbered in the order in which they came: so many of them after one another are a batch.
+        SELECT recording_id, min(request_id) AS first_id, max(request_id) - min(request_id) + 1 AS ids
+        FROM requests
+        GROUP BY 1
+    ),
+    batches AS (
+        SELECT
+            "service.name" AS service,
+            "host.name" AS host,
+            recording_id,
+            floor(16 * (request_id - first_id) / ids) AS batch,
+            avg(total_ns) AS total_ns,
+            avg(accept_queue_ns) AS accept_queue_ns,
+            avg(pool_wait_ns) AS pool_wait_ns,
+            avg(loop_wait_ns) AS loop_wait_ns,
+            avg(read_head_ns) AS read_head_ns,
+            avg(read_body_ns) AS read_body_ns,
+            avg(client_read_stall_ns) AS client_read_stall_ns,
+            avg(cpu_ns) AS cpu_ns,
+            avg(run_queue_ns) AS run_queue_ns,
+            avg(gil_wait_ns) AS gil_wait_ns,
+            avg(lock_wait_ns) AS lock_wait_ns,
+            avg(backend_wait_ns) AS backend_wait_ns,
+            avg(file_wait_ns) AS file_wait_ns,
+            avg(fault_wait_ns) AS fault_wait_ns,
+            avg(sleep_ns) AS sleep_ns,
+            avg(write_ns) AS write_ns,
+            avg(client_write_stall_ns) AS client_write_stall_ns,
+            avg(front_end_ns) AS front_end_ns,
+            avg(unexplained_ns) AS unexplained_ns
+        FROM requests JOIN spans USING (recording_id)
+        WHERE NOT is_open AND NOT is_truncated
+        GROUP BY 1, 2, 3, 4
+    ),
+    by_host AS (
+        SELECT service, host, phase, count(*) AS batches, avg(ns) AS mean_ns, var_samp(ns) / count(*) AS error
+        FROM batches UNPIVOT (ns FOR phase IN (
+            total_ns, accept_queue_ns, pool_wait_ns, loop_wait_ns, read_head_ns, read_body_ns,
+            client_read_stall_ns, cpu_ns, run_queue_ns, gil_wait_ns, lock_wait_ns, backend_wait_ns,
+            file_wait_ns, fault_wait_ns, sleep_ns, write_ns, client_write_stall_ns, front_end_ns, unexplained_ns
+        ))
+        GROUP BY 1, 2, 3
+    ),
+    middle AS (
+        SELECT service, phase, count(*) AS hosts, median(mean_ns) AS middle_ns
+        FROM by_host
+        GROUP BY 1, 2
+    ),
+    spread AS (
+        SELECT service, phase, 1.4826 * median(abs(mean_ns - middle_ns)) AS spread_ns
+        FROM by_host JOIN middle USING (service, phase)
+        GROUP BY 1, 2
+    ),
+    whole AS (
+        SELECT service, middle_ns AS service_ns FROM middle WHERE phase = 'total_ns'
+    ),
+    judged AS (
+        SELECT
+            service, host, phase, hosts, batches, mean_ns, middle_ns, service_ns,
+            (mean_ns - middle_ns) / sqrt(greatest(error + spread_ns * spread_ns, 1e6)) AS t
+        FROM by_host JOIN middle USING (service, phase) JOIN spread USING (service, phase) JOIN whole USING (service)
+    )
+SELECT
+    service, host, phase,
+    round(mean_ns / 1e6, 3) AS mean_ms,
+    round(middle_ns / 1e6, 3) AS other_hosts_ms,
+    round((mean_ns - middle_ns) / 1e6, 3) AS difference_ms,
+    round(t, 1) AS t,
+    hosts
+FROM judged
+WHERE hosts >= 5 AND batches >= 8 AND abs(t) >= 6.5 AND abs(mean_ns - middle_ns) >= service_ns / 20
+ORDER BY abs(mean_ns - middle_ns) DESC, service, host, phase;

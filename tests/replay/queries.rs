@@ -1,0 +1,164 @@
+//! The queries of `queries/`, on exported recordings and on a fleet made of them.
+//!
+//! In: `queries/*.sql`, `tests/recordings`, DuckDB. Out: verdicts: each runs, and they name the differences that were put in, all of
+//! them and nothing else.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use profiler_core::phase::Phase;
+use serde_json::Value;
+use tempfile::TempDir;
+use wsgi_trace_tests::duckdb::{Duckdb, TABLES};
+use wsgi_trace_tests::fleet::{Fleet, SERVICE, SLOW_HOST, SLOWER_ROUTE};
+use wsgi_trace_tests::program::Program;
+use wsgi_trace_tests::root;
+
+/// Recordings of four services: one with several endpoints, one whose threads run out, one where nothing is wrong, one that drops
+/// connections.
+const SERVICES: [(&str, &str); 4] = [
+    ("uwsgi-threads", SERVICE),
+    ("gthread-exhausted", "till"),
+    ("gthread-healthy", "blog"),
+    ("sync-dropped", "edge"),
+];
+
+fn export(to: &Path, services: &[(&str, &str)]) -> anyhow::Result<()> {
+    for (recording, service) in services {
+        let recording =
+            root().join("tests/recordings").join(recording).with_extension("wtrace").display().to_string();
+        let to = to.display().to_string();
+        let outcome =
+            Program::run(&["export", &recording, "-o", &to, "--service", service], Duration::from_secs(60))?;
+        ensure!(outcome.status.success(), "{}", outcome.stderr);
+    }
+    Ok(())
+}
+
+/// A fleet of twelve hosts and four days.
+fn fleet(duckdb: &Duckdb, differs: bool) -> anyhow::Result<TempDir> {
+    let directory = tempfile::tempdir()?;
+    let real = directory.path().join("real");
+    export(&real, &SERVICES)?;
+    let fleet = Fleet { hosts: 12, days: 4, copies: 4, differs };
+    fleet.make(duckdb, &real, &directory.path().join("fleet"))?;
+    Ok(directory)
+}
+
+fn queries() -> anyhow::Result<Vec<PathBuf>> {
+    let mut list = Vec::new();
+    for entry in std::fs::read_dir(root().join("queries"))? {
+        list.push(entry?.path());
+    }
+    list.retain(|path| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("tables-")));
+    list.sort();
+    ensure!(list.len() >= 6, "{list:?}");
+    Ok(list)
+}
+
+fn ask(duckdb: &Duckdb, tables: &Path, query: &str) -> anyhow::Result<Vec<Value>> {
+    let path = root().join("queries").join(query).with_extension("sql");
+    duckdb.all(tables, &std::fs::read_to_string(&path).with_context(|| path.display().to_string())?)
+}
+
+fn named(rows: &[Value], keys: &[&str]) -> BTreeSet<String> {
+    let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
+    rows.iter().map(|row| keys.iter().map(|key| text(row, key)).collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+fn every_query_runs_on_whatever_was_recorded() -> anyhow::Result<()> {
+    let Some(duckdb) = Duckdb::find() else { return Ok(()) };
+    // All kinds of servers; light mode; nothing but idle time.
+    for recordings in [
+        &[("light-gthread", "a"), ("mod-wsgi-daemon", "b"), ("uvicorn-uvloop", "b"), ("sync-dropped", "c")][..],
+        &[("sync-idle", "a")],
+    ] {
+        let directory = tempfile::tempdir()?;
+        export(directory.path(), recordings)?;
+        for query in queries()? {
+            let sql = std::fs::read_to_string(&query)?;
+            let rows = duckdb.all(directory.path(), &sql).with_context(|| query.display().to_string())?;
+            if query.ends_with("coverage.sql") {
+                assert!(!rows.is_empty());
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_query_says_its_question_and_none_forgets_a_phase() -> anyhow::Result<()> {
+    for query in queries()? {
+        let sql = std::fs::read_to_string(&query)?;
+        let first = sql.lines().next().unwrap_or_default();
+        assert!(first.starts_with("-- ") && first.contains(['?', '.']), "{}: {first}", query.display());
+        assert_eq!(sql.matches(';').count(), 1, "{}: one statement", query.display());
+        // One that lists phases lists all of them, each where the others are.
+        let cpu = sql.matches(" cpu_ns").count();
+        for phase in Phase::ALL.iter().filter(|_| cpu > 0) {
+            let name = format!(" {}_ns", phase.name());
+            assert!(sql.matches(&name).count() >= cpu, "{}: {name}", query.display());
+        }
+    }
+    for engine in ["duckdb", "spark"] {
+        let sql = std::fs::read_to_string(root().join(format!("queries/tables-{engine}.sql")))?;
+        for table in TABLES {
+            assert!(sql.contains(&format!("VIEW {table} ")), "tables-{engine}.sql: {table}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_fleet_with_a_slow_disk_and_a_bad_deploy_is_told_so_and_nothing_else() -> anyhow::Result<()> {
+    let Some(duckdb) = Duckdb::find() else { return Ok(()) };
+    let directory = fleet(&duckdb, true)?;
+    let tables = directory.path().join("fleet");
+
+    let outliers = ask(&duckdb, &tables, "outlier-host")?;
+    let expected = ["file_wait_ns", "total_ns"].map(|phase| format!("{SERVICE} {SLOW_HOST} {phase}"));
+    assert_eq!(named(&outliers, &["service", "host", "phase"]), BTreeSet::from(expected), "{outliers:#?}");
+    let of_file = outliers.iter().find(|row| row["phase"] == "file_wait_ns").context("no file_wait")?;
+    assert!((of_file["difference_ms"].as_f64().unwrap_or(0.0) - 15.0).abs() < 0.5, "{of_file}");
+
+    let deploys = ask(&duckdb, &tables, "deploy")?;
+    let expected =
+        ["backend_wait_ns", "total_ns"].map(|phase| format!("{SERVICE} {SLOWER_ROUTE} {phase} 1 2"));
+    let keys = ["service", "route", "phase", "version_before", "version_after"];
+    assert_eq!(named(&deploys, &keys), BTreeSet::from(expected), "{deploys:#?}");
+    let of_back_end =
+        deploys.iter().find(|row| row["phase"] == "backend_wait_ns").context("no backend_wait")?;
+    let number = |key: &str| of_back_end[key].as_f64().unwrap_or(0.0);
+    assert!((number("after_ms") / number("before_ms") - 2.0).abs() < 0.1, "{of_back_end}");
+    Ok(())
+}
+
+#[test]
+fn a_fleet_without_differences_has_no_outlier_and_no_change() -> anyhow::Result<()> {
+    let Some(duckdb) = Duckdb::find() else { return Ok(()) };
+    let directory = fleet(&duckdb, false)?;
+    let tables = directory.path().join("fleet");
+    for query in ["outlier-host", "deploy"] {
+        let rows = ask(&duckdb, &tables, query)?;
+        assert!(rows.is_empty(), "{query}: {rows:#?}");
+    }
+    // What is wrong with the recordings themselves is said all the same.
+    let capacity = ask(&duckdb, &tables, "capacity")?;
+    assert_eq!(capacity.first().map(|row| &row["service"]), Some(&Value::from("till")), "{capacity:#?}");
+    assert!(capacity.first().and_then(|row| row["waited_ratio"].as_f64()) > Some(0.3), "{capacity:#?}");
+    let changes = ask(&duckdb, &tables, "what-to-change")?;
+    let first = changes.first().context("nothing to change")?;
+    assert_eq!(
+        (&first["service"], &first["finding"], &first["setting_option"], &first["hosts"]),
+        (&Value::from("till"), &Value::from("slots-exhausted"), &Value::from("--threads"), &Value::from(12)),
+        "{first}"
+    );
+    // So is what was covered: each service, host and day.
+    let coverage = ask(&duckdb, &tables, "coverage")?;
+    assert_eq!(coverage.len(), SERVICES.len() * 12 * 4);
+    assert!(coverage.iter().all(|row| row["complete_ratio"] == 1.0), "{coverage:#?}");
+    Ok(())
+}
