@@ -45,6 +45,22 @@ const CRATES: &[Crate<'static>] = &[
         judged_elsewhere: &["machine"],
     },
     Crate {
+        folder: "profiler/forecast/src/",
+        order: &[
+            "quantiles",
+            "bounds",
+            "load",
+            "setting",
+            "outcome",
+            "engine",
+            "figures",
+            "capacity",
+            "self_forecast",
+            "change",
+        ],
+        judged_elsewhere: &[],
+    },
+    Crate {
         folder: "profiler/src/",
         order: &[
             "output_file",
@@ -60,6 +76,7 @@ const CRATES: &[Crate<'static>] = &[
             "session",
             "agent",
             "compare",
+            "whatif",
             "top",
             "command",
         ],
