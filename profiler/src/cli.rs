@@ -7,6 +7,7 @@ pub mod exit;
 pub mod fail_on;
 pub mod front_end;
 pub mod otlp;
+pub mod whatif;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -110,6 +111,9 @@ pub enum Command {
         Each difference of means has an interval. In 95 of 100 comparisons, the intervals of a table hold the true changes.\n\
         They are Welch's, from the means of 16 to 32 batches of requests in the order in which they ended.")]
     Diff(Diff),
+    /// Say what would change at other settings, from one recording; needs no privileges
+    #[command(name = "whatif", after_help = whatif::AFTER_HELP)]
+    WhatIf(whatif::WhatIf),
     /// List the WSGI servers that run on this machine
     #[command(after_help = "Without root, it shows only what /proc says of other users' processes.")]
     List(List),

@@ -44,12 +44,11 @@ pub fn capacity(load: &Load, setting: &Setting) -> Result<Capacity, SettingError
     let outcome = simulate(&flood, setting)?;
     let mut ends: Vec<u64> = outcome.served.iter().map(|served| served.end_ns).collect();
     ends.sort_unstable();
-    let (from, to) = (ends.len() / 10, ends.len() - ends.len() / 10 - usize::from(!ends.is_empty()));
-    let at = |rank: usize| ends.get(rank).copied().unwrap_or(0);
-    Ok(Capacity {
-        per_s: rate(to.saturating_sub(from), at(to).saturating_sub(at(from))),
-        limit: limit(&outcome, setting),
-    })
+    let at = |tenth: usize| ends.get(ends.len() * tenth / 10).copied().unwrap_or(0);
+    let (from_ns, to_ns) = (at(1), at(9));
+    let until = |end_ns: u64| ends.partition_point(|end| *end <= end_ns);
+    let count = until(to_ns).saturating_sub(until(from_ns));
+    Ok(Capacity { per_s: rate(count, to_ns.saturating_sub(from_ns)), limit: limit(&outcome, setting) })
 }
 
 fn limit(outcome: &Outcome, setting: &Setting) -> Limit {
