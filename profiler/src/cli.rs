@@ -8,6 +8,7 @@ pub mod export;
 pub mod fail_on;
 pub mod front_end;
 pub mod otlp;
+pub mod whatif;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -115,6 +116,9 @@ pub enum Command {
     /// Write recordings as tables for other engines (Parquet); needs no privileges
     #[command(after_help = export::HELP)]
     Export(Export),
+    /// Say what would change at other settings, from one recording; needs no privileges
+    #[command(name = "whatif", after_help = whatif::AFTER_HELP)]
+    WhatIf(whatif::WhatIf),
     /// List the WSGI servers that run on this machine
     #[command(after_help = "Without root, it shows only what /proc says of other users' processes.")]
     List(List),

@@ -15,6 +15,7 @@ pub mod serve;
 pub mod target;
 pub mod top;
 pub mod trace;
+pub mod whatif;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -118,6 +119,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Serve(options)) => serve::run(options),
         Some(Command::Diff(options)) => diff::run(options),
         Some(Command::Export(options)) => export::run(options),
+        Some(Command::WhatIf(options)) => whatif::run(options),
         Some(Command::List(options)) => {
             list::run(options, &mut std::io::stdout()).or_else(|error| list_failure(&error))
         }

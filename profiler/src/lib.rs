@@ -18,3 +18,4 @@ pub mod report;
 pub mod session;
 pub mod source;
 pub mod top;
+pub mod whatif;

@@ -27,7 +27,7 @@ const THREE_DIGITS: f64 = 999.5;
 
 /// A duration: `850 ns`, `1.23 ms`, `4.50 s`, `20.0 min`.
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-pub(in crate::report) fn duration(duration_ns: u64, charset: Charset) -> String {
+pub(crate) fn duration(duration_ns: u64, charset: Charset) -> String {
     if duration_ns < 1_000 {
         return format!("{duration_ns} ns");
     }
@@ -101,7 +101,7 @@ pub(crate) fn percent(ratio: Option<f64>) -> String {
 }
 
 /// A rate: `40.0/s`; a dash where there is none.
-pub(in crate::report) fn rate(per_second: Option<f64>) -> String {
+pub(crate) fn rate(per_second: Option<f64>) -> String {
     per_second.map_or_else(|| "-".to_owned(), |rate| format!("{}/s", three_digits(rate)))
 }
 

@@ -27,6 +27,18 @@ const RULES: &[Rule] = &[
         why: "the core's only clock is its records",
     },
     Rule {
+        place: "profiler/forecast/src/",
+        root: "std",
+        allowed: |name| !matches!(name, "fs" | "net" | "process" | "env" | "os" | "thread" | "time"),
+        why: "a forecast does no I/O and knows no clock",
+    },
+    Rule {
+        place: "profiler/forecast/src/",
+        root: "profiler_core",
+        allowed: |name| name == "phase",
+        why: "a forecast knows phases, and nothing of machines, servers and recordings",
+    },
+    Rule {
         place: "profiler/core/src/finding",
         root: "crate",
         allowed: |name| matches!(name, "finding" | "model" | "phase" | "fact" | "server"),
@@ -55,6 +67,7 @@ const RULES: &[Rule] = &[
 /// Dependencies that a manifest may not name: (manifest, crate).
 const MANIFESTS: &[(&str, &[&str])] = &[
     ("profiler/core/Cargo.toml", &["aya", "tokio", "libc", "procfs", "wsgi-trace", "profiler-ebpf"]),
+    ("profiler/forecast/Cargo.toml", &["aya", "tokio", "libc", "procfs", "wsgi-trace", "profiler-ebpf"]),
     ("profiler-common/Cargo.toml", &["aya", "profiler-core", "wsgi-trace", "profiler-ebpf"]),
     ("profiler/Cargo.toml", &["profiler-ebpf"]),
     ("tests/Cargo.toml", &["profiler-ebpf"]),

@@ -45,6 +45,22 @@ const CRATES: &[Crate<'static>] = &[
         judged_elsewhere: &["machine"],
     },
     Crate {
+        folder: "profiler/forecast/src/",
+        order: &[
+            "quantiles",
+            "bounds",
+            "load",
+            "setting",
+            "outcome",
+            "engine",
+            "figures",
+            "capacity",
+            "self_forecast",
+            "change",
+        ],
+        judged_elsewhere: &[],
+    },
+    Crate {
         folder: "profiler/src/",
         order: &[
             "output_file",
@@ -61,6 +77,7 @@ const CRATES: &[Crate<'static>] = &[
             "export",
             "agent",
             "compare",
+            "whatif",
             "top",
             "command",
         ],

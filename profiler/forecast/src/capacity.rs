@@ -1,0 +1,122 @@
+//! How many requests a second a setting serves at most, and what stops it from serving more.
+//!
+//! In: a load and a setting. Out: [`Capacity`]. The same requests all come at once; their rate between the first and the last tenth of responses is the
+//! capacity.
+
+use crate::engine::simulate;
+use crate::figures::rate;
+use crate::load::{Arrives, Load};
+use crate::outcome::Outcome;
+use crate::setting::{Setting, SettingError};
+
+/// From this share of its time on, what is busy is the limit. Less than all: the last requests do not fill everything.
+const BUSY_RATIO: f64 = 0.9;
+
+/// What stops a server from serving more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// All cores run.
+    Cores,
+    /// The interpreter lock of a process is always held.
+    Lock,
+    /// A back end serves as many as it can, by its number.
+    BackEnd(usize),
+    /// All slots are busy, mostly waiting.
+    Slots,
+}
+
+/// The most that a setting serves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Capacity {
+    /// Requests a second.
+    pub per_s: f64,
+    /// What stops it there.
+    pub limit: Limit,
+}
+
+/// The capacity of a setting for requests like these.
+///
+/// # Errors
+/// If the setting or the load cannot be simulated.
+pub fn capacity(load: &Load, setting: &Setting) -> Result<Capacity, SettingError> {
+    let mut flood = load.clone();
+    flood.requests.iter_mut().for_each(|request| request.arrives = Arrives::At(0));
+    let outcome = simulate(&flood, setting)?;
+    let mut ends: Vec<u64> = outcome.served.iter().map(|served| served.end_ns).collect();
+    ends.sort_unstable();
+    let at = |tenth: usize| ends.get(ends.len() * tenth / 10).copied().unwrap_or(0);
+    let (from_ns, to_ns) = (at(1), at(9));
+    let until = |end_ns: u64| ends.partition_point(|end| *end <= end_ns);
+    let count = until(to_ns).saturating_sub(until(from_ns));
+    Ok(Capacity { per_s: rate(count, to_ns.saturating_sub(from_ns)), limit: limit(&outcome, setting) })
+}
+
+fn limit(outcome: &Outcome, setting: &Setting) -> Limit {
+    let whole_ns = outcome.end_ns.max(1) as f64;
+    let busy = &outcome.busy;
+    let cores = busy.cores_ns.iter().sum::<u64>() as f64 / whole_ns / busy.cores_ns.len().max(1) as f64;
+    let back_ends = busy.back_ends_ns.iter().enumerate().filter_map(|(number, busy_ns)| {
+        let limit = setting.back_end_limits.get(number).copied().flatten()?;
+        Some((*busy_ns as f64 / whole_ns / f64::from(limit), Limit::BackEnd(number)))
+    });
+    let lock = busy.locks_ns.iter().map(|held_ns| *held_ns as f64 / whole_ns).fold(0.0, f64::max);
+    // With one core both are always busy: the lock is the limit only where nothing else is.
+    let candidates = std::iter::once((cores, Limit::Cores)).chain(back_ends).chain([(lock, Limit::Lock)]);
+    candidates.filter(|(ratio, _)| *ratio > BUSY_RATIO).map(|(_, limit)| limit).next().unwrap_or(Limit::Slots)
+}
+
+#[cfg(test)]
+mod tests {
+    use profiler_core::phase::Phase;
+
+    use super::*;
+    use crate::load::{Request, Row, Segment, Work};
+
+    const MS: u64 = 1_000_000;
+
+    fn load(works: &[Work]) -> Load {
+        let segments: Vec<Segment> =
+            works.iter().map(|work| Segment { work: *work, duration_ns: MS }).collect();
+        let request = |number| Request {
+            endpoint: 0,
+            connection: number,
+            arrives: Arrives::At(number * 1000 * MS),
+            is_counted: true,
+            row: Row { segments: segments.clone(), ..Row::default() },
+        };
+        Load {
+            requests: (0..500).map(request).collect(),
+            endpoints: vec![String::new()],
+            back_ends: vec!["db".to_owned()],
+        }
+    }
+
+    #[test]
+    fn what_is_always_busy_is_the_limit() {
+        let setting = |processes, threads, cores| Setting { processes, threads, cores, ..Setting::default() };
+        let sleeping = [Work::Python, Work::Wait(Phase::Sleep)];
+        for (works, setting, per_s, limit) in [
+            (&[Work::Python][..], setting(1, 1, 1), 1000.0, Limit::Cores),
+            (&[Work::Python], setting(1, 4, 4), 1000.0, Limit::Lock),
+            (&[Work::Python], setting(4, 1, 2), 2000.0, Limit::Cores),
+            (&sleeping, setting(1, 1, 2), 500.0, Limit::Slots),
+            (&[Work::BackEnd(0)], setting(1, 4, 2), 4000.0, Limit::Slots),
+            (
+                &[Work::BackEnd(0)],
+                Setting { back_end_limits: vec![Some(2)], ..setting(1, 4, 2) },
+                2000.0,
+                Limit::BackEnd(0),
+            ),
+        ] {
+            let found = capacity(&load(works), &setting).unwrap();
+            assert_eq!(found.limit, limit, "{works:?} {setting:?}");
+            assert!((found.per_s - per_s).abs() < 0.03 * per_s, "{works:?} {setting:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn no_requests_have_no_capacity() {
+        let found = capacity(&Load::default(), &Setting::default()).unwrap();
+        assert_eq!((found.per_s, found.limit), (0.0, Limit::Slots));
+    }
+}

@@ -1,0 +1,320 @@
+//! The simulation: discrete events, each request its row of segments, slots, interpreter locks and cores in between.
+//!
+//! In: a [`Load`] and a [`Setting`]. Out: an [`Outcome`]. Time is in whole nanoseconds; all that is random comes from the setting's seed.
+
+mod agenda;
+mod back_end;
+mod cores;
+mod lock;
+mod running;
+mod slots;
+mod thread;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use profiler_core::phase::Phase;
+
+use crate::load::{Arrives, Load, Work};
+use crate::outcome::{Busy, Outcome, Served};
+use crate::setting::{Dispatch, Setting, SettingError};
+use agenda::{Agenda, Event};
+use back_end::BackEnd;
+use cores::Cores;
+use lock::Lock;
+use slots::Slots;
+use thread::{Job, Piece, Thread};
+
+/// Plays a load at a setting.
+///
+/// # Errors
+/// If the setting or the load cannot be simulated.
+pub fn simulate(load: &Load, setting: &Setting) -> Result<Outcome, SettingError> {
+    let mut engine = Engine::new(load, setting)?;
+    while engine.step() {}
+    Ok(engine.outcome())
+}
+
+/// What a dispatching thread has to do: so much Python, then it hands the request over. `None`: nothing is handed over.
+type Errand = (Option<usize>, u64);
+
+struct Engine<'a> {
+    load: &'a Load,
+    setting: &'a Setting,
+    agenda: Agenda,
+    now_ns: u64,
+    random: fastrand::Rng,
+    cores: Cores,
+    locks: Vec<Lock>,
+    back_ends: Vec<BackEnd>,
+    slots: Slots,
+    /// The slots, then the dispatching thread of each process.
+    threads: Vec<Thread>,
+    errands: Vec<VecDeque<Errand>>,
+    served: Vec<Served>,
+    /// By request: what its time counts as, and since when.
+    meters: Vec<(Phase, u64)>,
+    /// By request: those that arrive after it, with the time in between.
+    followers: Vec<Vec<(usize, u64)>>,
+}
+
+impl<'a> Engine<'a> {
+    fn new(load: &'a Load, setting: &'a Setting) -> Result<Self, SettingError> {
+        setting.check()?;
+        let requests = load.requests.len();
+        let mut agenda = Agenda::default();
+        let mut followers = vec![Vec::new(); requests];
+        for (number, request) in load.requests.iter().enumerate() {
+            match request.arrives {
+                Arrives::At(at_ns) => agenda.plan(at_ns, Event::Arrival(number)),
+                Arrives::After { request, .. } if request >= number => {
+                    return Err(SettingError::Order { request: number });
+                }
+                Arrives::After { request, think_ns } => {
+                    if let Some(after) = followers.get_mut(request) {
+                        after.push((number, think_ns));
+                    }
+                }
+            }
+        }
+        let slots = Slots::new(setting);
+        let (count, processes) = (setting.slots() as usize, setting.processes as usize);
+        let cores = setting.cores as usize;
+        let threads = (0..count).map(|slot| Thread::new(slots.process(slot), slot % cores));
+        let dispatching = (0..processes).map(|process| Thread::new(process, process % cores));
+        let limit = |number: usize| setting.back_end_limits.get(number).copied().flatten();
+        Ok(Self {
+            load,
+            setting,
+            agenda,
+            now_ns: 0,
+            random: fastrand::Rng::with_seed(setting.seed),
+            cores: Cores::new(setting.cores),
+            locks: vec![Lock::default(); processes],
+            back_ends: (0..load.back_ends.len()).map(|at| BackEnd::new(limit(at))).collect(),
+            threads: threads.chain(dispatching).collect(),
+            slots,
+            errands: vec![VecDeque::new(); processes],
+            served: vec![Served::default(); requests],
+            meters: vec![(Phase::AcceptQueue, 0); requests],
+            followers,
+        })
+    }
+
+    /// Lets the next event happen; false: there is none.
+    fn step(&mut self) -> bool {
+        let Some((at_ns, event)) = self.agenda.next() else { return false };
+        self.now_ns = at_ns;
+        match event {
+            Event::Arrival(request) => self.arrive(request),
+            Event::Turn { core, turn } => self.turn_over(core, turn),
+            Event::Woken(thread) => self.woken(thread),
+            Event::LockWanted { process, stint } => self.lock_wanted(process, stint),
+        }
+        true
+    }
+
+    fn outcome(self) -> Outcome {
+        let busy = Busy {
+            cores_ns: self.cores.busy_ns(),
+            locks_ns: self.locks.iter().map(|lock| lock.held_ns).collect(),
+            back_ends_ns: self.back_ends.iter().map(|back_end| back_end.busy_ns).collect(),
+        };
+        Outcome { served: self.served, busy, end_ns: self.now_ns }
+    }
+
+    /// What time counts as until the first segment begins.
+    const fn before_service(&self) -> Phase {
+        match self.setting.dispatch {
+            Dispatch::Shared(_) => Phase::AcceptQueue,
+            Dispatch::ByProcess { .. } => Phase::PoolWait,
+        }
+    }
+
+    // How requests come and go.
+
+    fn arrive(&mut self, request: usize) {
+        let before = self.before_service();
+        if let (Some(served), Some(meter)) = (self.served.get_mut(request), self.meters.get_mut(request)) {
+            served.start_ns = self.now_ns;
+            *meter = (before, self.now_ns);
+        }
+        let Dispatch::ByProcess { before_ns, .. } = self.setting.dispatch else {
+            self.offer(request, 0);
+            return;
+        };
+        let first = self.slots_count();
+        let could_run: Vec<usize> = (0..self.locks.len())
+            .filter(|process| {
+                let is_idle = self.threads.get(first + process).is_some_and(|thread| thread.job == Job::Idle);
+                is_idle && self.locks.get(*process).is_some_and(|lock| lock.holder.is_none())
+            })
+            .collect();
+        let connection = self.load.requests.get(request).map_or(0, |request| request.connection);
+        let process = self.slots.accepting(connection, self.setting.is_sticky, &could_run, &mut self.random);
+        self.send_on_errand(process, (Some(request), before_ns));
+    }
+
+    /// A request may take a slot of this pool, now or later.
+    fn offer(&mut self, request: usize, pool: usize) {
+        if let Some(slot) = self.slots.arrive(request, pool, &mut self.random) {
+            self.begin_serving(slot, request);
+            self.advance(slot, None);
+        }
+    }
+
+    fn begin_serving(&mut self, slot: usize, request: usize) {
+        if let Some(thread) = self.threads.get_mut(slot) {
+            thread.job = Job::Serve { request, piece: Piece::FIRST };
+        }
+        if let Some(served) = self.served.get_mut(request) {
+            served.slot = slot;
+            served.held_ns.0 = self.now_ns;
+        }
+    }
+
+    fn send_on_errand(&mut self, process: usize, errand: Errand) {
+        let number = self.slots_count() + process;
+        if let Some(errands) = self.errands.get_mut(process) {
+            errands.push_back(errand);
+        }
+        if self.threads.get(number).is_some_and(|thread| thread.job == Job::Idle) {
+            self.advance(number, None);
+        }
+    }
+
+    fn slots_count(&self) -> usize {
+        self.threads.len().saturating_sub(self.locks.len())
+    }
+
+    /// The last byte of the response has been sent.
+    fn respond(&mut self, request: usize) {
+        let meter = self.meters.get(request).copied();
+        if let (Some(served), Some((phase, since_ns))) = (self.served.get_mut(request), meter) {
+            served.phases.add(phase, self.now_ns - since_ns);
+            served.end_ns = self.now_ns;
+        }
+        for (follower, think_ns) in self.followers.get_mut(request).map(std::mem::take).unwrap_or_default() {
+            self.agenda.plan(self.now_ns.saturating_add(think_ns), Event::Arrival(follower));
+        }
+    }
+
+    // What threads do.
+
+    /// A thread begins its next piece of work; `core`: the one that it is just leaving.
+    fn advance(&mut self, number: usize, core: Option<usize>) {
+        while let Some((work, duration_ns)) = self.next_piece(number) {
+            if duration_ns > 0 {
+                self.begin(number, work, duration_ns, core);
+                return;
+            }
+        }
+    }
+
+    fn next_piece(&mut self, number: usize) -> Option<(Work, u64)> {
+        match self.threads.get(number)?.job {
+            Job::Serve { request, piece } => self.next_of_request(number, request, piece),
+            Job::Idle | Job::Errand { .. } => self.next_errand(number),
+        }
+    }
+
+    fn next_of_request(&mut self, number: usize, request: usize, piece: Piece) -> Option<(Work, u64)> {
+        let row = &self.load.requests.get(request)?.row;
+        let is_pool = matches!(self.setting.dispatch, Dispatch::ByProcess { .. });
+        let (next, work) = match piece {
+            Piece::Taken => (Piece::PickedUp, (Work::Wait(self.before_service()), row.pickup_ns)),
+            // A thread of a pool wakes up in Python: it needs the lock before it can read.
+            Piece::PickedUp => (Piece::Segment(0), (Work::Python, u64::from(is_pool))),
+            Piece::Segment(at) => match row.segments.get(at) {
+                Some(segment) => (Piece::Segment(at + 1), (segment.work, segment.duration_ns)),
+                None => {
+                    self.respond(request);
+                    (Piece::Done, (Work::Python, row.after_ns))
+                }
+            },
+            Piece::Done => return self.next_request(number, request),
+        };
+        self.threads.get_mut(number)?.job = Job::Serve { request, piece: next };
+        Some(work)
+    }
+
+    /// The slot is done with this request: what it does for the next that waits.
+    fn next_request(&mut self, number: usize, request: usize) -> Option<(Work, u64)> {
+        self.served.get_mut(request)?.held_ns.1 = self.now_ns;
+        self.threads.get_mut(number)?.job = Job::Idle;
+        let next = self.slots.free(number)?;
+        self.begin_serving(number, next);
+        // Nothing to do yet: the caller asks again.
+        Some((Work::Python, 0))
+    }
+
+    /// What a dispatching thread does next; what it has just done takes effect.
+    fn next_errand(&mut self, number: usize) -> Option<(Work, u64)> {
+        let process = number.checked_sub(self.slots_count())?;
+        let job = self.threads.get(number)?.job;
+        if let (Job::Errand { request: Some(request) }, Dispatch::ByProcess { after_ns, .. }) =
+            (job, self.setting.dispatch)
+        {
+            self.offer(request, process);
+            self.errands.get_mut(process)?.push_back((None, after_ns));
+        }
+        let next = self.errands.get_mut(process)?.pop_front();
+        let thread = self.threads.get_mut(number)?;
+        let Some((request, duration_ns)) = next else {
+            thread.job = Job::Idle;
+            return None;
+        };
+        thread.job = Job::Errand { request };
+        Some((Work::Python, duration_ns))
+    }
+
+    fn begin(&mut self, number: usize, work: Work, duration_ns: u64, core: Option<usize>) {
+        let Some(thread) = self.threads.get_mut(number) else { return };
+        (thread.work, thread.left_ns) = (work, duration_ns);
+        let process = thread.process;
+        match work {
+            Work::Wait(phase) => {
+                self.count(number, phase);
+                self.agenda.plan(self.now_ns.saturating_add(duration_ns), Event::Woken(number));
+            }
+            Work::BackEnd(which) => {
+                self.count(number, Phase::BackendWait);
+                if self.back_ends.get_mut(which).is_none_or(|back_end| back_end.ask(number, duration_ns)) {
+                    self.agenda.plan(self.now_ns.saturating_add(duration_ns), Event::Woken(number));
+                }
+            }
+            Work::Python if !self.take_lock(process, number) => self.count(number, Phase::GilWait),
+            Work::Python | Work::Free(_) => self.ready(number, core),
+        }
+    }
+
+    fn woken(&mut self, number: usize) {
+        if let Some(Work::BackEnd(which)) = self.threads.get(number).map(|thread| thread.work) {
+            let next = self.back_ends.get_mut(which).and_then(BackEnd::answered);
+            if let Some((other, duration_ns)) = next {
+                self.agenda.plan(self.now_ns.saturating_add(duration_ns), Event::Woken(other));
+            }
+        }
+        self.advance(number, None);
+    }
+
+    /// From now on the time of the request that this thread serves counts as this phase.
+    fn count(&mut self, number: usize, phase: Phase) {
+        let Some(Job::Serve { request, piece }) = self.threads.get(number).map(|thread| thread.job) else {
+            return;
+        };
+        let phase = match piece {
+            // The piece that is done next: the one before is what the thread does.
+            Piece::Taken | Piece::PickedUp | Piece::Segment(0) => self.before_service(),
+            Piece::Segment(_) => phase,
+            Piece::Done => return,
+        };
+        let (Some(served), Some(meter)) = (self.served.get_mut(request), self.meters.get_mut(request)) else {
+            return;
+        };
+        served.phases.add(meter.0, self.now_ns - meter.1);
+        *meter = (phase, self.now_ns);
+    }
+}

@@ -1,0 +1,168 @@
+//! Who has the interpreter lock and who runs on which core.
+//!
+//! In: threads that want the one or the other, turns that end. Out: threads that run; the time of their requests counts as what they wait for.
+
+use profiler_core::phase::Phase;
+
+use super::Engine;
+use super::agenda::Event;
+use super::cores::Core;
+use crate::load::Work;
+
+impl Engine<'_> {
+    // The interpreter lock.
+
+    /// Whether the thread has the lock now, or none is needed; otherwise it waits.
+    pub(super) fn take_lock(&mut self, process: usize, number: usize) -> bool {
+        let (Some(interval_ns), Some(lock)) = (self.setting.switch_interval_ns, self.locks.get_mut(process))
+        else {
+            return true;
+        };
+        let is_taken = lock.take(number, self.now_ns);
+        if !is_taken && lock.waiters() == 1 {
+            let stint = lock.stint;
+            self.agenda.plan(self.now_ns + interval_ns, Event::LockWanted { process, stint });
+        }
+        is_taken
+    }
+
+    /// The holder gives the lock up: who has it now, and is to be made ready.
+    fn release_lock(&mut self, process: usize) -> Option<usize> {
+        let (Some(interval_ns), Some(lock)) = (self.setting.switch_interval_ns, self.locks.get_mut(process))
+        else {
+            return None;
+        };
+        let next = lock.release(self.now_ns);
+        if lock.is_waited_for() {
+            let stint = lock.stint;
+            self.agenda.plan(self.now_ns + interval_ns, Event::LockWanted { process, stint });
+        }
+        next
+    }
+
+    pub(super) fn lock_wanted(&mut self, process: usize, stint: u64) {
+        let Some(lock) = self.locks.get_mut(process) else { return };
+        let Some(holder) = lock.holder.filter(|_| lock.stint == stint && lock.is_waited_for()) else {
+            return;
+        };
+        let Some(core) = self.threads.get(holder).and_then(|thread| thread.core) else {
+            lock.is_wanted = true;
+            return;
+        };
+        self.pause(core);
+        if self.threads.get(holder).is_some_and(|thread| thread.left_ns == 0) {
+            self.done(holder, core);
+        } else {
+            self.give_up_lock(holder);
+        }
+        self.look(core);
+    }
+
+    /// A holder that has more to do gives way to who waits.
+    fn give_up_lock(&mut self, holder: usize) {
+        let Some(process) = self.threads.get(holder).map(|thread| thread.process) else { return };
+        let next = self.release_lock(process);
+        if self.take_lock(process, holder) {
+            self.ready(holder, None);
+        } else {
+            self.count(holder, Phase::GilWait);
+        }
+        if let Some(next) = next {
+            self.ready(next, None);
+        }
+    }
+
+    // Cores.
+
+    /// A thread can run; `core`: the one that it is just leaving, where it goes on unless its turn is over.
+    pub(super) fn ready(&mut self, number: usize, core: Option<usize>) {
+        self.count(number, Phase::RunQueue);
+        let quantum_ns = self.setting.quantum_ns;
+        let Some(thread) = self.threads.get_mut(number) else { return };
+        match core {
+            Some(core) if thread.used_ns < quantum_ns || !self.cores.has_queue(core) => {
+                self.cores.enqueue_first(number, core);
+            }
+            Some(core) => {
+                thread.used_ns = 0;
+                self.cores.enqueue_last(number, core);
+            }
+            None => {
+                thread.used_ns = 0;
+                let core = self.cores.enqueue(number, thread.last_core);
+                self.look(core);
+            }
+        }
+    }
+
+    /// A core looks for something to do, if it has nothing.
+    fn look(&mut self, core: usize) {
+        while self.cores.get_mut(core).is_some_and(|core| core.running.is_none()) {
+            let Some(number) = self.cores.take(core) else { return };
+            let Some(thread) = self.threads.get(number) else { return };
+            let lock = self.locks.get(thread.process);
+            let is_wanted = lock.is_some_and(|lock| lock.is_wanted && lock.holder == Some(number));
+            if is_wanted && thread.work == Work::Python {
+                self.give_up_lock(number);
+            } else {
+                self.run(number, core);
+            }
+        }
+    }
+
+    fn run(&mut self, number: usize, on: usize) {
+        let Some(thread) = self.threads.get_mut(number) else { return };
+        let Some(core) = self.cores.get_mut(on) else { return };
+        (thread.core, thread.last_core) = (Some(on), on);
+        if thread.used_ns >= self.setting.quantum_ns {
+            thread.used_ns = 0;
+        }
+        core.running = Some(number);
+        core.since_ns = self.now_ns;
+        core.turn = core.turn.wrapping_add(1);
+        let length_ns = thread.left_ns.min(self.setting.quantum_ns - thread.used_ns);
+        let turn = Event::Turn { core: on, turn: core.turn };
+        let phase = if let Work::Free(phase) = thread.work { phase } else { Phase::Cpu };
+        self.agenda.plan(self.now_ns.saturating_add(length_ns), turn);
+        self.count(number, phase);
+    }
+
+    pub(super) fn turn_over(&mut self, core: usize, turn: u64) {
+        let is_due = |core: &mut Core| core.turn == turn && core.running.is_some();
+        if !self.cores.get_mut(core).is_some_and(is_due) {
+            return;
+        }
+        let Some(number) = self.pause(core) else { return };
+        if self.threads.get(number).is_some_and(|thread| thread.left_ns == 0) {
+            self.done(number, core);
+        } else {
+            self.ready(number, Some(core));
+        }
+        self.look(core);
+    }
+
+    /// The core's thread stops here: which it was.
+    fn pause(&mut self, core: usize) -> Option<usize> {
+        let core = self.cores.get_mut(core)?;
+        let number = core.running.take()?;
+        let ran_ns = self.now_ns.saturating_sub(core.since_ns);
+        core.busy_ns = core.busy_ns.saturating_add(ran_ns);
+        core.turn = core.turn.wrapping_add(1);
+        let thread = self.threads.get_mut(number)?;
+        thread.core = None;
+        thread.left_ns = thread.left_ns.saturating_sub(ran_ns);
+        thread.used_ns = thread.used_ns.saturating_add(ran_ns);
+        Some(number)
+    }
+
+    /// A thread on this core has done its piece of work.
+    fn done(&mut self, number: usize, core: usize) {
+        let Some(thread) = self.threads.get(number) else { return };
+        let next = if thread.work == Work::Python { self.release_lock(thread.process) } else { None };
+        // It goes on where it is before another can take its core.
+        self.advance(number, Some(core));
+        if let Some(next) = next {
+            self.ready(next, None);
+        }
+    }
+}

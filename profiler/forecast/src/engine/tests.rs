@@ -1,0 +1,256 @@
+//! Laws of the simulation: they hold after every event, for any load and setting.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::load::{Request, Row, Segment};
+use crate::setting::Wakes;
+
+fn segment() -> impl Strategy<Value = Segment> {
+    let work = prop_oneof![
+        4 => Just(Work::Python),
+        2 => Just(Work::Free(Phase::Write)),
+        1 => Just(Work::Wait(Phase::Sleep)),
+        2 => (0..3_usize).prop_map(Work::BackEnd),
+    ];
+    (work, 0..9_000_000_u64).prop_map(|(work, duration_ns)| Segment { work, duration_ns })
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    let row = (0..200_000_u64, prop::collection::vec(segment(), 0..6), 0..500_000_u64)
+        .prop_map(|(pickup_ns, segments, after_ns)| Row { pickup_ns, segments, after_ns });
+    (row, 0..50_000_000_u64, any::<bool>(), 0..4_u64).prop_map(|(row, at_ns, is_open, connection)| {
+        // Who it waits for is set once its own number is known.
+        let after = Arrives::After { request: 0, think_ns: at_ns };
+        Request {
+            endpoint: 0,
+            connection,
+            arrives: if is_open { Arrives::At(at_ns) } else { after },
+            is_counted: true,
+            row,
+        }
+    })
+}
+
+fn load() -> impl Strategy<Value = Load> {
+    prop::collection::vec(request(), 1..40).prop_map(|mut requests| {
+        for (number, request) in requests.iter_mut().enumerate() {
+            if let Arrives::After { request: before, think_ns } = &mut request.arrives {
+                *before = number.saturating_sub(1 + number % 3);
+                if number == 0 {
+                    request.arrives = Arrives::At(*think_ns);
+                }
+            }
+        }
+        Load { requests, endpoints: vec![String::new()], back_ends: vec!["a".to_owned(), "b".to_owned()] }
+    })
+}
+
+fn setting() -> impl Strategy<Value = Setting> {
+    let dispatch = prop_oneof![
+        Just(Dispatch::Shared(Wakes::Random)),
+        Just(Dispatch::Shared(Wakes::LastFirst)),
+        Just(Dispatch::Shared(Wakes::LongestFree)),
+        (0..300_000_u64, 0..300_000_u64)
+            .prop_map(|(before_ns, after_ns)| Dispatch::ByProcess { before_ns, after_ns }),
+    ];
+    (1..4_u32, 1..4_u32, dispatch, any::<bool>(), 1..4_u32, any::<bool>(), any::<bool>(), any::<u64>())
+        .prop_map(|(processes, threads, dispatch, is_sticky, cores, has_lock, has_limit, seed)| Setting {
+            processes,
+            threads,
+            dispatch,
+            is_sticky,
+            cores,
+            switch_interval_ns: has_lock.then_some(5_000_000),
+            back_end_limits: if has_limit { vec![Some(1)] } else { Vec::new() },
+            seed,
+            ..Setting::default()
+        })
+}
+
+/// What must hold between two events.
+fn check(engine: &mut Engine<'_>) -> Result<(), TestCaseError> {
+    let cores = engine.setting.cores as usize;
+    let any_queue = (0..cores).any(|core| engine.cores.has_queue(core));
+    let mut running = Vec::new();
+    for core in 0..cores {
+        let Some(number) = engine.cores.get_mut(core).unwrap().running else {
+            prop_assert!(!any_queue, "core {core} is idle while a thread waits");
+            continue;
+        };
+        prop_assert!(!running.contains(&number), "thread {number} runs twice");
+        running.push(number);
+        let thread = engine.threads[number];
+        prop_assert_eq!(thread.core, Some(core));
+        if engine.setting.switch_interval_ns.is_some() && thread.work == Work::Python {
+            let holder = engine.locks[thread.process].holder;
+            prop_assert_eq!(holder, Some(number), "it runs Python without the lock");
+        }
+    }
+    for (process, lock) in engine.locks.iter().enumerate() {
+        if let Some(holder) = lock.holder {
+            prop_assert_eq!(engine.threads[holder].process, process);
+            prop_assert_eq!(engine.threads[holder].work, Work::Python);
+        } else {
+            prop_assert!(!lock.is_waited_for(), "the lock is free and somebody waits for it");
+        }
+    }
+    Ok(())
+}
+
+fn played(load: &Load, setting: &Setting) -> Result<Outcome, TestCaseError> {
+    let mut engine = Engine::new(load, setting).unwrap();
+    while engine.step() {
+        check(&mut engine)?;
+    }
+    Ok(engine.outcome())
+}
+
+/// What a row asks: of CPUs with the lock and without, of waits.
+fn asked_ns(row: &Row, is_it: impl Fn(Work) -> bool) -> u64 {
+    row.segments.iter().filter(|segment| is_it(segment.work)).map(|segment| segment.duration_ns).sum()
+}
+
+proptest! {
+    #[test]
+    fn time_is_conserved(load in load(), setting in setting()) {
+        let outcome = played(&load, &setting)?;
+        let is_pool = matches!(setting.dispatch, Dispatch::ByProcess { .. });
+        for (request, served) in load.requests.iter().zip(&outcome.served) {
+            prop_assert_eq!(served.phases.total_ns(), served.end_ns - served.start_ns);
+            prop_assert!(served.held_ns.1 >= served.end_ns, "every request is served to its end");
+            let row = &request.row;
+            prop_assert_eq!(served.phases.get(Phase::Cpu), asked_ns(row, |work| work == Work::Python));
+            prop_assert_eq!(served.phases.get(Phase::Write), asked_ns(row, |work| matches!(work, Work::Free(_))));
+            prop_assert_eq!(served.phases.get(Phase::Sleep), asked_ns(row, |work| matches!(work, Work::Wait(_))));
+            let asked_of_back_ends_ns = asked_ns(row, |work| matches!(work, Work::BackEnd(_)));
+            prop_assert!(served.phases.get(Phase::BackendWait) >= asked_of_back_ends_ns);
+            if setting.back_end_limits.is_empty() {
+                prop_assert_eq!(served.phases.get(Phase::BackendWait), asked_of_back_ends_ns);
+            }
+            if setting.switch_interval_ns.is_none() {
+                prop_assert_eq!(served.phases.get(Phase::GilWait), 0);
+            }
+        }
+        let of_rows = |row: &Row| {
+            row.after_ns + u64::from(is_pool) + asked_ns(row, |work| matches!(work, Work::Python | Work::Free(_)))
+        };
+        let errands_ns = match setting.dispatch {
+            Dispatch::ByProcess { before_ns, after_ns } => before_ns + after_ns,
+            Dispatch::Shared(_) => 0,
+        };
+        let asked: u64 = load.requests.iter().map(|request| of_rows(&request.row) + errands_ns).sum();
+        prop_assert_eq!(outcome.busy.cores_ns.iter().sum::<u64>(), asked, "cores do what was asked, once");
+    }
+
+    #[test]
+    fn no_slot_serves_two_at_once(load in load(), setting in setting()) {
+        let outcome = played(&load, &setting)?;
+        for slot in 0..setting.slots() as usize {
+            let mut held: Vec<(u64, u64)> =
+                outcome.served.iter().filter(|served| served.slot == slot).map(|served| served.held_ns).collect();
+            held.sort_unstable();
+            prop_assert!(held.windows(2).all(|pair| pair[0].1 <= pair[1].0), "{held:?}");
+        }
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_again(load in load(), setting in setting()) {
+        prop_assert_eq!(simulate(&load, &setting).unwrap(), simulate(&load, &setting).unwrap());
+    }
+
+    #[test]
+    fn requests_of_a_kept_connection_stay_in_one_process(load in load(), mut setting in setting()) {
+        setting.is_sticky = true;
+        setting.dispatch = Dispatch::ByProcess { before_ns: 1000, after_ns: 0 };
+        let outcome = simulate(&load, &setting).unwrap();
+        let mut process_of = std::collections::HashMap::new();
+        for (request, served) in load.requests.iter().zip(&outcome.served) {
+            let process = served.slot / setting.threads as usize;
+            prop_assert_eq!(*process_of.entry(request.connection).or_insert(process), process);
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_simulated_is_refused() {
+    let with = |change: fn(&mut Setting)| {
+        let mut setting = Setting::default();
+        change(&mut setting);
+        simulate(&Load::default(), &setting).err()
+    };
+    assert_eq!(with(|setting| setting.threads = 0), Some(SettingError::Slots));
+    assert_eq!(with(|setting| setting.processes = u32::MAX), Some(SettingError::Slots));
+    assert_eq!(with(|setting| setting.cores = 0), Some(SettingError::Cores));
+    assert_eq!(with(|setting| setting.switch_interval_ns = Some(0)), Some(SettingError::Interval));
+    assert_eq!(with(|setting| setting.back_end_limits = vec![Some(0)]), Some(SettingError::BackEnd));
+    assert_eq!(with(|_| {}), None);
+    let itself = Request {
+        endpoint: 0,
+        connection: 0,
+        arrives: Arrives::After { request: 0, think_ns: 1 },
+        is_counted: true,
+        row: Row::default(),
+    };
+    let load = Load { requests: vec![itself], ..Load::default() };
+    assert_eq!(simulate(&load, &Setting::default()).err(), Some(SettingError::Order { request: 0 }));
+}
+
+/// One request of these segments at this moment.
+fn at(at_ns: u64, segments: &[(Work, u64)]) -> Request {
+    let segments =
+        segments.iter().map(|(work, duration_ns)| Segment { work: *work, duration_ns: *duration_ns });
+    let row = Row { segments: segments.collect(), ..Row::default() };
+    Request { endpoint: 0, connection: at_ns, arrives: Arrives::At(at_ns), is_counted: true, row }
+}
+
+#[test]
+fn a_long_python_stretch_gives_the_lock_up_after_the_switch_interval() {
+    const MS: u64 = 1_000_000;
+    let load = Load {
+        requests: vec![at(0, &[(Work::Python, 40 * MS)]), at(10 * MS, &[(Work::Python, MS)])],
+        ..Load::default()
+    };
+    let setting = Setting { threads: 2, cores: 2, ..Setting::default() };
+    let served = simulate(&load, &setting).unwrap().served;
+    assert_eq!(served[1].phases.get(Phase::GilWait), 5 * MS, "the interval, then it is its turn");
+    assert_eq!(served[0].phases.get(Phase::GilWait), MS, "what the other took");
+    let setting = Setting { processes: 2, threads: 1, ..setting };
+    assert_eq!(
+        simulate(&load, &setting).unwrap().served[1].total_ns(),
+        MS,
+        "another process has its own lock"
+    );
+}
+
+#[test]
+fn a_back_end_with_a_limit_makes_the_next_wait() {
+    let load = Load {
+        requests: vec![at(0, &[(Work::BackEnd(0), 100)]), at(1, &[(Work::BackEnd(0), 100)])],
+        back_ends: vec!["db".to_owned()],
+        ..Load::default()
+    };
+    let mut setting = Setting { threads: 2, ..Setting::default() };
+    let totals = |setting: &Setting| {
+        simulate(&load, setting).unwrap().served.iter().map(Served::total_ns).collect::<Vec<_>>()
+    };
+    assert_eq!(totals(&setting), [100, 100]);
+    setting.back_end_limits = vec![Some(1)];
+    assert_eq!(totals(&setting), [100, 199]);
+}
+
+#[test]
+fn a_pool_does_not_take_what_another_process_accepted() {
+    let load = Load {
+        requests: (0..3).map(|at_ns| at(at_ns, &[(Work::Wait(Phase::Sleep), 1_000_000)])).collect(),
+        ..Load::default()
+    };
+    // All come on one connection: one process has them all, the other has nothing to do.
+    let mut load = load;
+    load.requests.iter_mut().for_each(|request| request.connection = 1);
+    let dispatch = Dispatch::ByProcess { before_ns: 0, after_ns: 0 };
+    let setting = Setting { processes: 2, dispatch, is_sticky: true, ..Setting::default() };
+    let slots: Vec<usize> =
+        simulate(&load, &setting).unwrap().served.iter().map(|served| served.slot).collect();
+    assert!(slots.windows(2).all(|pair| pair[0] == pair[1]), "{slots:?}");
+}

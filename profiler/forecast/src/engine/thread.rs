@@ -1,0 +1,58 @@
+//! A thread of the simulated server: a slot, or one that dispatches.
+//!
+//! In: the engine. Out: its state.
+
+use profiler_core::phase::Phase;
+
+use crate::load::Work;
+
+/// How far a slot is with a request: what it does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// It has just taken it.
+    Taken,
+    /// It has accepted it.
+    PickedUp,
+    /// This segment of the row.
+    Segment(usize),
+    /// The response was sent: it gets free.
+    Done,
+}
+
+impl Piece {
+    pub(super) const FIRST: Self = Self::Taken;
+}
+
+/// What a thread is there for at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Job {
+    /// Nothing.
+    Idle,
+    /// It serves a request.
+    Serve { request: usize, piece: Piece },
+    /// It dispatches a request, or does what comes after that.
+    Errand { request: Option<usize> },
+}
+
+/// A thread.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Thread {
+    pub(super) process: usize,
+    pub(super) job: Job,
+    pub(super) work: Work,
+    /// How much of its work is left.
+    pub(super) left_ns: u64,
+    /// How much of its turn on the core it has used.
+    pub(super) used_ns: u64,
+    /// Where it runs now.
+    pub(super) core: Option<usize>,
+    /// Where it ran last.
+    pub(super) last_core: usize,
+}
+
+impl Thread {
+    pub(super) const fn new(process: usize, core: usize) -> Self {
+        let work = Work::Wait(Phase::Unexplained);
+        Self { process, job: Job::Idle, work, left_ns: 0, used_ns: 0, core: None, last_core: core }
+    }
+}

@@ -1,0 +1,97 @@
+//! Figures of requests, the same for those that were measured and those that were simulated.
+//!
+//! In: requests with their moments and phases. Out: [`Figures`].
+
+use profiler_core::phase::Phases;
+
+use crate::load::Load;
+use crate::outcome::Outcome;
+use crate::quantiles::Quantiles;
+
+/// One request, as far as figures need it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timed {
+    /// Number of its endpoint.
+    pub endpoint: usize,
+    /// When it arrived.
+    pub start_ns: u64,
+    /// Where its time went.
+    pub phases: Phases,
+}
+
+/// Figures of requests.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Figures {
+    /// Response times of all.
+    pub overall: Quantiles,
+    /// By number of the endpoint.
+    pub by_endpoint: Vec<Quantiles>,
+    /// Where the time of all went.
+    pub phases: Phases,
+    /// From the first arrival to the last response: requests a second.
+    pub throughput_per_s: f64,
+}
+
+impl Figures {
+    /// Of these requests.
+    #[must_use]
+    pub fn of(requests: &[Timed], endpoints: usize) -> Self {
+        let mut by_endpoint = vec![Vec::new(); endpoints];
+        let mut phases = Phases::default();
+        for request in requests {
+            phases.add_all(&request.phases);
+            if let Some(of_endpoint) = by_endpoint.get_mut(request.endpoint) {
+                of_endpoint.push(request.phases.total_ns());
+            }
+        }
+        let first_ns = requests.iter().map(|request| request.start_ns).min().unwrap_or(0);
+        let ends = requests.iter().map(|request| request.start_ns.saturating_add(request.phases.total_ns()));
+        let length_ns = ends.max().unwrap_or(0).saturating_sub(first_ns);
+        Self {
+            overall: Quantiles::of(requests.iter().map(|request| request.phases.total_ns())),
+            by_endpoint: by_endpoint.into_iter().map(Quantiles::of).collect(),
+            phases,
+            throughput_per_s: rate(requests.len(), length_ns),
+        }
+    }
+
+    /// Of a simulation, without the requests that do not count.
+    #[must_use]
+    pub fn simulated(load: &Load, outcome: &Outcome) -> Self {
+        let both = load.requests.iter().zip(&outcome.served);
+        let counted = both.filter(|(request, _)| request.is_counted).map(|(request, served)| Timed {
+            endpoint: request.endpoint,
+            start_ns: served.start_ns,
+            phases: served.phases,
+        });
+        Self::of(&counted.collect::<Vec<_>>(), load.endpoints.len())
+    }
+}
+
+/// So many in such a time, by the second.
+pub(crate) fn rate(count: usize, length_ns: u64) -> f64 {
+    if length_ns == 0 { 0.0 } else { count as f64 * 1e9 / length_ns as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use profiler_core::phase::Phase;
+
+    use super::*;
+
+    #[test]
+    fn figures_are_of_response_times_and_of_the_time_from_first_to_last() {
+        let timed = |endpoint, start_ns, cpu_ns| {
+            let mut phases = Phases::default();
+            phases.add(Phase::Cpu, cpu_ns);
+            Timed { endpoint, start_ns, phases }
+        };
+        let found = Figures::of(&[timed(0, 1_000_000_000, 5), timed(1, 1_000_000_010, 1_999_999_990)], 2);
+        assert_eq!(
+            (found.overall.count, found.overall.p50_ns, found.by_endpoint[1].p50_ns),
+            (2, 5, 1_999_999_990)
+        );
+        assert!((found.throughput_per_s - 1.0).abs() < 1e-9);
+        assert_eq!(Figures::of(&[], 0), Figures::default());
+    }
+}

@@ -1,0 +1,78 @@
+//! What the server is asked to do: requests, each with the row of its segments, and when each arrives.
+//!
+//! In: a recording, by an adapter. Out: [`Load`], which the simulation plays at any [`crate::setting::Setting`].
+
+use profiler_core::phase::Phase;
+
+/// What a thread does in one segment of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// It runs Python: it needs the interpreter lock of its process and a CPU.
+    Python,
+    /// It needs a CPU and not the lock: system calls. The time counts as this phase.
+    Free(Phase),
+    /// It waits, with neither. The time counts as this phase.
+    Wait(Phase),
+    /// It waits for a back end, by its number in [`Load::back_ends`].
+    BackEnd(usize),
+}
+
+/// One segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// What the thread does.
+    pub work: Work,
+    /// How long: on a CPU, or waiting. Waits for the lock and for a CPU come on top.
+    pub duration_ns: u64,
+}
+
+/// What a request asks of the thread that serves it, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Row {
+    /// From the moment a slot takes the request to the first segment, if nothing is in the way: a wakeup, a call of accept.
+    pub pickup_ns: u64,
+    /// The segments up to the last byte of the response.
+    pub segments: Vec<Segment>,
+    /// CPU time in Python after it that still holds the slot: log, close, the loop of the server.
+    pub after_ns: u64,
+}
+
+/// When a request arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrives {
+    /// At this moment, whatever the server does (open).
+    At(u64),
+    /// So long after another request has ended (closed): users who think.
+    After {
+        /// Number of that request; lower than its own.
+        request: usize,
+        /// How long the user thinks.
+        think_ns: u64,
+    },
+}
+
+/// One request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Number of its endpoint in [`Load::endpoints`].
+    pub endpoint: usize,
+    /// Number of its connection. On a kept one all requests go to the process that accepted it.
+    pub connection: u64,
+    /// When it arrives.
+    pub arrives: Arrives,
+    /// It stands in figures. One that began before the window or was open at its end is load for others alone.
+    pub is_counted: bool,
+    /// What it asks.
+    pub row: Row,
+}
+
+/// All that is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// The requests.
+    pub requests: Vec<Request>,
+    /// Names of endpoints.
+    pub endpoints: Vec<String>,
+    /// Names of back ends.
+    pub back_ends: Vec<String>,
+}

@@ -1,0 +1,128 @@
+//! The model of a server and its machine: what competes for what.
+//!
+//! In: nothing. Out: [`Setting`], checked by [`Setting::check`].
+
+/// Largest number of slots that is simulated.
+const MAX_SLOTS: u32 = 16_384;
+/// Largest number of cores that is simulated.
+const MAX_CORES: u32 = 4096;
+/// CPython's switch interval (`sys.getswitchinterval`).
+pub const SWITCH_INTERVAL_NS: u64 = 5_000_000;
+/// How long a thread runs before another of its core's run queue gets its turn: the kernel's base slice on two to seven cores, nearly.
+pub const QUANTUM_NS: u64 = 3_000_000;
+
+/// Which of several free slots gets a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wakes {
+    /// Any.
+    Random,
+    /// The one that was free last.
+    LastFirst,
+    /// The one that has been free longest.
+    LongestFree,
+}
+
+/// How a request comes to a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dispatch {
+    /// One queue for all: each slot accepts for itself when it is free.
+    Shared(Wakes),
+    /// Each process has a thread that accepts and hands over to its own pool, also where all of that are busy and another process has
+    /// free ones.
+    ByProcess {
+        /// Python that this thread runs for a request before it hands it over.
+        before_ns: u64,
+        /// Python that it runs for it later.
+        after_ns: u64,
+    },
+}
+
+/// The server and its machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Worker processes, each with an interpreter lock of its own.
+    pub processes: u32,
+    /// Slots of each.
+    pub threads: u32,
+    /// How requests come to slots.
+    pub dispatch: Dispatch,
+    /// Requests of a kept connection go to the process that accepted it. Only where each process accepts for itself.
+    pub is_sticky: bool,
+    /// Cores, each with a run queue of its own.
+    pub cores: u32,
+    /// How long a thread runs before its core looks at its run queue.
+    pub quantum_ns: u64,
+    /// After how long who waits for the interpreter lock asks its holder to give it up; `None`: there is no such lock.
+    pub switch_interval_ns: Option<u64>,
+    /// How many requests each back end serves at once, by its number; `None` or absent: any number.
+    pub back_end_limits: Vec<Option<u32>>,
+    /// Seed of all that is random.
+    pub seed: u64,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self {
+            processes: 1,
+            threads: 1,
+            dispatch: Dispatch::Shared(Wakes::Random),
+            is_sticky: false,
+            cores: 1,
+            quantum_ns: QUANTUM_NS,
+            switch_interval_ns: Some(SWITCH_INTERVAL_NS),
+            back_end_limits: Vec::new(),
+            seed: 1,
+        }
+    }
+}
+
+/// Why something cannot be simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingError {
+    /// No slots, or too many.
+    #[error("processes times threads must lie between 1 and {MAX_SLOTS}")]
+    Slots,
+    /// No cores, or too many.
+    #[error("cores must lie between 1 and {MAX_CORES}")]
+    Cores,
+    /// A time that must pass is none.
+    #[error("the quantum and the switch interval must be longer than nothing")]
+    Interval,
+    /// A back end that serves nobody.
+    #[error("a back end must serve one request at once or more")]
+    BackEnd,
+    /// A request waits for itself or for one that comes after it.
+    #[error("request {request} arrives after one with a higher number")]
+    Order {
+        /// Its number.
+        request: usize,
+    },
+}
+
+impl Setting {
+    /// All slots.
+    #[must_use]
+    pub const fn slots(&self) -> u32 {
+        self.processes.saturating_mul(self.threads)
+    }
+
+    /// Whether this can be simulated.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn check(&self) -> Result<(), SettingError> {
+        if !(1..=MAX_SLOTS).contains(&self.slots()) {
+            return Err(SettingError::Slots);
+        }
+        if !(1..=MAX_CORES).contains(&self.cores) {
+            return Err(SettingError::Cores);
+        }
+        if self.quantum_ns == 0 || self.switch_interval_ns == Some(0) {
+            return Err(SettingError::Interval);
+        }
+        if self.back_end_limits.contains(&Some(0)) {
+            return Err(SettingError::BackEnd);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,17 @@
+//! What would change: a recording becomes requests with rows of segments, is simulated as it was, and then as it would be.
+//!
+//! In: a recording, changes. Out: a [`WhatIf`]: bounds, today as measured beside today as simulated, and forecasts where these agree; as text or
+//! JSON. What it means and what it assumes is in docs/whatif.md.
+
+pub mod forecast;
+pub mod json;
+pub mod model;
+pub mod refusal;
+mod row;
+pub mod text;
+pub mod trace;
+
+#[cfg(test)]
+mod tests;
+
+pub use forecast::{Ask, WhatIf, WhatIfError};

@@ -1,0 +1,247 @@
+//! The model of a recording: what was asked of the server, and the setting that it had.
+//!
+//! In: the snapshot and the trace of a replay. Out: [`Model`]. Nothing of it is fitted to the recorded response times: costs come from accounts of CPU
+//! time, and from requests that found the server empty.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use profiler_core::event::Tid;
+use profiler_core::model::Snapshot;
+use profiler_core::model::path_shape::path_shape;
+use profiler_core::model::request::Request as Seen;
+use profiler_core::phase::{Phase, Phases};
+use profiler_forecast::bounds::Measured;
+use profiler_forecast::figures::Timed;
+use profiler_forecast::load::{Arrives, Load, Request, Row};
+use profiler_forecast::setting::{Dispatch, Setting, Wakes};
+
+use super::refusal::slots_per_process;
+use super::row::{BackEnds, segments};
+use super::trace::Trace;
+
+/// Requests on one connection, in the mean, from which on clients are taken for users who think.
+const KEPT: usize = 5;
+/// Requests that found the server empty from which on these say what it takes to pick one up.
+const MIN_EMPTY: usize = 20;
+/// Before the first segment.
+const BEFORE: [Phase; 3] = [Phase::AcceptQueue, Phase::PoolWait, Phase::LoopWait];
+/// On a CPU.
+const ON_CPU: [Phase; 4] = [Phase::Cpu, Phase::ReadHead, Phase::ReadBody, Phase::Write];
+
+/// When requests arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrivals {
+    /// When they did, whatever the server does.
+    Open,
+    /// So long after the response before on the same connection as they did.
+    Closed,
+}
+
+impl Arrivals {
+    /// Name in outputs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// A recording as a load and a setting.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// What was asked.
+    pub load: Load,
+    /// Of whom.
+    pub setting: Setting,
+    /// When requests arrive.
+    pub arrivals: Arrivals,
+    /// The requests that count, as measured.
+    pub measured: Vec<Timed>,
+    /// The same and those that nobody is known to have served, for bounds.
+    pub bounded: Vec<Measured>,
+}
+
+/// A CPU cost of a request beside its own phases.
+struct Costs {
+    /// Of the thread that dispatches.
+    dispatch_ns: u64,
+    /// Of the thread that served, after the response or before the request.
+    after_ns: u64,
+}
+
+impl Model {
+    /// Of a replay. `arrivals`: how requests arrive, if that is to be as somebody says.
+    #[must_use]
+    pub fn of(snapshot: &Snapshot, trace: &Trace, arrivals: Option<Arrivals>) -> Self {
+        let mut names = Names::default();
+        let whole = trace.requests.iter().filter(|request| is_whole(request));
+        let bounded = whole
+            .map(|request| Measured { endpoint: names.number(request), phases: request.phases })
+            .collect();
+        // Nobody took one without a slot: it is no load.
+        let mut seen: Vec<&Seen> = trace.requests.iter().filter(|request| request.slot.is_some()).collect();
+        seen.sort_by_key(|request| (request.times.start_ns, request.id));
+        let is_shared = is_shared(&seen, trace);
+        let costs = costs(snapshot, &seen);
+        let pickups = Pickups::of(&seen);
+        let before_ns = (costs.dispatch_ns / 2).min(pickups.usual_ns);
+        let dispatch = if is_shared {
+            Dispatch::Shared(Wakes::Random)
+        } else {
+            Dispatch::ByProcess { before_ns, after_ns: costs.dispatch_ns.saturating_sub(before_ns) }
+        };
+        let arrivals = arrivals.unwrap_or(if kept(&seen) { Arrivals::Closed } else { Arrivals::Open });
+        let mut back_ends = BackEnds::default();
+        let mut requests: Vec<Request> = Vec::with_capacity(seen.len());
+        for ((number, request), arrives) in seen.iter().enumerate().zip(arrives(&seen, arrivals)) {
+            // What the dispatching thread computes is no wait.
+            let dispatched_ns = if is_shared { 0 } else { before_ns };
+            requests.push(Request {
+                endpoint: names.number(request),
+                connection: request.connection,
+                arrives,
+                is_counted: is_whole(request),
+                row: Row {
+                    pickup_ns: pickups.of_request(number).saturating_sub(dispatched_ns),
+                    segments: segments(request, trace, &mut back_ends),
+                    after_ns: costs.after_ns,
+                },
+            });
+        }
+        let measured = seen.iter().zip(&requests).filter(|(_, request)| request.is_counted);
+        let measured = measured.map(|(seen, request)| Timed {
+            endpoint: request.endpoint,
+            start_ns: seen.times.start_ns,
+            phases: seen.phases,
+        });
+        Self {
+            measured: measured.collect(),
+            load: Load { requests, endpoints: names.list, back_ends: back_ends.names() },
+            setting: Setting { is_sticky: !is_shared, dispatch, ..setting(snapshot) },
+            arrivals,
+            bounded,
+        }
+    }
+}
+
+/// When each request arrives; they are in the order in which they did.
+fn arrives(seen: &[&Seen], arrivals: Arrivals) -> Vec<Arrives> {
+    let first_ns = seen.first().map_or(0, |request| request.times.start_ns);
+    let mut before: HashMap<u64, (usize, u64)> = HashMap::new();
+    let arrives = seen.iter().enumerate().map(|(number, request)| {
+        let at_ns = request.times.start_ns;
+        match before.insert(request.connection, (number, request.times.end_ns)) {
+            Some((request, end_ns)) if arrivals == Arrivals::Closed => {
+                Arrives::After { request, think_ns: at_ns.saturating_sub(end_ns) }
+            }
+            _ => Arrives::At(at_ns.saturating_sub(first_ns)),
+        }
+    });
+    arrives.collect()
+}
+
+fn setting(snapshot: &Snapshot) -> Setting {
+    let threads = slots_per_process(snapshot).max(1);
+    Setting {
+        processes: (snapshot.slots.count() / threads).max(1),
+        threads,
+        cores: snapshot.session.cpu_count.max(1),
+        ..Setting::default()
+    }
+}
+
+const fn is_whole(request: &Seen) -> bool {
+    !request.seen.open && !request.seen.truncated
+}
+
+/// Those that serve also accept: by who called accept, or by where requests waited, if nobody did.
+fn is_shared(seen: &[&Seen], trace: &Trace) -> bool {
+    let serving: HashSet<Tid> = seen.iter().map(|request| request.tid).collect();
+    let all: u64 = trace.accepts.values().sum();
+    if all > 0 {
+        let own: u64 =
+            trace.accepts.iter().filter(|(tid, _)| serving.contains(tid)).map(|(_, count)| count).sum();
+        return own.saturating_mul(2) >= all;
+    }
+    let waited = |phase: Phase| seen.iter().map(|request| request.phases.get(phase)).sum::<u64>();
+    waited(Phase::AcceptQueue) >= waited(Phase::PoolWait).saturating_add(waited(Phase::LoopWait))
+}
+
+/// Whether most requests come on connections that are kept for several.
+fn kept(seen: &[&Seen]) -> bool {
+    let connections: HashSet<u64> = seen.iter().map(|request| request.connection).collect();
+    seen.len() >= connections.len().saturating_mul(KEPT) && !seen.is_empty()
+}
+
+/// CPU time of the serving processes that is in no request's phases.
+fn costs(snapshot: &Snapshot, seen: &[&Seen]) -> Costs {
+    let serving: HashSet<Tid> = seen.iter().map(|request| request.tid).collect();
+    let (mut of_slots_ns, mut of_others_ns) = (0_u64, 0_u64);
+    for process in snapshot.processes.iter().filter(|process| process.requests > 0) {
+        for thread in &process.threads {
+            let sum_ns = if serving.contains(&thread.tid) { &mut of_slots_ns } else { &mut of_others_ns };
+            *sum_ns = sum_ns.saturating_add(thread.cpu_ns);
+        }
+    }
+    let in_requests = |request: &&Seen| ON_CPU.iter().map(|phase| request.phases.get(*phase)).sum::<u64>();
+    let in_requests_ns: u64 = seen.iter().map(in_requests).sum();
+    let count = u64::try_from(seen.len()).unwrap_or(u64::MAX).max(1);
+    Costs { dispatch_ns: of_others_ns / count, after_ns: of_slots_ns.saturating_sub(in_requests_ns) / count }
+}
+
+/// How long it takes a free slot to pick a request up: as long as those waited that found the server empty.
+struct Pickups {
+    /// By request; `None`: others were in flight.
+    own_ns: Vec<Option<u64>>,
+    usual_ns: u64,
+}
+
+impl Pickups {
+    fn of(seen: &[&Seen]) -> Self {
+        let wait_ns = |phases: &Phases| BEFORE.iter().map(|phase| phases.get(*phase)).sum::<u64>();
+        let mut last_end_ns = 0;
+        let own = seen.iter().map(|request| {
+            let is_empty = request.times.start_ns >= last_end_ns;
+            last_end_ns = last_end_ns.max(request.times.end_ns);
+            (is_empty && is_whole(request)).then(|| wait_ns(&request.phases))
+        });
+        let own_ns: Vec<Option<u64>> = own.collect();
+        let mut empty: Vec<u64> = own_ns.iter().copied().flatten().collect();
+        if empty.len() >= MIN_EMPTY {
+            empty.sort_unstable();
+            let usual_ns = empty.get(empty.len() / 2).copied().unwrap_or(0);
+            return Self { own_ns, usual_ns };
+        }
+        // Nearly never empty: other waits hold what the model makes itself. What is not known is nothing.
+        Self { own_ns: Vec::new(), usual_ns: 0 }
+    }
+
+    fn of_request(&self, number: usize) -> u64 {
+        self.own_ns.get(number).copied().flatten().unwrap_or(self.usual_ns)
+    }
+}
+
+/// Endpoints, numbered as they come.
+#[derive(Default)]
+struct Names {
+    list: Vec<String>,
+    numbers: BTreeMap<String, usize>,
+}
+
+impl Names {
+    fn number(&mut self, request: &Seen) -> usize {
+        let http = &request.http;
+        let name = match (http.method.as_str(), http.path.as_str()) {
+            ("", _) => "head not read".to_owned(),
+            (method, path) => format!("{method} {}", path_shape(path)),
+        };
+        if let Some(number) = self.numbers.get(&name) {
+            return *number;
+        }
+        self.list.push(name.clone());
+        self.numbers.insert(name, self.list.len() - 1);
+        self.list.len() - 1
+    }
+}

@@ -1,0 +1,146 @@
+//! Why a recording gives no forecast.
+//!
+//! In: the snapshot of a replay, the trace. Out: [`Refusal`]s, one sentence each.
+
+use profiler_core::model::Snapshot;
+use profiler_core::model::slot::Holding;
+use profiler_core::phase::Phase;
+
+use super::trace::Trace;
+
+/// Fewer requests than this say little of a p99.
+const MIN_REQUESTS: u64 = 500;
+/// The window must be longer than the longest request by this factor.
+const MIN_LONGEST: u64 = 3;
+/// From this share of the window with all slots busy on, the arrivals are no longer those that would be at another setting.
+const MAX_EXHAUSTED_RATIO: f64 = 0.9;
+/// Connections without a request may hold this share of busy slot time.
+const MAX_SILENT_RATIO: f64 = 0.02;
+
+/// Why there is no forecast.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// Light mode.
+    #[error(
+        "it was recorded in light mode, which does not see what requests do in order: record without --light"
+    )]
+    Light,
+    /// Event loops.
+    #[error("its requests are served by an event loop, which this model does not know")]
+    EventLoop,
+    /// A front end.
+    #[error(
+        "a front end was recorded with the server, which this model does not know: record the server alone"
+    )]
+    FrontEnd,
+    /// Losses.
+    #[error("records were lost: record again, for a shorter time or under less load")]
+    Losses,
+    /// Too few requests.
+    #[error("it has {completed} completed requests, and a forecast needs {MIN_REQUESTS}: record for longer")]
+    TooFew {
+        /// Requests that ended in the window.
+        completed: u64,
+    },
+    /// Too short.
+    #[error("its window is shorter than {MIN_LONGEST} times its longest request: record for longer")]
+    TooShort,
+    /// Too long.
+    #[error("it has more requests than are simulated: record for a shorter time")]
+    TooLong,
+    /// At saturation.
+    #[error(
+        "all slots were busy for {percent} % of the window: when requests would arrive at another setting is not known; record under less load"
+    )]
+    Saturated {
+        /// That share.
+        percent: u32,
+    },
+    /// No number of slots.
+    #[error("its server has no fixed number of slots")]
+    NoSlots,
+    /// Processes with different numbers of slots.
+    #[error("its processes have different numbers of slots, which this model does not know")]
+    Uneven,
+    /// Arrivals not seen.
+    #[error("this kernel did not show when requests arrive: record on Linux 6.3 or newer")]
+    NoArrivals,
+    /// The lock not seen.
+    #[error(
+        "waits for the GIL were not measured, and processes have several threads: record with --gil=auto"
+    )]
+    NoLock,
+    /// Connections that hold slots.
+    #[error(
+        "connections without a request held slots for {percent} % of their busy time, which this model does not know"
+    )]
+    Silent {
+        /// That share.
+        percent: u32,
+    },
+}
+
+impl Refusal {
+    /// Not even the recorded setting can be simulated.
+    #[must_use]
+    pub const fn has_no_model(&self) -> bool {
+        matches!(
+            self,
+            Self::Light | Self::EventLoop | Self::FrontEnd | Self::TooLong | Self::NoSlots | Self::Uneven
+        )
+    }
+}
+
+/// All reasons against a forecast; none: there may be one.
+#[must_use]
+pub fn refusals(snapshot: &Snapshot, trace: &Trace) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    let slots = &snapshot.slots;
+    let mut check = |is_so: bool, refusal: Refusal| {
+        if is_so {
+            refusals.push(refusal);
+        }
+    };
+    let is_measured = |phase: Phase| !snapshot.coverage.not_measured.iter().any(|(other, _)| *other == phase);
+    let is_light = snapshot.attached.is_light();
+    let is_loop = slots.are_loops() || !snapshot.event_loops.is_empty();
+    check(is_light, Refusal::Light);
+    check(is_loop, Refusal::EventLoop);
+    check(snapshot.front_end.is_some(), Refusal::FrontEnd);
+    check(snapshot.coverage.losses.any(), Refusal::Losses);
+    let completed = snapshot.requests.completed;
+    check(completed < MIN_REQUESTS, Refusal::TooFew { completed });
+    let longest_ns = snapshot.requests.total.max_ns();
+    check(snapshot.window.length_ns() < longest_ns.saturating_mul(MIN_LONGEST), Refusal::TooShort);
+    check(trace.is_cut, Refusal::TooLong);
+    if is_light || is_loop {
+        return refusals;
+    }
+    let exhausted = ratio(slots.exhausted_ns, snapshot.window.length_ns());
+    check(exhausted >= MAX_EXHAUSTED_RATIO, Refusal::Saturated { percent: percent(exhausted) });
+    let count = slots.count();
+    let per_process = slots_per_process(snapshot);
+    check(slots.come_and_go || count == 0 || per_process == 0, Refusal::NoSlots);
+    check(per_process > 0 && count.checked_rem(per_process) != Some(0), Refusal::Uneven);
+    check(!is_measured(Phase::AcceptQueue), Refusal::NoArrivals);
+    check(per_process > 1 && !is_measured(Phase::GilWait), Refusal::NoLock);
+    let silent_ns = [Holding::FirstByte, Holding::KeepaliveIdle, Holding::Linger]
+        .into_iter()
+        .fold(0_u64, |sum, holding| sum.saturating_add(slots.held_ns(holding)));
+    let silent = ratio(silent_ns, slots.busy_ns());
+    check(silent > MAX_SILENT_RATIO, Refusal::Silent { percent: percent(silent) });
+    refusals
+}
+
+/// Slots of the process that has the most.
+pub(super) fn slots_per_process(snapshot: &Snapshot) -> u32 {
+    snapshot.capacity.workers.iter().map(|worker| worker.slots).max().unwrap_or(0)
+}
+
+fn ratio(part_ns: u64, whole_ns: u64) -> f64 {
+    if whole_ns == 0 { 0.0 } else { part_ns as f64 / whole_ns as f64 }
+}
+
+fn percent(ratio: f64) -> u32 {
+    (ratio * 100.0).round() as u32
+}

@@ -1,0 +1,241 @@
+//! The row of segments of one request: what it asked of its thread, in order.
+//!
+//! In: a request and what its threads did. Out: segments. The timeline has the order, the request's phases have the lengths: each phase's time is spread
+//! over the stretches in which the thread did that, so that both agree to the nanosecond. Waits that the model makes itself (for a slot, the interpreter
+//! lock, a CPU) are left out.
+
+use profiler_core::model::request::Request;
+use profiler_core::phase::Phase;
+use profiler_core::timeline::ThreadState;
+use profiler_forecast::load::{Segment, Work};
+
+use super::trace::{Slice, Trace};
+
+/// What comes before all else where the timeline does not say when.
+const FIRST: [Phase; 3] = [Phase::ReadHead, Phase::ReadBody, Phase::Cpu];
+
+/// Back ends by the port of the peer, numbered as they come.
+#[derive(Clone, Debug, Default)]
+pub(super) struct BackEnds(Vec<u16>);
+
+impl BackEnds {
+    fn number(&mut self, port: u16) -> usize {
+        self.0.iter().position(|known| *known == port).unwrap_or_else(|| {
+            self.0.push(port);
+            self.0.len() - 1
+        })
+    }
+
+    /// Their names: the port, or `local` for UNIX sockets and what is not known.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.0.iter().map(|port| if *port == 0 { "local".to_owned() } else { port.to_string() }).collect()
+    }
+}
+
+/// Whether the model makes this time itself.
+const fn is_made(phase: Phase) -> bool {
+    matches!(phase, Phase::AcceptQueue | Phase::PoolWait | Phase::LoopWait | Phase::RunQueue | Phase::GilWait)
+}
+
+/// The segments of a request.
+pub(super) fn segments(request: &Request, trace: &Trace, back_ends: &mut BackEnds) -> Vec<Segment> {
+    let pieces = spread(request, &stretches(request, trace));
+    let mut segments: Vec<Segment> = Vec::with_capacity(pieces.len());
+    let ports = ports(request);
+    for (phase, duration_ns) in pieces {
+        let mut push = |work: Work, duration_ns: u64| match segments.last_mut() {
+            Some(last) if last.work == work => {
+                last.duration_ns = last.duration_ns.saturating_add(duration_ns)
+            }
+            _ if duration_ns > 0 => segments.push(Segment { work, duration_ns }),
+            _ => {}
+        };
+        match phase {
+            Phase::Cpu => push(Work::Python, duration_ns),
+            Phase::ReadHead | Phase::ReadBody | Phase::Write => push(Work::Free(phase), duration_ns),
+            Phase::BackendWait => {
+                let mut shares = Shares::new(duration_ns, ports.iter().map(|(_, weight)| *weight).sum());
+                for (port, weight) in &ports {
+                    push(Work::BackEnd(back_ends.number(*port)), shares.next(*weight));
+                }
+            }
+            _ => push(Work::Wait(phase), duration_ns),
+        }
+    }
+    segments
+}
+
+/// The ports that the request waited for, each with for how long. A wait does not say for which: each wait is for all of them, in these proportions.
+fn ports(request: &Request) -> Vec<(u16, u64)> {
+    let waited = request.round_trips.ports().filter(|to| to.waited_ns > 0);
+    let ports: Vec<(u16, u64)> = waited.map(|to| (to.port, to.waited_ns)).collect();
+    if ports.is_empty() { vec![(0, 1)] } else { ports }
+}
+
+/// What the request's threads did, in order: which phase, how long.
+fn stretches(request: &Request, trace: &Trace) -> Vec<(Phase, u64)> {
+    let mut stretches = Vec::new();
+    for stretch in &request.stretches {
+        for slice in trace.between(stretch.tid, stretch.start_ns, stretch.end_ns) {
+            if let Some(phase) = phase_of(&slice, request) {
+                stretches.push((phase, slice.end_ns.saturating_sub(slice.start_ns)));
+            }
+        }
+    }
+    stretches
+}
+
+fn phase_of(slice: &Slice, request: &Request) -> Option<Phase> {
+    let times = &request.times;
+    let is_response = times.first_write_ns.is_some_and(|first_ns| slice.end_ns >= first_ns);
+    if slice.is_gap {
+        // Asleep between two calls: a call that is not observed, or pages of memory.
+        let is_asleep = slice.state == ThreadState::Other;
+        let asleep =
+            if request.phases.get(Phase::FaultWait) > 0 { Phase::FaultWait } else { Phase::Unexplained };
+        return Some(if is_asleep { asleep } else { Phase::Cpu });
+    }
+    match slice.state {
+        ThreadState::ClientIo if is_response => Some(Phase::Write),
+        ThreadState::ClientIo if times.service_start_ns.is_none_or(|start_ns| slice.end_ns <= start_ns) => {
+            Some(Phase::ReadHead)
+        }
+        ThreadState::ClientIo => Some(Phase::ReadBody),
+        ThreadState::ClientWait if is_response => Some(Phase::ClientWriteStall),
+        ThreadState::ClientWait => Some(Phase::ClientReadStall),
+        state => state.phase().filter(|phase| !is_made(*phase)),
+    }
+}
+
+/// Each phase's time, spread over the stretches of it in proportion to their lengths; what has none comes first or last.
+fn spread(request: &Request, stretches: &[(Phase, u64)]) -> Vec<(Phase, u64)> {
+    let mut shares = Phase::ALL.map(|phase| {
+        let of_phase = stretches.iter().filter(|(other, _)| *other == phase);
+        Shares::new(request.phases.get(phase), of_phase.map(|(_, length_ns)| *length_ns).sum())
+    });
+    let without = |phase: &Phase, shares: &[Shares]| {
+        shares.get(*phase as usize).filter(|shares| shares.of == 0 && !is_made(*phase)).map(|all| all.total)
+    };
+    let first = FIRST.into_iter().filter_map(|phase| Some((phase, without(&phase, &shares)?)));
+    let mut pieces: Vec<(Phase, u64)> = first.collect();
+    let others = Phase::ALL.into_iter().filter(|phase| !FIRST.contains(phase));
+    let last: Vec<(Phase, u64)> =
+        others.filter_map(|phase| Some((phase, without(&phase, &shares)?))).collect();
+    for (phase, length_ns) in stretches {
+        if let Some(shares) = shares.get_mut(*phase as usize) {
+            pieces.push((*phase, shares.next(*length_ns)));
+        }
+    }
+    pieces.extend(last);
+    pieces.retain(|(_, duration_ns)| *duration_ns > 0);
+    pieces
+}
+
+/// A total that is handed out in proportion, to the nanosecond.
+struct Shares {
+    total: u64,
+    of: u64,
+    asked: u64,
+    given: u64,
+}
+
+impl Shares {
+    const fn new(total: u64, of: u64) -> Self {
+        Self { total, of, asked: 0, given: 0 }
+    }
+
+    fn next(&mut self, weight: u64) -> u64 {
+        self.asked = self.asked.saturating_add(weight);
+        let due = u128::from(self.total) * u128::from(self.asked) / u128::from(self.of.max(1));
+        let due = u64::try_from(due).unwrap_or(self.total).min(self.total);
+        let part = due.saturating_sub(self.given);
+        self.given = due.max(self.given);
+        part
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use profiler_core::model::request::{Stretch, Times};
+    use profiler_core::timeline::Entry;
+
+    use super::*;
+    use crate::session::observer::Observer as _;
+    use crate::whatif::tests::request;
+
+    fn slice(start_ns: u64, end_ns: u64, state: ThreadState, label: &'static str) -> Entry {
+        Entry::Slice {
+            tgid: 1,
+            tid: 1,
+            start_ns,
+            end_ns,
+            state,
+            label,
+            fd: None,
+            open: false,
+            held_by: None,
+            sites: None,
+        }
+    }
+
+    #[test]
+    fn a_row_has_the_order_of_the_timeline_and_the_lengths_of_the_phases() {
+        let mut trace = Trace::default();
+        for entry in [
+            slice(0, 100, ThreadState::Idle, "epoll_wait"),
+            slice(100, 110, ThreadState::ClientIo, "recvfrom"),
+            // With 10 ns in a run queue.
+            slice(110, 200, ThreadState::Running, "running"),
+            slice(200, 300, ThreadState::BackendWait, "recvfrom"),
+            slice(300, 350, ThreadState::GilWait, "futex"),
+            slice(350, 380, ThreadState::Running, "running"),
+            slice(380, 400, ThreadState::ClientIo, "sendto"),
+            slice(400, 500, ThreadState::Running, "running"),
+        ] {
+            trace.entry(&entry);
+        }
+        let phases = [
+            (Phase::AcceptQueue, 50),
+            (Phase::ReadHead, 10),
+            (Phase::Cpu, 110),
+            (Phase::RunQueue, 10),
+            (Phase::BackendWait, 100),
+            (Phase::GilWait, 50),
+            (Phase::Write, 20),
+        ];
+        let mut request = request(50, &phases);
+        request.stretches = vec![Stretch { tgid: 1, tid: 1, start_ns: 100, end_ns: 400 }];
+        request.times = Times {
+            service_start_ns: Some(110),
+            first_write_ns: Some(400),
+            end_ns: 400,
+            ..request.times.clone()
+        };
+        let mut back_ends = BackEnds::default();
+        let found = segments(&request, &trace, &mut back_ends);
+        let expected = [
+            (Work::Free(Phase::ReadHead), 10),
+            (Work::Python, 82),
+            (Work::BackEnd(0), 100),
+            (Work::Python, 28),
+            (Work::Free(Phase::Write), 20),
+        ];
+        assert_eq!(found.iter().map(|s| (s.work, s.duration_ns)).collect::<Vec<_>>(), expected);
+        assert_eq!(back_ends.names(), ["local"]);
+    }
+
+    #[test]
+    fn what_the_timeline_does_not_show_is_in_the_row_all_the_same() {
+        let phases = [(Phase::Write, 5), (Phase::Cpu, 70), (Phase::Sleep, 30), (Phase::GilWait, 9)];
+        let found = segments(&request(0, &phases), &Trace::default(), &mut BackEnds::default());
+        let expected = [(Work::Python, 70), (Work::Wait(Phase::Sleep), 30), (Work::Free(Phase::Write), 5)];
+        assert_eq!(found.iter().map(|s| (s.work, s.duration_ns)).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn shares_add_up_to_the_nanosecond() {
+        let mut shares = Shares::new(100, 7);
+        let parts: Vec<u64> = [1, 2, 4].into_iter().map(|weight| shares.next(weight)).collect();
+        assert_eq!(parts, [14, 28, 58]);
+    }
+}

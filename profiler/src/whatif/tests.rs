@@ -1,0 +1,227 @@
+//! From a trace to a model, a self-forecast and forecasts.
+
+use profiler_core::event::Tid;
+use profiler_core::model::capacity::Worker;
+use profiler_core::model::request::{Http, OnGil, Request, Seen, Times};
+use profiler_core::model::round_trips::RoundTrips;
+use profiler_core::model::slot::Slot;
+use profiler_core::model::{Process, Snapshot, Thread, Window};
+use profiler_core::phase::{Phase, Phases};
+use profiler_core::timeline::{Entry, ThreadState};
+use profiler_forecast::load::Arrives;
+use profiler_forecast::setting::{Dispatch, Wakes};
+
+use profiler_forecast::change::Change;
+
+use super::forecast::{Ask, Asked, WhatIf};
+use super::model::{Arrivals, Model};
+use super::refusal::{Refusal, refusals};
+use super::trace::Trace;
+use super::{json, text};
+use crate::report::escape::Charset;
+use crate::session::observer::Observer as _;
+
+/// A request of thread 1 with these phases.
+pub(super) fn request(start_ns: u64, durations_ns: &[(Phase, u64)]) -> Request {
+    let mut phases = Phases::default();
+    durations_ns.iter().for_each(|(phase, duration_ns)| phases.add(*phase, *duration_ns));
+    let end_ns = start_ns + phases.total_ns();
+    Request {
+        id: start_ns,
+        connection: start_ns,
+        index_on_connection: 0,
+        tgid: 1,
+        tid: 1,
+        slot: Some(0),
+        times: Times { start_ns, end_ns, start_is_arrival: true, ..Times::default() },
+        http: Http { method: "GET".to_owned(), path: "/a/7".to_owned(), ..Http::default() },
+        round_trips: RoundTrips::default(),
+        phases,
+        stretches: Vec::new(),
+        gil: OnGil::default(),
+        seen: Seen::default(),
+    }
+}
+
+fn traced(requests: Vec<Request>, accepting: Tid) -> Trace {
+    let mut trace = Trace::default();
+    trace.entry(&Entry::Slice {
+        tgid: 1,
+        tid: accepting,
+        start_ns: 0,
+        end_ns: 1,
+        state: ThreadState::Idle,
+        label: "accept4",
+        fd: Some(3),
+        open: false,
+        held_by: None,
+        sites: None,
+    });
+    requests.into_iter().for_each(|request| trace.entry(&Entry::Request(Box::new(request))));
+    trace
+}
+
+/// One process with a slot, thread 1, and a thread beside it, 2.
+fn snapshot() -> Snapshot {
+    let mut snapshot = Snapshot {
+        window: Window { start_ns: 1, end_ns: 10_000_000_001, end_reason: None },
+        ..Snapshot::default()
+    };
+    let thread = |tid, cpu_ns, requests| Thread { tid, cpu_ns, requests, ..Thread::default() };
+    let threads = vec![thread(1, 1000, 2), thread(2, 80, 0)];
+    snapshot.processes = vec![Process { tgid: 1, requests: 2, threads, ..Process::default() }];
+    snapshot.capacity.workers = vec![Worker { tgid: 1, slots: 1, seen: 1, ..Worker::default() }];
+    snapshot.slots.configured = Some(1);
+    snapshot.slots.observed = vec![Slot::default()];
+    snapshot.requests.completed = 500;
+    snapshot.session.cpu_count = 2;
+    snapshot
+}
+
+#[test]
+fn who_accepts_says_how_requests_come_to_slots() {
+    let requests = || vec![request(100, &[(Phase::Cpu, 300)]), request(1000, &[(Phase::Cpu, 400)])];
+    let own = Model::of(&snapshot(), &traced(requests(), 1), None);
+    assert_eq!(own.setting.dispatch, Dispatch::Shared(Wakes::Random));
+    // 1000 ns of the thread that serves, 700 of them within requests, for two requests.
+    assert_eq!(own.load.requests[0].row.after_ns, 150);
+    let other = Model::of(&snapshot(), &traced(requests(), 2), None);
+    assert_eq!(other.setting.dispatch, Dispatch::ByProcess { before_ns: 0, after_ns: 40 });
+    assert_eq!((other.setting.processes, other.setting.threads, other.setting.cores), (1, 1, 2));
+    assert_eq!(other.load.endpoints, ["GET /a/{number}"]);
+}
+
+#[test]
+fn clients_that_wait_for_responses_are_users_who_think() {
+    let requests = (0..12).map(|number| {
+        let mut request = request(number * 1000, &[(Phase::Cpu, 300)]);
+        request.connection = number % 2;
+        request
+    });
+    let trace = traced(requests.collect(), 1);
+    let model = Model::of(&snapshot(), &trace, None);
+    assert_eq!(model.arrivals, Arrivals::Closed);
+    let arrives: Vec<Arrives> = model.load.requests.iter().map(|request| request.arrives).take(3).collect();
+    assert_eq!(arrives, [Arrives::At(0), Arrives::At(1000), Arrives::After { request: 0, think_ns: 1700 }]);
+    let open = Model::of(&snapshot(), &trace, Some(Arrivals::Open));
+    assert_eq!(open.load.requests[2].arrives, Arrives::At(2000));
+}
+
+#[test]
+fn requests_that_were_cut_are_load_and_do_not_count() {
+    let mut open = request(1000, &[(Phase::Cpu, 400)]);
+    open.seen.open = true;
+    let mut without_slot = request(1500, &[(Phase::AcceptQueue, 400)]);
+    without_slot.slot = None;
+    let model = Model::of(
+        &snapshot(),
+        &traced(vec![request(100, &[(Phase::Cpu, 300)]), open, without_slot], 1),
+        None,
+    );
+    assert_eq!((model.load.requests.len(), model.measured.len()), (2, 1));
+}
+
+#[test]
+fn each_reason_against_a_forecast_is_named() {
+    let with = |change: fn(&mut Snapshot)| {
+        let mut snapshot = snapshot();
+        change(&mut snapshot);
+        refusals(&snapshot, &Trace::default())
+    };
+    assert_eq!(with(|_| {}), []);
+    assert_eq!(with(|snapshot| snapshot.requests.completed = 499), [Refusal::TooFew { completed: 499 }]);
+    assert_eq!(with(|snapshot| snapshot.requests.total.record(4_000_000_000)), [Refusal::TooShort]);
+    assert_eq!(with(|snapshot| snapshot.coverage.losses.late = 1), [Refusal::Losses]);
+    let full = with(|snapshot| snapshot.slots.exhausted_ns = 9_500_000_000);
+    assert_eq!(full, [Refusal::Saturated { percent: 95 }]);
+    assert_eq!(with(|snapshot| snapshot.slots.observed[0].is_loop = true), [Refusal::EventLoop]);
+    assert_eq!(with(|snapshot| snapshot.slots.come_and_go = true), [Refusal::NoSlots]);
+    assert_eq!(with(|snapshot| snapshot.capacity.workers.clear()), [Refusal::NoSlots]);
+    let unseen = with(|snapshot| snapshot.coverage.not_measured = vec![(Phase::AcceptQueue, String::new())]);
+    assert_eq!(unseen, [Refusal::NoArrivals]);
+    let silent = with(|snapshot| {
+        snapshot.slots.observed[0].holding_ns = [80, 0, 0, 0, 20, 0, 0];
+    });
+    assert_eq!(silent, [Refusal::Silent { percent: 20 }]);
+    let uneven = with(|snapshot| {
+        snapshot.slots.configured = Some(3);
+        snapshot.capacity.workers[0].slots = 2;
+    });
+    assert_eq!(uneven, [Refusal::Uneven]);
+}
+
+/// Every 10 ms a request of 2 ms to a server that has nothing else to do.
+fn calm() -> Trace {
+    traced((0..600).map(|number| request(number * 10_000_000, &[(Phase::Cpu, 2_000_000)])).collect(), 1)
+}
+
+/// The accounts of threads that go with that.
+fn calm_snapshot() -> Snapshot {
+    let mut snapshot = snapshot();
+    snapshot.processes[0].threads[0].cpu_ns = 600 * 2_000_000;
+    snapshot.requests.completed = 600;
+    snapshot
+}
+
+#[test]
+fn where_the_self_forecast_holds_each_change_is_forecast_alone_and_all_together() {
+    let changes = vec![
+        ("--workers 2".to_owned(), Asked::Plain(Change::Processes(2))),
+        ("--rate x2".to_owned(), Asked::Plain(Change::Rate(2.0))),
+    ];
+    let ask = Ask { changes, ..Ask::default() };
+    let answer = WhatIf::of_replay(calm_snapshot(), &calm(), &ask).expect("answers");
+    assert_eq!(answer.refusals, []);
+    assert!(answer.self_forecast.as_ref().is_some_and(|itself| itself.holds()));
+    let found: Vec<(&str, u64, u64)> = answer
+        .forecasts
+        .iter()
+        .map(|one| {
+            (one.name.as_str(), one.capacity.per_s.round() as u64, (one.used_ratio * 100.0).round() as u64)
+        })
+        .collect();
+    // 2 ms of one core each: 500 a second by one process, 1000 by two on two cores.
+    let expected =
+        [("today", 500, 20), ("--workers 2", 1000, 10), ("--rate x2", 500, 40), ("all together", 1000, 20)];
+    assert_eq!(found, expected);
+    let shown = text::render(&answer, Charset::Ascii);
+    assert!(shown.contains(text::UNCHECKED) && shown.contains(text::ASSUMED), "{shown}");
+    let document: serde_json::Value = serde_json::from_str(&json::render(&answer)).expect("JSON");
+    assert_eq!(document["forecasts"][1]["change"], "--workers 2");
+    assert_eq!(document["forecasts"][3]["note"], text::UNCHECKED);
+    assert_eq!(document["forecasts"][0]["overall"]["p99_ns"], 2_000_000);
+    assert_eq!(document["self_forecast"]["holds"], true);
+}
+
+#[test]
+fn where_the_self_forecast_does_not_hold_nothing_is_forecast_and_bounds_stay() {
+    // Somebody else had the CPU for longer than a request computes: nothing in the model does that.
+    let phases = [(Phase::Cpu, 2_000_000), (Phase::RunQueue, 3_000_000)];
+    let trace = traced((0..600).map(|number| request(number * 10_000_000, &phases)).collect(), 1);
+    let answer = WhatIf::of_replay(calm_snapshot(), &trace, &Ask::default()).expect("answers");
+    assert!(answer.refusals.is_empty() && answer.forecasts.is_empty());
+    let shown = text::render(&answer, Charset::Ascii);
+    assert!(shown.contains("No forecast: simulated as it was"), "{shown}");
+    assert!(!shown.contains(text::UNCHECKED), "{shown}");
+    assert_eq!(answer.bounds.overall.without[3].p50_ns, 2_000_000);
+}
+
+#[test]
+fn a_refusal_gives_no_forecast_though_the_self_forecast_holds() {
+    let mut snapshot = calm_snapshot();
+    snapshot.coverage.losses.late = 1;
+    let answer = WhatIf::of_replay(snapshot, &calm(), &Ask::default()).expect("answers");
+    assert!(
+        answer.self_forecast.as_ref().is_some_and(|itself| itself.holds()) && answer.forecasts.is_empty()
+    );
+    let shown = text::render(&answer, Charset::Ascii);
+    assert!(shown.contains("No forecast: records were lost"), "{shown}");
+}
+
+#[test]
+fn a_back_end_that_nobody_asked_is_named_with_those_that_there_are() {
+    let changes = vec![("--backend db=x2".to_owned(), Asked::BackEnd("db".to_owned(), 2.0))];
+    let ask = Ask { changes, ..Ask::default() };
+    let error = WhatIf::of_replay(calm_snapshot(), &calm(), &ask).expect_err("no such back end");
+    assert_eq!(error.to_string(), "the recording has no back end db: it has none");
+}

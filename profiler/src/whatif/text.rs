@@ -1,0 +1,190 @@
+//! What is said of a recording, for a terminal.
+//!
+//! In: a [`WhatIf`]. Out: text. Names of endpoints and back ends are hostile: control characters are replaced.
+
+use std::fmt::Write as _;
+
+use profiler_forecast::bounds::{AtBest, Without};
+use profiler_forecast::quantiles::Quantiles;
+use profiler_forecast::self_forecast::{Compared, SelfForecast};
+
+use super::forecast::{Forecast, WhatIf, limit_name};
+use super::model::Arrivals;
+use crate::report::escape::{Charset, line};
+use crate::report::unit::{count, duration, percent, rate};
+
+/// What each forecast says of itself.
+pub const UNCHECKED: &str = "not yet checked against real changes on this kind of server";
+/// What every forecast takes for granted.
+pub const ASSUMED: &str = "Assumes that requests ask the same of CPUs and back ends at every setting; that back ends \
+    answer as fast to more requests at once; that memory suffices; that caches of the application and other programs on the \
+    machine stay as they were.";
+/// Endpoints shown.
+const MAX_ENDPOINTS: usize = 10;
+/// Columns of a name.
+const NAME_COLUMNS: usize = 30;
+
+/// All of it.
+#[must_use]
+pub fn render(answer: &WhatIf, charset: Charset) -> String {
+    let mut text = String::new();
+    // Memory takes everything.
+    let _ = write(answer, charset, &mut text);
+    text
+}
+
+fn write(answer: &WhatIf, charset: Charset, out: &mut String) -> std::fmt::Result {
+    head(answer, charset, out)?;
+    bounds(answer, charset, out)?;
+    if let Some(itself) = &answer.self_forecast {
+        self_forecast(itself, charset, out)?;
+    }
+    for refusal in &answer.refusals {
+        writeln!(out, "\nNo forecast: {refusal}.")?;
+    }
+    let Some(itself) = &answer.self_forecast else { return Ok(()) };
+    if !itself.holds() {
+        let misses: Vec<String> = itself.misses().map(|miss| shown_name(&miss.name)).collect();
+        return writeln!(
+            out,
+            "\nNo forecast: simulated as it was, this recording does not come out as it was measured ({}).",
+            misses.join(", ")
+        );
+    }
+    if answer.refusals.is_empty() { forecasts(answer, charset, out) } else { Ok(()) }
+}
+
+fn head(answer: &WhatIf, charset: Charset, out: &mut String) -> std::fmt::Result {
+    let (setting, server) = (&answer.model.setting, &answer.snapshot.server);
+    let arrivals = match answer.model.arrivals {
+        Arrivals::Open => "requests arrive when they did, whatever the server does (--arrivals open)",
+        Arrivals::Closed => {
+            "each client asks again as long after its last response as it did (--arrivals closed)"
+        }
+    };
+    let name = line(&format!("{} {}", server.name, server.worker_class), NAME_COLUMNS, charset);
+    writeln!(
+        out,
+        "{name}: {} processes x {} threads on {} cores. {} requests count; {arrivals}.",
+        setting.processes,
+        setting.threads,
+        setting.cores,
+        count(answer.model.measured.len() as u64),
+    )
+}
+
+fn bounds(answer: &WhatIf, charset: Charset, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "\nAt best (bounds, no forecasts: the wait gone, nothing else changed)")?;
+    let overall = &answer.bounds.overall;
+    writeln!(out, "  {:NAME_COLUMNS$} {:>9} {:>9} {:>9}", "", "p50", "p90", "p99")?;
+    quantiles(out, "today, as measured", Some(&overall.today), charset)?;
+    for (at, without) in Without::ALL.into_iter().enumerate() {
+        let is_known = answer.is_bounded.get(at).copied().unwrap_or(false);
+        let best = overall.without.get(at).filter(|_| is_known);
+        quantiles(out, &without.name().replace('_', " "), best, charset)?;
+    }
+    let mut endpoints: Vec<(&String, &AtBest)> =
+        answer.model.load.endpoints.iter().zip(&answer.bounds.by_endpoint).collect();
+    endpoints.retain(|(_, best)| best.today.count > 0);
+    endpoints.sort_by_key(|(_, best)| std::cmp::Reverse(best.today.p50_ns.saturating_mul(best.today.count)));
+    let names = ["today", "no GIL", "no slow", "no slot", "1 core"];
+    write!(out, "\n  {:NAME_COLUMNS$}", "p99 by endpoint, at best")?;
+    names.iter().try_for_each(|name| write!(out, " {name:>9}"))?;
+    writeln!(
+        out,
+        "\n  {:NAME_COLUMNS$} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "", "", "waits", "clients", "waits", "more"
+    )?;
+    for (name, best) in endpoints.iter().take(MAX_ENDPOINTS) {
+        write!(
+            out,
+            "  {:NAME_COLUMNS$} {:>9}",
+            line(name, NAME_COLUMNS, charset),
+            duration(best.today.p99_ns, charset)
+        )?;
+        for (is_known, without) in answer.is_bounded.iter().zip(&best.without) {
+            let shown = if *is_known { duration(without.p99_ns, charset) } else { "-".to_owned() };
+            write!(out, " {shown:>9}")?;
+        }
+        writeln!(out)?;
+    }
+    match endpoints.len().saturating_sub(MAX_ENDPOINTS) {
+        0 => Ok(()),
+        more => writeln!(out, "  and {more} more: --format json has all"),
+    }
+}
+
+fn quantiles(out: &mut String, name: &str, of: Option<&Quantiles>, charset: Charset) -> std::fmt::Result {
+    let Some(of) = of else { return writeln!(out, "  {name:NAME_COLUMNS$} not measured") };
+    let [p50, p90, p99] = [of.p50_ns, of.p90_ns, of.p99_ns].map(|ns| duration(ns, charset));
+    writeln!(out, "  {name:NAME_COLUMNS$} {p50:>9} {p90:>9} {p99:>9}")
+}
+
+fn self_forecast(itself: &SelfForecast, charset: Charset, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "\nToday, as measured and as simulated")?;
+    writeln!(
+        out,
+        "  {:NAME_COLUMNS$} {:>9} {:>9} {:>9} {:>9}",
+        "", "measured", "simulated", "differs", "may"
+    )?;
+    for compared in &itself.figures {
+        writeln!(
+            out,
+            "  {:NAME_COLUMNS$} {:>9} {:>9} {:>9} {:>9}{}",
+            shown_name(&compared.name),
+            shown(compared, compared.measured, charset),
+            shown(compared, compared.simulated, charset),
+            percent(compared.error_ratio()),
+            shown(compared, compared.allowed, charset),
+            if compared.holds() { "" } else { "  <- too far" },
+        )?;
+    }
+    Ok(())
+}
+
+fn shown_name(name: &str) -> String {
+    name.trim_end_matches("_ns").trim_end_matches("_per_s").replace('_', " ")
+}
+
+fn shown(compared: &Compared, value: f64, charset: Charset) -> String {
+    if compared.name.ends_with("_per_s") { rate(Some(value)) } else { duration(value as u64, charset) }
+}
+
+fn forecasts(answer: &WhatIf, charset: Charset, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "\nForecast ({UNCHECKED})")?;
+    writeln!(
+        out,
+        "  {:NAME_COLUMNS$} {:>9} {:>9} {:>9} {:>19} {:>9} {:>9}  next limit",
+        "", "p50", "p90", "p99", "p99 if CPU +-10 %", "served", "capacity"
+    )?;
+    for forecast in &answer.forecasts {
+        one(answer, forecast, charset, out)?;
+    }
+    if answer.forecasts.len() == 1 {
+        writeln!(out, "  Name a change to have its forecast: wsgi-trace whatif --help shows them.")?;
+    }
+    writeln!(out, "\n{ASSUMED}")
+}
+
+fn one(answer: &WhatIf, forecast: &Forecast, charset: Charset, out: &mut String) -> std::fmt::Result {
+    let of = &forecast.figures.overall;
+    let [p50, p90, p99] = [of.p50_ns, of.p90_ns, of.p99_ns].map(|ns| duration(ns, charset));
+    let [low, high] = p99_range(forecast).map(|ns| duration(ns, charset));
+    writeln!(
+        out,
+        "  {:NAME_COLUMNS$} {p50:>9} {p90:>9} {p99:>9} {:>19} {:>9} {:>9}  {}, {} of it used",
+        line(&forecast.name, NAME_COLUMNS, charset),
+        format!("{low} to {high}"),
+        rate(Some(forecast.figures.throughput_per_s)),
+        rate(Some(forecast.capacity.per_s)),
+        line(&limit_name(forecast.capacity.limit, &answer.model.load), NAME_COLUMNS, charset),
+        percent(Some(forecast.used_ratio)),
+    )
+}
+
+/// The shortest and the longest p99 of a forecast and its range.
+pub(super) fn p99_range(forecast: &Forecast) -> [u64; 2] {
+    let [less, more] = forecast.range.each_ref().map(|figures| figures.overall.p99_ns);
+    let middle = forecast.figures.overall.p99_ns;
+    [less.min(more).min(middle), less.max(more).max(middle)]
+}

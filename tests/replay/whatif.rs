@@ -1,0 +1,84 @@
+//! `wsgi-trace whatif` on the committed recordings: each is too short for a forecast, and has bounds all the same.
+//!
+//! In: recordings. Out: bounds, and why there is no forecast.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+use wsgi_trace_tests::program::{Outcome, Program};
+use wsgi_trace_tests::root;
+
+fn whatif(name: &str, arguments: &[&str]) -> anyhow::Result<Outcome> {
+    let recording = root().join("tests/recordings").join(format!("{name}.wtrace")).display().to_string();
+    let arguments: Vec<&str> = ["whatif", &recording].into_iter().chain(arguments.iter().copied()).collect();
+    Program::run(&arguments, Duration::from_secs(60))
+}
+
+fn answer(name: &str, arguments: &[&str]) -> anyhow::Result<Value> {
+    let arguments: Vec<&str> = ["--format", "json"].into_iter().chain(arguments.iter().copied()).collect();
+    let said = whatif(name, &arguments)?;
+    ensure!(said.status.success(), "{name}: {}", said.stderr);
+    serde_json::from_str(&said.stdout).context("no JSON")
+}
+
+#[test]
+fn recordings_of_two_seconds_have_bounds_and_no_forecast_and_say_why() -> anyhow::Result<()> {
+    for (name, reasons) in [
+        ("gthread-back-end", &["it has 72 completed requests"][..]),
+        ("sync-exhausted", &["it has 74 completed requests", "all slots were busy for 100 %"]),
+        ("light-gthread", &["it was recorded in light mode", "it has 157 completed requests"]),
+        ("uvicorn-asgi", &["its requests are served by an event loop", "it has 153 completed requests"]),
+    ] {
+        let found = answer(name, &["--workers", "4"])?;
+        ensure!(found["forecasts"] == serde_json::json!([]), "{name}: {}", found["forecasts"]);
+        let refusals = found["refusals"].as_array().context("no refusals")?;
+        for reason in reasons {
+            let says = |refusal: &Value| refusal.as_str().is_some_and(|text| text.starts_with(reason));
+            ensure!(refusals.iter().any(says), "{name}: {reason}: {refusals:?}");
+        }
+        let bounds = found["bounds"]["overall"].as_object().context("no bounds")?;
+        let today = bounds["today"]["p99_ns"].as_u64().context("no figure of today")?;
+        ensure!(today > 0 && bounds.len() == 5, "{name}: {bounds:?}");
+        for (bound, of) in bounds {
+            ensure!(of["p99_ns"].as_u64().is_none_or(|p99_ns| p99_ns <= today), "{name}: {bound}: {of}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn who_waits_for_slots_would_wait_less_without_that() -> anyhow::Result<()> {
+    let overall = &answer("sync-short-behind-long", &[])?["bounds"]["overall"];
+    let p99_ns = |bound: &str| overall[bound]["p99_ns"].as_u64().context("no bound");
+    // The longest sleep for 400 ms, one behind the other.
+    ensure!(p99_ns("today")? > 800_000_000, "{overall}");
+    ensure!((400_000_000..405_000_000).contains(&p99_ns("without_slot_waits")?), "{overall}");
+    ensure!(p99_ns("without_slow_clients")? == p99_ns("today")?, "{overall}");
+    Ok(())
+}
+
+#[test]
+fn an_answer_is_the_same_again() -> anyhow::Result<()> {
+    let said = |_| Ok::<_, anyhow::Error>(whatif("uwsgi-threads", &["--threads", "8"])?.stdout);
+    ensure!(said(1)? == said(2)?);
+    Ok(())
+}
+
+#[test]
+fn changes_that_make_no_sense_are_refused_as_usage() -> anyhow::Result<()> {
+    for (arguments, says) in [
+        (&["--backend", "1=x2"][..], "the recording has no back end 1"),
+        (&["--workers", "0"], "--workers"),
+        (&["--rate", "x0"], "must lie between"),
+        (&["--keepalive", "5"], "--keepalive"),
+    ] {
+        let said = whatif("gthread-back-end", arguments)?;
+        ensure!(
+            said.status.code() == Some(2) && said.stderr.contains(says),
+            "{arguments:?}: {}",
+            said.stderr
+        );
+    }
+    Ok(())
+}
