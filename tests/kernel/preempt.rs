@@ -32,7 +32,7 @@ pub(crate) fn is_on() -> anyhow::Result<()> {
 }
 
 /// Sixteen threads under load, interrupted by real-time threads wherever they are: nothing is lost, and all is as the log has it.
-pub(crate) fn under_load(arguments: &[&str], has_paths: bool) -> anyhow::Result<()> {
+pub(crate) fn under_load(arguments: &[&str]) -> anyhow::Result<()> {
     let server = Gunicorn::start(THREADS)?;
     let is_over = AtomicBool::new(false);
     let (told, bursts) = std::thread::scope(|scope| {
@@ -50,19 +50,11 @@ pub(crate) fn under_load(arguments: &[&str], has_paths: bool) -> anyhow::Result<
     println!("{bursts} bursts of real-time threads");
     ensure!(bursts > 100, "only {bursts} bursts of real-time threads");
     told.note(&arguments.join(" "));
-    let skipped = told.skipped()?;
     let may_skip = preempts_programs_at_calls() || arguments.contains(&"tracepoints");
-    if has_paths && skipped > 0 && may_skip {
-        // Known, counted and said in the report (docs/limits.md); what came is right all the same.
-        println!("{skipped} runs of programs skipped by the kernel");
-        told.adds_up()?;
-    } else {
-        told.is_whole()?;
-        if has_paths {
-            told.has_the_paths_of_the_log()?;
-        }
+    if told.is_whole_but_for_skips(may_skip)? {
+        told.has_the_paths_of_the_log()?;
     }
-    if has_paths && arguments.contains(&"btf") {
+    if arguments.contains(&"btf") {
         attached::doctor(&server)?;
     }
     Ok(())

@@ -35,11 +35,11 @@ pub(crate) fn checks() -> Vec<Check> {
 
 fn preempted() -> Vec<Check> {
     let mut checks = vec![check("the kernel preempts wherever it can", preempt::is_on)];
-    let full = |hooks: &'static str| move || preempt::under_load(&["--hooks", hooks], true);
+    let full = |hooks: &'static str| move || preempt::under_load(&["--hooks", hooks]);
     checks.push(check("nothing is lost under real-time threads", full("btf")));
     checks.push(check("nothing by tracepoints of single calls", full("tracepoints")));
     if real::has_light_mode() {
-        checks.push(check("nothing in light mode", || preempt::under_load(&["--light"], false)));
+        checks.push(check("nothing in light mode", || preempt::under_load(&["--light"])));
     }
     checks
 }

@@ -1,6 +1,6 @@
 //! Rows for other engines, on the command line.
 //!
-//! In: recordings, a directory, what is said of the service. Out: [`Export`], and its [`Labels`].
+//! In: recordings, a directory, what is said of the service. Out: [`Export`], and its labels.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
