@@ -8,7 +8,8 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use wsgi_trace_tests::program::{Outcome, Program};
 
-use crate::toy::{REQUESTS, Toy};
+use crate::known::preempts_programs_at_calls;
+use crate::toy::{REQUESTS, REQUESTS_PER_CONNECTION, Toy};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -22,15 +23,21 @@ pub(crate) fn reports() -> anyhow::Result<()> {
     let outcome = program.finish(LIMIT)?;
     ensure!(outcome.status.success(), "{}: {}", outcome.status, outcome.stderr);
     let report: Value = serde_json::from_str(&outcome.stdout).context("the report is not JSON")?;
-    for (place, expected) in [
-        ("/requests/completed", REQUESTS),
-        ("/requests/framing/exact", REQUESTS),
-        ("/losses/conservation/slices_broken", 0),
-        ("/losses/conservation/requests_broken", 0),
-        ("/losses/malformed", 0),
+    let at = |place: &str| report.pointer(place).with_context(|| format!("the report has no {place}"));
+    let skipped = at("/losses/recursion_misses")?.as_array().context("skipped runs are no list")?;
+    let skipped = skipped.iter().filter_map(|program| program.get("count")?.as_u64()).sum::<u64>();
+    // Of a call whose program the kernel skipped nothing is known, and of an accept nothing that came on its connection.
+    let may_lack = if preempts_programs_at_calls() { skipped * REQUESTS_PER_CONNECTION as u64 } else { 0 };
+    for (place, expected, may_lack) in [
+        ("/requests/completed", REQUESTS, may_lack),
+        ("/requests/framing/exact", REQUESTS, may_lack),
+        ("/losses/conservation/slices_broken", 0, 0),
+        ("/losses/conservation/requests_broken", 0, 0),
+        ("/losses/malformed", 0, 0),
     ] {
-        let value = report.pointer(place).with_context(|| format!("the report has no {place}"))?;
-        ensure!(value.as_u64() == Some(expected as u64), "{place} is {value}, expected {expected}");
+        let (value, most) = (at(place)?, expected as u64);
+        let is_right = value.as_u64().is_some_and(|value| value <= most && value + may_lack >= most);
+        ensure!(is_right, "{place} is {value}, expected {expected}, {skipped} runs skipped");
     }
     Ok(())
 }
