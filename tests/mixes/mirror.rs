@@ -123,7 +123,6 @@ const HEALTHY: &[Healthy] = &[
     },
     healthy("timeouts-sync", (Kind::Gunicorn, "sync", 4, 1), &["--timeout=30"], SLEEPS_LITTLE),
     healthy("timeouts-uwsgi", (Kind::Uwsgi, "", 4, 1), &["--harakiri=30"], SLEEPS_LITTLE),
-    healthy("timeouts-mod_wsgi", (Kind::ModWsgi, "", 1, 4), &["--request-timeout=30"], SLEEPS_LITTLE),
     healthy("clients-leave-gthread", (Kind::Gunicorn, "gthread", 1, 2), &[], PATIENT),
     healthy("keep-alive-gthread-23", (Kind::Gunicorn23, "gthread", 1, 4), &["--keep-alive=30"], LATE),
     healthy("keep-alive-mod_wsgi", (Kind::ModWsgi, "", 1, 5), &["--keep-alive-timeout=30"], LATE),
