@@ -77,10 +77,8 @@ fn target(options: &Doctor) -> Result<Option<u32>, Failure> {
 /// Attaches what a trace would attach, for a moment, and says of each program whether that went. Where this user may not, what the kernel has is
 /// distinguished from what the user may.
 fn programs(capabilities: &Capabilities, checks: &mut Vec<Check>) -> Result<(), AttachError> {
-    // What this process may not does not change what the kernel has.
-    let as_root = Capabilities { effective: u64::MAX, nested_pid_namespace: false, ..capabilities.clone() };
     let plan_of = |capabilities| plan(capabilities, &Settings::default(), Load::default());
-    let planned = match plan_of(&as_root) {
+    let planned = match plan_of(&as_root(capabilities)) {
         Ok(planned) => planned,
         Err(error) => {
             checks.push(check("kernel", false, error.to_string()));
@@ -160,12 +158,15 @@ fn probes(capabilities: &Capabilities) -> Check {
     }
 }
 
+/// What the kernel has, whatever this process may: that is said elsewhere.
+fn as_root(capabilities: &Capabilities) -> Capabilities {
+    Capabilities { effective: u64::MAX, nested_pid_namespace: false, ..capabilities.clone() }
+}
+
 /// Whether this kernel has what light mode needs.
 fn light(capabilities: &Capabilities) -> Check {
     let light = Settings { hooks: Hooks::Light, ..Settings::default() };
-    // Only what the kernel has is asked here: what this user may is said elsewhere.
-    let as_root = Capabilities { effective: u64::MAX, nested_pid_namespace: false, ..capabilities.clone() };
-    match plan(&as_root, &light, Load::default()) {
+    match plan(&as_root(capabilities), &light, Load::default()) {
         Ok(_) => check("light mode", true, "this kernel has what `--light` needs".to_owned()),
         Err(error) => check("light mode", false, error.to_string()),
     }

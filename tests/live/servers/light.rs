@@ -223,7 +223,7 @@ fn mod_wsgi_embedded() -> anyhow::Result<()> {
 mod gaps {
     use super::{Waitress, agrees};
 
-    /// 1 to 2 % of the time are unexplained that a full trace names: where its loop sends what a thread has made, nothing shows which thread that was.
+    /// 0.6 to 1.4 % of the time are unexplained that a full trace names: where its loop sends what a thread has made, nothing shows which thread that was.
     #[test]
     #[ignore = "make live-all gaps"]
     fn waitress() -> anyhow::Result<()> {
