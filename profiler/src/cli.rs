@@ -169,8 +169,8 @@ pub struct Watch {
     /// How to hook system calls: btf is cheapest for the server, tracepoints for everything else on a shared host
     #[arg(long, value_enum, default_value_t, value_name = "KIND")]
     pub hooks: Hooks,
-    /// Hook no system calls: cheap enough to leave on for weeks. Counts requests, with their CPU time and their waits for
-    /// a CPU; the report says what it cannot tell
+    /// Hook no system calls: cheap enough to leave on for weeks. Shows each request and what its thread waits for, without
+    /// slots, holders of the GIL and listeners; the report says what it cannot tell
     #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step", "stacks"])]
     pub light: bool,
     /// How to see waits for the GIL.
@@ -328,8 +328,8 @@ pub struct Top {
     /// How to hook system calls, as for tracing
     #[arg(long, value_enum, default_value_t, value_name = "KIND", conflicts_with = "recording")]
     pub hooks: Hooks,
-    /// Hook no system calls: cheap enough to leave on for weeks. Counts requests, with their CPU time and their waits for
-    /// a CPU; the report says what it cannot tell
+    /// Hook no system calls: cheap enough to leave on for weeks. Shows each request and what its thread waits for, without
+    /// slots, holders of the GIL and listeners; the report says what it cannot tell
     #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step", "stacks", "recording"])]
     pub light: bool,
     /// How to see waits for the GIL.
@@ -361,8 +361,8 @@ pub struct Serve {
     /// How to hook system calls: btf is cheapest for the server, tracepoints for everything else on a shared host
     #[arg(long, value_enum, default_value_t, value_name = "KIND")]
     pub hooks: Hooks,
-    /// Hook no system calls: cheap enough to leave on for weeks. Counts requests, with their CPU time and their waits for
-    /// a CPU; the report says what it cannot tell
+    /// Hook no system calls: cheap enough to leave on for weeks. Shows each request and what its thread waits for, without
+    /// slots, holders of the GIL and listeners; the report says what it cannot tell
     #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step", "stacks"])]
     pub light: bool,
     /// How to see waits for the GIL.

@@ -9,6 +9,7 @@ pub mod export;
 mod fail_on;
 pub mod list;
 pub mod man;
+mod mode;
 pub mod record;
 pub mod report;
 pub mod serve;
@@ -26,6 +27,7 @@ use crate::cli::{Cli, Command, GilWay};
 use crate::fact::FactError;
 use crate::output_file::{OutputFile, plain, same_file};
 use crate::recording::RecordError;
+use crate::report::explain::{COLUMNS, explain};
 use crate::report::output::OutputError;
 use crate::session::SessionError;
 use crate::top::TopError;
@@ -125,7 +127,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         }
         Some(Command::Top(options)) => top::run(options),
         Some(Command::Doctor(options)) => doctor::run(options),
-        Some(Command::Explain(options)) => match crate::report::explain::explain(options.id.as_deref()) {
+        Some(Command::Explain(options)) => match explain(options.id.as_deref(), COLUMNS) {
             Ok(text) => print(&text),
             Err(error) => Err(Failure { sentence: error.to_string(), code: ExitCode::Usage }),
         },

@@ -71,8 +71,8 @@ pub struct TracedRequest {
 /// How often a request asked back ends.
 #[derive(Clone, Debug, Deserialize)]
 pub struct RoundTrips {
-    /// All of them.
-    pub total: u64,
+    /// All of them; light mode does not count them.
+    pub total: Option<u64>,
     /// By the peer's port.
     pub by_port: Vec<TripsToPort>,
 }
@@ -82,8 +82,10 @@ pub struct RoundTrips {
 pub struct TripsToPort {
     /// The port; a UNIX socket has none.
     pub port: Option<u16>,
-    /// How often.
-    pub count: u64,
+    /// How often; light mode does not count.
+    pub count: Option<u64>,
+    /// How long the request waited for it.
+    pub waited_ns: u64,
 }
 
 /// Who had the interpreter lock while a request waited for it.

@@ -82,6 +82,11 @@ pub trait ServerKind: Sync {
         "slot"
     }
 
+    /// Whether each request has a thread of its own from its first read to its answer, as far as the worker class tells.
+    fn has_thread_per_request(&self, _server: &Server) -> bool {
+        false
+    }
+
     /// Name of the Python distribution whose version is the server's, as its `dist-info` directory begins, where this
     /// command line starts the server.
     fn distribution(&self, _command_line: &[String]) -> Option<&'static str> {

@@ -10,6 +10,7 @@ use std::time::Instant;
 use profiler_core::fact::MissingProgram;
 use serde::Serialize;
 
+use super::mode::Mode;
 use super::target::find;
 use super::{Failure, print};
 use crate::attach::plan::{Load, Settings, plan};
@@ -172,16 +173,6 @@ fn light(capabilities: &Capabilities) -> Check {
     }
 }
 
-/// Which mode suits a server that gives each request a thread of its own, or not.
-fn mode(has_slots: bool) -> Check {
-    let detail = if has_slots {
-        "leave `--light` on: it sees each request and what its thread waits for; trace without it for slots and causes"
-    } else {
-        "trace without `--light`: which of several requests a loop works for only system calls show"
-    };
-    check("mode", true, detail.to_owned())
-}
-
 /// Looks at the server; the failure is the one that a trace of it would end with.
 fn target_checks(pid: u32, checks: &mut Vec<Check>) -> Result<(), Failure> {
     let proc = Proc::default();
@@ -204,8 +195,8 @@ fn target_checks(pid: u32, checks: &mut Vec<Check>) -> Result<(), Failure> {
             format!("of no known kind, {processes}; without that its slots and settings are guessed at")
         },
     ));
-    if known {
-        checks.push(mode(recognised.kind.configured_slots(&server).is_some()));
+    if let Some(mode) = Mode::of(recognised.kind, &server).filter(|_| known) {
+        checks.push(check("mode", true, mode.advice().to_owned()));
     }
     let addresses: Vec<_> =
         facts.listeners.iter().map(|listener| line(&listener.address, 80, Charset::Ascii)).collect();

@@ -8,6 +8,7 @@ use profiler_core::model::Server;
 use profiler_core::server::Role;
 use serde::Serialize;
 
+use super::mode::Mode;
 use crate::cli::{List, PlainFormat};
 use crate::fact::find::{Found, list_servers};
 use crate::fact::{FactError, Proc};
@@ -34,6 +35,8 @@ struct Row {
     workers: Option<u64>,
     threads: Option<u64>,
     slots: Option<u32>,
+    /// `light` or `full`: how it is best watched for long; null: its worker class is not known.
+    mode: Option<&'static str>,
     listeners: Vec<String>,
     python: Option<String>,
     application: Option<String>,
@@ -88,6 +91,7 @@ fn row(found: &Found) -> Row {
             .then(|| server.number("threads"))
             .flatten(),
         slots: found.recognised.kind.configured_slots(server),
+        mode: Mode::of(found.recognised.kind, server).map(Mode::name),
         listeners,
         python: server.python_version.clone(),
         application: value(server, "wsgi_app").or_else(|| value(server, "proc_name")),
@@ -129,7 +133,17 @@ fn text(rows: &[Row], hidden: bool, out: &mut impl Write) -> io::Result<()> {
     }
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["PID", "SERVER", "CLASS", "WORKERS", "THREADS", "PYTHON", "LISTENERS", "APPLICATION"]);
+    table.set_header([
+        "PID",
+        "SERVER",
+        "CLASS",
+        "WORKERS",
+        "THREADS",
+        "MODE",
+        "PYTHON",
+        "LISTENERS",
+        "APPLICATION",
+    ]);
     let number = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
     for row in rows {
         let server = match &row.version {
@@ -142,6 +156,7 @@ fn text(rows: &[Row], hidden: bool, out: &mut impl Write) -> io::Result<()> {
             row.worker_class.clone(),
             number(row.workers),
             number(row.threads),
+            row.mode.unwrap_or("-").to_owned(),
             row.python.clone().unwrap_or_else(|| "-".to_owned()),
             if row.listeners.is_empty() { "-".to_owned() } else { row.listeners.join(", ") },
             row.application.clone().unwrap_or_else(|| "-".to_owned()),
@@ -169,6 +184,7 @@ mod tests {
             workers: Some(2),
             threads: Some(4),
             slots: Some(8),
+            mode: Some("light"),
             listeners: vec!["127.0.0.1:8000".into(), "/run/app.sock".into()],
             python: Some("3.11".into()),
             application: None,
@@ -183,7 +199,7 @@ mod tests {
         let out = String::from_utf8(out).expect("text");
         let lines: Vec<&str> = out.lines().collect();
         assert_eq!(lines.len(), 2, "{out}");
-        for word in ["42", "gunicorn 27.0.1", "gthread", "127.0.0.1:8000, /run/app.sock", "3.11"] {
+        for word in ["42", "gunicorn 27.0.1", "gthread", "light", "127.0.0.1:8000, /run/app.sock", "3.11"] {
             assert!(lines[1].contains(word), "{out}");
         }
     }

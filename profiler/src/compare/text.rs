@@ -34,7 +34,7 @@ pub fn render(difference: &Difference, names: [&str; 2], style: Style) -> String
     paragraph(&mut verdict, "", &difference.verdict, charset);
     let is_forbidden = difference.doubts.iter().any(|doubt| doubt.forbids_verdict);
     let role = if is_forbidden { Some(Role::Doubt) } else { role_of(difference.total_ns.verdict) };
-    let role = role.unwrap_or(Role::Heading);
+    let role = role.unwrap_or(Role::Strong);
     out += &style.paint(role, verdict.trim_end());
     out.push('\n');
     for doubt in difference.doubts.iter().filter(|doubt| !doubt.forbids_verdict) {
@@ -208,7 +208,7 @@ struct Rows {
 }
 
 fn heading(out: &mut String, text: &str, style: Style) {
-    *out += &format!("\n{}\n", style.paint(Role::Heading, text));
+    *out += &format!("\n{}\n", style.paint(Role::Strong, text));
 }
 
 fn table(titles: &[&str]) -> Rows {

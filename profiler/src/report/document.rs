@@ -13,13 +13,13 @@ mod event_loops;
 mod findings;
 mod front_end;
 mod gil;
-mod gil_matrix;
+pub(super) mod gil_matrix;
 mod gil_place;
 pub(super) mod gil_words;
 pub(super) mod header;
 pub(super) mod heat;
 mod latency;
-mod listeners;
+pub(super) mod listeners;
 pub(super) mod losses;
 pub(super) mod phases;
 mod processes;
@@ -70,15 +70,15 @@ pub(super) fn sections<'a>(snapshot: &'a Snapshot, findings: &'a [Finding]) -> V
 /// Requests in flight and their latency, stretch by stretch: data of the stream, which the page has collected.
 fn over_time<'a>() -> Section<'a> {
     let mut body = Blocks::default();
-    body.push(On::Page, Block::OverTime);
-    Section::new("over-time", "Over time", body).only(On::Page)
+    body.push(On::PAGE, Block::OverTime);
+    Section::new("over-time", "Over time", body).only(On::PAGE)
 }
 
 /// Requests on the slots that served them: data of the stream, which the page has collected.
 fn timeline<'a>() -> Section<'a> {
     let mut body = Blocks::default();
-    body.push(On::Page, Block::Timeline);
-    Section::new("timeline", "Timeline", body).only(On::Page)
+    body.push(On::PAGE, Block::Timeline);
+    Section::new("timeline", "Timeline", body).only(On::PAGE)
 }
 
 /// A duration in a sentence. Drawers whose characters are few spell its unit otherwise.

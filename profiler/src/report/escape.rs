@@ -27,10 +27,43 @@ impl Charset {
     /// What stands for left-out text.
     #[must_use]
     pub const fn ellipsis(self) -> &'static str {
+        self.glyph("…", "...")
+    }
+
+    /// One of two glyphs.
+    #[must_use]
+    pub const fn glyph(self, unicode: &'static str, ascii: &'static str) -> &'static str {
         match self {
-            Self::Unicode => "…",
-            Self::Ascii => "...",
+            Self::Unicode => unicode,
+            Self::Ascii => ascii,
         }
+    }
+
+    /// Our own sentences: in ASCII the few signs that they use beyond it, in plainer clothes.
+    #[must_use]
+    pub fn spelled(self, text: &str) -> String {
+        const SIGNS: [(&str, &str); 8] = [
+            ("µs", "us"),
+            ("×", "x"),
+            ("…", "..."),
+            ("–", "-"),
+            ("→", "->"),
+            ("≥", ">="),
+            ("≤", "<="),
+            ("·", "|"),
+        ];
+        match self {
+            Self::Unicode => text.to_owned(),
+            Self::Ascii => {
+                SIGNS.iter().fold(text.to_owned(), |text, (sign, plain)| text.replace(sign, plain))
+            }
+        }
+    }
+
+    /// A sentence of ours that may quote the traced process, on one line of at most so many columns.
+    #[must_use]
+    pub fn quote(self, text: &str, max_columns: usize) -> String {
+        line(&self.spelled(text), max_columns, self)
     }
 }
 

@@ -1,12 +1,14 @@
 //! `wsgi-trace explain [ID]`: the catalogue of findings, for a terminal.
 //!
-//! In: an id, or none. Out: its page with the limits in force, or the list of all; a pure function.
+//! In: an id, or none; how wide a line may be. Out: its page with the limits in force, or the list of all; a pure function.
 
 use profiler_core::finding::threshold::{Threshold, Thresholds};
 use profiler_core::finding::{RULES, Rule};
 
-/// Columns that no line exceeds.
-const COLUMNS: usize = 96;
+use super::text::page::wrap;
+
+/// Columns that no line of what the command prints exceeds.
+pub const COLUMNS: usize = 96;
 
 /// Why nothing can be explained.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,14 +25,14 @@ pub enum ExplainError {
     },
 }
 
-/// The page of a finding, or the list of findings.
+/// The page of a finding, or the list of findings; lines of at most so many columns.
 ///
 /// # Errors
 /// [`ExplainError::Unknown`] if no finding has this id.
-pub fn explain(id: Option<&str>) -> Result<String, ExplainError> {
+pub fn explain(id: Option<&str>, columns: usize) -> Result<String, ExplainError> {
     let Some(id) = id else { return Ok(list()) };
     let rule = RULES.iter().find(|rule| rule.id == id).ok_or_else(|| unknown(id))?;
-    Ok(page(rule, &Thresholds::default().table()))
+    Ok(page(rule, &Thresholds::default().table(), columns))
 }
 
 fn unknown(id: &str) -> ExplainError {
@@ -55,13 +57,13 @@ fn list() -> String {
 }
 
 /// A page without its markup, with the limits as they are.
-fn page(rule: &Rule, thresholds: &[Threshold]) -> String {
+fn page(rule: &Rule, thresholds: &[Threshold], columns: usize) -> String {
     let mut text = String::new();
     let mut block = String::new();
     for line in rule.page.lines().chain([""]) {
         let heading = line.trim_start_matches('#').trim_start();
         if line.is_empty() || line.starts_with("- ") || line.starts_with('#') {
-            flush(&mut text, &mut block);
+            flush(&mut text, &mut block, columns);
         }
         if line.starts_with("# ") {
             text.push_str(&format!("{heading}: {}\n\n", rule.title));
@@ -69,7 +71,7 @@ fn page(rule: &Rule, thresholds: &[Threshold]) -> String {
             separate(&mut text);
             text.push_str(&format!("{}\n", heading.to_uppercase()));
             if heading == "Thresholds" {
-                limits(&mut text, rule, thresholds);
+                limits(&mut text, rule, thresholds, columns);
             }
         } else if line.is_empty() {
             separate(&mut text);
@@ -90,41 +92,29 @@ fn separate(text: &mut String) {
 }
 
 /// The limits that a rule uses, each with its value and why.
-fn limits(text: &mut String, rule: &Rule, thresholds: &[Threshold]) {
+fn limits(text: &mut String, rule: &Rule, thresholds: &[Threshold], columns: usize) {
     for threshold in thresholds.iter().filter(|threshold| threshold.serves(rule.id)) {
         text.push_str(&format!("  {} = {}\n", threshold.name, threshold.unit.show(threshold.value)));
-        wrap(text, threshold.why, "      ", "      ");
+        paragraph(text, threshold.why, "      ", columns);
     }
 }
 
 /// Writes the gathered paragraph or list item, if there is one.
-fn flush(text: &mut String, block: &mut String) {
+fn flush(text: &mut String, block: &mut String, columns: usize) {
     let plain = without_markup(block);
     match plain.strip_prefix("- ") {
-        Some(item) => wrap(text, item, "  - ", "    "),
-        None => wrap(text, &plain, "  ", "  "),
+        Some(item) => paragraph(text, item, "  - ", columns),
+        None => paragraph(text, &plain, "  ", columns),
     }
     block.clear();
 }
 
-/// Breaks words into lines.
-fn wrap(text: &mut String, words: &str, first_indent: &str, indent: &str) {
-    let mut line = String::new();
-    let mut prefix = first_indent;
-    for word in words.split_whitespace() {
-        let length = prefix.len() + line.chars().count() + 1 + word.chars().count();
-        if !line.is_empty() && length > COLUMNS {
-            text.push_str(&format!("{prefix}{line}\n"));
-            line.clear();
-            prefix = indent;
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    if !line.is_empty() {
-        text.push_str(&format!("{prefix}{line}\n"));
+/// Words as lines, the first behind `first`, the others under them.
+fn paragraph(text: &mut String, words: &str, first: &str, columns: usize) {
+    let mut before = first.to_owned();
+    for line in wrap(words, columns.saturating_sub(first.len()).max(1)) {
+        text.push_str(&format!("{before}{line}\n"));
+        before = " ".repeat(first.len());
     }
 }
 
@@ -152,11 +142,13 @@ mod tests {
 
     #[test]
     fn every_page_fits_the_terminal_and_has_no_markup_left() {
-        for rule in RULES {
-            let text = explain(Some(rule.id)).unwrap();
+        for (rule, width) in RULES.iter().flat_map(|rule| [(rule, COLUMNS), (rule, 79)]) {
+            let text = explain(Some(rule.id), width).unwrap();
             assert!(text.starts_with(&format!("{}: ", rule.id)));
             assert!(!text.contains("\n\n\n"), "{text}");
             for line in text.lines() {
+                let is_text = line.starts_with("  ");
+                assert!(!is_text || line.chars().count() <= width, "{}: {line}", rule.id);
                 assert!(line.chars().count() <= COLUMNS, "{}: {line}", rule.id);
                 assert!(!line.contains("](") && !line.contains('`') && !line.contains("**"), "{line}");
                 assert!(!line.starts_with('|') && !line.starts_with('#'), "{line}");
@@ -167,7 +159,7 @@ mod tests {
     #[test]
     fn every_word_of_a_page_outside_its_table_is_printed() {
         for rule in RULES {
-            let text = explain(Some(rule.id)).unwrap().to_lowercase();
+            let text = explain(Some(rule.id), COLUMNS).unwrap().to_lowercase();
             let printed: Vec<&str> = text.split_whitespace().collect();
             for line in rule.page.lines().filter(|line| !line.starts_with('|') && !line.contains("](")) {
                 for word in without_markup(line).to_lowercase().split_whitespace() {
@@ -185,7 +177,7 @@ mod tests {
     #[test]
     fn a_page_prints_each_limit_of_its_rule_once_with_its_value() {
         for rule in RULES {
-            let text = explain(Some(rule.id)).unwrap();
+            let text = explain(Some(rule.id), COLUMNS).unwrap();
             for threshold in Thresholds::default().table() {
                 let stated = format!("  {} = {}\n", threshold.name, threshold.unit.show(threshold.value));
                 let wanted = usize::from(threshold.serves(rule.id));
@@ -196,7 +188,7 @@ mod tests {
 
     #[test]
     fn without_an_id_all_findings_are_listed() {
-        let text = explain(None).unwrap();
+        let text = explain(None, COLUMNS).unwrap();
         for rule in RULES {
             assert!(text.contains(&format!("  {}", rule.id)) && text.contains(rule.title));
         }
@@ -205,9 +197,9 @@ mod tests {
 
     #[test]
     fn an_unknown_id_is_refused_with_the_closest_and_all_known() {
-        let error = explain(Some("slow_clients")).unwrap_err().to_string();
+        let error = explain(Some("slow_clients"), COLUMNS).unwrap_err().to_string();
         assert!(error.contains("did you mean slow-clients?") && error.contains("cpu-throttled"), "{error}");
-        let error = explain(Some("\u{1b}[2J")).unwrap_err().to_string();
+        let error = explain(Some("\u{1b}[2J"), COLUMNS).unwrap_err().to_string();
         assert!(!error.contains('\u{1b}') && !error.contains("did you mean"), "{error}");
     }
 

@@ -107,7 +107,7 @@ const CALM: [Route; 5] = [
 ];
 
 /// A server with room to spare.
-pub(super) fn healthy() -> (Snapshot, Vec<Finding>) {
+pub(crate) fn healthy() -> (Snapshot, Vec<Finding>) {
     let mut snapshot = Snapshot { gil: gil::gil(), ..snapshot(&CALM, 0, 0) };
     snapshot.coverage.not_measured.retain(|(phase, _)| *phase != Phase::GilWait);
     for report in snapshot.requests.slowest.iter_mut().filter(|request| request.id == 640) {

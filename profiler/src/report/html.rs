@@ -80,7 +80,7 @@ pub fn render<'a>(
 
 fn page(snapshot: &Snapshot, findings: &[Finding], requests: &Collected) -> String {
     let sections = document::sections(snapshot, findings);
-    let sections: Vec<Section<'_>> = sections.into_iter().filter(|section| section.on.is(On::Page)).collect();
+    let sections: Vec<Section<'_>> = sections.into_iter().filter(|section| section.on.is(On::PAGE)).collect();
     let mut html = Html::default();
     html.raw("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
     html.raw("<meta http-equiv=\"Content-Security-Policy\"");

@@ -16,6 +16,7 @@ pub mod paint;
 mod phases;
 mod request;
 pub mod rows;
+mod section;
 mod strip;
 pub mod table;
 mod verdict;
@@ -53,7 +54,8 @@ pub fn draw(shown: &Shown, look: &Look, paint: Paint, area: Rect, buffer: &mut B
         Page::Overview => overview::lines(shown, look, paint, width, rows),
         Page::Endpoint(key) => endpoint::lines(shown, look, key, paint, (width, rows)),
         Page::Request(kept) => request::lines(shown, look, kept, paint, (width, rows)),
-        Page::Finding { text, .. } => explanation::lines(look, text, paint, (width, rows)),
+        Page::Section(id) => section::lines(shown, look, *id, paint, (width, rows)),
+        Page::Finding(id) => explanation::lines(shown, look, id, paint, (width, rows)),
         Page::Help => help::lines(look, paint, (width, rows)),
     };
     for (row, line) in (area.y..area.bottom()).zip(lines) {

@@ -3,6 +3,7 @@
 //! In: the caller's decision on colour and charset. Out: painted text, and the glyphs of that charset.
 
 use anstyle::{AnsiColor, Effects};
+use ratatui::style::Color;
 
 use super::escape::Charset;
 
@@ -29,24 +30,18 @@ impl Style {
         let style = role.style();
         if self.colour && !text.is_empty() { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
-
-    /// One of two glyphs, by charset.
-    pub(super) const fn glyph(self, unicode: &'static str, ascii: &'static str) -> &'static str {
-        match self.charset {
-            Charset::Unicode => unicode,
-            Charset::Ascii => ascii,
-        }
-    }
 }
 
 /// What a piece of text is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// The name of a section or a finding.
-    Heading,
+pub enum Role {
+    /// Nothing particular.
+    Plain,
+    /// A name or a number that the eye should find.
+    Strong,
     /// Something is wrong.
     Bad,
-    /// Something is uncertain.
+    /// Something is uncertain, or waits.
     Doubt,
     /// All is well.
     Good,
@@ -54,18 +49,26 @@ pub(crate) enum Role {
     Graph,
     /// What may be passed over.
     Quiet,
+    /// On the live screen: the row that the keys act on.
+    Selected,
+    /// There, too: a line that divides it.
+    Bar,
+    /// There, too: a letter of the vocabulary, on its colour.
+    Letter(Color),
 }
 
 impl Role {
     const fn style(self) -> anstyle::Style {
         let plain = anstyle::Style::new();
         match self {
-            Self::Heading => plain.effects(Effects::BOLD),
+            Self::Plain | Self::Letter(_) => plain,
+            Self::Strong => plain.effects(Effects::BOLD),
             Self::Bad => AnsiColor::Red.on_default().effects(Effects::BOLD),
             Self::Doubt => AnsiColor::Yellow.on_default(),
             Self::Good => AnsiColor::Green.on_default().effects(Effects::BOLD),
             Self::Graph => AnsiColor::Cyan.on_default(),
             Self::Quiet => plain.effects(Effects::DIMMED),
+            Self::Selected | Self::Bar => plain.effects(Effects::INVERT),
         }
     }
 }

@@ -42,6 +42,11 @@ pub(crate) fn scaled(part: u64, whole: u64, of: u64) -> u64 {
     u64::try_from(product.checked_div(u128::from(of)).unwrap_or(0)).unwrap_or(u64::MAX)
 }
 
+/// Time of all slots over the window: what they could have been busy.
+pub(crate) fn capacity_ns(snapshot: &Snapshot) -> u64 {
+    snapshot.window.length_ns().saturating_mul(u64::from(snapshot.slots.count()))
+}
+
 /// The finding that says that nothing is wrong.
 pub(crate) const HEALTHY: &str = "healthy";
 

@@ -7,7 +7,7 @@ pub(super) mod bar;
 mod findings;
 mod heat;
 pub(super) mod page;
-mod section;
+pub(super) mod section;
 mod table;
 
 #[cfg(test)]
@@ -18,6 +18,7 @@ use std::io::{self, Write as _};
 use profiler_core::finding::Finding;
 use profiler_core::model::Snapshot;
 
+use super::document::table::On;
 use super::document::{self, header, losses};
 use super::form::{Form, FormKind};
 use super::output::Lazy;
@@ -50,17 +51,18 @@ impl Form for TextForm {
 pub fn render(snapshot: &Snapshot, findings: &[Finding], style: Style) -> String {
     let mut page = Page::new(style);
     if let Some(what) = losses::what_is_missing(&snapshot.coverage.losses) {
-        let text = format!("{what}: figures may be too small. See \"Losses\" near the end.");
-        page.paragraph((Role::Bad, "INCOMPLETE  "), (Some(Role::Bad), &text));
+        let text = format!("{what}. See \"Losses\" near the end.");
+        page.paragraph((Role::Bad, "INCOMPLETE  "), (Role::Bad, &text));
         page.blank();
     }
     findings::headline(&mut page, &summary::headline(snapshot, findings));
-    page.paragraph((Role::Quiet, ""), (Some(Role::Heading), &header::server(snapshot)));
+    page.paragraph((Role::Quiet, ""), (Role::Strong, &header::server(snapshot)));
     for line in [header::settings(snapshot), header::watched(snapshot), header::traffic(snapshot)] {
-        page.paragraph((Role::Quiet, ""), (None, &line));
+        page.paragraph((Role::Quiet, ""), (Role::Plain, &line));
     }
-    for section in document::sections(snapshot, findings) {
-        section::write(&mut page, &section);
+    let sections = document::sections(snapshot, findings);
+    for section in sections.iter().filter(|section| section.on.is(On::TEXT)) {
+        section::write(&mut page, section);
     }
     page.into_text()
 }

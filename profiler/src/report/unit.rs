@@ -100,6 +100,11 @@ pub(crate) fn percent(ratio: Option<f64>) -> String {
     }
 }
 
+/// A ratio as a percentage without digits: `38 %`.
+pub(crate) fn whole_percent(ratio: Option<f64>) -> String {
+    format!("{:.0} %", ratio.unwrap_or(0.0) * 100.0)
+}
+
 /// A rate: `40.0/s`; a dash where there is none.
 pub(crate) fn rate(per_second: Option<f64>) -> String {
     per_second.map_or_else(|| "-".to_owned(), |rate| format!("{}/s", three_digits(rate)))

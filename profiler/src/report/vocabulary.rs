@@ -25,6 +25,9 @@ pub struct Term {
 /// What holds a slot that waits for a client without a request.
 pub const IDLE_CONNECTIONS: [Holding; 3] = [Holding::FirstByte, Holding::KeepaliveIdle, Holding::Linger];
 
+/// What nothing holds.
+pub const FREE: Term = Term { name: "free", letter: ' ', colour: Color::Reset, meaning: "" };
+
 /// A phase of requests.
 #[must_use]
 pub const fn of_phase(phase: Phase) -> Term {

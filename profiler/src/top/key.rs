@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use crate::report::explain::explain;
 use crate::report::screen::help::list_of;
 use crate::report::screen::list::{Key, ListKind};
 use crate::report::screen::look::{Look, Page};
@@ -75,6 +74,10 @@ pub fn press(event: KeyEvent, look: &mut Look, shown: &Shown, paint: Paint) -> O
         KeyCode::PageDown => walk(look, shown, paint, PAGE),
         KeyCode::Tab => turn(look, 1),
         KeyCode::BackTab => turn(look, ListKind::ALL.len() - 1),
+        KeyCode::Char('f') => match look.page() {
+            Page::Section(_) => drop(look.back()),
+            _ => look.enter(Page::Section(None)),
+        },
         KeyCode::Char('s') => look.sort_by_next(),
         KeyCode::Char('/') if look.shown_list().is_some() => look.typing = true,
         KeyCode::Char('w') if look.can_write => return Some(Command::Write),
@@ -145,23 +148,10 @@ fn open(look: &mut Look, shown: &Shown, paint: Paint) {
                 None => look.notice = Some("This thread serves no request now.".to_owned()),
             }
         }
-        Key::Finding(id) => {
-            let text = finding(shown, id);
-            look.enter(Page::Finding { id: (*id).to_owned(), text });
-        }
-        Key::Pair(_) | Key::Listener(_) => {
-            look.notice = Some("There is nothing more to see of this row.".to_owned());
-        }
+        Key::Pair(_) => look.enter(Page::Section(Some("gil"))),
+        Key::Listener(_) => look.enter(Page::Section(Some("listeners"))),
+        Key::Finding(id) => look.enter(Page::Finding(id)),
     }
-}
-
-/// What a finding says here, and what it means.
-fn finding(shown: &Shown, id: &str) -> String {
-    let page = explain(Some(id)).unwrap_or_default();
-    let Some(found) = shown.findings.iter().find(|finding| finding.id == id) else { return page };
-    let advice =
-        if found.advice.is_empty() { String::new() } else { format!("What to do: {}\n", found.advice) };
-    format!("{}\n\n{advice}\n{page}", found.sentence)
 }
 
 fn request(look: &mut Look, shown: &Shown, id: u64) {
@@ -291,11 +281,33 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_and_a_pair_lead_to_their_sections_and_f_to_the_whole_report() {
+        let (snapshot, findings) = crate::report::fixture::healthy();
+        let shown = Shown { snapshot: Arc::new(snapshot), findings: Arc::new(findings), ..Shown::default() };
+        for (keys, wanted, title) in [
+            ("6\n", Some("listeners"), "Listeners ─"),
+            ("5\n", Some("gil"), "Global interpreter lock (GIL) ─"),
+            ("f", None, "Findings ─"),
+        ] {
+            let mut look = Look::default();
+            press_all(keys, &mut look, &shown);
+            assert!(matches!(look.page(), Page::Section(id) if *id == wanted), "{:?}", look.page());
+            let area = ratatui::layout::Rect::new(0, 0, 80, 24);
+            let mut buffer = ratatui::buffer::Buffer::empty(area);
+            crate::report::screen::draw(&shown, &look, PAINT, area, &mut buffer);
+            let drawn: String = buffer.content.iter().map(|cell| cell.symbol()).collect();
+            assert!(drawn.contains(title), "{drawn}");
+            press_all("\u{1b}", &mut look, &shown);
+            assert!(matches!(look.page(), Page::Overview));
+        }
+    }
+
+    #[test]
     fn any_keys_in_any_order_leave_something_to_draw() {
         let (shown, mut look) = (shown(), Look { can_write: true, ..Look::default() });
         // A generator of numbers that are the same in every run.
         let mut state = 7_u32;
-        let keys = "q?\n\n\n\u{1b}\tjjjjkks/ab\u{8}1234567pr wn+-";
+        let keys = "q?\n\n\n\u{1b}\tjjjjkks/ab\u{8}1234567pr wn+-f";
         for _ in 0..20_000 {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let letters: Vec<char> = keys.chars().collect();

@@ -38,6 +38,8 @@ pub struct RoundTrips {
     by_port: Vec<ToPort>,
     /// Round trips to ports beyond the bound.
     others: u64,
+    /// Only waits are known, as in light mode: nobody saw the answers.
+    has_waits_alone: bool,
 }
 
 impl RoundTrips {
@@ -52,8 +54,23 @@ impl RoundTrips {
         }
     }
 
+    /// So long a wait for this port, of which nothing else is known.
+    pub fn waits(&mut self, port: u16, waited_ns: u64) {
+        if waited_ns > 0 {
+            self.has_waits_alone = true;
+            self.add(&ToPort { port, waited_ns, ..ToPort::default() });
+        }
+    }
+
+    /// Whether round trips were not counted.
+    #[must_use]
+    pub const fn has_waits_alone(&self) -> bool {
+        self.has_waits_alone
+    }
+
     /// All of another's.
     pub fn add_all(&mut self, other: &Self) {
+        self.has_waits_alone |= other.has_waits_alone;
         for more in &other.by_port {
             self.add(more);
         }
@@ -66,11 +83,12 @@ impl RoundTrips {
         self.by_port.iter().fold(self.others, |sum, to| sum.saturating_add(to.count))
     }
 
-    /// By port, most round trips first; a port that never answered has none.
+    /// By port, most round trips first, or longest waits where only they are known; a port that never answered has none.
     #[must_use]
     pub fn by_port(&self) -> Vec<ToPort> {
         let mut ports = self.by_port.clone();
-        ports.sort_by_key(|to| (std::cmp::Reverse(to.count), to.port));
+        let much = |to: &ToPort| if self.has_waits_alone { to.waited_ns } else { to.count };
+        ports.sort_by_key(|to| (std::cmp::Reverse(much(to)), to.port));
         ports
     }
 
@@ -99,6 +117,21 @@ mod tests {
         twice.add_all(&all);
         assert_eq!((all.total(), twice.total()), (40, 80));
         assert_eq!(twice.by_port().len(), MAX_PORTS);
+    }
+
+    #[test]
+    fn waits_of_which_nothing_else_is_known_are_no_round_trips() {
+        let mut all = RoundTrips::default();
+        all.waits(5432, 0);
+        assert_eq!(all, RoundTrips::default());
+        all.waits(5432, 3);
+        all.waits(5432, 4);
+        assert_eq!((all.total(), all.to(5432).waited_ns, all.has_waits_alone()), (0, 7, true));
+        all.waits(80, 9);
+        assert_eq!(all.by_port().iter().map(|to| to.port).collect::<Vec<_>>(), [80, 5432]);
+        let mut sum = RoundTrips::default();
+        sum.add_all(&all);
+        assert_eq!(sum, all);
     }
 
     #[test]

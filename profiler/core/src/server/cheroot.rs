@@ -111,6 +111,10 @@ impl ServerKind for Cheroot {
         pool::slots(server)
     }
 
+    fn has_thread_per_request(&self, _server: &Server) -> bool {
+        true
+    }
+
     fn slot_noun(&self, _server: &Server) -> &'static str {
         "thread"
     }
@@ -166,6 +170,10 @@ impl ServerKind for CherryPy {
 
     fn configured_slots(&self, server: &Server) -> Option<u32> {
         pool::slots(server)
+    }
+
+    fn has_thread_per_request(&self, _server: &Server) -> bool {
+        true
     }
 
     fn slot_noun(&self, _server: &Server) -> &'static str {

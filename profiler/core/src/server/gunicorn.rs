@@ -155,6 +155,10 @@ impl ServerKind for Gunicorn {
         u32::try_from(slots).ok().filter(|slots| *slots > 0)
     }
 
+    fn has_thread_per_request(&self, server: &Server) -> bool {
+        matches!(server.worker_class.as_str(), "sync" | "gthread")
+    }
+
     fn slot_noun(&self, server: &Server) -> &'static str {
         match server.worker_class.as_str() {
             "sync" => "worker",

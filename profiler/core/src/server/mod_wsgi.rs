@@ -129,6 +129,10 @@ impl ServerKind for ModWsgi {
         if server.worker_class == DAEMON { Inside::PrivateOverUnix } else { Inside::Nothing }
     }
 
+    fn has_thread_per_request(&self, _server: &Server) -> bool {
+        true
+    }
+
     /// Daemon mode: processes × threads of the daemon, whatever Apache's children could take. Embedded: what Apache may
     /// serve at once.
     fn configured_slots(&self, server: &Server) -> Option<u32> {

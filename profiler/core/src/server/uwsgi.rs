@@ -263,12 +263,16 @@ impl ServerKind for Uwsgi {
     /// Processes × threads. Not where `--cheaper` runs as many as it thinks are needed: one that does not run is not free. Loops
     /// of greenlets have no limit that counts.
     fn configured_slots(&self, server: &Server) -> Option<u32> {
-        let is_limited = matches!(server.worker_class.as_str(), "sync" | "threads");
-        if !is_limited || server.number("cheaper").is_some_and(|fewest| fewest > 0) {
+        let is_elastic = server.number("cheaper").is_some_and(|fewest| fewest > 0);
+        if is_elastic || !self.has_thread_per_request(server) {
             return None;
         }
         let slots = server.number("processes")?.checked_mul(server.number("threads")?)?;
         u32::try_from(slots).ok().filter(|slots| *slots > 0)
+    }
+
+    fn has_thread_per_request(&self, server: &Server) -> bool {
+        matches!(server.worker_class.as_str(), "sync" | "threads")
     }
 
     fn slot_noun(&self, server: &Server) -> &'static str {

@@ -97,6 +97,10 @@ impl ServerKind for Waitress {
         pool::slots(server)
     }
 
+    fn has_thread_per_request(&self, _server: &Server) -> bool {
+        true
+    }
+
     fn slot_noun(&self, _server: &Server) -> &'static str {
         "thread"
     }

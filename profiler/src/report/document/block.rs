@@ -10,6 +10,7 @@ use profiler_core::phase::Phases;
 
 use super::cell::{Cell, Part, Words};
 use super::table::{On, Table};
+use crate::report::vocabulary::Term;
 
 /// A section.
 pub(crate) struct Section<'a> {
@@ -26,7 +27,7 @@ pub(crate) struct Section<'a> {
 
 impl<'a> Section<'a> {
     pub(super) fn new(id: &'static str, title: &'static str, body: Blocks<'a>) -> Self {
-        Self { id, title, short: title, note: Words::default(), on: On::Both, body }
+        Self { id, title, short: title, note: Words::default(), on: On::BOTH, body }
     }
 
     pub(super) fn note(self, note: impl Into<Words>) -> Self {
@@ -90,16 +91,16 @@ impl<'a> Blocks<'a> {
     }
 
     pub(super) fn say(&mut self, words: impl Into<Words>) {
-        self.push(On::Both, Block::Sentence(words.into()));
+        self.push(On::BOTH, Block::Sentence(words.into()));
     }
 
     pub(super) fn aside(&mut self, words: impl Into<Words>) {
-        self.push(On::Both, Block::Aside(words.into()));
+        self.push(On::BOTH, Block::Aside(words.into()));
     }
 
     /// A label and what belongs to it.
     pub(super) fn entry(&mut self, label: impl Into<String>, words: impl Into<Words>) {
-        self.entry_on(On::Both, label, words);
+        self.entry_on(On::BOTH, label, words);
     }
 
     /// The same in one place.
@@ -108,7 +109,7 @@ impl<'a> Blocks<'a> {
     }
 
     pub(super) fn table(&mut self, table: Table) {
-        self.push(On::Both, Block::Table(table));
+        self.push(On::BOTH, Block::Table(table));
     }
 
     pub(super) fn all(&mut self, others: Self) {
@@ -116,7 +117,7 @@ impl<'a> Blocks<'a> {
     }
 
     pub(super) fn gap(&mut self) {
-        self.push(On::Text, Block::Gap);
+        self.push(On::TEXT, Block::Gap);
     }
 
     /// Those that are drawn there.
@@ -132,7 +133,7 @@ pub(crate) struct Folded<'a> {
     /// What it is.
     pub(crate) summary: Words,
     /// What there is most of in it.
-    pub(crate) mostly: String,
+    pub(crate) mostly: Option<Cell>,
     /// Beside them, as a bar.
     pub(crate) bar: Option<Cell>,
     pub(crate) body: Blocks<'a>,
@@ -140,7 +141,7 @@ pub(crate) struct Folded<'a> {
 
 impl<'a> Folded<'a> {
     pub(super) fn new(summary: impl Into<Words>, body: Blocks<'a>) -> Self {
-        Self { id: None, summary: summary.into(), mostly: String::new(), bar: None, body }
+        Self { id: None, summary: summary.into(), mostly: None, bar: None, body }
     }
 }
 
@@ -175,13 +176,11 @@ pub(crate) struct Bars {
 
 /// One of them.
 pub(crate) struct Bar {
-    /// A phase or a holding; `free` is neither.
-    pub(crate) name: &'static str,
+    /// A phase or a holding. What means nothing has no bar either: bars show what is taken.
+    pub(crate) term: Term,
     pub(crate) duration_ns: u64,
     pub(crate) duration: Cell,
     pub(crate) share: Cell,
-    /// In a few words; what means nothing has no bar either: bars show what is taken.
-    pub(crate) meaning: &'static str,
     pub(crate) on: On,
 }
 

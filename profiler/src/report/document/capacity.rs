@@ -22,7 +22,7 @@ pub(super) fn section(snapshot: &Snapshot) -> Option<Section<'_>> {
     }
     let mut all = table(snapshot, listed("/capacity/workers", &capacity.workers)).most(SHOWN);
     if let Some(together) = together(snapshot) {
-        all.feet(On::Both, table(snapshot, vec![(String::new(), &together)]));
+        all.feet(On::BOTH, table(snapshot, vec![(String::new(), &together)]));
     }
     let mut body = Blocks::default();
     body.table(all);

@@ -3,10 +3,13 @@
 //! In: numbers of a snapshot, words (those of the target are hostile). Out: cells and sentences that know how they read, and
 //! where in the JSON report their numbers stand.
 
+use std::cmp::Reverse;
+
 use profiler_core::model::latency::Latency;
+use profiler_core::phase::{Phase, Phases};
 
 use crate::report::escape::Charset;
-use crate::report::{summary, unit};
+use crate::report::{summary, unit, vocabulary};
 
 /// One part of a bar.
 #[derive(Clone, Debug)]
@@ -29,6 +32,8 @@ enum Value {
     Bytes(u64),
     /// A part of a whole.
     Share(u64, u64),
+    /// What most of a time was, of how much.
+    Mostly(Phase, u64, u64),
     /// A number whose unit is at the end of this name.
     Measured(&'static str, f64),
     /// A bar, where there is room for one.
@@ -91,6 +96,12 @@ pub(super) fn longest(latency: &Latency) -> Cell {
     maybe((latency.count() > 0).then(|| latency.max_ns()), duration)
 }
 
+/// The phase that took most of some time, with its share; a dash where there is none.
+pub(crate) fn mostly(phases: &Phases) -> Cell {
+    let longest = phases.iter().max_by_key(|(phase, duration_ns)| (*duration_ns, Reverse(*phase)));
+    maybe(longest, |(phase, duration_ns)| Value::Mostly(phase, duration_ns, phases.total_ns()).into())
+}
+
 /// A number with the unit that its name ends in.
 pub(super) fn measured(name: &'static str, value: f64) -> Cell {
     Value::Measured(name, value).into()
@@ -135,7 +146,22 @@ impl Cell {
             Value::Duration(duration_ns) => unit::duration(*duration_ns, charset),
             Value::Bytes(bytes) => unit::bytes(*bytes),
             Value::Share(part, whole) => unit::percent(summary::ratio(*part, *whole)),
+            Value::Mostly(phase, part, whole) => {
+                format!("{} {}", phase.name(), unit::whole_percent(summary::ratio(*part, *whole)))
+            }
             Value::Measured(name, value) => unit::measured(name, *value, charset).1,
+        }
+    }
+
+    /// The same in fewer characters, where there are such.
+    pub(crate) fn brief(&self, charset: Charset) -> String {
+        match &self.value {
+            Value::Counted(count, _) => unit::count(*count),
+            Value::Mostly(phase, part, whole) => {
+                let letter = vocabulary::of_phase(*phase).letter;
+                format!("{letter} {}", unit::whole_percent(summary::ratio(*part, *whole)))
+            }
+            _ => self.shown(charset),
         }
     }
 
@@ -147,7 +173,7 @@ impl Cell {
     /// The number itself.
     pub(crate) fn exact(&self) -> Option<String> {
         Some(match (&self.value, self.exact) {
-            (Value::Nothing | Value::Words(_) | Value::Bar(..), _) => return None,
+            (Value::Nothing | Value::Words(_) | Value::Bar(..) | Value::Mostly(..), _) => return None,
             (_, Some(exact)) => exact.to_string(),
             (Value::Share(part, whole), None) => format!("{:.6}", summary::ratio(*part, *whole)?),
             (Value::Measured(_, value), None) => value.to_string(),

@@ -24,7 +24,7 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     let mut body = Blocks::default();
     if is_empty && snapshot.attached.is_light() {
         body.say(summary::none_seen(snapshot, "connection"));
-        return Section::new("dropped", "Dropped connections", body).short("Dropped").only(On::Page);
+        return Section::new("dropped", "Dropped connections", body).short("Dropped").only(On::PAGE);
     }
     body.say(account(dropped));
     if !dropped.causes.is_empty() {
@@ -34,11 +34,11 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
         body.entry("accept failed", accept_failed(failure));
     }
     for (number, end) in dropped.worker_ends.iter().enumerate() {
-        let on = if number < WORKER_ENDS { On::Both } else { On::Page };
+        let on = if number < WORKER_ENDS { On::BOTH } else { On::PAGE };
         body.entry_on(on, format!("process {}", end.tgid), worker_end(end));
     }
     let section = Section::new("dropped", "Dropped connections", body).short("Dropped").note(note(dropped));
-    if is_empty { section.only(On::Page) } else { section }
+    if is_empty { section.only(On::PAGE) } else { section }
 }
 
 /// How many of each cause, and the first of them.

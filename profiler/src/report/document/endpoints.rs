@@ -6,8 +6,9 @@
 use profiler_core::model::{Endpoint, Snapshot};
 
 use super::block::{Block, Blocks, Folded, Section, parts};
-use super::cell::{bar, count, duration, quantile, share, words};
+use super::cell::{bar, count, duration, mostly, quantile, share, words};
 use super::phases;
+use super::shown;
 use super::table::{On, Rows, Table};
 use crate::report::summary;
 
@@ -31,7 +32,7 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     let listed = ordered.iter().enumerate().map(|(place, endpoint)| (at(place), (Some(snapshot), *endpoint)));
     let mut all = table(whole_ns, listed.collect()).first(SHOWN);
     let others = beyond.map(|endpoint| (at(ordered.len()), (None, endpoint)));
-    all.feet(On::Page, table(whole_ns, others.into_iter().collect()));
+    all.feet(On::PAGE, table(whole_ns, others.into_iter().collect()));
     let rest: Vec<&Endpoint> = ordered.iter().skip(SHOWN).copied().chain(beyond).collect();
     if !rest.is_empty() {
         let mut other = Endpoint::default();
@@ -40,7 +41,7 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
             other.total.merge(&endpoint.total);
             other.phases.add_all(&endpoint.phases);
         }
-        all.feet(On::Text, table(whole_ns, vec![(String::new(), (None, &other))]));
+        all.feet(On::TEXT, table(whole_ns, vec![(String::new(), (None, &other))]));
     }
     body.table(all);
     let many = ordered.iter().take(SHOWN).filter(|endpoint| per_request(endpoint) >= MANY);
@@ -52,34 +53,46 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
             ports(endpoint)
         ));
     }
+    let waits = ordered.iter().filter(|endpoint| endpoint.round_trips.has_waits_alone());
+    for endpoint in waits.take(MOST_SAID) {
+        body.say(format!("{} waits for back ends{}.", name(snapshot, endpoint), waits_by_port(endpoint)));
+    }
     if !ordered.is_empty() {
         let mut each = Blocks::default();
         for (place, endpoint) in ordered.into_iter().take(IN_FULL).enumerate() {
-            each.push(On::Page, in_full(snapshot, endpoint, place));
+            each.push(On::PAGE, in_full(snapshot, endpoint, place));
         }
-        body.push(On::Page, Block::Folded(Folded::new("Phases and durations of each", each)));
+        body.push(On::PAGE, Block::Folded(Folded::new("Phases and durations of each", each)));
     }
     Section::new("endpoints", "Endpoints", body).note(note)
 }
 
 /// An endpoint of a snapshot; without one it is several, added up.
-type Listed<'a> = (Option<&'a Snapshot>, &'a Endpoint);
+pub(crate) type Listed<'a> = (Option<&'a Snapshot>, &'a Endpoint);
 
-fn table(whole_ns: u64, endpoints: Vec<(String, Listed<'_>)>) -> Table {
+/// Endpoints, each with its share of this time.
+pub(crate) fn table(whole_ns: u64, endpoints: Vec<(String, Listed<'_>)>) -> Table {
     Rows::of("Endpoints by the time spent in them", endpoints)
         .shrinking("endpoint", |(snapshot, of)| {
             words(snapshot.map_or_else(|| "other".to_owned(), |snapshot| name(snapshot, of)))
         })
+        .in_list("endpoint")
         .right("status", |(_, of)| words(status(of.status)))
+        .in_list("status")
         .right("requests", |(_, of)| count(of.count).at("count"))
+        .in_list("requests")
         .right("median", |(_, of)| quantile(&of.total, 0.5).at("total/p50_ns"))
+        .in_list("p50")
         .right("p99", |(_, of)| quantile(&of.total, 0.99).at("total/p99_ns"))
+        .in_list("p99")
         .right("time", |(_, of)| duration(of.phases.total_ns()).at("time_in_requests_ns"))
-        .only(On::Page)
+        .only(On::PAGE)
         .right("of time", |(_, of)| share(of.phases.total_ns(), whole_ns))
+        .in_list("time")
         .left("phases", |(_, of)| bar(parts(&of.phases), of.phases.total_ns()))
-        .only(On::Page)
-        .left("mostly", |(_, of)| words(phases::mostly(&of.phases)))
+        .only(On::PAGE)
+        .left("mostly", |(_, of)| mostly(&of.phases))
+        .in_list("mostly")
         .table()
 }
 
@@ -87,8 +100,8 @@ fn table(whole_ns: u64, endpoints: Vec<(String, Listed<'_>)>) -> Table {
 fn in_full<'a>(snapshot: &Snapshot, endpoint: &'a Endpoint, place: usize) -> Block<'a> {
     let mut body = Blocks::default();
     let pointer = format!("/endpoints/{place}/phases");
-    body.push(On::Page, phases::detail("Time in this endpoint, by phase", &endpoint.phases, &pointer));
-    body.push(On::Page, Block::Histogram(&endpoint.total, "request"));
+    body.push(On::PAGE, phases::detail("Time in this endpoint, by phase", &endpoint.phases, &pointer));
+    body.push(On::PAGE, Block::Histogram(&endpoint.total, "request"));
     let summary = format!("{} {}", name(snapshot, endpoint), status(endpoint.status));
     Block::Folded(Folded::new(summary, body))
 }
@@ -105,17 +118,22 @@ fn per_request(endpoint: &Endpoint) -> f64 {
 /// To which ports most of them went.
 fn ports(endpoint: &Endpoint) -> String {
     let all = endpoint.round_trips.total();
-    let ports: Vec<String> = endpoint
-        .round_trips
-        .by_port()
-        .into_iter()
-        .filter(|to| to.count.saturating_mul(10) >= all)
-        .map(|to| match to.port {
-            0 => "a socket without port".to_owned(),
-            port => format!("port {port}"),
-        })
-        .collect();
-    if ports.is_empty() { String::new() } else { format!(" ({})", ports.join(", ")) }
+    let most = endpoint.round_trips.by_port().into_iter().filter(|to| to.count.saturating_mul(10) >= all);
+    in_parentheses(most.map(|to| port(to.port)).collect())
+}
+
+/// For which ports it waited longest, and how long.
+fn waits_by_port(endpoint: &Endpoint) -> String {
+    let ports = endpoint.round_trips.by_port().into_iter().take(MOST_SAID);
+    in_parentheses(ports.map(|to| format!("{} {}", port(to.port), shown(to.waited_ns))).collect())
+}
+
+fn port(port: u16) -> String {
+    if port > 0 { format!("port {port}") } else { "a socket without port".to_owned() }
+}
+
+fn in_parentheses(list: Vec<String>) -> String {
+    if list.is_empty() { String::new() } else { format!(" ({})", list.join(", ")) }
 }
 
 /// Method and path shape of an endpoint, or why there are none. Hostile input.

@@ -34,7 +34,7 @@ pub(super) fn section(snapshot: &Snapshot) -> Option<Section<'_>> {
         return None;
     }
     let mut body = Blocks::default();
-    body.push(On::Page, Block::Sentence(WHAT_LAG_IS.into()));
+    body.push(On::PAGE, Block::Sentence(WHAT_LAG_IS.into()));
     body.table(table(loops));
     for (unknown, what) in UNKNOWN {
         let number = loops.iter().fold(0_u64, |sum, event_loop| sum.saturating_add(unknown(event_loop)));
@@ -71,7 +71,7 @@ fn table(loops: &[EventLoop]) -> Table {
         .right("busy", |of| share(of.busy_ns, whole_ns(of)).at("busy_ratio"))
         .right("iter.", |of| count(of.turns).at("iterations"))
         .right("arrivals", |of| count(of.lag.count()).at("lag/count"))
-        .only(On::Page)
+        .only(On::PAGE)
         .right("lag p50", |of| quantile(&of.lag, 0.5).at("lag/p50_ns"))
         .right("p99", |of| quantile(&of.lag, 0.99).at("lag/p99_ns"))
         .right("longest", |of| longest(&of.lag).at("lag/max_ns"))

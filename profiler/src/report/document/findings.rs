@@ -31,36 +31,36 @@ pub(super) fn section<'a>(snapshot: &'a Snapshot, findings: &'a [Finding]) -> Se
             body.gap();
         }
         let verdict = is_present(snapshot, *ranked, index + 1, place(ranked.finding));
-        body.push(On::Both, Block::Verdict(verdict));
+        body.push(On::BOTH, Block::Verdict(verdict));
     }
     if !present.is_empty() && !undecided.is_empty() {
         body.gap();
     }
     for text in open_questions(&undecided) {
-        body.push(On::Text, Block::Undecided(text));
+        body.push(On::TEXT, Block::Undecided(text));
     }
     if !undecided.is_empty() {
         let ids: Vec<&str> = undecided.iter().map(|finding| finding.id).collect();
         let mut each = Blocks::default();
         for finding in undecided {
             if let Some(verdict) = is_undecided(snapshot, finding, place(finding)) {
-                each.push(On::Page, Block::Verdict(verdict));
+                each.push(On::PAGE, Block::Verdict(verdict));
             }
         }
         let ids = format!("Undecided: {}", ids.join(", "));
-        body.push(On::Page, Block::Folded(Folded::new(ids, each)));
+        body.push(On::PAGE, Block::Folded(Folded::new(ids, each)));
     }
     if !absent.is_empty() {
         let ids: Vec<&str> = absent.iter().map(|finding| finding.id).collect();
         let ids = format!("Ruled out: {}", ids.join(", "));
         body.gap();
-        body.push(On::Text, Block::RuledOut(format!("{ids}.")));
+        body.push(On::TEXT, Block::RuledOut(format!("{ids}.")));
         let mut each = Blocks::default();
         for finding in absent {
             each.entry(finding.id, finding.sentence.as_str());
             each.all(evidence(finding, place(finding)));
         }
-        body.push(On::Page, Block::Folded(Folded::new(ids, each)));
+        body.push(On::PAGE, Block::Folded(Folded::new(ids, each)));
     }
     Section::new("findings", "Findings", body).note(note)
 }
@@ -132,6 +132,6 @@ fn evidence<'a>(finding: &Finding, place: usize) -> Blocks<'a> {
     let mut each = Blocks::default();
     each.table(table);
     let summary = Words::from(format!("Evidence ({})", unit::counted(finding.count, "request")));
-    body.push(On::Page, Block::Folded(Folded::new(summary, each)));
+    body.push(On::PAGE, Block::Folded(Folded::new(summary, each)));
     body
 }

@@ -26,14 +26,14 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     let section = |body| Section::new("gil", "Global interpreter lock (GIL)", body).short("GIL");
     if let Some(reason) = &gil.not_measured {
         body.say(format!("Not measured: {reason}."));
-        return section(body).only(On::Page);
+        return section(body).only(On::PAGE);
     }
     if gil.interpreters.is_empty() {
         body.say("No interpreter was seen.");
-        return section(body).only(On::Page);
+        return section(body).only(On::PAGE);
     }
     body.say(waits(gil));
-    body.push(On::Page, Block::Histogram(&gil.waits, "wait"));
+    body.push(On::PAGE, Block::Histogram(&gil.waits, "wait"));
     if gil.waits.count() > 0 {
         endpoints(&mut body, snapshot);
         threads(&mut body, gil);
@@ -130,12 +130,12 @@ fn threads(body: &mut Blocks<'_>, gil: &Gil) {
         .right("waits", |waiter| count(waiter.waits).at("waits"))
         .right("waited", |waiter| duration(waiter.total_ns).at("total_ns"))
         .right("ready, without a CPU", |waiter| duration(waiter.run_queue_ns).at("run_queue_ns"))
-        .only(On::Page)
+        .only(On::PAGE)
         .right("longest", |waiter| duration(waiter.longest_ns).at("longest_ns"))
         .table();
     let mut folded = Blocks::default();
     folded.table(table.first(SHOWN));
-    body.push(On::Both, Block::Folded(Folded::new("Threads that waited longest", folded)));
+    body.push(On::BOTH, Block::Folded(Folded::new("Threads that waited longest", folded)));
 }
 
 /// How long each lock was held, and how threads came to it.
@@ -149,6 +149,6 @@ fn locks(body: &mut Blocks<'_>, snapshot: &Snapshot) {
             false => format!("lock of {}", lock.tgid),
         };
         let text = format!("{held}; {}: {course}", unit::counted(lock.waits, "wait"));
-        body.entry_on(if number < SHOWN { On::Both } else { On::Page }, name, text);
+        body.entry_on(if number < SHOWN { On::BOTH } else { On::PAGE }, name, text);
     }
 }

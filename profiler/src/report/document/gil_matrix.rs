@@ -23,15 +23,8 @@ pub(super) fn edges(body: &mut Blocks<'_>, gil: &Gil) {
         return;
     }
     if !gil.edges.is_empty() {
-        body.push(On::Page, Block::Matrix(matrix(gil)));
-        let table = Rows::of("Who waited for the lock because of whom", listed("/gil/edges", &gil.edges))
-            .shrinking("who waited", |edge| words(party(&edge.waiter)))
-            .shrinking("because of", |edge| words(party(&edge.holder)))
-            .right("waited", |edge| duration(edge.total_ns).at("total_ns"))
-            .right("of all waits", |edge| share(edge.total_ns, gil.waits.sum_ns()))
-            .right("waits", |edge| count(edge.waits).at("waits"))
-            .only(On::Page)
-            .table();
+        body.push(On::PAGE, Block::Matrix(matrix(gil)));
+        let table = table(gil, listed("/gil/edges", &gil.edges));
         pairs(body, "Each pair", table.first(EDGES_SHOWN), "/gil/other_edges_ns", gil.other_edges_ns);
     }
     if !gil.thread_edges.is_empty() {
@@ -55,6 +48,22 @@ pub(super) fn edges(body: &mut Blocks<'_>, gil: &Gil) {
     }
 }
 
+/// Pairs of waiter and holder.
+pub(crate) fn table(gil: &Gil, edges: Vec<(String, &Edge)>) -> Table {
+    Rows::of("Who waited for the lock because of whom", edges)
+        .shrinking("who waited", |edge| words(party(&edge.waiter)))
+        .in_list("who waited")
+        .shrinking("because of", |edge| words(party(&edge.holder)))
+        .in_list("because of")
+        .right("waited", |edge| duration(edge.total_ns).at("total_ns"))
+        .in_list("waited")
+        .right("of all waits", |edge| share(edge.total_ns, gil.waits.sum_ns()))
+        .right("waits", |edge| count(edge.waits).at("waits"))
+        .only(On::PAGE)
+        .in_list("waits")
+        .table()
+}
+
 /// A table of pairs, and the time of those that are not in it.
 fn pairs(body: &mut Blocks<'_>, summary: &str, table: Table, pointer: &str, other_ns: u64) {
     body.gap();
@@ -62,9 +71,9 @@ fn pairs(body: &mut Blocks<'_>, summary: &str, table: Table, pointer: &str, othe
     folded.table(table);
     if other_ns > 0 {
         let others = Words::from("Pairs that are not listed: ").figure(duration(other_ns).at(pointer));
-        folded.push(On::Page, Block::Sentence(others));
+        folded.push(On::PAGE, Block::Sentence(others));
     }
-    body.push(On::Both, Block::Folded(Folded::new(summary, folded)));
+    body.push(On::BOTH, Block::Folded(Folded::new(summary, folded)));
 }
 
 /// What a thread is called. Hostile input.

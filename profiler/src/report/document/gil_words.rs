@@ -85,6 +85,15 @@ pub(crate) fn party(party: &Party) -> String {
     }
 }
 
+/// The same within a sentence. Hostile input.
+pub(crate) fn party_in_sentence(side: &Party) -> String {
+    match side {
+        Party::Endpoint(name) if !name.is_empty() => name.clone(),
+        Party::Endpoint(_) | Party::Unknown => format!("({})", party(side)),
+        Party::Thread { tid, comm, .. } => format!("thread {tid} ({comm})"),
+    }
+}
+
 /// What the holder was to the request. Hostile input.
 fn held_by(holder: &Holder) -> String {
     match &holder.party {

@@ -14,11 +14,33 @@ pub(crate) const DOT: &str = " · ";
 
 /// Which server, on which machine. Hostile input.
 pub(crate) fn server(snapshot: &Snapshot) -> String {
-    let server = &snapshot.server;
     let session = &snapshot.session;
+    let mut parts = kind(snapshot);
+    parts.extend(snapshot.server.python_version.as_ref().map(|version| format!("Python {version}")));
+    parts.push(process(snapshot));
+    parts.push(unit::counted(u64::from(session.cpu_count), "CPU"));
+    parts.push(format!("Linux {}", session.kernel_release));
+    parts.join(DOT)
+}
+
+/// The same where there is room for the server and its process alone. Hostile input.
+pub(crate) fn server_in_brief(snapshot: &Snapshot) -> String {
+    let mut parts = kind(snapshot);
+    parts.push(process(snapshot));
+    parts.join(DOT)
+}
+
+fn process(snapshot: &Snapshot) -> String {
+    format!("pid {} on {}", snapshot.session.target_pid, snapshot.session.host_name)
+}
+
+/// Name and version, and what its workers are.
+fn kind(snapshot: &Snapshot) -> Vec<String> {
+    let server = &snapshot.server;
+    let target = snapshot.session.target_pid;
     let version = server.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
     let mut parts = if server.is_unknown() {
-        let process = snapshot.processes.iter().find(|process| process.tgid == session.target_pid);
+        let process = snapshot.processes.iter().find(|process| process.tgid == target);
         let comm = process.map(|process| format!(" ({})", process.comm)).unwrap_or_default();
         vec![format!("unknown server{comm}")]
     } else {
@@ -27,11 +49,7 @@ pub(crate) fn server(snapshot: &Snapshot) -> String {
     if !server.worker_class.is_empty() && !server.is_unknown() {
         parts.push(server.worker_class.clone());
     }
-    parts.extend(server.python_version.as_ref().map(|version| format!("Python {version}")));
-    parts.push(format!("pid {} on {}", session.target_pid, session.host_name));
-    parts.push(unit::counted(u64::from(session.cpu_count), "CPU"));
-    parts.push(format!("Linux {}", session.kernel_release));
-    parts.join(DOT)
+    parts
 }
 
 /// Settings, those from the same origin together: `workers 2, threads 4 (configured)`.
@@ -99,7 +117,7 @@ pub(crate) fn tiles(snapshot: &Snapshot) -> Vec<(&'static str, Cell)> {
     let window_ns = snapshot.window.length_ns();
     let total = &requests.total;
     let rate = unit::rate(summary::per_second(requests.completed, window_ns));
-    let capacity_ns = window_ns.saturating_mul(u64::from(slots.count()));
+    let capacity_ns = summary::capacity_ns(snapshot);
     let mut tiles = vec![
         ("requests", count(requests.completed).at("/requests/completed")),
         ("per second", words(rate)),

@@ -30,6 +30,6 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
         .right("longest", |(_, latency)| longest(latency).at("max_ns"))
         .table(),
     );
-    body.push(On::Page, Block::Histogram(&requests.total, "request"));
-    Section::new("latency", "Latency", body).note("Percentiles are right within 1 %.").only(On::Page)
+    body.push(On::PAGE, Block::Histogram(&requests.total, "request"));
+    Section::new("latency", "Latency", body).note("Percentiles are right within 1 %.").only(On::PAGE)
 }

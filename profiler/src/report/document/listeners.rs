@@ -18,17 +18,7 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
         body.say(summary::none_seen(snapshot, "listening socket"));
         return Section::new("listeners", "Listeners", body);
     }
-    body.table(
-        Rows::of("Listening sockets", listed("/listeners", listeners))
-            .shrinking("address", |listener| words(&listener.seen.address))
-            .narrow("family", |listener| words(&listener.seen.family))
-            .right("backlog", |listener| maybe(backlog(listener), count).at("backlog"))
-            .right("held by", held_by)
-            .right("accepted", |listener| count(listener.accepted).at("accepted"))
-            .right("found nothing", |listener| count(listener.accepts_empty).at("accepts_empty"))
-            .right("failed", |listener| count(listener.accepts_failed).at("accepts_failed"))
-            .table(),
-    );
+    body.table(sockets(listeners));
     if listeners.iter().any(|listener| listener.accepted > 0) {
         body.gap();
         body.table(arrivals(listeners));
@@ -37,6 +27,26 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     woken::table(&mut body, snapshot);
     waiting::entries(&mut body, snapshot);
     Section::new("listeners", "Listeners", body)
+}
+
+/// The live screen's list of them: what it has room for.
+pub(crate) fn list(listeners: &[Listener]) -> Table {
+    sockets(listeners).beside(arrivals(listeners))
+}
+
+fn sockets(listeners: &[Listener]) -> Table {
+    Rows::of("Listening sockets", listed("/listeners", listeners))
+        .shrinking("address", |listener| words(&listener.seen.address))
+        .in_list("address")
+        .narrow("family", |listener| words(&listener.seen.family))
+        .right("backlog", |listener| maybe(backlog(listener), count).at("backlog"))
+        .right("held by", held_by)
+        .in_list("held")
+        .right("accepted", |listener| count(listener.accepted).at("accepted"))
+        .in_list("accepted")
+        .right("found nothing", |listener| count(listener.accepts_empty).at("accepts_empty"))
+        .right("failed", |listener| count(listener.accepts_failed).at("accepts_failed"))
+        .table()
 }
 
 fn backlog(listener: &Listener) -> Option<u64> {
@@ -62,11 +72,19 @@ fn arrivals(listeners: &[Listener]) -> Table {
         .right("woken per connection", |listener| {
             maybe(listener.woken_per_connection(), |woken| words(format!("{woken:.2}")))
         })
+        .in_list("woken")
         .right("wasted wakeups", |listener| maybe(wasted(listener), count))
+        .in_list("wasted")
         .right("wasted CPU", |listener| maybe(wasted(listener), |_| duration(listener.in_vain_cpu_ns())))
-        .only(On::Page)
+        .only(On::PAGE)
+        .in_list("CPU")
         .right("accept wait p50", |listener| quantile(&listener.accept_wait, 0.5).at("accept_wait/p50_ns"))
         .right("p99", |listener| quantile(&listener.accept_wait, 0.99).at("accept_wait/p99_ns"))
+        .in_list("wait p99")
+        .right("queue", |listener| {
+            maybe(listener.queue.as_ref(), |queue| words(format!("{}/{}", queue.depth, queue.limit)))
+        })
+        .only(On::SCREEN)
         .right("longest", |listener| longest(&listener.accept_wait).at("accept_wait/max_ns"))
         .table();
     for (row, listener) in table.rows.iter_mut().zip(listeners) {

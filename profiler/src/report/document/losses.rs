@@ -8,23 +8,19 @@ use super::block::{Blocks, Section};
 use super::shown;
 use crate::report::{summary, unit};
 
-/// What an incomplete report lacks; nothing for a complete one.
+/// What an incomplete report lacks, and what that means; nothing for a complete one.
 pub(in crate::report) fn what_is_missing(losses: &Losses) -> Option<String> {
     if !losses.any() {
         return None;
     }
-    let lost = lost_records(losses);
-    Some(if lost > 0 {
-        format!("{} lost", unit::counted(lost, "record"))
-    } else if losses.recording_truncated {
-        "the recording breaks off".to_owned()
-    } else if losses.unreadable_bytes > 0 {
-        "parts of the recording cannot be read".to_owned()
-    } else if losses.evicted > 0 {
-        "a table was full".to_owned()
-    } else {
-        "data was lost".to_owned()
-    })
+    let what = match lost_records(losses) {
+        0 if losses.recording_truncated => "the recording breaks off".to_owned(),
+        0 if losses.unreadable_bytes > 0 => "parts of the recording cannot be read".to_owned(),
+        0 if losses.evicted > 0 => "a table was full".to_owned(),
+        0 => "data was lost".to_owned(),
+        lost => format!("{} lost", unit::counted(lost, "record")),
+    };
+    Some(format!("{what}: figures may be too small"))
 }
 
 /// Records known to be lost. Holes in the sequences are the same slices seen from the other side: not added.

@@ -13,6 +13,9 @@ use super::shown;
 use super::table::On;
 use crate::report::{summary, unit, vocabulary};
 
+/// What a request may wait for before a thread takes it, in the order in which they follow one another.
+pub(crate) const BEFORE_THREAD: [Phase; 3] = [Phase::AcceptQueue, Phase::LoopWait, Phase::PoolWait];
+
 /// Share from which a phase has a row of its own in the text report.
 const SMALLEST_ROW: f64 = 0.001;
 
@@ -34,12 +37,12 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
         phase != Phase::Unexplained && summary::ratio(duration_ns, whole_ns) < Some(SMALLEST_ROW)
     };
     let row = |(phase, duration_ns): (Phase, u64)| Bar {
-        on: if is_small(phase, duration_ns) { On::Page } else { On::Both },
+        on: if is_small(phase, duration_ns) { On::PAGE } else { On::BOTH },
         duration: duration(duration_ns).at(format!("/phases/{}_ns", phase.name())),
         ..bar(phase, duration_ns, whole_ns)
     };
     let list = longest_first(phases).into_iter().map(row).collect();
-    body.push(On::Both, Block::Bars(bars("Time of all requests, by phase", whole_ns, list)));
+    body.push(On::BOTH, Block::Bars(bars("Time of all requests, by phase", whole_ns, list)));
     let small =
         longest_first(phases).into_iter().filter(|(phase, duration_ns)| is_small(*phase, *duration_ns));
     let small: Vec<String> =
@@ -49,8 +52,8 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
         let wanted = empty.filter(|phase| summary::not_measured(snapshot, *phase).is_none() == measured);
         wanted.map(|phase| phase.name().to_owned()).collect()
     };
-    let below = ("below 0.1 %", small, On::Text);
-    let others = [("no time in", silent(true), On::Both), ("not measured", silent(false), On::Both)];
+    let below = ("below 0.1 %", small, On::TEXT);
+    let others = [("no time in", silent(true), On::BOTH), ("not measured", silent(false), On::BOTH)];
     for (label, names, on) in [below].into_iter().chain(others) {
         if !names.is_empty() {
             body.entry_on(on, label, names.join(", "));
@@ -60,7 +63,7 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
 }
 
 /// The phases of one request or endpoint, which stand in the JSON report below `pointer`.
-pub(super) fn detail<'a>(caption: &'static str, phases: &Phases, pointer: &str) -> Block<'a> {
+pub(crate) fn detail<'a>(caption: &'static str, phases: &Phases, pointer: &str) -> Block<'a> {
     let whole_ns = phases.total_ns();
     let row = |(phase, duration_ns): (Phase, u64)| Bar {
         duration: duration(duration_ns).at(format!("{pointer}/{}_ns", phase.name())),
@@ -76,12 +79,11 @@ const fn bars(caption: &'static str, whole_ns: u64, list: Vec<Bar>) -> Bars {
 
 fn bar(phase: Phase, duration_ns: u64, whole_ns: u64) -> Bar {
     Bar {
-        name: phase.name(),
+        term: vocabulary::of_phase(phase),
         duration_ns,
         duration: duration(duration_ns),
         share: share(duration_ns, whole_ns),
-        meaning: vocabulary::of_phase(phase).meaning,
-        on: On::Both,
+        on: On::BOTH,
     }
 }
 
@@ -90,17 +92,4 @@ pub(crate) fn longest_first(phases: &Phases) -> Vec<(Phase, u64)> {
     let mut rows: Vec<(Phase, u64)> = phases.iter().collect();
     rows.sort_by_key(|(phase, duration_ns)| (Reverse(*duration_ns), *phase));
     rows
-}
-
-/// The phase that took most of some time, with its share: `backend_wait 86 %`; a dash where there is none.
-pub(crate) fn mostly(phases: &Phases) -> String {
-    mostly_by(phases, |phase| phase.name().to_owned())
-}
-
-/// The same with another name for the phase.
-pub(crate) fn mostly_by(phases: &Phases, name: impl Fn(Phase) -> String) -> String {
-    let longest = phases.iter().max_by_key(|(phase, duration_ns)| (*duration_ns, Reverse(*phase)));
-    let Some((phase, duration_ns)) = longest else { return "-".to_owned() };
-    let share = summary::ratio(duration_ns, phases.total_ns()).unwrap_or(0.0);
-    format!("{} {:.0} %", name(phase), share * 100.0)
 }

@@ -26,7 +26,7 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
         return Section::new("processes", "Processes", body).note(note);
     }
     body.table(table(snapshot));
-    body.push(On::Page, Block::Folded(Folded::new("Each thread", each_thread(snapshot))));
+    body.push(On::PAGE, Block::Folded(Folded::new("Each thread", each_thread(snapshot))));
     quotas(&mut body, snapshot);
     Section::new("processes", "Processes", body).note(note)
 }

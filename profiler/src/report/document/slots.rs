@@ -20,8 +20,8 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
         return Section::new("slots", "Slots", body);
     }
     let window_ns = snapshot.window.length_ns();
-    let capacity_ns = window_ns.saturating_mul(u64::from(slots.count()));
-    body.push(On::Both, Block::Bars(held(slots, capacity_ns)));
+    let capacity_ns = summary::capacity_ns(snapshot);
+    body.push(On::BOTH, Block::Bars(held(slots, capacity_ns)));
     body.gap();
     body.say(most_busy(slots, window_ns));
     if let Some(text) = full_worker(snapshot) {
@@ -37,11 +37,11 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     }
     let is_known = slots.heat.iter().any(|row| !row.busy_ns.is_empty());
     if is_known && slots.heat_bucket_ns > 0 && window_ns > 0 {
-        body.push(On::Both, Block::Heat(slots, window_ns));
+        body.push(On::BOTH, Block::Heat(slots, window_ns));
     }
     let mut each = Blocks::default();
     each.table(list(slots));
-    body.push(On::Page, Block::Folded(Folded::new("Each slot", each)));
+    body.push(On::PAGE, Block::Folded(Folded::new("Each slot", each)));
     let noun = if slots.are_loops() { "event loop" } else { "slot" };
     let note = Words::default()
         .figure(counted(u64::from(slots.count()), noun).at("/slots/counted"))
@@ -53,24 +53,23 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
 
 /// Slot-time by what held it, and what is free.
 fn held(slots: &Slots, capacity_ns: u64) -> Bars {
-    let bar = |name, duration_ns, meaning| Bar {
-        name,
+    let bar = |term, duration_ns| Bar {
+        term,
         duration_ns,
         duration: duration(duration_ns),
         share: share(duration_ns, capacity_ns),
-        meaning,
-        on: On::Both,
+        on: On::BOTH,
     };
     let holdings = Holding::ALL.into_iter().filter(|holding| slots.held_ns(*holding) > 0);
     let mut list: Vec<Bar> = holdings
         .map(|holding| {
             let term = vocabulary::of_holding(holding);
-            let mut bar = bar(term.name, slots.held_ns(holding), term.meaning);
+            let mut bar = bar(term, slots.held_ns(holding));
             bar.duration = bar.duration.at(format!("/slots/held/{}_ns", term.name));
             bar
         })
         .collect();
-    list.push(bar("free", capacity_ns.saturating_sub(slots.busy_ns()), ""));
+    list.push(bar(vocabulary::FREE, capacity_ns.saturating_sub(slots.busy_ns())));
     let headings = ["held by", "slot-time", "of capacity"];
     Bars { caption: "What held the slots", headings, whole_ns: capacity_ns, list }
 }

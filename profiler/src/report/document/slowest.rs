@@ -8,10 +8,10 @@ use profiler_core::model::request::{Framing, Request};
 use profiler_core::phase::Phase;
 
 use super::block::{Block, Blocks, Folded, Section, parts};
-use super::cell::{Words, bar, duration, id, words};
+use super::cell::{Words, bar, duration, id, mostly, words};
 use super::endpoints::status;
 use super::header::DOT;
-use super::table::{On, Rows};
+use super::table::{On, Rows, Table, here};
 use super::{gil_words, phases, shown};
 use crate::report::{summary, unit};
 
@@ -24,19 +24,10 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     let mut body = Blocks::default();
     if slowest.is_empty() {
         body.say("No request was seen.");
-        return Section::new("slowest", "Slowest requests", body).short("Slowest").only(On::Page);
+        return Section::new("slowest", "Slowest requests", body).short("Slowest").only(On::PAGE);
     }
-    let began = |request| began_after_ns(request, start_ns).map_or_else(|| words("before"), duration);
-    let table = Rows::here(slowest.clone())
-        .right("#", |request| id(request.id))
-        .right("total", |request| duration(request.total_ns()))
-        .right("began at", began)
-        .shrinking("request", |request| words(name(request)))
-        .right("status", |request| words(status(request.http.status)))
-        .right("thread", |request| id(request.tid))
-        .left("mostly", |request| words(phases::mostly(&request.phases)))
-        .table();
-    body.push(On::Text, Block::Table(table.first(SHOWN)));
+    let table = table(slowest.clone(), (start_ns, snapshot.window.end_ns));
+    body.push(On::TEXT, Block::Table(table.first(SHOWN)));
     let listed: Vec<&Request> = slowest.iter().copied().take(SHOWN).collect();
     because(&mut body, &listed);
     doubts(&mut body, &listed);
@@ -44,14 +35,40 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     let mut rest = Blocks::default();
     for (place, request) in slowest.into_iter().enumerate() {
         let of = if place < SHOWN { &mut body } else { &mut rest };
-        of.push(On::Page, in_full(request, &format!("/requests/slowest/{place}"), start_ns));
+        of.push(On::PAGE, in_full(request, &format!("/requests/slowest/{place}"), start_ns));
     }
     if count > SHOWN {
-        body.push(On::Page, Block::Folded(Folded::new(format!("{} more", count - SHOWN), rest)));
+        body.push(On::PAGE, Block::Folded(Folded::new(format!("{} more", count - SHOWN), rest)));
     }
     Section::new("slowest", "Slowest requests", body)
         .short("Slowest")
         .note("\"began at\" counts from the start of the window")
+}
+
+/// Requests of a window, which began and is now at these times.
+pub(crate) fn table(requests: Vec<&Request>, (start_ns, now_ns): (u64, u64)) -> Table {
+    let began = |request| began_after_ns(request, start_ns).map_or_else(|| words("before"), duration);
+    let ended = |request: &Request| match now_ns.saturating_sub(request.times.end_ns) / 1_000_000_000 {
+        _ if request.seen.open => "open".to_owned(),
+        seconds @ 0..=119 => format!("{seconds} s ago"),
+        seconds => format!("{} min ago", seconds / 60),
+    };
+    Rows::of("Requests", here(requests))
+        .right("#", |request| id(request.id))
+        .in_list("#")
+        .right("total", |request| duration(request.total_ns()))
+        .in_list("total")
+        .right("began at", began)
+        .right("ended", |request| words(ended(request)))
+        .only(On::SCREEN)
+        .shrinking("request", |request| words(name(request)))
+        .in_list("request")
+        .right("status", |request| words(status(request.http.status)))
+        .in_list("status")
+        .right("thread", |request| id(request.tid))
+        .left("mostly", |request| mostly(&request.phases))
+        .in_list("mostly")
+        .table()
 }
 
 /// Requests of which the holders of the interpreter lock are named.
@@ -68,7 +85,7 @@ fn because(body: &mut Blocks<'_>, listed: &[&Request]) {
             if let Some(wait) = gil_words::longest_waits(request).first() {
                 text.push_str(&format!(". A wait of {wait}"));
             }
-            body.push(On::Text, Block::Sentence(format!("#{} {text}.", request.id).into()));
+            body.push(On::TEXT, Block::Sentence(format!("#{} {text}.", request.id).into()));
         }
     }
 }
@@ -95,7 +112,7 @@ fn doubts(body: &mut Blocks<'_>, listed: &[&Request]) {
         }
     }
     if !parts.is_empty() {
-        body.push(On::Text, Block::Aside(parts.join(DOT).into()));
+        body.push(On::TEXT, Block::Aside(parts.join(DOT).into()));
     }
 }
 
@@ -134,10 +151,10 @@ fn in_full<'a>(request: &Request, pointer: &str, start_ns: u64) -> Block<'a> {
             body.entry("note", doubt);
         }
     }
-    body.push(On::Page, phases::detail("Time of this request, by phase", &request.phases, &at("phases")));
+    body.push(On::PAGE, phases::detail("Time of this request, by phase", &request.phases, &at("phases")));
     Block::Folded(Folded {
         id: Some(format!("request-{}", request.id)),
-        mostly: phases::mostly(&request.phases),
+        mostly: Some(mostly(&request.phases)),
         bar: Some(bar(parts(&request.phases), request.phases.total_ns())),
         ..Folded::new(summary, body)
     })

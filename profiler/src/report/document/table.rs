@@ -4,22 +4,23 @@
 
 use super::cell::{Cell, Part};
 
-/// Where something is drawn.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum On {
-    /// Wherever there are sections.
-    #[default]
-    Both,
-    /// In the text report alone, where there is little room.
-    Text,
-    /// On the page alone, where there is much.
-    Page,
-}
+/// Where something is drawn: a set of places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct On(u8);
 
 impl On {
+    /// In the text report, where there is little room.
+    pub(crate) const TEXT: Self = Self(1);
+    /// On the page, where there is much.
+    pub(crate) const PAGE: Self = Self(2);
+    /// In a list of the live screen, where there is least.
+    pub(crate) const SCREEN: Self = Self(4);
+    /// In both reports.
+    pub(crate) const BOTH: Self = Self(Self::TEXT.0 | Self::PAGE.0);
+
     /// Whether it is drawn there.
-    pub(crate) fn is(self, place: Self) -> bool {
-        self == Self::Both || self == place
+    pub(crate) const fn is(self, place: Self) -> bool {
+        self.0 & place.0 != 0
     }
 }
 
@@ -40,6 +41,8 @@ pub(crate) enum Width {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Column {
     pub(crate) heading: &'static str,
+    /// What a list of the live screen calls it, and its order by it.
+    pub(crate) short: &'static str,
     pub(crate) width: Width,
     pub(crate) on: On,
 }
@@ -47,6 +50,11 @@ pub(crate) struct Column {
 /// Those of a list in the JSON report, each with its pointer there.
 pub(super) fn listed<'a, T>(pointer: &str, list: &'a [T]) -> Vec<(String, &'a T)> {
     list.iter().enumerate().map(|(place, item)| (format!("{pointer}/{place}"), item)).collect()
+}
+
+/// Those of a list that need not say where they stand in the JSON report.
+pub(crate) fn here<T>(items: Vec<T>) -> Vec<(String, T)> {
+    items.into_iter().map(|item| (String::new(), item)).collect()
 }
 
 /// A row.
@@ -78,6 +86,8 @@ pub(crate) struct Table {
 pub(crate) struct Rows<T> {
     items: Vec<T>,
     table: Table,
+    /// Where columns stand that do not say it.
+    on: On,
 }
 
 impl<T: Copy> Rows<T> {
@@ -93,16 +103,16 @@ impl<T: Copy> Rows<T> {
             most_in_text: usize::MAX,
             says_more: false,
         };
-        Self { items, table }
+        Self { items, table, on: On::BOTH }
     }
 
-    /// Of what does not stand in the JSON report, or need not say where.
-    pub(crate) fn here(items: Vec<T>) -> Self {
-        Self::of("", items.into_iter().map(|item| (String::new(), item)).collect())
+    /// Of what only the live screen lists.
+    pub(crate) fn on_screen(items: Vec<T>) -> Self {
+        Self { on: On::SCREEN, ..Self::of("", here(items)) }
     }
 
     fn column(mut self, heading: &'static str, width: Width, cell: impl Fn(T) -> Cell) -> Self {
-        self.table.columns.push(Column { heading, width, on: On::Both });
+        self.table.columns.push(Column { heading, short: heading, width, on: self.on });
         for (row, item) in self.table.rows.iter_mut().zip(&self.items) {
             row.cells.push(cell(*item).below(&row.pointer));
         }
@@ -130,8 +140,18 @@ impl<T: Copy> Rows<T> {
     }
 
     /// The last column stands in one place alone.
-    pub(super) fn only(mut self, on: On) -> Self {
-        self.table.columns.iter_mut().last().into_iter().for_each(|column| column.on = on);
+    pub(crate) fn only(mut self, on: On) -> Self {
+        if let Some(column) = self.table.columns.last_mut() {
+            column.on = on;
+        }
+        self
+    }
+
+    /// The last column also stands in the live screen's list of these, which calls it this.
+    pub(super) fn in_list(mut self, short: &'static str) -> Self {
+        if let Some(column) = self.table.columns.last_mut() {
+            (column.short, column.on) = (short, On(column.on.0 | On::SCREEN.0));
+        }
         self
     }
 
@@ -150,6 +170,15 @@ impl Table {
     /// The first rows alone in the text report.
     pub(super) fn first(self, rows: usize) -> Self {
         Self { most_in_text: rows, ..self }
+    }
+
+    /// With the columns of another table of the same rows after its own.
+    pub(super) fn beside(mut self, other: Self) -> Self {
+        self.columns.extend(other.columns);
+        for (row, more) in self.rows.iter_mut().zip(other.rows) {
+            row.cells.extend(more.cells);
+        }
+        self
     }
 
     /// With the rows of another table of the same columns below all others.

@@ -1,11 +1,21 @@
 //! The document against those who draw it: what it says is said wherever it is drawn.
 
+use std::sync::Arc;
+
+use profiler_core::finding::Finding;
+use profiler_core::model::Snapshot;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
 use super::block::{Block, Blocks, Section};
 use super::sections;
 use super::table::{On, Row, Table};
 use crate::report::escape::Charset;
+use crate::report::screen::look::{Look, Page};
+use crate::report::screen::model::Shown;
+use crate::report::screen::paint::Paint;
 use crate::report::style::Style;
-use crate::report::{fixture, html, text};
+use crate::report::{fixture, html, screen, text};
 
 /// All words of a document, one for each sentence, label, heading and cell that is drawn there.
 fn said(body: &Blocks<'_>, place: On, words: &mut Vec<String>) {
@@ -19,7 +29,7 @@ fn said(body: &Blocks<'_>, place: On, words: &mut Vec<String>) {
             Block::Bars(bars) => {
                 let drawn = bars.list.iter().filter(|bar| bar.on.is(place));
                 words.extend(
-                    drawn.flat_map(|bar| [bar.name.to_owned(), bar.duration.shown(Charset::Unicode)]),
+                    drawn.flat_map(|bar| [bar.term.name.to_owned(), bar.duration.shown(Charset::Unicode)]),
                 );
             }
             Block::Folded(folded) => said(&folded.body, place, words),
@@ -36,7 +46,7 @@ fn said(body: &Blocks<'_>, place: On, words: &mut Vec<String>) {
 }
 
 fn in_table(table: &Table, place: On, words: &mut Vec<String>) {
-    let most = if place == On::Text { table.most_in_text } else { usize::MAX };
+    let most = if place == On::TEXT { table.most_in_text } else { usize::MAX };
     let feet = table.feet.iter().filter(|(on, _)| on.is(place)).map(|(_, row)| row);
     let rows: Vec<&Row> = table.rows.iter().take(most).chain(feet).collect();
     for (index, column) in table.columns.iter().enumerate().filter(|(_, column)| column.on.is(place)) {
@@ -95,6 +105,18 @@ fn in_text<'a>(report: &'a str, sections: &[&Section<'_>]) -> Vec<&'a str> {
     drawn
 }
 
+/// The section of this id on a large live screen.
+fn on_screen(snapshot: &Snapshot, findings: &[Finding], id: &'static str) -> String {
+    let (snapshot, findings) = (Arc::new(snapshot.clone()), Arc::new(findings.to_vec()));
+    let shown = Shown { snapshot, findings, ..Shown::default() };
+    let mut look = Look::default();
+    look.enter(Page::Section(Some(id)));
+    let mut buffer = Buffer::empty(Rect::new(0, 0, 120, 300));
+    screen::draw(&shown, &look, Paint { colour: false, charset: Charset::Unicode }, buffer.area, &mut buffer);
+    let rows = buffer.content.chunks(120);
+    rows.map(|row| row.iter().map(|cell| cell.symbol()).collect::<String>() + "\n").collect()
+}
+
 /// Whether words stand there as they are, and not within others: a cell that says `0` is not found in `10`. Where there is little room, an
 /// ellipsis stands for the end of a long name.
 fn stands(drawn: &str, words: &str) -> bool {
@@ -120,24 +142,26 @@ fn words_stand_where_they_are_not_part_of_others() {
 }
 
 #[test]
-fn what_a_section_says_stands_in_it_in_the_text_report_and_on_the_page() {
+fn what_a_section_says_stands_in_it_in_the_text_report_on_the_page_and_on_the_live_screen() {
     for (snapshot, findings) in [fixture::healthy(), fixture::exhausted(), fixture::lossy()] {
         let text = text::render(&snapshot, &findings, Style::plain(Charset::Unicode));
         let page = html::render(&snapshot, &findings, &snapshot.requests.slowest);
         let all = sections(&snapshot, &findings);
         let of = |place: On| all.iter().filter(|section| section.on.is(place)).collect::<Vec<_>>();
-        let (of_text, of_page) = (of(On::Text), of(On::Page));
+        let (of_text, of_page) = (of(On::TEXT), of(On::PAGE));
         let in_text = in_text(&text, &of_text).into_iter().map(str::to_owned);
         let on_page = of_page.iter().map(|section| visible(on_page(&page, section.id)));
+        let on_screen = of_text.iter().map(|section| on_screen(&snapshot, &findings, section.id));
         let drawn: Vec<(On, &Section<'_>, String)> = of_text
             .iter()
             .zip(in_text)
-            .map(|(section, drawn)| (On::Text, *section, drawn))
-            .chain(of_page.iter().zip(on_page).map(|(section, drawn)| (On::Page, *section, drawn)))
+            .map(|(section, drawn)| (On::TEXT, *section, drawn))
+            .chain(of_page.iter().zip(on_page).map(|(section, drawn)| (On::PAGE, *section, drawn)))
+            .chain(of_text.iter().zip(on_screen).map(|(section, drawn)| (On::TEXT, *section, drawn)))
             .collect();
         for (place, Section { id, note, body, title, .. }, drawn) in drawn {
             let mut words = vec![note.as_text()];
-            if place == On::Page {
+            if place == On::PAGE {
                 words.push((*title).to_owned());
             }
             said(body, place, &mut words);

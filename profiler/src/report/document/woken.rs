@@ -28,7 +28,7 @@ pub(super) fn table(body: &mut Blocks<'_>, snapshot: &Snapshot) {
             .right("found none", |(_, woken)| count(nothing(woken)))
             .right("wasted CPU", |(_, woken)| duration(woken.losers.cpu_ns).at("wasted_cpu_ns"))
             .right("run queue", |(_, woken)| duration(woken.losers.run_queue_ns).at("wasted_run_queue_ns"))
-            .only(On::Page)
+            .only(On::PAGE)
             .right("switches", |(_, woken)| count(woken.losers_switches).at("wasted_switches"))
             .right("to run p50", |(_, woken)| quantile(&woken.until_running, 0.5).at("until_running/p50_ns"))
             .right("p99", |(_, woken)| quantile(&woken.until_running, 0.99).at("until_running/p99_ns"))

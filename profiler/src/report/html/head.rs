@@ -19,7 +19,7 @@ pub(super) fn section(html: &mut Html, snapshot: &Snapshot, findings: &[Finding]
     html.raw("<header>");
     if let Some(what) = losses::what_is_missing(&snapshot.coverage.losses) {
         html.raw("<p class=\"incomplete\" role=\"alert\"><strong>INCOMPLETE</strong> ").text(&what);
-        html.raw(": figures may be too small. See <a href=\"#losses\">Losses</a>.</p>");
+        html.raw(". See <a href=\"#losses\">Losses</a>.</p>");
     }
     headline(html, snapshot, findings);
     html.element("h1", &header::server(snapshot));

@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 
 use profiler_core::model::Window;
-use profiler_core::phase::{Phase, Phases};
+use profiler_core::phase::Phases;
 
 use super::chart;
 use super::markup::Html;
+use crate::report::document::phases::{BEFORE_THREAD, longest_first};
 use crate::report::escape::Charset;
 use crate::report::{summary, unit};
 
@@ -21,8 +22,6 @@ const HEIGHT: u64 = 200;
 const STEPS: [u64; 5] = [100, 158, 251, 398, 631];
 /// Powers of ten from 100 ns on.
 const DECADES: u32 = 11;
-/// What a request may wait for before its thread takes it.
-const BEFORE: [Phase; 3] = [Phase::AcceptQueue, Phase::LoopWait, Phase::PoolWait];
 
 /// A request, as far as it matters here.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +68,7 @@ fn stack(spans: &[Span], window: Window) -> Vec<Phases> {
         let (mut before, mut rest) = (Phases::default(), Phases::default());
         let mut left_ns = span.wait_ns;
         for (phase, duration_ns) in span.phases.iter() {
-            let first_ns = if BEFORE.contains(&phase) { duration_ns.min(left_ns) } else { 0 };
+            let first_ns = if BEFORE_THREAD.contains(&phase) { duration_ns.min(left_ns) } else { 0 };
             left_ns -= first_ns;
             before.add(phase, first_ns);
             rest.add(phase, duration_ns - first_ns);
@@ -157,7 +156,7 @@ fn draw_stack(html: &mut Html, columns: &[Phases], window: Window) {
     let most = format!("Requests in flight over time, by phase: at most {}", in_flight(most_ns, window));
     html.attribute("aria-label", &most).raw(">");
     for (column, phases) in (0..).zip(columns).filter(|(_, phases)| phases.total_ns() > 0) {
-        let parts: Vec<String> = crate::report::document::phases::longest_first(phases)
+        let parts: Vec<String> = longest_first(phases)
             .into_iter()
             .take(DESCRIBED)
             .map(|(phase, duration_ns)| format!("{} {}", phase.name(), in_flight(duration_ns, window)))
@@ -261,6 +260,8 @@ fn axis(html: &mut Html, window: Window) {
 
 #[cfg(test)]
 mod tests {
+    use profiler_core::phase::Phase;
+
     use super::*;
 
     const WINDOW_NS: u64 = 600_000;

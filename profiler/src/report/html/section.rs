@@ -12,6 +12,7 @@ use crate::report::document::block::{Bar, Bars, Block, Blocks, Folded, Matrix, S
 use crate::report::document::cell::Part;
 use crate::report::document::table::{On, Width};
 use crate::report::escape::Charset;
+use crate::report::vocabulary::Term;
 use crate::report::{summary, unit};
 
 /// What a section may be drawn with.
@@ -35,7 +36,7 @@ impl Drawer<'_> {
     }
 
     pub(super) fn blocks(&mut self, body: &Blocks<'_>) {
-        for block in body.on(On::Page) {
+        for block in body.on(On::PAGE) {
             match block {
                 Block::Sentence(words) => drop(self.html.raw("<p>").words(words).raw("</p>")),
                 Block::Aside(words) => drop(self.html.raw("<p class=\"note\">").words(words).raw("</p>")),
@@ -70,8 +71,8 @@ impl Drawer<'_> {
             self.html.attribute("id", id);
         }
         self.html.raw("><summary>").words(&folded.summary);
-        if !folded.mostly.is_empty() {
-            self.html.raw(" <span class=\"mostly\">").text(&folded.mostly).raw("</span>");
+        if let Some(mostly) = &folded.mostly {
+            self.html.raw(" <span class=\"mostly\">").cell(mostly).raw("</span>");
         }
         if let Some((parts, whole)) = folded.bar.as_ref().and_then(|bar| bar.parts()) {
             chart::stacked(self.html, "thin", parts, whole);
@@ -84,15 +85,15 @@ impl Drawer<'_> {
 
 /// One bar made of all, and a table of them.
 fn bars(html: &mut Html, bars: &Bars) {
-    let shown: Vec<&Bar> = bars.list.iter().filter(|bar| bar.on.is(On::Page)).collect();
-    let taken = shown.iter().filter(|bar| !bar.meaning.is_empty());
-    let parts: Vec<Part> = taken.map(|bar| Part { name: bar.name, length: bar.duration_ns }).collect();
+    let shown: Vec<&Bar> = bars.list.iter().filter(|bar| bar.on.is(On::PAGE)).collect();
+    let taken = shown.iter().filter(|bar| !bar.term.meaning.is_empty());
+    let parts: Vec<Part> = taken.map(|bar| Part { name: bar.term.name, length: bar.duration_ns }).collect();
     chart::stacked(html, "tall", &parts, bars.whole_ns);
     let [name, length, share] = bars.headings;
     let widths = [Width::Known, Width::Number, Width::Number, Width::Known];
     let headings = [name, length, share, "what it means"].into_iter().zip(widths);
     table::begin(html, bars.caption, shown.len() > 1, headings);
-    for Bar { name, duration, share, meaning, .. } in shown {
+    for Bar { term: Term { name, meaning, .. }, duration, share, .. } in shown {
         html.raw("<tr><th scope=\"row\">");
         match meaning.is_empty() {
             true => drop(html.raw(name)),

@@ -33,7 +33,7 @@ pub(super) fn write(html: &mut Html, table: &Table) {
     // Where rows have something below them, they cannot change places.
     let has_bars = table.rows.iter().any(|row| row.below.is_some());
     let drawn: Vec<(usize, Column)> =
-        table.columns.iter().copied().enumerate().filter(|(_, column)| column.on.is(On::Page)).collect();
+        table.columns.iter().copied().enumerate().filter(|(_, column)| column.on.is(On::PAGE)).collect();
     // The cell that says what a row is about: its name if it has one, else what stands first.
     let is_name = |(_, column): &&(usize, Column)| column.width == Width::Shrinking;
     let head = drawn.iter().find(is_name).or(drawn.first()).map_or(0, |(index, _)| *index);
@@ -47,7 +47,7 @@ pub(super) fn write(html: &mut Html, table: &Table) {
             html.raw("</td></tr>");
         }
     }
-    let feet: Vec<&Row> = table.feet.iter().filter(|(on, _)| on.is(On::Page)).map(|(_, row)| row).collect();
+    let feet: Vec<&Row> = table.feet.iter().filter(|(on, _)| on.is(On::PAGE)).map(|(_, row)| row).collect();
     html.raw("</tbody>");
     if !feet.is_empty() {
         html.raw("<tfoot>");

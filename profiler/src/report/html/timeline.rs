@@ -92,11 +92,16 @@ impl Collected {
         }
     }
 
+    /// The slowest, as far as they are not kept anyway.
+    fn slowest(&self, snapshot: &Snapshot) -> Vec<Kept> {
+        let ids: BTreeSet<u64> = self.kept.iter().map(|kept| kept.id).collect();
+        let slowest = summary::slowest(snapshot).into_iter().filter(|request| !ids.contains(&request.id));
+        slowest.map(Kept::new).collect()
+    }
+
     /// Those kept, and the slowest; each stands for this many.
     fn weighed(&self, snapshot: &Snapshot) -> Vec<Span> {
-        let ids: BTreeSet<u64> = self.kept.iter().map(|kept| kept.id).collect();
-        let slowest = snapshot.requests.slowest.iter().filter(|request| !ids.contains(&request.id));
-        let slowest: Vec<Kept> = slowest.map(Kept::new).collect();
+        let slowest = self.slowest(snapshot);
         let kept = self.kept.iter().map(|kept| (kept, self.every));
         let span = |(kept, weight): (&Kept, u64)| Span {
             start_ns: kept.start_ns,
@@ -116,9 +121,7 @@ impl Collected {
 
     /// What it shows, its data included.
     pub(super) fn write(&self, html: &mut Html, snapshot: &Snapshot) {
-        let ids: BTreeSet<u64> = self.kept.iter().map(|kept| kept.id).collect();
-        let slowest = summary::slowest(snapshot).into_iter().filter(|request| !ids.contains(&request.id));
-        let slowest: Vec<Kept> = slowest.map(Kept::new).collect();
+        let slowest = self.slowest(snapshot);
         let shown: Vec<&Kept> = self.kept.iter().chain(&slowest).collect();
         let shown_count = unit::number(shown.len());
         if shown.is_empty() {

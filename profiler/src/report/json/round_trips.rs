@@ -7,29 +7,35 @@ use serde::Serialize;
 
 #[derive(Serialize)]
 pub(super) struct RoundTrips {
-    total: u64,
+    total: Option<u64>,
     by_port: Vec<OfPort>,
 }
 
 view! {
-    struct OfPort(to: &ToPort) {
+    struct OfPort(to: &ToPort, is_counted: bool) {
         port: Option<u16> = (to.port > 0).then_some(to.port),
-        count: u64 = to.count,
+        count: Option<u64> = is_counted.then_some(to.count),
         waited_ns: u64 = to.waited_ns,
-        connections: u64 = to.connections,
-        connecting_ns: u64 = to.connecting_ns,
-        first_answers_ns: u64 = to.first_answers_ns,
+        connections: Option<u64> = is_counted.then_some(to.connections),
+        connecting_ns: Option<u64> = is_counted.then_some(to.connecting_ns),
+        first_answers_ns: Option<u64> = is_counted.then_some(to.first_answers_ns),
     }
 }
 
 impl RoundTrips {
-    /// Nothing where none were seen: on event loops they are not counted.
+    /// Nothing where none were seen: on event loops they are not counted. In light mode there are waits alone.
     pub(super) fn new(trips: &round_trips::RoundTrips) -> Option<Self> {
+        let is_counted = !trips.has_waits_alone();
         let total = trips.total();
-        let has_answered = |to: &&ToPort| to.count > 0;
-        (total > 0).then(|| Self {
-            total,
-            by_port: trips.by_port().iter().filter(has_answered).map(OfPort::new).collect(),
+        let has_answered = |to: &&ToPort| to.count > 0 || !is_counted;
+        (total > 0 || !is_counted).then(|| Self {
+            total: is_counted.then_some(total),
+            by_port: trips
+                .by_port()
+                .iter()
+                .filter(has_answered)
+                .map(|to| OfPort::new(to, is_counted))
+                .collect(),
         })
     }
 }

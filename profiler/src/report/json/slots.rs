@@ -8,13 +8,13 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::ratio;
-use crate::report::unit;
+use crate::report::{summary, unit};
 
 view! {
     pub(super) struct Slots<'a>(snapshot: &'a Snapshot) with {
         let slots = &snapshot.slots;
         let window_ns = snapshot.window.length_ns();
-        let capacity_ns = window_ns.saturating_mul(u64::from(slots.count()));
+        let capacity_ns = summary::capacity_ns(snapshot);
     } {
         configured: Option<u32> = slots.configured,
         counted: u32 = slots.count(),

@@ -8,8 +8,8 @@ use super::list::EndpointKey;
 use super::look::Look;
 use super::model::Shown;
 use super::paint::{Paint, Role};
-use super::{facts, phases, with_table};
-use crate::report::document::endpoints;
+use super::{facts, phases, section, with_table};
+use crate::report::document::{self, endpoints};
 use crate::report::{summary, unit};
 
 pub(super) fn lines(
@@ -48,7 +48,7 @@ pub(super) fn lines(
             lines.push(paint.line(Role::Quiet, &text));
             lines.push(Line::default());
             lines.extend(phases::lines(&endpoint.phases, "time", paint, width));
-            let table = phases::table(&endpoint.phases, paint, width);
+            let table = section::block(&document::phases::detail("", &endpoint.phases, ""), paint, width);
             lines.extend(table.into_iter().take(rows.saturating_sub(lines.len()) / 2));
         }
     }

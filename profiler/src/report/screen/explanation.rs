@@ -1,67 +1,34 @@
-//! What a finding means: its page, as `wsgi-trace explain` prints it.
+//! What a finding says here, and what it means: its page, as `wsgi-trace explain` prints it, as wide as the screen.
 //!
-//! In: the text of the page. Out: as many lines as the screen has rows.
+//! In: a moment, the finding's id. Out: as many lines as the screen has rows.
 
-use ratatui::text::Line;
+use ratatui::text::{Line, Span};
 
 use super::look::Look;
+use super::model::Shown;
 use super::paint::{Paint, Role};
 use super::scrolled;
-use crate::report::escape::columns;
-use crate::report::text::page::wrap;
-
-/// A line that is longer than this goes on in the next one of the same indent.
-const FULL_COLUMNS: usize = 70;
+use super::wrapped::beside;
+use crate::report::explain::explain;
 
 pub(super) fn lines(
+    shown: &Shown,
     look: &Look,
-    text: &str,
+    id: &str,
     paint: Paint,
     (width, rows): (usize, usize),
 ) -> Vec<Line<'static>> {
     let mut body = Vec::new();
-    for (indent, paragraph) in paragraphs(text) {
-        let shown = paint.quote(&paragraph, 4_000);
-        if shown.is_empty() {
+    if let Some(found) = shown.findings.iter().find(|finding| finding.id == id) {
+        let advice = format!("What to do: {}", found.advice);
+        let said = [&found.sentence, &advice].into_iter().take(if found.advice.is_empty() { 1 } else { 2 });
+        for text in said {
+            body.extend(beside(paint, (Line::default(), 0), (text, Role::Plain), width, usize::MAX));
             body.push(Line::default());
         }
-        for part in wrap(&shown, width.saturating_sub(indent + 1).max(1)) {
-            body.push(paint.line(Role::Plain, &format!("{}{part}", " ".repeat(indent))));
-        }
     }
+    // A finding whose rule has no page has said all there is.
+    let page = explain(Some(id), width.saturating_sub(1)).unwrap_or_default();
+    body.extend(page.lines().map(|line| Line::from(Span::raw(paint.quote(line, width)))));
     scrolled(Vec::new(), body, look, paint, (width, rows))
-}
-
-/// Lines that were wrapped for another width, put together again: (indent, text).
-fn paragraphs(text: &str) -> Vec<(usize, String)> {
-    let mut paragraphs: Vec<(usize, String)> = Vec::new();
-    let mut continues = false;
-    for line in text.lines() {
-        let words = line.trim_start();
-        let indent = line.len() - words.len();
-        match paragraphs.last_mut() {
-            Some((before, paragraph)) if continues && *before == indent && !words.is_empty() => {
-                paragraph.push(' ');
-                paragraph.push_str(words);
-            }
-            _ => paragraphs.push((indent, words.to_owned())),
-        }
-        continues = columns(line) > FULL_COLUMNS;
-    }
-    paragraphs
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wrapped_lines_are_put_together_and_short_ones_stay_apart() {
-        let long = "word ".repeat(16);
-        let text = format!("  {long}\n  the rest.\n\n  a = 1\n  b = 2\n{long}\n  indented");
-        let paragraphs = paragraphs(&text);
-        let shown: Vec<&str> = paragraphs.iter().map(|(_, text)| text.as_str()).collect();
-        assert_eq!(shown.len(), 6, "{shown:?}");
-        assert!(shown[0].ends_with("the rest.") && shown[2] == "a = 1" && shown[3] == "b = 2");
-    }
 }

@@ -11,9 +11,10 @@ use ratatui::text::{Line, Span};
 use super::look::Look;
 use super::model::{Shown, Source};
 use super::paint::{Paint, Role, ends, ends_with};
-use super::rows;
 use super::wrapped::{LABEL, beside, labelled};
 use crate::report::document::cell::{duration, maybe, quantile};
+use crate::report::document::gil_words::party_in_sentence as party;
+use crate::report::document::header::{self, DOT};
 use crate::report::document::losses;
 use crate::report::vocabulary::IDLE_CONNECTIONS;
 use crate::report::{summary, unit};
@@ -33,22 +34,12 @@ pub(super) fn divider(shown: &Shown, look: &Look, paint: Paint, width: usize) ->
     right.extend(state(shown, look, paint).spans);
     let mut left = server(shown, paint, width.saturating_sub(right.width() + 2));
     left.push_span(Span::raw(" "));
-    ends_with(left, right, width, |gap| paint.span(Role::Quiet, &paint.glyph("─", "-").repeat(gap)))
+    ends_with(left, right, width, |gap| paint.span(Role::Quiet, &paint.charset.glyph("─", "-").repeat(gap)))
 }
 
 fn server(shown: &Shown, paint: Paint, room: usize) -> Line<'static> {
-    let server = &shown.snapshot.server;
-    let session = &shown.snapshot.session;
-    let name = if server.name.is_empty() { "unknown server" } else { &server.name };
-    let mut parts = vec![match &server.version {
-        Some(version) => format!("{name} {version}"),
-        None => name.to_owned(),
-    }];
-    if !server.worker_class.is_empty() {
-        parts.push(server.worker_class.clone());
-    }
-    parts.push(format!("pid {} on {}", session.target_pid, session.host_name));
-    Line::from(Span::styled(paint.quote(&parts.join(paint.dot()), room), paint.style(Role::Strong)))
+    let server = header::server_in_brief(&shown.snapshot);
+    Line::from(Span::styled(paint.quote(&server, room), paint.style(Role::Strong)))
 }
 
 fn state(shown: &Shown, look: &Look, paint: Paint) -> Line<'static> {
@@ -88,8 +79,7 @@ pub(super) fn incomplete(shown: &Shown, paint: Paint, width: usize) -> Vec<Line<
     let mut losses = shown.snapshot.coverage.losses.clone();
     losses.recording_truncated &= !playing && matches!(shown.source, Source::Recording { .. });
     let Some(what) = losses::what_is_missing(&losses) else { return Vec::new() };
-    let text = format!("INCOMPLETE  {what}: figures may be too small");
-    beside(paint, (Line::default(), 0), (&text, Role::Bad), width, 2)
+    beside(paint, (Line::default(), 0), (&format!("INCOMPLETE  {what}"), Role::Bad), width, 2)
 }
 
 /// Rate, times, requests in flight; how the rate went.
@@ -153,9 +143,7 @@ pub(super) fn gil(shown: &Shown, paint: Paint, width: usize, rows: usize) -> Vec
     let waited = maybe(in_a_second, duration).shown(paint.charset);
     let waits = unit::rate(summary::per_second(gil.waits.count(), length_ns));
     // What is always short first: who has it may be a long path.
-    line.push_span(
-        paint.span(Role::Quiet, &format!("{waits} waits, {waited} waited a second{}", paint.dot())),
-    );
+    line.push_span(paint.span(Role::Quiet, &format!("{waits} waits, {waited} waited a second{DOT}")));
     let room = width.saturating_sub(line.width());
     line.push_span(Span::styled(paint.quote(&text, room), paint.style(role)));
     let mut lines = vec![line];
@@ -163,7 +151,7 @@ pub(super) fn gil(shown: &Shown, paint: Paint, width: usize, rows: usize) -> Vec
         let mut line = Line::from(" ".repeat(LABEL));
         let half = width.saturating_sub(LABEL + 30) / 2;
         let (waiter, holder) =
-            (paint.quote(&rows::party(&edge.waiter), half), paint.quote(&rows::party(&edge.holder), half));
+            (paint.quote(&party(&edge.waiter), half), paint.quote(&party(&edge.holder), half));
         line.push_span(Span::raw(waiter));
         line.push_span(paint.span(Role::Quiet, " waited for "));
         line.push_span(Span::raw(holder));
@@ -244,7 +232,7 @@ pub(super) fn dropped(shown: &Shown, paint: Paint, width: usize) -> Option<Line<
     let mut line = labelled(paint, "dropped");
     line.push_span(paint.span(Role::Bad, &unit::counted(dropped.total(), "connection")));
     for (count, name) in causes {
-        let text = format!("{}{} {}", paint.dot(), unit::count(count), name.replace('_', " "));
+        let text = format!("{DOT}{} {}", unit::count(count), name.replace('_', " "));
         let span = paint.span(Role::Quiet, &text);
         if line.width() + span.width() > width {
             break;
@@ -269,8 +257,7 @@ pub(super) fn clients(shown: &Shown, paint: Paint) -> Line<'static> {
     let role = if count > 0 { Role::Doubt } else { Role::Plain };
     line.push_span(paint.span(role, &format!("{} {verb} a slot now", unit::count(count))));
     let text = format!(
-        "{}busy slot-time: slow {} ({}), idle {}",
-        paint.dot(),
+        "{DOT}busy slot-time: slow {} ({}), idle {}",
         share(slow_ns),
         unit::duration(slow_ns, paint.charset),
         share(idle_ns)
@@ -297,7 +284,7 @@ pub(super) fn trust(shown: &Shown, paint: Paint) -> Line<'static> {
         broken => format!("{} sums broken", unit::count(broken)),
     };
     let role = if broken > 0 { Role::Bad } else { Role::Quiet };
-    line.push_span(paint.span(role, &format!("{}{sums}", paint.dot())));
+    line.push_span(paint.span(role, &format!("{DOT}{sums}")));
     let cost = match summary::cost(snapshot) {
         Some(cost) => {
             let of_cpu = unit::percent(summary::ratio(cost.total_ns, snapshot.window.length_ns()));
@@ -309,6 +296,6 @@ pub(super) fn trust(shown: &Shown, paint: Paint) -> Line<'static> {
         }
         None => "own cost: known at the end".to_owned(),
     };
-    line.push_span(paint.span(Role::Quiet, &format!("{}{cost}", paint.dot())));
+    line.push_span(paint.span(Role::Quiet, &format!("{DOT}{cost}")));
     line
 }

@@ -13,12 +13,13 @@ use super::scrolled;
 use crate::report::vocabulary::{self, Term};
 
 /// Every key, and what it does.
-const KEYS: [(&str, &str); 14] = [
+const KEYS: [(&str, &str); 15] = [
     ("q, Ctrl-C", "quit"),
     ("?", "this page"),
     ("1 to 7, Tab", "which list is shown below"),
     ("Up, Down, PgUp, PgDn", "choose a row (also k and j)"),
-    ("Enter", "look into it: endpoint, then request, then its time; a finding's page"),
+    ("Enter", "look into it: endpoint, then request; finding; section of the report"),
+    ("f", "the full report of what is shown, section by section"),
     ("Esc, Backspace", "back; takes a filter off"),
     ("s", "sort the list by its next column"),
     ("/", "filter the list: rows that contain what is typed"),
@@ -86,7 +87,7 @@ pub(super) fn keys(look: &Look, paint: Paint, width: usize) -> Line<'static> {
     match look.page() {
         Page::Overview => keys.extend([("Tab", "list"), ("Enter", "open")]),
         Page::Endpoint(_) => keys.extend([("Esc", "back"), ("Enter", "open")]),
-        Page::Request(_) | Page::Finding { .. } | Page::Help => {
+        Page::Request(_) | Page::Section(_) | Page::Finding(_) | Page::Help => {
             keys.extend([("Esc", "back"), ("Down", "scroll")]);
         }
     }

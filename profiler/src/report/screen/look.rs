@@ -19,13 +19,10 @@ pub enum Page {
     Endpoint(EndpointKey),
     /// One request over time.
     Request(Arc<Kept>),
-    /// What a finding means.
-    Finding {
-        /// Its id.
-        id: String,
-        /// Its page.
-        text: String,
-    },
+    /// A section of the report, by its id; `None`: all of them.
+    Section(Option<&'static str>),
+    /// What a finding says here, by its id, and what it means.
+    Finding(&'static str),
     /// The keys.
     Help,
 }
@@ -88,7 +85,7 @@ impl Look {
         match self.page() {
             Page::Overview => Some(self.list),
             Page::Endpoint(_) => Some(ListKind::Requests),
-            Page::Request(_) | Page::Finding { .. } | Page::Help => None,
+            Page::Request(_) | Page::Section(_) | Page::Finding(_) | Page::Help => None,
         }
     }
 

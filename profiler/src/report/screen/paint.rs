@@ -5,8 +5,8 @@
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 
-use crate::report::escape::{self, Charset, columns};
-use crate::report::text::page::without_typography;
+use crate::report::escape::{Charset, columns};
+pub use crate::report::style::Role;
 
 /// What is cut off before an ellipsis at most, to end behind a word.
 const LONGEST_WORD: usize = 24;
@@ -18,27 +18,6 @@ pub struct Paint {
     pub colour: bool,
     /// Characters that may be used.
     pub charset: Charset,
-}
-
-/// What a piece of text is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Nothing particular.
-    Plain,
-    /// A name or a number that the eye should find.
-    Strong,
-    /// Something is wrong.
-    Bad,
-    /// Something is uncertain, or waits.
-    Doubt,
-    /// All is well.
-    Good,
-    /// What may be passed over.
-    Quiet,
-    /// The row that the keys act on.
-    Selected,
-    /// A line that divides the screen.
-    Bar,
 }
 
 impl Paint {
@@ -53,7 +32,9 @@ impl Paint {
             Role::Bad => coloured(Color::Red).add_modifier(Modifier::BOLD),
             Role::Doubt => coloured(Color::Yellow),
             Role::Good => coloured(Color::Green).add_modifier(Modifier::BOLD),
+            Role::Graph => coloured(Color::Cyan),
             Role::Quiet => plain.add_modifier(Modifier::DIM),
+            Role::Letter(colour) => self.cell(colour),
             Role::Selected | Role::Bar => plain.add_modifier(Modifier::REVERSED),
         }
     }
@@ -71,7 +52,7 @@ impl Paint {
     /// Our own text in a role.
     #[must_use]
     pub fn span(self, role: Role, text: &str) -> Span<'static> {
-        Span::styled(self.own(text), self.style(role))
+        Span::styled(self.charset.spelled(text), self.style(role))
     }
 
     /// A line of one span.
@@ -83,7 +64,7 @@ impl Paint {
     /// Text of the traced process, or that quotes it: escaped, at most `width` columns.
     #[must_use]
     pub fn quote(self, text: &str, width: usize) -> String {
-        escape::line(&self.own(text), width, self.charset)
+        self.charset.quote(text, width)
     }
 
     /// Escaped text that goes on where there is no room: with an ellipsis behind its last whole word, if it has more than one.
@@ -143,29 +124,6 @@ impl Paint {
         let text = self.quote(text, width);
         let padding = width.saturating_sub(columns(&text));
         format!("{text}{}", " ".repeat(padding))
-    }
-
-    /// One of two glyphs, by charset.
-    #[must_use]
-    pub const fn glyph(self, unicode: &'static str, ascii: &'static str) -> &'static str {
-        match self.charset {
-            Charset::Unicode => unicode,
-            Charset::Ascii => ascii,
-        }
-    }
-
-    /// What stands between two parts of a line.
-    #[must_use]
-    pub const fn dot(self) -> &'static str {
-        self.glyph(" · ", " | ")
-    }
-
-    /// Our sentences in the characters of this terminal.
-    fn own(self, text: &str) -> String {
-        match self.charset {
-            Charset::Unicode => text.to_owned(),
-            Charset::Ascii => without_typography(text),
-        }
     }
 }
 

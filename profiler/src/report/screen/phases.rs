@@ -1,6 +1,6 @@
 //! Where request time went, as one bar of letters, and its largest parts in words.
 //!
-//! In: phases. Out: the bar, and below it the word of each letter in it.
+//! In: phases. Out: the bar, and below it the word of each letter in it; a line for each phase.
 
 use std::cmp::Reverse;
 
@@ -10,7 +10,7 @@ use ratatui::text::{Line, Span};
 use super::paint::{Paint, Role};
 use crate::report::document::phases;
 use crate::report::vocabulary::Term;
-use crate::report::{summary, unit, vocabulary};
+use crate::report::{summary, vocabulary};
 
 /// Lines of words below a bar.
 const MOST_LINES: usize = 3;
@@ -41,7 +41,7 @@ pub(super) fn lines(all: &Phases, label: &str, paint: Paint, width: usize) -> Ve
 }
 
 /// Below the label of a bar.
-const INDENT: &str = "        ";
+pub(super) const INDENT: &str = "        ";
 
 fn letters(cells: &[(Phase, usize)], paint: Paint) -> Vec<Span<'static>> {
     let cell = |(phase, cells): &(Phase, usize)| {
@@ -103,38 +103,6 @@ fn cells(all: &Phases, room: usize) -> Vec<(Phase, usize)> {
         }
     }
     parts.into_iter().filter(|(_, cells, _)| *cells > 0).map(|(phase, cells, _)| (phase, cells)).collect()
-}
-
-/// Columns of such a row before and behind its bar: letter, name, time, share, blanks.
-const BESIDE_BAR: usize = 43;
-
-/// A row for each phase that has time, longest first: letter, name, time, share, meaning.
-pub(super) fn table(all: &Phases, paint: Paint, width: usize) -> Vec<Line<'static>> {
-    let whole_ns = all.total_ns();
-    let meaning =
-        Phase::ALL.into_iter().map(|phase| vocabulary::of_phase(phase).meaning.len()).max().unwrap_or(0);
-    // What a row has without its bar; the meaning is never cut.
-    let bar_width = width.saturating_sub(BESIDE_BAR + meaning).clamp(4, 20);
-    let row = |(phase, duration_ns): (Phase, u64)| {
-        let term = vocabulary::of_phase(phase);
-        let share = summary::ratio(duration_ns, whole_ns);
-        let bar = crate::report::text::bar::bar(share, bar_width, paint.charset);
-        let mut line = Line::from("  ");
-        line.push_span(Span::styled(term.letter.to_string(), paint.cell(term.colour)));
-        let text = format!(
-            " {:<18} {:>9} {:>7}  ",
-            phase.name(),
-            unit::duration(duration_ns, paint.charset),
-            unit::percent(share)
-        );
-        line.push_span(paint.span(Role::Plain, &text));
-        line.push_span(paint.span(Role::Plain, &bar));
-        let padding = (BESIDE_BAR + bar_width).saturating_sub(line.width());
-        line.push_span(Span::raw(" ".repeat(padding)));
-        line.push_span(paint.span(Role::Quiet, term.meaning));
-        line
-    };
-    phases::longest_first(all).into_iter().map(row).collect()
 }
 
 #[cfg(test)]

@@ -2,15 +2,15 @@
 //!
 //! In: a kept request. Out: a ruler, a line of letters for each thread, the phases, which add up to its length.
 
-use profiler_core::phase::Phase;
 use ratatui::text::{Line, Span};
 
 use super::look::Look;
 use super::model::{Kept, Part, Shown};
 use super::paint::{Paint, Role};
 use super::wrapped::beside;
-use super::{facts, phases, scrolled};
-use crate::report::document::{endpoints, gil_words, slowest};
+use super::{facts, phases, scrolled, section};
+use crate::report::document::header::DOT;
+use crate::report::document::{self, endpoints, gil_words, slowest};
 use crate::report::unit;
 use crate::report::vocabulary::{self, Term};
 
@@ -39,7 +39,7 @@ pub(super) fn lines(
         text.push_str(&format!(", {} from its head to its last byte", time(service_ns)));
     }
     let (bytes_in, bytes_out) = (unit::bytes(request.http.bytes_in), unit::bytes(request.http.bytes_out));
-    text.push_str(&format!("{}pid {}, {bytes_in} in, {bytes_out} out", paint.dot(), request.tgid));
+    text.push_str(&format!("{DOT}pid {}, {bytes_in} in, {bytes_out} out", request.tgid));
     top.extend(beside(paint, (Line::default(), 0), (&text, Role::Plain), width, 2));
     if let Some(before_ns) = request.http.request_start.before_ns() {
         let text = format!("{} before that from its X-Request-Start on", time(before_ns));
@@ -50,7 +50,7 @@ pub(super) fn lines(
     let mut body = timeline(kept, paint, width);
     body.push(Line::default());
     body.extend(phases::lines(&request.phases, "phases", paint, width));
-    body.extend(phases::table(&request.phases, paint, width));
+    body.extend(section::block(&document::phases::detail("", &request.phases, ""), paint, width));
     let because = gil_words::because(request).map(|text| format!("It {text}."));
     let waits = gil_words::longest_waits(request);
     for text in because.into_iter().chain(waits.into_iter().map(|text| format!("A wait of {text}."))) {
@@ -81,7 +81,7 @@ fn timeline(kept: &Kept, paint: Paint, width: usize) -> Vec<Line<'static>> {
     let mut ruler = Line::from(" ".repeat(LABEL));
     ruler.push_span(Span::raw("0"));
     ruler.push_span(
-        paint.span(Role::Quiet, &paint.glyph("─", "-").repeat(room.saturating_sub(total.len() + 1))),
+        paint.span(Role::Quiet, &paint.charset.glyph("─", "-").repeat(room.saturating_sub(total.len() + 1))),
     );
     ruler.push_span(paint.span(Role::Plain, &total));
     let mut lines = vec![ruler];
@@ -139,11 +139,9 @@ fn timeline(kept: &Kept, paint: Paint, width: usize) -> Vec<Line<'static>> {
 fn waiting(kept: &Kept, paint: Paint, room: usize, seen: &mut Vec<Term>) -> Option<Line<'static>> {
     let request = &kept.request;
     let taken_ns = request.stretches.first()?.start_ns.saturating_sub(request.times.start_ns);
-    // In the order in which they follow one another.
-    let phases = [Phase::AcceptQueue, Phase::LoopWait, Phase::PoolWait];
     let mut line = Line::from(paint.span(Role::Quiet, &format!("{:<LABEL$}", "before a thread")));
     let (mut passed_ns, mut drawn) = (0, 0);
-    for phase in phases {
+    for phase in document::phases::BEFORE_THREAD {
         passed_ns += request.phases.get(phase).min(taken_ns.saturating_sub(passed_ns));
         let until = u128::from(passed_ns) * room as u128 / u128::from(request.total_ns()).max(1);
         let until = usize::try_from(until).unwrap_or(room).min(room);

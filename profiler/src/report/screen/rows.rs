@@ -5,10 +5,10 @@
 use std::cmp::Reverse;
 
 use profiler_core::finding::{Answer, Finding};
-use profiler_core::model::gil::{Edge, Party};
+use profiler_core::model::Endpoint;
+use profiler_core::model::gil::Edge;
 use profiler_core::model::now::{RequestNow, ThreadNow};
 use profiler_core::model::request::Request;
-use profiler_core::model::{Endpoint, Listener};
 use profiler_core::phase::Phases;
 
 use super::list::{EndpointKey, Key, ListKind};
@@ -16,9 +16,9 @@ use super::look::{Look, Page};
 use super::model::{Kept, Shown};
 use super::paint::{Paint, Role};
 use super::table::{Row, Table};
-use crate::report::document::cell::{Cell, count, duration, id, maybe, quantile, share, words};
-use crate::report::document::table::Rows;
-use crate::report::document::{self, endpoints as names, phases, slowest};
+use crate::report::document::cell::{Cell, duration, id, maybe, words};
+use crate::report::document::table::{Column, On, Rows, here};
+use crate::report::document::{self, endpoints as names, gil_matrix, slowest};
 use crate::report::{summary, unit, vocabulary};
 
 /// Columns from which on phases have their names in tables.
@@ -56,8 +56,8 @@ fn table_of(
     narrow: bool,
 ) -> Table {
     let Listing { table, rows, phases } = match kind {
-        ListKind::Endpoints => endpoints(shown, look, narrow),
-        ListKind::Requests => requests(shown, look, of_endpoint, narrow),
+        ListKind::Endpoints => endpoints(shown, look),
+        ListKind::Requests => requests(shown, look, of_endpoint),
         ListKind::InFlight => in_flight(shown, look),
         ListKind::Threads => threads(shown, look),
         ListKind::Gil => gil(shown, look),
@@ -65,13 +65,19 @@ fn table_of(
         ListKind::Findings => findings(shown),
     };
     let all = rows.len();
+    let listed = |column: &&Column| column.on.is(On::SCREEN);
     let row = |(index, ((key, role), row)): (usize, ((Key, Role), &document::table::Row))| {
-        let cells = row.cells.iter().map(|cell| cell.shown(paint.charset)).collect();
-        Row { key, cells, role, phases: phases.get(index).copied() }
+        let cells = row.cells.iter().zip(&table.columns).filter(|(_, column)| listed(column));
+        let shown = |(cell, _): (&Cell, _)| match narrow {
+            true => cell.brief(paint.charset),
+            false => cell.shown(paint.charset),
+        };
+        Row { key, cells: cells.map(shown).collect(), role, phases: phases.get(index).copied() }
     };
     let wanted = |row: &Row| row.cells.iter().any(|cell| look.wants(cell));
     let rows = rows.into_iter().zip(&table.rows).enumerate().map(row).filter(wanted).collect();
-    Table { kind, columns: table.columns, rows, all, empty: empty(shown, kind) }
+    let columns = table.columns.iter().filter(listed).copied().collect();
+    Table { kind, columns, rows, all, empty: empty(shown, kind) }
 }
 
 /// A list before the filter: a table, and what each row is and how it looks.
@@ -104,7 +110,7 @@ fn empty(shown: &Shown, kind: ListKind) -> String {
     }
 }
 
-fn endpoints(shown: &Shown, look: &Look, narrow: bool) -> Listing {
+fn endpoints(shown: &Shown, look: &Look) -> Listing {
     let snapshot = &shown.snapshot;
     let mut ordered: Vec<&Endpoint> = summary::endpoints_by_time(snapshot);
     match look.order_of(ListKind::Endpoints) {
@@ -114,31 +120,24 @@ fn endpoints(shown: &Shown, look: &Look, narrow: bool) -> Listing {
         "endpoint" => ordered.sort_by_key(|e| (&e.path_shape, &e.method, e.status)),
         _ => {}
     }
-    ordered.extend(&snapshot.by_endpoint.others);
-    let key = |endpoint: &&Endpoint| {
+    let listed = ordered.into_iter().map(|endpoint| (Some(&**snapshot), endpoint));
+    let listed: Vec<names::Listed<'_>> =
+        listed.chain(snapshot.by_endpoint.others.iter().map(|others| (None, others))).collect();
+    let key = |(_, endpoint): &names::Listed<'_>| {
         let (method, shape) = (endpoint.method.clone(), endpoint.path_shape.clone());
-        Key::Endpoint(EndpointKey { method, shape, status: endpoint.status })
+        let key = EndpointKey { method, shape, status: endpoint.status };
+        (Key::Endpoint(key), of_status(endpoint.status))
     };
-    let rows = ordered.iter().map(|endpoint| (key(endpoint), of_status(endpoint.status))).collect();
-    let phases = ordered.iter().map(|endpoint| endpoint.phases).collect();
-    let whole_ns = snapshot.requests.phases.total_ns();
-    let table = Rows::here(ordered)
-        .shrinking("endpoint", |endpoint| words(names::name(snapshot, endpoint)))
-        .right("status", |endpoint| words(names::status(endpoint.status)))
-        .right("requests", |endpoint| count(endpoint.count))
-        .right("p50", |endpoint| quantile(&endpoint.total, 0.5))
-        .right("p99", |endpoint| quantile(&endpoint.total, 0.99))
-        .right("time", |endpoint| share(endpoint.phases.total_ns(), whole_ns))
-        .left("mostly", |endpoint| mostly(&endpoint.phases, narrow))
-        .table();
-    Listing { table, rows, phases }
+    let rows = listed.iter().map(key).collect();
+    let phases = listed.iter().map(|(_, endpoint)| endpoint.phases).collect();
+    Listing { table: names::table(snapshot.requests.phases.total_ns(), here(listed)), rows, phases }
 }
 
 const fn of_status(status: u16) -> Role {
     if status >= 500 { Role::Bad } else { Role::Plain }
 }
 
-fn requests(shown: &Shown, look: &Look, of: Option<&EndpointKey>, narrow: bool) -> Listing {
+fn requests(shown: &Shown, look: &Look, of: Option<&EndpointKey>) -> Listing {
     let belongs = |kept: &&Kept| {
         of.is_none_or(|key| {
             key.shape == kept.shape
@@ -152,38 +151,11 @@ fn requests(shown: &Shown, look: &Look, of: Option<&EndpointKey>, narrow: bool) 
         "ended" => requests.sort_by_key(|request| Reverse((request.times.end_ns, request.id))),
         _ => requests.sort_by_key(|request| (Reverse(request.total_ns()), request.id)),
     }
-    let ended = |request: &Request| match request.seen.open {
-        true => "open".to_owned(),
-        false => ago(shown.now.at_ns.saturating_sub(request.times.end_ns)),
-    };
     let key = |request: &&Request| (Key::Request(request.id), of_status(request.http.status));
     let rows = requests.iter().map(key).collect();
     let phases = requests.iter().map(|request| request.phases).collect();
-    let table = Rows::here(requests)
-        .right("#", |request| id(request.id))
-        .right("total", |request| duration(request.total_ns()))
-        .right("ended", |request| words(ended(request)))
-        .shrinking("request", |request| words(slowest::name(request)))
-        .right("status", |request| words(names::status(request.http.status)))
-        .left("mostly", |request| mostly(&request.phases, narrow))
-        .table();
-    Listing { table, rows, phases }
-}
-
-/// The phase that took most, by its letter where there is no room for its name.
-fn mostly(all: &Phases, narrow: bool) -> Cell {
-    words(match narrow {
-        true => phases::mostly_by(all, |phase| vocabulary::of_phase(phase).letter.to_string()),
-        false => phases::mostly(all),
-    })
-}
-
-/// A short time ago, in whole units.
-fn ago(duration_ns: u64) -> String {
-    match duration_ns / 1_000_000_000 {
-        seconds @ 0..=119 => format!("{seconds} s ago"),
-        seconds => format!("{} min ago", seconds / 60),
-    }
+    let times = (shown.snapshot.window.start_ns, shown.now.at_ns);
+    Listing { table: slowest::table(requests, times), rows, phases }
 }
 
 fn in_flight(shown: &Shown, look: &Look) -> Listing {
@@ -206,7 +178,7 @@ fn in_flight(shown: &Shown, look: &Look) -> Listing {
         }
     };
     let rows = requests.iter().map(|request| (Key::Request(request.id), Role::Plain)).collect();
-    let table = Rows::here(requests)
+    let table = Rows::on_screen(requests)
         .right("#", |request| id(request.id))
         .right("for", |request| duration(shown.now.at_ns.saturating_sub(request.start_ns)))
         .shrinking("request", |request| words(name(request)))
@@ -238,7 +210,7 @@ fn threads(shown: &Shown, look: &Look) -> Listing {
     let since_ns = |thread: &ThreadNow| Some(thread.since_ns).filter(|since_ns| *since_ns > 0);
     let role = |thread: &ThreadNow| if thread.slot.is_some() { Role::Plain } else { Role::Quiet };
     let rows = threads.iter().map(|thread| (Key::Thread(thread.tid), role(thread))).collect();
-    let table = Rows::here(threads)
+    let table = Rows::on_screen(threads)
         .right("slot", |thread| maybe(thread.slot, id))
         .right("pid", |thread| id(thread.tgid))
         .right("thread", |thread| id(thread.tid))
@@ -250,53 +222,20 @@ fn threads(shown: &Shown, look: &Look) -> Listing {
     Listing::new(table, rows)
 }
 
-/// A side of a wait for the interpreter lock. Hostile input.
-pub(super) fn party(party: &Party) -> String {
-    match party {
-        Party::Endpoint(name) if name.is_empty() => "(head not read)".to_owned(),
-        Party::Endpoint(name) => name.clone(),
-        Party::Thread { tid, comm, .. } => format!("thread {tid} ({comm})"),
-        Party::Unknown => "(not known)".to_owned(),
-    }
-}
-
 fn gil(shown: &Shown, look: &Look) -> Listing {
-    let mut edges: Vec<&Edge> = shown.snapshot.gil.edges.iter().collect();
+    let gil = &shown.snapshot.gil;
+    let mut edges: Vec<&Edge> = gil.edges.iter().collect();
     if look.order_of(ListKind::Gil) == "waits" {
         edges.sort_by_key(|edge| Reverse(edge.waits));
     }
     let rows = (0..edges.len()).map(|rank| (Key::Pair(rank), Role::Plain)).collect();
-    let table = Rows::here(edges)
-        .shrinking("who waited", |edge| words(party(&edge.waiter)))
-        .shrinking("for whom", |edge| words(party(&edge.holder)))
-        .right("waited", |edge| duration(edge.total_ns))
-        .right("waits", |edge| count(edge.waits))
-        .table();
-    Listing::new(table, rows)
+    Listing::new(gil_matrix::table(gil, here(edges)), rows)
 }
 
 fn listeners(shown: &Shown) -> Listing {
-    let listeners: Vec<&Listener> = shown.snapshot.sockets.listeners.iter().collect();
-    let held = |listener: &Listener| match listener.is_closed {
-        true => words("closed"),
-        false => id(unit::number(listener.holders.len())),
-    };
+    let listeners = &shown.snapshot.sockets.listeners;
     let rows = (0..listeners.len()).map(|rank| (Key::Listener(rank), Role::Plain)).collect();
-    let table = Rows::here(listeners)
-        .shrinking("address", |listener| words(&listener.seen.address))
-        .right("held", held)
-        .right("accepted", |listener| count(listener.accepted))
-        .right("woken", |listener| {
-            maybe(listener.woken_per_connection(), |woken| words(format!("{woken:.2}")))
-        })
-        .right("wasted", |listener| maybe(listener.wakes, |_| count(listener.woken_in_vain())))
-        .right("CPU", |listener| maybe(listener.wakes, |_| duration(listener.in_vain_cpu_ns())))
-        .right("wait p99", |listener| quantile(&listener.accept_wait, 0.99))
-        .right("queue", |listener| {
-            maybe(listener.queue.as_ref(), |queue| words(format!("{}/{}", queue.depth, queue.limit)))
-        })
-        .table();
-    Listing::new(table, rows)
+    Listing::new(document::listeners::list(listeners), rows)
 }
 
 fn findings(shown: &Shown) -> Listing {
@@ -317,7 +256,7 @@ fn findings(shown: &Shown) -> Listing {
     };
     let ordered = summary::worst_first(&shown.findings);
     let rows = ordered.iter().map(|finding| (Key::Finding(finding.id), said(finding).1)).collect();
-    let table = Rows::here(ordered)
+    let table = Rows::on_screen(ordered)
         .left("finding", |finding| words(finding.id))
         .left("answer", |finding| words(said(finding).0))
         .right("cost", |finding| words(cost(finding)))

@@ -9,21 +9,17 @@ use ratatui::text::{Line, Span};
 
 use super::model::Shown;
 use super::paint::{Paint, Role};
-use super::phases;
+use super::phases::{self, INDENT};
 use crate::report::vocabulary::{self, Term};
 use crate::report::{summary, unit};
 
-const INDENT: &str = "        ";
 /// Lines of the legend.
 const MOST_LINES: usize = 3;
 
 /// At most `rows` lines of cells, and the legend.
 pub(super) fn lines(shown: &Shown, paint: Paint, width: usize, rows: usize) -> Vec<Line<'static>> {
     let slots = &shown.snapshot.slots;
-    let used = summary::ratio(
-        slots.busy_ns(),
-        shown.snapshot.window.length_ns().saturating_mul(u64::from(slots.count())),
-    );
+    let used = summary::ratio(slots.busy_ns(), summary::capacity_ns(&shown.snapshot));
     let mut of_process: BTreeMap<u32, Vec<&ThreadNow>> = BTreeMap::new();
     for thread in shown.now.threads.iter().filter(|thread| thread.slot.is_some()) {
         of_process.entry(thread.tgid).or_default().push(thread);

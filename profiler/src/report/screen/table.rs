@@ -80,7 +80,7 @@ impl Table {
     pub fn below(&self, look: &Look, paint: Paint, (width, room): (usize, usize)) -> Vec<Line<'static>> {
         let mut line = Line::from(paint.span(Role::Plain, &format!(" {} ", self.kind.name())));
         let rule = width.saturating_sub(line.width());
-        line.push_span(paint.span(Role::Quiet, &paint.glyph("─", "-").repeat(rule)));
+        line.push_span(paint.span(Role::Quiet, &paint.charset.glyph("─", "-").repeat(rule)));
         let mut lines = vec![line];
         lines.extend(self.body(look, paint, (width, room.saturating_sub(1)), None));
         lines.truncate(room);
@@ -138,17 +138,17 @@ impl Table {
             line.push_span(paint.span(Role::Bar, " its requests, the latest and the slowest "));
         }
         let rule = width.saturating_sub(line.width());
-        line.push_span(paint.span(Role::Quiet, &paint.glyph("─", "-").repeat(rule)));
+        line.push_span(paint.span(Role::Quiet, &paint.charset.glyph("─", "-").repeat(rule)));
         line
     }
 
     fn titles(&self, look: &Look, paint: Paint, widths: &[usize], width: usize) -> Line<'static> {
         let order = look.order_of(self.kind);
-        let mark = paint.glyph("▾", "*");
+        let mark = paint.charset.glyph("▾", "*");
         let titles: Vec<String> = self
             .columns
             .iter()
-            .map(|column| match column.heading {
+            .map(|column| match column.short {
                 title if title == order => format!("{title}{mark}"),
                 title => title.to_owned(),
             })
@@ -187,7 +187,7 @@ impl Table {
             let most = if flexible(&column) { MAX_FLEXIBLE } else { WIDEST };
             let cells = self.rows.iter().filter_map(|row| row.cells.get(index));
             let cells = cells.map(|cell| columns(&paint.quote(cell, most)));
-            cells.max().unwrap_or(0).max(columns(column.heading) + 1)
+            cells.max().unwrap_or(0).max(columns(column.short) + 1)
         };
         let mut widths: Vec<usize> =
             self.columns.iter().enumerate().map(|(index, column)| widest(index, column)).collect();

@@ -109,8 +109,8 @@ fn pages(shown: &Shown) -> Vec<Look> {
         shape: endpoint.path_shape.clone(),
         status: endpoint.status,
     };
-    let mut of = vec![Page::Endpoint(key), Page::Help];
-    of.push(Page::Finding { id: "herd".to_owned(), text: "What it means\n  a line\n".repeat(30) });
+    let mut of = vec![Page::Endpoint(key), Page::Help, Page::Section(None), Page::Section(Some("gil"))];
+    of.push(Page::Finding(shown.findings.first().map_or("herd", |finding| finding.id)));
     of.extend(shown.kept.first().map(|kept| Page::Request(Arc::clone(kept))));
     for page in of {
         let mut look = Look::default();

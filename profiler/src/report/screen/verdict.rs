@@ -32,7 +32,7 @@ pub(super) fn lines(shown: &Shown, paint: Paint, width: usize) -> Vec<Line<'stat
 fn wrong(cause: &str, change: &str, paint: Paint, width: usize) -> Vec<Line<'static>> {
     let mut lines = beside(paint, (Line::default(), 0), (cause, Role::Bad), width, MOST_LINES);
     if !change.is_empty() {
-        let arrow = paint.span(Role::Strong, paint.glyph("→ ", "> "));
+        let arrow = paint.span(Role::Strong, paint.charset.glyph("→ ", "> "));
         let first = Line::from(arrow);
         let indent = first.width();
         lines.extend(beside(paint, (first, indent), (change, Role::Strong), width, MOST_LINES));
@@ -61,7 +61,7 @@ pub(super) fn also(shown: &Shown, paint: Paint, width: usize, rows: usize) -> Ve
         let indent = label.width();
         label.push_span(paint.span(Role::Doubt, other.id));
         label.push_span(Span::raw("  "));
-        let arrow = paint.glyph("→ ", "> ");
+        let arrow = paint.charset.glyph("→ ", "> ");
         let text = summary::follows(other).unwrap_or_else(|| format!("{arrow}{}", summary::change(other)));
         lines.extend(beside(paint, (label, indent), (&text, Role::Plain), width, 1));
     }

@@ -4,8 +4,9 @@
 
 use profiler_core::finding::{Evidence, Finding};
 
-use super::page::{Page, WIDTH};
+use super::page::Page;
 use crate::report::document::block::Verdict;
+use crate::report::document::header::DOT;
 use crate::report::escape::columns;
 use crate::report::style::Role;
 use crate::report::summary::{Headline, is_wrong};
@@ -18,17 +19,17 @@ const EXEMPLARS: usize = 5;
 pub(super) fn headline(page: &mut Page, headline: &Headline) {
     match headline {
         Headline::Wrong { cause, change, .. } => {
-            let arrow = page.style.glyph("→", "->");
+            let arrow = page.style.charset.glyph("→", "->");
             let text =
                 if change.is_empty() { format!("{cause}.") } else { format!("{cause} {arrow} {change}.") };
-            page.paragraph((Role::Bad, ""), (Some(Role::Bad), &text));
+            page.paragraph((Role::Bad, ""), (Role::Bad, &text));
         }
         Headline::Healthy(text) => {
-            let mark = page.style.glyph("✓ ", "+ ");
-            page.paragraph((Role::Good, mark), (Some(Role::Good), text));
+            let mark = page.style.charset.glyph("✓ ", "+ ");
+            page.paragraph((Role::Good, mark), (Role::Good, text));
         }
         Headline::NoTraffic(text) | Headline::Unsure(text) => {
-            page.paragraph((Role::Doubt, "! "), (Some(Role::Doubt), text))
+            page.paragraph((Role::Doubt, "! "), (Role::Doubt, text))
         }
     }
     page.blank();
@@ -42,19 +43,18 @@ pub(super) fn one(page: &mut Page, verdict: &Verdict<'_>) {
     let before = " ".repeat(STEP * verdict.depth);
     let cause = verdict.cause.as_ref().map_or_else(String::new, |cause| format!(", {cause}"));
     let label = format!("{before}{:>2}  {}{cause}", verdict.number, finding.id);
-    let gap = WIDTH.saturating_sub(columns(&label) + columns(&verdict.cost)).max(2);
-    let role = if is_wrong(finding.id) { Role::Bad } else { Role::Heading };
-    let (label, cost) = (page.paint(role, &label), page.paint(role, &verdict.cost));
-    page.line(&format!("{label}{}{cost}", " ".repeat(gap)));
+    let gap = page.width.saturating_sub(columns(&label) + columns(&verdict.cost)).max(2);
+    let role = if is_wrong(finding.id) { Role::Bad } else { Role::Strong };
+    page.line(&[(role, label.as_str()), (Role::Plain, &" ".repeat(gap)), (role, &verdict.cost)]);
     let indent = format!("{before}    ");
-    page.paragraph((Role::Quiet, &indent), (None, verdict.sentence));
+    page.paragraph((Role::Quiet, &indent), (Role::Plain, verdict.sentence));
     if !finding.advice.is_empty() {
-        let arrow = format!("{indent}{}", page.style.glyph("→ ", "> "));
-        page.paragraph((Role::Good, &arrow), (Some(Role::Heading), &finding.advice));
+        let arrow = format!("{indent}{}", page.style.charset.glyph("→ ", "> "));
+        page.paragraph((Role::Good, &arrow), (Role::Strong, &finding.advice));
     }
     let evidence = evidence(page, finding);
     if !evidence.is_empty() {
-        page.paragraph((Role::Quiet, &indent), (Some(Role::Quiet), &evidence));
+        page.paragraph((Role::Quiet, &indent), (Role::Quiet, &evidence));
     }
 }
 
@@ -79,5 +79,5 @@ fn evidence(page: &Page, finding: &Finding) -> String {
     if !exemplars.is_empty() {
         parts.push(format!("see {}", exemplars.join(" ")));
     }
-    parts.join(page.dot())
+    parts.join(DOT)
 }

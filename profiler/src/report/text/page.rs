@@ -1,73 +1,100 @@
 //! The page that sections write on: headings, lines, wrapped paragraphs.
 //!
-//! In: text of the sections. Out: lines of at most [`WIDTH`] columns, without blanks at their ends.
+//! In: text of the sections. Out: lines of at most so many columns, without blanks at their ends; what each piece of them is
+//! for, so that the text report and the live screen paint them each in its way.
 
-use crate::report::escape::{self, Charset, columns};
+use crate::report::escape::{Charset, columns};
 use crate::report::style::{Role, Style};
 
-/// Width of the report in columns.
+/// Width of the text report in columns.
 pub const WIDTH: usize = 100;
 
 /// Longest quoted text (a sentence, a reason), in columns.
 const LONGEST_QUOTE: usize = 1_000;
 
+/// A piece of a line.
+pub(in crate::report) type Run = (Role, String);
+
 /// The report as far as it is written.
 pub(in crate::report) struct Page {
-    text: String,
+    lines: Vec<Vec<Run>>,
     pub(super) style: Style,
+    pub(super) width: usize,
+    /// Whether what has a letter in the vocabulary has it here: on the live screen, whose bars are made of letters.
+    pub(super) has_letters: bool,
 }
 
 impl Page {
+    /// The text report.
     pub(in crate::report) const fn new(style: Style) -> Self {
-        Self { text: String::new(), style }
+        Self { lines: Vec::new(), style, width: WIDTH, has_letters: false }
+    }
+
+    /// A page of the live screen.
+    pub(in crate::report) const fn on_screen(charset: Charset, width: usize) -> Self {
+        Self { lines: Vec::new(), style: Style::plain(charset), width, has_letters: true }
+    }
+
+    pub(in crate::report) fn into_lines(self) -> Vec<Vec<Run>> {
+        self.lines
     }
 
     pub(super) fn into_text(self) -> String {
-        self.text
+        let mut text = String::new();
+        for line in &self.lines {
+            text.extend(line.iter().map(|(role, piece)| self.style.paint(*role, piece)));
+            text.push('\n');
+        }
+        text
     }
 
     /// One line. It must fit: only [`Self::paragraph`] wraps.
-    pub(super) fn line(&mut self, line: &str) {
-        self.text.push_str(line.trim_end());
-        self.text.push('\n');
+    pub(super) fn line(&mut self, runs: &[(Role, &str)]) {
+        let mut line: Vec<Run> = runs.iter().map(|(role, text)| (*role, (*text).to_owned())).collect();
+        while let Some((_, last)) = line.last_mut() {
+            last.truncate(last.trim_end().len());
+            if !last.is_empty() {
+                break;
+            }
+            line.pop();
+        }
+        self.lines.push(line);
     }
 
     pub(super) fn blank(&mut self) {
-        self.text.push('\n');
-    }
-
-    pub(super) fn paint(&self, role: Role, text: &str) -> String {
-        self.style.paint(role, text)
+        self.lines.push(Vec::new());
     }
 
     /// `Title ─────── note`, after a blank line.
     pub(super) fn heading(&mut self, title: &str, note: &str) {
-        let note = self.quote(note, WIDTH - columns(title) - 6);
+        let note = self.quote(note, self.width.saturating_sub(columns(title) + 6));
         let note_columns = if note.is_empty() { 0 } else { columns(&note) + 1 };
-        let rule_columns = WIDTH.saturating_sub(columns(title) + 1 + note_columns);
-        let rule = self.style.glyph("─", "-").repeat(rule_columns);
-        let line = format!("{} {} {note}", self.paint(Role::Heading, title), self.paint(Role::Quiet, &rule));
+        let rule_columns = self.width.saturating_sub(columns(title) + 1 + note_columns);
+        let rule = self.style.charset.glyph("─", "-").repeat(rule_columns);
         self.blank();
-        self.line(&line);
+        self.line(&[
+            (Role::Strong, title),
+            (Role::Plain, " "),
+            (Role::Quiet, &rule),
+            (Role::Plain, " "),
+            (Role::Plain, &note),
+        ]);
     }
 
     /// Text that may quote the traced process, which is hostile, in one line of at most `max_columns`.
     pub(super) fn quote(&self, text: &str, max_columns: usize) -> String {
-        match self.style.charset {
-            Charset::Unicode => escape::line(text, max_columns, Charset::Unicode),
-            Charset::Ascii => escape::line(&without_typography(text), max_columns, Charset::Ascii),
-        }
+        self.style.charset.quote(text, max_columns)
     }
 
     /// Text that may quote hostile strings, escaped and wrapped: `first` stands before the first line, blanks of the
     /// same width before the others. `first` and the text are painted each in its role.
-    pub(super) fn paragraph(&mut self, first: (Role, &str), text: (Option<Role>, &str)) {
+    pub(super) fn paragraph(&mut self, first: (Role, &str), text: (Role, &str)) {
         let indent = columns(first.1);
+        let blanks = " ".repeat(indent);
         let shown = self.quote(text.1, LONGEST_QUOTE);
-        for (index, line) in wrap(&shown, WIDTH.saturating_sub(indent)).into_iter().enumerate() {
-            let before = if index == 0 { self.paint(first.0, first.1) } else { " ".repeat(indent) };
-            let line = text.0.map_or_else(|| line.clone(), |role| self.paint(role, &line));
-            self.line(&format!("{before}{line}"));
+        for (index, line) in wrap(&shown, self.width.saturating_sub(indent)).into_iter().enumerate() {
+            let before = if index == 0 { first } else { (Role::Plain, blanks.as_str()) };
+            self.line(&[before, (text.0, &line)]);
         }
     }
 
@@ -76,20 +103,8 @@ impl Page {
         const LABEL_COLUMNS: usize = 21;
         let label = self.quote(label, LABEL_COLUMNS);
         let padding = " ".repeat(LABEL_COLUMNS.saturating_sub(columns(&label)));
-        self.paragraph((Role::Quiet, &format!("  {label}{padding}  ")), (None, value));
+        self.paragraph((Role::Quiet, &format!("  {label}{padding}  ")), (Role::Plain, value));
     }
-
-    /// What stands between two parts of a line.
-    pub(in crate::report) const fn dot(&self) -> &'static str {
-        self.style.glyph(" · ", " | ")
-    }
-}
-
-/// Our own sentences in ASCII: the few signs that they use beyond it, in plainer clothes.
-pub(in crate::report) fn without_typography(text: &str) -> String {
-    [("µs", "us"), ("×", "x"), ("…", "..."), ("–", "-"), ("→", "->"), ("≥", ">="), ("≤", "<="), ("·", "|")]
-        .iter()
-        .fold(text.to_owned(), |text, (sign, plain)| text.replace(sign, plain))
 }
 
 /// Breaks at blanks so that no line is wider than `width`; a word that is wider by itself is broken anywhere.
@@ -138,7 +153,7 @@ mod tests {
     #[test]
     fn a_paragraph_hangs_under_its_first_line() {
         let mut page = Page::new(Style::plain(Charset::Ascii));
-        page.paragraph((Role::Quiet, "-> "), (None, &"word ".repeat(30)));
+        page.paragraph((Role::Quiet, "-> "), (Role::Plain, &"word ".repeat(30)));
         let text = page.into_text();
         let mut lines = text.lines();
         assert!(lines.next().unwrap().starts_with("-> word word"));

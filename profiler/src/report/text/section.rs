@@ -2,62 +2,79 @@
 //!
 //! In: sections of the document. Out: lines on the page.
 
+use profiler_core::phase::Phase;
+
 use super::bar::bar;
 use super::page::Page;
 use super::{findings, heat, table};
-use crate::report::document::block::{Bar, Block, Blocks, Section};
+use crate::report::document::block::{Bar, Bars, Block, Section};
 use crate::report::document::table::On;
 use crate::report::escape::columns;
 use crate::report::style::Role;
-use crate::report::summary;
+use crate::report::{summary, vocabulary};
 
-const BAR_COLUMNS: usize = 26;
+/// Columns that a bar takes at most, and at least.
+const MOST_BAR: usize = 26;
+const LEAST_BAR: usize = 4;
+/// Columns beside it: name, duration, share, blanks; its meaning is not among them.
+const BESIDE_BAR: usize = 43;
 
-pub(super) fn write(page: &mut Page, section: &Section<'_>) {
-    if section.on.is(On::Text) {
-        page.heading(section.title, &section.note.as_text());
-        blocks(page, &section.body);
-    }
+/// A section, whatever place it is for.
+pub(in crate::report) fn write(page: &mut Page, section: &Section<'_>) {
+    page.heading(section.title, &section.note.as_text());
+    section.body.on(On::TEXT).for_each(|block| write_block(page, block));
 }
 
-fn blocks(page: &mut Page, body: &Blocks<'_>) {
+/// One thing of a section.
+pub(in crate::report) fn write_block(page: &mut Page, block: &Block<'_>) {
     const INDENT: (Role, &str) = (Role::Quiet, "  ");
-    for block in body.on(On::Text) {
-        match block {
-            Block::Sentence(words) => page.paragraph(INDENT, (None, &words.as_text())),
-            Block::Aside(words) => page.paragraph(INDENT, (Some(Role::Quiet), &words.as_text())),
-            Block::Entries(entries) => {
-                entries.iter().for_each(|(label, words)| page.entry(label, &words.as_text()));
-            }
-            Block::Table(table) => table::write(page, table),
-            Block::Bars(bars) => {
-                let shown = bars.list.iter().filter(|bar| bar.on.is(On::Text));
-                shown.for_each(|bar| row(page, bar, bars.whole_ns));
-            }
-            Block::Heat(slots, window_ns) => heat::map(page, slots, *window_ns),
-            Block::Folded(folded) => blocks(page, &folded.body),
-            Block::Verdict(verdict) => findings::one(page, verdict),
-            Block::Undecided(text) => page.paragraph((Role::Doubt, " ?  "), (None, text)),
-            Block::RuledOut(text) => page.paragraph((Role::Quiet, "    "), (Some(Role::Quiet), text)),
-            Block::Gap => page.blank(),
-            Block::Histogram(..) | Block::Matrix(_) | Block::OverTime | Block::Timeline => {}
+    match block {
+        Block::Sentence(words) => page.paragraph(INDENT, (Role::Plain, &words.as_text())),
+        Block::Aside(words) => page.paragraph(INDENT, (Role::Quiet, &words.as_text())),
+        Block::Entries(entries) => {
+            entries.iter().for_each(|(label, words)| page.entry(label, &words.as_text()));
         }
+        Block::Table(table) => table::write(page, table),
+        Block::Bars(all) => bars(page, all),
+        Block::Heat(slots, window_ns) => heat::map(page, slots, *window_ns),
+        Block::Folded(folded) => folded.body.on(On::TEXT).for_each(|block| write_block(page, block)),
+        Block::Verdict(verdict) => findings::one(page, verdict),
+        Block::Undecided(text) => page.paragraph((Role::Doubt, " ?  "), (Role::Plain, text)),
+        Block::RuledOut(text) => page.paragraph((Role::Quiet, "    "), (Role::Quiet, text)),
+        Block::Gap => page.blank(),
+        Block::Histogram(..) | Block::Matrix(_) | Block::OverTime | Block::Timeline => {}
     }
 }
 
-/// `  name    duration  share  bar  meaning`.
-fn row(page: &mut Page, shown: &Bar, whole_ns: u64) {
-    let charset = page.style.charset;
-    let share = summary::ratio(shown.duration_ns, whole_ns);
-    let bar = bar(share.filter(|_| !shown.meaning.is_empty()), BAR_COLUMNS, charset);
-    let padding = " ".repeat(BAR_COLUMNS.saturating_sub(columns(&bar)));
-    let line = format!(
-        "  {:<18} {:>9}  {:>7}  {}{padding}  {}",
-        shown.name,
-        shown.duration.shown(charset),
-        shown.share.shown(charset),
-        page.paint(Role::Graph, &bar),
-        page.paint(Role::Quiet, shown.meaning),
-    );
-    page.line(&line);
+/// A line for each: `  name    duration  share  bar  meaning`; with letters closer together, and its letter first.
+fn bars(page: &mut Page, bars: &Bars) {
+    let shown: Vec<&Bar> = bars.list.iter().filter(|bar| bar.on.is(On::TEXT)).collect();
+    // No meaning is cut; all bars of phases are of one width.
+    let phases = Phase::ALL.into_iter().map(vocabulary::of_phase);
+    let terms = phases.chain(shown.iter().map(|bar| bar.term));
+    let meaning = terms.map(|term| columns(term.meaning)).max().unwrap_or(0);
+    let room = page.width.saturating_sub(BESIDE_BAR + meaning).clamp(LEAST_BAR, MOST_BAR);
+    let gap = if page.has_letters { " " } else { "  " };
+    for Bar { term, duration_ns, duration, share, .. } in shown {
+        let charset = page.style.charset;
+        let part = summary::ratio(*duration_ns, bars.whole_ns).filter(|_| !term.meaning.is_empty());
+        let bar = bar(part, room, charset);
+        let padding = " ".repeat(room.saturating_sub(columns(&bar)));
+        let letter = if page.has_letters { term.letter.to_string() } else { String::new() };
+        let name = format!(
+            "{}{:<18} {:>9}{gap}{:>7}  ",
+            if page.has_letters { " " } else { "" },
+            term.name,
+            duration.shown(charset),
+            share.shown(charset)
+        );
+        page.line(&[
+            (Role::Plain, "  "),
+            (Role::Letter(term.colour), &letter),
+            (Role::Plain, &name),
+            (Role::Graph, &bar),
+            (Role::Plain, &format!("{padding}{gap}")),
+            (Role::Quiet, term.meaning),
+        ]);
+    }
 }

@@ -4,7 +4,7 @@
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, TableStyle};
 
-use super::page::{Page, WIDTH};
+use super::page::Page;
 use crate::report::document::table::{Column, On, Row, Table, Width};
 use crate::report::escape::columns;
 use crate::report::style::Role;
@@ -43,12 +43,12 @@ struct Drawn {
 impl Drawn {
     fn new(page: &Page, table: &Table) -> Self {
         let columns: Vec<Column> =
-            table.columns.iter().copied().filter(|column| column.on.is(On::Text)).collect();
+            table.columns.iter().copied().filter(|column| column.on.is(On::TEXT)).collect();
         let cells = |row: &Row| {
-            let cells = row.cells.iter().zip(&table.columns).filter(|(_, column)| column.on.is(On::Text));
+            let cells = row.cells.iter().zip(&table.columns).filter(|(_, column)| column.on.is(On::TEXT));
             cells.map(|(cell, _)| cell.shown(page.style.charset)).collect()
         };
-        let feet = table.feet.iter().filter(|(on, _)| on.is(On::Text)).map(|(_, row)| row);
+        let feet = table.feet.iter().filter(|(on, _)| on.is(On::TEXT)).map(|(_, row)| row);
         let rows = table.rows.iter().take(table.most_in_text).chain(feet).map(cells).collect();
         Self { columns, rows }
     }
@@ -63,7 +63,7 @@ impl Drawn {
     /// Width that no cell of each column exceeds. Shrinking ones share what the others leave when these are as wide as their
     /// widest cell; who needs less than its share leaves the rest to the others.
     fn bounds(&self, page: &Page) -> Vec<usize> {
-        let mut room = WIDTH.saturating_sub(self.columns.len() * usize::from(GAP));
+        let mut room = page.width.saturating_sub(self.columns.len() * usize::from(GAP));
         let mut shrinking = Vec::new();
         let mut bounds = vec![0; self.columns.len()];
         for (index, (column, place)) in self.columns.iter().zip(&mut bounds).enumerate() {
@@ -72,7 +72,7 @@ impl Drawn {
                     *place = bound;
                     room = room.saturating_sub(self.widest(page, index, bound));
                 }
-                None => shrinking.push((self.widest(page, index, WIDTH), index)),
+                None => shrinking.push((self.widest(page, index, page.width), index)),
             }
         }
         shrinking.sort_unstable();
@@ -105,14 +105,11 @@ pub(super) fn write(page: &mut Page, table: &Table) {
     for column in grid.column_iter_mut() {
         column.set_padding((GAP, 0));
     }
-    let lines: Vec<String> = grid.lines().collect();
-    for (index, line) in lines.iter().enumerate() {
-        let line = line.trim_end();
-        let line = if index == 0 { page.paint(Role::Quiet, line) } else { line.to_owned() };
-        page.line(&line);
+    for (index, line) in grid.lines().enumerate() {
+        page.line(&[(if index == 0 { Role::Quiet } else { Role::Plain }, line.as_str())]);
     }
     let more = table.rows.len().saturating_sub(table.most_in_text);
     if table.says_more && more > 0 {
-        page.line(&format!("  and {more} more (all are in the JSON report)"));
+        page.line(&[(Role::Plain, format!("  and {more} more (all are in the JSON report)").as_str())]);
     }
 }

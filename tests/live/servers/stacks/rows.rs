@@ -24,9 +24,10 @@ fn are_as_many(seen: &Watched, port: Option<u16>) -> anyhow::Result<u64> {
         let request = ours.get(&witness.id.parse()?).context("a request is missing")?;
         let trips =
             request.back_end_round_trips.as_ref().with_context(|| format!("no trips: {request:?}"))?;
-        let told: Vec<(Option<u16>, u64)> = trips.by_port.iter().map(|to| (to.port, to.count)).collect();
-        ensure!(told == [(port, witness.calls)], "{told:?}, not {} to {port:?}", witness.calls);
-        ensure!(trips.total == witness.calls, "{} in all, not {}", trips.total, witness.calls);
+        let told: Vec<(Option<u16>, Option<u64>)> =
+            trips.by_port.iter().map(|to| (to.port, to.count)).collect();
+        ensure!(told == [(port, Some(witness.calls))], "{told:?}, not {} to {port:?}", witness.calls);
+        ensure!(trips.total == Some(witness.calls), "{:?} in all, not {}", trips.total, witness.calls);
         most = most.max(witness.calls);
     }
     Ok(most)

@@ -318,7 +318,9 @@ fn cover(active: &mut Active, (slice, sleeping): (&Slice, &Sleeping), until_ns: 
     }
     let start_ns = slice.gap_start_ns().clamp(from_ns, until_ns);
     active.request.phases.add(Phase::Unexplained, start_ns - from_ns);
-    active.request.phases.add_all(&sleeping.phases_from(slice, from_ns, slice.tid == active.owner));
+    let done = sleeping.done_from(slice, from_ns, slice.tid == active.owner);
+    active.request.phases.add_all(&done.phases);
+    active.request.round_trips.add_all(&done.back_ends);
     active.covered_ns = until_ns;
     let stretch = Stretch { tgid: slice.tgid, tid: slice.tid, start_ns, end_ns: until_ns };
     let is_full = active.request.stretches.len() >= MAX_STRETCHES;

@@ -1,15 +1,16 @@
 //! What threads slept for in light mode, until the light slice that their sleeps lie in.
 //!
-//! In: sleeps with their phase, each before its light slice. Out: the phases of any part of a light slice that reaches to its end. They add
-//! up to the part. A sleep that is not known (its record was lost, or it was under way when the thread was first seen) is `unexplained`.
+//! In: sleeps with their phase, each before its light slice. Out: the phases of any part of a light slice that reaches to its end, and for
+//! which back ends it waited. Phases add up to the part. A sleep that is not known (its record was lost, or it was under way when the thread was first seen) is `unexplained`.
 
 use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
-use crate::event::{Slept, Slice, Tid};
+use crate::event::{Slept, SleptOn, Slice, Tid};
 use crate::fact::Account;
 use crate::machine::time::piece::Piece;
+use crate::model::round_trips::RoundTrips;
 use crate::phase::{Phase, Phases};
 
 /// Threads whose sleeps are kept.
@@ -35,7 +36,17 @@ struct Sleep {
     /// Time on a CPU in the light slice before it.
     cpu_ns: u64,
     phase: Phase,
+    /// The port of the back end that it waited for (0: of none, or of one that has none).
+    port: u16,
     idle: Idle,
+}
+
+/// What a thread did in a part of a light slice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::machine) struct Done {
+    pub(in crate::machine) phases: Phases,
+    /// Its waits for back ends. Where sleeps are missing, they are not known one by one, and left out.
+    pub(in crate::machine) back_ends: RoundTrips,
 }
 
 /// Whether a thread that sleeps waits for something to do.
@@ -76,7 +87,11 @@ impl Sleeps {
             thread.folded.add(oldest.phase, oldest.woken_ns.saturating_sub(oldest.start_ns));
         }
         let Slept { start_ns, woken_ns, cpu_ns, .. } = *slept;
-        thread.sleeps.push_back(Sleep { start_ns, woken_ns, end_ns, cpu_ns, phase, idle });
+        let port = match slept.on {
+            SleptOn::Socket { port } => port,
+            _ => 0,
+        };
+        thread.sleeps.push_back(Sleep { start_ns, woken_ns, end_ns, cpu_ns, phase, port, idle });
     }
 
     /// The sleeps that lie in the light slice with this number; none, if they are of another.
@@ -92,21 +107,25 @@ impl Sleeps {
 }
 
 impl Sleeping {
-    /// Phases of the part of a light slice from `from_ns` on. `same_thread`: the request was in this thread's hands before. If it was in another's, it waited
-    /// until this one had turned to it. Where that is not known, a sleep that had begun by then was not for the request.
-    pub(in crate::machine) fn phases_from(&self, slice: &Slice, from_ns: u64, same_thread: bool) -> Phases {
-        let Some(pieces) = self.pieces(slice) else { return self.some_phases_from(slice, from_ns) };
+    /// What the thread did in the part of a light slice from `from_ns` on. `same_thread`: the request was in this thread's hands before. If it was in another's, it
+    /// waited until this one had turned to it. Where that is not known, a sleep that had begun by then was not for the request.
+    pub(in crate::machine) fn done_from(&self, slice: &Slice, from_ns: u64, same_thread: bool) -> Done {
+        let Some(pieces) = self.pieces(slice) else {
+            return Done { phases: self.some_phases_from(slice, from_ns), ..Done::default() };
+        };
         let turned_ns = if same_thread { None } else { self.given_ns(from_ns) };
         let own_ns = turned_ns.unwrap_or(from_ns);
-        let mut phases = Phases::default();
-        phases.add(Phase::PoolWait, own_ns - from_ns);
-        for mut piece in pieces {
+        let mut done = Done::default();
+        done.phases.add(Phase::PoolWait, own_ns - from_ns);
+        for (mut piece, port) in pieces {
             if !same_thread && turned_ns.is_none() && piece.start_ns < from_ns {
                 piece.blocked = Phase::Unexplained;
             }
-            phases.add_all(&piece.phases_from(own_ns));
+            let phases = piece.phases_from(own_ns);
+            done.back_ends.waits(port, phases.get(Phase::BackendWait));
+            done.phases.add_all(&phases);
         }
-        phases
+        done
     }
 
     /// When the thread was given a job after `from_ns`: it had waited for a lock. A loop that waits for descriptors may only send what another thread has made.
@@ -115,7 +134,7 @@ impl Sleeping {
         self.sleeps.iter().find(ended).filter(|sleep| sleep.start_ns < from_ns).map(|sleep| sleep.end_ns)
     }
 
-    /// [`Self::phases_from`] where some sleeps are missing.
+    /// Phases of [`Self::done_from`] where some sleeps are missing.
     fn some_phases_from(&self, slice: &Slice, from_ns: u64) -> Phases {
         let piece = Piece { blocked: Phase::Unexplained, fault_ns: 0, ..Piece::gap(slice) };
         let mut phases = piece.phases_from(from_ns);
@@ -150,40 +169,38 @@ impl Sleeping {
         known
     }
 
-    /// The slice, piece by piece: between sleeps the thread ran, or wanted to. `None`: some are missing, so it is not known where.
-    fn pieces(&self, slice: &Slice) -> Option<Vec<Piece>> {
+    /// The slice, piece by piece, with the port of a sleep: between sleeps the thread ran, or wanted to. `None`: some are missing, so it is not known where.
+    fn pieces(&self, slice: &Slice) -> Option<Vec<(Piece, u16)>> {
         if self.sleeps.is_empty() || slice.undecided.gap_ns() > 0 {
             return None;
         }
         let mut pieces = Vec::with_capacity(3 * self.sleeps.len() + 1);
         let (mut at_ns, mut cpu_ns) = (slice.gap_start_ns(), 0);
         let mut total = Account::default();
-        let mut push = |start_ns: u64, end_ns: u64, account: Account, phase: Phase| {
+        let mut push = |start_ns: u64, end_ns: u64, account: Account, (phase, port): (Phase, u16)| {
             let piece = Piece { account, blocked: phase, ..Piece::unknown(start_ns, end_ns) };
-            pieces.push(Piece { cpu: Phase::Cpu, ..piece });
+            pieces.push((Piece { cpu: Phase::Cpu, ..piece }, port));
             total = total.plus(account);
         };
+        let no_sleep = (Phase::Unexplained, 0);
         for sleep in &self.sleeps {
             let awake_ns = sleep.start_ns.checked_sub(at_ns)?;
             let run_ns = sleep.cpu_ns.checked_sub(cpu_ns)?;
             let awake =
                 Account { cpu_ns: run_ns, run_queue_ns: awake_ns.checked_sub(run_ns)?, blocked_ns: 0 };
-            push(at_ns, sleep.start_ns, awake, Phase::Unexplained);
+            push(at_ns, sleep.start_ns, awake, no_sleep);
             let blocked_ns = sleep.woken_ns.checked_sub(sleep.start_ns)?;
-            push(sleep.start_ns, sleep.woken_ns, Account { blocked_ns, ..Account::default() }, sleep.phase);
+            let asleep = Account { blocked_ns, ..Account::default() };
+            push(sleep.start_ns, sleep.woken_ns, asleep, (sleep.phase, sleep.port));
             let run_queue_ns = sleep.end_ns.checked_sub(sleep.woken_ns)?;
-            push(
-                sleep.woken_ns,
-                sleep.end_ns,
-                Account { run_queue_ns, ..Account::default() },
-                Phase::Unexplained,
-            );
+            let queued = Account { run_queue_ns, ..Account::default() };
+            push(sleep.woken_ns, sleep.end_ns, queued, no_sleep);
             (at_ns, cpu_ns) = (sleep.end_ns, sleep.cpu_ns);
         }
         let awake_ns = slice.enter_ns.checked_sub(at_ns)?;
         let run_ns = slice.gap.cpu_ns.checked_sub(cpu_ns)?;
         let awake = Account { cpu_ns: run_ns, run_queue_ns: awake_ns.checked_sub(run_ns)?, blocked_ns: 0 };
-        push(at_ns, slice.enter_ns, awake, Phase::Unexplained);
+        push(at_ns, slice.enter_ns, awake, no_sleep);
         // What is missing lies somewhere between: then the sums differ.
         (total == slice.gap).then_some(pieces)
     }
@@ -221,24 +238,52 @@ mod tests {
         let slice = slice(160, 70, 500);
         let sleeping = two().take(7, 1);
         assert_eq!(
-            of(&sleeping.phases_from(&slice, 0, true)),
+            of(&sleeping.done_from(&slice, 0, true).phases),
             [(Phase::Cpu, 160), (Phase::RunQueue, 70), (Phase::BackendWait, 200), (Phase::Sleep, 300)]
         );
         assert_eq!(
-            of(&sleeping.phases_from(&slice, 1_300, true)),
+            of(&sleeping.done_from(&slice, 1_300, true).phases),
             [(Phase::Cpu, 60), (Phase::RunQueue, 70), (Phase::BackendWait, 200), (Phase::Sleep, 100)]
         );
         assert_eq!(
-            of(&sleeping.phases_from(&slice, 1_600, true)),
+            of(&sleeping.done_from(&slice, 1_600, true).phases),
             [(Phase::Cpu, 30), (Phase::BackendWait, 100)]
         );
+    }
+
+    #[test]
+    fn waits_for_back_ends_are_known_by_port_as_far_as_they_lie_in_the_part() {
+        let slice = slice(160, 70, 500);
+        let mut sleeps = Sleeps::default();
+        let on = |port: u16| SleptOn::Socket { port };
+        let first =
+            Slept { tid: 7, start_ns: 1_100, woken_ns: 1_400, cpu_ns: 100, on: on(5432), ..Slept::blank() };
+        sleeps.add(&first, (Phase::BackendWait, Idle::No), 1_450);
+        let second = Slept { start_ns: 1_500, woken_ns: 1_700, cpu_ns: 130, on: on(6379), ..first };
+        sleeps.add(&second, (Phase::BackendWait, Idle::No), 1_700);
+        let sleeping = sleeps.take(7, 1);
+        for (what, from_ns, same_thread, expected) in [
+            ("all of it", 0, true, [300, 200]),
+            ("from the middle of the first on", 1_300, true, [100, 200]),
+            ("the first was for another request", 1_300, false, [0, 200]),
+            ("the second alone", 1_450, true, [0, 200]),
+        ] {
+            let done = sleeping.done_from(&slice, from_ns, same_thread);
+            let waited = [5432, 6379].map(|port| done.back_ends.to(port).waited_ns);
+            assert_eq!(waited, expected, "{what}");
+            assert_eq!(done.phases.get(Phase::BackendWait), expected.iter().sum::<u64>(), "{what}");
+        }
+        // One is missing.
+        let slice =
+            Slice { gap: Account { blocked_ns: 600, ..slice.gap }, enter_ns: slice.enter_ns + 100, ..slice };
+        assert_eq!(sleeping.done_from(&slice, 0, true).back_ends, RoundTrips::default());
     }
 
     #[test]
     fn a_sleep_that_another_thread_was_in_before_is_not_for_the_request() {
         let (slice, sleeping) = (slice(160, 70, 500), two().take(7, 1));
         assert_eq!(
-            of(&sleeping.phases_from(&slice, 1_300, false)),
+            of(&sleeping.done_from(&slice, 1_300, false).phases),
             [(Phase::Cpu, 60), (Phase::RunQueue, 70), (Phase::BackendWait, 200), (Phase::Unexplained, 100)]
         );
     }
@@ -247,7 +292,7 @@ mod tests {
     fn a_sleep_whose_record_is_missing_is_unexplained_and_the_others_keep_their_name() {
         let (slice, sleeping) = (slice(160, 70, 600), two().take(7, 1));
         assert_eq!(
-            of(&sleeping.phases_from(&slice, 0, true)),
+            of(&sleeping.done_from(&slice, 0, true).phases),
             [
                 (Phase::Cpu, 160),
                 (Phase::RunQueue, 70),
@@ -261,12 +306,12 @@ mod tests {
     #[test]
     fn sleeps_of_another_light_slice_are_none_of_this_one() {
         let slice = slice(160, 70, 500);
-        let other = two().take(7, 2).phases_from(&slice, 0, true);
+        let other = two().take(7, 2).done_from(&slice, 0, true).phases;
         assert_eq!(of(&other), [(Phase::Cpu, 160), (Phase::RunQueue, 70), (Phase::Unexplained, 500)]);
         let mut sleeps = two();
         let later = Slept { tid: 7, sequence: 1, start_ns: 1_760, woken_ns: 1_770, ..Slept::blank() };
         sleeps.add(&later, (Phase::LockWait, Idle::No), 1_770);
-        assert_eq!(of(&sleeps.take(7, 1).phases_from(&slice, 0, true)), of(&other));
+        assert_eq!(of(&sleeps.take(7, 1).done_from(&slice, 0, true).phases), of(&other));
     }
 
     #[test]
@@ -278,7 +323,7 @@ mod tests {
             sleeps.add(&slept, (Phase::LockWait, Idle::No), start_ns + 10);
         }
         let slice = slice(0, 0, 20_000);
-        assert_eq!(of(&sleeps.take(7, 1).phases_from(&slice, 0, true)), [(Phase::LockWait, 20_000)]);
+        assert_eq!(of(&sleeps.take(7, 1).done_from(&slice, 0, true).phases), [(Phase::LockWait, 20_000)]);
     }
 
     proptest! {
@@ -295,7 +340,7 @@ mod tests {
                 sleeps.add(&slept, (Phase::LockWait, Idle::No), end_ns);
             }
             let slice = slice(account.0, account.1, account.2);
-            let phases = sleeps.take(7, 1).phases_from(&slice, from_ns, same_thread);
+            let phases = sleeps.take(7, 1).done_from(&slice, from_ns, same_thread).phases;
             let expected_ns = slice.enter_ns.saturating_sub(from_ns.max(1_000));
             prop_assert_eq!(phases.total_ns(), expected_ns);
         }

@@ -1,0 +1,72 @@
+//! Which mode suits a server: light, or full.
+//!
+//! In: a recognised server. Out: a [`Mode`], which `doctor` and `list` say.
+
+use profiler_core::model::Server;
+use profiler_core::server::ServerKind;
+
+/// How a server is best watched for long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// `--light`: each request has a thread of its own.
+    Light,
+    /// Without it: an event loop serves many at once.
+    Full,
+}
+
+impl Mode {
+    /// The mode for a server of this kind; `None`: its worker class is not known.
+    pub(super) fn of(kind: &dyn ServerKind, server: &Server) -> Option<Self> {
+        let mode = if kind.has_thread_per_request(server) { Self::Light } else { Self::Full };
+        (server.worker_class != "unknown").then_some(mode)
+    }
+
+    /// In one word.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Light => "light",
+            Self::Full => "full",
+        }
+    }
+
+    /// What to do, and why.
+    pub(super) const fn advice(self) -> &'static str {
+        match self {
+            Self::Light => {
+                "leave `--light` on: it sees each request and what its thread waits for; trace without it for slots and causes"
+            }
+            Self::Full => {
+                "trace without `--light`: which of several requests a loop works for only system calls show"
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use profiler_core::fact::ProcessSeen;
+    use profiler_core::server::recognise;
+
+    #[test]
+    fn threads_are_watched_light_and_event_loops_in_full() {
+        for (line, expected) in [
+            ("/usr/bin/gunicorn --threads 4 app:app", Some(Mode::Light)),
+            ("/usr/bin/gunicorn -k sync app:app", Some(Mode::Light)),
+            // A configuration file may name another class.
+            ("/usr/bin/gunicorn app:app", None),
+            ("/usr/bin/gunicorn -k gevent app:app", Some(Mode::Full)),
+            ("/usr/bin/uwsgi --http :8000 --wsgi-file app.py", Some(Mode::Light)),
+            ("/usr/bin/waitress-serve app:app", Some(Mode::Light)),
+            ("/usr/bin/uwsgi --http :8000 --gevent 100", Some(Mode::Full)),
+            ("/usr/bin/uvicorn app:app", Some(Mode::Full)),
+        ] {
+            let command_line = ["python3"].into_iter().chain(line.split(' ')).map(str::to_owned).collect();
+            let process =
+                ProcessSeen { tgid: 1, comm: "python3".into(), command_line, ..ProcessSeen::default() };
+            let recognised = recognise(&[process], &[]);
+            assert_ne!(recognised.server.name, "unknown", "{line}");
+            assert_eq!(Mode::of(recognised.kind, &recognised.server), expected, "{line}");
+        }
+    }
+}
