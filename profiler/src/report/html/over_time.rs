@@ -238,7 +238,7 @@ fn draw_map(html: &mut Html, cells: &[((u64, usize), u64)], window: Window) {
     }
     html.raw("</svg></div>");
     axis(html, window);
-    html.raw("<figcaption>Requests by when they ended and how long they took, logarithmic scale; darkest: ");
+    html.raw("<figcaption>Requests by when they ended and how long they took, logarithmic scale; strongest colour: ");
     html.text(&unit::counted(most, "request")).raw("</figcaption></figure>");
 }
 
