@@ -4,14 +4,14 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
-use anyhow::Context as _;
 use wsgi_trace::capability::CAPABILITIES_WANTED;
 use wsgi_trace::cli::exit::ExitCode;
 use wsgi_trace_tests::gate::exclusive;
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::program::Outcome;
+use wsgi_trace_tests::program::Program;
 use wsgi_trace_tests::require_bpf;
 
 use crate::said::{assert_failure, assert_success, json, output, program_for_all};
@@ -22,13 +22,13 @@ const USER: &str = "65534";
 const BPF: &str = "321";
 
 /// As an ordinary user who has these capabilities and no others.
-fn with_capabilities(program: &Path, capabilities: &[String], arguments: &[&str]) -> anyhow::Result<Outcome> {
+fn with_capabilities(program: &Path, capabilities: &[String], arguments: &[&str]) -> Command {
     let list: Vec<String> = capabilities.iter().map(|name| format!("+{name}")).collect();
     let list = list.join(",");
     let mut command = Command::new("setpriv");
     command.args(["--reuid", USER, "--regid", USER, "--clear-groups"]);
     command.args(["--inh-caps", &list, "--ambient-caps", &list]).arg(program).args(arguments);
-    output(&mut command)
+    command
 }
 
 /// As `setpriv` names them.
@@ -52,29 +52,28 @@ fn documented_capabilities_find_and_trace_a_server_of_another_user() -> anyhow::
     let names = wanted();
     assert_eq!(names.len(), 5, "{names:?}");
 
-    let doctor = with_capabilities(&program, &names, &["doctor", "--port", &port])?;
+    let doctor = output(&mut with_capabilities(&program, &names, &["doctor", "--port", &port]))?;
     assert_success(&doctor);
     assert!(doctor.stdout.contains("ok  attaching"), "{}", doctor.stdout);
     assert!(doctor.stdout.contains("NO  CAP_SYS_ADMIN"), "{}", doctor.stdout);
 
-    let load = std::thread::scope(|scope| {
-        let address = server.address();
-        let asking =
-            scope.spawn(move || Load::run(address, &["--clients=2", "--seconds=3", "--routes=/fast"]));
-        let traced = with_capabilities(&program, &names, &["--port", &port, "-d", "2s", "--format", "json"]);
-        (traced, asking.join())
-    });
-    let (traced, _) = (load.0?, load.1.ok().context("the load panicked")??);
+    let mut traced =
+        Program::start_by(with_capabilities(&program, &names, &["--port", &port, "--format", "json"]))?;
+    traced.wait_for_stderr("watching process")?;
+    let sent = Load::run(server.address(), &["--clients=2", "--requests=200", "--routes=/fast"])?;
+    server.access_log(sent.answered())?;
+    traced.signal(libc::SIGINT);
+    let traced = traced.finish(Duration::from_secs(30))?;
     assert_success(&traced);
     let report = json(&traced)?;
     let at = |path: &str| report.pointer(path).cloned().unwrap_or_default();
-    assert!(at("/requests/completed").as_u64() > Some(100), "{}", at("/requests"));
+    assert_eq!(at("/requests/completed").as_u64(), Some(sent.answered() as u64), "{}", at("/requests"));
     assert!(at("/gil").is_object(), "{}", at("/not_measured"));
     assert!(at("/listeners/0/address").is_string(), "{}", at("/listeners"));
 
     // One less, and what is missing is named.
     let fewer: Vec<String> = names.iter().filter(|name| *name != "dac_read_search").cloned().collect();
-    let refused = with_capabilities(&program, &fewer, &["--port", &port, "-d", "1s"])?;
+    let refused = output(&mut with_capabilities(&program, &fewer, &["--port", &port, "-d", "1s"]))?;
     assert_failure(&refused, ExitCode::TargetNotFound, &["CAP_DAC_READ_SEARCH"]);
     Ok(())
 }
