@@ -10,9 +10,12 @@ def bytes: {received_bytes: "bytes_in", sent_bytes: "bytes_out"};
 # {"cpu_ns": 1} was {"cpu": 1}.
 def phases: with_entries(.key |= rtrimstr("_ns"));
 
+# Light mode sees waits alone, and version 1 has no place for these.
+def round_trips: .back_end_round_trips |= if . == null or .total == null then null else . end;
+
 def standard_error: .phases |= phases;
 
-def request: rename(bytes + {has_arrival: "start_is_arrival", is_open: "open", is_truncated: "truncated",
+def request: round_trips | rename(bytes + {has_arrival: "start_is_arrival", is_open: "open", is_truncated: "truncated",
     is_lossy: "lossy"}) | .phases |= phases;
 
 # Six digits after the point, as in the report.
@@ -67,7 +70,7 @@ def report:
   | .losses |= rename({is_complete: "complete", is_recording_truncated: "recording_truncated"})
   | .requests |= (rename(bytes) | .standard_error |= standard_error | .slowest |= map(request))
   | .phases |= phase_table($whole_ns; $why)
-  | .endpoints |= map(rename(bytes + {is_remainder: "other"}) | .phases |= phases | .standard_error |= standard_error)
+  | .endpoints |= map(round_trips | rename(bytes + {is_remainder: "other"}) | .phases |= phases | .standard_error |= standard_error)
   | .slots |= if . then .list |= map(rename(event_loop)) else no_slots end
   | .capacity.workers |= map(worker)
   | .event_loops |= map(loop)

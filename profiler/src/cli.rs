@@ -37,12 +37,13 @@ Examples:
   sudo wsgi-trace --port 8000 --with-front-end   and the nginx or Apache before it
   sudo wsgi-trace record --pid 4242 --duration 1m -o incident.wtrace
   wsgi-trace report incident.wtrace              the same report, later or elsewhere, without root
-  wsgi-trace report load-test.wtrace --fail-on slots-exhausted,herd     exit code 9 if one of them is present
+  wsgi-trace report load-test.wtrace --fail-on slots-exhausted,herd     exit code 9 if either is present
   sudo wsgi-trace top --pid 4242                 watch it live
   wsgi-trace list                                which WSGI servers run here
 
-The server is not restarted, stopped, changed or loaded with anything. Any of its processes will do for --pid.
-The report goes to stdout, progress and errors to stderr. Ctrl-C ends the window early and still reports.";
+The server is never restarted, stopped or changed, and nothing is loaded into it.
+--pid takes any of its processes. The report goes to stdout, progress and errors to stderr.
+Ctrl-C stops early and still prints the report.";
 
 fn after_help() -> String {
     format!("{EXAMPLES}\n\nExit codes:\n{}", exit::ExitCode::table())
@@ -56,7 +57,7 @@ fn top_help() -> String {
          Keys: q quit, ? help, Tab list, Enter look into a row, Esc back, s sort, / filter, p pause, r new window, w write;\n\
          on a recording Space plays and stops, n steps a second, + and - change the pace, End and Home.\n\n\
          Needs a terminal of {columns} columns and {rows} rows. Nothing is left behind but the file of --report. q, Ctrl-C, SIGTERM\n\
-         and an internal error all give the terminal back; SIGKILL cannot: type reset then."
+         and an internal error all restore the terminal; after SIGKILL, type reset."
     )
 }
 
@@ -89,8 +90,8 @@ pub enum Command {
     /// Record a running server into a file, for `report` later
     #[command(
         after_help = "Example:\n  sudo wsgi-trace record --pid 4242 --duration 1m -o incident.wtrace\n\n\
-        The file is created for its owner alone (0600), holds neither header values nor query strings nor bodies,\n\
-        and stays readable up to the point where writing stopped, however it stopped."
+        Only its owner can read the file (0600). It holds no cookies, query strings or bodies.\n\
+        However writing ends, what was written until then can be read."
     )]
     Record(Record),
     /// Report on a recording; needs no privileges
@@ -105,13 +106,13 @@ pub enum Command {
         sudo wsgi-trace serve --port 8000 --listen 127.0.0.1:9750 --window 5m\n  \
         sudo wsgi-trace serve --name gunicorn --listen 0.0.0.0:9750 --token-file /etc/wsgi-trace/token\n\n\
         /metrics for Prometheus, /report.json for the last window (?window=current for the open one), / for a browser,\n\
-        /healthz for how it stands. With --name and --port it waits for the server, and finds it again after a restart.")]
+        /healthz for its state. With --name and --port it waits for the server, and finds it again after a restart.")]
     Serve(Serve),
     /// Say what changed between two runs: recordings, or reports in JSON; needs no privileges
     #[command(after_help = "Examples:\n  wsgi-trace diff before.wtrace after.wtrace\n  \
         wsgi-trace diff monday.json tuesday.json --format json\n\n\
-        Each difference of means has an interval. In 95 of 100 comparisons, the intervals of a table hold the true changes.\n\
-        They are Welch's, from the means of 16 to 32 batches of requests in the order in which they ended.")]
+        Each difference of means has an interval. In 95 of 100 comparisons all intervals of a table hold the\n\
+        true changes. They are Welch's, from the means of 16 to 32 batches of requests in the order they ended.")]
     Diff(Diff),
     /// Write recordings as tables for other engines (Parquet); needs no privileges
     #[command(after_help = export::HELP)]
@@ -152,7 +153,7 @@ pub struct Target {
     /// The server that listens on this TCP port
     #[arg(long, value_name = "PORT")]
     pub port: Option<NonZeroU16>,
-    /// The one server of this name: its kind, its application or its command
+    /// The only server with this name: of its software, its application or its command
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
 }
@@ -219,7 +220,7 @@ pub enum GilWay {
     Uprobes,
     /// Probes where each attempt begins and ends: some 2 µs each time a thread takes the GIL, waiting or not
     Full,
-    /// Not at all: nothing is read of the interpreter, also not which task an event loop works for
+    /// Not at all: nothing is read from the interpreter, so the tasks of event loops are unknown too
     Off,
 }
 
@@ -307,10 +308,10 @@ pub struct Top {
     /// The server that listens on this TCP port
     #[arg(long, value_name = "PORT")]
     pub port: Option<NonZeroU16>,
-    /// The one server of this name: its kind, its application or its command
+    /// The only server with this name: of its software, its application or its command
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// How far back the numbers reach at most; then a new window begins
+    /// How long a window lasts before a new one begins; the numbers are of the current window
     #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "30s", conflicts_with = "recording")]
     pub window: Duration,
     /// Begin with a recording stopped, to step through it (n, Space)
@@ -322,7 +323,7 @@ pub struct Top {
     /// Form of that report
     #[arg(long, short, value_enum, default_value_t, value_name = "FORM", requires = "report")]
     pub format: PlainFormat,
-    /// Colours; without them every state has its letter all the same
+    /// Colours; without them the letters say the same
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     pub color: Color,
     /// How to hook system calls, as for tracing
@@ -413,7 +414,7 @@ pub struct Doctor {
     /// The server that listens on this TCP port
     #[arg(long, value_name = "PORT", conflicts_with_all = ["pid", "name"])]
     pub port: Option<NonZeroU16>,
-    /// The one server of this name: its kind, its application or its command
+    /// The only server with this name: of its software, its application or its command
     #[arg(long, value_name = "NAME", conflicts_with = "pid")]
     pub name: Option<String>,
     /// Form of the answer
@@ -493,7 +494,7 @@ pub enum PlainFormat {
 /// How system calls are hooked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Hooks {
-    /// By how much of the machine's load is the target's
+    /// Whichever costs less, judged by the target's share of the machine's load
     #[default]
     Auto,
     /// Two typed raw tracepoints for all calls

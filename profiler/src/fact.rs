@@ -105,17 +105,17 @@ pub enum FactError {
     },
     /// Nothing stands before the server, as far as can be seen.
     #[error(
-        "no nginx, Apache or other known proxy listens on this host; name a process of what stands before the server: --with-front-end=PID"
+        "no nginx, Apache or other known proxy listens on this host; name a process of what is in front of the server: --with-front-end=PID"
     )]
     NoFrontEnd,
     /// More than one proxy may stand before the server.
-    #[error("more than one proxy may stand before the server: choose one with --with-front-end=PID ({})", pids(.roots))]
+    #[error("more than one proxy may be in front of the server: choose one with --with-front-end=PID ({})", pids(.roots))]
     SeveralFrontEnds {
         /// Their topmost processes.
         roots: Vec<u32>,
     },
     /// What was named as front end is the server itself.
-    #[error("process {pid} belongs to the server itself, not to what stands before it")]
+    #[error("process {pid} belongs to the server itself, not to a proxy in front of it")]
     NotInFront {
         /// The process.
         pid: u32,

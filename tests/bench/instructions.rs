@@ -1,4 +1,4 @@
-//! Instructions of the hot path, counted by callgrind: the same on every run, so a change of code can be told from noise.
+//! Instructions of the hot path, counted by callgrind: the same on every run, so a change of code can be distinguished from noise.
 //!
 //! In: two made-up recordings, one ten times as long; `instructions.json`, the committed baseline. Out: instructions per
 //! slice (what both runs have in common, starting up, cancels out), what they are spent on, and whether they are those of the

@@ -1,6 +1,6 @@
 //! `docs/what-it-costs.md` and `.json`: the results of all parts, as tables.
 //!
-//! In: [`PartResult`]s of this tree and those published before. Out: Markdown. What the figures mean is written by hand above the mark; only what stands below
+//! In: [`PartResult`]s of this tree and those published before. Out: Markdown. What the figures mean is written by hand above the mark; only what follows
 //! it is replaced.
 
 use std::fmt::Write as _;
@@ -55,7 +55,7 @@ fn preamble(results: &[PartResult]) -> String {
     let Some(first) = results.first() else { return text };
     let _ = writeln!(
         text,
-        "Machine: {}. What was measured when stands below each heading.\n",
+        "Machine: {}. When each part was measured is said below its heading.\n",
         first.machine.about()
     );
     let versions: std::collections::BTreeMap<&str, &str> = results

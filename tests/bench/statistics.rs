@@ -61,7 +61,7 @@ impl Interval {
     }
 
     /// How many times the second number of a round the first one is, where both are differences that may be lost in noise.
-    /// `None` where the second cannot be told from nothing: then any factor would do.
+    /// `None` where the second cannot be distinguished from nothing: then any factor would do.
     pub(crate) fn of_factor(rounds: &[(f64, f64)]) -> Option<Self> {
         let mut factors = Vec::new();
         let (mut all, mut above) = (0_usize, 0_usize);

@@ -15,7 +15,7 @@ fn is(replayed: &Replayed, name: &str, worker_class: &str) -> bool {
     server.name == name && server.worker_class == worker_class && replayed.last.requests.completed > 10
 }
 
-/// On a loop several requests were open at once, and loops were told from pools.
+/// On a loop several requests were open at once, and loops were distinguished from pools.
 fn interleaves(window: &Snapshot) -> bool {
     window.requests.peak_in_flight > 1 && window.event_loops.iter().any(|one| one.turns > 50)
 }

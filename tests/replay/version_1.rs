@@ -145,6 +145,20 @@ fn the_converter_makes_of_every_report_one_of_version_1() {
     });
 }
 
+#[test]
+fn waits_alone_are_no_round_trips_of_version_1() {
+    let counted = serde_json::json!({"total": 2, "by_port": []});
+    let waits_alone =
+        serde_json::json!({"total": null, "by_port": [{"port": 5432, "count": null, "waited_ns": 7}]});
+    for (trips, expected) in
+        [(&counted, &counted), (&waits_alone, &Value::Null), (&Value::Null, &Value::Null)]
+    {
+        let request = serde_json::json!({"phases": {}, "back_end_round_trips": trips});
+        let Some(old) = converted(&request.to_string()).expect("a request") else { return };
+        assert_eq!(at(&old, "/back_end_round_trips"), expected, "{trips}");
+    }
+}
+
 /// The paths of all keys of a schema, as the reference writes them.
 fn keys(schema: &Value) -> BTreeSet<String> {
     let mut found = BTreeSet::new();

@@ -1,6 +1,6 @@
 //! `docs/rules.md`: what each rule brings, as tables.
 //!
-//! In: [`Worth`]s. Out: Markdown. What the tables mean is written by hand above the mark; only what stands below it is replaced.
+//! In: [`Worth`]s. Out: Markdown. What the tables mean is written by hand above the mark; only what follows it is replaced.
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Pages of the guide of which a program writes a part: what stands below a mark, up to the next one.
+//! Pages of the guide of which a program writes a part: what follows a mark, up to the next one.
 //!
 //! In: a page, a mark, a text. Out: the page with this text in place of what stood there.
 
@@ -9,7 +9,7 @@ use anyhow::Context as _;
 /// How marks begin; `cargo xtask tidy` looks for the same.
 const BEGINS: &str = "<!-- Below: generated";
 
-/// Replaces what stands below a mark.
+/// Replaces what follows a mark.
 ///
 /// # Errors
 ///

@@ -15,7 +15,7 @@ pub(crate) const SCHEMA: &str = "docs/report.schema.json";
 /// The page.
 pub(crate) const PAGE: &str = "docs/json-reference.md";
 
-/// What `x-unit` says of a number whose unit stands beside it.
+/// What `x-unit` says of a number whose unit is given beside it.
 const BY_NAME: &str = "by_name";
 
 const INTRODUCTION: &str = "# JSON, key by key

@@ -7,6 +7,7 @@ mod catalogue;
 mod chores;
 mod circles;
 mod guide;
+mod length;
 mod pictures;
 mod places;
 mod quotes;
@@ -53,7 +54,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     for warning in &warnings {
         eprintln!("tidy: warning: {warning}");
     }
-    let tests: [Test; 14] = [
+    let tests: [Test; 15] = [
         shape::offences,
         arrows::offences,
         circles::offences,
@@ -68,6 +69,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         pictures::offences,
         words::offences,
         width::offences,
+        length::offences,
     ];
     let offences: Vec<Offence> = tests.iter().flat_map(|test| test(&files)).collect();
     for offence in &offences {

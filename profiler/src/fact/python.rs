@@ -36,7 +36,7 @@ const MAX_IMAGES: usize = 4096;
 #[derive(Debug, thiserror::Error)]
 enum PythonError {
     /// Nothing tells its version.
-    #[error("the version of the Python interpreter in {file} cannot be told")]
+    #[error("the version of the Python interpreter in {file} is not known")]
     NoVersion { file: String },
     /// Its version is none of those whose layout was verified.
     #[error("Python {version} is not known to this version of wsgi-trace")]

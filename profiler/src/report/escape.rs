@@ -113,7 +113,7 @@ pub fn columns(text: &str) -> usize {
 
 fn visible(character: char, charset: Charset) -> String {
     match character {
-        // So that an escape shown can be told from one that was sent.
+        // So that an escape shown can be distinguished from one that was sent.
         '\\' => r"\\".to_owned(),
         '\n' => r"\n".to_owned(),
         '\r' => r"\r".to_owned(),

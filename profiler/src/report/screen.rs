@@ -88,7 +88,7 @@ fn with_table(
     let wrong = |finding: &&Finding| finding.answer == Answer::Present && is_wrong(finding.id);
     let present = shown.findings.iter().filter(wrong).count();
     top.extend(table.lines(look, paint, (width, room), present));
-    // Where a list leaves room, another one stands below it.
+    // Where a list leaves room, another one follows it.
     let left = rows.saturating_sub(top.len() + 2);
     if left >= MIN_SECOND
         && let Some(second) = rows::second(shown, look, paint, width)

@@ -330,6 +330,8 @@ fn to_floor(
     let aim = (name == OURS).then_some(Aim::at_most(1.3));
     match samples.added_ratio(row, floor, base, "server_cpu_ns") {
         Some(added) => result.add((title, name, column), Unit::Ratio, Some(added), aim),
-        None => result.miss(title, name, &format!("{column}: what these add cannot be told from noise")),
+        None => {
+            result.miss(title, name, &format!("{column}: what these add cannot be distinguished from noise"))
+        }
     }
 }

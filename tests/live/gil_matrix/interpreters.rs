@@ -132,7 +132,7 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// Adds it if it runs, and is none that is not told from 3.8 on.
+/// Adds it if it runs, and is 3.8 or newer.
 fn look(found: &mut Vec<Interpreter>, from: &str, words: Vec<PathBuf>, libraries: Option<PathBuf>) {
     let ask = "import sys, sysconfig; print('%d.%d.%d' % sys.version_info[:3], \
                'free-threaded' if sysconfig.get_config_var('Py_GIL_DISABLED') else '')";

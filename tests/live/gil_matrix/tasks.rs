@@ -16,7 +16,7 @@ fn every_call_is_its_tasks_on_every_interpreter() -> anyhow::Result<()> {
     let mut wrong = Vec::new();
     for interpreter in interpreters::found().into_iter().filter(Interpreter::has_ctypes) {
         for kind in ["asyncio", "threads"] {
-            // Stacks of frames that can be told from one another are there from 3.11 on.
+            // Stacks of frames that can be distinguished from one another are there from 3.11 on.
             if kind == "threads" && ["3.8", "3.9", "3.10"].iter().any(|old| interpreter.is(old)) {
                 continue;
             }

@@ -154,7 +154,7 @@ fn hostile_paths_are_one_escaped_series_each_and_bounded() -> anyhow::Result<()>
     let text = agent.get("/metrics")?.body;
     ensure!(text.chars().all(|letter| letter == '\n' || !letter.is_control()), "a control character");
     ensure!(!text.contains('\u{202e}'));
-    // The backslash is doubled to be told from escapes, and both by the format.
+    // The backslash is doubled to be distinguished from escapes, and both by the format.
     ensure!(text.contains(r#"endpoint="/a\"b\\\\c""#), "{endpoints:?}");
     let page = agent.get("/")?.body;
     ensure!(page.contains("&lt;script&gt;alert(1)") && !page.contains("<script>alert(1)"));

@@ -45,7 +45,7 @@ impl Stopped {
         unsafe { libc::kill(pid, signal) };
     }
 
-    /// Lets it go on, and waits until it waits for connections again.
+    /// Lets it continue, and waits until it waits for connections again.
     fn release(self) -> anyhow::Result<()> {
         let pid = self.0;
         drop(self);
@@ -74,7 +74,7 @@ impl Wait {
         self.holds(number("waits/sum_ns")?, SLACK_NS, about)
     }
 
-    /// The same where the loop may have been kept from a CPU with another connection in hand.
+    /// The same where the loop may have been kept from a CPU while it served another connection.
     fn is_the_longest(&self, traced: &Traced, about: &str) -> anyhow::Result<()> {
         let longest_ns = traced.number("/listeners/0/beside_free/waits/max_ns")?;
         // A histogram's step is 1 %.

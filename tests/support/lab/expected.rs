@@ -32,7 +32,7 @@ const fn cell(
     Expected { workload, server, must, or: None, first }
 }
 
-/// The same where another finding will do as well.
+/// The same where another finding is accepted too.
 const fn either(
     workload: &'static str,
     server: &'static str,

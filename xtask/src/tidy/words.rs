@@ -5,7 +5,7 @@
 use super::{File, Offence};
 
 /// The old word and the plain one. In two parts, so that this file does not offend.
-const WORDS: [(&str, &str, &str); 7] = [
+const WORDS: [(&str, &str, &str); 14] = [
     ("a", "new", "again"),
     ("laid", " to", "attributed to"),
     ("told", " apart", "distinguished"),
@@ -13,6 +13,13 @@ const WORDS: [(&str, &str, &str); 7] = [
     ("in", " vain", "wasted, or for nothing"),
     ("setting to", " turn", "setting to change"),
     ("per", " cent", "percent"),
+    ("told", " from", "distinguished from"),
+    ("in", " hand", "in service, or being served"),
+    ("lets it", " go on", "resumes it"),
+    ("stands", " below", "is below, or follows"),
+    ("stands", " beside", "is beside"),
+    ("do", " as well", "works too"),
+    ("does", " as well", "works too"),
 ];
 
 /// Every line with an old word.

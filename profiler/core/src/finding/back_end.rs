@@ -13,7 +13,7 @@ use crate::server::advice::{Advice, act, say};
 /// The rule.
 pub(super) const RULE: Rule = Rule {
     id: "back-end",
-    title: "most of service time is waiting for a back end",
+    title: "requests wait for a back end",
     question: "the back end takes most of service time",
     page: include_str!("../../../../docs/findings/back-end.md"),
     advice: || {

@@ -1,4 +1,4 @@
-//! Finding `back-end-connections`: requests set up connections to a back end, each its own.
+//! Finding `back-end-connections`: each request sets up its own connection to a back end.
 //!
 //! In: connections to back ends and waits on them, by endpoint and port. Out: a verdict on the port that costs most. Its cost is the wait until the connections
 //! were ready: what connections that are kept surely save.
@@ -18,7 +18,7 @@ use crate::server::advice::{Advice, act, say};
 /// The rule.
 pub(super) const RULE: Rule = Rule {
     id: "back-end-connections",
-    title: "requests set up connections to a back end, each its own",
+    title: "each request sets up its own connection to a back end",
     question: "new connections to back ends take the time",
     page: include_str!("../../../../docs/findings/back-end-connections.md"),
     advice: || {
@@ -170,7 +170,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     if by_nobody >= limits.set_up_per_request_min_count {
         return Err(Undecided {
             reason: format!(
-                "of {} connections it is not known for which requests they were",
+                "it is not known for which requests {} connections were set up",
                 count(unattributed)
             ),
             next_step: "See in the back end's log how often it is connected to.",
@@ -283,7 +283,7 @@ mod tests {
             scene.0.requests.unattributed.add(&ToPort { port: 80, connections, ..ToPort::default() });
             scene.judge("back-end-connections")
         };
-        of(50).assert_undecided("of 50 connections it is not known for which requests they were");
+        of(50).assert_undecided("for which requests 50 connections were set up");
         of(49).assert_absent();
     }
 

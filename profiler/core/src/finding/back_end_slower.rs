@@ -308,7 +308,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         && basis.rate(whole_ns.saturating_sub(compared_ns)) >= limits.cost_min_rate
     {
         let mut reason = format!(
-            "only {} of the waits for back ends, or of what may be such waits, can be compared with earlier ones of the same endpoint",
+            "only {} of the waits for back ends, known or possible, have earlier ones to compare with",
             percent(share)
         );
         if others > 0 {

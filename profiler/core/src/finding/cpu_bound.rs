@@ -19,7 +19,7 @@ use crate::server::advice::{Advice, Part, Sizes, act, say};
 /// The rule.
 pub(super) const RULE: Rule = Rule {
     id: "cpu-bound",
-    title: "Python's own CPU time, or a lack of cores, is what takes the time",
+    title: "requests compute, or wait for a core",
     question: "CPU time is what takes the time",
     page: include_str!("../../../../docs/findings/cpu-bound.md"),
     advice: || {

@@ -113,7 +113,7 @@ fn judge(basis: &Basis<'_>, others: &[Finding]) -> Outcome {
         sentence.push_str(&format!(" ({undecided} {checks} undecided)"));
     }
     if ratio(unknown, number) >= limits.failed_max_ratio {
-        sentence.push_str(&format!(" (of {} the status is not known)", count(unknown)));
+        sentence.push_str(&format!(" (the status of {} is not known)", count(unknown)));
     }
     if most > 0.0 {
         evidence.push(explains("headroom_ratio", 1.0 / most));
@@ -182,7 +182,7 @@ fn statuses_unknown(basis: &Basis<'_>, evidence: &mut Vec<Evidence>) -> Result<u
     }
     Err(Undecided {
         reason: format!(
-            "of {} of the requests ({}) the status is not known: they may have been answered with errors",
+            "the status of {} of the requests ({}) is not known, so errors may be among them",
             percent(share),
             count(unknown)
         ),
@@ -303,14 +303,13 @@ mod tests {
             scene.0.requests.by_status = vec![(0, number), (200, 1_240 - number)];
             scene.judge("healthy")
         };
-        let why =
-            "100 % of the requests (1,240) the status is not known: they may have been answered with errors";
+        let why = "the status of 100 % of the requests (1,240) is not known, so errors may be among them";
         unknown(1_240).assert_undecided(why);
         unknown(620).assert_undecided("of 50 % of the requests (620)");
         for (number, is_said) in [(619, true), (62, true), (61, false)] {
             let finding = unknown(number);
             finding.assert_present();
-            let sentence = format!("in 1,240 requests (of {number} the status is not known); 10 %");
+            let sentence = format!("in 1,240 requests (the status of {number} is not known); 10 %");
             assert_eq!(finding.sentence.contains(&sentence), is_said, "{}", finding.sentence);
         }
     }

@@ -275,7 +275,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     ];
     if share < limits.compared_min_ratio && basis.rate(not_compared_ns) >= limits.cost_min_rate {
         let mut reason = format!(
-            "only {} of service time went to endpoints that two workers served {} times or more each",
+            "only {} of service time can be compared: endpoints that two workers served {} times or more",
             percent(share),
             limits.compared_min_count
         );

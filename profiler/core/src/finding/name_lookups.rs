@@ -13,7 +13,7 @@ use crate::server::advice::{Advice, act, say};
 /// The rule.
 pub(super) const RULE: Rule = Rule {
     id: "name-lookups",
-    title: "requests wait for names to be looked up",
+    title: "requests wait for name lookups",
     question: "looking names up takes the time",
     page: include_str!("../../../../docs/findings/name-lookups.md"),
     advice: || {

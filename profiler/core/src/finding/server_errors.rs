@@ -78,7 +78,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         if unread >= limits.unread_max_ratio {
             return Err(Undecided {
                 reason: format!(
-                    "of {} of the requests ({}) the status is not known",
+                    "the status of {} of the requests ({}) is not known",
                     percent(unread),
                     count(unknown)
                 ),
@@ -97,7 +97,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         };
         // As many could make it present.
         if unknown as f64 >= limits.server_errors_min_count {
-            sentence.push_str(&format!(" (of {} the status is not known)", count(unknown)));
+            sentence.push_str(&format!(" (the status of {} is not known)", count(unknown)));
         }
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
     }
@@ -214,11 +214,11 @@ mod tests {
         };
         unknown(100, 0)
             .judge("server-errors")
-            .assert_undecided("of 50 % of the requests (100) the status is not known");
+            .assert_undecided("the status of 50 % of the requests (100) is not known");
         unknown(100, 5).judge("server-errors").assert_present();
         let finding = unknown(99, 0).judge("server-errors");
         finding.assert_absent();
-        assert!(finding.sentence.ends_with("(of 99 the status is not known)."), "{}", finding.sentence);
+        assert!(finding.sentence.ends_with("(the status of 99 is not known)."), "{}", finding.sentence);
     }
 
     #[test]

@@ -99,7 +99,7 @@ fn require_read(basis: &Basis<'_>) -> Result<(), Undecided> {
         return Ok(());
     }
     Err(Undecided {
-        reason: format!("of {} of the requests it is not known what they asked for", percent(unread)),
+        reason: format!("it is not known what {} of the requests asked for", percent(unread)),
         next_step: "Where the server does the TLS itself, its own log has paths and times.",
         evidence: vec![decides("requests_unread_ratio", unread, limit)],
     })
@@ -215,7 +215,7 @@ mod tests {
             }
             scene.judge("short-behind-long")
         };
-        unread(60).assert_undecided("of 50 % of the requests it is not known what they asked for");
+        unread(60).assert_undecided("it is not known what 50 % of the requests asked for");
         unread(59).assert_absent();
     }
 

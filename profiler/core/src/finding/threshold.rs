@@ -182,7 +182,7 @@ thresholds! {
     lost_max_ratio: Ratio = 0.05, &[],
         "Beyond this share of lost records the lost part can turn a verdict around; below it, the share is said.";
     lost_said_min_ratio: Ratio = 0.001, &[],
-        "Smaller losses stand at the top of the report and in the evidence, but change no sentence.";
+        "Smaller losses are shown at the top of the report and in the evidence, but change no sentence.";
     requests_min_count: Requests = 10.0, NEED_REQUESTS,
         "With fewer requests, a single unusual one decides.";
     cost_min_rate: RequestSecondsPerSecond = 0.1, COSTLY,

@@ -135,7 +135,7 @@ fn class_of(server: &Server) -> &'static str {
 /// Children that hold a listener which others do not, and lack the workers' own, which a router closes: they take requests in
 /// and pass them on. `ports`: where routers were told to listen, as far as that is known.
 fn routers(processes: &[ProcessSeen], listeners: &[ListenerSeen], top: u32, ports: &[u16]) -> Vec<u32> {
-    // What a process has closed stands below 0.
+    // What a process has closed is listed below 0.
     let of = |tgid: u32| listeners.iter().filter(move |seen| seen.tgid == tgid && seen.fd >= 0);
     let holds = |tgid: u32, inode: u64| of(tgid).any(|seen| seen.inode == inode);
     let children: Vec<u32> = processes

@@ -80,7 +80,7 @@ pub fn frame_way(seen: &InterpreterSeen) -> Option<FrameWay> {
     layout_of(seen.version.as_deref().and_then(Version::parse_full)?).map(|(way, _)| way)
 }
 
-/// What a code object is told from another by, at the same address once it is gone: where its names and its table of lines are,
+/// What distinguishes a code object from another, at the same address once it is gone: where its names and its table of lines are,
 /// and its first line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Identity {
@@ -202,7 +202,7 @@ impl Known {
     }
 }
 
-/// What the code object at `address` is told from others by, if it can be read.
+/// What distinguishes the code object at `address` from others, if it can be read.
 fn identity(memory: &dyn Memory, address: u64, layout: CodeLayout) -> Option<Identity> {
     let word = |distance: u64| memory.word(address.checked_add(distance)?).ok();
     Some(Identity {

@@ -1,4 +1,4 @@
-//! How the holder of a lock is told from a `PyThreadState`.
+//! How the holder of a lock is found by its `PyThreadState`.
 //!
 //! In: the version, the memory of a process, its main lock. Out: where the number of a thread is. From 3.11 on the
 //! interpreter notes the kernel's number; before, it has only what `pthread_self` gives, and the number stands in the C

@@ -41,7 +41,7 @@ pub enum NotFound {
     #[error("no call of {WAIT} is found in it")]
     NoCall,
     /// Too many functions wait with a limit of time.
-    #[error("{WAIT} is called in {0} places, and which of them waits for the lock cannot be told")]
+    #[error("{WAIT} is called in {0} places, and which of them waits for the lock is not known")]
     TooManyCalls(usize),
     /// Nothing says where the function begins and ends.
     #[error("nothing in it says where the function that calls {WAIT} begins and ends")]

@@ -31,7 +31,7 @@ pub enum NamespaceError {
         source: io::Error,
     },
     /// No thread could be started, or it failed.
-    #[error("no thread for another network namespace could be had")]
+    #[error("no thread could be started for another network namespace")]
     NoThread,
 }
 

@@ -97,8 +97,8 @@ fn matrix(gil: &Gil) -> Matrix {
         (waiter, durations)
     });
     Matrix {
-        caption: "Time that the one at the left waited for the lock while the one on top had it",
-        corner: "waited \\ had the lock",
+        caption: "How long the row waited for the lock while the column held it",
+        corner: "waited \\ held it",
         rows: rows.collect(),
         columns: holders,
     }

@@ -12,7 +12,7 @@ use crate::report::{summary, unit};
 pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     let mut body = Blocks::default();
     if snapshot.attached.is_light() {
-        // One reason for nearly all of them; which they are stands beside those that are measured.
+        // One reason for nearly all of them; which they are is said beside those that are measured.
         body.entry("other phases", Attached::LIGHT_SEES_NO_CALLS);
     }
     for phase in Phase::ALL {

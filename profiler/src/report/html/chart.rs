@@ -71,6 +71,26 @@ pub(super) fn swatch(html: &mut Html, name: &'static str) {
     html.raw(name).raw("\"/></svg>").raw(name);
 }
 
+/// What the colours of a chart stand for, for whom the script looks by this id.
+pub(super) fn legend(html: &mut Html, id: &'static str, names: impl Iterator<Item = &'static str>) {
+    html.raw("<ul class=\"legend\"").attribute("id", id).raw(">");
+    for name in names {
+        html.raw("<li>");
+        swatch(html, name);
+        html.raw("</li>");
+    }
+    html.raw("</ul>");
+}
+
+/// Below a chart over the window: when it begins, its middle, its end.
+pub(super) fn axis(html: &mut Html, class: &'static str, window_ns: u64) {
+    html.raw("<div class=\"").raw(class).raw("\"><span>0</span>");
+    for at_ns in [window_ns / 2, window_ns] {
+        html.element("span", &unit::duration(at_ns, Charset::Unicode));
+    }
+    html.raw("</div>");
+}
+
 /// Bars of a histogram per decade, at these multiples of its start.
 const STEPS: [u64; 10] = [100, 126, 158, 200, 251, 316, 398, 501, 631, 794];
 

@@ -4,6 +4,7 @@
 
 use profiler_core::model::slot::Slots;
 
+use super::chart;
 use super::markup::Html;
 use super::table;
 use crate::report::document::heat::{share_of, share_of_column};
@@ -47,14 +48,7 @@ pub(super) fn map(html: &mut Html, slots: &Slots, window_ns: u64) {
     if let Some(more) = slots.heat.len().checked_sub(MAP_ROWS).filter(|more| *more > 0) {
         html.element("p", &format!("and {more} more"));
     }
-    html.raw("<div class=\"axis\">");
-    for at_ns in [0, window_ns / 2, window_ns] {
-        html.element(
-            "span",
-            &if at_ns == 0 { "0".to_owned() } else { unit::duration(at_ns, Charset::Unicode) },
-        );
-    }
-    html.raw("</div>");
+    chart::axis(html, "axis", window_ns);
 }
 
 fn cell(html: &mut Html, column: u64, columns: u64, share: Option<f64>, window_ns: u64) {

@@ -20,6 +20,8 @@ const COLUMNS: u64 = 60;
 const HEIGHT: u64 = 200;
 /// Rows of the map for each power of ten, at these multiples of it.
 const STEPS: [u64; 5] = [100, 158, 251, 398, 631];
+/// The class of an axis that stands under a chart with a scale.
+const AXIS: &str = "axis beside";
 /// Powers of ten from 100 ns on.
 const DECADES: u32 = 11;
 
@@ -178,15 +180,10 @@ fn draw_stack(html: &mut Html, columns: &[Phases], window: Window) {
         html.raw("</g>");
     }
     html.raw("</svg></div>");
-    axis(html, window);
-    html.raw("<ul class=\"legend\">");
-    for (phase, _) in all.iter() {
-        html.raw("<li>");
-        chart::swatch(html, phase.name());
-        html.raw("</li>");
-    }
+    chart::axis(html, AXIS, window.length_ns());
+    chart::legend(html, "stack-legend", all.iter().map(|(phase, _)| phase.name()));
     html.raw(
-        "</ul><figcaption>Averages of each column. The waits of a request before its thread took it come first; its other \
+        "<figcaption>Averages of each column. The waits of a request before its thread took it come first; its other \
          phases are spread evenly over the rest of it, as their order is not known here.</figcaption></figure>",
     );
 }
@@ -211,8 +208,7 @@ fn draw_map(html: &mut Html, cells: &[((u64, usize), u64)], window: Window) {
     html.raw("</span><span>").text(&shown(from(lowest)));
     html.raw("</span></div><svg role=\"img\" preserveAspectRatio=\"none\" class=\"latency\"");
     html.attribute("viewBox", &format!("0 0 {COLUMNS} {height}"));
-    let words =
-        "How many requests that ended in each part of the window took how long: darker where there are more";
+    let words = "How many requests that ended in each part of the window took how long: a stronger colour where there are more";
     html.attribute("aria-label", words).raw(">");
     // Cells of one shade are one path.
     let mut shades: BTreeMap<u64, String> = BTreeMap::new();
@@ -237,8 +233,8 @@ fn draw_map(html: &mut Html, cells: &[((u64, usize), u64)], window: Window) {
         html.attribute("height", &height.to_string()).raw("><title>").text(&words).raw("</title></rect>");
     }
     html.raw("</svg></div>");
-    axis(html, window);
-    html.raw("<figcaption>Requests by when they ended and how long they took, logarithmic scale; darkest: ");
+    chart::axis(html, AXIS, window.length_ns());
+    html.raw("<figcaption>Requests by when they ended and how long they took, logarithmic scale; strongest colour: ");
     html.text(&unit::counted(most, "request")).raw("</figcaption></figure>");
 }
 
@@ -248,14 +244,6 @@ fn shade(count: u64, most: u64) -> u64 {
     const STEP: u64 = 7;
     let share = summary::scaled(count, 10_000, most).isqrt();
     (share / STEP * STEP).clamp(LIGHTEST, 99)
-}
-
-fn axis(html: &mut Html, window: Window) {
-    html.raw("<div class=\"axis beside\">");
-    for at_ns in [0, window.length_ns() / 2, window.length_ns()] {
-        html.element("span", &if at_ns == 0 { "0".to_owned() } else { shown(at_ns) });
-    }
-    html.raw("</div>");
 }
 
 #[cfg(test)]

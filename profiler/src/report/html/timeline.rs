@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use profiler_core::model::Snapshot;
 use profiler_core::model::request::Request;
-use profiler_core::phase::Phases;
+use profiler_core::phase::{Phase, Phases};
 use profiler_core::timeline::{Entry as TimelineEntry, ThreadState};
 
 use super::chart;
 use super::data::{Data, Kept};
 use super::markup::Html;
 use super::over_time::{self, Span};
-use super::threads::{Shown, Threads, UNKNOWN};
+use super::threads::{Shown, Threads};
 use crate::report::escape::{self, Charset};
 use crate::report::{summary, unit};
 
@@ -144,18 +144,19 @@ impl Collected {
         html.raw(
             "<noscript><p>Drawing it needs JavaScript; everything else on this page does not.</p></noscript>",
         );
-        legend(html, &shown);
+        // The script takes the colours from the legends.
+        chart::legend(html, "timeline-legend", phases_of(&shown));
         if !lanes.is_empty() {
             html.raw("<p class=\"note\">The lane below the bars is what the row's thread did, call by call; an idle thread has \
                  none. Threads without requests have rows of their own if they were there for a twentieth of the window.");
             if self.threads.piece_ns() > COARSE_NS {
                 let piece = unit::duration(self.threads.piece_ns(), Charset::Unicode);
                 html.text(&format!(
-                    " What is shorter than {piece} is put together there, in the colour of its largest part."
+                    " What is shorter than {piece} is merged there, in the colour of its largest part."
                 ));
             }
             html.raw("</p>");
-            thread_legend(html, &lanes);
+            chart::legend(html, "timeline-threads", states_of(&lanes));
         }
         html.raw(include_str!("timeline.html"))
             .raw("<script type=\"application/json\" id=\"timeline-data\">");
@@ -167,36 +168,19 @@ impl Collected {
     }
 }
 
-/// The phases that have time, with their colours; the script takes the colours from here.
-fn legend(html: &mut Html, shown: &[&Kept]) {
+/// The phases that have time.
+fn phases_of(shown: &[&Kept]) -> impl Iterator<Item = &'static str> {
     let mut phases = Phases::default();
     shown.iter().for_each(|kept| phases.add_all(&kept.phases));
-    html.raw("<ul class=\"legend\" id=\"timeline-legend\">");
-    for (phase, _) in phases.iter() {
-        html.raw("<li>");
-        chart::swatch(html, phase.name());
-        html.raw("</li>");
-    }
-    html.raw("</ul>");
+    Phase::ALL.into_iter().filter(move |phase| phases.get(*phase) > 0).map(Phase::name)
 }
 
-/// What threads did, with its colours; the script takes the colours from here.
-fn thread_legend(html: &mut Html, lanes: &[Shown]) {
-    let mut seen = [false; UNKNOWN];
-    for state in lanes.iter().flat_map(|lane| lane.3.iter().step_by(2)) {
-        if let Some(seen) = usize::try_from(*state).ok().and_then(|state| seen.get_mut(state)) {
-            *seen = true;
-        }
-    }
-    html.raw("<ul class=\"legend\" id=\"timeline-threads\">");
-    // Who is idle has no colour.
-    let drawn = |(state, seen): &(ThreadState, bool)| *seen && *state != ThreadState::Idle;
-    for (state, _) in ThreadState::ALL.into_iter().zip(seen).filter(drawn) {
-        html.raw("<li>");
-        chart::swatch(html, state.name());
-        html.raw("</li>");
-    }
-    html.raw("</ul>");
+/// What threads did. Who is idle has no colour.
+fn states_of(lanes: &[Shown]) -> impl Iterator<Item = &'static str> {
+    let states: BTreeSet<u64> = lanes.iter().flat_map(|lane| lane.3.iter().step_by(2)).copied().collect();
+    let drawn =
+        move |(place, state): &(u64, ThreadState)| states.contains(place) && *state != ThreadState::Idle;
+    (0..).zip(ThreadState::ALL).filter(drawn).map(|(_, state)| state.name())
 }
 
 #[cfg(test)]

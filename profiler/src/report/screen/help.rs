@@ -85,7 +85,7 @@ pub(super) fn keys(look: &Look, paint: Paint, width: usize) -> Line<'static> {
     }
     let mut keys: Vec<(&str, &str)> = vec![("q", "quit"), ("?", "help")];
     match look.page() {
-        Page::Overview => keys.extend([("Tab", "list"), ("Enter", "open")]),
+        Page::Overview => keys.extend([("Tab", "list"), ("Enter", "open"), ("f", "report")]),
         Page::Endpoint(_) => keys.extend([("Esc", "back"), ("Enter", "open")]),
         Page::Request(_) | Page::Section(_) | Page::Finding(_) | Page::Help => {
             keys.extend([("Esc", "back"), ("Down", "scroll")]);

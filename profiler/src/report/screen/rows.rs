@@ -35,7 +35,7 @@ pub fn table(shown: &Shown, look: &Look, paint: Paint, width: usize) -> Option<T
     Some(table_of(shown, look, kind, of_endpoint, paint, width < WIDE))
 }
 
-/// The list that stands below a short one where there is room: who suffers, or the slowest of their requests.
+/// The list that follows a short one where there is room: who suffers, or the slowest of their requests.
 #[must_use]
 pub(super) fn second(shown: &Shown, look: &Look, paint: Paint, width: usize) -> Option<Table> {
     let kind = match (look.page(), look.shown_list()?) {

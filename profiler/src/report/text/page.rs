@@ -107,13 +107,14 @@ impl Page {
     }
 }
 
-/// Breaks at blanks so that no line is wider than `width`; a word that is wider by itself is broken anywhere.
+/// Breaks at blanks so that no line is wider than `width`, never between a number and its unit; a word that is wider by
+/// itself is broken anywhere.
 pub(in crate::report) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();
     let mut used = 0;
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
-        let wide = columns(word);
+    for word in with_units(text) {
+        let wide = columns(&word);
         if used > 0 && used + 1 + wide > width {
             lines.push(std::mem::take(&mut line));
             used = 0;
@@ -138,6 +139,25 @@ pub(in crate::report) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// Units that stay on the line of their number.
+const UNITS: [&str; 13] = ["%", "ns", "µs", "us", "ms", "s", "min", "h", "B", "kB", "MB", "GB", "TB"];
+
+/// The words of a text, a number and its unit as one.
+fn with_units(text: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        let unit = word.trim_end_matches(|character: char| ",.;:)".contains(character));
+        match words.last_mut() {
+            Some(number) if UNITS.contains(&unit) && number.ends_with(|last: char| last.is_ascii_digit()) => {
+                number.push(' ');
+                number.push_str(word);
+            }
+            _ => words.push(word.to_owned()),
+        }
+    }
+    words
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,6 +168,13 @@ mod tests {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
         assert_eq!(wrap("a abcdefgh b", 4), ["a", "abcd", "efgh", "b"]);
         assert!(wrap("", 10).is_empty());
+    }
+
+    #[test]
+    fn a_number_keeps_its_unit() {
+        assert_eq!(wrap("it took 77 % of it", 11), ["it took", "77 % of it"]);
+        assert_eq!(wrap("within 2.85 ms, or 3 s.", 12), ["within", "2.85 ms, or", "3 s."]);
+        assert_eq!(wrap("workers is s", 10), ["workers is", "s"]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use profiler_core::fact::{ListenerCounts, ListenerWakes};
 /// The map as the reader sees it: words, because only this crate's types may be read from a map.
 pub(super) type ListenerTable = HashMap<MapData, u64, [u64; LISTENER_COUNT_WORDS]>;
 
-/// Reads every listener. One that cannot be told from others (no inode) is left out.
+/// Reads every listener. One that cannot be distinguished from others (no inode) is left out.
 pub(super) fn counts(table: &ListenerTable) -> ListenerCounts {
     let mut listeners: Vec<ListenerWakes> = table
         .iter()

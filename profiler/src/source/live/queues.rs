@@ -9,7 +9,7 @@ use profiler_core::fact::queue::{QueueCounts, Refusals};
 /// The map as the reader sees it: words, because only this crate's types may be read from a map.
 pub(super) type QueueTable = HashMap<MapData, u64, [u64; QUEUE_COUNT_WORDS]>;
 
-/// Reads every listener. One that cannot be told from others (no inode) is left out.
+/// Reads every listener. One that cannot be distinguished from others (no inode) is left out.
 pub(super) fn counts(table: &QueueTable) -> QueueCounts {
     let mut listeners: Vec<Refusals> = table
         .iter()

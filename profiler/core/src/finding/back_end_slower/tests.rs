@@ -233,7 +233,7 @@ fn answers_that_found_no_room_are_said_where_they_may_be_what_is_slower() {
 #[test]
 fn waits_that_nobody_knows_of_may_have_become_longer() {
     let unexplained = |ns| scene(&[("/", 5432, 0..100, 10)]).phase(Phase::Unexplained, ns);
-    unexplained(11 * SECOND).judge("back-end-slower").assert_undecided("or of what may be such waits");
+    unexplained(11 * SECOND).judge("back-end-slower").assert_undecided("known or possible");
     unexplained(9 * SECOND).judge("back-end-slower").assert_absent();
     let on_a_loop =
         Scene::gunicorn("gevent", 4, 10 * SECOND).requests(100).phase(Phase::BackendWait, 5 * SECOND);

@@ -85,7 +85,7 @@ pub fn not_measured<'a>(seen: impl Iterator<Item = &'a InterpreterSeen>) -> Opti
         None if not_started => "the target's Python interpreter has not been started yet".to_owned(),
         None if free_threaded => "the interpreter is a free-threaded build: it has no GIL".to_owned(),
         None if without => "no process of the target has a Python interpreter".to_owned(),
-        None => format!("nothing is known of the target's interpreters{IN_LOCK_WAIT}"),
+        None => format!("the target's Python interpreters were not read{IN_LOCK_WAIT}"),
     })
 }
 
