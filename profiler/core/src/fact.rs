@@ -3,6 +3,8 @@
 //! In: nothing (the `fact` stage of `profiler` fills these). Out: [`FactRecord`], stored in recordings as JSON, so
 //! that a replay touches no `/proc`. Times are `CLOCK_MONOTONIC` nanoseconds unless a name says otherwise.
 
+mod cgroup;
+pub mod container;
 pub mod frame;
 pub mod holders;
 mod interpreter;
@@ -11,6 +13,8 @@ pub mod open_files;
 pub mod queue;
 mod sight;
 
+pub use cgroup::{CgroupCpu, CgroupMemory};
+use container::Container;
 pub use interpreter::{InterpreterLock, InterpreterSeen, TaskKind, ThreadNumbers};
 use memory::ProcessMemory;
 use open_files::OpenFiles;
@@ -69,6 +73,10 @@ pub enum Fact {
     OpenFiles(OpenFiles),
     /// A cgroup's CPU quota and throttling, cumulative.
     CgroupCpu(CgroupCpu),
+    /// A cgroup's limit of memory and what is in use, at the start and at the end of a window.
+    CgroupMemory(CgroupMemory),
+    /// The container that the target runs in, if it runs in one.
+    Container(Container),
     /// Memory of a process, at the end of a window.
     ProcessMemory(ProcessMemory),
     /// What a thread was doing when the window ended: the slice that never came.
@@ -418,21 +426,6 @@ impl ListenerWakes {
                 .saturating_sub(earlier.slept_again_run_queue_ns),
         }
     }
-}
-
-/// CPU quota of a cgroup; cumulative values as in `cpu.stat`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CgroupCpu {
-    /// Path of the cgroup.
-    pub cgroup: String,
-    /// Quota per period in µs; `None`: no limit.
-    pub quota_us: Option<u64>,
-    /// Length of a period in µs.
-    pub period_us: u64,
-    /// Periods in which the group was throttled.
-    pub throttled_periods: u64,
-    /// Time throttled (summed over CPUs).
-    pub throttled_ns: u64,
 }
 
 /// A slice still open when the window ended, from the thread's live record.

@@ -374,6 +374,8 @@ impl Machines {
             Fact::NetworkCounters(counters) => self.listening.queues.network(&counters, self.started),
             Fact::OpenFiles(reading) => self.state.product.drops.open_files(reading),
             Fact::CgroupCpu(cgroup) => self.cgroup(cgroup),
+            Fact::CgroupMemory(memory) => self.readings.memory = Some(memory),
+            Fact::Container(container) => self.readings.container = Some(container),
             Fact::ProcessMemory(memory) => self.state.product.by_process.remember(memory),
             Fact::OpenSlice(_) if self.readings.open.len().max(self.state.initial.len()) >= MAX_OPEN => {
                 self.state.evicted = self.state.evicted.saturating_add(1);

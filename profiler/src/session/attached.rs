@@ -298,7 +298,7 @@ impl<O: Observer> Session<O> {
     pub fn finish(mut self, reason: EndReason) -> Outcome {
         self.cost.end_sample(&self.source);
         self.read_last_listeners();
-        if let Some(cgroup) = self.gather.cgroup() {
+        for cgroup in self.gather.cgroups().collect::<Vec<_>>() {
             self.fact(cgroup);
         }
         if let Some(attached) = self.gather.other_profilers(&self.source) {
@@ -346,7 +346,10 @@ impl<O: Observer> Session<O> {
         }
         let method = self.gather.locks.method(&self.source);
         self.fact(method);
-        if let Some(cgroup) = self.gather.cgroup() {
+        if let Some(container) = self.gather.container() {
+            self.fact(container);
+        }
+        for cgroup in self.gather.cgroups().collect::<Vec<_>>() {
             self.fact(cgroup);
         }
         for open in self.source.open_slices(monotonic_ns()) {
@@ -502,7 +505,7 @@ impl<O: Observer> Session<O> {
 
     /// What a run gathers at its end.
     fn closing_facts(&self, closing: Closing, counters: Counters) -> Vec<Fact> {
-        let mut facts: Vec<Fact> = self.gather.cgroup().into_iter().collect();
+        let mut facts: Vec<Fact> = self.gather.cgroups().collect();
         facts.extend(self.gather.memory(false));
         facts.extend(closing.into_facts());
         facts.extend(self.queues.all(&self.gather.proc));

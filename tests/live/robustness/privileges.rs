@@ -79,6 +79,57 @@ fn documented_capabilities_find_and_trace_a_server_of_another_user() -> anyhow::
 }
 
 #[test]
+fn every_mode_works_with_the_documented_capabilities_or_names_the_one_it_lacks() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 2))?;
+    let directory = tempfile::tempdir()?;
+    let program = program_for_all(directory.path())?;
+    let pid = server.master().to_string();
+    let traced = |options: &[&str]| {
+        let arguments = [&["--pid", &pid, "-d", "300ms", "--format", "json"], options].concat();
+        with_capabilities(&program, &wanted(), &arguments)
+    };
+    for (options, hooks, has_gil) in [
+        (&[][..], "btf", true),
+        (&["--hooks=btf"], "btf", true),
+        (&["--light"], "light", false),
+        (&["--stacks"], "btf", true),
+        (&["--gil=off"], "btf", false),
+    ] {
+        let outcome = traced(options)?;
+        assert_success(&outcome);
+        let report = json(&outcome)?;
+        assert_eq!(report.pointer("/tool/hooks"), Some(&hooks.into()), "{options:?}");
+        assert_eq!(report["gil"].is_object(), has_gil, "{options:?}: {}", report["not_measured"]);
+    }
+
+    // Probes take CAP_SYS_ADMIN: without it another way is chosen, and the reason is told; by doctor before.
+    let outcome = traced(&["--gil=uprobes"])?;
+    assert_success(&outcome);
+    let file = json(&outcome)?.pointer("/gil/files/0").cloned().unwrap_or_default();
+    assert_eq!(file["method"], "syscalls", "{file}");
+    assert!(file["reason"].as_str().is_some_and(|reason| reason.contains("CAP_SYS_ADMIN")), "{file}");
+    let doctor = with_capabilities(&program, &wanted(), &["doctor"])?;
+    let probes = doctor.stdout.lines().find(|line| line.contains("probes in interpreters"));
+    assert!(
+        probes.is_some_and(|line| line.starts_with("NO") && line.contains("CAP_SYS_ADMIN")),
+        "{probes:?}"
+    );
+
+    // So does mounting tracefs, where nobody has.
+    let outcome = traced(&["--hooks=tracepoints"])?;
+    if Path::new("/sys/kernel/tracing/events").is_dir()
+        || Path::new("/sys/kernel/debug/tracing/events").is_dir()
+    {
+        assert_success(&outcome);
+    } else {
+        assert_failure(&outcome, ExitCode::KernelUnsuitable, &["tracefs", "CAP_SYS_ADMIN", "--hooks btf"]);
+    }
+    Ok(())
+}
+
+#[test]
 fn where_the_system_call_is_refused_it_is_said_by_trace_as_by_doctor() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;

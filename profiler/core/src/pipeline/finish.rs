@@ -92,6 +92,8 @@ impl Machines {
             dropped,
             processes,
             cgroups: self.readings.cgroups,
+            memory: self.readings.memory,
+            container: self.readings.container,
             coverage,
             by_endpoint: ByEndpoint { list: endpoints, others: other_endpoints },
             sockets: Sockets { listeners, networks: self.listening.queues.networks() },

@@ -69,6 +69,8 @@ pub(in crate::export) fn columns() -> Vec<Column<WindowRow>> {
 fn labels() -> Vec<Column<WindowRow>> {
     type R = WindowRow;
     const UNSAID: &str = "nobody said";
+    /// The same of what the node may say too.
+    const UNSAID_AND_UNSEEN: &str = "nobody said, and files of the node do not tell";
     vec![
         Column::new(
             "deployment.environment.name",
@@ -80,13 +82,13 @@ fn labels() -> Vec<Column<WindowRow>> {
         Column::new("k8s.namespace.name", Kind::Text, "Namespace in Kubernetes.", |row: &R| {
             Cell::maybe_text(row.of.context.labels.k8s_namespace.as_deref())
         })
-        .null(UNSAID),
+        .null(UNSAID_AND_UNSEEN),
         Column::new("k8s.pod.name", Kind::Text, "Pod in Kubernetes.", |row: &R| {
             Cell::maybe_text(row.of.context.labels.k8s_pod.as_deref())
         })
-        .null(UNSAID),
+        .null(UNSAID_AND_UNSEEN),
         Column::new("k8s.pod.uid", Kind::Text, "The pod's UID, by the server's cgroup.", |row: &R| {
-            Cell::maybe_text(row.of.context.k8s_pod_uid.as_deref())
+            Cell::maybe_text(row.of.context.container.as_ref().and_then(|seen| seen.k8s_pod_uid.as_deref()))
         })
         .null("no pod"),
         Column::new("k8s.node.name", Kind::Text, "Node of Kubernetes.", |row: &R| {
