@@ -14,6 +14,17 @@ pub(in crate::export) const NAME: &str = "windows";
 pub(in crate::export) const MEANING: &str = "One row a window: how much was seen, what was lost, and of what server. Ask it \
      before any other table.";
 
+/// What is known of a window beside its snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::export) struct Aside {
+    /// Requests that ended in it and have no row.
+    pub(in crate::export) not_written: u64,
+    /// Requests whose method and route are beyond the bound.
+    pub(in crate::export) in_other_routes: u64,
+    /// How far the wall clock was set since its rows' times were reckoned; `None`: nobody looked.
+    pub(in crate::export) clock_step_ns: Option<i64>,
+}
+
 /// One window.
 #[derive(Clone, Debug)]
 pub(in crate::export) struct WindowRow {
@@ -21,6 +32,7 @@ pub(in crate::export) struct WindowRow {
     pub(in crate::export) snapshot: Box<Snapshot>,
     /// Phases that were not measured, as columns of `requests`.
     not_measured: String,
+    aside: Aside,
 }
 
 impl Row for WindowRow {
@@ -30,10 +42,10 @@ impl Row for WindowRow {
 }
 
 impl WindowRow {
-    pub(in crate::export) fn new(of: Of, snapshot: Box<Snapshot>) -> Self {
+    pub(in crate::export) fn new(of: Of, snapshot: Box<Snapshot>, aside: Aside) -> Self {
         let names = snapshot.coverage.not_measured.iter().map(|(phase, _)| format!("{}_ns", phase.name()));
         let not_measured = names.collect::<Vec<_>>().join(",");
-        Self { of, snapshot, not_measured }
+        Self { of, snapshot, not_measured, aside }
     }
 
     fn moment(&self, monotonic_ns: u64) -> Cell<'_> {
@@ -281,8 +293,27 @@ fn losses() -> Vec<Column<WindowRow>> {
         |counts: &[(String, u64)]| counts.iter().fold(0_u64, |sum, (_, count)| sum.saturating_add(*count));
     vec![
         Column::new("is_complete", Kind::Flag, "Nothing was lost.", |row: &R| {
-            Cell::Flag(!row.losses().any())
+            Cell::Flag(!row.losses().any() && row.aside.not_written == 0)
         }),
+        Column::new(
+            "requests_not_written",
+            Kind::Count,
+            "Requests that ended in it and have no row: an agent's disk was too slow.",
+            |row: &R| Cell::number(row.aside.not_written),
+        ),
+        Column::new(
+            "requests_in_other_routes",
+            Kind::Count,
+            "Requests whose `http.route` is `{other}`: more endpoints than an agent tells apart.",
+            |row: &R| Cell::number(row.aside.in_other_routes),
+        ),
+        Column::new(
+            "clock_step_ns",
+            Kind::Nanoseconds,
+            "How far the wall clock was set while it ran: its times are off by up to this.",
+            |row: &R| row.aside.clock_step_ns.map_or(Cell::Null, Cell::Number),
+        )
+        .null("of a recording"),
         Column::new("records_received", Kind::Count, "Records of the kernel that arrived.", |row: &R| {
             Cell::number(row.snapshot.coverage.conservation.received)
         }),
