@@ -232,12 +232,22 @@ pub fn evaluate(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
     findings
 }
 
-/// In light mode only what rests on no system call can be judged: quotas, and statuses where heads are recorded.
+/// What of a run in light mode a rule has to have to be judged.
+const JUDGED_IN_LIGHT: &[(&str, fn(&Attached) -> bool)] = &[
+    (cpu_throttled::RULE.id, |_| true),
+    (server_errors::RULE.id, |attached| attached.heads_recorded),
+    (gil_contention::RULE.id, Attached::tells_gil),
+    (gil_starvation::RULE.id, Attached::tells_gil),
+    (gil_not_released::RULE.id, Attached::tells_gil),
+    (gil_convoy::RULE.id, Attached::tells_gil),
+    (gil_threads::RULE.id, Attached::tells_gil),
+];
+
+/// In light mode only what rests on no system call can be judged.
 fn measured(rule: &Rule, basis: &Basis<'_>, judge: fn(&Basis<'_>) -> Outcome) -> Outcome {
     let attached = &basis.snapshot.attached;
-    let is_told =
-        rule.id == cpu_throttled::RULE.id || rule.id == server_errors::RULE.id && attached.heads_recorded;
-    if attached.is_light() && !is_told {
+    let is_told = || JUDGED_IN_LIGHT.iter().any(|(id, is_told)| *id == rule.id && is_told(attached));
+    if attached.is_light() && !is_told() {
         return Err(Undecided {
             reason: Attached::LIGHT_SEES_NO_CALLS.to_owned(),
             next_step: "Trace for a minute without --light while it is slow.",

@@ -280,7 +280,7 @@ impl Machines {
                 self.state.evicted = self.state.evicted.saturating_add(u64::from(!is_followed));
             }
             Body::Light(light) => light::take(&mut self.state, &light, time_ns, sink),
-            Body::Slept(slept) => light::slept(&mut self.state, &slept, time_ns),
+            Body::Slept(slept) => light::slept(&mut self.state, &slept, time_ns, sink),
             Body::Lifecycle(lifecycle) => self.lifecycle(&lifecycle, time_ns, sink),
             Body::Evidence(evidence) => {
                 let State { product, wire, .. } = &mut self.state;

@@ -27,6 +27,21 @@ pub struct Slept {
     pub events: u32,
     /// Number of the thread's light slices before.
     pub sequence: u32,
+    /// Of a futex on the memory of an interpreter lock what that showed then; `None`: another sleep, or it was not read.
+    pub lock: Option<LockThen>,
+}
+
+/// What an interpreter lock showed as a thread went to sleep on its memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LockThen {
+    /// The thread that had it, or had it last, by the number that it gives itself.
+    pub holder: Tid,
+    /// Somebody had it.
+    pub is_locked: bool,
+    /// How often it had passed from one thread to another (the low bits).
+    pub switches: u32,
+    /// Until when the wait would last at most, in nanoseconds; 0: it has no limit, or that is not known.
+    pub until_ns: u64,
 }
 
 impl Slept {
@@ -44,6 +59,7 @@ impl Slept {
             argument: 0,
             events: 0,
             sequence: 0,
+            lock: None,
         }
     }
 }

@@ -217,7 +217,9 @@ impl Machines {
         let mut gil =
             std::mem::take(&mut self.state.gil).finish(|tid| names.get(&tid).cloned().unwrap_or_default());
         hold_at_most(&mut gil, processes, self.window.length_ns());
-        if self.attached.is_light() {
+        let is_light = self.attached.is_light();
+        gil.locks.iter_mut().for_each(|lock| lock.is_between_unseen = is_light);
+        if !self.attached.tells_gil() {
             gil.not_measured = Some(Attached::LIGHT_SEES_NO_CALLS.to_owned());
         }
         gil

@@ -9,16 +9,21 @@ use crate::event::{Call, InGap, Light, LightWhat, LockSeen, Slept, Slice, Woken}
 use crate::fact::{Attached, Sight};
 use crate::machine::driver::follow;
 use crate::machine::driver::state::State;
+use crate::machine::ledger::gil_party;
+use crate::machine::lock::gil::Part;
+use crate::machine::lock::gil_held::Held;
 use crate::machine::product::summary::Summary;
-use crate::machine::time::sleeps::{Idle, Sleeping};
+use crate::machine::time::sleeps::{Idle, Meant, Sleeping};
 use crate::machine::wire::light_socket::{Active, Socket};
 use crate::machine::wire::state::Wire;
-use crate::machine::world::sleep::{self, is_for_lock};
+use crate::machine::world::sleep;
 use crate::model::request::{Framing, Http, OnGil, Request, Seen, Stretch, Times};
 use crate::model::request_start::RequestStart;
 use crate::phase::{Phase, Phases};
 use crate::timeline::Entry;
 use profiler_common::record::slice::{FLAG_WAKE_MISSED, NO_CALL, Undecided};
+
+mod gil;
 
 /// Connections followed at once; one more is counted and not followed.
 const MAX_SOCKETS: usize = 65_536;
@@ -56,10 +61,19 @@ const MESSAGES_ALONE: &str = "light mode does not hook system calls: methods, pa
      things too";
 
 /// A thread slept, and got a CPU again at `time_ns`.
-pub fn slept(state: &mut State, slept: &Slept, time_ns: u64) {
-    let is_for_gil = is_for_lock(slept) && state.gil.is_taken_at(slept.tgid, slept.argument, slept.events);
-    let phase = if is_for_gil { Phase::GilWait } else { sleep::phase(slept) };
-    state.time.sleeps.add(slept, (phase, idle(slept, phase)), time_ns);
+pub fn slept(state: &mut State, slept: &Slept, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
+    let meant = match gil::slept(state, slept, time_ns, sink) {
+        Some((part @ (Part::First | Part::Again), held_by)) => {
+            Meant { held_by, goes_on: part == Part::Again, ..Meant::new(Phase::GilWait, Idle::No) }
+        }
+        // To give the lock up: nobody gives it a job so.
+        Some(_) => Meant::new(Phase::LockWait, Idle::No),
+        None => {
+            let phase = sleep::phase(slept);
+            Meant::new(phase, idle(slept, phase))
+        }
+    };
+    state.time.sleeps.add(slept, meant, time_ns);
 }
 
 /// Whether the thread waited for something to do, as its sleep has this phase.
@@ -90,6 +104,7 @@ pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut
         }
         // None of this time belongs to a call. A request gets its part below.
         thread.drain(state.window_start_ns);
+        gil::moves(state, &mut thread, &slice, time_ns);
         state.put_back(light.tid, thread);
     }
     let Some(mut socket) = enter(state, light, time_ns, sink) else { return };
@@ -98,10 +113,20 @@ pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut
         LightWhat::Sent => sent(state, &mut socket, &message),
         _ => received(state, &mut socket, &message, sink),
     }
+    let mut moved = None;
     if let Some(active) = &mut socket.active {
-        active.owner = light.tid;
+        let before = std::mem::replace(&mut active.owner, light.tid);
+        let request = active.request.id;
+        if before != light.tid {
+            gil::handed_over(state, before, request);
+        }
+        // What waits for its beginning is known from where its thread turned to it on.
+        let has_turned = light.what == LightWhat::Sent || sleeping.turned_ns(&slice, 0).is_some();
+        let is_over = active.is_answered;
+        moved = Some(gil::Moved { socket: light.socket, request, is_over, has_turned });
     }
     state.wire.light.open.insert(light.socket, socket);
+    gil::moved(state, light.tid, moved.as_ref(), time_ns);
 }
 
 /// Bytes that a thread moved.
@@ -202,6 +227,7 @@ fn sent(state: &mut State, socket: &mut Socket, message: &Message<'_>) {
     http.bytes_out = http.bytes_out.saturating_add(light.bytes);
     for step in steps {
         http.framing.note(step.not_http, step.inferred);
+        active.is_answered = step.complete;
         if let Some(head) = step.head.filter(|head| !head.interim && http.status == 0) {
             http.status = head.status;
         }
@@ -210,13 +236,14 @@ fn sent(state: &mut State, socket: &mut Socket, message: &Message<'_>) {
 
 /// The window ends at `end_ns`, with what the threads were in the middle of.
 pub fn end_window(state: &mut State, open: &[Slice], end_ns: u64, sink: &mut dyn FnMut(Entry)) {
+    gil::end_window(state);
     let sockets = std::mem::take(&mut state.wire.light.open);
     let mut active: Vec<Active> = sockets.into_values().filter_map(|socket| socket.active).collect();
     active.sort_by_key(|active| active.request.id);
     for mut active in active {
         if !active.is_responding {
             if let Some(slice) = open.iter().find(|slice| slice.tid == active.owner) {
-                let sleeping = state.time.sleeps.take(slice.tid, slice.sequence.wrapping_add(1));
+                let sleeping = state.time.sleeps.take(slice.tid, slice.sequence);
                 cover(&mut active, (slice, &sleeping), slice.enter_ns.min(end_ns));
             }
             active.request.seen.open = true;
@@ -297,9 +324,11 @@ fn begin(
         },
         covered_ns: time_ns,
         is_responding: false,
+        is_answered: false,
         has_begun: false,
         to_head: false,
         owner: light.tid,
+        held: Held::default(),
     }
 }
 
@@ -321,6 +350,7 @@ fn cover(active: &mut Active, (slice, sleeping): (&Slice, &Sleeping), until_ns: 
     let done = sleeping.done_from(slice, from_ns, slice.tid == active.owner);
     active.request.phases.add_all(&done.phases);
     active.request.round_trips.add_all(&done.back_ends);
+    active.held.add_all(&done.held);
     active.covered_ns = until_ns;
     let stretch = Stretch { tgid: slice.tgid, tid: slice.tid, start_ns, end_ns: until_ns };
     let is_full = active.request.stretches.len() >= MAX_STRETCHES;
@@ -336,6 +366,7 @@ fn end(state: &mut State, mut active: Active, at_ns: u64, sink: &mut dyn FnMut(E
         active.request.phases.add(Phase::Unexplained, at_ns.saturating_sub(active.covered_ns));
         active.request.times.end_ns = at_ns.max(active.covered_ns);
     }
+    active.request.gil.holders = gil_party::holders(&state.world, &state.gil, &active.held);
     state.complete(Box::new(active.request), sink);
 }
 

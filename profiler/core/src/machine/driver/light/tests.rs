@@ -72,8 +72,8 @@ fn a_request_waited_for_what_its_thread_slept_for() {
         }
     };
     take(&mut state, &received, received_ns, &mut sink);
-    slept(&mut state, &of_gil, 400);
-    slept(&mut state, &of_another, 900);
+    slept(&mut state, &of_gil, 400, &mut sink);
+    slept(&mut state, &of_another, 900, &mut sink);
     take(&mut state, &sent, sent_ns, &mut sink);
     end_window(&mut state, &[], sent_ns, &mut sink);
     let phases: Vec<_> = found.expect("a request").phases.iter().collect();
@@ -96,7 +96,7 @@ fn read_after(system_call: u32) -> Vec<(Phase, u64)> {
         sequence: 0,
         ..Slept::blank()
     };
-    slept(&mut state, &asleep, 130);
+    slept(&mut state, &asleep, 130, &mut |_| {});
     let mut found = Vec::new();
     let mut sink = |entry: Entry| {
         if let Entry::Request(request) = entry {
