@@ -30,6 +30,10 @@ pub const READABLE: u32 = 1;
 /// [`SleepRecord::events`] of a wait until something can be written.
 pub const WRITABLE: u32 = 4;
 
+/// [`SleepRecord::events`] of a sleep on a client's connection, beside what poll waits for: this side has ended it (a FIN was sent), and the thread
+/// waits for the client to do so.
+pub const SHUT: u32 = 1 << 31;
+
 /// [`SleepRecord::socket`] of a `futex` on the memory of an interpreter lock: who had the lock as the thread went to sleep is in the low 32
 /// bits, by the number that thread gives itself (last, where the lock was free just then); in the 30 bits above is
 /// [`super::slice::SWITCHES_MASK`] of the number of times that the lock had passed from one thread to another.

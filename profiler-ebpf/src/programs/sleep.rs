@@ -8,7 +8,7 @@ use aya_ebpf::bindings::task_struct;
 use profiler_common::account::{RUNNABLE, ThreadAccount};
 use profiler_common::call_kind::Kind;
 use profiler_common::record::sleep::{
-    CLIENT, HOLDER_KNOWN, LISTENER, LOCKED, NO_OBJECT, PIPE, READABLE, SOCKET, WRITABLE,
+    CLIENT, HOLDER_KNOWN, LISTENER, LOCKED, NO_OBJECT, PIPE, READABLE, SHUT, SOCKET, WRITABLE,
 };
 use profiler_common::record::slice::{NO_CALL, PAGE_FAULT, SWITCHES_MASK};
 use profiler_common::system_call::{FUTEX, kind};
@@ -51,6 +51,8 @@ pub fn begins(account: &mut ThreadAccount, task: *mut task_struct, registers: Re
             object.kind = kind_of_socket(object.sk);
             if object.kind == SOCKET {
                 peer = peer_of(object.sk);
+            } else if object.kind == CLIENT && sock::is_shut(object.sk) {
+                sleep.events |= SHUT;
             }
         }
     }

@@ -326,6 +326,11 @@ fn decode_light(bytes: &[u8]) -> Result<Event, Malformed> {
 
 fn decode_sleep(bytes: &[u8]) -> Result<Event, Malformed> {
     let record = fixed::<SleepRecord>(bytes, KIND_SLEEP)?;
+    Ok(Event { time_ns: record.header.time_ns, body: Body::Slept(slept(&record)?) })
+}
+
+/// The sleep of a record.
+pub(crate) fn slept(record: &SleepRecord) -> Result<Slept, Malformed> {
     let on = match record.object {
         sleep::NO_OBJECT => SleptOn::Nothing,
         sleep::CLIENT => SleptOn::Client,
@@ -337,21 +342,20 @@ fn decode_sleep(bytes: &[u8]) -> Result<Event, Malformed> {
         sleep::OTHER => SleptOn::Other,
         value => return Err(Malformed::BadValue { kind: KIND_SLEEP, value }),
     };
-    Ok(Event {
-        time_ns: record.header.time_ns,
-        body: Body::Slept(Slept {
-            tgid: record.header.tgid,
-            tid: record.header.tid,
-            start_ns: record.start_ns,
-            woken_ns: record.woken_ns,
-            cpu_ns: record.cpu_ns,
-            system_call: record.system_call,
-            on,
-            argument: record.argument,
-            events: record.events,
-            sequence: record.sequence,
-            lock: lock_then(&record),
-        }),
+    Ok(Slept {
+        tgid: record.header.tgid,
+        tid: record.header.tid,
+        start_ns: record.start_ns,
+        woken_ns: record.woken_ns,
+        cpu_ns: record.cpu_ns,
+        system_call: record.system_call,
+        on,
+        argument: record.argument,
+        events: record.events & !sleep::SHUT,
+        sequence: record.sequence,
+        client: if on == SleptOn::Client { record.socket } else { 0 },
+        is_shut: on == SleptOn::Client && record.events & sleep::SHUT != 0,
+        lock: lock_then(record),
     })
 }
 

@@ -463,6 +463,8 @@ fn sleep_of_light_mode_is_told_with_what_its_descriptor_stands_for() {
         argument: 9,
         events: 0,
         sequence: 3,
+        client: 0,
+        is_shut: false,
         lock: None,
     };
     assert_eq!(decode(record.as_bytes()), Ok(Event { time_ns: 90, body: Body::Slept(slept) }));
@@ -476,7 +478,8 @@ fn sleep_of_light_mode_is_told_with_what_its_descriptor_stands_for() {
         (sleep::OTHER, SleptOn::Other),
     ] {
         let record = SleepRecord { object, ..record };
-        let expected = Event { time_ns: 90, body: Body::Slept(Slept { on, ..slept }) };
+        let client = if on == SleptOn::Client { record.socket } else { 0 };
+        let expected = Event { time_ns: 90, body: Body::Slept(Slept { on, client, ..slept }) };
         assert_eq!(decode(record.as_bytes()), Ok(expected));
     }
     let unknown = SleepRecord { object: 8, ..record };

@@ -27,6 +27,10 @@ pub struct Slept {
     pub events: u32,
     /// Number of the thread's light slices before.
     pub sequence: u32,
+    /// Kernel address of the client's socket that the thread slept on; 0: another sleep.
+    pub client: u64,
+    /// This side of that connection had been ended.
+    pub is_shut: bool,
     /// Of a futex on the memory of an interpreter lock what that showed then; `None`: another sleep, or it was not read.
     pub lock: Option<LockThen>,
 }
@@ -59,6 +63,8 @@ impl Slept {
             argument: 0,
             events: 0,
             sequence: 0,
+            client: 0,
+            is_shut: false,
             lock: None,
         }
     }

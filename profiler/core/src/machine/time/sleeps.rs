@@ -41,6 +41,19 @@ struct Sleep {
     meant: Meant,
     /// The port of the back end that it waited for (0: of none, or of one that has none).
     port: u16,
+    /// The client's socket that it slept on (0: on none), and whether this side had ended that connection.
+    client: (u64, bool),
+}
+
+/// What a thread did in a stretch beside requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::machine) enum Beside {
+    /// It waited for something to do.
+    Free,
+    /// It waited for the client of this socket to send; `true`: to end the connection, as this side has.
+    Client(u64, bool),
+    /// Something else.
+    Work,
 }
 
 /// What a sleep was for.
@@ -112,11 +125,29 @@ impl Sleeps {
             thread.folded.add(oldest.meant.phase, oldest.woken_ns.saturating_sub(oldest.start_ns));
         }
         let Slept { start_ns, woken_ns, cpu_ns, .. } = *slept;
+        let client = (slept.client, slept.is_shut);
         let port = match slept.on {
             SleptOn::Socket { port } => port,
             _ => 0,
         };
-        thread.sleeps.push_back(Sleep { start_ns, woken_ns, end_ns, cpu_ns, meant, port });
+        thread.sleeps.push_back(Sleep { start_ns, woken_ns, end_ns, cpu_ns, meant, port, client });
+    }
+
+    /// How long a thread is known to have slept in its light slice with so many others before it.
+    #[must_use]
+    pub(in crate::machine) fn asleep_ns(&self, tid: Tid, sequence: u32) -> u64 {
+        let thread = self.threads.get(&tid).filter(|thread| thread.sequence == sequence);
+        thread.map_or(0, Sleeping::asleep_ns)
+    }
+
+    /// The same, which stay.
+    pub(in crate::machine) fn last(&self, tid: Tid) -> Sleeping {
+        self.threads.get(&tid).cloned().unwrap_or_default()
+    }
+
+    /// The sleeps of a thread that has moved nothing since.
+    pub(in crate::machine) fn take_last(&mut self, tid: Tid) -> Sleeping {
+        self.threads.remove(&tid).unwrap_or_default()
     }
 
     /// Where the last sleep of a thread's light slice with so many others before it ended; `None`: there is none.
@@ -159,6 +190,42 @@ impl Sleeping {
             done.phases.add_all(&phases);
         }
         done
+    }
+
+    /// When the first of them began.
+    pub(in crate::machine) fn first_ns(&self) -> Option<u64> {
+        self.sleeps.front().map(|sleep| sleep.start_ns)
+    }
+
+    /// How long all of them were.
+    pub(in crate::machine) fn asleep_ns(&self) -> u64 {
+        let kept = self.sleeps.iter().map(|sleep| sleep.woken_ns.saturating_sub(sleep.start_ns));
+        kept.fold(self.folded.total_ns(), u64::saturating_add)
+    }
+
+    /// What the thread did between these times, in which it worked for no request: stretches in order, without a hole. Sleeps that are missing
+    /// count as work.
+    pub(in crate::machine) fn beside(&self, from_ns: u64, until_ns: u64) -> Vec<(u64, u64, Beside)> {
+        let mut stretches = Vec::with_capacity(2 * self.sleeps.len() + 1);
+        let mut at_ns = from_ns;
+        let mut push = |until_at_ns: u64, beside: Beside| {
+            let end_ns = until_at_ns.min(until_ns);
+            if end_ns > at_ns {
+                stretches.push((at_ns, end_ns, beside));
+                at_ns = end_ns;
+            }
+        };
+        for sleep in &self.sleeps {
+            push(sleep.start_ns, Beside::Work);
+            let beside = match (sleep.meant.idle, sleep.meant.phase) {
+                (Idle::ForLock | Idle::ForDescriptors, _) => Beside::Free,
+                (_, Phase::ClientReadStall) => Beside::Client(sleep.client.0, sleep.client.1),
+                _ => Beside::Work,
+            };
+            push(sleep.end_ns, beside);
+        }
+        push(until_ns, Beside::Work);
+        stretches
     }
 
     /// When the thread was given a job after `from_ns`: it had waited for a lock. A loop that waits for descriptors may only send what another thread has made.

@@ -9,6 +9,7 @@ use crate::event::Tid;
 use crate::machine::lock::gil_held::Held;
 use crate::machine::wire::http1::{Inbound, Outbound, RequestHead, ResponseHead, Steps};
 use crate::model::request::Request;
+use crate::phase::Phases;
 use crate::tls;
 
 /// The open connections of light mode.
@@ -49,6 +50,8 @@ pub(in crate::machine) struct Active {
     pub(in crate::machine) owner: Tid,
     /// Who had the interpreter lock while it waited for that.
     pub(in crate::machine) held: Held,
+    /// What its thread did for it last, and since when.
+    pub(in crate::machine) last: Option<(u64, Phases)>,
 }
 
 impl Socket {
@@ -106,6 +109,19 @@ impl Sockets {
         self.open.len() as u64
     }
 
+    /// Whether a request came on the connection of this socket.
+    #[must_use]
+    pub(in crate::machine) fn has_asked(&self, socket: u64) -> bool {
+        self.open.get(&socket).is_some_and(|socket| socket.begun > 0)
+    }
+
+    /// Whether the connection of this socket has a request with this number, of whose answer nothing was sent.
+    #[must_use]
+    pub(in crate::machine) fn is_unanswered(&self, socket: u64, id: u64) -> bool {
+        let active = self.open.get(&socket).and_then(|socket| socket.active.as_ref());
+        active.is_some_and(|active| active.request.id == id && !active.is_responding)
+    }
+
     /// The request on the connection of this socket, if it has this number.
     #[must_use]
     pub(in crate::machine) fn request(&self, socket: u64, id: u64) -> Option<&Request> {
@@ -153,6 +169,7 @@ mod tests {
             owner: 1,
             is_answered: false,
             held: Held::default(),
+            last: None,
         }
     }
 

@@ -106,6 +106,16 @@ pub(super) fn handed_over(state: &mut State, tid: Tid, request: u64) {
     }
 }
 
+/// The thread waits for something to do: a request whose answer it has sent is over, as far as it is concerned.
+pub(super) fn rests(state: &mut State, tid: Tid) {
+    let Some(thread) = state.runtime.threads.get_mut(tid) else { return };
+    if let Some(((_, id), socket)) = thread.serving.zip(thread.light_socket)
+        && !state.wire.light.is_unanswered(socket, id)
+    {
+        serve(thread, None);
+    }
+}
+
 fn serve(thread: &mut Thread, request: Option<(u64, RequestKey)>) {
     thread.light_socket = request.map(|(socket, _)| socket);
     thread.serving = request.map(|(_, key)| key);

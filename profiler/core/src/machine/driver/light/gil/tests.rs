@@ -31,7 +31,7 @@ struct Run {
 impl Run {
     fn new() -> Self {
         let mut state = State::new(false);
-        (state.window_start_ns, state.watch_start_ns) = (0, 0);
+        (state.window_start_ns, state.watch_start_ns, state.time.is_light) = (0, 0, true);
         let lock =
             InterpreterLock { address: LOCK, interval_us: INTERVAL_NS / 1000, ..InterpreterLock::default() };
         let seen = InterpreterSeen { tgid: 1, locks: vec![lock], ..InterpreterSeen::default() };
@@ -109,7 +109,7 @@ impl Run {
 
     fn end(mut self, end_ns: u64) -> (Gil, Vec<Request>) {
         let mut sink = Self::sink(&mut self.requests);
-        end_window(&mut self.state, &[], end_ns, &mut sink);
+        end_window(&mut self.state, (&[], &[]), end_ns, &mut sink);
         exchange_end::end_window(&mut self.state, &[], end_ns, &mut sink);
         drop(sink);
         (self.state.gil.finish(|_| String::new()), self.requests)
@@ -200,7 +200,7 @@ fn who_keeps_the_lock_although_asked_is_told() {
 }
 
 #[test]
-fn a_wait_in_the_process_of_another_thread_and_a_sleep_to_give_the_lock_up_are_none() {
+fn a_sleep_to_give_the_lock_up_is_no_wait_for_it() {
     let mut run = Run::new();
     run.receives(3, 100, "/a");
     let mutex = Slept {
