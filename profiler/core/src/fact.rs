@@ -155,6 +155,9 @@ pub struct Attached {
     /// Light mode: heads of messages are recorded.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub heads_recorded: bool,
+    /// Light mode: of each sleep on the memory of an interpreter lock, who had the lock, and until when the wait would last.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub holders_recorded: bool,
     /// Another wsgi-trace was watching the same processes.
     pub other_profilers: u32,
     /// Time from the first attach call to the last.
@@ -175,6 +178,12 @@ impl Attached {
             true if self.sleeps_recorded => Sight::Sleeps,
             true => Sight::Messages,
         }
+    }
+
+    /// Whether waits for interpreter locks are known one by one.
+    #[must_use]
+    pub fn tells_gil(&self) -> bool {
+        !self.is_light() || self.holders_recorded
     }
 
     /// Whether clients that find the accept queue of a UNIX listener full are counted.

@@ -217,11 +217,13 @@ impl Metrics {
             let help = "Slots by configuration: workers times threads";
             out.gauge("slots_configured", help, None, f64::from(configured))?;
         }
-        let help =
-            "Slots that capacity is counted against: by configuration, or as many as were there at once";
-        out.gauge("slots", help, None, f64::from(snapshot.slots.count()))?;
-        let help = "Most slots busy at one moment of the open window";
-        out.gauge("slots_busy_peak", help, None, f64::from(snapshot.slots.peak_busy))?;
+        if snapshot.slots.not_measured.is_none() {
+            let help =
+                "Slots that capacity is counted against: by configuration, or as many as were there at once";
+            out.gauge("slots", help, None, f64::from(snapshot.slots.count()))?;
+            let help = "Most slots busy at one moment of the open window";
+            out.gauge("slots_busy_peak", help, None, f64::from(snapshot.slots.peak_busy))?;
+        }
         queues(out, snapshot)?;
         // Sampled once a window: early in one, the sample of the one before stands.
         let views = [Some(view), self.known.last.as_ref()];

@@ -251,11 +251,11 @@ impl Rows {
         for row in gil_waits::rows(&of, &snapshot) {
             self.tables.gil_waits.push(&self.place, day, &row)?;
         }
-        // Light mode sees neither slots nor why connections end.
+        for slot in &snapshot.slots.observed {
+            self.tables.slots.push(&self.place, day, &SlotRow { of: of.clone(), slot: slot.clone() })?;
+        }
+        // Light mode does not see why connections end.
         if !snapshot.attached.is_light() {
-            for slot in &snapshot.slots.observed {
-                self.tables.slots.push(&self.place, day, &SlotRow { of: of.clone(), slot: slot.clone() })?;
-            }
             let dropped = std::mem::take(&mut self.dropped);
             let listed = |cause| dropped.get(&cause).copied().unwrap_or_default();
             for row in connections::rest(&of, &snapshot, &listed) {

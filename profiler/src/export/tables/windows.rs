@@ -60,6 +60,11 @@ impl WindowRow {
         &self.snapshot.server
     }
 
+    /// A number of slots.
+    fn of_slots(&self, value: u64) -> Cell<'_> {
+        if self.snapshot.slots.not_measured.is_some() { Cell::Null } else { Cell::number(value) }
+    }
+
     /// A number that light mode does not have.
     fn unless_light(&self, value: u64) -> Cell<'_> {
         if self.snapshot.attached.is_light() { Cell::Null } else { Cell::number(value) }
@@ -250,27 +255,27 @@ fn capacity() -> Vec<Column<WindowRow>> {
             "slots",
             Kind::Count,
             "Slots: workers × threads, or as many as were there at once.",
-            |row: &R| row.unless_light(row.snapshot.slots.count().into()),
+            |row: &R| row.of_slots(row.snapshot.slots.count().into()),
         )
-        .null("light mode"),
+        .null("slots were not measured"),
         Column::new("slots_busy_max", Kind::Count, "Most slots busy at one moment.", |row: &R| {
-            row.unless_light(row.snapshot.slots.peak_busy.into())
+            row.of_slots(row.snapshot.slots.peak_busy.into())
         })
-        .null("light mode"),
+        .null("slots were not measured"),
         Column::new(
             "slots_busy_ns",
             Kind::Nanoseconds,
             "Time that slots were busy, of all together.",
-            |row: &R| row.unless_light(row.snapshot.slots.busy_ns()),
+            |row: &R| row.of_slots(row.snapshot.slots.busy_ns()),
         )
-        .null("light mode"),
+        .null("slots were not measured"),
         Column::new(
             "slots_exhausted_ns",
             Kind::Nanoseconds,
             "Time with all slots busy: nothing could start.",
-            |row: &R| row.unless_light(row.snapshot.slots.exhausted_ns),
+            |row: &R| row.of_slots(row.snapshot.slots.exhausted_ns),
         )
-        .null("light mode"),
+        .null("slots were not measured"),
         Column::new("target_cpu_ns", Kind::Nanoseconds, "CPU time of the server's threads.", |row: &R| {
             Cell::maybe(row.snapshot.coverage.overhead.as_ref().map(|overhead| overhead.target_cpu_ns))
         })
