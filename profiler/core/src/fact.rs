@@ -6,12 +6,14 @@
 pub mod frame;
 pub mod holders;
 mod interpreter;
+pub mod machine;
 pub mod memory;
 pub mod open_files;
 pub mod queue;
 mod sight;
 
 pub use interpreter::{InterpreterLock, InterpreterSeen, TaskKind, ThreadNumbers};
+use machine::MachineCpu;
 use memory::ProcessMemory;
 use open_files::OpenFiles;
 use queue::{AcceptQueues, NetworkCounters, QueueCounts};
@@ -69,6 +71,8 @@ pub enum Fact {
     OpenFiles(OpenFiles),
     /// A cgroup's CPU quota and throttling, cumulative.
     CgroupCpu(CgroupCpu),
+    /// CPU time of the whole machine, cumulative.
+    MachineCpu(MachineCpu),
     /// Memory of a process, at the end of a window.
     ProcessMemory(ProcessMemory),
     /// What a thread was doing when the window ended: the slice that never came.

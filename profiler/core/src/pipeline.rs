@@ -374,6 +374,8 @@ impl Machines {
             Fact::NetworkCounters(counters) => self.listening.queues.network(&counters, self.started),
             Fact::OpenFiles(reading) => self.state.product.drops.open_files(reading),
             Fact::CgroupCpu(cgroup) => self.cgroup(cgroup),
+            // Forecasts read it beside the pipeline: no machine asks for it.
+            Fact::MachineCpu(_) => {}
             Fact::ProcessMemory(memory) => self.state.product.by_process.remember(memory),
             Fact::OpenSlice(_) if self.readings.open.len().max(self.state.initial.len()) >= MAX_OPEN => {
                 self.state.evicted = self.state.evicted.saturating_add(1);

@@ -9,10 +9,11 @@ use tokio::time::Instant;
 
 use super::gil::LockWatch;
 use crate::fact::cgroup::CgroupReader;
+use crate::fact::machine::machine_cpu;
 use crate::fact::memory::process_memory;
 use crate::fact::session::NotCounted;
 use crate::fact::{Proc, Watched};
-use crate::source::live::clock::process_cpu_ns;
+use crate::source::live::clock::{monotonic_ns, process_cpu_ns};
 use crate::source::live::{LiveSource, RunTimeSample};
 
 /// When the kernel's run-time statistics are switched on, after the start of the window.
@@ -136,6 +137,11 @@ impl Gather {
     pub(super) fn memory(&self, with_shares: bool) -> impl Iterator<Item = Fact> {
         let known = self.known.iter().take(MAX_MEMORIES);
         known.filter_map(move |pid| process_memory(&self.proc, *pid, with_shares)).map(Fact::ProcessMemory)
+    }
+
+    /// CPU time of the whole machine, beside our own.
+    pub(super) fn machine() -> Option<Fact> {
+        machine_cpu(monotonic_ns(), process_cpu_ns()).map(Fact::MachineCpu)
     }
 
     pub(super) fn cgroup(&self) -> Option<Fact> {
