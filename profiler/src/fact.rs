@@ -10,6 +10,7 @@ pub mod find;
 pub mod front_end;
 pub mod gather;
 pub mod holders;
+pub mod machine;
 mod mapping;
 pub mod memory;
 pub mod network;

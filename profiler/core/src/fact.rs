@@ -8,6 +8,7 @@ pub mod container;
 pub mod frame;
 pub mod holders;
 mod interpreter;
+pub mod machine;
 pub mod memory;
 pub mod open_files;
 pub mod queue;
@@ -16,6 +17,7 @@ mod sight;
 pub use cgroup::{CgroupCpu, CgroupMemory};
 use container::Container;
 pub use interpreter::{InterpreterLock, InterpreterSeen, TaskKind, ThreadNumbers};
+use machine::MachineCpu;
 use memory::ProcessMemory;
 use open_files::OpenFiles;
 use queue::{AcceptQueues, NetworkCounters, QueueCounts};
@@ -77,6 +79,8 @@ pub enum Fact {
     CgroupMemory(CgroupMemory),
     /// The container that the target runs in, if it runs in one.
     Container(Container),
+    /// CPU time of the whole machine, cumulative.
+    MachineCpu(MachineCpu),
     /// Memory of a process, at the end of a window.
     ProcessMemory(ProcessMemory),
     /// What a thread was doing when the window ended: the slice that never came.

@@ -298,8 +298,8 @@ impl<O: Observer> Session<O> {
     pub fn finish(mut self, reason: EndReason) -> Outcome {
         self.cost.end_sample(&self.source);
         self.read_last_listeners();
-        for cgroup in self.gather.cgroups().collect::<Vec<_>>() {
-            self.fact(cgroup);
+        for fact in self.gather.cgroups().chain(Gather::machine()).collect::<Vec<_>>() {
+            self.fact(fact);
         }
         if let Some(attached) = self.gather.other_profilers(&self.source) {
             self.fact(attached);
@@ -361,6 +361,7 @@ impl<O: Observer> Session<O> {
         self.read_counters();
         self.fact(Fact::ListenerCounts(self.source.listener_counts()));
         self.fact(Fact::QueueCounts(self.source.queue_counts()));
+        self.read_machine();
         self.fact(Fact::WindowStarted);
         self.feed.flush();
         self.drain();
@@ -368,6 +369,7 @@ impl<O: Observer> Session<O> {
 
     fn gather(&mut self) {
         self.fact(Fact::Tick);
+        self.read_machine();
         self.fact(Fact::Counters(self.source.counters()));
         let closed = self.queues.take_closed(&self.gather.known);
         self.fact(Fact::ListenerCounts(self.source.listener_counts()));
@@ -447,6 +449,12 @@ impl<O: Observer> Session<O> {
         }
     }
 
+    fn read_machine(&mut self) {
+        if let Some(fact) = Gather::machine() {
+            self.fact(fact);
+        }
+    }
+
     fn read_counters(&mut self) {
         for fact in self.queues.counters_changed(&self.gather.proc) {
             self.fact(fact);
@@ -505,7 +513,7 @@ impl<O: Observer> Session<O> {
 
     /// What a run gathers at its end.
     fn closing_facts(&self, closing: Closing, counters: Counters) -> Vec<Fact> {
-        let mut facts: Vec<Fact> = self.gather.cgroups().collect();
+        let mut facts: Vec<Fact> = self.gather.cgroups().chain(Gather::machine()).collect();
         facts.extend(self.gather.memory(false));
         facts.extend(closing.into_facts());
         facts.extend(self.queues.all(&self.gather.proc));

@@ -10,10 +10,11 @@ use tokio::time::Instant;
 use super::gil::LockWatch;
 use crate::fact::cgroup::CgroupReaders;
 use crate::fact::container;
+use crate::fact::machine::machine_cpu;
 use crate::fact::memory::process_memory;
 use crate::fact::session::NotCounted;
 use crate::fact::{Proc, Watched};
-use crate::source::live::clock::process_cpu_ns;
+use crate::source::live::clock::{monotonic_ns, process_cpu_ns};
 use crate::source::live::{LiveSource, RunTimeSample};
 
 /// When the kernel's run-time statistics are switched on, after the start of the window.
@@ -147,6 +148,11 @@ impl Gather {
     /// The container that the server runs in.
     pub(super) fn container(&self) -> Option<Fact> {
         container::of_process(&self.proc, self.watched.server.root).map(Fact::Container)
+    }
+
+    /// CPU time of the whole machine, beside our own.
+    pub(super) fn machine() -> Option<Fact> {
+        machine_cpu(monotonic_ns(), process_cpu_ns()).map(Fact::MachineCpu)
     }
 }
 

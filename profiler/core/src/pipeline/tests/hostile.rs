@@ -16,6 +16,7 @@ use zerocopy::IntoBytes as _;
 
 use super::*;
 use crate::fact::container::Container;
+use crate::fact::machine::MachineCpu;
 use crate::fact::{
     CgroupCpu, CgroupMemory, FactRecord, InterpreterLock, InterpreterSeen, ListenerCounts, ListenerSeen,
     ListenerWakes, Overhead, ProcessSeen, ThreadTotals,
@@ -291,6 +292,10 @@ fn counted() -> impl Strategy<Value = Fact> {
             Fact::CgroupMemory(CgroupMemory { cgroup: "/a".to_owned(), limit_bytes, used_bytes })
         }),
         any::<String>().prop_map(|id| Fact::Container(Container { id, ..Container::default() })),
+        any::<[u64; 5]>().prop_map(|[read_ns, idle_ns, stolen_ns, switches, profiler_ns]| {
+            let cpus = 2;
+            Fact::MachineCpu(MachineCpu { read_ns, cpus, idle_ns, stolen_ns, switches, profiler_ns })
+        }),
         (who(), time(), time(), account(), any::<[u64; 2]>()).prop_map(
             |((tgid, tid), since_ns, until_ns, ours, [kernel_cpu_ns, kernel_run_queue_ns])| {
                 Fact::ThreadTotals(ThreadTotals {
