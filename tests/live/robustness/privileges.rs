@@ -88,12 +88,12 @@ fn every_mode_works_with_the_documented_capabilities_or_names_the_one_it_lacks()
     let pid = server.master().to_string();
     let traced = |options: &[&str]| {
         let arguments = [&["--pid", &pid, "-d", "300ms", "--format", "json"], options].concat();
-        with_capabilities(&program, &wanted(), &arguments)
+        output(&mut with_capabilities(&program, &wanted(), &arguments))
     };
     for (options, hooks, has_gil) in [
         (&[][..], "btf", true),
         (&["--hooks=btf"], "btf", true),
-        (&["--light"], "light", false),
+        (&["--light"], "light", true),
         (&["--stacks"], "btf", true),
         (&["--gil=off"], "btf", false),
     ] {
@@ -110,7 +110,7 @@ fn every_mode_works_with_the_documented_capabilities_or_names_the_one_it_lacks()
     let file = json(&outcome)?.pointer("/gil/files/0").cloned().unwrap_or_default();
     assert_eq!(file["method"], "syscalls", "{file}");
     assert!(file["reason"].as_str().is_some_and(|reason| reason.contains("CAP_SYS_ADMIN")), "{file}");
-    let doctor = with_capabilities(&program, &wanted(), &["doctor"])?;
+    let doctor = output(&mut with_capabilities(&program, &wanted(), &["doctor"]))?;
     let probes = doctor.stdout.lines().find(|line| line.contains("probes in interpreters"));
     assert!(
         probes.is_some_and(|line| line.starts_with("NO") && line.contains("CAP_SYS_ADMIN")),
