@@ -84,7 +84,7 @@ unit: setup ## Install the .deb on Debian 12 and 13 in emulation, and try its sy
 book: setup ## Make the guide a book, under target/book, and check its links
 	@cargo xtask book
 
-dist: setup ## Build the packages: a static program, a wheel, a .deb; under target/dist
+dist: setup ## Build the packages: a static program, a wheel, a .deb, a container image; under target/dist
 	@cargo xtask dist
 
 dist-test: setup ## Build the packages, install each into a clean place and run it (some minutes)

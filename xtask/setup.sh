@@ -101,6 +101,13 @@ stores() {
     fi
 }
 
+# Another interpreter than CPython, which tests want to see named. Where it is missing, they are skipped and say so.
+other_interpreter() {
+    if [ ! -x /usr/bin/pypy3 ] && ! install_packages pypy3; then
+        say "the test with PyPy will be skipped or fail; for it run  sudo apt-get install pypy3"
+    fi
+}
+
 # Containers of the tests run on the machine's own root file system: nothing is fetched for them.
 containers() {
     local missing=()
@@ -144,6 +151,7 @@ servers() {
     front_ends
     stores
     containers
+    other_interpreter
     local requirements
     for requirements in tests/requirements*.txt; do
         environment "$requirements"

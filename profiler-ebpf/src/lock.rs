@@ -1,12 +1,23 @@
 //! Which interpreter lock an address belongs to.
 //!
-//! In: what user space told of the process. Out: [`Lock`]. A process with one interpreter, as nearly all are, costs one look-up.
+//! In: what user space told of the process, its memory. Out: [`Lock`], and who has it. A process with one interpreter, as nearly all are,
+//! costs one look-up.
+
+use core::ops::Range;
 
 use profiler_common::gil::{
     FOREIGN_NUMBERS, HAS_OTHER_LOCKS, INHERITED_NUMBER_SHIFT, LOCK_BYTES, WAITED_FOR_ON_STACK, block_key,
 };
 
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
+
 use crate::maps::{INTERPRETERS, LOCKS};
+use crate::user_memory::first_word;
+
+/// The condition variable and the mutex of takers, from the lock's address (`machine/lock/gil.rs` tells them apart).
+const TAKERS: Range<u64> = 32..120;
+/// Distance of `last_holder`; `locked` and `switch_number` follow.
+const LAST_HOLDER: u64 = 8;
 
 /// A lock, and what is known of its process.
 #[derive(Clone, Copy)]
@@ -45,7 +56,39 @@ pub fn main(tgid: u32) -> Option<Lock> {
     Some(Lock { address: unsafe { (*process)[0] }, process })
 }
 
+/// Who has a lock.
+#[derive(Clone, Copy)]
+pub struct Held {
+    /// The thread that has it, or had it last, by the number that it gives itself.
+    pub thread: u32,
+    /// Somebody has it.
+    pub is_locked: bool,
+    /// How often it has passed from one thread to another.
+    pub switches: u64,
+}
+
 impl Lock {
+    /// Who has the lock that a wait on the futex at `address` is to take, if it is and that can be read.
+    #[inline(always)]
+    pub fn holder(self, address: u64) -> Option<Held> {
+        let (distance, through) = (self.thread_number_at(), self.thread_number_through());
+        // Without the distance the lock is followed all the same.
+        if distance == 0 || !TAKERS.contains(&address.wrapping_sub(self.address)) {
+            return None;
+        }
+        let mut words = [0_u64; 3];
+        let from = self.address.wrapping_add(LAST_HOLDER) as *const _;
+        // SAFETY: the destination holds 24 bytes; on failure the helper leaves zeroes.
+        unsafe { bpf_probe_read_user((&raw mut words).cast(), 24, from) };
+        let [state, locked, switches] = words;
+        let mut thread = first_word(state.wrapping_add(distance), state);
+        if through != 0 {
+            thread = first_word(thread.wrapping_add(through), thread);
+        }
+        let held = Held { thread: thread as u32, is_locked: locked as u32 == 1, switches };
+        if thread == 0 { None } else { Some(held) }
+    }
+
     /// Whether it is the main interpreter's.
     #[inline(always)]
     pub fn is_main(self) -> bool {

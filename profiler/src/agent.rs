@@ -16,6 +16,7 @@ pub mod tally;
 
 use std::io;
 
+use crate::export::ExportError;
 use crate::session::SessionError;
 
 /// Why the agent ended.
@@ -27,6 +28,9 @@ pub enum AgentError {
     /// Attaching failed in a way that waiting does not mend.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// No rows can be written where they were wanted.
+    #[error(transparent)]
+    Rows(#[from] ExportError),
     /// The one process that was named has ended.
     #[error("process {pid} has ended; --name and --port follow a server across restarts")]
     TargetGone {

@@ -56,8 +56,8 @@ pub const PRIVILEGES: [Privilege; 4] = [
     },
     Privilege {
         name: "CAP_SYS_ADMIN",
-        allows: "the run time of the kernel programs, and accept queues in other network namespaces (containers)",
-        without: "the report does not say what it cost the kernel, nor how full such queues were",
+        allows: "the run time of the kernel programs, accept queues in other network namespaces (containers), and probes in interpreters",
+        without: "the report does not say what it cost the kernel, nor how full such queues were, nor on musl who waited for the GIL",
         bit: CAP_SYS_ADMIN,
     },
 ];
@@ -109,13 +109,12 @@ impl Capabilities {
     /// Probes the running kernel. `btf` is what [`KernelBtf::load`] gave, if it gave anything.
     #[must_use]
     pub fn probe(btf: Option<&KernelBtf>) -> Self {
+        let effective = own_capabilities();
         let mut capabilities = Self {
             kernel_release: kernel_release(),
-            effective: effective_capabilities(
-                &std::fs::read_to_string("/proc/self/status").unwrap_or_default(),
-            ),
+            effective,
             nested_pid_namespace: pid_namespace().is_some_and(|inode| inode != INITIAL_PID_NAMESPACE),
-            no_call_tracepoints: tracefs::unusable(),
+            no_call_tracepoints: tracefs::unusable(has_bit(effective, CAP_SYS_ADMIN)),
             no_probes: Self::no_probes(),
             ..Self::default()
         };
@@ -134,14 +133,17 @@ impl Capabilities {
         let probes = PROGRAMS.iter().filter(|program| program.place == AttachPoint::Interpreter);
         let largest = probes.filter_map(|program| stack::bytes(OBJECT, program.name)).max().unwrap_or(0);
         // Read only where the answer can matter: a test holds every probe below.
-        if largest < stack::LENT_FROM_BYTES {
-            return None;
+        let lends_stacks = largest >= stack::LENT_FROM_BYTES
+            && KernelBtf::load(Path::new(KERNEL_BTF))
+                .is_ok_and(|btf| btf.offset("bpf_prog_aux", "priv_stack_ptr").is_some());
+        if lends_stacks {
+            return Some(format!(
+                "this kernel may panic where a probe with {largest} bytes of stack is preempted (Linux 6.13 and later)"
+            ));
         }
-        let lends_stacks = KernelBtf::load(Path::new(KERNEL_BTF))
-            .is_ok_and(|btf| btf.offset("bpf_prog_aux", "priv_stack_ptr").is_some());
-        lends_stacks.then(|| {
-            format!("this kernel may panic where a probe with {largest} bytes of stack is preempted (Linux 6.13 and later)")
-        })
+        // Not CAP_PERFMON, as for all else: `perf_uprobe_event_init`, kernel/events/core.c.
+        let may_place = has_bit(own_capabilities(), CAP_SYS_ADMIN);
+        (!may_place).then(|| "the kernel lets only those place them who have CAP_SYS_ADMIN".to_owned())
     }
 
     /// Fills in what the kernel's type information tells; `has` says whether it names something.
@@ -165,13 +167,13 @@ impl Capabilities {
     /// Whether this process has what goes beyond loading programs.
     #[must_use]
     pub const fn has(&self, privilege: &Privilege) -> bool {
-        self.effective >> privilege.bit & 1 == 1
+        has_bit(self.effective, privilege.bit)
     }
 
     /// Names of the capabilities that this process would need and does not have.
     #[must_use]
     pub fn missing_privileges(&self) -> Vec<&'static str> {
-        let has = |bit: u32| self.effective >> bit & 1 == 1;
+        let has = |bit: u32| has_bit(self.effective, bit);
         if has(CAP_SYS_ADMIN) {
             return Vec::new();
         }
@@ -187,6 +189,14 @@ fn pid_namespace() -> Option<u64> {
     use std::os::unix::fs::MetadataExt as _;
 
     std::fs::metadata("/proc/self/ns/pid").ok().map(|namespace| namespace.ino())
+}
+
+const fn has_bit(effective: u64, bit: u32) -> bool {
+    effective >> bit & 1 == 1
+}
+
+fn own_capabilities() -> u64 {
+    effective_capabilities(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())
 }
 
 fn effective_capabilities(status: &str) -> u64 {

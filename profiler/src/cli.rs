@@ -378,6 +378,9 @@ pub struct Serve {
     /// Where spans go.
     #[command(flatten)]
     pub otlp: Otlp,
+    /// Where rows go.
+    #[command(flatten)]
+    pub parquet: export::Parquet,
 }
 
 /// `diff`.

@@ -57,6 +57,7 @@ impl From<SessionError> for Failure {
                 AttachError::NoBtf(_)
                 | AttachError::KernelTooOld { .. }
                 | AttachError::NoField { .. }
+                | AttachError::NoLight { .. }
                 | AttachError::NoCallTracepoints { .. }
                 | AttachError::PidNamespace,
             ) => ExitCode::KernelUnsuitable,
@@ -97,6 +98,7 @@ impl From<OutputError> for Failure {
 const fn code_of_fact(error: &FactError) -> ExitCode {
     match error {
         FactError::NoSuchProcess { .. }
+        | FactError::NumberedElsewhere { .. }
         | FactError::NothingOnPort { .. }
         | FactError::NoServerNamed { .. }
         | FactError::Several { .. }

@@ -10,6 +10,8 @@ mod file;
 mod place;
 mod recording;
 pub mod reference;
+mod rows;
+mod stream;
 mod table;
 mod tables;
 
@@ -19,7 +21,9 @@ use std::path::{Path, PathBuf};
 use parquet::errors::ParquetError;
 
 pub use context::Labels;
-pub use recording::{Written, export};
+pub use recording::export;
+pub use rows::Written;
+pub use stream::{Courier, Settings, Totals};
 pub use table::SCHEMA_VERSION;
 
 use crate::output_file::plain;

@@ -4,11 +4,13 @@
 //! any two reads, and is then skipped or a typed error. What a process shows of itself is hostile.
 
 pub mod cgroup;
+pub mod container;
 pub mod descriptor;
 pub mod find;
 pub mod front_end;
 pub mod gather;
 pub mod holders;
+pub mod machine;
 mod mapping;
 pub mod memory;
 pub mod network;
@@ -74,6 +76,14 @@ pub enum FactError {
     NoSuchProcess {
         /// The process.
         pid: u32,
+    },
+    /// There is none here; processes of containers have that number there.
+    #[error("there is no process {pid} here; in a container that is process {}: name it by this number, with --pid", pids(.here))]
+    NumberedElsewhere {
+        /// The process.
+        pid: u32,
+        /// Numbers here of those that have it in their own PID namespace.
+        here: Vec<u32>,
     },
     /// The kernel does not let us look.
     #[error("process {pid} may not be looked at by this user: run as root, or with {LOOKING_WANTED}")]

@@ -15,6 +15,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use profiler_core::fact::SessionStarted;
+use profiler_core::fact::container::Container;
 
 /// Sends a message without spans and reads the reply; whether that takes it. For tests with collectors that say anything.
 #[must_use]
@@ -47,15 +48,34 @@ fn scope(session: &SessionStarted) -> InstrumentationScope {
     }
 }
 
-/// Whom the spans are about.
-fn resource(service: &str, session: &SessionStarted) -> Resource {
-    Resource {
-        attributes: vec![
+/// Whom spans and metrics are about.
+#[derive(Clone, Debug, Default)]
+struct Subject {
+    session: SessionStarted,
+    container: Option<Container>,
+}
+
+impl Subject {
+    /// As a collector takes it.
+    fn resource(&self, service: &str) -> Resource {
+        let mut attributes = vec![
             text("service.name", service),
-            text("host.name", &session.host_name),
-            number("process.pid", u64::from(session.target_pid)),
-        ],
-        ..Resource::default()
+            text("host.name", &self.session.host_name),
+            number("process.pid", u64::from(self.session.target_pid)),
+        ];
+        if let Some(container) = &self.container {
+            attributes.push(text("container.id", &container.id));
+            let known = [
+                ("container.runtime.name", &container.runtime),
+                ("k8s.container.name", &container.k8s_container_name),
+                ("k8s.pod.name", &container.k8s_pod_name),
+                ("k8s.namespace.name", &container.k8s_namespace_name),
+                ("k8s.pod.uid", &container.k8s_pod_uid),
+            ];
+            let known = known.into_iter().filter_map(|(name, value)| Some(text(name, value.as_deref()?)));
+            attributes.extend(known);
+        }
+        Resource { attributes, ..Resource::default() }
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod forecast;
 pub mod json;
 pub mod model;
+mod others;
 pub mod refusal;
 mod row;
 pub mod text;

@@ -5,6 +5,7 @@
 //! over what the commands print.
 
 mod causes;
+mod kubernetes;
 mod live;
 mod page;
 mod shell;

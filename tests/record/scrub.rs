@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use profiler_core::fact::Fact;
+use profiler_core::fact::container::Container;
 use profiler_core::stream::Item;
 use wsgi_trace::recording::{Recorder, Recording};
 
@@ -53,6 +54,11 @@ fn neutral(fact: &mut Fact) {
             process.cgroup.iter_mut().for_each(group);
         }
         Fact::CgroupCpu(cgroup) => group(&mut cgroup.cgroup),
+        Fact::CgroupMemory(cgroup) => group(&mut cgroup.cgroup),
+        Fact::Container(container) => {
+            *container =
+                Container { id: "0".repeat(64), runtime: container.runtime.take(), ..Container::default() };
+        }
         Fact::FrameSeen(frame) => moved(&mut frame.file),
         Fact::ListenerSeen(listener) if listener.family == "unix" => moved(&mut listener.address),
         _ => {}

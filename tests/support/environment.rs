@@ -4,8 +4,23 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
+
 /// A program of the environment that has this name under `.tools`.
 #[must_use]
 pub fn program(environment: &str, name: &str) -> PathBuf {
     crate::root().join(".tools").join(environment).join("bin").join(name)
+}
+
+/// The directory of packages of an environment.
+///
+/// # Errors
+///
+/// Where the environment is not there.
+pub fn packages(environment: &str) -> anyhow::Result<PathBuf> {
+    let library = crate::root().join(".tools").join(environment).join("lib");
+    let entries = std::fs::read_dir(&library)
+        .with_context(|| format!("{} is not there: `make setup` makes it", library.display()))?;
+    let mut found = entries.flatten().map(|entry| entry.path().join("site-packages"));
+    found.find(|path| path.is_dir()).with_context(|| format!("{} has no packages", library.display()))
 }

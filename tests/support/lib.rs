@@ -27,6 +27,7 @@ pub mod gil_witness;
 pub mod gunicorn;
 pub mod hostile;
 pub mod intervals;
+pub mod isolated;
 pub mod kernel_trace;
 pub mod lab;
 pub mod load;

@@ -1,4 +1,4 @@
-//! podman's `run`, on the machine's own root file system.
+//! podman, and its `run` on the machine's own root file system.
 //!
 //! In: a directory for what podman keeps. Out: a command, to which options, [`ROOT`] and the program are added.
 
@@ -15,7 +15,7 @@ const LIMIT: &str = "--timeout=120";
 const WITHOUT_THE_SECOND_VERSION: &str = r#"
 set -e
 if mountpoint --quiet /sys/fs/cgroup/unified; then
-    mkdir "$0"
+    mkdir --parents "$0"
     mount -t tmpfs tmpfs "$0"
     findmnt --noheadings --list --types cgroup --output TARGET | while read -r mounted; do
         mkdir "$0/${mounted##*/}"
@@ -41,19 +41,34 @@ macro_rules! require_podman {
     };
 }
 
-/// `podman run` with the machine's network and limits that an ordinary process has.
+/// `podman run` with the machine's network.
 #[must_use]
 pub fn run(directory: &Path) -> Command {
+    let mut command = run_alone(directory);
+    command.arg("--network=host");
+    command
+}
+
+/// `podman`, with what it keeps in this directory; a subcommand is added.
+#[must_use]
+pub fn podman(directory: &Path) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", WITHOUT_THE_SECOND_VERSION]);
     command.arg(directory.join("control-groups"));
     command.arg("--root").arg(directory.join("podman")).arg("--runroot").arg(directory.join("podman-run"));
     command.args(["--cgroup-manager=cgroupfs", "--events-backend=none", "--log-level=error"]);
-    command.args(["run", "--rm", LIMIT, "--log-driver=none", "--network=host"]);
+    command.env("PODMAN_IGNORE_CGROUPSV1_WARNING", "1");
+    command
+}
+
+/// `podman run` with limits that an ordinary process has.
+#[must_use]
+pub fn run_alone(directory: &Path) -> Command {
+    let mut command = podman(directory);
+    command.args(["run", "--rm", LIMIT, "--log-driver=none"]);
     command.args(["--ulimit=nofile=4096:4096", "--ulimit=nproc=4096:4096"]);
     // It may be on a file system of its own, which the container does not see otherwise.
     let project = crate::root();
     command.arg("--volume").arg(format!("{0}:{0}:ro", project.display()));
-    command.env("PODMAN_IGNORE_CGROUPSV1_WARNING", "1");
     command
 }

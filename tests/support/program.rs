@@ -84,10 +84,23 @@ impl Program {
     ///
     /// Where it does not start.
     pub fn start_as(arguments: &[&str], prepare: impl FnOnce(&mut Command)) -> anyhow::Result<Self> {
-        let directory = tempfile::tempdir()?;
         let mut command = Command::new(wsgi_trace_binary()?);
+        command.args(arguments);
+        Self::spawn(command, prepare)
+    }
+
+    /// The same by a command that becomes it: as another user, for one.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not start.
+    pub fn start_by(command: Command) -> anyhow::Result<Self> {
+        Self::spawn(command, |_| {})
+    }
+
+    fn spawn(mut command: Command, prepare: impl FnOnce(&mut Command)) -> anyhow::Result<Self> {
+        let directory = tempfile::tempdir()?;
         command
-            .args(arguments)
             .stdin(Stdio::null())
             .stdout(std::fs::File::create(directory.path().join("stdout"))?)
             .stderr(std::fs::File::create(directory.path().join("stderr"))?);

@@ -1,7 +1,9 @@
 //! `dist`: the packages, under `target/dist`. `dist-test`: each installed into a clean place and run.
 //!
 //! In: the tree; cargo-deb and maturin, at the versions of `xtask/pins.toml` and `packaging/wheel/pyproject.toml`. Out: the static
-//! program, a wheel and a .deb that hold it, and their sizes.
+//! program, a wheel, a .deb and a container image that hold it, and their sizes.
+
+mod image;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -41,6 +43,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     package()?;
     let directory = directory();
     wheel(&directory)?;
+    image::write(&directory.join("wsgi-trace"), &directory)?;
     println!("\nPackages in target/dist:");
     let mut files: Vec<PathBuf> =
         fs::read_dir(&directory)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -50,6 +53,15 @@ pub(crate) fn run() -> anyhow::Result<()> {
         let megabytes = fs::metadata(&path)?.len() as f64 / 1e6;
         println!("  {megabytes:5.2} MB  {}", path.file_name().unwrap_or_default().to_string_lossy());
     }
+    Ok(())
+}
+
+/// Builds the program and its container image alone.
+pub(crate) fn only_image() -> anyhow::Result<()> {
+    let directory = directory();
+    fs::create_dir_all(&directory)?;
+    let image = image::write(&program(&directory)?, &directory)?;
+    println!("{}", image.display());
     Ok(())
 }
 

@@ -47,8 +47,9 @@ const USAGE: &str = "cargo xtask CHORE
   check-bench  the instructions of the hot path against their baseline
   book      the guide as a book, its links checked
   json-reference  the page of JSON's keys, made from the schema
-  dist      the static program, a wheel and a .deb, under target/dist
-  dist-test the same, each installed into a clean place and run
+  dist      the static program, a wheel, a .deb and a container image, under target/dist
+  image     the static program and the container image alone, under target/dist
+  dist-test the same as dist, each installed into a clean place and run
   live      every live test, the long ones too, on a machine that does nothing else
   gil-matrix  waits for the interpreter lock against another program's probes, on every interpreter found; names of some as arguments
   thousand-clients  a thousand clients at once at every kind of server, with few descriptors and many; a part of a setup's name as argument
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         "tidy" => tidy::run(),
         "demo" => demo::run(),
         "dist" => dist::run(),
+        "image" => dist::only_image(),
         "dist-test" => dist::test(),
         "fuzz" => fuzz::run(&rest),
         "record" => record::run(&rest),

@@ -30,6 +30,17 @@ pub const READABLE: u32 = 1;
 /// [`SleepRecord::events`] of a wait until something can be written.
 pub const WRITABLE: u32 = 4;
 
+/// [`SleepRecord::events`] of a sleep on a client's connection, beside what poll waits for: this side has ended it (a FIN was sent), and the thread
+/// waits for the client to do so.
+pub const SHUT: u32 = 1 << 31;
+
+/// [`SleepRecord::socket`] of a `futex` on the memory of an interpreter lock: who had the lock as the thread went to sleep is in the low 32
+/// bits, by the number that thread gives itself (last, where the lock was free just then); in the 30 bits above is
+/// [`super::slice::SWITCHES_MASK`] of the number of times that the lock had passed from one thread to another.
+pub const HOLDER_KNOWN: u64 = 1 << 63;
+/// The same word: the lock was taken.
+pub const LOCKED: u64 = 1 << 62;
+
 /// One sleep. `header.time_ns` is the moment at which the thread got a CPU again.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,9 +57,10 @@ pub struct SleepRecord {
     /// The descriptor that the call is about, where it is one; of a futex its address; of poll and select how many descriptors they
     /// were given; of other calls the first argument.
     pub argument: u64,
-    /// Kernel address of the socket, if it is one.
+    /// Kernel address of the socket, if it is one; of a futex what [`HOLDER_KNOWN`] says, or 0.
     pub socket: u64,
-    /// Its other end: address family, port at bit 16, IPv4 address at bit 32 in network order. 0: none, or not known.
+    /// Its other end: address family, port at bit 16, IPv4 address at bit 32 in network order. Of a futex on the memory of an interpreter lock
+    /// until when it would wait at most, `CLOCK_MONOTONIC`. 0: none, or not known.
     pub peer: u64,
     /// Number of the system call; [`super::slice::PAGE_FAULT`] outside one; [`super::slice::NO_CALL`] where it cannot be told (a task of 32 bits).
     pub system_call: i32,

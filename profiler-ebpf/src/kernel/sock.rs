@@ -91,6 +91,12 @@ pub fn state(sk: u64) -> u8 {
     field(sk, &SOCK_STATE).unwrap_or(0)
 }
 
+/// Whether this side of a TCP connection has sent its FIN: `TCP_FIN_WAIT1`, `TCP_FIN_WAIT2`, `TCP_CLOSING`.
+#[inline(always)]
+pub fn is_shut(sk: u64) -> bool {
+    matches!(state(sk), 4 | 5 | 11)
+}
+
 /// A `struct sock` whose type the verifier knows: its fields need no helper.
 pub type TypedSock = *const core::ffi::c_void;
 

@@ -7,9 +7,11 @@
 use aya_ebpf::bindings::task_struct;
 use profiler_common::account::{RUNNABLE, ThreadAccount};
 use profiler_common::call_kind::Kind;
-use profiler_common::record::sleep::{CLIENT, LISTENER, NO_OBJECT, PIPE, READABLE, SOCKET, WRITABLE};
-use profiler_common::record::slice::{NO_CALL, PAGE_FAULT};
-use profiler_common::system_call::kind;
+use profiler_common::record::sleep::{
+    CLIENT, HOLDER_KNOWN, LISTENER, LOCKED, NO_OBJECT, PIPE, READABLE, SHUT, SOCKET, WRITABLE,
+};
+use profiler_common::record::slice::{NO_CALL, PAGE_FAULT, SWITCHES_MASK};
+use profiler_common::system_call::{FUTEX, kind};
 
 use super::socket;
 use crate::account::Account;
@@ -17,8 +19,9 @@ use crate::emit;
 use crate::kernel::file::{self, Object};
 use crate::kernel::registers::{self, Registers};
 use crate::kernel::{sock, task};
+use crate::lock;
 use crate::maps::UNIX_LISTENERS;
-use crate::user_memory::user_word;
+use crate::user_memory::{user_time, user_word};
 
 /// The call that a thread sleeps in, by its registers: [`PAGE_FAULT`] outside one, [`NO_CALL`] where its number is of another table.
 #[inline(always)]
@@ -40,12 +43,16 @@ pub fn begins(account: &mut ThreadAccount, task: *mut task_struct, registers: Re
     }
     let mut object = Object { kind: NO_OBJECT, sk: 0 };
     let mut peer = 0;
-    if sleep.fd != NO_DESCRIPTOR {
+    if call == FUTEX as i32 {
+        (object.sk, peer) = at_lock(account.tgid, registers, &sleep);
+    } else if sleep.fd != NO_DESCRIPTOR {
         object = file::object_of(task, sleep.fd as u32);
         if object.kind == SOCKET {
             object.kind = kind_of_socket(object.sk);
             if object.kind == SOCKET {
                 peer = peer_of(object.sk);
+            } else if object.kind == CLIENT && sock::is_shut(object.sk) {
+                sleep.events |= SHUT;
             }
         }
     }
@@ -114,6 +121,28 @@ fn what(registers: Registers) -> Sleep {
         Some(Kind::Select) => select(first, second, third),
         _ => other,
     }
+}
+
+/// Of a wait on the memory of an interpreter lock, as `SleepRecord::socket` and `SleepRecord::peer` have it: who has the lock, and until when the
+/// wait would last.
+#[inline(always)]
+fn at_lock(tgid: u32, registers: Registers, sleep: &Sleep) -> (u64, u64) {
+    /// `FUTEX_WAIT_BITSET` without its flags, whose timeout is a moment; the flag says that it is one of another clock
+    /// (include/uapi/linux/futex.h).
+    const WAIT_BITSET: u32 = 9;
+    const CLOCK_REALTIME: u32 = 256;
+    const COMMAND: u32 = 127;
+    let Some(held) = lock::of(tgid, sleep.argument).and_then(|lock| lock.holder(sleep.argument)) else {
+        return (0, 0);
+    };
+    let switches = (held.switches & SWITCHES_MASK as u64) << 32;
+    let locked = if held.is_locked { LOCKED } else { 0 };
+    let timeout = registers::fourth(registers);
+    let mut until_ns = 0;
+    if sleep.events & (COMMAND | CLOCK_REALTIME) == WAIT_BITSET && timeout != 0 {
+        until_ns = user_time(timeout);
+    }
+    (HOLDER_KNOWN | locked | switches | u64::from(held.thread), until_ns)
 }
 
 /// select on the descriptors below `count`; the sets are at `readable` and `writable`.

@@ -26,11 +26,12 @@ use crate::empty;
 use crate::frames;
 use crate::kernel::registers::{self, Registers};
 use crate::kernel::{sock, task};
-use crate::lock::{self, Lock};
+use crate::lock;
 use crate::maps::{CLIENT, CONTROL, Descriptor};
 use crate::preemption;
 use crate::take::{self, Wait};
 use crate::task as works_for;
+use crate::user_memory::first_word;
 
 /// A close of what is not open, include/uapi/asm-generic/errno-base.h.
 const EBADF: i64 = -9;
@@ -154,7 +155,9 @@ fn begin(account: Account, registers: Registers, (number, kind): (u32, Kind), mu
             let lock = take::lock_of_wait(tgid, &arguments);
             let holder = lock.and_then(|lock| {
                 let elsewhere = take::is_on_stack(account, registers, arguments[0], lock);
-                holder(lock, if elsewhere { lock.address + take::COND } else { arguments[0] })
+                let held = lock.holder(if elsewhere { lock.address + take::COND } else { arguments[0] })?;
+                let switches = (held.switches & SWITCHES_MASK as u64) << 32;
+                Some(HOLDER_KNOWN | SWITCHES_KNOWN | switches | u64::from(held.thread))
             });
             arguments[1] &= 0xffff_ffff;
             arguments[2] = holder.unwrap_or(arguments[2] & 0xffff_ffff);
@@ -180,32 +183,6 @@ fn begin(account: Account, registers: Registers, (number, kind): (u32, Kind), mu
         frames::sample(account, lock);
         frames::sample_waiter(account, lock, now_ns);
     }
-}
-
-/// Who holds the interpreter lock that a wait on the futex at `address` is to take, if it is and that can be read.
-#[inline(always)]
-fn holder(lock: Lock, address: u64) -> Option<u64> {
-    /// The condition variable and the mutex of takers, from the lock's address (`machine/lock/gil.rs` tells them apart).
-    const TAKERS: core::ops::Range<u64> = 32..120;
-    /// Distance of `last_holder`; `locked` and `switch_number` follow.
-    const LAST_HOLDER: u64 = 8;
-    let (distance, through) = (lock.thread_number_at(), lock.thread_number_through());
-    // Without the distance the lock is followed all the same.
-    if distance == 0 || !TAKERS.contains(&address.wrapping_sub(lock.address)) {
-        return None;
-    }
-    let mut words = [0_u64; 3];
-    // SAFETY: the destination holds 24 bytes; on failure the helper leaves zeroes.
-    unsafe {
-        bpf_probe_read_user((&raw mut words).cast(), 24, lock.address.wrapping_add(LAST_HOLDER) as *const _);
-    }
-    let [state, _, switches] = words;
-    let mut thread = first_word(state.wrapping_add(distance), state);
-    if through != 0 {
-        thread = first_word(thread.wrapping_add(through), thread);
-    }
-    let switches = (switches & SWITCHES_MASK as u64) << 32;
-    if thread == 0 { None } else { Some(HOLDER_KNOWN | SWITCHES_KNOWN | switches | thread & 0xffff_ffff) }
 }
 
 /// A call that has ended, and with what.
@@ -461,17 +438,6 @@ fn first_vector(address: u64) -> Option<Buffer> {
         let [address, length] = vector.assume_init();
         Some(Buffer { address, length })
     }
-}
-
-/// The 8 bytes at a user address; 0 if `count` is 0 or they cannot be read.
-#[inline(always)]
-fn first_word(address: u64, count: u64) -> u64 {
-    let mut word = 0_u64;
-    if count != 0 && address != 0 {
-        // SAFETY: the destination holds 8 bytes; on failure the helper leaves zeroes.
-        unsafe { bpf_probe_read_user((&raw mut word).cast(), 8, address as *const _) };
-    }
-    word
 }
 
 /// Family, port and IPv4 address of a `sockaddr`, as `SliceRecord::extra` has them.

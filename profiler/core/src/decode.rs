@@ -7,7 +7,7 @@ pub mod call;
 pub(crate) mod open;
 use crate::event::{
     Body, Change, Connection, ConnectionEvidence, Event, Evidence, Frames, Head, InGap, Lifecycle, Light,
-    LightWhat, LockSeen, Sign, Signal, Slept, SleptOn, Slice, TaskSeen, Wake, Woken,
+    LightWhat, LockSeen, LockThen, Sign, Signal, Slept, SleptOn, Slice, TaskSeen, Wake, Woken,
 };
 use crate::fact::Account;
 use crate::stream::Item;
@@ -19,7 +19,7 @@ use profiler_common::record::head::{self, HeadRecord};
 use profiler_common::record::lifecycle::{self, LifecycleRecord};
 use profiler_common::record::light::{self, LightRecord};
 use profiler_common::record::sleep::{self, SleepRecord};
-use profiler_common::record::slice::SliceRecord;
+use profiler_common::record::slice::{SWITCHES_MASK, SliceRecord};
 use profiler_common::record::task::TaskRecord;
 use profiler_common::record::wake::{self, WakeRecord};
 use profiler_common::record::{
@@ -326,6 +326,11 @@ fn decode_light(bytes: &[u8]) -> Result<Event, Malformed> {
 
 fn decode_sleep(bytes: &[u8]) -> Result<Event, Malformed> {
     let record = fixed::<SleepRecord>(bytes, KIND_SLEEP)?;
+    Ok(Event { time_ns: record.header.time_ns, body: Body::Slept(slept(&record)?) })
+}
+
+/// The sleep of a record.
+pub(crate) fn slept(record: &SleepRecord) -> Result<Slept, Malformed> {
     let on = match record.object {
         sleep::NO_OBJECT => SleptOn::Nothing,
         sleep::CLIENT => SleptOn::Client,
@@ -337,20 +342,31 @@ fn decode_sleep(bytes: &[u8]) -> Result<Event, Malformed> {
         sleep::OTHER => SleptOn::Other,
         value => return Err(Malformed::BadValue { kind: KIND_SLEEP, value }),
     };
-    Ok(Event {
-        time_ns: record.header.time_ns,
-        body: Body::Slept(Slept {
-            tgid: record.header.tgid,
-            tid: record.header.tid,
-            start_ns: record.start_ns,
-            woken_ns: record.woken_ns,
-            cpu_ns: record.cpu_ns,
-            system_call: record.system_call,
-            on,
-            argument: record.argument,
-            events: record.events,
-            sequence: record.sequence,
-        }),
+    Ok(Slept {
+        tgid: record.header.tgid,
+        tid: record.header.tid,
+        start_ns: record.start_ns,
+        woken_ns: record.woken_ns,
+        cpu_ns: record.cpu_ns,
+        system_call: record.system_call,
+        on,
+        argument: record.argument,
+        events: record.events & !sleep::SHUT,
+        sequence: record.sequence,
+        client: if on == SleptOn::Client { record.socket } else { 0 },
+        is_shut: on == SleptOn::Client && record.events & sleep::SHUT != 0,
+        lock: lock_then(record),
+    })
+}
+
+/// What a sleep on the memory of an interpreter lock shows of it.
+fn lock_then(record: &SleepRecord) -> Option<LockThen> {
+    let word = record.socket;
+    (record.system_call == FUTEX.cast_signed() && word & sleep::HOLDER_KNOWN != 0).then(|| LockThen {
+        holder: u32::try_from(word & u64::from(u32::MAX)).unwrap_or(0),
+        is_locked: word & sleep::LOCKED != 0,
+        switches: u32::try_from(word >> 32 & u64::from(SWITCHES_MASK)).unwrap_or(0),
+        until_ns: record.peer,
     })
 }
 

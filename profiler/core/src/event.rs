@@ -11,7 +11,7 @@ mod connection;
 mod slept;
 
 pub use connection::Connection;
-pub use slept::{Slept, SleptOn};
+pub use slept::{LockThen, Slept, SleptOn};
 
 /// One event, at the time its record ended.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,15 +3,21 @@
 //! In: nothing (the `fact` stage of `profiler` fills these). Out: [`FactRecord`], stored in recordings as JSON, so
 //! that a replay touches no `/proc`. Times are `CLOCK_MONOTONIC` nanoseconds unless a name says otherwise.
 
+mod cgroup;
+pub mod container;
 pub mod frame;
 pub mod holders;
 mod interpreter;
+pub mod machine;
 pub mod memory;
 pub mod open_files;
 pub mod queue;
 mod sight;
 
+pub use cgroup::{CgroupCpu, CgroupMemory};
+use container::Container;
 pub use interpreter::{InterpreterLock, InterpreterSeen, TaskKind, ThreadNumbers};
+use machine::MachineCpu;
 use memory::ProcessMemory;
 use open_files::OpenFiles;
 use queue::{AcceptQueues, NetworkCounters, QueueCounts};
@@ -69,6 +75,12 @@ pub enum Fact {
     OpenFiles(OpenFiles),
     /// A cgroup's CPU quota and throttling, cumulative.
     CgroupCpu(CgroupCpu),
+    /// A cgroup's limit of memory and what is in use, at the start and at the end of a window.
+    CgroupMemory(CgroupMemory),
+    /// The container that the target runs in, if it runs in one.
+    Container(Container),
+    /// CPU time of the whole machine, cumulative.
+    MachineCpu(MachineCpu),
     /// Memory of a process, at the end of a window.
     ProcessMemory(ProcessMemory),
     /// What a thread was doing when the window ended: the slice that never came.
@@ -147,6 +159,9 @@ pub struct Attached {
     /// Light mode: heads of messages are recorded.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub heads_recorded: bool,
+    /// Light mode: of each sleep on the memory of an interpreter lock, who had the lock, and until when the wait would last.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub holders_recorded: bool,
     /// Another wsgi-trace was watching the same processes.
     pub other_profilers: u32,
     /// Time from the first attach call to the last.
@@ -167,6 +182,12 @@ impl Attached {
             true if self.sleeps_recorded => Sight::Sleeps,
             true => Sight::Messages,
         }
+    }
+
+    /// Whether waits for interpreter locks are known one by one.
+    #[must_use]
+    pub fn tells_gil(&self) -> bool {
+        !self.is_light() || self.holders_recorded
     }
 
     /// Whether clients that find the accept queue of a UNIX listener full are counted.
@@ -418,21 +439,6 @@ impl ListenerWakes {
                 .saturating_sub(earlier.slept_again_run_queue_ns),
         }
     }
-}
-
-/// CPU quota of a cgroup; cumulative values as in `cpu.stat`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CgroupCpu {
-    /// Path of the cgroup.
-    pub cgroup: String,
-    /// Quota per period in µs; `None`: no limit.
-    pub quota_us: Option<u64>,
-    /// Length of a period in µs.
-    pub period_us: u64,
-    /// Periods in which the group was throttled.
-    pub throttled_periods: u64,
-    /// Time throttled (summed over CPUs).
-    pub throttled_ns: u64,
 }
 
 /// A slice still open when the window ended, from the thread's live record.

@@ -232,14 +232,41 @@ pub fn evaluate(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
     findings
 }
 
-/// In light mode only what rests on no system call can be judged: quotas, and statuses where heads are recorded.
+/// What of a run in light mode a rule has to have to be judged.
+const JUDGED_IN_LIGHT: &[(&str, fn(&Snapshot) -> bool)] = &[
+    (cpu_throttled::RULE.id, |_| true),
+    (server_errors::RULE.id, |snapshot| snapshot.attached.heads_recorded),
+    (gil_contention::RULE.id, tells_gil),
+    (gil_starvation::RULE.id, tells_gil),
+    (gil_not_released::RULE.id, tells_gil),
+    (gil_convoy::RULE.id, tells_gil),
+    (gil_threads::RULE.id, tells_gil),
+    (slots_exhausted::RULE.id, tells_slots),
+    (slow_clients::RULE.id, tells_slots),
+];
+
+fn tells_gil(snapshot: &Snapshot) -> bool {
+    snapshot.attached.tells_gil()
+}
+
+fn tells_slots(snapshot: &Snapshot) -> bool {
+    snapshot.slots.not_measured.is_none()
+}
+
+/// Why a rule is not judged in light mode.
+fn not_judged(rule: &Rule, snapshot: &Snapshot) -> String {
+    let rests_on_slots = [slots_exhausted::RULE.id, slow_clients::RULE.id].contains(&rule.id);
+    let reason = snapshot.slots.not_measured.as_deref().filter(|_| rests_on_slots);
+    reason.unwrap_or(Attached::LIGHT_SEES_NO_CALLS).to_owned()
+}
+
+/// In light mode only what rests on no system call can be judged.
 fn measured(rule: &Rule, basis: &Basis<'_>, judge: fn(&Basis<'_>) -> Outcome) -> Outcome {
-    let attached = &basis.snapshot.attached;
-    let is_told =
-        rule.id == cpu_throttled::RULE.id || rule.id == server_errors::RULE.id && attached.heads_recorded;
-    if attached.is_light() && !is_told {
+    let snapshot = basis.snapshot;
+    let is_told = || JUDGED_IN_LIGHT.iter().any(|(id, is_told)| *id == rule.id && is_told(snapshot));
+    if snapshot.attached.is_light() && !is_told() {
         return Err(Undecided {
-            reason: Attached::LIGHT_SEES_NO_CALLS.to_owned(),
+            reason: not_judged(rule, snapshot),
             next_step: "Trace for a minute without --light while it is slow.",
             evidence: Vec::new(),
         });

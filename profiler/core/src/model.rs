@@ -31,8 +31,10 @@ pub mod trace_context;
 pub mod waiter;
 pub mod wake;
 
+use crate::fact::container::Container;
 use crate::fact::{
-    Attached, CgroupCpu, Counters, EndReason, ListenerSeen, ListenerWakes, Overhead, SessionStarted,
+    Attached, CgroupCpu, CgroupMemory, Counters, EndReason, ListenerSeen, ListenerWakes, Overhead,
+    SessionStarted,
 };
 use crate::phase::{Phase, Phases};
 use latency::Latency;
@@ -101,6 +103,10 @@ pub struct Snapshot {
     pub processes: Vec<Process>,
     /// CPU quota at the start and end of the window, per cgroup.
     pub cgroups: Vec<CgroupWindow>,
+    /// Limit of memory of the target's cgroup, and what was in use at the end of the window.
+    pub memory: Option<CgroupMemory>,
+    /// The container that the target runs in.
+    pub container: Option<Container>,
     /// Requests by endpoint.
     pub by_endpoint: ByEndpoint,
     /// Listening sockets.

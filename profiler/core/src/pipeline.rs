@@ -280,7 +280,7 @@ impl Machines {
                 self.state.evicted = self.state.evicted.saturating_add(u64::from(!is_followed));
             }
             Body::Light(light) => light::take(&mut self.state, &light, time_ns, sink),
-            Body::Slept(slept) => light::slept(&mut self.state, &slept, time_ns),
+            Body::Slept(slept) => light::slept(&mut self.state, &slept, time_ns, sink),
             Body::Lifecycle(lifecycle) => self.lifecycle(&lifecycle, time_ns, sink),
             Body::Evidence(evidence) => {
                 let State { product, wire, .. } = &mut self.state;
@@ -321,6 +321,7 @@ impl Machines {
                 self.wakes.forget(lifecycle.tid);
                 self.waits.forget(lifecycle.tid);
                 handoff::ended(&mut state.hand(), lifecycle.tgid, lifecycle.tid);
+                light::thread_ends(state, lifecycle.tid, time_ns);
                 if let Some(thread) = state.runtime.threads.remove(lifecycle.tid) {
                     thread.was_busy(&mut state.time, time_ns, state.window_start_ns);
                     state.end_thread(lifecycle.tid, thread, time_ns);
@@ -348,6 +349,7 @@ impl Machines {
             }
             Fact::Attached(attached) => {
                 self.state.world.arrival_measured = attached.arrival_measured;
+                self.state.time.is_light = attached.sight() == Sight::Sleeps;
                 self.attached = attached;
             }
             Fact::ProcessSeen(process) => self.process_seen(&process, sink),
@@ -374,6 +376,10 @@ impl Machines {
             Fact::NetworkCounters(counters) => self.listening.queues.network(&counters, self.started),
             Fact::OpenFiles(reading) => self.state.product.drops.open_files(reading),
             Fact::CgroupCpu(cgroup) => self.cgroup(cgroup),
+            Fact::CgroupMemory(memory) => self.readings.memory = Some(memory),
+            Fact::Container(container) => self.readings.container = Some(container),
+            // Forecasts read it beside the pipeline: no machine asks for it.
+            Fact::MachineCpu(_) => {}
             Fact::ProcessMemory(memory) => self.state.product.by_process.remember(memory),
             Fact::OpenSlice(_) if self.readings.open.len().max(self.state.initial.len()) >= MAX_OPEN => {
                 self.state.evicted = self.state.evicted.saturating_add(1);

@@ -3,6 +3,7 @@
 //! In: a load and a setting. Out: [`Capacity`]. The same requests all come at once; their rate between the first and the last tenth of responses is the
 //! capacity.
 
+use crate::competition::Competition;
 use crate::engine::simulate;
 use crate::figures::rate;
 use crate::load::{Arrives, Load};
@@ -41,7 +42,9 @@ pub struct Capacity {
 pub fn capacity(load: &Load, setting: &Setting) -> Result<Capacity, SettingError> {
     let mut flood = load.clone();
     flood.requests.iter_mut().for_each(|request| request.arrives = Arrives::At(0));
-    let outcome = simulate(&flood, setting)?;
+    // The flood takes another time than the recording did: others do in it what they did in the mean.
+    let competition = Competition::mean(&setting.competition).into_iter().collect();
+    let outcome = simulate(&flood, &Setting { competition, ..setting.clone() })?;
     let mut ends: Vec<u64> = outcome.served.iter().map(|served| served.end_ns).collect();
     ends.sort_unstable();
     let at = |tenth: usize| ends.get(ends.len() * tenth / 10).copied().unwrap_or(0);

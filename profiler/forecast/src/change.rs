@@ -34,7 +34,7 @@ impl Change {
         match *self {
             Self::Processes(processes) => setting.processes = processes,
             Self::Threads(threads) => setting.threads = threads,
-            Self::Cores(cores) => setting.cores = cores,
+            Self::Cores(cores) => *setting = setting.clone().on_cores(cores),
             Self::NoKeepAlive => setting.is_sticky = false,
             Self::Rate(factor) => {
                 for request in &mut load.requests {

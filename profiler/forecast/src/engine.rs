@@ -6,6 +6,7 @@ mod agenda;
 mod back_end;
 mod cores;
 mod lock;
+mod others;
 mod running;
 mod slots;
 mod thread;
@@ -50,8 +51,13 @@ struct Engine<'a> {
     locks: Vec<Lock>,
     back_ends: Vec<BackEnd>,
     slots: Slots,
-    /// The slots, then the dispatching thread of each process.
+    /// The slots, then the dispatching thread of each process, then those of other programs.
     threads: Vec<Thread>,
+    /// Threads of other programs, and those of them that have nothing to do.
+    others: usize,
+    idle_others: Vec<usize>,
+    /// Requests whose slot is not free again.
+    unserved: usize,
     errands: Vec<VecDeque<Errand>>,
     served: Vec<Served>,
     /// By request: what its time counts as, and since when.
@@ -85,7 +91,7 @@ impl<'a> Engine<'a> {
         let threads = (0..count).map(|slot| Thread::new(slots.process(slot), slot % cores));
         let dispatching = (0..processes).map(|process| Thread::new(process, process % cores));
         let limit = |number: usize| setting.back_end_limits.get(number).copied().flatten();
-        Ok(Self {
+        let mut engine = Self {
             load,
             setting,
             agenda,
@@ -95,12 +101,17 @@ impl<'a> Engine<'a> {
             locks: vec![Lock::default(); processes],
             back_ends: (0..load.back_ends.len()).map(|at| BackEnd::new(limit(at))).collect(),
             threads: threads.chain(dispatching).collect(),
+            others: 0,
+            idle_others: Vec::new(),
+            unserved: requests,
             slots,
             errands: vec![VecDeque::new(); processes],
             served: vec![Served::default(); requests],
             meters: vec![(Phase::AcceptQueue, 0); requests],
             followers,
-        })
+        };
+        engine.plan_others();
+        Ok(engine)
     }
 
     /// Lets the next event happen; false: there is none.
@@ -112,6 +123,7 @@ impl<'a> Engine<'a> {
             Event::Turn { core, turn } => self.turn_over(core, turn),
             Event::Woken(thread) => self.woken(thread),
             Event::LockWanted { process, stint } => self.lock_wanted(process, stint),
+            Event::Burst(stretch) => self.burst(stretch),
         }
         true
     }
@@ -186,7 +198,7 @@ impl<'a> Engine<'a> {
     }
 
     fn slots_count(&self) -> usize {
-        self.threads.len().saturating_sub(self.locks.len())
+        self.setting.slots() as usize
     }
 
     /// The last byte of the response has been sent.
@@ -217,6 +229,10 @@ impl<'a> Engine<'a> {
         match self.threads.get(number)?.job {
             Job::Serve { request, piece } => self.next_of_request(number, request, piece),
             Job::Idle | Job::Errand { .. } => self.next_errand(number),
+            Job::Other => {
+                self.idle_others.push(number);
+                None
+            }
         }
     }
 
@@ -243,6 +259,7 @@ impl<'a> Engine<'a> {
     /// The slot is done with this request: what it does for the next that waits.
     fn next_request(&mut self, number: usize, request: usize) -> Option<(Work, u64)> {
         self.served.get_mut(request)?.held_ns.1 = self.now_ns;
+        self.unserved = self.unserved.saturating_sub(1);
         self.threads.get_mut(number)?.job = Job::Idle;
         let next = self.slots.free(number)?;
         self.begin_serving(number, next);
@@ -273,7 +290,6 @@ impl<'a> Engine<'a> {
     fn begin(&mut self, number: usize, work: Work, duration_ns: u64, core: Option<usize>) {
         let Some(thread) = self.threads.get_mut(number) else { return };
         (thread.work, thread.left_ns) = (work, duration_ns);
-        let process = thread.process;
         match work {
             Work::Wait(phase) => {
                 self.count(number, phase);
@@ -285,7 +301,6 @@ impl<'a> Engine<'a> {
                     self.agenda.plan(self.now_ns.saturating_add(duration_ns), Event::Woken(number));
                 }
             }
-            Work::Python if !self.take_lock(process, number) => self.count(number, Phase::GilWait),
             Work::Python | Work::Free(_) => self.ready(number, core),
         }
     }

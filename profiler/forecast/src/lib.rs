@@ -8,6 +8,7 @@
 pub mod bounds;
 pub mod capacity;
 pub mod change;
+pub mod competition;
 pub mod engine;
 pub mod figures;
 pub mod load;

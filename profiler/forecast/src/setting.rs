@@ -2,6 +2,8 @@
 //!
 //! In: nothing. Out: [`Setting`], checked by [`Setting::check`].
 
+use crate::competition::Competition;
+
 /// Largest number of slots that is simulated.
 const MAX_SLOTS: u32 = 16_384;
 /// Largest number of cores that is simulated.
@@ -37,6 +39,18 @@ pub enum Dispatch {
     },
 }
 
+/// How long a thread runs at least before one that wakes up takes its core: the kernel's base slice, 0.7 ms and as much again for each doubling of
+/// the cores up to eight (`sysctl_sched_base_slice`, Linux 6.6 and later).
+const fn base_slice_ns(cores: u32) -> u64 {
+    let doublings = match cores {
+        0..=1 => 0,
+        2..=3 => 1,
+        4..=7 => 2,
+        _ => 3,
+    };
+    700_000 * (1 + doublings)
+}
+
 /// The server and its machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
@@ -52,10 +66,14 @@ pub struct Setting {
     pub cores: u32,
     /// How long a thread runs before its core looks at its run queue.
     pub quantum_ns: u64,
+    /// How long it runs before a thread that wakes up there takes its core.
+    pub slice_ns: u64,
     /// After how long who waits for the interpreter lock asks its holder to give it up; `None`: there is no such lock.
     pub switch_interval_ns: Option<u64>,
     /// How many requests each back end serves at once, by its number; `None` or absent: any number.
     pub back_end_limits: Vec<Option<u32>>,
+    /// Other programs on the same cores, in order of time.
+    pub competition: Vec<Competition>,
     /// Seed of all that is random.
     pub seed: u64,
 }
@@ -69,8 +87,10 @@ impl Default for Setting {
             is_sticky: false,
             cores: 1,
             quantum_ns: QUANTUM_NS,
+            slice_ns: base_slice_ns(1),
             switch_interval_ns: Some(SWITCH_INTERVAL_NS),
             back_end_limits: Vec::new(),
+            competition: Vec::new(),
             seed: 1,
         }
     }
@@ -100,6 +120,14 @@ pub enum SettingError {
 }
 
 impl Setting {
+    /// The same on so many cores.
+    #[must_use]
+    pub const fn on_cores(mut self, cores: u32) -> Self {
+        self.cores = cores;
+        self.slice_ns = base_slice_ns(cores);
+        self
+    }
+
     /// All slots.
     #[must_use]
     pub const fn slots(&self) -> u32 {

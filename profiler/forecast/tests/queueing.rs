@@ -116,7 +116,8 @@ fn waits_for_one_of_several_slots_are_those_of_m_m_c() {
 fn waits_for_cores_are_those_of_m_m_c() {
     // As many slots as are ever wanted: who waits, waits for a core. Turns are so long that nobody's ends.
     let load = load(0.7, 2, false, Work::Free(Phase::Cpu), 41);
-    let setting = Setting { threads: 400, cores: 2, quantum_ns: 1 << 40, ..Setting::default() };
+    let setting =
+        Setting { threads: 400, cores: 2, quantum_ns: 1 << 40, slice_ns: 1 << 40, ..Setting::default() };
     let served = simulate(&load, &setting).unwrap().served;
     let expected_ns = erlang_c(2, 0.7) * SERVICE_NS / (2.0 * 0.3);
     assert_mean("M/M/2 of cores", mean(&served, |served| served.phases.get(Phase::RunQueue)), expected_ns);
@@ -136,7 +137,7 @@ fn waits_for_the_interpreter_lock_are_those_of_m_m_1() {
     // Cores and slots in plenty, one lock that nobody is asked to give up.
     let load = load(0.7, 1, false, Work::Python, 61);
     let setting = Setting { threads: 400, cores: 8, switch_interval_ns: Some(1 << 40), ..Setting::default() };
-    let setting = Setting { quantum_ns: 1 << 40, ..setting };
+    let setting = Setting { quantum_ns: 1 << 40, slice_ns: 1 << 40, ..setting };
     let served = simulate(&load, &setting).unwrap().served;
     let expected_ns = 0.7 / 0.3 * SERVICE_NS;
     assert_mean("M/M/1 of the lock", mean(&served, |served| served.phases.get(Phase::GilWait)), expected_ns);

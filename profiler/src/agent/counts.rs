@@ -113,12 +113,7 @@ impl Counts {
         let mut counts = Self::default();
         counts.set(Id::Watched, "", snapshot.window.length_ns());
         counts.dropped(snapshot);
-        let slots = &snapshot.slots;
-        for holding in Holding::ALL {
-            counts.set(Id::SlotHeld, holding.name(), slots.held_ns(holding));
-        }
-        counts.set(Id::SlotPresent, "", slots.observed.iter().map(|slot| slot.length_ns()).sum());
-        counts.set(Id::Exhausted, "", slots.exhausted_ns);
+        counts.slots(snapshot);
         if snapshot.gil.not_measured.is_none() {
             counts.set(Id::GilWaits, "", snapshot.gil.waits.count());
             counts.set(Id::GilWait, "", snapshot.gil.waits.sum_ns());
@@ -163,6 +158,19 @@ impl Counts {
         counts.time_of_threads(snapshot);
         counts.losses(snapshot);
         counts
+    }
+
+    fn slots(&mut self, snapshot: &Snapshot) {
+        let slots = &snapshot.slots;
+        if slots.not_measured.is_some() {
+            // A zero would say that nothing held them.
+            return;
+        }
+        for holding in Holding::ALL {
+            self.set(Id::SlotHeld, holding.name(), slots.held_ns(holding));
+        }
+        self.set(Id::SlotPresent, "", slots.observed.iter().map(|slot| slot.length_ns()).sum());
+        self.set(Id::Exhausted, "", slots.exhausted_ns);
     }
 
     /// All causes from the start: a counter that begins with its first drop would hide it from `increase`.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use profiler_core::fact::{EndReason, Fact};
+use profiler_core::model::Snapshot;
 use profiler_core::timeline::Entry;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
@@ -15,6 +16,7 @@ use super::AgentError;
 use super::board::{Board, Question, Status, TargetNow};
 use super::http::Server;
 use crate::attach::{self, AttachError};
+use crate::export::Courier;
 use crate::fact::memory::resident_bytes;
 use crate::fact::process::is_running;
 use crate::fact::{FactError, Proc, Tree, Watched};
@@ -53,6 +55,8 @@ pub struct Follow<'a> {
     pub board: Arc<Board>,
     /// Where requests are exported to, beside it.
     pub exporter: Option<Arc<Exporter>>,
+    /// What writes them as rows, beside it.
+    pub rows: Option<Arc<Courier>>,
     /// Questions from the HTTP side.
     pub questions: mpsc::Receiver<Question>,
     /// Who serves, until a signal comes. It ends before the programs are detached: that may leave a process of ours behind
@@ -60,10 +64,11 @@ pub struct Follow<'a> {
     pub server: Option<Server>,
 }
 
-/// Puts finished requests on the board, and on their way to a collector.
+/// Puts finished requests on the board, and on their way to a collector and into files.
 struct Scribe {
     board: Arc<Board>,
     exporter: Option<Arc<Exporter>>,
+    rows: Option<Arc<Courier>>,
 }
 
 impl Observer for Scribe {
@@ -71,11 +76,17 @@ impl Observer for Scribe {
         if let Some(exporter) = &self.exporter {
             exporter.note(fact);
         }
+        if let Some(rows) = &self.rows {
+            rows.note(fact);
+        }
     }
 
     fn entry(&mut self, entry: &Entry) {
         if let Some(exporter) = &self.exporter {
             exporter.entry(entry);
+        }
+        if let Some(rows) = &self.rows {
+            rows.entry(entry);
         }
         if let Entry::Request(request) = entry
             && !request.seen.open
@@ -130,7 +141,11 @@ impl Follow<'_> {
         let watched = (self.with_front_end)(server)?;
         self.board.set_status(Status::Attaching);
         let watch = Watch { watched, named_pid, attach: self.attach, record: None };
-        let scribe = Scribe { board: Arc::clone(&self.board), exporter: self.exporter.clone() };
+        let scribe = Scribe {
+            board: Arc::clone(&self.board),
+            exporter: self.exporter.clone(),
+            rows: self.rows.clone(),
+        };
         let session = Session::begin(watch, scribe);
         give_memory_back();
         session
@@ -157,7 +172,12 @@ impl Follow<'_> {
         let mut asked: Vec<Question> = Vec::new();
         let (end, reason) = loop {
             while let Some(window) = session.take_window() {
-                self.board.window(window);
+                self.end_window(window, Courier::window);
+            }
+            let is_full = !session.is_rolling() && self.rows.as_ref().is_some_and(|rows| rows.take_full());
+            if is_full {
+                self.roll(&mut session);
+                rolls.reset();
             }
             // Between the end of a window and its account, a look would show neither the one nor the other.
             if !asked.is_empty() && !session.is_rolling() {
@@ -181,7 +201,7 @@ impl Follow<'_> {
                         break (End::Gone, EndReason::TargetExited);
                     }
                 },
-                _ = rolls.tick() => session.roll(),
+                _ = rolls.tick() => self.roll(&mut session),
                 Some(question) = self.questions.recv(), if asked.len() < MAX_ASKED => asked.push(question),
                 () = signals.any() => break (End::Over, EndReason::Interrupted),
             }
@@ -192,11 +212,26 @@ impl Follow<'_> {
             server.stop();
         }
         let outcome = session.finish(reason);
-        for window in outcome.windows.into_iter().chain([outcome.snapshot]) {
-            self.board.window(window);
+        for window in outcome.windows {
+            self.end_window(window, Courier::window);
         }
+        self.end_window(outcome.snapshot, Courier::end);
         self.board.set_status(Status::Waiting("the target has ended".to_owned()));
         end
+    }
+
+    fn roll(&self, session: &mut Session<Scribe>) {
+        session.roll();
+        if let Some(rows) = &self.rows {
+            rows.roll();
+        }
+    }
+
+    fn end_window(&self, window: Snapshot, write: fn(&Courier, &Snapshot)) {
+        if let Some(rows) = &self.rows {
+            write(rows, &window);
+        }
+        self.board.window(window);
     }
 
     /// Whether another server has taken the target's place while some of its processes still live: after an upgrade on

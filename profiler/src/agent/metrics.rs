@@ -19,14 +19,17 @@ use prometheus_client::registry::{Registry, Unit as Suffix};
 use super::board::{Known, Status, View};
 use super::buckets::Buckets;
 use super::counts::{Unit, port};
+use crate::export::Totals;
 
 /// What the agent itself uses.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Own {
     /// CPU time since it began, in nanoseconds.
     pub cpu_ns: u64,
     /// Resident memory in bytes.
     pub resident_bytes: u64,
+    /// What became of rows, where they are wanted.
+    pub rows: Option<Totals>,
 }
 
 /// All metrics, as OpenMetrics text.
@@ -54,6 +57,7 @@ impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let out = &mut Out(&mut encoder);
         self.about(out)?;
+        self.rows(out)?;
         self.requests(out)?;
         self.counts(out)?;
         self.now(out)?;
@@ -81,6 +85,37 @@ impl Metrics {
         out.seconds("agent_cpu", "CPU time of the agent itself", self.own.cpu_ns)?;
         let resident = self.own.resident_bytes as f64;
         out.gauge("agent_resident", "Resident memory of the agent itself", Some(Suffix::Bytes), resident)
+    }
+
+    /// Rows of `--parquet`; nothing where they are not wanted.
+    fn rows(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        let Some(totals) = &self.own.rows else { return Ok(()) };
+        let by_cause = |out: &mut Out<'_, '_>, name: &str, help: &str, behind: u64, failed: u64| {
+            out.family(name, help, None, MetricType::Counter, |metric| {
+                counter(metric, &[("cause", "behind")], behind)?;
+                counter(metric, &[("cause", "failed")], failed)
+            })
+        };
+        out.counter("parquet_requests", "Requests in files that are whole", totals.written.requests)?;
+        out.counter("parquet_windows", "Windows in files that are whole", totals.written.windows)?;
+        out.counter("parquet_files", "Files that are whole", totals.written.files)?;
+        let help = "Requests without a row: writing was behind, or failed";
+        by_cause(out, "parquet_requests_lost", help, totals.requests_behind, totals.requests_failed)?;
+        let help = "Windows without a row: writing was behind, or failed";
+        by_cause(out, "parquet_windows_lost", help, totals.windows_behind, totals.windows_failed)?;
+        let help = "Requests in files that were removed to keep the budget";
+        out.counter("parquet_requests_removed", help, totals.requests_removed)?;
+        let help = "Windows in files that were removed to keep the budget";
+        out.counter("parquet_windows_removed", help, totals.windows_removed)?;
+        let help = "Unfinished files of agents that were killed, removed at the start";
+        out.counter("parquet_files_abandoned", help, totals.files_abandoned)?;
+        let bytes = || Some(Suffix::Bytes);
+        let stored = totals.stored_bytes as f64;
+        out.gauge("parquet_stored", "What the files of this agent take", bytes(), stored)?;
+        let budget = totals.budget_bytes as f64;
+        out.gauge("parquet_budget", "What the files of this agent may take", bytes(), budget)?;
+        let failing = f64::from(u8::from(totals.failing.is_some()));
+        out.gauge("parquet_failing", "The last attempt to write rows failed", None, failing)
     }
 
     fn requests(&self, out: &mut Out<'_, '_>) -> fmt::Result {
@@ -182,11 +217,13 @@ impl Metrics {
             let help = "Slots by configuration: workers times threads";
             out.gauge("slots_configured", help, None, f64::from(configured))?;
         }
-        let help =
-            "Slots that capacity is counted against: by configuration, or as many as were there at once";
-        out.gauge("slots", help, None, f64::from(snapshot.slots.count()))?;
-        let help = "Most slots busy at one moment of the open window";
-        out.gauge("slots_busy_peak", help, None, f64::from(snapshot.slots.peak_busy))?;
+        if snapshot.slots.not_measured.is_none() {
+            let help =
+                "Slots that capacity is counted against: by configuration, or as many as were there at once";
+            out.gauge("slots", help, None, f64::from(snapshot.slots.count()))?;
+            let help = "Most slots busy at one moment of the open window";
+            out.gauge("slots_busy_peak", help, None, f64::from(snapshot.slots.peak_busy))?;
+        }
         queues(out, snapshot)?;
         // Sampled once a window: early in one, the sample of the one before stands.
         let views = [Some(view), self.known.last.as_ref()];

@@ -74,6 +74,7 @@ pub fn attach(
         missing: plan.missing.clone(),
         sleeps_recorded: plan.hooks == Hooks::Light,
         heads_recorded: plan.hooks == Hooks::Light,
+        holders_recorded: plan.hooks == Hooks::Light,
         other_profilers,
         ..Attached::default()
     };

@@ -5,8 +5,11 @@
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+
+use super::duration;
 
 /// Examples, and how to ask what comes out.
 pub(super) const HELP: &str = "Examples:\n  wsgi-trace export incident.wtrace -o fleet --service shop\n  \
@@ -30,9 +33,23 @@ pub struct Export {
     /// Form of the files
     #[arg(long, short, value_enum, default_value_t, value_name = "FORM")]
     pub format: ExportFormat,
+    /// Whose rows they are.
+    #[command(flatten)]
+    pub service: Service,
+    /// Print all tables with their columns, and export nothing
+    #[arg(long, conflicts_with_all = ["recordings", "output"])]
+    pub columns: bool,
+    /// Nothing on stderr but errors
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// What is said of the service in each row.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Service {
     /// Name of the service [default: service.name of --resource, else unknown_service:wsgi]
-    #[arg(long, value_name = "NAME", env = "OTEL_SERVICE_NAME")]
-    pub service: Option<String>,
+    #[arg(id = "service", long = "service", value_name = "NAME", env = "OTEL_SERVICE_NAME")]
+    pub given_name: Option<String>,
     /// What else is known of it, by OpenTelemetry's names: service.version, deployment.environment.name, k8s.namespace.name,
     /// k8s.pod.name, k8s.node.name; others are passed over
     #[arg(long, value_name = "KEY=VALUE", env = "OTEL_RESOURCE_ATTRIBUTES", value_delimiter = ',')]
@@ -40,12 +57,43 @@ pub struct Export {
     /// Also write paths as clients sent them (url.path), which may hold names and numbers of people
     #[arg(long)]
     pub raw_paths: bool,
-    /// Print all tables with their columns, and export nothing
-    #[arg(long, conflicts_with_all = ["recordings", "output"])]
-    pub columns: bool,
-    /// Nothing on stderr but errors
-    #[arg(long, short)]
-    pub quiet: bool,
+}
+
+/// Rows of an agent.
+#[derive(Clone, Debug, Args)]
+pub struct Parquet {
+    /// Also write rows for other engines into this directory (Parquet, as `wsgi-trace export` does); it is made where it does not
+    /// exist
+    #[arg(id = "parquet", long = "parquet", value_name = "DIRECTORY")]
+    pub to: Option<PathBuf>,
+    /// How long the files of --parquet are: they appear with the end of the window in which this is over
+    #[arg(id = "parquet-every", long = "parquet-every", value_name = "TIME", default_value = "15m", value_parser = duration::parse)]
+    pub every: Duration,
+    /// How much the files of --parquet may take, as 500MB or 2GB: the oldest whole windows go first, and are counted
+    #[arg(id = "parquet-budget", long = "parquet-budget", value_name = "SIZE", default_value = "2GB", value_parser = size)]
+    pub budget_bytes: u64,
+    /// Whose rows they are.
+    #[command(flatten)]
+    pub service: Service,
+}
+
+/// Least budget: some sets of files.
+const MIN_BUDGET_BYTES: u64 = 1_000_000;
+
+/// A size in bytes: a number with `kB`, `MB`, `GB` or `TB`.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor: f64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "kb" => 1e3,
+        "mb" => 1e6,
+        "gb" => 1e9,
+        "tb" => 1e12,
+        _ => return Err("a size is a number with kB, MB, GB or TB".to_owned()),
+    };
+    let number: f64 = number.parse().map_err(|_| "a size is a number with kB, MB, GB or TB".to_owned())?;
+    let bytes = (number * factor) as u64;
+    if bytes < MIN_BUDGET_BYTES { Err("a budget is 1MB at least".to_owned()) } else { Ok(bytes) }
 }
 
 /// Forms of exported rows.
@@ -73,7 +121,7 @@ impl FromStr for Attribute {
     }
 }
 
-impl Export {
+impl Service {
     /// The value of an attribute that was given.
     #[must_use]
     pub fn attribute(&self, key: &str) -> Option<String> {
@@ -83,8 +131,8 @@ impl Export {
 
     /// Name of the service.
     #[must_use]
-    pub fn service_name(&self) -> String {
-        let said = self.service.clone().filter(|service| !service.is_empty());
+    pub fn name(&self) -> String {
+        let said = self.given_name.clone().filter(|service| !service.is_empty());
         said.or_else(|| self.attribute("service.name")).unwrap_or_else(|| UNKNOWN_SERVICE.to_owned())
     }
 }
@@ -106,9 +154,9 @@ fn percent_decoded(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn given(texts: &[&str]) -> Export {
+    fn given(texts: &[&str]) -> Service {
         let Ok(resource) = texts.iter().map(|text| text.parse()).collect();
-        Export { resource, ..Export::default() }
+        Service { resource, ..Service::default() }
     }
 
     #[test]
@@ -123,9 +171,19 @@ mod tests {
 
     #[test]
     fn the_service_is_named_by_the_option_first() {
-        assert_eq!(given(&[]).service_name(), UNKNOWN_SERVICE);
+        assert_eq!(given(&[]).name(), UNKNOWN_SERVICE);
         let named = given(&["service.name=shop"]);
-        assert_eq!(named.service_name(), "shop");
-        assert_eq!(Export { service: Some("till".to_owned()), ..named }.service_name(), "till");
+        assert_eq!(named.name(), "shop");
+        assert_eq!(Service { given_name: Some("till".to_owned()), ..named }.name(), "till");
+    }
+
+    #[test]
+    fn a_budget_is_a_size_with_its_unit() {
+        for (text, bytes) in [("2GB", 2_000_000_000), ("1.5 mb", 1_500_000), ("1TB", 1_000_000_000_000)] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "5", "GB", "1.2.3GB", "10kB", "-1GB", "2GiB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
     }
 }

@@ -19,6 +19,7 @@ pub struct Otlp {
     pub endpoint: Option<Endpoint>,
     /// Name of the server in traces
     #[arg(
+        id = "otlp-service",
         long = "otlp-service",
         value_name = "NAME",
         env = "OTEL_SERVICE_NAME",

@@ -52,6 +52,9 @@ pub struct WhatIf {
     /// Seed of what is random in the simulation
     #[arg(long, value_name = "NUMBER", default_value_t = 1, hide = true)]
     pub seed: u64,
+    /// Forecast also where the self-forecast does not hold: for `make whatif`, which judges whether that is right
+    #[arg(long, hide = true)]
+    pub untrusted: bool,
     /// Form of the answer
     #[arg(long, short, value_enum, default_value_t, value_name = "FORM")]
     pub format: PlainFormat,

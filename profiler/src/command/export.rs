@@ -6,7 +6,7 @@ use std::io::Write as _;
 
 use super::{Failure, print};
 use crate::cli::exit::ExitCode;
-use crate::cli::export::Export;
+use crate::cli::export::{Export, Service};
 use crate::export::{ExportError, Labels, Written, export, reference};
 
 /// Exports.
@@ -15,10 +15,10 @@ use crate::export::{ExportError, Labels, Written, export, reference};
 /// [`Failure`]. Recordings before the one that failed are exported, nothing is left of that one.
 pub fn run(options: &Export) -> Result<(), Failure> {
     let Some(to) = &options.output else { return print(reference::columns().trim_start()) };
-    let labels = labels(options);
+    let labels = labels(&options.service);
     let mut sum = Written::default();
     for recording in &options.recordings {
-        let written = export(recording, to, &labels, options.raw_paths)?;
+        let written = export(recording, to, &labels, options.service.raw_paths)?;
         sum.requests = sum.requests.saturating_add(written.requests);
         sum.windows = sum.windows.saturating_add(written.windows);
         sum.files = sum.files.saturating_add(written.files);
@@ -36,14 +36,15 @@ pub fn run(options: &Export) -> Result<(), Failure> {
     Ok(())
 }
 
-fn labels(options: &Export) -> Labels {
+/// What is said of the service, as rows have it.
+pub(super) fn labels(service: &Service) -> Labels {
     Labels {
-        service_name: options.service_name(),
-        service_version: options.attribute("service.version"),
-        environment: options.attribute("deployment.environment.name"),
-        k8s_namespace: options.attribute("k8s.namespace.name"),
-        k8s_pod: options.attribute("k8s.pod.name"),
-        k8s_node: options.attribute("k8s.node.name"),
+        service_name: service.name(),
+        service_version: service.attribute("service.version"),
+        environment: service.attribute("deployment.environment.name"),
+        k8s_namespace: service.attribute("k8s.namespace.name"),
+        k8s_pod: service.attribute("k8s.pod.name"),
+        k8s_node: service.attribute("k8s.node.name"),
     }
 }
 

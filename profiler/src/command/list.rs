@@ -4,12 +4,14 @@
 
 use std::io::{self, Write};
 
+use profiler_core::fact::container::Container;
 use profiler_core::model::Server;
 use profiler_core::server::Role;
 use serde::Serialize;
 
 use super::mode::Mode;
 use crate::cli::{List, PlainFormat};
+use crate::fact::container;
 use crate::fact::find::{Found, list_servers};
 use crate::fact::{FactError, Proc};
 use crate::output_file::plain;
@@ -40,6 +42,8 @@ struct Row {
     listeners: Vec<String>,
     python: Option<String>,
     application: Option<String>,
+    /// The container that it runs in; null: none that is known.
+    container: Option<Container>,
     processes: Vec<ProcessRow>,
 }
 
@@ -95,6 +99,7 @@ fn row(found: &Found) -> Row {
         listeners,
         python: server.python_version.clone(),
         application: value(server, "wsgi_app").or_else(|| value(server, "proc_name")),
+        container: container::of_process(&Proc::default(), found.tree.root),
         processes: found
             .recognised
             .roles
@@ -121,6 +126,14 @@ fn value(server: &Server, name: &str) -> Option<String> {
     server.settings.iter().find(|setting| setting.name == name).map(|setting| harmless(&setting.value))
 }
 
+/// By its pod, where that is known.
+fn in_brief(container: &Container) -> String {
+    match (&container.k8s_namespace_name, &container.k8s_pod_name) {
+        (Some(namespace), Some(pod)) => format!("{} ({namespace}/{pod})", container.short_id()),
+        _ => container.short_id().to_owned(),
+    }
+}
+
 /// What other programs wrote, without what a terminal would obey.
 fn harmless(text: &str) -> String {
     text.chars().take(200).map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
@@ -133,24 +146,18 @@ fn text(rows: &[Row], hidden: bool, out: &mut impl Write) -> io::Result<()> {
     }
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    table.set_header([
-        "PID",
-        "SERVER",
-        "CLASS",
-        "WORKERS",
-        "THREADS",
-        "MODE",
-        "PYTHON",
-        "LISTENERS",
-        "APPLICATION",
-    ]);
+    let mut header =
+        vec!["PID", "SERVER", "CLASS", "WORKERS", "THREADS", "MODE", "PYTHON", "LISTENERS", "APPLICATION"];
+    let any_container = rows.iter().any(|row| row.container.is_some());
+    header.extend(any_container.then_some("CONTAINER"));
+    table.set_header(header);
     let number = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
     for row in rows {
         let server = match &row.version {
             Some(version) => format!("{} {version}", row.server),
             None => row.server.clone(),
         };
-        table.add_row([
+        let mut cells = vec![
             row.pid.to_string(),
             server,
             row.worker_class.clone(),
@@ -160,7 +167,9 @@ fn text(rows: &[Row], hidden: bool, out: &mut impl Write) -> io::Result<()> {
             row.python.clone().unwrap_or_else(|| "-".to_owned()),
             if row.listeners.is_empty() { "-".to_owned() } else { row.listeners.join(", ") },
             row.application.clone().unwrap_or_else(|| "-".to_owned()),
-        ]);
+        ];
+        cells.extend(any_container.then(|| row.container.as_ref().map_or_else(|| "-".to_owned(), in_brief)));
+        table.add_row(cells);
     }
     for line in table.lines() {
         writeln!(out, "{}", line.trim())?;
@@ -188,6 +197,7 @@ mod tests {
             listeners: vec!["127.0.0.1:8000".into(), "/run/app.sock".into()],
             python: Some("3.11".into()),
             application: None,
+            container: None,
             processes: vec![ProcessRow { pid: 42, role: "master" }],
         }
     }
@@ -202,6 +212,21 @@ mod tests {
         for word in ["42", "gunicorn 27.0.1", "gthread", "light", "127.0.0.1:8000, /run/app.sock", "3.11"] {
             assert!(lines[1].contains(word), "{out}");
         }
+    }
+
+    #[test]
+    fn containers_have_a_column_where_there_are_any() {
+        let contained = Container {
+            id: "0123456789abcdef".repeat(4),
+            k8s_namespace_name: Some("shop".into()),
+            k8s_pod_name: Some("web-0".into()),
+            ..Container::default()
+        };
+        let mut out = Vec::new();
+        text(&[sample(), Row { container: Some(contained), ..sample() }], false, &mut out).expect("writes");
+        let out = String::from_utf8(out).expect("text");
+        let ends: Vec<&str> = out.lines().map(|line| line.rsplit("  ").next().unwrap_or_default()).collect();
+        assert_eq!(ends, ["CONTAINER", "-", "0123456789ab (shop/web-0)"], "{out}");
     }
 
     #[test]

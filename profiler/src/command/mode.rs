@@ -33,7 +33,7 @@ impl Mode {
     pub(super) const fn advice(self) -> &'static str {
         match self {
             Self::Light => {
-                "leave `--light` on: it sees each request and what its thread waits for; trace without it for slots and causes"
+                "leave `--light` on: it sees each request and what its thread waits for; trace without it for causes that only system calls show"
             }
             Self::Full => {
                 "trace without `--light`: which of several requests a loop works for only system calls show"

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::export::labels;
 use super::{Failure, target};
 use crate::agent::board::Board;
 use crate::agent::follow::Follow;
@@ -14,7 +15,9 @@ use crate::agent::http::{Answers, Server};
 use crate::agent::{AgentError, listen};
 use crate::attach;
 use crate::cli::exit::ExitCode;
+use crate::cli::export::Parquet;
 use crate::cli::{Serve, otlp};
+use crate::export::{self, Courier};
 use crate::otlp::exporter::Pace;
 use crate::session::SessionError;
 use crate::session::signals::Signals;
@@ -39,6 +42,8 @@ fn serve(options: &Serve) -> Result<(), AgentError> {
     let answers = Answers::new(Arc::clone(&board), asker, access, options.window);
 
     let exporter = options.otlp.start(Pace::Live)?;
+    let rows = rows(&options.parquet)?;
+    let answers = answers.with_rows(rows.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         // Before anything else runs: from here on a signal ends it in order.
@@ -64,19 +69,41 @@ fn serve(options: &Serve) -> Result<(), AgentError> {
             },
             board,
             exporter: exporter.clone(),
+            rows: rows.clone(),
             questions,
             server: Some(server),
         };
         follow.run(&mut signals).await
     });
     otlp::finish(exporter.as_deref(), options.quiet);
+    if let Some(rows) = rows {
+        let totals = rows.finish();
+        if !options.quiet || totals.any_missing() {
+            // Nobody may be reading: then there is nobody to tell.
+            let _ = writeln!(std::io::stderr(), "wsgi-trace: {totals}");
+        }
+    }
     outcome
+}
+
+/// The writing of rows, if that is wanted.
+fn rows(options: &Parquet) -> Result<Option<Arc<Courier>>, AgentError> {
+    let Some(to) = options.to.clone() else { return Ok(None) };
+    let settings = export::Settings {
+        to,
+        labels: labels(&options.service),
+        raw_paths: options.service.raw_paths,
+        every: options.every,
+        budget_bytes: options.budget_bytes,
+    };
+    Ok(Some(Arc::new(Courier::start(settings)?)))
 }
 
 impl From<AgentError> for Failure {
     fn from(error: AgentError) -> Self {
         let code = match error {
             AgentError::Session(error) => return error.into(),
+            AgentError::Rows(error) => return error.into(),
             AgentError::Runtime(error) => return SessionError::from(error).into(),
             AgentError::Listen(_) => ExitCode::Usage,
             AgentError::TargetGone { .. } => ExitCode::TargetGone,

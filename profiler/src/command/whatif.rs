@@ -55,7 +55,13 @@ fn ask(options: &WhatIf) -> Ask {
         ArrivalsKind::Open => Some(Arrivals::Open),
         ArrivalsKind::Closed => Some(Arrivals::Closed),
     };
-    Ask { recording: options.recording.clone(), changes, arrivals, seed: options.seed }
+    Ask {
+        recording: options.recording.clone(),
+        changes,
+        arrivals,
+        seed: options.seed,
+        is_untrusted: options.untrusted,
+    }
 }
 
 impl From<WhatIfError> for Failure {

@@ -148,7 +148,7 @@ impl<'a> Cell<'a> {
 }
 
 /// Takes a column's value from a row.
-type Take<R> = Box<dyn for<'r> Fn(&'r R) -> Cell<'r>>;
+type Take<R> = Box<dyn for<'r> Fn(&'r R) -> Cell<'r> + Send>;
 
 /// What is said of a column, whatever its rows are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,7 +189,7 @@ impl<R> Column<R> {
         name: impl Into<String>,
         kind: Kind,
         meaning: impl Into<String>,
-        take: impl for<'r> Fn(&'r R) -> Cell<'r> + 'static,
+        take: impl for<'r> Fn(&'r R) -> Cell<'r> + Send + 'static,
     ) -> Self {
         let said = Said { name: name.into(), kind, meaning: meaning.into(), null: None };
         Self { said, take: Box::new(take) }

@@ -6,7 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterPropertiesPtr;
@@ -17,6 +17,11 @@ use super::ExportError;
 use super::buffer::Buffer;
 use super::place::Place;
 
+/// Attempts to make a file whose directory somebody removes meanwhile.
+const ATTEMPTS: usize = 3;
+
+/// End of the name of a file that is not whole yet; its first character is a dot.
+pub(super) const UNFINISHED: &str = ".part";
 /// Readable and writable by the owner alone, as every file of ours.
 const PRIVATE_FILE: u32 = 0o600;
 
@@ -24,6 +29,8 @@ const PRIVATE_FILE: u32 = 0o600;
 pub(super) struct PartFile {
     /// `None` once it is sealed.
     writer: Option<SerializedFileWriter<File>>,
+    /// Kept until it is published: the lock on it says that somebody writes it.
+    sealed: Option<File>,
     /// Where it is written: no reader takes it for a part of the table.
     temporary: PathBuf,
     path: PathBuf,
@@ -43,19 +50,16 @@ impl PartFile {
         properties: WriterPropertiesPtr,
     ) -> Result<Self, ExportError> {
         let (directory, name) = place.of(table, day);
-        place.make(&directory)?;
-        let temporary = directory.join(format!(".{name}.{}.part", std::process::id()));
+        let temporary = directory.join(format!(".{name}.{}{UNFINISHED}", std::process::id()));
         let path = directory.join(name);
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(PRIVATE_FILE)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
-            .open(&temporary)
-            .map_err(|source| ExportError::of_write(&path, source))?;
+        let file = open(place, &directory, &temporary).map_err(|error| match error {
+            Failed::ToMake(error) => error,
+            Failed::ToOpen(source) => ExportError::of_write(&path, source),
+        })?;
+        // Without locks, as on some network file systems, nobody takes it for abandoned either.
+        let _ = file.try_lock();
         // Whatever fails from here on: the file is removed.
-        let mut part = Self { writer: None, temporary, path, is_published: false, bytes: 0 };
+        let mut part = Self { writer: None, sealed: None, temporary, path, is_published: false, bytes: 0 };
         let writer = SerializedFileWriter::new(file, schema, properties);
         part.writer = Some(writer.map_err(|error| part.failure(error))?);
         Ok(part)
@@ -89,6 +93,7 @@ impl PartFile {
         let file = writer.into_inner().map_err(|error| self.failure(error))?;
         file.sync_all().map_err(|source| ExportError::of_write(&self.path, source))?;
         self.bytes = file.metadata().map(|metadata| metadata.len()).unwrap_or(0);
+        self.sealed = Some(file);
         Ok(())
     }
 
@@ -115,6 +120,30 @@ impl PartFile {
                 Err(other) => ExportError::Encode(ParquetError::External(other)),
             },
             other => ExportError::Encode(other),
+        }
+    }
+}
+
+enum Failed {
+    ToMake(ExportError),
+    ToOpen(io::Error),
+}
+
+/// Opens a file in its directory, which is made. Another agent may remove an empty directory just then: it is made again.
+fn open(place: &Place, directory: &Path, path: &Path) -> Result<File, Failed> {
+    let mut attempt = 1;
+    loop {
+        place.make(directory).map_err(Failed::ToMake)?;
+        let opened = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(PRIVATE_FILE)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
+            .open(path);
+        match opened {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => attempt += 1,
+            opened => return opened.map_err(Failed::ToOpen),
         }
     }
 }

@@ -12,24 +12,25 @@ use std::path::{Path, PathBuf};
 use super::ExportError;
 
 /// For their owner alone, as every file of ours.
-const PRIVATE_DIRECTORY: u32 = 0o700;
+pub(super) const PRIVATE_DIRECTORY: u32 = 0o700;
 /// Longest value of a partition, in bytes as written: file systems allow 255 with its key.
 const MAX_VALUE_BYTES: usize = 200;
 
-/// What names the files of one recording. Directories that were made for them go with it, unless something is in them.
+/// What names the files of one recording, or of one set of it. Directories that were made for them go with it, unless something is in them.
 #[derive(Debug)]
 pub(super) struct Place {
     root: PathBuf,
     service: String,
     host: String,
-    recording_id: String,
+    /// Name of the files, without its end.
+    stem: String,
     /// Directories that were made, each after the one that holds it.
     made: RefCell<Vec<PathBuf>>,
 }
 
 impl Place {
-    pub(super) const fn new(root: PathBuf, service: String, host: String, recording_id: String) -> Self {
-        Self { root, service, host, recording_id, made: RefCell::new(Vec::new()) }
+    pub(super) const fn new(root: PathBuf, service: String, host: String, stem: String) -> Self {
+        Self { root, service, host, stem, made: RefCell::new(Vec::new()) }
     }
 
     /// Makes a directory below the root, and those that it lies in.
@@ -56,7 +57,7 @@ impl Place {
             .join(format!("service={}", value(&self.service)))
             .join(format!("date={}", date(day)))
             .join(format!("host={}", value(&self.host)));
-        (directory, format!("{}.parquet", self.recording_id))
+        (directory, format!("{}.parquet", self.stem))
     }
 }
 
@@ -79,7 +80,7 @@ fn below(root: &Path, directory: &Path) -> Vec<PathBuf> {
 
 /// A partition's value as a part of a path: what is neither letter, digit, `.`, `_` nor `-` as `%` and two digits, as
 /// Hive writes it. Names come from recordings, so they are hostile.
-fn value(text: &str) -> String {
+pub(super) fn value(text: &str) -> String {
     if text.is_empty() {
         return "unknown".to_owned();
     }

@@ -18,14 +18,11 @@ use super::file::PartFile;
 use super::place::Place;
 
 /// Version of the tables: major for what breaks queries, minor for additions.
-pub const SCHEMA_VERSION: &str = "1.0";
+pub const SCHEMA_VERSION: &str = "1.1";
 /// Where a file says it, in its own metadata.
 pub(super) const VERSION_KEY: &str = "wsgi_trace.schema_version";
 /// Where it says which table it is of.
 pub(super) const TABLE_KEY: &str = "wsgi_trace.table";
-
-/// Rows of a row group: engines read one at a time, and so much is in memory while it fills.
-const ROW_GROUP_ROWS: usize = 65_536;
 
 /// A table in the making.
 pub(super) struct Table<R> {
@@ -33,6 +30,8 @@ pub(super) struct Table<R> {
     columns: Vec<Column<R>>,
     schema: TypePtr,
     properties: WriterPropertiesPtr,
+    /// Rows of a row group: engines read one at a time, and so much is in memory while it fills.
+    row_group_rows: usize,
     /// Oldest day first; those before the last two are sealed.
     parts: Vec<Part>,
 }
@@ -50,11 +49,15 @@ impl<R> Table<R> {
     ///
     /// # Errors
     /// If the parquet crate refuses its schema.
-    pub(super) fn new(name: &'static str, columns: Vec<Column<R>>) -> Result<Self, ExportError> {
+    pub(super) fn new(
+        name: &'static str,
+        columns: Vec<Column<R>>,
+        row_group_rows: usize,
+    ) -> Result<Self, ExportError> {
         let said: Vec<&Said> = columns.iter().map(|column| &column.said).collect();
         let schema = Arc::new(schema(name, &said).map_err(ExportError::Encode)?);
         let properties = Arc::new(properties(name, &said));
-        Ok(Self { name, columns, schema, properties, parts: Vec::new() })
+        Ok(Self { name, columns, schema, properties, row_group_rows, parts: Vec::new() })
     }
 
     /// Takes a row of a day.
@@ -75,7 +78,7 @@ impl<R> Table<R> {
             buffer.push(column.cell(row));
         }
         part.rows = part.rows.saturating_add(1);
-        if part.rows >= ROW_GROUP_ROWS { part.flush() } else { Ok(()) }
+        if part.rows >= self.row_group_rows { part.flush() } else { Ok(()) }
     }
 
     /// Opens the file of a day that is later than all before, or the first one.

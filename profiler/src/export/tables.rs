@@ -74,7 +74,7 @@ fn shared<R: Row>() -> Vec<Column<R>> {
             Cell::Text(&row.of().context.session.host_name)
         }),
         Column::new("container.id", Kind::Text, "The container, by the server's cgroup.", |row: &R| {
-            Cell::maybe_text(row.of().context.container_id.as_deref())
+            Cell::maybe_text(row.of().context.container.as_ref().map(|seen| seen.id.as_str()))
         })
         .null("no container"),
     ]

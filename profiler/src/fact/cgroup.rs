@@ -1,13 +1,13 @@
-//! CPU quota and throttling of a process's cgroup.
+//! CPU quota, throttling and limit of memory of a process's cgroup.
 //!
-//! In: `/proc/PID/cgroup`, `/proc/self/mountinfo`, the cgroup file system (v1 `cpu` controller, v2).
-//! Out: [`CgroupCpu`]. A quota on a parent group binds as well: the tightest one on the way up is reported. From another container
-//! (a sidecar) the process's group is outside of what our own mounts show: then it is read where the process itself has it mounted,
-//! below `/proc/PID/root`.
+//! In: `/proc/PID/cgroup`, `/proc/self/mountinfo`, the cgroup file system (v1 controllers `cpu` and `memory`, v2).
+//! Out: [`CgroupCpu`], [`CgroupMemory`]. A limit on a parent group binds as well: the tightest one on the way up is reported. From
+//! another container (a sidecar) the process's group is outside of what our own mounts show: then it is read where the process itself
+//! has it mounted, below `/proc/PID/root`.
 
 use std::path::{Component, Path, PathBuf};
 
-use profiler_core::fact::CgroupCpu;
+use profiler_core::fact::{CgroupCpu, CgroupMemory, Fact};
 
 use super::{FactError, Proc, read};
 
@@ -16,16 +16,35 @@ const DEFAULT_PERIOD_US: u64 = 100_000;
 /// Levels looked at on the way up.
 const MAX_DEPTH: usize = 64;
 
+/// From here on a limit of memory is none: v1 says it as the largest number of pages.
+const NO_LIMIT_BYTES: u64 = 1 << 62;
+
 /// Which hierarchy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Version {
-    /// `cpu.cfs_quota_us`, times in ns.
+    /// One for each controller; `cpu.cfs_quota_us`, times in ns.
     V1,
     /// `cpu.max`, times in µs.
     V2,
 }
 
-/// Reads one cgroup's CPU quota again and again.
+/// What is limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Controller {
+    Cpu,
+    Memory,
+}
+
+impl Controller {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+/// Reads one cgroup's limit again and again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CgroupReader {
     cgroup: String,
@@ -33,13 +52,42 @@ pub struct CgroupReader {
     version: Version,
 }
 
+/// The readers of the groups that bind a process, where it has any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CgroupReaders {
+    cpu: Option<CgroupReader>,
+    memory: Option<CgroupReader>,
+}
+
+impl CgroupReaders {
+    /// For the groups that bind a process.
+    #[must_use]
+    pub fn for_process(proc: &Proc, tgid: u32) -> Self {
+        let of = |controller| CgroupReader::for_process(proc, tgid, controller);
+        Self { cpu: of(Controller::Cpu), memory: of(Controller::Memory) }
+    }
+
+    /// What they say now; nothing of a group that is gone.
+    pub fn read(&self) -> impl Iterator<Item = Fact> {
+        let cpu = self.cpu.as_ref().and_then(|group| group.cpu().ok()).map(Fact::CgroupCpu);
+        let memory = self.memory.as_ref().and_then(|group| group.memory().ok()).map(Fact::CgroupMemory);
+        cpu.into_iter().chain(memory)
+    }
+}
+
 /// Path of the cgroup that limits a process's CPU: the v1 `cpu` controller's where it is used, else v2's.
 #[must_use]
 pub fn of_process(proc: &Proc, tgid: u32) -> Option<String> {
-    membership(proc, tgid).map(|(_, path)| path)
+    membership(proc, tgid, Controller::Cpu).map(|(_, path)| path)
 }
 
-fn membership(proc: &Proc, tgid: u32) -> Option<(Version, String)> {
+/// Paths of a process's cgroup in every hierarchy.
+pub(super) fn all_of_process(proc: &Proc, tgid: u32) -> Vec<String> {
+    let text = read::text(&proc.of(tgid, "cgroup"), 64 * 1024).unwrap_or_default();
+    text.lines().filter_map(|line| line.splitn(3, ':').nth(2)).map(str::to_owned).collect()
+}
+
+fn membership(proc: &Proc, tgid: u32, wanted: Controller) -> Option<(Version, String)> {
     let text = read::text(&proc.of(tgid, "cgroup"), 64 * 1024).ok()?;
     let mut unified = None;
     for line in text.lines() {
@@ -47,7 +95,7 @@ fn membership(proc: &Proc, tgid: u32) -> Option<(Version, String)> {
         let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
             continue;
         };
-        if controllers.split(',').any(|controller| controller == "cpu") {
+        if controllers.split(',').any(|controller| controller == wanted.name()) {
             return Some((Version::V1, path.to_owned()));
         }
         if controllers.is_empty() {
@@ -58,7 +106,7 @@ fn membership(proc: &Proc, tgid: u32) -> Option<(Version, String)> {
 }
 
 /// Where the hierarchy is mounted by this `mountinfo`: mount point, and the cgroup that stands there, as seen from our own.
-fn mount(mountinfo: &Path, version: Version) -> Option<(PathBuf, String)> {
+fn mount(mountinfo: &Path, version: Version, controller: Controller) -> Option<(PathBuf, String)> {
     let text = read::text(mountinfo, 4 * 1024 * 1024).ok()?;
     text.lines().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;
@@ -67,7 +115,7 @@ fn mount(mountinfo: &Path, version: Version) -> Option<(PathBuf, String)> {
         let mut after = after.split(' ');
         let (kind, options) = (after.next()?, after.nth(1)?);
         let fits = match version {
-            Version::V1 => kind == "cgroup" && options.split(',').any(|option| option == "cpu"),
+            Version::V1 => kind == "cgroup" && options.split(',').any(|option| option == controller.name()),
             Version::V2 => kind == "cgroup2",
         };
         fits.then(|| (PathBuf::from(point), root.to_owned()))
@@ -75,22 +123,45 @@ fn mount(mountinfo: &Path, version: Version) -> Option<(PathBuf, String)> {
 }
 
 impl CgroupReader {
-    /// For the group that binds a process: the tightest quota from its own group up; its own group where there is none.
-    #[must_use]
-    pub fn for_process(proc: &Proc, tgid: u32) -> Option<Self> {
-        let (version, cgroup) = membership(proc, tgid)?;
-        let ours = mount(&proc.path("self/mountinfo"), version)
-            .and_then(|(point, root)| Self::within(version, &cgroup, &point, &root))
-            .filter(|reader| reader.read().is_ok());
+    /// For the group that binds a process: the tightest limit from its own group up; its own group where there is none.
+    fn for_process(proc: &Proc, tgid: u32, controller: Controller) -> Option<Self> {
+        let (version, cgroup) = membership(proc, tgid, controller)?;
+        let ours = mount(&proc.path("self/mountinfo"), version, controller)
+            .and_then(|(point, root)| Self::within(version, controller, &cgroup, &point, &root))
+            .filter(|reader| reader.is_there(controller));
         ours.or_else(|| {
-            let (point, root) = mount(&proc.of(tgid, "mountinfo"), version)?;
+            let (point, root) = mount(&proc.of(tgid, "mountinfo"), version, controller)?;
             let point = proc.of(tgid, "root").join(point.strip_prefix("/").ok()?);
-            Self::within(version, &cgroup, &point, &root)
+            Self::within(version, controller, &cgroup, &point, &root)
         })
     }
 
+    fn is_there(&self, controller: Controller) -> bool {
+        match controller {
+            Controller::Cpu => self.cpu().is_ok(),
+            Controller::Memory => self.memory().is_ok(),
+        }
+    }
+
+    /// The limit now, as a number to compare with that of other groups; `None`: there is none.
+    fn limit(&self, controller: Controller) -> Option<f64> {
+        match controller {
+            Controller::Cpu => {
+                let read = self.cpu().ok()?;
+                Some(as_float(read.quota_us?) / as_float(read.period_us.max(1)))
+            }
+            Controller::Memory => self.memory().ok()?.limit_bytes.map(as_float),
+        }
+    }
+
     /// The group that binds `cgroup`, of those that a mount shows at whose `point` the group `root` stands.
-    fn within(version: Version, cgroup: &str, point: &Path, root: &str) -> Option<Self> {
+    fn within(
+        version: Version,
+        controller: Controller,
+        cgroup: &str,
+        point: &Path,
+        root: &str,
+    ) -> Option<Self> {
         // What does not begin with the root, or has `..` in the rest, lies outside what this mount shows.
         let shown = Path::new(cgroup).strip_prefix(root).ok()?;
         if shown.components().any(|part| part == Component::ParentDir) {
@@ -102,11 +173,10 @@ impl CgroupReader {
         for _ in 0..MAX_DEPTH {
             let Some(level) = path else { break };
             let reader = Self::at(version, point, root, level);
-            if let Ok(CgroupCpu { quota_us: Some(quota), period_us, .. }) = reader.read() {
-                let cpus = as_cpus(quota, period_us);
-                if tightest.as_ref().is_none_or(|(least, _)| cpus < *least) {
-                    tightest = Some((cpus, reader));
-                }
+            if let Some(limit) = reader.limit(controller)
+                && tightest.as_ref().is_none_or(|(least, _)| limit < *least)
+            {
+                tightest = Some((limit, reader));
             }
             path = level.parent();
         }
@@ -124,11 +194,8 @@ impl CgroupReader {
     ///
     /// # Errors
     /// When the group is gone.
-    pub fn read(&self) -> Result<CgroupCpu, FactError> {
-        let file = |name: &str| {
-            let path = self.directory.join(name);
-            read::text(&path, 64 * 1024).map_err(|source| FactError::Unreadable { path, source })
-        };
+    fn cpu(&self) -> Result<CgroupCpu, FactError> {
+        let file = |name: &str| self.file(name);
         let mut result =
             CgroupCpu { cgroup: self.cgroup.clone(), period_us: DEFAULT_PERIOD_US, ..CgroupCpu::default() };
         match self.version {
@@ -160,11 +227,31 @@ impl CgroupReader {
         }
         Ok(result)
     }
+
+    /// Limit of memory and what is in use now.
+    ///
+    /// # Errors
+    /// When the group is gone.
+    fn memory(&self) -> Result<CgroupMemory, FactError> {
+        let (limit, used) = match self.version {
+            // The topmost group has neither file.
+            Version::V2 => ("memory.max", "memory.current"),
+            Version::V1 => ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+        };
+        let limit = self.file(limit)?.trim().parse::<u64>().ok().filter(|bytes| *bytes < NO_LIMIT_BYTES);
+        let used_bytes = self.file(used).ok().and_then(|used| used.trim().parse().ok());
+        Ok(CgroupMemory { cgroup: self.cgroup.clone(), limit_bytes: limit, used_bytes })
+    }
+
+    fn file(&self, name: &str) -> Result<String, FactError> {
+        let path = self.directory.join(name);
+        read::text(&path, 64 * 1024).map_err(|source| FactError::Unreadable { path, source })
+    }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "only compared; quotas stay far below 2^53 µs")]
-fn as_cpus(quota_us: u64, period_us: u64) -> f64 {
-    quota_us as f64 / period_us.max(1) as f64
+#[expect(clippy::cast_precision_loss, reason = "limits are only compared with one another")]
+const fn as_float(number: u64) -> f64 {
+    number as f64
 }
 
 #[cfg(test)]
@@ -195,7 +282,12 @@ mod tests {
 
         fn read(&self) -> Option<CgroupCpu> {
             let proc = Proc::at(self.directory.path().join("proc"));
-            CgroupReader::for_process(&proc, 7).and_then(|reader| reader.read().ok())
+            CgroupReader::for_process(&proc, 7, Controller::Cpu).and_then(|reader| reader.cpu().ok())
+        }
+
+        fn read_memory(&self) -> Option<CgroupMemory> {
+            let proc = Proc::at(self.directory.path().join("proc"));
+            CgroupReader::for_process(&proc, 7, Controller::Memory).and_then(|reader| reader.memory().ok())
         }
     }
 
@@ -284,6 +376,36 @@ mod tests {
             host.file("cpu.stat", "nr_throttled 9\n");
             assert_eq!(host.read(), None, "{server}");
         }
+    }
+
+    #[test]
+    fn the_tightest_limit_of_memory_counts_in_both_versions_of_cgroups() {
+        for (membership, kind, limit, used, none) in [
+            ("0::/pod/container\n", "cgroup2 cgroup2 rw", "memory.max", "memory.current", "max"),
+            (
+                "4:memory:/pod/container\n3:cpu:/elsewhere\n",
+                "cgroup cgroup rw,memory",
+                "memory.limit_in_bytes",
+                "memory.usage_in_bytes",
+                "9223372036854771712",
+            ),
+        ] {
+            let host = Host::new(membership, kind);
+            host.file(&format!("pod/container/{limit}"), &format!("{none}\n"));
+            host.file(&format!("pod/container/{used}"), "1000\n");
+            let unlimited = host.read_memory().expect("group");
+            assert_eq!((unlimited.limit_bytes, unlimited.used_bytes), (None, Some(1_000)), "{kind}");
+            host.file(&format!("pod/{limit}"), "268435456\n");
+            host.file(&format!("pod/{used}"), "2000\n");
+            let limited = host.read_memory().expect("group");
+            let expected = ("/pod", Some(268_435_456), Some(2_000));
+            assert_eq!(
+                (limited.cgroup.as_str(), limited.limit_bytes, limited.used_bytes),
+                expected,
+                "{kind}"
+            );
+        }
+        assert_eq!(Host::new("0::/gone\n", "cgroup2 cgroup2 rw").read_memory(), None);
     }
 
     #[test]

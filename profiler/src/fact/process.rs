@@ -16,6 +16,8 @@ use super::{FactError, Proc, cgroup, mapping, read};
 
 /// Processes looked at on one host.
 const MAX_PROCESSES: usize = 65_536;
+/// Processes named that have a number elsewhere.
+const MAX_NUMBERED: usize = 8;
 /// Threads named per process.
 const MAX_THREADS: usize = 4_096;
 /// Bytes of a command line or environment read.
@@ -94,6 +96,17 @@ pub(super) fn process_of_thread(proc: &Proc, tid: u32) -> Result<u32, FactError>
     text.lines()
         .find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok())
         .ok_or(FactError::NoSuchProcess { pid: tid })
+}
+
+/// Processes that have this number in a PID namespace of their own; the first few.
+pub(super) fn numbered_elsewhere(proc: &Proc, number: u32) -> Vec<u32> {
+    let has_it = |tgid: &u32| {
+        let text = read::text(&proc.of(*tgid, "status"), 16 * 1024).unwrap_or_default();
+        let numbers = text.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        numbers.and_then(|all| all.split_whitespace().skip(1).last()?.parse().ok()) == Some(number)
+    };
+    let tgids = read::numbers(&proc.path(""), MAX_PROCESSES).unwrap_or_default();
+    tgids.into_iter().filter(has_it).take(MAX_NUMBERED).collect()
 }
 
 fn command_line(proc: &Proc, tgid: u32) -> Vec<String> {

@@ -2,6 +2,7 @@
 //!
 //! In: `/proc`, `/sys`, the clocks. Out: [`SessionStarted`], and what the kernel leaves out of its tasks' CPU time ([`NotCounted`]).
 
+use std::path::Path;
 use std::sync::OnceLock;
 
 use procfs::{CpuTime, CurrentSI as _, KernelStats};
@@ -18,14 +19,12 @@ const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
 /// Who watches what, where and since when.
 #[must_use]
 pub fn session_started(proc: &Proc, target_pid: u32) -> SessionStarted {
-    let line = |name: &str| {
-        read::text(&proc.path(name), 1024).map(|text| text.trim().to_owned()).unwrap_or_default()
-    };
+    let line = |name: &str| line(&proc.path(name)).unwrap_or_default();
     let stats = KernelStats::current().ok();
     let cpus = stats.as_ref().map_or(1, |stats| stats.cpu_time.len());
     SessionStarted {
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-        host_name: line("sys/kernel/hostname"),
+        host_name: host_name(proc),
         kernel_release: line("sys/kernel/osrelease"),
         cpu_count: u32::try_from(cpus).unwrap_or(u32::MAX),
         target_pid,
@@ -33,6 +32,22 @@ pub fn session_started(proc: &Proc, target_pid: u32) -> SessionStarted {
         cpu_time_comparable: stats
             .is_none_or(|stats| counts_as_a_clock_does(&stats.total, interrupts_are_accounted())),
     }
+}
+
+/// Name of the host, as it is now.
+#[must_use]
+pub fn host_name(proc: &Proc) -> String {
+    line(&proc.path("sys/kernel/hostname")).unwrap_or_default()
+}
+
+/// What systemd calls the machine, whatever its name is; `None`: it calls it nothing, as in most containers.
+#[must_use]
+pub fn machine_id() -> Option<String> {
+    line(Path::new("/etc/machine-id")).filter(|id| !id.is_empty())
+}
+
+fn line(path: &Path) -> Option<String> {
+    read::text(path, 1024).ok().map(|text| text.trim().to_owned())
 }
 
 /// Time since boot that passed while a task was on a CPU and that the kernel does not count as the task's, all CPUs, in ns.
@@ -72,8 +87,10 @@ impl NotCounted {
     }
 }
 
-/// `CLOCK_REALTIME` minus `CLOCK_MONOTONIC`: the pair of readings that lie closest together, of several.
-fn wall_clock_offset_ns() -> i64 {
+/// What to add to `CLOCK_MONOTONIC` for nanoseconds since 1970, as the wall clock stands now: by the pair of readings that lie
+/// closest together, of several.
+#[must_use]
+pub fn wall_clock_offset_ns() -> i64 {
     let nanoseconds = |time: Timespec| time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec);
     let attempt = |_| {
         let before = nanoseconds(clock_gettime(ClockId::Monotonic));

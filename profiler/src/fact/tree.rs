@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use profiler_core::server::gunicorn::arguments;
 
 use super::descriptor::{open_files, socket_inode};
-use super::process::{Identity, identities, process_of_thread};
+use super::process::{Identity, identities, numbered_elsewhere, process_of_thread};
 use super::socket::listening;
 use super::{FactError, Proc, read};
 
@@ -91,7 +91,13 @@ pub fn process_tree(proc: &Proc, pid: u32) -> Result<Tree, FactError> {
 /// # Errors
 /// When there is no such process, or it started several servers.
 pub fn server_tree(proc: &Proc, pid: u32) -> Result<Tree, FactError> {
-    let tgid = process_of_thread(proc, pid)?;
+    let tgid = process_of_thread(proc, pid).map_err(|error| match error {
+        FactError::NoSuchProcess { pid } => match numbered_elsewhere(proc, pid) {
+            here if here.is_empty() => error,
+            here => FactError::NumberedElsewhere { pid, here },
+        },
+        error => error,
+    })?;
     let forest = Forest::read(proc)?;
     let tree = forest.tree(tgid)?;
     let started = forest.started_servers(&tree);

@@ -10,13 +10,20 @@ use std::path::Path;
 const PLACES: [&str; 2] = ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"];
 const MOUNT_POINT: &CStr = c"/sys/kernel/tracing";
 
-/// Why tracefs cannot be used; `None`: it can.
+/// Why tracefs cannot be used, as a clause; `None`: it can. `may_mount`: this process has `CAP_SYS_ADMIN`.
 #[must_use]
-pub fn unusable() -> Option<String> {
-    if is_mounted() || Path::new("/sys/kernel/tracing").is_dir() {
+pub fn unusable(may_mount: bool) -> Option<String> {
+    if is_mounted() {
         return None;
     }
-    Some("this kernel has no tracefs".to_owned())
+    let reason = match (Path::new("/sys/kernel/tracing").is_dir(), may_mount) {
+        (true, true) => return None,
+        (true, false) => {
+            "tracefs is not mounted here, or may not be read, and mounting it takes CAP_SYS_ADMIN"
+        }
+        (false, _) => "this kernel has no tracefs",
+    };
+    Some(reason.to_owned())
 }
 
 fn is_mounted() -> bool {

@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::{ResourceMetrics, ScopeMetrics};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
-use profiler_core::fact::{Fact, SessionStarted};
+use profiler_core::fact::Fact;
 use profiler_core::model::request::Request;
 use profiler_core::timeline::Entry;
 
@@ -22,7 +22,7 @@ use super::endpoint::Endpoint;
 use super::metric::Tally;
 use super::send::{Answer, Sender};
 use super::span::spans;
-use super::{resource, scope};
+use super::{Subject, scope};
 
 /// Requests that wait to be sent.
 const MAX_QUEUE: usize = 8192;
@@ -60,13 +60,13 @@ impl Totals {
     }
 }
 
-type Queued = (Arc<SessionStarted>, Box<Request>);
+type Queued = (Arc<Subject>, Box<Request>);
 
 /// The run's end of the export.
 #[derive(Debug)]
 pub struct Exporter {
     queue: Mutex<Option<SyncSender<Queued>>>,
-    session: Mutex<Arc<SessionStarted>>,
+    subject: Mutex<Arc<Subject>>,
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
     pace: Pace,
@@ -105,25 +105,31 @@ impl Exporter {
             service,
             sender: Sender::new(),
             started_ns: unix_ns(),
-            session: Arc::default(),
+            subject: Arc::default(),
             give_up_at: None,
         };
         let thread =
             std::thread::Builder::new().name("otlp".to_owned()).spawn(move || courier.run(&receiver))?;
         Ok(Self {
             queue: Mutex::new(Some(sender)),
-            session: Mutex::default(),
+            subject: Mutex::default(),
             shared,
             thread: Mutex::new(Some(thread)),
             pace,
         })
     }
 
-    /// Takes a fact: which session the following requests are of.
+    /// Takes a fact: whom the following requests are of.
     pub fn note(&self, fact: &Fact) {
-        if let Fact::SessionStarted(session) = fact {
-            *lock(&self.session) = Arc::new(session.clone());
-        }
+        let subject = match fact {
+            Fact::SessionStarted(session) => Subject { session: session.clone(), container: None },
+            Fact::Container(container) => {
+                let subject = Subject::clone(&lock(&self.subject));
+                Subject { container: Some(container.clone()), ..subject }
+            }
+            _ => return,
+        };
+        *lock(&self.subject) = Arc::new(subject);
     }
 
     /// Takes a timeline entry: finished requests are exported.
@@ -133,11 +139,11 @@ impl Exporter {
             return;
         }
         lock(&self.shared.tally).add(request);
-        let session = Arc::clone(&lock(&self.session));
+        let subject = Arc::clone(&lock(&self.subject));
         let queue = lock(&self.queue).clone();
         let queued = queue.is_some_and(|queue| match self.pace {
-            Pace::Live => queue.try_send((session, request.clone())).is_ok(),
-            Pace::Replay => queue.send((session, request.clone())).is_ok(),
+            Pace::Live => queue.try_send((subject, request.clone())).is_ok(),
+            Pace::Replay => queue.send((subject, request.clone())).is_ok(),
         });
         if !queued {
             self.shared.lost_requests.fetch_add(1, Ordering::Relaxed);
@@ -173,7 +179,7 @@ struct Courier {
     sender: Sender,
     started_ns: u64,
     /// Of the latest request.
-    session: Arc<SessionStarted>,
+    subject: Arc<Subject>,
     /// Set when the run is over.
     give_up_at: Option<Instant>,
 }
@@ -196,8 +202,8 @@ impl Courier {
     /// Sends a batch, again and again until it is taken, refused, or the run has been over for long enough.
     fn deliver(&mut self, batch: Vec<Queued>) {
         let requests = batch.len() as u64;
-        let Some((session, _)) = batch.last() else { return };
-        self.session = Arc::clone(session);
+        let Some((subject, _)) = batch.last() else { return };
+        self.subject = Arc::clone(subject);
         let (message, spans, unsampled) = self.message(batch);
         lock(&self.shared.totals).unsampled_requests += unsampled;
         if spans == 0 {
@@ -242,18 +248,21 @@ impl Courier {
     fn message(&self, batch: Vec<Queued>) -> (ExportTraceServiceRequest, u64, u64) {
         let mut message = ExportTraceServiceRequest::default();
         let (mut count, mut unsampled) = (0, 0);
-        let mut current: Option<Arc<SessionStarted>> = None;
-        for (session, request) in batch {
-            let list: Vec<Span> = spans(&session, &request);
+        let mut current: Option<Arc<Subject>> = None;
+        for (subject, request) in batch {
+            let list: Vec<Span> = spans(&subject.session, &request);
             count += list.len() as u64;
             unsampled += u64::from(list.is_empty());
-            if !current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &session)) {
+            if !current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &subject)) {
                 message.resource_spans.push(ResourceSpans {
-                    resource: Some(resource(&self.service, &session)),
-                    scope_spans: vec![ScopeSpans { scope: Some(scope(&session)), ..ScopeSpans::default() }],
+                    resource: Some(subject.resource(&self.service)),
+                    scope_spans: vec![ScopeSpans {
+                        scope: Some(scope(&subject.session)),
+                        ..ScopeSpans::default()
+                    }],
                     ..ResourceSpans::default()
                 });
-                current = Some(session);
+                current = Some(subject);
             }
             let place = message.resource_spans.last_mut().and_then(|last| last.scope_spans.last_mut());
             if let Some(place) = place {
@@ -271,9 +280,9 @@ impl Courier {
         let metrics = lock(&self.shared.tally).metrics(self.started_ns, unix_ns());
         let message = ExportMetricsServiceRequest {
             resource_metrics: vec![ResourceMetrics {
-                resource: Some(resource(&self.service, &self.session)),
+                resource: Some(self.subject.resource(&self.service)),
                 scope_metrics: vec![ScopeMetrics {
-                    scope: Some(scope(&self.session)),
+                    scope: Some(scope(&self.subject.session)),
                     metrics,
                     ..ScopeMetrics::default()
                 }],

@@ -298,8 +298,8 @@ impl<O: Observer> Session<O> {
     pub fn finish(mut self, reason: EndReason) -> Outcome {
         self.cost.end_sample(&self.source);
         self.read_last_listeners();
-        if let Some(cgroup) = self.gather.cgroup() {
-            self.fact(cgroup);
+        for fact in self.gather.cgroups().chain(Gather::machine()).collect::<Vec<_>>() {
+            self.fact(fact);
         }
         if let Some(attached) = self.gather.other_profilers(&self.source) {
             self.fact(attached);
@@ -346,7 +346,10 @@ impl<O: Observer> Session<O> {
         }
         let method = self.gather.locks.method(&self.source);
         self.fact(method);
-        if let Some(cgroup) = self.gather.cgroup() {
+        if let Some(container) = self.gather.container() {
+            self.fact(container);
+        }
+        for cgroup in self.gather.cgroups().collect::<Vec<_>>() {
             self.fact(cgroup);
         }
         for open in self.source.open_slices(monotonic_ns()) {
@@ -358,6 +361,7 @@ impl<O: Observer> Session<O> {
         self.read_counters();
         self.fact(Fact::ListenerCounts(self.source.listener_counts()));
         self.fact(Fact::QueueCounts(self.source.queue_counts()));
+        self.read_machine();
         self.fact(Fact::WindowStarted);
         self.feed.flush();
         self.drain();
@@ -365,6 +369,7 @@ impl<O: Observer> Session<O> {
 
     fn gather(&mut self) {
         self.fact(Fact::Tick);
+        self.read_machine();
         self.fact(Fact::Counters(self.source.counters()));
         let closed = self.queues.take_closed(&self.gather.known);
         self.fact(Fact::ListenerCounts(self.source.listener_counts()));
@@ -444,6 +449,12 @@ impl<O: Observer> Session<O> {
         }
     }
 
+    fn read_machine(&mut self) {
+        if let Some(fact) = Gather::machine() {
+            self.fact(fact);
+        }
+    }
+
     fn read_counters(&mut self) {
         for fact in self.queues.counters_changed(&self.gather.proc) {
             self.fact(fact);
@@ -502,7 +513,7 @@ impl<O: Observer> Session<O> {
 
     /// What a run gathers at its end.
     fn closing_facts(&self, closing: Closing, counters: Counters) -> Vec<Fact> {
-        let mut facts: Vec<Fact> = self.gather.cgroup().into_iter().collect();
+        let mut facts: Vec<Fact> = self.gather.cgroups().chain(Gather::machine()).collect();
         facts.extend(self.gather.memory(false));
         facts.extend(closing.into_facts());
         facts.extend(self.queues.all(&self.gather.proc));

@@ -8,11 +8,13 @@ use profiler_core::fact::{Attached, Fact, OpenSlice, Overhead, ThreadTotals};
 use tokio::time::Instant;
 
 use super::gil::LockWatch;
-use crate::fact::cgroup::CgroupReader;
+use crate::fact::cgroup::CgroupReaders;
+use crate::fact::container;
+use crate::fact::machine::machine_cpu;
 use crate::fact::memory::process_memory;
 use crate::fact::session::NotCounted;
 use crate::fact::{Proc, Watched};
-use crate::source::live::clock::process_cpu_ns;
+use crate::source::live::clock::{monotonic_ns, process_cpu_ns};
 use crate::source::live::{LiveSource, RunTimeSample};
 
 /// When the kernel's run-time statistics are switched on, after the start of the window.
@@ -33,7 +35,7 @@ pub(super) struct Gather {
     /// Forks of processes that are accounted for in `known`.
     born: u64,
     pub(super) attached: Attached,
-    cgroup: Option<CgroupReader>,
+    cgroups: CgroupReaders,
     pub(super) locks: LockWatch,
 }
 
@@ -69,8 +71,8 @@ impl Closing {
 
 impl Gather {
     pub(super) fn new(proc: Proc, watched: Watched, attached: Attached, locks: LockWatch) -> Self {
-        let cgroup = CgroupReader::for_process(&proc, watched.server.root);
-        Self { proc, watched, known: Vec::new(), young: Vec::new(), born: 0, attached, cgroup, locks }
+        let cgroups = CgroupReaders::for_process(&proc, watched.server.root);
+        Self { proc, watched, known: Vec::new(), young: Vec::new(), born: 0, attached, cgroups, locks }
     }
 
     /// The processes of which something new is to be read: workers are followed from their fork on; here their facts
@@ -138,8 +140,19 @@ impl Gather {
         known.filter_map(move |pid| process_memory(&self.proc, *pid, with_shares)).map(Fact::ProcessMemory)
     }
 
-    pub(super) fn cgroup(&self) -> Option<Fact> {
-        self.cgroup.as_ref().and_then(|cgroup| cgroup.read().ok()).map(Fact::CgroupCpu)
+    /// What the limits of the server's cgroup say now.
+    pub(super) fn cgroups(&self) -> impl Iterator<Item = Fact> + use<'_> {
+        self.cgroups.read()
+    }
+
+    /// The container that the server runs in.
+    pub(super) fn container(&self) -> Option<Fact> {
+        container::of_process(&self.proc, self.watched.server.root).map(Fact::Container)
+    }
+
+    /// CPU time of the whole machine, beside our own.
+    pub(super) fn machine() -> Option<Fact> {
+        machine_cpu(monotonic_ns(), process_cpu_ns()).map(Fact::MachineCpu)
     }
 }
 

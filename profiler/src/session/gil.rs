@@ -71,8 +71,7 @@ impl LockWatch {
         if seen.foreign_numbers && seen.thread_number_at.is_some() {
             self.numbers.follow(tgid);
         }
-        // In light mode no program asks.
-        if let Some(followed) = followed.filter(|_| self.wanted.mode != Mode::Sleeps) {
+        if let Some(followed) = followed {
             source.follow_locks(tgid, &followed);
         }
         if self.wanted.stacks {

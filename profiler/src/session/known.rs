@@ -2,6 +2,7 @@
 //!
 //! In: the facts before the window. Out: a [`Beginning`] for forms of reports, and what an export says of each row.
 
+use profiler_core::fact::container::Container;
 use profiler_core::fact::{Fact, InterpreterSeen, ListenerSeen, ProcessSeen, SessionStarted, Sight};
 use profiler_core::machine::lock::gil::not_measured as gil_not_measured;
 use profiler_core::model::gil_method::blind;
@@ -19,6 +20,7 @@ const MAX_PROCESSES: usize = 4096;
 #[derive(Clone, Debug)]
 pub struct Known {
     session: Option<SessionStarted>,
+    container: Option<Container>,
     arrival_measured: bool,
     sight: Sight,
     interpreters: Vec<InterpreterSeen>,
@@ -34,6 +36,7 @@ impl Known {
     pub const fn nothing() -> Self {
         Self {
             session: None,
+            container: None,
             arrival_measured: true,
             sight: Sight::Calls,
             interpreters: Vec::new(),
@@ -47,6 +50,7 @@ impl Known {
     pub fn note(&mut self, fact: &Fact) {
         match fact {
             Fact::SessionStarted(session) => self.session = Some(session.clone()),
+            Fact::Container(container) => self.container = Some(container.clone()),
             Fact::Attached(attached) => {
                 self.arrival_measured = attached.arrival_measured;
                 self.sight = attached.sight();
@@ -70,6 +74,15 @@ impl Known {
     #[must_use]
     pub const fn session(&self) -> Option<&SessionStarted> {
         self.session.as_ref()
+    }
+
+    /// The container of the target; where no fact names it, as its processes' cgroups do.
+    #[must_use]
+    pub fn container(&self) -> Option<Container> {
+        let target = self.session.as_ref().map_or(0, |session| session.target_pid);
+        let named = self.processes.iter().filter(|process| process.tgid == target);
+        let mut cgroups = named.chain(&self.processes).filter_map(|process| process.cgroup.as_deref());
+        self.container.clone().or_else(|| cgroups.find_map(Container::of_cgroup))
     }
 
     /// Processes of the target.

@@ -62,6 +62,8 @@ pub struct Ask {
     pub arrivals: Option<Arrivals>,
     /// Seed of all that is random.
     pub seed: u64,
+    /// Forecast also where nothing should be: to judge that.
+    pub is_untrusted: bool,
 }
 
 /// A setting, simulated.
@@ -134,18 +136,18 @@ impl WhatIf {
             model,
         };
         if !answer.refusals.iter().any(Refusal::has_no_model) {
-            answer.simulate(&changes)?;
+            answer.simulate(&changes, ask.is_untrusted)?;
         }
         Ok(answer)
     }
 
-    fn simulate(&mut self, changes: &[(String, Change)]) -> Result<(), WhatIfError> {
+    fn simulate(&mut self, changes: &[(String, Change)], is_untrusted: bool) -> Result<(), WhatIfError> {
         let Model { load, setting, measured, .. } = &self.model;
         let simulated = Figures::simulated(load, &simulate(load, setting)?);
         let itself = SelfForecast::of(&Figures::of(measured, load.endpoints.len()), &simulated);
         let holds = itself.holds();
         self.self_forecast = Some(itself);
-        if !holds || !self.refusals.is_empty() {
+        if (!holds || !self.refusals.is_empty()) && !is_untrusted {
             return Ok(());
         }
         self.forecasts.push(forecast("today", &[], load, setting)?);

@@ -14,6 +14,8 @@ const MIN_REQUESTS: u64 = 500;
 const MIN_LONGEST: u64 = 3;
 /// From this share of the window with all slots busy on, the arrivals are no longer those that would be at another setting.
 const MAX_EXHAUSTED_RATIO: f64 = 0.9;
+/// Between two readings of the machine's CPU time lies what others took.
+const MIN_READINGS: usize = 2;
 /// Connections without a request may hold this share of busy slot time.
 const MAX_SILENT_RATIO: f64 = 0.02;
 
@@ -65,6 +67,11 @@ pub enum Refusal {
     /// Arrivals not seen.
     #[error("this kernel did not show when requests arrive: record on Linux 6.3 or newer")]
     NoArrivals,
+    /// The machine's CPU time not recorded.
+    #[error(
+        "what other programs took of the CPUs is not in it, as an older wsgi-trace made it: record it again"
+    )]
+    NoMachine,
     /// The lock not seen.
     #[error(
         "waits for the GIL were not measured, and processes have several threads: record with --gil=auto"
@@ -123,6 +130,7 @@ pub fn refusals(snapshot: &Snapshot, trace: &Trace) -> Vec<Refusal> {
     check(slots.come_and_go || count == 0 || per_process == 0, Refusal::NoSlots);
     check(per_process > 0 && count.checked_rem(per_process) != Some(0), Refusal::Uneven);
     check(!is_measured(Phase::AcceptQueue), Refusal::NoArrivals);
+    check(trace.machine.len() < MIN_READINGS, Refusal::NoMachine);
     check(per_process > 1 && !is_measured(Phase::GilWait), Refusal::NoLock);
     let silent_ns = [Holding::FirstByte, Holding::KeepaliveIdle, Holding::Linger]
         .into_iter()

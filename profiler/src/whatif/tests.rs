@@ -1,6 +1,8 @@
 //! From a trace to a model, a self-forecast and forecasts.
 
 use profiler_core::event::Tid;
+use profiler_core::fact::Fact;
+use profiler_core::fact::machine::MachineCpu;
 use profiler_core::model::capacity::Worker;
 use profiler_core::model::request::{Http, OnGil, Request, Seen, Times};
 use profiler_core::model::round_trips::RoundTrips;
@@ -43,8 +45,17 @@ pub(super) fn request(start_ns: u64, durations_ns: &[(Phase, u64)]) -> Request {
     }
 }
 
+/// Two cores that others used for so long in ten seconds.
+fn machine(others_ns: u64) -> [Fact; 2] {
+    let first = MachineCpu { cpus: 2, ..MachineCpu::default() };
+    let idle_ns = 20_000_000_000 - others_ns;
+    let last = MachineCpu { read_ns: 10_000_000_000, idle_ns, ..first };
+    [first, last].map(Fact::MachineCpu)
+}
+
 fn traced(requests: Vec<Request>, accepting: Tid) -> Trace {
     let mut trace = Trace::default();
+    machine(0).iter().for_each(|fact| trace.note(fact));
     trace.entry(&Entry::Slice {
         tgid: 1,
         tid: accepting,
@@ -76,6 +87,24 @@ fn snapshot() -> Snapshot {
     snapshot.requests.completed = 500;
     snapshot.session.cpu_count = 2;
     snapshot
+}
+
+#[test]
+fn without_readings_of_the_machine_there_is_no_forecast_and_with_them_others_are_in_the_model() {
+    let mut trace = calm();
+    trace.machine.clear();
+    let found = refusals(&calm_snapshot(), &trace);
+    assert_eq!(found, [Refusal::NoMachine]);
+    machine(4_000_000_000).iter().for_each(|fact| trace.note(fact));
+    // A reading that is not later says nothing.
+    trace.note(&machine(0)[0]);
+    assert_eq!(refusals(&calm_snapshot(), &trace), []);
+    let model = Model::of(&calm_snapshot(), &trace, None);
+    let [others] = model.setting.competition[..] else { panic!("{:?}", model.setting.competition) };
+    // What the server's own threads used is not that of others.
+    let own_ns: u64 = calm_snapshot().processes[0].threads.iter().map(|thread| thread.cpu_ns).sum();
+    assert!((3_999_000_000..=4_000_000_000).contains(&(others.cpu_ns + own_ns)), "{others:?}");
+    assert_eq!((others.from_ns, others.until_ns), (0, 10_000_000_000));
 }
 
 #[test]
@@ -126,7 +155,7 @@ fn each_reason_against_a_forecast_is_named() {
     let with = |change: fn(&mut Snapshot)| {
         let mut snapshot = snapshot();
         change(&mut snapshot);
-        refusals(&snapshot, &Trace::default())
+        refusals(&snapshot, &traced(Vec::new(), 1))
     };
     assert_eq!(with(|_| {}), []);
     assert_eq!(with(|snapshot| snapshot.requests.completed = 499), [Refusal::TooFew { completed: 499 }]);

@@ -5,6 +5,8 @@
 use std::collections::HashMap;
 
 use profiler_core::event::Tid;
+use profiler_core::fact::Fact;
+use profiler_core::fact::machine::MachineCpu;
 use profiler_core::model::request::Request;
 use profiler_core::pipeline::Settings;
 use profiler_core::timeline::{Entry, ThreadState};
@@ -15,6 +17,9 @@ use crate::session::observer::Observer;
 const MAX_REQUESTS: usize = 1_000_000;
 /// Slices kept at most: some 500 MB.
 const MAX_SLICES: usize = 20_000_000;
+
+/// Readings of the machine's CPU time kept at most: one a second.
+const MAX_READINGS: usize = 100_000;
 
 /// A stretch of a thread's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +43,8 @@ pub struct Trace {
     pub accepts: HashMap<Tid, u64>,
     /// There was more than is kept.
     pub is_cut: bool,
+    /// Readings of the machine's CPU time, in order.
+    pub machine: Vec<MachineCpu>,
     slices: HashMap<Tid, Vec<Slice>>,
     slices_count: usize,
 }
@@ -56,9 +63,51 @@ impl Trace {
     }
 }
 
+/// What all threads did between two moments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Activity {
+    /// In their own code, or moving data: nearly all of it on a CPU.
+    pub(super) running_ns: u64,
+    /// How often they went to sleep.
+    pub(super) sleeps: u64,
+}
+
+impl Trace {
+    /// What all threads did between each two of these moments, which are in order.
+    pub(super) fn activity(&self, edges_ns: &[u64]) -> Vec<Activity> {
+        let mut found = vec![Activity::default(); edges_ns.len().saturating_sub(1)];
+        for slice in self.slices.values().flatten() {
+            let first = edges_ns.partition_point(|edge_ns| *edge_ns <= slice.start_ns).saturating_sub(1);
+            let is_running = matches!(slice.state, ThreadState::Running | ThreadState::ClientIo);
+            for (pair, activity) in edges_ns.windows(2).zip(&mut found).skip(first) {
+                let &[from_ns, until_ns] = pair else { continue };
+                if from_ns >= slice.end_ns {
+                    break;
+                }
+                if is_running {
+                    let cut_ns = slice.end_ns.min(until_ns).saturating_sub(slice.start_ns.max(from_ns));
+                    activity.running_ns = activity.running_ns.saturating_add(cut_ns);
+                } else if (from_ns..until_ns).contains(&slice.start_ns) {
+                    activity.sleeps = activity.sleeps.saturating_add(1);
+                }
+            }
+        }
+        found
+    }
+}
+
 impl Observer for Trace {
     fn settings(&self) -> Settings {
         Settings { thread_slices: true }
+    }
+
+    fn note(&mut self, fact: &Fact) {
+        if let Fact::MachineCpu(reading) = fact
+            && self.machine.len() < MAX_READINGS
+            && self.machine.last().is_none_or(|last| last.read_ns < reading.read_ns)
+        {
+            self.machine.push(*reading);
+        }
     }
 
     fn entry(&mut self, entry: &Entry) {

@@ -16,14 +16,14 @@ use wsgi_trace_tests::{require_bpf, require_podman};
 use crate::said::{assert_failure, assert_success, json, output};
 
 /// The documented capabilities, as podman names them.
-fn capabilities() -> String {
+pub(crate) fn capabilities() -> String {
     let names = CAPABILITIES_WANTED.split([',', ' ']).filter_map(|word| word.strip_prefix("CAP_"));
     names.collect::<Vec<_>>().join(",")
 }
 
 /// As podman says it.
-const OF_HOST: &str = "--pid=host";
-const UNFILTERED: &str = "--security-opt=seccomp=unconfined";
+pub(crate) const OF_HOST: &str = "--pid=host";
+pub(crate) const UNFILTERED: &str = "--security-opt=seccomp=unconfined";
 
 /// `wsgi-trace` in a container with the documented capabilities and no others.
 fn in_container(options: &[&str], arguments: &[&str]) -> anyhow::Result<Outcome> {
@@ -50,6 +50,10 @@ fn default_filter_of_a_container_is_named_and_without_it_the_documented_capabili
             &["seccomp=unconfined", "forbids loading BPF programs"],
         );
     }
+
+    // To CAP_SYS_ADMIN the default filter allows it.
+    let arguments = ["--pid", &pid, "-d", "300ms"];
+    assert_success(&in_container(&[OF_HOST, "--cap-add=SYS_ADMIN"], &arguments)?);
 
     assert_success(&in_container(&[OF_HOST, UNFILTERED], &["doctor", "--pid", &pid])?);
     let (traced, load) = std::thread::scope(|scope| {

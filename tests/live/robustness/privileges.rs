@@ -4,14 +4,14 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
-use anyhow::Context as _;
 use wsgi_trace::capability::CAPABILITIES_WANTED;
 use wsgi_trace::cli::exit::ExitCode;
 use wsgi_trace_tests::gate::exclusive;
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::program::Outcome;
+use wsgi_trace_tests::program::Program;
 use wsgi_trace_tests::require_bpf;
 
 use crate::said::{assert_failure, assert_success, json, output, program_for_all};
@@ -22,13 +22,13 @@ const USER: &str = "65534";
 const BPF: &str = "321";
 
 /// As an ordinary user who has these capabilities and no others.
-fn with_capabilities(program: &Path, capabilities: &[String], arguments: &[&str]) -> anyhow::Result<Outcome> {
+fn with_capabilities(program: &Path, capabilities: &[String], arguments: &[&str]) -> Command {
     let list: Vec<String> = capabilities.iter().map(|name| format!("+{name}")).collect();
     let list = list.join(",");
     let mut command = Command::new("setpriv");
     command.args(["--reuid", USER, "--regid", USER, "--clear-groups"]);
     command.args(["--inh-caps", &list, "--ambient-caps", &list]).arg(program).args(arguments);
-    output(&mut command)
+    command
 }
 
 /// As `setpriv` names them.
@@ -52,30 +52,80 @@ fn documented_capabilities_find_and_trace_a_server_of_another_user() -> anyhow::
     let names = wanted();
     assert_eq!(names.len(), 5, "{names:?}");
 
-    let doctor = with_capabilities(&program, &names, &["doctor", "--port", &port])?;
+    let doctor = output(&mut with_capabilities(&program, &names, &["doctor", "--port", &port]))?;
     assert_success(&doctor);
     assert!(doctor.stdout.contains("ok  attaching"), "{}", doctor.stdout);
     assert!(doctor.stdout.contains("NO  CAP_SYS_ADMIN"), "{}", doctor.stdout);
 
-    let load = std::thread::scope(|scope| {
-        let address = server.address();
-        let asking =
-            scope.spawn(move || Load::run(address, &["--clients=2", "--seconds=3", "--routes=/fast"]));
-        let traced = with_capabilities(&program, &names, &["--port", &port, "-d", "2s", "--format", "json"]);
-        (traced, asking.join())
-    });
-    let (traced, _) = (load.0?, load.1.ok().context("the load panicked")??);
+    let mut traced =
+        Program::start_by(with_capabilities(&program, &names, &["--port", &port, "--format", "json"]))?;
+    traced.wait_for_stderr("watching process")?;
+    let sent = Load::run(server.address(), &["--clients=2", "--requests=200", "--routes=/fast"])?;
+    server.access_log(sent.answered())?;
+    traced.signal(libc::SIGINT);
+    let traced = traced.finish(Duration::from_secs(30))?;
     assert_success(&traced);
     let report = json(&traced)?;
     let at = |path: &str| report.pointer(path).cloned().unwrap_or_default();
-    assert!(at("/requests/completed").as_u64() > Some(100), "{}", at("/requests"));
+    assert_eq!(at("/requests/completed").as_u64(), Some(sent.answered() as u64), "{}", at("/requests"));
     assert!(at("/gil").is_object(), "{}", at("/not_measured"));
     assert!(at("/listeners/0/address").is_string(), "{}", at("/listeners"));
 
     // One less, and what is missing is named.
     let fewer: Vec<String> = names.iter().filter(|name| *name != "dac_read_search").cloned().collect();
-    let refused = with_capabilities(&program, &fewer, &["--port", &port, "-d", "1s"])?;
+    let refused = output(&mut with_capabilities(&program, &fewer, &["--port", &port, "-d", "1s"]))?;
     assert_failure(&refused, ExitCode::TargetNotFound, &["CAP_DAC_READ_SEARCH"]);
+    Ok(())
+}
+
+#[test]
+fn every_mode_works_with_the_documented_capabilities_or_names_the_one_it_lacks() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 2))?;
+    let directory = tempfile::tempdir()?;
+    let program = program_for_all(directory.path())?;
+    let pid = server.master().to_string();
+    let traced = |options: &[&str]| {
+        let arguments = [&["--pid", &pid, "-d", "300ms", "--format", "json"], options].concat();
+        output(&mut with_capabilities(&program, &wanted(), &arguments))
+    };
+    for (options, hooks, has_gil) in [
+        (&[][..], "btf", true),
+        (&["--hooks=btf"], "btf", true),
+        (&["--light"], "light", true),
+        (&["--stacks"], "btf", true),
+        (&["--gil=off"], "btf", false),
+    ] {
+        let outcome = traced(options)?;
+        assert_success(&outcome);
+        let report = json(&outcome)?;
+        assert_eq!(report.pointer("/tool/hooks"), Some(&hooks.into()), "{options:?}");
+        assert_eq!(report["gil"].is_object(), has_gil, "{options:?}: {}", report["not_measured"]);
+    }
+
+    // Probes take CAP_SYS_ADMIN: without it another way is chosen, and the reason is told; by doctor before.
+    let outcome = traced(&["--gil=uprobes"])?;
+    assert_success(&outcome);
+    let file = json(&outcome)?.pointer("/gil/files/0").cloned().unwrap_or_default();
+    assert_eq!(file["method"], "syscalls", "{file}");
+    assert!(file["reason"].as_str().is_some_and(|reason| reason.contains("CAP_SYS_ADMIN")), "{file}");
+    let doctor = output(&mut with_capabilities(&program, &wanted(), &["doctor"]))?;
+    let probes = doctor.stdout.lines().find(|line| line.contains("probes in interpreters"));
+    assert!(
+        probes.is_some_and(|line| line.starts_with("NO") && line.contains("CAP_SYS_ADMIN")),
+        "{probes:?}"
+    );
+
+    // So does mounting tracefs, where nobody has.
+    let outcome = traced(&["--hooks=tracepoints"])?;
+    if Path::new("/sys/kernel/tracing/events").is_dir()
+        || Path::new("/sys/kernel/debug/tracing/events").is_dir()
+    {
+        assert_success(&outcome);
+    } else {
+        assert_failure(&outcome, ExitCode::KernelUnsuitable, &["tracefs", "CAP_SYS_ADMIN", "--hooks btf"]);
+    }
     Ok(())
 }
 

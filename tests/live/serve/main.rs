@@ -9,6 +9,7 @@ mod follow;
 mod numbers;
 mod prometheus;
 mod recycle;
+mod rows;
 mod unfriendly;
 
 use std::net::TcpListener;

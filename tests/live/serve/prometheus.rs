@@ -22,13 +22,16 @@ fn promtool_finds_nothing_to_object_to() -> anyhow::Result<()> {
     let _others = shared()?;
     let port = free_port()?;
     let _server = gunicorn_on(port)?;
-    let agent = Agent::watching(&port.to_string(), &["--window", "1s"])?;
+    let rows = tempfile::tempdir()?;
+    let rows_path = rows.path().display().to_string();
+    let agent = Agent::watching(&port.to_string(), &["--window", "1s", "--parquet", &rows_path])?;
     for path in ["/", "/a\"b", "/cpu/5"] {
         ask(port, path)?;
     }
     agent.wait_for_metrics("a window", |samples| {
         samples.contains_key("wsgi_trace_finding_present{finding=\"herd\"}")
             && samples.contains_key("wsgi_trace_requests_in_flight")
+            && samples.contains_key("wsgi_trace_parquet_budget_bytes")
     })?;
     let text = agent.get("/metrics")?.body;
     let mut check = Command::new("promtool")

@@ -10,6 +10,7 @@ mod emperor;
 mod front_ends;
 mod gevent;
 mod light;
+mod light_holders;
 mod metrics;
 mod pools;
 mod reload;

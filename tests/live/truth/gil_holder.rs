@@ -23,9 +23,9 @@ use wsgi_trace_tests::witness::Witness;
 const HOLD: &str = "GET /truth/hold/{number}/{number}";
 
 /// Pairs of requests: one keeps the lock for `hold_ms` in C code, the other wants it 20 ms after that began.
-fn holds_and_wants(pairs: usize, hold_ms: u32) -> anyhow::Result<(Traced, Vec<Witness>)> {
+fn holds_and_wants(pairs: usize, hold_ms: u32, mode: &[&str]) -> anyhow::Result<(Traced, Vec<Witness>)> {
     let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
-    let trace = Trace::start(server.master())?;
+    let trace = Trace::start_with(server.master(), mode)?;
     let count = pairs.to_string();
     let options = |route: &str| -> Vec<String> {
         ["--requests", &count, "--seconds", "60", "--clients", "1", "--routes", route]
@@ -44,15 +44,27 @@ fn holds_and_wants(pairs: usize, hold_ms: u32) -> anyhow::Result<(Traced, Vec<Wi
     Ok((traced, server.witness()?))
 }
 
-/// A request keeps the lock for a known time while another, timed by its own clock, waits: the edge names its endpoint and
-/// thread, and is as long as the wait.
 #[test]
 fn a_request_that_keeps_the_lock_is_named_by_those_that_wait_and_the_time_is_theirs() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
+    the_one_that_holds_is_named(&[])
+}
+
+#[test]
+fn light_mode_names_a_request_that_keeps_the_lock_and_the_time_is_that_of_those_that_wait()
+-> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    the_one_that_holds_is_named(&["--light"])
+}
+
+/// A request keeps the lock for a known time while another, timed by its own clock, waits: the edge names its endpoint and
+/// thread, and is as long as the wait. `mode`: how it is watched.
+fn the_one_that_holds_is_named(mode: &[&str]) -> anyhow::Result<()> {
     const PAIRS: usize = 6;
     const HOLD_MS: u32 = 120;
-    let (traced, witnesses) = holds_and_wants(PAIRS, HOLD_MS)?;
+    let (traced, witnesses) = holds_and_wants(PAIRS, HOLD_MS, mode)?;
     let holders: Vec<&Witness> = witnesses.iter().filter(|witness| witness.kind == "hold").collect();
     let mut checked = 0;
     let (mut all_ours_ns, mut all_theirs_ns) = (0, 0);

@@ -50,6 +50,7 @@ const CRATES: &[Crate<'static>] = &[
             "quantiles",
             "bounds",
             "load",
+            "competition",
             "setting",
             "outcome",
             "engine",

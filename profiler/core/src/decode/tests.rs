@@ -19,7 +19,7 @@ use zerocopy::IntoBytes;
 
 use super::call::{Outcome, call};
 use super::{Malformed, decode, slice, slice_in_place};
-use crate::event::{Body, Call, Change, Event, Slept, SleptOn, TaskSeen};
+use crate::event::{Body, Call, Change, Event, LockThen, Slept, SleptOn, TaskSeen};
 use crate::fact::{Account, DescriptorClass};
 
 fn header(kind: u16, length_bytes: usize) -> RecordHeader {
@@ -463,6 +463,9 @@ fn sleep_of_light_mode_is_told_with_what_its_descriptor_stands_for() {
         argument: 9,
         events: 0,
         sequence: 3,
+        client: 0,
+        is_shut: false,
+        lock: None,
     };
     assert_eq!(decode(record.as_bytes()), Ok(Event { time_ns: 90, body: Body::Slept(slept) }));
     for (object, on) in [
@@ -475,9 +478,36 @@ fn sleep_of_light_mode_is_told_with_what_its_descriptor_stands_for() {
         (sleep::OTHER, SleptOn::Other),
     ] {
         let record = SleepRecord { object, ..record };
-        let expected = Event { time_ns: 90, body: Body::Slept(Slept { on, ..slept }) };
+        let client = if on == SleptOn::Client { record.socket } else { 0 };
+        let expected = Event { time_ns: 90, body: Body::Slept(Slept { on, client, ..slept }) };
         assert_eq!(decode(record.as_bytes()), Ok(expected));
     }
     let unknown = SleepRecord { object: 8, ..record };
     assert_eq!(decode(unknown.as_bytes()), Err(Malformed::BadValue { kind: KIND_SLEEP, value: 8 }));
+}
+
+#[test]
+fn a_sleep_for_the_interpreter_lock_says_who_had_it_and_until_when_it_would_last() {
+    use profiler_common::system_call::FUTEX;
+    let length_bytes = u16::try_from(size_of::<SleepRecord>()).expect("short");
+    let header = RecordHeader { kind: KIND_SLEEP, length_bytes, time_ns: 90, tgid: 1, tid: 2, cpu: 0 };
+    let lock_of = |system_call: u32, socket: u64| {
+        let record = SleepRecord {
+            header,
+            socket,
+            peer: 5_000,
+            system_call: system_call.cast_signed(),
+            ..SleepRecord::default()
+        };
+        match decode(record.as_bytes()) {
+            Ok(Event { body: Body::Slept(slept), .. }) => slept.lock,
+            other => panic!("{other:?}"),
+        }
+    };
+    let known = sleep::HOLDER_KNOWN | 0x3fff_ffff << 32 | 77;
+    let then = LockThen { holder: 77, is_locked: false, switches: 0x3fff_ffff, until_ns: 5_000 };
+    assert_eq!(lock_of(FUTEX, known), Some(then));
+    assert_eq!(lock_of(FUTEX, known | sleep::LOCKED), Some(LockThen { is_locked: true, ..then }));
+    assert_eq!(lock_of(FUTEX, 0), None, "it was not read, or is another futex");
+    assert_eq!(lock_of(45, known), None, "the address of a socket");
 }

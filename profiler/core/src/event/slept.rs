@@ -27,6 +27,25 @@ pub struct Slept {
     pub events: u32,
     /// Number of the thread's light slices before.
     pub sequence: u32,
+    /// Kernel address of the client's socket that the thread slept on; 0: another sleep.
+    pub client: u64,
+    /// This side of that connection had been ended.
+    pub is_shut: bool,
+    /// Of a futex on the memory of an interpreter lock what that showed then; `None`: another sleep, or it was not read.
+    pub lock: Option<LockThen>,
+}
+
+/// What an interpreter lock showed as a thread went to sleep on its memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LockThen {
+    /// The thread that had it, or had it last, by the number that it gives itself.
+    pub holder: Tid,
+    /// Somebody had it.
+    pub is_locked: bool,
+    /// How often it had passed from one thread to another (the low bits).
+    pub switches: u32,
+    /// Until when the wait would last at most, in nanoseconds; 0: it has no limit, or that is not known.
+    pub until_ns: u64,
 }
 
 impl Slept {
@@ -44,6 +63,9 @@ impl Slept {
             argument: 0,
             events: 0,
             sequence: 0,
+            client: 0,
+            is_shut: false,
+            lock: None,
         }
     }
 }

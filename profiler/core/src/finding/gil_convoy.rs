@@ -2,7 +2,7 @@
 //!
 //! In: wakeups by releases, and how many came too late. Out: a verdict whose cost is the time waited after the first of them.
 
-use super::basis::{Basis, Outcome, Verdict, decides, explains};
+use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
 use super::words::{count, percent, ratio, request_seconds};
 use super::{Judge, Rule, gil};
 use crate::phase::Phase;
@@ -29,6 +29,15 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     }
     let limits = basis.thresholds;
     let seen = &basis.snapshot.gil;
+    if seen.locks.iter().any(|lock| lock.is_between_unseen)
+        && basis.rate(seen.waits.sum_ns()) >= limits.cost_min_rate
+    {
+        return Err(Undecided {
+            reason: "light mode does not see who had the lock between two sleeps".to_owned(),
+            next_step: "Trace for a minute without --light while it is slow.",
+            evidence: vec![explains("gil_wait_seconds", seen.waits.sum_ns() as f64 / 1e9)],
+        });
+    }
     let woken = gil::sum(seen, |lock| lock.overtaken.woken);
     let missed = gil::sum(seen, |lock| lock.overtaken.missed);
     // Waits of locks and waits in all are cut at the window each for itself; threads wait for the lock beside requests, too.
@@ -116,6 +125,19 @@ mod tests {
         let finding = of_requests.judge("gil-convoy");
         finding.assert_present();
         assert_eq!(finding.cost_ns, 2 * SECOND);
+    }
+
+    #[test]
+    fn where_nobody_saw_what_threads_did_between_sleeps_only_little_waiting_is_absent() {
+        let unseen = || {
+            let mut scene = scene(0, 0);
+            scene.0.gil.locks[0].is_between_unseen = true;
+            scene
+        };
+        unseen().judge("gil-convoy").assert_undecided("between two sleeps");
+        let mut little = unseen();
+        little.0.gil.waits = crate::model::latency::Latency::default();
+        little.judge("gil-convoy").assert_absent();
     }
 
     #[test]

@@ -32,7 +32,11 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let limits = basis.thresholds;
     let seen = &basis.snapshot.gil;
     let waited_ns = gil::sum(seen, |lock| lock.wait_ns);
-    let is_read = seen.locks.iter().all(|lock| lock.asked.switches_known || lock.asked.timed_out == 0);
+    let is_read = seen
+        .locks
+        .iter()
+        .map(|lock| &lock.asked)
+        .all(|asked| asked.ends_unknown == 0 && (asked.switches_known || asked.timed_out == 0));
     if !is_read && basis.rate(waited_ns) >= limits.cost_min_rate {
         return Err(Undecided {
             reason: "whether holders give the lock up when asked was not read".to_owned(),
@@ -104,7 +108,13 @@ mod tests {
         scene.0.gil.locks.push(Lock {
             waits: 100,
             wait_ns: 5 * SECOND,
-            asked: Asked { timed_out: 400, switches_known: true, not_honoured: 40, not_honoured_ns },
+            asked: Asked {
+                timed_out: 400,
+                switches_known: true,
+                not_honoured: 40,
+                not_honoured_ns,
+                ..Asked::default()
+            },
             ..Lock::default()
         });
         scene.0.gil.edges.push(Edge {
@@ -144,5 +154,8 @@ mod tests {
         let mut old = scene(0);
         old.0.gil.locks[0].asked.switches_known = false;
         old.judge("gil-not-released").assert_undecided("was not read");
+        let mut unknown = scene(0);
+        unknown.0.gil.locks[0].asked.ends_unknown = 1;
+        unknown.judge("gil-not-released").assert_undecided("was not read");
     }
 }

@@ -9,5 +9,6 @@ pub mod gil_held;
 pub mod gil_holder;
 pub mod gil_measure;
 pub mod gil_place;
+pub mod gil_sleep;
 pub mod gil_stack;
 pub mod gil_waits;

@@ -54,6 +54,8 @@ pub const DEPTHS: usize = 8;
 pub struct Asked {
     /// Sleeps that the switch interval ended: the waiter then asks the holder to give the lock up.
     pub timed_out: u64,
+    /// Sleeps of which it is not known whether a release or the switch interval ended them.
+    pub ends_unknown: u64,
     /// How often the lock had changed hands was read, so that it is known whether a request was honoured.
     pub switches_known: bool,
     /// Requests to give the lock up after which the holder kept it for longer than another switch interval.
@@ -109,6 +111,9 @@ pub struct Lock {
     pub asked: Asked,
     /// How waiters were passed over.
     pub overtaken: Overtaken,
+    /// What threads did between their sleeps was not seen, as in light mode: who gave the lock up by force, and who had it between two sleeps, is
+    /// not known.
+    pub is_between_unseen: bool,
 }
 
 /// The contention coefficient by mod_wsgi-telemetry's definition.

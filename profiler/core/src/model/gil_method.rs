@@ -84,6 +84,9 @@ impl GilMethodUsed {
             "uprobes" => 1,
             _ => 0,
         };
+        if self.wanted == "sleeps" {
+            return "sleeps";
+        }
         let Some(file) = self.files.iter().min_by_key(rank) else { return "syscalls" };
         match rank(&file) {
             3 => "exact",
@@ -100,6 +103,7 @@ impl GilMethodUsed {
             "exact" => "probes at the entry and the return of the function that takes the lock",
             "full" => "probes where an attempt to take the lock begins and where it has taken it",
             "uprobes" => "system calls, and a probe where a thread is about to wait",
+            "sleeps" => "sleeps on the lock's own futexes",
             _ => "system calls: waits on the lock's own futexes",
         }
     }
@@ -115,6 +119,10 @@ impl GilMethodUsed {
             ("uprobes", true) => {
                 "a wait is seen up to 1 µs late and ends a few µs early; a thread that is kept off its CPU at either end \
                  waits longer than is seen"
+            }
+            ("sleeps", _) => {
+                "a wait is seen 3 to 5 µs late and ends a few µs early; two waits with less than 50 µs of computing and no \
+                 other sleep between them count as one"
             }
             (_, true) => {
                 "a wait is seen 3 to 5 µs late and ends a few µs early; a thread that is kept off its CPU at either end \
@@ -189,6 +197,15 @@ mod tests {
         };
         let said = blind(&method).expect("a reason");
         assert!(said.ends_with("do not show in python3.12 (no probes)"), "{said}");
+    }
+
+    #[test]
+    fn light_mode_says_that_it_sees_sleeps_alone() {
+        let mut seen = Seen::default();
+        seen.note(fact("sleeps", 0, &[("sleeps", 0)]));
+        let used = seen.finish();
+        assert!(used.method().starts_with("sleeps") && used.known_error().contains("no other sleep"));
+        assert_eq!(used.reasons().count(), 0);
     }
 
     #[test]

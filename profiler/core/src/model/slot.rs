@@ -95,6 +95,8 @@ impl Slot {
 /// Slots of the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Slots {
+    /// Why slots were not measured; `None`: they were.
+    pub not_measured: Option<String>,
     /// Slots by configuration (workers × threads); `None`: not known.
     pub configured: Option<u32>,
     /// Slots that were seen.

@@ -2,7 +2,8 @@
 //!
 //! In: counters of the kernel side and of the stages before the machines. Out: their values over one window.
 
-use crate::fact::{Counters, OpenSlice, Overhead, ThreadTotals};
+use crate::fact::container::Container;
+use crate::fact::{CgroupMemory, Counters, OpenSlice, Overhead, ThreadTotals};
 use crate::model::CgroupWindow;
 use crate::order::OrderCounts;
 
@@ -13,6 +14,10 @@ pub(super) struct Readings {
     pub counters: Counters,
     /// Of each cgroup the first and the last reading.
     pub cgroups: Vec<CgroupWindow>,
+    /// The limit of memory, as read last.
+    pub memory: Option<CgroupMemory>,
+    /// The container of the target, by its own fact.
+    pub container: Option<Container>,
     /// The kernel's own account of threads.
     pub totals: Vec<ThreadTotals>,
     /// What threads are in the middle of.

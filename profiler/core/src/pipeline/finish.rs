@@ -13,7 +13,7 @@ use rustc_hash::FxHashMap;
 
 use crate::event::Tid;
 use crate::fact::holders::ForeignHolders;
-use crate::fact::{Account, Attached, Overhead, ThreadTotals};
+use crate::fact::{Account, Attached, Overhead, Sight, ThreadTotals};
 use crate::machine::driver::exchange_end::end_window;
 use crate::machine::driver::state::State;
 use crate::machine::driver::{light, topology};
@@ -24,7 +24,7 @@ use crate::machine::world::waiter::Found;
 use crate::model::dropped::{Cause, Counted, Dropped, Example};
 use crate::model::gil::Gil;
 use crate::model::slot::{HeatRow, Slot, Slots};
-use crate::server::{Observed, Recognised, Role, ServerKind, recognise, slots_of_one_worker};
+use crate::server::{Inside, Observed, Recognised, Role, ServerKind, recognise, slots_of_one_worker};
 use crate::timeline::Entry;
 
 use super::counted::{self, Received};
@@ -36,7 +36,6 @@ impl Machines {
     pub(super) fn finish(mut self, sink: &mut dyn FnMut(Entry)) -> Snapshot {
         let counted = self.counted();
         let waiting = self.close(sink);
-        let is_light = self.attached.is_light();
         let has_front_end = self.state.join.topology.has_front_end();
         let losses = self.losses(counted);
         let (conservation, impossible) =
@@ -53,7 +52,7 @@ impl Machines {
             &slots,
             &processes,
             (&self.state.time.busy, &self.state.time.busy_of),
-            self.attached.arrival_measured && !is_light,
+            self.attached.arrival_measured && slots.not_measured.is_none(),
         );
         capacity.lives =
             std::mem::take(&mut self.state.product.lives).finish(&processes, self.window.start_ns);
@@ -92,6 +91,8 @@ impl Machines {
             dropped,
             processes,
             cgroups: self.readings.cgroups,
+            memory: self.readings.memory,
+            container: self.readings.container,
             coverage,
             by_endpoint: ByEndpoint { list: endpoints, others: other_endpoints },
             sockets: Sockets { listeners, networks: self.listening.queues.networks() },
@@ -114,7 +115,7 @@ impl Machines {
         let open_calls: Vec<_> = slices.iter().map(|(slice, _)| *slice).collect();
         let waiting = self.waits.finish(&self.state.world, &open_calls);
         let state = &mut self.state;
-        light::end_window(state, &open_calls, end_ns, sink);
+        light::end_window(state, (&open, &open_calls), end_ns, sink);
         end_window(state, &slices, end_ns, sink);
         topology::look(state);
         state.expire(None, sink);
@@ -203,12 +204,34 @@ impl Machines {
         dropped
     }
 
-    /// Slots. Without system calls it is not known how many there could be, not even whether there were none.
+    /// Slots.
     fn slots(&mut self, kind: &'static dyn ServerKind, server: &Server) -> Slots {
-        let is_light = self.attached.is_light();
-        let configured = kind.configured_slots(server).filter(|_| !is_light);
-        let of_one_worker = slots_of_one_worker(kind, server).filter(|_| !is_light);
+        let not_measured = self.slots_not_measured(kind, server);
+        if not_measured.is_some() {
+            return Slots { not_measured, ..Slots::default() };
+        }
+        let configured = kind.configured_slots(server);
+        let of_one_worker = slots_of_one_worker(kind, server);
         slots(configured, of_one_worker, &mut self.state, self.window.end_ns)
+    }
+
+    /// Why slots are not measured; `None`: they are. Without system calls it is known which thread a request holds only where one thread reads and answers it.
+    fn slots_not_measured(&self, kind: &'static dyn ServerKind, server: &Server) -> Option<String> {
+        let passed_on = self.state.time.passed_on;
+        match self.attached.sight() {
+            Sight::Calls => None,
+            Sight::Messages => Some(Attached::LIGHT_SEES_NO_CALLS.to_owned()),
+            Sight::Sleeps if !matches!(kind.inside(server), Inside::Nothing) => {
+                Some("light mode does not see that two processes serve one request".to_owned())
+            }
+            Sight::Sleeps if !kind.has_thread_per_request(server) => {
+                Some("light mode sees slots only where a request has a thread of its own".to_owned())
+            }
+            Sight::Sleeps if passed_on > 0 => Some(format!(
+                "light mode does not see which thread a request holds that passes from one to another: {passed_on} did"
+            )),
+            Sight::Sleeps => None,
+        }
     }
 
     /// The waits for interpreter locks.
@@ -217,7 +240,9 @@ impl Machines {
         let mut gil =
             std::mem::take(&mut self.state.gil).finish(|tid| names.get(&tid).cloned().unwrap_or_default());
         hold_at_most(&mut gil, processes, self.window.length_ns());
-        if self.attached.is_light() {
+        let is_light = self.attached.is_light();
+        gil.locks.iter_mut().for_each(|lock| lock.is_between_unseen = is_light);
+        if !self.attached.tells_gil() {
             gil.not_measured = Some(Attached::LIGHT_SEES_NO_CALLS.to_owned());
         }
         gil

@@ -16,7 +16,20 @@ pub(super) struct Core {
     pub(super) turn: u64,
     /// How long it has run a thread.
     pub(super) busy_ns: u64,
+    /// Threads that woke up: they have had less than their share, and come first.
+    woken: VecDeque<usize>,
+    /// Threads whose turn is over.
     queue: VecDeque<usize>,
+}
+
+impl Core {
+    fn has_queue(&self) -> bool {
+        !self.woken.is_empty() || !self.queue.is_empty()
+    }
+
+    fn length(&self) -> usize {
+        self.woken.len() + self.queue.len()
+    }
 }
 
 /// All cores.
@@ -36,16 +49,16 @@ impl Cores {
         self.0.iter().map(|core| core.busy_ns).collect()
     }
 
-    /// Puts a thread into a run queue, and says which core is to look: its last one if that is idle, else any idle one, else its last one.
+    /// Puts a thread that wakes up into a run queue, and says which core is to look: its last one if that is idle, else any idle one, else its last one.
     pub(super) fn enqueue(&mut self, thread: usize, last: usize) -> usize {
-        let is_idle = |core: &Core| core.running.is_none() && core.queue.is_empty();
+        let is_idle = |core: &Core| core.running.is_none() && !core.has_queue();
         let chosen = if self.0.get(last).is_some_and(is_idle) {
             last
         } else {
             self.0.iter().position(is_idle).unwrap_or(last)
         };
         if let Some(core) = self.0.get_mut(chosen) {
-            core.queue.push_back(thread);
+            core.woken.push_back(thread);
         }
         chosen
     }
@@ -53,7 +66,7 @@ impl Cores {
     /// Puts a thread that goes on with something else before all others of this core.
     pub(super) fn enqueue_first(&mut self, thread: usize, core: usize) {
         if let Some(core) = self.0.get_mut(core) {
-            core.queue.push_front(thread);
+            core.woken.push_front(thread);
         }
     }
 
@@ -65,16 +78,17 @@ impl Cores {
     }
 
     pub(super) fn has_queue(&self, core: usize) -> bool {
-        self.0.get(core).is_some_and(|core| !core.queue.is_empty())
+        self.0.get(core).is_some_and(Core::has_queue)
     }
 
-    /// The next thread for a core: the first of its own queue, else the last of the longest.
+    /// The next thread for a core: the first that woke up there, else the first whose turn was over, else the last of the longest queue.
     pub(super) fn take(&mut self, core: usize) -> Option<usize> {
-        if let Some(thread) = self.0.get_mut(core).and_then(|core| core.queue.pop_front()) {
+        let own = self.0.get_mut(core)?;
+        if let Some(thread) = own.woken.pop_front().or_else(|| own.queue.pop_front()) {
             return Some(thread);
         }
-        let longest =
-            (0..self.0.len()).max_by_key(|at| self.0.get(*at).map_or(0, |core| core.queue.len()))?;
-        self.0.get_mut(longest)?.queue.pop_back()
+        let longest = (0..self.0.len()).max_by_key(|at| self.0.get(*at).map_or(0, Core::length))?;
+        let longest = self.0.get_mut(longest)?;
+        longest.queue.pop_back().or_else(|| longest.woken.pop_back())
     }
 }

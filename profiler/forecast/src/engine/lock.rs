@@ -1,7 +1,8 @@
 //! The interpreter lock of a process.
 //!
-//! In: threads that want it or give it up. Out: who has it. Who waits first gets it first. A thread that has waited for the switch interval
-//! without a change of hands asks the holder to give it up: `ceval_gil.c`.
+//! In: threads that want it or give it up. Out: who has it. It is free from the moment that its holder gives it up, and the thread that has waited longest
+//! is woken; who runs before that one has a core takes it. A thread that has waited for the switch interval without a change of hands asks the
+//! holder to give it up: `ceval_gil.c`.
 
 use std::collections::VecDeque;
 
@@ -16,44 +17,51 @@ pub(super) struct Lock {
     pub(super) stint: u64,
     /// How long it was held.
     pub(super) held_ns: u64,
+    /// The change of hands since which who waits is counting.
+    pub(super) watched: Option<u64>,
     since_ns: u64,
     waiters: VecDeque<usize>,
+    /// Those that were woken for it and had no core yet.
+    woken: Vec<usize>,
 }
 
 impl Lock {
-    /// Takes it, or waits for it: whether it was taken.
+    /// A thread on a core takes it, or waits for it: whether it was taken.
     pub(super) fn take(&mut self, thread: usize, now_ns: u64) -> bool {
+        self.woken.retain(|woken| *woken != thread);
         if self.holder.is_some() {
             self.waiters.push_back(thread);
             return false;
         }
-        self.give(thread, now_ns);
+        self.holder = Some(thread);
+        self.since_ns = now_ns;
+        self.is_wanted = false;
+        self.stint = self.stint.wrapping_add(1);
         true
     }
 
-    /// The holder gives it up: who has it now.
+    /// The holder gives it up: who is woken for it.
     pub(super) fn release(&mut self, now_ns: u64) -> Option<usize> {
         self.held_ns = self.held_ns.saturating_add(now_ns.saturating_sub(self.since_ns));
         self.holder = None;
+        self.is_wanted = false;
         let next = self.waiters.pop_front();
-        if let Some(thread) = next {
-            self.give(thread, now_ns);
-        }
+        self.woken.extend(next);
         next
+    }
+
+    /// A holder that has more to do waits for it, behind all others.
+    pub(super) fn wait(&mut self, thread: usize) {
+        self.waiters.push_back(thread);
     }
 
     pub(super) fn is_waited_for(&self) -> bool {
         !self.waiters.is_empty()
     }
 
-    pub(super) fn waiters(&self) -> usize {
-        self.waiters.len()
-    }
-
-    fn give(&mut self, thread: usize, now_ns: u64) {
-        self.holder = Some(thread);
-        self.since_ns = now_ns;
-        self.is_wanted = false;
-        self.stint = self.stint.wrapping_add(1);
+    /// Who waits for it will have it without anybody's doing: the holder gives it up, or somebody was woken.
+    #[cfg(test)]
+    pub(super) fn is_live(&self) -> bool {
+        self.holder.is_some() || !self.woken.is_empty() || self.waiters.is_empty()
     }
 }

@@ -12,32 +12,49 @@ use crate::load::Work;
 impl Engine<'_> {
     // The interpreter lock.
 
-    /// Whether the thread has the lock now, or none is needed; otherwise it waits.
-    pub(super) fn take_lock(&mut self, process: usize, number: usize) -> bool {
-        let (Some(interval_ns), Some(lock)) = (self.setting.switch_interval_ns, self.locks.get_mut(process))
+    /// A thread on a core wants to run Python: whether it may; otherwise it waits for the lock.
+    fn may_run(&mut self, number: usize) -> bool {
+        let Some(thread) = self.threads.get(number).filter(|thread| thread.work == Work::Python) else {
+            return true;
+        };
+        let process = thread.process;
+        let Some(lock) = self.locks.get_mut(process).filter(|_| self.setting.switch_interval_ns.is_some())
         else {
             return true;
         };
-        let is_taken = lock.take(number, self.now_ns);
-        if !is_taken && lock.waiters() == 1 {
-            let stint = lock.stint;
-            self.agenda.plan(self.now_ns + interval_ns, Event::LockWanted { process, stint });
+        if lock.holder == Some(number) {
+            if !lock.is_wanted {
+                return true;
+            }
+            self.give_up_lock(number);
+            return false;
         }
+        let is_taken = lock.take(number, self.now_ns);
+        if !is_taken {
+            self.count(number, Phase::GilWait);
+        }
+        self.watch_lock(process);
         is_taken
     }
 
-    /// The holder gives the lock up: who has it now, and is to be made ready.
-    fn release_lock(&mut self, process: usize) -> Option<usize> {
+    /// Who waits asks for the lock, if it has not changed hands by then.
+    fn watch_lock(&mut self, process: usize) {
         let (Some(interval_ns), Some(lock)) = (self.setting.switch_interval_ns, self.locks.get_mut(process))
         else {
-            return None;
+            return;
         };
-        let next = lock.release(self.now_ns);
-        if lock.is_waited_for() {
+        if lock.holder.is_some() && lock.is_waited_for() && lock.watched != Some(lock.stint) {
+            lock.watched = Some(lock.stint);
             let stint = lock.stint;
             self.agenda.plan(self.now_ns + interval_ns, Event::LockWanted { process, stint });
         }
-        next
+    }
+
+    /// The holder gives the lock up; who is woken for it is to be made ready.
+    fn release_lock(&mut self, number: usize) -> Option<usize> {
+        let process = self.threads.get(number)?.process;
+        let lock = self.locks.get_mut(process)?;
+        if lock.holder == Some(number) { lock.release(self.now_ns) } else { None }
     }
 
     pub(super) fn lock_wanted(&mut self, process: usize, stint: u64) {
@@ -60,15 +77,15 @@ impl Engine<'_> {
 
     /// A holder that has more to do gives way to who waits.
     fn give_up_lock(&mut self, holder: usize) {
-        let Some(process) = self.threads.get(holder).map(|thread| thread.process) else { return };
-        let next = self.release_lock(process);
-        if self.take_lock(process, holder) {
-            self.ready(holder, None);
-        } else {
+        let next = self.release_lock(holder);
+        let process = self.threads.get(holder).map(|thread| thread.process);
+        if let (Some(next), Some(lock)) = (next, process.and_then(|process| self.locks.get_mut(process))) {
+            // It waits until another has had it.
+            lock.wait(holder);
             self.count(holder, Phase::GilWait);
-        }
-        if let Some(next) = next {
             self.ready(next, None);
+        } else {
+            self.ready(holder, None);
         }
     }
 
@@ -90,21 +107,40 @@ impl Engine<'_> {
             None => {
                 thread.used_ns = 0;
                 let core = self.cores.enqueue(number, thread.last_core);
+                self.give_way(core);
                 self.look(core);
             }
         }
+    }
+
+    /// A thread woke up on a core: who runs there stops, if it has run for its slice.
+    fn give_way(&mut self, core: usize) {
+        let Some(running) = self.cores.get_mut(core).and_then(|core| Some((core.running?, core.since_ns)))
+        else {
+            return;
+        };
+        let (number, since_ns) = running;
+        let ran_ns = self.now_ns.saturating_sub(since_ns);
+        let used_ns = self.threads.get(number).map_or(0, |thread| thread.used_ns.saturating_add(ran_ns));
+        if used_ns < self.setting.slice_ns {
+            return;
+        }
+        self.pause(core);
+        let Some(thread) = self.threads.get_mut(number) else { return };
+        if thread.left_ns == 0 {
+            self.done(number, core);
+            return;
+        }
+        thread.used_ns = 0;
+        self.count(number, Phase::RunQueue);
+        self.cores.enqueue_last(number, core);
     }
 
     /// A core looks for something to do, if it has nothing.
     fn look(&mut self, core: usize) {
         while self.cores.get_mut(core).is_some_and(|core| core.running.is_none()) {
             let Some(number) = self.cores.take(core) else { return };
-            let Some(thread) = self.threads.get(number) else { return };
-            let lock = self.locks.get(thread.process);
-            let is_wanted = lock.is_some_and(|lock| lock.is_wanted && lock.holder == Some(number));
-            if is_wanted && thread.work == Work::Python {
-                self.give_up_lock(number);
-            } else {
+            if self.may_run(number) {
                 self.run(number, core);
             }
         }
@@ -158,7 +194,7 @@ impl Engine<'_> {
     /// A thread on this core has done its piece of work.
     fn done(&mut self, number: usize, core: usize) {
         let Some(thread) = self.threads.get(number) else { return };
-        let next = if thread.work == Work::Python { self.release_lock(thread.process) } else { None };
+        let next = if thread.work == Work::Python { self.release_lock(number) } else { None };
         // It goes on where it is before another can take its core.
         self.advance(number, Some(core));
         if let Some(next) = next {

@@ -32,6 +32,8 @@ pub(super) enum Job {
     Serve { request: usize, piece: Piece },
     /// It dispatches a request, or does what comes after that.
     Errand { request: Option<usize> },
+    /// It is another program's.
+    Other,
 }
 
 /// A thread.

@@ -17,6 +17,7 @@ use crate::agent::board::{Board, Question, Status, View};
 use crate::agent::exposition::{self, OPENMETRICS, PLAIN};
 use crate::agent::listen::Access;
 use crate::agent::metrics::{self, Own};
+use crate::export::Courier;
 use crate::fact::Proc;
 use crate::fact::memory::resident_bytes;
 use crate::report::{html, json};
@@ -39,6 +40,8 @@ pub struct Answers {
     questions: mpsc::Sender<Question>,
     access: Access,
     window: Duration,
+    /// What writes rows, where that is wanted.
+    rows: Option<Arc<Courier>>,
     began: Instant,
     /// Held while somebody asks for a look: the others wait for the same one.
     looking: Mutex<()>,
@@ -83,11 +86,19 @@ impl Answers {
             questions,
             access,
             window,
+            rows: None,
             began: Instant::now(),
             looking: Mutex::new(()),
             metrics: Mutex::new(None),
             written: Mutex::new([None, None, None, None]),
         }
+    }
+
+    /// The same, saying also what becomes of rows.
+    #[must_use]
+    pub fn with_rows(mut self, rows: Option<Arc<Courier>>) -> Self {
+        self.rows = rows;
+        self
     }
 
     /// Answers one request.
@@ -148,6 +159,7 @@ impl Answers {
             let own = Own {
                 cpu_ns: process_cpu_ns(),
                 resident_bytes: resident_bytes(&Proc::default(), std::process::id()).unwrap_or(0),
+                rows: self.rows.as_ref().map(|rows| rows.totals()),
             };
             let Ok(text) = metrics::render(self.board.known(), self.window, own) else {
                 return say(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written");

@@ -6,7 +6,7 @@
 use profiler_core::model::Snapshot;
 use profiler_core::model::dropped::{Asked, Cause, Counted, Example};
 
-use super::{Of, Row, route, shared};
+use super::{Of, Row, shared};
 use crate::export::column::{Cell, Column, Kind};
 
 /// Name of the table.
@@ -35,9 +35,8 @@ impl Row for ConnectionRow {
 }
 
 impl ConnectionRow {
-    /// One connection.
-    pub(in crate::export) fn new(of: Of, cause: Cause, example: Box<Example>) -> Self {
-        let route = example.asked.as_ref().map(|asked| route(&asked.path)).unwrap_or_default();
+    /// One connection; `route` is of the request at hand.
+    pub(in crate::export) fn new(of: Of, cause: Cause, example: Box<Example>, route: String) -> Self {
         let (time_ns, waited_ns) = (example.time_ns, example.waited_ns);
         Self { of, cause, example: Some(example), route, count: 1, time_ns, waited_ns }
     }

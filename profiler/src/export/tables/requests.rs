@@ -85,7 +85,7 @@ fn whose() -> Vec<Column<RequestRow>> {
         Column::new("slot", Kind::Code, "Number of the slot that it held.", |row: &R| {
             Cell::maybe(row.request.slot.map(u64::from))
         })
-        .null("no thread took it, or light mode"),
+        .null("no thread took it, or slots were not measured"),
         Column::new("trace_id", Kind::Binary, "Its trace, 16 bytes: `hex(trace_id)`.", |row: &R| {
             row.request.http.trace_context.as_ref().map_or(Cell::Null, |trace| Cell::Binary(&trace.trace_id))
         })

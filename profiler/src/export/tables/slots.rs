@@ -12,7 +12,7 @@ use crate::report::vocabulary::of_holding;
 pub(in crate::export) const NAME: &str = "slots";
 /// What it holds.
 pub(in crate::export) const MEANING: &str = "One row a slot and window: a sync worker, a thread of a pool. What held it adds \
-     up to `busy_ns`. In light mode there are none.";
+     up to `busy_ns`. Where slots were not measured there are none.";
 
 /// One slot in one window.
 #[derive(Clone, Debug)]

@@ -14,6 +14,17 @@ pub(in crate::export) const NAME: &str = "windows";
 pub(in crate::export) const MEANING: &str = "One row a window: how much was seen, what was lost, and of what server. Ask it \
      before any other table.";
 
+/// What is known of a window beside its snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::export) struct Aside {
+    /// Requests that ended in it and have no row.
+    pub(in crate::export) not_written: u64,
+    /// Requests whose method and route are beyond the bound.
+    pub(in crate::export) in_other_routes: u64,
+    /// How far the wall clock was set since its rows' times were reckoned; `None`: nobody looked.
+    pub(in crate::export) clock_step_ns: Option<i64>,
+}
+
 /// One window.
 #[derive(Clone, Debug)]
 pub(in crate::export) struct WindowRow {
@@ -21,6 +32,7 @@ pub(in crate::export) struct WindowRow {
     pub(in crate::export) snapshot: Box<Snapshot>,
     /// Phases that were not measured, as columns of `requests`.
     not_measured: String,
+    aside: Aside,
 }
 
 impl Row for WindowRow {
@@ -30,10 +42,10 @@ impl Row for WindowRow {
 }
 
 impl WindowRow {
-    pub(in crate::export) fn new(of: Of, snapshot: Box<Snapshot>) -> Self {
+    pub(in crate::export) fn new(of: Of, snapshot: Box<Snapshot>, aside: Aside) -> Self {
         let names = snapshot.coverage.not_measured.iter().map(|(phase, _)| format!("{}_ns", phase.name()));
         let not_measured = names.collect::<Vec<_>>().join(",");
-        Self { of, snapshot, not_measured }
+        Self { of, snapshot, not_measured, aside }
     }
 
     fn moment(&self, monotonic_ns: u64) -> Cell<'_> {
@@ -46,6 +58,11 @@ impl WindowRow {
 
     fn server(&self) -> &Server {
         &self.snapshot.server
+    }
+
+    /// A number of slots.
+    fn of_slots(&self, value: u64) -> Cell<'_> {
+        if self.snapshot.slots.not_measured.is_some() { Cell::Null } else { Cell::number(value) }
     }
 
     /// A number that light mode does not have.
@@ -69,6 +86,8 @@ pub(in crate::export) fn columns() -> Vec<Column<WindowRow>> {
 fn labels() -> Vec<Column<WindowRow>> {
     type R = WindowRow;
     const UNSAID: &str = "nobody said";
+    /// The same of what the node may say too.
+    const UNSAID_AND_UNSEEN: &str = "nobody said, and files of the node do not tell";
     vec![
         Column::new(
             "deployment.environment.name",
@@ -80,13 +99,13 @@ fn labels() -> Vec<Column<WindowRow>> {
         Column::new("k8s.namespace.name", Kind::Text, "Namespace in Kubernetes.", |row: &R| {
             Cell::maybe_text(row.of.context.labels.k8s_namespace.as_deref())
         })
-        .null(UNSAID),
+        .null(UNSAID_AND_UNSEEN),
         Column::new("k8s.pod.name", Kind::Text, "Pod in Kubernetes.", |row: &R| {
             Cell::maybe_text(row.of.context.labels.k8s_pod.as_deref())
         })
-        .null(UNSAID),
+        .null(UNSAID_AND_UNSEEN),
         Column::new("k8s.pod.uid", Kind::Text, "The pod's UID, by the server's cgroup.", |row: &R| {
-            Cell::maybe_text(row.of.context.k8s_pod_uid.as_deref())
+            Cell::maybe_text(row.of.context.container.as_ref().and_then(|seen| seen.k8s_pod_uid.as_deref()))
         })
         .null("no pod"),
         Column::new("k8s.node.name", Kind::Text, "Node of Kubernetes.", |row: &R| {
@@ -236,27 +255,27 @@ fn capacity() -> Vec<Column<WindowRow>> {
             "slots",
             Kind::Count,
             "Slots: workers × threads, or as many as were there at once.",
-            |row: &R| row.unless_light(row.snapshot.slots.count().into()),
+            |row: &R| row.of_slots(row.snapshot.slots.count().into()),
         )
-        .null("light mode"),
+        .null("slots were not measured"),
         Column::new("slots_busy_max", Kind::Count, "Most slots busy at one moment.", |row: &R| {
-            row.unless_light(row.snapshot.slots.peak_busy.into())
+            row.of_slots(row.snapshot.slots.peak_busy.into())
         })
-        .null("light mode"),
+        .null("slots were not measured"),
         Column::new(
             "slots_busy_ns",
             Kind::Nanoseconds,
             "Time that slots were busy, of all together.",
-            |row: &R| row.unless_light(row.snapshot.slots.busy_ns()),
+            |row: &R| row.of_slots(row.snapshot.slots.busy_ns()),
         )
-        .null("light mode"),
+        .null("slots were not measured"),
         Column::new(
             "slots_exhausted_ns",
             Kind::Nanoseconds,
             "Time with all slots busy: nothing could start.",
-            |row: &R| row.unless_light(row.snapshot.slots.exhausted_ns),
+            |row: &R| row.of_slots(row.snapshot.slots.exhausted_ns),
         )
-        .null("light mode"),
+        .null("slots were not measured"),
         Column::new("target_cpu_ns", Kind::Nanoseconds, "CPU time of the server's threads.", |row: &R| {
             Cell::maybe(row.snapshot.coverage.overhead.as_ref().map(|overhead| overhead.target_cpu_ns))
         })
@@ -279,8 +298,27 @@ fn losses() -> Vec<Column<WindowRow>> {
         |counts: &[(String, u64)]| counts.iter().fold(0_u64, |sum, (_, count)| sum.saturating_add(*count));
     vec![
         Column::new("is_complete", Kind::Flag, "Nothing was lost.", |row: &R| {
-            Cell::Flag(!row.losses().any())
+            Cell::Flag(!row.losses().any() && row.aside.not_written == 0)
         }),
+        Column::new(
+            "requests_not_written",
+            Kind::Count,
+            "Requests that ended in it and have no row: an agent's disk was too slow.",
+            |row: &R| Cell::number(row.aside.not_written),
+        ),
+        Column::new(
+            "requests_in_other_routes",
+            Kind::Count,
+            "Requests whose `http.route` is `{other}`: more endpoints than an agent tells apart.",
+            |row: &R| Cell::number(row.aside.in_other_routes),
+        ),
+        Column::new(
+            "clock_step_ns",
+            Kind::Nanoseconds,
+            "How far the wall clock was set while it ran: its times are off by up to this.",
+            |row: &R| row.aside.clock_step_ns.map_or(Cell::Null, Cell::Number),
+        )
+        .null("of a recording"),
         Column::new("records_received", Kind::Count, "Records of the kernel that arrived.", |row: &R| {
             Cell::number(row.snapshot.coverage.conservation.received)
         }),

@@ -149,7 +149,7 @@ pub(super) fn apache_configuration(proc: &Proc, identity: &Identity) -> Vec<(Str
 }
 
 /// Opens a file of the target by a path in the target's own mount namespace and root.
-fn open_inside(proc: &Proc, tgid: u32, path: &str, flags: OFlags) -> Option<File> {
+pub(in crate::fact) fn open_inside(proc: &Proc, tgid: u32, path: &str, flags: OFlags) -> Option<File> {
     let root = proc.of(tgid, "root");
     let root = openat(CWD, &root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()?;
     // Never waits for the writer of a FIFO.

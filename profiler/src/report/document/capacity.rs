@@ -39,8 +39,8 @@ pub(super) fn section(snapshot: &Snapshot) -> Option<Section<'_>> {
 
 /// What the columns mean, where that cannot be seen.
 fn explanation(snapshot: &Snapshot) -> String {
-    let slots = if snapshot.attached.is_light() {
-        "Slots, and who arrived while they were all busy: light mode does not see them."
+    let slots = if snapshot.slots.not_measured.is_some() {
+        "Slots, and who arrived while they were all busy, were not measured."
     } else if snapshot.capacity.arrived_full.is_some() {
         "Arrived: while all its slots were busy, and had to wait."
     } else {
@@ -55,10 +55,10 @@ fn explanation(snapshot: &Snapshot) -> String {
 fn table(snapshot: &Snapshot, workers: Vec<(String, &Worker)>) -> Table {
     let caption = "Worker processes: slots, what arrived when all were busy, what requests did, memory";
     let window_ns = snapshot.window.length_ns();
-    let is_light = snapshot.attached.is_light();
-    // A loop has none, and light mode does not see them.
-    let of_slots = |of: &Worker, cell: Cell| if of.is_loop || is_light { Cell::default() } else { cell };
-    let slots = |of: &Worker| match of.is_loop && !is_light {
+    let is_measured = snapshot.slots.not_measured.is_none();
+    // A loop has none.
+    let of_slots = |of: &Worker, cell: Cell| if of.is_loop || !is_measured { Cell::default() } else { cell };
+    let slots = |of: &Worker| match of.is_loop && is_measured {
         true => words("loop"),
         false => of_slots(of, id(of.slots).at("slots")),
     };

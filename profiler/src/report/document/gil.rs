@@ -148,7 +148,9 @@ fn locks(body: &mut Blocks<'_>, snapshot: &Snapshot) {
             true => format!("lock of {}, interpreter {}", lock.tgid, lock.interpreter),
             false => format!("lock of {}", lock.tgid),
         };
-        let text = format!("{held}; {}: {course}", unit::counted(lock.waits, "wait"));
+        let waits = unit::counted(lock.waits, "wait");
+        let text =
+            if course.is_empty() { format!("{held}; {waits}") } else { format!("{held}; {waits}: {course}") };
         body.entry_on(if number < SHOWN { On::BOTH } else { On::PAGE }, name, text);
     }
 }

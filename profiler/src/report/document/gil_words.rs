@@ -122,21 +122,24 @@ pub(crate) fn held(lock: &Lock, window_ns: u64) -> String {
 
 /// How threads came to wait for a lock, and what happened to them then.
 pub(crate) fn course(lock: &Lock) -> Vec<String> {
-    let mut parts = vec![format!(
-        "{} after a forced release, {} after a voluntary one",
-        unit::count(lock.after_forced),
-        unit::count(lock.after_voluntary)
-    )];
+    let mut parts = Vec::new();
+    if !lock.is_between_unseen {
+        parts.push(format!(
+            "{} after a forced release, {} after a voluntary one",
+            unit::count(lock.after_forced),
+            unit::count(lock.after_voluntary)
+        ));
+    }
     if lock.asked.not_honoured > 0 {
         parts.push(format!(
             "asked {} for more than a switch interval without success ({} in all): code that does not release the lock",
             times(lock.asked.not_honoured),
             shown(lock.asked.not_honoured_ns)
         ));
-    } else if !lock.asked.switches_known {
+    } else if !lock.asked.switches_known || lock.asked.ends_unknown > 0 {
         parts.push("whether requests to give it up were honoured was not read".to_owned());
     }
-    if lock.overtaken.missed > 0 {
+    if lock.overtaken.missed > 0 && !lock.is_between_unseen {
         parts.push(format!(
             "{} of {} wakeups came too late, up to {} in a row",
             unit::count(lock.overtaken.missed),

@@ -3,6 +3,7 @@
 //! In: session, server, window and requests of a snapshot. Out: a few lines.
 
 use profiler_core::fact::EndReason;
+use profiler_core::fact::container::Container;
 use profiler_core::model::{Origin, Snapshot};
 
 use super::cell::{Cell, count, longest, quantile, share, words};
@@ -18,6 +19,7 @@ pub(crate) fn server(snapshot: &Snapshot) -> String {
     let mut parts = kind(snapshot);
     parts.extend(snapshot.server.python_version.as_ref().map(|version| format!("Python {version}")));
     parts.push(process(snapshot));
+    parts.extend(snapshot.container.as_ref().map(container));
     parts.push(unit::counted(u64::from(session.cpu_count), "CPU"));
     parts.push(format!("Linux {}", session.kernel_release));
     parts.join(DOT)
@@ -28,6 +30,22 @@ pub(crate) fn server_in_brief(snapshot: &Snapshot) -> String {
     let mut parts = kind(snapshot);
     parts.push(process(snapshot));
     parts.join(DOT)
+}
+
+/// The container, and its pod where that is known. Hostile input.
+pub(crate) fn container(container: &Container) -> String {
+    let runtime = container.runtime.as_deref().map(|runtime| format!("{runtime} ")).unwrap_or_default();
+    let mut text = format!("{runtime}container {}", container.short_id());
+    if let Some(name) = &container.k8s_container_name {
+        text = format!("{text} ({name})");
+    }
+    if let Some(pod) = container.k8s_pod_name.as_ref().or(container.k8s_pod_uid.as_ref()) {
+        text = format!("{text} of pod {pod}");
+    }
+    if let Some(namespace) = &container.k8s_namespace_name {
+        text = format!("{text} in namespace {namespace}");
+    }
+    text
 }
 
 fn process(snapshot: &Snapshot) -> String {

@@ -1,12 +1,13 @@
 //! Processes: what each did, its threads added up.
 //!
 //! In: processes, threads and cgroups of a snapshot. Out: a section: a table, on the page one of each thread, and a line per
-//! CPU quota.
+//! CPU quota and limit of memory.
 
+use profiler_core::fact::CgroupMemory;
 use profiler_core::model::{Process, Snapshot, Thread};
 
 use super::block::{Block, Blocks, Folded, Section};
-use super::cell::{Words, count, counted, duration, id, share, words};
+use super::cell::{Words, bytes, count, counted, duration, id, share, words};
 use super::table::{On, Rows, Table, listed};
 use crate::report::summary::{self, Exit};
 use crate::report::unit;
@@ -28,6 +29,7 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     body.table(table(snapshot));
     body.push(On::PAGE, Block::Folded(Folded::new("Each thread", each_thread(snapshot))));
     quotas(&mut body, snapshot);
+    memory(&mut body, snapshot);
     Section::new("processes", "Processes", body).note(note)
 }
 
@@ -99,4 +101,18 @@ fn quotas(body: &mut Blocks<'_>, snapshot: &Snapshot) {
                 .text("."),
         );
     }
+}
+
+fn memory(body: &mut Blocks<'_>, snapshot: &Snapshot) {
+    let Some(CgroupMemory { cgroup, limit_bytes: Some(limit), used_bytes }) = &snapshot.memory else {
+        return;
+    };
+    let at = |key: &str| format!("/target/memory/{key}");
+    let mut said =
+        Words::from(format!("Memory limit of {cgroup}: ")).figure(bytes(*limit).at(at("limit_bytes")));
+    if let Some(used) = used_bytes {
+        said =
+            said.text("; in use ").figure(bytes(*used).at(at("used_bytes"))).text(", cached files included");
+    }
+    body.say(said.text("."));
 }

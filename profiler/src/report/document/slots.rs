@@ -15,8 +15,12 @@ use crate::report::{summary, unit, vocabulary};
 pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     let slots = &snapshot.slots;
     let mut body = Blocks::default();
+    if let Some(reason) = &slots.not_measured {
+        body.say(format!("Not known: {reason}."));
+        return Section::new("slots", "Slots", body);
+    }
     if slots.count() == 0 {
-        body.say(summary::none_seen(snapshot, "slot"));
+        body.say("No slot was seen.");
         return Section::new("slots", "Slots", body);
     }
     let window_ns = snapshot.window.length_ns();

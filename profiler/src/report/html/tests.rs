@@ -121,6 +121,10 @@ fn hostile(text: &str) -> (Snapshot, Vec<Finding>) {
     }
     snapshot.sockets.listeners.iter_mut().for_each(|listener| listener.seen.address = word());
     snapshot.cgroups.iter_mut().for_each(|cgroup| cgroup.last.cgroup = word());
+    snapshot.memory.iter_mut().for_each(|memory| memory.cgroup = word());
+    if let Some(container) = &mut snapshot.container {
+        (container.id, container.runtime, container.k8s_pod_name) = (word(), Some(word()), Some(word()));
+    }
     snapshot.server.settings.iter_mut().for_each(|setting| setting.value = word());
     (snapshot.server.name, snapshot.server.version) = (word(), Some(word()));
     (snapshot.session.host_name, snapshot.session.kernel_release) = (word(), word());

@@ -23,8 +23,7 @@ view! {
         let doing = MeasuredDoing::of(snapshot, &worker.phases);
         let share = |part_ns: Option<u64>| ratio(part_ns?, doing.served_ns);
         let slot_time_ns = snapshot.window.length_ns().saturating_mul(u64::from(worker.slots));
-        // Light mode does not see slots.
-        let slotted = !snapshot.attached.is_light();
+        let slotted = snapshot.slots.not_measured.is_none();
         let arrived_full = snapshot.capacity.arrived_full.map(|_| worker.arrived_full);
     } {
         pid: u32 = worker.tgid,

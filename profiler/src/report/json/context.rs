@@ -2,7 +2,7 @@
 //!
 //! In: session, attach report, server, cgroups, window. Out: serialisable views of them.
 
-use profiler_core::fact::{EndReason, MissingProgram};
+use profiler_core::fact::{self, CgroupMemory, EndReason, MissingProgram};
 use profiler_core::model::{self, CgroupWindow, Snapshot};
 
 use super::non_empty;
@@ -47,7 +47,9 @@ view! {
     pub(super) struct Target<'a>(snapshot: &'a Snapshot) {
         pid: u32 = snapshot.session.target_pid,
         server: Server<'a> = Server::new(&snapshot.server),
+        container: Option<Container<'a>> = snapshot.container.as_ref().map(Container::new),
         cgroups: Vec<Cgroup<'a>> = snapshot.cgroups.iter().map(Cgroup::new).collect(),
+        memory: Option<Memory<'a>> = snapshot.memory.as_ref().map(Memory::new),
         blind_spots: &'a [String] = &snapshot.coverage.blind_spots,
         networks: Vec<Network> = snapshot.sockets.networks.iter().map(Network::new).collect(),
     }
@@ -78,6 +80,25 @@ view! {
         period_ns: u64 = cgroup.last.period_us.saturating_mul(NS_PER_US),
         throttled_periods: u64 = cgroup.last.throttled_periods.saturating_sub(cgroup.first.throttled_periods),
         throttled_ns: u64 = cgroup.last.throttled_ns.saturating_sub(cgroup.first.throttled_ns),
+    }
+}
+
+view! {
+    struct Container<'a>(container: &'a fact::container::Container) {
+        id: &'a str = &container.id,
+        runtime: Option<&'a str> = container.runtime.as_deref(),
+        k8s_container_name: Option<&'a str> = container.k8s_container_name.as_deref(),
+        k8s_pod_name: Option<&'a str> = container.k8s_pod_name.as_deref(),
+        k8s_namespace_name: Option<&'a str> = container.k8s_namespace_name.as_deref(),
+        k8s_pod_uid: Option<&'a str> = container.k8s_pod_uid.as_deref(),
+    }
+}
+
+view! {
+    struct Memory<'a>(memory: &'a CgroupMemory) {
+        path: &'a str = &memory.cgroup,
+        limit_bytes: Option<u64> = memory.limit_bytes,
+        used_bytes: Option<u64> = memory.used_bytes,
     }
 }
 

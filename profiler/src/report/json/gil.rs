@@ -57,7 +57,10 @@ struct Named<'a> {
 }
 
 view! {
-    struct Lock(lock: &gil::Lock) {
+    struct Lock(lock: &gil::Lock) with {
+        let is_seen = !lock.is_between_unseen;
+        let is_asked_known = lock.asked.switches_known && lock.asked.ends_unknown == 0;
+    } {
         pid: u32 = lock.tgid,
         interpreter: u64 = lock.interpreter,
         switch_interval_ns: u64 = lock.interval_us.saturating_mul(1000),
@@ -66,16 +69,16 @@ view! {
         run_queue_ns: u64 = lock.run_queue_ns,
         held_at_least_ns: u64 = lock.held_at_least_ns,
         held_at_most_ns: Option<u64> = lock.held_at_most_ns,
-        after_forced_release: u64 = lock.after_forced,
-        after_voluntary_release: u64 = lock.after_voluntary,
+        after_forced_release: Option<u64> = is_seen.then_some(lock.after_forced),
+        after_voluntary_release: Option<u64> = is_seen.then_some(lock.after_voluntary),
         timed_out: u64 = lock.asked.timed_out,
-        drop_not_honoured: Option<u64> = lock.asked.switches_known.then_some(lock.asked.not_honoured),
-        drop_not_honoured_ns: Option<u64> = lock.asked.switches_known.then_some(lock.asked.not_honoured_ns),
+        drop_not_honoured: Option<u64> = is_asked_known.then_some(lock.asked.not_honoured),
+        drop_not_honoured_ns: Option<u64> = is_asked_known.then_some(lock.asked.not_honoured_ns),
         woken: u64 = lock.overtaken.woken,
-        missed: u64 = lock.overtaken.missed,
-        missed_ns: u64 = lock.overtaken.missed_ns,
-        missed_in_a_row: [u64; gil::DEPTHS] = lock.overtaken.depths,
-        missed_in_a_row_max: u32 = lock.overtaken.deepest,
+        missed: Option<u64> = is_seen.then_some(lock.overtaken.missed),
+        missed_ns: Option<u64> = is_seen.then_some(lock.overtaken.missed_ns),
+        missed_in_a_row: Option<[u64; gil::DEPTHS]> = is_seen.then_some(lock.overtaken.depths),
+        missed_in_a_row_max: Option<u32> = is_seen.then_some(lock.overtaken.deepest),
         cycles: [u64; 5] = lock.cycles,
         convoy: Option<Convoy> = lock.convoy.map(Convoy::new),
     }

@@ -23,14 +23,16 @@ view! {
 pub(super) fn list(snapshot: &Snapshot) -> Vec<NotMeasured<'_>> {
     let light = snapshot.attached.is_light().then_some(Attached::LIGHT_SEES_NO_CALLS);
     let part = |key: &str, reason| Some(NotMeasured::new(key.to_owned(), reason?));
-    let no_arrivals = snapshot.capacity.arrived_full.is_none().then(|| light.unwrap_or(NO_ARRIVALS));
+    let no_slots = snapshot.slots.not_measured.as_deref();
+    let no_arrivals = snapshot.capacity.arrived_full.is_none().then(|| no_slots.unwrap_or(NO_ARRIVALS));
     let no_overhead = snapshot.coverage.overhead.is_none().then_some(summary::OVERHEAD_NOT_MEASURED);
     let phases = Phase::ALL.into_iter().filter_map(|phase| {
         let reason = summary::not_measured(snapshot, phase)?;
         Some(NotMeasured::new(format!("/phases/{}_ns", phase.name()), reason))
     });
     let before_gil = [
-        part("/slots", light),
+        part("/slots", no_slots),
+        part("/slots/acceptor_linger_ns", light.filter(|_| no_slots.is_none())),
         part("/capacity/arrived_full", no_arrivals),
         part("/event_loops", light),
         part("/gil", snapshot.gil.not_measured.as_deref()),

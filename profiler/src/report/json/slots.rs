@@ -25,7 +25,7 @@ view! {
         capacity_used_ratio: Option<f64> = ratio(slots.busy_ns(), capacity_ns),
         exhausted_ns: u64 = slots.exhausted_ns,
         exhausted_ratio: Option<f64> = ratio(slots.exhausted_ns, window_ns),
-        acceptor_linger_ns: u64 = slots.acceptor_linger_ns,
+        acceptor_linger_ns: Option<u64> = (!snapshot.attached.is_light()).then_some(slots.acceptor_linger_ns),
         held: Held = Held(Holding::ALL.map(|holding| slots.held_ns(holding))),
         list: Vec<Slot> = slots.observed.iter().map(Slot::new).collect(),
         heat_map: HeatMap<'a> = HeatMap::new(slots),
@@ -76,7 +76,7 @@ view! {
     }
 }
 
-/// Nothing in light mode, which does not see who serves what.
+/// Nothing where they were not measured.
 pub(super) fn of(snapshot: &Snapshot) -> Option<Slots<'_>> {
-    (!snapshot.attached.is_light()).then(|| Slots::new(snapshot))
+    snapshot.slots.not_measured.is_none().then(|| Slots::new(snapshot))
 }

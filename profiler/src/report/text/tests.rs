@@ -224,6 +224,13 @@ fn hostile_strings_reach_the_terminal_only_as_visible_text() {
         for cgroup in &mut snapshot.cgroups {
             cgroup.last.cgroup.clone_from(&hostile);
         }
+        if let Some(memory) = &mut snapshot.memory {
+            memory.cgroup.clone_from(&hostile);
+        }
+        if let Some(container) = &mut snapshot.container {
+            container.id.clone_from(&hostile);
+            (container.runtime, container.k8s_pod_name) = (Some(hostile.clone()), Some(hostile.clone()));
+        }
         for (_, reason) in &mut snapshot.coverage.not_measured {
             reason.clone_from(&hostile);
         }

@@ -121,7 +121,8 @@ fn end_slice(
     let serving = thread.serving;
     let idle = meaning::waits_for_work(state.view(), &thread, slice, &meaning);
     late::arrive(state, tid, [Some(gap), None], slice.enter_ns, sink);
-    if gap.length_ns() > 0 {
+    // In light mode it is known in more detail (`light::slots`).
+    if gap.length_ns() > 0 && !state.time.is_light {
         thread.pending.push(gap);
     }
     let in_call = slice.system_call != u32::MAX;

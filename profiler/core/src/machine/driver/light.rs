@@ -5,20 +5,26 @@
 //! CPU, waiting for one, or asleep. What they sleep for is told by the call in which they do, where that is recorded; else it is
 //! [`Phase::Unexplained`]. Before anybody has read it, it waits ([`Phase::PoolWait`]).
 
-use crate::event::{Call, InGap, Light, LightWhat, LockSeen, Slept, Slice, Woken};
-use crate::fact::{Attached, Sight};
+use crate::event::{Call, InGap, Light, LightWhat, LockSeen, Slept, Slice, Tid, Woken};
+use crate::fact::{Attached, OpenSlice, Sight};
 use crate::machine::driver::follow;
 use crate::machine::driver::state::State;
+use crate::machine::ledger::gil_party;
+use crate::machine::lock::gil::Part;
+use crate::machine::lock::gil_held::Held;
 use crate::machine::product::summary::Summary;
-use crate::machine::time::sleeps::{Idle, Sleeping};
+use crate::machine::time::sleeps::{Idle, Meant, Sleeping};
 use crate::machine::wire::light_socket::{Active, Socket};
 use crate::machine::wire::state::Wire;
-use crate::machine::world::sleep::{self, is_for_lock};
+use crate::machine::world::sleep;
 use crate::model::request::{Framing, Http, OnGil, Request, Seen, Stretch, Times};
 use crate::model::request_start::RequestStart;
 use crate::phase::{Phase, Phases};
 use crate::timeline::Entry;
 use profiler_common::record::slice::{FLAG_WAKE_MISSED, NO_CALL, Undecided};
+
+mod gil;
+mod slots;
 
 /// Connections followed at once; one more is counted and not followed.
 const MAX_SOCKETS: usize = 65_536;
@@ -37,7 +43,7 @@ pub fn not_told(attached: &Attached) -> &'static str {
     }
 }
 
-const WITH_HEADS: &str = "light mode does not hook system calls: slots, accepts and event loops are not known. Requests that were \
+const WITH_HEADS: &str = "light mode does not hook system calls: accepts and event loops are not known. Requests that were \
      sent before the first was answered (pipelined) count as one. What a thread slept for is known from the call in which it slept. \
      `unexplained` is a wait for one of several descriptors, or for an end that was not seen, or time of a thread that did other \
      things too";
@@ -56,10 +62,30 @@ const MESSAGES_ALONE: &str = "light mode does not hook system calls: methods, pa
      things too";
 
 /// A thread slept, and got a CPU again at `time_ns`.
-pub fn slept(state: &mut State, slept: &Slept, time_ns: u64) {
-    let is_for_gil = is_for_lock(slept) && state.gil.is_taken_at(slept.tgid, slept.argument, slept.events);
-    let phase = if is_for_gil { Phase::GilWait } else { sleep::phase(slept) };
-    state.time.sleeps.add(slept, (phase, idle(slept, phase)), time_ns);
+pub fn slept(state: &mut State, slept: &Slept, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
+    let meant = match gil::slept(state, slept, time_ns, sink) {
+        Some((part @ (Part::First | Part::Again), held_by)) => {
+            Meant { held_by, goes_on: part == Part::Again, ..Meant::new(Phase::GilWait, Idle::No) }
+        }
+        // To give the lock up: nobody gives it a job so.
+        Some(_) => Meant::new(Phase::LockWait, Idle::No),
+        None => {
+            let phase = sleep::phase(slept);
+            Meant::new(phase, idle(slept, phase))
+        }
+    };
+    if meant.idle != Idle::No {
+        gil::rests(state, slept.tid);
+    }
+    state.time.sleeps.add(slept, meant, time_ns);
+}
+
+/// A thread has ended.
+pub fn thread_ends(state: &mut State, tid: Tid, time_ns: u64) {
+    if state.time.is_light {
+        let sleeping = state.time.sleeps.take_last(tid);
+        slots::ends(state, tid, &sleeping, time_ns);
+    }
 }
 
 /// Whether the thread waited for something to do, as its sleep has this phase.
@@ -84,24 +110,60 @@ pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut
     let captured = head.as_ref().map_or(&[][..], |head| head.bytes.as_ref());
     let sleeping = state.time.sleeps.take(light.tid, light.sequence);
     let mut slice = slice_of(light, time_ns);
+    let mut is_first = false;
     if let Some(mut thread) = follow::take_thread(state, &slice, time_ns, sink) {
+        if !thread.row.has_begun {
+            is_first = true;
+            // A sleep for the interpreter lock may have shown it first.
+            thread.since_ns = thread.since_ns.min(slice.gap_start_ns());
+        }
         if let Some(repaired) = follow::continuity(state, &mut thread, &slice, time_ns) {
             slice = *repaired;
         }
         // None of this time belongs to a call. A request gets its part below.
         thread.drain(state.window_start_ns);
+        gil::moves(state, &mut thread, &slice, time_ns);
         state.put_back(light.tid, thread);
     }
     let Some(mut socket) = enter(state, light, time_ns, sink) else { return };
+    let begun_before = socket.begun;
     let message = Message { light, captured, done: (&slice, &sleeping), time_ns };
     match light.what {
         LightWhat::Sent => sent(state, &mut socket, &message),
         _ => received(state, &mut socket, &message, sink),
     }
+    let (mut moved, mut for_request) = (None, None);
     if let Some(active) = &mut socket.active {
-        active.owner = light.tid;
+        let before = std::mem::replace(&mut active.owner, light.tid);
+        let request = active.request.id;
+        if before != light.tid {
+            gil::handed_over(state, before, request);
+            state.time.passed_on = state.time.passed_on.saturating_add(1);
+        }
+        // What waits for its beginning is known from where its thread turned to it on.
+        let has_turned = light.what == LightWhat::Sent || sleeping.turned_ns(&slice, 0).is_some();
+        let is_over = active.is_answered;
+        for_request = active.last.take();
+        moved = Some(gil::Moved { socket: light.socket, request, is_over, has_turned });
     }
     state.wire.light.open.insert(light.socket, socket);
+    let from_ns = slice.gap_start_ns();
+    let worked = slots::Worked {
+        sleeping: &sleeping,
+        from_ns,
+        blocked_ns: slice.gap.blocked_ns,
+        is_first,
+        fresh: (begun_before == 0).then_some(light.socket),
+        for_request,
+        at_ns: time_ns,
+    };
+    let slot = slots::worked(state, light.tid, &worked);
+    if let Some(active) =
+        state.wire.light.open.get_mut(&light.socket).and_then(|socket| socket.active.as_mut())
+    {
+        active.request.slot = slot.or(active.request.slot);
+    }
+    gil::moved(state, light.tid, moved.as_ref(), time_ns);
 }
 
 /// Bytes that a thread moved.
@@ -202,6 +264,7 @@ fn sent(state: &mut State, socket: &mut Socket, message: &Message<'_>) {
     http.bytes_out = http.bytes_out.saturating_add(light.bytes);
     for step in steps {
         http.framing.note(step.not_http, step.inferred);
+        active.is_answered = step.complete;
         if let Some(head) = step.head.filter(|head| !head.interim && http.status == 0) {
             http.status = head.status;
         }
@@ -209,15 +272,34 @@ fn sent(state: &mut State, socket: &mut Socket, message: &Message<'_>) {
 }
 
 /// The window ends at `end_ns`, with what the threads were in the middle of.
-pub fn end_window(state: &mut State, open: &[Slice], end_ns: u64, sink: &mut dyn FnMut(Entry)) {
+pub fn end_window(
+    state: &mut State,
+    (open, slices): (&[OpenSlice], &[Slice]),
+    end_ns: u64,
+    sink: &mut dyn FnMut(Entry),
+) {
+    if state.time.is_light {
+        for open in open {
+            if let Some(asleep) = slots::under_way(state, open, end_ns) {
+                slept(state, &asleep, end_ns, sink);
+            }
+        }
+        let tids: Vec<Tid> = state.runtime.threads.tids().collect();
+        for tid in tids {
+            let sleeping = state.time.sleeps.last(tid);
+            slots::ends(state, tid, &sleeping, end_ns);
+        }
+        gil::end_window(state);
+    }
     let sockets = std::mem::take(&mut state.wire.light.open);
     let mut active: Vec<Active> = sockets.into_values().filter_map(|socket| socket.active).collect();
     active.sort_by_key(|active| active.request.id);
     for mut active in active {
         if !active.is_responding {
-            if let Some(slice) = open.iter().find(|slice| slice.tid == active.owner) {
-                let sleeping = state.time.sleeps.take(slice.tid, slice.sequence.wrapping_add(1));
+            if let Some(slice) = slices.iter().find(|slice| slice.tid == active.owner) {
+                let sleeping = state.time.sleeps.take(slice.tid, slice.sequence);
                 cover(&mut active, (slice, &sleeping), slice.enter_ns.min(end_ns));
+                slots::works(state, slice.tid, active.last.take());
             }
             active.request.seen.open = true;
         }
@@ -297,9 +379,12 @@ fn begin(
         },
         covered_ns: time_ns,
         is_responding: false,
+        is_answered: false,
         has_begun: false,
         to_head: false,
         owner: light.tid,
+        held: Held::default(),
+        last: None,
     }
 }
 
@@ -321,6 +406,8 @@ fn cover(active: &mut Active, (slice, sleeping): (&Slice, &Sleeping), until_ns: 
     let done = sleeping.done_from(slice, from_ns, slice.tid == active.owner);
     active.request.phases.add_all(&done.phases);
     active.request.round_trips.add_all(&done.back_ends);
+    active.held.add_all(&done.held);
+    active.last = Some(own_part(&done.phases, until_ns));
     active.covered_ns = until_ns;
     let stretch = Stretch { tgid: slice.tgid, tid: slice.tid, start_ns, end_ns: until_ns };
     let is_full = active.request.stretches.len() >= MAX_STRETCHES;
@@ -330,12 +417,20 @@ fn cover(active: &mut Active, (slice, sleeping): (&Slice, &Sleeping), until_ns: 
     }
 }
 
+/// What a thread did for a request up to `until_ns`, and since when: without what the request waited for it before.
+fn own_part(phases: &Phases, until_ns: u64) -> (u64, Phases) {
+    let mut own = Phases::default();
+    phases.iter().filter(|(phase, _)| *phase != Phase::PoolWait).for_each(|(phase, ns)| own.add(phase, ns));
+    (until_ns.saturating_sub(own.total_ns()), own)
+}
+
 /// A request is over: with its last bytes sent, or without an answer at `at_ns`.
 fn end(state: &mut State, mut active: Active, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
     if !active.is_responding {
         active.request.phases.add(Phase::Unexplained, at_ns.saturating_sub(active.covered_ns));
         active.request.times.end_ns = at_ns.max(active.covered_ns);
     }
+    active.request.gil.holders = gil_party::holders(&state.world, &state.gil, &active.held);
     state.complete(Box::new(active.request), sink);
 }
 

@@ -14,6 +14,7 @@ use crate::machine::world::state::World;
 use crate::model::gil::{Holder, Party};
 use crate::model::gil_waits::{GilWait, GilWaits, HeldAt, Sites};
 use crate::model::path_shape::path_shape;
+use crate::model::request::Request;
 
 /// The stages that know who waited for a lock, who had it, and what these are to others.
 #[derive(Debug)]
@@ -39,13 +40,20 @@ pub struct Because {
     pub sites: Option<Box<Sites>>,
 }
 
+/// The request that a thread serves.
+fn served<'a>(wire: &'a Wire, thread: &Thread) -> Option<&'a Request> {
+    let (number, id) = thread.serving?;
+    if let Some(socket) = thread.light_socket {
+        return wire.light.request(socket, id);
+    }
+    let connection = wire.connections.get(number)?;
+    connection.requests.iter().map(|active| active.request.as_ref()).find(|request| request.id == id)
+}
+
 /// What a thread is to others: the endpoint that it serves, or itself.
-fn party(wire: &Wire, serving: Option<(u32, u64)>, tgid: Tid, tid: Tid) -> Party {
-    let request = serving.and_then(|(number, id)| {
-        let connection = wire.connections.get(number)?;
-        connection.requests.iter().map(|active| &active.request).find(|request| request.id == id)
-    });
-    match request {
+fn party(wire: &Wire, thread: &Thread, tid: Tid) -> Party {
+    let tgid = thread.tgid;
+    match served(wire, thread) {
         Some(request) if request.http.method.is_empty() => Party::Endpoint(String::new()),
         Some(request) => {
             Party::Endpoint(format!("{} {}", request.http.method, path_shape(&request.http.path)))
@@ -62,7 +70,7 @@ fn number_of(parties: &mut Parties<'_>, thread: &mut Thread, tid: Tid) -> u32 {
         parties.locks.edges.use_again(number);
         return number;
     }
-    let party = party(parties.wire, thread.serving, thread.tgid, tid);
+    let party = party(parties.wire, thread, tid);
     let is_named = !matches!(&party, Party::Endpoint(name) if name.is_empty());
     let number = parties.locks.edges.number(party);
     thread.gil.party = thread.serving.filter(|_| is_named).map(|serving| (serving, number));

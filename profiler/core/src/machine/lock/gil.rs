@@ -26,19 +26,19 @@ use episode::On;
 pub use part::{Followed, Part};
 
 /// Offset of the takers' condition variable from the lock's address.
-const COND: u64 = 32;
+pub(super) const COND: u64 = 32;
 /// Offset of the mutex.
-const MUTEX: u64 = 80;
+pub(super) const MUTEX: u64 = 80;
 /// Offset of the condition variable of a forced switch. Only a thread that has dropped the lock waits there.
-const SWITCH_COND: u64 = 120;
+pub(super) const SWITCH_COND: u64 = 120;
 /// Offset of its mutex. A thread that takes the lock needs it for a moment too.
 const SWITCH_MUTEX: u64 = 168;
 /// Length of the structure.
 const LENGTH: u64 = 208;
 /// `FUTEX_CMD_MASK` without the private and clock flags, include/uapi/linux/futex.h.
-const COMMAND: u32 = 127;
+pub(super) const COMMAND: u32 = 127;
 /// `FUTEX_WAIT`: a mutex.
-const FUTEX_WAIT: u32 = 0;
+pub(super) const FUTEX_WAIT: u32 = 0;
 /// `FUTEX_WAIT_BITSET`: a condition variable.
 const FUTEX_WAIT_BITSET: u32 = 9;
 /// Processes whose locks are remembered.
@@ -427,11 +427,11 @@ impl Locks {
         self.contended.contains(&tgid)
     }
 
-    /// Whether who waits on the futex at this address, with this operation, waits to take an interpreter's lock.
+    /// The lock of a process on whose memory `address` is.
     #[must_use]
-    pub fn is_taken_at(&self, tgid: Tid, address: u64, operation: u32) -> bool {
-        let locks = self.seen.get(&tgid).map_or(&[][..], |seen| seen.locks.as_slice());
-        locks.iter().any(|lock| is_take_wait(address.wrapping_sub(lock.address), operation))
+    pub fn lock_at(&self, tgid: Tid, address: u64) -> Option<InterpreterLock> {
+        let locks = &self.seen.get(&tgid)?.locks;
+        locks.iter().find(|lock| address.wrapping_sub(lock.address) < LENGTH).copied()
     }
 
     /// Whether the call of a slice waits to take a lock.

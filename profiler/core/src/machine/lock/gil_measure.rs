@@ -16,6 +16,8 @@ use crate::model::gil::{Convoy, DEPTHS, Lock};
 const MAX_STRETCHES: usize = 256;
 /// Holders for which the last request to give the lock up is kept.
 const MAX_ASKED: usize = 1024;
+/// Result of a sleep of which it is not known whether a wakeup or its limit of time ended it.
+pub(in crate::machine) const END_NOT_SEEN: i64 = i64::MIN;
 /// Result of a sleep that a wakeup ended.
 const WOKEN: i64 = 0;
 
@@ -144,6 +146,8 @@ impl Measure {
             self.ask(sleep);
         }
         self.sums.asked.switches_known |= sleep.holder.is_some();
+        let is_end_unknown = sleep.on_condition && sleep.result == END_NOT_SEEN;
+        self.sums.asked.ends_unknown += u64::from(is_end_unknown);
         self.sums.overtaken.woken += u64::from(sleep.on_condition && sleep.result == WOKEN);
         self.sums.asked.timed_out += u64::from(sleep.on_condition && sleep.result == ETIMEDOUT);
         self.sums.asked.not_honoured += u64::from(added_ns > 0 && !was_kept);

@@ -31,6 +31,8 @@ pub struct Thread {
     pub pending: Pending,
     /// The request it serves: connection number and request id.
     pub serving: Option<RequestKey>,
+    /// In light mode the socket of that request: connections have no number there.
+    pub light_socket: Option<u64>,
     /// It works on requests: a slot.
     pub slot: Option<u32>,
     /// Since when it has been busy (not in a wait for work).

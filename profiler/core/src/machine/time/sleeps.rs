@@ -9,6 +9,9 @@ use rustc_hash::FxHashMap;
 
 use crate::event::{Slept, SleptOn, Slice, Tid};
 use crate::fact::Account;
+use crate::machine::lock::gil_held::Held;
+use crate::machine::lock::gil_holder::{HeldBy, Holders};
+use crate::machine::lock::gil_sleep::Since;
 use crate::machine::time::piece::Piece;
 use crate::model::round_trips::RoundTrips;
 use crate::phase::{Phase, Phases};
@@ -35,16 +38,51 @@ struct Sleep {
     end_ns: u64,
     /// Time on a CPU in the light slice before it.
     cpu_ns: u64,
-    phase: Phase,
+    meant: Meant,
     /// The port of the back end that it waited for (0: of none, or of one that has none).
     port: u16,
-    idle: Idle,
+    /// The client's socket that it slept on (0: on none), and whether this side had ended that connection.
+    client: (u64, bool),
+}
+
+/// What a thread did in a stretch beside requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::machine) enum Beside {
+    /// It waited for something to do.
+    Free,
+    /// It waited for the client of this socket to send; `true`: to end the connection, as this side has.
+    Client(u64, bool),
+    /// Something else.
+    Work,
+}
+
+/// What a sleep was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meant {
+    /// Its phase.
+    pub phase: Phase,
+    /// Whether it waited for something to do.
+    pub idle: Idle,
+    /// Who had the interpreter lock, if it is a wait for that.
+    pub held_by: HeldBy,
+    /// It is a further sleep of an attempt to take that lock: what the thread did since the sleep before is part of it.
+    pub goes_on: bool,
+}
+
+impl Meant {
+    /// No wait for the interpreter lock.
+    #[must_use]
+    pub const fn new(phase: Phase, idle: Idle) -> Self {
+        Self { phase, idle, held_by: HeldBy::UNKNOWN, goes_on: false }
+    }
 }
 
 /// What a thread did in a part of a light slice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::machine) struct Done {
     pub(in crate::machine) phases: Phases,
+    /// Who had the interpreter lock meanwhile. The same.
+    pub(in crate::machine) held: Held,
     /// Its waits for back ends. Where sleeps are missing, they are not known one by one, and left out.
     pub(in crate::machine) back_ends: RoundTrips,
 }
@@ -71,8 +109,8 @@ pub(in crate::machine) struct Sleeping {
 }
 
 impl Sleeps {
-    /// A thread slept for this, and had a CPU again at `end_ns`. `idle`: whether it waited for something to do.
-    pub fn add(&mut self, slept: &Slept, (phase, idle): (Phase, Idle), end_ns: u64) {
+    /// A thread slept for this, and had a CPU again at `end_ns`.
+    pub fn add(&mut self, slept: &Slept, meant: Meant, end_ns: u64) {
         if self.threads.len() >= MAX_THREADS && !self.threads.contains_key(&slept.tid) {
             self.evicted = self.evicted.saturating_add(1);
             return;
@@ -84,14 +122,39 @@ impl Sleeps {
         if thread.sleeps.len() >= MAX_SLEEPS
             && let Some(oldest) = thread.sleeps.pop_front()
         {
-            thread.folded.add(oldest.phase, oldest.woken_ns.saturating_sub(oldest.start_ns));
+            thread.folded.add(oldest.meant.phase, oldest.woken_ns.saturating_sub(oldest.start_ns));
         }
         let Slept { start_ns, woken_ns, cpu_ns, .. } = *slept;
+        let client = (slept.client, slept.is_shut);
         let port = match slept.on {
             SleptOn::Socket { port } => port,
             _ => 0,
         };
-        thread.sleeps.push_back(Sleep { start_ns, woken_ns, end_ns, cpu_ns, phase, port, idle });
+        thread.sleeps.push_back(Sleep { start_ns, woken_ns, end_ns, cpu_ns, meant, port, client });
+    }
+
+    /// How long a thread is known to have slept in its light slice with so many others before it.
+    #[must_use]
+    pub(in crate::machine) fn asleep_ns(&self, tid: Tid, sequence: u32) -> u64 {
+        let thread = self.threads.get(&tid).filter(|thread| thread.sequence == sequence);
+        thread.map_or(0, Sleeping::asleep_ns)
+    }
+
+    /// The same, which stay.
+    pub(in crate::machine) fn last(&self, tid: Tid) -> Sleeping {
+        self.threads.get(&tid).cloned().unwrap_or_default()
+    }
+
+    /// The sleeps of a thread that has moved nothing since.
+    pub(in crate::machine) fn take_last(&mut self, tid: Tid) -> Sleeping {
+        self.threads.remove(&tid).unwrap_or_default()
+    }
+
+    /// Where the last sleep of a thread's light slice with so many others before it ended; `None`: there is none.
+    #[must_use]
+    pub(in crate::machine) fn since(&self, tid: Tid, sequence: u32) -> Option<Since> {
+        let thread = self.threads.get(&tid).filter(|thread| thread.sequence == sequence)?;
+        thread.sleeps.back().map(|sleep| Since { at_ns: sleep.end_ns, cpu_ns: sleep.cpu_ns })
     }
 
     /// The sleeps that lie in the light slice with this number; none, if they are of another.
@@ -122,15 +185,52 @@ impl Sleeping {
                 piece.blocked = Phase::Unexplained;
             }
             let phases = piece.phases_from(own_ns);
+            done.held.add(piece.held_by.first, phases.get(Phase::GilWait));
             done.back_ends.waits(port, phases.get(Phase::BackendWait));
             done.phases.add_all(&phases);
         }
         done
     }
 
+    /// When the first of them began.
+    pub(in crate::machine) fn first_ns(&self) -> Option<u64> {
+        self.sleeps.front().map(|sleep| sleep.start_ns)
+    }
+
+    /// How long all of them were.
+    pub(in crate::machine) fn asleep_ns(&self) -> u64 {
+        let kept = self.sleeps.iter().map(|sleep| sleep.woken_ns.saturating_sub(sleep.start_ns));
+        kept.fold(self.folded.total_ns(), u64::saturating_add)
+    }
+
+    /// What the thread did between these times, in which it worked for no request: stretches in order, without a hole. Sleeps that are missing
+    /// count as work.
+    pub(in crate::machine) fn beside(&self, from_ns: u64, until_ns: u64) -> Vec<(u64, u64, Beside)> {
+        let mut stretches = Vec::with_capacity(2 * self.sleeps.len() + 1);
+        let mut at_ns = from_ns;
+        let mut push = |until_at_ns: u64, beside: Beside| {
+            let end_ns = until_at_ns.min(until_ns);
+            if end_ns > at_ns {
+                stretches.push((at_ns, end_ns, beside));
+                at_ns = end_ns;
+            }
+        };
+        for sleep in &self.sleeps {
+            push(sleep.start_ns, Beside::Work);
+            let beside = match (sleep.meant.idle, sleep.meant.phase) {
+                (Idle::ForLock | Idle::ForDescriptors, _) => Beside::Free,
+                (_, Phase::ClientReadStall) => Beside::Client(sleep.client.0, sleep.client.1),
+                _ => Beside::Work,
+            };
+            push(sleep.end_ns, beside);
+        }
+        push(until_ns, Beside::Work);
+        stretches
+    }
+
     /// When the thread was given a job after `from_ns`: it had waited for a lock. A loop that waits for descriptors may only send what another thread has made.
     fn given_ns(&self, from_ns: u64) -> Option<u64> {
-        let ended = |sleep: &&Sleep| sleep.idle == Idle::ForLock && sleep.end_ns > from_ns;
+        let ended = |sleep: &&Sleep| sleep.meant.idle == Idle::ForLock && sleep.end_ns > from_ns;
         self.sleeps.iter().find(ended).filter(|sleep| sleep.start_ns < from_ns).map(|sleep| sleep.end_ns)
     }
 
@@ -148,7 +248,7 @@ impl Sleeping {
         self.pieces(slice)?;
         let mut turned_ns = None;
         for sleep in &self.sleeps {
-            match (sleep.idle, sleep.phase) {
+            match (sleep.meant.idle, sleep.meant.phase) {
                 (Idle::ForDescriptors | Idle::ForLock, _) => turned_ns = Some(sleep.end_ns),
                 // What it waited for had come by then.
                 (_, Phase::ClientReadStall) if sleep.start_ns <= from_ns => turned_ns = Some(sleep.end_ns),
@@ -164,7 +264,7 @@ impl Sleeping {
         let whole = from_ns <= slice.gap_start_ns();
         let mut known = if whole { self.folded } else { Phases::default() };
         for sleep in self.sleeps.iter().filter(|sleep| sleep.start_ns >= from_ns) {
-            known.add(sleep.phase, sleep.woken_ns.saturating_sub(sleep.start_ns));
+            known.add(sleep.meant.phase, sleep.woken_ns.saturating_sub(sleep.start_ns));
         }
         known
     }
@@ -177,21 +277,24 @@ impl Sleeping {
         let mut pieces = Vec::with_capacity(3 * self.sleeps.len() + 1);
         let (mut at_ns, mut cpu_ns) = (slice.gap_start_ns(), 0);
         let mut total = Account::default();
-        let mut push = |start_ns: u64, end_ns: u64, account: Account, (phase, port): (Phase, u16)| {
-            let piece = Piece { account, blocked: phase, ..Piece::unknown(start_ns, end_ns) };
-            pieces.push((Piece { cpu: Phase::Cpu, ..piece }, port));
+        let mut push = |start_ns: u64, end_ns: u64, account: Account, (cpu, blocked, port, by)| {
+            let held_by = Holders { first: by, then: None };
+            let piece = Piece { account, blocked, ..Piece::unknown(start_ns, end_ns) };
+            pieces.push((Piece { cpu, held_by, ..piece }, port));
             total = total.plus(account);
         };
-        let no_sleep = (Phase::Unexplained, 0);
+        let no_sleep = (Phase::Cpu, Phase::Unexplained, 0, HeldBy::UNKNOWN);
         for sleep in &self.sleeps {
             let awake_ns = sleep.start_ns.checked_sub(at_ns)?;
             let run_ns = sleep.cpu_ns.checked_sub(cpu_ns)?;
             let awake =
                 Account { cpu_ns: run_ns, run_queue_ns: awake_ns.checked_sub(run_ns)?, blocked_ns: 0 };
-            push(at_ns, sleep.start_ns, awake, no_sleep);
+            let Meant { phase, held_by, goes_on, .. } = sleep.meant;
+            let looks = (Phase::GilWait, Phase::Unexplained, 0, held_by);
+            push(at_ns, sleep.start_ns, awake, if goes_on { looks } else { no_sleep });
             let blocked_ns = sleep.woken_ns.checked_sub(sleep.start_ns)?;
             let asleep = Account { blocked_ns, ..Account::default() };
-            push(sleep.start_ns, sleep.woken_ns, asleep, (sleep.phase, sleep.port));
+            push(sleep.start_ns, sleep.woken_ns, asleep, (Phase::Cpu, phase, sleep.port, held_by));
             let run_queue_ns = sleep.end_ns.checked_sub(sleep.woken_ns)?;
             let queued = Account { run_queue_ns, ..Account::default() };
             push(sleep.woken_ns, sleep.end_ns, queued, no_sleep);
@@ -223,9 +326,9 @@ mod tests {
     fn two() -> Sleeps {
         let mut sleeps = Sleeps::default();
         let first = Slept { tid: 7, start_ns: 1_100, woken_ns: 1_400, cpu_ns: 100, ..Slept::blank() };
-        sleeps.add(&first, (Phase::Sleep, Idle::No), 1_450);
+        sleeps.add(&first, Meant::new(Phase::Sleep, Idle::No), 1_450);
         let second = Slept { start_ns: 1_500, woken_ns: 1_700, cpu_ns: 130, ..first };
-        sleeps.add(&second, (Phase::BackendWait, Idle::No), 1_700);
+        sleeps.add(&second, Meant::new(Phase::BackendWait, Idle::No), 1_700);
         sleeps
     }
 
@@ -258,9 +361,9 @@ mod tests {
         let on = |port: u16| SleptOn::Socket { port };
         let first =
             Slept { tid: 7, start_ns: 1_100, woken_ns: 1_400, cpu_ns: 100, on: on(5432), ..Slept::blank() };
-        sleeps.add(&first, (Phase::BackendWait, Idle::No), 1_450);
+        sleeps.add(&first, Meant::new(Phase::BackendWait, Idle::No), 1_450);
         let second = Slept { start_ns: 1_500, woken_ns: 1_700, cpu_ns: 130, on: on(6379), ..first };
-        sleeps.add(&second, (Phase::BackendWait, Idle::No), 1_700);
+        sleeps.add(&second, Meant::new(Phase::BackendWait, Idle::No), 1_700);
         let sleeping = sleeps.take(7, 1);
         for (what, from_ns, same_thread, expected) in [
             ("all of it", 0, true, [300, 200]),
@@ -310,7 +413,7 @@ mod tests {
         assert_eq!(of(&other), [(Phase::Cpu, 160), (Phase::RunQueue, 70), (Phase::Unexplained, 500)]);
         let mut sleeps = two();
         let later = Slept { tid: 7, sequence: 1, start_ns: 1_760, woken_ns: 1_770, ..Slept::blank() };
-        sleeps.add(&later, (Phase::LockWait, Idle::No), 1_770);
+        sleeps.add(&later, Meant::new(Phase::LockWait, Idle::No), 1_770);
         assert_eq!(of(&sleeps.take(7, 1).done_from(&slice, 0, true).phases), of(&other));
     }
 
@@ -320,7 +423,7 @@ mod tests {
         for number in 0..2_000_u64 {
             let start_ns = 1_000 + 10 * number;
             let slept = Slept { tid: 7, start_ns, woken_ns: start_ns + 10, cpu_ns: 0, ..Slept::blank() };
-            sleeps.add(&slept, (Phase::LockWait, Idle::No), start_ns + 10);
+            sleeps.add(&slept, Meant::new(Phase::LockWait, Idle::No), start_ns + 10);
         }
         let slice = slice(0, 0, 20_000);
         assert_eq!(of(&sleeps.take(7, 1).done_from(&slice, 0, true).phases), [(Phase::LockWait, 20_000)]);
@@ -337,7 +440,7 @@ mod tests {
             let mut sleeps = Sleeps::default();
             for (start_ns, woken_ns, end_ns, cpu_ns) in told {
                 let slept = Slept { tid: 7, start_ns, woken_ns, cpu_ns, ..Slept::blank() };
-                sleeps.add(&slept, (Phase::LockWait, Idle::No), end_ns);
+                sleeps.add(&slept, Meant::new(Phase::LockWait, Idle::No), end_ns);
             }
             let slice = slice(account.0, account.1, account.2);
             let phases = sleeps.take(7, 1).done_from(&slice, from_ns, same_thread).phases;

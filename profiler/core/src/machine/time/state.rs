@@ -43,8 +43,12 @@ pub struct Time {
     pub acceptor_linger_ns: u64,
     /// Who accepts where, and has slots for it.
     pub capacity: Capacity,
+    /// No call is seen, but in which of them threads sleep: light mode.
+    pub is_light: bool,
     /// What threads slept for, in light mode.
     pub sleeps: Sleeps,
+    /// Requests of light mode that one thread read and another answered: which of them they held is not known.
+    pub passed_on: u64,
 }
 
 impl Default for Time {
@@ -63,7 +67,9 @@ impl Default for Time {
             child_wait_ns: 0,
             acceptor_linger_ns: 0,
             capacity: Capacity::default(),
+            is_light: false,
             sleeps: Sleeps::default(),
+            passed_on: 0,
         }
     }
 }

@@ -6,8 +6,10 @@ use rustc_hash::FxHashMap;
 use smallvec::smallvec;
 
 use crate::event::Tid;
+use crate::machine::lock::gil_held::Held;
 use crate::machine::wire::http1::{Inbound, Outbound, RequestHead, ResponseHead, Steps};
 use crate::model::request::Request;
+use crate::phase::Phases;
 use crate::tls;
 
 /// The open connections of light mode.
@@ -38,12 +40,18 @@ pub(in crate::machine) struct Active {
     pub(in crate::machine) covered_ns: u64,
     /// Bytes of its response were sent.
     pub(in crate::machine) is_responding: bool,
+    /// Its response is known to be over.
+    pub(in crate::machine) is_answered: bool,
     /// Its own first bytes were received: what begins after them is another.
     pub(in crate::machine) has_begun: bool,
     /// It asks for a head only.
     pub(in crate::machine) to_head: bool,
     /// The thread that moved its last bytes.
     pub(in crate::machine) owner: Tid,
+    /// Who had the interpreter lock while it waited for that.
+    pub(in crate::machine) held: Held,
+    /// What its thread did for it last, and since when.
+    pub(in crate::machine) last: Option<(u64, Phases)>,
 }
 
 impl Socket {
@@ -100,6 +108,26 @@ impl Sockets {
     pub fn count(&self) -> u64 {
         self.open.len() as u64
     }
+
+    /// Whether a request came on the connection of this socket.
+    #[must_use]
+    pub(in crate::machine) fn has_asked(&self, socket: u64) -> bool {
+        self.open.get(&socket).is_some_and(|socket| socket.begun > 0)
+    }
+
+    /// Whether the connection of this socket has a request with this number, of whose answer nothing was sent.
+    #[must_use]
+    pub(in crate::machine) fn is_unanswered(&self, socket: u64, id: u64) -> bool {
+        let active = self.open.get(&socket).and_then(|socket| socket.active.as_ref());
+        active.is_some_and(|active| active.request.id == id && !active.is_responding)
+    }
+
+    /// The request on the connection of this socket, if it has this number.
+    #[must_use]
+    pub(in crate::machine) fn request(&self, socket: u64, id: u64) -> Option<&Request> {
+        let active = self.open.get(&socket)?.active.as_ref()?;
+        (active.request.id == id).then_some(&active.request)
+    }
 }
 
 #[cfg(test)]
@@ -139,6 +167,9 @@ mod tests {
             has_begun: true,
             to_head: false,
             owner: 1,
+            is_answered: false,
+            held: Held::default(),
+            last: None,
         }
     }
 

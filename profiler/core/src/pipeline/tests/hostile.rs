@@ -15,9 +15,11 @@ use profiler_common::system_call::OBSERVED;
 use zerocopy::IntoBytes as _;
 
 use super::*;
+use crate::fact::container::Container;
+use crate::fact::machine::MachineCpu;
 use crate::fact::{
-    CgroupCpu, FactRecord, InterpreterLock, InterpreterSeen, ListenerCounts, ListenerSeen, ListenerWakes,
-    Overhead, ProcessSeen, ThreadTotals,
+    CgroupCpu, CgroupMemory, FactRecord, InterpreterLock, InterpreterSeen, ListenerCounts, ListenerSeen,
+    ListenerWakes, Overhead, ProcessSeen, ThreadTotals,
 };
 use crate::finding::threshold::Thresholds;
 
@@ -285,6 +287,14 @@ fn counted() -> impl Strategy<Value = Fact> {
             let quota_us = Some(quota_us);
             let cgroup = "/a".to_owned();
             Fact::CgroupCpu(CgroupCpu { cgroup, quota_us, period_us, throttled_periods, throttled_ns })
+        }),
+        any::<[Option<u64>; 2]>().prop_map(|[limit_bytes, used_bytes]| {
+            Fact::CgroupMemory(CgroupMemory { cgroup: "/a".to_owned(), limit_bytes, used_bytes })
+        }),
+        any::<String>().prop_map(|id| Fact::Container(Container { id, ..Container::default() })),
+        any::<[u64; 5]>().prop_map(|[read_ns, idle_ns, stolen_ns, switches, profiler_ns]| {
+            let cpus = 2;
+            Fact::MachineCpu(MachineCpu { read_ns, cpus, idle_ns, stolen_ns, switches, profiler_ns })
         }),
         (who(), time(), time(), account(), any::<[u64; 2]>()).prop_map(
             |((tgid, tid), since_ns, until_ns, ours, [kernel_cpu_ns, kernel_run_queue_ns])| {

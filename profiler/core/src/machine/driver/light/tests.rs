@@ -40,7 +40,7 @@ fn run(lights: &[(Light, u64)]) -> Vec<Request> {
     for (light, time_ns) in lights {
         take(&mut state, light, *time_ns, &mut sink);
     }
-    end_window(&mut state, &[], lights.last().map_or(0, |(_, time_ns)| *time_ns), &mut sink);
+    end_window(&mut state, (&[], &[]), lights.last().map_or(0, |(_, time_ns)| *time_ns), &mut sink);
     requests
 }
 
@@ -72,10 +72,10 @@ fn a_request_waited_for_what_its_thread_slept_for() {
         }
     };
     take(&mut state, &received, received_ns, &mut sink);
-    slept(&mut state, &of_gil, 400);
-    slept(&mut state, &of_another, 900);
+    slept(&mut state, &of_gil, 400, &mut sink);
+    slept(&mut state, &of_another, 900, &mut sink);
     take(&mut state, &sent, sent_ns, &mut sink);
-    end_window(&mut state, &[], sent_ns, &mut sink);
+    end_window(&mut state, (&[], &[]), sent_ns, &mut sink);
     let phases: Vec<_> = found.expect("a request").phases.iter().collect();
     assert_eq!(phases, [(Phase::Cpu, 300), (Phase::GilWait, 200), (Phase::LockWait, 400)]);
 }
@@ -96,7 +96,7 @@ fn read_after(system_call: u32) -> Vec<(Phase, u64)> {
         sequence: 0,
         ..Slept::blank()
     };
-    slept(&mut state, &asleep, 130);
+    slept(&mut state, &asleep, 130, &mut |_| {});
     let mut found = Vec::new();
     let mut sink = |entry: Entry| {
         if let Entry::Request(request) = entry {
@@ -104,7 +104,7 @@ fn read_after(system_call: u32) -> Vec<(Phase, u64)> {
         }
     };
     take(&mut state, &received, received_ns, &mut sink);
-    end_window(&mut state, &[], received_ns, &mut sink);
+    end_window(&mut state, (&[], &[]), received_ns, &mut sink);
     found
 }
 
@@ -185,7 +185,7 @@ fn encrypted(messages: &[(LightWhat, &[(u8, u16)])]) -> Vec<Request> {
         take(&mut state, &light, time_ns, &mut sink);
         now_ns = time_ns;
     }
-    end_window(&mut state, &[], now_ns, &mut sink);
+    end_window(&mut state, (&[], &[]), now_ns, &mut sink);
     requests
 }
 

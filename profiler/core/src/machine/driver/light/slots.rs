@@ -1,0 +1,142 @@
+//! Slots in light mode: the threads that take requests, and what holds them.
+//!
+//! In: messages with what their threads did before, for their requests and beside them. Out: slots, and when each was busy. A thread is busy while it
+//! does not wait for something to do: for a lock, for one of several descriptors, or for a connection, with no request in hand. Which thread a request
+//! holds is known where one thread reads and answers it.
+
+use profiler_common::record::RecordHeader;
+use profiler_common::record::sleep::{NO_OBJECT, SleepRecord};
+use profiler_common::record::slice::NO_CALL;
+
+use crate::decode;
+use crate::event::{Slept, Tid};
+use crate::fact::OpenSlice;
+use crate::machine::driver::state::State;
+use crate::machine::runtime::thread::Thread;
+use crate::machine::time::piece::hold;
+use crate::machine::time::sleeps::{Beside, Sleeping};
+use crate::machine::time::state::Time;
+use crate::model::slot::Holding;
+use crate::phase::Phases;
+
+/// What a thread did up to a message.
+pub(super) struct Worked<'a> {
+    /// Its sleeps since the message before.
+    pub(super) sleeping: &'a Sleeping,
+    /// Since when that is: the message before, or where the thread was first seen.
+    pub(super) from_ns: u64,
+    /// How long it slept.
+    pub(super) blocked_ns: u64,
+    /// It is the thread's first message.
+    pub(super) is_first: bool,
+    /// The socket, if nothing was asked on it before this message.
+    pub(super) fresh: Option<u64>,
+    /// For the message's request: since when, and what.
+    pub(super) for_request: Option<(u64, Phases)>,
+    /// The message.
+    pub(super) at_ns: u64,
+}
+
+/// A thread has moved a message: what it did since the one before held it. With a part for a request it is a slot: its number is returned.
+pub(super) fn worked(state: &mut State, tid: Tid, worked: &Worked<'_>) -> Option<u32> {
+    let mut thread = state.runtime.threads.take(tid)?;
+    let State { time, wire, window_start_ns, .. } = state;
+    let until_ns = worked.for_request.as_ref().map_or(worked.at_ns, |(since_ns, _)| *since_ns);
+    let mut from_ns = worked.from_ns;
+    if worked.is_first {
+        if worked.sleeping.asleep_ns() < worked.blocked_ns {
+            // It was asleep as it was first seen, in what is not known.
+            from_ns = worked.sleeping.first_ns().unwrap_or(until_ns).min(until_ns);
+        }
+        thread.busy_since_ns = Some(from_ns);
+    }
+    if worked.for_request.is_some() {
+        thread.make_slot(time);
+    }
+    let has_asked = |socket| worked.fresh != Some(socket) && wire.light.has_asked(socket);
+    beside((time, *window_start_ns), &mut thread, (worked.sleeping, from_ns, until_ns), has_asked);
+    if let Some((since_ns, phases)) = &worked.for_request {
+        thread.hold_for_request(*window_start_ns, *since_ns, phases);
+    }
+    let slot = thread.slot;
+    state.put_back(tid, thread);
+    slot
+}
+
+/// What a thread did for a request that it has not answered as the window ends.
+pub(super) fn works(state: &mut State, tid: Tid, for_request: Option<(u64, Phases)>) {
+    let window_start_ns = state.window_start_ns;
+    if let (Some((since_ns, phases)), Some(thread)) = (for_request, state.runtime.threads.get_mut(tid)) {
+        thread.hold_for_request(window_start_ns, since_ns, &phases);
+    }
+}
+
+/// What a thread did between these times beside requests. `has_asked`: whether a request has come on the connection of a socket.
+fn beside(
+    (time, window_start_ns): (&mut Time, u64),
+    thread: &mut Thread,
+    (sleeping, from_ns, until_ns): (&Sleeping, u64, u64),
+    has_asked: impl Fn(u64) -> bool,
+) {
+    for (start_ns, end_ns, beside) in sleeping.beside(from_ns, until_ns) {
+        let holding = match beside {
+            Beside::Free => {
+                thread.was_busy(time, start_ns, window_start_ns);
+                thread.busy_since_ns = Some(end_ns);
+                continue;
+            }
+            Beside::Client(_, true) => Holding::Linger,
+            Beside::Client(socket, false) if has_asked(socket) => Holding::KeepaliveIdle,
+            Beside::Client(..) => Holding::FirstByte,
+            Beside::Work => Holding::Housekeeping,
+        };
+        // Who is no slot is not counted as busy.
+        if thread.slot.is_some() {
+            hold(&mut thread.totals.holding_ns, holding, start_ns.max(window_start_ns), end_ns);
+        }
+    }
+}
+
+/// A thread ends at `at_ns`, or the window does: what it did since its last message.
+pub(super) fn ends(state: &mut State, tid: Tid, sleeping: &Sleeping, at_ns: u64) {
+    let Some(mut thread) = state.runtime.threads.take(tid) else { return };
+    let State { time, wire, window_start_ns, .. } = state;
+    // What it did for a request that it has not answered is taken with that request.
+    let serves = thread.serving.zip(thread.light_socket);
+    if thread.row.has_begun && !serves.is_some_and(|((_, id), socket)| wire.light.is_unanswered(socket, id)) {
+        let stretch = (sleeping, thread.row.last_exit_ns, at_ns);
+        beside((time, *window_start_ns), &mut thread, stretch, |socket| wire.light.has_asked(socket));
+    }
+    state.put_back(tid, thread);
+}
+
+/// The sleep that a thread was in as the window ended: what its account has more of sleep than is known of. `None`: it was awake, or that cannot be told.
+pub(super) fn under_way(state: &State, open: &OpenSlice, end_ns: u64) -> Option<Slept> {
+    let row = state.runtime.threads.get(open.tid)?.row;
+    let known_ns = state.time.sleeps.asleep_ns(open.tid, open.sequence);
+    let asleep_ns = open.gap.blocked_ns.checked_sub(known_ns).filter(|asleep_ns| *asleep_ns > 0)?;
+    if open.system_call.is_some() || open.gap_blocked_call == NO_CALL || row.sequence != open.sequence {
+        return None;
+    }
+    let [argument, object, socket] = open.arguments;
+    let events = u32::try_from(object >> 32).unwrap_or(0);
+    let object = u32::try_from(object & u64::from(u32::MAX)).unwrap_or(NO_OBJECT);
+    let header = RecordHeader { tgid: open.tgid, tid: open.tid, time_ns: end_ns, ..RecordHeader::default() };
+    decode::slept(&SleepRecord {
+        header,
+        start_ns: end_ns.saturating_sub(asleep_ns),
+        woken_ns: end_ns,
+        cpu_ns: open.gap.cpu_ns,
+        argument,
+        socket,
+        peer: open.extra,
+        system_call: open.gap_blocked_call,
+        object,
+        events,
+        sequence: open.sequence,
+    })
+    .ok()
+}
+
+#[cfg(test)]
+mod tests;
