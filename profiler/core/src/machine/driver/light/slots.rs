@@ -1,7 +1,7 @@
 //! Slots in light mode: the threads that take requests, and what holds them.
 //!
 //! In: messages with what their threads did before, for their requests and beside them. Out: slots, and when each was busy. A thread is busy while it
-//! does not wait for something to do: for a lock, for one of several descriptors, or for a connection, with no request in hand. Which thread a request
+//! does not wait for something to do: while it serves no request, for a lock, for one of several descriptors, or for a connection. Which thread a request
 //! holds is known where one thread reads and answers it.
 
 use profiler_common::record::RecordHeader;
