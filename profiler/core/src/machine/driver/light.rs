@@ -127,16 +127,18 @@ pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut
     }
     let Some(mut socket) = enter(state, light, time_ns, sink) else { return };
     let begun_before = socket.begun;
+    let in_hands_of =
+        socket.active.as_ref().filter(|active| !active.is_responding).map(|active| active.owner);
     let message = Message { light, captured, done: (&slice, &sleeping), time_ns };
     match light.what {
         LightWhat::Sent => sent(state, &mut socket, &message),
         _ => received(state, &mut socket, &message, sink),
     }
-    let (mut moved, mut for_request) = (None, None);
+    let (mut moved, mut for_request, mut begun_ns) = (None, None, u64::MAX);
     if let Some(active) = &mut socket.active {
-        let before = std::mem::replace(&mut active.owner, light.tid);
+        active.owner = light.tid;
         let request = active.request.id;
-        if before != light.tid {
+        if let Some(before) = in_hands_of.filter(|before| *before != light.tid) {
             gil::handed_over(state, before, request);
             state.time.passed_on = state.time.passed_on.saturating_add(1);
         }
@@ -144,6 +146,7 @@ pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut
         let has_turned = light.what == LightWhat::Sent || sleeping.turned_ns(&slice, 0).is_some();
         let is_over = active.is_answered;
         for_request = active.last.take();
+        begun_ns = active.request.times.start_ns;
         moved = Some(gil::Moved { socket: light.socket, request, is_over, has_turned });
     }
     state.wire.light.open.insert(light.socket, socket);
@@ -153,7 +156,8 @@ pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut
         from_ns,
         blocked_ns: slice.gap.blocked_ns,
         is_first,
-        fresh: (begun_before == 0).then_some(light.socket),
+        on: (light.socket, begun_before > 0),
+        begun_ns,
         for_request,
         at_ns: time_ns,
     };
