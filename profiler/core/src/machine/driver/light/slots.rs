@@ -39,9 +39,9 @@ pub(super) struct Worked<'a> {
     pub(super) at_ns: u64,
 }
 
-/// A thread has moved a message: what it did since the one before held it. With a part for a request it is a slot: its number is returned.
-pub(super) fn worked(state: &mut State, tid: Tid, worked: &Worked<'_>) -> Option<u32> {
-    let mut thread = state.runtime.threads.take(tid)?;
+/// A thread has moved a message: what it did since the one before held it. With a part for a request it is a slot.
+pub(super) fn worked(state: &mut State, tid: Tid, worked: &Worked<'_>) {
+    let Some(mut thread) = state.runtime.threads.take(tid) else { return };
     let State { time, wire, window_start_ns, .. } = state;
     let until_ns = worked.for_request.as_ref().map_or(worked.at_ns, |(since_ns, _)| *since_ns);
     let mut from_ns = worked.from_ns;
@@ -64,9 +64,10 @@ pub(super) fn worked(state: &mut State, tid: Tid, worked: &Worked<'_>) -> Option
     if let Some((since_ns, phases)) = &worked.for_request {
         thread.hold_for_request(*window_start_ns, *since_ns, phases);
     }
-    let slot = thread.slot;
+    if let Some(active) = wire.light.open.get_mut(&socket).and_then(|socket| socket.active.as_mut()) {
+        active.request.slot = thread.slot.or(active.request.slot);
+    }
     state.put_back(tid, thread);
-    slot
 }
 
 /// What a thread did for a request that it has not answered as the window ends.
