@@ -276,9 +276,9 @@ fn time_that_is_not_measured_is_no_share_of_zero() {
 
     let unseen = [Phase::GilWait, Phase::BackendWait].map(|phase| (phase, "not asked for".to_owned()));
     snapshot.coverage.not_measured.extend(unseen);
-    snapshot.attached.hooks = "light".to_owned();
+    snapshot.slots.not_measured = Some("it was not looked".to_owned());
     (snapshot.capacity.workers[0].slots, snapshot.capacity.workers[0].seen) = (0, 0);
     assert_eq!(row(&snapshot), "4121 - - - - - 25.0 % - - 52.0 MB 31.5 MB");
     let text = render(&snapshot, &findings, PLAIN);
-    assert!(text.contains("light mode does not see them"), "{text}");
+    assert!(text.contains("were not measured") && text.contains("Not known: it was not looked."), "{text}");
 }
