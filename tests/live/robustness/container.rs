@@ -28,11 +28,11 @@ pub(crate) fn capabilities() -> String {
 fn filter_by_capability(directory: &Path) -> anyhow::Result<PathBuf> {
     const CALLS: [(&str, &str); 2] = [("bpf", "CAP_BPF"), ("perf_event_open", "CAP_PERFMON")];
     let mut filter: Value = serde_json::from_str(&std::fs::read_to_string(DEFAULT_FILTER)?)?;
-    let rules = filter["syscalls"].as_array_mut().context("no rules")?;
-    for names in rules.iter_mut().filter_map(|rule| rule["names"].as_array_mut()) {
+    let rules = filter.pointer_mut("/syscalls").and_then(Value::as_array_mut).context("no rules")?;
+    for names in rules.iter_mut().filter_map(|rule| rule.get_mut("names")?.as_array_mut()) {
         names.retain(|name| CALLS.iter().all(|(call, _)| name != call));
     }
-    rules.retain(|rule| rule["names"].as_array().is_some_and(|names| !names.is_empty()));
+    rules.retain(|rule| rule.pointer("/names/0").is_some());
     for (call, capability) in CALLS {
         let rule =
             json!({ "names": [call], "action": "SCMP_ACT_ALLOW", "includes": { "caps": [capability] } });
