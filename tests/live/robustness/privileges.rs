@@ -60,7 +60,7 @@ fn documented_capabilities_find_and_trace_a_server_of_another_user() -> anyhow::
     let load = std::thread::scope(|scope| {
         let address = server.address();
         let asking =
-            scope.spawn(move || Load::run(address, &["--clients=2", "--seconds=10", "--routes=/fast"]));
+            scope.spawn(move || Load::run(address, &["--clients=2", "--seconds=3", "--routes=/fast"]));
         let traced = with_capabilities(&program, &names, &["--port", &port, "-d", "2s", "--format", "json"]);
         (traced, asking.join())
     });
