@@ -189,11 +189,26 @@ fn endpoints_beyond_the_table_and_beyond_the_bound_are_added_up() {
 }
 
 #[test]
+fn container_pod_and_limit_of_memory_are_told() {
+    let (snapshot, findings) = fixture::healthy();
+    let text = render(&fixture::contained(snapshot), &findings, PLAIN);
+    assert_fits(&text);
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in [
+        "containerd container 0123456789ab (app) of pod web-0 in namespace shop",
+        "Memory limit of /kubepods/pod1: 537 MB; in use 400 MB, cached files included.",
+    ] {
+        assert!(words.contains(part), "{part:?} is not in: {text}");
+    }
+}
+
+#[test]
 fn hostile_strings_reach_the_terminal_only_as_visible_text() {
     let hostile =
         format!("\u{1b}]0;x\u{7}\u{1b}[2J\r\nlosses: none\u{202e}\u{9b}31m\t{}\u{0}", "long".repeat(2_000));
     for base in [fixture::healthy(), fixture::exhausted(), fixture::lossy()] {
-        let (mut snapshot, mut findings) = base;
+        let (snapshot, mut findings) = base;
+        let mut snapshot = fixture::contained(snapshot);
         snapshot.session.host_name.clone_from(&hostile);
         snapshot.session.kernel_release.clone_from(&hostile);
         snapshot.session.tool_version.clone_from(&hostile);
