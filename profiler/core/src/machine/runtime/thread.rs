@@ -223,8 +223,8 @@ impl Thread {
         });
     }
 
-    /// Notes a slice: whether it follows the one before.
-    pub fn continue_with(&mut self, slice: &Slice, exit_ns: u64) -> Continuity {
+    /// Notes a slice: what it lacks, if it does not follow the one before.
+    pub fn continue_with(&mut self, slice: &Slice, exit_ns: u64) -> Option<Continuity> {
         self.totals.slices = self.totals.slices.saturating_add(1);
         self.row.take(slice, exit_ns)
     }
