@@ -15,6 +15,7 @@ mod samples;
 mod shape;
 mod siblings;
 mod source;
+mod types;
 mod width;
 mod words;
 
@@ -53,11 +54,12 @@ pub(crate) fn run() -> anyhow::Result<()> {
     for warning in &warnings {
         eprintln!("tidy: warning: {warning}");
     }
-    let tests: [Test; 14] = [
+    let tests: [Test; 15] = [
         shape::offences,
         arrows::offences,
         circles::offences,
         siblings::offences,
+        types::offences,
         places::offences,
         quotes::offences,
         reference::offences,

@@ -10,8 +10,8 @@ use crate::fact::{Attached, Sight};
 use crate::machine::driver::follow;
 use crate::machine::driver::state::State;
 use crate::machine::product::summary::Summary;
-use crate::machine::time::sleeps::{Idle, Sleeping};
-use crate::machine::wire::light_socket::{Active, Socket};
+use crate::machine::time::sleeps::{IdleSleep, Sleeping};
+use crate::machine::wire::light_socket::{LightRequest, Socket};
 use crate::machine::wire::state::Wire;
 use crate::machine::world::sleep::{self, is_for_lock};
 use crate::model::request::{Framing, Http, OnGil, Request, Seen, Stretch, Times};
@@ -63,11 +63,11 @@ pub fn slept(state: &mut State, slept: &Slept, time_ns: u64) {
 }
 
 /// Whether the thread waited for something to do, as its sleep has this phase.
-fn idle(slept: &Slept, phase: Phase) -> Idle {
+fn idle(slept: &Slept, phase: Phase) -> IdleSleep {
     match phase {
-        Phase::LockWait => Idle::ForLock,
-        Phase::Unexplained if sleep::is_for_descriptors(slept) => Idle::ForDescriptors,
-        _ => Idle::No,
+        Phase::LockWait => IdleSleep::ForLock,
+        Phase::Unexplained if sleep::is_for_descriptors(slept) => IdleSleep::ForDescriptors,
+        _ => IdleSleep::No,
     }
 }
 
@@ -211,7 +211,7 @@ fn sent(state: &mut State, socket: &mut Socket, message: &Message<'_>) {
 /// The window ends at `end_ns`, with what the threads were in the middle of.
 pub fn end_window(state: &mut State, open: &[Slice], end_ns: u64, sink: &mut dyn FnMut(Entry)) {
     let sockets = std::mem::take(&mut state.wire.light.open);
-    let mut active: Vec<Active> = sockets.into_values().filter_map(|socket| socket.active).collect();
+    let mut active: Vec<LightRequest> = sockets.into_values().filter_map(|socket| socket.active).collect();
     active.sort_by_key(|active| active.request.id);
     for mut active in active {
         if !active.is_responding {
@@ -243,7 +243,7 @@ fn enter(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut(En
 }
 
 /// Its first bytes are read. The request waited until its thread turned to it; what the thread did from then on was for the request.
-fn turn_to(active: &mut Active, (slice, sleeping): (&Slice, &Sleeping), time_ns: u64) {
+fn turn_to(active: &mut LightRequest, (slice, sleeping): (&Slice, &Sleeping), time_ns: u64) {
     let start_ns = active.request.times.start_ns;
     let turned_ns = sleeping.turned_ns(slice, start_ns).unwrap_or(time_ns).min(time_ns);
     active.request.phases.add(Phase::PoolWait, turned_ns - start_ns);
@@ -262,7 +262,7 @@ fn begin(
     light: &Light,
     time_ns: u64,
     truncated: bool,
-) -> Active {
+) -> LightRequest {
     let is_arrival = !truncated && light.arrival_ns > 0 && light.arrival_ns <= time_ns;
     let start_ns = if is_arrival { light.arrival_ns } else { time_ns };
     summary.begin();
@@ -270,7 +270,7 @@ fn begin(
     wire.request_count = wire.request_count.saturating_add(1);
     let index_on_connection = *begun;
     *begun = begun.saturating_add(1);
-    Active {
+    LightRequest {
         request: Request {
             id,
             connection,
@@ -311,7 +311,7 @@ fn advance(socket: &mut Socket, done: (&Slice, &Sleeping), time_ns: u64) {
 
 /// Adds a thread's time up to `until_ns` to a request, from its previous light slice on. Before that slice the thread moved another connection's bytes: time
 /// from the request's last bytes up to there is unexplained.
-fn cover(active: &mut Active, (slice, sleeping): (&Slice, &Sleeping), until_ns: u64) {
+fn cover(active: &mut LightRequest, (slice, sleeping): (&Slice, &Sleeping), until_ns: u64) {
     let from_ns = active.covered_ns;
     if until_ns <= from_ns {
         return;
@@ -331,7 +331,7 @@ fn cover(active: &mut Active, (slice, sleeping): (&Slice, &Sleeping), until_ns: 
 }
 
 /// A request is over: with its last bytes sent, or without an answer at `at_ns`.
-fn end(state: &mut State, mut active: Active, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
+fn end(state: &mut State, mut active: LightRequest, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
     if !active.is_responding {
         active.request.phases.add(Phase::Unexplained, at_ns.saturating_sub(active.covered_ns));
         active.request.times.end_ns = at_ns.max(active.covered_ns);

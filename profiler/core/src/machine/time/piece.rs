@@ -269,7 +269,7 @@ impl Part {
 
 /// The time of a thread, for a request to take.
 #[derive(Debug)]
-pub struct Time<'a> {
+pub struct ThreadTime<'a> {
     /// Its process.
     pub tgid: Tid,
     /// The thread.

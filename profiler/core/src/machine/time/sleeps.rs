@@ -38,7 +38,7 @@ struct Sleep {
     phase: Phase,
     /// The port of the back end that it waited for (0: of none, or of one that has none).
     port: u16,
-    idle: Idle,
+    idle: IdleSleep,
 }
 
 /// What a thread did in a part of a light slice.
@@ -51,7 +51,7 @@ pub(in crate::machine) struct Done {
 
 /// Whether a thread that sleeps waits for something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Idle {
+pub enum IdleSleep {
     /// Not that is known.
     No,
     /// Until one of several descriptors is ready, or a connection comes. What it does after the last such sleep is for what it moves next.
@@ -72,7 +72,7 @@ pub(in crate::machine) struct Sleeping {
 
 impl Sleeps {
     /// A thread slept for this, and had a CPU again at `end_ns`. `idle`: whether it waited for something to do.
-    pub fn add(&mut self, slept: &Slept, (phase, idle): (Phase, Idle), end_ns: u64) {
+    pub fn add(&mut self, slept: &Slept, (phase, idle): (Phase, IdleSleep), end_ns: u64) {
         if self.threads.len() >= MAX_THREADS && !self.threads.contains_key(&slept.tid) {
             self.evicted = self.evicted.saturating_add(1);
             return;
@@ -130,7 +130,7 @@ impl Sleeping {
 
     /// When the thread was given a job after `from_ns`: it had waited for a lock. A loop that waits for descriptors may only send what another thread has made.
     fn given_ns(&self, from_ns: u64) -> Option<u64> {
-        let ended = |sleep: &&Sleep| sleep.idle == Idle::ForLock && sleep.end_ns > from_ns;
+        let ended = |sleep: &&Sleep| sleep.idle == IdleSleep::ForLock && sleep.end_ns > from_ns;
         self.sleeps.iter().find(ended).filter(|sleep| sleep.start_ns < from_ns).map(|sleep| sleep.end_ns)
     }
 
@@ -149,7 +149,7 @@ impl Sleeping {
         let mut turned_ns = None;
         for sleep in &self.sleeps {
             match (sleep.idle, sleep.phase) {
-                (Idle::ForDescriptors | Idle::ForLock, _) => turned_ns = Some(sleep.end_ns),
+                (IdleSleep::ForDescriptors | IdleSleep::ForLock, _) => turned_ns = Some(sleep.end_ns),
                 // What it waited for had come by then.
                 (_, Phase::ClientReadStall) if sleep.start_ns <= from_ns => turned_ns = Some(sleep.end_ns),
                 (_, Phase::ClientReadStall) if turned_ns.is_none() => turned_ns = Some(sleep.start_ns),
@@ -223,9 +223,9 @@ mod tests {
     fn two() -> Sleeps {
         let mut sleeps = Sleeps::default();
         let first = Slept { tid: 7, start_ns: 1_100, woken_ns: 1_400, cpu_ns: 100, ..Slept::blank() };
-        sleeps.add(&first, (Phase::Sleep, Idle::No), 1_450);
+        sleeps.add(&first, (Phase::Sleep, IdleSleep::No), 1_450);
         let second = Slept { start_ns: 1_500, woken_ns: 1_700, cpu_ns: 130, ..first };
-        sleeps.add(&second, (Phase::BackendWait, Idle::No), 1_700);
+        sleeps.add(&second, (Phase::BackendWait, IdleSleep::No), 1_700);
         sleeps
     }
 
@@ -258,9 +258,9 @@ mod tests {
         let on = |port: u16| SleptOn::Socket { port };
         let first =
             Slept { tid: 7, start_ns: 1_100, woken_ns: 1_400, cpu_ns: 100, on: on(5432), ..Slept::blank() };
-        sleeps.add(&first, (Phase::BackendWait, Idle::No), 1_450);
+        sleeps.add(&first, (Phase::BackendWait, IdleSleep::No), 1_450);
         let second = Slept { start_ns: 1_500, woken_ns: 1_700, cpu_ns: 130, on: on(6379), ..first };
-        sleeps.add(&second, (Phase::BackendWait, Idle::No), 1_700);
+        sleeps.add(&second, (Phase::BackendWait, IdleSleep::No), 1_700);
         let sleeping = sleeps.take(7, 1);
         for (what, from_ns, same_thread, expected) in [
             ("all of it", 0, true, [300, 200]),
@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(of(&other), [(Phase::Cpu, 160), (Phase::RunQueue, 70), (Phase::Unexplained, 500)]);
         let mut sleeps = two();
         let later = Slept { tid: 7, sequence: 1, start_ns: 1_760, woken_ns: 1_770, ..Slept::blank() };
-        sleeps.add(&later, (Phase::LockWait, Idle::No), 1_770);
+        sleeps.add(&later, (Phase::LockWait, IdleSleep::No), 1_770);
         assert_eq!(of(&sleeps.take(7, 1).done_from(&slice, 0, true).phases), of(&other));
     }
 
@@ -320,7 +320,7 @@ mod tests {
         for number in 0..2_000_u64 {
             let start_ns = 1_000 + 10 * number;
             let slept = Slept { tid: 7, start_ns, woken_ns: start_ns + 10, cpu_ns: 0, ..Slept::blank() };
-            sleeps.add(&slept, (Phase::LockWait, Idle::No), start_ns + 10);
+            sleeps.add(&slept, (Phase::LockWait, IdleSleep::No), start_ns + 10);
         }
         let slice = slice(0, 0, 20_000);
         assert_eq!(of(&sleeps.take(7, 1).done_from(&slice, 0, true).phases), [(Phase::LockWait, 20_000)]);
@@ -337,7 +337,7 @@ mod tests {
             let mut sleeps = Sleeps::default();
             for (start_ns, woken_ns, end_ns, cpu_ns) in told {
                 let slept = Slept { tid: 7, start_ns, woken_ns, cpu_ns, ..Slept::blank() };
-                sleeps.add(&slept, (Phase::LockWait, Idle::No), end_ns);
+                sleeps.add(&slept, (Phase::LockWait, IdleSleep::No), end_ns);
             }
             let slice = slice(account.0, account.1, account.2);
             let phases = sleeps.take(7, 1).done_from(&slice, from_ns, same_thread).phases;
