@@ -226,3 +226,20 @@ fn a_real_child_is_in_our_tree_and_is_gone_after_its_end() {
     child.wait().expect("wait");
     assert!(!forest_has(child.id()));
 }
+
+#[test]
+fn a_server_whose_first_master_has_ended_goes_on_under_the_one_that_it_started() {
+    let (_directory, proc) = host(&[
+        Made { inodes: &[4000], ..made(102, 1, GUNICORN) },
+        Made { inodes: &[4000], ..made(110, 1, GUNICORN) },
+        Made { inodes: &[4000], ..made(111, 110, GUNICORN) },
+        Made { inodes: &[4000], ..made(112, 110, GUNICORN) },
+    ]);
+    let forest = Forest::read(&proc).expect("processes");
+    let before = |tgids: &[u32]| Tree { root: 100, tgids: tgids.to_vec() };
+    // The last of the old workers is still there.
+    let now = forest.again(&before(&[100, 101, 102, 110, 111])).expect("tree");
+    assert_eq!(now, Tree { root: 110, tgids: vec![110, 111, 112] });
+    assert_eq!(forest.again(&now).expect("tree"), now);
+    assert!(matches!(forest.again(&before(&[100, 101])), Err(FactError::NoSuchProcess { pid: 100 })));
+}
