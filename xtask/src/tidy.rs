@@ -16,6 +16,7 @@ mod samples;
 mod shape;
 mod siblings;
 mod source;
+mod types;
 mod width;
 mod words;
 
@@ -59,6 +60,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         arrows::offences,
         circles::offences,
         siblings::offences,
+        types::offences,
         places::offences,
         quotes::offences,
         reference::offences,

@@ -11,7 +11,7 @@ use profiler_core::server::recognise;
 use super::descriptor::{open_files, socket_inode};
 use super::process::{Identity, process_seen};
 use super::socket::{Socket, sockets};
-use super::tree::{Forest, Tree, process_tree, server_tree};
+use super::tree::{Forest, Tree, server_tree};
 use super::{FactError, Proc, ServerFacts, server_facts};
 
 /// Programs that pass requests on, by executable or kernel name.
@@ -58,9 +58,10 @@ impl Watched {
     /// # Errors
     /// When the server is gone.
     pub fn again(&self, proc: &Proc) -> Result<Self, FactError> {
-        let server = process_tree(proc, self.server.root)?;
+        let forest = Forest::read(proc)?;
+        let server = forest.again(&self.server)?;
         let front_end = self.front_end.clone();
-        let front_end = front_end.map(|before| process_tree(proc, before.root).unwrap_or(before));
+        let front_end = front_end.map(|before| forest.tree(before.root).unwrap_or(before));
         Ok(Self { server, front_end })
     }
 }
@@ -195,7 +196,7 @@ mod tests {
     fn a_process_of_the_server_is_not_taken_for_what_stands_before_it() {
         let proc = Proc::default();
         let own = std::process::id();
-        let server = process_tree(&proc, own).expect("our own tree");
+        let server = super::super::process_tree(&proc, own).expect("our own tree");
         let answer = find_front_end(&proc, &server, Some(own));
         assert!(matches!(answer, Err(FactError::NotInFront { pid }) if pid == own), "{answer:?}");
     }

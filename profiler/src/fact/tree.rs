@@ -154,6 +154,18 @@ impl<'a> Forest<'a> {
         Ok(Tree { root, tgids: self.with_descendants(root) })
     }
 
+    /// What a server has become. Where its topmost process has ended, it goes on in the largest of the trees that are left of it: gunicorn's new
+    /// master after SIGUSR2 outlives the old one.
+    ///
+    /// # Errors
+    /// When none of its processes is there.
+    pub(super) fn again(&self, before: &Tree) -> Result<Tree, FactError> {
+        self.tree(before.root).or_else(|gone| {
+            let left = before.tgids.iter().filter_map(|tgid| self.tree(*tgid).ok());
+            left.max_by_key(|tree| tree.tgids.len()).ok_or(gone)
+        })
+    }
+
     /// A process and all beneath it, from the top.
     fn with_descendants(&self, top: u32) -> Vec<u32> {
         let mut tgids = Vec::new();

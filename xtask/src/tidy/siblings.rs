@@ -22,6 +22,25 @@ struct Crate<'a> {
 /// The crates of which more is said than that there is no circle.
 const CRATES: &[Crate<'static>] = &[
     Crate {
+        folder: "profiler-ebpf/src/",
+        order: &[
+            "maps",
+            "kernel",
+            "user_memory",
+            "lock",
+            "preemption",
+            "empty",
+            "emit",
+            "account",
+            "cause",
+            "frames",
+            "task",
+            "take",
+            "programs",
+        ],
+        judged_elsewhere: &[],
+    },
+    Crate {
         folder: "profiler/core/src/",
         order: &[
             "tls",

@@ -56,6 +56,31 @@ fn master(processes: &[ProcessSeen]) -> Option<&ProcessSeen> {
     processes.iter().find(|process| sign(process).is_some() && !is_gunicorn(process.parent_tgid))
 }
 
+/// The variable in which a master names itself to the one that it starts at USR2.
+const STARTED_BY: &str = "GUNICORN_PID";
+
+/// After USR2 a new master stands under the old one, and under none of gunicorn's once that has ended. It is started with the old one's number; forks of
+/// either have what their own master has. Where titles hide this: it has a title of its own (`.2`), or workers. A worker just born may still bear its
+/// master's title, but has neither.
+fn is_new_master(processes: &[ProcessSeen], top: Option<u32>, tgid: u32) -> bool {
+    let of = |tgid: u32| processes.iter().find(|process| process.tgid == tgid && sign(process).is_some());
+    let Some((process, old)) = of(tgid).zip(top.and_then(of)) else { return false };
+    let parent = of(process.parent_tgid);
+    if process.tgid == old.tgid || parent.is_some_and(|parent| parent.tgid != old.tgid) {
+        return false;
+    }
+    let is = |process: &ProcessSeen, what: &str| matches!(sign(process), Some(Sign::Title(kind, _)) if kind.starts_with(what));
+    let started_by = variable(process, STARTED_BY);
+    // A worker that has lost the new master has its variable too, and was seen later.
+    let first = processes.iter().find(|other| variable(other, STARTED_BY) == started_by);
+    let is_started = started_by.is_some()
+        && started_by != variable(old, STARTED_BY)
+        && first.is_some_and(|first| first.tgid == tgid);
+    let has_workers = || processes.iter().any(|process| process.parent_tgid == tgid && is(process, "worker"));
+    let has_own_title = is(old, "master") && sign(process) != sign(old);
+    is_started || is(process, "master") && (has_own_title || has_workers())
+}
+
 impl ServerKind for Gunicorn {
     fn name(&self) -> &'static str {
         "gunicorn"
@@ -125,15 +150,7 @@ impl ServerKind for Gunicorn {
     /// Children of the master that still are gunicorn are workers; what a worker or the application started is not.
     fn roles(&self, processes: &[ProcessSeen]) -> Vec<(u32, Role)> {
         let top = master(processes).map(|process| process.tgid);
-        let says = |process: &ProcessSeen, what: &str| matches!(sign(process), Some(Sign::Title(kind, _)) if kind.starts_with(what));
-        // After USR2 a new master stands under the old one. A worker just born may still bear its master's title, but
-        // has no workers of its own.
-        let is_new_master = |tgid: u32| {
-            processes.iter().any(|process| process.parent_tgid == tgid && says(process, "worker"))
-                && processes.iter().any(|process| {
-                    process.tgid == tgid && Some(process.parent_tgid) == top && says(process, "master")
-                })
-        };
+        let is_new_master = |tgid: u32| is_new_master(processes, top, tgid);
         let role = |process: &ProcessSeen| match sign(process) {
             None => Role::Unknown,
             Some(_) if Some(process.tgid) == top || is_new_master(process.tgid) => Role::Master,

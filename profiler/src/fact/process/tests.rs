@@ -23,13 +23,14 @@ fn stat(comm: &str, parent: u32) -> Vec<u8> {
 fn only_few_environment_variables_are_read_and_only_what_is_understood_of_them() {
     let environ =
         b"PATH=/bin\0SECRET_KEY=hunter2\0GUNICORN_CMD_ARGS=-e TOKEN=hunter2 --threads 4\0WEB_CONCURRENCY=3\0\
-                    WEB_CONCURRENCY_TOKEN=hunter2\0LISTEN_FDS=2\0LISTEN_PID=7\0=\0\xff=\xff\0";
+                    WEB_CONCURRENCY_TOKEN=hunter2\0LISTEN_FDS=2\0LISTEN_PID=7\0GUNICORN_PID=6\0=\0\xff=\xff\0";
     let (_directory, proc) = made_up(7, &[("stat", &stat("gunicorn", 1)), ("environ", environ)]);
     let seen = process_seen(&proc, 7, &[]).expect("process");
     let expected = [
         ("GUNICORN_CMD_ARGS".to_owned(), "--threads 4".to_owned()),
         ("WEB_CONCURRENCY".to_owned(), "3".to_owned()),
         ("LISTEN_FDS".to_owned(), "2".to_owned()),
+        ("GUNICORN_PID".to_owned(), "6".to_owned()),
     ];
     assert_eq!(seen.environment, expected);
     assert!(!format!("{seen:?}").contains("hunter2"));

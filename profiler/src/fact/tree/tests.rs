@@ -250,3 +250,20 @@ fn a_number_of_another_namespace_leads_to_who_has_it_there() {
     assert!(error.to_string().contains("process 4001"), "{error}");
     assert!(matches!(server_tree(&proc, 4003), Err(FactError::NoSuchProcess { pid: 4003 })));
 }
+
+#[test]
+fn a_server_whose_first_master_has_ended_goes_on_under_the_one_that_it_started() {
+    let (_directory, proc) = host(&[
+        Made { inodes: &[4000], ..made(102, 1, GUNICORN) },
+        Made { inodes: &[4000], ..made(110, 1, GUNICORN) },
+        Made { inodes: &[4000], ..made(111, 110, GUNICORN) },
+        Made { inodes: &[4000], ..made(112, 110, GUNICORN) },
+    ]);
+    let forest = Forest::read(&proc).expect("processes");
+    let before = |tgids: &[u32]| Tree { root: 100, tgids: tgids.to_vec() };
+    // The last of the old workers is still there.
+    let now = forest.again(&before(&[100, 101, 102, 110, 111])).expect("tree");
+    assert_eq!(now, Tree { root: 110, tgids: vec![110, 111, 112] });
+    assert_eq!(forest.again(&now).expect("tree"), now);
+    assert!(matches!(forest.again(&before(&[100, 101])), Err(FactError::NoSuchProcess { pid: 100 })));
+}

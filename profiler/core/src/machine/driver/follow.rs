@@ -91,11 +91,25 @@ pub(in crate::machine) fn continuity(
     let continuity = thread.continue_with(slice, exit_ns);
     let laws = &mut state.time.conservation;
     laws.slices = laws.slices.saturating_add(1);
-    if continuity == Continuity::default() {
+    match continuity {
         // Nearly always it follows the one before, and adds up.
-        state.add_up(thread, slice);
-        return None;
+        None => {
+            state.add_up(thread, slice);
+            None
+        }
+        Some(continuity) => repair(state, thread, (slice, exit_ns), before_ns, continuity),
     }
+}
+
+/// A slice that does not simply follow the one before, which ended at `before_ns`.
+#[cold]
+fn repair(
+    state: &mut State,
+    thread: &mut Thread,
+    (slice, exit_ns): (&Slice, u64),
+    before_ns: u64,
+    continuity: Continuity,
+) -> Option<Box<Slice>> {
     let repaired = continuity.broken.then(|| Box::new(slice.within(before_ns, exit_ns)));
     let sound = repaired.as_deref().unwrap_or(slice);
     state.add_up(thread, sound);

@@ -13,8 +13,8 @@ use crate::machine::ledger::gil_party;
 use crate::machine::lock::gil::Part;
 use crate::machine::lock::gil_held::Held;
 use crate::machine::product::summary::Summary;
-use crate::machine::time::sleeps::{Idle, Meant, Sleeping};
-use crate::machine::wire::light_socket::{Active, Socket};
+use crate::machine::time::sleeps::{IdleSleep, Meant, Sleeping};
+use crate::machine::wire::light_socket::{LightRequest, Socket};
 use crate::machine::wire::state::Wire;
 use crate::machine::world::sleep;
 use crate::model::request::{Framing, Http, OnGil, Request, Seen, Stretch, Times};
@@ -40,16 +40,16 @@ const INTERIM_BYTES: u64 = 25;
 pub fn slept(state: &mut State, slept: &Slept, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
     let meant = match gil::slept(state, slept, time_ns, sink) {
         Some((part @ (Part::First | Part::Again), held_by)) => {
-            Meant { held_by, goes_on: part == Part::Again, ..Meant::new(Phase::GilWait, Idle::No) }
+            Meant { held_by, goes_on: part == Part::Again, ..Meant::new(Phase::GilWait, IdleSleep::No) }
         }
         // To give the lock up: nobody gives it a job so.
-        Some(_) => Meant::new(Phase::LockWait, Idle::No),
+        Some(_) => Meant::new(Phase::LockWait, IdleSleep::No),
         None => {
             let phase = sleep::phase(slept);
             Meant::new(phase, idle(slept, phase))
         }
     };
-    if meant.idle != Idle::No {
+    if meant.idle != IdleSleep::No {
         gil::rests(state, slept.tid);
     }
     state.time.sleeps.add(slept, meant, time_ns);
@@ -64,11 +64,11 @@ pub fn thread_ends(state: &mut State, tid: Tid, time_ns: u64) {
 }
 
 /// Whether the thread waited for something to do, as its sleep has this phase.
-fn idle(slept: &Slept, phase: Phase) -> Idle {
+fn idle(slept: &Slept, phase: Phase) -> IdleSleep {
     match phase {
-        Phase::LockWait => Idle::ForLock,
-        Phase::Unexplained if sleep::is_for_descriptors(slept) => Idle::ForDescriptors,
-        _ => Idle::No,
+        Phase::LockWait => IdleSleep::ForLock,
+        Phase::Unexplained if sleep::is_for_descriptors(slept) => IdleSleep::ForDescriptors,
+        _ => IdleSleep::No,
     }
 }
 
@@ -269,7 +269,7 @@ pub fn end_window(
         gil::end_window(state);
     }
     let sockets = std::mem::take(&mut state.wire.light.open);
-    let mut active: Vec<Active> = sockets.into_values().filter_map(|socket| socket.active).collect();
+    let mut active: Vec<LightRequest> = sockets.into_values().filter_map(|socket| socket.active).collect();
     active.sort_by_key(|active| active.request.id);
     for mut active in active {
         if !active.is_responding {
@@ -302,7 +302,7 @@ fn enter(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut(En
 }
 
 /// Its first bytes are read. The request waited until its thread turned to it; what the thread did from then on was for the request.
-fn turn_to(active: &mut Active, (slice, sleeping): (&Slice, &Sleeping), time_ns: u64) {
+fn turn_to(active: &mut LightRequest, (slice, sleeping): (&Slice, &Sleeping), time_ns: u64) {
     let start_ns = active.request.times.start_ns;
     let turned_ns = sleeping.turned_ns(slice, start_ns).unwrap_or(time_ns).min(time_ns);
     active.request.phases.add(Phase::PoolWait, turned_ns - start_ns);
@@ -321,7 +321,7 @@ fn begin(
     light: &Light,
     time_ns: u64,
     truncated: bool,
-) -> Active {
+) -> LightRequest {
     let is_arrival = !truncated && light.arrival_ns > 0 && light.arrival_ns <= time_ns;
     let start_ns = if is_arrival { light.arrival_ns } else { time_ns };
     summary.begin();
@@ -329,7 +329,7 @@ fn begin(
     wire.request_count = wire.request_count.saturating_add(1);
     let index_on_connection = *begun;
     *begun = begun.saturating_add(1);
-    Active {
+    LightRequest {
         request: Request {
             id,
             connection,
@@ -373,7 +373,7 @@ fn advance(socket: &mut Socket, done: (&Slice, &Sleeping), time_ns: u64) {
 
 /// Adds a thread's time up to `until_ns` to a request, from its previous light slice on. Before that slice the thread moved another connection's bytes: time
 /// from the request's last bytes up to there is unexplained.
-fn cover(active: &mut Active, (slice, sleeping): (&Slice, &Sleeping), until_ns: u64) {
+fn cover(active: &mut LightRequest, (slice, sleeping): (&Slice, &Sleeping), until_ns: u64) {
     let from_ns = active.covered_ns;
     if until_ns <= from_ns {
         return;
@@ -402,7 +402,7 @@ fn own_part(phases: &Phases, until_ns: u64) -> (u64, Phases) {
 }
 
 /// A request is over: with its last bytes sent, or without an answer at `at_ns`.
-fn end(state: &mut State, mut active: Active, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
+fn end(state: &mut State, mut active: LightRequest, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
     if !active.is_responding {
         active.request.phases.add(Phase::Unexplained, at_ns.saturating_sub(active.covered_ns));
         active.request.times.end_ns = at_ns.max(active.covered_ns);

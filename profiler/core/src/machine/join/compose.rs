@@ -4,7 +4,7 @@
 //! with nothing counted twice. While the server had the request, its account counts. Before and after that, the front end's account counts.
 
 use crate::event::Tid;
-use crate::machine::wire::trail::{Piece, Trail};
+use crate::machine::wire::trail::{Trail, TrailPiece};
 use crate::model::gil::Holder;
 use crate::model::gil_waits::GilWaits;
 use crate::model::request::{Request, Stretch};
@@ -144,7 +144,7 @@ fn clip(inner: &mut Inner, from_ns: u64, until_ns: u64) {
 
 /// The part of a piece that lies outside of the server's time is the front end's. The exception is what surely is unexplained or a stall of the client. Stalls
 /// that may lie inside are noted.
-fn outside(piece: &Piece, taken: &[Inner], phases: &mut Phases, stalls: &mut (u64, u64)) {
+fn outside(piece: &TrailPiece, taken: &[Inner], phases: &mut Phases, stalls: &mut (u64, u64)) {
     let length_ns = piece.end_ns.saturating_sub(piece.start_ns);
     let covered_ns = taken
         .iter()

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, hash_map};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::accept::Accepts;
-use self::process::Processes;
+use self::process::ProcessEnds;
 
 use crate::event::{Connection as Opened, ConnectionEvidence, Evidence, Sign, Slice, Tid};
 use crate::fact::open_files::OpenFiles;
@@ -57,7 +57,7 @@ pub struct Drops {
     waiting: FxHashMap<(u64, u32), Unaccepted>,
     gone: Gone,
     accepts: Accepts,
-    processes: Processes,
+    processes: ProcessEnds,
     /// Connections between a front end and the server that ended too early.
     inside: Inside,
     /// When records were lost.
@@ -83,7 +83,7 @@ impl Default for Drops {
             waiting: FxHashMap::default(),
             gone: Gone::default(),
             accepts: Accepts::default(),
-            processes: Processes::default(),
+            processes: ProcessEnds::default(),
             inside: Inside::default(),
             lost: Lost::default(),
             kind: "",

@@ -22,7 +22,7 @@ use crate::model::event_loop::EventLoop as Report;
 use crate::phase::{Phase, Phases};
 use crate::rule::Rule;
 
-use held::Held;
+use held::LoopHeld;
 pub(in crate::machine) use in_turn::InTurn;
 pub(in crate::machine) use left::Left;
 pub use looks::Looks;
@@ -59,7 +59,7 @@ pub struct EventLoop {
     pub looks: Looks,
     /// What may have resumed a request.
     clues: Clues,
-    held: Held,
+    held: LoopHeld,
 }
 
 /// How far the present iteration is attributed.

@@ -11,9 +11,9 @@ use crate::machine::runtime::event_loop::EventLoop;
 use crate::machine::runtime::handed::Handed;
 use crate::machine::runtime::helpers::Helpers;
 use crate::machine::runtime::report::Report;
-use crate::machine::time::piece::{Pending, Piece, Time, hold};
+use crate::machine::time::piece::{Pending, Piece, ThreadTime, hold};
 use crate::machine::time::row::{Continuity, Row};
-use crate::machine::time::state::Time as TimeState;
+use crate::machine::time::state::Time;
 use crate::machine::wire::request::RequestKey;
 use crate::model::slot::Holding;
 use crate::phase::{Phase, Phases};
@@ -40,9 +40,9 @@ pub struct Thread {
     /// The event loop that it runs, if it waits for listeners.
     pub event_loop: Option<Box<EventLoop>>,
     /// What its calls have shown of its part.
-    pub signs: Signs,
+    pub signs: ThreadSigns,
     /// Its work on the connection that it touched last.
-    pub job: Job,
+    pub job: ThreadJob,
     /// Its work as a thread of a loop's pool.
     pub pooled: Pooled,
     /// Its last call closed a file. The kernel releases the file on the thread's way out of the call.
@@ -57,7 +57,7 @@ pub struct Thread {
 
 /// What the calls of a thread have shown of its part in the server.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Signs {
+pub struct ThreadSigns {
     /// It accepts connections.
     pub accepts: bool,
     /// It reads requests.
@@ -70,7 +70,7 @@ pub struct Signs {
 
 /// The work of a thread on the connection that it touched last.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Job {
+pub struct ThreadJob {
     /// Where its work on the connection that it is engaged with began. This is the end of its last wait for work, or its first touch of that connection.
     pub work_start_ns: Option<u64>,
     /// The connection that it touched last, since its last wait for work.
@@ -162,28 +162,28 @@ impl Thread {
     }
 
     /// What it has of time, for a request to take.
-    pub const fn time(&mut self, tid: Tid) -> Time<'_> {
+    pub const fn time(&mut self, tid: Tid) -> ThreadTime<'_> {
         let Self { tgid, since_ns, pending, totals, .. } = self;
-        Time { tgid: *tgid, tid, since_ns: *since_ns, pending, holding_ns: &mut totals.holding_ns }
+        ThreadTime { tgid: *tgid, tid, since_ns: *since_ns, pending, holding_ns: &mut totals.holding_ns }
     }
 
     /// It becomes a slot: it reads requests. Where a server makes a thread for each connection, a thread that comes after another has ended is the same unit of
     /// concurrency.
-    pub fn make_slot(&mut self, time: &mut TimeState) {
+    pub fn make_slot(&mut self, time: &mut Time) {
         if self.slot.is_none() && !self.signs.in_front {
             self.slot = Some(time.take_slot(self.tgid, self.since_ns));
         }
     }
 
     /// It ended, or the window did, in the middle of its first request. A thread that offloads requests may only have read one.
-    pub fn make_slot_in_flight(&mut self, time: &mut TimeState) {
+    pub fn make_slot_in_flight(&mut self, time: &mut Time) {
         if self.serving.is_some() && !self.signs.hands_over {
             self.make_slot(time);
         }
     }
 
     /// A busy stretch of it is over.
-    pub fn was_busy(&self, time: &mut TimeState, until_ns: u64, window_start_ns: u64) {
+    pub fn was_busy(&self, time: &mut Time, until_ns: u64, window_start_ns: u64) {
         if self.slot.is_some()
             && let Some(since_ns) = self.busy_since_ns
         {
@@ -225,8 +225,8 @@ impl Thread {
         });
     }
 
-    /// Notes a slice: whether it follows the one before.
-    pub fn continue_with(&mut self, slice: &Slice, exit_ns: u64) -> Continuity {
+    /// Notes a slice: what it lacks, if it does not follow the one before.
+    pub fn continue_with(&mut self, slice: &Slice, exit_ns: u64) -> Option<Continuity> {
         self.totals.slices = self.totals.slices.saturating_add(1);
         self.row.take(slice, exit_ns)
     }

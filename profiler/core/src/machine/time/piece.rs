@@ -269,7 +269,7 @@ impl Part {
 
 /// The time of a thread, for a request to take.
 #[derive(Debug)]
-pub struct Time<'a> {
+pub struct ThreadTime<'a> {
     /// Its process.
     pub tgid: Tid,
     /// The thread.
@@ -512,7 +512,8 @@ mod tests {
         slice.undecided = Undecided::new(160, 0, 0);
         assert_eq!(Piece::gap(&slice).phases_from(0).get(Phase::FileWait), 1_000);
         let mut thread = crate::machine::runtime::thread::Thread::default();
-        assert_eq!(thread.continue_with(&slice, 6_015).undecided_ns, 160);
+        let continuity = thread.continue_with(&slice, 6_015).unwrap_or_default();
+        assert_eq!(continuity.undecided_ns, 160);
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub struct Meant {
     /// Its phase.
     pub phase: Phase,
     /// Whether it waited for something to do.
-    pub idle: Idle,
+    pub idle: IdleSleep,
     /// Who had the interpreter lock, if it is a wait for that.
     pub held_by: HeldBy,
     /// It is a further sleep of an attempt to take that lock: what the thread did since the sleep before is part of it.
@@ -72,7 +72,7 @@ pub struct Meant {
 impl Meant {
     /// No wait for the interpreter lock.
     #[must_use]
-    pub const fn new(phase: Phase, idle: Idle) -> Self {
+    pub const fn new(phase: Phase, idle: IdleSleep) -> Self {
         Self { phase, idle, held_by: HeldBy::UNKNOWN, goes_on: false }
     }
 }
@@ -89,7 +89,7 @@ pub(in crate::machine) struct Done {
 
 /// Whether a thread that sleeps waits for something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Idle {
+pub enum IdleSleep {
     /// Not that is known.
     No,
     /// Until one of several descriptors is ready, or a connection comes. What it does after the last such sleep is for what it moves next.
@@ -218,7 +218,7 @@ impl Sleeping {
         for sleep in &self.sleeps {
             push(sleep.start_ns, Beside::Work);
             let beside = match (sleep.meant.idle, sleep.meant.phase) {
-                (Idle::ForLock | Idle::ForDescriptors, _) => Beside::Free,
+                (IdleSleep::ForLock | IdleSleep::ForDescriptors, _) => Beside::Free,
                 (_, Phase::ClientReadStall) => Beside::Client(sleep.client.0, sleep.client.1),
                 _ => Beside::Work,
             };
@@ -230,7 +230,7 @@ impl Sleeping {
 
     /// When the thread was given a job after `from_ns`: it had waited for a lock. A loop that waits for descriptors may only send what another thread has made.
     fn given_ns(&self, from_ns: u64) -> Option<u64> {
-        let ended = |sleep: &&Sleep| sleep.meant.idle == Idle::ForLock && sleep.end_ns > from_ns;
+        let ended = |sleep: &&Sleep| sleep.meant.idle == IdleSleep::ForLock && sleep.end_ns > from_ns;
         self.sleeps.iter().find(ended).filter(|sleep| sleep.start_ns < from_ns).map(|sleep| sleep.end_ns)
     }
 
@@ -249,7 +249,7 @@ impl Sleeping {
         let mut turned_ns = None;
         for sleep in &self.sleeps {
             match (sleep.meant.idle, sleep.meant.phase) {
-                (Idle::ForDescriptors | Idle::ForLock, _) => turned_ns = Some(sleep.end_ns),
+                (IdleSleep::ForDescriptors | IdleSleep::ForLock, _) => turned_ns = Some(sleep.end_ns),
                 // What it waited for had come by then.
                 (_, Phase::ClientReadStall) if sleep.start_ns <= from_ns => turned_ns = Some(sleep.end_ns),
                 (_, Phase::ClientReadStall) if turned_ns.is_none() => turned_ns = Some(sleep.start_ns),
@@ -326,9 +326,9 @@ mod tests {
     fn two() -> Sleeps {
         let mut sleeps = Sleeps::default();
         let first = Slept { tid: 7, start_ns: 1_100, woken_ns: 1_400, cpu_ns: 100, ..Slept::blank() };
-        sleeps.add(&first, Meant::new(Phase::Sleep, Idle::No), 1_450);
+        sleeps.add(&first, Meant::new(Phase::Sleep, IdleSleep::No), 1_450);
         let second = Slept { start_ns: 1_500, woken_ns: 1_700, cpu_ns: 130, ..first };
-        sleeps.add(&second, Meant::new(Phase::BackendWait, Idle::No), 1_700);
+        sleeps.add(&second, Meant::new(Phase::BackendWait, IdleSleep::No), 1_700);
         sleeps
     }
 
@@ -361,9 +361,9 @@ mod tests {
         let on = |port: u16| SleptOn::Socket { port };
         let first =
             Slept { tid: 7, start_ns: 1_100, woken_ns: 1_400, cpu_ns: 100, on: on(5432), ..Slept::blank() };
-        sleeps.add(&first, Meant::new(Phase::BackendWait, Idle::No), 1_450);
+        sleeps.add(&first, Meant::new(Phase::BackendWait, IdleSleep::No), 1_450);
         let second = Slept { start_ns: 1_500, woken_ns: 1_700, cpu_ns: 130, on: on(6379), ..first };
-        sleeps.add(&second, Meant::new(Phase::BackendWait, Idle::No), 1_700);
+        sleeps.add(&second, Meant::new(Phase::BackendWait, IdleSleep::No), 1_700);
         let sleeping = sleeps.take(7, 1);
         for (what, from_ns, same_thread, expected) in [
             ("all of it", 0, true, [300, 200]),
@@ -413,7 +413,7 @@ mod tests {
         assert_eq!(of(&other), [(Phase::Cpu, 160), (Phase::RunQueue, 70), (Phase::Unexplained, 500)]);
         let mut sleeps = two();
         let later = Slept { tid: 7, sequence: 1, start_ns: 1_760, woken_ns: 1_770, ..Slept::blank() };
-        sleeps.add(&later, Meant::new(Phase::LockWait, Idle::No), 1_770);
+        sleeps.add(&later, Meant::new(Phase::LockWait, IdleSleep::No), 1_770);
         assert_eq!(of(&sleeps.take(7, 1).done_from(&slice, 0, true).phases), of(&other));
     }
 
@@ -423,7 +423,7 @@ mod tests {
         for number in 0..2_000_u64 {
             let start_ns = 1_000 + 10 * number;
             let slept = Slept { tid: 7, start_ns, woken_ns: start_ns + 10, cpu_ns: 0, ..Slept::blank() };
-            sleeps.add(&slept, Meant::new(Phase::LockWait, Idle::No), start_ns + 10);
+            sleeps.add(&slept, Meant::new(Phase::LockWait, IdleSleep::No), start_ns + 10);
         }
         let slice = slice(0, 0, 20_000);
         assert_eq!(of(&sleeps.take(7, 1).done_from(&slice, 0, true).phases), [(Phase::LockWait, 20_000)]);
@@ -440,7 +440,7 @@ mod tests {
             let mut sleeps = Sleeps::default();
             for (start_ns, woken_ns, end_ns, cpu_ns) in told {
                 let slept = Slept { tid: 7, start_ns, woken_ns, cpu_ns, ..Slept::blank() };
-                sleeps.add(&slept, Meant::new(Phase::LockWait, Idle::No), end_ns);
+                sleeps.add(&slept, Meant::new(Phase::LockWait, IdleSleep::No), end_ns);
             }
             let slice = slice(account.0, account.1, account.2);
             let phases = sleeps.take(7, 1).done_from(&slice, from_ns, same_thread).phases;

@@ -29,12 +29,12 @@ pub(in crate::machine) struct Socket {
     inbound: Option<Inbound>,
     /// Framing of what it gets.
     pub(in crate::machine) outbound: Outbound,
-    pub(in crate::machine) active: Option<Active>,
+    pub(in crate::machine) active: Option<LightRequest>,
 }
 
 /// A request that is not known to be over.
 #[derive(Clone, Debug)]
-pub(in crate::machine) struct Active {
+pub(in crate::machine) struct LightRequest {
     pub(in crate::machine) request: Request,
     /// Up to here its phases add up.
     pub(in crate::machine) covered_ns: u64,
@@ -133,7 +133,7 @@ impl Sockets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::wire::request::{Active as Begun, Beginning};
+    use crate::machine::wire::request::{Active, Beginning};
 
     const ALERT: u8 = 21;
     const HANDSHAKE: u8 = 22;
@@ -158,9 +158,9 @@ mod tests {
         outside
     }
 
-    fn active(is_responding: bool) -> Active {
-        let request = Begun::new(&Beginning::at(1, 100), 1, 1).request;
-        Active {
+    fn active(is_responding: bool) -> LightRequest {
+        let request = Active::new(&Beginning::at(1, 100), 1, 1).request;
+        LightRequest {
             request: *request,
             covered_ns: 100,
             is_responding,

@@ -7,7 +7,7 @@
 use crate::event::Tid;
 use crate::machine::lock::gil_held::Held;
 use crate::machine::time::capacity::{SHORTEST_NS, Span};
-use crate::machine::time::piece::{Pending, Time, hold};
+use crate::machine::time::piece::{Pending, ThreadTime, hold};
 use crate::machine::wire::trail::{Trail, minus};
 use crate::model::request::{Http, OnGil, Request, Seen, Stretch, Times};
 use crate::phase::{Phase, Phases};
@@ -208,8 +208,8 @@ impl Active {
     /// A thread's last piece moved bytes of this request: its time since the cursor is this request's. `own_start_ns`: where the thread's own work on it
     /// began at the earliest. What held the thread before that, from `window_start_ns` on, is added to the thread's sums. Returns what was taken of the
     /// thread's time.
-    pub fn advance(&mut self, time: Time<'_>, own_start_ns: u64, window_start_ns: u64) -> Taken {
-        let Time { tgid, tid, since_ns, pending, holding_ns } = time;
+    pub fn advance(&mut self, time: ThreadTime<'_>, own_start_ns: u64, window_start_ns: u64) -> Taken {
+        let ThreadTime { tgid, tid, since_ns, pending, holding_ns } = time;
         if self.left_by == Some(tid) {
             self.part();
         }

@@ -9,7 +9,7 @@ const MAX_PIECES: usize = 512;
 
 /// A stretch of the front end's own account, with what of it may be the client's doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::machine) struct Piece {
+pub(in crate::machine) struct TrailPiece {
     pub(in crate::machine) start_ns: u64,
     pub(in crate::machine) end_ns: u64,
     pub(in crate::machine) read_stall_ns: u64,
@@ -23,7 +23,7 @@ pub struct Trail {
     /// Phases up to there.
     pub(in crate::machine) before: Phases,
     pub(in crate::machine) from_ns: u64,
-    pub(in crate::machine) pieces: Vec<Piece>,
+    pub(in crate::machine) pieces: Vec<TrailPiece>,
 }
 
 impl Trail {
@@ -41,7 +41,7 @@ impl Trail {
         if self.pieces.len() >= MAX_PIECES {
             self.pieces = self.pieces.chunks(2).map(join).collect();
         }
-        self.pieces.push(Piece {
+        self.pieces.push(TrailPiece {
             start_ns,
             end_ns,
             read_stall_ns: phases.get(Phase::ClientReadStall),
@@ -51,11 +51,11 @@ impl Trail {
     }
 }
 
-fn join(pieces: &[Piece]) -> Piece {
+fn join(pieces: &[TrailPiece]) -> TrailPiece {
     pieces
         .iter()
         .copied()
-        .reduce(|one, other| Piece {
+        .reduce(|one, other| TrailPiece {
             start_ns: one.start_ns,
             end_ns: other.end_ns,
             read_stall_ns: one.read_stall_ns.saturating_add(other.read_stall_ns),
@@ -106,7 +106,7 @@ mod tests {
         trail.push(10, 9, &of(&[]));
         assert!(trail.pieces.is_empty());
         trail.push(10, 11, &of(&[(Phase::ClientReadStall, 1)]));
-        let piece = Piece { start_ns: 10, end_ns: 11, read_stall_ns: 1, ..Piece::default() };
+        let piece = TrailPiece { start_ns: 10, end_ns: 11, read_stall_ns: 1, ..TrailPiece::default() };
         assert_eq!(trail.pieces, [piece]);
     }
 

@@ -87,7 +87,7 @@ impl Descriptors {
 
 /// What threads did with back ends that counts for no request, as far as requests may have waited for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Unattributed {
+pub struct UnattributedTrips {
     /// By threads of which it is not known for which request: event loops, their pools, threads in the background.
     known: RoundTrips,
     /// Sockets that were connected and used, and that the kernel side did not mark as streams.
@@ -96,7 +96,7 @@ pub struct Unattributed {
     marks_streams: bool,
 }
 
-impl Unattributed {
+impl UnattributedTrips {
     /// A thread waited, or used a connection for the first time.
     pub fn add(&mut self, more: &ToPort) {
         self.known.add(more);
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn sockets_without_the_mark_may_be_connections_only_where_none_has_it() {
-        let mut all = Unattributed::default();
+        let mut all = UnattributedTrips::default();
         all.uses(false);
         assert_eq!(all.told().to(0).connections, 1);
         all.uses(true);

@@ -5,7 +5,7 @@
 use rustc_hash::FxHashMap;
 
 use crate::event::Tid;
-use crate::machine::world::back_end::Unattributed;
+use crate::machine::world::back_end::UnattributedTrips;
 use crate::machine::world::descriptor::Descriptors;
 use crate::machine::world::process::Processes;
 
@@ -27,7 +27,7 @@ pub struct World {
     /// Reads and writes on descriptors whose origin was not seen.
     pub foreign_descriptor_calls: u64,
     /// What was done with back ends that counts for no request.
-    pub unattributed: Unattributed,
+    pub unattributed: UnattributedTrips,
     /// Somebody in the target uses io_uring: what goes through it is not seen.
     pub uses_io_uring: bool,
 }

@@ -82,6 +82,46 @@ fn a_worker_just_born_under_its_master_s_title_is_a_worker_and_a_second_master_i
 }
 
 #[test]
+fn a_master_that_another_has_started_is_one_before_it_has_workers() {
+    let line = "/v/bin/python3 /v/bin/gunicorn -w 1 app:app";
+    let started_by = |old: u32, process: ProcessSeen| ProcessSeen {
+        environment: vec![(STARTED_BY.to_owned(), old.to_string())],
+        ..process
+    };
+    let roles = |all: &[ProcessSeen]| -> Vec<Role> {
+        Gunicorn.roles(all).into_iter().map(|(_, role)| role).collect()
+    };
+    let (master, worker) = (Role::Master, Role::Worker);
+    let old = [process(10, 1, line), process(11, 10, line)];
+    let new = started_by(10, process(20, 10, line));
+    let alone = [old.as_slice(), std::slice::from_ref(&new)].concat();
+    assert_eq!(roles(&alone), [master, worker, master]);
+    let both = [alone.as_slice(), &[started_by(10, process(21, 20, line))]].concat();
+    assert_eq!(roles(&both), [master, worker, master, worker]);
+    // The old one has ended: what was started with its number is the top itself, and its workers are forks of that.
+    let promoted = [started_by(10, process(20, 1, line)), started_by(10, process(21, 20, line))];
+    assert_eq!(roles(&promoted), [master, worker]);
+    let next = [promoted.as_slice(), &[started_by(20, process(30, 20, line))]].concat();
+    assert_eq!(roles(&next), [master, worker, master]);
+    // The old one has ended, and was seen before: the new one stands under none, and so does a worker that it has left behind.
+    let left =
+        [old.as_slice(), &[started_by(10, process(20, 1, line)), started_by(10, process(21, 1, line))]];
+    assert_eq!(roles(&left.concat()), [master, worker, master, Role::Unknown]);
+    for parent in [10, 1] {
+        let named = [
+            titled(10, 1, "gunicorn: master [a]"),
+            titled(11, 10, "gunicorn: master [a]"),
+            titled(20, parent, "gunicorn: master [a.2]"),
+            titled(21, 20, "gunicorn: worker [a.2]"),
+        ];
+        assert_eq!(roles(&named), [master, worker, master, worker]);
+    }
+    // The old one's title was not seen.
+    let half = [old.as_slice(), &[titled(12, 10, "gunicorn: master [a]")]].concat();
+    assert_eq!(roles(&half), [master, worker, worker]);
+}
+
+#[test]
 fn threads_on_the_command_line_beside_a_configuration_file_mean_gthread() {
     let found =
         Gunicorn.recognise(&prefork("gunicorn -c conf.py --threads 4 a:b", 2), &[]).expect("gunicorn");

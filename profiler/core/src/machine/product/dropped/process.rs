@@ -25,7 +25,7 @@ pub(super) struct End {
 
 /// Processes of the target, and how they ended.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Processes {
+pub(super) struct ProcessEnds {
     ends: FxHashMap<Tid, End>,
     parents: FxHashMap<Tid, Tid>,
     /// Signals sent to them.
@@ -37,7 +37,7 @@ pub(super) struct Processes {
     evicted: u64,
 }
 
-impl Processes {
+impl ProcessEnds {
     /// A process of the target was seen.
     pub(super) fn seen(&mut self, tgid: Tid, parent: Tid) {
         if self.parents.len() < MAX_PROCESSES || self.parents.contains_key(&tgid) {
@@ -148,13 +148,13 @@ mod tests {
     }
 
     /// A worker of process 1.
-    fn worker() -> Processes {
-        let mut processes = Processes::default();
+    fn worker() -> ProcessEnds {
+        let mut processes = ProcessEnds::default();
         processes.born(7, 1);
         processes
     }
 
-    fn signal(processes: &mut Processes, number: u32, sender_tgid: Tid, at_ns: u64) {
+    fn signal(processes: &mut ProcessEnds, number: u32, sender_tgid: Tid, at_ns: u64) {
         let signal = Signal { tgid: 7, number, by_kernel: false, sender_tgid, sender_comm: "x".to_owned() };
         processes.signals.send(&signal, at_ns);
     }
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn ends_beyond_the_bound_are_counted_and_the_next_window_begins_without() {
-        let mut processes = Processes::default();
+        let mut processes = ProcessEnds::default();
         for tgid in 1..=100 {
             processes.ends(tgid, 11, 500, &[], 0);
         }

@@ -26,13 +26,13 @@ struct Share {
 
 /// The account of one loop.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Held {
+pub(super) struct LoopHeld {
     shares: Vec<Share>,
     index: FxHashMap<(String, String), usize>,
     pub(super) report: Report,
 }
 
-impl Held {
+impl LoopHeld {
     /// The loop waited from `enter_ns` to `exit_ns`.
     pub(super) fn waited(&mut self, enter_ns: u64, exit_ns: u64, window_start_ns: u64) {
         self.report.turns = self.report.turns.saturating_add(u64::from(enter_ns >= window_start_ns));
@@ -190,7 +190,7 @@ mod tests {
     }
 
     /// A request of that number had so much of the iteration.
-    fn share(held: &mut Held, request: u64, cpu_ns: u64) {
+    fn share(held: &mut LoopHeld, request: u64, cpu_ns: u64) {
         let path = format!("/p{request}x");
         held.share(request, &cpu(cpu_ns), || ("GET", path.as_str()));
     }
@@ -233,7 +233,7 @@ mod tests {
             ("many short ones", &[(1, MS - 1), (2, MS - 1)], 2 * MS, Some(("", 2, None)), false),
             ("by nobody, and short", &[], MS - 1, None, false),
         ] {
-            let mut held = Held::default();
+            let mut held = LoopHeld::default();
             shares.iter().for_each(|(request, cpu_ns)| share(&mut held, *request, *cpu_ns));
             let told = held.end_iteration(100 * MS, 100 * MS + length_ns, 0);
             assert_eq!(told, expected.map(|_| (0, is_long)), "{what}");
@@ -256,7 +256,7 @@ mod tests {
             ("over its begin", (90, 105), (95, 110), (5, 10, 0)),
             ("within it", (100, 105), (105, 110), (5, 5, 1)),
         ] {
-            let mut held = Held::default();
+            let mut held = LoopHeld::default();
             held.end_iteration(start * MS, end * MS, 100 * MS);
             held.waited(waited.0 * MS, waited.1 * MS, 100 * MS);
             let Report { busy_ns, waiting_ns, turns, .. } = held.report;
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_holder_has_its_longest_hold_and_those_that_are_long_apart() {
-        let mut held = Held::default();
+        let mut held = LoopHeld::default();
         for (request, cpu_ns) in [(11, 12 * MS), (22, 30 * MS), (33, 2 * MS), (44, 30 * MS)] {
             held.share(request, &cpu(cpu_ns), || ("GET", "/same"));
             held.end_iteration(0, cpu_ns, 0);
@@ -278,13 +278,13 @@ mod tests {
 
     #[test]
     fn endpoints_and_requests_beyond_the_bounds_count_for_nobody() {
-        let mut held = Held::default();
+        let mut held = LoopHeld::default();
         for number in 0..=MAX_HOLDERS {
             share(&mut held, number as u64, 2 * MS);
             assert_eq!(held.end_iteration(0, 2 * MS, 0), Some((number, false)));
         }
         assert_eq!(holders(&held.report).last(), Some(&("", 2 * MS, Some(MAX_HOLDERS as u64))));
-        let mut held = Held::default();
+        let mut held = LoopHeld::default();
         (0..=MAX_SHARES as u64).for_each(|request| share(&mut held, request, MS));
         assert_eq!(held.shares.len(), MAX_SHARES);
     }
@@ -316,7 +316,7 @@ mod tests {
             ("since its last look", 411, 9, (0, 0, 0), (0, 0, 0)),
             ("with that look", 410, 10, (0, 0, 0), (0, 0, 0)),
         ] {
-            let mut held = Held::default();
+            let mut held = LoopHeld::default();
             held.report.holders = vec![Holder::default(); 2];
             held.arrived(arrival * MS, 420 * MS, &looks());
             assert_eq!((held.report.lag.count(), held.report.lag.sum_ns()), (1, lag * MS), "{what}");
@@ -336,7 +336,7 @@ mod tests {
                 (turn * 10 + 10) * MS,
             );
         }
-        let mut held = Held::default();
+        let mut held = LoopHeld::default();
         held.arrived(MS, 10_001 * MS, &looks);
         assert_eq!((held.report.lag_unknown, held.report.lag.count()), (1, 0));
     }
@@ -347,7 +347,7 @@ mod tests {
             let long = LongHolds { waited_ns: long_ns, ..LongHolds::default() };
             Holder { path_shape: path.to_owned(), waited_ns, held_ns, long, ..Holder::default() }
         };
-        let mut held = Held::default();
+        let mut held = LoopHeld::default();
         held.report.holders =
             vec![holder("/d", 0, 5, 9), holder("/b", 0, 9, 1), holder("/c", 0, 5, 9), holder("/a", 1, 1, 0)];
         let report = held.finish();

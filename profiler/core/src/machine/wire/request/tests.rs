@@ -37,7 +37,7 @@ fn advance(active: &mut Active, stretches: &[(u64, u64)], own_start_ns: u64, sin
     let mut pending = Pending::default();
     stretches.iter().for_each(|(start_ns, end_ns)| pending.push(cpu(*start_ns, *end_ns)));
     let mut holding_ns = [0; Holding::COUNT];
-    let time = Time { tgid: 1, tid: OWN, since_ns, pending: &mut pending, holding_ns: &mut holding_ns };
+    let time = ThreadTime { tgid: 1, tid: OWN, since_ns, pending: &mut pending, holding_ns: &mut holding_ns };
     let taken = active.advance(time, own_start_ns, 0);
     (taken, holding_ns[Holding::Housekeeping as usize])
 }
@@ -342,7 +342,7 @@ fn the_trail_of_a_front_end_follows_the_request_without_a_gap() {
     active.trail = Some(Trail::new(Phases::default(), 100));
     advance(&mut active, &[(50, 150), (150, 180), (180, 200)], 150, 0);
     active.pass(230, Phase::Unexplained);
-    let pieces: Vec<trail::Piece> = active.trail.map(|trail| trail.pieces).unwrap_or_default();
+    let pieces: Vec<trail::TrailPiece> = active.trail.map(|trail| trail.pieces).unwrap_or_default();
     let spans: Vec<(u64, u64)> = pieces.iter().map(|piece| (piece.start_ns, piece.end_ns)).collect();
     assert_eq!(spans, [(100, 150), (150, 180), (180, 200), (200, 230)]);
     assert_eq!(pieces.iter().map(|piece| piece.unexplained_ns).collect::<Vec<_>>(), [0, 0, 0, 30]);
