@@ -260,6 +260,10 @@ impl<'a> Engine<'a> {
     fn next_request(&mut self, number: usize, request: usize) -> Option<(Work, u64)> {
         self.served.get_mut(request)?.held_ns.1 = self.now_ns;
         self.unserved = self.unserved.saturating_sub(1);
+        if let Dispatch::ByProcess { after_ns, .. } = self.setting.dispatch {
+            let process = self.threads.get(number)?.process;
+            self.send_on_errand(process, (None, after_ns));
+        }
         self.threads.get_mut(number)?.job = Job::Idle;
         let next = self.slots.free(number)?;
         self.begin_serving(number, next);
@@ -271,11 +275,8 @@ impl<'a> Engine<'a> {
     fn next_errand(&mut self, number: usize) -> Option<(Work, u64)> {
         let process = number.checked_sub(self.slots_count())?;
         let job = self.threads.get(number)?.job;
-        if let (Job::Errand { request: Some(request) }, Dispatch::ByProcess { after_ns, .. }) =
-            (job, self.setting.dispatch)
-        {
+        if let Job::Errand { request: Some(request) } = job {
             self.offer(request, process);
-            self.errands.get_mut(process)?.push_back((None, after_ns));
         }
         let next = self.errands.get_mut(process)?.pop_front();
         let thread = self.threads.get_mut(number)?;
