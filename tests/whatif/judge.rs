@@ -3,10 +3,9 @@
 //! In: recordings of all settings of a server under one load. Out: a [`Cell`] for each setting, the recorded one too (its forecast is the self-forecast).
 
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::Place;
-use crate::run::{Beside, whatif};
+use crate::run::{Beside, Said, Times, whatif};
 use crate::subject::Slots;
 
 /// p50, p90, p99 in ms, and requests a second.
@@ -77,7 +76,8 @@ fn cell(place: &Place<'_>, slots: Slots, runs: u32) -> Option<Cell> {
     let mut real = Vec::new();
     let mut beside = Vec::new();
     for run in 0..runs {
-        if let Some(figures) = whatif(&place.recording(slots, run), &[]).ok().as_ref().and_then(measured) {
+        let said = whatif(&place.recording(slots, run), &[]).ok();
+        if let Some(figures) = said.as_ref().and_then(Said::measured) {
             real.push(figures);
             beside.push(place.beside(slots, run));
         }
@@ -96,10 +96,9 @@ fn cell(place: &Place<'_>, slots: Slots, runs: u32) -> Option<Cell> {
     let said = whatif(&place.recording(recorded, 0), &changes);
     let mut why_not = Vec::new();
     let said = said.map_err(|error| why_not.push(format!("{error:#}"))).ok();
-    if let Some(said) = &said {
-        why_not.extend(reasons(said));
-    }
-    let last = said.as_ref().and_then(|said| said["forecasts"].as_array()?.last().cloned());
+    why_not.extend(said.iter().flat_map(Said::reasons));
+    // All changes together stand last.
+    let last = said.as_ref().and_then(|said| said.forecasts.last());
     Some(Cell {
         subject: place.subject.name,
         workload: place.workload.name,
@@ -107,13 +106,9 @@ fn cell(place: &Place<'_>, slots: Slots, runs: u32) -> Option<Cell> {
         percent: place.percent,
         recorded,
         slots,
-        forecast: last
-            .as_ref()
-            .and_then(|last| figures(&last["overall"], last["throughput_per_s"].as_f64()?)),
-        range_ms: last
-            .as_ref()
-            .and_then(|last| Some((ms(&last["p99_range_ns"][0])?, ms(&last["p99_range_ns"][1])?))),
-        used: last.as_ref().and_then(|last| last["capacity_used_ratio"].as_f64()),
+        forecast: last.map(|last| last.overall.figures(last.throughput_per_s)),
+        range_ms: last.map(|last| (last.p99_range_ns.0 / 1e6, last.p99_range_ns.1 / 1e6)),
+        used: last.map(|last| last.capacity_used_ratio),
         is_given: why_not.is_empty() && last.is_some(),
         why_not,
         real,
@@ -121,34 +116,27 @@ fn cell(place: &Place<'_>, slots: Slots, runs: u32) -> Option<Cell> {
     })
 }
 
-/// Why the program gives no forecast from this recording.
-fn reasons(said: &Value) -> Vec<String> {
-    let refusals = said["refusals"].as_array().into_iter().flatten();
-    let mut reasons: Vec<String> = refusals.filter_map(|one| one.as_str().map(str::to_owned)).collect();
-    let compared = said["self_forecast"]["figures"].as_array().into_iter().flatten();
-    for figure in compared.filter(|figure| figure["holds"] == false) {
-        let (measured, simulated) = (figure["measured"].as_f64(), figure["simulated"].as_f64());
-        let error = simulated.unwrap_or(0.0) / measured.unwrap_or(0.0) - 1.0;
-        reasons.push(format!("{} {:+.0} %", figure["figure"].as_str().unwrap_or_default(), error * 100.0));
+impl Said {
+    /// Why the program gives no forecast from this recording.
+    fn reasons(&self) -> Vec<String> {
+        let compared = self.self_forecast.iter().flat_map(|itself| &itself.figures);
+        let misses = compared.filter(|compared| !compared.holds).map(|compared| {
+            let error = compared.simulated / compared.measured - 1.0;
+            format!("{} {:+.0} %", compared.figure, error * 100.0)
+        });
+        self.refusals.iter().cloned().chain(misses).collect()
     }
-    reasons
+
+    /// What was measured.
+    fn measured(&self) -> Option<Figures> {
+        let compared = &self.self_forecast.as_ref()?.figures;
+        let per_s = compared.iter().find(|compared| compared.figure == "throughput_per_s")?.measured;
+        Some(self.bounds.overall.today.figures(per_s))
+    }
 }
 
-fn measured(said: &Value) -> Option<Figures> {
-    let compared = said["self_forecast"]["figures"].as_array()?;
-    let per_s = compared.iter().find(|figure| figure["figure"] == "throughput_per_s")?;
-    figures(&said["bounds"]["overall"]["today"], per_s["measured"].as_f64()?)
-}
-
-fn figures(of: &Value, per_s: f64) -> Option<Figures> {
-    Some(Figures {
-        p50_ms: ms(&of["p50_ns"])?,
-        p90_ms: ms(&of["p90_ns"])?,
-        p99_ms: ms(&of["p99_ns"])?,
-        per_s,
-    })
-}
-
-fn ms(ns: &Value) -> Option<f64> {
-    Some(ns.as_f64()? / 1e6)
+impl Times {
+    fn figures(&self, per_s: f64) -> Figures {
+        Figures { p50_ms: self.p50_ns / 1e6, p90_ms: self.p90_ns / 1e6, p99_ms: self.p99_ns / 1e6, per_s }
+    }
 }

@@ -142,3 +142,42 @@ fn table(cells: &[Cell]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(slots: (u32, u32), forecast_ms: f64, real_ms: f64) -> Cell {
+        let figures = |ms| Figures { p50_ms: ms, p90_ms: ms, p99_ms: ms, per_s: 100.0 };
+        Cell {
+            subject: "sync",
+            workload: "cpu",
+            is_for_fixing: true,
+            percent: 40,
+            recorded: (2, 1),
+            slots,
+            forecast: Some(figures(forecast_ms)),
+            range_ms: Some((forecast_ms * 0.9, forecast_ms * 1.1)),
+            used: Some(0.5),
+            is_given: true,
+            why_not: Vec::new(),
+            // The median is what counts.
+            real: [0.5, 1.0, 9.0].map(|times| figures(real_ms * times)).to_vec(),
+            beside: vec![None; 3],
+        }
+    }
+
+    #[test]
+    fn the_table_says_how_far_forecasts_are_off_and_which_of_two_is_better() {
+        let cells = [cell((2, 1), 10.0, 10.0), cell((3, 1), 11.0, 10.0), cell((4, 1), 30.0, 20.0)];
+        assert!(cells[1].error(|figures| figures.p99_ms).is_some_and(|error| (error - 0.1).abs() < 1e-9));
+        assert_eq!(in_range(&cells), "2 of 3");
+        // The first two lie too near to one another to be ranked.
+        assert_eq!(ranked(&cells), "2 of 2");
+        let wrong = [cell((1, 1), 10.0, 40.0), cell((4, 1), 30.0, 20.0)];
+        assert_eq!(ranked(&wrong), "0 of 1");
+        let summary = summary(&cells);
+        let line = "| given, below the knee | 2 | 50 % | 50 % | 50 % | 0 % | 1 of 2 | 1 of 1 |";
+        assert!(summary.contains(line), "{summary}");
+    }
+}

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 use wsgi_trace_tests::open_load::{Due, send};
 use wsgi_trace_tests::program::Program;
 use wsgi_trace_tests::server::{Recipe, Server};
@@ -19,7 +19,7 @@ pub(crate) const RUN_UP: Duration = Duration::from_secs(2);
 const AFTER: Duration = Duration::from_secs(60);
 
 /// What went on beside a run.
-#[derive(Clone, Copy, Debug, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(crate) struct Beside {
     /// Load average of the machine over a minute, at the end.
     pub(crate) load_average: f64,
@@ -91,8 +91,55 @@ fn cpu_ms() -> f64 {
     time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 / 1e6
 }
 
+/// What is read of the answer of `wsgi-trace whatif`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Said {
+    pub(crate) bounds: Bounds,
+    pub(crate) refusals: Vec<String>,
+    pub(crate) self_forecast: Option<SelfForecast>,
+    pub(crate) forecasts: Vec<Forecast>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Bounds {
+    pub(crate) overall: Overall,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Overall {
+    pub(crate) today: Times,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Times {
+    pub(crate) p50_ns: f64,
+    pub(crate) p90_ns: f64,
+    pub(crate) p99_ns: f64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct SelfForecast {
+    pub(crate) figures: Vec<Compared>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Compared {
+    pub(crate) figure: String,
+    pub(crate) measured: f64,
+    pub(crate) simulated: f64,
+    pub(crate) holds: bool,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Forecast {
+    pub(crate) overall: Times,
+    pub(crate) p99_range_ns: (f64, f64),
+    pub(crate) throughput_per_s: f64,
+    pub(crate) capacity_used_ratio: f64,
+}
+
 /// What `wsgi-trace whatif` says of a recording, with these changes.
-pub(crate) fn whatif(file: &Path, changes: &[&str]) -> anyhow::Result<Value> {
+pub(crate) fn whatif(file: &Path, changes: &[&str]) -> anyhow::Result<Said> {
     let path = file.display().to_string();
     let mut arguments = vec!["whatif", &path, "--format", "json"];
     arguments.extend(changes);

@@ -41,7 +41,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     },
 ];
 
-/// Load in per cent of one core, at which requests come.
+/// Load in percent of one core, at which requests come.
 pub(crate) const LOADS: &[u32] = &[40, 60, 85];
 
 impl Workload {

@@ -56,6 +56,8 @@ struct Engine<'a> {
     /// Threads of other programs, and those of them that have nothing to do.
     others: usize,
     idle_others: Vec<usize>,
+    /// Bursts of other programs so far.
+    bursts: u64,
     /// Requests whose slot is not free again.
     unserved: usize,
     errands: Vec<VecDeque<Errand>>,
@@ -103,6 +105,7 @@ impl<'a> Engine<'a> {
             threads: threads.chain(dispatching).collect(),
             others: 0,
             idle_others: Vec::new(),
+            bursts: 0,
             unserved: requests,
             slots,
             errands: vec![VecDeque::new(); processes],
