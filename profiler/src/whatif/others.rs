@@ -12,7 +12,7 @@ use super::trace::Trace;
 /// Shortest and longest burst that is believed: a switch takes a microsecond or two, and a core looks at its queue every few milliseconds.
 const BURST_NS: std::ops::RangeInclusive<u64> = 20_000..=4_000_000;
 
-/// With less idle time than this share, others want more than there is: they compute without end.
+/// With less idle time than this share, and most of the time theirs, others want more than there is: they compute without end.
 const IDLE_RATIO: f64 = 0.02;
 /// From this share of all CPU time on, it was theirs.
 const MOST_RATIO: f64 = 0.5;
@@ -54,7 +54,7 @@ impl Others {
         let all_ns = between.iter().fold(0, |sum, one| one.all_ns().saturating_add(sum));
         let idle_ns = between.iter().fold(0, |sum, one| one.idle_ns().saturating_add(sum));
         Self {
-            took_all: ratio(idle_ns, all_ns) < IDLE_RATIO && ratio(others_ns, all_ns) > MOST_RATIO,
+            took_all: is_taken(others_ns, idle_ns, all_ns),
             competition: with_what_follows(between.iter().map(|one| one.competition(zero_ns)).collect()),
             cores: (length_ns > 0).then(|| ratio(others_ns, length_ns)),
         }
@@ -66,6 +66,11 @@ fn with_what_follows(mut all: Vec<Competition>) -> Vec<Competition> {
     let from_ns = all.last().map_or(0, |last| last.until_ns);
     all.extend(Competition::mean(&all).map(|mean| Competition { from_ns, ..mean }));
     all
+}
+
+/// Whether others took most of the CPU time and left none.
+fn is_taken(others_ns: u64, idle_ns: u64, all_ns: u64) -> bool {
+    ratio(idle_ns, all_ns) < IDLE_RATIO && ratio(others_ns, all_ns) > MOST_RATIO
 }
 
 fn ratio(part: u64, whole: u64) -> f64 {
@@ -108,12 +113,17 @@ impl Between {
         let (all_ns, cpu_ns) = (self.all_ns(), self.others_ns());
         // Who takes a core gives it back: two switches. A switch from one task to another counts for both.
         let bursts = (added.switches / 2).saturating_sub(self.target_sleeps).max(1);
-        let is_endless = ratio(added.idle_ns, all_ns) < IDLE_RATIO;
+        let is_endless = is_taken(cpu_ns, added.idle_ns, all_ns);
         let burst_ns = (cpu_ns / bursts).clamp(*BURST_NS.start(), *BURST_NS.end());
+        let from_ns = first.read_ns.saturating_sub(zero_ns);
+        let until_ns = last.read_ns.saturating_sub(zero_ns);
+        // What was before the load began is no part of it.
+        let part = ratio(until_ns.saturating_sub(from_ns), self.length_ns());
+        let cpu_ns = if is_endless { all_ns } else { cpu_ns };
         Competition {
-            from_ns: first.read_ns.saturating_sub(zero_ns),
-            until_ns: last.read_ns.saturating_sub(zero_ns),
-            cpu_ns: if is_endless { all_ns } else { cpu_ns },
+            from_ns,
+            until_ns,
+            cpu_ns: (cpu_ns as f64 * part) as u64,
             burst_ns: if is_endless { ENDLESS_NS } else { burst_ns },
         }
     }
@@ -139,6 +149,13 @@ mod tests {
         // Two cores for a second, 1200 ms idle, 300 of the target: 500 of others, the profiler among them, in 500 bursts.
         let expected = Competition { from_ns: 500 * MS, until_ns: 1500 * MS, cpu_ns: 500 * MS, burst_ns: MS };
         assert_eq!(between.competition(500 * MS), expected);
+        // The load began in the middle: half of it is no part of it.
+        let half = between.competition(1500 * MS);
+        assert_eq!((half.from_ns, half.until_ns, half.cpu_ns), (0, 500 * MS, 250 * MS));
+        // Nothing was idle, and the server took most of it: others do not want more than they had.
+        let busy = MachineCpu { idle_ns: first.idle_ns, ..last };
+        let own = Between { readings: (first, busy), target_ns: 1500 * MS, target_sleeps: 200 };
+        assert_eq!(own.competition(0).cpu_ns, 500 * MS);
         // Nothing was idle: they take all that the server leaves, as long as it leaves it.
         let last = MachineCpu { idle_ns: first.idle_ns, ..last };
         let endless = Between { readings: (first, last), ..between }.competition(500 * MS);

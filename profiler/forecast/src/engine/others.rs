@@ -1,8 +1,8 @@
 //! Other programs of the machine: bursts of CPU time that compete for the cores.
 //!
 //! In: the setting's [`Competition`]. Out: threads that are no slot's and have no interpreter lock. Bursts come at random, their lengths are exponential:
-//! of other programs no more is known than how much they ran, how often the cores changed hands. No more of them
-//! are there at once than twice the cores: who computes without end takes what is left, it does not queue up.
+//! of other programs no more is known than how much they ran, and how often the cores changed hands. No more of
+//! them are there at once than twice the cores: who computes without end takes what is left, it does not queue up.
 
 use profiler_core::phase::Phase;
 
