@@ -3,7 +3,7 @@ SHELL := /bin/bash
 export RUST_BACKTRACE := 0
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test check check-bench tidy fmt bench fuzz live live-all gil-matrix lab advice mixes rules thousand-clients soak deploys page nightly screenshots kernels unit book dist dist-test clean
+.PHONY: help setup demo test check check-bench tidy fmt bench fuzz live live-all gil-matrix lab advice mixes whatif rules thousand-clients soak deploys page nightly screenshots kernels unit book dist dist-test clean
 
 help: ## Show this menu
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -50,6 +50,9 @@ advice: setup ## Apply advice to real servers, see what becomes of the finding, 
 
 mixes: setup ## Apply advice under 200 random mixes of servers, settings and loads, and watch healthy twins (two hours; can be cut off)
 	@cargo xtask mixes
+
+whatif: setup ## Forecast other settings of real servers, really run them, and write docs/whatif-judged.md (hours, quiet machine; can be cut off)
+	@cargo xtask whatif
 
 lab: setup ## Find what limits each server on each workload, and write docs/lab.md (a quarter of an hour)
 	@cargo xtask lab

@@ -12,6 +12,7 @@ Out: responses. A route may be followed by any unique id, which is only logged: 
 /download          16 MB in one piece                  /stream            five chunks of unknown total length
 /pieces/MS         MS of sleep, a piece, and so on: four pieces, and MS more after the last
 /empty 204         /unchanged 304                      /error             500 from an exception
+/steps/c2b30c1     computes 2 ms, waits 30 ms for the back end, computes 1 ms; s sleeps
 /block/MS          sleeps in the C library: gevent cannot make it yield
 
 The routes of `dropping.py` do not serve their client, those of `streams.py` do so in pieces.
@@ -36,6 +37,7 @@ import ctypes
 import functools
 import json
 import os
+import re
 import socket
 import struct
 import tempfile
@@ -296,6 +298,12 @@ def mixed():
     sleep(2)
 
 
+def steps(text):
+    """One after the other: `c2b30c1` computes 2 ms, waits 30 ms for the back end, computes 1 ms; `s` sleeps."""
+    for kind, milliseconds in re.findall(r"([bcs])(\d+)", text):
+        {"b": ask_backend, "c": compute, "s": sleep}[kind](float(milliseconds))
+
+
 def pieces(milliseconds):
     for number in range(4):
         time.sleep(milliseconds / 1000)
@@ -330,6 +338,9 @@ def respond(environ):
     if route == "file":
         touch_disk()
         return "200 OK", [b"read\n"]
+    if route == "steps":
+        steps(rest[0])
+        return "200 OK", [b"done\n"]
     if route == "mixed":
         mixed()
         return "200 OK", [b"mixed\n"]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use wsgi_trace_tests::program::{Outcome, Program};
-use wsgi_trace_tests::root;
+use wsgi_trace_tests::{published, root};
 
 fn whatif(name: &str, arguments: &[&str]) -> anyhow::Result<Outcome> {
     let recording = root().join("tests/recordings").join(format!("{name}.wtrace")).display().to_string();
@@ -48,6 +48,36 @@ fn recordings_of_two_seconds_have_bounds_and_no_forecast_and_say_why() -> anyhow
 }
 
 #[test]
+fn answers_have_what_their_schema_says_and_nothing_else() -> anyhow::Result<()> {
+    let validator = jsonschema::validator_for(&published::strict(published::schema("whatif.schema.json")?))?;
+    for (name, arguments) in [
+        ("gthread-back-end", &["--untrusted", "--workers", "2", "--rate", "x2"][..]),
+        ("sync-exhausted", &[]),
+        ("light-gthread", &[]),
+        ("uvicorn-asgi", &[]),
+    ] {
+        let found = answer(name, arguments)?;
+        let wrong: Vec<String> = validator.iter_errors(&found).map(|error| error.to_string()).collect();
+        ensure!(wrong.is_empty(), "{name}: {wrong:?}");
+        let forecasts = found["forecasts"].as_array().map_or(0, Vec::len);
+        // Today, two changes, both together.
+        ensure!(forecasts == if arguments.is_empty() { 0 } else { 4 }, "{name}: {forecasts}");
+    }
+    Ok(())
+}
+
+#[test]
+fn recordings_of_older_versions_say_that_others_are_not_in_them() -> anyhow::Result<()> {
+    let found = answer("gthread-back-end", &[])?;
+    let refusals = found["refusals"].as_array().context("no refusals")?;
+    ensure!(
+        refusals.iter().any(|refusal| refusal.as_str().is_some_and(|text| text.contains("older wsgi-trace")))
+    );
+    ensure!(found["model"]["other_programs_cores"].is_null(), "{}", found["model"]);
+    Ok(())
+}
+
+#[test]
 fn who_waits_for_slots_would_wait_less_without_that() -> anyhow::Result<()> {
     let overall = &answer("sync-short-behind-long", &[])?["bounds"]["overall"];
     let p99_ns = |bound: &str| overall[bound]["p99_ns"].as_u64().context("no bound");
@@ -72,6 +102,7 @@ fn changes_that_make_no_sense_are_refused_as_usage() -> anyhow::Result<()> {
         (&["--workers", "0"], "--workers"),
         (&["--rate", "x0"], "must lie between"),
         (&["--keepalive", "5"], "--keepalive"),
+        (&["--pid", "1"], "--pid"),
     ] {
         let said = whatif("gthread-back-end", arguments)?;
         ensure!(

@@ -33,6 +33,7 @@ pub mod lab;
 pub mod load;
 pub mod machine;
 pub mod one_at_a_time;
+pub mod open_load;
 pub mod phase_sums;
 pub mod picture;
 pub mod podman;

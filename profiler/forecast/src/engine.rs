@@ -56,6 +56,8 @@ struct Engine<'a> {
     /// Threads of other programs, and those of them that have nothing to do.
     others: usize,
     idle_others: Vec<usize>,
+    /// Bursts of other programs so far.
+    bursts: u64,
     /// Requests whose slot is not free again.
     unserved: usize,
     errands: Vec<VecDeque<Errand>>,
@@ -103,6 +105,7 @@ impl<'a> Engine<'a> {
             threads: threads.chain(dispatching).collect(),
             others: 0,
             idle_others: Vec::new(),
+            bursts: 0,
             unserved: requests,
             slots,
             errands: vec![VecDeque::new(); processes],
@@ -260,6 +263,10 @@ impl<'a> Engine<'a> {
     fn next_request(&mut self, number: usize, request: usize) -> Option<(Work, u64)> {
         self.served.get_mut(request)?.held_ns.1 = self.now_ns;
         self.unserved = self.unserved.saturating_sub(1);
+        if let Dispatch::ByProcess { after_ns, .. } = self.setting.dispatch {
+            let process = self.threads.get(number)?.process;
+            self.send_on_errand(process, (None, after_ns));
+        }
         self.threads.get_mut(number)?.job = Job::Idle;
         let next = self.slots.free(number)?;
         self.begin_serving(number, next);
@@ -271,11 +278,8 @@ impl<'a> Engine<'a> {
     fn next_errand(&mut self, number: usize) -> Option<(Work, u64)> {
         let process = number.checked_sub(self.slots_count())?;
         let job = self.threads.get(number)?.job;
-        if let (Job::Errand { request: Some(request) }, Dispatch::ByProcess { after_ns, .. }) =
-            (job, self.setting.dispatch)
-        {
+        if let Job::Errand { request: Some(request) } = job {
             self.offer(request, process);
-            self.errands.get_mut(process)?.push_back((None, after_ns));
         }
         let next = self.errands.get_mut(process)?.pop_front();
         let thread = self.threads.get_mut(number)?;

@@ -34,7 +34,7 @@ pub enum Dispatch {
     ByProcess {
         /// Python that this thread runs for a request before it hands it over.
         before_ns: u64,
-        /// Python that it runs for it later.
+        /// Python that it runs for it once the slot is done with it: the connection goes back to it, or is closed.
         after_ns: u64,
     },
 }

@@ -2,11 +2,13 @@
 //!
 //! In: arguments. Out: [`WhatIf`].
 
+use std::num::NonZeroU16;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::PlainFormat;
+use super::{PlainFormat, duration};
 
 /// Factors lie between this and its reciprocal.
 const MAX_FACTOR: f64 = 100.0;
@@ -14,17 +16,34 @@ const MAX_FACTOR: f64 = 100.0;
 /// Help by example.
 pub(super) const AFTER_HELP: &str = "Examples:\n  wsgi-trace whatif incident.wtrace\n  \
     wsgi-trace whatif incident.wtrace --workers 4 --threads 2\n  \
-    wsgi-trace whatif incident.wtrace --rate x1.5 --backend 5432=x0.5 --format json\n\n\
+    wsgi-trace whatif incident.wtrace --rate x1.5 --backend 5432=x0.5 --format json\n  \
+    sudo wsgi-trace whatif --pid 4242 --duration 2m --threads 8\n\n\
     Bounds are always there: how short response times would be at best. Forecasts come from a simulation, and only where\n\
     the simulation of the recorded setting gives back what was measured. Each change is forecast alone, then all together.\n\
     A forecast needs 500 requests, a window three times as long as the longest, no losses, and slots that are not all busy.";
 
 /// `whatif`.
 #[derive(Clone, Debug, Args)]
+#[command(group(clap::ArgGroup::new("of").required(true).args(["recording", "pid", "port", "name"])))]
 pub struct WhatIf {
-    /// The recording
+    /// The recording; needs no privileges
     #[arg(value_name = "FILE")]
-    pub recording: PathBuf,
+    pub recording: Option<PathBuf>,
+    /// Any process of the server, to watch it now: master or worker
+    #[arg(long, short, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pid: Option<u32>,
+    /// The server that listens on this TCP port
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<NonZeroU16>,
+    /// The one server of this name: its kind, its application or its command
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// How long to watch a server: long enough for 500 requests
+    #[arg(long, short, value_name = "TIME", value_parser = duration::parse, default_value = "60s", conflicts_with = "recording")]
+    pub duration: Duration,
+    /// No progress on stderr while a server is watched
+    #[arg(long, short, conflicts_with = "recording")]
+    pub quiet: bool,
     /// So many worker processes
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub workers: Option<u32>,

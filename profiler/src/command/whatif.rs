@@ -1,16 +1,18 @@
-//! `wsgi-trace whatif FILE`: what would change at other settings; needs no privileges.
+//! `wsgi-trace whatif FILE`: what would change at other settings; needs no privileges. With `--pid` it watches a server for a while instead.
 //!
-//! In: a recording, changes, form of the answer. Out: bounds, today as simulated beside today as measured, forecasts where these agree.
+//! In: a recording or a server, changes, form of the answer. Out: bounds, today as simulated beside today as measured, forecasts where these agree.
 
 use profiler_forecast::change::Change;
 
-use super::{Failure, print};
-use crate::cli::PlainFormat;
+use super::{Failure, print, target};
 use crate::cli::exit::ExitCode;
 use crate::cli::whatif::{ArrivalsKind, WhatIf};
+use crate::cli::{PlainFormat, Target, Watch};
 use crate::session::consumer::charset;
+use crate::session::live;
 use crate::whatif::forecast::Asked;
 use crate::whatif::model::Arrivals;
+use crate::whatif::trace::Trace;
 use crate::whatif::{Ask, WhatIf as Answer, WhatIfError, json, text};
 
 /// Answers.
@@ -18,11 +20,22 @@ use crate::whatif::{Ask, WhatIf as Answer, WhatIfError, json, text};
 /// # Errors
 /// [`Failure`], if the recording cannot be read, or a change makes no sense for it.
 pub fn run(options: &WhatIf) -> Result<(), Failure> {
-    let answer = Answer::of(&ask(options))?;
+    let ask = ask(options);
+    let answer = if options.recording.is_some() { Answer::of(&ask)? } else { watched(options, &ask)? };
     print(&match options.format {
         PlainFormat::Text => text::render(&answer, charset()),
         PlainFormat::Json => json::render(&answer),
     })
+}
+
+/// Watches the server that the options name; nothing is written to a file.
+fn watched(options: &WhatIf, ask: &Ask) -> Result<Answer, Failure> {
+    let server = Target { pid: options.pid, port: options.port, name: options.name.clone() };
+    let how = Watch { quiet: options.quiet, ..Watch::default() };
+    let watch = target::watch(&server, &how, None)?;
+    let mut trace = Trace::default();
+    let outcome = live::run(watch, Some(options.duration), options.quiet, &mut trace)?;
+    Ok(Answer::of_replay(outcome.snapshot, &trace, ask)?)
 }
 
 fn ask(options: &WhatIf) -> Ask {
@@ -56,7 +69,7 @@ fn ask(options: &WhatIf) -> Ask {
         ArrivalsKind::Closed => Some(Arrivals::Closed),
     };
     Ask {
-        recording: options.recording.clone(),
+        recording: options.recording.clone().unwrap_or_default(),
         changes,
         arrivals,
         seed: options.seed,

@@ -1,6 +1,6 @@
 //! A live run of one window: attach, watch until the window ends, report.
 //!
-//! In: the target and how long to watch. Out: a snapshot, the timeline through the consumer, a recording if wanted.
+//! In: the target and how long to watch. Out: a snapshot, the timeline through an observer, a recording if wanted.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::SessionError;
 use super::attached::{Outcome, Session, Tick, Watch};
-use super::consumer::Consumer;
+use super::observer::Observer;
 use super::progress::ProgressLine;
 use super::signals::Signals;
 use crate::attach;
@@ -18,27 +18,27 @@ use crate::attach;
 ///
 /// # Errors
 /// If the target is gone or the programs cannot be attached. Nothing stays attached.
-pub fn run(
+pub fn run<O: Observer>(
     watch: Watch,
     duration: Option<Duration>,
     quiet: bool,
-    consumer: &mut Consumer,
+    observer: &mut O,
 ) -> Result<Outcome, SessionError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(drive(watch, duration, ProgressLine::new(quiet), consumer))
+    runtime.block_on(drive(watch, duration, ProgressLine::new(quiet), observer))
 }
 
-async fn drive(
+async fn drive<O: Observer>(
     watch: Watch,
     duration: Option<Duration>,
     mut progress: ProgressLine,
-    consumer: &mut Consumer,
+    observer: &mut O,
 ) -> Result<Outcome, SessionError> {
     let mut signals = Signals::new()?;
     if let Some(price) = attach::gil::price(watch.attach.gil) {
         progress.say(&price);
     }
-    let mut session = Session::begin(watch, consumer)?;
+    let mut session = Session::begin(watch, observer)?;
     let tree = session.tree();
     progress.say(&format!(
         "watching process {} and {} more, {}; Ctrl-C ends the window and reports",

@@ -28,6 +28,7 @@ struct Model<'a> {
     threads: u32,
     cores: u32,
     arrivals: &'a str,
+    other_programs_cores: Option<f64>,
     request_count: usize,
     back_ends: &'a [String],
 }
@@ -104,6 +105,7 @@ fn document(answer: &WhatIf) -> Document<'_> {
             threads: setting.threads,
             cores: setting.cores,
             arrivals: answer.model.arrivals.name(),
+            other_programs_cores: answer.model.others_cores,
             request_count: answer.model.measured.len(),
             back_ends: &answer.model.load.back_ends,
         },

@@ -11,12 +11,11 @@ use profiler_core::model::path_shape::path_shape;
 use profiler_core::model::request::Request as Seen;
 use profiler_core::phase::{Phase, Phases};
 use profiler_forecast::bounds::Measured;
-use profiler_forecast::competition::Competition;
 use profiler_forecast::figures::Timed;
 use profiler_forecast::load::{Arrives, Load, Request, Row};
 use profiler_forecast::setting::{Dispatch, Setting, Wakes};
 
-use super::others::Between;
+use super::others::Others;
 use super::refusal::slots_per_process;
 use super::row::{BackEnds, segments};
 use super::trace::Trace;
@@ -63,6 +62,8 @@ pub struct Model {
     pub measured: Vec<Timed>,
     /// The same and those that nobody is known to have served, for bounds.
     pub bounded: Vec<Measured>,
+    /// How many cores other programs kept busy while it was recorded, the profiler among them; `None`: that was not recorded.
+    pub others_cores: Option<f64>,
 }
 
 /// A CPU cost of a request beside its own phases.
@@ -119,17 +120,19 @@ impl Model {
             start_ns: seen.times.start_ns,
             phases: seen.phases,
         });
+        let others = Others::of(snapshot, trace, first_ns);
         Self {
             measured: measured.collect(),
             load: Load { requests, endpoints: names.list, back_ends: back_ends.names() },
             setting: Setting {
                 is_sticky: !is_shared,
                 dispatch,
-                competition: competition(snapshot, trace, first_ns),
+                competition: others.competition,
                 ..setting(snapshot)
             },
             arrivals,
             bounded,
+            others_cores: others.cores,
         }
     }
 }
@@ -154,25 +157,6 @@ fn setting(snapshot: &Snapshot) -> Setting {
     let threads = slots_per_process(snapshot).max(1);
     Setting { processes: (snapshot.slots.count() / threads).max(1), threads, ..Setting::default() }
         .on_cores(snapshot.session.cpu_count.max(1))
-}
-
-/// What other programs took of the cores in the window; `zero_ns`: where the load's clock begins.
-fn competition(snapshot: &Snapshot, trace: &Trace, zero_ns: u64) -> Vec<Competition> {
-    let edges_ns: Vec<u64> = trace.machine.iter().map(|reading| reading.read_ns).collect();
-    let activity = trace.activity(&edges_ns);
-    let threads = snapshot.processes.iter().flat_map(|process| &process.threads);
-    let cpu_ns = threads.fold(0_u64, |sum, thread| sum.saturating_add(thread.cpu_ns));
-    let running_ns = activity.iter().fold(0_u64, |sum, of| sum.saturating_add(of.running_ns));
-    // What runs waits for a CPU now and then: in all it had one for this share of the time.
-    let on_cpu = if running_ns == 0 { 0.0 } else { cpu_ns as f64 / running_ns as f64 };
-    let pairs = trace.machine.windows(2).zip(activity);
-    let of_pairs = pairs.filter_map(|(pair, activity)| {
-        let &[first, last] = pair else { return None };
-        let target_ns = (activity.running_ns as f64 * on_cpu) as u64;
-        Some(Between { readings: (first, last), target_ns, target_sleeps: activity.sleeps })
-    });
-    let both = of_pairs.map(|between| between.competition(zero_ns));
-    both.filter(|competition| competition.cpu_ns > 0).collect()
 }
 
 const fn is_whole(request: &Seen) -> bool {

@@ -6,6 +6,7 @@ use profiler_core::model::Snapshot;
 use profiler_core::model::slot::Holding;
 use profiler_core::phase::Phase;
 
+use super::others::Others;
 use super::trace::Trace;
 
 /// Fewer requests than this say little of a p99.
@@ -72,6 +73,11 @@ pub enum Refusal {
         "what other programs took of the CPUs is not in it, as an older wsgi-trace made it: record it again"
     )]
     NoMachine,
+    /// Others took the CPUs.
+    #[error(
+        "other programs took more than half of the CPU time and left none idle: what they would leave at another setting is not known"
+    )]
+    TakenByOthers,
     /// The lock not seen.
     #[error(
         "waits for the GIL were not measured, and processes have several threads: record with --gil=auto"
@@ -131,6 +137,7 @@ pub fn refusals(snapshot: &Snapshot, trace: &Trace) -> Vec<Refusal> {
     check(per_process > 0 && count.checked_rem(per_process) != Some(0), Refusal::Uneven);
     check(!is_measured(Phase::AcceptQueue), Refusal::NoArrivals);
     check(trace.machine.len() < MIN_READINGS, Refusal::NoMachine);
+    check(Others::of(snapshot, trace, 0).took_all, Refusal::TakenByOthers);
     check(per_process > 1 && !is_measured(Phase::GilWait), Refusal::NoLock);
     let silent_ns = [Holding::FirstByte, Holding::KeepaliveIdle, Holding::Linger]
         .into_iter()

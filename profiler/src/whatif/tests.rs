@@ -95,16 +95,45 @@ fn without_readings_of_the_machine_there_is_no_forecast_and_with_them_others_are
     trace.machine.clear();
     let found = refusals(&calm_snapshot(), &trace);
     assert_eq!(found, [Refusal::NoMachine]);
+    trace.entry(&Entry::Slice {
+        tgid: 1,
+        tid: 1,
+        start_ns: 1,
+        end_ns: 5001,
+        state: ThreadState::Running,
+        label: "running",
+        fd: None,
+        open: false,
+        held_by: None,
+        sites: None,
+    });
     machine(4_000_000_000).iter().for_each(|fact| trace.note(fact));
     // A reading that is not later says nothing.
     trace.note(&machine(0)[0]);
     assert_eq!(refusals(&calm_snapshot(), &trace), []);
     let model = Model::of(&calm_snapshot(), &trace, None);
-    let [others] = model.setting.competition[..] else { panic!("{:?}", model.setting.competition) };
+    let [others, then] = model.setting.competition[..] else { panic!("{:?}", model.setting.competition) };
     // What the server's own threads used is not that of others.
     let own_ns: u64 = calm_snapshot().processes[0].threads.iter().map(|thread| thread.cpu_ns).sum();
     assert!((3_999_000_000..=4_000_000_000).contains(&(others.cpu_ns + own_ns)), "{others:?}");
-    assert_eq!((others.from_ns, others.until_ns), (0, 10_000_000_000));
+    assert!(
+        (model.others_cores.unwrap() * 1e10 - others.cpu_ns as f64).abs() < 1e6,
+        "{:?}",
+        model.others_cores
+    );
+    assert_eq!((others.from_ns, others.until_ns, then.from_ns), (0, 10_000_000_000, 10_000_000_000));
+    assert!((then.cores() - others.cores()).abs() < 1e-6, "{then:?}");
+}
+
+#[test]
+fn where_others_took_all_that_there_was_there_is_no_forecast() {
+    for (others_ns, expected) in [(19_500_000_000, &[][..]), (19_700_000_000, &[Refusal::TakenByOthers][..])]
+    {
+        let mut trace = calm();
+        trace.machine.clear();
+        machine(others_ns).iter().for_each(|fact| trace.note(fact));
+        assert_eq!(refusals(&calm_snapshot(), &trace), expected, "{others_ns}");
+    }
 }
 
 #[test]

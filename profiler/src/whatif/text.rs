@@ -70,6 +70,12 @@ fn head(answer: &WhatIf, charset: Charset, out: &mut String) -> std::fmt::Result
         setting.threads,
         setting.cores,
         count(answer.model.measured.len() as u64),
+    )?;
+    let Some(others) = answer.model.others_cores else { return Ok(()) };
+    writeln!(
+        out,
+        "Other programs kept {others:.2} of the {} cores busy, wsgi-trace among them.",
+        setting.cores
     )
 }
 

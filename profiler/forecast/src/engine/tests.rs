@@ -226,6 +226,17 @@ fn at(at_ns: u64, segments: &[(Work, u64)]) -> Request {
 }
 
 #[test]
+fn others_that_want_more_than_can_be_end_all_the_same() {
+    let load = Load { requests: vec![at(1_000_000, &[(Work::Python, 1_000_000)])], ..Load::default() };
+    for (cpu_ns, burst_ns) in [(u64::MAX, 1), (u64::MAX, u64::MAX), (1, 1)] {
+        let all = Competition { from_ns: 0, until_ns: 2_000_000, cpu_ns, burst_ns };
+        let setting = Setting { competition: vec![all], ..Setting::default() };
+        let served = simulate(&load, &setting).unwrap().served;
+        assert_eq!(served[0].phases.get(Phase::Cpu), 1_000_000);
+    }
+}
+
+#[test]
 fn a_lock_is_free_until_who_was_woken_for_it_has_a_core() {
     const MS: u64 = 1_000_000;
     // On one core: the first gives the lock up for a call of 2 ms, and keeps its core. The second is woken for the lock and has none.

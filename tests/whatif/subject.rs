@@ -1,0 +1,52 @@
+//! The servers: one setting that is recorded, and those that are forecast from it and really run.
+//!
+//! In: nothing. Out: [`SUBJECTS`].
+
+use wsgi_trace_tests::gunicorn::{Settings, Version};
+use wsgi_trace_tests::server::Recipe;
+use wsgi_trace_tests::server::uwsgi::Uwsgi;
+
+/// Processes and threads of each.
+pub(crate) type Slots = (u32, u32);
+
+/// A kind of server at several settings.
+pub(crate) struct Subject {
+    /// Name in tables.
+    pub(crate) name: &'static str,
+    /// How it is started with so many processes and threads.
+    pub(crate) recipe: fn(Slots) -> Box<dyn Recipe>,
+    /// The setting that is recorded.
+    pub(crate) recorded: Slots,
+    /// Those that are forecast.
+    pub(crate) others: &'static [Slots],
+}
+
+fn gthread((workers, threads): Slots) -> Box<dyn Recipe> {
+    Box::new(Settings::gthread(Version::V27, workers as usize, threads as usize))
+}
+
+fn sync((workers, _): Slots) -> Box<dyn Recipe> {
+    Box::new(Settings::sync(Version::V27, workers as usize))
+}
+
+fn uwsgi((processes, threads): Slots) -> Box<dyn Recipe> {
+    Box::new(Uwsgi::new(processes, threads))
+}
+
+/// All.
+pub(crate) const SUBJECTS: &[Subject] = &[
+    Subject {
+        name: "gthread",
+        recipe: gthread,
+        recorded: (1, 4),
+        others: &[(1, 2), (1, 8), (2, 2), (2, 4), (4, 1)],
+    },
+    Subject { name: "sync", recipe: sync, recorded: (2, 1), others: &[(1, 1), (3, 1), (4, 1)] },
+    Subject { name: "uwsgi-processes", recipe: uwsgi, recorded: (2, 1), others: &[(1, 1), (3, 1), (4, 1)] },
+    Subject {
+        name: "uwsgi-threads",
+        recipe: uwsgi,
+        recorded: (1, 4),
+        others: &[(1, 2), (1, 8), (2, 2), (4, 1)],
+    },
+];
