@@ -76,6 +76,7 @@ const CRATES: &[Crate<'static>] = &[
             "session",
             "export",
             "agent",
+            "fleet",
             "compare",
             "whatif",
             "top",
