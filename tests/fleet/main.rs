@@ -167,7 +167,7 @@ fn assert_causes(said: &BTreeMap<String, Said>) -> anyhow::Result<()> {
 }
 
 #[test]
-#[ignore = "cargo xtask fleet: gigabytes, and a Java of its own"]
+#[ignore = "make fleet: takes gigabytes, and a Java of the system"]
 fn two_engines_give_the_same_rows_and_name_what_was_put_in() -> anyhow::Result<()> {
     let Some(duckdb) = Duckdb::find() else { bail!("DuckDB is missing: make setup") };
     let python = std::env::var("WSGI_TRACE_SPARK").context("WSGI_TRACE_SPARK: a Python that has pyspark")?;

@@ -49,7 +49,7 @@ pub struct Written {
 pub(super) struct Limits {
     /// Rows of a row group: so many are in memory while it fills.
     pub(super) row_group_rows: usize,
-    /// Methods with routes that are told apart; later ones are one.
+    /// Methods with routes that are distinguished; later ones are one.
     pub(super) endpoints: usize,
 }
 
@@ -170,7 +170,7 @@ impl Rows {
         self.connection(&ConnectionRow::new(self.of.clone(), cause, example, route))
     }
 
-    /// Whether as many endpoints as are told apart have rows, and this is none of them.
+    /// Whether as many endpoints as are distinguished have rows, and this is none of them.
     fn is_beyond_the_bound(&mut self, method: &str, route: &str) -> bool {
         if self.limits.endpoints == usize::MAX {
             return false;
