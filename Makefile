@@ -3,7 +3,7 @@ SHELL := /bin/bash
 export RUST_BACKTRACE := 0
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test check check-bench tidy fmt bench fuzz live live-all gil-matrix lab advice mixes whatif rules thousand-clients soak deploys page nightly screenshots kernels unit book dist dist-test clean
+.PHONY: help setup demo test check check-bench tidy fmt bench fuzz live live-all gil-matrix lab advice mixes whatif rules fleet thousand-clients soak deploys page nightly screenshots kernels unit book dist dist-test clean
 
 help: ## Show this menu
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -59,6 +59,9 @@ lab: setup ## Find what limits each server on each workload, and write docs/lab.
 
 rules: setup ## Read every loop with and without each rule that infers, and write docs/rules.md (some minutes)
 	@cargo xtask rules
+
+fleet: setup ## Ask DuckDB and Spark about a made fleet of 200 hosts and a week; needs a Java (default-jre-headless) and 2 GB
+	@cargo xtask fleet
 
 thousand-clients: setup ## Let a thousand clients connect at once to every kind of server; writes docs/thousand-clients.md (some minutes)
 	@cargo xtask thousand-clients

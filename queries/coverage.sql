@@ -13,6 +13,7 @@ SELECT
     sum(requests_open) AS requests_open,
     round(avg(CASE WHEN is_complete THEN 1.0 ELSE 0.0 END), 4) AS complete_ratio,
     round(avg(CASE WHEN mode = 'light' THEN 1.0 ELSE 0.0 END), 4) AS light_ratio,
+    sum(requests_not_written) AS requests_not_written,
     sum(records_lost) AS records_lost,
     sum(sequence_holes) AS sequence_holes,
     sum(records_late + records_malformed + evicted + runs_skipped) AS other_losses,

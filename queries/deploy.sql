@@ -4,8 +4,11 @@
 -- before it, each endpoint by itself: a change of the mix changes nothing here. As in `wsgi-trace diff`, errors are those of
 -- means of batches. `t` is the difference in units of them. Less than 1 µs is taken for 1 µs. The limit of 6 is Student's for
 -- eight batches a side and 1,000 comparisons at 5 % for all of them together. Changes below a twentieth of the endpoint's mean
--- time are left out.
+-- time are left out. So are requests of windows that lost something, and versions are compared within one mode.
 WITH
+    covered AS (
+        SELECT recording_id, window_number, mode FROM windows WHERE is_complete
+    ),
     versions AS (
         SELECT "service.name" AS service, "service.version" AS version, min(start_time) AS first_seen
         FROM windows
@@ -25,7 +28,7 @@ WITH
     ),
     batches AS (
         SELECT
-            latest.service, latest.version, latest.first_seen, latest.place,
+            latest.service, latest.version, latest.first_seen, latest.place, mode,
             "http.request.method" AS method,
             "http.route" AS route,
             recording_id,
@@ -52,26 +55,27 @@ WITH
             avg(unexplained_ns) AS unexplained_ns
         FROM requests
             JOIN spans USING (recording_id)
+            JOIN covered USING (recording_id, window_number)
             JOIN latest ON latest.service = "service.name" AND latest.version = "service.version" AND latest.place <= 2
         WHERE NOT is_open AND NOT is_truncated
-        GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+        GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
     ),
     sides AS (
         SELECT
-            service, method, route, phase, place, version, first_seen,
+            service, mode, method, route, phase, place, version, first_seen,
             sum(requests) AS requests, count(*) AS batches, avg(ns) AS mean_ns, var_samp(ns) / count(*) AS error
         FROM batches UNPIVOT (ns FOR phase IN (
             total_ns, accept_queue_ns, pool_wait_ns, loop_wait_ns, read_head_ns, read_body_ns,
             client_read_stall_ns, cpu_ns, run_queue_ns, gil_wait_ns, lock_wait_ns, backend_wait_ns,
             file_wait_ns, fault_wait_ns, sleep_ns, write_ns, client_write_stall_ns, front_end_ns, unexplained_ns
         ))
-        GROUP BY 1, 2, 3, 4, 5, 6, 7
+        GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
     ),
     whole AS (
-        SELECT service, method, route, mean_ns AS endpoint_ns FROM sides WHERE place = 2 AND phase = 'total_ns'
+        SELECT service, mode, method, route, mean_ns AS endpoint_ns FROM sides WHERE place = 2 AND phase = 'total_ns'
     )
 SELECT
-    service, method, route, phase,
+    service, mode, method, route, phase,
     before.version AS version_before,
     after.version AS version_after,
     after.first_seen AS since,
@@ -80,9 +84,9 @@ SELECT
     round((after.mean_ns - before.mean_ns) / 1e6, 3) AS difference_ms,
     round((after.mean_ns - before.mean_ns) / sqrt(greatest(before.error + after.error, 1e6)), 1) AS t
 FROM (SELECT * FROM sides WHERE place = 2) AS before
-    JOIN (SELECT * FROM sides WHERE place = 1) AS after USING (service, method, route, phase)
-    JOIN whole USING (service, method, route)
+    JOIN (SELECT * FROM sides WHERE place = 1) AS after USING (service, mode, method, route, phase)
+    JOIN whole USING (service, mode, method, route)
 WHERE before.batches >= 8 AND after.batches >= 8 AND before.requests >= 100 AND after.requests >= 100
     AND abs(after.mean_ns - before.mean_ns) >= 6 * sqrt(greatest(before.error + after.error, 1e6))
     AND abs(after.mean_ns - before.mean_ns) >= endpoint_ns / 20
-ORDER BY abs(after.mean_ns - before.mean_ns) DESC, service, method, route, phase;
+ORDER BY abs(after.mean_ns - before.mean_ns) DESC, service, mode, method, route, phase;

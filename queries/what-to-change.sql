@@ -1,7 +1,8 @@
 -- Which change would save most request time, in which service?
 --
--- One row a service, finding and setting: on how many hosts, in how many windows it is present, and what it cost there. A
--- finding that follows from another, or whose advice yields to another's, is left out: that other one has its own row.
+-- One row a service, finding and setting: on how many hosts, in how many windows it is present, since which day, and what it
+-- cost there. A finding that follows from another, or whose advice yields to another's, is left out: that other one has its
+-- own row.
 SELECT
     "service.name" AS service,
     id AS finding,
@@ -12,6 +13,7 @@ SELECT
     count(DISTINCT "host.name") AS hosts,
     count(*) AS windows,
     round(sum(cost_ns) / 1e9, 3) AS cost_s,
+    CAST(min(end_time) AS DATE) AS since,
     max_by(sentence, cost_ns) AS worst_case
 FROM findings
 WHERE answer = 'present' AND id <> 'healthy' AND follows IS NULL AND yields_to IS NULL

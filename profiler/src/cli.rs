@@ -6,6 +6,7 @@ pub mod duration;
 pub mod exit;
 pub mod export;
 pub mod fail_on;
+pub mod fleet;
 pub mod front_end;
 pub mod otlp;
 pub mod whatif;
@@ -117,6 +118,9 @@ pub enum Command {
     /// Write recordings as tables for other engines (Parquet); needs no privileges
     #[command(after_help = export::HELP)]
     Export(Export),
+    /// Say what stands out in the tables of many hosts; needs no privileges, and DuckDB
+    #[command(after_help = fleet::HELP)]
+    Fleet(fleet::Fleet),
     /// Say what would change at other settings, from one recording; needs no privileges
     #[command(name = "whatif", after_help = whatif::AFTER_HELP)]
     WhatIf(whatif::WhatIf),

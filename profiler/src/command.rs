@@ -7,6 +7,7 @@ pub mod diff;
 pub mod doctor;
 pub mod export;
 mod fail_on;
+pub mod fleet;
 pub mod list;
 pub mod man;
 mod mode;
@@ -124,6 +125,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Serve(options)) => serve::run(options),
         Some(Command::Diff(options)) => diff::run(options),
         Some(Command::Export(options)) => export::run(options),
+        Some(Command::Fleet(options)) => fleet::run(options),
         Some(Command::WhatIf(options)) => whatif::run(options),
         Some(Command::List(options)) => {
             list::run(options, &mut std::io::stdout()).or_else(|error| list_failure(&error))

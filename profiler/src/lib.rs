@@ -10,6 +10,7 @@ pub mod command;
 pub mod compare;
 pub mod export;
 pub mod fact;
+pub mod fleet;
 pub mod hook;
 pub mod otlp;
 pub mod output_file;

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use wsgi_trace_tests::duckdb::{Duckdb, TABLES};
 use wsgi_trace_tests::fleet::{Fleet, SERVICE, SLOW_HOST, SLOWER_ROUTE};
-use wsgi_trace_tests::program::Program;
+use wsgi_trace_tests::program::{Outcome, Program};
 use wsgi_trace_tests::root;
 
 /// Recordings of four services: one with several endpoints, one whose threads run out, one where nothing is wrong, one that drops
@@ -133,7 +133,9 @@ fn a_fleet_with_a_slow_disk_and_a_bad_deploy_is_told_so_and_nothing_else() -> an
         deploys.iter().find(|row| row["phase"] == "backend_wait_ns").context("no backend_wait")?;
     let number = |key: &str| of_back_end[key].as_f64().unwrap_or(0.0);
     assert!((number("after_ms") / number("before_ms") - 2.0).abs() < 0.1, "{of_back_end}");
-    Ok(())
+
+    the_page_names_what_was_put_in_first_and_in_every_form(&duckdb, &tables)?;
+    a_host_that_lost_something_is_left_out_and_said(&duckdb, &tables, &directory.path().join("lossy"))
 }
 
 #[test]
@@ -160,5 +162,109 @@ fn a_fleet_without_differences_has_no_outlier_and_no_change() -> anyhow::Result<
     let coverage = ask(&duckdb, &tables, "coverage")?;
     assert_eq!(coverage.len(), SERVICES.len() * 12 * 4);
     assert!(coverage.iter().all(|row| row["complete_ratio"] == 1.0), "{coverage:#?}");
+    Ok(())
+}
+
+/// `wsgi-trace fleet` on these tables.
+fn page(duckdb: &Duckdb, tables: &Path, options: &[&str]) -> anyhow::Result<Outcome> {
+    let directory = tempfile::tempdir()?;
+    let command = duckdb.command(directory.path())?.display().to_string();
+    let tables = tables.display().to_string();
+    let arguments = [&["fleet", &tables, "--duckdb", &command], options].concat();
+    Program::run(&arguments, Duration::from_secs(120))
+}
+
+fn the_page_names_what_was_put_in_first_and_in_every_form(
+    duckdb: &Duckdb,
+    tables: &Path,
+) -> anyhow::Result<()> {
+    let said = page(duckdb, tables, &["--format", "json"])?;
+    ensure!(said.status.success() && said.stderr.is_empty(), "{said:?}");
+    let json: Value = serde_json::from_str(&said.stdout)?;
+    let notable = json["stands_out"].as_array().context("nothing stands out")?;
+    let of = |query: &str| -> Vec<&Value> { notable.iter().filter(|one| one["query"] == query).collect() };
+    let [outlier] = of("outlier-host")[..] else { anyhow::bail!("{json:#}") };
+    let sentence = |one: &Value| one["sentence"].as_str().unwrap_or_default().to_owned();
+    assert!(sentence(outlier).contains(&format!("Host {SLOW_HOST} of {SERVICE} takes ")), "{outlier}");
+    assert!(sentence(outlier).contains(" more in file_wait "), "{outlier}");
+    let [deploy] = of("deploy")[..] else { anyhow::bail!("{json:#}") };
+    assert!(
+        sentence(deploy).contains(SLOWER_ROUTE) && sentence(deploy).contains("in backend_wait"),
+        "{deploy}"
+    );
+    let starved: Vec<String> = of("capacity").into_iter().map(sentence).collect();
+    assert!(starved.iter().any(|one| one.starts_with("Service till has no free worker")), "{starved:?}");
+    // The disk was slow from the service's first day on, its deploy came later.
+    let first = duckdb.one(
+        tables,
+        &format!("select min(date)::varchar as day from windows where \"service.name\" = '{SERVICE}'"),
+    )?;
+    let first = first["day"].as_str().context("no day")?;
+    assert_eq!(outlier["since"].as_str(), Some(first));
+    assert!(deploy["since"].as_str() > Some(first), "{deploy}");
+
+    let text = page(duckdb, tables, &[])?;
+    ensure!(text.status.success(), "{text:?}");
+    for line in text.stdout.lines() {
+        assert!(line.chars().count() <= 100 || line.starts_with("  "), "{line}");
+    }
+    let html = page(duckdb, tables, &["--format", "html"])?;
+    for one in notable {
+        let sentence = sentence(one);
+        let start: String = sentence.split(' ').take(4).collect::<Vec<_>>().join(" ");
+        assert!(text.stdout.contains(&start), "{start}: {}", text.stdout);
+        assert!(html.stdout.contains(&start), "{start}");
+    }
+
+    let blog = page(duckdb, tables, &["--format", "json", "--service", "blog"])?;
+    let json: Value = serde_json::from_str(&blog.stdout)?;
+    assert_eq!(json["services"], 1);
+    assert!(
+        json["stands_out"]
+            .as_array()
+            .is_some_and(|list| list.iter().all(|one| one["query"] != "outlier-host"))
+    );
+    Ok(())
+}
+
+/// The slow host's windows lost something: it can no longer be said to be slow.
+fn a_host_that_lost_something_is_left_out_and_said(
+    duckdb: &Duckdb,
+    tables: &Path,
+    lossy: &Path,
+) -> anyhow::Result<()> {
+    std::fs::create_dir(lossy)?;
+    for table in TABLES {
+        let replaced = if table == "windows" {
+            format!("* replace (is_complete and \"host.name\" <> '{SLOW_HOST}' as is_complete)")
+        } else {
+            "*".to_owned()
+        };
+        duckdb.all(
+            tables,
+            &format!(
+                "copy (select {replaced} from {table}) to '{}' (format parquet, partition_by (service, date, host))",
+                lossy.join(table).display()
+            ),
+        )?;
+    }
+    assert!(ask(duckdb, lossy, "outlier-host")?.is_empty());
+    let said = page(duckdb, lossy, &[])?;
+    assert!(said.stdout.contains("1 of 12 hosts lost something"), "{}", said.stdout);
+    assert!(said.stdout.contains(SLOW_HOST), "coverage names it: {}", said.stdout);
+    Ok(())
+}
+
+#[test]
+fn without_an_engine_or_tables_it_says_what_to_do() -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().display().to_string();
+    let none = Program::run(&["fleet", &path], Duration::from_secs(20))?;
+    assert_eq!(none.status.code(), Some(8), "{none:?}");
+    assert!(none.stderr.contains("no table of windows there; wsgi-trace export"), "{none:?}");
+    std::fs::create_dir(directory.path().join("windows"))?;
+    let missing = Program::run(&["fleet", &path, "--duckdb", "/nonexistent"], Duration::from_secs(20))?;
+    assert_eq!(missing.status.code(), Some(2), "{missing:?}");
+    assert!(missing.stderr.contains("pip install duckdb-cli"), "{missing:?}");
     Ok(())
 }

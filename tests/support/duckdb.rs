@@ -2,6 +2,7 @@
 //!
 //! In: a directory of tables, SQL. Out: rows as JSON. It is the one that `make setup` installs for the guide's examples.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -30,6 +31,18 @@ impl Duckdb {
             gate::missing("DuckDB (.tools/venvdocs, tests/requirementsdocs.txt)");
         }
         is_there.then_some(Self { python })
+    }
+
+    /// A command for programs that want one, in this directory.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be written.
+    pub fn command(&self, directory: &Path) -> anyhow::Result<PathBuf> {
+        let path = directory.join("duckdb");
+        std::fs::write(&path, format!("#!/bin/sh\nexec '{}' -m duckdb_cli \"$@\"\n", self.python.display()))?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700))?;
+        Ok(path)
     }
 
     /// Runs a script with these tables at hand; the rows of its last statement.

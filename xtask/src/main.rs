@@ -11,6 +11,7 @@ mod compare;
 mod demo;
 mod dist;
 mod emulator;
+mod fleet;
 mod fuzz;
 mod kernels;
 mod lab;
@@ -39,6 +40,7 @@ const USAGE: &str = "cargo xtask CHORE
   tidy      tests of the tree itself
   test      all tests; live ones where root and BPF allow
   demo      a real gunicorn under load, traced
+  fleet     many hosts and days, asked by DuckDB and by Spark, row by row; hosts, days and copies as arguments
   fuzz      every fuzz target for a minute; targets, --seconds N as arguments
   record    the recordings of tests/recordings, taken again; names of scenarios as arguments, --show only shows, --scrub scrubs again
   rules     what each rule that infers brings, on every event loop; names of servers as arguments, --again reads the recordings of before
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         "dist" => dist::run(),
         "image" => dist::only_image(),
         "dist-test" => dist::test(),
+        "fleet" => fleet::run(&rest),
         "fuzz" => fuzz::run(&rest),
         "record" => record::run(&rest),
         "kernels" => kernels::run(&rest),

@@ -1,7 +1,7 @@
 //! Rows of an agent that never ends: set of files after set of files, in a directory with a budget.
 //!
 //! In: runs with their entries and windows, as they come. Out: files, and [`Totals`] that say what became of every request. A set
-//! ends with a window. What cannot be written is lost as a whole set, and counted; the next window begins again.
+//! ends with a window. What cannot be written is lost as a whole set, and counted; the next window is tried again.
 
 mod courier;
 mod store;

@@ -32,7 +32,7 @@ use super::document::table::On;
 use super::document::{self, block::Section};
 use super::form::{Form, FormKind};
 use super::output::Lazy;
-use markup::Html;
+pub(crate) use markup::Html;
 use section::Drawer;
 use timeline::Collected;
 
@@ -78,17 +78,34 @@ pub fn render<'a>(
     page(snapshot, findings, &collected)
 }
 
+/// A page of other things in the same style, without script.
+pub(crate) fn sheet(title: &str, write: impl FnOnce(&mut Html)) -> String {
+    let mut html = Html::default();
+    begin(&mut html, title, "");
+    html.raw("<body id=\"top\">\n");
+    write(&mut html);
+    html.raw("<footer><p>wsgi-trace ")
+        .raw(env!("CARGO_PKG_VERSION"))
+        .raw("</p></footer>\n</body>\n</html>\n");
+    html.into_text()
+}
+
+/// A page up to its body.
+fn begin(html: &mut Html, title: &str, script: &str) {
+    html.raw("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
+    html.raw("<meta http-equiv=\"Content-Security-Policy\"");
+    // Its quotes come out as character references, which a browser reads as quotes.
+    html.attribute("content", &policy::policy(STYLE, script));
+    html.raw(">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
+    html.raw("<meta name=\"color-scheme\" content=\"light dark\">\n<meta name=\"referrer\" content=\"no-referrer\">\n");
+    html.element("title", title).raw("\n<style>").raw(STYLE).raw("</style>\n</head>\n");
+}
+
 fn page(snapshot: &Snapshot, findings: &[Finding], requests: &Collected) -> String {
     let sections = document::sections(snapshot, findings);
     let sections: Vec<Section<'_>> = sections.into_iter().filter(|section| section.on.is(On::PAGE)).collect();
     let mut html = Html::default();
-    html.raw("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
-    html.raw("<meta http-equiv=\"Content-Security-Policy\"");
-    // Its quotes come out as character references, which a browser reads as quotes.
-    html.attribute("content", &policy::policy(STYLE, SCRIPT));
-    html.raw(">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
-    html.raw("<meta name=\"color-scheme\" content=\"light dark\">\n<meta name=\"referrer\" content=\"no-referrer\">\n");
-    html.element("title", &head::title(snapshot)).raw("\n<style>").raw(STYLE).raw("</style>\n</head>\n");
+    begin(&mut html, &head::title(snapshot), SCRIPT);
     html.raw("<body id=\"top\">\n<a class=\"skip\" href=\"#findings\">To the findings</a>\n");
     head::section(&mut html, snapshot, findings);
     html.raw("<nav aria-label=\"Sections\"><ul>");

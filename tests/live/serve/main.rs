@@ -5,6 +5,7 @@
 mod access;
 mod alerts;
 mod dashboards;
+mod fleet_rules;
 mod follow;
 mod numbers;
 mod prometheus;

@@ -96,6 +96,7 @@ const CRATES: &[Crate<'static>] = &[
             "session",
             "export",
             "agent",
+            "fleet",
             "compare",
             "whatif",
             "top",

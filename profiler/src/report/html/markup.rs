@@ -11,7 +11,7 @@ const LONGEST_TEXT: usize = 2_000;
 
 /// A document, as far as it is written.
 #[derive(Debug, Default)]
-pub(super) struct Html(String);
+pub(crate) struct Html(String);
 
 impl Html {
     pub(super) fn into_text(self) -> String {
@@ -19,13 +19,13 @@ impl Html {
     }
 
     /// Markup of this program.
-    pub(super) fn raw(&mut self, markup: &'static str) -> &mut Self {
+    pub(crate) fn raw(&mut self, markup: &'static str) -> &mut Self {
         self.0.push_str(markup);
         self
     }
 
     /// Text from anywhere: what acts on a reader (controls, changes of direction) is made visible.
-    pub(super) fn text(&mut self, text: &str) -> &mut Self {
+    pub(crate) fn text(&mut self, text: &str) -> &mut Self {
         for character in escape::line(text, LONGEST_TEXT, Charset::Unicode).chars() {
             match character {
                 '&' => self.0.push_str("&amp;"),
@@ -40,7 +40,7 @@ impl Html {
     }
 
     /// ` name="value"`, inside a tag.
-    pub(super) fn attribute(&mut self, name: &'static str, value: &str) -> &mut Self {
+    pub(crate) fn attribute(&mut self, name: &'static str, value: &str) -> &mut Self {
         self.raw(" ").raw(name).raw("=\"").text(value).raw("\"")
     }
 
@@ -52,7 +52,7 @@ impl Html {
     }
 
     /// `<tag>text</tag>`.
-    pub(super) fn element(&mut self, tag: &'static str, text: &str) -> &mut Self {
+    pub(crate) fn element(&mut self, tag: &'static str, text: &str) -> &mut Self {
         self.raw("<").raw(tag).raw(">").text(text).raw("</").raw(tag).raw(">")
     }
 

@@ -1,0 +1,204 @@
+//! A fleet true in its proportions, and two engines that are asked the same: `cargo xtask fleet`.
+//!
+//! In: recordings of the tree, DuckDB, Spark (`WSGI_TRACE_SPARK`: a Python that has it), the size (`WSGI_TRACE_FLEET`: hosts, days,
+//! copies). Out: times and bytes; verdicts: both give the same rows, and they name what was put in and no other host.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use serde_json::{Map, Value};
+use wsgi_trace_tests::duckdb::{Duckdb, TABLES};
+use wsgi_trace_tests::fleet::{Fleet, SERVICE, SLOW_HOST, SLOWER_ROUTE};
+use wsgi_trace_tests::program::Program;
+use wsgi_trace_tests::root;
+
+/// Recordings of four services: one with several endpoints, one whose threads run out, one where nothing is wrong, one that drops
+/// connections.
+const SERVICES: [(&str, &str); 4] = [
+    ("uwsgi-threads", SERVICE),
+    ("gthread-exhausted", "till"),
+    ("gthread-healthy", "blog"),
+    ("sync-dropped", "edge"),
+];
+/// The service with too few threads.
+const STARVED: &str = "till";
+/// How far apart numbers of two engines may be: they round to three digits what they add up in another order.
+const APART: f64 = 0.002;
+
+type Row = Map<String, Value>;
+
+/// What an engine said of a query.
+struct Said {
+    took: Duration,
+    rows: Vec<Row>,
+}
+
+fn size() -> anyhow::Result<[u32; 3]> {
+    let text = std::env::var("WSGI_TRACE_FLEET").unwrap_or_else(|_| "12,4,4".to_owned());
+    let numbers: Vec<u32> = text.split(',').map(str::parse).collect::<Result<_, _>>()?;
+    numbers.try_into().map_err(|_| anyhow::anyhow!("WSGI_TRACE_FLEET is hosts,days,copies: {text}"))
+}
+
+fn queries() -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(root().join("queries"))? {
+        let path = entry?.path();
+        let name = path.file_stem().context("no name")?.to_string_lossy().into_owned();
+        if !name.starts_with("tables-") {
+            found.insert(name, path);
+        }
+    }
+    Ok(found)
+}
+
+fn make(duckdb: &Duckdb, directory: &Path, [hosts, days, copies]: [u32; 3]) -> anyhow::Result<PathBuf> {
+    let real = directory.join("real");
+    for (recording, service) in SERVICES {
+        let recording =
+            root().join("tests/recordings").join(recording).with_extension("wtrace").display().to_string();
+        let to = real.display().to_string();
+        let arguments = ["export", &recording, "-o", &to, "--service", service];
+        let outcome = Program::run(&arguments, Duration::from_secs(60))?;
+        ensure!(outcome.status.success(), "{}", outcome.stderr);
+    }
+    let tables = directory.join("fleet");
+    Fleet { hosts, days, copies, differs: true }.make(duckdb, &real, &tables)?;
+    Ok(tables)
+}
+
+fn bytes(path: &Path) -> anyhow::Result<u64> {
+    let metadata = path.symlink_metadata()?;
+    if !metadata.is_dir() {
+        return Ok(metadata.len());
+    }
+    std::fs::read_dir(path)?.map(|entry| bytes(&entry?.path())).sum()
+}
+
+fn by_duckdb(duckdb: &Duckdb, tables: &Path, query: &Path) -> anyhow::Result<Said> {
+    let sql = std::fs::read_to_string(query)?;
+    let began = Instant::now();
+    let rows = duckdb.all(tables, &sql)?;
+    let took = began.elapsed();
+    let rows =
+        rows.into_iter().map(|row| row.as_object().cloned().context("no row")).collect::<Result<_, _>>()?;
+    Ok(Said { took, rows })
+}
+
+fn by_spark(
+    python: &str,
+    tables: &Path,
+    queries: &BTreeMap<String, PathBuf>,
+) -> anyhow::Result<BTreeMap<String, Said>> {
+    let output = Command::new(python)
+        .arg(root().join("tests/fleet/spark.py"))
+        .arg(tables)
+        .arg(root().join("queries/tables-spark.sql"))
+        .args(queries.values())
+        .stderr(Stdio::inherit())
+        .output()
+        .context(python.to_owned())?;
+    ensure!(output.status.success(), "Spark failed; what it said stands above");
+    let mut said = BTreeMap::new();
+    for line in String::from_utf8(output.stdout)?.lines().filter(|line| line.starts_with('{')) {
+        let answer: Value = serde_json::from_str(line)?;
+        let name = answer["query"].as_str().context("no name")?.to_owned();
+        let took = Duration::from_secs_f64(answer["seconds"].as_f64().context("no time")?);
+        let rows = serde_json::from_value(answer["rows"].clone())?;
+        said.insert(name, Said { took, rows });
+    }
+    Ok(said)
+}
+
+/// A row as both engines would write it: moments to the second; numbers apart, as they may differ in the last digit.
+fn plain(row: &Row) -> (Vec<String>, Vec<f64>) {
+    let mut names: Vec<&String> = row.keys().collect();
+    names.sort();
+    let (mut texts, mut numbers) = (Vec::new(), Vec::new());
+    for name in names {
+        match row.get(name) {
+            Some(Value::Number(number)) => numbers.push(number.as_f64().unwrap_or(f64::NAN)),
+            Some(Value::String(text)) => {
+                // Decimal numbers come as text from one of them.
+                match text.parse::<f64>() {
+                    Ok(number) if name != "version_before" && name != "version_after" => numbers.push(number),
+                    _ if name == "since" => texts.push(text.chars().take(19).collect()),
+                    _ => texts.push(text.clone()),
+                }
+            }
+            other => texts.push(other.map(Value::to_string).unwrap_or_default()),
+        }
+    }
+    (texts, numbers)
+}
+
+fn compare(name: &str, one: &[Row], other: &[Row]) -> anyhow::Result<()> {
+    ensure!(one.len() == other.len(), "{name}: {} rows and {}", one.len(), other.len());
+    let sorted = |rows: &[Row]| {
+        let mut rows: Vec<_> = rows.iter().map(plain).collect();
+        rows.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| format!("{:?}", a.1).cmp(&format!("{:?}", b.1))));
+        rows
+    };
+    for (a, b) in sorted(one).iter().zip(&sorted(other)) {
+        let near = |(a, b): (&f64, &f64)| (a - b).abs() <= APART.max(a.abs() * 1e-6);
+        let is_same = a.0 == b.0 && a.1.len() == b.1.len() && a.1.iter().zip(&b.1).all(near);
+        ensure!(is_same, "{name}:\n{a:?}\n{b:?}");
+    }
+    Ok(())
+}
+
+fn named(rows: &[Row], keys: &[&str]) -> BTreeSet<String> {
+    let text = |row: &Row, key: &str| row.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    rows.iter().map(|row| keys.iter().map(|key| text(row, key)).collect::<Vec<_>>().join(" ")).collect()
+}
+
+/// All that was put in, and no other host.
+fn assert_causes(said: &BTreeMap<String, Said>) -> anyhow::Result<()> {
+    let rows = |name: &str| said.get(name).map(|said| said.rows.as_slice()).context("no answer");
+    let hosts = named(rows("outlier-host")?, &["service", "host"]);
+    ensure!(hosts == BTreeSet::from([format!("{SERVICE} {SLOW_HOST}")]), "{hosts:?}");
+    let routes = named(rows("deploy")?, &["service", "route"]);
+    ensure!(routes == BTreeSet::from([format!("{SERVICE} {SLOWER_ROUTE}")]), "{routes:?}");
+    let first = rows("capacity")?.first().context("no service")?;
+    ensure!(first.get("service").and_then(Value::as_str) == Some(STARVED), "{first:?}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "make fleet: takes gigabytes, and a Java of the system"]
+fn two_engines_give_the_same_rows_and_name_what_was_put_in() -> anyhow::Result<()> {
+    let Some(duckdb) = Duckdb::find() else { bail!("DuckDB is missing: make setup") };
+    let python = std::env::var("WSGI_TRACE_SPARK").context("WSGI_TRACE_SPARK: a Python that has pyspark")?;
+    let directory = tempfile::tempdir_in(root().join("target"))?;
+    let size = size()?;
+    let began = Instant::now();
+    let tables = make(&duckdb, directory.path(), size)?;
+    let count = duckdb.one(&tables, "select count(*)::bigint as requests from requests")?;
+    let requests = count["requests"].as_u64().context("no requests")?;
+    let [hosts, days, copies] = size;
+    println!(
+        "hosts {hosts}, days {days}, copies {copies}: requests {requests}, bytes {}, made in {:.0} s, tables {}",
+        bytes(&tables)?,
+        began.elapsed().as_secs_f64(),
+        TABLES.len()
+    );
+    let queries = queries()?;
+    let mut duck = BTreeMap::new();
+    for (name, path) in &queries {
+        duck.insert(name.clone(), by_duckdb(&duckdb, &tables, path)?);
+    }
+    assert_causes(&duck)?;
+    let spark = by_spark(&python, &tables, &queries)?;
+    println!("{:<22} {:>8} {:>10} {:>10}", "query", "rows", "DuckDB, s", "Spark, s");
+    for (name, one) in &duck {
+        let other = spark.get(name).with_context(|| format!("Spark said nothing of {name}"))?;
+        let (a, b) = (one.took.as_secs_f64(), other.took.as_secs_f64());
+        println!("{name:<22} {:>8} {a:>10.1} {b:>10.1}", one.rows.len());
+    }
+    for (name, one) in &duck {
+        compare(name, &one.rows, &spark.get(name).context("no answer")?.rows)?;
+    }
+    assert_causes(&spark)
+}

@@ -1,0 +1,45 @@
+//! `fleet`: a fleet of many hosts and days, asked by DuckDB and by Spark, and their answers compared row by row.
+//!
+//! In: hosts, days and copies as arguments; a Java of the system. Out: times and verdicts of `tests/fleet`. Spark is installed below
+//! `target`, once: nothing else needs it.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::ensure;
+
+use crate::command;
+
+/// 200 hosts and a week, some 20 million requests: it takes 2 GB for a while.
+const SIZE: [&str; 3] = ["200", "7", "30"];
+
+pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
+    let size = if arguments.is_empty() { SIZE.map(str::to_owned).to_vec() } else { arguments.to_vec() };
+    ensure!(
+        size.len() == 3,
+        "the size is hosts, days and how often a day has the requests of the recordings"
+    );
+    let python = spark()?;
+    let mut test = command::cargo(&["test", "--locked", "--package", "wsgi-trace-tests", "--test", "fleet"]);
+    test.args(["--", "--ignored", "--nocapture"]);
+    command::run(test.env("WSGI_TRACE_FLEET", size.join(",")).env("WSGI_TRACE_SPARK", python))
+}
+
+/// A Python that has Spark.
+fn spark() -> anyhow::Result<PathBuf> {
+    let java = Command::new("java").arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    ensure!(
+        java.is_ok_and(|status| status.success()),
+        "there is no Java: apt-get install default-jre-headless"
+    );
+    let venv = command::root().join("target/fleet/venv");
+    let python = venv.join("bin/python");
+    if !venv.join("bin/spark-submit").exists() {
+        command::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
+        let requirements = command::root().join("tests/fleet/requirements.txt");
+        let mut install = Command::new(&python);
+        install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+        command::run(install.arg(requirements))?;
+    }
+    Ok(python)
+}
