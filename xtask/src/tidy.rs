@@ -55,7 +55,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     for warning in &warnings {
         eprintln!("tidy: warning: {warning}");
     }
-    let tests: [Test; 15] = [
+    let tests: [Test; 16] = [
         shape::offences,
         arrows::offences,
         circles::offences,
