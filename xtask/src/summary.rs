@@ -45,6 +45,8 @@ impl Summary {
         self.print_skips()?;
         for name in failures {
             println!("Failed: {name}");
+            // What stands above may be far away, or cut off.
+            self.totals.reasons.get(name).into_iter().flatten().for_each(|line| println!("  {line}"));
         }
         if failures.is_empty() || !can_repeat {
             return ended.check();
@@ -84,9 +86,36 @@ struct Totals {
     begun: u64,
     ended: u64,
     failures: Vec<String>,
+    /// Why, by test: the first lines of its error.
+    reasons: BTreeMap<String, Vec<String>>,
+    /// The failed test whose output comes, and whether its error does.
+    shown: Option<(String, bool)>,
 }
 
+/// Lines of an error, and characters of each, that stand at the end: the first say what is wrong.
+const REASON_LINES: usize = 8;
+const REASON_CHARACTERS: usize = 600;
+
 impl Totals {
+    /// A line that may be of the output of a failed test.
+    fn take_output(&mut self, line: &str) {
+        if let Some(name) = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----")) {
+            self.shown = Some((name.to_owned(), false));
+            return;
+        }
+        let Some((name, is_error)) = &mut self.shown else { return };
+        if line == "failures:" || *is_error && (line.is_empty() || line.starts_with("stack backtrace:")) {
+            self.shown = None;
+            return;
+        }
+        *is_error |=
+            line.starts_with("Error: ") || line.starts_with("thread '") && line.contains(" panicked at ");
+        let lines = self.reasons.entry(name.clone()).or_default();
+        if *is_error && lines.len() < REASON_LINES {
+            lines.push(line.chars().take(REASON_CHARACTERS).collect());
+        }
+    }
+
     /// Whether all that failed is known by name and passed when it was made again, and every test program that began has said how it ended.
     fn are_explained(&self, judged: &Judged) -> bool {
         judged.failed.is_empty()
@@ -96,6 +125,7 @@ impl Totals {
     }
 
     fn take(&mut self, line: &str) {
+        self.take_output(line);
         if let Some(result) = line.strip_prefix("test result: ") {
             let count = |unit: &str| -> u64 {
                 let part = result.split([';', '.']).find_map(|part| part.trim().strip_suffix(unit));
@@ -127,6 +157,23 @@ fn skipped(log: &str) -> BTreeMap<&str, Vec<&str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_lines_of_an_error_stand_at_the_end_without_what_the_test_said_before() {
+        let mut totals = Totals::default();
+        let output = "---- a::one stdout ----\n  a figure\nError: 499 of 500\nand a sleep\n\nStack backtrace:\n   0: main\n\n\
+            ---- b::two stdout ----\n\nthread 'b::two' (7) panicked at tests/b.rs:1:2:\nleft: 1\nstack backtrace:\n   0: main\n\n\
+            failures:\n    a::one\n";
+        output.lines().for_each(|line| totals.take(line));
+        let reason = |name: &str| totals.reasons.get(name).map(|lines| lines.join("|"));
+        assert_eq!(reason("a::one").as_deref(), Some("Error: 499 of 500|and a sleep"));
+        let panicked = "thread 'b::two' (7) panicked at tests/b.rs:1:2:|left: 1";
+        assert_eq!(reason("b::two").as_deref(), Some(panicked));
+        totals.take("---- c::three stdout ----");
+        (0..99).for_each(|_| totals.take(&format!("Error: {}", "x".repeat(5000))));
+        let lines = totals.reasons.get("c::three").expect("lines");
+        assert!(lines.len() == REASON_LINES && lines.iter().all(|line| line.len() == REASON_CHARACTERS));
+    }
 
     #[test]
     fn results_of_several_test_programs_add_up() {

@@ -46,19 +46,39 @@ fn every_request_is_joined(window: &Window) -> anyhow::Result<()> {
     ensure!(count("joined")? == passed_on, "{passed_on} were passed on: {front_end}");
     ensure!(count("crossed")? == passed_on && count("unpaired")? == 0, "{front_end}");
     ensure!(count("ambiguous")? == 0, "{front_end}");
+    halves_are_their_own(window)?;
     // The half that slept is that of the request that asked for it. A sleep whose end the kernel did not show is counted apart.
     let undecided_ns = window.traced.undecided_ns()?;
     for request in &window.traced.requests {
         let slept_ns = request.phase_ns("sleep");
         let sleeps = request.path().starts_with("/sleep/");
-        // It sleeps until a moment 5 ms ahead: what it is kept from its CPU before it sleeps makes its sleep shorter.
+        // It sleeps until a moment 5 ms ahead: what it is kept from its CPU before it sleeps makes its sleep shorter. So does the
+        // wait for the mutex of the interpreter lock, which it gives up then (`drop_gil`): who has that may have lost its CPU.
         let passed_ns = slept_ns
             + request.phase_ns("run_queue")
             + request.phase_ns("cpu")
+            + request.phase_ns("lock_wait")
             + request.phase_ns("unexplained").min(undecided_ns);
         ensure!(!sleeps || passed_ns >= 4_900_000, "its half is another's: {request:?}");
         ensure!(!request.path().starts_with("/fast/") || slept_ns < 1_000_000, "{request:?}");
     }
+    Ok(())
+}
+
+/// The half behind is that of the thread that did the request's work, by its own account, and it did that while the request lasted.
+fn halves_are_their_own(window: &Window) -> anyhow::Result<()> {
+    let ours: BTreeMap<u64, &TracedRequest> =
+        window.traced.requests.iter().filter_map(|request| Some((request.id()?, request))).collect();
+    for witness in &window.witnesses {
+        let request = ours.get(&witness.id.parse()?).with_context(|| format!("no request: {witness:?}"))?;
+        let is_its = (request.pid, request.tid) == (witness.pid, witness.tid)
+            && request.start_ns <= witness.start_ns
+            && witness.end_ns <= request.start_ns + request.total_ns;
+        ensure!(is_its, "its half is another's: {request:?}, {witness:?}");
+    }
+    let count = window.witnesses.len();
+    eprintln!("  {count} halves are of the thread that did the work");
+    ensure!(count >= 50, "only {count} halves have a witness");
     Ok(())
 }
 

@@ -55,6 +55,8 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     let idle = meaning::waits_for_work(state.view(), &thread, slice, &meaning);
     if idle {
         handoff::waited(&mut state.hand(), &mut thread, slice, exit_ns);
+    } else if part == Part::None {
+        handoff::passed_on(state.view(), &mut thread, slice);
     }
     let idle = idle && !handoff::is_within_job(state.view(), &thread, slice);
     if !state.runtime.late.is_empty() {

@@ -24,6 +24,7 @@ use crate::machine::runtime::report::Report;
 use crate::machine::runtime::state::{Hand, View};
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::request::{Active, HandedTo, RequestKey};
+use crate::machine::world::classify::is_mutex;
 use crate::phase::Phase;
 use crate::rule::Rule;
 
@@ -111,11 +112,13 @@ pub(in crate::machine) fn waited(state: &mut Hand<'_>, thread: &mut Thread, slic
     if slice.tid == pool.loop_tid || slice.woken.by_tid != pool.loop_tid {
         return;
     }
+    let waits_since = thread.pooled.waits_since.take().filter(|(known, _)| *known == address);
+    let enter_ns = waits_since.map_or(slice.enter_ns, |(_, since_ns)| since_ns);
     // Two threads wait at the same address at the same time. So it is the same lock, not one that took the place of another.
     let other = pool
         .addresses
         .iter()
-        .find(|(known, tid, until_ns)| *known == address && *tid != slice.tid && slice.enter_ns < *until_ns);
+        .find(|(known, tid, until_ns)| *known == address && *tid != slice.tid && enter_ns < *until_ns);
     if let Some((_, tid, _)) = other.filter(|_| Rule::QueueOfJobs.holds()) {
         pool.queue = Some(address);
         thread.pooled.at_queue = true;
@@ -128,6 +131,21 @@ pub(in crate::machine) fn waited(state: &mut Hand<'_>, thread: &mut Thread, slic
         pool.addresses.pop_front();
     }
     pool.addresses.push_back((address, slice.tid, exit_ns));
+}
+
+/// Another thread ended a thread's wait. Whoever takes a job from a queue passes the lock of that on (`get` of `_queue.SimpleQueue`): where no other job was left,
+/// the next one waits on at the same lock. So threads can take turns for long, and the loop never ends two waits of the same time.
+pub(in crate::machine) fn passed_on(state: View<'_>, thread: &mut Thread, slice: &Slice) {
+    let Call::FutexWait { address, operation, has_timeout: false } = slice.call else { return };
+    let Some(pool) = state.runtime.pools.get(slice.tgid).filter(|pool| pool.queue.is_none()) else { return };
+    let by_tid = slice.woken.by_tid;
+    let is_by_thread = by_tid != 0 && by_tid != pool.loop_tid && slice.tid != pool.loop_tid;
+    if is_by_thread
+        && !is_mutex(operation)
+        && thread.pooled.waits_since.is_none_or(|(known, _)| known != address)
+    {
+        thread.pooled.waits_since = Some((address, slice.enter_ns));
+    }
 }
 
 /// Whether a thread of a pool waits at the queue of jobs, whoever ends its wait: threads there wake one another.

@@ -90,6 +90,8 @@ pub struct Pooled {
     pub is_pooled: bool,
     /// It waits for its jobs at the queue of its pool. A thread that never did has its own.
     pub at_queue: bool,
+    /// Where it waits, and since when, if other threads have ended that wait without a job for it.
+    pub waits_since: Option<(u64, u64)>,
     /// The request that a loop had touched last when it woke this thread.
     pub woken_for: Option<RequestKey>,
     /// How it was given its job.

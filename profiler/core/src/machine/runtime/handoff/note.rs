@@ -18,6 +18,8 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, slice:
     if slice.result <= 0 || state.world.descriptors.class(slice.tgid, fd) != Some(DescriptorClass::Wakeup) {
         return;
     }
+    // It had a job.
+    thread.pooled.waits_since = None;
     reply::reported(state, thread, slice, exit_ns);
     let waits_for_loop = reply::is_awaited(state.view(), thread, slice.tgid);
     let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.loop_tid != slice.tid) else {
