@@ -105,6 +105,7 @@ const fn code_of_fact(error: &FactError) -> ExitCode {
         | FactError::NoFrontEnd
         | FactError::SeveralFrontEnds { .. }
         | FactError::NotInFront { .. } => ExitCode::TargetNotFound,
+        FactError::Sandbox { .. } => ExitCode::KernelUnsuitable,
         FactError::NotPermitted { .. } => ExitCode::NotPermitted,
         FactError::Unreadable { .. } => ExitCode::Internal,
     }

@@ -85,6 +85,14 @@ pub enum FactError {
         /// Numbers here of those that have it in their own PID namespace.
         here: Vec<u32>,
     },
+    /// What runs in it has a kernel of its own, of which this one sees nothing.
+    #[error(
+        "process {pid} is a sandbox of gVisor (runsc), which has a kernel of its own: what runs in it cannot be seen from here; run the server with another runtime to trace it"
+    )]
+    Sandbox {
+        /// The process.
+        pid: u32,
+    },
     /// The kernel does not let us look.
     #[error("process {pid} may not be looked at by this user: run as root, or with {LOOKING_WANTED}")]
     NotPermitted {

@@ -83,3 +83,26 @@ impl Subject {
 fn wall_ns(session: &SessionStarted, monotonic_ns: u64) -> u64 {
     monotonic_ns.saturating_add_signed(session.wall_clock_offset_ns)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn container_and_pod_have_the_names_of_opentelemetry_and_what_is_not_known_has_none() {
+        let container = Container {
+            id: "c0ffee".to_owned(),
+            runtime: Some("cri-o".to_owned()),
+            k8s_pod_name: Some("web-0".to_owned()),
+            ..Container::default()
+        };
+        let keys = |container| {
+            let resource = Subject { container, ..Subject::default() }.resource("shop");
+            resource.attributes.into_iter().map(|attribute| attribute.key).collect::<Vec<_>>()
+        };
+        let always = ["service.name", "host.name", "process.pid"];
+        let known = ["container.id", "container.runtime.name", "k8s.pod.name"];
+        assert_eq!(keys(Some(container)), [always, known].concat());
+        assert_eq!(keys(None), always);
+    }
+}

@@ -40,7 +40,7 @@ pub(crate) fn full(hooks: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Light mode: as many requests; or it is refused, where the kernel lacks what it needs.
+/// Light mode: as many requests, and waits for the GIL with their holders; or it is refused, where the kernel lacks what it needs.
 pub(crate) fn light() -> anyhow::Result<()> {
     let server = Gunicorn::start(POOLS)?;
     if !has_light_mode() {
@@ -55,7 +55,10 @@ pub(crate) fn light() -> anyhow::Result<()> {
         told.has_the_paths_of_the_log()?;
     }
     told.note("--light");
-    Ok(())
+    drop(server);
+    let told = trace(&Gunicorn::start(POOLS)?, &["--light"], COMPUTING)?;
+    told.is_whole_but_for_skips(preempts_programs_at_calls())?;
+    holders_add_up(&told)
 }
 
 /// With probes where the GIL is taken: waits are seen, and their holders add up to them.
@@ -63,6 +66,13 @@ pub(crate) fn gil() -> anyhow::Result<()> {
     let server = Gunicorn::start(POOLS)?;
     let told = trace(&server, &["--gil", "full", "--stacks"], COMPUTING)?;
     told.is_whole_but_for_skips(preempts_programs_at_calls())?;
+    holders_add_up(&told)?;
+    attached::note_gil(&told.report);
+    Ok(())
+}
+
+/// Threads waited for the GIL, and who had it adds up to the waits.
+fn holders_add_up(told: &Told) -> anyhow::Result<()> {
     let waits = told.number("/gil/waits/count")?;
     ensure!(waits > 0, "threads that compute did not wait for the GIL: {}", told.at("/gil")?);
     let edges = told.at("/gil/edges")?.as_array().context("edges are no list")?;
@@ -70,7 +80,6 @@ pub(crate) fn gil() -> anyhow::Result<()> {
     let sum = told.number("/gil/waits/sum_ns")?;
     let with_rest = by_holder + told.number("/gil/other_edges_ns")?;
     ensure!(with_rest == sum, "{sum} ns of waits, {with_rest} ns by holder: {}", told.at("/gil/edges")?);
-    attached::note_gil(&told.report);
     Ok(())
 }
 

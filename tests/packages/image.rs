@@ -18,10 +18,17 @@ use crate::{bash, place};
 
 /// `sudo` of one who is root, and `podman` as tests run it.
 fn commands(directory: &Path) -> anyhow::Result<()> {
+    // Where root may not raise limits, podman must not try.
+    let configuration = directory.join("containers.conf");
+    fs::write(
+        &configuration,
+        "[containers]\ndefault_ulimits = [\"nofile=4096:4096\", \"nproc=4096:4096\"]\n",
+    )?;
     let podman = podman::podman(&directory.join("kept"));
     let words = podman.get_args().map(|word| format!("'{}'", word.to_string_lossy().replace('\'', "'\\''")));
     let podman = format!(
-        "export PODMAN_IGNORE_CGROUPSV1_WARNING=1\nexec unshare {} \"$@\"",
+        "export PODMAN_IGNORE_CGROUPSV1_WARNING=1 CONTAINERS_CONF='{}'\nexec unshare {} \"$@\"",
+        configuration.display(),
         words.collect::<Vec<_>>().join(" ")
     );
     for (name, body) in [("sudo", "exec \"$@\""), ("podman", podman.as_str())] {

@@ -3,6 +3,7 @@
 //! In: nothing (the `fact` stage of `profiler` fills these). Out: [`FactRecord`], stored in recordings as JSON, so
 //! that a replay touches no `/proc`. Times are `CLOCK_MONOTONIC` nanoseconds unless a name says otherwise.
 
+mod attached;
 mod cgroup;
 pub mod container;
 pub mod frame;
@@ -14,6 +15,7 @@ pub mod open_files;
 pub mod queue;
 mod sight;
 
+pub use attached::{Attached, MissingProgram};
 pub use cgroup::{CgroupCpu, CgroupMemory};
 use container::Container;
 pub use interpreter::{InterpreterLock, InterpreterSeen, TaskKind, ThreadNumbers};
@@ -135,83 +137,6 @@ pub struct SessionStarted {
     /// Whether `schedstat` has counted CPU time since boot nearly as a clock does: almost no steal or accounted interrupts. It describes the host;
     /// [`Overhead`] has what was not counted in the window.
     pub cpu_time_comparable: bool,
-}
-
-/// The attach report.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attached {
-    /// How system calls are hooked: `btf`, `tracepoints`, or not at all: [`Attached::LIGHT`].
-    pub hooks: String,
-    /// Why these hooks were chosen.
-    pub hooks_reason: String,
-    /// Programs attached.
-    pub programs: Vec<String>,
-    /// Programs that this kernel refused or lacks, with the reason and what the report misses without them.
-    pub missing: Vec<MissingProgram>,
-    /// Arrival of data is seen (`sock:sk_data_ready`, Linux 6.3): requests start at their first byte.
-    pub arrival_measured: bool,
-    /// Clients that find an accept queue full are distinguished, and how long that delays them is measured.
-    #[serde(default)]
-    pub delays_measured: bool,
-    /// Light mode: each sleep of a thread is recorded, with its call and what that call's descriptor stands for.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub sleeps_recorded: bool,
-    /// Light mode: heads of messages are recorded.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub heads_recorded: bool,
-    /// Light mode: of each sleep on the memory of an interpreter lock, who had the lock, and until when the wait would last.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub holders_recorded: bool,
-    /// Another wsgi-trace was watching the same processes.
-    pub other_profilers: u32,
-    /// Time from the first attach call to the last.
-    pub attach_ns: u64,
-}
-
-impl Attached {
-    /// [`Attached::hooks`] of light mode.
-    pub const LIGHT: &str = "light";
-    /// Why light mode lacks a phase or a verdict.
-    pub const LIGHT_SEES_NO_CALLS: &str = "light mode does not see system calls";
-
-    /// What is seen of what threads do.
-    #[must_use]
-    pub fn sight(&self) -> Sight {
-        match self.is_light() {
-            false => Sight::Calls,
-            true if self.sleeps_recorded => Sight::Sleeps,
-            true => Sight::Messages,
-        }
-    }
-
-    /// Whether waits for interpreter locks are known one by one.
-    #[must_use]
-    pub fn tells_gil(&self) -> bool {
-        !self.is_light() || self.holders_recorded
-    }
-
-    /// Whether clients that find the accept queue of a UNIX listener full are counted.
-    #[must_use]
-    pub fn counts_full_unix_queues(&self) -> bool {
-        self.programs.iter().any(|program| program == "unix_find_other")
-    }
-
-    /// Whether this is light mode: no system call is hooked.
-    #[must_use]
-    pub fn is_light(&self) -> bool {
-        self.hooks == Self::LIGHT
-    }
-}
-
-/// A program that could not be attached.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MissingProgram {
-    /// Name in the attach table.
-    pub program: String,
-    /// Why.
-    pub reason: String,
-    /// What the report cannot show.
-    pub consequence: String,
 }
 
 /// A process of the target.

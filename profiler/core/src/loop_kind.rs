@@ -4,6 +4,7 @@
 //! scripts; the machines ask for what it does ([`Resumes`], [`Tasks`], [`Threads`]), and never for its name.
 
 pub mod asyncio;
+pub mod front_end;
 pub mod gevent;
 pub mod trio;
 pub mod unknown;
@@ -12,8 +13,14 @@ pub mod uvloop;
 use crate::fact::ProcessSeen;
 
 /// All kinds, asked in this order; the last one recognises everything.
-pub static KINDS: [&LoopKind; 5] =
-    [&gevent::GEVENT, &uvloop::UVLOOP, &trio::TRIO, &asyncio::ASYNCIO, &unknown::UNKNOWN];
+pub static KINDS: [&LoopKind; 6] = [
+    &front_end::FRONT_END,
+    &gevent::GEVENT,
+    &uvloop::UVLOOP,
+    &trio::TRIO,
+    &asyncio::ASYNCIO,
+    &unknown::UNKNOWN,
+];
 
 /// The event loop of one runtime.
 #[derive(Debug)]
@@ -197,6 +204,14 @@ mod tests {
             let loaded = Loaded::of(&maps(files));
             let kind = loaded.first(several_read).shown(shown);
             assert_eq!(kind.name, name, "{files:?} {several_read} {shown:?}");
+        }
+    }
+
+    #[test]
+    fn a_front_end_is_one_however_fast_it_answers() {
+        let front_end = ProcessSeen { front_end: true, ..ProcessSeen::default() };
+        for shown in [Shown::default(), Shown { has_deferred: true, ..Shown::default() }] {
+            assert_eq!(Loaded::of(&front_end).first(false).shown(shown).name, "front end");
         }
     }
 

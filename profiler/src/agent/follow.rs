@@ -266,7 +266,9 @@ fn target_now(session: &Session<Scribe>) -> TargetNow {
 /// Whether it may go away by waiting: the target is not there, or not ready.
 const fn mends_itself(error: &SessionError) -> bool {
     match error {
-        SessionError::Fact(error) => !matches!(error, FactError::NotPermitted { .. }),
+        SessionError::Fact(error) => {
+            !matches!(error, FactError::NotPermitted { .. } | FactError::Sandbox { .. })
+        }
         SessionError::NoListener { .. } | SessionError::TargetGone { .. } => true,
         SessionError::Attach(error) => matches!(error, AttachError::NoTarget),
         _ => false,

@@ -99,6 +99,9 @@ pub fn server_tree(proc: &Proc, pid: u32) -> Result<Tree, FactError> {
         error => error,
     })?;
     let forest = Forest::read(proc)?;
+    if forest.identities.get(&tgid).is_some_and(is_sandbox) {
+        return Err(FactError::Sandbox { pid });
+    }
     let tree = forest.tree(tgid)?;
     let started = forest.started_servers(&tree);
     match (started.first(), started.len()) {
@@ -303,6 +306,14 @@ fn base_name(path: &str) -> &str {
 fn is_interpreter(executable: &str) -> bool {
     let name = base_name(executable);
     name.starts_with("python") || name.starts_with("pypy")
+}
+
+/// gVisor's processes call themselves so (google/gvisor, runsc/sandbox/sandbox.go and runsc/container/container.go).
+fn is_sandbox(process: &Identity) -> bool {
+    process
+        .command_line
+        .first()
+        .is_some_and(|name| ["runsc-sandbox", "runsc-gofer"].contains(&base_name(name)))
 }
 
 fn is_title(process: &Identity) -> bool {

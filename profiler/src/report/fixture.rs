@@ -2,16 +2,15 @@
 //!
 //! In: nothing. Out: a healthy server, an exhausted one, one with losses; each with the findings that fit it.
 
+mod container;
 mod findings;
 mod gil;
 mod server;
 
+pub(super) use self::container::contained;
 pub(super) use self::gil::waits as gil_waits;
 use findings::{absent, backend_undecided, healthy_present, slots_exhausted, slow_clients};
-use profiler_core::fact::container::Container;
-use profiler_core::fact::{
-    CgroupCpu, CgroupMemory, Counters, EndReason, MissingProgram, Overhead, SessionStarted,
-};
+use profiler_core::fact::{CgroupCpu, Counters, EndReason, MissingProgram, Overhead, SessionStarted};
 use profiler_core::finding::Finding;
 use profiler_core::model::dropped::{AcceptFailure, Asked, Cause, Counted, Dropped, Example, WorkerEnd};
 use profiler_core::model::gil::{Gil, Holder, Party};
@@ -296,19 +295,8 @@ fn snapshot(routes: &[Route], exhausted_ns: u64, pool_wait_ns: u64) -> Snapshot 
                 throttled_ns: 1_090 * MS,
             },
         }],
-        memory: Some(CgroupMemory {
-            cgroup: "/system.slice/shop.service".to_owned(),
-            limit_bytes: Some(536_870_912),
-            used_bytes: Some(400_000_000),
-        }),
-        container: Some(Container {
-            id: "0123456789abcdef".repeat(4),
-            runtime: Some("containerd".to_owned()),
-            k8s_container_name: Some("app".to_owned()),
-            k8s_pod_name: Some("web-0".to_owned()),
-            k8s_namespace_name: Some("shop".to_owned()),
-            k8s_pod_uid: None,
-        }),
+        memory: None,
+        container: None,
         gil: Gil {
             not_measured: Some("Python 3.19.0 is not known to this version of wsgi-trace".to_owned()),
             ..Gil::default()

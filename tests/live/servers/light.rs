@@ -116,7 +116,49 @@ fn agrees(recipe: &dyn Recipe) -> anyhow::Result<()> {
     let head_ns = yardstick.head_ns()?;
     let (light, full) = (light.end()?, full.end()?);
     let not_shown_ns = light.undecided_ns()? + full.undecided_ns()?;
-    compare(recipe, &by_id(&light)?, &by_id(&full)?, (head_ns, not_shown_ns))
+    compare(recipe, &by_id(&light)?, &by_id(&full)?, (head_ns, not_shown_ns))?;
+    compare_slots(recipe, &light, &full, (head_ns, not_shown_ns))
+}
+
+/// How long slots were busy, and with what.
+const HELD: [&str; 8] = [
+    "busy_ns",
+    "held/request_ns",
+    "held/client_read_stall_ns",
+    "held/client_write_stall_ns",
+    "held/first_byte_ns",
+    "held/keepalive_idle_ns",
+    "held/linger_ns",
+    "held/housekeeping_ns",
+];
+
+/// Both have as many slots, which were busy for as long, and judge them alike.
+fn compare_slots(
+    recipe: &dyn Recipe,
+    light: &Traced,
+    full: &Traced,
+    (head_ns, not_shown_ns): (u64, u64),
+) -> anyhow::Result<()> {
+    let about = recipe.about();
+    let both = |key: &str| anyhow::Ok((light.number(key)?, full.number(key)?));
+    for key in HELD {
+        let (ours_ns, theirs_ns) = both(&format!("/slots/{key}"))?;
+        let ratio = ours_ns as f64 / theirs_ns.max(1) as f64;
+        eprintln!("  slots {key:<26} {ours_ns:>12} {theirs_ns:>12} ns  {ratio:.4}");
+    }
+    let (counted, observed) = (both("/slots/counted")?, both("/slots/observed")?);
+    ensure!(counted.0 == counted.1, "{about}: {counted:?} slots");
+    ensure!(observed.0 == observed.1, "{about}: {observed:?} slots seen");
+    let (ours_ns, theirs_ns) = both("/slots/busy_ns")?;
+    // Each boundary is seen by one program after the other.
+    let between_ns = head_ns * light.requests.len() as u64;
+    let bound_ns = (theirs_ns as f64 * SUM_RATIO) as u64 + between_ns + not_shown_ns;
+    ensure!(ours_ns.abs_diff(theirs_ns) <= bound_ns, "{about}: busy for {ours_ns} ns, {theirs_ns} ns");
+    for id in ["slots-exhausted", "slow-clients"] {
+        let answer = |traced: &Traced| traced.finding(id).map(|finding| finding.get("answer").cloned());
+        ensure!(answer(light)? == answer(full)?, "{about}: {id}: {:?}", light.finding(id));
+    }
+    Ok(())
 }
 
 /// How long requests waited for back ends, in ns by port.

@@ -43,7 +43,7 @@ fn by_holder(traced: &Traced) -> anyhow::Result<Waited> {
 /// Which endpoints waited because of which, of the waits of requests.
 fn by_pair(traced: &Traced) -> Waited {
     let mut waited = Waited::new();
-    let kind = |path: &str| path.split('/').take(3).collect::<Vec<_>>().join("/");
+    let kind = |path: &str| path.split('/').take(2).collect::<Vec<_>>().join("/");
     for request in &traced.requests {
         for holder in &request.gil_holders {
             let endpoint = holder.endpoint.as_deref().unwrap_or("beside requests");

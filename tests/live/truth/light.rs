@@ -103,8 +103,8 @@ fn requests_are_those_of_the_log(settings: &Settings, keep_alive: &str) -> anyho
     assert_eq!(traced.number("/losses/conservation/requests_broken")?, 0);
     assert_eq!(traced.number("/losses/conservation/slices_broken")?, 0);
     assert_eq!(traced.value("/tool/hooks")?, "light");
-    let exhausted = traced.finding("slots-exhausted")?;
-    assert!(exhausted.to_string().contains("light mode"), "{exhausted}");
+    let unseen = traced.finding("idle-connections")?;
+    assert!(unseen.to_string().contains("light mode"), "{unseen}");
     assert_eq!(report_on(&traced.recording, "ndjson")?.stdout, traced.ndjson, "live and from the recording");
     Ok(())
 }

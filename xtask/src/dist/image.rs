@@ -86,11 +86,13 @@ pub(super) fn write(program: &Path, directory: &Path) -> anyhow::Result<PathBuf>
         "layers": [layer.descriptor(LAYER)],
         "annotations": labels,
     });
-    let mut manifest = Blob::put(&layout, manifest.to_string().as_bytes())?.descriptor(MANIFEST);
+    let manifest = Blob::put(&layout, manifest.to_string().as_bytes())?;
     let name = format!("{NAME}:{version}");
-    // The first is podman's and skopeo's, the second containerd's and Docker's.
-    manifest["annotations"] =
-        json!({ "org.opencontainers.image.ref.name": name, "io.containerd.image.name": name });
+    // The first name is podman's and skopeo's, the second containerd's and Docker's.
+    let annotations = json!({ "org.opencontainers.image.ref.name": name, "io.containerd.image.name": name });
+    let (digest, bytes) = (manifest.digest, manifest.bytes);
+    let manifest =
+        json!({ "mediaType": MANIFEST, "digest": digest, "size": bytes, "annotations": annotations });
     let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [manifest] });
     fs::write(layout.join("index.json"), index.to_string())?;
     fs::write(layout.join("oci-layout"), json!({ "imageLayoutVersion": "1.0.0" }).to_string())?;

@@ -102,7 +102,10 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         );
         return Ok(present(basis, sentence, waited, evidence, step(basis, &holder)));
     }
-    if basis.not_measured(Phase::AcceptQueue).is_some() {
+    let attached = &basis.snapshot.attached;
+    // In light mode both are one phase.
+    let is_one_phase = attached.is_light() && attached.arrival_measured;
+    if basis.not_measured(Phase::AcceptQueue).is_some() && !is_one_phase {
         // Where workers accept for themselves, waiting requests stay in the kernel's queue.
         return Err(Undecided {
             reason: format!(

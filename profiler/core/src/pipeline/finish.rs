@@ -47,7 +47,7 @@ impl Machines {
         let listeners = self.told_listeners(waiting);
         let blind_spots = self.blind_spots(impossible, &listeners);
         let dropped = self.dropped(&listeners, sink);
-        let slots = self.slots(recognised.kind, &server);
+        let slots = self.slots((recognised.kind, &server), &processes);
         let mut capacity = self.state.product.by_process.finish(
             &slots,
             &processes,
@@ -205,8 +205,8 @@ impl Machines {
     }
 
     /// Slots.
-    fn slots(&mut self, kind: &'static dyn ServerKind, server: &Server) -> Slots {
-        let not_measured = self.slots_not_measured(kind, server);
+    fn slots(&mut self, (kind, server): (&'static dyn ServerKind, &Server), processes: &[Process]) -> Slots {
+        let not_measured = self.slots_not_measured((kind, server), processes);
         if not_measured.is_some() {
             return Slots { not_measured, ..Slots::default() };
         }
@@ -216,12 +216,20 @@ impl Machines {
     }
 
     /// Why slots are not measured; `None`: they are. Without system calls it is known which thread a request holds only where one thread reads and answers it.
-    fn slots_not_measured(&self, kind: &'static dyn ServerKind, server: &Server) -> Option<String> {
+    fn slots_not_measured(
+        &self,
+        (kind, server): (&'static dyn ServerKind, &Server),
+        processes: &[Process],
+    ) -> Option<String> {
         let passed_on = self.state.time.passed_on;
+        let crosses = || {
+            kind.inside(server) == Inside::PrivateOverUnix
+                || processes.iter().any(|process| process.role == Role::FrontEnd.name())
+        };
         match self.attached.sight() {
             Sight::Calls => None,
             Sight::Messages => Some(Attached::LIGHT_SEES_NO_CALLS.to_owned()),
-            Sight::Sleeps if !matches!(kind.inside(server), Inside::Nothing) => {
+            Sight::Sleeps if crosses() => {
                 Some("light mode does not see that two processes serve one request".to_owned())
             }
             Sight::Sleeps if !kind.has_thread_per_request(server) => {

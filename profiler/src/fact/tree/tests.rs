@@ -226,3 +226,27 @@ fn a_real_child_is_in_our_tree_and_is_gone_after_its_end() {
     child.wait().expect("wait");
     assert!(!forest_has(child.id()));
 }
+
+#[test]
+fn a_sandbox_of_gvisor_is_refused_by_name_and_no_other_program_is() {
+    let (_directory, proc) = host(&[
+        made(100, 1, "runsc-sandbox --platform=systrap boot"),
+        Made { inodes: &[4000], ..made(200, 1, "runscape-server --port 1") },
+    ]);
+    assert!(matches!(server_tree(&proc, 100), Err(FactError::Sandbox { pid: 100 })));
+    assert!(server_tree(&proc, 200).is_ok());
+}
+
+#[test]
+fn a_number_of_another_namespace_leads_to_who_has_it_there() {
+    let (directory, proc) =
+        host(&[made(4000, 1, GUNICORN), made(4001, 4000, GUNICORN), made(4002, 1, GUNICORN)]);
+    for (tgid, numbers) in [(4000, "4000\t1"), (4001, "4001\t7"), (4002, "4002")] {
+        let status = format!("Name:\tx\nTgid:\t{tgid}\nNSpid:\t{numbers}\n");
+        fs::write(directory.path().join(format!("{tgid}/status")), status).expect("status");
+    }
+    let error = server_tree(&proc, 7).expect_err("no such process here");
+    assert!(matches!(&error, FactError::NumberedElsewhere { pid: 7, here } if *here == [4001]), "{error}");
+    assert!(error.to_string().contains("process 4001"), "{error}");
+    assert!(matches!(server_tree(&proc, 4003), Err(FactError::NoSuchProcess { pid: 4003 })));
+}

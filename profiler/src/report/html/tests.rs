@@ -99,7 +99,8 @@ const HOSTILE: [&str; 6] = [
 
 /// A server that is hostile wherever its own words reach a report.
 fn hostile(text: &str) -> (Snapshot, Vec<Finding>) {
-    let (mut snapshot, mut findings) = fixture::healthy();
+    let (snapshot, mut findings) = fixture::healthy();
+    let mut snapshot = fixture::contained(snapshot);
     let word = || text.to_owned();
     for request in &mut snapshot.requests.slowest {
         (request.http.method, request.http.path) = (word(), word());

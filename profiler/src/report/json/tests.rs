@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use profiler_core::fact::Attached;
 use profiler_core::finding::Finding;
 use profiler_core::model::Snapshot;
+use profiler_core::model::gil::Lock;
 use profiler_core::model::slot::Holding;
 use profiler_core::phase::Phase;
 use profiler_core::timeline::Entry;
@@ -247,9 +248,27 @@ fn every_phase_is_named_and_the_measured_ones_add_up() {
 }
 
 #[test]
+fn light_mode_says_what_it_does_not_know_of_slots_and_locks_that_it_measured() {
+    let (mut light, findings) = fixture::healthy();
+    light.attached.hooks = Attached::LIGHT.to_owned();
+    light.gil.locks = vec![Lock { is_between_unseen: true, waits: 3, ..Lock::default() }];
+    light.gil.not_measured = None;
+    let light = value(&light, &findings);
+    assert_valid(&light);
+    assert!(light["slots"]["counted"].is_u64() && light["slots"]["acceptor_linger_ns"].is_null());
+    assert!(!why(&light, "/slots/acceptor_linger_ns").is_empty());
+    let lock = &light["gil"]["locks"][0];
+    assert_eq!(lock["waits"], 3);
+    for key in ["after_forced_release", "missed", "missed_ns", "missed_in_a_row", "missed_in_a_row_max"] {
+        assert!(lock[key].is_null(), "{key}: {lock}");
+    }
+}
+
+#[test]
 fn what_was_not_measured_is_null_or_an_empty_list_and_says_why() {
     let (mut light, findings) = fixture::healthy();
     light.attached.hooks = Attached::LIGHT.to_owned();
+    light.slots.not_measured = Some(Attached::LIGHT_SEES_NO_CALLS.to_owned());
     light.capacity.arrived_full = None;
     light.event_loops.clear();
     light.sockets.listeners.clear();

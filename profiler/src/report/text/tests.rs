@@ -189,11 +189,26 @@ fn endpoints_beyond_the_table_and_beyond_the_bound_are_added_up() {
 }
 
 #[test]
+fn container_pod_and_limit_of_memory_are_told() {
+    let (snapshot, findings) = fixture::healthy();
+    let text = render(&fixture::contained(snapshot), &findings, PLAIN);
+    assert_fits(&text);
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in [
+        "containerd container 0123456789ab (app) of pod web-0 in namespace shop",
+        "Memory limit of /kubepods/pod1: 537 MB; in use 400 MB, cached files included.",
+    ] {
+        assert!(words.contains(part), "{part:?} is not in: {text}");
+    }
+}
+
+#[test]
 fn hostile_strings_reach_the_terminal_only_as_visible_text() {
     let hostile =
         format!("\u{1b}]0;x\u{7}\u{1b}[2J\r\nlosses: none\u{202e}\u{9b}31m\t{}\u{0}", "long".repeat(2_000));
     for base in [fixture::healthy(), fixture::exhausted(), fixture::lossy()] {
-        let (mut snapshot, mut findings) = base;
+        let (snapshot, mut findings) = base;
+        let mut snapshot = fixture::contained(snapshot);
         snapshot.session.host_name.clone_from(&hostile);
         snapshot.session.kernel_release.clone_from(&hostile);
         snapshot.session.tool_version.clone_from(&hostile);
@@ -276,9 +291,9 @@ fn time_that_is_not_measured_is_no_share_of_zero() {
 
     let unseen = [Phase::GilWait, Phase::BackendWait].map(|phase| (phase, "not asked for".to_owned()));
     snapshot.coverage.not_measured.extend(unseen);
-    snapshot.attached.hooks = "light".to_owned();
+    snapshot.slots.not_measured = Some("it was not looked".to_owned());
     (snapshot.capacity.workers[0].slots, snapshot.capacity.workers[0].seen) = (0, 0);
     assert_eq!(row(&snapshot), "4121 - - - - - 25.0 % - - 52.0 MB 31.5 MB");
     let text = render(&snapshot, &findings, PLAIN);
-    assert!(text.contains("light mode does not see them"), "{text}");
+    assert!(text.contains("were not measured") && text.contains("Not known: it was not looked."), "{text}");
 }

@@ -6,7 +6,7 @@
 //! [`Phase::Unexplained`]. Before anybody has read it, it waits ([`Phase::PoolWait`]).
 
 use crate::event::{Call, InGap, Light, LightWhat, LockSeen, Slept, Slice, Tid, Woken};
-use crate::fact::{Attached, OpenSlice, Sight};
+use crate::fact::OpenSlice;
 use crate::machine::driver::follow;
 use crate::machine::driver::state::State;
 use crate::machine::ledger::gil_party;
@@ -24,7 +24,10 @@ use crate::timeline::Entry;
 use profiler_common::record::slice::{FLAG_WAKE_MISSED, NO_CALL, Undecided};
 
 mod gil;
+mod not_told;
 mod slots;
+
+pub use not_told::not_told;
 
 /// Connections followed at once; one more is counted and not followed.
 const MAX_SOCKETS: usize = 65_536;
@@ -32,34 +35,6 @@ const MAX_SOCKETS: usize = 65_536;
 const MAX_STRETCHES: usize = 16;
 /// `HTTP/1.1 100 Continue` with its empty line: the request continues after it. No response is that short.
 const INTERIM_BYTES: u64 = 25;
-
-/// What light mode cannot show besides phases, for the report.
-#[must_use]
-pub fn not_told(attached: &Attached) -> &'static str {
-    match attached.sight() {
-        Sight::Messages => MESSAGES_ALONE,
-        _ if attached.heads_recorded => WITH_HEADS,
-        _ => WITH_SLEEPS,
-    }
-}
-
-const WITH_HEADS: &str = "light mode does not hook system calls: accepts and event loops are not known. Requests that were \
-     sent before the first was answered (pipelined) count as one. What a thread slept for is known from the call in which it slept. \
-     `unexplained` is a wait for one of several descriptors, or for an end that was not seen, or time of a thread that did other \
-     things too";
-
-/// The same of recordings without heads.
-const WITH_SLEEPS: &str = "light mode does not hook system calls: methods, paths, statuses, slots, accepts and event loops are \
-     not known. A request is what is received and then sent on a connection: pipelined requests count as one, a body that is \
-     read while the response is being sent as further ones. What a thread slept for is known from the call in which it slept. \
-     `unexplained` is a wait for one of several descriptors, or for an end that was not seen, or time of a thread that did other \
-     things too";
-
-/// The same of a recording of an older version.
-const MESSAGES_ALONE: &str = "light mode does not hook system calls: methods, paths, statuses, slots, accepts and event loops are \
-     not known. A request is what is received and then sent on a connection: pipelined requests count as one, a body that is \
-     read while the response is being sent as further ones. `unexplained` is time asleep, or spent by a thread that did other \
-     things too";
 
 /// A thread slept, and got a CPU again at `time_ns`.
 pub fn slept(state: &mut State, slept: &Slept, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
@@ -122,21 +97,25 @@ pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut
         }
         // None of this time belongs to a call. A request gets its part below.
         thread.drain(state.window_start_ns);
-        gil::moves(state, &mut thread, &slice, time_ns);
+        if state.time.is_light {
+            gil::moves(state, &mut thread, &slice, time_ns);
+        }
         state.put_back(light.tid, thread);
     }
     let Some(mut socket) = enter(state, light, time_ns, sink) else { return };
     let begun_before = socket.begun;
+    let in_hands_of =
+        socket.active.as_ref().filter(|active| !active.is_responding).map(|active| active.owner);
     let message = Message { light, captured, done: (&slice, &sleeping), time_ns };
     match light.what {
         LightWhat::Sent => sent(state, &mut socket, &message),
         _ => received(state, &mut socket, &message, sink),
     }
-    let (mut moved, mut for_request) = (None, None);
+    let (mut moved, mut for_request, mut begun_ns) = (None, None, u64::MAX);
     if let Some(active) = &mut socket.active {
-        let before = std::mem::replace(&mut active.owner, light.tid);
+        active.owner = light.tid;
         let request = active.request.id;
-        if before != light.tid {
+        if let Some(before) = in_hands_of.filter(|before| *before != light.tid) {
             gil::handed_over(state, before, request);
             state.time.passed_on = state.time.passed_on.saturating_add(1);
         }
@@ -144,26 +123,24 @@ pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut
         let has_turned = light.what == LightWhat::Sent || sleeping.turned_ns(&slice, 0).is_some();
         let is_over = active.is_answered;
         for_request = active.last.take();
+        begun_ns = active.request.times.start_ns;
         moved = Some(gil::Moved { socket: light.socket, request, is_over, has_turned });
     }
     state.wire.light.open.insert(light.socket, socket);
-    let from_ns = slice.gap_start_ns();
-    let worked = slots::Worked {
-        sleeping: &sleeping,
-        from_ns,
-        blocked_ns: slice.gap.blocked_ns,
-        is_first,
-        fresh: (begun_before == 0).then_some(light.socket),
-        for_request,
-        at_ns: time_ns,
-    };
-    let slot = slots::worked(state, light.tid, &worked);
-    if let Some(active) =
-        state.wire.light.open.get_mut(&light.socket).and_then(|socket| socket.active.as_mut())
-    {
-        active.request.slot = slot.or(active.request.slot);
+    if state.time.is_light {
+        let worked = slots::Worked {
+            sleeping: &sleeping,
+            from_ns: slice.gap_start_ns(),
+            blocked_ns: slice.gap.blocked_ns,
+            is_first,
+            on: (light.socket, begun_before > 0),
+            begun_ns,
+            for_request,
+            at_ns: time_ns,
+        };
+        slots::worked(state, light.tid, &worked);
+        gil::moved(state, light.tid, moved.as_ref(), time_ns);
     }
-    gil::moved(state, light.tid, moved.as_ref(), time_ns);
 }
 
 /// Bytes that a thread moved.

@@ -5,6 +5,7 @@
 use super::*;
 
 mod asyncio;
+mod front_end;
 mod gevent;
 mod handed;
 mod in_turn;

@@ -29,17 +29,19 @@ pub(super) struct Worked<'a> {
     pub(super) blocked_ns: u64,
     /// It is the thread's first message.
     pub(super) is_first: bool,
-    /// The socket, if nothing was asked on it before this message.
-    pub(super) fresh: Option<u64>,
+    /// The socket, and whether something was asked on it before this message.
+    pub(super) on: (u64, bool),
+    /// When the message's request began: who waited for it then was held by it from then on.
+    pub(super) begun_ns: u64,
     /// For the message's request: since when, and what.
     pub(super) for_request: Option<(u64, Phases)>,
     /// The message.
     pub(super) at_ns: u64,
 }
 
-/// A thread has moved a message: what it did since the one before held it. With a part for a request it is a slot: its number is returned.
-pub(super) fn worked(state: &mut State, tid: Tid, worked: &Worked<'_>) -> Option<u32> {
-    let mut thread = state.runtime.threads.take(tid)?;
+/// A thread has moved a message: what it did since the one before held it. With a part for a request it is a slot.
+pub(super) fn worked(state: &mut State, tid: Tid, worked: &Worked<'_>) {
+    let Some(mut thread) = state.runtime.threads.take(tid) else { return };
     let State { time, wire, window_start_ns, .. } = state;
     let until_ns = worked.for_request.as_ref().map_or(worked.at_ns, |(since_ns, _)| *since_ns);
     let mut from_ns = worked.from_ns;
@@ -53,14 +55,19 @@ pub(super) fn worked(state: &mut State, tid: Tid, worked: &Worked<'_>) -> Option
     if worked.for_request.is_some() {
         thread.make_slot(time);
     }
-    let has_asked = |socket| worked.fresh != Some(socket) && wire.light.has_asked(socket);
-    beside((time, *window_start_ns), &mut thread, (worked.sleeping, from_ns, until_ns), has_asked);
+    let (socket, had_asked) = worked.on;
+    let waits_for = |of: u64| match of == socket {
+        true => (had_asked, worked.begun_ns),
+        false => (wire.light.has_asked(of), u64::MAX),
+    };
+    beside((time, *window_start_ns), &mut thread, (worked.sleeping, from_ns, until_ns), waits_for);
     if let Some((since_ns, phases)) = &worked.for_request {
         thread.hold_for_request(*window_start_ns, *since_ns, phases);
     }
-    let slot = thread.slot;
+    if let Some(active) = wire.light.open.get_mut(&socket).and_then(|socket| socket.active.as_mut()) {
+        active.request.slot = thread.slot.or(active.request.slot);
+    }
     state.put_back(tid, thread);
-    slot
 }
 
 /// What a thread did for a request that it has not answered as the window ends.
@@ -71,14 +78,16 @@ pub(super) fn works(state: &mut State, tid: Tid, for_request: Option<(u64, Phase
     }
 }
 
-/// What a thread did between these times beside requests. `has_asked`: whether a request has come on the connection of a socket.
+/// What a thread did between these times beside requests. `waits_for`: of a client's socket, whether a request had come on it, and when the one began that
+/// the thread waited for.
 fn beside(
     (time, window_start_ns): (&mut Time, u64),
     thread: &mut Thread,
     (sleeping, from_ns, until_ns): (&Sleeping, u64, u64),
-    has_asked: impl Fn(u64) -> bool,
+    waits_for: impl Fn(u64) -> (bool, u64),
 ) {
     for (start_ns, end_ns, beside) in sleeping.beside(from_ns, until_ns) {
+        let mut begun_ns = u64::MAX;
         let holding = match beside {
             Beside::Free => {
                 thread.was_busy(time, start_ns, window_start_ns);
@@ -86,13 +95,20 @@ fn beside(
                 continue;
             }
             Beside::Client(_, true) => Holding::Linger,
-            Beside::Client(socket, false) if has_asked(socket) => Holding::KeepaliveIdle,
-            Beside::Client(..) => Holding::FirstByte,
+            Beside::Client(socket, false) => {
+                let (has_asked, request_ns) = waits_for(socket);
+                begun_ns = request_ns;
+                if has_asked { Holding::KeepaliveIdle } else { Holding::FirstByte }
+            }
             Beside::Work => Holding::Housekeeping,
         };
         // Who is no slot is not counted as busy.
         if thread.slot.is_some() {
-            hold(&mut thread.totals.holding_ns, holding, start_ns.max(window_start_ns), end_ns);
+            let held = &mut thread.totals.holding_ns;
+            let start_ns = start_ns.max(window_start_ns);
+            let begun_ns = begun_ns.min(end_ns).max(start_ns);
+            hold(held, holding, start_ns, begun_ns);
+            hold(held, Holding::Request, begun_ns, end_ns);
         }
     }
 }
@@ -105,7 +121,8 @@ pub(super) fn ends(state: &mut State, tid: Tid, sleeping: &Sleeping, at_ns: u64)
     let serves = thread.serving.zip(thread.light_socket);
     if thread.row.has_begun && !serves.is_some_and(|((_, id), socket)| wire.light.is_unanswered(socket, id)) {
         let stretch = (sleeping, thread.row.last_exit_ns, at_ns);
-        beside((time, *window_start_ns), &mut thread, stretch, |socket| wire.light.has_asked(socket));
+        let waits_for = |socket| (wire.light.has_asked(socket), u64::MAX);
+        beside((time, *window_start_ns), &mut thread, stretch, waits_for);
     }
     state.put_back(tid, thread);
 }
