@@ -47,7 +47,9 @@ def loop: rename({iterations: "turns", longest_iteration_ns: "longest_turn_ns"})
   | .holders |= map(holder);
 
 def gil($why): rename({has_holders: "holders_known"}) | .attempts |= (. // 0)
-  | .locks |= map(.convoy |= rename({per_interval_ratio: "q", fit_ratio: "r2"}))
+  | .locks |= map(.convoy |= rename({per_interval_ratio: "q", fit_ratio: "r2"})
+      | (.after_forced_release, .after_voluntary_release, .missed, .missed_ns, .missed_in_a_row_max) |= (. // 0)
+      | .missed_in_a_row |= (. // [range(8) | 0]))
   | .interpreters |= (to_entries
       | map(.key as $place | .value | rename({is_free_threaded: "free_threaded"})
           | .not_measured = $why["/gil/interpreters/\($place)"]));
@@ -71,7 +73,7 @@ def report:
   | .requests |= (rename(bytes) | .standard_error |= standard_error | .slowest |= map(request))
   | .phases |= phase_table($whole_ns; $why)
   | .endpoints |= map(round_trips | rename(bytes + {is_remainder: "other"}) | .phases |= phases | .standard_error |= standard_error)
-  | .slots |= if . then .list |= map(rename(event_loop)) else no_slots end
+  | .slots |= if . then .acceptor_linger_ns |= (. // 0) | .list |= map(rename(event_loop)) else no_slots end
   | .capacity.workers |= map(worker)
   | .event_loops |= map(loop)
   | .gil |= if . then gil($why) else {not_measured: ($why["/gil"] // "not measured")} end
