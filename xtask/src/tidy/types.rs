@@ -37,6 +37,13 @@ fn public(line: &str) -> Option<&str> {
     rest.strip_prefix(' ')
 }
 
+/// Whether a line within a struct begins a field.
+fn is_field(line: &str) -> bool {
+    let declared = public(line).unwrap_or(line);
+    let name = word(declared);
+    !name.is_empty() && declared.strip_prefix(name).is_some_and(|rest| rest.starts_with(':'))
+}
+
 fn types(lines: &[String]) -> Vec<Type<'_>> {
     let mut types: Vec<Type<'_>> = Vec::new();
     let mut is_open = false;
@@ -48,9 +55,7 @@ fn types(lines: &[String]) -> Vec<Type<'_>> {
             types.push(Type { name: word(rest), line: number, is_public, fields: 0 });
         } else if line.starts_with('}') {
             is_open = false;
-        } else if let Some(field) = line.strip_prefix("    ").filter(|_| is_open)
-            && field.strip_prefix(word(field)).is_some_and(|rest| rest.starts_with(':'))
-                | public(field).is_some()
+        } else if line.strip_prefix("    ").is_some_and(|line| is_open && is_field(line))
             && let Some(last) = types.last_mut()
         {
             last.fields += 1;
