@@ -232,8 +232,11 @@ pub fn evaluate(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
     findings
 }
 
-/// What of a run in light mode a rule has to have to be judged.
-const JUDGED_IN_LIGHT: &[(&str, fn(&Snapshot) -> bool)] = &[
+/// Whether a run in light mode has what a rule rests on.
+type Tells = fn(&Snapshot) -> bool;
+
+/// The rules that are judged in light mode, where the run has what they rest on.
+const JUDGED_IN_LIGHT: &[(&str, Tells)] = &[
     (cpu_throttled::RULE.id, |_| true),
     (server_errors::RULE.id, |snapshot| snapshot.attached.heads_recorded),
     (gil_contention::RULE.id, tells_gil),

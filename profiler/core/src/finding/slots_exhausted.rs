@@ -102,10 +102,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         );
         return Ok(present(basis, sentence, waited, evidence, step(basis, &holder)));
     }
-    let attached = &basis.snapshot.attached;
-    // In light mode both are one phase.
-    let is_one_phase = attached.is_light() && attached.arrival_measured;
-    if basis.not_measured(Phase::AcceptQueue).is_some() && !is_one_phase {
+    if may_wait_unseen(basis) {
         // Where workers accept for themselves, waiting requests stay in the kernel's queue.
         return Err(Undecided {
             reason: format!(
@@ -119,6 +116,13 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let sentence =
         format!("{exhausted_text}, but requests waited only {} of their time", percent(waited_share));
     Ok(Verdict { sentence, evidence, ..Verdict::default() })
+}
+
+/// Whether requests may have waited in the accept queue, and nobody saw it. In light mode that is part of waiting for a thread.
+fn may_wait_unseen(basis: &Basis<'_>) -> bool {
+    let attached = &basis.snapshot.attached;
+    let is_one_phase = attached.is_light() && attached.arrival_measured;
+    basis.not_measured(Phase::AcceptQueue).is_some() && !is_one_phase
 }
 
 fn present(
