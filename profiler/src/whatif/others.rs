@@ -16,8 +16,10 @@ const BURST_NS: std::ops::RangeInclusive<u64> = 20_000..=4_000_000;
 const IDLE_RATIO: f64 = 0.02;
 /// From this share of all CPU time on, it was theirs.
 const MOST_RATIO: f64 = 0.5;
-/// How long they then run, if nobody else wants a core.
-const ENDLESS_NS: u64 = 1_000_000_000;
+/// How long they then run, if nobody else wants a core: many turns of the scheduler.
+const ENDLESS_NS: u64 = 100_000_000;
+/// They then want so many times the cores that there are: somebody always waits.
+const ENDLESS_TIMES: u64 = 2;
 
 /// What others did while a recording was made.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -119,7 +121,7 @@ impl Between {
         let until_ns = last.read_ns.saturating_sub(zero_ns);
         // What was before the load began is no part of it.
         let part = ratio(until_ns.saturating_sub(from_ns), self.length_ns());
-        let cpu_ns = if is_endless { all_ns } else { cpu_ns };
+        let cpu_ns = if is_endless { all_ns.saturating_mul(ENDLESS_TIMES) } else { cpu_ns };
         Competition {
             from_ns,
             until_ns,
@@ -159,7 +161,7 @@ mod tests {
         // Nothing was idle: they take all that the server leaves, as long as it leaves it.
         let last = MachineCpu { idle_ns: first.idle_ns, ..last };
         let endless = Between { readings: (first, last), ..between }.competition(500 * MS);
-        assert_eq!((endless.cpu_ns, endless.burst_ns), (2000 * MS, ENDLESS_NS));
+        assert_eq!((endless.cpu_ns, endless.burst_ns), (4000 * MS, ENDLESS_NS));
     }
 
     #[test]
