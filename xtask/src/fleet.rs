@@ -10,6 +10,8 @@ use anyhow::ensure;
 
 use crate::command;
 
+/// Its test program.
+pub(crate) const PROGRAMS: [&str; 1] = ["fleet"];
 /// 200 hosts and a week, some 20 million requests: it takes 2 GB for a while.
 const SIZE: [&str; 3] = ["200", "7", "50"];
 
