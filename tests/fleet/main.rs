@@ -37,9 +37,9 @@ struct Said {
 }
 
 fn size() -> anyhow::Result<[u32; 3]> {
-    let text = std::env::var("WSGI_TRACE_FLEET").unwrap_or_else(|_| "12,4,4".to_owned());
+    let text = std::env::var("WSGI_TRACE_FLEET").unwrap_or_else(|_unset| "12,4,4".to_owned());
     let numbers: Vec<u32> = text.split(',').map(str::parse).collect::<Result<_, _>>()?;
-    numbers.try_into().map_err(|_| anyhow::anyhow!("WSGI_TRACE_FLEET is hosts,days,copies: {text}"))
+    numbers.try_into().map_err(|_others| anyhow::anyhow!("WSGI_TRACE_FLEET is hosts,days,copies: {text}"))
 }
 
 fn queries() -> anyhow::Result<BTreeMap<String, PathBuf>> {
@@ -103,7 +103,7 @@ fn by_spark(
     ensure!(output.status.success(), "Spark failed; what it said stands above");
     let mut said = BTreeMap::new();
     for line in String::from_utf8(output.stdout)?.lines().filter(|line| line.starts_with('{')) {
-        let answer: Value = serde_json::from_str(line)?;
+        let answer: &Value = &serde_json::from_str(line)?;
         let name = answer["query"].as_str().context("no name")?.to_owned();
         let took = Duration::from_secs_f64(answer["seconds"].as_f64().context("no time")?);
         let rows = serde_json::from_value(answer["rows"].clone())?;

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use profiler_core::phase::Phase;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -180,14 +180,14 @@ fn the_page_names_what_was_put_in_first_and_in_every_form(
 ) -> anyhow::Result<()> {
     let said = page(duckdb, tables, &["--format", "json"])?;
     ensure!(said.status.success() && said.stderr.is_empty(), "{said:?}");
-    let json: Value = serde_json::from_str(&said.stdout)?;
+    let json: &Value = &serde_json::from_str(&said.stdout)?;
     let notable = json["stands_out"].as_array().context("nothing stands out")?;
     let of = |query: &str| -> Vec<&Value> { notable.iter().filter(|one| one["query"] == query).collect() };
-    let [outlier] = of("outlier-host")[..] else { anyhow::bail!("{json:#}") };
+    let [outlier] = of("outlier-host")[..] else { bail!("{json:#}") };
     let sentence = |one: &Value| one["sentence"].as_str().unwrap_or_default().to_owned();
     assert!(sentence(outlier).contains(&format!("Host {SLOW_HOST} of {SERVICE} takes ")), "{outlier}");
     assert!(sentence(outlier).contains(" more in file_wait "), "{outlier}");
-    let [deploy] = of("deploy")[..] else { anyhow::bail!("{json:#}") };
+    let [deploy] = of("deploy")[..] else { bail!("{json:#}") };
     assert!(
         sentence(deploy).contains(SLOWER_ROUTE) && sentence(deploy).contains("in backend_wait"),
         "{deploy}"
@@ -195,7 +195,7 @@ fn the_page_names_what_was_put_in_first_and_in_every_form(
     let starved: Vec<String> = of("capacity").into_iter().map(sentence).collect();
     assert!(starved.iter().any(|one| one.starts_with("Service till has no free worker")), "{starved:?}");
     // The disk was slow from the service's first day on, its deploy came later.
-    let first = duckdb.one(
+    let first = &duckdb.one(
         tables,
         &format!("select min(date)::varchar as day from windows where \"service.name\" = '{SERVICE}'"),
     )?;
@@ -217,7 +217,7 @@ fn the_page_names_what_was_put_in_first_and_in_every_form(
     }
 
     let blog = page(duckdb, tables, &["--format", "json", "--service", "blog"])?;
-    let json: Value = serde_json::from_str(&blog.stdout)?;
+    let json: &Value = &serde_json::from_str(&blog.stdout)?;
     assert_eq!(json["services"], 1);
     assert!(
         json["stands_out"]

@@ -10,8 +10,10 @@ use anyhow::ensure;
 
 use crate::command;
 
+/// Its test program.
+pub(crate) const PROGRAMS: [&str; 1] = ["fleet"];
 /// 200 hosts and a week, some 20 million requests: it takes 2 GB for a while.
-const SIZE: [&str; 3] = ["200", "7", "30"];
+const SIZE: [&str; 3] = ["200", "7", "50"];
 
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     let size = if arguments.is_empty() { SIZE.map(str::to_owned).to_vec() } else { arguments.to_vec() };

@@ -91,7 +91,8 @@ fn size(text: &str) -> Result<u64, String> {
         "tb" => 1e12,
         _ => return Err("a size is a number with kB, MB, GB or TB".to_owned()),
     };
-    let number: f64 = number.parse().map_err(|_| "a size is a number with kB, MB, GB or TB".to_owned())?;
+    let number: f64 =
+        number.parse().map_err(|_no_number| "a size is a number with kB, MB, GB or TB".to_owned())?;
     let bytes = (number * factor) as u64;
     if bytes < MIN_BUDGET_BYTES { Err("a budget is 1MB at least".to_owned()) } else { Ok(bytes) }
 }

@@ -2,15 +2,21 @@
 //!
 //! In: where it is, a directory of tables, SQL. Out: rows. It is looked for on the PATH; `--duckdb` names another.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::Row;
+use crate::output_file::plain;
 
 /// The tables.
 const TABLES: [&str; 6] = ["requests", "windows", "findings", "gil_waits", "slots", "connections"];
 /// Longest text of its own that is passed on when it refuses something.
 const LONGEST_COMPLAINT: usize = 500;
+
+/// For its owner alone: what is put aside are rows.
+const PRIVATE_DIRECTORY: u32 = 0o700;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +78,10 @@ impl Engine {
     pub fn ask(&self, sql: &str) -> Result<Vec<Row>, EngineError> {
         // What does not fit into memory goes where files of a moment belong, and not into the present directory.
         let aside = std::env::temp_dir().join(format!("wsgi-trace-fleet-{}", std::process::id()));
+        let made = DirBuilder::new().mode(PRIVATE_DIRECTORY).create(&aside);
+        made.map_err(|error| {
+            EngineError::Refused(format!("{} cannot be made: {}", aside.display(), plain(&error)))
+        })?;
         let settings = format!("SET temp_directory = {};\n", quoted(&aside.to_string_lossy()));
         let output = Command::new(&self.command)
             .args(["-init", "/dev/null", "-json", "-c"])
@@ -101,10 +111,7 @@ fn view(directory: &str, table: &str, scope: &Scope) -> String {
     let service = scope.service.as_ref().map(|name| format!("\"service.name\" = {}", quoted(name)));
     let wanted: Vec<String> = since.into_iter().chain(service).collect();
     let wanted = if wanted.is_empty() { String::new() } else { format!(" WHERE {}", wanted.join(" AND ")) };
-    // Files of older versions lack newer columns: they are null there.
-    format!(
-        "CREATE VIEW {table} AS FROM read_parquet({files}, hive_partitioning = true, union_by_name = true){wanted};\n"
-    )
+    format!("CREATE VIEW {table} AS FROM read_parquet({files}, hive_partitioning = true){wanted};\n")
 }
 
 /// As a string of SQL.

@@ -185,7 +185,7 @@ fn capacity(rows: &[Row], changes: &[Row], told: &mut BTreeSet<(String, String)>
             since: costliest.and_then(since),
             advice: costliest.map_or_else(
                 || "Shorten its requests, or give it more threads.".to_owned(),
-                |row| advice(row),
+                advice,
             ),
         });
     }

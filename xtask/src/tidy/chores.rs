@@ -2,7 +2,7 @@
 //!
 //! In: the tree. Out: ignored tests that name no chore, or whose program is not among those that the chore runs.
 
-use crate::{dist, live};
+use crate::{dist, fleet, live};
 
 use super::{File, Offence};
 
@@ -16,6 +16,7 @@ const CHORES: &[(&str, &[&str])] = &[
     ("gil-matrix", &live::GIL_MATRIX),
     ("thousand-clients", &live::THOUSAND_CLIENTS),
     ("dist-test", &dist::PROGRAMS),
+    ("fleet", &fleet::PROGRAMS),
 ];
 
 /// Every ignored test that nothing runs.

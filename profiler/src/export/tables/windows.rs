@@ -315,7 +315,7 @@ fn losses() -> Vec<Column<WindowRow>> {
         Column::new(
             "clock_step_ns",
             Kind::Nanoseconds,
-            "How far the wall clock was set while it ran: its times are off by up to this.",
+            "How far the wall clock has moved against the kernel's since its set of files began: its times are off by up to this.",
             |row: &R| row.aside.clock_step_ns.map_or(Cell::Null, Cell::Number),
         )
         .null("of a recording"),
