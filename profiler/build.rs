@@ -1,7 +1,8 @@
 //! Builds the kernel programs for `bpfel-unknown-none` and hands the object to `attach`.
 //!
-//! In: `profiler-ebpf`; `bpf-linker` in `.tools/bin` or on the PATH. Out: `OUT_DIR/probe`. The inner build has its own target directory,
-//! `target/bpf`, shared by all profiles, so that BPF `core` is compiled once.
+//! In: `profiler-ebpf`; `bpf-linker` in `.tools/bin` or on the PATH; the architecture of the machine that the program is for.
+//! Out: `OUT_DIR/probe`. The inner build has its own target directory, `target/bpf` (`target/bpf-aarch64`), shared by all profiles, so
+//! that BPF `core` is compiled once.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -33,7 +34,13 @@ fn main() -> anyhow::Result<()> {
         (false, true) => ("target/bpf-empty", &["--features", "empty"][..]),
         (true, true) => bail!("programs without bodies have nothing to log: choose one of the two features"),
     };
-    let target_directory = root.join(directory);
+    // The machine's own registers and memory order are built in.
+    let machine = env::var("CARGO_CFG_TARGET_ARCH")?;
+    let target_directory = match machine.as_str() {
+        "x86_64" => root.join(directory),
+        "aarch64" => root.join(format!("{directory}-{machine}")),
+        other => bail!("the kernel programs are written for x86_64 and aarch64, not for {other}"),
+    };
     let tools = root.join(".tools/bin");
     let before = env::var_os("PATH").unwrap_or_default();
     let places: Vec<PathBuf> = std::iter::once(tools).chain(env::split_paths(&before)).collect();
@@ -43,7 +50,7 @@ fn main() -> anyhow::Result<()> {
     let path = env::join_paths(places)?;
     let separator = '\u{1f}';
     let flags =
-        format!("--cfg=bpf_target_arch=\"x86_64\"{separator}-Cdebuginfo=2{separator}-Clink-arg=--btf");
+        format!("--cfg=bpf_target_arch=\"{machine}\"{separator}-Cdebuginfo=2{separator}-Clink-arg=--btf");
     let mut command = Command::new(env::var_os("CARGO").context("CARGO is not set")?);
     command
         .current_dir(&root)

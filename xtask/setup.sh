@@ -42,9 +42,10 @@ command -v rustup >/dev/null || { say "rustup is missing: install it as its docu
 if ! sysroot=$(rustc --print sysroot 2>/dev/null) \
     || [ ! -d "$sysroot/lib/rustlib/src/rust/library" ] \
     || [ ! -d "$sysroot/lib/rustlib/x86_64-unknown-linux-musl" ] \
+    || [ ! -d "$sysroot/lib/rustlib/aarch64-unknown-linux-musl" ] \
     || [ ! -x "$sysroot/bin/cargo-clippy" ]; then
     say "installing Rust $rust"
-    rustup toolchain install "$rust" --no-self-update --profile minimal -c rust-src -c clippy -c rustfmt -t x86_64-unknown-linux-musl
+    rustup toolchain install "$rust" --no-self-update --profile minimal -c rust-src -c clippy -c rustfmt -t x86_64-unknown-linux-musl -t aarch64-unknown-linux-musl
     sysroot=$(rustc --print sysroot)
 fi
 

@@ -1,6 +1,6 @@
 //! What a thread sleeps for in a call that is not observed, by the call's number.
 //!
-//! In: numbers of `x86_64` (arch/x86/entry/syscalls/syscall_64.tbl). Out: [`GapSleep`], and whether two calls sleep for the same.
+//! In: the numbers of records, which are those of `x86_64` (arch/x86/entry/syscalls/syscall_64.tbl). Out: [`GapSleep`], and whether two calls sleep for the same.
 
 /// What a call that is not observed sleeps for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

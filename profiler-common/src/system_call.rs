@@ -1,9 +1,11 @@
-//! The observed system calls, by the numbers of `x86_64`.
+//! The observed system calls, by the numbers that records have: those of `x86_64`, whatever the machine's own are ([`arm64`]).
 //!
 //! In: nothing. Out: one constant per observed call, [`name`] and [`kind`]. A call that is not in the table is
 //! rejected by number in the kernel programs, before any look-up. A call of a [`Kind`] that exists is added by one line.
 
 use crate::call_kind::Kind;
+
+pub mod arm64;
 
 /// Room for the numbers of all observed calls: a power of two, or the verifier does not see that an index is inside.
 const NUMBERS: usize = 512;

@@ -5,7 +5,6 @@
 //! `sched_waking` runs outside the run-queue lock and touches nothing but the waker and when it began to wake.
 
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{Ordering, compiler_fence};
 
 use aya_ebpf::bindings::task_struct;
 use aya_ebpf::helpers::generated::bpf_get_current_task_btf;
@@ -18,6 +17,7 @@ use profiler_common::system_call::{EPOLL_PWAIT, EPOLL_PWAIT2, EPOLL_WAIT};
 use crate::emit;
 use crate::kernel::task;
 use crate::maps::{ACCOUNTS, CPU, FREE_INDEXES, TASKS};
+use crate::order;
 
 /// Pointer to an element of `ACCOUNTS`.
 pub type Account = *mut ThreadAccount;
@@ -76,9 +76,10 @@ pub struct Change(Account);
 /// `account` is an element of `ACCOUNTS` and this program is its only writer.
 #[inline(always)]
 pub unsafe fn change(account: Account) -> Change {
-    // SAFETY: as the caller promises. Stores are not reordered on x86; the fence stops the compiler.
+    // SAFETY: as the caller promises.
     unsafe { step(account) };
-    compiler_fence(Ordering::SeqCst);
+    // A reader that sees any of the change sees that it has begun.
+    order::barrier();
     Change(account)
 }
 
@@ -114,7 +115,8 @@ impl DerefMut for Change {
 impl Drop for Change {
     #[inline(always)]
     fn drop(&mut self) {
-        compiler_fence(Ordering::SeqCst);
+        // A reader that sees that the change is over sees all of it.
+        order::barrier();
         // SAFETY: as in `change`.
         unsafe { step(self.0) };
     }
@@ -394,6 +396,8 @@ pub fn adopt(task: *mut task_struct, start: Start, now_ns: u64) -> bool {
             account.gap_blocked_call = start.blocked_in_call;
         }
         drop(account);
+        // Another CPU that finds the index finds the account at rest, whichever hook is the next to change it.
+        order::full();
         *storage = index;
     }
     true

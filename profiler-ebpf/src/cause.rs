@@ -14,6 +14,7 @@ use profiler_common::system_call::kind;
 use crate::account::{self, Account};
 use crate::emit;
 use crate::maps::{CPU, Cpu, LISTENERS};
+use crate::order;
 
 /// An announcement older than this is nobody's cause: an idle CPU switches to no thread, and its next timer would
 /// inherit it. A thousand waiters are woken in a few milliseconds.
@@ -132,6 +133,8 @@ pub fn wakes(account: Account) {
             (*account).cause_established_before_ns = since_ns.wrapping_sub(established_ns) as u32;
             (*account).cause_peer_port = (*cpu).peer_port as u16;
         }
+        // A thread that is still awake elsewhere, and finds the listener, finds the rest.
+        order::full();
         (&raw mut (*account).cause_listener).write_volatile(listener);
     }
 }
@@ -144,7 +147,11 @@ pub fn sleeps(account: Account) {
     unsafe {
         let listener = (&raw const (*account).cause_listener).read_volatile();
         // Woken before it was asleep: the switch that is seen now came before the wakeup.
-        if listener == 0 || (*account).switches == (*account).cause_switches {
+        if listener == 0 || {
+            // What the waker wrote before the listener is read after it.
+            order::full();
+            (*account).switches == (*account).cause_switches
+        } {
             return;
         }
         (&raw mut (*account).cause_listener).write_volatile(0);
@@ -177,7 +184,8 @@ pub fn returns(account: Account, result: i64, now_ns: u64) {
     // SAFETY: as above.
     unsafe {
         let listener = (&raw const (*account).cause_listener).read_volatile();
-        // The slice's end takes the field back.
+        // What the waker wrote before the listener is read after it. The slice's end takes the field back.
+        order::full();
         let inode = LISTENERS.get_ptr(&listener).map_or(0, |count| (*count).inode);
         emit::wake(account, inode, RETURNED, result as i32, now_ns);
     }

@@ -4,7 +4,6 @@
 //! is never woken: it has a timer.
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
-use core::sync::atomic::{Ordering, compiler_fence};
 
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
@@ -27,6 +26,7 @@ use profiler_common::record::{
 use profiler_common::ring::{CHUNK_BYTES, RingState, after};
 
 use crate::maps::{ITERATORS_RING, LOSSES, RECORDS, RING_CAPACITY, RING_CHUNKS, RING_STATES, TAKEN};
+use crate::order;
 
 /// Counts one loss of the given cause (`profiler_common::loss`).
 #[inline(always)]
@@ -99,11 +99,10 @@ fn reserve(writer: Writer, length_bytes: u64, full: u32) -> Option<Room> {
 }
 
 impl Room {
-    /// Hands the record over: what was written before is there when the reader sees the new position (stores are not
-    /// reordered on x86; the fence stops the compiler).
+    /// Hands the record over: what was written before is there when the reader sees the new position.
     #[inline(always)]
     fn commit(self, length_bytes: u64, kind: usize) {
-        compiler_fence(Ordering::SeqCst);
+        order::barrier();
         // SAFETY: the state comes from a look-up that succeeded.
         unsafe {
             (*self.state).emitted[kind] = (*self.state).emitted[kind].wrapping_add(1);

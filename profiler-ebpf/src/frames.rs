@@ -17,6 +17,7 @@ use crate::account::Account;
 use crate::emit;
 use crate::kernel::task;
 use crate::lock::Lock;
+use crate::order;
 use crate::user_memory::user_word;
 
 /// Not 0 where user space wants samples. Frozen before the verifier looks, so that otherwise nothing of this is left.
@@ -153,6 +154,8 @@ unsafe fn walk(record: *mut FramesRecord, state: u64, way: FrameWay) {
             && walk.look()
             && walk.look();
     }
+    // The second look is one after all that was read in between.
+    order::full();
     if top(state, way) != first {
         walk.flags |= UNSTABLE;
     }

@@ -4,6 +4,7 @@
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics)]
+#![cfg_attr(bpf_target_arch = "aarch64", feature(asm_experimental_arch))]
 #![allow(
     internal_features,
     reason = "aya-ebpf has no atomic addition; core::intrinsics is the only way to one"
@@ -17,6 +18,7 @@ mod frames;
 mod kernel;
 mod lock;
 mod maps;
+mod order;
 mod preemption;
 mod programs;
 mod take;

@@ -16,6 +16,7 @@ use crate::emit;
 use crate::kernel::task;
 use crate::lock;
 use crate::maps::TASKS_GENERATION;
+use crate::order;
 
 /// Distance of `last_holder` in a lock.
 const LAST_HOLDER: u64 = 8;
@@ -43,6 +44,8 @@ pub fn tell(account: Account, kind: Kind) {
             (*account).has_polled = 1;
         }
         if (*account).task_generation != generation {
+            // The way that was told before the generation is read after it.
+            order::full();
             (*account).task_generation = generation;
             (*account).task_misses = 0;
             (*account).task_by = 0;

@@ -48,7 +48,7 @@ fn loopback_up() -> std::io::Result<()> {
     // SAFETY: `ifreq` is plain data, for which zero is valid.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = from.cast_signed();
+        *to = libc::c_char::from_ne_bytes([*from]);
     }
     request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
     let descriptor = std::os::fd::AsRawFd::as_raw_fd(&socket);

@@ -24,7 +24,7 @@ pub fn connect_at_once(path: &Path) -> anyhow::Result<Option<OwnedFd>> {
     let bytes = path.as_os_str().as_bytes();
     ensure!(bytes.len() < address.sun_path.len(), "the path is too long");
     for (place, byte) in address.sun_path.iter_mut().zip(bytes) {
-        *place = byte.cast_signed();
+        *place = libc::c_char::from_ne_bytes([*byte]);
     }
     let length = libc::socklen_t::try_from(size_of::<libc::sockaddr_un>())?;
     // SAFETY: the address lives as long as the call, with its size.

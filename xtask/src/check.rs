@@ -16,7 +16,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let user_space = ["clippy", "--workspace", "--exclude", "profiler-ebpf", "--all-targets", "--locked"];
     command::run(command::cargo(&user_space).args(["--", "-D", "warnings"]))?;
     step("lints of the BPF programs");
-    command::run(&mut bpf_lints())?;
+    command::run(&mut bpf_lints("x86_64", "target/bpf"))?;
+    command::run(&mut bpf_lints("aarch64", "target/bpf-aarch64"))?;
     step("lints of the fuzz targets");
     command::run(&mut fuzz_lints())?;
     step("documentation");
@@ -32,14 +33,15 @@ fn step(name: &str) {
     eprintln!("[check] {name}");
 }
 
-/// The BPF crate builds for its own target alone, with the pinned stable compiler's `-Z build-std`; the target
-/// directory is the one that `profiler/build.rs` uses.
-fn bpf_lints() -> Command {
+/// The BPF crate builds for its own target alone, with the pinned stable compiler's `-Z build-std`, once for each architecture
+/// of the machine; the target directory is the one that `profiler/build.rs` uses.
+fn bpf_lints(architecture: &str, directory: &str) -> Command {
+    let machine = format!("--cfg=bpf_target_arch=\"{architecture}\"");
     let mut clippy =
         command::cargo(&["clippy", "--package", "profiler-ebpf", "--bins", "--release", "--locked"]);
-    let flags = ["--cfg=bpf_target_arch=\"x86_64\"", "-Cdebuginfo=2", "-Clink-arg=--btf"];
+    let flags = [machine.as_str(), "-Cdebuginfo=2", "-Clink-arg=--btf"];
     clippy
-        .args(["--target", "bpfel-unknown-none", "-Z", "build-std=core", "--target-dir", "target/bpf"])
+        .args(["--target", "bpfel-unknown-none", "-Z", "build-std=core", "--target-dir", directory])
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
         .args(["--", "-D", "warnings"]);

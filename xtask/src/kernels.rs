@@ -11,12 +11,15 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use crate::command;
+use crate::emulator::architecture::Architecture;
 use crate::emulator::boot::{Machine, Run};
+use crate::emulator::fetch::Release;
 use crate::emulator::{KERNELS, Kernel, Role, archive, fetch, store};
 
-const TARGET: &str = "x86_64-unknown-linux-musl";
 /// Emulation is 5 to 10 times slower than the machine; a whole run takes one or two minutes.
 const LIMIT: Duration = Duration::from_secs(900);
+/// Where emulation has no instructions in common with the machine it takes some times that.
+const FOREIGN_LIMIT: Duration = Duration::from_secs(3600);
 /// Of the Debian whose CPython and gunicorn are in the machine, on every kernel.
 const SUITE: &str = "trixie";
 /// A CPython, what gunicorn imports, and the libraries of both.
@@ -34,8 +37,9 @@ const PACKAGES: [&str; 11] = [
     "libffi8",
 ];
 /// What the payload is told of its machine. Parameters that the kernel does not know become variables of init's environment.
-const PLACES: &str =
-    "WSGI_TRACE_BINARY=/wsgi-trace PYTHON=/usr/bin/python3.13 APP=/opt THIRTY_TWO=/thirty-two";
+const PLACES: &str = "WSGI_TRACE_BINARY=/wsgi-trace PYTHON=/usr/bin/python3.13 APP=/opt";
+/// The same of the 32-bit program, which there is for `x86_64` alone: its calls are written in machine code.
+const THIRTY_TWO: &str = "THIRTY_TWO=/thirty-two";
 /// Accepts what is attached: the reviewed files are written.
 const UPDATE: &str = "--update";
 /// The payload's lines between these are the report of what was attached.
@@ -55,7 +59,8 @@ impl Boot {
         for kernel in &KERNELS {
             boots.push(Self { kernel, preempts: false });
             // Debian's kernels can from 6.12 on.
-            if kernel.version == "6.12" || kernel.role == Role::Newest {
+            let can_preempt = kernel.version == "6.12" || kernel.role == Role::Newest;
+            if can_preempt && kernel.architecture == Architecture::X86_64 {
                 boots.push(Self { kernel, preempts: true });
             }
         }
@@ -63,13 +68,24 @@ impl Boot {
     }
 
     fn name(&self) -> String {
-        format!("{}{}", self.kernel.version, if self.preempts { "-preempt" } else { "" })
+        let prefix = self.kernel.architecture.prefix();
+        format!("{prefix}{}{}", self.kernel.version, if self.preempts { "-preempt" } else { "" })
+    }
+
+    /// Whether it is among these names; without any, whether it is of the usual architecture: another is only tried where it is named, as long as nothing that it
+    /// attaches was reviewed.
+    fn is_wanted(&self, names: &[&String]) -> bool {
+        match names {
+            [] => self.kernel.architecture == Architecture::X86_64,
+            names => names.iter().any(|name| **name == self.name()),
+        }
     }
 
     fn parameters(&self) -> String {
         let expect = if self.kernel.role == Role::TooOld { "refusal" } else { "tracing" };
         let preempt = if self.preempts { "preempt=full PREEMPT=full" } else { "" };
-        format!("EXPECT={expect} {PLACES} {preempt}")
+        let thirty_two = if self.kernel.architecture == Architecture::X86_64 { THIRTY_TWO } else { "" };
+        format!("EXPECT={expect} {PLACES} {thirty_two} {preempt}")
     }
 }
 
@@ -85,16 +101,26 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
         let known: Vec<_> = all.iter().map(Boot::name).collect();
         bail!("no kernel {unknown} in the matrix: {}", known.join(", "));
     }
-    fetch::need_emulator()?;
     let store = store()?;
-    let image = payload(&store)?;
     let mut failed = Vec::new();
-    for boot in all.iter().filter(|boot| names.is_empty() || names.iter().any(|name| **name == boot.name())) {
+    let mut packed: Option<(Architecture, PathBuf)> = None;
+    for boot in all.iter().filter(|boot| boot.is_wanted(&names)) {
         let kernel = boot.kernel;
-        let file = fetch::kernel(&store, kernel.suite, kernel.package)
-            .with_context(|| format!("Linux {} could not be fetched", kernel.version))?;
+        let architecture = kernel.architecture;
+        let image = match &packed {
+            Some((of, image)) if *of == architecture => image.clone(),
+            _ => {
+                fetch::need_emulator(architecture)?;
+                payload(&store, architecture)?
+            }
+        };
+        packed = Some((architecture, image.clone()));
+        let release = Release { suite: kernel.suite, architecture };
+        let file = fetch::kernel(&store, release, kernel.package)
+            .with_context(|| format!("Linux {} could not be fetched", boot.name()))?;
         println!("== Linux {}: {}", boot.name(), boot.parameters().trim_end());
         let machine = Machine {
+            architecture,
             kernel: &file,
             name: &boot.name(),
             image: &image,
@@ -103,7 +129,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
             memory_mib: 1024,
             processor: kernel.processor,
             emulation: &[],
-            limit: LIMIT,
+            limit: if architecture == Architecture::X86_64 { LIMIT } else { FOREIGN_LIMIT },
         };
         let run = machine.run()?;
         if !run.passed || !is_reviewed(&boot.name(), &run, !flags.is_empty())? {
@@ -117,15 +143,17 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The file system with the payload, a CPython with gunicorn, and the 32-bit program.
-fn payload(store: &Path) -> anyhow::Result<PathBuf> {
-    let tree = fetch::files(store, SUITE, &PACKAGES).context("a CPython could not be fetched")?;
+/// The file system with the payload, a CPython with gunicorn, and where it can be made the 32-bit program.
+fn payload(store: &Path, architecture: Architecture) -> anyhow::Result<PathBuf> {
+    let target = architecture.target();
+    let tree = fetch::files(store, Release { suite: SUITE, architecture }, &PACKAGES)
+        .context("a CPython could not be fetched")?;
     command::run(&mut command::cargo(&[
         "build",
         "--locked",
         "--release",
         "--target",
-        TARGET,
+        target,
         "--package",
         "wsgi-trace-tests",
         "--bin",
@@ -135,22 +163,29 @@ fn payload(store: &Path) -> anyhow::Result<PathBuf> {
         "--bin",
         "wsgi-trace",
     ]))?;
-    let built = command::root().join("target").join(TARGET).join("release");
+    let built = command::root().join("target").join(target).join("release");
     let sources = command::root().join("tests/kernel");
+    let image = store.join(format!("{}payload.cpio", architecture.prefix()));
+    let mut files = vec![
+        ("init", built.join("kernel-smoke")),
+        ("wsgi-trace", built.join("wsgi-trace")),
+        ("opt/app.py", sources.join("app.py")),
+    ];
+    if architecture == Architecture::X86_64 {
+        files.push(("thirty-two", thirty_two(store, &sources)?));
+    }
+    archive::write(&image, &[&tree], &files).context("the payload could not be packed")?;
+    Ok(image)
+}
+
+/// The 32-bit program.
+fn thirty_two(store: &Path, sources: &Path) -> anyhow::Result<PathBuf> {
     let thirty_two = store.join("thirty-two");
     let mut compile = Command::new("cc");
     compile.args(["-m32", "-Os", "-ffreestanding", "-fno-stack-protector", "-fno-pic", "-no-pie"]);
     compile.args(["-nostdlib", "-static", "-o"]).arg(&thirty_two).arg(sources.join("thirty_two.c"));
     command::run(&mut compile).context("the 32-bit program could not be compiled")?;
-    let image = store.join("payload.cpio");
-    let files = [
-        ("init", built.join("kernel-smoke")),
-        ("wsgi-trace", built.join("wsgi-trace")),
-        ("thirty-two", thirty_two),
-        ("opt/app.py", sources.join("app.py")),
-    ];
-    archive::write(&image, &[&tree], &files).context("the payload could not be packed")?;
-    Ok(image)
+    Ok(thirty_two)
 }
 
 /// Whether what the payload attached is what was reviewed; with `update` it is from now on.

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use crate::emulator::architecture::Architecture;
 use crate::emulator::boot::Machine;
+use crate::emulator::fetch::Release;
 use crate::emulator::{KERNELS, Role, WITHOUT_CMPXCHG16B, archive, fetch, store};
 use crate::{command, dist};
 
@@ -36,14 +38,17 @@ const LIMIT: Duration = Duration::from_secs(1800);
 
 /// Builds the package and what it is installed on, and boots each.
 pub(crate) fn run(suites: &[String]) -> anyhow::Result<()> {
-    let all: Vec<_> = KERNELS.iter().filter(|kernel| kernel.role == Role::OfRelease).collect();
+    let all: Vec<_> = KERNELS
+        .iter()
+        .filter(|kernel| kernel.role == Role::OfRelease && kernel.architecture == Architecture::X86_64)
+        .collect();
     if let Some(unknown) = suites.iter().find(|name| !all.iter().any(|kernel| kernel.suite == **name)) {
         bail!(
             "no Debian {unknown} here: {}",
             all.iter().map(|kernel| kernel.suite).collect::<Vec<_>>().join(", ")
         );
     }
-    fetch::need_emulator()?;
+    fetch::need_emulator(Architecture::X86_64)?;
     let store = store()?;
     let root = command::root();
     let mut files: Vec<(&str, PathBuf)> = FILES.iter().map(|(name, path)| (*name, root.join(path))).collect();
@@ -54,7 +59,8 @@ pub(crate) fn run(suites: &[String]) -> anyhow::Result<()> {
         if !suites.is_empty() && !suites.iter().any(|wanted| wanted == suite) {
             continue;
         }
-        let linux = fetch::linux(&store, suite, kernel.package)
+        let release = Release { suite, architecture: kernel.architecture };
+        let linux = fetch::linux(&store, release, kernel.package)
             .with_context(|| format!("the kernel of {suite} could not be fetched"))?;
         let tree = fetch::system(&store, suite, &PACKAGES)
             .with_context(|| format!("a Debian {suite} could not be made"))?;
@@ -62,6 +68,7 @@ pub(crate) fn run(suites: &[String]) -> anyhow::Result<()> {
         archive::write(&image, &[&tree, &linux], &files).context("the machine could not be packed")?;
         println!("== Debian {suite}: boots and checks, a minute or two");
         let machine = Machine {
+            architecture: kernel.architecture,
             kernel: &fetch::image(&linux)?,
             name: suite,
             image: &image,

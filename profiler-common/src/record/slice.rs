@@ -163,7 +163,7 @@ pub const EVENTS_KNOWN: u64 = 1 << 63;
 pub const NO_CALL: i32 = -2;
 /// A call number meaning "one of the 32-bit table": what it sleeps for is not known.
 pub const OTHER_TABLE: i32 = i32::MAX;
-/// A call number meaning "page fault" (`orig_ax` is −1 outside a system call, arch/x86/entry).
+/// A call number meaning "page fault" (the kernel has −1 in the registers outside a system call).
 pub const PAGE_FAULT: i32 = -1;
 
 /// What the second argument of a `connect` says of its connection.
@@ -225,7 +225,7 @@ pub struct SliceRecord {
     pub folded_ns: u64,
     /// Number of this slice among its thread's slices, from 1; a hole means lost slices.
     pub sequence: u32,
-    /// System call number of the architecture.
+    /// System call number ([`crate::system_call`]).
     pub system_call: u32,
     /// Observed calls folded into the gap (futex calls that never slept).
     pub folded_calls: u32,

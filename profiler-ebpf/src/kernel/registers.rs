@@ -1,4 +1,4 @@
-//! The saved user registers of x86_64 (`struct pt_regs`): their places are part of the kernel's ABI.
+//! The saved user registers of a thread (`struct pt_regs`), one file for each architecture.
 //!
 //! In: a typed `pt_regs` pointer. Out: system call number, arguments and result; of calls by the 32-bit entry they mean something else
 //! (`task::is_in_32_bit_call`).
@@ -6,17 +6,18 @@
 use aya_ebpf::bindings::task_struct;
 use aya_ebpf::helpers::generated::bpf_task_pt_regs;
 
+#[cfg(bpf_target_arch = "aarch64")]
+mod arm64;
+#[cfg(not(bpf_target_arch = "aarch64"))]
+mod x86_64;
+
+#[cfg(bpf_target_arch = "aarch64")]
+pub use arm64::*;
+#[cfg(not(bpf_target_arch = "aarch64"))]
+pub use x86_64::*;
+
 /// Pointer to `struct pt_regs` whose type the verifier knows.
 pub type Registers = *const core::ffi::c_void;
-
-const R10: usize = 56;
-const AX: usize = 80;
-const DX: usize = 96;
-const SI: usize = 104;
-const DI: usize = 112;
-const ORIG_AX: usize = 120;
-const CS: usize = 136;
-const SP: usize = 152;
 
 #[inline(always)]
 fn load(registers: Registers, offset: usize) -> u64 {
@@ -30,49 +31,4 @@ pub fn of(task: *mut task_struct) -> Registers {
     // SAFETY: the verifier checks that `task` is a task.
     let registers = unsafe { bpf_task_pt_regs(task) };
     registers as u64 as *const _
-}
-
-/// Whether they are of a thread in the code segment of 64-bit programs. Those that the kernel made (of io_uring) have no stack in user space.
-#[inline(always)]
-pub fn is_of_64_bits(registers: Registers) -> bool {
-    /// `__USER_CS`, arch/x86/include/asm/segment.h.
-    const USER_CS: u64 = 0x33;
-    load(registers, CS) & 0xffff == USER_CS && load(registers, SP) != 0
-}
-
-/// Number of the system call the registers belong to; −1 outside one (page fault, interrupt).
-#[inline(always)]
-pub fn system_call(registers: Registers) -> i32 {
-    load(registers, ORIG_AX) as i32
-}
-
-/// The same, where there is a system call.
-#[inline(always)]
-pub fn number(registers: Registers) -> u32 {
-    // SAFETY: as in `load`; volatile, so that it is one load of 32 bits.
-    unsafe { registers.cast::<u8>().add(ORIG_AX).cast::<u32>().read_volatile() }
-}
-
-/// The first three arguments.
-#[inline(always)]
-pub fn arguments(registers: Registers) -> [u64; 3] {
-    [load(registers, DI), load(registers, SI), load(registers, DX)]
-}
-
-/// The fourth argument.
-#[inline(always)]
-pub fn fourth(registers: Registers) -> u64 {
-    load(registers, R10)
-}
-
-/// What the call returned, once it has.
-#[inline(always)]
-pub fn result(registers: Registers) -> i64 {
-    load(registers, AX) as i64
-}
-
-/// Stack pointer.
-#[inline(always)]
-pub fn stack(registers: Registers) -> u64 {
-    load(registers, SP)
 }

@@ -5,6 +5,7 @@
 use aya_ebpf::Global;
 use aya_ebpf::bindings::task_struct;
 
+use super::registers::BY_32_BIT_ENTRY;
 use super::{MISSING, typed};
 
 #[unsafe(no_mangle)]
@@ -72,12 +73,10 @@ pub fn own_number(task: *mut task_struct) -> u32 {
     super::field(pid.wrapping_add(u64::from(level).wrapping_mul(UPID_BYTES)), &PID_NUMBERS).unwrap_or(0)
 }
 
-/// Whether the call that the task is in came by the 32-bit entry (`int 0x80`, or any call of a 32-bit program): its number is of another table,
+/// Whether the call that the task is in came by the 32-bit entry (any call of a 32-bit program; on x86 `int 0x80` too): its number is of another table,
 /// and its arguments are in other registers. False where it cannot be told.
 #[inline(always)]
 pub fn is_in_32_bit_call(task: *mut task_struct) -> bool {
-    /// `TS_COMPAT`, arch/x86/include/asm/thread_info.h: set before the hooks at a call's entry, taken back after those at its end.
-    const BY_32_BIT_ENTRY: u32 = 2;
     // SAFETY: as above.
     TASK_CALL_STATUS.load() != MISSING
         && unsafe { typed::<u32>(task.cast(), &TASK_CALL_STATUS) } & BY_32_BIT_ENTRY != 0

@@ -51,7 +51,7 @@ pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     preemption::disabled(|| {
-        if enter(ctx.arg(0), ctx.arg::<u64>(1) as u32).is_none() {
+        if enter(ctx.arg(0), registers::recorded(ctx.arg::<u64>(1) as u32)).is_none() {
             take::made_other_call();
         }
     });

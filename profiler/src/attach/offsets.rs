@@ -5,6 +5,10 @@
 use super::AttachError;
 use crate::capability::kernel_btf::KernelBtf;
 
+/// Where the kernel notes that a call came by the 32-bit entry (`registers::BY_32_BIT_ENTRY` of the kernel programs says how).
+const CALL_STATUS: &str =
+    if cfg!(target_arch = "aarch64") { "thread_info.flags" } else { "thread_info.status" };
+
 /// What a program sees as the offset of a field that does not exist here.
 const MISSING: u32 = u32::MAX;
 
@@ -31,7 +35,7 @@ const FIELDS: &[Field] = &[
     required("TASK_ON_CPU", "task_struct", &["on_cpu"]),
     required("TASK_EXIT_CODE", "task_struct", &["exit_code"]),
     required("TASK_COMM", "task_struct", &["comm"]),
-    optional("TASK_CALL_STATUS", "task_struct", &["thread_info.status"]),
+    optional("TASK_CALL_STATUS", "task_struct", &[CALL_STATUS]),
     optional("TASK_STORAGE", "task_struct", &["bpf_storage"]),
     optional("TASK_PID_OBJECT", "task_struct", &["thread_pid"]),
     optional("PID_LEVEL", "pid", &["level"]),

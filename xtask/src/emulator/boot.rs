@@ -13,10 +13,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
+use super::architecture::Architecture;
 use crate::command;
 
 /// What is booted.
 pub(crate) struct Machine<'a> {
+    /// What is emulated.
+    pub(crate) architecture: Architecture,
     /// The kernel's file.
     pub(crate) kernel: &'a Path,
     /// What its log is called, beside the file system's name.
@@ -114,13 +117,12 @@ impl Machine<'_> {
     }
 
     fn command(&self) -> Command {
-        // On a busy machine the timer's first ticks may come too late for the kernel's own test of it.
-        let usual = "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check";
-        let mut machine = Command::new("qemu-system-x86_64");
+        let usual = self.architecture.parameters();
+        let mut machine = Command::new(self.architecture.emulator().0);
         machine
             // One thread for all CPUs: with one each, QEMU 7.2 may execute a breakpoint that another CPU has just replaced, and a kernel that
             // switches its tracepoints on or off panics (Oops: int3).
-            .args(["-machine", "q35", "-accel", "tcg,thread=single"])
+            .args(["-machine", self.architecture.machine(), "-accel", "tcg,thread=single"])
             .args([
                 "-cpu",
                 self.processor,

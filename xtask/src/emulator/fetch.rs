@@ -1,7 +1,8 @@
 //! Kernels and whole systems from Debian, by the mirror that this machine uses already.
 //!
-//! In: a release's name and names of packages. Out: `.kernels/vmlinuz-SUITE`, `.kernels/linux-SUITE`, `.kernels/debian-SUITE`, `.kernels/files-SUITE`. apt's own
-//! state is not touched: each download has a private one, with Debian's keyring.
+//! In: a release's name, an architecture, and names of packages. Out: `.kernels/vmlinuz-SUITE`, `.kernels/linux-SUITE`, `.kernels/debian-SUITE`,
+//! `.kernels/files-SUITE`, with `arm64-` before the suite where it is of that. apt's own state is not touched: each download has a private one, with Debian's
+//! keyring.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,24 +10,42 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
+use super::architecture::Architecture;
 use crate::command;
 
 use crate::packages::{is_root, need};
 
 /// QEMU, kept out of `make setup`: only chores that emulate need it.
-pub(crate) fn need_emulator() -> anyhow::Result<()> {
-    need(&[("qemu-system-x86_64", "qemu-system-x86")])
+pub(crate) fn need_emulator(architecture: Architecture) -> anyhow::Result<()> {
+    need(&[architecture.emulator()])
+}
+
+/// One of Debian's releases, for one architecture.
+#[derive(Clone, Copy)]
+pub(crate) struct Release {
+    /// Its name.
+    pub(crate) suite: &'static str,
+    /// What it runs on.
+    pub(crate) architecture: Architecture,
+}
+
+impl Release {
+    /// For names of files.
+    fn name(self) -> String {
+        format!("{}{}", self.architecture.prefix(), self.suite)
+    }
 }
 
 /// The kernel's file, downloaded once.
-pub(crate) fn kernel(store: &Path, suite: &str, pattern: &str) -> anyhow::Result<PathBuf> {
-    let file = store.join(format!("vmlinuz-{suite}"));
+pub(crate) fn kernel(store: &Path, release: Release, pattern: &str) -> anyhow::Result<PathBuf> {
+    let name = release.name();
+    let file = store.join(format!("vmlinuz-{name}"));
     if file.exists() {
         return Ok(file);
     }
-    let state = unpack(store, suite, pattern)?;
+    let state = unpack(store, release, pattern)?;
     // In two steps, so that an interrupted copy is not taken for the kernel.
-    let partial = store.join(format!("partial-{suite}"));
+    let partial = store.join(format!("partial-{name}"));
     fs::copy(image(&state.join("content"))?, &partial)?;
     fs::rename(&partial, &file)?;
     fs::remove_dir_all(&state)?;
@@ -34,13 +53,13 @@ pub(crate) fn kernel(store: &Path, suite: &str, pattern: &str) -> anyhow::Result
 }
 
 /// The directory of the kernel's whole package, as a tree whose modules can be loaded; made once.
-pub(crate) fn linux(store: &Path, suite: &str, pattern: &str) -> anyhow::Result<PathBuf> {
-    let tree = store.join(format!("linux-{suite}"));
+pub(crate) fn linux(store: &Path, release: Release, pattern: &str) -> anyhow::Result<PathBuf> {
+    let tree = store.join(format!("linux-{}", release.name()));
     if tree.exists() {
         return Ok(tree);
     }
     need(&[("depmod", "kmod")])?;
-    let state = unpack(store, suite, pattern)?;
+    let state = unpack(store, release, pattern)?;
     let content = state.join("content");
     // Where Debian has /lib now; older packages have it beside /usr.
     fs::create_dir_all(content.join("usr/lib"))?;
@@ -61,30 +80,33 @@ pub(crate) fn linux(store: &Path, suite: &str, pattern: &str) -> anyhow::Result<
 /// The kernel's file in its package: in /boot, or (since 7.x) beside its modules.
 pub(crate) fn image(tree: &Path) -> anyhow::Result<PathBuf> {
     if tree.join("boot").exists() {
-        return only(&tree.join("boot"), |name| name.starts_with("vmlinuz") && name.ends_with("-amd64"));
+        return only(&tree.join("boot"), |name| {
+            name.starts_with("vmlinuz") && (name.ends_with("-amd64") || name.ends_with("-arm64"))
+        });
     }
     Ok(only(&tree.join("usr/lib/modules"), |_| true)?.join("vmlinuz"))
 }
 
 /// Downloads a kernel's package; its files are in `content` of the directory that this gives.
-fn unpack(store: &Path, suite: &str, pattern: &str) -> anyhow::Result<PathBuf> {
-    eprintln!("fetching the kernel of {suite}");
-    let apt = Apt::new(store, suite)?;
+fn unpack(store: &Path, release: Release, pattern: &str) -> anyhow::Result<PathBuf> {
+    eprintln!("fetching the kernel of {}", release.name());
+    let apt = Apt::new(store, release)?;
     let names = command::output(apt.command("apt-cache").args(["pkgnames", "linux-"]))?;
     apt.unpack(&[&newest(&names, pattern)?])?;
     Ok(apt.state)
 }
 
 /// The directory with the files of these packages, and of no others; made once. Nothing of theirs is run, so it may be of any release.
-pub(crate) fn files(store: &Path, suite: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
-    let tree = store.join(format!("files-{suite}"));
+pub(crate) fn files(store: &Path, release: Release, packages: &[&str]) -> anyhow::Result<PathBuf> {
+    let name = release.name();
+    let tree = store.join(format!("files-{name}"));
     // Another list makes it again.
-    let (stamp, wanted) = (store.join(format!("files-{suite}.list")), packages.join("\n"));
+    let (stamp, wanted) = (store.join(format!("files-{name}.list")), packages.join("\n"));
     if tree.exists() && fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) {
         return Ok(tree);
     }
-    eprintln!("fetching {} packages of {suite}", packages.len());
-    let apt = Apt::new(store, suite)?;
+    eprintln!("fetching {} packages of {name}", packages.len());
+    let apt = Apt::new(store, release)?;
     apt.unpack(packages)?;
     let content = apt.state.join("content");
     // Where Debian's programs look for these; the package of them does nothing else.
@@ -111,9 +133,9 @@ struct Apt {
 
 impl Apt {
     /// With the lists of this release.
-    fn new(store: &Path, suite: &str) -> anyhow::Result<Self> {
+    fn new(store: &Path, release: Release) -> anyhow::Result<Self> {
         need(&[("apt-get", "apt"), ("dpkg-deb", "dpkg")])?;
-        let state = store.join(format!("apt-{suite}"));
+        let state = store.join(format!("apt-{}", release.name()));
         if state.exists() {
             fs::remove_dir_all(&state)?;
         }
@@ -123,8 +145,9 @@ impl Apt {
         fs::write(state.join("status"), "")?;
         let sources = state.join("etc/packages.sources");
         let text = format!(
-            "Types: deb\nURIs: {}\nSuites: {suite}\nComponents: main\nSigned-By: {}\n",
+            "Types: deb\nURIs: {}\nSuites: {}\nComponents: main\nSigned-By: {}\n",
             mirror()?,
+            release.suite,
             keyring()?.display()
         );
         fs::write(&sources, text)?;
@@ -135,6 +158,8 @@ impl Apt {
             format!("Dir::Cache={}", state.join("cache").display()),
             format!("Dir::State::status={}", state.join("status").display()),
             "APT::Sandbox::User=root".to_owned(),
+            format!("APT::Architecture={}", release.architecture.debian()),
+            format!("APT::Architectures={}", release.architecture.debian()),
             "Acquire::Languages=none".to_owned(),
         ];
         let apt = Self { state, options };

@@ -2,14 +2,14 @@
 //!
 //! In: the version, the memory of a process, its main lock. Out: where the number of a thread is. From 3.11 on the
 //! interpreter notes the kernel's number; before, it has only what `pthread_self` gives, and the number stands in the C
-//! library's own record there. That place is glibc's of `x86_64`, so it is believed only where it leads to a thread of
+//! library's own record there. That place is glibc's, so it is believed only where it leads to a thread of
 //! the process.
 
 use super::layout::Version;
 use super::memory::Memory;
 
-/// Distance of `tid` in glibc's `struct pthread`.
-const GLIBC_TID: u64 = 720;
+/// Distance of `tid` in glibc's `struct pthread` (nptl/descr.h): behind what each architecture has at its head, and a list.
+const GLIBC_TID: u64 = if cfg!(target_arch = "aarch64") { 208 } else { 720 };
 /// Distance of `last_holder` in a lock.
 const LAST_HOLDER: u64 = 8;
 /// The last holder may be a thread that is just ending; then it is read again.
@@ -56,9 +56,9 @@ mod tests {
         let mut memory = Words::default();
         memory.put(0x1008, 0x2000);
         memory.put(0x2000 + 176, 0x3000);
-        memory.put(0x3000 + 720, 0xdead_0000_0000 | 4321);
+        memory.put(0x3000 + GLIBC_TID, 0xdead_0000_0000 | 4321);
         let found = way(&memory, version, 0x1000, |tid| tid == 4321);
-        assert_eq!(found, Some(Way { at: 176, through: Some(720) }));
+        assert_eq!(found, Some(Way { at: 176, through: Some(GLIBC_TID) }));
         assert_eq!(way(&memory, version, 0x1000, |_| false), None, "another C library");
         assert_eq!(way(&Words::default(), version, 0x1000, |_| true), None);
         let newer = Version::parse("3.12").expect("a version");

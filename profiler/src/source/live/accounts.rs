@@ -42,6 +42,8 @@ impl AccountTable {
             let mut account = self.read(index)?;
             for _ in 1..MAX_LOOKS {
                 let found = look(&account)?;
+                // What was looked at is older than the next look at the account.
+                fence(Ordering::Acquire);
                 let now = self.read(index)?;
                 if now.lock_sequence == account.lock_sequence {
                     return Some((account, found));

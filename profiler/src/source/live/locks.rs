@@ -3,6 +3,7 @@
 //! In: where the locks of a process are. Out: the maps `INTERPRETERS` and `LOCKS` filled, and `TASKS_GENERATION`.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{Ordering, fence};
 
 use aya::maps::{Array, HashMap, MapData};
 use profiler_common::gil::{
@@ -108,7 +109,8 @@ impl LockTable {
         }
         let _ = self.interpreters.insert(&tgid, &process, 0);
         if self.ways.insert(tgid, way).unwrap_or(0) != way {
-            // After the element itself: whoever sees the number looks for that.
+            // After the element itself, for every CPU: whoever sees the number looks for that.
+            fence(Ordering::Release);
             self.generation = self.generation.wrapping_add(1).max(1);
             let _ = self.tasks.set(0, &self.generation, 0);
         }

@@ -204,6 +204,8 @@ impl Rings {
     /// finds no room is counted.
     fn tell(&mut self, ring: usize) {
         let (Some(taken), Some(told)) = (self.taken.get(ring), self.told.get_mut(ring)) else { return };
+        // What was taken has been read before the writer may write there.
+        fence(Ordering::Release);
         if taken != told
             && let Ok(number) = u32::try_from(ring)
             && self.taken_map.set(number, taken, 0).is_ok()

@@ -194,6 +194,33 @@ fn who_waits_for_the_next_holder_after_a_forced_switch_does_not_want_the_lock() 
     }
 }
 
+/// glibc's `pthread_mutex_t` has 48 bytes there, not 40 (sysdeps/aarch64/nptl/bits/pthreadtypes-arch.h); its condition variable has 48 on both.
+#[test]
+fn what_a_lock_of_arm64_is_waited_for_on_is_told_by_the_same_bounds() {
+    const COND: u64 = 32;
+    const MUTEX: u64 = COND + 48;
+    const SWITCH_COND: u64 = MUTEX + 48;
+    const SWITCH_MUTEX: u64 = SWITCH_COND + 48;
+    const SIGNALS: u64 = 40;
+    const GROUP_REFS: u64 = 16;
+    const GROUP_SIZE: u64 = 32;
+    let locks = locks();
+    for (distance, operation, on) in [
+        (COND + SIGNALS, 137, On::Take),
+        (COND + SIGNALS + 4, 137, On::Take),
+        (COND + GROUP_REFS, 128, On::Inner),
+        (MUTEX, 128, On::Take),
+        (SWITCH_COND + SIGNALS, 393, On::Handover),
+        (SWITCH_COND + SIGNALS + 4, 393, On::Handover),
+        (SWITCH_COND + GROUP_REFS + 4, 128, On::Handover),
+        (SWITCH_COND + GROUP_SIZE, 128, On::Handover),
+        (SWITCH_MUTEX, 128, On::Switch),
+    ] {
+        let slice = blank(Call::FutexWait { address: LOCK + distance, operation, has_timeout: false });
+        assert_eq!(locks.lock_of(&slice).map(|found| found.1), Some(on), "{distance} {operation}");
+    }
+}
+
 #[test]
 fn a_forked_worker_waits_at_its_parents_address_until_it_executes_something_else() {
     let mut script = Script::new();
