@@ -1,6 +1,6 @@
 //! The table of forecasts beside real runs, misses included.
 //!
-//! In: [`Cell`]s. Out: a page and JSON. What the table means is written by hand above the mark; only what stands below it is replaced.
+//! In: [`Cell`]s. Out: a page and JSON. What the table means is written by hand above the mark; only what follows it is replaced.
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -328,7 +328,7 @@ impl Machines {
                 }
                 state.gil.samples.forget(lifecycle.tid);
                 state.heads.remove(&lifecycle.tid);
-                state.time.sleeps.forget(lifecycle.tid);
+                state.time.light.sleeps.forget(lifecycle.tid);
                 state.initial.remove(&lifecycle.tid);
                 if lifecycle.tid == lifecycle.tgid {
                     state.time.capacity.ended(lifecycle.tgid, time_ns);

@@ -26,6 +26,7 @@ const CRATES: &[Crate<'static>] = &[
         order: &[
             "maps",
             "kernel",
+            "order",
             "user_memory",
             "lock",
             "preemption",

@@ -221,7 +221,7 @@ impl Machines {
         (kind, server): (&'static dyn ServerKind, &Server),
         processes: &[Process],
     ) -> Option<String> {
-        let passed_on = self.state.time.passed_on;
+        let passed_on = self.state.time.light.passed_on;
         let crosses = || {
             kind.inside(server) == Inside::PrivateOverUnix
                 || processes.iter().any(|process| process.role == Role::FrontEnd.name())

@@ -52,13 +52,13 @@ pub fn slept(state: &mut State, slept: &Slept, time_ns: u64, sink: &mut dyn FnMu
     if meant.idle != IdleSleep::No {
         gil::rests(state, slept.tid);
     }
-    state.time.sleeps.add(slept, meant, time_ns);
+    state.time.light.sleeps.add(slept, meant, time_ns);
 }
 
 /// A thread has ended.
 pub fn thread_ends(state: &mut State, tid: Tid, time_ns: u64) {
     if state.time.is_light {
-        let sleeping = state.time.sleeps.take_last(tid);
+        let sleeping = state.time.light.sleeps.take_last(tid);
         slots::ends(state, tid, &sleeping, time_ns);
     }
 }
@@ -83,7 +83,7 @@ pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut
     let head = if state.heads.is_empty() { None } else { state.heads.remove(&light.tid) };
     let head = head.filter(|head| head.sequence == light.sequence);
     let captured = head.as_ref().map_or(&[][..], |head| head.bytes.as_ref());
-    let sleeping = state.time.sleeps.take(light.tid, light.sequence);
+    let sleeping = state.time.light.sleeps.take(light.tid, light.sequence);
     let mut slice = slice_of(light, time_ns);
     let mut is_first = false;
     if let Some(mut thread) = follow::take_thread(state, &slice, time_ns, sink) {
@@ -117,14 +117,14 @@ pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut
         let request = active.request.id;
         if let Some(before) = in_hands_of.filter(|before| *before != light.tid) {
             gil::handed_over(state, before, request);
-            state.time.passed_on = state.time.passed_on.saturating_add(1);
+            state.time.light.passed_on = state.time.light.passed_on.saturating_add(1);
         }
         // What waits for its beginning is known from where its thread turned to it on.
         let has_turned = light.what == LightWhat::Sent || sleeping.turned_ns(&slice, 0).is_some();
         let is_over = active.is_answered;
         for_request = active.last.take();
         begun_ns = active.request.times.start_ns;
-        moved = Some(gil::Moved { socket: light.socket, request, is_over, has_turned });
+        moved = Some(gil::MovedMessage { socket: light.socket, request, is_over, has_turned });
     }
     state.wire.light.open.insert(light.socket, socket);
     if state.time.is_light {
@@ -263,7 +263,7 @@ pub fn end_window(
         }
         let tids: Vec<Tid> = state.runtime.threads.tids().collect();
         for tid in tids {
-            let sleeping = state.time.sleeps.last(tid);
+            let sleeping = state.time.light.sleeps.last(tid);
             slots::ends(state, tid, &sleeping, end_ns);
         }
         gil::end_window(state);
@@ -274,7 +274,7 @@ pub fn end_window(
     for mut active in active {
         if !active.is_responding {
             if let Some(slice) = slices.iter().find(|slice| slice.tid == active.owner) {
-                let sleeping = state.time.sleeps.take(slice.tid, slice.sequence);
+                let sleeping = state.time.light.sleeps.take(slice.tid, slice.sequence);
                 cover(&mut active, (slice, &sleeping), slice.enter_ns.min(end_ns));
                 slots::works(state, slice.tid, active.last.take());
             }

@@ -41,7 +41,7 @@ impl State {
         self.runtime.event_loops.clear();
         self.time.vacant_slots.clear();
         self.time.acceptor_linger_ns = 0;
-        self.time.passed_on = 0;
+        self.time.light.passed_on = 0;
 
         self.product.drops.roll();
         self.time.capacity.roll();

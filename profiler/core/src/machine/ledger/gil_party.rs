@@ -43,7 +43,7 @@ pub struct Because {
 /// The request that a thread serves.
 fn served<'a>(wire: &'a Wire, thread: &Thread) -> Option<&'a Request> {
     let (number, id) = thread.serving?;
-    if let Some(socket) = thread.light_socket {
+    if let Some(socket) = thread.job.light_socket {
         return wire.light.request(socket, id);
     }
     let connection = wire.connections.get(number)?;

@@ -31,8 +31,6 @@ pub struct Thread {
     pub pending: Pending,
     /// The request it serves: connection number and request id.
     pub serving: Option<RequestKey>,
-    /// In light mode the socket of that request: connections have no number there.
-    pub light_socket: Option<u64>,
     /// It works on requests: a slot.
     pub slot: Option<u32>,
     /// Since when it has been busy (not in a wait for work).
@@ -81,6 +79,8 @@ pub struct ThreadJob {
     pub has_told: bool,
     /// The thread that hands it jobs.
     pub fed_by: Option<Tid>,
+    /// In light mode the socket of the request that it serves: connections have no number there.
+    pub light_socket: Option<u64>,
 }
 
 /// The work of a thread as one of a loop's pool.

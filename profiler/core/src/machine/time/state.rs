@@ -45,9 +45,16 @@ pub struct Time {
     pub capacity: Capacity,
     /// No call is seen, but in which of them threads sleep: light mode.
     pub is_light: bool,
-    /// What threads slept for, in light mode.
+    /// What it knows instead of calls.
+    pub light: LightTime,
+}
+
+/// What light mode knows of threads instead of their calls.
+#[derive(Clone, Debug, Default)]
+pub struct LightTime {
+    /// What they slept for.
     pub sleeps: Sleeps,
-    /// Requests of light mode that one thread read and another answered: which of them they held is not known.
+    /// Requests that one thread read and another answered: which of them they held is not known.
     pub passed_on: u64,
 }
 
@@ -68,8 +75,7 @@ impl Default for Time {
             acceptor_linger_ns: 0,
             capacity: Capacity::default(),
             is_light: false,
-            sleeps: Sleeps::default(),
-            passed_on: 0,
+            light: LightTime::default(),
         }
     }
 }

@@ -31,7 +31,8 @@ pub(super) fn slept(
         return None;
     }
     let holder = slept.lock.map_or(0, |lock| state.gil.thread(slept.tgid, lock.holder));
-    let since = state.time.sleeps.since(slept.tid, slept.sequence).or_else(|| after_message(state, slept));
+    let since =
+        state.time.light.sleeps.since(slept.tid, slept.sequence).or_else(|| after_message(state, slept));
     let mut slice = gil_sleep::slice_of(slept, end_ns, since, holder);
     if let Some(lock) = lock {
         slice.flags = gil_sleep::gives_up(slept, &lock, holder);
@@ -66,7 +67,7 @@ pub(super) fn moves(state: &mut State, thread: &mut Thread, slice: &Slice, time_
 }
 
 /// The message of a thread.
-pub(super) struct Moved {
+pub(super) struct MovedMessage {
     /// The socket.
     pub(super) socket: u64,
     /// The request that it is of.
@@ -78,7 +79,7 @@ pub(super) struct Moved {
 }
 
 /// The message of a thread has been processed at `time_ns`. `None`: it is of no request.
-pub(super) fn moved(state: &mut State, tid: Tid, moved: Option<&Moved>, time_ns: u64) {
+pub(super) fn moved(state: &mut State, tid: Tid, moved: Option<&MovedMessage>, time_ns: u64) {
     let Some(mut thread) = state.runtime.threads.take(tid) else { return };
     let before = thread.serving;
     let parties = &mut state.parties();
@@ -109,7 +110,7 @@ pub(super) fn handed_over(state: &mut State, tid: Tid, request: u64) {
 /// The thread waits for something to do: a request whose answer it has sent is over, as far as it is concerned.
 pub(super) fn rests(state: &mut State, tid: Tid) {
     let Some(thread) = state.runtime.threads.get_mut(tid) else { return };
-    if let Some(((_, id), socket)) = thread.serving.zip(thread.light_socket)
+    if let Some(((_, id), socket)) = thread.serving.zip(thread.job.light_socket)
         && !state.wire.light.is_unanswered(socket, id)
     {
         serve(thread, None);
@@ -117,7 +118,7 @@ pub(super) fn rests(state: &mut State, tid: Tid) {
 }
 
 fn serve(thread: &mut Thread, request: Option<(u64, RequestKey)>) {
-    thread.light_socket = request.map(|(socket, _)| socket);
+    thread.job.light_socket = request.map(|(socket, _)| socket);
     thread.serving = request.map(|(_, key)| key);
 }
 

@@ -118,7 +118,7 @@ pub(super) fn ends(state: &mut State, tid: Tid, sleeping: &Sleeping, at_ns: u64)
     let Some(mut thread) = state.runtime.threads.take(tid) else { return };
     let State { time, wire, window_start_ns, .. } = state;
     // What it did for a request that it has not answered is taken with that request.
-    let serves = thread.serving.zip(thread.light_socket);
+    let serves = thread.serving.zip(thread.job.light_socket);
     if thread.row.has_begun && !serves.is_some_and(|((_, id), socket)| wire.light.is_unanswered(socket, id)) {
         let stretch = (sleeping, thread.row.last_exit_ns, at_ns);
         let waits_for = |socket| (wire.light.has_asked(socket), u64::MAX);
@@ -130,7 +130,7 @@ pub(super) fn ends(state: &mut State, tid: Tid, sleeping: &Sleeping, at_ns: u64)
 /// The sleep that a thread was in as the window ended: what its account has more of sleep than is known of. `None`: it was awake, or that cannot be told.
 pub(super) fn under_way(state: &State, open: &OpenSlice, end_ns: u64) -> Option<Slept> {
     let row = state.runtime.threads.get(open.tid)?.row;
-    let known_ns = state.time.sleeps.asleep_ns(open.tid, open.sequence);
+    let known_ns = state.time.light.sleeps.asleep_ns(open.tid, open.sequence);
     let asleep_ns = open.gap.blocked_ns.checked_sub(known_ns).filter(|asleep_ns| *asleep_ns > 0)?;
     if open.system_call.is_some() || open.gap_blocked_call == NO_CALL || row.sequence != open.sequence {
         return None;

@@ -230,7 +230,7 @@ fn a_sleep_under_way_as_the_window_ends_is_what_its_call_says() {
         }
         run.state
     };
-    assert_eq!(state.time.passed_on, 0);
+    assert_eq!(state.time.light.passed_on, 0);
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn a_request_that_another_thread_answers_is_counted() {
     run.moves(LightWhat::Received, 110, GET);
     (run.tid, run.sequence) = (8, 0);
     run.moves(LightWhat::Sent, 200, OK);
-    assert_eq!(run.state.time.passed_on, 1);
+    assert_eq!(run.state.time.light.passed_on, 1);
 }
 
 proptest! {
