@@ -10,15 +10,15 @@ use super::tables::all;
 
 const INTRODUCTION: &str = r#"# Parquet, column by column
 
-The tables that `wsgi-trace export` and `wsgi-trace serve --parquet` write. [The fleet](fleet.md) shows how to ask them. This page is made from the
-columns in the code.
+The tables that `wsgi-trace export` and `wsgi-trace serve --parquet` write. [The fleet](fleet.md) shows how to ask
+them. This page is made from the columns in the code.
 
 The version of the tables is {schema_version}. Each file says it in its own metadata (`{version_key}`), with the name
 of its table (`{table_key}`). A new major version breaks queries, a minor one adds columns or values of text.
 
 A file lies at `TABLE/service=NAME/date=YYYY-MM-DD/host=NAME/RECORDING.parquet`. Those of an agent are named
-`AGENT-NUMBER-RECORDING.parquet`: its numbers go up by one, and six files of one name are one set. The date is that of the row in UTC:
-the end of a request, a connection or a window. In the path, characters of names other than letters, digits, `.`, `_`
+`AGENT-NUMBER-RECORDING.parquet`: its numbers go up by one, and six files of one name are one set. The date is that
+of the row in UTC: the end of a request, a connection or a window. In the path, characters of names other than letters, digits, `.`, `_`
 and `-` are written as `%XX`. The columns `service.name` and `host.name` have the names as they are.
 
 A name that OpenTelemetry has is used as it is, dots included:
