@@ -165,15 +165,6 @@ fn listener_that_a_process_outside_the_target_holds_too_is_named_with_it() -> an
 
 /// Requests before, while and after `reload`, each by a connection of its own: all are reported, at one listener.
 fn reloads(recipe: &dyn Recipe, reload: impl FnOnce(&Server) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    reloads_with(recipe, reload, |_| Ok(()))
-}
-
-/// The same, and what else is to be so.
-fn reloads_with(
-    recipe: &dyn Recipe,
-    reload: impl FnOnce(&Server) -> anyhow::Result<()>,
-    check: impl FnOnce(&Traced) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _turn = shared()?;
     let server = Server::start(recipe)?;
@@ -188,17 +179,6 @@ fn reloads_with(
     let listener = found.first().context("no listener")?;
     ensure!(number(listener, "/accepted") == 40 && number(listener, "/wakes/arrivals") == 40, "{listener:#}");
     ensure!(listener.get("is_closed") == Some(&Value::Bool(false)), "{listener:#}");
-    check(&traced)
-}
-
-/// The old and the new one are masters, and who served is a worker.
-fn both_are_masters(traced: &Traced) -> anyhow::Result<()> {
-    let processes = traced.value("/processes")?.as_array().context("no processes")?;
-    let role = |process: &Value| process.get("role").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let served = |process: &&Value| number(process, "/requests") > 0;
-    let masters = processes.iter().filter(|process| role(process) == "master").count();
-    let wrong: Vec<_> = processes.iter().filter(served).filter(|process| role(process) != "worker").collect();
-    ensure!(masters == 2 && wrong.is_empty(), "{masters} masters; {wrong:#?}");
     Ok(())
 }
 
@@ -227,7 +207,7 @@ fn new_master_that_takes_the_listener_over_is_followed() -> anyhow::Result<()> {
     // It starts the file that it was started with; the directory of that must not be where modules are looked for.
     let safe = ("PYTHONSAFEPATH".to_owned(), "1".to_owned());
     let settings = Settings { environment: vec![safe], ..Settings::sync(Version::V27, 2) };
-    let reload = |server: &Server| {
+    reloads(&settings, |server| {
         let before = server.worker_pids();
         server.signal(libc::SIGUSR2);
         // The new master is a child of the old one, and has workers of its own.
@@ -240,8 +220,7 @@ fn new_master_that_takes_the_listener_over_is_followed() -> anyhow::Result<()> {
         // The old master goes with its workers; the new one stays in its process group, which ends with the test.
         server.signal(libc::SIGTERM);
         until_replaced(server, &before, 4)
-    };
-    reloads_with(&settings, reload, both_are_masters)
+    })
 }
 
 #[test]
