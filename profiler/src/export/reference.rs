@@ -18,8 +18,9 @@ of its table (`{table_key}`). A new major version breaks queries, a minor one ad
 
 A file lies at `TABLE/service=NAME/date=YYYY-MM-DD/host=NAME/RECORDING.parquet`. Those of an agent are named
 `AGENT-NUMBER-RECORDING.parquet`: its numbers go up by one, and six files of one name are one set. The date is that
-of the row in UTC: the end of a request, a connection or a window. In the path, characters of names other than letters, digits, `.`, `_`
-and `-` are written as `%XX`. The columns `service.name` and `host.name` have the names as they are.
+of the row in UTC: the end of a request, a connection or a window. In the path, characters of names other than
+letters, digits, `.`, `_` and `-` are written as `%XX`. The columns `service.name` and `host.name` have the names as
+they are.
 
 A name that OpenTelemetry has is used as it is, dots included:
 quote it (`"http.route"`). A column whose name ends with `_ns` is a duration in nanoseconds. A null phase was not
