@@ -45,6 +45,12 @@ struct Sleep {
     client: (u64, bool),
 }
 
+impl Sleep {
+    fn asleep_ns(&self) -> u64 {
+        self.woken_ns.saturating_sub(self.start_ns)
+    }
+}
+
 /// What a thread did in a stretch beside requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::machine) enum Beside {
@@ -173,9 +179,7 @@ impl Sleeping {
     /// What the thread did in the part of a light slice from `from_ns` on. `same_thread`: the request was in this thread's hands before. If it was in another's, it
     /// waited until this one had turned to it. Where that is not known, a sleep that had begun by then was not for the request.
     pub(in crate::machine) fn done_from(&self, slice: &Slice, from_ns: u64, same_thread: bool) -> Done {
-        let Some(pieces) = self.pieces(slice) else {
-            return Done { phases: self.some_phases_from(slice, from_ns), ..Done::default() };
-        };
+        let Some(pieces) = self.pieces(slice) else { return self.some_from(slice, from_ns) };
         let turned_ns = if same_thread { None } else { self.given_ns(from_ns) };
         let own_ns = turned_ns.unwrap_or(from_ns);
         let mut done = Done::default();
@@ -199,7 +203,7 @@ impl Sleeping {
 
     /// How long all of them were.
     pub(in crate::machine) fn asleep_ns(&self) -> u64 {
-        let kept = self.sleeps.iter().map(|sleep| sleep.woken_ns.saturating_sub(sleep.start_ns));
+        let kept = self.sleeps.iter().map(Sleep::asleep_ns);
         kept.fold(self.folded.total_ns(), u64::saturating_add)
     }
 
@@ -234,12 +238,24 @@ impl Sleeping {
         self.sleeps.iter().find(ended).filter(|sleep| sleep.start_ns < from_ns).map(|sleep| sleep.end_ns)
     }
 
-    /// Phases of [`Self::done_from`] where some sleeps are missing.
-    fn some_phases_from(&self, slice: &Slice, from_ns: u64) -> Phases {
+    /// [`Self::done_from`] where some sleeps are missing: of the others it is known what they were for, and who had the lock.
+    fn some_from(&self, slice: &Slice, from_ns: u64) -> Done {
         let piece = Piece { blocked: Phase::Unexplained, fault_ns: 0, ..Piece::gap(slice) };
-        let mut phases = piece.phases_from(from_ns);
-        phases.explain(&self.known_from(slice, from_ns));
-        phases
+        let (mut phases, known) = (piece.phases_from(from_ns), self.known_from(slice, from_ns));
+        phases.explain(&known);
+        let mut done = Done { phases, ..Done::default() };
+        // Where they do not all find room in the account, it is not known which of them do.
+        if phases.get(Phase::GilWait) == known.get(Phase::GilWait) {
+            for sleep in self.begun_since(from_ns).filter(|sleep| sleep.meant.phase == Phase::GilWait) {
+                done.held.add(sleep.meant.held_by, sleep.asleep_ns());
+            }
+        }
+        done
+    }
+
+    /// Sleeps that began at this time or later.
+    fn begun_since(&self, from_ns: u64) -> impl Iterator<Item = &Sleep> {
+        self.sleeps.iter().filter(move |sleep| sleep.start_ns >= from_ns)
     }
 
     /// When the thread turned to the message at the end of the light slice, after `from_ns` or at it: it got a CPU for something to do, or was waiting for this
@@ -263,8 +279,8 @@ impl Sleeping {
     fn known_from(&self, slice: &Slice, from_ns: u64) -> Phases {
         let whole = from_ns <= slice.gap_start_ns();
         let mut known = if whole { self.folded } else { Phases::default() };
-        for sleep in self.sleeps.iter().filter(|sleep| sleep.start_ns >= from_ns) {
-            known.add(sleep.meant.phase, sleep.woken_ns.saturating_sub(sleep.start_ns));
+        for sleep in self.begun_since(from_ns) {
+            known.add(sleep.meant.phase, sleep.asleep_ns());
         }
         known
     }
@@ -404,6 +420,28 @@ mod tests {
                 (Phase::Unexplained, 100)
             ]
         );
+    }
+
+    #[test]
+    fn who_had_the_lock_in_a_sleep_that_is_known_is_known_beside_one_that_is_missing() {
+        let by = HeldBy { party: 9, tid: 9 };
+        let for_lock = Meant { held_by: by, ..Meant::new(Phase::GilWait, IdleSleep::No) };
+        let mut sleeps = Sleeps::default();
+        let first = Slept { tid: 7, start_ns: 1_100, woken_ns: 1_400, cpu_ns: 100, ..Slept::blank() };
+        sleeps.add(&first, for_lock, 1_400);
+        let second = Slept { start_ns: 1_500, woken_ns: 1_700, cpu_ns: 200, ..first };
+        sleeps.add(&second, for_lock, 1_700);
+        let sleeping = sleeps.take(7, 1);
+        for (what, blocked_ns, from_ns, expected) in [
+            ("one is missing", 900, 0, vec![(by, 500)]),
+            ("of the first a part alone lies within", 900, 1_200, vec![(by, 200)]),
+            ("there is no room for both", 400, 0, vec![]),
+        ] {
+            let done = sleeping.done_from(&slice(200, 0, blocked_ns), from_ns, true);
+            assert_eq!(done.held.iter().collect::<Vec<_>>(), expected, "{what}");
+            let told_ns: u64 = done.held.iter().map(|(_, wait_ns)| wait_ns).sum();
+            assert!(told_ns <= done.phases.get(Phase::GilWait), "{what}");
+        }
     }
 
     #[test]
