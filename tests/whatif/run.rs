@@ -1,6 +1,6 @@
 //! One run: a server started, its clients at work, recorded; what `wsgi-trace whatif` says of the recording.
 //!
-//! In: a recipe, arrivals. Out: a [`Run`], and what was going on beside it.
+//! In: a recipe, arrivals. Out: what the run showed, and what was going on beside it.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
