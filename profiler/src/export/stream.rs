@@ -29,7 +29,7 @@ use surroundings::{Here, Surroundings};
 
 /// Memory while a row group fills: some 7 MB for requests.
 const ROW_GROUP_ROWS: usize = 16_384;
-/// Methods with routes that a set tells apart: as ten times those of the metrics.
+/// Methods with routes that a set distinguishes: ten times those of the metrics.
 const MAX_ENDPOINTS: usize = 1_000;
 /// Requests after which a set is full.
 const MAX_REQUESTS: u64 = 1_000_000;
