@@ -87,7 +87,7 @@ pub enum FactError {
     },
     /// What runs in it has a kernel of its own, of which this one sees nothing.
     #[error(
-        "process {pid} is a sandbox of gVisor (runsc), which has a kernel of its own: what runs in it cannot be seen from here; run the server with another runtime to trace it"
+        "process {pid} is a sandbox of gVisor (runsc), which has a kernel of its own: nothing in it can be seen from here; to trace the server, run it with another runtime"
     )]
     Sandbox {
         /// The process.

@@ -14,7 +14,9 @@ use crate::otlp::exporter::{Exporter, Pace};
 #[derive(Clone, Debug, Default, Args)]
 pub struct Otlp {
     /// Also send each request as a span, and metrics, to this OpenTelemetry collector (OTLP over HTTP, such as
-    /// http://127.0.0.1:4318); spans join the trace that a request's traceparent names
+    /// http://127.0.0.1:4318)
+    ///
+    /// Spans join the trace that a request's traceparent names.
     #[arg(id = "otlp", long = "otlp", value_name = "URL")]
     pub endpoint: Option<Endpoint>,
     /// Name of the server in traces

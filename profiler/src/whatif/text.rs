@@ -16,9 +16,9 @@ use crate::report::unit::{count, duration, percent, rate};
 /// What each forecast says of itself.
 pub const UNCHECKED: &str = "not yet checked against real changes on this kind of server";
 /// What every forecast takes for granted.
-pub const ASSUMED: &str = "Assumes that requests ask the same of CPUs and back ends at every setting; that back ends \
-    answer as fast to more requests at once; that memory suffices; that caches of the application and other programs on the \
-    machine stay as they were.";
+pub const ASSUMED: &str = "Assumes that requests ask the same of CPUs and back ends at every setting. Assumes that \
+    back ends answer as fast to more requests at once, and that memory suffices. Assumes that caches of the application and \
+    other programs on the machine stay as they were.";
 /// Endpoints shown.
 const MAX_ENDPOINTS: usize = 10;
 /// Columns of a name.

@@ -92,8 +92,8 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
     }
     let sentence = format!(
-        "Requests spent {} in accept queues ({} of their time), at least {} of it while slots were free: the threads that \
-         accept were busy with something else",
+        "Requests spent {} in accept queues ({} of their time), at least {} while slots were free: the accepting threads were \
+         busy with something else",
         request_seconds(waited_ns),
         percent(share),
         duration(free_ns)

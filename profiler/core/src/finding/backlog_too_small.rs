@@ -111,8 +111,8 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let delayed_ns = delays.map_or(0, |delays| delays.delay.sum_ns());
     let cost_ns = delayed_ns.max(attempts.saturating_mul(FIRST_RETRY_NS));
     let sentence = format!(
-        "The accept queue of {at} (limit {limit}) was full for {} of the window and refused {} attempts to connect, each of \
-         which a client repeats a second later or more",
+        "The accept queue of {at} (limit {limit}) was full for {} of the window and refused {} attempts to connect; clients \
+         repeat each a second later or more",
         percent(full),
         count(attempts)
     );

@@ -56,8 +56,8 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     if many && !gave_up {
         return Err(Undecided {
             reason: format!(
-                "clients left {} times before they were served, but after {} on average, sooner than half of the answers take, and nobody \
-                 came after them: their load may just have ended",
+                "clients left {} times before they were served, but sooner ({} on average) than half of the answers take; nobody came \
+                 after them, so their load may just have ended",
                 count(left),
                 duration(mean_ns)
             ),

@@ -63,8 +63,8 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
     }
     let sentence = format!(
-        "Threads form a convoy behind the GIL: {} of those woken for it found it taken again, up to {} times in a row, and \
-         waited {} more",
+        "Threads form a convoy behind the GIL: {} of those woken for it found it taken again, up to {} times in a row; \
+         they waited {} more",
         percent(share),
         count(u64::from(deepest)),
         request_seconds(cost_ns),
@@ -99,8 +99,8 @@ mod tests {
         assert_eq!(finding.cost_ns, 3 * SECOND);
         assert_eq!(
             finding.sentence,
-            "Threads form a convoy behind the GIL: 70 % of those woken for it found it taken again, up to 9 times in a row, \
-             and waited 3 request-seconds more."
+            "Threads form a convoy behind the GIL: 70 % of those woken for it found it taken again, up to 9 times in a row; \
+             they waited 3 request-seconds more."
         );
         assert!(finding.advice.contains("--threads"), "{}", finding.advice);
     }

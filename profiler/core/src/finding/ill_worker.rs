@@ -340,8 +340,8 @@ fn unsure(basis: &Basis<'_>, worst: &Beside<'_>) -> Undecided {
         (reason, "Watch again when all workers have been there for a while.")
     } else if worst.is_crowded && for_one_another_ns > unexplained_ns {
         let reason = format!(
-            "process {tgid} took {times} times as long as the others, but also had more requests at once, and {} of the difference is \
-             their waiting for one another",
+            "process {tgid} took {times} times as long as the others, but also had more requests at once; {} of the difference is their \
+             waiting for one another",
             percent(ratio(for_one_another_ns, more_ns).min(1.0))
         );
         (reason, "Compare its threads and its connections with those of another worker.")

@@ -122,8 +122,8 @@ impl ServerKind for Twisted {
 fn more_threads(server: &Server) -> Part {
     let in_program = |name: &str| Setting::named(name).at(Scope::Program).sizing(Sizes::Threads);
     if server.settings.iter().any(|one| one.name == "wsgi_app") {
-        let text = "give the pool more threads (--wsgi makes 20 and has no option for it: serve a WSGIResource of your own with \
-                    --resource-script, on a ThreadPool whose maxthreads says how many)";
+        let text = "give the pool more threads: serve a WSGIResource of your own with --resource-script, on a ThreadPool with \
+                    more maxthreads (--wsgi always makes 20)";
         let threads = in_program("maxthreads of ThreadPool").now(POOL_MAX);
         return act(text).with(threads, Direction::Raise);
     }

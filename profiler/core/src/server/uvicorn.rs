@@ -190,8 +190,8 @@ fn more_threads(is_wrapped: bool) -> Vec<Part> {
     let in_program = |name: &str| Setting::named(name).at(Scope::Program).sizing(Sizes::Threads);
     let wrapper = in_program("workers= of a2wsgi's WSGIMiddleware");
     if is_wrapped {
-        let text = "give the pool more threads (uvicorn makes 10 and has no option for it: wrap the application in a2wsgi's \
-                    WSGIMiddleware, whose workers= says how many, and leave out --interface wsgi)";
+        let text = "give the pool more threads: wrap the application in a2wsgi's WSGIMiddleware with more workers=, and leave \
+                    out --interface wsgi (which always makes 10)";
         return vec![act(text).with(wrapper, Direction::Raise)];
     }
     let limiter = in_program("total_tokens of anyio.to_thread.current_default_thread_limiter()");

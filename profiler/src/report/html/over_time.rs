@@ -183,7 +183,7 @@ fn draw_stack(html: &mut Html, columns: &[Phases], window: Window) {
     chart::axis(html, AXIS, window.length_ns());
     chart::legend(html, "stack-legend", all.iter().map(|(phase, _)| phase.name()));
     html.raw(
-        "<figcaption>Averages of each column. The waits of a request before its thread took it come first; its other \
+        "<figcaption>Averages of each column. The waits of a request before its thread took it come first. Its other \
          phases are spread evenly over the rest of it, as their order is not known here.</figcaption></figure>",
     );
 }
