@@ -13,6 +13,7 @@ mod places;
 mod quotes;
 mod reference;
 mod samples;
+mod sentences;
 mod shape;
 mod siblings;
 mod source;
@@ -55,7 +56,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     for warning in &warnings {
         eprintln!("tidy: warning: {warning}");
     }
-    let tests: [Test; 16] = [
+    let tests: [Test; 17] = [
         shape::offences,
         arrows::offences,
         circles::offences,
@@ -72,6 +73,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         words::offences,
         width::offences,
         length::offences,
+        sentences::offences,
     ];
     let offences: Vec<Offence> = tests.iter().flat_map(|test| test(&files)).collect();
     for offence in &offences {

@@ -14,13 +14,20 @@ pub(super) fn offences(files: &[File]) -> Vec<Offence> {
     files.iter().filter(|file| file.path.ends_with(".md")).flat_map(of_file).collect()
 }
 
+/// A page up to the mark below which a chore writes it.
+pub(super) fn written_by_hand(text: &str) -> &str {
+    let mut lines = text.split_inclusive('\n').scan(0, |next, line| {
+        let start = std::mem::replace(next, *next + line.len());
+        Some((start, line))
+    });
+    let mark = lines.find(|(_, line)| GENERATED.iter().any(|mark| line.starts_with(mark)));
+    text.get(..mark.map_or(text.len(), |(start, _)| start)).unwrap_or(text)
+}
+
 fn of_file(file: &File) -> Vec<Offence> {
     let mut in_block = false;
     let mut offences = Vec::new();
-    for (index, line) in file.text.lines().enumerate() {
-        if GENERATED.iter().any(|mark| line.starts_with(mark)) {
-            break;
-        }
+    for (index, line) in written_by_hand(&file.text).lines().enumerate() {
         let text = line.trim_start();
         in_block ^= text.starts_with("```");
         let width = line.chars().count();
