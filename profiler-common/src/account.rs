@@ -104,8 +104,8 @@ pub struct ThreadAccount {
     /// Low half of the address of the interpreter lock that the thread waited to take in its last slice; 0: it did not,
     /// or the attempt is known to be over.
     pub take_lock: u32,
-    /// Low half of the time at which a probe saw the thread about to wait for the lock, its lowest two bits instead which lock
-    /// (1: the main interpreter's, 2: another's); 0: none did since the last slice.
+    /// Low half of the time at which a probe saw the thread about to wait for the lock. Its lowest two bits say
+    /// instead which lock (1: the main interpreter's, 2: another's). 0: no probe did since the last slice.
     pub take_mark: u32,
     /// `SliceRecord` flag bits of the attempt since the last slice.
     pub take_flags: u32,

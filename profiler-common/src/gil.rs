@@ -1,6 +1,6 @@
-//! What both sides know of interpreter locks: the slots of the map `GIL_PROBES` (how often the probes in the interpreter's
-//! code were hit by traced threads), how the locks of sub-interpreters are found, and the ways to a thread's frames and to the task
-//! that it works for.
+//! What both sides know of interpreter locks. These are the slots of the map `GIL_PROBES`: how often traced threads
+//! hit the probes in the interpreter's code. Then how the locks of sub-interpreters are found, and the ways to a
+//! thread's frames and to the task that it works for.
 //!
 //! In: nothing. Out: slot numbers, [`block_key`], [`FrameWay`], [`TaskWay`].
 

@@ -3,8 +3,8 @@
 //! In: nothing. Out: [`RingState`], and where a record lies. A ring has one writer at a time, which needs no lock and no
 //! atomic instruction (these were a fifth of the cost of a record). It is made of chunks, elements of the mmap-able array
 //! `RECORDS`; a position counts bytes since the start. A record begins where the one before ended, on a multiple of
-//! [`ALIGN_BYTES`], and lies in one piece: it may reach beyond the chunk's [`CHUNK_BYTES`] into the room after them, and
-//! the next one then begins with the next chunk ([`after`]).
+//! [`ALIGN_BYTES`], and lies in one piece. It may reach beyond the chunk's [`CHUNK_BYTES`] into the room after them.
+//! The next one then begins with the next chunk ([`after`]).
 
 use crate::loss::EMITTED_KINDS;
 #[cfg(not(target_arch = "bpf"))]

@@ -1,7 +1,7 @@
 //! The account of a thread: partitions its wall time into CPU, run queue and sleep, per segment.
 //!
-//! In: what the hooks saw. Out: [`ThreadAccount`]s. A segment is a call or the gap before it. An account is changed by
-//! its thread itself, by `sched_switch` and by `sched_wakeup` only, so there is never more than one writer;
+//! In: what the hooks saw. Out: [`ThreadAccount`]s. A segment is a call or the gap before it. An account is changed
+//! by its thread itself, by `sched_switch` and by `sched_wakeup` only, so there is never more than one writer.
 //! `sched_waking` runs outside the run-queue lock and touches nothing but the waker and when it began to wake.
 
 use core::ops::{Deref, DerefMut};
@@ -122,8 +122,8 @@ impl Drop for Change {
     }
 }
 
-/// Charges the time since the last change to the current state; returns `now_ns`, or the time of that change
-/// if it is later (the clock may step back by nanoseconds between CPUs), so that sums stay exact.
+/// Charges the time since the last change to the current state. Returns `now_ns`, or the time of that change
+/// if it is later, so that sums stay exact. (The clock may step back by nanoseconds between CPUs.)
 #[inline(always)]
 pub fn settle(account: &mut ThreadAccount, now_ns: u64) -> u64 {
     let since = account.state_since_ns;

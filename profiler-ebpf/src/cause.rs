@@ -1,8 +1,9 @@
 //! What a connection to a traced listener wakes.
 //!
-//! In: announcements to sockets, wakeups, threads that go to sleep or return. Out: `LISTENERS`, wake records. The kernel wakes the waiters of a
-//! socket on the CPU that announced the connection, before anything else happens there: so the last announcement on this
-//! CPU is the cause, until another socket is told something or the CPU goes to another thread.
+//! In: announcements to sockets, wakeups, threads that go to sleep or return. Out: `LISTENERS`, wake records. The
+//! kernel wakes the waiters of a socket on the CPU that announced the connection, before anything else happens there.
+//! So the last announcement on this CPU is the cause, until another socket is told something or the CPU goes to
+//! another thread.
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 

@@ -35,15 +35,15 @@ pub static TASKS: TaskStorage<u32> = TaskStorage::new();
 #[btf_map]
 pub static TARGETS: HashMap<u32, u32, 8192> = HashMap::new();
 
-/// By process: address of the interpreter lock, distance of a thread's number in its `PyThreadState` (0: not known), if not 0,
-/// how far the number is from where the word there points, the way to a thread's frames (`profiler_common::gil::FrameWay`), bits
-/// (`profiler_common::gil::HAS_OTHER_LOCKS` and the next), and the way to the task that a thread works for (`TaskWay` there). Given
-/// by user space, inherited by fork.
+/// By process, in this order: address of the interpreter lock; distance of a thread's number in its `PyThreadState`
+/// (0: not known); if not 0, how far the number is from where the word there points. Then the way to a thread's
+/// frames (`profiler_common::gil::FrameWay`), bits (`profiler_common::gil::HAS_OTHER_LOCKS` and the next), and the
+/// way to the task that a thread works for (`TaskWay` there). Given by user space, inherited by fork.
 #[btf_map]
 pub static INTERPRETERS: HashMap<u32, [u64; 6], 8192> = HashMap::new();
 
-/// Element 0 is another number each time the way to the tasks of a process changed, and 0 while no process has tasks that can be
-/// read: until it changes nobody need look into [`INTERPRETERS`] for them.
+/// Element 0 is another number each time the way to the tasks of a process changed. It is 0 while no process has
+/// tasks that can be read. Until it changes nobody need look into [`INTERPRETERS`] for them.
 #[btf_map]
 pub static TASKS_GENERATION: Array<u32, 1> = Array::new();
 
@@ -56,10 +56,10 @@ pub static LOCKS: HashMap<u64, u64, { MAX_LOCK_BLOCKS as usize }> = HashMap::new
 #[btf_map]
 pub static GIL_PROBES: PerCpuArray<u64, { GIL_PROBE_SLOTS as usize }> = PerCpuArray::new();
 
-/// By local TCP port (host order): address of a socket on which a traced process listens there; 0: none does;
-/// [`LISTENER_UNKNOWN`]: a traced process accepted a connection there, from a listener that we do not know;
-/// [`BACK_END_PORT`]: no listener, but a connection to a back end begins there. An array, because every segment of the
-/// machine asks.
+/// By local TCP port (host order): address of a socket on which a traced process listens there; 0: none does.
+/// [`LISTENER_UNKNOWN`]: a traced process accepted a connection there, from a listener that we do not know.
+/// [`BACK_END_PORT`]: no listener, but a connection to a back end begins there. An array, because every segment of
+/// the machine asks.
 #[btf_map]
 pub static LISTENER_PORTS: Array<u64, 65_536> = Array::new();
 

@@ -41,8 +41,8 @@ const MUSL_MUTEX_WORD: u64 = 4;
 /// Largest distance of a futex from the stack pointer that is taken for one on the stack: musl waits on those.
 const ON_STACK: u64 = 4096;
 
-/// [`ThreadAccount::take_mark`], its lowest bits: a wait on the stack that follows is for the main interpreter's lock; or for something else,
-/// as this was another's lock, or the wait that the probe saw begin has been made.
+/// [`ThreadAccount::take_mark`], its lowest bits: a wait on the stack that follows is for the main interpreter's
+/// lock. Or it is for something else, as this was another's lock, or the wait that the probe saw begin has been made.
 pub const MARK_MAIN: u32 = 1;
 pub const MARK_OTHER: u32 = 2;
 
@@ -214,9 +214,9 @@ pub fn folded(account: &mut ThreadAccount, now_ns: u64) {
     let place = (account.arguments[0] as u32).wrapping_sub(account.take_lock);
     let is_wake = account.arguments[1] & 127 == WAKE;
     if (COND as u32..END).contains(&place) {
-        // Whoever waits wakes on the words of the condition variable as well: on the inner ones, whose places depend on the C
-        // library's version, and on those for signals, to pass on a signal that was not for it (glibc up to 2.40). Who gives
-        // the lock up signals under the mutex, so nobody has taken the lock since.
+        // Whoever waits wakes on the words of the condition variable too. These are the inner ones, whose places
+        // depend on the C library's version, and those for signals, to pass on a signal that was not for it (glibc up
+        // to 2.40). Who gives the lock up signals under the mutex, so nobody has taken the lock since.
         let waits_still = is_wake
             && place < MUTEX as u32
             && lock::of(account.tgid, account.arguments[0])
@@ -245,8 +245,9 @@ pub fn folded(account: &mut ThreadAccount, now_ns: u64) {
     }
 }
 
-/// Whether the thread has just taken a lock whose waiters sleep on their own stacks (musl), and has not yet left the function that takes it: it holds the
-/// mutex under which it wakes who gave the lock up by force. Nobody but a thread that takes or gives up the lock needs that mutex.
+/// Whether the thread has just taken a lock whose waiters sleep on their own stacks (musl), and has not yet left the
+/// function that takes it. It then holds the mutex under which it wakes who gave the lock up by force. Nobody but a
+/// thread that takes or gives up the lock needs that mutex.
 #[inline(always)]
 fn takes_lock_waited_for_on_stack(account: &ThreadAccount) -> bool {
     lock::of(account.tgid, account.arguments[0]).is_some_and(|lock| {
@@ -258,8 +259,9 @@ fn takes_lock_waited_for_on_stack(account: &ThreadAccount) -> bool {
     })
 }
 
-/// The thread has its CPU back. If it lost it on its way out of a futex call (to the one it woke, most often: its registers
-/// are those of that call still), it has done nothing since, and the attempt went on meanwhile if the call was of it.
+/// The thread has its CPU back. It may have lost it on its way out of a futex call, most often to the thread that it
+/// woke: its registers are those of that call still. Then it has done nothing since, and the attempt went on
+/// meanwhile if the call was part of it.
 #[inline(always)]
 pub fn resumed(account: &mut ThreadAccount, registers: Registers) {
     if account.system_call == NOT_IN_CALL

@@ -27,8 +27,8 @@ const MAX_CHUNKS: usize = 8;
 /// on. A power of two.
 const MAX_MISSES: u32 = 64;
 
-/// The thread of `account`, which runs here, has just begun a call of this kind: tells the task that it makes it for, if that
-/// can be read and is another than the one told last.
+/// The thread of `account`, which runs here, has just begun a call of this kind. Tells the task for which it makes
+/// the call, if that can be read and is another than the one told last.
 #[inline(always)]
 pub fn tell(account: Account, kind: Kind) {
     let generation = TASKS_GENERATION.get(0).map_or(0, |generation| *generation);

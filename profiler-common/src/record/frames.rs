@@ -12,8 +12,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Frames of one record at most, the innermost first.
 pub const MAX_FRAMES: usize = 8;
 
-/// From here on a thread's waiting for the lock is long: a little less than the default switch interval (5 ms), after which who waits
-/// for the condition variable looks at the lock again, and waits again.
+/// From here on a thread's waiting for the lock is long. It is a little less than the default switch interval (5 ms):
+/// after that, a thread that waits for the condition variable looks at the lock again, and waits again.
 pub const LONG_NS: u64 = 4_000_000;
 
 /// [`FramesRecord::flags`]: the holder went on while its frames were read, so they are of different moments.

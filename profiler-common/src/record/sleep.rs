@@ -34,9 +34,10 @@ pub const WRITABLE: u32 = 4;
 /// waits for the client to do so.
 pub const SHUT: u32 = 1 << 31;
 
-/// [`SleepRecord::socket`] of a `futex` on the memory of an interpreter lock: who had the lock as the thread went to sleep is in the low 32
-/// bits, by the number that thread gives itself (last, where the lock was free just then); in the 30 bits above is
-/// [`super::slice::SWITCHES_MASK`] of the number of times that the lock had passed from one thread to another.
+/// [`SleepRecord::socket`] of a `futex` on the memory of an interpreter lock. The low 32 bits say who had the lock as
+/// the thread went to sleep, by the number that thread gives itself (who had it last, where the lock was free just
+/// then). The 30 bits above have [`super::slice::SWITCHES_MASK`] of the number of times that the lock had passed from
+/// one thread to another.
 pub const HOLDER_KNOWN: u64 = 1 << 63;
 /// The same word: the lock was taken.
 pub const LOCKED: u64 = 1 << 62;

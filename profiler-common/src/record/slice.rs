@@ -22,8 +22,9 @@ pub const FLAG_CLIENT: u32 = 4;
 /// account may have been run queue, or time on a CPU. How much at most: [`Undecided`].
 pub const FLAG_WAKE_MISSED: u32 = 8;
 
-/// [`SliceRecord::flags`]: the call waits to take an interpreter lock that the programs know, and every call that the
-/// thread makes after it is looked at: the next slice says with [`FLAG_TAKE_OVER`] and [`take_tail_ns`] how it went on.
+/// [`SliceRecord::flags`]: the call waits to take an interpreter lock that the programs know. Every call that the
+/// thread makes after it is looked at: the next slice says with [`FLAG_TAKE_OVER`] and [`take_tail_ns`] how it went
+/// on.
 pub const FLAG_TAKE_FOLLOWED: u32 = 16;
 /// [`SliceRecord::flags`]: since its last wait for the interpreter lock, and before this call, the thread made a call
 /// that is none of the attempt to take the lock: it had the lock.
@@ -42,9 +43,9 @@ pub const TAIL_UNIT_SHIFT: u32 = 4;
 /// Its largest value.
 pub const TAIL_MAX: u32 = (1 << (32 - TAIL_SHIFT)) - 1;
 
-/// How long after the thread's last slice, a wait for the interpreter lock, the attempt to take it went on: up to the
-/// end of its last call on the lock's memory; with `--gil=full` up to its very end. In nanoseconds, to 16 ns; up to
-/// 268 ms. 0: no longer.
+/// The thread's last slice is a wait for the interpreter lock: how long after it the attempt to take the lock went
+/// on. That is up to the end of its last call on the lock's memory; with `--gil=full` up to its very end. In
+/// nanoseconds, to 16 ns; up to 268 ms. 0: no longer.
 #[must_use]
 pub const fn take_tail_ns(flags: u32) -> u64 {
     ((flags >> TAIL_SHIFT) as u64) << TAIL_UNIT_SHIFT
@@ -79,8 +80,9 @@ pub const fn with_woken_ago(operation: u64, ago_ns: u64) -> u64 {
     if units > u32::MAX as u64 { operation & 0xffff_ffff } else { operation & 0xffff_ffff | units << 32 }
 }
 
-/// How long before the end of a `futex` that takes no interpreter lock its waker was about to wake the thread (on the waker's CPU; the thread
-/// may have been queued later), in nanoseconds, to 16 ns, up to 68 s; 0: not known. `second` is [`SliceRecord::arguments`]' second.
+/// Of a `futex` that takes no interpreter lock: how long before its end its waker was about to wake the thread. That
+/// is on the waker's CPU; the thread may have been queued later. In nanoseconds, to 16 ns, up to 68 s; 0: not known.
+/// `second` is [`SliceRecord::arguments`]' second.
 #[must_use]
 pub const fn woken_ago_ns(second: u64) -> u64 {
     second >> 32 << AGO_UNIT_SHIFT
@@ -183,21 +185,24 @@ pub struct SliceRecord {
     pub header: RecordHeader,
     /// Entry of the call, `CLOCK_MONOTONIC`.
     pub enter_ns: u64,
-    /// The call's first three arguments, as in the registers. Of a `futex` the second and the third are cut to their 32 bits; where the
-    /// call waits to take an interpreter lock, the third is [`HOLDER_KNOWN`] and, in the low 32 bits, the thread that held the
-    /// lock at entry (last, if it was free just then), by the number that thread gives itself; the second has, in the high 32 bits,
-    /// the thread that held it last at exit (0: not known), and where the call takes no such lock [`woken_ago_ns`]. Of a `connect` that
-    /// connected or is under way the second is the connection's identity: below 65,536 the own TCP port, with the highest bit
-    /// set the address of the UNIX socket at the other end ([`identity`]); a user address where it is not known. With
-    /// [`FLAG_BACK_END`] the third of a `connect` is when the connection was made that an earlier `connect` had begun (0: not known).
+    /// The call's first three arguments, as in the registers. Of a `futex` the second and the third are cut to their
+    /// 32 bits. Where the call waits to take an interpreter lock, the third is [`HOLDER_KNOWN`] and, in the low 32
+    /// bits, the thread that held the lock at entry. If the lock was free just then, it is the thread that held it
+    /// last. It is named by the number that it gives itself. The second then has, in the high 32 bits, the thread
+    /// that held it last at exit (0: not known). Where the call takes no such lock, the second has [`woken_ago_ns`]
+    /// there. Of a `connect` that connected or is under way the second is the connection's identity ([`identity`]).
+    /// Below 65,536 that is the own TCP port, with the highest bit set the address of the UNIX socket at the other
+    /// end. It is a user address where the identity is not known. With [`FLAG_BACK_END`] the third of a `connect` is
+    /// when the connection was made that an earlier `connect` had begun (0: not known).
     pub arguments: [u64; 3],
     /// What the call returned: a value, or −errno.
     pub result: i64,
     /// Depends on the call:
     /// - read kinds with `result > 0` on a client connection: `arrival_ns`, when the first byte not seen by an
     ///   earlier read reached the socket (0: not known);
-    /// - with [`FLAG_BACK_END`]: of read kinds the same, also where `result` is 0 (the end of the stream came then); of write
-    ///   kinds when the connection was made, if this is the first call after a connect that did not wait for that (else 0);
+    /// - with [`FLAG_BACK_END`], of read kinds: the same, also where `result` is 0 (the end of the stream came then).
+    ///   Of write kinds: when the connection was made, if this is the first call after a connect that did not wait
+    ///   for that (else 0);
     /// - `epoll_ctl`: [`EVENTS_KNOWN`] and the events;
     /// - `poll`, `ppoll`: the first `struct pollfd`, read at entry (fd in the low 32 bits, events in the next 16);
     /// - `select`, `pselect6`: the first 64 bits of the read set, read at entry;

@@ -1,8 +1,9 @@
 //! Which greenlet or asyncio task an event loop's thread works for from a call on.
 //!
-//! In: nothing. Out: [`TaskRecord`]. It is written by the thread itself as an observed call begins, with the `time_ns` of that entry,
-//! where the task is another than the one told last for the thread: from here on the thread's calls are this task's. A change of
-//! this layout takes a new kind: it is no part of a recording's layout hash, so that older recordings stay readable.
+//! In: nothing. Out: [`TaskRecord`]. The thread itself writes it as an observed call begins, with the `time_ns` of
+//! that entry. It does so where the task is another than the one told last for the thread. From here on the thread's
+//! calls are this task's. A change of this layout takes a new kind: it is no part of a recording's layout hash, so
+//! that older recordings stay readable.
 
 use super::RecordHeader;
 #[cfg(not(target_arch = "bpf"))]

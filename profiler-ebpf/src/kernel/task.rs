@@ -73,8 +73,9 @@ pub fn own_number(task: *mut task_struct) -> u32 {
     super::field(pid.wrapping_add(u64::from(level).wrapping_mul(UPID_BYTES)), &PID_NUMBERS).unwrap_or(0)
 }
 
-/// Whether the call that the task is in came by the 32-bit entry (any call of a 32-bit program; on x86 `int 0x80` too): its number is of another table,
-/// and its arguments are in other registers. False where it cannot be told.
+/// Whether the call that the task is in came by the 32-bit entry (any call of a 32-bit program; on x86 `int 0x80`
+/// too). Its number is then of another table, and its arguments are in other registers. False where it cannot be
+/// told.
 #[inline(always)]
 pub fn is_in_32_bit_call(task: *mut task_struct) -> bool {
     // SAFETY: as above.

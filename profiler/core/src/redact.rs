@@ -1,14 +1,14 @@
 //! Secrets never reach the disk: captured heads are overwritten in place before anything keeps or decodes them.
 //!
 //! In: raw records, as they come from the ring buffer. Out: the same records, same length. Of a captured head only
-//! this survives: a known method, the path without its query and without the parameters of its segments (`;jsessionid=…`), the HTTP version, the status code, the line structure,
-//! and the headers that frame the message (`Content-Length`, `Transfer-Encoding`, `Connection`, `Expect`) as far as
-//! their values are digits or known tokens, and of a request `traceparent`, if its value has the form of one: numbers
-//! drawn at random, by which its trace is found, and `X-Request-Start`, if its value has the form of a time. Everything else becomes [`FILLER`]; what is neither HTTP nor a request in the
-//! uwsgi protocol, of which the same survives (`packet`), is overwritten whole, but for the headers of TLS records: type, version
-//! and length.
-//! Of an absolute target (`http://user:pass@host/path`) everything before the path becomes filler, so the path starts
-//! at the first `/`.
+//! this survives. A known method, the path without its query and without the parameters of its segments
+//! (`;jsessionid=…`), the HTTP version, the status code, the line structure. The headers that frame the message
+//! (`Content-Length`, `Transfer-Encoding`, `Connection`, `Expect`), as far as their values are digits or known
+//! tokens. Of a request `traceparent`, if its value has the form of one: numbers drawn at random, by which its trace
+//! is found. And `X-Request-Start`, if its value has the form of a time. Everything else becomes [`FILLER`]. The same
+//! survives of a request in the uwsgi protocol (`packet`). What is neither HTTP nor that is overwritten whole, but
+//! for the headers of TLS records: type, version and length. Of an absolute target (`http://user:pass@host/path`)
+//! everything before the path becomes filler, so the path starts at the first `/`.
 
 mod message;
 mod packet;

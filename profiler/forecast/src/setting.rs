@@ -39,8 +39,8 @@ pub enum Dispatch {
     },
 }
 
-/// How long a thread runs at least before one that wakes up takes its core: the kernel's base slice, 0.7 ms and as much again for each doubling of
-/// the cores up to eight (`sysctl_sched_base_slice`, Linux 6.6 and later).
+/// How long a thread runs at least before one that wakes up takes its core: the kernel's base slice. That is 0.7 ms,
+/// and as much again for each doubling of the cores up to eight (`sysctl_sched_base_slice`, Linux 6.6 and later).
 const fn base_slice_ns(cores: u32) -> u64 {
     let doublings = match cores {
         0..=1 => 0,

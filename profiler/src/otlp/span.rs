@@ -1,7 +1,7 @@
 //! A request as a span.
 //!
 //! In: a finished request, the session that saw it. Out: a server span by the semantic conventions for HTTP (1.23 and
-//! later), with the request's phases as attributes: they are sums of many short stretches, so they have no place of
+//! later), with the request's phases as attributes. Phases are sums of many short stretches, so they have no place of
 //! their own on a time axis. What has one is an event: the head was read, the response began. Where more than one
 //! thread worked on it, each one's stretches are child spans.
 

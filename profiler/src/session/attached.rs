@@ -49,8 +49,8 @@ use crate::recording::{RecordError, Recorder};
 use crate::source::live::LiveSource;
 use crate::source::live::clock::monotonic_ns;
 
-/// How often the rings are drained: they never wake their reader (that would cost the server a third of its
-/// throughput), and the smallest ring holds more than 150,000 slices a second of one CPU write in twice this time.
+/// How often the rings are drained. They never wake their reader: that would cost the server a third of its
+/// throughput. The smallest ring holds more than 150,000 slices a second of one CPU write in twice this time.
 const DRAIN_EVERY: Duration = Duration::from_millis(20);
 /// How often facts are gathered: ticks, counters, new processes, progress.
 const GATHER_EVERY: Duration = Duration::from_secs(1);

@@ -266,8 +266,8 @@ impl LiveSource {
         self.locks.forget(tgid);
     }
 
-    /// Attaches a program of the attach table to the instruction at `offset` of an opened file, for every process that
-    /// runs it, also those that are not born yet; the programs look whether it is a traced one.
+    /// Attaches a program of the attach table to the instruction at `offset` of an opened file, for every process
+    /// that runs it, also those that are not born yet. The programs look whether it is a traced one.
     ///
     /// # Errors
     /// Why the kernel refuses, as a clause.

@@ -93,8 +93,8 @@ pub(super) fn costliest_holder(edges: &[Edge], of: impl Fn(&Edge) -> u64) -> Opt
     sums.into_iter().rev().max_by_key(|(_, sum)| *sum).filter(|(_, sum)| *sum > 0)
 }
 
-/// Ends a sentence with where in Python the lock was held for most of the time that others waited; nothing where that was not
-/// asked for, no place stands out, or the sentence has no room. The caller is left out before the place.
+/// Ends a sentence with where in Python the lock was held for most of the time that others waited. Adds nothing where
+/// that was not asked for, no place stands out, or the sentence has no room. The caller is left out before the place.
 pub(super) fn add_place(sentence: &mut String, gil: &Gil) {
     let Some(place) = gil.places.as_ref().and_then(|places| places.places.first()) else { return };
     let share = ratio(place.wait_ns, gil.waits.sum_ns());
@@ -109,8 +109,8 @@ pub(super) fn add_place(sentence: &mut String, gil: &Gil) {
     }
 }
 
-/// Ends a sentence with where in Python the party stood that waited longest of those whose waits were long; nothing where that was not
-/// asked for, it does not stand out, or the sentence has no room.
+/// Ends a sentence with where in Python the party stood that waited longest of those whose waits were long. Adds
+/// nothing where that was not asked for, it does not stand out, or the sentence has no room.
 pub(super) fn add_block(sentence: &mut String, gil: &Gil) {
     let blocks = gil.places.as_ref().map(|places| places.blocked.listed.as_slice()).unwrap_or_default();
     let Some(block) = blocks.iter().find(|block| matches!(block.waiter, Party::Endpoint(_))) else { return };

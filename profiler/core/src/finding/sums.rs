@@ -1,7 +1,7 @@
 //! What is impossible by counting cannot be said.
 //!
-//! In: a rule's verdict. Out: the same with its cost no more than the sum it is a part of; or "undecided", where its own numbers
-//! contradict one another: a share above all there is, a part above its whole.
+//! In: a rule's verdict. Out: the same with its cost no more than the sum it is a part of. Or "undecided", where its
+//! own numbers contradict one another: a share above all there is, a part above its whole.
 
 use super::basis::{Basis, Undecided, Verdict, waited_ns};
 use super::cause;

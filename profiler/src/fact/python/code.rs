@@ -261,8 +261,8 @@ fn text(memory: &dyn Memory, address: u64, layout: CodeLayout) -> Option<String>
 }
 
 /// The line of the instruction `offset_bytes` behind a code object's first, by its table of locations
-/// (InternalDocs/code_objects.md in CPython's source): runs of instructions of two bytes each, every run with how far its line
-/// is from that of the run before.
+/// (InternalDocs/code_objects.md in CPython's source). The table has runs of instructions of two bytes each, every
+/// run with how far its line is from that of the run before.
 fn line_at(table: &[u8], first_line: u32, offset_bytes: u64) -> Option<u32> {
     const NO_LOCATION: u8 = 15;
     const LONG: u8 = 14;

@@ -1,8 +1,8 @@
 //! What threads did, for the page's timeline: a thin lane below the requests of a slot.
 //!
-//! In: slices of threads as they come. Out: for each thread its time in one piece after the other, at most [`MOST`] in all;
-//! beyond that pieces are twice as coarse, again and again: what took most of a piece gives it its colour. Nothing is
-//! left out of a thread's time, so the lane is as long as the thread was seen.
+//! In: slices of threads as they come. Out: for each thread its time in one piece after the other, at most [`MOST`]
+//! in all. Beyond that pieces are twice as coarse, again and again. What took most of a piece gives it its colour.
+//! Nothing is left out of a thread's time, so the lane is as long as the thread was seen.
 
 use std::collections::BTreeMap;
 

@@ -45,9 +45,10 @@ pub(in crate::machine) fn waits_for_work(
     }
 }
 
-/// Whether a master waits for signals, or for the ends of its workers: its first thread waits in a queue with a limit of time, after which it looks after
-/// them (gunicorn 27: `SimpleQueue.get`, arbiter.py; uvicorn: `Event.wait`, supervisors/multiprocess.py). It has served nobody, and its process has
-/// children. Where another thread of the process ended the wait, it may have been for a lock.
+/// Whether a master waits for signals, or for the ends of its workers. Its first thread waits in a queue with a limit
+/// of time, after which it looks after them. (gunicorn 27: `SimpleQueue.get`, arbiter.py; uvicorn: `Event.wait`,
+/// supervisors/multiprocess.py.) It has served nobody, and its process has children. Where another thread of the
+/// process ended the wait, it may have been for a lock.
 pub(super) fn is_idle_master(view: View<'_>, thread: &Thread, slice: &Slice) -> bool {
     let Call::FutexWait { operation, has_timeout: true, .. } = slice.call else { return false };
     let has_served =

@@ -395,8 +395,8 @@ fn ten_thousand_waits_give_the_edges_that_were_put_in_whatever_their_order() {
 }
 
 proptest! {
-    /// Threads of one process whose calls are futex calls on and beside the lock, in any order, with any holder: nothing
-    /// panics, each thread's waits lie within its time off the CPU and between, edges and requests add up.
+    /// Threads of one process whose calls are futex calls on and beside the lock, in any order, with any holder.
+    /// Nothing panics, each thread's waits lie within its time off the CPU and between, edges and requests add up.
     #[test]
     fn any_threads_with_any_futex_calls_add_up(
         threads in prop::collection::vec(

@@ -130,8 +130,8 @@ fn process(threads: usize) -> Event {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// The stream with rolls anywhere finishes the same requests, each counted in one window; every law holds in each
-    /// window; threads' time is cut at the edges and nothing of it is lost or counted twice.
+    /// The stream with rolls anywhere finishes the same requests, each counted in one window. Every law holds in each
+    /// window. Threads' time is cut at the edges, and nothing of it is lost or counted twice.
     #[test]
     fn rolls_anywhere_lose_nothing_and_count_nothing_twice(
         threads in threads(),

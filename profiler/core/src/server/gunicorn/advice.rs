@@ -262,9 +262,9 @@ fn full_of_connections(server: &Server) -> Advice {
         .into()
 }
 
-/// Only gthread's acceptor and event loops take what nobody is free for. `--worker-connections` is no way to keep them from it:
-/// connections that send nothing count too, and with as many of these as it allows the worker answers nobody (gthread, gevent,
-/// eventlet); the ASGI and tornado workers do not look at it at all.
+/// Only gthread's acceptor and event loops take what nobody is free for. `--worker-connections` is no way to keep
+/// them from it. Connections that send nothing count too, and with as many of these as it allows the worker answers
+/// nobody (gthread, gevent, eventlet). The ASGI and tornado workers do not look at it at all.
 fn accepts_without_capacity(concurrency: Concurrency, server: &Server, slots: &Slots) -> Advice {
     match concurrency {
         Concurrency::Threads | Concurrency::Unknown => Advice::first(
