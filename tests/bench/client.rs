@@ -146,9 +146,9 @@ fn stay_on(cpus: &[usize]) {
     }
 }
 
-/// The calling thread's sleeps end when they should, and on its CPU it goes before everything else, as a client on a machine of
-/// its own would: what it waits for is the server, not the tool that is measured beside it. Without the right to that it
-/// takes its turn.
+/// The calling thread's sleeps end when they should, and on its CPU it goes before everything else, as a client on a
+/// machine of its own would. What it waits for is the server, not the tool that is measured beside it. Without the
+/// right to that it takes its turn.
 fn go_before_others() {
     let priority = libc::sched_param { sched_priority: 1 };
     // SAFETY: the parameters are a local value; both calls concern this thread alone.

@@ -45,9 +45,9 @@ pub fn held_up_ns(attempt: &Attempt, wait: &Wait, way: Way) -> (u64, u64) {
     (before_ns, after_ns)
 }
 
-/// Length of an attempt by the witness without what its own trace shows to be no part of the calls: its thread was ready and did
-/// not run, outside of its calls and of our wait; and what the witness's two probes add (`own_ns`). Each stretch that the trace
-/// shows is longer by `way` at its ends.
+/// Length of an attempt by the witness without what its own trace shows to be no part of the calls. That is where its
+/// thread was ready and did not run, outside of its calls and of our wait; and what the witness's two probes add
+/// (`own_ns`). Each stretch that the trace shows is longer by `way` at its ends.
 #[must_use]
 pub fn accounted_ns(attempt: &Attempt, wait: &Wait, own_ns: u64, way: Way) -> u64 {
     let (before_ns, after_ns) = held_up_ns(attempt, wait, way);

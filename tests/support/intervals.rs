@@ -87,9 +87,10 @@ impl Bound {
 }
 
 impl Between {
-    /// What a server does between the clocks of its log and ours is parsing a head and writing one: over all requests at most a dozen
-    /// times what bare Python takes for that, of one kind at most twenty times (bodies that h11 reads: sixteen); at its slowest
-    /// three times a dozen, or eight. Of a few requests even the median is one of the slow ones.
+    /// What a server does between the clocks of its log and ours is parsing a head and writing one. Over all requests
+    /// that is at most a dozen times what bare Python takes for it, of one kind at most twenty times (bodies that h11
+    /// reads: sixteen). At its slowest it is three times a dozen, or eight. Of a few requests even the median is one
+    /// of the slow ones.
     fn bounds(self, kind: &str, count: usize) -> Vec<Bound> {
         let heads = |heads: u64| heads * self.head_ns + self.resolution_ns;
         let intervals = |count: u64| if self.shares_gil { count * SWITCH_INTERVAL_NS } else { 0 };

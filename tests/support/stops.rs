@@ -1,5 +1,6 @@
-//! By how much longer a thread is stopped than the kernel tells: the machine's way into an interrupt, up to the first thing that
-//! the kernel says of it, and the way from the last back to the thread's own code. In a virtual machine that is µs.
+//! By how much longer a thread is stopped than the kernel tells. It is the machine's way into an interrupt, up to the
+//! first thing that the kernel says of it, and the way from the last back to the thread's own code. In a virtual
+//! machine that is µs.
 //!
 //! In: a thread of this program that does nothing but read the clock, and bpftrace. Out: [`Way`], medians as of now, under the load
 //! that there is. Neither wsgi-trace nor an interpreter takes part.

@@ -3,14 +3,16 @@
 //!
 //! In: nothing. Out: times by thread, and how much more CPU time the kernel's account gives them than its switches show. The
 //! kernel does not read its clock at a switch that a wakeup has asked for, but takes the clock of the wakeup
-//! (`rq_clock_skip_update`, kernel/sched/core.c): from there on the time is the woken thread's, also while its CPU has yet to
-//! be interrupted. Where it does read it, that is as `__schedule` begins, before the next thread is picked: about 1 µs before the
-//! switch that the tracer shows, and `rcu_note_context_switch` comes just before it. What a hypervisor took (`steal`) is in no CPU
-//! time of the kernel's: a stretch that lacks more than its clock can have shown lacks that.
+//! (`rq_clock_skip_update`, kernel/sched/core.c). From there on the time is the woken thread's, also while its CPU
+//! has yet to be interrupted. Where it does read it, that is as `__schedule` begins, before the next thread is
+//! picked: about 1 µs before the switch that the tracer shows, and `rcu_note_context_switch` comes just before it.
+//! What a hypervisor took (`steal`) is in no CPU time of the kernel's: a stretch that lacks more than its clock can
+//! have shown lacks that.
 //!
-//! On some machines the tracer records nothing that the idle thread of a CPU does but in interrupts (seen on Linux 6.18 in a virtual
-//! machine, on one CPU of two, for hours; programs at the same tracepoint do run). A switch from it is not shown then, but by its
-//! end: what the kernel counted until the next switch tells when it was, and the thread's first event that it had been.
+//! On some machines the tracer records nothing that the idle thread of a CPU does but in interrupts. (Seen on Linux
+//! 6.18 in a virtual machine, on one CPU of two, for hours; programs at the same tracepoint do run.) A switch from it
+//! is not shown then, but by its end: what the kernel counted until the next switch tells when it was, and the
+//! thread's first event that it had been.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -63,12 +65,12 @@ pub struct Times {
     /// Between the clock that the kernel can have taken and the switch away, where it falls asleep: its CPU time by the kernel's
     /// account ends within, and the next thread's begins.
     pub falling_asleep_ns: u64,
-    /// Between the clock that the kernel can have taken for a switch that is not shown and the first event after it: its wait for a
-    /// CPU may be shorter by so much by the kernel's account.
+    /// Between the clock that the kernel can have taken for a switch that is not shown and the first event after it.
+    /// By the kernel's account its wait for a CPU may be shorter by so much.
     pub unseen_ns: u64,
-    /// Asleep, and moved to another CPU's queue by the balancing of load (from Linux 6.12 on a thread that falls asleep may stay in
-    /// its queue for a while): `activate_task` begins a wait by the kernel's account then, which goes on until it is woken, and is
-    /// added as a whole at that moment.
+    /// Asleep, and moved to another CPU's queue by the balancing of load (from Linux 6.12 on a thread that falls
+    /// asleep may stay in its queue for a while). By the kernel's account `activate_task` begins a wait then. It goes
+    /// on until the thread is woken, and is added as a whole at that moment.
     pub moved_asleep_ns: u64,
     /// It ended.
     pub ended: bool,

@@ -47,8 +47,8 @@ pub struct Told {
     pub right: usize,
     /// Those told to be another's.
     pub wrong: usize,
-    /// Those before anything was told of the thread: it had not waited yet, or another thread took the lock each time between its giving it up
-    /// and its call, so that its own state was not found yet.
+    /// Those before anything was told of the thread. It had not waited yet, or another thread took the lock each time
+    /// between its giving it up and its call. So its own state was not found yet.
     pub before: usize,
     /// Waits of the loop itself that were told to be a task's.
     pub waits_wrong: usize,

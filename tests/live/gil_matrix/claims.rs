@@ -11,8 +11,9 @@ use wsgi_trace_tests::stops::Way;
 
 use super::server::Kind;
 
-/// Bounds on one line. Those on single moments are in units of the machine's own way back from an interrupt ([`Way::out_ns`]), which is measured with
-/// the line: what lies between the witness's moments and ours is such ways, and instructions.
+/// Bounds on one line. Those on single moments are in units of the machine's own way back from an interrupt
+/// ([`Way::out_ns`]), which is measured with the line. What lies between the witness's moments and ours is such ways,
+/// and instructions.
 struct Claims {
     /// Least share of waits that agree as measured within 1 % or 10 µs; and with the machine's ways into interrupts left out.
     within: f64,
@@ -62,8 +63,8 @@ const MOST_WAYS: f64 = 18.0;
 /// Least share of waits that are one for one attempt, and the greatest share of waits without an attempt.
 const ONE_TO_ONE: f64 = 0.999;
 const EXTRA: f64 = 0.001;
-/// Stops of which the kernel tells nothing are that much more frequent where waits begin and end than in a thread that does nothing but read the
-/// clock: 2.3 times on a machine that had some 700 a second, in the lines of servers.
+/// Stops of which the kernel tells nothing are that much more frequent where waits begin and end than in a thread
+/// that only reads the clock. It was 2.3 times on a machine that had some 700 a second, in the lines of servers.
 const UNTOLD: f64 = 3.0;
 
 /// What does not hold of a line.

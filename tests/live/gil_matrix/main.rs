@@ -109,9 +109,10 @@ fn measure(interpreter: &Interpreter, kind: Kind, way: &[&str]) -> anyhow::Resul
     Ok(result)
 }
 
-/// Writes each attempt beside our wait, to see where they differ: thread; the witness's beginning and end; ours; whether they
-/// agree; then for each stretch in which it was held up whether by an interrupt, whether in a call, from when and until when. Then
-/// attempts that are not one wait of ours, each with ours; and waits of ours without an attempt. The recording is beside it.
+/// Writes each attempt beside our wait, to see where they differ: thread; the witness's beginning and end; ours;
+/// whether they agree. For each stretch in which it was held up: whether by an interrupt, whether in a call, from
+/// when and until when. Then attempts that are not one wait of ours, each with ours; and waits of ours without an
+/// attempt. The recording is beside it.
 fn keep(file: &Path, recording: &Path, of: &Comparison, own_ns: u64) -> anyhow::Result<()> {
     let mut text = format!("# own {own_ns}, ways {:?}\n", of.way);
     for (attempt, wait) in &of.pairs {

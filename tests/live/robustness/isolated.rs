@@ -1,5 +1,6 @@
-//! A server with every namespace of its own and limits of its cgroup: what is seen of it from the host, from a privileged sidecar with the host's
-//! process numbers, and from one that shares its PID namespace alone; and how a run ends that loses it.
+//! A server with every namespace of its own and limits of its cgroup. What is seen of it from the host, from a
+//! privileged sidecar with the host's process numbers, and from one that shares its PID namespace alone. And how a
+//! run ends that loses it.
 //!
 //! In: a contained server, podman. Out: verdicts.
 

@@ -24,8 +24,8 @@ use wsgi_trace_tests::trace::{Trace, TracedRequest};
 use super::truth;
 use super::window::Window;
 
-/// How far the mean of 300 times by nginx's clock may be off: it goes by milliseconds, so that a difference of two readings
-/// has a standard deviation of 0.41 ms, and the mean one of 24 µs.
+/// How far the mean of 300 times by nginx's clock may be off. The clock goes by milliseconds, so that a difference of
+/// two readings has a standard deviation of 0.41 ms, and the mean one of 24 µs.
 const MEAN_ERROR_NS: f64 = 150_000.0;
 
 fn behind_nginx(recipe: &dyn Recipe) -> anyhow::Result<()> {
@@ -169,8 +169,9 @@ fn uwsgi_behind_nginx_that_is_not_traced() -> anyhow::Result<()> {
     )
 }
 
-/// Only the server is traced, and told how long a request was on its way by nginx's stamp: with the time from its first byte
-/// to the application's call, that is what the application measures from the same stamp, by its own wall clock.
+/// Only the server is traced, and told how long a request was on its way by nginx's stamp. Add the time from its
+/// first byte to the application's call. That is what the application measures from the same stamp, by its own wall
+/// clock.
 fn time_since_the_stamp_is_the_application_s(window: &Window) -> anyhow::Result<()> {
     let ours: BTreeMap<u64, &TracedRequest> =
         window.traced.requests.iter().filter_map(|request| Some((request.id()?, request))).collect();

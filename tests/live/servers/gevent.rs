@@ -79,10 +79,11 @@ fn sleeps_that_end_while_the_loop_is_busy_are_sleeps() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A sleep is claimed where a timer may be the reason, and another thread's answer that came while the loop was busy leaves no trace: after a lock is
-/// opened, its next owner asks gevent's pool for an address and goes on a turn later, where a timer of somebody else comes due. 15 to 24 % of the waits for
-/// the lock in ten runs on one machine, 5 to 8 % on another. To claim no sleep for two turns after any answer leaves 2 to 7 %, and of true sleeps between
-/// the pieces of responses it leaves half unexplained.
+/// A sleep is claimed where a timer may be the reason. Another thread's answer that came while the loop was busy
+/// leaves no trace. After a lock is opened, its next owner asks gevent's pool for an address and resumes one
+/// iteration later, where a timer of somebody else comes due. That is 15 to 24 % of the waits for the lock in ten
+/// runs on one machine, 5 to 8 % on another. To claim no sleep for two iterations after any answer leaves 2 to 7 %,
+/// and of true sleeps between the pieces of responses it leaves half unexplained.
 mod gaps {
     use super::*;
 

@@ -1,5 +1,5 @@
-//! Responses in pieces, of no length that their head says: they last from their arrival to their last byte, on loops as in pools, and what is between two
-//! pieces is said to be what the application did there.
+//! Responses in pieces, of no length that their head says. They last from their arrival to their last byte, on loops
+//! as in pools. What is between two pieces is said to be what the application did there.
 //!
 //! In: servers of each kind under several clients at once, with other requests in between. Out: verdicts against the clients' clocks and the application's.
 

@@ -98,8 +98,8 @@ struct Told {
     clients: u32,
     /// Greatest share of all time that is unexplained.
     unexplained: f64,
-    /// Least share of what a coroutine asked its back end for, or was to sleep, that has its name: in the same runs all of it with one client, 40 % and 27 % with three,
-    /// 28 % and 6 % with eight.
+    /// Least share of what a coroutine asked its back end for, or was to sleep, that has its name. In the same runs
+    /// it was all of it with one client, 40 % and 27 % with three, 28 % and 6 % with eight.
     asked: f64,
     slept: f64,
 }

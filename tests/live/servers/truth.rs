@@ -19,8 +19,9 @@ use crate::work;
 const REQUESTS: u32 = 300;
 const ROUTES: &str = "/fast=4,/cpu=2,/backend,/stream,/empty,/unchanged,/missing,/mixed=2,/error,/sleep/5";
 
-/// A thread that runs as its `schedstat` is read has run for longer than the kernel has counted, by up to a tick: of accounts of a few
-/// milliseconds (all that is left where the workers that served have ended) that is more than a hundredth.
+/// A thread that runs as its `schedstat` is read has run for longer than the kernel has counted, by up to a tick. Of
+/// accounts of a few milliseconds that is more than a hundredth. Such accounts are all that is left where the workers
+/// that served have ended.
 const READING_NS: u64 = 1_000_000;
 
 /// Something more that a window is put to.
@@ -252,8 +253,9 @@ pub(crate) fn little_is_unexplained(recipe: &dyn Recipe, traced: &Traced) -> any
     Ok(())
 }
 
-/// What the kernel's tracer shows of the threads whose accounts the program compares (those that have not ended), in ns; and how many
-/// they are: one that waited for a CPU since before its account began is not compared, and which one the report does not say.
+/// What the kernel's tracer shows of the threads whose accounts the program compares (those that have not ended), in
+/// ns; and how many they are. One that waited for a CPU since before its account began is not compared, and the
+/// report does not say which one.
 fn shown(window: &Window) -> anyhow::Result<(Times, u64)> {
     let processes = window.traced.value("/processes")?.as_array().context("no list of processes")?;
     let threads = processes.iter().filter_map(|process| process.get("threads")?.as_array()).flatten();
@@ -262,10 +264,11 @@ fn shown(window: &Window) -> anyhow::Result<(Times, u64)> {
     Ok(times.fold((Times::default(), 0), |(sum, count), times| (sum.plus(*times), count + 1)))
 }
 
-/// Our accounts are the kernel's, but for what its tracer shows of the clock that the kernel takes: where its CPU time has for that
-/// more than the times of its own switches, a wait for a CPU has less, or the other way round. A wait begins there somewhat
-/// before the wakeup is told, after it was decided, or in its sleep where the balancing of load moves it; and it ends before the
-/// switch is told, by as much as the CPU time of who fell asleep does.
+/// Our accounts are the kernel's, but for what its tracer shows of the clock that the kernel takes. Where its CPU
+/// time has for that more than the times of its own switches, a wait for a CPU has less, or the other way round. A
+/// wait begins there somewhat before the wakeup is told, after it was decided. Where the balancing of load moves the
+/// thread, it begins in its sleep. It ends before the switch is told, by as much as the CPU time of who fell asleep
+/// does.
 fn accounts_agree(window: &Window) -> anyhow::Result<()> {
     let law = |name: &str| window.traced.number(&format!("/losses/conservation/{name}"));
     let (shown, threads) = shown(window)?;

@@ -20,8 +20,9 @@ const ROUTES: &str = "--routes=/truth/sleep/26=2,/truth/backend/36=2,/await/slee
 struct Work {
     kind: &'static str,
     phase: &'static str,
-    /// Least share of what was asked for that has its name. Where many go on at once, what nobody can attribute is unexplained: in our runs
-    /// threads' work has 57 to 79 %, timers of coroutines 24 to 60 % (8 % in one beside a compiler), sockets of coroutines all.
+    /// Least share of what was asked for that has its name. Where many go on at once, what nobody can attribute is
+    /// unexplained. In our runs threads' work has 57 to 79 %, timers of coroutines 24 to 60 % (8 % in one beside a
+    /// compiler), sockets of coroutines all.
     named: f64,
 }
 

@@ -31,8 +31,9 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// The threads that may keep a request from going on: its own, its process's first (a loop's thread may write what one of its pool has
-    /// made), and where they share the GIL all of the process, which may have it and no CPU.
+    /// The threads that may keep a request from going on. They are its own and its process's first: a loop's thread
+    /// may write what one of its pool has made. Where they share the GIL, they are all of the process, which may have
+    /// it and no CPU.
     pub(crate) fn threads_about(
         &self,
         recipe: &dyn Recipe,

@@ -1,8 +1,9 @@
 //! Whose back end it is that one of many interleaved requests asks, against the back end, which is told by whom it is asked.
 //!
 //! In: gevent's own server and uvicorn; requests that sleep for different times, ask a back end that keeps each for its own time, and answer, some after
-//! another sleep. Out: verdicts: how many requests have the wait for their back end that the clocks of the application and of the
-//! back end give; how many lack some of it, which is unexplained then; that none has another's.
+//! another sleep. Out: verdicts. How many requests have the wait for their back end that the clocks of the
+//! application and of the back end give. How many lack some of it, which is unexplained then. That none has
+//! another's.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};

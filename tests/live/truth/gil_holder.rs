@@ -176,9 +176,9 @@ fn threads_that_compute_give_the_lock_up_when_asked() -> anyhow::Result<()> {
     let traced = trace.end()?;
     let witnesses: Vec<_> = server.witness()?.into_iter().filter(|witness| witness.kind == "cpu").collect();
     let [one, other] = witnesses.as_slice() else { anyhow::bail!("not two threads") };
-    // Their own clocks leave what a hypervisor took to their sleep, and what they slept now and then to the run queue (Linux 6.12):
-    // between the moments that they give, the kernel's tracer is the witness. Who is not one of the two can have the lock only
-    // while it has a CPU, or waits for one.
+    // Their own clocks leave what a hypervisor took to their sleep, and what they slept now and then to the run queue
+    // (Linux 6.12). Between the moments that they give, the kernel's tracer is the witness. Who is not one of the two
+    // can have the lock only while it has a CPU, or waits for one.
     let of_one = shown.within(one.start_ns..one.end_ns)?;
     let of_other = shown.within(other.start_ns..other.end_ns)?;
     let of_both = shown.within(one.start_ns.min(other.start_ns)..one.end_ns.max(other.end_ns))?;
@@ -213,8 +213,8 @@ fn threads_that_compute_give_the_lock_up_when_asked() -> anyhow::Result<()> {
             })
             .context("no edge between the two")?;
         let ours_ns = edge.get("total_ns").and_then(Value::as_u64).context("no time")?;
-        // The edge is all that the thread waited because of the other, the time before its clocks were read first and after
-        // they were read last as well, when each short call costs it an interval.
+        // The edge is all that the thread waited because of the other. The time before its clocks were read first and
+        // after they were read last counts too, when each short call costs it an interval.
         let all_ns: u64 = told
             .stretches
             .iter()

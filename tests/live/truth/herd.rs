@@ -1,8 +1,9 @@
 //! What connections wake: counted against the kernel's own record of every wakeup.
 //!
-//! In: servers whose workers wait for their listener in different ways. Out: verdicts. The witness is an instance of the
-//! kernel's tracer that records each `sched_waking` of the server's threads; it counts between "the client connects" and
-//! "everybody sleeps again", one connection at a time, and what it counts must be the report's figure exactly.
+//! In: servers whose workers wait for their listener in different ways. Out: verdicts. The witness is an instance of
+//! the kernel's tracer that records each `sched_waking` of the server's threads. It counts between "the client
+//! connects" and "everybody sleeps again", one connection at a time. What it counts must be the report's figure
+//! exactly.
 
 use wsgi_trace_tests::busy::Busy;
 use wsgi_trace_tests::gate::shared;

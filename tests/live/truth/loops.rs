@@ -4,9 +4,9 @@
 //! In: gunicorn's gevent worker, uvicorn and Twisted, with a blocking call of 50 ms among short requests; of 200 ms while
 //! a request waits for a back end. Out: verdicts.
 //!
-//! The loop is one thread, so the application's own clock, which waits for a CPU as the loop does, says between which two
-//! lengths the time lies that a request held it: at least from the application's call to its return; at most from the
-//! return of the request before to the call of the one after.
+//! The loop is one thread, so the application's own clock waits for a CPU as the loop does. It says between which two
+//! lengths the time lies that a request held the loop. At least that is from the application's call to its return. At
+//! most it is from the return of the request before to the call of the one after.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

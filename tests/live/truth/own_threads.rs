@@ -14,8 +14,9 @@ use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
 use wsgi_trace_tests::switches::Switches;
 use wsgi_trace_tests::trace::Trace;
 
-/// How much shorter than by its application's clocks a sleep may be, beside the wait for the GIL after it, and what this kernel did not show
-/// the end of (`unexplained`): what the application's three clocks are apart, as it reads them one after the other.
+/// How much shorter than by its application's clocks a sleep may be, beside the wait for the GIL after it, and what
+/// this kernel did not show the end of (`unexplained`). It is what the application's three clocks are apart, as it
+/// reads them one after the other.
 const SHORT_NS: u64 = 1_000_000;
 
 /// How many answered requests sleep as long in the report as by their application's clock, and how many do not.

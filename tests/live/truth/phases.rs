@@ -47,8 +47,8 @@ fn phases_agree(settings: &Settings) -> anyhow::Result<()> {
             "cpu" => "cpu",
             other => anyhow::bail!("no such kind: {other}"),
         };
-        // The kernel counts some sleep as a wait for a CPU, where it moves the thread meanwhile (Linux 6.12 on): then the thread slept for longer than its
-        // clocks say, and no longer than it had no CPU.
+        // The kernel counts some sleep as a wait for a CPU, where it moves the thread meanwhile (Linux 6.12 on). Then
+        // the thread slept for longer than its clocks say, and no longer than it had no CPU.
         let (least_ns, most_ns) = match phase {
             "cpu" => (witness.cpu_ns, witness.cpu_ns),
             _ => (witness.asleep_ns(), witness.wall_ns.saturating_sub(witness.cpu_ns)),

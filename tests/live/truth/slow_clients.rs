@@ -271,7 +271,7 @@ fn requests_of_gthread_in_flight_at_the_start_are_truncated_and_visible() -> any
 }
 
 /// A request waits for a thread at least while the thread that serves it is at the one before, and at most until the
-/// application is called: clocks of this machine that wait for a CPU as the server does.
+/// application is called. The clocks are this machine's and wait for a CPU as the server does.
 #[test]
 fn the_wait_for_a_pool_thread_is_what_its_clients_waited() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
