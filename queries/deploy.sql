@@ -1,7 +1,7 @@
 -- What changed with the latest version of each service, on which endpoint, in which phase?
 --
 -- Needs `--resource service.version=…` at the export. The version that was seen first most recently is compared with the one
--- before it, each endpoint by itself: a change of the mix changes nothing here. As in `wsgi-trace diff`, errors are those of
+-- before it. Each endpoint is compared by itself: a change of the mix changes nothing here. As in `wsgi-trace diff`, errors are those of
 -- means of batches. `t` is the difference in units of them. Less than 1 µs is taken for 1 µs. The limit of 6 is Student's for
 -- eight batches a side and 1,000 comparisons at 5 % for all of them together. Changes below a twentieth of the endpoint's mean
 -- time are left out. So are requests of windows that lost something, and versions are compared within one mode.

@@ -1,7 +1,7 @@
 -- Which change would save most request time, in which service?
 --
--- One row a service, finding and setting: on how many hosts, in how many windows it is present, since which day, and what it
--- cost there. A finding that follows from another, or whose advice yields to another's, is left out: that other one has its
+-- One row a service, finding and setting. It says on how many hosts and in how many windows it is present, since which day,
+-- and what it cost there. A finding that follows from another, or whose advice yields to another's, is left out: that other one has its
 -- own row.
 SELECT
     "service.name" AS service,
