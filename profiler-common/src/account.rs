@@ -101,8 +101,8 @@ pub struct ThreadAccount {
     pub cause_run_queue_ns: u64,
     /// `switches` at that wakeup.
     pub cause_switches: u32,
-    /// Low half of the address of the interpreter lock that the thread waited to take in its last slice; 0: it did not,
-    /// or the attempt is known to be over.
+    /// Low half of the address of the interpreter lock that the thread waited to take in its last slice. 0: it did
+    /// not, or the attempt is known to be over.
     pub take_lock: u32,
     /// Low half of the time at which a probe saw the thread about to wait for the lock. Its lowest two bits say
     /// instead which lock (1: the main interpreter's, 2: another's). 0: no probe did since the last slice.
@@ -128,8 +128,8 @@ pub struct ThreadAccount {
     pub take_aside: u32,
     /// The thread has waited on an epoll instance (1), or not (0): only then it may be an event loop's.
     pub has_polled: u32,
-    /// The part of `blocked_ns` whose end the kernel did not show, while the thread is in an observed call: some of it may have
-    /// been run queue, or time on a CPU. This and the next are 0 without `FLAG_WAKE_MISSED` in `flags`.
+    /// The part of `blocked_ns` whose end the kernel did not show, while the thread is in an observed call. Some of
+    /// it may have been run queue, or time on a CPU. This and the next are 0 without `FLAG_WAKE_MISSED` in `flags`.
     pub call_undecided_ns: u64,
     /// The same of the gap (the current one, or the finished one while a call is open).
     pub gap_undecided_ns: u64,

@@ -44,8 +44,8 @@ pub const FRAMES_3_12: u64 = 2;
 /// [`FrameWay::kind`]: frames of CPython 3.14 and 3.15.
 pub const FRAMES_3_14: u64 = 3;
 
-/// How the innermost frame of a thread is found from its `PyThreadState`, and what frames look like: the fourth word of an
-/// element of `INTERPRETERS`, where 0 says that frames are not read.
+/// How the innermost frame of a thread is found from its `PyThreadState`, and what frames look like. It is the fourth
+/// word of an element of `INTERPRETERS`, where 0 says that frames are not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameWay {
     /// Distance in bytes in the `PyThreadState` of the frame's address, or of what leads to it (below 256).

@@ -27,8 +27,8 @@ pub const MAX_REQUEST_HEAD_BYTES: u32 = 4096;
 /// (the head's end).
 pub const MAX_RESPONSE_HEAD_BYTES: u32 = 1024;
 
-/// Fewest bytes of the ring through which evidence about ends of connections and processes comes: two and a half thousand pieces
-/// between two reads; what finds no room is counted (`Loss::RingFullEvidence`).
+/// Fewest bytes of the ring through which evidence about ends of connections and processes comes: two and a half
+/// thousand pieces between two reads. What finds no room is counted (`Loss::RingFullEvidence`).
 pub const MIN_EVIDENCE_RING_BYTES: u32 = 256 * 1024;
 
 /// Most bytes of that ring.

@@ -22,8 +22,8 @@ pub const HEAD_UNREADABLE: u32 = 7;
 pub const FORK_UNADOPTED: u32 = 8;
 /// The socket behind an accepted descriptor could not be resolved.
 pub const SOCKET_UNRESOLVED: u32 = 9;
-/// A record could not be written because another program was in the middle of writing one on the same CPU: only on a
-/// kernel that lets one of our programs interrupt another.
+/// A record could not be written because another program was in the middle of writing one on the same CPU. That
+/// happens only on a kernel that lets one of our programs interrupt another.
 pub const RING_BUSY: u32 = 10;
 /// A piece of evidence about the end of a connection or process could not be written: its ring was full.
 pub const RING_FULL_EVIDENCE: u32 = 11;

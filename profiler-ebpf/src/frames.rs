@@ -1,5 +1,5 @@
-//! Where in Python the holder of an interpreter lock is, read from its frames by the thread that begins to wait for it; and where
-//! that thread is itself, once it has waited for long.
+//! Where in Python the holder of an interpreter lock is, read from its frames by the thread that begins to wait for
+//! it. And where that thread is itself, once it has waited for long.
 //!
 //! In: the waiter's process. Out: [`FramesRecord`]s (`--stacks`). The holder runs on meanwhile, so this is a sample; whether it
 //! was still in the same frame at the end is looked at, and said. The waiter does nothing else meanwhile: its own are exact. Everything read is the process's own memory: hostile, and read

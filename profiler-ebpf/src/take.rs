@@ -215,8 +215,8 @@ pub fn folded(account: &mut ThreadAccount, now_ns: u64) {
     let is_wake = account.arguments[1] & 127 == WAKE;
     if (COND as u32..END).contains(&place) {
         // Whoever waits wakes on the words of the condition variable too. These are the inner ones, whose places
-        // depend on the C library's version, and those for signals, to pass on a signal that was not for it (glibc up
-        // to 2.40). Who gives the lock up signals under the mutex, so nobody has taken the lock since.
+        // depend on the C library's version, and those for signals. It passes on a signal that was not for it (glibc
+        // up to 2.40). Who gives the lock up signals under the mutex, so nobody has taken the lock since.
         let waits_still = is_wake
             && place < MUTEX as u32
             && lock::of(account.tgid, account.arguments[0])

@@ -72,8 +72,8 @@ impl Boot {
         format!("{prefix}{}{}", self.kernel.version, if self.preempts { "-preempt" } else { "" })
     }
 
-    /// Whether it is among these names; without any, whether it is of the usual architecture: another is only tried where it is named, as long as nothing that it
-    /// attaches was reviewed.
+    /// Whether it is among these names; without any, whether it is of the usual architecture. Another is only tried
+    /// where it is named, as long as nothing that it attaches was reviewed.
     fn is_wanted(&self, names: &[&String]) -> bool {
         match names {
             [] => self.kernel.architecture == Architecture::X86_64,

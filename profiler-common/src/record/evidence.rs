@@ -1,7 +1,7 @@
 //! Why connections end and processes die: what the kernel itself says of it.
 //!
-//! In: nothing. Out: [`EvidenceRecord`]. Most are written in the middle of whatever the CPU was at, so they go through a
-//! ring of their own (`EVIDENCE`), which any number of writers may use at the same time.
+//! In: nothing. Out: [`EvidenceRecord`]. Most are written in the middle of whatever the CPU was at. So they go
+//! through a ring of their own (`EVIDENCE`), which any number of writers may use at the same time.
 
 use super::RecordHeader;
 use crate::limits::COMM_BYTES;

@@ -18,8 +18,8 @@ pub const FLAG_STATUS_LINE: u32 = 2;
 pub const FLAG_BACK_END: u32 = 2;
 /// [`SliceRecord::flags`]: the descriptor is a connection that a traced listener accepted.
 pub const FLAG_CLIENT: u32 = 4;
-/// [`SliceRecord::flags`]: a wakeup inside this slice, or a switch to the thread, was not seen: some of what is blocked by this
-/// account may have been run queue, or time on a CPU. How much at most: [`Undecided`].
+/// [`SliceRecord::flags`]: a wakeup inside this slice, or a switch to the thread, was not seen. Some of what is
+/// blocked by this account may have been run queue, or time on a CPU. How much at most: [`Undecided`].
 pub const FLAG_WAKE_MISSED: u32 = 8;
 
 /// [`SliceRecord::flags`]: the call waits to take an interpreter lock that the programs know. Every call that the
@@ -61,8 +61,8 @@ pub const SWITCHES_MASK: u32 = (1 << 30) - 1;
 /// [`SliceRecord::extra`] of a slice with [`FLAG_TAKES_LOCK`]: the wait has a limit of time.
 pub const TAKE_HAS_TIMEOUT: u64 = 1 << 63;
 
-/// How long before this wait for the interpreter lock the attempt began, in nanoseconds, as a probe in the interpreter saw
-/// it; 0: there is none, or not before this wait.
+/// How long before this wait for the interpreter lock the attempt began, in nanoseconds, as a probe in the
+/// interpreter saw it. 0: there is none, or not before this wait.
 #[must_use]
 pub const fn take_lead_ns(extra: u64) -> u64 {
     extra & !TAKE_HAS_TIMEOUT

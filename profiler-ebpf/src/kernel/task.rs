@@ -83,8 +83,8 @@ pub fn is_in_32_bit_call(task: *mut task_struct) -> bool {
         && unsafe { typed::<u32>(task.cast(), &TASK_CALL_STATUS) } & BY_32_BIT_ENTRY != 0
 }
 
-/// `__state`; 0 means runnable. At a switch it is better than the tracepoint's own argument: it is 0 as well where a
-/// pending signal kept the thread from sleeping, and the argument exists from 5.18 only.
+/// `__state`; 0 means runnable. At a switch it is better than the tracepoint's own argument: it is 0 too where a
+/// pending signal kept the thread from sleeping. The argument exists from 5.18 only.
 #[inline(always)]
 pub fn state(task: *mut task_struct) -> u32 {
     // SAFETY: as above.

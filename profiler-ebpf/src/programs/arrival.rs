@@ -103,8 +103,8 @@ pub fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let is_unix = family == sock::AF_UNIX;
-    // A UNIX peer queues its bytes first and calls this hook without a lock: a reader that was faster has them, and no
-    // later read may take their arrival for its own. Its own stays unknown.
+    // A UNIX peer queues its bytes first and calls this hook without a lock. A reader that was faster has them, and
+    // no later read may take their arrival for its own. Its own stays unknown.
     if is_unix && sock::queue_is_empty(sk) {
         return 0;
     }

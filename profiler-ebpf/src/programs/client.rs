@@ -306,7 +306,7 @@ pub fn starts_with_status_line(moved: u64, buffer: Buffer) -> bool {
 ///
 /// Bytes that arrive between the kernel's copy and this hook make a race. A short read (or an empty receive queue)
 /// clears the mark, and an arrival in just that moment would be cleared with it. So the mark is cleared first and set
-/// again if `last_data_ns` has moved meanwhile; what remains is a window of nanoseconds, in which an arrival is lost
+/// again if `last_data_ns` has moved meanwhile. What remains is a window of nanoseconds, in which an arrival is lost
 /// and the next read says "not known".
 #[inline(always)]
 pub fn arrival(sk: u64, is_tcp: bool, got: Got) -> u64 {

@@ -34,8 +34,8 @@ pub struct FileContext {
 
 /// Adopts every thread of the target that has no account yet.
 ///
-/// A thread that is switched between the look at its state and the moment its storage names the account would start in
-/// a wrong state; so it is looked at once more after that.
+/// A thread that is switched between the look at its state and the moment its storage names the account would start
+/// in a wrong state. So it is looked at once more after that.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task")]
 pub extern "C" fn iterate_tasks(ctx: *mut TaskContext) -> i32 {

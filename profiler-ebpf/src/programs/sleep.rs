@@ -1,8 +1,9 @@
 //! Light mode: what a thread sleeps for, by the registers that it left at the entry of its call.
 //!
 //! In: a traced thread that leaves its CPU of its own will, and comes back. Out: a sleep record. No system call is hooked: the registers on
-//! top of its kernel stack have the call's number and arguments. The descriptor's file is looked up in the thread's own table, and memory of
-//! the process is read without waiting for it: at the switch the thread that leaves is still the current one.
+//! top of its kernel stack have the call's number and arguments. The descriptor's file is looked up in the thread's
+//! own table, and memory of the process is read without waiting for it. At the switch the thread that leaves is still
+//! the current one.
 
 use aya_ebpf::bindings::task_struct;
 use profiler_common::account::{RUNNABLE, ThreadAccount};

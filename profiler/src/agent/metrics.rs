@@ -1,7 +1,7 @@
 //! What is known, as Prometheus metrics.
 //!
-//! In: what stands on the board. Out: OpenMetrics text. All names begin with `wsgi_trace_`; counters only go up as long
-//! as the agent lives; no label holds an address, and what came from a traced process is one line of bounded width.
+//! In: what stands on the board. Out: OpenMetrics text. All names begin with `wsgi_trace_`; counters only go up as
+//! long as the agent lives. No label holds an address. What came from a traced process is one line of bounded width.
 
 use std::collections::BTreeMap;
 use std::fmt;

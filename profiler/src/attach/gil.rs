@@ -50,7 +50,7 @@ impl Mode {
 }
 
 /// Costs of a probe on this machine's kind of processor, in nanoseconds: an instruction that the kernel carries out
-/// itself, and one that it steps (measured in a virtual machine; bare metal steps for less).
+/// itself, and one that it steps. (Measured in a virtual machine; bare metal steps for less.)
 const EMULATED_NS: u64 = 700;
 const STEPPED_NS: u64 = 10_000;
 

@@ -77,8 +77,8 @@ fn interval(a: Mean, b: Mean, alpha: f64) -> Option<f64> {
     Some(student_quantile(1.0 - alpha / 2.0, freedom) * sum.sqrt())
 }
 
-/// Quantile of Student's distribution, by its expansion in the normal quantile (Abramowitz and Stegun 26.7.5): off by
-/// less than 1 % from 9 degrees of freedom on, for the probabilities used here.
+/// Quantile of Student's distribution, by its expansion in the normal quantile (Abramowitz and Stegun 26.7.5). It is
+/// off by less than 1 % from 9 degrees of freedom on, for the probabilities used here.
 fn student_quantile(probability: f64, freedom: f64) -> f64 {
     let z = normal_quantile(probability);
     let z2 = z * z;

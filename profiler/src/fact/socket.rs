@@ -58,7 +58,7 @@ pub struct Queue {
     /// one more in.
     pub limit: u32,
     /// Packets of handshakes that the kernel has refused for this listener since it began to listen (it counts modulo
-    /// 2³²); `None`: not known, as of UNIX listeners, whose clients are made to wait instead.
+    /// 2³²). `None`: not known, as of UNIX listeners, whose clients are made to wait instead.
     pub drops: Option<u32>,
 }
 

@@ -182,8 +182,8 @@ impl<'a> Forest<'a> {
         tgids
     }
 
-    /// Topmost processes of the servers in a tree that are not the tree itself: beneath what only starts others,
-    /// whatever listens; beneath anything else, what is certainly a server of its own.
+    /// Topmost processes of the servers in a tree that are not the tree itself. Beneath what only starts others,
+    /// that is whatever listens; beneath anything else, what is certainly a server of its own.
     fn started_servers(&self, tree: &Tree) -> BTreeSet<u32> {
         let Some(root) = self.identities.get(&tree.root).filter(|root| !is_gunicorn(root)) else {
             return BTreeSet::new();

@@ -110,8 +110,8 @@ const fn probe(name: &'static str, question: &'static str) -> ProgramEntry {
     }
 }
 
-/// All programs, in the order in which they are attached: what ends and makes threads first, so that none is missed
-/// between; the iterators, which look for what was there before, last.
+/// All programs, in the order in which they are attached. What ends and makes threads comes first, so that none is
+/// missed between. The iterators, which look for what was there before, come last.
 pub const PROGRAMS: &[ProgramEntry] = &[
     required(
         "sched_process_exit",

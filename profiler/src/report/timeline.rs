@@ -1,5 +1,5 @@
-//! The timeline as a file that Perfetto opens: threads, requests, busy slots, and arrows from each request to the
-//! threads that served it, and from each connection to the threads that it woke.
+//! The timeline as a file that Perfetto opens: threads, requests, busy slots, and arrows. These lead from each
+//! request to the threads that served it, and from each connection to the threads that it woke.
 //!
 //! In: [`Entry`]s, as the machines emit them. Out: a stream of Perfetto trace packets (protobuf), written as the
 //! entries come. Memory is bounded by the number of tracks in use, not by the length of the run. Times are

@@ -109,8 +109,8 @@ impl LockWatch {
         self.numbers.changed(proc).into_iter().map(Fact::ThreadNumbers).collect()
     }
 
-    /// What the frames of a record are of, as far as that was not told yet, at the time of the record: the request that waited may
-    /// end before the record is read. Nothing, if it is a record of another kind.
+    /// What the frames of a record are of, as far as that was not told yet, at the time of the record. The request
+    /// that waited may end before the record is read. Nothing, if it is a record of another kind.
     pub(super) fn look_up(&mut self, record: &[u8]) -> Vec<(u64, Fact)> {
         let kind = record.first_chunk().map(|kind| u16::from_ne_bytes(*kind));
         if !self.wanted.stacks || !matches!(kind, Some(KIND_FRAMES | KIND_WAITER_FRAMES)) {

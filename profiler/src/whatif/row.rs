@@ -1,8 +1,8 @@
 //! The row of segments of one request: what it asked of its thread, in order.
 //!
-//! In: a request and what its threads did. Out: segments. The timeline has the order, the request's phases have the lengths: each phase's time is spread
-//! over the stretches in which the thread did that, so that both agree to the nanosecond. Waits that the model makes itself (for a slot, the interpreter
-//! lock, a CPU) are left out.
+//! In: a request and what its threads did. Out: segments. The timeline has the order, the request's phases have the
+//! lengths. Each phase's time is spread over the stretches in which the thread did that, so that both agree to the
+//! nanosecond. Waits that the model makes itself (for a slot, the interpreter lock, a CPU) are left out.
 
 use profiler_core::model::request::Request;
 use profiler_core::phase::Phase;

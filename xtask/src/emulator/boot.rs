@@ -120,8 +120,8 @@ impl Machine<'_> {
         let usual = self.architecture.parameters();
         let mut machine = Command::new(self.architecture.emulator().0);
         machine
-            // One thread for all CPUs: with one each, QEMU 7.2 may execute a breakpoint that another CPU has just replaced, and a kernel that
-            // switches its tracepoints on or off panics (Oops: int3).
+            // One thread for all CPUs. With one each, QEMU 7.2 may execute a breakpoint that another CPU has just
+            // replaced. A kernel that switches its tracepoints on or off then panics (Oops: int3).
             .args(["-machine", self.architecture.machine(), "-accel", "tcg,thread=single"])
             .args([
                 "-cpu",

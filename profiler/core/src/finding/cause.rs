@@ -259,8 +259,8 @@ pub(super) fn quota_used(basis: &Basis<'_>, cgroup: &CgroupWindow) -> f64 {
     if allowed == 0 { 0.0 } else { used as f64 / allowed as f64 }
 }
 
-/// Run-queue time of requests that the quota caused: all of it where the server used its whole quota (it would have
-/// waited on an idle host too), else as much as it was throttled.
+/// Run-queue time of requests that the quota caused. It is all of it where the server used its whole quota (it
+/// would have waited on an idle host too), else as much as it was throttled.
 pub(super) fn run_queue_by_quota_ns(basis: &Basis<'_>) -> u64 {
     let waited_ns = basis.phases().get(Phase::RunQueue);
     let Some(cgroup) = worst_cgroup(basis) else { return 0 };

@@ -54,8 +54,8 @@ fn are_free(basis: &Basis<'_>) -> bool {
     is_known && !follow && fullest_share(basis) < basis.thresholds.exhausted_window_min_ratio
 }
 
-/// Time with all slots busy that a request may find, as a share of the time with something to do: all of the server, or of the one worker
-/// that has taken it.
+/// Time with all slots busy that a request may find, as a share of the time with something to do. Slots are all of
+/// the server's, or those of the one worker that has taken it.
 fn fullest_share(basis: &Basis<'_>) -> f64 {
     let slots = &basis.snapshot.slots;
     let accepting = basis.snapshot.sockets.listeners.iter().filter(|listener| listener.accepted > 0);

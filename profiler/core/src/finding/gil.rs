@@ -37,8 +37,8 @@ pub(super) fn require(basis: &Basis<'_>) -> Result<bool, Undecided> {
     }
 }
 
-/// What was not measured cannot be ruled out: where a process that serves requests has an interpreter whose lock was not found, waits
-/// there are in no number, and only what is present is certain.
+/// What was not measured cannot be ruled out. A process that serves requests may have an interpreter whose lock was
+/// not found. Waits there are in no number, and only what is present is certain.
 pub(super) fn of_all(basis: &Basis<'_>, verdict: Verdict) -> Outcome {
     let serves = |tgid: u32| basis.snapshot.processes.iter().any(|one| one.tgid == tgid && one.requests > 0);
     let unseen =
@@ -58,8 +58,8 @@ pub(super) fn waiting(basis: &Basis<'_>, lock: &Lock) -> f64 {
     ratio(lock.wait_ns, basis.load_ns())
 }
 
-/// Whether threads of a process wait for its only lock at any moment, and they ran or wanted to for all the rest: it then runs
-/// no more Python code, however many threads it has.
+/// Whether threads of a process wait for its only lock at any moment, and they ran or wanted to for all the rest. It
+/// then runs no more Python code, however many threads it has.
 pub(super) fn is_used_up(basis: &Basis<'_>, tgid: u32) -> bool {
     let limits = basis.thresholds;
     let is_used_up = |lock: &Lock| {

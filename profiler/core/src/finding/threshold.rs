@@ -137,8 +137,8 @@ const NEED_REQUESTS: &[&str] = &[
 ];
 /// Rules that ask whether the CPU is what is short; for `slots-exhausted` the answer changes the advice alone.
 const CPU_SHORT: &[&str] = &["slots-exhausted", "cpu-bound"];
-/// Rules that ask whether slots ran out: for those about the CPU it makes the line for them part of the cost, for those whose advice makes
-/// slots it decides whether more could help.
+/// Rules that ask whether slots ran out. For those about the CPU it makes the line for them part of the cost. For
+/// those whose advice makes slots it decides whether more could help.
 const LINE: &[&str] = &[
     "slots-exhausted",
     "slow-clients",

@@ -19,8 +19,8 @@ pub struct FrontEnd {
     pub crossed: u64,
     /// In the front end, its accept queue and its client's stalls included, in ns.
     pub front_end_ns: u64,
-    /// Between the two: from the front end's first write to the first byte at the server's socket, and from the server's
-    /// last write to the front end's last read, in ns.
+    /// Between the two, in ns: the way there and the way back. That is from the front end's first write to the first
+    /// byte at the server's socket. And it is from the server's last write to the front end's last read.
     pub between_ns: u64,
     /// In the server, from the first byte at its socket to its last write, in ns.
     pub server_ns: u64,

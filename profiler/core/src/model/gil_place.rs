@@ -38,8 +38,8 @@ pub struct Blocked {
     pub elsewhere: u64,
     /// Of those: its frames could not be read, or nothing is known of them.
     pub unreadable: u64,
-    /// Long waits in which it did not: their last call began before they were long (an interpreter whose switch interval is longer
-    /// than that), or they were under way as the window began.
+    /// Long waits in which it did not. Their last call began before they were long (an interpreter whose switch
+    /// interval is longer than that), or they were under way as the window began.
     pub without_sample: u64,
 }
 

@@ -1,7 +1,8 @@
 //! Advice as data: what to do, step by step, with the settings that each step changes; the sentences are made from it.
 //!
 //! In: options of a server with their present values, and what else is to be done, as imperatives. Out: [`Advice`], which reads as sentences
-//! (`Display`) and can be asked what it changes, so that programs can apply it and no two pieces of it change one thing opposite ways.
+//! (`Display`) and can be asked what it changes. So programs can apply it, and no two pieces of it change one thing
+//! opposite ways.
 
 pub mod common;
 #[cfg(test)]

@@ -62,8 +62,8 @@ fn columns_of(window: Window, start_ns: u64, end_ns: u64) -> std::ops::RangeIncl
     column(start_ns).saturating_sub(1)..=(column(end_ns) + 1).min(COLUMNS - 1)
 }
 
-/// Time of requests in each column, by phase. In which order the phases of a request came is not known but for its waits
-/// before a thread took it: those come first, the others are spread evenly over the rest of it.
+/// Time of requests in each column, by phase. In which order the phases of a request came is not known but for its
+/// waits before a thread took it. Those come first, the others are spread evenly over the rest of it.
 fn stack(spans: &[Span], window: Window) -> Vec<Phases> {
     let mut columns: Vec<Phases> = (0..COLUMNS).map(|_| Phases::default()).collect();
     for span in spans {

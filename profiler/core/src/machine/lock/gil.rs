@@ -2,8 +2,9 @@
 //!
 //! In: where the locks are (facts), the slices of each thread in order. Out: what part of a wait a slice is, and episodes. An episode is all sleeps of one
 //! attempt to take the lock. The lock is a `struct _gil_runtime_state`: a flag under a mutex and a condition variable. Their distances from each other are the
-//! same in CPython 3.8 to 3.15 on `x86_64` with glibc. On arm64 glibc's mutex has 8 bytes more: what comes after the first one lies further back, but
-//! every word that a thread waits on is distinguished from the others by the same bounds.
+//! same in CPython 3.8 to 3.15 on `x86_64` with glibc. On arm64 glibc's mutex has 8 bytes more. What comes after the
+//! first one lies further back, but every word that a thread waits on is distinguished from the others by the same
+//! bounds.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 

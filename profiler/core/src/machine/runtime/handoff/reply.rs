@@ -4,8 +4,9 @@
 //! job, or took its report.
 //!
 //! The loop takes what several threads have reported in one go, and sends the responses later. So it wakes such a thread before anything shows whose response
-//! that is. Until a pool is known for that, the request that the loop had touched last decides: a loop gives away one that it has just read and that no thread
-//! has taken. While it is known ([`Reports`]), the first wakeup after a thread's first note is no new job, unless the loop has handled that note before.
+//! that is. Until a pool is known for that, the request that the loop had touched last decides. A loop gives away one
+//! that it has just read and that no thread has taken. While it is known ([`Reports`]), the first wakeup after a
+//! thread's first note is no new job, unless the loop has handled that note before.
 //!
 //! [`Reports`]: crate::machine::runtime::report::Reports
 
