@@ -174,8 +174,8 @@ pub struct Watch {
     /// How to hook system calls: btf is cheapest for the server, tracepoints for everything else on a shared host
     #[arg(long, value_enum, default_value_t, value_name = "KIND")]
     pub hooks: Hooks,
-    /// Hook no system calls: cheap enough to leave on for weeks. Shows each request and what its thread waits for, without
-    /// slots, holders of the GIL and listeners; the report says what it cannot tell
+    /// Hook no system calls: cheap enough to leave on for weeks. Shows each request, what its thread waits for, who held the
+    /// GIL and, on most servers, slots. Shows no listeners, dropped connections or event loops; the report says what is missing
     #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step", "stacks"])]
     pub light: bool,
     /// How to see waits for the GIL.
@@ -334,8 +334,8 @@ pub struct Top {
     /// How to hook system calls, as for tracing
     #[arg(long, value_enum, default_value_t, value_name = "KIND", conflicts_with = "recording")]
     pub hooks: Hooks,
-    /// Hook no system calls: cheap enough to leave on for weeks. Shows each request and what its thread waits for, without
-    /// slots, holders of the GIL and listeners; the report says what it cannot tell
+    /// Hook no system calls: cheap enough to leave on for weeks. Shows each request, what its thread waits for, who held the
+    /// GIL and, on most servers, slots. Shows no listeners, dropped connections or event loops; the report says what is missing
     #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step", "stacks", "recording"])]
     pub light: bool,
     /// How to see waits for the GIL.
@@ -367,8 +367,8 @@ pub struct Serve {
     /// How to hook system calls: btf is cheapest for the server, tracepoints for everything else on a shared host
     #[arg(long, value_enum, default_value_t, value_name = "KIND")]
     pub hooks: Hooks,
-    /// Hook no system calls: cheap enough to leave on for weeks. Shows each request and what its thread waits for, without
-    /// slots, holders of the GIL and listeners; the report says what it cannot tell
+    /// Hook no system calls: cheap enough to leave on for weeks. Shows each request, what its thread waits for, who held the
+    /// GIL and, on most servers, slots. Shows no listeners, dropped connections or event loops; the report says what is missing
     #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step", "stacks"])]
     pub light: bool,
     /// How to see waits for the GIL.

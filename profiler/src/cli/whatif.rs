@@ -35,7 +35,7 @@ pub struct WhatIf {
     /// The server that listens on this TCP port
     #[arg(long, value_name = "PORT")]
     pub port: Option<NonZeroU16>,
-    /// The one server of this name: its kind, its application or its command
+    /// The only server with this name: of its software, its application or its command
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// How long to watch a server: long enough for 500 requests
@@ -53,7 +53,7 @@ pub struct WhatIf {
     /// So many cores for all of them
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub cores: Option<u32>,
-    /// So many times the requests: x1.5; of clients that wait for responses, the time in between is divided
+    /// So many times the requests: x1.5. Where clients wait for responses, the time between their requests is divided by it
     #[arg(long, value_name = "FACTOR", value_parser = factor)]
     pub rate: Option<f64>,
     /// A back end takes so many times as long: 5432=x0.5, by its port (local: a UNIX socket)

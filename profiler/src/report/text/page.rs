@@ -1,7 +1,7 @@
 //! The page that sections write on: headings, lines, wrapped paragraphs.
 //!
-//! In: text of the sections. Out: lines of at most so many columns, without blanks at their ends. They have what each
-//! piece is for, so that the text report and the live screen paint them each in its way.
+//! In: text of the sections. Out: lines of at most so many columns, without blanks at their ends. Each piece says
+//! what it is for, so that the text report and the live screen paint it each in its way.
 
 use crate::report::escape::{Charset, columns};
 use crate::report::style::{Role, Style};
