@@ -17,15 +17,15 @@ use crate::server::beside;
 /// Requests of the shorter recording.
 const REQUESTS: u64 = 1_000;
 
-/// Allowed difference. Runs of one build differ by less than a thousandth (addresses of memory); another processor makes
-/// the C library choose other copy routines, which moved the count by about a hundredth.
+/// Allowed difference. Runs of one build differ by less than a thousandth (addresses of memory). Another processor
+/// makes the C library choose other copy routines, which moved the count by about a hundredth.
 const TOLERANCE: f64 = 0.02;
 
 /// The committed baseline.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Baseline {
-    /// Instructions that one slice costs from the file to the report, with its share of what its request costs besides: a
-    /// request of these recordings is eight slices, two heads and a connection.
+    /// Instructions that one slice costs from the file to the report, with its share of what its request costs
+    /// besides. A request of these recordings is eight slices, two heads and a connection.
     instructions_per_slice: f64,
 }
 

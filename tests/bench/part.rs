@@ -24,8 +24,9 @@ pub(crate) struct Part {
     pub(crate) run: fn(&Bench) -> anyhow::Result<PartResult>,
 }
 
-/// The machine rests so long before each sample. Attaching takes a while in which the server has nothing to do; without the
-/// same rest the server alone ran straight on after a sample, and was 4 to 7 % *slower* than with anything attached.
+/// The machine rests so long before each sample. Attaching takes a while in which the server has nothing to do.
+/// Without the same rest the server alone ran straight on after a sample, and was 4 to 7 % *slower* than with
+/// anything attached.
 const PAUSE: Duration = Duration::from_millis(300);
 
 /// All of them, in the order in which they run and stand in the table.

@@ -5,8 +5,8 @@
 //!
 //! - *Values* of one subject: the median, between two order statistics. Nothing is assumed of how noise is distributed.
 //! - *Differences and ratios* of two subjects within a round: the Hodges-Lehmann estimate with the interval of Wilcoxon's
-//!   signed-rank test (of ratios the logarithms). It is narrower than order statistics, and as honest here: it asks that
-//!   noise is as likely to lift a difference as to lower it, and it is where it falls on both subjects alike.
+//!   signed-rank test (of ratios the logarithms). It is narrower than order statistics, and as honest here. It asks
+//!   that noise is as likely to lift a difference as to lower it, and it is where it falls on both subjects alike.
 //! - *What one adds, in units of what the other adds*: all factors that the same test does not reject.
 //! - *A quantile of all rounds together*: rounds drawn again (bootstrap), which is a little narrow where they are few.
 

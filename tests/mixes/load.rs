@@ -52,8 +52,8 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// The next one. A server that closes after each response is asked on a connection each, and so is what advice makes of it: else the same
-    /// clients would ask in another way afterwards.
+    /// The next one. A server that closes after each response is asked on a connection each, and so is what advice
+    /// makes of it. Else the same clients would ask in another way afterwards.
     pub(crate) fn new(rng: &mut Rng, application: Application, closes: bool) -> Self {
         let mut left = rng.u32(1..=MOST_CLIENTS);
         let mut parts = Vec::new();

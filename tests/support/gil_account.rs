@@ -1,8 +1,8 @@
 //! How a witness's attempt compares with one of our waits, less what the kernel's own tracer shows to be no part of the wait.
 //!
 //! In: an attempt with its interrupts and switches, our wait, what the witness's probes cost, the machine's way into an interrupt.
-//! Out: the length that our wait should have. Nothing of ours decides it but where our wait begins and ends: what lies between
-//! the witness's moments and ours counts as the wait's, unless the tracer shows why it is not.
+//! Out: the length that our wait should have. Nothing of ours decides it but where our wait begins and ends. What
+//! lies between the witness's moments and ours counts as the wait's, unless the tracer shows why it is not.
 
 use crate::gil_episodes::Wait;
 use crate::gil_witness::{Attempt, HeldUp};

@@ -38,8 +38,8 @@ pub struct Comparison {
     pub within_with_ways: usize,
     /// Those that do not even so: where the witness saw the thread held up in the stretch that differs (an interrupt takes longer than most), and where it saw nothing.
     pub unexplained: (usize, usize),
-    /// For how long in all a stop of which nobody tells could have made a matched attempt differ: the time between the witness's moments and ours,
-    /// of each attempt up to 10 µs.
+    /// For how long in all a stop of which nobody tells could have made a matched attempt differ. That is the time
+    /// between the witness's moments and ours, of each attempt up to 10 µs.
     pub exposed_ns: u64,
     /// All time of matched attempts without that.
     pub accounted_ns: u64,
@@ -133,8 +133,8 @@ pub fn quantile_us(sorted_ns: &[i64], quantile: f64) -> f64 {
     sorted_ns.get(place).map_or(0.0, |ns| *ns as f64 / 1e3)
 }
 
-/// Compares over the time in which the witness saw everything; its probes add `own_ns` to every attempt, and a stop of a thread is
-/// longer by `way` than the kernel tells.
+/// Compares over the time in which the witness saw everything. Its probes add `own_ns` to every attempt, and a stop
+/// of a thread is longer by `way` than the kernel tells.
 #[must_use]
 #[allow(clippy::indexing_slicing, reason = "the places are those of the same vector")]
 pub fn compare(waits: &BTreeMap<u32, Vec<Wait>>, attempts: &[Attempt], own_ns: u64, way: Way) -> Comparison {

@@ -34,8 +34,8 @@ pub struct HeldUp {
     pub from_ns: u64,
     /// Until when.
     pub until_ns: u64,
-    /// By its saved registers it was inside a futex call. Not looked at of interrupts: one that comes in the rest of a call, behind the
-    /// moment that the kernel tells as its end, is no part of a wait either.
+    /// By its saved registers it was inside a futex call. Not looked at of interrupts. One that comes in the rest of
+    /// a call, behind the moment that the kernel tells as its end, is no part of a wait either.
     pub is_in_call: bool,
     /// What had its CPU.
     pub by: Cause,

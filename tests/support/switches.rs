@@ -5,13 +5,13 @@
 //! kernel does not read its clock at a switch that a wakeup has asked for, but takes the clock of the wakeup
 //! (`rq_clock_skip_update`, kernel/sched/core.c). From there on the time is the woken thread's, also while its CPU
 //! has yet to be interrupted. Where it does read it, that is as `__schedule` begins, before the next thread is
-//! picked: about 1 µs before the switch that the tracer shows, and `rcu_note_context_switch` comes just before it.
-//! What a hypervisor took (`steal`) is in no CPU time of the kernel's: a stretch that lacks more than its clock can
-//! have shown lacks that.
+//! picked. That is about 1 µs before the switch that the tracer shows, and `rcu_note_context_switch` comes just
+//! before it. What a hypervisor took (`steal`) is in no CPU time of the kernel's: a stretch that lacks more than
+//! its clock can have shown lacks that.
 //!
 //! On some machines the tracer records nothing that the idle thread of a CPU does but in interrupts. (Seen on Linux
 //! 6.18 in a virtual machine, on one CPU of two, for hours; programs at the same tracepoint do run.) A switch from it
-//! is not shown then, but by its end: what the kernel counted until the next switch tells when it was, and the
+//! is not shown then, but by its end. What the kernel counted until the next switch tells when it was, and the
 //! thread's first event that it had been.
 
 use std::collections::BTreeMap;

@@ -27,7 +27,7 @@ pub const FLAG_WAKE_MISSED: u32 = 8;
 /// on.
 pub const FLAG_TAKE_FOLLOWED: u32 = 16;
 /// [`SliceRecord::flags`]: since its last wait for the interpreter lock, and before this call, the thread made a call
-/// that is none of the attempt to take the lock: it had the lock.
+/// that is none of the attempt to take the lock. So it had the lock.
 pub const FLAG_TAKE_OVER: u32 = 32;
 /// [`SliceRecord::flags`]: the call waits on the memory of an interpreter lock to give the lock up, not to take it.
 pub const FLAG_GIVES_UP: u32 = 64;
@@ -157,8 +157,8 @@ impl Undecided {
     }
 }
 
-/// Set in `SliceRecord::extra` of an `epoll_ctl` whose lower half is what `struct epoll_event` asks for (0: none, or not
-/// readable); without it the word is that structure's address, as older versions recorded it.
+/// Set in `SliceRecord::extra` of an `epoll_ctl` whose lower half is what `struct epoll_event` asks for (0: none, or
+/// not readable). Without it the word is that structure's address, as older versions recorded it.
 pub const EVENTS_KNOWN: u64 = 1 << 63;
 
 /// [`SliceRecord::gap_blocked_call`]: the thread did not block in the gap outside a page fault.

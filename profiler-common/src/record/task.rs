@@ -16,8 +16,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub struct TaskRecord {
     /// Common header.
     pub header: RecordHeader,
-    /// The address of what only this task has while it lives (its `contextvars.Context`, or the first chunk of its stack of frames);
-    /// once it is over another may have the same. 0: the thread works for none.
+    /// The address of what only this task has while it lives (its `contextvars.Context`, or the first chunk of its
+    /// stack of frames). Once it is over another may have the same. 0: the thread works for none.
     pub task: u64,
 }
 

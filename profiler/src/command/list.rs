@@ -109,7 +109,7 @@ fn row(found: &Found) -> Row {
     }
 }
 
-/// A listener that only the master holds is not where requests come in (gunicorn's control socket), nor is one of
+/// A listener that only the master holds is not where requests come in (gunicorn's control socket). Nor is one of
 /// workers that have a front end of their own (mod_wsgi's daemons).
 fn is_public(found: &Found, inode: u64) -> bool {
     let roles = &found.recognised.roles;

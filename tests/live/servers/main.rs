@@ -83,8 +83,8 @@ servers! {
     all uvicorn_starlette: Uvicorn { application: Application::Starlette, workers: 1 };
 }
 
-/// Its witness ends with the application, and the response is written a wait later: what is compared is not how long requests were, but what the
-/// application knows of its work.
+/// Its witness ends with the application, and the response is written a wait later. What is compared is not how long
+/// requests were, but what the application knows of its work.
 #[test]
 #[ignore = "make live-all"]
 fn loop_that_runs_by_readiness() -> anyhow::Result<()> {

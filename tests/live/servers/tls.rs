@@ -1,5 +1,5 @@
-//! Servers that do the TLS themselves: requests are as many, each as long and at the same time, as their clients say, whatever the
-//! handshakes are like; nothing is said of what is encrypted.
+//! Servers that do the TLS themselves: requests are as many, each as long and at the same time, as their clients say,
+//! whatever the handshakes are like. Nothing is said of what is encrypted.
 //!
 //! In: recipes, versions of TLS, clients that keep their connections or do not. Out: verdicts; the figures measured on standard error.
 

@@ -92,8 +92,8 @@ fn by_kind(clients: u32) -> anyhow::Result<BTreeMap<String, Sums>> {
     Ok(kinds)
 }
 
-/// What is told with so many clients. Where tasks interleave in one turn of the loop, what nobody can attribute is unexplained: in six runs 7 to 21 %
-/// with one client, 34 to 52 with three, 62 to 71 with eight.
+/// What is told with so many clients. Where tasks interleave in one iteration of the loop, what nobody can attribute
+/// is unexplained. In six runs it was 7 to 21 % with one client, 34 to 52 with three, 62 to 71 with eight.
 struct Told {
     clients: u32,
     /// Greatest share of all time that is unexplained.

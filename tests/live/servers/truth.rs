@@ -198,8 +198,8 @@ pub(crate) fn slots_are_as_configured(recipe: &dyn Recipe, traced: &Traced) -> a
 }
 
 /// A slot that waits for its next request is free, however it waits. What it does between requests (its log, accepting, the
-/// witness) is work as far as it runs or is ready to: only what it slept may have been such a wait. Event loops do not wait
-/// but for events.
+/// witness) is work as far as it runs or is ready to. Only what it slept may have been such a wait. Event loops do
+/// not wait but for events.
 fn waits_for_work_are_free(traced: &Traced) -> anyhow::Result<()> {
     let list =
         |pointer: &str| traced.value(pointer)?.as_array().with_context(|| format!("{pointer} is no list"));

@@ -59,8 +59,8 @@ fn light_mode_names_a_request_that_keeps_the_lock_and_the_time_is_that_of_those_
     the_one_that_holds_is_named(&["--light"])
 }
 
-/// A request keeps the lock for a known time while another, timed by its own clock, waits: the edge names its endpoint and
-/// thread, and is as long as the wait. `mode`: how it is watched.
+/// A request keeps the lock for a known time while another, timed by its own clock, waits. The edge names its
+/// endpoint and thread, and is as long as the wait. `mode`: how it is watched.
 fn the_one_that_holds_is_named(mode: &[&str]) -> anyhow::Result<()> {
     const PAIRS: usize = 6;
     const HOLD_MS: u32 = 120;
@@ -97,8 +97,8 @@ fn the_one_that_holds_is_named(mode: &[&str]) -> anyhow::Result<()> {
         let theirs_ns = hold.until_ns.unwrap_or(wanted_ns) - wanted_ns;
         let without_cpu_ns = witness.run_queue_ns + hold.run_queue_ns;
         // A kernel that runs no program while a thread that it protects has the CPU shows no wakeup by what interrupts that.
-        // Otherwise only the request's beginning may be unexplained: it may have come while a thread ran and stood in the run
-        // queue, in an order that its account does not have. The application was not called yet then.
+        // Otherwise only the request's beginning may be unexplained. It may have come while a thread ran and stood in
+        // the run queue, in an order that its account does not have. The application was not called yet then.
         let unexplained_ns = ours.phase_ns("unexplained");
         let uncalled_ns = witness.start_ns.saturating_sub(ours.start_ns);
         assert!(

@@ -257,8 +257,8 @@ exact! {
     over_unix_gunicorn_is_a_herd: Settings::sync(Version::V27, 4).on(Listen::Unix), ByConnecting, 4, "4 poll";
 }
 
-/// Of several threads that wait in one instance the connection wakes one, which wakes the next as it leaves: that is no
-/// wakeup by the connection, and the next may be first to accept.
+/// Of several threads that wait in one instance the connection wakes one, which wakes the next as it leaves. That is
+/// no wakeup by the connection, and the next may be first to accept.
 #[test]
 #[ignore = "make live: the same as above for another server, a few seconds"]
 fn epoll_shared_after_fork_wakes_one() -> anyhow::Result<()> {

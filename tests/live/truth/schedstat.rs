@@ -40,7 +40,7 @@ fn gained(before: &Accounts, after: &Accounts) -> (u64, u64) {
 
 /// Our sums are within 1 % of the kernel's over the same time, on a server that computes. The kernel takes the clock
 /// of a switch some microseconds before the switch (at a wakeup that preempts), so that many short runs differ by
-/// more. The kernel's are read by the program at both ends of the window; that it read them truly is shown by
+/// more. The kernel's are read by the program at both ends of the window. That it read them truly is shown by
 /// readings of our own, just outside and just inside of those.
 #[test]
 fn thread_accounts_agree_with_schedstat() -> anyhow::Result<()> {

@@ -1,5 +1,5 @@
-//! Kernel records and facts of any content through the whole pipeline and every form of report: no panic, what is impossible
-//! is cut and counted, and the phases of every request add up.
+//! Kernel records and facts of any content through the whole pipeline and every form of report. No panic, what is
+//! impossible is cut and counted, and the phases of every request add up.
 //!
 //! In: items, each as its tag (0: a kernel record, else a fact as JSON), its length in two bytes, low one first, and its bytes.
 //! Out: nothing.

@@ -101,9 +101,9 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     Ok(Verdict { present: true, sentence, cost_ns: free_ns, evidence, ..Verdict::default() })
 }
 
-/// At most how long connections can have stood in queues for a reason that other findings tell: while all slots were busy
-/// (`slots-exhausted`), or a thread that accepts waited for a client to close (`idle-connections`). No more than the deepest queue
-/// held can have waited at once.
+/// At most how long connections can have stood in queues for a reason that other findings tell. That is while all
+/// slots were busy (`slots-exhausted`), or a thread that accepts waited for a client to close (`idle-connections`).
+/// No more than the deepest queue held can have waited at once.
 fn explained_ns(basis: &Basis<'_>, deepest: u32) -> u64 {
     let slots = &basis.snapshot.slots;
     // Where workers came or went, all that were there may have been busy as long as any of them was.

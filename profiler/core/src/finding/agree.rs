@@ -6,9 +6,10 @@
 use super::{Answer, Finding};
 use crate::server::advice::{Advice, Move, act};
 
-/// Share of service time from which waiting for the GIL can be the cause of other findings. With less its advice may make them worse: threads behind a
-/// back end, who also lost 3 % to a GIL convoy, were told to be fewer, and p99 rose by three quarters (`make advice`, back-end-gthread). Where its
-/// advice was followed and helped, waiting for the GIL was as long as service time (1.04 to 2.2 times): in between nothing was measured.
+/// Share of service time from which waiting for the GIL can be the cause of other findings. With less its advice may
+/// make them worse. Threads behind a back end, who also lost 3 % to a GIL convoy, were told to be fewer, and p99 rose
+/// by three quarters (`make advice`, back-end-gthread). Where its advice was followed and helped, waiting for the GIL
+/// was as long as service time (1.04 to 2.2 times): in between nothing was measured.
 const CAUSE_MIN_RATIO: f64 = 0.25;
 /// The place of findings that are too slight to be a cause.
 const SLIGHT: u8 = 6;

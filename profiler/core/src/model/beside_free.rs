@@ -4,8 +4,8 @@
 
 use super::latency::Latency;
 
-/// Connections of one listener whose first request ended in the window, and which had waited for a slot of the process that
-/// accepted them although another process at the listener had a free one.
+/// Connections of one listener whose first request ended in the window, and which had waited for a slot of the
+/// process that accepted them. Another process at the listener had a free one.
 #[derive(Clone, Debug, Default)]
 pub struct BesideFree {
     /// Time (ns) that each waited so; what is shorter than a millisecond is left out.

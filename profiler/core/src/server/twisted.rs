@@ -1,5 +1,6 @@
-//! Twisted Web: one process. The reactor's thread accepts, reads, writes; a WSGI application runs in threads of the
-//! reactor's pool, which grows as it is needed, up to 20 (`twisted.python.threadpool`; `twist web` has no option for it).
+//! Twisted Web: one process. The reactor's thread accepts, reads, writes. A WSGI application runs in threads of the
+//! reactor's pool, which grows as it is needed, up to 20 (`twisted.python.threadpool`; `twist web` has no option for
+//! it).
 //!
 //! In: facts of its process. Out: its settings and role, advice. Read off and run with 26.10.0.
 

@@ -49,7 +49,8 @@ impl Cores {
         self.0.iter().map(|core| core.busy_ns).collect()
     }
 
-    /// Puts a thread that wakes up into a run queue, and says which core is to look: its last one if that is idle, else any idle one, else its last one.
+    /// Puts a thread that wakes up into a run queue, and says which core is to look. That is its last one if that is
+    /// idle, else any idle one, else its last one.
     pub(super) fn enqueue(&mut self, thread: usize, last: usize) -> usize {
         let is_idle = |core: &Core| core.running.is_none() && !core.has_queue();
         let chosen = if self.0.get(last).is_some_and(is_idle) {

@@ -1,8 +1,8 @@
 //! Which of a process's tasks can be told, and where that stands in a `PyThreadState`.
 //!
 //! In: mapped files, the interpreter's version. Out: [`TaskKind`], [`TaskWay`]. What runs coroutines gives each task a
-//! `contextvars.Context` of its own and enters it for every step; greenlets have none by themselves, but from CPython 3.11 on
-//! a stack of frames each. Modules are loaded while a process runs: what can be told changes then.
+//! `contextvars.Context` of its own and enters it for every step. Greenlets have none by themselves, but from CPython
+//! 3.11 on a stack of frames each. Modules are loaded while a process runs: what can be told changes then.
 
 use profiler_common::account::STATE_WORDS;
 use profiler_common::gil::TaskWay;

@@ -61,7 +61,7 @@ fn linger() -> Option<PipeWriter> {
     let (reader, writer) = std::io::pipe().ok()?;
     let (read_end, write_end) = (reader.as_raw_fd(), writer.as_raw_fd());
     // SAFETY: the children only call `fork`, `close`, `read` and `_exit`, which are async-signal-safe, and so allowed
-    // after a fork of a process with several threads; the buffer is a local byte. `waitpid` gets a null pointer for a
+    // after a fork of a process with several threads. The buffer is a local byte. `waitpid` gets a null pointer for a
     // status that nobody wants.
     unsafe {
         let child = libc::fork();
