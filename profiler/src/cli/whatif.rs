@@ -35,7 +35,7 @@ pub struct WhatIf {
     /// The server that listens on this TCP port
     #[arg(long, value_name = "PORT")]
     pub port: Option<NonZeroU16>,
-    /// The only server with this name: of its software, its application or its command
+    /// The one server of this name: its kind, its application or its command
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// How long to watch a server: long enough for 500 requests
