@@ -23,6 +23,7 @@ use profiler_common::record::{
     KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_SLEEP, KIND_SLICE, KIND_TASK, KIND_WAKE,
     RecordHeader,
 };
+use profiler_common::system_call::FUTEX;
 use profiler_common::ring::{CHUNK_BYTES, RingState, after};
 
 use crate::maps::{ITERATORS_RING, LOSSES, RECORDS, RING_CAPACITY, RING_CHUNKS, RING_STATES, TAKEN};
@@ -253,7 +254,9 @@ pub fn sleep(account: *mut ThreadAccount, woken_ns: u64, time_ns: u64) {
         (*record).socket = of.arguments[2];
         (*record).peer = of.extra;
         (*record).system_call = of.blocked_in_call;
-        (*record).object = of.arguments[1] as u32;
+        // A futex is no descriptor: there is room for who woke the thread.
+        (*record).object =
+            if of.blocked_in_call == FUTEX as i32 { of.waker_tid } else { of.arguments[1] as u32 };
         (*record).events = (of.arguments[1] >> 32) as u32;
         (*record).sequence = of.sequence;
     }

@@ -64,7 +64,7 @@ pub struct SleepRecord {
     pub peer: u64,
     /// Number of the system call; [`super::slice::PAGE_FAULT`] outside one; [`super::slice::NO_CALL`] where it cannot be told (a task of 32 bits).
     pub system_call: i32,
-    /// What the descriptor stands for.
+    /// What the descriptor stands for; of a futex the thread that woke this one (whoever ran where a timer did), 0: not known.
     pub object: u32,
     /// Of poll and select on one descriptor what they wait for; of a futex its operation.
     pub events: u32,

@@ -138,6 +138,34 @@ fn passed_on(
     Some((since_ns, holder(parties, thread, slice, last)))
 }
 
+/// A thread waits on: who has the lock as its further sleep began (`slice`) had it as the sleep before ended. That one was from `start_ns` to `until_ns`, and
+/// `by` had the lock in it, as far as was known. Returns who had it at its end and since when, if that is another; the time from then on is moved to it.
+pub fn looked_again(
+    parties: &mut Parties<'_>,
+    thread: &mut Thread,
+    (slice, window_start_ns): (&Slice, u64),
+    ((start_ns, until_ns), by): ((u64, u64), &Holders),
+) -> Option<(u64, HeldBy)> {
+    let found = slice.lock.holder_tid;
+    if found == slice.tid || found == by.last().tid {
+        return None;
+    }
+    let before = Slice { enter_ns: start_ns, ..*slice };
+    let since_ns = parties.locks.took_until(found, &before, until_ns)?;
+    if by.then.is_some_and(|(then_ns, _)| then_ns >= since_ns) {
+        return None;
+    }
+    let last = holder(parties, thread, &Slice { enter_ns: since_ns, ..before }, found);
+    let moved_ns = until_ns.saturating_sub(since_ns.max(window_start_ns));
+    let from = thread.gil.held.iter_mut().find(|share| share.by == by.last() && share.wait_ns >= moved_ns);
+    if let Some(from) = from.filter(|_| moved_ns > 0) {
+        from.wait_ns -= moved_ns;
+        from.not_honoured_ns = from.not_honoured_ns.min(from.wait_ns);
+        add_share(&mut thread.gil.held, Share { by: last, wait_ns: moved_ns, waits: 1, not_honoured_ns: 0 });
+    }
+    Some((since_ns, last))
+}
+
 /// The last part continued for `tail_ns` after its sleep.
 pub fn continued(thread: &mut Thread, tail_ns: u64) {
     if tail_ns > 0 {
