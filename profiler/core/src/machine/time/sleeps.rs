@@ -264,7 +264,8 @@ impl Sleeping {
             for sleep in self.begun_since(from_ns).filter(|sleep| sleep.meant.phase == Phase::GilWait) {
                 let Holders { first, then } = sleep.meant.held_by;
                 let (since_ns, last) = then.unwrap_or((sleep.woken_ns, HeldBy::UNKNOWN));
-                let first_ns = since_ns.clamp(sleep.start_ns, sleep.start_ns + sleep.asleep_ns()) - sleep.start_ns;
+                let first_ns =
+                    since_ns.clamp(sleep.start_ns, sleep.start_ns + sleep.asleep_ns()) - sleep.start_ns;
                 done.held.add(first, first_ns);
                 done.held.add(last, sleep.asleep_ns() - first_ns);
             }
@@ -443,16 +444,18 @@ mod tests {
     #[test]
     fn who_had_the_lock_in_a_sleep_that_is_known_is_known_beside_one_that_is_missing() {
         let by = HeldBy { party: 9, tid: 9 };
-        let for_lock = Meant { held_by: by, ..Meant::new(Phase::GilWait, IdleSleep::No) };
+        let (first, later) = (Holders { first: by, then: None }, HeldBy { party: 8, tid: 8 });
+        let for_lock = Meant { held_by: first, ..Meant::new(Phase::GilWait, IdleSleep::No) };
         let mut sleeps = Sleeps::default();
         let first = Slept { tid: 7, start_ns: 1_100, woken_ns: 1_400, cpu_ns: 100, ..Slept::blank() };
         sleeps.add(&first, for_lock, 1_400);
         let second = Slept { start_ns: 1_500, woken_ns: 1_700, cpu_ns: 200, ..first };
         sleeps.add(&second, for_lock, 1_700);
+        sleeps.passed_on(7, (1_650, later));
         let sleeping = sleeps.take(7, 1);
         for (what, blocked_ns, from_ns, expected) in [
-            ("one is missing", 900, 0, vec![(by, 500)]),
-            ("of the first a part alone lies within", 900, 1_200, vec![(by, 200)]),
+            ("one is missing", 900, 0, vec![(by, 450), (later, 50)]),
+            ("of the first a part alone lies within", 900, 1_200, vec![(by, 150), (later, 50)]),
             ("there is no room for both", 400, 0, vec![]),
         ] {
             let done = sleeping.done_from(&slice(200, 0, blocked_ns), from_ns, true);

@@ -41,7 +41,8 @@ pub(super) fn slept(
     let mut thread = follow::take_thread(state, &slice, end_ns, sink)?;
     let window_start_ns = state.window_start_ns;
     let followed = state.gil.follow(&mut thread.gil.at_lock, &slice, end_ns, window_start_ns);
-    if followed.part == Part::Again {
+    // Recordings from before a sleep's end was looked at say what they said.
+    if followed.part == Part::Again && slept.lock.is_some_and(|lock| lock.woken_by.is_some()) {
         looked_again(state, &mut thread, &slice);
     }
     let mut by = Holders::NONE;
@@ -58,8 +59,7 @@ pub(super) fn slept(
 fn looked_again(state: &mut State, thread: &mut Thread, slice: &Slice) {
     let Some((span, by)) = state.time.light.sleeps.last_wait(slice.tid, slice.sequence) else { return };
     let window_start_ns = state.window_start_ns;
-    let then =
-        gil_party::looked_again(&mut state.parties(), thread, (slice, window_start_ns), (span, &by));
+    let then = gil_party::looked_again(&mut state.parties(), thread, (slice, window_start_ns), (span, &by));
     if let Some(then) = then {
         state.time.light.sleeps.passed_on(slice.tid, then);
     }
