@@ -139,31 +139,45 @@ fn passed_on(
 }
 
 /// A thread waits on: who has the lock as its further sleep began (`slice`) had it as the sleep before ended. That one was from `start_ns` to `until_ns`, and
-/// `by` had the lock in it, as far as was known. Returns who had it at its end and since when, if that is another; the time from then on is moved to it.
+/// `by` had the lock in it, as far as was known: whoever woke the thread, though a third had taken the lock meanwhile. Returns who had it by the law of
+/// [`held`], and moves the time. `None`: as was known.
 pub fn looked_again(
     parties: &mut Parties<'_>,
     thread: &mut Thread,
     (slice, window_start_ns): (&Slice, u64),
-    ((start_ns, until_ns), by): ((u64, u64), &Holders),
-) -> Option<(u64, HeldBy)> {
+    ((start_ns, until_ns), by): ((u64, u64), Holders),
+) -> Option<Holders> {
     let found = slice.lock.holder_tid;
-    if found == slice.tid || found == by.last().tid {
+    if found == 0 || found == slice.tid || found == by.last().tid {
         return None;
     }
     let before = Slice { enter_ns: start_ns, ..*slice };
-    let since_ns = parties.locks.took_until(found, &before, until_ns)?;
-    if by.then.is_some_and(|(then_ns, _)| then_ns >= since_ns) {
-        return None;
+    let since_ns = parties.locks.took_until(found, &before, until_ns).filter(|_| found != by.first.tid);
+    let mut held = thread.gil.held.clone();
+    if let Some((since_ns, woke)) = by.then {
+        let wait_ns = until_ns.saturating_sub(since_ns.max(window_start_ns));
+        pass(&mut held, (woke, 1), Share { by: by.first, wait_ns, ..Share::default() })?;
     }
-    let last = holder(parties, thread, &Slice { enter_ns: since_ns, ..before }, found);
-    let moved_ns = until_ns.saturating_sub(since_ns.max(window_start_ns));
-    let from = thread.gil.held.iter_mut().find(|share| share.by == by.last() && share.wait_ns >= moved_ns);
-    if let Some(from) = from.filter(|_| moved_ns > 0) {
-        from.wait_ns -= moved_ns;
-        from.not_honoured_ns = from.not_honoured_ns.min(from.wait_ns);
-        add_share(&mut thread.gil.held, Share { by: last, wait_ns: moved_ns, waits: 1, not_honoured_ns: 0 });
+    let mut then = None;
+    if let Some(since_ns) = since_ns {
+        let last = holder(parties, thread, &Slice { enter_ns: since_ns, ..before }, found);
+        let wait_ns = until_ns.saturating_sub(since_ns.max(window_start_ns));
+        pass(&mut held, (by.first, 0), Share { by: last, wait_ns, waits: 1, not_honoured_ns: 0 })?;
+        then = Some((since_ns, last));
     }
-    Some((since_ns, last))
+    held.retain(|share| share.wait_ns > 0 || share.waits > 0);
+    thread.gil.held = held;
+    (then != by.then).then_some(Holders { then, ..by })
+}
+
+/// Passes a part of a thread's shares on, with so many stretches of the one that had it. `None`: that one has not so much.
+fn pass(shares: &mut Vec<Share>, (from, waits): (HeldBy, u64), to: Share) -> Option<()> {
+    let share = shares.iter_mut().find(|share| share.by == from && share.wait_ns >= to.wait_ns)?;
+    share.wait_ns -= to.wait_ns;
+    share.waits = share.waits.saturating_sub(waits);
+    share.not_honoured_ns = share.not_honoured_ns.min(share.wait_ns);
+    add_share(shares, to);
+    Some(())
 }
 
 /// The last part continued for `tail_ns` after its sleep.

@@ -171,10 +171,10 @@ impl Sleeps {
         Some(((sleep.start_ns, sleep.end_ns), sleep.meant.held_by))
     }
 
-    /// During the thread's last sleep the lock passed to another.
-    pub(in crate::machine) fn passed_on(&mut self, tid: Tid, then: (u64, HeldBy)) {
+    /// In the thread's last sleep these had the lock.
+    pub(in crate::machine) fn was_held_by(&mut self, tid: Tid, by: Holders) {
         if let Some(sleep) = self.threads.get_mut(&tid).and_then(|thread| thread.sleeps.back_mut()) {
-            sleep.meant.held_by.then = Some(then);
+            sleep.meant.held_by = by;
         }
     }
 
@@ -444,14 +444,15 @@ mod tests {
     #[test]
     fn who_had_the_lock_in_a_sleep_that_is_known_is_known_beside_one_that_is_missing() {
         let by = HeldBy { party: 9, tid: 9 };
-        let (first, later) = (Holders { first: by, then: None }, HeldBy { party: 8, tid: 8 });
-        let for_lock = Meant { held_by: first, ..Meant::new(Phase::GilWait, IdleSleep::No) };
+        let later = HeldBy { party: 8, tid: 8 };
+        let held_by = Holders { first: by, then: None };
+        let for_lock = Meant { held_by, ..Meant::new(Phase::GilWait, IdleSleep::No) };
         let mut sleeps = Sleeps::default();
         let first = Slept { tid: 7, start_ns: 1_100, woken_ns: 1_400, cpu_ns: 100, ..Slept::blank() };
         sleeps.add(&first, for_lock, 1_400);
         let second = Slept { start_ns: 1_500, woken_ns: 1_700, cpu_ns: 200, ..first };
         sleeps.add(&second, for_lock, 1_700);
-        sleeps.passed_on(7, (1_650, later));
+        sleeps.was_held_by(7, Holders { first: by, then: Some((1_650, later)) });
         let sleeping = sleeps.take(7, 1);
         for (what, blocked_ns, from_ns, expected) in [
             ("one is missing", 900, 0, vec![(by, 450), (later, 50)]),

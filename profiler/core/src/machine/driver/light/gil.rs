@@ -59,9 +59,9 @@ pub(super) fn slept(
 fn looked_again(state: &mut State, thread: &mut Thread, slice: &Slice) {
     let Some((span, by)) = state.time.light.sleeps.last_wait(slice.tid, slice.sequence) else { return };
     let window_start_ns = state.window_start_ns;
-    let then = gil_party::looked_again(&mut state.parties(), thread, (slice, window_start_ns), (span, &by));
-    if let Some(then) = then {
-        state.time.light.sleeps.passed_on(slice.tid, then);
+    let by = gil_party::looked_again(&mut state.parties(), thread, (slice, window_start_ns), (span, by));
+    if let Some(by) = by {
+        state.time.light.sleeps.was_held_by(slice.tid, by);
     }
 }
 

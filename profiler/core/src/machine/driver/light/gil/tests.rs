@@ -227,7 +227,7 @@ fn who_has_the_lock_as_a_thread_sleeps_again_had_it_since_it_was_awake_itself() 
             LockThen { woken_by: Some(5), ..held_by(2) },
             None,
             7,
-            vec![(7, 1_000), (2, 400), (5, 300)],
+            vec![(7, 1_000), (2, 700)],
         ),
     ] {
         let mut run = Run::new();
