@@ -76,7 +76,7 @@ pub struct ThreadAccount {
     pub total_blocked_ns: u64,
     /// When the thread was adopted.
     pub adopted_ns: u64,
-    /// Who woke the thread last; written outside the lock.
+    /// Who woke the thread last; written outside the lock. In light mode 0 once it is awake.
     pub waker_tid: u32,
     /// Slices emitted (and lost) so far.
     pub sequence: u32,

@@ -15,7 +15,7 @@ use profiler_common::record::frames::FramesRecord;
 use profiler_common::record::head::HeadRecord;
 use profiler_common::record::lifecycle::LifecycleRecord;
 use profiler_common::record::light::LightRecord;
-use profiler_common::record::sleep::SleepRecord;
+use profiler_common::record::sleep::{SleepRecord, WAKER_KNOWN};
 use profiler_common::record::slice::{FLAG_WAKE_MISSED, SliceRecord, Undecided};
 use profiler_common::record::task::TaskRecord;
 use profiler_common::record::wake::WakeRecord;
@@ -24,6 +24,7 @@ use profiler_common::record::{
     RecordHeader,
 };
 use profiler_common::ring::{CHUNK_BYTES, RingState, after};
+use profiler_common::system_call::FUTEX;
 
 use crate::maps::{ITERATORS_RING, LOSSES, RECORDS, RING_CAPACITY, RING_CHUNKS, RING_STATES, TAKEN};
 use crate::order;
@@ -253,7 +254,12 @@ pub fn sleep(account: *mut ThreadAccount, woken_ns: u64, time_ns: u64) {
         (*record).socket = of.arguments[2];
         (*record).peer = of.extra;
         (*record).system_call = of.blocked_in_call;
-        (*record).object = of.arguments[1] as u32;
+        // A futex is no descriptor: there is room for who woke the thread.
+        (*record).object = if of.blocked_in_call == FUTEX as i32 {
+            WAKER_KNOWN | of.waker_tid
+        } else {
+            of.arguments[1] as u32
+        };
         (*record).events = (of.arguments[1] >> 32) as u32;
         (*record).sequence = of.sequence;
     }

@@ -42,6 +42,9 @@ pub const HOLDER_KNOWN: u64 = 1 << 63;
 /// The same word: the lock was taken.
 pub const LOCKED: u64 = 1 << 62;
 
+/// [`SleepRecord::object`] of a `futex`: below is the thread that woke this one, or that ran where an interrupt did; 0: none.
+pub const WAKER_KNOWN: u32 = 1 << 31;
+
 /// One sleep. `header.time_ns` is the moment at which the thread got a CPU again.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,7 +68,7 @@ pub struct SleepRecord {
     pub peer: u64,
     /// Number of the system call; [`super::slice::PAGE_FAULT`] outside one; [`super::slice::NO_CALL`] where it cannot be told (a task of 32 bits).
     pub system_call: i32,
-    /// What the descriptor stands for.
+    /// What the descriptor stands for; of a futex what [`WAKER_KNOWN`] says, or 0.
     pub object: u32,
     /// Of poll and select on one descriptor what they wait for; of a futex its operation.
     pub events: u32,

@@ -111,6 +111,9 @@ pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
         // SAFETY: these fields are written here and, while the thread runs, by itself.
         unsafe {
             (&raw mut (*account).waker_tid).write_volatile(bpf_get_current_pid_tgid() as u32);
+            if light::is_light() {
+                return 0;
+            }
             if (*account).system_call == FUTEX as i32 {
                 (&raw mut (*account).waking_ns).write_volatile(bpf_ktime_get_ns());
             }

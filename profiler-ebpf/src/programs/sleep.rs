@@ -76,6 +76,8 @@ pub fn ends(account: Account, state: u32, since_ns: u64) {
             emit::sleep(account, since_ns, (*account).state_since_ns);
         }
         (*account).take_since_ns = 0;
+        // It is awake: nobody wakes it meanwhile. Of a wakeup that is not seen it would be the one before.
+        (&raw mut (*account).waker_tid).write_volatile(0);
     }
 }
 

@@ -332,7 +332,9 @@ fn decode_sleep(bytes: &[u8]) -> Result<Event, Malformed> {
 
 /// The sleep of a record.
 pub(crate) fn slept(record: &SleepRecord) -> Result<Slept, Malformed> {
+    let is_futex = record.system_call == FUTEX.cast_signed();
     let on = match record.object {
+        _ if is_futex => SleptOn::Nothing,
         sleep::NO_OBJECT => SleptOn::Nothing,
         sleep::CLIENT => SleptOn::Client,
         sleep::LISTENER => SleptOn::Listener,
@@ -368,6 +370,7 @@ fn lock_then(record: &SleepRecord) -> Option<LockThen> {
         is_locked: word & sleep::LOCKED != 0,
         switches: u32::try_from(word >> 32 & u64::from(SWITCHES_MASK)).unwrap_or(0),
         until_ns: record.peer,
+        woken_by: (record.object & sleep::WAKER_KNOWN != 0).then_some(record.object & !sleep::WAKER_KNOWN),
     })
 }
 

@@ -212,7 +212,7 @@ mod tests {
             .collect();
         assert!(["light_sent", "light_received", "sched_switch"].iter().all(|name| names.contains(name)));
         assert!(
-            !["sys_enter", "enter_call", "sched_waking"].iter().any(|name| names.contains(name)),
+            !["sys_enter", "enter_call", "unix_find_other"].iter().any(|name| names.contains(name)),
             "{names:?}"
         );
         let old = kernel(|name| name != "btf_trace_sock_recv_length");

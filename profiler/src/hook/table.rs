@@ -143,7 +143,7 @@ pub const PROGRAMS: &[ProgramEntry] = &[
         Form::Always,
         "how long a thread waits for a CPU",
     ),
-    required("sched_waking", AttachPoint::Tracepoint("sched_waking"), Form::Calls, "who woke a thread"),
+    required("sched_waking", AttachPoint::Tracepoint("sched_waking"), Form::Always, "who woke a thread"),
     required(
         "inet_sock_set_state",
         AttachPoint::Tracepoint("inet_sock_set_state"),

@@ -20,8 +20,8 @@ use wsgi_trace_tests::trace::{Trace, Traced};
 const ROUTES: &str = "/cpu/20=4,/cpu/5=2,/mixed=2,/sleep/5=2";
 /// How far sums may differ.
 const SUM_RATIO: f64 = 0.01;
-/// How much of all waiting the two may attribute to different holders: who has the lock is looked at as a sleep begins, and a full trace looks again as
-/// it ends.
+/// How much of all waiting the two may attribute to different holders: a full trace looks who has the lock as a sleep ends, light mode knows it by who woke
+/// the thread, or by its next look.
 const HOLDER_RATIO: f64 = 0.05;
 
 /// Time waited, by holder, or by waiter and holder, in ns.

@@ -487,15 +487,16 @@ fn sleep_of_light_mode_is_told_with_what_its_descriptor_stands_for() {
 }
 
 #[test]
-fn a_sleep_for_the_interpreter_lock_says_who_had_it_and_until_when_it_would_last() {
+fn a_sleep_for_the_interpreter_lock_says_who_had_it_until_when_it_would_last_and_who_ended_it() {
     use profiler_common::system_call::FUTEX;
     let length_bytes = u16::try_from(size_of::<SleepRecord>()).expect("short");
     let header = RecordHeader { kind: KIND_SLEEP, length_bytes, time_ns: 90, tgid: 1, tid: 2, cpu: 0 };
-    let lock_of = |system_call: u32, socket: u64| {
+    let lock_of = |system_call: u32, socket: u64, waker: u32| {
         let record = SleepRecord {
             header,
             socket,
             peer: 5_000,
+            object: if system_call == FUTEX { waker } else { sleep::SOCKET },
             system_call: system_call.cast_signed(),
             ..SleepRecord::default()
         };
@@ -505,9 +506,12 @@ fn a_sleep_for_the_interpreter_lock_says_who_had_it_and_until_when_it_would_last
         }
     };
     let known = sleep::HOLDER_KNOWN | 0x3fff_ffff << 32 | 77;
-    let then = LockThen { holder: 77, is_locked: false, switches: 0x3fff_ffff, until_ns: 5_000 };
-    assert_eq!(lock_of(FUTEX, known), Some(then));
-    assert_eq!(lock_of(FUTEX, known | sleep::LOCKED), Some(LockThen { is_locked: true, ..then }));
-    assert_eq!(lock_of(FUTEX, 0), None, "it was not read, or is another futex");
-    assert_eq!(lock_of(45, known), None, "the address of a socket");
+    let then =
+        LockThen { holder: 77, is_locked: false, switches: 0x3fff_ffff, until_ns: 5_000, woken_by: Some(99) };
+    let waker = sleep::WAKER_KNOWN | 99;
+    assert_eq!(lock_of(FUTEX, known, waker), Some(then));
+    assert_eq!(lock_of(FUTEX, known | sleep::LOCKED, waker), Some(LockThen { is_locked: true, ..then }));
+    assert_eq!(lock_of(FUTEX, 0, waker), None, "it was not read, or is another futex");
+    assert_eq!(lock_of(45, known, waker), None, "the address of a socket");
+    assert_eq!(lock_of(FUTEX, known, 0), Some(LockThen { woken_by: None, ..then }), "an older recording");
 }

@@ -138,6 +138,48 @@ fn passed_on(
     Some((since_ns, holder(parties, thread, slice, last)))
 }
 
+/// A thread waits on: who has the lock as its further sleep began (`slice`) had it as the sleep before ended. That one was from `start_ns` to `until_ns`, and
+/// `by` had the lock in it, as far as was known: whoever woke the thread, though a third had taken the lock meanwhile. Returns who had it by the law of
+/// [`held`], and moves the time. `None`: as was known.
+pub fn looked_again(
+    parties: &mut Parties<'_>,
+    thread: &mut Thread,
+    (slice, window_start_ns): (&Slice, u64),
+    ((start_ns, until_ns), by): ((u64, u64), Holders),
+) -> Option<Holders> {
+    let found = slice.lock.holder_tid;
+    if found == 0 || found == slice.tid || found == by.last().tid {
+        return None;
+    }
+    let before = Slice { enter_ns: start_ns, ..*slice };
+    let since_ns = parties.locks.took_until(found, &before, until_ns).filter(|_| found != by.first.tid);
+    let mut held = thread.gil.held.clone();
+    if let Some((since_ns, woke)) = by.then {
+        let wait_ns = until_ns.saturating_sub(since_ns.max(window_start_ns));
+        pass(&mut held, (woke, 1), Share { by: by.first, wait_ns, ..Share::default() })?;
+    }
+    let mut then = None;
+    if let Some(since_ns) = since_ns {
+        let last = holder(parties, thread, &Slice { enter_ns: since_ns, ..before }, found);
+        let wait_ns = until_ns.saturating_sub(since_ns.max(window_start_ns));
+        pass(&mut held, (by.first, 0), Share { by: last, wait_ns, waits: 1, not_honoured_ns: 0 })?;
+        then = Some((since_ns, last));
+    }
+    held.retain(|share| share.wait_ns > 0 || share.waits > 0);
+    thread.gil.held = held;
+    (then != by.then).then_some(Holders { then, ..by })
+}
+
+/// Passes a part of a thread's shares on, with so many stretches of the one that had it. `None`: that one has not so much.
+fn pass(shares: &mut Vec<Share>, (from, waits): (HeldBy, u64), to: Share) -> Option<()> {
+    let share = shares.iter_mut().find(|share| share.by == from && share.wait_ns >= to.wait_ns)?;
+    share.wait_ns -= to.wait_ns;
+    share.waits = share.waits.saturating_sub(waits);
+    share.not_honoured_ns = share.not_honoured_ns.min(share.wait_ns);
+    add_share(shares, to);
+    Some(())
+}
+
 /// The last part continued for `tail_ns` after its sleep.
 pub fn continued(thread: &mut Thread, tail_ns: u64) {
     if tail_ns > 0 {

@@ -42,7 +42,7 @@ pub(super) const COMMAND: u32 = 127;
 /// `FUTEX_WAIT`: a mutex.
 pub(super) const FUTEX_WAIT: u32 = 0;
 /// `FUTEX_WAIT_BITSET`: a condition variable.
-const FUTEX_WAIT_BITSET: u32 = 9;
+pub(super) const FUTEX_WAIT_BITSET: u32 = 9;
 /// Processes whose locks are remembered.
 const MAX_PROCESSES: usize = 4096;
 /// Locks of one process.
@@ -114,8 +114,8 @@ pub struct Locks {
     measures: FxHashMap<(Tid, u64), Measure>,
     /// Processes with a measure.
     contended: FxHashSet<Tid>,
-    /// By thread, also ended ones: the lock that it last slept for, and when it was awake again.
-    slept: FxHashMap<Tid, (u64, u64)>,
+    /// By thread, also ended ones: the lock that it last slept for, when it was awake again, and when after the sleep before for it.
+    slept: FxHashMap<Tid, (u64, u64, u64)>,
     /// How waits are seen.
     pub method: Seen,
     /// Who made whom wait.
@@ -249,7 +249,8 @@ impl Locks {
             // Most likely of threads that have ended. Only sleeps at this moment need them.
             self.slept.clear();
         }
-        self.slept.insert(tid, (lock, exit_ns));
+        let slept = self.slept.entry(tid).or_default();
+        *slept = (lock, exit_ns, if slept.0 == lock { slept.1 } else { 0 });
     }
 
     /// When this thread was awake to take the lock that another waits for in the call of `slice`. `None`: it has not slept for that lock since the call began.
@@ -257,8 +258,18 @@ impl Locks {
     #[must_use]
     pub fn took_in(&self, tid: Tid, slice: &Slice) -> Option<u64> {
         let Call::FutexWait { address, .. } = slice.call else { return None };
-        let (lock, awake_ns) = self.slept.get(&tid).copied()?;
+        let (lock, awake_ns, _) = self.slept.get(&tid).copied()?;
         (address.wrapping_sub(lock) < LENGTH && awake_ns > slice.enter_ns).then_some(awake_ns)
+    }
+
+    /// The same of a sleep of another that had ended at `until_ns`, as far as the last two sleeps of this thread show it.
+    #[must_use]
+    pub fn took_until(&self, tid: Tid, slice: &Slice, until_ns: u64) -> Option<u64> {
+        let Call::FutexWait { address, .. } = slice.call else { return None };
+        let (lock, awake_ns, before_ns) = self.slept.get(&tid).copied()?;
+        let awake_ns = if awake_ns < until_ns { awake_ns } else { before_ns };
+        let is_within = awake_ns > slice.enter_ns && awake_ns < until_ns;
+        (address.wrapping_sub(lock) < LENGTH && is_within).then_some(awake_ns)
     }
 
     /// Adds a sleep of an attempt to the sums of its lock, if it is in the window.

@@ -8,7 +8,7 @@ use profiler_common::system_call::FUTEX;
 
 use crate::event::{Call, InGap, LockSeen, Slept, Slice, Tid, Woken};
 use crate::fact::{Account, InterpreterLock};
-use crate::machine::lock::gil::{COMMAND, COND, FUTEX_WAIT, MUTEX, SWITCH_COND};
+use crate::machine::lock::gil::{COMMAND, COND, FUTEX_WAIT, FUTEX_WAIT_BITSET, MUTEX, SWITCH_COND};
 use crate::machine::lock::gil_measure::END_NOT_SEEN;
 use crate::machine::world::errno::ETIMEDOUT;
 
@@ -54,7 +54,7 @@ pub fn slice_of(slept: &Slept, end_ns: u64, since: Option<Since>, holder: Tid) -
         in_gap: InGap { fault_ns: 0, blocked_call: NO_CALL, folded_ns: 0, folded_calls: 0, switches: 0 },
         lock: LockSeen {
             holder_tid: holder,
-            last_holder_tid: 0,
+            last_holder_tid: ended_by(slept),
             switches: slept.lock.map(|lock| lock.switches),
             take_lead_ns: None,
         },
@@ -81,6 +81,12 @@ fn result(slept: &Slept) -> i64 {
         Some(until_ns) if slept.woken_ns >= until_ns => ETIMEDOUT,
         Some(_) => 0,
     }
+}
+
+/// Who had the lock as the sleep ended: on the condition variable whoever gives it up wakes who waits. 0: not known.
+fn ended_by(slept: &Slept) -> Tid {
+    let was_woken = slept.events & COMMAND == FUTEX_WAIT_BITSET && result(slept) != ETIMEDOUT;
+    slept.lock.filter(|_| was_woken).and_then(|lock| lock.woken_by).unwrap_or(0)
 }
 
 /// What the thread did from `since` to its sleep; `None`: that is not known.
@@ -115,13 +121,14 @@ mod tests {
 
     #[test]
     fn a_sleep_is_a_call_and_what_came_before_it_its_gap() {
-        let then = LockThen { holder: 9, is_locked: true, switches: 4, until_ns: 6_000 };
+        let then = LockThen { holder: 9, is_locked: true, switches: 4, until_ns: 6_001, woken_by: Some(8) };
         let since = Since { at_ns: 900, cpu_ns: 20 };
         let slice = slice_of(&slept(72, WAIT_BITSET, then), 6_100, Some(since), 9);
         let account = |cpu_ns, run_queue_ns, blocked_ns| Account { cpu_ns, run_queue_ns, blocked_ns };
         assert_eq!((slice.gap, slice.inside), (account(70, 30, 0), account(0, 100, 5_000)));
         assert_eq!((slice.gap_start_ns(), slice.enter_ns), (900, 1_000));
         assert_eq!((slice.lock.holder_tid, slice.lock.switches), (9, Some(4)));
+        assert_eq!(slice.lock.last_holder_tid, 8);
         for (what, since) in [
             ("nothing is known", None),
             ("more time on a CPU than passed", Some(Since { at_ns: 960, cpu_ns: 20 })),
@@ -140,6 +147,19 @@ mod tests {
             assert_eq!(result(&slept(72, WAIT_BITSET, then)), expected, "{until_ns}");
         }
         assert_eq!(result(&Slept::blank()), END_NOT_SEEN);
+    }
+
+    #[test]
+    fn whoever_wakes_a_thread_that_waits_for_the_lock_had_it_last_but_no_timer_and_no_mutex_tells() {
+        for (what, place, operation, until_ns, expected) in [
+            ("on the condition variable", 72, WAIT_BITSET, 6_001, 8),
+            ("without a limit", 72, WAIT_BITSET, 0, 8),
+            ("until its time was over", 72, WAIT_BITSET, 6_000, 0),
+            ("on the mutex, which waiters have as well", 80, 128, 0, 0),
+        ] {
+            let then = LockThen { until_ns, woken_by: Some(8), ..LockThen::default() };
+            assert_eq!(ended_by(&slept(place, operation, then)), expected, "{what}");
+        }
     }
 
     #[test]

@@ -219,7 +219,7 @@ impl Piece {
 }
 
 /// Adds the part of a piece from `from_ns` on, and who had the interpreter lock in it.
-fn give(piece: &Piece, from_ns: u64, phases: &mut Phases, held: &mut Held) {
+pub(in crate::machine) fn give(piece: &Piece, from_ns: u64, phases: &mut Phases, held: &mut Held) {
     if piece.held_by == Holders::NONE {
         return piece.add_from(from_ns, phases);
     }

@@ -12,7 +12,7 @@ use crate::fact::Account;
 use crate::machine::lock::gil_held::Held;
 use crate::machine::lock::gil_holder::{HeldBy, Holders};
 use crate::machine::lock::gil_sleep::Since;
-use crate::machine::time::piece::Piece;
+use crate::machine::time::piece::{Piece, give};
 use crate::model::round_trips::RoundTrips;
 use crate::phase::{Phase, Phases};
 
@@ -70,7 +70,7 @@ pub struct Meant {
     /// Whether it waited for something to do.
     pub idle: IdleSleep,
     /// Who had the interpreter lock, if it is a wait for that.
-    pub held_by: HeldBy,
+    pub held_by: Holders,
     /// It is a further sleep of an attempt to take that lock: what the thread did since the sleep before is part of it.
     pub goes_on: bool,
 }
@@ -79,7 +79,7 @@ impl Meant {
     /// No wait for the interpreter lock.
     #[must_use]
     pub const fn new(phase: Phase, idle: IdleSleep) -> Self {
-        Self { phase, idle, held_by: HeldBy::UNKNOWN, goes_on: false }
+        Self { phase, idle, held_by: Holders::NONE, goes_on: false }
     }
 }
 
@@ -163,6 +163,21 @@ impl Sleeps {
         thread.sleeps.back().map(|sleep| Since { at_ns: sleep.end_ns, cpu_ns: sleep.cpu_ns })
     }
 
+    /// The last sleep of a thread's light slice with so many others before it, if it is a wait for the interpreter lock: from when to when, and who had
+    /// the lock.
+    pub(in crate::machine) fn last_wait(&self, tid: Tid, sequence: u32) -> Option<((u64, u64), Holders)> {
+        let thread = self.threads.get(&tid).filter(|thread| thread.sequence == sequence)?;
+        let sleep = thread.sleeps.back().filter(|sleep| sleep.meant.phase == Phase::GilWait)?;
+        Some(((sleep.start_ns, sleep.end_ns), sleep.meant.held_by))
+    }
+
+    /// In the thread's last sleep these had the lock.
+    pub(in crate::machine) fn was_held_by(&mut self, tid: Tid, by: Holders) {
+        if let Some(sleep) = self.threads.get_mut(&tid).and_then(|thread| thread.sleeps.back_mut()) {
+            sleep.meant.held_by = by;
+        }
+    }
+
     /// The sleeps that lie in the light slice with this number; none, if they are of another.
     pub(in crate::machine) fn take(&mut self, tid: Tid, sequence: u32) -> Sleeping {
         let of_slice = |sleeping: &Sleeping| sleeping.sequence.wrapping_add(1) == sequence;
@@ -188,8 +203,8 @@ impl Sleeping {
             if !same_thread && turned_ns.is_none() && piece.start_ns < from_ns {
                 piece.blocked = Phase::Unexplained;
             }
-            let phases = piece.phases_from(own_ns);
-            done.held.add(piece.held_by.first, phases.get(Phase::GilWait));
+            let mut phases = Phases::default();
+            give(&piece, own_ns, &mut phases, &mut done.held);
             done.back_ends.waits(port, phases.get(Phase::BackendWait));
             done.phases.add_all(&phases);
         }
@@ -247,7 +262,12 @@ impl Sleeping {
         // Where they do not all find room in the account, it is not known which of them do.
         if phases.get(Phase::GilWait) == known.get(Phase::GilWait) {
             for sleep in self.begun_since(from_ns).filter(|sleep| sleep.meant.phase == Phase::GilWait) {
-                done.held.add(sleep.meant.held_by, sleep.asleep_ns());
+                let Holders { first, then } = sleep.meant.held_by;
+                let (since_ns, last) = then.unwrap_or((sleep.woken_ns, HeldBy::UNKNOWN));
+                let first_ns =
+                    since_ns.clamp(sleep.start_ns, sleep.start_ns + sleep.asleep_ns()) - sleep.start_ns;
+                done.held.add(first, first_ns);
+                done.held.add(last, sleep.asleep_ns() - first_ns);
             }
         }
         done
@@ -293,20 +313,19 @@ impl Sleeping {
         let mut pieces = Vec::with_capacity(3 * self.sleeps.len() + 1);
         let (mut at_ns, mut cpu_ns) = (slice.gap_start_ns(), 0);
         let mut total = Account::default();
-        let mut push = |start_ns: u64, end_ns: u64, account: Account, (cpu, blocked, port, by)| {
-            let held_by = Holders { first: by, then: None };
+        let mut push = |start_ns: u64, end_ns: u64, account: Account, (cpu, blocked, port, held_by)| {
             let piece = Piece { account, blocked, ..Piece::unknown(start_ns, end_ns) };
             pieces.push((Piece { cpu, held_by, ..piece }, port));
             total = total.plus(account);
         };
-        let no_sleep = (Phase::Cpu, Phase::Unexplained, 0, HeldBy::UNKNOWN);
+        let no_sleep = (Phase::Cpu, Phase::Unexplained, 0, Holders::NONE);
         for sleep in &self.sleeps {
             let awake_ns = sleep.start_ns.checked_sub(at_ns)?;
             let run_ns = sleep.cpu_ns.checked_sub(cpu_ns)?;
             let awake =
                 Account { cpu_ns: run_ns, run_queue_ns: awake_ns.checked_sub(run_ns)?, blocked_ns: 0 };
             let Meant { phase, held_by, goes_on, .. } = sleep.meant;
-            let looks = (Phase::GilWait, Phase::Unexplained, 0, held_by);
+            let looks = (Phase::GilWait, Phase::Unexplained, 0, Holders { then: None, ..held_by });
             push(at_ns, sleep.start_ns, awake, if goes_on { looks } else { no_sleep });
             let blocked_ns = sleep.woken_ns.checked_sub(sleep.start_ns)?;
             let asleep = Account { blocked_ns, ..Account::default() };
@@ -425,16 +444,19 @@ mod tests {
     #[test]
     fn who_had_the_lock_in_a_sleep_that_is_known_is_known_beside_one_that_is_missing() {
         let by = HeldBy { party: 9, tid: 9 };
-        let for_lock = Meant { held_by: by, ..Meant::new(Phase::GilWait, IdleSleep::No) };
+        let later = HeldBy { party: 8, tid: 8 };
+        let held_by = Holders { first: by, then: None };
+        let for_lock = Meant { held_by, ..Meant::new(Phase::GilWait, IdleSleep::No) };
         let mut sleeps = Sleeps::default();
         let first = Slept { tid: 7, start_ns: 1_100, woken_ns: 1_400, cpu_ns: 100, ..Slept::blank() };
         sleeps.add(&first, for_lock, 1_400);
         let second = Slept { start_ns: 1_500, woken_ns: 1_700, cpu_ns: 200, ..first };
         sleeps.add(&second, for_lock, 1_700);
+        sleeps.was_held_by(7, Holders { first: by, then: Some((1_650, later)) });
         let sleeping = sleeps.take(7, 1);
         for (what, blocked_ns, from_ns, expected) in [
-            ("one is missing", 900, 0, vec![(by, 500)]),
-            ("of the first a part alone lies within", 900, 1_200, vec![(by, 200)]),
+            ("one is missing", 900, 0, vec![(by, 450), (later, 50)]),
+            ("of the first a part alone lies within", 900, 1_200, vec![(by, 150), (later, 50)]),
             ("there is no room for both", 400, 0, vec![]),
         ] {
             let done = sleeping.done_from(&slice(200, 0, blocked_ns), from_ns, true);

@@ -8,7 +8,7 @@ use crate::machine::driver::follow;
 use crate::machine::driver::state::State;
 use crate::machine::ledger::gil_party;
 use crate::machine::lock::gil::Part;
-use crate::machine::lock::gil_holder::HeldBy;
+use crate::machine::lock::gil_holder::Holders;
 use crate::machine::lock::gil_sleep::{self, Since};
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::request::RequestKey;
@@ -17,13 +17,14 @@ use crate::timeline::Entry;
 /// In the place of a connection's number, which light mode has none of.
 const NO_NUMBER: u32 = u32::MAX;
 
-/// A thread slept until `end_ns`. Returns the sleep's part in a wait for the lock, and who had it. `None`: it is not on a lock's memory.
+/// A thread slept until `end_ns`. Returns the sleep's part in a wait for the lock, and who had it. `None`: it is not on a lock's memory. If it is a further
+/// sleep of an attempt, it shows as well who had the lock as the one before ended.
 pub(super) fn slept(
     state: &mut State,
     slept: &Slept,
     end_ns: u64,
     sink: &mut dyn FnMut(Entry),
-) -> Option<(Part, HeldBy)> {
+) -> Option<(Part, Holders)> {
     let is_futex = crate::machine::world::sleep::is_for_lock(slept);
     let lock = if is_futex { state.gil.lock_at(slept.tgid, slept.argument) } else { None };
     let waited = |thread: &Thread| thread.gil.at_lock.episode.is_some() || !thread.gil.held.is_empty();
@@ -40,14 +41,28 @@ pub(super) fn slept(
     let mut thread = follow::take_thread(state, &slice, end_ns, sink)?;
     let window_start_ns = state.window_start_ns;
     let followed = state.gil.follow(&mut thread.gil.at_lock, &slice, end_ns, window_start_ns);
-    let mut by = HeldBy::UNKNOWN;
+    // Recordings from before a sleep's end was looked at say what they said.
+    if followed.part == Part::Again && slept.lock.is_some_and(|lock| lock.woken_by.is_some()) {
+        looked_again(state, &mut thread, &slice);
+    }
+    let mut by = Holders::NONE;
     if let Some(wait_ns) = followed.part.wait_ns(&slice, end_ns, window_start_ns) {
-        by = gil_party::held(&mut state.parties(), &mut thread, &slice, end_ns, wait_ns).by.first;
+        by = gil_party::held(&mut state.parties(), &mut thread, &slice, end_ns, wait_ns).by;
     } else if followed.part == Part::None || thread.serving.is_some() {
         gil_party::settle(&mut state.parties(), &mut thread, slept.tid);
     }
     state.put_back(slept.tid, thread);
     lock.map(|_| (followed.part, by))
+}
+
+/// A further sleep of an attempt: who had the lock as it began had it as the sleep before ended.
+fn looked_again(state: &mut State, thread: &mut Thread, slice: &Slice) {
+    let Some((span, by)) = state.time.light.sleeps.last_wait(slice.tid, slice.sequence) else { return };
+    let window_start_ns = state.window_start_ns;
+    let by = gil_party::looked_again(&mut state.parties(), thread, (slice, window_start_ns), (span, by));
+    if let Some(by) = by {
+        state.time.light.sleeps.was_held_by(slice.tid, by);
+    }
 }
 
 /// Where the thread's light slice ended, if no sleep of it came since.

@@ -117,7 +117,19 @@ impl Run {
 }
 
 const fn held_by(holder: Tid) -> LockThen {
-    LockThen { holder, is_locked: true, switches: 1, until_ns: 0 }
+    LockThen { holder, is_locked: true, switches: 1, until_ns: 0, woken_by: Some(0) }
+}
+
+/// Who had the lock while the only request waited, as a thread and for how long.
+fn holders(requests: &[Request]) -> Vec<(Tid, u64)> {
+    let [request] = requests else { panic!("{requests:?}") };
+    request.gil.holders.iter().map(|one| (one.tid, one.wait_ns)).collect()
+}
+
+/// The same, by endpoint and by thread, of all waits of a thread.
+fn of_waiter(gil: &Gil, waiter: Tid) -> Vec<(Tid, u64)> {
+    let edges = gil.thread_edges.iter().filter(|edge| edge.waiter.0 == waiter);
+    edges.map(|edge| (edge.holder.0, edge.total_ns)).collect()
 }
 
 fn edges(gil: &Gil) -> Vec<(Party, Party, u64)> {
@@ -163,6 +175,74 @@ fn a_wait_is_attributed_to_what_its_holder_served_as_it_began_and_to_what_the_wa
     assert_eq!(holders, [(thread(7), 7, 950), (endpoint("GET /slow"), 2, 700)]);
     assert_eq!(request.phases.get(Phase::GilWait), 1_650);
     assert_eq!((gil.waits.count(), gil.sleeps), (3, 4), "two sleeps of one attempt");
+}
+
+/// ```text
+/// thread 5: …waits up to 600, has the lock; wakes thread 3 as it gives it up
+/// thread 3:   waits from 200 to 900 (2 has it, 5 wakes it), ready until 1000
+/// ```
+#[test]
+fn who_wakes_a_thread_had_the_lock_since_it_was_awake_itself() {
+    for (what, woken_by, until_ns, expected) in [
+        ("it had waited for the lock", Some(5), 0, vec![(2, 400), (5, 300)]),
+        ("the lock had not passed on", Some(2), 0, vec![(2, 700)]),
+        ("it had not waited for it", Some(7), 0, vec![(2, 700)]),
+        ("nobody knows who did", Some(0), 0, vec![(2, 700)]),
+        ("an older recording", None, 0, vec![(2, 700)]),
+        ("a timer did, and it was on that CPU", Some(5), 900, vec![(2, 700)]),
+    ] {
+        let mut run = Run::new();
+        run.receives(3, 100, "/a");
+        run.wait(5, 10, (600, 600), held_by(2));
+        run.wait(3, 100, (900, 1_000), LockThen { woken_by, until_ns, ..held_by(2) });
+        run.sends(3, 1_100);
+        let (gil, requests) = run.end(2_000);
+        assert_eq!(holders(&requests), expected, "{what}");
+        let with_queue = if expected.len() > 1 { vec![(2, 400), (5, 400)] } else { vec![(2, 800)] };
+        assert_eq!(of_waiter(&gil, 3), with_queue, "{what}");
+    }
+}
+
+/// ```text
+/// thread 5: …waits up to 600, has the lock; waits again from 1010 to 1700
+/// thread 3:   waits from 200 to 900 (2 has it, a timer ends that), looks, waits on (5 has it)
+/// ```
+#[test]
+fn who_has_the_lock_as_a_thread_sleeps_again_had_it_since_it_was_awake_itself() {
+    let timer = |holder| LockThen { until_ns: 900, ..held_by(holder) };
+    for (what, first, again, found, expected) in [
+        ("the lock had passed on", timer(2), None, 5, vec![(5, 300 + 20 + 980), (2, 400)]),
+        ("its new holder waits again by then", timer(2), Some(1_700), 5, vec![(5, 1_300), (2, 400)]),
+        ("it had not", timer(2), None, 2, vec![(2, 1_700)]),
+        ("to one that had not waited for it", timer(2), None, 7, vec![(7, 1_000), (2, 700)]),
+        (
+            "it had passed on before, as was known",
+            LockThen { woken_by: Some(5), ..held_by(2) },
+            None,
+            5,
+            vec![(5, 1_300), (2, 400)],
+        ),
+        (
+            "and on to one that waited no more",
+            LockThen { woken_by: Some(5), ..held_by(2) },
+            None,
+            7,
+            vec![(7, 1_000), (2, 700)],
+        ),
+    ] {
+        let mut run = Run::new();
+        run.receives(3, 100, "/a");
+        run.wait(5, 10, (600, 600), held_by(2));
+        run.wait(3, 100, (900, 900), first);
+        if let Some(until_ns) = again {
+            run.wait(5, 410, (until_ns, until_ns), held_by(3));
+        }
+        run.wait(3, 20, (1_900, 1_900), held_by(found));
+        run.sends(3, 2_000);
+        let (gil, requests) = run.end(3_000);
+        assert_eq!(holders(&requests), expected, "{what}");
+        assert_eq!(of_waiter(&gil, 3), expected, "{what}");
+    }
 }
 
 #[test]
@@ -240,7 +320,9 @@ proptest! {
                 }
                 _ => {
                     let is_locked = asleep_ns % 2 == 0;
-                    let then = LockThen { holder, is_locked, switches: holder / 3, until_ns: at_ns + 5_000 };
+                    let woken_by = Some(holder / 2 + u32::try_from(ready_ns % 5).unwrap_or(0));
+                    let then =
+                        LockThen { holder, is_locked, switches: holder / 3, until_ns: at_ns + 5_000, woken_by };
                     let place = [72, 80, 48, 160][(ready_ns % 4) as usize];
                     let events = if place == 72 { WAIT_BITSET } else { 128 };
                     let of = Slept {
