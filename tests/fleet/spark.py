@@ -23,6 +23,7 @@ spark = (
     .config("spark.driver.memory", "1g")
     .config("spark.sql.shuffle.partitions", "8")
     .config("spark.ui.enabled", "false")
+    .config("spark.ui.showConsoleProgress", "false")
     .config("spark.log.level", "ERROR")
     .getOrCreate()
 )
