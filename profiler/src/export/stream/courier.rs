@@ -4,6 +4,9 @@
 //! stands a queue with a bound. When writing is behind for longer than the queue lasts, requests are left out and counted, in
 //! [`Totals`] and in their window's row.
 
+#[cfg(test)]
+mod tests;
+
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -16,7 +19,7 @@ use profiler_core::timeline::Entry;
 
 use super::super::ExportError;
 use super::super::rows::is_row;
-use super::{Here, Settings, Stream, Totals};
+use super::{Here, Settings, Stream, Surroundings, Totals};
 use crate::session::known::Known;
 use crate::source::live::clock::monotonic_ns;
 
@@ -75,8 +78,12 @@ impl Courier {
     /// # Errors
     /// If nothing can be written in the directory, or no thread can be started.
     pub fn start(settings: Settings) -> Result<Self, ExportError> {
+        Self::with(settings, Box::new(Here))
+    }
+
+    fn with(settings: Settings, surroundings: Box<dyn Surroundings>) -> Result<Self, ExportError> {
         let path = settings.to.clone();
-        let stream = Stream::open(settings, Box::new(Here))?;
+        let stream = Stream::open(settings, surroundings)?;
         let (sender, receiver) = channel();
         let shared = Arc::new(Shared { totals: Mutex::new(stream.totals.clone()), ..Shared::default() });
         let writer = Arc::clone(&shared);
