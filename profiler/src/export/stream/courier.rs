@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 
 use profiler_core::fact::Fact;
 use profiler_core::model::Snapshot;
+use profiler_core::model::request::{OnGil, Request};
 use profiler_core::timeline::Entry;
 
 use super::super::ExportError;
@@ -118,7 +119,7 @@ impl Courier {
         let mut queue = lock(&self.queue);
         if self.shared.entries_waiting.load(Ordering::Acquire) < MAX_ENTRIES {
             self.shared.entries_waiting.fetch_add(1, Ordering::AcqRel);
-            send(&queue, Message::Entry(entry.clone()));
+            send(&queue, Message::Entry(without_what_has_no_column(entry)));
         } else if matches!(entry, Entry::Request(_)) {
             // A connection that is left out is counted in its window all the same.
             queue.not_written = queue.not_written.saturating_add(1);
@@ -178,6 +179,27 @@ impl Courier {
         }
         self.totals()
     }
+}
+
+/// A copy of it. Stretches and holders of the lock have no column: the session's thread does not copy them.
+fn without_what_has_no_column(entry: &Entry) -> Entry {
+    let Entry::Request(request) = entry else { return entry.clone() };
+    let Request { id, connection, index_on_connection, tgid, tid, slot, phases, seen, .. } = **request;
+    Entry::Request(Box::new(Request {
+        id,
+        connection,
+        index_on_connection,
+        tgid,
+        tid,
+        slot,
+        times: request.times.clone(),
+        http: request.http.clone(),
+        round_trips: request.round_trips.clone(),
+        phases,
+        stretches: Vec::new(),
+        gil: OnGil::default(),
+        seen,
+    }))
 }
 
 /// Puts it into the queue; once that is closed nothing is wanted any more.
