@@ -91,7 +91,7 @@ impl Agent {
     fn request(&mut self, path: &str) {
         self.seen += 1;
         let request = request(self.seen, self.now_ns, path);
-        self.stream.entry(Entry::Request(Box::new(request)));
+        self.stream.entries(vec![Entry::Request(Box::new(request))]);
     }
 
     /// A window of so many requests, and of `early` ones of the next before its snapshot comes.
