@@ -24,6 +24,10 @@ WITH
         FROM pairs
         GROUP BY 1, 2, 3
     ),
+    placed AS (
+        -- Where two waited as long, the name decides: every engine names the same one.
+        SELECT *, row_number() OVER (PARTITION BY service, holder ORDER BY wait_ns DESC, waiter) AS place FROM by_pair
+    ),
     hosts AS (
         SELECT service, holder, count(DISTINCT host) AS hosts FROM pairs GROUP BY 1, 2
     ),
@@ -33,8 +37,8 @@ WITH
             sum(wait_ns) AS wait_ns,
             sum(waits) AS waits,
             sum(drop_not_honoured_ns) AS drop_not_honoured_ns,
-            max_by(waiter, wait_ns) AS mostly_waits
-        FROM by_pair
+            max(CASE WHEN place = 1 THEN waiter END) AS mostly_waits
+        FROM placed
         GROUP BY 1, 2
     )
 SELECT

@@ -6,6 +6,7 @@
 mod buffer;
 mod column;
 mod context;
+mod endpoints;
 mod file;
 mod place;
 mod recording;

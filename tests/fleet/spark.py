@@ -22,7 +22,11 @@ spark = (
     .config("spark.executor.memory", "1200m")
     .config("spark.driver.memory", "1g")
     .config("spark.sql.shuffle.partitions", "8")
+    # Files are thousands and small: directories are listed here, not by a task each, and a task reads many files.
+    .config("spark.sql.sources.parallelPartitionDiscovery.threshold", "1000000")
+    .config("spark.sql.files.openCostInBytes", str(256 << 10))
     .config("spark.ui.enabled", "false")
+    .config("spark.ui.showConsoleProgress", "false")
     .config("spark.log.level", "ERROR")
     .getOrCreate()
 )

@@ -134,6 +134,7 @@ fn a_fleet_with_a_slow_disk_and_a_bad_deploy_is_told_so_and_nothing_else() -> an
     let number = |key: &str| of_back_end[key].as_f64().unwrap_or(0.0);
     assert!((number("after_ms") / number("before_ms") - 2.0).abs() < 0.1, "{of_back_end}");
 
+    the_dashboard_asks_the_same_and_all_of_it(&duckdb, &tables)?;
     the_page_names_what_was_put_in_first_and_in_every_form(&duckdb, &tables)?;
     a_host_that_lost_something_is_left_out_and_said(&duckdb, &tables, &directory.path().join("lossy"))
 }
@@ -224,6 +225,50 @@ fn the_page_names_what_was_put_in_first_and_in_every_form(
             .as_array()
             .is_some_and(|list| list.iter().all(|one| one["query"] != "outlier-host"))
     );
+    Ok(())
+}
+
+/// `dashboards/fleet-tables.json`, without Grafana: its macros and variables are replaced as the data source documents them.
+fn the_dashboard_asks_the_same_and_all_of_it(duckdb: &Duckdb, tables: &Path) -> anyhow::Result<()> {
+    let path = root().join("dashboards/fleet-tables.json");
+    let board: Value = serde_json::from_str(&std::fs::read_to_string(path)?)?;
+    let panels = board["panels"].as_array().context("no panels")?;
+    let mut questions = BTreeSet::new();
+    for query in queries()? {
+        let sql = std::fs::read_to_string(&query)?;
+        let statement: Vec<&str> = sql.lines().filter(|line| !line.starts_with("--")).collect();
+        questions.insert(statement.join("\n").trim().trim_end_matches(';').to_owned());
+    }
+    let mut asked = BTreeSet::new();
+    for panel in panels {
+        let title = panel["title"].as_str().unwrap_or_default();
+        ensure!(panel["datasource"]["type"] == "motherduck-duckdb-datasource", "{title}");
+        let target = &panel["targets"][0];
+        let sql = target["rawSql"].as_str().context("no statement")?;
+        // 0: time series, 1: a table.
+        let is_table = target["format"] == 1 && panel["type"] == "table";
+        if is_table {
+            ensure!(questions.contains(sql), "{title}: the statement is in no file of queries/");
+            asked.insert(sql.to_owned());
+            continue;
+        }
+        ensure!(target["format"] == 0 && sql.contains("$__timeFilter(start_time)"), "{title}");
+        let sql = sql
+            .replace(
+                "$__timeFilter(start_time)",
+                "start_time BETWEEN '2020-01-01T00:00:00Z' AND '2100-01-01T00:00:00Z'",
+            )
+            .replace("$service", SERVICE);
+        let rows = duckdb.all(tables, &sql).with_context(|| title.to_owned())?;
+        let first = rows.first().with_context(|| format!("{title}: no rows"))?;
+        ensure!(first["time"].is_string(), "{title}: {first}");
+        let phases = Phase::ALL.iter().filter(|phase| first.get(phase.name()).is_some()).count();
+        ensure!(phases == Phase::ALL.len() || first["metric"].is_string(), "{title}: {first}");
+    }
+    ensure!(asked == questions, "a question has no panel");
+    let variable = &board["templating"]["list"][1];
+    let services = duckdb.all(tables, variable["query"].as_str().context("no variable")?)?;
+    ensure!(services.len() == SERVICES.len(), "{services:?}");
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 //! In: exported recordings, how many hosts and days. Out: a directory of tables as if so many hosts had been exported. What a request
 //! took is varied by a dice of its own, each host is a little faster or slower than the others, and phases still add up.
 
+use std::ops::Range;
 use std::path::Path;
 
 use profiler_core::phase::Phase;
@@ -17,6 +18,9 @@ pub const SLOW_HOST: &str = "web-007";
 pub const SLOW_DISK_NS: u64 = 15_000_000;
 /// The endpoint whose back end is asked twice from the second version on.
 pub const SLOWER_ROUTE: &str = "/backend/{number}";
+
+/// Hosts that are made by one statement: DuckDB keeps something open for each partition that it writes.
+const HOSTS_AT_ONCE: u32 = 20;
 
 /// What to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,22 +43,32 @@ impl Fleet {
     /// Where DuckDB cannot.
     pub fn make(&self, duckdb: &Duckdb, real: &Path, to: &Path) -> anyhow::Result<()> {
         std::fs::create_dir(to)?;
-        let tables = TABLES.iter().map(|table| match *table {
-            "requests" => self.requests(to),
-            "windows" => self.others("windows", to, &["start_time", "end_time"]),
-            "findings" => self.others("findings", to, &["end_time"]),
-            "slots" => self.others("slots", to, &["start_time"]),
-            "connections" => self.others("connections", to, &["end_time"]),
-            table => self.others(table, to, &[]),
-        });
-        let script: String = tables.collect();
-        duckdb.all(real, &script).map(|_rows| ())
+        let mut first = 0;
+        while first < self.hosts {
+            let next = self.hosts.min(first + HOSTS_AT_ONCE);
+            let script: String = TABLES.iter().map(|table| self.table(table, to, first..next)).collect();
+            duckdb.all(real, &script)?;
+            first = next;
+        }
+        Ok(())
     }
 
-    /// Every combination of host and day, with what makes it another recording.
-    fn grid(&self) -> String {
-        let Self { hosts, days, .. } = self;
-        format!("range({hosts}) as h(host_number), range({days}) as d(day_number)")
+    /// A statement that makes a table's rows of these hosts.
+    fn table(&self, table: &str, to: &Path, hosts: Range<u32>) -> String {
+        match table {
+            "requests" => self.requests(to, hosts),
+            "windows" => self.others("windows", to, hosts, &["start_time", "end_time"]),
+            "findings" => self.others("findings", to, hosts, &["end_time"]),
+            "slots" => self.others("slots", to, hosts, &["start_time"]),
+            "connections" => self.others("connections", to, hosts, &["end_time"]),
+            table => self.others(table, to, hosts, &[]),
+        }
+    }
+
+    /// Every combination of these hosts and the days, with what makes it another recording.
+    fn grid(&self, hosts: Range<u32>) -> String {
+        let (Range { start, end }, days) = (hosts, self.days);
+        format!("range({start}, {end}) as h(host_number), range({days}) as d(day_number)")
     }
 
     /// What is replaced in every table.
@@ -67,7 +81,7 @@ impl Fleet {
         )
     }
 
-    fn others(&self, table: &str, to: &Path, times: &[&str]) -> String {
+    fn others(&self, table: &str, to: &Path, hosts: Range<u32>, times: &[&str]) -> String {
         let later: String =
             times.iter().map(|time| format!(", {time} + to_days(day_number::int) as {time}")).collect();
         let rows = format!(
@@ -75,12 +89,12 @@ impl Fleet {
                     printf('web-%03d', host_number) as host
              from {table}, {}",
             self.replaced(),
-            self.grid()
+            self.grid(hosts)
         );
         copy(&rows, &to.join(table))
     }
 
-    fn requests(&self, to: &Path) -> String {
+    fn requests(&self, to: &Path, hosts: Range<u32>) -> String {
         let differs = if self.differs { "\"service.name\" = '" } else { "false and '" };
         let of_service = format!("{differs}{SERVICE}'");
         let slow_disk = format!(
@@ -128,7 +142,7 @@ impl Fleet {
                (service_ns + ({sum}) - total_ns)::bigint as service_ns
              )
              from varied",
-            self.grid(),
+            self.grid(hosts),
             self.copies,
             self.replaced(),
             phases.join(", "),
@@ -140,5 +154,7 @@ impl Fleet {
 /// A statement that writes these rows as a table.
 fn copy(rows: &str, to: &Path) -> String {
     let to = to.display().to_string().replace('\'', "''");
-    format!("copy ({rows}) to '{to}' (format parquet, partition_by (service, date, host));\n")
+    format!(
+        "copy ({rows}) to '{to}' (format parquet, partition_by (service, date, host), overwrite_or_ignore true);\n"
+    )
 }

@@ -74,12 +74,13 @@ impl Buffer {
     /// zero there.
     pub(super) fn push(&mut self, cell: Cell<'_>) {
         if let Some(levels) = &mut self.levels {
-            levels.push(i16::from(cell != Cell::Null));
-            if cell == Cell::Null {
+            let is_null = matches!(cell, Cell::Null);
+            levels.push(i16::from(!is_null));
+            if is_null {
                 return;
             }
         }
-        debug_assert!(cell != Cell::Null, "null in a column that is never null");
+        debug_assert!(!matches!(cell, Cell::Null), "null in a column that is never null");
         let number = if let Cell::Number(number) = cell { number } else { 0 };
         match &mut self.values {
             Values::Int64(list) => list.push(number),
@@ -91,6 +92,25 @@ impl Buffer {
                 Cell::Binary(bytes) => bytes,
                 _ => &[],
             }),
+        }
+    }
+
+    /// The first row's value is that of so many rows.
+    pub(super) fn repeat(&mut self, rows: usize) {
+        fn fill<T: Clone>(list: &mut Vec<T>, rows: usize) {
+            if let Some(first) = list.first().cloned() {
+                list.resize(rows, first);
+            }
+        }
+        if let Some(levels) = &mut self.levels {
+            fill(levels, rows);
+        }
+        match &mut self.values {
+            Values::Int64(list) => fill(list, rows),
+            Values::Int32(list) => fill(list, rows),
+            Values::Double(list) => fill(list, rows),
+            Values::Boolean(list) => fill(list, rows),
+            Values::Bytes(texts) => fill(&mut texts.places, rows),
         }
     }
 
@@ -148,6 +168,19 @@ mod tests {
         let out: Vec<String> = texts.take().iter().map(|text| text.as_utf8().unwrap().to_owned()).collect();
         assert_eq!(out, ["GET", "GET", "", "POST", "GET"]);
         assert!(texts.bytes.is_empty() && texts.places.is_empty());
+    }
+
+    #[test]
+    fn what_is_the_same_in_all_rows_is_taken_once_and_comes_out_in_each() {
+        let (mut text, mut none) = (Buffer::new(Kind::Text, false), Buffer::new(Kind::Text, true));
+        text.push(Cell::Text("shop"));
+        none.push(Cell::Null);
+        [&mut text, &mut none].map(|buffer| buffer.repeat(3));
+        assert_eq!(none.levels.as_deref(), Some([0; 3].as_slice()));
+        assert!(matches!(&none.values, Values::Bytes(texts) if texts.places.is_empty()));
+        let Values::Bytes(texts) = &mut text.values else { panic!("texts are bytes") };
+        let out: Vec<String> = texts.take().iter().map(|text| text.as_utf8().unwrap().to_owned()).collect();
+        assert_eq!(out, ["shop"; 3]);
     }
 
     #[test]

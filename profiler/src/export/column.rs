@@ -180,6 +180,8 @@ impl Said {
 /// One column of a table whose rows are `R`.
 pub(super) struct Column<R> {
     pub(super) said: Said,
+    /// All rows of a set of files have the same value: it is taken from the first of a row group alone.
+    pub(super) is_the_sets: bool,
     take: Take<R>,
 }
 
@@ -192,12 +194,18 @@ impl<R> Column<R> {
         take: impl for<'r> Fn(&'r R) -> Cell<'r> + Send + 'static,
     ) -> Self {
         let said = Said { name: name.into(), kind, meaning: meaning.into(), null: None };
-        Self { said, take: Box::new(take) }
+        Self { said, is_the_sets: false, take: Box::new(take) }
     }
 
     /// The same, null at times: `when` is a clause.
     pub(super) const fn null(mut self, when: &'static str) -> Self {
         self.said.null = Some(when);
+        self
+    }
+
+    /// The same, with one value in all rows of a set of files.
+    pub(super) const fn of_the_set(mut self) -> Self {
+        self.is_the_sets = true;
         self
     }
 

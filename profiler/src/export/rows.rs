@@ -3,18 +3,20 @@
 //! In: entries as they come, the snapshot of each window at its end. Out: a file in each table, all of them or none. Requests are
 //! written as they come to their end, so memory holds a row group and not the set.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use profiler_core::finding::evaluate;
 use profiler_core::finding::threshold::Thresholds;
 use profiler_core::model::Snapshot;
 use profiler_core::model::dropped::{Cause, Example};
+use profiler_core::model::path_shape::write_path_shape;
 use profiler_core::model::request::Request;
 use profiler_core::timeline::Entry;
 
 use super::ExportError;
 use super::context::Context;
+use super::endpoints::Endpoints;
 use super::place::Place;
 use super::table::Table;
 use super::tables::connections::{self, ConnectionRow};
@@ -75,9 +77,9 @@ pub(super) struct Rows {
     of: Of,
     /// Requests that ended in the window and are written.
     completed: u64,
-    /// Methods with routes that have rows.
-    endpoints: BTreeSet<(String, String)>,
-    limits: Limits,
+    endpoints: Endpoints,
+    /// Memory for the route of the next request.
+    route: String,
     /// Requests of the window that have the route of all others.
     in_other_routes: u64,
     /// Connections of the window that are written, by cause: how many, and how long they waited.
@@ -112,8 +114,8 @@ impl Rows {
             place,
             of: Of { context, window },
             completed: 0,
-            endpoints: BTreeSet::new(),
-            limits,
+            endpoints: Endpoints::up_to(limits.endpoints),
+            route: String::new(),
             in_other_routes: 0,
             dropped: BTreeMap::new(),
             last_day: None,
@@ -151,36 +153,27 @@ impl Rows {
         let day = self.of.context.day(request.times.end_ns);
         self.completed = self.completed.saturating_add(u64::from(!request.seen.open));
         self.written.requests = self.written.requests.saturating_add(1);
-        let mut route = route(&request.http.path);
-        if self.is_beyond_the_bound(&request.http.method, &route) {
+        let mut route = std::mem::take(&mut self.route);
+        route.clear();
+        write_path_shape(&request.http.path, &mut route);
+        if !self.endpoints.tells_apart(&request.http.method, &route) {
             (request.http.method, route) = (OTHER_METHOD.to_owned(), OTHER_ROUTE.to_owned());
             self.in_other_routes = self.in_other_routes.saturating_add(1);
         }
         let row = RequestRow { of: self.of.clone(), route, request };
-        self.tables.requests.push(&self.place, day, &row)
+        let pushed = self.tables.requests.push(&self.place, day, &row);
+        self.route = row.route;
+        pushed
     }
 
     fn dropped_connection(&mut self, cause: Cause, mut example: Box<Example>) -> Result<(), ExportError> {
         let mut route = example.asked.as_ref().map(|asked| route(&asked.path)).unwrap_or_default();
         if let Some(asked) = &mut example.asked
-            && self.is_beyond_the_bound(&asked.method, &route)
+            && !self.endpoints.tells_apart(&asked.method, &route)
         {
             (asked.method, route) = (OTHER_METHOD.to_owned(), OTHER_ROUTE.to_owned());
         }
         self.connection(&ConnectionRow::new(self.of.clone(), cause, example, route))
-    }
-
-    /// Whether as many endpoints as are distinguished have rows, and this is none of them.
-    fn is_beyond_the_bound(&mut self, method: &str, route: &str) -> bool {
-        if self.limits.endpoints == usize::MAX {
-            return false;
-        }
-        let endpoint = (method.to_owned(), route.to_owned());
-        if self.endpoints.len() >= self.limits.endpoints {
-            return !self.endpoints.contains(&endpoint);
-        }
-        self.endpoints.insert(endpoint);
-        false
     }
 
     fn connection(&mut self, row: &ConnectionRow) -> Result<(), ExportError> {

@@ -160,12 +160,12 @@ impl Stream {
         self.run = Some(Run { context, window: 0, set: None, has_failed: false, held: None });
     }
 
-    /// An entry comes.
-    fn entry(&mut self, entry: Entry) {
+    /// Entries come, in their order.
+    fn entries(&mut self, mut entries: Vec<Entry>) {
         let Some(run) = &mut self.run else { return };
         match &mut run.held {
-            Some(held) => held.push(entry),
-            None => self.write(&mut vec![entry]),
+            Some(held) => held.append(&mut entries),
+            None => self.write(&mut entries),
         }
     }
 

@@ -75,10 +75,12 @@ impl<R> Table<R> {
         };
         let Some(part) = part else { return Ok(()) };
         for (column, buffer) in self.columns.iter().zip(&mut part.buffers) {
-            buffer.push(column.cell(row));
+            if !column.is_the_sets || part.rows == 0 {
+                buffer.push(column.cell(row));
+            }
         }
         part.rows = part.rows.saturating_add(1);
-        if part.rows >= self.row_group_rows { part.flush() } else { Ok(()) }
+        if part.rows >= self.row_group_rows { part.flush(&self.columns) } else { Ok(()) }
     }
 
     /// Opens the file of a day that is later than all before, or the first one.
@@ -87,7 +89,7 @@ impl<R> Table<R> {
             return Ok(());
         }
         if let [.., before, _] = self.parts.as_mut_slice() {
-            before.seal()?;
+            before.seal(&self.columns)?;
         }
         let properties = Arc::clone(&self.properties);
         let file = PartFile::create(place, (self.name, day), Arc::clone(&self.schema), properties)?;
@@ -105,7 +107,7 @@ impl<R> Table<R> {
         if self.parts.is_empty() {
             self.open(place, day)?;
         }
-        self.parts.iter_mut().try_for_each(Part::seal)
+        self.parts.iter_mut().try_for_each(|part| part.seal(&self.columns))
     }
 
     /// Makes the sealed files visible: how many, and their length in bytes.
@@ -123,15 +125,21 @@ impl<R> Table<R> {
 }
 
 impl Part {
-    fn flush(&mut self) -> Result<(), ExportError> {
-        if std::mem::take(&mut self.rows) == 0 {
+    fn flush<R>(&mut self, columns: &[Column<R>]) -> Result<(), ExportError> {
+        let rows = std::mem::take(&mut self.rows);
+        if rows == 0 {
             return Ok(());
+        }
+        for (column, buffer) in columns.iter().zip(&mut self.buffers) {
+            if column.is_the_sets {
+                buffer.repeat(rows);
+            }
         }
         self.file.write_row_group(&mut self.buffers)
     }
 
-    fn seal(&mut self) -> Result<(), ExportError> {
-        self.flush()?;
+    fn seal<R>(&mut self, columns: &[Column<R>]) -> Result<(), ExportError> {
+        self.flush(columns)?;
         self.buffers = Vec::new();
         self.file.seal()
     }

@@ -59,24 +59,29 @@ fn shared<R: Row>() -> Vec<Column<R>> {
             Kind::Text,
             "The recording; the same however often it is exported.",
             |row: &R| Cell::Text(&row.of().context.recording_id),
-        ),
+        )
+        .of_the_set(),
         Column::new("window_number", Kind::Id, "The recording's window, from 0.", |row: &R| {
             Cell::number(row.of().window)
         }),
         Column::new("service.name", Kind::Text, "The service, by `--service`.", |row: &R| {
             Cell::Text(&row.of().context.labels.service_name)
-        }),
+        })
+        .of_the_set(),
         Column::new("service.version", Kind::Text, "Its version, as the user said.", |row: &R| {
             Cell::maybe_text(row.of().context.labels.service_version.as_deref())
         })
-        .null("nobody said"),
+        .null("nobody said")
+        .of_the_set(),
         Column::new("host.name", Kind::Text, "The host that was watched.", |row: &R| {
             Cell::Text(&row.of().context.session.host_name)
-        }),
+        })
+        .of_the_set(),
         Column::new("container.id", Kind::Text, "The container, by the server's cgroup.", |row: &R| {
             Cell::maybe_text(row.of().context.container.as_ref().map(|seen| seen.id.as_str()))
         })
-        .null("no container"),
+        .null("no container")
+        .of_the_set(),
     ]
 }
 

@@ -4,6 +4,9 @@
 //! stands a queue with a bound. When writing is behind for longer than the queue lasts, requests are left out and counted, in
 //! [`Totals`] and in their window's row.
 
+#[cfg(test)]
+mod tests;
+
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -12,23 +15,26 @@ use std::thread::JoinHandle;
 
 use profiler_core::fact::Fact;
 use profiler_core::model::Snapshot;
+use profiler_core::model::request::{OnGil, Request};
 use profiler_core::timeline::Entry;
 
 use super::super::ExportError;
 use super::super::rows::is_row;
-use super::{Here, Settings, Stream, Totals};
+use super::{Here, Settings, Stream, Surroundings, Totals};
 use crate::session::known::Known;
 use crate::source::live::clock::monotonic_ns;
 
 /// Entries that wait to be written.
 const MAX_ENTRIES: usize = 8_192;
+/// Entries that are passed on together: whoever writes is woken once for so many.
+const ENTRIES_AT_ONCE: usize = 256;
 /// Snapshots of windows that wait.
 const MAX_SNAPSHOTS: usize = 8;
 
 /// What goes through the queue.
 enum Message {
     Begin { known: Box<Known>, began_ns: u64 },
-    Entry(Entry),
+    Entries(Vec<Entry>),
     Roll,
     Window(Ending),
     End(Ending),
@@ -53,6 +59,8 @@ pub struct Courier {
 struct Sending {
     /// `None` once it is over.
     sender: Option<Sender<Message>>,
+    /// Entries that are not passed on yet: nothing is seen of them before their window ends.
+    entries: Vec<Entry>,
     /// Facts before the run begins, and when the first came.
     known: Option<(Box<Known>, u64)>,
     /// Requests that were left out since the window before.
@@ -75,8 +83,12 @@ impl Courier {
     /// # Errors
     /// If nothing can be written in the directory, or no thread can be started.
     pub fn start(settings: Settings) -> Result<Self, ExportError> {
+        Self::with(settings, Box::new(Here))
+    }
+
+    fn with(settings: Settings, surroundings: Box<dyn Surroundings>) -> Result<Self, ExportError> {
         let path = settings.to.clone();
-        let stream = Stream::open(settings, Box::new(Here))?;
+        let stream = Stream::open(settings, surroundings)?;
         let (sender, receiver) = channel();
         let shared = Arc::new(Shared { totals: Mutex::new(stream.totals.clone()), ..Shared::default() });
         let writer = Arc::clone(&shared);
@@ -84,7 +96,7 @@ impl Courier {
             .name("parquet".to_owned())
             .spawn(move || write(stream, &receiver, &writer))
             .map_err(|source| ExportError::Write { path, source })?;
-        let queue = Sending { sender: Some(sender), known: None, not_written: 0 };
+        let queue = Sending { sender: Some(sender), entries: Vec::new(), known: None, not_written: 0 };
         Ok(Self { queue: Mutex::new(queue), shared, thread: Mutex::new(Some(thread)) })
     }
 
@@ -99,7 +111,7 @@ impl Courier {
         if matches!(fact, Fact::WindowStarted)
             && let Some((known, began_ns)) = queue.known.take()
         {
-            send(&queue, Message::Begin { known, began_ns });
+            queue.send(Message::Begin { known, began_ns });
         }
     }
 
@@ -111,7 +123,10 @@ impl Courier {
         let mut queue = lock(&self.queue);
         if self.shared.entries_waiting.load(Ordering::Acquire) < MAX_ENTRIES {
             self.shared.entries_waiting.fetch_add(1, Ordering::AcqRel);
-            send(&queue, Message::Entry(entry.clone()));
+            queue.entries.push(without_what_has_no_column(entry));
+            if queue.entries.len() >= ENTRIES_AT_ONCE {
+                queue.pass_on();
+            }
         } else if matches!(entry, Entry::Request(_)) {
             // A connection that is left out is counted in its window all the same.
             queue.not_written = queue.not_written.saturating_add(1);
@@ -121,7 +136,7 @@ impl Courier {
 
     /// The window was ended; its snapshot comes soon.
     pub fn roll(&self) {
-        send(&lock(&self.queue), Message::Roll);
+        lock(&self.queue).send(Message::Roll);
     }
 
     /// Takes the snapshot of the window that was ended.
@@ -144,7 +159,7 @@ impl Courier {
             self.shared.windows_behind.fetch_add(1, Ordering::Relaxed);
         }
         let snapshot = has_room.then(|| Box::new(snapshot.clone()));
-        send(&queue, kind(Ending { snapshot, not_written }));
+        queue.send(kind(Ending { snapshot, not_written }));
     }
 
     /// Whether the window should end now, as its files are full: says so once for each set of files.
@@ -164,7 +179,11 @@ impl Courier {
     /// Nothing more comes: what waits is written.
     #[must_use]
     pub fn finish(&self) -> Totals {
-        lock(&self.queue).sender = None;
+        {
+            let mut queue = lock(&self.queue);
+            queue.pass_on();
+            queue.sender = None;
+        }
         if let Some(thread) = lock(&self.thread).take() {
             // It does not panic; if it did, what it has not written is not in the totals.
             let _ = thread.join();
@@ -173,23 +192,56 @@ impl Courier {
     }
 }
 
-/// Puts it into the queue; once that is closed nothing is wanted any more.
-fn send(queue: &Sending, message: Message) {
-    if let Some(sender) = &queue.sender {
-        // The other end goes first only if it panicked.
-        let _ = sender.send(message);
+/// A copy of it. Stretches and holders of the lock have no column: the session's thread does not copy them.
+fn without_what_has_no_column(entry: &Entry) -> Entry {
+    let Entry::Request(request) = entry else { return entry.clone() };
+    let Request { id, connection, index_on_connection, tgid, tid, slot, phases, seen, .. } = **request;
+    Entry::Request(Box::new(Request {
+        id,
+        connection,
+        index_on_connection,
+        tgid,
+        tid,
+        slot,
+        times: request.times.clone(),
+        http: request.http.clone(),
+        round_trips: request.round_trips.clone(),
+        phases,
+        stretches: Vec::new(),
+        gil: OnGil::default(),
+        seen,
+    }))
+}
+
+impl Sending {
+    /// Puts it into the queue, after the entries before it; once that is closed nothing is wanted any more.
+    fn send(&mut self, message: Message) {
+        self.pass_on();
+        if let Some(sender) = &self.sender {
+            // The other end goes first only if it panicked.
+            let _ = sender.send(message);
+        }
+    }
+
+    fn pass_on(&mut self) {
+        if let Some(sender) = &self.sender
+            && !self.entries.is_empty()
+        {
+            let _ = sender.send(Message::Entries(std::mem::take(&mut self.entries)));
+        }
     }
 }
 
 fn write(mut stream: Stream, queue: &Receiver<Message>, shared: &Shared) {
     let mut was_full = false;
     while let Ok(message) = queue.recv() {
-        let is_entry = matches!(message, Message::Entry(_));
+        let are_entries = matches!(message, Message::Entries(_));
         match message {
             Message::Begin { known, began_ns } => stream.begin(&known, began_ns),
-            Message::Entry(entry) => {
-                stream.entry(entry);
-                shared.entries_waiting.fetch_sub(1, Ordering::AcqRel);
+            Message::Entries(entries) => {
+                let count = entries.len();
+                stream.entries(entries);
+                shared.entries_waiting.fetch_sub(count, Ordering::AcqRel);
             }
             Message::Roll => stream.roll(),
             Message::Window(ending) => stream.window(taken(ending.snapshot, shared), ending.not_written),
@@ -201,7 +253,7 @@ fn write(mut stream: Stream, queue: &Receiver<Message>, shared: &Shared) {
         }
         was_full = is_full;
         let mut totals = lock(&shared.totals);
-        if !is_entry || totals.failing != stream.totals.failing {
+        if !are_entries || totals.failing != stream.totals.failing {
             say(totals.failing.as_deref(), stream.totals.failing.as_deref());
             totals.clone_from(&stream.totals);
         }

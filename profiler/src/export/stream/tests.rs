@@ -20,7 +20,7 @@ use super::*;
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// 2024-01-31, 00:00 UTC.
-const MIDNIGHT_NS: i64 = 1_706_659_200_000_000_000;
+pub(super) const MIDNIGHT_NS: i64 = 1_706_659_200_000_000_000;
 
 /// A host whose name and clock tests change.
 #[derive(Clone)]
@@ -91,7 +91,7 @@ impl Agent {
     fn request(&mut self, path: &str) {
         self.seen += 1;
         let request = request(self.seen, self.now_ns, path);
-        self.stream.entry(Entry::Request(Box::new(request)));
+        self.stream.entries(vec![Entry::Request(Box::new(request))]);
     }
 
     /// A window of so many requests, and of `early` ones of the next before its snapshot comes.
@@ -128,7 +128,7 @@ impl Agent {
     }
 }
 
-fn request(id: u64, end_ns: u64, path: &str) -> Request {
+pub(super) fn request(id: u64, end_ns: u64, path: &str) -> Request {
     Request {
         id,
         connection: 0,
@@ -164,12 +164,12 @@ fn visible(directory: &Path) -> BTreeMap<String, u64> {
     found
 }
 
-fn rows(directory: &Path, table: &str) -> u64 {
+pub(super) fn rows(directory: &Path, table: &str) -> u64 {
     visible(&directory.join(table)).values().sum()
 }
 
-/// A column of whole numbers of all files of a table, in the order of their names.
-fn column(directory: &Path, table: &str, name: &str) -> Vec<i64> {
+/// A column of whole numbers, or of flags as 0 and 1, of all files of a table, in the order of their names.
+pub(super) fn column(directory: &Path, table: &str, name: &str) -> Vec<i64> {
     let mut values = Vec::new();
     for path in visible(&directory.join(table)).keys() {
         let reader = SerializedFileReader::new(File::open(path).expect("a file")).expect("a whole file");
@@ -179,13 +179,14 @@ fn column(directory: &Path, table: &str, name: &str) -> Vec<i64> {
         let rows = reader.get_row_iter(None).expect("rows");
         values.extend(rows.map(|row| {
             let row = row.expect("a row");
-            row.get_long(place).or_else(|_| row.get_timestamp_micros(place)).unwrap_or(i64::MIN)
+            let number = row.get_long(place).or_else(|_| row.get_timestamp_micros(place));
+            number.or_else(|_| row.get_bool(place).map(i64::from)).unwrap_or(i64::MIN)
         }));
     }
     values
 }
 
-fn unfinished(directory: &Path) -> usize {
+pub(super) fn unfinished(directory: &Path) -> usize {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     entries
         .map(|entry| if entry.path().is_dir() { unfinished(&entry.path()) } else { 0 }

@@ -75,7 +75,8 @@ fn whose() -> Vec<Column<RequestRow>> {
         Column::new("server.port", Kind::Code, "Port of the server.", |row: &R| {
             Cell::maybe(row.of.context.server_port.map(u64::from))
         })
-        .null("the server has several, or only a UNIX socket"),
+        .null("the server has several, or only a UNIX socket")
+        .of_the_set(),
         Column::new("request_id", Kind::Id, "Number of the request in the recording.", |row: &R| {
             Cell::number(row.request.id)
         }),
