@@ -141,7 +141,7 @@ impl Recipe for Settings {
     }
 
     fn loads(&self) -> usize {
-        self.workers
+        if self.arguments.iter().any(|argument| argument == "--preload") { 1 } else { self.workers }
     }
 
     fn knows_its_work(&self) -> bool {

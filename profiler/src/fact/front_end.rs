@@ -53,6 +53,23 @@ impl Watched {
         facts
     }
 
+    /// The same, with what the server has forked since it was looked at, each after its parent: where its topmost process ends before the next
+    /// look, it goes on in one of them.
+    #[must_use]
+    pub fn with_newborn(&self, newborn: &[(u32, u32)]) -> Self {
+        let mut all = self.clone();
+        for (parent, child) in newborn {
+            let tree = match &mut all.front_end {
+                Some(front_end) if front_end.tgids.contains(parent) => front_end,
+                _ => &mut all.server,
+            };
+            if !tree.tgids.contains(child) {
+                tree.tgids.push(*child);
+            }
+        }
+        all
+    }
+
     /// The same as they are now; a front end that has gone is left as it was.
     ///
     /// # Errors

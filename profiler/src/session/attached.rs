@@ -297,6 +297,9 @@ impl<O: Observer> Session<O> {
     /// The window is over: what is open is read, then everything is detached, then what is left is taken.
     pub fn finish(mut self, reason: EndReason) -> Outcome {
         self.cost.end_sample(&self.source);
+        // What was born until now is known once its record is taken.
+        self.drain();
+        self.read_last_processes();
         self.read_last_listeners();
         for fact in self.gather.cgroups().chain(Gather::machine()).collect::<Vec<_>>() {
             self.fact(fact);
@@ -377,10 +380,7 @@ impl<O: Observer> Session<O> {
         self.source.forget_listeners(&closed);
         self.read_counters();
         self.read_open_files(true);
-        let new = self.gather.new_processes(self.births(), &mut self.source);
-        if !new.is_empty() {
-            self.queues.follow(&self.gather.proc, &self.gather.watched.tgids());
-        }
+        let new = self.new_processes();
         for fact in self.gather.facts_of(&new) {
             self.fact(fact);
         }
@@ -397,6 +397,23 @@ impl<O: Observer> Session<O> {
             self.fact(attached);
         }
         self.feed.flush();
+    }
+
+    fn new_processes(&mut self) -> Vec<u32> {
+        let newborn = self.feed.take_newborn();
+        let new = self.gather.new_processes(self.births(), &newborn, &mut self.source);
+        if !new.is_empty() {
+            self.queues.follow(&self.gather.proc, &self.gather.watched.tgids());
+        }
+        new
+    }
+
+    /// Who was born in the last second, or has become something else since it was read. By it roles are told.
+    fn read_last_processes(&mut self) {
+        let new = self.new_processes();
+        for fact in self.gather.facts_of(&new).filter(|fact| matches!(fact, Fact::ProcessSeen(_))) {
+            self.fact(fact);
+        }
     }
 
     /// Changes whenever a process may have been born: also with each record that was lost, as it may have told of one.

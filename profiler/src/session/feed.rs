@@ -14,6 +14,9 @@ use zerocopy::FromBytes as _;
 
 use crate::recording::{RecordError, Recorder};
 
+/// Processes that are remembered from one look at `/proc` to the next.
+const MAX_NEWBORN: usize = 4096;
+
 /// Takes everything a live run sees.
 pub struct Feed {
     pipeline: Pipeline,
@@ -23,6 +26,8 @@ pub struct Feed {
     scratch: Vec<u8>,
     until_ns: u64,
     processes_born: u64,
+    /// Those of them that nobody has taken yet, each after its parent.
+    newborn: Vec<(u32, u32)>,
 }
 
 impl Feed {
@@ -30,7 +35,16 @@ impl Feed {
     #[must_use]
     pub fn new(pipeline: Pipeline, recorder: Option<Recorder>) -> Self {
         let (redactor, scratch) = (Redactor::default(), Vec::new());
-        Self { pipeline, redactor, recorder, failed: None, scratch, until_ns: u64::MAX, processes_born: 0 }
+        Self {
+            pipeline,
+            redactor,
+            recorder,
+            failed: None,
+            scratch,
+            until_ns: u64::MAX,
+            processes_born: 0,
+            newborn: Vec::new(),
+        }
     }
 
     /// One raw kernel record. After the end of the window it is dropped.
@@ -63,6 +77,9 @@ impl Feed {
     fn life(&mut self, record: &LifecycleRecord) {
         if record.what == lifecycle::FORK && record.other_tgid == record.other_tid {
             self.processes_born = self.processes_born.saturating_add(1);
+            if self.newborn.len() < MAX_NEWBORN {
+                self.newborn.push((record.header.tgid, record.other_tgid));
+            }
         } else if record.what == lifecycle::EXIT && record.header.tgid == record.header.tid {
             self.redactor.forget(record.header.tgid);
         }
@@ -89,6 +106,11 @@ impl Feed {
     #[must_use]
     pub const fn processes_born(&self) -> u64 {
         self.processes_born
+    }
+
+    /// Processes that were born since the last call, each after its parent. What is beyond the bound is found beneath the others.
+    pub fn take_newborn(&mut self) -> Vec<(u32, u32)> {
+        std::mem::take(&mut self.newborn)
     }
 
     /// Writes out what the recording holds back.

@@ -76,13 +76,19 @@ impl Gather {
     }
 
     /// The processes of which something new is to be read: workers are followed from their fork on; here their facts
-    /// are added. They are read twice, a second apart: a worker takes its name some time after its birth.
-    pub(super) fn new_processes(&mut self, born: u64, source: &mut LiveSource) -> Vec<u32> {
+    /// are added. They are read twice, a second apart: a worker takes its name some time after its birth. `born` changes
+    /// whenever a process may have been born; `newborn`: those that were seen to be, each after its parent.
+    pub(super) fn new_processes(
+        &mut self,
+        born: u64,
+        newborn: &[(u32, u32)],
+        source: &mut LiveSource,
+    ) -> Vec<u32> {
         if born == self.born && self.young.is_empty() {
             return Vec::new();
         }
         self.born = born;
-        let Ok(watched) = self.watched.again(&self.proc) else { return Vec::new() };
+        let Ok(watched) = self.watched.with_newborn(newborn).again(&self.proc) else { return Vec::new() };
         let tgids = watched.tgids();
         let new: Vec<u32> = tgids.iter().copied().filter(|tgid| !self.known.contains(tgid)).collect();
         // What has ended is forgotten: its number may be another worker's next.

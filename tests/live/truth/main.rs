@@ -17,6 +17,7 @@ mod light_sleeps;
 mod listeners;
 mod loops;
 mod more_threads;
+mod new_master;
 mod own_threads;
 mod phases;
 mod recording;

@@ -1,0 +1,98 @@
+//! gunicorn's upgrade: a new master beside the old one, which then ends (docs.gunicorn.org, "Upgrading to a new binary on the fly").
+//!
+//! In: a server that gets the signals of an upgrade while it is watched. Out: verdicts on the roles of its processes, against
+//! whose children they are.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+use wsgi_trace_tests::child::until;
+use wsgi_trace_tests::gunicorn::{Settings, Version};
+use wsgi_trace_tests::server::{Place, Recipe as _, Server, children_of};
+use wsgi_trace_tests::trace::Traced;
+
+use super::listeners::{number, reloads, until_replaced};
+
+const WAIT: Duration = Duration::from_secs(30);
+
+/// Two workers, whose gunicorn can start itself again: it starts the file that it was started with, whose directory must not be
+/// where modules are looked for.
+fn settings(arguments: &[&str]) -> Settings {
+    let safe = ("PYTHONSAFEPATH".to_owned(), "1".to_owned());
+    Settings { environment: vec![safe], ..Settings::sync(Version::V27, 2).with(arguments) }
+}
+
+/// Starts a new master, and waits until its workers are there and have loaded the application. Returns its PID.
+fn upgrade(server: &Server, settings: &Settings) -> anyhow::Result<u32> {
+    server.signal(libc::SIGUSR2);
+    until("a new master's workers", WAIT, || {
+        let loaded = std::fs::read_to_string(server.file("ready"))?.lines().count();
+        let new = server.worker_pids().into_iter().find(|pid| children_of(*pid).len() == settings.workers);
+        Ok(new.filter(|_| loaded >= 2 * settings.loads()))
+    })
+}
+
+/// The old and the new one are masters, and everybody else who was there is a worker.
+fn roles_are_told(traced: Option<&Traced>, masters: [u32; 2]) -> anyhow::Result<()> {
+    let Some(traced) = traced else { return Ok(()) };
+    let processes = traced.value("/processes")?.as_array().context("no processes")?;
+    for process in processes {
+        let pid = u32::try_from(number(process, "/pid"))?;
+        let expected = if masters.contains(&pid) { "master" } else { "worker" };
+        let told = process.get("role").and_then(Value::as_str);
+        ensure!(told == Some(expected), "{pid} is told as {told:?}, masters {masters:?}: {processes:#?}");
+    }
+    let served = processes.iter().filter(|process| number(process, "/requests") > 0).count();
+    ensure!(processes.len() == 6 && served >= 2, "{processes:#?}");
+    Ok(())
+}
+
+/// An upgrade that is over within about a second: the new master may be born and alone before `/proc` is read again.
+fn at_once(arguments: &[&str]) -> anyhow::Result<()> {
+    let settings = settings(arguments);
+    let mut masters = [0; 2];
+    let traced = reloads(&settings, |server| {
+        let before = server.worker_pids();
+        masters = [server.pid(), upgrade(server, &settings)?];
+        // The old master goes with its workers; the new one stays in its process group, which ends with the test.
+        server.signal(libc::SIGTERM);
+        until_replaced(server, &before, 2 * settings.loads())
+    })?;
+    roles_are_told(traced.as_ref(), masters)
+}
+
+#[test]
+#[ignore = "make live: five seconds"]
+fn new_master_that_takes_the_listener_over_is_a_master() -> anyhow::Result<()> {
+    at_once(&[])
+}
+
+#[test]
+#[ignore = "make live: five seconds"]
+fn new_master_that_loads_the_application_before_it_forks_is_a_master() -> anyhow::Result<()> {
+    at_once(&["--preload"])
+}
+
+#[test]
+#[ignore = "make live: five seconds"]
+fn upgrade_as_gunicorn_documents_it_has_two_masters() -> anyhow::Result<()> {
+    let configuration = Place::apps().join("winch.py");
+    let settings = settings(&["--config", &configuration.to_string_lossy()]);
+    let mut masters = [0; 2];
+    let traced = reloads(&settings, |server| {
+        let old = server.pid();
+        let before = server.worker_pids();
+        masters = [old, upgrade(server, &settings)?];
+        // Its workers end, it stays; then it goes as well.
+        server.signal(libc::SIGWINCH);
+        until_replaced(server, &before, 2 * settings.loads())?;
+        ensure!(server.worker_pids() == [masters[1]], "the old master has other children than the new one");
+        server.signal(libc::SIGQUIT);
+        until("the old master's end", WAIT, || {
+            // Its parent, this test, does not ask for it: it is left without a command line.
+            Ok(std::fs::read(format!("/proc/{old}/cmdline"))?.is_empty().then_some(()))
+        })
+    })?;
+    roles_are_told(traced.as_ref(), masters)
+}
