@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use super::architecture::Architecture;
+use crate::architecture::Architecture;
 use crate::command;
 
 /// What is booted.
