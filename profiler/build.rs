@@ -54,7 +54,7 @@ fn main() -> anyhow::Result<()> {
         "-Clink-arg=--btf".to_owned(),
     ];
     // Types come with names of files: those of any machine's are the same.
-    flags.extend(places(&root).iter().map(|(place, name)| format!("--remap-path-prefix={place}={name}")));
+    flags.extend(source_places(&root).iter().map(|(place, name)| format!("--remap-path-prefix={place}={name}")));
     let mut command = Command::new(env::var_os("CARGO").context("CARGO is not set")?);
     command
         .current_dir(&root)
@@ -79,7 +79,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// Directories of this machine that sources are in, and what to call them.
-fn places(root: &Path) -> Vec<(String, &'static str)> {
+fn source_places(root: &Path) -> Vec<(String, &'static str)> {
     let mut places = vec![(root.display().to_string(), "wsgi-trace")];
     let home = env::var("CARGO_HOME").ok().or_else(|| Some(format!("{}/.cargo", env::var("HOME").ok()?)));
     places.extend(home.map(|home| (home, "cargo")));
