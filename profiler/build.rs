@@ -54,7 +54,9 @@ fn main() -> anyhow::Result<()> {
         "-Clink-arg=--btf".to_owned(),
     ];
     // Types come with names of files: those of any machine's are the same.
-    flags.extend(source_places(&root).iter().map(|(place, name)| format!("--remap-path-prefix={place}={name}")));
+    flags.extend(
+        source_places(&root).iter().map(|(place, name)| format!("--remap-path-prefix={place}={name}")),
+    );
     let mut command = Command::new(env::var_os("CARGO").context("CARGO is not set")?);
     command
         .current_dir(&root)

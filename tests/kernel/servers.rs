@@ -30,8 +30,12 @@ pub(crate) fn checks() -> Vec<Check> {
         checks.push(check("waits for CPython's lock add up by holder", real::gil));
         checks.push(check("each of a herd got what its log says", real::herd));
         if recordings::are_there() {
-            checks.push(check("recordings of another machine give its reports", recordings::of_another_machine));
-            checks.push(check("a recording of this kernel gives the live report", recordings::of_this_kernel));
+            checks.push(check(
+                "recordings of another machine give its reports",
+                recordings::of_another_machine,
+            ));
+            checks
+                .push(check("a recording of this kernel gives the live report", recordings::of_this_kernel));
         }
     }
     checks

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use crate::command;
 use crate::architecture::Architecture;
+use crate::command;
 use crate::emulator::boot::{Machine, Run};
 use crate::emulator::fetch::Release;
 use crate::emulator::{KERNELS, Kernel, Role, archive, fetch, store};

@@ -45,11 +45,7 @@ impl Blob {
 }
 
 /// Writes `wsgi-trace-VERSION-ARCHITECTURE.oci.tar` into a directory; where it is.
-pub(super) fn write(
-    program: &Path,
-    architecture: Architecture,
-    directory: &Path,
-) -> anyhow::Result<PathBuf> {
+pub(super) fn write(program: &Path, architecture: Architecture, directory: &Path) -> anyhow::Result<PathBuf> {
     let (version, architecture) = (env!("CARGO_PKG_VERSION"), architecture.debian());
     let work = directory.join("image");
     if work.exists() {

@@ -65,7 +65,11 @@ pub(super) fn are_the_same(name: &str, run: &Run) -> anyhow::Result<bool> {
     if differ.is_empty() {
         println!("-- what it recorded gives the same reports here: {}", FORMS.join(", "));
     } else {
-        println!("-- its recording gives other reports here ({}): {}", differ.join(", "), directory.display());
+        println!(
+            "-- its recording gives other reports here ({}): {}",
+            differ.join(", "),
+            directory.display()
+        );
     }
     Ok(differ.is_empty())
 }
@@ -80,7 +84,9 @@ fn sent(lines: &[String]) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
         } else if let (Some(part), Some((_, content))) = (line.strip_prefix(FILE_PART), &mut open) {
             for pair in part.as_bytes().chunks(2) {
                 let digits = std::str::from_utf8(pair)?;
-                content.push(u8::from_str_radix(digits, 16).with_context(|| format!("not two digits: {digits}"))?);
+                content.push(
+                    u8::from_str_radix(digits, 16).with_context(|| format!("not two digits: {digits}"))?,
+                );
             }
         } else if let Some(length) = line.strip_prefix(FILE.1) {
             let Some((name, content)) = open.take() else { bail!("the end of a file that did not begin") };
@@ -115,7 +121,8 @@ mod tests {
 
     #[test]
     fn a_file_comes_whole_between_other_lines_or_not_at_all() {
-        let whole = lines(&["-- a", "FILE live.json", "FILE-PART 7b0a", "FILE-PART 7d", "FILE-END 3", "PASS a"]);
+        let whole =
+            lines(&["-- a", "FILE live.json", "FILE-PART 7b0a", "FILE-PART 7d", "FILE-END 3", "PASS a"]);
         assert_eq!(sent(&whole).expect("whole").get("live.json").map(Vec::as_slice), Some(&b"{\n}"[..]));
         for broken in [
             &["FILE a", "FILE-PART 7b", "FILE-END 2"][..],

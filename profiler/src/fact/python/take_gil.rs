@@ -9,7 +9,8 @@ use std::io::{Read as _, Seek as _};
 
 use gimli::{BaseAddresses, CieOrFde, EhFrame, LittleEndian, UnwindSection as _};
 use object::{
-    Architecture, Object as _, ObjectSection as _, ObjectSegment as _, ObjectSymbol as _, ObjectSymbolTable as _,
+    Architecture, Object as _, ObjectSection as _, ObjectSegment as _, ObjectSymbol as _,
+    ObjectSymbolTable as _,
 };
 
 use super::elf::MAX_FILE_BYTES;

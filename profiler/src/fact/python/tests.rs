@@ -281,7 +281,11 @@ fn machine_code_of_another_architecture_is_refused_by_its_name() {
     ] {
         bytes[18] = machine;
         let error = take_gil::in_bytes(&bytes, own).expect_err("nothing of an interpreter is in it");
-        assert_eq!(matches!(error, take_gil::NotFound::Architecture(_)), refused, "{name} on {own:?}: {error}");
+        assert_eq!(
+            matches!(error, take_gil::NotFound::Architecture(_)),
+            refused,
+            "{name} on {own:?}: {error}"
+        );
         assert!(!refused || error.to_string().contains(name), "{error}");
     }
 }
@@ -443,7 +447,7 @@ fn stripped_interpreter_is_found_by_the_section_that_holds_its_state() {
 /// As linkers lay arm64's files out, whose segments begin where pages of 64 KiB may.
 #[test]
 fn where_a_file_is_loaded_is_found_whatever_pages_the_kernel_has() {
-    let image = elf::Image { segments: vec![(0, 0x40_0000), (0x5c_fd88, 0x9d_fd88)], ..elf::Image::default() };
+    let image = Image { segments: vec![(0, 0x40_0000), (0x5c_fd88, 0x9d_fd88)], ..Image::default() };
     const BIAS: u64 = 0xaaaa_0000_0000;
     for (page_bytes, second) in [(0x1000, 0x5c_f000), (0x4000, 0x5c_c000), (0x1_0000, 0x5c_0000)] {
         for (offset, address) in [(0, 0x40_0000), (second, 0x41_0000 + second)] {

@@ -17,7 +17,9 @@ const STUB_STEPS: usize = 4;
 /// The instructions of `code`, with their addresses.
 fn words(code: &[u8], address: u64) -> impl Iterator<Item = (u64, u32)> {
     let words = code.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes));
-    (0..).zip(words).map(move |(index, word): (u64, u32)| (address.wrapping_add(index.wrapping_mul(STEP)), word))
+    (0..)
+        .zip(words)
+        .map(move |(index, word): (u64, u32)| (address.wrapping_add(index.wrapping_mul(STEP)), word))
 }
 
 /// Stubs that jump to what one of `slots` points to.
@@ -47,9 +49,8 @@ fn slot(at: u64, page: u32, load: u32) -> Option<u64> {
 
 /// Addresses at which `code` calls a target.
 fn calls_in(code: &[u8], address: u64, targets: &Targets, calls: &mut Vec<u64>) {
-    let found = words(code, address).filter(|(at, word)| {
-        matches!(flow(*at, *word), Flow::Call(Some(called)) if targets.has(called))
-    });
+    let found = words(code, address)
+        .filter(|(at, word)| matches!(flow(*at, *word), Flow::Call(Some(called)) if targets.has(called)));
     let room = (MAX_CALLS + 1).saturating_sub(calls.len());
     calls.extend(found.map(|(at, _)| at).take(room));
 }
