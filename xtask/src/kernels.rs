@@ -76,13 +76,9 @@ impl Boot {
         format!("{prefix}{}{}", self.kernel.version, if self.preempts { "-preempt" } else { "" })
     }
 
-    /// Whether it is among these names; without any, whether it is of the usual architecture: another is only tried where it is named, as long as nothing that it
-    /// attaches was reviewed.
+    /// Whether it is among these names; without any, each is.
     fn is_wanted(&self, names: &[&String]) -> bool {
-        match names {
-            [] => self.kernel.architecture == Architecture::X86_64,
-            names => names.iter().any(|name| **name == self.name()),
-        }
+        names.is_empty() || names.iter().any(|name| **name == self.name())
     }
 
     fn parameters(&self) -> String {
