@@ -2,7 +2,8 @@
 //!
 //! In: an ELF file, hostile. Out: [`TakeGil`]: where it begins, where it waits, where it ends. `take_gil` is the only
 //! function of an interpreter that waits on a condition variable with a limit of time, so the call of
-//! `pthread_cond_timedwait` finds it, and `.eh_frame` says how far it reaches. What instructions are is in one file for each architecture.
+//! `pthread_cond_timedwait` finds it, and `.eh_frame` says how far it reaches. What instructions do is in one file for
+//! each architecture.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
@@ -181,7 +182,7 @@ enum Flow {
 enum Called {
     /// By its address.
     Address(u64),
-    /// By the address of a pointer to it. Arm64 loads that with instructions of its own, and calls what is in a register.
+    /// By the address of a pointer to it; never so on arm64, which loads pointers with instructions of their own.
     Slot(u64),
 }
 

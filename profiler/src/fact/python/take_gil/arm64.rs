@@ -24,14 +24,14 @@ fn words(code: &[u8], address: u64) -> impl Iterator<Item = (u64, u32)> {
 
 /// Stubs that jump to what one of `slots` points to.
 fn stubs_in(code: &[u8], address: u64, slots: &[u64], stubs: &mut Vec<u64>) {
-    let all: Vec<(u64, u32)> = words(code, address).collect();
-    for (place, window) in all.windows(STUB_STEPS).enumerate() {
-        let [(at, page), (_, load), ..] = window else { continue };
-        let jumps = window.iter().any(|(_, word)| is_jump(*word));
-        if jumps && slot(*at, *page, *load).is_some_and(|slot| slots.contains(&slot)) {
-            let before = place.checked_sub(1).and_then(|before| all.get(before));
-            stubs.push(before.filter(|(_, word)| *word == BTI_C).map_or(*at, |(at, _)| *at));
+    let mut before = 0;
+    for ((at, page), window) in words(code, address).zip(code.as_chunks().0.windows(STUB_STEPS)) {
+        let mut rest = window.iter().skip(1).map(|bytes| u32::from_le_bytes(*bytes));
+        let slot = rest.next().and_then(|load| slot(at, page, load));
+        if slot.is_some_and(|slot| slots.contains(&slot)) && rest.any(is_jump) {
+            stubs.push(if before == BTI_C { at.wrapping_sub(STEP) } else { at });
         }
+        before = page;
     }
 }
 
