@@ -81,7 +81,7 @@ nightly: setup ## Run everything that no change waits for (live, kernels, unit, 
 screenshots: setup ## Take the pictures of docs/images again, of a real run, as root
 	@cargo xtask screenshots
 
-kernels: setup ## Trace a toy and a real gunicorn on Linux 6.1, 6.12 and Debian's newest in emulation, also preempting; see the refusal on 5.10
+kernels: setup ## Trace a toy and a real gunicorn on Linux 6.1, 6.12 and Debian's newest in emulation, also preempting, and on arm64; see the refusal on 5.10
 	@cargo xtask kernels
 
 unit: setup ## Install the .deb on Debian 12 and 13 in emulation, and try its systemd unit there (some minutes; the first time as root)
@@ -90,7 +90,7 @@ unit: setup ## Install the .deb on Debian 12 and 13 in emulation, and try its sy
 book: setup ## Make the guide a book, under target/book, and check its links
 	@cargo xtask book
 
-dist: setup ## Build the packages: a static program, a wheel, a .deb, a container image; under target/dist
+dist: setup ## Build the packages for x86_64 and arm64: static programs, wheels, .debs, container images, checksums; under target/dist
 	@cargo xtask dist
 
 dist-test: setup ## Build the packages, install each into a clean place and run it (some minutes)

@@ -48,9 +48,15 @@ fn main() -> anyhow::Result<()> {
         bail!("{NO_LINKER}");
     }
     let path = env::join_paths(places)?;
-    let separator = '\u{1f}';
-    let flags =
-        format!("--cfg=bpf_target_arch=\"{machine}\"{separator}-Cdebuginfo=2{separator}-Clink-arg=--btf");
+    let mut flags = vec![
+        format!("--cfg=bpf_target_arch=\"{machine}\""),
+        "-Cdebuginfo=2".to_owned(),
+        "-Clink-arg=--btf".to_owned(),
+    ];
+    // Types come with names of files: those of any machine's are the same.
+    flags.extend(
+        source_places(&root).iter().map(|(place, name)| format!("--remap-path-prefix={place}={name}")),
+    );
     let mut command = Command::new(env::var_os("CARGO").context("CARGO is not set")?);
     command
         .current_dir(&root)
@@ -61,7 +67,7 @@ fn main() -> anyhow::Result<()> {
         .env("PATH", path)
         // -Z build-std on the pinned stable compiler.
         .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_ENCODED_RUSTFLAGS", flags)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
         .env_remove("RUSTC")
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .env_remove("RUSTC_WRAPPER");
@@ -72,4 +78,16 @@ fn main() -> anyhow::Result<()> {
     let object = target_directory.join("bpfel-unknown-none/release/probe");
     fs::copy(&object, out.join("probe")).with_context(|| format!("no object at {}", object.display()))?;
     Ok(())
+}
+
+/// Directories of this machine that sources are in, and what to call them.
+fn source_places(root: &Path) -> Vec<(String, &'static str)> {
+    let mut places = vec![(root.display().to_string(), "wsgi-trace")];
+    let home = env::var("CARGO_HOME").ok().or_else(|| Some(format!("{}/.cargo", env::var("HOME").ok()?)));
+    places.extend(home.map(|home| (home, "cargo")));
+    let compiler = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let sysroot = Command::new(compiler).args(["--print", "sysroot"]).output().ok();
+    let sysroot = sysroot.and_then(|said| String::from_utf8(said.stdout).ok());
+    places.extend(sysroot.map(|sysroot| (sysroot.trim().to_owned(), "rust")));
+    places
 }

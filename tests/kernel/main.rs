@@ -1,7 +1,7 @@
 //! The payload of `make kernels`: init of an emulated machine, and the checks that run there.
 //!
 //! In: `EXPECT` (`tracing` or `refusal`), `WSGI_TRACE_BINARY`; where there are such, `PYTHON` and `APP` (a real gunicorn), `THIRTY_TWO` (a 32-bit program),
-//! `PREEMPT`. Out: a line for each check on the console, what was attached, and `PAYLOAD-EXIT 0` when all passed. As an ordinary process it runs the same
+//! `RECORDINGS` (recordings of another machine), `PREEMPT`. Out: a line for each check on the console, what was attached, and `PAYLOAD-EXIT 0` when all passed. As an ordinary process it runs the same
 //! checks on this machine's kernel.
 
 mod attached;
@@ -13,6 +13,7 @@ mod overflow;
 mod preempt;
 mod program;
 mod real;
+mod recordings;
 mod server;
 mod servers;
 mod thirty_two;

@@ -121,6 +121,7 @@ pub(crate) fn has_light_mode() -> bool {
 
 /// What a run and the server's log say of the same requests.
 pub(crate) struct Told {
+    text: String,
     report: Value,
     log: Vec<AccessLine>,
     load: Load,
@@ -137,10 +138,15 @@ pub(crate) fn trace(server: &Gunicorn, arguments: &[&str], load: Load) -> anyhow
     let outcome = program.finish(LIMIT)?;
     ensure!(outcome.status.success(), "{}: {}", outcome.status, outcome.stderr);
     let report = serde_json::from_str(&outcome.stdout).context("the report is not JSON")?;
-    Ok(Told { report, log, load })
+    Ok(Told { text: outcome.stdout, report, log, load })
 }
 
 impl Told {
+    /// The JSON report as it was printed.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// For the reviewed report.
     pub(crate) fn note(&self, title: &str) {
         attached::note(title, &self.report);

@@ -5,7 +5,7 @@
 use wsgi_trace::attach::Hooks;
 
 use crate::checks::Check;
-use crate::{preempt, real, server, thirty_two};
+use crate::{preempt, real, recordings, server, thirty_two};
 
 /// All that can be checked with what is there.
 pub(crate) fn checks() -> Vec<Check> {
@@ -29,6 +29,14 @@ pub(crate) fn checks() -> Vec<Check> {
         checks.push(check("light mode has as many, or is refused", real::light));
         checks.push(check("waits for CPython's lock add up by holder", real::gil));
         checks.push(check("each of a herd got what its log says", real::herd));
+        if recordings::are_there() {
+            checks.push(check(
+                "recordings of another machine give its reports",
+                recordings::of_another_machine,
+            ));
+            checks
+                .push(check("a recording of this kernel gives the live report", recordings::of_this_kernel));
+        }
     }
     checks
 }

@@ -62,7 +62,10 @@ impl Drop for Toy {
 
 const ANSWER: &[u8; 44] = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n";
 
-/// The server: a thread for each connection, a millisecond of sleep in each request.
+/// What the toy sleeps in each request: longer than an emulated CPU stands still on a machine that has other things to do, or its thread never leaves the CPU.
+const SLEEP: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// The server: a thread for each connection, a sleep in each request.
 pub(crate) fn serve() -> ExitCode {
     // SAFETY: the name is a NUL-terminated constant.
     unsafe { libc::prctl(libc::PR_SET_NAME, c"toy".as_ptr()) };
@@ -95,7 +98,7 @@ fn answer_all(mut connection: TcpStream) -> std::io::Result<()> {
         pending.extend(part.iter().take(length));
         while let Some(end) = pending.windows(4).position(|window| window == b"\r\n\r\n") {
             pending.drain(..end + 4);
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            std::thread::sleep(SLEEP);
             connection.write_all(ANSWER)?;
         }
     }

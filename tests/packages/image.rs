@@ -14,7 +14,7 @@ use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::{podman, require_bpf, require_podman, root};
 
 use crate::installed::succeed;
-use crate::{bash, place};
+use crate::{MACHINE, bash, place};
 
 /// `sudo` of one who is root, and `podman` as tests run it.
 fn commands(directory: &Path) -> anyhow::Result<()> {
@@ -52,6 +52,7 @@ fn the_image_loads_and_reports_with_the_documented_capabilities_alone() -> anyho
     let script = page.split("```sh dist\n").nth(1).and_then(|rest| rest.split("```").next());
     let script = script.context("docs/containers.md has lost its commands")?;
     let script = script.replace("--port 8000", &format!("--port {port}")).replace("30s", "3s");
+    let script = script.replace("-amd64.oci.tar", &format!("-{}.oci.tar", MACHINE.1));
     assert!(script.contains(concat!("localhost/wsgi-trace:", env!("CARGO_PKG_VERSION"))), "{script}");
     let place = place()?;
     let tools = tempfile::tempdir()?;
@@ -64,7 +65,7 @@ fn the_image_loads_and_reports_with_the_documented_capabilities_alone() -> anyho
     assert!(said.contains("gunicorn") && said.contains("/fast") && said.contains("Findings"), "{said}");
     assert!(said.contains("Global interpreter lock"), "{said}");
     // Nothing in it but the program and its licences.
-    let image = crate::package(".oci.tar")?;
+    let image = crate::package(&format!("-{}.oci.tar", MACHINE.1))?;
     let unpacked = tempfile::tempdir()?;
     succeed(
         Command::new("tar")

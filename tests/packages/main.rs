@@ -15,6 +15,23 @@ use clean_machine::CleanMachine;
 use installed::{Installed, succeed};
 use wsgi_trace_tests::{require_bpf, root};
 
+/// Linux's and Debian's name of this machine's architecture: `target/dist` has packages of others too.
+const MACHINE: (&str, &str) =
+    if cfg!(target_arch = "aarch64") { ("aarch64", "arm64") } else { ("x86_64", "amd64") };
+
+/// The static program of this machine.
+fn program() -> PathBuf {
+    root().join("target/dist").join(format!("wsgi-trace-{}", MACHINE.0))
+}
+
+fn wheel() -> anyhow::Result<PathBuf> {
+    package(&format!("_{}.whl", MACHINE.0))
+}
+
+fn deb() -> anyhow::Result<PathBuf> {
+    package(&format!("_{}.deb", MACHINE.1))
+}
+
 /// The one file of `target/dist` that ends like this.
 fn package(ending: &str) -> anyhow::Result<PathBuf> {
     let directory = root().join("target/dist");
@@ -56,7 +73,7 @@ fn bash(script: &str, directory: &Path, path: &[&Path]) -> Command {
 fn the_program_needs_no_file_of_the_machine() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let empty = tempfile::tempdir()?;
-    fs::copy(root().join("target/dist/wsgi-trace"), empty.path().join("wsgi-trace"))?;
+    fs::copy(program(), empty.path().join("wsgi-trace"))?;
     fs::copy(root().join("tests/recordings/gthread-healthy.wtrace"), empty.path().join("r"))?;
     let run = |arguments: &[&str]| {
         succeed(Command::new("chroot").arg(empty.path()).arg("/wsgi-trace").args(arguments))
@@ -75,13 +92,10 @@ fn the_wheel_installs_into_a_fresh_environment_and_works() -> anyhow::Result<()>
     succeed(&mut bash(&instructions("pip install")?, place.path(), &[&environment.join("bin")]))?;
     Installed::program(&environment.join("bin/wsgi-trace")).must_work()?;
     // Any C library will do, and nothing but the program comes with it.
-    let name = package(".whl")?.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = wheel()?.file_name().unwrap_or_default().to_string_lossy().into_owned();
     assert!(name.contains("py3-none-manylinux") && name.contains("musllinux"), "{name}");
     let packaged = fs::read(environment.join("bin/wsgi-trace"))?;
-    assert!(
-        packaged == fs::read(root().join("target/dist/wsgi-trace"))?,
-        "another program than target/dist has"
-    );
+    assert!(packaged == fs::read(program())?, "another program than target/dist has");
     let pip = ["-m", "pip", "uninstall", "--quiet", "--yes", "wsgi-trace"];
     succeed(Command::new(environment.join("bin/python")).args(pip))?;
     assert!(!environment.join("bin/wsgi-trace").exists());
@@ -90,9 +104,38 @@ fn the_wheel_installs_into_a_fresh_environment_and_works() -> anyhow::Result<()>
 
 #[test]
 #[ignore = "make dist-test"]
+fn each_architecture_has_its_packages_with_their_own_program_and_checksums() -> anyhow::Result<()> {
+    let directory = root().join("target/dist");
+    succeed(Command::new("sha256sum").current_dir(&directory).args(["--check", "--strict", "SHA256SUMS"]))?;
+    let listed = fs::read_to_string(directory.join("SHA256SUMS"))?;
+    // `e_machine`: EM_X86_64, EM_AARCH64.
+    for (linux, debian, machine) in [("x86_64", "amd64", 62), ("aarch64", "arm64", 183)] {
+        let program = fs::read(directory.join(format!("wsgi-trace-{linux}")))?;
+        assert_eq!(program.get(18), Some(&machine), "{linux}");
+        let place = tempfile::tempdir()?;
+        let (wheel, deb) = (package(&format!("_{linux}.whl"))?, package(&format!("_{debian}.deb"))?);
+        let image = package(&format!("-{debian}.oci.tar"))?;
+        for file in [&wheel, &deb, &image] {
+            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            assert!(listed.lines().any(|line| line.ends_with(&format!("  {name}"))), "no checksum of {name}");
+        }
+        succeed(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&wheel).arg(place.path()))?;
+        succeed(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(place.path().join("deb")))?;
+        let architecture = succeed(Command::new("dpkg-deb").arg("-f").arg(&deb).arg("Architecture"))?;
+        assert_eq!(architecture.trim(), debian);
+        let scripts = format!("wsgi_trace-{}.data/scripts/wsgi-trace", env!("CARGO_PKG_VERSION"));
+        for packaged in [place.path().join(scripts), place.path().join("deb/usr/bin/wsgi-trace")] {
+            assert!(fs::read(&packaged)? == program, "{} is another program", packaged.display());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "make dist-test"]
 fn the_deb_unpacks_to_a_program_that_works_with_its_pages_and_completions() -> anyhow::Result<()> {
     let place = tempfile::tempdir()?;
-    succeed(Command::new("dpkg-deb").arg("-x").arg(package(".deb")?).arg(place.path()))?;
+    succeed(Command::new("dpkg-deb").arg("-x").arg(deb()?).arg(place.path()))?;
     for file in [
         "usr/share/man/man1/wsgi-trace.1.gz",
         "usr/share/man/man1/wsgi-trace-record.1.gz",
@@ -113,7 +156,7 @@ fn the_deb_unpacks_to_a_program_that_works_with_its_pages_and_completions() -> a
 fn the_deb_installs_with_dpkg_works_and_leaves_nothing_when_removed() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let machine = CleanMachine::start()?;
-    fs::copy(package(".deb")?, machine.shared().join("wsgi-trace_0_amd64.deb"))?;
+    fs::copy(deb()?, machine.shared().join(format!("wsgi-trace_0_{}.deb", MACHINE.1)))?;
     let script =
         instructions("dpkg -i")?.replace("target/dist/", &format!("{}/", machine.shared().display()));
     let script = script.replace("sudo ", "");

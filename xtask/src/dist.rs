@@ -1,66 +1,113 @@
 //! `dist`: the packages, under `target/dist`. `dist-test`: each installed into a clean place and run.
 //!
-//! In: the tree; cargo-deb and maturin, at the versions of `xtask/pins.toml` and `packaging/wheel/pyproject.toml`. Out: the static
-//! program, a wheel, a .deb and a container image that hold it, and their sizes.
+//! In: the tree; cargo-deb and maturin, at the versions of `xtask/pins.toml` and `packaging/wheel/pyproject.toml`. Out: for each
+//! architecture the static program, a wheel, a .deb and a container image that hold it; their sizes and checksums.
 
 mod image;
+mod program;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use sha2::{Digest as _, Sha256};
 
+use crate::architecture::Architecture;
 use crate::command;
 use crate::pins;
+use program::{Build, PROFILE};
 
-const TARGET: &str = "x86_64-unknown-linux-musl";
-const PROFILE: &str = "packaged";
 /// Shells and the names of their files.
 const SHELLS: [(&str, &str); 3] =
     [("bash", "wsgi-trace.bash"), ("zsh", "_wsgi-trace"), ("fish", "wsgi-trace.fish")];
+/// As `sha256sum --check` reads them.
+const CHECKSUMS: &str = "SHA256SUMS";
+/// Builds once more, from nothing, and compares.
+const TWICE: &str = "--twice";
 
 /// Where packages lie.
 fn directory() -> PathBuf {
     command::root().join("target/dist")
 }
 
-/// Builds the program and the .deb, which it gives.
+/// Builds this machine's program and the .deb, which it gives.
 pub(crate) fn package() -> anyhow::Result<PathBuf> {
+    let (directory, build) = (empty()?, Build::usual()?);
+    describe(&build.program(Architecture::host(), &directory)?, &directory)?;
+    deb(&build, Architecture::host(), &directory)
+}
+
+/// Builds everything, for all architectures or those that are named and this machine's.
+pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
+    let (flags, names): (Vec<&String>, Vec<&String>) =
+        arguments.iter().partition(|argument| argument.starts_with("--"));
+    if let Some(unknown) = flags.iter().find(|flag| **flag != TWICE) {
+        bail!("{unknown} is none of: {TWICE}");
+    }
+    let known = Architecture::ALL.map(Architecture::linux);
+    if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
+        bail!("no packages are made for {unknown}; these are: {}", known.join(", "));
+    }
+    // This machine's comes first: it prints the manual pages.
+    let others = Architecture::ALL.into_iter().filter(|architecture| *architecture != Architecture::host());
+    let wanted = others.filter(|other| names.is_empty() || names.iter().any(|name| *name == other.linux()));
+    let wanted: Vec<Architecture> = std::iter::once(Architecture::host()).chain(wanted).collect();
+    let first = all(&Build::usual()?, &wanted)?;
+    if !flags.is_empty() {
+        let again = all(&Build::again()?, &wanted)?;
+        if first != again {
+            bail!("the second build gave other files:\n{again}after\n{first}");
+        }
+        println!("\nTwo builds gave the same files.");
+    }
+    Ok(())
+}
+
+/// Builds everything; its checksums.
+fn all(build: &Build, wanted: &[Architecture]) -> anyhow::Result<String> {
+    let directory = empty()?;
+    for architecture in wanted {
+        let program = build.program(*architecture, &directory)?;
+        if *architecture == Architecture::host() {
+            describe(&program, &directory)?;
+        }
+        deb(build, *architecture, &directory)?;
+        wheel(build, *architecture, &directory)?;
+        image::write(&program, *architecture, &directory)?;
+    }
+    println!("\nPackages in target/dist:");
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(&directory)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.retain(|path| path.is_file());
+    files.sort();
+    let mut checksums = String::new();
+    for path in files {
+        let (content, name) = (fs::read(&path)?, path.file_name().unwrap_or_default().to_string_lossy());
+        println!("  {:5.2} MB  {name}", content.len() as f64 / 1e6);
+        checksums.push_str(&format!("{:x}  {name}\n", Sha256::digest(&content)));
+    }
+    fs::write(directory.join(CHECKSUMS), &checksums)?;
+    println!("Their checksums are in target/dist/{CHECKSUMS}.");
+    Ok(checksums)
+}
+
+/// The directory, without what was in it.
+fn empty() -> anyhow::Result<PathBuf> {
     let directory = directory();
     if directory.exists() {
         fs::remove_dir_all(&directory)
             .with_context(|| format!("{} cannot be emptied", directory.display()))?;
     }
     fs::create_dir_all(&directory)?;
-    let program = program(&directory)?;
-    describe(&program, &directory)?;
-    deb(&directory)
+    Ok(directory)
 }
 
-/// Builds everything.
-pub(crate) fn run() -> anyhow::Result<()> {
-    package()?;
-    let directory = directory();
-    wheel(&directory)?;
-    image::write(&directory.join("wsgi-trace"), &directory)?;
-    println!("\nPackages in target/dist:");
-    let mut files: Vec<PathBuf> =
-        fs::read_dir(&directory)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    files.retain(|path| path.is_file());
-    files.sort();
-    for path in files {
-        let megabytes = fs::metadata(&path)?.len() as f64 / 1e6;
-        println!("  {megabytes:5.2} MB  {}", path.file_name().unwrap_or_default().to_string_lossy());
-    }
-    Ok(())
-}
-
-/// Builds the program and its container image alone.
+/// Builds this machine's program and its container image alone.
 pub(crate) fn only_image() -> anyhow::Result<()> {
-    let directory = directory();
+    let (directory, host) = (directory(), Architecture::host());
     fs::create_dir_all(&directory)?;
-    let image = image::write(&program(&directory)?, &directory)?;
+    let image = image::write(&Build::usual()?.program(host, &directory)?, host, &directory)?;
     println!("{}", image.display());
     Ok(())
 }
@@ -68,23 +115,12 @@ pub(crate) fn only_image() -> anyhow::Result<()> {
 /// The test program that installs packages.
 pub(crate) const PROGRAMS: [&str; 1] = ["packages"];
 
-/// Builds everything, installs it and runs it.
+/// Builds everything, installs what is this machine's and runs it.
 pub(crate) fn test() -> anyhow::Result<()> {
-    run()?;
+    run(&[])?;
     let mut tests = command::cargo(&["test", "--locked", "--package", "wsgi-trace-tests"]);
     tests.args(PROGRAMS.iter().flat_map(|program| ["--test", program]));
     command::run(tests.args(["--", "--include-ignored", "--test-threads", "1"]))
-}
-
-/// The static program.
-fn program(directory: &Path) -> anyhow::Result<PathBuf> {
-    let arguments =
-        ["build", "--locked", "--package", "wsgi-trace", "--profile", PROFILE, "--target", TARGET];
-    command::run(&mut command::cargo(&arguments))?;
-    let program = directory.join("wsgi-trace");
-    let built = command::root().join("target").join(TARGET).join(PROFILE).join("wsgi-trace");
-    fs::copy(&built, &program).with_context(|| format!("{} is not there", built.display()))?;
-    Ok(program)
 }
 
 /// Manual pages and completions, by the program itself.
@@ -103,7 +139,7 @@ fn describe(program: &Path, directory: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn wheel(directory: &Path) -> anyhow::Result<()> {
+fn wheel(build: &Build, architecture: Architecture, directory: &Path) -> anyhow::Result<()> {
     let root = command::root();
     let manifest = root.join("packaging/wheel/pyproject.toml");
     let text = fs::read_to_string(&manifest)?;
@@ -122,26 +158,27 @@ fn wheel(directory: &Path) -> anyhow::Result<()> {
         fs::write(&stamp, wanted)?;
     }
     let mut maturin = Command::new(environment.join("bin/maturin"));
-    maturin.current_dir(root.join("packaging/wheel")).args(["build", "--quiet", "--target", TARGET]);
+    maturin.current_dir(root.join("packaging/wheel"));
+    maturin.args(["build", "--quiet", "--target", architecture.target()]);
     // A static program runs with any C library.
     maturin.args(["--compatibility", "manylinux2014", "musllinux_1_1", "--out"]);
-    command::run(maturin.arg(directory))
+    command::run(build.with(maturin.arg(directory)))
 }
 
-fn deb(directory: &Path) -> anyhow::Result<PathBuf> {
-    let cargo_deb = pins::tool("cargo-deb")?;
-    let mut build = Command::new(cargo_deb);
-    build.current_dir(command::root()).args([
+fn deb(build: &Build, architecture: Architecture, directory: &Path) -> anyhow::Result<PathBuf> {
+    let mut cargo_deb = Command::new(pins::tool("cargo-deb")?);
+    cargo_deb.current_dir(command::root()).args([
         "--package",
         "wsgi-trace",
         "--profile",
         PROFILE,
         "--target",
-        TARGET,
+        architecture.target(),
     ]);
-    // The program is built; cargo-deb finds it where cargo left it.
-    build.args(["--no-build", "--quiet", "--locked", "--output"]).arg(directory);
-    command::run(&mut build)?;
+    // The program is built, without symbols; cargo-deb finds it where cargo left it.
+    cargo_deb.args(["--no-build", "--no-strip", "--quiet", "--locked", "--output"]).arg(directory);
+    command::run(build.with(&mut cargo_deb))?;
     let mut files = fs::read_dir(directory)?.flatten().map(|entry| entry.path());
-    files.find(|path| path.extension().is_some_and(|end| end == "deb")).context("cargo-deb wrote no package")
+    let ending = format!("_{}.deb", architecture.debian());
+    files.find(|path| path.to_string_lossy().ends_with(&ending)).context("cargo-deb wrote no package")
 }

@@ -2,12 +2,11 @@
 //!
 //! In: kernels from Debian, a file system in one file. Out: whether the payload in it said that it passed.
 
-pub(crate) mod architecture;
 pub(crate) mod archive;
 pub(crate) mod boot;
 pub(crate) mod fetch;
 
-use architecture::Architecture;
+use crate::architecture::Architecture;
 
 /// One kernel of Debian's.
 pub(crate) struct Kernel {

@@ -1,7 +1,9 @@
 //! `kernels`: the programs on kernels other than this machine's, in emulation.
 //!
 //! In: names of boots to try, or none for all; whether what is attached is taken as reviewed. Out: success when the payload passes on each kernel that is supported, is
-//! refused clearly on the one that is too old, and what was attached is what `tests/kernel/attach` has.
+//! refused clearly on the one that is too old, what was attached is what `tests/kernel/attach` has, and recordings give the same reports on other architectures.
+
+mod recordings;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,8 +12,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use crate::architecture::Architecture;
 use crate::command;
-use crate::emulator::architecture::Architecture;
 use crate::emulator::boot::{Machine, Run};
 use crate::emulator::fetch::Release;
 use crate::emulator::{KERNELS, Kernel, Role, archive, fetch, store};
@@ -38,6 +40,8 @@ const PACKAGES: [&str; 11] = [
 ];
 /// What the payload is told of its machine. Parameters that the kernel does not know become variables of init's environment.
 const PLACES: &str = "WSGI_TRACE_BINARY=/wsgi-trace PYTHON=/usr/bin/python3.13 APP=/opt";
+/// The same of recordings of this machine, where the emulated one is of another architecture.
+const RECORDINGS: &str = "RECORDINGS=/opt";
 /// The same of the 32-bit program, which there is for `x86_64` alone: its calls are written in machine code.
 const THIRTY_TWO: &str = "THIRTY_TWO=/thirty-two";
 /// Accepts what is attached: the reviewed files are written.
@@ -72,21 +76,23 @@ impl Boot {
         format!("{prefix}{}{}", self.kernel.version, if self.preempts { "-preempt" } else { "" })
     }
 
-    /// Whether it is among these names; without any, whether it is of the usual architecture. Another is only tried
-    /// where it is named, as long as nothing that it attaches was reviewed.
+    /// Whether it is among these names; without any, each is.
     fn is_wanted(&self, names: &[&String]) -> bool {
-        match names {
-            [] => self.kernel.architecture == Architecture::X86_64,
-            names => names.iter().any(|name| **name == self.name()),
-        }
+        names.is_empty() || names.iter().any(|name| **name == self.name())
     }
 
     fn parameters(&self) -> String {
         let expect = if self.kernel.role == Role::TooOld { "refusal" } else { "tracing" };
         let preempt = if self.preempts { "preempt=full PREEMPT=full" } else { "" };
         let thirty_two = if self.kernel.architecture == Architecture::X86_64 { THIRTY_TWO } else { "" };
-        format!("EXPECT={expect} {PLACES} {thirty_two} {preempt}")
+        let recordings = if is_foreign(self.kernel.architecture) { RECORDINGS } else { "" };
+        format!("EXPECT={expect} {PLACES} {thirty_two} {recordings} {preempt}")
     }
+}
+
+/// Whether it is not that of this machine.
+fn is_foreign(architecture: Architecture) -> bool {
+    architecture != Architecture::host()
 }
 
 /// Fetches what is missing, builds the payload without shared libraries, and boots each kernel with it.
@@ -132,7 +138,9 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
             limit: if architecture == Architecture::X86_64 { LIMIT } else { FOREIGN_LIMIT },
         };
         let run = machine.run()?;
-        if !run.passed || !is_reviewed(&boot.name(), &run, !flags.is_empty())? {
+        let is_reviewed = is_reviewed(&boot.name(), &run, !flags.is_empty())?;
+        let gives_the_same = !is_foreign(architecture) || recordings::are_the_same(&boot.name(), &run)?;
+        if !run.passed || !is_reviewed || !gives_the_same {
             failed.push(boot.name());
         }
     }
@@ -174,6 +182,8 @@ fn payload(store: &Path, architecture: Architecture) -> anyhow::Result<PathBuf> 
     if architecture == Architecture::X86_64 {
         files.push(("thirty-two", thirty_two(store, &sources)?));
     }
+    let taken = if is_foreign(architecture) { recordings::taken()? } else { Vec::new() };
+    files.extend(taken.iter().map(|(name, path)| (name.as_str(), path.clone())));
     archive::write(&image, &[&tree], &files).context("the payload could not be packed")?;
     Ok(image)
 }

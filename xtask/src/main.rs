@@ -3,6 +3,7 @@
 //! In: a chore's name. Out: its effect, and exit code 1 with one sentence where it fails.
 
 mod again;
+mod architecture;
 mod bench;
 mod book;
 mod check;
@@ -49,8 +50,8 @@ const USAGE: &str = "cargo xtask CHORE
   check-bench  the instructions of the hot path against their baseline
   book      the guide as a book, its links checked
   json-reference  the page of JSON's keys, made from the schema
-  dist      the static program, a wheel, a .deb and a container image, under target/dist
-  image     the static program and the container image alone, under target/dist
+  dist      static programs, wheels, .debs and container images, under target/dist; names of architectures, --twice (both builds are to be the same) as arguments
+  image     this machine's static program and its container image alone, under target/dist
   dist-test the same as dist, each installed into a clean place and run
   live      every live test, the long ones too, on a machine that does nothing else
   gil-matrix  waits for the interpreter lock against another program's probes, on every interpreter found; names of some as arguments
@@ -79,7 +80,7 @@ fn main() -> ExitCode {
         "compare" => compare::run(&rest),
         "tidy" => tidy::run(),
         "demo" => demo::run(),
-        "dist" => dist::run(),
+        "dist" => dist::run(&rest),
         "image" => dist::only_image(),
         "dist-test" => dist::test(),
         "fleet" => fleet::run(&rest),

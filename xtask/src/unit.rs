@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use crate::emulator::architecture::Architecture;
+use crate::architecture::Architecture;
 use crate::emulator::boot::Machine;
 use crate::emulator::fetch::Release;
 use crate::emulator::{KERNELS, Role, WITHOUT_CMPXCHG16B, archive, fetch, store};

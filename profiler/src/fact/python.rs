@@ -168,7 +168,9 @@ pub fn read_hostile(bytes: &[u8]) {
     }
 
     let _ = elf::parse(std::io::Cursor::new(bytes));
-    let _ = take_gil::in_bytes(bytes);
+    for machine in [object::Architecture::X86_64, object::Architecture::Aarch64] {
+        let _ = take_gil::in_bytes(bytes, machine);
+    }
     let memory = Bytes(bytes);
     let _ = layout::described(&memory, 4096);
     for minor in 7..=17 {
@@ -220,7 +222,7 @@ fn examine(
     is_thread: impl Fn(u32) -> bool,
 ) -> Result<(), PythonError> {
     let not_so = || PythonError::Mapping { file: bounded(file.name()) };
-    let bias = image.bias(file.start, file.offset).ok_or_else(not_so)?;
+    let bias = image.bias(file.start, file.offset, procfs::page_size()).ok_or_else(not_so)?;
     let runtime = bias.checked_add(image.runtime).ok_or_else(not_so)?;
     let described = layout::described(memory, runtime)?;
     let version = match (described, image.version) {

@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::architecture::Architecture;
 use crate::command;
 
 /// The image's name, without its version.
@@ -43,9 +44,9 @@ impl Blob {
     }
 }
 
-/// Writes `wsgi-trace-VERSION.oci.tar` into a directory; where it is.
-pub(super) fn write(program: &Path, directory: &Path) -> anyhow::Result<PathBuf> {
-    let version = env!("CARGO_PKG_VERSION");
+/// Writes `wsgi-trace-VERSION-ARCHITECTURE.oci.tar` into a directory; where it is.
+pub(super) fn write(program: &Path, architecture: Architecture, directory: &Path) -> anyhow::Result<PathBuf> {
+    let (version, architecture) = (env!("CARGO_PKG_VERSION"), architecture.debian());
     let work = directory.join("image");
     if work.exists() {
         fs::remove_dir_all(&work)?;
@@ -70,7 +71,7 @@ pub(super) fn write(program: &Path, directory: &Path) -> anyhow::Result<PathBuf>
     });
     let config = json!({
         "created": MADE,
-        "architecture": "amd64",
+        "architecture": architecture,
         "os": "linux",
         // Its capabilities are what the container is given; without root's number they would have to be ambient.
         "config": { "User": "0:0", "Entrypoint": ["/usr/bin/wsgi-trace"], "WorkingDir": "/", "Labels": labels },
@@ -96,7 +97,7 @@ pub(super) fn write(program: &Path, directory: &Path) -> anyhow::Result<PathBuf>
     let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [manifest] });
     fs::write(layout.join("index.json"), index.to_string())?;
     fs::write(layout.join("oci-layout"), json!({ "imageLayoutVersion": "1.0.0" }).to_string())?;
-    let image = directory.join(format!("wsgi-trace-{version}.oci.tar"));
+    let image = directory.join(format!("wsgi-trace-{version}-{architecture}.oci.tar"));
     tar(&layout, &["oci-layout", "index.json", "blobs"], &image)?;
     fs::remove_dir_all(&work)?;
     Ok(image)
@@ -131,7 +132,7 @@ mod tests {
             fs::set_permissions(&program, fs::Permissions::from_mode(mode))?;
             let when = std::time::SystemTime::now() - std::time::Duration::from_secs(age_s);
             fs::File::open(&program)?.set_modified(when)?;
-            images.push(fs::read(write(&program, &directory)?)?);
+            images.push(fs::read(write(&program, Architecture::Arm64, &directory)?)?);
             fs::remove_dir_all(&directory)?;
         }
         anyhow::ensure!(images[0] == images[1], "the images differ");

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use super::architecture::Architecture;
+use crate::architecture::Architecture;
 use crate::command;
 
 /// What is booted.
@@ -46,6 +46,8 @@ const BOOT: Duration = Duration::from_secs(600);
 const START: &str = "PAYLOAD-START";
 /// The payload's last line, with its exit status.
 const EXIT: &str = "PAYLOAD-EXIT ";
+/// How lines begin that are the bytes of a file: no person reads them.
+pub(crate) const FILE_PART: &str = "FILE-PART ";
 
 /// What a boot gave.
 #[derive(Default)]
@@ -106,7 +108,9 @@ impl Machine<'_> {
             match line.strip_prefix(EXIT) {
                 Some(status) => run.passed = status == "0",
                 None if is_reached => {
-                    println!("{line}");
+                    if !line.starts_with(FILE_PART) {
+                        println!("{line}");
+                    }
                     run.lines.push(line);
                 }
                 None => is_reached |= line.ends_with(START),

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
-use super::architecture::Architecture;
+use crate::architecture::Architecture;
 use crate::command;
 
 use crate::packages::{is_root, need};

@@ -34,8 +34,6 @@ const VERSION: &[u8] = b"Py_Version\0";
 const ASYNCIO: &[u8] = b"PyInit__asyncio\0";
 /// See [`ASYNCIO`]. From 3.14 on it always is.
 const CONTEXTVARS: &[u8] = b"PyInit__contextvars\0";
-/// Smallest page: mappings begin at multiples of it.
-const PAGE: u64 = 4096;
 
 /// An interpreter in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,9 +52,9 @@ pub(super) struct Image {
 
 impl Image {
     /// What must be added to the file's addresses, by where a mapping of the file begins; `None` where no segment
-    /// begins there.
-    pub(super) fn bias(&self, start: u64, offset: u64) -> Option<u64> {
-        let page = |value: u64| value & !(PAGE - 1);
+    /// begins there. Mappings begin at pages, whose size is the machine's: on arm64 a kernel has 4, 16 or 64 KiB.
+    pub(super) fn bias(&self, start: u64, offset: u64, page_bytes: u64) -> Option<u64> {
+        let page = |value: u64| value & !page_bytes.wrapping_sub(1);
         let (_, address) = self.segments.iter().find(|(place, _)| page(*place) == offset)?;
         start.checked_sub(page(*address))
     }

@@ -2,18 +2,26 @@
 //!
 //! In: an ELF file, hostile. Out: [`TakeGil`]: where it begins, where it waits, where it ends. `take_gil` is the only
 //! function of an interpreter that waits on a condition variable with a limit of time, so the call of
-//! `pthread_cond_timedwait` finds it, and `.eh_frame` says how far it reaches.
+//! `pthread_cond_timedwait` finds it, and `.eh_frame` says how far it reaches. What instructions do is in one file for
+//! each architecture.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
 
 use gimli::{BaseAddresses, CieOrFde, EhFrame, LittleEndian, UnwindSection as _};
-use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction};
 use object::{
-    Object as _, ObjectSection as _, ObjectSegment as _, ObjectSymbol as _, ObjectSymbolTable as _,
+    Architecture, Object as _, ObjectSection as _, ObjectSegment as _, ObjectSymbol as _,
+    ObjectSymbolTable as _,
 };
 
 use super::elf::MAX_FILE_BYTES;
+
+mod arm64;
+mod x86_64;
+
+/// That of the machine: the kernel has no probes for others, whose programs may run in an emulator.
+const OWN: Architecture =
+    if cfg!(target_arch = "aarch64") { Architecture::Aarch64 } else { Architecture::X86_64 };
 
 /// The call that waits.
 const WAIT: &str = "pthread_cond_timedwait";
@@ -34,8 +42,8 @@ pub enum NotFound {
     /// The file cannot be read as ELF.
     #[error("its file cannot be read as ELF: {0}")]
     File(String),
-    /// Not `x86_64`.
-    #[error("its machine code is that of {0}; probe points are found in x86_64 code only")]
+    /// Of a program that runs in an emulator.
+    #[error("its machine code is that of {0}, not this machine's")]
     Architecture(String),
     /// The wait is not called through anything that can be told.
     #[error("no call of {WAIT} is found in it")]
@@ -91,23 +99,24 @@ pub fn find(mut file: File) -> Result<Vec<TakeGil>, NotFound> {
     // Opened before, perhaps, and read.
     file.rewind()?;
     file.take(MAX_FILE_BYTES).read_to_end(&mut bytes)?;
-    in_bytes(&bytes)
+    in_bytes(&bytes, OWN)
 }
 
-/// The same for any bytes.
+/// The same for any bytes, on a machine of this architecture.
 ///
 /// # Errors
 /// As [`find`].
-pub fn in_bytes(bytes: &[u8]) -> Result<Vec<TakeGil>, NotFound> {
+pub fn in_bytes(bytes: &[u8], own: Architecture) -> Result<Vec<TakeGil>, NotFound> {
     let image = object::File::parse(bytes).map_err(|error| NotFound::File(error.to_string()))?;
-    if image.architecture() != object::Architecture::X86_64 || !image.is_little_endian() {
+    let machine = machine(own).filter(|_| image.architecture() == own && image.is_little_endian());
+    let Some(machine) = machine else {
         return Err(NotFound::Architecture(format!("{:?}", image.architecture()).to_lowercase()));
-    }
-    let targets = targets(&image, WAIT);
+    };
+    let targets = targets(&image, machine, WAIT);
     let mut calls = Vec::new();
     for section in image.sections().filter(|section| section.kind() == object::SectionKind::Text) {
         if let Ok(code) = section.data() {
-            calls_in(code, section.address(), &targets, &mut calls);
+            (machine.calls)(code, section.address(), &targets, &mut calls);
         }
     }
     if calls.is_empty() {
@@ -117,10 +126,64 @@ pub fn in_bytes(bytes: &[u8]) -> Result<Vec<TakeGil>, NotFound> {
         return Err(NotFound::TooManyCalls(calls.len()));
     }
     let bounds = bounds_of(&image, &calls)?;
-    let unlock = self::targets(&image, UNLOCK);
+    let unlock = self::targets(&image, machine, UNLOCK);
     let found: Vec<TakeGil> =
-        bounds.iter().filter_map(|bounds| function(&image, *bounds, &targets, &unlock)).collect();
+        bounds.iter().filter_map(|bounds| function(&image, machine, *bounds, &targets, &unlock)).collect();
     if found.is_empty() { Err(NotFound::NoCall) } else { Ok(found) }
+}
+
+/// How machine code of one architecture is read.
+#[derive(Clone, Copy)]
+struct Machine {
+    /// Adds the addresses of stubs (`code` begins at the address) that jump to what one of the slots points to.
+    stubs: fn(code: &[u8], address: u64, slots: &[u64], stubs: &mut Vec<u64>),
+    /// Adds addresses at which `code` seems to call a target, a few more than [`MAX_CALLS`] at most.
+    calls: fn(code: &[u8], address: u64, targets: &Targets, calls: &mut Vec<u64>),
+    /// The instructions of a function that begins at the address; `None`: what is there is no code.
+    steps: fn(code: &[u8], address: u64) -> Option<Vec<Step>>,
+}
+
+const fn machine(architecture: Architecture) -> Option<Machine> {
+    match architecture {
+        Architecture::X86_64 => Some(x86_64::MACHINE),
+        Architecture::Aarch64 => Some(arm64::MACHINE),
+        _ => None,
+    }
+}
+
+/// An instruction, as far as it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Step {
+    address: u64,
+    /// Where it leads.
+    flow: Flow,
+    /// [`ProbePoint::is_emulated`].
+    is_emulated: bool,
+    /// The mark for indirect branches: what comes right after it is as good a start.
+    is_mark: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    /// To the next one.
+    Next,
+    /// To a function, if it is known, and back.
+    Call(Option<Called>),
+    /// To this address, always or not.
+    Branch(u64),
+    /// To the caller.
+    Return,
+    /// Nobody can tell.
+    Elsewhere,
+}
+
+/// By what a function is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Called {
+    /// By its address.
+    Address(u64),
+    /// By the address of a pointer to it; never so on arm64, which loads pointers with instructions of their own.
+    Slot(u64),
 }
 
 /// Addresses by which a function of the C library is called.
@@ -132,7 +195,16 @@ struct Targets {
     slots: Vec<u64>,
 }
 
-fn targets(image: &object::File<'_>, function: &str) -> Targets {
+impl Targets {
+    fn has(&self, called: Called) -> bool {
+        match called {
+            Called::Address(address) => self.direct.contains(&address),
+            Called::Slot(slot) => self.slots.contains(&slot),
+        }
+    }
+}
+
+fn targets(image: &object::File<'_>, machine: Machine, function: &str) -> Targets {
     let mut targets = Targets::default();
     let is_it = |name: &str| name == function || name.strip_prefix("__") == Some(function);
     if let (Some(relocations), Some(symbols)) = (image.dynamic_relocations(), image.dynamic_symbol_table()) {
@@ -148,7 +220,7 @@ fn targets(image: &object::File<'_>, function: &str) -> Targets {
     for section in image.sections() {
         let is_stubs = section.name().is_ok_and(|name| name.starts_with(".plt"));
         if let (true, Ok(code)) = (is_stubs, section.data()) {
-            stubs_in(code, section.address(), &targets.slots, &mut targets.direct);
+            (machine.stubs)(code, section.address(), &targets.slots, &mut targets.direct);
         }
     }
     // A static build has the function itself.
@@ -160,49 +232,6 @@ fn targets(image: &object::File<'_>, function: &str) -> Targets {
     targets.direct.sort_unstable();
     targets.direct.dedup();
     targets
-}
-
-/// Stubs that jump to what one of `slots` points to.
-fn stubs_in(code: &[u8], address: u64, slots: &[u64], stubs: &mut Vec<u64>) {
-    let mut decoder = Decoder::with_ip(64, code, address, DecoderOptions::NONE);
-    let mut instruction = Instruction::default();
-    // A stub may begin with the mark for indirect branches.
-    let mut mark = None;
-    while decoder.can_decode() {
-        decoder.decode_out(&mut instruction);
-        if instruction.code() == Code::Endbr64 {
-            mark = Some(instruction.ip());
-            continue;
-        }
-        let jumps_there = instruction.code() == Code::Jmp_rm64
-            && instruction.is_ip_rel_memory_operand()
-            && slots.contains(&instruction.ip_rel_memory_address());
-        if jumps_there {
-            stubs.push(mark.unwrap_or(instruction.ip()));
-        }
-        mark = None;
-    }
-}
-
-/// Addresses at which `code` seems to call a target: it may be the middle of an instruction.
-fn calls_in(code: &[u8], address: u64, targets: &Targets, calls: &mut Vec<u64>) {
-    let relative = |at: usize| {
-        let distance = code.get(at..at.checked_add(4)?)?.try_into().ok().map(i32::from_le_bytes)?;
-        let next = address.checked_add(u64::try_from(at).ok()?)?.checked_add(4)?;
-        next.checked_add_signed(distance.into())
-    };
-    for (place, pair) in code.windows(2).enumerate() {
-        let is_call = match pair {
-            [0xe8, _] => relative(place.saturating_add(1)).is_some_and(|to| targets.direct.contains(&to)),
-            [0xff, 0x15] => {
-                relative(place.saturating_add(2)).is_some_and(|slot| targets.slots.contains(&slot))
-            }
-            _ => false,
-        };
-        if is_call && calls.len() <= MAX_CALLS {
-            calls.extend(u64::try_from(place).ok().and_then(|place| address.checked_add(place)));
-        }
-    }
 }
 
 /// First and last address of each function that holds one of `calls`, as `.eh_frame` has them.
@@ -230,95 +259,43 @@ fn bounds_of(image: &object::File<'_>, calls: &[u64]) -> Result<Vec<(u64, u64)>,
 /// Reads a function instruction by instruction; `None` if it does not call the wait after all.
 fn function(
     image: &object::File<'_>,
+    machine: Machine,
     (start, length): (u64, u64),
     wait: &Targets,
     unlock: &Targets,
 ) -> Option<TakeGil> {
     let (code, offset) = code_at(image, start, length)?;
-    let mut decoder = Decoder::with_ip(64, code, start, DecoderOptions::NONE);
-    let mut found = TakeGil::default();
-    let mut instruction = Instruction::default();
-    let mut start_of_all = Start::default();
-    while decoder.can_decode() {
-        decoder.decode_out(&mut instruction);
-        if instruction.is_invalid() {
-            return None;
-        }
-        let place = offset.checked_add(instruction.ip().checked_sub(start)?)?;
-        let point =
-            ProbePoint { offset: place, address: instruction.ip(), is_emulated: is_emulated(&instruction) };
-        start_of_all.look(&instruction, point);
-        if calls(&instruction, wait) {
-            found.waits.push(point);
-        } else if calls(&instruction, unlock) && found.unlocks.len() < MAX_EXITS {
-            found.unlocks.push(point);
-        } else if instruction.flow_control() == FlowControl::Return && found.exits.len() < MAX_EXITS {
-            found.exits.push(point);
+    let steps = (machine.steps)(code, start)?;
+    let point = |step: &Step| {
+        let offset = offset.checked_add(step.address.checked_sub(start)?)?;
+        Some(ProbePoint { offset, address: step.address, is_emulated: step.is_emulated })
+    };
+    let mut found = TakeGil { entry: entry(&steps, start).and_then(point), ..TakeGil::default() };
+    for step in &steps {
+        match step.flow {
+            Flow::Call(Some(called)) if wait.has(called) => found.waits.push(point(step)?),
+            Flow::Call(Some(called)) if unlock.has(called) && found.unlocks.len() < MAX_EXITS => {
+                found.unlocks.push(point(step)?);
+            }
+            Flow::Return if found.exits.len() < MAX_EXITS => found.exits.push(point(step)?),
+            _ => {}
         }
     }
-    found.entry = start_of_all.entry(start);
     (!found.waits.is_empty()).then_some(found)
 }
 
-/// The way from a function's first instruction to the first that may lead elsewhere: whoever calls the function takes it.
-#[derive(Debug, Default)]
-struct Start {
-    first: Option<ProbePoint>,
-    cheap: Option<ProbePoint>,
-    is_over: bool,
-    /// Where the function's own branches lead.
-    branches: Vec<u64>,
-}
-
-impl Start {
-    fn look(&mut self, instruction: &Instruction, point: ProbePoint) {
-        if matches!(
-            instruction.flow_control(),
-            FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch
-        ) {
-            self.branches.push(instruction.near_branch_target());
-        }
-        // What comes right after the mark for indirect branches is as good a start.
-        if self.is_over || instruction.code() == Code::Endbr64 {
-            return;
-        }
-        self.first = self.first.or(Some(point));
-        if self.cheap.is_none() && point.is_emulated {
-            self.cheap = Some(point);
-        }
-        self.is_over = instruction.flow_control() != FlowControl::Next;
-    }
-
-    /// A probe there is hit once by each attempt: nothing jumps back to before it.
-    fn entry(&self, start: u64) -> Option<ProbePoint> {
-        let once = |point: &ProbePoint| !self.branches.iter().any(|to| *to > start && *to <= point.address);
-        self.cheap.filter(once).or(self.first)
-    }
-}
-
-fn calls(instruction: &Instruction, targets: &Targets) -> bool {
-    match instruction.code() {
-        Code::Call_rel32_64 => targets.direct.contains(&instruction.near_branch64()),
-        Code::Call_rm64 if instruction.is_ip_rel_memory_operand() => {
-            targets.slots.contains(&instruction.ip_rel_memory_address())
-        }
-        _ => false,
-    }
-}
-
-/// What the kernel carries out without stepping: `branch_setup_xol_ops` and `push_setup_xol_ops`,
-/// arch/x86/kernel/uprobes.c. A prefix makes it step.
-fn is_emulated(instruction: &Instruction) -> bool {
-    let plain = !instruction.has_repne_prefix() && !instruction.has_repe_prefix();
-    match instruction.code() {
-        Code::Push_r64 | Code::Call_rel32_64 | Code::Jmp_rel8_64 | Code::Jmp_rel32_64 => plain,
-        Code::Nopd | Code::Nopq => plain && instruction.len() == 1,
-        _ => {
-            plain
-                && instruction.flow_control() == FlowControl::ConditionalBranch
-                && instruction.is_jcc_short_or_near()
-        }
-    }
+/// The first instruction that is cheap to probe on the way from a function's first to the first that may lead elsewhere: whoever calls the
+/// function takes it, and once, for nothing jumps back to before it. Else its first.
+fn entry(steps: &[Step], start: u64) -> Option<&Step> {
+    // A call too may lead elsewhere: it need not come back.
+    let end = steps.iter().position(|step| step.flow != Flow::Next).map_or(steps.len(), |end| end + 1);
+    let mut way = steps.get(..end)?.iter().filter(|step| !step.is_mark);
+    let is_passed_once = |step: &Step| {
+        let leads_there = |to: u64| to > start && to <= step.address;
+        !steps.iter().any(|other| matches!(other.flow, Flow::Branch(to) if leads_there(to)))
+    };
+    let cheap = way.clone().find(|step| step.is_emulated).filter(|step| is_passed_once(step));
+    cheap.or_else(|| way.next())
 }
 
 /// The bytes at `address`, and their place in the file.
@@ -333,39 +310,4 @@ fn code_at<'a>(image: &object::File<'a>, address: u64, length: u64) -> Option<(&
         let bytes = segment.data().ok()?.get(from..from.checked_add(usize::try_from(length).ok()?)?)?;
         Some((bytes, offset.checked_add(distance)?))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Where the probe at the beginning of this code goes, from its start.
-    fn entry(code: &[u8]) -> Option<(u64, bool)> {
-        const AT: u64 = 0x1000;
-        let mut decoder = Decoder::with_ip(64, code, AT, DecoderOptions::NONE);
-        let mut start = Start::default();
-        while decoder.can_decode() {
-            let instruction = decoder.decode();
-            let point =
-                ProbePoint { offset: 0, address: instruction.ip(), is_emulated: is_emulated(&instruction) };
-            start.look(&instruction, point);
-        }
-        start.entry(AT).map(|point| (point.address - AT, point.is_emulated))
-    }
-
-    const MARK: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
-    const SUB: [u8; 4] = [0x48, 0x83, 0xec, 0x08];
-    const PUSH: [u8; 1] = [0x55];
-    const CALL: [u8; 5] = [0xe8, 0, 0, 0, 0];
-    const RET: [u8; 1] = [0xc3];
-
-    #[test]
-    fn a_beginning_is_the_first_cheap_instruction_that_every_attempt_passes_once() {
-        assert_eq!(entry(&[&MARK[..], &PUSH, &RET].concat()), Some((4, true)));
-        assert_eq!(entry(&[&MARK[..], &SUB, &CALL, &PUSH, &RET].concat()), Some((8, true)));
-        assert_eq!(entry(&[&SUB[..], &RET, &PUSH].concat()), Some((0, false)), "not everybody gets there");
-        // `je` to itself and behind: the second way to it is not a beginning.
-        assert_eq!(entry(&[&SUB[..], &[0x74, 0xfe], &RET].concat()), Some((0, false)));
-        assert_eq!(entry(&[&SUB[..], &[0x74, 0x00], &RET].concat()), Some((4, true)));
-    }
 }

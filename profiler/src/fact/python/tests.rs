@@ -269,11 +269,25 @@ fn the_function_that_takes_the_lock_is_found_in_a_real_interpreter_stripped_or_n
 
 #[test]
 fn machine_code_of_another_architecture_is_refused_by_its_name() {
+    use object::Architecture::{Aarch64, X86_64};
     let mut bytes = std::fs::read("/bin/true").expect("a program");
-    // `e_machine`: EM_AARCH64.
-    bytes[18] = 183;
-    let error = take_gil::in_bytes(&bytes).expect_err("refused");
-    assert!(error.to_string().contains("aarch64"), "{error}");
+    // `e_machine`: EM_AARCH64, EM_X86_64, EM_RISCV.
+    for (machine, name, own, refused) in [
+        (183, "aarch64", Aarch64, false),
+        (183, "aarch64", X86_64, true),
+        (62, "x86_64", X86_64, false),
+        (62, "x86_64", Aarch64, true),
+        (243, "riscv64", X86_64, true),
+    ] {
+        bytes[18] = machine;
+        let error = take_gil::in_bytes(&bytes, own).expect_err("nothing of an interpreter is in it");
+        assert_eq!(
+            matches!(error, take_gil::NotFound::Architecture(_)),
+            refused,
+            "{name} on {own:?}: {error}"
+        );
+        assert!(!refused || error.to_string().contains(name), "{error}");
+    }
 }
 
 #[test]
@@ -323,7 +337,9 @@ proptest! {
             *byte = new;
         }
         let _ = elf::parse(Cursor::new(&bytes));
-        let _ = take_gil::in_bytes(&bytes);
+        for machine in [object::Architecture::X86_64, object::Architecture::Aarch64] {
+            let _ = take_gil::in_bytes(&bytes, machine);
+        }
     }
 
     #[test]
@@ -426,4 +442,17 @@ fn stripped_interpreter_is_found_by_the_section_that_holds_its_state() {
     let file = executable(None, &[(".text", 0x1000), (".PyRuntime", 0x5000)]);
     assert_eq!(elf::parse(Cursor::new(file)).map(|image| image.runtime), Some(0x5000));
     assert_eq!(elf::parse(Cursor::new(executable(None, &[(".text", 0x1000)]))), None);
+}
+
+/// As linkers lay arm64's files out, whose segments begin where pages of 64 KiB may.
+#[test]
+fn where_a_file_is_loaded_is_found_whatever_pages_the_kernel_has() {
+    let image = Image { segments: vec![(0, 0x40_0000), (0x5c_fd88, 0x9d_fd88)], ..Image::default() };
+    const BIAS: u64 = 0xaaaa_0000_0000;
+    for (page_bytes, second) in [(0x1000, 0x5c_f000), (0x4000, 0x5c_c000), (0x1_0000, 0x5c_0000)] {
+        for (offset, address) in [(0, 0x40_0000), (second, 0x41_0000 + second)] {
+            assert_eq!(image.bias(BIAS + address, offset, page_bytes), Some(BIAS), "{page_bytes} {offset:x}");
+        }
+        assert_eq!(image.bias(BIAS, 0x10_0000, page_bytes), None);
+    }
 }

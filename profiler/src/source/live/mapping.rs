@@ -9,9 +9,6 @@ use aya::maps::Map;
 
 use super::LiveError;
 
-/// Size of a page, which mappings are made of.
-const PAGE_BYTES: usize = 4096;
-
 /// The mapped array, whose elements are `T`.
 pub(super) struct Mapping<T> {
     start: *const T,
@@ -33,7 +30,8 @@ impl<T> Mapping<T> {
             return Err(failed(format!("elements of {} bytes", info.value_size())));
         }
         let count = usize::try_from(info.max_entries()).unwrap_or(0);
-        let length_bytes = (count * size_of::<T>()).next_multiple_of(PAGE_BYTES);
+        let page_bytes = usize::try_from(procfs::page_size()).unwrap_or(4096);
+        let length_bytes = (count * size_of::<T>()).next_multiple_of(page_bytes);
         // SAFETY: a new mapping of a map that allows it; nothing else uses the address.
         let start = unsafe {
             libc::mmap(

@@ -1,6 +1,6 @@
-//! What differs from one emulated architecture to another, but for its kernels.
+//! What differs from one architecture to another.
 //!
-//! In: an architecture. Out: what Debian, Rust and QEMU call it, and the machine that QEMU makes of it.
+//! In: an architecture. Out: what Linux, Debian, Rust and QEMU call it, and the machine that QEMU makes of it.
 
 /// An architecture that the program is built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +12,23 @@ pub(crate) enum Architecture {
 }
 
 impl Architecture {
-    /// Debian's name.
+    /// Those that packages are built for.
+    pub(crate) const ALL: [Self; 2] = [Self::X86_64, Self::Arm64];
+
+    /// That of this machine.
+    pub(crate) const fn host() -> Self {
+        if cfg!(target_arch = "aarch64") { Self::Arm64 } else { Self::X86_64 }
+    }
+
+    /// Linux's name (`uname -m`).
+    pub(crate) const fn linux(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64",
+            Self::Arm64 => "aarch64",
+        }
+    }
+
+    /// Debian's name, which is that of container images too.
     pub(crate) const fn debian(self) -> &'static str {
         match self {
             Self::X86_64 => "amd64",
