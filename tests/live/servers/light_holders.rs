@@ -22,7 +22,7 @@ const ROUTES: &str = "/cpu/20=4,/cpu/5=2,/mixed=2,/sleep/5=2";
 const SUM_RATIO: f64 = 0.01;
 /// How much of all waiting the two may attribute to different holders: a full trace looks who has the lock as a sleep ends, light mode knows it by who woke
 /// the thread, or by its next look.
-const HOLDER_RATIO: f64 = 0.05;
+const HOLDER_RATIO: f64 = 0.03;
 
 /// Time waited, by holder, or by waiter and holder, in ns.
 type Waited = BTreeMap<String, u64>;
