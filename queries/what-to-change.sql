@@ -5,7 +5,7 @@
 -- own row.
 WITH
     present AS (
-        -- The worst case is the costliest; where two cost as much, the sentence decides: every engine names the same one.
+        -- The worst case is the costliest. Where two cost as much, the sentence decides: every engine names the same one.
         SELECT
             *,
             row_number() OVER (

@@ -231,7 +231,7 @@ fn the_page_names_what_was_put_in_first_and_in_every_form(
 /// `dashboards/fleet-tables.json`, without Grafana: its macros and variables are replaced as the data source documents them.
 fn the_dashboard_asks_the_same_and_all_of_it(duckdb: &Duckdb, tables: &Path) -> anyhow::Result<()> {
     let path = root().join("dashboards/fleet-tables.json");
-    let board: Value = serde_json::from_str(&std::fs::read_to_string(path)?)?;
+    let board: &Value = &serde_json::from_str(&std::fs::read_to_string(path)?)?;
     let panels = board["panels"].as_array().context("no panels")?;
     let mut questions = BTreeSet::new();
     for query in queries()? {
@@ -242,8 +242,9 @@ fn the_dashboard_asks_the_same_and_all_of_it(duckdb: &Duckdb, tables: &Path) -> 
     let mut asked = BTreeSet::new();
     for panel in panels {
         let title = panel["title"].as_str().unwrap_or_default();
-        ensure!(panel["datasource"]["type"] == "motherduck-duckdb-datasource", "{title}");
-        let target = &panel["targets"][0];
+        let source = panel.pointer("/datasource/type").and_then(Value::as_str);
+        ensure!(source == Some("motherduck-duckdb-datasource"), "{title}");
+        let target = panel.pointer("/targets/0").context("no target")?;
         let sql = target["rawSql"].as_str().context("no statement")?;
         // 0: time series, 1: a table.
         let is_table = target["format"] == 1 && panel["type"] == "table";
@@ -266,8 +267,8 @@ fn the_dashboard_asks_the_same_and_all_of_it(duckdb: &Duckdb, tables: &Path) -> 
         ensure!(phases == Phase::ALL.len() || first["metric"].is_string(), "{title}: {first}");
     }
     ensure!(asked == questions, "a question has no panel");
-    let variable = &board["templating"]["list"][1];
-    let services = duckdb.all(tables, variable["query"].as_str().context("no variable")?)?;
+    let variable = board.pointer("/templating/list/1/query").and_then(Value::as_str);
+    let services = duckdb.all(tables, variable.context("no variable")?)?;
     ensure!(services.len() == SERVICES.len(), "{services:?}");
     Ok(())
 }

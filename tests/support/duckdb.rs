@@ -53,7 +53,13 @@ impl Duckdb {
     pub fn all(&self, tables: &Path, sql: &str) -> anyhow::Result<Vec<Value>> {
         let views: String = TABLES.iter().map(|table| view(tables, table)).collect();
         let output = Command::new(&self.python)
-            .args(["-m", "duckdb_cli", "-json", "-c", &format!("set timezone = 'UTC'; {views} {sql}")])
+            .args([
+                "-m",
+                "duckdb_cli",
+                "-json",
+                "-c",
+                &format!("set timezone = 'UTC'; set memory_limit = '4GB'; {views} {sql}"),
+            ])
             .output()
             .context("DuckDB could not be started")?;
         let said = String::from_utf8_lossy(&output.stderr);

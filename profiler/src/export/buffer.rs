@@ -175,7 +175,9 @@ mod tests {
         let (mut text, mut none) = (Buffer::new(Kind::Text, false), Buffer::new(Kind::Text, true));
         text.push(Cell::Text("shop"));
         none.push(Cell::Null);
-        [&mut text, &mut none].map(|buffer| buffer.repeat(3));
+        for buffer in [&mut text, &mut none] {
+            buffer.repeat(3);
+        }
         assert_eq!(none.levels.as_deref(), Some([0; 3].as_slice()));
         assert!(matches!(&none.values, Values::Bytes(texts) if texts.places.is_empty()));
         let Values::Bytes(texts) = &mut text.values else { panic!("texts are bytes") };

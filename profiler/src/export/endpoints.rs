@@ -1,4 +1,4 @@
-//! The bound on endpoints: how many methods with routes a set of files tells apart.
+//! The bound on endpoints: how many methods with routes a set of files distinguishes.
 //!
 //! In: the method and the route of each request, as they come. Out: whether it has a row of its own name. What was seen before is
 //! found without making a string.
@@ -20,8 +20,8 @@ impl Endpoints {
         Self { routes_by_method: HashMap::new(), count: 0, bound }
     }
 
-    /// Whether this one is told apart: it was before, or there is room for it.
-    pub(super) fn tells_apart(&mut self, method: &str, route: &str) -> bool {
+    /// Whether this one is distinguished: it was before, or there is room for it.
+    pub(super) fn distinguishes(&mut self, method: &str, route: &str) -> bool {
         if self.bound == usize::MAX {
             return true;
         }
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_that_came_first_are_told_apart_for_good() {
+    fn those_that_came_first_are_distinguished_for_good() {
         let mut endpoints = Endpoints::up_to(3);
         let come = [
             ("GET", "/a", true),
@@ -60,9 +60,9 @@ mod tests {
             ("GET", "/a", true),
         ];
         for (method, route, expected) in come {
-            assert_eq!(endpoints.tells_apart(method, route), expected, "{method} {route}");
+            assert_eq!(endpoints.distinguishes(method, route), expected, "{method} {route}");
         }
         let mut all = Endpoints::up_to(usize::MAX);
-        assert!(all.tells_apart("GET", "/a") && all.routes_by_method.is_empty());
+        assert!(all.distinguishes("GET", "/a") && all.routes_by_method.is_empty());
     }
 }

@@ -156,7 +156,7 @@ impl Rows {
         let mut route = std::mem::take(&mut self.route);
         route.clear();
         write_path_shape(&request.http.path, &mut route);
-        if !self.endpoints.tells_apart(&request.http.method, &route) {
+        if !self.endpoints.distinguishes(&request.http.method, &route) {
             (request.http.method, route) = (OTHER_METHOD.to_owned(), OTHER_ROUTE.to_owned());
             self.in_other_routes = self.in_other_routes.saturating_add(1);
         }
@@ -169,7 +169,7 @@ impl Rows {
     fn dropped_connection(&mut self, cause: Cause, mut example: Box<Example>) -> Result<(), ExportError> {
         let mut route = example.asked.as_ref().map(|asked| route(&asked.path)).unwrap_or_default();
         if let Some(asked) = &mut example.asked
-            && !self.endpoints.tells_apart(&asked.method, &route)
+            && !self.endpoints.distinguishes(&asked.method, &route)
         {
             (asked.method, route) = (OTHER_METHOD.to_owned(), OTHER_ROUTE.to_owned());
         }
