@@ -216,13 +216,16 @@ fn in_flight_at_the_start(settings: &Settings) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _turn = shared()?;
     // A machine that takes longer to attach than the request sleeps gets one that sleeps longer.
-    for milliseconds in [4_000, 16_000, 64_000] {
+    for milliseconds in [3_000, 6_000, 24_000, 64_000] {
         if in_flight_while_attaching(settings, milliseconds)? {
             return Ok(());
         }
     }
     anyhow::bail!("attaching takes longer than a minute")
 }
+
+/// Bytes that the reader takes in a second: its 16 MB last for a part of the sleep.
+const READ_PER_SECOND: f64 = 20e6;
 
 /// `false`: the sleep was over before the window had begun and the reader had read.
 fn in_flight_while_attaching(settings: &Settings, milliseconds: u32) -> anyhow::Result<bool> {
@@ -236,7 +239,7 @@ fn in_flight_while_attaching(settings: &Settings, milliseconds: u32) -> anyhow::
     until_inside(&workers, SENDTO)?;
     let start = Instant::now();
     let trace = Trace::start(server.master())?;
-    reader.read_slowly(8e6)?;
+    reader.read_slowly(READ_PER_SECOND)?;
     if !is_inside(&workers, CLOCK_NANOSLEEP) {
         return Ok(false);
     }
