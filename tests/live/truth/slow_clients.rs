@@ -270,7 +270,8 @@ fn requests_of_sync_in_flight_at_the_start_are_truncated_and_visible() -> anyhow
 
 #[test]
 fn requests_of_gthread_in_flight_at_the_start_are_truncated_and_visible() -> anyhow::Result<()> {
-    in_flight_at_the_start(&Settings::gthread(Version::V27, 1, 4))
+    // It keeps the reader's connection for so long before the reader sees its end, and the sleeper must sleep until then.
+    in_flight_at_the_start(&Settings::gthread(Version::V27, 1, 4).with(&["--keep-alive=1"]))
 }
 
 /// A request waits for a thread at least while the thread that serves it is at the one before, and at most until the
