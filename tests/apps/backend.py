@@ -2,12 +2,14 @@
 number by one byte, as PostgreSQL answers whether it encrypts. With a plus sign before the number it takes four times as long from the
 QUICK-th such question on. Beside it stands a name server: it answers a datagram with such a number.
 
-In: `--port` (0: any free one). Out: one line `listening PORT` on standard output, then answers until it is ended.
+In: `--port` (0: any free one), or `--inherited`: a socket that listens already is its standard input. Out: one line
+`listening PORT` on standard output, then answers until it is ended.
 """
 
 import argparse
 import asyncio
 import itertools
+import socket
 
 # Questions with a plus sign that are answered quickly.
 QUICK = 150
@@ -51,8 +53,14 @@ def name_server(port):
     return f"127.77.{port >> 8}.{port & 255}", 53
 
 
-async def serve(port):
-    server = await asyncio.start_server(answer, "127.0.0.1", port, backlog=512)
+def listener(options):
+    if options.inherited:
+        return socket.socket(fileno=0)
+    return socket.create_server(("127.0.0.1", options.port))
+
+
+async def serve(options):
+    server = await asyncio.start_server(answer, sock=listener(options), backlog=512)
     port = server.sockets[0].getsockname()[1]
     try:
         await asyncio.get_running_loop().create_datagram_endpoint(Names, local_addr=name_server(port))
@@ -66,8 +74,9 @@ async def serve(port):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--inherited", action="store_true")
     try:
-        asyncio.run(serve(parser.parse_args().port))
+        asyncio.run(serve(parser.parse_args()))
     except KeyboardInterrupt:
         pass
 

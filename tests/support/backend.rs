@@ -3,9 +3,11 @@
 //! In: nothing. Out: its address; it ends when dropped.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::process::{ChildStdout, Command, Stdio};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
 use crate::child::Child;
 use crate::environment;
@@ -14,23 +16,49 @@ use crate::environment;
 #[derive(Debug)]
 pub struct Backend {
     _child: Child,
+    said: BufReader<ChildStdout>,
     /// `host:port`, as the application takes it in `BACKEND_ADDRESS`.
     pub address: String,
 }
 
 impl Backend {
-    /// Starts it on a free port of loopback.
+    /// Starts it on a free port of loopback, and returns when it answers.
     ///
     /// # Errors
     ///
     /// Where it does not come up.
     pub fn start() -> anyhow::Result<Self> {
+        let mut begun = Self::begin()?;
+        begun.until_it_answers()?;
+        Ok(begun)
+    }
+
+    /// The same without waiting for it: meanwhile who asks it can start, and waits until it takes its connections.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be started.
+    pub fn begin() -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?.to_string();
         let mut command = Command::new(environment::program("venv27", "python"));
-        command.arg(crate::root().join("tests/apps/backend.py")).stdout(Stdio::piped()).stdin(Stdio::null());
+        command.arg(crate::root().join("tests/apps/backend.py")).arg("--inherited");
+        command.stdin(Stdio::from(OwnedFd::from(listener))).stdout(Stdio::piped());
         let mut child = Child::start(&mut command, "the back end")?;
+        let said = BufReader::new(child.take_stdout().context("no output")?);
+        Ok(Self { _child: child, said, address })
+    }
+
+    /// Waits until it takes connections, and its name server datagrams.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not come up.
+    pub fn until_it_answers(&mut self) -> anyhow::Result<()> {
         let mut line = String::new();
-        BufReader::new(child.take_stdout().context("no output")?).read_line(&mut line)?;
+        self.said.read_line(&mut line)?;
         let port = line.trim().strip_prefix("listening ").context("the back end did not say its port")?;
-        Ok(Self { _child: child, address: format!("127.0.0.1:{port}") })
+        ensure!(self.address.ends_with(&format!(":{port}")), "the back end listens on {port}");
+        Ok(())
     }
 }

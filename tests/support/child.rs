@@ -106,6 +106,14 @@ impl Child {
         }
     }
 
+    /// Ends the process and what is left of its group at once, as a power cut would.
+    pub fn kill(&mut self) {
+        if self.ended.is_none() {
+            self.send(-i64::from(self.pid()), libc::SIGKILL);
+            self.ended = self.process.wait().ok();
+        }
+    }
+
     fn is_zombie(&self) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
         stat.rsplit(')').next().is_none_or(|rest| rest.trim_start().starts_with('Z'))

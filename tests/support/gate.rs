@@ -1,7 +1,8 @@
 //! Whether a live test can run here, and the turn of those that can.
 //!
-//! In: this process's capabilities, `WSGI_TRACE_REQUIRE_ROOT`, `CI`, `WSGI_TRACE_SKIP_LOG`, `WSGI_TRACE_DISTURBED_LOG`. Out: a skip with its reason (a
-//! failure where skips are forbidden), or a guard that keeps live tests apart and notes where a hypervisor took the CPUs meanwhile.
+//! In: this process's capabilities, `WSGI_TRACE_REQUIRE_ROOT`, `CI`, `WSGI_TRACE_SKIP_LOG`, `WSGI_TRACE_DISTURBED_LOG`,
+//! `WSGI_TRACE_TURNS_LOG`. Out: a skip with its reason (a failure where skips are forbidden), or a guard that keeps live tests apart and notes
+//! how long each had its turn, and where a hypervisor took the CPUs meanwhile.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write as _;
@@ -121,15 +122,17 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
+        note("WSGI_TRACE_TURNS_LOG", self.stretch.length().as_millis());
         let (stolen_ns, stolen_ratio) = self.stretch.stolen();
         if stolen_ns >= DISTURBED_NS && stolen_ratio > DISTURBED_RATIO {
-            note_disturbed(stolen_ratio);
+            // For whoever runs the tests: it was no measurement.
+            note("WSGI_TRACE_DISTURBED_LOG", format_args!("{:.0}", stolen_ratio * 100.0));
         }
     }
 }
 
-/// Notes for whoever runs the tests that the current one was no measurement.
-fn note_disturbed(stolen_ratio: f64) {
+/// Appends to the log that this variable names: the test program, the current test, and `figure`.
+fn note(variable: &str, figure: impl std::fmt::Display) {
     let thread = std::thread::current();
     let program = std::env::current_exe().ok();
     let program =
@@ -137,8 +140,7 @@ fn note_disturbed(stolen_ratio: f64) {
     // Cargo adds a hash to the names of test programs.
     let program = program.as_deref().and_then(|stem| stem.rsplit_once('-')).map(|(program, _)| program);
     if let (Some(program), Some(name)) = (program, thread.name()) {
-        let percent = stolen_ratio * 100.0;
-        append("WSGI_TRACE_DISTURBED_LOG", &format!("{program}\t{name}\t{percent:.0}\n"));
+        append(variable, &format!("{program}\t{name}\t{figure}\n"));
     }
 }
 

@@ -84,6 +84,12 @@ pub trait Recipe {
         self.inner().and_then(Recipe::pid_file)
     }
 
+    /// Whether it must be asked to end where nobody wants its last words: what it has from the kernel outlives it otherwise, or a process of
+    /// its own is in another group.
+    fn must_be_asked_to_end(&self) -> bool {
+        self.inner().is_some_and(Recipe::must_be_asked_to_end)
+    }
+
     /// Processes that load the application before the server is ready.
     fn loads(&self) -> usize {
         self.inner().map_or(1, Recipe::loads)
@@ -157,6 +163,7 @@ pub struct Server {
     place: Place,
     /// The WSGI server's own.
     pid: u32,
+    must_be_asked_to_end: bool,
     _backend: Backend,
     stores: Option<Stores>,
 }
@@ -180,7 +187,7 @@ impl Server {
     }
 
     fn try_start(recipe: &dyn Recipe) -> anyhow::Result<Self> {
-        let backend = Backend::start()?;
+        let mut backend = Backend::begin()?;
         let stores = recipe.has_stores().then(Stores::start).transpose()?;
         let place = Place::new(recipe.listen(), &backend.address)?;
         let mut children = Vec::new();
@@ -191,8 +198,12 @@ impl Server {
             }
             children.push(Child::start(&mut command, recipe.name())?);
         }
+        // Both start at once.
+        backend.until_it_answers()?;
         let pid = children.first().map_or(0, Child::pid);
-        let mut server = Self { children, log: recipe.log(), place, pid, _backend: backend, stores };
+        let must_be_asked_to_end = recipe.must_be_asked_to_end();
+        let log = recipe.log();
+        let mut server = Self { children, log, place, pid, must_be_asked_to_end, _backend: backend, stores };
         let ready =
             until(&format!("{} to be ready", recipe.name()), START_LIMIT, || server.is_ready(recipe.loads()));
         ready.with_context(|| server.last_words())?;
@@ -329,8 +340,14 @@ fn end_contained(pid: u32) {
 }
 
 impl Drop for Server {
+    /// Nobody looks any more: a server that takes its time to end would take that of every test.
     fn drop(&mut self) {
-        self.stop();
+        if self.must_be_asked_to_end {
+            self.stop();
+        }
+        for child in self.children.iter_mut().rev() {
+            child.kill();
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! In: `/proc/stat`. Out: a sum since boot, whose difference bounds what a test's window lost; the share that a stretch of time lost.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
@@ -35,6 +35,12 @@ impl Stretch {
     #[must_use]
     pub fn begin() -> Self {
         Self { begun: Instant::now(), stolen_ns: stolen_ns().ok() }
+    }
+
+    /// How long it has gone on.
+    #[must_use]
+    pub fn length(&self) -> Duration {
+        self.begun.elapsed()
     }
 
     /// What was taken since, in ns, and its share of all CPUs' time; 0 where the kernel does not tell.

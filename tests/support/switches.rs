@@ -14,33 +14,22 @@
 //! is not shown then, but by its end. What the kernel counted until the next switch tells when it was, and the
 //! thread's first event that it had been.
 
+mod event;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use anyhow::Context as _;
 
 use crate::tracer::Tracer;
+use event::{BEGINS, EVENTS, Event, RETURNS, What};
 
 /// Room for the events of each CPU: every switch of the machine for a few seconds.
 const BUFFER_KIB: &str = "65536";
-const EVENTS: [&str; 6] = [
-    "sched_switch",
-    "sched_waking",
-    "sched_wakeup",
-    "sched_wakeup_new",
-    "sched_stat_runtime",
-    "sched_migrate_task",
-];
-/// The last event of `__schedule` before it reads its clock (kernel/sched/core.c, kernel/rcu/tree_plugin.h).
-const BEGINS: &str = "rcu_utilization";
 /// What it says there; the same event tells of other things too.
 const BEGINS_TEXT: &str = "End context switch";
-/// The second flag of an event where `TIF_NEED_RESCHED` is set (`trace_print_lat_fmt`, kernel/trace/trace_output.c).
-const ASKED_FOR: [char; 4] = ['N', 'n', 'B', 'b'];
 /// Two moments are apart by up to this much more or less than the tracer's text says.
 const ROUNDED_NS: u64 = 1000;
-/// The first event of most threads that come to a CPU: their return to their own code (x86 only).
-const RETURNS: &str = "x86_fpu_regs_activated";
 
 /// A recording of every switch of the machine.
 #[derive(Debug)]
@@ -143,7 +132,7 @@ impl Switches {
     ///
     /// Where events were lost or cannot be read.
     pub fn end(self, window_ns: Range<u64>) -> anyhow::Result<BTreeMap<u32, Times>> {
-        self.stop()?.within(window_ns)
+        Ok(self.stop()?.within(window_ns))
     }
 
     /// Ends the recording, for more than one look at it.
@@ -152,35 +141,44 @@ impl Switches {
     ///
     /// Where events were lost or cannot be read.
     pub fn stop(self) -> anyhow::Result<Shown> {
-        Ok(Shown(self.0.end()?.context("the tracer lost events")?))
+        Shown::of(&self.0.end()?.context("the tracer lost events")?)
     }
 }
 
-/// What was recorded.
+/// What was recorded, read once.
 #[derive(Debug)]
-pub struct Shown(String);
+pub struct Shown(Vec<Event>);
 
 impl Shown {
+    fn of(text: &str) -> anyhow::Result<Self> {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let event = |line| Event::of(line).with_context(|| format!("not an event: {line}"));
+        Ok(Self(lines.map(event).collect::<anyhow::Result<_>>()?))
+    }
+
     /// As [`Switches::end`].
-    ///
-    /// # Errors
-    ///
-    /// Where it cannot be read.
-    pub fn within(&self, window_ns: Range<u64>) -> anyhow::Result<BTreeMap<u32, Times>> {
-        times(&self.0, &(window_ns.start.div_ceil(1000)..window_ns.end / 1000))
+    #[must_use]
+    pub fn within(&self, window_ns: Range<u64>) -> BTreeMap<u32, Times> {
+        let threads = self.threads(&(window_ns.start.div_ceil(1000)..window_ns.end / 1000));
+        threads.into_iter().map(|(tid, thread)| (tid, thread.times)).collect()
     }
 
     /// When each thread waited for a CPU, in order, in ns (`CLOCK_MONOTONIC`).
-    ///
-    /// # Errors
-    ///
-    /// Where it cannot be read.
-    pub fn waits(&self) -> anyhow::Result<Waits> {
-        let threads = threads(&self.0, &(0..u64::MAX))?;
+    #[must_use]
+    pub fn waits(&self) -> Waits {
         let in_ns = |waits: Vec<Range<u64>>| {
             waits.into_iter().map(|wait| wait.start * 1000..wait.end * 1000).collect()
         };
-        Ok(Waits(threads.into_iter().map(|(tid, thread)| (tid, in_ns(thread.waits_us))).collect()))
+        let threads = self.threads(&(0..u64::MAX)).into_iter();
+        Waits(threads.map(|(tid, thread)| (tid, in_ns(thread.waits_us))).collect())
+    }
+
+    fn threads(&self, window_us: &Range<u64>) -> BTreeMap<u32, Thread> {
+        let mut seen = Seen::default();
+        for event in self.0.iter().filter(|event| event.now_us < window_us.end) {
+            seen.take(event, window_us.start);
+        }
+        seen.threads
     }
 }
 
@@ -238,83 +236,47 @@ impl Cpu {
     }
 }
 
-fn times(text: &str, window_us: &Range<u64>) -> anyhow::Result<BTreeMap<u32, Times>> {
-    let threads = threads(text, window_us)?;
-    Ok(threads.into_iter().map(|(tid, thread)| (tid, thread.times)).collect())
-}
-
-fn threads(text: &str, window_us: &Range<u64>) -> anyhow::Result<BTreeMap<u32, Thread>> {
-    let mut seen = Seen::default();
-    for line in text.lines().filter(|line| !line.starts_with('#')) {
-        event(&mut seen, line, window_us).with_context(|| format!("not an event: {line}"))?;
-    }
-    Ok(seen.threads)
-}
-
-/// One line: `COMM-PID [CPU] FLAGS SECONDS.MICROSECONDS: NAME: TEXT`, in which names may hold anything.
-fn event(seen: &mut Seen, line: &str, window_us: &Range<u64>) -> Option<()> {
-    let names = EVENTS.iter().chain([&BEGINS, &RETURNS]);
-    let (name, (head, text)) =
-        names.copied().find_map(|name| Some((name, line.split_once(&format!(": {name}: "))?)))?;
-    let (head, stamp) = head.rsplit_once(' ')?;
-    let (seconds, micros) = stamp.split_once('.')?;
-    let now_us = seconds.parse::<u64>().ok()? * 1_000_000 + micros.parse::<u64>().ok()?;
-    let (current, head) = head.rsplit_once('[')?;
-    let current: u32 = current.trim_end().rsplit_once('-')?.1.parse().ok()?;
-    let (cpu, flags) = head.split_once(']')?;
-    let cpu: u32 = cpu.parse().ok()?;
-    let Seen { threads, cpus } = seen;
-    if now_us >= window_us.end {
-        return Some(());
-    }
-    let from_us = window_us.start;
-    let thread = threads.entry(current).or_default();
-    if thread.shown_since_us.is_none() {
-        thread.shown_since_us = Some(now_us);
-        thread.was_woken_before(now_us, from_us);
-    }
-    match name {
-        RETURNS => {}
-        "sched_switch" => {
-            let (previous, next) = text.rsplit_once(" ==> ")?;
-            let goes_on = previous.rsplit_once("prev_state=")?.1;
-            let thread = threads.entry(after(previous, " prev_pid=")?).or_default();
-            let behind_us = std::mem::take(cpus.entry(cpu).or_default()).behind_us(now_us);
-            thread.leaves(now_us, goes_on.starts_with('R'), from_us, behind_us);
-            thread.times.ended |= goes_on.starts_with(['X', 'Z']);
-            threads.entry(after(next, " next_pid=")?).or_default().comes(now_us, from_us, behind_us);
+impl Seen {
+    fn take(&mut self, event: &Event, from_us: u64) {
+        let Self { threads, cpus } = self;
+        let Event { now_us, cpu, current, what } = *event;
+        let thread = threads.entry(current).or_default();
+        if thread.shown_since_us.is_none() {
+            thread.shown_since_us = Some(now_us);
+            thread.was_woken_before(now_us, from_us);
         }
-        BEGINS => {
-            let cpu = cpus.entry(cpu).or_default();
-            cpu.begun_us = Some(now_us);
-            cpu.is_asked_for =
-                flags.trim_start().chars().nth(1).is_some_and(|flag| ASKED_FOR.contains(&flag));
-        }
-        "sched_stat_runtime" => {
-            let (thread, runtime_ns) = (after(text, " pid=")?, after(text, " runtime=")?);
-            threads.entry(thread).or_default().counted_ns += u64::from(runtime_ns);
-        }
-        "sched_migrate_task" => threads.entry(after(text, " pid=")?).or_default().is_moved(now_us),
-        "sched_waking" => threads.entry(after(text, " pid=")?).or_default().is_being_woken(now_us, from_us),
-        "sched_wakeup_new" => {
-            // Another thread may have had this number.
-            let thread = threads.entry(after(text, " pid=")?).or_default();
-            *thread = Thread::default();
-            thread.is_woken(now_us, from_us);
-        }
-        _ => {
-            let thread = threads.entry(after(text, " pid=")?).or_default();
-            let decided_us = thread.woken_since_us.unwrap_or(now_us);
-            cpus.entry(after(text, " target_cpu=")?).or_default().woken_us = Some(decided_us);
-            thread.is_woken(now_us, from_us);
+        match what {
+            What::Returns => {}
+            What::Switch { previous, goes_on, ends, next } => {
+                let behind_us = std::mem::take(cpus.entry(cpu).or_default()).behind_us(now_us);
+                let thread = threads.entry(previous).or_default();
+                thread.leaves(now_us, goes_on, from_us, behind_us);
+                thread.times.ended |= ends;
+                threads.entry(next).or_default().comes(now_us, from_us, behind_us);
+            }
+            What::SwitchBegins { is_asked_for } => {
+                let cpu = cpus.entry(cpu).or_default();
+                cpu.begun_us = Some(now_us);
+                cpu.is_asked_for = is_asked_for;
+            }
+            What::Counted { thread, runtime_ns } => {
+                threads.entry(thread).or_default().counted_ns += u64::from(runtime_ns);
+            }
+            What::Moved(thread) => threads.entry(thread).or_default().is_moved(now_us),
+            What::IsBeingWoken(thread) => threads.entry(thread).or_default().is_being_woken(now_us, from_us),
+            What::Begins(thread) => {
+                // Another thread may have had this number.
+                let thread = threads.entry(thread).or_default();
+                *thread = Thread::default();
+                thread.is_woken(now_us, from_us);
+            }
+            What::IsWoken { thread, on_cpu } => {
+                let thread = threads.entry(thread).or_default();
+                cpus.entry(on_cpu).or_default().woken_us = Some(thread.woken_since_us.unwrap_or(now_us));
+                thread.is_woken(now_us, from_us);
+            }
         }
     }
-    Some(())
-}
-
-/// The number behind the last `key`.
-fn after(text: &str, key: &str) -> Option<u32> {
-    text.rsplit_once(key)?.1.split(' ').next()?.parse().ok()
 }
 
 impl Thread {
@@ -402,6 +364,11 @@ impl Thread {
 mod tests {
     use super::*;
 
+    fn times(text: &str, window_us: &Range<u64>) -> BTreeMap<u32, Times> {
+        let shown = Shown::of(text).expect("events");
+        shown.within(window_us.start.saturating_mul(1000)..window_us.end.saturating_mul(1000))
+    }
+
     #[test]
     fn a_stretch_on_a_cpu_is_between_switches_and_its_wait_before_them() {
         let text = "# tracer: nop\n\
@@ -415,12 +382,12 @@ mod tests {
             b-8 [000] d..2. 5.000210: rcu_utilization: End context switch\n\
             a-9 [001] d..2. 5.000238: rcu_utilization: End context switch\n\
             a-9 [001] d..2. 5.000240: sched_switch: prev_comm=a prev_pid=9 prev_prio=120 prev_state=X ==> next_comm=b ==> c next_pid=7 next_prio=120\n";
-        let times = times(text, &(0..u64::MAX)).expect("events");
+        let times = times(text, &(0..u64::MAX));
         // Its waits from 100 to 130 and from 200 to 240 reach beyond these.
-        let part = super::times(text, &(5_000_120..5_000_220)).expect("events");
+        let part = self::times(text, &(5_000_120..5_000_220));
         let part = part.get(&7).map(|times| (times.run_queue_ns, times.cpu_ns, times.waking_ns));
         assert_eq!(part, Some((0, 70_000, 0)));
-        let waits = Shown(text.to_owned()).waits().expect("events");
+        let waits = Shown::of(text).expect("events").waits();
         assert_eq!(waits.of(7, &(0..u64::MAX)), 70_000);
         assert_eq!(waits.of(7, &(5_000_120_000..5_000_220_000)), 30_000);
         assert_eq!(waits.of(9, &(0..u64::MAX)), 0);
@@ -449,13 +416,13 @@ mod tests {
             a-9 [001] d..2. 5.000690: sched_migrate_task: comm=b pid=7 prio=120 orig_cpu=1 dest_cpu=0\n\
             a-9 [001] d..2. 5.000700: sched_wakeup: comm=b pid=7 prio=120 target_cpu=000\n"
         );
-        let moved = super::times(&moved_text, &(0..u64::MAX)).expect("events");
+        let moved = self::times(&moved_text, &(0..u64::MAX));
         assert_eq!(
             moved.get(&7).map(|times| (times.moved_asleep_ns, times.waking_ns, times.asleep_ns)),
             Some((300_000, 17_000, 400_000))
         );
         // It was moved before the time that is looked at, and woken in it.
-        let later = super::times(&moved_text, &(5_000_600..u64::MAX)).expect("events");
+        let later = self::times(&moved_text, &(5_000_600..u64::MAX));
         assert_eq!(later.get(&7).map(|times| (times.moved_asleep_ns, times.cpu_ns)), Some((300_000, 0)));
         let nine = Times {
             cpu_ns: 40_000,
@@ -479,7 +446,7 @@ mod tests {
             e-5 [002] d..1. 5.000169: rcu_utilization: End context switch\n\
             e-5 [002] d..2. 5.000170: sched_stat_runtime: comm=e pid=5 runtime=60000 [ns]\n\
             e-5 [002] d..2. 5.000170: sched_switch: prev_comm=e prev_pid=5 prev_prio=120 prev_state=S ==> next_comm=swapper/2 next_pid=0 next_prio=120\n";
-        let times = times(text, &(0..u64::MAX)).expect("events");
+        let times = times(text, &(0..u64::MAX));
         let five = Times { waking_ns: 5_000, unseen_ns: 21_000, ..Times::default() };
         assert_eq!(times.get(&5), Some(&five));
     }
@@ -496,7 +463,7 @@ mod tests {
             e-5 [000] d..1. 5.010098: rcu_utilization: End context switch\n\
             e-5 [000] d..2. 5.010099: sched_stat_runtime: comm=e pid=5 runtime=9990000 [ns]\n\
             e-5 [000] d..2. 5.010100: sched_switch: prev_comm=e prev_pid=5 prev_prio=120 prev_state=R ==> next_comm=swapper/0 next_pid=0 next_prio=120\n";
-        let times = times(text, &(0..u64::MAX)).expect("events");
+        let times = times(text, &(0..u64::MAX));
         assert_eq!(times.get(&5).map(|times| times.asleep_ns), Some(0));
     }
 }

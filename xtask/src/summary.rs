@@ -1,6 +1,6 @@
-//! What stands at the end of every run of tests: how many passed, what was skipped and why, what failed.
+//! What stands at the end of every run of tests: how many passed, what was skipped and why, which live tests took longest, what failed.
 //!
-//! In: lines of test programs, and the logs to which tests note that they are skipped, or were disturbed. Out: lines for people, and whether the run passed.
+//! In: lines of test programs, and the logs to which tests note that they are skipped, how long they had their turn, or were disturbed. Out: lines for people, and whether the run passed.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,18 +18,24 @@ pub(crate) struct Summary {
     start: Instant,
     skips: PathBuf,
     disturbed: PathBuf,
+    turns: PathBuf,
     totals: Totals,
 }
 
 impl Summary {
     /// Begins with nothing skipped; tests of the command note here what they skip.
     pub(crate) fn of(tests: &mut Command) -> anyhow::Result<Self> {
-        let skips = command::root().join("target/test-skips.log");
-        std::fs::write(&skips, "").with_context(|| format!("{} is not writable", skips.display()))?;
-        let disturbed = command::root().join("target/test-disturbed.log");
-        std::fs::write(&disturbed, "").with_context(|| format!("{} is not writable", disturbed.display()))?;
+        let empty = |name: &str| {
+            let log = command::root().join("target").join(name);
+            std::fs::write(&log, "").with_context(|| format!("{} is not writable", log.display()))?;
+            anyhow::Ok(log)
+        };
+        let skips = empty("test-skips.log")?;
+        let disturbed = empty("test-disturbed.log")?;
+        let turns = empty("test-turns.log")?;
         tests.env("WSGI_TRACE_SKIP_LOG", &skips).env("WSGI_TRACE_DISTURBED_LOG", &disturbed);
-        Ok(Self { start: Instant::now(), skips, disturbed, totals: Totals::default() })
+        tests.env("WSGI_TRACE_TURNS_LOG", &turns);
+        Ok(Self { start: Instant::now(), skips, disturbed, turns, totals: Totals::default() })
     }
 
     /// Takes a line of a test program.
@@ -43,6 +49,9 @@ impl Summary {
         let seconds = self.start.elapsed().as_secs();
         println!("\nSummary: {passed} passed, {failed} failed, {ignored} ignored in {seconds} s");
         self.print_skips()?;
+        if let Some(longest) = longest(&std::fs::read_to_string(&self.turns)?) {
+            println!("{longest}");
+        }
         for name in failures {
             println!("Failed: {name}");
             // What stands above may be far away, or cut off.
@@ -145,6 +154,26 @@ impl Totals {
     }
 }
 
+/// Live tests that are named with their time: they take most of a run, and a slow one shows nowhere else.
+const LONGEST: usize = 10;
+
+/// What `program<TAB>name<TAB>milliseconds` lines say of the time of live tests; `None`: nothing.
+fn longest(log: &str) -> Option<String> {
+    let turn = |line: &str| {
+        let (name, milliseconds) = line.rsplit_once('\t')?;
+        Some((milliseconds.parse::<u64>().ok()?, name.replace('\t', " ")))
+    };
+    let mut turns: Vec<(u64, String)> = log.lines().filter_map(turn).collect();
+    turns.sort_unstable_by(|a, b| b.cmp(a));
+    let all_ms: u64 = turns.iter().map(|(milliseconds, _)| milliseconds).sum();
+    let seconds = |milliseconds: u64| milliseconds as f64 / 1000.0;
+    let named: Vec<String> =
+        turns.iter().take(LONGEST).map(|(ms, name)| format!("{name} {:.1} s", seconds(*ms))).collect();
+    let (count, all) = (turns.len(), seconds(all_ms));
+    (count > 0)
+        .then(|| format!("Live tests: {count}, {all:.0} s in turns; the longest: {}", named.join(", ")))
+}
+
 /// `name<TAB>reason` lines, grouped by reason.
 fn skipped(log: &str) -> BTreeMap<&str, Vec<&str>> {
     let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -212,6 +241,14 @@ mod tests {
         assert!(!totals.are_explained(&judged()));
         totals.take("test result: FAILED. 2 passed; 1 failed; 0 ignored");
         assert!(!totals.are_explained(&judged()));
+    }
+
+    #[test]
+    fn live_tests_that_took_longest_are_named_with_their_seconds() {
+        let said = longest("truth\ta::one\t1200\nserve\tb::two\t30400\ntruth\tnot a number\n");
+        let expected = "Live tests: 2, 32 s in turns; the longest: serve b::two 30.4 s, truth a::one 1.2 s";
+        assert_eq!(said.as_deref(), Some(expected));
+        assert_eq!(longest(""), None);
     }
 
     #[test]

@@ -88,9 +88,10 @@ impl PartFile {
     /// # Errors
     /// If it cannot be written.
     pub(super) fn seal(&mut self) -> Result<(), ExportError> {
-        let Some(writer) = self.writer.take() else { return Ok(()) };
-        // Writes the footer.
-        let file = writer.into_inner().map_err(|error| self.failure(error))?;
+        let Some(mut writer) = self.writer.take() else { return Ok(()) };
+        // Writes the footer, and what was held back. `into_inner` would do so too, but makes words of the system's error, such as a full disk.
+        writer.finish().map_err(|error| self.failure(error))?;
+        let file = writer.inner().try_clone().map_err(|source| ExportError::of_write(&self.path, source))?;
         file.sync_all().map_err(|source| ExportError::of_write(&self.path, source))?;
         self.bytes = file.metadata().map(|metadata| metadata.len()).unwrap_or(0);
         self.sealed = Some(file);

@@ -114,6 +114,9 @@ fn one_file_cannot_be_report_and_recording_at_once() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Room for a recording that ends while there still are clients.
+const ROOM_BYTES: u64 = 400 << 10;
+
 #[test]
 fn a_recording_that_meets_a_full_disk_or_a_limit_stays_readable_and_the_report_still_comes()
 -> anyhow::Result<()> {
@@ -129,17 +132,21 @@ fn a_recording_that_meets_a_full_disk_or_a_limit_stays_readable_and_the_report_s
 
     let load = Load::start(server.address(), BUSY)?;
     // A small disk of its own, in a mount namespace of its own.
-    let script = "mount -t tmpfs -o size=1m none \"$1\" && \"$2\" --pid \"$3\" -d 20s --record \"$1/recording\"; \
+    let script = "mount -t tmpfs -o size=$5 none \"$1\" && \"$2\" --pid \"$3\" -d 20s --record \"$1/recording\"; \
                   code=$?; cp \"$1/recording\" \"$4\"; exit $code";
     let mut on_disk = Command::new("unshare");
-    on_disk.args(["--mount", "sh", "-c", script, "sh", &disk]).arg(&program).args([&pid, &kept]);
+    on_disk.args(["--mount", "sh", "-c", script, "sh", &disk]).arg(&program).args([
+        &pid,
+        &kept,
+        &ROOM_BYTES.to_string(),
+    ]);
     let full = output(&mut on_disk)?;
     let mut under_limit = Command::new(&program);
     under_limit.args(["--pid", &pid, "-d", "20s", "--record", &limited]);
     // SAFETY: between fork and exec only `setrlimit` runs, which is async-signal-safe.
     unsafe {
         under_limit.pre_exec(|| {
-            let limit = libc::rlimit { rlim_cur: 1 << 20, rlim_max: 1 << 20 };
+            let limit = libc::rlimit { rlim_cur: ROOM_BYTES, rlim_max: ROOM_BYTES };
             libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit);
             Ok(())
         });

@@ -51,6 +51,11 @@ impl Recipe for Emperor {
         Ok(vec![command])
     }
 
+    /// A vassal may lead a group of its own.
+    fn must_be_asked_to_end(&self) -> bool {
+        true
+    }
+
     fn loads(&self) -> usize {
         VASSALS.len() * WORKERS
     }

@@ -199,7 +199,7 @@ fn the_interval_of_the_access_log_agrees_with_ours() -> anyhow::Result<()> {
         let yardstick = Yardstick::start()?;
         let window = window(&server, &[(server.address(), &options)])?;
         let head_ns = yardstick.head_ns()?;
-        let waits = switches.stop()?.waits()?;
+        let waits = switches.stop()?.waits();
         let ours: BTreeMap<_, _> =
             window.traced.requests.iter().filter_map(|request| Some((request.id()?, request))).collect();
         let mut intervals = Intervals::default();

@@ -32,7 +32,7 @@ fn pairs_traced() -> anyhow::Result<(Gunicorn, Traced, Waits)> {
     let trace = Trace::start_with(server.master(), &["--stacks"])?;
     let answered = hold_and_want(server.address(), PAIRS)?;
     server.access_log(answered)?;
-    Ok((server, trace.end()?, switches.stop()?.waits()?))
+    Ok((server, trace.end()?, switches.stop()?.waits()))
 }
 
 #[test]

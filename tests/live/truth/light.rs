@@ -65,7 +65,7 @@ fn requests_are_those_of_the_log(settings: &Settings, keep_alive: &str) -> anyho
     let sent = Load::run(server.address(), &[LOAD, &["--keep-alive", keep_alive]].concat())?;
     let log = server.access_log(sent.answered())?;
     let head_ns = yardstick.head_ns()?;
-    let waits = switches.stop()?.waits()?;
+    let waits = switches.stop()?.waits();
     let traced = trace.end()?;
 
     let requests = &traced.requests;

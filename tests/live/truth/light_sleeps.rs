@@ -74,7 +74,7 @@ fn sleeps_have_the_phase_of_their_work(settings: &Settings) -> anyhow::Result<()
     let sent = Load::run(server.address(), &[LOAD, &["--keep-alive", "5"]].concat())?;
     server.access_log(sent.answered())?;
     let head_ns = yardstick.head_ns()?;
-    let waits = switches.stop()?.waits()?;
+    let waits = switches.stop()?.waits();
     let witnesses = server.witness()?;
     let traced = trace.end()?;
     phases_add_up(&traced)?;

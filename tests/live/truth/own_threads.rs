@@ -30,7 +30,7 @@ fn traced(application: Application, clients: &str) -> anyhow::Result<(usize, usi
         &[&options[..], &["--routes", "/truth/sleep/20=2,/truth/sleep/35=1,/fast=1"]].concat(),
     )?;
     let traced = trace.end()?;
-    let waits = switches.stop()?.waits()?;
+    let waits = switches.stop()?.waits();
     let threads = traced.threads_of(server.pid())?;
     let mut slept: HashMap<String, (u64, u64)> = server
         .witness()?

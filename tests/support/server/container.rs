@@ -45,6 +45,11 @@ impl<R: Recipe> Recipe for Container<R> {
         Ok(commands)
     }
 
+    /// What is in the container is in no group of ours.
+    fn must_be_asked_to_end(&self) -> bool {
+        true
+    }
+
     fn inner(&self) -> Option<&dyn Recipe> {
         Some(&self.server)
     }

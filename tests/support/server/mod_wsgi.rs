@@ -110,6 +110,11 @@ impl Recipe for ModWsgi {
         format!("mod_wsgi, {:?}, {:?}", self.mode, self.options)
     }
 
+    /// Apache's semaphores are the system's.
+    fn must_be_asked_to_end(&self) -> bool {
+        true
+    }
+
     fn commands(&self, place: &Place) -> anyhow::Result<Vec<Command>> {
         // Apache's processes run as nobody, who may write here and nowhere else.
         std::fs::set_permissions(place.directory(), PermissionsExt::from_mode(0o777))?;
