@@ -1,8 +1,8 @@
 //! `make whatif`: forecasts beside the real change.
 //!
 //! In: `--subjects a,b`, `--workloads a,b`, `--loads 40,60` (none: all), `--seconds N` of a window, `--runs N` of each setting, `--itself` (the
-//! recorded settings alone: self-forecasts), `--judge` (recordings that are there, no new ones), `--list`; the `wsgi-trace` of this build. Out:
-//! recordings and what was beside them under `target/whatif`, the table `target/whatif/judged.{md,json}`, and after a run of all
+//! recorded settings alone: self-forecasts), `--judge` (recordings that are there, no new ones), `--list`; the `wsgi-trace` of this build.
+//! Out: recordings and what was beside them under `target/whatif`, the table `target/whatif/judged.{md,json}`, and after a run of all
 //! `docs/whatif-judged.md`. A server is recorded at one setting; all its settings are run one after the other, so often; each gets the same
 //! arrivals.
 
