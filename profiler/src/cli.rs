@@ -162,6 +162,32 @@ pub struct Target {
     pub name: Option<String>,
 }
 
+/// A server that runs, or a recording of one. Exactly one way in.
+#[derive(Clone, Debug, Default, Args)]
+#[group(id = "server", required = true, multiple = false)]
+pub struct Server {
+    /// A recording, instead of a server that runs; needs no privileges
+    #[arg(value_name = "FILE")]
+    pub recording: Option<PathBuf>,
+    /// Any process of the server: master or worker
+    #[arg(long, short, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pid: Option<u32>,
+    /// The server that listens on this TCP port
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<NonZeroU16>,
+    /// The only server with this name: of its software, its application or its command
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+}
+
+impl Server {
+    /// The server that runs.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        Target { pid: self.pid, port: self.port, name: self.name.clone() }
+    }
+}
+
 /// How to watch.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Watch {
@@ -302,20 +328,10 @@ pub struct Report {
 
 /// `top`.
 #[derive(Clone, Debug, Args)]
-#[command(group(clap::ArgGroup::new("what").required(true).args(["pid", "port", "name", "recording"])))]
 pub struct Top {
-    /// A recording to play instead, at its own pace; needs no privileges
-    #[arg(value_name = "FILE")]
-    pub recording: Option<PathBuf>,
-    /// Any process of the server: master or worker
-    #[arg(long, short, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
-    pub pid: Option<u32>,
-    /// The server that listens on this TCP port
-    #[arg(long, value_name = "PORT")]
-    pub port: Option<NonZeroU16>,
-    /// The only server with this name: of its software, its application or its command
-    #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
+    /// Which server, or which recording to play at its own pace.
+    #[command(flatten)]
+    pub server: Server,
     /// How long a window lasts before a new one begins; the numbers are of the current window
     #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "30s", conflicts_with = "recording")]
     pub window: Duration,

@@ -3,7 +3,10 @@
 //! In: a recording, changes. Out: a [`WhatIf`]: bounds, today as measured beside today as simulated, and forecasts where these agree; as text or
 //! JSON. What it means and what it assumes is in docs/whatif.md.
 
+mod course;
+mod errands;
 pub mod forecast;
+mod handover;
 pub mod json;
 pub mod model;
 mod others;

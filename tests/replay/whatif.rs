@@ -52,6 +52,7 @@ fn answers_have_what_their_schema_says_and_nothing_else() -> anyhow::Result<()> 
     let validator = jsonschema::validator_for(&published::strict(published::schema("whatif.schema.json")?))?;
     for (name, arguments) in [
         ("gthread-back-end", &["--untrusted", "--workers", "2", "--rate", "x2"][..]),
+        ("sync-short-behind-long", &["--untrusted", "--worker-class", "gthread", "--split", "GET /fast/*"]),
         ("sync-exhausted", &[]),
         ("light-gthread", &[]),
         ("uvicorn-asgi", &[]),
@@ -74,6 +75,33 @@ fn recordings_of_older_versions_say_that_others_are_not_in_them() -> anyhow::Res
         refusals.iter().any(|refusal| refusal.as_str().is_some_and(|text| text.contains("older wsgi-trace")))
     );
     ensure!(found["model"]["other_programs_cores"].is_null(), "{}", found["model"]);
+    Ok(())
+}
+
+#[test]
+fn short_requests_with_a_server_of_their_own_do_not_wait_for_long_ones() -> anyhow::Result<()> {
+    let found = answer("sync-short-behind-long", &["--untrusted", "--split", "GET /fast/*=1x1"])?;
+    ensure!(found["forecasts"][1]["change"] == "--split 'GET /fast/*=1x1'", "{found}");
+    let p99_ns = |at: usize| found["forecasts"][at]["endpoints"]["GET /fast/{number}"]["p99_ns"].as_u64();
+    let (today, split) = (p99_ns(0).context("today")?, p99_ns(1).context("split")?);
+    ensure!(today > 300_000_000 && split < 10_000_000, "{today} {split}");
+    Ok(())
+}
+
+#[test]
+fn the_smallest_setting_that_keeps_a_limit_is_found_and_forecast() -> anyhow::Result<()> {
+    let arguments = ["--untrusted", "--search", "p99<500ms", "--cores", "2"];
+    let found = answer("sync-short-behind-long", &arguments)?;
+    // Each sleeps for 400 ms at most: enough workers, and none waits.
+    let workers = found["search"]["found"]["processes"].as_u64().context("found nothing")?;
+    ensure!((3..=4).contains(&workers), "{}", found["search"]);
+    let last = found["forecasts"].as_array().and_then(|all| all.last()).context("no forecast")?;
+    ensure!(last["change"] == format!("--cores 2 --workers {workers} --threads 1"), "{last}");
+    ensure!(last["overall"]["p99_ns"].as_u64().is_some_and(|p99_ns| p99_ns < 500_000_000), "{last}");
+    let shown = whatif("sync-short-behind-long", &arguments)?.stdout;
+    ensure!(shown.contains("today, as measured"), "{shown}");
+    let none = answer("sync-short-behind-long", &["--untrusted", "--search", "p50<10ms"])?;
+    ensure!(none["search"]["found"].is_null() && none["search"]["best_ns"].is_u64(), "{}", none["search"]);
     Ok(())
 }
 
@@ -103,6 +131,11 @@ fn changes_that_make_no_sense_are_refused_as_usage() -> anyhow::Result<()> {
         (&["--rate", "x0"], "must lie between"),
         (&["--keepalive", "5"], "--keepalive"),
         (&["--pid", "1"], "--pid"),
+        (&["--search", "p99"], "p99<200ms"),
+        (&["--search", "p99<1s", "--workers", "4"], "--search"),
+        (&["--memory", "2G"], "--search"),
+        (&["--split", "GET /nowhere"], "is none of the recording's endpoints"),
+        (&["--worker-class", "gevent"], "--worker-class"),
     ] {
         let said = whatif("gthread-back-end", arguments)?;
         ensure!(

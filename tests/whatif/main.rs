@@ -1,9 +1,10 @@
 //! `make whatif`: forecasts beside the real change.
 //!
-//! In: `--subjects a,b`, `--workloads a,b`, `--loads 40,60` (none: all), `--seconds N` of a window, `--runs N` of each setting, `--judge` (recordings
-//! that are there, no new ones), `--list`; the `wsgi-trace` of this build. Out: recordings and what was beside them under `target/whatif`, the table
-//! `target/whatif/judged.{md,json}`, and after a run of all `docs/whatif-judged.md`. A server is recorded at one setting; all its settings are run
-//! one after the other, so often; each gets the same arrivals.
+//! In: `--subjects a,b`, `--workloads a,b`, `--loads 40,60` (none: all), `--seconds N` of a window, `--runs N` of each setting, `--itself` (the
+//! recorded settings alone: self-forecasts), `--judge` (recordings that are there, no new ones), `--list`; the `wsgi-trace` of this build.
+//! Out: recordings and what was beside them under `target/whatif`, the table `target/whatif/judged.{md,json}`, and after a run of all
+//! `docs/whatif-judged.md`. A server is recorded at one setting; all its settings are run one after the other, so often; each gets the same
+//! arrivals.
 
 mod judge;
 mod page;
@@ -22,7 +23,7 @@ use run::{Beside, RUN_UP};
 use subject::{SUBJECTS, Slots, Subject};
 use workload::{LOADS, WORKLOADS, Workload};
 
-const USAGE: &str = "usage: whatif [--subjects NAME,…] [--workloads NAME,…] [--loads PERCENT,…] [--seconds N] [--runs N] [--judge] [--list]";
+const USAGE: &str = "usage: whatif [--subjects NAME,…] [--workloads NAME,…] [--loads PERCENT,…] [--seconds N] [--runs N] [--itself] [--judge] [--list]";
 /// How long to wait until live tests beside this run are done.
 const TURN_LIMIT: Duration = Duration::from_secs(600);
 /// Clients go on for so long after the window: the program ends the recording meanwhile.
@@ -44,6 +45,7 @@ struct Choice {
     loads: Vec<u32>,
     seconds: u64,
     runs: u32,
+    is_itself_only: bool,
     is_judged_only: bool,
 }
 
@@ -52,6 +54,7 @@ impl Choice {
         self.subjects.len() == SUBJECTS.len()
             && self.workloads.len() == WORKLOADS.len()
             && self.loads.len() == LOADS.len()
+            && !self.is_itself_only
     }
 }
 
@@ -116,7 +119,8 @@ fn record(place: &Place<'_>, choice: &Choice) -> anyhow::Result<()> {
     for run in 0..choice.runs {
         let length = RUN_UP + Duration::from_secs(choice.seconds) + AFTER;
         let arrivals = workload.arrivals(*percent, length, u64::from(run) + 1);
-        for slots in std::iter::once(subject.recorded).chain(subject.others.iter().copied()) {
+        let others = if choice.is_itself_only { &[] } else { subject.others };
+        for slots in std::iter::once(subject.recorded).chain(others.iter().copied()) {
             let _turn = gate::exclusive_within(TURN_LIMIT)?;
             let file = place.recording(slots, run);
             let what = format!("{} {}x{} {} {percent} %", subject.name, slots.0, slots.1, workload.name);
@@ -144,6 +148,7 @@ fn choose(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Option<
         loads: LOADS.to_vec(),
         seconds: 20,
         runs: 3,
+        is_itself_only: false,
         is_judged_only: false,
     };
     while let Some(argument) = arguments.next() {
@@ -154,6 +159,7 @@ fn choose(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Option<
             "--loads" => choice.loads = numbers(&value()?)?,
             "--seconds" => choice.seconds = number(&value()?)?,
             "--runs" => choice.runs = number(&value()?)?,
+            "--itself" => choice.is_itself_only = true,
             "--judge" => choice.is_judged_only = true,
             "--list" => {
                 SUBJECTS.iter().for_each(|subject| println!("subject   {}", subject.name));

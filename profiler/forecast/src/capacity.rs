@@ -91,6 +91,7 @@ mod tests {
             requests: (0..500).map(request).collect(),
             endpoints: vec![String::new()],
             back_ends: vec!["db".to_owned()],
+            ..Load::default()
         }
     }
 

@@ -4,8 +4,8 @@
 
 use profiler_core::phase::Phase;
 
-use crate::load::{Arrives, Load, Work};
-use crate::setting::Setting;
+use crate::load::{Arrives, Load, Segment, Work};
+use crate::setting::{Dispatch, Errands, Own, Setting, Wakes};
 
 /// One change.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,14 +24,37 @@ pub enum Change {
     CpuTime(f64),
     /// A buffering proxy in front: no client is slow.
     Proxy,
+    /// Another class of worker, where the server has such.
+    Class(Class),
+    /// These endpoints go to a server of their own, with so many processes and threads; `None`: as many as the other has.
+    Split {
+        /// Their numbers.
+        endpoints: Vec<usize>,
+        /// Its processes, and threads of each.
+        slots: Option<(u32, u32)>,
+    },
     /// No connection is kept: each request can go to any process.
     NoKeepAlive,
+}
+
+/// A class of worker, as far as its requests come to slots in another way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// One slot in each process, which accepts for itself.
+    Sync,
+    /// A thread of each process accepts and hands over to a pool.
+    Pool,
 }
 
 impl Change {
     /// Makes it.
     pub fn apply(&self, load: &mut Load, setting: &mut Setting) {
         match *self {
+            Self::Class(class) => become_class(class, load, setting),
+            Self::Split { ref endpoints, slots } => {
+                let (processes, threads) = slots.unwrap_or((setting.processes, setting.threads));
+                setting.own = Some(Own { endpoints: endpoints.clone(), processes, threads });
+            }
             Self::Processes(processes) => setting.processes = processes,
             Self::Threads(threads) => setting.threads = threads,
             Self::Cores(cores) => *setting = setting.clone().on_cores(cores),
@@ -49,10 +72,13 @@ impl Change {
                 stretch(load, factor, |work| work == Work::BackEnd(which));
             }
             Self::CpuTime(factor) => {
-                stretch(load, factor, |work| matches!(work, Work::Python | Work::Free(_)));
-                for request in &mut load.requests {
-                    request.row.after_ns = times(request.row.after_ns, factor);
-                }
+                stretch(load, factor, is_on_cpu);
+                let errands = match &mut setting.dispatch {
+                    Dispatch::Shared(_) => None,
+                    Dispatch::ByProcess(errands) => Some(errands),
+                };
+                let errands = errands.into_iter().flat_map(Errands::all_mut);
+                lengthen(load.after.iter_mut().chain(errands), factor, is_on_cpu);
             }
             Self::Proxy => {
                 let is_client =
@@ -65,11 +91,44 @@ impl Change {
     }
 }
 
+/// The same work is done, by another thread: who accepts and closes connections.
+fn become_class(class: Class, load: &mut Load, setting: &mut Setting) {
+    match (class, &mut setting.dispatch) {
+        (Class::Sync, Dispatch::ByProcess(errands)) => {
+            load.after.extend(std::mem::take(errands).all());
+            setting.dispatch = Dispatch::Shared(Wakes::Random);
+            setting.is_sticky = false;
+            setting.threads = 1;
+        }
+        (Class::Pool, Dispatch::Shared(_)) => {
+            let mut pickups: Vec<u64> = load.requests.iter().map(|request| request.row.pickup_ns).collect();
+            pickups.sort_unstable();
+            let usual_ns = pickups.get(pickups.len() / 2).copied().unwrap_or(0);
+            load.requests.iter_mut().for_each(|request| request.row.pickup_ns = 0);
+            setting.dispatch = Dispatch::ByProcess(Errands {
+                before: vec![Segment { work: Work::Python, duration_ns: usual_ns }],
+                then: Vec::new(),
+                after: std::mem::take(&mut load.after),
+            });
+            setting.is_sticky = true;
+        }
+        (Class::Sync, Dispatch::Shared(_)) | (Class::Pool, Dispatch::ByProcess(_)) => {}
+    }
+}
+
 fn stretch(load: &mut Load, factor: f64, is_it: impl Fn(Work) -> bool) {
     let segments = load.requests.iter_mut().flat_map(|request| &mut request.row.segments);
+    lengthen(segments, factor, is_it);
+}
+
+fn lengthen<'a>(segments: impl Iterator<Item = &'a mut Segment>, factor: f64, is_it: impl Fn(Work) -> bool) {
     for segment in segments.filter(|segment| is_it(segment.work)) {
         segment.duration_ns = times(segment.duration_ns, factor);
     }
+}
+
+const fn is_on_cpu(work: Work) -> bool {
+    matches!(work, Work::Python | Work::Free(_))
 }
 
 /// A float becomes an integer within its range, whatever it is.
@@ -80,7 +139,7 @@ fn times(time_ns: u64, factor: f64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::{Request, Row, Segment};
+    use crate::load::{Request, Row};
 
     #[test]
     fn a_change_changes_what_it_names_and_nothing_else() {
@@ -98,10 +157,11 @@ mod tests {
             connection: 0,
             arrives,
             is_counted: true,
-            row: Row { segments: segments.to_vec(), after_ns: 100, ..Row::default() },
+            row: Row { segments: segments.to_vec(), ..Row::default() },
         };
         let load = Load {
             requests: vec![request(Arrives::At(300)), request(Arrives::After { request: 0, think_ns: 600 })],
+            after: vec![Segment { work: Work::Python, duration_ns: 100 }],
             ..Load::default()
         };
         let setting = Setting { is_sticky: true, ..Setting::default() };
@@ -111,7 +171,7 @@ mod tests {
             let durations: Vec<u64> =
                 load.requests[0].row.segments.iter().map(|segment| segment.duration_ns).collect();
             let arrives = [load.requests[0].arrives, load.requests[1].arrives];
-            let after_ns = load.requests[0].row.after_ns;
+            let after_ns = load.after[0].duration_ns;
             (
                 durations,
                 arrives,
@@ -136,5 +196,43 @@ mod tests {
         let slow_cpu = vec![200, 200, 100, 100, 100, 100];
         assert_eq!(with(&Change::CpuTime(2.0)), (slow_cpu, today.1, 200, today.3));
         assert_eq!(with(&Change::Proxy), (vec![100; 5], today.1, 100, today.3));
+    }
+
+    #[test]
+    fn another_class_of_worker_does_the_same_work_elsewhere() {
+        let python = |duration_ns| Segment { work: Work::Python, duration_ns };
+        let errands = Errands { before: vec![python(1)], then: vec![python(2)], after: vec![python(3)] };
+        let pool = Setting {
+            dispatch: Dispatch::ByProcess(errands),
+            threads: 4,
+            is_sticky: true,
+            ..Setting::default()
+        };
+        let (mut load, mut setting) = (Load { after: vec![python(9)], ..Load::default() }, pool.clone());
+        Change::Class(Class::Sync).apply(&mut load, &mut setting);
+        assert_eq!(load.after, [9, 1, 2, 3].map(python));
+        assert_eq!((setting.threads, setting.is_sticky), (1, false));
+        assert_eq!(setting.dispatch, Dispatch::Shared(Wakes::Random));
+        Change::Class(Class::Pool).apply(&mut load, &mut setting);
+        let errands =
+            Errands { before: vec![python(0)], then: Vec::new(), after: [9, 1, 2, 3].map(python).to_vec() };
+        assert_eq!(
+            (setting.dispatch, load.after, setting.is_sticky),
+            (Dispatch::ByProcess(errands), Vec::new(), true)
+        );
+        let mut same = pool.clone();
+        Change::Class(Class::Pool).apply(&mut Load::default(), &mut same);
+        assert_eq!(same, pool);
+    }
+
+    #[test]
+    fn a_split_has_as_many_slots_as_the_other_server_unless_it_says() {
+        for (slots, expected) in [(None, (2, 3)), (Some((1, 4)), (1, 4))] {
+            let mut setting = Setting { processes: 2, threads: 3, ..Setting::default() };
+            Change::Split { endpoints: vec![1], slots }.apply(&mut Load::default(), &mut setting);
+            let own = setting.own.clone().unwrap();
+            assert_eq!((own.processes, own.threads, own.endpoints), (expected.0, expected.1, vec![1]));
+            assert_eq!(setting.slots(), 6 + expected.0 * expected.1);
+        }
     }
 }

@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 
 use profiler_core::phase::Phase;
 
-use crate::load::{Arrives, Load, Work};
+use crate::load::{Arrives, Load, Segment, Work};
 use crate::outcome::{Busy, Outcome, Served};
 use crate::setting::{Dispatch, Setting, SettingError};
 use agenda::{Agenda, Event};
@@ -38,8 +38,8 @@ pub fn simulate(load: &Load, setting: &Setting) -> Result<Outcome, SettingError>
     Ok(engine.outcome())
 }
 
-/// What a dispatching thread has to do: so much Python, then it hands the request over. `None`: nothing is handed over.
-type Errand = (Option<usize>, u64);
+/// What a dispatching thread has to do: dispatch this request. `None`: what comes once a slot is done with one.
+type Errand = Option<usize>;
 
 struct Engine<'a> {
     load: &'a Load,
@@ -53,6 +53,8 @@ struct Engine<'a> {
     slots: Slots,
     /// The slots, then the dispatching thread of each process, then those of other programs.
     threads: Vec<Thread>,
+    /// How many of them are slots.
+    threads_of_slots: usize,
     /// Threads of other programs, and those of them that have nothing to do.
     others: usize,
     idle_others: Vec<usize>,
@@ -88,7 +90,7 @@ impl<'a> Engine<'a> {
             }
         }
         let slots = Slots::new(setting);
-        let (count, processes) = (setting.slots() as usize, setting.processes as usize);
+        let (count, processes) = (setting.slots() as usize, setting.all_processes() as usize);
         let cores = setting.cores as usize;
         let threads = (0..count).map(|slot| Thread::new(slots.process(slot), slot % cores));
         let dispatching = (0..processes).map(|process| Thread::new(process, process % cores));
@@ -103,6 +105,7 @@ impl<'a> Engine<'a> {
             locks: vec![Lock::default(); processes],
             back_ends: (0..load.back_ends.len()).map(|at| BackEnd::new(limit(at))).collect(),
             threads: threads.chain(dispatching).collect(),
+            threads_of_slots: count,
             others: 0,
             idle_others: Vec::new(),
             bursts: 0,
@@ -126,6 +129,7 @@ impl<'a> Engine<'a> {
             Event::Turn { core, turn } => self.turn_over(core, turn),
             Event::Woken(thread) => self.woken(thread),
             Event::LockWanted { process, stint } => self.lock_wanted(process, stint),
+            Event::Ready(thread) => self.ready(thread, None),
             Event::Burst(stretch) => self.burst(stretch),
         }
         true
@@ -144,7 +148,7 @@ impl<'a> Engine<'a> {
     const fn before_service(&self) -> Phase {
         match self.setting.dispatch {
             Dispatch::Shared(_) => Phase::AcceptQueue,
-            Dispatch::ByProcess { .. } => Phase::PoolWait,
+            Dispatch::ByProcess(_) => Phase::PoolWait,
         }
     }
 
@@ -156,20 +160,34 @@ impl<'a> Engine<'a> {
             served.start_ns = self.now_ns;
             *meter = (before, self.now_ns);
         }
-        let Dispatch::ByProcess { before_ns, .. } = self.setting.dispatch else {
-            self.offer(request, 0);
+        let is_own = self.is_own(request);
+        if !self.is_dispatched() {
+            self.offer(request, usize::from(is_own));
             return;
-        };
+        }
         let first = self.slots_count();
-        let could_run: Vec<usize> = (0..self.locks.len())
+        let could_run: Vec<usize> = self
+            .slots
+            .of_server(is_own)
             .filter(|process| {
                 let is_idle = self.threads.get(first + process).is_some_and(|thread| thread.job == Job::Idle);
                 is_idle && self.locks.get(*process).is_some_and(|lock| lock.holder.is_none())
             })
             .collect();
         let connection = self.load.requests.get(request).map_or(0, |request| request.connection);
-        let process = self.slots.accepting(connection, self.setting.is_sticky, &could_run, &mut self.random);
-        self.send_on_errand(process, (Some(request), before_ns));
+        let process =
+            self.slots.accepting((connection, is_own), self.setting.is_sticky, &could_run, &mut self.random);
+        self.send_on_errand(process, Some(request));
+    }
+
+    /// Whether a request goes to the second server.
+    fn is_own(&self, request: usize) -> bool {
+        let own = self.setting.own.as_ref().map_or(&[][..], |own| &own.endpoints);
+        self.load.requests.get(request).is_some_and(|request| own.contains(&request.endpoint))
+    }
+
+    const fn is_dispatched(&self) -> bool {
+        matches!(self.setting.dispatch, Dispatch::ByProcess(_))
     }
 
     /// A request may take a slot of this pool, now or later.
@@ -201,7 +219,7 @@ impl<'a> Engine<'a> {
     }
 
     fn slots_count(&self) -> usize {
-        self.setting.slots() as usize
+        self.threads_of_slots
     }
 
     /// The last byte of the response has been sent.
@@ -241,7 +259,7 @@ impl<'a> Engine<'a> {
 
     fn next_of_request(&mut self, number: usize, request: usize, piece: Piece) -> Option<(Work, u64)> {
         let row = &self.load.requests.get(request)?.row;
-        let is_pool = matches!(self.setting.dispatch, Dispatch::ByProcess { .. });
+        let is_pool = self.is_dispatched();
         let (next, work) = match piece {
             Piece::Taken => (Piece::PickedUp, (Work::Wait(self.before_service()), row.pickup_ns)),
             // A thread of a pool wakes up in Python: it needs the lock before it can read.
@@ -250,10 +268,13 @@ impl<'a> Engine<'a> {
                 Some(segment) => (Piece::Segment(at + 1), (segment.work, segment.duration_ns)),
                 None => {
                     self.respond(request);
-                    (Piece::Done, (Work::Python, row.after_ns))
+                    (Piece::After(0), (Work::Python, 0))
                 }
             },
-            Piece::Done => return self.next_request(number, request),
+            Piece::After(at) => match self.load.after.get(at) {
+                Some(segment) => (Piece::After(at + 1), (segment.work, segment.duration_ns)),
+                None => return self.next_request(number, request),
+            },
         };
         self.threads.get_mut(number)?.job = Job::Serve { request, piece: next };
         Some(work)
@@ -263,9 +284,9 @@ impl<'a> Engine<'a> {
     fn next_request(&mut self, number: usize, request: usize) -> Option<(Work, u64)> {
         self.served.get_mut(request)?.held_ns.1 = self.now_ns;
         self.unserved = self.unserved.saturating_sub(1);
-        if let Dispatch::ByProcess { after_ns, .. } = self.setting.dispatch {
+        if self.is_dispatched() {
             let process = self.threads.get(number)?.process;
-            self.send_on_errand(process, (None, after_ns));
+            self.send_on_errand(process, None);
         }
         self.threads.get_mut(number)?.job = Job::Idle;
         let next = self.slots.free(number)?;
@@ -277,18 +298,25 @@ impl<'a> Engine<'a> {
     /// What a dispatching thread does next; what it has just done takes effect.
     fn next_errand(&mut self, number: usize) -> Option<(Work, u64)> {
         let process = number.checked_sub(self.slots_count())?;
-        let job = self.threads.get(number)?.job;
-        if let Job::Errand { request: Some(request) } = job {
-            self.offer(request, process);
+        let Dispatch::ByProcess(errands) = &self.setting.dispatch else { return None };
+        if let Job::Errand { request, at } = self.threads.get(number)?.job {
+            let handed = request.filter(|_| at == errands.before.len());
+            if let Some(request) = handed {
+                self.offer(request, process);
+            }
+            let segment = match request {
+                None => errands.after.get(at),
+                Some(_) => errands.before.iter().chain(&errands.then).nth(at),
+            };
+            if let Some(Segment { work, duration_ns }) = segment.copied() {
+                self.threads.get_mut(number)?.job = Job::Errand { request, at: at + 1 };
+                return Some((work, duration_ns));
+            }
         }
         let next = self.errands.get_mut(process)?.pop_front();
-        let thread = self.threads.get_mut(number)?;
-        let Some((request, duration_ns)) = next else {
-            thread.job = Job::Idle;
-            return None;
-        };
-        thread.job = Job::Errand { request };
-        Some((Work::Python, duration_ns))
+        self.threads.get_mut(number)?.job = next.map_or(Job::Idle, |request| Job::Errand { request, at: 0 });
+        // Nothing to do yet: the caller asks again.
+        next.map(|_| (Work::Python, 0))
     }
 
     fn begin(&mut self, number: usize, work: Work, duration_ns: u64, core: Option<usize>) {
@@ -326,9 +354,11 @@ impl<'a> Engine<'a> {
         };
         let phase = match piece {
             // The piece that is done next: the one before is what the thread does.
-            Piece::Taken | Piece::PickedUp | Piece::Segment(0) => self.before_service(),
+            Piece::Taken | Piece::PickedUp => self.before_service(),
+            // A thread of a pool has woken up: from now on it waits for the lock or a CPU.
+            Piece::Segment(0) if !matches!(phase, Phase::GilWait | Phase::RunQueue) => self.before_service(),
             Piece::Segment(_) => phase,
-            Piece::Done => return,
+            Piece::After(_) => return,
         };
         let (Some(served), Some(meter)) = (self.served.get_mut(request), self.meters.get_mut(request)) else {
             return;

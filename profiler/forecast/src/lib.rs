@@ -14,5 +14,6 @@ pub mod figures;
 pub mod load;
 pub mod outcome;
 pub mod quantiles;
+pub mod search;
 pub mod self_forecast;
 pub mod setting;

@@ -33,8 +33,6 @@ pub struct Row {
     pub pickup_ns: u64,
     /// The segments up to the last byte of the response.
     pub segments: Vec<Segment>,
-    /// CPU time in Python after it that still holds the slot: log, close, the loop of the server.
-    pub after_ns: u64,
 }
 
 /// When a request arrives.
@@ -71,6 +69,8 @@ pub struct Request {
 pub struct Load {
     /// The requests.
     pub requests: Vec<Request>,
+    /// What each asks of its slot after the last byte of the response: log, close, the loop of the server.
+    pub after: Vec<Segment>,
     /// Names of endpoints.
     pub endpoints: Vec<String>,
     /// Names of back ends.

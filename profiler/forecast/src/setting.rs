@@ -3,6 +3,7 @@
 //! In: nothing. Out: [`Setting`], checked by [`Setting::check`].
 
 use crate::competition::Competition;
+use crate::load::Segment;
 
 /// Largest number of slots that is simulated.
 const MAX_SLOTS: u32 = 16_384;
@@ -24,19 +25,48 @@ pub enum Wakes {
     LongestFree,
 }
 
+/// What a thread that dispatches does for one request, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Errands {
+    /// Until it hands the request over.
+    pub before: Vec<Segment>,
+    /// Right after that.
+    pub then: Vec<Segment>,
+    /// Once the slot is done with it: the connection goes back to it, or is closed.
+    pub after: Vec<Segment>,
+}
+
+impl Errands {
+    /// All of it, in order.
+    pub(crate) fn all(self) -> impl Iterator<Item = Segment> {
+        self.before.into_iter().chain(self.then).chain(self.after)
+    }
+
+    /// All of it.
+    pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Segment> {
+        self.before.iter_mut().chain(&mut self.then).chain(&mut self.after)
+    }
+}
+
 /// How a request comes to a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Dispatch {
     /// One queue for all: each slot accepts for itself when it is free.
     Shared(Wakes),
     /// Each process has a thread that accepts and hands over to its own pool, also where all of that are busy and another process has
     /// free ones.
-    ByProcess {
-        /// Python that this thread runs for a request before it hands it over.
-        before_ns: u64,
-        /// Python that it runs for it once the slot is done with it: the connection goes back to it, or is closed.
-        after_ns: u64,
-    },
+    ByProcess(Errands),
+}
+
+/// A second server for some endpoints, on the same cores.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Own {
+    /// Numbers of the endpoints that go there.
+    pub endpoints: Vec<usize>,
+    /// Its processes.
+    pub processes: u32,
+    /// Slots of each.
+    pub threads: u32,
 }
 
 /// How long a thread runs at least before one that wakes up takes its core: the kernel's base slice. That is 0.7 ms,
@@ -58,6 +88,8 @@ pub struct Setting {
     pub processes: u32,
     /// Slots of each.
     pub threads: u32,
+    /// A server of their own for some endpoints.
+    pub own: Option<Own>,
     /// How requests come to slots.
     pub dispatch: Dispatch,
     /// Requests of a kept connection go to the process that accepted it. Only where each process accepts for itself.
@@ -70,6 +102,9 @@ pub struct Setting {
     pub slice_ns: u64,
     /// After how long who waits for the interpreter lock asks its holder to give it up; `None`: there is no such lock.
     pub switch_interval_ns: Option<u64>,
+    /// From the moment that a thread gives the interpreter lock up until the one that it woke can take it: each as likely as the others; none: at
+    /// once. Who runs meanwhile takes it first.
+    pub handovers_ns: Vec<u64>,
     /// How many requests each back end serves at once, by its number; `None` or absent: any number.
     pub back_end_limits: Vec<Option<u32>>,
     /// Other programs on the same cores, in order of time.
@@ -83,12 +118,14 @@ impl Default for Setting {
         Self {
             processes: 1,
             threads: 1,
+            own: None,
             dispatch: Dispatch::Shared(Wakes::Random),
             is_sticky: false,
             cores: 1,
             quantum_ns: QUANTUM_NS,
             slice_ns: base_slice_ns(1),
             switch_interval_ns: Some(SWITCH_INTERVAL_NS),
+            handovers_ns: Vec::new(),
             back_end_limits: Vec::new(),
             competition: Vec::new(),
             seed: 1,
@@ -130,8 +167,15 @@ impl Setting {
 
     /// All slots.
     #[must_use]
-    pub const fn slots(&self) -> u32 {
-        self.processes.saturating_mul(self.threads)
+    pub fn slots(&self) -> u32 {
+        let own = self.own.as_ref().map_or(0, |own| own.processes.saturating_mul(own.threads));
+        self.processes.saturating_mul(self.threads).saturating_add(own)
+    }
+
+    /// All processes.
+    #[must_use]
+    pub fn all_processes(&self) -> u32 {
+        self.processes.saturating_add(self.own.as_ref().map_or(0, |own| own.processes))
     }
 
     /// Whether this can be simulated.
@@ -139,7 +183,9 @@ impl Setting {
     /// # Errors
     /// The first thing that is wrong with it.
     pub fn check(&self) -> Result<(), SettingError> {
-        if !(1..=MAX_SLOTS).contains(&self.slots()) {
+        let is_empty = |processes: u32, threads: u32| processes == 0 || threads == 0;
+        let own_is_empty = self.own.as_ref().is_some_and(|own| is_empty(own.processes, own.threads));
+        if self.slots() > MAX_SLOTS || is_empty(self.processes, self.threads) || own_is_empty {
             return Err(SettingError::Slots);
         }
         if !(1..=MAX_CORES).contains(&self.cores) {

@@ -2,13 +2,12 @@
 //!
 //! In: arguments. Out: [`WhatIf`].
 
-use std::num::NonZeroU16;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use profiler_forecast::search::{Goal, Quantile, Slots};
 
-use super::{PlainFormat, duration};
+use super::{PlainFormat, Server, duration};
 
 /// Factors lie between this and its reciprocal.
 const MAX_FACTOR: f64 = 100.0;
@@ -17,6 +16,8 @@ const MAX_FACTOR: f64 = 100.0;
 pub(super) const AFTER_HELP: &str = "Examples:\n  wsgi-trace whatif incident.wtrace\n  \
     wsgi-trace whatif incident.wtrace --workers 4 --threads 2\n  \
     wsgi-trace whatif incident.wtrace --rate x1.5 --backend 5432=x0.5 --format json\n  \
+    wsgi-trace whatif incident.wtrace --rate x2 --search 'p99<200ms'\n  \
+    wsgi-trace whatif incident.wtrace --worker-class gthread --split 'GET /report/*=1x4'\n  \
     sudo wsgi-trace whatif --pid 4242 --duration 2m --threads 8\n\n\
     Bounds are always there: how short response times would be at best. Forecasts come from a simulation, and only where\n\
     the simulation of the recorded setting gives back what was measured. Each change is forecast alone, then all together.\n\
@@ -24,20 +25,10 @@ pub(super) const AFTER_HELP: &str = "Examples:\n  wsgi-trace whatif incident.wtr
 
 /// `whatif`.
 #[derive(Clone, Debug, Args)]
-#[command(group(clap::ArgGroup::new("of").required(true).args(["recording", "pid", "port", "name"])))]
 pub struct WhatIf {
-    /// The recording; needs no privileges
-    #[arg(value_name = "FILE")]
-    pub recording: Option<PathBuf>,
-    /// Any process of the server, to watch it now: master or worker
-    #[arg(long, short, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
-    pub pid: Option<u32>,
-    /// The server that listens on this TCP port
-    #[arg(long, value_name = "PORT")]
-    pub port: Option<NonZeroU16>,
-    /// The one server of this name: its kind, its application or its command
-    #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
+    /// Which recording, or which server to watch now.
+    #[command(flatten)]
+    pub server: Server,
     /// How long to watch a server: long enough for 500 requests
     #[arg(long, short, value_name = "TIME", value_parser = duration::parse, default_value = "60s", conflicts_with = "recording")]
     pub duration: Duration,
@@ -50,6 +41,20 @@ pub struct WhatIf {
     /// So many threads in each
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,
+    /// Another class of gunicorn's workers
+    #[arg(long, value_enum, value_name = "CLASS")]
+    pub worker_class: Option<WorkerClass>,
+    /// Endpoints that get a server of their own: 'GET /report/*', where * stands for anything. It has as many workers and threads as
+    /// the other, or those that are named: 'GET /report/*=2x4'
+    #[arg(long, value_name = "ENDPOINT[=WORKERSxTHREADS]", value_parser = split)]
+    pub split: Option<(String, Option<Slots>)>,
+    /// Look for the smallest setting that keeps this, with all other changes: 'p99<200ms' (or p50, p90). Fewest workers first, then
+    /// fewest threads, up to two workers a core
+    #[arg(long, value_name = "GOAL", value_parser = goal, conflicts_with_all = ["workers", "threads", "split"])]
+    pub search: Option<Goal>,
+    /// Memory for the workers that --search may have: 512M, 2G
+    #[arg(long, value_name = "BYTES", value_parser = bytes, requires = "search")]
+    pub memory: Option<u64>,
     /// So many cores for all of them
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub cores: Option<u32>,
@@ -79,6 +84,15 @@ pub struct WhatIf {
     pub format: PlainFormat,
 }
 
+/// Classes of gunicorn's workers that are modelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WorkerClass {
+    /// One request at once in each process
+    Sync,
+    /// A pool of threads in each process
+    Gthread,
+}
+
 /// How requests arrive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ArrivalsKind {
@@ -101,6 +115,41 @@ fn factor(text: &str) -> Result<f64, String> {
     }
 }
 
+/// `GET /report/*`, `GET /report/*=2x4`.
+fn split(text: &str) -> Result<(String, Option<Slots>), String> {
+    let slots = text.rsplit_once('=').and_then(|(pattern, slots)| {
+        let (workers, threads) = slots.split_once('x')?;
+        Some((pattern, (workers.parse().ok()?, threads.parse().ok()?)))
+    });
+    let (pattern, slots) = slots.map_or((text, None), |(pattern, slots)| (pattern, Some(slots)));
+    let is_possible =
+        |(workers, threads): Slots| (1..=1024).contains(&workers) && (1..=1024).contains(&threads);
+    if !slots.is_none_or(is_possible) {
+        return Err("workers and threads must lie between 1 and 1024".to_owned());
+    }
+    if pattern.is_empty() { Err("names no endpoint".to_owned()) } else { Ok((pattern.to_owned(), slots)) }
+}
+
+/// `p99<200ms`.
+fn goal(text: &str) -> Result<Goal, String> {
+    let (name, limit) = text.split_once('<').ok_or("is not a goal such as 'p99<200ms'")?;
+    let known = [Quantile::P50, Quantile::P90, Quantile::P99];
+    let quantile = known.into_iter().find(|known| known.name() == name.trim());
+    let quantile = quantile.ok_or("knows p50, p90 and p99")?;
+    let limit =
+        duration::parse(limit.trim_start_matches('=')).map_err(|error| format!("the limit {error}"))?;
+    Ok(Goal { quantile, below_ns: u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX) })
+}
+
+/// `512M`, `2G`.
+fn bytes(text: &str) -> Result<u64, String> {
+    let units = [("K", 10), ("M", 20), ("G", 30)];
+    let unit = units.into_iter().find_map(|(unit, bits)| Some((text.strip_suffix(unit)?, bits)));
+    let (number, bits) = unit.unwrap_or((text, 0));
+    let number: u64 = number.parse().ok().ok_or("is not a number of bytes such as 512M or 2G")?;
+    number.checked_mul(1_u64 << bits).ok_or_else(|| "is too much".to_owned())
+}
+
 /// `5432=x0.5`.
 fn back_end(text: &str) -> Result<(String, f64), String> {
     let (name, times) = text.split_once('=').ok_or("is not a back end and a factor, such as 5432=x0.5")?;
@@ -120,5 +169,20 @@ mod tests {
         }
         assert_eq!(back_end("5432=x0.5"), Ok(("5432".to_owned(), 0.5)));
         assert!(back_end("5432").is_err());
+    }
+
+    #[test]
+    fn goals_splits_and_sizes_are_read() {
+        assert_eq!(goal("p99<200ms"), Ok(Goal { quantile: Quantile::P99, below_ns: 200_000_000 }));
+        assert_eq!(goal("p50 < 1.5s"), Ok(Goal { quantile: Quantile::P50, below_ns: 1_500_000_000 }));
+        for wrong in ["p99", "p98<1s", "p99<200", "p99>1s", "<1s", ""] {
+            assert!(goal(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(split("GET /a/*"), Ok(("GET /a/*".to_owned(), None)));
+        assert_eq!(split("GET /a/*=2x4"), Ok(("GET /a/*".to_owned(), Some((2, 4)))));
+        assert_eq!(split("GET /a=b"), Ok(("GET /a=b".to_owned(), None)));
+        assert!(split("GET /a=0x4").is_err() && split("").is_err() && split("=1x1").is_err());
+        assert_eq!((bytes("512M"), bytes("2G"), bytes("7")), (Ok(512 << 20), Ok(2 << 30), Ok(7)));
+        assert!(bytes("2T").is_err() && bytes("99999999999G").is_err() && bytes("-1").is_err());
     }
 }

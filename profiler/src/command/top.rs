@@ -3,7 +3,7 @@
 //! In: target or recording, file for a report. Out: a screen until the reader has had enough; the report.
 
 use super::{Failure, refuse_same_file, target};
-use crate::cli::{Target, Top, Watch};
+use crate::cli::{Top, Watch};
 use crate::report::screen::look::Look;
 use crate::session::consumer::charset;
 use crate::top::play::Player;
@@ -17,18 +17,17 @@ use crate::top::{live, recording};
 /// [`Failure`]. The terminal is as it was.
 pub fn run(options: &Top) -> Result<(), Failure> {
     let report = options.report.clone().map(|path| Report { path, format: options.format });
-    if let (Some(report), Some(recording)) = (&report, &options.recording) {
+    if let (Some(report), Some(recording)) = (&report, &options.server.recording) {
         refuse_same_file(&report.path, recording, "the report and the recording")?;
     }
     terminal::check()?;
-    let look = Look { can_step: options.recording.is_some(), ..Look::default() };
-    if let Some(path) = &options.recording {
+    let look = Look { can_step: options.server.recording.is_some(), ..Look::default() };
+    if let Some(path) = &options.server.recording {
         let player = Player::open(path)?;
         check(report.as_ref())?;
         let ui = Ui::open(options.color, charset(), look, report)?;
         return Ok(recording::run(player, ui, options.stopped)?);
     }
-    let target = Target { pid: options.pid, port: options.port, name: options.name.clone() };
     let watch = Watch {
         hooks: options.hooks,
         light: options.light,
@@ -37,7 +36,7 @@ pub fn run(options: &Top) -> Result<(), Failure> {
         quiet: true,
         ..Watch::default()
     };
-    let watch = target::watch(&target, &watch, None)?;
+    let watch = target::watch(&options.server.target(), &watch, None)?;
     check(report.as_ref())?;
     let open = || Ui::open(options.color, charset(), look, report);
     Ok(live::run(watch, options.window, open)?)

@@ -2,12 +2,12 @@
 //!
 //! In: a recording or a server, changes, form of the answer. Out: bounds, today as simulated beside today as measured, forecasts where these agree.
 
-use profiler_forecast::change::Change;
+use profiler_forecast::change::{Change, Class};
 
 use super::{Failure, print, target};
 use crate::cli::exit::ExitCode;
-use crate::cli::whatif::{ArrivalsKind, WhatIf};
-use crate::cli::{PlainFormat, Target, Watch};
+use crate::cli::whatif::{ArrivalsKind, WhatIf, WorkerClass};
+use crate::cli::{PlainFormat, Watch};
 use crate::session::consumer::charset;
 use crate::session::live;
 use crate::whatif::forecast::Asked;
@@ -21,7 +21,7 @@ use crate::whatif::{Ask, WhatIf as Answer, WhatIfError, json, text};
 /// [`Failure`], if the recording cannot be read, or a change makes no sense for it.
 pub fn run(options: &WhatIf) -> Result<(), Failure> {
     let ask = ask(options);
-    let answer = if options.recording.is_some() { Answer::of(&ask)? } else { watched(options, &ask)? };
+    let answer = if options.server.recording.is_some() { Answer::of(&ask)? } else { watched(options, &ask)? };
     print(&match options.format {
         PlainFormat::Text => text::render(&answer, charset()),
         PlainFormat::Json => json::render(&answer),
@@ -30,9 +30,8 @@ pub fn run(options: &WhatIf) -> Result<(), Failure> {
 
 /// Watches the server that the options name; nothing is written to a file.
 fn watched(options: &WhatIf, ask: &Ask) -> Result<Answer, Failure> {
-    let server = Target { pid: options.pid, port: options.port, name: options.name.clone() };
     let how = Watch { quiet: options.quiet, ..Watch::default() };
-    let watch = target::watch(&server, &how, None)?;
+    let watch = target::watch(&options.server.target(), &how, None)?;
     let mut trace = Trace::default();
     let outcome = live::run(watch, Some(options.duration), options.quiet, &mut trace)?;
     Ok(Answer::of_replay(outcome.snapshot, &trace, ask)?)
@@ -47,6 +46,18 @@ fn ask(options: &WhatIf) -> Ask {
     if let Some(threads) = options.threads {
         plain(format!("--threads {threads}"), Change::Threads(threads));
     }
+    if let Some(class) = options.worker_class {
+        let (name, class) = match class {
+            WorkerClass::Sync => ("sync", Class::Sync),
+            WorkerClass::Gthread => ("gthread", Class::Pool),
+        };
+        changes.push((format!("--worker-class {name}"), Asked::Class(class)));
+    }
+    if let Some((pattern, slots)) = &options.split {
+        let own = slots.map_or_else(String::new, |(workers, threads)| format!("={workers}x{threads}"));
+        changes.push((format!("--split '{pattern}{own}'"), Asked::Split(pattern.clone(), *slots)));
+    }
+    let mut plain = |words: String, change: Change| changes.push((words, Asked::Plain(change)));
     if let Some(cores) = options.cores {
         plain(format!("--cores {cores}"), Change::Cores(cores));
     }
@@ -69,8 +80,10 @@ fn ask(options: &WhatIf) -> Ask {
         ArrivalsKind::Closed => Some(Arrivals::Closed),
     };
     Ask {
-        recording: options.recording.clone().unwrap_or_default(),
+        recording: options.server.recording.clone().unwrap_or_default(),
         changes,
+        goal: options.search,
+        memory_bytes: options.memory,
         arrivals,
         seed: options.seed,
         is_untrusted: options.untrusted,

@@ -8,10 +8,11 @@ use profiler_core::model::Snapshot;
 use profiler_core::phase::Phase;
 use profiler_forecast::bounds::{Bounds, Without, bounds};
 use profiler_forecast::capacity::{Capacity, Limit, capacity};
-use profiler_forecast::change::Change;
+use profiler_forecast::change::{Change, Class};
 use profiler_forecast::engine::simulate;
 use profiler_forecast::figures::Figures;
 use profiler_forecast::load::{Arrives, Load};
+use profiler_forecast::search::{Goal, Search, Slots, candidates, search};
 use profiler_forecast::self_forecast::SelfForecast;
 use profiler_forecast::setting::{Setting, SettingError};
 
@@ -37,6 +38,28 @@ pub enum WhatIfError {
         /// Those that there are.
         known: String,
     },
+    /// The server has no classes of workers that are modelled.
+    #[error("--worker-class is for gunicorn's sync and gthread workers: this is {server}")]
+    NoClass {
+        /// Its name and class.
+        server: String,
+    },
+    /// sync workers have no threads.
+    #[error("a sync worker serves one request at once: --threads makes gthread workers of them")]
+    SyncThreads,
+    /// A split names no endpoint, or all.
+    #[error("{pattern} is {found} of the recording's endpoints: it has {known}")]
+    Split {
+        /// As the user wrote it.
+        pattern: String,
+        /// none, or all.
+        found: &'static str,
+        /// Some of those that there are.
+        known: String,
+    },
+    /// Memory of workers is not known.
+    #[error("the recording does not say how much memory a worker has: search without --memory")]
+    NoMemory,
     /// A changed setting cannot be simulated.
     #[error("{0}")]
     Setting(#[from] SettingError),
@@ -49,6 +72,10 @@ pub enum Asked {
     Plain(Change),
     /// The back end of this name takes so many times as long.
     BackEnd(String, f64),
+    /// Another class of worker.
+    Class(Class),
+    /// Endpoints that this pattern matches go to a server of their own, with so many processes and threads if they are named.
+    Split(String, Option<Slots>),
 }
 
 /// What is asked.
@@ -58,6 +85,10 @@ pub struct Ask {
     pub recording: PathBuf,
     /// Each change, with the words that asked for it.
     pub changes: Vec<(String, Asked)>,
+    /// Look for the smallest setting that keeps this.
+    pub goal: Option<Goal>,
+    /// Workers that it finds have so much memory.
+    pub memory_bytes: Option<u64>,
     /// How requests arrive, if not as connections show.
     pub arrivals: Option<Arrivals>,
     /// Seed of all that is random.
@@ -98,6 +129,8 @@ pub struct WhatIf {
     pub self_forecast: Option<SelfForecast>,
     /// Today, each change alone, then all together; none unless the self-forecast holds.
     pub forecasts: Vec<Forecast>,
+    /// What was looked for, and found.
+    pub searched: Option<(Goal, Search)>,
 }
 
 impl WhatIf {
@@ -119,7 +152,8 @@ impl WhatIf {
         let mut model = Model::of(&snapshot, trace, ask.arrivals);
         model.setting.seed = ask.seed;
         let refusals = refusals(&snapshot, trace);
-        let changes = resolved(&ask.changes, &model.load)?;
+        let changes = resolved(&ask.changes, &model.load, &snapshot)?;
+        let most_processes = most_processes(&snapshot, ask.memory_bytes)?;
         let is_bounded = Without::ALL.map(|without| {
             let is_missing =
                 |phase: &Phase| snapshot.coverage.not_measured.iter().any(|(other, _)| other == phase);
@@ -133,15 +167,39 @@ impl WhatIf {
             refusals,
             self_forecast: None,
             forecasts: Vec::new(),
+            searched: None,
             model,
         };
         if !answer.refusals.iter().any(Refusal::has_no_model) {
             answer.simulate(&changes, ask.is_untrusted)?;
         }
+        if let Some(goal) = ask.goal.filter(|_| !answer.forecasts.is_empty()) {
+            answer.search(&changes, goal, most_processes)?;
+        }
         Ok(answer)
     }
 
-    fn simulate(&mut self, changes: &[(String, Change)], is_untrusted: bool) -> Result<(), WhatIfError> {
+    /// Looks for the smallest setting with these changes that keeps the goal, and forecasts it, or the best there is.
+    fn search(
+        &mut self,
+        changes: &[(String, Vec<Change>)],
+        goal: Goal,
+        most: Option<u32>,
+    ) -> Result<(), WhatIfError> {
+        let all = together(changes);
+        let (mut load, mut setting) = (self.model.load.clone(), self.model.setting.clone());
+        all.iter().for_each(|change| change.apply(&mut load, &mut setting));
+        let found = search(&load, &setting, goal, &candidates(&setting, most))?;
+        if let Some((processes, threads)) = found.found.or(found.best.map(|best| best.0)) {
+            let name = slots_name((processes, threads), changes.iter().map(|(words, _)| words.as_str()));
+            let slots = [Change::Processes(processes), Change::Threads(threads)];
+            self.forecasts.push(forecast(&name, &slots, &load, &setting)?);
+        }
+        self.searched = Some((goal, found));
+        Ok(())
+    }
+
+    fn simulate(&mut self, changes: &[(String, Vec<Change>)], is_untrusted: bool) -> Result<(), WhatIfError> {
         let Model { load, setting, measured, .. } = &self.model;
         let simulated = Figures::simulated(load, &simulate(load, setting)?);
         let itself = SelfForecast::of(&Figures::of(measured, load.endpoints.len()), &simulated);
@@ -152,33 +210,109 @@ impl WhatIf {
         }
         self.forecasts.push(forecast("today", &[], load, setting)?);
         for (name, change) in changes {
-            self.forecasts.push(forecast(name, std::slice::from_ref(change), load, setting)?);
+            self.forecasts.push(forecast(name, change, load, setting)?);
         }
         if changes.len() > 1 {
-            let all: Vec<Change> = changes.iter().map(|(_, change)| change.clone()).collect();
+            let all = together(changes);
             self.forecasts.push(forecast("all together", &all, load, setting)?);
         }
         Ok(())
     }
 }
 
-fn resolved(changes: &[(String, Asked)], load: &Load) -> Result<Vec<(String, Change)>, WhatIfError> {
+/// All changes in the order in which they make sense: the class of workers decides what they can have, and a split has what the server has by then.
+fn together(changes: &[(String, Vec<Change>)]) -> Vec<Change> {
+    let mut all: Vec<Change> = changes.iter().flat_map(|(_, of_one)| of_one.clone()).collect();
+    all.sort_by_key(|change| match change {
+        Change::Class(_) => 0,
+        Change::Split { .. } => 2,
+        _ => 1,
+    });
+    all
+}
+
+/// A setting as options, after those that it was found with.
+pub(super) fn slots_name<'a>((processes, threads): Slots, words: impl Iterator<Item = &'a str>) -> String {
+    let slots = format!("--workers {processes} --threads {threads}");
+    words.map(ToOwned::to_owned).chain([slots]).collect::<Vec<_>>().join(" ")
+}
+
+/// So many workers have room; `None`: memory does not matter.
+fn most_processes(snapshot: &Snapshot, memory_bytes: Option<u64>) -> Result<Option<u32>, WhatIfError> {
+    let Some(memory_bytes) = memory_bytes else { return Ok(None) };
+    let of_each = snapshot.capacity.workers.iter().filter_map(|worker| worker.memory?.proportional_bytes);
+    let largest = of_each.max().filter(|bytes| *bytes > 0).ok_or(WhatIfError::NoMemory)?;
+    Ok(Some(u32::try_from(memory_bytes / largest).unwrap_or(u32::MAX)))
+}
+
+fn resolved(
+    changes: &[(String, Asked)],
+    load: &Load,
+    snapshot: &Snapshot,
+) -> Result<Vec<(String, Vec<Change>)>, WhatIfError> {
+    let (name, class) = (snapshot.server.name.as_str(), snapshot.server.worker_class.as_str());
+    let is_sync = name == "gunicorn" && class == "sync";
+    let becomes_sync = changes.iter().any(|(_, asked)| *asked == Asked::Class(Class::Sync));
     let resolve = |(words, asked): &(String, Asked)| {
-        let change = match asked {
-            Asked::Plain(change) => change.clone(),
-            Asked::BackEnd(name, factor) => {
-                let number = load.back_ends.iter().position(|known| known == name);
-                let Some(number) = number else {
-                    let known =
-                        if load.back_ends.is_empty() { "none".to_owned() } else { load.back_ends.join(", ") };
-                    return Err(WhatIfError::NoBackEnd { name: name.clone(), known });
-                };
-                Change::BackEnd(number, *factor)
+        let changes = match asked {
+            Asked::Plain(Change::Threads(2..)) if becomes_sync => return Err(WhatIfError::SyncThreads),
+            // gunicorn itself makes gthread workers of them.
+            Asked::Plain(change @ Change::Threads(2..)) if is_sync => {
+                vec![Change::Class(Class::Pool), change.clone()]
+            }
+            Asked::Plain(change) => vec![change.clone()],
+            Asked::BackEnd(name, factor) => vec![Change::BackEnd(back_end(name, load)?, *factor)],
+            Asked::Class(class)
+                if is_sync || (name, snapshot.server.worker_class.as_str()) == ("gunicorn", "gthread") =>
+            {
+                vec![Change::Class(*class)]
+            }
+            Asked::Class(_) => return Err(WhatIfError::NoClass { server: format!("{name} {class}") }),
+            Asked::Split(pattern, slots) => {
+                vec![Change::Split { endpoints: endpoints(pattern, load)?, slots: *slots }]
             }
         };
-        Ok((words.clone(), change))
+        Ok((words.clone(), changes))
     };
     changes.iter().map(resolve).collect()
+}
+
+fn back_end(name: &str, load: &Load) -> Result<usize, WhatIfError> {
+    load.back_ends.iter().position(|known| known == name).ok_or_else(|| {
+        let known = if load.back_ends.is_empty() { "none".to_owned() } else { load.back_ends.join(", ") };
+        WhatIfError::NoBackEnd { name: name.to_owned(), known }
+    })
+}
+
+/// Endpoints named in an error.
+const MAX_NAMED: usize = 5;
+
+/// The endpoints that a pattern matches: some, and not all.
+fn endpoints(pattern: &str, load: &Load) -> Result<Vec<usize>, WhatIfError> {
+    let matching = load.endpoints.iter().enumerate().filter(|(_, name)| matches(pattern, name));
+    let found: Vec<usize> = matching.map(|(number, _)| number).collect();
+    if found.is_empty() || found.len() == load.endpoints.len() {
+        let named: Vec<&str> = load.endpoints.iter().take(MAX_NAMED).map(String::as_str).collect();
+        let more = if load.endpoints.len() > MAX_NAMED { ", and more" } else { "" };
+        return Err(WhatIfError::Split {
+            pattern: pattern.to_owned(),
+            found: if found.is_empty() { "none" } else { "all" },
+            known: format!("{}{more}", named.join(", ")),
+        });
+    }
+    Ok(found)
+}
+
+/// Whether a text is as a pattern says, in which `*` stands for anything.
+fn matches(pattern: &str, text: &str) -> bool {
+    let Some((first, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut left) = text.strip_prefix(first) else { return false };
+    let Some((middle, last)) = rest.rsplit_once('*').or(Some(("", rest))) else { return false };
+    for part in middle.split('*').filter(|part| !part.is_empty()) {
+        let Some((_, after)) = left.split_once(part) else { return false };
+        left = after;
+    }
+    left.ends_with(last)
 }
 
 fn forecast(
@@ -228,6 +362,29 @@ pub fn limit_name(limit: Limit, load: &Load) -> String {
         Limit::Slots => "slots".to_owned(),
         Limit::BackEnd(number) => {
             format!("back end {}", load.back_ends.get(number).map_or("?", String::as_str))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_anything() {
+        for (pattern, text, expected) in [
+            ("GET /report/*", "GET /report/{number}", true),
+            ("GET /report/*", "GET /reports", false),
+            ("*", "anything", true),
+            ("* /a/*/c", "POST /a/b/c", true),
+            ("* /a/*/c", "POST /a/b/d", false),
+            ("GET /a*b*c", "GET /a-b-b-c", true),
+            ("GET /a*b*c", "GET /a-c-b", false),
+            ("GET /a", "GET /a", true),
+            ("GET /a", "GET /ab", false),
+            ("ab*ba", "aba", false),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
         }
     }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use profiler_forecast::bounds::{AtBest, Without};
 use profiler_forecast::figures::Figures;
 use profiler_forecast::quantiles::Quantiles;
+use profiler_forecast::search::{Goal, Search};
 use serde::Serialize;
 
 use super::forecast::{Forecast, WhatIf, limit_name};
@@ -20,6 +21,23 @@ struct Document<'a> {
     refusals: Vec<String>,
     self_forecast: Option<SelfForecast<'a>>,
     forecasts: Vec<OneForecast<'a>>,
+    search: Option<Searched>,
+}
+
+#[derive(Serialize)]
+struct Searched {
+    quantile: &'static str,
+    below_ns: u64,
+    tried_count: usize,
+    found: Option<Slots>,
+    best: Option<Slots>,
+    best_ns: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Slots {
+    processes: u32,
+    threads: u32,
 }
 
 #[derive(Serialize)]
@@ -116,6 +134,19 @@ fn document(answer: &WhatIf) -> Document<'_> {
             figures: itself.figures.iter().map(compared).collect(),
         }),
         forecasts: answer.forecasts.iter().map(|forecast| one(answer, forecast)).collect(),
+        search: answer.searched.as_ref().map(searched),
+    }
+}
+
+fn searched((goal, search): &(Goal, Search)) -> Searched {
+    let slots = |(processes, threads)| Slots { processes, threads };
+    Searched {
+        quantile: goal.quantile.name(),
+        below_ns: goal.below_ns,
+        tried_count: search.tried,
+        found: search.found.map(slots),
+        best: search.best.map(|(best, _)| slots(best)),
+        best_ns: search.best.map(|(_, best_ns)| best_ns),
     }
 }
 

@@ -6,15 +6,17 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use profiler_core::event::Tid;
-use profiler_core::model::Snapshot;
 use profiler_core::model::path_shape::path_shape;
 use profiler_core::model::request::Request as Seen;
+use profiler_core::model::{Process, Snapshot};
 use profiler_core::phase::{Phase, Phases};
 use profiler_forecast::bounds::Measured;
 use profiler_forecast::figures::Timed;
-use profiler_forecast::load::{Arrives, Load, Request, Row};
-use profiler_forecast::setting::{Dispatch, Setting, Wakes};
+use profiler_forecast::load::{Arrives, Load, Request, Row, Segment, Work};
+use profiler_forecast::setting::{Dispatch, Errands, Setting, Wakes};
 
+use super::errands::{after, errands, handed_ns};
+use super::handover::handovers_ns;
 use super::others::Others;
 use super::refusal::slots_per_process;
 use super::row::{BackEnds, segments};
@@ -90,27 +92,28 @@ impl Model {
         let is_shared = is_shared(&seen, trace);
         let costs = costs(snapshot, &seen);
         let pickups = Pickups::of(&seen);
-        let before_ns = (costs.dispatch_ns / 2).min(pickups.usual_ns);
-        let dispatch = if is_shared {
-            Dispatch::Shared(Wakes::Random)
+        let handovers_ns = handovers_ns(trace, &processes(snapshot));
+        let handover_ns = handovers_ns.get(handovers_ns.len() / 2).copied().unwrap_or(0);
+        let (dispatch, dispatched_ns) = if is_shared {
+            (Dispatch::Shared(Wakes::Random), 0)
         } else {
-            Dispatch::ByProcess { before_ns, after_ns: costs.dispatch_ns.saturating_sub(before_ns) }
+            let errands = errands_of(trace, &seen, &costs, pickups.usual_ns, handover_ns);
+            let before_ns = errands.before.iter().map(|segment| segment.duration_ns).sum();
+            (Dispatch::ByProcess(errands), before_ns)
         };
         let arrivals = arrivals.unwrap_or(if kept(&seen) { Arrivals::Closed } else { Arrivals::Open });
         let mut back_ends = BackEnds::default();
         let mut requests: Vec<Request> = Vec::with_capacity(seen.len());
         for ((number, request), arrives) in seen.iter().enumerate().zip(arrives(&seen, arrivals)) {
-            // What the dispatching thread computes is no wait.
-            let dispatched_ns = if is_shared { 0 } else { before_ns };
             requests.push(Request {
                 endpoint: names.number(request),
                 connection: request.connection,
                 arrives,
                 is_counted: is_whole(request),
                 row: Row {
+                    // What the dispatching thread does is no wait.
                     pickup_ns: pickups.of_request(number).saturating_sub(dispatched_ns),
                     segments: segments(request, trace, &mut back_ends),
-                    after_ns: costs.after_ns,
                 },
             });
         }
@@ -123,10 +126,16 @@ impl Model {
         let others = Others::of(snapshot, trace, first_ns);
         Self {
             measured: measured.collect(),
-            load: Load { requests, endpoints: names.list, back_ends: back_ends.names() },
+            load: Load {
+                requests,
+                after: after(trace, &seen, costs.after_ns, !handovers_ns.is_empty()),
+                endpoints: names.list,
+                back_ends: back_ends.names(),
+            },
             setting: Setting {
                 is_sticky: !is_shared,
                 dispatch,
+                handovers_ns,
                 competition: others.competition,
                 ..setting(snapshot)
             },
@@ -196,6 +205,30 @@ fn costs(snapshot: &Snapshot, seen: &[&Seen]) -> Costs {
     let in_requests_ns: u64 = seen.iter().map(in_requests).sum();
     let count = u64::try_from(seen.len()).unwrap_or(u64::MAX).max(1);
     Costs { dispatch_ns: of_others_ns / count, after_ns: of_slots_ns.saturating_sub(in_requests_ns) / count }
+}
+
+/// The process that each thread is of.
+fn processes(snapshot: &Snapshot) -> HashMap<Tid, u32> {
+    let of = |process: &Process| {
+        process.threads.iter().map(|thread| (thread.tid, process.tgid)).collect::<Vec<_>>()
+    };
+    snapshot.processes.iter().flat_map(of).collect()
+}
+
+/// What the dispatching thread does; where its rounds do not show, half of its CPU time before a request and half of it after.
+fn errands_of(trace: &Trace, seen: &[&Seen], costs: &Costs, usual_ns: u64, handover_ns: u64) -> Errands {
+    let serving: HashSet<Tid> = seen.iter().map(|request| request.tid).collect();
+    let handed_ns = handed_ns(trace, seen, &serving).map(|ns| ns.saturating_sub(handover_ns));
+    let shown = handed_ns.and_then(|handed_ns| errands(trace, &serving, costs.dispatch_ns, handed_ns));
+    shown.unwrap_or_else(|| {
+        let before_ns = (costs.dispatch_ns / 2).min(usual_ns);
+        let python = |duration_ns| vec![Segment { work: Work::Python, duration_ns }];
+        Errands {
+            before: python(before_ns),
+            then: Vec::new(),
+            after: python(costs.dispatch_ns.saturating_sub(before_ns)),
+        }
+    })
 }
 
 /// How long it takes a free slot to pick a request up: as long as those waited that found the server empty.

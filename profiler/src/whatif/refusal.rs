@@ -2,8 +2,8 @@
 //!
 //! In: the snapshot of a replay, the trace. Out: [`Refusal`]s, one sentence each.
 
-use profiler_core::model::Snapshot;
 use profiler_core::model::slot::Holding;
+use profiler_core::model::{Origin, Snapshot};
 use profiler_core::phase::Phase;
 
 use super::others::Others;
@@ -17,6 +17,9 @@ const MIN_LONGEST: u64 = 3;
 const MAX_EXHAUSTED_RATIO: f64 = 0.9;
 /// Between two readings of the machine's CPU time lies what others took.
 const MIN_READINGS: usize = 2;
+/// So many requests must have come while all slots that were seen were busy, to show that there are no more: of so many in the mean, none at all
+/// comes once in 150 times.
+const MIN_WHILE_BUSY: f64 = 5.0;
 /// Connections without a request may hold this share of busy slot time.
 const MAX_SILENT_RATIO: f64 = 0.02;
 
@@ -62,6 +65,14 @@ pub enum Refusal {
     /// No number of slots.
     #[error("its server has no fixed number of slots")]
     NoSlots,
+    /// The number of slots not read, and not shown.
+    #[error(
+        "its settings do not say how many slots it has: {count} were seen, too rarely all busy to show that there are no more; record under more load"
+    )]
+    InferredSlots {
+        /// Slots that were seen.
+        count: u32,
+    },
     /// Processes with different numbers of slots.
     #[error("its processes have different numbers of slots, which this model does not know")]
     Uneven,
@@ -134,17 +145,32 @@ pub fn refusals(snapshot: &Snapshot, trace: &Trace) -> Vec<Refusal> {
     let count = slots.count();
     let per_process = slots_per_process(snapshot);
     check(slots.come_and_go || count == 0 || per_process == 0, Refusal::NoSlots);
+    check(has_inferred_slots(snapshot), Refusal::InferredSlots { count });
     check(per_process > 0 && count.checked_rem(per_process) != Some(0), Refusal::Uneven);
     check(!is_measured(Phase::AcceptQueue), Refusal::NoArrivals);
     check(trace.machine.len() < MIN_READINGS, Refusal::NoMachine);
     check(Others::of(snapshot, trace, 0).took_all, Refusal::TakenByOthers);
     check(per_process > 1 && !is_measured(Phase::GilWait), Refusal::NoLock);
-    let silent_ns = [Holding::FirstByte, Holding::KeepaliveIdle, Holding::Linger]
+    // What slots do after each response, lingering too, is in the model.
+    let silent_ns = [Holding::FirstByte, Holding::KeepaliveIdle]
         .into_iter()
         .fold(0_u64, |sum, holding| sum.saturating_add(slots.held_ns(holding)));
     let silent = ratio(silent_ns, slots.busy_ns());
     check(silent > MAX_SILENT_RATIO, Refusal::Silent { percent: percent(silent) });
     refusals
+}
+
+/// Whether the number of slots is only what was seen. Processes are all seen; threads of a pool may not have been needed yet. Where requests came while
+/// all were busy and no further thread was made, there are no more.
+fn has_inferred_slots(snapshot: &Snapshot) -> bool {
+    let is_inferred = |name: &str| {
+        let mut settings = snapshot.server.settings.iter();
+        settings.any(|setting| setting.name == name && setting.origin == Origin::Inferred)
+    };
+    let slots = &snapshot.slots;
+    let came = snapshot.requests.completed as f64 * ratio(slots.exhausted_ns, snapshot.window.length_ns());
+    let is_shown = came >= MIN_WHILE_BUSY;
+    slots.count() > 0 && (slots.configured.is_none() || is_inferred("threads")) && !is_shown
 }
 
 /// Slots of the process that has the most.

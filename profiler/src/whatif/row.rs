@@ -9,7 +9,7 @@ use profiler_core::phase::Phase;
 use profiler_core::timeline::ThreadState;
 use profiler_forecast::load::{Segment, Work};
 
-use super::trace::{Slice, Trace};
+use super::trace::{Place, Slice, Trace};
 
 /// What comes before all else where the timeline does not say when.
 const FIRST: [Phase; 3] = [Phase::ReadHead, Phase::ReadBody, Phase::Cpu];
@@ -42,7 +42,7 @@ pub(super) fn segments(request: &Request, trace: &Trace, back_ends: &mut BackEnd
     let pieces = spread(request, &stretches(request, trace));
     let mut segments: Vec<Segment> = Vec::with_capacity(pieces.len());
     let ports = ports(request);
-    for (phase, duration_ns) in pieces {
+    for Piece { phase, is_call, duration_ns } in pieces {
         let mut push = |work: Work, duration_ns: u64| match segments.last_mut() {
             Some(last) if last.work == work => {
                 last.duration_ns = last.duration_ns.saturating_add(duration_ns)
@@ -51,6 +51,8 @@ pub(super) fn segments(request: &Request, trace: &Trace, back_ends: &mut BackEnd
             _ => {}
         };
         match phase {
+            // In a call a thread gives the lock up.
+            Phase::Cpu if is_call => push(Work::Free(phase), duration_ns),
             Phase::Cpu => push(Work::Python, duration_ns),
             Phase::ReadHead | Phase::ReadBody | Phase::Write => push(Work::Free(phase), duration_ns),
             Phase::BackendWait => {
@@ -72,13 +74,27 @@ fn ports(request: &Request) -> Vec<(u16, u64)> {
     if ports.is_empty() { vec![(0, 1)] } else { ports }
 }
 
-/// What the request's threads did, in order: which phase, how long.
-fn stretches(request: &Request, trace: &Trace) -> Vec<(Phase, u64)> {
+/// A part of a request's time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Piece {
+    phase: Phase,
+    /// In a call, not in the thread's own code.
+    is_call: bool,
+    duration_ns: u64,
+}
+
+/// What the request's threads did, in order.
+fn stretches(request: &Request, trace: &Trace) -> Vec<Piece> {
     let mut stretches = Vec::new();
     for stretch in &request.stretches {
         for slice in trace.between(stretch.tid, stretch.start_ns, stretch.end_ns) {
             if let Some(phase) = phase_of(&slice, request) {
-                stretches.push((phase, slice.end_ns.saturating_sub(slice.start_ns)));
+                let is_call = slice.place != Place::Gap;
+                stretches.push(Piece {
+                    phase,
+                    is_call,
+                    duration_ns: slice.end_ns.saturating_sub(slice.start_ns),
+                });
             }
         }
     }
@@ -88,7 +104,7 @@ fn stretches(request: &Request, trace: &Trace) -> Vec<(Phase, u64)> {
 fn phase_of(slice: &Slice, request: &Request) -> Option<Phase> {
     let times = &request.times;
     let is_response = times.first_write_ns.is_some_and(|first_ns| slice.end_ns >= first_ns);
-    if slice.is_gap {
+    if slice.place == Place::Gap {
         // Asleep between two calls: a call that is not observed, or pages of memory.
         let is_asleep = slice.state == ThreadState::Other;
         let asleep =
@@ -103,31 +119,33 @@ fn phase_of(slice: &Slice, request: &Request) -> Option<Phase> {
         ThreadState::ClientIo => Some(Phase::ReadBody),
         ThreadState::ClientWait if is_response => Some(Phase::ClientWriteStall),
         ThreadState::ClientWait => Some(Phase::ClientReadStall),
+        // Short calls, such as closing a descriptor.
+        ThreadState::Other => Some(Phase::Cpu),
         state => state.phase().filter(|phase| !is_made(*phase)),
     }
 }
 
 /// Each phase's time, spread over the stretches of it in proportion to their lengths; what has none comes first or last.
-fn spread(request: &Request, stretches: &[(Phase, u64)]) -> Vec<(Phase, u64)> {
+fn spread(request: &Request, stretches: &[Piece]) -> Vec<Piece> {
     let mut shares = Phase::ALL.map(|phase| {
-        let of_phase = stretches.iter().filter(|(other, _)| *other == phase);
-        Shares::new(request.phases.get(phase), of_phase.map(|(_, length_ns)| *length_ns).sum())
+        let of_phase = stretches.iter().filter(|piece| piece.phase == phase);
+        Shares::new(request.phases.get(phase), of_phase.map(|piece| piece.duration_ns).sum())
     });
-    let without = |phase: &Phase, shares: &[Shares]| {
-        shares.get(*phase as usize).filter(|shares| shares.of == 0 && !is_made(*phase)).map(|all| all.total)
+    let without = |phase: Phase, shares: &[Shares]| {
+        let all = shares.get(phase as usize).filter(|shares| shares.of == 0 && !is_made(phase))?;
+        Some(Piece { phase, is_call: false, duration_ns: all.total })
     };
-    let first = FIRST.into_iter().filter_map(|phase| Some((phase, without(&phase, &shares)?)));
-    let mut pieces: Vec<(Phase, u64)> = first.collect();
+    let first = FIRST.into_iter().filter_map(|phase| without(phase, &shares));
+    let mut pieces: Vec<Piece> = first.collect();
     let others = Phase::ALL.into_iter().filter(|phase| !FIRST.contains(phase));
-    let last: Vec<(Phase, u64)> =
-        others.filter_map(|phase| Some((phase, without(&phase, &shares)?))).collect();
-    for (phase, length_ns) in stretches {
-        if let Some(shares) = shares.get_mut(*phase as usize) {
-            pieces.push((*phase, shares.next(*length_ns)));
+    let last: Vec<Piece> = others.filter_map(|phase| without(phase, &shares)).collect();
+    for piece in stretches {
+        if let Some(shares) = shares.get_mut(piece.phase as usize) {
+            pieces.push(Piece { duration_ns: shares.next(piece.duration_ns), ..*piece });
         }
     }
     pieces.extend(last);
-    pieces.retain(|(_, duration_ns)| *duration_ns > 0);
+    pieces.retain(|piece| piece.duration_ns > 0);
     pieces
 }
 

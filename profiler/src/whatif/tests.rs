@@ -3,19 +3,21 @@
 use profiler_core::event::Tid;
 use profiler_core::fact::Fact;
 use profiler_core::fact::machine::MachineCpu;
+use profiler_core::fact::memory::ProcessMemory;
 use profiler_core::model::capacity::Worker;
 use profiler_core::model::request::{Http, OnGil, Request, Seen, Times};
 use profiler_core::model::round_trips::RoundTrips;
 use profiler_core::model::slot::Slot;
-use profiler_core::model::{Process, Snapshot, Thread, Window};
+use profiler_core::model::{Origin, Process, Setting, Snapshot, Thread, Window};
 use profiler_core::phase::{Phase, Phases};
 use profiler_core::timeline::{Entry, ThreadState};
-use profiler_forecast::load::Arrives;
-use profiler_forecast::setting::{Dispatch, Wakes};
+use profiler_forecast::load::{Arrives, Segment, Work};
+use profiler_forecast::setting::{Dispatch, Errands, Wakes};
 
-use profiler_forecast::change::Change;
+use profiler_forecast::change::{Change, Class};
+use profiler_forecast::search::{Goal, Quantile};
 
-use super::forecast::{Ask, Asked, WhatIf};
+use super::forecast::{Ask, Asked, WhatIf, WhatIfError};
 use super::model::{Arrivals, Model};
 use super::refusal::{Refusal, refusals};
 use super::trace::Trace;
@@ -136,15 +138,22 @@ fn where_others_took_all_that_there_was_there_is_no_forecast() {
     }
 }
 
+const fn python(duration_ns: u64) -> Segment {
+    Segment { work: Work::Python, duration_ns }
+}
+
 #[test]
 fn who_accepts_says_how_requests_come_to_slots() {
     let requests = || vec![request(100, &[(Phase::Cpu, 300)]), request(1000, &[(Phase::Cpu, 400)])];
     let own = Model::of(&snapshot(), &traced(requests(), 1), None);
     assert_eq!(own.setting.dispatch, Dispatch::Shared(Wakes::Random));
     // 1000 ns of the thread that serves, 700 of them within requests, for two requests.
-    assert_eq!(own.load.requests[0].row.after_ns, 150);
+    assert_eq!(own.load.after, [python(150)]);
     let other = Model::of(&snapshot(), &traced(requests(), 2), None);
-    assert_eq!(other.setting.dispatch, Dispatch::ByProcess { before_ns: 0, after_ns: 40 });
+    assert_eq!(
+        other.setting.dispatch,
+        Dispatch::ByProcess(Errands { before: vec![python(0)], then: Vec::new(), after: vec![python(40)] })
+    );
     assert_eq!((other.setting.processes, other.setting.threads, other.setting.cores), (1, 1, 2));
     assert_eq!(other.load.endpoints, ["GET /a/{number}"]);
 }
@@ -249,6 +258,152 @@ fn where_the_self_forecast_holds_each_change_is_forecast_alone_and_all_together(
     assert_eq!(document["forecasts"][3]["note"], text::UNCHECKED);
     assert_eq!(document["forecasts"][0]["overall"]["p99_ns"], 2_000_000);
     assert_eq!(document["self_forecast"]["holds"], true);
+}
+
+#[test]
+fn the_smallest_setting_is_searched_with_all_other_changes() {
+    let goal = |below_ns| Goal { quantile: Quantile::P99, below_ns };
+    let changes = vec![("--rate x6".to_owned(), Asked::Plain(Change::Rate(6.0)))];
+    let found = |below_ns, memory_bytes| {
+        let ask =
+            Ask { changes: changes.clone(), goal: Some(goal(below_ns)), memory_bytes, ..Ask::default() };
+        let mut snapshot = calm_snapshot();
+        let memory = ProcessMemory { tgid: 1, resident_bytes: 9 << 20, proportional_bytes: Some(8 << 20) };
+        snapshot.capacity.workers[0].memory = Some(memory);
+        WhatIf::of_replay(snapshot, &calm(), &ask).expect("answers")
+    };
+    // 2 ms every 1.67 ms: one process is behind more and more, two are not.
+    let answer = found(5_000_000, None);
+    let (_, search) = answer.searched.as_ref().expect("searched");
+    assert_eq!((search.found, search.tried), (Some((2, 1)), 2));
+    assert_eq!(answer.forecasts.last().expect("forecast").name, "--rate x6 --workers 2 --threads 1");
+    let shown = text::render(&answer, Charset::Ascii);
+    assert!(shown.contains("The smallest that keeps p99 under 5.00 ms"), "{shown}");
+    let document: serde_json::Value = serde_json::from_str(&json::render(&answer)).expect("JSON");
+    assert_eq!(document["search"]["found"]["processes"], 2);
+    // Memory for one worker.
+    let answer = found(5_000_000, Some(15 << 20));
+    let (_, search) = answer.searched.as_ref().expect("searched");
+    assert_eq!((search.found, search.tried, search.best.map(|best| best.0)), (None, 1, Some((1, 1))));
+    let shown = text::render(&answer, Charset::Ascii);
+    assert!(shown.contains("None of 1 settings keeps p99 under 5.00 ms: the best, --workers 1"), "{shown}");
+    assert!(text::render(&found(1, Some(1)), Charset::Ascii).contains("there is memory for none"));
+    let unknown = Ask { goal: Some(goal(1)), memory_bytes: Some(1), ..Ask::default() };
+    let error = WhatIf::of_replay(calm_snapshot(), &calm(), &unknown).expect_err("memory is not known");
+    assert!(matches!(error, WhatIfError::NoMemory));
+}
+
+#[test]
+fn another_class_of_worker_is_for_gunicorn_and_its_threads_need_it() {
+    let of = |name: &str, class: &str, changes: &[Asked]| {
+        let mut snapshot = calm_snapshot();
+        (snapshot.server.name, snapshot.server.worker_class) = (name.to_owned(), class.to_owned());
+        let changes = changes.iter().map(|asked| ("it".to_owned(), asked.clone())).collect();
+        WhatIf::of_replay(snapshot, &calm(), &Ask { changes, ..Ask::default() })
+    };
+    let threads = || Asked::Plain(Change::Threads(4));
+    for (name, class, changes, expected) in [
+        ("gunicorn", "sync", &[threads()][..], "slots"),
+        ("gunicorn", "sync", &[Asked::Class(Class::Pool), threads()], "slots"),
+        ("uWSGI", "", &[Asked::Class(Class::Pool)], "--worker-class is for gunicorn"),
+        ("gunicorn", "sync", &[threads(), Asked::Class(Class::Sync)], "a sync worker serves one"),
+    ] {
+        match of(name, class, changes) {
+            Ok(answer) => assert!(expected == "slots" && answer.forecasts.len() > 1, "{name} {changes:?}"),
+            Err(error) => assert!(error.to_string().starts_with(expected), "{name} {changes:?}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn a_split_names_some_of_the_endpoints() {
+    let of = |pattern: &str| {
+        let changes = vec![("--split".to_owned(), Asked::Split(pattern.to_owned(), None))];
+        let mut trace = calm();
+        trace.requests.iter_mut().step_by(2).for_each(|request| "/b".clone_into(&mut request.http.path));
+        WhatIf::of_replay(calm_snapshot(), &trace, &Ask { changes, ..Ask::default() })
+    };
+    assert_eq!(of("GET /a/*").expect("a split").forecasts.len(), 2);
+    for (pattern, says) in [("POST *", "is none of"), ("GET *", "is all of")] {
+        let error = of(pattern).expect_err("no split").to_string();
+        assert!(error.contains(says) && error.contains("GET /b, GET /a/{number}"), "{error}");
+    }
+}
+
+#[test]
+fn threads_that_were_only_seen_give_no_forecast() {
+    let with = |change: fn(&mut Snapshot)| {
+        let mut snapshot = calm_snapshot();
+        change(&mut snapshot);
+        refusals(&snapshot, &calm())
+    };
+    let inferred =
+        |name: &str| Setting { name: name.to_owned(), value: "1".to_owned(), origin: Origin::Inferred };
+    assert_eq!(with(|snapshot| snapshot.slots.configured = None), [Refusal::InferredSlots { count: 1 }]);
+    let mut snapshot = calm_snapshot();
+    // Every process is seen, and threads are made when they are needed.
+    snapshot.server.settings = vec![inferred("workers")];
+    assert_eq!(refusals(&snapshot, &calm()), []);
+    snapshot.server.settings.push(inferred("threads"));
+    let found = refusals(&snapshot, &calm());
+    assert_eq!(found, [Refusal::InferredSlots { count: 1 }]);
+    assert!(found[0].to_string().starts_with("its settings do not say how many slots"), "{}", found[0]);
+    // Six requests came while all were busy, and no further thread.
+    snapshot.slots.exhausted_ns = 100_000_000;
+    assert_eq!(refusals(&snapshot, &calm()), []);
+}
+
+#[test]
+fn a_dispatching_thread_does_what_its_rounds_show() {
+    // Each 10 ms: wake up, accept, hand over, and after the response close the connection in a round of its own.
+    let mut requests = Vec::new();
+    let mut slices = Vec::new();
+    for number in 0..600_u64 {
+        let at = 1_000_000 + number * 10_000_000;
+        let mut of = |tid, start, end, state, label| slices.push((tid, at + start, at + end, state, label));
+        of(2, 0, 0, ThreadState::Idle, "epoll_wait");
+        of(2, 0, 50_000, ThreadState::Running, "running");
+        of(2, 50_000, 60_000, ThreadState::Idle, "accept4");
+        of(2, 60_000, 160_000, ThreadState::Running, "running");
+        of(2, 160_000, 3_000_000, ThreadState::Idle, "epoll_wait");
+        of(2, 3_000_000, 3_020_000, ThreadState::Running, "running");
+        of(2, 3_020_000, 3_030_000, ThreadState::Other, "close");
+        of(2, 3_030_000, 3_040_000, ThreadState::Running, "running");
+        of(1, 0, 130_000, ThreadState::Idle, "futex");
+        of(1, 130_000, 2_130_000, ThreadState::Running, "running");
+        of(1, 2_130_000, 2_180_000, ThreadState::Running, "running");
+        of(1, 2_180_000, 2_190_000, ThreadState::File, "write");
+        let mut request = request(at, &[(Phase::PoolWait, 130_000), (Phase::Cpu, 2_000_000)]);
+        request.times.service_start_ns = Some(at + 131_000);
+        requests.push(request);
+    }
+    let mut trace = Trace::default();
+    machine(0).iter().for_each(|fact| trace.note(fact));
+    for (tid, start_ns, end_ns, state, label) in slices {
+        trace.entry(&Entry::Slice {
+            tgid: 1,
+            tid,
+            start_ns,
+            end_ns,
+            state,
+            label,
+            fd: None,
+            open: false,
+            held_by: None,
+            sites: None,
+        });
+    }
+    requests.into_iter().for_each(|request| trace.entry(&Entry::Request(Box::new(request))));
+    let mut snapshot = calm_snapshot();
+    snapshot.processes[0].threads[0].cpu_ns = 600 * 2_060_000;
+    snapshot.processes[0].threads[1].cpu_ns = 600 * 200_000;
+    let model = Model::of(&snapshot, &trace, None);
+    let free = |duration_ns| Segment { work: Work::Free(Phase::Cpu), duration_ns };
+    let Dispatch::ByProcess(errands) = &model.setting.dispatch else { panic!("{:?}", model.setting) };
+    assert_eq!(errands.before, [python(50_000), free(10_000), python(70_000)]);
+    assert_eq!(errands.then, [python(30_000)]);
+    assert_eq!(errands.after, [python(20_000), free(10_000), python(10_000)]);
+    assert_eq!(model.load.after, [python(50_000), free(10_000)]);
 }
 
 #[test]

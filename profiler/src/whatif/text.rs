@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 
 use profiler_forecast::bounds::{AtBest, Without};
 use profiler_forecast::quantiles::Quantiles;
+use profiler_forecast::search::{Goal, Search};
 use profiler_forecast::self_forecast::{Compared, SelfForecast};
 
-use super::forecast::{Forecast, WhatIf, limit_name};
+use super::forecast::{Forecast, WhatIf, limit_name, slots_name};
 use super::model::Arrivals;
 use crate::report::escape::{Charset, line};
 use crate::report::unit::{count, duration, percent, rate};
@@ -166,6 +167,9 @@ fn forecasts(answer: &WhatIf, charset: Charset, out: &mut String) -> std::fmt::R
     for forecast in &answer.forecasts {
         one(answer, forecast, charset, out)?;
     }
+    if let Some((goal, search)) = &answer.searched {
+        writeln!(out, "{}", searched(*goal, search, charset))?;
+    }
     if answer.forecasts.len() == 1 {
         writeln!(out, "  Name a change to have its forecast: wsgi-trace whatif --help shows them.")?;
     }
@@ -186,6 +190,28 @@ fn one(answer: &WhatIf, forecast: &Forecast, charset: Charset, out: &mut String)
         line(&limit_name(forecast.capacity.limit, &answer.model.load), NAME_COLUMNS, charset),
         percent(Some(forecast.used_ratio)),
     )
+}
+
+/// What a search found, as a sentence; the setting's forecast stands above.
+fn searched(goal: Goal, search: &Search, charset: Charset) -> String {
+    let what = format!("{} under {}", goal.quantile.name(), duration(goal.below_ns, charset));
+    let name = |slots| slots_name(slots, std::iter::empty());
+    match (search.found, search.best) {
+        (Some(slots), _) => {
+            let tried = search.tried;
+            format!(
+                "  The smallest that keeps {what}, also with 10 % more CPU time: {} ({tried} tried).",
+                name(slots)
+            )
+        }
+        (None, Some((slots, best_ns))) => format!(
+            "  None of {} settings keeps {what}: the best, {}, has {}.",
+            search.tried,
+            name(slots),
+            duration(best_ns, charset)
+        ),
+        (None, None) => format!("  No setting that has room keeps {what}: there is memory for none."),
+    }
 }
 
 /// The shortest and the longest p99 of a forecast and its range.

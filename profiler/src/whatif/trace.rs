@@ -30,8 +30,19 @@ pub struct Slice {
     pub end_ns: u64,
     /// What it did.
     pub state: ThreadState,
+    /// Where.
+    pub place: Place,
+}
+
+/// Where a thread was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
     /// Between two calls: its own code.
-    pub is_gap: bool,
+    Gap,
+    /// In a call that accepts a connection.
+    Accept,
+    /// In another call.
+    Call,
 }
 
 /// What was seen.
@@ -50,6 +61,11 @@ pub struct Trace {
 }
 
 impl Trace {
+    /// All that threads did, by thread, each in order.
+    pub(super) fn threads(&self) -> impl Iterator<Item = (Tid, &[Slice])> {
+        self.slices.iter().map(|(tid, slices)| (*tid, slices.as_slice()))
+    }
+
     /// What a thread did between these moments, in order, cut at them.
     pub fn between(&self, tid: Tid, start_ns: u64, end_ns: u64) -> impl Iterator<Item = Slice> {
         let all = self.slices.get(&tid).map_or(&[][..], Vec::as_slice);
@@ -116,7 +132,12 @@ impl Observer for Trace {
                 self.requests.push((**request).clone());
             }
             Entry::Slice { tid, start_ns, end_ns, state, label, .. } if self.slices_count < MAX_SLICES => {
-                if label.starts_with("accept") {
+                let place = match *label {
+                    "running" => Place::Gap,
+                    label if label.starts_with("accept") => Place::Accept,
+                    _ => Place::Call,
+                };
+                if place == Place::Accept {
                     let count = self.accepts.entry(*tid).or_default();
                     *count = count.saturating_add(1);
                 }
@@ -125,7 +146,7 @@ impl Observer for Trace {
                     start_ns: *start_ns,
                     end_ns: *end_ns,
                     state: *state,
-                    is_gap: *label == "running",
+                    place,
                 });
             }
             Entry::Request(_) | Entry::Slice { .. } => self.is_cut = true,

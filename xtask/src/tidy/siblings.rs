@@ -78,6 +78,7 @@ const CRATES: &[Crate<'static>] = &[
             "capacity",
             "self_forecast",
             "change",
+            "search",
         ],
         judged_elsewhere: &[],
     },

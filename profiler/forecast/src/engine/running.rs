@@ -57,6 +57,19 @@ impl Engine<'_> {
         if lock.holder == Some(number) { lock.release(self.now_ns) } else { None }
     }
 
+    /// A thread was woken for the lock: it can run when its wake-up is over.
+    fn wake_for_lock(&mut self, number: usize) {
+        self.count(number, Phase::RunQueue);
+        let handovers_ns = &self.setting.handovers_ns;
+        let at = if handovers_ns.is_empty() { 0 } else { self.random.usize(..handovers_ns.len()) };
+        match handovers_ns.get(at) {
+            None => self.ready(number, None),
+            Some(handover_ns) => {
+                self.agenda.plan(self.now_ns.saturating_add(*handover_ns), Event::Ready(number));
+            }
+        }
+    }
+
     pub(super) fn lock_wanted(&mut self, process: usize, stint: u64) {
         let Some(lock) = self.locks.get_mut(process) else { return };
         let Some(holder) = lock.holder.filter(|_| lock.stint == stint && lock.is_waited_for()) else {
@@ -83,7 +96,7 @@ impl Engine<'_> {
             // It waits until another has had it.
             lock.wait(holder);
             self.count(holder, Phase::GilWait);
-            self.ready(next, None);
+            self.wake_for_lock(next);
         } else {
             self.ready(holder, None);
         }
@@ -198,7 +211,7 @@ impl Engine<'_> {
         // It goes on where it is before another can take its core.
         self.advance(number, Some(core));
         if let Some(next) = next {
-            self.ready(next, None);
+            self.wake_for_lock(next);
         }
     }
 }

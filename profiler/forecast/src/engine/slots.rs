@@ -18,37 +18,53 @@ struct Pool {
 #[derive(Clone, Debug)]
 pub(super) struct Slots {
     pools: Vec<Pool>,
-    threads: usize,
+    /// By slot: its process and its pool.
+    places: Vec<(usize, usize)>,
+    /// Processes of the first server; those after them are of the second.
+    first: usize,
+    processes: usize,
     wakes: Wakes,
-    is_shared: bool,
-    /// The process that accepted a kept connection.
-    accepted_by: HashMap<u64, usize>,
+    /// The process that accepted a kept connection, by server.
+    accepted_by: HashMap<(u64, bool), usize>,
 }
 
 impl Slots {
     pub(super) fn new(setting: &Setting) -> Self {
-        let (is_shared, wakes) = match setting.dispatch {
-            Dispatch::Shared(wakes) => (true, wakes),
+        let (is_shared, wakes) = match &setting.dispatch {
+            Dispatch::Shared(wakes) => (true, *wakes),
             // Threads of one pool are alike.
-            Dispatch::ByProcess { .. } => (false, Wakes::LongestFree),
+            Dispatch::ByProcess(_) => (false, Wakes::LongestFree),
         };
-        let slots = setting.slots() as usize;
-        let threads = setting.threads as usize;
-        let of_pool = if is_shared { slots } else { threads };
-        let pools = (0..slots / of_pool.max(1)).map(|pool| Pool {
-            queue: VecDeque::new(),
-            free: (pool * of_pool..(pool + 1) * of_pool).collect(),
-        });
-        Self { pools: pools.collect(), threads, wakes, is_shared, accepted_by: HashMap::new() }
+        let first = setting.processes as usize;
+        let own = setting.own.as_ref().map_or((0, 0), |own| (own.processes as usize, own.threads as usize));
+        let threads_of = |process: usize| if process < first { setting.threads as usize } else { own.1 };
+        let processes = first + own.0;
+        let pool_of = |process: usize| if is_shared { usize::from(process >= first) } else { process };
+        let places: Vec<(usize, usize)> = (0..processes)
+            .flat_map(|process| (0..threads_of(process)).map(move |_| process))
+            .map(|process| (process, pool_of(process)))
+            .collect();
+        let mut pools = vec![Pool::default(); processes.max(2)];
+        for (slot, (_, pool)) in places.iter().enumerate() {
+            if let Some(pool) = pools.get_mut(*pool) {
+                pool.free.push_back(slot);
+            }
+        }
+        Self { pools, places, first, processes, wakes, accepted_by: HashMap::new() }
     }
 
     /// The process that a slot is of.
-    pub(super) const fn process(&self, slot: usize) -> usize {
-        slot / if self.threads == 0 { 1 } else { self.threads }
+    pub(super) fn process(&self, slot: usize) -> usize {
+        self.places.get(slot).map_or(0, |place| place.0)
     }
 
-    const fn pool_of(&self, slot: usize) -> usize {
-        if self.is_shared { 0 } else { self.process(slot) }
+    fn pool_of(&self, slot: usize) -> usize {
+        self.places.get(slot).map_or(0, |place| place.1)
+    }
+
+    /// The processes of the first server, or of the second.
+    pub(super) const fn of_server(&self, is_own: bool) -> std::ops::Range<usize> {
+        if is_own { self.first..self.processes } else { 0..self.first }
     }
 
     /// A request waits for a slot of this pool: the slot that takes it at once, if one is free.
@@ -86,20 +102,22 @@ impl Slots {
     /// The process whose thread accepts this connection: that of its earlier requests, else any of those that could run at once, else any.
     pub(super) fn accepting(
         &mut self,
-        connection: u64,
+        (connection, is_own): (u64, bool),
         is_sticky: bool,
         could_run: &[usize],
         random: &mut fastrand::Rng,
     ) -> usize {
-        if let Some(process) = self.accepted_by.get(&connection).filter(|_| is_sticky) {
+        if let Some(process) = self.accepted_by.get(&(connection, is_own)).filter(|_| is_sticky) {
             return *process;
         }
+        let of_server = self.of_server(is_own);
         let process = match could_run.len() {
-            0 => random.usize(..self.pools.len().max(1)),
+            0 if of_server.is_empty() => 0,
+            0 => random.usize(of_server),
             count => could_run.get(random.usize(..count)).copied().unwrap_or(0),
         };
         if is_sticky {
-            self.accepted_by.insert(connection, process);
+            self.accepted_by.insert((connection, is_own), process);
         }
         process
     }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::competition::Competition;
 use crate::load::{Request, Row, Segment};
-use crate::setting::Wakes;
+use crate::setting::{Errands, Own, Wakes};
 
 fn segment() -> impl Strategy<Value = Segment> {
     let work = prop_oneof![
@@ -18,8 +18,8 @@ fn segment() -> impl Strategy<Value = Segment> {
 }
 
 fn request() -> impl Strategy<Value = Request> {
-    let row = (0..200_000_u64, prop::collection::vec(segment(), 0..6), 0..500_000_u64)
-        .prop_map(|(pickup_ns, segments, after_ns)| Row { pickup_ns, segments, after_ns });
+    let row = (0..200_000_u64, prop::collection::vec(segment(), 0..6))
+        .prop_map(|(pickup_ns, segments)| Row { pickup_ns, segments });
     (row, 0..50_000_000_u64, any::<bool>(), 0..4_u64).prop_map(|(row, at_ns, is_open, connection)| {
         // Who it waits for is set once its own number is known.
         let after = Arrives::After { request: 0, think_ns: at_ns };
@@ -34,7 +34,8 @@ fn request() -> impl Strategy<Value = Request> {
 }
 
 fn load() -> impl Strategy<Value = Load> {
-    prop::collection::vec(request(), 1..40).prop_map(|mut requests| {
+    let after = prop::collection::vec(segment(), 0..3);
+    (prop::collection::vec(request(), 1..40), after).prop_map(|(mut requests, after)| {
         for (number, request) in requests.iter_mut().enumerate() {
             if let Arrives::After { request: before, think_ns } = &mut request.arrives {
                 *before = number.saturating_sub(1 + number % 3);
@@ -43,7 +44,12 @@ fn load() -> impl Strategy<Value = Load> {
                 }
             }
         }
-        Load { requests, endpoints: vec![String::new()], back_ends: vec!["a".to_owned(), "b".to_owned()] }
+        Load {
+            requests,
+            after,
+            endpoints: vec![String::new()],
+            back_ends: vec!["a".to_owned(), "b".to_owned()],
+        }
     })
 }
 
@@ -52,27 +58,43 @@ fn setting() -> impl Strategy<Value = Setting> {
         Just(Dispatch::Shared(Wakes::Random)),
         Just(Dispatch::Shared(Wakes::LastFirst)),
         Just(Dispatch::Shared(Wakes::LongestFree)),
-        (0..300_000_u64, 0..300_000_u64)
-            .prop_map(|(before_ns, after_ns)| Dispatch::ByProcess { before_ns, after_ns }),
+        errands().prop_map(Dispatch::ByProcess),
     ];
     let others = prop_oneof![Just(Vec::new()), prop::collection::vec(others(), 1..3)];
     let who = (1..4_u32, 1..4_u32, dispatch, any::<bool>());
-    (who, 1..4_u32, any::<bool>(), any::<bool>(), others, any::<u64>()).prop_map(
-        |((processes, threads, dispatch, is_sticky), cores, has_lock, has_limit, competition, seed)| {
-            Setting {
-                processes,
-                threads,
-                dispatch,
-                is_sticky,
-                cores,
-                switch_interval_ns: has_lock.then_some(5_000_000),
-                back_end_limits: if has_limit { vec![Some(1)] } else { Vec::new() },
-                competition,
-                seed,
-                ..Setting::default()
-            }
+    let lock = (any::<bool>(), prop::collection::vec(0..200_000_u64, 0..3));
+    (who, 1..4_u32, lock, any::<bool>(), others, any::<u64>()).prop_map(
+        |((processes, threads, dispatch, is_sticky), cores, lock, has_limit, competition, seed)| Setting {
+            processes,
+            threads,
+            dispatch,
+            is_sticky,
+            cores,
+            // Requests of these laws all have endpoint 0.
+            own: lock.1.first().map(|some| Own {
+                endpoints: vec![usize::from(some % 2 == 0)],
+                processes: 1 + processes % 2,
+                threads: 2,
+            }),
+            switch_interval_ns: lock.0.then_some(5_000_000),
+            handovers_ns: lock.1,
+            back_end_limits: if has_limit { vec![Some(1)] } else { Vec::new() },
+            competition,
+            seed,
+            ..Setting::default()
         },
     )
+}
+
+fn errands() -> impl Strategy<Value = Errands> {
+    let part = || {
+        let segments = prop::collection::vec(segment(), 0..4);
+        segments.prop_map(|mut all| {
+            all.iter_mut().for_each(|segment| segment.duration_ns /= 30);
+            all
+        })
+    };
+    (part(), part(), part()).prop_map(|(before, then, after)| Errands { before, then, after })
 }
 
 fn others() -> impl Strategy<Value = Competition> {
@@ -123,6 +145,11 @@ fn played(load: &Load, setting: &Setting) -> Result<Outcome, TestCaseError> {
     Ok(engine.outcome())
 }
 
+fn on_cpu_ns(segments: &[Segment]) -> u64 {
+    let on_cpu = segments.iter().filter(|segment| matches!(segment.work, Work::Python | Work::Free(_)));
+    on_cpu.map(|segment| segment.duration_ns).sum()
+}
+
 /// What a row asks: of CPUs with the lock and without, of waits.
 fn asked_ns(row: &Row, is_it: impl Fn(Work) -> bool) -> u64 {
     row.segments.iter().filter(|segment| is_it(segment.work)).map(|segment| segment.duration_ns).sum()
@@ -132,7 +159,7 @@ proptest! {
     #[test]
     fn time_is_conserved(load in load(), setting in setting()) {
         let outcome = played(&load, &setting)?;
-        let is_pool = matches!(setting.dispatch, Dispatch::ByProcess { .. });
+        let is_pool = matches!(setting.dispatch, Dispatch::ByProcess(_));
         for (request, served) in load.requests.iter().zip(&outcome.served) {
             prop_assert_eq!(served.phases.total_ns(), served.end_ns - served.start_ns);
             prop_assert!(served.held_ns.1 >= served.end_ns, "every request is served to its end");
@@ -149,11 +176,14 @@ proptest! {
                 prop_assert_eq!(served.phases.get(Phase::GilWait), 0);
             }
         }
+        let after_ns: u64 = on_cpu_ns(&load.after);
         let of_rows = |row: &Row| {
-            row.after_ns + u64::from(is_pool) + asked_ns(row, |work| matches!(work, Work::Python | Work::Free(_)))
+            after_ns + u64::from(is_pool) + asked_ns(row, |work| matches!(work, Work::Python | Work::Free(_)))
         };
-        let errands_ns = match setting.dispatch {
-            Dispatch::ByProcess { before_ns, after_ns } => before_ns + after_ns,
+        let errands_ns = match &setting.dispatch {
+            Dispatch::ByProcess(Errands { before, then, after }) => {
+                on_cpu_ns(before) + on_cpu_ns(then) + on_cpu_ns(after)
+            }
             Dispatch::Shared(_) => 0,
         };
         let asked: u64 = load.requests.iter().map(|request| of_rows(&request.row) + errands_ns).sum();
@@ -183,13 +213,36 @@ proptest! {
     #[test]
     fn requests_of_a_kept_connection_stay_in_one_process(load in load(), mut setting in setting()) {
         setting.is_sticky = true;
-        setting.dispatch = Dispatch::ByProcess { before_ns: 1000, after_ns: 0 };
+        setting.dispatch = Dispatch::ByProcess(Errands::default());
         let outcome = simulate(&load, &setting).unwrap();
         let mut process_of = std::collections::HashMap::new();
         for (request, served) in load.requests.iter().zip(&outcome.served) {
-            let process = served.slot / setting.threads as usize;
+            let process = process_of_slot(&setting, served.slot);
             prop_assert_eq!(*process_of.entry(request.connection).or_insert(process), process);
         }
+    }
+}
+
+fn process_of_slot(setting: &Setting, slot: usize) -> usize {
+    Slots::new(setting).process(slot)
+}
+
+#[test]
+fn endpoints_with_a_server_of_their_own_do_not_wait_for_others() {
+    const MS: u64 = 1_000_000;
+    let mut short = at(MS, &[(Work::Wait(Phase::Sleep), MS)]);
+    short.endpoint = 1;
+    let load =
+        Load { requests: vec![at(0, &[(Work::Wait(Phase::Sleep), 100 * MS)]), short], ..Load::default() };
+    for dispatch in [Dispatch::Shared(Wakes::Random), Dispatch::ByProcess(Errands::default())] {
+        let setting = Setting { dispatch, ..Setting::default() };
+        let total_ns = |setting: &Setting| simulate(&load, setting).unwrap().served[1].total_ns();
+        assert!(total_ns(&setting) > 99 * MS, "behind the long one");
+        let own = Own { endpoints: vec![1], processes: 1, threads: 2 };
+        let split = Setting { own: Some(own), ..setting };
+        assert!(total_ns(&split) < 2 * MS, "{split:?}");
+        assert!((1..3).contains(&simulate(&load, &split).unwrap().served[1].slot));
+        assert_eq!((0..3).map(|slot| process_of_slot(&split, slot)).collect::<Vec<_>>(), [0, 1, 1]);
     }
 }
 
@@ -202,6 +255,7 @@ fn what_cannot_be_simulated_is_refused() {
     };
     assert_eq!(with(|setting| setting.threads = 0), Some(SettingError::Slots));
     assert_eq!(with(|setting| setting.processes = u32::MAX), Some(SettingError::Slots));
+    assert_eq!(with(|setting| setting.own = Some(Own::default())), Some(SettingError::Slots));
     assert_eq!(with(|setting| setting.cores = 0), Some(SettingError::Cores));
     assert_eq!(with(|setting| setting.switch_interval_ns = Some(0)), Some(SettingError::Interval));
     assert_eq!(with(|setting| setting.back_end_limits = vec![Some(0)]), Some(SettingError::BackEnd));
@@ -247,6 +301,23 @@ fn a_lock_is_free_until_who_was_woken_for_it_has_a_core() {
     assert_eq!(served[0].total_ns(), 4 * MS, "nobody took the lock meanwhile");
     assert_eq!(served[0].phases.get(Phase::GilWait) + served[1].phases.get(Phase::GilWait), 0);
     assert_eq!(served[1].phases.get(Phase::RunQueue), 4 * MS - 1);
+}
+
+#[test]
+fn who_runs_takes_the_lock_before_one_that_is_woken_for_it() {
+    const US: u64 = 1000;
+    // The first gives the lock up for a call, the second is woken for it on another core.
+    let waits = |call_ns: u64| {
+        let works = [(Work::Python, 100 * US), (Work::Free(Phase::Write), call_ns), (Work::Python, 100 * US)];
+        let load = Load { requests: vec![at(0, &works), at(1, &[(Work::Python, US)])], ..Load::default() };
+        let setting = Setting { threads: 2, cores: 2, handovers_ns: vec![20 * US], ..Setting::default() };
+        let served = simulate(&load, &setting).unwrap().served;
+        let waited_ns = |one: &Served| one.phases.get(Phase::GilWait) + one.phases.get(Phase::RunQueue);
+        served.iter().map(waited_ns).collect::<Vec<_>>()
+    };
+    assert_eq!(waits(10 * US), [0, 230 * US - 1], "it is woken twice, and the lock is taken the first time");
+    assert_eq!(waits(19_500), [0, 239_500 - 1]);
+    assert_eq!(waits(20_500), [500 + 20 * US, 120 * US - 1], "a longer call loses the lock");
 }
 
 #[test]
@@ -338,7 +409,7 @@ fn a_pool_does_not_take_what_another_process_accepted() {
     // All come on one connection: one process has them all, the other has nothing to do.
     let mut load = load;
     load.requests.iter_mut().for_each(|request| request.connection = 1);
-    let dispatch = Dispatch::ByProcess { before_ns: 0, after_ns: 0 };
+    let dispatch = Dispatch::ByProcess(Errands::default());
     let setting = Setting { processes: 2, dispatch, is_sticky: true, ..Setting::default() };
     let slots: Vec<usize> =
         simulate(&load, &setting).unwrap().served.iter().map(|served| served.slot).collect();

@@ -15,8 +15,8 @@ pub(super) enum Piece {
     PickedUp,
     /// This segment of the row.
     Segment(usize),
-    /// The response was sent: it gets free.
-    Done,
+    /// The response was sent: this segment of what comes after it.
+    After(usize),
 }
 
 impl Piece {
@@ -30,8 +30,8 @@ pub(super) enum Job {
     Idle,
     /// It serves a request.
     Serve { request: usize, piece: Piece },
-    /// It dispatches a request, or does what comes after that.
-    Errand { request: Option<usize> },
+    /// It dispatches a request, or (`None`) does what comes once the slot is done with one: this segment of it is next.
+    Errand { request: Option<usize>, at: usize },
     /// It is another program's.
     Other,
 }
