@@ -77,6 +77,8 @@ impl Isolated {
         command.arg("--volume=/usr:/usr:ro").arg(format!("--env=PYTHONPATH={packages}"));
         command.arg("--pidfile").arg(&pid_file).arg("--cidfile").arg(&id_file).arg("--rootfs").arg(&root);
         command.args(["/opt/runtime/bin/python3", "-m", "gunicorn", "--worker-tmp-dir=/dev/shm"]);
+        // Its master would import the control server after the first worker has begun, while a test takes the files away.
+        command.arg("--no-control-socket");
         command.args(["--worker-class=gthread", "--workers=1", "--threads=2"]);
         command.arg(format!("--bind=127.0.0.1:{port}")).arg("shop:app");
         let said = fs::File::create(directory.path().join("said"))?;
@@ -89,10 +91,14 @@ impl Isolated {
             server.container_id = fs::read_to_string(&id_file).unwrap_or_default().trim().to_owned();
             Ok((server.pid > 0 && server.listens()).then_some(()))
         });
-        let last_words = || fs::read_to_string(server.directory.path().join("said")).unwrap_or_default();
-        ready.with_context(last_words)?;
+        ready.with_context(|| server.said())?;
         server.ask(&["--requests=20", "--clients=3", "--seconds=20", "--routes=/warm"])?;
         Ok(server)
+    }
+
+    /// What it has written so far.
+    fn said(&self) -> String {
+        fs::read_to_string(self.directory.path().join("said")).unwrap_or_default()
     }
 
     /// Number of its first process on this machine.
@@ -130,7 +136,12 @@ impl Isolated {
         command.arg(crate::root().join("tests/clients/load.py"));
         command.arg(format!("--address=127.0.0.1:{}", self.port)).args(options);
         let outcome = command.stderr(Stdio::inherit()).output()?;
-        ensure!(outcome.status.success(), "the clients failed: {}", outcome.status);
+        ensure!(
+            outcome.status.success(),
+            "the clients failed: {}; the server said:\n{}",
+            outcome.status,
+            self.said()
+        );
         serde_json::from_slice(&outcome.stdout).context("the clients' summary cannot be read")
     }
 
