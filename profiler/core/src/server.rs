@@ -15,6 +15,7 @@ mod lock;
 mod loops;
 pub mod mod_wsgi;
 mod pool;
+mod queueing;
 pub mod redact;
 mod setting;
 pub mod site;

@@ -5,6 +5,7 @@
 
 use crate::model::{Listener, Process, Snapshot};
 use crate::server::Role;
+use crate::server::queueing::Load;
 
 /// Where a server runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +20,11 @@ pub struct Site {
     pub workers: u64,
     /// Workers have listeners of their own for one address (`SO_REUSEPORT`): each has a queue that no other takes from.
     pub is_split: bool,
+    /// With listeners of their own for each worker, requests would wait for a busy worker beside a free one, and longer than
+    /// wasted wakeups take now. Neither is known: false.
+    pub waits_if_split: bool,
+    /// With half of the workers requests would wait for one longer than wasted wakeups take now.
+    pub waits_if_fewer: bool,
 }
 
 impl Site {
@@ -36,14 +42,25 @@ impl Site {
         let is_own_tcp = |listener: &&Listener| {
             matches!(listener.seen.family.as_str(), "tcp" | "tcp6") && listener.foreign.is_empty()
         };
+        let (waits_if_split, waits_if_fewer) = waits(snapshot, &open, workers.len() as u64);
         Self {
             own_tcp: !open.is_empty() && open.iter().all(is_own_tcp),
             is_shared: open.iter().any(|listener| !listener.foreign.is_empty()),
             somaxconn: snapshot.sockets.networks.iter().filter_map(|network| network.somaxconn).min(),
             workers: workers.len() as u64,
             is_split: is_split(&open),
+            waits_if_split,
+            waits_if_fewer,
         }
     }
+}
+
+/// Whether requests would lose more by waiting than they do by wasted wakeups: with own listeners, with half of the workers.
+fn waits(snapshot: &Snapshot, open: &[&Listener], workers: u64) -> (bool, bool) {
+    let Some(load) = Load::of(snapshot, workers) else { return (false, false) };
+    let in_vain_ns = open.iter().fold(0_u64, |sum, listener| sum.saturating_add(listener.in_vain_cpu_ns()));
+    let is_longer = |wait_ns: f64| wait_ns > in_vain_ns as f64;
+    (is_longer(load.wait_with_own_queues_ns()), is_longer(load.wait_with_half_ns()))
 }
 
 /// Whether two listeners have one address. The kernel allows that only where both asked for it.

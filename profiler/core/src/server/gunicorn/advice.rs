@@ -413,26 +413,43 @@ fn herd(concurrency: Concurrency, server: &Server, slots: &Slots, site: &Site) -
     // UNIX sockets and sockets that were passed: the server does not come up with it, or all workers but one are cut off.
     let is_passed = server.settings.iter().any(|one| one.name == "bind" && one.value.contains("fd://"));
     let may_split = site.own_tcp && !is_passed && server.number("listen_fds").is_none();
-    if !may_split {
-        return Advice::first(in_fewer(lower(&slots.workers)));
+    let can_split = major(server).is_some_and(|major| major >= 24);
+    // gthread keeps as many slots in fewer workers.
+    let waits_if_fewer = site.waits_if_fewer && concurrency != Concurrency::Threads;
+    match (may_split, can_split, site.waits_if_split) {
+        (true, true, false) => split(in_fewer(lower(&slots.workers))),
+        _ if waits_if_fewer => {
+            let other = if may_split && can_split { ", or a listener for each" } else { "" };
+            Advice::first(say(format!(
+                "leave it as it is: with fewer workers{other} requests would wait longer than these wakeups take"
+            )))
+        }
+        (false, ..) => Advice::first(in_fewer(lower(&slots.workers))),
+        // A connection goes to the queue that its addresses choose, also where that worker is busy and another is free.
+        (true, true, true) => Advice::first(in_fewer(lower(&slots.workers)).because(
+            "with a listener for each (--reuse-port) requests would wait for busy workers longer than these wakeups take",
+        )),
+        (true, false, _) => {
+            let version = server.version.as_deref().unwrap_or("before 24");
+            let try_fewer = act(format!("try to lower {}", slots.workers));
+            Advice::first(in_fewer(try_fewer.with(slots.workers.clone(), Direction::Lower))).then(say(format!(
+                "with --reuse-port gunicorn gives each worker a listener of its own from 24 on; gunicorn {version} \
+                 shares one all the same"
+            )))
+        }
     }
-    if major(server).is_some_and(|major| major >= 24) {
-        // The old listener, which lacks the option, keeps the port until the last who inherited it has ended.
-        return Advice::first(
-            use_option(&Setting::named("--reuse-port"))
-                .and(act("restart gunicorn"))
-                .because("each worker then has a listener of its own, and a connection wakes one"),
-        )
-        .then(say("with a mere reload (HUP, USR2) new workers cannot bind"))
-        .then(say("a worker that hangs keeps the connections of its own queue; one that ends loses them"))
-        .then(in_fewer(lower(&slots.workers)).when("Otherwise"));
-    }
-    let version = server.version.as_deref().unwrap_or("before 24");
-    let try_fewer = act(format!("try to lower {}", slots.workers));
-    Advice::first(in_fewer(try_fewer.with(slots.workers.clone(), Direction::Lower))).then(say(format!(
-        "with --reuse-port gunicorn gives each worker a listener of its own from 24 on; gunicorn {version} \
-         shares one all the same"
-    )))
+}
+
+/// A listener for each worker. The old listener, which lacks the option, keeps the port until the last who inherited it has ended.
+fn split(in_fewer: Step) -> Advice {
+    Advice::first(
+        use_option(&Setting::named("--reuse-port"))
+            .and(act("restart gunicorn"))
+            .because("each worker then has a listener of its own, and a connection wakes one"),
+    )
+    .then(say("with a mere reload (HUP, USR2) new workers cannot bind"))
+    .then(say("a worker that hangs keeps the connections of its own queue; one that ends loses them"))
+    .then(in_fewer.when("Otherwise"))
 }
 
 fn back_end(concurrency: Concurrency, slots: &Slots) -> Advice {

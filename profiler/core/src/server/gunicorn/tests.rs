@@ -344,6 +344,18 @@ fn listeners_are_split_where_the_version_does_and_the_server_opens_them() {
         let text = herd(line, Some("27.0.1"), &site);
         assert!(text.starts_with("Lower --workers") && !text.contains("--reuse-port"), "{line}: {text}");
     }
+    // What requests would wait is more than what wakeups take.
+    let split = Site { waits_if_split: true, ..own };
+    let both = Site { waits_if_fewer: true, ..split };
+    for (line, site, begins) in [
+        ("gunicorn a:b", split, "Lower --workers"),
+        ("gunicorn a:b", both, "Leave it as it is"),
+        ("gunicorn a:b", Site { waits_if_fewer: true, ..own }, "Use --reuse-port"),
+        ("gunicorn -k gthread --threads 4 a:b", both, "Lower --workers"),
+    ] {
+        let text = herd(line, Some("27.0.1"), &site);
+        assert!(text.starts_with(begins), "{line}: {text}");
+    }
 }
 
 #[test]
