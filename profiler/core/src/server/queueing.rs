@@ -65,7 +65,7 @@ fn waiting(slots: u64, busy: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Slot;
+    use crate::model::slot::Slot;
 
     #[test]
     fn a_request_waits_where_all_slots_of_its_queue_are_busy() {
