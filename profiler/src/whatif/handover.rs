@@ -52,27 +52,15 @@ pub(super) fn handovers_ns(trace: &Trace, process_of: &HashMap<Tid, u32>) -> Vec
 
 #[cfg(test)]
 mod tests {
-    use profiler_core::timeline::Entry;
-
     use super::*;
     use crate::session::observer::Observer as _;
+    use crate::whatif::tests::slice;
 
     #[test]
     fn a_wait_ends_so_long_after_the_only_call_that_can_have_given_the_lock_up() {
         let mut trace = Trace::default();
         let mut note = |tid, start_ns, end_ns, state, label| {
-            trace.entry(&Entry::Slice {
-                tgid: 1,
-                tid,
-                start_ns,
-                end_ns,
-                state,
-                label,
-                fd: None,
-                open: false,
-                held_by: None,
-                sites: None,
-            });
+            trace.entry(&slice(tid, start_ns, end_ns, state, label));
         };
         for number in 0..30_u64 {
             let at = number * 10_000_000;

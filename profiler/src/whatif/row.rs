@@ -179,21 +179,10 @@ mod tests {
 
     use super::*;
     use crate::session::observer::Observer as _;
-    use crate::whatif::tests::request;
+    use crate::whatif::tests::{self, request};
 
     fn slice(start_ns: u64, end_ns: u64, state: ThreadState, label: &'static str) -> Entry {
-        Entry::Slice {
-            tgid: 1,
-            tid: 1,
-            start_ns,
-            end_ns,
-            state,
-            label,
-            fd: None,
-            open: false,
-            held_by: None,
-            sites: None,
-        }
+        tests::slice(1, start_ns, end_ns, state, label)
     }
 
     #[test]

@@ -25,6 +25,22 @@ use super::{json, text};
 use crate::report::escape::Charset;
 use crate::session::observer::Observer as _;
 
+/// What a thread of process 1 did.
+pub(super) fn slice(tid: u32, start_ns: u64, end_ns: u64, state: ThreadState, label: &'static str) -> Entry {
+    Entry::Slice {
+        tgid: 1,
+        tid,
+        start_ns,
+        end_ns,
+        state,
+        label,
+        fd: None,
+        open: false,
+        held_by: None,
+        sites: None,
+    }
+}
+
 /// A request of thread 1 with these phases.
 pub(super) fn request(start_ns: u64, durations_ns: &[(Phase, u64)]) -> Request {
     let mut phases = Phases::default();
@@ -380,18 +396,7 @@ fn a_dispatching_thread_does_what_its_rounds_show() {
     let mut trace = Trace::default();
     machine(0).iter().for_each(|fact| trace.note(fact));
     for (tid, start_ns, end_ns, state, label) in slices {
-        trace.entry(&Entry::Slice {
-            tgid: 1,
-            tid,
-            start_ns,
-            end_ns,
-            state,
-            label,
-            fd: None,
-            open: false,
-            held_by: None,
-            sites: None,
-        });
+        trace.entry(&slice(tid, start_ns, end_ns, state, label));
     }
     requests.into_iter().for_each(|request| trace.entry(&Entry::Request(Box::new(request))));
     let mut snapshot = calm_snapshot();
