@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use crate::address::free;
 use crate::child::{Child, until};
 use crate::environment;
+use crate::whole_lines::whole_lines;
 
 /// A running `apps/collector.py`.
 #[derive(Debug)]
@@ -79,14 +80,14 @@ impl Collector {
         })
     }
 
-    /// What came so far under `key`: `span` or `metric`.
+    /// What was written down so far under `key`: `span` or `metric`.
     ///
     /// # Errors
     ///
     /// Where a line cannot be read.
     pub fn got(&self, key: &str) -> anyhow::Result<Vec<Value>> {
         let text = std::fs::read_to_string(self.directory.path().join("lines")).unwrap_or_default();
-        let lines: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        let lines: Vec<Value> = whole_lines(&text).map(serde_json::from_str).collect::<Result<_, _>>()?;
         Ok(lines.into_iter().filter_map(|mut line| line.get_mut(key).map(Value::take)).collect())
     }
 }

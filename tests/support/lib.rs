@@ -57,6 +57,7 @@ pub mod tracer;
 pub mod unix_client;
 pub mod verdict;
 pub mod watched;
+pub mod whole_lines;
 pub mod witness;
 pub mod yardstick;
 

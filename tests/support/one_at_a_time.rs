@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::address::Address;
 use crate::child::{Child, until};
+use crate::whole_lines::whole_lines;
 
 /// How it listens.
 #[derive(Clone, Copy, Debug)]
@@ -128,8 +129,8 @@ impl OneAtATime {
         let notes = self.directory.path().join("notes");
         until(&format!("{count} connections accepted"), Duration::from_secs(30), || {
             let text = std::fs::read_to_string(&notes).unwrap_or_default();
-            let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-            let list: Vec<Accepted> = whole.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+            let list: Vec<Accepted> =
+                whole_lines(&text).map(serde_json::from_str).collect::<Result<_, _>>()?;
             Ok((list.len() >= count).then_some(list))
         })
     }

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::whole_lines::whole_lines;
+
 /// From and to, `CLOCK_MONOTONIC`, in ns.
 type Span = (u64, u64);
 
@@ -61,13 +63,13 @@ impl Steps {
     }
 }
 
-/// Reads JSON lines.
+/// Reads the whole JSON lines; one that is being written is left.
 ///
 /// # Errors
 ///
 /// Where a line is not of a coroutine.
 pub fn parse(text: &str) -> anyhow::Result<BTreeMap<u64, Steps>> {
-    text.lines()
+    whole_lines(text)
         .map(|line| {
             let line: Line = serde_json::from_str(line)?;
             Ok((line.id.parse()?, Steps(line)))

@@ -4,6 +4,8 @@
 
 use serde::Deserialize;
 
+use crate::whole_lines::whole_lines;
+
 /// One piece of work of known kind, measured by the thread that did it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Witness {
@@ -43,11 +45,11 @@ impl Witness {
     }
 }
 
-/// Reads JSON lines.
+/// Reads the whole JSON lines; one that is being written is left.
 ///
 /// # Errors
 ///
 /// Where a line is not a witness.
 pub fn parse(text: &str) -> anyhow::Result<Vec<Witness>> {
-    text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+    whole_lines(text).map(|line| Ok(serde_json::from_str(line)?)).collect()
 }

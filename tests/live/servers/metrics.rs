@@ -15,6 +15,7 @@ use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::server::Server;
 use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
 use wsgi_trace_tests::trace::{Trace, TracedRequest};
+use wsgi_trace_tests::whole_lines::whole_lines;
 
 const REQUESTS: u64 = 48;
 /// All of Apache's own threads are enough for all clients: who waits, waits for the daemon.
@@ -56,7 +57,7 @@ impl Metrics {
 
 fn samples(server: &Server) -> anyhow::Result<Vec<Sample>> {
     let text = std::fs::read_to_string(server.file("metrics.jsonl")).unwrap_or_default();
-    text.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
+    whole_lines(&text).map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
 }
 
 /// Asks the daemon for what it has counted since it was asked last.

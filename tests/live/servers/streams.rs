@@ -17,6 +17,7 @@ use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
 use wsgi_trace_tests::server::waitress::Waitress;
 use wsgi_trace_tests::server::{Recipe, Server};
 use wsgi_trace_tests::trace::{Trace, TracedRequest};
+use wsgi_trace_tests::whole_lines::whole_lines;
 
 /// A response that ends later than this after its client has its last byte, or before its last piece was ready, is not the one that was sent.
 const SLACK_NS: u64 = 1_000_000;
@@ -110,7 +111,7 @@ fn last_to_their_end(recipe: &dyn Recipe, drip: &str, told: Told) -> anyhow::Res
     let traced = trace.end()?;
     let text = std::fs::read_to_string(server.file("witness.jsonl"))?;
     let mut noted = BTreeMap::new();
-    for line in text.lines() {
+    for line in whole_lines(&text) {
         let line: Line = serde_json::from_str(line)?;
         noted.insert(line.id.parse::<u64>()?, line);
     }

@@ -13,6 +13,7 @@ use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::server::Server;
 use wsgi_trace_tests::server::hypercorn::Hypercorn;
 use wsgi_trace_tests::trace::{Trace, TracedRequest};
+use wsgi_trace_tests::whole_lines::whole_lines;
 
 /// What the application notes of a request (`apps/trio_app.py`).
 #[derive(Debug, Deserialize)]
@@ -80,7 +81,7 @@ fn by_kind(clients: u32) -> anyhow::Result<BTreeMap<String, Sums>> {
     let traced = trace.end()?;
     let text = std::fs::read_to_string(server.file("witness.jsonl"))?;
     let mut noted = BTreeMap::new();
-    for line in text.lines() {
+    for line in whole_lines(&text) {
         let line: Line = serde_json::from_str(line)?;
         noted.insert(line.id.parse::<u64>()?, line);
     }

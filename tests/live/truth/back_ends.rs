@@ -21,6 +21,7 @@ use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::server::Server;
 use wsgi_trace_tests::server::asking::{Asking, Loop};
 use wsgi_trace_tests::trace::{Trace, TracedRequest};
+use wsgi_trace_tests::whole_lines::whole_lines;
 
 /// Sleeps for different times, answers of different times; one of the two kinds answers its client right after.
 const AT_ONCE: &str = "/ask/3/11/0,/ask/7/31/0,/ask/12/17/0,/ask/19/5/0,/ask/2/47/0";
@@ -131,7 +132,7 @@ fn verdict(on: Loop, clients: usize, routes: &str) -> anyhow::Result<Verdict> {
     let traced = trace.end()?;
     let questions = questions.lock().unwrap_or_else(PoisonError::into_inner);
     let mut verdict = Verdict::default();
-    for line in std::fs::read_to_string(server.file("witness.jsonl"))?.lines() {
+    for line in whole_lines(&std::fs::read_to_string(server.file("witness.jsonl"))?) {
         let note: Note = serde_json::from_str(line)?;
         let question = questions.get(&note.id).with_context(|| format!("nobody asked for {note:?}"))?;
         ensure!(question.port == note.port, "{note:?} is not {question:?}");

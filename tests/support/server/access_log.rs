@@ -5,6 +5,7 @@
 use anyhow::Context as _;
 
 use super::line::Line;
+use crate::whole_lines::whole_lines;
 
 /// `--access-logformat`: PID, method, request line (`%(U)s` is not there when the application fails), status, duration
 /// in µs, body bytes, separated by tabs.
@@ -41,9 +42,7 @@ impl AccessLine {
 ///
 /// Where a line is not of [`FORMAT`].
 pub fn parse(text: &str) -> anyhow::Result<Vec<AccessLine>> {
-    let whole = text.rfind('\n').and_then(|end| text.get(..end)).unwrap_or_default();
-    whole
-        .lines()
+    whole_lines(text)
         .map(|line| line_of(line).with_context(|| format!("not a line of our format: {line:?}")))
         .collect()
 }

@@ -5,6 +5,8 @@
 use anyhow::Context as _;
 use serde::Deserialize;
 
+use crate::whole_lines::whole_lines;
+
 /// One request by the witness.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Line {
@@ -60,8 +62,7 @@ pub const APPLICATION: Log = Log { file: "requests.jsonl", line: application_lin
 ///
 /// Where a line is not of the log's format.
 pub fn parse(text: &str, line: fn(&str) -> anyhow::Result<Option<Line>>) -> anyhow::Result<Vec<Line>> {
-    let whole = text.rfind('\n').and_then(|end| text.get(..end)).unwrap_or_default();
-    whole.lines().filter_map(|text| line(text).with_context(|| format!("{text:?}")).transpose()).collect()
+    whole_lines(text).filter_map(|text| line(text).with_context(|| format!("{text:?}")).transpose()).collect()
 }
 
 #[derive(Deserialize)]
