@@ -38,6 +38,7 @@ mod name_lookups;
 mod own_locks;
 mod server_errors;
 mod short_behind_long;
+mod sized;
 mod slots_exhausted;
 mod slow_clients;
 mod sums;
@@ -303,6 +304,7 @@ fn finding(rule: &Rule, basis: &Basis<'_>, outcome: Outcome) -> Finding {
             sentence.push('.');
             let (answer, cost_ns, advice) = if verdict.present {
                 let advice = free::without_more(id, basis, advice(rule, basis, verdict.next_step));
+                let advice = sized::with_numbers(id, basis, advice);
                 (Answer::Present, verdict.cost_ns, with_price(advice, basis.snapshot))
             } else {
                 (Answer::Absent, 0, Advice::default())

@@ -15,7 +15,7 @@ mod lock;
 mod loops;
 pub mod mod_wsgi;
 mod pool;
-mod queueing;
+pub(crate) mod queueing;
 pub mod redact;
 mod setting;
 pub mod site;

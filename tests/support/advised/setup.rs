@@ -293,13 +293,14 @@ fn name_of(flag: &str) -> &str {
     flag.split('=').next().unwrap_or(flag)
 }
 
-/// The number doubled or halved, no further than the change says.
+/// The number that is proposed, or else the present one doubled or halved, no further than the change says.
 fn next(number: u32, change: &Change, cores: u32) -> u32 {
     let is_by_cores = change.limit.as_deref() == Some("cores");
     if change.direction == "raise" {
         let most = if is_by_cores { cores } else { u32::MAX };
         let at_most = change.at_most.and_then(|most| u32::try_from(most).ok()).unwrap_or(u32::MAX);
-        number.saturating_mul(2).min(most).min(at_most).max(number)
+        let proposed = change.proposed.as_ref().and_then(|proposed| proposed.parse().ok());
+        proposed.unwrap_or_else(|| number.saturating_mul(2)).min(most).min(at_most).max(number)
     } else {
         let least = if is_by_cores { cores } else { 1 };
         (number / 2).max(least).min(number)
@@ -338,6 +339,13 @@ mod tests {
         );
         assert!(setup.with(&[limited], 1).is_err());
         assert!(setup.with(&[change("--workers", "lower")], 2).is_err());
+    }
+
+    #[test]
+    fn a_number_that_is_proposed_is_taken() {
+        let setup = Setup::new(Kind::Gunicorn, "gthread", 1, 4);
+        let proposed = Change { proposed: Some("13".to_owned()), ..change("--threads", "raise") };
+        assert_eq!(setup.with(&[proposed], 2), Ok(Setup::new(Kind::Gunicorn, "gthread", 1, 13)));
     }
 
     #[test]

@@ -65,6 +65,13 @@ impl Advice {
         self.steps.iter().flat_map(Step::moves)
     }
 
+    /// The same with the number to which each setting is raised, where `number` gives one.
+    #[must_use]
+    pub fn raised_to(mut self, number: impl Fn(&Change) -> Option<u64>) -> Self {
+        self.steps.iter_mut().for_each(|step| step.raise_to(&number));
+        self
+    }
+
     /// What to do first, without its reason: `Raise --threads (now 4)`; empty where no step says what to do.
     #[must_use]
     pub fn imperative(&self) -> String {

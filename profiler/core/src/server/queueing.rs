@@ -48,7 +48,8 @@ impl Load {
 
 /// Requests that wait at one moment, on average, for one of `slots` of which `busy` are. They come at random, and all take as long: those that
 /// differ wait longer. Half of what Erlang's C gives, which holds for exponential lengths; exact for one slot.
-fn waiting(slots: u64, busy: f64) -> f64 {
+#[must_use]
+pub(crate) fn waiting(slots: u64, busy: f64) -> f64 {
     let free = slots as f64 - busy;
     if free <= 0.0 {
         return f64::INFINITY;

@@ -133,6 +133,24 @@ impl Part {
         self
     }
 
+    /// Puts the number to which a setting is raised behind its name, and into the change.
+    fn raise_to(&mut self, number: &impl Fn(&Change) -> Option<u64>) {
+        for change in self.changes.iter_mut().filter(|change| change.direction == Direction::Raise) {
+            let Some(number) = number(change) else { continue };
+            let (whole, name) = (change.setting.to_string(), change.setting.name.as_str());
+            self.text = if self.text.contains(&whole) {
+                self.text.replacen(&whole, &format!("{whole} to {number}"), 1)
+            } else {
+                self.text.replacen(name, &format!("{name} {number}"), 1)
+            };
+            change.proposed = Some(number.to_string());
+        }
+    }
+
+    fn lowers(&self) -> bool {
+        self.changes.iter().any(|change| change.direction == Direction::Lower)
+    }
+
     fn moves(&self) -> impl Iterator<Item = Move> + '_ {
         self.changes.iter().filter_map(Change::moves).chain(self.moves.iter().copied())
     }
@@ -254,6 +272,16 @@ impl Step {
             }
         }
         all
+    }
+
+    /// Puts numbers to raises, except where another setting is lowered with them: how many slots that makes is not known.
+    pub(super) fn raise_to(&mut self, number: &impl Fn(&Change) -> Option<u64>) {
+        let belongs_together = |_: &(&str, Part), (before, _): &(&str, Part)| *before == AND;
+        for together in self.parts.chunk_by_mut(belongs_together) {
+            if !together.iter().any(|(_, part)| part.lowers()) {
+                together.iter_mut().for_each(|(_, part)| part.raise_to(number));
+            }
+        }
     }
 
     pub(super) fn moves(&self) -> impl Iterator<Item = Move> + '_ {

@@ -114,3 +114,36 @@ fn the_imperative_comes_without_its_reason() {
     assert_eq!(advice.imperative(), "Raise --threads (now 8)");
     assert_eq!(Advice::first(say("idle connections hold no thread")).imperative(), "");
 }
+
+#[test]
+fn a_number_to_raise_to_is_in_the_sentence_and_in_the_data() {
+    let number = |change: &Change| (change.setting.name == "--threads").then_some(16);
+    for (advice, sentence, proposed) in [
+        (
+            Advice::first(raise(&threads()).so("in each")),
+            "Raise --threads (now 8) to 16 in each.",
+            Some("16"),
+        ),
+        (Advice::first(raise(&workers())), "Raise --workers (now 2).", None),
+        (
+            Advice::first(act("use gthread with --threads").with(threads(), Direction::Raise)),
+            "Use gthread with --threads 16.",
+            Some("16"),
+        ),
+        (
+            Advice::first(lower(&workers()).and(raise(&threads()))),
+            "Lower --workers (now 2) and raise --threads (now 8).",
+            None,
+        ),
+        (
+            Advice::first(raise(&threads()).or(lower(&workers()))),
+            "Raise --threads (now 8) to 16, or lower --workers (now 2).",
+            Some("16"),
+        ),
+    ] {
+        let advice = advice.raised_to(number);
+        assert_eq!(advice.to_string(), sentence);
+        let first = advice.changes().into_iter().find_map(|change| change.proposed.as_deref());
+        assert_eq!(first, proposed, "{sentence}");
+    }
+}

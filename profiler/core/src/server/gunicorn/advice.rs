@@ -39,7 +39,7 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<A
     };
     let slots = Slots {
         workers: option(server, "--workers", "workers").sizing(Sizes::Processes),
-        threads: option(server, "--threads", "threads").sizing(Sizes::Threads),
+        threads: threads(server, concurrency),
     };
     if finding_id.starts_with("slots-exhausted") {
         return exhausted(finding_id, server, concurrency, &slots);
@@ -119,6 +119,12 @@ fn option(server: &Server, name: &str, setting: &str) -> Setting {
     let option = Setting::of(server, name, setting);
     let is_seen = option.is_seen && setting == "threads";
     Setting { is_seen, ..option }
+}
+
+/// The number of threads. A sync worker has one, whoever set it: with more it would be gthread (`Config.worker_class` in gunicorn/config.py).
+fn threads(server: &Server, concurrency: Concurrency) -> Setting {
+    let threads = option(server, "--threads", "threads").sizing(Sizes::Threads);
+    if concurrency == Concurrency::Sync && threads.present.is_none() { threads.now(1) } else { threads }
 }
 
 /// Another kind of worker.
