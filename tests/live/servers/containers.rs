@@ -37,13 +37,14 @@ fn waitress() -> anyhow::Result<()> {
     contained(Waitress { threads: 4 })
 }
 
-/// The report tells the quota that was set, and that the server was throttled by it.
+/// The report tells the quota that was set, and that the server was throttled by it: it is so little that the load uses it up beside other
+/// work too.
 fn quota_is_told(window: &Window) -> anyhow::Result<()> {
     let groups = window.traced.value("/target/cgroups")?;
     let of = |group: &Value, name: &str| group.get(name).and_then(Value::as_u64).unwrap_or(0);
     let is_it = |group: &Value| {
         of(group, "quota_ns") > 0
-            && of(group, "quota_ns") * 2 == of(group, "period_ns")
+            && of(group, "quota_ns") * 4 == of(group, "period_ns")
             && of(group, "throttled_ns") > 0
     };
     ensure!(groups.as_array().is_some_and(|groups| groups.iter().any(is_it)), "{groups}");
@@ -52,8 +53,8 @@ fn quota_is_told(window: &Window) -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "make live-all"]
-fn quota_of_half_a_core() -> anyhow::Result<()> {
+fn quota_of_a_quarter_of_a_core() -> anyhow::Result<()> {
     require_podman!(Ok(()));
     let server = Settings::sync(Version::V27, 2);
-    truth::agrees(&Container { server, options: &["--cpus=0.5"] }, &[&quota_is_told])
+    truth::agrees(&Container { server, options: &["--cpus=0.25"] }, &[&quota_is_told])
 }
