@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 use super::export::labels;
 use super::{Failure, target};
 use crate::agent::board::Board;
-use crate::agent::follow::Follow;
+use crate::agent::follow::{Chosen, Follow};
+use crate::agent::full::Full;
 use crate::agent::http::{Answers, Server};
 use crate::agent::{AgentError, listen};
 use crate::attach;
@@ -22,6 +23,8 @@ use crate::otlp::exporter::Pace;
 use crate::session::SessionError;
 use crate::session::signals::Signals;
 
+/// Those who ask for a full trace at once: each is answered at the next moment.
+const MAX_ASKS: usize = 4;
 /// Questions that wait for an answer at once: more than one only when nobody answers.
 const MAX_QUESTIONS: usize = 4;
 
@@ -39,7 +42,8 @@ fn serve(options: &Serve) -> Result<(), AgentError> {
     let address = socket.address();
     let board = Arc::new(Board::default());
     let (asker, questions) = mpsc::channel(MAX_QUESTIONS);
-    let answers = Answers::new(Arc::clone(&board), asker, access, options.window);
+    let (full_asker, asks) = mpsc::channel(MAX_ASKS);
+    let answers = Answers::new(Arc::clone(&board), asker, access, options.window).with_full(full_asker);
 
     let exporter = options.otlp.start(Pace::Live)?;
     let rows = rows(&options.parquet)?;
@@ -61,12 +65,9 @@ fn serve(options: &Serve) -> Result<(), AgentError> {
             with_front_end: &|server| target::with_front_end(server, &options.front_end, options.quiet),
             only_pid: options.target.pid,
             window: options.window,
-            attach: attach::Settings {
-                hooks: target::hooks(options.hooks, options.light),
-                gil: target::gil(options.gil, options.light),
-                ring_bytes: options.ring_bytes,
-                ..attach::Settings::default()
-            },
+            choose: &|_| choose(options),
+            full: Full::new(&options.full, Arc::clone(&board)),
+            asks,
             board,
             exporter: exporter.clone(),
             rows: rows.clone(),
@@ -84,6 +85,17 @@ fn serve(options: &Serve) -> Result<(), AgentError> {
         }
     }
     outcome
+}
+
+/// How to attach: in light mode, with full traces beside it, or in full.
+fn choose(options: &Serve) -> Chosen {
+    let settings = |light: bool| attach::Settings {
+        hooks: target::hooks(options.hooks, light),
+        gil: target::gil(options.gil, light),
+        ring_bytes: options.ring_bytes,
+        ..attach::Settings::default()
+    };
+    Chosen { attach: settings(options.light), full: options.light.then(|| settings(false)) }
 }
 
 /// The writing of rows, if that is wanted.

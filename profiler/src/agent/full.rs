@@ -1,0 +1,235 @@
+//! Full traces beside light mode: a second session, for a while.
+//!
+//! In: who asks for one, what light mode sees. Out: its window, on the board. Programs are attached and detached on
+//! another thread, so that the rings of light mode are emptied meanwhile: that alone counts requests.
+
+use std::future::pending;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use profiler_core::fact::EndReason;
+use profiler_core::timeline::Entry;
+use tokio::sync::oneshot;
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
+use tokio::time::{Instant, sleep_until};
+
+use super::board::Board;
+use super::budget::{Budget, By, Limits, Refusal};
+use super::newest::Newest;
+use super::trigger::{Cause, Seen, met};
+use crate::cli::full::{Condition, FullTraces, LONGEST};
+use crate::session::SessionError;
+use crate::session::attached::{Outcome, Session, Tick, Watch};
+use crate::session::observer::Observer;
+
+/// Somebody wants a full trace.
+#[derive(Debug)]
+pub struct Ask {
+    /// For how long; `None`: as long as one that begins by itself.
+    pub length: Option<Duration>,
+    /// How long it will be.
+    pub answer: oneshot::Sender<Result<Duration, Refusal>>,
+}
+
+/// Full traces, one after the other.
+pub struct Full {
+    conditions: Vec<Condition>,
+    length: Duration,
+    budget: Budget,
+    began: Instant,
+    state: State,
+    board: Arc<Board>,
+}
+
+enum State {
+    Off,
+    Attaching { task: JoinHandle<Result<Open, SessionError>>, until: Instant },
+    On { open: Box<Open>, until: Instant },
+    Ending(JoinHandle<Ended>),
+}
+
+/// A trace that goes on.
+struct Open {
+    session: Session<Keeper>,
+    requests: Arc<Mutex<Newest>>,
+}
+
+/// A trace that has ended.
+struct Ended {
+    outcome: Outcome,
+    requests: Arc<Mutex<Newest>>,
+}
+
+/// Keeps the newest requests for the page.
+struct Keeper(Arc<Mutex<Newest>>);
+
+impl Observer for Keeper {
+    fn entry(&mut self, entry: &Entry) {
+        if let Entry::Request(request) = entry
+            && !request.seen.open
+        {
+            lock(&self.0).add(request);
+        }
+    }
+}
+
+fn lock(requests: &Mutex<Newest>) -> std::sync::MutexGuard<'_, Newest> {
+    // Whoever panicked while it held the lock had only added to a queue.
+    requests.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Open {
+    fn begin(watch: Watch) -> Result<Self, SessionError> {
+        let requests = Arc::new(Mutex::new(Newest::default()));
+        let session = Session::begin(watch, Keeper(Arc::clone(&requests)))?;
+        Ok(Self { session, requests })
+    }
+
+    fn finish(self, reason: EndReason) -> Ended {
+        Ended { outcome: self.session.finish(reason), requests: self.requests }
+    }
+}
+
+impl Full {
+    /// None so far.
+    #[must_use]
+    pub fn new(options: &FullTraces, board: Arc<Board>) -> Self {
+        let limits =
+            Limits { longest: LONGEST, share_percent: options.share_percent, pause: options.pause };
+        Self {
+            conditions: options.when.clone(),
+            length: options.length,
+            budget: Budget::new(limits),
+            began: Instant::now(),
+            state: State::Off,
+            board,
+        }
+    }
+
+    /// Whether a condition could begin one now: otherwise nobody need look.
+    pub const fn is_waiting(&self) -> bool {
+        !self.conditions.is_empty() && matches!(self.state, State::Off)
+    }
+
+    /// Whether what is seen meets a condition.
+    #[must_use]
+    pub fn is_met(&self, seen: &Seen) -> bool {
+        met(&self.conditions, seen).is_some()
+    }
+
+    /// Begins one if what is seen meets a condition and the budget allows it. `watch` finds the target.
+    pub fn consider(&mut self, seen: &Seen, watch: impl FnOnce() -> Option<Watch>) {
+        let Some(condition) = met(&self.conditions, seen).cloned() else { return };
+        match self.budget.grant(self.began.elapsed(), self.length, By::Trigger) {
+            Ok(granted) => self.begin(granted, Cause::Condition(condition), watch),
+            Err(_) => self.board.full_refused(),
+        }
+    }
+
+    /// Answers somebody who asks for one. `watch` finds the target.
+    pub fn asked(&mut self, ask: Ask, watch: impl FnOnce() -> Option<Watch>) {
+        let wanted = ask.length.unwrap_or(self.length);
+        let granted = self.budget.grant(self.began.elapsed(), wanted, By::Request);
+        if let Ok(granted) = granted {
+            self.begin(granted, Cause::Request, watch);
+        }
+        // Whoever asked may have given up.
+        let _ = ask.answer.send(granted);
+    }
+
+    fn begin(&mut self, granted: Duration, cause: Cause, watch: impl FnOnce() -> Option<Watch>) {
+        let Some(watch) = watch() else {
+            self.budget.ended(self.began.elapsed());
+            return;
+        };
+        self.board.full_begins(&cause);
+        let task = spawn_blocking(move || Open::begin(watch));
+        self.state = State::Attaching { task, until: Instant::now() + granted };
+    }
+
+    /// Goes on with the trace that is under way; comes back when there is something to do. May be cancelled at any time.
+    pub async fn next(&mut self) {
+        match &mut self.state {
+            State::Off => pending().await,
+            State::Attaching { task, until } => {
+                let (attached, until) = (task.await, *until);
+                self.attached(attached, until);
+            }
+            State::On { open, until } => {
+                let is_over = tokio::select! {
+                    tick = open.session.tick() => matches!(tick, Tick::TargetGone),
+                    () = sleep_until(*until) => true,
+                };
+                if is_over {
+                    self.end();
+                }
+            }
+            State::Ending(task) => {
+                let ended = task.await;
+                self.ended(ended.map_err(|error| error.to_string()));
+            }
+        }
+    }
+
+    fn attached(&mut self, attached: Result<Result<Open, SessionError>, JoinError>, until: Instant) {
+        let failed = match attached {
+            Ok(Ok(open)) => {
+                self.board.set_full(true);
+                self.state = State::On { open: Box::new(open), until };
+                return;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        self.ended(Err(failed));
+    }
+
+    fn end(&mut self) {
+        if let State::On { open, .. } = std::mem::replace(&mut self.state, State::Off) {
+            self.state = State::Ending(spawn_blocking(move || open.finish(EndReason::Duration)));
+        }
+    }
+
+    fn ended(&mut self, ended: Result<Ended, String>) {
+        self.state = State::Off;
+        self.budget.ended(self.began.elapsed());
+        match ended {
+            Ok(Ended { outcome, requests }) => {
+                let requests = lock(&requests).since(outcome.snapshot.window.start_ns);
+                self.board.window_full(outcome.snapshot, requests);
+            }
+            Err(reason) => self.board.full_failed(reason),
+        }
+        self.board.set_full(false);
+    }
+
+    /// Puts the window of the trace that goes on, as it stands, on the board.
+    pub fn look(&mut self) {
+        if let State::On { open, .. } = &mut self.state {
+            let snapshot = open.session.peek();
+            let requests = lock(&open.requests).since(snapshot.window.start_ns);
+            self.board.look_full(snapshot, requests);
+        }
+    }
+
+    /// Ends the one that is under way, as the target has gone or the agent ends.
+    pub async fn stop(&mut self, reason: EndReason) {
+        match std::mem::replace(&mut self.state, State::Off) {
+            State::Off => return,
+            State::Attaching { task, .. } => {
+                // Dropped as soon as it is attached.
+                let failed = match task.await {
+                    Ok(Ok(_)) => "the target has ended".to_owned(),
+                    Ok(Err(error)) => error.to_string(),
+                    Err(error) => error.to_string(),
+                };
+                self.ended(Err(failed));
+            }
+            State::On { open, .. } => self.ended(Ok(open.finish(reason))),
+            State::Ending(task) => {
+                let ended = task.await;
+                self.ended(ended.map_err(|error| error.to_string()));
+            }
+        }
+    }
+}
