@@ -391,9 +391,12 @@ pub struct Serve {
     /// POST /full traces in full for a while; --hooks, --gil and --stacks are for that then
     #[arg(long)]
     pub light: bool,
+    /// Hook system calls all the time; shows everything, and costs the server up to a sixth of its throughput
+    #[arg(long, conflicts_with = "light")]
+    pub full: bool,
     /// Full traces beside light mode.
     #[command(flatten)]
-    pub full: FullTraces,
+    pub full_traces: FullTraces,
     /// How to see waits for the GIL.
     #[command(flatten)]
     pub gil: Gil,

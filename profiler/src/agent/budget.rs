@@ -51,6 +51,9 @@ pub enum Refusal {
         /// Until the pause is over.
         again: Duration,
     },
+    /// There is none to end.
+    #[error("no full trace is under way")]
+    NoneUnderWay,
     /// Everything is traced in full.
     #[error("the server is traced in full all the time: /report.json has it")]
     Always,

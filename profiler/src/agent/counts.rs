@@ -312,9 +312,10 @@ impl Counts {
     /// stand still then.
     pub fn families(&self, is_light: bool) -> impl Iterator<Item = (&'static Family, Vec<(&str, u64)>)> {
         FAMILIES.iter().enumerate().map(move |(place, family)| {
-            let of_family = self.sums.iter().filter(move |((id, _), _)| {
-                *id as usize == place && !(is_light && id.takes_calls())
-            });
+            let of_family = self
+                .sums
+                .iter()
+                .filter(move |((id, _), _)| *id as usize == place && !(is_light && id.takes_calls()));
             (family, of_family.map(|((_, label), value)| (label.as_str(), *value)).collect())
         })
     }
@@ -365,7 +366,8 @@ mod tests {
             counts.set(Id::Lost, &cause.to_string(), 1);
         }
         let lost = |counts: &Counts| {
-            let (_, values) = counts.families(false).find(|(family, _)| family.name == "records_lost").unwrap();
+            let (_, values) =
+                counts.families(false).find(|(family, _)| family.name == "records_lost").unwrap();
             (values.len(), values.iter().map(|(_, value)| value).sum::<u64>())
         };
         assert_eq!(lost(&counts), (MAX_LABELS + 1, 1000));

@@ -22,12 +22,21 @@ use crate::session::SessionError;
 use crate::session::attached::{Outcome, Session, Tick, Watch};
 use crate::session::observer::Observer;
 
-/// Somebody wants a full trace.
+/// What somebody wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// A full trace of this length; `None`: as long as one that begins by itself.
+    Begin(Option<Duration>),
+    /// The end of the one that is under way.
+    End,
+}
+
+/// Somebody wants something of full traces.
 #[derive(Debug)]
 pub struct Ask {
-    /// For how long; `None`: as long as one that begins by itself.
-    pub length: Option<Duration>,
-    /// How long it will be.
+    /// What.
+    pub wish: Wish,
+    /// How long it will go on.
     pub answer: oneshot::Sender<Result<Duration, Refusal>>,
 }
 
@@ -43,9 +52,16 @@ pub struct Full {
 
 enum State {
     Off,
-    Attaching { task: JoinHandle<Result<Open, SessionError>>, until: Instant },
-    On { open: Box<Open>, until: Instant },
+    Attaching { task: JoinHandle<Result<Open, SessionError>>, until: Until },
+    On { open: Box<Open>, until: Until },
     Ending(JoinHandle<Ended>),
+}
+
+/// When a trace ends, and why then.
+#[derive(Clone, Copy, Debug)]
+struct Until {
+    at: Instant,
+    reason: EndReason,
 }
 
 /// A trace that goes on.
@@ -94,8 +110,7 @@ impl Full {
     /// None so far.
     #[must_use]
     pub fn new(options: &FullTraces, board: Arc<Board>) -> Self {
-        let limits =
-            Limits { longest: LONGEST, share_percent: options.share_percent, pause: options.pause };
+        let limits = Limits { longest: LONGEST, share_percent: options.share_percent, pause: options.pause };
         Self {
             conditions: options.when.clone(),
             length: options.length,
@@ -126,15 +141,32 @@ impl Full {
         }
     }
 
-    /// Answers somebody who asks for one. `watch` finds the target.
+    /// Answers somebody. `watch` finds the target.
     pub fn asked(&mut self, ask: Ask, watch: impl FnOnce() -> Option<Watch>) {
-        let wanted = ask.length.unwrap_or(self.length);
-        let granted = self.budget.grant(self.began.elapsed(), wanted, By::Request);
-        if let Ok(granted) = granted {
+        let granted = match ask.wish {
+            Wish::Begin(length) => {
+                let length = length.unwrap_or(self.length);
+                self.budget.grant(self.began.elapsed(), length, By::Request)
+            }
+            Wish::End => self.cut(),
+        };
+        if let (Wish::Begin(_), Ok(granted)) = (ask.wish, granted) {
             self.begin(granted, Cause::Request, watch);
         }
         // Whoever asked may have given up.
         let _ = ask.answer.send(granted);
+    }
+
+    /// Has the one that is under way end now.
+    fn cut(&mut self) -> Result<Duration, Refusal> {
+        match &mut self.state {
+            State::Off => return Err(Refusal::NoneUnderWay),
+            State::Attaching { until, .. } | State::On { until, .. } => {
+                *until = Until { at: Instant::now(), reason: EndReason::Interrupted };
+            }
+            State::Ending(_) => {}
+        }
+        Ok(Duration::ZERO)
     }
 
     fn begin(&mut self, granted: Duration, cause: Cause, watch: impl FnOnce() -> Option<Watch>) {
@@ -144,7 +176,8 @@ impl Full {
         };
         self.board.full_begins(&cause);
         let task = spawn_blocking(move || Open::begin(watch));
-        self.state = State::Attaching { task, until: Instant::now() + granted };
+        let until = Until { at: Instant::now() + granted, reason: EndReason::Duration };
+        self.state = State::Attaching { task, until };
     }
 
     /// Goes on with the trace that is under way; comes back when there is something to do. May be cancelled at any time.
@@ -158,7 +191,7 @@ impl Full {
             State::On { open, until } => {
                 let is_over = tokio::select! {
                     tick = open.session.tick() => matches!(tick, Tick::TargetGone),
-                    () = sleep_until(*until) => true,
+                    () = sleep_until(until.at) => true,
                 };
                 if is_over {
                     self.end();
@@ -171,7 +204,7 @@ impl Full {
         }
     }
 
-    fn attached(&mut self, attached: Result<Result<Open, SessionError>, JoinError>, until: Instant) {
+    fn attached(&mut self, attached: Result<Result<Open, SessionError>, JoinError>, until: Until) {
         let failed = match attached {
             Ok(Ok(open)) => {
                 self.board.set_full(true);
@@ -185,8 +218,8 @@ impl Full {
     }
 
     fn end(&mut self) {
-        if let State::On { open, .. } = std::mem::replace(&mut self.state, State::Off) {
-            self.state = State::Ending(spawn_blocking(move || open.finish(EndReason::Duration)));
+        if let State::On { open, until } = std::mem::replace(&mut self.state, State::Off) {
+            self.state = State::Ending(spawn_blocking(move || open.finish(until.reason)));
         }
     }
 

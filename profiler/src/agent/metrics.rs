@@ -100,12 +100,18 @@ impl Metrics {
             }
             Ok(())
         })?;
-        out.family("full_traces", "Full traces begun beside light mode", None, MetricType::Counter, |metric| {
-            for label in Cause::LABELS {
-                counter(metric, &[("cause", label)], full.begun.get(label).copied().unwrap_or_default())?;
-            }
-            Ok(())
-        })?;
+        out.family(
+            "full_traces",
+            "Full traces begun beside light mode",
+            None,
+            MetricType::Counter,
+            |metric| {
+                for label in Cause::LABELS {
+                    counter(metric, &[("cause", label)], full.begun.get(label).copied().unwrap_or_default())?;
+                }
+                Ok(())
+            },
+        )?;
         let help = "Seconds in which a condition for a full trace was met and the budget allowed none";
         out.counter("full_traces_refused", help, full.refused)?;
         let help = "Full traces that could not be attached, or ended with the target before they were";

@@ -75,7 +75,8 @@ mod tests {
         let queue = Condition::Queue(10);
         let finding = Condition::Finding("slots-exhausted");
         let all = [p99.clone(), queue.clone(), finding.clone()];
-        let seen = |p99_ns, queue, findings: &[&'static str]| Seen { p99_ns, queue, findings: findings.to_vec() };
+        let seen =
+            |p99_ns, queue, findings: &[&'static str]| Seen { p99_ns, queue, findings: findings.to_vec() };
         for (seen, expected) in [
             (Seen::default(), None),
             (seen(Some(500), Some(9), &["cpu-bound"]), None),

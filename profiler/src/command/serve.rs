@@ -66,7 +66,7 @@ fn serve(options: &Serve) -> Result<(), AgentError> {
             only_pid: options.target.pid,
             window: options.window,
             choose: &|_| choose(options),
-            full: Full::new(&options.full, Arc::clone(&board)),
+            full: Full::new(&options.full_traces, Arc::clone(&board)),
             asks,
             board,
             exporter: exporter.clone(),

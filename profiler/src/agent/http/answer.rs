@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::agent::board::{Board, Modes, Question, Status, View};
 use crate::agent::budget::{Refusal, SHORTEST};
 use crate::agent::exposition::{self, OPENMETRICS, PLAIN};
-use crate::agent::full::Ask;
+use crate::agent::full::{Ask, Wish};
 use crate::agent::listen::Access;
 use crate::agent::metrics::{self, Own};
 use crate::cli::full::LONGEST;
@@ -31,7 +31,7 @@ const FRESH_FOR: Duration = Duration::from_secs(1);
 /// How long a look at the open window may take: while programs are attached or detached nobody answers.
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
 
-/// Begins a full trace.
+/// Begins a full trace, and ends it.
 const FULL: &str = "/full";
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -147,7 +147,10 @@ impl Answers {
         }
         let is_full = request.uri().path() == FULL;
         let (is_allowed, allowed, sentence) = match is_full {
-            true => (*request.method() == Method::POST, "POST", "only POST"),
+            true => {
+                let is_allowed = matches!(*request.method(), Method::POST | Method::DELETE);
+                (is_allowed, "POST, DELETE", "only POST, and DELETE to end it")
+            }
             false => {
                 (matches!(*request.method(), Method::GET | Method::HEAD), "GET, HEAD", "only GET and HEAD")
             }
@@ -162,7 +165,14 @@ impl Answers {
                 // A page elsewhere can make a browser on this machine send it.
                 return say(StatusCode::FORBIDDEN, "no page in a browser may ask for that");
             }
-            return self.ask_full(request.uri().query()).await;
+            let wish = match *request.method() {
+                Method::DELETE => Ok(Wish::End),
+                _ => length(request.uri().query()).map(Wish::Begin),
+            };
+            return match wish {
+                Ok(wish) => self.ask_full(wish).await,
+                Err(sentence) => say(StatusCode::BAD_REQUEST, sentence),
+            };
         }
         match request.uri().path() {
             "/metrics" => {
@@ -183,7 +193,10 @@ impl Answers {
                 _ => self.page().await,
             },
             "/healthz" => self.health(),
-            _ => say(StatusCode::NOT_FOUND, "there are /, /metrics, /report.json, /healthz and, for POST, /full"),
+            _ => say(
+                StatusCode::NOT_FOUND,
+                "there are /, /metrics, /report.json, /healthz and, for POST and DELETE, /full",
+            ),
         }
     }
 
@@ -252,14 +265,10 @@ impl Answers {
         }
     }
 
-    /// Begins a full trace.
-    async fn ask_full(&self, query: Option<&str>) -> Reply {
-        let length = match length(query) {
-            Ok(length) => length,
-            Err(sentence) => return say(StatusCode::BAD_REQUEST, sentence),
-        };
+    /// Begins a full trace, or ends it.
+    async fn ask_full(&self, wish: Wish) -> Reply {
         let (answer, answered) = oneshot::channel();
-        let ask = Ask { length, answer };
+        let ask = Ask { wish, answer };
         let sent = self.full.as_ref().is_some_and(|full| full.try_send(ask).is_ok());
         let granted = match timeout(LOOK_WITHIN, answered).await {
             Ok(Ok(granted)) if sent => granted,
@@ -267,10 +276,8 @@ impl Answers {
         };
         match granted {
             Ok(length) => {
-                let granted = Granted {
-                    full_for_seconds: length.as_secs_f64(),
-                    report: "/report.json?window=full",
-                };
+                let granted =
+                    Granted { full_for_seconds: length.as_secs_f64(), report: "/report.json?window=full" };
                 let mut reply = serialized(&granted);
                 *reply.status_mut() = StatusCode::ACCEPTED;
                 reply
@@ -280,7 +287,7 @@ impl Answers {
                     Refusal::UnderWay { left: again }
                     | Refusal::Spent { again }
                     | Refusal::Pause { again } => (StatusCode::TOO_MANY_REQUESTS, Some(again)),
-                    Refusal::Always => (StatusCode::CONFLICT, None),
+                    Refusal::Always | Refusal::NoneUnderWay => (StatusCode::CONFLICT, None),
                     Refusal::NotWatching | Refusal::Busy => (StatusCode::SERVICE_UNAVAILABLE, None),
                 };
                 let mut reply = reply(TEXT, Bytes::from(format!("{refusal}\n")));
@@ -322,10 +329,14 @@ impl Answers {
             return reply(kind, bytes.clone());
         }
         let bytes = match form {
-            Form::CurrentJson | Form::LastJson | Form::FullJson => match json::render(&view.snapshot, &view.findings) {
-                Ok(bytes) => Bytes::from(bytes),
-                Err(_) => return say(StatusCode::INTERNAL_SERVER_ERROR, "the report could not be written"),
-            },
+            Form::CurrentJson | Form::LastJson | Form::FullJson => {
+                match json::render(&view.snapshot, &view.findings) {
+                    Ok(bytes) => Bytes::from(bytes),
+                    Err(_) => {
+                        return say(StatusCode::INTERNAL_SERVER_ERROR, "the report could not be written");
+                    }
+                }
+            }
             Form::CurrentPage | Form::LastPage | Form::FullPage => {
                 let requests = view.requests.iter().map(AsRef::as_ref);
                 Bytes::from(html::render(&view.snapshot, &view.findings, requests))
