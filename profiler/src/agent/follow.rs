@@ -55,12 +55,15 @@ pub struct Chosen {
 /// Finds the server: its processes, and the one that stands for it.
 pub type Find<'a> = &'a dyn Fn() -> Result<(Tree, u32), FactError>;
 
+/// Adds what stands before the server, where that is to be traced too.
+pub type WithFrontEnd<'a> = &'a dyn Fn(Tree) -> Result<Watched, FactError>;
+
 /// What to follow and how.
 pub struct Follow<'a> {
     /// How to find it.
     pub find: Find<'a>,
     /// Adds what stands before it, where that is to be traced too.
-    pub with_front_end: &'a dyn Fn(Tree) -> Result<Watched, FactError>,
+    pub with_front_end: WithFrontEnd<'a>,
     /// The process, where one process is meant and not what comes after it.
     pub only_pid: Option<u32>,
     /// Length of a window.
@@ -172,18 +175,11 @@ impl Follow<'_> {
         Ok((session?, chosen))
     }
 
-    /// The target as it is now, for a full trace of it; `None`: it cannot be found.
-    fn watch_again(&self, attach: attach::Settings) -> Option<Watch> {
-        let (server, named_pid) = (self.find)().ok()?;
-        let watched = (self.with_front_end)(server).ok()?;
-        Some(Watch { watched, named_pid, attach, record: None })
-    }
-
     /// Somebody asks for a full trace.
     fn asked(&mut self, ask: Ask, chosen: Chosen) {
         let Some(attach) = chosen.full else { return refuse(ask, Refusal::Always) };
-        let watch = self.watch_again(attach);
-        self.full.asked(ask, || watch);
+        let watch = again((self.find, self.with_front_end), attach);
+        self.full.asked(ask, watch);
     }
 
     /// Looks whether a full trace is to begin by itself.
@@ -195,10 +191,8 @@ impl Follow<'_> {
             queue: session.accept_queue(),
             findings: self.board.present(),
         };
-        if self.full.is_met(&seen) {
-            let watch = self.watch_again(attach);
-            self.full.consider(&seen, || watch);
-        }
+        let watch = again((self.find, self.with_front_end), attach);
+        self.full.consider(&seen, watch);
     }
 
     /// Waits; whether a signal came.
@@ -297,6 +291,18 @@ impl Follow<'_> {
         self.only_pid.is_none()
             && !is_running(&Proc::default(), tree.root)
             && (self.find)().is_ok_and(|(found, _)| found.root != tree.root)
+    }
+}
+
+/// Finds the target as it is when it is called, for a full trace of it; `None`: it cannot be found.
+fn again<'a>(
+    (find, with_front_end): (Find<'a>, WithFrontEnd<'a>),
+    attach: attach::Settings,
+) -> impl FnOnce() -> Option<Watch> + use<'a> {
+    move || {
+        let (server, named_pid) = find().ok()?;
+        let watched = with_front_end(server).ok()?;
+        Some(Watch { watched, named_pid, attach, record: None })
     }
 }
 

@@ -52,16 +52,9 @@ pub struct Full {
 
 enum State {
     Off,
-    Attaching { task: JoinHandle<Result<Open, SessionError>>, until: Until },
-    On { open: Box<Open>, until: Until },
+    Attaching { task: JoinHandle<Result<Open, SessionError>>, length: Duration, reason: EndReason },
+    On { open: Box<Open>, until: Instant, reason: EndReason },
     Ending(JoinHandle<Ended>),
-}
-
-/// When a trace ends, and why then.
-#[derive(Clone, Copy, Debug)]
-struct Until {
-    at: Instant,
-    reason: EndReason,
 }
 
 /// A trace that goes on.
@@ -122,76 +115,89 @@ impl Full {
     }
 
     /// Whether a condition could begin one now: otherwise nobody need look.
+    #[must_use]
     pub const fn is_waiting(&self) -> bool {
         !self.conditions.is_empty() && matches!(self.state, State::Off)
-    }
-
-    /// Whether what is seen meets a condition.
-    #[must_use]
-    pub fn is_met(&self, seen: &Seen) -> bool {
-        met(&self.conditions, seen).is_some()
     }
 
     /// Begins one if what is seen meets a condition and the budget allows it. `watch` finds the target.
     pub fn consider(&mut self, seen: &Seen, watch: impl FnOnce() -> Option<Watch>) {
         let Some(condition) = met(&self.conditions, seen).cloned() else { return };
-        match self.budget.grant(self.began.elapsed(), self.length, By::Trigger) {
-            Ok(granted) => self.begin(granted, Cause::Condition(condition), watch),
+        match self.grant(self.length, By::Trigger) {
+            Ok(granted) => {
+                self.begin(granted, &Cause::Condition(condition), watch);
+            }
             Err(_) => self.board.full_refused(),
         }
     }
 
     /// Answers somebody. `watch` finds the target.
     pub fn asked(&mut self, ask: Ask, watch: impl FnOnce() -> Option<Watch>) {
-        let granted = match ask.wish {
+        let answer = match ask.wish {
             Wish::Begin(length) => {
-                let length = length.unwrap_or(self.length);
-                self.budget.grant(self.began.elapsed(), length, By::Request)
+                let granted = self.grant(length.unwrap_or(self.length), By::Request);
+                granted.and_then(|granted| {
+                    let has_begun = self.begin(granted, &Cause::Request, watch);
+                    if has_begun { Ok(granted) } else { Err(Refusal::NotWatching) }
+                })
             }
             Wish::End => self.cut(),
         };
-        if let (Wish::Begin(_), Ok(granted)) = (ask.wish, granted) {
-            self.begin(granted, Cause::Request, watch);
-        }
         // Whoever asked may have given up.
-        let _ = ask.answer.send(granted);
+        let _ = ask.answer.send(answer);
+    }
+
+    /// What the budget says. Attaching and detaching take a time of their own, in which there is no second one either.
+    fn grant(&mut self, wanted: Duration, by: By) -> Result<Duration, Refusal> {
+        let left = match &self.state {
+            State::Off => return self.budget.grant(self.began.elapsed(), wanted, by),
+            State::Attaching { length, .. } => *length,
+            State::On { until, .. } => until.saturating_duration_since(Instant::now()),
+            State::Ending(_) => Duration::ZERO,
+        };
+        Err(Refusal::UnderWay { left })
     }
 
     /// Has the one that is under way end now.
     fn cut(&mut self) -> Result<Duration, Refusal> {
         match &mut self.state {
             State::Off => return Err(Refusal::NoneUnderWay),
-            State::Attaching { until, .. } | State::On { until, .. } => {
-                *until = Until { at: Instant::now(), reason: EndReason::Interrupted };
+            State::Attaching { length, reason, .. } => {
+                (*length, *reason) = (Duration::ZERO, EndReason::Interrupted);
+            }
+            State::On { until, reason, .. } => {
+                (*until, *reason) = (Instant::now(), EndReason::Interrupted);
             }
             State::Ending(_) => {}
         }
         Ok(Duration::ZERO)
     }
 
-    fn begin(&mut self, granted: Duration, cause: Cause, watch: impl FnOnce() -> Option<Watch>) {
+    /// Whether it begins: the target may have gone.
+    fn begin(&mut self, granted: Duration, cause: &Cause, watch: impl FnOnce() -> Option<Watch>) -> bool {
         let Some(watch) = watch() else {
             self.budget.ended(self.began.elapsed());
-            return;
+            return false;
         };
-        self.board.full_begins(&cause);
+        self.board.full_begins(cause);
         let task = spawn_blocking(move || Open::begin(watch));
-        let until = Until { at: Instant::now() + granted, reason: EndReason::Duration };
-        self.state = State::Attaching { task, until };
+        self.state = State::Attaching { task, length: granted, reason: EndReason::Duration };
+        true
     }
 
     /// Goes on with the trace that is under way; comes back when there is something to do. May be cancelled at any time.
     pub async fn next(&mut self) {
         match &mut self.state {
             State::Off => pending().await,
-            State::Attaching { task, until } => {
-                let (attached, until) = (task.await, *until);
-                self.attached(attached, until);
+            State::Attaching { task, length, reason } => {
+                let attached = task.await;
+                let (length, reason) = (*length, *reason);
+                self.attached(attached, length, reason);
             }
-            State::On { open, until } => {
+            State::On { open, until, .. } => {
                 let is_over = tokio::select! {
                     tick = open.session.tick() => matches!(tick, Tick::TargetGone),
-                    () = sleep_until(until.at) => true,
+                    () = sleep_until(*until) => true,
                 };
                 if is_over {
                     self.end();
@@ -204,11 +210,17 @@ impl Full {
         }
     }
 
-    fn attached(&mut self, attached: Result<Result<Open, SessionError>, JoinError>, until: Until) {
+    /// The window begins now: attaching took its own time.
+    fn attached(
+        &mut self,
+        attached: Result<Result<Open, SessionError>, JoinError>,
+        length: Duration,
+        reason: EndReason,
+    ) {
         let failed = match attached {
             Ok(Ok(open)) => {
                 self.board.set_full(true);
-                self.state = State::On { open: Box::new(open), until };
+                self.state = State::On { open: Box::new(open), until: Instant::now() + length, reason };
                 return;
             }
             Ok(Err(error)) => error.to_string(),
@@ -218,8 +230,8 @@ impl Full {
     }
 
     fn end(&mut self) {
-        if let State::On { open, until } = std::mem::replace(&mut self.state, State::Off) {
-            self.state = State::Ending(spawn_blocking(move || open.finish(until.reason)));
+        if let State::On { open, reason, .. } = std::mem::replace(&mut self.state, State::Off) {
+            self.state = State::Ending(spawn_blocking(move || open.finish(reason)));
         }
     }
 

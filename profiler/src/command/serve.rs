@@ -2,12 +2,14 @@
 //!
 //! In: target, address, length of a window. Out: nothing but answers over HTTP; a line on stderr when it begins.
 
+use std::cell::RefCell;
 use std::io::Write as _;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
 use super::export::labels;
+use super::mode::Mode;
 use super::{Failure, target};
 use crate::agent::board::Board;
 use crate::agent::follow::{Chosen, Follow};
@@ -19,6 +21,7 @@ use crate::cli::exit::ExitCode;
 use crate::cli::export::Parquet;
 use crate::cli::{Serve, otlp};
 use crate::export::{self, Courier};
+use crate::fact::Tree;
 use crate::otlp::exporter::Pace;
 use crate::session::SessionError;
 use crate::session::signals::Signals;
@@ -60,12 +63,13 @@ fn serve(options: &Serve) -> Result<(), AgentError> {
                 let _ = writeln!(std::io::stderr(), "wsgi-trace: {price}");
             }
         }
+        let said = RefCell::new("");
         let follow = Follow {
             find: &|| target::find(&options.target),
             with_front_end: &|server| target::with_front_end(server, &options.front_end, options.quiet),
             only_pid: options.target.pid,
             window: options.window,
-            choose: &|_| choose(options),
+            choose: &|tree| choose(options, tree, &mut said.borrow_mut()),
             full: Full::new(&options.full_traces, Arc::clone(&board)),
             asks,
             board,
@@ -87,8 +91,15 @@ fn serve(options: &Serve) -> Result<(), AgentError> {
     outcome
 }
 
-/// How to attach: in light mode, with full traces beside it, or in full.
-fn choose(options: &Serve) -> Chosen {
+/// How to attach: in light mode, with full traces beside it, or in full. What that means for this server is said where it was
+/// not `said` last.
+fn choose(options: &Serve, tree: &Tree, said: &mut &'static str) -> Chosen {
+    let sentence = Mode::of_serve(Mode::of_tree(tree), options.light);
+    if !options.quiet && *said != sentence {
+        // Nobody may be reading: then there is nobody to tell.
+        let _ = writeln!(std::io::stderr(), "wsgi-trace: {sentence}");
+        *said = sentence;
+    }
     let settings = |light: bool| attach::Settings {
         hooks: target::hooks(options.hooks, light),
         gil: target::gil(options.gil, light),

@@ -86,6 +86,11 @@ fn full_trace_on_request_counts_no_request_twice_loses_none_and_leaves_the_kerne
     })?;
     let outcome = agent.end()?;
     ensure!(outcome.status.success(), "{}", outcome.stderr);
+    ensure!(
+        outcome.stderr.contains("light mode; POST /full?seconds=60 traces in full"),
+        "{}",
+        outcome.stderr
+    );
     Ok(())
 }
 
@@ -199,5 +204,7 @@ fn server_that_is_traced_in_full_all_the_time_gets_no_full_trace_beside_it() -> 
     let samples = agent.wait_for_metrics("an accept", |samples| sum(samples, ACCEPTED, &[]) > 0.0)?;
     ensure!(mode(&samples) == [0.0, 1.0], "{samples:?}");
     ensure!(text(&agent.json("/report.json?window=current")?, "/tool/hooks") == "btf");
+    let outcome = agent.end()?;
+    ensure!(outcome.stderr.contains("everything is traced"), "{}", outcome.stderr);
     Ok(())
 }
