@@ -6,13 +6,17 @@
 
 pub mod board;
 pub mod buckets;
+pub mod budget;
 pub mod counts;
 pub mod exposition;
 pub mod follow;
+pub mod full;
 pub mod http;
 pub mod listen;
 pub mod metrics;
+pub mod newest;
 pub mod tally;
+pub mod trigger;
 
 use std::io;
 

@@ -8,6 +8,7 @@ pub mod export;
 pub mod fail_on;
 pub mod fleet;
 pub mod front_end;
+pub mod full;
 pub mod otlp;
 pub mod whatif;
 
@@ -24,6 +25,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use self::export::Export;
 use self::fail_on::FailOn;
 use self::front_end::FrontEnd;
+use self::full::FullTraces;
 use self::otlp::Otlp;
 use crate::report::FORMS;
 use crate::report::form::FormKind;
@@ -107,7 +109,8 @@ pub enum Command {
         sudo wsgi-trace serve --port 8000 --listen 127.0.0.1:9750 --window 5m\n  \
         sudo wsgi-trace serve --name gunicorn --listen 0.0.0.0:9750 --token-file /etc/wsgi-trace/token\n\n\
         /metrics for Prometheus, /report.json for the last window (?window=current for the open one), / for a browser,\n\
-        /healthz for its state. With --name and --port it waits for the server, and finds it again after a restart.")]
+        /healthz for its state. With --light, POST /full?seconds=60 traces in full for a minute, and ?window=full has that.\n\
+        With --name and --port it waits for the server, and finds it again after a restart.")]
     Serve(Serve),
     /// Say what changed between two runs: recordings, or reports in JSON; needs no privileges
     #[command(after_help = "Examples:\n  wsgi-trace diff before.wtrace after.wtrace\n  \
@@ -384,9 +387,16 @@ pub struct Serve {
     #[arg(long, value_enum, default_value_t, value_name = "KIND")]
     pub hooks: Hooks,
     /// Hook no system calls: cheap enough to leave on for weeks. Shows each request, what its thread waits for, who held the
-    /// GIL and, on most servers, slots. Shows no listeners, dropped connections or event loops; the report says what is missing
-    #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step", "stacks"])]
+    /// GIL and, on most servers, slots. Shows no listeners, dropped connections or event loops; the report says what is missing.
+    /// POST /full traces in full for a while; --hooks, --gil and --stacks are for that then
+    #[arg(long)]
     pub light: bool,
+    /// Hook system calls all the time; shows everything, and costs the server up to a sixth of its throughput
+    #[arg(long, conflicts_with = "light")]
+    pub full: bool,
+    /// Full traces beside light mode.
+    #[command(flatten)]
+    pub full_traces: FullTraces,
     /// How to see waits for the GIL.
     #[command(flatten)]
     pub gil: Gil,

@@ -11,7 +11,7 @@ use wsgi_trace::source::live::clock::monotonic_ns;
 use wsgi_trace_tests::child::until;
 use wsgi_trace_tests::gate::exclusive;
 use wsgi_trace_tests::kernel_trace::KernelTrace;
-use wsgi_trace_tests::program::Program;
+use wsgi_trace_tests::program::{Program, kernel_programs};
 use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::toy::{ToyServer, ask, load};
 
@@ -71,16 +71,6 @@ fn second_profiler_on_the_same_process_is_noticed() -> anyhow::Result<()> {
 /// Programs of the form that hooks all system calls at once.
 const BTF_PROGRAMS: usize = 12;
 
-/// Numbers of the BPF programs that a process holds.
-fn programs_of(pid: u32) -> Vec<u32> {
-    let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fdinfo")) else { return Vec::new() };
-    descriptors
-        .filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok())
-        .filter(|text| text.starts_with("pos:") && text.contains("prog_type:"))
-        .filter_map(|text| text.lines().find_map(|line| line.strip_prefix("prog_id:"))?.trim().parse().ok())
-        .collect()
-}
-
 #[test]
 fn killed_profiler_leaves_nothing_in_the_kernel() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
@@ -90,7 +80,7 @@ fn killed_profiler_leaves_nothing_in_the_kernel() -> anyhow::Result<()> {
     for _ in 0..5 {
         let program = Program::start(&["--hooks", "btf", "--pid", &server.pid().to_string()])?;
         let ours = until("the attach", Duration::from_secs(30), || {
-            let programs = programs_of(program.pid());
+            let programs = kernel_programs(program.pid());
             Ok((programs.len() >= BTF_PROGRAMS).then_some(programs))
         })?;
         ask(&mut stream, "/while-traced")?;

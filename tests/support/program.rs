@@ -2,6 +2,7 @@
 //!
 //! In: arguments. Out: a child process with its output in files, and its result.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
@@ -165,4 +166,15 @@ impl Program {
         let bytes = std::fs::read(self.directory.path().join(name)).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
+}
+
+/// Numbers of the BPF programs that a process holds.
+#[must_use]
+pub fn kernel_programs(pid: u32) -> BTreeSet<u32> {
+    let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fdinfo")) else { return BTreeSet::new() };
+    descriptors
+        .filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok())
+        .filter(|text| text.starts_with("pos:") && text.contains("prog_type:"))
+        .filter_map(|text| text.lines().find_map(|line| line.strip_prefix("prog_id:"))?.trim().parse().ok())
+        .collect()
 }

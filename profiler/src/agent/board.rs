@@ -3,17 +3,19 @@
 //! In: requests, windows, the state of the target. Out: the same, to be shown. Nothing is computed under the lock but
 //! sums.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use profiler_core::finding::threshold::Thresholds;
-use profiler_core::finding::{Finding, evaluate};
+use profiler_core::finding::{Answer, Finding, evaluate};
 use profiler_core::model::Snapshot;
 use profiler_core::model::request::Request;
 use tokio::sync::oneshot;
 
 use super::counts::Counts;
 use super::tally::Tally;
+use super::trigger::Cause;
 
 /// How it stands with the target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +75,42 @@ pub struct State {
     pub losses_of_target: u64,
     /// Windows that have ended.
     pub windows: u64,
+    /// What is attached now.
+    pub modes: Modes,
+}
+
+/// In which modes programs are attached to the target now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Modes {
+    /// Light mode.
+    pub light: bool,
+    /// Every system call is seen: all the time, or for a while beside light mode.
+    pub full: bool,
+}
+
+impl Modes {
+    /// Whether what takes system calls is not seen now.
+    #[must_use]
+    pub const fn is_light_alone(self) -> bool {
+        self.light && !self.full
+    }
+}
+
+/// Full traces beside light mode.
+#[derive(Clone, Debug, Default)]
+pub struct FullTraces {
+    /// Begun, by the label of their cause.
+    pub begun: BTreeMap<&'static str, u64>,
+    /// Not begun though a condition was met: the budget was used up.
+    pub refused: u64,
+    /// That could not be attached, or were cut off as the target ended.
+    pub failed: u64,
+    /// Why the last of these.
+    pub failure: Option<String>,
+    /// The last window traced in full.
+    pub last: Option<Arc<View>>,
+    /// The one that goes on, as it was seen last.
+    pub current: Option<(Instant, Arc<View>)>,
 }
 
 /// Everything that is shown.
@@ -90,6 +128,8 @@ pub struct Known {
     pub last: Option<Arc<View>>,
     /// The open window, as it was seen last.
     pub current: Option<(Instant, Arc<View>)>,
+    /// Full traces.
+    pub full: FullTraces,
 }
 
 /// The board.
@@ -103,6 +143,10 @@ struct Inner {
     known: Known,
     /// Counts of the windows that have ended.
     ended: Counts,
+    /// Those of the open window.
+    open: Counts,
+    /// Those of the full trace beside it.
+    open_full: Counts,
 }
 
 impl Default for Board {
@@ -113,6 +157,7 @@ impl Default for Board {
             attaches: 0,
             losses_of_target: 0,
             windows: 0,
+            modes: Modes::default(),
         };
         let known = Known {
             state,
@@ -121,8 +166,10 @@ impl Default for Board {
             counts: Counts::default(),
             last: None,
             current: None,
+            full: FullTraces::default(),
         };
-        Self { known: Mutex::new(Inner { known, ended: Counts::default() }) }
+        let [ended, open, open_full] = [(); 3].map(|()| Counts::default());
+        Self { known: Mutex::new(Inner { known, ended, open, open_full }) }
     }
 }
 
@@ -151,6 +198,39 @@ impl Board {
         self.lock().known.current.clone()
     }
 
+    /// How it stands, and full traces.
+    #[must_use]
+    pub fn health(&self) -> (State, FullTraces) {
+        let inner = self.lock();
+        (inner.known.state.clone(), inner.known.full.clone())
+    }
+
+    /// The last window traced in full.
+    #[must_use]
+    pub fn last_full(&self) -> Option<Arc<View>> {
+        self.lock().known.full.last.clone()
+    }
+
+    /// The full trace that goes on beside light mode, as it was seen last.
+    #[must_use]
+    pub fn current_full(&self) -> Option<Arc<View>> {
+        self.lock().known.full.current.clone().map(|(_, view)| view)
+    }
+
+    /// Findings that are present in the last whole window.
+    #[must_use]
+    pub fn present(&self) -> Vec<&'static str> {
+        let last = self.last();
+        let findings = last.iter().flat_map(|view| &view.findings);
+        findings.filter(|finding| finding.answer == Answer::Present).map(|finding| finding.id).collect()
+    }
+
+    /// How long the requests took that ended at `since_ns` or later, in nanoseconds: of the newest ones.
+    #[must_use]
+    pub fn durations_ns(&self, since_ns: u64) -> Vec<u64> {
+        self.lock().known.tally.newest.durations_ns(since_ns)
+    }
+
     /// The state of the target changes.
     pub fn set_status(&self, status: Status) {
         let known = &mut self.lock().known;
@@ -163,10 +243,42 @@ impl Board {
             (Status::Watching, _) => {
                 state.losses_of_target = state.losses_of_target.saturating_add(1);
                 (known.target, known.current) = (None, None);
+                state.modes = Modes::default();
             }
             _ => {}
         }
         (state.status, state.since) = (status, Instant::now());
+    }
+
+    /// The target is attached to, in this mode.
+    pub fn set_light(&self, is_light: bool) {
+        self.lock().known.state.modes = Modes { light: is_light, full: !is_light };
+    }
+
+    /// A full trace beside light mode goes on, or has ended.
+    pub fn set_full(&self, is_on: bool) {
+        let modes = &mut self.lock().known.state.modes;
+        modes.full = modes.light && is_on;
+    }
+
+    /// A full trace is being attached.
+    pub fn full_begins(&self, cause: &Cause) {
+        let begun = &mut self.lock().known.full.begun;
+        let count = begun.entry(cause.label()).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    /// A condition is met, and the budget is used up.
+    pub fn full_refused(&self) {
+        let full = &mut self.lock().known.full;
+        full.refused = full.refused.saturating_add(1);
+    }
+
+    /// A full trace has no window.
+    pub fn full_failed(&self, reason: String) {
+        let full = &mut self.lock().known.full;
+        full.failed = full.failed.saturating_add(1);
+        full.failure = Some(reason);
     }
 
     /// A request is finished.
@@ -177,24 +289,49 @@ impl Board {
     /// The open window as it stands.
     pub fn look(&self, snapshot: Snapshot, target: TargetNow) {
         let counts = Counts::of(&snapshot);
-        let requests = self.lock().known.tally.newest(snapshot.window.start_ns);
+        let requests = self.lock().known.tally.newest.since(snapshot.window.start_ns);
         // Rules are judged outside the lock.
         let view = Arc::new(View::new(snapshot, requests));
         let mut inner = self.lock();
-        inner.show(&counts);
+        inner.open = counts;
+        inner.show();
         inner.known.target = Some(target);
         inner.known.current = Some((Instant::now(), view));
+    }
+
+    /// The window of the full trace beside light mode, as it stands.
+    pub fn look_full(&self, snapshot: Snapshot, requests: Vec<Arc<Request>>) {
+        let counts = Counts::beside(&snapshot);
+        let view = Arc::new(View::new(snapshot, requests));
+        let mut inner = self.lock();
+        inner.open_full = counts;
+        inner.show();
+        inner.known.full.current = Some((Instant::now(), view));
     }
 
     /// A window has ended.
     pub fn window(&self, snapshot: Snapshot) {
         let counts = Counts::of(&snapshot);
-        let requests = self.lock().known.tally.newest(snapshot.window.start_ns);
+        let requests = self.lock().known.tally.newest.since(snapshot.window.start_ns);
         let view = Arc::new(View::new(snapshot, requests));
         let mut inner = self.lock();
-        inner.ended.add(&counts);
-        inner.show(&Counts::default());
-        inner.known.state.windows = inner.known.state.windows.saturating_add(1);
+        inner.open = Counts::default();
+        inner.end(&counts);
+        if !view.snapshot.attached.is_light() {
+            inner.known.full.last = Some(Arc::clone(&view));
+        }
+        inner.known.last = Some(view);
+    }
+
+    /// The window of the full trace beside light mode has ended.
+    pub fn window_full(&self, snapshot: Snapshot, requests: Vec<Arc<Request>>) {
+        let counts = Counts::beside(&snapshot);
+        let view = Arc::new(View::new(snapshot, requests));
+        let mut inner = self.lock();
+        inner.open_full = Counts::default();
+        inner.end(&counts);
+        inner.known.full.current = None;
+        inner.known.full.last = Some(Arc::clone(&view));
         inner.known.last = Some(view);
     }
 
@@ -205,10 +342,18 @@ impl Board {
 }
 
 impl Inner {
-    /// Counts of all ended windows and the open one.
-    fn show(&mut self, open: &Counts) {
+    /// A window of one of the two sessions has ended.
+    fn end(&mut self, counts: &Counts) {
+        self.ended.add(counts);
+        self.show();
+        self.known.state.windows = self.known.state.windows.saturating_add(1);
+    }
+
+    /// Counts of all ended windows and the open ones.
+    fn show(&mut self) {
         let mut now = self.ended.clone();
-        now.add(open);
+        now.add(&self.open);
+        now.add(&self.open_full);
         now.raise_to(&self.known.counts);
         self.known.counts = now;
     }

@@ -52,6 +52,7 @@ macro_rules! families {
 
 families! {
     Watched = "watched", Seconds, None, "Time watched, all windows";
+    Mode = "mode", Seconds, Some("mode"), "Time watched in each mode; a full trace beside light mode counts in both";
     Connections = "connections_accepted", None, None, "Connections accepted from all listeners";
     Served = "connections_served", None, None, "Connections whose requests were all answered";
     Undecided = "connections_undecided", None, None, "Connections of which lost records leave open whether they were served";
@@ -86,6 +87,40 @@ families! {
     Broken = "conservation_broken", None, Some("law"), "Accounts that do not add up, by law: should be none";
 }
 
+impl Id {
+    /// Whether light mode cannot know it: it takes system calls.
+    const fn takes_calls(self) -> bool {
+        matches!(
+            self,
+            Self::Connections
+                | Self::Served
+                | Self::Undecided
+                | Self::Dropped
+                | Self::AcceptsFailed
+                | Self::WorkersEnded
+                | Self::LoopBusy
+                | Self::LoopWaiting
+                | Self::LoopCrowded
+                | Self::Arrivals
+                | Self::Woken
+                | Self::InVain
+                | Self::InVainCpu
+                | Self::InVainRunQueue
+                | Self::InVainSwitches
+                | Self::BesideFree
+                | Self::BesideFreeWait
+                | Self::QueueRefused
+                | Self::QueueDelayed
+                | Self::QueueFull
+        )
+    }
+
+    /// Whether two sessions at once have it twice: it is about what came from their own programs.
+    const fn is_of_each_session(self) -> bool {
+        matches!(self, Self::Mode | Self::Received | Self::Lost | Self::Broken)
+    }
+}
+
 /// What a listener is called: no address, as the port is enough to tell listeners of one server apart.
 pub(super) fn port(listener: &Listener) -> String {
     match listener.seen.port {
@@ -111,7 +146,9 @@ impl Counts {
     #[must_use]
     pub fn of(snapshot: &Snapshot) -> Self {
         let mut counts = Self::default();
-        counts.set(Id::Watched, "", snapshot.window.length_ns());
+        let length_ns = snapshot.window.length_ns();
+        counts.set(Id::Watched, "", length_ns);
+        counts.set(Id::Mode, if snapshot.attached.is_light() { "light" } else { "full" }, length_ns);
         counts.dropped(snapshot);
         counts.slots(snapshot);
         if snapshot.gil.not_measured.is_none() {
@@ -157,6 +194,15 @@ impl Counts {
         }
         counts.time_of_threads(snapshot);
         counts.losses(snapshot);
+        counts
+    }
+
+    /// What the window of a full trace adds to those of the light mode beside it: what that cannot know, and what is of
+    /// each session by itself.
+    #[must_use]
+    pub fn beside(snapshot: &Snapshot) -> Self {
+        let mut counts = Self::of(snapshot);
+        counts.sums.retain(|(id, _), _| id.takes_calls() || id.is_of_each_session());
         counts
     }
 
@@ -262,10 +308,14 @@ impl Counts {
         *sum = sum.saturating_add(value);
     }
 
-    /// Each family with its label values and sums.
-    pub fn families(&self) -> impl Iterator<Item = (&'static Family, Vec<(&str, u64)>)> {
-        FAMILIES.iter().enumerate().map(|(place, family)| {
-            let of_family = self.sums.iter().filter(move |((id, _), _)| *id as usize == place);
+    /// Each family with its label values and sums; without those that light mode cannot know where `is_light`, as they
+    /// stand still then.
+    pub fn families(&self, is_light: bool) -> impl Iterator<Item = (&'static Family, Vec<(&str, u64)>)> {
+        FAMILIES.iter().enumerate().map(move |(place, family)| {
+            let of_family = self
+                .sums
+                .iter()
+                .filter(move |((id, _), _)| *id as usize == place && !(is_light && id.takes_calls()));
             (family, of_family.map(|((_, label), value)| (label.as_str(), *value)).collect())
         })
     }
@@ -280,7 +330,7 @@ mod tests {
     fn every_family_stands_at_its_own_number_and_says_what_it_counts() {
         let snapshot = Snapshot::default();
         let counts = Counts::of(&snapshot);
-        for (family, values) in counts.families() {
+        for (family, values) in counts.families(false) {
             assert!(!family.help.is_empty());
             assert!(values.iter().all(|(label, _)| label.is_empty() == family.label.is_none()), "{family:?}");
         }
@@ -303,7 +353,7 @@ mod tests {
             snapshot.event_loops = vec![EventLoop::default(); loops];
             snapshot.coverage.losses.crowded = crowded;
             let counts = Counts::of(&snapshot);
-            let of = |name: &str| counts.families().find(|(family, _)| family.name == name).unwrap().1;
+            let of = |name: &str| counts.families(false).find(|(family, _)| family.name == name).unwrap().1;
             assert_eq!(of("loop_crowded").first().map(|(_, value)| *value), expected, "{loops}");
             assert!(of("records_lost").iter().all(|(_, value)| *value == 0), "{loops}");
         }
@@ -316,7 +366,8 @@ mod tests {
             counts.set(Id::Lost, &cause.to_string(), 1);
         }
         let lost = |counts: &Counts| {
-            let (_, values) = counts.families().find(|(family, _)| family.name == "records_lost").unwrap();
+            let (_, values) =
+                counts.families(false).find(|(family, _)| family.name == "records_lost").unwrap();
             (values.len(), values.iter().map(|(_, value)| value).sum::<u64>())
         };
         assert_eq!(lost(&counts), (MAX_LABELS + 1, 1000));

@@ -14,7 +14,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use super::AgentError;
 use super::board::{Board, Question, Status, TargetNow};
+use super::budget::Refusal;
+use super::full::{Ask, Full};
 use super::http::Server;
+use super::trigger::{Seen, p99_ns};
 use crate::attach::{self, AttachError};
 use crate::export::Courier;
 use crate::fact::memory::resident_bytes;
@@ -25,6 +28,7 @@ use crate::session::SessionError;
 use crate::session::attached::{Session, Tick, Watch};
 use crate::session::observer::Observer;
 use crate::session::signals::Signals;
+use crate::source::live::clock::monotonic_ns;
 
 /// How often it is looked for a target that is away, at first.
 const FIND_EVERY: Duration = Duration::from_secs(1);
@@ -36,21 +40,40 @@ const OFTEN: u32 = 60;
 /// Questions answered by one look.
 const MAX_ASKED: usize = 16;
 
+/// Over which requests the percentile is taken that can begin a full trace, in nanoseconds.
+const PERCENTILE_OF_NS: u64 = 10_000_000_000;
+
+/// How to attach.
+#[derive(Clone, Copy, Debug)]
+pub struct Chosen {
+    /// For all the time that the target is watched.
+    pub attach: attach::Settings,
+    /// For full traces beside that; `None`: it is a full trace itself.
+    pub full: Option<attach::Settings>,
+}
+
 /// Finds the server: its processes, and the one that stands for it.
 pub type Find<'a> = &'a dyn Fn() -> Result<(Tree, u32), FactError>;
+
+/// Adds what stands before the server, where that is to be traced too.
+pub type WithFrontEnd<'a> = &'a dyn Fn(Tree) -> Result<Watched, FactError>;
 
 /// What to follow and how.
 pub struct Follow<'a> {
     /// How to find it.
     pub find: Find<'a>,
     /// Adds what stands before it, where that is to be traced too.
-    pub with_front_end: &'a dyn Fn(Tree) -> Result<Watched, FactError>,
+    pub with_front_end: WithFrontEnd<'a>,
     /// The process, where one process is meant and not what comes after it.
     pub only_pid: Option<u32>,
     /// Length of a window.
     pub window: Duration,
-    /// How to attach.
-    pub attach: attach::Settings,
+    /// Says how to attach to a server.
+    pub choose: &'a dyn Fn(&Tree) -> Chosen,
+    /// Full traces beside light mode.
+    pub full: Full,
+    /// Questions for one from the HTTP side.
+    pub asks: mpsc::Receiver<Ask>,
     /// Where it is shown.
     pub board: Arc<Board>,
     /// Where requests are exported to, beside it.
@@ -114,9 +137,9 @@ impl Follow<'_> {
         let mut was_attached = false;
         loop {
             match self.begin() {
-                Ok(session) => {
+                Ok((session, chosen)) => {
                     (attempts, was_attached) = (0, true);
-                    if let End::Over = self.watch(session, signals).await {
+                    if let End::Over = self.watch(session, chosen, signals).await {
                         return Ok(());
                     }
                 }
@@ -136,11 +159,12 @@ impl Follow<'_> {
         }
     }
 
-    fn begin(&self) -> Result<Session<Scribe>, SessionError> {
+    fn begin(&self) -> Result<(Session<Scribe>, Chosen), SessionError> {
         let (server, named_pid) = (self.find)()?;
+        let chosen = (self.choose)(&server);
         let watched = (self.with_front_end)(server)?;
         self.board.set_status(Status::Attaching);
-        let watch = Watch { watched, named_pid, attach: self.attach, record: None };
+        let watch = Watch { watched, named_pid, attach: chosen.attach, record: None };
         let scribe = Scribe {
             board: Arc::clone(&self.board),
             exporter: self.exporter.clone(),
@@ -148,7 +172,27 @@ impl Follow<'_> {
         };
         let session = Session::begin(watch, scribe);
         give_memory_back();
-        session
+        Ok((session?, chosen))
+    }
+
+    /// Somebody asks for a full trace.
+    fn asked(&mut self, ask: Ask, chosen: Chosen) {
+        let Some(attach) = chosen.full else { return refuse(ask, Refusal::Always) };
+        let watch = again((self.find, self.with_front_end), attach);
+        self.full.asked(ask, watch);
+    }
+
+    /// Looks whether a full trace is to begin by itself.
+    fn consider(&mut self, session: &Session<Scribe>, chosen: Chosen) {
+        let Some(attach) = chosen.full.filter(|_| self.full.is_waiting()) else { return };
+        let since_ns = monotonic_ns().saturating_sub(PERCENTILE_OF_NS);
+        let seen = Seen {
+            p99_ns: p99_ns(self.board.durations_ns(since_ns)),
+            queue: session.accept_queue(),
+            findings: self.board.present(),
+        };
+        let watch = again((self.find, self.with_front_end), attach);
+        self.full.consider(&seen, watch);
     }
 
     /// Waits; whether a signal came.
@@ -161,12 +205,14 @@ impl Follow<'_> {
                 () = signals.any() => return true,
                 // There is nothing to see; whoever asked notices.
                 Some(question) = self.questions.recv() => drop(question),
+                Some(ask) = self.asks.recv() => refuse(ask, Refusal::NotWatching),
             }
         }
     }
 
-    async fn watch(&mut self, mut session: Session<Scribe>, signals: &mut Signals) -> End {
+    async fn watch(&mut self, mut session: Session<Scribe>, chosen: Chosen, signals: &mut Signals) -> End {
         self.board.set_status(Status::Watching);
+        self.board.set_light(chosen.full.is_some());
         let mut rolls = interval_at(Instant::now() + self.window, self.window);
         rolls.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut asked: Vec<Question> = Vec::new();
@@ -183,6 +229,7 @@ impl Follow<'_> {
             if !asked.is_empty() && !session.is_rolling() {
                 let target = target_now(&session);
                 self.board.look(session.peek(), target);
+                self.full.look();
                 for question in asked.drain(..) {
                     // Whoever asked may have given up.
                     let _ = question.send(());
@@ -195,6 +242,7 @@ impl Follow<'_> {
                         if self.is_replaced(session.tree()) {
                             break (End::Gone, EndReason::TargetExited);
                         }
+                        self.consider(&session, chosen);
                     }
                     // Nothing is recorded and the board always wants more: the last two do not come.
                     Tick::TargetGone | Tick::RecordingFailed | Tick::NobodyReads => {
@@ -203,6 +251,8 @@ impl Follow<'_> {
                 },
                 _ = rolls.tick() => self.roll(&mut session),
                 Some(question) = self.questions.recv(), if asked.len() < MAX_ASKED => asked.push(question),
+                Some(ask) = self.asks.recv() => self.asked(ask, chosen),
+                () = self.full.next() => {}
                 () = signals.any() => break (End::Over, EndReason::Interrupted),
             }
         };
@@ -216,6 +266,7 @@ impl Follow<'_> {
             self.end_window(window, Courier::window);
         }
         self.end_window(outcome.snapshot, Courier::end);
+        self.full.stop(reason).await;
         self.board.set_status(Status::Waiting("the target has ended".to_owned()));
         end
     }
@@ -241,6 +292,23 @@ impl Follow<'_> {
             && !is_running(&Proc::default(), tree.root)
             && (self.find)().is_ok_and(|(found, _)| found.root != tree.root)
     }
+}
+
+/// Finds the target as it is when it is called, for a full trace of it; `None`: it cannot be found.
+fn again<'a>(
+    (find, with_front_end): (Find<'a>, WithFrontEnd<'a>),
+    attach: attach::Settings,
+) -> impl FnOnce() -> Option<Watch> + use<'a> {
+    move || {
+        let (server, named_pid) = find().ok()?;
+        let watched = with_front_end(server).ok()?;
+        Some(Watch { watched, named_pid, attach, record: None })
+    }
+}
+
+fn refuse(ask: Ask, refusal: Refusal) {
+    // Whoever asked may have given up.
+    let _ = ask.answer.send(Err(refusal));
 }
 
 /// Attaching reads the kernel's types, tens of megabytes that the allocator would keep.

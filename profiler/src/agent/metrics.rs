@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use profiler_core::finding::{Answer, RULES};
@@ -19,6 +20,7 @@ use prometheus_client::registry::{Registry, Unit as Suffix};
 use super::board::{Known, Status, View};
 use super::buckets::Buckets;
 use super::counts::{Unit, port};
+use super::trigger::Cause;
 use crate::export::Totals;
 
 /// What the agent itself uses.
@@ -57,6 +59,7 @@ impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let out = &mut Out(&mut encoder);
         self.about(out)?;
+        self.modes(out)?;
         self.rows(out)?;
         self.requests(out)?;
         self.counts(out)?;
@@ -85,6 +88,34 @@ impl Metrics {
         out.seconds("agent_cpu", "CPU time of the agent itself", self.own.cpu_ns)?;
         let resident = self.own.resident_bytes as f64;
         out.gauge("agent_resident", "Resident memory of the agent itself", Some(Suffix::Bytes), resident)
+    }
+
+    /// Which modes are attached; full traces beside light mode, where that is attached or was.
+    fn modes(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        let Known { state, full, .. } = &self.known;
+        let help = "Programs are attached in this mode; both at once: a full trace beside light mode";
+        out.family("mode", help, None, MetricType::Gauge, |metric| {
+            for (mode, is_on) in [("light", state.modes.light), ("full", state.modes.full)] {
+                metric.encode_family(&[("mode", mode)])?.encode_gauge(&u32::from(is_on))?;
+            }
+            Ok(())
+        })?;
+        out.family(
+            "full_traces",
+            "Full traces begun beside light mode",
+            None,
+            MetricType::Counter,
+            |metric| {
+                for label in Cause::LABELS {
+                    counter(metric, &[("cause", label)], full.begun.get(label).copied().unwrap_or_default())?;
+                }
+                Ok(())
+            },
+        )?;
+        let help = "Seconds in which a condition for a full trace was met and the budget allowed none";
+        out.counter("full_traces_refused", help, full.refused)?;
+        let help = "Full traces that could not be attached, or ended with the target before they were";
+        out.counter("full_traces_failed", help, full.failed)
     }
 
     /// Rows of `--parquet`; nothing where they are not wanted.
@@ -173,7 +204,8 @@ impl Metrics {
     }
 
     fn counts(&self, out: &mut Out<'_, '_>) -> fmt::Result {
-        for (family, values) in self.known.counts.families() {
+        let is_light = self.known.state.modes.is_light_alone();
+        for (family, values) in self.known.counts.families(is_light) {
             let unit = (family.unit == Unit::Seconds).then_some(Suffix::Seconds);
             out.family(family.name, family.help, unit, MetricType::Counter, |metric| {
                 for (value, sum) in values {
@@ -186,6 +218,10 @@ impl Metrics {
                 }
                 Ok(())
             })?;
+        }
+        if is_light {
+            // A histogram of nothing would say that nothing waited.
+            return Ok(());
         }
         let help = "From the end of a connection's handshake to accept's return";
         out.family("accept_wait", help, Some(Suffix::Seconds), MetricType::Histogram, |metric| {
@@ -224,12 +260,14 @@ impl Metrics {
             let help = "Most slots busy at one moment of the open window";
             out.gauge("slots_busy_peak", help, None, f64::from(snapshot.slots.peak_busy))?;
         }
-        queues(out, snapshot)?;
+        let beside = self.known.full.current.as_ref().map(|(_, view)| view);
+        queues(out, beside.map_or(snapshot, |view| &view.snapshot))?;
         // Sampled once a window: early in one, the sample of the one before stands.
-        let views = [Some(view), self.known.last.as_ref()];
-        let costs = views.into_iter().flatten().filter_map(|view| view.snapshot.coverage.overhead.as_ref());
-        if let Some(cost) = costs.into_iter().find(|overhead| overhead.bpf_sampled_ns > 0) {
-            let cpus = cost.bpf_run_ns as f64 / cost.bpf_sampled_ns as f64;
+        let is_light = |view: &&Arc<View>| view.snapshot.attached.is_light();
+        let last = self.known.last.as_ref().filter(|last| is_light(last) == is_light(&view));
+        let cost = [Some(view), last].into_iter().flatten().find_map(kernel_programs_cpus);
+        if let Some(cpus) = cost {
+            let cpus = cpus + beside.and_then(kernel_programs_cpus).unwrap_or_default();
             let help = "CPUs that the agent's kernel programs use, sampled once a window";
             out.gauge("kernel_programs_cpus", help, None, cpus)?;
         }
@@ -246,6 +284,12 @@ impl Metrics {
         let help = "The last whole window could not decide on the finding";
         answers(out, "finding_undecided", help, view, |answer| matches!(answer, Answer::Undecided { .. }))
     }
+}
+
+/// CPUs that the kernel programs of a window's session used while they were sampled.
+fn kernel_programs_cpus(view: &Arc<View>) -> Option<f64> {
+    let cost = view.snapshot.coverage.overhead.as_ref().filter(|overhead| overhead.bpf_sampled_ns > 0)?;
+    Some(cost.bpf_run_ns as f64 / cost.bpf_sampled_ns as f64)
 }
 
 /// Accept queues of the open window, by port: siblings of one port are added up, as are their limits.

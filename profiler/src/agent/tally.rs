@@ -4,14 +4,14 @@
 //! endpoints, the rest together.
 
 use profiler_core::model::request::Request;
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use profiler_core::model::path_shape::path_shape;
 use profiler_core::model::request_start::RequestStart;
 use profiler_core::phase::Phases;
 
 use super::buckets::Buckets;
+use super::newest::Newest;
 use crate::report::escape::{self, Charset};
 
 /// Endpoints distinguished; what comes later is `other`.
@@ -20,8 +20,6 @@ pub const MAX_ENDPOINTS: usize = 100;
 const MAX_STATUSES: usize = 16;
 /// Longest label, in columns.
 const LONGEST_LABEL: usize = 120;
-/// The newest requests, kept for the page.
-const MAX_NEWEST: usize = 2000;
 /// Label of what is beyond a bound.
 pub const OTHER: &str = "other";
 
@@ -49,16 +47,14 @@ pub struct Tally {
     pub since_request_start: Buckets,
     /// Stamps that are not, by reason: `not_a_time`, `ahead`, `too_old`.
     pub refused_request_starts: BTreeMap<&'static str, u64>,
-    newest: VecDeque<Arc<Request>>,
+    /// For the page.
+    pub newest: Newest,
 }
 
 impl Tally {
     /// Counts a request that is finished.
     pub fn add(&mut self, request: &Request) {
-        if self.newest.len() >= MAX_NEWEST {
-            self.newest.pop_front();
-        }
-        self.newest.push_back(Arc::new(request.clone()));
+        self.newest.add(request);
         self.bytes_in = self.bytes_in.saturating_add(request.http.bytes_in);
         self.bytes_out = self.bytes_out.saturating_add(request.http.bytes_out);
         self.add_request_start(request.http.request_start);
@@ -92,12 +88,6 @@ impl Tally {
         let count = self.refused_request_starts.entry(reason).or_default();
         *count = count.saturating_add(1);
     }
-
-    /// The newest requests that ended at `since_ns` or later.
-    #[must_use]
-    pub fn newest(&self, since_ns: u64) -> Vec<Arc<Request>> {
-        self.newest.iter().filter(|request| request.times.end_ns >= since_ns).cloned().collect()
-    }
 }
 
 /// Hostile text as a label: one line, of bounded width, with everything that is not plain made visible.
@@ -111,6 +101,7 @@ mod tests {
     use profiler_core::model::request::{Http, OnGil, Seen, Times};
 
     use super::*;
+    use crate::agent::newest::MAX_NEWEST;
 
     fn request(method: &str, path: &str, status: u16) -> Request {
         Request {
@@ -148,7 +139,7 @@ mod tests {
         assert!(tally.endpoints.values().all(|endpoint| endpoint.by_status.len() <= MAX_STATUSES + 1));
         let all = |endpoint: &Endpoint| endpoint.by_status.values().sum::<u64>();
         assert_eq!(tally.endpoints.values().map(all).sum::<u64>(), 1_000_000);
-        assert_eq!(tally.newest(0).len(), MAX_NEWEST);
+        assert_eq!(tally.newest.since(0).len(), MAX_NEWEST);
     }
 
     #[test]

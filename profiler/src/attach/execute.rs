@@ -131,7 +131,7 @@ fn prepare(
     if targets.is_empty() {
         return Err(AttachError::NoTarget);
     }
-    let other_profilers = Targets::watchers(&targets);
+    let other_profilers = Targets::others(&targets);
     Ok(Prepared { plan, globals, targets, other_profilers })
 }
 

@@ -1,9 +1,11 @@
 //! Which mode suits a server: light, or full.
 //!
-//! In: a recognised server. Out: a [`Mode`], which `doctor` and `list` say.
+//! In: a recognised server. Out: a [`Mode`], which `doctor`, `list` and `serve` say.
 
 use profiler_core::model::Server;
-use profiler_core::server::ServerKind;
+use profiler_core::server::{ServerKind, recognise};
+
+use crate::fact::{Proc, Tree, server_facts};
 
 /// How a server is best watched for long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +21,28 @@ impl Mode {
     pub(super) fn of(kind: &dyn ServerKind, server: &Server) -> Option<Self> {
         let mode = if kind.has_thread_per_request(server) { Self::Light } else { Self::Full };
         (server.worker_class != "unknown").then_some(mode)
+    }
+
+    /// The mode for the server that runs as these processes; `None`: it is not known well enough.
+    pub(super) fn of_tree(tree: &Tree) -> Option<Self> {
+        let facts = server_facts(&Proc::default(), &tree.tgids);
+        let recognised = recognise(&facts.processes, &facts.listeners);
+        let server = recognised.kind.refine(&recognised.server, &facts.observed(&recognised.roles));
+        Self::of(recognised.kind, &server).filter(|_| server.name != "unknown")
+    }
+
+    /// What `serve` says as it begins in light mode or in full, where this mode suits the server.
+    pub(super) const fn of_serve(suits: Option<Self>, is_light: bool) -> &'static str {
+        match (is_light, suits) {
+            (true, Some(Self::Full)) => {
+                "light mode, though an event loop serves many requests at once here: it shows little of what they wait for; --full shows it"
+            }
+            (true, _) => "light mode; POST /full?seconds=60 traces in full for a minute",
+            (false, Some(Self::Light)) => {
+                "everything is traced; --light costs this server less, and traces in full for a while on request"
+            }
+            (false, _) => "everything is traced",
+        }
     }
 
     /// In one word.
@@ -46,7 +70,6 @@ impl Mode {
 mod tests {
     use super::*;
     use profiler_core::fact::ProcessSeen;
-    use profiler_core::server::recognise;
 
     #[test]
     fn threads_are_watched_light_and_event_loops_in_full() {

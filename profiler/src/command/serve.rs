@@ -2,15 +2,18 @@
 //!
 //! In: target, address, length of a window. Out: nothing but answers over HTTP; a line on stderr when it begins.
 
+use std::cell::RefCell;
 use std::io::Write as _;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
 use super::export::labels;
+use super::mode::Mode;
 use super::{Failure, target};
 use crate::agent::board::Board;
-use crate::agent::follow::Follow;
+use crate::agent::follow::{Chosen, Follow};
+use crate::agent::full::Full;
 use crate::agent::http::{Answers, Server};
 use crate::agent::{AgentError, listen};
 use crate::attach;
@@ -18,10 +21,13 @@ use crate::cli::exit::ExitCode;
 use crate::cli::export::Parquet;
 use crate::cli::{Serve, otlp};
 use crate::export::{self, Courier};
+use crate::fact::Tree;
 use crate::otlp::exporter::Pace;
 use crate::session::SessionError;
 use crate::session::signals::Signals;
 
+/// Those who ask for a full trace at once: each is answered at the next moment.
+const MAX_ASKS: usize = 4;
 /// Questions that wait for an answer at once: more than one only when nobody answers.
 const MAX_QUESTIONS: usize = 4;
 
@@ -39,7 +45,8 @@ fn serve(options: &Serve) -> Result<(), AgentError> {
     let address = socket.address();
     let board = Arc::new(Board::default());
     let (asker, questions) = mpsc::channel(MAX_QUESTIONS);
-    let answers = Answers::new(Arc::clone(&board), asker, access, options.window);
+    let (full_asker, asks) = mpsc::channel(MAX_ASKS);
+    let answers = Answers::new(Arc::clone(&board), asker, access, options.window).with_full(full_asker);
 
     let exporter = options.otlp.start(Pace::Live)?;
     let rows = rows(&options.parquet)?;
@@ -56,17 +63,15 @@ fn serve(options: &Serve) -> Result<(), AgentError> {
                 let _ = writeln!(std::io::stderr(), "wsgi-trace: {price}");
             }
         }
+        let said = RefCell::new("");
         let follow = Follow {
             find: &|| target::find(&options.target),
             with_front_end: &|server| target::with_front_end(server, &options.front_end, options.quiet),
             only_pid: options.target.pid,
             window: options.window,
-            attach: attach::Settings {
-                hooks: target::hooks(options.hooks, options.light),
-                gil: target::gil(options.gil, options.light),
-                ring_bytes: options.ring_bytes,
-                ..attach::Settings::default()
-            },
+            choose: &|tree| choose(options, tree, &mut said.borrow_mut()),
+            full: Full::new(&options.full_traces, Arc::clone(&board)),
+            asks,
             board,
             exporter: exporter.clone(),
             rows: rows.clone(),
@@ -84,6 +89,24 @@ fn serve(options: &Serve) -> Result<(), AgentError> {
         }
     }
     outcome
+}
+
+/// How to attach: in light mode, with full traces beside it, or in full. What that means for this server is said where it was
+/// not `said` last.
+fn choose(options: &Serve, tree: &Tree, said: &mut &'static str) -> Chosen {
+    let sentence = Mode::of_serve(Mode::of_tree(tree), options.light);
+    if !options.quiet && *said != sentence {
+        // Nobody may be reading: then there is nobody to tell.
+        let _ = writeln!(std::io::stderr(), "wsgi-trace: {sentence}");
+        *said = sentence;
+    }
+    let settings = |light: bool| attach::Settings {
+        hooks: target::hooks(options.hooks, light),
+        gil: target::gil(options.gil, light),
+        ring_bytes: options.ring_bytes,
+        ..attach::Settings::default()
+    };
+    Chosen { attach: settings(options.light), full: options.light.then(|| settings(false)) }
 }
 
 /// The writing of rows, if that is wanted.

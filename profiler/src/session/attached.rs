@@ -265,6 +265,12 @@ impl<O: Observer> Session<O> {
         self.rolled.is_some()
     }
 
+    /// Connections that wait for accept at all listeners, as read last; `None`: not read.
+    #[must_use]
+    pub fn accept_queue(&self) -> Option<u64> {
+        self.queues.depth()
+    }
+
     /// What every thread is in the middle of now.
     #[must_use]
     pub fn open_slices(&self) -> Vec<OpenSlice> {

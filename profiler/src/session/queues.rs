@@ -125,6 +125,12 @@ impl Queues {
         Some(Fact::AcceptQueues(now))
     }
 
+    /// Connections that waited for accept at the last reading; `None`: there was none.
+    pub(super) fn depth(&self) -> Option<u64> {
+        let last = self.last.as_ref().filter(|last| last.not_read.is_none())?;
+        Some(last.queues.iter().map(|queue| u64::from(queue.depth)).sum())
+    }
+
     /// A listener that was listed and no longer is has been closed, if everything could be listed.
     fn follow_listing(&mut self, listing: &Listing) {
         let closed = &mut self.closed;

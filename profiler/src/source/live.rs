@@ -293,7 +293,7 @@ impl LiveSource {
     /// How many other instances of this program watch one of the targets now.
     #[must_use]
     pub fn other_profilers(&self, targets: &[u32]) -> u32 {
-        Targets::watchers(targets).saturating_sub(1)
+        Targets::others(targets)
     }
 
     /// Takes every program off its hook. What the ring still holds can be drained afterwards, and the counters no

@@ -7,6 +7,7 @@ mod alerts;
 mod dashboards;
 mod fleet_rules;
 mod follow;
+mod full;
 mod numbers;
 mod prometheus;
 mod recycle;

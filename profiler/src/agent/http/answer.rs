@@ -13,10 +13,13 @@ use serde::Serialize;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::agent::board::{Board, Question, Status, View};
+use crate::agent::board::{Board, Modes, Question, Status, View};
+use crate::agent::budget::{Refusal, SHORTEST};
 use crate::agent::exposition::{self, OPENMETRICS, PLAIN};
+use crate::agent::full::{Ask, Wish};
 use crate::agent::listen::Access;
 use crate::agent::metrics::{self, Own};
+use crate::cli::full::LONGEST;
 use crate::export::Courier;
 use crate::fact::Proc;
 use crate::fact::memory::resident_bytes;
@@ -27,6 +30,9 @@ use crate::source::live::clock::process_cpu_ns;
 const FRESH_FOR: Duration = Duration::from_secs(1);
 /// How long a look at the open window may take: while programs are attached or detached nobody answers.
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
+
+/// Begins a full trace, and ends it.
+const FULL: &str = "/full";
 
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
@@ -42,11 +48,13 @@ pub struct Answers {
     window: Duration,
     /// What writes rows, where that is wanted.
     rows: Option<Arc<Courier>>,
+    /// Who begins full traces.
+    full: Option<mpsc::Sender<Ask>>,
     began: Instant,
     /// Held while somebody asks for a look: the others wait for the same one.
     looking: Mutex<()>,
     metrics: Mutex<Option<(Instant, Bytes, Bytes)>>,
-    written: Mutex<[Option<Written>; 4]>,
+    written: Mutex<[Option<Written>; 6]>,
 }
 
 /// A view, and what was written out of it.
@@ -59,6 +67,8 @@ enum Form {
     LastJson,
     CurrentPage,
     LastPage,
+    FullJson,
+    FullPage,
 }
 
 /// The body of `/healthz`.
@@ -66,10 +76,22 @@ enum Form {
 struct Health {
     status: &'static str,
     reason: Option<String>,
+    /// `light`, `full`, or `light and full` during a full trace; null: nothing is watched.
+    mode: Option<&'static str>,
+    full_traces: u64,
+    /// Why the last full trace that failed did.
+    full_trace_failure: Option<String>,
     since_seconds: u64,
     running_seconds: u64,
     windows: u64,
     target_losses: u64,
+}
+
+/// The answer to whoever asked for a full trace.
+#[derive(Serialize)]
+struct Granted {
+    full_for_seconds: f64,
+    report: &'static str,
 }
 
 impl Answers {
@@ -87,10 +109,11 @@ impl Answers {
             access,
             window,
             rows: None,
+            full: None,
             began: Instant::now(),
             looking: Mutex::new(()),
             metrics: Mutex::new(None),
-            written: Mutex::new([None, None, None, None]),
+            written: Mutex::new([const { None }; 6]),
         }
     }
 
@@ -98,6 +121,13 @@ impl Answers {
     #[must_use]
     pub fn with_rows(mut self, rows: Option<Arc<Courier>>) -> Self {
         self.rows = rows;
+        self
+    }
+
+    /// The same, asking for full traces there.
+    #[must_use]
+    pub fn with_full(mut self, full: mpsc::Sender<Ask>) -> Self {
+        self.full = Some(full);
         self
     }
 
@@ -115,10 +145,34 @@ impl Answers {
             }
             return reply;
         }
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut reply = say(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD");
-            reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        let is_full = request.uri().path() == FULL;
+        let (is_allowed, allowed, sentence) = match is_full {
+            true => {
+                let is_allowed = matches!(*request.method(), Method::POST | Method::DELETE);
+                (is_allowed, "POST, DELETE", "only POST, and DELETE to end it")
+            }
+            false => {
+                (matches!(*request.method(), Method::GET | Method::HEAD), "GET, HEAD", "only GET and HEAD")
+            }
+        };
+        if !is_allowed {
+            let mut reply = say(StatusCode::METHOD_NOT_ALLOWED, sentence);
+            reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
             return reply;
+        }
+        if is_full {
+            if headers.contains_key(header::ORIGIN) {
+                // A page elsewhere can make a browser on this machine send it.
+                return say(StatusCode::FORBIDDEN, "no page in a browser may ask for that");
+            }
+            let wish = match *request.method() {
+                Method::DELETE => Ok(Wish::End),
+                _ => length(request.uri().query()).map(Wish::Begin),
+            };
+            return match wish {
+                Ok(wish) => self.ask_full(wish).await,
+                Err(sentence) => say(StatusCode::BAD_REQUEST, sentence),
+            };
         }
         match request.uri().path() {
             "/metrics" => {
@@ -128,13 +182,21 @@ impl Answers {
             "/report.json" => match request.uri().query() {
                 None | Some("" | "window=last") => self.last_report().await,
                 Some("window=current") => self.current_report().await,
-                Some(_) => {
-                    say(StatusCode::BAD_REQUEST, "only ?window=current or ?window=last can be asked for")
-                }
+                Some("window=full") => self.full_report(Form::FullJson).await,
+                Some(_) => say(
+                    StatusCode::BAD_REQUEST,
+                    "only ?window=current, ?window=last or ?window=full can be asked for",
+                ),
             },
-            "/" => self.page().await,
+            "/" => match request.uri().query() {
+                Some("window=full") => self.full_report(Form::FullPage).await,
+                _ => self.page().await,
+            },
             "/healthz" => self.health(),
-            _ => say(StatusCode::NOT_FOUND, "there are /, /metrics, /report.json and /healthz"),
+            _ => say(
+                StatusCode::NOT_FOUND,
+                "there are /, /metrics, /report.json, /healthz and, for POST and DELETE, /full",
+            ),
         }
     }
 
@@ -191,6 +253,54 @@ impl Answers {
         }
     }
 
+    /// The full trace that goes on; where there is none, the last one.
+    async fn full_report(&self, form: Form) -> Reply {
+        self.look().await;
+        match self.board.current_full().or_else(|| self.board.last_full()) {
+            Some(view) => self.write(form, view).await,
+            None => say(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "nothing was traced in full yet; POST /full?seconds=60 begins that",
+            ),
+        }
+    }
+
+    /// Begins a full trace, or ends it.
+    async fn ask_full(&self, wish: Wish) -> Reply {
+        let (answer, answered) = oneshot::channel();
+        let ask = Ask { wish, answer };
+        let sent = self.full.as_ref().is_some_and(|full| full.try_send(ask).is_ok());
+        let granted = match timeout(LOOK_WITHIN, answered).await {
+            Ok(Ok(granted)) if sent => granted,
+            _ => Err(Refusal::Busy),
+        };
+        match granted {
+            Ok(length) => {
+                let granted =
+                    Granted { full_for_seconds: length.as_secs_f64(), report: "/report.json?window=full" };
+                let mut reply = serialized(&granted);
+                *reply.status_mut() = StatusCode::ACCEPTED;
+                reply
+            }
+            Err(refusal) => {
+                let (status, again) = match refusal {
+                    Refusal::UnderWay { left: again }
+                    | Refusal::Spent { again }
+                    | Refusal::Pause { again } => (StatusCode::TOO_MANY_REQUESTS, Some(again)),
+                    Refusal::Always | Refusal::NoneUnderWay => (StatusCode::CONFLICT, None),
+                    Refusal::NotWatching | Refusal::Busy => (StatusCode::SERVICE_UNAVAILABLE, None),
+                };
+                let mut reply = reply(TEXT, Bytes::from(format!("{refusal}\n")));
+                *reply.status_mut() = status;
+                if let Some(again) = again {
+                    let seconds = HeaderValue::from(again.as_secs().saturating_add(1));
+                    reply.headers_mut().insert(header::RETRY_AFTER, seconds);
+                }
+                reply
+            }
+        }
+    }
+
     /// The open window; where there is none, the last one.
     async fn page(&self) -> Reply {
         self.look().await;
@@ -206,8 +316,8 @@ impl Answers {
     /// Writes a view out, unless that was done before.
     async fn write(&self, form: Form, view: Arc<View>) -> Reply {
         let kind = match form {
-            Form::CurrentJson | Form::LastJson => JSON,
-            Form::CurrentPage | Form::LastPage => HTML,
+            Form::CurrentJson | Form::LastJson | Form::FullJson => JSON,
+            Form::CurrentPage | Form::LastPage | Form::FullPage => HTML,
         };
         let mut written = self.written.lock().await;
         let Some(place) = written.get_mut(form as usize) else {
@@ -219,11 +329,15 @@ impl Answers {
             return reply(kind, bytes.clone());
         }
         let bytes = match form {
-            Form::CurrentJson | Form::LastJson => match json::render(&view.snapshot, &view.findings) {
-                Ok(bytes) => Bytes::from(bytes),
-                Err(_) => return say(StatusCode::INTERNAL_SERVER_ERROR, "the report could not be written"),
-            },
-            Form::CurrentPage | Form::LastPage => {
+            Form::CurrentJson | Form::LastJson | Form::FullJson => {
+                match json::render(&view.snapshot, &view.findings) {
+                    Ok(bytes) => Bytes::from(bytes),
+                    Err(_) => {
+                        return say(StatusCode::INTERNAL_SERVER_ERROR, "the report could not be written");
+                    }
+                }
+            }
+            Form::CurrentPage | Form::LastPage | Form::FullPage => {
                 let requests = view.requests.iter().map(AsRef::as_ref);
                 Bytes::from(html::render(&view.snapshot, &view.findings, requests))
             }
@@ -233,7 +347,13 @@ impl Answers {
     }
 
     fn health(&self) -> Reply {
-        let state = self.board.state();
+        let (state, full) = self.board.health();
+        let mode = match state.modes {
+            Modes { light: true, full: true } => Some("light and full"),
+            Modes { light: true, .. } => Some("light"),
+            Modes { full: true, .. } => Some("full"),
+            Modes { .. } => None,
+        };
         let (status, reason) = match state.status {
             Status::Watching => ("watching", None),
             Status::Attaching => ("attaching", None),
@@ -242,15 +362,30 @@ impl Answers {
         let health = Health {
             status,
             reason,
+            mode,
+            full_traces: full.begun.values().sum(),
+            full_trace_failure: full.failure,
             since_seconds: state.since.elapsed().as_secs(),
             running_seconds: self.began.elapsed().as_secs(),
             windows: state.windows,
             target_losses: state.losses_of_target,
         };
-        match serde_json::to_vec(&health) {
-            Ok(bytes) => reply(JSON, Bytes::from(bytes)),
-            Err(_) => say(StatusCode::INTERNAL_SERVER_ERROR, "the state could not be written"),
-        }
+        serialized(&health)
+    }
+}
+
+/// The length that a query asks for: `seconds=60`, or nothing.
+fn length(query: Option<&str>) -> Result<Option<Duration>, &'static str> {
+    let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(None) };
+    let seconds = query.strip_prefix("seconds=").and_then(|seconds| seconds.parse::<u64>().ok());
+    let length = seconds.map(Duration::from_secs).filter(|length| (SHORTEST..=LONGEST).contains(length));
+    length.map(Some).ok_or("only ?seconds=N can be asked for, N from 1 to 300")
+}
+
+fn serialized(value: &impl Serialize) -> Reply {
+    match serde_json::to_vec(value) {
+        Ok(bytes) => reply(JSON, Bytes::from(bytes)),
+        Err(_) => say(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be written"),
     }
 }
 

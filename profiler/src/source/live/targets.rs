@@ -2,6 +2,9 @@
 //!
 //! In: processes. Out: the map filled; how many instances of this program watch one.
 
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
 use aya::Ebpf;
 use aya::maps::{HashMap, Map, MapData};
 
@@ -10,6 +13,12 @@ use super::map::take;
 
 /// The map.
 const NAME: &str = "TARGETS";
+
+/// Maps of this very process, which has two while `serve` traces in full beside light mode. Some stay for a moment after their
+/// programs were detached, and numbers are not given again soon: they are kept for a while.
+static OWN: Mutex<VecDeque<u32>> = Mutex::new(VecDeque::new());
+/// How many of them.
+const MAX_OWN: usize = 64;
 
 /// The processes that the programs follow.
 pub(crate) struct Targets(HashMap<MapData, u32, u32>);
@@ -20,6 +29,15 @@ impl Targets {
     /// # Errors
     /// If the map is not in the object.
     pub(crate) fn of(ebpf: &mut Ebpf) -> Result<Self, LiveError> {
+        if let Some(Map::HashMap(data)) = ebpf.map(NAME)
+            && let Ok(info) = data.info()
+        {
+            let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
+            if own.len() >= MAX_OWN {
+                own.pop_front();
+            }
+            own.push_back(info.id());
+        }
         Ok(Self(take(ebpf, NAME, HashMap::try_from)?))
     }
 
@@ -37,11 +55,12 @@ impl Targets {
         let _ = self.0.remove(&ended);
     }
 
-    /// How many instances of this program watch one of the targets: their maps are there to be read.
-    pub(crate) fn watchers(targets: &[u32]) -> u32 {
+    /// How many other instances of this program watch one of the targets: their maps are there to be read.
+    pub(crate) fn others(targets: &[u32]) -> u32 {
+        let own = OWN.lock().unwrap_or_else(PoisonError::into_inner).clone();
         aya::maps::loaded_maps()
             .filter_map(Result::ok)
-            .filter(|info| info.name_as_str() == Some(NAME))
+            .filter(|info| info.name_as_str() == Some(NAME) && !own.contains(&info.id()))
             .filter(|info| {
                 let Ok(data) = MapData::from_id(info.id()) else { return false };
                 let Ok(map) = HashMap::<_, u32, u32>::try_from(Map::HashMap(data)) else { return false };
