@@ -423,6 +423,20 @@ fn more_endpoints_than_the_bound_are_one_and_counted() {
 }
 
 #[test]
+fn memory_holds_a_row_group_and_not_the_set() {
+    let directory = TempDir::new().unwrap();
+    let mut agent = Agent::new(directory.path(), "shop", 1, 1, 1 << 30);
+    (0..=2 * ROW_GROUP_ROWS).for_each(|_| agent.request("/a"));
+    agent.window(0, 0, u64::try_from(2 * ROW_GROUP_ROWS + 1).unwrap());
+    let files = visible(&directory.path().join("requests"));
+    let file = File::open(files.keys().next().expect("a file")).unwrap();
+    let metadata = ParquetMetaDataReader::new().parse_and_finish(&file).unwrap();
+    let groups: Vec<i64> = metadata.row_groups().iter().map(|group| group.num_rows()).collect();
+    let full = i64::try_from(ROW_GROUP_ROWS).unwrap();
+    assert_eq!(groups, [full, full, 1], "what is full was written, and no longer held");
+}
+
+#[test]
 fn a_run_without_an_end_is_counted_as_lost() {
     let directory = TempDir::new().unwrap();
     let mut agent = Agent::new(directory.path(), "shop", 1, 3_600, 1 << 30);
