@@ -8,15 +8,18 @@ pub mod html;
 pub mod json;
 mod notable;
 mod question;
+pub mod sql_files;
 pub mod text;
 
 use std::io::Write as _;
 
 use serde_json::{Map, Value};
 
-use engine::{Engine, EngineError};
+use engine::{Engine, EngineError, Scope};
 pub use notable::Notable;
 pub use question::{QUESTIONS, Question};
+
+use crate::report::escape::{Charset, line};
 
 /// A row of an answer: values by column.
 pub type Row = Map<String, Value>;
@@ -66,6 +69,10 @@ pub struct Page {
     pub answers: Vec<Answer>,
 }
 
+/// Where readers find how each answer is known.
+const SOURCE: &str =
+    "The questions are SQL, and each says what is significant: --write-queries DIRECTORY writes them.";
+
 const EXTENT: &str = "SELECT count(DISTINCT \"service.name\") AS services, count(DISTINCT \"host.name\") AS hosts,
     count(*) AS windows, sum(requests_completed)::BIGINT AS requests, min(date)::VARCHAR AS first_day, max(date)::VARCHAR AS last_day,
     count(DISTINCT \"host.name\") FILTER (WHERE NOT is_complete) AS incomplete_hosts,
@@ -74,13 +81,22 @@ const EXTENT: &str = "SELECT count(DISTINCT \"service.name\") AS services, count
     (SELECT max(n) FROM (SELECT count(DISTINCT \"service.version\") AS n FROM windows GROUP BY \"service.name\")) AS versions_of_a_service
     FROM windows";
 
+/// What there is, whatever is asked of it.
+const THERE: &str =
+    "SELECT string_agg(DISTINCT \"service.name\", ', ' ORDER BY \"service.name\") AS services,
+    min(date)::VARCHAR AS first, max(date)::VARCHAR AS last FROM windows";
+/// Longest list of them.
+const MAX_THERE: usize = 300;
+
 impl Page {
     /// Asks everything; `progress`: says on stderr what is being asked.
     ///
     /// # Errors
     /// If the engine cannot be run, or refuses a question.
     pub fn ask(engine: &Engine, progress: bool) -> Result<Self, EngineError> {
-        let extent = extent(engine.ask(EXTENT)?.first());
+        let extent = engine.ask(EXTENT)?;
+        let extent = extent.first().ok_or_else(|| EngineError::Refused("it says nothing".to_owned()))?;
+        let extent = Extent::of(extent);
         let mut answers = Vec::new();
         for question in &QUESTIONS {
             if progress {
@@ -139,21 +155,44 @@ impl Page {
     }
 }
 
-fn extent(row: Option<&Row>) -> Extent {
-    let Some(row) = row else { return Extent::default() };
-    let count = |name: &str| row.get(name).and_then(Value::as_u64).unwrap_or(0);
-    let text = |name: &str| row.get(name).and_then(Value::as_str).map(str::to_owned);
-    Extent {
-        services: count("services"),
-        hosts: count("hosts"),
-        windows: count("windows"),
-        requests: count("requests"),
-        days: text("first_day").zip(text("last_day")),
-        incomplete_hosts: count("incomplete_hosts"),
-        requests_not_written: count("requests_not_written"),
-        hosts_of_a_service: count("hosts_of_a_service"),
-        versions_of_a_service: count("versions_of_a_service"),
+impl Extent {
+    fn of(row: &Row) -> Self {
+        let count = |name: &str| row.get(name).and_then(Value::as_u64).unwrap_or(0);
+        let text = |name: &str| row.get(name).and_then(Value::as_str).map(str::to_owned);
+        Self {
+            services: count("services"),
+            hosts: count("hosts"),
+            windows: count("windows"),
+            requests: count("requests"),
+            days: text("first_day").zip(text("last_day")),
+            incomplete_hosts: count("incomplete_hosts"),
+            requests_not_written: count("requests_not_written"),
+            hosts_of_a_service: count("hosts_of_a_service"),
+            versions_of_a_service: count("versions_of_a_service"),
+        }
     }
+}
+
+/// That there is no window of what was asked for, and what there is instead.
+///
+/// # Errors
+/// Always [`EngineError::Nothing`], unless the engine refuses, or there is nothing else either.
+pub fn none_of(whole: &Engine, scope: &Scope) -> Result<(), EngineError> {
+    let rows = whole.ask(THERE)?;
+    let text = |name: &str| {
+        let value = rows.first().and_then(|row| row.get(name)).and_then(Value::as_str);
+        value.map(|text| line(text, MAX_THERE, Charset::Ascii))
+    };
+    let (Some(services), Some(first), Some(last)) = (text("services"), text("first"), text("last")) else {
+        return Ok(());
+    };
+    let service = scope.service.as_ref().map(|name| format!("of service {name}"));
+    let since = scope.since.as_ref().map(|day| format!("since {day}"));
+    let asked: Vec<String> = service.into_iter().chain(since).collect();
+    Err(EngineError::Nothing {
+        asked: asked.join(" "),
+        there: format!("services {services}, from {first} to {last}"),
+    })
 }
 
 /// A value as people read it.

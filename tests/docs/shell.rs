@@ -35,7 +35,6 @@ impl Shell {
         }
         let converter = "json-2-to-1.jq";
         std::os::unix::fs::symlink(root().join("docs").join(converter), directory.path().join(converter))?;
-        std::os::unix::fs::symlink(root().join("queries"), directory.path().join("queries"))?;
         let programs = directory.path().join(".bin");
         std::fs::create_dir(&programs)?;
         std::os::unix::fs::symlink(wsgi_trace_binary()?, programs.join("wsgi-trace"))?;

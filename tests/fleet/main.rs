@@ -1,9 +1,10 @@
 //! A fleet true in its proportions, and two engines that are asked the same: `cargo xtask fleet`.
 //!
-//! In: recordings of the tree, DuckDB, Spark (`WSGI_TRACE_SPARK`: a Python that has it), the size (`WSGI_TRACE_FLEET`: hosts, days,
-//! copies). Out: times and bytes; verdicts: both give the same rows, and they name what was put in and no other host.
+//! In: recordings of the tree, DuckDB, Spark (`WSGI_TRACE_SPARK`: a Python that has it; else DuckDB alone), the size (`WSGI_TRACE_FLEET`: hosts, days,
+//! copies). Out: times and bytes, told as they come; verdicts: both give the same rows, and they name what was put in and no other host.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -34,12 +35,29 @@ type Row = Map<String, Value>;
 struct Said {
     took: Duration,
     rows: Vec<Row>,
+    /// Bytes that went between executors.
+    shuffled_bytes: u64,
+    /// Bytes that did not fit into the memory of executors.
+    spilled_bytes: u64,
+}
+
+impl Said {
+    /// Told at once: a large fleet takes long.
+    fn told(engine: &str, query: &str, took: Duration, rows: Vec<Row>) -> Self {
+        println!("{engine}: {query}, {:.1} s, rows {}", took.as_secs_f64(), rows.len());
+        Self { took, rows, shuffled_bytes: 0, spilled_bytes: 0 }
+    }
 }
 
 fn size() -> anyhow::Result<[u32; 3]> {
     let text = std::env::var("WSGI_TRACE_FLEET").unwrap_or_else(|_unset| "12,4,4".to_owned());
     let numbers: Vec<u32> = text.split(',').map(str::parse).collect::<Result<_, _>>()?;
-    numbers.try_into().map_err(|_others| anyhow::anyhow!("WSGI_TRACE_FLEET is hosts,days,copies: {text}"))
+    let size: [u32; 3] = numbers
+        .try_into()
+        .map_err(|_others| anyhow::anyhow!("WSGI_TRACE_FLEET is hosts,days,copies: {text}"))?;
+    // The slow host is the eighth; services have their second version from the second half of the days on.
+    ensure!(size[0] >= 8 && size[1] >= 2, "what is put in takes eight hosts and two days: {text}");
+    Ok(size)
 }
 
 fn queries() -> anyhow::Result<BTreeMap<String, PathBuf>> {
@@ -77,38 +95,53 @@ fn bytes(path: &Path) -> anyhow::Result<u64> {
     std::fs::read_dir(path)?.map(|entry| bytes(&entry?.path())).sum()
 }
 
-fn by_duckdb(duckdb: &Duckdb, tables: &Path, query: &Path) -> anyhow::Result<Said> {
-    let sql = std::fs::read_to_string(query)?;
-    let began = Instant::now();
-    let rows = duckdb.all(tables, &sql)?;
-    let took = began.elapsed();
-    let rows =
-        rows.into_iter().map(|row| row.as_object().cloned().context("no row")).collect::<Result<_, _>>()?;
-    Ok(Said { took, rows })
-}
-
-fn by_spark(
-    python: &str,
+fn by_duckdb(
+    duckdb: &Duckdb,
     tables: &Path,
     queries: &BTreeMap<String, PathBuf>,
 ) -> anyhow::Result<BTreeMap<String, Said>> {
-    let output = Command::new(python)
+    let mut said = BTreeMap::new();
+    for (name, path) in queries {
+        let sql = std::fs::read_to_string(path)?;
+        let began = Instant::now();
+        let rows = duckdb.all(tables, &sql)?;
+        let took = began.elapsed();
+        let rows = rows.into_iter().map(|row| row.as_object().cloned().context("no row"));
+        said.insert(name.clone(), Said::told("DuckDB", name, took, rows.collect::<Result<_, _>>()?));
+    }
+    Ok(said)
+}
+
+fn by_spark(
+    python: &Path,
+    tables: &Path,
+    queries: &BTreeMap<String, PathBuf>,
+) -> anyhow::Result<BTreeMap<String, Said>> {
+    let mut spark = Command::new(python)
         .arg(root().join("tests/fleet/spark.py"))
         .arg(tables)
         .arg(root().join("queries/tables-spark.sql"))
         .args(queries.values())
-        .stderr(Stdio::inherit())
-        .output()
-        .context(python.to_owned())?;
-    ensure!(output.status.success(), "Spark failed; what it said stands above");
-    let mut said = BTreeMap::new();
-    for line in String::from_utf8(output.stdout)?.lines().filter(|line| line.starts_with('{')) {
-        let answer: &Value = &serde_json::from_str(line)?;
-        let name = answer["query"].as_str().context("no name")?.to_owned();
-        let took = Duration::from_secs_f64(answer["seconds"].as_f64().context("no time")?);
-        let rows = serde_json::from_value(answer["rows"].clone())?;
-        said.insert(name, Said { took, rows });
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| python.display().to_string())?;
+    let mut said: BTreeMap<String, Said> = BTreeMap::new();
+    for line in BufReader::new(spark.stdout.take().context("no pipe")?).lines() {
+        let line = line?;
+        if !line.starts_with('{') {
+            continue;
+        }
+        let answer: &Value = &serde_json::from_str(&line)?;
+        let name = answer["query"].as_str().context("no name")?;
+        if let Some(seconds) = answer["seconds"].as_f64() {
+            let rows = serde_json::from_value(answer["rows"].clone())?;
+            said.insert(name.to_owned(), Said::told("Spark", name, Duration::from_secs_f64(seconds), rows));
+        } else if let Some(said) = said.get_mut(name) {
+            let bytes = |key: &str| answer[key].as_u64().with_context(|| format!("{key}: {line}"));
+            (said.shuffled_bytes, said.spilled_bytes) = (bytes("shuffled_bytes")?, bytes("spilled_bytes")?);
+        }
     }
+    ensure!(spark.wait()?.success(), "Spark failed; what it said stands above");
     Ok(said)
 }
 
@@ -155,7 +188,7 @@ fn named(rows: &[Row], keys: &[&str]) -> BTreeSet<String> {
 }
 
 /// All that was put in, and no other host.
-fn assert_causes(said: &BTreeMap<String, Said>) -> anyhow::Result<()> {
+fn assert_causes(engine: &str, said: &BTreeMap<String, Said>) -> anyhow::Result<()> {
     let rows = |name: &str| said.get(name).map(|said| said.rows.as_slice()).context("no answer");
     let hosts = named(rows("outlier-host")?, &["service", "host"]);
     ensure!(hosts == BTreeSet::from([format!("{SERVICE} {SLOW_HOST}")]), "{hosts:?}");
@@ -163,6 +196,30 @@ fn assert_causes(said: &BTreeMap<String, Said>) -> anyhow::Result<()> {
     ensure!(routes == BTreeSet::from([format!("{SERVICE} {SLOWER_ROUTE}")]), "{routes:?}");
     let first = rows("capacity")?.first().context("no service")?;
     ensure!(first.get("service").and_then(Value::as_str) == Some(STARVED), "{first:?}");
+    println!("{engine} names what was put in:");
+    for row in [rows("outlier-host")?, rows("deploy")?].concat() {
+        println!("  {}", Value::Object(row));
+    }
+    println!("  {}", Value::Object(first.clone()));
+    Ok(())
+}
+
+fn table(duck: &BTreeMap<String, Said>, spark: &BTreeMap<String, Said>) -> anyhow::Result<()> {
+    println!(
+        "{:<22} {:>8} {:>10} {:>10} {:>13} {:>12}",
+        "query", "rows", "DuckDB, s", "Spark, s", "shuffled, MB", "spilled, MB"
+    );
+    for (name, one) in duck {
+        let other = spark.get(name).with_context(|| format!("Spark said nothing of {name}"))?;
+        println!(
+            "{name:<22} {:>8} {:>10.1} {:>10.1} {:>13} {:>12}",
+            one.rows.len(),
+            one.took.as_secs_f64(),
+            other.took.as_secs_f64(),
+            other.shuffled_bytes / 1_000_000,
+            other.spilled_bytes / 1_000_000
+        );
+    }
     Ok(())
 }
 
@@ -170,35 +227,32 @@ fn assert_causes(said: &BTreeMap<String, Said>) -> anyhow::Result<()> {
 #[ignore = "make fleet: takes gigabytes, and a Java of the system"]
 fn two_engines_give_the_same_rows_and_name_what_was_put_in() -> anyhow::Result<()> {
     let Some(duckdb) = Duckdb::find() else { bail!("DuckDB is missing: make setup") };
-    let python = std::env::var("WSGI_TRACE_SPARK").context("WSGI_TRACE_SPARK: a Python that has pyspark")?;
     let directory = tempfile::tempdir_in(root().join("target"))?;
     let size = size()?;
+    let [hosts, days, copies] = size;
+    println!("making: hosts {hosts}, days {days}, copies {copies}");
     let began = Instant::now();
     let tables = make(&duckdb, directory.path(), size)?;
     let count = duckdb.one(&tables, "select count(*)::bigint as requests from requests")?;
     let requests = count["requests"].as_u64().context("no requests")?;
-    let [hosts, days, copies] = size;
     println!(
-        "hosts {hosts}, days {days}, copies {copies}: requests {requests}, bytes {}, made in {:.0} s, tables {}",
+        "made: requests {requests}, bytes {}, tables {}, {:.0} s",
         bytes(&tables)?,
-        began.elapsed().as_secs_f64(),
-        TABLES.len()
+        TABLES.len(),
+        began.elapsed().as_secs_f64()
     );
     let queries = queries()?;
-    let mut duck = BTreeMap::new();
-    for (name, path) in &queries {
-        duck.insert(name.clone(), by_duckdb(&duckdb, &tables, path)?);
-    }
-    assert_causes(&duck)?;
-    let spark = by_spark(&python, &tables, &queries)?;
-    println!("{:<22} {:>8} {:>10} {:>10}", "query", "rows", "DuckDB, s", "Spark, s");
-    for (name, one) in &duck {
-        let other = spark.get(name).with_context(|| format!("Spark said nothing of {name}"))?;
-        let (a, b) = (one.took.as_secs_f64(), other.took.as_secs_f64());
-        println!("{name:<22} {:>8} {a:>10.1} {b:>10.1}", one.rows.len());
-    }
+    let duck = by_duckdb(&duckdb, &tables, &queries)?;
+    assert_causes("DuckDB", &duck)?;
+    let Some(python) = std::env::var_os("WSGI_TRACE_SPARK") else {
+        println!("Spark was not asked");
+        return Ok(());
+    };
+    let spark = by_spark(Path::new(&python), &tables, &queries)?;
+    table(&duck, &spark)?;
     for (name, one) in &duck {
         compare(name, &one.rows, &spark.get(name).context("no answer")?.rows)?;
     }
-    assert_causes(&spark)
+    println!("both give the same rows");
+    assert_causes("Spark", &spark)
 }

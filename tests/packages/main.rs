@@ -144,6 +144,8 @@ fn the_deb_unpacks_to_a_program_that_works_with_its_pages_and_completions() -> a
         "usr/share/fish/vendor_completions.d/wsgi-trace.fish",
         "usr/lib/systemd/system/wsgi-trace.service",
         "usr/lib/systemd/system/wsgi-trace.socket",
+        "usr/share/wsgi-trace/queries/tables-duckdb.sql",
+        "usr/share/wsgi-trace/queries/capacity.sql",
         "usr/share/doc/wsgi-trace/copyright",
     ] {
         assert!(place.path().join(file).is_file(), "{file}");

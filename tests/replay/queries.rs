@@ -312,5 +312,66 @@ fn without_an_engine_or_tables_it_says_what_to_do() -> anyhow::Result<()> {
     let missing = Program::run(&["fleet", &path, "--duckdb", "/nonexistent"], Duration::from_secs(20))?;
     assert_eq!(missing.status.code(), Some(2), "{missing:?}");
     assert!(missing.stderr.contains("pip install duckdb-cli"), "{missing:?}");
+    let mute = Program::run(&["fleet", &path, "--duckdb", "/bin/true"], Duration::from_secs(20))?;
+    assert!(mute.status.code() == Some(8) && mute.stdout.is_empty(), "{mute:?}");
+    assert!(mute.stderr.contains("DuckDB cannot answer: it says nothing"), "{mute:?}");
+    let Some(duckdb) = Duckdb::find() else { return Ok(()) };
+    let empty = page(&duckdb, directory.path(), &[])?;
+    assert_eq!(empty.status.code(), Some(8), "{empty:?}");
+    assert!(empty.stderr.contains("no table of windows there; wsgi-trace export"), "{empty:?}");
+    Ok(())
+}
+
+#[test]
+fn a_service_or_a_day_that_is_not_there_is_an_error_that_names_what_is() -> anyhow::Result<()> {
+    let Some(duckdb) = Duckdb::find() else { return Ok(()) };
+    let directory = tempfile::tempdir()?;
+    export(directory.path(), &SERVICES)?;
+    for options in [&["--service", "shopp"][..], &["--since", "2100-01-31"]] {
+        let said = page(&duckdb, directory.path(), options)?;
+        assert!(said.status.code() == Some(8) && said.stdout.is_empty(), "{said:?}");
+        assert!(said.stderr.contains(options[1]), "{said:?}");
+        assert!(said.stderr.contains("there are services blog, edge, shop, till, from 20"), "{said:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_user_of_a_package_gets_the_queries_of_the_tree_for_his_tables_and_keeps_what_he_changed()
+-> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let to = directory.path().join("new/queries");
+    let write = |tables: &str, to: &Path| {
+        let to = to.display().to_string();
+        Program::run(&["fleet", tables, "--write-queries", &to], Duration::from_secs(20))
+    };
+    let first = write("fleet", &to)?;
+    ensure!(first.status.success() && first.stdout.is_empty(), "{first:?}");
+    let mut compared = 0;
+    for entry in std::fs::read_dir(root().join("queries"))? {
+        let path = entry?.path();
+        let name = path.file_name().context("no name")?;
+        ensure!(std::fs::read(to.join(name))? == std::fs::read(&path)?, "{}", path.display());
+        compared += 1;
+    }
+    ensure!(compared == std::fs::read_dir(&to)?.count(), "it writes what the tree does not have");
+    ensure!(write("fleet/", &to)?.status.success(), "what says the same is no obstacle");
+
+    let refused = write("/var/lib/rows", &to)?;
+    ensure!(
+        refused.status.code() == Some(7) && refused.stderr.contains("says something else"),
+        "{refused:?}"
+    );
+    let elsewhere = directory.path().join("elsewhere");
+    ensure!(write("/var/lib/rows", &elsewhere)?.status.success());
+    for (file, words) in
+        [("tables-duckdb", "('/var/lib/rows/requests/*/"), ("tables-spark", "'/var/lib/rows/requests')")]
+    {
+        let text = std::fs::read_to_string(elsewhere.join(file).with_extension("sql"))?;
+        ensure!(text.contains(words) && !text.contains("fleet"), "{text}");
+    }
+    let quoted = write("it's", &directory.path().join("quoted"))?;
+    ensure!(quoted.status.code() == Some(2) && quoted.stderr.contains("without quotes"), "{quoted:?}");
+    ensure!(!directory.path().join("quoted").exists(), "nothing is begun");
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `fleet`: a fleet of many hosts and days, asked by DuckDB and by Spark, and their answers compared row by row.
 //!
-//! In: hosts, days and copies as arguments; a Java of the system. Out: times and verdicts of `tests/fleet`. Spark is installed below
-//! `target`, once: nothing else needs it.
+//! In: hosts, days and copies as arguments, `duckdb` before them for that engine alone; a Java of the system. Out: times and verdicts of
+//! `tests/fleet`. Spark is installed below `target`, once: nothing else needs it.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -16,15 +16,23 @@ pub(crate) const PROGRAMS: [&str; 1] = ["fleet"];
 const SIZE: [&str; 3] = ["200", "7", "50"];
 
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
-    let size = if arguments.is_empty() { SIZE.map(str::to_owned).to_vec() } else { arguments.to_vec() };
+    let (is_alone, size) = match arguments {
+        [engine, size @ ..] if engine == "duckdb" => (true, size),
+        size => (false, size),
+    };
+    let size = if size.is_empty() { SIZE.map(str::to_owned).to_vec() } else { size.to_vec() };
     ensure!(
-        size.len() == 3,
-        "the size is hosts, days and how often a day has the requests of the recordings"
+        size.len() == 3 && size.iter().all(|number| number.parse().is_ok_and(|number: u32| number > 0)),
+        "cargo xtask fleet [duckdb] [HOSTS DAYS COPIES]: COPIES is how often a day has the requests of the recordings; \
+         duckdb asks that engine alone"
     );
-    let python = spark()?;
     let mut test = command::cargo(&["test", "--locked", "--package", "wsgi-trace-tests", "--test", "fleet"]);
     test.args(["--", "--ignored", "--nocapture"]);
-    command::run(test.env("WSGI_TRACE_FLEET", size.join(",")).env("WSGI_TRACE_SPARK", python))
+    test.env("WSGI_TRACE_FLEET", size.join(","));
+    if !is_alone {
+        test.env("WSGI_TRACE_SPARK", spark()?);
+    }
+    command::run(&mut test)
 }
 
 /// A Python that has Spark.

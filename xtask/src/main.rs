@@ -41,7 +41,7 @@ const USAGE: &str = "cargo xtask CHORE
   tidy      tests of the tree itself
   test      all tests; live ones where root and BPF allow
   demo      a real gunicorn under load, traced
-  fleet     many hosts and days, asked by DuckDB and by Spark, row by row; hosts, days and copies as arguments
+  fleet     many hosts and days, asked by DuckDB and by Spark, row by row (duckdb: by it alone); hosts, days, copies as arguments
   fuzz      every fuzz target for a minute; targets, --seconds N as arguments
   record    the recordings of tests/recordings, taken again; names of scenarios as arguments, --show only shows, --scrub scrubs again
   rules     what each rule that infers brings, on every event loop; names of servers as arguments, --again reads the recordings of before

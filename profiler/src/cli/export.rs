@@ -16,7 +16,7 @@ pub(super) const HELP: &str = "Examples:\n  wsgi-trace export incident.wtrace -o
     wsgi-trace export *.wtrace -o fleet --service shop --resource service.version=4.2.0\n  \
     duckdb -c \"select \\\"http.route\\\", count(*), sum(total_ns) / 1e9 from 'fleet/requests/**/*.parquet' group by all\"\n\n\
     Directories of many hosts can be put together: a file lies under its table, service, date and host. Exporting a recording\n\
-    again replaces its files. Each file appears when it is whole. docs/parquet.md has the tables, queries/ what to ask them.";
+    again replaces its files. Each file appears when it is whole. --columns prints the tables, wsgi-trace fleet asks them.";
 
 /// Service of those that nobody named, by OpenTelemetry.
 const UNKNOWN_SERVICE: &str = "unknown_service:wsgi";
@@ -67,10 +67,10 @@ pub struct Parquet {
     #[arg(id = "parquet", long = "parquet", value_name = "DIRECTORY")]
     pub to: Option<PathBuf>,
     /// How long the files of --parquet are: they appear with the end of the window in which this is over
-    #[arg(id = "parquet-every", long = "parquet-every", value_name = "TIME", default_value = "15m", value_parser = duration::parse)]
+    #[arg(id = "parquet-every", long = "parquet-every", value_name = "TIME", default_value = "15m", value_parser = duration::parse, requires = "parquet")]
     pub every: Duration,
     /// How much the files of --parquet may take, as 500MB or 2GB: the oldest whole windows go first, and are counted
-    #[arg(id = "parquet-budget", long = "parquet-budget", value_name = "SIZE", default_value = "2GB", value_parser = size)]
+    #[arg(id = "parquet-budget", long = "parquet-budget", value_name = "SIZE", default_value = "2GB", value_parser = size, requires = "parquet")]
     pub budget_bytes: u64,
     /// Whose rows they are.
     #[command(flatten)]

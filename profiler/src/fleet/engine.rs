@@ -14,6 +14,8 @@ use crate::output_file::plain;
 const TABLES: [&str; 6] = ["requests", "windows", "findings", "gil_waits", "slots", "connections"];
 /// Longest text of its own that is passed on when it refuses something.
 const LONGEST_COMPLAINT: usize = 500;
+/// What DuckDB says of a table without files.
+const NO_FILES: &str = "No files found that match";
 
 /// For its owner alone: what is put aside are rows.
 const PRIVATE_DIRECTORY: u32 = 0o700;
@@ -27,13 +29,21 @@ pub enum EngineError {
     /// There are no tables.
     #[error("{}: no table of windows there; wsgi-trace export and wsgi-trace serve --parquet write them", .0.display())]
     NoTables(PathBuf),
+    /// There is nothing of what was asked for.
+    #[error("no window {asked}; there are {there}")]
+    Nothing {
+        /// Of which service, since when.
+        asked: String,
+        /// Services and days that there are.
+        there: String,
+    },
     /// It refuses something, or says what is not understood.
     #[error("DuckDB cannot answer: {0}")]
     Refused(String),
 }
 
 /// What is asked of the tables.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
     /// From this day on: `2026-01-31`.
     pub since: Option<String>,
@@ -92,6 +102,9 @@ impl Engine {
         let output = output?;
         let said = String::from_utf8_lossy(&output.stderr);
         if !output.status.success() {
+            if said.contains(NO_FILES) {
+                return Err(EngineError::NoTables(PathBuf::from(&self.directory)));
+            }
             let first: String = said.trim().chars().take(LONGEST_COMPLAINT).collect();
             return Err(EngineError::Refused(first.replace('\n', " ")));
         }

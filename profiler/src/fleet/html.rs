@@ -3,7 +3,7 @@
 //! In: a [`Page`]. Out: HTML with the style of the report's page.
 
 use super::text::extent;
-use super::{Answer, Page, shown};
+use super::{Answer, Page, SOURCE, shown};
 use crate::report::html::sheet;
 
 /// The whole page.
@@ -32,7 +32,7 @@ pub fn render(page: &Page) -> String {
             rows(html, answer);
             html.raw("</section>\n");
         }
-        html.raw("</main>\n");
+        html.raw("<p class=\"note\">").raw(SOURCE).raw("</p>\n</main>\n");
     })
 }
 

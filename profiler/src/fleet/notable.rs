@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{Answer, Row, shown};
+use crate::report::unit::counted;
 
 /// Share of time without a free slot from which it is worth a word.
 const EXHAUSTED_RATIO: f64 = 0.05;
@@ -51,6 +52,10 @@ fn text(row: &Row, name: &str) -> String {
 
 fn number(row: &Row, name: &str) -> f64 {
     row.get(name).and_then(Value::as_f64).unwrap_or(0.0)
+}
+
+fn whole(row: &Row, name: &str) -> u64 {
+    row.get(name).and_then(Value::as_u64).unwrap_or(0)
 }
 
 /// The first row of each group, in their order; of a group the row of a phase comes before that of the whole.
@@ -207,12 +212,12 @@ fn costs(rows: &[Row], told: &BTreeSet<(String, String)>) -> Vec<Notable> {
     let notable = |row: &Row| Notable {
         question: "what-to-change",
         sentence: format!(
-            "Service {}: {} cost {:.1} s of request time on {} hosts, in {} windows.",
+            "Service {}: {} cost {:.1} s of request time on {}, in {}.",
             text(row, "service"),
             text(row, "finding"),
             number(row, "cost_s"),
-            text(row, "hosts"),
-            text(row, "windows"),
+            counted(whole(row, "hosts"), "host"),
+            counted(whole(row, "windows"), "window"),
         ),
         since: since(row),
         advice: advice(row),
@@ -228,12 +233,12 @@ fn dropped(rows: &[Row]) -> Vec<Notable> {
     let notable = |row: &Row| Notable {
         question: "dropped-connections",
         sentence: format!(
-            "Service {}: {} connections ({:.1} %) ended badly, by {}, on {} hosts.",
+            "Service {}: {} ({:.1} %) ended badly, by {}, on {}.",
             text(row, "service"),
-            text(row, "connections"),
+            counted(whole(row, "connections"), "connection"),
             100.0 * number(row, "of_connections_ratio"),
             text(row, "cause"),
-            text(row, "hosts"),
+            counted(whole(row, "hosts"), "host"),
         ),
         since: None,
         advice: "What each cause means and what to do: docs/dropped-connections.md.".to_owned(),

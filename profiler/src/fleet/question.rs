@@ -19,6 +19,12 @@ pub struct Question {
 }
 
 impl Question {
+    /// What its file says.
+    #[must_use]
+    pub const fn file(&self) -> &'static str {
+        self.query
+    }
+
     /// The SQL.
     #[must_use]
     pub fn sql(&self) -> String {

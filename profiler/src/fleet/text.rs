@@ -5,7 +5,7 @@
 
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 
-use super::{Answer, Page, shown};
+use super::{Answer, Page, SOURCE, shown};
 use crate::report::escape::{Charset, line};
 use crate::report::style::{Role, Style};
 use crate::report::unit;
@@ -41,7 +41,9 @@ pub fn render(page: &Page, style: Style) -> String {
         heading(&mut out, answer.question.asks, style);
         answer_rows(&mut out, answer, style);
     }
-    out.push_str("\nThe questions are SQL files (queries/); what is significant, and how it is known, stands in each.\n");
+    out.push('\n');
+    out.push_str(SOURCE);
+    out.push('\n');
     out
 }
 

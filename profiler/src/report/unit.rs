@@ -80,7 +80,7 @@ pub(in crate::report) fn number(length: usize) -> u64 {
 }
 
 /// A count with its noun: `1 request`, `2 requests`.
-pub(in crate::report) fn counted(number: u64, noun: &str) -> String {
+pub(crate) fn counted(number: u64, noun: &str) -> String {
     let plural = if number == 1 {
         noun.to_owned()
     } else if let Some(stem) = noun.strip_suffix("ss") {
