@@ -46,6 +46,7 @@ WITH
             avg(gil_wait_ns) AS gil_wait_ns,
             avg(lock_wait_ns) AS lock_wait_ns,
             avg(backend_wait_ns) AS backend_wait_ns,
+            avg(child_wait_ns) AS child_wait_ns,
             avg(file_wait_ns) AS file_wait_ns,
             avg(fault_wait_ns) AS fault_wait_ns,
             avg(sleep_ns) AS sleep_ns,
@@ -67,7 +68,8 @@ WITH
         FROM batches UNPIVOT (ns FOR phase IN (
             total_ns, accept_queue_ns, pool_wait_ns, loop_wait_ns, read_head_ns, read_body_ns,
             client_read_stall_ns, cpu_ns, run_queue_ns, gil_wait_ns, lock_wait_ns, backend_wait_ns,
-            file_wait_ns, fault_wait_ns, sleep_ns, write_ns, client_write_stall_ns, front_end_ns, unexplained_ns
+            child_wait_ns, file_wait_ns, fault_wait_ns, sleep_ns, write_ns, client_write_stall_ns, front_end_ns,
+            unexplained_ns
         ))
         GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
     ),

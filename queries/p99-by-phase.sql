@@ -20,6 +20,7 @@ WITH by_host AS (
         percentile_disc(0.99) WITHIN GROUP (ORDER BY gil_wait_ns) AS gil_wait_ns,
         percentile_disc(0.99) WITHIN GROUP (ORDER BY lock_wait_ns) AS lock_wait_ns,
         percentile_disc(0.99) WITHIN GROUP (ORDER BY backend_wait_ns) AS backend_wait_ns,
+        percentile_disc(0.99) WITHIN GROUP (ORDER BY child_wait_ns) AS child_wait_ns,
         percentile_disc(0.99) WITHIN GROUP (ORDER BY file_wait_ns) AS file_wait_ns,
         percentile_disc(0.99) WITHIN GROUP (ORDER BY fault_wait_ns) AS fault_wait_ns,
         percentile_disc(0.99) WITHIN GROUP (ORDER BY sleep_ns) AS sleep_ns,
@@ -35,7 +36,8 @@ SELECT service, date, host, requests, phase, round(p99_ns / 1e6, 3) AS p99_ms
 FROM by_host UNPIVOT (p99_ns FOR phase IN (
     total_ns, accept_queue_ns, pool_wait_ns, loop_wait_ns, read_head_ns, read_body_ns,
     client_read_stall_ns, cpu_ns, run_queue_ns, gil_wait_ns, lock_wait_ns, backend_wait_ns,
-    file_wait_ns, fault_wait_ns, sleep_ns, write_ns, client_write_stall_ns, front_end_ns, unexplained_ns
+    child_wait_ns, file_wait_ns, fault_wait_ns, sleep_ns, write_ns, client_write_stall_ns, front_end_ns,
+    unexplained_ns
 ))
 WHERE p99_ns > 0
 ORDER BY service, date, host, p99_ns DESC, phase;

@@ -2,6 +2,19 @@
 //!
 //! In: the numbers of records, which are those of `x86_64` (arch/x86/entry/syscalls/syscall_64.tbl). Out: [`GapSleep`], and whether two calls sleep for the same.
 
+/// `clone`: a `vfork` where its first argument has [`CLONE_VFORK`].
+pub const CLONE: i32 = 56;
+/// `vfork`: the thread sleeps until its child has a program of its own, or has ended.
+pub const VFORK: i32 = 58;
+/// `wait4`: the thread sleeps until a child has ended.
+pub const WAIT4: i32 = 61;
+/// `waitid`: the same.
+pub const WAITID: i32 = 247;
+/// `clone3`: as `clone`, where the word at its first argument has that flag.
+pub const CLONE3: i32 = 435;
+/// The thread sleeps as in a `vfork` (include/uapi/linux/sched.h).
+pub const CLONE_VFORK: u64 = 0x4000;
+
 /// What a call that is not observed sleeps for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GapSleep {
@@ -11,6 +24,8 @@ pub enum GapSleep {
     FileLock,
     /// The lock of the memory map, or its pages.
     Memory,
+    /// A child process: that it begins, or that it ends.
+    Child,
     /// The number does not say.
     Unknown,
 }
@@ -20,6 +35,7 @@ pub enum GapSleep {
 #[inline(always)]
 pub const fn of(system_call: i32) -> GapSleep {
     match system_call {
+        VFORK | WAIT4 | WAITID => GapSleep::Child,
         72 | 73 => GapSleep::FileLock,
         // stat family, access, fsync, truncate, getdents, rename … chown.
         4..=6
@@ -51,7 +67,9 @@ pub const fn are_alike(one: i32, other: i32) -> bool {
     one == other
         || matches!(
             (of(one), of(other)),
-            (GapSleep::File, GapSleep::File) | (GapSleep::Memory, GapSleep::Memory)
+            (GapSleep::File, GapSleep::File)
+                | (GapSleep::Memory, GapSleep::Memory)
+                | (GapSleep::Child, GapSleep::Child)
         )
 }
 
@@ -64,13 +82,13 @@ mod tests {
         const FSYNC: i32 = 74;
         const FLOCK: i32 = 73;
         const FADVISE: i32 = 221;
-        const WAIT4: i32 = 61;
-        const WAITID: i32 = 247;
         assert!(are_alike(FSYNC, FADVISE));
         assert!(are_alike(9, 11), "mmap, munmap");
         assert!(are_alike(WAIT4, WAIT4));
         assert!(!are_alike(FSYNC, FLOCK), "which of them it was says whether it waited for its turn");
         assert!(!are_alike(FSYNC, 9));
-        assert!(!are_alike(WAIT4, WAITID));
+        assert!(are_alike(VFORK, WAIT4), "its child begins, and ends");
+        assert!(!are_alike(WAITID, FLOCK));
+        assert!(!are_alike(CLONE, CLONE3), "they wait for no child");
     }
 }

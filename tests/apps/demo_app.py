@@ -37,9 +37,12 @@ import ctypes
 import functools
 import json
 import os
+import platform
 import re
+import signal
 import socket
 import struct
+import subprocess
 import tempfile
 import threading
 import time
@@ -192,6 +195,35 @@ def sleep_by_32_bit_call(milliseconds):
     library.munmap(page, 4096)
 
 
+def run_child(milliseconds):
+    """Starts a program and waits for its end, as `subprocess` does both."""
+    subprocess.run(["sleep", f"{milliseconds / 1000}"], check=True)
+
+
+def read_child(milliseconds):
+    """The same, and reads the program's output to its end before."""
+    subprocess.run(["sleep", f"{milliseconds / 1000}"], check=True, stdout=subprocess.PIPE)
+
+
+def vfork(milliseconds):
+    """Sleeps in `clone` or `clone3` until a child that has no other program ends, as `vfork` does. In the child there is one thread, with the GIL."""
+    clone_vfork = 0x4000
+    library = ctypes.PyDLL(None, use_errno=True)
+    arguments = struct.pack("<8Q", clone_vfork, 0, 0, 0, signal.SIGCHLD, 0, 0, 0)
+    if int(milliseconds) % 2:
+        child = library.syscall(ctypes.c_long(435), arguments, ctypes.c_long(len(arguments)))
+    else:
+        number = {"x86_64": 56, "aarch64": 220}[platform.machine()]
+        nothing = [ctypes.c_long(0)] * 4
+        child = library.syscall(ctypes.c_long(number), ctypes.c_long(clone_vfork | signal.SIGCHLD), *nothing)
+    if child == 0:
+        library.usleep(int(milliseconds * 1000))
+        library._exit(0)
+    if child < 0:
+        raise OSError(ctypes.get_errno(), "no child")
+    os.waitpid(child, 0)
+
+
 def compete(milliseconds):
     """Two threads that keep each other waiting for the interpreter lock; each tells what its own clocks say."""
     threads = [threading.Thread(target=truth, args=("cpu", milliseconds, f"competitor-{n}")) for n in range(2)]
@@ -256,7 +288,7 @@ def call_often(milliseconds):
             compute(0.2)
 
 
-TRUTHS = {"slowing": ask_slowing_backend, "oneasks": one_asks, "onesleeps": one_sleeps, "lookup": look_up, "own": ask_on_own_connection, "kept": ask_on_kept_connection, "keep": keep, "calls": call_often, "turn": take_turn, "hold": hold, "want": want, "gil": compete, "sleep32": sleep_by_32_bit_call, "sleep": sleep, "backend": ask_backend, "lock": wait_for_lock, "cpu": compute, "file": touch_disk}
+TRUTHS = {"slowing": ask_slowing_backend, "oneasks": one_asks, "onesleeps": one_sleeps, "lookup": look_up, "own": ask_on_own_connection, "kept": ask_on_kept_connection, "keep": keep, "calls": call_often, "turn": take_turn, "hold": hold, "want": want, "gil": compete, "sleep32": sleep_by_32_bit_call, "child": run_child, "output": read_child, "vfork": vfork, "sleep": sleep, "backend": ask_backend, "lock": wait_for_lock, "cpu": compute, "file": touch_disk}
 
 
 def truth(kind, milliseconds, unique):

@@ -11,7 +11,7 @@ use crate::whole_lines::whole_lines;
 pub struct Witness {
     /// The unique number that ends the request's path.
     pub id: String,
-    /// `sleep`, `backend`, `lock`, `cpu` or `file`.
+    /// `sleep`, `backend`, `lock`, `cpu`, `file`, `child` and others of `tests/apps/demo_app.py`.
     pub kind: String,
     /// Milliseconds asked for.
     pub asked_ms: f64,

@@ -240,7 +240,7 @@ pub struct SliceRecord {
     pub gap_switches: u32,
     /// Thread that last woke this one during the call; 0 if nobody did.
     pub waker_tid: u32,
-    /// The unobserved call in which the thread last blocked during the gap; [`NO_CALL`] if none.
+    /// The unobserved call in which the thread last blocked during the gap; [`NO_CALL`] if none. A `clone` or `clone3` that waits for its child is `vfork`.
     pub gap_blocked_call: i32,
     /// `FLAG_` bits.
     pub flags: u32,

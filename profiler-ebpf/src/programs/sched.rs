@@ -7,6 +7,7 @@ use aya_ebpf::bindings::task_struct;
 use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
+use profiler_common::gap_sleep::{CLONE, CLONE_VFORK, CLONE3, VFORK};
 use profiler_common::record::slice::{OTHER_TABLE, PAGE_FAULT};
 use profiler_common::system_call::FUTEX;
 
@@ -17,6 +18,7 @@ use crate::empty;
 use crate::kernel::{registers, task};
 use crate::maps::{CPU, Cpu};
 use crate::take;
+use crate::user_memory::user_word;
 
 /// A CPU goes from one thread to another.
 #[btf_tracepoint(function = "sched_switch")]
@@ -35,13 +37,15 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         let blocks = !preempted && task::state(previous) != 0;
         let mut call = PAGE_FAULT;
         if blocks && light::is_light() {
-            call = sleep::call(previous, registers::of(previous));
+            call = as_vfork(sleep::call(previous, registers::of(previous)), previous);
         } else if blocks {
             call = registers::system_call(registers::of(previous));
             if call < 0 {
                 call = PAGE_FAULT;
             } else if task::is_in_32_bit_call(previous) {
                 call = OTHER_TABLE;
+            } else {
+                call = as_vfork(call, previous);
             }
         }
         // SAFETY: under the run-queue lock this is the account's only writer.
@@ -73,6 +77,17 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         }
     }
     0
+}
+
+/// The call that the current thread sleeps in: whatever waits until its child has a program of its own is a `vfork`.
+#[inline(always)]
+fn as_vfork(call: i32, current: *mut task_struct) -> i32 {
+    if call != CLONE && call != CLONE3 {
+        return call;
+    }
+    let [first, ..] = registers::arguments(registers::of(current));
+    let flags = if call == CLONE3 { user_word(first) } else { first };
+    if flags & CLONE_VFORK != 0 { VFORK } else { call }
 }
 
 /// The account of the thread that ran on this CPU until now.

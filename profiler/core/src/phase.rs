@@ -28,6 +28,8 @@ pub enum Phase {
     LockWait,
     /// Waiting for a socket that is not the client's.
     BackendWait,
+    /// Waiting for a child process to begin or to end.
+    ChildWait,
     /// Waiting for a file.
     FileWait,
     /// Asleep outside any call: page faults.
@@ -46,7 +48,7 @@ pub enum Phase {
 
 impl Phase {
     /// Number of phases.
-    pub const COUNT: usize = 18;
+    pub const COUNT: usize = 19;
 
     /// All phases, in the order of reports.
     pub const ALL: [Self; Self::COUNT] = [
@@ -61,6 +63,7 @@ impl Phase {
         Self::GilWait,
         Self::LockWait,
         Self::BackendWait,
+        Self::ChildWait,
         Self::FileWait,
         Self::FaultWait,
         Self::Sleep,
@@ -85,6 +88,7 @@ impl Phase {
             Self::GilWait => "gil_wait",
             Self::LockWait => "lock_wait",
             Self::BackendWait => "backend_wait",
+            Self::ChildWait => "child_wait",
             Self::FileWait => "file_wait",
             Self::FaultWait => "fault_wait",
             Self::Sleep => "sleep",

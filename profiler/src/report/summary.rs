@@ -200,7 +200,7 @@ impl MeasuredDoing {
             gil_ns: measured(&[Phase::GilWait], doing.gil_ns),
             backend_ns: measured(&[Phase::BackendWait], doing.backend_ns),
             waiting_ns: measured(
-                &[Phase::LockWait, Phase::FileWait, Phase::FaultWait, Phase::Sleep],
+                &[Phase::LockWait, Phase::ChildWait, Phase::FileWait, Phase::FaultWait, Phase::Sleep],
                 doing.waiting_ns,
             ),
             client_ns: measured(&[Phase::ClientReadStall, Phase::ClientWriteStall], doing.client_ns),

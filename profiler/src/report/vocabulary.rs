@@ -43,6 +43,7 @@ pub const fn of_phase(phase: Phase) -> Term {
         Phase::GilWait => ('G', Color::Magenta, "waiting for the GIL"),
         Phase::LockWait => ('L', Color::LightMagenta, "waiting for another lock"),
         Phase::BackendWait => ('B', Color::Yellow, "waiting for a back end"),
+        Phase::ChildWait => ('P', Color::Yellow, "waiting for a child process"),
         Phase::FileWait => ('F', Color::Yellow, "waiting for a file"),
         Phase::FaultWait => ('f', Color::Yellow, "page faults"),
         Phase::Sleep => ('S', Color::Gray, "sleeping on purpose"),

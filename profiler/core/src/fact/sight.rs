@@ -26,6 +26,7 @@ impl Sight {
             | Phase::GilWait
             | Phase::LockWait
             | Phase::BackendWait
+            | Phase::ChildWait
             | Phase::FileWait
             | Phase::FaultWait
             | Phase::ClientReadStall
@@ -47,7 +48,7 @@ mod tests {
     #[test]
     fn light_mode_names_sleeps_and_never_what_is_done_on_a_cpu_within_calls() {
         let told = |sight: Sight| Phase::ALL.into_iter().filter(move |phase| sight.tells(*phase)).count();
-        assert_eq!([Sight::Calls, Sight::Sleeps, Sight::Messages].map(told), [Phase::COUNT, 12, 4]);
+        assert_eq!([Sight::Calls, Sight::Sleeps, Sight::Messages].map(told), [Phase::COUNT, 13, 4]);
         assert!(Sight::Sleeps.tells(Phase::BackendWait) && !Sight::Sleeps.tells(Phase::Write));
     }
 }

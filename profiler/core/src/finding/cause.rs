@@ -122,11 +122,12 @@ pub(super) fn waited_behind_ns(basis: &Basis<'_>, held_ns: u64) -> u64 {
 const BEING_SERVED: &str = "requests being served";
 
 /// What requests do while they hold a slot: the kinds of time, with the phases of each, and the findings that say why.
-const DOINGS: [(&[Phase], &str, Cause, Findings); 6] = [
+const DOINGS: [(&[Phase], &str, Cause, Findings); 7] = [
     (&[Phase::Cpu, Phase::RunQueue], "requests that compute", Cause::Computing, WHY_COMPUTING),
     (&[Phase::LockWait, Phase::GilWait], "requests that wait for locks", Cause::Waiting, &["own-locks"]),
     (&[Phase::BackendWait], "requests that wait for a back end", Cause::Waiting, &["back-end"]),
     (&[Phase::Sleep], "requests that sleep", Cause::Waiting, &[]),
+    (&[Phase::ChildWait], "requests that wait for child processes", Cause::Waiting, &[]),
     (&[Phase::FileWait, Phase::FaultWait], "requests that wait for files or memory", Cause::Waiting, &[]),
     (&[Phase::ReadBody, Phase::Write, Phase::Unexplained], BEING_SERVED, Cause::Waiting, &[]),
 ];

@@ -16,8 +16,14 @@ const HEADROOM_MAX_TIMES: f64 = 20.0;
 
 /// Phases that say that a request did not run, but not why, or that no rule has explained when this one is asked; beside waiting to be
 /// taken.
-const UNCLEAR: [Phase; 5] =
-    [Phase::LoopWait, Phase::Unexplained, Phase::LockWait, Phase::FileWait, Phase::FaultWait];
+const UNCLEAR: [Phase; 6] = [
+    Phase::LoopWait,
+    Phase::Unexplained,
+    Phase::LockWait,
+    Phase::ChildWait,
+    Phase::FileWait,
+    Phase::FaultWait,
+];
 
 /// Why connections are left without an answer by the server, where no other rule asks for it.
 const UNSERVED: [Cause; 7] = [

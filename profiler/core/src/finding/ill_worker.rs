@@ -371,6 +371,7 @@ const fn look_at(phase: Phase) -> Option<&'static str> {
         Phase::BackendWait => {
             "it waits for a back end: look where its connections go, such as to one replica of several, and whether it logs in each time"
         }
+        Phase::ChildWait => "it waits for child processes: compare what they are and how long they run",
         Phase::FaultWait => {
             "its memory is not there when it is needed: look whether it was swapped out, and how much it grew"
         }

@@ -21,6 +21,8 @@ pub enum ThreadState {
     LockWait,
     /// Waiting for the interpreter lock.
     GilWait,
+    /// Waiting for a child process.
+    ChildWait,
     /// Waiting for a file, or reading and writing one.
     File,
     /// Sleeping on purpose.
@@ -33,13 +35,14 @@ pub enum ThreadState {
 
 impl ThreadState {
     /// All states, in the order of legends.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Idle,
         Self::Running,
         Self::RunQueue,
         Self::GilWait,
         Self::LockWait,
         Self::BackendWait,
+        Self::ChildWait,
         Self::ClientWait,
         Self::ClientIo,
         Self::File,
@@ -56,6 +59,7 @@ impl ThreadState {
             Self::BackendWait => Some(Phase::BackendWait),
             Self::LockWait => Some(Phase::LockWait),
             Self::GilWait => Some(Phase::GilWait),
+            Self::ChildWait => Some(Phase::ChildWait),
             Self::File => Some(Phase::FileWait),
             Self::Sleep => Some(Phase::Sleep),
             Self::ClientIo | Self::ClientWait | Self::Idle | Self::Other => None,

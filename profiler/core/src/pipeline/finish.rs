@@ -425,13 +425,6 @@ fn blind_spots(state: &State) -> Vec<String> {
         ));
     }
     list.extend(io_uring(state));
-    let child_wait_ms = state.time.child_wait_ns / 1_000_000;
-    if child_wait_ms > 0 {
-        list.push(format!(
-            "threads that serve requests slept {child_wait_ms} ms for child processes to begin or to end (vfork, wait4, waitid): in a request such time is \
-             unexplained"
-        ));
-    }
     if state.world.foreign_descriptor_calls > 0 {
         list.push(format!(
             "{} reads and writes went to file descriptors whose origin was not seen: waits there are unexplained. They were \

@@ -12,6 +12,7 @@ use crate::model::slot::Holding;
 use crate::phase::Phase;
 
 mod back_ends;
+mod children;
 mod closes;
 mod drops;
 mod encrypted;

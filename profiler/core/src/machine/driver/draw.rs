@@ -2,8 +2,12 @@
 //!
 //! In: a slice, its state. Out: entries: the gap, then the call.
 
+use profiler_common::gap_sleep::{VFORK, WAITID};
+
 use crate::event::{Call, Slice};
 use crate::machine::ledger::gil_party::Because;
+use crate::machine::time::piece::Piece;
+use crate::phase::Phase;
 use crate::timeline::{Entry, ThreadState};
 
 /// Puts a slice on the timeline: the gap, then the call.
@@ -19,10 +23,11 @@ pub(in crate::machine) fn draw(
     let (tgid, tid) = (slice.tgid, slice.tid);
     let gap_start_ns = slice.gap_start_ns();
     if slice.enter_ns > gap_start_ns {
+        let child_wait = child_wait(slice);
         let gap_state = if slice.gap.run_queue_ns > slice.gap.cpu_ns.saturating_add(slice.gap.blocked_ns) {
             ThreadState::RunQueue
         } else if slice.gap.blocked_ns > slice.gap.cpu_ns {
-            ThreadState::Other
+            if child_wait.is_some() { ThreadState::ChildWait } else { ThreadState::Other }
         } else {
             ThreadState::Running
         };
@@ -33,7 +38,7 @@ pub(in crate::machine) fn draw(
             start_ns: gap_start_ns,
             end_ns,
             state: gap_state,
-            label: "running",
+            label: child_wait.filter(|_| gap_state == ThreadState::ChildWait).unwrap_or("running"),
             fd: None,
             open: false,
             held_by: None,
@@ -45,6 +50,17 @@ pub(in crate::machine) fn draw(
     let fd = descriptor_of(&slice.call);
     let (start_ns, end_ns) = (slice.enter_ns, exit_ns);
     sink(Entry::Slice { tgid, tid, start_ns, end_ns, state, label, fd, open, held_by, sites });
+}
+
+/// The call in which a thread waited for child processes in the gap, where it slept for nothing else.
+fn child_wait(slice: &Slice) -> Option<&'static str> {
+    let gap = Piece::gap(slice);
+    let is_known = gap.blocked == Phase::ChildWait && gap.fault_ns == 0 && gap.undecided_ns == 0;
+    is_known.then_some(match slice.in_gap.blocked_call {
+        VFORK => "vfork",
+        WAITID => "waitid",
+        _ => "wait4",
+    })
 }
 
 const fn descriptor_of(call: &Call) -> Option<i32> {

@@ -2,6 +2,7 @@
 //!
 //! In: a [`Sight`] of each thread, and the state of the machines. Out: [`Now`]. Changes nothing.
 
+use profiler_common::gap_sleep::{self, GapSleep};
 use profiler_common::record::slice::{NO_CALL, PAGE_FAULT};
 
 use crate::decode::open::slice_of;
@@ -11,9 +12,8 @@ use crate::machine::driver::meaning;
 use crate::machine::driver::state::State;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::request::Active;
-use crate::machine::world::classify::{Idle, gap_sleep_phase};
+use crate::machine::world::classify::Idle;
 use crate::model::now::{Now, RequestNow, Scheduled, ThreadNow};
-use crate::phase::Phase;
 use crate::timeline::ThreadState;
 
 /// Requests in flight that are listed.
@@ -99,8 +99,11 @@ fn thread(state: &State, sight: &Sight) -> ThreadNow {
 fn asleep_in_gap(slice: &Slice) -> ThreadState {
     match slice.in_gap.blocked_call {
         NO_CALL | PAGE_FAULT => ThreadState::Other,
-        call if gap_sleep_phase(call) == Phase::FileWait => ThreadState::File,
-        _ => ThreadState::Other,
+        call => match gap_sleep::of(call) {
+            GapSleep::File | GapSleep::FileLock => ThreadState::File,
+            GapSleep::Child => ThreadState::ChildWait,
+            GapSleep::Memory | GapSleep::Unknown => ThreadState::Other,
+        },
     }
 }
 

@@ -61,7 +61,6 @@ impl State {
         self.join.links.roll();
         self.world.foreign_descriptor_calls = 0;
         self.world.unattributed.roll();
-        self.time.child_wait_ns = 0;
         let with_threads = self.runtime.threads.values().map(|thread| thread.tgid);
         let living = Living::of(&self.world.processes, self.runtime.threads.tids().collect(), with_threads);
         self.forget_ended(&living);

@@ -48,7 +48,6 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
     gap.held_by = held_by;
     slots::waited_for_its_turn((&mut state.time, state.window_start_ns), &mut thread, slice, &mut gap);
     if gap.length_ns() > 0 {
-        state.note_child_wait(&thread, slice, &gap);
         thread.pending.push(gap);
     }
     job::note_feeder(state.view(), &mut thread, slice);

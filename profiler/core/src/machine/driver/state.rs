@@ -14,10 +14,8 @@ use crate::machine::product::by_process::{MAX_COUNTED, had_to_wait};
 use crate::machine::product::state::Product;
 use crate::machine::runtime::state::{Hand, Runtime, View};
 use crate::machine::runtime::thread::Thread;
-use crate::machine::time::piece::Piece;
 use crate::machine::time::state::Time;
 use crate::machine::wire::state::Wire;
-use crate::machine::world::classify::waits_for_child;
 use crate::machine::world::state::World;
 use crate::model::Thread as ThreadTotal;
 use crate::model::request::Request;
@@ -151,14 +149,6 @@ impl State {
             self.evicted = self.evicted.saturating_add(1);
         } else if let Some(count) = self.world.accepts.entry(listener).or_default().get_mut(outcome) {
             *count = count.saturating_add(1);
-        }
-    }
-
-    /// Notes a wait for a child process in the gap of a thread that serves requests: no phase names it.
-    pub fn note_child_wait(&mut self, thread: &Thread, slice: &Slice, gap: &Piece) {
-        let is_told = gap.blocked == Phase::Unexplained && gap.start_ns >= self.window_start_ns;
-        if thread.slot.is_some() && is_told && waits_for_child(slice.in_gap.blocked_call) {
-            self.time.child_wait_ns = self.time.child_wait_ns.saturating_add(gap.account.blocked_ns);
         }
     }
 

@@ -359,12 +359,15 @@ impl Pending {
         self.pieces.front().map(|piece| piece.start_ns)
     }
 
-    /// Whether in it the thread slept on purpose, or waited for a back end or a file.
+    /// Whether in it the thread slept on purpose, or waited for a back end, a file or a child process.
     #[must_use]
     pub fn has_worked_and_waited(&self) -> bool {
         self.pieces.iter().any(|piece| {
             piece.account.blocked_ns > piece.fault_ns
-                && matches!(piece.blocked, Phase::Sleep | Phase::BackendWait | Phase::FileWait)
+                && matches!(
+                    piece.blocked,
+                    Phase::Sleep | Phase::BackendWait | Phase::FileWait | Phase::ChildWait
+                )
         })
     }
 

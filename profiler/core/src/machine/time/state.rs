@@ -37,8 +37,6 @@ pub struct Time {
     pub sequence_holes: u64,
     /// Slots so far.
     pub slot_count: u32,
-    /// Time that threads which serve requests slept for child processes, in calls that are not observed.
-    pub child_wait_ns: u64,
     /// Time that threads which are no slots spent lingering on finished connections.
     pub acceptor_linger_ns: u64,
     /// Who accepts where, and has slots for it.
@@ -71,7 +69,6 @@ impl Default for Time {
             carried: FxHashMap::default(),
             sequence_holes: 0,
             slot_count: 0,
-            child_wait_ns: 0,
             acceptor_linger_ns: 0,
             capacity: Capacity::default(),
             is_light: false,

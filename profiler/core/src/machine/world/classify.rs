@@ -221,15 +221,9 @@ pub const fn gap_sleep_phase(system_call: i32) -> Phase {
     match gap_sleep::of(system_call) {
         GapSleep::File | GapSleep::FileLock => Phase::FileWait,
         GapSleep::Memory => Phase::FaultWait,
+        GapSleep::Child => Phase::ChildWait,
         GapSleep::Unknown => Phase::Unexplained,
     }
-}
-
-/// Whether a thread that sleeps in this unobserved call waits for a child process: for its beginning (`vfork`) or its end
-/// (`wait4`, `waitid`; numbers of `x86_64`).
-#[must_use]
-pub const fn waits_for_child(system_call: i32) -> bool {
-    matches!(system_call, 58 | 61 | 247)
 }
 
 #[cfg(test)]

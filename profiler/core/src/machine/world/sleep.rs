@@ -77,6 +77,7 @@ const fn on(on: SleptOn, of_client: Phase) -> Phase {
 
 #[cfg(test)]
 mod tests {
+    use profiler_common::gap_sleep;
     use profiler_common::record::slice::NO_CALL;
     use profiler_common::system_call::{
         ACCEPT4, CLOCK_NANOSLEEP, CLOSE, CONNECT, EPOLL_WAIT, OPENAT, POLL, PSELECT6, READ, RECVFROM, SENDTO,
@@ -92,7 +93,10 @@ mod tests {
     #[test]
     fn a_sleep_is_for_what_its_call_and_its_descriptor_are() {
         const FLOCK: u32 = 73;
-        const WAIT4: u32 = 61;
+        const WAIT4: u32 = gap_sleep::WAIT4.cast_unsigned();
+        const WAITID: u32 = gap_sleep::WAITID.cast_unsigned();
+        const VFORK: u32 = gap_sleep::VFORK.cast_unsigned();
+        const CLONE: u32 = gap_sleep::CLONE.cast_unsigned();
         const MMAP: u32 = 9;
         let back_end = SleptOn::Socket { port: 5432 };
         for (call, on, expected) in [
@@ -116,7 +120,10 @@ mod tests {
             (ACCEPT4, SleptOn::Listener, Phase::Unexplained),
             (EPOLL_WAIT, SleptOn::Nothing, Phase::Unexplained),
             (CLOSE, SleptOn::Nothing, Phase::Unexplained),
-            (WAIT4, SleptOn::Nothing, Phase::Unexplained),
+            (WAIT4, SleptOn::Nothing, Phase::ChildWait),
+            (WAITID, SleptOn::Nothing, Phase::ChildWait),
+            (VFORK, SleptOn::Nothing, Phase::ChildWait),
+            (CLONE, SleptOn::Nothing, Phase::Unexplained),
         ] {
             assert_eq!(phase(&slept(call, on)), expected, "call {call} on {on:?}");
         }

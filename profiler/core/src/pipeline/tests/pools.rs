@@ -200,21 +200,6 @@ fn a_wait_for_the_turn_to_accept_is_no_work() {
 }
 
 #[test]
-fn waits_for_child_processes_are_named_where_no_phase_does() {
-    const WAIT4: i32 = 61;
-    let arrival = START + US;
-    let first = Script::new(1).accept(9, (1, 0, 0)).read(9, GET, arrival, (2, 0, 0));
-    let mut script = first.write_head(9, OK5, (5, 0, 0)).write(9, 5, (5, 0, 0));
-    script.gap.blocked_ns += 3_000 * US;
-    let mut script = script.call(Call::Sleep, 0, (0, 0, 5), 0);
-    if let Some(Body::Slice(slice)) = script.events.last_mut().map(|event| &mut event.body) {
-        slice.in_gap.blocked_call = WAIT4;
-    }
-    let spots = run(vec![script], 4000).snapshot.coverage.blind_spots;
-    assert!(spots.len() == 1 && spots[0].contains("slept 3 ms for child processes"), "{spots:?}");
-}
-
-#[test]
 fn a_ring_of_libuv_s_is_no_ring_for_sockets() {
     for (mapped, words) in
         [("uvloop", "uvloop tells epoll"), ("libuv.so.1", "reads, writes and waits that go")]

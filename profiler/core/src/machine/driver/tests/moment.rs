@@ -2,6 +2,9 @@
 //!
 //! In: slices, looks at threads. Out: assertions on entries, and on what the live screen shows.
 
+use profiler_common::gap_sleep::{CLONE, VFORK, WAIT4, WAITID};
+use profiler_common::record::slice::FLAG_GAP_BLOCKED_MIXED;
+
 use super::*;
 use crate::fact::OpenSlice;
 use crate::machine::driver::draw::draw;
@@ -36,6 +39,25 @@ fn a_slice_is_drawn_as_its_gap_and_its_call() {
         let gap = expected.map(|state| (100 - gap.total_ns(), 100, state));
         assert_eq!(told, gap.into_iter().chain([(100, 130, Sleep)]).collect::<Vec<_>>(), "{what}");
     }
+    // What it slept for, where that was one thing.
+    for (call, flags, expected) in [
+        (WAIT4, 0, (ThreadState::ChildWait, "wait4")),
+        (WAITID, 0, (ThreadState::ChildWait, "waitid")),
+        (VFORK, 0, (ThreadState::ChildWait, "vfork")),
+        (WAIT4, FLAG_GAP_BLOCKED_MIXED, (Other, "running")),
+        (CLONE, 0, (Other, "running")),
+    ] {
+        let gap = Account { cpu_ns: 2, run_queue_ns: 1, blocked_ns: 9 };
+        let mut slice = Slice { enter_ns: 100, gap, flags, ..Slice::blank(Call::Sleep) };
+        slice.in_gap.blocked_call = call;
+        let mut told = Vec::new();
+        draw(&slice, 130, (Sleep, Because::default()), false, &mut |entry| {
+            if let Entry::Slice { state, label, .. } = entry {
+                told.push((state, label));
+            }
+        });
+        assert_eq!(told.first(), Some(&expected), "{call}");
+    }
     let mut because = Because::default();
     because.by.first = HeldBy { tid: 7, ..HeldBy::UNKNOWN };
     let mut told = Vec::new();
@@ -62,6 +84,19 @@ fn open(system_call: Option<u32>) -> OpenSlice {
         gap_blocked_call: profiler_common::record::slice::NO_CALL,
         call_undecided_ns: 0,
         gap_undecided_ns: 0,
+    }
+}
+
+#[test]
+fn a_thread_that_sleeps_for_a_child_process_is_shown_so() {
+    let mut run = Run::new(1);
+    run.reads_request();
+    for (call, expected) in
+        [(WAIT4, ThreadState::ChildWait), (VFORK, ThreadState::ChildWait), (CLONE, ThreadState::Other)]
+    {
+        let sight = OpenSlice { gap_blocked_call: call, ..open(None) };
+        let shown = now(&run.state, &[Sight::live(&sight, Scheduled::Asleep, 200)], 200);
+        assert_eq!(shown.threads[0].state, expected, "{call}");
     }
 }
 
