@@ -42,7 +42,7 @@ fn write_queries(options: &Fleet, to: &Path) -> Result<(), Failure> {
     let files = sql_files::write(&options.directory, to)?;
     if !options.quiet {
         // Nobody may be reading: then there is nobody to tell.
-        let _ = writeln!(std::io::stderr(), "wsgi-trace: files {files} in {}", to.display());
+        let _ = writeln!(std::io::stderr(), "wsgi-trace: wrote {files} SQL files to {}", to.display());
     }
     Ok(())
 }
