@@ -77,7 +77,7 @@ def report:
   | .capacity.workers |= map(worker)
   | .event_loops |= map(loop)
   | .gil |= if . then gil($why) else {not_measured: ($why["/gil"] // "not measured")} end
-  | .listeners |= map(listener)
+  | .listeners |= map(select(.accepted != null) | listener)
   | .drops |= (if . then . else no_drops($why["/drops"]) end | .not_measured = $why["/drops"])
   | .overhead |= if . then . else {not_measured: ($why["/overhead"] // "not measured")} end;
 

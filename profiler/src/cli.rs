@@ -204,7 +204,7 @@ pub struct Watch {
     #[arg(long, value_enum, default_value_t, value_name = "KIND")]
     pub hooks: Hooks,
     /// Hook no system calls: cheap enough to leave on for weeks. Shows each request, what its thread waits for, who held the
-    /// GIL and, on most servers, slots. Shows no listeners, dropped connections or event loops; the report says what is missing
+    /// GIL and, on most servers, slots. Shows no accepts, dropped connections or event loops; the report says what is missing
     #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step", "stacks"])]
     pub light: bool,
     /// How to see waits for the GIL.
@@ -354,7 +354,7 @@ pub struct Top {
     #[arg(long, value_enum, default_value_t, value_name = "KIND", conflicts_with = "recording")]
     pub hooks: Hooks,
     /// Hook no system calls: cheap enough to leave on for weeks. Shows each request, what its thread waits for, who held the
-    /// GIL and, on most servers, slots. Shows no listeners, dropped connections or event loops; the report says what is missing
+    /// GIL and, on most servers, slots. Shows no accepts, dropped connections or event loops; the report says what is missing
     #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step", "stacks", "recording"])]
     pub light: bool,
     /// How to see waits for the GIL.
@@ -387,7 +387,7 @@ pub struct Serve {
     #[arg(long, value_enum, default_value_t, value_name = "KIND")]
     pub hooks: Hooks,
     /// Hook no system calls: cheap enough to leave on for weeks. Shows each request, what its thread waits for, who held the
-    /// GIL and, on most servers, slots. Shows no listeners, dropped connections or event loops; the report says what is missing.
+    /// GIL and, on most servers, slots. Shows no accepts, dropped connections or event loops; the report says what is missing.
     /// POST /full traces in full for a while; --hooks, --gil and --stacks are for that then
     #[arg(long)]
     pub light: bool,

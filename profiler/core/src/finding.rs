@@ -239,6 +239,7 @@ type Tells = fn(&Snapshot) -> bool;
 /// The rules that are judged in light mode, where the run has what they rest on.
 const JUDGED_IN_LIGHT: &[(&str, Tells)] = &[
     (cpu_throttled::RULE.id, |_| true),
+    (backlog_too_small::RULE.id, |snapshot| snapshot.sockets.listeners.iter().any(|one| one.queue.is_some())),
     (server_errors::RULE.id, |snapshot| snapshot.attached.heads_recorded),
     (gil_contention::RULE.id, tells_gil),
     (gil_starvation::RULE.id, tells_gil),

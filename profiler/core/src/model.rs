@@ -282,6 +282,9 @@ pub struct Listener {
     pub foreign: Vec<(u32, String)>,
     /// Nobody of the target held it any more when the window ended.
     pub is_closed: bool,
+    /// Light mode: of it only who holds it and its queue's depth are known. What counts calls and wakeups is 0 or empty
+    /// below, and means nothing.
+    pub is_queue_alone: bool,
     /// Connections accepted from it in the window.
     pub accepted: u64,
     /// Accept calls that found nothing (`EAGAIN`).

@@ -109,9 +109,7 @@ impl Id {
                 | Self::InVainSwitches
                 | Self::BesideFree
                 | Self::BesideFreeWait
-                | Self::QueueRefused
                 | Self::QueueDelayed
-                | Self::QueueFull
         )
     }
 
@@ -157,9 +155,14 @@ impl Counts {
             counts.set(Id::GilPastInterval, "", snapshot.gil.past_interval);
         }
         for listener in &snapshot.sockets.listeners {
-            counts.set(Id::Connections, "", listener.accepted);
-            counts.accept_wait.add_latency(&listener.accept_wait);
             let port = port(listener);
+            if !listener.is_queue_alone {
+                // A zero would say that nothing was accepted.
+                counts.set(Id::Connections, "", listener.accepted);
+                counts.accept_wait.add_latency(&listener.accept_wait);
+                counts.set(Id::InVain, &port, listener.woken_in_vain());
+                counts.set(Id::InVainCpu, &port, listener.in_vain_cpu_ns());
+            }
             if let Some(wakes) = listener.wakes {
                 counts.set(Id::Arrivals, &port, wakes.arrivals);
                 counts.set(Id::Woken, &port, wakes.woken);
@@ -181,8 +184,6 @@ impl Counts {
                     counts.set(Id::QueueRefused, &port, refused);
                 }
             }
-            counts.set(Id::InVain, &port, listener.woken_in_vain());
-            counts.set(Id::InVainCpu, &port, listener.in_vain_cpu_ns());
         }
         for event_loop in &snapshot.event_loops {
             counts.set(Id::LoopBusy, "", event_loop.busy_ns);

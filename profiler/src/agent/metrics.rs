@@ -261,7 +261,7 @@ impl Metrics {
             out.gauge("slots_busy_peak", help, None, f64::from(snapshot.slots.peak_busy))?;
         }
         let beside = self.known.full.current.as_ref().map(|(_, view)| view);
-        queues(out, beside.map_or(snapshot, |view| &view.snapshot))?;
+        queues(out, snapshot)?;
         // Sampled once a window: early in one, the sample of the one before stands.
         let is_light = |view: &&Arc<View>| view.snapshot.attached.is_light();
         let last = self.known.last.as_ref().filter(|last| is_light(last) == is_light(&view));

@@ -23,7 +23,7 @@ pub struct FullTraces {
     ///
     /// p99: the 99th percentile of the requests that ended in the last 10 seconds is above this, of 20 requests or more.
     /// queue: as many connections wait for accept. A finding: it is present in the last window; light mode judges
-    /// slots-exhausted, slow-clients, gil-contention, gil-starvation, gil-threads, gil-not-released, cpu-throttled and
+    /// slots-exhausted, slow-clients, backlog-too-small, gil-contention, gil-starvation, gil-threads, gil-not-released, cpu-throttled and
     /// server-errors.
     #[arg(long = "full-when", value_name = "CONDITION", value_delimiter = ',')]
     pub when: Vec<Condition>,

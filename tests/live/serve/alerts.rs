@@ -115,6 +115,7 @@ fn labels_of(name: &str) -> Vec<&'static str> {
         "request_phase_seconds_total" => vec!["method", "endpoint", "phase"],
         "finding_present" => vec!["finding"],
         "accept_queue_depth" => vec!["port"],
+        "mode" => vec!["mode"],
         _ => {
             let is_family = |family: &str| {
                 name.strip_prefix(family).is_some_and(|rest| matches!(rest, "_total" | "_seconds_total"))

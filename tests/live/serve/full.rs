@@ -99,6 +99,10 @@ fn trace_in_full(agent: &Agent, light_programs: usize) -> anyhow::Result<()> {
     let before = agent.wait_for_metrics("requests", |samples| sum(samples, REQUESTS, &[]) > 0.0)?;
     ensure!(mode(&before) == [1.0, 0.0], "{before:?}");
     ensure!(!before.contains_key(ACCEPTED), "light mode does not see accepts: {before:?}");
+    ensure!(
+        sum(&before, "wsgi_trace_accept_queue_limit", &[]) > 0.0,
+        "the kernel tells of queues: {before:?}"
+    );
     ensure!(agent.get("/report.json?window=full")?.status == 503);
 
     let granted = post(agent, "?seconds=300", "")?;

@@ -162,9 +162,6 @@ impl Machines {
 
     /// The listeners, each with its queue and with who accepted, was woken and waited.
     fn told_listeners(&mut self, mut waiting: FxHashMap<u64, Found>) -> Vec<Listener> {
-        if self.attached.is_light() {
-            return Vec::new();
-        }
         let mut listeners = listeners::told(&self.state, &self.listening.counts);
         let measured = Measured {
             delays: self.attached.delays_measured,
@@ -173,6 +170,10 @@ impl Machines {
         for listener in &mut listeners {
             listener.queue = self.listening.queues.finish(listener.seen.inode, self.window.end_ns, measured);
             listener.foreign = listeners::held_by_others(listener, &self.state, &self.listening.foreign);
+            if self.attached.is_light() {
+                listeners::leave_queue_alone(listener);
+                continue;
+            }
             listener.beside_free = self.state.time.capacity.finish(listener.seen.inode);
             listener.is_deferred = self.listening.queues.is_deferred(listener.seen.inode);
             listener.woken = self.wakes.of(listener.seen.inode).cloned();

@@ -42,11 +42,16 @@ fn sockets(listeners: &[Listener]) -> Table {
         .right("backlog", |listener| maybe(backlog(listener), count).at("backlog"))
         .right("held by", held_by)
         .in_list("held")
-        .right("accepted", |listener| count(listener.accepted).at("accepted"))
+        .right("accepted", |listener| of_calls(listener, listener.accepted).at("accepted"))
         .in_list("accepted")
-        .right("found nothing", |listener| count(listener.accepts_empty).at("accepts_empty"))
-        .right("failed", |listener| count(listener.accepts_failed).at("accepts_failed"))
+        .right("found nothing", |listener| of_calls(listener, listener.accepts_empty).at("accepts_empty"))
+        .right("failed", |listener| of_calls(listener, listener.accepts_failed).at("accepts_failed"))
         .table()
+}
+
+/// A number that only calls show; a dash in light mode.
+fn of_calls(listener: &Listener, number: u64) -> Cell {
+    maybe((!listener.is_queue_alone).then_some(number), count)
 }
 
 fn backlog(listener: &Listener) -> Option<u64> {

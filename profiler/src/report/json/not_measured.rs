@@ -37,12 +37,43 @@ pub(super) fn list(snapshot: &Snapshot) -> Vec<NotMeasured<'_>> {
         part("/event_loops", light),
         part("/gil", snapshot.gil.not_measured.as_deref()),
     ];
-    let after_gil = [part("/listeners", light), part("/drops", light), part("/overhead", no_overhead)];
+    let after_gil = [part("/drops", light), part("/overhead", no_overhead)];
     phases
         .chain(before_gil.into_iter().flatten())
         .chain(interpreters(snapshot))
+        .chain(listeners(snapshot))
         .chain(after_gil.into_iter().flatten())
         .collect()
+}
+
+/// Keys of a listener that light mode leaves null or empty.
+const OF_CALLS: [&str; 14] = [
+    "accepted",
+    "accepts_empty",
+    "accepts_failed",
+    "accept_wait",
+    "empty_returns",
+    "empty_returns_cpu_ns",
+    "wakes",
+    "queue/arrivals",
+    "queue/at_arrival",
+    "queue/delays",
+    "woken",
+    "waiters",
+    "accepted_by",
+    "beside_free",
+];
+
+/// What light mode does not see of each listener.
+fn listeners(snapshot: &Snapshot) -> impl Iterator<Item = NotMeasured<'_>> {
+    let listeners = snapshot.sockets.listeners.iter().enumerate().filter(|(_, one)| one.is_queue_alone);
+    listeners.flat_map(|(place, listener)| {
+        // Without a queue, what is in it has no place.
+        let keys = OF_CALLS.iter().filter(|key| listener.queue.is_some() || !key.starts_with("queue/"));
+        keys.map(move |key| {
+            NotMeasured::new(format!("/listeners/{place}/{key}"), Attached::LIGHT_SEES_NO_CALLS)
+        })
+    })
 }
 
 /// Interpreters whose lock was not watched, while others' were.

@@ -14,6 +14,7 @@ use crate::report::summary::Exit;
 view! {
     pub(super) struct Listener<'a>(listener: &'a model::Listener) with {
         let seen = &listener.seen;
+        let seen_calls = !listener.is_queue_alone;
     } {
         address: &'a str = &seen.address,
         family: &'a str = &seen.family,
@@ -27,16 +28,16 @@ view! {
             .map(|(pid, comm)| ForeignHolder { pid: *pid, comm })
             .collect(),
         is_closed: bool = listener.is_closed,
-        accepted: u64 = listener.accepted,
-        accepts_empty: u64 = listener.accepts_empty,
-        accepts_failed: u64 = listener.accepts_failed,
-        accept_wait: Latency = Latency::new(&listener.accept_wait),
-        empty_returns: u64 = listener.empty_returns,
-        empty_returns_cpu_ns: u64 = listener.empty_returns_cpu_ns,
+        accepted: Option<u64> = seen_calls.then_some(listener.accepted),
+        accepts_empty: Option<u64> = seen_calls.then_some(listener.accepts_empty),
+        accepts_failed: Option<u64> = seen_calls.then_some(listener.accepts_failed),
+        accept_wait: Option<Latency> = seen_calls.then(|| Latency::new(&listener.accept_wait)),
+        empty_returns: Option<u64> = seen_calls.then_some(listener.empty_returns),
+        empty_returns_cpu_ns: Option<u64> = seen_calls.then_some(listener.empty_returns_cpu_ns),
         wakes: Option<Wakes> = listener
             .wakes
             .map(|wakes| Wakes::new(wakes, listener.woken_per_connection())),
-        queue: Option<Queue> = listener.queue.as_ref().map(Queue::new),
+        queue: Option<Queue> = listener.queue.as_ref().map(|queue| Queue::new(queue, seen_calls)),
         is_deferred: bool = listener.is_deferred,
         woken: Option<Woken> = listener.woken.as_ref().map(Woken::new),
         waiters: Vec<Waiters> = listener.waiters.iter().map(Waiters::new).collect(),

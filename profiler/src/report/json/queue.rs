@@ -8,13 +8,13 @@ use super::latency::Latency;
 
 view! {
     /// An accept queue over the window.
-    pub(super) struct Queue(queue: &model::queue::Queue) {
+    pub(super) struct Queue(queue: &model::queue::Queue, sees_accepts: bool) {
         limit: u32 = queue.limit,
         depth: u32 = queue.depth,
         deepest: u32 = queue.deepest(),
         over_time: Depths = Depths::new(&queue.over_time),
-        arrivals: u64 = queue.at_arrival.weight(),
-        at_arrival: Depths = Depths::new(&queue.at_arrival),
+        arrivals: Option<u64> = sees_accepts.then(|| queue.at_arrival.weight()),
+        at_arrival: Option<Depths> = sees_accepts.then(|| Depths::new(&queue.at_arrival)),
         observed_ns: u64 = queue.observed_ns(),
         full_ns: u64 = queue.full_ns,
         refused: Option<u64> = queue.refused,

@@ -4,9 +4,10 @@ use std::sync::LazyLock;
 
 use profiler_core::fact::Attached;
 use profiler_core::finding::Finding;
-use profiler_core::model::Snapshot;
 use profiler_core::model::gil::Lock;
+use profiler_core::model::queue::Queue;
 use profiler_core::model::slot::Holding;
+use profiler_core::model::{Listener, Snapshot};
 use profiler_core::phase::Phase;
 use profiler_core::timeline::Entry;
 use serde_json::Value;
@@ -271,10 +272,19 @@ fn what_was_not_measured_is_null_or_an_empty_list_and_says_why() {
     light.slots.not_measured = Some(Attached::LIGHT_SEES_NO_CALLS.to_owned());
     light.capacity.arrived_full = None;
     light.event_loops.clear();
-    light.sockets.listeners.clear();
+    for listener in &mut light.sockets.listeners {
+        let queue = listener.queue.take().map(|queue| Queue { delays: None, ..queue });
+        let seen = listener.seen.clone();
+        *listener = Listener { seen, queue, is_queue_alone: true, ..Listener::default() };
+    }
     light.coverage.overhead = None;
     let light = value(&light, &findings);
     assert_valid(&light);
+    let listener = &light["listeners"][0];
+    assert!(
+        listener["queue"]["limit"].is_u64() && !why(&light, "/listeners/0/accepted").is_empty(),
+        "{listener}"
+    );
     let worker = &light["capacity"]["workers"][0];
     assert!(worker["slots"].is_null() && worker["busy_ns"].is_null() && worker["pid"].is_u64(), "{worker}");
     for report in [light, rich(), value(&Snapshot::default(), &[])] {

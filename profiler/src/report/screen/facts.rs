@@ -184,7 +184,8 @@ pub(super) fn listeners(shown: &Shown, paint: Paint, width: usize, rows: usize) 
         let mut line = labelled(paint, if index == 0 { "listen" } else { "" });
         line.push_span(Span::raw(paint.quote(&listener.seen.address, 24)));
         let rate = summary::per_second(listener.accepted, shown.snapshot.window.length_ns());
-        line.push_span(paint.span(Role::Quiet, &format!("  {} accepted", unit::rate(rate))));
+        let rate = if listener.is_queue_alone { "-".to_owned() } else { unit::rate(rate) };
+        line.push_span(paint.span(Role::Quiet, &format!("  {rate} accepted")));
         let woken = match listener.woken_per_connection() {
             Some(woken) => format!("{woken:.2} woken/conn"),
             None => "woken/conn -".to_owned(),

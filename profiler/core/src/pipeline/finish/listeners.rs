@@ -53,6 +53,19 @@ pub(super) fn told(state: &State, counted: &Listeners) -> Vec<Listener> {
     list
 }
 
+/// In light mode neither calls nor what arrivals wake is seen: what the kernel says of the queue is left.
+pub(super) fn leave_queue_alone(listener: &mut Listener) {
+    *listener = Listener {
+        seen: std::mem::take(&mut listener.seen),
+        holders: std::mem::take(&mut listener.holders),
+        foreign: std::mem::take(&mut listener.foreign),
+        is_closed: listener.is_closed,
+        queue: listener.queue.take(),
+        is_queue_alone: true,
+        ..Listener::default()
+    };
+}
+
 /// Who holds it beside the target. A process that was born into the target since then does not count.
 pub(super) fn held_by_others(
     listener: &Listener,
