@@ -111,7 +111,11 @@ fn what_a_program_began_with_is_known_until_the_next_program() {
         ("another program", vec![Some(&started), Some(&other)], &[]),
         ("the same program anew", vec![Some(&started), None, Some(&titled)], &[]),
         ("with other values", vec![Some(&started), None, Some(&again)], &[("GUNICORN_PID", "8")]),
-        ("what is read counts", vec![Some(&started), Some(&again)], &[("GUNICORN_PID", "8"), ("WEB_CONCURRENCY", "2")]),
+        (
+            "what is read counts",
+            vec![Some(&started), Some(&again)],
+            &[("GUNICORN_PID", "8"), ("WEB_CONCURRENCY", "2")],
+        ),
     ] {
         let mut processes = server();
         fork(&mut processes, MASTER, 8);
@@ -129,9 +133,14 @@ fn what_a_program_began_with_is_known_until_the_next_program() {
     }
     // What its parent began with is a child's, too, until it has a program of its own.
     let mut processes = server();
-    processes.see(&ProcessSeen { environment: vec![("LISTEN_FDS".to_owned(), "1".to_owned())], ..seen(MASTER, &[]) });
+    processes.see(&ProcessSeen {
+        environment: vec![("LISTEN_FDS".to_owned(), "1".to_owned())],
+        ..seen(MASTER, &[])
+    });
     fork(&mut processes, MASTER, 8);
-    let count = |processes: &Processes| processes.seen.iter().find(|known| known.tgid == 8).unwrap().environment.len();
+    let count = |processes: &Processes| {
+        processes.seen.iter().find(|known| known.tgid == 8).unwrap().environment.len()
+    };
     assert_eq!(count(&processes), 1);
     life(&mut processes, (8, 8), Change::Exec);
     assert_eq!(count(&processes), 0);
