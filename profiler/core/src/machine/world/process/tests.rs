@@ -109,7 +109,7 @@ fn what_a_program_began_with_is_known_until_the_next_program() {
         ("under a title", vec![Some(&started), Some(&titled)], all),
         ("it was never seen without one", vec![Some(&titled), Some(&titled)], &[]),
         ("another program", vec![Some(&started), Some(&other)], &[]),
-        ("the same program anew", vec![Some(&started), None, Some(&titled)], &[]),
+        ("the same program once more", vec![Some(&started), None, Some(&titled)], &[]),
         ("with other values", vec![Some(&started), None, Some(&again)], &[("GUNICORN_PID", "8")]),
         (
             "what is read counts",
