@@ -30,6 +30,9 @@ The routes of `dropping.py` do not serve their client, those of `streams.py` do 
 /truth/want/MS/ID  sleeps for MS without the lock, and then wants it: what it takes longer is its wait. One for each hold
 /truth/keep/MS/ID  keeps the interpreter lock for MS in the C library, whoever wants it
 /truth/sleep32/MS/ID  sleeps for MS in a call of the 32-bit table, which a program of 64 bits can make too
+/truth/child/MS/ID  starts a program that takes MS, and waits for its end
+/truth/output/MS/ID  the same, and reads its output before
+/truth/vfork/MS/ID  sleeps in clone, where MS is odd in clone3, until a child ends, as vfork does
 /truth/calls/MS/ID  computes for MS, with a short system call every 0.2 ms: gives the interpreter lock up for it, and takes it again at once
 """
 
@@ -201,8 +204,13 @@ def run_child(milliseconds):
 
 
 def read_child(milliseconds):
-    """The same, and reads the program's output to its end before."""
-    subprocess.run(["sleep", f"{milliseconds / 1000}"], check=True, stdout=subprocess.PIPE)
+    """The same, and reads the program's output to its end before. Returns how long it read, in ns."""
+    with subprocess.Popen(["sleep", f"{milliseconds / 1000}"], stdout=subprocess.PIPE) as child:
+        start = time.monotonic_ns()
+        child.stdout.read()
+        read_ns = time.monotonic_ns() - start
+        child.wait()
+    return read_ns
 
 
 def vfork(milliseconds):
@@ -295,7 +303,7 @@ def truth(kind, milliseconds, unique):
     """Runs one kind of work and appends what this process's own clocks say of it."""
     work = TRUTHS[kind]
     start, cpu_start, queue_start = clocks()
-    until = work(milliseconds)
+    result = work(milliseconds)
     end, cpu_end, queue_end = clocks()
     witness = {
         "id": unique,
@@ -306,7 +314,9 @@ def truth(kind, milliseconds, unique):
         "start_ns": start,
         "end_ns": end,
         # When it was to give the lock up, or wanted it; when it began to close its file.
-        "until_ns": until if kind in ("hold", "want", "file") else None,
+        "until_ns": result if kind in ("hold", "want", "file") else None,
+        # How long it read what another process wrote.
+        "read_ns": result if kind == "output" else None,
         "wall_ns": end - start,
         "cpu_ns": cpu_end - cpu_start,
         "run_queue_ns": queue_end - queue_start,

@@ -10,6 +10,7 @@ use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use profiler_common::gap_sleep::WAIT4;
 use profiler_common::record::connection::{ACCEPTED, SEEDED};
 use profiler_common::record::head::{INBOUND, OUTBOUND};
 use profiler_common::record::lifecycle::{EXIT, FORK};
@@ -27,9 +28,6 @@ use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::steal::stolen_ns;
 use wsgi_trace_tests::switches::Switches;
 use wsgi_trace_tests::toy::{ToyServer, answer, ask, load, request};
-
-/// `wait4`: not observed, so a wait in it belongs to the gap.
-const WAIT4: i32 = 61;
 
 fn inside_ns(slice: &SliceRecord) -> u64 {
     slice.call_cpu_ns + slice.call_run_queue_ns + slice.call_blocked_ns
@@ -164,6 +162,7 @@ fn waits_are_where_they_were_spent() -> anyhow::Result<()> {
     let certain = |slice: &SliceRecord| slice.flags & FLAG_WAKE_MISSED == 0;
     assert!(sleep.call_blocked_ns >= 49_000_000 || !certain(&sleep), "{sleep:?}");
     let answer = trace.until("the second answer", |records| records.calls(SENDTO).nth(1).copied())?;
+    // That call is not observed: a wait in it belongs to the gap.
     assert_eq!(answer.gap_blocked_call, WAIT4, "{answer:?}");
     assert!(answer.gap_blocked_ns >= 45_000_000 || !certain(&answer), "{answer:?}");
     Ok(())

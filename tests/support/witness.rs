@@ -29,6 +29,9 @@ pub struct Witness {
     /// `hold`: when it was to give the interpreter lock up; `want`: when it wanted it. `CLOCK_MONOTONIC`.
     #[serde(default)]
     pub until_ns: Option<u64>,
+    /// `output`: how long it read what a child wrote.
+    #[serde(default)]
+    pub read_ns: Option<u64>,
     /// End − start.
     pub wall_ns: u64,
     /// CPU time of the thread in between.

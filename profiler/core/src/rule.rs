@@ -62,6 +62,8 @@ rules! {
     WokenForFirst,
     /// A lock at which two threads wait at once for the loop is the queue of jobs.
     QueueOfJobs,
+    /// A lock at which one thread of a pool wakes another can be the queue of jobs, though the loop wakes nobody there.
+    PassedOn,
     /// Of several jobs that are done, a request that resumes had the one that was done first.
     DoneInOrder,
     /// A request resumes: the thread that was woken for it has handed back its result, though it wrote nothing.

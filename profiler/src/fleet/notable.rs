@@ -110,7 +110,9 @@ fn outliers(rows: &[Row]) -> Vec<Notable> {
 fn look_at(phase: &str) -> &'static str {
     match phase {
         "file_wait_ns" => "Look at its disk: iostat -x, and which device its files are on.",
-        "child_wait_ns" => "Look at the programs that its requests start: what they are, and what they wait for.",
+        "child_wait_ns" => {
+            "Look at the programs that its requests start: what they are, and what they wait for."
+        }
         "fault_wait_ns" => "Look at its memory: page faults wait for a disk.",
         "backend_wait_ns" => {
             "Look at its way to the back end: which replica it asks, and through which network."

@@ -53,14 +53,16 @@ pub(super) fn number(of: &Value, pointer: &str) -> u64 {
 
 /// No request is missing, each has its status, and nothing was dropped or lost.
 fn nothing_is_missing(traced: &Traced, requests: usize) -> anyhow::Result<()> {
+    ensure!(traced.value("/losses/is_complete")?.as_bool() == Some(true), "{}", traced.value("/losses")?);
     let answered = traced.requests.iter().filter(|request| request.status == Some(200)).count();
     ensure!(
         (traced.requests.len(), answered) == (requests, requests),
-        "{} requests, {answered} with their status: {:#?}",
+        "{} requests, {answered} with their status: {:#?} {:#} {:#}",
         traced.requests.len(),
-        traced.requests.iter().filter(|request| request.status != Some(200)).collect::<Vec<_>>()
+        traced.requests,
+        traced.value("/processes")?,
+        traced.value("/losses")?
     );
-    ensure!(traced.value("/losses/is_complete")?.as_bool() == Some(true), "{}", traced.value("/losses")?);
     let dropped = traced.value("/drops/causes")?.as_array().map_or(0, Vec::len);
     ensure!(dropped == 0, "{}", traced.value("/drops")?);
     Ok(())

@@ -80,11 +80,9 @@ impl Doing {
                 Phase::Cpu | Phase::RunQueue => &mut doing.computing_ns,
                 Phase::GilWait => &mut doing.gil_ns,
                 Phase::BackendWait => &mut doing.backend_ns,
-                Phase::LockWait
-                | Phase::ChildWait
-                | Phase::FileWait
-                | Phase::FaultWait
-                | Phase::Sleep => &mut doing.waiting_ns,
+                Phase::LockWait | Phase::ChildWait | Phase::FileWait | Phase::FaultWait | Phase::Sleep => {
+                    &mut doing.waiting_ns
+                }
                 Phase::ClientReadStall | Phase::ClientWriteStall => &mut doing.client_ns,
                 Phase::ReadBody | Phase::Write | Phase::Unexplained => &mut doing.rest_ns,
             };

@@ -23,13 +23,16 @@ pub(in crate::machine) fn draw(
     let (tgid, tid) = (slice.tgid, slice.tid);
     let gap_start_ns = slice.gap_start_ns();
     if slice.enter_ns > gap_start_ns {
-        let child_wait = child_wait(slice);
+        let mut label = "running";
         let gap_state = if slice.gap.run_queue_ns > slice.gap.cpu_ns.saturating_add(slice.gap.blocked_ns) {
             ThreadState::RunQueue
-        } else if slice.gap.blocked_ns > slice.gap.cpu_ns {
-            if child_wait.is_some() { ThreadState::ChildWait } else { ThreadState::Other }
-        } else {
+        } else if slice.gap.blocked_ns <= slice.gap.cpu_ns {
             ThreadState::Running
+        } else if let Some(call) = child_wait(slice) {
+            label = call;
+            ThreadState::ChildWait
+        } else {
+            ThreadState::Other
         };
         let end_ns = slice.enter_ns;
         let entry = Entry::Slice {
@@ -38,7 +41,7 @@ pub(in crate::machine) fn draw(
             start_ns: gap_start_ns,
             end_ns,
             state: gap_state,
-            label: child_wait.filter(|_| gap_state == ThreadState::ChildWait).unwrap_or("running"),
+            label,
             fd: None,
             open: false,
             held_by: None,

@@ -141,6 +141,7 @@ pub(in crate::machine) fn passed_on(state: View<'_>, thread: &mut Thread, slice:
     let by_tid = slice.woken.by_tid;
     let is_by_thread = by_tid != 0 && by_tid != pool.loop_tid && slice.tid != pool.loop_tid;
     if is_by_thread
+        && Rule::PassedOn.holds()
         && !is_mutex(operation)
         && thread.pooled.waits_since.is_none_or(|(known, _)| known != address)
     {

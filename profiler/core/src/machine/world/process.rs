@@ -43,14 +43,15 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// A process was seen. A second sight of it replaces the first.
+    /// A process was seen. A second sight of it replaces the first, but for the environment that its program began with: a title is written over that.
     pub fn see(&mut self, process: &ProcessSeen) {
         for (tid, name) in &process.threads {
             self.name(*tid, name);
         }
         self.name(process.tgid, &process.comm);
         if let Some(known) = self.seen.iter_mut().find(|known| known.tgid == process.tgid) {
-            *known = process.clone();
+            let before = std::mem::replace(known, process.clone());
+            keep_environment(known, before);
         } else if self.seen.len() < MAX_ENTRIES {
             self.seen.push(process.clone());
         } else {
@@ -231,7 +232,15 @@ impl Processes {
                     self.ended.insert(lifecycle.tgid, code);
                 }
             }
-            Change::Exec | Change::Adopted => {
+            Change::Exec => {
+                self.gone.remove(&lifecycle.tgid);
+                self.name(lifecycle.tid, &lifecycle.comm);
+                // The new program's has not been read yet.
+                if let Some(known) = self.seen.iter_mut().find(|known| known.tgid == lifecycle.tgid) {
+                    known.environment.clear();
+                }
+            }
+            Change::Adopted => {
                 self.gone.remove(&lifecycle.tgid);
                 self.name(lifecycle.tid, &lifecycle.comm);
             }
@@ -298,6 +307,18 @@ impl Processes {
             self.names.insert(tid, name.to_owned());
         } else {
             self.evicted += 1;
+        }
+    }
+}
+
+/// Adds what the sight before shows of the environment and this one no longer does, if both are of the same program.
+fn keep_environment(known: &mut ProcessSeen, before: ProcessSeen) {
+    if known.executable != before.executable {
+        return;
+    }
+    for (name, value) in before.environment {
+        if !known.environment.iter().any(|(other, _)| *other == name) {
+            known.environment.push((name, value));
         }
     }
 }

@@ -116,6 +116,18 @@ fn a_master_that_another_has_started_is_one_before_it_has_workers() {
         ];
         assert_eq!(roles(&named), [master, worker, master, worker]);
     }
+    // The old one has ended, and the new one has its title now. What started it was seen before the title hid it.
+    let (top, worker_of_old) =
+        (titled(10, 1, "gunicorn: master [a]"), titled(11, 10, "gunicorn: worker [a]"));
+    for (title, expected) in [("gunicorn: worker [a.2]", worker), ("gunicorn: master [a.2]", worker)] {
+        let taken_over = [
+            top.clone(),
+            worker_of_old.clone(),
+            started_by(10, titled(20, 1, "gunicorn: master [a]")),
+            started_by(10, titled(21, 20, title)),
+        ];
+        assert_eq!(roles(&taken_over), [master, worker, master, expected], "{title}");
+    }
     // The old one's title was not seen.
     let half = [old.as_slice(), &[titled(12, 10, "gunicorn: master [a]")]].concat();
     assert_eq!(roles(&half), [master, worker, worker]);

@@ -90,6 +90,62 @@ fn a_second_sight_of_a_process_replaces_the_first() {
     assert_eq!(processes.names.get(&70).map(String::as_str), Some("pool"));
 }
 
+/// gunicorn's new master after SIGUSR2, whose title hides what the old one told it.
+#[test]
+fn what_a_program_began_with_is_known_until_the_next_program() {
+    let of = |command_line: &str, executable: &str, environment: &[(&str, &str)]| ProcessSeen {
+        executable: executable.to_owned(),
+        command_line: vec![command_line.to_owned()],
+        environment: environment.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+        ..seen(8, &[])
+    };
+    let started = of("python gunicorn app", "/python", &[("GUNICORN_PID", "1"), ("WEB_CONCURRENCY", "2")]);
+    let titled = of("gunicorn: master [app]", "/python", &[]);
+    let other = of("sleep 1", "/sleep", &[]);
+    let again = of("python gunicorn app", "/python", &[("GUNICORN_PID", "8")]);
+    let all = &[("GUNICORN_PID", "1"), ("WEB_CONCURRENCY", "2")][..];
+    for (what, sights, expected) in [
+        ("as it began", vec![Some(&started)], all),
+        ("under a title", vec![Some(&started), Some(&titled)], all),
+        ("it was never seen without one", vec![Some(&titled), Some(&titled)], &[]),
+        ("another program", vec![Some(&started), Some(&other)], &[]),
+        ("the same program once more", vec![Some(&started), None, Some(&titled)], &[]),
+        ("with other values", vec![Some(&started), None, Some(&again)], &[("GUNICORN_PID", "8")]),
+        (
+            "what is read counts",
+            vec![Some(&started), Some(&again)],
+            &[("GUNICORN_PID", "8"), ("WEB_CONCURRENCY", "2")],
+        ),
+    ] {
+        let mut processes = server();
+        fork(&mut processes, MASTER, 8);
+        life(&mut processes, (8, 8), Change::Exec);
+        for sight in sights {
+            match sight {
+                Some(sight) => processes.see(sight),
+                None => assert_eq!(life(&mut processes, (8, 8), Change::Exec), None),
+            }
+        }
+        let known = processes.seen.iter().find(|known| known.tgid == 8).unwrap();
+        let environment: Vec<(&str, &str)> =
+            known.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(environment, expected, "{what}");
+    }
+    // What its parent began with is a child's, too, until it has a program of its own.
+    let mut processes = server();
+    processes.see(&ProcessSeen {
+        environment: vec![("LISTEN_FDS".to_owned(), "1".to_owned())],
+        ..seen(MASTER, &[])
+    });
+    fork(&mut processes, MASTER, 8);
+    let count = |processes: &Processes| {
+        processes.seen.iter().find(|known| known.tgid == 8).unwrap().environment.len()
+    };
+    assert_eq!(count(&processes), 1);
+    life(&mut processes, (8, 8), Change::Exec);
+    assert_eq!(count(&processes), 0);
+}
+
 #[test]
 fn what_has_ended_is_forgotten_with_its_window_unless_its_children_live() {
     let mut processes = server();
