@@ -18,8 +18,8 @@ use crate::package;
 
 /// Linux's and Debian's names.
 const ARCHITECTURES: [(&str, &str); 2] = [("x86_64", "amd64"), ("aarch64", "arm64")];
-/// QEMU's emulation of a user space of arm64, where Debian has it.
-const EMULATOR: &str = "/usr/bin/qemu-aarch64-static";
+/// QEMU's emulation of a user space of arm64, as Debian calls it (12; 13).
+const EMULATORS: [&str; 2] = ["qemu-aarch64-static", "qemu-aarch64"];
 
 fn program(linux: &str) -> PathBuf {
     root().join("target/dist").join(format!("wsgi-trace-{linux}"))
@@ -82,6 +82,30 @@ fn pip_takes_each_wheel_for_the_platforms_of_its_architecture_and_for_no_other()
     Ok(())
 }
 
+/// What is the same wherever it was built names no place of its building.
+#[test]
+#[ignore = "make dist-test"]
+fn nothing_in_a_package_names_the_directory_it_was_built_in() -> anyhow::Result<()> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo"))).context("no home")?;
+    for (linux, debian) in ARCHITECTURES {
+        let place = tempfile::tempdir()?;
+        let (wheel, deb) = (package(&format!("_{linux}.whl"))?, package(&format!("_{debian}.deb"))?);
+        succeed(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(wheel).arg(place.path()))?;
+        succeed(Command::new("dpkg-deb").arg("--raw-extract").arg(deb).arg(place.path().join("deb")))?;
+        let image = package(&format!("-{debian}.oci.tar"))?;
+        std::os::unix::fs::symlink(image, place.path().join("image"))?;
+        for built_in in [&root(), &home] {
+            let mut search = Command::new("grep");
+            search.args(["--dereference-recursive", "--files-with-matches", "--fixed-strings"]);
+            let found = search.arg(built_in).arg(place.path()).output()?;
+            let named = String::from_utf8_lossy(&found.stdout);
+            assert!(found.status.code() == Some(1), "{linux}: {} stands in {named}", built_in.display());
+        }
+    }
+    Ok(())
+}
+
 /// The files of a .deb, as `dpkg-deb` lists them.
 fn files(deb: &Path) -> anyhow::Result<BTreeSet<String>> {
     let listed = succeed(Command::new("dpkg-deb").arg("--contents").arg(deb))?;
@@ -99,11 +123,8 @@ fn dpkg_installs_each_deb_under_its_architecture_with_the_same_files_and_removes
     let mut lists = Vec::new();
     for (_, debian) in ARCHITECTURES {
         let deb = package(&format!("_{debian}.deb"))?;
-        assert_eq!(
-            succeed(Command::new("dpkg-deb").arg("--field").arg(&deb).arg("Depends"))?,
-            "",
-            "{debian}"
-        );
+        let needs = succeed(Command::new("dpkg-deb").arg("--field").arg(&deb).arg("Depends"))?;
+        assert_eq!(needs.trim(), "", "{debian}");
         lists.push(files(&deb)?);
         let copy = machine.shared().join(format!("wsgi-trace_0_{debian}.deb"));
         fs::copy(&deb, &copy)?;
@@ -151,16 +172,28 @@ fn each_image_names_its_architecture_and_holds_its_program() -> anyhow::Result<(
 #[test]
 #[ignore = "make dist-test"]
 fn program_of_arm64_says_in_emulation_what_this_machine_s_says() -> anyhow::Result<()> {
-    if !Path::new(EMULATOR).exists() {
-        gate::note_skip(&format!("{EMULATOR} is missing (qemu-user-static)"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let places: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let mut emulators = EMULATORS.iter().flat_map(|name| places.iter().map(move |place| place.join(name)));
+    let Some(emulator) = emulators.find(|emulator| emulator.is_file()) else {
+        gate::note_skip("needs qemu-user-static, which `make dist-test` installs");
         return Ok(());
-    }
+    };
+    // Its help has the name by which it is called.
+    let place = tempfile::tempdir()?;
+    let named = |linux: &str| -> anyhow::Result<PathBuf> {
+        let copy = place.path().join(linux).join("wsgi-trace");
+        fs::create_dir_all(place.path().join(linux))?;
+        fs::copy(program(linux), &copy)?;
+        Ok(copy)
+    };
+    let (theirs, ours) = (named("aarch64")?, named(crate::MACHINE.0)?);
     let said = |command: &mut Command, arguments: &[&str]| {
         succeed(command.args(arguments).env("LC_ALL", "C.UTF-8").env("COLUMNS", "100"))
     };
     let same = |arguments: &[&str]| -> anyhow::Result<()> {
-        let theirs = said(Command::new(EMULATOR).arg(program("aarch64")), arguments)?;
-        let ours = said(&mut Command::new(program(crate::MACHINE.0)), arguments)?;
+        let theirs = said(Command::new(&emulator).arg(&theirs), arguments)?;
+        let ours = said(&mut Command::new(&ours), arguments)?;
         assert!(!ours.is_empty() && theirs == ours, "{arguments:?}: {theirs}\nand not\n{ours}");
         Ok(())
     };
