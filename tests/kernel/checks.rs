@@ -286,6 +286,14 @@ impl Run {
             "{births} births, {ends} ends, expected {CONNECTIONS}"
         );
         ensure!(adopted >= 1, "the thread that was there before was not adopted");
+        // There is no other PID namespace here.
+        let numbered = count(
+            |change| matches!(change, Change::Fork { child_tid, child_number, .. } if child_number == child_tid),
+        );
+        ensure!(
+            numbered == births,
+            "{numbered} of {births} births have the number that the child calls itself"
+        );
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 //! In: `target/dist`, the blocks of `sh dist` in README.md. Out: verdicts. `make dist-test` builds the packages and runs these.
 
 mod clean_machine;
+mod each_architecture;
 mod image;
 mod installed;
 

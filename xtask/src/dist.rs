@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::architecture::Architecture;
 use crate::command;
+use crate::packages;
 use crate::pins;
 use program::{Build, PROFILE};
 
@@ -117,6 +118,10 @@ pub(crate) const PROGRAMS: [&str; 1] = ["packages"];
 
 /// Builds everything, installs what is this machine's and runs it.
 pub(crate) fn test() -> anyhow::Result<()> {
+    if Architecture::host() != Architecture::Arm64 {
+        // Its program runs as well, in emulation of user space.
+        packages::need(&[("qemu-aarch64-static", "qemu-user-static")])?;
+    }
     run(&[])?;
     let mut tests = command::cargo(&["test", "--locked", "--package", "wsgi-trace-tests"]);
     tests.args(PROGRAMS.iter().flat_map(|program| ["--test", program]));

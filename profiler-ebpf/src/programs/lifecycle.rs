@@ -66,7 +66,8 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
         what: FORK,
         who: (parent_tgid, parent_tid),
         other: (child_tgid, child_tid),
-        value: 0,
+        // The child has its `struct pid` by now (`copy_process`, kernel/fork.c).
+        value: i64::from(task::own_number(child)),
         comm: task::comm_address(child),
     };
     preemption::disabled(|| emit::lifecycle(Writer::Hook, &event, now_ns));

@@ -377,7 +377,11 @@ fn lock_then(record: &SleepRecord) -> Option<LockThen> {
 fn decode_lifecycle(bytes: &[u8]) -> Result<Event, Malformed> {
     let record = fixed::<LifecycleRecord>(bytes, KIND_LIFECYCLE)?;
     let change = match record.what {
-        lifecycle::FORK => Change::Fork { child_tgid: record.other_tgid, child_tid: record.other_tid },
+        lifecycle::FORK => Change::Fork {
+            child_tgid: record.other_tgid,
+            child_tid: record.other_tid,
+            child_number: u32::try_from(record.value).unwrap_or(0),
+        },
         lifecycle::EXIT => Change::Exit { code: record.value },
         lifecycle::EXEC => Change::Exec,
         lifecycle::ADOPTED => Change::Adopted,

@@ -535,6 +535,8 @@ pub enum Change {
         child_tgid: Tid,
         /// The child's thread.
         child_tid: Tid,
+        /// The number that the child has in its own PID namespace; 0: not known.
+        child_number: Tid,
     },
     /// It ended.
     Exit {

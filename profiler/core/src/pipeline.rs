@@ -298,10 +298,11 @@ impl Machines {
         state.product.lives.change(lifecycle, time_ns);
         let name = lifecycle.comm.clone();
         match lifecycle.change {
-            Change::Fork { child_tgid, child_tid } => {
+            Change::Fork { child_tgid, child_tid, child_number } => {
                 state.world.descriptors.fork(lifecycle.tgid, child_tgid);
                 state.join.topology.fork(lifecycle.tgid, child_tgid);
                 state.gil.fork(lifecycle.tgid, child_tgid);
+                state.gil.born((child_tgid, child_tid), child_number);
                 if child_tgid == lifecycle.tgid {
                     if let Some(thread) = state.runtime.threads.get_mut(lifecycle.tid)
                         && !thread.helpers.start(child_tid)

@@ -3,7 +3,7 @@
 //! In: servers whose requests keep the lock for a known time. Out: verdicts.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -310,6 +310,55 @@ fn holders_in_another_pid_namespace_are_named_by_their_numbers_here() -> anyhow:
     }
     // `unshare` hears no signal that asks while its child lives.
     outside.kill();
+    assert!(all_ns > 100_000_000, "the threads did not contend");
+    assert!(known_ns >= all_ns - all_ns / 10, "{known_ns} of {all_ns}");
+    Ok(())
+}
+
+/// A thread that lives for less than the second between two looks at `/proc` has its number from its birth.
+#[test]
+fn holders_in_another_pid_namespace_that_live_for_a_moment_are_named_as_well() -> anyhow::Result<()> {
+    const PAIRS: usize = 8;
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    // Its /proc is ours: there its threads read the numbers that they have here.
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--kill-child"]).arg(Version::V27.python());
+    command.arg(wsgi_trace_tests::root().join("tests/apps/gil_young.py")).arg(PAIRS.to_string());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut outside = Child::start(&mut command, "unshare")?;
+    let mut lines = BufReader::new(outside.take_stdout().context("no output")?).lines();
+    let mut line = || lines.next().context("it ended")?.context("its output");
+    assert_eq!(line()?, "ready");
+    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", outside.pid()))?;
+    let pid = children.split_whitespace().next().context("nobody in there")?;
+    let mut program = Program::start(&["--pid", pid, "--format", "json"])?;
+    program.wait_for_stderr("watching")?;
+    outside.take_stdin().context("no input")?.write_all(b"\n")?;
+    let mut other_of = BTreeMap::new();
+    for _ in 0..PAIRS {
+        let pair = line()?;
+        let (one, other) = pair.split_once(' ').context("not two threads")?;
+        let (one, other): (u64, u64) = (one.parse()?, other.parse()?);
+        other_of.extend([(one, other), (other, one)]);
+    }
+    assert_eq!(line()?, "done");
+    program.signal(libc::SIGINT);
+    let report: Value = serde_json::from_str(&program.finish(Duration::from_secs(60))?.stdout)?;
+    // `unshare` hears no signal that asks while its child lives.
+    outside.kill();
+    let edges = report.pointer("/gil/thread_edges").and_then(Value::as_array).context("no edges")?;
+    let (mut all_ns, mut known_ns) = (0, 0);
+    for edge in edges {
+        let tid = |side: &str| edge.pointer(&format!("/{side}/tid")).and_then(Value::as_u64);
+        let total_ns = edge.get("total_ns").and_then(Value::as_u64).context("no time")?;
+        let other = tid("waiter").and_then(|waiter| other_of.get(&waiter));
+        eprintln!("{:?} because of {:?}: {:.1} ms", tid("waiter"), tid("holder"), total_ns as f64 / 1e6);
+        if other.is_some() {
+            all_ns += total_ns;
+            known_ns += if tid("holder") == other.copied() { total_ns } else { 0 };
+        }
+    }
     assert!(all_ns > 100_000_000, "the threads did not contend");
     assert!(known_ns >= all_ns - all_ns / 10, "{known_ns} of {all_ns}");
     Ok(())

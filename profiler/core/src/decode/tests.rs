@@ -173,8 +173,13 @@ fn connections_and_lifecycle_arrive_whole() {
         comm: *b"gunicorn\0\0\0\0\0\0\0\0",
     };
     let Body::Lifecycle(lifecycle) = decode(record.as_bytes()).unwrap().body else { panic!() };
-    assert_eq!(lifecycle.change, Change::Fork { child_tgid: 20, child_tid: 21 });
+    assert_eq!(lifecycle.change, Change::Fork { child_tgid: 20, child_tid: 21, child_number: 0 });
     assert_eq!(lifecycle.comm, "gunicorn");
+    for (value, child_number) in [(7, 7), (-1, 0), (i64::from(u32::MAX) + 8, 0)] {
+        record.value = value;
+        let Body::Lifecycle(lifecycle) = decode(record.as_bytes()).unwrap().body else { panic!() };
+        assert_eq!(lifecycle.change, Change::Fork { child_tgid: 20, child_tid: 21, child_number });
+    }
     record.what = EXIT;
     record.value = 9;
     record.comm = *b"no closing NUL\xff!";

@@ -228,8 +228,8 @@ mod tests {
     fn children_that_have_ended_hold_no_listener() {
         let mut machines = machines();
         for (tgid, change) in [
-            (1, Change::Fork { child_tgid: 7, child_tid: 7 }),
-            (1, Change::Fork { child_tgid: 8, child_tid: 8 }),
+            (1, Change::Fork { child_tgid: 7, child_tid: 7, child_number: 0 }),
+            (1, Change::Fork { child_tgid: 8, child_tid: 8, child_number: 0 }),
         ] {
             machines.state.world.processes.change(&Lifecycle {
                 tgid,

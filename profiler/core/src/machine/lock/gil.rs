@@ -21,10 +21,12 @@ use crate::model::latency::Latency;
 use profiler_common::record::slice::{FLAG_GIVES_UP, NO_CALL, PAGE_FAULT};
 
 mod episode;
+mod numbers;
 mod part;
 
 pub use episode::Episode;
 use episode::On;
+use numbers::Numbers;
 pub use part::{Followed, Part};
 
 /// Offset of the takers' condition variable from the lock's address.
@@ -104,8 +106,8 @@ pub struct AtLock {
 #[derive(Clone, Debug, Default)]
 pub struct Locks {
     seen: FxHashMap<Tid, InterpreterSeen>,
-    /// For each process in another PID namespace: its threads, by their numbers there.
-    numbers: FxHashMap<Tid, FxHashMap<Tid, Tid>>,
+    /// Threads of processes in other PID namespaces, by their numbers there.
+    numbers: Numbers,
     waits: Latency,
     run_queue_ns: u64,
     past_interval: u64,
@@ -140,12 +142,17 @@ impl Locks {
 
     /// Takes the numbers that the threads of a process have in their own PID namespace.
     pub fn number(&mut self, seen: &ThreadNumbers) {
-        if self.numbers.len() >= MAX_PROCESSES && !self.numbers.contains_key(&seen.tgid) {
-            self.evict(1);
-            return;
+        let without_place = self.numbers.list(seen);
+        self.evict(without_place);
+    }
+
+    /// A thread of a process was made, with this number in its own PID namespace; 0: not known.
+    pub fn born(&mut self, (tgid, tid): (Tid, Tid), number: Tid) {
+        // Both are the same, as good as always, in the namespace whose numbers we use.
+        let is_foreign = || self.seen.get(&tgid).is_some_and(|seen| seen.foreign_numbers);
+        if number != 0 && (number != tid || is_foreign()) {
+            self.numbers.born((tgid, tid), number);
         }
-        self.evict(seen.numbers.len().saturating_sub(MAX_WAITERS));
-        self.numbers.insert(seen.tgid, seen.numbers.iter().take(MAX_WAITERS).copied().collect());
     }
 
     const fn evict(&mut self, count: usize) {
@@ -157,9 +164,7 @@ impl Locks {
     pub fn thread(&self, tgid: Tid, number: Tid) -> Tid {
         match self.seen.get(&tgid) {
             Some(seen) if number != 0 && seen.inherited_number == Some(number) => tgid,
-            Some(seen) if seen.foreign_numbers => {
-                self.numbers.get(&tgid).and_then(|threads| threads.get(&number)).copied().unwrap_or(0)
-            }
+            Some(seen) if seen.foreign_numbers => self.numbers.thread(tgid, number).unwrap_or(0),
             _ => number,
         }
     }
@@ -171,7 +176,7 @@ impl Locks {
             return;
         }
         self.seen.remove(&child);
-        self.numbers.remove(&child);
+        self.numbers.forget(child);
         if let Some(seen) = self.seen.get(&parent) {
             let inherited_number = (!seen.foreign_numbers).then_some(parent);
             self.see(InterpreterSeen { tgid: child, inherited_number, ..seen.clone() });
@@ -181,7 +186,7 @@ impl Locks {
     /// A process executed another program: what was known of its memory is void.
     pub fn exec(&mut self, tgid: Tid) {
         self.seen.remove(&tgid);
-        self.numbers.remove(&tgid);
+        self.numbers.exec(tgid);
         self.samples.exec(tgid);
     }
 
@@ -363,7 +368,7 @@ impl Locks {
         let mut samples = std::mem::take(&mut self.samples);
         samples.roll(has_ended);
         let mut numbers = std::mem::take(&mut self.numbers);
-        numbers.retain(|tgid, _| seen.contains_key(tgid));
+        numbers.retain(|tgid| seen.contains_key(&tgid));
         let mut edges = std::mem::take(&mut self.edges);
         edges.roll();
         let mut method = std::mem::take(&mut self.method);
@@ -375,7 +380,7 @@ impl Locks {
     /// Forgets processes and threads that have ended.
     pub(in crate::machine) fn retain(&mut self, living: &Living) {
         self.seen.retain(|tgid, _| living.process(*tgid));
-        self.numbers.retain(|tgid, _| living.process(*tgid));
+        self.numbers.retain(|tgid| living.process(tgid));
         self.slept.retain(|tid, _| living.thread(*tid));
     }
 

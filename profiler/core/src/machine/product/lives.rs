@@ -24,7 +24,7 @@ impl Lives {
     /// A process is born, or ends.
     pub fn change(&mut self, lifecycle: &Lifecycle, time_ns: u64) {
         match lifecycle.change {
-            Change::Fork { child_tgid, child_tid } if child_tgid == child_tid => {
+            Change::Fork { child_tgid, child_tid, .. } if child_tgid == child_tid => {
                 if let Some(past) = self.of.remove(&child_tgid) {
                     self.keep(past);
                 }
@@ -117,7 +117,7 @@ mod tests {
     const START_NS: u64 = 30;
 
     fn fork(tgid: Tid) -> Lifecycle {
-        let change = Change::Fork { child_tgid: tgid, child_tid: tgid };
+        let change = Change::Fork { child_tgid: tgid, child_tid: tgid, child_number: 0 };
         Lifecycle { tgid: 1, tid: 1, change, comm: String::new() }
     }
 

@@ -195,7 +195,7 @@ impl Processes {
     /// A thread's life changes. Returns the process that was born, if one was.
     pub fn change(&mut self, lifecycle: &Lifecycle) -> Option<Tid> {
         match lifecycle.change {
-            Change::Fork { child_tgid, child_tid } => {
+            Change::Fork { child_tgid, child_tid, .. } => {
                 self.gone.remove(&child_tgid);
                 self.ended_threads.remove(&child_tid);
                 self.name(child_tid, &lifecycle.comm);

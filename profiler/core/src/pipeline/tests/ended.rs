@@ -115,8 +115,8 @@ fn worker(tgid: u32, start_ns: u64) -> Vec<Event> {
     let at = |us: u64| start_ns + us * US;
     let end_ns = at(LIFE_US);
     let mut events = vec![
-        life(at(0), (MASTER, MASTER), Change::Fork { child_tgid: tgid, child_tid: tgid }),
-        life(at(1), (tgid, tgid), Change::Fork { child_tgid: tgid, child_tid: tgid + 1 }),
+        life(at(0), (MASTER, MASTER), Change::Fork { child_tgid: tgid, child_tid: tgid, child_number: 0 }),
+        life(at(1), (tgid, tgid), Change::Fork { child_tgid: tgid, child_tid: tgid + 1, child_number: 0 }),
     ];
     events.extend(facts_of(tgid).into_iter().map(|one| fact(at(2), one)));
     let script = |tid: u32, us: u64| Script { tgid, now_ns: at(us), ..Script::new(tid) };

@@ -327,6 +327,38 @@ fn a_holder_in_another_pid_namespace_is_found_by_the_number_that_it_has_there() 
     assert_eq!(edges, [(4012, 701), (0, 51)]);
 }
 
+/// The second wait is because of a thread that was made after the last listing. Recordings of before have no number at births.
+#[test]
+fn a_holder_that_was_just_made_in_another_pid_namespace_is_known_where_its_birth_says_its_number() {
+    for (child_number, holder) in [(13, 4013), (0, 0)] {
+        let script = because_of(Script::new(3).call(TAKE, 0, (1, 0, 700), 0), 12);
+        let born_ns = script.now_ns + 1;
+        let mut script =
+            because_of(script.call(Call::Sleep, 0, (1, 0, 9), 0).call(TAKE, 0, (1, 0, 50), 0), 13);
+        let lock = InterpreterLock { address: LOCK, interpreter: 0, interval_us: 5000 };
+        let seen = InterpreterSeen {
+            tgid: 1,
+            locks: vec![lock],
+            foreign_numbers: true,
+            ..InterpreterSeen::default()
+        };
+        let numbers = crate::fact::ThreadNumbers { tgid: 1, numbers: vec![(1, 1), (12, 4012)] };
+        for fact in [Fact::ThreadNumbers(numbers), Fact::InterpreterSeen(seen)] {
+            script.events.insert(0, Event { time_ns: START, body: Body::Fact(Box::new(fact)) });
+        }
+        let change = Change::Fork { child_tgid: 1, child_tid: 4013, child_number };
+        let born = Lifecycle { tgid: 1, tid: 1, comm: String::new(), change };
+        script.events.push(Event { time_ns: born_ns, body: Body::Lifecycle(born) });
+        let gil = run(vec![script], 2_000).snapshot.gil;
+        let mut edges: Vec<_> =
+            gil.thread_edges.iter().map(|edge| (edge.holder.0, edge.total_ns / US)).collect();
+        edges.sort_unstable();
+        let mut expected = vec![(4012, 701), (holder, 51)];
+        expected.sort_unstable();
+        assert_eq!(edges, expected);
+    }
+}
+
 #[test]
 fn a_main_thread_that_is_called_by_the_number_of_who_forked_its_process_is_the_holder() {
     let mut script = because_of(Script::new(3).call(TAKE, 0, (1, 0, 700), 0), 77);

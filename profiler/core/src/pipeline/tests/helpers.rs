@@ -15,7 +15,7 @@ fn wait(script: Script, us: u64, waker_tid: u32) -> Script {
 }
 
 fn start(mut script: Script, child_tid: u32) -> Script {
-    let change = Change::Fork { child_tgid: script.tgid, child_tid };
+    let change = Change::Fork { child_tgid: script.tgid, child_tid, child_number: 0 };
     let lifecycle = Lifecycle { tgid: script.tgid, tid: script.tid, change, comm: "Thread-1".into() };
     script.events.push(Event { time_ns: script.now_ns, body: Body::Lifecycle(lifecycle) });
     script

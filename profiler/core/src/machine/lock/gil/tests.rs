@@ -273,6 +273,24 @@ fn a_process_that_gets_the_number_of_another_has_its_parents_locks_and_nothing_o
     }
 }
 
+#[test]
+fn a_thread_of_another_pid_namespace_is_known_as_soon_as_it_is_made_and_others_need_no_table() {
+    let mut locks = locks();
+    let foreign = InterpreterSeen { tgid: 5, foreign_numbers: true, ..InterpreterSeen::default() };
+    locks.see(foreign);
+    // Number there, here, and which thread that number is of from then on. The last has the same in both, by chance.
+    for (number, tid, thread) in [(7, 5007, 5007), (0, 5008, 0), (5009, 5009, 5009)] {
+        locks.born((5, tid), number);
+        assert_eq!(locks.thread(5, number), thread);
+    }
+    locks.born((1, 12), 12);
+    assert_eq!((locks.thread(1, 12), locks.numbers.thread(1, 12)), (12, None));
+    // A process of that namespace forks: the child's interpreter calls its only thread by its number there.
+    locks.fork(5, 6);
+    locks.born((6, 6), 40);
+    assert_eq!((locks.thread(6, 40), locks.thread(6, 7)), (6, 0));
+}
+
 fn blank(call: Call) -> Slice {
     Slice { tid: 2, system_call: 202, ..Slice::blank(call) }
 }
@@ -456,7 +474,9 @@ fn locks_and_threads_of_a_process_for_which_there_is_no_room_are_counted() {
     assert_eq!((locks.seen[&1].locks.len(), locks.evicted), (MAX_LOCKS, 1));
     let numbers = (1..).map(|number| (number, number)).take(MAX_WAITERS + 1).collect();
     locks.number(&ThreadNumbers { tgid: 1, numbers });
-    assert_eq!((locks.numbers[&1].len(), locks.evicted), (MAX_WAITERS, 2));
+    let last = MAX_WAITERS as Tid;
+    let found = |locks: &Locks, number| locks.numbers.thread(1, number);
+    assert_eq!((found(&locks, last), found(&locks, last + 1), locks.evicted), (Some(last), None, 2));
 }
 
 proptest! {

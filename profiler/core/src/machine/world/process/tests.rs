@@ -14,7 +14,7 @@ fn life(processes: &mut Processes, (tgid, tid): (Tid, Tid), change: Change) -> O
 }
 
 fn fork(processes: &mut Processes, parent: Tid, child: Tid) -> Option<Tid> {
-    life(processes, (parent, parent), Change::Fork { child_tgid: child, child_tid: child })
+    life(processes, (parent, parent), Change::Fork { child_tgid: child, child_tid: child, child_number: 0 })
 }
 
 fn exit(processes: &mut Processes, tgid: Tid) {
@@ -70,7 +70,7 @@ fn a_child_is_what_its_parent_is_but_for_its_number_and_its_name() {
 #[test]
 fn a_thread_is_no_process() {
     let mut processes = server();
-    let change = Change::Fork { child_tgid: WORKER, child_tid: 70 };
+    let change = Change::Fork { child_tgid: WORKER, child_tid: 70, child_number: 0 };
     assert_eq!(life(&mut processes, (WORKER, WORKER), change), None);
     assert_eq!(tgids(&processes), [MASTER, WORKER]);
     assert!(processes.names.contains_key(&70));
@@ -180,7 +180,7 @@ fn facts_about_a_process_that_is_gone_come_late_for_some_seconds() {
 #[test]
 fn a_process_is_not_gone_whose_number_is_given_again() {
     let cases: [(&str, Change); 3] = [
-        ("born", Change::Fork { child_tgid: WORKER, child_tid: WORKER }),
+        ("born", Change::Fork { child_tgid: WORKER, child_tid: WORKER, child_number: 0 }),
         ("executed", Change::Exec),
         ("adopted", Change::Adopted),
     ];

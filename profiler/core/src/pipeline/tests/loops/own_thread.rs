@@ -10,7 +10,7 @@ impl Script {
     /// Makes a thread; returns its script, which begins at its birth.
     fn make(mut self, child_tid: u32) -> (Self, Self) {
         let (time_ns, tgid) = (self.now_ns + self.gap.total_ns(), self.tgid);
-        let change = Change::Fork { child_tgid: tgid, child_tid };
+        let change = Change::Fork { child_tgid: tgid, child_tid, child_number: 0 };
         let body = Body::Lifecycle(Lifecycle { tgid, tid: self.tid, change, comm: "python".to_owned() });
         self.events.push(Event { time_ns, body });
         let mut child = thread_of(&self);
