@@ -130,7 +130,7 @@ fn blocked_in(holder: &Holder) -> &'static str {
     let kinds = [
         (Phase::Sleep, "asleep"),
         (Phase::BackendWait, "calling a back end"),
-        (Phase::ChildWait, "waiting for a child process"),
+        (Phase::ChildWait, "waiting for a child"),
         (Phase::FileWait, "waiting for a file"),
         (Phase::LockWait, "waiting for a lock"),
         (Phase::FaultWait, "waiting for memory"),
