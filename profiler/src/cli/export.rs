@@ -15,8 +15,9 @@ use super::duration;
 pub(super) const HELP: &str = "Examples:\n  wsgi-trace export incident.wtrace -o fleet --service shop\n  \
     wsgi-trace export *.wtrace -o fleet --service shop --resource service.version=4.2.0\n  \
     duckdb -c \"select \\\"http.route\\\", count(*), sum(total_ns) / 1e9 from 'fleet/requests/**/*.parquet' group by all\"\n\n\
-    Directories of many hosts can be put together: a file lies under its table, service, date and host. Exporting a recording\n\
-    again replaces its files. Each file appears when it is whole. --columns prints the tables, wsgi-trace fleet asks them.";
+    Directories of many hosts can be put together: a file lies under its table, service, date and host.\n\
+    Exporting a recording again replaces its files. Each file appears when it is whole. --columns prints\n\
+    the tables, wsgi-trace fleet asks them.";
 
 /// Service of those that nobody named, by OpenTelemetry.
 const UNKNOWN_SERVICE: &str = "unknown_service:wsgi";
