@@ -11,7 +11,8 @@ pub const ROOT: [&str; 2] = ["--rootfs", "/:O"];
 /// A container ends by itself after so many seconds, whatever becomes of the test.
 const LIMIT: &str = "--timeout=120";
 
-/// crun refuses machines that mount both versions of control groups: it gets to see the first alone, in mounts of its own.
+/// crun refuses machines that mount both versions of control groups: it gets to see the first alone, in mounts of its own. The program
+/// goes by its path: a test has a `podman` of its own in front, which comes here.
 const WITHOUT_THE_SECOND_VERSION: &str = r#"
 set -e
 if mountpoint --quiet /sys/fs/cgroup/unified; then
@@ -23,7 +24,7 @@ if mountpoint --quiet /sys/fs/cgroup/unified; then
     done
     mount --rbind "$0" /sys/fs/cgroup
 fi
-exec podman "$@""#;
+exec /usr/bin/podman "$@""#;
 
 /// Whether podman is there; a test that needs it says so and ends otherwise.
 #[must_use]
