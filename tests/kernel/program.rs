@@ -47,6 +47,6 @@ pub(crate) fn refuses() -> anyhow::Result<()> {
     let toy = Toy::start()?;
     let Outcome { status, stderr, .. } = Program::run(&["--pid", &toy.pid().to_string()], LIMIT)?;
     ensure!(status.code() == Some(5), "{status}: {stderr}");
-    ensure!(stderr.lines().count() == 1 && stderr.contains("too old"), "{stderr}");
+    ensure!(stderr.lines().count() == 1 && stderr.contains("lacks what tracing needs"), "{stderr}");
     Ok(())
 }

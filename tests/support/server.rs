@@ -13,6 +13,7 @@ pub mod few_files;
 pub mod further;
 pub mod gevent;
 pub mod granian;
+pub mod gunicorn_asgi;
 pub mod hypercorn;
 pub mod line;
 pub mod listeners;

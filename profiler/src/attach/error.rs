@@ -40,8 +40,8 @@ pub enum AttachError {
     /// The kernel publishes no type information.
     #[error("{0}; a kernel built with CONFIG_DEBUG_INFO_BTF (every major distribution's) is needed")]
     NoBtf(#[from] BtfUnreadable),
-    /// The kernel is too old.
-    #[error("Linux {release} is too old: it lacks {}; Linux 5.15 or newer is needed", lacks.join(", "))]
+    /// The kernel lacks a feature. Distributions add features to older kernels, so no version is asked for.
+    #[error("Linux {release} lacks what tracing needs: {}; the kernel's own releases have it from 5.15 on", lacks.join(", "))]
     KernelTooOld {
         /// `uname -r`.
         release: String,
@@ -49,7 +49,7 @@ pub enum AttachError {
         lacks: Vec<String>,
     },
     /// `--light` cannot be had.
-    #[error("light mode needs Linux 6.3 or newer: Linux {release} lacks {}; trace without --light", lacks.join(", "))]
+    #[error("Linux {release} lacks what light mode needs: {} (in the kernel's own releases from 6.3 on); trace without --light", lacks.join(", "))]
     NoLight {
         /// `uname -r`.
         release: String,

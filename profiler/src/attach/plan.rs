@@ -178,8 +178,51 @@ mod tests {
         let error =
             plan(&kernel(|name| !old.contains(&name)), &Settings::default(), Load::default()).unwrap_err();
         let sentence = error.to_string();
-        assert!(sentence.starts_with("Linux 5.10.0-test is too old"), "{sentence}");
-        assert!(sentence.contains("bpf_task_storage_get") && sentence.contains("5.15"), "{sentence}");
+        assert!(
+            sentence.starts_with("Linux 5.10.0-test lacks what tracing needs: the helper bpf_"),
+            "{sentence}"
+        );
+        assert!(old.iter().all(|helper| sentence.contains(helper)), "{sentence}");
+    }
+
+    /// What the kernel's type information calls the feature that a program needs.
+    fn feature_of(program: &ProgramEntry) -> Option<String> {
+        match program.place {
+            AttachPoint::Tracepoint(name) => Some(format!("btf_trace_{name}")),
+            AttachPoint::Function(name) | AttachPoint::Return(name) => Some(name.to_owned()),
+            AttachPoint::Iterator(name) => Some(format!("bpf_iter_{name}")),
+            AttachPoint::SystemCalls(_) | AttachPoint::Interpreter => None,
+        }
+    }
+
+    #[test]
+    fn each_feature_that_is_taken_away_is_named_with_what_is_lost_or_refuses_whatever_the_version() {
+        let mut taken = (0, 0);
+        for hooks in [Hooks::Btf, Hooks::Light] {
+            let settings = Settings { hooks, ..Settings::default() };
+            for program in PROGRAMS.iter().filter(|program| program.form.goes_with(hooks)) {
+                let Some(feature) = feature_of(program) else { continue };
+                let of_kernel = feature.trim_start_matches("btf_trace_").trim_start_matches("bpf_iter_");
+                let name = program.name;
+                match plan(&kernel(|name| name != feature), &settings, Load::default()) {
+                    Ok(planned) => {
+                        let [missing] = planned.missing.as_slice() else {
+                            panic!("{name}: {:?}", planned.missing)
+                        };
+                        assert_eq!((missing.program.as_str(), program.required), (name, false));
+                        assert!(missing.reason.contains(&format!(" {of_kernel} (")), "{missing:?}");
+                        assert_eq!(missing.consequence, program.consequence);
+                        taken.0 += 1;
+                    }
+                    Err(error) => {
+                        let said = error.to_string();
+                        assert!(program.required && said.contains(of_kernel), "{name}: {said}");
+                        taken.1 += 1;
+                    }
+                }
+            }
+        }
+        assert!(taken.0 >= 8 && taken.1 >= 12, "{taken:?}");
     }
 
     #[test]

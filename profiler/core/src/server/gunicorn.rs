@@ -253,6 +253,8 @@ fn fill(mut server: Server, observed: &Observed, contradict: bool) -> Server {
         let is_guess = is_unknown || server.worker_class == "gevent";
         match (observed.listener_in_epoll, observed.serving_threads) {
             (_, 2..) if is_guess => put_class(&mut server, "gthread"),
+            // gthread's main thread serves nothing: this is an event loop, and which one its title does not say.
+            (Some(true), _) if is_unknown && observed.main_threads_serve => {}
             (Some(true), _) if is_unknown => put_class(&mut server, "gthread"),
             (Some(false), _) if is_guess => put_class(&mut server, "sync"),
             // A busy sync worker never waits for its listener at all.

@@ -218,6 +218,10 @@ fn a_hidden_worker_class_is_inferred_from_how_the_listener_is_waited_for() {
     let busy = Observed { serving_threads: 1, main_threads_serve: true, ..Observed::default() };
     assert_eq!(Gunicorn.refine(&found.server, &busy).worker_class, "sync");
     assert_eq!(with(None, 1).worker_class, "unknown");
+    // uvicorn's worker and other event loops serve by their main thread. How many requests they serve at once no setting says.
+    let on_loop = Observed { listener_in_epoll: Some(true), ..busy };
+    let on_loop = Gunicorn.refine(&found.server, &on_loop);
+    assert_eq!((on_loop.worker_class.as_str(), Gunicorn.configured_slots(&on_loop)), ("unknown", None));
 }
 
 #[test]
