@@ -325,6 +325,7 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use profiler_core::fact::Attached;
     use profiler_core::model::event_loop::EventLoop;
 
     #[test]
@@ -358,6 +359,31 @@ mod tests {
             assert_eq!(of("loop_crowded").first().map(|(_, value)| *value), expected, "{loops}");
             assert!(of("records_lost").iter().all(|(_, value)| *value == 0), "{loops}");
         }
+    }
+
+    #[test]
+    fn a_full_trace_beside_light_mode_adds_what_that_cannot_know_and_counts_nothing_twice() {
+        let mut full = Snapshot::default();
+        full.window.end_ns = 5;
+        full.coverage.conservation.received = 7;
+        full.sockets.listeners = vec![Listener { accepted: 3, ..Listener::default() }];
+        let mut light = full.clone();
+        light.attached.hooks = Attached::LIGHT.to_owned();
+        light.sockets.listeners = vec![Listener { is_queue_alone: true, ..Listener::default() }];
+        let mut both = Counts::of(&light);
+        both.add(&Counts::beside(&full));
+        let of = |is_light: bool, name: &str| -> Vec<(String, u64)> {
+            let (_, values) = both.families(is_light).find(|(family, _)| family.name == name).unwrap();
+            values.into_iter().map(|(label, value)| (label.to_owned(), value)).collect()
+        };
+        let one = |value| vec![(String::new(), value)];
+        assert_eq!(of(false, "watched"), one(5));
+        assert_eq!(of(false, "mode"), [("full".to_owned(), 5), ("light".to_owned(), 5)]);
+        assert_eq!(of(false, "records_received"), one(14));
+        assert_eq!(of(false, "connections_accepted"), one(3));
+        // It stands still once light mode is alone again.
+        assert_eq!(of(true, "connections_accepted"), []);
+        assert_eq!(of(true, "watched"), one(5));
     }
 
     #[test]

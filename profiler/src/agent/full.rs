@@ -175,6 +175,10 @@ impl Full {
 
     /// Answers somebody. `watch` finds the target.
     pub fn asked(&mut self, ask: Ask, watch: impl FnOnce() -> Option<Watch>) {
+        if ask.answer.is_closed() {
+            // Nobody waits for it any more: they were told that the agent does not answer.
+            return;
+        }
         let answer = match ask.wish {
             Wish::Begin(length) => {
                 let granted = self.grant(length.unwrap_or(self.length), By::Request);
