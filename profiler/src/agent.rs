@@ -11,6 +11,7 @@ pub mod counts;
 pub mod exposition;
 pub mod follow;
 pub mod full;
+mod heap;
 pub mod http;
 pub mod listen;
 pub mod metrics;

@@ -60,7 +60,7 @@ pub enum Refusal {
     /// No target is watched.
     #[error("nothing is watched now; /healthz says why")]
     NotWatching,
-    /// The last attempt to attach failed a moment ago, or the agent is busy.
+    /// The agent attaches to a target, or detaches from one.
     #[error("the agent does not answer; /healthz says how it stands")]
     Busy,
 }
@@ -112,10 +112,12 @@ impl Budget {
         Ok(granted)
     }
 
-    /// The one that is under way has ended at `now`, early or late.
+    /// The one that is under way has ended at `now`, early or late. One that took no time has not been.
     pub fn ended(&mut self, now: Duration) {
-        if let Some(last) = self.runs.back_mut() {
-            last.end = now.max(last.start);
+        let Some(last) = self.runs.back_mut() else { return };
+        last.end = now;
+        if last.end <= last.start {
+            self.runs.pop_back();
         }
     }
 

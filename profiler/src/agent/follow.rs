@@ -16,6 +16,7 @@ use super::AgentError;
 use super::board::{Board, Question, Status, TargetNow};
 use super::budget::Refusal;
 use super::full::{Ask, Full};
+use super::heap::give_memory_back;
 use super::http::Server;
 use super::trigger::{Seen, p99_ns};
 use crate::attach::{self, AttachError};
@@ -229,11 +230,7 @@ impl Follow<'_> {
             if !asked.is_empty() && !session.is_rolling() {
                 let target = target_now(&session);
                 self.board.look(session.peek(), target);
-                self.full.look();
-                for question in asked.drain(..) {
-                    // Whoever asked may have given up.
-                    let _ = question.send(());
-                }
+                self.full.look(std::mem::take(&mut asked));
             }
             tokio::select! {
                 tick = session.tick() => match tick {
@@ -309,15 +306,6 @@ fn again<'a>(
 fn refuse(ask: Ask, refusal: Refusal) {
     // Whoever asked may have given up.
     let _ = ask.answer.send(Err(refusal));
-}
-
-/// Attaching reads the kernel's types, tens of megabytes that the allocator would keep.
-fn give_memory_back() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: takes no pointers, and may be called at any time.
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }
 
 fn target_now(session: &Session<Scribe>) -> TargetNow {

@@ -1,20 +1,20 @@
 //! Full traces beside light mode: a second session, for a while.
 //!
-//! In: who asks for one, what light mode sees. Out: its window, on the board. Programs are attached and detached on
-//! another thread, so that the rings of light mode are emptied meanwhile: that alone counts requests.
+//! In: who asks for one, what light mode sees. Out: its window, on the board. The session lives on a thread of its own, from
+//! attaching to detaching: the rings of light mode are emptied meanwhile, and that alone counts requests.
 
 use std::future::pending;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use profiler_core::fact::EndReason;
 use profiler_core::timeline::Entry;
-use tokio::sync::oneshot;
-use tokio::task::{JoinError, JoinHandle, spawn_blocking};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::board::Board;
+use super::board::{Board, Question};
 use super::budget::{Budget, By, Limits, Refusal};
+use super::heap::give_memory_back;
 use super::newest::Newest;
 use super::trigger::{Cause, Seen, met};
 use crate::cli::full::{Condition, FullTraces, LONGEST};
@@ -46,21 +46,24 @@ pub struct Full {
     length: Duration,
     budget: Budget,
     began: Instant,
-    state: State,
+    running: Option<Running>,
     board: Arc<Board>,
 }
 
-enum State {
-    Off,
-    Attaching { task: JoinHandle<Result<Open, SessionError>>, length: Duration, reason: EndReason },
-    On { open: Box<Open>, until: Instant, reason: EndReason },
-    Ending(JoinHandle<Ended>),
+/// The trace that is under way.
+struct Running {
+    /// When it will end, if attaching took no time.
+    until: Instant,
+    commands: mpsc::UnboundedSender<Command>,
+    ended: oneshot::Receiver<Result<Ended, String>>,
 }
 
-/// A trace that goes on.
-struct Open {
-    session: Session<Keeper>,
-    requests: Arc<Mutex<Newest>>,
+/// What its thread is told.
+enum Command {
+    /// Put the window as it stands on the board, and answer these.
+    Look(Vec<Question>),
+    /// End, for this reason.
+    End(EndReason),
 }
 
 /// A trace that has ended.
@@ -82,20 +85,59 @@ impl Observer for Keeper {
     }
 }
 
-fn lock(requests: &Mutex<Newest>) -> std::sync::MutexGuard<'_, Newest> {
+fn lock(requests: &Mutex<Newest>) -> MutexGuard<'_, Newest> {
     // Whoever panicked while it held the lock had only added to a queue.
     requests.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Open {
-    fn begin(watch: Watch) -> Result<Self, SessionError> {
-        let requests = Arc::new(Mutex::new(Newest::default()));
-        let session = Session::begin(watch, Keeper(Arc::clone(&requests)))?;
-        Ok(Self { session, requests })
-    }
+/// Traces for so long, on this thread.
+fn trace(
+    watch: Watch,
+    length: Duration,
+    board: &Board,
+    commands: mpsc::UnboundedReceiver<Command>,
+) -> Result<Ended, SessionError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(drive(watch, length, board, commands))
+}
 
-    fn finish(self, reason: EndReason) -> Ended {
-        Ended { outcome: self.session.finish(reason), requests: self.requests }
+async fn drive(
+    watch: Watch,
+    length: Duration,
+    board: &Board,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+) -> Result<Ended, SessionError> {
+    let requests = Arc::new(Mutex::new(Newest::default()));
+    let mut session = Session::begin(watch, Keeper(Arc::clone(&requests)))?;
+    // Attaching took its own time.
+    let until = Instant::now() + length;
+    board.set_full(true);
+    let reason = loop {
+        tokio::select! {
+            tick = session.tick() => if tick == Tick::TargetGone {
+                break EndReason::TargetExited;
+            },
+            () = sleep_until(until) => break EndReason::Duration,
+            command = commands.recv() => match command {
+                Some(Command::Look(questions)) => {
+                    let snapshot = session.peek();
+                    let newest = lock(&requests).since(snapshot.window.start_ns);
+                    board.look_full(snapshot, newest);
+                    answer(questions);
+                }
+                Some(Command::End(reason)) => break reason,
+                None => break EndReason::Interrupted,
+            },
+        }
+    };
+    Ok(Ended { outcome: session.finish(reason), requests })
+}
+
+/// What was asked for is on the board.
+fn answer(questions: Vec<Question>) {
+    for question in questions {
+        // Whoever asked may have given up.
+        let _ = question.send(());
     }
 }
 
@@ -109,7 +151,7 @@ impl Full {
             length: options.length,
             budget: Budget::new(limits),
             began: Instant::now(),
-            state: State::Off,
+            running: None,
             board,
         }
     }
@@ -117,7 +159,7 @@ impl Full {
     /// Whether a condition could begin one now: otherwise nobody need look.
     #[must_use]
     pub const fn is_waiting(&self) -> bool {
-        !self.conditions.is_empty() && matches!(self.state, State::Off)
+        !self.conditions.is_empty() && self.running.is_none()
     }
 
     /// Begins one if what is seen meets a condition and the budget allows it. `watch` finds the target.
@@ -133,6 +175,10 @@ impl Full {
 
     /// Answers somebody. `watch` finds the target.
     pub fn asked(&mut self, ask: Ask, watch: impl FnOnce() -> Option<Watch>) {
+        if ask.answer.is_closed() {
+            // Nobody waits for it any more: they were told that the agent does not answer.
+            return;
+        }
         let answer = match ask.wish {
             Wish::Begin(length) => {
                 let granted = self.grant(length.unwrap_or(self.length), By::Request);
@@ -149,27 +195,19 @@ impl Full {
 
     /// What the budget says. Attaching and detaching take a time of their own, in which there is no second one either.
     fn grant(&mut self, wanted: Duration, by: By) -> Result<Duration, Refusal> {
-        let left = match &self.state {
-            State::Off => return self.budget.grant(self.began.elapsed(), wanted, by),
-            State::Attaching { length, .. } => *length,
-            State::On { until, .. } => until.saturating_duration_since(Instant::now()),
-            State::Ending(_) => Duration::ZERO,
-        };
-        Err(Refusal::UnderWay { left })
+        match &self.running {
+            None => self.budget.grant(self.began.elapsed(), wanted, by),
+            Some(running) => {
+                Err(Refusal::UnderWay { left: running.until.saturating_duration_since(Instant::now()) })
+            }
+        }
     }
 
     /// Has the one that is under way end now.
     fn cut(&mut self) -> Result<Duration, Refusal> {
-        match &mut self.state {
-            State::Off => return Err(Refusal::NoneUnderWay),
-            State::Attaching { length, reason, .. } => {
-                (*length, *reason) = (Duration::ZERO, EndReason::Interrupted);
-            }
-            State::On { until, reason, .. } => {
-                (*until, *reason) = (Instant::now(), EndReason::Interrupted);
-            }
-            State::Ending(_) => {}
-        }
+        let running = self.running.as_ref().ok_or(Refusal::NoneUnderWay)?;
+        // Where its thread has ended, it needs no telling.
+        let _ = running.commands.send(Command::End(EndReason::Interrupted));
         Ok(Duration::ZERO)
     }
 
@@ -180,63 +218,34 @@ impl Full {
             return false;
         };
         self.board.full_begins(cause);
-        let task = spawn_blocking(move || Open::begin(watch));
-        self.state = State::Attaching { task, length: granted, reason: EndReason::Duration };
+        let (commands, told) = mpsc::unbounded_channel();
+        let (end, ended) = oneshot::channel();
+        self.running = Some(Running { until: Instant::now() + granted, commands, ended });
+        let board = Arc::clone(&self.board);
+        let thread = std::thread::Builder::new().name("full-trace".to_owned()).spawn(move || {
+            let outcome = trace(watch, granted, &board, told).map_err(|error| error.to_string());
+            // Where nobody waits any more, the agent has ended.
+            let _ = end.send(outcome);
+        });
+        if let Err(error) = thread {
+            self.ended(Err(error.to_string()));
+        }
         true
     }
 
-    /// Goes on with the trace that is under way; comes back when there is something to do. May be cancelled at any time.
+    /// Waits until the trace that is under way has ended, and puts its window on the board. May be cancelled at any time.
     pub async fn next(&mut self) {
-        match &mut self.state {
-            State::Off => pending().await,
-            State::Attaching { task, length, reason } => {
-                let attached = task.await;
-                let (length, reason) = (*length, *reason);
-                self.attached(attached, length, reason);
+        match &mut self.running {
+            None => pending().await,
+            Some(running) => {
+                let ended = (&mut running.ended).await;
+                self.ended(ended.unwrap_or_else(|_| Err("its thread broke off".to_owned())));
             }
-            State::On { open, until, .. } => {
-                let is_over = tokio::select! {
-                    tick = open.session.tick() => matches!(tick, Tick::TargetGone),
-                    () = sleep_until(*until) => true,
-                };
-                if is_over {
-                    self.end();
-                }
-            }
-            State::Ending(task) => {
-                let ended = task.await;
-                self.ended(ended.map_err(|error| error.to_string()));
-            }
-        }
-    }
-
-    /// The window begins now: attaching took its own time.
-    fn attached(
-        &mut self,
-        attached: Result<Result<Open, SessionError>, JoinError>,
-        length: Duration,
-        reason: EndReason,
-    ) {
-        let failed = match attached {
-            Ok(Ok(open)) => {
-                self.board.set_full(true);
-                self.state = State::On { open: Box::new(open), until: Instant::now() + length, reason };
-                return;
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(error) => error.to_string(),
-        };
-        self.ended(Err(failed));
-    }
-
-    fn end(&mut self) {
-        if let State::On { open, reason, .. } = std::mem::replace(&mut self.state, State::Off) {
-            self.state = State::Ending(spawn_blocking(move || open.finish(reason)));
         }
     }
 
     fn ended(&mut self, ended: Result<Ended, String>) {
-        self.state = State::Off;
+        self.running = None;
         self.budget.ended(self.began.elapsed());
         match ended {
             Ok(Ended { outcome, requests }) => {
@@ -246,35 +255,25 @@ impl Full {
             Err(reason) => self.board.full_failed(reason),
         }
         self.board.set_full(false);
+        give_memory_back();
     }
 
-    /// Puts the window of the trace that goes on, as it stands, on the board.
-    pub fn look(&mut self) {
-        if let State::On { open, .. } = &mut self.state {
-            let snapshot = open.session.peek();
-            let requests = lock(&open.requests).since(snapshot.window.start_ns);
-            self.board.look_full(snapshot, requests);
+    /// Answers those who want to see how things stand, once the window of a trace that goes on is on the board too.
+    pub fn look(&self, questions: Vec<Question>) {
+        let is_open = self.board.state().modes.full;
+        match self.running.as_ref().filter(|_| is_open) {
+            // Where its thread has ended, those who asked notice.
+            Some(running) => drop(running.commands.send(Command::Look(questions))),
+            None => answer(questions),
         }
     }
 
     /// Ends the one that is under way, as the target has gone or the agent ends.
     pub async fn stop(&mut self, reason: EndReason) {
-        match std::mem::replace(&mut self.state, State::Off) {
-            State::Off => return,
-            State::Attaching { task, .. } => {
-                // Dropped as soon as it is attached.
-                let failed = match task.await {
-                    Ok(Ok(_)) => "the target has ended".to_owned(),
-                    Ok(Err(error)) => error.to_string(),
-                    Err(error) => error.to_string(),
-                };
-                self.ended(Err(failed));
-            }
-            State::On { open, .. } => self.ended(Ok(open.finish(reason))),
-            State::Ending(task) => {
-                let ended = task.await;
-                self.ended(ended.map_err(|error| error.to_string()));
-            }
+        if let Some(running) = &self.running {
+            // Where its thread has ended, it needs no telling.
+            let _ = running.commands.send(Command::End(reason));
+            self.next().await;
         }
     }
 }

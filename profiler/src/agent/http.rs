@@ -5,6 +5,7 @@
 //! never finishes asking, costs little and not for long.
 
 mod answer;
+mod full;
 
 use std::convert::Infallible;
 use std::io;

@@ -68,7 +68,7 @@ fn full_trace_on_request_counts_no_request_twice_loses_none_and_leaves_the_kerne
         let client = scope.spawn(|| ask_on(port, &stop, &answered));
         let verdict = trace_in_full(&agent, light_programs.len());
         stop.store(true, Ordering::Relaxed);
-        client.join().map_err(|_| anyhow::anyhow!("the client panicked"))??;
+        client.join().unwrap_or_else(|_panicked| anyhow::bail!("the client panicked"))?;
         verdict
     })?;
 

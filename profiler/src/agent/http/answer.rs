@@ -13,13 +13,13 @@ use serde::Serialize;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::full::{Granted, length, status};
 use crate::agent::board::{Board, Modes, Question, Status, View};
-use crate::agent::budget::{Refusal, SHORTEST};
+use crate::agent::budget::Refusal;
 use crate::agent::exposition::{self, OPENMETRICS, PLAIN};
 use crate::agent::full::{Ask, Wish};
 use crate::agent::listen::Access;
 use crate::agent::metrics::{self, Own};
-use crate::cli::full::LONGEST;
 use crate::export::Courier;
 use crate::fact::Proc;
 use crate::fact::memory::resident_bytes;
@@ -85,13 +85,6 @@ struct Health {
     running_seconds: u64,
     windows: u64,
     target_losses: u64,
-}
-
-/// The answer to whoever asked for a full trace.
-#[derive(Serialize)]
-struct Granted {
-    full_for_seconds: f64,
-    report: &'static str,
 }
 
 impl Answers {
@@ -276,20 +269,12 @@ impl Answers {
         };
         match granted {
             Ok(length) => {
-                let granted =
-                    Granted { full_for_seconds: length.as_secs_f64(), report: "/report.json?window=full" };
-                let mut reply = serialized(&granted);
+                let mut reply = serialized(&Granted::new(length));
                 *reply.status_mut() = StatusCode::ACCEPTED;
                 reply
             }
             Err(refusal) => {
-                let (status, again) = match refusal {
-                    Refusal::UnderWay { left: again }
-                    | Refusal::Spent { again }
-                    | Refusal::Pause { again } => (StatusCode::TOO_MANY_REQUESTS, Some(again)),
-                    Refusal::Always | Refusal::NoneUnderWay => (StatusCode::CONFLICT, None),
-                    Refusal::NotWatching | Refusal::Busy => (StatusCode::SERVICE_UNAVAILABLE, None),
-                };
+                let (status, again) = status(refusal);
                 let mut reply = reply(TEXT, Bytes::from(format!("{refusal}\n")));
                 *reply.status_mut() = status;
                 if let Some(again) = again {
@@ -372,14 +357,6 @@ impl Answers {
         };
         serialized(&health)
     }
-}
-
-/// The length that a query asks for: `seconds=60`, or nothing.
-fn length(query: Option<&str>) -> Result<Option<Duration>, &'static str> {
-    let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(None) };
-    let seconds = query.strip_prefix("seconds=").and_then(|seconds| seconds.parse::<u64>().ok());
-    let length = seconds.map(Duration::from_secs).filter(|length| (SHORTEST..=LONGEST).contains(length));
-    length.map(Some).ok_or("only ?seconds=N can be asked for, N from 1 to 300")
 }
 
 fn serialized(value: &impl Serialize) -> Reply {
