@@ -23,7 +23,7 @@ if mountpoint --quiet /sys/fs/cgroup/unified; then
     done
     mount --rbind "$0" /sys/fs/cgroup
 fi
-exec podman "$@""#;
+exec /usr/bin/podman "$@""#;
 
 /// Whether podman is there; a test that needs it says so and ends otherwise.
 #[must_use]
