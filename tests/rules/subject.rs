@@ -134,7 +134,12 @@ pub(crate) fn all() -> anyhow::Result<Vec<Subject>> {
             recipe: Box::new(Granian { blocking_threads: 4 }),
             routes: SYNCHRONOUS,
         },
-        Subject { name: "trio", about: "hypercorn, trio", recipe: Box::new(Hypercorn), routes: TRIO },
+        Subject {
+            name: "trio",
+            about: "hypercorn, trio",
+            recipe: Box::new(Hypercorn::ON_TRIO),
+            routes: TRIO,
+        },
         Subject {
             name: "pywsgi-names",
             about: "gevent.pywsgi, back end by name",

@@ -31,7 +31,7 @@ use wsgi_trace_tests::server::cheroot::{Cheroot, CherryPy};
 use wsgi_trace_tests::server::gevent::{GunicornGevent, Pywsgi};
 use wsgi_trace_tests::server::granian::Granian;
 use wsgi_trace_tests::server::gunicorn_asgi::GunicornAsgi;
-use wsgi_trace_tests::server::hypercorn::OnAsyncio;
+use wsgi_trace_tests::server::hypercorn::Hypercorn;
 use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
 use wsgi_trace_tests::server::own_loop::OwnLoop;
 use wsgi_trace_tests::server::twisted::Twisted;
@@ -112,7 +112,7 @@ fn uvicorn_a2wsgi() -> anyhow::Result<()> {
 
 /// What does not pass every time, and why: `docs/limits.md`.
 mod gaps {
-    use super::{A2WSGI, Granian, GunicornAsgi, OnAsyncio, OwnLoop, Twisted, Uwsgi, truth};
+    use super::{A2WSGI, Granian, GunicornAsgi, Hypercorn, OwnLoop, Twisted, Uwsgi, truth};
 
     /// 6 of 140 requests have their work in another phase, or 13 of 163.
     #[test]
@@ -146,7 +146,7 @@ mod gaps {
     #[test]
     #[ignore = "make live-all gaps"]
     fn hypercorn_on_asyncio() -> anyhow::Result<()> {
-        truth::requests_agree_with_the_witness(&OnAsyncio)
+        truth::requests_agree_with_the_witness(&Hypercorn::ON_ASYNCIO)
     }
 
     /// 41 % are unexplained: of several tasks in one turn it is not known whose is which.

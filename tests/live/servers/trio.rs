@@ -74,7 +74,7 @@ const ROUTES: &str = "--routes=/fast=2,/cpu/3=2,/sleep/12=2,/backend/15=2,/twice
 
 /// Sums by kind of work, of a load of so many clients.
 fn by_kind(clients: u32) -> anyhow::Result<BTreeMap<String, Sums>> {
-    let server = Server::start(&Hypercorn)?;
+    let server = Server::start(&Hypercorn::ON_TRIO)?;
     let trace = Trace::start(server.pid())?;
     let (clients, seconds) = (format!("--clients={clients}"), "--seconds=4");
     Load::run(server.address(), &[&clients, seconds, "--requests=1200", "--keep-alive=5", ROUTES])?;
