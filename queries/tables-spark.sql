@@ -4,9 +4,10 @@
 SET spark.sql.ansi.enabled = true;
 SET spark.sql.ansi.doubleQuotedIdentifiers = true;
 SET spark.sql.session.timeZone = UTC;
-CREATE TEMPORARY VIEW requests USING parquet OPTIONS (path 'fleet/requests');
-CREATE TEMPORARY VIEW windows USING parquet OPTIONS (path 'fleet/windows');
-CREATE TEMPORARY VIEW findings USING parquet OPTIONS (path 'fleet/findings');
-CREATE TEMPORARY VIEW gil_waits USING parquet OPTIONS (path 'fleet/gil_waits');
-CREATE TEMPORARY VIEW slots USING parquet OPTIONS (path 'fleet/slots');
-CREATE TEMPORARY VIEW connections USING parquet OPTIONS (path 'fleet/connections');
+-- Files of agents of several versions may be there: a column that a file does not have is null.
+CREATE TEMPORARY VIEW requests USING parquet OPTIONS (path 'fleet/requests', mergeSchema 'true');
+CREATE TEMPORARY VIEW windows USING parquet OPTIONS (path 'fleet/windows', mergeSchema 'true');
+CREATE TEMPORARY VIEW findings USING parquet OPTIONS (path 'fleet/findings', mergeSchema 'true');
+CREATE TEMPORARY VIEW gil_waits USING parquet OPTIONS (path 'fleet/gil_waits', mergeSchema 'true');
+CREATE TEMPORARY VIEW slots USING parquet OPTIONS (path 'fleet/slots', mergeSchema 'true');
+CREATE TEMPORARY VIEW connections USING parquet OPTIONS (path 'fleet/connections', mergeSchema 'true');

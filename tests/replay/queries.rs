@@ -89,6 +89,41 @@ fn every_query_runs_on_whatever_was_recorded() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Rewrites the requests of a service without a column that a version before did not have.
+fn as_an_older_agent(duckdb: &Duckdb, tables: &Path, service: &str) -> anyhow::Result<()> {
+    let pattern = tables.join(format!("requests/service={service}/*/*/*.parquet"));
+    let file = duckdb.one(tables, &format!("SELECT file FROM glob('{}')", pattern.display()))?;
+    let file = file["file"].as_str().context("no file")?;
+    let older = format!("{file}.older");
+    let rows =
+        format!("SELECT * EXCLUDE (child_wait_ns) FROM read_parquet('{file}', hive_partitioning = false)");
+    duckdb.all(tables, &format!("COPY ({rows}) TO '{older}' (FORMAT parquet)"))?;
+    Ok(std::fs::rename(older, file)?)
+}
+
+#[test]
+fn every_query_runs_where_agents_of_two_versions_have_written() -> anyhow::Result<()> {
+    let Some(duckdb) = Duckdb::find() else { return Ok(()) };
+    for older in ["a", "b"] {
+        let directory = tempfile::tempdir()?;
+        export(directory.path(), &[("gthread-healthy", "a"), ("uwsgi-threads", "b")])?;
+        as_an_older_agent(&duckdb, directory.path(), older)?;
+        for query in queries()? {
+            let sql = std::fs::read_to_string(&query)?;
+            duckdb.all(directory.path(), &sql).with_context(|| query.display().to_string())?;
+        }
+        let of_versions = "SELECT count(*) AS requests, count(child_wait_ns) AS known FROM requests";
+        let row = duckdb.one(directory.path(), of_versions)?;
+        let number = |name: &str| row[name].as_u64().unwrap_or(0);
+        assert!(number("known") > 0 && number("known") < number("requests"), "{row}");
+        let program = duckdb.command(directory.path())?.display().to_string();
+        let tables = directory.path().display().to_string();
+        let page = Program::run(&["fleet", &tables, "--duckdb", &program], Duration::from_secs(60))?;
+        assert!(page.status.success(), "{}", page.stderr);
+    }
+    Ok(())
+}
+
 #[test]
 fn every_query_says_its_question_and_none_forgets_a_phase() -> anyhow::Result<()> {
     for query in queries()? {
@@ -365,7 +400,7 @@ fn a_user_of_a_package_gets_the_queries_of_the_tree_for_his_tables_and_keeps_wha
     let elsewhere = directory.path().join("elsewhere");
     ensure!(write("/var/lib/rows", &elsewhere)?.status.success());
     for (file, words) in
-        [("tables-duckdb", "('/var/lib/rows/requests/*/"), ("tables-spark", "'/var/lib/rows/requests')")]
+        [("tables-duckdb", "('/var/lib/rows/requests/*/"), ("tables-spark", "'/var/lib/rows/requests',")]
     {
         let text = std::fs::read_to_string(elsewhere.join(file).with_extension("sql"))?;
         ensure!(text.contains(words) && !text.contains("fleet"), "{text}");

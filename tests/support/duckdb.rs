@@ -51,15 +51,10 @@ impl Duckdb {
     ///
     /// Where DuckDB refuses it.
     pub fn all(&self, tables: &Path, sql: &str) -> anyhow::Result<Vec<Value>> {
-        let views: String = TABLES.iter().map(|table| view(tables, table)).collect();
+        let views = std::fs::read_to_string(crate::root().join("queries/tables-duckdb.sql"))?;
+        let views = views.replace("'fleet/", &format!("'{}/", tables.display()));
         let output = Command::new(&self.python)
-            .args([
-                "-m",
-                "duckdb_cli",
-                "-json",
-                "-c",
-                &format!("set timezone = 'UTC'; set memory_limit = '4GB'; {views} {sql}"),
-            ])
+            .args(["-m", "duckdb_cli", "-json", "-c", &format!("set memory_limit = '4GB'; {views} {sql}")])
             .output()
             .context("DuckDB could not be started")?;
         let said = String::from_utf8_lossy(&output.stderr);
@@ -79,10 +74,4 @@ impl Duckdb {
             .map_err(|rows| anyhow::anyhow!("{} rows: {sql}", rows.len()))?;
         Ok(row)
     }
-}
-
-fn view(tables: &Path, table: &str) -> String {
-    let files = tables.join(table).join("*/*/*/*.parquet");
-    let files = files.display().to_string().replace('\'', "''");
-    format!("create view {table} as from read_parquet('{files}', hive_partitioning = true);\n")
 }

@@ -124,7 +124,10 @@ fn view(directory: &str, table: &str, scope: &Scope) -> String {
     let service = scope.service.as_ref().map(|name| format!("\"service.name\" = {}", quoted(name)));
     let wanted: Vec<String> = since.into_iter().chain(service).collect();
     let wanted = if wanted.is_empty() { String::new() } else { format!(" WHERE {}", wanted.join(" AND ")) };
-    format!("CREATE VIEW {table} AS FROM read_parquet({files}, hive_partitioning = true){wanted};\n")
+    // A column that files of an older agent do not have is null.
+    format!(
+        "CREATE VIEW {table} AS FROM read_parquet({files}, hive_partitioning = true, union_by_name = true){wanted};\n"
+    )
 }
 
 /// As a string of SQL.
