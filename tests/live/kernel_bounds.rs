@@ -60,11 +60,18 @@ fn second_profiler_on_the_same_process_is_noticed() -> anyhow::Result<()> {
     let _alone = exclusive()?;
     let server = ToyServer::tcp(1)?;
     let find = &mut || vec![server.pid()];
-    let (first, report) = wsgi_trace::attach::attach(&Settings::default(), find)?;
+    let (_first, report) = wsgi_trace::attach::attach(&Settings::default(), find)?;
     assert_eq!(report.other_profilers, 0);
-    let (_second, report) = wsgi_trace::attach::attach(&Settings::default(), find)?;
+    // A full trace beside light mode is of the same process, and no other profiler.
+    let (second, report) = wsgi_trace::attach::attach(&Settings::default(), find)?;
+    assert_eq!(report.other_profilers, 0);
+    drop(second);
+    let other = Program::start(&["--hooks", "btf", "--pid", &server.pid().to_string()])?;
+    until("the attach", Duration::from_secs(30), || {
+        Ok((kernel_programs(other.pid()).len() >= BTF_PROGRAMS).then_some(()))
+    })?;
+    let (_third, report) = wsgi_trace::attach::attach(&Settings::default(), find)?;
     assert_eq!(report.other_profilers, 1);
-    drop(first);
     Ok(())
 }
 

@@ -155,15 +155,18 @@ impl<'a> Forest<'a> {
     }
 
     /// What a server has become. Where its topmost process has ended, it goes on in the largest of the trees that are left of it: gunicorn's new
-    /// master after SIGUSR2 outlives the old one.
+    /// master after SIGUSR2 outlives the old one. So it does where that process is alone by now: it is ending, and others have its children already.
     ///
     /// # Errors
     /// When none of its processes is there.
     pub(super) fn again(&self, before: &Tree) -> Result<Tree, FactError> {
-        self.tree(before.root).or_else(|gone| {
-            let left = before.tgids.iter().filter_map(|tgid| self.tree(*tgid).ok());
-            left.max_by_key(|tree| tree.tgids.len()).ok_or(gone)
-        })
+        let root = self.tree(before.root);
+        if root.as_ref().is_ok_and(|tree| tree.tgids.len() > 1) {
+            return root;
+        }
+        // Of trees of one size it is the first: that of the topmost process, where it is there.
+        let left = before.tgids.iter().rev().filter_map(|tgid| self.tree(*tgid).ok());
+        left.max_by_key(|tree| tree.tgids.len()).map_or(root, Ok)
     }
 
     /// A process and all beneath it, from the top.

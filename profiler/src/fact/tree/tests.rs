@@ -267,3 +267,19 @@ fn a_server_whose_first_master_has_ended_goes_on_under_the_one_that_it_started()
     assert_eq!(forest.again(&now).expect("tree"), now);
     assert!(matches!(forest.again(&before(&[100, 101])), Err(FactError::NoSuchProcess { pid: 100 })));
 }
+
+#[test]
+fn a_first_master_that_is_alone_is_ending_and_its_server_goes_on_where_the_others_are() {
+    let (_directory, proc) = host(&[
+        Made { inodes: &[4000], ..made(100, 1, GUNICORN) },
+        Made { inodes: &[4000], ..made(110, 1, GUNICORN) },
+        Made { inodes: &[4000], ..made(111, 110, GUNICORN) },
+        Made { inodes: &[5000], ..made(200, 1, GUNICORN) },
+    ]);
+    let forest = Forest::read(&proc).expect("processes");
+    let again = |root, tgids: &[u32]| forest.again(&Tree { root, tgids: tgids.to_vec() }).expect("tree");
+    assert_eq!(again(100, &[100, 101, 110, 111]), Tree { root: 110, tgids: vec![110, 111] });
+    assert_eq!(again(100, &[100, 101]), Tree { root: 100, tgids: vec![100] }, "its workers have ended");
+    assert_eq!(again(200, &[200]), Tree { root: 200, tgids: vec![200] }, "it has always been alone");
+    assert_eq!(again(100, &[100, 200]).root, 100, "one that has left it is no more of a server than it is");
+}

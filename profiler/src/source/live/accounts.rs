@@ -3,6 +3,7 @@
 //! In: the map `ACCOUNTS`. Out: consistent copies of [`ThreadAccount`]s, and what they say of the open slice.
 
 use std::sync::atomic::{Ordering, fence};
+use std::time::Duration;
 
 use aya::Ebpf;
 use profiler_common::account::{BLOCKED, ENTRY_UNKNOWN, FREE, NOT_IN_CALL, RUNNABLE, ThreadAccount};
@@ -15,8 +16,12 @@ use super::mapping::Mapping;
 
 /// Attempts to look at a thread's account and at something else between two of its changes.
 const MAX_LOOKS: u32 = 16;
-/// Attempts to read an element that is being written; a program writes for well under a microsecond.
-const MAX_ATTEMPTS: u32 = 1000;
+/// Attempts to read an element that is being written before the writer is waited for; a program writes for well under a microsecond.
+const SPINS: u32 = 1000;
+/// Unless it is held up while it writes: by an interrupt, or by a hypervisor that has taken its CPU. Then there are so many more attempts, with a pause each.
+const MAX_PAUSES: u32 = 1000;
+/// Between two of them.
+const PAUSE: Duration = Duration::from_micros(100);
 
 /// The mapped array.
 pub(super) struct AccountTable(Mapping<ThreadAccount>);
@@ -54,10 +59,10 @@ impl AccountTable {
         })
     }
 
-    /// A consistent copy of one element; `None` if it is free (or, which does not happen, never at rest).
+    /// A consistent copy of one element; `None` if it is free (or, which does not happen, not at rest for a tenth of a second).
     fn read(&self, index: usize) -> Option<ThreadAccount> {
         let element = self.0.element(index)?;
-        for _ in 0..MAX_ATTEMPTS {
+        for attempt in 0..SPINS + MAX_PAUSES {
             // SAFETY: `element` is inside the mapping; a torn copy is detected below and dropped.
             let (before, copy, after) = unsafe {
                 let sequence = &raw const (*element).lock_sequence;
@@ -70,7 +75,11 @@ impl AccountTable {
             if before == after && before.is_multiple_of(2) {
                 return (copy.state != FREE).then_some(copy);
             }
-            std::hint::spin_loop();
+            if attempt < SPINS {
+                std::hint::spin_loop();
+            } else {
+                std::thread::sleep(PAUSE);
+            }
         }
         None
     }
