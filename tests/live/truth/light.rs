@@ -33,7 +33,7 @@ const LOAD: &[&str] = &[
 ];
 
 /// What light mode can measure.
-const PHASES: [&str; 12] = [
+const PHASES: [&str; 13] = [
     "pool_wait",
     "client_read_stall",
     "cpu",
@@ -41,6 +41,7 @@ const PHASES: [&str; 12] = [
     "gil_wait",
     "lock_wait",
     "backend_wait",
+    "child_wait",
     "file_wait",
     "fault_wait",
     "sleep",
