@@ -93,7 +93,7 @@ fn every_query_runs_on_whatever_was_recorded() -> anyhow::Result<()> {
 fn as_an_older_agent(duckdb: &Duckdb, tables: &Path, service: &str) -> anyhow::Result<()> {
     let pattern = tables.join(format!("requests/service={service}/*/*/*.parquet"));
     let file = duckdb.one(tables, &format!("SELECT file FROM glob('{}')", pattern.display()))?;
-    let file = file["file"].as_str().context("no file")?;
+    let file = file.get("file").and_then(Value::as_str).context("no file")?;
     let older = format!("{file}.older");
     let rows =
         format!("SELECT * EXCLUDE (child_wait_ns) FROM read_parquet('{file}', hive_partitioning = false)");
