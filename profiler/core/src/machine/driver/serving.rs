@@ -66,7 +66,10 @@ pub fn slice(state: &mut State, slice: &Slice, exit_ns: u64, sink: &mut dyn FnMu
         let shown = meaning::shown(state.view(), &thread, slice, (idle, part), &meaning);
         draw::draw(slice, exit_ns, (shown, because), false, sink);
     }
-    note_ways(&mut state.world, slice, &meaning);
+    // How a front end waits is none of the server's ways.
+    if !state.join.topology.is_front_end(slice.tgid) {
+        note_ways(&mut state.world, slice, &meaning);
+    }
     if idle && meaning.idle == Idle::UnlessServing && thread.serving.is_some() {
         waits_after_response(state, &mut thread, (slice, exit_ns), &meaning);
     } else if idle {

@@ -40,6 +40,12 @@ impl Topology {
         *self != Self::Flat
     }
 
+    /// Whether a process is a front end by itself, and not the server.
+    #[must_use]
+    pub fn is_front_end(&self, tgid: Tid) -> bool {
+        matches!(self, Self::FrontEnds(these) if these.contains(&tgid))
+    }
+
     /// Forgets processes that have ended.
     pub(in crate::machine) fn retain(&mut self, living: &Living) {
         if let Self::FrontEnds(these) = self {
@@ -89,6 +95,7 @@ mod tests {
         topology.fork(6, 7);
         topology.fork(8, 9);
         assert_eq!(topology, front_ends(&[6, 7]));
+        assert_eq!([6, 7, 8].map(|tgid| topology.is_front_end(tgid)), [true, true, false]);
         let living = Living::of(&Processes::default(), std::iter::once(6).collect(), std::iter::once(7));
         topology.retain(&living);
         assert_eq!(topology, front_ends(&[7]));

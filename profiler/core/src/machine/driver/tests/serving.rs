@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::fact::ProcessSeen;
+use crate::machine::join::topology::Topology;
 use crate::machine::runtime::event_loop::EventLoop;
 use crate::timeline::ThreadState;
 use profiler_common::system_call::IO_URING_SETUP;
@@ -129,9 +130,14 @@ fn waits_for_threads_of_its_own_are_told_when_a_job_is_over() {
 fn how_a_server_waits_for_its_listener_is_noted() {
     let in_epoll: SetUp = |run| run.state.world.descriptors.set_interest(1, EPOLL, vec![LISTENER], &[]);
     let nothing: SetUp = |_| {};
+    let in_front: SetUp = |run| {
+        run.state.world.descriptors.set_interest(1, EPOLL, vec![LISTENER], &[]);
+        run.state.join.topology = Topology::FrontEnds(std::iter::once(1).collect());
+    };
     let look = Call::EpollWait { epoll_fd: EPOLL, timeout_ms: -1 };
     for (what, set_up, call, number, expected) in [
         ("in epoll", in_epoll, look, 232, (Some(true), false)),
+        ("in a front end's epoll", in_front, look, 232, (None, false)),
         ("in epoll, for something else", nothing, look, 232, (None, false)),
         ("in poll", nothing, SELECT, 7, (Some(false), false)),
         ("in poll, for something else", nothing, poll_of(WAKEUP), 7, (None, false)),
