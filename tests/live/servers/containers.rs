@@ -56,5 +56,5 @@ fn quota_is_told(window: &Window) -> anyhow::Result<()> {
 fn quota_of_a_quarter_of_a_core() -> anyhow::Result<()> {
     require_podman!(Ok(()));
     let server = Settings::sync(Version::V27, 2);
-    truth::agrees(&Container { server, options: &["--cpus=0.25"] }, &[&quota_is_told])
+    truth::accounts_agree_under_a_quota(&Container { server, options: &["--cpus=0.25"] }, &[&quota_is_told])
 }

@@ -61,6 +61,8 @@ const EACH_RATIO: f64 = 0.05;
 
 /// How much of the requests' time may lie in waits whose end the kernel did not show either of them: one has a wait as unexplained by that, the other not.
 const NOT_SHOWN_RATIO: f64 = 0.05;
+/// Windows until the kernel shows so much: in some machines it shows no end of a wait for a few hundred milliseconds. A build that leaves more open fails in each.
+const WINDOWS: u32 = 3;
 
 /// One phase of all requests, by both.
 #[derive(Default)]
@@ -97,10 +99,42 @@ fn by_id(traced: &Traced) -> anyhow::Result<BTreeMap<u64, &TracedRequest>> {
     Ok(requests)
 }
 
-/// Both at once, on the same requests.
+/// What both say of the same requests, and what a head took this machine meanwhile.
+struct Watched {
+    light: Traced,
+    full: Traced,
+    head_ns: u64,
+    /// Waits whose end the kernel did not show.
+    not_shown_ns: u64,
+}
+
+impl Watched {
+    /// What may differ, as one of the two does not know it, and how much may.
+    fn open_ns(&self) -> (u64, u64) {
+        let sum = |of: fn(&TracedRequest) -> u64| self.full.requests.iter().map(of).sum::<u64>();
+        let most_ns = (sum(|request| request.total_ns) as f64 * NOT_SHOWN_RATIO) as u64;
+        (self.not_shown_ns + sum(|request| request.phase_ns("unexplained")), most_ns)
+    }
+}
+
 fn agrees(recipe: &dyn Recipe) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
+    for _ in 0..WINDOWS {
+        let watched = watch(recipe)?;
+        let (open_ns, most_ns) = watched.open_ns();
+        if open_ns <= most_ns {
+            let Watched { light, full, head_ns, not_shown_ns } = watched;
+            compare(recipe, &by_id(&light)?, &by_id(&full)?, (head_ns, not_shown_ns))?;
+            return compare_slots(recipe, &light, &full, (head_ns, not_shown_ns));
+        }
+        eprintln!("{}: {open_ns} ns not shown or not explained, over {most_ns}", recipe.about());
+    }
+    anyhow::bail!("{}: in none of {WINDOWS} windows was enough shown and explained", recipe.about())
+}
+
+/// Both at once.
+fn watch(recipe: &dyn Recipe) -> anyhow::Result<Watched> {
     let server = Server::start(recipe)?;
     let full = Trace::start(server.pid())?;
     let light = Trace::start_with(server.pid(), &["--light"])?;
@@ -116,8 +150,7 @@ fn agrees(recipe: &dyn Recipe) -> anyhow::Result<()> {
     let head_ns = yardstick.head_ns()?;
     let (light, full) = (light.end()?, full.end()?);
     let not_shown_ns = light.undecided_ns()? + full.undecided_ns()?;
-    compare(recipe, &by_id(&light)?, &by_id(&full)?, (head_ns, not_shown_ns))?;
-    compare_slots(recipe, &light, &full, (head_ns, not_shown_ns))
+    Ok(Watched { light, full, head_ns, not_shown_ns })
 }
 
 /// How long slots were busy, and with what.
@@ -229,13 +262,7 @@ fn compare(
         light.len(),
         full.len()
     );
-    let all_ns: u64 = full.values().map(|request| request.total_ns).sum();
-    let most_ns = (all_ns as f64 * NOT_SHOWN_RATIO) as u64;
     let unexplained_ns: u64 = full.values().map(|request| request.phase_ns("unexplained")).sum();
-    ensure!(
-        not_shown_ns + unexplained_ns <= most_ns,
-        "{about}: of {all_ns} ns {not_shown_ns} were not shown by the kernel, {unexplained_ns} not explained"
-    );
     let mut wrong = Vec::new();
     let mut pairs: BTreeMap<String, Pairs> = BTreeMap::new();
     for (id, ours) in light {

@@ -69,6 +69,20 @@ pub(crate) fn work_agrees_with_the_witness(recipe: &dyn Recipe) -> anyhow::Resul
     work::phases_are_those_of_the_work(recipe, &window)
 }
 
+/// The same, but for lengths: where a quota stops a thread between two clocks, these differ by that. And these checks.
+pub(crate) fn accounts_agree_under_a_quota(recipe: &dyn Recipe, checks: &[Check<'_>]) -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let window = window(recipe, false)?;
+    eprintln!("{}: {} requests", recipe.about(), window.traced.requests.len());
+    every_request_is_seen_once(&window)?;
+    nothing_is_lost(&window.traced)?;
+    slots_are_as_configured(recipe, &window.traced)?;
+    little_is_unexplained(recipe, &window.traced)?;
+    accounts_agree(&window)?;
+    checks.iter().try_for_each(|check| check(&window))
+}
+
 /// All of it, and these.
 pub(crate) fn agrees(recipe: &dyn Recipe, checks: &[Check<'_>]) -> anyhow::Result<()> {
     put(recipe, recipe.knows_its_work(), checks)
