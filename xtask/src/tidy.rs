@@ -18,6 +18,7 @@ mod shape;
 mod siblings;
 mod source;
 mod types;
+mod whole_state;
 mod width;
 mod words;
 
@@ -56,12 +57,13 @@ pub(crate) fn run() -> anyhow::Result<()> {
     for warning in &warnings {
         eprintln!("tidy: warning: {warning}");
     }
-    let tests: [Test; 17] = [
+    let tests: [Test; 18] = [
         shape::offences,
         arrows::offences,
         circles::offences,
         siblings::offences,
         types::offences,
+        whole_state::offences,
         places::offences,
         quotes::offences,
         reference::offences,

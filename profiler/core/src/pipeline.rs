@@ -19,9 +19,8 @@ use crate::fact::queue::AcceptQueues;
 use crate::fact::{
     Attached, CgroupCpu, Counters, DescriptorClass, DescriptorSeen, Fact, ProcessSeen, SessionStarted, Sight,
 };
-use crate::machine::driver::exchange_end::{end_predecessor, end_process};
+use crate::machine::driver::evidence;
 use crate::machine::driver::state::State;
-use crate::machine::driver::{evidence, light, serving, topology};
 use crate::machine::runtime::handoff;
 use crate::machine::time::slot::Heat;
 use crate::machine::world::descriptor::Descriptors;
@@ -238,7 +237,7 @@ impl Machines {
         self.wakes.slice(slice, self.started, sink);
         self.waits.slice(slice, &self.state.world, |slice| self.state.gil.is_wait(slice));
         self.follow_listeners(slice);
-        serving::slice(&mut self.state, slice, time_ns, sink);
+        self.state.slice(slice, time_ns, sink);
     }
 
     fn other(&mut self, Event { time_ns, body }: Event, sink: &mut dyn FnMut(Entry)) {
@@ -249,26 +248,27 @@ impl Machines {
                 if heads.len() < MAX_OPEN || heads.contains_key(&head.tid) {
                     heads.insert(head.tid, head);
                 } else {
-                    self.state.evicted = self.state.evicted.saturating_add(1);
+                    self.state.evict();
                 }
             }
             Body::Connection(opened) => {
                 if !opened.seeded {
                     self.listening.counts.accepted(&opened, time_ns, self.started);
-                    if self.started {
-                        self.state.count_accept((opened.tgid, opened.listener_fd), 0);
+                    let listener = (opened.tgid, opened.listener_fd);
+                    if self.started && !self.state.world.count_accept(listener, 0) {
+                        self.state.evict();
                     }
                     if let Some(inode) =
                         self.state.world.processes.listener_inode(opened.tgid, opened.listener_fd)
                     {
                         self.listening.queues.accepted(inode, &opened, time_ns, self.started);
                     }
-                    end_predecessor(&mut self.state, opened.tgid, opened.fd, time_ns, sink);
+                    self.state.end_predecessor(opened.tgid, opened.fd, time_ns, sink);
                 }
                 let number = self.state.wire.connections.open(&opened, time_ns);
                 self.comes_from_listener(number, &opened, time_ns);
                 if let Some(number) = number {
-                    topology::opened(&mut self.state, number, &opened);
+                    self.state.opened(number, &opened);
                     let (tgid, fd) = (opened.tgid, opened.fd);
                     self.state.world.descriptors.open_client(tgid, fd, time_ns, number);
                 }
@@ -279,8 +279,8 @@ impl Machines {
                 let is_followed = self.state.runtime.tasks.switch(&seen, time_ns);
                 self.state.evicted = self.state.evicted.saturating_add(u64::from(!is_followed));
             }
-            Body::Light(light) => light::take(&mut self.state, &light, time_ns, sink),
-            Body::Slept(slept) => light::slept(&mut self.state, &slept, time_ns, sink),
+            Body::Light(light) => self.state.light(&light, time_ns, sink),
+            Body::Slept(slept) => self.state.slept(&slept, time_ns, sink),
             Body::Lifecycle(lifecycle) => self.lifecycle(&lifecycle, time_ns, sink),
             Body::Evidence(evidence) => {
                 let State { product, wire, .. } = &mut self.state;
@@ -307,7 +307,7 @@ impl Machines {
                     if let Some(thread) = state.runtime.threads.get_mut(lifecycle.tid)
                         && !thread.helpers.start(child_tid)
                     {
-                        state.evicted = state.evicted.saturating_add(1);
+                        state.evict();
                     }
                     handoff::made(&mut state.hand(), lifecycle.tgid, (lifecycle.tid, child_tid), time_ns);
                 } else {
@@ -322,18 +322,10 @@ impl Machines {
                 self.wakes.forget(lifecycle.tid);
                 self.waits.forget(lifecycle.tid);
                 handoff::ended(&mut state.hand(), lifecycle.tgid, lifecycle.tid);
-                light::thread_ends(state, lifecycle.tid, time_ns);
-                if let Some(thread) = state.runtime.threads.remove(lifecycle.tid) {
-                    thread.was_busy(&mut state.time, time_ns, state.window_start_ns);
-                    state.end_thread(lifecycle.tid, thread, time_ns);
-                }
-                state.gil.samples.forget(lifecycle.tid);
-                state.heads.remove(&lifecycle.tid);
-                state.time.light.sleeps.forget(lifecycle.tid);
-                state.initial.remove(&lifecycle.tid);
+                state.end_light_thread(lifecycle.tid, time_ns);
+                state.end_thread(lifecycle.tid, time_ns);
                 if lifecycle.tid == lifecycle.tgid {
-                    state.time.capacity.ended(lifecycle.tgid, time_ns);
-                    end_process(state, lifecycle.tgid, code, time_ns, sink);
+                    state.end_process(lifecycle.tgid, code, time_ns, sink);
                 }
             }
         }
@@ -383,7 +375,7 @@ impl Machines {
             Fact::MachineCpu(_) => {}
             Fact::ProcessMemory(memory) => self.state.product.by_process.remember(memory),
             Fact::OpenSlice(_) if self.readings.open.len().max(self.state.initial.len()) >= MAX_OPEN => {
-                self.state.evicted = self.state.evicted.saturating_add(1);
+                self.state.evict();
             }
             // Before the window: what the threads were in the middle of when they were first seen.
             Fact::OpenSlice(open) if !self.started => {
@@ -394,7 +386,7 @@ impl Machines {
             }
             Fact::OpenSlice(open) => self.readings.open.push(open.as_of(time_ns)),
             Fact::ThreadTotals(_) if self.readings.totals.len() >= MAX_TOTALS => {
-                self.state.evicted = self.state.evicted.saturating_add(1);
+                self.state.evict();
             }
             Fact::ThreadTotals(totals) => self.readings.totals.push(totals),
             Fact::Overhead(overhead) => self.readings.overhead = Some(overhead),
@@ -477,7 +469,7 @@ impl Machines {
             None if has_room => {
                 self.readings.cgroups.push(CgroupWindow { first: seen.clone(), last: seen });
             }
-            None => self.state.evicted = self.state.evicted.saturating_add(1),
+            None => self.state.evict(),
         }
     }
 }

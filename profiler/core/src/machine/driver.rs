@@ -4,18 +4,18 @@
 
 mod draw;
 mod effect;
+mod ends;
 pub mod evidence;
-pub mod exchange_end;
 mod follow;
-mod late;
 pub mod light;
 mod meaning;
 pub mod now;
 mod publish;
-pub mod roll;
-pub mod serving;
+mod roll;
+mod serving;
 pub mod state;
-pub mod topology;
+mod topology;
+mod work;
 
 #[cfg(test)]
 mod tests;

@@ -3,12 +3,14 @@
 //! In: pieces of time, who is running. Out: requests that begin, advance and finish.
 
 pub(super) mod books;
+pub(super) mod busy;
 pub(super) mod exchange;
 pub(super) mod finish;
 pub(super) mod foreign;
 pub mod gil_party;
 pub(super) mod in_turn;
 pub(super) mod slots;
+pub(super) mod thread_end;
 pub(super) mod turn;
 pub mod unattributed;
 

@@ -3,6 +3,7 @@
 //! In: finished requests, ended connections. Out: parts of the snapshot.
 
 pub mod by_process;
+pub mod completed;
 pub mod dropped;
 pub mod endpoint;
 pub(super) mod gone;

@@ -14,11 +14,11 @@ use rustc_hash::FxHashMap;
 use crate::event::Tid;
 use crate::fact::holders::ForeignHolders;
 use crate::fact::{Account, Attached, Overhead, Sight, ThreadTotals};
-use crate::machine::driver::exchange_end::end_window;
+use crate::machine::driver::light;
 use crate::machine::driver::state::State;
-use crate::machine::driver::{light, topology};
 use crate::machine::join::front;
 use crate::machine::time::slot::Busy;
+use crate::machine::time::state::Time;
 use crate::machine::world::queue::Measured;
 use crate::machine::world::waiter::Found;
 use crate::model::dropped::{Cause, Counted, Dropped, Example};
@@ -38,8 +38,10 @@ impl Machines {
         let waiting = self.close(sink);
         let has_front_end = self.state.join.topology.has_front_end();
         let losses = self.losses(counted);
-        let (conservation, impossible) =
-            conserved(&mut self.state, &losses, self.readings.overhead.as_ref(), &self.readings.totals);
+        let laws = std::mem::take(&mut self.state.time.conservation);
+        let laws = Conservation { requests_broken: self.state.product.summary.broken, ..laws };
+        let (overhead, totals) = (self.readings.overhead.as_ref(), &self.readings.totals);
+        let (conservation, impossible) = conserved(laws, &losses, overhead, totals);
         let recognised = recognise(&self.state.world.processes.seen, &self.state.world.processes.listeners);
         let server = recognised.kind.refine(&recognised.server, &observed(&self.state, &recognised));
         let front_end = has_front_end.then(|| front::report(&self.state.world, &self.state.join));
@@ -115,9 +117,9 @@ impl Machines {
         let open_calls: Vec<_> = slices.iter().map(|(slice, _)| *slice).collect();
         let waiting = self.waits.finish(&self.state.world, &open_calls);
         let state = &mut self.state;
-        light::end_window(state, (&open, &open_calls), end_ns, sink);
-        end_window(state, &slices, end_ns, sink);
-        topology::look(state);
+        state.end_light_window((&open, &open_calls), end_ns, sink);
+        state.end_window(&slices, end_ns, sink);
+        state.look();
         state.expire(None, sink);
         state.settle(Some(end_ns), sink);
         state.time.busy.finish();
@@ -213,7 +215,7 @@ impl Machines {
         }
         let configured = kind.configured_slots(server);
         let of_one_worker = slots_of_one_worker(kind, server);
-        slots(configured, of_one_worker, &mut self.state, self.window.end_ns)
+        slots(configured, of_one_worker, &mut self.state.time, self.window.end_ns)
     }
 
     /// Why slots are not measured; `None`: they are. Without system calls it is known which thread a request holds only where one thread reads and answers it.
@@ -281,13 +283,11 @@ fn hold_at_most(gil: &mut Gil, processes: &[Process], window_ns: u64) {
 
 /// How well the laws held, and how many threads could not be compared: their account by the kernel cannot be true.
 fn conserved(
-    state: &mut State,
+    mut conservation: Conservation,
     losses: &Losses,
     overhead: Option<&Overhead>,
     totals: &[ThreadTotals],
 ) -> (Conservation, usize) {
-    let mut conservation = std::mem::take(&mut state.time.conservation);
-    conservation.requests_broken = state.product.summary.broken;
     conservation.received = losses.kernel.received;
     conservation.emitted = total(&losses.kernel.emitted);
     if let Some(overhead) = overhead {
@@ -505,21 +505,20 @@ fn processes(state: &State, recognised: &Recognised) -> Vec<Process> {
     list
 }
 
-fn slots(configured: Option<u32>, of_one_worker: Option<u32>, state: &mut State, end_ns: u64) -> Slots {
-    let observed: Vec<Slot> = std::mem::take(&mut state.time.ended_slots).into_values().collect();
-    let heat = std::mem::replace(&mut state.time.heat, crate::machine::time::slot::Heat::new(0));
+fn slots(configured: Option<u32>, of_one_worker: Option<u32>, time: &mut Time, end_ns: u64) -> Slots {
+    let observed: Vec<Slot> = std::mem::take(&mut time.ended_slots).into_values().collect();
+    let heat = std::mem::replace(&mut time.heat, crate::machine::time::slot::Heat::new(0));
     let (heat_bucket_ns, mut heat) = heat.finish(end_ns);
     for row in &mut heat {
         row.slots = of_one_worker.unwrap_or(0).max(slots_of(row, &observed));
-        row.exhausted_ns =
-            state.time.busy_of.get(&row.tgid).map_or(0, |busy| busy.at_least_ns(row.slots.max(1)));
+        row.exhausted_ns = time.busy_of.get(&row.tgid).map_or(0, |busy| busy.at_least_ns(row.slots.max(1)));
     }
-    let acceptor_linger_ns = state.time.acceptor_linger_ns;
-    let busy: &Busy = &state.time.busy;
+    let acceptor_linger_ns = time.acceptor_linger_ns;
+    let busy: &Busy = &time.busy;
     let mut slots = Slots {
         configured,
         observed,
-        come_and_go: configured.is_none() && state.time.slots_come_and_go,
+        come_and_go: configured.is_none() && time.slots_come_and_go,
         peak_busy: busy.peak(),
         heat,
         heat_bucket_ns,

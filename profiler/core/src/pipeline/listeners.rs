@@ -133,7 +133,7 @@ impl Machines {
     fn ask(&mut self, tgid: Tid, fd: i32) {
         let asked = &mut self.listening.asked;
         if asked.len() >= MAX_ASKED && !asked.contains(&(tgid, fd)) {
-            self.state.evicted = self.state.evicted.saturating_add(1);
+            self.state.evict();
         } else if asked.insert((tgid, fd)) {
             self.listening.unread.insert(tgid);
         }
@@ -155,7 +155,7 @@ impl Machines {
         } else if renewed.len() < MAX_ASKED || renewed.contains(&(tgid, fd)) {
             renewed.insert((tgid, fd));
         } else {
-            self.state.evicted = self.state.evicted.saturating_add(1);
+            self.state.evict();
         }
     }
 }
@@ -182,11 +182,11 @@ mod tests {
     fn call(machines: &mut Machines, call: Call, result: i64) {
         let slice = Slice { tgid: 1, tid: 1, result, enter_ns: 10, ..Slice::blank(call) };
         machines.follow_listeners(&slice);
-        crate::machine::driver::serving::slice(&mut machines.state, &slice, 20, &mut |_| {});
+        machines.state.slice(&slice, 20, &mut |_| {});
     }
 
     fn accepted(machines: &mut Machines, fd: i32, count: u64) {
-        (0..count).for_each(|_| machines.state.count_accept((1, fd), 0));
+        (0..count).for_each(|_| assert!(machines.state.world.count_accept((1, fd), 0)));
     }
 
     fn seen(machines: &mut Machines, fd: i32, inode: u64) {

@@ -1,57 +1,41 @@
 //! What a call does: to descriptors, to connections and to the requests on them.
 //!
-//! In: a slice whose time has been taken, its capture. Out: requests that begin, advance and finish; descriptors that come and go.
+//! In: a slice whose time has been taken, its capture. Out: requests that begin, advance and finish; descriptors that come and go; accepts that
+//! brought nothing.
 
 use profiler_common::record::slice::{FLAG_CLIENT, FLAG_STATUS_LINE};
 
 use crate::event::{Call, Slice};
 use crate::fact::DescriptorClass;
-use crate::machine::driver::state::State;
-use crate::machine::join::front;
 use crate::machine::ledger::books::Books;
 use crate::machine::ledger::exchange::{self, Bytes};
 use crate::machine::ledger::{finish, foreign, slots, turn};
+use crate::machine::product::dropped::Drops;
 use crate::machine::runtime::candidates::runs_loop;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::{asker, handoff, job};
 use crate::machine::wire::connection::At;
 use crate::machine::wire::ending::How;
 use crate::machine::wire::request::Wants;
-use crate::machine::world::classify::{Meaning, Touch};
+use crate::machine::world::classify::Touch;
 use crate::machine::world::descriptor::{EPOLL_CTL_ADD, EPOLL_CTL_DEL};
 use crate::machine::world::errno::{EAGAIN, EINTR};
-use crate::phase::Phase;
-use crate::timeline::Entry;
+use crate::machine::world::state::World;
 
 /// Flags of a write to a client that begins with a status line.
 const STATUS_LINE: u32 = FLAG_CLIENT | FLAG_STATUS_LINE;
 /// include/uapi/linux/eventpoll.h.
 const EPOLLOUT: u32 = 4;
 
-/// What a call does beside taking time.
-pub(super) fn effects(
-    state: &mut State,
+/// A call on a client's connection.
+pub(super) fn touches(
+    books: &mut Books<'_>,
     thread: &mut Thread,
-    at: (&Slice, u64),
-    meaning: &Meaning,
+    at: At<'_>,
+    (fd, touch): (i32, Touch),
     captured: Option<&[u8]>,
-    sink: &mut dyn FnMut(Entry),
 ) {
-    let (slice, exit_ns) = at;
-    if let Call::Accept { listener_fd } = slice.call {
-        accept(state, thread, at, listener_fd);
-    }
-    if meaning.blocked == Phase::BackendWait {
-        asker::wait(&mut state.hand(), thread, slice);
-    }
-    let Some((fd, touch)) = meaning.touch else {
-        return beside_clients(state, thread, at, sink);
-    };
-    let Some(number) = state.world.descriptors.connection(slice.tgid, fd) else { return };
-    thread.signs.in_front = front::is_in_front(&state.wire, number);
-    job::engage(thread, number, slice, touch);
-    let at = (number, slice, exit_ns);
-    let books = &mut state.books();
+    let (number, slice, exit_ns) = at;
     slots::make_slot_of_reader(books, thread, number, slice, touch);
     note_end(books, thread, at, touch);
     match touch {
@@ -67,67 +51,60 @@ pub(super) fn effects(
     job::touched(thread, exit_ns);
 }
 
-/// An accept. A successful one was reported with its connection, even if its start was not seen.
-fn accept(state: &mut State, thread: &mut Thread, (slice, exit_ns): (&Slice, u64), listener_fd: i32) {
-    thread.signs.accepts = true;
-    if slice.result < 0 {
-        let tgid = slice.tgid;
-        state.count_accept((tgid, listener_fd), 1 + usize::from(slice.result != EAGAIN));
-        let clients = || state.world.descriptors.clients(tgid);
-        state.product.drops.accept_failed(slice, listener_fd, exit_ns, clients);
+/// An accept. A successful one was reported with its connection, even if its start was not seen. Returns whether there was room to count it.
+pub(super) fn accept(
+    (world, drops): (&mut World, &mut Drops),
+    slice: &Slice,
+    exit_ns: u64,
+    listener_fd: i32,
+) -> bool {
+    if slice.result >= 0 {
+        return true;
+    }
+    let tgid = slice.tgid;
+    let is_counted = world.count_accept((tgid, listener_fd), 1 + usize::from(slice.result != EAGAIN));
+    drops.accept_failed(slice, listener_fd, exit_ns, || world.descriptors.clients(tgid));
+    is_counted
+}
+
+/// A call on no client's connection: who the thread works for.
+pub(super) fn on_others(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
+    if thread.is_loop() && !matches!(slice.call, Call::Make { .. }) {
+        foreign::foreign(books, thread, slice, exit_ns);
+    } else if matches!(slice.call, Call::Write { .. }) && thread.slot.is_none() {
+        handoff::note(&mut books.hand(), thread, slice, exit_ns);
     }
 }
 
-/// A call on no client's connection.
-fn beside_clients(
-    state: &mut State,
-    thread: &mut Thread,
-    (slice, exit_ns): (&Slice, u64),
-    sink: &mut dyn FnMut(Entry),
-) {
+/// A call on no client's connection: descriptors that come and go.
+pub(super) fn on_descriptors(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
     let tgid = slice.tgid;
-    let has_front_end = state.join.topology.has_front_end();
-    if has_front_end && let Some(before) = front::uses_again(&state.wire, &state.join, thread, slice) {
-        finish::shut(&mut state.books(), before);
-        state.publish(sink);
-    }
-    if thread.is_loop() && !matches!(slice.call, Call::Make { .. }) {
-        foreign::foreign(&mut state.books(), thread, slice, exit_ns);
-    } else if matches!(slice.call, Call::Write { .. }) && thread.slot.is_none() {
-        handoff::note(&mut state.hand(), thread, slice, exit_ns);
-    }
-    if has_front_end {
-        state.publish(sink);
-        let ready = front::call(&state.world, (&mut state.wire, &mut state.join), thread, slice, exit_ns);
-        state.complete_all(ready, sink);
-    }
     match slice.call {
         Call::Read { fd, .. } | Call::Write { fd } if slice.result > 0 => {
-            asker::count(&mut state.hand(), thread, slice);
-            let class = state.world.descriptors.class(tgid, fd);
+            asker::count(&mut books.hand(), thread, slice);
+            let world = &mut books.world;
+            let class = world.descriptors.class(tgid, fd);
             if class == Some(DescriptorClass::Wakeup) && matches!(slice.call, Call::Write { .. }) {
                 job::tell(thread, exit_ns);
             }
-            state.world.foreign_descriptor_calls =
-                state.world.foreign_descriptor_calls.saturating_add(u64::from(class.is_none()));
+            world.foreign_descriptor_calls =
+                world.foreign_descriptor_calls.saturating_add(u64::from(class.is_none()));
         }
-        Call::Close { fd } => drop(state.world.descriptors.close(tgid, fd, slice.enter_ns)),
+        Call::Close { fd } => drop(books.world.descriptors.close(tgid, fd, slice.enter_ns)),
         Call::CloseRange { first, last } if slice.result >= 0 => {
-            let last = i32::try_from(last).unwrap_or(i32::MAX).min(state.world.descriptors.highest(tgid));
+            let last = i32::try_from(last).unwrap_or(i32::MAX).min(books.world.descriptors.highest(tgid));
             for fd in i32::try_from(first).unwrap_or(i32::MAX)..=last {
-                close(&mut state.books(), thread, slice, fd, exit_ns);
+                close(books, thread, slice, fd, exit_ns);
             }
         }
-        Call::Duplicate { fd } if slice.result >= 0 => {
-            duplicate(&mut state.books(), thread, slice, fd, exit_ns)
-        }
+        Call::Duplicate { fd } if slice.result >= 0 => duplicate(books, thread, slice, fd, exit_ns),
         _ => {
-            replace(&mut state.books(), thread, slice, exit_ns);
-            state.world.descriptors.follow(slice, exit_ns);
+            replace(books, thread, slice, exit_ns);
+            books.world.descriptors.follow(slice, exit_ns);
         }
     }
     if thread.is_loop() && matches!(slice.call, Call::Make { .. }) {
-        foreign::foreign(&mut state.books(), thread, slice, exit_ns);
+        foreign::foreign(books, thread, slice, exit_ns);
     }
 }
 

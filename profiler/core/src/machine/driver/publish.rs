@@ -6,42 +6,16 @@
 use crate::machine::driver::state::State;
 use crate::machine::join::front::{self, Joined};
 use crate::machine::join::link::Ready;
-use crate::machine::ledger::books::{Books, Finished, Told};
+use crate::machine::ledger::books::{Finished, Told};
 use crate::machine::ledger::finish;
-use crate::machine::ledger::gil_party::{self, Parties};
+use crate::machine::ledger::gil_party;
 use crate::machine::wire::origin::Side;
 use crate::timeline::Entry;
 
 impl State {
-    /// What the ledger works on.
-    pub(in crate::machine) const fn books(&mut self) -> Books<'_> {
-        Books {
-            world: &mut self.world,
-            wire: &mut self.wire,
-            runtime: &mut self.runtime,
-            time: &mut self.time,
-            join: &mut self.join,
-            told: &mut self.told,
-            evicted: &mut self.evicted,
-            window_start_ns: self.window_start_ns,
-            watch_start_ns: self.watch_start_ns,
-        }
-    }
-
-    /// Who holds an interpreter lock or waits for it.
-    pub(in crate::machine) const fn parties(&mut self) -> Parties<'_> {
-        Parties {
-            world: &self.world,
-            wire: &self.wire,
-            threads: &mut self.runtime.threads,
-            locks: &mut self.gil,
-            wants_slices: self.wants_slices,
-        }
-    }
-
     /// Reports all that the ledger has settled, and what follows from that.
     #[inline]
-    pub(in crate::machine) fn publish(&mut self, sink: &mut dyn FnMut(Entry)) {
+    pub(super) fn publish(&mut self, sink: &mut dyn FnMut(Entry)) {
         // Most slices settle nothing.
         if !self.told.is_empty() {
             self.publish_all(sink);
@@ -77,7 +51,7 @@ impl State {
         active.request.gil.holders = gil_party::holders(&self.world, &self.gil, &active.held);
         active.request.gil.waits = gil_party::waits(&self.world, &self.gil, &active.held);
         if finished.side == Side::Whole {
-            return self.complete(finished.active.request, sink);
+            return self.counting().complete(finished.active.request, sink);
         }
         let Finished { side, evidence, active } = finished;
         let Joined { ready, own, settled } =
@@ -86,7 +60,7 @@ impl State {
         if let Some(mut request) = own {
             request.id = self.wire.next_request(Side::Whole);
             self.product.summary.begin();
-            self.complete(request, sink);
+            self.counting().complete(request, sink);
         }
         if let Some(number) = settled {
             finish::shut(&mut self.books(), number);
@@ -94,10 +68,10 @@ impl State {
     }
 
     /// Requests whose halves have found each other, or wait no longer.
-    pub(in crate::machine) fn complete_all(&mut self, ready: Ready, sink: &mut dyn FnMut(Entry)) {
+    pub(super) fn complete_all(&mut self, ready: Ready, sink: &mut dyn FnMut(Entry)) {
         self.product.drops.errors_of_server(self.join.links.take_errors());
         for request in ready {
-            self.complete(Box::new(request), sink);
+            self.counting().complete(Box::new(request), sink);
         }
     }
 

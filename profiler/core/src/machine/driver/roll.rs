@@ -7,13 +7,9 @@
 //! What spans the moment: a request counts where its end becomes known, with all its time. The time of a thread or a slot, and waits for the interpreter
 //! lock, are cut at the moment itself.
 
-use crate::event::{Slice, Tid};
-use crate::fact::{Account, OpenSlice};
+use crate::fact::OpenSlice;
 use crate::machine::driver::state::State;
-use crate::machine::runtime::thread::Thread;
-use crate::machine::time::slot::{Busy, Heat};
 use crate::machine::world::living::Living;
-use crate::model::Conservation;
 use crate::timeline::Entry;
 
 impl State {
@@ -22,45 +18,15 @@ impl State {
         // The curve of busy slots for the timeline continues from here.
         self.settle(Some(time_ns), sink);
         self.window_start_ns = time_ns;
-        self.time.busy = Busy::default();
-        self.time.busy.start(time_ns);
-        self.time.busy_of.clear();
-        self.time.heat = Heat::new(time_ns);
-
-        for thread in self.runtime.threads.values_mut() {
-            thread.roll();
-        }
-        self.time.carried = open
-            .iter()
-            .map(|open| (open.tid, (open.sequence.saturating_add(1), open.gap.plus(open.call))))
-            .collect();
-        self.runtime.ended_threads.clear();
-        self.runtime.ended_cpu_ns = 0;
-        self.runtime.crowded = 0;
-        self.time.ended_slots.clear();
-        self.runtime.event_loops.clear();
-        self.time.vacant_slots.clear();
-        self.time.acceptor_linger_ns = 0;
-        self.time.light.passed_on = 0;
-
-        self.product.drops.roll();
-        self.time.capacity.roll();
-        self.product.summary.roll();
-        self.wire.connections.roll(self.wire.light.count());
-        self.world.descriptors.evicted = 0;
+        self.evicted = 0;
         let ended = &self.world.processes.ended;
         self.gil.roll(|tgid| ended.contains_key(&tgid));
-        self.world.processes.roll(time_ns);
-        self.time.conservation = Conservation::default();
-        self.world.accepts.clear();
-        self.product.served.clear();
-        self.product.by_process.roll();
-        self.product.lives.roll();
-        self.time.sequence_holes = 0;
-        self.evicted = 0;
+        self.time.roll(time_ns, open);
+        self.runtime.roll();
+        self.wire.connections.roll(self.wire.light.count());
         self.join.links.roll();
-        self.world.foreign_descriptor_calls = 0;
-        self.world.unattributed.roll();
+        self.product.roll();
+        self.world.roll(time_ns);
         let with_threads = self.runtime.threads.values().map(|thread| thread.tgid);
         let living = Living::of(&self.world.processes, self.runtime.threads.tids().collect(), with_threads);
         self.forget_ended(&living);
@@ -76,20 +42,5 @@ impl State {
         self.join.topology.retain(living);
         self.heads.retain(|_, head| living.process(head.tgid));
         self.gil.retain(living);
-    }
-
-    /// Adds a slice to its thread's account, without the part that lies before the window.
-    pub fn add_up(&mut self, thread: &mut Thread, slice: &Slice) {
-        thread.add_up(slice, self.carried_of(slice.tid, slice.sequence));
-    }
-
-    fn carried_of(&mut self, tid: Tid, sequence: u32) -> Account {
-        if self.time.carried.is_empty() {
-            return Account::default();
-        }
-        match self.time.carried.remove(&tid) {
-            Some((open, account)) if open == sequence => account,
-            _ => Account::default(),
-        }
     }
 }

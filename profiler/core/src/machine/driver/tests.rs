@@ -14,7 +14,6 @@ mod topology;
 
 use crate::event::{Call, Connection as Opened, Head, Slice, Tid};
 use crate::fact::{Account, DescriptorClass};
-use crate::machine::driver::serving::slice as take_slice;
 use crate::machine::driver::state::State;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::connection::Connection;
@@ -77,7 +76,7 @@ impl Run {
         self.sequence += 1;
         let Self { state, entries, sequence } = self;
         let slice = Slice { sequence: *sequence, ..*slice };
-        take_slice(state, &slice, exit_ns, &mut |entry| entries.push(entry));
+        state.slice(&slice, exit_ns, &mut |entry| entries.push(entry));
     }
 
     fn call(&mut self, call: Call, times: Times, result: i64) {

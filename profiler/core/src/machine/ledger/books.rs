@@ -6,6 +6,8 @@
 use crate::event::Tid;
 use crate::machine::join::link::Evidence;
 use crate::machine::join::state::Join;
+use crate::machine::ledger::gil_party::Parties;
+use crate::machine::lock::gil::Locks;
 use crate::machine::runtime::state::{Hand, Runtime, View};
 use crate::machine::time::state::Time;
 use crate::machine::wire::ending::Ended;
@@ -51,6 +53,8 @@ pub(in crate::machine) struct Books<'a> {
     pub runtime: &'a mut Runtime,
     /// What threads did.
     pub time: &'a mut Time,
+    /// Interpreter locks, and who waited for them.
+    pub locks: &'a mut Locks,
     /// Halves of requests: whose a connection of the server's is.
     pub join: &'a mut Join,
     /// What has been settled and not been passed on.
@@ -61,6 +65,8 @@ pub(in crate::machine) struct Books<'a> {
     pub window_start_ns: u64,
     /// Start of the first window: what was seen before it is only context.
     pub watch_start_ns: u64,
+    /// The timeline wants thread slices.
+    pub wants_slices: bool,
 }
 
 impl Books<'_> {
@@ -75,8 +81,19 @@ impl Books<'_> {
         Hand { world, wire, runtime, evicted }
     }
 
+    /// Who holds an interpreter lock or waits for it.
+    pub(in crate::machine) const fn parties(&mut self) -> Parties<'_> {
+        Parties {
+            world: self.world,
+            wire: self.wire,
+            threads: &mut self.runtime.threads,
+            locks: self.locks,
+            wants_slices: self.wants_slices,
+        }
+    }
+
     /// Something found no place.
-    pub(super) const fn evict(&mut self) {
+    pub(in crate::machine) const fn evict(&mut self) {
         *self.evicted = self.evicted.saturating_add(1);
     }
 
@@ -95,6 +112,7 @@ pub(in crate::machine) struct Desk {
     pub runtime: Runtime,
     pub time: Time,
     pub join: Join,
+    pub locks: Locks,
     told: Vec<Told>,
     pub evicted: u64,
 }
@@ -103,9 +121,21 @@ pub(in crate::machine) struct Desk {
 impl Desk {
     /// All of it, in a window that begins at 0.
     pub(super) const fn books(&mut self) -> Books<'_> {
-        let Self { world, wire, runtime, time, join, told, evicted } = self;
-        let (window_start_ns, watch_start_ns) = (0, 0);
-        Books { world, wire, runtime, time, join, told, evicted, window_start_ns, watch_start_ns }
+        let Self { world, wire, runtime, time, join, locks, told, evicted } = self;
+        let (window_start_ns, watch_start_ns, wants_slices) = (0, 0, false);
+        Books {
+            world,
+            wire,
+            runtime,
+            time,
+            locks,
+            join,
+            told,
+            evicted,
+            window_start_ns,
+            watch_start_ns,
+            wants_slices,
+        }
     }
 
     /// What it has reported so far, in words. Each entry comes once.

@@ -102,6 +102,23 @@ pub(in crate::machine) fn finish_front(books: &mut Books<'_>, number: u32) {
     books.told.push(Told::Finished(Finished { side, evidence, active }));
 }
 
+/// The window ends at `end_ns`: so does the oldest request of a connection. Unless its response may be over already, it is open. Returns whether there was one.
+pub(in crate::machine) fn end_open(books: &mut Books<'_>, number: u32, end_ns: u64) -> bool {
+    let continues = books.wire.connections.get(number).is_some_and(|connection| {
+        connection.requests.front().is_some_and(|active| connection.surely_continues(active))
+    });
+    let Some(connection) = books.wire.connections.get_mut(number) else { return false };
+    let open_end = connection.outbound.until_turn();
+    let Some(active) = connection.requests.front_mut() else { return false };
+    let over = active.response.has_begun && open_end && !continues && !active.request.seen.open;
+    if !over {
+        active.pass(end_ns, active.unattended());
+        active.request.seen.open = true;
+    }
+    finish_front(books, number);
+    true
+}
+
 /// A connection is gone at `at_ns`; what is left on it ends with it.
 pub(in crate::machine) fn end_connection(books: &mut Books<'_>, number: u32, how: How, at_ns: u64) {
     let ended =

@@ -4,7 +4,7 @@
 //! a request.
 
 use crate::event::{Slice, Tid};
-use crate::machine::lock::gil::Locks;
+use crate::machine::lock::gil::{Locks, Part};
 use crate::machine::lock::gil_held::{Held, Share, add_share};
 use crate::machine::lock::gil_holder::{HeldBy, Holders};
 use crate::machine::runtime::thread::Thread;
@@ -94,6 +94,51 @@ pub fn turned(thread: &mut Thread, before: Option<(u32, u64)>, exit_ns: u64) {
     {
         thread.gil.party_before = Some((number, exit_ns));
     }
+}
+
+/// Which part of a thread's slice was a wait for the interpreter lock, and who had the lock. What the thread waited before belongs to what it serves.
+pub fn follow(
+    parties: &mut Parties<'_>,
+    thread: &mut Thread,
+    at: (&Slice, u64),
+    window_start_ns: u64,
+) -> (Part, Because) {
+    let (part, because) = part_of(parties, thread, at, window_start_ns);
+    if because.is_none() && thread.serving.is_some() {
+        settle(parties, thread, at.0.tid);
+    }
+    (part, because.unwrap_or_default())
+}
+
+/// The same of the slice that the window's end finds open: an attempt to take the lock ends with it, for what its thread serves now.
+pub fn last(
+    parties: &mut Parties<'_>,
+    thread: &mut Thread,
+    at: (&Slice, u64),
+    window_start_ns: u64,
+) -> (Part, Because) {
+    let (part, because) = part_of(parties, thread, at, window_start_ns);
+    let tid = at.0.tid;
+    if let Some(wait) = parties.locks.end(tid, thread.gil.at_lock.episode.take(), window_start_ns) {
+        thread.pending.has_waited(*wait);
+    }
+    settle(parties, thread, tid);
+    (part, because.unwrap_or_default())
+}
+
+fn part_of(
+    parties: &mut Parties<'_>,
+    thread: &mut Thread,
+    (slice, exit_ns): (&Slice, u64),
+    window_start_ns: u64,
+) -> (Part, Option<Because>) {
+    let followed = parties.locks.follow(&mut thread.gil.at_lock, slice, exit_ns, window_start_ns);
+    continued(thread, followed.tail_ns);
+    if let Some(wait) = followed.ended {
+        thread.pending.has_waited(*wait);
+    }
+    let wait_ns = followed.part.wait_ns(slice, exit_ns, window_start_ns);
+    (followed.part, wait_ns.map(|wait_ns| held(parties, thread, slice, exit_ns, wait_ns)))
 }
 
 /// A slice that ended at `exit_ns` is the next part of a thread's waiting, `wait_ns` long. Returns who had the lock. For the timeline it also returns where

@@ -15,7 +15,7 @@ use crate::model::request::Request;
 use crate::model::slot::{HeatRow, Slots};
 use crate::phase::{Phase, Phases};
 
-/// Processes, and listeners in them, whose requests and accepts are counted apart.
+/// Processes whose requests are counted apart.
 pub(in crate::machine) const MAX_COUNTED: usize = 65_536;
 
 /// Sums by process.

@@ -24,3 +24,14 @@ pub struct Product {
     /// What became of connections.
     pub drops: Drops,
 }
+
+impl Product {
+    /// The next window begins: sums start at zero.
+    pub fn roll(&mut self) {
+        self.drops.roll();
+        self.summary.roll();
+        self.served.clear();
+        self.by_process.roll();
+        self.lives.roll();
+    }
+}

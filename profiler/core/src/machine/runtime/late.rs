@@ -11,6 +11,7 @@
 
 use crate::event::Tid;
 use crate::machine::time::piece::Piece;
+use crate::machine::wire::connection::Connections;
 use crate::machine::wire::request::RequestKey;
 use crate::model::request::Request;
 use crate::phase::Phases;
@@ -88,6 +89,22 @@ impl Late {
             part.from_ns < part.until_ns
         });
         told
+    }
+
+    /// These pieces of a thread are known now, up to `end_ns`: requests have what the thread surely did for them, whether they are over or not.
+    pub fn explain(
+        &mut self,
+        connections: &mut Connections,
+        (tid, pieces): (Tid, [Option<Piece>; 2]),
+        end_ns: u64,
+    ) {
+        for (key, known) in self.arrive(tid, pieces, end_ns) {
+            if let Some(request) = self.request(key.1) {
+                request.phases.explain(&known);
+            } else if let Some(active) = connections.active_mut(key) {
+                active.request.phases.explain(&known);
+            }
+        }
     }
 
     /// A request that is over and waits here.

@@ -6,6 +6,7 @@ use crate::event::Tid;
 use crate::machine::runtime::late::Late;
 use crate::machine::runtime::pools::Pools;
 use crate::machine::runtime::tasks::Running;
+use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::threads::Threads;
 use crate::machine::wire::state::Wire;
 use crate::machine::world::state::World;
@@ -30,6 +31,17 @@ pub struct Runtime {
     pub late: Late,
     /// How often a loop was about more requests than it remembers.
     pub crowded: u64,
+}
+
+impl Runtime {
+    /// The next window begins: what threads are about stays.
+    pub fn roll(&mut self) {
+        self.threads.values_mut().for_each(Thread::roll);
+        self.ended_threads.clear();
+        self.ended_cpu_ns = 0;
+        self.crowded = 0;
+        self.event_loops.clear();
+    }
 }
 
 /// What this stage sees: what there is, what goes over connections, and its own state.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use rustc_hash::FxHashMap;
 
 use crate::event::Tid;
-use crate::fact::Account;
+use crate::fact::{Account, OpenSlice};
 use crate::machine::time::capacity::Capacity;
 use crate::machine::time::sleeps::Sleeps;
 use crate::machine::time::slot::{Busy, Heat};
@@ -78,6 +78,36 @@ impl Default for Time {
 }
 
 impl Time {
+    /// The next window begins at `time_ns`, when the threads were in the middle of `open`.
+    pub fn roll(&mut self, time_ns: u64, open: &[OpenSlice]) {
+        self.busy = Busy::default();
+        self.busy.start(time_ns);
+        self.busy_of.clear();
+        self.heat = Heat::new(time_ns);
+        self.carried = open
+            .iter()
+            .map(|open| (open.tid, (open.sequence.saturating_add(1), open.gap.plus(open.call))))
+            .collect();
+        self.ended_slots.clear();
+        self.vacant_slots.clear();
+        self.acceptor_linger_ns = 0;
+        self.light.passed_on = 0;
+        self.capacity.roll();
+        self.conservation = Conservation::default();
+        self.sequence_holes = 0;
+    }
+
+    /// The account up to the beginning of the window of a slice that was open then; it is asked for once.
+    pub fn carried_of(&mut self, tid: Tid, sequence: u32) -> Account {
+        if self.carried.is_empty() {
+            return Account::default();
+        }
+        match self.carried.remove(&tid) {
+            Some((open, account)) if open == sequence => account,
+            _ => Account::default(),
+        }
+    }
+
     /// The number of a slot for a thread of a process. The thread began at `since_ns`: it takes a slot whose thread had ended by then, or a new one.
     pub fn take_slot(&mut self, tgid: Tid, since_ns: u64) -> u32 {
         let ended = &self.ended_slots;

@@ -9,6 +9,9 @@ use crate::machine::world::back_end::UnattributedTrips;
 use crate::machine::world::descriptor::Descriptors;
 use crate::machine::world::process::Processes;
 
+/// Listeners, each in a process, whose accepts are counted apart.
+pub(in crate::machine) const MAX_LISTENERS: usize = 65_536;
+
 /// What exists, as far as it is known.
 #[derive(Clone, Debug, Default)]
 pub struct World {
@@ -30,4 +33,27 @@ pub struct World {
     pub unattributed: UnattributedTrips,
     /// Somebody in the target uses io_uring: what goes through it is not seen.
     pub uses_io_uring: bool,
+}
+
+impl World {
+    /// The next window begins at `time_ns`: sums start at zero.
+    pub fn roll(&mut self, time_ns: u64) {
+        self.descriptors.evicted = 0;
+        self.processes.roll(time_ns);
+        self.accepts.clear();
+        self.foreign_descriptor_calls = 0;
+        self.unattributed.roll();
+    }
+
+    /// An accept ended: successful (0), empty (1) or failed (2). Returns whether there was room to count it.
+    #[must_use]
+    pub fn count_accept(&mut self, listener: (Tid, i32), outcome: usize) -> bool {
+        if self.accepts.len() >= MAX_LISTENERS && !self.accepts.contains_key(&listener) {
+            return false;
+        }
+        if let Some(count) = self.accepts.entry(listener).or_default().get_mut(outcome) {
+            *count = count.saturating_add(1);
+        }
+        true
+    }
 }

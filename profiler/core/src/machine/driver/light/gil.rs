@@ -4,80 +4,103 @@
 //! waiter serves. A thread serves a request from its first message of it to its last.
 
 use crate::event::{Slept, Slice, Tid};
-use crate::machine::driver::follow;
-use crate::machine::driver::state::State;
-use crate::machine::ledger::gil_party;
-use crate::machine::lock::gil::Part;
+use crate::machine::ledger::books::Books;
+use crate::machine::ledger::gil_party::{self, Parties};
+use crate::machine::lock::gil::{Locks, Part};
 use crate::machine::lock::gil_holder::Holders;
 use crate::machine::lock::gil_sleep::{self, Since};
 use crate::machine::runtime::thread::Thread;
+use crate::machine::runtime::threads::Threads;
+use crate::machine::time::sleeps::Sleeps;
+use crate::machine::wire::light_socket::Sockets;
 use crate::machine::wire::request::RequestKey;
-use crate::timeline::Entry;
+use crate::machine::world::sleep::is_for_lock;
 
 /// In the place of a connection's number, which light mode has none of.
 const NO_NUMBER: u32 = u32::MAX;
 
-/// A thread slept until `end_ns`. Returns the sleep's part in a wait for the lock, and who had it. `None`: it is not on a lock's memory. If it is a further
-/// sleep of an attempt, it shows as well who had the lock as the one before ended.
-pub(super) fn slept(
-    state: &mut State,
+/// A sleep on a lock's memory, or one of a thread that has waited for a lock.
+pub(super) struct AtLock {
+    /// It is on a lock's memory.
+    pub(super) is_on_lock: bool,
+    /// The slice that a full trace would have of it.
+    pub(super) slice: Slice,
+}
+
+/// A thread slept until `end_ns`. `None`: that has nothing to do with a lock.
+pub(super) fn at_lock(
+    locks: &Locks,
+    threads: &Threads,
+    sleeps: &Sleeps,
     slept: &Slept,
     end_ns: u64,
-    sink: &mut dyn FnMut(Entry),
-) -> Option<(Part, Holders)> {
-    let is_futex = crate::machine::world::sleep::is_for_lock(slept);
-    let lock = if is_futex { state.gil.lock_at(slept.tgid, slept.argument) } else { None };
+) -> Option<AtLock> {
+    let lock = if is_for_lock(slept) { locks.lock_at(slept.tgid, slept.argument) } else { None };
     let waited = |thread: &Thread| thread.gil.at_lock.episode.is_some() || !thread.gil.held.is_empty();
-    if lock.is_none() && !state.runtime.threads.get(slept.tid).is_some_and(waited) {
+    if lock.is_none() && !threads.get(slept.tid).is_some_and(waited) {
         return None;
     }
-    let holder = slept.lock.map_or(0, |lock| state.gil.thread(slept.tgid, lock.holder));
-    let since =
-        state.time.light.sleeps.since(slept.tid, slept.sequence).or_else(|| after_message(state, slept));
+    let holder = slept.lock.map_or(0, |lock| locks.thread(slept.tgid, lock.holder));
+    let since = sleeps.since(slept.tid, slept.sequence).or_else(|| after_message(threads, slept));
     let mut slice = gil_sleep::slice_of(slept, end_ns, since, holder);
-    if let Some(lock) = lock {
-        slice.flags = gil_sleep::gives_up(slept, &lock, holder);
+    if let Some(lock) = &lock {
+        slice.flags = gil_sleep::gives_up(slept, lock, holder);
     }
-    let mut thread = follow::take_thread(state, &slice, end_ns, sink)?;
-    let window_start_ns = state.window_start_ns;
-    let followed = state.gil.follow(&mut thread.gil.at_lock, &slice, end_ns, window_start_ns);
+    Some(AtLock { is_on_lock: lock.is_some(), slice })
+}
+
+/// A sleep's part in a wait for the lock, and who had the lock. If it is a further sleep of an attempt, it shows as well who had the lock as the one before
+/// ended.
+pub(super) fn slept(
+    books: &mut Books<'_>,
+    thread: &mut Thread,
+    (slept, slice): (&Slept, &Slice),
+    end_ns: u64,
+) -> (Part, Holders) {
+    let window_start_ns = books.window_start_ns;
+    let followed = books.locks.follow(&mut thread.gil.at_lock, slice, end_ns, window_start_ns);
     // Recordings from before a sleep's end was looked at say what they said.
     if followed.part == Part::Again && slept.lock.is_some_and(|lock| lock.woken_by.is_some()) {
-        looked_again(state, &mut thread, &slice);
+        looked_again(books, thread, slice);
     }
+    let parties = &mut books.parties();
     let mut by = Holders::NONE;
-    if let Some(wait_ns) = followed.part.wait_ns(&slice, end_ns, window_start_ns) {
-        by = gil_party::held(&mut state.parties(), &mut thread, &slice, end_ns, wait_ns).by;
+    if let Some(wait_ns) = followed.part.wait_ns(slice, end_ns, window_start_ns) {
+        by = gil_party::held(parties, thread, slice, end_ns, wait_ns).by;
     } else if followed.part == Part::None || thread.serving.is_some() {
-        gil_party::settle(&mut state.parties(), &mut thread, slept.tid);
+        gil_party::settle(parties, thread, slept.tid);
     }
-    state.put_back(slept.tid, thread);
-    lock.map(|_| (followed.part, by))
+    (followed.part, by)
 }
 
 /// A further sleep of an attempt: who had the lock as it began had it as the sleep before ended.
-fn looked_again(state: &mut State, thread: &mut Thread, slice: &Slice) {
-    let Some((span, by)) = state.time.light.sleeps.last_wait(slice.tid, slice.sequence) else { return };
-    let window_start_ns = state.window_start_ns;
-    let by = gil_party::looked_again(&mut state.parties(), thread, (slice, window_start_ns), (span, by));
+fn looked_again(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice) {
+    let Some((span, by)) = books.time.light.sleeps.last_wait(slice.tid, slice.sequence) else { return };
+    let window_start_ns = books.window_start_ns;
+    let by = gil_party::looked_again(&mut books.parties(), thread, (slice, window_start_ns), (span, by));
     if let Some(by) = by {
-        state.time.light.sleeps.was_held_by(slice.tid, by);
+        books.time.light.sleeps.was_held_by(slice.tid, by);
     }
 }
 
 /// Where the thread's light slice ended, if no sleep of it came since.
-fn after_message(state: &State, slept: &Slept) -> Option<Since> {
-    let row = state.runtime.threads.get(slept.tid)?.row;
+fn after_message(threads: &Threads, slept: &Slept) -> Option<Since> {
+    let row = threads.get(slept.tid)?.row;
     let is_last = row.has_begun && row.sequence == slept.sequence;
     is_last.then_some(Since { at_ns: row.last_exit_ns, cpu_ns: 0 })
 }
 
 /// The thread of a light slice, which ended at `time_ns`, has moved a message, and is awake. What it waited before belongs to the request that it serves.
-pub(super) fn moves(state: &mut State, thread: &mut Thread, slice: &Slice, time_ns: u64) {
-    gil_party::note(&mut state.parties(), thread, slice.tid);
-    state.gil.follow(&mut thread.gil.at_lock, slice, time_ns, state.window_start_ns);
+pub(super) fn moves(
+    parties: &mut Parties<'_>,
+    thread: &mut Thread,
+    (slice, time_ns): (&Slice, u64),
+    window_start_ns: u64,
+) {
+    gil_party::note(parties, thread, slice.tid);
+    parties.locks.follow(&mut thread.gil.at_lock, slice, time_ns, window_start_ns);
     if thread.serving.is_some() {
-        gil_party::settle(&mut state.parties(), thread, slice.tid);
+        gil_party::settle(parties, thread, slice.tid);
     }
 }
 
@@ -94,28 +117,31 @@ pub(super) struct MovedMessage {
 }
 
 /// The message of a thread has been processed at `time_ns`. `None`: it is of no request.
-pub(super) fn moved(state: &mut State, tid: Tid, moved: Option<&MovedMessage>, time_ns: u64) {
-    let Some(mut thread) = state.runtime.threads.take(tid) else { return };
+pub(super) fn moved(
+    parties: &mut Parties<'_>,
+    thread: &mut Thread,
+    tid: Tid,
+    moved: Option<&MovedMessage>,
+    time_ns: u64,
+) {
     let before = thread.serving;
-    let parties = &mut state.parties();
     if let Some(moved) = moved {
         if !moved.has_turned {
-            gil_party::settle(parties, &mut thread, tid);
+            gil_party::settle(parties, thread, tid);
         }
-        serve(&mut thread, Some((moved.socket, (NO_NUMBER, moved.request))));
+        serve(thread, Some((moved.socket, (NO_NUMBER, moved.request))));
     }
-    gil_party::settle(parties, &mut thread, tid);
+    gil_party::settle(parties, thread, tid);
     if moved.is_some_and(|moved| moved.is_over) {
-        gil_party::note(parties, &mut thread, tid);
-        serve(&mut thread, None);
+        gil_party::note(parties, thread, tid);
+        serve(thread, None);
     }
-    gil_party::turned(&mut thread, before, time_ns);
-    state.put_back(tid, thread);
+    gil_party::turned(thread, before, time_ns);
 }
 
 /// Another thread has taken a request over from this one.
-pub(super) fn handed_over(state: &mut State, tid: Tid, request: u64) {
-    if let Some(thread) = state.runtime.threads.get_mut(tid)
+pub(super) fn handed_over(threads: &mut Threads, tid: Tid, request: u64) {
+    if let Some(thread) = threads.get_mut(tid)
         && thread.serving == Some((NO_NUMBER, request))
     {
         serve(thread, None);
@@ -123,10 +149,10 @@ pub(super) fn handed_over(state: &mut State, tid: Tid, request: u64) {
 }
 
 /// The thread waits for something to do: a request whose answer it has sent is over, as far as it is concerned.
-pub(super) fn rests(state: &mut State, tid: Tid) {
-    let Some(thread) = state.runtime.threads.get_mut(tid) else { return };
+pub(super) fn rests(threads: &mut Threads, sockets: &Sockets, tid: Tid) {
+    let Some(thread) = threads.get_mut(tid) else { return };
     if let Some(((_, id), socket)) = thread.serving.zip(thread.job.light_socket)
-        && !state.wire.light.is_unanswered(socket, id)
+        && !sockets.is_unanswered(socket, id)
     {
         serve(thread, None);
     }
@@ -135,16 +161,6 @@ pub(super) fn rests(state: &mut State, tid: Tid) {
 fn serve(thread: &mut Thread, request: Option<(u64, RequestKey)>) {
     thread.job.light_socket = request.map(|(socket, _)| socket);
     thread.serving = request.map(|(_, key)| key);
-}
-
-/// The window ends: waits belong to what their threads serve, while that is still known.
-pub(super) fn end_window(state: &mut State) {
-    let tids: Vec<Tid> = state.runtime.threads.tids().collect();
-    for tid in tids {
-        let Some(mut thread) = state.runtime.threads.take(tid) else { continue };
-        gil_party::settle(&mut state.parties(), &mut thread, tid);
-        state.put_back(tid, thread);
-    }
 }
 
 #[cfg(test)]

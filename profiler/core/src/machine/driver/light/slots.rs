@@ -9,12 +9,13 @@ use profiler_common::record::sleep::{NO_OBJECT, SleepRecord};
 use profiler_common::record::slice::NO_CALL;
 
 use crate::decode;
-use crate::event::{Slept, Tid};
+use crate::event::Slept;
 use crate::fact::OpenSlice;
-use crate::machine::driver::state::State;
+use crate::machine::ledger::books::Books;
 use crate::machine::runtime::thread::Thread;
+use crate::machine::runtime::threads::Threads;
 use crate::machine::time::piece::hold;
-use crate::machine::time::sleeps::{Beside, Sleeping};
+use crate::machine::time::sleeps::{Beside, Sleeping, Sleeps};
 use crate::machine::time::state::Time;
 use crate::model::slot::Holding;
 use crate::phase::Phases;
@@ -40,9 +41,8 @@ pub(super) struct Worked<'a> {
 }
 
 /// A thread has moved a message: what it did since the one before held it. With a part for a request it is a slot.
-pub(super) fn worked(state: &mut State, tid: Tid, worked: &Worked<'_>) {
-    let Some(mut thread) = state.runtime.threads.take(tid) else { return };
-    let State { time, wire, window_start_ns, .. } = state;
+pub(super) fn worked(books: &mut Books<'_>, thread: &mut Thread, worked: &Worked<'_>) {
+    let Books { time, wire, window_start_ns, .. } = books;
     let until_ns = worked.for_request.as_ref().map_or(worked.at_ns, |(since_ns, _)| *since_ns);
     let mut from_ns = worked.from_ns;
     if worked.is_first {
@@ -60,20 +60,18 @@ pub(super) fn worked(state: &mut State, tid: Tid, worked: &Worked<'_>) {
         true => (had_asked, worked.begun_ns),
         false => (wire.light.has_asked(of), u64::MAX),
     };
-    beside((time, *window_start_ns), &mut thread, (worked.sleeping, from_ns, until_ns), waits_for);
+    beside((time, *window_start_ns), thread, (worked.sleeping, from_ns, until_ns), waits_for);
     if let Some((since_ns, phases)) = &worked.for_request {
         thread.hold_for_request(*window_start_ns, *since_ns, phases);
     }
     if let Some(active) = wire.light.open.get_mut(&socket).and_then(|socket| socket.active.as_mut()) {
         active.request.slot = thread.slot.or(active.request.slot);
     }
-    state.put_back(tid, thread);
 }
 
 /// What a thread did for a request that it has not answered as the window ends.
-pub(super) fn works(state: &mut State, tid: Tid, for_request: Option<(u64, Phases)>) {
-    let window_start_ns = state.window_start_ns;
-    if let (Some((since_ns, phases)), Some(thread)) = (for_request, state.runtime.threads.get_mut(tid)) {
+pub(super) fn works(thread: Option<&mut Thread>, window_start_ns: u64, for_request: Option<(u64, Phases)>) {
+    if let (Some((since_ns, phases)), Some(thread)) = (for_request, thread) {
         thread.hold_for_request(window_start_ns, since_ns, &phases);
     }
 }
@@ -114,23 +112,21 @@ fn beside(
 }
 
 /// A thread ends at `at_ns`, or the window does: what it did since its last message.
-pub(super) fn ends(state: &mut State, tid: Tid, sleeping: &Sleeping, at_ns: u64) {
-    let Some(mut thread) = state.runtime.threads.take(tid) else { return };
-    let State { time, wire, window_start_ns, .. } = state;
+pub(super) fn ends(books: &mut Books<'_>, thread: &mut Thread, sleeping: &Sleeping, at_ns: u64) {
+    let Books { time, wire, window_start_ns, .. } = books;
     // What it did for a request that it has not answered is taken with that request.
     let serves = thread.serving.zip(thread.job.light_socket);
     if thread.row.has_begun && !serves.is_some_and(|((_, id), socket)| wire.light.is_unanswered(socket, id)) {
         let stretch = (sleeping, thread.row.last_exit_ns, at_ns);
         let waits_for = |socket| (wire.light.has_asked(socket), u64::MAX);
-        beside((time, *window_start_ns), &mut thread, stretch, waits_for);
+        beside((time, *window_start_ns), thread, stretch, waits_for);
     }
-    state.put_back(tid, thread);
 }
 
 /// The sleep that a thread was in as the window ended: what its account has more of sleep than is known of. `None`: it was awake, or that cannot be told.
-pub(super) fn under_way(state: &State, open: &OpenSlice, end_ns: u64) -> Option<Slept> {
-    let row = state.runtime.threads.get(open.tid)?.row;
-    let known_ns = state.time.light.sleeps.asleep_ns(open.tid, open.sequence);
+pub(super) fn under_way(threads: &Threads, sleeps: &Sleeps, open: &OpenSlice, end_ns: u64) -> Option<Slept> {
+    let row = threads.get(open.tid)?.row;
+    let known_ns = sleeps.asleep_ns(open.tid, open.sequence);
     let asleep_ns = open.gap.blocked_ns.checked_sub(known_ns).filter(|asleep_ns| *asleep_ns > 0)?;
     if open.system_call.is_some() || open.gap_blocked_call == NO_CALL || row.sequence != open.sequence {
         return None;

@@ -5,9 +5,11 @@
 use profiler_common::system_call::{ACCEPT4, CLOCK_NANOSLEEP, EPOLL_WAIT, FUTEX};
 use proptest::prelude::*;
 
+use super::message::INTERIM_BYTES;
 use super::*;
 use crate::event::{Head, Tid};
 use crate::fact::{Account, InterpreterLock, InterpreterSeen};
+use crate::model::request::Request;
 
 fn light(what: LightWhat, tid: Tid, since_ns: u64, time_ns: u64, arrival_ns: u64) -> (Light, u64) {
     let cpu_ns = (time_ns - since_ns) / 3;
@@ -38,9 +40,9 @@ fn run(lights: &[(Light, u64)]) -> Vec<Request> {
         }
     };
     for (light, time_ns) in lights {
-        take(&mut state, light, *time_ns, &mut sink);
+        state.light(light, *time_ns, &mut sink);
     }
-    end_window(&mut state, (&[], &[]), lights.last().map_or(0, |(_, time_ns)| *time_ns), &mut sink);
+    state.end_light_window((&[], &[]), lights.last().map_or(0, |(_, time_ns)| *time_ns), &mut sink);
     requests
 }
 
@@ -71,11 +73,11 @@ fn a_request_waited_for_what_its_thread_slept_for() {
             found = Some(request);
         }
     };
-    take(&mut state, &received, received_ns, &mut sink);
-    slept(&mut state, &of_gil, 400, &mut sink);
-    slept(&mut state, &of_another, 900, &mut sink);
-    take(&mut state, &sent, sent_ns, &mut sink);
-    end_window(&mut state, (&[], &[]), sent_ns, &mut sink);
+    state.light(&received, received_ns, &mut sink);
+    state.slept(&of_gil, 400, &mut sink);
+    state.slept(&of_another, 900, &mut sink);
+    state.light(&sent, sent_ns, &mut sink);
+    state.end_light_window((&[], &[]), sent_ns, &mut sink);
     let phases: Vec<_> = found.expect("a request").phases.iter().collect();
     assert_eq!(phases, [(Phase::Cpu, 300), (Phase::GilWait, 200), (Phase::LockWait, 400)]);
 }
@@ -96,15 +98,15 @@ fn read_after(system_call: u32) -> Vec<(Phase, u64)> {
         sequence: 0,
         ..Slept::blank()
     };
-    slept(&mut state, &asleep, 130, &mut |_| {});
+    state.slept(&asleep, 130, &mut |_| {});
     let mut found = Vec::new();
     let mut sink = |entry: Entry| {
         if let Entry::Request(request) = entry {
             found = request.phases.iter().collect();
         }
     };
-    take(&mut state, &received, received_ns, &mut sink);
-    end_window(&mut state, (&[], &[]), received_ns, &mut sink);
+    state.light(&received, received_ns, &mut sink);
+    state.end_light_window((&[], &[]), received_ns, &mut sink);
     found
 }
 
@@ -182,10 +184,10 @@ fn encrypted(messages: &[(LightWhat, &[(u8, u16)])]) -> Vec<Request> {
                 Head { tgid: 1, tid: 1, sequence: number, fd: -1, inbound: true, offset_bytes: 0, bytes };
             state.heads.insert(1, head);
         }
-        take(&mut state, &light, time_ns, &mut sink);
+        state.light(&light, time_ns, &mut sink);
         now_ns = time_ns;
     }
-    end_window(&mut state, (&[], &[]), now_ns, &mut sink);
+    state.end_light_window((&[], &[]), now_ns, &mut sink);
     requests
 }
 

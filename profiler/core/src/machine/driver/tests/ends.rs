@@ -3,7 +3,6 @@
 //! In: processes that end, descriptors whose numbers are given again, the end of the window. Out: assertions on the requests.
 
 use super::*;
-use crate::machine::driver::exchange_end::{end_predecessor, end_process, end_window};
 
 #[test]
 fn a_request_under_way_at_the_end_of_the_window_is_open_unless_its_answer_may_be_over() {
@@ -44,7 +43,7 @@ fn a_request_under_way_at_the_end_of_the_window_is_open_unless_its_answer_may_be
         let mut run = Run::new(1);
         set_up(&mut run);
         let Run { state, entries, .. } = &mut run;
-        end_window(state, &[], 300, &mut |entry| entries.push(entry));
+        state.end_window(&[], 300, &mut |entry| entries.push(entry));
         assert_eq!(run.requests(), std::slice::from_ref(expected), "{what}");
         assert_eq!(run.state.runtime.threads.len(), 0, "{what}: threads end with it");
     }
@@ -66,7 +65,7 @@ fn the_call_under_way_at_the_end_of_the_window_is_part_of_what_its_thread_serves
         let inside = Account { blocked_ns: 300 - enter_ns, ..Account::default() };
         let open = Slice { enter_ns, gap, inside, sequence, system_call, ..Slice::blank(call) };
         let Run { state, entries, .. } = &mut run;
-        end_window(state, &[(open, false)], 300, &mut |entry| entries.push(entry));
+        state.end_window(&[(open, false)], 300, &mut |entry| entries.push(entry));
         assert_eq!(run.requests(), [(300, expected, true)], "{what}");
     }
 }
@@ -75,15 +74,15 @@ fn the_call_under_way_at_the_end_of_the_window_is_part_of_what_its_thread_serves
 fn what_a_process_was_about_ends_with_it() {
     let ends: SetUp = |run| {
         let Run { state, entries, .. } = run;
-        end_process(state, 1, 9, 300, &mut |entry| entries.push(entry));
+        state.end_process(1, 9, 300, &mut |entry| entries.push(entry));
     };
     let given_again: SetUp = |run| {
         let Run { state, entries, .. } = run;
-        end_predecessor(state, 1, CLIENT, 300, &mut |entry| entries.push(entry));
+        state.end_predecessor(1, CLIENT, 300, &mut |entry| entries.push(entry));
     };
     let another: SetUp = |run| {
         let Run { state, entries, .. } = run;
-        end_process(state, 2, 9, 300, &mut |entry| entries.push(entry));
+        state.end_process(2, 9, 300, &mut |entry| entries.push(entry));
     };
     for (what, end, is_over) in [
         ("the process", ends, true),

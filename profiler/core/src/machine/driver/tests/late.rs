@@ -3,7 +3,6 @@
 //! In: such a request, what comes then. Out: assertions on when it is told, and with which phases.
 
 use super::*;
-use crate::machine::driver::late::{arrive, end_window, process_ends};
 use crate::machine::runtime::late::Owed;
 use crate::machine::time::piece::Piece;
 
@@ -21,7 +20,7 @@ fn waits() -> Run {
     active.request.times.end_ns = 200;
     assert!(run.state.runtime.late.owe(Owed { key: (0, 1), tid: WORKER, from_ns: 150, until_ns: 180 }));
     let Run { state, entries, .. } = &mut run;
-    state.complete(active.request, &mut |entry| entries.push(entry));
+    state.counting().complete(active.request, &mut |entry| entries.push(entry));
     run
 }
 
@@ -30,7 +29,7 @@ fn reports(run: &mut Run, tid: Tid, end_ns: u64) {
     let account = Account { cpu_ns: end_ns - 140, ..Account::default() };
     let piece = Piece { account, cpu: Phase::Cpu, ..Piece::unknown(140, end_ns) };
     let Run { state, entries, .. } = run;
-    arrive(state, tid, [Some(piece), None], end_ns, &mut |entry| entries.push(entry));
+    state.late(tid, [Some(piece), None], end_ns, &mut |entry| entries.push(entry));
 }
 
 #[test]
@@ -47,7 +46,7 @@ fn a_request_waits_for_the_account_of_its_thread_but_not_for_ever() {
                 let account = Account { cpu_ns: 20, ..Account::default() };
                 let piece = Piece { account, cpu: Phase::Cpu, ..Piece::unknown(170, 190) };
                 let Run { state, entries, .. } = run;
-                arrive(state, WORKER, [Some(piece), None], 190, &mut |entry| entries.push(entry));
+                state.late(WORKER, [Some(piece), None], 190, &mut |entry| entries.push(entry));
             },
             Some(100),
         ),
@@ -58,7 +57,7 @@ fn a_request_waits_for_the_account_of_its_thread_but_not_for_ever() {
             "its process ends",
             |run| {
                 let Run { state, entries, .. } = run;
-                process_ends(state, 1, &mut |entry| entries.push(entry));
+                state.counting().process_ends(1, &mut |entry| entries.push(entry));
             },
             Some(70),
         ),
@@ -66,7 +65,7 @@ fn a_request_waits_for_the_account_of_its_thread_but_not_for_ever() {
             "another process does",
             |run| {
                 let Run { state, entries, .. } = run;
-                process_ends(state, 2, &mut |entry| entries.push(entry));
+                state.counting().process_ends(2, &mut |entry| entries.push(entry));
             },
             None,
         ),
@@ -74,7 +73,7 @@ fn a_request_waits_for_the_account_of_its_thread_but_not_for_ever() {
             "the window ends",
             |run| {
                 let Run { state, entries, .. } = run;
-                end_window(state, &mut |entry| entries.push(entry));
+                state.counting().window_ends(&mut |entry| entries.push(entry));
             },
             Some(70),
         ),

@@ -3,7 +3,9 @@
 //! In: threads and requests that end. Out: assertions on sums, and on what found no place.
 
 use super::*;
+use crate::machine::ledger::thread_end;
 use crate::machine::runtime::event_loop::EventLoop;
+use crate::machine::world::state::MAX_LISTENERS;
 use crate::model::slot::Holding;
 
 /// A thread that was asleep for 10 and has served a request; of this slot, with a loop or without.
@@ -30,7 +32,7 @@ fn what_has_ended_stays_listed_up_to_its_bound_and_what_has_no_room_is_counted()
     ] {
         let mut run = Run::new(0);
         for tid in 1..=count {
-            run.state.end_thread(tid, thread(has_slot.then_some(tid), has_loop), 200);
+            thread_end::end(&mut run.state.books(), tid, thread(has_slot.then_some(tid), has_loop), 200);
         }
         let State { runtime, time, evicted, .. } = &run.state;
         let told = (runtime.ended_threads.len(), time.ended_slots.len(), runtime.event_loops.len(), *evicted);
@@ -44,7 +46,7 @@ fn what_has_ended_stays_listed_up_to_its_bound_and_what_has_no_room_is_counted()
 fn threads_that_were_the_same_slot_one_after_the_other_are_one() {
     let mut run = Run::new(0);
     for (tid, slot, until_ns) in [(7, Some(0), 200), (8, Some(0), 300), (9, Some(1), 300), (5, None, 300)] {
-        run.state.end_thread(tid, thread(slot, false), until_ns);
+        thread_end::end(&mut run.state.books(), tid, thread(slot, false), until_ns);
     }
     let slots = run.state.time.ended_slots.values();
     let told: Vec<_> = slots
@@ -69,7 +71,7 @@ fn a_request_counts_as_served_where_it_is_over_and_was_so_while_somebody_watched
         let mut request = run.ask(0, 1, 50).request.clone();
         (request.times.end_ns, request.seen.open) = (end_ns, is_open);
         let Run { state, entries, .. } = &mut run;
-        state.complete(request, &mut |entry| entries.push(entry));
+        state.counting().complete(request, &mut |entry| entries.push(entry));
         let counts = run.state.product.served.get(&1) == Some(&1);
         assert_eq!((run.requests().len(), counts), expected, "{what}");
     }
@@ -78,13 +80,16 @@ fn a_request_counts_as_served_where_it_is_over_and_was_so_while_somebody_watched
 #[test]
 fn accepts_of_listeners_beyond_the_bound_are_counted_as_without_room() {
     let mut run = Run::new(0);
-    let count = i32::try_from(crate::machine::product::by_process::MAX_COUNTED).unwrap();
-    (0..count).for_each(|fd| run.state.count_accept((1, fd), 1));
-    for (what, fd, outcome, evicted) in
-        [("one that is counted", 7, 1, 0), ("one that is not", count, 1, 1), ("no such outcome", 7, 3, 1)]
-    {
-        run.state.count_accept((1, fd), outcome);
+    let count = i32::try_from(MAX_LISTENERS).unwrap();
+    (0..count).for_each(|fd| assert!(run.state.world.count_accept((1, fd), 1)));
+    for (what, fd, result, evicted) in [
+        ("one that is counted", 7, EAGAIN, 0),
+        ("one that is not", count, EAGAIN, 1),
+        ("another result", 7, 9, 1),
+    ] {
+        run.call(Call::Accept { listener_fd: fd }, (100, 120, 130), result);
         assert_eq!(run.state.evicted, evicted, "{what}");
     }
+    assert!(run.state.world.count_accept((1, 7), 3), "no such outcome");
     assert_eq!(run.state.world.accepts.get(&(1, 7)), Some(&[0, 2, 0]));
 }

@@ -3,7 +3,6 @@
 //! In: who stands before whom, connections over TCP and UNIX sockets. Out: assertions on their origin.
 
 use super::*;
-use crate::machine::driver::topology::{look, opened};
 use crate::machine::join::topology::{AF_UNIX, Topology};
 use crate::machine::wire::origin::Side;
 
@@ -27,7 +26,7 @@ fn a_connection_is_a_clients_unless_a_front_end_of_the_target_begins_it() {
         let mut run = Run::new(1);
         run.state.join.topology = topology;
         let accepted = Opened { tgid, family, socket: (77, 0), peer_port: 40_000, ..Opened::accepted(5) };
-        opened(&mut run.state, 0, &accepted);
+        run.state.opened(0, &accepted);
         let is_unix = family == AF_UNIX;
         let origin = run.connection(0).origin;
         assert_eq!((origin.side, origin.is_unix, origin.established_ns), (expected, is_unix, 5), "{what}");
@@ -44,7 +43,7 @@ fn who_stands_before_whom_is_looked_at_where_more_is_known_of_processes_and_not_
         let mut run = Run::new(0);
         run.state.join.topology = Topology::PrivateOverUnix;
         run.state.join.topology_is_old = is_old;
-        look(&mut run.state);
+        run.state.look();
         assert_eq!(run.state.join.topology.has_front_end(), expected, "{what}");
         assert!(!run.state.join.topology_is_old, "{what}");
     }

@@ -5,10 +5,8 @@
 use profiler_common::system_call::{CLOCK_NANOSLEEP, FUTEX};
 use proptest::prelude::*;
 
-use super::super::{end_window, slept, take};
 use crate::event::{Head, Light, LightWhat, LockThen, Slept, Tid};
 use crate::fact::{Account, InterpreterLock, InterpreterSeen};
-use crate::machine::driver::exchange_end;
 use crate::machine::driver::state::State;
 use crate::model::gil::{Gil, Party};
 use crate::model::request::Request;
@@ -56,7 +54,7 @@ impl Run {
         let asleep = Slept { tid, start_ns, woken_ns, cpu_ns: thread.2, sequence: thread.4, ..of };
         thread.3 += woken_ns - start_ns;
         thread.1 = end_ns;
-        slept(&mut self.state, &asleep, end_ns, &mut Self::sink(&mut self.requests));
+        self.state.slept(&asleep, end_ns, &mut Self::sink(&mut self.requests));
     }
 
     /// The same, for the lock, which this thread had.
@@ -96,7 +94,7 @@ impl Run {
             flags: 0,
         };
         self.state.heads.insert(tid, head);
-        take(&mut self.state, &light, time_ns, &mut Self::sink(&mut self.requests));
+        self.state.light(&light, time_ns, &mut Self::sink(&mut self.requests));
     }
 
     fn receives(&mut self, tid: Tid, time_ns: u64, path: &str) {
@@ -109,8 +107,8 @@ impl Run {
 
     fn end(mut self, end_ns: u64) -> (Gil, Vec<Request>) {
         let mut sink = Self::sink(&mut self.requests);
-        end_window(&mut self.state, (&[], &[]), end_ns, &mut sink);
-        exchange_end::end_window(&mut self.state, &[], end_ns, &mut sink);
+        self.state.end_light_window((&[], &[]), end_ns, &mut sink);
+        self.state.end_window(&[], end_ns, &mut sink);
         drop(sink);
         (self.state.gil.finish(|_| String::new()), self.requests)
     }

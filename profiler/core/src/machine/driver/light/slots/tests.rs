@@ -6,10 +6,8 @@ use profiler_common::record::sleep;
 use profiler_common::system_call::{CLOCK_NANOSLEEP, EPOLL_WAIT, FUTEX, RECVFROM};
 use proptest::prelude::*;
 
-use super::super::{end_window, slept, take, thread_ends};
 use crate::event::{Head, Light, LightWhat, Slept, SleptOn, Tid};
 use crate::fact::{Account, OpenSlice};
-use crate::machine::driver::exchange_end;
 use crate::machine::driver::state::State;
 use crate::model::slot::{Holding, Slot};
 
@@ -53,7 +51,7 @@ impl Run {
         };
         self.blocked_ns += end_ns - start_ns;
         self.now_ns = end_ns;
-        slept(&mut self.state, &asleep, end_ns, &mut |_| {});
+        self.state.slept(&asleep, end_ns, &mut |_| {});
     }
 
     fn idles(&mut self, call: u32, span: (u64, u64)) {
@@ -91,7 +89,7 @@ impl Run {
             flags: 0,
         };
         let bytes = if head.is_empty() || head == POST { light.bytes } else { head.len() as u64 };
-        take(&mut self.state, &Light { bytes, ..light }, time_ns, &mut |_| {});
+        self.state.light(&Light { bytes, ..light }, time_ns, &mut |_| {});
         (self.since_ns, self.now_ns, self.cpu_ns, self.blocked_ns) = (time_ns, time_ns, 0, 0);
     }
 
@@ -113,8 +111,8 @@ impl Run {
         }
         let slice = crate::decode::open::slice_of(&open, end_ns);
         let state = &mut self.state;
-        end_window(state, (std::slice::from_ref(&open), &[slice]), end_ns, &mut |_| {});
-        exchange_end::end_window(state, &[(slice, false)], end_ns, &mut |_| {});
+        state.end_light_window((std::slice::from_ref(&open), &[slice]), end_ns, &mut |_| {});
+        state.end_window(&[(slice, false)], end_ns, &mut |_| {});
         state.settle(Some(end_ns), &mut |_| {});
         let busy_ns = state.time.busy.at_least_ns(1);
         (state.time.ended_slots.values().cloned().collect(), busy_ns)
@@ -199,10 +197,8 @@ fn a_thread_that_ends_was_busy_until_it_waited_for_work() {
     run.moves(LightWhat::Received, 110, GET);
     run.moves(LightWhat::Sent, 200, OK);
     run.idles(FUTEX, (300, 900));
-    thread_ends(&mut run.state, 7, 1_000);
-    let thread = run.state.runtime.threads.remove(7).expect("a thread");
-    thread.was_busy(&mut run.state.time, 1_000, 0);
-    run.state.end_thread(7, thread, 1_000);
+    run.state.end_light_thread(7, 1_000);
+    run.state.end_thread(7, 1_000);
     run.state.settle(Some(1_000), &mut |_| {});
     assert_eq!(run.state.time.busy.at_least_ns(1), 200 + 100);
 }
@@ -213,12 +209,16 @@ fn a_sleep_under_way_as_the_window_ends_is_what_its_call_says() {
     run.idles(FUTEX, (1, 100));
     run.moves(LightWhat::Received, 110, GET);
     let state = {
+        let under_way = |open: &OpenSlice, end_ns| {
+            let State { runtime, time, .. } = &run.state;
+            super::under_way(&runtime.threads, &time.light.sleeps, open, end_ns)
+        };
         let mut open = OpenSlice { tgid: 1, tid: 7, sequence: 1, gap_start_ns: 110, ..OpenSlice::default() };
         open.gap = Account { cpu_ns: 40, run_queue_ns: 0, blocked_ns: 350 };
         open.gap_blocked_call = RECVFROM.cast_signed();
         open.arguments = [5, u64::from(sleep::SOCKET), 9];
         open.extra = 2 | 5432 << 16;
-        let asleep = super::under_way(&run.state, &open, 500).expect("asleep");
+        let asleep = under_way(&open, 500).expect("asleep");
         assert_eq!((asleep.start_ns, asleep.woken_ns, asleep.cpu_ns), (150, 500, 40));
         assert_eq!(asleep.on, SleptOn::Socket { port: 5432 });
         for (what, other) in [
@@ -226,7 +226,7 @@ fn a_sleep_under_way_as_the_window_ends_is_what_its_call_says() {
             ("another light slice", OpenSlice { sequence: 2, ..open.clone() }),
             ("a thread that moved nothing", OpenSlice { tid: 8, ..open.clone() }),
         ] {
-            assert_eq!(super::under_way(&run.state, &other, 500), None, "{what}");
+            assert_eq!(under_way(&other, 500), None, "{what}");
         }
         run.state
     };

@@ -1,0 +1,172 @@
+//! Ends that are not a response: a process dies, a descriptor's number is given again, the window closes.
+//!
+//! In: exits of processes and threads; the slices that were open at the end of the window. Out: requests finished without an
+//! answer, or marked open.
+
+use crate::event::{Slice, Tid};
+use crate::machine::driver::state::State;
+use crate::machine::driver::{draw, follow, meaning};
+use crate::machine::ledger::books::Books;
+use crate::machine::ledger::{busy, exchange, finish, gil_party, slots, thread_end, turn};
+use crate::machine::lock::gil_holder::Holders;
+use crate::machine::runtime::thread::Thread;
+use crate::machine::runtime::threads::Threads;
+use crate::machine::time::piece::Piece;
+use crate::machine::wire::ending::{How, asked};
+use crate::machine::world::classify::Meaning;
+use crate::timeline::Entry;
+
+impl State {
+    /// A thread has ended; its process may go on.
+    pub fn end_thread(&mut self, tid: Tid, at_ns: u64) {
+        if let Some(thread) = self.runtime.threads.remove(tid) {
+            thread.was_busy(&mut self.time, at_ns, self.window_start_ns);
+            thread_end::end(&mut self.books(), tid, thread, at_ns);
+        }
+        self.gil.samples.forget(tid);
+        self.heads.remove(&tid);
+        self.time.light.sleeps.forget(tid);
+        self.initial.remove(&tid);
+    }
+
+    /// A process has ended. Its requests end with it; what its threads did last is not known.
+    pub fn end_process(&mut self, tgid: Tid, code: i64, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
+        self.time.capacity.ended(tgid, at_ns);
+        self.time.vacant_slots.remove(&tgid);
+        let numbers = self.world.descriptors.exit(tgid);
+        let held = numbers.iter().filter_map(|number| self.wire.connections.get(*number));
+        let held = held.filter_map(|connection| connection.requests.front().map(|active| &active.request));
+        let held: Vec<_> =
+            held.map(|request| (asked(request), at_ns.saturating_sub(request.times.start_ns))).collect();
+        self.product.drops.process_ends(tgid, code, at_ns, &held);
+        for number in numbers {
+            finish::end_connection(&mut self.books(), number, How::ProcessGone, at_ns);
+        }
+        self.publish(sink);
+        self.counting().process_ends(tgid, sink);
+        self.join.links.process_ends(tgid, at_ns);
+        self.runtime.pools.process_ends(tgid);
+    }
+
+    /// A descriptor's number was given to a new connection: the old one is gone, even if we lost its close.
+    pub fn end_predecessor(&mut self, tgid: Tid, fd: i32, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
+        if let Some(number) = self.world.descriptors.connection(tgid, fd) {
+            finish::end_connection(&mut self.books(), number, How::Closed, at_ns);
+            self.publish(sink);
+        }
+    }
+
+    /// The window ends at `end_ns`. Each open slice comes with whether its entry is unknown.
+    pub fn end_window(&mut self, open: &[(Slice, bool)], end_ns: u64, sink: &mut dyn FnMut(Entry)) {
+        for (slice, entry_unknown) in open {
+            self.end_slice(slice, *entry_unknown, end_ns, sink);
+        }
+        self.counting().window_ends(sink);
+        let numbers: Vec<u32> = self.wire.connections.numbers().collect();
+        for number in numbers {
+            while finish::end_open(&mut self.books(), number, end_ns) {
+                self.publish(sink);
+            }
+        }
+        let tids: Vec<Tid> = self.runtime.threads.tids().collect();
+        for tid in tids {
+            if let Some(thread) = self.runtime.threads.remove(tid) {
+                thread_end::end(&mut self.books(), tid, thread, end_ns);
+            }
+        }
+        self.runtime.ended_threads.sort_by_key(|(tgid, thread)| (*tgid, thread.tid));
+    }
+
+    /// What a thread is in the middle of as the window ends.
+    fn end_slice(&mut self, slice: &Slice, entry_unknown: bool, end_ns: u64, sink: &mut dyn FnMut(Entry)) {
+        let tid = slice.tid;
+        if self.runtime.threads.get(tid).is_some_and(|thread| thread.row.sequence >= slice.sequence) {
+            // Its slice came after all, between the look at the thread and the end of the window.
+            return;
+        }
+        let mut thread = take_thread(&mut self.runtime.threads, slice);
+        follow::add_up(&mut self.time, &mut thread, slice);
+        let slice = &slice.within(thread.row.last_exit_ns, end_ns);
+        let mut meaning = meaning::meaning_of(self.view(), slice);
+        let window_start_ns = self.window_start_ns;
+        let parties = &mut self.parties();
+        let (part, because) = gil_party::last(parties, &mut thread, (slice, end_ns), window_start_ns);
+        let mut gap = thread.gap(slice, meaning::closes_file(slice, &meaning));
+        part.apply(&mut meaning, &mut gap);
+        let held_by = because.by;
+        gap.held_by = held_by;
+        slots::waited_for_its_turn((&mut self.time, window_start_ns), &mut thread, slice, &mut gap);
+        let idle = meaning::waits_for_work(self.view(), &thread, slice, &meaning);
+        self.late(tid, [Some(gap), None], slice.enter_ns, sink);
+        // In light mode it is known in more detail (`light::slots`).
+        if gap.length_ns() > 0 && !self.time.is_light {
+            thread.pending.push(gap);
+        }
+        if self.wants_slices && !entry_unknown {
+            let shown = meaning::shown(self.view(), &thread, slice, (idle, part), &meaning);
+            draw::draw(slice, end_ns, (shown, because), true, sink);
+        }
+        let books = &mut self.books();
+        if idle && slice.system_call != u32::MAX {
+            waits(books, &mut thread, slice, end_ns);
+        } else {
+            works(books, &mut thread, (slice, end_ns), (&meaning, held_by), entry_unknown);
+        }
+        self.publish(sink);
+        self.put_back(tid, thread);
+    }
+
+    /// Busy slots are certain up to the last slice of the slot that has been silent longest. At the end of the window they are certain up to that end.
+    pub fn settle(&mut self, end_ns: Option<u64>, sink: &mut dyn FnMut(Entry)) {
+        let window_start_ns = self.window_start_ns;
+        busy::settle(&mut self.runtime.threads, &mut self.time, (window_start_ns, end_ns), sink);
+    }
+}
+
+/// The thread of a slice, made where it is seen for the first time.
+fn take_thread(threads: &mut Threads, slice: &Slice) -> Box<Thread> {
+    threads.take(slice.tid).unwrap_or_else(|| {
+        threads.enter(slice.tid);
+        Box::new(Thread { tgid: slice.tgid, since_ns: slice.gap_start_ns(), ..Thread::default() })
+    })
+}
+
+/// The window's end finds a thread in a wait for work.
+fn waits(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, end_ns: u64) {
+    turn::recognise(books, thread, slice);
+    finish::leave(books, thread, slice.tid, slice.enter_ns);
+    thread.drain(books.window_start_ns);
+    thread.was_busy(books.time, slice.enter_ns, books.window_start_ns);
+    turn::wait(books, thread, slice, end_ns);
+}
+
+/// The window's end finds a thread at work: that is part of what it serves, which is open.
+fn works(
+    books: &mut Books<'_>,
+    thread: &mut Thread,
+    (slice, end_ns): (&Slice, u64),
+    (meaning, held_by): (&Meaning, Holders),
+    entry_unknown: bool,
+) {
+    let serving = thread.serving;
+    thread.make_slot_in_flight(books.time);
+    if slice.system_call != u32::MAX {
+        let mut piece = Piece::call(slice, end_ns, meaning);
+        piece.holding = Some(meaning::holding(books.view(), slice.tgid, meaning));
+        piece.held_by = held_by;
+        thread.pending.push(piece);
+    }
+    if !entry_unknown {
+        thread.was_busy(books.time, end_ns, books.window_start_ns);
+    }
+    if let Some((number, id)) = serving {
+        let front = books.wire.connections.get(number).and_then(|c| c.requests.front());
+        if front.is_some_and(|active| active.request.id == id) {
+            exchange::advance(books, thread, (number, slice, end_ns));
+            let front = books.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut());
+            if let Some(active) = front {
+                active.request.seen.open = true;
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Threads end, or the window does: what is kept of each.
+//!
+//! In: a thread that is no longer among the others. Out: its totals, its slot and its event loop, each list with a bound; its waits for an
+//! interpreter lock, settled.
+
+use crate::event::Tid;
+use crate::fact::Account;
+use crate::machine::ledger::books::Books;
+use crate::machine::ledger::gil_party;
+use crate::machine::runtime::thread::Thread;
+use crate::model::Thread as ThreadTotal;
+use crate::model::slot::{Holding, Slot};
+
+/// Threads that have ended and are still listed.
+const MAX_ENDED_THREADS: usize = 4096;
+/// Event loops of threads that have ended and are still listed.
+const MAX_ENDED_LOOPS: usize = 1024;
+/// Slots of threads that have ended and are still listed.
+const MAX_ENDED_SLOTS: usize = 16_384;
+
+/// A thread has ended at `until_ns`, or the window did.
+pub(in crate::machine) fn end(books: &mut Books<'_>, tid: Tid, mut thread: Box<Thread>, until_ns: u64) {
+    books.runtime.tasks.forget(tid);
+    thread.drain(books.window_start_ns);
+    books.locks.end(tid, thread.gil.at_lock.episode.take(), books.window_start_ns);
+    gil_party::settle(&mut books.parties(), &mut thread, tid);
+    books.runtime.ended_cpu_ns = books.runtime.ended_cpu_ns.saturating_add(thread.totals.account.cpu_ns);
+    let is_loop = end_loop(books, tid, &mut thread, until_ns);
+    thread.make_slot_in_flight(books.time);
+    if let Some(id) = thread.slot {
+        end_slot(books, id, tid, &thread, until_ns);
+        if let Some(slot) = books.time.ended_slots.get_mut(&id) {
+            slot.is_loop |= is_loop;
+        }
+    } else {
+        let linger_ns = thread.totals.holding_ns.get(Holding::Linger as usize).copied().unwrap_or(0);
+        books.time.acceptor_linger_ns = books.time.acceptor_linger_ns.saturating_add(linger_ns);
+    }
+    if books.runtime.ended_threads.len() < MAX_ENDED_THREADS {
+        let Account { cpu_ns, run_queue_ns, blocked_ns } = thread.totals.account;
+        let comm = books.world.processes.names.get(&tid).cloned().unwrap_or_default();
+        let (slices, requests) = (thread.totals.slices, thread.totals.requests);
+        let total = ThreadTotal { tid, comm, slices, cpu_ns, run_queue_ns, blocked_ns, requests };
+        books.runtime.ended_threads.push((thread.tgid, total));
+    } else {
+        books.evict();
+    }
+}
+
+fn end_slot(books: &mut Books<'_>, id: u32, tid: Tid, thread: &Thread, until_ns: u64) {
+    let tgid = thread.tgid;
+    if books.time.ended_slots.len() >= MAX_ENDED_SLOTS && !books.time.ended_slots.contains_key(&id) {
+        books.evict();
+        return;
+    }
+    let since_ns = thread.since_ns.max(books.window_start_ns);
+    let slot = books.time.ended_slots.entry(id).or_insert(Slot { id, tgid, since_ns, ..Slot::default() });
+    (slot.tid, slot.until_ns) = (tid, until_ns);
+    slot.requests = slot.requests.saturating_add(thread.totals.requests);
+    for (sum_ns, held_ns) in slot.holding_ns.iter_mut().zip(thread.totals.holding_ns) {
+        *sum_ns = sum_ns.saturating_add(held_ns);
+    }
+    books.time.vacant_slots.entry(tgid).or_default().push(id);
+}
+
+/// Keeps the event loop of a thread that ends. Returns whether it had one.
+fn end_loop(books: &mut Books<'_>, tid: Tid, thread: &mut Thread, until_ns: u64) -> bool {
+    let window_start_ns = books.window_start_ns;
+    let ended = thread
+        .event_loop
+        .take()
+        .and_then(|event_loop| event_loop.finish(thread.tgid, tid, until_ns, window_start_ns));
+    let Some(ended) = ended else { return false };
+    if books.runtime.event_loops.len() < MAX_ENDED_LOOPS {
+        books.runtime.event_loops.push(ended);
+    } else {
+        books.evict();
+    }
+    true
+}
