@@ -19,7 +19,8 @@ use crate::timeline::Entry;
 impl State {
     /// A thread has ended; its process may go on.
     pub fn end_thread(&mut self, tid: Tid, at_ns: u64) {
-        if let Some(thread) = self.runtime.threads.remove(tid) {
+        if let Some(mut thread) = self.runtime.threads.remove(tid) {
+            thread_end::dies(&mut self.books(), &mut thread, tid);
             thread.was_busy(&mut self.time, at_ns, self.window_start_ns);
             thread_end::end(&mut self.books(), tid, thread, at_ns);
         }
@@ -29,7 +30,7 @@ impl State {
         self.initial.remove(&tid);
     }
 
-    /// A process has ended. Its requests end with it; what its threads did last is not known.
+    /// A process has ended. Its requests end with it; what its threads did after their last slices is not known.
     pub fn end_process(&mut self, tgid: Tid, code: i64, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
         self.time.capacity.ended(tgid, at_ns);
         self.time.vacant_slots.remove(&tgid);
@@ -39,6 +40,13 @@ impl State {
         let held: Vec<_> =
             held.map(|request| (asked(request), at_ns.saturating_sub(request.times.start_ns))).collect();
         self.product.drops.process_ends(tgid, code, at_ns, &held);
+        // Its first thread may end before others do.
+        for tid in self.runtime.threads.of_process(tgid) {
+            if let Some(mut thread) = self.runtime.threads.take(tid) {
+                thread_end::dies(&mut self.books(), &mut thread, tid);
+                self.put_back(tid, thread);
+            }
+        }
         for number in numbers {
             finish::end_connection(&mut self.books(), number, How::ProcessGone, at_ns);
         }

@@ -18,6 +18,20 @@ const MAX_ENDED_LOOPS: usize = 1024;
 /// Slots of threads that have ended and are still listed.
 const MAX_ENDED_SLOTS: usize = 16_384;
 
+/// A thread does nothing more: what it did last, up to the end of its last slice, was for the request that it serves. On a loop it may have been for another
+/// one, and after a response with an open end for none.
+pub(in crate::machine) fn dies(books: &mut Books<'_>, thread: &mut Thread, tid: Tid) {
+    let Some(key) = thread.serving.filter(|_| !thread.is_loop()) else { return };
+    let open_end = books.wire.connections.get(key.0).is_some_and(|c| c.outbound.until_turn());
+    let Some(active) = books.wire.connections.active_mut(key) else { return };
+    if active.owner != Some(tid) || active.response.has_begun && open_end {
+        return;
+    }
+    let own_start_ns = active.cursor_ns;
+    let taken = active.advance(thread.time(tid), own_start_ns, books.window_start_ns);
+    thread.hold_for_request(books.window_start_ns, taken.from_ns, &taken.phases);
+}
+
 /// A thread has ended at `until_ns`, or the window did.
 pub(in crate::machine) fn end(books: &mut Books<'_>, tid: Tid, mut thread: Box<Thread>, until_ns: u64) {
     books.runtime.tasks.forget(tid);

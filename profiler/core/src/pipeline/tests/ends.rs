@@ -200,9 +200,55 @@ fn threads_that_come_one_after_the_other_are_one_slot() {
 }
 
 fn exit(script: &Script) -> Event {
+    exit_after(script, 0)
+}
+
+/// The thread ends so long after its last slice.
+pub(super) fn exit_after(script: &Script, us: u64) -> Event {
     let (tgid, tid, change) = (script.tgid, script.tid, Change::Exit { code: 0 });
     let body = Body::Lifecycle(Lifecycle { tgid, tid, comm: String::new(), change });
-    Event { time_ns: script.now_ns, body }
+    Event { time_ns: script.now_ns + us * US, body }
+}
+
+/// What a sleep that a signal ended would return: `ERESTART_RESTARTBLOCK`, include/linux/errno.h.
+pub(super) const INTERRUPTED: i64 = -516;
+
+/// A master kills a worker that takes too long (uWSGI's harakiri, gunicorn's timeout). The signal ends the call that the worker is in.
+///
+/// ```text
+/// thread: accept, recv, python, sleep ─┤ killed … exit
+/// ```
+#[test]
+fn a_request_whose_worker_is_killed_has_what_its_thread_did_up_to_its_last_slice() {
+    let begins = |tid: u32| {
+        let script = Script::new(tid).accept(9, (1, 0, 0));
+        let arrival = script.now_ns;
+        script.read(9, GET, arrival, (5, 0, 0)).cpu(10)
+    };
+    let sleeps = |script: Script| script.call(Call::Sleep, INTERRUPTED, (1, 2, 300), 0);
+    type Answer = fn(Script) -> Script;
+    let answers: [(&str, Answer, (u64, u64, u64)); 3] = [
+        ("nothing of its answer", |script| script, (11, 300, 20)),
+        ("a part of its answer", |script| script.write_head(9, OK5, (5, 0, 0)), (11, 300, 0)),
+        ("an answer that may be over", |script| script.write_head(9, CHUNKED, (5, 0, 0)), (10, 0, 0)),
+    ];
+    for (what, answer, (cpu_us, sleep_us, unexplained_us)) in answers {
+        for by_first in [true, false] {
+            // A thread that is not the process's first ends before it or after it.
+            let mut script = sleeps(answer(begins(if by_first { 1 } else { 2 })));
+            let first = Script { now_ns: script.now_ns, ..Script::new(1) };
+            script.events.push(exit_after(&script, if by_first { 20 } else { 30 }));
+            let mut other = Script::new(1);
+            if !by_first {
+                other.events.push(exit_after(&first, 20));
+            }
+            let outcome = run(vec![script, other], 1000);
+            let request = &outcome.requests[0];
+            let told = (us(request, Phase::Cpu), us(request, Phase::Sleep), us(request, Phase::Unexplained));
+            assert_eq!(told, (cpu_us, sleep_us, unexplained_us), "{what}, {by_first}");
+            assert_eq!(outcome.requests.len(), 1, "{what}, {by_first}");
+        }
+    }
 }
 
 #[test]

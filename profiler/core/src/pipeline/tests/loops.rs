@@ -97,6 +97,21 @@ fn a_sleeping_request_is_parked_while_another_is_served() {
 }
 
 /// ```text
+/// ```text
+/// loop: read 9, python 10, sleep ─┤ killed … exit
+/// ```
+#[test]
+fn what_a_loop_that_is_killed_did_last_may_have_been_for_another_request_and_is_explained_for_none() {
+    let script = loop_of_two();
+    let came = script.now_ns;
+    let script = script.read(9, GET, came, (1, 0, 0)).cpu(10);
+    let mut script = script.call(Call::Sleep, ends::INTERRUPTED, (1, 2, 300), 0);
+    script.events.push(ends::exit_after(&script, 20));
+    let (requests, _) = requests_of(Script { now_ns: script.at(30), ..script });
+    let request = requests.iter().find(|request| request.times.start_ns == came).unwrap();
+    assert_eq!((us(request, Phase::Sleep), us(request, Phase::Unexplained)), (0, 10 + 303 + 20));
+}
+
 /// loop: accept 9, read 9, socket, connect (would block), look for the listener and the back end, send, look, recv, write 9, close 9;
 ///       the same once more
 /// ```
