@@ -68,6 +68,8 @@ rules! {
     DoneInOrder,
     /// A request resumes: the thread that was woken for it has handed back its result, though it wrote nothing.
     HandedBack,
+    /// asyncio: a request that began to wait for a back end in this iteration may open another one in it, by another task of its own (`gather`).
+    SeveralTasks,
     /// asyncio: requests read in the iteration before run in that order, each up to its own wakeup of the loop, if nearly all were seen to.
     UpToOwnWakeup,
     /// Unknown loops: the threads of a pool wait until the loop has taken what they report, if most of them were seen to.

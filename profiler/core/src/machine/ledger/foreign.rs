@@ -143,5 +143,9 @@ fn back_end(books: &mut Books<'_>, thread: &mut Thread, (slice, exit_ns): (&Slic
         let asks = matches!(slice.call, Call::Write { .. }) && slice.result > 0;
         let waits = asks || matches!(slice.result, EAGAIN | EINPROGRESS);
         active.wants = if waits { Wants::Backend } else { Wants::Unknown };
+        let task = books.runtime.tasks.beside_loop(slice.tid).filter(|_| waits);
+        if let Some((task, event_loop)) = task.zip(thread.serving_loop()) {
+            event_loop.tasks.asks(task, key);
+        }
     }
 }

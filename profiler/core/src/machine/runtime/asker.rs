@@ -3,7 +3,7 @@
 //! In: calls on back ends' sockets; which requests may be running then. Out: round trips, waits and connections of requests that have a thread; for a loop's
 //! call whose it is (`Asker`), where just one request can have made it, otherwise all that may have.
 
-use crate::event::{Call, Slice};
+use crate::event::{Call, Slice, Tid};
 use crate::loop_kind::Threads;
 use crate::machine::runtime::candidates::{Candidates, candidates, has_more, left_ns, may_run};
 use crate::machine::runtime::state::{Hand, View};
@@ -134,6 +134,9 @@ fn by_order(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
     let has_more = has_more(event_loop, thread.serving, given || event_loop.may_resume_any());
     let mut found = Candidates { has_more, ..Candidates::default() };
     found.push_all(candidates(state, event_loop, thread.serving, may_resume).filter(fits));
+    if is_new {
+        found.push_all(of_several_tasks(state, thread, slice.tid).into_iter().filter(fits));
+    }
     if is_helped {
         // Where the loop is busy, a thread's results come without a sign. They never come before the loop has looked, and not in the order in which the threads
         // reported them.
@@ -172,6 +175,16 @@ fn by_order(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
         [key] => Asker::Known(*key),
         _ => Asker::OneOf(found),
     }
+}
+
+/// The request that began to wait for a back end in this iteration, by another task than the present one. Several tasks of a request begin together, such as
+/// those of `asyncio.gather`. So it may be this one's as well.
+fn of_several_tasks(state: View<'_>, thread: &Thread, tid: Tid) -> Option<RequestKey> {
+    let event_loop = thread.as_loop().filter(|event_loop| !event_loop.kind().has_greenlets())?;
+    let (key, task) = thread.serving.zip(state.runtime.tasks.beside_loop(tid))?;
+    let active = state.wire.connections.active(key).filter(|active| active.wants == Wants::Backend)?;
+    let is_another = event_loop.tasks.asker(key).is_some_and(|asker| asker != task);
+    (Rule::SeveralTasks.holds() && is_another && active.handed_to.is_none()).then_some(key)
 }
 
 /// The thread of the pool that was woken for a request, if the request waits for nothing else.

@@ -147,6 +147,8 @@ pub struct Tasks {
     by_one: u64,
     /// How often it was written to by another task, or by one that had just been at work for an in-flight request.
     by_several: u64,
+    /// The request for which a back end was last asked, and the task that did that.
+    asked: Option<(RequestKey, u64)>,
 }
 
 /// A request has one task if at least so many writes by that task come to each write by another.
@@ -163,6 +165,16 @@ impl Tasks {
     pub(in crate::machine) const fn wrote(&mut self, by_one: bool) {
         let count = if by_one { &mut self.by_one } else { &mut self.by_several };
         *count = count.saturating_add(1);
+    }
+
+    /// A task asks a back end for a request, which waits for the answer.
+    pub(in crate::machine) const fn asks(&mut self, task: u64, key: RequestKey) {
+        self.asked = Some((key, task));
+    }
+
+    /// The task that asked a back end for this request, if nobody has asked one for another request since.
+    pub(in crate::machine) fn asker(&self, key: RequestKey) -> Option<u64> {
+        self.asked.filter(|(asked, _)| *asked == key).map(|(_, task)| task)
     }
 
     /// A task is at work for a request at this moment. `is_live` says which requests are in flight. `false`:

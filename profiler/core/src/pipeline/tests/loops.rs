@@ -5,6 +5,7 @@
 use super::*;
 
 mod asyncio;
+mod child_tasks;
 mod front_end;
 mod gevent;
 mod handed;
@@ -97,7 +98,6 @@ fn a_sleeping_request_is_parked_while_another_is_served() {
 }
 
 /// ```text
-/// ```text
 /// loop: read 9, python 10, sleep ─┤ killed … exit
 /// ```
 #[test]
@@ -112,6 +112,7 @@ fn what_a_loop_that_is_killed_did_last_may_have_been_for_another_request_and_is_
     assert_eq!((us(request, Phase::Sleep), us(request, Phase::Unexplained)), (0, 10 + 303 + 20));
 }
 
+/// ```text
 /// loop: accept 9, read 9, socket, connect (would block), look for the listener and the back end, send, look, recv, write 9, close 9;
 ///       the same once more
 /// ```
