@@ -1,7 +1,7 @@
 //! What is particular to one runtime's event loop: how it is recognised, and what it does that others do not.
 //!
 //! In: what a process has loaded, what a loop's calls have shown. Out: a [`LoopKind`]. One runtime is one file with its row of [`KINDS`] and its
-//! scripts; the machines ask for what it does ([`Resumes`], [`Tasks`], [`Threads`]), and never for its name.
+//! scripts; the machines ask for what it does ([`Resumes`], [`LoopTasks`], [`LoopThreads`]), and never for its name.
 
 pub mod asyncio;
 pub mod front_end;
@@ -32,9 +32,9 @@ pub struct LoopKind {
     /// When a request resumes after the cause of that.
     pub resumes: Resumes,
     /// For whom a task works.
-    pub tasks: Tasks,
+    pub tasks: LoopTasks,
     /// What threads do that the loop wakes.
-    pub threads: Threads,
+    pub threads: LoopThreads,
     /// It uses io_uring, for other things than what requests wait for.
     pub has_rings: bool,
 }
@@ -80,7 +80,7 @@ pub enum Resumes {
 
 /// For whom a task works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tasks {
+pub enum LoopTasks {
     /// For a request: what writes to its client is its task. What reads may be another one, or none.
     OfRequests,
     /// The same, and another task reads the connection, whatever the request does: that it finds nothing says nothing of the request.
@@ -91,7 +91,7 @@ pub enum Tasks {
 
 /// What threads do that the loop wakes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Threads {
+pub enum LoopThreads {
     /// They work for requests. The loop gives them jobs, and handles their results, in order.
     Work,
     /// They work for requests. The loop gives them jobs in no order that its reads tell, and a thread writes no note while another's is not read.
@@ -126,7 +126,7 @@ impl LoopKind {
     /// Whether all calls of a task are for one connection.
     #[must_use]
     pub fn has_greenlets(&self) -> bool {
-        self.tasks == Tasks::OfConnections
+        self.tasks == LoopTasks::OfConnections
     }
 
     /// The kind of a loop in a process that has this kind loaded, as far as the loop's calls have shown.

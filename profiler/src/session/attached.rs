@@ -24,7 +24,7 @@
 use std::time::Duration;
 
 use profiler_core::fact::{Attached, Counters, EndReason, Fact, OpenSlice};
-use profiler_core::machine::driver::now::Sight;
+use profiler_core::machine::driver::now::ThreadGlance;
 use profiler_core::model::Snapshot;
 use profiler_core::model::now::Now;
 use profiler_core::pipeline::{Pipeline, Progress};
@@ -220,17 +220,17 @@ impl<O: Observer> Session<O> {
 
     /// The same, and what every thread does at that moment.
     pub fn look(&mut self) -> (Snapshot, Now) {
-        self.peek_with(LiveSource::sights)
+        self.peek_with(LiveSource::glances)
     }
 
-    fn peek_with(&mut self, sights: impl FnOnce(&LiveSource, u64) -> Vec<Sight>) -> (Snapshot, Now) {
+    fn peek_with(&mut self, glances: impl FnOnce(&LiveSource, u64) -> Vec<ThreadGlance>) -> (Snapshot, Now) {
         let counters = self.counters_caught_up();
         let end_ns = monotonic_ns();
-        let sights = sights(&self.source, end_ns);
+        let glances = glances(&self.source, end_ns);
         let closing = Closing::read(&self.source, end_ns);
         self.drain();
         let facts = self.closing_facts(closing, counters);
-        self.feed.pipeline().look(end_ns, facts, EndReason::StillOpen, &sights)
+        self.feed.pipeline().look(end_ns, facts, EndReason::StillOpen, &glances)
     }
 
     /// Ends the window and begins the next. The one that ended comes from [`Self::take_window`], once everything before

@@ -36,7 +36,7 @@ use profiler_common::loss::{EMITTED_KINDS, LOSS_NAMES};
 use profiler_common::queue::QueueCount;
 use profiler_core::fact::queue::QueueCounts;
 use profiler_core::fact::{Counters, ListenerCounts, OpenSlice, ThreadTotals};
-use profiler_core::machine::driver::now::Sight;
+use profiler_core::machine::driver::now::ThreadGlance;
 
 use crate::fact::Proc;
 use crate::fact::process::is_running;
@@ -214,11 +214,11 @@ impl LiveSource {
 
     /// What every followed thread does at `now_ns`, and where the scheduler has it.
     #[must_use]
-    pub fn sights(&self, now_ns: u64) -> Vec<Sight> {
-        let sight = |account: ThreadAccount| {
-            Sight::live(&accounts::open_slice(&account, now_ns), accounts::scheduled(&account), now_ns)
+    pub fn glances(&self, now_ns: u64) -> Vec<ThreadGlance> {
+        let glance = |account: ThreadAccount| {
+            ThreadGlance::live(&accounts::open_slice(&account, now_ns), accounts::scheduled(&account), now_ns)
         };
-        self.accounts.threads().map(sight).collect()
+        self.accounts.threads().map(glance).collect()
     }
 
     /// Number of threads that have an account.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use profiler_core::fact::{EndReason, Fact};
 use profiler_core::finding::{Thresholds, evaluate};
-use profiler_core::machine::driver::now::Sight;
+use profiler_core::machine::driver::now::ThreadGlance;
 use profiler_core::model::Snapshot;
 use profiler_core::model::now::Now;
 use profiler_core::pipeline::{Pipeline, Settings};
@@ -126,10 +126,10 @@ impl Player {
         let Some(pipeline) = &self.pipeline else { return self.last.clone() };
         let moment_ns = self.plan.moment(self.at_ns);
         let open = self.plan.open_at(moment_ns);
-        let sights: Vec<Sight> =
-            open.iter().map(|(open, scheduled)| Sight::live(open, *scheduled, moment_ns)).collect();
+        let glances: Vec<ThreadGlance> =
+            open.iter().map(|(open, scheduled)| ThreadGlance::live(open, *scheduled, moment_ns)).collect();
         let closing = open.into_iter().map(|(open, _)| Fact::OpenSlice(open)).collect();
-        let (snapshot, now) = pipeline.look(moment_ns, closing, EndReason::StillOpen, &sights);
+        let (snapshot, now) = pipeline.look(moment_ns, closing, EndReason::StillOpen, &glances);
         (Arc::new(snapshot), now)
     }
 

@@ -4,15 +4,15 @@
 //!
 //! Its scripts: `pipeline/tests/loops/{asyncio,tasks,unattributed,handed,own_thread,streams}.rs`.
 
-use super::{LoopKind, Resumes, Shown, Sign, Tasks, Threads};
+use super::{LoopKind, LoopTasks, LoopThreads, Resumes, Shown, Sign};
 
 /// Its row. A request that is read in one iteration is answered in the next, never in the same.
 pub static ASYNCIO: LoopKind = LoopKind {
     name: "asyncio",
     sign: Sign::Shown(defers),
     resumes: Resumes::NextIteration,
-    tasks: Tasks::OfRequests,
-    threads: Threads::Work,
+    tasks: LoopTasks::OfRequests,
+    threads: LoopThreads::Work,
     has_rings: false,
 };
 

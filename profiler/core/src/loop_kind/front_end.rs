@@ -5,7 +5,7 @@
 //!
 //! Its scripts: `pipeline/tests/loops/front_end.rs`.
 
-use super::{LoopKind, Resumes, Sign, Tasks, Threads};
+use super::{LoopKind, LoopTasks, LoopThreads, Resumes, Sign};
 use crate::fact::ProcessSeen;
 
 /// Its row. A callback of one descriptor runs to its end: whose request was read connects to the server right away. A request that has got a part of its answer
@@ -14,8 +14,8 @@ pub static FRONT_END: LoopKind = LoopKind {
     name: "front end",
     sign: Sign::Loaded { is_loaded: stands_before, alone: false },
     resumes: Resumes::Untold,
-    tasks: Tasks::OfRequests,
-    threads: Threads::Work,
+    tasks: LoopTasks::OfRequests,
+    threads: LoopThreads::Work,
     has_rings: false,
 };
 

@@ -4,7 +4,7 @@
 //!
 //! Its scripts: `pipeline/tests/loops/{gevent,tasks}.rs`.
 
-use super::{LoopKind, Resumes, Sign, Tasks, Threads};
+use super::{LoopKind, LoopTasks, LoopThreads, Resumes, Sign};
 use crate::fact::ProcessSeen;
 
 /// Its row. Its loop runs timers as soon as it has looked, and what greenlets made ready for one another before it looks. Threads of its pool
@@ -13,8 +13,8 @@ pub static GEVENT: LoopKind = LoopKind {
     name: "gevent",
     sign: Sign::Loaded { is_loaded: ProcessSeen::maps_gevent, alone: true },
     resumes: Resumes::TimersFirst,
-    tasks: Tasks::OfConnections,
-    threads: Threads::Help,
+    tasks: LoopTasks::OfConnections,
+    threads: LoopThreads::Help,
     has_rings: false,
 };
 

@@ -4,7 +4,7 @@
 //!
 //! Its scripts: `pipeline/tests/loops/trio.rs`.
 
-use super::{LoopKind, Resumes, Shown, Sign, Tasks, Threads};
+use super::{LoopKind, LoopTasks, LoopThreads, Resumes, Shown, Sign};
 
 /// Its row. A task makes its own calls: it asks for one event of a descriptor (`EPOLLONESHOT`), and reads in the iteration that brings it. What
 /// another task or a thread resumes runs in the next iteration. hypercorn reads by a task of the connection's, which asks for more as soon as a request is
@@ -13,8 +13,8 @@ pub static TRIO: LoopKind = LoopKind {
     name: "trio",
     sign: Sign::Shown(is_one_shot),
     resumes: Resumes::OwnAtOnce,
-    tasks: Tasks::BesideReader,
-    threads: Threads::Work,
+    tasks: LoopTasks::BesideReader,
+    threads: LoopThreads::Work,
     has_rings: false,
 };
 

@@ -4,14 +4,14 @@
 //!
 //! Its scripts: `pipeline/tests/{loops,pools}.rs`.
 
-use super::{LoopKind, Resumes, Sign, Tasks, Threads};
+use super::{LoopKind, LoopTasks, LoopThreads, Resumes, Sign};
 
 /// Its row: what no other kind is.
 pub static UNKNOWN: LoopKind = LoopKind {
     name: "unknown",
     sign: Sign::Shown(|_| true),
     resumes: Resumes::Untold,
-    tasks: Tasks::OfRequests,
-    threads: Threads::Work,
+    tasks: LoopTasks::OfRequests,
+    threads: LoopThreads::Work,
     has_rings: false,
 };

@@ -4,7 +4,7 @@
 //!
 //! Its scripts: `pipeline/tests/loops/{handed,tasks}.rs`, and the case `OnUvloop` of `asyncio.rs` there.
 
-use super::{LoopKind, Resumes, Sign, Tasks, Threads};
+use super::{LoopKind, LoopTasks, LoopThreads, Resumes, Sign};
 use crate::fact::ProcessSeen;
 
 /// Its row. libuv reads all that is ready first, and only then resumes the requests for which it was read. `uv_async_send` writes nothing while a note is
@@ -13,8 +13,8 @@ pub static UVLOOP: LoopKind = LoopKind {
     name: "uvloop",
     sign: Sign::Loaded { is_loaded: ProcessSeen::maps_uvloop, alone: false },
     resumes: Resumes::Untold,
-    tasks: Tasks::OfRequests,
-    threads: Threads::WorkUnordered,
+    tasks: LoopTasks::OfRequests,
+    threads: LoopThreads::WorkUnordered,
     has_rings: true,
 };
 

@@ -8,7 +8,7 @@
 
 use crate::decode::open::slice_of;
 use crate::fact::{Counters, EndReason, Fact, FactRecord};
-use crate::machine::driver::now::{Sight, now};
+use crate::machine::driver::now::{ThreadGlance, now};
 use crate::model::now::Now;
 use crate::model::{CgroupWindow, Snapshot};
 use crate::stream::Item;
@@ -43,16 +43,16 @@ impl Pipeline {
         time_ns: u64,
         closing: Vec<Fact>,
         reason: EndReason,
-        sights: &[Sight],
+        glances: &[ThreadGlance],
     ) -> (Snapshot, Now) {
         let mut copy = self.clone();
         copy.order.cut(time_ns);
         let mut nobody = |_| {};
-        let now = if sights.is_empty() {
+        let now = if glances.is_empty() {
             Now::default()
         } else {
             copy.catch_up(&mut nobody);
-            now(&copy.machines.state, sights, time_ns)
+            now(&copy.machines.state, glances, time_ns)
         };
         for fact in closing.into_iter().chain([Fact::WindowEnded { reason }]) {
             copy.push::<&[u8]>(Item::Fact(Box::new(FactRecord { time_ns, fact })), &mut nobody);

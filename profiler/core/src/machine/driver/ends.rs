@@ -116,9 +116,9 @@ impl State {
         }
         let books = &mut self.books();
         if idle && slice.system_call != u32::MAX {
-            waits(books, &mut thread, slice, end_ns);
+            ends_in_wait(books, &mut thread, slice, end_ns);
         } else {
-            works(books, &mut thread, (slice, end_ns), (&meaning, held_by), entry_unknown);
+            ends_at_work(books, &mut thread, (slice, end_ns), (&meaning, held_by), entry_unknown);
         }
         self.publish(sink);
         self.put_back(tid, thread);
@@ -140,16 +140,16 @@ fn take_thread(threads: &mut Threads, slice: &Slice) -> Box<Thread> {
 }
 
 /// The window's end finds a thread in a wait for work.
-fn waits(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, end_ns: u64) {
+fn ends_in_wait(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, end_ns: u64) {
     turn::recognise(books, thread, slice);
     finish::leave(books, thread, slice.tid, slice.enter_ns);
     thread.drain(books.window_start_ns);
     thread.was_busy(books.time, slice.enter_ns, books.window_start_ns);
-    turn::wait(books, thread, slice, end_ns);
+    turn::looks(books, thread, slice, end_ns);
 }
 
 /// The window's end finds a thread at work: that is part of what it serves, which is open.
-fn works(
+fn ends_at_work(
     books: &mut Books<'_>,
     thread: &mut Thread,
     (slice, end_ns): (&Slice, u64),

@@ -1,9 +1,11 @@
-//! Light mode. Requests come from the turns of traffic on each client's socket (of TLS without handshakes), threads from their light slices.
+//! Light mode: the order in which all that happens to a light slice.
 //!
-//! In: light slices, and the sleeps that lie in them. Out: finished requests, threads' totals. A request begins with bytes received after bytes were sent, or on a new connection. It ends
-//! with the last bytes sent before the next are received, and is finished when that is known. Its time is that of the threads that moved its bytes: on a
-//! CPU, waiting for one, or asleep. What they sleep for is told by the call in which they do, where that is recorded; else it is
-//! [`Phase::Unexplained`]. Before anybody has read it, it waits ([`Phase::PoolWait`]).
+//! In: light slices, and the sleeps that lie in them. Out: finished requests, threads' totals.
+//!
+//! A request begins with the first bytes that are received on a new connection, or after an answer. It ends with the last bytes that are sent before
+//! others are received, so it is finished when those come. (The handshakes of TLS are no such bytes.) Until somebody reads it, it waits
+//! ([`Phase::PoolWait`]). From then on its time is that of the threads that moved its bytes: on a CPU, waiting for one, or asleep. The call in which a
+//! thread slept says what for. Where no call is known, that is [`Phase::Unexplained`].
 
 use crate::event::{Light, LightWhat, Slept, Slice, Tid};
 use crate::fact::OpenSlice;

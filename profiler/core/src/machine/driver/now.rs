@@ -1,6 +1,6 @@
 //! What every thread is doing at one moment: looks at threads, joined with what the machines know.
 //!
-//! In: a [`Sight`] of each thread, and the state of the machines. Out: [`Now`]. Changes nothing.
+//! In: a [`ThreadGlance`] of each thread, and the state of the machines. Out: [`Now`]. Changes nothing.
 
 use profiler_common::gap_sleep::{self, GapSleep};
 use profiler_common::record::slice::{NO_CALL, PAGE_FAULT};
@@ -21,7 +21,7 @@ const MAX_REQUESTS: usize = 1024;
 
 /// What one thread is in the middle of.
 #[derive(Clone, Copy, Debug)]
-pub struct Sight {
+pub struct ThreadGlance {
     /// The slice that is not over, as if it ended now.
     slice: Slice,
     in_call: bool,
@@ -29,7 +29,7 @@ pub struct Sight {
     since_ns: u64,
 }
 
-impl Sight {
+impl ThreadGlance {
     /// A thread's live record at `at_ns`.
     #[must_use]
     pub fn live(open: &OpenSlice, scheduled: Scheduled, at_ns: u64) -> Self {
@@ -43,19 +43,19 @@ impl Sight {
 
 /// Looks at all threads at `at_ns`.
 #[must_use]
-pub fn now(state: &State, sights: &[Sight], at_ns: u64) -> Now {
-    let mut threads: Vec<ThreadNow> = sights.iter().map(|sight| thread(state, sight)).collect();
+pub fn now(state: &State, glances: &[ThreadGlance], at_ns: u64) -> Now {
+    let mut threads: Vec<ThreadNow> = glances.iter().map(|glance| thread(state, glance)).collect();
     threads.sort_unstable_by_key(|thread| (thread.tgid, thread.tid));
     Now { at_ns, threads, requests: requests(state) }
 }
 
-fn thread(state: &State, sight: &Sight) -> ThreadNow {
-    let slice = &sight.slice;
+fn thread(state: &State, glance: &ThreadGlance) -> ThreadNow {
+    let slice = &glance.slice;
     let known = state.runtime.threads.get(slice.tid);
     // The machines are exactly as far as this look: their last slice of this thread is the one before it.
     let current = known.filter(|thread| thread.row.sequence.saturating_add(1) == slice.sequence);
     let meaning = meaning::meaning_of(state.view(), slice);
-    let idle = sight.in_call
+    let idle = glance.in_call
         && match current {
             Some(thread) => {
                 meaning::waits_for_work(state.view(), thread, slice, &meaning)
@@ -63,12 +63,12 @@ fn thread(state: &State, sight: &Sight) -> ThreadNow {
             }
             None => meaning.idle != Idle::No,
         };
-    let takes_gil = sight.in_call && state.gil.is_wait(slice);
-    let (doing, holding) = match sight.scheduled {
+    let takes_gil = glance.in_call && state.gil.is_wait(slice);
+    let (doing, holding) = match glance.scheduled {
         Scheduled::Runnable => (ThreadState::RunQueue, None),
-        Scheduled::Running if sight.in_call && meaning.touch.is_some() => (ThreadState::ClientIo, None),
+        Scheduled::Running if glance.in_call && meaning.touch.is_some() => (ThreadState::ClientIo, None),
         Scheduled::Running => (ThreadState::Running, None),
-        Scheduled::Asleep if !sight.in_call => (asleep_in_gap(slice), None),
+        Scheduled::Asleep if !glance.in_call => (asleep_in_gap(slice), None),
         Scheduled::Asleep if takes_gil => (ThreadState::GilWait, None),
         Scheduled::Asleep if idle => (ThreadState::Idle, None),
         Scheduled::Asleep if meaning.touch.is_some() => {
@@ -84,10 +84,10 @@ fn thread(state: &State, sight: &Sight) -> ThreadNow {
         slot: known.and_then(|thread| thread.slot),
         state: doing,
         holding: holding.filter(|_| request.is_none()),
-        since_ns: sight.since_ns,
-        call: sight.in_call.then(|| profiler_common::system_call::name(slice.system_call)),
+        since_ns: glance.since_ns,
+        call: glance.in_call.then(|| profiler_common::system_call::name(slice.system_call)),
         request,
-        holder_tid: if takes_gil && sight.scheduled == Scheduled::Asleep {
+        holder_tid: if takes_gil && glance.scheduled == Scheduled::Asleep {
             state.gil.thread(slice.tgid, slice.lock.holder_tid)
         } else {
             0

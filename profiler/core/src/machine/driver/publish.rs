@@ -49,7 +49,7 @@ impl State {
     fn finished(&mut self, mut finished: Finished, sink: &mut dyn FnMut(Entry)) {
         let active = &mut finished.active;
         active.request.gil.holders = gil_party::holders(&self.world, &self.gil, &active.held);
-        active.request.gil.waits = gil_party::waits(&self.world, &self.gil, &active.held);
+        active.request.gil.waits = gil_party::listed_waits(&self.world, &self.gil, &active.held);
         if finished.side == Side::Whole {
             return self.counting().complete(finished.active.request, sink);
         }

@@ -148,7 +148,7 @@ impl State {
         self.publish(sink);
         work::is_left(&mut self.books(), thread, slice, left);
         work::next_job(&mut self.product.summary, thread, exit_ns);
-        work::wait(&mut self.books(), thread, slice, exit_ns);
+        work::begin(&mut self.books(), thread, slice, exit_ns);
     }
 
     /// What a call does beside taking time.
@@ -168,7 +168,7 @@ impl State {
             }
         }
         if meaning.blocked == Phase::BackendWait {
-            asker::wait(&mut self.hand(), thread, slice);
+            asker::waited(&mut self.hand(), thread, slice);
         }
         if let Some((fd, touch)) = meaning.touch {
             if let Some(number) = self.world.descriptors.connection(slice.tgid, fd) {

@@ -87,7 +87,7 @@ pub(super) fn waits_after_response(
 
 /// What a thread has left as it begins to wait for work.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Left {
+pub(super) struct TurnedAway {
     /// The request that it served.
     served: Option<RequestKey>,
     /// When it left that.
@@ -95,9 +95,9 @@ pub(super) struct Left {
 }
 
 /// The call waits for work: its thread leaves what it served before. What that settles is to be reported before [`is_left`].
-pub(super) fn leave(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice) -> Left {
+pub(super) fn leave(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice) -> TurnedAway {
     turn::untouched(books, thread, slice);
-    let left = Left { served: thread.serving, at_ns: turn::leaves_at(books.view(), thread, slice) };
+    let left = TurnedAway { served: thread.serving, at_ns: turn::leaves_at(books.view(), thread, slice) };
     unattributed::leave(thread, left.at_ns, books.window_start_ns);
     // A loop's first wait may be one in the middle of a response.
     turn::recognise(books, thread, slice);
@@ -106,7 +106,7 @@ pub(super) fn leave(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice) -
 }
 
 /// It has left that. Its job is over.
-pub(super) fn is_left(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, left: Left) {
+pub(super) fn is_left(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, left: TurnedAway) {
     let served = left.served.filter(|_| left.at_ns < slice.enter_ns);
     if let Some(active) = served.and_then(|key| books.wire.connections.active_mut(key)) {
         // This or another request ran.
@@ -117,9 +117,9 @@ pub(super) fn is_left(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice,
     thread.was_busy(books.time, slice.enter_ns, books.window_start_ns);
 }
 
-/// The wait for work is over.
-pub(super) fn wait(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
-    turn::wait(books, thread, slice, exit_ns);
+/// The wait for work is over: the loop has looked, or the thread has its next job.
+pub(super) fn begin(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
+    turn::looks(books, thread, slice, exit_ns);
     handoff::begin(&mut books.hand(), thread, slice, exit_ns);
 }
 

@@ -15,8 +15,8 @@ use crate::machine::wire::request::Wants;
 use crate::machine::world::descriptor::EPOLL_CTL_DEL;
 use crate::machine::world::errno::{EAGAIN, EINPROGRESS};
 
-/// A call of a loop's thread that by itself points to no request. Whatever the call is, its task runs. If the request waits for its client or a back end, the
-/// read says more.
+/// A call of a loop's thread that by itself points to no request. It shows that the present task runs, and so the request of that task. A request that waits for
+/// its client or a back end is left out: the read that ends such a wait says more.
 fn runs(books: &mut Books<'_>, thread: &mut Thread, (slice, exit_ns): (&Slice, u64)) {
     if in_turn::runs(books, thread, (slice, exit_ns)).is_some() {
         return;

@@ -77,8 +77,8 @@ fn number_of(parties: &mut Parties<'_>, thread: &mut Thread, tid: Tid) -> u32 {
     number
 }
 
-/// A slice of a thread is about to be processed. If others have waited for the lock that it may hold, this notes what it is to them, as the slice may end that.
-/// Where nobody waits, this costs nothing.
+/// A slice of a thread is about to be processed, and may end the request that the thread serves. Others may wait for the lock that this thread holds. So it is
+/// noted what the thread is to them: the endpoint that it serves until now. Where nobody waits, this costs nothing.
 pub fn note(parties: &mut Parties<'_>, thread: &mut Thread, tid: Tid) {
     if thread.serving.is_some() && parties.locks.is_contended(thread.tgid) {
         number_of(parties, thread, tid);
@@ -167,8 +167,8 @@ pub fn held(
     Because { by, sites }
 }
 
-/// The lock passed to another thread while this one slept for it. Returns who had it at the end, if that thread slept for it too, and when that thread was
-/// woken to take it.
+/// The lock passed to another thread while this one slept for it. Returns when the other one was woken to take it, and who that is. `None`: the lock did not
+/// pass on, or the thread that had it at the end had not slept for it.
 fn passed_on(
     parties: &mut Parties<'_>,
     thread: &Thread,
@@ -183,9 +183,11 @@ fn passed_on(
     Some((since_ns, holder(parties, thread, slice, last)))
 }
 
-/// A thread waits on: who has the lock as its further sleep began (`slice`) had it as the sleep before ended. That one was from `start_ns` to `until_ns`, and
-/// `by` had the lock in it, as far as was known: whoever woke the thread, though a third had taken the lock meanwhile. Returns who had it by the law of
-/// [`held`], and moves the time. `None`: as was known.
+/// A thread continues to wait by a further sleep (`slice`). Whoever has the lock as this sleep begins already had it as the sleep before ended.
+///
+/// The sleep before lasted from `start_ns` to `until_ns`. `by` is who had the lock in it, as far as was known: at its end the thread that woke this one, even
+/// if a third had taken the lock meanwhile. Returns who had it by the law of [`held`], and moves the waiting time from the one to the other. `None`: nothing
+/// changes.
 pub fn looked_again(
     parties: &mut Parties<'_>,
     thread: &mut Thread,
@@ -296,7 +298,7 @@ pub fn holders(world: &World, locks: &Locks, held: &Held) -> Vec<Holder> {
 
 /// The waits of a request for the lock, one by one. `None`: there are none, or nobody asked.
 #[must_use]
-pub fn waits(world: &World, locks: &Locks, held: &Held) -> Option<Box<GilWaits>> {
+pub fn listed_waits(world: &World, locks: &Locks, held: &Held) -> Option<Box<GilWaits>> {
     if held.waits.is_empty() {
         return None;
     }

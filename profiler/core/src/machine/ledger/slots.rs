@@ -14,8 +14,8 @@ use crate::machine::wire::connection::Connection;
 use crate::machine::world::classify::Touch;
 use crate::machine::world::waiter::lock_of;
 
-/// A thread that accepts for itself slept right before it goes to the listener, in a lock that it shares with other processes. It waited for its turn, and so
-/// for work. What is left of the gap begins where that sleep ended. Where no call comes after it, the window's end found the thread there.
+/// A thread that accepts for itself may sleep right before it goes to the listener, in a lock that it shares with other processes. That is a wait for its turn,
+/// and so for work. What is left of the gap begins where the sleep ended. (A slice without a call is that of a thread which the window's end found there.)
 #[inline]
 pub(in crate::machine) fn waited_for_its_turn(
     time: (&mut Time, u64),

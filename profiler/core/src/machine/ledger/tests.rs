@@ -80,13 +80,13 @@ impl Scene {
         let inside = Account { cpu_ns: 1, blocked_ns: exit_ns - enter_ns - 1, ..Account::default() };
         let call = Call::EpollWait { epoll_fd: 4, timeout_ms: -1 };
         let slice = Slice { enter_ns, inside, ..Slice::blank(call) };
-        self.event_loop().wait(&slice, exit_ns, 0);
+        self.event_loop().has_looked(&slice, exit_ns, 0);
     }
 
     /// The loop looks, and finds something.
     fn look(&mut self, at_ns: u64) {
         let call = Call::EpollWait { epoll_fd: 4, timeout_ms: 0 };
-        self.event_loop().wait(&Slice { enter_ns: at_ns, result: 1, ..Slice::blank(call) }, at_ns, 0);
+        self.event_loop().has_looked(&Slice { enter_ns: at_ns, result: 1, ..Slice::blank(call) }, at_ns, 0);
     }
 
     /// A request that came at this time, whose head was read at once.

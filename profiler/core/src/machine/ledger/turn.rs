@@ -14,7 +14,7 @@ pub(in crate::machine) use who::{asked_alone, is_owner_runnable};
 
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
-use crate::loop_kind::Tasks;
+use crate::loop_kind::LoopTasks;
 use crate::machine::ledger::books::Books;
 use crate::machine::runtime::candidates::{left_by, may_run, others_may_run, running};
 use crate::machine::runtime::event_loop::EventLoop;
@@ -37,10 +37,10 @@ const fn is_look(slice: &Slice) -> bool {
 }
 
 /// The thread waits for listeners and whatever else is ready. It must have left what it served before.
-pub(in crate::machine) fn wait(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
+pub(in crate::machine) fn looks(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
     books.runtime.tasks.looks(slice.tid);
     let Some(event_loop) = thread.event_loop.as_deref_mut().filter(|_| is_look(slice)) else { return };
-    event_loop.wait(slice, exit_ns, books.window_start_ns);
+    event_loop.has_looked(slice, exit_ns, books.window_start_ns);
     if event_loop.recognition.confirmed {
         let lacks_pool = !books.runtime.pools.has_loop(slice.tgid, slice.tid);
         let did_lack_it = std::mem::replace(&mut event_loop.lacks_pool, lacks_pool);
@@ -193,8 +193,7 @@ pub(in crate::machine) fn untouched(books: &mut Books<'_>, thread: &mut Thread, 
     }
 }
 
-/// Up to this moment the request that the thread serves surely had the loop. From there on another request may have had it, and the time is explained for
-/// neither.
+/// Until when the request that the thread serves surely had the loop. From then on another request may have had it. Then that time is explained for neither.
 pub(in crate::machine) fn leaves_at(view: View<'_>, thread: &Thread, slice: &Slice) -> u64 {
     let touched_ns = thread.event_loop.as_deref().map_or(0, |event_loop| event_loop.touched.until_ns);
     if thread.serving.is_some() && touched_ns > 0 && others_may_run(view, thread, thread.serving) {
@@ -214,13 +213,13 @@ pub(in crate::machine) fn touched(thread: &mut Thread, exit_ns: u64, own: bool) 
     }
 }
 
-/// The request on a connection is complete and not answered yet, and a task other than its own reads the connection. So a read that finds nothing says nothing
-/// of what the request waits for. `Some`: this is the case; the value says whether the request may wait for something by now.
+/// A read finds nothing. Does that say that the request waits for its client? Not where a task beside the request's own reads the connection, and the request
+/// is complete and not answered yet. `Some`: this is such a case, and the value says whether the request may wait for something by now.
 pub(in crate::machine) fn read_beside(view: View<'_>, thread: &Thread, number: u32) -> Option<bool> {
     let event_loop = thread.as_loop()?;
     let connection = view.wire.connections.get(number)?;
     let active = connection.requests.front().filter(|active| !active.response.has_begun)?;
-    let has_reader = event_loop.kind().tasks == Tasks::BesideReader
+    let has_reader = event_loop.kind().tasks == LoopTasks::BesideReader
         && Rule::ReadBeside.holds()
         && !connection.inbound.surely_owes();
     let id = active.request.id;
@@ -237,8 +236,8 @@ pub(in crate::machine) fn would_block(books: &mut Books<'_>, thread: &mut Thread
     }
 }
 
-/// A loop has read from a client. Where that was less than it had room for, and surely only a part of a request, it waits for its client to send the rest. That
-/// holds until the loop does something for the request without the rest.
+/// A loop has read from a client. If it had room for more, and what it has is surely only a part of a request, the request waits for its client to send the
+/// rest. That holds until the loop does something for the request without the rest.
 pub(in crate::machine) fn has_read(books: &mut Books<'_>, thread: &mut Thread, number: u32, slice: &Slice) {
     let Call::Read { asked_bytes, .. } = slice.call else { return };
     let has_taken_all = u64::try_from(slice.result).is_ok_and(|moved| moved < asked_bytes);
@@ -253,8 +252,8 @@ pub(in crate::machine) fn has_read(books: &mut Books<'_>, thread: &mut Thread, n
     }
 }
 
-/// A loop changes the registration of a client's connection. From now on it waits until the client takes more, or stops waiting for that. A response under way
-/// then waits for its client.
+/// A loop changes the registration of a client's connection. `awaits_writable`: from now on it waits until the client takes more, and a response under way waits
+/// for its client. Otherwise it no longer does.
 pub(in crate::machine) fn register(
     books: &mut Books<'_>,
     thread: &Thread,
@@ -277,8 +276,8 @@ pub(in crate::machine) fn register(
     }
 }
 
-/// Checks whether a thread leaves one unfinished request for another, or answers one that it had left to wait for its listener. Only a thread that runs a loop
-/// does that.
+/// Looks whether the thread proves to run a loop. It does if it turns from one unfinished request to another, or answers a request that it had left to wait for its
+/// listener.
 pub(in crate::machine) fn confirm(
     books: &mut Books<'_>,
     thread: &mut Thread,

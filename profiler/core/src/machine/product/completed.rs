@@ -38,7 +38,7 @@ impl Counting<'_> {
         let late = &mut self.runtime.late;
         let complete = late.take_complete(request.times.end_ns);
         let is_owed = !self.next_follows && late.is_owed(request.id);
-        let request = if is_owed { late.wait(request) } else { Some(request) };
+        let request = if is_owed { late.keep(request) } else { Some(request) };
         for request in complete.into_iter().map(Box::new).chain(request) {
             self.count(request, sink);
         }

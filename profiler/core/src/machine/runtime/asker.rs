@@ -4,7 +4,7 @@
 //! call whose it is (`Asker`), where just one request can have made it, otherwise all that may have.
 
 use crate::event::{Call, Slice, Tid};
-use crate::loop_kind::Threads;
+use crate::loop_kind::LoopThreads;
 use crate::machine::runtime::candidates::{Candidates, candidates, has_more, left_ns, may_run};
 use crate::machine::runtime::state::{Hand, View};
 use crate::machine::runtime::thread::Thread;
@@ -35,7 +35,7 @@ fn surely_serves(thread: &Thread) -> Option<RequestKey> {
 }
 
 /// A call waited for a back end's socket: that counts for the request that its thread serves.
-pub(in crate::machine) fn wait(state: &mut Hand<'_>, thread: &Thread, slice: &Slice) {
+pub(in crate::machine) fn waited(state: &mut Hand<'_>, thread: &Thread, slice: &Slice) {
     let by = surely_serves(thread);
     let descriptors = &mut state.world.descriptors;
     if let Call::Connect { fd, .. } = slice.call
@@ -51,7 +51,7 @@ pub(in crate::machine) fn wait(state: &mut Hand<'_>, thread: &Thread, slice: &Sl
     note(state, thread, by, &ToPort { port, waited_ns, ..ToPort::default() });
 }
 
-/// A call moved bytes. If a back end answers by it, or they are of a connection that has not answered before, that counts for the request that the thread serves.
+/// A call moved bytes. Answers of back ends count for the request that the thread serves, and so do the first bytes of a connection to a back end.
 pub(in crate::machine) fn count(state: &mut Hand<'_>, thread: &Thread, slice: &Slice) {
     let Some(moved) = state.world.descriptors.moved(slice) else { return };
     let by = surely_serves(thread);
@@ -124,7 +124,7 @@ fn by_order(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
     if matches!(slice.call, Call::Read { .. }) {
         return Asker::Nobody;
     }
-    let (tgid, is_helped) = (slice.tgid, event_loop.kind().threads == Threads::Help);
+    let (tgid, is_helped) = (slice.tgid, event_loop.kind().threads == LoopThreads::Help);
     let is_new = matches!(slice.call, Call::Make { .. });
     let done = if is_new { handoff::next_done(state, tgid, event_loop.looks.recent_ns()) } else { None };
     let given = is_helped && handoff::has_given(state, tgid, slice.enter_ns, event_loop.looks.recent_ns());

@@ -88,7 +88,7 @@ impl EventLoop {
     }
 
     /// The loop looks for what is ready.
-    pub fn wait(&mut self, slice: &Slice, exit_ns: u64, window_start_ns: u64) {
+    pub fn has_looked(&mut self, slice: &Slice, exit_ns: u64, window_start_ns: u64) {
         let last = self.looks.last;
         if last.exit_ns > 0 {
             self.end_iteration(slice.enter_ns, slice.sequence.wrapping_sub(last.sequence), window_start_ns);

@@ -18,7 +18,7 @@ mod unnoted;
 mod woken_for;
 
 use crate::event::{Call, Slice, Tid};
-use crate::loop_kind::Threads;
+use crate::loop_kind::LoopThreads;
 use crate::machine::runtime::handed::{Handed, MAX_JOBS};
 use crate::machine::runtime::report::Report;
 use crate::machine::runtime::state::{Hand, View};
@@ -87,7 +87,7 @@ pub(in crate::machine) fn is_worked_for(state: View<'_>, tgid: Tid, key: Request
 /// Whether a thread of a process works for one of several requests, and it is not known yet for which. gevent's threads only resolve names, which says nothing
 /// of what its requests do meanwhile.
 pub(in crate::machine) fn has_open_threads(state: View<'_>, tgid: Tid) -> bool {
-    state.world.processes.loop_kind(tgid).threads != Threads::Help
+    state.world.processes.loop_kind(tgid).threads != LoopThreads::Help
         && state.runtime.pools.get(tgid).is_some_and(|pool| !pool.open.is_empty() || pool.own.has_open())
 }
 

@@ -64,7 +64,7 @@ impl Late {
     }
 
     /// A request is over, and the account of some of its time is still to come. Comes back where there is no room.
-    pub fn wait(&mut self, request: Box<Request>) -> Option<Box<Request>> {
+    pub fn keep(&mut self, request: Box<Request>) -> Option<Box<Request>> {
         if self.requests.len() >= MAX_KEPT {
             self.owed.retain(|part| part.key.1 != request.id);
             return Some(request);
@@ -164,7 +164,7 @@ mod tests {
         let mut late = Late::default();
         assert!(late.owe(part(5, 2, 100, 200)) && late.owe(part(5, 3, 300, 400)));
         assert!(late.is_owed(5) && !late.is_owed(6));
-        assert!(late.wait(request(5, 500)).is_none());
+        assert!(late.keep(request(5, 500)).is_none());
         let piece = [Some(Piece::unknown(50, 150)), None];
         // Another thread's, and the first half of one.
         assert!(late.arrive(9, piece, 1000).is_empty());
@@ -181,7 +181,7 @@ mod tests {
     fn a_request_that_has_waited_for_too_long_is_complete_and_is_owed_nothing_any_more() {
         let mut late = Late::default();
         assert!(late.owe(part(5, 2, 100, 200)));
-        assert!(late.wait(request(5, 500)).is_none());
+        assert!(late.keep(request(5, 500)).is_none());
         assert!(late.take_complete(500 + LONGEST_NS).is_empty());
         assert_eq!(late.take_complete(501 + LONGEST_NS).len(), 1);
         assert!(late.is_empty() && !late.is_owed(5));
@@ -193,10 +193,10 @@ mod tests {
         assert!(!late.owe(part(1, 2, 100, 100)), "an empty stretch");
         for id in 0..MAX_KEPT as u64 {
             assert!(late.owe(part(id, 2, 100, 200)));
-            assert!(late.wait(request(id, 500)).is_none());
+            assert!(late.keep(request(id, 500)).is_none());
         }
         assert!(!late.owe(part(1, 2, 100, 200)));
-        assert!(late.wait(request(1, 500)).is_some());
+        assert!(late.keep(request(1, 500)).is_some());
         assert!(late.process_ends(9).is_empty());
         assert_eq!(late.process_ends(1).len(), MAX_KEPT);
         assert!(late.is_empty() && late.take_all().is_empty());
@@ -207,10 +207,10 @@ mod tests {
         let mut late = Late::default();
         for id in 0..MAX_KEPT as u64 {
             assert!(late.owe(part(id, 2, 100, 200)));
-            assert!(late.wait(request(1000 + id, 500)).is_none());
+            assert!(late.keep(request(1000 + id, 500)).is_none());
         }
         assert!(!late.owe(part(900, 2, 100, 200)));
-        assert!(late.wait(request(7, 500)).is_some());
+        assert!(late.keep(request(7, 500)).is_some());
         assert!(!late.is_owed(7) && late.owe(part(900, 2, 100, 200)), "nobody asks for its account any more");
     }
 

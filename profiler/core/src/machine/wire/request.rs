@@ -28,7 +28,8 @@ pub struct Active {
     pub owner: Option<Tid>,
     /// The thread that worked on it last and turned to something else in the middle.
     pub left_by: Option<Tid>,
-    /// What the thread that left it did on its way to something else: up to when, and the phases. Part of the request, unless another thread takes it over.
+    /// What a thread did between its last call for the request and where it left it: up to when, and the phases. This becomes part of the request, unless
+    /// another thread takes the request over.
     /// Then it waited for that thread since it was read.
     pub parting: Option<(u64, Phases, Held)>,
     /// A thread of the loop's pool was woken for it since the loop left it.
@@ -205,9 +206,9 @@ impl Active {
         }
     }
 
-    /// A thread's last piece moved bytes of this request: its time since the cursor is this request's. `own_start_ns`: where the thread's own work on it
-    /// began at the earliest. What held the thread before that, from `window_start_ns` on, is added to the thread's sums. Returns what was taken of the
-    /// thread's time.
+    /// A thread has done something for this request: the thread's time since the cursor is this request's. `own_start_ns`: when the thread began to work on it,
+    /// at the earliest. What held the thread before that, from `window_start_ns` on, is added to the thread's sums. Returns what was taken of the thread's
+    /// time.
     pub fn advance(&mut self, time: ThreadTime<'_>, own_start_ns: u64, window_start_ns: u64) -> Taken {
         let ThreadTime { tgid, tid, since_ns, pending, holding_ns } = time;
         if self.left_by == Some(tid) {
@@ -325,7 +326,8 @@ impl Active {
         }
     }
 
-    /// Phase of its time at the window's end when nobody worked on it. It waits for a thread, unless one was there before, or may have been.
+    /// What its time is up to the window's end, where nobody works on it. It waits for a thread. Where a thread has worked on it before, or may have, that is
+    /// not known.
     #[must_use]
     pub const fn unattended(&self) -> Phase {
         let nobody = self.owner.is_none() && self.left_by.is_none() && !self.request.seen.truncated;

@@ -20,7 +20,7 @@ use crate::machine::world::sleep::is_for_lock;
 const NO_NUMBER: u32 = u32::MAX;
 
 /// A sleep on a lock's memory, or one of a thread that has waited for a lock.
-pub(super) struct AtLock {
+pub(super) struct SleepAtLock {
     /// It is on a lock's memory.
     pub(super) is_on_lock: bool,
     /// The slice that a full trace would have of it.
@@ -34,7 +34,7 @@ pub(super) fn at_lock(
     sleeps: &Sleeps,
     slept: &Slept,
     end_ns: u64,
-) -> Option<AtLock> {
+) -> Option<SleepAtLock> {
     let lock = if is_for_lock(slept) { locks.lock_at(slept.tgid, slept.argument) } else { None };
     let waited = |thread: &Thread| thread.gil.at_lock.episode.is_some() || !thread.gil.held.is_empty();
     if lock.is_none() && !threads.get(slept.tid).is_some_and(waited) {
@@ -46,7 +46,7 @@ pub(super) fn at_lock(
     if let Some(lock) = &lock {
         slice.flags = gil_sleep::gives_up(slept, lock, holder);
     }
-    Some(AtLock { is_on_lock: lock.is_some(), slice })
+    Some(SleepAtLock { is_on_lock: lock.is_some(), slice })
 }
 
 /// A sleep's part in a wait for the lock, and who had the lock. If it is a further sleep of an attempt, it shows as well who had the lock as the one before

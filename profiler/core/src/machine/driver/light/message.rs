@@ -133,7 +133,7 @@ pub(super) fn sent(counts: (&mut Wire, &mut Summary), socket: &mut Socket, messa
     }
 }
 
-/// Its first bytes are read. The request waited until its thread turned to it; what the thread did from then on was for the request.
+/// Its first bytes are read. The request waited until its thread turned to it. From then on the thread worked for the request.
 fn turn_to(active: &mut LightRequest, (slice, sleeping): (&Slice, &Sleeping), time_ns: u64) {
     let start_ns = active.request.times.start_ns;
     let turned_ns = sleeping.turned_ns(slice, start_ns).unwrap_or(time_ns).min(time_ns);

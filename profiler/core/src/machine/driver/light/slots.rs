@@ -76,8 +76,8 @@ pub(super) fn works(thread: Option<&mut Thread>, window_start_ns: u64, for_reque
     }
 }
 
-/// What a thread did between these times beside requests. `waits_for`: of a client's socket, whether a request had come on it, and when the one began that
-/// the thread waited for.
+/// What a thread did beside requests between these times. `waits_for` says two things of a client's socket on which the thread waited: whether any request
+/// had come there, and when the request began for which it waited.
 fn beside(
     (time, window_start_ns): (&mut Time, u64),
     thread: &mut Thread,
@@ -123,7 +123,8 @@ pub(super) fn ends(books: &mut Books<'_>, thread: &mut Thread, sleeping: &Sleepi
     }
 }
 
-/// The sleep that a thread was in as the window ended: what its account has more of sleep than is known of. `None`: it was awake, or that cannot be told.
+/// The sleep that a thread was in as the window ended. It is as long as the thread's account has more of sleep than all its known sleeps together.
+/// `None`: the thread was awake, or that cannot be told.
 pub(super) fn under_way(threads: &Threads, sleeps: &Sleeps, open: &OpenSlice, end_ns: u64) -> Option<Slept> {
     let row = threads.get(open.tid)?.row;
     let known_ns = sleeps.asleep_ns(open.tid, open.sequence);

@@ -8,7 +8,7 @@ use profiler_common::record::slice::FLAG_GAP_BLOCKED_MIXED;
 use super::*;
 use crate::fact::OpenSlice;
 use crate::machine::driver::draw::draw;
-use crate::machine::driver::now::{Sight, now};
+use crate::machine::driver::now::{ThreadGlance, now};
 use crate::machine::ledger::gil_party::Because;
 use crate::machine::lock::gil_holder::HeldBy;
 use crate::model::now::Scheduled;
@@ -94,8 +94,8 @@ fn a_thread_that_sleeps_for_a_child_process_is_shown_so() {
     for (call, expected) in
         [(WAIT4, ThreadState::ChildWait), (VFORK, ThreadState::ChildWait), (CLONE, ThreadState::Other)]
     {
-        let sight = OpenSlice { gap_blocked_call: call, ..open(None) };
-        let shown = now(&run.state, &[Sight::live(&sight, Scheduled::Asleep, 200)], 200);
+        let glance = OpenSlice { gap_blocked_call: call, ..open(None) };
+        let shown = now(&run.state, &[ThreadGlance::live(&glance, Scheduled::Asleep, 200)], 200);
         assert_eq!(shown.threads[0].state, expected, "{call}");
     }
 }
@@ -145,7 +145,7 @@ fn a_look_at_a_thread_shows_what_it_does_and_for_which_request() {
         let mut run = Run::new(1);
         let set_up: SetUp = set_up;
         set_up(&mut run);
-        let shown = now(&run.state, &[Sight::live(&open(call), scheduled, 200)], 200);
+        let shown = now(&run.state, &[ThreadGlance::live(&open(call), scheduled, 200)], 200);
         let thread = &shown.threads[0];
         assert_eq!((thread.state, thread.holding, thread.request.is_some()), expected, "{what}");
         assert_eq!(thread.since_ns, if call.is_some() { 150 } else { 130 }, "{what}");

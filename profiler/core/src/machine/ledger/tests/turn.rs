@@ -7,7 +7,7 @@ use crate::fact::ProcessSeen;
 use crate::loop_kind::unknown::UNKNOWN;
 use crate::machine::ledger::exchange::advance;
 use crate::machine::ledger::turn::{
-    confirm, has_read, leaves_at, read_beside, recognise, register, touched, untouched, wait, would_block,
+    confirm, has_read, leaves_at, looks, read_beside, recognise, register, touched, untouched, would_block,
 };
 use crate::machine::runtime::event_loop::Recognition;
 use crate::machine::runtime::unattributed::{Candidate, UnattributedWork};
@@ -195,7 +195,7 @@ fn a_loop_for_whose_pool_there_is_no_room_is_counted_once_until_there_is() {
         if let Some(tgid) = ends {
             scene.desk.runtime.pools.process_ends(tgid);
         }
-        wait(&mut scene.desk.books(), &mut scene.thread, &slice, 300);
+        looks(&mut scene.desk.books(), &mut scene.thread, &slice, 300);
         assert_eq!(scene.desk.evicted, expected, "{what}");
     }
     assert!(scene.desk.runtime.pools.get(1).is_some());

@@ -5,7 +5,7 @@
 
 use super::who::{By, by, goes_straight_on, is_private};
 use crate::event::{Call, Slice};
-use crate::loop_kind::Threads;
+use crate::loop_kind::LoopThreads;
 use crate::machine::ledger::books::Books;
 use crate::machine::ledger::finish::leave;
 use crate::machine::ledger::unattributed;
@@ -154,7 +154,7 @@ fn handed_back(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, key: R
             slice.tgid,
             key,
             since,
-            (threads == Some(Threads::Help), task),
+            (threads == Some(LoopThreads::Help), task),
         );
         at_work = handoff::at_work(books.view(), slice.tgid, key, task);
     }
@@ -168,7 +168,7 @@ fn handed_back(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, key: R
     });
     let handed_back = handed_back.map(|(handed_to, _)| handed_to);
     // On other loops, another thread may have taken the job than the one that was woken for it.
-    let is_sure = threads == Some(Threads::WorkUnordered)
+    let is_sure = threads == Some(LoopThreads::WorkUnordered)
         || task.is_some() && books.runtime.pools.tasks_tell(slice.tgid);
     let surely_back = handed_back.filter(|_| is_sure);
     let handed = handed_back.and_then(|handed_to| books.runtime.threads.get(handed_to.tid));

@@ -111,8 +111,8 @@ impl Clues {
 }
 
 impl EventLoop {
-    /// When a timer may have come due that is only known to be due within the next millisecond, or to have just been. The loop has just looked, and its clock
-    /// is finer than the timeouts of its waits.
+    /// When the loop looked, if a timer may have come due by then. The timeouts of waits are whole milliseconds, and the loop's clock is finer. So a timer that is
+    /// due within the next millisecond by the timeout may be due already.
     pub(super) fn nearly_due_ns(&self) -> Option<u64> {
         let is_near = self
             .clues
@@ -182,8 +182,8 @@ impl EventLoop {
         is_told.then_some(self.looks.before_ns >= undue_ns)
     }
 
-    /// When the timer came due that resumed the requests that resumed at this moment. `Some` only if it was in the present iteration and nothing else can have:
-    /// no request had got an answer by then.
+    /// Requests resumed at this moment: when the timer came due that resumed them. `None`: none came due in the present iteration, or something else may have
+    /// resumed them, as a request had got an answer by then.
     #[must_use]
     pub fn timer_of_iteration(&self, at_ns: u64) -> Option<u64> {
         let is_alone = self.clues.first_answer_ns == 0 && at_ns >= self.looks.last.exit_ns;
@@ -293,8 +293,8 @@ impl EventLoop {
         is_timer.then_some(Resumed { phase: Phase::Sleep, asleep_ns: before_ns, ready_ns: cause_ns })
     }
 
-    /// A wait after the request was left says when the next timer known to the loop is due. Such a timer cannot have come due earlier. `None`: so it was no
-    /// timer.
+    /// The loop has waited since the request was left, and the timeout of that wait says when its next timer is due. No timer can have resumed the request before
+    /// that. `None`: what resumed it came before, so it was no timer.
     fn not_before(&self, resumed: Resumed, from_ns: u64) -> Option<Resumed> {
         let (told_ns, undue_ns) = self.clues.undue;
         if resumed.phase != Phase::Sleep || told_ns < from_ns {

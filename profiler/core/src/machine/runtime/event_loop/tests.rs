@@ -24,7 +24,7 @@ fn wait(event_loop: &mut EventLoop, (enter, exit): (u64, u64), timeout_ms: i32, 
     let inside = Account { cpu_ns, blocked_ns, ..Account::default() };
     let call = Call::EpollWait { epoll_fd: 4, timeout_ms };
     let slice = Slice { enter_ns: enter * UNIT_NS, inside, result, sequence, ..Slice::blank(call) };
-    event_loop.wait(&slice, exit * UNIT_NS, 0);
+    event_loop.has_looked(&slice, exit * UNIT_NS, 0);
 }
 
 /// It sleeps until something is ready.

@@ -4,12 +4,12 @@
 //! In: threads made by the loop, their waits for the next part of the work, the loop's resuming of requests. Out: for which request each such thread works, as
 //! soon as that is known; since when it waited for the loop to give it more.
 //!
-//! A request that resumes makes such a thread. Since the loop last slept, it was read, or its thread reported that it is done: a loop that sleeps has nothing
-//! left to resume. Where there are several such requests, the initiator is left open until the loop answers a request. Then the answered request is that of the
-//! open thread that reported first, as a loop resumes in order. Where such threads are kept for later requests, they are a pool like any other.
+//! A request makes such a thread as it runs. Which one? One that was read since the loop last slept, or whose thread has reported since then: a loop that sleeps
+//! has nothing left to resume. Where there are several of these, the initiator stays open until the loop answers a request. As a loop resumes in order, that
+//! request made the open thread that reported first. Threads that are kept for later requests are a pool like any other.
 
 use crate::event::{Slice, Tid};
-use crate::loop_kind::Threads;
+use crate::loop_kind::LoopThreads;
 use crate::machine::runtime::handed::{Handed, MAX_JOBS};
 use crate::machine::runtime::own_threads::Made;
 use crate::machine::runtime::pool::{Job, Pool};
@@ -31,7 +31,7 @@ pub fn made(state: &mut Hand<'_>, tgid: Tid, (maker, child): (Tid, Tid), at_ns: 
         return;
     };
     // gevent makes threads for the process, to resolve names.
-    if state.world.processes.loop_kind(tgid).threads == Threads::Help {
+    if state.world.processes.loop_kind(tgid).threads == LoopThreads::Help {
         return;
     }
     let key = only_resuming(state.view(), pool, tgid, at_ns);

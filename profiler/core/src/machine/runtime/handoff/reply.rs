@@ -20,10 +20,9 @@ use crate::machine::runtime::state::{Hand, View};
 use crate::machine::runtime::thread::Thread;
 use crate::rule::Rule;
 
-/// The loop woke a thread at `woken_ns`. Returns whether that was to go on with the job that the thread had reported. No request had resumed with that job by
-/// then.
+/// The loop woke a thread at `woken_ns`, before any request had resumed with what the thread had reported. Returns whether the thread goes on with the same job.
 ///
-/// Only where the order of the loop is not known. Elsewhere a thread is given its next job before the request of its last one resumes.
+/// This is asked only where the order of the loop is not known. Elsewhere a thread that is woken so early has its next job.
 pub(super) fn take(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, woken_ns: u64) -> bool {
     let view = state.view();
     let waker = waker(view, thread, slice).filter(|_| Rule::ReportsAwaited.holds());
@@ -64,8 +63,8 @@ pub(super) fn reported(state: &mut Hand<'_>, thread: &Thread, slice: &Slice, at_
     }
 }
 
-/// A thread that was woken for a request, and has reported nothing since, is woken once more. What it was woken for before may have been a lock: for whom it works is
-/// decided again.
+/// The loop wakes a thread once more that has reported nothing since it was last woken. Its last wait may have been for a lock, within the job of another
+/// request. So it is decided again for whom it works.
 pub(super) fn give_back(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice) {
     if waker(state.view(), thread, slice).is_none() {
         return;

@@ -1,8 +1,9 @@
 //! Jobs whose result the loop has before a note of the thread is seen.
 //!
-//! In: a request that resumes, the thread that was woken for it. Out: what is seen of the thread until now, as part of the request. A thread has written no
-//! note yet where it was interrupted before that: the interpreter lock went to the loop. It writes none where libuv has one pending (`uv_async_send`), as under
-//! uvloop.
+//! In: a request that resumes, the thread that was woken for it. Out: what is seen of the thread until now, as part of the request.
+//!
+//! There are two reasons for a missing note. The interpreter lock went to the loop before the thread could write it. Or another thread's note was pending: then
+//! libuv writes none (`uv_async_send`), as under uvloop.
 
 use crate::event::Tid;
 use crate::machine::runtime::state::Hand;

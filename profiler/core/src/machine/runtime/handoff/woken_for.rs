@@ -3,7 +3,7 @@
 //! In: the wakeup, the requests that the loop has read, touched and left. Out: the request, and whether only the order of several decides.
 
 use crate::event::Tid;
-use crate::loop_kind::{Resumes, Threads};
+use crate::loop_kind::{LoopThreads, Resumes};
 use crate::machine::runtime::handed::Handed;
 use crate::machine::runtime::state::View;
 use crate::machine::wire::request::RequestKey;
@@ -27,7 +27,7 @@ pub(super) fn woken_for(
     if let Some((touched_ns, key)) = touched
         && !has_queue
         && Rule::WokenForTouched.holds()
-        && event_loop.kind().threads == Threads::Work
+        && event_loop.kind().threads == LoopThreads::Work
         && event_loop.resumes_one_alone()
         && (event_loop.kind().resumes != Resumes::Untold || is_untaken(state, tgid, key, woken_ns))
         && touched_ns >= event_loop.looks.iteration_start_at(woken_ns)
@@ -37,7 +37,7 @@ pub(super) fn woken_for(
     let touched = touched.map(|(_, key)| key);
     let is_free = |key: &RequestKey| is_untaken(state, tgid, *key, woken_ns);
     // A request that runs is not parked yet.
-    let runs_unparked = event_loop.kind().threads != Threads::Work;
+    let runs_unparked = event_loop.kind().threads != LoopThreads::Work;
     let running = touched.filter(|key| runs_unparked && is_free(key));
     let mut free = event_loop.left.parked.iter().copied().filter(is_free).chain(running);
     let first = free.next();
