@@ -28,6 +28,8 @@ END
 
 work=''
 made=''
+newline='
+'
 
 # Leaves nothing behind: neither what was fetched nor directories that were made for it.
 clean_up() {
@@ -127,7 +129,7 @@ install_it() {
     compare "$name"
     if [ "$dry_run" = yes ]; then echo "would install $from/$name as $target; nothing was changed" && return; fi
     chmod 755 "$work/$name"
-    says=$("$work/$name" --version 2>&1) || fail 8 "$name does not run here, so nothing was installed: $says"
+    says=$("$work/$name" --version 2>&1) || fail 8 "$name does not run here, so nothing was installed: ${says##*"$newline"}"
     why=$(mv -f "$work/$name" "$target" 2>&1) || fail 7 "$target cannot be written: $why"
     made=''
     echo "installed $says as $target"
