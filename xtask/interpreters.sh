@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Unpacks the interpreters of other Debian releases, with their C libraries, under .tools/interpreters, for `make
 # gil-matrix`, installs bpftrace, which is its witness, and builds two of which Debian has the source alone: one without interpreter lock, in .tools/free-threaded (ten
-# minutes, once), and one with musl, in .tools/musl (three minutes, once). Nothing else is installed; apt's own state is not touched. What cannot be had is named, and the matrix goes on
+# minutes, once), and one with musl, in .tools/musl (three minutes, once). One of pyenv's is laid out as conda lays its own out, in .tools/conda-like. Nothing else is installed; apt's own state is not touched. What cannot be had is named, and the matrix goes on
 # without it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -41,6 +41,38 @@ fetch() {
         "libpython$version-stdlib" libc6 libexpat1 zlib1g libssl3t64 libffi8 libbz2-1.0 liblzma5 libzstd1)
     for package in "$state"/*.deb; do dpkg-deb -x "$package" "$place"; done
     rm -rf "$state"
+}
+
+# SUITE VERSION: Debian's debug build, with the files of the usual one that it shares
+fetch_debug() {
+    local suite=$1 version=$2 place=$PWD/.tools/interpreters/$1-$2-debug state options
+    [ -e "$place/usr/bin/python${version}d" ] && return
+    say "fetching the debug build of Python $version of $suite"
+    mkdir -p "$place"
+    prepare deb "$suite"
+    (cd "$state" && apt-get "${options[@]}" -qq download "python$version-dbg" "libpython$version-dbg" \
+        "libpython$version-minimal" "libpython$version-stdlib" libc6 libexpat1 zlib1g libssl3 libffi8 libbz2-1.0 liblzma5)
+    for package in "$state"/*.deb; do dpkg-deb -x "$package" "$place"; done
+    # bookworm's packages have libraries beside /usr too.
+    if [ -d "$place/lib" ]; then cp -a "$place/lib/." "$place/usr/lib/"; fi
+    # With the symbols of both builds, 200 MB that nothing here reads.
+    rm -rf "$state" "$place/lib" "$place/lib64" "$place/usr/lib/debug"
+}
+
+# VERSION: as conda and uv lay them out. A small program in bin finds its library in lib, wherever both are.
+lay_out_like_conda() {
+    local version=$1 place=$PWD/.tools/conda-like from
+    [ -e "$place/bin/python" ] && return
+    from=$(ls -d "$HOME/.pyenv/versions/$version".* 2>/dev/null | sort -V | tail -n 1)
+    [ -n "$from" ] && [ -e "$from/lib/libpython$version.so.1.0" ] && command -v cc >/dev/null || return
+    say "laying out Python $version like conda"
+    rm -rf "$place"
+    mkdir -p "$place/bin" "$place/lib"
+    # bpftrace puts no probe at an address within a symbol.
+    strip --strip-all -o "$place/lib/libpython$version.so.1.0" "$from/lib/libpython$version.so.1.0"
+    ln -s "$from/lib/python$version" "$place/lib/python$version"
+    printf 'int Py_BytesMain(int, char **);\nint main(int count, char **words) { return Py_BytesMain(count, words); }\n' \
+        | cc -x c - -x none "$place/lib/libpython$version.so.1.0" -Wl,-rpath,'$ORIGIN/../lib' -o "$place/bin/python"
 }
 
 # SUITE VERSION
@@ -84,5 +116,7 @@ build_musl() {
 fetch trixie 3.13 || say "no Python 3.13 of trixie"
 fetch sid 3.14 || say "no Python 3.14 of sid"
 fetch sid 3.15 || say "no Python 3.15 of sid"
+fetch_debug bookworm 3.11 || say "no debug build of Python 3.11"
+lay_out_like_conda 3.12 || say "no Python 3.12 of pyenv with a shared library"
 build_musl trixie 3.13 || say "no Python 3.13 with musl"
 build_free_threaded trixie 3.13 || say "no Python 3.13 without interpreter lock"

@@ -10,7 +10,7 @@ use std::path::Path;
 use kernel_btf::KernelBtf;
 
 use crate::hook::table::{AttachPoint, PROGRAMS};
-use crate::hook::{OBJECT, stack, tracefs};
+use crate::hook::{OBJECT, perf, stack, tracefs};
 
 /// Where the kernel publishes its type information.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -68,6 +68,9 @@ pub const CAPABILITIES_WANTED: &str =
 /// Those that are needed to look at servers of other users.
 pub const LOOKING_WANTED: &str = "CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH and CAP_CHECKPOINT_RESTORE";
 
+/// Where a kernel says how far it is locked down: all levels, the present one in brackets (security/lockdown/lockdown.c).
+const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
+
 /// Inode of the initial PID namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
 const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
@@ -90,6 +93,8 @@ pub struct Capabilities {
     pub iterators: Vec<&'static str>,
     /// This process is in a PID namespace of its own: its numbers of processes are not the kernel's.
     pub nested_pid_namespace: bool,
+    /// How far the kernel is locked down, in its own word; `None`: not at all, or it does not say (securityfs is not mounted).
+    pub lockdown: Option<String>,
     /// Why no probe may be placed in the code of processes; `None`: they may.
     pub no_probes: Option<String>,
     /// Why the tracepoints of single system calls cannot be used; `None`: they can.
@@ -114,8 +119,9 @@ impl Capabilities {
             kernel_release: kernel_release(),
             effective,
             nested_pid_namespace: pid_namespace().is_some_and(|inode| inode != INITIAL_PID_NAMESPACE),
-            no_call_tracepoints: tracefs::unusable(has_bit(effective, CAP_SYS_ADMIN)),
+            no_call_tracepoints: no_call_tracepoints(effective),
             no_probes: Self::no_probes(),
+            lockdown: lockdown(&std::fs::read_to_string(LOCKDOWN).unwrap_or_default()),
             ..Self::default()
         };
         if let Some(btf) = btf {
@@ -164,6 +170,18 @@ impl Capabilities {
         }
     }
 
+    /// Whether the kernel keeps its memory from everybody, programs in the kernel too (`LOCKDOWN_BPF_READ_KERNEL`, include/linux/security.h).
+    #[must_use]
+    pub fn hides_its_memory(&self) -> bool {
+        self.lockdown.as_deref() == Some("confidentiality")
+    }
+
+    /// What the kernel has, whatever this process may.
+    #[must_use]
+    pub fn as_of_root(&self) -> Self {
+        Self { effective: u64::MAX, nested_pid_namespace: false, ..self.clone() }
+    }
+
     /// Whether this process has what goes beyond loading programs.
     #[must_use]
     pub const fn has(&self, privilege: &Privilege) -> bool {
@@ -183,6 +201,20 @@ impl Capabilities {
             .map(|(_, name)| name)
             .collect()
     }
+}
+
+/// Why the tracepoints of single system calls cannot be used. Who lacks what loading takes is told that.
+fn no_call_tracepoints(effective: u64) -> Option<String> {
+    let is_root = has_bit(effective, CAP_SYS_ADMIN);
+    let may_open = is_root || has_bit(effective, CAP_PERFMON);
+    tracefs::unusable(is_root).or_else(|| may_open.then(perf::refused).flatten())
+}
+
+/// The level in brackets; `None`: the first, which forbids nothing.
+fn lockdown(levels: &str) -> Option<String> {
+    let (_, rest) = levels.split_once('[')?;
+    let (level, _) = rest.split_once(']')?;
+    (level != "none").then(|| level.to_owned())
 }
 
 fn pid_namespace() -> Option<u64> {
@@ -224,6 +256,21 @@ mod tests {
         let capabilities =
             Capabilities { effective: effective_capabilities(status), ..Capabilities::default() };
         assert!(capabilities.missing_privileges().is_empty());
+    }
+
+    #[test]
+    fn the_level_of_lockdown_is_the_one_in_brackets() {
+        for (levels, expected) in [
+            ("[none] integrity confidentiality\n", None),
+            ("none [integrity] confidentiality\n", Some("integrity")),
+            ("none integrity [confidentiality]\n", Some("confidentiality")),
+            ("", None),
+            ("[", None),
+        ] {
+            assert_eq!(lockdown(levels).as_deref(), expected, "{levels:?}");
+            let capabilities = Capabilities { lockdown: lockdown(levels), ..Default::default() };
+            assert_eq!(capabilities.hides_its_memory(), expected == Some("confidentiality"));
+        }
     }
 
     #[test]

@@ -56,6 +56,7 @@ impl From<SessionError> for Failure {
             }
             SessionError::Attach(
                 AttachError::NoBtf(_)
+                | AttachError::LockedDown
                 | AttachError::KernelTooOld { .. }
                 | AttachError::NoField { .. }
                 | AttachError::NoLight { .. }

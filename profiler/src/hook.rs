@@ -1,8 +1,9 @@
-//! What can be hooked: the kernel programs, the place of each ([`table`]), their stacks ([`stack`]), and what names some of these places ([`tracefs`]).
+//! What can be hooked: the kernel programs, the place of each ([`table`]), their stacks ([`stack`]), and what names some of these places ([`tracefs`]) and by what they are hooked ([`perf`]).
 //!
 //! In: nothing. Out: constants, and a look at the file system. What this kernel has of them is a question of [`crate::capability`],
 //! what is attached one of [`crate::attach`].
 
+pub mod perf;
 pub mod stack;
 pub mod table;
 pub mod tracefs;

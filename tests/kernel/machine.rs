@@ -17,15 +17,23 @@ const MOUNTS: &[(&CStr, &CStr)] = &[
 /// Mounts and brings loopback up; each failure is a line on the console, and the checks will tell the rest.
 pub(crate) fn prepare() {
     for (kind, place) in MOUNTS {
-        // SAFETY: all pointers are NUL-terminated constants, or null where `mount` allows it.
-        let result =
-            unsafe { libc::mount(kind.as_ptr(), place.as_ptr(), kind.as_ptr(), 0, std::ptr::null()) };
-        if result != 0 {
-            println!("mount {place:?}: {}", std::io::Error::last_os_error());
-        }
+        mount(kind, place);
     }
     if let Err(error) = loopback_up() {
         println!("loopback: {error}");
+    }
+}
+
+/// Lets the kernel say how it is secured. Not everywhere can it: in containers this is rarely mounted.
+pub(crate) fn mount_security() {
+    mount(c"securityfs", c"/sys/kernel/security");
+}
+
+fn mount(kind: &CStr, place: &CStr) {
+    // SAFETY: all pointers are to NUL-terminated strings that outlive the call, or null where `mount` allows it.
+    let result = unsafe { libc::mount(kind.as_ptr(), place.as_ptr(), kind.as_ptr(), 0, std::ptr::null()) };
+    if result != 0 {
+        println!("mount {place:?}: {}", std::io::Error::last_os_error());
     }
 }
 

@@ -1,7 +1,7 @@
 //! The payload of `make kernels`: init of an emulated machine, and the checks that run there.
 //!
-//! In: `EXPECT` (`tracing` or `refusal`), `WSGI_TRACE_BINARY`; where there are such, `PYTHON` and `APP` (a real gunicorn), `THIRTY_TWO` (a 32-bit program),
-//! `RECORDINGS` (recordings of another machine), `PREEMPT`. Out: a line for each check on the console, what was attached, and `PAYLOAD-EXIT 0` when all passed. As an ordinary process it runs the same
+//! In: `EXPECT` (`tracing`, `refusal` or `privileges`), `WSGI_TRACE_BINARY`; where there are such, `PYTHON` and `APP` (a real gunicorn), `THIRTY_TWO` (a 32-bit program),
+//! `RECORDINGS` (recordings of another machine), `PREEMPT`, `LOCKDOWN`, `UNPRIVILEGED_BPF`. Out: a line for each check on the console, what was attached, and `PAYLOAD-EXIT 0` when all passed. As an ordinary process it runs the same
 //! checks on this machine's kernel.
 
 mod attached;
@@ -11,6 +11,7 @@ mod load;
 mod machine;
 mod overflow;
 mod preempt;
+mod privileges;
 mod program;
 mod real;
 mod recordings;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     println!("kernel {}", machine::kernel_release());
     let checks = match std::env::var("EXPECT").as_deref() {
         Ok("refusal") => checks::refusal(),
+        Ok("privileges") => privileges::checks(),
         _ => checks::tracing().into_iter().chain(servers::checks()).collect(),
     };
     let mut passed = true;

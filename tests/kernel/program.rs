@@ -15,8 +15,17 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Its report counts every request of the toy, with exact limits, and its sums hold.
 pub(crate) fn reports() -> anyhow::Result<()> {
+    reports_by(Program::start, &[]).map(drop)
+}
+
+/// The same of one that is started in some way, with more options; its report.
+pub(crate) fn reports_by(
+    start: impl FnOnce(&[&str]) -> anyhow::Result<Program>,
+    options: &[&str],
+) -> anyhow::Result<Value> {
     let toy = Toy::start()?;
-    let mut program = Program::start(&["--pid", &toy.pid().to_string(), "--format", "json"])?;
+    let pid = toy.pid().to_string();
+    let mut program = start(&[&["--pid", &pid, "--format", "json"], options].concat())?;
     program.wait_for_stderr("watching process")?;
     toy.drive(REQUESTS)?;
     program.signal(libc::SIGINT);
@@ -39,7 +48,7 @@ pub(crate) fn reports() -> anyhow::Result<()> {
         let is_right = value.as_u64().is_some_and(|value| value <= most && value + may_lack >= most);
         ensure!(is_right, "{place} is {value}, expected {expected}, {skipped} runs skipped");
     }
-    Ok(())
+    Ok(report)
 }
 
 /// On a kernel that is too old it says so in one line, with the documented exit code.

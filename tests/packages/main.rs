@@ -1,11 +1,13 @@
 //! The packages of `make dist`, each installed as README.md says into a clean place, and run there.
 //!
-//! In: `target/dist`, the blocks of `sh dist` in README.md. Out: verdicts. `make dist-test` builds the packages and runs these.
+//! In: `target/dist`, the blocks of `sh dist` in README.md. Out: verdicts. `make dist-test` builds the packages and runs these. What the script that
+//! installs does with small stand-ins is tested everywhere (`script`).
 
 mod clean_machine;
 mod each_architecture;
 mod image;
 mod installed;
+mod script;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -109,6 +111,7 @@ fn each_architecture_has_its_packages_with_their_own_program_and_checksums() -> 
     let directory = root().join("target/dist");
     succeed(Command::new("sha256sum").current_dir(&directory).args(["--check", "--strict", "SHA256SUMS"]))?;
     let listed = fs::read_to_string(directory.join("SHA256SUMS"))?;
+    assert!(listed.lines().any(|line| line.ends_with("  install.sh")), "{listed}");
     // `e_machine`: EM_X86_64, EM_AARCH64.
     for (linux, debian, machine) in [("x86_64", "amd64", 62), ("aarch64", "arm64", 183)] {
         let program = fs::read(directory.join(format!("wsgi-trace-{linux}")))?;

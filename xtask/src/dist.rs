@@ -1,7 +1,7 @@
 //! `dist`: the packages, under `target/dist`. `dist-test`: each installed into a clean place and run.
 //!
 //! In: the tree; cargo-deb and maturin, at the versions of `xtask/pins.toml` and `packaging/wheel/pyproject.toml`. Out: for each
-//! architecture the static program, a wheel, a .deb and a container image that hold it; their sizes and checksums.
+//! architecture the static program, a wheel, a .deb and a container image that hold it; the script that installs the program; their sizes and checksums.
 
 mod image;
 mod program;
@@ -24,6 +24,8 @@ const SHELLS: [(&str, &str); 3] =
     [("bash", "wsgi-trace.bash"), ("zsh", "_wsgi-trace"), ("fish", "wsgi-trace.fish")];
 /// As `sha256sum --check` reads them.
 const CHECKSUMS: &str = "SHA256SUMS";
+/// What installs the static program from where these files are.
+const SCRIPT: &str = "install.sh";
 /// Builds once more, from nothing, and compares.
 const TWICE: &str = "--twice";
 
@@ -77,6 +79,8 @@ fn all(build: &Build, wanted: &[Architecture]) -> anyhow::Result<String> {
         wheel(build, *architecture, &directory)?;
         image::write(&program, *architecture, &directory)?;
     }
+    fs::copy(command::root().join("packaging").join(SCRIPT), directory.join(SCRIPT))
+        .with_context(|| format!("packaging/{SCRIPT} is not there"))?;
     println!("\nPackages in target/dist:");
     let mut files: Vec<PathBuf> =
         fs::read_dir(&directory)?.filter_map(|entry| Some(entry.ok()?.path())).collect();

@@ -24,8 +24,8 @@ const LIMIT: Duration = Duration::from_secs(900);
 const FOREIGN_LIMIT: Duration = Duration::from_secs(3600);
 /// Of the Debian whose CPython and gunicorn are in the machine, on every kernel.
 const SUITE: &str = "trixie";
-/// A CPython, what gunicorn imports, and the libraries of both.
-const PACKAGES: [&str; 11] = [
+/// A CPython, what gunicorn imports, what starts a program with some capabilities (`setpriv`), and the libraries of all.
+const PACKAGES: [&str; 13] = [
     "python3.13-minimal",
     "libpython3.13-minimal",
     "libpython3.13-stdlib",
@@ -37,6 +37,8 @@ const PACKAGES: [&str; 11] = [
     "libssl3t64",
     "libzstd1",
     "libffi8",
+    "util-linux",
+    "libcap-ng0",
 ];
 /// What the payload is told of its machine. Parameters that the kernel does not know become variables of init's environment.
 const PLACES: &str = "WSGI_TRACE_BINARY=/wsgi-trace PYTHON=/usr/bin/python3.13 APP=/opt";
@@ -49,31 +51,57 @@ const UPDATE: &str = "--update";
 /// The payload's lines between these are the report of what was attached.
 const REPORT: (&str, &str) = ("ATTACH-REPORT", "ATTACH-REPORT-END");
 
+/// What a boot changes of a kernel as it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// Nothing.
+    Nothing,
+    /// To preempt itself wherever it can.
+    Preempt,
+    /// To be locked down at this level. The lockdown module begins before all others, so no `lsm=` has to name it (`DEFINE_EARLY_LSM`).
+    LockDown(&'static str),
+    /// To let nobody load programs who has not the capability.
+    NoUnprivilegedBpf,
+}
+
+/// Those that are about what is allowed. Their kernel is the one of Debian's present release.
+const ALLOWED: [Told; 3] =
+    [Told::LockDown("integrity"), Told::LockDown("confidentiality"), Told::NoUnprivilegedBpf];
+
 /// One boot.
 struct Boot {
     kernel: &'static Kernel,
-    /// With `preempt=full`.
-    preempts: bool,
+    told: Told,
 }
 
 impl Boot {
-    /// Every kernel as it is, and those that can be told to preempt told so.
+    /// Every kernel as it is, and those that can be told something told so.
     fn all() -> Vec<Self> {
         let mut boots = Vec::new();
-        for kernel in &KERNELS {
-            boots.push(Self { kernel, preempts: false });
+        for kernel in KERNELS.iter() {
+            boots.push(Self { kernel, told: Told::Nothing });
+            if kernel.architecture != Architecture::X86_64 {
+                continue;
+            }
             // Debian's kernels can from 6.12 on.
-            let can_preempt = kernel.version == "6.12" || kernel.role == Role::Newest;
-            if can_preempt && kernel.architecture == Architecture::X86_64 {
-                boots.push(Self { kernel, preempts: true });
+            if kernel.version == "6.12" || kernel.role == Role::Newest {
+                boots.push(Self { kernel, told: Told::Preempt });
+            }
+            if kernel.version == "6.12" {
+                boots.extend(ALLOWED.map(|told| Self { kernel, told }));
             }
         }
         boots
     }
 
     fn name(&self) -> String {
-        let prefix = self.kernel.architecture.prefix();
-        format!("{prefix}{}{}", self.kernel.version, if self.preempts { "-preempt" } else { "" })
+        let told = match self.told {
+            Told::Nothing => String::new(),
+            Told::Preempt => "-preempt".to_owned(),
+            Told::LockDown(level) => format!("-{level}"),
+            Told::NoUnprivilegedBpf => "-unprivileged".to_owned(),
+        };
+        format!("{}{}{told}", self.kernel.architecture.prefix(), self.kernel.version)
     }
 
     /// Whether it is among these names; without any, each is.
@@ -82,11 +110,23 @@ impl Boot {
     }
 
     fn parameters(&self) -> String {
-        let expect = if self.kernel.role == Role::TooOld { "refusal" } else { "tracing" };
-        let preempt = if self.preempts { "preempt=full PREEMPT=full" } else { "" };
+        let expect = match (self.kernel.role, self.told) {
+            (Role::TooOld, _) => "refusal",
+            (_, Told::LockDown(_) | Told::NoUnprivilegedBpf) => "privileges",
+            _ => "tracing",
+        };
+        let told = match self.told {
+            Told::Nothing => String::new(),
+            Told::Preempt => "preempt=full PREEMPT=full".to_owned(),
+            // The kernel takes the one, init gets the other.
+            Told::LockDown(level) => format!("lockdown={level} LOCKDOWN={level}"),
+            Told::NoUnprivilegedBpf => {
+                "sysctl.kernel.unprivileged_bpf_disabled=2 UNPRIVILEGED_BPF=2".to_owned()
+            }
+        };
         let thirty_two = if self.kernel.architecture == Architecture::X86_64 { THIRTY_TWO } else { "" };
         let recordings = if is_foreign(self.kernel.architecture) { RECORDINGS } else { "" };
-        format!("EXPECT={expect} {PLACES} {thirty_two} {recordings} {preempt}")
+        format!("EXPECT={expect} {PLACES} {thirty_two} {recordings} {told}")
     }
 }
 

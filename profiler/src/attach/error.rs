@@ -31,6 +31,12 @@ pub enum AttachError {
          seccomp=unconfined), or run wsgi-trace on the host"
     )]
     Forbidden,
+    /// The kernel keeps its memory from everybody.
+    #[error(
+        "this kernel is locked down (lockdown=confidentiality), so no program may read its memory, whoever loads it; boot it \
+         with lockdown=integrity, which forbids nothing that tracing needs"
+    )]
+    LockedDown,
     /// This process numbers processes otherwise than the kernel does.
     #[error(
         "this is a container with process numbers of its own; run wsgi-trace on the host, or in a container that shares \
@@ -89,6 +95,23 @@ pub enum AttachError {
     NoTarget,
 }
 
+impl AttachError {
+    /// A required program was refused for this reason.
+    pub(super) fn refused(program: &'static str, reason: String) -> Self {
+        if is_of_lockdown(&reason) { Self::LockedDown } else { Self::Program { program, reason } }
+    }
+}
+
+/// Whether the verifier has not got the helper that reads the kernel's memory: so it is where that is locked down. Such a kernel need not have said so
+/// before, as securityfs may not be mounted.
+fn is_of_lockdown(reason: &str) -> bool {
+    // As Linux 6.12 says it, and 6.1 (`check_helper_call`, kernel/bpf/verifier.c).
+    let said = ["program of this type cannot use helper ", "unknown func "];
+    // By its old name where the loader finds none of the new one.
+    let helpers = ["bpf_probe_read#", "bpf_probe_read_kernel#"];
+    said.iter().any(|said| helpers.iter().any(|helper| reason.contains(&format!("{said}{helper}"))))
+}
+
 impl From<EbpfError> for AttachError {
     fn from(error: EbpfError) -> Self {
         match error {
@@ -98,6 +121,27 @@ impl From<EbpfError> for AttachError {
                 Self::Forbidden
             }
             other => Self::Object(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verifier_without_the_helper_that_reads_the_kernel_s_memory_is_of_a_kernel_that_is_locked_down() {
+        for (reason, expected) in [
+            (
+                "219: (85) call bpf_probe_read#4\nprogram of this type cannot use helper bpf_probe_read#4\n",
+                true,
+            ),
+            ("unknown func bpf_probe_read_kernel#113\n", true),
+            ("219: (85) call bpf_probe_read_kernel#113\ninvalid access to map value\n", false),
+            ("unknown func bpf_probe_read_user#112\n", false),
+        ] {
+            let error = AttachError::refused("sys_enter", reason.to_owned());
+            assert_eq!(matches!(error, AttachError::LockedDown), expected, "{error}");
         }
     }
 }

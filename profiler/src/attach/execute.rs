@@ -189,7 +189,7 @@ fn attach_programs(
         match outcome {
             Ok(()) => report.programs.push(entry.name.to_owned()),
             Err(reason) if entry.required => {
-                return Err(AttachError::Program { program: entry.name, reason });
+                return Err(AttachError::refused(entry.name, reason));
             }
             Err(reason) => report.missing.push(MissingProgram {
                 program: entry.name.to_owned(),

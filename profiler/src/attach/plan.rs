@@ -73,6 +73,9 @@ pub fn plan(capabilities: &Capabilities, settings: &Settings, load: Load) -> Res
     if capabilities.nested_pid_namespace {
         return Err(AttachError::PidNamespace);
     }
+    if capabilities.hides_its_memory() {
+        return Err(AttachError::LockedDown);
+    }
     let (hooks, hooks_reason) = choose(capabilities, settings.hooks, load)?;
     let mut plan = Plan { programs: Vec::new(), missing: Vec::new(), hooks, hooks_reason };
     let mut lacks: Vec<String> =
@@ -287,6 +290,22 @@ mod tests {
         assert!(error.to_string().contains("no tracefs"), "{error}");
         let load = Load { cpu_count: 16, target_percent: 5, others_percent: 60 };
         assert_eq!(plan(&capabilities, &Settings::default(), load).unwrap().hooks, Hooks::Btf);
+    }
+
+    #[test]
+    fn kernel_that_keeps_its_memory_to_itself_is_refused_and_one_that_keeps_it_whole_is_not() {
+        let mut capabilities = kernel(|_| true);
+        capabilities.lockdown = Some("integrity".to_owned());
+        assert!(plan(&capabilities, &Settings::default(), Load::default()).is_ok());
+        capabilities.lockdown = Some("confidentiality".to_owned());
+        for hooks in [Hooks::Btf, Hooks::Tracepoints, Hooks::Light] {
+            let settings = Settings { hooks, ..Settings::default() };
+            let error = plan(&capabilities, &settings, Load::default()).unwrap_err().to_string();
+            assert!(
+                error.contains("lockdown=confidentiality") && error.contains("lockdown=integrity"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::Instant;
 use profiler_core::fact::MissingProgram;
 use serde::Serialize;
 
-use super::mode::Mode;
+use super::mode::{Mode, has_light, no_light};
 use super::target::find;
 use super::{Failure, print};
 use crate::attach::plan::{Load, Settings, plan};
@@ -21,7 +21,6 @@ use crate::capability::{
 };
 use crate::cli::{Doctor, PlainFormat, Target};
 use crate::fact::{Proc, server_facts, server_tree};
-use crate::hook::Hooks;
 use crate::hook::stack::LENT_FROM_BYTES;
 use crate::hook::table::PROGRAMS;
 use crate::report::escape::{Charset, line};
@@ -49,10 +48,13 @@ pub fn run(options: &Doctor) -> Result<(), Failure> {
         Ok(_) => check("kernel types", true, format!("{KERNEL_BTF} can be read")),
         Err(error) => check("kernel types", false, error.to_string()),
     });
+    checks.extend(capabilities.lockdown.as_deref().map(|level| lockdown(level, &capabilities)));
     checks.push(probes(&capabilities));
+    checks.extend(capabilities.no_call_tracepoints.as_deref().map(without_call_tracepoints));
     checks.push(light(&capabilities));
     let tried = programs(&capabilities, &mut checks);
-    let target = target(options).and_then(|pid| pid.map_or(Ok(()), |pid| target_checks(pid, &mut checks)));
+    let target = target(options)
+        .and_then(|pid| pid.map_or(Ok(()), |pid| target_checks(pid, &capabilities, &mut checks)));
     if let Err(failure) = &target {
         checks.push(check("target", false, failure.sentence.clone()));
     }
@@ -79,7 +81,7 @@ fn target(options: &Doctor) -> Result<Option<u32>, Failure> {
 /// distinguished from what the user may.
 fn programs(capabilities: &Capabilities, checks: &mut Vec<Check>) -> Result<(), AttachError> {
     let plan_of = |capabilities| plan(capabilities, &Settings::default(), Load::default());
-    let planned = match plan_of(&as_root(capabilities)) {
+    let planned = match plan_of(&capabilities.as_of_root()) {
         Ok(planned) => planned,
         Err(error) => {
             checks.push(check("kernel", false, error.to_string()));
@@ -142,6 +144,25 @@ fn privileges(capabilities: &Capabilities) -> Check {
     check("privileges", missing.is_empty(), detail)
 }
 
+/// What a kernel that is locked down forbids.
+fn lockdown(level: &str, capabilities: &Capabilities) -> Check {
+    if capabilities.hides_its_memory() {
+        let detail = format!(
+            "{level}: no program may read the kernel's memory, whoever loads it; without that nothing can be traced"
+        );
+        return check("lockdown", false, detail);
+    }
+    check("lockdown", true, format!("{level}: it forbids nothing that tracing needs"))
+}
+
+/// What `--hooks tracepoints` would end with.
+fn without_call_tracepoints(reason: &str) -> Check {
+    let detail = format!(
+        "{reason}; without them `--hooks tracepoints` is refused, and all calls are hooked by two programs"
+    );
+    check("single system calls", false, detail)
+}
+
 /// Whether `--gil` may choose probes.
 fn probes(capabilities: &Capabilities) -> Check {
     match &capabilities.no_probes {
@@ -159,22 +180,16 @@ fn probes(capabilities: &Capabilities) -> Check {
     }
 }
 
-/// What the kernel has, whatever this process may: that is said elsewhere.
-fn as_root(capabilities: &Capabilities) -> Capabilities {
-    Capabilities { effective: u64::MAX, nested_pid_namespace: false, ..capabilities.clone() }
-}
-
 /// Whether this kernel has what light mode needs.
 fn light(capabilities: &Capabilities) -> Check {
-    let light = Settings { hooks: Hooks::Light, ..Settings::default() };
-    match plan(&as_root(capabilities), &light, Load::default()) {
-        Ok(_) => check("light mode", true, "this kernel has what `--light` needs".to_owned()),
-        Err(error) => check("light mode", false, error.to_string()),
+    match no_light(capabilities) {
+        None => check("light mode", true, "this kernel has what `--light` needs".to_owned()),
+        Some(error) => check("light mode", false, error.to_string()),
     }
 }
 
 /// Looks at the server; the failure is the one that a trace of it would end with.
-fn target_checks(pid: u32, checks: &mut Vec<Check>) -> Result<(), Failure> {
+fn target_checks(pid: u32, capabilities: &Capabilities, checks: &mut Vec<Check>) -> Result<(), Failure> {
     let proc = Proc::default();
     let tree = server_tree(&proc, pid)?;
     let facts = server_facts(&proc, &tree.tgids);
@@ -195,7 +210,7 @@ fn target_checks(pid: u32, checks: &mut Vec<Check>) -> Result<(), Failure> {
             format!("of no known kind, {processes}; without that its slots and settings are guessed at")
         },
     ));
-    if let Some(mode) = Mode::of(recognised.kind, &server).filter(|_| known) {
+    if let Some(mode) = Mode::of(recognised.kind, &server, has_light(capabilities)).filter(|_| known) {
         checks.push(check("mode", true, mode.advice().to_owned()));
     }
     let addresses: Vec<_> =

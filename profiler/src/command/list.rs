@@ -9,7 +9,7 @@ use profiler_core::model::Server;
 use profiler_core::server::Role;
 use serde::Serialize;
 
-use super::mode::Mode;
+use super::mode::{Mode, running_kernel_has_light};
 use crate::cli::{List, PlainFormat};
 use crate::fact::container;
 use crate::fact::find::{Found, list_servers};
@@ -37,7 +37,7 @@ struct Row {
     workers: Option<u64>,
     threads: Option<u64>,
     slots: Option<u32>,
-    /// `light` or `full`: how it is best watched for long; null: its worker class is not known.
+    /// `light` or `full`: how it is best watched for long on this kernel; null: its worker class is not known.
     mode: Option<&'static str>,
     listeners: Vec<String>,
     python: Option<String>,
@@ -60,7 +60,8 @@ struct ProcessRow {
 /// When `/proc` cannot be read or `out` cannot be written.
 pub fn run(options: &List, out: &mut impl Write) -> Result<(), ListError> {
     let found = list_servers(&Proc::default())?;
-    let rows: Vec<Row> = found.iter().map(row).collect();
+    let has_light = running_kernel_has_light();
+    let rows: Vec<Row> = found.iter().map(|found| row(found, has_light)).collect();
     let hidden = found.iter().any(|found| !found.facts.hidden.is_empty());
     match options.format {
         PlainFormat::Json => {
@@ -72,7 +73,7 @@ pub fn run(options: &List, out: &mut impl Write) -> Result<(), ListError> {
     Ok(())
 }
 
-fn row(found: &Found) -> Row {
+fn row(found: &Found, has_light: bool) -> Row {
     let server = &found.recognised.server;
     let mut listeners: Vec<String> = Vec::new();
     for listener in found.facts.listeners.iter().filter(|listener| is_public(found, listener.inode)) {
@@ -95,7 +96,7 @@ fn row(found: &Found) -> Row {
             .then(|| server.number("threads"))
             .flatten(),
         slots: found.recognised.kind.configured_slots(server),
-        mode: Mode::of(found.recognised.kind, server).map(Mode::name),
+        mode: Mode::of(found.recognised.kind, server, has_light).map(Mode::name),
         listeners,
         python: server.python_version.clone(),
         application: value(server, "wsgi_app").or_else(|| value(server, "proc_name")),

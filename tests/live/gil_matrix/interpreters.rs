@@ -81,7 +81,8 @@ pub(crate) fn found() -> Vec<Interpreter> {
     }
     for place in entries(&tree.join(".tools/interpreters")) {
         let libraries = place.join("usr/lib/x86_64-linux-gnu");
-        for program in entries(&place.join("usr/bin")) {
+        // A debug build has a second name, which is a link.
+        for program in entries(&place.join("usr/bin")).into_iter().filter(|program| !program.is_symlink()) {
             // With its own C library, by that library's loader.
             let loader = libraries.join("ld-linux-x86-64.so.2");
             look(
@@ -92,6 +93,7 @@ pub(crate) fn found() -> Vec<Interpreter> {
             );
         }
     }
+    look(&mut found, "laid out like conda", vec![tree.join(".tools/conda-like/bin/python")], None);
     look(&mut found, MUSL, vec![tree.join(".tools/musl/bin/python3.13")], None);
     // Without the word it has no lock, and nobody waits.
     let is_it = |program: &PathBuf| {
@@ -135,7 +137,8 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
 /// Adds it if it runs, and is 3.8 or newer.
 fn look(found: &mut Vec<Interpreter>, from: &str, words: Vec<PathBuf>, libraries: Option<PathBuf>) {
     let ask = "import sys, sysconfig; print('%d.%d.%d' % sys.version_info[:3], \
-               'free-threaded' if sysconfig.get_config_var('Py_GIL_DISABLED') else '')";
+               'free-threaded' if sysconfig.get_config_var('Py_GIL_DISABLED') else \
+               'debug' if hasattr(sys, 'gettotalrefcount') else '')";
     let mut interpreter = Interpreter { name: String::new(), words, libraries };
     let Ok(output) = interpreter.command().args(["-c", ask]).output() else { return };
     let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
