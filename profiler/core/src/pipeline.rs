@@ -283,8 +283,7 @@ impl Machines {
             Body::Slept(slept) => light::slept(&mut self.state, &slept, time_ns, sink),
             Body::Lifecycle(lifecycle) => self.lifecycle(&lifecycle, time_ns, sink),
             Body::Evidence(evidence) => {
-                let State { product, wire, .. } = &mut self.state;
-                evidence::evidence((product, wire), &evidence, time_ns, sink);
+                evidence::evidence(&mut self.state, &evidence, time_ns, sink);
             }
             Body::Fact(fact) => self.fact(*fact, time_ns, sink),
         }
@@ -351,6 +350,7 @@ impl Machines {
             Fact::Attached(attached) => {
                 self.state.world.arrival_measured = attached.arrival_measured;
                 self.state.time.is_light = attached.sight() == Sight::Sleeps;
+                self.state.wire.light.tells_ends = attached.is_light() && attached.tells_ends();
                 self.attached = attached;
             }
             Fact::ProcessSeen(process) => self.process_seen(&process, sink),

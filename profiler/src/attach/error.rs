@@ -56,6 +56,12 @@ pub enum AttachError {
         /// What it lacks.
         lacks: Vec<String>,
     },
+    /// Light mode would not see something that alerts rest on.
+    #[error("light mode would not see accepts that fail: {reason}")]
+    NotAllOfLight {
+        /// Why.
+        reason: String,
+    },
     /// `--hooks tracepoints` cannot be had.
     #[error("the tracepoints of single system calls cannot be used: {reason}; try --hooks btf")]
     NoCallTracepoints {
@@ -87,6 +93,14 @@ pub enum AttachError {
     /// There is nobody to trace.
     #[error("there is no process to trace: it has ended")]
     NoTarget,
+}
+
+impl AttachError {
+    /// Whether a full trace may be had all the same.
+    #[must_use]
+    pub const fn is_of_light(&self) -> bool {
+        matches!(self, Self::NoLight { .. } | Self::NotAllOfLight { .. })
+    }
 }
 
 impl From<EbpfError> for AttachError {

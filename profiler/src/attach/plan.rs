@@ -2,7 +2,7 @@
 //!
 //! In: [`Capabilities`], [`Settings`]. Out: [`Plan`], or the reason why there can be none.
 
-use profiler_core::fact::MissingProgram;
+use profiler_core::fact::{Attached, MissingProgram};
 
 use super::AttachError;
 use crate::capability::Capabilities;
@@ -44,6 +44,8 @@ pub struct Settings {
     pub ring_bytes: Option<u32>,
     /// How waits for the interpreter lock are seen.
     pub gil: super::gil::Wanted,
+    /// Light mode is refused where it would not see accepts that fail.
+    pub all_of_light: bool,
     /// Threads followed at once; `None`: `profiler_common::limits::MAX_THREADS`.
     pub max_threads: Option<u32>,
 }
@@ -104,8 +106,12 @@ pub fn plan(capabilities: &Capabilities, settings: &Settings, load: Load) -> Res
             });
         }
     }
+    let unseen = plan.missing.iter().find(|one| Attached::OF_ACCEPTS.contains(&one.program.as_str()));
     if lacks.is_empty() {
-        Ok(plan)
+        match unseen.filter(|_| settings.all_of_light) {
+            Some(unseen) => Err(AttachError::NotAllOfLight { reason: unseen.reason.clone() }),
+            None => Ok(plan),
+        }
     } else if hooks == Hooks::Light {
         Err(AttachError::NoLight { release: capabilities.kernel_release.clone(), lacks })
     } else {

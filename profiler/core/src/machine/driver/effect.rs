@@ -74,7 +74,7 @@ fn accept(state: &mut State, thread: &mut Thread, (slice, exit_ns): (&Slice, u64
         let tgid = slice.tgid;
         state.count_accept((tgid, listener_fd), 1 + usize::from(slice.result != EAGAIN));
         let clients = || state.world.descriptors.clients(tgid);
-        state.product.drops.accept_failed(slice, listener_fd, exit_ns, clients);
+        state.product.drops.accept_failed((tgid, listener_fd), slice.result, exit_ns, clients);
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::event::{Slice, Tid};
 use crate::machine::driver::state::State;
-use crate::machine::driver::{draw, late, meaning};
+use crate::machine::driver::{draw, late, light, meaning};
 use crate::machine::ledger::gil_party::{self, Because};
 use crate::machine::ledger::{exchange, finish, slots, turn};
 use crate::machine::runtime::thread::Thread;
@@ -20,13 +20,14 @@ pub fn end_process(state: &mut State, tgid: Tid, code: i64, at_ns: u64, sink: &m
     let numbers = state.world.descriptors.exit(tgid);
     let held = numbers.iter().filter_map(|number| state.wire.connections.get(*number));
     let held = held.filter_map(|connection| connection.requests.front().map(|active| &active.request));
-    let held: Vec<_> =
-        held.map(|request| (asked(request), at_ns.saturating_sub(request.times.start_ns))).collect();
+    let held = held.map(|request| (asked(request), at_ns.saturating_sub(request.times.start_ns)));
+    let held: Vec<_> = held.chain(light::ending::held(state, tgid, at_ns)).collect();
     state.product.drops.process_ends(tgid, code, at_ns, &held);
     for number in numbers {
         finish::end_connection(&mut state.books(), number, How::ProcessGone, at_ns);
     }
     state.publish(sink);
+    light::ending::process_ends(state, tgid, at_ns, sink);
     late::process_ends(state, tgid, sink);
     state.join.links.process_ends(tgid, at_ns);
     state.runtime.pools.process_ends(tgid);

@@ -14,6 +14,7 @@ use crate::machine::lock::gil::Part;
 use crate::machine::lock::gil_held::Held;
 use crate::machine::product::summary::Summary;
 use crate::machine::time::sleeps::{IdleSleep, Meant, Sleeping};
+use crate::machine::wire::ending::How;
 use crate::machine::wire::light_socket::{LightRequest, Socket};
 use crate::machine::wire::state::Wire;
 use crate::machine::world::sleep;
@@ -23,6 +24,7 @@ use crate::phase::{Phase, Phases};
 use crate::timeline::Entry;
 use profiler_common::record::slice::{FLAG_WAKE_MISSED, NO_CALL, Undecided};
 
+pub mod ending;
 mod gil;
 mod not_told;
 mod slots;
@@ -75,10 +77,7 @@ fn idle(slept: &Slept, phase: Phase) -> IdleSleep {
 /// Takes one light slice.
 pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
     if light.what == LightWhat::Closed {
-        if let Some(active) = state.wire.light.open.remove(&light.socket).and_then(|socket| socket.active) {
-            end(state, active, time_ns, sink);
-        }
-        return;
+        return ending::closed(state, light, time_ns, sink);
     }
     let head = if state.heads.is_empty() { None } else { state.heads.remove(&light.tid) };
     let head = head.filter(|head| head.sequence == light.sequence);
@@ -103,6 +102,7 @@ pub fn take(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut
         state.put_back(light.tid, thread);
     }
     let Some(mut socket) = enter(state, light, time_ns, sink) else { return };
+    socket.life.tgid = light.tgid;
     let begun_before = socket.begun;
     let in_hands_of =
         socket.active.as_ref().filter(|active| !active.is_responding).map(|active| active.owner);
@@ -158,6 +158,11 @@ struct Message<'a> {
 fn received(state: &mut State, socket: &mut Socket, message: &Message<'_>, sink: &mut dyn FnMut(Entry)) {
     let Message { light, captured, done, time_ns } = *message;
     let steps = socket.receives(light.bytes, captured);
+    if !socket.life.signs.has_read {
+        // A handshake asks for nothing.
+        socket.life.signs.has_read = steps.iter().any(|step| !step.outside);
+        state.product.drops.serves(light.tgid);
+    }
     if steps.iter().all(|step| step.outside) {
         // These bytes are no request. Their time belongs to a request that waits for its answer.
         if is_unanswered(socket) {
@@ -167,6 +172,7 @@ fn received(state: &mut State, socket: &mut Socket, message: &Message<'_>, sink:
     }
     let begins = steps.iter().any(|step| step.begins && !step.outside);
     if begins && let Some(over) = socket.active.take_if(|active| active.is_responding) {
+        socket.life.signs.answers(&over.request);
         end(state, over, time_ns, sink);
     }
     match &socket.active {
@@ -191,6 +197,7 @@ fn received(state: &mut State, socket: &mut Socket, message: &Message<'_>, sink:
     for step in steps.into_iter().filter(|step| !step.outside) {
         // Pipelined: the request behind it counts with it.
         let is_another = step.begins && active.has_begun;
+        active.behind = active.behind.saturating_add(usize::from(is_another));
         active.has_begun = true;
         http.framing.note(step.not_http, step.inferred || is_another);
         active.request.seen.truncated |= step.mid_message;
@@ -242,6 +249,12 @@ fn sent(state: &mut State, socket: &mut Socket, message: &Message<'_>) {
     for step in steps {
         http.framing.note(step.not_http, step.inferred);
         active.is_answered = step.complete;
+        if let Some(head) = step.head {
+            socket.life.signs.responds(head);
+            // The answer to a request behind it.
+            let is_another = !head.interim && http.status != 0;
+            active.behind = active.behind.saturating_sub(usize::from(is_another));
+        }
         if let Some(head) = step.head.filter(|head| !head.interim && http.status == 0) {
             http.status = head.status;
         }
@@ -269,6 +282,7 @@ pub fn end_window(
         gil::end_window(state);
     }
     let sockets = std::mem::take(&mut state.wire.light.open);
+    state.wire.light.left_open = sockets.len() as u64;
     let mut active: Vec<LightRequest> = sockets.into_values().filter_map(|socket| socket.active).collect();
     active.sort_by_key(|active| active.request.id);
     for mut active in active {
@@ -289,8 +303,7 @@ fn enter(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut(En
     match state.wire.light.open.remove(&light.socket) {
         Some(socket) if socket.generation == light.generation => return Some(socket),
         // The address is another connection's now, though nobody saw the end of the one before.
-        Some(Socket { active: Some(active), .. }) => end(state, active, time_ns, sink),
-        Some(_) => {}
+        Some(before) => ending::ends(state, before, How::Closed, time_ns, sink),
         None if state.wire.light.open.len() >= MAX_SOCKETS => {
             state.evicted = state.evicted.saturating_add(1);
             return None;
@@ -298,7 +311,13 @@ fn enter(state: &mut State, light: &Light, time_ns: u64, sink: &mut dyn FnMut(En
         None => {}
     }
     let connection = state.wire.connections.count_one();
-    Some(Socket::new(light.generation, connection))
+    let mut socket = Socket::new(light.generation, connection);
+    if state.wire.light.tells_ends && !light.is_unix {
+        let known = state.product.drops.opened_light((light.socket, light.generation), time_ns);
+        (socket.life.signs, socket.life.origin) = known;
+    }
+    socket.life.is_unix = light.is_unix;
+    Some(socket)
 }
 
 /// Its first bytes are read. The request waited until its thread turned to it; what the thread did from then on was for the request.
@@ -359,6 +378,7 @@ fn begin(
         is_answered: false,
         has_begun: false,
         to_head: false,
+        behind: 0,
         owner: light.tid,
         held: Held::default(),
         last: None,
