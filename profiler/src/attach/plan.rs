@@ -270,6 +270,22 @@ mod tests {
     }
 
     #[test]
+    fn light_mode_without_sight_of_accepts_is_refused_where_all_of_it_is_wanted() {
+        let light = Settings { hooks: Hooks::Light, ..Settings::default() };
+        let whole = Settings { all_of_light: true, ..light };
+        assert!(plan(&kernel(|_| true), &whole, Load::default()).is_ok());
+        for function in PROGRAMS.iter().filter(|program| Attached::OF_ACCEPTS.contains(&program.name)) {
+            let AttachPoint::Return(name) = function.place else { panic!("{function:?}") };
+            let lacking = kernel(|feature| feature != name);
+            let error = plan(&lacking, &whole, Load::default()).unwrap_err();
+            assert!(error.is_of_light() && error.to_string().contains(name), "{error}");
+            assert_eq!(plan(&lacking, &light, Load::default()).unwrap().missing.len(), 1);
+            let full = Settings { all_of_light: true, ..Settings::default() };
+            assert!(plan(&lacking, &full, Load::default()).is_ok(), "everything is traced there");
+        }
+    }
+
+    #[test]
     fn target_that_has_the_host_to_itself_gets_the_two_typed_hooks() {
         for load in [
             Load { cpu_count: 16, target_percent: 40, others_percent: 50 },

@@ -232,14 +232,14 @@ fn requests() -> Vec<Column<WindowRow>> {
             "Connections that ended with all answers taken.",
             |row: &R| row.of_ends(row.snapshot.dropped.served),
         )
-        .null("light mode"),
+        .null("light mode that does not see connections end"),
         Column::new(
             "connections_dropped",
             Kind::Count,
             "Connections that ended badly: table `connections`.",
             |row: &R| row.of_ends(row.snapshot.dropped.total()),
         )
-        .null("light mode"),
+        .null("light mode that does not see connections end"),
         Column::new("gil_wait_ns", Kind::Nanoseconds, "Waits for the GIL, of all threads.", |row: &R| {
             let gil = &row.snapshot.gil;
             Cell::maybe(gil.not_measured.is_none().then(|| gil.waits.sum_ns()))

@@ -282,7 +282,7 @@ pub fn end_window(
         gil::end_window(state);
     }
     let sockets = std::mem::take(&mut state.wire.light.open);
-    state.wire.light.left_open = sockets.len() as u64;
+    state.wire.light.left_open = sockets.values().filter(|socket| !socket.life.is_judged).count() as u64;
     let mut active: Vec<LightRequest> = sockets.into_values().filter_map(|socket| socket.active).collect();
     active.sort_by_key(|active| active.request.id);
     for mut active in active {

@@ -49,6 +49,8 @@ pub(in crate::machine) struct Life {
     pub(in crate::machine) tgid: Tid,
     /// Nobody sees it end.
     pub(in crate::machine) is_unix: bool,
+    /// It waits for its verdict already, or has it.
+    pub(in crate::machine) is_judged: bool,
     pub(in crate::machine) origin: Origin,
     pub(in crate::machine) signs: Signs,
 }
@@ -88,6 +90,7 @@ impl Socket {
     /// It ends like this: what its verdict needs.
     pub(in crate::machine) fn ends(&mut self, how: How, at_ns: u64) -> Ended {
         let Life { tgid, origin, mut signs, .. } = std::mem::take(&mut self.life);
+        self.life.is_judged = true;
         // A response whose end nobody announced is over with its connection, unless its process died in it. An encrypted one counts as over: nobody can
         // know.
         let is_whole = how == How::Closed || self.outbound.is_encrypted();

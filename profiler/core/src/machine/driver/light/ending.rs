@@ -8,7 +8,7 @@ use crate::event::{ConnectionEvidence, Evidence, Light, Sign, Tid};
 use crate::machine::driver::light::end;
 use crate::machine::driver::state::State;
 use crate::machine::wire::ending::{How, asked};
-use crate::machine::wire::light_socket::Socket;
+use crate::machine::wire::light_socket::{LightRequest, Socket};
 use crate::model::dropped::Asked;
 use crate::timeline::Entry;
 
@@ -61,14 +61,18 @@ pub(super) fn ends(
     at_ns: u64,
     sink: &mut dyn FnMut(Entry),
 ) {
-    let is_judged = state.wire.light.tells_ends && !socket.life.is_unix;
-    let ended = is_judged.then(|| Box::new(socket.ends(how, at_ns)));
+    let ended = is_followed(state, &socket).then(|| Box::new(socket.ends(how, at_ns)));
     if let Some(active) = socket.active {
         end(state, active, at_ns, sink);
     }
     if let Some(ended) = ended {
         state.product.drops.ended(ended, sink);
     }
+}
+
+/// Whether the connection gets a verdict, and has none yet.
+const fn is_followed(state: &State, socket: &Socket) -> bool {
+    state.wire.light.tells_ends && !socket.life.is_unix && !socket.life.is_judged
 }
 
 /// What the process has at hand on its connections, and for how long.
@@ -138,8 +142,10 @@ fn of_connection(
     sink: &mut dyn FnMut(Entry),
 ) -> bool {
     let (address, generation) = evidence.socket;
-    let is_known = state.wire.light.open.get(&address).is_some_and(|socket| socket.generation == generation);
-    if !is_known && !(evidence.is_taken && evidence.closed_by > 0) {
+    let open = state.wire.light.open.get(&address).filter(|socket| socket.generation == generation);
+    let is_known = open.is_some();
+    let is_told = open.is_some_and(|socket| !is_followed(state, socket));
+    if is_told || !is_known && !(evidence.is_taken && evidence.closed_by > 0) {
         return false;
     }
     let mut socket = match state.wire.light.open.remove(&address) {
@@ -163,16 +169,19 @@ fn of_connection(
     if evidence.peer_port > 0 && evidence.local_port > 0 {
         life.signs.ports = (evidence.local_port, evidence.peer_port);
     }
-    let is_idle = socket.active.as_ref().is_none_or(|active| active.is_answered);
     if evidence.closed_by > 0 {
         let how = how(state, evidence.closed_by, socket.life.tgid);
         ends(state, socket, how, at_ns, sink);
-    } else if evidence.sign == Sign::ResetReceived && is_idle {
-        // No call need follow that would meet it.
-        ends(state, socket, How::Closed, at_ns, sink);
-    } else {
-        state.wire.light.open.insert(address, socket);
+        return true;
     }
+    let is_on_its_way = evidence.unacknowledged_bytes > 0;
+    let is_over = |active: &LightRequest| active.is_answered || active.is_responding && is_on_its_way;
+    if evidence.sign == Sign::ResetReceived && socket.active.as_ref().is_none_or(is_over) {
+        // No call need follow that would meet it. If one does, its bytes are still those of the request.
+        let ended = Box::new(socket.ends(How::Closed, at_ns));
+        state.product.drops.ended(ended, sink);
+    }
+    state.wire.light.open.insert(address, socket);
     true
 }
 
