@@ -144,6 +144,11 @@ impl Drops {
         (signs, origin)
     }
 
+    /// The process has used a connection that was made at `established_ns`.
+    pub(in crate::machine) fn accepted_since(&mut self, tgid: Tid, established_ns: u64) {
+        self.accepts.accepted_since(tgid, established_ns);
+    }
+
     /// Whether the process has ended.
     #[must_use]
     pub(in crate::machine) fn has_ended(&self, tgid: Tid) -> bool {

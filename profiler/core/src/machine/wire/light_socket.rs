@@ -39,12 +39,12 @@ pub(in crate::machine) struct Socket {
     pub(in crate::machine) outbound: Outbound,
     pub(in crate::machine) active: Option<LightRequest>,
     /// What stands there is followed to its end.
-    pub(in crate::machine) life: Life,
+    pub(in crate::machine) life: LightLife,
 }
 
 /// What its end is judged by.
 #[derive(Clone, Debug, Default)]
-pub(in crate::machine) struct Life {
+pub(in crate::machine) struct LightLife {
     /// The process that used it last.
     pub(in crate::machine) tgid: Tid,
     /// Nobody sees it end.
@@ -83,13 +83,13 @@ impl Socket {
     /// A connection of which nothing came yet.
     pub(in crate::machine) fn new(generation: u32, connection: u64) -> Self {
         let outbound = Outbound::default();
-        let life = Life::default();
+        let life = LightLife::default();
         Self { generation, connection, begun: 0, inbound: None, outbound, active: None, life }
     }
 
     /// It ends like this: what its verdict needs.
     pub(in crate::machine) fn ends(&mut self, how: How, at_ns: u64) -> Ended {
-        let Life { tgid, origin, mut signs, .. } = std::mem::take(&mut self.life);
+        let LightLife { tgid, origin, mut signs, .. } = std::mem::take(&mut self.life);
         self.life.is_judged = true;
         // A response whose end nobody announced is over with its connection, unless its process died in it. An encrypted one counts as over: nobody can
         // know.

@@ -42,6 +42,9 @@ pub(super) fn closed(state: &mut State, light: &Light, time_ns: u64, sink: &mut 
         if light.arrival_ns > 0 {
             life.origin.established_ns = light.arrival_ns;
         }
+        if life.signs.has_read {
+            state.product.drops.accepted_since(life.tgid, life.origin.established_ns);
+        }
     }
     let how = how(state, light.tgid, socket.life.tgid);
     ends(state, socket, how, time_ns, sink);

@@ -113,6 +113,13 @@ impl Accepts {
         }
     }
 
+    /// The process uses a connection that was made at `established_ns`: it has accepted since then.
+    pub(super) fn accepted_since(&mut self, tgid: Tid, established_ns: u64) {
+        if self.stopped.get(&tgid).is_some_and(|(failed_ns, _)| *failed_ns < established_ns) {
+            self.stopped.remove(&tgid);
+        }
+    }
+
     /// The error with which the last accept of a process failed, by this moment.
     pub(super) fn stopped(&self, tgid: Tid, until_ns: u64) -> Option<&'static str> {
         let (failed_ns, error) = self.stopped.get(&tgid)?;
@@ -239,6 +246,12 @@ mod tests {
         // The number is another process's now.
         accepts.begins_again(7);
         assert_eq!(accepts.stopped(7, 500), None);
+        // It uses a connection: one that was there before the failure shows nothing.
+        fail(&mut accepts, (7, 3), ENOMEM, 600);
+        for (established_ns, expected) in [(600, Some("ENOMEM")), (601, None)] {
+            accepts.accepted_since(7, established_ns);
+            assert_eq!(accepts.stopped(7, 700), expected, "{established_ns}");
+        }
     }
 
     #[test]
