@@ -64,8 +64,7 @@ fn leave_no_more_than(pid: u32, limit: u64) -> anyhow::Result<()> {
     let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
     let pid = libc::pid_t::try_from(pid)?;
     // SAFETY: the pointer is to a whole structure; no old limit is asked for.
-    let outcome =
-        unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut()) };
+    let outcome = unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut()) };
     ensure!(outcome == 0, "{}", std::io::Error::last_os_error());
     Ok(())
 }

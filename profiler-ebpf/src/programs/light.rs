@@ -9,8 +9,8 @@ use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use profiler_common::record::light::{
-    CLOSED, END_BY_SEND, END_ERROR_MASK, END_KNOWN, END_LOCAL_PORT_AT, END_PEER_PORT_AT, END_UNUSED, RECEIVED,
-    SENT,
+    CLOSED, END_BY_SEND, END_ERROR_MASK, END_KNOWN, END_LOCAL_PORT_AT, END_PEER_PORT_AT, END_UNUSED,
+    RECEIVED, SENT,
 };
 
 use super::client::{self, Got};

@@ -151,7 +151,8 @@ impl Counts {
         counts.set(Id::Mode, if snapshot.attached.is_light() { "light" } else { "full" }, length_ns);
         counts.dropped(snapshot);
         if snapshot.attached.is_light() {
-            counts.told_in_light = counts.sums.keys().map(|(id, _)| *id).filter(|id| id.takes_calls()).collect();
+            counts.told_in_light =
+                counts.sums.keys().map(|(id, _)| *id).filter(|id| id.takes_calls()).collect();
         }
         counts.slots(snapshot);
         if snapshot.gil.not_measured.is_none() {
@@ -325,7 +326,8 @@ impl Counts {
     pub fn families(&self, is_light: bool) -> impl Iterator<Item = (&'static Family, Vec<(&str, u64)>)> {
         let is_told = move |id: Id| !(is_light && id.takes_calls()) || self.told_in_light.contains(&id);
         FAMILIES.iter().enumerate().map(move |(place, family)| {
-            let of_family = self.sums.iter().filter(move |((id, _), _)| *id as usize == place && is_told(*id));
+            let of_family =
+                self.sums.iter().filter(move |((id, _), _)| *id as usize == place && is_told(*id));
             (family, of_family.map(|((_, label), value)| (label.as_str(), *value)).collect())
         })
     }

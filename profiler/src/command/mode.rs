@@ -154,8 +154,7 @@ mod tests {
 
     #[test]
     fn serve_is_light_unless_that_would_lack_something_or_another_mode_is_asked_for() {
-        const LACKS: [Lack; 5] =
-            [Lack::Loop, Lack::Unknown, Lack::PassedOn, Lack::Halves, Lack::UnixSocket];
+        const LACKS: [Lack; 5] = [Lack::Loop, Lack::Unknown, Lack::PassedOn, Lack::Halves, Lack::UnixSocket];
         assert_eq!(Mode::of_serve(None, None).0, Mode::Light);
         let mut said: Vec<&str> = Vec::new();
         for lack in LACKS {

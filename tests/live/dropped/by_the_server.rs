@@ -40,7 +40,8 @@ fn a_body_that_nobody_read_makes_a_reset() -> anyhow::Result<()> {
     for mode in BOTH_MODES {
         // gunicorn 23 closes at once; the client may have the answer before the reset.
         let outcome = carry_out_in(mode, &Settings::sync(Version::V23, 1), &["post:/unread:3", "get:/fast"])?;
-        let reset = outcome.seen.clients.iter().filter(|client| client.saw == "reset" || client.then == "reset");
+        let reset =
+            outcome.seen.clients.iter().filter(|client| client.saw == "reset" || client.then == "reset");
         assert_eq!(reset.count(), 3, "{:?}", outcome.seen);
         assert_eq!(
             outcome.drops.counts(),

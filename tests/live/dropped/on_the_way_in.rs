@@ -45,8 +45,11 @@ fn clients_in_the_queue_of_a_server_that_stops_lose_their_connection_with_its_li
         for worker in &workers {
             send(*worker, libc::SIGSTOP)?;
         }
-        let clients = Clients::start(server.address(), &["--at-once", "3", "--timeout", "30", "get:/fast:3"])?;
-        until("three clients in the queue", LIMIT, || Ok((queue_depth(server.address())? == 3).then_some(())))?;
+        let clients =
+            Clients::start(server.address(), &["--at-once", "3", "--timeout", "30", "get:/fast:3"])?;
+        until("three clients in the queue", LIMIT, || {
+            Ok((queue_depth(server.address())? == 3).then_some(()))
+        })?;
         server.signal(libc::SIGTERM);
         for worker in &workers {
             until("the order to stop", LIMIT, || Ok(is_pending(*worker, libc::SIGTERM)?.then_some(())))?;

@@ -214,8 +214,11 @@ fn every_alert_that_pages_has_its_series_in_light_mode() -> anyhow::Result<()> {
     let pages: Vec<&str> = alerts(&rules)
         .filter_map(|(_, alert)| (value(alert, "severity") == Some("page")).then_some(alert))
         .collect();
-    let listener =
-        Listener { is_queue_alone: true, queue: Some(Queue { refused: Some(0), ..Default::default() }), ..Listener::default() };
+    let listener = Listener {
+        is_queue_alone: true,
+        queue: Some(Queue { refused: Some(0), ..Default::default() }),
+        ..Listener::default()
+    };
     let light = Snapshot {
         attached: Attached { hooks: Attached::LIGHT.to_owned(), ends_recorded: true, ..Attached::default() },
         sockets: Sockets { listeners: vec![listener], ..Sockets::default() },

@@ -219,7 +219,8 @@ impl Machines {
         if self.attached.counts_failing_accepts() {
             return None;
         }
-        let refused = self.attached.missing.iter().find(|one| Attached::OF_ACCEPTS.contains(&one.program.as_str()));
+        let refused =
+            self.attached.missing.iter().find(|one| Attached::OF_ACCEPTS.contains(&one.program.as_str()));
         let reason = refused.map_or(Attached::LIGHT_SEES_NO_CALLS, |one| one.reason.as_str());
         Some(format!("{reason}: accepts that fail are not seen"))
     }

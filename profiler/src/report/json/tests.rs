@@ -280,7 +280,8 @@ fn what_was_not_measured_is_null_or_an_empty_list_and_says_why() {
     }
     light.coverage.overhead = None;
     let mut without_accepts = light.clone();
-    without_accepts.dropped = Dropped { accepts_not_measured: Some("no hooks".to_owned()), ..Dropped::default() };
+    without_accepts.dropped =
+        Dropped { accepts_not_measured: Some("no hooks".to_owned()), ..Dropped::default() };
     light.dropped = Dropped::not_seen(Attached::LIGHT_SEES_NO_CALLS);
     let light = value(&light, &findings);
     let without_accepts = value(&without_accepts, &findings);

@@ -178,13 +178,7 @@ impl Drops {
     }
 
     /// An accept of a process at a listener's descriptor found nothing or failed; `clients` counts the connections that the process has open.
-    pub fn accept_failed(
-        &mut self,
-        by: (Tid, i32),
-        result: i64,
-        at_ns: u64,
-        clients: impl FnOnce() -> u64,
-    ) {
+    pub fn accept_failed(&mut self, by: (Tid, i32), result: i64, at_ns: u64, clients: impl FnOnce() -> u64) {
         self.accepts.failed(by, result, at_ns, clients);
     }
 
@@ -257,8 +251,7 @@ impl Drops {
         waiting.taken |= evidence.is_taken;
         let was_there = waiting.signs.client_gone_ns() == 0;
         waiting.signs.take(evidence, at_ns);
-        waiting.left_in_queue |=
-            was_there && evidence.is_waiting && waiting.signs.client_gone_ns() > 0;
+        waiting.left_in_queue |= was_there && evidence.is_waiting && waiting.signs.client_gone_ns() > 0;
         if evidence.sign == Sign::ResetSent
             && evidence.is_waiting
             && let Some(waiting) = self.waiting.remove(&evidence.socket)

@@ -94,8 +94,7 @@ impl Socket {
         // A response whose end nobody announced is over with its connection, unless its process died in it. An encrypted one counts as over: nobody can
         // know.
         let is_whole = how == How::Closed || self.outbound.is_encrypted();
-        let is_over =
-            |active: &LightRequest| active.is_answered || self.outbound.until_turn() && is_whole;
+        let is_over = |active: &LightRequest| active.is_answered || self.outbound.until_turn() && is_whole;
         let mut unfinished = None;
         match &self.active {
             Some(active) if active.is_responding && is_over(active) => {

@@ -57,13 +57,7 @@ fn how(state: &State, closed_by: Tid, used_by: Tid) -> How {
 }
 
 /// The connection has ended: so does its request, and it waits for its verdict.
-pub(super) fn ends(
-    state: &mut State,
-    mut socket: Socket,
-    how: How,
-    at_ns: u64,
-    sink: &mut dyn FnMut(Entry),
-) {
+pub(super) fn ends(state: &mut State, mut socket: Socket, how: How, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
     let ended = is_followed(state, &socket).then(|| Box::new(socket.ends(how, at_ns)));
     if let Some(active) = socket.active {
         end(state, active, at_ns, sink);
@@ -159,7 +153,8 @@ fn of_connection(
             }
             // Closed before anything of it was read.
             let mut unused = Socket::new(generation, state.wire.connections.count_one());
-            (unused.life.signs, unused.life.origin) = state.product.drops.opened_light(evidence.socket, at_ns);
+            (unused.life.signs, unused.life.origin) =
+                state.product.drops.opened_light(evidence.socket, at_ns);
             unused.life.tgid = evidence.closed_by;
             unused
         }

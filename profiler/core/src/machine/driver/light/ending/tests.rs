@@ -39,7 +39,9 @@ enum Then {
     /// The same, in use or closed.
     Evidence(Sign),
     /// The worker closes it by a reset.
-    Reset { taken: bool },
+    Reset {
+        taken: bool,
+    },
     /// A reset answers what came for a socket that is gone: only its ports are known.
     LateReset,
     /// The worker gets a signal of its master, or sends itself one.
@@ -130,7 +132,8 @@ impl Run {
             Then::LateReset => self.evidence(Sign::ResetSent, |of| of.only_ports = true),
             Then::Killed => {
                 let sender_comm = "gunicorn".to_owned();
-                let signal = Signal { tgid: WORKER, number: 9, by_kernel: false, sender_tgid: 1, sender_comm };
+                let signal =
+                    Signal { tgid: WORKER, number: 9, by_kernel: false, sender_tgid: 1, sender_comm };
                 evidence::evidence(&mut self.state, &Evidence::Signal(signal), self.now_ns, &mut |_| {});
             }
             Then::Exit(code) => {
@@ -179,7 +182,11 @@ fn each_connection_has_the_verdict_of_what_became_of_it() {
         ("answered up to the end", &[Received(GET), Sent(UNTIL_CLOSE), Closed(0)], SERVED),
         ("the client ends first", &[Received(GET), Sent(OK), Evidence(ClientEnded), Closed(0)], SERVED),
         ("its end was not seen", &[Received(GET), Sent(OK), Next, Received(GET)], SERVED),
-        ("two asked at once, one answered", &[Received(TWO), Sent(OK), Closed(0)], lost("pipelined_discarded")),
+        (
+            "two asked at once, one answered",
+            &[Received(TWO), Sent(OK), Closed(0)],
+            lost("pipelined_discarded"),
+        ),
         ("two asked at once, both answered", &[Received(TWO), Sent(OK), Sent(OK), Closed(0)], SERVED),
         ("nothing came", &[Closed(END_UNUSED)], NOTHING),
         ("not answered", &[Received(GET), Closed(0)], lost("closed_without_response")),
@@ -232,11 +239,7 @@ fn each_connection_has_the_verdict_of_what_became_of_it() {
         ("killed", &[Received(GET), Killed, Exit(9), Closed(0)], lost("worker_timeout")),
         ("crashed", &[Received(GET), Exit(11)], lost("worker_crashed")),
         ("the worker ended", &[Received(GET), Exit(0), Reset { taken: false }], lost("worker_exited")),
-        (
-            "the worker gave up",
-            &[AcceptFails, Exit(0x100), Reset { taken: true }],
-            lost("accept_failed"),
-        ),
+        ("the worker gave up", &[AcceptFails, Exit(0x100), Reset { taken: true }], lost("accept_failed")),
         ("left as accept failed", &[AcceptFails, Waiting(ClientEnded)], lost("accept_failed")),
         ("the listener was closed", &[Waiting(ResetSent)], lost("listener_closed")),
     ];
@@ -264,7 +267,10 @@ fn accepts_that_fail_are_counted_with_the_clients_that_their_process_has() {
         run.goes_on(then);
     }
     let failures = run.ends().accept_failures;
-    let told: Vec<_> = failures.iter().map(|failure| (failure.tgid, failure.error, failure.count, failure.clients)).collect();
+    let told: Vec<_> = failures
+        .iter()
+        .map(|failure| (failure.tgid, failure.error, failure.count, failure.clients))
+        .collect();
     assert_eq!(told, [(WORKER, "EMFILE", 2, 1)]);
 }
 
