@@ -2,6 +2,7 @@
 //!
 //! In: a recognised server, or its processes. Out: a [`Mode`], which `doctor` and `list` say, and `serve` chooses.
 
+use profiler_core::fact::ListenerSeen;
 use profiler_core::model::Server;
 use profiler_core::server::{Inside, Role, ServerKind, recognise};
 
@@ -87,8 +88,8 @@ impl Lack {
         if with_front_end || recognised.roles.iter().any(|(_, role)| *role == Role::FrontEnd) {
             return Some(Self::Halves);
         }
-        let is_unix = facts.listeners.iter().any(|listener| listener.family == "unix");
-        Self::of(recognised.kind, &server).or(is_unix.then_some(Self::UnixSocket))
+        let lack = Self::of(recognised.kind, &server);
+        lack.or(takes_unix(&facts.listeners, &recognised.roles).then_some(Self::UnixSocket))
     }
 
     /// What it would lack of a server of this kind.
@@ -122,6 +123,13 @@ impl Lack {
     }
 }
 
+/// Whether requests come over a UNIX socket. What no worker holds is not for them, as the control socket of gunicorn 27.
+fn takes_unix(listeners: &[ListenerSeen], roles: &[(u32, Role)]) -> bool {
+    let works = |tgid: u32| roles.contains(&(tgid, Role::Worker));
+    let has_workers = roles.iter().any(|(_, role)| *role == Role::Worker);
+    listeners.iter().any(|seen| seen.family == "unix" && (!has_workers || works(seen.tgid)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,6 +157,21 @@ mod tests {
             let is_whole = Lack::of(recognised.kind, &recognised.server).is_none();
             // Waitress has threads, and passes requests on.
             assert_eq!(is_whole, expected == Some(Mode::Light) && !line.contains("waitress"), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_unix_socket_that_only_the_master_holds_is_none_of_requests() {
+        let seen = |tgid| ListenerSeen { tgid, family: "unix".to_owned(), ..ListenerSeen::default() };
+        let (master, worker) = ((1, Role::Master), (2, Role::Worker));
+        for (holders, roles, expected) in [
+            (&[1][..], &[master, worker][..], false),
+            (&[1, 2], &[master, worker], true),
+            (&[1], &[(1, Role::Unknown)], true),
+            (&[], &[master, worker], false),
+        ] {
+            let listeners: Vec<_> = holders.iter().copied().map(seen).collect();
+            assert_eq!(takes_unix(&listeners, roles), expected, "{holders:?} {roles:?}");
         }
     }
 

@@ -46,7 +46,7 @@ impl Machines {
         let processes = processes(&self.state, &recognised);
         let listeners = self.told_listeners(waiting);
         let blind_spots = self.blind_spots(impossible, &listeners);
-        let dropped = self.dropped(&listeners, sink);
+        let dropped = self.dropped(&listeners, &processes, sink);
         let slots = self.slots((recognised.kind, &server), &processes);
         let mut capacity = self.state.product.by_process.finish(
             &slots,
@@ -187,17 +187,22 @@ impl Machines {
     }
 
     /// What became of connections that were not served.
-    fn dropped(&mut self, listeners: &[Listener], sink: &mut dyn FnMut(Entry)) -> Dropped {
+    fn dropped(
+        &mut self,
+        listeners: &[Listener],
+        processes: &[Process],
+        sink: &mut dyn FnMut(Entry),
+    ) -> Dropped {
         let state = &mut self.state;
-        let processes = &state.world.processes.seen;
+        let seen = &state.world.processes.seen;
         let limits: BTreeMap<Tid, Option<u64>> =
-            processes.iter().map(|process| (process.tgid, process.open_files_limit)).collect();
+            seen.iter().map(|process| (process.tgid, process.open_files_limit)).collect();
         let limit_of = |tgid: Tid| limits.get(&tgid).copied().flatten();
         let open = state.wire.connections.clients_open().saturating_add(state.wire.light.left_open);
         let drops = std::mem::take(&mut state.product.drops);
         let mut dropped = drops.finish(open, state.next_follows, self.window.end_ns, limit_of, sink);
-        let is_unix = |listener: &&Listener| listener.seen.family == "unix";
-        let (unix, count) = (listeners.iter().filter(is_unix).count(), listeners.len());
+        let families = listeners::families_for_requests(listeners, processes);
+        let (unix, count) = (families.iter().filter(|family| **family == "unix").count(), families.len());
         if !self.attached.tells_ends() {
             // Neither accepts nor closes are seen: nothing can be said of a connection's end.
             return Dropped::not_seen(Attached::LIGHT_SEES_NO_CALLS);
