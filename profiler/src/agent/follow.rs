@@ -53,6 +53,8 @@ pub struct Chosen {
     pub full: Option<attach::Settings>,
     /// In place of both, in full, where this machine does not let all of light mode be attached; `None`: that is an error.
     pub instead: Option<attach::Settings>,
+    /// What this means for the server, in one sentence.
+    pub sentence: &'static str,
 }
 
 /// Finds the server: its processes, and the one that stands for it.
@@ -73,7 +75,7 @@ pub struct Follow<'a> {
     pub window: Duration,
     /// Says how to attach to a server.
     pub choose: &'a dyn Fn(&Tree) -> Chosen,
-    /// Says a sentence to whoever started it.
+    /// Says a sentence to whoever started it, unless it was said last.
     pub say: &'a dyn Fn(&str),
     /// Full traces beside light mode.
     pub full: Full,
@@ -181,9 +183,12 @@ impl Follow<'_> {
         if let (Err(SessionError::Attach(error)), Some(attach)) = (&session, chosen.instead)
             && error.is_of_light()
         {
-            (self.say)(&format!("everything is traced after all: {error}"));
-            chosen = Chosen { attach, full: None, instead: None };
+            let sentence = format!("everything is traced: {error}");
+            chosen = Chosen { attach, full: None, instead: None, ..chosen };
             session = begin(watched, attach);
+            (self.say)(&sentence);
+        } else if session.is_ok() {
+            (self.say)(chosen.sentence);
         }
         give_memory_back();
         Ok((session?, chosen))

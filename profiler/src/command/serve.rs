@@ -63,14 +63,14 @@ fn serve(options: &Serve) -> Result<(), AgentError> {
                 let _ = writeln!(std::io::stderr(), "wsgi-trace: {price}");
             }
         }
-        let said = RefCell::new("");
+        let said = RefCell::new(String::new());
         let follow = Follow {
             find: &|| target::find(&options.target),
             with_front_end: &|server| target::with_front_end(server, &options.front_end, options.quiet),
             only_pid: options.target.pid,
             window: options.window,
-            choose: &|tree| choose(options, tree, &mut said.borrow_mut()),
-            say: &|sentence| say(options, sentence),
+            choose: &|tree| choose(options, tree),
+            say: &|sentence| say(options, sentence, &mut said.borrow_mut()),
             full: Full::new(&options.full_traces, Arc::clone(&board)),
             asks,
             board,
@@ -92,9 +92,8 @@ fn serve(options: &Serve) -> Result<(), AgentError> {
     outcome
 }
 
-/// How to attach: in light mode, with full traces beside it, or in full. What that means for this server is said where it was
-/// not `said` last.
-fn choose(options: &Serve, tree: &Tree, said: &mut &'static str) -> Chosen {
+/// How to attach: in light mode, with full traces beside it, or in full.
+fn choose(options: &Serve, tree: &Tree) -> Chosen {
     let asked = match (options.light, options.full) {
         (true, _) => Some(Mode::Light),
         (false, true) => Some(Mode::Full),
@@ -103,10 +102,6 @@ fn choose(options: &Serve, tree: &Tree, said: &mut &'static str) -> Chosen {
     let lack = Lack::of_tree(tree, options.front_end.with_front_end.is_some());
     let (mode, sentence) = Mode::of_serve(asked, lack);
     let light = mode == Mode::Light;
-    if *said != sentence {
-        say(options, sentence);
-        *said = sentence;
-    }
     let settings = |light: bool| attach::Settings {
         hooks: target::hooks(options.hooks, light),
         gil: target::gil(options.gil, light),
@@ -118,14 +113,16 @@ fn choose(options: &Serve, tree: &Tree, said: &mut &'static str) -> Chosen {
         attach: settings(light),
         full: light.then(|| settings(false)),
         instead: (light && asked.is_none()).then(|| settings(false)),
+        sentence,
     }
 }
 
-/// Says it, unless nothing is to be said.
-fn say(options: &Serve, sentence: &str) {
-    if !options.quiet {
+/// Says it, unless nothing is to be said, or it was `said` last.
+fn say(options: &Serve, sentence: &str, said: &mut String) {
+    if !options.quiet && said != sentence {
         // Nobody may be reading: then there is nobody to tell.
         let _ = writeln!(std::io::stderr(), "wsgi-trace: {sentence}");
+        sentence.clone_into(said);
     }
 }
 
