@@ -1,7 +1,7 @@
 -- Which connections ended badly, why, and where?
 --
 -- One row a service and cause: docs/dropped-connections.md says what each cause means. `of_connections_ratio` is the share of
--- the service's connections in the same windows. Windows in light mode know nothing of them and are left out.
+-- the service's connections in the same windows. Windows that know nothing of them (light mode over UNIX sockets) are left out.
 WITH
     placed AS (
         -- Those with a route first. Where two waited as long, the name decides: every engine names the same one.

@@ -193,17 +193,17 @@ pub struct Light {
     pub local_port: u16,
 }
 
-/// Emits the light slice that ends now; `account` is settled up to `time_ns`. It is counted as a slice: where there are
-/// light ones there are no others.
+/// Emits the light slice that ends now. It is that of an account, which is settled up to `time_ns`, or an end, as this process ran. It is counted as
+/// a slice: where there are light ones there are no others.
 #[inline(always)]
-pub fn light(account: Option<*mut ThreadAccount>, of: &Light, time_ns: u64) {
+pub fn light(by: Result<*mut ThreadAccount, u32>, of: &Light, time_ns: u64) {
     const LENGTH: u64 = size_of::<LightRecord>() as u64;
     let Some(room) = reserve(Writer::Hook, LENGTH, loss::RING_FULL_SLICE) else { return };
     let record = room.at.cast::<LightRecord>();
     // SAFETY: the room holds a whole record, `account` is an element of ACCOUNTS.
     unsafe {
-        match account {
-            Some(account) => {
+        match by {
+            Ok(account) => {
                 let thread = &*account;
                 room.write_header(KIND_LIGHT, LENGTH, (thread.tgid, thread.tid), time_ns);
                 (*record).since_ns = thread.segment_start_ns;
@@ -214,8 +214,8 @@ pub fn light(account: Option<*mut ThreadAccount>, of: &Light, time_ns: u64) {
                 (*record).switches = thread.switches;
                 (*record).flags = thread.flags;
             }
-            None => {
-                room.write_header(KIND_LIGHT, LENGTH, (0, 0), time_ns);
+            Err(tgid) => {
+                room.write_header(KIND_LIGHT, LENGTH, (tgid, 0), time_ns);
                 (*record).since_ns = time_ns;
                 (&raw mut (*record).cpu_ns).write_volatile(0);
                 (&raw mut (*record).run_queue_ns).write_volatile(0);

@@ -204,7 +204,7 @@ pub struct Watch {
     #[arg(long, value_enum, default_value_t, value_name = "KIND")]
     pub hooks: Hooks,
     /// Hook no system calls: cheap enough to leave on for weeks. Shows each request, what its thread waits for, who held the
-    /// GIL and, on most servers, slots. Shows no accepts, dropped connections or event loops; the report says what is missing
+    /// GIL and, on most servers, slots. Shows no event loops, and what becomes of connections over TCP alone; the report says what is missing
     #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step", "stacks"])]
     pub light: bool,
     /// How to see waits for the GIL.
@@ -354,7 +354,7 @@ pub struct Top {
     #[arg(long, value_enum, default_value_t, value_name = "KIND", conflicts_with = "recording")]
     pub hooks: Hooks,
     /// Hook no system calls: cheap enough to leave on for weeks. Shows each request, what its thread waits for, who held the
-    /// GIL and, on most servers, slots. Shows no accepts, dropped connections or event loops; the report says what is missing
+    /// GIL and, on most servers, slots. Shows no event loops, and what becomes of connections over TCP alone; the report says what is missing
     #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step", "stacks", "recording"])]
     pub light: bool,
     /// How to see waits for the GIL.
@@ -387,11 +387,13 @@ pub struct Serve {
     #[arg(long, value_enum, default_value_t, value_name = "KIND")]
     pub hooks: Hooks,
     /// Hook no system calls: cheap enough to leave on for weeks. Shows each request, what its thread waits for, who held the
-    /// GIL and, on most servers, slots. Shows no accepts, dropped connections or event loops; the report says what is missing.
-    /// POST /full traces in full for a while; --hooks, --gil and --stacks are for that then
+    /// GIL and, on most servers, slots. Shows no event loops, and what becomes of connections over TCP alone; the report says what is missing.
+    /// POST /full traces in full for a while; --hooks, --gil and --stacks are for that then. This is the default where light mode
+    /// lacks nothing of the server that alerts rest on
     #[arg(long)]
     pub light: bool,
-    /// Hook system calls all the time; shows everything, and costs the server up to a sixth of its throughput
+    /// Hook system calls all the time; shows everything, and costs the server up to a sixth of its throughput. This is the default
+    /// where light mode lacks something: event loops, UNIX sockets, kernels before 6.3; `serve` says so
     #[arg(long, conflicts_with = "light")]
     pub full: bool,
     /// Full traces beside light mode.

@@ -60,6 +60,7 @@ impl From<SessionError> for Failure {
                 | AttachError::KernelTooOld { .. }
                 | AttachError::NoField { .. }
                 | AttachError::NoLight { .. }
+                | AttachError::NotAllOfLight { .. }
                 | AttachError::NoCallTracepoints { .. }
                 | AttachError::PidNamespace,
             ) => ExitCode::KernelUnsuitable,

@@ -21,8 +21,14 @@ struct Known {
 }
 
 /// Hooks of functions.
-const FUNCTIONS: &[&str] =
-    &["tcp_conn_request", "tcp_v4_syn_recv_sock", "tcp_v6_syn_recv_sock", "unix_find_other"];
+const FUNCTIONS: &[&str] = &[
+    "tcp_conn_request",
+    "tcp_v4_syn_recv_sock",
+    "tcp_v6_syn_recv_sock",
+    "unix_find_other",
+    "accept_returns",
+    "accept4_returns",
+];
 
 const KNOWN: &[Known] = &[
     // `sock:sk_data_ready` came with Linux 6.3.

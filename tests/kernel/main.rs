@@ -4,6 +4,7 @@
 //! `RECORDINGS` (recordings of another machine), `PREEMPT`, `LOCKDOWN`, `UNPRIVILEGED_BPF`. Out: a line for each check on the console, what was attached, and `PAYLOAD-EXIT 0` when all passed. As an ordinary process it runs the same
 //! checks on this machine's kernel.
 
+mod accepts;
 mod attached;
 mod checks;
 mod known;

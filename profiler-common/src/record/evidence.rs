@@ -18,6 +18,12 @@ pub const RESET_SENT: u32 = 3;
 pub const SIGNAL: u32 = 4;
 /// [`EvidenceRecord::what`]: the kernel chose the header's process to die, as memory ran out.
 pub const OUT_OF_MEMORY: u32 = 5;
+/// [`EvidenceRecord::what`]: an accept of the header's thread failed (light mode, where no other call is seen): `code` is what it returned,
+/// `signal` the listener's descriptor.
+pub const ACCEPT_FAILED: u32 = 6;
+
+/// What accept returns where something ran out, or a connection was gone: `EMFILE`, `ENFILE`, `ENOMEM`, `ENOBUFS`, `ECONNABORTED`, `EPROTO`.
+pub const ACCEPT_FAILURES: [i64; 6] = [-24, -23, -12, -105, -103, -71];
 
 /// [`EvidenceRecord::stage`]: nothing is known of the socket at this address.
 pub const STAGE_UNKNOWN: u32 = 0;
@@ -75,11 +81,12 @@ pub struct EvidenceRecord {
     pub local_port: u16,
     /// Peer's port, host order.
     pub peer_port: u16,
-    /// Number of the signal.
+    /// Number of the signal; of [`ACCEPT_FAILED`] the descriptor.
     pub signal: u32,
-    /// How the signal came to be: `si_code`; above 0: by the kernel.
+    /// How the signal came to be: `si_code`; above 0: by the kernel. Of [`ACCEPT_FAILED`] the result.
     pub code: i32,
-    /// Process that sent the signal, as the initial PID namespace numbers it.
+    /// Process that sent the signal, as the initial PID namespace numbers it. In light mode, of [`RESET_SENT`], the process that closed the
+    /// connection by it; 0: it was closed before.
     pub sender_tgid: u32,
     /// Name of the thread that sent the signal, NUL-padded.
     pub sender_comm: [u8; COMM_BYTES],

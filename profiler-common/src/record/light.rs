@@ -11,8 +11,23 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub const RECEIVED: u32 = 0;
 /// [`LightRecord::what`]: bytes were sent to the client.
 pub const SENT: u32 = 1;
-/// [`LightRecord::what`]: the connection is closed. Nobody's time: process, thread, sequence and account are 0.
+/// [`LightRecord::what`]: the connection is closed. Nobody's time: thread, sequence and account are 0. The process is the one that ran as it
+/// ended (0 in recordings without [`END_KNOWN`]), `bytes` is the sum of the following, and `arrival_ns` is when the handshake was done (0: not seen).
 pub const CLOSED: u32 = 2;
+
+/// [`LightRecord::bytes`] of [`CLOSED`]: the lowest bits are the error by which a call met that the client had gone, as a positive number
+/// (0: this side closed the connection).
+pub const END_ERROR_MASK: u64 = 0xffff;
+/// The same: that call sent something.
+pub const END_BY_SEND: u64 = 1 << 16;
+/// The same: no byte was moved on the connection.
+pub const END_UNUSED: u64 = 1 << 17;
+/// The same: these bits are there. An older version left them out.
+pub const END_KNOWN: u64 = 1 << 18;
+/// The same: from this bit on the client's port.
+pub const END_PEER_PORT_AT: u32 = 32;
+/// The same: from this bit on the local port.
+pub const END_LOCAL_PORT_AT: u32 = 48;
 
 /// One receive or send on a client's socket, or its end. `header.time_ns` is the moment at which it had moved its bytes.
 #[repr(C)]
@@ -23,7 +38,7 @@ pub struct LightRecord {
     pub header: RecordHeader,
     /// Kernel address of the socket; reused over time, so only unique together with `generation`.
     pub socket: u64,
-    /// Bytes moved.
+    /// Bytes moved; of [`CLOSED`] how it ended.
     pub bytes: u64,
     /// [`RECEIVED`]: when the first byte that no receive before had seen reached the socket (0: not known).
     pub arrival_ns: u64,

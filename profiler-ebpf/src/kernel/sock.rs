@@ -72,6 +72,8 @@ pub const SYN_SENT: u8 = 2;
 pub const SYN_RECV: u8 = 3;
 /// `TCP_TIME_WAIT`: no full socket any more.
 pub const TIME_WAIT: u8 = 6;
+/// `TCP_CLOSE`: the socket is no connection any more.
+pub const CLOSE: u8 = 7;
 /// `TCP_NEW_SYN_RECV`: no full socket yet.
 pub const NEW_SYN_RECV: u8 = 12;
 /// `TCP_CLOSE_WAIT`: the peer has sent its FIN.

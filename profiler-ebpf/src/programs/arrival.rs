@@ -33,7 +33,8 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     cause::clear_all();
     if light::is_light() {
         light_mode(&ctx);
-    } else if ctx.arg::<i32>(2) == i32::from(sock::CLOSE_WAIT) {
+    }
+    if ctx.arg::<i32>(2) == i32::from(sock::CLOSE_WAIT) {
         evidence::client_ended(ctx.arg(0));
         return 0;
     }

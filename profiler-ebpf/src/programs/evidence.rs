@@ -1,25 +1,29 @@
 //! Evidence about ends: who ended or reset a connection, who killed a process.
 //!
-//! In: `inet_sock_set_state` (through `socket`), `tcp_receive_reset`, `tcp_send_reset`, `signal_generate`, `mark_victim`.
-//! Out: evidence records, of connections to ports where a traced process listens and of traced processes alone.
+//! In: `inet_sock_set_state` (through `socket`), `tcp_receive_reset`, `tcp_send_reset`, `signal_generate`, `mark_victim`; in light mode the
+//! system calls `accept` and `accept4` as they return, which costs no other call anything. Out: evidence records, of connections to ports
+//! where a traced process listens and of traced processes alone.
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::task_struct;
-use aya_ebpf::helpers::generated::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns};
-use aya_ebpf::macros::btf_tracepoint;
-use aya_ebpf::programs::BtfTracePointContext;
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task_btf, bpf_ktime_get_ns,
+};
+use aya_ebpf::macros::{btf_tracepoint, fexit};
+use aya_ebpf::programs::{BtfTracePointContext, FExitContext};
 use profiler_common::limits::COMM_BYTES;
 use profiler_common::loss;
 use profiler_common::record::evidence::{
-    CLIENT_ENDED, EvidenceRecord, OUT_OF_MEMORY, RESET_RECEIVED, RESET_SENT, SIGNAL, SIGNALS, STAGE_ACCEPTED,
-    STAGE_CLOSED, STAGE_TAKEN, STAGE_UNKNOWN, STAGE_WAITING,
+    ACCEPT_FAILED, ACCEPT_FAILURES, CLIENT_ENDED, EvidenceRecord, OUT_OF_MEMORY, RESET_RECEIVED, RESET_SENT,
+    SIGNAL, SIGNALS, STAGE_ACCEPTED, STAGE_CLOSED, STAGE_TAKEN, STAGE_UNKNOWN, STAGE_WAITING,
 };
 use profiler_common::record::{KIND_EVIDENCE, RecordHeader};
 
+use super::light;
 use super::socket::listener_at;
 use crate::emit;
 use crate::empty;
-use crate::kernel::{self, packet, sock, task};
+use crate::kernel::{self, packet, registers, sock, task};
 use crate::maps::{
     EVIDENCE, EVIDENCE_EMITTED, SOCKET_ACCEPTED, SOCKET_BACK_END, SOCKET_CLOSED, SOCKET_WAITING, SOCKETS,
     TARGETS,
@@ -101,6 +105,47 @@ pub fn mark_victim(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// `accept` returns; the name of the function is that of x86_64.
+#[fexit(function = "__x64_sys_accept")]
+pub fn accept_returns(ctx: FExitContext) -> i32 {
+    if !empty::bodies_left_out() {
+        accept_returned(ctx.ret().unwrap_or(0));
+    }
+    0
+}
+
+/// `accept4` returns; the name of the function is that of x86_64.
+#[fexit(function = "__x64_sys_accept4")]
+pub fn accept4_returns(ctx: FExitContext) -> i32 {
+    if !empty::bodies_left_out() {
+        accept_returned(ctx.ret().unwrap_or(0));
+    }
+    0
+}
+
+/// Most accepts get a connection, or find none.
+#[inline(always)]
+fn accept_returned(result: i64) {
+    let mut has_failed = false;
+    for failure in ACCEPT_FAILURES {
+        has_failed |= result == failure;
+    }
+    if !has_failed {
+        return;
+    }
+    // SAFETY: the helpers have no preconditions.
+    let (who, current) = unsafe { (bpf_get_current_pid_tgid(), bpf_get_current_task_btf()) };
+    let who = ((who >> 32) as u32, who as u32);
+    if TARGETS.get_ptr(&who.0).is_none() {
+        return;
+    }
+    let [listener, ..] = registers::arguments(registers::of(current));
+    let mut record = blank(ACCEPT_FAILED, who);
+    record.code = result as i32;
+    record.signal = listener as u32;
+    emit(&record);
+}
+
 /// An argument as a mere number: of one that may be an address, a task or a special value the verifier thinks differently
 /// on each kernel.
 #[inline(always)]
@@ -153,7 +198,7 @@ fn of_connection(what: u32, sk: sock::TypedSock, packet: u64) {
     if state != sock::TIME_WAIT {
         record.unread_bytes = record.unread_bytes.wrapping_add(sock::tcp_unread_bytes(address));
         record.unacknowledged_bytes = sock::tcp_unacknowledged_bytes(address);
-        if let Some(socket) = SOCKETS.get_ptr(&address) {
+        if let Some(socket) = SOCKETS.get_ptr_mut(&address) {
             // SAFETY: the look-up succeeded.
             unsafe {
                 record.generation = (*socket).generation;
@@ -165,6 +210,12 @@ fn of_connection(what: u32, sk: sock::TypedSock, packet: u64) {
                     SOCKET_CLOSED => STAGE_CLOSED,
                     _ => STAGE_UNKNOWN,
                 };
+                // No system call tells of the close that this is.
+                let is_close = what == RESET_SENT && packet == 0 && state == sock::CLOSE;
+                if light::is_light() && is_close && matches!(record.stage, STAGE_ACCEPTED | STAGE_TAKEN) {
+                    (*socket).stage = SOCKET_CLOSED;
+                    record.sender_tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+                }
             }
         }
     }

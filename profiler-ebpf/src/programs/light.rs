@@ -1,14 +1,17 @@
 //! Light mode: bytes that traced threads receive from clients and send to them. No system call is hooked.
 //!
-//! In: `sock_recv_length`, `sock_send_length`, ends of connections (by `socket`). Out: light slices. The socket tells
+//! In: `sock_recv_length`, `sock_send_length`, ends of connections (by `arrival`). Out: light slices. The socket tells
 //! whether it is a client's: its local port is that of a traced listener. Nothing is known of descriptors here. `light_head` captures
 //! heads of messages.
 
 use aya_ebpf::Global;
-use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use profiler_common::record::light::{CLOSED, RECEIVED, SENT};
+use profiler_common::record::light::{
+    CLOSED, END_BY_SEND, END_ERROR_MASK, END_KNOWN, END_LOCAL_PORT_AT, END_PEER_PORT_AT, END_UNUSED,
+    RECEIVED, SENT,
+};
 
 use super::client::{self, Got};
 use super::light_head::{self, Moved};
@@ -26,8 +29,10 @@ static LIGHT: Global<u32> = Global::new(0);
 
 /// `MSG_PEEK`: a receive that takes nothing.
 const MSG_PEEK: i32 = 2;
-/// `-EPIPE`, `-ECONNRESET`: the other side is gone.
-const GONE: [i32; 2] = [-32, -104];
+/// `-EPIPE`, `-ECONNRESET`, `-ETIMEDOUT`: the other side is gone.
+const GONE: [i32; 3] = [-32, -104, -110];
+/// See [`END_ERROR_MASK`]: this side closed the connection.
+const BY_CLOSE: u64 = 0;
 
 /// Whether this is light mode; a constant for the verifier.
 #[inline(always)]
@@ -62,8 +67,9 @@ pub fn light_sent(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn moved(typed: TypedSock, bytes: i32, what: u32) {
     if bytes <= 0 {
-        if bytes == GONE[0] || bytes == GONE[1] {
-            ended(typed);
+        if bytes == GONE[0] || bytes == GONE[1] || bytes == GONE[2] {
+            let error = bytes.wrapping_neg() as u64 & END_ERROR_MASK;
+            ended(typed, if what == SENT { error | END_BY_SEND } else { error });
         }
         return;
     }
@@ -118,11 +124,11 @@ fn message(account: Account, typed: TypedSock, bytes: u64, what: u32) {
         } else {
             light_head::sent(state, &moved);
         }
-        emit::light(Some(account), &light, now_ns);
+        emit::light(Ok(account), &light, now_ns);
         account::restart(&mut change, now_ns);
     }
     if is_reset {
-        ended(typed);
+        ended(typed, BY_CLOSE);
     }
 }
 
@@ -136,35 +142,48 @@ pub fn seed(sk: u64) {
     }
 }
 
-/// A connection of a traced listener is closed on this side.
+/// A connection of a traced listener is closed on this side. Where that resets it the socket has lost its port, and
+/// `evidence` tells of it.
 #[inline(always)]
 pub fn closed(typed: TypedSock) {
     if socket::listener_at(sock::typed_local_port(typed)) != 0 {
-        preemption::disabled(|| ended(typed));
+        preemption::disabled(|| ended(typed, BY_CLOSE));
     }
 }
 
-/// A connection is closed, or a call met that the other side has reset or left it. From a reset itself nothing could be
-/// emitted: it comes in the middle of anything, and the socket has lost its port by then.
+/// A connection is closed, or a call met that the other side has reset or left it, as `how` says in the bits of the record. From a reset
+/// itself nothing could be emitted: it comes in the middle of anything, and the socket has lost its port by then.
 #[inline(always)]
-fn ended(typed: TypedSock) {
+fn ended(typed: TypedSock, how: u64) {
     let sk = typed as u64;
     let Some(state) = SOCKETS.get_ptr_mut(&sk) else { return };
     // SAFETY: the look-up succeeded.
     unsafe {
-        if (*state).stage != SOCKET_ACCEPTED {
+        let stage = (*state).stage;
+        // Accepted, and nothing was moved on it.
+        let is_unused = stage == SOCKET_WAITING && sock::is_taken(sk);
+        if stage != SOCKET_ACCEPTED && !is_unused {
             return;
         }
         (*state).stage = SOCKET_CLOSED;
+        let family = sock::typed_family(typed);
+        let is_tcp = family == sock::AF_INET || family == sock::AF_INET6;
+        let (local, peer) = if is_tcp {
+            (u64::from(sock::typed_local_port(typed)), u64::from(sock::typed_peer_port(typed)))
+        } else {
+            (0, 0)
+        };
+        let unused = if is_unused { END_UNUSED } else { 0 };
+        let ports = local << END_LOCAL_PORT_AT | peer << END_PEER_PORT_AT;
         let light = Light {
             socket: sk,
             generation: (*state).generation,
             what: CLOSED,
-            bytes: 0,
-            arrival_ns: 0,
-            family: sock::typed_family(typed),
-            local_port: sock::typed_local_port(typed),
+            bytes: END_KNOWN | how | unused | ports,
+            arrival_ns: (*state).established_ns,
+            family,
+            local_port: local as u16,
         };
-        emit::light(None, &light, bpf_ktime_get_ns());
+        emit::light(Err((bpf_get_current_pid_tgid() >> 32) as u32), &light, bpf_ktime_get_ns());
     }
 }

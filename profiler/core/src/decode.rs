@@ -296,6 +296,8 @@ fn decode_task(bytes: &[u8]) -> Result<Event, Malformed> {
 }
 
 fn decode_light(bytes: &[u8]) -> Result<Event, Malformed> {
+    /// include/linux/socket.h.
+    const AF_UNIX: u16 = 1;
     let record = fixed::<LightRecord>(bytes, KIND_LIGHT)?;
     let what = match record.what {
         light::RECEIVED => LightWhat::Received,
@@ -313,6 +315,7 @@ fn decode_light(bytes: &[u8]) -> Result<Event, Malformed> {
             generation: record.generation,
             bytes: record.bytes,
             arrival_ns: record.arrival_ns,
+            is_unix: record.family == AF_UNIX,
             account: Account {
                 cpu_ns: record.cpu_ns,
                 run_queue_ns: record.run_queue_ns,
@@ -414,6 +417,7 @@ fn decode_evidence(bytes: &[u8]) -> Result<Event, Malformed> {
             unacknowledged_bytes: record.unacknowledged_bytes,
             local_port: record.local_port,
             peer_port: record.peer_port,
+            closed_by: if record.what == evidence::RESET_SENT { record.sender_tgid } else { 0 },
         })
     };
     let tgid = record.header.tgid;
@@ -429,6 +433,11 @@ fn decode_evidence(bytes: &[u8]) -> Result<Event, Malformed> {
             sender_comm: name(&record.sender_comm),
         }),
         evidence::OUT_OF_MEMORY => Evidence::OutOfMemory { tgid },
+        evidence::ACCEPT_FAILED => Evidence::AcceptFailed {
+            tgid,
+            listener_fd: record.signal.cast_signed(),
+            result: i64::from(record.code),
+        },
         value => return Err(Malformed::BadValue { kind: KIND_EVIDENCE, value }),
     };
     Ok(Event { time_ns: record.header.time_ns, body: Body::Evidence(Box::new(found)) })

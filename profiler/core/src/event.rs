@@ -3,6 +3,7 @@
 //! In: raw records (by `decode`) and facts. Out: [`Event`], ordered by `time_ns`. Slices span time: each comes when its call ends, and may have begun long
 //! before events that were seen earlier.
 
+use profiler_common::record::light;
 use profiler_common::record::slice::Undecided;
 
 use crate::fact::{Account, Fact};
@@ -337,7 +338,7 @@ pub enum Call {
 /// A light slice. `Event::time_ns` is the moment at which the bytes were moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Light {
-    /// Process (0: [`LightWhat::Closed`] is nobody's).
+    /// Process; of [`LightWhat::Closed`] the one that ran as the connection ended (0: not known).
     pub tgid: Tid,
     /// Thread.
     pub tid: Tid,
@@ -347,10 +348,12 @@ pub struct Light {
     pub socket: u64,
     /// Connections on that address before this one.
     pub generation: u32,
-    /// Bytes moved.
+    /// Bytes moved; of [`LightWhat::Closed`] what [`Light::end`] says.
     pub bytes: u64,
-    /// When the first byte not received before arrived (0: not known).
+    /// When the first byte not received before arrived; of [`LightWhat::Closed`] the end of the handshake (0: not known).
     pub arrival_ns: u64,
+    /// It is a UNIX socket.
+    pub is_unix: bool,
     /// The thread's account since its light slice before.
     pub account: Account,
     /// Number among its thread's light slices; a hole means loss.
@@ -359,6 +362,37 @@ pub struct Light {
     pub switches: u32,
     /// `profiler_common::record::slice::FLAG_` bits.
     pub flags: u32,
+}
+
+/// How a connection of light mode ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LightEnd {
+    /// The error by which a call met that the client had gone, as a negative number; 0: this side closed the connection.
+    pub error: i64,
+    /// That call sent something.
+    pub by_send: bool,
+    /// No byte was moved on the connection.
+    pub is_unused: bool,
+    /// Local port and the client's; 0: of a UNIX socket, or of one that the client had reset.
+    pub ports: (u16, u16),
+}
+
+impl Light {
+    /// How the connection ended; `None`: it goes on, or an older version did not tell.
+    #[must_use]
+    pub fn end(&self) -> Option<LightEnd> {
+        let bits = self.bytes;
+        if self.what != LightWhat::Closed || bits & light::END_KNOWN == 0 {
+            return None;
+        }
+        let port = |at: u32| u16::try_from(bits >> at & 0xffff).unwrap_or(0);
+        Some(LightEnd {
+            error: -(bits & light::END_ERROR_MASK).cast_signed(),
+            by_send: bits & light::END_BY_SEND != 0,
+            is_unused: bits & light::END_UNUSED != 0,
+            ports: (port(light::END_LOCAL_PORT_AT), port(light::END_PEER_PORT_AT)),
+        })
+    }
 }
 
 /// What happened on a client's socket.
@@ -403,6 +437,15 @@ pub enum Evidence {
         /// Process.
         tgid: Tid,
     },
+    /// An accept failed, in light mode: no other call is seen there.
+    AcceptFailed {
+        /// Process.
+        tgid: Tid,
+        /// Descriptor of the listener.
+        listener_fd: i32,
+        /// What it returned.
+        result: i64,
+    },
 }
 
 /// What happened to a connection.
@@ -439,6 +482,8 @@ pub struct ConnectionEvidence {
     pub local_port: u16,
     /// Peer's port.
     pub peer_port: u16,
+    /// Light mode: the process that closed the connection by this ([`Sign::ResetSent`]); 0: it was closed before.
+    pub closed_by: Tid,
 }
 
 /// A signal that was sent.

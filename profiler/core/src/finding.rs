@@ -248,7 +248,15 @@ const JUDGED_IN_LIGHT: &[(&str, Tells)] = &[
     (gil_threads::RULE.id, tells_gil),
     (slots_exhausted::RULE.id, tells_slots),
     (slow_clients::RULE.id, tells_slots),
+    (clients_leave::RULE.id, tells_ends),
+    (keep_alive_race::RULE.id, tells_ends),
+    (worker_timeouts::RULE.id, tells_ends),
+    (descriptor_limit::RULE.id, |snapshot| snapshot.dropped.accepts_not_measured.is_none()),
 ];
+
+fn tells_ends(snapshot: &Snapshot) -> bool {
+    snapshot.dropped.not_measured.is_none()
+}
 
 fn tells_gil(snapshot: &Snapshot) -> bool {
     snapshot.attached.tells_gil()
@@ -260,8 +268,17 @@ fn tells_slots(snapshot: &Snapshot) -> bool {
 
 /// Why a rule is not judged in light mode.
 fn not_judged(rule: &Rule, snapshot: &Snapshot) -> String {
-    let rests_on_slots = [slots_exhausted::RULE.id, slow_clients::RULE.id].contains(&rule.id);
-    let reason = snapshot.slots.not_measured.as_deref().filter(|_| rests_on_slots);
+    let dropped = &snapshot.dropped;
+    let reason = match rule.id {
+        id if [slots_exhausted::RULE.id, slow_clients::RULE.id].contains(&id) => {
+            snapshot.slots.not_measured.as_deref()
+        }
+        id if id == descriptor_limit::RULE.id => dropped.accepts_not_measured.as_deref(),
+        id if [clients_leave::RULE.id, keep_alive_race::RULE.id, worker_timeouts::RULE.id].contains(&id) => {
+            dropped.not_measured.as_deref()
+        }
+        _ => None,
+    };
     reason.unwrap_or(Attached::LIGHT_SEES_NO_CALLS).to_owned()
 }
 

@@ -19,7 +19,6 @@ use crate::fact::queue::AcceptQueues;
 use crate::fact::{
     Attached, CgroupCpu, Counters, DescriptorClass, DescriptorSeen, Fact, ProcessSeen, SessionStarted, Sight,
 };
-use crate::machine::driver::evidence;
 use crate::machine::driver::state::State;
 use crate::machine::runtime::handoff;
 use crate::machine::time::slot::Heat;
@@ -283,8 +282,7 @@ impl Machines {
             Body::Slept(slept) => self.state.slept(&slept, time_ns, sink),
             Body::Lifecycle(lifecycle) => self.lifecycle(&lifecycle, time_ns, sink),
             Body::Evidence(evidence) => {
-                let State { product, wire, .. } = &mut self.state;
-                evidence::evidence((product, wire), &evidence, time_ns, sink);
+                self.state.evidence(&evidence, time_ns, sink);
             }
             Body::Fact(fact) => self.fact(*fact, time_ns, sink),
         }
@@ -343,6 +341,7 @@ impl Machines {
             Fact::Attached(attached) => {
                 self.state.world.arrival_measured = attached.arrival_measured;
                 self.state.time.is_light = attached.sight() == Sight::Sleeps;
+                self.state.wire.light.tells_ends = attached.is_light() && attached.tells_ends();
                 self.attached = attached;
             }
             Fact::ProcessSeen(process) => self.process_seen(&process, sink),

@@ -88,6 +88,11 @@ pub trait ServerKind: Sync {
         false
     }
 
+    /// Whether one thread reads a request and another answers it, so that nothing but system calls shows which of them a request holds.
+    fn passes_requests_on(&self) -> bool {
+        false
+    }
+
     /// Name of the Python distribution whose version is the server's, as its `dist-info` directory begins, where this
     /// command line starts the server.
     fn distribution(&self, _command_line: &[String]) -> Option<&'static str> {

@@ -301,7 +301,7 @@ impl Board {
 
     /// The window of the full trace beside light mode, as it stands.
     pub fn look_full(&self, snapshot: Snapshot, requests: Vec<Arc<Request>>) {
-        let counts = Counts::beside(&snapshot);
+        let counts = Counts::beside(&snapshot, &self.shown());
         let view = Arc::new(View::new(snapshot, requests));
         let mut inner = self.lock();
         inner.open_full = counts;
@@ -325,7 +325,7 @@ impl Board {
 
     /// The window of the full trace beside light mode has ended.
     pub fn window_full(&self, snapshot: Snapshot, requests: Vec<Arc<Request>>) {
-        let counts = Counts::beside(&snapshot);
+        let counts = Counts::beside(&snapshot, &self.shown());
         let view = Arc::new(View::new(snapshot, requests));
         let mut inner = self.lock();
         inner.open_full = Counts::default();
@@ -333,6 +333,11 @@ impl Board {
         inner.known.full.current = None;
         inner.known.full.last = Some(Arc::clone(&view));
         inner.known.last = Some(view);
+    }
+
+    /// What is counted so far.
+    fn shown(&self) -> Counts {
+        self.lock().known.counts.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -3,7 +3,7 @@
 //! In: snapshots of windows, each once. Out: sums by family and label, since the agent began. Adding a count is adding its
 //! line in [`FAMILIES`] and its value in [`Counts::of`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use profiler_common::loss::{LOSS_NAMES, WAKE_MISSED};
 use profiler_core::model::dropped::Cause;
@@ -88,7 +88,7 @@ families! {
 }
 
 impl Id {
-    /// Whether light mode cannot know it: it takes system calls.
+    /// Whether it takes system calls to know it. Of how connections end, light mode may know it without (`Counts::told_in_light`).
     const fn takes_calls(self) -> bool {
         matches!(
             self,
@@ -131,6 +131,8 @@ pub(super) fn port(listener: &Listener) -> String {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     sums: BTreeMap<(Id, String), u64>,
+    /// What light mode counted itself, of what takes system calls elsewhere.
+    told_in_light: BTreeSet<Id>,
     /// From the end of a connection's handshake to accept's return.
     pub accept_wait: Buckets,
     /// From a client's first refusal by a full accept queue to its connection.
@@ -148,6 +150,10 @@ impl Counts {
         counts.set(Id::Watched, "", length_ns);
         counts.set(Id::Mode, if snapshot.attached.is_light() { "light" } else { "full" }, length_ns);
         counts.dropped(snapshot);
+        if snapshot.attached.is_light() {
+            counts.told_in_light =
+                counts.sums.keys().map(|(id, _)| *id).filter(|id| id.takes_calls()).collect();
+        }
         counts.slots(snapshot);
         if snapshot.gil.not_measured.is_none() {
             counts.set(Id::GilWaits, "", snapshot.gil.waits.count());
@@ -198,12 +204,13 @@ impl Counts {
         counts
     }
 
-    /// What the window of a full trace adds to those of the light mode beside it: what that cannot know, and what is of
-    /// each session by itself.
+    /// What the window of a full trace adds to `light`, those of the light mode beside it: what that cannot know, and what is
+    /// of each session by itself.
     #[must_use]
-    pub fn beside(snapshot: &Snapshot) -> Self {
+    pub fn beside(snapshot: &Snapshot, light: &Self) -> Self {
         let mut counts = Self::of(snapshot);
-        counts.sums.retain(|(id, _), _| id.takes_calls() || id.is_of_each_session());
+        let is_new = |id: Id| id.takes_calls() && !light.told_in_light.contains(&id);
+        counts.sums.retain(|(id, _), _| is_new(*id) || id.is_of_each_session());
         counts
     }
 
@@ -223,8 +230,15 @@ impl Counts {
     /// All causes from the start: a counter that begins with its first drop would hide it from `increase`.
     fn dropped(&mut self, snapshot: &Snapshot) {
         let dropped = &snapshot.dropped;
-        if snapshot.attached.is_light() {
-            // A zero would say that nothing was dropped.
+        if dropped.accepts_not_measured.is_none() {
+            // A zero would say that none failed.
+            self.set(Id::AcceptsFailed, "EMFILE", 0);
+            for failure in &dropped.accept_failures {
+                self.set(Id::AcceptsFailed, failure.error, failure.count);
+            }
+        }
+        if dropped.not_measured.is_some() {
+            // The same of connections that were dropped.
             return;
         }
         self.set(Id::Served, "", dropped.served);
@@ -235,10 +249,6 @@ impl Counts {
                 let ends = dropped.worker_ends.iter().filter(|end| end.cause == cause).count();
                 self.set(Id::WorkersEnded, cause.name(), u64::try_from(ends).unwrap_or(u64::MAX));
             }
-        }
-        self.set(Id::AcceptsFailed, "EMFILE", 0);
-        for failure in &dropped.accept_failures {
-            self.set(Id::AcceptsFailed, failure.error, failure.count);
         }
     }
 
@@ -282,6 +292,7 @@ impl Counts {
         for ((id, label), value) in &other.sums {
             self.set(*id, label, *value);
         }
+        self.told_in_light.extend(&other.told_in_light);
         self.accept_wait.add(&other.accept_wait);
         self.connect_delay.add(&other.connect_delay);
         self.loop_lag.add(&other.loop_lag);
@@ -293,6 +304,7 @@ impl Counts {
             let sum = self.sums.entry(key.clone()).or_default();
             *sum = (*sum).max(*value);
         }
+        self.told_in_light.extend(&shown.told_in_light);
         self.accept_wait.raise_to(&shown.accept_wait);
         self.connect_delay.raise_to(&shown.connect_delay);
         self.loop_lag.raise_to(&shown.loop_lag);
@@ -312,11 +324,10 @@ impl Counts {
     /// Each family with its label values and sums; without those that light mode cannot know where `is_light`, as they
     /// stand still then.
     pub fn families(&self, is_light: bool) -> impl Iterator<Item = (&'static Family, Vec<(&str, u64)>)> {
+        let is_told = move |id: Id| !(is_light && id.takes_calls()) || self.told_in_light.contains(&id);
         FAMILIES.iter().enumerate().map(move |(place, family)| {
-            let of_family = self
-                .sums
-                .iter()
-                .filter(move |((id, _), _)| *id as usize == place && !(is_light && id.takes_calls()));
+            let of_family =
+                self.sums.iter().filter(move |((id, _), _)| *id as usize == place && is_told(*id));
             (family, of_family.map(|((_, label), value)| (label.as_str(), *value)).collect())
         })
     }

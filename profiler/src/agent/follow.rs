@@ -51,6 +51,10 @@ pub struct Chosen {
     pub attach: attach::Settings,
     /// For full traces beside that; `None`: it is a full trace itself.
     pub full: Option<attach::Settings>,
+    /// In place of both, in full, where this machine does not let all of light mode be attached; `None`: that is an error.
+    pub instead: Option<attach::Settings>,
+    /// What this means for the server, in one sentence.
+    pub sentence: &'static str,
 }
 
 /// Finds the server: its processes, and the one that stands for it.
@@ -71,6 +75,8 @@ pub struct Follow<'a> {
     pub window: Duration,
     /// Says how to attach to a server.
     pub choose: &'a dyn Fn(&Tree) -> Chosen,
+    /// Says a sentence to whoever started it, unless it was said last.
+    pub say: &'a dyn Fn(&str),
     /// Full traces beside light mode.
     pub full: Full,
     /// Questions for one from the HTTP side.
@@ -162,16 +168,28 @@ impl Follow<'_> {
 
     fn begin(&self) -> Result<(Session<Scribe>, Chosen), SessionError> {
         let (server, named_pid) = (self.find)()?;
-        let chosen = (self.choose)(&server);
+        let mut chosen = (self.choose)(&server);
         let watched = (self.with_front_end)(server)?;
         self.board.set_status(Status::Attaching);
-        let watch = Watch { watched, named_pid, attach: chosen.attach, record: None };
-        let scribe = Scribe {
-            board: Arc::clone(&self.board),
-            exporter: self.exporter.clone(),
-            rows: self.rows.clone(),
+        let begin = |watched, attach| {
+            let scribe = Scribe {
+                board: Arc::clone(&self.board),
+                exporter: self.exporter.clone(),
+                rows: self.rows.clone(),
+            };
+            Session::begin(Watch { watched, named_pid, attach, record: None }, scribe)
         };
-        let session = Session::begin(watch, scribe);
+        let mut session = begin(watched.clone(), chosen.attach);
+        if let (Err(SessionError::Attach(error)), Some(attach)) = (&session, chosen.instead)
+            && error.is_of_light()
+        {
+            let sentence = format!("everything is traced: {error}");
+            chosen = Chosen { attach, full: None, instead: None, ..chosen };
+            session = begin(watched, attach);
+            (self.say)(&sentence);
+        } else if session.is_ok() {
+            (self.say)(chosen.sentence);
+        }
         give_memory_back();
         Ok((session?, chosen))
     }

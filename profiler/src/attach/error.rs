@@ -62,6 +62,12 @@ pub enum AttachError {
         /// What it lacks.
         lacks: Vec<String>,
     },
+    /// Light mode would not see something that alerts rest on.
+    #[error("light mode would not see accepts that fail: {reason}")]
+    NotAllOfLight {
+        /// Why.
+        reason: String,
+    },
     /// `--hooks tracepoints` cannot be had.
     #[error("the tracepoints of single system calls cannot be used: {reason}; try --hooks btf")]
     NoCallTracepoints {
@@ -99,6 +105,12 @@ impl AttachError {
     /// A required program was refused for this reason.
     pub(super) fn refused(program: &'static str, reason: String) -> Self {
         if is_of_lockdown(&reason) { Self::LockedDown } else { Self::Program { program, reason } }
+    }
+
+    /// Whether a full trace may be had all the same.
+    #[must_use]
+    pub const fn is_of_light(&self) -> bool {
+        matches!(self, Self::NoLight { .. } | Self::NotAllOfLight { .. })
     }
 }
 

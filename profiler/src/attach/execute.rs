@@ -75,10 +75,11 @@ pub fn attach(
         sleeps_recorded: plan.hooks == Hooks::Light,
         heads_recorded: plan.hooks == Hooks::Light,
         holders_recorded: plan.hooks == Hooks::Light,
+        ends_recorded: plan.hooks == Hooks::Light,
         other_profilers,
         ..Attached::default()
     };
-    attach_programs(&mut ebpf, &plan, &btf, &mut report)?;
+    attach_programs(&mut ebpf, (&plan, settings.all_of_light), &btf, &mut report)?;
     let mut source = LiveSource::new(ebpf, followed)?;
     let mut known = 0;
     for _ in 0..MAX_ROUNDS {
@@ -175,11 +176,18 @@ fn fill_free_indexes(ebpf: &mut Ebpf, threads: u32) -> Result<(), LiveError> {
 
 fn attach_programs(
     ebpf: &mut Ebpf,
-    plan: &Plan,
+    (plan, all_of_light): (&Plan, bool),
     btf: &Btf,
     report: &mut Attached,
 ) -> Result<(), AttachError> {
     let mut loaded = load_programs(ebpf, plan, btf);
+    if all_of_light {
+        for name in Attached::OF_ACCEPTS {
+            if let Some(Err(reason)) = loaded.get(name) {
+                return Err(AttachError::NotAllOfLight { reason: reason.clone() });
+            }
+        }
+    }
     for entry in &plan.programs {
         let outcome = match loaded.remove(entry.name) {
             Some(Ok(())) => attach_one(ebpf, entry),
@@ -188,6 +196,9 @@ fn attach_programs(
         };
         match outcome {
             Ok(()) => report.programs.push(entry.name.to_owned()),
+            Err(reason) if all_of_light && Attached::OF_ACCEPTS.contains(&entry.name) => {
+                return Err(AttachError::NotAllOfLight { reason });
+            }
             Err(reason) if entry.required => {
                 return Err(AttachError::refused(entry.name, reason));
             }

@@ -2,7 +2,7 @@
 //!
 //! In: [`Capabilities`], [`Settings`]. Out: [`Plan`], or the reason why there can be none.
 
-use profiler_core::fact::MissingProgram;
+use profiler_core::fact::{Attached, MissingProgram};
 
 use super::AttachError;
 use crate::capability::Capabilities;
@@ -44,6 +44,8 @@ pub struct Settings {
     pub ring_bytes: Option<u32>,
     /// How waits for the interpreter lock are seen.
     pub gil: super::gil::Wanted,
+    /// Light mode is refused where it would not see accepts that fail.
+    pub all_of_light: bool,
     /// Threads followed at once; `None`: `profiler_common::limits::MAX_THREADS`.
     pub max_threads: Option<u32>,
 }
@@ -107,8 +109,12 @@ pub fn plan(capabilities: &Capabilities, settings: &Settings, load: Load) -> Res
             });
         }
     }
+    let unseen = plan.missing.iter().find(|one| Attached::OF_ACCEPTS.contains(&one.program.as_str()));
     if lacks.is_empty() {
-        Ok(plan)
+        match unseen.filter(|_| settings.all_of_light) {
+            Some(unseen) => Err(AttachError::NotAllOfLight { reason: unseen.reason.clone() }),
+            None => Ok(plan),
+        }
     } else if hooks == Hooks::Light {
         Err(AttachError::NoLight { release: capabilities.kernel_release.clone(), lacks })
     } else {
@@ -264,6 +270,22 @@ mod tests {
         let old = kernel(|name| name != "btf_trace_sock_recv_length");
         let error = plan(&old, &light, Load::default()).unwrap_err().to_string();
         assert!(error.contains("sock_recv_length") && error.contains("6.3"), "{error}");
+    }
+
+    #[test]
+    fn light_mode_without_sight_of_accepts_is_refused_where_all_of_it_is_wanted() {
+        let light = Settings { hooks: Hooks::Light, ..Settings::default() };
+        let whole = Settings { all_of_light: true, ..light };
+        assert!(plan(&kernel(|_| true), &whole, Load::default()).is_ok());
+        for function in PROGRAMS.iter().filter(|program| Attached::OF_ACCEPTS.contains(&program.name)) {
+            let AttachPoint::Return(name) = function.place else { panic!("{function:?}") };
+            let lacking = kernel(|feature| feature != name);
+            let error = plan(&lacking, &whole, Load::default()).unwrap_err();
+            assert!(error.is_of_light() && error.to_string().contains(name), "{error}");
+            assert_eq!(plan(&lacking, &light, Load::default()).unwrap().missing.len(), 1);
+            let full = Settings { all_of_light: true, ..Settings::default() };
+            assert!(plan(&lacking, &full, Load::default()).is_ok(), "everything is traced there");
+        }
     }
 
     #[test]

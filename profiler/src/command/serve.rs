@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::export::labels;
-use super::mode::Mode;
+use super::mode::{Lack, Mode};
 use super::{Failure, target};
 use crate::agent::board::Board;
 use crate::agent::follow::{Chosen, Follow};
@@ -63,13 +63,14 @@ fn serve(options: &Serve) -> Result<(), AgentError> {
                 let _ = writeln!(std::io::stderr(), "wsgi-trace: {price}");
             }
         }
-        let said = RefCell::new("");
+        let said = RefCell::new(String::new());
         let follow = Follow {
             find: &|| target::find(&options.target),
             with_front_end: &|server| target::with_front_end(server, &options.front_end, options.quiet),
             only_pid: options.target.pid,
             window: options.window,
-            choose: &|tree| choose(options, tree, &mut said.borrow_mut()),
+            choose: &|tree| choose(options, tree),
+            say: &|sentence| say(options, sentence, &mut said.borrow_mut()),
             full: Full::new(&options.full_traces, Arc::clone(&board)),
             asks,
             board,
@@ -91,22 +92,38 @@ fn serve(options: &Serve) -> Result<(), AgentError> {
     outcome
 }
 
-/// How to attach: in light mode, with full traces beside it, or in full. What that means for this server is said where it was
-/// not `said` last.
-fn choose(options: &Serve, tree: &Tree, said: &mut &'static str) -> Chosen {
-    let sentence = Mode::of_serve(Mode::of_tree(tree), options.light);
-    if !options.quiet && *said != sentence {
-        // Nobody may be reading: then there is nobody to tell.
-        let _ = writeln!(std::io::stderr(), "wsgi-trace: {sentence}");
-        *said = sentence;
-    }
+/// How to attach: in light mode, with full traces beside it, or in full.
+fn choose(options: &Serve, tree: &Tree) -> Chosen {
+    let asked = match (options.light, options.full) {
+        (true, _) => Some(Mode::Light),
+        (false, true) => Some(Mode::Full),
+        (false, false) => None,
+    };
+    let lack = Lack::of_tree(tree, options.front_end.with_front_end.is_some());
+    let (mode, sentence) = Mode::of_serve(asked, lack);
+    let light = mode == Mode::Light;
     let settings = |light: bool| attach::Settings {
         hooks: target::hooks(options.hooks, light),
         gil: target::gil(options.gil, light),
         ring_bytes: options.ring_bytes,
+        all_of_light: asked.is_none(),
         ..attach::Settings::default()
     };
-    Chosen { attach: settings(options.light), full: options.light.then(|| settings(false)) }
+    Chosen {
+        attach: settings(light),
+        full: light.then(|| settings(false)),
+        instead: (light && asked.is_none()).then(|| settings(false)),
+        sentence,
+    }
+}
+
+/// Says it, unless nothing is to be said, or it was `said` last.
+fn say(options: &Serve, sentence: &str, said: &mut String) {
+    if !options.quiet && said != sentence {
+        // Nobody may be reading: then there is nobody to tell.
+        let _ = writeln!(std::io::stderr(), "wsgi-trace: {sentence}");
+        sentence.clone_into(said);
+    }
 }
 
 /// The writing of rows, if that is wanted.

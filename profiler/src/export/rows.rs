@@ -247,8 +247,7 @@ impl Rows {
         for slot in &snapshot.slots.observed {
             self.tables.slots.push(&self.place, day, &SlotRow { of: of.clone(), slot: slot.clone() })?;
         }
-        // Light mode does not see why connections end.
-        if !snapshot.attached.is_light() {
+        if snapshot.dropped.not_measured.is_none() {
             let dropped = std::mem::take(&mut self.dropped);
             let listed = |cause| dropped.get(&cause).copied().unwrap_or_default();
             for row in connections::rest(&of, &snapshot, &listed) {

@@ -98,6 +98,26 @@ const fn full_queue(name: &'static str) -> ProgramEntry {
     }
 }
 
+/// The function of a system call, which no other call pays for.
+const fn returning_accept(name: &'static str, function: &'static str) -> ProgramEntry {
+    ProgramEntry {
+        name,
+        place: AttachPoint::Return(function),
+        form: Form::Light,
+        required: false,
+        needs: "a kernel built with function tracing",
+        question: "which accepts failed",
+        consequence: "accepts that fail for want of a file descriptor or of memory are not seen",
+    }
+}
+
+/// The functions of the system calls `accept` and `accept4`: on each architecture others.
+const ACCEPTS: [&str; 2] = if cfg!(target_arch = "aarch64") {
+    ["__arm64_sys_accept", "__arm64_sys_accept4"]
+} else {
+    ["__x64_sys_accept", "__x64_sys_accept4"]
+};
+
 const fn probe(name: &'static str, question: &'static str) -> ProgramEntry {
     ProgramEntry {
         name,
@@ -174,7 +194,7 @@ pub const PROGRAMS: &[ProgramEntry] = &[
     ProgramEntry {
         name: "tcp_receive_reset",
         place: AttachPoint::Tracepoint("tcp_receive_reset"),
-        form: Form::Calls,
+        form: Form::Always,
         required: false,
         needs: "Linux 4.15 with INET",
         question: "which clients reset their connection",
@@ -183,7 +203,7 @@ pub const PROGRAMS: &[ProgramEntry] = &[
     ProgramEntry {
         name: "tcp_send_reset",
         place: AttachPoint::Tracepoint("tcp_send_reset"),
-        form: Form::Calls,
+        form: Form::Always,
         required: false,
         needs: "Linux 4.15 with INET",
         question: "which connections were reset because nobody had read what the client had sent",
@@ -192,7 +212,7 @@ pub const PROGRAMS: &[ProgramEntry] = &[
     ProgramEntry {
         name: "signal_generate",
         place: AttachPoint::Tracepoint("signal_generate"),
-        form: Form::Calls,
+        form: Form::Always,
         required: false,
         needs: "Linux 2.6.32",
         question: "who killed a worker",
@@ -201,7 +221,7 @@ pub const PROGRAMS: &[ProgramEntry] = &[
     ProgramEntry {
         name: "mark_victim",
         place: AttachPoint::Tracepoint("mark_victim"),
-        form: Form::Calls,
+        form: Form::Always,
         required: false,
         needs: "Linux 4.14",
         question: "whether a worker was killed because memory ran out",
@@ -242,6 +262,8 @@ pub const PROGRAMS: &[ProgramEntry] = &[
         Form::Light,
         "when a thread sent a client its bytes",
     ),
+    returning_accept("accept_returns", ACCEPTS[0]),
+    returning_accept("accept4_returns", ACCEPTS[1]),
     required("iterate_tasks", AttachPoint::Iterator("task"), Form::Always, "which threads were there before"),
     required(
         "iterate_files",

@@ -13,21 +13,23 @@ use wsgi_trace_tests::server::waitress::Waitress;
 use wsgi_trace_tests::server::{Recipe, Server};
 use wsgi_trace_tests::trace::Trace;
 
-use crate::carry_out;
+use crate::{BOTH_MODES, carry_out_in};
 
 #[test]
 fn what_the_server_does_not_serve_is_told_apart_from_what_it_serves() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _turn = shared()?;
-    let plan = ["get:/fast:3", "get:/short/10", "pipelined:/fast", "get:/error", "get:/fast"];
-    let outcome = carry_out(&Settings::sync(Version::V27, 1), &plan)?;
-    outcome.must_be(
-        &["200", "200", "200", "cut", "closed", "500", "200"],
-        4,
-        &[("response_cut_short", 1), ("pipelined_discarded", 1), ("server_error", 1)],
-    );
-    let cut = outcome.drops.first("response_cut_short");
-    assert!(cut.is_some_and(|example| example.evidence.starts_with("10 bytes")), "{cut:?}");
+    for mode in BOTH_MODES {
+        let plan = ["get:/fast:3", "get:/short/10", "pipelined:/fast", "get:/error", "get:/fast"];
+        let outcome = carry_out_in(mode, &Settings::sync(Version::V27, 1), &plan)?;
+        outcome.must_be(
+            &["200", "200", "200", "cut", "closed", "500", "200"],
+            4,
+            &[("response_cut_short", 1), ("pipelined_discarded", 1), ("server_error", 1)],
+        );
+        let cut = outcome.drops.first("response_cut_short");
+        assert!(cut.is_some_and(|example| example.evidence.starts_with("10 bytes")), "{cut:?}");
+    }
     Ok(())
 }
 
@@ -35,17 +37,20 @@ fn what_the_server_does_not_serve_is_told_apart_from_what_it_serves() -> anyhow:
 fn a_body_that_nobody_read_makes_a_reset() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _turn = shared()?;
-    // gunicorn 23 closes at once; the client may have the answer before the reset.
-    let outcome = carry_out(&Settings::sync(Version::V23, 1), &["post:/unread:3", "get:/fast"])?;
-    let reset = outcome.seen.clients.iter().filter(|client| client.saw == "reset" || client.then == "reset");
-    assert_eq!(reset.count(), 3, "{:?}", outcome.seen);
-    assert_eq!(
-        outcome.drops.counts(),
-        BTreeMap::from([("closed_with_unread_data", 3)]),
-        "{:?}",
-        outcome.drops
-    );
-    assert_eq!(outcome.drops.served, 1);
+    for mode in BOTH_MODES {
+        // gunicorn 23 closes at once; the client may have the answer before the reset.
+        let outcome = carry_out_in(mode, &Settings::sync(Version::V23, 1), &["post:/unread:3", "get:/fast"])?;
+        let reset =
+            outcome.seen.clients.iter().filter(|client| client.saw == "reset" || client.then == "reset");
+        assert_eq!(reset.count(), 3, "{:?}", outcome.seen);
+        assert_eq!(
+            outcome.drops.counts(),
+            BTreeMap::from([("closed_with_unread_data", 3)]),
+            "{:?}",
+            outcome.drops
+        );
+        assert_eq!(outcome.drops.served, 1);
+    }
     Ok(())
 }
 
@@ -53,17 +58,19 @@ fn a_body_that_nobody_read_makes_a_reset() -> anyhow::Result<()> {
 fn a_request_that_comes_as_the_server_closes_a_kept_connection_is_a_race() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _turn = shared()?;
-    let settings = Settings::gthread(Version::V23, 1, 2).with(&["--keep-alive", "1"]);
-    let outcome = carry_out(&settings, &["--at-once", "3", "late:/fast:2", "get:/fast"])?;
-    let late = outcome.seen.clients.iter().filter(|client| client.closed_first);
-    assert!(
-        late.clone().all(|client| matches!(client.saw.as_str(), "closed" | "reset")),
-        "{:?}",
-        outcome.seen
-    );
-    assert_eq!(late.count(), 2, "{:?}", outcome.seen);
-    assert_eq!(outcome.drops.counts(), BTreeMap::from([("keep_alive_race", 2)]), "{:?}", outcome.drops);
-    assert_eq!(outcome.drops.served, 1);
+    for mode in BOTH_MODES {
+        let settings = Settings::gthread(Version::V23, 1, 2).with(&["--keep-alive", "1"]);
+        let outcome = carry_out_in(mode, &settings, &["--at-once", "3", "late:/fast:2", "get:/fast"])?;
+        let late = outcome.seen.clients.iter().filter(|client| client.closed_first);
+        assert!(
+            late.clone().all(|client| matches!(client.saw.as_str(), "closed" | "reset")),
+            "{:?}",
+            outcome.seen
+        );
+        assert_eq!(late.count(), 2, "{:?}", outcome.seen);
+        assert_eq!(outcome.drops.counts(), BTreeMap::from([("keep_alive_race", 2)]), "{:?}", outcome.drops);
+        assert_eq!(outcome.drops.served, 1);
+    }
     Ok(())
 }
 

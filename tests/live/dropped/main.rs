@@ -20,10 +20,18 @@ struct Outcome {
     drops: Drops,
 }
 
-/// Traces a server while clients carry out a plan.
+/// Options of both modes: in full, and light.
+const BOTH_MODES: [&[&str]; 2] = [&[], &["--light"]];
+
+/// Traces a server in full while clients carry out a plan.
 fn carry_out(recipe: &dyn Recipe, arguments: &[&str]) -> anyhow::Result<Outcome> {
+    carry_out_in(&[], recipe, arguments)
+}
+
+/// The same with the options of a mode.
+fn carry_out_in(mode: &[&str], recipe: &dyn Recipe, arguments: &[&str]) -> anyhow::Result<Outcome> {
     let server = Server::start(recipe)?;
-    let trace = Trace::start(server.pid())?;
+    let trace = Trace::start_with(server.pid(), mode)?;
     let seen = Clients::run(server.address(), arguments)?;
     Ok(Outcome { seen, drops: Drops::of(&trace.end()?)? })
 }

@@ -13,6 +13,8 @@ use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::server::queue_depth;
 use wsgi_trace_tests::trace::Trace;
 
+use crate::BOTH_MODES;
+
 const LIMIT: Duration = Duration::from_secs(20);
 
 fn send(pid: u32, signal: i32) -> anyhow::Result<()> {
@@ -34,25 +36,30 @@ fn clients_in_the_queue_of_a_server_that_stops_lose_their_connection_with_its_li
 {
     require_bpf!(Ok(()));
     let _turn = shared()?;
-    let server = Gunicorn::start(&Settings::sync(Version::V27, 1))?;
-    let trace = Trace::start(server.master())?;
-    // A worker that stands still accepts nobody; it wakes up with the order to stop already there.
-    let workers = server.worker_pids();
-    until_all_asleep(&workers)?;
-    for worker in &workers {
-        send(*worker, libc::SIGSTOP)?;
+    for mode in BOTH_MODES {
+        let server = Gunicorn::start(&Settings::sync(Version::V27, 1))?;
+        let trace = Trace::start_with(server.master(), mode)?;
+        // A worker that stands still accepts nobody; it wakes up with the order to stop already there.
+        let workers = server.worker_pids();
+        until_all_asleep(&workers)?;
+        for worker in &workers {
+            send(*worker, libc::SIGSTOP)?;
+        }
+        let clients =
+            Clients::start(server.address(), &["--at-once", "3", "--timeout", "30", "get:/fast:3"])?;
+        until("three clients in the queue", LIMIT, || {
+            Ok((queue_depth(server.address())? == 3).then_some(()))
+        })?;
+        server.signal(libc::SIGTERM);
+        for worker in &workers {
+            until("the order to stop", LIMIT, || Ok(is_pending(*worker, libc::SIGTERM)?.then_some(())))?;
+            send(*worker, libc::SIGCONT)?;
+        }
+        let seen = clients.finish()?;
+        assert_eq!(seen.count("reset"), 3, "{seen:?}");
+        let drops = Drops::of(&trace.end()?)?;
+        assert_eq!(drops.counts().into_iter().collect::<Vec<_>>(), [("listener_closed", 3)], "{drops:?}");
+        assert_eq!(drops.served, 0, "{drops:?}");
     }
-    let clients = Clients::start(server.address(), &["--at-once", "3", "--timeout", "30", "get:/fast:3"])?;
-    until("three clients in the queue", LIMIT, || Ok((queue_depth(server.address())? == 3).then_some(())))?;
-    server.signal(libc::SIGTERM);
-    for worker in &workers {
-        until("the order to stop", LIMIT, || Ok(is_pending(*worker, libc::SIGTERM)?.then_some(())))?;
-        send(*worker, libc::SIGCONT)?;
-    }
-    let seen = clients.finish()?;
-    assert_eq!(seen.count("reset"), 3, "{seen:?}");
-    let drops = Drops::of(&trace.end()?)?;
-    assert_eq!(drops.counts().into_iter().collect::<Vec<_>>(), [("listener_closed", 3)], "{drops:?}");
-    assert_eq!(drops.served, 0, "{drops:?}");
     Ok(())
 }

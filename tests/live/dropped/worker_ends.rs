@@ -14,7 +14,7 @@ use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::server::uwsgi::Uwsgi;
 use wsgi_trace_tests::trace::Trace;
 
-use crate::carry_out;
+use crate::{BOTH_MODES, carry_out, carry_out_in};
 
 /// `clock_nanosleep`: the application sleeps.
 const CLOCK_NANOSLEEP: u32 = 230;
@@ -30,14 +30,16 @@ fn first_end(drops: &Drops) -> (&str, &str) {
 fn a_crash_and_an_exit_are_told_apart_and_name_their_requests() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _turn = shared()?;
-    let plan = ["get:/fault", "get:/abort", "get:/leave", "get:/fast"];
-    let outcome = carry_out(&Settings::sync(Version::V23, 2), &plan)?;
-    outcome.must_be(
-        &["closed", "closed", "closed", "200"],
-        1,
-        &[("worker_crashed", 2), ("worker_exited", 1)],
-    );
-    assert_eq!(first_end(&outcome.drops), ("worker_crashed", "/fault"), "{:?}", outcome.drops);
+    for mode in BOTH_MODES {
+        let plan = ["get:/fault", "get:/abort", "get:/leave", "get:/fast"];
+        let outcome = carry_out_in(mode, &Settings::sync(Version::V23, 2), &plan)?;
+        outcome.must_be(
+            &["closed", "closed", "closed", "200"],
+            1,
+            &[("worker_crashed", 2), ("worker_exited", 1)],
+        );
+        assert_eq!(first_end(&outcome.drops), ("worker_crashed", "/fault"), "{:?}", outcome.drops);
+    }
     Ok(())
 }
 

@@ -8,13 +8,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use profiler_core::fact::Overhead;
+use profiler_core::fact::{Attached, Overhead};
 use profiler_core::finding::RULES;
+use profiler_core::model::queue::Queue;
 use profiler_core::model::slot::Slots;
-use profiler_core::model::{Coverage, Snapshot};
+use profiler_core::model::{Coverage, Listener, Snapshot, Sockets};
 use profiler_core::phase::Phase;
 use wsgi_trace::agent::board::{Board, Status, TargetNow};
-use wsgi_trace::agent::counts::FAMILIES;
+use wsgi_trace::agent::counts::{Counts, FAMILIES};
 use wsgi_trace::agent::exposition::plain;
 use wsgi_trace::agent::metrics::{Own, render};
 use wsgi_trace_tests::gate::missing;
@@ -201,6 +202,42 @@ fn every_metric_of_a_dashboard_or_an_alert_is_exported_and_documented() -> anyho
             ensure!(guide.contains(&format!("`{short}`")), "docs/serve.md does not explain {short}");
         }
     }
+    Ok(())
+}
+
+#[test]
+fn every_alert_that_pages_has_its_series_in_light_mode() -> anyhow::Result<()> {
+    /// Stands for requests there, which the rule says.
+    const STOOD_FOR: &str = "connections_accepted";
+    let rules = read("alerts.yml")?;
+    let (sums, _) = rules.split_once("- alert: ").context("no alerts")?;
+    let pages: Vec<&str> = alerts(&rules)
+        .filter_map(|(_, alert)| (value(alert, "severity") == Some("page")).then_some(alert))
+        .collect();
+    let listener = Listener {
+        is_queue_alone: true,
+        queue: Some(Queue { refused: Some(0), ..Default::default() }),
+        ..Listener::default()
+    };
+    let light = Snapshot {
+        attached: Attached { hooks: Attached::LIGHT.to_owned(), ends_recorded: true, ..Attached::default() },
+        sockets: Sockets { listeners: vec![listener], ..Sockets::default() },
+        ..Snapshot::default()
+    };
+    let counts = Counts::of(&light);
+    let mut seen = 0;
+    for (family, values) in counts.families(true) {
+        let is_it = |name: &str| {
+            let rest = name.strip_prefix(PREFIX).and_then(|name| name.strip_prefix(family.name));
+            rest.is_some_and(|rest| matches!(rest, "_total" | "_seconds_total"))
+        };
+        let is_asked = pages.iter().chain([&sums]).any(|text| metrics(text).any(|(_, name)| is_it(name)));
+        if is_asked && family.name != STOOD_FOR {
+            ensure!(!values.is_empty(), "{} is not told in light mode", family.name);
+            seen += 1;
+        }
+    }
+    ensure!(seen >= 4, "only {seen} counters");
     Ok(())
 }
 

@@ -112,7 +112,7 @@ fn every_query_of_every_panel_has_data_and_every_alert_is_evaluated() -> anyhow:
     }
     let _others = shared()?;
     let mut server = Gunicorn::start(&Settings::gthread(Version::V27, 2, 2))?;
-    let agent = Agent::watching(&port(server.address()), &["--window", "2s"])?;
+    let agent = Agent::watching(&port(server.address()), &["--full", "--window", "2s"])?;
     let options =
         ["--seconds", "90", "--requests", "200000", "--clients", "4", "--routes", "/cpu/5,/sleep/10,/fast"];
     let load = Load::start(server.address(), &options)?;

@@ -212,3 +212,28 @@ fn server_that_is_traced_in_full_all_the_time_gets_no_full_trace_beside_it() -> 
     ensure!(outcome.stderr.contains("everything is traced"), "{}", outcome.stderr);
     Ok(())
 }
+
+#[test]
+fn without_an_option_serve_is_light_or_says_in_one_sentence_what_that_would_lack() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _others = shared()?;
+    let port = free_port()?;
+    let _server = gunicorn_on(port)?;
+    let agent = Agent::watching(&port.to_string(), &[])?;
+    ensure!(ask(port, "/")? == 200);
+    let samples = agent.wait_for_metrics("a request", |samples| sum(samples, REQUESTS, &[]) > 0.0)?;
+    // Whichever it is, alerts that page have their series.
+    for series in
+        ["connections_dropped_total{cause=\"worker_crashed\"}", "accepts_failed_total{error=\"EMFILE\"}"]
+    {
+        ensure!(samples.contains_key(&format!("wsgi_trace_{series}")), "{series}: {samples:?}");
+    }
+    let sentence = match mode(&samples) {
+        [1.0, 0.0] => "light mode; POST /full?seconds=60 traces in full",
+        [0.0, 1.0] => "everything is traced: light mode would not see accepts that fail",
+        other => anyhow::bail!("modes: {other:?}"),
+    };
+    let outcome = agent.end()?;
+    ensure!(outcome.stderr.matches(sentence).count() == 1, "{}", outcome.stderr);
+    Ok(())
+}

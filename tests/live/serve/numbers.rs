@@ -41,7 +41,7 @@ fn metrics_are_the_numbers_of_the_report_and_of_the_access_log() -> anyhow::Resu
     require_bpf!(Ok(()));
     let _others = shared()?;
     let server = Gunicorn::start(&Settings::gthread(Version::V27, 2, 2))?;
-    let agent = Agent::watching(&port(server.address()), &["--window", "1h"])?;
+    let agent = Agent::watching(&port(server.address()), &["--full", "--window", "1h"])?;
     let routes = "/,/cpu/5,/status/404,/sleep/10";
     let options = ["--requests", "120", "--clients", "3", "--keep-alive", "4", "--routes", routes];
     let sent = Load::run(server.address(), &options)?;
@@ -105,7 +105,7 @@ fn stamps_of_a_front_end_are_counted_as_they_were_sent() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _others = shared()?;
     let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 2))?;
-    let agent = Agent::watching(&port(server.address()), &["--window", "1h"])?;
+    let agent = Agent::watching(&port(server.address()), &["--full", "--window", "1h"])?;
     let wall_ns = || -> anyhow::Result<u128> { Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos()) };
     let ask = |client: &mut RawClient, stamp: &str| -> anyhow::Result<()> {
         client.send(&format!(
@@ -149,7 +149,7 @@ fn windows_together_have_every_request_once() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _others = shared()?;
     let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
-    let agent = Agent::watching(&port(server.address()), &["--window", "1s"])?;
+    let agent = Agent::watching(&port(server.address()), &["--full", "--window", "1s"])?;
     let options = ["--seconds", "3", "--requests", "5000", "--clients", "2", "--routes", "/sleep/7,/"];
     let load = Load::start(server.address(), &options)?;
     let (mut windows, mut completed, mut last_start) = (0, 0.0, 0.0);

@@ -24,7 +24,7 @@ fn promtool_finds_nothing_to_object_to() -> anyhow::Result<()> {
     let _server = gunicorn_on(port)?;
     let rows = tempfile::tempdir()?;
     let rows_path = rows.path().display().to_string();
-    let agent = Agent::watching(&port.to_string(), &["--window", "1s", "--parquet", &rows_path])?;
+    let agent = Agent::watching(&port.to_string(), &["--full", "--window", "1s", "--parquet", &rows_path])?;
     for path in ["/", "/a\"b", "/cpu/5"] {
         ask(port, path)?;
     }

@@ -31,6 +31,9 @@ pub struct Attached {
     /// Light mode: of each sleep on the memory of an interpreter lock, who had the lock, and until when the wait would last.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub holders_recorded: bool,
+    /// Light mode: how connections end, and who ends processes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ends_recorded: bool,
     /// Another wsgi-trace was watching the same processes.
     pub other_profilers: u32,
     /// Time from the first attach call to the last.
@@ -40,6 +43,8 @@ pub struct Attached {
 impl Attached {
     /// [`Attached::hooks`] of light mode.
     pub const LIGHT: &str = "light";
+    /// Programs by which light mode sees accepts that fail.
+    pub const OF_ACCEPTS: [&str; 2] = ["accept_returns", "accept4_returns"];
     /// Why light mode lacks a phase or a verdict.
     pub const LIGHT_SEES_NO_CALLS: &str = "light mode does not see system calls";
 
@@ -57,6 +62,18 @@ impl Attached {
     #[must_use]
     pub fn tells_gil(&self) -> bool {
         !self.is_light() || self.holders_recorded
+    }
+
+    /// Whether it is known how connections over TCP end.
+    #[must_use]
+    pub fn tells_ends(&self) -> bool {
+        !self.is_light() || self.ends_recorded
+    }
+
+    /// Whether accepts that fail are counted.
+    #[must_use]
+    pub fn counts_failing_accepts(&self) -> bool {
+        !self.is_light() || Self::OF_ACCEPTS.iter().all(|name| self.programs.iter().any(|own| own == name))
     }
 
     /// Whether clients that find the accept queue of a UNIX listener full are counted.

@@ -5,7 +5,7 @@
 mod draw;
 mod effect;
 mod ends;
-pub mod evidence;
+mod evidence;
 mod follow;
 pub mod light;
 mod meaning;

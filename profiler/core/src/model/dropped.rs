@@ -262,13 +262,22 @@ pub struct Dropped {
     pub worker_ends: Vec<WorkerEnd>,
     /// What could not be seen, one sentence each.
     pub not_seen: Vec<String>,
+    /// Why nothing of this is known; `None`: it is.
+    pub not_measured: Option<String>,
+    /// Why it is not known which accepts failed; `None`: it is.
+    pub accepts_not_measured: Option<String>,
 }
 
 impl Dropped {
     /// Of a run that could see nothing of it, for this reason.
     #[must_use]
     pub fn not_seen(reason: &str) -> Self {
-        Self { not_seen: vec![reason.to_owned()], ..Self::default() }
+        Self {
+            not_seen: vec![reason.to_owned()],
+            not_measured: Some(reason.to_owned()),
+            accepts_not_measured: Some(reason.to_owned()),
+            ..Self::default()
+        }
     }
 
     /// Connections that were not served. Attempts that a full accept queue refused made none.

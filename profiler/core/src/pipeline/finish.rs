@@ -48,7 +48,7 @@ impl Machines {
         let processes = processes(&self.state, &recognised);
         let listeners = self.told_listeners(waiting);
         let blind_spots = self.blind_spots(impossible, &listeners);
-        let dropped = self.dropped(&listeners, sink);
+        let dropped = self.dropped(&listeners, &processes, sink);
         let slots = self.slots((recognised.kind, &server), &processes);
         let mut capacity = self.state.product.by_process.finish(
             &slots,
@@ -189,22 +189,47 @@ impl Machines {
     }
 
     /// What became of connections that were not served.
-    fn dropped(&mut self, listeners: &[Listener], sink: &mut dyn FnMut(Entry)) -> Dropped {
+    fn dropped(
+        &mut self,
+        listeners: &[Listener],
+        processes: &[Process],
+        sink: &mut dyn FnMut(Entry),
+    ) -> Dropped {
         let state = &mut self.state;
-        let processes = &state.world.processes.seen;
+        let seen = &state.world.processes.seen;
         let limits: BTreeMap<Tid, Option<u64>> =
-            processes.iter().map(|process| (process.tgid, process.open_files_limit)).collect();
+            seen.iter().map(|process| (process.tgid, process.open_files_limit)).collect();
         let limit_of = |tgid: Tid| limits.get(&tgid).copied().flatten();
-        let open = state.wire.connections.clients_open();
+        let open = state.wire.connections.clients_open().saturating_add(state.wire.light.left_open);
         let drops = std::mem::take(&mut state.product.drops);
         let mut dropped = drops.finish(open, state.next_follows, self.window.end_ns, limit_of, sink);
-        if self.attached.is_light() {
+        let families = listeners::families_for_requests(listeners, processes);
+        let (unix, count) = (families.iter().filter(|family| **family == "unix").count(), families.len());
+        if !self.attached.tells_ends() {
             // Neither accepts nor closes are seen: nothing can be said of a connection's end.
             return Dropped::not_seen(Attached::LIGHT_SEES_NO_CALLS);
         }
+        if self.attached.is_light() && unix > 0 && unix == count {
+            return Dropped { accepts_not_measured: self.no_accepts(), ..Dropped::not_seen(NO_UNIX_ENDS) };
+        }
         dropped.causes.splice(..0, refused(listeners));
         dropped.not_seen = not_looked_at(&self.attached);
+        if self.attached.is_light() && unix > 0 {
+            dropped.not_seen.push(NO_UNIX_ENDS.to_owned());
+        }
+        dropped.accepts_not_measured = self.no_accepts();
         dropped
+    }
+
+    /// Why it is not known which accepts failed.
+    fn no_accepts(&self) -> Option<String> {
+        if self.attached.counts_failing_accepts() {
+            return None;
+        }
+        let refused =
+            self.attached.missing.iter().find(|one| Attached::OF_ACCEPTS.contains(&one.program.as_str()));
+        let reason = refused.map_or(Attached::LIGHT_SEES_NO_CALLS, |one| one.reason.as_str());
+        Some(format!("{reason}: accepts that fail are not seen"))
     }
 
     /// Slots.
@@ -259,6 +284,9 @@ impl Machines {
         gil
     }
 }
+
+/// Why light mode does not know what became of connections over UNIX sockets.
+const NO_UNIX_ENDS: &str = "light mode does not see how connections over UNIX sockets end";
 
 /// Sum of what was counted, by name.
 pub(super) fn total(counts: &[(String, u64)]) -> u64 {

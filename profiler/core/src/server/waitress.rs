@@ -101,6 +101,11 @@ impl ServerKind for Waitress {
         true
     }
 
+    /// The main thread reads them whole.
+    fn passes_requests_on(&self) -> bool {
+        true
+    }
+
     fn slot_noun(&self, _server: &Server) -> &'static str {
         "thread"
     }

@@ -4,6 +4,7 @@
 
 use super::*;
 use profiler_core::fact::Attached;
+use profiler_core::model::dropped::Dropped;
 use profiler_core::model::event_loop::EventLoop;
 
 #[test]
@@ -14,7 +15,7 @@ fn every_family_stands_at_its_own_number_and_says_what_it_counts() {
         assert!(!family.help.is_empty());
         assert!(values.iter().all(|(label, _)| label.is_empty() == family.label.is_none()), "{family:?}");
     }
-    let names: std::collections::BTreeSet<_> = FAMILIES.iter().map(|family| family.name).collect();
+    let names: BTreeSet<_> = FAMILIES.iter().map(|family| family.name).collect();
     assert_eq!(names.len(), FAMILIES.len());
     for name in names {
         let parts: Vec<&str> = name.split('_').collect();
@@ -47,9 +48,11 @@ fn a_full_trace_beside_light_mode_adds_what_that_cannot_know_and_counts_nothing_
     full.sockets.listeners = vec![Listener { accepted: 3, ..Listener::default() }];
     let mut light = full.clone();
     light.attached.hooks = Attached::LIGHT.to_owned();
+    light.dropped = Dropped::not_seen(Attached::LIGHT_SEES_NO_CALLS);
     light.sockets.listeners = vec![Listener { is_queue_alone: true, ..Listener::default() }];
     let mut both = Counts::of(&light);
-    both.add(&Counts::beside(&full));
+    let beside = Counts::beside(&full, &both);
+    both.add(&beside);
     let of = |is_light: bool, name: &str| -> Vec<u64> {
         let (_, values) = both.families(is_light).find(|(family, _)| family.name == name).unwrap();
         values.into_iter().map(|(_, value)| value).collect()
@@ -64,6 +67,32 @@ fn a_full_trace_beside_light_mode_adds_what_that_cannot_know_and_counts_nothing_
     }
     // It stands still once light mode is alone again.
     assert!(of(true, "connections_accepted").is_empty() && of(true, "watched") == [5]);
+}
+
+#[test]
+fn what_light_mode_knows_of_dropped_connections_is_counted_by_it_alone() {
+    let mut full = Snapshot::default();
+    full.dropped.served = 3;
+    for (accepts_not_measured, accepts) in [(None, true), (Some("no hooks".to_owned()), false)] {
+        let mut light = full.clone();
+        light.attached.hooks = Attached::LIGHT.to_owned();
+        light.dropped.accepts_not_measured = accepts_not_measured;
+        let mut both = Counts::of(&light);
+        let beside = Counts::beside(&full, &both);
+        both.add(&beside);
+        let of = |is_light: bool, name: &str| {
+            let (_, values) = both.families(is_light).find(|(family, _)| family.name == name).unwrap();
+            values.iter().map(|(_, value)| value).sum::<u64>()
+        };
+        let names = |name: &str| {
+            let (_, values) = both.families(true).find(|(family, _)| family.name == name).unwrap();
+            values.len()
+        };
+        assert_eq!((of(true, "connections_served"), of(false, "connections_served")), (3, 3));
+        assert_eq!(names("connections_dropped"), Cause::ALL.len());
+        // A zero would say that no accept failed.
+        assert_eq!(names("accepts_failed") > 0, accepts);
+    }
 }
 
 #[test]

@@ -65,9 +65,9 @@ impl WindowRow {
         if self.snapshot.slots.not_measured.is_some() { Cell::Null } else { Cell::number(value) }
     }
 
-    /// A number that light mode does not have.
-    fn unless_light(&self, value: u64) -> Cell<'_> {
-        if self.snapshot.attached.is_light() { Cell::Null } else { Cell::number(value) }
+    /// A number of connections that ended.
+    fn of_ends(&self, value: u64) -> Cell<'_> {
+        if self.snapshot.dropped.not_measured.is_some() { Cell::Null } else { Cell::number(value) }
     }
 }
 
@@ -230,16 +230,16 @@ fn requests() -> Vec<Column<WindowRow>> {
             "connections_served",
             Kind::Count,
             "Connections that ended with all answers taken.",
-            |row: &R| row.unless_light(row.snapshot.dropped.served),
+            |row: &R| row.of_ends(row.snapshot.dropped.served),
         )
-        .null("light mode"),
+        .null("light mode that does not see connections end"),
         Column::new(
             "connections_dropped",
             Kind::Count,
             "Connections that ended badly: table `connections`.",
-            |row: &R| row.unless_light(row.snapshot.dropped.total()),
+            |row: &R| row.of_ends(row.snapshot.dropped.total()),
         )
-        .null("light mode"),
+        .null("light mode that does not see connections end"),
         Column::new("gil_wait_ns", Kind::Nanoseconds, "Waits for the GIL, of all threads.", |row: &R| {
             let gil = &row.snapshot.gil;
             Cell::maybe(gil.not_measured.is_none().then(|| gil.waits.sum_ns()))

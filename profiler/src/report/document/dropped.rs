@@ -22,7 +22,7 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
         && dropped.accept_failures.is_empty()
         && dropped.worker_ends.is_empty();
     let mut body = Blocks::default();
-    if is_empty && snapshot.attached.is_light() {
+    if is_empty && dropped.not_measured.is_some() {
         body.say(summary::none_seen(snapshot, "connection"));
         return Section::new("dropped", "Dropped connections", body).short("Dropped").only(On::PAGE);
     }

@@ -1,6 +1,6 @@
 //! `drops`: what became of connections.
 //!
-//! In: that part of a snapshot. Out: a serialisable view of it; nothing in light mode.
+//! In: that part of a snapshot. Out: a serialisable view of it; nothing where it is not known how connections end.
 
 use profiler_core::model::Snapshot;
 use profiler_core::model::dropped::{self, Dropped};
@@ -75,7 +75,7 @@ view! {
     }
 }
 
-/// Nothing in light mode, which does not see the calls that tell.
+/// Nothing where it is not known how connections end.
 pub(super) fn of(snapshot: &Snapshot) -> Option<Drops<'_>> {
-    (!snapshot.attached.is_light()).then(|| Drops::new(&snapshot.dropped))
+    snapshot.dropped.not_measured.is_none().then(|| Drops::new(&snapshot.dropped))
 }

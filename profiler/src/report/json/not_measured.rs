@@ -37,7 +37,14 @@ pub(super) fn list(snapshot: &Snapshot) -> Vec<NotMeasured<'_>> {
         part("/event_loops", light),
         part("/gil", snapshot.gil.not_measured.as_deref()),
     ];
-    let after_gil = [part("/drops", light), part("/overhead", no_overhead)];
+    let dropped = &snapshot.dropped;
+    let no_drops = dropped.not_measured.as_deref();
+    let no_accepts = dropped.accepts_not_measured.as_deref().filter(|_| no_drops.is_none());
+    let after_gil = [
+        part("/drops", no_drops),
+        part("/drops/accept_failures", no_accepts),
+        part("/overhead", no_overhead),
+    ];
     phases
         .chain(before_gil.into_iter().flatten())
         .chain(interpreters(snapshot))

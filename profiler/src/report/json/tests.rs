@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use profiler_core::fact::Attached;
 use profiler_core::finding::Finding;
+use profiler_core::model::dropped::Dropped;
 use profiler_core::model::gil::Lock;
 use profiler_core::model::queue::Queue;
 use profiler_core::model::slot::Holding;
@@ -278,8 +279,14 @@ fn what_was_not_measured_is_null_or_an_empty_list_and_says_why() {
         *listener = Listener { seen, queue, is_queue_alone: true, ..Listener::default() };
     }
     light.coverage.overhead = None;
+    let mut without_accepts = light.clone();
+    without_accepts.dropped =
+        Dropped { accepts_not_measured: Some("no hooks".to_owned()), ..Dropped::default() };
+    light.dropped = Dropped::not_seen(Attached::LIGHT_SEES_NO_CALLS);
     let light = value(&light, &findings);
-    assert_valid(&light);
+    let without_accepts = value(&without_accepts, &findings);
+    [&light, &without_accepts].into_iter().for_each(assert_valid);
+    assert_eq!(why(&without_accepts, "/drops/accept_failures"), "no hooks");
     let listener = &light["listeners"][0];
     assert!(
         listener["queue"]["limit"].is_u64() && !why(&light, "/listeners/0/accepted").is_empty(),
@@ -287,7 +294,7 @@ fn what_was_not_measured_is_null_or_an_empty_list_and_says_why() {
     );
     let worker = &light["capacity"]["workers"][0];
     assert!(worker["slots"].is_null() && worker["busy_ns"].is_null() && worker["pid"].is_u64(), "{worker}");
-    for report in [light, rich(), value(&Snapshot::default(), &[])] {
+    for report in [light, without_accepts, rich(), value(&Snapshot::default(), &[])] {
         for part in report["not_measured"].as_array().unwrap() {
             let key = part["key"].as_str().unwrap();
             let part = report.pointer(key).expect("it points into the report");

@@ -63,7 +63,7 @@ pub(super) fn accept(
     }
     let tgid = slice.tgid;
     let is_counted = world.count_accept((tgid, listener_fd), 1 + usize::from(slice.result != EAGAIN));
-    drops.accept_failed(slice, listener_fd, exit_ns, || world.descriptors.clients(tgid));
+    drops.accept_failed((tgid, listener_fd), slice.result, exit_ns, || world.descriptors.clients(tgid));
     is_counted
 }
 

@@ -37,8 +37,8 @@ impl State {
         let numbers = self.world.descriptors.exit(tgid);
         let held = numbers.iter().filter_map(|number| self.wire.connections.get(*number));
         let held = held.filter_map(|connection| connection.requests.front().map(|active| &active.request));
-        let held: Vec<_> =
-            held.map(|request| (asked(request), at_ns.saturating_sub(request.times.start_ns))).collect();
+        let held = held.map(|request| (asked(request), at_ns.saturating_sub(request.times.start_ns)));
+        let held: Vec<_> = held.chain(self.wire.light.held(tgid, at_ns)).collect();
         self.product.drops.process_ends(tgid, code, at_ns, &held);
         // Its first thread may end before others do.
         for tid in self.runtime.threads.of_process(tgid) {
@@ -51,6 +51,7 @@ impl State {
             finish::end_connection(&mut self.books(), number, How::ProcessGone, at_ns);
         }
         self.publish(sink);
+        self.light_process_ends(tgid, at_ns, sink);
         self.counting().process_ends(tgid, sink);
         self.join.links.process_ends(tgid, at_ns);
         self.runtime.pools.process_ends(tgid);

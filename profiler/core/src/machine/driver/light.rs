@@ -15,6 +15,7 @@ use crate::machine::ledger::gil_party;
 use crate::machine::lock::gil::Part;
 use crate::machine::lock::gil_holder::Holders;
 use crate::machine::time::sleeps::{IdleSleep, Meant, Sleeping};
+use crate::machine::wire::ending::How;
 use crate::machine::wire::light_socket::{LightRequest, Socket};
 use crate::machine::world::sleep;
 use crate::phase::Phase;
@@ -22,6 +23,7 @@ use crate::timeline::Entry;
 
 use message::Message;
 
+mod ending;
 mod gil;
 mod message;
 mod not_told;
@@ -85,17 +87,14 @@ impl State {
     /// Takes one light slice.
     pub fn light(&mut self, light: &Light, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
         if light.what == LightWhat::Closed {
-            let socket = self.wire.light.open.remove(&light.socket);
-            if let Some(active) = socket.and_then(|socket| socket.active) {
-                self.end_light(active, time_ns, sink);
-            }
-            return;
+            return self.light_closed(light, time_ns, sink);
         }
         let head = follow::take_head(&mut self.heads, light.tid, light.sequence);
         let captured = head.as_ref().map_or(&[][..], |head| head.bytes.as_ref());
         let sleeping = self.time.light.sleeps.take(light.tid, light.sequence);
         let (slice, is_first) = self.light_slice(light, time_ns, sink);
         let Some(mut socket) = self.enter(light, time_ns, sink) else { return };
+        socket.life.tgid = light.tgid;
         let begun_before = socket.begun;
         let in_hands_of =
             socket.active.as_ref().filter(|active| !active.is_responding).map(|active| active.owner);
@@ -168,7 +167,13 @@ impl State {
     /// A client's bytes were received. They may show that the answer before them is over.
     fn received(&mut self, socket: &mut Socket, message: &Message<'_>, sink: &mut dyn FnMut(Entry)) {
         let steps = socket.receives(message.light.bytes, message.captured);
+        if !socket.life.signs.has_read {
+            // A handshake asks for nothing.
+            socket.life.signs.has_read = steps.iter().any(|step| !step.outside);
+            self.product.drops.serves(message.light.tgid);
+        }
         if let Some(over) = message::is_followed(socket, &steps) {
+            socket.life.signs.answers(&over.request);
             self.end_light(over, message.time_ns, sink);
         }
         let State { wire, product, world, .. } = self;
@@ -203,6 +208,7 @@ impl State {
             }
         }
         let sockets = std::mem::take(&mut self.wire.light.open);
+        self.wire.light.left_open = sockets.values().filter(|socket| !socket.life.is_judged).count() as u64;
         let mut active: Vec<LightRequest> =
             sockets.into_values().filter_map(|socket| socket.active).collect();
         active.sort_by_key(|active| active.request.id);
@@ -225,20 +231,24 @@ impl State {
         match self.wire.light.open.remove(&light.socket) {
             Some(socket) if socket.generation == light.generation => return Some(socket),
             // The address is another connection's now, though nobody saw the end of the one before.
-            Some(Socket { active: Some(active), .. }) => self.end_light(active, time_ns, sink),
-            Some(_) => {}
+            Some(before) => self.light_ends(before, How::Closed, time_ns, sink),
             None if self.wire.light.open.len() >= MAX_SOCKETS => {
                 self.evict();
                 return None;
             }
             None => {}
         }
-        let connection = self.wire.connections.count_one();
-        Some(Socket::new(light.generation, connection))
+        let mut socket = Socket::new(light.generation, self.wire.connections.count_one());
+        if self.wire.light.tells_ends && !light.is_unix {
+            let known = self.product.drops.opened_light((light.socket, light.generation), time_ns);
+            (socket.life.signs, socket.life.origin) = known;
+        }
+        socket.life.is_unix = light.is_unix;
+        Some(socket)
     }
 
     /// A request is over: with its last bytes sent, or without an answer at `at_ns`.
-    fn end_light(&mut self, mut active: LightRequest, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
+    pub(super) fn end_light(&mut self, mut active: LightRequest, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
         if !active.is_responding {
             active.request.phases.add(Phase::Unexplained, at_ns.saturating_sub(active.covered_ns));
             active.request.times.end_ns = at_ns.max(active.covered_ns);

@@ -14,13 +14,13 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use self::accept::Accepts;
 use self::process::ProcessEnds;
 
-use crate::event::{Connection as Opened, ConnectionEvidence, Evidence, Sign, Slice, Tid};
+use crate::event::{Connection as Opened, ConnectionEvidence, Evidence, Sign, Tid};
 use crate::fact::open_files::OpenFiles;
 use crate::machine::product::gone::{Gone, Standing};
 use crate::machine::product::inside::Inside;
 use crate::machine::product::judge::{Scene, Verdict, judge};
 use crate::machine::wire::ending::Ended;
-use crate::machine::wire::origin::Side;
+use crate::machine::wire::origin::{Origin, Side};
 use crate::machine::wire::signs::Signs;
 use crate::machine::world::living::Living;
 use crate::machine::world::lost::Lost;
@@ -42,6 +42,8 @@ struct Unaccepted {
     established_ns: u64,
     /// Accepted by somebody: not lost in the queue, whoever has it.
     taken: bool,
+    /// Its client had left before that.
+    left_in_queue: bool,
     signs: Signs,
 }
 
@@ -119,6 +121,40 @@ impl Drops {
         signs
     }
 
+    /// A connection of light mode becomes known as it is used for the first time, or ends. Returns its signs so far and where it comes from. When it was
+    /// accepted is not seen: only whether that was before the client left.
+    pub(in crate::machine) fn opened_light(&mut self, socket: (u64, u32), at_ns: u64) -> (Signs, Origin) {
+        let mut signs = Signs { socket, ..Signs::default() };
+        let mut origin = Origin { accepted_ns: Some(at_ns), ..Origin::default() };
+        if let Some(waiting) = self.waiting.remove(&socket) {
+            origin.established_ns = waiting.established_ns;
+            signs.client_ended_ns = waiting.signs.client_ended_ns;
+            signs.reset_received = waiting.signs.reset_received;
+            let gone_ns = signs.client_gone_ns();
+            if gone_ns > 0 && !waiting.left_in_queue {
+                origin.accepted_ns = Some(waiting.established_ns.min(gone_ns.saturating_sub(1)));
+            }
+        }
+        if self.sockets.len() < MAX_ENDED.saturating_mul(2) || self.sockets.contains_key(&socket.0) {
+            // Where it stands is known by its address for as long as it is open.
+            self.sockets.insert(socket.0, (socket.1, Standing::open(u32::MAX >> 1)));
+        } else {
+            self.evicted = self.evicted.saturating_add(1);
+        }
+        (signs, origin)
+    }
+
+    /// The process has used a connection that was made at `established_ns`.
+    pub(in crate::machine) fn accepted_since(&mut self, tgid: Tid, established_ns: u64) {
+        self.accepts.accepted_since(tgid, established_ns);
+    }
+
+    /// Whether the process has ended.
+    #[must_use]
+    pub(in crate::machine) fn has_ended(&self, tgid: Tid) -> bool {
+        self.processes.end(tgid).is_some()
+    }
+
     /// What kind of server this is, and after how long it ends its own process, if it does.
     pub const fn is_of(&mut self, kind: &'static str, own_limit: Option<OwnLimit>) {
         self.kind = kind;
@@ -141,15 +177,9 @@ impl Drops {
         self.processes.ends(tgid, code, at_ns, held, self.from_ns);
     }
 
-    /// An accept found nothing or failed; `clients` counts the connections that the process has open.
-    pub fn accept_failed(
-        &mut self,
-        slice: &Slice,
-        listener_fd: i32,
-        at_ns: u64,
-        clients: impl FnOnce() -> u64,
-    ) {
-        self.accepts.failed(slice, listener_fd, at_ns, clients);
+    /// An accept of a process at a listener's descriptor found nothing or failed; `clients` counts the connections that the process has open.
+    pub fn accept_failed(&mut self, by: (Tid, i32), result: i64, at_ns: u64, clients: impl FnOnce() -> u64) {
+        self.accepts.failed(by, result, at_ns, clients);
     }
 
     /// A process is near its limit of open files.
@@ -173,6 +203,8 @@ impl Drops {
             Evidence::Signal(signal) => self.processes.signals.send(signal, at_ns),
             Evidence::OutOfMemory { tgid } => self.processes.signals.choose(*tgid, at_ns),
             Evidence::Connection(evidence) => return self.of_connection(evidence, at_ns, sink),
+            // The driver knows how many clients the process has.
+            Evidence::AcceptFailed { .. } => {}
         }
         None
     }
@@ -217,7 +249,9 @@ impl Drops {
         waiting.established_ns = evidence.established_ns;
         self.came_ns = self.came_ns.max(evidence.established_ns);
         waiting.taken |= evidence.is_taken;
+        let was_there = waiting.signs.client_gone_ns() == 0;
         waiting.signs.take(evidence, at_ns);
+        waiting.left_in_queue |= was_there && evidence.is_waiting && waiting.signs.client_gone_ns() > 0;
         if evidence.sign == Sign::ResetSent
             && evidence.is_waiting
             && let Some(waiting) = self.waiting.remove(&evidence.socket)

@@ -7,7 +7,11 @@ use smallvec::smallvec;
 
 use crate::event::Tid;
 use crate::machine::lock::gil_held::Held;
+use crate::machine::wire::ending::{Ended, How, Unfinished, asked};
 use crate::machine::wire::http1::{Inbound, Outbound, RequestHead, ResponseHead, Steps};
+use crate::machine::wire::origin::Origin;
+use crate::machine::wire::signs::Signs;
+use crate::model::dropped::Asked;
 use crate::model::request::Request;
 use crate::phase::Phases;
 use crate::tls;
@@ -16,6 +20,48 @@ use crate::tls;
 #[derive(Clone, Debug, Default)]
 pub struct Sockets {
     pub(in crate::machine) open: FxHashMap<u64, Socket>,
+    /// It is recorded how connections end.
+    pub tells_ends: bool,
+    /// Connections that were open as the window ended.
+    pub left_open: u64,
+}
+
+impl Sockets {
+    /// Whether a connection gets a verdict, and has none yet.
+    pub(in crate::machine) const fn is_followed(&self, socket: &Socket) -> bool {
+        self.tells_ends && !socket.life.is_unix && !socket.life.is_judged
+    }
+
+    /// How many connections this process used last.
+    pub(in crate::machine) fn count_of(&self, tgid: Tid) -> u64 {
+        self.open.values().filter(|socket| socket.life.tgid == tgid).count() as u64
+    }
+
+    /// What the process has at hand on its connections, and for how long.
+    pub(in crate::machine) fn held(&self, tgid: Tid, at_ns: u64) -> Vec<(Asked, u64)> {
+        if !self.tells_ends {
+            return Vec::new();
+        }
+        let own = self.open.values().filter(|socket| socket.life.tgid == tgid);
+        let at_hand = own.filter_map(|socket| socket.active.as_ref()).filter(|active| !active.is_answered);
+        let mut held: Vec<_> = at_hand.map(|active| &active.request).collect();
+        // The order must not depend on a hash.
+        held.sort_unstable_by_key(|request| request.id);
+        let ran_ns = |start_ns| at_ns.saturating_sub(start_ns);
+        held.into_iter().map(|request| (asked(request), ran_ns(request.times.start_ns))).collect()
+    }
+
+    /// Takes out the connections of a process that has ended, in their order.
+    pub(in crate::machine) fn take_of(&mut self, tgid: Tid) -> Vec<Socket> {
+        if !self.tells_ends {
+            return Vec::new();
+        }
+        let own = |socket: &Socket| socket.life.tgid == tgid && !socket.life.is_unix;
+        let mut taken: Vec<Socket> =
+            self.open.extract_if(|_, socket| own(socket)).map(|(_, socket)| socket).collect();
+        taken.sort_unstable_by_key(|socket| socket.connection);
+        taken
+    }
 }
 
 /// One of them.
@@ -30,6 +76,21 @@ pub(in crate::machine) struct Socket {
     /// Framing of what it gets.
     pub(in crate::machine) outbound: Outbound,
     pub(in crate::machine) active: Option<LightRequest>,
+    /// What stands there is followed to its end.
+    pub(in crate::machine) life: LightLife,
+}
+
+/// What its end is judged by.
+#[derive(Clone, Debug, Default)]
+pub(in crate::machine) struct LightLife {
+    /// The process that used it last.
+    pub(in crate::machine) tgid: Tid,
+    /// Nobody sees it end.
+    pub(in crate::machine) is_unix: bool,
+    /// It waits for its verdict already, or has it.
+    pub(in crate::machine) is_judged: bool,
+    pub(in crate::machine) origin: Origin,
+    pub(in crate::machine) signs: Signs,
 }
 
 /// A request that is not known to be over.
@@ -46,6 +107,8 @@ pub(in crate::machine) struct LightRequest {
     pub(in crate::machine) has_begun: bool,
     /// It asks for a head only.
     pub(in crate::machine) to_head: bool,
+    /// Requests that its client sent behind it and that have no answer yet: they count with it.
+    pub(in crate::machine) behind: usize,
     /// The thread that moved its last bytes.
     pub(in crate::machine) owner: Tid,
     /// Who had the interpreter lock while it waited for that.
@@ -58,7 +121,40 @@ impl Socket {
     /// A connection of which nothing came yet.
     pub(in crate::machine) fn new(generation: u32, connection: u64) -> Self {
         let outbound = Outbound::default();
-        Self { generation, connection, begun: 0, inbound: None, outbound, active: None }
+        let life = LightLife::default();
+        Self { generation, connection, begun: 0, inbound: None, outbound, active: None, life }
+    }
+
+    /// It ends like this: what its verdict needs.
+    pub(in crate::machine) fn ends(&mut self, how: How, at_ns: u64) -> Ended {
+        let LightLife { tgid, origin, mut signs, .. } = std::mem::take(&mut self.life);
+        self.life.is_judged = true;
+        // A response whose end nobody announced is over with its connection, unless its process died in it. An encrypted one counts as over: nobody can
+        // know.
+        let is_whole = how == How::Closed || self.outbound.is_encrypted();
+        let is_over = |active: &LightRequest| active.is_answered || self.outbound.until_turn() && is_whole;
+        let mut unfinished = None;
+        match &self.active {
+            Some(active) if active.is_responding && is_over(active) => {
+                signs.answers(&active.request);
+                unfinished = (active.behind > 0).then(|| Box::new(Unfinished::behind(active)));
+            }
+            Some(active) => unfinished = Some(Box::new(Unfinished::of(active, &self.outbound))),
+            None => {}
+        }
+        let inbound = self.inbound.as_ref();
+        Ended {
+            at_ns,
+            how,
+            id: self.connection,
+            tgid,
+            origin,
+            in_request: inbound.is_some_and(Inbound::in_message),
+            is_encrypted: inbound.is_some_and(Inbound::is_encrypted),
+            quiet_bytes: inbound.and_then(Inbound::quiet_bytes),
+            unfinished,
+            signs,
+        }
     }
 
     /// Its request has an answer.
@@ -96,6 +192,36 @@ impl Socket {
         }
         let to_head = self.active.as_ref().is_some_and(|active| active.to_head);
         Some(self.outbound.push(bytes, captured, captured.starts_with(STATUS_LINE), to_head))
+    }
+}
+
+impl Unfinished {
+    /// A request that was not answered to its end.
+    fn of(active: &LightRequest, outbound: &Outbound) -> Self {
+        Self {
+            asked: asked(&active.request),
+            start_ns: active.request.times.start_ns,
+            responding: active.is_responding,
+            first_write_ns: active.request.times.first_write_ns.unwrap_or(0),
+            owed_bytes: outbound.owed_bytes(),
+            in_head: outbound.in_head(),
+            is_cut: false,
+            count: 1,
+        }
+    }
+
+    /// Requests that were read with this one, and not answered.
+    fn behind(active: &LightRequest) -> Self {
+        Self {
+            asked: Asked::default(),
+            start_ns: active.request.times.start_ns,
+            responding: false,
+            first_write_ns: 0,
+            owed_bytes: None,
+            in_head: false,
+            is_cut: false,
+            count: active.behind,
+        }
     }
 }
 
@@ -166,6 +292,7 @@ mod tests {
             is_responding,
             has_begun: true,
             to_head: false,
+            behind: 0,
             owner: 1,
             is_answered: false,
             held: Held::default(),

@@ -174,6 +174,7 @@ mod tests {
             unacknowledged_bytes: bytes + 1,
             local_port: 8000,
             peer_port: 40_000,
+            closed_by: 0,
         }
     }
 

@@ -6,7 +6,17 @@ use crate::event::Tid;
 use crate::fact::holders::ForeignHolders;
 use crate::machine::driver::state::State;
 use crate::machine::world::listener::Listeners;
-use crate::model::Listener;
+use crate::model::{Listener, Process};
+use crate::server::Role;
+
+/// The families of those that take requests: what no worker holds is not for them, as the control socket of gunicorn 27.
+pub(super) fn families_for_requests<'a>(listeners: &'a [Listener], processes: &[Process]) -> Vec<&'a str> {
+    let works = |process: &&Process| process.role == Role::Worker.name();
+    let workers: Vec<Tid> = processes.iter().filter(works).map(|process| process.tgid).collect();
+    let serves =
+        |one: &&Listener| workers.is_empty() || one.holders.iter().any(|tgid| workers.contains(tgid));
+    listeners.iter().filter(serves).map(|listener| listener.seen.family.as_str()).collect()
+}
 
 /// One row for each, with what its holders counted.
 pub(super) fn told(state: &State, counted: &Listeners) -> Vec<Listener> {

@@ -23,6 +23,7 @@ pub(super) fn connection_evidence(
         unacknowledged_bytes: 0,
         local_port: 8000,
         peer_port: 1,
+        closed_by: 0,
     };
     particular(&mut evidence);
     Event { time_ns, body: Body::Evidence(Box::new(Evidence::Connection(evidence))) }

@@ -78,6 +78,7 @@ pub(super) fn received(
     for step in steps.into_iter().filter(|step| !step.outside) {
         // Pipelined: the request behind it counts with it.
         let is_another = step.begins && active.has_begun;
+        active.behind = active.behind.saturating_add(usize::from(is_another));
         active.has_begun = true;
         http.framing.note(step.not_http, step.inferred || is_another);
         active.request.seen.truncated |= step.mid_message;
@@ -127,6 +128,12 @@ pub(super) fn sent(counts: (&mut Wire, &mut Summary), socket: &mut Socket, messa
     for step in steps {
         http.framing.note(step.not_http, step.inferred);
         active.is_answered = step.complete;
+        if let Some(head) = step.head {
+            socket.life.signs.responds(head);
+            // The answer to a request behind it.
+            let is_another = !head.interim && http.status != 0;
+            active.behind = active.behind.saturating_sub(usize::from(is_another));
+        }
         if let Some(head) = step.head.filter(|head| !head.interim && http.status == 0) {
             http.status = head.status;
         }
@@ -191,6 +198,7 @@ fn begin(
         is_answered: false,
         has_begun: false,
         to_head: false,
+        behind: 0,
         owner: light.tid,
         held: Held::default(),
         last: None,

@@ -15,6 +15,7 @@ fn light(what: LightWhat, tid: Tid, since_ns: u64, time_ns: u64, arrival_ns: u64
     let cpu_ns = (time_ns - since_ns) / 3;
     let account = Account { cpu_ns, run_queue_ns: 0, blocked_ns: time_ns - since_ns - cpu_ns };
     let light = Light {
+        is_unix: false,
         tgid: 1,
         tid,
         what,

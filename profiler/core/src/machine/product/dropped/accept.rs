@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 
-use crate::event::{Slice, Tid};
+use crate::event::Tid;
 use crate::fact::open_files::OpenFiles;
 use crate::machine::world::errno::EAGAIN;
 use crate::model::dropped::AcceptFailure;
@@ -48,32 +48,32 @@ impl Accepts {
     /// An accept found nothing or failed; `clients` counts the connections that the process has open.
     pub(super) fn failed(
         &mut self,
-        slice: &Slice,
-        listener_fd: i32,
+        (tgid, listener_fd): (Tid, i32),
+        result: i64,
         at_ns: u64,
         clients: impl FnOnce() -> u64,
     ) {
-        let key = (slice.tgid, listener_fd);
-        if slice.result == EAGAIN {
+        let key = (tgid, listener_fd);
+        if result == EAGAIN {
             self.failing.remove(&key);
         }
-        let Some((_, error)) = FAILURES.iter().find(|(number, _)| *number == slice.result) else { return };
+        let Some((_, error)) = FAILURES.iter().find(|(number, _)| *number == result) else { return };
         if self.failing.len() < MAX_FAILURES || self.failing.contains_key(&key) {
             self.failing.insert(key, error);
         } else {
             self.evict();
         }
-        if self.stopped.len() < MAX_FAILURES || self.stopped.contains_key(&slice.tgid) {
-            self.stopped.entry(slice.tgid).or_insert((at_ns, error));
+        if self.stopped.len() < MAX_FAILURES || self.stopped.contains_key(&tgid) {
+            self.stopped.entry(tgid).or_insert((at_ns, error));
         } else {
             self.evict();
         }
-        let failure = (slice.tgid, *error);
+        let failure = (tgid, *error);
         if self.failures.len() >= MAX_FAILURES && !self.failures.contains_key(&failure) {
             return self.evict();
         }
         let known = self.failures.entry(failure).or_insert_with(|| AcceptFailure {
-            tgid: slice.tgid,
+            tgid,
             error,
             first_ns: at_ns,
             clients: clients(),
@@ -109,6 +109,13 @@ impl Accepts {
     /// The process accepts again, or its number is now another's.
     pub(super) fn begins_again(&mut self, tgid: Tid) {
         if !self.stopped.is_empty() {
+            self.stopped.remove(&tgid);
+        }
+    }
+
+    /// The process uses a connection that was made at `established_ns`: it has accepted since then.
+    pub(super) fn accepted_since(&mut self, tgid: Tid, established_ns: u64) {
+        if self.stopped.get(&tgid).is_some_and(|(failed_ns, _)| *failed_ns < established_ns) {
             self.stopped.remove(&tgid);
         }
     }
@@ -153,7 +160,6 @@ impl Accepts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Call;
 
     const EMFILE: i64 = -24;
     const ENOMEM: i64 = -12;
@@ -163,8 +169,7 @@ mod tests {
 
     /// An accept of this process at its listener fails like this.
     fn fail(accepts: &mut Accepts, (tgid, listener_fd): (Tid, i32), result: i64, at_ns: u64) {
-        let slice = Slice { tgid, result, ..Slice::blank(Call::Accept { listener_fd }) };
-        accepts.failed(&slice, listener_fd, at_ns, || at_ns / 10);
+        accepts.failed((tgid, listener_fd), result, at_ns, || at_ns / 10);
     }
 
     #[test]
@@ -241,6 +246,12 @@ mod tests {
         // The number is another process's now.
         accepts.begins_again(7);
         assert_eq!(accepts.stopped(7, 500), None);
+        // It uses a connection: one that was there before the failure shows nothing.
+        fail(&mut accepts, (7, 3), ENOMEM, 600);
+        for (established_ns, expected) in [(600, Some("ENOMEM")), (601, None)] {
+            accepts.accepted_since(7, established_ns);
+            assert_eq!(accepts.stopped(7, 700), expected, "{established_ns}");
+        }
     }
 
     #[test]

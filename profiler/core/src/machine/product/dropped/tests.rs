@@ -3,7 +3,6 @@
 //! In: ends of connections, evidence of the kernel, losses. Out: assertions on what is counted.
 
 use super::*;
-use crate::event::Call;
 use crate::machine::wire::ending::Unfinished;
 use crate::machine::wire::request::{Active, Beginning};
 
@@ -51,6 +50,7 @@ fn evidence(sign: Sign, socket: (u64, u32)) -> ConnectionEvidence {
         unacknowledged_bytes: 9,
         local_port: 8000,
         peer_port: 40_000,
+        closed_by: 0,
     }
 }
 
@@ -59,8 +59,7 @@ fn see(drops: &mut Drops, evidence: ConnectionEvidence, at_ns: u64) -> Option<u3
 }
 
 fn accept_fails(drops: &mut Drops, at_ns: u64) {
-    let slice = Slice { tgid: 7, result: -24, ..Slice::blank(Call::Accept { listener_fd: 3 }) };
-    drops.accept_failed(&slice, 3, at_ns, || 0);
+    drops.accept_failed((7, 3), -24, at_ns, || 0);
 }
 
 fn finish(drops: Drops, next_follows: bool) -> Dropped {

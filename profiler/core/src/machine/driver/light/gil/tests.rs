@@ -81,6 +81,7 @@ impl Run {
         let inbound = what == LightWhat::Received;
         let head = Head { tgid: 1, tid, sequence, fd: -1, inbound, offset_bytes: 0, bytes: head.to_vec() };
         let light = Light {
+            is_unix: false,
             tgid: 1,
             tid,
             what,

@@ -76,6 +76,7 @@ impl Run {
             self.state.heads.insert(tid, head);
         }
         let light = Light {
+            is_unix: false,
             tgid: 1,
             tid,
             what,
