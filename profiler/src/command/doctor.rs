@@ -148,7 +148,7 @@ fn privileges(capabilities: &Capabilities) -> Check {
 fn lockdown(level: &str, capabilities: &Capabilities) -> Check {
     if capabilities.hides_its_memory() {
         let detail = format!(
-            "{level}: no program may read the kernel's memory, whoever loads it; without that nothing can be traced"
+            "{level}: no program may read the kernel's memory, whoever loads it, so nothing can be traced"
         );
         return check("lockdown", false, detail);
     }
