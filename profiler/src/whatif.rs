@@ -14,6 +14,7 @@ pub mod refusal;
 mod row;
 pub mod text;
 pub mod trace;
+mod wakeup;
 
 #[cfg(test)]
 mod tests;

@@ -53,8 +53,11 @@ impl Duckdb {
     pub fn all(&self, tables: &Path, sql: &str) -> anyhow::Result<Vec<Value>> {
         let views = std::fs::read_to_string(crate::root().join("queries/tables-duckdb.sql"))?;
         let views = views.replace("'fleet/", &format!("'{}/", tables.display()));
+        // What does not fit into memory would go into the directory from which tests are run.
+        let aside = crate::root().join("target/duckdb");
+        let settings = format!("set memory_limit = '4GB'; set temp_directory = '{}';", aside.display());
         let output = Command::new(&self.python)
-            .args(["-m", "duckdb_cli", "-json", "-c", &format!("set memory_limit = '4GB'; {views} {sql}")])
+            .args(["-m", "duckdb_cli", "-json", "-c", &format!("{settings} {views} {sql}")])
             .output()
             .context("DuckDB could not be started")?;
         let said = String::from_utf8_lossy(&output.stderr);

@@ -74,11 +74,11 @@ impl<'a> Engine<'a> {
     fn new(load: &'a Load, setting: &'a Setting) -> Result<Self, SettingError> {
         setting.check()?;
         let requests = load.requests.len();
-        let mut agenda = Agenda::default();
+        let mut arrivals = Vec::with_capacity(requests);
         let mut followers = vec![Vec::new(); requests];
         for (number, request) in load.requests.iter().enumerate() {
             match request.arrives {
-                Arrives::At(at_ns) => agenda.plan(at_ns, Event::Arrival(number)),
+                Arrives::At(at_ns) => arrivals.push((at_ns, number)),
                 Arrives::After { request, .. } if request >= number => {
                     return Err(SettingError::Order { request: number });
                 }
@@ -98,7 +98,7 @@ impl<'a> Engine<'a> {
         let mut engine = Self {
             load,
             setting,
-            agenda,
+            agenda: Agenda::new(arrivals),
             now_ns: 0,
             random: fastrand::Rng::with_seed(setting.seed),
             cores: Cores::new(setting.cores),
@@ -128,6 +128,7 @@ impl<'a> Engine<'a> {
             Event::Arrival(request) => self.arrive(request),
             Event::Turn { core, turn } => self.turn_over(core, turn),
             Event::Woken(thread) => self.woken(thread),
+            Event::Awake(thread) => self.advance(thread, None),
             Event::LockWanted { process, stint } => self.lock_wanted(process, stint),
             Event::Ready(thread) => self.ready(thread, None),
             Event::Burst(stretch) => self.burst(stretch),
@@ -344,7 +345,19 @@ impl<'a> Engine<'a> {
                 self.agenda.plan(self.now_ns.saturating_add(duration_ns), Event::Woken(other));
             }
         }
-        self.advance(number, None);
+        if self.setting.wakeup_ns > 0 && self.wakes_to_run(number) {
+            self.count(number, Phase::RunQueue);
+            self.agenda.plan(self.now_ns.saturating_add(self.setting.wakeup_ns), Event::Awake(number));
+        } else {
+            self.advance(number, None);
+        }
+    }
+
+    /// Whether a thread whose wait is over goes on with work of its request.
+    fn wakes_to_run(&self, number: usize) -> bool {
+        let job = self.threads.get(number).map(|thread| thread.job);
+        let Some(Job::Serve { request, piece: Piece::Segment(next) }) = job else { return false };
+        self.load.requests.get(request).is_some_and(|request| request.row.wakes_before(next))
     }
 
     /// From now on the time of the request that this thread serves counts as this phase.

@@ -36,35 +36,42 @@ impl Figures {
     /// Of these requests.
     #[must_use]
     pub fn of(requests: &[Timed], endpoints: usize) -> Self {
-        let mut by_endpoint = vec![Vec::new(); endpoints];
-        let mut phases = Phases::default();
-        for request in requests {
-            phases.add_all(&request.phases);
-            if let Some(of_endpoint) = by_endpoint.get_mut(request.endpoint) {
-                of_endpoint.push(request.phases.total_ns());
-            }
-        }
-        let first_ns = requests.iter().map(|request| request.start_ns).min().unwrap_or(0);
-        let ends = requests.iter().map(|request| request.start_ns.saturating_add(request.phases.total_ns()));
-        let length_ns = ends.max().unwrap_or(0).saturating_sub(first_ns);
-        Self {
-            overall: Quantiles::of(requests.iter().map(|request| request.phases.total_ns())),
-            by_endpoint: by_endpoint.into_iter().map(Quantiles::of).collect(),
-            phases,
-            throughput_per_s: rate(requests.len(), length_ns),
-        }
+        let each = requests.iter().map(|request| (request.endpoint, request.start_ns, &request.phases));
+        Self::of_each(each, endpoints)
     }
 
     /// Of a simulation, without the requests that do not count.
     #[must_use]
     pub fn simulated(load: &Load, outcome: &Outcome) -> Self {
         let both = load.requests.iter().zip(&outcome.served);
-        let counted = both.filter(|(request, _)| request.is_counted).map(|(request, served)| Timed {
-            endpoint: request.endpoint,
-            start_ns: served.start_ns,
-            phases: served.phases,
-        });
-        Self::of(&counted.collect::<Vec<_>>(), load.endpoints.len())
+        let counted = both
+            .filter(|(request, _)| request.is_counted)
+            .map(|(request, served)| (request.endpoint, served.start_ns, &served.phases));
+        Self::of_each(counted, load.endpoints.len())
+    }
+
+    /// Of endpoints, arrivals and phases.
+    fn of_each<'a>(requests: impl Iterator<Item = (usize, u64, &'a Phases)>, endpoints: usize) -> Self {
+        let mut by_endpoint = vec![Vec::new(); endpoints];
+        let mut durations_ns = Vec::with_capacity(requests.size_hint().1.unwrap_or(0));
+        let mut phases = Phases::default();
+        let (mut first_ns, mut last_ns) = (u64::MAX, 0);
+        for (endpoint, start_ns, of_request) in requests {
+            let duration_ns = of_request.total_ns();
+            phases.add_all(of_request);
+            durations_ns.push(duration_ns);
+            if let Some(of_endpoint) = by_endpoint.get_mut(endpoint) {
+                of_endpoint.push(duration_ns);
+            }
+            first_ns = first_ns.min(start_ns);
+            last_ns = last_ns.max(start_ns.saturating_add(duration_ns));
+        }
+        Self {
+            throughput_per_s: rate(durations_ns.len(), last_ns.saturating_sub(first_ns)),
+            overall: Quantiles::of(durations_ns),
+            by_endpoint: by_endpoint.into_iter().map(Quantiles::of).collect(),
+            phases,
+        }
     }
 }
 

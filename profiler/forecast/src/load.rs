@@ -17,6 +17,14 @@ pub enum Work {
     BackEnd(usize),
 }
 
+impl Work {
+    /// Whether the thread has neither a CPU nor the lock.
+    #[must_use]
+    pub const fn is_wait(self) -> bool {
+        matches!(self, Self::Wait(_) | Self::BackEnd(_))
+    }
+}
+
 /// One segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
@@ -33,6 +41,22 @@ pub struct Row {
     pub pickup_ns: u64,
     /// The segments up to the last byte of the response.
     pub segments: Vec<Segment>,
+}
+
+impl Row {
+    /// Whether the thread wakes up to run before this segment: it waited in the one before. Its first wakeup is part of `pickup_ns`.
+    #[must_use]
+    pub fn wakes_before(&self, segment: usize) -> bool {
+        let work = |at: usize| self.segments.get(at).map(|segment| segment.work);
+        let waited = segment.checked_sub(1).and_then(work).is_some_and(Work::is_wait);
+        waited && work(segment).is_some_and(|work| !work.is_wait())
+    }
+
+    /// How often the thread wakes up to run, the first time apart.
+    #[must_use]
+    pub fn wakeups(&self) -> usize {
+        (1..self.segments.len()).filter(|segment| self.wakes_before(*segment)).count()
+    }
 }
 
 /// When a request arrives.

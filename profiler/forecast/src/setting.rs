@@ -105,6 +105,8 @@ pub struct Setting {
     /// From the moment that a thread gives the interpreter lock up until the one that it woke can take it: each as likely as the others; none: at
     /// once. Who runs meanwhile takes it first.
     pub handovers_ns: Vec<u64>,
+    /// How long a thread that has waited takes to run again where a core is free. That time counts as `run_queue`.
+    pub wakeup_ns: u64,
     /// How many requests each back end serves at once, by its number; `None` or absent: any number.
     pub back_end_limits: Vec<Option<u32>>,
     /// Other programs on the same cores, in order of time.
@@ -126,6 +128,7 @@ impl Default for Setting {
             slice_ns: base_slice_ns(1),
             switch_interval_ns: Some(SWITCH_INTERVAL_NS),
             handovers_ns: Vec::new(),
+            wakeup_ns: 0,
             back_end_limits: Vec::new(),
             competition: Vec::new(),
             seed: 1,

@@ -21,6 +21,7 @@ use super::others::Others;
 use super::refusal::slots_per_process;
 use super::row::{BackEnds, segments};
 use super::trace::Trace;
+use super::wakeup::wakeup_ns;
 
 /// Requests on one connection, in the mean, from which on clients are taken for users who think.
 const KEPT: usize = 5;
@@ -124,6 +125,7 @@ impl Model {
             phases: seen.phases,
         });
         let others = Others::of(snapshot, trace, first_ns);
+        let wakeup_ns = wakeup_ns(&seen, &requests);
         Self {
             measured: measured.collect(),
             load: Load {
@@ -136,6 +138,7 @@ impl Model {
                 is_sticky: !is_shared,
                 dispatch,
                 handovers_ns,
+                wakeup_ns,
                 competition: others.competition,
                 ..setting(snapshot)
             },

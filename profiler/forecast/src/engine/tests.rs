@@ -62,7 +62,7 @@ fn setting() -> impl Strategy<Value = Setting> {
     ];
     let others = prop_oneof![Just(Vec::new()), prop::collection::vec(others(), 1..3)];
     let who = (1..4_u32, 1..4_u32, dispatch, any::<bool>());
-    let lock = (any::<bool>(), prop::collection::vec(0..200_000_u64, 0..3));
+    let lock = (any::<bool>(), prop::collection::vec(0..200_000_u64, 0..3), 0..100_000_u64);
     (who, 1..4_u32, lock, any::<bool>(), others, any::<u64>()).prop_map(
         |((processes, threads, dispatch, is_sticky), cores, lock, has_limit, competition, seed)| Setting {
             processes,
@@ -78,6 +78,7 @@ fn setting() -> impl Strategy<Value = Setting> {
             }),
             switch_interval_ns: lock.0.then_some(5_000_000),
             handovers_ns: lock.1,
+            wakeup_ns: lock.2,
             back_end_limits: if has_limit { vec![Some(1)] } else { Vec::new() },
             competition,
             seed,
@@ -318,6 +319,31 @@ fn who_runs_takes_the_lock_before_one_that_is_woken_for_it() {
     assert_eq!(waits(10 * US), [0, 230 * US - 1], "it is woken twice, and the lock is taken the first time");
     assert_eq!(waits(19_500), [0, 239_500 - 1]);
     assert_eq!(waits(20_500), [500 + 20 * US, 120 * US - 1], "a longer call loses the lock");
+}
+
+#[test]
+fn a_wakeup_takes_its_time_and_counts_as_run_queue() {
+    const US: u64 = 1000;
+    let sleep = (Work::Wait(Phase::Sleep), 100 * US);
+    let cpu = (Work::Python, 10 * US);
+    for (works, wakeups) in [
+        (vec![cpu, sleep, cpu, (Work::BackEnd(0), 5 * US), cpu], 2),
+        // Two waits in a row are one wakeup, and a request that ends with a wait has none there.
+        (vec![cpu, sleep, (Work::BackEnd(0), 5 * US), cpu, sleep], 1),
+        // Its first wakeup is in the time that it takes to pick the request up.
+        (vec![sleep, cpu], 1),
+        (vec![cpu], 0),
+    ] {
+        let load = Load { requests: vec![at(0, &works)], back_ends: vec![String::new()], ..Load::default() };
+        assert_eq!(load.requests[0].row.wakeups(), wakeups, "{works:?}");
+        for dispatch in [Dispatch::Shared(Wakes::Random), Dispatch::ByProcess(Errands::default())] {
+            let setting = Setting { wakeup_ns: 40 * US, dispatch, ..Setting::default() };
+            let served = simulate(&load, &setting).unwrap().served[0];
+            assert_eq!(served.phases.get(Phase::RunQueue), wakeups as u64 * 40 * US, "{works:?}");
+            let without = simulate(&load, &Setting { wakeup_ns: 0, ..setting }).unwrap().served[0];
+            assert_eq!(served.total_ns(), without.total_ns() + wakeups as u64 * 40 * US, "{works:?}");
+        }
+    }
 }
 
 #[test]

@@ -1,0 +1,79 @@
+//! How long a thread that has waited takes to run again, on a machine that has a core free.
+//!
+//! In: requests and their rows. Out: that time, as measured: of requests that had the server to themselves, what they spent in a run queue, for each
+//! time that they woke up. The median: now and then another program has the core, and the simulation has these already.
+
+use profiler_core::model::request::Request as Seen;
+use profiler_core::phase::Phase;
+use profiler_forecast::load::Request;
+
+/// With fewer requests nothing is known.
+const MIN_ALONE: usize = 20;
+
+/// The median; 0: too few requests show it. Both are of the same requests, in the order in which they arrived.
+pub(super) fn wakeup_ns(seen: &[&Seen], requests: &[Request]) -> u64 {
+    let mut last_end_ns = 0;
+    let mut found: Vec<u64> = Vec::new();
+    let nexts = seen.iter().skip(1).map(|next| next.times.start_ns).chain([u64::MAX]);
+    for ((request, model), next_ns) in seen.iter().zip(requests).zip(nexts) {
+        let is_alone = request.times.start_ns >= last_end_ns && request.times.end_ns <= next_ns;
+        last_end_ns = last_end_ns.max(request.times.end_ns);
+        // Who waits for the interpreter lock is woken once more: that has a time of its own.
+        let has_lock_waits = request.phases.get(Phase::GilWait) > 0;
+        if let (true, true, false) = (is_alone, model.is_counted, has_lock_waits) {
+            let wakeups = u64::try_from(model.row.wakeups()).unwrap_or(u64::MAX);
+            found.extend(request.phases.get(Phase::RunQueue).checked_div(wakeups));
+        }
+    }
+    if found.len() < MIN_ALONE {
+        return 0;
+    }
+    let middle = found.len() / 2;
+    *found.select_nth_unstable(middle).1
+}
+
+#[cfg(test)]
+mod tests {
+    use profiler_forecast::load::{Arrives, Row, Segment, Work};
+
+    use super::*;
+    use crate::whatif::tests::request;
+
+    /// A request that sleeps twice.
+    fn model() -> Request {
+        let works = [Work::Python, Work::Wait(Phase::Sleep), Work::Python, Work::BackEnd(0), Work::Python];
+        let segments = works.map(|work| Segment { work, duration_ns: 1000 }).to_vec();
+        let row = Row { pickup_ns: 0, segments };
+        Request { endpoint: 0, connection: 0, arrives: Arrives::At(0), is_counted: true, row }
+    }
+
+    fn found(seen: &[Seen]) -> u64 {
+        let models = vec![model(); seen.len()];
+        wakeup_ns(&seen.iter().collect::<Vec<_>>(), &models)
+    }
+
+    #[test]
+    fn what_requests_that_were_alone_spent_in_a_run_queue_is_the_cost_of_their_wakeups() {
+        let alone = |number: u64| {
+            let others = if number % 10 == 0 { 5_000_000 } else { 0 };
+            let run_queue_ns = 2 * (30_000 + number * 100) + others;
+            request(number * 100_000_000, &[(Phase::Cpu, 3000), (Phase::RunQueue, run_queue_ns)])
+        };
+        let requests: Vec<Seen> = (0..41).map(alone).collect();
+        let cost_ns = found(&requests);
+        assert!((32_000..33_000).contains(&cost_ns), "the median, whatever others took: {cost_ns}");
+        assert_eq!(found(&requests[..19]), 0, "too few");
+    }
+
+    #[test]
+    fn who_shared_the_server_or_waited_for_the_lock_says_nothing() {
+        let pairs = (0..60).map(|number: u64| {
+            request(number / 2 * 100_000_000, &[(Phase::Cpu, 3000), (Phase::RunQueue, 80_000)])
+        });
+        assert_eq!(found(&pairs.collect::<Vec<_>>()), 0);
+        let locked = (0..60).map(|number: u64| {
+            request(number * 100_000_000, &[(Phase::GilWait, 1), (Phase::RunQueue, 80_000)])
+        });
+        assert_eq!(found(&locked.collect::<Vec<_>>()), 0);
+    }
+}
