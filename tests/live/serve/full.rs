@@ -223,7 +223,9 @@ fn without_an_option_serve_is_light_or_says_in_one_sentence_what_that_would_lack
     ensure!(ask(port, "/")? == 200);
     let samples = agent.wait_for_metrics("a request", |samples| sum(samples, REQUESTS, &[]) > 0.0)?;
     // Whichever it is, alerts that page have their series.
-    for series in ["connections_dropped_total{cause=\"worker_crashed\"}", "accepts_failed_total{error=\"EMFILE\"}"] {
+    for series in
+        ["connections_dropped_total{cause=\"worker_crashed\"}", "accepts_failed_total{error=\"EMFILE\"}"]
+    {
         ensure!(samples.contains_key(&format!("wsgi_trace_{series}")), "{series}: {samples:?}");
     }
     let sentence = match mode(&samples) {

@@ -15,7 +15,7 @@ fn every_family_stands_at_its_own_number_and_says_what_it_counts() {
         assert!(!family.help.is_empty());
         assert!(values.iter().all(|(label, _)| label.is_empty() == family.label.is_none()), "{family:?}");
     }
-    let names: std::collections::BTreeSet<_> = FAMILIES.iter().map(|family| family.name).collect();
+    let names: BTreeSet<_> = FAMILIES.iter().map(|family| family.name).collect();
     assert_eq!(names.len(), FAMILIES.len());
     for name in names {
         let parts: Vec<&str> = name.split('_').collect();

@@ -10,10 +10,7 @@ use crate::model::{Listener, Process};
 use crate::server::Role;
 
 /// The families of those that take requests: what no worker holds is not for them, as the control socket of gunicorn 27.
-pub(super) fn families_for_requests<'a>(
-    listeners: &'a [Listener],
-    processes: &[Process],
-) -> Vec<&'a str> {
+pub(super) fn families_for_requests<'a>(listeners: &'a [Listener], processes: &[Process]) -> Vec<&'a str> {
     let works = |process: &&Process| process.role == Role::Worker.name();
     let workers: Vec<Tid> = processes.iter().filter(works).map(|process| process.tgid).collect();
     let serves =
