@@ -114,7 +114,7 @@ fn traces(start: Start, ways: &[Way]) -> anyhow::Result<()> {
     for (options, hooks) in ways {
         println!("-- {}", options.join(" "));
         let report = reports_by(start, options).with_context(|| options.join(" "))?;
-        ensure!(report.pointer("/tool/hooks").is_some_and(|name| name == hooks), "{}", report["tool"]);
+        ensure!(report.pointer("/tool/hooks").is_some_and(|name| name == hooks), "{report}");
     }
     Ok(())
 }

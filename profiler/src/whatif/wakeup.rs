@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn what_requests_that_were_alone_spent_in_a_run_queue_is_the_cost_of_their_wakeups() {
         let alone = |number: u64| {
-            let others = if number % 10 == 0 { 5_000_000 } else { 0 };
+            let others = if number.is_multiple_of(10) { 5_000_000 } else { 0 };
             let run_queue_ns = 2 * (30_000 + number * 100) + others;
             request(number * 100_000_000, &[(Phase::Cpu, 3000), (Phase::RunQueue, run_queue_ns)])
         };
