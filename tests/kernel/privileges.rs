@@ -114,7 +114,8 @@ fn traces(start: Start, ways: &[Way]) -> anyhow::Result<()> {
     for (options, hooks) in ways {
         println!("-- {}", options.join(" "));
         let report = reports_by(start, options).with_context(|| options.join(" "))?;
-        ensure!(report.pointer("/tool/hooks").is_some_and(|name| name == hooks), "{report}");
+        let chosen = report.pointer("/tool/hooks");
+        ensure!(chosen.is_some_and(|name| name == hooks), "{chosen:?} and not {hooks}");
     }
     Ok(())
 }

@@ -135,7 +135,16 @@ impl Program {
     ///
     /// Where it ends without having said so, or says nothing within half a minute.
     pub fn wait_for_stderr(&mut self, text: &str) -> anyhow::Result<()> {
-        until(&format!("wsgi-trace to say {text:?}"), Duration::from_secs(30), || {
+        self.wait_for_stderr_within(text, Duration::from_secs(30))
+    }
+
+    /// The same, for as long as is said: an emulated machine takes longer.
+    ///
+    /// # Errors
+    ///
+    /// Where it ends without having said so, or says nothing within `limit`.
+    pub fn wait_for_stderr_within(&mut self, text: &str, limit: Duration) -> anyhow::Result<()> {
+        until(&format!("wsgi-trace to say {text:?}"), limit, || {
             let ended = self.child.ended()?;
             let said = self.read("stderr");
             match (said.contains(text), ended) {
