@@ -122,9 +122,11 @@ impl Lack {
         if with_front_end || recognised.roles.iter().any(|(_, role)| *role == Role::FrontEnd) {
             return Some(Self::Halves);
         }
-        let lack = Self::of(recognised.kind, &server);
-        lack.or(takes_unix(&facts.listeners, &recognised.roles).then_some(Self::UnixSocket))
-            .or((!running_kernel_has_light()).then_some(Self::Kernel))
+        let takes_unix = || takes_unix(&facts.listeners, &recognised.roles).then_some(Self::UnixSocket);
+        Self::of(recognised.kind, &server)
+            .or_else(takes_unix)
+            // The kernel's types are read for it: last.
+            .or_else(|| (!running_kernel_has_light()).then_some(Self::Kernel))
     }
 
     /// What it would lack of a server of this kind.
