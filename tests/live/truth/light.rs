@@ -134,7 +134,8 @@ fn light_mode_counts_a_connection_that_was_open_before_once() -> anyhow::Result<
     let trace = Trace::start_with(server.master(), &["--light"])?;
     client.get("/fast")?;
     assert_eq!(client.status()?, Some(200));
-    drop(client);
+    // The body is sent on its own: a client that left after the head would drop the answer.
+    client.read_to_end()?;
     server.access_log(1)?;
     let traced = trace.end()?;
     assert_eq!(traced.number("/requests/connections")?, 1);
