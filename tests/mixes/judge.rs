@@ -1,7 +1,7 @@
 //! Whether advice helped, did nothing or harmed, from figures alone.
 //!
 //! In: figures of at least two watches under the settings of before, and of those under the settings of after. Out: [`Verdict`] with its
-//! reasons. How far the watches of before differ is the noise: what is worse lies beyond all of them by more than that.
+//! reasons. What advice says that it makes worse is no harm, as far as more is answered for it. How far the watches of before differ is the noise: what is worse lies beyond all of them by more than that.
 
 use wsgi_trace_tests::advised::judge::{Fate, NOISE, fate};
 
@@ -9,12 +9,20 @@ use crate::record::{Figures, Said, Verdict};
 
 /// The noise of p99 is at least this: one turn of another thread with the GIL.
 const TURN_MS: f64 = 5.0;
+/// So many standard errors of a count are no chance any more.
+const STANDARD_ERRORS: f64 = 3.0;
+/// Endpoints of the application that compute. Where advice says that these may take longer, p99 may grow as much as answers do.
+const COMPUTES: &str = "/cpu/";
 /// An endpoint that is asked less often than this has no p99.
 const FEW_REQUESTS: usize = 5;
 
-/// What became of a finding under advice.
-pub(crate) fn judge(finding: &str, before: &[Figures], after: &[Figures]) -> (Verdict, Vec<String>) {
-    let worse = worse(before, after);
+/// What became of a finding under advice, which may have said that requests that compute take longer.
+pub(crate) fn judge(
+    finding: &str,
+    (before, after): (&[Figures], &[Figures]),
+    has_computing_caveat: bool,
+) -> (Verdict, Vec<String>) {
+    let worse = worse(before, after, has_computing_caveat);
     if !worse.is_empty() {
         return (Verdict::Harmed, worse);
     }
@@ -59,7 +67,7 @@ fn moved<'a>(finding: &str, before: &[Figures], after: &'a [Figures]) -> Option<
     };
     let new = after.first()?.findings.keys().find(is_new)?;
     // As the other way around: who was before is not worse than who is now.
-    worse(after, before).is_empty().then_some(new.as_str())
+    worse(after, before, false).is_empty().then_some(new.as_str())
 }
 
 fn of_finding(finding: &str, before: &[Figures], after: &[Figures]) -> (Verdict, &'static str) {
@@ -92,19 +100,25 @@ fn of_finding(finding: &str, before: &[Figures], after: &[Figures]) -> (Verdict,
     }
 }
 
-/// What got worse, each in a few words.
-fn worse(before: &[Figures], after: &[Figures]) -> Vec<String> {
+/// What got worse, each in a few words; with a caveat, beyond what it says.
+fn worse(before: &[Figures], after: &[Figures], has_computing_caveat: bool) -> Vec<String> {
     let mut worse = Vec::new();
     let rate = |figures: &Figures| figures.per_second;
     let (least, most) = range(before.iter().map(rate));
-    let (_, best) = range(after.iter().map(rate));
+    let (gained, best) = range(after.iter().map(rate));
+    let growth = if has_computing_caveat { gained / most } else { 1.0 };
     if best < least - (most - least).max(least * NOISE) {
         worse.push(format!("{best:.0} answers a second, {least:.0} to {most:.0} before"));
     }
     let share = |figures: &Figures| figures.failed as f64 / figures.requests().max(1) as f64;
     let (least, most) = range(before.iter().map(share));
     let (best, _) = range(after.iter().map(share));
-    if best > most + (most - least).max(most * NOISE) {
+    // Failures are counted: one or two of thousands say nothing.
+    let by_chance = |figures: &Figures| {
+        STANDARD_ERRORS * (figures.failed.max(1) as f64).sqrt() / figures.requests().max(1) as f64
+    };
+    let (_, chance) = range(before.iter().map(by_chance));
+    if best > most + (most - least).max(most * NOISE).max(chance) {
         let percent = |share: f64| share * 100.0;
         worse.push(format!(
             "{:.2} % of requests failed, {:.2} to {:.2} % before",
@@ -116,12 +130,15 @@ fn worse(before: &[Figures], after: &[Figures]) -> Vec<String> {
     let mut endpoints: Vec<&String> = before.iter().flat_map(|figures| figures.endpoints.keys()).collect();
     endpoints.sort_unstable();
     endpoints.dedup();
-    worse.extend(endpoints.into_iter().filter_map(|endpoint| slower(endpoint, before, after)));
+    worse.extend(endpoints.into_iter().filter_map(|endpoint| {
+        let allowed = if endpoint.contains(COMPUTES) { growth.max(1.0) } else { 1.0 };
+        slower(endpoint, (before, after), allowed)
+    }));
     worse
 }
 
-/// Whether p99 of an endpoint is worse. Who is not answered waits for longer than all others.
-fn slower(endpoint: &str, before: &[Figures], after: &[Figures]) -> Option<String> {
+/// Whether p99 of an endpoint is worse than so many times that of before. Who is not answered waits for longer than all others.
+fn slower(endpoint: &str, (before, after): (&[Figures], &[Figures]), allowed: f64) -> Option<String> {
     let of = |figures: &Figures| figures.endpoints.get(endpoint).cloned();
     let known: Vec<_> = before.iter().filter_map(of).collect();
     if known.len() < before.len() || known.iter().any(|one| one.requests < FEW_REQUESTS) {
@@ -134,7 +151,7 @@ fn slower(endpoint: &str, before: &[Figures], after: &[Figures]) -> Option<Strin
     let now = after.iter().map(|figures| of(figures).and_then(|one| one.p99_ms).unwrap_or(f64::INFINITY));
     let (best, _) = range(now);
     let noise = (most - least).max(most * NOISE).max(TURN_MS);
-    if best <= most + noise {
+    if best <= most * allowed + noise {
         return None;
     }
     let shown = if best.is_infinite() { "without answers".to_owned() } else { format!("{best:.1} ms") };
@@ -173,7 +190,7 @@ mod tests {
     }
 
     fn verdict(after: &[Figures]) -> Verdict {
-        judge("herd", &before(), after).0
+        judge("herd", (&before(), after), false).0
     }
 
     #[test]
@@ -184,16 +201,19 @@ mod tests {
         // In each watch.
         let both = [watch(None, 100.0, 0, Some(20.0)), watch(Some(2.0), 100.0, 0, Some(20.0))];
         let why = "not every watch afterwards shows that it helped".to_owned();
-        assert_eq!(judge("herd", &before(), &both), (Verdict::Nothing, vec![why]));
+        assert_eq!(judge("herd", (&before(), &both), false), (Verdict::Nothing, vec![why]));
         let stays = [watch(Some(2.0), 100.0, 0, Some(20.0))];
-        assert_eq!(judge("herd", &before(), &stays), (Verdict::Nothing, vec!["it stays".to_owned()]));
+        assert_eq!(
+            judge("herd", (&before(), &stays), false),
+            (Verdict::Nothing, vec!["it stays".to_owned()])
+        );
     }
 
     #[test]
     fn what_comes_and_goes_by_itself_was_not_helped() {
         let before = [watch(Some(2.0), 100.0, 0, Some(20.0)), watch(None, 100.0, 0, Some(20.0))];
         let after = [watch(None, 100.0, 0, Some(20.0))];
-        assert_eq!(judge("herd", &before, &after).0, Verdict::Nothing);
+        assert_eq!(judge("herd", (&before, &after), false).0, Verdict::Nothing);
     }
 
     #[test]
@@ -204,9 +224,13 @@ mod tests {
         // 20 to 30 ms: the noise is 10 ms.
         assert_eq!(verdict(&[watch(None, 100.0, 0, Some(39.0))]), Verdict::Helped);
         assert_eq!(verdict(&[watch(None, 100.0, 0, Some(41.0))]), Verdict::Harmed);
-        // None to two of a thousand.
-        assert_eq!(verdict(&[watch(None, 100.0, 4, Some(20.0))]), Verdict::Helped);
-        assert_eq!(verdict(&[watch(None, 100.0, 5, Some(20.0))]), Verdict::Harmed);
+        // None to two of a thousand: three standard errors of two are 4.2.
+        assert_eq!(verdict(&[watch(None, 100.0, 6, Some(20.0))]), Verdict::Helped);
+        assert_eq!(verdict(&[watch(None, 100.0, 7, Some(20.0))]), Verdict::Harmed);
+        // Where many fail, a tenth more: 200 of 1000 have 42 by chance.
+        let many = [watch(Some(2.0), 100.0, 200, Some(20.0)), watch(Some(2.0), 100.0, 200, Some(20.0))];
+        assert_eq!(judge("herd", (&many, &[watch(None, 100.0, 242, Some(20.0))]), false).0, Verdict::Helped);
+        assert_eq!(judge("herd", (&many, &[watch(None, 100.0, 243, Some(20.0))]), false).0, Verdict::Harmed);
     }
 
     #[test]
@@ -220,22 +244,44 @@ mod tests {
         assert_eq!(verdict(&[watch(None, 100.0, 0, None)]), Verdict::Harmed);
         let unanswered = [watch(Some(2.0), 100.0, 0, None), watch(Some(2.0), 100.0, 0, Some(1.0))];
         let after = [watch(None, 100.0, 0, Some(900.0))];
-        assert_eq!(judge("herd", &unanswered, &after).0, Verdict::Helped);
+        assert_eq!(judge("herd", (&unanswered, &after), false).0, Verdict::Helped);
         let mut rare = before();
         for figures in &mut rare {
             figures.endpoints.get_mut("/fast").unwrap().requests = 4;
         }
         // Where failures are shares of so few, none may have failed.
         rare[1].failed = 0;
-        assert_eq!(judge("herd", &rare, &[watch(None, 100.0, 0, None)]).0, Verdict::Helped);
+        assert_eq!(judge("herd", (&rare, &[watch(None, 100.0, 0, None)]), false).0, Verdict::Helped);
     }
 
     #[test]
     fn a_few_milliseconds_are_no_harm() {
         let before = [watch(Some(2.0), 100.0, 0, Some(2.0)), watch(Some(2.0), 100.0, 0, Some(2.1))];
-        assert_eq!(judge("herd", &before, &[watch(None, 100.0, 0, Some(7.0))]).0, Verdict::Helped);
-        let harmed = judge("herd", &before, &[watch(None, 100.0, 0, Some(7.2))]);
+        assert_eq!(judge("herd", (&before, &[watch(None, 100.0, 0, Some(7.0))]), false).0, Verdict::Helped);
+        let harmed = judge("herd", (&before, &[watch(None, 100.0, 0, Some(7.2))]), false);
         assert_eq!(harmed, (Verdict::Harmed, vec!["p99 of /fast 7.2 ms, 2.0 to 2.1 ms before".to_owned()]));
+    }
+
+    #[test]
+    fn what_its_advice_says_is_no_harm_as_far_as_more_is_answered() {
+        let at = |path: &str, per_second: f64, p99_ms: f64| Figures {
+            per_second,
+            endpoints: [(path.to_owned(), Endpoint { requests: 1000, p99_ms: Some(p99_ms) })].into(),
+            ..Figures::default()
+        };
+        let harmed = |path: &str, after: (f64, f64), caveat: bool| {
+            let before = [at(path, 100.0, 70.0), at(path, 100.0, 70.0)];
+            judge("herd", (&before, &[at(path, after.0, after.1)]), caveat).0 == Verdict::Harmed
+        };
+        for (what, path, after, caveat, expected) in [
+            ("half as many answers more, p99 by a third", "/truth/cpu/20", (150.0, 93.0), true, false),
+            ("p99 by more than the answers", "/truth/cpu/20", (150.0, 120.0), true, true),
+            ("no more answers", "/truth/cpu/20", (100.0, 93.0), true, true),
+            ("nobody said so", "/truth/cpu/20", (150.0, 93.0), false, true),
+            ("it does not compute", "/sleep/20", (150.0, 93.0), true, true),
+        ] {
+            assert_eq!(harmed(path, after, caveat), expected, "{what}");
+        }
     }
 
     #[test]
@@ -255,11 +301,11 @@ mod tests {
         };
         let stays = || watch(Some(2.0), 100.0, 0, Some(20.0));
         let full = |from| [with(stays(), 1.0, from), with(stays(), 1.2, from)];
-        let judged = judge("herd", &full("herd"), &[stays()]);
+        let judged = judge("herd", (&full("herd"), &[stays()]), false);
         let why = "it stays, and of slots-exhausted, which follows from it: it is gone".to_owned();
         assert_eq!(judged, (Verdict::Helped, vec![why]));
-        assert_eq!(judge("herd", &full("other"), &[stays()]).0, Verdict::Nothing);
-        assert_eq!(judge("herd", &full("herd"), &[with(stays(), 0.9, "herd")]).0, Verdict::Nothing);
+        assert_eq!(judge("herd", (&full("other"), &[stays()]), false).0, Verdict::Nothing);
+        assert_eq!(judge("herd", (&full("herd"), &[with(stays(), 0.9, "herd")]), false).0, Verdict::Nothing);
     }
 
     #[test]
@@ -269,7 +315,7 @@ mod tests {
             figures.findings.insert("gil-threads".to_owned(), present(cost, None));
             figures
         };
-        let (verdict, why) = judge("herd", &before(), &[with(110.0, 20.0, 2.0)]);
+        let (verdict, why) = judge("herd", (&before(), &[with(110.0, 20.0, 2.0)]), false);
         assert_eq!(verdict, Verdict::Nothing, "{why:?}");
         assert!(why[0].contains("gil-threads"), "{why:?}");
         for (what, after) in [

@@ -101,6 +101,9 @@ impl Run<'_> {
             return Ok((verdict, Vec::new()));
         };
         let finding = applied.finding.clone();
+        let caveats = applied.changes.iter().filter_map(|change| change.caveat.as_deref());
+        let has_computing_caveat =
+            caveats.into_iter().any(|caveat| caveat.contains("compute may take longer"));
         self.record.applied = Some(applied);
         self.look_before()?;
         loop {
@@ -116,7 +119,7 @@ impl Run<'_> {
             if before.iter().chain(after).any(|figures| figures.stolen_ratio > DISTURBED) {
                 return Ok((Verdict::NotJudged, vec!["a hypervisor took the CPUs meanwhile".to_owned()]));
             }
-            let judged = judge(&finding, before, after);
+            let judged = judge(&finding, (before, after), has_computing_caveat);
             match next(judged.0, after.len()) {
                 Next::Judged => return Ok(judged),
                 Next::After => {}

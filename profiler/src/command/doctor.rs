@@ -85,8 +85,11 @@ fn programs(capabilities: &Capabilities, checks: &mut Vec<Check>) -> Result<(), 
         Ok(planned) => planned,
         Err(error) => {
             checks.push(check("kernel", false, error.to_string()));
-            for program in PROGRAMS {
-                checks.push(check(program.name, false, format!("not planned; needs {}", program.needs)));
+            // A lockdown is the reason for all of them, and the line above says it.
+            if !capabilities.hides_its_memory() {
+                checks.extend(PROGRAMS.iter().map(|program| {
+                    check(program.name, false, format!("not planned; needs {}", program.needs))
+                }));
             }
             return plan_of(capabilities).map(drop);
         }

@@ -64,7 +64,7 @@ use super::output::Lazy;
 use super::summary;
 
 /// Version of the document: major for breaking changes, minor for additions.
-pub const SCHEMA_VERSION: &str = "2.1";
+pub const SCHEMA_VERSION: &str = "2.2";
 
 /// Reports for programs.
 pub const FORM: FormKind = FormKind {

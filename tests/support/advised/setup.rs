@@ -41,6 +41,9 @@ pub struct Change {
     pub when: Option<String>,
     /// What else is to be done.
     pub needs: Vec<String>,
+    /// What it may make worse.
+    #[serde(default)]
+    pub caveat: Option<String>,
 }
 
 /// Which server.
@@ -324,6 +327,7 @@ mod tests {
             at_most: None,
             when: None,
             needs: Vec::new(),
+            caveat: None,
         }
     }
 

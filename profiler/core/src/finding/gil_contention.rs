@@ -72,7 +72,8 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     gil::add_place(&mut sentence, seen);
     gil::add_block(&mut sentence, seen);
     let exemplars = basis.exemplars(&[Phase::GilWait]);
-    Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step: None })
+    let next_step = gil::where_cores_are_full(basis);
+    Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step })
 }
 
 /// Where the service time goes instead, if most of it is one phase.

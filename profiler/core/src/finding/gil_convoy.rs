@@ -70,7 +70,8 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         request_seconds(cost_ns),
     );
     let exemplars = basis.exemplars(&[Phase::GilWait]);
-    Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step: None })
+    let next_step = gil::where_cores_are_full(basis);
+    Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step })
 }
 
 #[cfg(test)]

@@ -1,19 +1,32 @@
 //! To what number advice raises threads or workers, where the load shows it.
 //!
-//! In: a [`Basis`], the advice on a finding. Out: the same advice with numbers to set. They are so many that hardly a request would wait for
-//! a slot, if as many were asked for at once as were busy or waited for in this window.
+//! In: a [`Basis`], the advice on a finding. Out: the same advice with numbers to set, and with what more threads may make worse. They are so many that hardly a request would wait for
+//! a slot, if as many were asked for at once as were busy or waited for in this window. Where each process has a queue of its own, one in a
+//! hundred may find all slots of its process busy.
 
-use super::basis::{Basis, waited_ns};
+use super::basis::{Basis, served_ns, sum, waited_ns};
 use super::cause::{busiest_process_cpu, server_cpu_ns};
 use super::words::ratio;
-use crate::server::advice::{Advice, Change, Sizes};
-use crate::server::queueing::waiting;
+use crate::phase::Phase;
+use crate::server::advice::{Advice, Change, Direction, Sizes};
+use crate::server::queueing::{all_busy, waiting};
 
 /// Findings on which advice makes slots because requests wait for one while others hold them and wait themselves. Where they compute, cores or
 /// interpreters are the limit, and the advice says so.
 const WAIT_FOR_SLOTS: [&str; 4] = ["slots-exhausted", "back-end", "slow-clients", "short-behind-long"];
 /// So many times the present number at most: what more of them would do cannot be known from this load.
 const MOST_TIMES: u64 = 4;
+/// The same where each process has a queue of its own: each needs slots to spare. Two in each of seven workers were too few for two slow
+/// clients, which met in one, and p99 rose tenfold (`make mixes`, seed 37).
+const MOST_TIMES_APART: u64 = 8;
+/// What more threads may make worse. A third one in a pool of two gave half as many answers more, and p99 of the requests that computed rose from
+/// 79 to 87 ms (`make mixes`, seed 49).
+const COMPUTING_TAKES_LONGER: &str =
+    "requests that compute may take longer then: threads of one process share its GIL";
+/// The share of service time, without what clients took, that is computing or waiting to, from which that is worth saying.
+const COMPUTING_MIN_RATIO: f64 = 0.1;
+/// So many requests may find all slots of their process busy that p99 does not see them.
+const ALL_BUSY_MAX_RATIO: f64 = 0.01;
 
 /// The advice with the numbers that the load shows.
 pub(super) fn with_numbers(id: &str, basis: &Basis<'_>, advice: Advice) -> Advice {
@@ -21,7 +34,17 @@ pub(super) fn with_numbers(id: &str, basis: &Basis<'_>, advice: Advice) -> Advic
         return advice;
     }
     let Some(load) = Load::of(basis) else { return advice };
-    advice.raised_to(|change| load.number(change))
+    let advice = advice.raised_to(|change| load.number(change));
+    let phases = basis.phases();
+    let computing_ns = sum(phases, &[Phase::Cpu, Phase::RunQueue, Phase::GilWait]);
+    let of_clients_ns = sum(phases, &[Phase::ClientReadStall, Phase::ClientWriteStall]);
+    if ratio(computing_ns, served_ns(phases).saturating_sub(of_clients_ns)) < COMPUTING_MIN_RATIO {
+        return advice;
+    }
+    let is_meant = |change: &Change| {
+        change.direction == Direction::Raise && change.setting.sizes == Some(Sizes::Threads)
+    };
+    advice.with_caveat(COMPUTING_TAKES_LONGER, is_meant)
 }
 
 /// What the slots met, on average while there was something to do.
@@ -74,15 +97,24 @@ impl Load {
         let present: u64 = change.setting.present.as_ref()?.parse().ok()?;
         // Threads of each of so many processes, or the other way round.
         let each_has = self.slots.checked_div(present).filter(|each| each * present == self.slots)?;
-        let number = self.enough(growth)?.div_ceil(each_has).min(change.at_most.unwrap_or(u64::MAX));
+        let queues = if change.setting.queues_apart { each_has } else { 1 };
+        let number = self.enough(growth, queues)?.div_ceil(each_has).min(change.at_most.unwrap_or(u64::MAX));
         (number > present).then_some(number)
     }
 
     /// Slots of which hardly any request would wait for one, as far as the CPU allows to keep them busy; `None`: it does not.
-    fn enough(&self, growth: f64) -> Option<u64> {
-        let most = self.slots.saturating_mul(MOST_TIMES);
-        let enough = |slots: &u64| waiting(*slots, self.wanted) <= self.wanted * self.waits_max_ratio;
-        let enough = (self.slots..most).find(enough).unwrap_or(most);
+    fn enough(&self, growth: f64, queues: u64) -> Option<u64> {
+        let is_apart = queues > 1;
+        let most = self.slots.saturating_mul(if is_apart { MOST_TIMES_APART } else { MOST_TIMES });
+        let enough = |slots: &u64| {
+            if is_apart {
+                all_busy(*slots / queues, self.wanted / queues as f64) <= ALL_BUSY_MAX_RATIO
+            } else {
+                waiting(*slots, self.wanted) <= self.wanted * self.waits_max_ratio
+            }
+        };
+        let step = usize::try_from(queues).unwrap_or(usize::MAX).max(1);
+        let enough = (self.slots..most).step_by(step).find(enough).unwrap_or(most);
         // With more slots busy they would wait for the CPU instead.
         let kept_busy = self.busy * growth;
         let number = if kept_busy < self.wanted { enough.min(kept_busy as u64) } else { enough };
@@ -94,7 +126,7 @@ impl Load {
 mod tests {
     use super::*;
     use crate::server::advice::fixture::{threads, workers};
-    use crate::server::advice::{Direction, Limit, Setting};
+    use crate::server::advice::{Limit, Setting};
 
     /// Nothing computes.
     fn load(slots: u64, busy: f64, wanted: f64) -> Load {
@@ -129,6 +161,21 @@ mod tests {
         ] {
             assert_eq!(load.number(&raised(threads())), expected, "{what}");
         }
+    }
+
+    #[test]
+    fn processes_that_take_connections_while_busy_need_slots_to_spare_each() {
+        // Seven workers of one, ten wanted at once: seed 37.
+        let apart = || raised(threads().now(1).with_queues_apart());
+        for (what, load, expected) in [
+            ("ten wanted in seven processes", load(7, 6.7, 10.0), Some(6)),
+            ("hardly anything wanted", load(7, 0.07, 0.07), None),
+            ("nobody knows how many come", load(7, 7.0, 700.0), Some(8)),
+            ("one process has one queue", load(1, 0.9, 1.4), Some(4)),
+        ] {
+            assert_eq!(load.number(&apart()), expected, "{what}");
+        }
+        assert_eq!(load(7, 6.7, 10.0).number(&raised(threads().now(1))), Some(2), "one queue for all");
     }
 
     #[test]

@@ -72,6 +72,16 @@ impl Advice {
         self
     }
 
+    /// The same, which says of the changes that are meant what they may make worse: once, as a sentence of its own.
+    #[must_use]
+    pub fn with_caveat(mut self, caveat: &'static str, is_meant: impl Fn(&Change) -> bool) -> Self {
+        let warned: Vec<bool> = self.steps.iter_mut().map(|step| step.warn(caveat, &is_meant)).collect();
+        if let Some(last) = warned.iter().rposition(|is_warned| *is_warned) {
+            self.steps.insert(last + 1, say(caveat).into());
+        }
+        self
+    }
+
     /// What to do first, without its reason: `Raise --threads (now 4)`; empty where no step says what to do.
     #[must_use]
     pub fn imperative(&self) -> String {

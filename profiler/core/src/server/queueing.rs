@@ -54,13 +54,21 @@ pub(crate) fn waiting(slots: u64, busy: f64) -> f64 {
     if free <= 0.0 {
         return f64::INFINITY;
     }
+    all_busy(slots, busy) * busy / free / 2.0
+}
+
+/// The share of requests that find all `slots` busy, of which `busy` are on average: Erlang's C. They come at random.
+#[must_use]
+pub(crate) fn all_busy(slots: u64, busy: f64) -> f64 {
+    if busy >= slots as f64 {
+        return 1.0;
+    }
     if slots > MANY {
         return 0.0;
     }
     // Erlang's B by its recursion, then C.
     let blocked = (1..=slots).fold(1.0, |blocked, slot| busy * blocked / (slot as f64 + busy * blocked));
-    let waits = blocked / (1.0 - busy / slots as f64 * (1.0 - blocked));
-    waits * busy / free / 2.0
+    blocked / (1.0 - busy / slots as f64 * (1.0 - blocked))
 }
 
 #[cfg(test)]
@@ -82,6 +90,20 @@ mod tests {
         ] {
             let found = waiting(slots, busy);
             assert!(found == expected || (found - expected).abs() < 1e-12, "{what}: {found}");
+        }
+    }
+
+    #[test]
+    fn a_request_finds_all_slots_busy_as_often_as_erlang_says() {
+        for (what, slots, busy, expected) in [
+            ("nobody asks", 1, 0.0, 0.0),
+            ("one slot, a quarter", 1, 0.25, 0.25),
+            ("two slots, one busy", 2, 1.0, 1.0 / 3.0),
+            ("as much load as slots", 2, 2.0, 1.0),
+            ("no slots", 0, 0.0, 1.0),
+            ("any number of slots", u64::MAX, 5.0, 0.0),
+        ] {
+            assert!((all_busy(slots, busy) - expected).abs() < 1e-12, "{what}: {}", all_busy(slots, busy));
         }
     }
 

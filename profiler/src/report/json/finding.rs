@@ -44,6 +44,7 @@ view! {
         at_most: Option<u64> = change.at_most,
         when: Option<&'static str> = Some(alternative.when).filter(|when| !when.is_empty()),
         needs: Vec<&'a str> = alternative.needs.clone(),
+        caveat: Option<&'static str> = change.caveat,
     }
 }
 

@@ -117,6 +117,8 @@ pub struct Setting {
     pub is_seen: bool,
     /// How the same is set in another way (`mod_wsgi-express: --threads`).
     pub also: Option<String>,
+    /// Each process takes connections also while all its own of these are busy, so that no other one serves them.
+    pub queues_apart: bool,
 }
 
 impl Setting {
@@ -130,6 +132,7 @@ impl Setting {
             present: None,
             is_seen: false,
             also: None,
+            queues_apart: false,
         }
     }
 
@@ -155,6 +158,13 @@ impl Setting {
     #[must_use]
     pub const fn at(mut self, scope: Scope) -> Self {
         self.scope = scope;
+        self
+    }
+
+    /// The same, of which each process has a queue of its own.
+    #[must_use]
+    pub const fn with_queues_apart(mut self) -> Self {
+        self.queues_apart = true;
         self
     }
 
@@ -214,13 +224,15 @@ pub struct Change {
     pub limit: Option<Limit>,
     /// The highest value that the server or the kernel takes, where that is known.
     pub at_most: Option<u64>,
+    /// What it may make worse, a sentence without its period; its first letter is small.
+    pub caveat: Option<&'static str>,
 }
 
 impl Change {
     /// The change of a setting one way.
     #[must_use]
     pub const fn new(setting: Setting, direction: Direction) -> Self {
-        Self { setting, direction, proposed: None, limit: None, at_most: None }
+        Self { setting, direction, proposed: None, limit: None, at_most: None, caveat: None }
     }
 
     /// What it makes more or fewer of.

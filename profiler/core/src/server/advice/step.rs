@@ -147,6 +147,14 @@ impl Part {
         }
     }
 
+    /// Notes what the changes that are meant may make worse; whether there is one.
+    fn warn(&mut self, caveat: &'static str, is_meant: &impl Fn(&Change) -> bool) -> bool {
+        let mut meant = self.changes.iter_mut().filter(|change| is_meant(change)).peekable();
+        let is_any = meant.peek().is_some();
+        meant.for_each(|change| change.caveat = Some(caveat));
+        is_any
+    }
+
     fn lowers(&self) -> bool {
         self.changes.iter().any(|change| change.direction == Direction::Lower)
     }
@@ -272,6 +280,11 @@ impl Step {
             }
         }
         all
+    }
+
+    /// Notes what the changes that are meant may make worse; whether there is one.
+    pub(super) fn warn(&mut self, caveat: &'static str, is_meant: &impl Fn(&Change) -> bool) -> bool {
+        self.parts.iter_mut().fold(false, |is_any, (_, part)| part.warn(caveat, is_meant) | is_any)
     }
 
     /// Puts numbers to raises, except where another setting is lowered with them: how many slots that makes is not known.

@@ -42,7 +42,7 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<A
         threads: threads(server, concurrency),
     };
     if finding_id.starts_with("slots-exhausted") {
-        return exhausted(finding_id, server, concurrency, &slots);
+        return exhausted(finding_id, concurrency, &slots);
     }
     Some(match finding_id {
         // A sync worker closes each connection after its response.
@@ -83,7 +83,7 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<A
 }
 
 /// Where slots run out, by what holds them.
-fn exhausted(finding_id: &str, server: &Server, concurrency: Concurrency, slots: &Slots) -> Option<Advice> {
+fn exhausted(finding_id: &str, concurrency: Concurrency, slots: &Slots) -> Option<Advice> {
     Some(match finding_id {
         "slots-exhausted" => slots_exhausted(concurrency, slots),
         "slots-exhausted/waiting" => slots_waiting(concurrency, slots),
@@ -91,7 +91,7 @@ fn exhausted(finding_id: &str, server: &Server, concurrency: Concurrency, slots:
             Advice::first(raise(&slots.workers).up_to_cores().or(act("make the code faster")))
                 .then(say("more threads do not help while Python holds the GIL").no_more(Sizes::Threads))
         }
-        "slots-exhausted/cpu-short" => Advice::first(more_cpu(server, &slots.workers, "workers")).then(
+        "slots-exhausted/cpu-short" => Advice::first(more_cpu()).then(
             say("more workers or threads would not help")
                 .no_more(Sizes::Processes)
                 .no_more(Sizes::Threads)
@@ -122,8 +122,9 @@ fn option(server: &Server, name: &str, setting: &str) -> Setting {
 }
 
 /// The number of threads. A sync worker has one, whoever set it: with more it would be gthread (`Config.worker_class` in gunicorn/config.py).
+/// gthread's main thread accepts whether a thread is free or not (`ThreadWorker.accept` in gunicorn/workers/gthread.py).
 fn threads(server: &Server, concurrency: Concurrency) -> Setting {
-    let threads = option(server, "--threads", "threads").sizing(Sizes::Threads);
+    let threads = option(server, "--threads", "threads").sizing(Sizes::Threads).with_queues_apart();
     if concurrency == Concurrency::Sync && threads.present.is_none() { threads.now(1) } else { threads }
 }
 
@@ -348,7 +349,7 @@ fn slow_clients(concurrency: Concurrency, slots: &Slots) -> Advice {
         Concurrency::Sync => Advice::first(proxy.because("a sync worker serves one client and waits for it"))
             .then(
                 worker_class("gthread")
-                    .so("with many --threads")
+                    .so("with --threads")
                     .with(slots.threads.clone(), Direction::Raise)
                     .or(greenlets())
                     .when(WITHOUT_PROXY),

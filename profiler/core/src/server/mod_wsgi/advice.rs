@@ -134,7 +134,7 @@ fn daemon_exhausted(
             Advice::first(raise(processes).up_to_cores().or(act("make the code faster")))
                 .then(say("more threads do not help while Python holds the GIL").no_more(Sizes::Threads))
         }
-        "slots-exhausted/cpu-short" => Advice::first(more_cpu(server, processes, "processes"))
+        "slots-exhausted/cpu-short" => Advice::first(more_cpu())
             .then(no_more("more processes or threads would not help: the CPU is what is short")),
         "slots-exhausted/one-worker" => Advice::first(
             act("use fewer processes with more threads")

@@ -198,7 +198,7 @@ fn exhausted(finding_id: &str, server: &Server, site: &Site, slots: &Slots) -> O
             Advice::first(raise(processes).up_to_cores().or(act("make the code faster")))
                 .then(say("more threads do not help while Python holds the GIL").no_more(Sizes::Threads))
         }
-        "slots-exhausted/cpu-short" => Advice::first(more_cpu(server, processes, "processes")).then(
+        "slots-exhausted/cpu-short" => Advice::first(more_cpu()).then(
             say("more workers or threads would not help: the CPU is what is short")
                 .no_more(Sizes::Processes)
                 .no_more(Sizes::Threads),
