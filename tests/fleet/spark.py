@@ -30,6 +30,9 @@ spark = (
     # Files are thousands and small: directories are listed here, not by a task each, and a task reads many files.
     .config("spark.sql.sources.parallelPartitionDiscovery.threshold", "1000000")
     .config("spark.sql.files.openCostInBytes", str(256 << 10))
+    # Other work may have the cores for minutes.
+    .config("spark.network.timeout", "1800s")
+    .config("spark.executor.heartbeatInterval", "60s")
     .config("spark.ui.enabled", "false")
     .config("spark.ui.showConsoleProgress", "false")
     .config("spark.log.level", "ERROR")
