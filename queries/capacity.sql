@@ -3,6 +3,7 @@
 -- One row a service. A slot can serve one request at a time. `exhausted_ratio` is the share of time in which all slots of a
 -- host were busy: nothing could start. `waited_ratio` is the share of request time that was spent waiting for a slot: what more
 -- slots, or shorter requests, can save at most. Windows in light mode know nothing of slots and are left out.
+-- `waited_p99_ms` is exact to a tenth of a millisecond: an engine that counts equal times then has few to count.
 -- Times are added up in seconds: in nanoseconds those of a large fleet do not fit into 64 bits.
 WITH
     held AS (
@@ -24,7 +25,7 @@ WITH
             "service.name" AS service,
             sum((coalesce(accept_queue_ns, 0) + coalesce(pool_wait_ns, 0)) / 1e9) AS waited_s,
             sum(total_ns / 1e9) AS request_s,
-            percentile_disc(0.99) WITHIN GROUP (ORDER BY coalesce(accept_queue_ns, 0) + coalesce(pool_wait_ns, 0)) / 1e6
+            percentile_disc(0.99) WITHIN GROUP (ORDER BY round(coalesce(accept_queue_ns, 0) + coalesce(pool_wait_ns, 0), -5)) / 1e6
                 AS waited_p99_ms
         FROM requests
         WHERE NOT is_open AND NOT is_truncated
