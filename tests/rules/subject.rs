@@ -68,7 +68,7 @@ const DEMO: &str = "/fast=3,/cpu=1,/sleep/12=2,/backend=2,/truth/turn/5=1";
 /// The same without the one that waits for its turn: where one thread runs all, nobody does.
 const SYNCHRONOUS: &str = "/fast=3,/cpu=1,/sleep/12=2,/backend=2";
 /// Routes of `asgi_app`.
-const ASGI: &str = "/fast=3,/cpu=1,/sleep/12=2,/backend=2,/pooled=1,/turn/5=1";
+const ASGI: &str = "/fast=3,/cpu=1,/sleep/12=2,/backend=2,/pooled=1,/turn/5=1,/gather/10=1";
 /// Routes of `trio_app`.
 const TRIO: &str = "/fast=3,/cpu/3=1,/sleep/12=2,/backend/15=2,/twice/9=1,/turn/5=1";
 /// Routes of `fastapi_app`.

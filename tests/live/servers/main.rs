@@ -5,6 +5,7 @@
 //! `make live-all` are left out by `make test`, which keeps one server of each family.
 
 mod asyncio;
+mod child_tasks;
 mod children;
 mod containers;
 mod emperor;
