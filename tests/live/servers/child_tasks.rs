@@ -59,7 +59,7 @@ fn what_the_tasks_of_a_request_wait_for_is_the_request_s() -> anyhow::Result<()>
 
 /// Up to all of what four such requests at once wait for may stay unexplained (docs/limits-loops.md).
 #[test]
-#[ignore = "make live: two seconds"]
+#[ignore = "make live-all"]
 fn what_the_tasks_of_several_requests_wait_for_is_never_another_s() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     watched("--clients=4").map(drop)

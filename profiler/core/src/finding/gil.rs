@@ -2,32 +2,15 @@
 //!
 //! In: a [`Basis`]. Out: gates, names of parties, sums over locks.
 
-use super::basis::{Basis, NextStep, Outcome, Undecided, Verdict};
-use super::full::{Full, full};
+use super::basis::{Basis, Outcome, Undecided, Verdict};
 use super::words::{self, percent, ratio};
 use super::{add_where_room, has_room};
 use crate::model::gil::{Edge, Gil, Lock, Party};
 use crate::model::gil_place::Spot;
 use crate::phase::Phase;
-use crate::server::advice::act;
 
 /// Characters of an endpoint's path in a sentence.
 const PATH_CHARS: usize = 40;
-
-/// What to do for threads that wait for one another where the cores are used up: with fewer of them requests wait for a thread instead. With half
-/// of sixteen threads as many were answered, and p99 rose from 198 to 245 ms (`make mixes`, seed 18).
-pub(super) fn where_cores_are_full(basis: &Basis<'_>) -> Option<NextStep> {
-    (full(basis) == Full::Cores).then_some(NextStep::For {
-        case: "cores",
-        otherwise: || {
-            act("first do what cpu-bound advises")
-                .because(
-                    "all cores are used up, and with fewer threads requests would wait for a thread instead",
-                )
-                .into()
-        },
-    })
-}
 
 /// Whether every interpreter of the target is a build without lock.
 pub(super) fn is_free_threaded(basis: &Basis<'_>) -> bool {

@@ -5,6 +5,7 @@
 
 use super::back_end::of_it_in;
 use super::basis::{Basis, Outcome, Verdict, WAITING, decides, explains, served_ns};
+use super::full::where_cores_are_full;
 use super::words::{duration, percent, ratio, request_seconds};
 use super::{Judge, Rule, gil};
 use crate::phase::Phase;
@@ -72,7 +73,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     gil::add_place(&mut sentence, seen);
     gil::add_block(&mut sentence, seen);
     let exemplars = basis.exemplars(&[Phase::GilWait]);
-    let next_step = gil::where_cores_are_full(basis);
+    let next_step = where_cores_are_full(basis);
     Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step })
 }
 

@@ -3,6 +3,7 @@
 //! In: wakeups by releases, and how many came too late. Out: a verdict whose cost is the time waited after the first of them.
 
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
+use super::full::where_cores_are_full;
 use super::words::{count, percent, ratio, request_seconds};
 use super::{Judge, Rule, gil};
 use crate::phase::Phase;
@@ -70,7 +71,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         request_seconds(cost_ns),
     );
     let exemplars = basis.exemplars(&[Phase::GilWait]);
-    let next_step = gil::where_cores_are_full(basis);
+    let next_step = where_cores_are_full(basis);
     Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step })
 }
 

@@ -6,7 +6,7 @@
 
 use super::basis::{Basis, Outcome, Verdict, decides, explains};
 use super::cause::line_ns;
-use super::full::{Full, full};
+use super::full::{Full, full, where_cores_are_full};
 use super::words::{factor, percent, ratio, request_seconds};
 use super::{Judge, Rule, SENTENCE_MAX_CHARS, gil};
 use crate::model::gil::Lock;
@@ -83,7 +83,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         }
     }
     let exemplars = basis.exemplars(&[Phase::GilWait]);
-    let next_step = gil::where_cores_are_full(basis);
+    let next_step = where_cores_are_full(basis);
     Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step })
 }
 
