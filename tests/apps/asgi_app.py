@@ -14,7 +14,7 @@ followed by any unique id, which is only logged: `/fast/17`.
 /error         an exception                             /unchanged 304
 /turn/MS       asks the back end, one request at a time: the others wait for its lock
 /threads       computes 10 ms in each of two threads of the loop's default pool
-/gather/MS     two tasks of its own at once: one sleeps, one asks the back end
+/gather/MS     three tasks of its own at once: one sleeps, two ask the back end
 
 The routes of `streams.py` answer in pieces.
 """
@@ -110,7 +110,7 @@ async def respond(path, receive):
         await asyncio.gather(run(None, compute, 10), run(None, compute, 10))
         return 200, [b"computed\n"]
     if route == "gather":
-        await asyncio.gather(sleep(milliseconds), ask_backend(milliseconds))
+        await asyncio.gather(sleep(milliseconds), ask_backend(milliseconds), ask_backend(milliseconds / 2))
         return 200, [b"gathered\n"]
     if route == "upload":
         return 200, [b"%d\n" % await read_body(receive)]

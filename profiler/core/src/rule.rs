@@ -70,8 +70,6 @@ rules! {
     HandedBack,
     /// asyncio: a request that began to wait for a back end in this iteration may open another one in it, by another task of its own (`gather`).
     SeveralTasks,
-    /// asyncio: a back end is opened by a task of the only request read two iterations ago, whose own task has run since and made no call.
-    FirstStep,
     /// asyncio: requests read in the iteration before run in that order, each up to its own wakeup of the loop, if nearly all were seen to.
     UpToOwnWakeup,
     /// Unknown loops: the threads of a pool wait until the loop has taken what they report, if most of them were seen to.

@@ -1,6 +1,6 @@
 //! Tasks that a request makes of its own: what they wait for is the request's.
 //!
-//! In: uvicorn, whose application asks a back end and sleeps at once (`asyncio.gather`), beside quick requests. Out: verdicts.
+//! In: uvicorn, whose application asks a back end twice and sleeps at once (`asyncio.gather`), beside quick requests. Out: verdicts.
 
 use anyhow::ensure;
 use wsgi_trace_tests::gate::exclusive;

@@ -21,7 +21,7 @@ pub struct Trial {
     /// Server, kind of worker, processes, threads.
     server: (Kind, &'static str, u32, u32),
     /// Further options of the server.
-    flags: &'static [&'static str],
+    pub flags: &'static [&'static str],
     limits: Limits,
     /// What clients do.
     pub work: Work,

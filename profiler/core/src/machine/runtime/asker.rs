@@ -90,9 +90,6 @@ fn note(state: &mut Hand<'_>, thread: &Thread, by: Option<RequestKey>, more: &To
 
 /// Who made this call on a back end that belongs to no known request and to no unattributed work.
 pub(in crate::machine) fn find(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
-    if let Some(key) = by_first_step(state, thread, slice) {
-        return Asker::Likely(key);
-    }
     let asker = by_order(state, thread, slice);
     let is_known = state.runtime.tasks.of(slice.tid).is_some();
     let has_greenlets =
@@ -180,32 +177,10 @@ fn by_order(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
     }
 }
 
-/// The request that was read two iterations ago, if none was read since but in the present iteration, and its own task has run in the iteration before and made no
-/// call. What it has begun by tasks of its own, such as those of `asyncio.gather`, runs now.
-fn by_first_step(state: View<'_>, thread: &Thread, slice: &Slice) -> Option<RequestKey> {
-    let event_loop = thread.as_loop().filter(|event_loop| event_loop.passes_on())?;
-    let is_new = matches!(slice.call, Call::Make { .. });
-    if !is_new || !Rule::FirstStep.holds() || state.runtime.tasks.beside_loop(slice.tid).is_none() {
-        return None;
-    }
-    let open = task::may_work_for(state, thread, slice.tid);
-    let is_late = |key: &&RequestKey| {
-        let active = state.wire.connections.active(**key);
-        let read_ns = active.and_then(|active| active.request.times.service_start_ns);
-        read_ns.is_none_or(|read_ns| event_loop.looks.was_within_two_iterations(read_ns))
-    };
-    let mut late = open.keys.iter().filter(is_late);
-    let key = *late.next().filter(|_| !open.has_more)?;
-    let active = state.wire.connections.active(key)?;
-    let is_sole = late.next().is_none();
-    let is_first = may_run(state, key) && event_loop.unseen_iteration(active).is_some();
-    (is_sole && (is_first || of_several_tasks(state, thread, slice.tid) == Some(key))).then_some(key)
-}
-
 /// The request that began to wait for a back end in this iteration, by another task than the present one. Several tasks of a request begin together, such as
 /// those of `asyncio.gather`. So it may be this one's as well.
 fn of_several_tasks(state: View<'_>, thread: &Thread, tid: Tid) -> Option<RequestKey> {
-    let event_loop = thread.as_loop().filter(|event_loop| !event_loop.kind().has_greenlets())?;
+    let event_loop = thread.as_loop().filter(|event_loop| event_loop.passes_on())?;
     let (key, task) = thread.serving.zip(state.runtime.tasks.beside_loop(tid))?;
     let active = state.wire.connections.active(key).filter(|active| active.wants == Wants::Backend)?;
     let is_another = event_loop.tasks.asker(key).is_some_and(|asker| asker != task);

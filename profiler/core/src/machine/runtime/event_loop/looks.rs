@@ -151,12 +151,6 @@ impl Looks {
         before_ns > 0 && (before_ns..after_ns).contains(&at_ns)
     }
 
-    /// Whether this moment was in one of the two iterations before the present one.
-    #[must_use]
-    pub fn was_within_two_iterations(&self, at_ns: u64) -> bool {
-        (self.iterations_ago_ns(1)..self.iteration_start_ns()).contains(&at_ns)
-    }
-
     /// The last wait before this moment in which it slept: entry and exit. 0: none is remembered.
     #[must_use]
     pub fn slept_before(&self, at_ns: u64) -> (u64, u64) {

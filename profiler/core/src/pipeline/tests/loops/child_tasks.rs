@@ -103,27 +103,3 @@ fn what_tasks_of_one_of_two_requests_ask_is_nobody_s_unless_the_other_cannot_hav
         assert_eq!([first, other].map(|request| us(request, Phase::Sleep)), [0, 0]);
     }
 }
-
-/// ```text
-/// asyncio: read 9, look, (task 1 sleeps), look 1 000, read 10, look, (task 2 makes two), look, one connects A, the other B, look 300, …
-/// ```
-#[test]
-fn tasks_of_the_only_request_that_was_read_lately_ask_for_it_whoever_else_is_in_flight() {
-    let script = loop_that_defers();
-    let came = script.now_ns;
-    let script = script.task(THIRD).read(9, GET, came, (1, 0, 0)).hub(0, 0, 0).cpu(20).hub(50, 1, 1000);
-    let second = script.now_ns;
-    let script = script.task(THIRD).read(10, GET, second, (1, 0, 0)).cpu(1);
-    let script = script.hub(0, 0, 0).cpu(20).hub(0, 0, 0);
-    let script = sends(gathers(script, 1, 2).hub(49, 2, 300), 1, 2).hub(48, 1, 1000);
-    let script = passes_on(receives(script, 1, 0)).hub(47, 1, 500);
-    let script = passes_on(receives(script, 1, 1)).task(SECOND).cpu(20).respond(10);
-    let script = script.hub(46, 0, 46_000).task(FIRST).cpu(20).respond(9);
-    let (requests, snapshot) = requests_of(script.hub(-1, 0, 10));
-    let (sleeping, asking) = (of(&requests, came), of(&requests, second));
-    assert_eq!(us(asking, Phase::BackendWait), 300 + 1000 + 2 + 500, "{:?}", asking.phases);
-    assert_eq!([asking, sleeping].map(|request| us(request, Phase::Unexplained)), [0, 0]);
-    assert_eq!(us(sleeping, Phase::BackendWait), 0, "{:?}", sleeping.phases);
-    assert!(us(sleeping, Phase::Sleep) > 46_000, "{:?}", sleeping.phases);
-    assert_eq!(snapshot.event_loops[0].back_ends_unknown, 0);
-}
