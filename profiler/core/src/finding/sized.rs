@@ -1,8 +1,8 @@
 //! To what number advice raises threads or workers, where the load shows it.
 //!
-//! In: a [`Basis`], the advice on a finding. Out: the same advice with numbers to set, and with what more threads may make worse. They are so many that hardly a request would wait for
-//! a slot, if as many were asked for at once as were busy or waited for in this window. Where each process has a queue of its own, one in a
-//! hundred may find all slots of its process busy.
+//! In: a [`Basis`], the advice on a finding. Out: the same advice with numbers to set, and with what more threads may make worse. With these
+//! numbers hardly a request would wait for a slot, if as many were asked for at once as were busy or waited for in this window. Where each
+//! process has a queue of its own, one in a hundred may find all slots of its process busy.
 
 use super::basis::{Basis, served_ns, sum, waited_ns};
 use super::cause::{busiest_process_cpu, server_cpu_ns};

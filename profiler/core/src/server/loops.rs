@@ -2,7 +2,7 @@
 //!
 //! In: how a server is named, how it runs on more cores, how work leaves its loop. Out: roles, advice.
 
-use super::advice::common::{faster_back_end, raise_cpu_limit};
+use super::advice::common::{faster_back_end, more_cpu, raise_cpu_limit};
 use super::advice::{Advice, Direction, Part, Setting, Sizes, Step, act, say};
 use super::{Role, lock};
 use crate::fact::ProcessSeen;
@@ -95,12 +95,10 @@ impl Loops<'_> {
                     .or(more_processes)
                     .because("an event loop uses one core at most"),
             ),
-            "cpu-bound/cores" | "slots-exhausted/cpu-short" => Advice::first(
-                act("give the server more CPU")
-                    .or(act("make the code faster"))
-                    .because("the CPU is what is short"),
-            )
-            .then(say("more processes would not help").no_more(Sizes::Processes)),
+            "cpu-bound/cores" | "slots-exhausted/cpu-short" => {
+                Advice::first(more_cpu().because("the CPU is what is short"))
+                    .then(say("more processes would not help").no_more(Sizes::Processes))
+            }
             "cpu-throttled" => Advice::first(raise_cpu_limit()),
             "gil-contention" => Advice::first(
                 act("move the work of the process's other threads to another process")

@@ -2,7 +2,7 @@
 //!
 //! In: a server with `threads`, how its options are named. Out: slots, refinement, advice.
 
-use super::advice::common::{faster_back_end, raise_cpu_limit};
+use super::advice::common::{faster_back_end, more_cpu, raise_cpu_limit};
 use super::advice::{Advice, Scope, Setting, Sizes, act, lower, raise, say};
 use super::lock;
 use super::setting::put_seen;
@@ -74,16 +74,13 @@ impl Pool {
                     .because("only one thread of a process runs Python at a time"),
             )
             .then(say("more threads do not help").no_more(Sizes::Threads)),
-            "slots-exhausted/cpu-short" | "cpu-bound/cores" => Advice::first(
-                act("give the server more CPU")
-                    .or(act("make the code faster"))
-                    .because("the CPU is what is short"),
-            )
-            .then(
-                say("more threads or processes would not help")
-                    .no_more(Sizes::Threads)
-                    .no_more(Sizes::Processes),
-            ),
+            "slots-exhausted/cpu-short" | "cpu-bound/cores" => {
+                Advice::first(more_cpu().because("the CPU is what is short")).then(
+                    say("more threads or processes would not help")
+                        .no_more(Sizes::Threads)
+                        .no_more(Sizes::Processes),
+                )
+            }
             "slots-exhausted/clients" => {
                 Advice::first(act("first do what slow-clients advises, a reverse proxy that buffers"))
                     .then(say("more threads would only be held as well").no_more(Sizes::Threads))

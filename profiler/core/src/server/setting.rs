@@ -1,8 +1,7 @@
 //! Settings of a server with where each is known from: what all kinds of servers share.
 //!
-//! In: what a command line says, documented defaults, behaviour. Out: [`Setting`]s, and what to do where slots run out for want of CPU.
+//! In: what a command line says, documented defaults, behaviour. Out: [`Setting`]s.
 
-use super::advice::{Step, act};
 use super::command_line::Arguments;
 use crate::model::{Origin, Server, Setting};
 
@@ -64,16 +63,10 @@ pub(super) fn is_from(server: &Server, version: &[u32]) -> bool {
     known.as_slice() >= version
 }
 
-/// What helps where slots run out for want of CPU. Fewer processes only help where hardly anything else holds slots, which `cpu-bound` says: one
-/// in place of three halved the answers a second where requests also waited for a back end (`make mixes`, seed 66).
-pub(super) fn more_cpu() -> Step {
-    act("give the server more CPU").or(act("make the code faster"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::advice::Advice;
+    use crate::server::advice;
 
     #[test]
     fn defaults_stand_only_where_nothing_else_can_have_spoken() {
@@ -93,7 +86,7 @@ mod tests {
         let mut server =
             Server { settings: vec![setting("threads", "4".into(), Origin::Default)], ..Server::default() };
         let option = |server: &Server, name: &str, setting: &str| {
-            crate::server::advice::Setting::of(server, name, setting).to_string()
+            advice::Setting::of(server, name, setting).to_string()
         };
         assert_eq!(option(&server, "--threads", "threads"), "--threads (now 4)");
         put_seen(&mut server, "threads", 6, |known| known < 6);
@@ -119,11 +112,5 @@ mod tests {
         ] {
             assert_eq!(from(known, &[2, 0, 22]), expected, "{known:?}");
         }
-    }
-
-    #[test]
-    fn nobody_is_told_to_have_fewer_slots_where_slots_run_out() {
-        assert_eq!(more_cpu().to_string(), "Give the server more CPU, or make the code faster.");
-        assert!(Advice::from(more_cpu()).changes().is_empty());
     }
 }

@@ -3,12 +3,14 @@
 //! In: id of a finding, the server. Out: advice. Options are named as on the command line.
 
 use crate::model::Server;
-use crate::server::advice::common::{faster_back_end, keep_idle_longer, keep_within, raise_cpu_limit};
+use crate::server::advice::common::{
+    faster_back_end, keep_idle_longer, keep_within, more_cpu, raise_cpu_limit,
+};
 use crate::server::advice::{
     Advice, Direction, Part, Setting, Sizes, Step, act, lower, raise, say, use_option,
 };
 use crate::server::lock;
-use crate::server::setting::{major, more_cpu};
+use crate::server::setting::major;
 use crate::server::site::Site;
 
 /// The kinds of worker that call for different advice.

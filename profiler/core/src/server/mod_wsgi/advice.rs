@@ -5,10 +5,12 @@
 
 use super::DAEMON;
 use crate::model::Server;
-use crate::server::advice::common::{faster_back_end, keep_idle_longer, keep_within, raise_cpu_limit};
+use crate::server::advice::common::{
+    faster_back_end, keep_idle_longer, keep_within, more_cpu, raise_cpu_limit,
+};
 use crate::server::advice::{Advice, Direction, Part, Scope, Setting, Sizes, act, lower, raise, say};
 use crate::server::lock;
-use crate::server::setting::{major, more_cpu};
+use crate::server::setting::major;
 
 pub(super) fn advice(finding_id: &str, server: &Server) -> Option<Advice> {
     let advice =

@@ -2,10 +2,10 @@
 //!
 //! In: id of a finding, the server. Out: advice. Options are named as on the command line.
 
-use super::super::advice::common::{faster_back_end, keep_within, raise_cpu_limit};
+use super::super::advice::common::{faster_back_end, keep_within, more_cpu, raise_cpu_limit};
 use super::super::advice::{Advice, Direction, Setting, Sizes, act, lower, raise, say, use_option};
 use super::super::lock;
-use super::super::setting::{is_from, more_cpu};
+use super::super::setting::is_from;
 use super::super::site::Site;
 use crate::model::Server;
 
