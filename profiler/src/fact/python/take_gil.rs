@@ -2,8 +2,9 @@
 //!
 //! In: an ELF file, hostile. Out: [`TakeGil`]: where it begins, where it waits, where it ends. `take_gil` is the only
 //! function of an interpreter that waits on a condition variable with a limit of time, so the call of
-//! `pthread_cond_timedwait` finds it, and `.eh_frame` says how far it reaches. What instructions do is in one file for
-//! each architecture.
+//! `pthread_cond_timedwait` finds it, and `.eh_frame` says how far it reaches. A debug build makes that call in
+//! `PyCOND_TIMEDWAIT` (Python/condvar.h), which is inlined elsewhere: there its caller is the one. What instructions do
+//! is in one file for each architecture.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
@@ -112,11 +113,34 @@ pub fn in_bytes(bytes: &[u8], own: Architecture) -> Result<Vec<TakeGil>, NotFoun
     let Some(machine) = machine else {
         return Err(NotFound::Architecture(format!("{:?}", image.architecture()).to_lowercase()));
     };
-    let targets = targets(&image, machine, WAIT);
+    let wait = targets(&image, machine, WAIT);
+    let unlock = targets(&image, machine, UNLOCK);
+    let found = that_call(&image, machine, &wait, &unlock)?;
+    // Code that is little optimized waits in a function of its own, which unlocks nothing: its caller is the one.
+    let wrappers = found.iter().filter(|(_, found)| found.unlocks.is_empty()).map(|(start, _)| *start);
+    let wrappers = Targets { direct: wrappers.collect(), slots: Vec::new() };
+    if wrappers.direct.is_empty() {
+        return Ok(found.into_iter().map(|(_, found)| found).collect());
+    }
+    let callers = that_call(&image, machine, &wrappers, &unlock).unwrap_or_default();
+    let of_callers = callers.into_iter().filter(|(_, caller)| !caller.unlocks.is_empty());
+    let callers: Vec<TakeGil> = of_callers.map(|(_, caller)| caller).collect();
+    let has_callers = !callers.is_empty();
+    let kept = found.into_iter().filter(|(start, _)| !has_callers || !wrappers.direct.contains(start));
+    Ok(kept.map(|(_, found)| found).chain(callers).collect())
+}
+
+/// The functions that call one of `targets`, each with its address.
+fn that_call(
+    image: &object::File<'_>,
+    machine: Machine,
+    targets: &Targets,
+    unlock: &Targets,
+) -> Result<Vec<(u64, TakeGil)>, NotFound> {
     let mut calls = Vec::new();
     for section in image.sections().filter(|section| section.kind() == object::SectionKind::Text) {
         if let Ok(code) = section.data() {
-            (machine.calls)(code, section.address(), &targets, &mut calls);
+            (machine.calls)(code, section.address(), targets, &mut calls);
         }
     }
     if calls.is_empty() {
@@ -125,10 +149,12 @@ pub fn in_bytes(bytes: &[u8], own: Architecture) -> Result<Vec<TakeGil>, NotFoun
     if calls.len() > MAX_CALLS {
         return Err(NotFound::TooManyCalls(calls.len()));
     }
-    let bounds = bounds_of(&image, &calls)?;
-    let unlock = self::targets(&image, machine, UNLOCK);
-    let found: Vec<TakeGil> =
-        bounds.iter().filter_map(|bounds| function(&image, machine, *bounds, &targets, &unlock)).collect();
+    let bounds = bounds_of(image, &calls)?;
+    let found = bounds.iter().filter_map(|bounds| {
+        let found = function(image, machine, *bounds, targets, unlock)?;
+        Some((bounds.0, found))
+    });
+    let found: Vec<(u64, TakeGil)> = found.collect();
     if found.is_empty() { Err(NotFound::NoCall) } else { Ok(found) }
 }
 

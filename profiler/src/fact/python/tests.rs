@@ -267,6 +267,53 @@ fn the_function_that_takes_the_lock_is_found_in_a_real_interpreter_stripped_or_n
     assert_eq!(take_gil::find(other), Err(take_gil::NotFound::NoCall));
 }
 
+/// Attempts to take a lock with a limit of time, compiled with these options.
+fn compiled(options: &[&str]) -> (tempfile::TempDir, std::path::PathBuf) {
+    const SOURCE: &str = r"
+#include <pthread.h>
+#include <time.h>
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
+static int volatile locked;
+KIND int wait_for(long ns) {
+    struct timespec until = {0, ns};
+    return pthread_cond_timedwait(&cond, &mutex, &until);
+}
+__attribute__((noinline)) int take(void) {
+    pthread_mutex_lock(&mutex);
+    while (locked) wait_for(5000000);
+    locked = 1;
+    return pthread_mutex_unlock(&mutex);
+}
+int main(void) { return take(); }
+";
+    let directory = tempfile::tempdir().expect("a directory");
+    let (source, program) = (directory.path().join("take.c"), directory.path().join("take"));
+    std::fs::write(&source, SOURCE).expect("written");
+    let mut compiler = std::process::Command::new("cc");
+    compiler.args(options).arg("-pthread").arg("-o").arg(&program).arg(&source);
+    assert!(compiler.status().expect("a C compiler, which Rust links with").success());
+    (directory, program)
+}
+
+#[test]
+fn the_function_that_takes_the_lock_is_found_where_it_waits_by_a_function_of_its_own() {
+    use object::{Object as _, ObjectSymbol as _};
+    for kind in ["-DKIND=static inline __attribute__((always_inline))", "-DKIND=static __attribute__((noinline))"]
+    {
+        let (_directory, program) = compiled(&["-Og", kind]);
+        let bytes = std::fs::read(&program).expect("read");
+        let image = object::File::parse(&*bytes).expect("an executable");
+        let take = image.symbols().find(|symbol| symbol.name() == Ok("take")).expect("the function");
+        let reach = take.address()..take.address() + take.size();
+        let found = take_gil::find(std::fs::File::open(&program).expect("opened")).expect("found");
+        let [found] = &*found else { panic!("{kind}: {found:?}") };
+        let points = found.entry.iter().chain(&found.waits).chain(&found.unlocks).chain(&found.exits);
+        assert!(points.clone().all(|point| reach.contains(&point.address)), "{kind}: {found:?}");
+        assert_eq!((found.waits.len(), found.exits.is_empty()), (1, false), "{kind}: {found:?}");
+    }
+}
+
 #[test]
 fn machine_code_of_another_architecture_is_refused_by_its_name() {
     use object::Architecture::{Aarch64, X86_64};
