@@ -77,7 +77,10 @@ pub struct Change(Account);
 #[inline(always)]
 pub unsafe fn change(account: Account) -> Change {
     // SAFETY: as the caller promises.
-    unsafe { step(account) };
+    unsafe {
+        let sequence = sequence(account);
+        sequence.write_volatile(sequence.read_volatile() | 1);
+    }
     // A reader that sees any of the change sees that it has begun.
     order::barrier();
     Change(account)
@@ -86,12 +89,9 @@ pub unsafe fn change(account: Account) -> Change {
 /// # Safety
 /// As for [`change`].
 #[inline(always)]
-unsafe fn step(account: Account) {
+unsafe fn sequence(account: Account) -> *mut u32 {
     // SAFETY: as the caller promises.
-    unsafe {
-        let sequence = &raw mut (*account).lock_sequence;
-        sequence.write_volatile(sequence.read_volatile().wrapping_add(1));
-    }
+    unsafe { &raw mut (*account).lock_sequence }
 }
 
 impl Deref for Change {
@@ -118,7 +118,11 @@ impl Drop for Change {
         // A reader that sees that the change is over sees all of it.
         order::barrier();
         // SAFETY: as in `change`.
-        unsafe { step(self.0) };
+        unsafe {
+            let sequence = sequence(self.0);
+            // Even, whatever another writer did meanwhile: an odd one would stay for good, and readers would wait for its end.
+            sequence.write_volatile((sequence.read_volatile() | 1).wrapping_add(1));
+        }
     }
 }
 
@@ -220,15 +224,19 @@ pub fn switch_in(account: &mut ThreadAccount, now_ns: u64) {
     account.switches = account.switches.wrapping_add(1);
 }
 
-/// The thread is put in a run queue; false: it had not left it.
+/// The thread has been switched out and sleeps. A thread that is woken before that runs on, and writes to its account itself,
+/// whatever lock its waker holds.
 #[inline(always)]
-pub fn wake(account: &mut ThreadAccount, now_ns: u64) -> bool {
-    if account.state != BLOCKED {
-        return false;
-    }
+pub fn has_left_its_cpu(account: Account) -> bool {
+    // SAFETY: `Account`s point to elements of `ACCOUNTS`, which live as long as the map.
+    unsafe { (&raw const (*account).state).read_volatile() == BLOCKED }
+}
+
+/// The thread, which slept, is put in a run queue.
+#[inline(always)]
+pub fn wake(account: &mut ThreadAccount, now_ns: u64) {
     settle(account, now_ns);
     account.state = RUNNABLE;
-    true
 }
 
 /// An observed call begins: the segment so far becomes the gap.

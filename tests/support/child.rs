@@ -28,6 +28,23 @@ impl Child {
         Self::start_in_session(command, what)
     }
 
+    /// The same as leader of a session, as what a user starts from a terminal of its own: where the kernel shares the
+    /// CPUs among sessions first (`sched_autogroup_enabled`, sched(7)), it does not share its part with servers and clients.
+    ///
+    /// # Errors
+    ///
+    /// Where the program cannot be started.
+    pub fn start_as_session(command: &mut Command, what: &str) -> anyhow::Result<Self> {
+        // SAFETY: between fork and exec only `setsid` runs, which is async-signal-safe and takes no pointers.
+        unsafe {
+            command.pre_exec(|| match libc::setsid() {
+                -1 => Err(std::io::Error::last_os_error()),
+                _ => Ok(()),
+            });
+        }
+        Self::start_in_session(command, what)
+    }
+
     /// The same for a command that makes itself leader of a session, and so of a group.
     ///
     /// # Errors

@@ -106,7 +106,7 @@ impl Program {
             .stdout(std::fs::File::create(directory.path().join("stdout"))?)
             .stderr(std::fs::File::create(directory.path().join("stderr"))?);
         prepare(&mut command);
-        Ok(Self { child: Child::start(&mut command, "wsgi-trace")?, directory })
+        Ok(Self { child: Child::start_as_session(&mut command, "wsgi-trace")?, directory })
     }
 
     /// Runs it to its end.

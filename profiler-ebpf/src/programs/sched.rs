@@ -108,8 +108,10 @@ pub fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     if let Some(account) = account::of(ctx.arg(0)) {
-        // SAFETY: the run-queue lock is held, so this is the account's only writer.
-        if !unsafe { account::wake(&mut account::change(account), bpf_ktime_get_ns()) } {
+        if account::has_left_its_cpu(account) {
+            // SAFETY: the run-queue lock is held and the thread is off its CPU, so this is the account's only writer.
+            unsafe { account::wake(&mut account::change(account), bpf_ktime_get_ns()) };
+        } else {
             cause::enqueued(account);
         }
     }

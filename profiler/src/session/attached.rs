@@ -314,6 +314,8 @@ impl<O: Observer> Session<O> {
             self.fact(attached);
         }
         let end_ns = monotonic_ns();
+        // Nobody reads the rings from here on: what they lose then is not the window's.
+        let mut counters = self.source.counters();
         let closing = Closing::read(&self.source, end_ns);
         self.source.detach();
         self.feed.end_at(end_ns);
@@ -325,7 +327,9 @@ impl<O: Observer> Session<O> {
         for fact in self.gather.memory(true).collect::<Vec<_>>() {
             self.fact(fact);
         }
-        self.fact(Fact::Counters(self.source.counters()));
+        counters.received =
+            self.source.received().min(counters.emitted.iter().map(|(_, count)| *count).sum());
+        self.fact(Fact::Counters(counters));
         self.fact(Fact::ListenerCounts(self.source.listener_counts()));
         self.fact(Fact::QueueCounts(self.source.queue_counts()));
         let method = self.gather.locks.method(&self.source);

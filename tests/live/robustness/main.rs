@@ -5,6 +5,7 @@
 
 #![allow(clippy::panic, reason = "the helpers belong to tests: what fails in them fails the test")]
 
+mod awake;
 mod bad_output;
 mod bad_recording;
 mod bad_target;

@@ -299,7 +299,8 @@ int main(void) { return take(); }
 #[test]
 fn the_function_that_takes_the_lock_is_found_where_it_waits_by_a_function_of_its_own() {
     use object::{Object as _, ObjectSymbol as _};
-    for kind in ["-DKIND=static inline __attribute__((always_inline))", "-DKIND=static __attribute__((noinline))"]
+    for kind in
+        ["-DKIND=static inline __attribute__((always_inline))", "-DKIND=static __attribute__((noinline))"]
     {
         let (_directory, program) = compiled(&["-Og", kind]);
         let bytes = std::fs::read(&program).expect("read");
