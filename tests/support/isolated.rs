@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::child::{Child, until};
 use crate::environment;
-use crate::load::Sent;
+use crate::load::{Load, Sent};
 use crate::podman;
 use crate::program::wsgi_trace_binary;
 
@@ -131,18 +131,20 @@ impl Isolated {
     ///
     /// Where they do not run, or what they say cannot be read.
     pub fn ask(&self, options: &[&str]) -> anyhow::Result<Sent> {
+        self.start_asking(options)?.finish().with_context(|| format!("the server said:\n{}", self.said()))
+    }
+
+    /// Starts clients inside its network.
+    ///
+    /// # Errors
+    ///
+    /// Where they do not run.
+    pub fn start_asking(&self, options: &[&str]) -> anyhow::Result<Load> {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/proc/{}/ns/net", self.pid)).arg("/usr/bin/python3");
         command.arg(crate::root().join("tests/clients/load.py"));
         command.arg(format!("--address=127.0.0.1:{}", self.port)).args(options);
-        let outcome = command.stderr(Stdio::inherit()).output()?;
-        ensure!(
-            outcome.status.success(),
-            "the clients failed: {}; the server said:\n{}",
-            outcome.status,
-            self.said()
-        );
-        serde_json::from_slice(&outcome.stdout).context("the clients' summary cannot be read")
+        Load::of(command)
     }
 
     /// Ends it at once, as the kernel does where memory runs out.

@@ -96,14 +96,24 @@ impl Load {
     ///
     /// Where Python cannot be started.
     pub fn start(address: &Address, options: &[&str]) -> anyhow::Result<Self> {
-        let output = NamedTempFile::new()?;
         let mut command = Command::new(Version::V27.python());
         command.arg(crate::root().join("tests/clients/load.py"));
         match address {
             Address::Tcp(address) => command.args(["--address", address]),
             Address::Unix(path) => command.arg("--unix").arg(path),
         };
-        command.args(options).stdin(Stdio::null()).stdout(File::create(output.path())?);
+        command.args(options);
+        Self::of(command)
+    }
+
+    /// Starts clients by a command that becomes them: in another namespace, for one.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be started.
+    pub fn of(mut command: Command) -> anyhow::Result<Self> {
+        let output = NamedTempFile::new()?;
+        command.stdin(Stdio::null()).stdout(File::create(output.path())?);
         Ok(Self { child: Child::start(&mut command, "the clients")?, output })
     }
 

@@ -33,9 +33,15 @@ impl Summary {
         let skips = empty("test-skips.log")?;
         let disturbed = empty("test-disturbed.log")?;
         let turns = empty("test-turns.log")?;
-        tests.env("WSGI_TRACE_SKIP_LOG", &skips).env("WSGI_TRACE_DISTURBED_LOG", &disturbed);
-        tests.env("WSGI_TRACE_TURNS_LOG", &turns);
-        Ok(Self { start: Instant::now(), skips, disturbed, turns, totals: Totals::default() })
+        let summary = Self { start: Instant::now(), skips, disturbed, turns, totals: Totals::default() };
+        summary.log_of(tests);
+        Ok(summary)
+    }
+
+    /// Tests of this command note the same in the same places.
+    pub(crate) fn log_of(&self, tests: &mut Command) {
+        tests.env("WSGI_TRACE_SKIP_LOG", &self.skips).env("WSGI_TRACE_DISTURBED_LOG", &self.disturbed);
+        tests.env("WSGI_TRACE_TURNS_LOG", &self.turns);
     }
 
     /// Takes a line of a test program.

@@ -1,14 +1,14 @@
 //! Test programs under watch: the run ends, whatever a test does, and leaves no process behind.
 //!
-//! In: a `cargo test` command, and how long no test may end. Out: its lines as they come, and how it ended. Where nothing
+//! In: `cargo test` commands, and how long no test may end. Out: their lines as they come, and how they ended. Where nothing
 //! ends for that long, each process below is shown with what its threads wait for, the test program is ended, and the
 //! others go on. What outlives the run is named, ended, and a failure.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -27,7 +27,8 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How a run ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    status: ExitStatus,
+    /// Every command said so.
+    passed: bool,
     /// What was wrong beside failing tests, a sentence each.
     problems: Vec<String>,
     /// What cargo says that failed, as arguments that run it again.
@@ -38,7 +39,7 @@ impl Ended {
     /// Success, or one sentence for each thing that went wrong.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         self.check_beside_tests()?;
-        if !self.status.success() {
+        if !self.passed {
             bail!("the tests did not pass");
         }
         Ok(())
@@ -69,23 +70,39 @@ pub(crate) fn run(
     silence: Duration,
     mut each: impl FnMut(&str),
 ) -> anyhow::Result<Ended> {
+    run_beside(&mut [tests], silence, |_, line| each(line))
+}
+
+/// The same of several at once; `each` gets the number of the command with its line.
+pub(crate) fn run_beside(
+    commands: &mut [&mut Command],
+    silence: Duration,
+    mut each: impl FnMut(usize, &str),
+) -> anyhow::Result<Ended> {
     // Orphans of a test program become ours, so that they are found.
     set_child_subreaper(Pid::from_raw(1)).context("not to be made the parent of orphans")?;
-    let mut child = tests
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("the tests could not be started")?;
-    let lines = lines_of(&mut child)?;
-    let targets = failed_targets_of(&mut child)?;
+    let (sender, lines) = mpsc::channel();
+    let mut children = Vec::new();
+    let mut targets = Vec::new();
+    for (number, tests) in commands.iter_mut().enumerate() {
+        let mut child = tests
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("the tests could not be started")?;
+        send_lines(&mut child, number, sender.clone())?;
+        targets.push(failed_targets_of(&mut child)?);
+        children.push((child, None));
+    }
+    drop(sender);
     let mut problems = Vec::new();
     let mut slow = BTreeSet::new();
     let mut last = Instant::now();
     let mut silences = 0;
-    let status = loop {
+    loop {
         match lines.recv_timeout(LOOK) {
-            Ok(line) => {
-                each(&line);
+            Ok((number, line)) => {
+                each(number, &line);
                 match line.strip_suffix(" has been running for over 60 seconds") {
                     Some(name) => _ = slow.insert(name.trim_start_matches("test ").to_owned()),
                     None => {
@@ -99,17 +116,27 @@ pub(crate) fn run(
             }
             // A process that outlives the run may hold its output open.
             Err(RecvTimeoutError::Timeout) => {
-                if let Some(status) = child.try_wait()? {
-                    break status;
+                for (child, status) in &mut children {
+                    if status.is_none() {
+                        *status = child.try_wait()?;
+                    }
+                }
+                if children.iter().all(|(_, status)| status.is_some()) {
+                    break;
                 }
             }
-            Err(RecvTimeoutError::Disconnected) => break child.wait()?,
+            Err(RecvTimeoutError::Disconnected) => {
+                for (child, status) in &mut children {
+                    *status = Some(child.wait()?);
+                }
+                break;
+            }
         }
         if last.elapsed() > silence {
             let running: Vec<String> = std::mem::take(&mut slow).into_iter().collect();
             let seconds = silence.as_secs();
             problems.push(format!("no test ended within {seconds} s; running: {}", running.join(", ")));
-            let below = below(child.id());
+            let below: Vec<Process> = children.iter().flat_map(|(child, _)| below(child.id())).collect();
             show(&below);
             silences += 1;
             if silences > 2 {
@@ -118,32 +145,33 @@ pub(crate) fn run(
             end(&below);
             last = Instant::now();
         }
-    };
+    }
     let left = left_behind();
     for process in &left {
         problems.push(format!("left behind: {}", process.command));
     }
     show(&left);
     end(&left);
-    while let Ok(line) = lines.recv_timeout(LOOK) {
-        each(&line);
+    while let Ok((number, line)) = lines.recv_timeout(LOOK) {
+        each(number, &line);
     }
-    let targets = targets.recv_timeout(GRACE).unwrap_or_default();
-    Ok(Ended { status, problems, targets })
+    let targets = targets.iter().filter_map(|targets| targets.recv_timeout(GRACE).ok()).flatten().collect();
+    let passed = children.iter().all(|(_, status)| status.is_some_and(|status| status.success()));
+    Ok(Ended { passed, problems, targets })
 }
 
-fn lines_of(child: &mut Child) -> anyhow::Result<Receiver<String>> {
+/// Sends each line of a child's standard output with its number.
+fn send_lines(child: &mut Child, number: usize, sender: Sender<(usize, String)>) -> anyhow::Result<()> {
     let output = child.stdout.take().context("the tests have no output")?;
-    let (sender, lines) = mpsc::channel();
     std::thread::spawn(move || {
         // Not UTF-8: shown with marks in its place.
         for bytes in BufReader::new(output).split(b'\n').map_while(Result::ok) {
-            if sender.send(String::from_utf8_lossy(&bytes).into_owned()).is_err() {
+            if sender.send((number, String::from_utf8_lossy(&bytes).into_owned())).is_err() {
                 return;
             }
         }
     });
-    Ok(lines)
+    Ok(())
 }
 
 /// Passes standard error on; what cargo says that failed comes at its end.
@@ -297,6 +325,19 @@ mod tests {
         );
         let (ended, _) = run_script("exit 1", SILENCE);
         assert!(!ended.is_only(&["truth".to_owned()]), "cargo itself failed");
+    }
+
+    #[test]
+    fn of_commands_beside_each_other_each_line_has_its_number_and_one_that_fails_fails_the_run() {
+        let _turn = ONE_RUN.lock().unwrap();
+        for (script, passes) in [("echo two", true), ("echo two; exit 1", false)] {
+            let (mut one, mut two) = (Command::new("sh"), Command::new("sh"));
+            let mut lines = Vec::new();
+            let commands = &mut [one.args(["-c", "sleep 0.3; echo one"]), two.args(["-c", script])];
+            let ended = run_beside(commands, SILENCE, |number, line| lines.push((number, line.to_owned())));
+            assert_eq!(ended.unwrap().check().is_ok(), passes);
+            assert_eq!(lines, [(1, "two".to_owned()), (0, "one".to_owned())]);
+        }
     }
 
     #[test]

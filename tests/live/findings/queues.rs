@@ -22,6 +22,8 @@ const BURSTS: &[&str] = &["--at-once", "6", "get:/block/100:60"];
 /// The same without blocking.
 const MILD_BURSTS: &[&str] = &["--at-once", "6", "get:/sleep/100:60"];
 const CROWD: &[&[&str]] = &[&["--clients=30", "--routes=/truth/sleep/50"]];
+/// The same, whose clients do not wait for the fourth time that the kernel asks for a connection, seven seconds after the first.
+const IMPATIENT_CROWD: &[&[&str]] = &[&["--clients=30", "--timeout=3", "--routes=/truth/sleep/50"]];
 const TRICKLE: &[&[&str]] = &[&["--clients=2", "--think-ms=5", "--routes=/fast"]];
 /// Ten connections are kept, and say nothing for a while after each request.
 const KEPT: &[&[&str]] = &[&["--clients=16", "--keep-alive=100", "--think-ms=250", "--routes=/fast"]];
@@ -91,8 +93,8 @@ crate::cases! {
     };
     backlog_of_gunicorn => Case {
         finding: "backlog-too-small",
-        sick: load(sync(1).with(&["--backlog=4"]), CROWD),
-        well: load(sync(1), CROWD),
+        sick: load(sync(1).with(&["--backlog=4"]), IMPATIENT_CROWD),
+        well: load(sync(1), IMPATIENT_CROWD),
         witness: refused,
     };
     #[ignore = "make live"]

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
 use wsgi_trace::cli::exit::ExitCode;
-use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gate::shared;
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::program::wsgi_trace_binary;
@@ -32,7 +32,7 @@ const BUSY: &[&str] = &[
 #[test]
 fn a_place_that_cannot_be_written_is_refused_before_anybody_has_waited() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = Gunicorn::start(&Settings::sync(Version::V27, 1))?;
     let pid = server.master().to_string();
     let directory = tempfile::tempdir()?;
@@ -57,7 +57,7 @@ fn a_place_that_cannot_be_written_is_refused_before_anybody_has_waited() -> anyh
 #[test]
 fn a_full_device_is_a_failure_in_every_form() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = Gunicorn::start(&Settings::sync(Version::V27, 1))?;
     let pid = server.master().to_string();
     for form in ["text", "json", "timeline"] {
@@ -97,7 +97,7 @@ fn a_file_keeps_its_content_when_the_trace_cannot_begin() -> anyhow::Result<()> 
 #[test]
 fn one_file_cannot_be_report_and_recording_at_once() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = Gunicorn::start(&Settings::sync(Version::V27, 1))?;
     let pid = server.master().to_string();
     let directory = tempfile::tempdir()?;
@@ -121,7 +121,7 @@ const ROOM_BYTES: u64 = 400 << 10;
 fn a_recording_that_meets_a_full_disk_or_a_limit_stays_readable_and_the_report_still_comes()
 -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
     let pid = server.master().to_string();
     let directory = tempfile::tempdir()?;
@@ -170,7 +170,7 @@ fn a_recording_that_meets_a_full_disk_or_a_limit_stays_readable_and_the_report_s
 #[test]
 fn a_reader_that_leaves_and_closed_streams_are_no_failures() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = Gunicorn::start(&Settings::sync(Version::V27, 1))?;
     let pid = server.master().to_string();
     let program = wsgi_trace_binary()?;

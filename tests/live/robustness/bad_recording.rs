@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use wsgi_trace::cli::exit::ExitCode;
-use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gate::shared;
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::require_bpf;
@@ -28,7 +28,7 @@ fn record(path: &str) -> anyhow::Result<usize> {
 #[test]
 fn whatever_happened_to_a_recording_what_is_whole_is_reported_and_the_rest_said() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let directory = tempfile::tempdir()?;
     let path = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
     let whole = path("whole");

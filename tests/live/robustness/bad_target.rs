@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use wsgi_trace::cli::exit::ExitCode;
 use wsgi_trace_tests::child::Child;
-use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gate::{exclusive, shared};
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::require_bpf;
 
@@ -88,7 +88,7 @@ fn kernel_threads_are_no_servers() -> anyhow::Result<()> {
 #[test]
 fn a_process_above_several_servers_leads_to_a_choice() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let servers = [
         Gunicorn::start(&Settings::sync(Version::V27, 1))?,
         Gunicorn::start(&Settings::sync(Version::V23, 1))?,
@@ -116,7 +116,7 @@ fn ports_and_names_that_lead_nowhere_say_so() -> anyhow::Result<()> {
 #[test]
 fn without_privileges_tracing_says_what_is_missing_and_the_rest_works() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = Gunicorn::start(&Settings::sync(Version::V27, 1))?;
     let pid = server.master().to_string();
     let directory = tempfile::tempdir()?;

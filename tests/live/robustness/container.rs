@@ -86,16 +86,11 @@ fn default_filter_of_a_container_is_named_and_without_it_the_documented_capabili
     assert_success(&in_container(&[OF_HOST, "--cap-add=SYS_ADMIN"], &arguments)?);
 
     assert_success(&in_container(&[OF_HOST, UNFILTERED], &["doctor", "--pid", &pid])?);
-    let (traced, load) = std::thread::scope(|scope| {
-        let address = server.address();
-        let asking =
-            scope.spawn(move || Load::run(address, &["--clients=2", "--seconds=10", "--routes=/fast"]));
-        (
-            in_container(&[OF_HOST, UNFILTERED], &["--pid", &pid, "-d", "2s", "--format", "json"]),
-            asking.join(),
-        )
-    });
-    let (traced, load) = (traced?, load.ok().context("the load panicked")??);
+    // Until they are told to end: how long a container takes to come up nobody knows.
+    let load = Load::start(server.address(), &["--clients=2", "--seconds=60", "--routes=/fast"])?;
+    let traced = in_container(&[OF_HOST, UNFILTERED], &["--pid", &pid, "-d", "2s", "--format", "json"])?;
+    load.stop_early();
+    let load = load.finish()?;
     assert_success(&traced);
     let report = said::json(&traced)?;
     let at = |path: &str| report.pointer(path).cloned().unwrap_or_default();

@@ -2,7 +2,7 @@
 //!
 //! In: nothing. Out: verdicts.
 
-use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gate::shared;
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::program::Program;
@@ -19,7 +19,7 @@ fn end_reason(report: &serde_json::Value) -> Option<&str> {
 #[test]
 fn signals_end_the_window_early_and_the_report_still_comes() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = Gunicorn::start(&Settings::sync(Version::V27, 1))?;
     let pid = server.master().to_string();
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
@@ -39,7 +39,7 @@ fn signals_end_the_window_early_and_the_report_still_comes() -> anyhow::Result<(
 #[test]
 fn a_target_that_exits_ends_the_window_and_the_report_still_comes() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let mut server = Gunicorn::start(&Settings::gthread(Version::V27, 2, 2))?;
     let pid = server.master().to_string();
     let mut program = Program::start(&["--pid", &pid, "--format", "json"])?;
@@ -57,7 +57,7 @@ fn a_target_that_exits_ends_the_window_and_the_report_still_comes() -> anyhow::R
 #[test]
 fn a_target_that_exits_while_the_programs_are_attached_is_an_end_and_no_accident() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     for delay_ms in [0, 40, 80, 120, 200, 300] {
         let mut server = Gunicorn::start(&Settings::sync(Version::V27, 1))?;
         let pid = server.master().to_string();

@@ -3,7 +3,7 @@
 //! In: nothing. Out: verdicts.
 
 use serde_json::Value;
-use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gate::shared;
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::program::Program;
@@ -17,7 +17,7 @@ const BUSY: &[&str] =
 #[test]
 fn an_overfull_ring_loses_nothing_uncounted_and_the_report_says_so_at_its_top() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
     let pid = server.master().to_string();
     let directory = tempfile::tempdir()?;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::Value;
 use wsgi_trace_tests::child::Child;
-use wsgi_trace_tests::gate::{exclusive, note_skip};
+use wsgi_trace_tests::gate::{note_skip, shared};
 use wsgi_trace_tests::gunicorn::Version;
 use wsgi_trace_tests::published::why_not_measured;
 use wsgi_trace_tests::require_bpf;
@@ -83,7 +83,7 @@ fn assert_adds_up(report: &Value) {
 #[ignore = "make live: a server that forks without a pause"]
 fn a_process_that_forks_while_its_threads_wait_is_told_whole() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let mut server = Odd::start(&Version::V27.python(), &["fork"])?;
     for way in ["syscalls", "full"] {
         assert_adds_up(&server.watched(&["--gil", way])?);
@@ -95,7 +95,7 @@ fn a_process_that_forks_while_its_threads_wait_is_told_whole() -> anyhow::Result
 #[ignore = "make live: threads that end while others wait"]
 fn threads_that_end_while_others_wait_leave_nothing_open() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let mut server = Odd::start(&Version::V27.python(), &["end"])?;
     for way in ["syscalls", "uprobes", "full"] {
         assert_adds_up(&server.watched(&["--gil", way])?);
@@ -107,7 +107,7 @@ fn threads_that_end_while_others_wait_leave_nothing_open() -> anyhow::Result<()>
 #[test]
 fn where_system_calls_of_probes_kill_the_server_lives() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let mut server = Odd::start(&Version::V27.python(), &["filter"])?;
     assert_adds_up(&server.watched(&["--gil", "full", "--gil-single-step"])?);
     Ok(())
@@ -116,7 +116,7 @@ fn where_system_calls_of_probes_kill_the_server_lives() -> anyhow::Result<()> {
 #[test]
 fn a_wait_that_began_before_the_window_counts_from_the_window_on() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let mut server = Odd::start(&Version::V27.python(), &["keep"])?;
     let report = server.watched(&[])?;
     assert_adds_up(&report);
@@ -132,7 +132,7 @@ fn a_wait_that_began_before_the_window_counts_from_the_window_on() -> anyhow::Re
 #[ignore = "make live: two more servers"]
 fn greenlets_beside_threads_are_one_thread_that_waits() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let python = wsgi_trace_tests::root().join(".tools/venv-servers/bin/python");
     let mut server = Odd::start(&python, &["greenlets"])?;
     for way in ["syscalls", "full"] {
@@ -169,7 +169,7 @@ fn two_interpreters_under_one_server_have_a_lock_each() -> anyhow::Result<()> {
         note_skip("there is no second interpreter here");
         return Ok(());
     };
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let mut server =
         Odd::start(&Version::V27.python(), &["two", other.to_str().context("a path in UTF-8")?])?;
     let report = server.watched(&[])?;
@@ -195,7 +195,7 @@ fn two_interpreters_under_one_server_have_a_lock_each() -> anyhow::Result<()> {
 #[test]
 fn an_interpreter_replaced_on_disk_is_found_in_the_file_that_is_still_mapped() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let python = std::fs::canonicalize(Version::V27.python())?;
     let directory = tempfile::tempdir()?;
     let libraries = python.parent().and_then(Path::parent).context("no prefix")?.join("lib");
@@ -244,7 +244,7 @@ fn a_server_without_python_is_told_in_one_line_and_traced_all_the_same() -> anyh
         note_skip("there is no perl here");
         return Ok(());
     }
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let mut server = Odd::run(Command::new("perl").args(["-e", script]))?;
     let report = server.watched(&[])?;
     let reason = why_not_measured(&report, "/gil")?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use wsgi_trace_tests::address::Address;
-use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gate::shared;
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::program::Program;
@@ -80,7 +80,7 @@ fn assert_clean(text: &str) {
 #[test]
 fn hostile_requests_leave_every_form_of_the_report_clean_and_whole() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let mut settings = Settings::gthread(Version::V27, 1, 4);
     settings.environment.push(("THREAD_NAME".to_owned(), "\u{1b}[31mred\u{7}\n".to_owned()));
     let server = Gunicorn::start(&settings)?;
@@ -122,7 +122,7 @@ fn hostile_requests_leave_every_form_of_the_report_clean_and_whole() -> anyhow::
 #[test]
 fn workers_that_are_replaced_all_the_time_are_followed_from_their_first_request() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = Gunicorn::start(&Settings::sync(Version::V27, 2).with(&["--max-requests", "20"]))?;
     let pid = server.master().to_string();
     let mut program = Program::start(&["--pid", &pid, "--format", "json"])?;

@@ -95,14 +95,14 @@ fn privileged_sidecar_with_the_host_s_processes_reports_what_the_host_does() -> 
     let _alone = exclusive()?;
     let server = Isolated::start()?;
     let pid = server.pid().to_string();
-    let (outcome, sent) = std::thread::scope(|scope| {
-        let asking = scope.spawn(|| server.ask(&["--seconds=12", "--clients=2", "--routes=/page"]));
-        let directory = tempfile::tempdir()?;
-        let mut command = podman::run(directory.path());
-        command.args([OF_HOST, "--privileged"]).args(podman::ROOT).arg(wsgi_trace_binary()?);
-        let outcome = output(command.args(["--pid", &pid, "-d", "3s", "--format", "json"]))?;
-        anyhow::Ok((outcome, asking.join().ok().context("the clients panicked")??))
-    })?;
+    // Until they are told to end: how long a container takes to come up nobody knows.
+    let load = server.start_asking(&["--seconds=60", "--clients=2", "--routes=/page"])?;
+    let directory = tempfile::tempdir()?;
+    let mut command = podman::run(directory.path());
+    command.args([OF_HOST, "--privileged"]).args(podman::ROOT).arg(wsgi_trace_binary()?);
+    let outcome = output(command.args(["--pid", &pid, "-d", "3s", "--format", "json"]))?;
+    load.stop_early();
+    let sent = load.finish()?;
     assert_success(&outcome);
     let report = json(&outcome)?;
     assert_named_and_limited(&report, &server);

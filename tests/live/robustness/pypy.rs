@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use wsgi_trace_tests::address::Address;
 use wsgi_trace_tests::child::{Child, until};
-use wsgi_trace_tests::gate::{self, exclusive};
+use wsgi_trace_tests::gate::{self, shared};
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::program::Program;
 use wsgi_trace_tests::published::why_not_measured;
@@ -31,7 +31,7 @@ fn pypy_is_named_its_lock_is_not_guessed_and_its_requests_are_counted() -> anyho
         gate::missing("pypy3");
         return Ok(());
     }
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let directory = tempfile::tempdir()?;
     std::fs::write(directory.path().join("shop.py"), APPLICATION)?;
     let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
