@@ -4,7 +4,7 @@
 
 use std::process::Command;
 
-use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gate::shared;
 use wsgi_trace_tests::gunicorn::Version;
 use wsgi_trace_tests::program::wsgi_trace_binary;
 use wsgi_trace_tests::{require_bpf, root};
@@ -12,7 +12,7 @@ use wsgi_trace_tests::{require_bpf, root};
 #[test]
 fn a_toy_server_and_a_real_gunicorn_are_traced_on_this_kernel() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let mut payload = Command::new(env!("CARGO_BIN_EXE_kernel-smoke"));
     payload.env("WSGI_TRACE_BINARY", wsgi_trace_binary()?);
     payload.env("PYTHON", Version::V23.python()).env("APP", root().join("tests/kernel"));

@@ -3,11 +3,10 @@
 //! In: arguments for `cargo test`. Out: success when every test passed. Where root and BPF are there, a live test that
 //! skips is a failure; where not, each skip is listed with its reason.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::Context as _;
-use serde_json::Value;
+use serde::Deserialize;
 
 use crate::summary::Summary;
 use crate::{command, watched};
@@ -15,18 +14,25 @@ use crate::{command, watched};
 /// Where test programs lie that trace nothing. The others take turns, and wait for servers and clients most of their time.
 const PURE: [&str; 2] = ["tests/replay", "tests/fleet"];
 
+/// Live test programs that need not be alone most of their time. They run beside the other live ones; what must be alone waits for its turn.
+const SOCIABLE: [&str; 5] = ["this_kernel", "docs", "serve", "dropped", "packages"];
+
 /// Builds the program first, so that live tests run what the tree says, then runs the tests.
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     command::run(&mut command::cargo(&["build", "--workspace", "--exclude", "profiler-ebpf", "--locked"]))?;
     // Compiling is silent for minutes, which no test may be.
     command::run(&mut command::cargo(&["test", "--workspace", "--locked", "--no-run"]))?;
-    let (live, others) = if arguments.is_empty() { split()? } else { (Vec::new(), Vec::new()) };
+    let (live, others) = if arguments.is_empty() { split()? } else { Default::default() };
     let mut tests = command::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
-    tests.args(arguments).args(named(&live));
-    let mut beside = [in_the_background(&["--doc"]), in_the_background(&["--lib", "--bins"])];
-    if let [_, programs] = &mut beside {
-        programs.args(named(&others));
-    }
+    tests.args(arguments);
+    let (sociable, live): (Vec<String>, Vec<String>) =
+        live.into_iter().partition(|test| SOCIABLE.iter().any(|name| test.ends_with(&format!("={name}"))));
+    let mut second = command::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
+    second.args(sociable);
+    let mut libraries = in_the_background(&["--lib"]);
+    libraries.args(others);
+    let mut beside = [second, libraries, in_the_background(&["--doc"])];
+    tests.args(live);
     let mut summary = Summary::of(&mut tests)?;
     for command in &mut beside {
         summary.log_of(command);
@@ -73,28 +79,43 @@ fn in_the_background(what: &[&str]) -> Command {
     nice
 }
 
-/// Names of the test programs of the workspace: those with live tests, and the others.
+/// Kinds and names of the test programs of the workspace: those with live tests, and the others.
 fn split() -> anyhow::Result<(Vec<String>, Vec<String>)> {
     let mut metadata = command::cargo(&["metadata", "--no-deps", "--format-version=1", "--locked"]);
-    let metadata: Value = serde_json::from_str(&command::output(&mut metadata)?)?;
-    let packages = metadata.get("packages").and_then(Value::as_array).context("cargo names no packages")?;
-    let targets = packages.iter().filter_map(|package| package.get("targets")?.as_array()).flatten();
-    let tests = targets.filter(|target| target.pointer("/kind/0") == Some(&Value::from("test")));
+    let metadata: Metadata = serde_json::from_str(&command::output(&mut metadata)?)?;
     let pure = PURE.map(|folder| command::root().join(folder));
-    let is_pure = |target: &&Value| {
-        let path = target.get("src_path").and_then(Value::as_str).unwrap_or_default();
-        pure.iter().any(|folder| Path::new(path).starts_with(folder))
-    };
-    let (others, live): (Vec<&Value>, Vec<&Value>) = tests.partition(is_pure);
-    let names = |targets: &[&Value]| {
-        targets.iter().filter_map(|target| target.get("name")?.as_str()).map(str::to_owned).collect()
-    };
-    Ok((names(&live), names(&others)))
+    let (mut live, mut others) = (Vec::new(), Vec::new());
+    for target in metadata.packages.into_iter().flat_map(|package| package.targets) {
+        match target.kind.first().map(String::as_str) {
+            Some("test") if !pure.iter().any(|folder| target.src_path.starts_with(folder)) => {
+                live.push(format!("--test={}", target.name));
+            }
+            Some(kind @ ("test" | "bin")) if target.test => others.push(format!("--{kind}={}", target.name)),
+            // Libraries are asked for all at once.
+            _ => {}
+        }
+    }
+    Ok((live, others))
 }
 
-/// As arguments for cargo.
-fn named(tests: &[String]) -> impl Iterator<Item = &str> {
-    tests.iter().flat_map(|test| ["--test", test])
+/// What `cargo metadata` says.
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    targets: Vec<Target>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+    kind: Vec<String>,
+    src_path: PathBuf,
+    /// `cargo test` runs it.
+    test: bool,
 }
 
 /// `CAP_SYS_ADMIN`, or `CAP_BPF` and `CAP_PERFMON`: what the live tests need.

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use wsgi_trace::capability::CAPABILITIES_WANTED;
 use wsgi_trace::cli::exit::ExitCode;
-use wsgi_trace_tests::gate::{exclusive, shared};
+use wsgi_trace_tests::gate::shared;
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::podman;
@@ -64,7 +64,7 @@ fn default_filter_of_a_container_is_named_and_without_it_the_documented_capabili
 -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     require_podman!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
     let pid = server.master().to_string();
     for arguments in [&["--pid", &pid, "-d", "1s"][..], &["doctor", "--pid", &pid]] {

@@ -5,7 +5,7 @@
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
-use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gate::shared;
 use wsgi_trace_tests::gunicorn::Version;
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::require_bpf;
@@ -17,7 +17,7 @@ use wsgi_trace_tests::trace::Trace;
 /// The same work alone and beside threads that take the lock.
 fn every_call_is_its_tasks(python: impl Fn() -> Command, kind: &'static str) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     for threads in [0, 2] {
         let work = Work { kind, tasks: 8, rounds: 60, threads };
         let told = compare(python(), work)?;
@@ -52,7 +52,7 @@ fn what_tells_tasks_is_told_from_the_loop_where_both_kinds_are_loaded() -> anyho
 fn tasks_are_told_of_a_server_s_worker_and_not_where_nothing_is_read_of_its_interpreter() -> anyhow::Result<()>
 {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     for (way, is_told) in [("--gil=auto", true), ("--gil=off", false)] {
         let server = Server::start(&GunicornGevent { workers: 1 })?;
         let trace = Trace::start_with(server.pid(), &[way])?;
