@@ -110,7 +110,7 @@ async def respond(path, receive):
         await asyncio.gather(run(None, compute, 10), run(None, compute, 10))
         return 200, [b"computed\n"]
     if route == "gather":
-        await asyncio.gather(sleep(milliseconds), ask_backend(milliseconds), ask_backend(milliseconds / 2))
+        await asyncio.gather(sleep(milliseconds / 2), ask_backend(milliseconds / 2), ask_backend(milliseconds))
         return 200, [b"gathered\n"]
     if route == "upload":
         return 200, [b"%d\n" % await read_body(receive)]
