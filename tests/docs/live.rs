@@ -69,7 +69,9 @@ fn pages_at_a_server(server: &str, wanted: fn(&str) -> bool) -> anyhow::Result<(
             let mut line = aimed(&line, &pid, port, &name);
             if let Some(options) = line.trim_start_matches("sudo ").strip_prefix("wsgi-trace serve") {
                 let options: Vec<&str> = options.split_whitespace().collect();
-                let begun = Agent::start(&options)?;
+                let begun = Agent::start_as(&options, |command| {
+                    command.current_dir(shell.place());
+                })?;
                 begun.wait_for_state("watching")?;
                 agent = Some(begun);
                 run += 1;

@@ -91,8 +91,13 @@ impl Shell {
         Ok(Outcome { status, stdout: String::new(), stderr: self.read(".stdout") })
     }
 
+    /// The directory.
+    pub(crate) fn place(&self) -> &Path {
+        self.directory.path()
+    }
+
     fn start(&self, arguments: &[&str], stdin: Stdio) -> anyhow::Result<Child> {
-        let place = self.directory.path();
+        let place = self.place();
         let mut command = Command::new("bash");
         command
             .args(arguments)

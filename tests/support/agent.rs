@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -44,8 +45,17 @@ impl Agent {
     ///
     /// Where it does not begin to listen.
     pub fn start(arguments: &[&str]) -> anyhow::Result<Self> {
+        Self::start_as(arguments, |_| {})
+    }
+
+    /// The same, its command prepared in some way: in another directory, for one.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not.
+    pub fn start_as(arguments: &[&str], prepare: impl FnOnce(&mut Command)) -> anyhow::Result<Self> {
         let arguments = [&["serve", "--listen", "127.0.0.1:0"], arguments].concat();
-        let mut program = Program::start(&arguments)?;
+        let mut program = Program::start_as(&arguments, prepare)?;
         program.wait_for_stderr("serving http://127.0.0.1:")?;
         let said = program.said();
         let address = said.split("http://").nth(1).and_then(|rest| rest.split('/').next());
