@@ -52,6 +52,9 @@ fn bpf_lints(architecture: &str, directory: &str) -> Command {
 fn fuzz_lints() -> Command {
     let mut clippy =
         command::cargo(&["clippy", "--manifest-path", "fuzz/Cargo.toml", "--all-targets", "--locked"]);
-    clippy.args(["--no-default-features", "--target-dir", "target", "--", "-D", "warnings"]);
+    // A workspace of its own would build all that the two have in common a second time.
+    clippy.args(["--no-default-features", "--target-dir"]);
+    clippy.arg(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()));
+    clippy.args(["--", "-D", "warnings"]);
     clippy
 }
