@@ -15,7 +15,8 @@ demo: ## Trace a real gunicorn for ten seconds and show the report
 	@xtask/setup.sh demo
 	@cargo xtask demo
 
-test: setup ## Run all tests: unit, property, replay, and live where root and BPF allow
+test: ## Run all tests: unit, property, replay, and live where root and BPF allow
+	@xtask/setup.sh build
 	@cargo xtask test
 
 check: setup ## Format, lints, documentation and tests of the tree itself, warnings denied

@@ -19,9 +19,11 @@ const SOCIABLE: [&str; 5] = ["this_kernel", "docs", "serve", "dropped", "package
 
 /// Builds the program first, so that live tests run what the tree says, then runs the tests.
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
-    command::run(&mut command::cargo(&["build", "--workspace", "--exclude", "profiler-ebpf", "--locked"]))?;
-    // Compiling is silent for minutes, which no test may be.
-    command::run(&mut command::cargo(&["test", "--workspace", "--locked", "--no-run"]))?;
+    // Servers come over the network, mostly, while all is compiled.
+    let mut setup = Command::new("xtask/setup.sh").current_dir(command::root()).spawn()?;
+    let compiled = compile();
+    anyhow::ensure!(setup.wait()?.success(), "xtask/setup.sh failed");
+    compiled?;
     let (live, others) = if arguments.is_empty() { split()? } else { Default::default() };
     let mut tests = command::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
     tests.args(arguments);
@@ -62,6 +64,13 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     }
     // With other arguments it may be another build.
     summary.conclude(&ended, arguments.is_empty())
+}
+
+/// The program first, and every test program.
+fn compile() -> anyhow::Result<()> {
+    command::run(&mut command::cargo(&["build", "--workspace", "--exclude", "profiler-ebpf", "--locked"]))?;
+    // Compiling is silent for minutes, which no test may be.
+    command::run(&mut command::cargo(&["test", "--workspace", "--locked", "--no-run"]))
 }
 
 /// What needs nothing but a CPU, behind everything else that wants one: live tests hold beside that.
