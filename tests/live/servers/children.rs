@@ -20,6 +20,8 @@ use wsgi_trace_tests::yardstick::Yardstick;
 
 /// Programs that are waited for, `vfork` by both calls that can do it, and a program whose output is read.
 const ROUTES: &str = "/truth/child/25=3,/truth/vfork/20,/truth/vfork/21,/truth/output/25=2,/fast";
+/// A difference whose request is shown, should the test fail.
+const FAR_NS: u64 = 1_000_000;
 /// Who only waits for its child is nowhere else meanwhile.
 const PHASES: [(&str, &[&str]); 3] =
     [("child", &["child_wait"]), ("vfork", &["child_wait"]), ("output", &["lock_wait", "child_wait"])];
@@ -71,6 +73,9 @@ fn of(mode: &str, traced: &Traced, witnesses: &[Witness], waits: &Waits) -> anyh
         let theirs_ns = ours_ns.clamp(least_ns.saturating_sub(untold_ns), most_ns.max(least_ns));
         let without_cpu_ns =
             waits.of_any(&traced.threads_of(request.pid)?, &(witness.start_ns..witness.end_ns));
+        if ours_ns.abs_diff(theirs_ns) > FAR_NS {
+            eprintln!("{mode}: {ours_ns} ns for {theirs_ns}: {witness:?} {request:?}");
+        }
         intervals.add(kind, Pair { ours_ns, theirs_ns, without_cpu_ns });
         // What it reads it does not wait for.
         let most_ns = witness.wall_ns.saturating_sub(witness.read_ns.unwrap_or(0));
