@@ -15,13 +15,13 @@ say() { printf '[setup] %s\n' "$*" >&2; }
 
 mkdir -p "$tools"
 # Nothing that is started below gets it: what outlives the set-up (a daemon of a package) would keep it.
-exec 9>"$tools/setup.lock"
+exec 9<"$tools"
 flock 9
 
 # Installs Debian's packages, as root; fails where it cannot. No service of theirs is started: a policy forbids that meanwhile, where the machine
 # has none of its own.
 install_packages() (
-    exec 9>&-
+    exec 9<&-
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 1
     say "installing $*"
     policy=/usr/sbin/policy-rc.d
@@ -52,7 +52,7 @@ if ! sysroot=$(rustc --print sysroot 2>/dev/null) \
     || [ ! -d "$sysroot/lib/rustlib/aarch64-unknown-linux-musl" ] \
     || [ ! -x "$sysroot/bin/cargo-clippy" ]; then
     say "installing Rust $rust"
-    rustup toolchain install "$rust" --no-self-update --profile minimal -c rust-src -c clippy -c rustfmt -t x86_64-unknown-linux-musl -t aarch64-unknown-linux-musl 9>&-
+    rustup toolchain install "$rust" --no-self-update --profile minimal -c rust-src -c clippy -c rustfmt -t x86_64-unknown-linux-musl -t aarch64-unknown-linux-musl 9<&-
     sysroot=$(rustc --print sysroot)
 fi
 
@@ -174,7 +174,7 @@ servers() {
 
 # Side by side: the one mostly compiles, the other mostly waits for the network and the disk. In a shell of its own a
 # failure ends it (`set -e` does not hold in functions that are called in a condition).
-(servers) 9>&- &
+(servers) 9<&- &
 beside=$!
-linker 9>&-
+linker 9<&-
 wait "$beside"

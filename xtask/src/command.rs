@@ -2,6 +2,7 @@
 //!
 //! In: a program and its arguments. Out: its success, or an error that names the command line.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -15,7 +16,21 @@ pub(crate) fn root() -> PathBuf {
 
 /// A `cargo` command in the workspace's root, with the toolchain that runs this chore.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo_by(Command::new(cargo_program()), arguments)
+}
+
+/// The same, behind everything else that wants a CPU.
+pub(crate) fn cargo_behind(arguments: &[&str]) -> Command {
+    let mut nice = Command::new("nice");
+    nice.args(["-n", "19"]).arg(cargo_program());
+    cargo_by(nice, arguments)
+}
+
+fn cargo_program() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+fn cargo_by(mut command: Command, arguments: &[&str]) -> Command {
     command.args(arguments).current_dir(root()).env("RUST_BACKTRACE", "0");
     // What `cargo run` says of this crate must not look like a change to the build scripts of others.
     for (name, _) in std::env::vars_os() {

@@ -3,6 +3,8 @@
 //! In: names of tests, or none for all. Out: success if all passed, and a list of what was skipped; a skip for want of a privilege
 //! or of what `make setup` installs is a failure.
 
+use std::slice;
+
 use crate::summary::Summary;
 use crate::{command, watched};
 
@@ -81,7 +83,7 @@ fn loud(programs: &[&str]) -> std::process::Command {
 
 /// Runs tests whose output goes straight to the terminal, and lists what they skipped.
 fn run_loud(tests: &mut std::process::Command) -> anyhow::Result<()> {
-    let summary = Summary::of(tests)?;
+    let summary = Summary::of(slice::from_mut(tests))?;
     let outcome = command::run(tests);
     summary.print_skips()?;
     outcome
@@ -94,7 +96,7 @@ fn run_programs(programs: &[&str], names: &[String]) -> anyhow::Result<()> {
     let mut tests = command::cargo(&common);
     tests.arg("--no-fail-fast").args(programs).arg("--").arg("--include-ignored").args(names);
     tests.env("WSGI_TRACE_REQUIRE_ROOT", "1");
-    let mut summary = Summary::of(&mut tests)?;
+    let mut summary = Summary::of(slice::from_mut(&mut tests))?;
     let ended = watched::run(&mut tests, watched::SILENCE_OF_LONG_TESTS, |line| {
         println!("{line}");
         summary.take(line);

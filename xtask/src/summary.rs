@@ -23,8 +23,8 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// Begins with nothing skipped; tests of the command note here what they skip.
-    pub(crate) fn of(tests: &mut Command) -> anyhow::Result<Self> {
+    /// Begins with nothing skipped; tests of the commands note here what they skip.
+    pub(crate) fn of(commands: &mut [Command]) -> anyhow::Result<Self> {
         let empty = |name: &str| {
             let log = command::root().join("target").join(name);
             std::fs::write(&log, "").with_context(|| format!("{} is not writable", log.display()))?;
@@ -33,15 +33,11 @@ impl Summary {
         let skips = empty("test-skips.log")?;
         let disturbed = empty("test-disturbed.log")?;
         let turns = empty("test-turns.log")?;
-        let summary = Self { start: Instant::now(), skips, disturbed, turns, totals: Totals::default() };
-        summary.log_of(tests);
-        Ok(summary)
-    }
-
-    /// Tests of this command note the same in the same places.
-    pub(crate) fn log_of(&self, tests: &mut Command) {
-        tests.env("WSGI_TRACE_SKIP_LOG", &self.skips).env("WSGI_TRACE_DISTURBED_LOG", &self.disturbed);
-        tests.env("WSGI_TRACE_TURNS_LOG", &self.turns);
+        for tests in commands {
+            tests.env("WSGI_TRACE_SKIP_LOG", &skips).env("WSGI_TRACE_DISTURBED_LOG", &disturbed);
+            tests.env("WSGI_TRACE_TURNS_LOG", &turns);
+        }
+        Ok(Self { start: Instant::now(), skips, disturbed, turns, totals: Totals::default() })
     }
 
     /// Takes a line of a test program.

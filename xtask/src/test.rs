@@ -24,32 +24,16 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     let compiled = compile();
     anyhow::ensure!(setup.wait()?.success(), "xtask/setup.sh failed");
     compiled?;
-    let (live, others) = if arguments.is_empty() { split()? } else { Default::default() };
-    let mut tests = command::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
-    tests.args(arguments);
-    let (sociable, live): (Vec<String>, Vec<String>) =
-        live.into_iter().partition(|test| SOCIABLE.iter().any(|name| test.ends_with(&format!("={name}"))));
-    let mut second = command::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
-    second.args(sociable);
-    let mut libraries = in_the_background(&["--lib"]);
-    libraries.args(others);
-    let mut beside = [second, libraries, in_the_background(&["--doc"])];
-    tests.args(live);
-    let mut summary = Summary::of(&mut tests)?;
-    for command in &mut beside {
-        summary.log_of(command);
-    }
+    let mut commands = if arguments.is_empty() { parts()? } else { vec![whole(arguments)] };
     if can_bpf() {
-        for command in beside.iter_mut().chain([&mut tests]) {
-            command.env("WSGI_TRACE_REQUIRE_ROOT", "1");
+        for tests in &mut commands {
+            tests.env("WSGI_TRACE_REQUIRE_ROOT", "1");
         }
     }
-    let mut commands = vec![&mut tests];
-    if arguments.is_empty() {
-        commands.extend(&mut beside);
-    }
+    let mut summary = Summary::of(&mut commands)?;
     let mut held_back = vec![Vec::new(); commands.len()];
     let ended = watched::run_beside(&mut commands, watched::SILENCE, |number, line| {
+        // Of one command they are shown as they come.
         if number == 0 {
             println!("{line}");
             summary.take(line);
@@ -73,38 +57,41 @@ fn compile() -> anyhow::Result<()> {
     command::run(&mut command::cargo(&["test", "--workspace", "--locked", "--no-run"]))
 }
 
-/// What needs nothing but a CPU, behind everything else that wants one: live tests hold beside that.
-fn in_the_background(what: &[&str]) -> Command {
-    let cargo = command::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
-    let mut nice = Command::new("nice");
-    nice.args(["-n", "19"]).arg(cargo.get_program()).args(cargo.get_args()).args(what);
-    nice.current_dir(command::root());
-    for (name, value) in cargo.get_envs() {
-        match value {
-            Some(value) => nice.env(name, value),
-            None => nice.env_remove(name),
-        };
-    }
-    nice
+/// What every command begins with, so that all find the same build.
+const TEST: [&str; 4] = ["test", "--workspace", "--locked", "--no-fail-fast"];
+
+/// One command, with these arguments.
+fn whole(arguments: &[String]) -> Command {
+    let mut tests = command::cargo(&TEST);
+    tests.args(arguments);
+    tests
 }
 
-/// Kinds and names of the test programs of the workspace: those with live tests, and the others.
-fn split() -> anyhow::Result<(Vec<String>, Vec<String>)> {
+/// All tests, as commands to run beside each other: two with live tests, and two with what needs nothing but a CPU. Those run
+/// behind everything else that wants one: live tests hold beside that.
+fn parts() -> anyhow::Result<Vec<Command>> {
+    let (mut live, mut sociable) = (command::cargo(&TEST), command::cargo(&TEST));
+    let (mut others, mut of_docs) = (command::cargo_behind(&TEST), command::cargo_behind(&TEST));
+    others.arg("--lib");
+    of_docs.arg("--doc");
     let mut metadata = command::cargo(&["metadata", "--no-deps", "--format-version=1", "--locked"]);
     let metadata: Metadata = serde_json::from_str(&command::output(&mut metadata)?)?;
     let pure = PURE.map(|folder| command::root().join(folder));
-    let (mut live, mut others) = (Vec::new(), Vec::new());
-    for target in metadata.packages.into_iter().flat_map(|package| package.targets) {
-        match target.kind.first().map(String::as_str) {
-            Some("test") if !pure.iter().any(|folder| target.src_path.starts_with(folder)) => {
-                live.push(format!("--test={}", target.name));
-            }
-            Some(kind @ ("test" | "bin")) if target.test => others.push(format!("--{kind}={}", target.name)),
-            // Libraries are asked for all at once.
-            _ => {}
-        }
+    let targets = metadata.packages.into_iter().flat_map(|package| package.targets);
+    for target in targets.filter(|target| target.test) {
+        let Some(kind @ ("test" | "bin")) = target.kind.first().map(String::as_str) else { continue };
+        let is_pure = kind == "bin" || pure.iter().any(|folder| target.src_path.starts_with(folder));
+        let is_sociable = SOCIABLE.contains(&target.name.as_str());
+        let part = if is_pure {
+            &mut others
+        } else if is_sociable {
+            &mut sociable
+        } else {
+            &mut live
+        };
+        part.arg(format!("--{kind}={}", target.name));
     }
-    Ok((live, others))
+    Ok(vec![live, sociable, others, of_docs])
 }
 
 /// What `cargo metadata` says.

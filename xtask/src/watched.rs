@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::slice;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
@@ -70,12 +71,12 @@ pub(crate) fn run(
     silence: Duration,
     mut each: impl FnMut(&str),
 ) -> anyhow::Result<Ended> {
-    run_beside(&mut [tests], silence, |_, line| each(line))
+    run_beside(slice::from_mut(tests), silence, |_, line| each(line))
 }
 
 /// The same of several at once; `each` gets the number of the command with its line.
 pub(crate) fn run_beside(
-    commands: &mut [&mut Command],
+    commands: &mut [Command],
     silence: Duration,
     mut each: impl FnMut(usize, &str),
 ) -> anyhow::Result<Ended> {
@@ -331,10 +332,13 @@ mod tests {
     fn of_commands_beside_each_other_each_line_has_its_number_and_one_that_fails_fails_the_run() {
         let _turn = ONE_RUN.lock().unwrap();
         for (script, passes) in [("echo two", true), ("echo two; exit 1", false)] {
-            let (mut one, mut two) = (Command::new("sh"), Command::new("sh"));
+            let mut commands = [Command::new("sh"), Command::new("sh")];
+            for (shell, script) in commands.iter_mut().zip(["sleep 0.3; echo one", script]) {
+                shell.args(["-c", script]);
+            }
             let mut lines = Vec::new();
-            let commands = &mut [one.args(["-c", "sleep 0.3; echo one"]), two.args(["-c", script])];
-            let ended = run_beside(commands, SILENCE, |number, line| lines.push((number, line.to_owned())));
+            let ended =
+                run_beside(&mut commands, SILENCE, |number, line| lines.push((number, line.to_owned())));
             assert_eq!(ended.unwrap().check().is_ok(), passes);
             assert_eq!(lines, [(1, "two".to_owned()), (0, "one".to_owned())]);
         }
