@@ -17,7 +17,7 @@ use wsgi_trace_tests::require_bpf;
 use crate::said::LIMIT;
 
 /// How often it is killed here; `make soak` asks for a hundred.
-const KILLS: u32 = 10;
+const KILLS: u32 = 25;
 
 fn kills() -> u32 {
     std::env::var("WSGI_TRACE_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS)
