@@ -327,8 +327,7 @@ impl<O: Observer> Session<O> {
         for fact in self.gather.memory(true).collect::<Vec<_>>() {
             self.fact(fact);
         }
-        counters.received =
-            self.source.received().min(counters.emitted.iter().map(|(_, count)| *count).sum());
+        counters.received = self.source.received().min(emitted(&counters));
         self.fact(Fact::Counters(counters));
         self.fact(Fact::ListenerCounts(self.source.listener_counts()));
         self.fact(Fact::QueueCounts(self.source.queue_counts()));
@@ -525,7 +524,7 @@ impl<O: Observer> Session<O> {
     /// the next moment.
     fn counters_caught_up(&mut self) -> Counters {
         let mut counters = self.source.counters();
-        let emitted: u64 = counters.emitted.iter().map(|(_, count)| *count).sum();
+        let emitted = emitted(&counters);
         let mut received = counters.received;
         for _ in 0..MAX_CATCH_UP {
             if received >= emitted {
@@ -559,4 +558,9 @@ impl<O: Observer> Session<O> {
         };
         lives(&server.root) || self.gather.known.iter().any(|pid| !is_in_front(pid) && lives(pid))
     }
+}
+
+/// Records of all kinds that were written.
+fn emitted(counters: &Counters) -> u64 {
+    counters.emitted.iter().map(|(_, count)| *count).sum()
 }

@@ -117,17 +117,16 @@ pub fn in_bytes(bytes: &[u8], own: Architecture) -> Result<Vec<TakeGil>, NotFoun
     let unlock = targets(&image, machine, UNLOCK);
     let found = that_call(&image, machine, &wait, &unlock)?;
     // Code that is little optimized waits in a function of its own, which unlocks nothing: its caller is the one.
-    let wrappers = found.iter().filter(|(_, found)| found.unlocks.is_empty()).map(|(start, _)| *start);
-    let wrappers = Targets { direct: wrappers.collect(), slots: Vec::new() };
-    if wrappers.direct.is_empty() {
-        return Ok(found.into_iter().map(|(_, found)| found).collect());
+    let (wrappers, mut found): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|(_, found)| found.unlocks.is_empty());
+    if !wrappers.is_empty() {
+        let wrapped =
+            Targets { direct: wrappers.iter().map(|(start, _)| *start).collect(), slots: Vec::new() };
+        let mut callers = that_call(&image, machine, &wrapped, &unlock).unwrap_or_default();
+        callers.retain(|(_, caller)| !caller.unlocks.is_empty());
+        found.extend(if callers.is_empty() { wrappers } else { callers });
     }
-    let callers = that_call(&image, machine, &wrappers, &unlock).unwrap_or_default();
-    let of_callers = callers.into_iter().filter(|(_, caller)| !caller.unlocks.is_empty());
-    let callers: Vec<TakeGil> = of_callers.map(|(_, caller)| caller).collect();
-    let has_callers = !callers.is_empty();
-    let kept = found.into_iter().filter(|(start, _)| !has_callers || !wrappers.direct.contains(start));
-    Ok(kept.map(|(_, found)| found).chain(callers).collect())
+    Ok(found.into_iter().map(|(_, found)| found).collect())
 }
 
 /// The functions that call one of `targets`, each with its address.
