@@ -37,10 +37,7 @@ impl Child {
     pub fn start_as_session(command: &mut Command, what: &str) -> anyhow::Result<Self> {
         // SAFETY: between fork and exec only `setsid` runs, which is async-signal-safe and takes no pointers.
         unsafe {
-            command.pre_exec(|| match libc::setsid() {
-                -1 => Err(std::io::Error::last_os_error()),
-                _ => Ok(()),
-            });
+            command.pre_exec(|| Ok(rustix::process::setsid().map(drop)?));
         }
         Self::start_in_session(command, what)
     }

@@ -165,7 +165,9 @@ impl<'a> Event<'a> {
     }
 }
 
-fn threads_of(pids: &[u32]) -> BTreeSet<u32> {
+/// Every thread that these processes have now.
+#[must_use]
+pub fn threads_of(pids: &[u32]) -> BTreeSet<u32> {
     let tasks = |pid: &u32| fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     pids.iter()
         .flat_map(tasks)

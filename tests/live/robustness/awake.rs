@@ -12,6 +12,7 @@ use wsgi_trace_tests::gate::exclusive;
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::raw;
 use wsgi_trace_tests::require_bpf;
+use wsgi_trace_tests::scheduler::threads_of;
 use wsgi_trace_tests::server::Server;
 use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
 
@@ -46,13 +47,8 @@ fn accounts_of_threads_that_are_woken_while_they_run_are_at_rest_afterwards() ->
     raw::resting(&tgids())?;
     let followed: Vec<u32> = source.open_slices(monotonic_ns()).iter().map(|open| open.tid).collect();
     // One that seems to be changed all the time is not given.
-    let threads: Vec<u32> = tgids().iter().flat_map(|tgid| threads_of(*tgid)).collect();
+    let threads = threads_of(&tgids());
     let missing: Vec<&u32> = threads.iter().filter(|tid| !followed.contains(tid)).collect();
     anyhow::ensure!(missing.is_empty(), "of {} threads {missing:?} are not at rest", threads.len());
     Ok(())
-}
-
-fn threads_of(tgid: u32) -> Vec<u32> {
-    let Ok(tasks) = std::fs::read_dir(format!("/proc/{tgid}/task")) else { return Vec::new() };
-    tasks.flatten().filter_map(|task| task.file_name().to_str()?.parse().ok()).collect()
 }
