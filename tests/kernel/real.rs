@@ -86,7 +86,14 @@ fn holders_add_up(told: &Told) -> anyhow::Result<()> {
 /// Processes that all wait for one listener: each got what its lines of the log say, and the others were woken for nothing.
 pub(crate) fn herd() -> anyhow::Result<()> {
     let server = Gunicorn::start(HERD)?;
-    let told = trace(&server, &[], ONE_BY_ONE)?;
+    // Workers that a busy machine has not run yet would take the next connection without another wakeup.
+    let one_by_one = || {
+        (0..ONE_BY_ONE.total()).try_for_each(|_| {
+            server.wait_until_all_sleep()?;
+            Load { requests: 1, ..ONE_BY_ONE }.run(server.port())
+        })
+    };
+    let told = trace_while(&server, &[], ONE_BY_ONE, one_by_one)?;
     if !told.is_whole_but_for_skips(preempts_programs_at_calls())? {
         return Ok(());
     }
@@ -129,10 +136,20 @@ pub(crate) struct Told {
 
 /// Traces a load from before its first request until the log has its last.
 pub(crate) fn trace(server: &Gunicorn, arguments: &[&str], load: Load) -> anyhow::Result<Told> {
+    trace_while(server, arguments, load, || load.run(server.port()))
+}
+
+/// The same, where `run` asks for what `load` describes.
+fn trace_while(
+    server: &Gunicorn,
+    arguments: &[&str],
+    load: Load,
+    run: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<Told> {
     let pid = server.pid().to_string();
     let mut program = Program::start(&[&["--pid", &pid, "--format", "json"][..], arguments].concat())?;
     program.wait_for_stderr("watching process")?;
-    load.run(server.port())?;
+    run()?;
     let log = server.log(load.total())?;
     program.signal(libc::SIGINT);
     let outcome = program.finish(LIMIT)?;

@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use tempfile::TempDir;
 use wsgi_trace_tests::child::{Child, until};
 use wsgi_trace_tests::server::access_log::{self, AccessLine};
+use wsgi_trace_tests::server::children_of;
 
 /// How long something may take: in emulation an interpreter takes seconds to start.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
@@ -79,6 +80,21 @@ impl Gunicorn {
     /// Where it listens.
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Returns when each worker sleeps: without work, that is where it waits for the next connection.
+    pub(crate) fn wait_until_all_sleep(&self) -> anyhow::Result<()> {
+        let workers = children_of(self.pid());
+        anyhow::ensure!(!workers.is_empty(), "gunicorn has no worker");
+        for worker in workers {
+            let file = format!("/proc/{worker}/stat");
+            until("a worker to sleep", LIMIT, || {
+                // proc_pid_stat(5): the state follows the name, which is in parentheses.
+                let stat = std::fs::read_to_string(&file)?;
+                Ok(stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S')).then_some(()))
+            })?;
+        }
+        Ok(())
     }
 
     /// The lines of its log, as soon as there are so many.

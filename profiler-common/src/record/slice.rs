@@ -95,11 +95,15 @@ pub const fn woken_ago_ns(second: u64) -> u64 {
 pub struct Undecided(pub u64);
 
 impl Undecided {
-    /// Highest bit: the word is one of these. Without it (older recordings) it is the sleep in page faults, and all sleep is undecided.
-    const KNOWN: u64 = 1 << 63;
-    /// Next bit: the lower number is what is undecided of the gap. Without it that is nothing, and the number is the gap's sleep in
-    /// page faults.
-    const IN_GAP: u64 = 1 << 62;
+    /// The two highest bits: nothing of the gap is undecided, and the lower number is the gap's sleep in page faults.
+    const KNOWN: u64 = 0b10 << 62;
+    /// The same two: the lower number is what is undecided of the gap. Some of the gap's sleep was in page faults, and it is not
+    /// known how much (in older recordings: it may have been).
+    const IN_GAP: u64 = 0b11 << 62;
+    /// The same two: as before, and none of the gap's sleep was in page faults.
+    const IN_GAP_BESIDE_NO_FAULT: u64 = 0b01 << 62;
+    /// Those two bits. Neither is set in the oldest recordings: the word is the sleep in page faults, and all sleep is undecided.
+    const KINDS: u64 = 0b11 << 62;
     const BITS: u32 = 31;
     const MAX: u64 = (1 << Self::BITS) - 1;
     const UNIT_SHIFT: u32 = 4;
@@ -109,27 +113,33 @@ impl Undecided {
     /// All sleep is.
     pub const ALL: Self = Self(0);
 
-    /// The word for what is undecided of the call and of the gap, and the gap's sleep in page faults, which is not kept where
-    /// something is undecided of the gap.
+    /// The word for what is undecided of the call and of the gap, and the gap's sleep in page faults. Where something is undecided
+    /// of the gap, only whether there was such sleep is kept.
     #[inline(always)]
     #[must_use]
     pub const fn new(call_ns: u64, gap_ns: u64, gap_fault_ns: u64) -> Self {
-        let lower = if gap_ns > 0 { Self::IN_GAP | Self::units(gap_ns) } else { Self::units(gap_fault_ns) };
-        Self(Self::KNOWN | Self::units(call_ns) << Self::BITS | lower)
+        let kind_and_lower = if gap_ns == 0 {
+            Self::KNOWN | Self::units(gap_fault_ns)
+        } else if gap_fault_ns == 0 {
+            Self::IN_GAP_BESIDE_NO_FAULT | Self::units(gap_ns)
+        } else {
+            Self::IN_GAP | Self::units(gap_ns)
+        };
+        Self(Self::units(call_ns) << Self::BITS | kind_and_lower)
     }
 
     /// What is undecided of the call; `u64::MAX`: all its sleep.
     #[must_use]
     pub const fn call_ns(self) -> u64 {
-        if self.0 & Self::KNOWN == 0 { u64::MAX } else { Self::nanoseconds(self.0 >> Self::BITS) }
+        if self.0 & Self::KINDS == 0 { u64::MAX } else { Self::nanoseconds(self.0 >> Self::BITS) }
     }
 
     /// What is undecided of the gap; `u64::MAX`: all its sleep.
     #[must_use]
     pub const fn gap_ns(self) -> u64 {
-        match self.0 & (Self::KNOWN | Self::IN_GAP) {
+        match self.0 & Self::KINDS {
+            0 => u64::MAX,
             Self::KNOWN => 0,
-            known if known & Self::KNOWN == 0 => u64::MAX,
             _ => Self::nanoseconds(self.0),
         }
     }
@@ -137,7 +147,13 @@ impl Undecided {
     /// The gap's sleep in page faults, up to 15 ns more than it was; 0 where something is undecided of the gap.
     #[must_use]
     pub const fn gap_fault_ns(self) -> u64 {
-        if self.0 & (Self::KNOWN | Self::IN_GAP) == Self::KNOWN { Self::nanoseconds(self.0) } else { 0 }
+        if self.0 & Self::KINDS == Self::KNOWN { Self::nanoseconds(self.0) } else { 0 }
+    }
+
+    /// Whether some of the gap's sleep may have been in page faults beside [`Self::gap_fault_ns`].
+    #[must_use]
+    pub const fn may_have_slept_in_faults(self) -> bool {
+        matches!(self.0 & Self::KINDS, 0 | Self::IN_GAP)
     }
 
     #[inline(always)]
@@ -291,6 +307,22 @@ mod tests {
         assert_eq!((in_the_call.call_ns(), in_the_call.gap_ns(), in_the_call.gap_fault_ns()), (112, 0, 64));
         let in_the_gap = Undecided::new(0, 100, 64);
         assert_eq!((in_the_gap.call_ns(), in_the_gap.gap_ns(), in_the_gap.gap_fault_ns()), (0, 112, 0));
+    }
+
+    #[test]
+    fn beside_undecided_sleep_it_is_known_whether_any_was_in_page_faults() {
+        for call_ns in [0, 100, u64::MAX] {
+            for gap_ns in [1, 100, u64::MAX] {
+                let beside = |fault_ns: u64| Undecided::new(call_ns, gap_ns, fault_ns);
+                assert!(!beside(0).may_have_slept_in_faults());
+                assert!(beside(1).may_have_slept_in_faults());
+                let numbers = |word: Undecided| (word.call_ns(), word.gap_ns(), word.gap_fault_ns());
+                assert_eq!(numbers(beside(0)), numbers(beside(1)));
+            }
+            assert!(!Undecided::new(call_ns, 0, 64).may_have_slept_in_faults());
+        }
+        assert!(Undecided::ALL.may_have_slept_in_faults());
+        assert!(!Undecided::NOTHING.may_have_slept_in_faults());
     }
 
     #[test]

@@ -14,6 +14,9 @@ pub(crate) fn slice_of(open: &OpenSlice, end_ns: u64) -> Slice {
     let system_call = open.system_call.unwrap_or(u32::MAX);
     let outcome = call::Outcome { result: -4, flags: 0 };
     let enter_ns = if open.system_call.is_some() && open.enter_ns > 0 { open.enter_ns } else { end_ns };
+    // As in a record: beside undecided sleep only whether some was in page faults is used.
+    let (fault_ns, beside_undecided_ns) =
+        if open.gap_undecided_ns == 0 { (open.gap_fault_ns, 0) } else { (0, open.gap_fault_ns) };
     Slice {
         tgid: open.tgid,
         tid: open.tid,
@@ -25,12 +28,12 @@ pub(crate) fn slice_of(open: &OpenSlice, end_ns: u64) -> Slice {
         enter_ns,
         inside: open.call,
         gap: open.gap,
-        undecided: Undecided::new(open.call_undecided_ns, open.gap_undecided_ns, 0),
+        undecided: Undecided::new(open.call_undecided_ns, open.gap_undecided_ns, beside_undecided_ns),
         call_switches: 0,
         back_end_ready_ns: 0,
         flags: 0,
         in_gap: InGap {
-            fault_ns: if open.gap_undecided_ns == 0 { open.gap_fault_ns } else { 0 },
+            fault_ns,
             blocked_call: open.gap_blocked_call,
             folded_ns: 0,
             folded_calls: 0,

@@ -55,8 +55,7 @@ impl Piece {
         let decided_ns = slice.gap.blocked_ns.saturating_sub(undecided_ns);
         let fault_ns = slice.in_gap.fault_ns.min(decided_ns);
         let other_sleep = decided_ns > fault_ns;
-        // Beside undecided sleep it is not known how much of that was in page faults.
-        let mixed = slice.flags & FLAG_GAP_BLOCKED_MIXED != 0 || undecided_ns > 0;
+        let mixed = slice.flags & FLAG_GAP_BLOCKED_MIXED != 0 || slice.undecided.may_have_slept_in_faults();
         let blocked = match slice.in_gap.blocked_call {
             NO_CALL | PAGE_FAULT if other_sleep => Phase::Unexplained,
             NO_CALL | PAGE_FAULT => Phase::FaultWait,
@@ -81,7 +80,8 @@ impl Piece {
     /// end (fs/file_table.c).
     #[must_use]
     pub const fn after_close_of_file(mut self, slice: &Slice) -> Self {
-        let is_known = slice.flags & FLAG_GAP_BLOCKED_MIXED == 0 && self.undecided_ns == 0;
+        let is_known =
+            slice.flags & FLAG_GAP_BLOCKED_MIXED == 0 && !slice.undecided.may_have_slept_in_faults();
         if is_known && slice.in_gap.blocked_call == CLOSE as i32 {
             self.blocked = Phase::FileWait;
         }
@@ -498,7 +498,7 @@ mod tests {
     fn only_the_sleep_whose_end_was_not_seen_is_undecided() {
         const FSYNC: i32 = 74;
         let mut slice = Slice::blank(crate::event::Call::Sleep);
-        slice.undecided = Undecided::new(160, 320, 0);
+        slice.undecided = Undecided::new(160, 320, 48);
         slice.gap = Account { cpu_ns: 10, run_queue_ns: 0, blocked_ns: 1_000 };
         slice.inside = Account { cpu_ns: 5, run_queue_ns: 10, blocked_ns: 1_000 };
         (slice.in_gap.blocked_call, slice.enter_ns) = (FSYNC, 5_000);
@@ -508,9 +508,14 @@ mod tests {
         let shown = [Phase::Sleep, Phase::RunQueue, Phase::Unexplained];
         assert_eq!(shown.map(|phase| call.get(phase)), [840, 10, 160]);
         assert_eq!(call.total_ns(), 1_015);
-        // Whether the rest of the gap's sleep was that call or page faults is not known beside it.
+        // How much of the rest of the gap's sleep was that call, and how much page faults, is not known beside it.
         let gap = Piece::gap(&slice).phases_from(0);
         assert_eq!((gap.get(Phase::Unexplained), gap.total_ns()), (1_000, 1_010));
+        // Without page faults all the rest was that call.
+        slice.undecided = Undecided::new(160, 320, 0);
+        let gap = Piece::gap(&slice).phases_from(0);
+        let shown = [Phase::FileWait, Phase::Unexplained, Phase::Cpu];
+        assert_eq!(shown.map(|phase| gap.get(phase)), [680, 320, 10]);
         // What is undecided of the call leaves the gap alone.
         slice.undecided = Undecided::new(160, 0, 0);
         assert_eq!(Piece::gap(&slice).phases_from(0).get(Phase::FileWait), 1_000);
