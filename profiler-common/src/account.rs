@@ -109,7 +109,8 @@ pub struct ThreadAccount {
     pub take_mark: u32,
     /// `SliceRecord` flag bits of the attempt since the last slice.
     pub take_flags: u32,
-    /// The thread is between the probes at the beginning and the end of an attempt (1), or not (0).
+    /// The thread is between the probes at the beginning and the end of an attempt (1), or not (0). In light mode, where frames are read:
+    /// its last sleep was a long one for the lock (1), which was looked at (2), or it was not (0).
     pub take_begun: u32,
     /// Low half of the address at which the thread waited last for the lock's condition variable, the lower of the two
     /// words that a signal wakes on; 0: not yet.

@@ -378,16 +378,16 @@ pub fn wake(account: *mut ThreadAccount, listener_inode: u64, outcome: u32, resu
     room.commit(LENGTH, loss::EMITTED_WAKE as usize);
 }
 
-/// Emits frames, as of the entry of the call in which the thread of `account` waits for the lock: by `kind` the holder's, or its own.
+/// Emits frames, as of `begun_ns`, when the thread of `account` began to wait for the lock: by `kind` the holder's, or its own.
 /// `fill` writes them, their number and flags.
 #[inline(always)]
-pub fn frames(account: *mut ThreadAccount, kind: u16, fill: impl FnOnce(*mut FramesRecord)) {
+pub fn frames(account: *mut ThreadAccount, kind: u16, begun_ns: u64, fill: impl FnOnce(*mut FramesRecord)) {
     const LENGTH: u64 = size_of::<FramesRecord>() as u64;
     let Some(room) = reserve(Writer::Hook, LENGTH, loss::RING_FULL_FRAMES) else { return };
     let record = room.at.cast::<FramesRecord>();
     // SAFETY: `account` is an element of ACCOUNTS, the room holds a whole record.
     unsafe {
-        room.write_header(kind, LENGTH, ((*account).tgid, (*account).tid), (*account).enter_ns);
+        room.write_header(kind, LENGTH, ((*account).tgid, (*account).tid), begun_ns);
     }
     fill(record);
     room.commit(LENGTH, loss::EMITTED_FRAMES as usize);

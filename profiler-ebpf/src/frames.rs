@@ -8,6 +8,7 @@
 
 use aya_ebpf::Global;
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_user};
+use profiler_common::account::ThreadAccount;
 use profiler_common::gil::{FRAMES_3_12, FrameWay};
 use profiler_common::record::frames::{CUT, Frame, FramesRecord, LONG_NS, MAX_FRAMES, UNREADABLE, UNSTABLE};
 use profiler_common::record::slice::FLAG_TAKES_LOCK;
@@ -47,9 +48,9 @@ pub fn wanted() -> bool {
     STACKS.load() != 0
 }
 
-/// The thread of `account` has just begun a call that waits for the lock: samples the holder.
+/// The thread of `account` began to wait for the lock at `begun_ns`, which is just now: samples the holder.
 #[inline(always)]
-pub fn sample(account: Account, lock: Lock) {
+pub fn sample(account: Account, lock: Lock, begun_ns: u64) {
     let way = lock.frame_way();
     if way == 0 {
         return;
@@ -60,7 +61,7 @@ pub fn sample(account: Account, lock: Lock) {
         return;
     }
     // SAFETY: a whole record's room is handed in.
-    emit::frames(account, KIND_FRAMES, |record| unsafe { walk(record, state, way) });
+    emit::frames(account, KIND_FRAMES, begun_ns, |record| unsafe { walk(record, state, way) });
 }
 
 /// The thread of `account`, which runs here, has just begun a call that waits for the lock, at `now_ns`: if it has waited for long by
@@ -78,6 +79,13 @@ pub fn sample_waiter(account: Account, lock: Lock, now_ns: u64) {
         }
         (*account).take_since_ns = 0;
     }
+    // SAFETY: as above.
+    sample_own(account, lock, unsafe { (*account).enter_ns });
+}
+
+/// Samples where the thread of `account` is, which runs here, and began to wait at `begun_ns`.
+#[inline(always)]
+fn sample_own(account: Account, lock: Lock, begun_ns: u64) {
     let way = lock.frame_way();
     if way == 0 {
         return;
@@ -85,8 +93,39 @@ pub fn sample_waiter(account: Account, lock: Lock, now_ns: u64) {
     let way = FrameWay::unpack(way);
     let state = own_state(lock);
     // SAFETY: a whole record's room is handed in.
-    emit::frames(account, KIND_WAITER_FRAMES, |record| unsafe { walk(record, state, way) });
+    emit::frames(account, KIND_WAITER_FRAMES, begun_ns, |record| unsafe { walk(record, state, way) });
 }
+
+/// Light mode: the thread of `account` goes to sleep for the lock at `begun_ns`, still on its CPU. Samples the holder, and after a long
+/// sleep for the lock the thread itself.
+#[inline(always)]
+pub fn sample_asleep(account: &mut ThreadAccount, lock: Lock, begun_ns: u64) {
+    let has_slept_long = account.take_begun == SLEPT_LONG;
+    if has_slept_long {
+        account.take_begun = SAMPLED;
+    }
+    sample(account, lock, begun_ns);
+    if has_slept_long {
+        sample_own(account, lock, begun_ns);
+    }
+}
+
+/// Light mode: the thread of `account` slept for so long, for a lock or for something else.
+#[inline(always)]
+pub fn slept(account: &mut ThreadAccount, is_for_lock: bool, slept_ns: u64) {
+    account.take_begun = match account.take_begun {
+        _ if !is_for_lock || slept_ns < LONG_NS => NOT_LONG,
+        NOT_LONG => SLEPT_LONG,
+        known => known,
+    };
+}
+
+/// `ThreadAccount::take_begun` in light mode: the thread's last sleep was not long, or not for the lock.
+const NOT_LONG: u32 = 0;
+/// It was: where the thread waits is looked at as its next one begins.
+const SLEPT_LONG: u32 = 1;
+/// So were the last ones, and that was looked at.
+const SAMPLED: u32 = 2;
 
 /// Address of the `PyThreadState` of the thread that runs here, in the interpreter of the thread that had the lock last; 0: there is
 /// none, or it was not found. Threads come and go meanwhile, so the list may lead astray: what is found bears the thread's number.

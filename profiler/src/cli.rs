@@ -205,7 +205,7 @@ pub struct Watch {
     pub hooks: Hooks,
     /// Hook no system calls: cheap enough to leave on for weeks. Shows each request, what its thread waits for, who held the
     /// GIL and, on most servers, slots. Shows no event loops, and what becomes of connections over TCP alone; the report says what is missing
-    #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step", "stacks"])]
+    #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step"])]
     pub light: bool,
     /// How to see waits for the GIL.
     #[command(flatten)]
@@ -273,6 +273,10 @@ pub struct Output {
     /// In the text report also what each verdict was judged by, with its limits
     #[arg(long, short)]
     pub verbose: bool,
+    /// Advice that changes numbers of workers or threads, or puts a proxy in front, says what that would bring. It is
+    /// simulated from what this window showed, which takes memory (`wsgi-trace whatif` says more)
+    #[arg(long)]
+    pub forecast: bool,
 }
 
 /// Trace and report.
@@ -355,7 +359,7 @@ pub struct Top {
     pub hooks: Hooks,
     /// Hook no system calls: cheap enough to leave on for weeks. Shows each request, what its thread waits for, who held the
     /// GIL and, on most servers, slots. Shows no event loops, and what becomes of connections over TCP alone; the report says what is missing
-    #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step", "stacks", "recording"])]
+    #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step", "recording"])]
     pub light: bool,
     /// How to see waits for the GIL.
     #[command(flatten)]
@@ -388,7 +392,7 @@ pub struct Serve {
     pub hooks: Hooks,
     /// Hook no system calls: cheap enough to leave on for weeks. Shows each request, what its thread waits for, who held the
     /// GIL and, on most servers, slots. Shows no event loops, and what becomes of connections over TCP alone; the report says what is missing.
-    /// POST /full traces in full for a while; --hooks, --gil and --stacks are for that then. This is the default where light mode
+    /// POST /full traces in full for a while; --hooks and --gil are for that then, --stacks for both. This is the default where light mode
     /// lacks nothing of the server that alerts rest on
     #[arg(long)]
     pub light: bool,

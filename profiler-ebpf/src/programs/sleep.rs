@@ -17,10 +17,11 @@ use profiler_common::system_call::{FUTEX, kind};
 use super::socket;
 use crate::account::Account;
 use crate::emit;
+use crate::frames;
 use crate::kernel::file::{self, Object};
 use crate::kernel::registers::{self, Registers};
 use crate::kernel::{sock, task};
-use crate::lock;
+use crate::lock::{self, Lock};
 use crate::maps::UNIX_LISTENERS;
 use crate::user_memory::{user_time, user_word};
 
@@ -45,7 +46,12 @@ pub fn begins(account: &mut ThreadAccount, task: *mut task_struct, registers: Re
     let mut object = Object { kind: NO_OBJECT, sk: 0 };
     let mut peer = 0;
     if call == FUTEX as i32 {
-        (object.sk, peer) = at_lock(account.tgid, registers, &sleep);
+        if let Some((lock, who, until_ns)) = at_lock(account.tgid, registers, &sleep) {
+            (object.sk, peer) = (who, until_ns);
+            if frames::wanted() {
+                frames::sample_asleep(account, lock, account.take_since_ns);
+            }
+        }
     } else if sleep.fd != NO_DESCRIPTOR {
         object = file::object_of(task, sleep.fd as u32);
         if object.kind == SOCKET {
@@ -74,6 +80,11 @@ pub fn ends(account: Account, state: u32, since_ns: u64) {
         // Without its wakeup it is not known how long it slept.
         if state == RUNNABLE {
             emit::sleep(account, since_ns, (*account).state_since_ns);
+        }
+        if frames::wanted() {
+            let is_for_lock =
+                (*account).blocked_in_call == FUTEX as i32 && (*account).arguments[2] & HOLDER_KNOWN != 0;
+            frames::slept(&mut *account, is_for_lock, since_ns.wrapping_sub((*account).take_since_ns));
         }
         (*account).take_since_ns = 0;
         // It is awake: nobody wakes it meanwhile. Of a wakeup that is not seen it would be the one before.
@@ -126,18 +137,17 @@ fn what(registers: Registers) -> Sleep {
     }
 }
 
-/// Of a wait on the memory of an interpreter lock, as `SleepRecord::socket` and `SleepRecord::peer` have it: who has the lock, and until when the
-/// wait would last.
+/// Of a wait on the memory of an interpreter lock that lock and, as `SleepRecord::socket` and `SleepRecord::peer` have it, who has it, and
+/// until when the wait would last.
 #[inline(always)]
-fn at_lock(tgid: u32, registers: Registers, sleep: &Sleep) -> (u64, u64) {
+fn at_lock(tgid: u32, registers: Registers, sleep: &Sleep) -> Option<(Lock, u64, u64)> {
     /// `FUTEX_WAIT_BITSET` without its flags, whose timeout is a moment; the flag says that it is one of another clock
     /// (include/uapi/linux/futex.h).
     const WAIT_BITSET: u32 = 9;
     const CLOCK_REALTIME: u32 = 256;
     const COMMAND: u32 = 127;
-    let Some(held) = lock::of(tgid, sleep.argument).and_then(|lock| lock.holder(sleep.argument)) else {
-        return (0, 0);
-    };
+    let lock = lock::of(tgid, sleep.argument)?;
+    let held = lock.holder(sleep.argument)?;
     let switches = (held.switches & SWITCHES_MASK as u64) << 32;
     let locked = if held.is_locked { LOCKED } else { 0 };
     let timeout = registers::fourth(registers);
@@ -145,7 +155,7 @@ fn at_lock(tgid: u32, registers: Registers, sleep: &Sleep) -> (u64, u64) {
     if sleep.events & (COMMAND | CLOCK_REALTIME) == WAIT_BITSET && timeout != 0 {
         until_ns = user_time(timeout);
     }
-    (HOLDER_KNOWN | locked | switches | u64::from(held.thread), until_ns)
+    Some((lock, HOLDER_KNOWN | locked | switches | u64::from(held.thread), until_ns))
 }
 
 /// select on the descriptors below `count`; the sets are at `readable` and `writable`.

@@ -180,7 +180,8 @@ fn begin(account: Account, registers: Registers, (number, kind): (u32, Kind), mu
         && arguments[2] & HOLDER_KNOWN != 0
         && let Some(lock) = lock::of(tgid, arguments[0])
     {
-        frames::sample(account, lock);
+        // SAFETY: the thread itself runs here.
+        frames::sample(account, lock, unsafe { (*account).enter_ns });
         frames::sample_waiter(account, lock, now_ns);
     }
 }

@@ -35,6 +35,7 @@ mod keep_alive_race;
 mod loop_blocked;
 mod loop_saturated;
 mod name_lookups;
+pub mod outlook;
 mod own_locks;
 mod server_errors;
 mod short_behind_long;
@@ -60,6 +61,7 @@ use crate::server::advice::{Advice, Change, Move, Sizes, act, say};
 use crate::server::{self, site::Site};
 use basis::{Basis, NextStep, Outcome, Undecided};
 use follows::Follows;
+use outlook::Outlook;
 pub use sums::is_request_time;
 pub use threshold::Thresholds;
 
@@ -113,6 +115,10 @@ pub struct Finding {
     pub follows: Option<Follows>,
     /// The finding whose advice comes first: this one's would change the same setting the other way, or only points there.
     pub yields_to: Option<&'static str>,
+    /// Endpoints that the advice would have apart from the others, by method and route.
+    pub apart: Vec<String>,
+    /// What its advice would bring; `None`: nobody simulated it, or it changes nothing that could be.
+    pub outlook: Option<Outlook>,
 }
 
 impl Finding {
@@ -340,6 +346,8 @@ fn finding(rule: &Rule, basis: &Basis<'_>, outcome: Outcome) -> Finding {
                 steps: advice,
                 follows: None,
                 yields_to: None,
+                apart: verdict.apart,
+                outlook: None,
             }
         }
         Err(undecided) => {
@@ -359,6 +367,8 @@ fn finding(rule: &Rule, basis: &Basis<'_>, outcome: Outcome) -> Finding {
                 steps: next_step,
                 follows: None,
                 yields_to: None,
+                apart: Vec::new(),
+                outlook: None,
             }
         }
     }

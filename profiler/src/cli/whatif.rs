@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use profiler_forecast::search::{Goal, Quantile, Slots};
 
-use super::{PlainFormat, Server, duration};
+use super::{Server, duration};
 
 /// Factors lie between this and its reciprocal.
 const MAX_FACTOR: f64 = 100.0;
@@ -16,6 +16,7 @@ const MAX_FACTOR: f64 = 100.0;
 pub(super) const AFTER_HELP: &str = "Examples:\n  wsgi-trace whatif incident.wtrace\n  \
     wsgi-trace whatif incident.wtrace --workers 4 --threads 2\n  \
     wsgi-trace whatif incident.wtrace --rate x1.5 --backend 5432=x0.5 --format json\n  \
+    wsgi-trace whatif incident.wtrace --threads 8 --format html > whatif.html\n  \
     wsgi-trace whatif incident.wtrace --rate x2 --search 'p99<200ms'\n  \
     wsgi-trace whatif incident.wtrace --worker-class gthread --split 'GET /report/*=1x4'\n  \
     sudo wsgi-trace whatif --pid 4242 --duration 2m --threads 8\n\n\
@@ -81,7 +82,19 @@ pub struct WhatIf {
     pub untrusted: bool,
     /// Form of the answer
     #[arg(long, short, value_enum, default_value_t, value_name = "FORM")]
-    pub format: PlainFormat,
+    pub format: WhatIfFormat,
+}
+
+/// Forms of the answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum WhatIfFormat {
+    /// For reading in a terminal
+    #[default]
+    Text,
+    /// For programs
+    Json,
+    /// One self-contained page for a browser
+    Html,
 }
 
 /// Classes of gunicorn's workers that are modelled.

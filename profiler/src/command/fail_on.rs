@@ -92,6 +92,8 @@ mod tests {
             steps: Advice::default(),
             follows: None,
             yields_to: None,
+            apart: Vec::new(),
+            outlook: None,
         }
     }
 

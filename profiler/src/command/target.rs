@@ -57,8 +57,8 @@ pub const fn gil(gil: Gil, light: bool) -> attach::gil::Wanted {
         GilWay::Full => Mode::Full,
         GilWay::Off => Mode::Off,
     };
-    // In light mode neither a probe is placed nor a frame read.
-    attach::gil::Wanted { mode, single_step: gil.gil_single_step && !light, stacks: gil.stacks && !light }
+    // In light mode no probe is placed.
+    attach::gil::Wanted { mode, single_step: gil.gil_single_step && !light, stacks: gil.stacks }
 }
 
 /// The server with what stands before it, if that is to be traced too; says what that is.

@@ -2,7 +2,7 @@
 //!
 //! In: target, window, form of the report. Out: the report; a recording beside it if one is wanted.
 
-use super::{Failure, fail_on, open_recording, refuse_same_file, target};
+use super::{Failure, fail_on, open_recording, refuse_same_file, report, target};
 use crate::cli::{Trace, otlp};
 use crate::otlp::exporter::Pace;
 use crate::session::SessionError;
@@ -22,8 +22,10 @@ pub fn run(options: &Trace) -> Result<(), Failure> {
     let exporter = options.otlp.start(Pace::Live).map_err(SessionError::from)?;
     let mut consumer = Consumer::open(&options.output)?.exporting(exporter.clone());
     watch.record = options.record.as_deref().map(open_recording).transpose()?;
-    let outcome = live::run(watch, options.watch.duration, options.watch.quiet, &mut consumer)?;
-    consumer.finish(&outcome.snapshot)?;
+    let mut trace = report::trace_for(&options.output);
+    let mut observers = (&mut consumer, &mut trace);
+    let outcome = live::run(watch, options.watch.duration, options.watch.quiet, &mut observers)?;
+    report::finish(consumer, &outcome.snapshot, trace.as_ref())?;
     otlp::finish(exporter.as_deref(), options.watch.quiet);
     match outcome.recording_failed {
         Some(error) => Err(SessionError::from(error).into()),

@@ -5,15 +5,15 @@
 use profiler_forecast::change::{Change, Class};
 
 use super::{Failure, print, target};
+use crate::cli::Watch;
 use crate::cli::exit::ExitCode;
-use crate::cli::whatif::{ArrivalsKind, WhatIf, WorkerClass};
-use crate::cli::{PlainFormat, Watch};
+use crate::cli::whatif::{ArrivalsKind, WhatIf, WhatIfFormat, WorkerClass};
 use crate::session::consumer::charset;
 use crate::session::live;
 use crate::whatif::forecast::Asked;
 use crate::whatif::model::Arrivals;
 use crate::whatif::trace::Trace;
-use crate::whatif::{Ask, WhatIf as Answer, WhatIfError, json, text};
+use crate::whatif::{Ask, WhatIf as Answer, WhatIfError, html, json, text};
 
 /// Answers.
 ///
@@ -23,8 +23,9 @@ pub fn run(options: &WhatIf) -> Result<(), Failure> {
     let ask = ask(options);
     let answer = if options.server.recording.is_some() { Answer::of(&ask)? } else { watched(options, &ask)? };
     print(&match options.format {
-        PlainFormat::Text => text::render(&answer, charset()),
-        PlainFormat::Json => json::render(&answer),
+        WhatIfFormat::Text => text::render(&answer, charset()),
+        WhatIfFormat::Json => json::render(&answer),
+        WhatIfFormat::Html => html::render(&answer),
     })
 }
 

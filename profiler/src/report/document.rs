@@ -21,6 +21,7 @@ pub(super) mod heat;
 mod latency;
 pub(super) mod listeners;
 pub(super) mod losses;
+pub(super) mod outlook;
 pub(super) mod phases;
 mod processes;
 mod queues;

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use profiler_core::fact::Fact;
-use profiler_core::finding::evaluate;
 use profiler_core::finding::threshold::Thresholds;
+use profiler_core::finding::{Finding, evaluate};
 use profiler_core::model::Snapshot;
 use profiler_core::pipeline::Settings;
 use profiler_core::timeline::Entry;
@@ -140,11 +140,24 @@ impl Consumer {
     ///
     /// # Errors
     /// If it cannot be written. A reader that went away is no error.
-    pub fn finish(mut self, snapshot: &Snapshot) -> Result<(), SessionError> {
+    pub fn finish(self, snapshot: &Snapshot) -> Result<(), SessionError> {
+        self.finish_with(snapshot, |_| ())
+    }
+
+    /// The same with something `added` to the findings.
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    pub fn finish_with(
+        mut self,
+        snapshot: &Snapshot,
+        added: impl FnOnce(&mut [Finding]),
+    ) -> Result<(), SessionError> {
         // A recording that was cut off before its window begins here.
         self.begin();
         if let Some(form) = &mut self.form {
-            let findings = evaluate(snapshot, &Thresholds::default());
+            let mut findings = evaluate(snapshot, &Thresholds::default());
+            added(&mut findings);
             if let Err(error) = form.finish(snapshot, &findings) {
                 self.fail(error);
             }

@@ -47,6 +47,46 @@ impl Observer for Consumer {
     }
 }
 
+/// Both look on; once the first wants nothing more, neither does.
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn settings(&self) -> Settings {
+        Settings { thread_slices: self.0.settings().thread_slices || self.1.settings().thread_slices }
+    }
+
+    fn note(&mut self, fact: &Fact) {
+        self.0.note(fact);
+        self.1.note(fact);
+    }
+
+    fn entry(&mut self, entry: &Entry) {
+        self.0.entry(entry);
+        self.1.entry(entry);
+    }
+
+    fn has_stopped(&self) -> bool {
+        self.0.has_stopped()
+    }
+}
+
+/// Nobody wants nothing.
+impl<O: Observer> Observer for Option<O> {
+    fn settings(&self) -> Settings {
+        self.as_ref().map_or_else(Settings::default, Observer::settings)
+    }
+
+    fn note(&mut self, fact: &Fact) {
+        if let Some(observer) = self {
+            observer.note(fact);
+        }
+    }
+
+    fn entry(&mut self, entry: &Entry) {
+        if let Some(observer) = self {
+            observer.entry(entry);
+        }
+    }
+}
+
 impl<O: Observer> Observer for &mut O {
     fn settings(&self) -> Settings {
         (**self).settings()

@@ -17,7 +17,8 @@ use profiler_forecast::self_forecast::SelfForecast;
 use profiler_forecast::setting::{Setting, SettingError};
 
 use super::model::{Arrivals, Model};
-use super::refusal::{Refusal, refusals};
+use super::refusal::Refusal;
+use super::today::Today;
 use super::trace::Trace;
 use crate::session::{SessionError, replay};
 
@@ -65,7 +66,7 @@ pub enum WhatIfError {
     Setting(#[from] SettingError),
 }
 
-/// One change as it was asked for: back ends by name.
+/// One change as it was asked for: back ends and endpoints by name.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Asked {
     /// Anything but a back end.
@@ -76,6 +77,8 @@ pub enum Asked {
     Class(Class),
     /// Endpoints that this pattern matches go to a server of their own, with so many processes and threads if they are named.
     Split(String, Option<Slots>),
+    /// These endpoints go to a server of their own, as large as the other.
+    Apart(Vec<String>),
 }
 
 /// What is asked.
@@ -149,29 +152,28 @@ impl WhatIf {
     /// # Errors
     /// If a change makes no sense for it.
     pub fn of_replay(snapshot: Snapshot, trace: &Trace, ask: &Ask) -> Result<Self, WhatIfError> {
-        let mut model = Model::of(&snapshot, trace, ask.arrivals);
-        model.setting.seed = ask.seed;
-        let refusals = refusals(&snapshot, trace);
-        let changes = resolved(&ask.changes, &model.load, &snapshot)?;
+        let today = Today::of(&snapshot, trace, ask.arrivals, ask.seed)?;
+        let changes = resolved(&ask.changes, &today.model.load, &snapshot)?;
         let most_processes = most_processes(&snapshot, ask.memory_bytes)?;
         let is_bounded = Without::ALL.map(|without| {
             let is_missing =
                 |phase: &Phase| snapshot.coverage.not_measured.iter().any(|(other, _)| other == phase);
             !without.phases().iter().any(is_missing)
         });
-        let bounds = bounds(&model.bounded, model.load.endpoints.len());
+        let is_trusted = today.is_trusted();
+        let Today { model, refusals, self_forecast, .. } = today;
         let mut answer = Self {
             snapshot,
-            bounds,
+            bounds: bounds(&model.bounded, model.load.endpoints.len()),
             is_bounded,
             refusals,
-            self_forecast: None,
+            self_forecast,
             forecasts: Vec::new(),
             searched: None,
             model,
         };
-        if !answer.refusals.iter().any(Refusal::has_no_model) {
-            answer.simulate(&changes, ask.is_untrusted)?;
+        if is_trusted || ask.is_untrusted && answer.self_forecast.is_some() {
+            answer.forecast(&changes)?;
         }
         if let Some(goal) = ask.goal.filter(|_| !answer.forecasts.is_empty()) {
             answer.search(&changes, goal, most_processes)?;
@@ -199,15 +201,8 @@ impl WhatIf {
         Ok(())
     }
 
-    fn simulate(&mut self, changes: &[(String, Vec<Change>)], is_untrusted: bool) -> Result<(), WhatIfError> {
-        let Model { load, setting, measured, .. } = &self.model;
-        let simulated = Figures::simulated(load, &simulate(load, setting)?);
-        let itself = SelfForecast::of(&Figures::of(measured, load.endpoints.len()), &simulated);
-        let holds = itself.holds();
-        self.self_forecast = Some(itself);
-        if (!holds || !self.refusals.is_empty()) && !is_untrusted {
-            return Ok(());
-        }
+    fn forecast(&mut self, changes: &[(String, Vec<Change>)]) -> Result<(), WhatIfError> {
+        let Model { load, setting, .. } = &self.model;
         self.forecasts.push(forecast("today", &[], load, setting)?);
         for (name, change) in changes {
             self.forecasts.push(forecast(name, change, load, setting)?);
@@ -221,7 +216,7 @@ impl WhatIf {
 }
 
 /// All changes in the order in which they make sense: the class of workers decides what they can have, and a split has what the server has by then.
-fn together(changes: &[(String, Vec<Change>)]) -> Vec<Change> {
+pub(super) fn together(changes: &[(String, Vec<Change>)]) -> Vec<Change> {
     let mut all: Vec<Change> = changes.iter().flat_map(|(_, of_one)| of_one.clone()).collect();
     all.sort_by_key(|change| match change {
         Change::Class(_) => 0,
@@ -245,7 +240,7 @@ fn most_processes(snapshot: &Snapshot, memory_bytes: Option<u64>) -> Result<Opti
     Ok(Some(u32::try_from(memory_bytes / largest).unwrap_or(u32::MAX)))
 }
 
-fn resolved(
+pub(super) fn resolved(
     changes: &[(String, Asked)],
     load: &Load,
     snapshot: &Snapshot,
@@ -269,7 +264,11 @@ fn resolved(
             }
             Asked::Class(_) => return Err(WhatIfError::NoClass { server: format!("{name} {class}") }),
             Asked::Split(pattern, slots) => {
-                vec![Change::Split { endpoints: endpoints(pattern, load)?, slots: *slots }]
+                vec![Change::Split { endpoints: endpoints(&[pattern], load)?, slots: *slots }]
+            }
+            Asked::Apart(names) => {
+                let names: Vec<&String> = names.iter().collect();
+                vec![Change::Split { endpoints: endpoints(&names, load)?, slots: None }]
             }
         };
         Ok((words.clone(), changes))
@@ -287,15 +286,16 @@ fn back_end(name: &str, load: &Load) -> Result<usize, WhatIfError> {
 /// Endpoints named in an error.
 const MAX_NAMED: usize = 5;
 
-/// The endpoints that a pattern matches: some, and not all.
-fn endpoints(pattern: &str, load: &Load) -> Result<Vec<usize>, WhatIfError> {
-    let matching = load.endpoints.iter().enumerate().filter(|(_, name)| matches(pattern, name));
+/// The endpoints that one of these patterns matches: some, and not all.
+fn endpoints(patterns: &[&String], load: &Load) -> Result<Vec<usize>, WhatIfError> {
+    let is_meant = |name: &str| patterns.iter().any(|pattern| matches(pattern, name));
+    let matching = load.endpoints.iter().enumerate().filter(|(_, name)| is_meant(name));
     let found: Vec<usize> = matching.map(|(number, _)| number).collect();
     if found.is_empty() || found.len() == load.endpoints.len() {
         let named: Vec<&str> = load.endpoints.iter().take(MAX_NAMED).map(String::as_str).collect();
         let more = if load.endpoints.len() > MAX_NAMED { ", and more" } else { "" };
         return Err(WhatIfError::Split {
-            pattern: pattern.to_owned(),
+            pattern: patterns.iter().map(|pattern| pattern.as_str()).collect::<Vec<_>>().join(", "),
             found: if found.is_empty() { "none" } else { "all" },
             known: format!("{}{more}", named.join(", ")),
         });
@@ -315,7 +315,7 @@ fn matches(pattern: &str, text: &str) -> bool {
     left.ends_with(last)
 }
 
-fn forecast(
+pub(super) fn forecast(
     name: &str,
     changes: &[Change],
     load: &Load,

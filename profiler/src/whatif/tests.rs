@@ -71,7 +71,7 @@ fn machine(others_ns: u64) -> [Fact; 2] {
     [first, last].map(Fact::MachineCpu)
 }
 
-fn traced(requests: Vec<Request>, accepting: Tid) -> Trace {
+pub(super) fn traced(requests: Vec<Request>, accepting: Tid) -> Trace {
     let mut trace = Trace::default();
     machine(0).iter().for_each(|fact| trace.note(fact));
     trace.entry(&Entry::Slice {
@@ -234,12 +234,12 @@ fn each_reason_against_a_forecast_is_named() {
 }
 
 /// Every 10 ms a request of 2 ms to a server that has nothing else to do.
-fn calm() -> Trace {
+pub(super) fn calm() -> Trace {
     traced((0..600).map(|number| request(number * 10_000_000, &[(Phase::Cpu, 2_000_000)])).collect(), 1)
 }
 
 /// The accounts of threads that go with that.
-fn calm_snapshot() -> Snapshot {
+pub(super) fn calm_snapshot() -> Snapshot {
     let mut snapshot = snapshot();
     snapshot.processes[0].threads[0].cpu_ns = 600 * 2_000_000;
     snapshot.requests.completed = 600;

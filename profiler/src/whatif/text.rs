@@ -35,27 +35,36 @@ pub fn render(answer: &WhatIf, charset: Charset) -> String {
 }
 
 fn write(answer: &WhatIf, charset: Charset, out: &mut String) -> std::fmt::Result {
-    head(answer, charset, out)?;
+    out.push_str(&head(answer, charset));
     bounds(answer, charset, out)?;
     if let Some(itself) = &answer.self_forecast {
         self_forecast(itself, charset, out)?;
     }
-    for refusal in &answer.refusals {
-        writeln!(out, "\nNo forecast: {refusal}.")?;
+    let reasons = none_because(answer);
+    for reason in &reasons {
+        writeln!(out, "\n{reason}")?;
     }
-    let Some(itself) = &answer.self_forecast else { return Ok(()) };
-    if !itself.holds() {
-        let misses: Vec<String> = itself.misses().map(|miss| shown_name(&miss.name)).collect();
-        return writeln!(
-            out,
-            "\nNo forecast: simulated as it was, this recording does not come out as it was measured ({}).",
-            misses.join(", ")
-        );
+    if reasons.is_empty() && answer.self_forecast.is_some() {
+        forecasts(answer, charset, out)
+    } else {
+        Ok(())
     }
-    if answer.refusals.is_empty() { forecasts(answer, charset, out) } else { Ok(()) }
 }
 
-fn head(answer: &WhatIf, charset: Charset, out: &mut String) -> std::fmt::Result {
+/// Why there is no forecast, a sentence each; none: there is one.
+pub(super) fn none_because(answer: &WhatIf) -> Vec<String> {
+    let refusals = answer.refusals.iter().map(|refusal| format!("No forecast: {refusal}."));
+    let missed = answer.self_forecast.as_ref().filter(|itself| !itself.holds()).map(|itself| {
+        format!(
+            "No forecast: simulated as it was, this recording does not come out as it was measured ({}).",
+            misses(itself)
+        )
+    });
+    refusals.chain(missed).collect()
+}
+
+/// What was recorded, in sentences.
+pub(super) fn head(answer: &WhatIf, charset: Charset) -> String {
     let (setting, server) = (&answer.model.setting, &answer.snapshot.server);
     let arrivals = match answer.model.arrivals {
         Arrivals::Open => "requests arrive when they did, whatever the server does (--arrivals open)",
@@ -64,20 +73,22 @@ fn head(answer: &WhatIf, charset: Charset, out: &mut String) -> std::fmt::Result
         }
     };
     let name = line(&format!("{} {}", server.name, server.worker_class), NAME_COLUMNS, charset);
-    writeln!(
-        out,
-        "{name}: {} processes x {} threads on {} cores. {} requests count; {arrivals}.",
+    let mut said = format!(
+        "{name}: {} processes x {} threads on {} cores. {} requests count; {arrivals}.\n",
         setting.processes,
         setting.threads,
         setting.cores,
         count(answer.model.measured.len() as u64),
-    )?;
-    let Some(others) = answer.model.others_cores else { return Ok(()) };
-    writeln!(
-        out,
-        "Other programs kept {others:.2} of the {} cores busy, wsgi-trace among them.",
-        setting.cores
-    )
+    );
+    if let Some(others) = answer.model.others_cores {
+        let cores = setting.cores;
+        // Memory takes everything.
+        let _ = writeln!(
+            said,
+            "Other programs kept {others:.2} of the {cores} cores busy, wsgi-trace among them."
+        );
+    }
+    said
 }
 
 fn bounds(answer: &WhatIf, charset: Charset, out: &mut String) -> std::fmt::Result {
@@ -149,11 +160,16 @@ fn self_forecast(itself: &SelfForecast, charset: Charset, out: &mut String) -> s
     Ok(())
 }
 
-fn shown_name(name: &str) -> String {
+/// What does not come out as it was measured, as a list.
+pub(super) fn misses(itself: &SelfForecast) -> String {
+    itself.misses().map(|miss| shown_name(&miss.name)).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) fn shown_name(name: &str) -> String {
     name.trim_end_matches("_ns").trim_end_matches("_per_s").replace('_', " ")
 }
 
-fn shown(compared: &Compared, value: f64, charset: Charset) -> String {
+pub(super) fn shown(compared: &Compared, value: f64, charset: Charset) -> String {
     if compared.name.ends_with("_per_s") { rate(Some(value)) } else { duration(value as u64, charset) }
 }
 
@@ -193,7 +209,7 @@ fn one(answer: &WhatIf, forecast: &Forecast, charset: Charset, out: &mut String)
 }
 
 /// What a search found, as a sentence; the setting's forecast stands above.
-fn searched(goal: Goal, search: &Search, charset: Charset) -> String {
+pub(super) fn searched(goal: Goal, search: &Search, charset: Charset) -> String {
     let what = format!("{} under {}", goal.quantile.name(), duration(goal.below_ns, charset));
     let name = |slots| slots_name(slots, std::iter::empty());
     match (search.found, search.best) {

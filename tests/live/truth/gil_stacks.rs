@@ -25,11 +25,15 @@ fn number(value: &Value, pointer: &str) -> u64 {
 /// Pairs of requests, of which one keeps the lock.
 const PAIRS: usize = 6;
 
+/// In a full trace, and in light mode.
+const FULL: &[&str] = &["--stacks"];
+const LIGHT: &[&str] = &["--light", "--stacks"];
+
 /// [`PAIRS`] of them, what was seen of their server, and when its threads waited for a CPU by the kernel's tracer.
-fn pairs_traced() -> anyhow::Result<(Gunicorn, Traced, Waits)> {
+fn pairs_traced(arguments: &[&str]) -> anyhow::Result<(Gunicorn, Traced, Waits)> {
     let switches = Switches::start()?;
     let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
-    let trace = Trace::start_with(server.master(), &["--stacks"])?;
+    let trace = Trace::start_with(server.master(), arguments)?;
     let answered = hold_and_want(server.address(), PAIRS)?;
     server.access_log(answered)?;
     Ok((server, trace.end()?, switches.stop()?.waits()))
@@ -39,9 +43,12 @@ fn pairs_traced() -> anyhow::Result<(Gunicorn, Traced, Waits)> {
 fn line_that_keeps_the_lock_is_named_and_a_replay_names_it_without_the_process() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
-    let (server, traced, _) = pairs_traced()?;
+    let (server, traced, _) = pairs_traced(FULL)?;
     drop(server);
+    names_the_line_that_keeps_the_lock(&traced)
+}
 
+fn names_the_line_that_keeps_the_lock(traced: &Traced) -> anyhow::Result<()> {
     let places = traced.value("/gil/places")?;
     let first = places.pointer("/listed/0").with_context(|| format!("no place in {places:#}"))?;
     assert!(text(first, "/at/file").ends_with("/demo_app.py"), "{first:#}");
@@ -75,9 +82,13 @@ fn endpoint_that_waits_long_is_named_with_the_line_it_stood_in_for_as_long_as_th
 -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
-    let (server, traced, waits) = pairs_traced()?;
+    let (server, traced, waits) = pairs_traced(FULL)?;
+    names_who_waits_long(&server, &traced, &waits)
+}
+
+fn names_who_waits_long(server: &Gunicorn, traced: &Traced, waits: &Waits) -> anyhow::Result<()> {
     let witnesses = server.witness()?;
-    let wanted = gil_lines::wanted(&witnesses, &waits)?;
+    let wanted = gil_lines::wanted(&witnesses, waits)?;
     let sum = |of: fn(&Wanted<'_>) -> u64| wanted.iter().map(of).sum::<u64>();
     let (wanted_ns, kept_ns) = (sum(|wanted| wanted.waited_ns), sum(|wanted| wanted.kept_ns));
     let without_cpu_ns = sum(|wanted| wanted.without_cpu_ns);
@@ -108,9 +119,21 @@ fn each_request_that_waited_long_says_in_which_line_it_stood_and_in_which_the_ho
 -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
-    let (server, traced, waits) = pairs_traced()?;
+    let (server, traced, waits) = pairs_traced(FULL)?;
     assert_eq!(gil_lines::check(&traced.requests, &server.witness()?, &waits)?, PAIRS);
     Ok(())
+}
+
+#[test]
+fn light_mode_names_the_same_lines_of_holders_and_of_waiters() -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _alone = exclusive()?;
+    let (server, traced, waits) = pairs_traced(LIGHT)?;
+    assert_eq!(traced.value("/tool/hooks")?, "light");
+    names_who_waits_long(&server, &traced, &waits)?;
+    assert_eq!(gil_lines::check(&traced.requests, &server.witness()?, &waits)?, PAIRS);
+    drop(server);
+    names_the_line_that_keeps_the_lock(&traced)
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         }
     }
     let exemplars = basis.exemplars(&[Phase::BackendWait]);
-    Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step })
+    Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step, ..Verdict::default() })
 }
 
 /// One endpoint asks so often that this takes its time, though all together do not wait for long.
@@ -103,7 +103,15 @@ fn too_often(basis: &Basis<'_>, often: &Often<'_>, evidence: Vec<Evidence>) -> V
     );
     let exemplars = basis.exemplars(&[Phase::BackendWait]);
     let next_step = Some(NextStep::For { case: "often", otherwise: fewer });
-    Verdict { present: true, sentence, cost_ns: often.waited_ns, evidence, exemplars, next_step }
+    Verdict {
+        present: true,
+        sentence,
+        cost_ns: often.waited_ns,
+        evidence,
+        exemplars,
+        next_step,
+        ..Verdict::default()
+    }
 }
 
 /// Share of all waits for back ends from which an endpoint's are most of them.

@@ -197,7 +197,7 @@ fn present(basis: &Basis<'_>, sum: &Sum<'_>) -> Verdict {
     }
     let exemplars = basis.exemplars(&[Phase::BackendWait]);
     let evidence = sum.evidence(basis);
-    Verdict { present: true, sentence, cost_ns: sum.set_up_ns, evidence, exemplars, next_step: None }
+    Verdict { present: true, sentence, cost_ns: sum.set_up_ns, evidence, exemplars, ..Verdict::default() }
 }
 
 /// Whom a port is of.

@@ -286,7 +286,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
             cost_ns: worst.more_ns(),
             evidence,
             exemplars: basis.exemplars(&[Phase::BackendWait]),
-            next_step: None,
+            ..Verdict::default()
         });
     }
     let phases = basis.phases();

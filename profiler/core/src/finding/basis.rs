@@ -32,6 +32,8 @@ pub struct Verdict {
     pub exemplars: Vec<u64>,
     /// A next step that only these numbers can tell.
     pub next_step: Option<NextStep>,
+    /// Endpoints that are better served apart, by method and route.
+    pub apart: Vec<String>,
 }
 
 /// How a step that the numbers suggest goes with the advice for the server.

@@ -148,7 +148,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         sentence.push_str(&behind);
     }
     let cost_ns = wanted.cost_ns().saturating_add(line_ns);
-    Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step })
+    Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step, ..Verdict::default() })
 }
 
 fn evidence(basis: &Basis<'_>, wanted: &Wanted, pressed: f64, slow_seconds: f64) -> Vec<Evidence> {

@@ -101,7 +101,7 @@ fn stopped(basis: &Basis<'_>) -> Outcome {
         request_seconds(cost_ns),
     );
     let exemplars = basis.exemplars(&[Phase::RunQueue]);
-    Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step: None })
+    Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, ..Verdict::default() })
 }
 
 #[cfg(test)]

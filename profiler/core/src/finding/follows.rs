@@ -336,6 +336,8 @@ mod tests {
             steps: Advice::default(),
             follows: from.map(|from| Follows { from, share: 1.0 }),
             yields_to: None,
+            apart: Vec::new(),
+            outlook: None,
         }
     }
 

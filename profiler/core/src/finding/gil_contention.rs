@@ -74,7 +74,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     gil::add_block(&mut sentence, seen);
     let exemplars = basis.exemplars(&[Phase::GilWait]);
     let next_step = where_cores_are_full(basis);
-    Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step })
+    Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step, ..Verdict::default() })
 }
 
 /// Where the service time goes instead, if most of it is one phase.

@@ -83,7 +83,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     }
     gil::add_place(&mut sentence, seen);
     let exemplars = basis.exemplars(&[Phase::GilWait]);
-    Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step: None })
+    Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, ..Verdict::default() })
 }
 
 /// Time in which threads of processes with a lock were ready without a CPU, but for those that waited for the lock.

@@ -73,7 +73,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     }
     gil::add_block(&mut sentence, seen);
     let exemplars = basis.exemplars(&[Phase::GilWait]);
-    Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step: None })
+    Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, ..Verdict::default() })
 }
 
 #[cfg(test)]

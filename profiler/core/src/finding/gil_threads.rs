@@ -84,7 +84,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     }
     let exemplars = basis.exemplars(&[Phase::GilWait]);
     let next_step = where_cores_are_full(basis);
-    Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step })
+    Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step, ..Verdict::default() })
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     };
     let cost_ns = held_ns.saturating_add(acceptors_ns);
     let exemplars = if acceptors.present { basis.exemplars(&BEFORE_HAND_OVER) } else { Vec::new() };
-    Ok(Verdict { present, sentence, cost_ns, evidence, exemplars, next_step })
+    Ok(Verdict { present, sentence, cost_ns, evidence, exemplars, next_step, ..Verdict::default() })
 }
 
 /// Where requests wait while the thread that accepts and hands them over does something else.

@@ -323,7 +323,15 @@ fn present(basis: &Basis<'_>, worst: &Beside<'_>, (workers, ill): (usize, usize)
     let own = basis.snapshot.requests.slowest.iter().filter(|request| request.tgid == worst.tgid);
     let exemplars = own.map(|request| request.id).take(EXEMPLARS).collect();
     let next_step = look_at(phase).map(|step| NextStep::After(Advice::first(say(step))));
-    Verdict { present: true, sentence, cost_ns: worst.surely_ns(), evidence, exemplars, next_step }
+    Verdict {
+        present: true,
+        sentence,
+        cost_ns: worst.surely_ns(),
+        evidence,
+        exemplars,
+        next_step,
+        ..Verdict::default()
+    }
 }
 
 /// It takes longer, but not surely for a reason of its own.

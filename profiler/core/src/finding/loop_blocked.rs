@@ -96,6 +96,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
                     .into()
             },
         }),
+        ..Verdict::default()
     })
 }
 

@@ -74,7 +74,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     };
     let sentence = format!("{which}; requests waited {} for it ({each} each)", request_seconds(waited_ns));
     let exemplars = basis.exemplars(phases);
-    Ok(Verdict { present: true, sentence, cost_ns: waited_ns, evidence, exemplars, next_step: None })
+    Ok(Verdict { present: true, sentence, cost_ns: waited_ns, evidence, exemplars, ..Verdict::default() })
 }
 
 #[cfg(test)]

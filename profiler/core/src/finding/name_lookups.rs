@@ -137,7 +137,7 @@ fn present(basis: &Basis<'_>, sum: &Sum<'_>) -> Verdict {
     }
     let exemplars = basis.exemplars(&[Phase::BackendWait]);
     let (evidence, cost_ns) = (sum.evidence(basis), sum.waited_ns);
-    Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step: None }
+    Verdict { present: true, sentence, cost_ns, evidence, exemplars, ..Verdict::default() }
 }
 
 #[cfg(test)]

@@ -92,7 +92,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     }
     let exemplars = basis.exemplars(&[Phase::LockWait]);
     let cost_ns = lock_ns.saturating_add(behind_ns);
-    Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step: None })
+    Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, ..Verdict::default() })
 }
 
 #[cfg(test)]

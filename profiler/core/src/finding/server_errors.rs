@@ -124,7 +124,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let cost_ns = failed.fold(0_u64, |sum, endpoint| sum.saturating_add(served_ns(&endpoint.phases)));
     let slowest = basis.snapshot.requests.slowest.iter().filter(|request| is_error(request.http.status));
     let exemplars = slowest.map(|request| request.id).take(EXEMPLARS).collect();
-    Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step: None })
+    Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, ..Verdict::default() })
 }
 
 /// Endpoints that failed at least once, with all their requests, whatever these were answered.

@@ -9,7 +9,7 @@ use super::words::{duration, factor, percent, ratio};
 use super::{Judge, Rule};
 use crate::model::Endpoint;
 use crate::phase::Phase;
-use crate::server::advice::act;
+use crate::server::advice::{Arrangement, act};
 
 /// The rule.
 pub(super) const RULE: Rule = Rule {
@@ -19,6 +19,7 @@ pub(super) const RULE: Rule = Rule {
     page: include_str!("../../../../docs/findings/short-behind-long.md"),
     advice: || {
         act("give the long endpoint a server (or pool) of its own")
+            .arranging(Arrangement::OwnServer)
             .or(act("move its work to a background queue"))
             .into()
     },
@@ -114,6 +115,8 @@ struct Behind<'a, 'b> {
     long_share: f64,
     /// What all victims waited behind long ones.
     cost_ns: u64,
+    /// All that take longer than that victim.
+    longer: Vec<&'b Endpoint>,
 }
 
 /// Of every victim the long endpoints that it may have waited for; `None`: there is no victim.
@@ -139,7 +142,8 @@ fn behind<'a, 'b>(basis: &Basis<'_>, all: &'a [Measured<'b>]) -> Option<Behind<'
         let waited = waited_ns(&victim.endpoint.phases);
         cost_ns = cost_ns.saturating_add((waited as f64 * long_share) as u64);
         if found.as_ref().is_none_or(|worst| waited > waited_ns(&worst.victim.endpoint.phases)) {
-            found = Some(Behind { victim, long, long_share, cost_ns: 0 });
+            let longer = all.iter().filter(longer).map(|one| one.endpoint).collect();
+            found = Some(Behind { victim, long, long_share, cost_ns: 0, longer });
         }
     }
     found.map(|found| Behind { cost_ns, ..found })
@@ -147,7 +151,7 @@ fn behind<'a, 'b>(basis: &Basis<'_>, all: &'a [Measured<'b>]) -> Option<Behind<'
 
 fn present(basis: &Basis<'_>, behind: &Behind<'_, '_>) -> Verdict {
     let limits = basis.thresholds;
-    let Behind { victim, long, long_share, cost_ns } = behind;
+    let Behind { victim, long, long_share, cost_ns, longer } = behind;
     let waited_times = times(victim.wait_ns, victim.service_ns);
     let evidence = vec![
         decides("wait_of_service_ratio", waited_times, limits.wait_of_service_min_times),
@@ -171,7 +175,9 @@ fn present(basis: &Basis<'_>, behind: &Behind<'_, '_>) -> Verdict {
         duration(long.service_ns),
     );
     let exemplars = basis.exemplars(&WAITING);
-    Verdict { present: true, sentence, cost_ns: *cost_ns, evidence, exemplars, next_step: None }
+    let apart =
+        longer.iter().map(|endpoint| format!("{} {}", endpoint.method, endpoint.path_shape)).collect();
+    Verdict { present: true, sentence, cost_ns: *cost_ns, evidence, exemplars, apart, ..Verdict::default() }
 }
 
 #[cfg(test)]
@@ -196,6 +202,7 @@ mod tests {
         finding.assert_present();
         assert!(finding.sentence.starts_with("GET /health needs 5"), "{}", finding.sentence);
         assert!(finding.sentence.contains("such as GET /export"), "{}", finding.sentence);
+        assert_eq!(finding.apart, ["GET /export"]);
         // The long endpoint has 10 s of 10.25 s served.
         assert_eq!(finding.cost_ns / MILLISECOND, 4_878);
     }

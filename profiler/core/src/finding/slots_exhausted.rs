@@ -133,7 +133,7 @@ fn present(
     next_step: Option<NextStep>,
 ) -> Verdict {
     let exemplars = basis.exemplars(&WAITING);
-    Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step }
+    Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step, ..Verdict::default() }
 }
 
 fn evidence(basis: &Basis<'_>, exhausted: (f64, f64), waited: (u64, f64)) -> Vec<Evidence> {

@@ -72,7 +72,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     evidence.push(explains("requests_waited_behind_seconds", behind_ns as f64 / 1e9));
     let cost_ns = cost_ns.saturating_add(behind_ns);
     let exemplars = basis.exemplars(&[Phase::ClientReadStall, Phase::ClientWriteStall]);
-    Ok(Verdict { present, sentence, cost_ns, evidence, exemplars, next_step: None })
+    Ok(Verdict { present, sentence, cost_ns, evidence, exemplars, ..Verdict::default() })
 }
 
 #[cfg(test)]

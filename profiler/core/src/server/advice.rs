@@ -13,7 +13,7 @@ mod step;
 use std::fmt;
 
 pub use setting::{Change, Direction, Limit, Move, Scope, Setting, Sizes};
-pub use step::{Alternative, Part, Step, act, lower, raise, say, use_option};
+pub use step::{Alternative, Arrangement, Part, Step, act, lower, raise, say, use_option};
 
 /// What to do: the first step first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use profiler_core::model::Snapshot;
 
 use super::markup::Html;
 use crate::report::document::block::Verdict;
+use crate::report::document::outlook;
 use crate::report::summary::{self, Headline};
 
 /// Begins an article on one finding; its evidence follows.
@@ -31,6 +32,10 @@ pub(super) fn article(html: &mut Html, verdict: &Verdict<'_>) {
     html.raw("</span></h3>").element("p", verdict.sentence);
     if !finding.advice.is_empty() {
         html.raw("<p class=\"advice\"><strong>What to do:</strong> ").text(&finding.advice).raw("</p>");
+    }
+    let outlook = outlook::sentences(finding);
+    if !outlook.is_empty() {
+        html.raw("<p class=\"forecast\">").text(&outlook).raw("</p>");
     }
     exemplars(html, &verdict.exemplars);
 }

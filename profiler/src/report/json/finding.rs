@@ -2,6 +2,7 @@
 //!
 //! In: a finding of the core. Out: a serialisable view of it.
 
+use profiler_core::finding::outlook::{self, Effect};
 use profiler_core::finding::{self, Answer};
 use profiler_core::server::advice::{Alternative, Change, Limit};
 
@@ -27,6 +28,46 @@ view! {
         settings: Vec<Setting<'a>> = settings(finding),
         yields_to: Option<&'static str> = finding.yields_to,
         follows: Option<Follows> = finding.follows.map(Follows::new),
+        outlook: Option<Outlook<'a>> = finding.outlook.as_ref().map(Outlook::new),
+    }
+}
+
+view! {
+    struct Outlook<'a>(outlook: &'a outlook::Outlook) with {
+        let (refusal, forecasts) = match outlook {
+            outlook::Outlook::Unknown { reason } => (Some(reason.as_str()), &[][..]),
+            outlook::Outlook::Forecasts(forecasts) => (None, forecasts.as_slice()),
+        };
+    } {
+        refusal: Option<&'a str> = refusal,
+        forecasts: Vec<Forecast<'a>> = forecasts.iter().map(Forecast::new).collect(),
+    }
+}
+
+view! {
+    struct Forecast<'a>(forecast: &'a outlook::AdviceForecast) {
+        alternative: usize = forecast.alternative,
+        change: &'a str = &forecast.change,
+        effect: &'static str = match forecast.effect() {
+            Effect::Shorter => "shorter",
+            Effect::Longer => "longer",
+            Effect::Both => "both",
+            Effect::None => "none",
+        },
+        today_simulated: Times = Times::new(&forecast.today),
+        with_change: Times = Times::new(&forecast.then),
+        p99_least_ns: u64 = forecast.p99_range_ns[0],
+        p99_most_ns: u64 = forecast.p99_range_ns[1],
+        capacity_per_second: Option<f64> = rounded(forecast.capacity_per_s),
+        next_limit: &'a str = &forecast.next_limit,
+    }
+}
+
+view! {
+    struct Times(times: &outlook::Times) {
+        p50_ns: u64 = times.p50_ns,
+        p90_ns: u64 = times.p90_ns,
+        p99_ns: u64 = times.p99_ns,
     }
 }
 

@@ -7,6 +7,7 @@ use profiler_core::finding::{Evidence, Finding};
 use super::page::Page;
 use crate::report::document::block::Verdict;
 use crate::report::document::header::DOT;
+use crate::report::document::outlook;
 use crate::report::escape::columns;
 use crate::report::style::Role;
 use crate::report::summary::{Headline, is_wrong};
@@ -51,6 +52,10 @@ pub(super) fn one(page: &mut Page, verdict: &Verdict<'_>) {
     if !finding.advice.is_empty() {
         let arrow = format!("{indent}{}", page.style.charset.glyph("→ ", "> "));
         page.paragraph((Role::Good, &arrow), (Role::Strong, &finding.advice));
+    }
+    let outlook = outlook::sentences(finding);
+    if !outlook.is_empty() {
+        page.paragraph((Role::Quiet, &indent), (Role::Plain, &outlook));
     }
     let evidence = evidence(page, finding);
     if !evidence.is_empty() {

@@ -17,6 +17,16 @@ pub struct Part {
     is_imperative: bool,
     /// When it holds, as its text says.
     condition: &'static str,
+    arrangement: Option<Arrangement>,
+}
+
+/// What is arranged around a server, where its effect can be reckoned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrangement {
+    /// A reverse proxy before it buffers requests and responses.
+    BufferingProxy,
+    /// The long endpoints go to a server of their own.
+    OwnServer,
 }
 
 fn changing(verb: &str, setting: &Setting, direction: Direction) -> Part {
@@ -26,6 +36,7 @@ fn changing(verb: &str, setting: &Setting, direction: Direction) -> Part {
         moves: Vec::new(),
         is_imperative: true,
         condition: "",
+        arrangement: None,
     }
 }
 
@@ -50,7 +61,14 @@ pub fn use_option(setting: &Setting) -> Part {
 /// Something to do that is no setting of the server: an imperative without its period, its first letter small.
 #[must_use]
 pub fn act(text: impl Into<String>) -> Part {
-    Part { text: text.into(), changes: Vec::new(), moves: Vec::new(), is_imperative: true, condition: "" }
+    Part {
+        text: text.into(),
+        changes: Vec::new(),
+        moves: Vec::new(),
+        is_imperative: true,
+        condition: "",
+        arrangement: None,
+    }
 }
 
 /// A sentence without its period that says nothing to do.
@@ -97,6 +115,13 @@ impl Part {
     #[must_use]
     pub fn towards_cores(self) -> Self {
         self.so("towards their number").each_change(|change| change.limit = Some(Limit::Cores))
+    }
+
+    /// The same, which is this arrangement.
+    #[must_use]
+    pub const fn arranging(mut self, arrangement: Arrangement) -> Self {
+        self.arrangement = Some(arrangement);
+        self
     }
 
     fn each_change(mut self, with: impl Fn(&mut Change)) -> Self {
@@ -173,6 +198,8 @@ pub struct Alternative<'a> {
     pub changes: Vec<&'a Change>,
     /// What else is to be done with them, which is no setting: an imperative each.
     pub needs: Vec<&'a str>,
+    /// What these are, where that is more than words.
+    pub arrangements: Vec<Arrangement>,
 }
 
 /// Between parts of which each is needed.
@@ -275,6 +302,7 @@ impl Step {
             }
             let Some(last) = all.last_mut() else { continue };
             last.changes.extend(&part.changes);
+            last.arrangements.extend(part.arrangement);
             if part.changes.is_empty() {
                 last.needs.push(&part.text);
             }

@@ -7,7 +7,7 @@ use crate::server::advice::common::{
     faster_back_end, keep_idle_longer, keep_within, more_cpu, raise_cpu_limit,
 };
 use crate::server::advice::{
-    Advice, Direction, Part, Setting, Sizes, Step, act, lower, raise, say, use_option,
+    Advice, Arrangement, Direction, Part, Setting, Sizes, Step, act, lower, raise, say, use_option,
 };
 use crate::server::lock;
 use crate::server::setting::major;
@@ -346,7 +346,8 @@ const WITHOUT_PROXY: &str = "Without one";
 fn slow_clients(concurrency: Concurrency, slots: &Slots) -> Advice {
     let proxy = act(
         "put a reverse proxy that buffers requests and responses (nginx does by default) before gunicorn",
-    );
+    )
+    .arranging(Arrangement::BufferingProxy);
     match concurrency {
         Concurrency::Sync => Advice::first(proxy.because("a sync worker serves one client and waits for it"))
             .then(
@@ -477,7 +478,8 @@ fn back_end(concurrency: Concurrency, slots: &Slots) -> Advice {
 }
 
 fn short_behind_long(concurrency: Concurrency, slots: &Slots) -> Advice {
-    let apart = act("serve the long endpoints from a gunicorn of their own");
+    let apart =
+        act("serve the long endpoints from a gunicorn of their own").arranging(Arrangement::OwnServer);
     match concurrency {
         Concurrency::Sync => {
             Advice::first(apart.or(gthread(slots))).then(raising_workers(slots, "helps less"))

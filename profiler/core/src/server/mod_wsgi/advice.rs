@@ -8,7 +8,9 @@ use crate::model::Server;
 use crate::server::advice::common::{
     faster_back_end, keep_idle_longer, keep_within, more_cpu, raise_cpu_limit,
 };
-use crate::server::advice::{Advice, Direction, Part, Scope, Setting, Sizes, act, lower, raise, say};
+use crate::server::advice::{
+    Advice, Arrangement, Direction, Part, Scope, Setting, Sizes, act, lower, raise, say,
+};
 use crate::server::lock;
 use crate::server::setting::major;
 
@@ -34,6 +36,7 @@ fn keep_alive_timeout(server: &Server) -> Setting {
 /// The long endpoints in processes of their own.
 fn own_group() -> Part {
     act("serve the long endpoints from a daemon process group of their own (WSGIProcessGroup for their path)")
+        .arranging(Arrangement::OwnServer)
         .with(Setting::named("WSGIProcessGroup").at(Scope::Directive), Direction::Set)
 }
 
@@ -51,6 +54,7 @@ fn daemon(finding_id: &str, server: &Server) -> Option<Advice> {
     Some(match finding_id {
         "slow-clients" => Advice::first(
             act("put a reverse proxy that buffers requests and responses (nginx does) before Apache")
+                .arranging(Arrangement::BufferingProxy)
                 .or(raise(&threads))
                 .because(
                     "a slow client holds a daemon thread and one of Apache's as well, as Apache passes bodies on as \
@@ -186,6 +190,7 @@ fn embedded(finding_id: &str, server: &Server) -> Option<Advice> {
         ),
         "slow-clients" => Advice::first(
             act("put a reverse proxy that buffers requests and responses (nginx does) before Apache")
+                .arranging(Arrangement::BufferingProxy)
                 .or(raise(&clients))
                 .because("every slow client holds one of Apache's workers"),
         ),

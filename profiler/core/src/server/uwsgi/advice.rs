@@ -3,7 +3,9 @@
 //! In: id of a finding, the server. Out: advice. Options are named as on the command line.
 
 use super::super::advice::common::{faster_back_end, keep_within, more_cpu, raise_cpu_limit};
-use super::super::advice::{Advice, Direction, Setting, Sizes, act, lower, raise, say, use_option};
+use super::super::advice::{
+    Advice, Arrangement, Direction, Setting, Sizes, act, lower, raise, say, use_option,
+};
 use super::super::lock;
 use super::super::setting::is_from;
 use super::super::site::Site;
@@ -74,7 +76,7 @@ pub(super) fn advice(finding_id: &str, server: &Server, site: &Site) -> Option<A
         "gil-contention" => gil_contention(&slots),
         "cpu-throttled" => Advice::first(raise_cpu_limit())
             .then(lower(processes).when("If that cannot be")),
-        "short-behind-long" => Advice::first(act("serve the long endpoints from a uWSGI of their own"))
+        "short-behind-long" => Advice::first(act("serve the long endpoints from a uWSGI of their own").arranging(Arrangement::OwnServer))
             .then(raise(processes).when("If the long ones compute"))
             .then(raise(inside).when("If the long ones wait")),
         "herd" => Advice::first(use_option(&Setting::named("--thunder-lock")).because(
@@ -107,9 +109,10 @@ fn proxy(server: &Server, because: impl Into<String>) -> Advice {
     if !has(server, "http") {
         let buffers =
             "put a reverse proxy that buffers requests and responses (nginx does by default) before uWSGI";
-        return Advice::first(act(buffers).because(because));
+        return Advice::first(act(buffers).arranging(Arrangement::BufferingProxy).because(because));
     }
     let nginx = act("put nginx before uWSGI with --socket (uwsgi_pass)")
+        .arranging(Arrangement::BufferingProxy)
         .with(Setting::named("--socket"), Direction::Set);
     Advice::first(nginx.because(because))
         .then(say("unlike the router of --http, nginx takes requests in whole and responses off at once"))

@@ -1,0 +1,38 @@
+//! What a finding's advice would bring, in sentences.
+//!
+//! In: a finding with its outlook. Out: sentences; none where nobody asked for a forecast.
+
+use profiler_core::finding::Finding;
+use profiler_core::finding::outlook::{AdviceForecast, Effect, Outlook};
+
+use super::shown;
+
+/// All that is known of it; empty where no forecast was asked for.
+pub(in crate::report) fn sentences(finding: &Finding) -> String {
+    match &finding.outlook {
+        None => String::new(),
+        Some(Outlook::Unknown { reason }) => format!("No forecast: {reason}."),
+        Some(Outlook::Forecasts(forecasts)) => {
+            let each: Vec<String> = forecasts.iter().map(sentence).collect();
+            format!("Forecast, not yet checked against real changes: {}", each.join(" "))
+        }
+    }
+}
+
+fn sentence(forecast: &AdviceForecast) -> String {
+    let AdviceForecast { change, today, then, p99_range_ns: [least_ns, most_ns], next_limit, .. } = forecast;
+    let p99 = format!("p99 from {} to {}", shown(today.p99_ns), shown(then.p99_ns));
+    if forecast.effect() == Effect::None {
+        return format!("with {change} response times stay ({p99}).");
+    }
+    format!(
+        "with {change} p50 goes from {} to {}, p90 from {} to {}, {p99} ({} to {} if CPU time differs by 10 %); the next \
+         limit is {next_limit}.",
+        shown(today.p50_ns),
+        shown(then.p50_ns),
+        shown(today.p90_ns),
+        shown(then.p90_ns),
+        shown(*least_ns),
+        shown(*most_ns),
+    )
+}
