@@ -91,8 +91,8 @@ impl State {
         }
         let head = follow::take_head(&mut self.heads, light.tid, light.sequence);
         let captured = head.as_ref().map_or(&[][..], |head| head.bytes.as_ref());
-        let sleeping = self.time.light.sleeps.take(light.tid, light.sequence);
-        let (slice, is_first) = self.light_slice(light, time_ns, sink);
+        let mut sleeping = self.time.light.sleeps.take(light.tid, light.sequence);
+        let (slice, is_first) = self.light_slice((light, time_ns), &mut sleeping, sink);
         let Some(mut socket) = self.enter(light, time_ns, sink) else { return };
         socket.life.tgid = light.tgid;
         let begun_before = socket.begun;
@@ -143,7 +143,12 @@ impl State {
     }
 
     /// What the thread of a light slice did, as far as it can be true, and whether it is the thread's first. None of this time belongs to a call.
-    fn light_slice(&mut self, light: &Light, time_ns: u64, sink: &mut dyn FnMut(Entry)) -> (Slice, bool) {
+    fn light_slice(
+        &mut self,
+        (light, time_ns): (&Light, u64),
+        sleeping: &mut Sleeping,
+        sink: &mut dyn FnMut(Entry),
+    ) -> (Slice, bool) {
         let mut slice = message::slice_of(light, time_ns);
         let Some(mut thread) = self.take_thread(&slice, time_ns, sink) else { return (slice, false) };
         let is_first = !thread.row.has_begun;
@@ -158,7 +163,10 @@ impl State {
         let window_start_ns = self.window_start_ns;
         thread.drain(window_start_ns);
         if self.time.is_light {
-            gil::moves(&mut self.parties(), &mut thread, (&slice, time_ns), window_start_ns);
+            let parties = &mut self.parties();
+            if let Some(wait) = gil::moves(parties, &mut thread, (&slice, time_ns), window_start_ns) {
+                sleeping.has_waited(*wait);
+            }
         }
         self.put_back(light.tid, thread);
         (slice, is_first)
@@ -254,6 +262,7 @@ impl State {
             active.request.times.end_ns = at_ns.max(active.covered_ns);
         }
         active.request.gil.holders = gil_party::holders(&self.world, &self.gil, &active.held);
+        active.request.gil.waits = gil_party::listed_waits(&self.world, &self.gil, &active.held);
         self.counting().complete(Box::new(active.request), sink);
     }
 }

@@ -12,6 +12,7 @@ use crate::fact::Account;
 use crate::machine::lock::gil_held::Held;
 use crate::machine::lock::gil_holder::{HeldBy, Holders};
 use crate::machine::lock::gil_sleep::Since;
+use crate::machine::lock::gil_waits::{EndedAttempt, EndedAttempts};
 use crate::machine::time::piece::{Piece, give};
 use crate::model::round_trips::RoundTrips;
 use crate::phase::{Phase, Phases};
@@ -112,6 +113,8 @@ pub(in crate::machine) struct Sleeping {
     sleeps: VecDeque<Sleep>,
     /// Sums of those that are not kept.
     folded: Phases,
+    /// Its attempts to take the interpreter lock that have ended since, if each one is asked for.
+    waits: EndedAttempts,
 }
 
 impl Sleeps {
@@ -137,6 +140,13 @@ impl Sleeps {
             _ => 0,
         };
         thread.sleeps.push_back(Sleep { start_ns, woken_ns, end_ns, cpu_ns, meant, port, client });
+    }
+
+    /// An attempt to take the interpreter lock has ended, whose sleeps lie in the thread's light slice with so many others before it.
+    pub(in crate::machine) fn has_waited(&mut self, tid: Tid, sequence: u32, wait: EndedAttempt) {
+        if let Some(thread) = self.threads.get_mut(&tid).filter(|thread| thread.sequence == sequence) {
+            thread.has_waited(wait);
+        }
     }
 
     /// How long a thread is known to have slept in its light slice with so many others before it.
@@ -191,6 +201,21 @@ impl Sleeps {
 }
 
 impl Sleeping {
+    /// An attempt to take the interpreter lock has ended.
+    pub(in crate::machine) fn has_waited(&mut self, wait: EndedAttempt) {
+        self.waits.add(wait);
+    }
+
+    /// Those of these attempts that a part of the light slice has, from `from_ns` to its end.
+    fn waits_from(&self, slice: &Slice, from_ns: u64) -> EndedAttempts {
+        // Nearly always there are none.
+        if self.waits.is_empty() {
+            EndedAttempts::default()
+        } else {
+            self.waits.clone().take(from_ns, slice.enter_ns)
+        }
+    }
+
     /// What the thread did in the part of a light slice from `from_ns` on. `same_thread`: the request was in this thread's hands before. If it was in another's, it
     /// waited until this one had turned to it. Where that is not known, a sleep that had begun by then was not for the request.
     pub(in crate::machine) fn done_from(&self, slice: &Slice, from_ns: u64, same_thread: bool) -> Done {
@@ -198,6 +223,7 @@ impl Sleeping {
         let turned_ns = if same_thread { None } else { self.given_ns(from_ns) };
         let own_ns = turned_ns.unwrap_or(from_ns);
         let mut done = Done::default();
+        done.held.waits = self.waits_from(slice, own_ns);
         done.phases.add(Phase::PoolWait, own_ns - from_ns);
         for (mut piece, port) in pieces {
             if !same_thread && turned_ns.is_none() && piece.start_ns < from_ns {

@@ -9,6 +9,7 @@ use crate::machine::ledger::gil_party::{self, Parties};
 use crate::machine::lock::gil::{Locks, Part};
 use crate::machine::lock::gil_holder::Holders;
 use crate::machine::lock::gil_sleep::{self, Since};
+use crate::machine::lock::gil_waits::EndedAttempt;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::threads::Threads;
 use crate::machine::time::sleeps::Sleeps;
@@ -59,6 +60,9 @@ pub(super) fn slept(
 ) -> (Part, Holders) {
     let window_start_ns = books.window_start_ns;
     let followed = books.locks.follow(&mut thread.gil.at_lock, slice, end_ns, window_start_ns);
+    if let Some(wait) = followed.ended {
+        books.time.light.sleeps.has_waited(slice.tid, slice.sequence, *wait);
+    }
     // Recordings from before a sleep's end was looked at say what they said.
     if followed.part == Part::Again && slept.lock.is_some_and(|lock| lock.woken_by.is_some()) {
         looked_again(books, thread, slice);
@@ -90,18 +94,20 @@ fn after_message(threads: &Threads, slept: &Slept) -> Option<Since> {
     is_last.then_some(Since { at_ns: row.last_exit_ns, cpu_ns: 0 })
 }
 
-/// The thread of a light slice, which ended at `time_ns`, has moved a message, and is awake. What it waited before belongs to the request that it serves.
+/// The thread of a light slice, which ended at `time_ns`, has moved a message, and is awake. What it waited before belongs to the request that it serves. Returns
+/// the attempt to take the lock that ended with that.
 pub(super) fn moves(
     parties: &mut Parties<'_>,
     thread: &mut Thread,
     (slice, time_ns): (&Slice, u64),
     window_start_ns: u64,
-) {
+) -> Option<Box<EndedAttempt>> {
     gil_party::note(parties, thread, slice.tid);
-    parties.locks.follow(&mut thread.gil.at_lock, slice, time_ns, window_start_ns);
+    let ended = parties.locks.follow(&mut thread.gil.at_lock, slice, time_ns, window_start_ns).ended;
     if thread.serving.is_some() {
         gil_party::settle(parties, thread, slice.tid);
     }
+    ended
 }
 
 /// The message of a thread.
