@@ -25,6 +25,10 @@ fn number(value: &Value, pointer: &str) -> u64 {
 /// Pairs of requests, of which one keeps the lock.
 const PAIRS: usize = 6;
 
+/// Windows until the kernel shows the end of each sleep: in some machines one of some hundred that a timer ends is not shown. In light mode an
+/// attempt to take the lock is cut there. A build that sees no end fails in each.
+const WINDOWS: u32 = 5;
+
 /// In a full trace, and in light mode.
 const FULL: &[&str] = &["--stacks"];
 const LIGHT: &[&str] = &["--light", "--stacks"];
@@ -128,12 +132,18 @@ fn each_request_that_waited_long_says_in_which_line_it_stood_and_in_which_the_ho
 fn light_mode_names_the_same_lines_of_holders_and_of_waiters() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
-    let (server, traced, waits) = pairs_traced(LIGHT)?;
-    assert_eq!(traced.value("/tool/hooks")?, "light");
-    names_who_waits_long(&server, &traced, &waits)?;
-    assert_eq!(gil_lines::check(&traced.requests, &server.witness()?, &waits)?, PAIRS);
-    drop(server);
-    names_the_line_that_keeps_the_lock(&traced)
+    for _ in 0..WINDOWS {
+        let (server, traced, waits) = pairs_traced(LIGHT)?;
+        assert_eq!(traced.value("/tool/hooks")?, "light");
+        if traced.undecided_ns()? == 0 {
+            names_who_waits_long(&server, &traced, &waits)?;
+            assert_eq!(gil_lines::check(&traced.requests, &server.witness()?, &waits)?, PAIRS);
+            drop(server);
+            return names_the_line_that_keeps_the_lock(&traced);
+        }
+        eprintln!("the end of a sleep was not seen");
+    }
+    anyhow::bail!("in none of {WINDOWS} windows was the end of each sleep seen")
 }
 
 #[test]

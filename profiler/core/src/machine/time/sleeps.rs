@@ -285,6 +285,7 @@ impl Sleeping {
         let (mut phases, known) = (piece.phases_from(from_ns), self.known_from(slice, from_ns));
         phases.explain(&known);
         let mut done = Done { phases, ..Done::default() };
+        done.held.waits = self.waits_from(slice, from_ns);
         // Where they do not all find room in the account, it is not known which of them do.
         if phases.get(Phase::GilWait) == known.get(Phase::GilWait) {
             for sleep in self.begun_since(from_ns).filter(|sleep| sleep.meant.phase == Phase::GilWait) {

@@ -45,6 +45,8 @@ pub struct Episode {
     is_followed: bool,
     /// Its thread had been forced to give the lock up before.
     pub(super) is_after_forced: bool,
+    /// The other thread that had the lock as its last sleep began, and how often the lock had changed hands by then.
+    held_then: Option<(Tid, u32)>,
 }
 
 impl Episode {
@@ -61,11 +63,12 @@ impl Episode {
             not_honoured_ns: 0,
             is_followed: slice.flags & FLAG_TAKE_FOLLOWED != 0,
             is_after_forced: false,
+            held_then: held_by_another(slice),
         }
     }
 
     /// A further sleep.
-    pub(super) const fn sleep_again(&mut self, slice: &Slice, exit_ns: u64) {
+    pub(super) fn sleep_again(&mut self, slice: &Slice, exit_ns: u64) {
         self.end_ns = exit_ns;
         self.run_queue_ns = self
             .run_queue_ns
@@ -73,6 +76,7 @@ impl Episode {
             .saturating_add(slice.inside.run_queue_ns);
         self.sleeps = self.sleeps.saturating_add(1);
         self.is_followed = slice.flags & FLAG_TAKE_FOLLOWED != 0;
+        self.held_then = held_by_another(slice);
     }
 
     /// Whether a wait for `lock` is a further sleep of this attempt. Only a look at the flag may have happened in between.
@@ -87,7 +91,13 @@ impl Episode {
             && self.end_ns == slice.gap_start_ns()
             && matches!(slice.in_gap.blocked_call, NO_CALL | PAGE_FAULT)
             && slice.flags & FLAG_TAKE_OVER == 0
-            && slice.gap.cpu_ns <= max_cpu_ns
+            && (slice.gap.cpu_ns <= max_cpu_ns || self.has_not_changed_hands(slice))
+    }
+
+    /// Whether the lock has not changed hands since the last sleep began, and another thread has it. So the thread of the slice has not had it, however long it
+    /// ran: CPython counts each time that another thread takes it (`switch_number`, Python/ceval_gil.c).
+    fn has_not_changed_hands(&self, slice: &Slice) -> bool {
+        self.held_then.is_some() && self.held_then == held_by_another(slice)
     }
 
     /// The slice after its last sleep shows how long the attempt continued. Returns the part of that time in the window.
@@ -125,6 +135,13 @@ impl Episode {
     pub const fn span(&self) -> (u64, u64) {
         (self.start_ns, self.end_ns)
     }
+}
+
+/// The other thread that had the lock as the call of this slice began, or had it last, and how often it had changed hands; `None`: that was not read, or it is
+/// the thread itself.
+fn held_by_another(slice: &Slice) -> Option<(Tid, u32)> {
+    let holder = slice.lock.holder_tid;
+    slice.lock.switches.filter(|_| holder != 0 && holder != slice.tid).map(|switches| (holder, switches))
 }
 
 /// When an attempt began, by the slice that is its first sleep.
@@ -214,6 +231,28 @@ mod tests {
         ] {
             let next = sleep(1_000 + gap_cpu_ns, cpu(gap_cpu_ns), 0);
             assert_eq!(episode(flags).continues_with(&next, LOCK, on), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn however_long_it_ran_an_attempt_goes_on_while_the_lock_does_not_change_hands() {
+        let asleep = |holder_tid, switches| {
+            let mut slice = sleep(1_000 + 2 * LOOP_MAX_CPU_NS, cpu(2 * LOOP_MAX_CPU_NS), 0);
+            (slice.lock.holder_tid, slice.lock.switches) = (holder_tid, switches);
+            slice
+        };
+        for (what, first, next, expected) in [
+            ("another had it all the time", (9, Some(5)), (9, Some(5)), true),
+            ("it has passed on and come back", (9, Some(5)), (9, Some(7)), false),
+            ("another one has it", (9, Some(5)), (8, Some(6)), false),
+            ("how often it had passed on was not read", (9, None), (9, None), false),
+            ("who had it was not read", (0, Some(5)), (0, Some(5)), false),
+            ("it had it itself, or had had it last", (1, Some(5)), (1, Some(5)), false),
+        ] {
+            let first = Episode::begin(&asleep(first.0, first.1), 1_000, LOCK);
+            let next = asleep(next.0, next.1);
+            assert_eq!(next.tid, 1);
+            assert_eq!(first.continues_with(&next, LOCK, On::Take), expected, "{what}");
         }
     }
 
