@@ -9,7 +9,7 @@ mod server;
 
 pub(super) use self::container::contained;
 pub(super) use self::gil::waits as gil_waits;
-use findings::{absent, backend_undecided, healthy_present, slots_exhausted, slow_clients};
+use findings::{absent, backend_undecided, healthy_present, outlook_of, slots_exhausted, slow_clients};
 use profiler_core::fact::{CgroupCpu, Counters, EndReason, MissingProgram, Overhead, SessionStarted};
 use profiler_core::finding::Finding;
 use profiler_core::model::dropped::{AcceptFailure, Asked, Cause, Counted, Dropped, Example, WorkerEnd};
@@ -186,6 +186,13 @@ fn dropped() -> Dropped {
         open: 3,
         ..Dropped::default()
     }
+}
+
+/// The exhausted one, with what its advice would bring.
+pub(super) fn forecast() -> (Snapshot, Vec<Finding>) {
+    let (snapshot, mut findings) = exhausted();
+    findings.iter_mut().for_each(|finding| finding.outlook = outlook_of(finding.id));
+    (snapshot, findings)
 }
 
 /// The exhausted server, seen through a ring buffer that was too small.

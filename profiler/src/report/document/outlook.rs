@@ -14,7 +14,7 @@ pub(in crate::report) fn sentences(finding: &Finding) -> String {
         Some(Outlook::Unknown { reason }) => format!("No forecast: {reason}."),
         Some(Outlook::Forecasts(forecasts)) => {
             let each: Vec<String> = forecasts.iter().map(sentence).collect();
-            format!("Forecast, not yet checked against real changes: {}", each.join(" "))
+            format!("Forecast, not yet checked against real changes. {}", each.join(" "))
         }
     }
 }
@@ -23,10 +23,10 @@ fn sentence(forecast: &AdviceForecast) -> String {
     let AdviceForecast { change, today, then, p99_range_ns: [least_ns, most_ns], next_limit, .. } = forecast;
     let p99 = format!("p99 from {} to {}", shown(today.p99_ns), shown(then.p99_ns));
     if forecast.effect() == Effect::None {
-        return format!("with {change} response times stay ({p99}).");
+        return format!("With {change} response times stay ({p99}).");
     }
     format!(
-        "with {change} p50 goes from {} to {}, p90 from {} to {}, {p99} ({} to {} if CPU time differs by 10 %); the next \
+        "With {change} p50 goes from {} to {}, p90 from {} to {}, {p99} ({} to {} if CPU time differs by 10 %); the next \
          limit is {next_limit}.",
         shown(today.p50_ns),
         shown(then.p50_ns),

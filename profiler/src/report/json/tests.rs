@@ -95,7 +95,9 @@ fn why<'a>(report: &'a Value, key: &str) -> &'a str {
 #[test]
 fn reports_of_every_kind_of_snapshot_fit_the_schema() {
     assert_valid(&value(&Snapshot::default(), &[]));
-    for (snapshot, findings) in [fixture::healthy(), fixture::exhausted(), fixture::lossy()] {
+    for (snapshot, findings) in
+        [fixture::healthy(), fixture::exhausted(), fixture::lossy(), fixture::forecast()]
+    {
         assert_valid(&value(&snapshot, &findings));
     }
 }
