@@ -56,7 +56,7 @@ pub(crate) fn light() -> anyhow::Result<()> {
     }
     told.note("--light");
     drop(server);
-    let told = trace(&Gunicorn::start(POOLS)?, &["--light"], COMPUTING)?;
+    let told = trace(&Gunicorn::start(POOLS)?, &["--light", "--stacks"], COMPUTING)?;
     told.is_whole_but_for_skips(preempts_programs_at_calls())?;
     holders_add_up(&told)
 }
