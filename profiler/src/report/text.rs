@@ -23,7 +23,6 @@ use super::document::{self, header, losses};
 use super::form::{Form, FormKind};
 use super::output::Lazy;
 use super::style::{Role, Style};
-use super::summary;
 use page::Page;
 pub use page::WIDTH;
 
@@ -55,7 +54,7 @@ pub fn render(snapshot: &Snapshot, findings: &[Finding], style: Style) -> String
         page.paragraph((Role::Bad, "INCOMPLETE  "), (Role::Bad, &text));
         page.blank();
     }
-    findings::headline(&mut page, &summary::headline(snapshot, findings));
+    findings::headline(&mut page, &document::outlook::headline(snapshot, findings));
     page.paragraph((Role::Quiet, ""), (Role::Strong, &header::server(snapshot)));
     for line in [header::settings(snapshot), header::watched(snapshot), header::traffic(snapshot)] {
         page.paragraph((Role::Quiet, ""), (Role::Plain, &line));

@@ -4,8 +4,10 @@
 
 use profiler_core::finding::Finding;
 use profiler_core::finding::outlook::{AdviceForecast, Effect, Outlook};
+use profiler_core::model::Snapshot;
 
 use super::shown;
+use crate::report::summary::{self, Headline};
 
 /// All that is known of it; empty where no forecast was asked for.
 pub(in crate::report) fn sentences(finding: &Finding) -> String {
@@ -16,6 +18,30 @@ pub(in crate::report) fn sentences(finding: &Finding) -> String {
             let each: Vec<String> = forecasts.iter().map(sentence).collect();
             format!("Forecast, not yet checked against real changes. {}", each.join(" "))
         }
+    }
+}
+
+/// What a report begins with, and what the first thing to do would bring, if somebody simulated it.
+pub(in crate::report) fn headline(snapshot: &Snapshot, findings: &[Finding]) -> Headline {
+    let mut headline = summary::headline(snapshot, findings);
+    if let Headline::Wrong { id, change, .. } = &mut headline
+        && let Some(finding) = findings.iter().find(|finding| finding.id == *id)
+    {
+        change.push_str(&in_short(finding));
+    }
+    headline
+}
+
+/// Of the first alternative alone; empty where nobody simulated it.
+fn in_short(finding: &Finding) -> String {
+    let Some(Outlook::Forecasts(forecasts)) = &finding.outlook else { return String::new() };
+    let Some(first) = forecasts.iter().find(|forecast| forecast.alternative == 1) else {
+        return String::new();
+    };
+    let today = shown(first.today.p99_ns);
+    match first.effect() {
+        Effect::None => format!(" (p99 would stay at {today}, by simulation)"),
+        _ => format!(" (p99 from {today} to {}, by simulation)", shown(first.then.p99_ns)),
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) fn article(html: &mut Html, verdict: &Verdict<'_>) {
 
 /// The first line of the page: the cause and what to change, or that nothing is wrong.
 pub(super) fn headline(html: &mut Html, snapshot: &Snapshot, findings: &[Finding]) {
-    match summary::headline(snapshot, findings) {
+    match outlook::headline(snapshot, findings) {
         Headline::Wrong { id, cause, change } => {
             html.raw("<p class=\"verdict bad\"><a").attribute("href", &format!("#finding-{id}")).raw(">");
             html.text(&cause).raw("</a>");

@@ -96,6 +96,8 @@ fn what_advice_would_bring_stands_under_it_or_why_nobody_knows() {
         "Forecast, not yet checked against real changes. With --threads 8 p50 goes from 79.3 ms to 24.0 ms, p90 from \
          396 ms to 120 ms, p99 from 793 ms to 240 ms (192 ms to 312 ms if CPU time differs by 10 %); the next limit is \
          the GIL. With --workers 4 response times stay (p99 from 793 ms to 790 ms).",
+        "(gunicorn), or --workers if the CPU has room: the slots were held by requests that mostly waited (p99 from \
+         793 ms to 240 ms, by simulation).",
         "No forecast: it has 120 completed requests, and a forecast needs 500: record for longer.",
     ] {
         assert!(words.contains(said), "{words}");
