@@ -43,6 +43,12 @@ fn busy_sync_workers_with_a_queue_are_called_exhausted() -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "make live; make test replays its recording"]
+fn sync_workers_that_are_busy_now_and_then_are_called_exhausted() -> anyhow::Result<()> {
+    judge("sync-forecast").map(drop)
+}
+
+#[test]
+#[ignore = "make live; make test replays its recording"]
 fn a_busy_thread_pool_with_a_queue_is_called_exhausted() -> anyhow::Result<()> {
     let Some(judged) = judge("gthread-exhausted")? else { return Ok(()) };
     let slots = &judged.snapshot.slots;

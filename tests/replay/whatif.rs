@@ -1,4 +1,4 @@
-//! `wsgi-trace whatif` on the committed recordings: each is too short for a forecast, and has bounds all the same.
+//! `wsgi-trace whatif` on the committed recordings: all but one are too short for a forecast, and have bounds all the same.
 //!
 //! In: recordings. Out: bounds, and why there is no forecast.
 
@@ -144,5 +144,56 @@ fn changes_that_make_no_sense_are_refused_as_usage() -> anyhow::Result<()> {
             said.stderr
         );
     }
+    Ok(())
+}
+
+/// What `report --forecast` says of a recording, as text or JSON.
+fn report(name: &str, arguments: &[&str]) -> anyhow::Result<String> {
+    let recording = root().join("tests/recordings").join(format!("{name}.wtrace")).display().to_string();
+    let arguments: Vec<&str> = ["report", &recording].into_iter().chain(arguments.iter().copied()).collect();
+    let said = Program::run(&arguments, Duration::from_secs(60))?;
+    ensure!(said.status.success(), "{name}: {}", said.stderr);
+    Ok(said.stdout)
+}
+
+/// The outlook of a finding of the JSON report.
+fn outlook<'a>(report: &'a Value, id: &str) -> anyhow::Result<&'a Value> {
+    let findings = report["findings"].as_array().context("no findings")?;
+    Ok(&findings.iter().find(|finding| finding["id"] == id).context("no such finding")?["outlook"])
+}
+
+#[test]
+fn a_report_says_what_its_advice_would_bring_where_somebody_asks() -> anyhow::Result<()> {
+    let text = report("sync-forecast", &["--forecast"])?;
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    ensure!(
+        words.contains("Forecast, not yet checked against real changes. With --worker-class gthread"),
+        "{text}"
+    );
+    let (first, _) = words.split_once(" · ").context("no first line")?;
+    ensure!(first.contains("by simulation"), "{text}");
+    ensure!(text == report("sync-forecast", &["--forecast"])?, "not the same twice");
+    let found: Value = serde_json::from_str(&report("sync-forecast", &["--forecast", "--format", "json"])?)?;
+    let forecasts = &outlook(&found, "slots-exhausted")?["forecasts"];
+    let forecast = forecasts.as_array().and_then(|all| all.first()).context("no forecast")?;
+    ensure!(forecast["effect"] == "shorter", "{forecast}");
+    // With threads none waits: the longest sleep is 60 ms.
+    let p99_ns = forecast["with_change"]["p99_ns"].as_u64().context("no p99")?;
+    ensure!((60_000_000..75_000_000).contains(&p99_ns), "{forecast}");
+    ensure!(
+        forecast["today_simulated"]["p99_ns"].as_u64().is_some_and(|today_ns| today_ns > p99_ns),
+        "{forecast}"
+    );
+    let unasked: Value = serde_json::from_str(&report("sync-forecast", &["--format", "json"])?)?;
+    ensure!(outlook(&unasked, "slots-exhausted")?.is_null(), "nobody asked");
+    Ok(())
+}
+
+#[test]
+fn a_report_says_why_it_has_no_forecast() -> anyhow::Result<()> {
+    let found: Value = serde_json::from_str(&report("sync-exhausted", &["--forecast", "--format", "json"])?)?;
+    let of = outlook(&found, "slots-exhausted")?;
+    ensure!(of["forecasts"] == serde_json::json!([]), "{of}");
+    ensure!(of["refusal"].as_str().is_some_and(|reason| reason.contains("completed requests")), "{of}");
     Ok(())
 }

@@ -54,6 +54,17 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         Any(&["--clients=6", "--routes=/sleep/50"]),
         First("slots-exhausted", &[]),
     ),
+    Scenario {
+        // A forecast needs 500 requests.
+        window: Duration::from_secs(12),
+        ..scenario(
+            "sync-forecast",
+            "two sync workers, five clients that want some sleep now and then: threads would help, and what they bring is forecast",
+            sync_2,
+            Any(&["--clients=5", "--think-ms=50", "--routes=/sleep/15=3,/sleep/60"]),
+            First("slots-exhausted", &["short-behind-long"]),
+        )
+    },
     scenario(
         "gthread-exhausted",
         "one worker of four threads, twelve clients that want 100 ms of sleep each",
