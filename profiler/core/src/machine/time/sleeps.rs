@@ -377,6 +377,7 @@ mod tests {
 
     use super::*;
     use crate::event::Call;
+    use crate::machine::lock::gil_waits::Parts;
 
     /// A light slice from 1,000 on, number 1 of thread 7.
     fn slice(cpu_ns: u64, run_queue_ns: u64, blocked_ns: u64) -> Slice {
@@ -466,6 +467,30 @@ mod tests {
                 (Phase::Unexplained, 100)
             ]
         );
+    }
+
+    #[test]
+    fn attempts_to_take_the_lock_are_those_of_the_part_also_where_a_sleep_is_missing() {
+        let attempt = |start_ns, end_ns| Parts::default().end((start_ns, end_ns), None);
+        let mut sleeps = two();
+        sleeps.has_waited(7, 0, attempt(1_100, 1_450));
+        // Of another light slice, of a thread that is not known.
+        sleeps.has_waited(7, 3, attempt(1_460, 1_470));
+        sleeps.has_waited(8, 0, attempt(1_460, 1_470));
+        let mut sleeping = sleeps.take(7, 1);
+        sleeping.has_waited(attempt(1_500, 1_700));
+        for (what, blocked_ns) in [("all are known", 500), ("one is missing", 600)] {
+            for (from_ns, expected) in
+                [(0, &[350, 200][..]), (1_300, &[150, 200]), (1_450, &[200]), (1_700, &[])]
+            {
+                let done = sleeping.done_from(&slice(160, 70, blocked_ns), from_ns, true);
+                let mut lengths: Vec<u64> = done.held.waits.longest().map(EndedAttempt::length_ns).collect();
+                lengths.sort_unstable();
+                let mut expected = expected.to_vec();
+                expected.sort_unstable();
+                assert_eq!(lengths, expected, "{what}, from {from_ns}");
+            }
+        }
     }
 
     #[test]
