@@ -149,7 +149,7 @@ impl State {
         sleeping: &mut Sleeping,
         sink: &mut dyn FnMut(Entry),
     ) -> (Slice, bool) {
-        let mut slice = message::slice_of(light, time_ns);
+        let mut slice = message::slice_of(light, sleeping.asleep_ns(), time_ns);
         let Some(mut thread) = self.take_thread(&slice, time_ns, sink) else { return (slice, false) };
         let is_first = !thread.row.has_begun;
         if is_first {

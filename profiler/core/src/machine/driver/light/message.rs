@@ -241,8 +241,10 @@ fn own_part(phases: &Phases, until_ns: u64) -> (u64, Phases) {
     (until_ns.saturating_sub(own.total_ns()), own)
 }
 
-/// A light slice as a gap without a call behind it.
-pub(super) fn slice_of(light: &Light, time_ns: u64) -> Slice {
+/// A light slice as a gap without a call behind it. Of what its thread slept `known_ns` is in the records of single sleeps, each of which has its wakeup. Where
+/// one was not seen, the rest is undecided.
+pub(super) fn slice_of(light: &Light, known_ns: u64, time_ns: u64) -> Slice {
+    let rest_ns = light.account.blocked_ns.saturating_sub(known_ns);
     Slice {
         tgid: light.tgid,
         tid: light.tid,
@@ -253,7 +255,7 @@ pub(super) fn slice_of(light: &Light, time_ns: u64) -> Slice {
         enter_ns: time_ns,
         inside: crate::fact::Account::default(),
         gap: light.account,
-        undecided: if light.flags & FLAG_WAKE_MISSED == 0 { Undecided::NOTHING } else { Undecided::ALL },
+        undecided: Undecided::new(0, if light.flags & FLAG_WAKE_MISSED == 0 { 0 } else { rest_ns }, 0),
         call_switches: 0,
         back_end_ready_ns: 0,
         flags: light.flags,

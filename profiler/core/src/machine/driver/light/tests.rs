@@ -2,6 +2,7 @@
 //!
 //! In: light slices, heads and sleeps made by hand. Out: assertions.
 
+use profiler_common::record::slice::FLAG_WAKE_MISSED;
 use profiler_common::system_call::{ACCEPT4, CLOCK_NANOSLEEP, EPOLL_WAIT, FUTEX};
 use proptest::prelude::*;
 
@@ -81,6 +82,30 @@ fn a_request_waited_for_what_its_thread_slept_for() {
     state.end_light_window((&[], &[]), sent_ns, &mut sink);
     let phases: Vec<_> = found.expect("a request").phases.iter().collect();
     assert_eq!(phases, [(Phase::Cpu, 300), (Phase::GilWait, 200), (Phase::LockWait, 400)]);
+}
+
+#[test]
+fn where_a_wakeup_was_not_seen_only_the_sleep_without_a_record_is_undecided() {
+    for (flags, known_ns, undecided_ns) in
+        [(0, 300, 0), (FLAG_WAKE_MISSED, 300, 304), (FLAG_WAKE_MISSED, 600, 0)]
+    {
+        let mut state = State::new(false);
+        (state.window_start_ns, state.watch_start_ns) = (0, 0);
+        let (mut received, received_ns) = light(LightWhat::Received, 1, 0, 900, 0);
+        (received.sequence, received.flags) = (1, flags);
+        let slept = Slept {
+            system_call: CLOCK_NANOSLEEP.cast_signed(),
+            tid: 1,
+            start_ns: 100,
+            woken_ns: 100 + known_ns,
+            cpu_ns: 100,
+            ..Slept::blank()
+        };
+        state.slept(&slept, 100 + known_ns, &mut |_| {});
+        state.light(&received, received_ns, &mut |_| {});
+        // To 16 ns, and no less.
+        assert_eq!(state.time.conservation.undecided_ns, undecided_ns, "{known_ns}");
+    }
 }
 
 /// A thread slept from 50 to 130 in this call; a request that had arrived at 100 was read at 200.
