@@ -56,7 +56,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
     Scenario {
         // A forecast needs 500 requests.
-        window: Duration::from_secs(12),
+        window: Duration::from_secs(10),
         ..scenario(
             "sync-forecast",
             "two sync workers, five clients that want some sleep now and then: threads would help, and what they bring is forecast",
