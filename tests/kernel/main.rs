@@ -18,6 +18,7 @@ mod real;
 mod recordings;
 mod server;
 mod servers;
+mod serving;
 mod thirty_two;
 mod toy;
 

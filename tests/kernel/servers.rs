@@ -5,7 +5,7 @@
 use wsgi_trace::attach::Hooks;
 
 use crate::checks::Check;
-use crate::{accepts, preempt, real, recordings, server, thirty_two};
+use crate::{accepts, preempt, real, recordings, server, serving, thirty_two};
 
 /// All that can be checked with what is there.
 pub(crate) fn checks() -> Vec<Check> {
@@ -28,6 +28,10 @@ pub(crate) fn checks() -> Vec<Check> {
         checks.push(check("the same by tracepoints of single calls", || real::full("tracepoints")));
         checks.push(check("light mode has as many, or is refused", real::light));
         checks.push(check("accepts that fail are counted in light mode", accepts::counted));
+        checks.push(check(
+            "serve is light where nothing is lacking",
+            serving::is_light_where_nothing_is_lacking,
+        ));
         checks.push(check("waits for CPython's lock add up by holder", real::gil));
         checks.push(check("each of a herd got what its log says", real::herd));
         if recordings::are_there() {

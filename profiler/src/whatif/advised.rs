@@ -102,9 +102,10 @@ fn asked(alternative: &Alternative<'_>, apart: &[String], snapshot: &Snapshot) -
             Arrangement::BufferingProxy => {
                 Some(arranged("a proxy that buffers".to_owned(), Asked::Plain(Change::Proxy)))
             }
-            Arrangement::OwnServer if apart.is_empty() => None,
             Arrangement::OwnServer => {
-                let words = format!("{} in a server of its own", apart.join(", "));
+                let (first, rest) = apart.split_first()?;
+                let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+                let words = format!("{first}{more} in a server of its own");
                 Some(arranged(words, Asked::Apart(apart.to_vec())))
             }
         });
