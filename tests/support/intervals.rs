@@ -58,6 +58,9 @@ impl Pair {
 pub struct Between {
     /// What a head took this machine in the same run ([`crate::yardstick`]).
     pub head_ns: u64,
+    /// What its first piece of work after a pause takes longer: of a process that is woken rarely, which a yardstick that works on is not. 0: it is
+    /// woken often.
+    pub wake_ns: u64,
     /// How far apart the readings of the witness's clock are.
     pub resolution_ns: u64,
     /// Another request may take the interpreter between the two clocks.
@@ -92,7 +95,7 @@ impl Between {
     /// reads: sixteen). At its slowest it is three times a dozen, or eight. Of a few requests even the median is one
     /// of the slow ones.
     fn bounds(self, kind: &str, count: usize) -> Vec<Bound> {
-        let heads = |heads: u64| heads * self.head_ns + self.resolution_ns;
+        let heads = |heads: u64| heads * self.head_ns + self.wake_ns + self.resolution_ns;
         let intervals = |count: u64| if self.shares_gil { count * SWITCH_INTERVAL_NS } else { 0 };
         let few_ns = if count >= MANY { 0 } else { SLICE_NS };
         let slow_ns = heads(36) + intervals(1) + few_ns;
@@ -188,7 +191,8 @@ mod tests {
 
     #[test]
     fn a_difference_is_wrong_where_the_machine_had_no_time_for_it() {
-        let between = Between { head_ns: 10_000, resolution_ns: 0, shares_gil: false, stolen_ns: 0 };
+        let between =
+            Between { head_ns: 10_000, wake_ns: 0, resolution_ns: 0, shares_gil: false, stolen_ns: 0 };
         assert_eq!(intervals(40, 1_110_000, 0).wrong(between), Vec::<String>::new());
         assert_eq!(intervals(40, 1_130_000, 0).wrong(between).len(), 1, "all together");
         assert_eq!(intervals(40, 1_210_000, 0).wrong(between).len(), 2, "the kind and all");
@@ -207,7 +211,8 @@ mod tests {
 
     #[test]
     fn one_kind_that_is_wrong_throughout_is_found_beside_many_that_are_right() {
-        let between = Between { head_ns: 10_000, resolution_ns: 0, shares_gil: false, stolen_ns: 0 };
+        let between =
+            Between { head_ns: 10_000, wake_ns: 0, resolution_ns: 0, shares_gil: false, stolen_ns: 0 };
         let mut made = intervals(300, 1_000_000, 0);
         for _ in 0..20 {
             made.add("stream", Pair { ours_ns: 9_000_000, theirs_ns: 1_000_000, without_cpu_ns: 0 });

@@ -23,6 +23,7 @@ pub struct Yardstick {
 #[derive(Deserialize)]
 struct Measured {
     heads_ns: Vec<u64>,
+    first_ns: Vec<u64>,
 }
 
 impl Yardstick {
@@ -44,14 +45,27 @@ impl Yardstick {
     /// # Errors
     ///
     /// Where it fails, or measured nothing.
-    pub fn head_ns(mut self) -> anyhow::Result<u64> {
+    pub fn head_ns(self) -> anyhow::Result<u64> {
+        self.head_and_wake_ns().map(|(head_ns, _)| head_ns)
+    }
+
+    /// The same, and by how much the first head after a pause took longer, at the median.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::head_ns`].
+    pub fn head_and_wake_ns(mut self) -> anyhow::Result<(u64, u64)> {
         drop(self.child.take_stdin());
         let status = self.child.wait(Duration::from_secs(10))?;
         anyhow::ensure!(status.success(), "the yardstick failed: {status}");
         let text = std::fs::read_to_string(self.output.path())?;
-        let Measured { mut heads_ns } =
+        let Measured { heads_ns, first_ns } =
             serde_json::from_str(&text).context("the yardstick's measurements")?;
-        heads_ns.sort_unstable();
-        heads_ns.get(heads_ns.len() / 2).copied().context("the run was too short for the yardstick")
+        let median = |mut of: Vec<u64>| {
+            of.sort_unstable();
+            of.get(of.len() / 2).copied().context("the run was too short for the yardstick")
+        };
+        let (head_ns, first_ns) = (median(heads_ns)?, median(first_ns)?);
+        Ok((head_ns, first_ns.saturating_sub(head_ns)))
     }
 }

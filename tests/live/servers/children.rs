@@ -44,7 +44,8 @@ fn agrees(recipe: &dyn Recipe) -> anyhow::Result<()> {
     let witnesses = server.witness()?;
     for (mode, traced) in [("full", &full), ("light", &light)] {
         let stolen_ns = traced.number("/losses/conservation/stolen_ns")?;
-        let between = Between { head_ns, resolution_ns: 1, shares_gil: recipe.shares_gil(), stolen_ns };
+        let between =
+            Between { head_ns, wake_ns: 0, resolution_ns: 1, shares_gil: recipe.shares_gil(), stolen_ns };
         let wrong = of(mode, traced, &witnesses, &waits)?.wrong(between);
         ensure!(wrong.is_empty(), "{mode}: {}", wrong.join("\n"));
     }

@@ -51,6 +51,7 @@ fn requests_of_uwsgi_before_and_after_a_reload_are_seen_once() -> anyhow::Result
         log,
         switches: BTreeMap::new(),
         waits: Waits::default(),
+        wake_ns: 0,
         head_ns: 0,
         witnesses: Vec::new(),
         ports: None,

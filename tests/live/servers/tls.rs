@@ -91,6 +91,7 @@ fn intervals_agree(recipe: &dyn Recipe, window: &Window, ours: &[&TracedRequest]
     let wrong = intervals.wrong(Between {
         // The client's clock stands outside: beside what the server does, its client writes a head and reads one, and both encrypt.
         head_ns: 2 * window.head_ns,
+        wake_ns: 0,
         resolution_ns: 0,
         shares_gil: recipe.shares_gil(),
         stolen_ns: window.traced.number("/losses/conservation/stolen_ns")?,

@@ -24,6 +24,8 @@ pub(crate) struct Window {
     pub(crate) waits: Waits,
     /// What one head took this machine meanwhile.
     pub(crate) head_ns: u64,
+    /// By how much the first of it after a pause took longer.
+    pub(crate) wake_ns: u64,
     /// What the application's own clocks say of its work.
     pub(crate) witnesses: Vec<Witness>,
     /// Where its PostgreSQL and its Redis listened, if it had any.
@@ -50,6 +52,8 @@ impl Window {
     pub(crate) fn between(&self, recipe: &dyn Recipe) -> anyhow::Result<Between> {
         Ok(Between {
             head_ns: self.head_ns,
+            // Of several loops each is woken rarely.
+            wake_ns: if recipe.slots().is_none() && recipe.loads() > 1 { self.wake_ns } else { 0 },
             resolution_ns: recipe.log_resolution_ns(),
             shares_gil: recipe.shares_gil(),
             stolen_ns: self.traced.number("/losses/conservation/stolen_ns")?,
@@ -69,7 +73,7 @@ pub(crate) fn window_around(recipe: &dyn Recipe, load: &[&str]) -> anyhow::Resul
     let yardstick = Yardstick::start()?;
     let sent = Load::run(server.address(), load)?;
     server.log(sent.answered())?;
-    let head_ns = yardstick.head_ns()?;
+    let (head_ns, wake_ns) = yardstick.head_and_wake_ns()?;
     let traced = trace.end()?;
     let shown = switches.stop()?;
     let switches = shown.within(traced.number("/window/start_ns")?..traced.number("/window/end_ns")?);
@@ -77,5 +81,5 @@ pub(crate) fn window_around(recipe: &dyn Recipe, load: &[&str]) -> anyhow::Resul
     let log = server.log(sent.answered())?;
     let witnesses = server.witness()?;
     let ports = server.stores().map(Stores::ports).ok();
-    Ok(Window { traced, sent, log, switches, waits: shown.waits(), head_ns, witnesses, ports })
+    Ok(Window { traced, sent, log, switches, waits: shown.waits(), head_ns, wake_ns, witnesses, ports })
 }

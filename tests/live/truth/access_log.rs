@@ -216,6 +216,7 @@ fn the_interval_of_the_access_log_agrees_with_ours() -> anyhow::Result<()> {
         eprintln!("{version:?} {worker_class} {workers}×{threads}:");
         let wrong = intervals.wrong(Between {
             head_ns,
+            wake_ns: 0,
             resolution_ns: 1000,
             shares_gil: settings.shares_gil(),
             stolen_ns: window.traced.number("/losses/conservation/stolen_ns")?,

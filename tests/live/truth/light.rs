@@ -94,6 +94,7 @@ fn requests_are_those_of_the_log(settings: &Settings, keep_alive: &str) -> anyho
     }
     let wrong = intervals.wrong(Between {
         head_ns,
+        wake_ns: 0,
         resolution_ns: 1000,
         shares_gil: settings.shares_gil(),
         stolen_ns: traced.number("/losses/conservation/stolen_ns")?,

@@ -107,6 +107,7 @@ fn sleeps_have_the_phase_of_their_work(settings: &Settings) -> anyhow::Result<()
     assert!(sums.len() == PHASE_OF.len() && sums.values().all(|(_, _, count)| *count >= 20), "{sums:?}");
     let between = Between {
         head_ns,
+        wake_ns: 0,
         resolution_ns: 1,
         shares_gil: settings.shares_gil(),
         stolen_ns: traced.number("/losses/conservation/stolen_ns")?,
