@@ -396,8 +396,8 @@ pub struct Serve {
     /// lacks nothing of the server that alerts rest on
     #[arg(long)]
     pub light: bool,
-    /// Hook system calls all the time; shows everything, and costs the server up to a sixth of its throughput. This is the default
-    /// where light mode lacks something: event loops, UNIX sockets, kernels before 6.3; `serve` says so
+    /// Hook system calls all the time; shows everything, and costs a server that does nothing else up to some quarter of its
+    /// throughput. This is the default where light mode lacks something: event loops, UNIX sockets, kernels before 6.3; `serve` says so
     #[arg(long, conflicts_with = "light")]
     pub full: bool,
     /// Full traces beside light mode.
