@@ -20,7 +20,7 @@ use crate::server::{Gunicorn, LIMIT, Workers};
 /// What `/sleep` of the load below sleeps.
 const SLEEP_NS: u64 = 20_000_000;
 
-const POOLS: Workers = Workers { class: "gthread", processes: 2, threads: 4 };
+pub(crate) const POOLS: Workers = Workers { class: "gthread", processes: 2, threads: 4 };
 const HERD: Workers = Workers { class: "sync", processes: 4, threads: 1 };
 const MIXED: Load = Load { clients: 6, requests: 15, kept: 5, paths: &["/fast", "/sleep/20", "/cpu/5"] };
 const COMPUTING: Load = Load { clients: 8, requests: 6, kept: 3, paths: &["/cpu/15"] };

@@ -10,10 +10,9 @@ use wsgi_trace_tests::child::until;
 
 use crate::known::is_known_to_lack;
 use crate::load::Load;
-use crate::real::has_light_mode;
-use crate::server::{Gunicorn, LIMIT, Workers};
+use crate::real::{POOLS, has_light_mode};
+use crate::server::{Gunicorn, LIMIT};
 
-const POOLS: Workers = Workers { class: "gthread", processes: 2, threads: 4 };
 const REQUESTS: Load = Load { clients: 2, requests: 6, kept: 3, paths: &["/fast"] };
 
 /// The mode is what this kernel allows, and loses no request.

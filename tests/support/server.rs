@@ -96,6 +96,11 @@ pub trait Recipe {
         self.inner().map_or(1, Recipe::loads)
     }
 
+    /// Event loops, each in a process of its own, that share its connections; 1 where none are shared.
+    fn loops(&self) -> usize {
+        if self.slots().is_none() { self.loads() } else { 1 }
+    }
+
     /// Requests that it serves at once by its settings; `None`: no limit that a setting makes.
     fn slots(&self) -> Option<u64>;
 

@@ -24,7 +24,7 @@ pub(super) fn finish(
     snapshot: &Snapshot,
     trace: Option<&Trace>,
 ) -> Result<(), SessionError> {
-    consumer.finish_with(snapshot, |findings| {
+    consumer.finish(snapshot, |findings| {
         if let Some(trace) = trace {
             advised::attach(snapshot, trace, findings);
         }

@@ -28,7 +28,7 @@ use profiler_core::finding::Finding;
 use profiler_core::model::Snapshot;
 use profiler_core::timeline::Entry;
 
-use super::document::table::On;
+use super::document::table::{On, Width};
 use super::document::{self, block::Section};
 use super::form::{Form, FormKind};
 use super::output::Lazy;
@@ -88,6 +88,16 @@ pub(crate) fn sheet(title: &str, write: impl FnOnce(&mut Html)) -> String {
         .raw(env!("CARGO_PKG_VERSION"))
         .raw("</p></footer>\n</body>\n</html>\n");
     html.into_text()
+}
+
+/// Begins a table of such a page up to its rows; the caption says what it holds.
+pub(crate) fn begin_table(html: &mut Html, caption: &'static str, headings: &[&'static str]) {
+    table::begin(html, caption, false, headings.iter().map(|heading| (*heading, Width::Known)));
+}
+
+/// Ends it.
+pub(crate) fn end_table(html: &mut Html) {
+    table::end(html);
 }
 
 /// A page up to its body.

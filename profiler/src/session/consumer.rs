@@ -136,19 +136,11 @@ impl Consumer {
         }
     }
 
-    /// Writes the report.
+    /// Writes the report, with what is `added` to the findings.
     ///
     /// # Errors
     /// If it cannot be written. A reader that went away is no error.
-    pub fn finish(self, snapshot: &Snapshot) -> Result<(), SessionError> {
-        self.finish_with(snapshot, |_| ())
-    }
-
-    /// The same with something `added` to the findings.
-    ///
-    /// # Errors
-    /// As [`Self::finish`].
-    pub fn finish_with(
+    pub fn finish(
         mut self,
         snapshot: &Snapshot,
         added: impl FnOnce(&mut [Finding]),

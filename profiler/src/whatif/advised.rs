@@ -63,11 +63,11 @@ pub fn attach(snapshot: &Snapshot, trace: &Trace, findings: &mut [Finding]) {
     }
     for ask in &all {
         let Some(finding) = findings.get_mut(ask.finding) else { continue };
-        finding.outlook = match (&reason, forecasts.remove(&ask.finding)) {
-            (Some(reason), _) => Some(Outlook::Unknown { reason: reason.clone() }),
-            (None, Some(forecasts)) => Some(Outlook::Forecasts(forecasts)),
-            (None, None) => finding.outlook.take(),
-        };
+        if let Some(reason) = &reason {
+            finding.outlook = Some(Outlook::Unknown { reason: reason.clone() });
+        } else if let Some(forecasts) = forecasts.remove(&ask.finding) {
+            finding.outlook = Some(Outlook::Forecasts(forecasts));
+        }
     }
 }
 

@@ -2,14 +2,16 @@
 //!
 //! In: a [`WhatIf`]. Out: HTML with the style of the report's page. Names of endpoints and back ends are escaped.
 
-use profiler_forecast::bounds::{AtBest, Without};
+use profiler_forecast::bounds::Without;
 use profiler_forecast::quantiles::Quantiles;
 use profiler_forecast::self_forecast::SelfForecast;
 
 use super::forecast::{Forecast, WhatIf, limit_name};
-use super::text::{ASSUMED, UNCHECKED, head, none_because, p99_range, searched, shown, shown_name};
+use super::text::{
+    ASSUMED, UNCHECKED, endpoints_by_time, head, none_because, p99_range, searched, shown, shown_name,
+};
 use crate::report::escape::Charset;
-use crate::report::html::{Html, sheet};
+use crate::report::html::{Html, begin_table, end_table, sheet};
 use crate::report::unit::{duration, percent, rate};
 
 /// Endpoints shown, those with the most time first.
@@ -45,12 +47,12 @@ fn forecasts(html: &mut Html, answer: &WhatIf) {
     html.raw("<section id=\"forecast\"><h2>Forecast</h2><p class=\"note\">").raw(UNCHECKED).raw("</p>");
     let names =
         ["", "p50, p90, p99", "p50", "p90", "p99", "p99 if CPU ±10 %", "served", "capacity", "next limit"];
-    begin(html, "Response times at each setting", &names);
+    begin_table(html, "Response times at each setting", &names);
     let most_ns = answer.forecasts.iter().map(|one| p99_range(one)[1]).max().unwrap_or(0);
     for one in &answer.forecasts {
         forecast(html, answer, one, most_ns);
     }
-    end(html);
+    end_table(html);
     if let Some((goal, search)) = &answer.searched {
         html.element("p", searched(*goal, search, CHARSET).trim());
     }
@@ -94,7 +96,7 @@ fn bar(html: &mut Html, of: &Quantiles, most_ns: u64) {
 fn bounds(html: &mut Html, answer: &WhatIf) {
     html.raw("<section id=\"at-best\"><h2>At best</h2><p class=\"note\">Bounds, no forecasts: ");
     html.raw("the wait is gone, and nothing else has changed.</p>");
-    begin(html, "All requests, at best", &["", "p50, p90, p99", "p50", "p90", "p99"]);
+    begin_table(html, "All requests, at best", &["", "p50, p90, p99", "p50", "p90", "p99"]);
     let overall = &answer.bounds.overall;
     let most_ns = overall.today.p99_ns;
     quantiles(html, "today, as measured", Some(&overall.today), most_ns);
@@ -102,17 +104,13 @@ fn bounds(html: &mut Html, answer: &WhatIf) {
         let best = overall.without.get(at).filter(|_| is_bounded(answer, at));
         quantiles(html, &without.name().replace('_', " "), best, most_ns);
     }
-    end(html);
-    begin(
+    end_table(html);
+    begin_table(
         html,
         "p99 of each endpoint, at best",
         &["", "today", "no GIL waits", "no slow clients", "no slot waits", "1 core more"],
     );
-    let mut endpoints: Vec<(&String, &AtBest)> =
-        answer.model.load.endpoints.iter().zip(&answer.bounds.by_endpoint).collect();
-    endpoints.retain(|(_, best)| best.today.count > 0);
-    endpoints.sort_by_key(|(_, best)| std::cmp::Reverse(best.today.p50_ns.saturating_mul(best.today.count)));
-    for (name, best) in endpoints.iter().take(MAX_ENDPOINTS) {
+    for (name, best) in endpoints_by_time(answer).into_iter().take(MAX_ENDPOINTS) {
         row(html, name);
         number(html, &duration(best.today.p99_ns, CHARSET));
         for (at, without) in best.without.iter().enumerate() {
@@ -121,7 +119,7 @@ fn bounds(html: &mut Html, answer: &WhatIf) {
         }
         html.raw("</tr>");
     }
-    end(html);
+    end_table(html);
     html.raw("</section>\n");
 }
 
@@ -147,7 +145,7 @@ fn quantiles(html: &mut Html, name: &str, of: Option<&Quantiles>, most_ns: u64) 
 
 fn self_forecast(html: &mut Html, itself: &SelfForecast) {
     html.raw("<section id=\"today\"><h2>Today, as measured and as simulated</h2>");
-    begin(html, "Each figure", &["", "measured", "simulated", "differs", "may differ", ""]);
+    begin_table(html, "Each figure", &["", "measured", "simulated", "differs", "may differ", ""]);
     for compared in &itself.figures {
         row(html, &shown_name(&compared.name));
         number(html, &shown(compared, compared.measured, CHARSET));
@@ -156,21 +154,8 @@ fn self_forecast(html: &mut Html, itself: &SelfForecast) {
         number(html, &shown(compared, compared.allowed, CHARSET));
         html.element("td", if compared.holds() { "" } else { "too far" }).raw("</tr>");
     }
-    end(html);
+    end_table(html);
     html.raw("</section>\n");
-}
-
-fn begin(html: &mut Html, caption: &'static str, headings: &[&'static str]) {
-    html.raw("<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"").raw(caption);
-    html.raw("\"><table><caption>").raw(caption).raw("</caption><thead><tr>");
-    for heading in headings {
-        html.raw("<th scope=\"col\">").raw(heading).raw("</th>");
-    }
-    html.raw("</tr></thead><tbody>");
-}
-
-fn end(html: &mut Html) {
-    html.raw("</tbody></table></div>");
 }
 
 fn row(html: &mut Html, name: &str) {

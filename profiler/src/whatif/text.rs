@@ -101,10 +101,7 @@ fn bounds(answer: &WhatIf, charset: Charset, out: &mut String) -> std::fmt::Resu
         let best = overall.without.get(at).filter(|_| is_known);
         quantiles(out, &without.name().replace('_', " "), best, charset)?;
     }
-    let mut endpoints: Vec<(&String, &AtBest)> =
-        answer.model.load.endpoints.iter().zip(&answer.bounds.by_endpoint).collect();
-    endpoints.retain(|(_, best)| best.today.count > 0);
-    endpoints.sort_by_key(|(_, best)| std::cmp::Reverse(best.today.p50_ns.saturating_mul(best.today.count)));
+    let endpoints = endpoints_by_time(answer);
     let names = ["today", "no GIL", "no slow", "no slot", "1 core"];
     write!(out, "\n  {:NAME_COLUMNS$}", "p99 by endpoint, at best")?;
     names.iter().try_for_each(|name| write!(out, " {name:>9}"))?;
@@ -130,6 +127,15 @@ fn bounds(answer: &WhatIf, charset: Charset, out: &mut String) -> std::fmt::Resu
         0 => Ok(()),
         more => writeln!(out, "  and {more} more: --format json has all"),
     }
+}
+
+/// Endpoints that had requests, those with the most time first.
+pub(super) fn endpoints_by_time(answer: &WhatIf) -> Vec<(&String, &AtBest)> {
+    let mut endpoints: Vec<(&String, &AtBest)> =
+        answer.model.load.endpoints.iter().zip(&answer.bounds.by_endpoint).collect();
+    endpoints.retain(|(_, best)| best.today.count > 0);
+    endpoints.sort_by_key(|(_, best)| std::cmp::Reverse(best.today.p50_ns.saturating_mul(best.today.count)));
+    endpoints
 }
 
 fn quantiles(out: &mut String, name: &str, of: Option<&Quantiles>, charset: Charset) -> std::fmt::Result {

@@ -39,9 +39,8 @@ fn window(recipe: &dyn Recipe, asks_work: bool) -> anyhow::Result<Window> {
     }
     let requests = requests.to_string();
     // Loops share the connections out among themselves. Each has as many clients as one by itself, so that none is woken rarely: what
-    // it does after a pause takes twice as long on some processors, and the yardstick does not pause.
-    let loops = if recipe.slots().is_none() { recipe.loads() } else { 1 };
-    let number = (3 * loops).to_string();
+    // it does after a pause takes twice as long on some processors.
+    let number = (3 * recipe.loops()).to_string();
     let options = [
         &["--requests", &requests, "--seconds", "30", "--clients", &number, "--routes", &routes][..],
         &["--kinds", clients.kinds, "--keep-alive", clients.keep_alive],

@@ -53,7 +53,7 @@ impl Window {
         Ok(Between {
             head_ns: self.head_ns,
             // Of several loops each is woken rarely.
-            wake_ns: if recipe.slots().is_none() && recipe.loads() > 1 { self.wake_ns } else { 0 },
+            wake_ns: if recipe.loops() > 1 { self.wake_ns } else { 0 },
             resolution_ns: recipe.log_resolution_ns(),
             shares_gil: recipe.shares_gil(),
             stolen_ns: self.traced.number("/losses/conservation/stolen_ns")?,

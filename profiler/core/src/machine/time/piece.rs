@@ -47,6 +47,11 @@ pub struct Piece {
     pub held_by: Holders,
 }
 
+/// Whether the decided sleep of the gap was for several things, or may have been: it is not known how much for each.
+const fn slept_for_several(slice: &Slice) -> bool {
+    slice.flags & FLAG_GAP_BLOCKED_MIXED != 0 || slice.undecided.may_have_slept_in_faults()
+}
+
 impl Piece {
     /// The gap before a slice.
     #[must_use]
@@ -55,11 +60,10 @@ impl Piece {
         let decided_ns = slice.gap.blocked_ns.saturating_sub(undecided_ns);
         let fault_ns = slice.in_gap.fault_ns.min(decided_ns);
         let other_sleep = decided_ns > fault_ns;
-        let mixed = slice.flags & FLAG_GAP_BLOCKED_MIXED != 0 || slice.undecided.may_have_slept_in_faults();
         let blocked = match slice.in_gap.blocked_call {
             NO_CALL | PAGE_FAULT if other_sleep => Phase::Unexplained,
             NO_CALL | PAGE_FAULT => Phase::FaultWait,
-            _ if mixed => Phase::Unexplained,
+            _ if slept_for_several(slice) => Phase::Unexplained,
             call => gap_sleep_phase(call),
         };
         Self {
@@ -80,9 +84,7 @@ impl Piece {
     /// end (fs/file_table.c).
     #[must_use]
     pub const fn after_close_of_file(mut self, slice: &Slice) -> Self {
-        let is_known =
-            slice.flags & FLAG_GAP_BLOCKED_MIXED == 0 && !slice.undecided.may_have_slept_in_faults();
-        if is_known && slice.in_gap.blocked_call == CLOSE as i32 {
+        if !slept_for_several(slice) && slice.in_gap.blocked_call == CLOSE as i32 {
             self.blocked = Phase::FileWait;
         }
         self
