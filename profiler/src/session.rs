@@ -14,6 +14,7 @@ mod open_files;
 pub mod progress;
 mod queues;
 pub mod replay;
+mod short_turns;
 pub mod signals;
 
 use std::io;

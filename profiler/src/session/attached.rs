@@ -38,6 +38,7 @@ use super::gil::LockWatch;
 use super::observer::Observer;
 use super::open_files::OpenFiles;
 use super::queues::Queues;
+use super::short_turns::{self, Burst};
 use crate::attach::{self, execute};
 use crate::capability::Capabilities;
 use crate::fact::holders::foreign_holders;
@@ -121,6 +122,7 @@ impl<O: Observer> Session<O> {
     /// # Errors
     /// If the target is gone or the programs cannot be attached. Nothing stays attached.
     pub fn begin(watch: Watch, mut observer: O) -> Result<Self, SessionError> {
+        short_turns::ask();
         let proc = Proc::default();
         let pid = watch.named_pid;
         let session = session_started(&proc, pid);
@@ -511,7 +513,9 @@ impl<O: Observer> Session<O> {
     fn drain(&mut self) -> u64 {
         let (feed, observer, locks) = (&mut self.feed, &mut self.observer, &mut self.gather.locks);
         let now_ns = monotonic_ns();
+        let mut burst = Burst::begin();
         self.source.drain_until(now_ns, |record| {
+            burst.next();
             for (time_ns, fact) in locks.look_up(record) {
                 feed.fact_at(fact, time_ns, &mut |entry| observer.entry(&entry));
             }
