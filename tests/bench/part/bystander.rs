@@ -15,12 +15,14 @@ use crate::machine::{bounded, output, version};
 use crate::part::Bench;
 use crate::rounds::{Sample, interleave};
 use crate::server::{Kind, Server, on_cpus};
-use crate::subject::{ALONE, EMPTY, Group, OURS, Target, choose};
+use crate::subject::{ALONE, EMPTY, Group, LIGHT, OURS, Target, choose};
 
 const CALLS: &str = "A loop of system calls (getppid)";
 const SWITCHES: &str = "A scheduler ping-pong through pipes";
 const REDIS: &str = "redis-benchmark, 20 connections, GET";
 
+/// Share of its throughput that a bystander should keep in light mode.
+const LIGHT_KEPT: f64 = 0.98;
 /// Length of one sample of the loops.
 const SAMPLE_MS: u64 = 300;
 /// Requests of one sample of redis.
@@ -82,7 +84,8 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<PartResult> {
         }
         if row != base {
             let kept = samples.ratio(row, base, "redis");
-            result.add((REDIS, name, "throughput kept"), Unit::Ratio, kept, None);
+            let aim = (name == LIGHT).then_some(Aim::at_least(LIGHT_KEPT));
+            result.add((REDIS, name, "throughput kept"), Unit::Ratio, kept, aim);
         }
         if let (true, Some(floor)) = (name == OURS, index(EMPTY)) {
             let kept = samples.ratio(row, floor, "redis");
