@@ -5,6 +5,7 @@
 use wsgi_trace_tests::gunicorn::{Settings, Version};
 use wsgi_trace_tests::server::Recipe;
 use wsgi_trace_tests::server::uwsgi::Uwsgi;
+use wsgi_trace_tests::server::waitress::Waitress;
 
 /// Processes and threads of each.
 pub(crate) type Slots = (u32, u32);
@@ -33,6 +34,10 @@ fn uwsgi((processes, threads): Slots) -> Box<dyn Recipe> {
     Box::new(Uwsgi::new(processes, threads))
 }
 
+fn waitress((_, threads): Slots) -> Box<dyn Recipe> {
+    Box::new(Waitress { threads })
+}
+
 /// All.
 pub(crate) const SUBJECTS: &[Subject] = &[
     Subject {
@@ -49,4 +54,5 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         recorded: (1, 4),
         others: &[(1, 2), (1, 8), (2, 2), (4, 1)],
     },
+    Subject { name: "waitress", recipe: waitress, recorded: (1, 4), others: &[(1, 2), (1, 8)] },
 ];

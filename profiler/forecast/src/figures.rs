@@ -6,7 +6,7 @@ use profiler_core::phase::Phases;
 
 use crate::load::Load;
 use crate::outcome::Outcome;
-use crate::quantiles::Quantiles;
+use crate::quantiles::{Brackets, Quantiles};
 
 /// One request, as far as figures need it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Timed {
 pub struct Figures {
     /// Response times of all.
     pub overall: Quantiles,
+    /// How well so many requests show these.
+    pub brackets: Brackets,
     /// By number of the endpoint.
     pub by_endpoint: Vec<Quantiles>,
     /// Where the time of all went.
@@ -66,9 +68,11 @@ impl Figures {
             first_ns = first_ns.min(start_ns);
             last_ns = last_ns.max(start_ns.saturating_add(duration_ns));
         }
+        durations_ns.sort_unstable();
         Self {
             throughput_per_s: rate(durations_ns.len(), last_ns.saturating_sub(first_ns)),
-            overall: Quantiles::of(durations_ns),
+            overall: Quantiles::of_sorted(&durations_ns),
+            brackets: Brackets::of_sorted(&durations_ns),
             by_endpoint: by_endpoint.into_iter().map(Quantiles::of).collect(),
             phases,
         }

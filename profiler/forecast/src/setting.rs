@@ -11,8 +11,8 @@ const MAX_SLOTS: u32 = 16_384;
 const MAX_CORES: u32 = 4096;
 /// CPython's switch interval (`sys.getswitchinterval`).
 pub const SWITCH_INTERVAL_NS: u64 = 5_000_000;
-/// How long a thread runs before another of its core's run queue gets its turn: the kernel's base slice on two to seven cores, nearly.
-pub const QUANTUM_NS: u64 = 3_000_000;
+/// How long a thread runs before another of its core's run queue gets its turn: the kernel looks at each tick, 250 times a second on most.
+pub const QUANTUM_NS: u64 = 4_000_000;
 
 /// Which of several free slots gets a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

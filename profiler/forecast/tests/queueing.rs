@@ -112,15 +112,27 @@ fn waits_for_one_of_several_slots_are_those_of_m_m_c() {
     }
 }
 
+/// As many slots as are ever wanted: who waits, waits for a core. Turns are so long that nobody's ends.
+fn waits_for_cores(cores: u32, seed: u64) -> (f64, f64) {
+    let load = load(0.7, cores, false, Work::Free(Phase::Cpu), seed);
+    let setting = Setting { threads: 400, quantum_ns: 1 << 40, slice_ns: 1 << 40, ..Setting::default() };
+    let served = simulate(&load, &Setting { cores, ..setting }).unwrap().served;
+    mean(&served, |served| served.phases.get(Phase::RunQueue))
+}
+
 #[test]
-fn waits_for_cores_are_those_of_m_m_c() {
-    // As many slots as are ever wanted: who waits, waits for a core. Turns are so long that nobody's ends.
-    let load = load(0.7, 2, false, Work::Free(Phase::Cpu), 41);
-    let setting =
-        Setting { threads: 400, cores: 2, quantum_ns: 1 << 40, slice_ns: 1 << 40, ..Setting::default() };
-    let served = simulate(&load, &setting).unwrap().served;
-    let expected_ns = erlang_c(2, 0.7) * SERVICE_NS / (2.0 * 0.3);
-    assert_mean("M/M/2 of cores", mean(&served, |served| served.phases.get(Phase::RunQueue)), expected_ns);
+fn waits_for_one_core_are_those_of_m_m_1() {
+    assert_mean("M/M/1 of a core", waits_for_cores(1, 41), 0.7 / 0.3 * SERVICE_NS);
+}
+
+#[test]
+fn waits_for_two_cores_lie_between_one_queue_for_both_and_one_each() {
+    // Who wakes up goes to a core that is idle, and stays in its queue where none is.
+    let (found_ns, half_ns) = waits_for_cores(2, 42);
+    let one_queue_ns = erlang_c(2, 0.7) * SERVICE_NS / (2.0 * 0.3);
+    let queue_each_ns = 0.7 / 0.3 * SERVICE_NS;
+    assert!(found_ns - half_ns > one_queue_ns, "{found_ns} ± {half_ns}, M/M/2 {one_queue_ns}");
+    assert!(found_ns + half_ns < queue_each_ns, "{found_ns} ± {half_ns}, M/M/1 {queue_each_ns}");
 }
 
 #[test]

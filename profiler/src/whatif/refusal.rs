@@ -127,7 +127,9 @@ pub fn refusals(snapshot: &Snapshot, trace: &Trace) -> Vec<Refusal> {
     };
     let is_measured = |phase: Phase| !snapshot.coverage.not_measured.iter().any(|(other, _)| *other == phase);
     let is_light = snapshot.attached.is_light();
-    let is_loop = slots.are_loops() || !snapshot.event_loops.is_empty();
+    // A loop that only reads and hands over to a pool of threads dispatches, as gthread's main thread does.
+    let is_loop = slots.observed.iter().any(|slot| slot.is_loop)
+        || (slots.observed.is_empty() && !snapshot.event_loops.is_empty());
     check(is_light, Refusal::Light);
     check(is_loop, Refusal::EventLoop);
     check(snapshot.front_end.is_some(), Refusal::FrontEnd);

@@ -1,7 +1,7 @@
 //! Cores, each with a run queue of its own.
 //!
-//! In: threads that can run. Out: which thread runs on which core. A core that has nothing to do takes from the longest queue: none is idle
-//! while a thread waits.
+//! In: threads that can run. Out: which thread runs on which core. A thread that wakes up goes to an idle core. One that waits beside a core that
+//! gets idle later stays until a turn is over on its own: only then the kernel looks at the others again.
 
 use std::collections::VecDeque;
 
@@ -27,8 +27,8 @@ impl Core {
         !self.woken.is_empty() || !self.queue.is_empty()
     }
 
-    fn length(&self) -> usize {
-        self.woken.len() + self.queue.len()
+    fn is_idle(&self) -> bool {
+        self.running.is_none() && !self.has_queue()
     }
 }
 
@@ -52,12 +52,8 @@ impl Cores {
     /// Puts a thread that wakes up into a run queue, and says which core is to look. That is its last one if that is
     /// idle, else any idle one, else its last one.
     pub(super) fn enqueue(&mut self, thread: usize, last: usize) -> usize {
-        let is_idle = |core: &Core| core.running.is_none() && !core.has_queue();
-        let chosen = if self.0.get(last).is_some_and(is_idle) {
-            last
-        } else {
-            self.0.iter().position(is_idle).unwrap_or(last)
-        };
+        let chosen =
+            if self.0.get(last).is_some_and(Core::is_idle) { last } else { self.idle().unwrap_or(last) };
         if let Some(core) = self.0.get_mut(chosen) {
             core.woken.push_back(thread);
         }
@@ -82,14 +78,14 @@ impl Cores {
         self.0.get(core).is_some_and(Core::has_queue)
     }
 
-    /// The next thread for a core: the first that woke up there, else the first whose turn was over, else the last of the longest queue.
+    /// An idle core, if there is one.
+    pub(super) fn idle(&self) -> Option<usize> {
+        self.0.iter().position(Core::is_idle)
+    }
+
+    /// The next thread for a core: the first that woke up there, else the first whose turn was over.
     pub(super) fn take(&mut self, core: usize) -> Option<usize> {
         let own = self.0.get_mut(core)?;
-        if let Some(thread) = own.woken.pop_front().or_else(|| own.queue.pop_front()) {
-            return Some(thread);
-        }
-        let longest = (0..self.0.len()).max_by_key(|at| self.0.get(*at).map_or(0, Core::length))?;
-        let longest = self.0.get_mut(longest)?;
-        longest.queue.pop_back().or_else(|| longest.woken.pop_back())
+        own.woken.pop_front().or_else(|| own.queue.pop_front())
     }
 }

@@ -115,6 +115,7 @@ impl Engine<'_> {
             }
             Some(core) => {
                 thread.used_ns = 0;
+                self.spread(core);
                 self.cores.enqueue_last(number, core);
             }
             None => {
@@ -123,6 +124,15 @@ impl Engine<'_> {
                 self.give_way(core);
                 self.look(core);
             }
+        }
+    }
+
+    /// A turn is over: those that wait there go to cores that have nothing to do.
+    fn spread(&mut self, core: usize) {
+        while let Some(idle) = self.cores.idle() {
+            let Some(waiting) = self.cores.take(core) else { return };
+            self.cores.enqueue_last(waiting, idle);
+            self.look(idle);
         }
     }
 

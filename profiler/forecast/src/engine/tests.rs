@@ -112,11 +112,10 @@ fn others() -> impl Strategy<Value = Competition> {
 /// What must hold between two events.
 fn check(engine: &mut Engine<'_>) -> Result<(), TestCaseError> {
     let cores = engine.setting.cores as usize;
-    let any_queue = (0..cores).any(|core| engine.cores.has_queue(core));
     let mut running = Vec::new();
     for core in 0..cores {
         let Some(number) = engine.cores.get_mut(core).unwrap().running else {
-            prop_assert!(!any_queue, "core {core} is idle while a thread waits");
+            prop_assert!(!engine.cores.has_queue(core), "core {core} is idle while a thread waits for it");
             continue;
         };
         prop_assert!(!running.contains(&number), "thread {number} runs twice");
@@ -389,6 +388,19 @@ fn other_programs_take_their_part_of_the_cores() {
     assert!((54_000..58_000).contains(&busy), "{busy}");
     let (waited, _) = queued_ms(400_000);
     assert!(waited < 120.0, "who wants more than there is takes turns: {waited}");
+}
+
+#[test]
+fn a_thread_that_waits_beside_an_idle_core_goes_there_once_a_turn_is_over() {
+    const MS: u64 = 1_000_000;
+    // The third finds both cores busy and waits for that of the first, which goes on; the second is soon done.
+    let python = |at_ns, ms| at(at_ns, &[(Work::Python, ms * MS)]);
+    let load = Load { requests: vec![python(0, 20), python(1, 1), python(2, 1)], ..Load::default() };
+    let setting = Setting { processes: 3, cores: 2, ..Setting::default() };
+    let served = simulate(&load, &setting).unwrap().served;
+    let waited_ns: Vec<u64> = served.iter().map(|one| one.phases.get(Phase::RunQueue)).collect();
+    assert!(waited_ns[0] == 0 && waited_ns[1] == 0, "{waited_ns:?}");
+    assert!(waited_ns[2] <= setting.quantum_ns, "{waited_ns:?}");
 }
 
 #[test]
