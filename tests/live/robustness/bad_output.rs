@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
 use wsgi_trace::cli::exit::ExitCode;
+use wsgi_trace_tests::child::Child;
 use wsgi_trace_tests::gate::shared;
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::load::Load;
@@ -80,7 +81,8 @@ fn a_file_keeps_its_content_when_the_trace_cannot_begin() -> anyhow::Result<()> 
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("incident").to_string_lossy().into_owned();
     std::fs::write(&path, "an older incident")?;
-    let child = wsgi_trace_tests::child::Child::start(Command::new("sleep").arg("600"), "sleep")?;
+    // Leader of a session: below a process that listens, as this one may for a moment, it would count as that server's helper.
+    let child = Child::start_as_session(Command::new("sleep").arg("600"), "sleep")?;
     let pid = child.pid().to_string();
     for arguments in [
         &["record", "--pid", &pid, "-o", &path][..],
