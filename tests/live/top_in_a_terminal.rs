@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gate::{exclusive, shared};
 use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::root;
 use wsgi_trace_tests::scenario::Scenario;
@@ -32,6 +32,7 @@ fn top(arguments: &[&str]) -> anyhow::Result<Terminal> {
 
 #[test]
 fn however_it_ends_the_terminal_is_given_back() -> anyhow::Result<()> {
+    let _others = shared()?;
     type End = fn(&Terminal) -> anyhow::Result<()>;
     let ends: [End; 5] = [
         |terminal| terminal.type_keys("q"),
@@ -61,6 +62,7 @@ fn however_it_ends_the_terminal_is_given_back() -> anyhow::Result<()> {
 
 #[test]
 fn a_terminal_that_stops_reading_keeps_nobody_from_ending_it() -> anyhow::Result<()> {
+    let _others = shared()?;
     let mut terminal = top(&["--stopped"])?;
     terminal.stop_reading();
     // Screens enough to fill the terminal's buffer many times over.
@@ -77,6 +79,7 @@ fn a_terminal_that_stops_reading_keeps_nobody_from_ending_it() -> anyhow::Result
 
 #[test]
 fn keys_lead_from_the_overview_to_a_request_and_back() -> anyhow::Result<()> {
+    let _others = shared()?;
     let mut terminal = top(&["--stopped"])?;
     terminal.type_keys("n")?;
     terminal.wait_for("STOPPED  1.00 s")?;
@@ -100,6 +103,7 @@ fn keys_lead_from_the_overview_to_a_request_and_back() -> anyhow::Result<()> {
 
 #[test]
 fn another_size_is_another_screen_and_too_small_a_one_says_so() -> anyhow::Result<()> {
+    let _others = shared()?;
     let mut terminal = top(&[])?;
     terminal.resize(60, 20)?;
     let screen = terminal.wait_for("wsgi-trace top needs 80 x 24")?;
@@ -113,6 +117,7 @@ fn another_size_is_another_screen_and_too_small_a_one_says_so() -> anyhow::Resul
 
 #[test]
 fn colour_is_used_unless_it_is_not_wanted() -> anyhow::Result<()> {
+    let _others = shared()?;
     let path = recording("gthread-slow-upload");
     for (arguments, environment, wanted) in [
         (vec![], vec![], true),
@@ -134,6 +139,7 @@ fn colour_is_used_unless_it_is_not_wanted() -> anyhow::Result<()> {
 
 #[test]
 fn without_a_terminal_it_says_what_to_do_instead() -> anyhow::Result<()> {
+    let _others = shared()?;
     let output = without_terminal(&["top", &recording("sync-idle")])?;
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{said}");
@@ -148,6 +154,7 @@ fn without_a_terminal_it_says_what_to_do_instead() -> anyhow::Result<()> {
 
 #[test]
 fn what_cannot_be_watched_is_refused_before_the_terminal_is_taken() -> anyhow::Result<()> {
+    let _others = shared()?;
     let directory = tempfile::tempdir()?;
     let nothing = directory.path().join("nothing.wtrace").display().to_string();
     for (arguments, code) in [(vec!["top", "--pid", "4194304"], 3), (vec!["top", nothing.as_str()], 8)] {
@@ -161,6 +168,7 @@ fn what_cannot_be_watched_is_refused_before_the_terminal_is_taken() -> anyhow::R
 
 #[test]
 fn the_report_of_the_end_of_a_recording_is_that_of_the_report_command() -> anyhow::Result<()> {
+    let _others = shared()?;
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("last.json");
     let mut terminal = top(&["--report", &file.display().to_string(), "--format", "json"])?;

@@ -110,13 +110,15 @@ const DISTURBED_NS: u64 = 100_000_000;
 /// The turn of a live test, until dropped.
 #[derive(Debug)]
 pub struct Turn {
-    _lock: File,
+    lock: File,
+    /// Its place among those that share.
+    place: Option<File>,
     stretch: Stretch,
 }
 
 impl Turn {
-    fn begin(lock: File) -> Self {
-        Self { _lock: lock, stretch: Stretch::begin() }
+    fn begin(lock: File, place: Option<File>) -> Self {
+        Self { lock, place, stretch: Stretch::begin() }
     }
 }
 
@@ -127,6 +129,10 @@ impl Drop for Turn {
         if stolen_ns >= DISTURBED_NS && stolen_ratio > DISTURBED_RATIO {
             // For whoever runs the tests: it was no measurement.
             note("WSGI_TRACE_DISTURBED_LOG", format_args!("{:.0}", stolen_ratio * 100.0));
+        }
+        // A process that this one has forked meanwhile (to detach slowly) may hold the files for seconds.
+        for file in self.place.iter().chain([&self.lock]) {
+            let _ = file.unlock();
         }
     }
 }
@@ -144,16 +150,44 @@ fn note(variable: &str, figure: impl std::fmt::Display) {
     }
 }
 
-/// Keeps this test apart from those that want to be [`exclusive`], not from others of its kind: for tests of what
-/// happened, not of how long it took. Until dropped.
+/// Shared turns at once, for each CPU: such tests mostly wait for servers and clients.
+const SHARED_PER_CPU: usize = 2;
+
+/// Keeps this test apart from those that want to be [`exclusive`], not from a few others of its kind: for tests of what
+/// happened, not of how long it took. Until dropped. A test takes one turn, and asks for no second one meanwhile.
 ///
 /// # Errors
 ///
-/// Where the lock file under `target/` cannot be made.
+/// Where the lock files under `target/` cannot be made.
 pub fn shared() -> anyhow::Result<Turn> {
-    let lock = lock_file()?;
+    // Of all that wait for a place one looks for it: what is judged alone meanwhile is not disturbed by the others.
+    let queue = lock_file("live-tests-queue")?;
+    queue.lock()?;
+    let places = std::thread::available_parallelism()?.get() * SHARED_PER_CPU;
+    let mut places: Vec<File> =
+        (0..places).map(|number| lock_file(&format!("live-tests-{number}"))).collect::<Result<_, _>>()?;
+    let place = loop {
+        match first_free(&places)? {
+            Some(number) => break places.swap_remove(number),
+            None => std::thread::sleep(PAUSE),
+        }
+    };
+    drop(queue);
+    let lock = lock_file(ALL)?;
     lock.lock_shared()?;
-    Ok(Turn::begin(lock))
+    Ok(Turn::begin(lock, Some(place)))
+}
+
+/// Which of these nobody had locked; it is locked then.
+fn first_free(places: &[File]) -> anyhow::Result<Option<usize>> {
+    for (number, place) in places.iter().enumerate() {
+        match place.try_lock() {
+            Ok(()) => return Ok(Some(number)),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+    }
+    Ok(None)
 }
 
 /// Keeps this test alone among live tests, those of other test programs of this tree included, until dropped.
@@ -162,9 +196,9 @@ pub fn shared() -> anyhow::Result<Turn> {
 ///
 /// Where the lock file under `target/` cannot be made.
 pub fn exclusive() -> anyhow::Result<Turn> {
-    let lock = lock_file()?;
+    let lock = lock_file(ALL)?;
     lock.lock()?;
-    Ok(Turn::begin(lock))
+    Ok(Turn::begin(lock, None))
 }
 
 /// As [`exclusive`], for what must not wait long: `None` where others are still at work after `limit`.
@@ -173,13 +207,13 @@ pub fn exclusive() -> anyhow::Result<Turn> {
 ///
 /// Where the lock file under `target/` cannot be made.
 pub fn exclusive_within(limit: Duration) -> anyhow::Result<Option<Turn>> {
-    let lock = lock_file()?;
+    let lock = lock_file(ALL)?;
     let start = Instant::now();
     loop {
         match lock.try_lock() {
-            Ok(()) => return Ok(Some(Turn::begin(lock))),
+            Ok(()) => return Ok(Some(Turn::begin(lock, None))),
             Err(TryLockError::WouldBlock) if start.elapsed() < limit => {
-                std::thread::sleep(Duration::from_millis(20));
+                std::thread::sleep(PAUSE);
             }
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(error.into()),
@@ -187,7 +221,12 @@ pub fn exclusive_within(limit: Duration) -> anyhow::Result<Option<Turn>> {
     }
 }
 
-fn lock_file() -> anyhow::Result<File> {
-    let path = crate::root().join("target/live-tests.lock");
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(20);
+/// The lock that every turn has, shared or for itself.
+const ALL: &str = "live-tests";
+
+fn lock_file(name: &str) -> anyhow::Result<File> {
+    let path = crate::root().join("target").join(name).with_extension("lock");
     File::create(&path).with_context(|| format!("{} cannot be made", path.display()))
 }

@@ -17,6 +17,10 @@ const PURE: [&str; 2] = ["tests/replay", "tests/fleet"];
 /// Live test programs that need not be alone most of their time. They run beside the other live ones; what must be alone waits for its turn.
 const SOCIABLE: [&str; 5] = ["this_kernel", "docs", "serve", "dropped", "packages"];
 
+/// Tests that a live test program begins at once. Most of them wait for a turn (`tests/support/gate.rs`). What can share turns does so side by
+/// side as long as any such test waits; then what must be alone goes on, one after the other.
+pub(crate) const WAITING: &str = "64";
+
 /// Builds the program first, so that live tests run what the tree says, then runs the tests.
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     // Servers come over the network, mostly, while all is compiled.
@@ -76,6 +80,8 @@ fn parts() -> anyhow::Result<Vec<Command>> {
     of_docs.arg("--doc");
     let mut metadata = command::cargo(&["metadata", "--no-deps", "--format-version=1", "--locked"]);
     let metadata: Metadata = serde_json::from_str(&command::output(&mut metadata)?)?;
+    // Each test program would ask cargo for it.
+    let program = metadata.target_directory.join("debug/wsgi-trace");
     let pure = PURE.map(|folder| command::root().join(folder));
     let targets = metadata.packages.into_iter().flat_map(|package| package.targets);
     for target in targets.filter(|target| target.test) {
@@ -91,13 +97,21 @@ fn parts() -> anyhow::Result<Vec<Command>> {
         };
         part.arg(format!("--{kind}={}", target.name));
     }
-    Ok(vec![live, sociable, others, of_docs])
+    for part in [&mut live, &mut sociable] {
+        part.env("RUST_TEST_THREADS", WAITING);
+    }
+    let mut parts = vec![live, sociable, others, of_docs];
+    if std::env::var_os("WSGI_TRACE_BINARY").is_none() {
+        parts.iter_mut().for_each(|part| _ = part.env("WSGI_TRACE_BINARY", &program));
+    }
+    Ok(parts)
 }
 
 /// What `cargo metadata` says.
 #[derive(Deserialize)]
 struct Metadata {
     packages: Vec<Package>,
+    target_directory: PathBuf,
 }
 
 #[derive(Deserialize)]
