@@ -9,7 +9,7 @@ use profiler_common::system_call::ACCEPT4;
 use wsgi_trace::attach::Settings;
 use wsgi_trace::source::live::clock::monotonic_ns;
 use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gate::shared;
 use wsgi_trace_tests::kernel_trace::KernelTrace;
 use wsgi_trace_tests::program::{Program, kernel_programs};
 use wsgi_trace_tests::require_bpf;
@@ -18,7 +18,7 @@ use wsgi_trace_tests::toy::{ToyServer, ask, load};
 #[test]
 fn overfull_ring_is_counted_to_the_record() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = ToyServer::tcp(2)?;
     let settings = Settings { ring_bytes: Some(4096), ..Settings::default() };
     let mut trace = KernelTrace::start(server.pid(), &settings)?;
@@ -45,7 +45,7 @@ fn overfull_ring_is_counted_to_the_record() -> anyhow::Result<()> {
 #[test]
 fn full_thread_table_is_counted_and_leaves_the_others_alone() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = ToyServer::tcp(4)?;
     let settings = Settings { max_threads: Some(3), ..Settings::default() };
     let trace = KernelTrace::start(server.pid(), &settings)?;
@@ -57,7 +57,7 @@ fn full_thread_table_is_counted_and_leaves_the_others_alone() -> anyhow::Result<
 #[test]
 fn second_profiler_on_the_same_process_is_noticed() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = ToyServer::tcp(1)?;
     let find = &mut || vec![server.pid()];
     let (_first, report) = wsgi_trace::attach::attach(&Settings::default(), find)?;
@@ -81,7 +81,7 @@ const BTF_PROGRAMS: usize = 12;
 #[test]
 fn killed_profiler_leaves_nothing_in_the_kernel() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = ToyServer::tcp(2)?;
     let mut stream = server.connect()?;
     for _ in 0..5 {

@@ -22,8 +22,9 @@ use profiler_core::fact::OpenSlice;
 use wsgi_trace::attach::{Hooks, Settings};
 use wsgi_trace::source::live::clock::monotonic_ns;
 use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gate::{exclusive, shared};
 use wsgi_trace_tests::kernel_trace::KernelTrace;
+use wsgi_trace_tests::raw::until_inside;
 use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::steal::stolen_ns;
 use wsgi_trace_tests::switches::Switches;
@@ -68,7 +69,7 @@ fn check_slices(hooks: Hooks) -> anyhow::Result<KernelTrace> {
 #[test]
 fn every_slice_adds_up_and_follows_the_one_before() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     check_slices(Hooks::Btf).map(drop)
 }
 
@@ -171,7 +172,7 @@ fn waits_are_where_they_were_spent() -> anyhow::Result<()> {
 #[test]
 fn connection_head_and_arrival_come_with_a_request() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = ToyServer::tcp(1)?;
     let mut trace = KernelTrace::start(server.pid(), &Settings::default())?;
     let mut stream = server.connect()?;
@@ -244,7 +245,7 @@ fn connection_head_and_arrival_come_with_a_request() -> anyhow::Result<()> {
 #[test]
 fn a_response_is_captured_to_the_end_of_its_head_and_no_further() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = ToyServer::tcp(1)?;
     let mut trace = KernelTrace::start(server.pid(), &Settings::default())?;
     let mut stream = server.connect()?;
@@ -270,10 +271,11 @@ fn a_response_is_captured_to_the_end_of_its_head_and_no_further() -> anyhow::Res
 #[test]
 fn connection_from_before_the_attach_is_seeded() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = ToyServer::tcp(2)?;
     let mut stream = server.connect()?;
     ask(&mut stream, "/before")?;
+    until_inside(&[server.pid()], RECVFROM)?;
     let mut trace = KernelTrace::start(server.pid(), &Settings::default())?;
     let peer_port = stream.local_addr()?.port();
     trace.until("the seeded connection", |records| {
@@ -295,7 +297,7 @@ fn connection_from_before_the_attach_is_seeded() -> anyhow::Result<()> {
 #[test]
 fn unix_connections_are_followed_like_others() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let directory = tempfile::tempdir()?;
     let server = ToyServer::unix(&directory.path().join("toy.sock"), 1)?;
     let mut trace = KernelTrace::start(server.pid(), &Settings::default())?;
@@ -375,7 +377,7 @@ fn an_answer_of_a_back_end_is_known_since_it_came() -> anyhow::Result<()> {
 #[test]
 fn a_back_end_from_before_the_attach_is_known_and_one_behind_a_unix_socket() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let directory = tempfile::tempdir()?;
     let socket = directory.path().join("back-end.sock");
     let back_end = UnixListener::bind(&socket)?;
@@ -386,6 +388,7 @@ fn a_back_end_from_before_the_attach_is_known_and_one_behind_a_unix_socket() -> 
     let (asking, _) = back_end.accept()?;
     answer_as_back_end(&asking)?;
     answer(&mut stream)?;
+    until_inside(&[server.pid()], RECVFROM)?;
     let mut trace = KernelTrace::start(server.pid(), &Settings::default())?;
     // The read of the client that is open at the attach leaves no slice.
     stream.write_all(&request(&path))?;
@@ -404,7 +407,7 @@ fn a_back_end_from_before_the_attach_is_known_and_one_behind_a_unix_socket() -> 
 #[test]
 fn children_are_followed_from_their_first_instruction_to_their_end() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = ToyServer::tcp(1)?;
     let mut trace = KernelTrace::start(server.pid(), &Settings::default())?;
     ask(&mut server.connect()?, "/child/0.02")?;

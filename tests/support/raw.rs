@@ -150,6 +150,18 @@ pub fn until_inside(pids: &[u32], number: u32) -> anyhow::Result<u32> {
     })
 }
 
+/// Waits until so many threads of a process sleep in the system call `number`.
+///
+/// # Errors
+///
+/// Where they do not within ten seconds.
+pub fn until_so_many_inside(pid: u32, number: u32, count: usize) -> anyhow::Result<()> {
+    until(&format!("{count} threads in system call {number}"), Duration::from_secs(10), || {
+        let inside = calls_of(pid).into_iter().filter(|call| *call == Some(number)).count();
+        Ok((inside == count).then_some(()))
+    })
+}
+
 /// Whether a thread of one of these processes is inside the system call `number` now.
 #[must_use]
 pub fn is_inside(pids: &[u32], number: u32) -> bool {

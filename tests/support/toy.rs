@@ -10,8 +10,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use profiler_common::system_call::ACCEPT4;
 
 use crate::child::Child;
+use crate::raw::until_so_many_inside;
 
 /// How long an answer may take on a machine that is busy with something else.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
@@ -24,7 +26,7 @@ pub struct ToyServer {
 }
 
 impl ToyServer {
-    /// Starts it on a free loopback port.
+    /// Starts it on a free loopback port; each of its threads waits for connections.
     ///
     /// # Errors
     ///
@@ -54,6 +56,8 @@ impl ToyServer {
         if address.is_empty() {
             bail!("the toy server did not come up");
         }
+        // It tells where it listens before it has its threads.
+        until_so_many_inside(child.pid(), ACCEPT4, threads)?;
         Ok(Self { child, address })
     }
 
