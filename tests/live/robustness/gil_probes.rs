@@ -2,16 +2,17 @@
 //!
 //! In: nothing. Out: verdicts.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use aya::programs::loaded_programs;
+use aya::programs::{ProgramInfo, loaded_programs};
 use serde_json::Value;
 use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gate::shared;
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::program::Program;
+use wsgi_trace_tests::program::{Program, kernel_programs};
 use wsgi_trace_tests::published::why_not_measured;
 use wsgi_trace_tests::require_bpf;
 
@@ -24,8 +25,10 @@ fn watched(server: &Gunicorn, way: &[&str], options: &[&str]) -> anyhow::Result<
     program.wait_for_stderr("watching process")?;
     let sent = Load::run(server.address(), options)?;
     server.access_log(sent.answered())?;
+    let probes = probes_of(&program);
     program.signal(libc::SIGINT);
     let outcome = program.finish(Duration::from_secs(60))?;
+    until_gone(&probes)?;
     Ok((serde_json::from_str(&outcome.stdout)?, outcome.stderr))
 }
 
@@ -33,19 +36,26 @@ fn number(report: &Value, path: &str) -> anyhow::Result<u64> {
     report.pointer(path).and_then(Value::as_u64).with_context(|| format!("no {path}"))
 }
 
-/// Programs in interpreters that the kernel has loaded, of whatever instance of the profiler.
-fn probes_loaded() -> usize {
-    let is_probe = |name: &str| name.starts_with("gil_");
-    loaded_programs()
-        .filter_map(Result::ok)
-        .filter(|program| program.name_as_str().is_some_and(is_probe))
-        .count()
+/// Numbers of the programs in interpreters that a running profiler holds.
+fn probes_of(program: &Program) -> BTreeSet<u32> {
+    let held = kernel_programs(program.pid());
+    let is_probe = |info: &ProgramInfo| info.name_as_str().is_some_and(|name| name.starts_with("gil_"));
+    let all = loaded_programs().filter_map(Result::ok).filter(is_probe);
+    all.map(|info| info.id()).filter(|id| held.contains(id)).collect()
+}
+
+/// The kernel frees programs some time after their last user is gone.
+fn until_gone(probes: &BTreeSet<u32>) -> anyhow::Result<()> {
+    until("the probes are gone", Duration::from_secs(20), || {
+        let mut all = loaded_programs().filter_map(Result::ok);
+        Ok((!all.any(|info| probes.contains(&info.id()))).then_some(()))
+    })
 }
 
 #[test]
 fn a_server_of_single_threads_hits_no_probe_where_threads_wait() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = Gunicorn::start(&Settings::sync(Version::V27, 2))?;
     let options = ["--requests", "40", "--clients", "2", "--routes", "/cpu,/fast,/sleep/5"];
     for (way, probes) in [("auto", 0), ("uprobes", 1)] {
@@ -60,7 +70,7 @@ fn a_server_of_single_threads_hits_no_probe_where_threads_wait() -> anyhow::Resu
 #[test]
 fn threads_that_compute_hit_the_probes_and_their_waits_are_told_in_every_way() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
     let options = ["--requests", "12", "--seconds", "60", "--clients", "3", "--routes", "/truth/cpu/60"];
     for (way, method) in [
@@ -84,14 +94,13 @@ fn threads_that_compute_hit_the_probes_and_their_waits_are_told_in_every_way() -
         assert_eq!(attempts.is_none(), method != "full", "{way:?}");
         assert_eq!(said.contains("each time a thread takes the GIL"), method == "full", "{said}");
     }
-    assert_eq!(probes_loaded(), 0, "left in the kernel");
     Ok(())
 }
 
 #[test]
 fn switched_off_nothing_is_known_of_the_interpreter() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 2))?;
     let options = ["--requests", "10", "--clients", "2", "--routes", "/cpu"];
     let (report, _) = watched(&server, &["--gil", "off"], &options)?;
@@ -103,7 +112,7 @@ fn switched_off_nothing_is_known_of_the_interpreter() -> anyhow::Result<()> {
 #[test]
 fn killed_with_probes_attached_it_leaves_none_and_the_server_answers() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
     let pid = server.master().to_string();
     for way in ["uprobes", "full"] {
@@ -113,11 +122,13 @@ fn killed_with_probes_attached_it_leaves_none_and_the_server_answers() -> anyhow
             server.address(),
             &["--requests", "40", "--seconds", "60", "--clients", "3", "--routes", "/cpu"],
         )?;
+        let probes = probes_of(&program);
+        assert!(!probes.is_empty(), "{way}: it has no probes");
         program.signal(libc::SIGKILL);
         program.finish(Duration::from_secs(20)).ok();
         let sent = load.finish()?;
         assert_eq!(sent.answered(), 40, "{way}");
-        until("the probes are gone", Duration::from_secs(20), || Ok((probes_loaded() == 0).then_some(())))?;
+        until_gone(&probes)?;
     }
     Ok(())
 }
@@ -125,7 +136,7 @@ fn killed_with_probes_attached_it_leaves_none_and_the_server_answers() -> anyhow
 #[test]
 fn attached_and_detached_again_and_again_under_load_every_request_is_answered() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
     let pid = server.master().to_string();
     // More than can be answered until the last window ends.
@@ -137,18 +148,17 @@ fn attached_and_detached_again_and_again_under_load_every_request_is_answered() 
         let mut program =
             Program::start(&[&["--pid", &pid, "--format", "json", "-d", "400ms"], way].concat())?;
         program.wait_for_stderr("watching process")?;
+        let probes = probes_of(&program);
         let outcome = program.finish(Duration::from_secs(60))?;
         anyhow::ensure!(outcome.status.success(), "{}", outcome.stderr);
+        until_gone(&probes)?;
         let report: Value = serde_json::from_str(&outcome.stdout)?;
         assert!(number(&report, "/gil/waits/count")? > 0, "{way:?}: the load was over");
-        assert_eq!(
-            number(&report, "/gil/probe_hits")? > 0,
-            way.contains(&"uprobes") || way.contains(&"full")
-        );
+        let has_probes = way.contains(&"uprobes") || way.contains(&"full");
+        assert_eq!((number(&report, "/gil/probe_hits")? > 0, !probes.is_empty()), (has_probes, has_probes));
     }
     load.stop_early();
     let sent = load.finish()?;
     assert_eq!(sent.answered(), sent.requests.len());
-    assert_eq!(probes_loaded(), 0, "left in the kernel");
     Ok(())
 }

@@ -92,7 +92,7 @@ fn server_with_every_namespace_of_its_own_is_found_named_and_read_from_the_host(
 fn privileged_sidecar_with_the_host_s_processes_reports_what_the_host_does() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     require_podman!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = Isolated::start()?;
     let pid = server.pid().to_string();
     // Until they are told to end: how long a container takes to come up nobody knows.
@@ -167,7 +167,7 @@ fn number_that_a_process_has_in_its_container_leads_to_the_one_it_has_here() -> 
 fn container_that_is_killed_in_the_middle_ends_the_window_and_the_report_still_comes() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     require_podman!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = Isolated::start()?;
     let pid = server.pid().to_string();
     let mut program = Program::start(&["--pid", &pid, "--format", "json"])?;
@@ -189,7 +189,7 @@ fn container_that_is_killed_in_the_middle_ends_the_window_and_the_report_still_c
 fn root_file_system_that_is_gone_costs_the_server_s_version_and_nothing_else() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     require_podman!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = Isolated::start()?;
     // Interpreter, packages and application: all that is not mounted.
     for directory in ["opt", "srv"] {

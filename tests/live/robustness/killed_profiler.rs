@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use aya::programs::loaded_programs;
 use wsgi_trace::hook::table::PROGRAMS;
 use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gate::shared;
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::program::Program;
+use wsgi_trace_tests::program::{Program, kernel_programs};
 use wsgi_trace_tests::require_bpf;
 
 use crate::said::LIMIT;
@@ -72,7 +72,7 @@ fn orphans() -> anyhow::Result<Vec<String>> {
 fn killed_again_and_again_the_profiler_costs_no_request_and_leaves_nothing_in_the_kernel()
 -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
     let pid = server.master().to_string();
     let load = Load::start(server.address(), STEADY)?;
@@ -82,8 +82,9 @@ fn killed_again_and_again_the_profiler_costs_no_request_and_leaves_nothing_in_th
     first.wait_for_stderr("watching")?;
     let attach = started.elapsed();
     // Programs that are attached are found by the same look that finds none afterwards.
-    let named = loaded_programs().filter_map(Result::ok);
-    assert!(named.into_iter().any(|program| program.name_as_str() == Some("sched_switch")));
+    let its = kernel_programs(first.pid());
+    let mut loaded = loaded_programs().filter_map(Result::ok).filter(|program| its.contains(&program.id()));
+    assert!(loaded.any(|program| program.name_as_str() == Some("sched_switch")));
     first.signal(libc::SIGKILL);
     first.finish(LIMIT)?;
 

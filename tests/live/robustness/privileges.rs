@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use wsgi_trace::capability::CAPABILITIES_WANTED;
 use wsgi_trace::cli::exit::ExitCode;
-use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gate::shared;
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::program::Program;
@@ -43,7 +43,7 @@ fn wanted() -> Vec<String> {
 #[test]
 fn documented_capabilities_find_and_trace_a_server_of_another_user() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
     let directory = tempfile::tempdir()?;
     let program = program_for_all(directory.path())?;
@@ -81,7 +81,7 @@ fn documented_capabilities_find_and_trace_a_server_of_another_user() -> anyhow::
 #[test]
 fn every_mode_works_with_the_documented_capabilities_or_names_the_one_it_lacks() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 2))?;
     let directory = tempfile::tempdir()?;
     let program = program_for_all(directory.path())?;
@@ -132,7 +132,7 @@ fn every_mode_works_with_the_documented_capabilities_or_names_the_one_it_lacks()
 #[test]
 fn where_the_system_call_is_refused_it_is_said_by_trace_as_by_doctor() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = Gunicorn::start(&Settings::sync(Version::V27, 1))?;
     let pid = server.master().to_string();
     let directory = tempfile::tempdir()?;

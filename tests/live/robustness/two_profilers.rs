@@ -2,7 +2,7 @@
 //!
 //! In: nothing. Out: verdicts.
 
-use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gate::shared;
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::program::Program;
@@ -13,7 +13,7 @@ use crate::said::{LIMIT, assert_success, json, number};
 #[test]
 fn two_profilers_on_one_server_are_both_right_and_both_say_so() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
     let pid = server.master().to_string();
     let start = || -> anyhow::Result<Program> {
