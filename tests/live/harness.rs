@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gate::shared;
 use wsgi_trace_tests::gunicorn::{Gunicorn, Listen, Settings, Version};
 use wsgi_trace_tests::load::Load;
 
@@ -25,7 +25,7 @@ const MIXED: &[&str] = &[
 
 /// Every answered request is one line of the log with the same method, path and status.
 fn log_and_clients_agree(settings: &Settings) -> anyhow::Result<()> {
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = Gunicorn::start(settings)?;
     assert_eq!(server.worker_pids().len(), settings.workers);
     let sent = Load::run(server.address(), MIXED)?;
@@ -61,7 +61,7 @@ fn gunicorn_23_sync_logs_what_the_clients_sent() -> anyhow::Result<()> {
 
 #[test]
 fn the_application_measures_the_time_that_its_path_asks_for() -> anyhow::Result<()> {
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
     let routes = "/truth/sleep/20,/truth/backend/30,/truth/lock/25,/truth/file,/truth/cpu/15";
     let sent = Load::run(server.address(), &["--requests", "40", "--clients", "1", "--routes", routes])?;

@@ -5,7 +5,7 @@
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
-use wsgi_trace_tests::gate::{exclusive, skip};
+use wsgi_trace_tests::gate::{shared, skip};
 use wsgi_trace_tests::gunicorn::{Settings, Version};
 use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::server::cheroot::Cheroot;
@@ -39,7 +39,7 @@ fn counts_agree(recipe: &dyn Recipe) -> anyhow::Result<()> {
         skip("wrk is not installed");
         return Ok(());
     }
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = Server::start(recipe)?;
     // Room for all of it, so that nothing is lost where the profiler gets no core for a while.
     let trace = Trace::start_with(server.pid(), &["--ring-bytes", "134217728"])?;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::Value;
 use wsgi_trace_tests::child::Child;
-use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gate::{exclusive, shared};
 use wsgi_trace_tests::gil_episodes::waits_of;
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::load::Load;
@@ -209,7 +209,7 @@ fn a_wait_is_laid_to_the_endpoint_that_held_the_lock() -> anyhow::Result<()> {
 #[test]
 fn a_server_of_single_threads_never_waits_for_the_interpreter_lock() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = Gunicorn::start(&Settings::sync(Version::V27, 2))?;
     let traced = traced(&server, &["--requests", "40", "--clients", "2", "--routes", "/cpu,/fast,/sleep/5"])?;
     assert_eq!(traced.number("/gil/waits/count")?, 0);

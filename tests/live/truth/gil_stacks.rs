@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::Value;
-use wsgi_trace_tests::gate::exclusive;
+use wsgi_trace_tests::gate::{exclusive, shared};
 use wsgi_trace_tests::gil_lines::{self, Wanted, hold_and_want};
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::program::Program;
@@ -43,11 +43,15 @@ fn pairs_traced(arguments: &[&str]) -> anyhow::Result<(Gunicorn, Traced, Waits)>
     Ok((server, trace.end()?, switches.stop()?.waits()))
 }
 
+/// One run for all three: by place, by endpoint, by request.
 #[test]
-fn line_that_keeps_the_lock_is_named_and_a_replay_names_it_without_the_process() -> anyhow::Result<()> {
+fn lines_that_keep_the_lock_and_that_wait_for_it_are_named_and_a_replay_names_them_without_the_process()
+-> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
-    let (server, traced, _) = pairs_traced(FULL)?;
+    let (server, traced, waits) = pairs_traced(FULL)?;
+    names_who_waits_long(&server, &traced, &waits)?;
+    assert_eq!(gil_lines::check(&traced.requests, &server.witness()?, &waits)?, PAIRS);
     drop(server);
     names_the_line_that_keeps_the_lock(&traced)
 }
@@ -81,15 +85,7 @@ fn names_the_line_that_keeps_the_lock(traced: &Traced) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[test]
-fn endpoint_that_waits_long_is_named_with_the_line_it_stood_in_for_as_long_as_the_lock_was_kept()
--> anyhow::Result<()> {
-    require_bpf!(Ok(()));
-    let _alone = exclusive()?;
-    let (server, traced, waits) = pairs_traced(FULL)?;
-    names_who_waits_long(&server, &traced, &waits)
-}
-
+/// For as long as the lock was kept.
 fn names_who_waits_long(server: &Gunicorn, traced: &Traced, waits: &Waits) -> anyhow::Result<()> {
     let witnesses = server.witness()?;
     let wanted = gil_lines::wanted(&witnesses, waits)?;
@@ -119,16 +115,6 @@ fn names_who_waits_long(server: &Gunicorn, traced: &Traced, waits: &Waits) -> an
 }
 
 #[test]
-fn each_request_that_waited_long_says_in_which_line_it_stood_and_in_which_the_holder_was()
--> anyhow::Result<()> {
-    require_bpf!(Ok(()));
-    let _alone = exclusive()?;
-    let (server, traced, waits) = pairs_traced(FULL)?;
-    assert_eq!(gil_lines::check(&traced.requests, &server.witness()?, &waits)?, PAIRS);
-    Ok(())
-}
-
-#[test]
 fn light_mode_names_the_same_lines_of_holders_and_of_waiters() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
@@ -149,7 +135,7 @@ fn light_mode_names_the_same_lines_of_holders_and_of_waiters() -> anyhow::Result
 #[test]
 fn nothing_is_read_of_frames_where_nobody_asked() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
     let trace = Trace::start(server.master())?;
     let answered = hold_and_want(server.address(), 2)?;
