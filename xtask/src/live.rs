@@ -1,12 +1,12 @@
 //! `live`: every live test, those too that take long or want a quiet machine; `live-all`: every server.
 //!
-//! In: names of tests, or none for all. Out: success if all passed, and a list of what was skipped; a skip for want of a privilege
-//! or of what `make setup` installs is a failure.
+//! In: names of tests, or none for all; of servers also `rest`. Out: success if all passed, and a list of what was skipped; a skip for want of a
+//! privilege or of what `make setup` installs is a failure.
 
 use std::slice;
 
 use crate::summary::Summary;
-use crate::{command, watched};
+use crate::{command, test, watched};
 
 /// Test programs that trace real servers.
 pub(crate) const PROGRAMS: [&str; 11] = [
@@ -34,19 +34,27 @@ pub(crate) const THOUSAND_CLIENTS: [&str; 1] = ["thousand_clients"];
 
 /// One after the other; names choose among the tests of all.
 pub(crate) fn run(names: &[String]) -> anyhow::Result<()> {
-    run_programs(&PROGRAMS, names)
+    run_programs(&PROGRAMS, EVERY, names)
 }
+
+/// Which tests of a program are run, as it is told: every one, or those that `make test` leaves out.
+const EVERY: &str = "--include-ignored";
+const LEFT_OUT: &str = "--ignored";
 
 /// Lines of servers that do not pass yet: run only when asked for by name.
 const GAPS: &str = "gaps::";
 
+/// Says that `make test` has just been run.
+const REST: &str = "rest";
+
 /// Every server, each against its own witness; names choose among them.
 pub(crate) fn run_all(names: &[String]) -> anyhow::Result<()> {
-    let mut options = names.to_vec();
-    if names.is_empty() {
-        options.extend(["--skip".to_owned(), GAPS.to_owned()]);
+    let without_gaps = ["--skip".to_owned(), GAPS.to_owned()];
+    match names {
+        [] => run_programs(&SERVERS, EVERY, &without_gaps),
+        [one] if one == REST => run_programs(&SERVERS, LEFT_OUT, &without_gaps),
+        names => run_programs(&SERVERS, EVERY, names),
     }
-    run_programs(&SERVERS, &options)
 }
 
 /// Waits for the interpreter lock against another program's probes, on every interpreter that is found; the table goes
@@ -89,13 +97,13 @@ fn run_loud(tests: &mut std::process::Command) -> anyhow::Result<()> {
     outcome
 }
 
-fn run_programs(programs: &[&str], names: &[String]) -> anyhow::Result<()> {
+fn run_programs(programs: &[&str], which: &str, names: &[String]) -> anyhow::Result<()> {
     let programs = programs.iter().flat_map(|program| ["--test", program]);
     let common = ["test", "--locked", "--package", "wsgi-trace-tests"];
     command::run(command::cargo(&common).arg("--no-run").args(programs.clone()))?;
     let mut tests = command::cargo(&common);
-    tests.arg("--no-fail-fast").args(programs).arg("--").arg("--include-ignored").args(names);
-    tests.env("WSGI_TRACE_REQUIRE_ROOT", "1");
+    tests.arg("--no-fail-fast").args(programs).arg("--").arg(which).args(names);
+    tests.env("WSGI_TRACE_REQUIRE_ROOT", "1").env("RUST_TEST_THREADS", test::WAITING);
     let mut summary = Summary::of(slice::from_mut(&mut tests))?;
     let ended = watched::run(&mut tests, watched::SILENCE_OF_LONG_TESTS, |line| {
         println!("{line}");

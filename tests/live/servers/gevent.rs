@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
-use wsgi_trace_tests::gate::shared;
+use wsgi_trace_tests::gate::exclusive;
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::server::Server;
@@ -17,7 +17,7 @@ type Witnesses = BTreeMap<u64, (String, u64)>;
 
 /// Watches a worker under this load; and what the application itself measured, by the request's number.
 fn watched(load: &[&str]) -> anyhow::Result<(Traced, Witnesses)> {
-    let _turn = shared()?;
+    let _alone = exclusive()?;
     let server = Server::start(&GunicornGevent { workers: 1 })?;
     let trace = Trace::start(server.pid())?;
     Load::run(server.address(), load)?;

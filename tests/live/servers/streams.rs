@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
 use serde::Deserialize;
-use wsgi_trace_tests::gate::shared;
+use wsgi_trace_tests::gate::exclusive;
 use wsgi_trace_tests::gunicorn::{Settings, Version};
 use wsgi_trace_tests::load::Load;
 use wsgi_trace_tests::require_bpf;
@@ -100,7 +100,7 @@ const FROM_POOL: Told = Told { known: 0.90, unexplained: 0.50 };
 /// Streams of one server: their ends, and how much of their waits is to be `told`.
 fn last_to_their_end(recipe: &dyn Recipe, drip: &str, told: Told) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _turn = shared()?;
+    let _alone = exclusive()?;
     let server = Server::start(recipe)?;
     let trace = Trace::start(server.pid())?;
     let routes = format!("{drip}/4/60=2,/relay/4/40=2,/fast=2,/cpu,/sleep/7,/backend");
