@@ -71,6 +71,7 @@ fn one_full_worker_beside_an_idle_one_is_called_exhausted_and_named() -> anyhow:
 }
 
 #[test]
+#[ignore = "make live; make test watches it in a terminal, and replays its recording"]
 fn slow_uploads_are_charged_to_their_clients() -> anyhow::Result<()> {
     judge("gthread-slow-upload").map(drop)
 }

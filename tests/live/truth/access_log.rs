@@ -178,16 +178,10 @@ fn requests_to_several_listeners_equal_the_access_log() -> anyhow::Result<()> {
 }
 
 /// gunicorn's `%(D)s` begins when the head is parsed and ends with the last write.
-#[test]
-fn the_interval_of_the_access_log_agrees_with_ours() -> anyhow::Result<()> {
+fn intervals_agree(all: [Settings; 2]) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
-    for settings in [
-        Settings::sync(Version::V23, 1),
-        Settings::sync(Version::V27, 4),
-        Settings::gthread(Version::V23, 2, 4),
-        Settings::gthread(Version::V27, 1, 4),
-    ] {
+    for settings in all {
         let switches = Switches::start()?;
         let server = Gunicorn::start(&settings)?;
         let options = [
@@ -224,4 +218,15 @@ fn the_interval_of_the_access_log_agrees_with_ours() -> anyhow::Result<()> {
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
     Ok(())
+}
+
+#[test]
+fn the_interval_of_the_access_log_agrees_with_ours() -> anyhow::Result<()> {
+    intervals_agree([Settings::sync(Version::V23, 1), Settings::gthread(Version::V27, 1, 4)])
+}
+
+#[test]
+#[ignore = "make live: the same with another number of workers, or another release"]
+fn the_interval_of_the_access_log_agrees_with_ours_of_several_workers() -> anyhow::Result<()> {
+    intervals_agree([Settings::sync(Version::V27, 4), Settings::gthread(Version::V23, 2, 4)])
 }

@@ -121,46 +121,55 @@ fn threads_that_take_turns_wait_as_long_as_their_own_clocks_say() -> anyhow::Res
 
 /// The same for requests. A request also waits for the lock outside of what the application times, but no longer than
 /// that takes.
-#[test]
-fn requests_that_compute_at_the_same_time_wait_for_the_interpreter_lock() -> anyhow::Result<()> {
+fn who_computes_waits_for_the_interpreter_lock(version: Version) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
-    for version in [Version::V23, Version::V27] {
-        let server = Gunicorn::start(&Settings::gthread(version, 1, 4))?;
-        let options = ["--requests", "30", "--seconds", "60", "--clients", "3", "--routes", "/truth/cpu/100"];
-        let traced = traced(&server, &options)?;
-        let ours: BTreeMap<u64, _> =
-            traced.requests.iter().filter_map(|request| Some((request.id()?, request))).collect();
-        let (mut ours_ns, mut handed_over_ns, mut theirs_ns, mut cpu_ns, mut outside_ns) = (0, 0, 0, 0, 0);
-        let witnesses = server.witness()?;
-        assert_eq!(witnesses.len(), 30);
-        for witness in &witnesses {
-            let request = ours.get(&witness.id.parse()?).context("a request is missing")?;
-            ours_ns += request.phase_ns("gil_wait");
-            // Who is made to give the lock up waits until another has taken it, which takes long where cores are short.
-            handed_over_ns += request.phase_ns("lock_wait");
-            theirs_ns += witness.asleep_ns();
-            cpu_ns += witness.cpu_ns;
-            outside_ns += request.total_ns - witness.wall_ns;
-            let sum_ns: u64 = request.phases.values().flatten().sum();
-            assert_eq!(sum_ns, request.total_ns);
-        }
-        eprintln!(
-            "{version:?}: gil_wait {:.1} ms; by the application {:.1} ms within its part, at most {:.1} ms outside",
-            ours_ns as f64 / 1e6,
-            theirs_ns as f64 / 1e6,
-            outside_ns as f64 / 1e6,
-        );
-        assert!(theirs_ns > cpu_ns / 2, "the load did not contend");
-        assert!(
-            ours_ns + handed_over_ns + theirs_ns / 50 >= theirs_ns,
-            "{ours_ns} and {handed_over_ns} against {theirs_ns}"
-        );
-        assert!(ours_ns <= theirs_ns + theirs_ns / 50 + outside_ns, "{ours_ns} against {theirs_ns}");
-        let finding = traced.finding("gil-contention")?;
-        assert_eq!(finding.get("answer"), Some(&"present".into()), "{finding}");
+    let server = Gunicorn::start(&Settings::gthread(version, 1, 4))?;
+    let options = ["--requests", "30", "--seconds", "60", "--clients", "3", "--routes", "/truth/cpu/100"];
+    let traced = traced(&server, &options)?;
+    let ours: BTreeMap<u64, _> =
+        traced.requests.iter().filter_map(|request| Some((request.id()?, request))).collect();
+    let (mut ours_ns, mut handed_over_ns, mut theirs_ns, mut cpu_ns, mut outside_ns) = (0, 0, 0, 0, 0);
+    let witnesses = server.witness()?;
+    assert_eq!(witnesses.len(), 30);
+    for witness in &witnesses {
+        let request = ours.get(&witness.id.parse()?).context("a request is missing")?;
+        ours_ns += request.phase_ns("gil_wait");
+        // Who is made to give the lock up waits until another has taken it, which takes long where cores are short.
+        handed_over_ns += request.phase_ns("lock_wait");
+        theirs_ns += witness.asleep_ns();
+        cpu_ns += witness.cpu_ns;
+        outside_ns += request.total_ns - witness.wall_ns;
+        let sum_ns: u64 = request.phases.values().flatten().sum();
+        assert_eq!(sum_ns, request.total_ns);
     }
+    eprintln!(
+        "{version:?}: gil_wait {:.1} ms; by the application {:.1} ms within its part, at most {:.1} ms outside",
+        ours_ns as f64 / 1e6,
+        theirs_ns as f64 / 1e6,
+        outside_ns as f64 / 1e6,
+    );
+    assert!(theirs_ns > cpu_ns / 2, "the load did not contend");
+    assert!(
+        ours_ns + handed_over_ns + theirs_ns / 50 >= theirs_ns,
+        "{ours_ns} and {handed_over_ns} against {theirs_ns}"
+    );
+    assert!(ours_ns <= theirs_ns + theirs_ns / 50 + outside_ns, "{ours_ns} against {theirs_ns}");
+    let finding = traced.finding("gil-contention")?;
+    assert_eq!(finding.get("answer"), Some(&"present".into()), "{finding}");
     Ok(())
+}
+
+#[test]
+fn requests_that_compute_at_the_same_time_wait_for_the_interpreter_lock() -> anyhow::Result<()> {
+    who_computes_waits_for_the_interpreter_lock(Version::V27)
+}
+
+#[test]
+#[ignore = "make live: the same for another release"]
+fn requests_that_compute_at_the_same_time_on_gunicorn_23_wait_for_the_interpreter_lock() -> anyhow::Result<()>
+{
+    who_computes_waits_for_the_interpreter_lock(Version::V23)
 }
 
 /// Requests that sleep for a moment and then want the lock wait because of those that compute meanwhile.

@@ -87,6 +87,7 @@ fn phases_agree(settings: &Settings) -> anyhow::Result<()> {
 }
 
 #[test]
+#[ignore = "make live: make test puts another release to it in servers::gunicorn_sync"]
 fn phases_of_sync_agree_with_the_application_s_clock() -> anyhow::Result<()> {
     phases_agree(&Settings::sync(Version::V23, 1))
 }
@@ -96,16 +97,11 @@ fn phases_of_gthread_agree_with_the_application_s_clock() -> anyhow::Result<()> 
     phases_agree(&Settings::gthread(Version::V27, 1, 4))
 }
 
-#[test]
-fn almost_nothing_of_a_mixed_run_is_unexplained() -> anyhow::Result<()> {
+fn almost_nothing_is_unexplained(all: &[Settings]) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
-    for settings in [
-        Settings::sync(Version::V27, 2),
-        Settings::gthread(Version::V23, 2, 4),
-        Settings::gthread(Version::V27, 2, 4),
-    ] {
-        let server = Gunicorn::start(&settings)?;
+    for settings in all {
+        let server = Gunicorn::start(settings)?;
         let options = [
             &["--requests", "300", "--seconds", "20", "--clients", "6", "--keep-alive", "4"],
             &["--routes", "/fast=2,/cpu,/backend,/lock,/file,/stream,/mixed=3,/sleep/5"][..],
@@ -136,4 +132,15 @@ fn almost_nothing_of_a_mixed_run_is_unexplained() -> anyhow::Result<()> {
         assert!(share(unexplained_ns, total_ns) <= 0.02);
     }
     Ok(())
+}
+
+#[test]
+fn almost_nothing_of_a_mixed_run_is_unexplained() -> anyhow::Result<()> {
+    almost_nothing_is_unexplained(&[Settings::gthread(Version::V27, 2, 4)])
+}
+
+#[test]
+#[ignore = "make live: another release, and sync workers, which make test has in servers::gunicorn_sync"]
+fn almost_nothing_of_a_mixed_run_is_unexplained_on_other_servers() -> anyhow::Result<()> {
+    almost_nothing_is_unexplained(&[Settings::sync(Version::V27, 2), Settings::gthread(Version::V23, 2, 4)])
 }
