@@ -127,9 +127,7 @@ pub fn refusals(snapshot: &Snapshot, trace: &Trace) -> Vec<Refusal> {
     };
     let is_measured = |phase: Phase| !snapshot.coverage.not_measured.iter().any(|(other, _)| *other == phase);
     let is_light = snapshot.attached.is_light();
-    // A loop that only reads and hands over to a pool of threads dispatches, as gthread's main thread does.
-    let is_loop = slots.observed.iter().any(|slot| slot.is_loop)
-        || (slots.observed.is_empty() && !snapshot.event_loops.is_empty());
+    let is_loop = slots.are_loops() || (!snapshot.event_loops.is_empty() && !is_served_by_slots(trace));
     check(is_light, Refusal::Light);
     check(is_loop, Refusal::EventLoop);
     check(snapshot.front_end.is_some(), Refusal::FrontEnd);
@@ -160,6 +158,15 @@ pub fn refusals(snapshot: &Snapshot, trace: &Trace) -> Vec<Refusal> {
     let silent = ratio(silent_ns, slots.busy_ns());
     check(silent > MAX_SILENT_RATIO, Refusal::Silent { percent: percent(silent) });
     refusals
+}
+
+/// Whether slots write the responses themselves, beside an event loop. Such a loop reads and hands over to a pool of threads, as gthread's main
+/// thread does (Waitress). Otherwise it has a part in each request that this model does not know.
+fn is_served_by_slots(trace: &Trace) -> bool {
+    let served = trace.requests.iter().filter(|request| request.slot.is_some());
+    let own =
+        served.clone().filter(|request| request.stretches.last().is_some_and(|last| last.tid == request.tid));
+    own.count().saturating_mul(20) > served.count().saturating_mul(19)
 }
 
 /// Whether the number of slots is only what was seen. Processes are all seen; threads of a pool may not have been needed yet. Where requests came while
