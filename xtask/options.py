@@ -197,6 +197,7 @@ SERVERS = {
     "hypercorn": ("hypercorn", "wheel", [""], lambda root: (
         called_flags(tree(root / "hypercorn/__main__.py"), "add_argument") | attributes(tree(root / "hypercorn/config.py"), "Config")
     )),
+    "daphne": ("daphne", "wheel", [""], lambda root: called_flags(tree(root / "daphne/cli.py"), "add_argument")),
     "a2wsgi": ("a2wsgi", "wheel", [""], lambda root: keywords(tree(root / "a2wsgi/wsgi.py"), "WSGIMiddleware")),
     "gevent": ("gevent", "wheel", [""], gevent),
     "twisted": ("Twisted", "wheel", [""], twisted),

@@ -5,9 +5,11 @@
 use std::process::Command;
 
 use wsgi_trace_tests::backend::Backend;
+use wsgi_trace_tests::server::daphne::Daphne;
 use wsgi_trace_tests::server::fastapi::FastApi;
 use wsgi_trace_tests::server::gevent::{GunicornGevent, Pywsgi};
 use wsgi_trace_tests::server::granian::Granian;
+use wsgi_trace_tests::server::gunicorn_asgi::GunicornAsgi;
 use wsgi_trace_tests::server::hypercorn::Hypercorn;
 use wsgi_trace_tests::server::own_loop::OwnLoop;
 use wsgi_trace_tests::server::twisted::Twisted;
@@ -98,6 +100,19 @@ pub(crate) fn all() -> anyhow::Result<Vec<Subject>> {
             recipe: uvicorn(Application::Asgi),
             routes: ASGI,
         },
+        Subject {
+            name: "gunicorn-asgi",
+            about: "gunicorn's own worker for asyncio, coroutines",
+            recipe: Box::new(GunicornAsgi { worker_class: "asgi" }),
+            routes: ASGI,
+        },
+        Subject {
+            name: "hypercorn",
+            about: "hypercorn, asyncio, coroutines",
+            recipe: Box::new(Hypercorn::ON_ASYNCIO),
+            routes: ASGI,
+        },
+        Subject { name: "daphne", about: "Daphne, coroutines", recipe: Box::new(Daphne), routes: ASGI },
         Subject {
             name: "starlette",
             about: "uvicorn, asyncio, Starlette",

@@ -8,6 +8,7 @@ pub mod apache;
 pub mod asking;
 pub mod cheroot;
 pub mod container;
+pub mod daphne;
 pub mod fastapi;
 pub mod few_files;
 pub mod further;

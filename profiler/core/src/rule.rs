@@ -74,6 +74,8 @@ rules! {
     UpToOwnWakeup,
     /// Unknown loops: the threads of a pool wait until the loop has taken what they report, if most of them were seen to.
     ReportsAwaited,
+    /// Twisted's reactor on asyncio: a task that asks when a client takes bytes, before any are sent, has the response of its request.
+    AsksToAnswer,
     /// hypercorn on trio: another task reads the connection, so that a read that finds nothing says nothing of the request.
     ReadBeside,
 }

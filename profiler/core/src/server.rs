@@ -8,6 +8,7 @@ pub mod advice;
 pub mod backlog;
 pub mod cheroot;
 mod command_line;
+pub mod daphne;
 pub mod gevent;
 pub mod gunicorn;
 pub mod hypercorn;
@@ -41,6 +42,7 @@ pub static KINDS: &[&dyn ServerKind] = &[
     &cheroot::CherryPy,
     &uvicorn::Uvicorn,
     &hypercorn::Hypercorn,
+    &daphne::Daphne,
     &twisted::Twisted,
     &gevent::Gevent,
     &unknown::Unknown,

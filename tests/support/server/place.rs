@@ -95,6 +95,12 @@ impl Place {
         environment::program("venv-trio", name)
     }
 
+    /// A program of the environment with Daphne (`make setup`).
+    #[must_use]
+    pub fn daphne_program(name: &str) -> PathBuf {
+        environment::program("venv-daphne", name)
+    }
+
     /// The environment, directory and outputs that every server gets. Standard output goes to `output.log`, standard
     /// error to `error.log`.
     pub(super) fn prepare(&self, command: &mut Command) -> anyhow::Result<()> {

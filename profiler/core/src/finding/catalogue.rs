@@ -8,7 +8,7 @@ use crate::server::advice::{Advice, Scope};
 use crate::server::{KINDS, ServerKind, backlog, site::Site};
 
 /// Options by server.
-const CATALOGUE: [(&str, &str); 9] = [
+const CATALOGUE: [(&str, &str); 10] = [
     ("gunicorn", include_str!("../server/catalogue/gunicorn.txt")),
     ("mod_wsgi", include_str!("../server/catalogue/mod_wsgi.txt")),
     ("uwsgi", include_str!("../server/catalogue/uwsgi.txt")),
@@ -17,6 +17,7 @@ const CATALOGUE: [(&str, &str); 9] = [
     ("cherrypy", include_str!("../server/catalogue/cherrypy.txt")),
     ("uvicorn", include_str!("../server/catalogue/uvicorn.txt")),
     ("hypercorn", include_str!("../server/catalogue/hypercorn.txt")),
+    ("daphne", include_str!("../server/catalogue/daphne.txt")),
     ("twisted", include_str!("../server/catalogue/twisted.txt")),
 ];
 
@@ -24,8 +25,12 @@ const CATALOGUE: [(&str, &str); 9] = [
 const APACHE: &str = include_str!("../server/catalogue/apache.txt");
 
 /// What the keywords are of that advice names for programs: of the server itself, or of a library that it runs applications with.
-const KEYWORDS: [(&str, &[&str]); 5] = [
+const KEYWORDS: [(&str, &[&str]); 6] = [
     ("cherrypy", &[include_str!("../server/catalogue/cherrypy.txt")]),
+    (
+        "daphne",
+        &[include_str!("../server/catalogue/python.txt"), include_str!("../server/catalogue/twisted.txt")],
+    ),
     ("gevent", &[include_str!("../server/catalogue/gevent.txt")]),
     (
         "hypercorn",

@@ -186,6 +186,9 @@ fn register(books: &mut Books<'_>, thread: &mut Thread, at: At<'_>) {
         && slice.result >= 0
     {
         let awaits_writable = operation != EPOLL_CTL_DEL && events & EPOLLOUT != 0;
+        if awaits_writable && turn::asks_to_answer(books.view(), thread, number, slice.tid) {
+            exchange::advance(books, thread, at);
+        }
         turn::register(books, thread, number, awaits_writable);
     }
     // A loop that takes a connection off its list hands it over; a slot that does so only tidies up.

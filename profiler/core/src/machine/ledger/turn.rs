@@ -124,6 +124,9 @@ pub(in crate::machine) fn took(
             if answers && !active.response.has_begun {
                 event_loop.in_turn.answers((number, active.request.id));
             }
+            if matches!(slice.call, Call::EpollControl { fd, .. } if is_clients(fd)) {
+                event_loop.asks_to_answer(active.request.times.service_start_ns);
+            }
         }
         event_loop
             .share(active.request.id, phases, || (&active.request.http.method, &active.request.http.path));
@@ -241,7 +244,9 @@ pub(in crate::machine) fn would_block(books: &mut Books<'_>, thread: &mut Thread
 pub(in crate::machine) fn has_read(books: &mut Books<'_>, thread: &mut Thread, number: u32, slice: &Slice) {
     let Call::Read { asked_bytes, .. } = slice.call else { return };
     let has_taken_all = u64::try_from(slice.result).is_ok_and(|moved| moved < asked_bytes);
+    let is_beside = books.runtime.tasks.beside_loop(slice.tid).is_some();
     let Some(event_loop) = thread.serving_loop() else { return };
+    event_loop.recognition.reads_beside = is_beside;
     let Some(connection) = books.wire.connections.get_mut(number) else { return };
     let surely_owes = connection.inbound.surely_owes();
     let Some(active) = connection.requests.front_mut() else { return };
@@ -250,6 +255,20 @@ pub(in crate::machine) fn has_read(books: &mut Books<'_>, thread: &mut Thread, n
     } else if has_taken_all {
         active.wants = Wants::ClientRead;
     }
+}
+
+/// Whether a request runs as a task asks to be told when its client takes bytes. Who asks that before the response has begun has a part of it: Twisted's transports
+/// write one iteration later, whatever they are given. Others write at once, and ask for what the client did not take.
+pub(in crate::machine) fn asks_to_answer(view: View<'_>, thread: &Thread, number: u32, tid: Tid) -> bool {
+    let Some(connection) = view.wire.connections.get(number) else { return false };
+    let is_in_head = connection.requests.len() == 1 && connection.inbound.in_head();
+    let is_unanswered = connection.requests.front().is_some_and(|active| !active.response.has_begun);
+    Rule::AsksToAnswer.holds()
+        && thread.is_loop()
+        && is_unanswered
+        && !is_in_head
+        && !connection.awaits_writable
+        && view.runtime.tasks.beside_loop(tid).is_some()
 }
 
 /// A loop changes the registration of a client's connection. `awaits_writable`: from now on it waits until the client takes more, and a response under way waits

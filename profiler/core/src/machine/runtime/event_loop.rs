@@ -222,6 +222,15 @@ impl EventLoop {
         }
     }
 
+    /// A request, read at `read_ns`, has a part of its response, which will be written in a later iteration.
+    pub fn asks_to_answer(&mut self, read_ns: Option<u64>) {
+        let is_deferred =
+            |read_ns| read_ns < self.looks.iteration_start_ns() && read_ns >= self.looks.iterations_ago_ns(0);
+        if self.recognition.reads_beside && read_ns.is_some_and(is_deferred) {
+            self.recognition.answers(false, true);
+        }
+    }
+
     /// Whether a parked request may have resumed just now for a visible reason: a timer, or a wakeup.
     #[must_use]
     pub fn resumes_parked(&self) -> bool {

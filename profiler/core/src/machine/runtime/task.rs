@@ -26,7 +26,9 @@ pub(in crate::machine) fn at_work(state: View<'_>, thread: &Thread, tid: Tid) ->
 /// asyncio the transport reads in a context of its own. It also writes there what the client did not take at once. All else is written by the task.
 pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, number: u32, slice: &Slice) {
     let Some(task) = state.runtime.tasks.last(slice.tid) else { return };
-    let (Call::Read { fd, .. } | Call::Write { fd }) = slice.call else { return };
+    let (Call::Read { fd, .. } | Call::Write { fd } | Call::EpollControl { fd, .. }) = slice.call else {
+        return;
+    };
     let is_read = matches!(slice.call, Call::Read { .. });
     // The loop looks for what is ready, or it had no tasks. Whether it is a loop may be known later.
     let event_loop = thread.event_loop.get_or_insert_default();

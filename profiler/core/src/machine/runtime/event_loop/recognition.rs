@@ -21,6 +21,8 @@ pub(in crate::machine) struct Recognition {
     pub(super) kind: &'static LoopKind,
     /// What its calls have shown of that.
     shown: Shown,
+    /// It read last in another context than the one in which it looks: asyncio runs each callback in its own.
+    pub(in crate::machine) reads_beside: bool,
     /// How it writes last chunks.
     pub(in crate::machine) last_chunks: LastChunks,
 }
