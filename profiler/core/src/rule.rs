@@ -32,6 +32,8 @@ rules! {
     AloneInIteration,
     /// asyncio: a request whose head was read two iterations ago ran in the iteration before, though it made no call.
     UnseenIteration,
+    /// Unknown loops: a request that first does something as many iterations after it was read as others did that were alone has been ready since.
+    PassedAlong,
     /// asyncio: in the iteration before no request ran and none was woken, so a timer resumed this one.
     QuietIterationBefore,
     /// asyncio: a timer resumed a request that resumes after those whose heads were read in the iteration before.

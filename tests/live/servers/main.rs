@@ -137,14 +137,14 @@ mod gaps {
         truth::requests_agree_with_the_witness(&Granian { blocking_threads: 4 })
     }
 
-    /// 12 to 17 % are unexplained; requests, their lengths and their threads' accounts are right.
+    /// 6 to 12 % are unexplained, so that it passes in some runs; requests, their lengths and their threads' accounts are right.
     #[test]
     #[ignore = "make live-all gaps"]
     fn gunicorn_s_own_asgi_worker() -> anyhow::Result<()> {
         truth::requests_agree_with_the_witness(&GunicornAsgi { worker_class: "asgi" })
     }
 
-    /// 14 to 22 %, and all else is right.
+    /// 13 to 17 %, and all else is right.
     #[test]
     #[ignore = "make live-all gaps"]
     fn hypercorn_on_asyncio() -> anyhow::Result<()> {

@@ -331,5 +331,5 @@ pub(in crate::machine) fn advance(books: &mut Books<'_>, thread: &mut Thread, at
     active.request.slot = thread.slot.or(active.request.slot);
     thread.serving = Some((number, id));
     thread.hold_for_request(window_start_ns, taken.from_ns, &taken.phases);
-    turn::took(books, thread, number, slice, &taken.phases);
+    turn::took(books, thread, number, slice, &taken);
 }

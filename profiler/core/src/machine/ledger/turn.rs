@@ -22,9 +22,9 @@ use crate::machine::runtime::handoff;
 use crate::machine::runtime::state::View;
 use crate::machine::runtime::task;
 use crate::machine::runtime::thread::Thread;
-use crate::machine::wire::request::{RequestKey, Wants};
+use crate::machine::wire::request::{RequestKey, Taken, Wants};
 use crate::machine::world::descriptor::Interest;
-use crate::phase::{Phase, Phases};
+use crate::phase::Phase;
 use crate::rule::Rule;
 
 /// Whether a call waits for whatever of a set is ready.
@@ -111,8 +111,9 @@ pub(in crate::machine) fn took(
     thread: &mut Thread,
     number: u32,
     slice: &Slice,
-    phases: &Phases,
+    taken: &Taken,
 ) {
+    let Taken { from_ns, phases } = taken;
     task::note(&mut books.hand(), thread, number, slice);
     let active = books.wire.connections.get(number).and_then(|connection| connection.requests.front());
     if let (Some(event_loop), Some(active)) = (thread.serving_loop(), active) {
@@ -130,6 +131,7 @@ pub(in crate::machine) fn took(
         }
         event_loop
             .share(active.request.id, phases, || (&active.request.http.method, &active.request.http.path));
+        event_loop.had(active.request.id, *from_ns, from_ns.saturating_add(phases.total_ns()));
     }
 }
 

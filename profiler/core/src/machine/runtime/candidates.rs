@@ -67,6 +67,8 @@ pub(in crate::machine) fn left(
         .and_then(|connection| connection.requests.iter().find(|active| active.request.id == key.1));
     let (Some(event_loop), Some(active)) = (thread.serving_loop(), active) else { return true };
     event_loop.share(key.1, phases, || (&active.request.http.method, &active.request.http.path));
+    let left_ns = left_ns(active);
+    event_loop.had(key.1, left_ns.saturating_sub(phases.total_ns()), left_ns);
     if active.wants != Wants::Unknown || active.response.may_have_ended {
         return true;
     }

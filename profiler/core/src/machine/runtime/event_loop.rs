@@ -8,13 +8,14 @@ mod in_turn;
 mod left;
 mod looks;
 mod order;
+mod passing;
 mod recognition;
 mod resume;
 
 use rustc_hash::FxHashSet;
 
 use crate::event::Slice;
-use crate::loop_kind::LoopKind;
+use crate::loop_kind::{LoopKind, Resumes};
 use crate::machine::runtime::tasks::Tasks;
 use crate::machine::runtime::unattributed::Unattributed;
 use crate::machine::wire::request::{Active, RequestKey, Wants};
@@ -26,6 +27,8 @@ use held::LoopHeld;
 pub(in crate::machine) use in_turn::InTurn;
 pub(in crate::machine) use left::Left;
 pub use looks::Looks;
+use passing::Passing;
+pub(in crate::machine) use passing::{After, Came};
 pub(in crate::machine) use recognition::Recognition;
 use resume::{Clues, Resumed};
 
@@ -33,6 +36,9 @@ use resume::{Clues, Resumed};
 const MAX_LIKELY: usize = 1024;
 /// Iterations from the cause of a resume to the resume itself: the loop passes the request from one callback to the next.
 const RESUMING_ITERATIONS: usize = 1;
+
+/// In the place of a request: the loop looks for what is ready.
+const NOBODY: u64 = u64::MAX;
 
 /// The loop of one thread.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +65,8 @@ pub struct EventLoop {
     pub looks: Looks,
     /// What may have resumed a request.
     clues: Clues,
+    /// How it passes requests on before they run.
+    passing: Passing,
     held: LoopHeld,
 }
 
@@ -98,6 +106,7 @@ impl EventLoop {
         self.in_turn.next_iteration(slept);
         self.clues.next_iteration(slice, &self.looks);
         self.touched.until_ns = exit_ns;
+        self.had(NOBODY, slice.enter_ns, exit_ns);
         self.held.waited(slice.enter_ns, exit_ns, window_start_ns);
     }
 
@@ -163,6 +172,34 @@ impl EventLoop {
             && self.looks.was_two_iterations_ago(read_ns)
             && self.looks.slept_until_ns <= read_ns;
         is_its.then_some((self.looks.before_ns, self.looks.last.enter_ns))
+    }
+
+    /// What is known of its order does not tell when a request resumes. It may be asyncio's: one on which all requests take several iterations is not recognised.
+    fn may_pass_on(&self) -> bool {
+        self.kind().resumes == Resumes::Untold
+    }
+
+    /// A request surely had the loop in this stretch.
+    pub(in crate::machine) fn had(&mut self, request: u64, from_ns: u64, until_ns: u64) {
+        if self.may_pass_on() {
+            self.passing.had(request, from_ns, until_ns);
+        }
+    }
+
+    /// A request does something for the first time since it was read. The ends of the stretches in which it was surely ready, with their phases, in order: while another one
+    /// had the loop it waited, and else it may have run. Empty: it may have waited for something.
+    #[must_use]
+    pub(in crate::machine) fn passed_along(&mut self, came: Came) -> Vec<(u64, Phase)> {
+        if !Rule::PassedAlong.holds() || !self.may_pass_on() {
+            return Vec::new();
+        }
+        let Some((from_ns, until_ns)) = self.passing.passed(came, &self.looks) else { return Vec::new() };
+        let mut ends = vec![(from_ns, Phase::LoopWait)];
+        for (start_ns, end_ns) in self.passing.others(came.request, from_ns, until_ns) {
+            ends.extend([(start_ns, Phase::Unexplained), (end_ns, Phase::LoopWait)]);
+        }
+        ends.push((until_ns, Phase::Unexplained));
+        ends
     }
 
     /// What a request waited for between `from_ns`, when the loop left it, and `until_ns`, when the loop turned to it again. Returns the ends of its stretches

@@ -11,6 +11,7 @@ mod gevent;
 mod handed;
 mod in_turn;
 mod own_thread;
+mod passing;
 mod reactor;
 mod replies;
 mod streams;

@@ -10,7 +10,7 @@ use crate::machine::ledger::books::Books;
 use crate::machine::ledger::finish::leave;
 use crate::machine::ledger::unattributed;
 use crate::machine::runtime::candidates::{may_run, others_may_run};
-use crate::machine::runtime::event_loop::EventLoop;
+use crate::machine::runtime::event_loop::{After, Came, EventLoop};
 use crate::machine::runtime::handed::Handed;
 use crate::machine::runtime::handoff::{self, Collected};
 use crate::machine::runtime::late::Owed;
@@ -197,7 +197,10 @@ fn explain(
         return;
     };
     let is_whole = connection.origin.side == Side::Whole;
+    // What was read last may be of the next one.
+    let last_read_ns = (connection.requests.len() == 1).then_some(connection.last_read_ns);
     let Some(active) = connection.requests.front_mut() else { return };
+    let came = last_read_ns.and_then(|read_ns| came(active, read_ns));
     let own_start_ns = turning.own_start_ns;
     let mut owed = None;
     if active.left_by.is_none() && active.owner.is_none() {
@@ -224,7 +227,7 @@ fn explain(
         owed = owe(active, key, back.owed_by, event_loop.told_between(own_start_ns));
         active.pass(own_start_ns, Phase::LoopWait);
     } else {
-        explain_by_looks(active, event_loop, slice, asked, turning);
+        explain_by_looks(active, event_loop, (slice, came), asked, turning);
     }
     if let Some(part) = owed.filter(|_| is_whole && event_loop.passes_on())
         && books.runtime.late.owe(part)
@@ -242,7 +245,7 @@ fn explain(
 fn explain_by_looks(
     active: &mut Active,
     event_loop: &mut EventLoop,
-    slice: &Slice,
+    (slice, came): (&Slice, Option<Came>),
     asked: bool,
     turning: &Turning,
 ) {
@@ -266,10 +269,15 @@ fn explain_by_looks(
         event_loop.resumed_first();
     }
     let known_until_ns = if turning.is_doubtful { turning.free_from_ns } else { turning.own_start_ns };
-    if wants == Wants::Unknown
-        && by.is_running()
-        && let Some((from_ns, until_ns)) = event_loop.unseen_iteration(active)
-    {
+    let is_free = wants == Wants::Unknown && by.is_running();
+    let passed =
+        came.filter(|_| is_free && !asked).map(|came| event_loop.passed_along(came)).unwrap_or_default();
+    if !passed.is_empty() {
+        for (until_ns, phase) in passed {
+            active.pass(until_ns.min(known_until_ns), phase);
+        }
+        active.pass(known_until_ns, Phase::LoopWait);
+    } else if is_free && let Some((from_ns, until_ns)) = event_loop.unseen_iteration(active) {
         active.pass(from_ns.min(known_until_ns), Phase::LoopWait);
         active.pass(until_ns.min(known_until_ns), Phase::Unexplained);
         active.pass(known_until_ns, Phase::LoopWait);
@@ -278,6 +286,18 @@ fn explain_by_looks(
         active.pass(until_ns, phase);
     }
     active.pass(turning.own_start_ns, Phase::Unexplained);
+}
+
+/// The same request as one that does something for the first time since its last bytes were read, before its response; `None`: it has done something since.
+fn came(active: &Active, read_ns: u64) -> Option<Came> {
+    let head_ns = active.request.times.service_start_ns?;
+    let after = match (read_ns > head_ns, active.request.index_on_connection) {
+        (true, _) => After::Body,
+        (false, 0) => After::FirstHead,
+        (false, _) => After::Head,
+    };
+    let is_first = active.ran_ns < read_ns && !active.response.has_begun;
+    is_first.then_some(Came { request: active.request.id, read_ns, after })
 }
 
 /// What its thread did last for a request is not seen yet. Returns the stretch that the thread's account explains later. The thread reported its result at the

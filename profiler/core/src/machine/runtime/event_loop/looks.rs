@@ -151,6 +151,18 @@ impl Looks {
         before_ns > 0 && (before_ns..after_ns).contains(&at_ns)
     }
 
+    /// Of what was read at this moment and shows itself in the present iteration: how many iterations ago it was read, where the first that came after begins, and
+    /// whether the loop made no call in any between. `None`: there is none between, or that is not remembered.
+    pub(super) fn unseen_since(&self, read_ns: u64) -> Option<(usize, u64, bool)> {
+        let first = self.iterations.partition_point(|iteration| iteration.start_ns <= read_ns);
+        let between = self.iterations.range(first..);
+        let is_remembered = first > 0;
+        let from_ns = self.iterations.get(first).filter(|_| is_remembered)?.start_ns;
+        // The look that ends an iteration is a call of it.
+        let is_alone = between.clone().all(|iteration| iteration.calls <= 1);
+        Some((between.len() + 1, from_ns, is_alone))
+    }
+
     /// The last wait before this moment in which it slept: entry and exit. 0: none is remembered.
     #[must_use]
     pub fn slept_before(&self, at_ns: u64) -> (u64, u64) {
@@ -174,17 +186,17 @@ impl Looks {
 pub(super) struct Forgotten;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::event::Call;
     use crate::fact::Account;
 
-    /// Waits: entry, exit, and how long of it was asleep.
-    fn looks(waits: &[(u64, u64, u64)]) -> Looks {
+    /// Waits: entry, exit, and how long of it was asleep. Between them so many calls.
+    pub(in super::super) fn looks(waits: &[(u64, u64, u64)], calls: u32) -> Looks {
         let mut looks = Looks::default();
         for (enter_ns, exit_ns, blocked_ns) in waits {
             if looks.last.exit_ns > 0 {
-                looks.end_iteration(*enter_ns, 0, None);
+                looks.end_iteration(*enter_ns, calls, None);
             }
             let cpu_ns = exit_ns - enter_ns - blocked_ns;
             let inside = Account { cpu_ns, blocked_ns: *blocked_ns, ..Account::default() };
@@ -200,14 +212,14 @@ mod tests {
             (&[(100, 200, 90), (300, 310, 0)], 310, (200, 300)),
             (&[(100, 110, 0), (300, 400, 60)], 360, (360, 360)),
         ] {
-            let looks = looks(waits);
+            let looks = looks(waits, 0);
             assert_eq!((looks.found_ns(), looks.found_ready_ns()), (found_ns, ready_ns), "{waits:?}");
         }
     }
 
     #[test]
     fn moments_are_placed_in_the_iteration_in_which_they_were() {
-        let looks = looks(&[(100, 200, 90), (300, 310, 0), (400, 500, 50)]);
+        let looks = looks(&[(100, 200, 90), (300, 310, 0), (400, 500, 50)], 0);
         for (at_ns, start_ns, is_iteration) in
             [(250, 200, true), (305, 200, false), (399, 310, true), (450, 310, false), (600, 500, false)]
         {

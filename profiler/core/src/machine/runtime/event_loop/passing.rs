@@ -1,0 +1,148 @@
+//! How many iterations of a loop a server takes to pass a request on, from the read of its last bytes to the first thing that it does.
+//!
+//! In: what requests have of the loop; requests that do something for the first time since they were read. Out: whether such a one was ready all the time, and when others
+//! had the loop meanwhile.
+//!
+//! A server may have several tasks for one request: one reads, one has the connection, one runs the application. Each resumes the next, which runs one
+//! iteration later, and most make no call. How many iterations that takes shows where a request has the loop to itself: the loop makes no call between its looks and does
+//! not sleep. Who waits there for a timer, for a back end or for a thread makes it sleep. One that takes as many iterations beside others did not wait for anything either.
+
+use std::collections::VecDeque;
+
+use super::looks::Looks;
+
+/// Iterations distinguished. What takes more is not known.
+const MAX_ITERATIONS: usize = 16;
+/// So many requests must have shown a number of iterations before anything follows from it.
+const MIN_ALONE: u8 = 3;
+/// Stretches remembered in which requests had the loop.
+const MAX_HAD: usize = 128;
+
+/// What the loop read last of a request. A server may pass each on in another way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::machine) enum After {
+    /// The end of its head, the first of its connection.
+    FirstHead,
+    /// The end of its head.
+    Head,
+    /// A part of its body.
+    Body,
+}
+
+/// A request that does something for the first time since it was read.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::machine) struct Came {
+    /// The request.
+    pub request: u64,
+    /// When its last bytes were read.
+    pub read_ns: u64,
+    /// What these were.
+    pub after: After,
+}
+
+/// What is known of one loop.
+#[derive(Clone, Debug, Default)]
+pub(in crate::machine) struct Passing {
+    /// How many requests that had the loop to themselves took so many iterations, by [`After`].
+    alone: [[u8; MAX_ITERATIONS]; 3],
+    /// Which request had the loop when: begin, end, request.
+    had: VecDeque<(u64, u64, u64)>,
+}
+
+impl Passing {
+    /// A request surely had the loop in this stretch.
+    pub(super) fn had(&mut self, request: u64, from_ns: u64, until_ns: u64) {
+        if self.had.len() >= MAX_HAD {
+            self.had.pop_front();
+        }
+        self.had.push_back((from_ns, until_ns, request));
+    }
+
+    /// The stretches between two moments in which others than this request had the loop, in order.
+    pub(super) fn others(
+        &self,
+        request: u64,
+        from_ns: u64,
+        until_ns: u64,
+    ) -> impl Iterator<Item = (u64, u64)> {
+        let of_others = self.had.iter().filter(move |(_, _, other)| *other != request);
+        let within =
+            move |(start_ns, end_ns, _): &(u64, u64, u64)| (*start_ns.max(&from_ns), *end_ns.min(&until_ns));
+        of_others.map(within).filter(|(start_ns, end_ns)| start_ns < end_ns)
+    }
+
+    /// A request does something for the first time since it was read. Since when and until when it was surely passed on, unseen; `None`: it may have waited, or nothing lies
+    /// between.
+    pub(super) fn passed(&mut self, came: Came, looks: &Looks) -> Option<(u64, u64)> {
+        if looks.slept_until_ns > came.read_ns {
+            return None;
+        }
+        let (iterations, from_ns, is_alone) = looks.unseen_since(came.read_ns)?;
+        let seen = self.alone.get_mut(came.after as usize)?.get_mut(iterations)?;
+        *seen = seen.saturating_add(u8::from(is_alone));
+        (*seen >= MIN_ALONE).then_some((from_ns, looks.last.enter_ns))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::looks::tests::looks;
+    use super::*;
+
+    const CAME: Came = Came { request: 7, read_ns: 105, after: After::Head };
+
+    /// A request is read at 105, and does something after so many looks that find something, beside others or alone.
+    fn after(iterations: u64, is_alone: bool, slept: bool) -> Looks {
+        let waits: Vec<(u64, u64, u64)> = (0..=iterations)
+            .map(|count| (90 + count * 20, 100 + count * 20, if slept && count == 1 { 5 } else { 0 }))
+            .collect();
+        looks(&waits, if is_alone { 1 } else { 2 })
+    }
+
+    #[test]
+    fn who_takes_as_many_iterations_as_those_that_had_the_loop_to_themselves_was_passed_on() {
+        for (what, alone, beside, expected) in [
+            ("as many", 3, 3, Some((120, 150))),
+            ("one more", 3, 4, None),
+            ("one less", 3, 2, None),
+            ("in the next one nothing is unseen", 1, 1, None),
+            ("of more than are distinguished", 20, 20, None),
+        ] {
+            let mut passing = Passing::default();
+            for _ in 0..MIN_ALONE {
+                passing.passed(CAME, &after(alone, true, false));
+            }
+            assert_eq!(passing.passed(CAME, &after(beside, false, false)), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn nothing_follows_from_a_few_or_from_others_or_after_a_sleep_or_for_what_else_was_read() {
+        for (what, seen, is_alone, came, slept) in [
+            ("two have shown it", MIN_ALONE - 1, true, CAME, false),
+            ("they were not alone", MIN_ALONE, false, CAME, false),
+            ("the loop slept", MIN_ALONE, true, CAME, true),
+            ("a body", MIN_ALONE, true, Came { after: After::Body, ..CAME }, false),
+        ] {
+            let mut passing = Passing::default();
+            for _ in 0..seen {
+                passing.passed(CAME, &after(3, is_alone, false));
+            }
+            assert_eq!(passing.passed(came, &after(3, false, slept)), None, "{what}");
+        }
+    }
+
+    #[test]
+    fn others_had_the_loop_when_they_did_and_the_last_of_that_is_remembered() {
+        let mut passing = Passing::default();
+        for (request, from_ns, until_ns) in [(1, 5, 10), (7, 20, 30), (2, 40, 60), (1, 60, 90)] {
+            passing.had(request, from_ns, until_ns);
+        }
+        let others = |passing: &Passing, from_ns| passing.others(7, from_ns, 70).collect::<Vec<_>>();
+        assert_eq!(others(&passing, 8), [(8, 10), (40, 60), (60, 70)]);
+        for _ in 0..MAX_HAD - 1 {
+            passing.had(3, 100, 110);
+        }
+        assert_eq!(others(&passing, 8), [(60, 70)]);
+    }
+}
