@@ -3,13 +3,13 @@
 //! In: an ELF file, hostile. Out: [`TakeGil`]: where it begins, where it waits, where it ends. `take_gil` is the only
 //! function of an interpreter that waits on a condition variable with a limit of time, so the call of
 //! `pthread_cond_timedwait` finds it, and `.eh_frame` says how far it reaches. A debug build makes that call in
-//! `PyCOND_TIMEDWAIT` (Python/condvar.h), which is inlined elsewhere: there its caller is the one. What instructions do
-//! is in one file for each architecture.
+//! `PyCOND_TIMEDWAIT` (Python/condvar.h), which is inlined elsewhere: there its caller is the one. What seldom runs may lie apart from the rest of
+//! its function (compilers do so, and BOLT): then the jumps to it find that. What instructions do is in one file for each architecture.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
+use std::ops::Range;
 
-use gimli::{BaseAddresses, CieOrFde, EhFrame, LittleEndian, UnwindSection as _};
 use object::{
     Architecture, Object as _, ObjectSection as _, ObjectSegment as _, ObjectSymbol as _,
     ObjectSymbolTable as _,
@@ -18,7 +18,10 @@ use object::{
 use super::elf::MAX_FILE_BYTES;
 
 mod arm64;
+mod parts;
 mod x86_64;
+
+use parts::{Part, parts_of, whole};
 
 /// That of the machine: the kernel has no probes for others, whose programs may run in an emulator.
 const OWN: Architecture =
@@ -30,10 +33,6 @@ const WAIT: &str = "pthread_cond_timedwait";
 const UNLOCK: &str = "pthread_mutex_unlock";
 /// Calls of it that are looked at: CPython 3.8 has two copies of the function.
 const MAX_CALLS: usize = 8;
-/// A function longer than this is not the one.
-const MAX_FUNCTION_BYTES: u64 = 16 * 1024;
-/// Entries of `.eh_frame` looked at.
-const MAX_FRAMES: usize = 1_000_000;
 /// Places where the function ends.
 const MAX_EXITS: usize = 32;
 
@@ -148,12 +147,16 @@ fn that_call(
     if calls.len() > MAX_CALLS {
         return Err(NotFound::TooManyCalls(calls.len()));
     }
-    let bounds = bounds_of(image, &calls)?;
-    let found = bounds.iter().filter_map(|bounds| {
-        let found = function(image, machine, *bounds, targets, unlock)?;
-        Some((bounds.0, found))
-    });
-    let found: Vec<(u64, TakeGil)> = found.collect();
+    let mut found: Vec<(u64, TakeGil)> = Vec::new();
+    for part in parts_of(image, &calls)? {
+        let parts = whole(image, machine, part);
+        let Some(start) = parts.first().map(|part| part.start) else { continue };
+        if found.iter().all(|(known, _)| *known != start)
+            && let Some(function) = function(image, machine, &parts, targets, unlock)
+        {
+            found.push((start, function));
+        }
+    }
     if found.is_empty() { Err(NotFound::NoCall) } else { Ok(found) }
 }
 
@@ -164,6 +167,8 @@ struct Machine {
     stubs: fn(code: &[u8], address: u64, slots: &[u64], stubs: &mut Vec<u64>),
     /// Adds addresses at which `code` seems to call a target, a few more than [`MAX_CALLS`] at most.
     calls: fn(code: &[u8], address: u64, targets: &Targets, calls: &mut Vec<u64>),
+    /// The same of jumps, conditional or not, that seem to lead into a stretch of addresses.
+    jumps: fn(code: &[u8], address: u64, into: &Range<u64>, jumps: &mut Vec<u64>),
     /// The instructions of a function that begins at the address; `None`: what is there is no code.
     steps: fn(code: &[u8], address: u64) -> Option<Vec<Step>>,
 }
@@ -259,50 +264,40 @@ fn targets(image: &object::File<'_>, machine: Machine, function: &str) -> Target
     targets
 }
 
-/// First and last address of each function that holds one of `calls`, as `.eh_frame` has them.
-fn bounds_of(image: &object::File<'_>, calls: &[u64]) -> Result<Vec<(u64, u64)>, NotFound> {
-    let section = image.section_by_name(".eh_frame").ok_or(NotFound::NoBounds)?;
-    let data = section.data().map_err(|error| NotFound::File(error.to_string()))?;
-    let frames = EhFrame::new(data, LittleEndian);
-    let text = image.section_by_name(".text").map_or(0, |text| text.address());
-    let bases = BaseAddresses::default().set_eh_frame(section.address()).set_text(text);
-    let mut entries = frames.entries(&bases);
-    let mut bounds: Vec<(u64, u64)> = Vec::new();
-    for _ in 0..MAX_FRAMES {
-        let Ok(Some(entry)) = entries.next() else { break };
-        let CieOrFde::Fde(partial) = entry else { continue };
-        let Ok(frame) = partial.parse(EhFrame::cie_from_offset) else { continue };
-        let (start, length) = (frame.initial_address(), frame.len());
-        let holds = |call: &u64| call.checked_sub(start).is_some_and(|distance| distance < length);
-        if length <= MAX_FUNCTION_BYTES && calls.iter().any(holds) && !bounds.contains(&(start, length)) {
-            bounds.push((start, length));
-        }
-    }
-    if bounds.is_empty() { Err(NotFound::NoBounds) } else { Ok(bounds) }
-}
-
-/// Reads a function instruction by instruction; `None` if it does not call the wait after all.
+/// Reads a function instruction by instruction, from its parts, of which it begins with the first; `None` if it does not call the wait after all.
 fn function(
     image: &object::File<'_>,
     machine: Machine,
-    (start, length): (u64, u64),
+    parts: &[Part],
     wait: &Targets,
     unlock: &Targets,
 ) -> Option<TakeGil> {
-    let (code, offset) = code_at(image, start, length)?;
-    let steps = (machine.steps)(code, start)?;
-    let point = |step: &Step| {
-        let offset = offset.checked_add(step.address.checked_sub(start)?)?;
-        Some(ProbePoint { offset, address: step.address, is_emulated: step.is_emulated })
+    let mut steps: Vec<(Step, u64)> = Vec::new();
+    for part in parts {
+        let (code, offset) = code_at(image, part.start, part.length)?;
+        let place = |step: Step| Some((step, offset.checked_add(step.address.checked_sub(part.start)?)?));
+        steps.extend((machine.steps)(code, part.start)?.into_iter().filter_map(place));
+    }
+    let point = |(step, offset): &(Step, u64)| ProbePoint {
+        offset: *offset,
+        address: step.address,
+        is_emulated: step.is_emulated,
     };
-    let mut found = TakeGil { entry: entry(&steps, start).and_then(point), ..TakeGil::default() };
+    let mut found = TakeGil::default();
+    let first = parts.first()?;
+    // Where a part is all that is found of it, its beginning is not known.
+    if !first.is_later {
+        let all: Vec<Step> = steps.iter().map(|(step, _)| *step).collect();
+        let entry = entry(&all, first.start);
+        found.entry = steps.iter().find(|(step, _)| Some(step) == entry).map(point);
+    }
     for step in &steps {
-        match step.flow {
-            Flow::Call(Some(called)) if wait.has(called) => found.waits.push(point(step)?),
+        match step.0.flow {
+            Flow::Call(Some(called)) if wait.has(called) => found.waits.push(point(step)),
             Flow::Call(Some(called)) if unlock.has(called) && found.unlocks.len() < MAX_EXITS => {
-                found.unlocks.push(point(step)?);
+                found.unlocks.push(point(step));
             }
-            Flow::Return if found.exits.len() < MAX_EXITS => found.exits.push(point(step)?),
+            Flow::Return if found.exits.len() < MAX_EXITS => found.exits.push(point(step)),
             _ => {}
         }
     }

@@ -275,13 +275,16 @@ fn compiled(options: &[&str]) -> (tempfile::TempDir, std::path::PathBuf) {
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
 static int volatile locked;
+#ifndef NOTE
+#define NOTE (void)0
+#endif
 KIND int wait_for(long ns) {
     struct timespec until = {0, ns};
     return pthread_cond_timedwait(&cond, &mutex, &until);
 }
 __attribute__((noinline)) int take(void) {
     pthread_mutex_lock(&mutex);
-    while (locked) wait_for(5000000);
+    while (locked) { NOTE; wait_for(5000000); }
     locked = 1;
     return pthread_mutex_unlock(&mutex);
 }
@@ -313,6 +316,34 @@ fn the_function_that_takes_the_lock_is_found_where_it_waits_by_a_function_of_its
         assert!(points.clone().all(|point| reach.contains(&point.address)), "{kind}: {found:?}");
         assert_eq!((found.waits.len(), found.exits.is_empty()), (1, false), "{kind}: {found:?}");
     }
+}
+
+/// gcc puts what calls a function that is `cold` apart from the rest of its function, as BOLT does with what never ran in its profile.
+#[test]
+fn the_function_that_takes_the_lock_is_found_whole_where_its_wait_lies_apart_from_it() {
+    use object::{Object as _, ObjectSymbol as _};
+    let cold = "-DKIND=static void __attribute__((cold, noinline)) note(void) { locked = 0; } static inline __attribute__((always_inline))";
+    let (_directory, program) = compiled(&[
+        "-O2",
+        "-fno-optimize-sibling-calls",
+        "-freorder-blocks-and-partition",
+        cold,
+        "-DNOTE=note()",
+    ]);
+    let bytes = std::fs::read(&program).expect("read");
+    let image = object::File::parse(&*bytes).expect("an executable");
+    let reach = |name: &str| {
+        let symbol = image.symbols().find(|symbol| symbol.name() == Ok(name)).expect(name);
+        symbol.address()..symbol.address() + symbol.size()
+    };
+    let (take, apart) = (reach("take"), reach("take.cold"));
+    let found = take_gil::find(std::fs::File::open(&program).expect("opened")).expect("found");
+    let [found] = &*found else { panic!("{found:?}") };
+    assert!(found.entry.is_some_and(|point| take.contains(&point.address)), "{found:?}");
+    assert!(found.waits.iter().all(|point| apart.contains(&point.address)), "{found:?}");
+    let ends = found.unlocks.iter().chain(&found.exits);
+    assert!(ends.clone().any(|point| take.contains(&point.address)), "{found:?}");
+    assert_eq!((found.waits.len(), found.exits.is_empty()), (1, false), "{found:?}");
 }
 
 #[test]

@@ -3,9 +3,11 @@
 //! In: bytes, hostile. Out: stubs, calls, and the steps of a function. A call of what a register holds is not followed: compilers make such calls of the C library
 //! only with `-fno-plt`.
 
+use std::ops::Range;
+
 use super::{Called, Flow, MAX_CALLS, Machine, Step, Targets};
 
-pub(super) const MACHINE: Machine = Machine { stubs: stubs_in, calls: calls_in, steps };
+pub(super) const MACHINE: Machine = Machine { stubs: stubs_in, calls: calls_in, jumps: jumps_in, steps };
 
 /// Bytes of an instruction.
 const STEP: u64 = 4;
@@ -53,6 +55,14 @@ fn calls_in(code: &[u8], address: u64, targets: &Targets, calls: &mut Vec<u64>) 
         .filter(|(at, word)| matches!(flow(*at, *word), Flow::Call(Some(called)) if targets.has(called)));
     let room = (MAX_CALLS + 1).saturating_sub(calls.len());
     calls.extend(found.map(|(at, _)| at).take(room));
+}
+
+/// Addresses at which `code` jumps into a stretch.
+fn jumps_in(code: &[u8], address: u64, into: &Range<u64>, jumps: &mut Vec<u64>) {
+    let leads_there = |at: u64, word: u32| matches!(flow(at, word), Flow::Branch(to) if into.contains(&to));
+    let found = words(code, address).filter(|(at, word)| leads_there(*at, *word));
+    let room = (MAX_CALLS * MAX_CALLS + 1).saturating_sub(jumps.len());
+    jumps.extend(found.map(|(at, _)| at).take(room));
 }
 
 /// Every instruction of `code`.

@@ -2,11 +2,13 @@
 //!
 //! In: bytes, hostile. Out: stubs, calls, and the steps of a function.
 
+use std::ops::Range;
+
 use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction};
 
 use super::{Called, Flow, MAX_CALLS, Machine, Step, Targets};
 
-pub(super) const MACHINE: Machine = Machine { stubs: stubs_in, calls: calls_in, steps };
+pub(super) const MACHINE: Machine = Machine { stubs: stubs_in, calls: calls_in, jumps: jumps_in, steps };
 
 /// Stubs that jump to what one of `slots` points to.
 fn stubs_in(code: &[u8], address: u64, slots: &[u64], stubs: &mut Vec<u64>) {
@@ -45,6 +47,26 @@ fn calls_in(code: &[u8], address: u64, targets: &Targets, calls: &mut Vec<u64>) 
         };
         if called.is_some_and(|called| targets.has(called)) && calls.len() <= MAX_CALLS {
             calls.extend(u64::try_from(place).ok().and_then(|place| address.checked_add(place)));
+        }
+    }
+}
+
+/// Addresses at which `code` seems to jump into a stretch.
+fn jumps_in(code: &[u8], address: u64, into: &Range<u64>, jumps: &mut Vec<u64>) {
+    for (place, pair) in code.windows(2).enumerate() {
+        let behind = match pair {
+            [0xe9, _] => 1,
+            [0x0f, 0x80..=0x8f] => 2,
+            _ => continue,
+        };
+        let leads_there = || {
+            let at = place.checked_add(behind)?;
+            let distance = code.get(at..at.checked_add(4)?)?.try_into().ok().map(i32::from_le_bytes)?;
+            let next = address.checked_add(u64::try_from(at).ok()?)?.checked_add(4)?;
+            Some(into.contains(&next.checked_add_signed(distance.into())?))
+        };
+        if leads_there() == Some(true) && jumps.len() <= MAX_CALLS * MAX_CALLS {
+            jumps.extend(u64::try_from(place).ok().and_then(|place| address.checked_add(place)));
         }
     }
 }
