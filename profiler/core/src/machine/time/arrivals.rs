@@ -3,7 +3,8 @@
 //! In: the number of busy slots as it becomes certain; arrivals, known when the request ends, before or after their moment has been settled. Out: arrivals
 //! by the number of slots busy then.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::VecDeque;
 
 /// Changes of the number of busy slots that are remembered; an arrival before the oldest cannot be placed.
 const MAX_CHANGES: usize = 4_096;
@@ -19,7 +20,9 @@ pub struct Arrivals {
     changes: VecDeque<(u64, u32)>,
     /// Changes were dropped: nothing is known of the time before the first.
     is_cut: bool,
-    waiting: BTreeMap<u64, u64>,
+    /// Arrivals whose moment is not settled: when, and how many. The earliest is the last, if they are in order.
+    waiting: Vec<(u64, u64)>,
+    is_in_order: bool,
     at_level: Vec<u64>,
     /// Arrivals of which the number is not known any more.
     pub unplaced: u64,
@@ -29,13 +32,7 @@ impl Arrivals {
     /// A request arrived at `time_ns`; everything before `settled_ns` is certain.
     pub fn add(&mut self, time_ns: u64, settled_ns: u64) {
         if time_ns >= settled_ns {
-            if self.waiting.len() >= MAX_WAITING && !self.waiting.contains_key(&time_ns) {
-                self.unplaced = self.unplaced.saturating_add(1);
-                return;
-            }
-            let count = self.waiting.entry(time_ns).or_default();
-            *count = count.saturating_add(1);
-            return;
+            return self.wait(time_ns);
         }
         let after = self.changes.partition_point(|(change_ns, _)| *change_ns <= time_ns);
         match after.checked_sub(1).and_then(|place| self.changes.get(place)) {
@@ -45,13 +42,40 @@ impl Arrivals {
         }
     }
 
+    fn wait(&mut self, time_ns: u64) {
+        if self.waiting.len() >= MAX_WAITING {
+            self.put_in_order();
+        }
+        if self.waiting.len() < MAX_WAITING {
+            self.waiting.push((time_ns, 1));
+            self.is_in_order = false;
+            return;
+        }
+        let place = self.waiting.binary_search_by_key(&Reverse(time_ns), |(known_ns, _)| Reverse(*known_ns));
+        match place.ok().and_then(|place| self.waiting.get_mut(place)) {
+            Some((_, count)) => *count = count.saturating_add(1),
+            None => self.unplaced = self.unplaced.saturating_add(1),
+        }
+    }
+
+    /// Sorts what waits, each moment once.
+    fn put_in_order(&mut self) {
+        if std::mem::replace(&mut self.is_in_order, true) {
+            return;
+        }
+        // Requests end nearly in the order of their arrivals: long runs are in order already.
+        self.waiting.sort_by_key(|(time_ns, _)| Reverse(*time_ns));
+        self.waiting.dedup_by(|next, kept| {
+            let is_same = next.0 == kept.0;
+            kept.1 = kept.1.saturating_add(if is_same { next.1 } else { 0 });
+            is_same
+        });
+    }
+
     /// The number of busy slots was `level` up to `until_ns`.
     pub fn pass(&mut self, until_ns: u64, level: u32) {
-        while let Some(entry) = self.waiting.first_entry() {
-            if *entry.key() >= until_ns {
-                break;
-            }
-            let count = entry.remove();
+        self.put_in_order();
+        while let Some((_, count)) = self.waiting.pop_if(|(time_ns, _)| *time_ns < until_ns) {
             self.count(level, count);
         }
     }
@@ -115,6 +139,21 @@ mod tests {
                 assert_eq!((arrivals.at_least(level), arrivals.at_least(level + 1)), (1, 0), "{time_ns}");
                 assert_eq!(arrivals.unplaced, 0);
             }
+        }
+    }
+
+    #[test]
+    fn beyond_the_bound_only_moments_that_are_known_find_room() {
+        let bound = MAX_WAITING as u64;
+        // Each moment twice, then as many as there is room for.
+        for times in [2, 1] {
+            let mut arrivals = Arrivals::default();
+            (0..bound).for_each(|number| arrivals.add(number / times, 0));
+            arrivals.add(7, 0);
+            arrivals.add(bound, 0);
+            arrivals.finish(1);
+            let unplaced = u64::from(times == 1);
+            assert_eq!((arrivals.unplaced, arrivals.at_least(1)), (unplaced, bound + 2 - unplaced));
         }
     }
 

@@ -85,8 +85,8 @@ enum LeftOut {
 struct Slots {
     /// Slots that were seen.
     seen: u32,
-    /// Changes of the number that is busy.
-    changes: BTreeMap<u64, i32>,
+    /// Changes of the number that is busy, in the order of time, each time once.
+    changes: VecDeque<(u64, i32)>,
     /// Busy before the first of them, from this moment on.
     before: i32,
     known_since_ns: u64,
@@ -96,13 +96,19 @@ struct Slots {
 impl Slots {
     fn add(&mut self, time_ns: u64, change: i32) {
         let time_ns = time_ns.max(self.known_since_ns);
-        let sum = self.changes.entry(time_ns).or_default();
-        *sum += change;
-        if *sum == 0 {
-            self.changes.remove(&time_ns);
+        // Stretches come nearly in the order of their ends.
+        let is_last = self.changes.back().is_none_or(|(last_ns, _)| *last_ns < time_ns);
+        let place = match is_last {
+            true => self.changes.len(),
+            false => self.changes.partition_point(|(known_ns, _)| *known_ns < time_ns),
+        };
+        match self.changes.get_mut(place).filter(|(known_ns, _)| *known_ns == time_ns) {
+            Some((_, sum)) if *sum + change == 0 => drop(self.changes.remove(place)),
+            Some((_, sum)) => *sum += change,
+            None => self.changes.insert(place, (time_ns, change)),
         }
         while self.changes.len() > MAX_CHANGES
-            && let Some((time_ns, change)) = self.changes.pop_first()
+            && let Some((time_ns, change)) = self.changes.pop_front()
         {
             self.before += change;
             self.known_since_ns = time_ns;
@@ -318,9 +324,9 @@ impl Capacity {
             let nothing = Slots::default();
             let slots = self.processes.get(&tgid).unwrap_or(&nothing);
             let mut busy = slots.before;
-            let mut step = |(time_ns, change): (&u64, &i32)| {
+            let mut step = |&(time_ns, change): &(u64, i32)| {
                 busy += change;
-                (*time_ns, busy)
+                (time_ns, busy)
             };
             let count = self.of_one_worker.unwrap_or(0).max(slots.seen).max(1);
             Curve {
