@@ -102,29 +102,36 @@ impl Phase {
 
 /// A duration in nanoseconds for each phase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Phases([u64; Phase::COUNT]);
+pub struct Phases {
+    of: [u64; Phase::COUNT],
+    /// Their sum: it is asked for more often than anything is added.
+    total_ns: u64,
+}
 
 impl Phases {
     /// Adds `duration_ns` to `phase`.
     pub const fn add(&mut self, phase: Phase, duration_ns: u64) {
-        if let Some(slot) = self.0.as_mut_slice().split_at_mut(phase as usize).1.first_mut() {
+        if let Some(slot) = self.of.as_mut_slice().split_at_mut(phase as usize).1.first_mut() {
             *slot = slot.saturating_add(duration_ns);
+            self.total_ns = self.total_ns.saturating_add(duration_ns);
         }
     }
 
     /// Adds another set, phase by phase.
     pub fn add_all(&mut self, other: &Self) {
-        for (slot, value) in self.0.iter_mut().zip(other.0) {
+        for (slot, value) in self.of.iter_mut().zip(other.of) {
             *slot = slot.saturating_add(value);
         }
+        self.total_ns = self.total_ns.saturating_add(other.total_ns);
     }
 
     /// Moves these durations out of what is unexplained, as far as there is that much of it.
     pub fn explain(&mut self, known: &Self) {
         for (phase, duration_ns) in known.iter() {
-            let Some(unexplained) = self.0.get_mut(Phase::Unexplained as usize) else { return };
+            let Some(unexplained) = self.of.get_mut(Phase::Unexplained as usize) else { return };
             let moved_ns = duration_ns.min(*unexplained);
             *unexplained -= moved_ns;
+            self.total_ns -= moved_ns;
             self.add(phase, moved_ns);
         }
     }
@@ -132,18 +139,18 @@ impl Phases {
     /// Duration of one phase.
     #[must_use]
     pub fn get(&self, phase: Phase) -> u64 {
-        self.0.get(phase as usize).copied().unwrap_or(0)
+        self.of.get(phase as usize).copied().unwrap_or(0)
     }
 
     /// Sum over all phases.
     #[must_use]
-    pub fn total_ns(&self) -> u64 {
-        self.0.iter().fold(0, |sum, value| sum.saturating_add(*value))
+    pub const fn total_ns(&self) -> u64 {
+        self.total_ns
     }
 
     /// Phases above zero, in the order of reports.
     pub fn iter(&self) -> impl Iterator<Item = (Phase, u64)> + '_ {
-        Phase::ALL.into_iter().zip(self.0).filter(|(_, value)| *value > 0)
+        Phase::ALL.into_iter().zip(self.of).filter(|(_, value)| *value > 0)
     }
 }
 

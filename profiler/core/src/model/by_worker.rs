@@ -29,8 +29,8 @@ pub const fn is_work(phase: Phase) -> bool {
 /// How long a process worked for a request: service without waiting for its client.
 #[must_use]
 pub fn work_ns(phases: &Phases) -> u64 {
-    let work = phases.iter().filter(|(phase, _)| is_work(*phase));
-    work.fold(0, |sum, (_, duration_ns)| sum.saturating_add(duration_ns))
+    let others = Phase::ALL.into_iter().filter(|phase| !is_work(*phase));
+    others.fold(phases.total_ns(), |left_ns, phase| left_ns.saturating_sub(phases.get(phase)))
 }
 
 /// What one process did for an endpoint.

@@ -55,17 +55,11 @@ const fn slept_for_several(slice: &Slice) -> bool {
 impl Piece {
     /// The gap before a slice.
     #[must_use]
+    #[inline]
     pub fn gap(slice: &Slice) -> Self {
-        let undecided_ns = slice.gap_undecided_ns();
-        let decided_ns = slice.gap.blocked_ns.saturating_sub(undecided_ns);
-        let fault_ns = slice.in_gap.fault_ns.min(decided_ns);
-        let other_sleep = decided_ns > fault_ns;
-        let blocked = match slice.in_gap.blocked_call {
-            NO_CALL | PAGE_FAULT if other_sleep => Phase::Unexplained,
-            NO_CALL | PAGE_FAULT => Phase::FaultWait,
-            _ if slept_for_several(slice) => Phase::Unexplained,
-            call => gap_sleep_phase(call),
-        };
+        let is_awake = slice.gap.blocked_ns == 0 && slice.in_gap.blocked_call == NO_CALL;
+        let (fault_ns, undecided_ns, blocked) =
+            if is_awake { (0, 0, Phase::FaultWait) } else { Self::sleep_of_gap(slice) };
         Self {
             start_ns: slice.gap_start_ns(),
             end_ns: slice.enter_ns,
@@ -78,6 +72,21 @@ impl Piece {
             holding: Some(Holding::Housekeeping),
             held_by: Holders::NONE,
         }
+    }
+
+    /// Of the sleep in the gap before a slice: page faults, what is undecided, and the phase of the rest.
+    fn sleep_of_gap(slice: &Slice) -> (u64, u64, Phase) {
+        let undecided_ns = slice.gap_undecided_ns();
+        let decided_ns = slice.gap.blocked_ns.saturating_sub(undecided_ns);
+        let fault_ns = slice.in_gap.fault_ns.min(decided_ns);
+        let other_sleep = decided_ns > fault_ns;
+        let blocked = match slice.in_gap.blocked_call {
+            NO_CALL | PAGE_FAULT if other_sleep => Phase::Unexplained,
+            NO_CALL | PAGE_FAULT => Phase::FaultWait,
+            _ if slept_for_several(slice) => Phase::Unexplained,
+            call => gap_sleep_phase(call),
+        };
+        (fault_ns, undecided_ns, blocked)
     }
 
     /// The gap after the close of a file. A sleep on the way out of that call is the file system's: `__fput` runs as the thread's own work, after the call's
@@ -178,11 +187,31 @@ impl Piece {
         phases
     }
 
+    /// Adds all of it, where all of its sleep was for one thing: nearly every piece.
+    #[inline]
+    fn add_whole(&self, phases: &mut Phases) {
+        let Account { cpu_ns, run_queue_ns, blocked_ns } = self.account;
+        phases.add(self.cpu, cpu_ns);
+        if run_queue_ns > 0 {
+            phases.add(Phase::RunQueue, run_queue_ns);
+        }
+        if blocked_ns > 0 {
+            phases.add(self.blocked, blocked_ns);
+        }
+        let unknown_ns = self.length_ns().saturating_sub(self.account.total_ns());
+        if unknown_ns > 0 {
+            phases.add(Phase::Unexplained, unknown_ns);
+        }
+    }
+
     /// Adds the phases of the part from `from_ns` on to `phases`.
     fn add_from(&self, from_ns: u64, phases: &mut Phases) {
         let part_ns = self.end_ns.saturating_sub(from_ns.max(self.start_ns));
         if part_ns == 0 {
             return;
+        }
+        if part_ns == self.length_ns() && self.fault_ns == 0 && self.undecided_ns == 0 {
+            return self.add_whole(phases);
         }
         let Account { cpu_ns, run_queue_ns, blocked_ns } = self.account;
         let sleep_ns = blocked_ns.saturating_sub(self.fault_ns).saturating_sub(self.undecided_ns);
