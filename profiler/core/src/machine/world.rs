@@ -7,6 +7,7 @@ pub mod begun;
 pub mod classify;
 pub mod descriptor;
 pub mod errno;
+pub mod interest;
 pub(super) mod killed;
 pub mod listener;
 pub mod living;

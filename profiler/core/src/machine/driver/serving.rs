@@ -30,6 +30,9 @@ impl State {
             slice
         };
 
+        if let Call::EpollWait { epoll_fd, .. } = slice.call {
+            self.world.descriptors.waits_in(slice.tgid, epoll_fd);
+        }
         let mut meaning = meaning::meaning_of(self.view(), slice);
         let (serving, window_start_ns) = (thread.serving, self.window_start_ns);
         let parties = &mut self.parties();

@@ -23,7 +23,7 @@ use crate::machine::runtime::state::View;
 use crate::machine::runtime::task;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::request::{RequestKey, Taken, Wants};
-use crate::machine::world::descriptor::Interest;
+use crate::machine::world::interest::Interest;
 use crate::phase::Phase;
 use crate::rule::Rule;
 

@@ -5,7 +5,8 @@
 
 use crate::event::{Call, Slice};
 use crate::fact::DescriptorClass;
-use crate::machine::world::descriptor::{Descriptors, Interest};
+use crate::machine::world::descriptor::Descriptors;
+use crate::machine::world::interest::Interest;
 use crate::phase::Phase;
 use crate::timeline::ThreadState;
 use profiler_common::gap_sleep::{self, GapSleep};

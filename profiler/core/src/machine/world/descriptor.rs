@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
 use crate::machine::world::begun::Begun;
+use crate::machine::world::interest::Interest;
 use crate::machine::world::living::Living;
 
 /// Descriptors beyond this number are not followed; each is counted.
@@ -67,27 +68,68 @@ impl Descriptor {
     }
 }
 
-/// What an epoll instance waits for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Interest {
-    /// A listener is in the list.
-    pub listener: bool,
-    /// A listener is registered for one event only (`EPOLLONESHOT`).
-    pub is_one_shot: bool,
-    /// Number of client connections in the list.
-    pub clients: usize,
-    /// Number of back-end sockets in the list.
-    pub backends: usize,
-    /// Number of anything else in the list.
-    pub others: usize,
-    /// The client's descriptor, where there is exactly one client and nothing else.
-    pub only_client: Option<i32>,
+/// The descriptors of one process.
+#[derive(Clone, Debug, Default)]
+struct Table {
+    slots: Vec<Option<Descriptor>>,
+    /// The epoll instance that was looked at last, and what it waits for: until something on its list changes. A list may hold a thousand clients.
+    known: Option<(i32, Interest)>,
+}
+
+impl Table {
+    fn get(&self, fd: i32) -> Option<&Descriptor> {
+        self.slots.get(usize::try_from(fd).ok()?)?.as_ref()
+    }
+
+    /// What an epoll instance waits for, found anew.
+    fn interest(&self, epoll_fd: i32) -> Interest {
+        let mut found = Interest::default();
+        let Some(Descriptor { interest, ways, .. }) = self.get(epoll_fd) else { return found };
+        for &fd in interest {
+            let is_one_shot = || ways.iter().any(|(of, events)| *of == fd && events & EPOLLONESHOT != 0);
+            let class = self.get(fd).map(|descriptor| descriptor.class);
+            found.add(fd, class, class == Some(DescriptorClass::Listener) && is_one_shot());
+        }
+        found
+    }
+
+    /// A number's descriptor changes.
+    fn changes(&mut self, fd: i32) {
+        let is_on_list = |epoll_fd: i32| {
+            epoll_fd == fd || self.get(epoll_fd).is_some_and(|epoll| epoll.interest.contains(&fd))
+        };
+        if self.known.is_some_and(|(epoll_fd, _)| is_on_list(epoll_fd)) {
+            self.known = None;
+        }
+    }
+
+    /// A descriptor was put on the list of an epoll instance, changed there or taken off: that had and has so many entries.
+    fn is_listed(&mut self, epoll_fd: i32, fd: i32, (had, has): (usize, usize)) {
+        let class = self.get(fd).map(|descriptor| descriptor.class);
+        let Some((_, interest)) = self.known.as_mut().filter(|(known_fd, _)| *known_fd == epoll_fd) else {
+            return;
+        };
+        let is_known = match class {
+            // Its events count as well.
+            Some(DescriptorClass::Listener) => false,
+            _ if has == had => true,
+            _ if has == had + 1 => {
+                interest.add(fd, class, false);
+                true
+            }
+            _ if has + 1 == had => interest.remove(class),
+            _ => false,
+        };
+        if !is_known {
+            self.known = None;
+        }
+    }
 }
 
 /// Descriptor tables of all processes.
 #[derive(Clone, Debug, Default)]
 pub struct Descriptors {
-    processes: FxHashMap<Tid, Vec<Option<Descriptor>>>,
+    processes: FxHashMap<Tid, Table>,
     /// What last had a descriptor number that another took over, and from when to when. The close that freed it may not have returned yet.
     replaced: FxHashMap<Tid, FxHashMap<i32, (DescriptorClass, Range<u64>)>>,
     /// Descriptors that were beyond the bound.
@@ -98,7 +140,7 @@ impl Descriptors {
     /// The descriptor, if it is known.
     #[must_use]
     pub fn get(&self, tgid: Tid, fd: i32) -> Option<&Descriptor> {
-        self.processes.get(&tgid)?.get(usize::try_from(fd).ok()?)?.as_ref()
+        self.processes.get(&tgid)?.get(fd)
     }
 
     /// Class of a descriptor; `None` if it is not known.
@@ -110,14 +152,14 @@ impl Descriptors {
     /// No descriptor of the process has a higher number; −1: it has none.
     #[must_use]
     pub fn highest(&self, tgid: Tid) -> i32 {
-        let count = self.processes.get(&tgid).map_or(0, Vec::len);
+        let count = self.processes.get(&tgid).map_or(0, |table| table.slots.len());
         i32::try_from(count).unwrap_or(i32::MAX) - 1
     }
 
     /// Client connections that the process has open.
     #[must_use]
     pub fn clients(&self, tgid: Tid) -> u64 {
-        let table = self.processes.get(&tgid).map_or(&[][..], Vec::as_slice);
+        let table = self.processes.get(&tgid).map_or(&[][..], |table| table.slots.as_slice());
         table.iter().flatten().filter(|descriptor| descriptor.connection.is_some()).count() as u64
     }
 
@@ -149,6 +191,7 @@ impl Descriptors {
     pub fn set_interest(&mut self, tgid: Tid, epoll_fd: i32, mut interest: Vec<i32>, events: &[u32]) {
         self.evicted += interest.len().saturating_sub(MAX_INTEREST) as u64;
         interest.truncate(MAX_INTEREST);
+        self.changes(tgid, epoll_fd);
         if let Some(descriptor) = self.get_mut(tgid, epoll_fd) {
             let ways = interest.iter().zip(events).filter(|(_, events)| **events & WAYS != 0);
             descriptor.ways = ways.map(|(fd, events)| (*fd, *events)).collect();
@@ -172,6 +215,7 @@ impl Descriptors {
 
     /// Changes the class of a descriptor, or enters it.
     pub fn reclass(&mut self, tgid: Tid, fd: i32, class: DescriptorClass) {
+        self.changes(tgid, fd);
         if let Some(descriptor) = self.get_mut(tgid, fd) {
             descriptor.class = class;
         } else {
@@ -198,11 +242,12 @@ impl Descriptors {
 
     /// Removes a descriptor that existed when the close was entered. One opened later only reuses the number: close frees the number before it returns.
     pub fn close(&mut self, tgid: Tid, fd: i32, close_enter_ns: u64) -> Option<Descriptor> {
-        let slot = self.processes.get_mut(&tgid)?.get_mut(usize::try_from(fd).ok()?)?;
-        if slot.as_ref().is_some_and(|descriptor| descriptor.opened_ns > close_enter_ns) {
+        let table = self.processes.get_mut(&tgid)?;
+        if table.get(fd)?.opened_ns > close_enter_ns {
             return None;
         }
-        slot.take()
+        table.changes(fd);
+        table.slots.get_mut(usize::try_from(fd).ok()?)?.take()
     }
 
     /// A child process starts with a copy of its parent's table; its copies of client connections are not followed.
@@ -211,11 +256,11 @@ impl Descriptors {
             return;
         }
         if let Some(table) = self.processes.get_mut(&parent) {
-            for descriptor in table.iter_mut().flatten() {
+            for descriptor in table.slots.iter_mut().flatten() {
                 descriptor.shared |= descriptor.class == DescriptorClass::Epoll;
             }
-            let mut copy = table.clone();
-            for descriptor in copy.iter_mut().flatten() {
+            let mut copy = Table { slots: table.slots.clone(), known: None };
+            for descriptor in copy.slots.iter_mut().flatten() {
                 if descriptor.connection.take().is_some() {
                     descriptor.class = DescriptorClass::Other;
                 }
@@ -228,7 +273,7 @@ impl Descriptors {
     pub fn exit(&mut self, tgid: Tid) -> Vec<u32> {
         self.replaced.remove(&tgid);
         let table = self.processes.remove(&tgid).unwrap_or_default();
-        table.into_iter().flatten().filter_map(|descriptor| descriptor.connection).collect()
+        table.slots.into_iter().flatten().filter_map(|descriptor| descriptor.connection).collect()
     }
 
     /// Forgets processes that have ended. Facts about one may have arrived after its end.
@@ -240,34 +285,18 @@ impl Descriptors {
     /// What an epoll instance waits for now.
     #[must_use]
     pub fn interest(&self, tgid: Tid, epoll_fd: i32) -> Interest {
-        let mut found = Interest::default();
-        let Some(table) = self.processes.get(&tgid) else { return found };
-        let at = |fd: i32| table.get(usize::try_from(fd).ok()?)?.as_ref();
-        let descriptor = at(epoll_fd);
-        let list = descriptor.map_or(&[][..], |descriptor| descriptor.interest.as_slice());
-        let ways = descriptor.map_or(&[][..], |descriptor| descriptor.ways.as_slice());
-        let mut client = None;
-        for &fd in list {
-            match at(fd).map(|descriptor| descriptor.class) {
-                Some(DescriptorClass::Listener) => {
-                    found.listener = true;
-                    found.is_one_shot |=
-                        ways.iter().any(|(of, events)| *of == fd && events & EPOLLONESHOT != 0);
-                }
-                Some(DescriptorClass::Client) => {
-                    found.clients += 1;
-                    client = Some(fd);
-                }
-                Some(DescriptorClass::Backend { .. }) => found.backends += 1,
-                // A number in the list that is no longer open: the kernel removed it at close.
-                None => {}
-                Some(_) => found.others += 1,
-            }
+        let Some(table) = self.processes.get(&tgid) else { return Interest::default() };
+        let known = table.known.filter(|(known_fd, _)| *known_fd == epoll_fd);
+        known.map_or_else(|| table.interest(epoll_fd), |(_, interest)| interest)
+    }
+
+    /// A thread waits in an epoll instance: what that waits for is remembered.
+    pub fn waits_in(&mut self, tgid: Tid, epoll_fd: i32) {
+        if let Some(table) = self.processes.get_mut(&tgid)
+            && table.known.is_none_or(|(known_fd, _)| known_fd != epoll_fd)
+        {
+            table.known = Some((epoll_fd, table.interest(epoll_fd)));
         }
-        if found.clients == 1 && !found.listener && found.backends + found.others == 0 {
-            found.only_client = client;
-        }
-        found
     }
 
     /// Follows the calls that make, copy and change descriptors (not accept and close: connections follow those).
@@ -309,6 +338,7 @@ impl Descriptors {
             self.open(tgid, epoll_fd, DescriptorClass::Epoll, 0);
         }
         let Some(descriptor) = self.get_mut(tgid, epoll_fd) else { return };
+        let had = descriptor.interest.len();
         if !descriptor.ways.is_empty() || events & WAYS != 0 {
             descriptor.ways.retain(|(entry, _)| *entry != fd);
             // There are no more of them than entries of the list, where what finds no place is counted.
@@ -316,20 +346,29 @@ impl Descriptors {
                 descriptor.ways.push((fd, events));
             }
         }
+        let is_new = operation != EPOLL_CTL_DEL && !descriptor.interest.contains(&fd);
         if operation == EPOLL_CTL_DEL {
             descriptor.interest.retain(|entry| *entry != fd);
-        } else if !descriptor.interest.contains(&fd) {
-            if descriptor.interest.len() < MAX_INTEREST {
-                descriptor.interest.push(fd);
-            } else {
-                self.evicted += 1;
-            }
+        } else if is_new && had < MAX_INTEREST {
+            descriptor.interest.push(fd);
+        }
+        let has = descriptor.interest.len();
+        self.evicted += u64::from(is_new && has == had);
+        if let Some(table) = self.processes.get_mut(&tgid) {
+            table.is_listed(epoll_fd, fd, (had, has));
+        }
+    }
+
+    /// A number's descriptor changes.
+    fn changes(&mut self, tgid: Tid, fd: i32) {
+        if let Some(table) = self.processes.get_mut(&tgid) {
+            table.changes(fd);
         }
     }
 
     /// The descriptor, to be changed.
     pub(super) fn get_mut(&mut self, tgid: Tid, fd: i32) -> Option<&mut Descriptor> {
-        self.processes.get_mut(&tgid)?.get_mut(usize::try_from(fd).ok()?)?.as_mut()
+        self.processes.get_mut(&tgid)?.slots.get_mut(usize::try_from(fd).ok()?)?.as_mut()
     }
 
     fn insert(&mut self, tgid: Tid, fd: i32, descriptor: Descriptor) {
@@ -339,10 +378,11 @@ impl Descriptors {
             return;
         }
         let table = self.processes.entry(tgid).or_default();
-        if table.len() <= index {
-            table.resize(index + 1, None);
+        table.changes(fd);
+        if table.slots.len() <= index {
+            table.slots.resize(index + 1, None);
         }
-        if let Some(slot) = table.get_mut(index) {
+        if let Some(slot) = table.slots.get_mut(index) {
             if let Some(before) = slot {
                 let held_ns = before.opened_ns..descriptor.opened_ns;
                 self.replaced.entry(tgid).or_default().insert(fd, (before.class, held_ns));
@@ -384,6 +424,40 @@ mod tests {
         assert!(table.interest(1, 5).listener);
         table.control(1, 5, EPOLL_CTL_DEL, (3, 0));
         assert!(!table.interest(1, 5).listener);
+    }
+
+    #[test]
+    fn what_is_remembered_of_an_epoll_instance_is_what_is_found_there_whatever_changes() {
+        let mut seed = 1_u64;
+        let mut next = |below: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 33) % below
+        };
+        let classes = [
+            DescriptorClass::Listener,
+            DescriptorClass::Client,
+            DescriptorClass::Backend { port: 1 },
+            DescriptorClass::Wakeup,
+            DescriptorClass::Epoll,
+        ];
+        let mut table = Descriptors::default();
+        table.open(1, 0, DescriptorClass::Epoll, 0);
+        for time_ns in 0..20_000 {
+            let (fd, epoll_fd) = (next(12) as i32, next(2) as i32);
+            match next(9) {
+                0 => table.open_client(1, fd, time_ns, 0),
+                1 => table.reclass(1, fd, classes[next(5) as usize]),
+                2 => drop(table.close(1, fd, time_ns)),
+                3 => table.fork(1, 2),
+                4 => table.set_interest(1, epoll_fd, vec![fd, next(12) as i32], &[EPOLLONESHOT, 0]),
+                5 => table.control(1, epoll_fd, EPOLL_CTL_DEL, (fd, 0)),
+                _ => table.control(1, epoll_fd, EPOLL_CTL_ADD, (fd, [0, EPOLLONESHOT][next(2) as usize])),
+            }
+            for epoll_fd in [0, 1] {
+                assert_eq!(table.interest(1, epoll_fd), table.processes[&1].interest(epoll_fd), "{time_ns}");
+            }
+            table.waits_in(1, next(2) as i32);
+        }
     }
 
     #[test]
