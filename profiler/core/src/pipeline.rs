@@ -14,7 +14,7 @@ use profiler_common::loss::{LOSS_NAMES, WAKE_MISSED};
 
 use crate::decode;
 use crate::decode::open::slice_of;
-use crate::event::{Body, Change, Event, Lifecycle, Slice};
+use crate::event::{Body, Change, Connection, Event, Lifecycle, Slice};
 use crate::fact::queue::AcceptQueues;
 use crate::fact::{
     Attached, CgroupCpu, Counters, DescriptorClass, DescriptorSeen, Fact, ProcessSeen, SessionStarted, Sight,
@@ -207,7 +207,7 @@ impl Pipeline {
 }
 
 impl Machines {
-    /// Takes an event out of where it waited. Nearly all are slices: those are read where they lie.
+    /// Takes an event out of where it waited. Nearly all are read where they lie.
     fn event(&mut self, place: &mut Option<Event>, sink: &mut dyn FnMut(Entry)) {
         let Some(event) = place else { return };
         let time_ns = event.time_ns;
@@ -220,8 +220,25 @@ impl Machines {
         }
         if let Body::Slice(slice) = &mut event.body {
             self.slice(slice, time_ns, sink);
-        } else if let Some(event) = place.take() {
-            self.other(event, sink);
+        } else {
+            self.beside_slices(place, sink);
+        }
+    }
+
+    /// What is no slice, taken out of where it waited only if it has to be.
+    #[inline(never)]
+    fn beside_slices(&mut self, place: &mut Option<Event>, sink: &mut dyn FnMut(Entry)) {
+        match place {
+            Some(Event { time_ns, body: Body::Light(light) }) => self.state.light(light, *time_ns, sink),
+            Some(Event { time_ns, body: Body::Slept(slept) }) => self.state.slept(slept, *time_ns, sink),
+            Some(Event { time_ns, body: Body::Connection(opened) }) => {
+                self.connection(opened, *time_ns, sink);
+            }
+            _ => {
+                if let Some(event) = place.take() {
+                    self.other(event, sink);
+                }
+            }
         }
     }
 
@@ -250,28 +267,7 @@ impl Machines {
                     self.state.evict();
                 }
             }
-            Body::Connection(opened) => {
-                if !opened.seeded {
-                    self.listening.counts.accepted(&opened, time_ns, self.started);
-                    let listener = (opened.tgid, opened.listener_fd);
-                    if self.started && !self.state.world.count_accept(listener, 0) {
-                        self.state.evict();
-                    }
-                    if let Some(inode) =
-                        self.state.world.processes.listener_inode(opened.tgid, opened.listener_fd)
-                    {
-                        self.listening.queues.accepted(inode, &opened, time_ns, self.started);
-                    }
-                    self.state.end_predecessor(opened.tgid, opened.fd, time_ns, sink);
-                }
-                let number = self.state.wire.connections.open(&opened, time_ns);
-                self.comes_from_listener(number, &opened, time_ns);
-                if let Some(number) = number {
-                    self.state.opened(number, &opened);
-                    let (tgid, fd) = (opened.tgid, opened.fd);
-                    self.state.world.descriptors.open_client(tgid, fd, time_ns, number);
-                }
-            }
+            Body::Connection(opened) => self.connection(&opened, time_ns, sink),
             Body::Wake(wake) => self.wakes.wake(&wake, time_ns, self.started, sink),
             Body::Frames(frames) => self.state.gil.samples.sample(*frames, time_ns),
             Body::Task(seen) => {
@@ -285,6 +281,27 @@ impl Machines {
                 self.state.evidence(&evidence, time_ns, sink);
             }
             Body::Fact(fact) => self.fact(*fact, time_ns, sink),
+        }
+    }
+
+    fn connection(&mut self, opened: &Connection, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
+        if !opened.seeded {
+            self.listening.counts.accepted(opened, time_ns, self.started);
+            let listener = (opened.tgid, opened.listener_fd);
+            if self.started && !self.state.world.count_accept(listener, 0) {
+                self.state.evict();
+            }
+            if let Some(inode) = self.state.world.processes.listener_inode(opened.tgid, opened.listener_fd) {
+                self.listening.queues.accepted(inode, opened, time_ns, self.started);
+            }
+            self.state.end_predecessor(opened.tgid, opened.fd, time_ns, sink);
+        }
+        let number = self.state.wire.connections.open(opened, time_ns);
+        self.comes_from_listener(number, opened, time_ns);
+        if let Some(number) = number {
+            self.state.opened(number, opened);
+            let (tgid, fd) = (opened.tgid, opened.fd);
+            self.state.world.descriptors.open_client(tgid, fd, time_ns, number);
         }
     }
 

@@ -161,7 +161,8 @@ fn ends_at_work(
     thread.make_slot_in_flight(books.time);
     if slice.system_call != u32::MAX {
         let mut piece = Piece::call(slice, end_ns, meaning);
-        piece.holding = Some(meaning::holding(books.view(), slice.tgid, meaning));
+        let number = meaning::touched(books.view(), slice.tgid, meaning);
+        piece.holding = Some(meaning::holding(books.view(), number, meaning));
         piece.held_by = held_by;
         thread.pending.push(piece);
     }

@@ -59,13 +59,12 @@ fn begin_within(books: &mut Books<'_>, thread: &mut Thread, initial: &Slice, nex
     thread.since_ns = books.watch_start_ns.min(until_ns);
     if meaning.idle == Idle::No && !job::was_for_its_turn(initial.system_call, next) {
         let mut piece = Piece::unknown(thread.since_ns, until_ns);
-        piece.holding = Some(meaning::holding(books.view(), thread.tgid, &meaning));
+        let number = meaning::touched(books.view(), thread.tgid, &meaning);
+        piece.holding = Some(meaning::holding(books.view(), number, &meaning));
         thread.pending.push(piece);
         thread.busy_since_ns = Some(thread.since_ns);
         thread.job.work_start_ns = Some(thread.since_ns);
-        if let Some((fd, Touch::Write)) = meaning.touch
-            && let Some(number) = books.world.descriptors.connection(thread.tgid, fd)
-        {
+        if let (Some((_, Touch::Write)), Some(number)) = (meaning.touch, number) {
             exchange::write_within(books, thread, (number, initial, until_ns));
         }
     } else {
@@ -95,6 +94,7 @@ pub(super) fn follows(time: &mut Time, thread: &mut Thread, slice: &Slice, exit_
 }
 
 /// Adds a slice to its thread's account, without the part that lies before the window.
+#[inline]
 pub(super) fn add_up(time: &mut Time, thread: &mut Thread, slice: &Slice) {
     thread.add_up(slice, time.carried_of(slice.tid, slice.sequence));
 }

@@ -83,15 +83,20 @@ pub(in crate::machine) fn is_serving(view: View<'_>, thread: &Thread) -> bool {
     }) == Some(true)
 }
 
-/// What holds the thread during a call that is not a request's.
+/// The connection that a call of the process touches.
 #[inline]
-pub(in crate::machine) fn holding(view: View<'_>, tgid: Tid, meaning: &Meaning) -> Holding {
+pub(in crate::machine) fn touched(view: View<'_>, tgid: Tid, meaning: &Meaning) -> Option<u32> {
+    meaning.touch.and_then(|(fd, _)| view.world.descriptors.connection(tgid, fd))
+}
+
+/// What holds the thread during a call that is not a request's. `number`: the connection that it touches.
+#[inline]
+pub(in crate::machine) fn holding(view: View<'_>, number: Option<u32>, meaning: &Meaning) -> Holding {
     // Most calls wait for no client.
-    let Some((fd, Touch::Read | Touch::Write | Touch::WaitReadable | Touch::WaitWritable)) = meaning.touch
+    let Some((_, Touch::Read | Touch::Write | Touch::WaitReadable | Touch::WaitWritable)) = meaning.touch
     else {
         return Holding::Housekeeping;
     };
-    let number = view.world.descriptors.connection(tgid, fd);
     match number.and_then(|number| view.wire.connections.get(number)) {
         Some(connection) if connection.shut => Holding::Linger,
         Some(connection) if connection.requests.is_empty() && connection.begun == 0 => Holding::FirstByte,

@@ -72,7 +72,8 @@ fn thread(state: &State, glance: &ThreadGlance) -> ThreadNow {
         Scheduled::Asleep if takes_gil => (ThreadState::GilWait, None),
         Scheduled::Asleep if idle => (ThreadState::Idle, None),
         Scheduled::Asleep if meaning.touch.is_some() => {
-            (ThreadState::ClientWait, Some(meaning::holding(state.view(), slice.tgid, &meaning)))
+            let number = meaning::touched(state.view(), slice.tgid, &meaning);
+            (ThreadState::ClientWait, Some(meaning::holding(state.view(), number, &meaning)))
         }
         Scheduled::Asleep => (meaning.state, None),
     };

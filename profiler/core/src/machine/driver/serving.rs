@@ -34,6 +34,7 @@ impl State {
             self.world.descriptors.waits_in(slice.tgid, epoll_fd);
         }
         let mut meaning = meaning::meaning_of(self.view(), slice);
+        let number = meaning::touched(self.view(), slice.tgid, &meaning);
         let (serving, window_start_ns) = (thread.serving, self.window_start_ns);
         let parties = &mut self.parties();
         gil_party::note(parties, &mut thread, tid);
@@ -67,7 +68,7 @@ impl State {
             self.wait_for_work(&mut thread, slice, exit_ns, sink);
         } else {
             let mut piece = Piece::call(slice, exit_ns, &meaning);
-            piece.holding = Some(meaning::holding(self.view(), slice.tgid, &meaning));
+            piece.holding = Some(meaning::holding(self.view(), number, &meaning));
             piece.held_by = held_by;
             thread.pending.push(piece);
             let time = (&mut self.time, window_start_ns);
@@ -77,7 +78,7 @@ impl State {
             work::is_given_job(&mut self.hand(), window_start_ns, &mut thread, slice, exit_ns);
         }
         let captured = head.as_ref().map(|head| head.bytes.as_slice());
-        self.effects(&mut thread, (slice, exit_ns), &meaning, captured, sink);
+        self.effects(&mut thread, (slice, exit_ns), (&meaning, number), captured, sink);
         self.publish(sink);
         // A thread waits before it touches the request that it waits for.
         if part == Part::None {
@@ -113,6 +114,7 @@ impl State {
     }
 
     /// Checks a slice against those before it. Of one that breaks the laws it returns what can be true.
+    #[inline]
     pub(super) fn continuity(
         &mut self,
         thread: &mut Thread,
@@ -154,12 +156,12 @@ impl State {
         work::begin(&mut self.books(), thread, slice, exit_ns);
     }
 
-    /// What a call does beside taking time.
+    /// What a call does beside taking time. `number`: the connection that it touches.
     fn effects(
         &mut self,
         thread: &mut Thread,
         (slice, exit_ns): (&Slice, u64),
-        meaning: &Meaning,
+        (meaning, number): (&Meaning, Option<u32>),
         captured: Option<&[u8]>,
         sink: &mut dyn FnMut(Entry),
     ) {
@@ -174,7 +176,7 @@ impl State {
             asker::waited(&mut self.hand(), thread, slice);
         }
         if let Some((fd, touch)) = meaning.touch {
-            if let Some(number) = self.world.descriptors.connection(slice.tgid, fd) {
+            if let Some(number) = number {
                 thread.signs.in_front = front::is_in_front(&self.wire, number);
                 job::engage(thread, number, slice, touch);
                 effect::touches(&mut self.books(), thread, (number, slice, exit_ns), (fd, touch), captured);

@@ -97,7 +97,24 @@ pub fn turned(thread: &mut Thread, before: Option<(u32, u64)>, exit_ns: u64) {
 }
 
 /// Which part of a thread's slice was a wait for the interpreter lock, and who had the lock. What the thread waited before belongs to what it serves.
+#[inline]
 pub fn follow(
+    parties: &mut Parties<'_>,
+    thread: &mut Thread,
+    at: (&Slice, u64),
+    window_start_ns: u64,
+) -> (Part, Because) {
+    if thread.gil.at_lock.passes(at.0) {
+        if thread.serving.is_some() {
+            settle(parties, thread, at.0.tid);
+        }
+        return (Part::None, Because::default());
+    }
+    follow_wait(parties, thread, at, window_start_ns)
+}
+
+#[inline(never)]
+fn follow_wait(
     parties: &mut Parties<'_>,
     thread: &mut Thread,
     at: (&Slice, u64),

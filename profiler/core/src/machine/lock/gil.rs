@@ -102,6 +102,16 @@ pub struct AtLock {
     pub gave_up: bool,
 }
 
+impl AtLock {
+    /// Whether the thread's next slice is neither a wait for a lock nor the end of one: nearly every slice.
+    #[inline]
+    pub const fn passes(&mut self, slice: &Slice) -> bool {
+        let passes = self.episode.is_none() && !matches!(slice.call, Call::FutexWait { .. });
+        self.gave_up &= !passes;
+        passes
+    }
+}
+
 /// All known locks, and who waited for them.
 #[derive(Clone, Debug, Default)]
 pub struct Locks {
@@ -199,9 +209,7 @@ impl Locks {
         exit_ns: u64,
         window_start_ns: u64,
     ) -> Followed {
-        if at_lock.episode.is_none() && !matches!(slice.call, Call::FutexWait { .. }) {
-            // It neither waited nor does so now.
-            at_lock.gave_up = false;
+        if at_lock.passes(slice) {
             return Followed { part: Part::None, tail_ns: 0, ended: None };
         }
         self.follow_waits(at_lock, slice, exit_ns, window_start_ns)

@@ -154,6 +154,7 @@ impl Thread {
 
     /// Its time between its last call and this one. If the last call closed a file, the kernel released it on the way out. `closes_file`: this call closes one
     /// too.
+    #[inline]
     pub fn gap(&mut self, slice: &Slice, closes_file: bool) -> Piece {
         let gap = Piece::gap(slice);
         if std::mem::replace(&mut self.has_closed_file, closes_file) {
@@ -228,12 +229,14 @@ impl Thread {
     }
 
     /// Notes a slice: what it lacks, if it does not follow the one before.
+    #[inline]
     pub fn continue_with(&mut self, slice: &Slice, exit_ns: u64) -> Option<Continuity> {
         self.totals.slices = self.totals.slices.saturating_add(1);
         self.row.take(slice, exit_ns)
     }
 
     /// Adds a slice's accounts to the totals, without the part that lies before the window.
+    #[inline]
     pub fn add_up(&mut self, slice: &Slice, before: Account) {
         let account = slice.gap.plus(slice.inside).minus(before);
         self.totals.account = self.totals.account.plus(account);

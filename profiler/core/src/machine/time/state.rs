@@ -98,6 +98,7 @@ impl Time {
     }
 
     /// The account up to the beginning of the window of a slice that was open then; it is asked for once.
+    #[inline]
     pub fn carried_of(&mut self, tid: Tid, sequence: u32) -> Account {
         if self.carried.is_empty() {
             return Account::default();

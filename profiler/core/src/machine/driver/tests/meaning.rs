@@ -3,7 +3,7 @@
 //! In: what the thread serves, the connection that the call touches. Out: assertions on whether it waits for work, and on what holds it.
 
 use super::*;
-use crate::machine::driver::meaning::{closes_file, holding, is_serving, waits_for_work};
+use crate::machine::driver::meaning::{closes_file, holding, is_serving, touched, waits_for_work};
 use crate::machine::runtime::event_loop::EventLoop;
 use crate::machine::wire::origin::Side;
 use crate::machine::world::classify::{Idle, Meaning, Touch};
@@ -36,7 +36,8 @@ fn a_client_holds_a_thread_that_waits_for_it_where_no_request_does() {
         let mut run = Run::new(1);
         set_up(&mut run);
         let meaning = meaning(Idle::No, Phase::ClientReadStall, touch);
-        assert_eq!(holding(run.state.view(), 1, &meaning), expected, "{what}");
+        let number = touched(run.state.view(), 1, &meaning);
+        assert_eq!(holding(run.state.view(), number, &meaning), expected, "{what}");
     }
 }
 
