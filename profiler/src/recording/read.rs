@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use profiler_common::record::slice::SliceRecord;
 use profiler_core::fact::FactRecord;
 use profiler_core::stream::Item;
 
@@ -225,6 +226,10 @@ impl<R: Read> Recording<R> {
     /// The next item, where it lies; `None` at the end. For whoever is done with one before it takes the next: the iterator
     /// copies each.
     pub fn next_item(&mut self) -> Option<Item<&[u8]>> {
+        // Nearly all are slices.
+        if let Some(place) = self.take_slice() {
+            return Some(Item::Kernel(self.unpacker.slice(place)));
+        }
         let place = loop {
             let found = if self.unpacker.is_at_end() { self.take_plain() } else { Some(self.take_packed()) };
             match found {
@@ -254,6 +259,17 @@ impl<R: Read> Recording<R> {
             Location::Frame(range) => Item::Kernel(self.packed.get(range)?),
             Location::Fact(fact) => Item::Fact(fact),
         })
+    }
+
+    /// Takes the next item, if it is a whole slice: its place.
+    #[inline]
+    fn take_slice(&mut self) -> Option<usize> {
+        let left_bytes = self.left_bytes.checked_sub(size_of::<SliceRecord>() + HEAD_BYTES)?;
+        let place = self.unpacker.next_slice(&self.packed)?;
+        self.left_bytes = left_bytes;
+        self.payload_items = self.payload_items.saturating_sub(1);
+        self.items = self.items.saturating_add(1);
+        Some(place)
     }
 
     /// Takes the next item of what lies one behind the other; `None` at its end.

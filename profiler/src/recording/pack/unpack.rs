@@ -160,6 +160,29 @@ impl Unpacker {
         Some(Unpacked { tag: TAG_KERNEL, fixed, bytes, length_bytes })
     }
 
+    /// The next item, if it is a slice and nothing follows it: its place for [`Self::slice`]. `None`: [`Self::next`] has it, or finds it broken.
+    #[inline]
+    pub(in crate::recording) fn next_slice(&mut self, frame: &[u8]) -> Option<usize> {
+        let (mut tags, mut lengths) = (self.tags, self.lengths);
+        let is_slice = frame.get(tags.split(1)?) == Some(&[FIRST_SHAPE][..]) && lengths.take(frame)? == 0;
+        if !is_slice {
+            return None;
+        }
+        let place = self.record(SLICE, SHAPES.first()?, 0, frame);
+        match place {
+            Some(_) => (self.tags, self.lengths) = (tags, lengths),
+            // Nothing that follows can be told apart.
+            None => self.places.at = self.places.end,
+        }
+        place
+    }
+
+    /// The slice that was unpacked last into this place.
+    #[inline]
+    pub(in crate::recording) fn slice(&self, place: usize) -> &[u8] {
+        self.contexts.get(place).map_or(&[][..], |context| context.record.as_bytes())
+    }
+
     /// The fixed part of the record that was unpacked last into this place.
     #[inline]
     pub(in crate::recording) fn fixed(&self, place: usize) -> &[u8] {
