@@ -171,7 +171,7 @@ impl Unpacker {
         let place = self.record(SLICE, SHAPES.first()?, 0, frame);
         match place {
             Some(_) => (self.tags, self.lengths) = (tags, lengths),
-            // Nothing that follows can be told apart.
+            // Nothing that follows can be distinguished.
             None => self.places.at = self.places.end,
         }
         place

@@ -81,7 +81,7 @@ impl Table {
         self.slots.get(usize::try_from(fd).ok()?)?.as_ref()
     }
 
-    /// What an epoll instance waits for, found anew.
+    /// What an epoll instance waits for, looked up again.
     fn interest(&self, epoll_fd: i32) -> Interest {
         let mut found = Interest::default();
         let Some(Descriptor { interest, ways, .. }) = self.get(epoll_fd) else { return found };
