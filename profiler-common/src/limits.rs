@@ -39,5 +39,12 @@ pub const MAX_EVIDENCE_RING_BYTES: u32 = 16 * 1024 * 1024;
 /// one request, this ring is not full long before the others are.
 pub const EVIDENCE_SHARE: u32 = 4;
 
+/// Bytes captured of a request, or of a response, whose connection is encrypted. A longer head still says what is asked for.
+pub const MAX_PLAINTEXT_BYTES: usize = 1024;
+
+/// Bytes of the ring through which they come, a power of two: nine hundred and more between two reads. What finds no room is counted
+/// (`Loss::RingFullPlaintext`), and its request has no name.
+pub const PLAINTEXT_RING_BYTES: u32 = 1024 * 1024;
+
 /// Length of a kernel thread name (`TASK_COMM_LEN`, include/linux/sched.h), the closing NUL included.
 pub const COMM_BYTES: usize = 16;

@@ -35,12 +35,14 @@ pub const RING_FULL_FRAMES: u32 = 13;
 pub const RING_FULL_TASK: u32 = 14;
 /// What a thread slept in could not be recorded (light mode): the ring was full. That time is `unexplained`.
 pub const RING_FULL_SLEEP: u32 = 15;
+/// The first bytes of a message on an encrypted connection could not be recorded: the ring was full. Its request has no name.
+pub const RING_FULL_PLAINTEXT: u32 = 16;
 
 /// Number of slots in `LOSSES`.
-pub const LOSS_CAUSES: u32 = 16;
+pub const LOSS_CAUSES: u32 = 17;
 
 /// Names of the causes in slot order, as reports print them.
-pub const LOSS_NAMES: [&str; 16] = [
+pub const LOSS_NAMES: [&str; 17] = [
     "ring_full_slice",
     "ring_full_head",
     "ring_full_lifecycle",
@@ -57,6 +59,7 @@ pub const LOSS_NAMES: [&str; 16] = [
     "ring_full_frames",
     "ring_full_task",
     "ring_full_sleep",
+    "ring_full_plaintext",
 ];
 
 /// Slots of [`RingState::emitted`](crate::ring::RingState): records handed to the ring, by kind (law 4: generated =

@@ -8,6 +8,7 @@ pub mod frames;
 pub mod head;
 pub mod lifecycle;
 pub mod light;
+pub mod plaintext;
 pub mod sleep;
 pub mod slice;
 pub mod task;
@@ -39,6 +40,8 @@ pub const KIND_WAITER_FRAMES: u16 = 10;
 pub const KIND_TASK: u16 = 11;
 /// [`RecordHeader::kind`] of a [`sleep::SleepRecord`].
 pub const KIND_SLEEP: u16 = 12;
+/// [`RecordHeader::kind`] of a [`plaintext::PlaintextRecord`] followed by its captured bytes.
+pub const KIND_PLAINTEXT: u16 = 13;
 
 /// What every record begins with.
 #[repr(C)]

@@ -10,11 +10,14 @@ use aya_ebpf::helpers::generated::bpf_task_storage_get;
 use aya_ebpf::macros::btf_map;
 use profiler_common::account::ThreadAccount;
 use profiler_common::gil::{GIL_PROBE_SLOTS, MAX_LOCK_BLOCKS};
-use profiler_common::limits::{MAX_SOCKETS, MAX_THREADS, MIN_EVIDENCE_RING_BYTES};
+use profiler_common::limits::{
+    MAX_PLAINTEXT_BYTES, MAX_SOCKETS, MAX_THREADS, MIN_EVIDENCE_RING_BYTES, PLAINTEXT_RING_BYTES,
+};
 use profiler_common::listener::ListenerCount;
 use profiler_common::loss::LOSS_CAUSES;
 use profiler_common::queue::{MAX_DELAYED, QueueCount};
 use profiler_common::record::evidence::EvidenceRecord;
+use profiler_common::record::plaintext::PlaintextRecord;
 use profiler_common::ring::{CHUNK_BYTES, ELEMENT_BYTES, RingState};
 
 /// Live records of the threads; user space maps them read-only. Element `index − 1` belongs to the thread whose
@@ -135,6 +138,18 @@ pub static EVIDENCE: RingBuf<EvidenceRecord, { MIN_EVIDENCE_RING_BYTES as usize 
 #[btf_map]
 pub static EVIDENCE_EMITTED: PerCpuArray<u64, 1> = PerCpuArray::new();
 
+/// First bytes of messages on encrypted connections, by probes in OpenSSL, which can be preempted anywhere.
+#[btf_map]
+pub static PLAINTEXTS: RingBuf<Plaintext, { PLAINTEXT_RING_BYTES as usize }> = RingBuf::new();
+
+/// Records handed to `PLAINTEXTS`.
+#[btf_map]
+pub static PLAINTEXTS_EMITTED: PerCpuArray<u64, 1> = PerCpuArray::new();
+
+/// What a thread has called OpenSSL with.
+#[btf_map]
+pub static TLS_CALLS: TaskStorage<TlsCall> = TaskStorage::new();
+
 /// Losses by cause (`profiler_common::loss`).
 #[btf_map]
 pub static LOSSES: PerCpuArray<u64, { LOSS_CAUSES as usize }> = PerCpuArray::new();
@@ -142,6 +157,31 @@ pub static LOSSES: PerCpuArray<u64, { LOSS_CAUSES as usize }> = PerCpuArray::new
 /// Element 0 is set when user space has detached: tracepoints of single system calls still run for seconds.
 #[btf_map]
 pub static CONTROL: Array<u32, 1> = Array::new();
+
+/// An element of [`PLAINTEXTS`].
+#[repr(C)]
+pub struct Plaintext {
+    /// What is said of the bytes.
+    pub record: PlaintextRecord,
+    /// As many of them as `record` says.
+    pub bytes: [u8; MAX_PLAINTEXT_BYTES],
+}
+
+/// A call of OpenSSL that is under way.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct TlsCall {
+    /// The connection's object there.
+    pub session: u64,
+    /// Where the bytes are, or will be; 0: no call is under way.
+    pub buffer: u64,
+    /// Where the call says how many it got; 0: it returns that.
+    pub count_at: u64,
+    /// How many there are.
+    pub moved_bytes: u64,
+    /// The first 8 of them.
+    pub first: u64,
+}
 
 /// What one CPU is at.
 #[repr(C)]

@@ -10,6 +10,7 @@ mod load;
 mod offsets;
 pub mod plan;
 mod preemption;
+pub mod tls;
 
 pub use error::AttachError;
 pub use execute::{attach, try_out};

@@ -136,7 +136,7 @@ impl Capabilities {
         if !Path::new("/sys/bus/event_source/devices/uprobe/type").exists() {
             return Some("this kernel has no probes in processes (CONFIG_UPROBE_EVENTS)".to_owned());
         }
-        let probes = PROGRAMS.iter().filter(|program| program.place == AttachPoint::Interpreter);
+        let probes = PROGRAMS.iter().filter(|program| program.place == AttachPoint::Process);
         let largest = probes.filter_map(|program| stack::bytes(OBJECT, program.name)).max().unwrap_or(0);
         // Read only where the answer can matter: a test holds every probe below.
         let lends_stacks = largest >= stack::LENT_FROM_BYTES

@@ -9,7 +9,9 @@ pub mod fail_on;
 pub mod fleet;
 pub mod front_end;
 pub mod full;
+mod gil;
 pub mod otlp;
+pub mod tls;
 pub mod whatif;
 
 use std::fmt;
@@ -26,7 +28,9 @@ use self::export::Export;
 use self::fail_on::FailOn;
 use self::front_end::FrontEnd;
 use self::full::FullTraces;
+pub use self::gil::{Gil, GilWay};
 use self::otlp::Otlp;
+use self::tls::Tls;
 use crate::report::FORMS;
 use crate::report::form::FormKind;
 use crate::report::{screen, text};
@@ -205,57 +209,20 @@ pub struct Watch {
     pub hooks: Hooks,
     /// Hook no system calls: cheap enough to leave on for weeks. Shows each request, what its thread waits for, who held the
     /// GIL and, on most servers, slots. Shows no event loops, and what becomes of connections over TCP alone; the report says what is missing
-    #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step"])]
+    #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step", "names"])]
     pub light: bool,
     /// How to see waits for the GIL.
     #[command(flatten)]
     pub gil: Gil,
+    /// What is asked over TLS.
+    #[command(flatten)]
+    pub tls: Tls,
     /// Capacity of each ring, to see what a report with losses looks like
     #[arg(long, value_name = "BYTES", value_parser = ring_bytes, hide = true)]
     pub ring_bytes: Option<u32>,
     /// No progress on stderr
     #[arg(long, short)]
     pub quiet: bool,
-}
-
-/// How to see waits for the GIL.
-#[derive(Clone, Copy, Debug, Default, Args)]
-pub struct Gil {
-    /// How to see waits for the GIL (global interpreter lock)
-    ///
-    /// Costs nothing while no thread waits, except with full.
-    #[arg(long = "gil", value_enum, default_value_t, value_name = "WAY")]
-    pub way: GilWay,
-    /// Also probe where the kernel must single-step: with --gil=full, the exact return
-    ///
-    /// Each such probe stops the thread for some 10 µs whenever it is hit, which halves the throughput of a busy
-    /// server. Use it for a few seconds, and only where nothing less will do.
-    #[arg(long)]
-    pub gil_single_step: bool,
-    /// Also read where in Python the holder was whenever a thread begins to wait for the GIL: file, function, line
-    ///
-    /// The thread that waits samples the holder's frames, up to eight. That costs 1 to 2 µs each time it goes to sleep for
-    /// the GIL, nothing otherwise. Once it has waited for 4 ms, it samples its own frames too, once in a wait. That costs
-    /// 2 µs, and a quarter of a µs for each thread that it passes on its way to itself. For CPython 3.11 to 3.15. The report
-    /// names files and functions of the application.
-    #[arg(long)]
-    pub stacks: bool,
-}
-
-/// The ways.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum GilWay {
-    /// syscalls, or uprobes where the C library (musl) hides the GIL from system calls
-    #[default]
-    Auto,
-    /// By system calls alone: a thread that waits sleeps on the lock's own memory
-    Syscalls,
-    /// Also a probe where a thread is about to wait: 0.7 µs a wait, nothing otherwise
-    Uprobes,
-    /// Probes where each attempt begins and ends: some 2 µs each time a thread takes the GIL, waiting or not
-    Full,
-    /// Not at all: nothing is read from the interpreter, so the tasks of event loops are unknown too
-    Off,
 }
 
 /// How a report is written.
@@ -359,11 +326,14 @@ pub struct Top {
     pub hooks: Hooks,
     /// Hook no system calls: cheap enough to leave on for weeks. Shows each request, what its thread waits for, who held the
     /// GIL and, on most servers, slots. Shows no event loops, and what becomes of connections over TCP alone; the report says what is missing
-    #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step", "recording"])]
+    #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step", "names", "recording"])]
     pub light: bool,
     /// How to see waits for the GIL.
     #[command(flatten)]
     pub gil: Gil,
+    /// What is asked over TLS.
+    #[command(flatten)]
+    pub tls: Tls,
     /// What stands before the server.
     #[command(flatten)]
     pub front_end: FrontEnd,
@@ -406,6 +376,9 @@ pub struct Serve {
     /// How to see waits for the GIL.
     #[command(flatten)]
     pub gil: Gil,
+    /// What is asked over TLS.
+    #[command(flatten)]
+    pub tls: Tls,
     /// Size of the ring buffer, to see what a report with losses looks like
     #[arg(long, value_name = "BYTES", value_parser = ring_bytes, hide = true)]
     pub ring_bytes: Option<u32>,

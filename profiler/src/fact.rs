@@ -14,6 +14,7 @@ pub mod machine;
 mod mapping;
 pub mod memory;
 pub mod network;
+pub mod openssl;
 pub mod process;
 pub mod python;
 mod read;

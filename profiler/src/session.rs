@@ -16,6 +16,7 @@ mod queues;
 pub mod replay;
 mod short_turns;
 pub mod signals;
+mod tls;
 
 use std::io;
 use std::path::PathBuf;

@@ -143,6 +143,7 @@ fn summary(events: &[Event]) -> String {
         let kind = match event.body {
             Body::Slice(_) => "slices",
             Body::Head(_) => "heads",
+            Body::Plaintext(_) => "plaintexts",
             Body::Connection(_) => "connections",
             Body::Wake(_) => "wakes",
             Body::Frames(_) => "frames",

@@ -25,7 +25,7 @@ fn leaves_the_loop(window: &Snapshot) -> bool {
     window.event_loops.iter().any(|one| one.pooled > 5)
 }
 
-const KINDS: [(&str, Shows); 23] = [
+const KINDS: [(&str, Shows); 24] = [
     ("gunicorn sync", |one| is(one, "gunicorn", "sync")),
     ("gunicorn gthread", |one| is(one, "gunicorn", "gthread")),
     ("gunicorn gevent", |one| is(one, "gunicorn", "gevent") && interleaves(&one.last)),
@@ -46,6 +46,10 @@ const KINDS: [(&str, Shows); 23] = [
         let requests = &one.last.requests;
         // Connections were kept: some began with a handshake, others went on.
         requests.not_http > 10 && requests.not_http == requests.completed + requests.open
+    }),
+    ("TLS in the server, whose OpenSSL is read", |one| {
+        let requests = &one.last.requests;
+        one.last.attached.reads_tls() && requests.not_http == 0 && requests.inferred_framing > 10
     }),
     ("light mode", |one| one.last.attached.is_light() && one.last.requests.completed > 10),
     ("clients that left", |one| {

@@ -16,3 +16,4 @@ mod sched;
 mod sleep;
 mod socket;
 mod system_call;
+mod tls;

@@ -7,7 +7,7 @@ pub mod call;
 pub(crate) mod open;
 use crate::event::{
     Body, Change, Connection, ConnectionEvidence, Event, Evidence, Frames, Head, InGap, Lifecycle, Light,
-    LightWhat, LockSeen, LockThen, Sign, Signal, Slept, SleptOn, Slice, TaskSeen, Wake, Woken,
+    LightWhat, LockSeen, LockThen, Plaintext, Sign, Signal, Slept, SleptOn, Slice, TaskSeen, Wake, Woken,
 };
 use crate::fact::Account;
 use crate::stream::Item;
@@ -18,13 +18,14 @@ use profiler_common::record::frames::{self, FramesRecord, MAX_FRAMES};
 use profiler_common::record::head::{self, HeadRecord};
 use profiler_common::record::lifecycle::{self, LifecycleRecord};
 use profiler_common::record::light::{self, LightRecord};
+use profiler_common::record::plaintext::PlaintextRecord;
 use profiler_common::record::sleep::{self, SleepRecord};
 use profiler_common::record::slice::{SWITCHES_MASK, SliceRecord};
 use profiler_common::record::task::TaskRecord;
 use profiler_common::record::wake::{self, WakeRecord};
 use profiler_common::record::{
-    KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_SLEEP,
-    KIND_SLICE, KIND_TASK, KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
+    KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_PLAINTEXT,
+    KIND_SLEEP, KIND_SLICE, KIND_TASK, KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
 };
 use profiler_common::system_call::{FUTEX, kind};
 use zerocopy::FromBytes;
@@ -105,6 +106,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
         Some(KIND_TASK) => decode_task(bytes),
         Some(KIND_LIGHT) => decode_light(bytes),
         Some(KIND_SLEEP) => decode_sleep(bytes),
+        Some(KIND_PLAINTEXT) => decode_plaintext(bytes),
         Some(kind @ (KIND_FRAMES | KIND_WAITER_FRAMES)) => decode_frames(bytes, kind),
         Some(kind) => Err(Malformed::UnknownKind { kind }),
         None => Err(Malformed::TooShort {
@@ -183,28 +185,8 @@ const fn lock_seen(record: &SliceRecord) -> LockSeen {
 }
 
 fn decode_head(bytes: &[u8]) -> Result<Event, Malformed> {
-    let need_bytes = size_of::<HeadRecord>();
-    let (record, after) = HeadRecord::read_from_prefix(bytes).ok().ok_or(Malformed::TooShort {
-        kind: KIND_HEAD,
-        have_bytes: bytes.len(),
-        need_bytes,
-    })?;
-    let captured = usize::try_from(record.captured_bytes).unwrap_or(usize::MAX);
-    let length_bytes = usize::from(record.header.length_bytes);
-    // The reserved space may be larger than what was captured, never smaller.
-    if length_bytes < need_bytes.saturating_add(captured) {
-        return Err(Malformed::BadLength { kind: KIND_HEAD, length_bytes });
-    }
-    let captured = after.get(..captured).ok_or(Malformed::TooShort {
-        kind: KIND_HEAD,
-        have_bytes: bytes.len(),
-        need_bytes: need_bytes.saturating_add(captured),
-    })?;
-    let inbound = match record.direction {
-        head::INBOUND => true,
-        head::OUTBOUND => false,
-        value => return Err(Malformed::BadValue { kind: KIND_HEAD, value }),
-    };
+    let (record, captured) =
+        with_captured(bytes, KIND_HEAD, |record: &HeadRecord| (record.header, record.captured_bytes))?;
     Ok(Event {
         time_ns: record.header.time_ns,
         body: Body::Head(Head {
@@ -212,11 +194,56 @@ fn decode_head(bytes: &[u8]) -> Result<Event, Malformed> {
             tid: record.header.tid,
             sequence: record.sequence,
             fd: record.fd,
-            inbound,
+            inbound: is_inbound(record.direction, KIND_HEAD)?,
             offset_bytes: record.offset_bytes,
             bytes: captured.to_vec(),
         }),
     })
+}
+
+fn decode_plaintext(bytes: &[u8]) -> Result<Event, Malformed> {
+    let (record, captured) = with_captured(bytes, KIND_PLAINTEXT, |record: &PlaintextRecord| {
+        (record.header, record.captured_bytes)
+    })?;
+    Ok(Event {
+        time_ns: record.header.time_ns,
+        body: Body::Plaintext(Plaintext {
+            tgid: record.header.tgid,
+            tid: record.header.tid,
+            session: record.session,
+            inbound: is_inbound(record.direction, KIND_PLAINTEXT)?,
+            bytes: captured.to_vec(),
+        }),
+    })
+}
+
+/// Reads a record that captured bytes follow, as many as `lengths` says beside the header.
+fn with_captured<R: FromBytes>(
+    bytes: &[u8],
+    kind: u16,
+    lengths: impl Fn(&R) -> (RecordHeader, u32),
+) -> Result<(R, &[u8]), Malformed> {
+    let need_bytes = size_of::<R>();
+    let too_short = |need_bytes| Malformed::TooShort { kind, have_bytes: bytes.len(), need_bytes };
+    let (record, after) = R::read_from_prefix(bytes).ok().ok_or_else(|| too_short(need_bytes))?;
+    let (header, captured) = lengths(&record);
+    let captured = usize::try_from(captured).unwrap_or(usize::MAX);
+    let length_bytes = usize::from(header.length_bytes);
+    // The reserved space may be larger than what was captured, never smaller.
+    if length_bytes < need_bytes.saturating_add(captured) {
+        return Err(Malformed::BadLength { kind, length_bytes });
+    }
+    let captured = after.get(..captured).ok_or_else(|| too_short(need_bytes.saturating_add(captured)))?;
+    Ok((record, captured))
+}
+
+/// Whether captured bytes came from the client.
+const fn is_inbound(direction: u32, kind: u16) -> Result<bool, Malformed> {
+    match direction {
+        head::INBOUND => Ok(true),
+        head::OUTBOUND => Ok(false),
+        value => Err(Malformed::BadValue { kind, value }),
+    }
 }
 
 fn decode_connection(bytes: &[u8]) -> Result<Event, Malformed> {

@@ -9,9 +9,11 @@ use profiler_common::record::slice::Undecided;
 use crate::fact::{Account, Fact};
 
 mod connection;
+mod plaintext;
 mod slept;
 
 pub use connection::Connection;
+pub use plaintext::Plaintext;
 pub use slept::{LockThen, Slept, SleptOn};
 
 /// One event, at the time its record ended.
@@ -33,6 +35,8 @@ pub enum Body {
     Slice(Slice),
     /// The first bytes of a message; comes before the slice of its call.
     Head(Head),
+    /// The first bytes of a message on an encrypted connection.
+    Plaintext(Plaintext),
     /// A client connection becomes known; comes before the slice of its accept.
     Connection(Connection),
     /// A connection woke a thread that waited for its listener; comes before the slice of the call that then returned.

@@ -267,6 +267,10 @@ impl Machines {
                     self.state.evict();
                 }
             }
+            Body::Plaintext(plaintext) => {
+                let State { wire, world, .. } = &mut self.state;
+                wire.plaintexts.take(&mut wire.connections, &plaintext, world.wall_clock_offset_ns);
+            }
             Body::Connection(opened) => self.connection(&opened, time_ns, sink),
             Body::Wake(wake) => self.wakes.wake(&wake, time_ns, self.started, sink),
             Body::Frames(frames) => self.state.gil.samples.sample(*frames, time_ns),
@@ -359,6 +363,7 @@ impl Machines {
                 self.state.world.arrival_measured = attached.arrival_measured;
                 self.state.time.is_light = attached.sight() == Sight::Sleeps;
                 self.state.wire.light.tells_ends = attached.is_light() && attached.tells_ends();
+                self.state.wire.plaintexts.placed = attached.reads_tls();
                 self.attached = attached;
             }
             Fact::ProcessSeen(process) => self.process_seen(&process, sink),

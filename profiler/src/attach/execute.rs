@@ -290,7 +290,7 @@ fn load_one(program: &mut Program, entry: &ProgramEntry, btf: &Btf) -> Result<()
             program.load(name, btf).map_err(Refused::function)
         }
         // Never part of a plan; see `LiveSource::probe`.
-        AttachPoint::Interpreter => Err(Refused::program("no place of its own".to_owned())),
+        AttachPoint::Process => Err(Refused::program("no place of its own".to_owned())),
         AttachPoint::Iterator(name) => {
             let program: &mut Iter = program.try_into().map_err(text)?;
             program.load(name, btf).map_err(text)
@@ -319,7 +319,7 @@ fn attach_one(ebpf: &mut Ebpf, entry: &ProgramEntry) -> Result<(), String> {
             program.attach().map_err(not_hooked)?;
         }
         // Never part of a plan; see `LiveSource::probe`.
-        AttachPoint::Interpreter => return Err("no place of its own".to_owned()),
+        AttachPoint::Process => return Err("no place of its own".to_owned()),
         // Attached for a moment each time it is run.
         AttachPoint::Iterator(_) => {}
         AttachPoint::SystemCalls(prefix) => {

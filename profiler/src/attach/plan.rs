@@ -44,6 +44,8 @@ pub struct Settings {
     pub ring_bytes: Option<u32>,
     /// How waits for the interpreter lock are seen.
     pub gil: super::gil::Wanted,
+    /// When the server's OpenSSL gets probes.
+    pub tls: super::tls::Mode,
     /// Light mode is refused where it would not see accepts that fail.
     pub all_of_light: bool,
     /// Threads followed at once; `None`: `profiler_common::limits::MAX_THREADS`.
@@ -95,7 +97,7 @@ pub fn plan(capabilities: &Capabilities, settings: &Settings, load: Load) -> Res
             }
             AttachPoint::SystemCalls(prefix) => (true, format!("tracepoints syscalls:{prefix}…")),
             // Wanted or not is decided by the interpreters that are found.
-            AttachPoint::Interpreter => continue,
+            AttachPoint::Process => continue,
         };
         if exists {
             plan.programs.push(program);
@@ -164,7 +166,7 @@ mod tests {
         let plan = plan(&kernel(|_| true), &Settings::default(), Load::default()).unwrap();
         let names: Vec<_> = plan.programs.iter().map(|program| program.name).collect();
         let elsewhere = |program: &&ProgramEntry| {
-            !program.form.goes_with(Hooks::Btf) || program.place == AttachPoint::Interpreter
+            !program.form.goes_with(Hooks::Btf) || program.place == AttachPoint::Process
         };
         assert_eq!(names.len(), PROGRAMS.len() - PROGRAMS.iter().filter(elsewhere).count());
         assert!(plan.missing.is_empty());
@@ -200,7 +202,7 @@ mod tests {
             AttachPoint::Tracepoint(name) => Some(format!("btf_trace_{name}")),
             AttachPoint::Function(name) | AttachPoint::Return(name) => Some(name.to_owned()),
             AttachPoint::Iterator(name) => Some(format!("bpf_iter_{name}")),
-            AttachPoint::SystemCalls(_) | AttachPoint::Interpreter => None,
+            AttachPoint::SystemCalls(_) | AttachPoint::Process => None,
         }
     }
 

@@ -166,12 +166,13 @@ fn without_call_tracepoints(reason: &str) -> Check {
     check("single system calls", false, detail)
 }
 
-/// Whether `--gil` may choose probes.
+/// Whether `--gil` and `--tls` may choose probes.
 fn probes(capabilities: &Capabilities) -> Check {
     match &capabilities.no_probes {
         Some(reason) => {
-            let detail =
-                format!("{reason}; without them waits for the GIL are known from system calls alone");
+            let detail = format!(
+                "{reason}; without them waits for the GIL are known from system calls alone, and requests over TLS have no names"
+            );
             check("probes in interpreters", false, detail)
         }
         None => {

@@ -105,6 +105,7 @@ fn choose(options: &Serve, tree: &Tree) -> Chosen {
     let settings = |light: bool| attach::Settings {
         hooks: target::hooks(options.hooks, light),
         gil: target::gil(options.gil, light),
+        tls: target::tls(options.tls, light),
         ring_bytes: options.ring_bytes,
         all_of_light: asked.is_none(),
         ..attach::Settings::default()

@@ -6,6 +6,7 @@ use std::io::Write as _;
 
 use crate::attach;
 use crate::cli::front_end::{FrontEnd, Which};
+use crate::cli::tls::{Tls, TlsWay};
 use crate::cli::{Gil, GilWay, Hooks, Target, Watch as WatchOptions};
 use crate::fact::find::{find_by_name, find_by_port};
 use crate::fact::{FactError, Proc, Tree, Watched, find_front_end, server_tree};
@@ -61,6 +62,19 @@ pub const fn gil(gil: Gil, light: bool) -> attach::gil::Wanted {
     attach::gil::Wanted { mode, single_step: gil.gil_single_step && !light, stacks: gil.stacks }
 }
 
+/// When the server's OpenSSL gets probes. In light mode no probe is placed.
+#[must_use]
+pub const fn tls(tls: Tls, light: bool) -> attach::tls::Mode {
+    use attach::tls::Mode;
+
+    match tls.names {
+        _ if light => Mode::Off,
+        TlsWay::Auto => Mode::Auto,
+        TlsWay::Uprobes => Mode::Uprobes,
+        TlsWay::Off => Mode::Off,
+    }
+}
+
 /// The server with what stands before it, if that is to be traced too; says what that is.
 ///
 /// # Errors
@@ -104,6 +118,7 @@ pub fn watch(
         attach: attach::Settings {
             hooks,
             gil: gil(options.gil, options.light),
+            tls: tls(options.tls, options.light),
             ring_bytes: options.ring_bytes,
             ..attach::Settings::default()
         },

@@ -32,6 +32,7 @@ pub fn run(options: &Top) -> Result<(), Failure> {
         hooks: options.hooks,
         light: options.light,
         gil: options.gil,
+        tls: options.tls,
         front_end: options.front_end,
         quiet: true,
         ..Watch::default()

@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn no_probe_uses_so_much_that_linux_lends_it_a_stack_that_preemption_corrupts() {
-        for program in PROGRAMS.iter().filter(|program| program.place == AttachPoint::Interpreter) {
+        for program in PROGRAMS.iter().filter(|program| program.place == AttachPoint::Process) {
             let used = bytes(OBJECT, program.name).expect("the object has every program of the table");
             assert!(used < LENT_FROM_BYTES, "{} uses {used} bytes of stack", program.name);
         }

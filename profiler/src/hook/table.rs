@@ -17,8 +17,8 @@ pub enum AttachPoint {
     Iterator(&'static str),
     /// The tracepoints `syscalls:PREFIX…` of all observed calls that this kernel has.
     SystemCalls(&'static str),
-    /// Probes in the interpreter's code: loaded where `--gil` wants them, attached to files as they are found.
-    Interpreter,
+    /// Probes in the code of processes: loaded where `--gil` or `--tls` wants them, attached to files as they are found.
+    Process,
 }
 
 /// With which form of the system-call hooks a program is used.
@@ -121,13 +121,21 @@ const ACCEPTS: [&str; 2] = if cfg!(target_arch = "aarch64") {
 const fn probe(name: &'static str, question: &'static str) -> ProgramEntry {
     ProgramEntry {
         name,
-        place: AttachPoint::Interpreter,
+        place: AttachPoint::Process,
         form: Form::Calls,
         required: false,
         needs: "CONFIG_UPROBE_EVENTS",
         question,
         consequence: "waits for the GIL are known from system calls alone",
     }
+}
+
+/// What is missed without [`tls_probe`]s.
+pub const WITHOUT_TLS_PROBES: &str = "method, path and status of requests over TLS are hidden";
+
+/// A probe in the server's OpenSSL.
+const fn tls_probe(name: &'static str, question: &'static str) -> ProgramEntry {
+    ProgramEntry { consequence: WITHOUT_TLS_PROBES, ..probe(name, question) }
 }
 
 /// All programs, in the order in which they are attached. What ends and makes threads comes first, so that none is
@@ -250,6 +258,10 @@ pub const PROGRAMS: &[ProgramEntry] = &[
     probe("gil_enters", "when an attempt to take the GIL began"),
     probe("gil_unlocks", "when the GIL was taken"),
     probe("gil_leaves", "when an attempt to take the GIL returned"),
+    tls_probe("tls_reads", "where SSL_read puts what a client asks"),
+    tls_probe("tls_reads_ex", "the same of SSL_read_ex"),
+    tls_probe("tls_returns", "what a client asks over TLS"),
+    tls_probe("tls_writes", "with which status a client is answered over TLS"),
     required(
         "light_received",
         AttachPoint::Tracepoint("sock_recv_length"),

@@ -39,6 +39,7 @@ use super::observer::Observer;
 use super::open_files::OpenFiles;
 use super::queues::Queues;
 use super::short_turns::{self, Burst};
+use super::tls::TlsWatch;
 use crate::attach::{self, execute};
 use crate::capability::Capabilities;
 use crate::fact::holders::foreign_holders;
@@ -158,8 +159,10 @@ impl<O: Observer> Session<O> {
         }
         // What everything else rests on gets a frame of its own, as does the start of the window.
         feed.flush();
-        let locks = LockWatch::new(watch.attach.gil, Capabilities::no_probes(), attached.hooks == "btf");
-        let gather = Gather::new(proc, watched, attached.clone(), locks);
+        let no_probes = Capabilities::no_probes();
+        let tls = TlsWatch::new(watch.attach.tls, no_probes.clone());
+        let locks = LockWatch::new(watch.attach.gil, no_probes, attached.hooks == "btf");
+        let gather = Gather::new(proc, watched, attached.clone(), (locks, tls));
         let cost = Cost::start();
         let [mut drain_timer, gather_timer, look_timer] =
             [DRAIN_EVERY, GATHER_EVERY, LOOK_EVERY].map(interval);
@@ -186,6 +189,7 @@ impl<O: Observer> Session<O> {
         let tick = tokio::select! {
             _ = self.drain_timer.tick() => {
                 self.drain();
+                self.place_tls_probes();
                 Tick::Drained
             }
             _ = self.gather_timer.tick() => {
@@ -355,6 +359,7 @@ impl<O: Observer> Session<O> {
         for tgid in tgids {
             self.interpreter(tgid);
         }
+        self.place_tls_probes();
         for fact in self.gather.thread_numbers() {
             self.fact(fact);
         }
@@ -431,6 +436,12 @@ impl<O: Observer> Session<O> {
     fn births(&self) -> u64 {
         let lost = self.source.counters().lost.iter().fold(0_u64, |sum, (_, count)| sum.wrapping_add(*count));
         self.feed.processes_born().wrapping_add(lost)
+    }
+
+    fn place_tls_probes(&mut self) {
+        if let Some(attached) = self.gather.tls_probes(&mut self.source) {
+            self.fact(attached);
+        }
     }
 
     fn read_queues(&mut self) {
@@ -511,11 +522,13 @@ impl<O: Observer> Session<O> {
     /// Takes what is in the rings by now, and says when that is. Not what comes while it is taken: a target that writes faster than we read
     /// must not keep signals and the end of the window waiting.
     fn drain(&mut self) -> u64 {
-        let (feed, observer, locks) = (&mut self.feed, &mut self.observer, &mut self.gather.locks);
+        let (feed, observer) = (&mut self.feed, &mut self.observer);
+        let Gather { locks, tls, .. } = &mut self.gather;
         let now_ns = monotonic_ns();
         let mut burst = Burst::begin();
         self.source.drain_until(now_ns, |record| {
             burst.next();
+            tls.look_at(record);
             for (time_ns, fact) in locks.look_up(record) {
                 feed.fact_at(fact, time_ns, &mut |entry| observer.entry(&entry));
             }

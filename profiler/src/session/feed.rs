@@ -4,10 +4,10 @@
 //! the pipeline, so that a replay gets exactly what the live run got.
 
 use profiler_common::record::lifecycle::{self, LifecycleRecord};
-use profiler_common::record::{KIND_HEAD, KIND_LIFECYCLE, RecordHeader};
+use profiler_common::record::{KIND_LIFECYCLE, RecordHeader};
 use profiler_core::fact::{Fact, FactRecord};
 use profiler_core::pipeline::Pipeline;
-use profiler_core::redact::Redactor;
+use profiler_core::redact::{Redactor, holds_captured};
 use profiler_core::stream::Item;
 use profiler_core::timeline::Entry;
 use zerocopy::FromBytes as _;
@@ -62,7 +62,7 @@ impl Feed {
         {
             self.life(&record);
         }
-        if header.kind == KIND_HEAD {
+        if holds_captured(header.kind) {
             let mut scratch = std::mem::take(&mut self.scratch);
             scratch.clear();
             scratch.extend_from_slice(record);

@@ -8,6 +8,7 @@ use profiler_core::fact::{Attached, Fact, OpenSlice, Overhead, ThreadTotals};
 use tokio::time::Instant;
 
 use super::gil::LockWatch;
+use super::tls::TlsWatch;
 use crate::fact::cgroup::CgroupReaders;
 use crate::fact::container;
 use crate::fact::machine::machine_cpu;
@@ -37,6 +38,7 @@ pub(super) struct Gather {
     pub(super) attached: Attached,
     cgroups: CgroupReaders,
     pub(super) locks: LockWatch,
+    pub(super) tls: TlsWatch,
 }
 
 /// What the profiler has cost since the window began.
@@ -70,9 +72,14 @@ impl Closing {
 }
 
 impl Gather {
-    pub(super) fn new(proc: Proc, watched: Watched, attached: Attached, locks: LockWatch) -> Self {
+    pub(super) fn new(
+        proc: Proc,
+        watched: Watched,
+        attached: Attached,
+        (locks, tls): (LockWatch, TlsWatch),
+    ) -> Self {
         let cgroups = CgroupReaders::for_process(&proc, watched.server.root);
-        Self { proc, watched, known: Vec::new(), young: Vec::new(), born: 0, attached, cgroups, locks }
+        Self { proc, watched, known: Vec::new(), young: Vec::new(), born: 0, attached, cgroups, locks, tls }
     }
 
     /// The processes of which something new is to be read: workers are followed from their fork on; here their facts
@@ -94,6 +101,7 @@ impl Gather {
         // What has ended is forgotten: its number may be another worker's next.
         self.known = tgids;
         self.watched = watched;
+        self.tls.forget(&self.known, source);
         if !new.is_empty() {
             // Fails only where the kernel refuses an iterator that it took before: the threads stay without an
             // account, which the counters tell.
@@ -125,7 +133,14 @@ impl Gather {
 
     /// Where the interpreter locks of a process are; nothing, if it is gone.
     pub(super) fn interpreter(&mut self, tgid: u32, source: &mut LiveSource) -> Vec<Fact> {
+        self.tls.process(tgid);
         self.locks.look(&self.proc, tgid, source)
+    }
+
+    /// Places the probes in OpenSSL that are wanted by now; a fact, if that changes what is attached.
+    pub(super) fn tls_probes(&mut self, source: &mut LiveSource) -> Option<Fact> {
+        let is_new = self.tls.place(&self.proc, source, &mut self.attached);
+        is_new.then(|| Fact::Attached(self.attached.clone()))
     }
 
     /// What has changed of interpreters since they were looked at.

@@ -23,14 +23,16 @@ mod totals;
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::num::NonZeroU32;
 use std::os::fd::AsRawFd as _;
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
-use aya::programs::uprobe::UProbeScope;
+use aya::programs::uprobe::{UProbeLinkId, UProbeScope};
 use aya::programs::{ProgramError, UProbe};
 use profiler_common::account::ThreadAccount;
 use profiler_common::gil;
+use profiler_common::limits::{MAX_PLAINTEXT_BYTES, PLAINTEXT_RING_BYTES};
 use profiler_common::listener::ListenerCount;
 use profiler_common::loss::{EMITTED_KINDS, LOSS_NAMES};
 use profiler_common::queue::QueueCount;
@@ -62,6 +64,9 @@ const KIND_NAMES: [&str; EMITTED_KINDS as usize] =
 const MAX_EVIDENCE: usize = profiler_common::limits::MAX_EVIDENCE_RING_BYTES as usize
     / size_of::<profiler_common::record::evidence::EvidenceRecord>();
 
+/// Plaintexts taken at once: all that their ring can hold.
+const MAX_PLAINTEXTS: usize = PLAINTEXT_RING_BYTES as usize / MAX_PLAINTEXT_BYTES;
+
 /// The attached programs and their maps.
 pub struct LiveSource {
     ebpf: Ebpf,
@@ -72,6 +77,8 @@ pub struct LiveSource {
     evidence_ring: RingBuf<MapData>,
     evidence: Evidence,
     evidence_emitted: PerCpuArray<MapData, u64>,
+    plaintext_ring: RingBuf<MapData>,
+    plaintexts_emitted: PerCpuArray<MapData, u64>,
     losses: PerCpuArray<MapData, u64>,
     accounts: AccountTable,
     listeners: ListenerTable,
@@ -94,6 +101,8 @@ impl LiveSource {
         );
         let evidence_ring = take(&mut ebpf, "EVIDENCE", RingBuf::try_from)?;
         let evidence_emitted = take(&mut ebpf, "EVIDENCE_EMITTED", PerCpuArray::try_from)?;
+        let plaintext_ring = take(&mut ebpf, "PLAINTEXTS", RingBuf::try_from)?;
+        let plaintexts_emitted = take(&mut ebpf, "PLAINTEXTS_EMITTED", PerCpuArray::try_from)?;
         let losses = take(&mut ebpf, "LOSSES", PerCpuArray::try_from)?;
         let gil_probes = take(&mut ebpf, "GIL_PROBES", PerCpuArray::try_from)?;
         let accounts = AccountTable::map(&ebpf)?;
@@ -111,6 +120,8 @@ impl LiveSource {
             evidence_ring,
             evidence: Evidence::default(),
             evidence_emitted,
+            plaintext_ring,
+            plaintexts_emitted,
             losses,
             accounts,
             listeners,
@@ -136,7 +147,9 @@ impl LiveSource {
         // Evidence is rare, and what comes while it is taken waits for the next time.
         let (ring, evidence) = (&mut self.evidence_ring, &mut self.evidence);
         let records = std::iter::from_fn(|| ring.next().map(|record| Box::from(&*record)));
-        evidence.take(records.take(MAX_EVIDENCE));
+        let plaintexts = &mut self.plaintext_ring;
+        let plaintexts = std::iter::from_fn(|| plaintexts.next().map(|record| Box::from(whole(&record))));
+        evidence.take(records.take(MAX_EVIDENCE).chain(plaintexts.take(MAX_PLAINTEXTS)));
         let mut pieces = 0;
         let mut received = self.rings.drain_until(until_ns, |record| {
             pieces += evidence.until(time_ns(record), &mut each);
@@ -155,9 +168,11 @@ impl LiveSource {
         let emitted =
             KIND_NAMES.iter().zip(self.rings.emitted()).map(|(name, count)| ((*name).to_owned(), count));
         let evidence = ("evidence".to_owned(), sum(&self.evidence_emitted, 0));
+        let plaintexts = ("plaintext".to_owned(), sum(&self.plaintexts_emitted, 0));
+        let plaintexts = Some(plaintexts).filter(|(_, count)| *count > 0);
         Counters {
             lost: lost.filter(|(_, count)| *count > 0).collect(),
-            emitted: emitted.chain([evidence]).collect(),
+            emitted: emitted.chain([evidence]).chain(plaintexts).collect(),
             recursion_misses: self
                 .misses_at_detach
                 .clone()
@@ -272,6 +287,38 @@ impl LiveSource {
     /// # Errors
     /// Why the kernel refuses, as a clause.
     pub fn probe(&mut self, program: &'static str, file: &File, offset: u64) -> Result<(), String> {
+        self.place(program, file, offset, UProbeScope::AllProcesses).map(drop)
+    }
+
+    /// The same for one process: no other that runs the instruction pays for the probe. Gives what takes it off.
+    ///
+    /// # Errors
+    /// As [`Self::probe`].
+    pub fn probe_in(
+        &mut self,
+        tgid: u32,
+        program: &'static str,
+        file: &File,
+        offset: u64,
+    ) -> Result<UProbeLinkId, String> {
+        let process = NonZeroU32::new(tgid).ok_or("there is no process 0")?;
+        self.place(program, file, offset, UProbeScope::OneProcess(process))
+    }
+
+    /// Takes a probe off.
+    pub fn take_off(&mut self, program: &str, link: UProbeLinkId) {
+        let found = self.ebpf.program_mut(program).and_then(|found| <&mut UProbe>::try_from(found).ok());
+        // Its process may be gone, and the probe with it.
+        let _ = found.map(|found| found.detach(link));
+    }
+
+    fn place(
+        &mut self,
+        program: &'static str,
+        file: &File,
+        offset: u64,
+        scope: UProbeScope,
+    ) -> Result<UProbeLinkId, String> {
         let failed = |error: ProgramError| format!("the kernel refuses the probe {program}: {error}");
         let found = self.ebpf.program_mut(program).ok_or("the probe is not in the object")?;
         let found: &mut UProbe = found.try_into().map_err(failed)?;
@@ -280,7 +327,7 @@ impl LiveSource {
         }
         // The file itself, whatever its path leads to by now.
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        found.attach([offset], path, UProbeScope::AllProcesses).map(drop).map_err(failed)
+        found.attach([offset], path, scope).map_err(failed)
     }
 
     /// How often the probes in interpreters were hit so far, and how many attempts to take the lock began at one.
@@ -323,6 +370,12 @@ impl Drop for LiveSource {
     fn drop(&mut self) {
         detach::detach(&mut self.ebpf);
     }
+}
+
+/// A record without the room behind it that it did not need.
+fn whole(bytes: &[u8]) -> &[u8] {
+    let length = bytes.get(2..4).and_then(<[u8]>::first_chunk).map(|length| u16::from_ne_bytes(*length));
+    length.and_then(|length| bytes.get(..usize::from(length))).unwrap_or(bytes)
 }
 
 fn sum(map: &PerCpuArray<MapData, u64>, slot: u32) -> u64 {

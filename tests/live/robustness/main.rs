@@ -20,5 +20,6 @@ mod killed_profiler;
 mod privileges;
 mod pypy;
 mod said;
+mod tls_probes;
 mod two_profilers;
 mod unit;

@@ -8,15 +8,16 @@ use profiler_common::record::frames::FramesRecord;
 use profiler_common::record::head::HeadRecord;
 use profiler_common::record::lifecycle::LifecycleRecord;
 use profiler_common::record::light::LightRecord;
+use profiler_common::record::plaintext::PlaintextRecord;
 use profiler_common::record::sleep::SleepRecord;
 use profiler_common::record::slice::SliceRecord;
 use profiler_common::record::task::TaskRecord;
 use profiler_common::record::wake::WakeRecord;
 use profiler_common::record::{
-    KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_SLEEP,
-    KIND_SLICE, KIND_TASK, KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
+    KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_PLAINTEXT,
+    KIND_SLEEP, KIND_SLICE, KIND_TASK, KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
 };
-use profiler_core::fact::{DescriptorClass, DescriptorSeen, EndReason, Fact, FactRecord};
+use profiler_core::fact::{Attached, DescriptorClass, DescriptorSeen, EndReason, Fact, FactRecord};
 use profiler_core::pipeline::{Pipeline, Settings};
 use profiler_core::stream::Item;
 use profiler_core::timeline::Entry;
@@ -56,6 +57,16 @@ fn frame(header: &mut RecordHeader, kind: u16, length_bytes: usize, is_wild: boo
     }
 }
 
+/// What a capture holds.
+fn message(what: u8, rest: &[u8]) -> &[u8] {
+    match what >> 4 & 3 {
+        0 => b"GET /a HTTP/1.1\r\n\r\n".as_slice(),
+        1 => b"POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        2 => b"HTTP/1.1 200 x\r\nContent-Length: 5\r\n\r\n",
+        _ => rest.get(..40).unwrap_or_default(),
+    }
+}
+
 /// The next item; `None`: the input is at its end.
 fn item(rest: &mut &[u8]) -> Option<Item<Vec<u8>>> {
     let (what, after) = rest.split_first()?;
@@ -77,14 +88,17 @@ fn item(rest: &mut &[u8]) -> Option<Item<Vec<u8>>> {
             }
             Item::Kernel(record.as_bytes().to_vec())
         }
+        9 if what & 0x40 != 0 => {
+            let mut record: PlaintextRecord = layout(rest);
+            let message = message(*what, rest);
+            frame(&mut record.header, KIND_PLAINTEXT, size_of::<PlaintextRecord>() + message.len(), is_wild);
+            record.captured_bytes = message.len() as u32;
+            record.session %= 4;
+            Item::Kernel([record.as_bytes(), message].concat())
+        }
         8 | 9 => {
             let mut record: HeadRecord = layout(rest);
-            let message = match what >> 4 & 3 {
-                0 => b"GET /a HTTP/1.1\r\n\r\n".as_slice(),
-                1 => b"POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
-                2 => b"HTTP/1.1 200 x\r\nContent-Length: 5\r\n\r\n",
-                _ => rest.get(..40).unwrap_or_default(),
-            };
+            let message = message(*what, rest);
             frame(&mut record.header, KIND_HEAD, size_of::<HeadRecord>() + message.len(), is_wild);
             record.captured_bytes = message.len() as u32;
             Item::Kernel([record.as_bytes(), message].concat())
@@ -130,6 +144,10 @@ pub fn body(bytes: &[u8]) {
             assert_eq!(request.phases.total_ns(), request.total_ns(), "{request:?}");
         }
     };
+    // Probes in the server's OpenSSL are placed.
+    let attached = Attached { programs: vec![Attached::TLS_READS.to_owned()], ..Attached::default() };
+    let attached = FactRecord { time_ns: 0, fact: Fact::Attached(attached) };
+    pipeline.push(Item::<Vec<u8>>::Fact(Box::new(attached)), &mut check);
     let mut rest = bytes;
     while let Some(item) = item(&mut rest) {
         pipeline.push(item, &mut check);

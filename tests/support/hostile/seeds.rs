@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use profiler_common::record::{KIND_HEAD, KIND_LIGHT, KIND_SLEEP};
+use profiler_common::record::{KIND_HEAD, KIND_LIGHT, KIND_PLAINTEXT, KIND_SLEEP};
 use profiler_core::fact::Fact;
 use profiler_core::finding::{Thresholds, evaluate};
 use profiler_core::pipeline::{Pipeline, Settings};
@@ -199,11 +199,15 @@ fn as_built(records: &[&[u8]]) -> Vec<u8> {
             11 => 0x36,
             KIND_LIGHT => 0x76,
             KIND_SLEEP => 0x2f,
+            KIND_PLAINTEXT => 0x79,
             _ => continue,
         };
-        let is_head = kind_of(record) == KIND_HEAD;
-        let layout =
-            if is_head { size_of::<profiler_common::record::head::HeadRecord>() } else { record.len() };
+        // What is captured follows the layout of these.
+        let layout = match kind_of(record) {
+            KIND_HEAD => size_of::<profiler_common::record::head::HeadRecord>(),
+            KIND_PLAINTEXT => size_of::<profiler_common::record::plaintext::PlaintextRecord>(),
+            _ => record.len(),
+        };
         input.push(0x80 | what);
         input.extend_from_slice(record.get(..layout).unwrap_or(record));
     }

@@ -74,6 +74,24 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
     Scenario {
         window: Duration::from_millis(1_200),
+        options: &["--tls=uprobes"],
+        ..scenario(
+            "gthread-tls-named",
+            "a server that does the TLS itself, and whose OpenSSL is read: most answers are errors",
+            gthread_1x4_with_tls,
+            Any(&[
+                "--clients=2",
+                "--keep-alive=30",
+                "--think-ms=20",
+                "--tls=1.3",
+                "--routes=/error,/missing",
+            ]),
+            First("server-errors", &[]),
+        )
+    },
+    Scenario {
+        window: Duration::from_millis(1_200),
+        options: &["--tls=off"],
         ..scenario(
             "gthread-tls",
             "a server that does the TLS itself and answers nothing but errors, which nobody can see",

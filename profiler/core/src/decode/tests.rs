@@ -2,16 +2,17 @@
 
 use profiler_common::record::connection::{ACCEPTED, ConnectionRecord, SEEDED};
 use profiler_common::record::frames::{Frame, FramesRecord, UNSTABLE};
-use profiler_common::record::head::{HeadRecord, OUTBOUND};
+use profiler_common::record::head::{HeadRecord, INBOUND, OUTBOUND};
 use profiler_common::record::lifecycle::{EXIT, FORK, LifecycleRecord};
+use profiler_common::record::plaintext::PlaintextRecord;
 use profiler_common::record::sleep::{self, SleepRecord};
 use profiler_common::record::slice::{
     FLAG_BACK_END, FLAG_CLIENT, FLAG_STATUS_LINE, FLAG_TAKES_LOCK, HOLDER_KNOWN, SliceRecord, with_woken_ago,
 };
 use profiler_common::record::task::TaskRecord;
 use profiler_common::record::{
-    KIND_CONNECTION, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_SLEEP, KIND_SLICE, KIND_TASK,
-    KIND_WAITER_FRAMES, RecordHeader,
+    KIND_CONNECTION, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_PLAINTEXT, KIND_SLEEP, KIND_SLICE,
+    KIND_TASK, KIND_WAITER_FRAMES, RecordHeader,
 };
 use profiler_common::system_call as number;
 use proptest::prelude::*;
@@ -19,7 +20,7 @@ use zerocopy::IntoBytes;
 
 use super::call::{Outcome, call};
 use super::{Malformed, decode, slice, slice_in_place};
-use crate::event::{Body, Call, Change, Event, LockThen, Slept, SleptOn, TaskSeen};
+use crate::event::{Body, Call, Change, Event, LockThen, Plaintext, Slept, SleptOn, TaskSeen};
 use crate::fact::{Account, DescriptorClass};
 
 fn header(kind: u16, length_bytes: usize) -> RecordHeader {
@@ -108,6 +109,25 @@ fn head_bytes(captured: &[u8], slack: usize) -> Vec<u8> {
     bytes.extend_from_slice(captured);
     bytes.resize(bytes.len() + slack, 0);
     bytes
+}
+
+#[test]
+fn a_plaintext_carries_exactly_its_captured_bytes() {
+    let of = |direction, captured_bytes, slack: usize| {
+        let length = size_of::<PlaintextRecord>() + 5 + slack;
+        let header = header(KIND_PLAINTEXT, length);
+        let record = PlaintextRecord { header, session: 77, direction, captured_bytes, moved_bytes: 900 };
+        [record.as_bytes(), b"GET /", &[0; 3][..slack]].concat()
+    };
+    for (direction, inbound, slack) in [(INBOUND, true, 0), (OUTBOUND, false, 3)] {
+        let seen = Plaintext { tgid: 10, tid: 11, session: 77, inbound, bytes: b"GET /".to_vec() };
+        assert_eq!(decode(&of(direction, 5, slack)).map(|event| event.body), Ok(Body::Plaintext(seen)));
+    }
+    assert_eq!(decode(&of(2, 5, 0)), Err(Malformed::BadValue { kind: KIND_PLAINTEXT, value: 2 }));
+    assert_eq!(decode(&of(0, 6, 0)), Err(Malformed::BadLength { kind: KIND_PLAINTEXT, length_bytes: 53 }));
+    let whole = of(0, 5, 0);
+    let cut = Malformed::TooShort { kind: KIND_PLAINTEXT, have_bytes: 52, need_bytes: 53 };
+    assert_eq!(decode(&whole[..52]), Err(cut));
 }
 
 #[test]

@@ -45,6 +45,8 @@ impl Attached {
     pub const LIGHT: &str = "light";
     /// Programs by which light mode sees accepts that fail.
     pub const OF_ACCEPTS: [&str; 2] = ["accept_returns", "accept4_returns"];
+    /// The program that tells what a client asks over TLS; the others that belong to it are attached with it.
+    pub const TLS_READS: &str = "tls_returns";
     /// Why light mode lacks a phase or a verdict.
     pub const LIGHT_SEES_NO_CALLS: &str = "light mode does not see system calls";
 
@@ -74,6 +76,12 @@ impl Attached {
     #[must_use]
     pub fn counts_failing_accepts(&self) -> bool {
         !self.is_light() || Self::OF_ACCEPTS.iter().all(|name| self.programs.iter().any(|own| own == name))
+    }
+
+    /// Whether what is asked and answered over TLS is read in the server's OpenSSL.
+    #[must_use]
+    pub fn reads_tls(&self) -> bool {
+        self.programs.iter().any(|program| program == Self::TLS_READS)
     }
 
     /// Whether clients that find the accept queue of a UNIX listener full are counted.

@@ -7,6 +7,7 @@ pub(crate) mod ending;
 pub mod http1;
 pub mod light_socket;
 pub mod origin;
+pub mod plaintext;
 pub mod request;
 pub(crate) mod signs;
 pub mod state;

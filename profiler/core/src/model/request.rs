@@ -20,16 +20,26 @@ pub enum Framing {
     Inferred,
     /// What is exchanged cannot be read: it is encrypted (TLS in the server), or not HTTP.
     NotHttp,
+    /// From the turns of traffic; what is exchanged is encrypted (TLS in the server), and was read in the server's OpenSSL.
+    Encrypted,
 }
 
 impl Framing {
     /// Part of the message cannot be read, or its limits are inferred.
     pub(crate) fn note(&mut self, not_http: bool, inferred: bool) {
-        if not_http {
+        if *self == Self::Encrypted {
+            // It is known already why nothing can be read of what goes over the connection.
+        } else if not_http {
             *self = Self::NotHttp;
         } else if inferred && *self == Self::Exact {
             *self = Self::Inferred;
         }
+    }
+
+    /// The limits are inferred, and what is exchanged is known.
+    #[must_use]
+    pub const fn is_inferred(self) -> bool {
+        matches!(self, Self::Inferred | Self::Encrypted)
     }
 
     /// Name in outputs.
@@ -37,7 +47,7 @@ impl Framing {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Exact => "exact",
-            Self::Inferred => "inferred",
+            Self::Inferred | Self::Encrypted => "inferred",
             Self::NotHttp => "not_http",
         }
     }

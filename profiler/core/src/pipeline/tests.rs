@@ -25,6 +25,7 @@ mod helpers;
 mod hostile;
 mod loops;
 mod losses;
+mod plaintexts;
 mod pools;
 mod windows;
 

@@ -5,11 +5,11 @@
 
 use std::collections::HashMap;
 
-/// Whose bytes: process, descriptor, `HeadRecord::direction`.
+/// Whose bytes: process, descriptor there or address of OpenSSL's object, `HeadRecord::direction`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) tgid: u32,
-    pub(super) fd: i32,
+    pub(super) connection: u64,
     pub(super) direction: u32,
 }
 
@@ -58,8 +58,8 @@ impl<V> Table<V> {
 mod tests {
     use super::*;
 
-    const fn key(fd: i32) -> Key {
-        Key { tgid: 1, fd, direction: 0 }
+    const fn key(connection: u64) -> Key {
+        Key { tgid: 1, connection, direction: 0 }
     }
 
     #[test]
@@ -78,13 +78,13 @@ mod tests {
     #[test]
     fn an_entry_that_is_used_survives() {
         let mut table = Table::new(10);
-        table.insert(key(-1), -1);
+        table.insert(key(u64::MAX), u64::MAX);
         for fd in 0..100 {
             table.insert(key(fd), fd);
-            let kept = table.remove(key(-1)).unwrap();
-            table.insert(key(-1), kept);
+            let kept = table.remove(key(u64::MAX)).unwrap();
+            table.insert(key(u64::MAX), kept);
         }
-        assert_eq!(table.remove(key(-1)), Some(-1));
-        assert_eq!(table.remove(key(-1)), None);
+        assert_eq!(table.remove(key(u64::MAX)), Some(u64::MAX));
+        assert_eq!(table.remove(key(u64::MAX)), None);
     }
 }

@@ -1,12 +1,13 @@
 //! What survives redaction and what does not: examples, then any split and any planted secret.
 
 use profiler_common::record::head::{HeadRecord, INBOUND, OUTBOUND};
+use profiler_common::record::plaintext::PlaintextRecord;
 use profiler_common::record::slice::SliceRecord;
-use profiler_common::record::{KIND_HEAD, KIND_SLICE, RecordHeader};
+use profiler_common::record::{KIND_HEAD, KIND_PLAINTEXT, KIND_SLICE, RecordHeader};
 use proptest::prelude::*;
 use zerocopy::IntoBytes;
 
-use super::{RedactCounts, Redactor};
+use super::{RedactCounts, Redactor, holds_captured};
 
 const HEAD_BYTES: usize = size_of::<HeadRecord>();
 
@@ -28,6 +29,21 @@ fn record(direction: u32, fd: i32, offset: usize, bytes: &[u8]) -> Vec<u8> {
     let mut record = head.as_bytes().to_vec();
     record.extend_from_slice(bytes);
     record
+}
+
+/// What OpenSSL has of a message.
+fn plaintext(direction: u32, session: u64, bytes: &[u8]) -> Vec<u8> {
+    let length = size_of::<PlaintextRecord>() + bytes.len();
+    let header = RecordHeader {
+        kind: KIND_PLAINTEXT,
+        length_bytes: u16::try_from(length).unwrap(),
+        tgid: 1,
+        ..RecordHeader::default()
+    };
+    let captured_bytes = u32::try_from(bytes.len()).unwrap();
+    let moved_bytes = bytes.len() as u64;
+    let record = PlaintextRecord { header, session, direction, captured_bytes, moved_bytes };
+    [record.as_bytes(), bytes].concat()
 }
 
 /// Redacts one capture that arrives in `portions`, and joins what is left of it.
@@ -506,4 +522,39 @@ proptest! {
         prop_assert!(!kept.windows(6).any(|window| window == b"S3CR3T"), "{}", shown(&kept));
         prop_assert!(kept.windows(3).any(|window| window == b"/p?"), "{}", shown(&kept));
     }
+}
+
+#[test]
+fn of_a_message_that_is_encrypted_the_same_survives_as_of_a_plain_one_and_of_what_goes_on_nothing() {
+    let mut redactor = Redactor::new();
+    let mut left = |direction, session, bytes: &[u8]| {
+        let mut raw = plaintext(direction, session, bytes);
+        // The reserved place is larger, and has what was there before.
+        raw.extend_from_slice(b"secret");
+        redactor.redact(&mut raw);
+        let (record, slack) = raw.split_at(raw.len() - 6);
+        assert_eq!(slack, [0; 6]);
+        shown(&record[size_of::<PlaintextRecord>()..])
+    };
+    let request = b"GET /a?token=1 HTTP/1.1\r\nCookie: c\r\n\r\n";
+    let kept = shown(b"GET /a?xxxxxxx HTTP/1.1\r\nxxxxxx:xx\r\n\r\n");
+    assert_eq!(left(INBOUND, 7, request), kept);
+    // A body, which may look like a head; another connection's is none.
+    assert_eq!(left(INBOUND, 7, request), "x".repeat(request.len()));
+    assert_eq!(left(INBOUND, 8, request), kept);
+    let answer = left(OUTBOUND, 7, b"HTTP/1.1 200 OK\r\nSet-Cookie: s\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200 ") && !answer.contains("s\\r"), "{answer}");
+    assert_eq!(left(INBOUND, 7, request), kept, "the next request");
+    assert_eq!(left(9, 7, request), "x".repeat(request.len()), "no direction");
+    // Not HTTP/1, and what claims to be longer than it is.
+    assert!(!left(INBOUND, 9, b"PRI * HTTP/2.0\r\n\r\nSM").contains("PRI"));
+    let mut raw = plaintext(INBOUND, 10, b"secret");
+    raw.truncate(raw.len() - 1);
+    redactor.redact(&mut raw);
+    assert_eq!(raw[size_of::<PlaintextRecord>()..], *b"xxxxx");
+    assert!(holds_captured(KIND_PLAINTEXT) && holds_captured(KIND_HEAD) && !holds_captured(KIND_SLICE));
+    redactor.forget(1);
+    let mut raw = plaintext(INBOUND, 8, request);
+    redactor.redact(&mut raw);
+    assert_eq!(shown(&raw[size_of::<PlaintextRecord>()..]), kept, "another process");
 }

@@ -24,7 +24,7 @@ mod x86_64;
 use parts::{Part, parts_of, whole};
 
 /// That of the machine: the kernel has no probes for others, whose programs may run in an emulator.
-const OWN: Architecture =
+pub(in crate::fact) const OWN: Architecture =
     if cfg!(target_arch = "aarch64") { Architecture::Aarch64 } else { Architecture::X86_64 };
 
 /// The call that waits.
@@ -316,6 +316,39 @@ fn entry(steps: &[Step], start: u64) -> Option<&Step> {
     };
     let cheap = way.clone().find(|step| step.is_emulated).filter(|step| is_passed_once(step));
     cheap.or_else(|| way.next())
+}
+
+/// How any function begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::fact) struct Beginning {
+    /// Its first instruction: where its return can be probed, too.
+    pub(in crate::fact) first: ProbePoint,
+    /// The first that is cheap to probe and that everybody passes, once; else the first.
+    pub(in crate::fact) entry: ProbePoint,
+    /// The function that it calls first, if it calls one by its address.
+    pub(in crate::fact) calls: Option<u64>,
+}
+
+/// How the function at `address` begins, on this machine; `None`: that is not known.
+pub(in crate::fact) fn beginning(image: &object::File<'_>, address: u64) -> Option<Beginning> {
+    let machine = machine(OWN)?;
+    let bounds = bounds_of(image, &[address]).ok()?;
+    let (start, length) = bounds.into_iter().find(|(start, _)| *start == address)?;
+    let (code, offset) = code_at(image, start, length)?;
+    let steps = (machine.steps)(code, start)?;
+    let point = |step: &Step| {
+        let offset = offset.checked_add(step.address.checked_sub(start)?)?;
+        Some(ProbePoint { offset, address: step.address, is_emulated: step.is_emulated })
+    };
+    let called = steps.iter().find_map(|step| match step.flow {
+        Flow::Call(called) => Some(called),
+        _ => None,
+    });
+    let calls = match called.flatten() {
+        Some(Called::Address(address)) => Some(address),
+        _ => None,
+    };
+    Some(Beginning { first: point(steps.first()?)?, entry: point(entry(&steps, start)?)?, calls })
 }
 
 /// The bytes at `address`, and their place in the file.

@@ -42,5 +42,6 @@ impl State {
         self.join.topology.retain(living);
         self.heads.retain(|_, head| living.process(head.tgid));
         self.gil.retain(living);
+        self.wire.plaintexts.retain(&self.wire.connections, living);
     }
 }

@@ -97,6 +97,7 @@ pub(in crate::machine) fn read(
     thread.signs.reads = true;
     books.world.processes.reads(slice.tgid, slice.tid);
     front::name(books.wire, books.join, number);
+    books.wire.plaintexts.read(&books.wire.connections, slice.tid, number);
     let Some(connection) = books.wire.connections.get_mut(number) else { return };
     connection.last_read_ns = exit_ns;
     if connection.requests.front().is_some_and(|active| !active.response.has_begun) {

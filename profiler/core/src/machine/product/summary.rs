@@ -75,7 +75,7 @@ impl Summary {
         }
         self.load.add(request.times.start_ns, request.times.end_ns);
         sums.truncated += u64::from(request.seen.truncated);
-        sums.inferred_framing += u64::from(request.http.framing == Framing::Inferred);
+        sums.inferred_framing += u64::from(request.http.framing.is_inferred());
         sums.not_http += u64::from(request.http.framing == Framing::NotHttp);
         sums.phases.add_all(&request.phases);
         sums.request_starts.add(request.http.request_start);

@@ -11,6 +11,7 @@ mod request_head;
 
 pub use encrypted::FAREWELL_MAX_BYTES;
 pub use inbound::Inbound;
+pub(in crate::machine) use outbound::status_of;
 pub use outbound::{Outbound, ResponseHead};
 pub use request_head::RequestHead;
 

@@ -4,6 +4,7 @@
 
 use crate::machine::wire::connection::Connections;
 use crate::machine::wire::origin::Side;
+use crate::machine::wire::plaintext::Plaintexts;
 
 /// Requests of the server's behind a front end are numbered apart, so that those that reports show are dense.
 const INNER: u64 = 1 << 63;
@@ -15,6 +16,8 @@ pub struct Wire {
     pub connections: Connections,
     /// Client connections of light mode.
     pub light: crate::machine::wire::light_socket::Sockets,
+    /// What OpenSSL has of the requests on encrypted ones.
+    pub plaintexts: Plaintexts,
     /// Requests of clients so far.
     pub request_count: u64,
     /// Requests on connections of front ends so far.

@@ -6,8 +6,8 @@
 use std::collections::VecDeque;
 
 use profiler_common::loss::{
-    FORK_UNADOPTED, LOSS_NAMES, RING_FULL_FRAMES, RING_FULL_SLEEP, RING_FULL_TASK, RING_FULL_WAKE,
-    THREAD_TABLE_FULL,
+    FORK_UNADOPTED, LOSS_NAMES, RING_FULL_FRAMES, RING_FULL_PLAINTEXT, RING_FULL_SLEEP, RING_FULL_TASK,
+    RING_FULL_WAKE, THREAD_TABLE_FULL,
 };
 
 use crate::fact::Counters;
@@ -15,10 +15,11 @@ use crate::fact::Counters;
 /// Stretches kept; beyond this number the two oldest become one.
 const MAX_SPANS: usize = 256;
 /// Losses that hide nothing of what becomes of a connection.
-const HARMLESS: [u32; 4] = [RING_FULL_WAKE, RING_FULL_FRAMES, RING_FULL_TASK, RING_FULL_SLEEP];
+const HARMLESS: [u32; 5] =
+    [RING_FULL_WAKE, RING_FULL_FRAMES, RING_FULL_TASK, RING_FULL_SLEEP, RING_FULL_PLAINTEXT];
 /// Losses that last: a thread that is not followed now is not followed later.
 const LASTING: [u32; 2] = [THREAD_TABLE_FULL, FORK_UNADOPTED];
-/// Programs that only make times more exact. If the kernel skipped a run of one, no event is hidden.
+/// Programs that only make times more exact, or name requests. If the kernel skipped a run of one, no event is hidden.
 const TIMES_ONLY: &[&str] = &[
     "sched_switch",
     "sched_wakeup",
@@ -32,6 +33,10 @@ const TIMES_ONLY: &[&str] = &[
     "gil_enters",
     "gil_unlocks",
     "gil_leaves",
+    "tls_reads",
+    "tls_reads_ex",
+    "tls_returns",
+    "tls_writes",
 ];
 
 /// When records were lost.

@@ -7,7 +7,7 @@ use super::*;
 use crate::event::Sign;
 use crate::model::dropped::{Cause, Dropped};
 
-fn record(kind: u8, payload_bytes: u8) -> Vec<u8> {
+pub(super) fn record(kind: u8, payload_bytes: u8) -> Vec<u8> {
     let mut bytes = vec![kind, 3, 3, 0, payload_bytes];
     bytes.resize(5 + usize::from(payload_bytes), crate::redact::FILLER);
     bytes
@@ -15,13 +15,13 @@ fn record(kind: u8, payload_bytes: u8) -> Vec<u8> {
 
 impl Script {
     /// Reads a record as OpenSSL does: its header, then what is behind it.
-    fn read_record(self, fd: i32, bytes: &[u8], arrival_ns: u64) -> Self {
+    pub(super) fn read_record(self, fd: i32, bytes: &[u8], arrival_ns: u64) -> Self {
         let (header, payload) = bytes.split_at(5);
         self.read(fd, header, arrival_ns, (1, 0, 0)).read(fd, payload, 0, (1, 0, 0))
     }
 
     /// A handshake of TLS 1.3 with two tickets, on a connection just accepted.
-    fn handshake(self, fd: i32) -> Self {
+    pub(super) fn handshake(self, fd: i32) -> Self {
         let now_ns = self.now_ns;
         let script = self.read_record(fd, &record(22, 200), now_ns).write(fd, 900, (5, 0, 0));
         let now_ns = script.now_ns;

@@ -6,10 +6,11 @@
 use profiler_common::record::connection::ConnectionRecord;
 use profiler_common::record::head::HeadRecord;
 use profiler_common::record::lifecycle::LifecycleRecord;
+use profiler_common::record::plaintext::PlaintextRecord;
 use profiler_common::record::slice::SliceRecord;
 use profiler_common::record::task::TaskRecord;
 use profiler_common::record::{
-    KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, KIND_TASK, RecordHeader,
+    KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_PLAINTEXT, KIND_SLICE, KIND_TASK, RecordHeader,
 };
 use profiler_common::system_call::OBSERVED;
 use zerocopy::IntoBytes as _;
@@ -60,6 +61,7 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
         b"HTTP/1.1 200 x\r\n\r\n",
         b"HTTP/1.1 200 x\r\nContent-Length: 18446744073709551615\r\n\r\n",
         b"GET /a HTTP/1.1\r\nContent-Length: 18446744073709551615\r\n\r\n",
+        b"\x17\x03\x03\x00\x05xxxxx",
         b"garbage",
         b"",
     ];
@@ -131,6 +133,19 @@ fn head() -> impl Strategy<Value = Vec<u8>> {
             [record.as_bytes(), &message].concat()
         },
     )
+}
+
+fn plaintext() -> impl Strategy<Value = Vec<u8>> {
+    (time(), who(), 0..3_u64, 0..3_u32, message()).prop_map(|(time_ns, who, session, direction, message)| {
+        let record = PlaintextRecord {
+            header: header(KIND_PLAINTEXT, size_of::<PlaintextRecord>() + message.len(), time_ns, who),
+            session,
+            direction,
+            captured_bytes: u32::try_from(message.len()).unwrap_or(0),
+            moved_bytes: time_ns,
+        };
+        [record.as_bytes(), &message].concat()
+    })
 }
 
 fn connection() -> impl Strategy<Value = Vec<u8>> {
@@ -331,8 +346,9 @@ fn mark() -> impl Strategy<Value = Fact> {
         4 => Just(Fact::Tick),
         2 => Just(Fact::WindowRolled),
         1 => Just(Fact::WindowEnded { reason: EndReason::Duration }),
-        2 => any::<bool>().prop_map(|arrival_measured| {
-            Fact::Attached(Attached { arrival_measured, ..Attached::default() })
+        2 => any::<[bool; 2]>().prop_map(|[arrival_measured, reads_tls]| {
+            let programs = if reads_tls { vec![Attached::TLS_READS.to_owned()] } else { Vec::new() };
+            Fact::Attached(Attached { arrival_measured, programs, ..Attached::default() })
         }),
         1 => Just(Fact::SessionStarted(SessionStarted { cpu_time_comparable: true, ..SessionStarted::default() })),
     ]
@@ -358,6 +374,7 @@ fn item() -> impl Strategy<Value = Told> {
     prop_oneof![
         16 => slice().prop_map(Item::Kernel),
         4 => head().prop_map(Item::Kernel),
+        2 => plaintext().prop_map(Item::Kernel),
         3 => connection().prop_map(Item::Kernel),
         1 => lifecycle().prop_map(Item::Kernel),
         6 => task().prop_map(Item::Kernel),

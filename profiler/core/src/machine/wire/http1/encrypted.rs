@@ -68,6 +68,8 @@ pub(super) struct Encrypted {
     has_alerted: bool,
     /// What the length of its Finished shows, in the latest TLS or an older one: how much longer a record is than what it holds.
     finished: Option<Finished>,
+    /// OpenSSL's object of the connection; 0: not known.
+    pub(super) session: u64,
 }
 
 /// What the client's Finished shows of its records.
@@ -93,6 +95,7 @@ impl Encrypted {
             before_tickets: false,
             has_alerted: false,
             finished: None,
+            session: 0,
         }
     }
 

@@ -82,6 +82,18 @@ impl Inbound {
         self.encrypted.is_some()
     }
 
+    /// OpenSSL's object of this connection is known.
+    pub(in crate::machine) fn join(&mut self, session: u64) {
+        if let Some(encrypted) = &mut self.encrypted {
+            encrypted.session = session;
+        }
+    }
+
+    /// Whether it is.
+    pub(in crate::machine) fn is_joined(&self) -> bool {
+        self.encrypted.as_ref().is_some_and(|encrypted| encrypted.session != 0)
+    }
+
     /// Most bytes that the client's TLS sends without a request; `None`: it does none, or that is not known.
     #[must_use]
     pub fn quiet_bytes(&self) -> Option<u32> {

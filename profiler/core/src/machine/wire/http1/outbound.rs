@@ -23,6 +23,19 @@ pub struct ResponseHead {
     pub connection_first: bool,
 }
 
+/// The status of the final response that these bytes begin; `None`: they begin none, or an interim one.
+pub(in crate::machine) fn status_of(bytes: &[u8]) -> Option<u16> {
+    let mut response = httparse::Response::new(&mut []);
+    // Without room for a header it says no more than the first line.
+    let _ = response.parse(bytes);
+    response.code.filter(|status| !is_interim(*status))
+}
+
+/// Another response follows.
+fn is_interim(status: u16) -> bool {
+    (100..200).contains(&status) && status != 101
+}
+
 #[derive(Clone, Debug, Default)]
 enum State {
     /// No response is under way.
@@ -189,7 +202,7 @@ impl Outbound {
         match parsed {
             Ok(httparse::Status::Complete(head_bytes)) => {
                 let status = response.code.unwrap_or(0);
-                let interim = (100..200).contains(&status) && status != 101;
+                let interim = is_interim(status);
                 let Framing { length, chunked, .. } = framing(response.headers);
                 let bodiless = to_head || interim || matches!(status, 204 | 304);
                 // Servers end a chunked response to HEAD like any other: with its last chunk, though none was sent.
@@ -265,6 +278,22 @@ mod tests {
         assert!(steps[0].begins && !steps[0].complete);
         let steps = outbound.push(5, b"", false, false);
         assert!(steps[0].complete && !steps[0].begins);
+    }
+
+    #[test]
+    fn the_status_is_that_of_a_final_response_whose_first_line_is_whole() {
+        for (text, status) in [
+            ("HTTP/1.1 404 Not Found\r\nxxxx: x\r\n\r\n", Some(404)),
+            ("HTTP/1.0 200 OK\r\n", Some(200)),
+            ("HTTP/1.1 101 xxx\r\n\r\n", Some(101)),
+            ("HTTP/1.1 204\r\n\r\n", Some(204)),
+            ("HTTP/1.1 100 Continue\r\n\r\n", None),
+            ("HTTP/1.1 20", None),
+            ("xxxxxxxx 200 xx\r\n", None),
+            ("", None),
+        ] {
+            assert_eq!(status_of(text.as_bytes()), status, "{text:?}");
+        }
     }
 
     #[test]

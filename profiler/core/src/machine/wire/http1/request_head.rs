@@ -5,6 +5,7 @@
 use super::MAX_HEADERS;
 use crate::model::request_start::Said;
 use crate::model::trace_context::TraceContext;
+use crate::redact::FILLER;
 
 /// A request's head.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,19 @@ impl RequestHead {
             trace_context: trace_parent.and_then(|header| TraceContext::parse(header.value)),
             request_start: named("x-request-start")
                 .fold(Said::Nothing, |said, header| said.and(header.value)),
+        }
+    }
+
+    /// What is known of a head that begins with these bytes; `None`: they begin with none, or not even its first line is whole.
+    pub(in crate::machine) fn of_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut request = httparse::Request::new(&mut headers);
+        // Redaction keeps a known method: what begins without one is another protocol.
+        match request.parse(bytes) {
+            _ if bytes.first() == Some(&FILLER) => None,
+            Ok(httparse::Status::Complete(_)) => Some(Self::of(&request)),
+            Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => Self::of_cut_off(bytes),
+            Err(_) => None,
         }
     }
 
@@ -76,6 +90,21 @@ mod tests {
         let mut request = httparse::Request::new(&mut headers);
         assert!(request.parse(text.as_bytes()).is_ok(), "{text}");
         RequestHead::of(&request)
+    }
+
+    #[test]
+    fn bytes_name_a_request_as_soon_as_its_first_line_is_whole() {
+        let named = |text: &str| {
+            RequestHead::of_bytes(text.as_bytes()).map(|head| (head.method, head.path, head.is_head))
+        };
+        let of = |method: &str, path: &str| Some((method.to_owned(), path.to_owned(), method == "HEAD"));
+        assert_eq!(named("GET /a?x HTTP/1.1\r\nxxxx: x\r\n\r\nx"), of("GET", "/a"));
+        assert_eq!(named("HEAD /a HTTP/1.1\r\nxx"), of("HEAD", "/a"));
+        for none in
+            ["", "GET /a", "GET /a HTTP/1.", "xxx x xxxxxxxx\r\n\r\n", "GET /a\r\n\r\n", "\u{17}\u{3}"]
+        {
+            assert_eq!(named(none), None, "{none:?}");
+        }
     }
 
     #[test]

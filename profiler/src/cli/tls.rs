@@ -1,0 +1,27 @@
+//! What is asked and answered over TLS that ends in the server.
+//!
+//! In: arguments. Out: [`Tls`].
+
+use clap::{Args, ValueEnum};
+
+/// How requests over TLS get their names.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct Tls {
+    /// How to know method, path and status of requests where the server does the TLS itself
+    ///
+    /// By probes in its OpenSSL (SSL_read, SSL_write), in its own processes alone. Times are known without.
+    #[arg(long = "tls", value_enum, default_value_t, value_name = "WAY")]
+    pub names: TlsWay,
+}
+
+/// The ways.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TlsWay {
+    /// Probes, once a client speaks TLS with a process; requests before that have no name
+    #[default]
+    Auto,
+    /// Probes from the start in each process that has loaded OpenSSL
+    Uprobes,
+    /// Not at all: method, path and status of requests over TLS are hidden
+    Off,
+}
