@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 pub struct Tls {
     /// How to know method, path and status of requests where the server does the TLS itself
     ///
-    /// By probes in its OpenSSL (SSL_read, SSL_write), in its own processes alone. Times are known without.
+    /// By probes in its OpenSSL (SSL_read, SSL_write), in its own processes alone. They are not placed unless you ask. Times are known without.
     #[arg(long = "tls", value_enum, default_value_t, value_name = "WAY")]
     pub names: TlsWay,
 }
@@ -18,10 +18,10 @@ pub struct Tls {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum TlsWay {
     /// Probes, once a client speaks TLS with a process; requests before that have no name
-    #[default]
     Auto,
     /// Probes from the start in each process that has loaded OpenSSL
     Uprobes,
     /// Not at all: method, path and status of requests over TLS are hidden
+    #[default]
     Off,
 }
