@@ -332,8 +332,8 @@ pub(in crate::fact) struct Beginning {
 /// How the function at `address` begins, on this machine; `None`: that is not known.
 pub(in crate::fact) fn beginning(image: &object::File<'_>, address: u64) -> Option<Beginning> {
     let machine = machine(OWN)?;
-    let bounds = bounds_of(image, &[address]).ok()?;
-    let (start, length) = bounds.into_iter().find(|(start, _)| *start == address)?;
+    let parts = parts_of(image, &[address]).ok()?;
+    let Part { start, length, .. } = parts.into_iter().find(|part| part.start == address)?;
     let (code, offset) = code_at(image, start, length)?;
     let steps = (machine.steps)(code, start)?;
     let point = |step: &Step| {
