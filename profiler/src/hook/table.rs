@@ -130,7 +130,7 @@ const fn probe(name: &'static str, question: &'static str) -> ProgramEntry {
     }
 }
 
-/// What is missed without [`tls_probe`]s.
+/// What is missed without probes in OpenSSL.
 pub const WITHOUT_TLS_PROBES: &str = "method, path and status of requests over TLS are hidden";
 
 /// A probe in the server's OpenSSL.
