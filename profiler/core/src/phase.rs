@@ -2,6 +2,8 @@
 //!
 //! In: nothing. Out: [`Phase`] and [`Phases`]. The phases of a request add up to its `total_ns`, to the nanosecond.
 
+use std::fmt;
+
 /// Where a stretch of a request's time went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -101,11 +103,18 @@ impl Phase {
 }
 
 /// A duration in nanoseconds for each phase.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Phases {
     of: [u64; Phase::COUNT],
     /// Their sum: it is asked for more often than anything is added.
     total_ns: u64,
+}
+
+/// Phase by phase: the sum adds nothing to that.
+impl fmt::Debug for Phases {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Phases").field(&self.of).finish()
+    }
 }
 
 impl Phases {
