@@ -39,6 +39,9 @@ pub struct TracedRequest {
     pub tid: u32,
     /// Slot.
     pub slot: Option<u32>,
+    /// Its connection, by number.
+    #[serde(default)]
+    pub connection: u64,
     /// Bytes received.
     #[serde(rename = "received_bytes")]
     pub bytes_in: u64,

@@ -115,7 +115,8 @@ fn requests_are_those_of_the_clients(
     }
 }
 
-/// Each request has the method, path and status that its client knows, and no name is given twice. Hidden are those alone that came before the probes.
+/// Each request has the method, path and status that its client knows, and no name is given twice. Hidden are those alone whose connection was there before
+/// the probes: which of OpenSSL's objects it has can stay open until a thread reads from it alone.
 fn names_are_those_of_the_clients(
     traced: &Traced,
     parts: [(&Sent, &[&TracedRequest]); 2],
@@ -128,10 +129,16 @@ fn names_are_those_of_the_clients(
         let end_ns = request.start_ns + request.total_ns;
         placed.entry(request.pid).and_modify(|first_ns| *first_ns = end_ns.min(*first_ns)).or_insert(end_ns);
     }
+    let mut begun: BTreeMap<u64, u64> = BTreeMap::new();
+    for request in &ours {
+        let first_ns = begun.entry(request.connection).or_insert(request.start_ns);
+        *first_ns = request.start_ns.min(*first_ns);
+    }
     let mut hidden = 0;
     for request in ours.iter().filter(|request| request.method.is_none()) {
         hidden += 1;
-        let is_early = placed.get(&request.pid).is_none_or(|placed_ns| request.start_ns < *placed_ns);
+        let begun_ns = begun.get(&request.connection).copied().unwrap_or(request.start_ns);
+        let is_early = placed.get(&request.pid).is_none_or(|placed_ns| begun_ns < *placed_ns);
         ensure!(names == Names::Soon && is_early && request.status.is_none(), "hidden: {request:?}");
     }
     eprintln!("{names:?}: {hidden} of {} requests hidden", ours.len());
