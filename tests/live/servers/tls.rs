@@ -115,7 +115,12 @@ fn requests_are_those_of_the_clients(
     }
 }
 
-/// Each request has the method, path and status that its client knows, and no name is given twice. Hidden are those alone whose connection was there before
+/// Requests of a run that may be hidden though their connections came after the probes, where these came amid the load: what a thread reads of two new
+/// connections before OpenSSL has decrypted either cannot be joined (docs/tls.md). That was seen on uvicorn in two of 24 runs; this is one
+/// request in a hundred.
+const MOST_LATE: usize = 3;
+
+/// Each request has the method, path and status that its client knows, and no name is given twice. Hidden are those, with few exceptions, whose connection was there before
 /// the probes: which of OpenSSL's objects it has can stay open until a thread reads from it alone.
 fn names_are_those_of_the_clients(
     traced: &Traced,
@@ -134,13 +139,15 @@ fn names_are_those_of_the_clients(
         let first_ns = begun.entry(request.connection).or_insert(request.start_ns);
         *first_ns = request.start_ns.min(*first_ns);
     }
-    let mut hidden = 0;
+    let (mut hidden, mut late) = (0, 0);
     for request in ours.iter().filter(|request| request.method.is_none()) {
         hidden += 1;
         let begun_ns = begun.get(&request.connection).copied().unwrap_or(request.start_ns);
         let is_early = placed.get(&request.pid).is_none_or(|placed_ns| begun_ns < *placed_ns);
-        ensure!(names == Names::Soon && is_early && request.status.is_none(), "hidden: {request:?}");
+        late += usize::from(!is_early);
+        ensure!(names == Names::Soon && request.status.is_none(), "hidden: {request:?}");
     }
+    ensure!(late <= MOST_LATE, "{late} requests hidden on connections that came after the probes");
     eprintln!("{names:?}: {hidden} of {} requests hidden", ours.len());
     ensure!(2 * hidden < ours.len(), "{hidden} of {} hidden", ours.len());
     let mut named = 0;
