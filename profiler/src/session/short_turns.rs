@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// The shortest turn that Linux grants (`__setparam_fair` in kernel/sched/syscalls.c, from 6.12 on). The usual one takes some 3 ms.
 const TURN_NS: u64 = 100_000;
-/// Records between two looks whether somebody waits: some 50 µs of work.
+/// Records between two looks whether somebody waits. With 16 so much of the CPU was given away that rings ran over.
 const RECORDS: u32 = 64;
 /// A burst that takes longer than this goes on without giving way, or the rings would run over: they hold twice as much.
 const PATIENCE: Duration = Duration::from_millis(20);

@@ -160,7 +160,7 @@ pub fn refusals(snapshot: &Snapshot, trace: &Trace) -> Vec<Refusal> {
     refusals
 }
 
-/// Whether slots write the responses themselves, beside an event loop. Such a loop reads and hands over to a pool of threads, as gthread's main
+/// Whether slots write the responses themselves, 19 of 20 at least, beside an event loop. Such a loop reads and hands over to a pool of threads, as gthread's main
 /// thread does (Waitress). Otherwise it has a part in each request that this model does not know.
 fn is_served_by_slots(trace: &Trace) -> bool {
     let served = trace.requests.iter().filter(|request| request.slot.is_some());
