@@ -112,11 +112,11 @@ impl ServerKind for Daphne {
                 .more(Sizes::Processes),
             more_threads: vec![loops::more_threads(
                 &pool.at(Scope::Program).sizing(Sizes::Threads),
-                "four more than the cores and 32 at most unless set",
+                loops::asyncio::POOL_THREADS_UNSET,
             )],
             unblock: "await it instead: an asynchronous library, asyncio.to_thread, or asgiref's sync_to_async",
-            offload: "move the computation to another process (loop.run_in_executor with a ProcessPoolExecutor) or a task queue",
-            offload_because: "a thread shares the GIL with the loop",
+            offload: loops::asyncio::OFFLOAD,
+            offload_because: loops::THREADS_SHARE_GIL,
         };
         loops.advice(finding_id)
     }

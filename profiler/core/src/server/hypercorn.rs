@@ -146,10 +146,10 @@ impl ServerKind for Hypercorn {
             )
         } else {
             (
-                "max_workers of the loop's default executor",
-                "four more than the cores and 32 at most unless set",
-                "await it instead: an asynchronous library, or asyncio.to_thread",
-                "move the computation to another process (loop.run_in_executor with a ProcessPoolExecutor) or a task queue",
+                loops::asyncio::POOL_THREADS,
+                loops::asyncio::POOL_THREADS_UNSET,
+                loops::asyncio::UNBLOCK,
+                loops::asyncio::OFFLOAD,
             )
         };
         let pool = Setting::named(pool).at(Scope::Program).sizing(Sizes::Threads);
@@ -159,7 +159,7 @@ impl ServerKind for Hypercorn {
             more_threads: vec![loops::more_threads(&pool, unset)],
             unblock,
             offload,
-            offload_because: "a thread shares the GIL with the loop",
+            offload_because: loops::THREADS_SHARE_GIL,
         };
         loops.advice(finding_id)
     }

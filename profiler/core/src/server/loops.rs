@@ -24,6 +24,23 @@ pub(super) struct Loops<'a> {
     pub(super) offload_because: &'a str,
 }
 
+/// Why a thread does not keep computing off a loop.
+pub(super) const THREADS_SHARE_GIL: &str = "a thread shares the GIL with the loop";
+
+/// What Python's asyncio has, for servers on its loop.
+pub(super) mod asyncio {
+    /// How many threads its pool has.
+    pub(in super::super) const POOL_THREADS: &str = "max_workers of the loop's default executor";
+    /// The same where nobody says a number (`concurrent.futures.ThreadPoolExecutor`).
+    pub(in super::super) const POOL_THREADS_UNSET: &str =
+        "four more than the cores and 32 at most unless set";
+    /// How to keep a blocking call off the loop.
+    pub(in super::super) const UNBLOCK: &str =
+        "await it instead: an asynchronous library, or asyncio.to_thread";
+    /// How to keep computing off the loop.
+    pub(in super::super) const OFFLOAD: &str = "move the computation to another process (loop.run_in_executor with a ProcessPoolExecutor) or a task queue";
+}
+
 /// The processes that show what they are serve; others were started by them.
 pub(super) fn roles(processes: &[ProcessSeen], is_server: impl Fn(&ProcessSeen) -> bool) -> Vec<(u32, Role)> {
     let role = |process: &ProcessSeen| if is_server(process) { Role::Worker } else { Role::Unknown };

@@ -168,9 +168,9 @@ impl ServerKind for Uvicorn {
             server: "uvicorn",
             more_processes: raise(&Setting::of(server, "--workers", "workers").sizing(Sizes::Processes)),
             more_threads: more_threads(is_wrapped),
-            unblock: "await it instead: an asynchronous library, or asyncio.to_thread",
-            offload: "move the computation to another process (loop.run_in_executor with a ProcessPoolExecutor) or a task queue",
-            offload_because: "a thread shares the GIL with the loop",
+            unblock: loops::asyncio::UNBLOCK,
+            offload: loops::asyncio::OFFLOAD,
+            offload_because: loops::THREADS_SHARE_GIL,
         };
         let advice = loops.advice(finding_id)?;
         if finding_id == "loop-blocked" {

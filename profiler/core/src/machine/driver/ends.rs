@@ -79,7 +79,9 @@ impl State {
         }
         let tids: Vec<Tid> = self.runtime.threads.tids().collect();
         for tid in tids {
-            if let Some(thread) = self.runtime.threads.remove(tid) {
+            if let Some(mut thread) = self.runtime.threads.remove(tid) {
+                thread.make_slot_in_flight(&mut self.time);
+                busy::up_to_last_slice(&mut thread, &mut self.time, self.window_start_ns);
                 thread_end::end(&mut self.books(), tid, thread, end_ns);
             }
         }
@@ -146,6 +148,7 @@ fn ends_in_wait(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, end_n
     finish::leave(books, thread, slice.tid, slice.enter_ns);
     thread.drain(books.window_start_ns);
     thread.was_busy(books.time, slice.enter_ns, books.window_start_ns);
+    thread.busy_since_ns = None;
     turn::looks(books, thread, slice, end_ns);
 }
 
@@ -168,6 +171,7 @@ fn ends_at_work(
     }
     if !entry_unknown {
         thread.was_busy(books.time, end_ns, books.window_start_ns);
+        thread.busy_since_ns = None;
     }
     if let Some((number, id)) = serving {
         let front = books.wire.connections.get(number).and_then(|c| c.requests.front());

@@ -11,13 +11,12 @@ use crate::machine::time::state::Time;
 use crate::timeline::Entry;
 
 /// Counts a slot that is still busy as busy up to its last slice. A thread that takes one job after the other waits for none. Its stretch would come
-/// only after that time has been settled.
-fn busy_so_far(threads: &mut Threads, time: &mut Time, window_start_ns: u64) {
-    for thread in threads.values_mut().filter(|thread| thread.slot.is_some()) {
-        if thread.busy_since_ns.is_some_and(|since_ns| since_ns < thread.row.last_exit_ns) {
-            thread.was_busy(time, thread.row.last_exit_ns, window_start_ns);
-            thread.busy_since_ns = Some(thread.row.last_exit_ns);
-        }
+/// only after that time has been settled. At the end of the window a thread may have nothing open: its last slice came while it was looked at.
+pub(in crate::machine) fn up_to_last_slice(thread: &mut Thread, time: &mut Time, window_start_ns: u64) {
+    let until_ns = thread.row.last_exit_ns;
+    if thread.busy_since_ns.is_some_and(|since_ns| since_ns < until_ns) {
+        thread.was_busy(time, until_ns, window_start_ns);
+        thread.busy_since_ns = Some(until_ns);
     }
 }
 
@@ -28,7 +27,9 @@ pub(in crate::machine) fn settle(
     (window_start_ns, end_ns): (u64, Option<u64>),
     sink: &mut dyn FnMut(Entry),
 ) {
-    busy_so_far(threads, time, window_start_ns);
+    for thread in threads.values_mut().filter(|thread| thread.slot.is_some()) {
+        up_to_last_slice(thread, time, window_start_ns);
+    }
     let mut silent_since: FxHashMap<Tid, u64> = FxHashMap::default();
     // A thread that serves its first request may turn out to be a slot, busy since it began.
     let may_be_busy = |thread: &Thread| thread.slot.is_some() || thread.serving.is_some();

@@ -85,9 +85,13 @@ pub(in crate::machine) fn finish_front(books: &mut Books<'_>, number: u32) {
         next.behind_until_ns = active.cursor_ns;
     }
     active.request.times.end_ns = active.cursor_ns;
-    if !active.waited.is_empty() && !active.request.seen.open {
+    if !active.waited.spans.is_empty() && !active.request.seen.open {
         let (tgid, inode) = (connection.tgid, connection.origin.listener_inode);
-        books.time.capacity.waited(ArrivalWait { tgid, inode, spans: std::mem::take(&mut active.waited) });
+        books.time.capacity.waited(ArrivalWait {
+            tgid,
+            inode,
+            spans: std::mem::take(&mut active.waited.spans),
+        });
     }
     if active.response.has_begun {
         connection.signs.answers(&active.request);

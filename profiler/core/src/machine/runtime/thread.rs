@@ -167,7 +167,8 @@ impl Thread {
     /// What it has of time, for a request to take.
     pub const fn time(&mut self, tid: Tid) -> ThreadTime<'_> {
         let Self { tgid, since_ns, pending, totals, .. } = self;
-        ThreadTime { tgid: *tgid, tid, since_ns: *since_ns, pending, holding_ns: &mut totals.holding_ns }
+        let new_since_ns = if totals.requests == 0 { Some(*since_ns) } else { None };
+        ThreadTime { tgid: *tgid, tid, new_since_ns, pending, holding_ns: &mut totals.holding_ns }
     }
 
     /// It becomes a slot: it reads requests. Where a server makes a thread for each connection, a thread that comes after another has ended is the same unit of

@@ -305,8 +305,8 @@ pub struct ThreadTime<'a> {
     pub tgid: Tid,
     /// The thread.
     pub tid: Tid,
-    /// Start of what is known of it.
-    pub since_ns: u64,
+    /// Start of what is known of it, as long as it has finished no request.
+    pub new_since_ns: Option<u64>,
     /// What it did since it last finished something.
     pub pending: &'a mut Pending,
     /// Time by what held it beside requests.

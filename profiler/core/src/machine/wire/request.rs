@@ -44,8 +44,8 @@ pub struct Active {
     pub ran_ns: u64,
     /// Until then it waited behind the request before it on its connection, with which it was read.
     pub behind_until_ns: u64,
-    /// When it waited for a thread or an event loop before its response began; what is short is left out.
-    pub waited: Vec<Span>,
+    /// Its waits for somebody to serve it.
+    pub waited: Waited,
     /// Its response.
     pub response: Response,
     /// Who had the interpreter lock while it waited for that.
@@ -99,6 +99,15 @@ pub enum LastChunks {
 
 /// A request on a connection: the connection's number and the request's id.
 pub type RequestKey = (u32, u64);
+
+/// How a request waited for somebody to serve it.
+#[derive(Clone, Debug)]
+pub struct Waited {
+    /// When its connection was accepted; `u64::MAX`: not known.
+    pub accepted_ns: u64,
+    /// When it waited for a thread or an event loop before its response began; what is short is left out.
+    pub spans: Vec<Span>,
+}
 
 /// A thread of the loop's pool that was woken for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,7 +192,7 @@ impl Active {
             task: None,
             ran_ns: 0,
             behind_until_ns: 0,
-            waited: Vec::new(),
+            waited: Waited { accepted_ns: beginning.accepted_ns.unwrap_or(u64::MAX), spans: Vec::new() },
             response: Response::default(),
             held: Held::default(),
             trail: None,
@@ -199,10 +208,11 @@ impl Active {
         if self.response.has_begun || self.request.index_on_connection > 0 {
             return;
         }
-        if let Some(last) = self.waited.last_mut().filter(|last| last.1 == from_ns) {
+        let spans = &mut self.waited.spans;
+        if let Some(last) = spans.last_mut().filter(|last| last.1 == from_ns) {
             last.1 = to_ns;
-        } else if to_ns.saturating_sub(from_ns) >= SHORTEST_NS && self.waited.len() < MAX_WAITS {
-            self.waited.push((from_ns, to_ns));
+        } else if to_ns.saturating_sub(from_ns) >= SHORTEST_NS && spans.len() < MAX_WAITS {
+            spans.push((from_ns, to_ns));
         }
     }
 
@@ -210,7 +220,7 @@ impl Active {
     /// at the earliest. What held the thread before that, from `window_start_ns` on, is added to the thread's sums. Returns what was taken of the thread's
     /// time.
     pub fn advance(&mut self, time: ThreadTime<'_>, own_start_ns: u64, window_start_ns: u64) -> Taken {
-        let ThreadTime { tgid, tid, since_ns, pending, holding_ns } = time;
+        let ThreadTime { tgid, tid, new_since_ns, pending, holding_ns } = time;
         if self.left_by == Some(tid) {
             self.part();
         }
@@ -227,9 +237,11 @@ impl Active {
             let mut waited = Phases::default();
             waited.add(phase, own_start_ns - self.cursor_ns);
             if phase == Phase::PoolWait {
-                // A thread that was born for it is busy from its birth on, and keeps nobody waiting.
-                let is_new = since_ns > self.cursor_ns;
-                let until_ns = if is_new { own_start_ns.min(since_ns) } else { own_start_ns };
+                // A thread that was born for it, or for its connection, is busy from its birth on, and keeps nobody waiting.
+                let born_ns =
+                    new_since_ns.filter(|since_ns| *since_ns > self.waited.accepted_ns.min(self.cursor_ns));
+                let until_ns =
+                    born_ns.map_or(own_start_ns, |born_ns| own_start_ns.min(born_ns).max(self.cursor_ns));
                 self.has_waited(self.cursor_ns, until_ns);
             }
             self.spend(self.cursor_ns, own_start_ns, &waited);
@@ -284,7 +296,7 @@ impl Active {
         for Stretch { tgid, tid, start_ns, end_ns } in other.request.stretches {
             self.stretch(tgid, tid, start_ns, end_ns);
         }
-        for (from_ns, to_ns) in other.waited {
+        for (from_ns, to_ns) in other.waited.spans {
             self.has_waited(from_ns, to_ns);
         }
         self.cursor_ns = other.cursor_ns;

@@ -2,6 +2,7 @@
 //!
 //! In: processes that end, descriptors whose numbers are given again, the end of the window. Out: assertions on the requests.
 
+use super::serving::poll_of;
 use super::*;
 
 #[test]
@@ -67,6 +68,36 @@ fn the_call_under_way_at_the_end_of_the_window_is_part_of_what_its_thread_serves
         let Run { state, entries, .. } = &mut run;
         state.end_window(&[(open, false)], 300, &mut |entry| entries.push(entry));
         assert_eq!(run.requests(), [(300, expected, true)], "{what}");
+    }
+}
+
+#[test]
+fn a_slot_is_busy_once_up_to_the_end_of_the_window_or_of_what_is_known_of_it() {
+    let open = |call, sequence| {
+        let inside = Account { blocked_ns: 120, ..Account::default() };
+        let gap = Account { cpu_ns: 20, ..Account::default() };
+        (Slice { enter_ns: 180, gap, inside, sequence, system_call: 35, ..Slice::blank(call) }, false)
+    };
+    // What is open at the end, and for how long the slot was busy since 100; its last slice ended at 160.
+    for (what, open, expected_ns) in [
+        ("nothing: its last slice came while it was looked at", vec![], 60),
+        ("what has come as a slice", vec![open(Call::Sleep, 2)], 60),
+        ("a sleep", vec![open(Call::Sleep, 3)], 200),
+        ("a wait for work", vec![open(poll_of(LISTENER), 3)], 80),
+    ] {
+        let mut run = Run::new(1);
+        run.call(Call::Other, (100, 120, 130), 0);
+        run.call(Call::Other, (130, 140, 160), 0);
+        run.thread().slot = Some(0);
+        let sequence = run.thread().row.sequence;
+        let open: Vec<_> = open
+            .into_iter()
+            .map(|(slice, unknown)| (Slice { sequence: slice.sequence - 2 + sequence, ..slice }, unknown))
+            .collect();
+        let state = &mut run.state;
+        state.end_window(&open, 300, &mut |_| {});
+        state.settle(Some(300), &mut |_| {});
+        assert_eq!(state.time.busy.at_least_ns(1), expected_ns, "{what}");
     }
 }
 

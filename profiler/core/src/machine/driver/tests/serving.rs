@@ -12,7 +12,7 @@ use profiler_common::system_call::IO_URING_SETUP;
 const WAIT: Call = Call::FutexWait { address: 16, operation: 9, has_timeout: false };
 const SELECT: Call = poll_of(LISTENER);
 
-const fn poll_of(fd: i32) -> Call {
+pub(super) const fn poll_of(fd: i32) -> Call {
     Call::Poll { only_fd: Some(fd), low_fds: 0, for_write: false, is_sleep: false }
 }
 

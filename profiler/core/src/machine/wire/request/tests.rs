@@ -37,7 +37,9 @@ fn advance(active: &mut Active, stretches: &[(u64, u64)], own_start_ns: u64, sin
     let mut pending = Pending::default();
     stretches.iter().for_each(|(start_ns, end_ns)| pending.push(cpu(*start_ns, *end_ns)));
     let mut holding_ns = [0; Holding::COUNT];
-    let time = ThreadTime { tgid: 1, tid: OWN, since_ns, pending: &mut pending, holding_ns: &mut holding_ns };
+    let new_since_ns = Some(since_ns);
+    let time =
+        ThreadTime { tgid: 1, tid: OWN, new_since_ns, pending: &mut pending, holding_ns: &mut holding_ns };
     let taken = active.advance(time, own_start_ns, 0);
     (taken, holding_ns[Holding::Housekeeping as usize])
 }
@@ -108,7 +110,7 @@ fn a_request_first_waits_in_the_accept_queue_and_then_for_the_loop_to_hand_it_ov
     ] {
         let active = Active::new(&beginning, 1, OWN);
         assert_eq!(active.request.phases, of(phases), "{what}");
-        assert_eq!((active.cursor_ns, active.waited.as_slice()), (cursor_ns, waited), "{what}");
+        assert_eq!((active.cursor_ns, active.waited.spans.as_slice()), (cursor_ns, waited), "{what}");
     }
 }
 
@@ -199,7 +201,22 @@ fn a_thread_that_is_born_for_a_request_keeps_it_waiting_until_its_birth_and_no_l
     ] {
         let mut active = Active::new(&Beginning::at(1, 10 * MS), 1, OWN);
         advance(&mut active, &[(15 * MS, 16 * MS)], 15 * MS, since_ns);
-        assert_eq!(active.waited, [waited], "{what}");
+        assert_eq!(active.waited.spans, [waited], "{what}");
+        assert_eq!(active.request.phases.get(Phase::PoolWait), 5 * MS, "{what}");
+    }
+}
+
+#[test]
+fn a_thread_that_is_born_for_a_connection_keeps_its_request_waiting_for_nobody() {
+    for (what, accepted_ns, since_ns, waits) in [
+        ("it is born before the request comes", Some(8 * MS), 9 * MS, false),
+        ("it was there as the connection came", Some(8 * MS), 8 * MS, true),
+        ("the connection was there before", None, 9 * MS, true),
+    ] {
+        let beginning = Beginning { accepted_ns, ..Beginning::at(1, 10 * MS) };
+        let mut active = Active::new(&beginning, 1, OWN);
+        advance(&mut active, &[(15 * MS, 16 * MS)], 15 * MS, since_ns);
+        assert_eq!(active.waited.spans.len(), usize::from(waits), "{what}");
         assert_eq!(active.request.phases.get(Phase::PoolWait), 5 * MS, "{what}");
     }
 }
@@ -243,17 +260,17 @@ fn waits_that_follow_one_another_are_one_and_no_more_are_kept_than_the_bound() {
     active.pass(2 * MS, Phase::PoolWait);
     active.pass(3 * MS, Phase::LoopWait);
     active.pass(4 * MS, Phase::BackendWait);
-    assert_eq!(active.waited, [(0, 3 * MS)]);
+    assert_eq!(active.waited.spans, [(0, 3 * MS)]);
     for at in 2..=2 + MAX_WAITS as u64 {
         active.pass(at * 10 * MS, Phase::Unexplained);
         active.pass((at * 10 + 1) * MS, Phase::PoolWait);
     }
-    assert_eq!(active.waited.len(), MAX_WAITS);
-    assert_eq!(active.waited.last(), Some(&(40 * MS, 41 * MS)), "those that come first are kept");
+    assert_eq!(active.waited.spans.len(), MAX_WAITS);
+    assert_eq!(active.waited.spans.last(), Some(&(40 * MS, 41 * MS)), "those that come first are kept");
     let mut answered = Active::new(&Beginning::at(1, 0), 1, OWN);
     answered.response.has_begun = true;
     answered.pass(2 * MS, Phase::PoolWait);
-    assert!(answered.waited.is_empty(), "nobody is kept from serving it any more");
+    assert!(answered.waited.spans.is_empty(), "nobody is kept from serving it any more");
 }
 
 #[test]
