@@ -70,6 +70,8 @@ impl Isolated {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let (pid_file, id_file) = (directory.path().join("pid"), directory.path().join("id"));
         let mut command = podman::run_alone(directory.path());
+        // Where its standard input is this machine's `/dev/null`, crun makes that the container's user's own.
+        command.arg("--interactive");
         command.args(["--network=none", "--name", NAME, "--workdir=/srv/app", "--env=PYTHONHOME=/usr"]);
         let map = format!("0:{FIRST_USER}:65536");
         command.arg(format!("--uidmap={map}")).arg(format!("--gidmap={map}"));
