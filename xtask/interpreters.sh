@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Unpacks the interpreters of other Debian releases, with their C libraries, under .tools/interpreters, for `make
-# gil-matrix`, installs bpftrace, which is its witness, and builds two of which Debian has the source alone: one without interpreter lock, in .tools/free-threaded (ten
-# minutes, once), and one with musl, in .tools/musl (three minutes, once). One of pyenv's is laid out as conda lays its own out, in .tools/conda-like. Nothing else is installed; apt's own state is not touched. What cannot be had is named, and the matrix goes on
+# gil-matrix`, installs bpftrace, which is its witness, and builds three of which Debian has the source alone: one without interpreter lock, in .tools/free-threaded
+# (ten minutes, once), one with musl, in .tools/musl (three minutes, once), and one as uv installs it, in .tools/like-uv (eleven minutes, once). One of pyenv's is laid out as conda lays its own out, in .tools/conda-like. Nothing else is installed; apt's own state is not touched. What cannot be had is named, and the matrix goes on
 # without it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -113,10 +113,44 @@ build_musl() {
     rm -rf "$state"
 }
 
+# SUITE VERSION: as python-build-standalone builds those that uv installs (its cpython-unix/build-cpython.sh): by clang, with profiles, link-time optimization and
+# BOLT, frame pointers, and library and modules within the program, which is stripped. The profiles are of a few tests, as its own are of more.
+build_like_uv() {
+    local suite=$1 version=$2 place=$PWD/.tools/like-uv llvm=19 state options packages skip
+    [ -e "$place/bin/python$version" ] && return
+    [ "$(uname -m)" = x86_64 ] && command -v make >/dev/null && command -v xz >/dev/null || return
+    say "building Python $version of $suite as those are built that uv installs"
+    prepare deb-src "$suite"
+    packages=(clang-$llvm libclang-cpp$llvm libllvm$llvm libclang-common-$llvm-dev libclang-rt-$llvm-dev lld-$llvm llvm-$llvm bolt-$llvm libbolt-$llvm-dev)
+    # BOLT 19 must not touch these: they jump to where labels point (configure's own default).
+    skip=-skip-funcs=_PyEval_EvalFrameDefault,sre_ucs1_match/1,sre_ucs2_match/1,sre_ucs4_match/1
+    # The compiler is this system's, unpacked beside the source.
+    (cd "$state" && mkdir -p debs llvm && (cd debs && apt-get -qq download "${packages[@]}") 2>/dev/null \
+        && for package in debs/*.deb; do dpkg-deb -x "$package" llvm; done \
+        && export PATH="$state/llvm/usr/lib/llvm-$llvm/bin:$PATH" \
+        && export LD_LIBRARY_PATH="$state/llvm/usr/lib/llvm-$llvm/lib:$state/llvm/usr/lib/x86_64-linux-gnu" \
+        && export PROFILE_TASK="-m test --pgo test_array test_collections test_functools test_itertools test_json test_re test_struct" \
+        && apt-get "${options[@]}" -qq source --download-only "python$version" \
+        && tar -xf "python${version}"_*.orig.tar.xz && cd [Pp]ython*/ \
+        && CC=clang CXX=clang++ MODULE_BUILDTYPE=static \
+            CFLAGS="-fPIC -fno-omit-frame-pointer -mno-omit-leaf-frame-pointer -fstack-protector -fstack-clash-protection -g0" \
+            LDFLAGS="-fuse-ld=lld -Wl,--exclude-libs,ALL -Wl,-z,relro -Wl,-z,now" \
+            BOLT_COMMON_FLAGS="$skip" BOLT_INSTRUMENT_FLAGS="$skip" BOLT_APPLY_FLAGS="$skip -reorder-blocks=ext-tsp \
+                -reorder-functions=cdsort -split-functions -split-strategy=cdsplit -icf=1 -inline-all -split-eh \
+                -reorder-functions-use-hot-size -peepholes=none -jump-tables=aggressive -inline-ap -indirect-call-promotion=all \
+                -dyno-stats -frame-opt=hot" \
+            ./configure --quiet --enable-optimizations --with-lto=thin --enable-bolt --disable-test-modules --without-ensurepip --prefix="$place" \
+            >configure.log 2>&1 \
+        && nice make -j"$(nproc)" >make.log 2>&1 && make install >install.log 2>&1 \
+        && llvm-strip --strip-all "$place/bin/python$version") || return
+    rm -rf "$state"
+}
+
 fetch trixie 3.13 || say "no Python 3.13 of trixie"
 fetch sid 3.14 || say "no Python 3.14 of sid"
 fetch sid 3.15 || say "no Python 3.15 of sid"
 fetch_debug bookworm 3.11 || say "no debug build of Python 3.11"
 lay_out_like_conda 3.12 || say "no Python 3.12 of pyenv with a shared library"
 build_musl trixie 3.13 || say "no Python 3.13 with musl"
+build_like_uv trixie 3.13 || say "no Python 3.13 as uv installs it"
 build_free_threaded trixie 3.13 || say "no Python 3.13 without interpreter lock"

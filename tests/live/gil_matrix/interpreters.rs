@@ -94,6 +94,7 @@ pub(crate) fn found() -> Vec<Interpreter> {
         }
     }
     look(&mut found, "laid out like conda", vec![tree.join(".tools/conda-like/bin/python")], None);
+    look(&mut found, "built like uv's", vec![tree.join(".tools/like-uv/bin/python3.13")], None);
     look(&mut found, MUSL, vec![tree.join(".tools/musl/bin/python3.13")], None);
     // Without the word it has no lock, and nobody waits.
     let is_it = |program: &PathBuf| {

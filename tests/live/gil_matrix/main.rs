@@ -39,8 +39,21 @@ const FOR: Duration = Duration::from_secs(5);
 /// Room for all that is told meanwhile, so that nothing is lost where the profiler gets no core for a while.
 const RING: (&str, &str) = ("--ring-bytes", "134217728");
 /// Versions that should be in the table.
-const WANTED: [&str; 12] =
-    ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15", "free-threaded", "musl", "debug", "conda"];
+const WANTED: [&str; 13] = [
+    "3.8",
+    "3.9",
+    "3.10",
+    "3.11",
+    "3.12",
+    "3.13",
+    "3.14",
+    "3.15",
+    "free-threaded",
+    "musl",
+    "debug",
+    "conda",
+    "like uv",
+];
 
 /// Share of the CPUs from which what a hypervisor took may be what makes a line not as the page has it: the page allows half a percent of the waits.
 const DISTURBED_RATIO: f64 = 0.005;
