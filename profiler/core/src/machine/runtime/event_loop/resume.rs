@@ -200,14 +200,17 @@ impl EventLoop {
             return self.own_timer(from_ns).filter(|_| is_told).unwrap_or(unknown);
         }
         // On gevent timers run before the loop handles what was ready. After that a request resumes because another one resumed it. On asyncio a request with
-        // an answer resumes one iteration later. A request that it resumes in turn takes another iteration.
+        // an answer resumes one iteration later. A request that it resumes in turn takes another iteration. On loops of which this is not known, any
+        // request may have resumed it that got an answer in the two iterations before.
         let (ran_since_ns, answered_since_ns) =
             (self.looks.iterations_ago_ns(0), self.looks.iterations_ago_ns(1));
         let may_be_let = self.runs_timers_first() && self.clues.answered_ns >= self.looks.last.exit_ns
             || self.defers()
                 && from_ns < ran_since_ns
                 && self.clues.answer_read_before_ns >= answered_since_ns
-                && self.clues.ran_before_ns >= ran_since_ns;
+                && self.clues.ran_before_ns >= ran_since_ns
+            || self.kind().resumes == Resumes::Untold
+                && self.clues.answer_read_before_ns > from_ns.max(self.looks.iterations_ago_ns(1));
         let known = self.timer_or_wake(from_ns).filter(|_| !may_be_let && !asked);
         let told = self.timer_by_order(known).filter(|_| !asked).or(known).or_else(|| {
             let untold = self.clues.first.or_else(|| self.timer_before(from_ns)).filter(|_| !asked)?;

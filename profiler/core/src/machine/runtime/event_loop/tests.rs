@@ -196,6 +196,40 @@ fn a_timer_that_came_due_resumed_a_request_unless_something_else_may_have() {
                 660,
                 slept(600, 600, 660),
             ),
+            (
+                "another request got its answer in the iteration before, and may have let it go on",
+                untold,
+                |event_loop| {
+                    sleep(event_loop, (500, 560), 10);
+                    event_loop.has_read_answer(570 * UNIT_NS, None);
+                    look(event_loop, 650);
+                },
+                660,
+                unknown(651, 660),
+            ),
+            (
+                "it got it in this iteration, which resumes nobody else in time",
+                untold,
+                |event_loop| {
+                    sleep_out(event_loop, (500, 600), 10);
+                    event_loop.has_read_answer(605 * UNIT_NS, None);
+                },
+                610,
+                slept(599, 599, 610),
+            ),
+            (
+                "it got it three iterations before",
+                untold,
+                |event_loop| {
+                    sleep(event_loop, (500, 510), -1);
+                    event_loop.has_read_answer(515 * UNIT_NS, None);
+                    look(event_loop, 520);
+                    look(event_loop, 530);
+                    sleep_out(event_loop, (540, 640), 10);
+                },
+                650,
+                slept(639, 639, 650),
+            ),
         ],
     );
     check(true, &[("it may have asked a back end", untold, timer, 610, unknown(599, 610))]);
