@@ -215,7 +215,8 @@ fn light_mode_does_not_misread_32_bit_calls() -> anyhow::Result<()> {
     let traced = trace.end()?;
     phases_add_up(&traced)?;
     for (request, witness) in witnessed(&traced, &witnesses)? {
-        assert!(witness.asleep_ns() >= 20_000_000, "{witness:?}");
+        // The call sleeps that long at least. The scheduler's own account is no witness of that: Linux has counted such a sleep as a wait for a CPU.
+        assert!(witness.wall_ns >= 20_000_000, "{witness:?}");
         assert!(request.phase_ns("unexplained") >= 20_000_000, "{request:?}");
         assert!(request.phase_ns("sleep") + request.phase_ns("file_wait") < 1_000_000, "{request:?}");
     }
