@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail, ensure};
+use aya::programs::loaded_programs;
 use serde_json::Value;
 use wsgi_trace::capability::kernel_btf::KernelBtf;
 use wsgi_trace::capability::{Capabilities, KERNEL_BTF};
@@ -68,6 +69,22 @@ pub(crate) fn gil() -> anyhow::Result<()> {
     told.is_whole_but_for_skips(preempts_programs_at_calls())?;
     holders_add_up(&told)?;
     attached::note_gil(&told.report);
+    Ok(())
+}
+
+/// With probes in the server's OpenSSL: the kernel takes the programs and places them, and requests without TLS are those of the log all the same.
+pub(crate) fn tls() -> anyhow::Result<()> {
+    let server = Gunicorn::start(POOLS)?;
+    let mut placed = 0;
+    let told = trace_while(&server, &["--tls", "uprobes"], MIXED, || {
+        let names = loaded_programs().filter_map(Result::ok);
+        placed = names.filter(|one| one.name_as_str().is_some_and(|name| name.starts_with("tls_"))).count();
+        MIXED.run(server.port())
+    })?;
+    ensure!(placed > 0, "no program in OpenSSL is loaded");
+    if told.is_whole_but_for_skips(preempts_programs_at_calls())? {
+        told.has_the_paths_of_the_log()?;
+    }
     Ok(())
 }
 

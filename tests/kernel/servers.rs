@@ -33,6 +33,7 @@ pub(crate) fn checks() -> Vec<Check> {
             serving::is_light_where_nothing_is_lacking,
         ));
         checks.push(check("waits for CPython's lock add up by holder", real::gil));
+        checks.push(check("probes in OpenSSL can be placed, and plain requests stay whole", real::tls));
         checks.push(check("each of a herd got what its log says", real::herd));
         if recordings::are_there() {
             checks.push(check(
