@@ -89,6 +89,9 @@ impl Scheduler {
         let mut stretch = Stretch::default();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let event = Event::of(line)?;
+            if counts {
+                stretch.lines.push(line.to_owned());
+            }
             match event.name {
                 "tracing_mark_write" => {
                     counts = event.text == "begin";
@@ -109,7 +112,6 @@ impl Scheduler {
                     if by_network {
                         stretch.woken.push(event.woken().to_owned());
                     }
-                    stretch.lines.push(line.to_owned());
                 }
                 _ => {}
             }

@@ -194,14 +194,14 @@ impl<'a> Engine<'a> {
     /// A request may take a slot of this pool, now or later.
     fn offer(&mut self, request: usize, pool: usize) {
         if let Some(slot) = self.slots.arrive(request, pool, &mut self.random) {
-            self.begin_serving(slot, request);
+            self.begin_serving(slot, request, Piece::Taken);
             self.advance(slot, None);
         }
     }
 
-    fn begin_serving(&mut self, slot: usize, request: usize) {
+    fn begin_serving(&mut self, slot: usize, request: usize, first: Piece) {
         if let Some(thread) = self.threads.get_mut(slot) {
-            thread.job = Job::Serve { request, piece: Piece::FIRST };
+            thread.job = Job::Serve { request, piece: first };
         }
         if let Some(served) = self.served.get_mut(request) {
             served.slot = slot;
@@ -262,9 +262,12 @@ impl<'a> Engine<'a> {
         let row = &self.load.requests.get(request)?.row;
         let is_pool = self.is_dispatched();
         let (next, work) = match piece {
-            Piece::Taken => (Piece::PickedUp, (Work::Wait(self.before_service()), row.pickup_ns)),
-            // A thread of a pool wakes up in Python: it needs the lock before it can read.
-            Piece::PickedUp => (Piece::Segment(0), (Work::Python, u64::from(is_pool))),
+            Piece::Taken => (Piece::Before(0), (Work::Wait(self.before_service()), row.pickup_ns)),
+            Piece::Before(at) => match self.load.before.get(at) {
+                Some(segment) => (Piece::Before(at + 1), (segment.work, segment.duration_ns)),
+                // What a thread of a pool does first is not known: it needs the lock before it can read.
+                None => (Piece::Segment(0), (Work::Python, u64::from(at == 0 && is_pool))),
+            },
             Piece::Segment(at) => match row.segments.get(at) {
                 Some(segment) => (Piece::Segment(at + 1), (segment.work, segment.duration_ns)),
                 None => {
@@ -291,7 +294,8 @@ impl<'a> Engine<'a> {
         }
         self.threads.get_mut(number)?.job = Job::Idle;
         let next = self.slots.free(number)?;
-        self.begin_serving(number, next);
+        // It is awake.
+        self.begin_serving(number, next, Piece::Before(0));
         // Nothing to do yet: the caller asks again.
         Some((Work::Python, 0))
     }
@@ -367,7 +371,7 @@ impl<'a> Engine<'a> {
         };
         let phase = match piece {
             // The piece that is done next: the one before is what the thread does.
-            Piece::Taken | Piece::PickedUp => self.before_service(),
+            Piece::Taken | Piece::Before(_) => self.before_service(),
             // A thread of a pool has woken up: from now on it waits for the lock or a CPU.
             Piece::Segment(0) if !matches!(phase, Phase::GilWait | Phase::RunQueue) => self.before_service(),
             Piece::Segment(_) => phase,

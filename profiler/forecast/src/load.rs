@@ -37,7 +37,8 @@ pub struct Segment {
 /// What a request asks of the thread that serves it, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
-    /// From the moment a slot takes the request to the first segment, if nothing is in the way: a wakeup, a call of accept.
+    /// From the moment a free slot takes the request until it does something for it: a wakeup, a call of accept. A slot that goes from one request to the
+    /// next does not sleep.
     pub pickup_ns: u64,
     /// The segments up to the last byte of the response.
     pub segments: Vec<Segment>,
@@ -93,6 +94,8 @@ pub struct Request {
 pub struct Load {
     /// The requests.
     pub requests: Vec<Request>,
+    /// What a slot does from taking a request until it begins to read it, in order.
+    pub before: Vec<Segment>,
     /// What each asks of its slot after the last byte of the response: log, close, the loop of the server.
     pub after: Vec<Segment>,
     /// Names of endpoints.

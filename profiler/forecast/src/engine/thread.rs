@@ -11,16 +11,12 @@ use crate::load::Work;
 pub(super) enum Piece {
     /// It has just taken it.
     Taken,
-    /// It has accepted it.
-    PickedUp,
+    /// It is awake: this segment of what comes before the row.
+    Before(usize),
     /// This segment of the row.
     Segment(usize),
     /// The response was sent: this segment of what comes after it.
     After(usize),
-}
-
-impl Piece {
-    pub(super) const FIRST: Self = Self::Taken;
 }
 
 /// What a thread is there for at the moment.
