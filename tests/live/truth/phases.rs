@@ -119,9 +119,7 @@ fn almost_nothing_is_unexplained(all: &[Settings]) -> anyhow::Result<()> {
         ]
         .concat();
         let (traced, _) = traced(&server, &options)?;
-        let sum = |of: fn(&wsgi_trace_tests::trace::TracedRequest) -> u64| {
-            traced.requests.iter().map(of).sum::<u64>()
-        };
+        let sum = |of: fn(&TracedRequest) -> u64| traced.requests.iter().map(of).sum::<u64>();
         let (unexplained_ns, total_ns) =
             (sum(|request| request.phase_ns("unexplained")), sum(|request| request.total_ns));
         let undecided_ns = traced.undecided_ns()?;
