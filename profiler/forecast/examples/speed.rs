@@ -42,7 +42,6 @@ fn load(requests: u64) -> Load {
     };
     Load {
         requests: (0..requests).map(request).collect(),
-        before: Vec::new(),
         after: vec![Segment { work: Work::Python, duration_ns: 80 * US }],
         endpoints: vec!["GET /".to_owned()],
         back_ends: vec!["5432".to_owned()],
@@ -54,15 +53,6 @@ fn errands() -> Errands {
     Errands { before: python(60 * US), then: python(10 * US), after: python(40 * US) }
 }
 
-/// What a thread of gunicorn's pool does before it reads.
-fn before() -> Vec<Segment> {
-    let own = [30, 15, 5, 5, 50].map(|us| Segment { work: Work::Python, duration_ns: us * US });
-    let call = Segment { work: Work::Free(Phase::Cpu), duration_ns: 2 * US };
-    let mut all: Vec<Segment> = own.into_iter().flat_map(|own| [own, call]).collect();
-    all.pop();
-    all
-}
-
 fn main() -> Result<(), SettingError> {
     let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|number| number.parse().ok()).collect();
     let &[requests, settings] = numbers.as_slice() else {
@@ -72,12 +62,10 @@ fn main() -> Result<(), SettingError> {
 }
 
 fn measure(requests: u64, settings: u64) -> Result<(), SettingError> {
-    let mut load = load(requests);
-    for (name, dispatch, before) in [
-        ("sync", Dispatch::Shared(Wakes::Random), Vec::new()),
-        ("pool", Dispatch::ByProcess(errands()), before()),
-    ] {
-        load.before = before;
+    let load = load(requests);
+    for (name, dispatch) in
+        [("sync", Dispatch::Shared(Wakes::Random)), ("pool", Dispatch::ByProcess(errands()))]
+    {
         let start = Instant::now();
         let mut p99_ns = 0;
         for number in 0..settings {

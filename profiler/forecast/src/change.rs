@@ -78,7 +78,7 @@ impl Change {
                     Dispatch::ByProcess(errands) => Some(errands),
                 };
                 let errands = errands.into_iter().flat_map(Errands::all_mut);
-                lengthen(load.before.iter_mut().chain(&mut load.after).chain(errands), factor, is_on_cpu);
+                lengthen(load.after.iter_mut().chain(errands), factor, is_on_cpu);
             }
             Self::Proxy => {
                 let is_client =

@@ -262,12 +262,9 @@ impl<'a> Engine<'a> {
         let row = &self.load.requests.get(request)?.row;
         let is_pool = self.is_dispatched();
         let (next, work) = match piece {
-            Piece::Taken => (Piece::Before(0), (Work::Wait(self.before_service()), row.pickup_ns)),
-            Piece::Before(at) => match self.load.before.get(at) {
-                Some(segment) => (Piece::Before(at + 1), (segment.work, segment.duration_ns)),
-                // What a thread of a pool does first is not known: it needs the lock before it can read.
-                None => (Piece::Segment(0), (Work::Python, u64::from(at == 0 && is_pool))),
-            },
+            Piece::Taken => (Piece::PickedUp, (Work::Wait(self.before_service()), row.pickup_ns)),
+            // A thread of a pool wakes up in Python: it needs the lock before it can read.
+            Piece::PickedUp => (Piece::Segment(0), (Work::Python, u64::from(is_pool))),
             Piece::Segment(at) => match row.segments.get(at) {
                 Some(segment) => (Piece::Segment(at + 1), (segment.work, segment.duration_ns)),
                 None => {
@@ -295,7 +292,7 @@ impl<'a> Engine<'a> {
         self.threads.get_mut(number)?.job = Job::Idle;
         let next = self.slots.free(number)?;
         // It is awake.
-        self.begin_serving(number, next, Piece::Before(0));
+        self.begin_serving(number, next, Piece::PickedUp);
         // Nothing to do yet: the caller asks again.
         Some((Work::Python, 0))
     }
@@ -371,7 +368,7 @@ impl<'a> Engine<'a> {
         };
         let phase = match piece {
             // The piece that is done next: the one before is what the thread does.
-            Piece::Taken | Piece::Before(_) => self.before_service(),
+            Piece::Taken | Piece::PickedUp => self.before_service(),
             // A thread of a pool has woken up: from now on it waits for the lock or a CPU.
             Piece::Segment(0) if !matches!(phase, Phase::GilWait | Phase::RunQueue) => self.before_service(),
             Piece::Segment(_) => phase,

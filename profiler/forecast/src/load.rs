@@ -94,8 +94,6 @@ pub struct Request {
 pub struct Load {
     /// The requests.
     pub requests: Vec<Request>,
-    /// What a slot does from taking a request until it begins to read it, in order.
-    pub before: Vec<Segment>,
     /// What each asks of its slot after the last byte of the response: log, close, the loop of the server.
     pub after: Vec<Segment>,
     /// Names of endpoints.

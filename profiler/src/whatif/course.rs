@@ -1,6 +1,6 @@
 //! The typical course of what a thread does again and again: its own code and its calls, in their order.
 //!
-//! In: slices. Out: a [`Course`], the one that most of them have, with the median length of each part.
+//! In: slices. Out: a [`Course`], the one that most of them have, with the mean length of each part.
 
 use std::collections::BTreeMap;
 
@@ -73,7 +73,7 @@ impl Drawn {
     }
 }
 
-/// The course that most of these have, with the median length of each part; `None`: too few are alike. Where a thread lost its CPU, a part is longer.
+/// The course that most of these have, with the mean length of each part; `None`: too few are alike.
 pub(super) fn typical<'a>(courses: impl Iterator<Item = &'a Course>) -> Option<Course> {
     let parts = |course: &Course| course.iter().map(|step| step.part).collect::<Vec<Part>>();
     let mut by_parts: BTreeMap<Vec<Part>, Vec<&Course>> = BTreeMap::new();
@@ -88,14 +88,14 @@ pub(super) fn typical<'a>(courses: impl Iterator<Item = &'a Course>) -> Option<C
     let calm: Vec<&Course> =
         alike.iter().copied().filter(|course| course.iter().all(|step| !step.has_waited)).collect();
     let measured = if calm.len() < MIN_ALIKE { &alike } else { &calm };
+    let count = u64::try_from(measured.len()).unwrap_or(u64::MAX);
     let step = |(at, part)| {
         let at_this = |course: &&Course| course.get(at).copied();
-        let mut lengths_ns: Vec<u64> =
-            measured.iter().filter_map(at_this).map(|step: Step| step.length_ns).collect();
-        lengths_ns.sort_unstable();
+        let length_ns =
+            measured.iter().filter_map(at_this).map(|step: Step| step.length_ns).sum::<u64>() / count;
         Step {
             part,
-            length_ns: lengths_ns.get(lengths_ns.len() / 2).copied().unwrap_or(0),
+            length_ns,
             has_waited: alike.iter().filter_map(at_this).any(|step: Step| step.has_waited),
         }
     };

@@ -1,4 +1,4 @@
-//! What threads of the server do for a request beside it: the one that dispatches, and the one that serves it, before it reads and after the response.
+//! What threads of the server do for a request beside it: the one that dispatches, and the one that served it, after the response.
 //!
 //! In: what these threads did. Out: typical courses, as segments.
 
@@ -82,30 +82,6 @@ pub(super) fn after(trace: &Trace, seen: &[&Seen], cpu_ns: u64, shows_lock: bool
         }
         None => vec![Segment { work: Work::Python, duration_ns: cpu_ns }],
     }
-}
-
-/// What a slot of a pool does from being woken for a request until it begins to read it; none: too few requests show it.
-pub(super) fn before(trace: &Trace, seen: &[&Seen]) -> Vec<Segment> {
-    let courses: Vec<Course> = seen
-        .iter()
-        .filter_map(|request| {
-            let begun_ns = request.times.service_start_ns?;
-            let mut drawn: Option<Drawn> = None;
-            for slice in trace.between(request.tid, request.times.start_ns, begun_ns) {
-                match &mut drawn {
-                    _ if slice.state == ThreadState::Idle => drawn = Some(Drawn::default()),
-                    Some(drawn) => drawn.add(&slice),
-                    None => {}
-                }
-            }
-            Some(drawn?.course)
-        })
-        .collect();
-    let Some(mut typical) = typical(courses.iter()) else { return Vec::new() };
-    // The last call reads the request: that is in its row.
-    typical.pop_if(|last| last.part != Part::Own);
-    let shown_ns = on_cpu_ns(&typical);
-    segments(&typical, Scale { cpu_ns: shown_ns, shown_ns, shows_lock: false })
 }
 
 /// From accepting a connection to the moment that the thread that serves it had been woken: the median.

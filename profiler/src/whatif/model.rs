@@ -15,7 +15,7 @@ use profiler_forecast::figures::Timed;
 use profiler_forecast::load::{Arrives, Load, Request, Row, Segment, Work};
 use profiler_forecast::setting::{Dispatch, Errands, Setting, Wakes};
 
-use super::errands::{after, before, errands, handed_ns};
+use super::errands::{after, errands, handed_ns};
 use super::handover::handovers_ns;
 use super::others::Others;
 use super::refusal::slots_per_process;
@@ -95,13 +95,13 @@ impl Model {
         let pickups = Pickups::of(&seen);
         let handovers_ns = handovers_ns(trace, &processes(snapshot));
         let handover_ns = handovers_ns.get(handovers_ns.len() / 2).copied().unwrap_or(0);
-        let (dispatch, before) = if is_shared {
-            (Dispatch::Shared(Wakes::Random), Vec::new())
+        let (dispatch, dispatched_ns) = if is_shared {
+            (Dispatch::Shared(Wakes::Random), 0)
         } else {
             let errands = errands_of(trace, &seen, &costs, pickups.usual_ns, handover_ns);
-            (Dispatch::ByProcess(errands), before(trace, &seen))
+            let before_ns = errands.before.iter().map(|segment| segment.duration_ns).sum();
+            (Dispatch::ByProcess(errands), before_ns)
         };
-        let dispatched_ns = dispatched_ns(&dispatch, &before);
         let arrivals = arrivals.unwrap_or(if kept(&seen) { Arrivals::Closed } else { Arrivals::Open });
         let mut back_ends = BackEnds::default();
         let mut requests: Vec<Request> = Vec::with_capacity(seen.len());
@@ -112,7 +112,7 @@ impl Model {
                 arrives,
                 is_counted: is_whole(request),
                 row: Row {
-                    // What is simulated is no wait.
+                    // What the dispatching thread does is no wait.
                     pickup_ns: pickups.of_request(number).saturating_sub(dispatched_ns),
                     segments: segments(request, trace, &mut back_ends),
                 },
@@ -130,7 +130,6 @@ impl Model {
             measured: measured.collect(),
             load: Load {
                 requests,
-                before,
                 after: after(trace, &seen, costs.after_ns, !handovers_ns.is_empty()),
                 endpoints: names.list,
                 back_ends: back_ends.names(),
@@ -217,15 +216,6 @@ fn processes(snapshot: &Snapshot) -> HashMap<Tid, u32> {
         process.threads.iter().map(|thread| (thread.tid, process.tgid)).collect::<Vec<_>>()
     };
     snapshot.processes.iter().flat_map(of).collect()
-}
-
-/// What is simulated between a request's arrival and its first segment: work of the dispatching thread and of the slot.
-fn dispatched_ns(dispatch: &Dispatch, before: &[Segment]) -> u64 {
-    let errands = match dispatch {
-        Dispatch::Shared(_) => &[][..],
-        Dispatch::ByProcess(errands) => &errands.before,
-    };
-    errands.iter().chain(before).map(|segment| segment.duration_ns).sum()
 }
 
 /// What the dispatching thread does; where its rounds do not show, half of its CPU time before a request and half of it after.

@@ -408,8 +408,6 @@ fn a_dispatching_thread_does_what_its_rounds_show() {
     assert_eq!(errands.before, [python(50_000), free(10_000), python(70_000)]);
     assert_eq!(errands.then, [python(30_000)]);
     assert_eq!(errands.after, [python(20_000), free(10_000), python(10_000)]);
-    // From its wakeup to the end of the read.
-    assert_eq!(model.load.before, [python(1000)]);
     assert_eq!(model.load.after, [python(50_000), free(10_000)]);
 }
 

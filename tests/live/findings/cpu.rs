@@ -14,7 +14,7 @@ const SOMETIMES: &[&[&str]] = &[&["--clients=1", "--think-ms=200", "--routes=/tr
 const LITTLE: &[&[&str]] = &[&["--clients=1", "--think-ms=20", "--routes=/truth/cpu/2"]];
 /// The same until so many are answered: with a quota a slow machine answers few in three seconds, and findings need ten.
 const LITTLE_AND_LONG: &[&[&str]] =
-    &[&["--clients=1", "--think-ms=20", "--routes=/truth/cpu/2", "--requests=30", "--seconds=30"]];
+    &[&["--clients=1", "--think-ms=20", "--routes=/truth/cpu/2", "--requests=60", "--seconds=60"]];
 
 /// A figure of the report has six digits.
 const ROUNDED: f64 = 1e-5;

@@ -13,9 +13,9 @@ use wsgi_trace_tests::steal::stolen_ns;
 use wsgi_trace_tests::trace::Trace;
 
 /// CPU time and run queue of each live thread of some processes, as the kernel counts them.
-type Accounts = BTreeMap<u32, (u64, u64)>;
+pub(crate) type Accounts = BTreeMap<u32, (u64, u64)>;
 
-fn schedstat(pids: &[u32]) -> anyhow::Result<Accounts> {
+pub(crate) fn schedstat(pids: &[u32]) -> anyhow::Result<Accounts> {
     let mut threads = BTreeMap::new();
     for pid in pids {
         for entry in std::fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -31,7 +31,7 @@ fn schedstat(pids: &[u32]) -> anyhow::Result<Accounts> {
 }
 
 /// What all threads gained between two readings; a thread that was born meanwhile began with nothing.
-fn gained(before: &Accounts, after: &Accounts) -> (u64, u64) {
+pub(crate) fn gained(before: &Accounts, after: &Accounts) -> (u64, u64) {
     after.iter().fold((0, 0), |sum, (tid, now)| {
         let then = before.get(tid).copied().unwrap_or_default();
         (sum.0 + now.0.saturating_sub(then.0), sum.1 + now.1.saturating_sub(then.1))

@@ -34,8 +34,8 @@ fn request() -> impl Strategy<Value = Request> {
 }
 
 fn load() -> impl Strategy<Value = Load> {
-    let around = || prop::collection::vec(segment(), 0..3);
-    (prop::collection::vec(request(), 1..40), around(), around()).prop_map(|(mut requests, before, after)| {
+    let after = prop::collection::vec(segment(), 0..3);
+    (prop::collection::vec(request(), 1..40), after).prop_map(|(mut requests, after)| {
         for (number, request) in requests.iter_mut().enumerate() {
             if let Arrives::After { request: before, think_ns } = &mut request.arrives {
                 *before = number.saturating_sub(1 + number % 3);
@@ -46,7 +46,6 @@ fn load() -> impl Strategy<Value = Load> {
         }
         Load {
             requests,
-            before,
             after,
             endpoints: vec![String::new()],
             back_ends: vec!["a".to_owned(), "b".to_owned()],
@@ -177,11 +176,9 @@ proptest! {
                 prop_assert_eq!(served.phases.get(Phase::GilWait), 0);
             }
         }
-        // Where it is not known what a thread of a pool does first, it needs the lock for a moment.
-        let is_moment = is_pool && load.before.is_empty();
-        let around_ns = on_cpu_ns(&load.before) + on_cpu_ns(&load.after) + u64::from(is_moment);
+        let after_ns: u64 = on_cpu_ns(&load.after);
         let of_rows = |row: &Row| {
-            around_ns + asked_ns(row, |work| matches!(work, Work::Python | Work::Free(_)))
+            after_ns + u64::from(is_pool) + asked_ns(row, |work| matches!(work, Work::Python | Work::Free(_)))
         };
         let errands_ns = match &setting.dispatch {
             Dispatch::ByProcess(Errands { before, then, after }) => {
@@ -454,21 +451,6 @@ fn a_slot_that_goes_straight_on_does_not_wake_up_again() {
     assert_eq!(ends(&Setting::default()), [150, 250]);
     // A slot of its own is asleep.
     assert_eq!(ends(&Setting { processes: 2, cores: 2, ..Setting::default() }), [150, 151]);
-}
-
-#[test]
-fn what_a_slot_does_before_it_reads_counts_as_a_wait_for_it() {
-    let before = [(Work::Python, 30), (Work::Free(Phase::Cpu), 5), (Work::Python, 15)];
-    let before = before.map(|(work, duration_ns)| Segment { work, duration_ns }).to_vec();
-    let load = Load { requests: vec![at(0, &[(Work::Python, 100)])], before, ..Load::default() };
-    let dispatch = Dispatch::ByProcess(Errands::default());
-    for (dispatch, phase) in
-        [(Dispatch::Shared(Wakes::Random), Phase::AcceptQueue), (dispatch, Phase::PoolWait)]
-    {
-        let outcome = simulate(&load, &Setting { dispatch, ..Setting::default() }).unwrap();
-        let phases = outcome.served[0].phases;
-        assert_eq!((phases.get(phase), phases.get(Phase::Cpu), phases.total_ns()), (50, 100, 150));
-    }
 }
 
 #[test]

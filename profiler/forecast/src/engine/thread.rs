@@ -11,8 +11,8 @@ use crate::load::Work;
 pub(super) enum Piece {
     /// It has just taken it.
     Taken,
-    /// It is awake: this segment of what comes before the row.
-    Before(usize),
+    /// It is awake.
+    PickedUp,
     /// This segment of the row.
     Segment(usize),
     /// The response was sent: this segment of what comes after it.
