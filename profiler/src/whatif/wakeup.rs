@@ -11,7 +11,7 @@ use profiler_forecast::load::Request;
 /// With fewer requests nothing is known of them.
 const MIN_ALONE: usize = 20;
 
-/// 0: too few requests show it. Both are of the same requests, in the order in which they arrived.
+/// In nanoseconds; 0: too few requests show it. Both are of the same requests, in the order in which they arrived.
 pub(super) fn wakeup_ns(seen: &[&Seen], requests: &[Request]) -> u64 {
     let mut last_end_ns = 0;
     let (mut alone, mut all): (Vec<u64>, Vec<u64>) = Default::default();

@@ -13,8 +13,9 @@ use wsgi_trace_tests::steal::stolen_ns;
 use wsgi_trace_tests::trace::Trace;
 
 /// CPU time and run queue of each live thread of some processes, as the kernel counts them.
-pub(crate) type Accounts = BTreeMap<u32, (u64, u64)>;
+type Accounts = BTreeMap<u32, (u64, u64)>;
 
+/// Of all threads of these processes.
 pub(crate) fn schedstat(pids: &[u32]) -> anyhow::Result<Accounts> {
     let mut threads = BTreeMap::new();
     for pid in pids {
