@@ -1,11 +1,16 @@
 """How fast this machine is at a server's kind of work while a test runs.
 
-In: nothing; ends when its standard input does. Out: JSON: `heads_ns`, how long pure Python took each time to parse a request's head into
-an environment and to write a response's head, on average of ten, at most fifty times a second; `first_ns`, how long the first of each ten took.
+In: nothing; ends when its standard input does. Out: JSON. `heads_ns`: how long pure Python took each time to parse a request's head into
+an environment and to write a response's head, on average of ten, at most fifty times a second. `first_ns`: how long the first of each ten
+took. `exchanges_ns`: how long another process took to answer one such head on a connection of its own, from connecting to its end: two
+wakeups, a dozen system calls, a head.
 """
 
 import json
+import os
 import select
+import signal
+import socket
 import sys
 import time
 
@@ -21,6 +26,8 @@ Cookie: session=0123456789abcdef\r
 """
 HEADS = 10
 PAUSE_SECONDS = 0.02
+# A client that says nothing for so long has ended.
+SILENCE_SECONDS = 10
 
 
 def parse(head):
@@ -41,8 +48,27 @@ def answer(environ):
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-def main():
-    heads_ns, first_ns = [], []
+def serve(listener):
+    """Answers one connection after the other, until none comes any more."""
+    listener.settimeout(SILENCE_SECONDS)
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        with connection:
+            connection.sendall(answer(parse(connection.recv(4096))))
+
+
+def exchange(address):
+    with socket.create_connection(address, SILENCE_SECONDS) as connection:
+        connection.sendall(HEAD)
+        while connection.recv(4096):
+            pass
+
+
+def measure(address):
+    heads_ns, first_ns, exchanges_ns = [], [], []
     while not select.select([sys.stdin], [], [], PAUSE_SECONDS)[0]:
         start_ns = time.perf_counter_ns()
         answer(parse(HEAD))
@@ -50,7 +76,24 @@ def main():
         for _ in range(HEADS - 1):
             answer(parse(HEAD))
         heads_ns.append((time.perf_counter_ns() - start_ns) // HEADS)
-    json.dump({"heads_ns": heads_ns, "first_ns": first_ns}, sys.stdout)
+        start_ns = time.perf_counter_ns()
+        exchange(address)
+        exchanges_ns.append(time.perf_counter_ns() - start_ns)
+    return {"heads_ns": heads_ns, "first_ns": first_ns, "exchanges_ns": exchanges_ns}
+
+
+def main():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        child = os.fork()
+        if child == 0:
+            serve(listener)
+            os._exit(0)
+        address = listener.getsockname()
+    try:
+        json.dump(measure(address), sys.stdout)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 main()

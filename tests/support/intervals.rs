@@ -7,11 +7,15 @@ use std::collections::BTreeMap;
 
 use crate::switches::Waits;
 use crate::trace::TracedRequest;
+use crate::yardstick::Speed;
 
 /// How many requests of a kind make its median one of the kind rather than of chance.
 const MANY: usize = 20;
 /// Of fewer requests than this, the p99 is their maximum, and says something of one request alone.
 const HUNDRED: usize = 100;
+/// An exchange takes as long as so many heads beside a server under load (40 to 74 in seven tests): half of what lies between two clocks is a
+/// server's own code, half are its calls and wakeups.
+const EXCHANGE_HEADS: u64 = 48;
 /// All kinds together.
 const ALL: &str = "all";
 /// How long a thread that computes keeps the GIL from others (CPython's `sys.getswitchinterval()`).
@@ -56,11 +60,10 @@ impl Pair {
 /// What may lie between the two clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Between {
-    /// What a head took this machine in the same run ([`crate::yardstick`]).
-    pub head_ns: u64,
-    /// What its first piece of work after a pause takes longer: of a process that is woken rarely, which a yardstick that works on is not. 0: it is
-    /// woken often.
-    pub wake_ns: u64,
+    /// How fast this machine was in the same run.
+    pub speed: Speed,
+    /// The server's processes are woken rarely, and begin their work cold, which a yardstick that works on does not.
+    pub is_woken_rarely: bool,
     /// How far apart the readings of the witness's clock are.
     pub resolution_ns: u64,
     /// Another request may take the interpreter between the two clocks.
@@ -95,7 +98,11 @@ impl Between {
     /// reads: sixteen). At its slowest it is three times a dozen, or eight. Of a few requests even the median is one
     /// of the slow ones.
     fn bounds(self, kind: &str, count: usize) -> Vec<Bound> {
-        let heads = |heads: u64| heads * self.head_ns + self.wake_ns + self.resolution_ns;
+        let Speed { head_ns, cold_ns, exchange_ns } = self.speed;
+        let cold_ns = if self.is_woken_rarely { cold_ns } else { 0 };
+        // A host may be slow at wakeups and calls alone.
+        let work_ns = head_ns.midpoint(exchange_ns / EXCHANGE_HEADS);
+        let heads = |heads: u64| heads * work_ns + cold_ns + self.resolution_ns;
         let intervals = |count: u64| if self.shares_gil { count * SWITCH_INTERVAL_NS } else { 0 };
         let few_ns = if count >= MANY { 0 } else { SLICE_NS };
         let slow_ns = heads(36) + intervals(1) + few_ns;
@@ -132,7 +139,9 @@ impl Intervals {
     /// Says the differences of each kind on standard error, and gives what is wrong, a sentence each.
     #[must_use]
     pub fn wrong(&self, between: Between) -> Vec<String> {
-        eprintln!("  a head took {:.1} µs", between.head_ns as f64 / 1e3);
+        let Speed { head_ns, exchange_ns, .. } = between.speed;
+        let us = |ns: u64| ns as f64 / 1e3;
+        eprintln!("  a head took {:.1} µs, an exchange {:.0} µs", us(head_ns), us(exchange_ns));
         let all: Vec<Pair> = self.pairs.values().flatten().copied().collect();
         let kinds = self.pairs.iter().map(|(kind, pairs)| (kind.as_str(), pairs.as_slice()));
         kinds.chain([(ALL, all.as_slice())]).flat_map(|(kind, pairs)| wrong(kind, pairs, between)).collect()
@@ -181,6 +190,12 @@ fn index(count: usize, percent: usize) -> usize {
 mod tests {
     use super::*;
 
+    /// Of a machine that takes 10 µs for a head.
+    fn between() -> Between {
+        let speed = Speed { head_ns: 10_000, cold_ns: 20_000, exchange_ns: EXCHANGE_HEADS * 10_000 };
+        Between { speed, is_woken_rarely: false, resolution_ns: 0, shares_gil: false, stolen_ns: 0 }
+    }
+
     fn intervals(count: usize, ours_ns: u64, without_cpu_ns: u64) -> Intervals {
         let mut made = Intervals::default();
         for _ in 0..count {
@@ -191,13 +206,19 @@ mod tests {
 
     #[test]
     fn a_difference_is_wrong_where_the_machine_had_no_time_for_it() {
-        let between =
-            Between { head_ns: 10_000, wake_ns: 0, resolution_ns: 0, shares_gil: false, stolen_ns: 0 };
+        let between = between();
         assert_eq!(intervals(40, 1_110_000, 0).wrong(between), Vec::<String>::new());
         assert_eq!(intervals(40, 1_130_000, 0).wrong(between).len(), 1, "all together");
         assert_eq!(intervals(40, 1_210_000, 0).wrong(between).len(), 2, "the kind and all");
         assert_eq!(intervals(40, 790_000, 0).wrong(between).len(), 2, "shorter is as wrong as longer");
-        assert_eq!(intervals(40, 1_130_000, 0).wrong(Between { head_ns: 20_000, ..between }).len(), 0);
+        let Between { speed, .. } = between;
+        let at_speed = |speed| Between { speed, ..between };
+        let slow_code = at_speed(Speed { head_ns: 2 * speed.head_ns, ..speed });
+        assert_eq!(intervals(40, 1_130_000, 0).wrong(slow_code).len(), 0);
+        let slow_calls = at_speed(Speed { exchange_ns: 2 * speed.exchange_ns, ..speed });
+        assert_eq!(intervals(40, 1_130_000, 0).wrong(slow_calls).len(), 0);
+        assert_eq!(intervals(40, 1_190_000, 0).wrong(slow_calls).len(), 1, "half of it is code");
+        assert_eq!(intervals(40, 1_130_000, 0).wrong(Between { is_woken_rarely: true, ..between }).len(), 0);
         assert_eq!(intervals(40, 1_130_000, 20_000).wrong(between).len(), 0, "it waited for a CPU");
         assert_eq!(intervals(40, 1_130_000, 0).wrong(Between { shares_gil: true, ..between }).len(), 1);
         // 21 of 40 must be within the bound, and each is 10 µs beyond it.
@@ -211,8 +232,7 @@ mod tests {
 
     #[test]
     fn one_kind_that_is_wrong_throughout_is_found_beside_many_that_are_right() {
-        let between =
-            Between { head_ns: 10_000, wake_ns: 0, resolution_ns: 0, shares_gil: false, stolen_ns: 0 };
+        let between = between();
         let mut made = intervals(300, 1_000_000, 0);
         for _ in 0..20 {
             made.add("stream", Pair { ours_ns: 9_000_000, theirs_ns: 1_000_000, without_cpu_ns: 0 });

@@ -1,6 +1,6 @@
 //! How fast this machine is at a server's kind of work while a test runs: the unit of bounds on what servers do between two clocks.
 //!
-//! In: nothing. Out: how long `clients/yardstick.py` took for a piece of that work, at the median of the run.
+//! In: nothing. Out: how long `clients/yardstick.py` took for pieces of that work, at the median of the run.
 
 use std::fs::File;
 use std::process::{Command, Stdio};
@@ -20,10 +20,31 @@ pub struct Yardstick {
     output: NamedTempFile,
 }
 
+/// What pieces of a server's work took, at the median of a run, in ns.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Speed {
+    /// A head: parsing a request's and writing a response's, in pure Python.
+    pub head_ns: u64,
+    /// By how much the first head after a pause took longer.
+    pub cold_ns: u64,
+    /// Another process answered such a head, on a connection of its own: two wakeups, a dozen system calls.
+    pub exchange_ns: u64,
+}
+
+impl Speed {
+    /// So many times as slow: where more lies between two clocks than one server's work.
+    #[must_use]
+    pub const fn times(self, count: u64) -> Self {
+        let Self { head_ns, cold_ns, exchange_ns } = self;
+        Self { head_ns: head_ns * count, cold_ns: cold_ns * count, exchange_ns: exchange_ns * count }
+    }
+}
+
 #[derive(Deserialize)]
 struct Measured {
     heads_ns: Vec<u64>,
     first_ns: Vec<u64>,
+    exchanges_ns: Vec<u64>,
 }
 
 impl Yardstick {
@@ -40,32 +61,24 @@ impl Yardstick {
         Ok(Self { child: Child::start(&mut command, "the yardstick")?, output })
     }
 
-    /// What one head took at the median until now, in ns: parsing a request's and writing a response's, in pure Python.
+    /// What it measured until now.
     ///
     /// # Errors
     ///
     /// Where it fails, or measured nothing.
-    pub fn head_ns(self) -> anyhow::Result<u64> {
-        self.head_and_wake_ns().map(|(head_ns, _)| head_ns)
-    }
-
-    /// The same, and by how much the first head after a pause took longer, at the median.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::head_ns`].
-    pub fn head_and_wake_ns(mut self) -> anyhow::Result<(u64, u64)> {
+    pub fn end(mut self) -> anyhow::Result<Speed> {
         drop(self.child.take_stdin());
         let status = self.child.wait(Duration::from_secs(10))?;
         anyhow::ensure!(status.success(), "the yardstick failed: {status}");
         let text = std::fs::read_to_string(self.output.path())?;
-        let Measured { heads_ns, first_ns } =
+        let Measured { heads_ns, first_ns, exchanges_ns } =
             serde_json::from_str(&text).context("the yardstick's measurements")?;
         let median = |mut of: Vec<u64>| {
             of.sort_unstable();
             of.get(of.len() / 2).copied().context("the run was too short for the yardstick")
         };
-        let (head_ns, first_ns) = (median(heads_ns)?, median(first_ns)?);
-        Ok((head_ns, first_ns.saturating_sub(head_ns)))
+        let head_ns = median(heads_ns)?;
+        let cold_ns = median(first_ns)?.saturating_sub(head_ns);
+        Ok(Speed { head_ns, cold_ns, exchange_ns: median(exchanges_ns)? })
     }
 }

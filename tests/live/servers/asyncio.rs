@@ -78,7 +78,7 @@ fn watched(is_starlette: bool, load: &[&str], routes: &[&str]) -> anyhow::Result
     let trace = Trace::start(server.pid())?;
     let yardstick = Yardstick::start()?;
     Load::run(server.address(), load)?;
-    let head_ns = yardstick.head_ns()?;
+    let head_ns = yardstick.end()?.head_ns;
     let traced = trace.end()?;
     let theirs = steps::parse(&std::fs::read_to_string(server.file("witness.jsonl"))?)?;
     let mut sums = Sums { head_ns, ..Sums::default() };

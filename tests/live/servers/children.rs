@@ -38,14 +38,19 @@ fn agrees(recipe: &dyn Recipe) -> anyhow::Result<()> {
     let options = ["--requests", "160", "--seconds", "40", "--clients", "1", "--routes", ROUTES];
     let sent = Load::run(server.address(), &options)?;
     server.log(sent.answered())?;
-    let head_ns = yardstick.head_ns()?;
+    let speed = yardstick.end()?;
     let (light, full) = (light.end()?, full.end()?);
     let waits = switches.stop()?.waits();
     let witnesses = server.witness()?;
     for (mode, traced) in [("full", &full), ("light", &light)] {
         let stolen_ns = traced.number("/losses/conservation/stolen_ns")?;
-        let between =
-            Between { head_ns, wake_ns: 0, resolution_ns: 1, shares_gil: recipe.shares_gil(), stolen_ns };
+        let between = Between {
+            speed,
+            is_woken_rarely: false,
+            resolution_ns: 1,
+            shares_gil: recipe.shares_gil(),
+            stolen_ns,
+        };
         let wrong = of(mode, traced, &witnesses, &waits)?.wrong(between);
         ensure!(wrong.is_empty(), "{mode}: {}", wrong.join("\n"));
     }

@@ -15,6 +15,7 @@ use wsgi_trace_tests::server::uwsgi::Uwsgi;
 use wsgi_trace_tests::server::{Recipe as _, Server};
 use wsgi_trace_tests::switches::Waits;
 use wsgi_trace_tests::trace::Trace;
+use wsgi_trace_tests::yardstick::Speed;
 
 use super::truth;
 use super::window::Window;
@@ -51,8 +52,7 @@ fn requests_of_uwsgi_before_and_after_a_reload_are_seen_once() -> anyhow::Result
         log,
         switches: BTreeMap::new(),
         waits: Waits::default(),
-        wake_ns: 0,
-        head_ns: 0,
+        speed: Speed::default(),
         witnesses: Vec::new(),
         ports: None,
     };

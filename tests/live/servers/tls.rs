@@ -18,7 +18,7 @@ use wsgi_trace_tests::server::uwsgi::Uwsgi;
 use wsgi_trace_tests::server::{Recipe, Server};
 use wsgi_trace_tests::switches::{Switches, Waits};
 use wsgi_trace_tests::trace::{Trace, Traced, TracedRequest};
-use wsgi_trace_tests::yardstick::Yardstick;
+use wsgi_trace_tests::yardstick::{Speed, Yardstick};
 
 const REQUESTS: &str = "160";
 const ROUTES: &str = "/fast=4,/cpu=2,/backend,/stream,/empty,/missing,/error,/sleep/30=4";
@@ -29,7 +29,7 @@ struct Window {
     several: Sent,
     single: Sent,
     waits: Waits,
-    head_ns: u64,
+    speed: Speed,
 }
 
 /// How requests get their names.
@@ -70,10 +70,10 @@ fn window(recipe: &dyn Recipe, version: &str, keep_alive: &str, names: Names) ->
     let several = load("4")?;
     let yardstick = Yardstick::start()?;
     let single = load("1")?;
-    let head_ns = yardstick.head_ns()?;
+    let speed = yardstick.end()?;
     server.log(several.answered() + single.answered())?;
     let traced = trace.end()?;
-    Ok(Window { traced, several, single, waits: switches.stop()?.waits(), head_ns })
+    Ok(Window { traced, several, single, waits: switches.stop()?.waits(), speed })
 }
 
 fn requests_are_those_of_the_clients(
@@ -180,8 +180,8 @@ fn intervals_agree(recipe: &dyn Recipe, window: &Window, ours: &[&TracedRequest]
     }
     let wrong = intervals.wrong(Between {
         // The client's clock stands outside: beside what the server does, its client writes a head and reads one, and both encrypt.
-        head_ns: 2 * window.head_ns,
-        wake_ns: 0,
+        speed: window.speed.times(2),
+        is_woken_rarely: false,
         resolution_ns: 0,
         shares_gil: recipe.shares_gil(),
         stolen_ns: window.traced.number("/losses/conservation/stolen_ns")?,

@@ -11,7 +11,7 @@ use wsgi_trace_tests::stores::Stores;
 use wsgi_trace_tests::switches::{Switches, Times, Waits};
 use wsgi_trace_tests::trace::{Trace, Traced, TracedRequest};
 use wsgi_trace_tests::witness::Witness;
-use wsgi_trace_tests::yardstick::Yardstick;
+use wsgi_trace_tests::yardstick::{Speed, Yardstick};
 
 /// A window around a load.
 pub(crate) struct Window {
@@ -22,10 +22,8 @@ pub(crate) struct Window {
     pub(crate) switches: BTreeMap<u32, Times>,
     /// When each waited for a CPU, by the same.
     pub(crate) waits: Waits,
-    /// What one head took this machine meanwhile.
-    pub(crate) head_ns: u64,
-    /// By how much the first of it after a pause took longer.
-    pub(crate) wake_ns: u64,
+    /// How fast this machine was meanwhile.
+    pub(crate) speed: Speed,
     /// What the application's own clocks say of its work.
     pub(crate) witnesses: Vec<Witness>,
     /// Where its PostgreSQL and its Redis listened, if it had any.
@@ -51,9 +49,9 @@ impl Window {
     /// What may lie between our clocks and another's.
     pub(crate) fn between(&self, recipe: &dyn Recipe) -> anyhow::Result<Between> {
         Ok(Between {
-            head_ns: self.head_ns,
-            // Of several loops each is woken rarely.
-            wake_ns: if recipe.loops() > 1 { self.wake_ns } else { 0 },
+            speed: self.speed,
+            // Of several loops each is.
+            is_woken_rarely: recipe.loops() > 1,
             resolution_ns: recipe.log_resolution_ns(),
             shares_gil: recipe.shares_gil(),
             stolen_ns: self.traced.number("/losses/conservation/stolen_ns")?,
@@ -73,7 +71,7 @@ pub(crate) fn window_around(recipe: &dyn Recipe, load: &[&str]) -> anyhow::Resul
     let yardstick = Yardstick::start()?;
     let sent = Load::run(server.address(), load)?;
     server.log(sent.answered())?;
-    let (head_ns, wake_ns) = yardstick.head_and_wake_ns()?;
+    let speed = yardstick.end()?;
     let traced = trace.end()?;
     let shown = switches.stop()?;
     let switches = shown.within(traced.number("/window/start_ns")?..traced.number("/window/end_ns")?);
@@ -81,5 +79,5 @@ pub(crate) fn window_around(recipe: &dyn Recipe, load: &[&str]) -> anyhow::Resul
     let log = server.log(sent.answered())?;
     let witnesses = server.witness()?;
     let ports = server.stores().map(Stores::ports).ok();
-    Ok(Window { traced, sent, log, switches, waits: shown.waits(), head_ns, wake_ns, witnesses, ports })
+    Ok(Window { traced, sent, log, switches, waits: shown.waits(), speed, witnesses, ports })
 }

@@ -192,7 +192,7 @@ fn intervals_agree(all: [Settings; 2]) -> anyhow::Result<()> {
         .concat();
         let yardstick = Yardstick::start()?;
         let window = window(&server, &[(server.address(), &options)])?;
-        let head_ns = yardstick.head_ns()?;
+        let speed = yardstick.end()?;
         let waits = switches.stop()?.waits();
         let ours: BTreeMap<_, _> =
             window.traced.requests.iter().filter_map(|request| Some((request.id()?, request))).collect();
@@ -209,8 +209,8 @@ fn intervals_agree(all: [Settings; 2]) -> anyhow::Result<()> {
         let Settings { version, worker_class, workers, threads, .. } = &settings;
         eprintln!("{version:?} {worker_class} {workers}×{threads}:");
         let wrong = intervals.wrong(Between {
-            head_ns,
-            wake_ns: 0,
+            speed,
+            is_woken_rarely: false,
             resolution_ns: 1000,
             shares_gil: settings.shares_gil(),
             stolen_ns: window.traced.number("/losses/conservation/stolen_ns")?,

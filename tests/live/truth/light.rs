@@ -64,7 +64,7 @@ fn requests_are_those_of_the_log(settings: &Settings, keep_alive: &str) -> anyho
     let yardstick = Yardstick::start()?;
     let sent = Load::run(server.address(), &[LOAD, &["--keep-alive", keep_alive]].concat())?;
     let log = server.access_log(sent.answered())?;
-    let head_ns = yardstick.head_ns()?;
+    let speed = yardstick.end()?;
     let waits = switches.stop()?.waits();
     let traced = trace.end()?;
 
@@ -93,8 +93,8 @@ fn requests_are_those_of_the_log(settings: &Settings, keep_alive: &str) -> anyho
         intervals.add(kind(&line.path), pair);
     }
     let wrong = intervals.wrong(Between {
-        head_ns,
-        wake_ns: 0,
+        speed,
+        is_woken_rarely: false,
         resolution_ns: 1000,
         shares_gil: settings.shares_gil(),
         stolen_ns: traced.number("/losses/conservation/stolen_ns")?,

@@ -73,7 +73,7 @@ fn sleeps_have_the_phase_of_their_work(settings: &Settings) -> anyhow::Result<()
     let yardstick = Yardstick::start()?;
     let sent = Load::run(server.address(), &[LOAD, &["--keep-alive", "5"]].concat())?;
     server.access_log(sent.answered())?;
-    let head_ns = yardstick.head_ns()?;
+    let speed = yardstick.end()?;
     let waits = switches.stop()?.waits();
     let witnesses = server.witness()?;
     let traced = trace.end()?;
@@ -106,8 +106,8 @@ fn sleeps_have_the_phase_of_their_work(settings: &Settings) -> anyhow::Result<()
     }
     assert!(sums.len() == PHASE_OF.len() && sums.values().all(|(_, _, count)| *count >= 20), "{sums:?}");
     let between = Between {
-        head_ns,
-        wake_ns: 0,
+        speed,
+        is_woken_rarely: false,
         resolution_ns: 1,
         shares_gil: settings.shares_gil(),
         stolen_ns: traced.number("/losses/conservation/stolen_ns")?,
