@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use crate::Place;
-use crate::run::{Beside, Said, Times, whatif};
+use crate::run::{Beside, Said, SelfForecast, Times, whatif};
 use crate::subject::Slots;
 
 /// p50, p90, p99 in ms, and requests a second.
@@ -26,42 +26,77 @@ pub(crate) struct Cell {
     pub(crate) percent: u32,
     pub(crate) recorded: Slots,
     pub(crate) slots: Slots,
+    /// Each with arrivals of its own: forecast and real run have the same.
+    pub(crate) runs: Vec<Run>,
+}
+
+/// A forecast and the real run of it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Run {
     /// From the recorded setting; `None`: it cannot be simulated at all.
     pub(crate) forecast: Option<Figures>,
     /// Shortest and longest p99 of its range, in ms.
     pub(crate) range_ms: Option<(f64, f64)>,
     /// Share of the setting's capacity that is asked for, by the forecast.
     pub(crate) used: Option<f64>,
-    /// The program gives this forecast; otherwise it said why not.
-    pub(crate) is_given: bool,
-    /// Why not.
+    /// Why the program does not give this forecast; none: it does.
     pub(crate) why_not: Vec<String>,
-    /// Of each real run.
-    pub(crate) real: Vec<Figures>,
-    /// Beside each real run.
-    pub(crate) beside: Vec<Option<Beside>>,
+    pub(crate) real: Figures,
+    pub(crate) beside: Option<Beside>,
 }
 
 impl Cell {
     /// The median of the real runs, figure by figure.
-    pub(crate) fn middle(&self) -> Option<Figures> {
-        let of = |figure: fn(&Figures) -> f64| {
-            let mut all: Vec<f64> = self.real.iter().map(figure).collect();
-            all.sort_by(f64::total_cmp);
-            all.get(all.len() / 2).copied()
-        };
-        Some(Figures {
+    pub(crate) fn real(&self) -> Option<Figures> {
+        Figures::middle(&self.runs.iter().map(|run| run.real).collect::<Vec<_>>())
+    }
+
+    /// The same of the forecasts.
+    pub(crate) fn forecast(&self) -> Option<Figures> {
+        Figures::middle(&self.runs.iter().filter_map(|run| run.forecast).collect::<Vec<_>>())
+    }
+
+    /// Share of the capacity that is asked for, by the forecasts: the median.
+    pub(crate) fn used(&self) -> Option<f64> {
+        median(self.runs.iter().filter_map(|run| run.used))
+    }
+
+    /// By which ratio the forecasts are above (or below) the real figure of the same run: the median.
+    pub(crate) fn error(&self, figure: fn(&Figures) -> f64) -> Option<f64> {
+        median(self.runs.iter().filter_map(|run| Some(figure(&run.forecast?) / figure(&run.real) - 1.0)))
+    }
+
+    /// The program gives the forecast from most of the recordings.
+    pub(crate) fn is_given(&self) -> bool {
+        let given = self.runs.iter().filter(|run| run.is_given()).count();
+        given * 2 > self.runs.len()
+    }
+}
+
+impl Run {
+    pub(crate) const fn is_given(&self) -> bool {
+        self.why_not.is_empty() && self.forecast.is_some()
+    }
+}
+
+impl Figures {
+    /// The median of each figure; `None` of none.
+    fn middle(all: &[Self]) -> Option<Self> {
+        let of = |figure: fn(&Self) -> f64| median(all.iter().map(figure));
+        Some(Self {
             p50_ms: of(|figures| figures.p50_ms)?,
             p90_ms: of(|figures| figures.p90_ms)?,
             p99_ms: of(|figures| figures.p99_ms)?,
             per_s: of(|figures| figures.per_s)?,
         })
     }
+}
 
-    /// By which ratio the forecast is above (or below) the real figure.
-    pub(crate) fn error(&self, figure: fn(&Figures) -> f64) -> Option<f64> {
-        Some(figure(&self.forecast?) / figure(&self.middle()?) - 1.0)
-    }
+/// The median of these; `None` of none.
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut all: Vec<f64> = values.collect();
+    all.sort_by(f64::total_cmp);
+    all.get(all.len() / 2).copied()
 }
 
 /// All cells of a server under a load, as far as there are recordings.
@@ -72,19 +107,25 @@ pub(crate) fn judge(place: &Place<'_>, runs: u32) -> Vec<Cell> {
 }
 
 fn cell(place: &Place<'_>, slots: Slots, runs: u32) -> Option<Cell> {
-    let recorded = place.subject.recorded;
-    let mut real = Vec::new();
-    let mut beside = Vec::new();
-    for run in 0..runs {
-        let said = whatif(&place.recording(slots, run), &[]).ok();
-        if let Some(figures) = said.as_ref().and_then(Said::measured) {
-            real.push(figures);
-            beside.push(place.beside(slots, run));
-        }
-    }
-    if real.is_empty() {
+    let runs: Vec<Run> = (0..runs).filter_map(|number| run(place, slots, number)).collect();
+    if runs.is_empty() {
         return None;
     }
+    Some(Cell {
+        subject: place.subject.name,
+        workload: place.workload.name,
+        is_for_fixing: place.workload.is_for_fixing,
+        percent: place.percent,
+        recorded: place.subject.recorded,
+        slots,
+        runs,
+    })
+}
+
+/// `None`: there was no such run, or nothing is known of it.
+fn run(place: &Place<'_>, slots: Slots, number: u32) -> Option<Run> {
+    let recorded = place.subject.recorded;
+    let real = whatif(&place.recording(slots, number), &[]).ok()?.measured()?;
     let (workers, threads) = (format!("--workers={}", slots.0), format!("--threads={}", slots.1));
     let mut changes = vec!["--untrusted"];
     if slots.0 != recorded.0 {
@@ -93,37 +134,26 @@ fn cell(place: &Place<'_>, slots: Slots, runs: u32) -> Option<Cell> {
     if slots.1 != recorded.1 {
         changes.push(&threads);
     }
-    let said = whatif(&place.recording(recorded, 0), &changes);
+    let said = whatif(&place.recording(recorded, number), &changes);
     let mut why_not = Vec::new();
     let said = said.map_err(|error| why_not.push(format!("{error:#}"))).ok();
     why_not.extend(said.iter().flat_map(Said::reasons));
     // All changes together stand last.
     let last = said.as_ref().and_then(|said| said.forecasts.last());
-    Some(Cell {
-        subject: place.subject.name,
-        workload: place.workload.name,
-        is_for_fixing: place.workload.is_for_fixing,
-        percent: place.percent,
-        recorded,
-        slots,
+    Some(Run {
         forecast: last.map(|last| last.overall.figures(last.throughput_per_s)),
         range_ms: last.map(|last| (last.p99_range_ns.0 / 1e6, last.p99_range_ns.1 / 1e6)),
         used: last.map(|last| last.capacity_used_ratio),
-        is_given: why_not.is_empty() && last.is_some(),
         why_not,
         real,
-        beside,
+        beside: place.beside(slots, number),
     })
 }
 
 impl Said {
     /// Why the program gives no forecast from this recording.
     fn reasons(&self) -> Vec<String> {
-        let compared = self.self_forecast.iter().flat_map(|itself| &itself.figures);
-        let misses = compared.filter(|compared| !compared.holds).map(|compared| {
-            let error = compared.simulated / compared.measured - 1.0;
-            format!("{} {:+.0} %", compared.figure, error * 100.0)
-        });
+        let misses = self.self_forecast.iter().flat_map(SelfForecast::misses);
         self.refusals.iter().cloned().chain(misses).collect()
     }
 

@@ -1,11 +1,13 @@
 //! `make whatif`: forecasts beside the real change.
 //!
 //! In: `--subjects a,b`, `--workloads a,b`, `--loads 40,60` (none: all), `--seconds N` of a window, `--runs N` of each setting, `--itself` (the
-//! recorded settings alone: self-forecasts), `--judge` (recordings that are there, no new ones), `--list`; the `wsgi-trace` of this build.
+//! recorded settings alone: self-forecasts), `--judge` (recordings that are there, no new ones), both together (the self-forecast of every
+//! recording that is there), `--list`; the `wsgi-trace` of this build.
 //! Out: recordings and what was beside them under `target/whatif`, the table `target/whatif/judged.{md,json}`, and after a run of all
 //! `docs/whatif-judged.md`. A server is recorded at one setting; all its settings are run one after the other, so often; each gets the same
 //! arrivals.
 
+mod itself;
 mod judge;
 mod page;
 mod run;
@@ -14,6 +16,7 @@ mod workload;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -92,6 +95,9 @@ fn run(arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
     let target = root.join("target/whatif");
     let directory = target.join("recordings");
     std::fs::create_dir_all(&directory)?;
+    if choice.is_judged_only && choice.is_itself_only {
+        return judge_itself(&choice, &target, &directory);
+    }
     let mut cells = Vec::new();
     for workload in &choice.workloads {
         for &percent in &choice.loads {
@@ -113,18 +119,39 @@ fn run(arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The self-forecast of every recording that is there.
+fn judge_itself(choice: &Choice, target: &Path, directory: &Path) -> anyhow::Result<()> {
+    let mut all = Vec::new();
+    for &subject in &choice.subjects {
+        for &workload in &choice.workloads {
+            for &percent in &choice.loads {
+                all.extend(itself::itself(&Place { subject, workload, percent, directory }, choice.runs));
+            }
+        }
+    }
+    if all.is_empty() {
+        bail!("there is no recording of these in {}", directory.display());
+    }
+    let (file, page) = (target.join("itself.md"), itself::page(&all));
+    std::fs::write(&file, &page).with_context(|| format!("{} cannot be written", file.display()))?;
+    print!("{page}");
+    Ok(())
+}
+
 /// Runs every setting so often, one after the other.
 fn record(place: &Place<'_>, choice: &Choice) -> anyhow::Result<()> {
     let Place { subject, workload, percent, .. } = place;
     for run in 0..choice.runs {
         let length = RUN_UP + Duration::from_secs(choice.seconds) + AFTER;
-        let arrivals = workload.arrivals(*percent, length, u64::from(run) + 1);
+        let seed = u64::from(run) + 1;
         let others = if choice.is_itself_only { &[] } else { subject.others };
         for slots in std::iter::once(subject.recorded).chain(others.iter().copied()) {
             let _turn = gate::exclusive_within(TURN_LIMIT)?;
             let file = place.recording(slots, run);
             let what = format!("{} {}x{} {} {percent} %", subject.name, slots.0, slots.1, workload.name);
-            match run::record((subject.recipe)(slots).as_ref(), &arrivals, choice.seconds, &file) {
+            let ask =
+                |address: &str, stop: &AtomicBool| workload.ask(address, *percent, (length, seed), stop);
+            match run::record((subject.recipe)(slots).as_ref(), ask, choice.seconds, &file) {
                 Ok(beside) => {
                     std::fs::write(file.with_extension("json"), serde_json::to_string(&beside)?)?;
                     let Beside { load_average, stolen, speed_ms, late_ms } = beside;

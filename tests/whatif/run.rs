@@ -1,6 +1,6 @@
 //! One run: a server started, its clients at work, recorded; what `wsgi-trace whatif` says of the recording.
 //!
-//! In: a recipe, arrivals. Out: what the run showed, and what was going on beside it.
+//! In: a recipe, clients. Out: what the run showed, and what was going on beside it.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
-use wsgi_trace_tests::open_load::{Due, send};
+use wsgi_trace_tests::open_load::Answer;
 use wsgi_trace_tests::program::Program;
 use wsgi_trace_tests::server::{Recipe, Server};
 use wsgi_trace_tests::steal::Stretch;
@@ -31,10 +31,10 @@ pub(crate) struct Beside {
     pub(crate) late_ms: f64,
 }
 
-/// Starts a server, and records it under these arrivals for so many seconds.
+/// Starts a server, and records it for so many seconds while clients ask at its address, until they are told to stop.
 pub(crate) fn record(
     recipe: &dyn Recipe,
-    arrivals: &[Due],
+    ask: impl FnOnce(&str, &AtomicBool) -> anyhow::Result<Vec<Answer>> + Send,
     seconds: u64,
     file: &Path,
 ) -> anyhow::Result<Beside> {
@@ -43,7 +43,7 @@ pub(crate) fn record(
     let stop = AtomicBool::new(false);
     let stretch = Stretch::begin();
     let answers = std::thread::scope(|scope| {
-        let clients = scope.spawn(|| send(&address, arrivals, &stop));
+        let clients = scope.spawn(|| ask(&address, &stop));
         std::thread::sleep(RUN_UP);
         let (duration, path) = (format!("{seconds}s"), file.display().to_string());
         let arguments = ["--pid", &pid, "--duration", &duration, "--record", &path, "--format", "json"];
@@ -120,6 +120,17 @@ pub(crate) struct Times {
 #[derive(Debug, Deserialize)]
 pub(crate) struct SelfForecast {
     pub(crate) figures: Vec<Compared>,
+}
+
+impl SelfForecast {
+    /// What does not hold, and by how much.
+    pub(crate) fn misses(&self) -> Vec<String> {
+        let misses = self.figures.iter().filter(|compared| !compared.holds).map(|compared| {
+            let error = compared.simulated / compared.measured - 1.0;
+            format!("{} {:+.0} %", compared.figure, error * 100.0)
+        });
+        misses.collect()
+    }
 }
 
 #[derive(Debug, Deserialize)]

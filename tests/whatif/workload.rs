@@ -1,19 +1,23 @@
-//! What is asked of the servers: mixes of requests, and how much of them.
+//! What is asked of the servers: mixes of requests, how much of them, and by whom.
 //!
 //! In: nothing. Out: [`WORKLOADS`], [`LOADS`].
 
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-use wsgi_trace_tests::open_load::Due;
+
+use wsgi_trace_tests::open_load::{Answer, Kind, Users, poisson, send, send_as_users};
 
 /// A mix of requests.
 #[derive(Debug)]
 pub(crate) struct Workload {
     /// Name in tables.
     pub(crate) name: &'static str,
-    /// Paths of `apps/demo_app.py`, with the weight of each.
-    pub(crate) mix: &'static [(&'static str, f64)],
+    /// Requests to `apps/demo_app.py`.
+    pub(crate) mix: &'static [Kind],
     /// CPU time of a request in the mean, in ms: that of its steps and about a millisecond of the server.
     pub(crate) cpu_ms: f64,
+    /// How many users ask, each on a connection that is kept, and think in between. 0: requests come when they are due.
+    pub(crate) users: usize,
     /// The parameters of the model were fixed on these; the others judge it.
     pub(crate) is_for_fixing: bool,
 }
@@ -22,21 +26,52 @@ pub(crate) struct Workload {
 pub(crate) const WORKLOADS: &[Workload] = &[
     Workload {
         name: "cpu",
-        mix: &[("/steps/c2", 0.8), ("/steps/c4", 0.15), ("/steps/c40", 0.05)],
+        mix: &[Kind::get("/steps/c2", 0.8), Kind::get("/steps/c4", 0.15), Kind::get("/steps/c40", 0.05)],
         cpu_ms: 5.2,
+        users: 0,
         is_for_fixing: true,
     },
-    Workload { name: "back-end", mix: &[("/steps/c1b8c1", 1.0)], cpu_ms: 3.5, is_for_fixing: true },
+    Workload {
+        name: "back-end",
+        mix: &[Kind::get("/steps/c1b8c1", 1.0)],
+        cpu_ms: 3.5,
+        users: 0,
+        is_for_fixing: true,
+    },
     Workload {
         name: "mixed",
-        mix: &[("/steps/c2", 0.6), ("/steps/c1b15c2", 0.35), ("/steps/b60c20", 0.05)],
+        mix: &[
+            Kind::get("/steps/c2", 0.6),
+            Kind::get("/steps/c1b15c2", 0.35),
+            Kind::get("/steps/b60c20", 0.05),
+        ],
         cpu_ms: 4.5,
-        is_for_fixing: false,
+        users: 0,
+        is_for_fixing: true,
     },
     Workload {
         name: "asleep",
-        mix: &[("/steps/c3", 0.5), ("/steps/c1s20", 0.5)],
+        mix: &[Kind::get("/steps/c3", 0.5), Kind::get("/steps/c1s20", 0.5)],
         cpu_ms: 3.0,
+        users: 0,
+        is_for_fixing: false,
+    },
+    Workload {
+        name: "slow-clients",
+        mix: &[
+            Kind::get("/steps/c2", 0.7),
+            Kind::get("/steps/c20", 0.05),
+            Kind::slow_post("/upload", 0.25, Duration::from_millis(40)),
+        ],
+        cpu_ms: 3.5,
+        users: 0,
+        is_for_fixing: false,
+    },
+    Workload {
+        name: "users",
+        mix: &[Kind::get("/steps/c2", 0.7), Kind::get("/steps/c1b15c2", 0.25), Kind::get("/steps/c20", 0.05)],
+        cpu_ms: 4.2,
+        users: 20,
         is_for_fixing: false,
     },
 ];
@@ -45,9 +80,21 @@ pub(crate) const WORKLOADS: &[Workload] = &[
 pub(crate) const LOADS: &[u32] = &[40, 60, 85];
 
 impl Workload {
-    /// Arrivals at such a load for so long.
-    pub(crate) fn arrivals(&self, percent: u32, length: Duration, seed: u64) -> Vec<Due> {
+    /// Asks for so long at such a load, or until `stop` is set.
+    pub(crate) fn ask(
+        &self,
+        address: &str,
+        percent: u32,
+        (length, seed): (Duration, u64),
+        stop: &AtomicBool,
+    ) -> anyhow::Result<Vec<Answer>> {
         let rate_per_s = f64::from(percent) / 100.0 * 1000.0 / self.cpu_ms;
-        wsgi_trace_tests::open_load::poisson(seed, rate_per_s, length, self.mix)
+        if self.users == 0 {
+            return send(address, &poisson(seed, rate_per_s, length, self.mix), stop);
+        }
+        // Answers take little of the time between two requests of a user.
+        let think = Duration::from_secs_f64(self.users as f64 / rate_per_s);
+        let users = Users { count: self.users, think, length, seed, mix: self.mix };
+        send_as_users(address, &users, stop)
     }
 }
