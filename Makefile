@@ -28,7 +28,7 @@ tidy: setup ## Only the tests of the tree itself
 fmt: setup ## Format the Rust code
 	@cargo fmt --all
 
-bench: setup ## Measure what it costs, beside empty programs and other tools (40 minutes on a quiet machine)
+bench: setup ## Measure what it costs, beside empty programs and other tools (an hour on a quiet machine)
 	@cargo xtask bench
 
 check-bench: setup ## Compare the instructions of the hot path with their baseline (callgrind)

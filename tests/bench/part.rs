@@ -32,6 +32,7 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// All of them, in the order in which they run and stand in the table.
 pub(crate) const PARTS: &[Part] = &[
     Part { name: "load", title: "A server under load", run: load::run },
+    Part { name: "half-busy", title: "A server that is half busy", run: load::run_half_busy },
     Part { name: "bystander", title: "Bystanders: processes that are not traced", run: bystander::run },
     Part { name: "event", title: "One event", run: event::run },
     Part { name: "user", title: "The user side", run: user::run },
