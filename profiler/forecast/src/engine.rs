@@ -171,8 +171,9 @@ impl<'a> Engine<'a> {
             .slots
             .of_server(is_own)
             .filter(|process| {
-                let is_idle = self.threads.get(first + process).is_some_and(|thread| thread.job == Job::Idle);
-                is_idle && self.locks.get(*process).is_some_and(|lock| lock.holder.is_none())
+                // Who accepts is asleep, or at work for another request: it looks again as soon as it is done.
+                let own = first + process;
+                self.locks.get(*process).is_some_and(|lock| lock.holder.is_none_or(|holder| holder == own))
             })
             .collect();
         let connection = self.load.requests.get(request).map_or(0, |request| request.connection);

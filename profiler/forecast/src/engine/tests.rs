@@ -468,3 +468,23 @@ fn a_pool_does_not_take_what_another_process_accepted() {
         simulate(&load, &setting).unwrap().served.iter().map(|served| served.slot).collect();
     assert!(slots.windows(2).all(|pair| pair[0] == pair[1]), "{slots:?}");
 }
+
+#[test]
+fn who_is_just_accepting_may_take_the_next_connection_and_who_waits_for_the_lock_does_not() {
+    const MS: u64 = 1_000_000;
+    let before = vec![Segment { work: Work::Python, duration_ns: MS }];
+    let dispatch = Dispatch::ByProcess(Errands { before, ..Errands::default() });
+    let stays = |next_ns: u64, works: &[(Work, u64)]| {
+        let load = Load { requests: vec![at(0, works), at(next_ns, works)], ..Load::default() };
+        let both = (0..50).filter(|seed| {
+            let dispatch = dispatch.clone();
+            let setting = Setting { processes: 2, cores: 2, dispatch, seed: *seed, ..Setting::default() };
+            let served = simulate(&load, &setting).unwrap().served;
+            served[0].slot == served[1].slot
+        });
+        both.count()
+    };
+    let sleeps = stays(MS / 2, &[(Work::Wait(Phase::Sleep), 9 * MS)]);
+    assert!((10..40).contains(&sleeps), "in the middle of accepting the first: {sleeps} of 50");
+    assert_eq!(stays(2 * MS, &[(Work::Python, 9 * MS)]), 0, "the first has the lock");
+}
