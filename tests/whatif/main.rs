@@ -2,7 +2,7 @@
 //!
 //! In: `--subjects a,b`, `--workloads a,b`, `--loads 40,60` (none: all), `--seconds N` of a window, `--runs N` of each setting, `--itself` (the
 //! recorded settings alone: self-forecasts), `--judge` (recordings that are there, no new ones), both together (the self-forecast of every
-//! recording that is there), `--list`; the `wsgi-trace` of this build.
+//! recording that is there), `--publish` (the table goes into the docs), `--list`; the `wsgi-trace` of this build.
 //! Out: recordings and what was beside them under `target/whatif`, the table `target/whatif/judged.{md,json}`, and after a run of all
 //! `docs/whatif-judged.md`. A server is recorded at one setting; all its settings are run one after the other, so often; each gets the same
 //! arrivals.
@@ -26,7 +26,7 @@ use run::{Beside, RUN_UP};
 use subject::{SUBJECTS, Slots, Subject};
 use workload::{LOADS, WORKLOADS, Workload};
 
-const USAGE: &str = "usage: whatif [--subjects NAME,…] [--workloads NAME,…] [--loads PERCENT,…] [--seconds N] [--runs N] [--itself] [--judge] [--list]";
+const USAGE: &str = "usage: whatif [--subjects NAME,…] [--workloads NAME,…] [--loads PERCENT,…] [--seconds N] [--runs N] [--itself] [--judge] [--publish] [--list]";
 /// How long to wait until live tests beside this run are done.
 const TURN_LIMIT: Duration = Duration::from_secs(600);
 /// Clients go on for so long after the window: the program ends the recording meanwhile.
@@ -50,6 +50,7 @@ struct Choice {
     runs: u32,
     is_itself_only: bool,
     is_judged_only: bool,
+    is_published: bool,
 }
 
 impl Choice {
@@ -112,7 +113,7 @@ fn run(arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
             }
         }
     }
-    if choice.is_all() && !choice.is_judged_only {
+    if choice.is_published || choice.is_all() && !choice.is_judged_only {
         page::write(&root.join("docs/whatif-judged"), &cells)?;
     }
     eprint!("{}", page::summary(&cells));
@@ -177,6 +178,7 @@ fn choose(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Option<
         runs: 3,
         is_itself_only: false,
         is_judged_only: false,
+        is_published: false,
     };
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().with_context(|| format!("{argument} wants a value\n{USAGE}"));
@@ -188,6 +190,7 @@ fn choose(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Option<
             "--runs" => choice.runs = number(&value()?)?,
             "--itself" => choice.is_itself_only = true,
             "--judge" => choice.is_judged_only = true,
+            "--publish" => choice.is_published = true,
             "--list" => {
                 SUBJECTS.iter().for_each(|subject| println!("subject   {}", subject.name));
                 WORKLOADS.iter().for_each(|workload| println!("workload  {}", workload.name));
