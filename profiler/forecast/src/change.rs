@@ -81,8 +81,12 @@ impl Change {
                 lengthen(load.after.iter_mut().chain(errands), factor, is_on_cpu);
             }
             Self::Proxy => {
-                let is_client =
-                    |work| matches!(work, Work::Wait(Phase::ClientReadStall | Phase::ClientWriteStall));
+                let is_client = |work| {
+                    matches!(
+                        work,
+                        Work::ClientSends | Work::Wait(Phase::ClientReadStall | Phase::ClientWriteStall)
+                    )
+                };
                 for request in &mut load.requests {
                     request.row.segments.retain(|segment| !is_client(segment.work));
                 }

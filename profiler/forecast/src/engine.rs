@@ -267,7 +267,7 @@ impl<'a> Engine<'a> {
             // A thread of a pool wakes up in Python: it needs the lock before it can read.
             Piece::PickedUp => (Piece::Segment(0), (Work::Python, u64::from(is_pool))),
             Piece::Segment(at) => match row.segments.get(at) {
-                Some(segment) => (Piece::Segment(at + 1), (segment.work, segment.duration_ns)),
+                Some(segment) => (Piece::Segment(at + 1), (segment.work, self.length_ns(request, *segment))),
                 None => {
                     self.respond(request);
                     (Piece::After(0), (Work::Python, 0))
@@ -280,6 +280,13 @@ impl<'a> Engine<'a> {
         };
         self.threads.get_mut(number)?.job = Job::Serve { request, piece: next };
         Some(work)
+    }
+
+    /// How long a segment takes that begins now.
+    fn length_ns(&self, request: usize, segment: Segment) -> u64 {
+        let Segment { work: Work::ClientSends, duration_ns } = segment else { return segment.duration_ns };
+        let arrived_ns = self.served.get(request).map_or(0, |served| served.start_ns);
+        arrived_ns.saturating_add(duration_ns).saturating_sub(self.now_ns)
     }
 
     /// The slot is done with this request: what it does for the next that waits.
@@ -328,6 +335,10 @@ impl<'a> Engine<'a> {
         match work {
             Work::Wait(phase) => {
                 self.count(number, phase);
+                self.agenda.plan(self.now_ns.saturating_add(duration_ns), Event::Woken(number));
+            }
+            Work::ClientSends => {
+                self.count(number, Phase::ClientReadStall);
                 self.agenda.plan(self.now_ns.saturating_add(duration_ns), Event::Woken(number));
             }
             Work::BackEnd(which) => {

@@ -13,6 +13,9 @@ pub enum Work {
     Free(Phase),
     /// It waits, with neither. The time counts as this phase.
     Wait(Phase),
+    /// It waits for what its client sends: until so long after the request's arrival, whenever the thread asks for it. The time counts as
+    /// `client_read_stall`.
+    ClientSends,
     /// It waits for a back end, by its number in [`Load::back_ends`].
     BackEnd(usize),
 }
@@ -21,7 +24,7 @@ impl Work {
     /// Whether the thread has neither a CPU nor the lock.
     #[must_use]
     pub const fn is_wait(self) -> bool {
-        matches!(self, Self::Wait(_) | Self::BackEnd(_))
+        matches!(self, Self::Wait(_) | Self::ClientSends | Self::BackEnd(_))
     }
 }
 
@@ -30,7 +33,7 @@ impl Work {
 pub struct Segment {
     /// What the thread does.
     pub work: Work,
-    /// How long: on a CPU, or waiting. Waits for the lock and for a CPU come on top.
+    /// How long: on a CPU, or waiting; of [`Work::ClientSends`] since the request's arrival. Waits for the lock and for a CPU come on top.
     pub duration_ns: u64,
 }
 

@@ -42,24 +42,30 @@ pub(super) fn segments(request: &Request, trace: &Trace, back_ends: &mut BackEnd
     let pieces = spread(request, &stretches(request, trace));
     let mut segments: Vec<Segment> = Vec::with_capacity(pieces.len());
     let ports = ports(request);
-    for Piece { phase, is_call, duration_ns } in pieces {
+    for Piece { phase, is_call, from_ns, duration_ns } in pieces {
         let mut push = |work: Work, duration_ns: u64| match segments.last_mut() {
+            // It lasts until a moment.
+            Some(last) if last.work == work && work == Work::ClientSends => last.duration_ns = duration_ns,
             Some(last) if last.work == work => {
                 last.duration_ns = last.duration_ns.saturating_add(duration_ns)
             }
             _ if duration_ns > 0 => segments.push(Segment { work, duration_ns }),
             _ => {}
         };
-        match phase {
+        match (phase, from_ns) {
             // In a call a thread gives the lock up.
-            Phase::Cpu if is_call => push(Work::Free(phase), duration_ns),
-            Phase::Cpu => push(Work::Python, duration_ns),
-            Phase::ReadHead | Phase::ReadBody | Phase::Write => push(Work::Free(phase), duration_ns),
-            Phase::BackendWait => {
+            (Phase::Cpu, _) if is_call => push(Work::Free(phase), duration_ns),
+            (Phase::Cpu, _) => push(Work::Python, duration_ns),
+            (Phase::ReadHead | Phase::ReadBody | Phase::Write, _) => push(Work::Free(phase), duration_ns),
+            (Phase::BackendWait, _) => {
                 let mut shares = Shares::new(duration_ns, ports.iter().map(|(_, weight)| *weight).sum());
                 for (port, weight) in &ports {
                     push(Work::BackEnd(back_ends.number(*port)), shares.next(*weight));
                 }
+            }
+            // Its client sends whether or not a slot is free.
+            (Phase::ClientReadStall, Some(from_ns)) => {
+                push(Work::ClientSends, from_ns.saturating_add(duration_ns));
             }
             _ => push(Work::Wait(phase), duration_ns),
         }
@@ -80,6 +86,8 @@ struct Piece {
     phase: Phase,
     /// In a call, not in the thread's own code.
     is_call: bool,
+    /// When it began, since the request's arrival; `None`: the timeline does not show it.
+    from_ns: Option<u64>,
     duration_ns: u64,
 }
 
@@ -93,6 +101,7 @@ fn stretches(request: &Request, trace: &Trace) -> Vec<Piece> {
                 stretches.push(Piece {
                     phase,
                     is_call,
+                    from_ns: Some(slice.start_ns.saturating_sub(request.times.start_ns)),
                     duration_ns: slice.end_ns.saturating_sub(slice.start_ns),
                 });
             }
@@ -133,7 +142,7 @@ fn spread(request: &Request, stretches: &[Piece]) -> Vec<Piece> {
     });
     let without = |phase: Phase, shares: &[Shares]| {
         let all = shares.get(phase as usize).filter(|shares| shares.of == 0 && !is_made(phase))?;
-        Some(Piece { phase, is_call: false, duration_ns: all.total })
+        Some(Piece { phase, is_call: false, from_ns: None, duration_ns: all.total })
     };
     let first = FIRST.into_iter().filter_map(|phase| without(phase, &shares));
     let mut pieces: Vec<Piece> = first.collect();
@@ -229,6 +238,31 @@ mod tests {
         ];
         assert_eq!(found.iter().map(|s| (s.work, s.duration_ns)).collect::<Vec<_>>(), expected);
         assert_eq!(back_ends.names(), ["local"]);
+    }
+
+    #[test]
+    fn what_a_client_sends_late_is_due_so_long_after_the_arrival() {
+        let mut trace = Trace::default();
+        for entry in [
+            slice(100, 110, ThreadState::ClientIo, "recvfrom"),
+            // With 10 ns in a run queue.
+            slice(110, 200, ThreadState::ClientWait, "recvfrom"),
+            slice(200, 260, ThreadState::ClientWait, "recvfrom"),
+            slice(260, 300, ThreadState::Running, "running"),
+        ] {
+            trace.entry(&entry);
+        }
+        let phases =
+            [(Phase::ReadHead, 10), (Phase::ClientReadStall, 140), (Phase::RunQueue, 10), (Phase::Cpu, 40)];
+        let mut request = request(50, &phases);
+        request.stretches = vec![Stretch { tgid: 1, tid: 1, start_ns: 100, end_ns: 300 }];
+        request.times = Times { service_start_ns: Some(110), end_ns: 300, ..request.times.clone() };
+        let found = segments(&request, &trace, &mut BackEnds::default());
+        let sends =
+            found.iter().filter(|segment| segment.work == Work::ClientSends).collect::<Vec<&Segment>>();
+        assert_eq!(sends.len(), 1, "{found:?}");
+        // The second began 150 ns after the arrival and lasts 56 of its 60.
+        assert_eq!(sends.first().map(|segment| segment.duration_ns), Some(206));
     }
 
     #[test]

@@ -454,6 +454,17 @@ fn a_slot_that_goes_straight_on_does_not_wake_up_again() {
 }
 
 #[test]
+fn what_a_slow_client_sends_arrives_while_its_request_waits_for_a_slot() {
+    const MS: u64 = 1_000_000;
+    let works = [(Work::Python, MS), (Work::ClientSends, 40 * MS), (Work::Python, MS)];
+    let load = Load { requests: (0..3).map(|number| at(number, &works)).collect(), ..Load::default() };
+    let served = simulate(&load, &Setting::default()).unwrap().served;
+    let stalls: Vec<u64> = served.iter().map(|served| served.phases.get(Phase::ClientReadStall)).collect();
+    assert_eq!(stalls, [39 * MS, 0, 0]);
+    assert_eq!(served.iter().map(|served| served.end_ns).collect::<Vec<_>>(), [41 * MS, 43 * MS, 45 * MS]);
+}
+
+#[test]
 fn a_pool_does_not_take_what_another_process_accepted() {
     let load = Load {
         requests: (0..3).map(|at_ns| at(at_ns, &[(Work::Wait(Phase::Sleep), 1_000_000)])).collect(),
