@@ -99,13 +99,14 @@ impl Between {
     /// of the slow ones.
     fn bounds(self, kind: &str, count: usize) -> Vec<Bound> {
         let Speed { head_ns, cold_ns, exchange_ns } = self.speed;
-        let cold_ns = if self.is_woken_rarely { cold_ns } else { 0 };
+        let often_cold_ns = if self.is_woken_rarely { cold_ns } else { 0 };
         // A host may be slow at wakeups and calls alone.
         let work_ns = head_ns.midpoint(exchange_ns / EXCHANGE_HEADS);
-        let heads = |heads: u64| heads * work_ns + cold_ns + self.resolution_ns;
+        let heads = |heads: u64| heads * work_ns + often_cold_ns + self.resolution_ns;
         let intervals = |count: u64| if self.shares_gil { count * SWITCH_INTERVAL_NS } else { 0 };
         let few_ns = if count >= MANY { 0 } else { SLICE_NS };
-        let slow_ns = heads(36) + intervals(1) + few_ns;
+        // Whoever is woken often also begins cold now and then.
+        let slow_ns = heads(36) + (cold_ns - often_cold_ns) + intervals(1) + few_ns;
         let typical_ns = heads(if kind == ALL { 12 } else { 20 });
         let mut bounds = vec![
             Bound { percent: 50, allowed_ns: if count >= MANY { typical_ns } else { slow_ns } },
@@ -139,9 +140,13 @@ impl Intervals {
     /// Says the differences of each kind on standard error, and gives what is wrong, a sentence each.
     #[must_use]
     pub fn wrong(&self, between: Between) -> Vec<String> {
-        let Speed { head_ns, exchange_ns, .. } = between.speed;
+        let Speed { head_ns, cold_ns, exchange_ns } = between.speed;
         let us = |ns: u64| ns as f64 / 1e3;
-        eprintln!("  a head took {:.1} µs, an exchange {:.0} µs", us(head_ns), us(exchange_ns));
+        let (head_us, cold_us) = (us(head_ns), us(cold_ns));
+        eprintln!(
+            "  a head took {head_us:.1} µs, {cold_us:.0} µs more when cold, an exchange {:.0} µs",
+            us(exchange_ns)
+        );
         let all: Vec<Pair> = self.pairs.values().flatten().copied().collect();
         let kinds = self.pairs.iter().map(|(kind, pairs)| (kind.as_str(), pairs.as_slice()));
         kinds.chain([(ALL, all.as_slice())]).flat_map(|(kind, pairs)| wrong(kind, pairs, between)).collect()
