@@ -68,8 +68,12 @@ impl Cell {
 
     /// The program gives the forecast from most of the recordings.
     pub(crate) fn is_given(&self) -> bool {
-        let given = self.runs.iter().filter(|run| run.is_given()).count();
-        given * 2 > self.runs.len()
+        self.given() * 2 > self.runs.len()
+    }
+
+    /// From how many of the recordings it does.
+    pub(crate) fn given(&self) -> usize {
+        self.runs.iter().filter(|run| run.is_given()).count()
     }
 }
 

@@ -146,8 +146,7 @@ fn table(cells: &[Cell]) -> String {
 
 /// Whether the program gives the forecast; otherwise why not, of the first run that says so.
 fn given(cell: &Cell) -> String {
-    let runs = cell.runs.len();
-    let given = cell.runs.iter().filter(|run| run.is_given()).count();
+    let (given, runs) = (cell.given(), cell.runs.len());
     let why = cell.runs.iter().find(|run| !run.is_given()).map(|run| run.why_not.join("; "));
     match why {
         None => "yes".to_owned(),

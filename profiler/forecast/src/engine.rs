@@ -333,12 +333,9 @@ impl<'a> Engine<'a> {
         let Some(thread) = self.threads.get_mut(number) else { return };
         (thread.work, thread.left_ns) = (work, duration_ns);
         match work {
-            Work::Wait(phase) => {
+            Work::Wait(_) | Work::ClientSends => {
+                let phase = if let Work::Wait(phase) = work { phase } else { Phase::ClientReadStall };
                 self.count(number, phase);
-                self.agenda.plan(self.now_ns.saturating_add(duration_ns), Event::Woken(number));
-            }
-            Work::ClientSends => {
-                self.count(number, Phase::ClientReadStall);
                 self.agenda.plan(self.now_ns.saturating_add(duration_ns), Event::Woken(number));
             }
             Work::BackEnd(which) => {
