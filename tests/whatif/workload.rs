@@ -54,7 +54,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         mix: &[Kind::get("/steps/c3", 0.5), Kind::get("/steps/c1s20", 0.5)],
         cpu_ms: 3.0,
         users: 0,
-        is_for_fixing: false,
+        is_for_fixing: true,
     },
     Workload {
         name: "slow-clients",
@@ -65,7 +65,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         ],
         cpu_ms: 3.5,
         users: 0,
-        is_for_fixing: false,
+        is_for_fixing: true,
     },
     Workload {
         name: "users",
