@@ -118,6 +118,20 @@ impl RawClient {
         Ok(self.stream.read_to_end(&mut Vec::new())?)
     }
 
+    /// Reads until the server has ended its direction; returns when it took the last bytes, which may be well before that end.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not, or sends nothing.
+    pub fn read_to_last(&mut self) -> anyhow::Result<Instant> {
+        let mut piece = vec![0; 65_536];
+        let mut last = None;
+        while self.stream.read(&mut piece)? > 0 {
+            last = Some(Instant::now());
+        }
+        last.context("nothing came")
+    }
+
     /// Reads at a pace until the server has ended its direction; returns what it took.
     ///
     /// # Errors

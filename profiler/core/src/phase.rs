@@ -134,13 +134,19 @@ impl Phases {
         self.total_ns = self.total_ns.saturating_add(other.total_ns);
     }
 
+    /// Takes away up to `limit_ns` of `phase`; returns how much that was.
+    pub fn take(&mut self, phase: Phase, limit_ns: u64) -> u64 {
+        let Some(slot) = self.of.get_mut(phase as usize) else { return 0 };
+        let taken_ns = limit_ns.min(*slot);
+        *slot -= taken_ns;
+        self.total_ns -= taken_ns;
+        taken_ns
+    }
+
     /// Moves these durations out of what is unexplained, as far as there is that much of it.
     pub fn explain(&mut self, known: &Self) {
         for (phase, duration_ns) in known.iter() {
-            let Some(unexplained) = self.of.get_mut(Phase::Unexplained as usize) else { return };
-            let moved_ns = duration_ns.min(*unexplained);
-            *unexplained -= moved_ns;
-            self.total_ns -= moved_ns;
+            let moved_ns = self.take(Phase::Unexplained, duration_ns);
             self.add(phase, moved_ns);
         }
     }

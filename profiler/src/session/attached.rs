@@ -231,9 +231,10 @@ impl<O: Observer> Session<O> {
 
     fn peek_with(&mut self, glances: impl FnOnce(&LiveSource, u64) -> Vec<ThreadGlance>) -> (Snapshot, Now) {
         let counters = self.counters_caught_up();
+        let before = self.source.accounts();
         let end_ns = monotonic_ns();
         let glances = glances(&self.source, end_ns);
-        let closing = Closing::read(&self.source, end_ns);
+        let closing = Closing::read(&self.source, &before, end_ns);
         self.drain();
         let facts = self.closing_facts(closing, counters);
         self.feed.pipeline().look(end_ns, facts, EndReason::StillOpen, &glances)
@@ -244,8 +245,9 @@ impl<O: Observer> Session<O> {
     pub fn roll(&mut self) {
         self.cost.end_sample(&self.source);
         let counters = self.counters_caught_up();
+        let before = self.source.accounts();
         let end_ns = monotonic_ns();
-        let closing = Closing::read(&self.source, end_ns);
+        let closing = Closing::read(&self.source, &before, end_ns);
         self.source.start_totals();
         let facts = self.closing_facts(closing, counters);
         self.cost = Cost::start();
@@ -319,10 +321,11 @@ impl<O: Observer> Session<O> {
         if let Some(attached) = self.gather.other_profilers(&self.source) {
             self.fact(attached);
         }
+        let before = self.source.accounts();
         let end_ns = monotonic_ns();
         // Nobody reads the rings from here on: what they lose then is not the window's.
         let mut counters = self.source.counters();
-        let closing = Closing::read(&self.source, end_ns);
+        let closing = Closing::read(&self.source, &before, end_ns);
         self.source.detach();
         self.feed.end_at(end_ns);
         self.drain();

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use profiler_common::account::ThreadAccount;
 use profiler_core::fact::{Attached, Fact, OpenSlice, Overhead, ThreadTotals};
 use tokio::time::Instant;
 
@@ -57,11 +58,9 @@ pub(super) struct Closing {
 }
 
 impl Closing {
-    /// Reads both; `end_ns` is now.
-    pub(super) fn read(source: &LiveSource, end_ns: u64) -> Self {
-        let mut open = source.open_slices(end_ns);
-        open.retain(|open| open.gap_start_ns <= end_ns);
-        Self { open, totals: source.thread_totals() }
+    /// Reads both; `end_ns` is now, and `before` are the threads' accounts from just before it.
+    pub(super) fn read(source: &LiveSource, before: &[ThreadAccount], end_ns: u64) -> Self {
+        Self { open: source.slices_at(before, end_ns), totals: source.thread_totals() }
     }
 
     /// As facts.

@@ -227,6 +227,19 @@ impl LiveSource {
         self.accounts.threads().map(|account| accounts::open_slice(&account, now_ns)).collect()
     }
 
+    /// The accounts of all followed threads, to be read just before the moment of [`Self::slices_at`].
+    #[must_use]
+    pub fn accounts(&self) -> Vec<ThreadAccount> {
+        self.accounts.threads().collect()
+    }
+
+    /// What every followed thread was in the middle of at `at_ns`, a moment ago. A thread that has gone on to something else since then was still at what `before`
+    /// shows, unless it has changed twice since that was read.
+    #[must_use]
+    pub fn slices_at(&self, before: &[ThreadAccount], at_ns: u64) -> Vec<OpenSlice> {
+        accounts::slices_at(before, self.accounts.threads(), at_ns)
+    }
+
     /// What every followed thread does at `now_ns`, and where the scheduler has it.
     #[must_use]
     pub fn glances(&self, now_ns: u64) -> Vec<ThreadGlance> {

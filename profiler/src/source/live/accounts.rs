@@ -10,6 +10,7 @@ use profiler_common::account::{BLOCKED, ENTRY_UNKNOWN, FREE, NOT_IN_CALL, RUNNAB
 use profiler_common::record::slice::PAGE_FAULT;
 use profiler_core::fact::{Account, OpenSlice};
 use profiler_core::model::now::Scheduled;
+use rustc_hash::FxHashMap;
 
 use super::LiveError;
 use super::mapping::Mapping;
@@ -166,6 +167,24 @@ pub(super) fn open_slice(account: &ThreadAccount, now_ns: u64) -> OpenSlice {
     }
 }
 
+/// What threads were in the middle of at `at_ns`, by their accounts `before` and after that moment.
+pub(super) fn slices_at(
+    before: &[ThreadAccount],
+    after: impl Iterator<Item = ThreadAccount>,
+    at_ns: u64,
+) -> Vec<OpenSlice> {
+    let began_by_then =
+        |account: &ThreadAccount| Some(open_slice(account, at_ns)).filter(|open| open.gap_start_ns <= at_ns);
+    let earlier: FxHashMap<u32, &ThreadAccount> =
+        before.iter().map(|account| (account.tid, account)).collect();
+    after
+        .filter_map(|account| {
+            began_by_then(&account)
+                .or_else(|| earlier.get(&account.tid).and_then(|earlier| began_by_then(earlier)))
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use profiler_common::account::RUNNING;
@@ -223,5 +242,22 @@ mod tests {
         let open = open_slice(&account, 1_250);
         assert_eq!((open.system_call, open.enter_ns), (Some(288), 0));
         assert_eq!(open.gap, Account::default());
+    }
+
+    #[test]
+    fn a_thread_that_has_gone_on_since_then_was_at_what_was_read_before() {
+        let thread = |tid, start_ns| {
+            let mut account = account();
+            (account.tid, account.segment_start_ns, account.cpu_ns, account.state_since_ns) =
+                (tid, start_ns, 0, start_ns);
+            account
+        };
+        // The second has gone on after that moment, the third both times; the fourth is new, the fifth has ended.
+        let before = [thread(1, 400), thread(2, 500), thread(3, 1_300), thread(5, 600)];
+        let after = [thread(1, 400), thread(2, 1_260), thread(3, 1_400), thread(4, 1_270)];
+        let open = slices_at(&before, after.into_iter(), 1_250);
+        let told: Vec<_> =
+            open.iter().map(|open| (open.tid, open.gap_start_ns, open.gap.total_ns())).collect();
+        assert_eq!(told, [(1, 400, 850), (2, 500, 750)]);
     }
 }

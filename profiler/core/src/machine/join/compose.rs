@@ -127,19 +127,26 @@ fn without_backends(phases: &Phases) -> Phases {
     result
 }
 
+/// What a thread does once the last bytes have left it, before its call returns.
+const AFTER_THE_LAST_BYTES: [Phase; 3] = [Phase::Write, Phase::RunQueue, Phase::Cpu];
+
 /// Cuts what lies outside of the request, such as a write that returned to a thread which did not get a CPU at once.
 fn clip(inner: &mut Inner, from_ns: u64, until_ns: u64) {
     let start_ns = inner.start_ns.clamp(from_ns, until_ns.max(from_ns));
     let end_ns = inner.end_ns.clamp(start_ns, until_ns.max(start_ns));
-    let mut excess_ns = inner.phases.total_ns().saturating_sub(end_ns.saturating_sub(start_ns));
-    let mut kept = Phases::default();
-    for phase in Phase::ALL.into_iter().rev() {
-        let own_ns = inner.phases.get(phase);
-        let cut_ns = own_ns.min(excess_ns);
-        excess_ns -= cut_ns;
-        kept.add(phase, own_ns - cut_ns);
+    let excess_ns = inner.phases.total_ns().saturating_sub(end_ns.saturating_sub(start_ns));
+    let before_ns = start_ns.saturating_sub(inner.start_ns).min(excess_ns);
+    cut(&mut inner.phases, Phase::ALL.into_iter(), before_ns);
+    let last_first = AFTER_THE_LAST_BYTES.into_iter().chain(Phase::ALL.into_iter().rev());
+    cut(&mut inner.phases, last_first, excess_ns - before_ns);
+    (inner.start_ns, inner.end_ns) = (start_ns, end_ns);
+}
+
+/// Takes this much from phases, in this order.
+fn cut(phases: &mut Phases, order: impl Iterator<Item = Phase>, mut excess_ns: u64) {
+    for phase in order {
+        excess_ns -= phases.take(phase, excess_ns);
     }
-    (inner.start_ns, inner.end_ns, inner.phases) = (start_ns, end_ns, kept);
 }
 
 /// The part of a piece that lies outside of the server's time is the front end's. The exception is what surely is unexplained or a stall of the client. Stalls
@@ -270,6 +277,23 @@ mod tests {
         compose(&mut request, &trail, vec![inner(10, &[(Phase::ClientReadStall, 70), (Phase::Cpu, 20)])]);
         assert_eq!(request.phases.get(Phase::ClientReadStall), 40);
         assert_eq!(request.phases.get(Phase::FrontEnd), 30 + 10);
+        assert_eq!(request.phases.total_ns(), 100);
+    }
+
+    /// ```text
+    /// front:      | waits 100                    |
+    /// server: | pool 10 | sleep 60 | write 5, run queue 60 |
+    /// ```
+    #[test]
+    fn what_lies_outside_of_the_request_is_cut_where_it_lies() {
+        let mut trail = Trail::new(Phases::default(), 6);
+        trail.push(6, 106, &phases(&[(Phase::BackendWait, 100)]));
+        let mut request = request(6, 106);
+        let of = [(Phase::PoolWait, 10), (Phase::Sleep, 60), (Phase::Write, 5), (Phase::RunQueue, 60)];
+        compose(&mut request, &trail, vec![inner(0, &of)]);
+        let told = [Phase::PoolWait, Phase::Sleep, Phase::Write, Phase::RunQueue]
+            .map(|phase| request.phases.get(phase));
+        assert_eq!(told, [4, 60, 0, 36]);
         assert_eq!(request.phases.total_ns(), 100);
     }
 

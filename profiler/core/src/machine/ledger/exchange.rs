@@ -200,8 +200,11 @@ fn answer(
     *advanced = Some(id);
     let Some(connection) = books.wire.connections.get_mut(number) else { return };
     let is_private = connection.is_private();
+    let is_inner = matches!(connection.origin.side, Side::Inner { .. });
     let awaits_writable = connection.awaits_writable && thread.is_loop();
     let Some(active) = connection.requests.front_mut() else { return };
+    // A front end waits for that end, whichever thread brings it about.
+    active.response.ends_with_connection |= is_inner && connection.outbound.ends_with_connection();
     let in_private = is_private && front::is_interim(active, moved);
     let request = &mut active.request;
     request.http.bytes_out = request.http.bytes_out.saturating_add(step.bytes);

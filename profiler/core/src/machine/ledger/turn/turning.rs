@@ -196,11 +196,15 @@ fn explain(
     else {
         return;
     };
-    let is_whole = connection.origin.side == Side::Whole;
+    let (is_whole, is_front) = (connection.origin.side == Side::Whole, connection.origin.side == Side::Front);
     // What was read last may be of the next one.
     let last_read_ns = (connection.requests.len() == 1).then_some(connection.last_read_ns);
     let Some(active) = connection.requests.front_mut() else { return };
     let came = last_read_ns.and_then(|read_ns| came(active, read_ns));
+    if is_front && matches!(turning.by, By::Readiness { back_end: true, .. }) {
+        // nginx asks to be told of both at all times (`EPOLLET`): by what it does first it was the server's answer, not the client's room.
+        active.wants = Wants::Backend;
+    }
     let own_start_ns = turning.own_start_ns;
     let mut owed = None;
     if active.left_by.is_none() && active.owner.is_none() {

@@ -19,6 +19,8 @@ pub(super) struct Look {
     pub(super) enter_ns: u64,
     /// When it was woken; where it did not sleep, its exit.
     pub(super) woken_ns: u64,
+    /// How long before that it may have been woken, as the kernel did not show when a sleep ended.
+    undecided_ns: u64,
     pub(super) exit_ns: u64,
     pub(super) slept: bool,
     /// Number of its slice.
@@ -30,7 +32,8 @@ impl Look {
         let slept = slice.inside.blocked_ns > 0;
         let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
         let woken_ns = if slept { exit_ns.saturating_sub(awake_ns) } else { exit_ns };
-        Self { enter_ns: slice.enter_ns, woken_ns, exit_ns, slept, sequence: slice.sequence }
+        let undecided_ns = if slept { slice.call_undecided_ns() } else { 0 };
+        Self { enter_ns: slice.enter_ns, woken_ns, undecided_ns, exit_ns, slept, sequence: slice.sequence }
     }
 }
 
@@ -108,12 +111,12 @@ impl Looks {
         if self.last.slept { self.last.woken_ns } else { self.last.exit_ns }
     }
 
-    /// Between which two moments the findings of the loop's last look became ready. Where it slept, that is its wakeup. Otherwise it is some moment between
-    /// its last two looks.
+    /// Between which two moments the findings of the loop's last look became ready. Where it slept, that is its wakeup, as far as that was seen. Otherwise it
+    /// is some moment between its last two looks.
     #[must_use]
     pub const fn found_ready_ns(&self) -> (u64, u64) {
         if self.last.slept {
-            (self.last.woken_ns, self.last.woken_ns)
+            (self.last.woken_ns.saturating_sub(self.last.undecided_ns), self.last.woken_ns)
         } else {
             (self.before_ns, self.last.enter_ns)
         }
@@ -190,6 +193,7 @@ pub(super) mod tests {
     use super::*;
     use crate::event::Call;
     use crate::fact::Account;
+    use profiler_common::record::slice::Undecided;
 
     /// Waits: entry, exit, and how long of it was asleep. Between them so many calls.
     pub(in super::super) fn looks(waits: &[(u64, u64, u64)], calls: u32) -> Looks {
@@ -214,6 +218,17 @@ pub(super) mod tests {
         ] {
             let looks = looks(waits, 0);
             assert_eq!((looks.found_ns(), looks.found_ready_ns()), (found_ns, ready_ns), "{waits:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_sleep_found_may_have_been_ready_as_long_before_as_nobody_saw_its_end() {
+        let mut looks = Looks::default();
+        let inside = Account { cpu_ns: 10, blocked_ns: 90, ..Account::default() };
+        for (undecided_ns, expected) in [(0, (190, 190)), (32, (158, 190)), (160, (100, 190))] {
+            let undecided = Undecided::new(undecided_ns, 0, 0);
+            looks.look(&Slice { enter_ns: 100, inside, undecided, ..Slice::blank(Call::Other) }, 200);
+            assert_eq!((looks.found_ns(), looks.found_ready_ns()), (190, expected), "{undecided_ns}");
         }
     }
 

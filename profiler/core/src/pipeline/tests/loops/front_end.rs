@@ -46,3 +46,26 @@ fn a_request_that_was_just_read_is_passed_on_and_none_that_has_a_part_of_its_ans
         assert_eq!(report.back_ends_unknown == 0, is_front);
     }
 }
+
+/// ```text
+/// loop: read 9, registers 9 for both (by its edges), ask A, look 400, recv a part of A, write 9, look 5 000,
+///       recv the rest of A, write 9 (or: write 9)
+/// ```
+#[test]
+fn who_is_always_told_of_its_client_s_room_waited_for_what_it_does_first() {
+    const BOTH_EDGES: u32 = 1 | 4 | 1 << 31;
+    let register = Call::EpollControl { epoll_fd: EPOLL, operation: 3, fd: 9, events: BOTH_EDGES };
+    let head = b"HTTP/1.1 200 xx\r\nContent-Length: 1000\r\n\r\n";
+    for is_server_s in [true, false] {
+        let script = loop_of(true);
+        let came = script.now_ns;
+        let script = script.read(9, GET, came, (1, 0, 0)).call(register, 0, (0, 0, 0), 0).pass_on(BACKEND);
+        let script = script.look(-1, 1, (0, 0, 400)).receive(BACKEND).write_head(9, head, (5, 0, 0));
+        let script = script.write(9, 400, (5, 0, 0)).look(-1, 1, (0, 0, 5000));
+        let script = if is_server_s { script.receive(BACKEND) } else { script };
+        let (_, request, _) = last_two(script.write(9, 600, (5, 0, 0)).look(-1, 0, (0, 0, 10)));
+        let told = [Phase::BackendWait, Phase::ClientWriteStall].map(|phase| us(&request, phase));
+        let expected = if is_server_s { [30 + 400 + 5000, 0] } else { [30 + 400, 5000] };
+        assert_eq!(told, expected, "{:?}", request.phases);
+    }
+}
