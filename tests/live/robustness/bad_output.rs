@@ -5,13 +5,14 @@
 use std::fs::File;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use wsgi_trace::cli::exit::ExitCode;
 use wsgi_trace_tests::child::Child;
 use wsgi_trace_tests::gate::shared;
 use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::program::wsgi_trace_binary;
+use wsgi_trace_tests::program::{Outcome, Program, wsgi_trace_binary};
 use wsgi_trace_tests::require_bpf;
 
 use crate::said::{assert_failure, assert_success, output, run};
@@ -118,6 +119,20 @@ fn one_file_cannot_be_report_and_recording_at_once() -> anyhow::Result<()> {
 
 /// Room for a recording that ends while there still are clients.
 const ROOM_BYTES: u64 = 400 << 10;
+/// For a run that ends when its disk is full, in 20 s at the latest.
+const END_LIMIT: Duration = Duration::from_secs(60);
+
+/// A run under a load that begins with its window: what comes before that is recorded too, and a window that never began is no
+/// recording.
+fn recorded_under_load(server: &Gunicorn, command: Command) -> anyhow::Result<Outcome> {
+    let mut program = Program::start_by(command)?;
+    program.wait_for_stderr("watching process")?;
+    let load = Load::start(server.address(), BUSY)?;
+    let outcome = program.finish(END_LIMIT)?;
+    load.stop_early();
+    load.finish()?;
+    Ok(outcome)
+}
 
 #[test]
 fn a_recording_that_meets_a_full_disk_or_a_limit_stays_readable_and_the_report_still_comes()
@@ -132,7 +147,6 @@ fn a_recording_that_meets_a_full_disk_or_a_limit_stays_readable_and_the_report_s
     std::fs::create_dir(&disk)?;
     let program = wsgi_trace_binary()?;
 
-    let load = Load::start(server.address(), BUSY)?;
     // A small disk of its own, in a mount namespace of its own.
     let script = "mount -t tmpfs -o size=$5 none \"$1\" && \"$2\" --pid \"$3\" -d 20s --record \"$1/recording\"; \
                   code=$?; cp \"$1/recording\" \"$4\"; exit $code";
@@ -142,7 +156,7 @@ fn a_recording_that_meets_a_full_disk_or_a_limit_stays_readable_and_the_report_s
         &kept,
         &ROOM_BYTES.to_string(),
     ]);
-    let full = output(&mut on_disk)?;
+    let full = recorded_under_load(&server, on_disk)?;
     let mut under_limit = Command::new(&program);
     under_limit.args(["--pid", &pid, "-d", "20s", "--record", &limited]);
     // SAFETY: between fork and exec only `setrlimit` runs, which is async-signal-safe.
@@ -153,9 +167,7 @@ fn a_recording_that_meets_a_full_disk_or_a_limit_stays_readable_and_the_report_s
             Ok(())
         });
     }
-    let over = output(&mut under_limit)?;
-    load.stop_early();
-    load.finish()?;
+    let over = recorded_under_load(&server, under_limit)?;
 
     for (outcome, recording) in [(full, kept), (over, limited)] {
         assert_failure(&outcome, ExitCode::OutputFailed, &["no space left", "name another place"]);
