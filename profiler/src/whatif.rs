@@ -10,6 +10,7 @@ pub mod forecast;
 mod handover;
 pub mod html;
 pub mod json;
+pub mod judged;
 pub mod model;
 mod others;
 pub mod refusal;

@@ -118,7 +118,7 @@ fn cell(place: &Place<'_>, slots: Slots, runs: u32) -> Option<Cell> {
     Some(Cell {
         subject: place.subject.name,
         workload: place.workload.name,
-        is_for_fixing: place.workload.is_for_fixing,
+        is_for_fixing: place.workload.is_for_fixing(place.percent),
         percent: place.percent,
         recorded: place.subject.recorded,
         slots,

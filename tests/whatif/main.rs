@@ -10,6 +10,8 @@
 mod itself;
 mod judge;
 mod page;
+#[cfg(test)]
+mod published;
 mod run;
 mod subject;
 mod workload;

@@ -18,8 +18,15 @@ pub(crate) struct Workload {
     pub(crate) cpu_ms: f64,
     /// How many users ask, each on a connection that is kept, and think in between. 0: requests come when they are due.
     pub(crate) users: usize,
-    /// The parameters of the model were fixed on these; the others judge it.
-    pub(crate) is_for_fixing: bool,
+    /// At these loads, in per cent of a core, its runs have changed the model; all others judge it.
+    fixing_loads: &'static [u32],
+}
+
+impl Workload {
+    /// Whether runs at this load have changed the model.
+    pub(crate) fn is_for_fixing(&self, percent: u32) -> bool {
+        self.fixing_loads.contains(&percent)
+    }
 }
 
 /// All.
@@ -29,14 +36,14 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         mix: &[Kind::get("/steps/c2", 0.8), Kind::get("/steps/c4", 0.15), Kind::get("/steps/c40", 0.05)],
         cpu_ms: 5.2,
         users: 0,
-        is_for_fixing: true,
+        fixing_loads: &[40, 85],
     },
     Workload {
         name: "back-end",
         mix: &[Kind::get("/steps/c1b8c1", 1.0)],
         cpu_ms: 3.5,
         users: 0,
-        is_for_fixing: true,
+        fixing_loads: &[40, 85],
     },
     Workload {
         name: "mixed",
@@ -47,14 +54,14 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         ],
         cpu_ms: 4.5,
         users: 0,
-        is_for_fixing: true,
+        fixing_loads: &[40, 85],
     },
     Workload {
         name: "asleep",
         mix: &[Kind::get("/steps/c3", 0.5), Kind::get("/steps/c1s20", 0.5)],
         cpu_ms: 3.0,
         users: 0,
-        is_for_fixing: true,
+        fixing_loads: &[40, 60],
     },
     Workload {
         name: "slow-clients",
@@ -65,14 +72,14 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         ],
         cpu_ms: 3.5,
         users: 0,
-        is_for_fixing: true,
+        fixing_loads: &[40],
     },
     Workload {
         name: "users",
         mix: &[Kind::get("/steps/c2", 0.7), Kind::get("/steps/c1b15c2", 0.25), Kind::get("/steps/c20", 0.05)],
         cpu_ms: 4.2,
         users: 20,
-        is_for_fixing: false,
+        fixing_loads: &[],
     },
 ];
 

@@ -14,6 +14,7 @@ use profiler_forecast::figures::Figures;
 use profiler_forecast::setting::Setting;
 
 use super::forecast::{Asked, forecast, limit_name, resolved, together};
+use super::judged::checked;
 use super::text::{misses, p99_range};
 use super::today::Today;
 use super::trace::Trace;
@@ -164,6 +165,7 @@ fn simulated(ask: &Asks, today: &Today, snapshot: &Snapshot) -> Option<AdviceFor
     let forecast = forecast(&ask.words, &changes, load, setting).ok()?;
     Some(AdviceForecast {
         alternative: ask.alternative,
+        checked: checked(&snapshot.server),
         p99_range_ns: p99_range(&forecast),
         today: times(today.simulated.as_ref()?),
         then: times(&forecast.figures),

@@ -7,9 +7,8 @@ use profiler_forecast::quantiles::Quantiles;
 use profiler_forecast::self_forecast::SelfForecast;
 
 use super::forecast::{Forecast, WhatIf, limit_name};
-use super::text::{
-    ASSUMED, UNCHECKED, endpoints_by_time, head, none_because, p99_range, searched, shown, shown_name,
-};
+use super::judged::checked;
+use super::text::{ASSUMED, endpoints_by_time, head, none_because, p99_range, searched, shown, shown_name};
 use crate::report::escape::Charset;
 use crate::report::html::{Html, begin_table, end_table, sheet};
 use crate::report::unit::{duration, percent, rate};
@@ -44,9 +43,11 @@ pub fn render(answer: &WhatIf) -> String {
 }
 
 fn forecasts(html: &mut Html, answer: &WhatIf) {
-    html.raw("<section id=\"forecast\"><h2>Forecast</h2><p class=\"note\">").raw(UNCHECKED).raw("</p>");
+    html.raw("<section id=\"forecast\"><h2>Forecast</h2><p class=\"note\">")
+        .text(&checked(&answer.snapshot.server))
+        .raw("</p>");
     let names =
-        ["", "p50, p90, p99", "p50", "p90", "p99", "p99 if CPU ±10 %", "served", "capacity", "next limit"];
+        ["", "p50, p90, p99", "p50", "p90", "p99", "range of p99", "served", "capacity", "next limit"];
     begin_table(html, "Response times at each setting", &names);
     let most_ns = answer.forecasts.iter().map(|one| p99_range(one)[1]).max().unwrap_or(0);
     for one in &answer.forecasts {
@@ -185,7 +186,7 @@ mod tests {
         assert!(page.contains("&lt;script&gt;alert(1)") && !page.contains("<script"), "{page}");
         // Two forecasts; today and four bounds.
         assert_eq!(page.matches("class=\"bar thin quantiles\"").count(), 2 + 5, "{page}");
-        assert!(page.contains(UNCHECKED) && page.contains(ASSUMED), "{page}");
+        assert!(page.contains(&checked(&answer.snapshot.server)) && page.contains(ASSUMED), "{page}");
     }
 
     #[test]

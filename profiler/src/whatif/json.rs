@@ -11,7 +11,8 @@ use profiler_forecast::search::{Goal, Search};
 use serde::Serialize;
 
 use super::forecast::{Forecast, WhatIf, limit_name};
-use super::text::{ASSUMED, UNCHECKED, p99_range};
+use super::judged::checked;
+use super::text::{ASSUMED, p99_range};
 use crate::report::json::safe::Safe;
 
 #[derive(Serialize)]
@@ -89,7 +90,7 @@ struct Compared<'a> {
 #[derive(Serialize)]
 struct OneForecast<'a> {
     change: &'a str,
-    note: &'static str,
+    note: String,
     assumes: &'static str,
     overall: Times,
     p99_range_ns: [u64; 2],
@@ -165,7 +166,7 @@ fn one<'a>(answer: &'a WhatIf, forecast: &'a Forecast) -> OneForecast<'a> {
     let names = answer.model.load.endpoints.iter().map(String::as_str);
     OneForecast {
         change: &forecast.name,
-        note: UNCHECKED,
+        note: checked(&answer.snapshot.server),
         assumes: ASSUMED,
         overall: times(overall),
         p99_range_ns: p99_range(forecast),

@@ -268,10 +268,10 @@ fn where_the_self_forecast_holds_each_change_is_forecast_alone_and_all_together(
         [("today", 500, 20), ("--workers 2", 1000, 10), ("--rate x2", 500, 40), ("all together", 1000, 20)];
     assert_eq!(found, expected);
     let shown = text::render(&answer, Charset::Ascii);
-    assert!(shown.contains(text::UNCHECKED) && shown.contains(text::ASSUMED), "{shown}");
+    assert!(shown.contains(super::judged::UNCHECKED) && shown.contains(text::ASSUMED), "{shown}");
     let document: serde_json::Value = serde_json::from_str(&json::render(&answer)).expect("JSON");
     assert_eq!(document["forecasts"][1]["change"], "--workers 2");
-    assert_eq!(document["forecasts"][3]["note"], text::UNCHECKED);
+    assert_eq!(document["forecasts"][3]["note"], super::judged::UNCHECKED);
     assert_eq!(document["forecasts"][0]["overall"]["p99_ns"], 2_000_000);
     assert_eq!(document["self_forecast"]["holds"], true);
 }
@@ -420,7 +420,7 @@ fn where_the_self_forecast_does_not_hold_nothing_is_forecast_and_bounds_stay() {
     assert!(answer.refusals.is_empty() && answer.forecasts.is_empty());
     let shown = text::render(&answer, Charset::Ascii);
     assert!(shown.contains("No forecast: simulated as it was"), "{shown}");
-    assert!(!shown.contains(text::UNCHECKED), "{shown}");
+    assert!(!shown.contains(super::judged::UNCHECKED), "{shown}");
     assert_eq!(answer.bounds.overall.without[3].p50_ns, 2_000_000);
 }
 

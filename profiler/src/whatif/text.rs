@@ -10,12 +10,11 @@ use profiler_forecast::search::{Goal, Search};
 use profiler_forecast::self_forecast::{Compared, SelfForecast};
 
 use super::forecast::{Forecast, WhatIf, limit_name, slots_name};
+use super::judged::checked;
 use super::model::Arrivals;
 use crate::report::escape::{Charset, line};
 use crate::report::unit::{count, duration, percent, rate};
 
-/// What each forecast says of itself.
-pub const UNCHECKED: &str = "not yet checked against real changes on this kind of server";
 /// What every forecast takes for granted.
 pub const ASSUMED: &str = "Assumes that requests ask the same of CPUs and back ends at every setting. Assumes that \
     back ends answer as fast to more requests at once, and that memory suffices. Assumes that caches of the application and \
@@ -180,11 +179,11 @@ pub(super) fn shown(compared: &Compared, value: f64, charset: Charset) -> String
 }
 
 fn forecasts(answer: &WhatIf, charset: Charset, out: &mut String) -> std::fmt::Result {
-    writeln!(out, "\nForecast ({UNCHECKED})")?;
+    writeln!(out, "\nForecast ({})", checked(&answer.snapshot.server))?;
     writeln!(
         out,
         "  {:NAME_COLUMNS$} {:>9} {:>9} {:>9} {:>19} {:>9} {:>9}  next limit",
-        "", "p50", "p90", "p99", "p99 if CPU +-10 %", "served", "capacity"
+        "", "p50", "p90", "p99", "range of p99", "served", "capacity"
     )?;
     for forecast in &answer.forecasts {
         one(answer, forecast, charset, out)?;
@@ -236,9 +235,9 @@ pub(super) fn searched(goal: Goal, search: &Search, charset: Charset) -> String 
     }
 }
 
-/// The shortest and the longest p99 of a forecast and its range.
+/// Between which two times p99 is to be expected: with a tenth less CPU time and with a tenth more, and in all of these as far as so few requests show it.
 pub(super) fn p99_range(forecast: &Forecast) -> [u64; 2] {
-    let [less, more] = forecast.range.each_ref().map(|figures| figures.overall.p99_ns);
-    let middle = forecast.figures.overall.p99_ns;
-    [less.min(more).min(middle), less.max(more).max(middle)]
+    let [less, more] = forecast.range.each_ref().map(|figures| figures.brackets.p99_ns);
+    let middle = forecast.figures.brackets.p99_ns;
+    [less.0.min(more.0).min(middle.0), less.1.max(more.1).max(middle.1)]
 }

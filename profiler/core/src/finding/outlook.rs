@@ -25,7 +25,9 @@ pub struct AdviceForecast {
     pub today: Times,
     /// With the change.
     pub then: Times,
-    /// Its p99 with 10 % less CPU time and with 10 % more: the least and the most, in nanoseconds.
+    /// How near forecasts for this kind of server came to real changes, as a clause.
+    pub checked: String,
+    /// Between which two times its p99 is to be expected, in nanoseconds.
     pub p99_range_ns: [u64; 2],
     /// The most requests a second that it would serve.
     pub capacity_per_s: f64,
@@ -93,6 +95,7 @@ mod tests {
             let forecast = AdviceForecast {
                 alternative: 1,
                 change,
+                checked: String::new(),
                 today,
                 then,
                 p99_range_ns: range,

@@ -16,7 +16,8 @@ pub(in crate::report) fn sentences(finding: &Finding) -> String {
         Some(Outlook::Unknown { reason }) => format!("No forecast: {reason}."),
         Some(Outlook::Forecasts(forecasts)) => {
             let each: Vec<String> = forecasts.iter().map(sentence).collect();
-            format!("Forecast, not yet checked against real changes. {}", each.join(" "))
+            let checked = forecasts.first().map_or("", |forecast| forecast.checked.as_str());
+            format!("Forecast: {checked}. {}", each.join(" "))
         }
     }
 }
@@ -52,7 +53,7 @@ fn sentence(forecast: &AdviceForecast) -> String {
         return format!("With {change} response times stay ({p99}).");
     }
     format!(
-        "With {change} p50 goes from {} to {}, p90 from {} to {}, {p99} ({} to {} if CPU time differs by 10 %); the next \
+        "With {change} p50 goes from {} to {}, p90 from {} to {}, {p99} ({} to {}); the next \
          limit is {next_limit}.",
         shown(today.p50_ns),
         shown(then.p50_ns),
