@@ -167,7 +167,9 @@ fn a_report_says_what_its_advice_would_bring_where_somebody_asks() -> anyhow::Re
     let text = report("sync-forecast", &["--forecast"])?;
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     ensure!(
-        words.contains("Forecast, not yet checked against real changes. With --worker-class gthread"),
+        words.contains(
+            "Forecast: not yet checked against real changes of this kind. With --worker-class gthread"
+        ),
         "{text}"
     );
     let (first, _) = words.split_once(" · ").context("no first line")?;

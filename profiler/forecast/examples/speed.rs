@@ -37,7 +37,7 @@ fn load(requests: u64) -> Load {
             connection: number,
             arrives: Arrives::At(at_ns),
             is_counted: true,
-            row: Row { pickup_ns: 50 * US, segments },
+            row: Row { pickup_ns: 50 * US, segments, ..Row::default() },
         }
     };
     Load {

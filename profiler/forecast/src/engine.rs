@@ -126,6 +126,7 @@ impl<'a> Engine<'a> {
         self.now_ns = at_ns;
         match event {
             Event::Arrival(request) => self.arrive(request),
+            Event::Whole(request) => self.dispatch(request),
             Event::Turn { core, turn } => self.turn_over(core, turn),
             Event::Woken(thread) => self.woken(thread),
             Event::Awake(thread) => self.advance(thread, None),
@@ -156,9 +157,23 @@ impl<'a> Engine<'a> {
     // How requests come and go.
 
     fn arrive(&mut self, request: usize) {
-        let before = self.before_service();
         if let (Some(served), Some(meter)) = (self.served.get_mut(request), self.meters.get_mut(request)) {
             served.start_ns = self.now_ns;
+            *meter = (Phase::ClientReadStall, self.now_ns);
+        }
+        let ahead_ns = self.load.requests.get(request).map_or(0, |request| request.row.ahead_ns);
+        if ahead_ns > 0 {
+            self.agenda.plan(self.now_ns.saturating_add(ahead_ns), Event::Whole(request));
+        } else {
+            self.dispatch(request);
+        }
+    }
+
+    /// A request asks for a slot, or for the thread that hands it to one.
+    fn dispatch(&mut self, request: usize) {
+        let before = self.before_service();
+        if let (Some(served), Some(meter)) = (self.served.get_mut(request), self.meters.get_mut(request)) {
+            served.phases.add(meter.0, self.now_ns - meter.1);
             *meter = (before, self.now_ns);
         }
         let is_own = self.is_own(request);

@@ -40,6 +40,8 @@ pub struct Segment {
 /// What a request asks of the thread that serves it, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
+    /// What its client takes to send it, where the server reads that before it asks for a slot. The time counts as `client_read_stall`.
+    pub ahead_ns: u64,
     /// From the moment a free slot takes the request until it does something for it: a wakeup, a call of accept. A slot that goes from one request to the
     /// next does not sleep.
     pub pickup_ns: u64,

@@ -14,7 +14,6 @@ use profiler_forecast::figures::Figures;
 use profiler_forecast::setting::Setting;
 
 use super::forecast::{Asked, forecast, limit_name, resolved, together};
-use super::judged::checked;
 use super::text::{misses, p99_range};
 use super::today::Today;
 use super::trace::Trace;
@@ -162,15 +161,15 @@ fn simulated(ask: &Asks, today: &Today, snapshot: &Snapshot) -> Option<AdviceFor
     let named: Vec<(String, Asked)> =
         ask.changes.iter().map(|change| (change.words.clone(), change.asked.clone())).collect();
     let changes = together(&resolved(&named, load, snapshot).ok()?);
-    let forecast = forecast(&ask.words, &changes, load, setting).ok()?;
+    let forecast = forecast(&snapshot.server, &ask.words, &changes, (load, setting)).ok()?;
     Some(AdviceForecast {
         alternative: ask.alternative,
-        checked: checked(&snapshot.server),
         p99_range_ns: p99_range(&forecast),
         today: times(today.simulated.as_ref()?),
         then: times(&forecast.figures),
         capacity_per_s: forecast.capacity.per_s,
         next_limit: limit_name(forecast.capacity.limit, load),
+        checked: forecast.checked,
         change: forecast.name,
     })
 }

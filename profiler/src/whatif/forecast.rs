@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use profiler_core::model::Server;
 use profiler_core::model::Snapshot;
 use profiler_core::phase::Phase;
 use profiler_forecast::bounds::{Bounds, Without, bounds};
@@ -16,6 +17,7 @@ use profiler_forecast::search::{Goal, Search, Slots, candidates, search};
 use profiler_forecast::self_forecast::SelfForecast;
 use profiler_forecast::setting::{Setting, SettingError};
 
+use super::judged::checked;
 use super::model::{Arrivals, Model};
 use super::refusal::Refusal;
 use super::today::Today;
@@ -113,6 +115,8 @@ pub struct Forecast {
     pub capacity: Capacity,
     /// What is asked of it, as a ratio of that.
     pub used_ratio: f64,
+    /// How near forecasts like this one came to real runs.
+    pub checked: String,
 }
 
 /// What is said of a recording.
@@ -195,21 +199,24 @@ impl WhatIf {
         if let Some((processes, threads)) = found.found.or(found.best.map(|best| best.0)) {
             let name = slots_name((processes, threads), changes.iter().map(|(words, _)| words.as_str()));
             let slots = [Change::Processes(processes), Change::Threads(threads)];
-            self.forecasts.push(forecast(&name, &slots, &load, &setting)?);
+            let server = &self.snapshot.server;
+            let mut found = forecast(server, &name, &slots, (&load, &setting))?;
+            found.checked = checked(server, &[all, slots.to_vec()].concat(), found.used_ratio);
+            self.forecasts.push(found);
         }
         self.searched = Some((goal, found));
         Ok(())
     }
 
     fn forecast(&mut self, changes: &[(String, Vec<Change>)]) -> Result<(), WhatIfError> {
-        let Model { load, setting, .. } = &self.model;
-        self.forecasts.push(forecast("today", &[], load, setting)?);
+        let (Model { load, setting, .. }, server) = (&self.model, &self.snapshot.server);
+        self.forecasts.push(forecast(server, "today", &[], (load, setting))?);
         for (name, change) in changes {
-            self.forecasts.push(forecast(name, change, load, setting)?);
+            self.forecasts.push(forecast(server, name, change, (load, setting))?);
         }
         if changes.len() > 1 {
             let all = together(changes);
-            self.forecasts.push(forecast("all together", &all, load, setting)?);
+            self.forecasts.push(forecast(server, "all together", &all, (load, setting))?);
         }
         Ok(())
     }
@@ -316,10 +323,10 @@ fn matches(pattern: &str, text: &str) -> bool {
 }
 
 pub(super) fn forecast(
+    server: &Server,
     name: &str,
     changes: &[Change],
-    load: &Load,
-    setting: &Setting,
+    (load, setting): (&Load, &Setting),
 ) -> Result<Forecast, SettingError> {
     let (mut load, mut setting) = (load.clone(), setting.clone());
     changes.iter().for_each(|change| change.apply(&mut load, &mut setting));
@@ -338,6 +345,7 @@ pub(super) fn forecast(
         figures,
         capacity,
         used_ratio,
+        checked: checked(server, changes, used_ratio),
     })
 }
 

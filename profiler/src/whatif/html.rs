@@ -7,8 +7,9 @@ use profiler_forecast::quantiles::Quantiles;
 use profiler_forecast::self_forecast::SelfForecast;
 
 use super::forecast::{Forecast, WhatIf, limit_name};
-use super::judged::checked;
-use super::text::{ASSUMED, endpoints_by_time, head, none_because, p99_range, searched, shown, shown_name};
+use super::text::{
+    ASSUMED, endpoints_by_time, head, none_because, notes, p99_range, searched, shown, shown_name,
+};
 use crate::report::escape::Charset;
 use crate::report::html::{Html, begin_table, end_table, sheet};
 use crate::report::unit::{duration, percent, rate};
@@ -43,9 +44,7 @@ pub fn render(answer: &WhatIf) -> String {
 }
 
 fn forecasts(html: &mut Html, answer: &WhatIf) {
-    html.raw("<section id=\"forecast\"><h2>Forecast</h2><p class=\"note\">")
-        .text(&checked(&answer.snapshot.server))
-        .raw("</p>");
+    html.raw("<section id=\"forecast\"><h2>Forecast</h2><p class=\"note\">").text(&notes(answer)).raw("</p>");
     let names =
         ["", "p50, p90, p99", "p50", "p90", "p99", "range of p99", "served", "capacity", "next limit"];
     begin_table(html, "Response times at each setting", &names);
@@ -186,7 +185,7 @@ mod tests {
         assert!(page.contains("&lt;script&gt;alert(1)") && !page.contains("<script"), "{page}");
         // Two forecasts; today and four bounds.
         assert_eq!(page.matches("class=\"bar thin quantiles\"").count(), 2 + 5, "{page}");
-        assert!(page.contains(&checked(&answer.snapshot.server)) && page.contains(ASSUMED), "{page}");
+        assert!(page.contains(crate::whatif::judged::UNCHECKED) && page.contains(ASSUMED), "{page}");
     }
 
     #[test]

@@ -11,7 +11,6 @@ use profiler_forecast::search::{Goal, Search};
 use serde::Serialize;
 
 use super::forecast::{Forecast, WhatIf, limit_name};
-use super::judged::checked;
 use super::text::{ASSUMED, p99_range};
 use crate::report::json::safe::Safe;
 
@@ -90,7 +89,7 @@ struct Compared<'a> {
 #[derive(Serialize)]
 struct OneForecast<'a> {
     change: &'a str,
-    note: String,
+    note: &'a str,
     assumes: &'static str,
     overall: Times,
     p99_range_ns: [u64; 2],
@@ -166,7 +165,7 @@ fn one<'a>(answer: &'a WhatIf, forecast: &'a Forecast) -> OneForecast<'a> {
     let names = answer.model.load.endpoints.iter().map(String::as_str);
     OneForecast {
         change: &forecast.name,
-        note: checked(&answer.snapshot.server),
+        note: &forecast.checked,
         assumes: ASSUMED,
         overall: times(overall),
         p99_range_ns: p99_range(forecast),

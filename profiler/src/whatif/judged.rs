@@ -1,59 +1,62 @@
-//! How near forecasts for a kind of server came to real changes.
+//! How near forecasts like this one came to real runs.
 //!
-//! In: a server's name and class of workers. Out: a sentence. The figures are those of `docs/whatif-judged.json`, of changes that ask for less than 70 % of
-//! the capacity: `make whatif` checks that.
+//! In: a server, what is changed, how much of its capacity is used then. Out: a sentence. The figures are those of `docs/whatif-judged.json`; a test of
+//! `tests/whatif/published.rs` holds both together.
 
 use profiler_core::model::Server;
+use profiler_forecast::change::Change;
 
-/// What is said of a kind of server that `make whatif` has not changed often enough.
-pub const UNCHECKED: &str = "not yet checked against real changes on this kind of server";
+/// What is said of forecasts that `make whatif` has not held against real runs often enough.
+pub const UNCHECKED: &str = "not yet checked against real changes of this kind";
+/// Up to this use of capacity the figures hold.
+pub const KNEE: f64 = 0.7;
 
-/// What `make whatif` found for a kind of server.
+/// What `make whatif` found for a kind of server, where it changed the number of workers or threads alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Judged {
     /// As the server is named.
     pub name: &'static str,
     /// Its class of workers; `None`: any.
     pub worker_class: Option<&'static str>,
-    /// Real changes.
-    pub changes: usize,
+    /// Real runs of settings for which there was a forecast.
+    pub runs: usize,
     /// By how many per cent p99 was off: the median.
     pub p99_percent: u32,
     /// The same at worst.
     pub worst_p99_percent: u32,
 }
 
-/// Kinds with ten real changes or more.
+/// Kinds with ten real runs or more.
 pub const JUDGED: [Judged; 3] = [
     Judged {
         name: "gunicorn",
         worker_class: Some("sync"),
-        changes: 14,
-        p99_percent: 1,
+        runs: 24,
+        p99_percent: 2,
         worst_p99_percent: 14,
     },
     Judged {
         name: "gunicorn",
         worker_class: Some("gthread"),
-        changes: 11,
-        p99_percent: 4,
-        worst_p99_percent: 13,
+        runs: 23,
+        p99_percent: 6,
+        worst_p99_percent: 24,
     },
-    Judged { name: "uwsgi", worker_class: None, changes: 16, p99_percent: 3, worst_p99_percent: 9 },
+    Judged { name: "uwsgi", worker_class: None, runs: 50, p99_percent: 3, worst_p99_percent: 12 },
 ];
 
-/// How near forecasts for this server came to real changes, as a clause.
+/// How near forecasts like this one came to real runs, as a clause.
 #[must_use]
-pub fn checked(server: &Server) -> String {
+pub fn checked(server: &Server, changes: &[Change], used_ratio: f64) -> String {
     let is_it = |judged: &&Judged| {
         judged.name == server.name && judged.worker_class.is_none_or(|class| class == server.worker_class)
     };
-    JUDGED.iter().find(is_it).map_or_else(
+    let is_like_it = changes.iter().all(|change| matches!(change, Change::Processes(_) | Change::Threads(_)));
+    JUDGED.iter().find(is_it).filter(|_| is_like_it && used_ratio < KNEE).map_or_else(
         || UNCHECKED.to_owned(),
-        |Judged { changes, p99_percent, worst_p99_percent, .. }| {
+        |Judged { runs, p99_percent, worst_p99_percent, .. }| {
             format!(
-                "in {changes} real changes on this kind of server p99 was {p99_percent} % off in the median, \
-                 {worst_p99_percent} % at worst"
+                "in {runs} real runs like this p99 was {p99_percent} % off in the median, {worst_p99_percent} % at worst"
             )
         },
     )
@@ -65,16 +68,24 @@ mod tests {
 
     #[test]
     fn what_was_checked_is_said_of_its_own_kind_alone() {
-        for (name, worker_class, begins) in [
-            ("gunicorn", "sync", "in 14 real changes"),
-            ("gunicorn", "gthread", "in 11 real changes"),
-            ("gunicorn", "gevent", "not yet checked"),
-            ("uwsgi", "threads", "in 16 real changes"),
-            ("waitress", "threads", "not yet checked"),
+        let more = [Change::Processes(4), Change::Threads(2)];
+        let twice = [Change::Processes(4), Change::Rate(2.0)];
+        for (name, worker_class, changes, used_ratio, is_checked) in [
+            ("gunicorn", "sync", &more, 0.5, true),
+            ("gunicorn", "sync", &more, 0.7, false),
+            ("gunicorn", "sync", &twice, 0.5, false),
+            ("gunicorn", "gevent", &more, 0.5, false),
+            ("uwsgi", "threads", &more, 0.5, true),
+            ("cheroot", "threads", &more, 0.5, false),
         ] {
             let server =
                 Server { name: name.to_owned(), worker_class: worker_class.to_owned(), ..Server::default() };
-            assert!(checked(&server).starts_with(begins), "{name} {worker_class}: {}", checked(&server));
+            let said = checked(&server, changes, used_ratio);
+            assert_eq!(
+                said != UNCHECKED,
+                is_checked,
+                "{name} {worker_class} {changes:?} {used_ratio}: {said}"
+            );
         }
     }
 }

@@ -19,7 +19,7 @@ use super::errands::{after, errands, handed_ns};
 use super::handover::handovers_ns;
 use super::others::Others;
 use super::refusal::slots_per_process;
-use super::row::{BackEnds, segments};
+use super::row::{BackEnds, row};
 use super::trace::Trace;
 use super::wakeup::wakeup_ns;
 
@@ -114,7 +114,7 @@ impl Model {
                 row: Row {
                     // What the dispatching thread does is no wait.
                     pickup_ns: pickups.of_request(number).saturating_sub(dispatched_ns),
-                    segments: segments(request, trace, &mut back_ends),
+                    ..row(request, trace, &mut back_ends)
                 },
             });
         }

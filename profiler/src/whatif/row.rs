@@ -7,7 +7,7 @@
 use profiler_core::model::request::Request;
 use profiler_core::phase::Phase;
 use profiler_core::timeline::ThreadState;
-use profiler_forecast::load::{Segment, Work};
+use profiler_forecast::load::{Row, Segment, Work};
 
 use super::trace::{Place, Slice, Trace};
 
@@ -37,11 +37,12 @@ const fn is_made(phase: Phase) -> bool {
     matches!(phase, Phase::AcceptQueue | Phase::PoolWait | Phase::LoopWait | Phase::RunQueue | Phase::GilWait)
 }
 
-/// The segments of a request.
-pub(super) fn segments(request: &Request, trace: &Trace, back_ends: &mut BackEnds) -> Vec<Segment> {
+/// The row of a request, without what comes between it and its slot.
+pub(super) fn row(request: &Request, trace: &Trace, back_ends: &mut BackEnds) -> Row {
     let pieces = spread(request, &stretches(request, trace));
     let mut segments: Vec<Segment> = Vec::with_capacity(pieces.len());
     let ports = ports(request);
+    let mut ahead_ns = 0_u64;
     for Piece { phase, is_call, from_ns, duration_ns } in pieces {
         let mut push = |work: Work, duration_ns: u64| match segments.last_mut() {
             // It lasts until a moment.
@@ -67,10 +68,12 @@ pub(super) fn segments(request: &Request, trace: &Trace, back_ends: &mut BackEnd
             (Phase::ClientReadStall, Some(from_ns)) => {
                 push(Work::ClientSends, from_ns.saturating_add(duration_ns));
             }
+            // No thread waited for it: it is over before a slot has the request (Waitress).
+            (Phase::ClientReadStall, None) => ahead_ns = ahead_ns.saturating_add(duration_ns),
             _ => push(Work::Wait(phase), duration_ns),
         }
     }
-    segments
+    Row { ahead_ns, segments, ..Row::default() }
 }
 
 /// The ports that the request waited for, each with for how long. A wait does not say for which: each wait is for all of them, in these proportions.
@@ -228,7 +231,7 @@ mod tests {
             ..request.times.clone()
         };
         let mut back_ends = BackEnds::default();
-        let found = segments(&request, &trace, &mut back_ends);
+        let found = row(&request, &trace, &mut back_ends).segments;
         let expected = [
             (Work::Free(Phase::ReadHead), 10),
             (Work::Python, 82),
@@ -257,7 +260,7 @@ mod tests {
         let mut request = request(50, &phases);
         request.stretches = vec![Stretch { tgid: 1, tid: 1, start_ns: 100, end_ns: 300 }];
         request.times = Times { service_start_ns: Some(110), end_ns: 300, ..request.times.clone() };
-        let found = segments(&request, &trace, &mut BackEnds::default());
+        let found = row(&request, &trace, &mut BackEnds::default()).segments;
         let sends =
             found.iter().filter(|segment| segment.work == Work::ClientSends).collect::<Vec<&Segment>>();
         assert_eq!(sends.len(), 1, "{found:?}");
@@ -268,9 +271,17 @@ mod tests {
     #[test]
     fn what_the_timeline_does_not_show_is_in_the_row_all_the_same() {
         let phases = [(Phase::Write, 5), (Phase::Cpu, 70), (Phase::Sleep, 30), (Phase::GilWait, 9)];
-        let found = segments(&request(0, &phases), &Trace::default(), &mut BackEnds::default());
+        let found = row(&request(0, &phases), &Trace::default(), &mut BackEnds::default()).segments;
         let expected = [(Work::Python, 70), (Work::Wait(Phase::Sleep), 30), (Work::Free(Phase::Write), 5)];
         assert_eq!(found.iter().map(|s| (s.work, s.duration_ns)).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_stall_of_the_client_that_no_thread_waited_in_is_over_before_the_slot() {
+        let phases = [(Phase::ClientReadStall, 40), (Phase::Cpu, 70)];
+        let found = row(&request(0, &phases), &Trace::default(), &mut BackEnds::default());
+        let expected = vec![Segment { work: Work::Python, duration_ns: 70 }];
+        assert_eq!(found, Row { ahead_ns: 40, segments: expected, ..Row::default() });
     }
 
     #[test]

@@ -10,7 +10,6 @@ use profiler_forecast::search::{Goal, Search};
 use profiler_forecast::self_forecast::{Compared, SelfForecast};
 
 use super::forecast::{Forecast, WhatIf, limit_name, slots_name};
-use super::judged::checked;
 use super::model::Arrivals;
 use crate::report::escape::{Charset, line};
 use crate::report::unit::{count, duration, percent, rate};
@@ -178,8 +177,27 @@ pub(super) fn shown(compared: &Compared, value: f64, charset: Charset) -> String
     if compared.name.ends_with("_per_s") { rate(Some(value)) } else { duration(value as u64, charset) }
 }
 
+/// How near forecasts like these came to real runs; of which, where they differ. Today is none.
+pub(super) fn notes(answer: &WhatIf) -> String {
+    let (today, others) = answer.forecasts.split_at(answer.forecasts.len().min(1));
+    let mut notes: Vec<(&str, Vec<&str>)> = Vec::new();
+    for one in if others.is_empty() { today } else { others } {
+        match notes.iter_mut().find(|(note, _)| *note == one.checked) {
+            Some((_, names)) => names.push(&one.name),
+            None => notes.push((&one.checked, vec![&one.name])),
+        }
+    }
+    match notes.as_slice() {
+        [(note, _)] => (*note).to_owned(),
+        notes => {
+            let each = notes.iter().map(|(note, names)| format!("{}: {note}", names.join(", ")));
+            each.collect::<Vec<_>>().join("; ")
+        }
+    }
+}
+
 fn forecasts(answer: &WhatIf, charset: Charset, out: &mut String) -> std::fmt::Result {
-    writeln!(out, "\nForecast ({})", checked(&answer.snapshot.server))?;
+    writeln!(out, "\nForecast ({})", notes(answer))?;
     writeln!(
         out,
         "  {:NAME_COLUMNS$} {:>9} {:>9} {:>9} {:>19} {:>9} {:>9}  next limit",

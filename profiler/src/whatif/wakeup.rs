@@ -47,7 +47,7 @@ mod tests {
     fn model() -> Request {
         let works = [Work::Python, Work::Wait(Phase::Sleep), Work::Python, Work::BackEnd(0), Work::Python];
         let segments = works.map(|work| Segment { work, duration_ns: 1000 }).to_vec();
-        let row = Row { pickup_ns: 0, segments };
+        let row = Row { segments, ..Row::default() };
         Request { endpoint: 0, connection: 0, arrives: Arrives::At(0), is_counted: true, row }
     }
 

@@ -13,7 +13,7 @@ use rustc_hash::FxHashMap;
 
 use crate::event::Tid;
 use crate::fact::holders::ForeignHolders;
-use crate::fact::{Account, Attached, Overhead, Sight, ThreadTotals};
+use crate::fact::{Account, Attached, OpenSlice, Overhead, Sight, ThreadTotals};
 use crate::machine::driver::light;
 use crate::machine::driver::state::State;
 use crate::machine::join::front;
@@ -101,10 +101,19 @@ impl Machines {
         }
     }
 
+    /// What threads are in the middle of. Where the slice came after all, between the look at its thread and the end of the window, it is left out.
+    pub(super) fn take_open(&mut self) -> Vec<OpenSlice> {
+        let mut open = std::mem::take(&mut self.readings.open);
+        open.retain(|open| {
+            self.state.runtime.threads.get(open.tid).is_none_or(|thread| thread.row.sequence <= open.sequence)
+        });
+        open
+    }
+
     /// Ends what threads are in the middle of. Returns who waited for which listener.
     fn close(&mut self, sink: &mut dyn FnMut(Entry)) -> FxHashMap<u64, Found> {
         let end_ns = self.window.end_ns;
-        let open = std::mem::take(&mut self.readings.open);
+        let open = self.take_open();
         let slice = |open| {
             let mut slice = slice_of(open, end_ns);
             slice.lock.holder_tid = self.state.gil.thread(slice.tgid, slice.lock.holder_tid);

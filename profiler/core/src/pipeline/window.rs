@@ -85,7 +85,7 @@ impl Machines {
         }
         self.windows.push_back(snapshot);
 
-        let open = std::mem::take(&mut self.readings.open);
+        let open = self.take_open();
         let living = self.state.roll(time_ns, &open, sink);
         self.readings.totals.clear();
         self.readings.overhead = None;

@@ -11,6 +11,8 @@ use std::collections::BinaryHeap;
 pub(super) enum Event {
     /// A request arrives.
     Arrival(usize),
+    /// All that a request's client sends before a slot is asked for has come.
+    Whole(usize),
     /// A core's thread has done its work or used its turn; void if the core's turn is another by then.
     Turn { core: usize, turn: u64 },
     /// A thread has waited long enough.

@@ -18,8 +18,9 @@ fn segment() -> impl Strategy<Value = Segment> {
 }
 
 fn request() -> impl Strategy<Value = Request> {
-    let row = (0..200_000_u64, prop::collection::vec(segment(), 0..6))
-        .prop_map(|(pickup_ns, segments)| Row { pickup_ns, segments });
+    let ahead_ns = prop_oneof![3 => Just(0), 1 => 0..5_000_000_u64];
+    let row = (ahead_ns, 0..200_000_u64, prop::collection::vec(segment(), 0..6))
+        .prop_map(|(ahead_ns, pickup_ns, segments)| Row { ahead_ns, pickup_ns, segments });
     (row, 0..50_000_000_u64, any::<bool>(), 0..4_u64).prop_map(|(row, at_ns, is_open, connection)| {
         // Who it waits for is set once its own number is known.
         let after = Arrives::After { request: 0, think_ns: at_ns };
@@ -462,6 +463,22 @@ fn what_a_slow_client_sends_arrives_while_its_request_waits_for_a_slot() {
     let stalls: Vec<u64> = served.iter().map(|served| served.phases.get(Phase::ClientReadStall)).collect();
     assert_eq!(stalls, [39 * MS, 0, 0]);
     assert_eq!(served.iter().map(|served| served.end_ns).collect::<Vec<_>>(), [41 * MS, 43 * MS, 45 * MS]);
+}
+
+#[test]
+fn what_a_server_reads_ahead_holds_no_slot() {
+    const MS: u64 = 1_000_000;
+    let mut load = Load {
+        requests: (0..3).map(|number| at(number, &[(Work::Python, MS)])).collect(),
+        ..Load::default()
+    };
+    load.requests[0].row.ahead_ns = 40 * MS;
+    let served = simulate(&load, &Setting::default()).unwrap().served;
+    let told = |served: &Served| {
+        (served.end_ns, served.phases.get(Phase::ClientReadStall), served.phases.get(Phase::AcceptQueue))
+    };
+    let expected = [(41 * MS, 40 * MS, 0), (MS + 1, 0, 0), (2 * MS + 1, 0, MS - 1)];
+    assert_eq!(served.iter().map(told).collect::<Vec<_>>(), expected);
 }
 
 #[test]

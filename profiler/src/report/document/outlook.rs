@@ -15,9 +15,15 @@ pub(in crate::report) fn sentences(finding: &Finding) -> String {
         None => String::new(),
         Some(Outlook::Unknown { reason }) => format!("No forecast: {reason}."),
         Some(Outlook::Forecasts(forecasts)) => {
-            let each: Vec<String> = forecasts.iter().map(sentence).collect();
-            let checked = forecasts.first().map_or("", |forecast| forecast.checked.as_str());
-            format!("Forecast: {checked}. {}", each.join(" "))
+            let first = forecasts.first().map_or("", |forecast| forecast.checked.as_str());
+            let is_same = forecasts.iter().all(|forecast| forecast.checked == first);
+            let each = forecasts.iter().map(|forecast| match is_same {
+                true => sentence(forecast),
+                false => format!("{} This one: {}.", sentence(forecast), forecast.checked),
+            });
+            let each: Vec<String> = each.collect();
+            let checked = if is_same { format!("Forecast: {first}.") } else { "Forecast.".to_owned() };
+            format!("{checked} {}", each.join(" "))
         }
     }
 }

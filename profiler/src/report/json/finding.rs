@@ -48,6 +48,7 @@ view! {
     struct Forecast<'a>(forecast: &'a outlook::AdviceForecast) {
         alternative: usize = forecast.alternative,
         change: &'a str = &forecast.change,
+        checked: &'a str = &forecast.checked,
         effect: &'static str = match forecast.effect() {
             Effect::Shorter => "shorter",
             Effect::Longer => "longer",

@@ -93,7 +93,7 @@ fn what_advice_would_bring_stands_under_it_or_why_nobody_knows() {
     assert_fits(&text);
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     for said in [
-        "Forecast: not yet checked against real changes on this kind of server. With --threads 8 p50 goes from 79.3 ms to 24.0 ms, p90 from \
+        "Forecast: not yet checked against real changes of this kind. With --threads 8 p50 goes from 79.3 ms to 24.0 ms, p90 from \
          396 ms to 120 ms, p99 from 793 ms to 240 ms (192 ms to 312 ms); the next limit is \
          the GIL. With --workers 4 response times stay (p99 from 793 ms to 790 ms).",
         "(gunicorn), or --workers if the CPU has room: the slots were held by requests that mostly waited (p99 from \

@@ -67,8 +67,9 @@ pub fn of_front_end(phases: &Phases) -> Phases {
     result
 }
 
-/// Puts the halves together. Returns how many of `inners` were left out because they ran at the same time as another.
-pub fn compose(request: &mut Request, trail: &Trail, mut inners: Vec<Inner>) -> u64 {
+/// Puts the halves together. `has_read_all`: the front end has all that the server sent. Returns how many of `inners` were left out because they ran at the
+/// same time as another.
+pub fn compose(request: &mut Request, trail: &Trail, mut inners: Vec<Inner>, has_read_all: bool) -> u64 {
     inners.sort_by_key(|inner| inner.start_ns);
     let mut taken: Vec<Inner> = Vec::new();
     let mut left_out = 0;
@@ -78,7 +79,7 @@ pub fn compose(request: &mut Request, trail: &Trail, mut inners: Vec<Inner>) -> 
             left_out += 1;
             continue;
         }
-        clip(&mut inner, free_from_ns, request.times.end_ns);
+        clip(&mut inner, (free_from_ns, request.times.end_ns), has_read_all);
         if inner.end_ns > inner.start_ns {
             taken.push(inner);
         }
@@ -128,16 +129,18 @@ fn without_backends(phases: &Phases) -> Phases {
 }
 
 /// What a thread does once the last bytes have left it, before its call returns.
-const AFTER_THE_LAST_BYTES: [Phase; 3] = [Phase::Write, Phase::RunQueue, Phase::Cpu];
+const AFTER_THE_LAST_BYTES: [Phase; 3] = [Phase::RunQueue, Phase::Write, Phase::Cpu];
 
-/// Cuts what lies outside of the request, such as a write that returned to a thread which did not get a CPU at once.
-fn clip(inner: &mut Inner, from_ns: u64, until_ns: u64) {
+/// Cuts what lies outside of the request, such as a write that returned to a thread which did not get a CPU at once. A server whose client has left may still
+/// do anything: the last phases of reports go first.
+fn clip(inner: &mut Inner, (from_ns, until_ns): (u64, u64), has_read_all: bool) {
     let start_ns = inner.start_ns.clamp(from_ns, until_ns.max(from_ns));
     let end_ns = inner.end_ns.clamp(start_ns, until_ns.max(start_ns));
     let excess_ns = inner.phases.total_ns().saturating_sub(end_ns.saturating_sub(start_ns));
     let before_ns = start_ns.saturating_sub(inner.start_ns).min(excess_ns);
     cut(&mut inner.phases, Phase::ALL.into_iter(), before_ns);
-    let last_first = AFTER_THE_LAST_BYTES.into_iter().chain(Phase::ALL.into_iter().rev());
+    let surely = AFTER_THE_LAST_BYTES.into_iter().filter(|_| has_read_all);
+    let last_first = surely.chain(Phase::ALL.into_iter().rev());
     cut(&mut inner.phases, last_first, excess_ns - before_ns);
     (inner.start_ns, inner.end_ns) = (start_ns, end_ns);
 }
@@ -259,7 +262,7 @@ mod tests {
         trail.push(125, 145, &phases(&[(Phase::ClientWriteStall, 20)]));
         let mut request = request(0, 145);
         let server = inner(17, &[(Phase::AcceptQueue, 30), (Phase::Cpu, 50), (Phase::GilWait, 15)]);
-        assert_eq!(compose(&mut request, &trail, vec![server]), 0);
+        assert_eq!(compose(&mut request, &trail, vec![server], true), 0);
         let shown = [Phase::AcceptQueue, Phase::PoolWait, Phase::Cpu, Phase::GilWait, Phase::FrontEnd]
             .map(|phase| request.phases.get(phase));
         assert_eq!(shown, [5, 30, 50, 15, 10 + 2 + 7 + 6]);
@@ -274,7 +277,12 @@ mod tests {
         trail.push(0, 60, &phases(&[(Phase::ClientReadStall, 40), (Phase::ReadBody, 20)]));
         trail.push(60, 100, &phases(&[(Phase::BackendWait, 40)]));
         let mut request = request(0, 100);
-        compose(&mut request, &trail, vec![inner(10, &[(Phase::ClientReadStall, 70), (Phase::Cpu, 20)])]);
+        compose(
+            &mut request,
+            &trail,
+            vec![inner(10, &[(Phase::ClientReadStall, 70), (Phase::Cpu, 20)])],
+            true,
+        );
         assert_eq!(request.phases.get(Phase::ClientReadStall), 40);
         assert_eq!(request.phases.get(Phase::FrontEnd), 30 + 10);
         assert_eq!(request.phases.total_ns(), 100);
@@ -288,13 +296,16 @@ mod tests {
     fn what_lies_outside_of_the_request_is_cut_where_it_lies() {
         let mut trail = Trail::new(Phases::default(), 6);
         trail.push(6, 106, &phases(&[(Phase::BackendWait, 100)]));
-        let mut request = request(6, 106);
         let of = [(Phase::PoolWait, 10), (Phase::Sleep, 60), (Phase::Write, 5), (Phase::RunQueue, 60)];
-        compose(&mut request, &trail, vec![inner(0, &of)]);
-        let told = [Phase::PoolWait, Phase::Sleep, Phase::Write, Phase::RunQueue]
-            .map(|phase| request.phases.get(phase));
-        assert_eq!(told, [4, 60, 0, 36]);
-        assert_eq!(request.phases.total_ns(), 100);
+        // The front end has all, or its client had left.
+        for (has_read_all, expected) in [(true, [4, 60, 5, 31]), (false, [4, 36, 0, 60])] {
+            let mut request = request(6, 106);
+            compose(&mut request, &trail, vec![inner(0, &of)], has_read_all);
+            let told = [Phase::PoolWait, Phase::Sleep, Phase::Write, Phase::RunQueue]
+                .map(|phase| request.phases.get(phase));
+            assert_eq!(told, expected);
+            assert_eq!(request.phases.total_ns(), 100);
+        }
     }
 
     proptest! {
@@ -303,6 +314,7 @@ mod tests {
         fn halves_add_up_to_the_request(
             before in 0_u64..500,
             pieces in prop::collection::vec((0_u64..200, 0_usize..Phase::COUNT, 0_u64..100), 0..700),
+            has_read_all in any::<bool>(),
             servers in prop::collection::vec((0_u64..90_000, prop::collection::vec((0_usize..Phase::COUNT, 0_u64..5_000), 0..6)), 0..5),
         ) {
             let mut trail = Trail::new(phases(&[(Phase::Cpu, before)]), 1_000 + before);
@@ -319,7 +331,7 @@ mod tests {
             let of = |(start_ns, list): (u64, Vec<(usize, u64)>)| {
                 inner(start_ns, &list.into_iter().map(|(phase, ns)| (Phase::ALL[phase], ns)).collect::<Vec<_>>())
             };
-            compose(&mut request, &trail, servers.into_iter().map(of).collect());
+            compose(&mut request, &trail, servers.into_iter().map(of).collect(), has_read_all);
             prop_assert_eq!(request.phases.total_ns(), request.total_ns());
         }
     }

@@ -116,8 +116,18 @@ struct AwaitsInner {
     answered_ns: u64,
     /// What was read from it.
     read_bytes: u64,
+    /// The front end has closed the connection over which it asked last.
+    has_ended: bool,
     inners: Vec<Inner>,
     held: Option<Box<(Request, Trail)>>,
+}
+
+impl AwaitsInner {
+    /// Whether the front end has read all that the server is known to have sent.
+    fn has_read_all(&self) -> bool {
+        let bytes = self.inners.iter().fold(0_u64, |sum, inner| sum.saturating_add(inner.bytes_out));
+        self.read_bytes >= bytes
+    }
 }
 
 /// Requests of which both halves are over.
@@ -218,6 +228,7 @@ impl Links {
         end.asked = Some(outer);
         let waiting = self.waiting.entry(outer.1).or_default();
         waiting.unanswered = waiting.unanswered.saturating_add(1);
+        waiting.has_ended = false;
         true
     }
 
@@ -275,10 +286,9 @@ impl Links {
     #[must_use]
     pub fn has_all(&self, request: u64) -> bool {
         self.waiting.get(&request).is_none_or(|waiting| {
-            let bytes = waiting.inners.iter().fold(0_u64, |sum, inner| sum.saturating_add(inner.bytes_out));
             waiting.unanswered == 0
-                && waiting.read_bytes >= bytes
-                && !waiting.inners.iter().any(|inner| inner.ends_with_connection)
+                && waiting.has_read_all()
+                && (waiting.has_ended || !waiting.inners.iter().any(|inner| inner.ends_with_connection))
         })
     }
 
@@ -287,6 +297,9 @@ impl Links {
         let Some(number) = self.of_descriptor.remove(&descriptor) else { return };
         let Some(end) = self.ends.get_mut(&number) else { return };
         end.closed_ns = Some(at_ns);
+        if let Some(waiting) = end.asked.and_then(|asked| self.waiting.get_mut(&asked.1)) {
+            waiting.has_ended = true;
+        }
         if end.first_write_ns.is_none() {
             for outer in std::mem::take(&mut end.unanswered) {
                 if let Some(waiting) = self.waiting.get_mut(&outer.1) {
@@ -453,20 +466,21 @@ impl Links {
         // Not over yet on the front end's side: `outer_done` will release it.
         self.waiting.get(&outer)?.held.as_ref()?;
         let waiting = self.waiting.remove(&outer)?;
+        let has_read_all = waiting.has_read_all();
         let (request, trail) = *waiting.held?;
         if let [inner] = waiting.inners.as_slice()
             && self.counts_in(&request)
         {
             self.crossed.add(&request, inner, (waiting.sent_ns, waiting.answered_ns));
         }
-        Some(self.put_together(request, &trail, waiting.inners, waiting.unanswered))
+        Some(self.put_together(request, &trail, (waiting.inners, has_read_all), waiting.unanswered))
     }
 
     fn put_together(
         &mut self,
         mut request: Request,
         trail: &Trail,
-        inners: Vec<Inner>,
+        (inners, has_read_all): (Vec<Inner>, bool),
         missing: u32,
     ) -> Request {
         self.count_unpaired(&request, u64::from(missing));
@@ -482,7 +496,7 @@ impl Links {
         if request.http.status >= LOWEST_ERROR && is_passed_on && self.errors.len() < MAX_ERRORS {
             self.errors.push(request.id);
         }
-        let left_out = compose(&mut request, trail, inners);
+        let left_out = compose(&mut request, trail, inners, has_read_all);
         self.counts.ambiguous = self.counts.ambiguous.saturating_add(left_out);
         request
     }

@@ -153,6 +153,21 @@ fn connection_that_both_sides_know_is_paired_whatever_the_order_in_time_suggests
 }
 
 #[test]
+fn an_answer_that_ends_with_its_connection_has_come_once_the_front_end_has_closed_that() {
+    for ends_with_connection in [false, true] {
+        let mut links = Links::default();
+        links.ports.insert(9000);
+        connected(&mut links, 12, 1, (100, 110), Some((120, 130)));
+        assert!(!links.has_all(1));
+        let evidence = Evidence { ended: ends_with_connection, ..unix(7, 105, 125) };
+        links.inner_done(&evidence, Box::new(request(50, 125, 200)), false);
+        assert_eq!(links.has_all(1), !ends_with_connection);
+        links.close((10, 12), 220);
+        assert!(links.has_all(1));
+    }
+}
+
+#[test]
 fn time_between_is_what_neither_side_had() {
     let mut links = Links::default();
     connected(&mut links, 5, 1, (10, 20), Some((30, 60)));

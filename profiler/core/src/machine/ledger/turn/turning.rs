@@ -199,10 +199,12 @@ fn explain(
     let (is_whole, is_front) = (connection.origin.side == Side::Whole, connection.origin.side == Side::Front);
     // What was read last may be of the next one.
     let last_read_ns = (connection.requests.len() == 1).then_some(connection.last_read_ns);
+    let surely_owes = connection.inbound.surely_owes();
     let Some(active) = connection.requests.front_mut() else { return };
     let came = last_read_ns.and_then(|read_ns| came(active, read_ns));
-    if is_front && matches!(turning.by, By::Readiness { back_end: true, .. }) {
-        // nginx asks to be told of both at all times (`EPOLLET`): by what it does first it was the server's answer, not the client's room.
+    let owes_body = active.wants == Wants::ClientRead && surely_owes;
+    if is_front && !owes_body && matches!(turning.by, By::Readiness { back_end: true, .. }) {
+        // nginx asks to be told of both at all times (`EPOLLET`): by what it does first it was the server's answer, not the client.
         active.wants = Wants::Backend;
     }
     let own_start_ns = turning.own_start_ns;
