@@ -18,7 +18,7 @@ pub(crate) struct Workload {
     pub(crate) cpu_ms: f64,
     /// How many users ask, each on a connection that is kept, and think in between. 0: requests come when they are due.
     pub(crate) users: usize,
-    /// At these loads, in per cent of a core, its runs have changed the model; all others judge it.
+    /// At these loads, in percent of a core, its runs have changed the model; all others judge it.
     fixing_loads: &'static [u32],
 }
 

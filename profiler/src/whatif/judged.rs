@@ -20,7 +20,7 @@ pub struct Judged {
     pub worker_class: Option<&'static str>,
     /// Real runs of settings for which there was a forecast.
     pub runs: usize,
-    /// By how many per cent p99 was off: the median.
+    /// By how many percent p99 was off: the median.
     pub p99_percent: u32,
     /// The same at worst.
     pub worst_p99_percent: u32,
@@ -28,13 +28,7 @@ pub struct Judged {
 
 /// Kinds with ten real runs or more.
 pub const JUDGED: [Judged; 3] = [
-    Judged {
-        name: "gunicorn",
-        worker_class: Some("sync"),
-        runs: 24,
-        p99_percent: 2,
-        worst_p99_percent: 14,
-    },
+    Judged { name: "gunicorn", worker_class: Some("sync"), runs: 24, p99_percent: 2, worst_p99_percent: 14 },
     Judged {
         name: "gunicorn",
         worker_class: Some("gthread"),
