@@ -14,6 +14,9 @@ use anyhow::Context as _;
 use crate::address::Address;
 use crate::child::until;
 
+/// What an answer in chunks ends with (RFC 9112, 7.1).
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
 /// A connection to the server.
 #[derive(Debug)]
 pub struct RawClient {
@@ -118,18 +121,25 @@ impl RawClient {
         Ok(self.stream.read_to_end(&mut Vec::new())?)
     }
 
-    /// Reads until the server has ended its direction; returns when it took the last bytes, which may be well before that end.
+    /// Reads until the server has ended its direction; returns when it had the whole answer: with its last chunk, which may be well before that end, or else
+    /// with that end.
     ///
     /// # Errors
     ///
-    /// Where it does not, or sends nothing.
-    pub fn read_to_last(&mut self) -> anyhow::Result<Instant> {
+    /// Where it does not end its direction, or sends nothing.
+    pub fn read_answer(&mut self) -> anyhow::Result<Instant> {
+        let mut answer = Vec::new();
         let mut piece = vec![0; 65_536];
         let mut last = None;
-        while self.stream.read(&mut piece)? > 0 {
+        loop {
+            let count = self.stream.read(&mut piece)?;
+            if count == 0 {
+                let is_told = answer.ends_with(LAST_CHUNK);
+                return last.map(|last| if is_told { last } else { Instant::now() }).context("nothing came");
+            }
             last = Some(Instant::now());
+            answer.extend_from_slice(piece.get(..count).unwrap_or_default());
         }
-        last.context("nothing came")
     }
 
     /// Reads at a pace until the server has ended its direction; returns what it took.
