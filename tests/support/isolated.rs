@@ -30,10 +30,10 @@ const NAME: &str = "web";
 /// Long enough for a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// Computes long enough, and by itself, that threads wait for the lock.
+/// Computes by itself for about as long as a thread may keep the lock (5 ms), so that the other one waits for it.
 const APPLICATION: &str = "
 def spin():
-    return sum(number * number for number in range(20000))
+    return sum(number * number for number in range(100000))
 
 def app(environ, start_response):
     body = str(spin()).encode()
