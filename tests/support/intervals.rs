@@ -100,8 +100,8 @@ impl Between {
     fn bounds(self, kind: &str, count: usize) -> Vec<Bound> {
         let Speed { head_ns, cold_ns, exchange_ns } = self.speed;
         let often_cold_ns = if self.is_woken_rarely { cold_ns } else { 0 };
-        // A host may be slow at wakeups and calls alone.
-        let work_ns = head_ns.midpoint(exchange_ns / EXCHANGE_HEADS);
+        // A host may be slow at wakeups and calls alone. One that others keep awake is quick at these, and no quicker at a server's code.
+        let work_ns = head_ns.max(head_ns.midpoint(exchange_ns / EXCHANGE_HEADS));
         let heads = |heads: u64| heads * work_ns + often_cold_ns + self.resolution_ns;
         let intervals = |count: u64| if self.shares_gil { count * SWITCH_INTERVAL_NS } else { 0 };
         let few_ns = if count >= MANY { 0 } else { SLICE_NS };
