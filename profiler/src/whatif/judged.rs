@@ -8,7 +8,7 @@ use profiler_forecast::change::Change;
 
 /// What is said of forecasts that `make whatif` has not held against real runs often enough.
 pub const UNCHECKED: &str = "not yet checked against real changes of this kind";
-/// Up to this use of capacity the figures hold.
+/// Below this use of capacity a forecast is to be near the real run, and the figures hold; above it, its range is to hold the real run.
 pub const KNEE: f64 = 0.7;
 
 /// What `make whatif` found for a kind of server, where it changed the number of workers or threads alone.

@@ -25,7 +25,7 @@ pub struct AdviceForecast {
     pub today: Times,
     /// With the change.
     pub then: Times,
-    /// How near forecasts for this kind of server came to real changes, as a clause.
+    /// How near forecasts like this one came to real runs, as a clause.
     pub checked: String,
     /// Between which two times its p99 is to be expected, in nanoseconds.
     pub p99_range_ns: [u64; 2],

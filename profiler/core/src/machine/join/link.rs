@@ -465,25 +465,20 @@ impl Links {
     fn release(&mut self, outer: u64) -> Option<Request> {
         // Not over yet on the front end's side: `outer_done` will release it.
         self.waiting.get(&outer)?.held.as_ref()?;
-        let waiting = self.waiting.remove(&outer)?;
-        let has_read_all = waiting.has_read_all();
-        let (request, trail) = *waiting.held?;
+        let mut waiting = self.waiting.remove(&outer)?;
+        let (request, trail) = *waiting.held.take()?;
         if let [inner] = waiting.inners.as_slice()
             && self.counts_in(&request)
         {
             self.crossed.add(&request, inner, (waiting.sent_ns, waiting.answered_ns));
         }
-        Some(self.put_together(request, &trail, (waiting.inners, has_read_all), waiting.unanswered))
+        Some(self.put_together(request, &trail, waiting))
     }
 
-    fn put_together(
-        &mut self,
-        mut request: Request,
-        trail: &Trail,
-        (inners, has_read_all): (Vec<Inner>, bool),
-        missing: u32,
-    ) -> Request {
-        self.count_unpaired(&request, u64::from(missing));
+    fn put_together(&mut self, mut request: Request, trail: &Trail, waiting: AwaitsInner) -> Request {
+        let has_read_all = waiting.has_read_all();
+        let inners = waiting.inners;
+        self.count_unpaired(&request, u64::from(waiting.unanswered));
         let is_joined = !inners.is_empty() && self.counts_in(&request);
         self.counts.joined = self.counts.joined.saturating_add(u64::from(is_joined));
         // The protocol of mod_wsgi's daemon shows no status. If the application answered, the daemon sends more than the interim answer. If the daemon refuses
