@@ -233,8 +233,8 @@ impl LiveSource {
         self.accounts.threads().collect()
     }
 
-    /// What every followed thread was in the middle of at `at_ns`, a moment ago. A thread that has gone on to something else since then was still at what `before`
-    /// shows, unless it has changed twice since that was read.
+    /// What every followed thread was in the middle of at `at_ns`, a moment ago. A thread that has gone on to something else since then was at what `before` shows,
+    /// unless it also went on in between: then its slice comes, and the stale one is left out by its number.
     #[must_use]
     pub fn slices_at(&self, before: &[ThreadAccount], at_ns: u64) -> Vec<OpenSlice> {
         accounts::slices_at(before, self.accounts.threads(), at_ns)
