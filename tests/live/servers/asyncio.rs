@@ -2,6 +2,8 @@
 //!
 //! In: uvicorn under mixed load, on a quiet machine and on one that has nothing to spare. Out: verdicts.
 
+use std::collections::BTreeMap;
+
 use anyhow::ensure;
 use wsgi_trace_tests::busy::Busy;
 use wsgi_trace_tests::gate::exclusive;
@@ -82,11 +84,14 @@ fn watched(is_starlette: bool, load: &[&str], routes: &[&str]) -> anyhow::Result
     let traced = trace.end()?;
     let theirs = steps::parse(&std::fs::read_to_string(server.file("witness.jsonl"))?)?;
     let mut sums = Sums { head_ns, ..Sums::default() };
+    let mut by_route: BTreeMap<&str, Sums> = BTreeMap::new();
     for request in traced.requests.iter().filter(|request| !(request.open || request.truncated)) {
         let route = request.path().split('/').nth(1).unwrap_or_default();
         let Some(steps) = request.id().and_then(|id| theirs.get(&id)) else { continue };
-        if routes.contains(&route) {
-            sums.add(request, steps.spent((request.start_ns, request.start_ns + request.total_ns)));
+        if let Some(route) = routes.iter().find(|watched| **watched == route) {
+            let theirs = steps.spent((request.start_ns, request.start_ns + request.total_ns));
+            sums.add(request, theirs);
+            by_route.entry(route).or_default().add(request, theirs);
         }
     }
     let Sums { requests, head_ns, total_ns, unexplained_ns, ours, theirs, over, under } = &sums;
@@ -99,6 +104,9 @@ fn watched(is_starlette: bool, load: &[&str], routes: &[&str]) -> anyhow::Result
         in_ms(*over),
         in_ms(*under)
     );
+    for (route, Sums { requests, over, under, .. }) in &by_route {
+        eprintln!("    /{route}, {requests}: over {}; under {}", in_ms(*over), in_ms(*under));
+    }
     Ok(sums)
 }
 

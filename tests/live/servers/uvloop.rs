@@ -82,7 +82,8 @@ fn by_kind(recipe: FastApi) -> anyhow::Result<(BTreeMap<String, Sums>, Traced)> 
     let mut kinds: BTreeMap<String, Sums> = BTreeMap::new();
     for request in &traced.requests {
         let route = || (request.path().split('/').nth(1).unwrap_or_default().to_owned(), (0, 0));
-        let (kind, waited) = theirs.remove(&request.id().context("no number")?).unwrap_or_else(route);
+        let id = request.id().with_context(|| format!("a request without a number: {request:?}"))?;
+        let (kind, waited) = theirs.remove(&id).unwrap_or_else(route);
         kinds.entry(kind).or_default().add(request, waited);
     }
     Ok((kinds, traced))

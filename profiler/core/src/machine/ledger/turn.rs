@@ -173,10 +173,7 @@ pub(in crate::machine) fn untouched(books: &mut Books<'_>, thread: &mut Thread, 
         return;
     }
     let iteration_start_ns = event_loop.looks.iteration_start_ns();
-    if let Some((since_ns, until_ns)) = event_loop.unseen_iteration(active) {
-        active.pass(since_ns, Phase::LoopWait);
-        active.pass(until_ns, Phase::Unexplained);
-    }
+    turning::pass_unseen(active, event_loop, iteration_start_ns);
     for (until_ns, phase) in
         event_loop.explain(false, active.cursor_ns, iteration_start_ns, Wants::Unknown, 0)
     {

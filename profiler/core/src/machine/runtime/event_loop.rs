@@ -161,17 +161,16 @@ impl EventLoop {
         (self.is_fresh() || until_ns == own_until_ns).then_some(until_ns)
     }
 
-    /// The iteration before the present one, if the request surely ran in it unseen: begin and end. Some loops resume everything one iteration after its cause.
-    /// Such a loop resumes there what it read in the iteration before that, and does not sleep in between.
+    /// An iteration that is over and in which the request surely ran unseen: begin and end. Some loops resume everything one iteration after its cause.
+    /// Such a loop resumes there what it read in the iteration before, and does not sleep in between. So the request waited for nothing before that.
     #[must_use]
     pub(in crate::machine) fn unseen_iteration(&self, active: &Active) -> Option<(u64, u64)> {
-        let read_ns = active.request.times.service_start_ns.filter(|read_ns| *read_ns > active.ran_ns)?;
-        let is_its = Rule::UnseenIteration.holds()
-            && self.passes_on()
-            && !active.response.has_begun
-            && self.looks.was_two_iterations_ago(read_ns)
-            && self.looks.slept_until_ns <= read_ns;
-        is_its.then_some((self.looks.before_ns, self.looks.last.enter_ns))
+        let head_ns =
+            active.request.times.service_start_ns.filter(|_| self.passes_on() && !active.response.has_begun);
+        // Where a task resumes in the iteration that finds its answer, nothing is unseen.
+        let answer_ns = active.answered_ns.filter(|_| self.defers());
+        let read_ns = head_ns.max(answer_ns).filter(|read_ns| *read_ns > active.ran_ns)?;
+        self.looks.iteration_after(read_ns).filter(|_| Rule::UnseenIteration.holds())
     }
 
     /// What is known of its order does not tell when a request resumes. It may be asyncio's: one on which all requests take several iterations is not recognised.

@@ -42,6 +42,8 @@ pub struct Active {
     pub task: Option<u64>,
     /// When an event loop last resumed it, other than by reading. It does not wait for a thread's job that began before.
     pub ran_ns: u64,
+    /// When an event loop last read an answer of its back end; `None`: it has read none.
+    pub answered_ns: Option<u64>,
     /// Until then it waited behind the request before it on its connection, with which it was read.
     pub behind_until_ns: u64,
     /// Its waits for somebody to serve it.
@@ -191,6 +193,7 @@ impl Active {
             wants: Wants::default(),
             task: None,
             ran_ns: 0,
+            answered_ns: None,
             behind_until_ns: 0,
             waited: Waited { accepted_ns: beginning.accepted_ns.unwrap_or(u64::MAX), spans: Vec::new() },
             response: Response::default(),

@@ -242,8 +242,10 @@ fn explain(
     }
     active.wants = Wants::Unknown;
     active.handed_to = None;
-    if turning.by.is_running() {
-        active.ran_ns = slice.enter_ns;
+    match turning.by {
+        By::Running { .. } => active.ran_ns = slice.enter_ns,
+        By::Readiness { back_end: true, .. } => active.answered_ns = Some(slice.enter_ns),
+        By::Readiness { .. } => {}
     }
 }
 
@@ -283,15 +285,21 @@ fn explain_by_looks(
             active.pass(until_ns.min(known_until_ns), phase);
         }
         active.pass(known_until_ns, Phase::LoopWait);
-    } else if is_free && let Some((from_ns, until_ns)) = event_loop.unseen_iteration(active) {
-        active.pass(from_ns.min(known_until_ns), Phase::LoopWait);
-        active.pass(until_ns.min(known_until_ns), Phase::Unexplained);
-        active.pass(known_until_ns, Phase::LoopWait);
+    } else if is_free {
+        pass_unseen(active, event_loop, known_until_ns);
     }
     for (until_ns, phase) in event_loop.explain(asked, active.cursor_ns, known_until_ns, wants, arrival_ns) {
         active.pass(until_ns, phase);
     }
     active.pass(turning.own_start_ns, Phase::Unexplained);
+}
+
+/// Before a request slept or waited for anything else, it may have run unseen: up to `known_until_ns` at most.
+pub(super) fn pass_unseen(active: &mut Active, event_loop: &EventLoop, known_until_ns: u64) {
+    if let Some((from_ns, until_ns)) = event_loop.unseen_iteration(active) {
+        active.pass(from_ns.min(known_until_ns), Phase::LoopWait);
+        active.pass(until_ns.min(known_until_ns), Phase::Unexplained);
+    }
 }
 
 /// The same request as one that does something for the first time since its last bytes were read, before its response; `None`: it has done something since.

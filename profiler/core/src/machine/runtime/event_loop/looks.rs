@@ -42,6 +42,8 @@ impl Look {
 pub(super) struct Iteration {
     pub(super) start_ns: u64,
     pub(super) end_ns: u64,
+    /// The wait before it slept.
+    pub(super) has_slept: bool,
     /// Calls that the thread made in it.
     pub(super) calls: u32,
     /// Who had the largest part of it, as an index into the holders, and whether that part was a long one.
@@ -81,7 +83,8 @@ impl Looks {
         if self.iterations.len() >= MAX_ITERATIONS {
             self.iterations.pop_front();
         }
-        self.iterations.push_back(Iteration { start_ns: self.last.exit_ns, end_ns, calls, holder });
+        let Look { exit_ns: start_ns, slept: has_slept, .. } = self.last;
+        self.iterations.push_back(Iteration { start_ns, end_ns, has_slept, calls, holder });
     }
 
     /// The iteration before the present one.
@@ -147,11 +150,13 @@ impl Looks {
         at_ns >= self.before_ns
     }
 
-    /// Whether this moment was in the iteration before the last one that has ended.
+    /// The iteration after that of this moment: begin and end. `None`: it is not over, the loop slept before it, or it is not remembered.
     #[must_use]
-    pub fn was_two_iterations_ago(&self, at_ns: u64) -> bool {
-        let (before_ns, after_ns) = (self.iterations_ago_ns(1), self.iterations_ago_ns(0));
-        before_ns > 0 && (before_ns..after_ns).contains(&at_ns)
+    pub(super) fn iteration_after(&self, at_ns: u64) -> Option<(u64, u64)> {
+        let after = self.iterations.partition_point(|iteration| iteration.start_ns <= at_ns);
+        let is_remembered = after > 0;
+        let next = self.iterations.get(after).filter(|next| is_remembered && !next.has_slept)?;
+        Some((next.start_ns, next.end_ns))
     }
 
     /// Of what was read at this moment and shows itself in the present iteration: how many iterations ago it was read, where the first that came after begins, and

@@ -153,6 +153,34 @@ fn who_resumes_after_another_has_had_its_answer_may_have_been_let_by_that_one_th
     assert!(us(let_go, Phase::Unexplained) > 15_000, "{let_go:?}");
 }
 
+/// What lets a request go on is read in one iteration. It computes in the next, makes no call there, and then sleeps.
+///
+/// ```text
+/// loop: read 9, look, socket, connect, look, send, look 8000, recv, read 10, look, python 2000, write 10, look 1950 (the timer), look, write 9
+///       `head`: read 9 and read 10 in one iteration, then the same from there
+/// ```
+#[test]
+fn who_computes_once_it_was_read_and_then_sleeps_has_slept_only_after_that() {
+    for is_head in [true, false] {
+        let mut script = loop_that_defers();
+        let first = script.now_ns;
+        script = script.read(9, GET, first, (1, 0, 0));
+        if !is_head {
+            script = script.look(0, 0, (1, 0, 0)).ask(BACKEND).look(-1, 1, (0, 0, 300));
+            script = script.call(Call::Write { fd: BACKEND }, 30, (3, 0, 0), 0).look(-1, 2, (0, 0, 8000));
+            script = script.call(Call::Read { fd: BACKEND, asked_bytes: 9, arrival_ns: 0 }, 8, (1, 0, 0), 0);
+        }
+        let second = script.now_ns;
+        let script = script.read(10, GET, second, (1, 0, 0)).look(0, 0, (1, 0, 0)).cpu(2000).respond(10);
+        let script = script.look(2, 0, (0, 0, 1950)).look(0, 0, (1, 0, 0)).respond(9).look(-1, 0, (0, 0, 10));
+        let (requests, _) = requests_of(script);
+        let slept = of(&requests, first);
+        assert_eq!(us(slept, Phase::Sleep), 1950, "{is_head}: {slept:?}");
+        // Whether it computed or the other one did, no call shows.
+        assert_eq!(us(slept, Phase::Unexplained), 2010, "{is_head}: {slept:?}");
+    }
+}
+
 /// uvicorn has a timer of its own ten times a second.
 ///
 /// ```text
