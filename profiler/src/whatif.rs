@@ -14,10 +14,12 @@ pub mod judged;
 pub mod model;
 mod others;
 pub mod refusal;
+mod release;
 mod row;
 pub mod text;
 mod today;
 pub mod trace;
+mod waits;
 mod wakeup;
 
 #[cfg(test)]

@@ -2,14 +2,14 @@
 //!
 //! In: recordings of all settings of a server under one load. Out: a [`Cell`] for each setting, the recorded one too (its forecast is the self-forecast).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Place;
 use crate::run::{Beside, Said, SelfForecast, Times, whatif};
 use crate::subject::Slots;
 
 /// p50, p90, p99 in ms, and requests a second.
-#[derive(Clone, Copy, Debug, Default, Serialize, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq)]
 pub(crate) struct Figures {
     pub(crate) p50_ms: f64,
     pub(crate) p90_ms: f64,
@@ -18,10 +18,10 @@ pub(crate) struct Figures {
 }
 
 /// One setting under one load.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Cell {
-    pub(crate) subject: &'static str,
-    pub(crate) workload: &'static str,
+    pub(crate) subject: String,
+    pub(crate) workload: String,
     pub(crate) is_for_fixing: bool,
     pub(crate) percent: u32,
     pub(crate) recorded: Slots,
@@ -31,7 +31,7 @@ pub(crate) struct Cell {
 }
 
 /// A forecast and the real run of it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Run {
     /// From the recorded setting; `None`: it cannot be simulated at all.
     pub(crate) forecast: Option<Figures>,
@@ -116,8 +116,8 @@ fn cell(place: &Place<'_>, slots: Slots, runs: u32) -> Option<Cell> {
         return None;
     }
     Some(Cell {
-        subject: place.subject.name,
-        workload: place.workload.name,
+        subject: place.subject.name.to_owned(),
+        workload: place.workload.name.to_owned(),
         is_for_fixing: place.workload.is_for_fixing(place.percent),
         percent: place.percent,
         recorded: place.subject.recorded,

@@ -36,7 +36,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         mix: &[Kind::get("/steps/c2", 0.8), Kind::get("/steps/c4", 0.15), Kind::get("/steps/c40", 0.05)],
         cpu_ms: 5.2,
         users: 0,
-        fixing_loads: &[40, 85],
+        fixing_loads: &[40, 60, 85],
     },
     Workload {
         name: "back-end",
@@ -79,7 +79,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         mix: &[Kind::get("/steps/c2", 0.7), Kind::get("/steps/c1b15c2", 0.25), Kind::get("/steps/c20", 0.05)],
         cpu_ms: 4.2,
         users: 20,
-        fixing_loads: &[],
+        fixing_loads: &[40, 60],
     },
 ];
 

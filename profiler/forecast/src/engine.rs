@@ -130,7 +130,7 @@ impl<'a> Engine<'a> {
             Event::Turn { core, turn } => self.turn_over(core, turn),
             Event::Woken(thread) => self.woken(thread),
             Event::Awake(thread) => self.advance(thread, None),
-            Event::LockWanted { process, stint } => self.lock_wanted(process, stint),
+            Event::LockWanted { thread, count } => self.lock_wanted(thread, count),
             Event::Ready(thread) => self.ready(thread, None),
             Event::Burst(stretch) => self.burst(stretch),
         }

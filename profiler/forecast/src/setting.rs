@@ -14,6 +14,9 @@ pub const SWITCH_INTERVAL_NS: u64 = 5_000_000;
 /// How long a thread runs before another of its core's run queue gets its turn: the kernel looks at each tick, 250 times a second on most.
 pub const QUANTUM_NS: u64 = 4_000_000;
 
+/// A thread that went to sleep less than this long ago wakes up sooner: its core is not yet at rest.
+pub const AWAKE_NS: u64 = 100_000;
+
 /// Which of several free slots gets a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wakes {
@@ -105,6 +108,8 @@ pub struct Setting {
     /// From the moment that a thread gives the interpreter lock up until the one that it woke can take it: each as likely as the others; none: at
     /// once. Who runs meanwhile takes it first.
     pub handovers_ns: Vec<u64>,
+    /// The same of a thread that went to sleep less than [`AWAKE_NS`] ago.
+    pub quick_handovers_ns: Vec<u64>,
     /// How long a thread that has waited takes to run again where a core is free. That time counts as `run_queue`.
     pub wakeup_ns: u64,
     /// How many requests each back end serves at once, by its number; `None` or absent: any number.
@@ -128,6 +133,7 @@ impl Default for Setting {
             slice_ns: base_slice_ns(1),
             switch_interval_ns: Some(SWITCH_INTERVAL_NS),
             handovers_ns: Vec::new(),
+            quick_handovers_ns: Vec::new(),
             wakeup_ns: 0,
             back_end_limits: Vec::new(),
             competition: Vec::new(),

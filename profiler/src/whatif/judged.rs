@@ -32,11 +32,11 @@ pub const JUDGED: [Judged; 3] = [
     Judged {
         name: "gunicorn",
         worker_class: Some("gthread"),
-        runs: 23,
-        p99_percent: 6,
-        worst_p99_percent: 24,
+        runs: 10,
+        p99_percent: 4,
+        worst_p99_percent: 18,
     },
-    Judged { name: "uwsgi", worker_class: None, runs: 50, p99_percent: 3, worst_p99_percent: 12 },
+    Judged { name: "uwsgi", worker_class: None, runs: 21, p99_percent: 3, worst_p99_percent: 7 },
 ];
 
 /// How near forecasts like this one came to real runs, as a clause.

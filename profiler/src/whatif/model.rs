@@ -16,11 +16,13 @@ use profiler_forecast::load::{Arrives, Load, Request, Row, Segment, Work};
 use profiler_forecast::setting::{Dispatch, Errands, Setting, Wakes};
 
 use super::errands::{after, errands, handed_ns};
-use super::handover::handovers_ns;
+use super::handover::{by_calls, by_ends};
 use super::others::Others;
 use super::refusal::slots_per_process;
+use super::release::Wanted;
 use super::row::{BackEnds, row};
 use super::trace::Trace;
+use super::waits::Waits;
 use super::wakeup::wakeup_ns;
 
 /// Requests on one connection, in the mean, from which on clients are taken for users who think.
@@ -93,12 +95,15 @@ impl Model {
         let is_shared = is_shared(&seen, trace);
         let costs = costs(snapshot, &seen);
         let pickups = Pickups::of(&seen);
-        let handovers_ns = handovers_ns(trace, &processes(snapshot));
-        let handover_ns = handovers_ns.get(handovers_ns.len() / 2).copied().unwrap_or(0);
+        let process_of = processes(snapshot);
+        let waits = Waits::of(trace, &process_of);
+        // Those that accept for themselves are written in C, or have one thread.
+        let handovers = if is_shared { by_ends(trace, &process_of) } else { by_calls(trace, &waits) };
+        let wanted = Wanted { waits: &waits, handovers_ns: &handovers.usual_ns };
         let (dispatch, dispatched_ns) = if is_shared {
             (Dispatch::Shared(Wakes::Random), 0)
         } else {
-            let errands = errands_of(trace, &seen, &costs, pickups.usual_ns, handover_ns);
+            let errands = errands_of((trace, wanted), &seen, &costs, pickups.usual_ns);
             let before_ns = errands.before.iter().map(|segment| segment.duration_ns).sum();
             (Dispatch::ByProcess(errands), before_ns)
         };
@@ -130,14 +135,15 @@ impl Model {
             measured: measured.collect(),
             load: Load {
                 requests,
-                after: after(trace, &seen, costs.after_ns, !handovers_ns.is_empty()),
+                after: after(trace, &seen, (costs.after_ns, !handovers.usual_ns.is_empty()), wanted),
                 endpoints: names.list,
                 back_ends: back_ends.names(),
             },
             setting: Setting {
                 is_sticky: !is_shared,
                 dispatch,
-                handovers_ns,
+                handovers_ns: handovers.usual_ns,
+                quick_handovers_ns: handovers.quick_ns,
                 wakeup_ns,
                 competition: others.competition,
                 ..setting(snapshot)
@@ -219,10 +225,17 @@ fn processes(snapshot: &Snapshot) -> HashMap<Tid, u32> {
 }
 
 /// What the dispatching thread does; where its rounds do not show, half of its CPU time before a request and half of it after.
-fn errands_of(trace: &Trace, seen: &[&Seen], costs: &Costs, usual_ns: u64, handover_ns: u64) -> Errands {
+fn errands_of(
+    (trace, wanted): (&Trace, Wanted<'_>),
+    seen: &[&Seen],
+    costs: &Costs,
+    usual_ns: u64,
+) -> Errands {
+    let handover_ns = wanted.handovers_ns.get(wanted.handovers_ns.len() / 2).copied().unwrap_or(0);
     let serving: HashSet<Tid> = seen.iter().map(|request| request.tid).collect();
     let handed_ns = handed_ns(trace, seen, &serving).map(|ns| ns.saturating_sub(handover_ns));
-    let shown = handed_ns.and_then(|handed_ns| errands(trace, &serving, costs.dispatch_ns, handed_ns));
+    let shown =
+        handed_ns.and_then(|handed_ns| errands(trace, &serving, (costs.dispatch_ns, handed_ns), wanted));
     shown.unwrap_or_else(|| {
         let before_ns = (costs.dispatch_ns / 2).min(usual_ns);
         let python = |duration_ns| vec![Segment { work: Work::Python, duration_ns }];

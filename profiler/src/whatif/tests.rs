@@ -41,6 +41,16 @@ pub(super) fn slice(tid: u32, start_ns: u64, end_ns: u64, state: ThreadState, la
     }
 }
 
+/// A wait for the interpreter lock, which another thread had as it began.
+pub(super) fn held_slice(tid: u32, start_ns: u64, end_ns: u64, holder: u32) -> Entry {
+    match slice(tid, start_ns, end_ns, ThreadState::GilWait, "futex") {
+        Entry::Slice { tgid, tid, start_ns, end_ns, state, label, fd, open, sites, .. } => {
+            Entry::Slice { tgid, tid, start_ns, end_ns, state, label, fd, open, held_by: Some(holder), sites }
+        }
+        other => other,
+    }
+}
+
 /// A request of thread 1 with these phases.
 pub(super) fn request(start_ns: u64, durations_ns: &[(Phase, u64)]) -> Request {
     let mut phases = Phases::default();
@@ -381,7 +391,9 @@ fn a_dispatching_thread_does_what_its_rounds_show() {
         of(2, 0, 50_000, ThreadState::Running, "running");
         of(2, 50_000, 60_000, ThreadState::Idle, "accept4");
         of(2, 60_000, 160_000, ThreadState::Running, "running");
-        of(2, 160_000, 3_000_000, ThreadState::Idle, "epoll_wait");
+        // Something is ready at once; then nothing is.
+        of(2, 160_000, 163_000, ThreadState::Idle, "epoll_wait");
+        of(2, 163_000, 3_000_000, ThreadState::Idle, "epoll_wait");
         of(2, 3_000_000, 3_020_000, ThreadState::Running, "running");
         of(2, 3_020_000, 3_030_000, ThreadState::Other, "close");
         of(2, 3_030_000, 3_040_000, ThreadState::Running, "running");
@@ -401,13 +413,13 @@ fn a_dispatching_thread_does_what_its_rounds_show() {
     requests.into_iter().for_each(|request| trace.entry(&Entry::Request(Box::new(request))));
     let mut snapshot = calm_snapshot();
     snapshot.processes[0].threads[0].cpu_ns = 600 * 2_060_000;
-    snapshot.processes[0].threads[1].cpu_ns = 600 * 200_000;
+    snapshot.processes[0].threads[1].cpu_ns = 600 * 206_000;
     let model = Model::of(&snapshot, &trace, None);
     let free = |duration_ns| Segment { work: Work::Free(Phase::Cpu), duration_ns };
     let Dispatch::ByProcess(errands) = &model.setting.dispatch else { panic!("{:?}", model.setting) };
-    assert_eq!(errands.before, [python(50_000), free(10_000), python(70_000)]);
+    assert_eq!(errands.before, [free(3_000), python(50_000), free(10_000), python(70_000)]);
     assert_eq!(errands.then, [python(30_000)]);
-    assert_eq!(errands.after, [python(20_000), free(10_000), python(10_000)]);
+    assert_eq!(errands.after, [free(3_000), python(20_000), free(10_000), python(10_000)]);
     assert_eq!(model.load.after, [python(50_000), free(10_000)]);
 }
 

@@ -32,6 +32,8 @@ pub struct Slice {
     pub state: ThreadState,
     /// Where.
     pub place: Place,
+    /// A wait for the interpreter lock: the thread that had it when the wait began; 0: that is not known.
+    pub held_by: Tid,
 }
 
 /// Where a thread was.
@@ -131,7 +133,9 @@ impl Observer for Trace {
             Entry::Request(request) if self.requests.len() < MAX_REQUESTS => {
                 self.requests.push((**request).clone());
             }
-            Entry::Slice { tid, start_ns, end_ns, state, label, .. } if self.slices_count < MAX_SLICES => {
+            Entry::Slice { tid, start_ns, end_ns, state, label, held_by, .. }
+                if self.slices_count < MAX_SLICES =>
+            {
                 let place = match *label {
                     "running" => Place::Gap,
                     label if label.starts_with("accept") => Place::Accept,
@@ -147,6 +151,7 @@ impl Observer for Trace {
                     end_ns: *end_ns,
                     state: *state,
                     place,
+                    held_by: held_by.unwrap_or(0),
                 });
             }
             Entry::Request(_) | Entry::Slice { .. } => self.is_cut = true,

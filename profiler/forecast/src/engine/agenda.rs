@@ -19,8 +19,8 @@ pub(super) enum Event {
     Woken(usize),
     /// A thread that has waited is awake.
     Awake(usize),
-    /// Who waits for the lock of a process asks for it; void if it has changed hands since.
-    LockWanted { process: usize, stint: u64 },
+    /// A thread has waited for the lock for the switch interval; void if it has begun to count again.
+    LockWanted { thread: usize, count: u64 },
     /// A thread that was woken for a lock can run.
     Ready(usize),
     /// Another program of the machine wants to run, by the number of the stretch of time.

@@ -13,12 +13,12 @@ pub(super) struct Lock {
     pub(super) holder: Option<usize>,
     /// The holder is to give it up as soon as it runs.
     pub(super) is_wanted: bool,
-    /// Changes with every change of hands.
-    pub(super) stint: u64,
+    /// How often it went to another thread than the one that had it last.
+    pub(super) switches: u64,
+    /// Who had it last.
+    last_holder: Option<usize>,
     /// How long it was held.
     pub(super) held_ns: u64,
-    /// The change of hands since which who waits is counting.
-    pub(super) watched: Option<u64>,
     since_ns: u64,
     waiters: VecDeque<usize>,
     /// Those that were woken for it and had no core yet.
@@ -36,7 +36,9 @@ impl Lock {
         self.holder = Some(thread);
         self.since_ns = now_ns;
         self.is_wanted = false;
-        self.stint = self.stint.wrapping_add(1);
+        if self.last_holder.replace(thread) != Some(thread) {
+            self.switches = self.switches.wrapping_add(1);
+        }
         true
     }
 
@@ -55,8 +57,9 @@ impl Lock {
         self.waiters.push_back(thread);
     }
 
-    pub(super) fn is_waited_for(&self) -> bool {
-        !self.waiters.is_empty()
+    /// Whether this thread waits for it and was not woken.
+    pub(super) fn has_waiting(&self, thread: usize) -> bool {
+        self.waiters.contains(&thread)
     }
 
     /// Who waits for it will have it without anybody's doing: the holder gives it up, or somebody was woken.

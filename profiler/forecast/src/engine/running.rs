@@ -8,6 +8,7 @@ use super::Engine;
 use super::agenda::Event;
 use super::cores::Core;
 use crate::load::Work;
+use crate::setting::{AWAKE_NS, Setting};
 
 impl Engine<'_> {
     // The interpreter lock.
@@ -32,22 +33,23 @@ impl Engine<'_> {
         let is_taken = lock.take(number, self.now_ns);
         if !is_taken {
             self.count(number, Phase::GilWait);
+            self.count_interval(number);
         }
-        self.watch_lock(process);
         is_taken
     }
 
-    /// Who waits asks for the lock, if it has not changed hands by then.
-    fn watch_lock(&mut self, process: usize) {
-        let (Some(interval_ns), Some(lock)) = (self.setting.switch_interval_ns, self.locks.get_mut(process))
+    /// A thread that waits for the lock counts the switch interval: each its own (`take_gil` in CPython's `ceval_gil.c`).
+    fn count_interval(&mut self, number: usize) {
+        let (Some(interval_ns), Some(thread)) =
+            (self.setting.switch_interval_ns, self.threads.get_mut(number))
         else {
             return;
         };
-        if lock.holder.is_some() && lock.is_waited_for() && lock.watched != Some(lock.stint) {
-            lock.watched = Some(lock.stint);
-            let stint = lock.stint;
-            self.agenda.plan(self.now_ns + interval_ns, Event::LockWanted { process, stint });
-        }
+        thread.switches = self.locks.get(thread.process).map_or(0, |lock| lock.switches);
+        thread.count = thread.count.wrapping_add(1);
+        thread.counts_since_ns = self.now_ns;
+        let event = Event::LockWanted { thread: number, count: thread.count };
+        self.agenda.plan(self.now_ns.saturating_add(interval_ns), event);
     }
 
     /// The holder gives the lock up; who is woken for it is to be made ready.
@@ -60,7 +62,11 @@ impl Engine<'_> {
     /// A thread was woken for the lock: it can run when its wake-up is over.
     fn wake_for_lock(&mut self, number: usize) {
         self.count(number, Phase::RunQueue);
-        let handovers_ns = &self.setting.handovers_ns;
+        let waited_ns =
+            self.threads.get(number).map_or(0, |thread| self.now_ns.saturating_sub(thread.counts_since_ns));
+        let is_awake = waited_ns < AWAKE_NS;
+        let Setting { handovers_ns, quick_handovers_ns, .. } = self.setting;
+        let handovers_ns = if is_awake { quick_handovers_ns } else { handovers_ns };
         let at = if handovers_ns.is_empty() { 0 } else { self.random.usize(..handovers_ns.len()) };
         match handovers_ns.get(at) {
             None => self.ready(number, None),
@@ -70,13 +76,30 @@ impl Engine<'_> {
         }
     }
 
-    pub(super) fn lock_wanted(&mut self, process: usize, stint: u64) {
-        let Some(lock) = self.locks.get_mut(process) else { return };
-        let Some(holder) = lock.holder.filter(|_| lock.stint == stint && lock.is_waited_for()) else {
+    /// The interval of a thread that waits is over: it asks for the lock if that has not changed hands meanwhile, and counts again.
+    pub(super) fn lock_wanted(&mut self, number: usize, count: u64) {
+        let Some(thread) = self.threads.get(number).filter(|thread| thread.count == count) else { return };
+        let switches = thread.switches;
+        let Some(lock) = self.locks.get(thread.process).filter(|lock| lock.has_waiting(number)) else {
             return;
         };
-        let Some(core) = self.threads.get(holder).and_then(|thread| thread.core) else {
-            lock.is_wanted = true;
+        let asked = lock.holder.filter(|_| lock.switches == switches);
+        self.count_interval(number);
+        if let Some(holder) = asked {
+            self.ask(holder);
+        }
+    }
+
+    /// The holder is to give the lock up: at once if it runs, or as soon as it does.
+    fn ask(&mut self, holder: usize) {
+        let Some((core, process)) = self.threads.get(holder).map(|thread| (thread.core, thread.process))
+        else {
+            return;
+        };
+        let Some(core) = core else {
+            if let Some(lock) = self.locks.get_mut(process) {
+                lock.is_wanted = true;
+            }
             return;
         };
         self.pause(core);
@@ -96,6 +119,7 @@ impl Engine<'_> {
             // It waits until another has had it.
             lock.wait(holder);
             self.count(holder, Phase::GilWait);
+            self.count_interval(holder);
             self.wake_for_lock(next);
         } else {
             self.ready(holder, None);

@@ -78,6 +78,7 @@ fn setting() -> impl Strategy<Value = Setting> {
                 threads: 2,
             }),
             switch_interval_ns: lock.0.then_some(5_000_000),
+            quick_handovers_ns: lock.1.iter().map(|ns| ns / 3).collect(),
             handovers_ns: lock.1,
             wakeup_ns: lock.2,
             back_end_limits: if has_limit { vec![Some(1)] } else { Vec::new() },
@@ -311,7 +312,9 @@ fn who_runs_takes_the_lock_before_one_that_is_woken_for_it() {
     let waits = |call_ns: u64| {
         let works = [(Work::Python, 100 * US), (Work::Free(Phase::Write), call_ns), (Work::Python, 100 * US)];
         let load = Load { requests: vec![at(0, &works), at(1, &[(Work::Python, US)])], ..Load::default() };
-        let setting = Setting { threads: 2, cores: 2, handovers_ns: vec![20 * US], ..Setting::default() };
+        let (handovers_ns, quick_handovers_ns) = (vec![20 * US], vec![20 * US]);
+        let setting =
+            Setting { threads: 2, cores: 2, handovers_ns, quick_handovers_ns, ..Setting::default() };
         let served = simulate(&load, &setting).unwrap().served;
         let waited_ns = |one: &Served| one.phases.get(Phase::GilWait) + one.phases.get(Phase::RunQueue);
         served.iter().map(waited_ns).collect::<Vec<_>>()
@@ -319,6 +322,38 @@ fn who_runs_takes_the_lock_before_one_that_is_woken_for_it() {
     assert_eq!(waits(10 * US), [0, 230 * US - 1], "it is woken twice, and the lock is taken the first time");
     assert_eq!(waits(19_500), [0, 239_500 - 1]);
     assert_eq!(waits(20_500), [500 + 20 * US, 120 * US - 1], "a longer call loses the lock");
+}
+
+#[test]
+fn who_has_just_begun_to_wait_wakes_up_sooner() {
+    const US: u64 = 1000;
+    // The second has waited for so long when the first gives the lock up for a call of 20 us.
+    let waited = |waits_ns: u64| {
+        let works =
+            [(Work::Python, waits_ns + 1), (Work::Free(Phase::Write), 20 * US), (Work::Python, 500 * US)];
+        let load = Load { requests: vec![at(0, &works), at(1, &[(Work::Python, US)])], ..Load::default() };
+        let (handovers_ns, quick_handovers_ns) = (vec![30 * US], vec![10 * US]);
+        let setting =
+            Setting { threads: 2, cores: 2, handovers_ns, quick_handovers_ns, ..Setting::default() };
+        let served = simulate(&load, &setting).unwrap().served;
+        served[1].phases.get(Phase::GilWait) + served[1].phases.get(Phase::RunQueue)
+    };
+    assert_eq!(waited(99 * US), 99 * US + 10 * US, "it is there before the call is over");
+    assert!(waited(100 * US) > 500 * US, "it is not");
+}
+
+#[test]
+fn each_thread_counts_its_own_switch_interval_and_again_once_the_lock_has_changed_hands() {
+    const MS: u64 = 1_000_000;
+    let requests = vec![
+        at(0, &[(Work::Python, 20 * MS)]),
+        at(2 * MS, &[(Work::Python, 20 * MS)]),
+        at(4 * MS, &[(Work::Python, MS)]),
+    ];
+    let setting = Setting { threads: 3, cores: 3, ..Setting::default() };
+    let served = simulate(&Load { requests, ..Load::default() }, &setting).unwrap().served;
+    // The second asks at 7 ms and has it. At 9 the third has waited for 5, but the lock went to another at 7: it asks at 14.
+    assert_eq!(served[2].total_ns(), 11 * MS);
 }
 
 #[test]

@@ -46,11 +46,28 @@ pub(super) struct Thread {
     pub(super) core: Option<usize>,
     /// Where it ran last.
     pub(super) last_core: usize,
+    /// While it waits for the lock: how often that had changed hands as it began to count the switch interval.
+    pub(super) switches: u64,
+    /// Changes whenever it begins to count.
+    pub(super) count: u64,
+    /// When it did.
+    pub(super) counts_since_ns: u64,
 }
 
 impl Thread {
     pub(super) const fn new(process: usize, core: usize) -> Self {
         let work = Work::Wait(Phase::Unexplained);
-        Self { process, job: Job::Idle, work, left_ns: 0, used_ns: 0, core: None, last_core: core }
+        Self {
+            process,
+            job: Job::Idle,
+            work,
+            left_ns: 0,
+            used_ns: 0,
+            core: None,
+            last_core: core,
+            switches: 0,
+            count: 0,
+            counts_since_ns: 0,
+        }
     }
 }

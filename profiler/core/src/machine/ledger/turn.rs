@@ -115,9 +115,12 @@ pub(in crate::machine) fn took(
 ) {
     let Taken { from_ns, phases } = taken;
     task::note(&mut books.hand(), thread, number, slice);
-    let active = books.wire.connections.get(number).and_then(|connection| connection.requests.front());
+    let active =
+        books.wire.connections.get_mut(number).and_then(|connection| connection.requests.front_mut());
     if let (Some(event_loop), Some(active)) = (thread.serving_loop(), active) {
         if !matches!(slice.call, Call::Read { .. }) {
+            // It runs.
+            active.on_loop.answered_ns = None;
             let writes = matches!(slice.call, Call::Write { .. });
             event_loop.runs(active.request.times.service_start_ns, slice.enter_ns, writes);
             let is_clients = |fd| books.world.descriptors.connection(slice.tgid, fd) == Some(number);

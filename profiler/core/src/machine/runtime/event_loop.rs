@@ -162,15 +162,21 @@ impl EventLoop {
     }
 
     /// An iteration that is over and in which the request surely ran unseen: begin and end. Some loops resume everything one iteration after its cause.
-    /// Such a loop resumes there what it read in the iteration before, and does not sleep in between. So the request waited for nothing before that.
+    /// Such a loop resumes there what it read in the iteration before, and has not slept between the two. So the request waited for nothing before that.
     #[must_use]
     pub(in crate::machine) fn unseen_iteration(&self, active: &Active) -> Option<(u64, u64)> {
+        let is_first = self.passes_on() && !active.response.has_begun;
+        // Behind another request on its connection it did not run.
         let head_ns =
-            active.request.times.service_start_ns.filter(|_| self.passes_on() && !active.response.has_begun);
-        // Where a task resumes in the iteration that finds its answer, nothing is unseen.
-        let answer_ns = active.answered_ns.filter(|_| self.defers());
-        let read_ns = head_ns.max(answer_ns).filter(|read_ns| *read_ns > active.ran_ns)?;
-        self.looks.iteration_after(read_ns).filter(|_| Rule::UnseenIteration.holds())
+            active.request.times.service_start_ns.filter(|head_ns| *head_ns >= active.behind_until_ns);
+        let head_ns = head_ns.filter(|_| is_first);
+        let answer_ns = active.on_loop.answered_ns.filter(|_| self.defers());
+        let read_ns = head_ns.max(answer_ns).filter(|read_ns| *read_ns > active.on_loop.ran_ns)?;
+        let (start_ns, end_ns) = self.looks.iteration_after(read_ns)?;
+        // Where a task may also go on in the iteration that reads for it (trio), only one that shows itself right after is known to have run here.
+        let is_told =
+            self.defers() || end_ns == self.looks.last.enter_ns && self.looks.slept_until_ns <= read_ns;
+        (is_told && Rule::UnseenIteration.holds()).then_some((start_ns, end_ns))
     }
 
     /// What is known of its order does not tell when a request resumes. It may be asyncio's: one on which all requests take several iterations is not recognised.

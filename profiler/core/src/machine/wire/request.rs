@@ -40,10 +40,8 @@ pub struct Active {
     pub wants: Wants,
     /// The Python task that works for it other than by reading it, where known.
     pub task: Option<u64>,
-    /// When an event loop last resumed it, other than by reading. It does not wait for a thread's job that began before.
-    pub ran_ns: u64,
-    /// When an event loop last read an answer of its back end; `None`: it has read none.
-    pub answered_ns: Option<u64>,
+    /// What an event loop did for it last.
+    pub on_loop: OnLoop,
     /// Until then it waited behind the request before it on its connection, with which it was read.
     pub behind_until_ns: u64,
     /// Its waits for somebody to serve it.
@@ -54,6 +52,15 @@ pub struct Active {
     pub held: Held,
     /// Its account piece by piece, from where a front end turned to the server behind.
     pub trail: Option<Trail>,
+}
+
+/// What an event loop did last for a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OnLoop {
+    /// When it last resumed it, other than by reading. The request does not wait for a thread's job that began before.
+    pub ran_ns: u64,
+    /// When it last read an answer of its back end, by a callback of its own: the request has not run since. `None`: there is none.
+    pub answered_ns: Option<u64>,
 }
 
 /// The response to a request in flight.
@@ -192,8 +199,7 @@ impl Active {
             pooled: false,
             wants: Wants::default(),
             task: None,
-            ran_ns: 0,
-            answered_ns: None,
+            on_loop: OnLoop::default(),
             behind_until_ns: 0,
             waited: Waited { accepted_ns: beginning.accepted_ns.unwrap_or(u64::MAX), spans: Vec::new() },
             response: Response::default(),

@@ -242,10 +242,15 @@ fn explain(
     }
     active.wants = Wants::Unknown;
     active.handed_to = None;
-    match turning.by {
-        By::Running { .. } => active.ran_ns = slice.enter_ns,
-        By::Readiness { back_end: true, .. } => active.answered_ns = Some(slice.enter_ns),
-        By::Readiness { .. } => {}
+    match (turning.by, slice.call) {
+        (By::Running { .. }, _) => active.on_loop.ran_ns = slice.enter_ns,
+        // A task that reads its answer itself goes on at once.
+        (By::Readiness { back_end: true, .. }, Call::Read { fd, .. })
+            if task.is_none() && slice.result > 0 && event_loop.is_sure(fd) =>
+        {
+            active.on_loop.answered_ns = Some(slice.enter_ns);
+        }
+        (By::Readiness { .. }, _) => {}
     }
 }
 
@@ -310,7 +315,7 @@ fn came(active: &Active, read_ns: u64) -> Option<Came> {
         (false, 0) => After::FirstHead,
         (false, _) => After::Head,
     };
-    let is_first = active.ran_ns < read_ns && !active.response.has_begun;
+    let is_first = active.on_loop.ran_ns < read_ns && !active.response.has_begun;
     is_first.then_some(Came { request: active.request.id, read_ns, after })
 }
 

@@ -65,7 +65,7 @@ pub(in crate::machine) fn collect(
         key,
         at_ns,
         read_ns,
-        given_ns: read_ns.max(active.ran_ns),
+        given_ns: read_ns.max(active.on_loop.ran_ns),
         task,
         // One that another's thread did is no other's.
         may_be_any_s: !is_helped && !active.pooled,
