@@ -101,6 +101,20 @@ fn server_that_is_done_before_the_write_returned_waits_for_it() {
 }
 
 #[test]
+fn a_write_that_returns_after_the_server_was_done_asks_for_nothing_more() {
+    let mut links = Links { ports: [8000].into_iter().collect(), ..Links::default() };
+    let peer = Peer { port: Some(8000), identity: 40_001 };
+    assert!(links.connect((10, 5), peer, (10, 20), Some((0, 1))));
+    let evidence = Evidence { is_unix: false, port: 8000, identity: 40_001, ..unix(1, 25, 35) };
+    assert!(done(&mut links, &evidence).is_empty(), "the front end is not");
+    assert!(!links.wrote((10, 5), peer, (30, 90), Some((0, 1))), "what the server has answered");
+    links.read((10, 5), 1, 100);
+    links.close((10, 5), 105);
+    assert_eq!(hold(&mut links, 1, 110).map(|request| request.id), Some(1), "nothing is waited for");
+    assert_eq!(links.counts, Counts { joined: 1, ambiguous: 0, unpaired: 0 });
+}
+
+#[test]
 fn kept_connection_carries_one_request_after_the_other() {
     let mut links = Links { ports: [8000].into_iter().collect(), ..Links::default() };
     let inner = |arrival_ns| Evidence {
