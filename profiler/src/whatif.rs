@@ -4,6 +4,7 @@
 //! JSON or a page. What it means and what it assumes is in docs/whatif.md.
 
 pub mod advised;
+mod afterwards;
 mod course;
 mod errands;
 pub mod forecast;

@@ -20,12 +20,30 @@ pub(super) const MIN_ALIKE: usize = 20;
 pub(super) enum Part {
     /// Its own code.
     Own,
+    /// It looks for what is ready.
+    Look,
     /// It accepts a connection.
     Accept,
+    /// It reads from a client or writes to one.
+    Client,
     /// A call that is on a CPU.
     Call,
     /// A call that waits.
     Wait,
+}
+
+impl Part {
+    /// What a slice is that is no look. `None`: a wait for the lock, which is none.
+    pub(super) const fn of(slice: &Slice) -> Option<Self> {
+        Some(match (slice.place, slice.state) {
+            (Place::Accept, _) => Self::Accept,
+            (_, ThreadState::GilWait) => return None,
+            (Place::Gap, _) => Self::Own,
+            (_, ThreadState::ClientIo) => Self::Client,
+            (_, ThreadState::Other | ThreadState::Running | ThreadState::File) => Self::Call,
+            _ => Self::Wait,
+        })
+    }
 }
 
 /// A part of a course, and how long it was.
@@ -49,29 +67,51 @@ pub(super) struct Course {
     pub(super) given: Vec<Given>,
     /// The thread has just waited for the lock.
     has_waited: bool,
+    /// It waited for a CPU in its own code. The caller sets this. It is not set for what comes after a response.
+    pub(super) has_queued: bool,
 }
 
 impl Course {
     /// Of this thread, as it begins.
     pub(super) const fn begin(tid: Tid) -> Self {
-        Self { tid, steps: Vec::new(), given: Vec::new(), has_waited: false }
+        Self { tid, steps: Vec::new(), given: Vec::new(), has_waited: false, has_queued: false }
+    }
+
+    /// Adds a look for what is ready, as long as it takes if it does not sleep. Several in a row are one.
+    pub(super) fn look(&mut self, slice: &Slice, length_ns: u64) {
+        self.has_waited = false;
+        if self.steps.last().is_none_or(|last| last.part != Part::Look) {
+            self.steps.push(Step { part: Part::Look, length_ns, has_waited: false, release: None });
+            self.given.push(Given::begin(slice));
+        }
+    }
+
+    /// How long all its steps are.
+    pub(super) fn length_ns(&self) -> u64 {
+        self.steps.iter().map(|step| step.length_ns).sum()
+    }
+
+    /// How much comes before each of its steps.
+    pub(super) fn begun_ns(&self) -> impl Iterator<Item = u64> + '_ {
+        self.steps.iter().scan(0_u64, |before_ns, step| {
+            let begun_ns = *before_ns;
+            *before_ns = before_ns.saturating_add(step.length_ns);
+            Some(begun_ns)
+        })
+    }
+
+    /// Its parts, in order.
+    pub(super) fn parts(&self) -> Vec<Part> {
+        self.steps.iter().map(|step| step.part).collect()
     }
 
     /// Adds a slice. Waits for the lock are none of the course: the model makes them itself.
     pub(super) fn add(&mut self, slice: &Slice) {
-        let length_ns = slice.end_ns.saturating_sub(slice.start_ns);
-        let part = match (slice.place, slice.state) {
-            (Place::Accept, _) => Part::Accept,
-            (_, ThreadState::GilWait) => {
-                self.has_waited = true;
-                return;
-            }
-            (Place::Gap, _) => Part::Own,
-            (_, ThreadState::Other | ThreadState::ClientIo | ThreadState::Running | ThreadState::File) => {
-                Part::Call
-            }
-            _ => Part::Wait,
+        let Some(part) = Part::of(slice) else {
+            self.has_waited = true;
+            return;
         };
+        let length_ns = slice.end_ns.saturating_sub(slice.start_ns);
         let has_waited = std::mem::take(&mut self.has_waited);
         match (self.steps.last_mut(), self.given.last_mut()) {
             (Some(last), Some(given)) if last.part == Part::Own && part == Part::Own => {
@@ -92,22 +132,72 @@ pub(super) fn typical<'a>(
     courses: impl Iterator<Item = &'a Course>,
     wanted: Wanted<'_>,
 ) -> Option<Vec<Step>> {
-    let parts = |course: &Course| course.steps.iter().map(|step| step.part).collect::<Vec<Part>>();
+    let by_parts = by_parts(courses);
+    let (parts, alike) = by_parts.into_iter().max_by_key(|(_, alike)| alike.len())?;
+    (alike.len() >= MIN_ALIKE).then(|| mean(parts, &alike, wanted))
+}
+
+/// Courses that have each kind of call as often as is wanted, together, and no other calls. Those that most of these have come first. Where much is to be done
+/// at once, several of them become one. So it does not matter how often a course is there.
+pub(super) fn covering<'a>(
+    courses: impl Iterator<Item = &'a Course>,
+    mut wanted_calls: BTreeMap<Part, usize>,
+    wanted: Wanted<'_>,
+) -> Vec<Vec<Step>> {
+    let mut found: Vec<(Vec<Part>, Vec<&Course>)> = by_parts(courses).into_iter().collect();
+    found.retain(|(_, alike)| alike.len() >= MIN_ALIKE);
+    // The sort is stable: of equally many the order of their parts decides.
+    found.sort_by_key(|(_, alike)| std::cmp::Reverse(alike.len()));
+    let mut covering: Vec<Vec<Step>> = Vec::new();
+    for (parts, alike) in found {
+        let calls = calls(parts.iter().copied());
+        let left = |part: &Part| wanted_calls.get(part).copied().unwrap_or(0);
+        // The first may have more of a kind than there is in the mean.
+        let fits =
+            |(part, count): (&Part, &usize)| *count <= left(part) || covering.is_empty() && left(part) > 0;
+        if calls.is_empty() || !calls.iter().all(fits) {
+            continue;
+        }
+        for (part, count) in calls {
+            wanted_calls.entry(part).and_modify(|left| *left = left.saturating_sub(count));
+        }
+        covering.push(mean(parts, &alike, wanted));
+    }
+    covering
+}
+
+/// How often each kind of call is made in these parts.
+pub(super) fn calls(parts: impl Iterator<Item = Part>) -> BTreeMap<Part, usize> {
+    let mut calls = BTreeMap::new();
+    for part in parts.filter(|part| !matches!(part, Part::Own | Part::Look)) {
+        *calls.entry(part).or_default() += 1;
+    }
+    calls
+}
+
+fn by_parts<'a>(courses: impl Iterator<Item = &'a Course>) -> BTreeMap<Vec<Part>, Vec<&'a Course>> {
     let mut by_parts: BTreeMap<Vec<Part>, Vec<&Course>> = BTreeMap::new();
     for course in courses.filter(|course| !course.steps.is_empty()) {
-        by_parts.entry(parts(course)).or_default().push(course);
+        by_parts.entry(course.parts()).or_default().push(course);
     }
-    let (parts, alike) = by_parts.into_iter().max_by_key(|(_, alike)| alike.len())?;
-    if alike.len() < MIN_ALIKE {
-        return None;
+    by_parts
+}
+
+/// Of courses with the same parts: the mean length of each.
+fn mean(parts: Vec<Part>, alike: &[&Course], wanted: Wanted<'_>) -> Vec<Step> {
+    // Who waits for the lock looks for it again and again. That is no part of the work, as little as a wait for a CPU.
+    let without = |is_calm: &dyn Fn(&Course) -> bool| {
+        alike.iter().copied().filter(|course| is_calm(course)).collect::<Vec<&Course>>()
+    };
+    let has_waited = |course: &Course| course.steps.iter().any(|step| step.has_waited);
+    let mut calm = without(&|course| !course.has_queued && !has_waited(course));
+    if calm.len() < MIN_ALIKE {
+        calm = without(&|course| !has_waited(course));
     }
-    // Who waits for the lock looks for it again and again: that is no part of the work.
-    let calm: Vec<&Course> =
-        alike.iter().copied().filter(|course| course.steps.iter().all(|step| !step.has_waited)).collect();
     let step = |(at, part)| {
         let at_this = |course: &&Course| course.steps.get(at).copied();
-        let measured = if part == Part::Own && calm.len() >= MIN_ALIKE { &calm } else { &alike };
-        let count = u64::try_from(measured.len()).unwrap_or(u64::MAX);
+        let measured = if part == Part::Own && calm.len() >= MIN_ALIKE { &calm } else { alike };
+        let count = u64::try_from(measured.len()).unwrap_or(u64::MAX).max(1);
         let length_ns =
             measured.iter().filter_map(at_this).map(|step: Step| step.length_ns).sum::<u64>() / count;
         let given = alike.iter().filter_map(|course| Some((course.tid, *course.given.get(at)?)));
@@ -118,7 +208,7 @@ pub(super) fn typical<'a>(
             release: if part == Part::Own { release(given, wanted) } else { None },
         }
     };
-    Some(parts.into_iter().enumerate().map(step).collect())
+    parts.into_iter().enumerate().map(step).collect()
 }
 
 /// How long it is on a CPU, as far as a timeline tells.
@@ -152,6 +242,8 @@ pub(super) fn segments(course: &[Step], scale: Scale) -> Vec<Segment> {
     let mut segments = Vec::with_capacity(course.len());
     for step in course {
         match step.part {
+            // How long looks take is not known.
+            Part::Look if step.length_ns == 0 => {}
             // Nobody ever waited there: C code, without the lock.
             Part::Own if scale.shows_lock && !step.has_waited => {
                 segments.push(free(scale.cpu_ns(step.length_ns)));
@@ -168,7 +260,9 @@ pub(super) fn segments(course: &[Step], scale: Scale) -> Vec<Segment> {
                 segments.push(python(left_ns));
             }
             // In a call a thread gives the lock up.
-            Part::Accept | Part::Call => segments.push(free(scale.cpu_ns(step.length_ns))),
+            Part::Look | Part::Accept | Part::Client | Part::Call => {
+                segments.push(free(scale.cpu_ns(step.length_ns)));
+            }
             Part::Wait => {
                 segments.push(Segment { work: Work::Wait(Phase::Unexplained), duration_ns: step.length_ns });
             }

@@ -32,9 +32,9 @@ pub const JUDGED: [Judged; 3] = [
     Judged {
         name: "gunicorn",
         worker_class: Some("gthread"),
-        runs: 10,
-        p99_percent: 4,
-        worst_p99_percent: 18,
+        runs: 16,
+        p99_percent: 3,
+        worst_p99_percent: 17,
     },
     Judged { name: "uwsgi", worker_class: None, runs: 21, p99_percent: 3, worst_p99_percent: 7 },
 ];

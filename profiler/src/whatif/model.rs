@@ -15,7 +15,8 @@ use profiler_forecast::figures::Timed;
 use profiler_forecast::load::{Arrives, Load, Request, Row, Segment, Work};
 use profiler_forecast::setting::{Dispatch, Errands, Setting, Wakes};
 
-use super::errands::{after, errands, handed_ns};
+use super::afterwards::afterwards;
+use super::errands::errands;
 use super::handover::{by_calls, by_ends};
 use super::others::Others;
 use super::refusal::slots_per_process;
@@ -103,7 +104,7 @@ impl Model {
         let (dispatch, dispatched_ns) = if is_shared {
             (Dispatch::Shared(Wakes::Random), 0)
         } else {
-            let errands = errands_of((trace, wanted), &seen, &costs, pickups.usual_ns);
+            let errands = errands_of((trace, wanted), (&seen, &process_of), &costs, pickups.usual_ns);
             let before_ns = errands.before.iter().map(|segment| segment.duration_ns).sum();
             (Dispatch::ByProcess(errands), before_ns)
         };
@@ -135,7 +136,7 @@ impl Model {
             measured: measured.collect(),
             load: Load {
                 requests,
-                after: after(trace, &seen, (costs.after_ns, !handovers.usual_ns.is_empty()), wanted),
+                after: afterwards(trace, &seen, (costs.after_ns, !handovers.usual_ns.is_empty()), wanted),
                 endpoints: names.list,
                 back_ends: back_ends.names(),
             },
@@ -227,15 +228,12 @@ fn processes(snapshot: &Snapshot) -> HashMap<Tid, u32> {
 /// What the dispatching thread does; where its rounds do not show, half of its CPU time before a request and half of it after.
 fn errands_of(
     (trace, wanted): (&Trace, Wanted<'_>),
-    seen: &[&Seen],
+    (seen, process_of): (&[&Seen], &HashMap<Tid, u32>),
     costs: &Costs,
     usual_ns: u64,
 ) -> Errands {
     let handover_ns = wanted.handovers_ns.get(wanted.handovers_ns.len() / 2).copied().unwrap_or(0);
-    let serving: HashSet<Tid> = seen.iter().map(|request| request.tid).collect();
-    let handed_ns = handed_ns(trace, seen, &serving).map(|ns| ns.saturating_sub(handover_ns));
-    let shown =
-        handed_ns.and_then(|handed_ns| errands(trace, &serving, (costs.dispatch_ns, handed_ns), wanted));
+    let shown = errands(trace, seen, process_of, (costs.dispatch_ns, handover_ns), wanted);
     shown.unwrap_or_else(|| {
         let before_ns = (costs.dispatch_ns / 2).min(usual_ns);
         let python = |duration_ns| vec![Segment { work: Work::Python, duration_ns }];

@@ -74,7 +74,7 @@ pub(super) fn request(start_ns: u64, durations_ns: &[(Phase, u64)]) -> Request {
 }
 
 /// Two cores that others used for so long in ten seconds.
-fn machine(others_ns: u64) -> [Fact; 2] {
+pub(super) fn machine(others_ns: u64) -> [Fact; 2] {
     let first = MachineCpu { cpus: 2, ..MachineCpu::default() };
     let idle_ns = 20_000_000_000 - others_ns;
     let last = MachineCpu { read_ns: 10_000_000_000, idle_ns, ..first };
@@ -164,7 +164,7 @@ fn where_others_took_all_that_there_was_there_is_no_forecast() {
     }
 }
 
-const fn python(duration_ns: u64) -> Segment {
+pub(super) const fn python(duration_ns: u64) -> Segment {
     Segment { work: Work::Python, duration_ns }
 }
 
@@ -377,50 +377,6 @@ fn threads_that_were_only_seen_give_no_forecast() {
     // Six requests came while all were busy, and no further thread.
     snapshot.slots.exhausted_ns = 100_000_000;
     assert_eq!(refusals(&snapshot, &calm()), []);
-}
-
-#[test]
-fn a_dispatching_thread_does_what_its_rounds_show() {
-    // Each 10 ms: wake up, accept, hand over, and after the response close the connection in a round of its own.
-    let mut requests = Vec::new();
-    let mut slices = Vec::new();
-    for number in 0..600_u64 {
-        let at = 1_000_000 + number * 10_000_000;
-        let mut of = |tid, start, end, state, label| slices.push((tid, at + start, at + end, state, label));
-        of(2, 0, 0, ThreadState::Idle, "epoll_wait");
-        of(2, 0, 50_000, ThreadState::Running, "running");
-        of(2, 50_000, 60_000, ThreadState::Idle, "accept4");
-        of(2, 60_000, 160_000, ThreadState::Running, "running");
-        // Something is ready at once; then nothing is.
-        of(2, 160_000, 163_000, ThreadState::Idle, "epoll_wait");
-        of(2, 163_000, 3_000_000, ThreadState::Idle, "epoll_wait");
-        of(2, 3_000_000, 3_020_000, ThreadState::Running, "running");
-        of(2, 3_020_000, 3_030_000, ThreadState::Other, "close");
-        of(2, 3_030_000, 3_040_000, ThreadState::Running, "running");
-        of(1, 0, 130_000, ThreadState::Idle, "futex");
-        of(1, 130_000, 2_130_000, ThreadState::Running, "running");
-        of(1, 2_130_000, 2_180_000, ThreadState::Running, "running");
-        of(1, 2_180_000, 2_190_000, ThreadState::File, "write");
-        let mut request = request(at, &[(Phase::PoolWait, 130_000), (Phase::Cpu, 2_000_000)]);
-        request.times.service_start_ns = Some(at + 131_000);
-        requests.push(request);
-    }
-    let mut trace = Trace::default();
-    machine(0).iter().for_each(|fact| trace.note(fact));
-    for (tid, start_ns, end_ns, state, label) in slices {
-        trace.entry(&slice(tid, start_ns, end_ns, state, label));
-    }
-    requests.into_iter().for_each(|request| trace.entry(&Entry::Request(Box::new(request))));
-    let mut snapshot = calm_snapshot();
-    snapshot.processes[0].threads[0].cpu_ns = 600 * 2_060_000;
-    snapshot.processes[0].threads[1].cpu_ns = 600 * 206_000;
-    let model = Model::of(&snapshot, &trace, None);
-    let free = |duration_ns| Segment { work: Work::Free(Phase::Cpu), duration_ns };
-    let Dispatch::ByProcess(errands) = &model.setting.dispatch else { panic!("{:?}", model.setting) };
-    assert_eq!(errands.before, [free(3_000), python(50_000), free(10_000), python(70_000)]);
-    assert_eq!(errands.then, [python(30_000)]);
-    assert_eq!(errands.after, [free(3_000), python(20_000), free(10_000), python(10_000)]);
-    assert_eq!(model.load.after, [python(50_000), free(10_000)]);
 }
 
 #[test]

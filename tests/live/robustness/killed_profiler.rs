@@ -17,25 +17,21 @@ use wsgi_trace_tests::require_bpf;
 use crate::said::LIMIT;
 
 /// How often it is killed here; `make soak` asks for a hundred.
-const KILLS: u32 = 25;
+const KILLS: u32 = 13;
 
 fn kills() -> u32 {
     std::env::var("WSGI_TRACE_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS)
 }
 
-/// Light enough that the profilers get on with attaching.
-const STEADY: &[&str] = &[
-    "--requests",
-    "1000000",
-    "--seconds",
-    "90",
-    "--clients",
-    "4",
-    "--keep-alive",
-    "20",
-    "--routes",
-    "/sleep/5",
-];
+/// A kill takes some seconds: attaching, and until the kernel has dropped what was attached.
+const KILL_SECONDS: u32 = 10;
+
+/// Light enough that the profilers get on with attaching; it lasts until all kills are over, and is then stopped.
+fn steady() -> Vec<String> {
+    let seconds = (60 + kills() * KILL_SECONDS).to_string();
+    let options = ["--requests", "10000000", "--seconds", &seconds, "--clients", "4", "--keep-alive", "20"];
+    options.into_iter().chain(["--routes", "/sleep/5"]).map(str::to_owned).collect()
+}
 
 /// Moments that look random and are the same every time (xorshift).
 struct Moments(u64);
@@ -75,7 +71,9 @@ fn killed_again_and_again_the_profiler_costs_no_request_and_leaves_nothing_in_th
     let _others = shared()?;
     let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
     let pid = server.master().to_string();
-    let load = Load::start(server.address(), STEADY)?;
+    let steady = steady();
+    let steady: Vec<&str> = steady.iter().map(String::as_str).collect();
+    let mut load = Load::start(server.address(), &steady)?;
 
     let started = Instant::now();
     let mut first = Program::start(&["--pid", &pid])?;
@@ -112,6 +110,7 @@ fn killed_again_and_again_the_profiler_costs_no_request_and_leaves_nothing_in_th
     })
     .map_err(|error| error.context(format!("{left:?}")))?;
 
+    assert!(load.ended()?.is_none(), "the last profilers were killed without a load");
     load.stop_early();
     let sent = load.finish()?;
     assert!(sent.requests.len() > 100);

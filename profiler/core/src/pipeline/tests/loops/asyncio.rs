@@ -181,6 +181,28 @@ fn who_computes_once_it_was_read_and_then_sleeps_has_slept_only_after_that() {
     }
 }
 
+/// A look that finds its back end's connection ready, and a read of it that finds nothing, resume nobody.
+///
+/// ```text
+/// loop: read 9, look, socket, connect, look, send, look 8000, recv nothing, read 10, look, python 2000, write 10, look 1950 (the timer), look, write 9
+/// ```
+#[test]
+fn who_read_nothing_of_its_back_end_did_not_run_in_the_iteration_after() {
+    let script = loop_that_defers();
+    let first = script.now_ns;
+    let script = script.read(9, GET, first, (1, 0, 0)).look(0, 0, (1, 0, 0)).ask(BACKEND);
+    let script = script.look(-1, 1, (0, 0, 300)).call(Call::Write { fd: BACKEND }, 30, (3, 0, 0), 0);
+    let script = script.look(-1, 2, (0, 0, 8000)).read_nothing(BACKEND);
+    let second = script.now_ns;
+    let script = script.read(10, GET, second, (1, 0, 0)).look(0, 0, (1, 0, 0)).cpu(2000).respond(10);
+    let script = script.look(2, 0, (0, 0, 1950)).look(0, 0, (1, 0, 0)).respond(9).look(-1, 0, (0, 0, 10));
+    let (requests, _) = requests_of(script);
+    let waited = of(&requests, first);
+    let waits_us = us(waited, Phase::Sleep) + us(waited, Phase::BackendWait);
+    assert!(waits_us >= 8000 + 2010 + 1950, "{waited:?}");
+    assert_eq!(us(waited, Phase::Unexplained), 0, "{waited:?}");
+}
+
 /// uvicorn has a timer of its own ten times a second.
 ///
 /// ```text
