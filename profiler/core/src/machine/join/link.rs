@@ -395,12 +395,14 @@ impl Links {
 
     /// The server has finished a request.
     pub fn inner_done(&mut self, evidence: &Evidence, request: Box<Request>, may_be_own: bool) -> Half {
-        let paired = self.pair(evidence, true);
-        if let Some(number) = paired.filter(|number| self.has_asked(*number, &request)) {
+        if let Some(number) = self.pair(evidence, true) {
             return Half::Joined(self.join(number, *request, evidence));
         }
-        let mut ends = self.unpaired.iter().filter_map(|number| self.ends.get(number));
-        let may_come = paired.is_some() || ends.any(|end| fit(end, evidence) != Fit::No);
+        let may_come = self
+            .unpaired
+            .iter()
+            .filter_map(|number| self.ends.get(number))
+            .any(|end| fit(end, evidence) != Fit::No);
         if !may_come && may_be_own {
             return Half::Own(request);
         }
@@ -412,21 +414,11 @@ impl Links {
         Half::Pending
     }
 
-    /// Whether the front end is known to have asked for this, or never will be. A write on a kept connection may return after the server is done.
-    fn has_asked(&self, number: u64, request: &Request) -> bool {
-        let Some(end) = self.ends.get(&number).filter(|end| end.asked.is_some() && end.closed_ns.is_none())
-        else {
-            return true;
-        };
-        let sent_ns = |outer: &Outer| self.waiting.get(&outer.1).map_or(0, |waiting| waiting.sent_ns);
-        end.unanswered.front().is_some_and(|outer| sent_ns(outer) <= request.times.start_ns)
-    }
-
     /// Looks again for the other halves of what the server has finished.
     pub fn retry(&mut self) -> Ready {
         let mut ready = Vec::new();
         for (evidence, request) in std::mem::take(&mut self.orphans) {
-            match self.pair(&evidence, true).filter(|number| self.has_asked(*number, &request)) {
+            match self.pair(&evidence, true) {
                 Some(number) => ready.extend(self.join(number, *request, &evidence)),
                 None => self.orphans.push((evidence, request)),
             }
