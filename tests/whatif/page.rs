@@ -92,12 +92,16 @@ fn in_range(cells: &[Cell]) -> String {
     format!("{within} of {}", pairs.len())
 }
 
+/// Where a cell was run: only settings of one place are compared.
+fn place(cell: &Cell) -> (&str, &str, u32) {
+    (&cell.subject, &cell.workload, cell.percent)
+}
+
 /// How many pairs of settings under one load, whose real p99 lie apart, are forecast in the right order.
 fn ranked(cells: &[Cell]) -> String {
     let (mut right, mut all) = (0_u32, 0_u32);
     for (at, one) in cells.iter().enumerate() {
         for other in cells.iter().skip(at + 1) {
-            let place = |cell: &Cell| (cell.subject.clone(), cell.workload.clone(), cell.percent);
             let p99_ms = |figures: Option<Figures>| figures.map(|figures| figures.p99_ms);
             let real = (p99_ms(one.real()), p99_ms(other.real()));
             let (Some(one_real), Some(other_real)) = real else { continue };

@@ -1,4 +1,4 @@
-//! What the thread that dispatches does for a request: it accepts the connection, may read from it, hands it over, and looks after it later.
+//! What the thread that dispatches does for a request: it accepts the connection, may read from it, hands it over, and closes it later.
 //!
 //! In: what that thread did, and when the thread that served was woken. Out: typical courses, as segments. It looks for what is ready again and again,
 //! and between two looks is a *round*. gunicorn's gthread hands a request over in the round that accepts it, Waitress in a later one, which reads it.
@@ -167,9 +167,23 @@ fn handed_at<'a>(handed: impl Iterator<Item = &'a Handed>) -> Option<(usize, u64
     Some((step, u64::try_from(lasted_ns).unwrap_or(0)))
 }
 
+/// Whether it looks for what is ready.
+fn is_look(slice: &Slice) -> bool {
+    slice.state == ThreadState::Idle && slice.place != Place::Accept
+}
+
+/// Adds what a dispatching thread did to a course.
+fn add(slice: &Slice, look_ns: u64, course: &mut Course) {
+    if is_look(slice) {
+        course.look(slice, look_ns);
+    } else {
+        course.add(slice);
+        course.has_queued |= slice.place == Place::Gap && slice.state == ThreadState::RunQueue;
+    }
+}
+
 impl<'a> Dispatching<'a> {
     fn of(tid: Tid, slices: &'a [Slice]) -> Self {
-        let is_look = |slice: &Slice| slice.state == ThreadState::Idle && slice.place != Place::Accept;
         let looks = slices.iter().enumerate().filter(|(_, slice)| is_look(slice)).map(|(number, _)| number);
         Self { tid, slices, looks: looks.collect() }
     }
@@ -196,7 +210,7 @@ impl<'a> Dispatching<'a> {
         for number in begin..end {
             let slice = self.slices.get(number)?;
             let before_ns = if number == at { course.length_ns() } else { 0 };
-            self.add(number, slice, look_ns, &mut course);
+            add(slice, look_ns, &mut course);
             if number == at {
                 // A look takes as long as one that does not sleep, and a wait for the lock nothing.
                 let added_ns = course.length_ns().saturating_sub(before_ns);
@@ -216,20 +230,7 @@ impl<'a> Dispatching<'a> {
 
     /// All that it did but looks.
     fn parts(&self) -> impl Iterator<Item = Part> {
-        let slices = self.slices.iter().enumerate();
-        slices
-            .filter(|(number, _)| self.looks.binary_search(number).is_err())
-            .filter_map(|(_, slice)| Part::of(slice))
-    }
-
-    /// Adds what it did to a course.
-    fn add(&self, number: usize, slice: &Slice, look_ns: u64, course: &mut Course) {
-        if self.looks.binary_search(&number).is_ok() {
-            course.look(slice, look_ns);
-        } else {
-            course.add(slice);
-            course.has_queued |= slice.place == Place::Gap && slice.state == ThreadState::RunQueue;
-        }
+        self.slices.iter().filter(|slice| !is_look(slice)).filter_map(Part::of)
     }
 
     /// Its rounds that are of no such request. Rounds without a call are left out.
@@ -250,8 +251,8 @@ impl<'a> Dispatching<'a> {
         let rounds = self.looks.iter().copied().zip(ends).filter(|(begin, _)| !is_taken(*begin));
         let courses = rounds.map(|(begin, end)| {
             let mut course = Course::begin(self.tid);
-            let slices = self.slices.iter().enumerate().take(end).skip(begin);
-            slices.for_each(|(number, slice)| self.add(number, slice, look_ns, &mut course));
+            let slices = self.slices.get(begin..end).unwrap_or_default();
+            slices.iter().for_each(|slice| add(slice, look_ns, &mut course));
             course
         });
         let calls = |course: &Course| !matches!(*course.parts(), [Part::Look] | [Part::Look, Part::Own]);
@@ -313,24 +314,29 @@ mod tests {
         ]
     }
 
+    /// gthread: after the response it closes the connection in a round of its own. The woken thread runs at this moment. `has_more`: something is ready at
+    /// once; then nothing is.
+    fn gthread(woken_us: u64, has_more: bool) -> Vec<Does> {
+        let slept_us = if has_more { 163 } else { 160 };
+        let looks_at_once = has_more.then_some((2, 160, slept_us, State::Idle, "epoll_wait"));
+        let accepts = [
+            (2, 0, 0, State::Idle, "epoll_wait"),
+            (2, 0, 50, State::Running, "running"),
+            (2, 50, 60, State::Idle, "accept4"),
+            (2, 60, 160, State::Running, "running"),
+        ];
+        let closes = [
+            (2, slept_us, 3000, State::Idle, "epoll_wait"),
+            (2, 3000, 3020, State::Running, "running"),
+            (2, 3020, 3030, State::Other, "close"),
+            (2, 3030, 3040, State::Running, "running"),
+        ];
+        accepts.into_iter().chain(looks_at_once).chain(closes).chain(serves(woken_us)).collect()
+    }
+
     #[test]
     fn a_request_is_handed_over_in_the_round_that_accepts_it() {
-        // gthread: after the response it closes the connection in a round of its own.
-        let model = model(131, |_| {
-            let dispatches = [
-                (2, 0, 0, State::Idle, "epoll_wait"),
-                (2, 0, 50, State::Running, "running"),
-                (2, 50, 60, State::Idle, "accept4"),
-                (2, 60, 160, State::Running, "running"),
-                // Something is ready at once; then nothing is.
-                (2, 160, 163, State::Idle, "epoll_wait"),
-                (2, 163, 3000, State::Idle, "epoll_wait"),
-                (2, 3000, 3020, State::Running, "running"),
-                (2, 3020, 3030, State::Other, "close"),
-                (2, 3030, 3040, State::Running, "running"),
-            ];
-            dispatches.into_iter().chain(serves(130)).collect()
-        });
+        let model = model(131, |_| gthread(130, true));
         let errands = errands_of(&model);
         assert_eq!(errands.before, [free(3000), python(50_000), free(10_000), python(70_000)]);
         assert_eq!(errands.then, [python(30_000)]);
@@ -381,25 +387,10 @@ mod tests {
         }
     }
 
-    /// gthread, as above; the woken thread runs at this moment.
-    fn gthread(woken_us: u64) -> Vec<Does> {
-        let dispatches = [
-            (2, 0, 0, State::Idle, "epoll_wait"),
-            (2, 0, 50, State::Running, "running"),
-            (2, 50, 60, State::Idle, "accept4"),
-            (2, 60, 160, State::Running, "running"),
-            (2, 160, 3000, State::Idle, "epoll_wait"),
-            (2, 3000, 3020, State::Running, "running"),
-            (2, 3020, 3030, State::Other, "close"),
-            (2, 3030, 3040, State::Running, "running"),
-        ];
-        dispatches.into_iter().chain(serves(woken_us)).collect()
-    }
-
     #[test]
     fn a_thread_that_gets_a_cpu_late_or_early_was_handed_its_request_in_the_same_round() {
         for (woken_us, then_ns) in [(200, 0), (70, 90_000), (61, 99_000)] {
-            let model = model(woken_us + 1, |_| gthread(woken_us));
+            let model = model(woken_us + 1, |_| gthread(woken_us, false));
             let errands = errands_of(&model);
             let python_ns = 100_000 - then_ns;
             assert_eq!(errands.before, [python(50_000), free(10_000), python(python_ns)], "{woken_us}");
