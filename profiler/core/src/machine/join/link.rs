@@ -6,6 +6,7 @@
 //! write. If more than one end fits, the oldest is taken and counted as ambiguous.
 
 mod crossed;
+mod end;
 mod fit;
 
 use std::collections::VecDeque;
@@ -13,6 +14,7 @@ use std::collections::VecDeque;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use self::crossed::Crossed;
+use self::end::End;
 use self::fit::{Fit, fit};
 use crate::event::Tid;
 use crate::machine::join::compose::{Inner, compose, of_front_end};
@@ -78,32 +80,6 @@ pub struct Peer {
     pub port: Option<u16>,
     /// What distinguishes the connection from others; 0: not known.
     pub identity: u64,
-}
-
-/// The front end's end of a connection.
-#[derive(Clone, Debug)]
-struct End {
-    is_unix: bool,
-    port: u16,
-    identity: u64,
-    /// Entry and exit; `None`: before tracing began.
-    connect_ns: Option<(u64, u64)>,
-    first_write_ns: Option<(u64, u64)>,
-    /// Requests sent to the server that it has not answered, oldest first.
-    unanswered: VecDeque<Outer>,
-    /// The last request that was sent.
-    asked: Option<Outer>,
-    /// The server has sent something since the last write.
-    turned: bool,
-    paired: bool,
-    closed_ns: Option<u64>,
-}
-
-impl End {
-    /// Entry of the connect; 0: before tracing began.
-    fn began_ns(&self) -> u64 {
-        self.connect_ns.map_or(0, |(enter_ns, _)| enter_ns)
-    }
 }
 
 /// A request of the front end that uses the server behind.
@@ -395,14 +371,12 @@ impl Links {
 
     /// The server has finished a request.
     pub fn inner_done(&mut self, evidence: &Evidence, request: Box<Request>, may_be_own: bool) -> Half {
-        if let Some(number) = self.pair(evidence, true) {
+        let paired = self.pair(evidence, true);
+        if let Some(number) = paired.filter(|number| self.has_asked(*number, &request)) {
             return Half::Joined(self.join(number, *request, evidence));
         }
-        let may_come = self
-            .unpaired
-            .iter()
-            .filter_map(|number| self.ends.get(number))
-            .any(|end| fit(end, evidence) != Fit::No);
+        let mut ends = self.unpaired.iter().filter_map(|number| self.ends.get(number));
+        let may_come = paired.is_some() || ends.any(|end| fit(end, evidence) != Fit::No);
         if !may_come && may_be_own {
             return Half::Own(request);
         }
@@ -414,11 +388,19 @@ impl Links {
         Half::Pending
     }
 
+    /// Whether the front end is known to have asked for this, or never will be. A write on a kept connection may return after the server is done.
+    fn has_asked(&self, number: u64, request: &Request) -> bool {
+        let Some(end) = self.ends.get(&number).filter(|end| end.may_ask_again()) else { return true };
+        let sent_ns = |outer: &Outer| self.waiting.get(&outer.1).map_or(0, |waiting| waiting.sent_ns);
+        // What was sent after the server was done is another request.
+        end.unanswered.front().is_some_and(|outer| sent_ns(outer) <= request.times.end_ns)
+    }
+
     /// Looks again for the other halves of what the server has finished.
     pub fn retry(&mut self) -> Ready {
         let mut ready = Vec::new();
         for (evidence, request) in std::mem::take(&mut self.orphans) {
-            match self.pair(&evidence, true) {
+            match self.pair(&evidence, true).filter(|number| self.has_asked(*number, &request)) {
                 Some(number) => ready.extend(self.join(number, *request, &evidence)),
                 None => self.orphans.push((evidence, request)),
             }
@@ -583,7 +565,10 @@ impl Links {
 
     /// The server's connection is gone.
     pub fn connection_gone(&mut self, connection: u64) {
-        self.of_connection.remove(&connection);
+        // The write that asked for the last request may not have returned.
+        if !self.orphans.iter().any(|(evidence, _)| evidence.connection == connection) {
+            self.of_connection.remove(&connection);
+        }
     }
 }
 

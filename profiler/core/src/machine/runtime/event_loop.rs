@@ -161,22 +161,24 @@ impl EventLoop {
         (self.is_fresh() || until_ns == own_until_ns).then_some(until_ns)
     }
 
-    /// An iteration that is over and in which the request surely ran unseen: begin and end. Some loops resume everything one iteration after its cause.
-    /// Such a loop resumes there what it read in the iteration before, and has not slept between the two. So the request waited for nothing before that.
+    /// A stretch that is over and in which the request may have run unseen: begin and end. Before it the request waited for nothing but the loop. Some loops
+    /// resume everything one iteration after its cause. Such a loop resumes there what it read in the iteration before, and has not slept between the two.
     #[must_use]
     pub(in crate::machine) fn unseen_iteration(&self, active: &Active) -> Option<(u64, u64)> {
         let is_first = self.passes_on() && !active.response.has_begun;
         // Behind another request on its connection it did not run.
         let head_ns =
-            active.request.times.service_start_ns.filter(|head_ns| *head_ns >= active.behind_until_ns);
+            active.request.times.service_start_ns.map(|head_ns| head_ns.max(active.behind_until_ns));
         let head_ns = head_ns.filter(|_| is_first);
         let answer_ns = active.on_loop.answered_ns.filter(|_| self.defers());
         let read_ns = head_ns.max(answer_ns).filter(|read_ns| *read_ns > active.on_loop.ran_ns)?;
         let (start_ns, end_ns) = self.looks.iteration_after(read_ns)?;
-        // Where a task may also go on in the iteration that reads for it (trio), only one that shows itself right after is known to have run here.
-        let is_told =
-            self.defers() || end_ns == self.looks.last.enter_ns && self.looks.slept_until_ns <= read_ns;
-        (is_told && Rule::UnseenIteration.holds()).then_some((start_ns, end_ns))
+        // A task may also go on in the iteration that reads for it (trio), or that answers the request before. Unless it shows itself right after, it may
+        // have run there too.
+        let is_next = end_ns == self.looks.last.enter_ns && self.looks.slept_until_ns <= read_ns;
+        let is_told = !active.was_behind() && (self.defers() || is_next);
+        let start_ns = if is_told { start_ns } else { read_ns };
+        Rule::UnseenIteration.holds().then_some((start_ns, end_ns))
     }
 
     /// What is known of its order does not tell when a request resumes. It may be asyncio's: one on which all requests take several iterations is not recognised.

@@ -225,6 +225,11 @@ impl Active {
         }
     }
 
+    /// Its head was read before the request before it on its connection was over.
+    pub(in crate::machine) fn was_behind(&self) -> bool {
+        self.request.times.service_start_ns.is_some_and(|head_ns| head_ns < self.behind_until_ns)
+    }
+
     /// A thread has done something for this request: the thread's time since the cursor is this request's. `own_start_ns`: when the thread began to work on it,
     /// at the earliest. What held the thread before that, from `window_start_ns` on, is added to the thread's sums. Returns what was taken of the thread's
     /// time.

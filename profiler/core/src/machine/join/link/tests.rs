@@ -140,6 +140,50 @@ fn kept_connection_carries_one_request_after_the_other() {
 }
 
 #[test]
+fn on_a_kept_connection_a_write_may_return_after_the_server_was_done_and_each_has_its_own_half() {
+    let mut links = Links { ports: [8000].into_iter().collect(), ..Links::default() };
+    let peer = Peer { port: Some(8000), identity: 40_001 };
+    let evidence =
+        |arrival_ns| Evidence { is_unix: false, port: 8000, identity: 40_001, ..unix(7, 25, arrival_ns) };
+    let inner = |links: &mut Links, arrival_ns| {
+        let request =
+            Box::new(Request { tid: 1000 + arrival_ns as u32, ..request(99, arrival_ns, arrival_ns + 50) });
+        links.inner_done(&evidence(arrival_ns), request, false)
+    };
+    let answered = |links: &mut Links, outer, at_ns| {
+        links.read((10, 5), 1, at_ns);
+        hold(links, outer, at_ns + 5).map(|request| (request.id, request.tid))
+    };
+    assert!(links.connect((10, 5), peer, (10, 20), Some((0, 1))));
+    links.wrote((10, 5), peer, (30, 40), Some((0, 1)));
+    assert!(matches!(inner(&mut links, 35), Half::Joined(_)));
+    assert_eq!(answered(&mut links, 1, 100), Some((1, 1035)));
+    // The second is done before it is known that anybody asked. Its time may begin before the write does. The server may close the connection after it.
+    for (start_ns, is_last) in [(135, false), (125, false), (135, true)] {
+        let mut links = links.clone();
+        assert!(matches!(inner(&mut links, start_ns), Half::Pending), "{start_ns}");
+        if is_last {
+            links.connection_gone(7);
+        }
+        assert!(links.wrote((10, 5), peer, (130, 190), Some((0, 2))));
+        assert!(links.retry().is_empty(), "the front end is not done");
+        assert_eq!(answered(&mut links, 2, 200), Some((2, 1000 + start_ns as u32)));
+        if is_last {
+            assert_eq!(links.counts, Counts { joined: 2, ambiguous: 0, unpaired: 0 });
+            continue;
+        }
+        // Of the third nobody saw the write. It is not the fourth, which was asked later.
+        assert!(matches!(inner(&mut links, 235), Half::Pending));
+        assert!(links.wrote((10, 5), peer, (330, 390), Some((0, 4))));
+        assert!(links.retry().is_empty());
+        assert!(matches!(inner(&mut links, 335), Half::Joined(_)));
+        assert_eq!(answered(&mut links, 4, 400), Some((4, 1335)));
+        assert!(links.expire(2_000_000_000).is_empty());
+        assert_eq!(links.counts, Counts { joined: 3, ambiguous: 0, unpaired: 1 });
+    }
+}
+
+#[test]
 fn connection_that_both_sides_know_is_paired_whatever_the_order_in_time_suggests() {
     let mut links = Links { ports: [8000].into_iter().collect(), ..Links::default() };
     // The handshake of a listener that waits for data ends with the first byte, long after the connect.

@@ -209,7 +209,12 @@ fn explain(
     }
     let own_start_ns = turning.own_start_ns;
     let mut owed = None;
-    if active.left_by.is_none() && active.owner.is_none() {
+    // Then the answer to the one before let it go on: it may have run and slept since.
+    let was_behind = active.was_behind();
+    if was_behind {
+        active.pass(active.behind_until_ns.min(own_start_ns), Phase::LoopWait);
+    }
+    if active.left_by.is_none() && active.owner.is_none() && !was_behind {
         // Its first bytes: they wait from their arrival on, whoever could have read them.
         if active.request.times.start_is_arrival {
             event_loop.arrived(active.request.times.start_ns, slice.enter_ns, window_start_ns);
@@ -309,7 +314,7 @@ pub(super) fn pass_unseen(active: &mut Active, event_loop: &EventLoop, known_unt
 
 /// The same request as one that does something for the first time since its last bytes were read, before its response; `None`: it has done something since.
 fn came(active: &Active, read_ns: u64) -> Option<Came> {
-    let head_ns = active.request.times.service_start_ns?;
+    let head_ns = active.request.times.service_start_ns.filter(|_| !active.was_behind())?;
     let after = match (read_ns > head_ns, active.request.index_on_connection) {
         (true, _) => After::Body,
         (false, 0) => After::FirstHead,

@@ -2,6 +2,7 @@
 //!
 //! In: scripts of a loop's thread that answers nothing in the iteration in which it was read. Out: assertions. Times are in microseconds in the scripts.
 
+use super::tasks::{FIRST, SECOND};
 use super::*;
 use ProcessSeen;
 
@@ -201,6 +202,52 @@ fn who_read_nothing_of_its_back_end_did_not_run_in_the_iteration_after() {
     let waits_us = us(waited, Phase::Sleep) + us(waited, Phase::BackendWait);
     assert!(waits_us >= 8000 + 2010 + 1950, "{waited:?}");
     assert_eq!(us(waited, Phase::Unexplained), 0, "{waited:?}");
+}
+
+/// What an asyncio task reads itself (`loop.sock_recv`) it has at once: it runs on in the iteration that reads, and not in the one after.
+///
+/// ```text
+/// loop: read 9, look; task 1: socket, connect; look, send, look 8000; task 1: recv; read 10, look, python 2000, write 10, look 1950 (the timer), look; task 1:
+///       write 9
+/// ```
+#[test]
+fn who_reads_its_answer_in_its_own_task_did_not_run_unseen_in_the_iteration_after() {
+    let script = loop_that_defers();
+    let first = script.now_ns;
+    let script = script.task(0).read(9, GET, first, (1, 0, 0)).look(0, 0, (1, 0, 0)).task(FIRST);
+    let script = script.ask(BACKEND).task(0).look(-1, 1, (0, 0, 300)).task(FIRST);
+    let script = script.call(Call::Write { fd: BACKEND }, 30, (3, 0, 0), 0).task(0).look(-1, 2, (0, 0, 8000));
+    let script = script.task(FIRST).receive(BACKEND).task(0);
+    let second = script.now_ns;
+    let script = script.read(10, GET, second, (1, 0, 0)).look(0, 0, (1, 0, 0)).task(SECOND).cpu(2000);
+    let script = script.respond(10).task(0).look(2, 0, (0, 0, 1950)).look(0, 0, (1, 0, 0));
+    let script = script.task(FIRST).respond(9).task(0).look(-1, 0, (0, 0, 10));
+    let (requests, _) = requests_of(script);
+    let slept = of(&requests, first);
+    assert!(us(slept, Phase::Sleep) >= 2000 + 1950, "{slept:?}");
+    assert_eq!(us(slept, Phase::BackendWait), 300 + 8000, "{slept:?}");
+    assert_eq!(us(slept, Phase::Unexplained), 0, "{slept:?}");
+}
+
+/// The second of two pipelined requests begins once the first is answered: in that iteration, or one later. While the first one ran, it did not.
+///
+/// ```text
+/// loop: read 9 (two heads), read 10, look, python 20, write 9 (the first), python 400, write 10, look, python 30, look 5000 (the timer), look, write 9 (the second)
+/// ```
+#[test]
+fn a_pipelined_request_waits_until_the_one_before_is_answered_and_may_have_slept_only_after_that() {
+    let script = loop_that_defers();
+    let came = script.now_ns;
+    let both = [GET, GET].concat();
+    let script = script.read(9, &both, came, (1, 0, 0)).read(10, GET, came, (1, 0, 0)).look(0, 0, (1, 0, 0));
+    let script = script.cpu(20).respond(9).cpu(400).respond(10).look(0, 0, (1, 0, 0)).cpu(30);
+    let script = script.look(5, 0, (0, 0, 5000)).look(0, 0, (1, 0, 0)).respond(9).look(-1, 0, (0, 0, 10));
+    let (requests, _) = requests_of(script);
+    let second = requests.last().unwrap();
+    assert_eq!(second.times.start_ns, came, "{second:?}");
+    assert_eq!(us(second, Phase::LoopWait), 1 + 1 + 20 + 10 + 1 + 1, "{second:?}");
+    assert_eq!(us(second, Phase::Unexplained), 400 + 10 + 1 + 30, "{second:?}");
+    assert_eq!(us(second, Phase::Sleep), 5000, "{second:?}");
 }
 
 /// uvicorn has a timer of its own ten times a second.

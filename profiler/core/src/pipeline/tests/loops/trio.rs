@@ -147,3 +147,20 @@ fn reader_that_finds_no_more_says_nothing_of_what_the_request_waits_for() {
     assert_eq!(us(request, Phase::ClientReadStall), 0, "{:?}", request.phases);
     assert_eq!(us(request, Phase::Unexplained), 0, "{:?}", request.phases);
 }
+
+/// Who has read its head may run on in that iteration, or start another task, which runs in the next one.
+///
+/// ```text
+/// loop: read 9, look, python 2000, write 10, look 10 000 (the timer), look, write 9
+/// ```
+#[test]
+fn who_slept_later_may_have_run_before_that_in_the_iteration_of_its_head_and_the_next_one() {
+    let script = trio();
+    let came = script.now_ns;
+    let script = script.read(9, GET, came, (1, 0, 0)).read(10, GET, came, (1, 0, 0)).look(0, 0, (0, 0, 0));
+    let script = script.cpu(2000).respond(10).look(10, 0, (0, 0, 10_000)).cpu(40).look(0, 0, (0, 0, 0));
+    let (requests, _) = requests_of(script.answer(9).look(-1, 0, (0, 0, 10)));
+    let slept = requests.last().unwrap();
+    assert_eq!(us(slept, Phase::Sleep), 10_000, "{slept:?}");
+    assert_eq!(us(slept, Phase::Unexplained), 1 + 2000 + 10, "{slept:?}");
+}
