@@ -124,7 +124,8 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        note("WSGI_TRACE_TURNS_LOG", self.stretch.length().as_millis());
+        let kind = if self.place.is_some() { "shared" } else { "alone" };
+        note("WSGI_TRACE_TURNS_LOG", format_args!("{}\t{kind}", self.stretch.length().as_millis()));
         let (stolen_ns, stolen_ratio) = self.stretch.stolen();
         if stolen_ns >= DISTURBED_NS && stolen_ratio > DISTURBED_RATIO {
             // For whoever runs the tests: it was no measurement.

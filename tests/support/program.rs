@@ -36,7 +36,9 @@ fn locate() -> anyhow::Result<PathBuf> {
     let profile = test.parent().and_then(|deps| deps.parent()).context("the test program stands alone")?;
     if let Some(cargo) = std::env::var_os("CARGO") {
         let mut build = Command::new(cargo);
-        build.current_dir(crate::root()).args(["build", "--quiet", "--locked", "--package", "wsgi-trace"]);
+        // As `make test` builds it: of one package alone cargo would make another build, with other features.
+        build.current_dir(crate::root()).args(["build", "--quiet", "--locked", "--bin", "wsgi-trace"]);
+        build.args(["--workspace", "--exclude", "profiler-ebpf"]);
         if profile.file_name() == Some(OsStr::new("release")) {
             build.arg("--release");
         }

@@ -71,8 +71,8 @@ pub(crate) fn judge(failures: &[String], log: &Path) -> anyhow::Result<Judged> {
         }
         println!("\nMeasured again, for {} % of the CPUs were stolen: {name}", before.percent);
         std::fs::write(log, "").with_context(|| format!("{} is not writable", log.display()))?;
-        let mut test = command::cargo(&["test", "--locked", "--package", "wsgi-trace-tests", "--test"]);
-        test.args([&before.program, "--", "--include-ignored", "--exact", name]);
+        let mut test = command::cargo(&command::TEST);
+        test.args(["--test", &before.program, "--", "--include-ignored", "--exact", name]);
         test.env("WSGI_TRACE_REQUIRE_ROOT", "1").env("WSGI_TRACE_DISTURBED_LOG", log);
         let mut passed = false;
         let ended = watched::run(&mut test, watched::SILENCE_OF_LONG_TESTS, |line| {

@@ -42,6 +42,9 @@ fn cargo_by(mut command: Command, arguments: &[&str]) -> Command {
     command
 }
 
+/// What every command with tests begins with, so that all find the same build: of one package alone cargo would make another, with other features.
+pub(crate) const TEST: [&str; 4] = ["test", "--workspace", "--locked", "--no-fail-fast"];
+
 /// Builds the program and, beside it, the program `bin` of the tests, in `profile` (`release` or `dev`).
 pub(crate) fn build_with(bin: &str, profile: &str) -> anyhow::Result<()> {
     let program = ["--package", "wsgi-trace", "--bin", "wsgi-trace"];

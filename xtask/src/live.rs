@@ -83,7 +83,7 @@ pub(crate) fn thousand_clients(names: &[String]) -> anyhow::Result<()> {
 
 /// All tests of these programs, with all that they say.
 fn loud(programs: &[&str]) -> std::process::Command {
-    let mut tests = command::cargo(&["test", "--locked", "--package", "wsgi-trace-tests"]);
+    let mut tests = command::cargo(&command::TEST);
     tests.args(programs.iter().flat_map(|program| ["--test", program]));
     tests.args(["--", "--include-ignored", "--nocapture"]).env("WSGI_TRACE_REQUIRE_ROOT", "1");
     tests
@@ -99,10 +99,9 @@ fn run_loud(tests: &mut std::process::Command) -> anyhow::Result<()> {
 
 fn run_programs(programs: &[&str], which: &str, names: &[String]) -> anyhow::Result<()> {
     let programs = programs.iter().flat_map(|program| ["--test", program]);
-    let common = ["test", "--locked", "--package", "wsgi-trace-tests"];
-    command::run(command::cargo(&common).arg("--no-run").args(programs.clone()))?;
-    let mut tests = command::cargo(&common);
-    tests.arg("--no-fail-fast").args(programs).arg("--").arg(which).args(names);
+    command::run(command::cargo(&command::TEST).arg("--no-run").args(programs.clone()))?;
+    let mut tests = command::cargo(&command::TEST);
+    tests.args(programs).arg("--").arg(which).args(names);
     tests.env("WSGI_TRACE_REQUIRE_ROOT", "1").env("RUST_TEST_THREADS", test::WAITING);
     let mut summary = Summary::of(slice::from_mut(&mut tests))?;
     let ended = watched::run(&mut tests, watched::SILENCE_OF_LONG_TESTS, |line| {

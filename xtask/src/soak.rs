@@ -6,6 +6,7 @@ use crate::command;
 
 /// As `make test` does, with more rounds.
 pub(crate) fn run() -> anyhow::Result<()> {
-    let tests = ["test", "--locked", "--package", "wsgi-trace-tests", "--test", "robustness", "killed_again"];
-    command::run(command::cargo(&tests).env("WSGI_TRACE_KILLS", "100").env("WSGI_TRACE_REQUIRE_ROOT", "1"))
+    let mut tests = command::cargo(&command::TEST);
+    tests.args(["--test", "robustness", "killed_again"]);
+    command::run(tests.env("WSGI_TRACE_KILLS", "100").env("WSGI_TRACE_REQUIRE_ROOT", "1"))
 }

@@ -159,21 +159,27 @@ impl Totals {
 /// Live tests that are named with their time: they take most of a run, and a slow one shows nowhere else.
 const LONGEST: usize = 10;
 
-/// What `program<TAB>name<TAB>milliseconds` lines say of the time of live tests; `None`: nothing.
+/// What `program<TAB>name<TAB>milliseconds<TAB>kind` lines say of the time of live tests; `None`: nothing. The run lasts at least as long as all turns
+/// that a test had `alone`.
 fn longest(log: &str) -> Option<String> {
     let turn = |line: &str| {
-        let (name, milliseconds) = line.rsplit_once('\t')?;
-        Some((milliseconds.parse::<u64>().ok()?, name.replace('\t', " ")))
+        let (rest, kind) = line.rsplit_once('\t')?;
+        let (name, milliseconds) = rest.rsplit_once('\t')?;
+        Some((milliseconds.parse::<u64>().ok()?, kind == "alone", name.replace('\t', " ")))
     };
-    let mut turns: Vec<(u64, String)> = log.lines().filter_map(turn).collect();
+    let mut turns: Vec<(u64, bool, String)> = log.lines().filter_map(turn).collect();
     turns.sort_unstable_by(|a, b| b.cmp(a));
-    let all_ms: u64 = turns.iter().map(|(milliseconds, _)| milliseconds).sum();
     let seconds = |milliseconds: u64| milliseconds as f64 / 1000.0;
+    let all = seconds(turns.iter().map(|(milliseconds, ..)| milliseconds).sum());
+    let alone = seconds(
+        turns.iter().filter(|(_, is_alone, _)| *is_alone).map(|(milliseconds, ..)| milliseconds).sum(),
+    );
     let named: Vec<String> =
-        turns.iter().take(LONGEST).map(|(ms, name)| format!("{name} {:.1} s", seconds(*ms))).collect();
-    let (count, all) = (turns.len(), seconds(all_ms));
-    (count > 0)
-        .then(|| format!("Live tests: {count}, {all:.0} s in turns; the longest: {}", named.join(", ")))
+        turns.iter().take(LONGEST).map(|(ms, _, name)| format!("{name} {:.1} s", seconds(*ms))).collect();
+    let (count, named) = (turns.len(), named.join(", "));
+    (count > 0).then(|| {
+        format!("Live tests: {count}, {all:.0} s in turns, {alone:.0} s of these alone; the longest: {named}")
+    })
 }
 
 /// `name<TAB>reason` lines, grouped by reason.
@@ -247,8 +253,8 @@ mod tests {
 
     #[test]
     fn live_tests_that_took_longest_are_named_with_their_seconds() {
-        let said = longest("truth\ta::one\t1200\nserve\tb::two\t30400\ntruth\tnot a number\n");
-        let expected = "Live tests: 2, 32 s in turns; the longest: serve b::two 30.4 s, truth a::one 1.2 s";
+        let said = longest("truth\ta::one\t1200\talone\nserve\tb::two\t30400\tshared\ntruth\tnot a number\n");
+        let expected = "Live tests: 2, 32 s in turns, 1 s of these alone; the longest: serve b::two 30.4 s, truth a::one 1.2 s";
         assert_eq!(said.as_deref(), Some(expected));
         assert_eq!(longest(""), None);
     }

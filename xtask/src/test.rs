@@ -58,15 +58,12 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
 fn compile() -> anyhow::Result<()> {
     command::run(&mut command::cargo(&["build", "--workspace", "--exclude", "profiler-ebpf", "--locked"]))?;
     // Compiling is silent for minutes, which no test may be.
-    command::run(&mut command::cargo(&["test", "--workspace", "--locked", "--no-run"]))
+    command::run(command::cargo(&command::TEST).arg("--no-run"))
 }
-
-/// What every command begins with, so that all find the same build.
-const TEST: [&str; 4] = ["test", "--workspace", "--locked", "--no-fail-fast"];
 
 /// One command, with these arguments.
 fn whole(arguments: &[String]) -> Command {
-    let mut tests = command::cargo(&TEST);
+    let mut tests = command::cargo(&command::TEST);
     tests.args(arguments);
     tests
 }
@@ -74,8 +71,9 @@ fn whole(arguments: &[String]) -> Command {
 /// All tests, as commands to run beside each other: two with live tests, and two with what needs nothing but a CPU. Those run
 /// behind everything else that wants one: live tests hold beside that.
 fn parts() -> anyhow::Result<Vec<Command>> {
-    let (mut live, mut sociable) = (command::cargo(&TEST), command::cargo(&TEST));
-    let (mut others, mut of_docs) = (command::cargo_behind(&TEST), command::cargo_behind(&TEST));
+    let (mut live, mut sociable) = (command::cargo(&command::TEST), command::cargo(&command::TEST));
+    let (mut others, mut of_docs) =
+        (command::cargo_behind(&command::TEST), command::cargo_behind(&command::TEST));
     others.arg("--lib");
     of_docs.arg("--doc");
     let mut metadata = command::cargo(&["metadata", "--no-deps", "--format-version=1", "--locked"]);

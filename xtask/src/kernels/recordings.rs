@@ -99,7 +99,9 @@ fn sent(lines: &[String]) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
 
 /// This machine's program, of the tree as it is.
 fn program() -> anyhow::Result<PathBuf> {
-    command::run(&mut command::cargo(&["build", "--quiet", "--locked", "--package", "wsgi-trace"]))?;
+    let program =
+        ["build", "--quiet", "--workspace", "--exclude", "profiler-ebpf", "--locked", "--bin", "wsgi-trace"];
+    command::run(&mut command::cargo(&program))?;
     Ok(command::root().join("target/debug/wsgi-trace"))
 }
 

@@ -6,16 +6,16 @@
 //! write. If more than one end fits, the oldest is taken and counted as ambiguous.
 
 mod crossed;
-mod end;
 mod fit;
+mod socket;
 
 use std::collections::VecDeque;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use self::crossed::Crossed;
-use self::end::End;
 use self::fit::{Fit, fit};
+use self::socket::FrontSocket;
 use crate::event::Tid;
 use crate::machine::join::compose::{Inner, compose, of_front_end};
 use crate::machine::wire::trail::Trail;
@@ -123,7 +123,7 @@ pub enum Half {
 /// All connections between a front end and the server behind it.
 #[derive(Clone, Debug, Default)]
 pub struct Links {
-    ends: FxHashMap<u64, End>,
+    ends: FxHashMap<u64, FrontSocket>,
     next_end: u64,
     of_descriptor: FxHashMap<(Tid, i32), u64>,
     /// Ends whose other side is not known yet, oldest first.
@@ -172,7 +172,7 @@ impl Links {
         }
         let number = self.next_end;
         self.next_end = self.next_end.saturating_add(1);
-        let end = End {
+        let end = FrontSocket {
             is_unix: peer.port.is_none(),
             port: peer.port.unwrap_or(0),
             identity: peer.identity,
@@ -296,7 +296,7 @@ impl Links {
     }
 
     fn forget_if_done(&mut self, number: u64) {
-        let done = |end: &End| end.closed_ns.is_some() && end.unanswered.is_empty();
+        let done = |end: &FrontSocket| end.closed_ns.is_some() && end.unanswered.is_empty();
         if self.ends.get(&number).is_some_and(done) {
             self.ends.remove(&number);
             self.unpaired.retain(|other| *other != number);
@@ -357,7 +357,7 @@ impl Links {
                     && (evidence.seeded || end.began_ns() <= evidence.accepted_ns)
             })
         };
-        let began_ns = |number: &&u64| self.ends.get(number).map_or(0, End::began_ns);
+        let began_ns = |number: &&u64| self.ends.get(number).map_or(0, FrontSocket::began_ns);
         self.unpaired.iter().filter(fits).max_by_key(began_ns).copied()
     }
 

@@ -173,10 +173,10 @@ impl EventLoop {
         let answer_ns = active.on_loop.answered_ns.filter(|_| self.defers());
         let read_ns = head_ns.max(answer_ns).filter(|read_ns| *read_ns > active.on_loop.ran_ns)?;
         let (start_ns, end_ns) = self.looks.iteration_after(read_ns)?;
-        // A task may also go on in the iteration that reads for it (trio), or that answers the request before. Unless it shows itself right after, it may
-        // have run there too.
+        // Who was behind another may have run in the iteration that answered that one. So may a task of trio in the iteration that reads for it, unless it
+        // shows itself right after the next one.
         let is_next = end_ns == self.looks.last.enter_ns && self.looks.slept_until_ns <= read_ns;
-        let is_told = !active.was_behind() && (self.defers() || is_next);
+        let is_told = read_ns != active.behind_until_ns && (self.defers() || is_next);
         let start_ns = if is_told { start_ns } else { read_ns };
         Rule::UnseenIteration.holds().then_some((start_ns, end_ns))
     }

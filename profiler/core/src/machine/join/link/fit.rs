@@ -2,7 +2,7 @@
 //!
 //! In: an end, and what the server's side shows. Out: how well they fit.
 
-use super::{End, Evidence};
+use super::{Evidence, FrontSocket};
 
 /// How an end fits a connection of the server's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(super) enum Fit {
     No,
 }
 
-pub(super) fn fit(end: &End, evidence: &Evidence) -> Fit {
+pub(super) fn fit(end: &FrontSocket, evidence: &Evidence) -> Fit {
     if end.is_unix != evidence.is_unix || end.port != evidence.port {
         return Fit::No;
     }
@@ -55,11 +55,11 @@ mod tests {
 
     use super::*;
 
-    type SetUp = fn(&mut End, &mut Evidence);
+    type SetUp = fn(&mut FrontSocket, &mut Evidence);
 
     /// A front end's connect from 10 to 20 and its first write from 30 to 60.
-    fn end() -> End {
-        End {
+    fn end() -> FrontSocket {
+        FrontSocket {
             is_unix: false,
             port: 8000,
             identity: 0,

@@ -8,7 +8,7 @@ use super::Outer;
 
 /// The front end's end of a connection.
 #[derive(Clone, Debug)]
-pub(super) struct End {
+pub(super) struct FrontSocket {
     pub(super) is_unix: bool,
     pub(super) port: u16,
     pub(super) identity: u64,
@@ -25,7 +25,7 @@ pub(super) struct End {
     pub(super) closed_ns: Option<u64>,
 }
 
-impl End {
+impl FrontSocket {
     /// Entry of the connect; 0: before tracing began.
     pub(super) fn began_ns(&self) -> u64 {
         self.connect_ns.map_or(0, |(enter_ns, _)| enter_ns)
