@@ -30,7 +30,7 @@ rules! {
     Task,
     /// An event-loop iteration in which nothing was touched belongs to the only request that may have run in it.
     AloneInIteration,
-    /// asyncio and trio: a request whose head (on asyncio also whose answer) was read ran in the iteration after, though it made no call.
+    /// asyncio and trio: a request whose head (on asyncio also whose answer) was read may have run in the iteration after, though it made no call.
     UnseenIteration,
     /// Unknown loops: a request that first does something as many iterations after it was read as others did that were alone has been ready since.
     PassedAlong,

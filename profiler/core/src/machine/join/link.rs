@@ -99,6 +99,11 @@ struct AwaitsInner {
 }
 
 impl AwaitsInner {
+    /// The front end was done with it before this moment.
+    fn was_over(&self, at_ns: u64) -> bool {
+        self.held.as_ref().is_some_and(|held| held.0.times.end_ns < at_ns)
+    }
+
     /// Whether the front end has read all that the server is known to have sent.
     fn has_read_all(&self) -> bool {
         let bytes = self.inners.iter().fold(0_u64, |sum, inner| sum.saturating_add(inner.bytes_out));
@@ -372,7 +377,9 @@ impl Links {
     /// The server has finished a request.
     pub fn inner_done(&mut self, evidence: &Evidence, request: Box<Request>, may_be_own: bool) -> Half {
         let paired = self.pair(evidence, true);
-        if let Some(number) = paired.filter(|number| self.has_asked(*number, &request)) {
+        if let Some(number) = paired
+            && self.has_asked(number, &request)
+        {
             return Half::Joined(self.join(number, *request, evidence));
         }
         let mut ends = self.unpaired.iter().filter_map(|number| self.ends.get(number));
@@ -388,21 +395,32 @@ impl Links {
         Half::Pending
     }
 
-    /// Whether the front end is known to have asked for this, or never will be. A write on a kept connection may return after the server is done.
-    fn has_asked(&self, number: u64, request: &Request) -> bool {
-        let Some(end) = self.ends.get(&number).filter(|end| end.may_ask_again()) else { return true };
-        let sent_ns = |outer: &Outer| self.waiting.get(&outer.1).map_or(0, |waiting| waiting.sent_ns);
+    /// Whether the front end is known to have asked for this. A write on a kept connection may return after the server is done. No more is waited for
+    /// where the front end has closed the connection.
+    fn has_asked(&mut self, number: u64, request: &Request) -> bool {
+        let Some(end) = self.ends.get_mut(&number) else { return true };
+        let times = &request.times;
+        let arrival_ns = if times.start_is_arrival { times.start_ns } else { 0 };
+        let waiting = |outer: &Outer| self.waiting.get(&outer.1);
+        // Who is waited for no more, or was over before this arrived, had asked for something else.
+        while let Some(outer) = end.unanswered.front()
+            && waiting(outer).is_none_or(|waiting| waiting.was_over(arrival_ns))
+        {
+            end.unanswered.pop_front();
+        }
         // What was sent after the server was done is another request.
-        end.unanswered.front().is_some_and(|outer| sent_ns(outer) <= request.times.end_ns)
+        end.unanswered.front().and_then(waiting).is_some_and(|waiting| waiting.sent_ns <= times.end_ns)
     }
 
     /// Looks again for the other halves of what the server has finished.
     pub fn retry(&mut self) -> Ready {
         let mut ready = Vec::new();
         for (evidence, request) in std::mem::take(&mut self.orphans) {
-            match self.pair(&evidence, true).filter(|number| self.has_asked(*number, &request)) {
-                Some(number) => ready.extend(self.join(number, *request, &evidence)),
-                None => self.orphans.push((evidence, request)),
+            match self.pair(&evidence, true) {
+                Some(number) if self.has_asked(number, &request) => {
+                    ready.extend(self.join(number, *request, &evidence));
+                }
+                _ => self.orphans.push((evidence, request)),
             }
         }
         ready

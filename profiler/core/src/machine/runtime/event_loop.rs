@@ -161,23 +161,19 @@ impl EventLoop {
         (self.is_fresh() || until_ns == own_until_ns).then_some(until_ns)
     }
 
-    /// A stretch that is over and in which the request may have run unseen: begin and end. Before it the request waited for nothing but the loop. Some loops
-    /// resume everything one iteration after its cause. Such a loop resumes there what it read in the iteration before, and has not slept between the two.
+    /// A stretch that is over and in which the request may have run unseen: begin and end. Until it began, the request waited for the loop. Some loops
+    /// resume everything one iteration after its cause. Where such a loop has read something for a request, that request runs in the next iteration, unless
+    /// the loop sleeps before.
     #[must_use]
     pub(in crate::machine) fn unseen_iteration(&self, active: &Active) -> Option<(u64, u64)> {
-        let is_first = self.passes_on() && !active.response.has_begun;
-        // Behind another request on its connection it did not run.
-        let head_ns =
-            active.request.times.service_start_ns.map(|head_ns| head_ns.max(active.behind_until_ns));
-        let head_ns = head_ns.filter(|_| is_first);
+        let is_first = self.passes_on() && !active.response.has_begun && !active.was_behind();
+        let head_ns = active.request.times.service_start_ns.filter(|_| is_first);
         let answer_ns = active.on_loop.answered_ns.filter(|_| self.defers());
         let read_ns = head_ns.max(answer_ns).filter(|read_ns| *read_ns > active.on_loop.ran_ns)?;
         let (start_ns, end_ns) = self.looks.iteration_after(read_ns)?;
-        // Who was behind another may have run in the iteration that answered that one. So may a task of trio in the iteration that reads for it, unless it
-        // shows itself right after the next one.
+        // A task of trio may also go on in the iteration that reads for it. One that shows itself right after the next iteration ran in that one.
         let is_next = end_ns == self.looks.last.enter_ns && self.looks.slept_until_ns <= read_ns;
-        let is_told = read_ns != active.behind_until_ns && (self.defers() || is_next);
-        let start_ns = if is_told { start_ns } else { read_ns };
+        let start_ns = if self.defers() || is_next { start_ns } else { read_ns };
         Rule::UnseenIteration.holds().then_some((start_ns, end_ns))
     }
 

@@ -1,6 +1,6 @@
 //! The front end's end of a connection to the server behind it.
 //!
-//! In: what its threads' calls show of the connection. Out: what it asked there, and since when.
+//! In: what its threads' calls show of the connection. Out: what it asked there that the server has not answered.
 
 use std::collections::VecDeque;
 
@@ -29,10 +29,5 @@ impl FrontSocket {
     /// Entry of the connect; 0: before tracing began.
     pub(super) fn began_ns(&self) -> u64 {
         self.connect_ns.map_or(0, |(enter_ns, _)| enter_ns)
-    }
-
-    /// It is open, and was asked on before.
-    pub(super) const fn may_ask_again(&self) -> bool {
-        self.asked.is_some() && self.closed_ns.is_none()
     }
 }

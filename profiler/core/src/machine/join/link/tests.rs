@@ -184,6 +184,28 @@ fn on_a_kept_connection_a_write_may_return_after_the_server_was_done_and_each_ha
 }
 
 #[test]
+fn a_half_that_never_comes_does_not_take_the_place_of_the_next_one_on_a_kept_connection() {
+    for (is_arrival, joined) in [(true, 2), (false, 1)] {
+        let mut links = Links { ports: [8000].into_iter().collect(), ..Links::default() };
+        let peer = Peer { port: Some(8000), identity: 40_001 };
+        for (outer, at_ns) in [(1, 100), (2, 300)] {
+            assert!(links.wrote((10, 5), peer, (at_ns, at_ns + 10), Some((0, outer))));
+            links.read((10, 5), 1, at_ns + 80);
+            assert!(hold(&mut links, outer, at_ns + 100).is_none());
+        }
+        let evidence =
+            Evidence { is_unix: false, seeded: true, port: 8000, identity: 40_001, ..unix(7, 0, 305) };
+        let mut half = Box::new(request(99, 305, 350));
+        half.times.start_is_arrival = is_arrival;
+        let Half::Joined(ready) = links.inner_done(&evidence, half, false) else { panic!("{is_arrival}") };
+        // Only if it is known that its bytes came after the first was over.
+        assert_eq!(ready.iter().map(|request| request.id).collect::<Vec<_>>(), [joined]);
+        links.expire(2_000_000_000);
+        assert_eq!(links.counts, Counts { joined: 1, ambiguous: 0, unpaired: 1 });
+    }
+}
+
+#[test]
 fn connection_that_both_sides_know_is_paired_whatever_the_order_in_time_suggests() {
     let mut links = Links { ports: [8000].into_iter().collect(), ..Links::default() };
     // The handshake of a listener that waits for data ends with the first byte, long after the connect.

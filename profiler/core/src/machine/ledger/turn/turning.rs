@@ -69,6 +69,7 @@ pub(in crate::machine) fn turn_to(books: &mut Books<'_>, thread: &mut Thread, at
     if let Some(event_loop) = thread.serving_loop() {
         event_loop.left.turns_to(key, slice.enter_ns);
     }
+    wait_behind(books, key, turning.own_start_ns);
     let back = handed_back(books, thread, slice, key, by);
     explain(books, thread, slice, key, (&turning, &back));
     if is_its_own && let Some(event_loop) = thread.event_loop.as_deref_mut() {
@@ -137,6 +138,15 @@ fn leave_behind(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, turni
     {
         // Either of the two ran.
         active.pass(slice.enter_ns, Phase::Unexplained);
+    }
+}
+
+/// Behind another request on its connection it waited until that one was over.
+fn wait_behind(books: &mut Books<'_>, (number, _): RequestKey, until_ns: u64) {
+    if let Some(connection) = books.wire.connections.get_mut(number)
+        && let Some(active) = connection.requests.front_mut()
+    {
+        active.pass(active.behind_until_ns.min(until_ns), Phase::LoopWait);
     }
 }
 
@@ -209,12 +219,8 @@ fn explain(
     }
     let own_start_ns = turning.own_start_ns;
     let mut owed = None;
-    // Then the answer to the one before let it go on: it may have run and slept since.
-    let was_behind = active.was_behind();
-    if was_behind {
-        active.pass(active.behind_until_ns.min(own_start_ns), Phase::LoopWait);
-    }
-    if active.left_by.is_none() && active.owner.is_none() && !was_behind {
+    let is_new = active.left_by.is_none() && active.owner.is_none();
+    if is_new && !active.was_behind() {
         // Its first bytes: they wait from their arrival on, whoever could have read them.
         if active.request.times.start_is_arrival {
             event_loop.arrived(active.request.times.start_ns, slice.enter_ns, window_start_ns);
@@ -237,6 +243,9 @@ fn explain(
         active.pass(handed_to.begin_ns.min(own_start_ns), Phase::PoolWait);
         owed = owe(active, key, back.owed_by, event_loop.told_between(own_start_ns));
         active.pass(own_start_ns, Phase::LoopWait);
+    } else if is_new {
+        // What it did since the one before it was answered, no call shows.
+        active.pass(own_start_ns, Phase::Unexplained);
     } else {
         explain_by_looks(active, event_loop, (slice, came), asked, turning);
     }
@@ -314,7 +323,7 @@ pub(super) fn pass_unseen(active: &mut Active, event_loop: &EventLoop, known_unt
 
 /// The same request as one that does something for the first time since its last bytes were read, before its response; `None`: it has done something since.
 fn came(active: &Active, read_ns: u64) -> Option<Came> {
-    let head_ns = active.request.times.service_start_ns.filter(|_| !active.was_behind())?;
+    let head_ns = active.request.times.service_start_ns?;
     let after = match (read_ns > head_ns, active.request.index_on_connection) {
         (true, _) => After::Body,
         (false, 0) => After::FirstHead,
