@@ -376,14 +376,12 @@ impl Links {
 
     /// The server has finished a request.
     pub fn inner_done(&mut self, evidence: &Evidence, request: Box<Request>, may_be_own: bool) -> Half {
-        let paired = self.pair(evidence, true);
-        if let Some(number) = paired
-            && self.has_asked(number, &request)
-        {
+        if let Some(number) = self.asked_on(evidence, &request) {
             return Half::Joined(self.join(number, *request, evidence));
         }
         let mut ends = self.unpaired.iter().filter_map(|number| self.ends.get(number));
-        let may_come = paired.is_some() || ends.any(|end| fit(end, evidence) != Fit::No);
+        let is_paired = self.of_connection.contains_key(&evidence.connection);
+        let may_come = is_paired || ends.any(|end| fit(end, evidence) != Fit::No);
         if !may_come && may_be_own {
             return Half::Own(request);
         }
@@ -395,10 +393,11 @@ impl Links {
         Half::Pending
     }
 
-    /// Whether the front end is known to have asked for this. A write on a kept connection may return after the server is done. No more is waited for
-    /// where the front end has closed the connection.
-    fn has_asked(&mut self, number: u64, request: &Request) -> bool {
-        let Some(end) = self.ends.get_mut(&number) else { return true };
+    /// The end on which the front end is known to have asked for this. A write on a kept connection may return after the server is done. An end that is
+    /// forgotten asks for nothing more: there it is joined with nobody. Whoever asked for something else there is forgotten too.
+    fn asked_on(&mut self, evidence: &Evidence, request: &Request) -> Option<u64> {
+        let number = self.pair(evidence, true)?;
+        let Some(end) = self.ends.get_mut(&number) else { return Some(number) };
         let times = &request.times;
         let arrival_ns = if times.start_is_arrival { times.start_ns } else { 0 };
         let waiting = |outer: &Outer| self.waiting.get(&outer.1);
@@ -409,18 +408,17 @@ impl Links {
             end.unanswered.pop_front();
         }
         // What was sent after the server was done is another request.
-        end.unanswered.front().and_then(waiting).is_some_and(|waiting| waiting.sent_ns <= times.end_ns)
+        let asked = end.unanswered.front().and_then(waiting)?;
+        (asked.sent_ns <= times.end_ns).then_some(number)
     }
 
     /// Looks again for the other halves of what the server has finished.
     pub fn retry(&mut self) -> Ready {
         let mut ready = Vec::new();
         for (evidence, request) in std::mem::take(&mut self.orphans) {
-            match self.pair(&evidence, true) {
-                Some(number) if self.has_asked(number, &request) => {
-                    ready.extend(self.join(number, *request, &evidence));
-                }
-                _ => self.orphans.push((evidence, request)),
+            match self.asked_on(&evidence, &request) {
+                Some(number) => ready.extend(self.join(number, *request, &evidence)),
+                None => self.orphans.push((evidence, request)),
             }
         }
         ready
