@@ -127,7 +127,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
         packages::need(&[("qemu-aarch64-static", "qemu-user-static")])?;
     }
     run(&[])?;
-    let mut tests = command::cargo(&["test", "--locked", "--package", "wsgi-trace-tests"]);
+    let mut tests = command::cargo(&command::TEST);
     tests.args(PROGRAMS.iter().flat_map(|program| ["--test", program]));
     command::run(tests.args(["--", "--include-ignored", "--test-threads", "1"]))
 }

@@ -26,8 +26,8 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
         "cargo xtask fleet [duckdb] [HOSTS DAYS COPIES]: COPIES is how often a day has the requests of the recordings; \
          duckdb asks that engine alone"
     );
-    let mut test = command::cargo(&["test", "--locked", "--package", "wsgi-trace-tests", "--test", "fleet"]);
-    test.args(["--", "--ignored", "--nocapture"]);
+    let mut test = command::cargo(&command::TEST);
+    test.args(["--test", "fleet", "--", "--ignored", "--nocapture"]);
     test.env("WSGI_TRACE_FLEET", size.join(","));
     if !is_alone {
         test.env("WSGI_TRACE_SPARK", spark()?);
