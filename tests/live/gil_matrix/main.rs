@@ -104,7 +104,7 @@ fn measure(interpreter: &Interpreter, kind: Kind, way: &[&str]) -> anyhow::Resul
     let witness = Witness::start(&image, &functions, &server.pids()?)?;
     std::thread::sleep(FOR);
     let seen = witness.finish()?;
-    load.end();
+    drop(load);
     program.signal(libc::SIGINT);
     program.finish(Duration::from_secs(60))?;
     drop(server);

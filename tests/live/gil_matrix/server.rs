@@ -192,16 +192,16 @@ fn ask(address: SocketAddr, stop: &AtomicBool) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Clients at work.
+/// Clients at work, until dropped.
 pub(crate) struct Load {
     clients: Vec<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
 }
 
-impl Load {
-    pub(crate) fn end(self) {
+impl Drop for Load {
+    fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        for client in self.clients {
+        for client in self.clients.drain(..) {
             let _ = client.join();
         }
     }
