@@ -47,7 +47,7 @@ fn counts_agree(recipe: &dyn Recipe) -> anyhow::Result<()> {
     let url = format!("http://{host}:{port}/fast");
     let connections = CONNECTIONS.to_string();
     let output = Command::new(WRK)
-        .args(["--threads", "1", "--connections", &connections, "--duration", "1s", &url])
+        .args(["--threads", "1", "--connections", &connections, "--duration", "2s", &url])
         .output()
         .context("wrk")?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -79,10 +79,10 @@ fn told(text: &str) -> Option<Told> {
 
 #[test]
 fn what_wrk_says_is_read() {
-    let text = "Running 1s test\n  1 threads and 4 connections\n  4711 requests in 1.00s, 1.00MB read\n  Socket errors: connect 0, read 3, write 1, timeout 0\n";
+    let text = "Running 2s test\n  1 threads and 4 connections\n  4711 requests in 2.00s, 1.00MB read\n  Socket errors: connect 0, read 3, write 1, timeout 0\n";
     assert_eq!(told(text), Some(Told { answers: 4711, ended: 3, errors: 1 }));
     assert_eq!(
-        told("  12 requests in 1.00s, 1.00MB read\n"),
+        told("  12 requests in 2.00s, 1.00MB read\n"),
         Some(Told { answers: 12, ended: 0, errors: 0 })
     );
     assert_eq!(told("unable to connect"), None);
