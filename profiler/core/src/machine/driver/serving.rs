@@ -166,7 +166,7 @@ impl State {
         sink: &mut dyn FnMut(Entry),
     ) {
         if let Call::Accept { listener_fd } = slice.call {
-            thread.signs.accepts = true;
+            thread.accepts();
             let State { world, product, .. } = self;
             if !effect::accept((world, &mut product.drops), slice, exit_ns, listener_fd) {
                 self.evict();

@@ -6,6 +6,7 @@ use super::*;
 use crate::fact::ProcessSeen;
 use crate::machine::join::topology::Topology;
 use crate::machine::runtime::event_loop::EventLoop;
+use crate::model::slot::Holding;
 use crate::timeline::ThreadState;
 use profiler_common::system_call::IO_URING_SETUP;
 
@@ -149,6 +150,46 @@ fn how_a_server_waits_for_its_listener_is_noted() {
         let slice = Slice { system_call: number, ..asleep(call, (100, 120, 130), 0) };
         run.take(&slice, 130);
         assert_eq!((run.state.world.listener_in_epoll, run.state.world.uses_io_uring), expected, "{what}");
+    }
+}
+
+/// What the thread did beside requests, as far as that is known.
+fn housekeeping_ns(run: &mut Run) -> u64 {
+    run.thread().totals.holding_ns[Holding::Housekeeping as usize]
+}
+
+#[test]
+fn what_a_thread_waits_in_a_mutex_before_its_first_connection_is_for_its_turn() {
+    const MUTEX: Call = Call::FutexWait { address: 16, operation: 128, has_timeout: false };
+    const LOOK: Call = Call::EpollWait { epoll_fd: EPOLL, timeout_ms: -1 };
+    let nothing: SetUp = |_| {};
+    let is_slot: SetUp = |run| run.thread().slot = Some(0);
+    let rolls: SetUp = |run| {
+        run.thread().roll();
+        run.state.window_start_ns = 170;
+    };
+    // Gaps of 10 each before the wait of 100, before the second one or another call, and before the look at the listener.
+    for (what, between, set_up, expected) in [
+        ("once", None, nothing, (120, 20)),
+        ("twice, as another was faster", Some(MUTEX), nothing, (180, 30)),
+        ("it is a slot already", None, is_slot, (120, 120)),
+        ("it did something else between", Some(Call::Sleep), nothing, (180, 180)),
+        ("the window began meanwhile", Some(MUTEX), rolls, (60, 10)),
+    ] {
+        let mut run = Run::new(0);
+        run.state.world.descriptors.set_interest(1, EPOLL, vec![LISTENER], &[]);
+        run.take(&asleep(MUTEX, (50, 60, 160), 0), 160);
+        set_up(&mut run);
+        let mut at_ns = 160;
+        if let Some(call) = between {
+            run.take(&asleep(call, (160, 170, 220), 0), 220);
+            at_ns = 220;
+        }
+        run.take(&asleep(LOOK, (at_ns, at_ns + 10, at_ns + 50), 0), at_ns + 50);
+        let before_ns = housekeeping_ns(&mut run);
+        let accept = Call::Accept { listener_fd: LISTENER };
+        run.call(accept, (at_ns + 50, at_ns + 50, at_ns + 60), EAGAIN);
+        assert_eq!((before_ns, housekeeping_ns(&mut run)), expected, "{what}");
     }
 }
 
