@@ -216,7 +216,9 @@ fn waits_are_those_of_the_function_that_takes_the_lock() -> anyhow::Result<()> {
                         line(interpreter, kind, way, &of)
                     }
                     Err(error) => {
-                        wrong.push(format!("{}, {}: {error:#}", interpreter.name, kind.name()));
+                        let failed = format!("{}, {}, {way}: {error:#}", interpreter.name, kind.name());
+                        eprintln!("{failed}");
+                        wrong.push(failed);
                         continue;
                     }
                 };
