@@ -57,14 +57,14 @@ impl Bpftrace {
     pub fn start(script: &str) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
         let (output, messages) = (directory.path().join("out"), directory.path().join("messages"));
-        // It looks for tracepoints under /sys/kernel, where nobody need have mounted them: in a mount namespace of its own they are.
+        // It looks for tracepoints under /sys/kernel. In a mount namespace of its own they are there, whether somebody has mounted them or not.
         let mut command = Command::new("unshare");
         command
             .args([
                 "--mount",
                 "sh",
                 "-c",
-                r#"mount -t tracefs nodev /sys/kernel/tracing && exec bpftrace "$@""#,
+                r#"[ -e /sys/kernel/tracing/events ] || mount -t tracefs nodev /sys/kernel/tracing && exec bpftrace "$@""#,
                 "sh",
             ])
             .args(["--unsafe", "-q", "-e", script])

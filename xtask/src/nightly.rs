@@ -8,21 +8,25 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 
-use crate::command;
+use crate::{command, live};
 
 /// What is run, in this order: what needs a quiet machine last, when nothing is left to build. `mixes` takes a night of its own.
-const CHORES: [&str; 10] = [
+const CHORES: [&str; 11] = [
     "page",
     "dist-test",
     "kernels",
     "unit",
     "fuzz",
     "live",
+    LIVE_ALL,
     "thousand-clients",
     "lab",
     "gil-matrix",
     "check-bench",
 ];
+
+/// Of every server's tests only those are run that each change leaves to the night.
+const LIVE_ALL: &str = "live-all";
 
 /// How one chore ended.
 struct Ended {
@@ -43,7 +47,11 @@ pub(crate) fn run(names: &[String]) -> anyhow::Result<()> {
     for (index, name) in chosen.iter().enumerate() {
         eprintln!("[nightly] {name} ({} of {})", index + 1, chosen.len());
         let start = Instant::now();
-        let outcome = command::run(&mut command::cargo(&["xtask", name]));
+        let mut chore = command::cargo(&["xtask", name]);
+        if *name == LIVE_ALL {
+            chore.arg(live::NIGHT);
+        }
+        let outcome = command::run(&mut chore);
         if let Err(error) = &outcome {
             eprintln!("[nightly] {error:#}");
         }
