@@ -21,6 +21,7 @@ impl State {
     pub fn end_thread(&mut self, tid: Tid, at_ns: u64) {
         if let Some(mut thread) = self.runtime.threads.remove(tid) {
             thread_end::dies(&mut self.books(), &mut thread, tid);
+            thread.make_slot_in_flight(&mut self.time);
             thread.was_busy(&mut self.time, at_ns, self.window_start_ns);
             thread_end::end(&mut self.books(), tid, thread, at_ns);
         }
@@ -106,7 +107,13 @@ impl State {
         part.apply(&mut meaning, &mut gap);
         let held_by = because.by;
         gap.held_by = held_by;
-        slots::waited_for_its_turn((&mut self.time, window_start_ns), &mut thread, slice, &mut gap);
+        let accepts = thread.signs.accepts;
+        slots::waited_for_its_turn(
+            (&mut self.time, window_start_ns),
+            &mut thread,
+            (slice, accepts),
+            &mut gap,
+        );
         let idle = meaning::waits_for_work(self.view(), &thread, slice, &meaning);
         self.late(tid, [Some(gap), None], slice.enter_ns, sink);
         // In light mode it is known in more detail (`light::slots`).

@@ -18,6 +18,7 @@ use crate::machine::time::sleeps::{IdleSleep, Meant, Sleeping};
 use crate::machine::wire::ending::How;
 use crate::machine::wire::light_socket::{LightRequest, Socket};
 use crate::machine::world::sleep;
+use crate::machine::world::waiter::lock_of;
 use crate::phase::Phase;
 use crate::timeline::Entry;
 
@@ -73,6 +74,9 @@ impl State {
         if self.time.is_light {
             let sleeping = self.time.light.sleeps.take_last(tid);
             self.rests_at_the_end(tid, &sleeping, time_ns);
+            if let Some(thread) = self.runtime.threads.get_mut(tid) {
+                slots::dies(&self.wire, thread, (self.window_start_ns, time_ns));
+            }
         }
     }
 
@@ -272,6 +276,8 @@ fn idle(slept: &Slept, phase: Phase) -> IdleSleep {
     match phase {
         Phase::LockWait => IdleSleep::ForLock,
         Phase::Unexplained if sleep::is_for_descriptors(slept) => IdleSleep::ForDescriptors,
+        // Processes take their turns to accept in such a lock.
+        Phase::Unexplained | Phase::FileWait if lock_of(slept.system_call).is_some() => IdleSleep::ForLock,
         _ => IdleSleep::No,
     }
 }

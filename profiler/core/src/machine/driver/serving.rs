@@ -43,7 +43,13 @@ impl State {
         part.apply(&mut meaning, &mut gap);
         let held_by = because.by;
         gap.held_by = held_by;
-        slots::waited_for_its_turn((&mut self.time, window_start_ns), &mut thread, slice, &mut gap);
+        let accepts = thread.signs.accepts || meaning.idle == Idle::Always;
+        slots::waited_for_its_turn(
+            (&mut self.time, window_start_ns),
+            &mut thread,
+            (slice, accepts),
+            &mut gap,
+        );
         if gap.length_ns() > 0 {
             thread.pending.push(gap);
         }
@@ -65,12 +71,15 @@ impl State {
             let (time, at) = ((time, window_start_ns), (slice, exit_ns));
             work::waits_after_response(time, &mut product.summary, &mut thread, at, &meaning);
         } else if idle {
+            let time = (&mut self.time, window_start_ns);
+            slots::waited_in_mutex(time, &mut thread, meaning.idle == Idle::Always);
             self.wait_for_work(&mut thread, slice, exit_ns, sink);
         } else {
             let mut piece = Piece::call(slice, exit_ns, &meaning);
             piece.holding = Some(meaning::holding(self.view(), number, &meaning));
             piece.held_by = held_by;
             thread.pending.push(piece);
+            slots::note_mutex(&mut thread, (slice, exit_ns), meaning.idle);
             let time = (&mut self.time, window_start_ns);
             work::works(time, &mut thread, (slice, exit_ns), meaning.blocked);
         }
@@ -166,7 +175,7 @@ impl State {
         sink: &mut dyn FnMut(Entry),
     ) {
         if let Call::Accept { listener_fd } = slice.call {
-            thread.accepts();
+            thread.signs.accepts = true;
             let State { world, product, .. } = self;
             if !effect::accept((world, &mut product.drops), slice, exit_ns, listener_fd) {
                 self.evict();

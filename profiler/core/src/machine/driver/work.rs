@@ -17,7 +17,7 @@ use crate::machine::runtime::{handoff, job};
 use crate::machine::time::piece::Piece;
 use crate::machine::time::state::Time;
 use crate::machine::wire::request::RequestKey;
-use crate::machine::world::classify::{Idle, Meaning, is_mutex};
+use crate::machine::world::classify::{Idle, Meaning};
 use crate::machine::world::state::World;
 use crate::phase::Phase;
 
@@ -58,15 +58,6 @@ pub(super) fn works(
     (slice, exit_ns): (&Slice, u64),
     blocked: Phase,
 ) {
-    thread.job.before_accept_ns = match slice.call {
-        Call::FutexWait { operation, .. }
-            if blocked == Phase::LockWait && is_mutex(operation) && thread.serving.is_none() =>
-        {
-            let in_window_ns = exit_ns.saturating_sub(slice.enter_ns.max(window_start_ns));
-            thread.job.before_accept_ns.saturating_add(in_window_ns)
-        }
-        _ => 0,
-    };
     if blocked == Phase::LockWait {
         let in_window_ns = exit_ns.saturating_sub(window_start_ns);
         thread.helpers.wait(slice.woken.by_tid, slice.inside.blocked_ns.min(in_window_ns));

@@ -4,14 +4,15 @@
 
 use profiler_common::record::slice::FLAG_GAP_BLOCKED_MIXED;
 
-use crate::event::{Slice, Tid};
+use crate::event::{Call, Slice, Tid};
+use crate::fact::DescriptorClass;
 use crate::machine::ledger::books::Books;
 use crate::machine::runtime::job::may_be_for_listener;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::time::piece::Piece;
 use crate::machine::time::state::Time;
 use crate::machine::wire::connection::Connection;
-use crate::machine::world::classify::Touch;
+use crate::machine::world::classify::{Idle, Touch, is_mutex};
 use crate::machine::world::waiter::lock_of;
 
 /// A thread that accepts for itself may sleep right before it goes to the listener, in a lock that it shares with other processes. That is a wait for its turn,
@@ -20,11 +21,11 @@ use crate::machine::world::waiter::lock_of;
 pub(in crate::machine) fn waited_for_its_turn(
     time: (&mut Time, u64),
     thread: &mut Thread,
-    slice: &Slice,
+    (slice, accepts): (&Slice, bool),
     gap: &mut Piece,
 ) {
     // Most sleep in no lock before a call.
-    if thread.signs.accepts && lock_of(slice.in_gap.blocked_call).is_some() {
+    if accepts && lock_of(slice.in_gap.blocked_call).is_some() {
         slept_in_lock(time, thread, slice, gap);
     }
 }
@@ -52,6 +53,39 @@ fn slept_in_lock(
     thread.busy_since_ns = Some(gap.start_ns);
     thread.job.work_start_ns = Some(gap.start_ns);
     thread.job.engaged = None;
+}
+
+/// A call is no wait for work. It may be one in a mutex, of a thread that was not seen to accept yet: what comes next shows whether that was for its turn.
+/// `idle`: whether such calls wait for work.
+pub(in crate::machine) fn note_mutex(thread: &mut Thread, (slice, exit_ns): (&Slice, u64), idle: Idle) {
+    match slice.call {
+        Call::FutexWait { operation, .. }
+            if idle == Idle::UnlessServing
+                && is_mutex(operation)
+                && !thread.signs.accepts
+                && thread.serving.is_none()
+                && !thread.is_loop() =>
+        {
+            let since_ns = thread.job.in_mutex.map_or(slice.enter_ns, |(since_ns, _)| since_ns);
+            thread.job.in_mutex = Some((since_ns, exit_ns));
+        }
+        // Some make what they wait with.
+        Call::EpollControl { .. } | Call::Make { class: DescriptorClass::Epoll } => {}
+        _ => thread.job.in_mutex = None,
+    }
+}
+
+/// A thread waits for work. If that is for a listener, what it waited in a mutex right before was for its turn, and no work of its own.
+pub(in crate::machine) fn waited_in_mutex(
+    (time, window_start_ns): (&mut Time, u64),
+    thread: &mut Thread,
+    for_listener: bool,
+) {
+    if let Some((since_ns, until_ns)) = thread.job.in_mutex.take().filter(|_| for_listener) {
+        thread.pending.hold_nobody(since_ns, until_ns);
+        thread.was_busy(time, since_ns, window_start_ns);
+        thread.busy_since_ns = Some(until_ns);
+    }
 }
 
 /// A thread that waits for this one client's request bytes is a slot. A thread that only takes what is there may be a loop that offloads requests. It is a slot
@@ -96,7 +130,6 @@ mod tests {
     use profiler_common::record::slice::Undecided;
 
     use super::*;
-    use crate::event::Call;
     use crate::fact::Account;
 
     const FLOCK: i32 = 73;
@@ -146,7 +179,8 @@ mod tests {
             set_up(&mut slice, &mut thread);
             let before = Piece::gap(&slice);
             let mut gap = before;
-            waited_for_its_turn((&mut Time::default(), 0), &mut thread, &slice, &mut gap);
+            let accepts = thread.signs.accepts;
+            waited_for_its_turn((&mut Time::default(), 0), &mut thread, (&slice, accepts), &mut gap);
             let Some((start_ns, blocked_ns)) = expected else {
                 assert_eq!((gap, thread.job.work_start_ns), (before, None), "{what}");
                 continue;

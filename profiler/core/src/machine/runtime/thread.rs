@@ -81,8 +81,8 @@ pub struct ThreadJob {
     pub fed_by: Option<Tid>,
     /// In light mode the socket of the request that it serves: connections have no number there.
     pub light_socket: Option<u64>,
-    /// How long it waited in a mutex since its last other work, before it was seen to accept.
-    pub before_accept_ns: u64,
+    /// Its last waits in a mutex, from when to when. `None`: it has accepted before, or since done something that leads to no listener.
+    pub in_mutex: Option<(u64, u64)>,
 }
 
 /// The work of a thread as one of a loop's pool.
@@ -188,18 +188,6 @@ impl Thread {
         }
     }
 
-    /// It accepts a connection. What it waited in a mutex before the first one was for its turn, and no work of its own.
-    pub fn accepts(&mut self) {
-        let waited_ns = std::mem::take(&mut self.job.before_accept_ns);
-        // The busy time of a slot is counted by now.
-        if !std::mem::replace(&mut self.signs.accepts, true)
-            && self.slot.is_none()
-            && let Some(held_ns) = self.totals.holding_ns.get_mut(Holding::Housekeeping as usize)
-        {
-            *held_ns = held_ns.saturating_sub(waited_ns);
-        }
-    }
-
     /// A busy stretch of it is over.
     pub fn was_busy(&self, time: &mut Time, until_ns: u64, window_start_ns: u64) {
         if self.slot.is_some()
@@ -262,7 +250,6 @@ impl Thread {
         self.totals.account = Account::default();
         (self.totals.slices, self.totals.requests) = (0, 0);
         self.totals.holding_ns = [0; Holding::COUNT];
-        self.job.before_accept_ns = 0;
         self.gil.held.clear();
         if let Some(event_loop) = &mut self.event_loop {
             event_loop.roll();

@@ -339,6 +339,15 @@ impl Pending {
         }
     }
 
+    /// What lies between these times holds nobody.
+    pub(in crate::machine) fn hold_nobody(&mut self, from_ns: u64, until_ns: u64) {
+        for piece in
+            self.pieces.iter_mut().filter(|piece| piece.start_ns >= from_ns && piece.end_ns <= until_ns)
+        {
+            piece.holding = None;
+        }
+    }
+
     /// The same of a piece that cannot be as it is told, or that is one too many.
     #[cold]
     fn push_beyond(&mut self, mut piece: Piece) {

@@ -59,6 +59,8 @@ pub(in crate::machine) enum Beside {
     Free,
     /// It waited for the client of this socket to send; `true`: to end the connection, as this side has.
     Client(u64, bool),
+    /// It waited for a client to take more of an answer.
+    ClientWrite,
     /// Something else.
     Work,
 }
@@ -265,6 +267,7 @@ impl Sleeping {
             let beside = match (sleep.meant.idle, sleep.meant.phase) {
                 (IdleSleep::ForLock | IdleSleep::ForDescriptors, _) => Beside::Free,
                 (_, Phase::ClientReadStall) => Beside::Client(sleep.client.0, sleep.client.1),
+                (_, Phase::ClientWriteStall) => Beside::ClientWrite,
                 _ => Beside::Work,
             };
             push(sleep.end_ns, beside);

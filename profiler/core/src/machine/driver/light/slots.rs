@@ -17,6 +17,7 @@ use crate::machine::runtime::threads::Threads;
 use crate::machine::time::piece::hold;
 use crate::machine::time::sleeps::{Beside, Sleeping, Sleeps};
 use crate::machine::time::state::Time;
+use crate::machine::wire::state::Wire;
 use crate::model::slot::Holding;
 use crate::phase::Phases;
 
@@ -98,6 +99,7 @@ fn beside(
                 begun_ns = request_ns;
                 if has_asked { Holding::KeepaliveIdle } else { Holding::FirstByte }
             }
+            Beside::ClientWrite => Holding::ClientWriteStall,
             Beside::Work => Holding::Housekeeping,
         };
         // Who is no slot is not counted as busy.
@@ -115,11 +117,23 @@ fn beside(
 pub(super) fn ends(books: &mut Books<'_>, thread: &mut Thread, sleeping: &Sleeping, at_ns: u64) {
     let Books { time, wire, window_start_ns, .. } = books;
     // What it did for a request that it has not answered is taken with that request.
-    let serves = thread.serving.zip(thread.job.light_socket);
-    if thread.row.has_begun && !serves.is_some_and(|((_, id), socket)| wire.light.is_unanswered(socket, id)) {
+    if thread.row.has_begun && !serves_unanswered(wire, thread) {
         let stretch = (sleeping, thread.row.last_exit_ns, at_ns);
         let waits_for = |socket| (wire.light.has_asked(socket), u64::MAX);
         beside((time, *window_start_ns), thread, stretch, waits_for);
+    }
+}
+
+fn serves_unanswered(wire: &Wire, thread: &Thread) -> bool {
+    let serves = thread.serving.zip(thread.job.light_socket);
+    serves.is_some_and(|((_, id), socket)| wire.light.is_unanswered(socket, id))
+}
+
+/// A thread ends at `at_ns` with a request that it has not answered: that held it since its last message. What for is not known any more.
+pub(super) fn dies(wire: &Wire, thread: &mut Thread, (window_start_ns, at_ns): (u64, u64)) {
+    if thread.row.has_begun && serves_unanswered(wire, thread) {
+        let since_ns = thread.row.last_exit_ns.max(window_start_ns);
+        hold(&mut thread.totals.holding_ns, Holding::Request, since_ns, at_ns);
     }
 }
 

@@ -135,3 +135,13 @@ fn what_a_process_was_about_ends_with_it() {
     ends(&mut run);
     assert!(run.state.runtime.pools.get(1).is_none(), "its pool goes with it");
 }
+
+#[test]
+fn a_thread_that_ends_in_its_first_request_was_busy_with_it() {
+    let mut run = Run::new(1);
+    run.state.time.busy.start(0);
+    run.reads_request();
+    run.state.end_thread(1, 1_000);
+    run.state.settle(Some(1_000), &mut |_| {});
+    assert_eq!(run.state.time.busy.at_least_ns(1), 900);
+}

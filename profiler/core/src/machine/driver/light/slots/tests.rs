@@ -3,7 +3,7 @@
 //! In: sleeps and messages made by hand. Out: assertions.
 
 use profiler_common::record::sleep;
-use profiler_common::system_call::{CLOCK_NANOSLEEP, EPOLL_WAIT, FUTEX, RECVFROM};
+use profiler_common::system_call::{CLOCK_NANOSLEEP, EPOLL_WAIT, FUTEX, RECVFROM, SENDTO};
 use proptest::prelude::*;
 
 use crate::event::{Head, Light, LightWhat, Slept, SleptOn, Tid};
@@ -14,6 +14,8 @@ use crate::model::slot::{Holding, Slot};
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 const GET: &[u8] = b"GET /a HTTP/1.1\r\n\r\n";
 const POST: &[u8] = b"POST /a HTTP/1.1\r\nContent-Length: 100\r\n\r\n";
+/// Processes take turns in it to accept.
+const FLOCK: u32 = 73;
 /// Its socket.
 const SOCKET: u64 = 70;
 
@@ -131,7 +133,7 @@ fn held(slots: &[Slot]) -> Vec<(Holding, u64)> {
 /// ```
 #[test]
 fn a_thread_is_busy_from_when_it_turns_to_a_request_until_it_waits_for_work_again() {
-    for call in [FUTEX, EPOLL_WAIT] {
+    for call in [FUTEX, EPOLL_WAIT, FLOCK] {
         let mut run = Run::new(1);
         run.idles(call, (50, 1_000));
         run.moves(LightWhat::Received, 1_200, GET);
@@ -202,6 +204,34 @@ fn a_thread_that_ends_was_busy_until_it_waited_for_work() {
     run.state.end_thread(7, 1_000);
     run.state.settle(Some(1_000), &mut |_| {});
     assert_eq!(run.state.time.busy.at_least_ns(1), 200 + 100);
+}
+
+#[test]
+fn a_thread_that_ends_with_a_request_that_it_has_not_answered_was_held_by_it() {
+    let mut run = Run::new(1);
+    run.idles(FUTEX, (1, 100));
+    run.moves(LightWhat::Received, 110, POST);
+    run.moves(LightWhat::Received, 200, b"");
+    run.idles(CLOCK_NANOSLEEP, (300, 900));
+    run.state.end_light_thread(7, 1_000);
+    run.state.end_thread(7, 1_000);
+    run.state.settle(Some(1_000), &mut |_| {});
+    let slots: Vec<Slot> = run.state.time.ended_slots.values().cloned().collect();
+    assert_eq!(held(&slots), [(Holding::Request, 900)]);
+    assert_eq!(run.state.time.busy.at_least_ns(1), 900);
+}
+
+#[test]
+fn a_thread_that_waits_for_a_client_to_take_the_rest_as_the_window_ends_is_held_by_it() {
+    let mut run = Run::new(1);
+    run.idles(FUTEX, (1, 100));
+    run.moves(LightWhat::Received, 110, GET);
+    run.moves(LightWhat::Sent, 200, b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n");
+    let of = Slept { on: SleptOn::Client, client: SOCKET, ..Slept::blank() };
+    run.sleeps((300, 900), Slept { system_call: SENDTO.cast_signed(), ..of });
+    let (slots, busy_ns) = run.end(1_000, None);
+    assert_eq!(held(&slots).into_iter().find(|(one, _)| *one == Holding::ClientWriteStall).unwrap().1, 600);
+    assert_eq!(busy_ns, 900);
 }
 
 #[test]
