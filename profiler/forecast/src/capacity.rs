@@ -1,7 +1,7 @@
 //! How many requests a second a setting serves at most, and what stops it from serving more.
 //!
-//! In: a load and a setting. Out: [`Capacity`]. The same requests all come at once; their rate between the first and the last tenth of responses is the
-//! capacity.
+//! In: a load and a setting. Out: [`Capacity`]. There are always several of these requests for each slot; the rate between the first and the last
+//! tenth of responses is the capacity.
 
 use crate::competition::Competition;
 use crate::engine::simulate;
@@ -12,6 +12,12 @@ use crate::setting::{Setting, SettingError};
 
 /// From this share of its time on, what is busy is the limit. Less than all: the last requests do not fill everything.
 const BUSY_RATIO: f64 = 0.9;
+
+/// So many requests for each slot are in flight. If all came at once, each would go to a process before any is busy, and one process would have the
+/// most for good.
+const FOR_EACH_SLOT: usize = 8;
+/// But no more than one of so many of all, so that there is a stretch in which it is always so.
+const AT_ONCE: usize = 10;
 
 /// What stops a server from serving more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +47,13 @@ pub struct Capacity {
 /// If the setting or the load cannot be simulated.
 pub fn capacity(load: &Load, setting: &Setting) -> Result<Capacity, SettingError> {
     let mut flood = load.clone();
-    flood.requests.iter_mut().for_each(|request| request.arrives = Arrives::At(0));
+    let width =
+        (setting.slots() as usize).saturating_mul(FOR_EACH_SLOT).min(flood.requests.len() / AT_ONCE).max(1);
+    for (number, request) in flood.requests.iter_mut().enumerate() {
+        let before = number.checked_sub(width);
+        request.arrives =
+            before.map_or(Arrives::At(0), |before| Arrives::After { request: before, think_ns: 0 });
+    }
     // The flood takes another time than the recording did: others do in it what they did in the mean.
     let competition = Competition::mean(&setting.competition).into_iter().collect();
     let outcome = simulate(&flood, &Setting { competition, ..setting.clone() })?;

@@ -143,7 +143,9 @@ impl<'a> Engine<'a> {
             locks_ns: self.locks.iter().map(|lock| lock.held_ns).collect(),
             back_ends_ns: self.back_ends.iter().map(|back_end| back_end.busy_ns).collect(),
         };
-        Outcome { served: self.served, busy, end_ns: self.now_ns }
+        // Others may go on after the last request.
+        let end_ns = self.served.iter().map(|served| served.held_ns.1).max().unwrap_or(0);
+        Outcome { served: self.served, busy, end_ns }
     }
 
     /// What time counts as until the first segment begins.
@@ -200,7 +202,7 @@ impl<'a> Engine<'a> {
     /// Whether a request goes to the second server.
     fn is_own(&self, request: usize) -> bool {
         let own = self.setting.own.as_ref().map_or(&[][..], |own| &own.endpoints);
-        self.load.requests.get(request).is_some_and(|request| own.contains(&request.endpoint))
+        self.load.requests.get(request).is_some_and(|request| own.binary_search(&request.endpoint).is_ok())
     }
 
     const fn is_dispatched(&self) -> bool {

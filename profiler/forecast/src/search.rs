@@ -7,7 +7,7 @@ use crate::engine::simulate;
 use crate::figures::Figures;
 use crate::load::Load;
 use crate::quantiles::Quantiles;
-use crate::setting::{Setting, SettingError};
+use crate::setting::{Dispatch, Setting, SettingError};
 
 /// Threads of a process that are tried, besides today's.
 const THREADS: [u32; 6] = [1, 2, 4, 8, 16, 32];
@@ -70,16 +70,18 @@ pub struct Search {
     pub tried: usize,
     /// The first that keeps the goal.
     pub found: Option<Slots>,
-    /// The best of all that were tried, and how long its responses take; `None`: none was tried.
+    /// The best of all that were tried, and how long its responses take on a machine that is slower by a tenth, or on this one where that is longer; `None`:
+    /// none was tried.
     pub best: Option<(Slots, u64)>,
 }
 
-/// Settings to try, fewest processes first (each takes memory), then fewest threads. A server whose processes have one thread keeps that.
+/// Settings to try, fewest processes first (each takes memory), then fewest threads. A server without a pool of threads whose processes have one keeps that.
 #[must_use]
 pub fn candidates(setting: &Setting, most_processes: Option<u32>) -> Vec<Slots> {
     let most = setting.cores.saturating_mul(PROCESSES_PER_CORE).max(setting.processes).min(MAX_PROCESSES);
     let most = most_processes.map_or(most, |limit| most.min(limit));
-    let mut threads: Vec<u32> = if setting.threads > 1 { THREADS.to_vec() } else { vec![1] };
+    let has_pool = setting.threads > 1 || matches!(setting.dispatch, Dispatch::ByProcess(_));
+    let mut threads: Vec<u32> = if has_pool { THREADS.to_vec() } else { vec![1] };
     threads.push(setting.threads);
     threads.sort_unstable();
     threads.dedup();

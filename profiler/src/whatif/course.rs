@@ -88,7 +88,7 @@ impl Course {
 
     /// How long all its steps are.
     pub(super) fn length_ns(&self) -> u64 {
-        self.steps.iter().map(|step| step.length_ns).sum()
+        self.steps.iter().map(|step| step.length_ns).fold(0, u64::saturating_add)
     }
 
     /// How much comes before each of its steps.
@@ -199,7 +199,8 @@ fn mean(parts: Vec<Part>, alike: &[&Course], wanted: Wanted<'_>) -> Vec<Step> {
         let measured = if part == Part::Own && calm.len() >= MIN_ALIKE { &calm } else { alike };
         let count = u64::try_from(measured.len()).unwrap_or(u64::MAX).max(1);
         let length_ns =
-            measured.iter().filter_map(at_this).map(|step: Step| step.length_ns).sum::<u64>() / count;
+            measured.iter().filter_map(at_this).map(|step: Step| step.length_ns).fold(0, u64::saturating_add)
+                / count;
         let given = alike.iter().filter_map(|course| Some((course.tid, *course.given.get(at)?)));
         Step {
             part,
@@ -213,7 +214,11 @@ fn mean(parts: Vec<Part>, alike: &[&Course], wanted: Wanted<'_>) -> Vec<Step> {
 
 /// How long it is on a CPU, as far as a timeline tells.
 pub(super) fn on_cpu_ns(course: &[Step]) -> u64 {
-    course.iter().filter(|step| step.part != Part::Wait).map(|step| step.length_ns).sum()
+    course
+        .iter()
+        .filter(|step| step.part != Part::Wait)
+        .map(|step| step.length_ns)
+        .fold(0, u64::saturating_add)
 }
 
 /// How what a timeline shows becomes segments.

@@ -45,7 +45,8 @@ pub fn checked(server: &Server, changes: &[Change], used_ratio: f64) -> String {
     let is_it = |judged: &&Judged| {
         judged.name == server.name && judged.worker_class.is_none_or(|class| class == server.worker_class)
     };
-    let is_like_it = changes.iter().all(|change| matches!(change, Change::Processes(_) | Change::Threads(_)));
+    let is_like_it = !changes.is_empty()
+        && changes.iter().all(|change| matches!(change, Change::Processes(_) | Change::Threads(_)));
     JUDGED.iter().find(is_it).filter(|_| is_like_it && used_ratio < KNEE).map_or_else(
         || UNCHECKED.to_owned(),
         |Judged { runs, p99_percent, worst_p99_percent, .. }| {

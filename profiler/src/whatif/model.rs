@@ -105,7 +105,8 @@ impl Model {
             (Dispatch::Shared(Wakes::Random), 0)
         } else {
             let errands = errands_of((trace, wanted), (&seen, &process_of), &costs, pickups.usual_ns);
-            let before_ns = errands.before.iter().map(|segment| segment.duration_ns).sum();
+            let before_ns =
+                errands.before.iter().map(|segment| segment.duration_ns).fold(0, u64::saturating_add);
             (Dispatch::ByProcess(errands), before_ns)
         };
         let arrivals = arrivals.unwrap_or(if kept(&seen) { Arrivals::Closed } else { Arrivals::Open });
@@ -191,7 +192,8 @@ fn is_shared(seen: &[&Seen], trace: &Trace) -> bool {
             trace.accepts.iter().filter(|(tid, _)| serving.contains(tid)).map(|(_, count)| count).sum();
         return own.saturating_mul(2) >= all;
     }
-    let waited = |phase: Phase| seen.iter().map(|request| request.phases.get(phase)).sum::<u64>();
+    let waited =
+        |phase: Phase| seen.iter().map(|request| request.phases.get(phase)).fold(0, u64::saturating_add);
     waited(Phase::AcceptQueue) >= waited(Phase::PoolWait).saturating_add(waited(Phase::LoopWait))
 }
 
@@ -211,8 +213,8 @@ fn costs(snapshot: &Snapshot, seen: &[&Seen]) -> Costs {
             *sum_ns = sum_ns.saturating_add(thread.cpu_ns);
         }
     }
-    let in_requests = |request: &&Seen| ON_CPU.iter().map(|phase| request.phases.get(*phase)).sum::<u64>();
-    let in_requests_ns: u64 = seen.iter().map(in_requests).sum();
+    let in_requests = seen.iter().flat_map(|request| ON_CPU.iter().map(|phase| request.phases.get(*phase)));
+    let in_requests_ns = in_requests.fold(0, u64::saturating_add);
     let count = u64::try_from(seen.len()).unwrap_or(u64::MAX).max(1);
     Costs { dispatch_ns: of_others_ns / count, after_ns: of_slots_ns.saturating_sub(in_requests_ns) / count }
 }
@@ -254,7 +256,8 @@ struct Pickups {
 
 impl Pickups {
     fn of(seen: &[&Seen]) -> Self {
-        let wait_ns = |phases: &Phases| BEFORE.iter().map(|phase| phases.get(*phase)).sum::<u64>();
+        let wait_ns =
+            |phases: &Phases| BEFORE.iter().map(|phase| phases.get(*phase)).fold(0, u64::saturating_add);
         let mut last_end_ns = 0;
         let own = seen.iter().map(|request| {
             let is_empty = request.times.start_ns >= last_end_ns;

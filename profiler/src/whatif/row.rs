@@ -141,7 +141,10 @@ fn phase_of(slice: &Slice, request: &Request) -> Option<Phase> {
 fn spread(request: &Request, stretches: &[Piece]) -> Vec<Piece> {
     let mut shares = Phase::ALL.map(|phase| {
         let of_phase = stretches.iter().filter(|piece| piece.phase == phase);
-        Shares::new(request.phases.get(phase), of_phase.map(|piece| piece.duration_ns).sum())
+        Shares::new(
+            request.phases.get(phase),
+            of_phase.map(|piece| piece.duration_ns).fold(0, u64::saturating_add),
+        )
     });
     let without = |phase: Phase, shares: &[Shares]| {
         let all = shares.get(phase as usize).filter(|shares| shares.of == 0 && !is_made(phase))?;

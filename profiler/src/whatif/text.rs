@@ -244,7 +244,7 @@ pub(super) fn searched(goal: Goal, search: &Search, charset: Charset) -> String 
             )
         }
         (None, Some((slots, best_ns))) => format!(
-            "  None of {} settings keeps {what}: the best, {}, has {}.",
+            "  None of {} settings keeps {what}: the best, {}, has {} with up to 10 % more CPU time.",
             search.tried,
             name(slots),
             duration(best_ns, charset)
