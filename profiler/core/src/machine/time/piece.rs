@@ -339,15 +339,6 @@ impl Pending {
         }
     }
 
-    /// What lies between these times holds nobody.
-    pub(in crate::machine) fn hold_nobody(&mut self, from_ns: u64, until_ns: u64) {
-        for piece in
-            self.pieces.iter_mut().filter(|piece| piece.start_ns >= from_ns && piece.end_ns <= until_ns)
-        {
-            piece.holding = None;
-        }
-    }
-
     /// The same of a piece that cannot be as it is told, or that is one too many.
     #[cold]
     fn push_beyond(&mut self, mut piece: Piece) {
@@ -364,6 +355,12 @@ impl Pending {
             self.folded_until_ns = oldest.end_ns;
         }
         self.pieces.push_back(piece);
+    }
+
+    /// What lies between these times holds nobody.
+    pub(in crate::machine) fn hold_nobody(&mut self, from_ns: u64, until_ns: u64) {
+        let within = |piece: &&mut Piece| piece.start_ns >= from_ns && piece.end_ns <= until_ns;
+        self.pieces.iter_mut().filter(within).for_each(|piece| piece.holding = None);
     }
 
     /// A wait for the interpreter lock has ended.
