@@ -86,6 +86,7 @@ mod tests {
 
     use super::*;
     use crate::load::{Request, Row, Segment, Work};
+    use crate::setting::{Dispatch, Errands};
 
     const MS: u64 = 1_000_000;
 
@@ -110,11 +111,14 @@ mod tests {
     #[test]
     fn what_is_always_busy_is_the_limit() {
         let setting = |processes, threads, cores| Setting { processes, threads, cores, ..Setting::default() };
+        let pool = || Dispatch::ByProcess(Errands::default());
         let sleeping = [Work::Python, Work::Wait(Phase::Sleep)];
         for (works, setting, per_s, limit) in [
             (&[Work::Python][..], setting(1, 1, 1), 1000.0, Limit::Cores),
             (&[Work::Python], setting(1, 4, 4), 1000.0, Limit::Lock),
             (&[Work::Python], setting(4, 1, 2), 2000.0, Limit::Cores),
+            // Which process gets a connection depends on what each is doing.
+            (&[Work::Python], Setting { dispatch: pool(), ..setting(2, 2, 2) }, 2000.0, Limit::Cores),
             (&sleeping, setting(1, 1, 2), 500.0, Limit::Slots),
             (&[Work::BackEnd(0)], setting(1, 4, 2), 4000.0, Limit::Slots),
             (

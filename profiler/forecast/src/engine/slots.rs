@@ -178,6 +178,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn of_two_processes_with_threads_one_gets_most_and_of_others_any() {
+        for (processes, threads, expected) in
+            [(2, 2, [0.8, 0.2, 0.0]), (2, 1, [0.5, 0.5, 0.0]), (3, 2, [0.3; 3])]
+        {
+            let setting = Setting { processes, threads, ..Setting::default() };
+            let (mut slots, mut random) = (Slots::new(&setting), fastrand::Rng::with_seed(1));
+            let mut counts = [0_u32; 3];
+            for request in 0..10_000 {
+                let slot = slots.arrive(request, 0, &mut random).unwrap();
+                counts[slots.process(slot)] += 1;
+                assert_eq!(slots.free(slot), None);
+            }
+            let found = counts.map(|count| (f64::from(count) / 1000.0).round() / 10.0);
+            assert_eq!(found, expected, "{processes} processes of {threads} threads");
+        }
+        // Where the one has none free the other takes it.
+        let setting = Setting { processes: 2, threads: 2, ..Setting::default() };
+        let (mut slots, mut random) = (Slots::new(&setting), fastrand::Rng::with_seed(1));
+        let taken: Vec<usize> =
+            (0..4).map(|request| slots.arrive(request, 0, &mut random).unwrap()).collect();
+        assert_eq!(taken.iter().map(|slot| slots.process(*slot)).sum::<usize>(), 2, "{taken:?}");
+        assert_eq!(slots.arrive(4, 0, &mut random), None);
+    }
+
+    #[test]
     fn of_several_that_race_for_a_connection_the_first_gets_it_most() {
         let mut random = fastrand::Rng::with_seed(1);
         let mut count = |could_run: &[usize]| {
