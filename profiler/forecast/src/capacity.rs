@@ -6,7 +6,7 @@
 use crate::competition::Competition;
 use crate::engine::simulate;
 use crate::figures::rate;
-use crate::load::{Arrives, Load};
+use crate::load::{Arrives, Load, Work};
 use crate::outcome::Outcome;
 use crate::setting::{Setting, SettingError};
 
@@ -49,10 +49,11 @@ pub fn capacity(load: &Load, setting: &Setting) -> Result<Capacity, SettingError
     let mut flood = load.clone();
     let width =
         (setting.slots() as usize).saturating_mul(FOR_EACH_SLOT).min(flood.requests.len() / AT_ONCE).max(1);
+    let think_ns = half_ns(load);
     for (number, request) in flood.requests.iter_mut().enumerate() {
         let before = number.checked_sub(width);
         request.arrives =
-            before.map_or(Arrives::At(0), |before| Arrives::After { request: before, think_ns: 0 });
+            before.map_or(Arrives::At(0), |before| Arrives::After { request: before, think_ns });
     }
     // The flood takes another time than the recording did: others do in it what they did in the mean.
     let competition = Competition::mean(&setting.competition).into_iter().collect();
@@ -64,6 +65,16 @@ pub fn capacity(load: &Load, setting: &Setting) -> Result<Capacity, SettingError
     let until = |end_ns: u64| ends.partition_point(|end| *end <= end_ns);
     let count = until(to_ns).saturating_sub(until(from_ns));
     Ok(Capacity { per_s: rate(count, to_ns.saturating_sub(from_ns)), limit: limit(&outcome, setting) })
+}
+
+/// Half of what a request takes of a CPU, in the mean. So much later the next one comes: just as a response is sent, its process could take one, though
+/// others of its requests wait.
+fn half_ns(load: &Load) -> u64 {
+    let segments = load.requests.iter().flat_map(|request| &request.row.segments);
+    let on_cpu = segments.filter(|segment| matches!(segment.work, Work::Python | Work::Free(_)));
+    let cpu_ns = on_cpu.map(|segment| segment.duration_ns).fold(0, u64::saturating_add);
+    let count = u64::try_from(load.requests.len()).unwrap_or(u64::MAX).max(1);
+    cpu_ns / count / 2
 }
 
 fn limit(outcome: &Outcome, setting: &Setting) -> Limit {
@@ -85,7 +96,7 @@ mod tests {
     use profiler_core::phase::Phase;
 
     use super::*;
-    use crate::load::{Request, Row, Segment, Work};
+    use crate::load::{Request, Row, Segment};
     use crate::setting::{Dispatch, Errands};
 
     const MS: u64 = 1_000_000;
@@ -111,7 +122,8 @@ mod tests {
     #[test]
     fn what_is_always_busy_is_the_limit() {
         let setting = |processes, threads, cores| Setting { processes, threads, cores, ..Setting::default() };
-        let pool = || Dispatch::ByProcess(Errands::default());
+        let accept = Segment { work: Work::Python, duration_ns: MS / 100 };
+        let pool = || Dispatch::ByProcess(Errands { before: vec![accept], ..Errands::default() });
         let sleeping = [Work::Python, Work::Wait(Phase::Sleep)];
         for (works, setting, per_s, limit) in [
             (&[Work::Python][..], setting(1, 1, 1), 1000.0, Limit::Cores),
