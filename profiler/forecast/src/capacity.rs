@@ -6,7 +6,7 @@
 use crate::competition::Competition;
 use crate::engine::simulate;
 use crate::figures::rate;
-use crate::load::{Arrives, Load, Work};
+use crate::load::{Arrives, Load};
 use crate::outcome::Outcome;
 use crate::setting::{Setting, SettingError};
 
@@ -71,7 +71,7 @@ pub fn capacity(load: &Load, setting: &Setting) -> Result<Capacity, SettingError
 /// others of its requests wait.
 fn half_ns(load: &Load) -> u64 {
     let segments = load.requests.iter().flat_map(|request| &request.row.segments);
-    let on_cpu = segments.filter(|segment| matches!(segment.work, Work::Python | Work::Free(_)));
+    let on_cpu = segments.filter(|segment| !segment.work.is_wait());
     let cpu_ns = on_cpu.map(|segment| segment.duration_ns).fold(0, u64::saturating_add);
     let count = u64::try_from(load.requests.len()).unwrap_or(u64::MAX).max(1);
     cpu_ns / count / 2
@@ -96,7 +96,7 @@ mod tests {
     use profiler_core::phase::Phase;
 
     use super::*;
-    use crate::load::{Request, Row, Segment};
+    use crate::load::{Request, Row, Segment, Work};
     use crate::setting::{Dispatch, Errands};
 
     const MS: u64 = 1_000_000;

@@ -133,7 +133,7 @@ fn lengthen<'a>(segments: impl Iterator<Item = &'a mut Segment>, factor: f64, is
 }
 
 const fn is_on_cpu(work: Work) -> bool {
-    matches!(work, Work::Python | Work::Free(_))
+    !work.is_wait()
 }
 
 /// A float becomes an integer within its range, whatever it is.
