@@ -197,6 +197,23 @@ fn what_a_thread_waits_in_a_mutex_before_its_first_connection_is_for_its_turn() 
     }
 }
 
+#[test]
+fn what_a_thread_sleeps_in_a_lock_of_processes_before_its_first_look_at_the_listener_is_for_its_turn() {
+    const FLOCK: i32 = 73;
+    const LOOK: Call = Call::EpollWait { epoll_fd: EPOLL, timeout_ms: -1 };
+    for (what, interest, expected) in
+        [("at the listener", vec![LISTENER], 10), ("elsewhere", vec![WAKEUP, CLIENT], 110)]
+    {
+        let mut run = Run::new(1);
+        run.state.world.descriptors.set_interest(1, EPOLL, interest, &[]);
+        let gap = Account { cpu_ns: 10, blocked_ns: 100, ..Account::default() };
+        let mut look = Slice { gap, ..asleep(LOOK, (50, 160, 200), 0) };
+        look.in_gap.blocked_call = FLOCK;
+        run.take(&look, 200);
+        assert_eq!(housekeeping_ns(&mut run), expected, "{what}");
+    }
+}
+
 /// The process has started another one.
 fn has_worker(run: &mut Run) {
     run.state.world.processes.see(&ProcessSeen { tgid: 2, parent_tgid: 1, ..ProcessSeen::default() });
