@@ -136,6 +136,8 @@ pub struct Totals {
     pub holding_ns: [u64; Holding::COUNT],
     /// End of what was last attributed to something beside requests. If a request claims time from before it, that time counts there alone.
     pub drained_until_ns: u64,
+    /// End of what requests have claimed. What turns up from before it counts there alone.
+    pub claimed_until_ns: u64,
 }
 
 impl Thread {
@@ -170,7 +172,15 @@ impl Thread {
     pub const fn time(&mut self, tid: Tid) -> ThreadTime<'_> {
         let Self { tgid, since_ns, pending, totals, .. } = self;
         let new_since_ns = if totals.requests == 0 { Some(*since_ns) } else { None };
-        ThreadTime { tgid: *tgid, tid, new_since_ns, pending, holding_ns: &mut totals.holding_ns }
+        let Totals { holding_ns, claimed_until_ns, .. } = totals;
+        ThreadTime {
+            tgid: *tgid,
+            tid,
+            new_since_ns,
+            pending,
+            holding_ns,
+            claimed_until_ns: *claimed_until_ns,
+        }
     }
 
     /// It becomes a slot: it reads requests. Where a server makes a thread for each connection, a thread that comes after another has ended is the same unit of
@@ -218,15 +228,19 @@ impl Thread {
                 *held_ns = held_ns.saturating_add(sum_ns);
             }
         }
+        let until_ns = start_ns.saturating_add(phases.total_ns());
+        self.totals.claimed_until_ns = self.totals.claimed_until_ns.max(until_ns);
     }
 
     /// Everything pending on it belongs to no request.
     pub fn drain(&mut self, window_start_ns: u64) {
-        let Self { pending, totals: Totals { holding_ns, drained_until_ns, .. }, .. } = self;
+        let Self { pending, totals, .. } = self;
+        let Totals { holding_ns, drained_until_ns, claimed_until_ns, .. } = totals;
+        let counts_from_ns = window_start_ns.max(*claimed_until_ns);
         pending.drain(|piece| {
             if let Some(holding) = piece.holding {
-                hold(holding_ns, holding, piece.start_ns.max(window_start_ns), piece.end_ns);
-                *drained_until_ns = piece.end_ns;
+                hold(holding_ns, holding, piece.start_ns.max(counts_from_ns), piece.end_ns);
+                *drained_until_ns = piece.end_ns.max(*drained_until_ns);
             }
         });
     }
@@ -275,5 +289,22 @@ mod tests {
         thread.hold_for_request(0, 100, &phases);
         let held = |holding: Holding| thread.totals.holding_ns[holding as usize];
         assert_eq!((held(Holding::Housekeeping), held(Holding::Request)), (300, 400));
+    }
+
+    #[test]
+    fn time_that_a_request_has_claimed_is_not_held_by_something_else_that_turns_up_later() {
+        let mut thread = Thread::default();
+        let mut phases = Phases::default();
+        phases.add(Phase::Unexplained, 700);
+        thread.hold_for_request(0, 100, &phases);
+        // Its records came late, or out of order.
+        for (start_ns, end_ns) in [(200, 400), (750, 900)] {
+            thread
+                .pending
+                .push(Piece { holding: Some(Holding::Housekeeping), ..Piece::unknown(start_ns, end_ns) });
+        }
+        thread.drain(0);
+        let held = |holding: Holding| thread.totals.holding_ns[holding as usize];
+        assert_eq!((held(Holding::Request), held(Holding::Housekeeping)), (700, 100));
     }
 }

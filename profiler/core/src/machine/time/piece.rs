@@ -311,6 +311,8 @@ pub struct ThreadTime<'a> {
     pub pending: &'a mut Pending,
     /// Time by what held it beside requests.
     pub holding_ns: &'a mut [u64; Holding::COUNT],
+    /// End of what requests have claimed of it.
+    pub claimed_until_ns: u64,
 }
 
 /// What a thread did since it last finished something, in contiguous pieces.

@@ -234,7 +234,8 @@ impl Active {
     /// at the earliest. What held the thread before that, from `window_start_ns` on, is added to the thread's sums. Returns what was taken of the thread's
     /// time.
     pub fn advance(&mut self, time: ThreadTime<'_>, own_start_ns: u64, window_start_ns: u64) -> Taken {
-        let ThreadTime { tgid, tid, new_since_ns, pending, holding_ns } = time;
+        let ThreadTime { tgid, tid, new_since_ns, pending, holding_ns, claimed_until_ns } = time;
+        let counts_from_ns = window_start_ns.max(claimed_until_ns);
         if self.left_by == Some(tid) {
             self.part();
         }
@@ -265,7 +266,7 @@ impl Active {
         let is_kept = self.trail.is_some();
         let phases = pending.take_from(from_ns, &mut self.held, |piece, at_ns| {
             if let Some(holding) = piece.holding {
-                hold(holding_ns, holding, piece.start_ns.max(window_start_ns), at_ns);
+                hold(holding_ns, holding, piece.start_ns.max(counts_from_ns), at_ns);
             }
             if is_kept {
                 parts.push((at_ns, piece.end_ns, piece.phases_from(at_ns)));

@@ -38,8 +38,14 @@ fn advance(active: &mut Active, stretches: &[(u64, u64)], own_start_ns: u64, sin
     stretches.iter().for_each(|(start_ns, end_ns)| pending.push(cpu(*start_ns, *end_ns)));
     let mut holding_ns = [0; Holding::COUNT];
     let new_since_ns = Some(since_ns);
-    let time =
-        ThreadTime { tgid: 1, tid: OWN, new_since_ns, pending: &mut pending, holding_ns: &mut holding_ns };
+    let time = ThreadTime {
+        tgid: 1,
+        tid: OWN,
+        new_since_ns,
+        pending: &mut pending,
+        holding_ns: &mut holding_ns,
+        claimed_until_ns: 0,
+    };
     let taken = active.advance(time, own_start_ns, 0);
     (taken, holding_ns[Holding::Housekeeping as usize])
 }
