@@ -118,7 +118,8 @@ fn cell(place: &Place<'_>, slots: Slots, runs: u32) -> Option<Cell> {
     Some(Cell {
         subject: place.subject.name.to_owned(),
         workload: place.workload.name.to_owned(),
-        is_for_fixing: place.workload.is_for_fixing(place.percent),
+        is_for_fixing: place.workload.is_for_fixing(place.percent)
+            || place.subject.fixing_loads.contains(&place.percent),
         percent: place.percent,
         recorded: place.subject.recorded,
         slots,

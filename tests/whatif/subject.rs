@@ -20,6 +20,8 @@ pub(crate) struct Subject {
     pub(crate) recorded: Slots,
     /// Those that are forecast.
     pub(crate) others: &'static [Slots],
+    /// At these loads, in percent of a core, its runs have changed the model, whatever the mix.
+    pub(crate) fixing_loads: &'static [u32],
 }
 
 fn gthread((workers, threads): Slots) -> Box<dyn Recipe> {
@@ -45,14 +47,34 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         recipe: gthread,
         recorded: (1, 4),
         others: &[(1, 2), (1, 8), (2, 2), (2, 4), (4, 1)],
+        fixing_loads: &[60],
     },
-    Subject { name: "sync", recipe: sync, recorded: (2, 1), others: &[(1, 1), (3, 1), (4, 1)] },
-    Subject { name: "uwsgi-processes", recipe: uwsgi, recorded: (2, 1), others: &[(1, 1), (3, 1), (4, 1)] },
+    Subject {
+        name: "sync",
+        recipe: sync,
+        recorded: (2, 1),
+        others: &[(1, 1), (3, 1), (4, 1)],
+        fixing_loads: &[],
+    },
+    Subject {
+        name: "uwsgi-processes",
+        recipe: uwsgi,
+        recorded: (2, 1),
+        others: &[(1, 1), (3, 1), (4, 1)],
+        fixing_loads: &[],
+    },
     Subject {
         name: "uwsgi-threads",
         recipe: uwsgi,
         recorded: (1, 4),
         others: &[(1, 2), (1, 8), (2, 2), (4, 1)],
+        fixing_loads: &[],
     },
-    Subject { name: "waitress", recipe: waitress, recorded: (1, 4), others: &[(1, 2), (1, 8)] },
+    Subject {
+        name: "waitress",
+        recipe: waitress,
+        recorded: (1, 4),
+        others: &[(1, 2), (1, 8)],
+        fixing_loads: &[],
+    },
 ];

@@ -8,9 +8,8 @@ use std::time::Instant;
 use profiler_core::phase::Phase;
 use profiler_forecast::capacity::capacity;
 use profiler_forecast::change::Change;
-use profiler_forecast::engine::simulate;
-use profiler_forecast::figures::Figures;
 use profiler_forecast::load::{Arrives, Load, Request, Row, Segment, Work};
+use profiler_forecast::play::play;
 use profiler_forecast::setting::{Dispatch, Errands, Setting, SettingError, Wakes};
 
 const US: u64 = 1000;
@@ -50,7 +49,7 @@ fn load(requests: u64) -> Load {
 
 fn errands() -> Errands {
     let python = |duration_ns| vec![Segment { work: Work::Python, duration_ns }];
-    Errands { before: python(60 * US), then: python(10 * US), after: python(40 * US) }
+    Errands { before: python(60 * US), accept_at: 0, then: python(10 * US), after: python(40 * US) }
 }
 
 fn main() -> Result<(), SettingError> {
@@ -75,7 +74,7 @@ fn measure(requests: u64, settings: u64) -> Result<(), SettingError> {
             for cpu_times in [0.9, 1.0, 1.1] {
                 let (mut load, mut setting) = (load.clone(), setting.clone());
                 Change::CpuTime(cpu_times).apply(&mut load, &mut setting);
-                p99_ns = Figures::simulated(&load, &simulate(&load, &setting)?).overall.p99_ns;
+                p99_ns = play(&load, &setting)?.overall.p99_ns;
             }
             capacity(&load, &setting)?;
         }

@@ -18,6 +18,8 @@ const BUSY_RATIO: f64 = 0.9;
 const FOR_EACH_SLOT: usize = 8;
 /// But no more than one of so many of all, so that there is a stretch in which it is always so.
 const AT_ONCE: usize = 10;
+/// So many requests show it: more take time and change nothing.
+const MOST: usize = 20_000;
 
 /// What stops a server from serving more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +49,10 @@ pub struct Capacity {
 /// If the setting or the load cannot be simulated.
 pub fn capacity(load: &Load, setting: &Setting) -> Result<Capacity, SettingError> {
     let mut flood = load.clone();
+    flood.requests.truncate(MOST);
     let width =
         (setting.slots() as usize).saturating_mul(FOR_EACH_SLOT).min(flood.requests.len() / AT_ONCE).max(1);
-    let think_ns = half_ns(load);
+    let think_ns = half_ns(&flood);
     for (number, request) in flood.requests.iter_mut().enumerate() {
         let before = number.checked_sub(width);
         request.arrives =

@@ -112,6 +112,7 @@ fn become_class(class: Class, load: &mut Load, setting: &mut Setting) {
             load.requests.iter_mut().for_each(|request| request.row.pickup_ns = 0);
             setting.dispatch = Dispatch::ByProcess(Errands {
                 before: vec![Segment { work: Work::Python, duration_ns: usual_ns }],
+                accept_at: 1,
                 then: Vec::new(),
                 after: std::mem::take(&mut load.after),
             });
@@ -206,7 +207,8 @@ mod tests {
     #[test]
     fn another_class_of_worker_does_the_same_work_elsewhere() {
         let python = |duration_ns| Segment { work: Work::Python, duration_ns };
-        let errands = Errands { before: vec![python(1)], then: vec![python(2)], after: vec![python(3)] };
+        let errands =
+            Errands { before: vec![python(1)], accept_at: 0, then: vec![python(2)], after: vec![python(3)] };
         let pool = Setting {
             dispatch: Dispatch::ByProcess(errands),
             threads: 4,
@@ -219,8 +221,12 @@ mod tests {
         assert_eq!((setting.threads, setting.is_sticky), (1, false));
         assert_eq!(setting.dispatch, Dispatch::Shared(Wakes::Random));
         Change::Class(Class::Pool).apply(&mut load, &mut setting);
-        let errands =
-            Errands { before: vec![python(0)], then: Vec::new(), after: [9, 1, 2, 3].map(python).to_vec() };
+        let errands = Errands {
+            before: vec![python(0)],
+            accept_at: 1,
+            after: [9, 1, 2, 3].map(python).to_vec(),
+            ..Errands::default()
+        };
         assert_eq!(
             (setting.dispatch, load.after, setting.is_sticky),
             (Dispatch::ByProcess(errands), Vec::new(), true)

@@ -25,8 +25,8 @@ use agenda::{Agenda, Event};
 use back_end::BackEnd;
 use cores::Cores;
 use lock::Lock;
-use slots::Slots;
-use thread::{Job, Piece, Thread};
+use slots::{Slots, woken};
+use thread::{Errand, Job, Piece, Thread};
 
 /// Plays a load at a setting.
 ///
@@ -38,8 +38,8 @@ pub fn simulate(load: &Load, setting: &Setting) -> Result<Outcome, SettingError>
     Ok(engine.outcome())
 }
 
-/// What a dispatching thread has to do: dispatch this request. `None`: what comes once a slot is done with one.
-type Errand = Option<usize>;
+/// Processes that wake up for one connection, at most. The kernel wakes all, but of those after the first few none gets there in time.
+const MOST_WOKEN: usize = 64;
 
 struct Engine<'a> {
     load: &'a Load,
@@ -62,7 +62,12 @@ struct Engine<'a> {
     bursts: u64,
     /// Requests whose slot is not free again.
     unserved: usize,
+    /// By process: what its dispatching thread has to do.
     errands: Vec<VecDeque<Errand>>,
+    /// By process: when its dispatching thread went to sleep.
+    asleep_since_ns: Vec<u64>,
+    /// By server: connections that no process has accepted.
+    backlogs: [VecDeque<usize>; 2],
     served: Vec<Served>,
     /// By request: what its time counts as, and since when.
     meters: Vec<(Phase, u64)>,
@@ -112,6 +117,8 @@ impl<'a> Engine<'a> {
             unserved: requests,
             slots,
             errands: vec![VecDeque::new(); processes],
+            asleep_since_ns: vec![0; processes],
+            backlogs: Default::default(),
             served: vec![Served::default(); requests],
             meters: vec![(Phase::AcceptQueue, 0); requests],
             followers,
@@ -183,20 +190,46 @@ impl<'a> Engine<'a> {
             self.offer(request, usize::from(is_own));
             return;
         }
-        let first = self.slots_count();
-        let could_run: Vec<usize> = self
-            .slots
-            .of_server(is_own)
-            .filter(|process| {
-                // Who accepts is asleep, or at work for another request: it looks again as soon as it is done.
-                let own = first + process;
-                self.locks.get(*process).is_some_and(|lock| lock.holder.is_none_or(|holder| holder == own))
-            })
-            .collect();
         let connection = self.load.requests.get(request).map_or(0, |request| request.connection);
-        let process =
-            self.slots.accepting((connection, is_own), self.setting.is_sticky, &could_run, &mut self.random);
-        self.send_on_errand(process, Some(request));
+        match self.slots.kept_by((connection, is_own)) {
+            Some(process) => self.send_on_errand(process, Errand::Dispatch(request)),
+            None => self.wait_in_backlog(request, is_own),
+        }
+    }
+
+    /// A connection waits for the first process that accepts it. All of them are woken for it.
+    fn wait_in_backlog(&mut self, request: usize, is_own: bool) {
+        if let Some(backlog) = self.backlogs.get_mut(usize::from(is_own)) {
+            backlog.push_back(request);
+        }
+        // Who is at work looks at the backlog afterwards.
+        let is_idle = |process: &usize| {
+            self.threads.get(self.threads_of_slots + process).is_some_and(|thread| thread.job == Job::Idle)
+        };
+        let of_server = self.slots.of_server(is_own);
+        let first = of_server.start;
+        let asleep = of_server.filter(is_idle);
+        let since_ns = |process: usize| self.asleep_since_ns.get(process).copied().unwrap_or(0);
+        let asleep = asleep.map(|process| (process, since_ns(process))).collect();
+        for process in woken(asleep, first, &mut self.random).into_iter().take(MOST_WOKEN) {
+            self.send_on_errand(process, Errand::Any);
+        }
+    }
+
+    /// A process accepts the connection that has waited longest, if one waits.
+    fn accept(&mut self, process: usize) -> Option<usize> {
+        let is_own = !self.slots.of_server(false).contains(&process);
+        let request = self.backlogs.get_mut(usize::from(is_own))?.pop_front()?;
+        if self.setting.is_sticky {
+            let connection = self.load.requests.get(request)?.connection;
+            self.slots.keep((connection, is_own), process);
+        }
+        Some(request)
+    }
+
+    fn has_backlog(&self, process: usize) -> bool {
+        let is_own = !self.slots.of_server(false).contains(&process);
+        self.backlogs.get(usize::from(is_own)).is_some_and(|backlog| !backlog.is_empty())
     }
 
     /// Whether a request goes to the second server.
@@ -312,7 +345,7 @@ impl<'a> Engine<'a> {
         self.unserved = self.unserved.saturating_sub(1);
         if self.is_dispatched() {
             let process = self.threads.get(number)?.process;
-            self.send_on_errand(process, None);
+            self.send_on_errand(process, Errand::After);
         }
         self.threads.get_mut(number)?.job = Job::Idle;
         let next = self.slots.free(number)?;
@@ -326,22 +359,36 @@ impl<'a> Engine<'a> {
     fn next_errand(&mut self, number: usize) -> Option<(Work, u64)> {
         let process = number.checked_sub(self.slots_count())?;
         let Dispatch::ByProcess(errands) = &self.setting.dispatch else { return None };
-        if let Job::Errand { request, at } = self.threads.get(number)?.job {
-            let handed = request.filter(|_| at == errands.before.len());
-            if let Some(request) = handed {
+        if let Job::Errand { mut errand, at } = self.threads.get(number)?.job {
+            if errand == Errand::Any && at == errands.accept_at {
+                errand = self.accept(process).map_or(Errand::Any, Errand::Dispatch);
+            }
+            let segment = match errand {
+                Errand::After => errands.after.get(at),
+                // Another one was faster.
+                Errand::Any if at >= errands.accept_at => None,
+                Errand::Any | Errand::Dispatch(_) => errands.before.iter().chain(&errands.then).nth(at),
+            };
+            if let Errand::Dispatch(request) = errand
+                && at == errands.before.len()
+            {
+                let goes_on = |segment: &&Segment| segment.work == Work::Python && segment.duration_ns > 0;
+                if segment.filter(goes_on).is_none() {
+                    self.give_back_lock(number);
+                }
                 self.offer(request, process);
             }
-            let segment = match request {
-                None => errands.after.get(at),
-                Some(_) => errands.before.iter().chain(&errands.then).nth(at),
-            };
             if let Some(Segment { work, duration_ns }) = segment.copied() {
-                self.threads.get_mut(number)?.job = Job::Errand { request, at: at + 1 };
+                self.threads.get_mut(number)?.job = Job::Errand { errand, at: at + 1 };
                 return Some((work, duration_ns));
             }
         }
-        let next = self.errands.get_mut(process)?.pop_front();
-        self.threads.get_mut(number)?.job = next.map_or(Job::Idle, |request| Job::Errand { request, at: 0 });
+        let is_wanted = self.has_backlog(process);
+        let next = self.errands.get_mut(process)?.pop_front().or_else(|| is_wanted.then_some(Errand::Any));
+        self.threads.get_mut(number)?.job = next.map_or(Job::Idle, |errand| Job::Errand { errand, at: 0 });
+        if next.is_none() {
+            *self.asleep_since_ns.get_mut(process)? = self.now_ns;
+        }
         // Nothing to do yet: the caller asks again.
         next.map(|_| (Work::Python, 0))
     }

@@ -2,7 +2,7 @@
 //!
 //! In: requests with their moments and phases. Out: [`Figures`].
 
-use profiler_core::phase::Phases;
+use profiler_core::phase::{Phase, Phases};
 
 use crate::load::Load;
 use crate::outcome::Outcome;
@@ -38,42 +38,83 @@ impl Figures {
     /// Of these requests.
     #[must_use]
     pub fn of(requests: &[Timed], endpoints: usize) -> Self {
+        let mut sums = Sums::new(endpoints);
         let each = requests.iter().map(|request| (request.endpoint, request.start_ns, &request.phases));
-        Self::of_each(each, endpoints)
+        sums.add(each);
+        sums.figures()
     }
 
-    /// Of a simulation, without the requests that do not count.
+    /// Of plays of one load, without the requests that do not count: as those of one play, each figure in the mean of all.
     #[must_use]
-    pub fn simulated(load: &Load, outcome: &Outcome) -> Self {
-        let both = load.requests.iter().zip(&outcome.served);
-        let counted = both
-            .filter(|(request, _)| request.is_counted)
-            .map(|(request, served)| (request.endpoint, served.start_ns, &served.phases));
-        Self::of_each(counted, load.endpoints.len())
+    pub fn simulated(load: &Load, plays: &[Outcome]) -> Self {
+        let mut sums = Sums::new(load.endpoints.len());
+        for outcome in plays {
+            let both = load.requests.iter().zip(&outcome.served);
+            let counted = both
+                .filter(|(request, _)| request.is_counted)
+                .map(|(request, served)| (request.endpoint, served.start_ns, &served.phases));
+            sums.add(counted);
+        }
+        sums.figures()
+    }
+}
+
+/// What figures are made of.
+struct Sums {
+    durations_ns: Vec<u64>,
+    by_endpoint: Vec<Vec<u64>>,
+    phases: Phases,
+    plays: usize,
+    /// The sum over the plays.
+    throughput_per_s: f64,
+}
+
+impl Sums {
+    fn new(endpoints: usize) -> Self {
+        let (durations_ns, by_endpoint) = (Vec::new(), vec![Vec::new(); endpoints]);
+        Self { durations_ns, by_endpoint, phases: Phases::default(), plays: 0, throughput_per_s: 0.0 }
     }
 
-    /// Of endpoints, arrivals and phases.
-    fn of_each<'a>(requests: impl Iterator<Item = (usize, u64, &'a Phases)>, endpoints: usize) -> Self {
-        let mut by_endpoint = vec![Vec::new(); endpoints];
-        let mut durations_ns = Vec::with_capacity(requests.size_hint().1.unwrap_or(0));
-        let mut phases = Phases::default();
-        let (mut first_ns, mut last_ns) = (u64::MAX, 0);
-        for (endpoint, start_ns, of_request) in requests {
-            let duration_ns = of_request.total_ns();
-            phases.add_all(of_request);
-            durations_ns.push(duration_ns);
-            if let Some(of_endpoint) = by_endpoint.get_mut(endpoint) {
+    /// Adds a play: endpoints, arrivals and phases.
+    fn add<'a>(&mut self, requests: impl Iterator<Item = (usize, u64, &'a Phases)>) {
+        let (mut count, mut first_ns, mut last_ns) = (0, u64::MAX, 0);
+        for (endpoint, start_ns, phases) in requests {
+            let duration_ns = phases.total_ns();
+            self.phases.add_all(phases);
+            self.durations_ns.push(duration_ns);
+            if let Some(of_endpoint) = self.by_endpoint.get_mut(endpoint) {
                 of_endpoint.push(duration_ns);
             }
+            count += 1;
             first_ns = first_ns.min(start_ns);
             last_ns = last_ns.max(start_ns.saturating_add(duration_ns));
         }
-        durations_ns.sort_unstable();
-        Self {
-            throughput_per_s: rate(durations_ns.len(), last_ns.saturating_sub(first_ns)),
+        self.plays += 1;
+        self.throughput_per_s += rate(count, last_ns.saturating_sub(first_ns));
+    }
+
+    /// As of one play.
+    fn figures(self) -> Figures {
+        let plays = self.plays.max(1);
+        let one_play = |mut durations_ns: Vec<u64>| {
+            durations_ns.sort_unstable();
+            // The middle one of each few.
+            durations_ns.into_iter().skip(plays / 2).step_by(plays).collect::<Vec<u64>>()
+        };
+        let durations_ns = one_play(self.durations_ns);
+        let mut phases = Phases::default();
+        for phase in Phase::ALL {
+            phases.add(phase, self.phases.get(phase) / u64::try_from(plays).unwrap_or(u64::MAX));
+        }
+        Figures {
+            throughput_per_s: self.throughput_per_s / plays as f64,
             overall: Quantiles::of_sorted(&durations_ns),
             brackets: Brackets::of_sorted(&durations_ns),
-            by_endpoint: by_endpoint.into_iter().map(Quantiles::of).collect(),
+            by_endpoint: self
+                .by_endpoint
+                .into_iter()
+                .map(|durations_ns| Quantiles::of_sorted(&one_play(durations_ns)))
+                .collect(),
             phases,
         }
     }

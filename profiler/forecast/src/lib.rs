@@ -13,6 +13,7 @@ pub mod engine;
 pub mod figures;
 pub mod load;
 pub mod outcome;
+pub mod play;
 pub mod quantiles;
 pub mod search;
 pub mod self_forecast;

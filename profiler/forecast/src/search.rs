@@ -3,9 +3,8 @@
 //! In: a load, a setting, a [`Goal`], candidates. Out: [`Search`].
 
 use crate::change::Change;
-use crate::engine::simulate;
-use crate::figures::Figures;
 use crate::load::Load;
+use crate::play::play;
 use crate::quantiles::Quantiles;
 use crate::setting::{Dispatch, Setting, SettingError};
 
@@ -106,7 +105,7 @@ pub fn search(
         let mut longest_ns = 0;
         for (load, setting) in [(&slower, &of_slower), (load, setting)] {
             let setting = Setting { processes, threads, ..setting.clone() };
-            let figures = Figures::simulated(load, &simulate(load, &setting)?);
+            let figures = play(load, &setting)?;
             longest_ns = longest_ns.max(goal.quantile.of(&figures.overall));
             if longest_ns >= goal.below_ns {
                 break;

@@ -33,6 +33,8 @@ pub enum Wakes {
 pub struct Errands {
     /// Until it hands the request over.
     pub before: Vec<Segment>,
+    /// So many of those come before it accepts the connection.
+    pub accept_at: usize,
     /// Right after that.
     pub then: Vec<Segment>,
     /// Once the slot is done with it: the connection goes back to it, or is closed.
@@ -57,7 +59,7 @@ pub enum Dispatch {
     /// One queue for all: each slot accepts for itself when it is free.
     Shared(Wakes),
     /// Each process has a thread that accepts and hands over to its own pool, also where all of that are busy and another process has
-    /// free ones.
+    /// free ones. All of these threads are woken for a connection: the first that has a core and the lock gets it.
     ByProcess(Errands),
 }
 

@@ -77,7 +77,9 @@ pub(super) fn errands(
     let (step, handed_ns) = handed_at(handed.iter().flatten().filter(|one| one.course.parts() == parts))?;
     // What it does for a request beside that. Where nothing comes after a request, that is nothing.
     let made = calls(threads.iter().flat_map(Dispatching::parts));
-    let others = others(made, &calls(parts.into_iter()), seen.len());
+    let mut others = others(made, &calls(parts.into_iter()), seen.len());
+    // Rounds in which another process was faster are made by the model itself.
+    others.remove(&Part::Accept);
     let rounds =
         threads.iter().zip(&handed).flat_map(|(thread, handed)| thread.other_rounds(handed, look_ns));
     let other = covering(rounds.collect::<Vec<Course>>().iter(), others, wanted).concat();
@@ -85,13 +87,15 @@ pub(super) fn errands(
     // It is Python, whether or not it had to wait. What else the account has is of waking up for nothing, and of looking for the lock.
     let scale = Scale { cpu_ns: cpu_ns.min(shown_ns), shown_ns, shows_lock: false };
     let (before, then) = course.split_at_checked(step)?;
+    let accepts = before.iter().position(|step| step.part == Part::Accept).unwrap_or(before.len());
+    let accept_at = segments(before.get(..accepts)?, scale).len();
     let (mut before, mut then) = (segments(before, scale), segments(then, scale));
     if let Some(first) = then.first_mut().filter(|first| first.work == Work::Python) {
         let handed_ns = scale.cpu_ns(handed_ns).min(first.duration_ns);
         before.push(Segment { work: Work::Python, duration_ns: handed_ns });
         first.duration_ns = first.duration_ns.saturating_sub(handed_ns);
     }
-    Some(Errands { before, then, after: segments(&other, scale) })
+    Some(Errands { before, accept_at, then, after: segments(&other, scale) })
 }
 
 /// How often each kind of call is made for a request beside those of its course.
@@ -339,9 +343,23 @@ mod tests {
         let model = model(131, |_| gthread(130, true));
         let errands = errands_of(&model);
         assert_eq!(errands.before, [free(3000), python(50_000), free(10_000), python(70_000)]);
+        assert_eq!(errands.accept_at, 2);
         assert_eq!(errands.then, [python(30_000)]);
         assert_eq!(errands.after, [free(3000), python(20_000), free(10_000), python(10_000)]);
         assert_eq!(model.load.after, [python(50_000), free(10_000)]);
+    }
+
+    #[test]
+    fn a_round_in_which_another_process_was_faster_is_no_part_of_a_request() {
+        let vain = [
+            (2, 3040, 4000, State::Idle, "epoll_wait"),
+            (2, 4000, 4020, State::Running, "running"),
+            (2, 4020, 4030, State::Idle, "accept4"),
+            (2, 4030, 4040, State::Running, "running"),
+        ];
+        let alone = model(131, |_| gthread(130, false));
+        let raced = model(131, |_| gthread(130, false).into_iter().chain(vain).collect());
+        assert_eq!(errands_of(&raced), errands_of(&alone));
     }
 
     /// Waitress: it reads in a second round. After the response it is woken by a pipe, and closes the connection in a round of its own. `queued_us`: how long

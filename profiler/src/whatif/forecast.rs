@@ -10,9 +10,9 @@ use profiler_core::phase::Phase;
 use profiler_forecast::bounds::{Bounds, Without, bounds};
 use profiler_forecast::capacity::{Capacity, Limit, capacity};
 use profiler_forecast::change::{Change, Class};
-use profiler_forecast::engine::simulate;
 use profiler_forecast::figures::Figures;
 use profiler_forecast::load::{Arrives, Load};
+use profiler_forecast::play::play;
 use profiler_forecast::search::{Goal, Search, Slots, candidates, search};
 use profiler_forecast::self_forecast::SelfForecast;
 use profiler_forecast::setting::{Setting, SettingError};
@@ -333,9 +333,9 @@ pub(super) fn forecast(
     let played = |cpu_times: f64| {
         let (mut load, mut setting) = (load.clone(), setting.clone());
         Change::CpuTime(cpu_times).apply(&mut load, &mut setting);
-        Ok(Figures::simulated(&load, &simulate(&load, &setting)?))
+        play(&load, &setting)
     };
-    let figures = Figures::simulated(&load, &simulate(&load, &setting)?);
+    let figures = play(&load, &setting)?;
     let [less, more] = CPU_TIMES;
     let capacity = capacity(&load, &setting)?;
     let used_ratio = if capacity.per_s > 0.0 { asked_per_s(&load, &figures) / capacity.per_s } else { 0.0 };

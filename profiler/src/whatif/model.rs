@@ -132,7 +132,8 @@ impl Model {
             phases: seen.phases,
         });
         let others = Others::of(snapshot, trace, first_ns);
-        let wakeup_ns = wakeup_ns(&seen, &requests);
+        let setting = setting(snapshot);
+        let wakeup_ns = wakeup_ns(&seen, &requests, setting.slice_ns);
         Self {
             measured: measured.collect(),
             load: Load {
@@ -148,7 +149,7 @@ impl Model {
                 quick_handovers_ns: handovers.quick_ns,
                 wakeup_ns,
                 competition: others.competition,
-                ..setting(snapshot)
+                ..setting
             },
             arrivals,
             bounded,
@@ -177,6 +178,16 @@ fn setting(snapshot: &Snapshot) -> Setting {
     let threads = slots_per_process(snapshot).max(1);
     Setting { processes: (snapshot.slots.count() / threads).max(1), threads, ..Setting::default() }
         .on_cores(snapshot.session.cpu_count.max(1))
+}
+
+/// How long a request waited before a thread took it.
+fn wait_ns(phases: &Phases) -> u64 {
+    BEFORE.iter().map(|phase| phases.get(*phase)).fold(0, u64::saturating_add)
+}
+
+/// When a thread took a request.
+pub(super) fn taken_ns(request: &Seen) -> u64 {
+    request.times.start_ns.saturating_add(wait_ns(&request.phases))
 }
 
 const fn is_whole(request: &Seen) -> bool {
@@ -241,6 +252,7 @@ fn errands_of(
         let python = |duration_ns| vec![Segment { work: Work::Python, duration_ns }];
         Errands {
             before: python(before_ns),
+            accept_at: 1,
             then: Vec::new(),
             after: python(costs.dispatch_ns.saturating_sub(before_ns)),
         }
@@ -256,8 +268,6 @@ struct Pickups {
 
 impl Pickups {
     fn of(seen: &[&Seen]) -> Self {
-        let wait_ns =
-            |phases: &Phases| BEFORE.iter().map(|phase| phases.get(*phase)).fold(0, u64::saturating_add);
         let mut last_end_ns = 0;
         let own = seen.iter().map(|request| {
             let is_empty = request.times.start_ns >= last_end_ns;

@@ -178,7 +178,12 @@ fn who_accepts_says_how_requests_come_to_slots() {
     let other = Model::of(&snapshot(), &traced(requests(), 2), None);
     assert_eq!(
         other.setting.dispatch,
-        Dispatch::ByProcess(Errands { before: vec![python(0)], then: Vec::new(), after: vec![python(40)] })
+        Dispatch::ByProcess(Errands {
+            before: vec![python(0)],
+            accept_at: 1,
+            then: Vec::new(),
+            after: vec![python(40)]
+        })
     );
     assert_eq!((other.setting.processes, other.setting.threads, other.setting.cores), (1, 1, 2));
     assert_eq!(other.load.endpoints, ["GET /a/{number}"]);

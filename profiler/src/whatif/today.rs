@@ -3,8 +3,8 @@
 //! In: the snapshot of a replay, its trace. Out: [`Today`].
 
 use profiler_core::model::Snapshot;
-use profiler_forecast::engine::simulate;
 use profiler_forecast::figures::Figures;
+use profiler_forecast::play::play;
 use profiler_forecast::self_forecast::SelfForecast;
 use profiler_forecast::setting::SettingError;
 
@@ -42,7 +42,7 @@ impl Today {
         if refusals.iter().any(Refusal::has_no_model) {
             return Ok(Self { model, refusals, simulated: None, self_forecast: None });
         }
-        let simulated = Figures::simulated(&model.load, &simulate(&model.load, &model.setting)?);
+        let simulated = play(&model.load, &model.setting)?;
         let measured = Figures::of(&model.measured, model.load.endpoints.len());
         let self_forecast = Some(SelfForecast::of(&measured, &simulated));
         Ok(Self { model, refusals, simulated: Some(simulated), self_forecast })

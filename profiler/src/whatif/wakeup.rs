@@ -2,7 +2,8 @@
 //!
 //! In: requests and their rows. Out: that time, as measured: of requests that had the server to themselves, what they spent in a run queue, for each
 //! time that they woke up. The median: now and then another program has the core, and the simulation has these already. Where the server is hardly ever
-//! empty, the lower quartile of all requests: most of them also waited for one another.
+//! empty, the lower quartile of all requests: most of them also waited for one another. What takes longer than a slice is no cost of waking up: a
+//! thread that can run does not wait longer than that for one that is asleep.
 
 use profiler_core::model::request::Request as Seen;
 use profiler_core::phase::Phase;
@@ -11,8 +12,9 @@ use profiler_forecast::load::Request;
 /// With fewer requests nothing is known of them.
 const MIN_ALONE: usize = 20;
 
-/// In nanoseconds; 0: too few requests show it. Both are of the same requests, in the order in which they arrived.
-pub(super) fn wakeup_ns(seen: &[&Seen], requests: &[Request]) -> u64 {
+/// In nanoseconds; 0: too few requests show it. Both are of the same requests, in the order in which they arrived. `slice_ns`: how long a thread runs before
+/// one that wakes up takes its core.
+pub(super) fn wakeup_ns(seen: &[&Seen], requests: &[Request], slice_ns: u64) -> u64 {
     let mut last_end_ns = 0;
     let (mut alone, mut all): (Vec<u64>, Vec<u64>) = Default::default();
     let nexts = seen.iter().skip(1).map(|next| next.times.start_ns).chain([u64::MAX]);
@@ -24,6 +26,7 @@ pub(super) fn wakeup_ns(seen: &[&Seen], requests: &[Request]) -> u64 {
         if model.is_counted && !has_lock_waits {
             let wakeups = u64::try_from(model.row.wakeups()).unwrap_or(u64::MAX);
             let wakeup_ns = request.phases.get(Phase::RunQueue).checked_div(wakeups);
+            let wakeup_ns = wakeup_ns.filter(|wakeup_ns| *wakeup_ns < slice_ns);
             all.extend(wakeup_ns);
             alone.extend(wakeup_ns.filter(|_| is_alone));
         }
@@ -53,7 +56,7 @@ mod tests {
 
     fn found(seen: &[Seen]) -> u64 {
         let models = vec![model(); seen.len()];
-        wakeup_ns(&seen.iter().collect::<Vec<_>>(), &models)
+        wakeup_ns(&seen.iter().collect::<Vec<_>>(), &models, 1_400_000)
     }
 
     #[test]
@@ -77,6 +80,14 @@ mod tests {
             request(number / 2 * 100_000_000, &[(Phase::Cpu, 3000), (Phase::RunQueue, run_queue_ns)])
         };
         assert_eq!(found(&(0..60).map(pair).collect::<Vec<_>>()), 16_000);
+    }
+
+    #[test]
+    fn who_waited_for_another_program_says_nothing() {
+        let queued = (0..60).map(|number: u64| {
+            request(number * 100_000_000, &[(Phase::Cpu, 3000), (Phase::RunQueue, 2 * 5_000_000)])
+        });
+        assert_eq!(found(&queued.collect::<Vec<_>>()), 0);
     }
 
     #[test]

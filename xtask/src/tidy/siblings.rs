@@ -75,6 +75,7 @@ const CRATES: &[Crate<'static>] = &[
             "outcome",
             "engine",
             "figures",
+            "play",
             "capacity",
             "self_forecast",
             "change",

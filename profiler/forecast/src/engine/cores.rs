@@ -16,6 +16,10 @@ pub(super) struct Core {
     pub(super) turn: u64,
     /// How long it has run a thread.
     pub(super) busy_ns: u64,
+    /// Its thread is between two pieces of its work: no other gets the core.
+    pub(super) is_held: bool,
+    /// Meanwhile a thread woke up here.
+    pub(super) is_asked: bool,
     /// Threads that woke up: they have had less than their share, and come first.
     woken: VecDeque<usize>,
     /// Threads whose turn is over.
@@ -28,7 +32,7 @@ impl Core {
     }
 
     fn is_idle(&self) -> bool {
-        self.running.is_none() && !self.has_queue()
+        self.running.is_none() && !self.is_held && !self.has_queue()
     }
 }
 

@@ -7,6 +7,7 @@ use profiler_core::phase::Phase;
 use super::Engine;
 use super::agenda::Event;
 use super::cores::Core;
+use super::thread::Thread;
 use crate::load::Work;
 use crate::setting::{AWAKE_NS, Setting};
 
@@ -104,6 +105,10 @@ impl Engine<'_> {
         };
         self.pause(core);
         if self.threads.get(holder).is_some_and(|thread| thread.left_ns == 0) {
+            // Should it go on with Python, it gives the lock up first.
+            if let Some(lock) = self.locks.get_mut(process) {
+                lock.is_wanted = true;
+            }
             self.done(holder, core);
         } else {
             self.give_up_lock(holder);
@@ -131,10 +136,12 @@ impl Engine<'_> {
     /// A thread can run; `core`: the one that it is just leaving, where it goes on unless its turn is over.
     pub(super) fn ready(&mut self, number: usize, core: Option<usize>) {
         self.count(number, Phase::RunQueue);
-        let quantum_ns = self.setting.quantum_ns;
+        let Setting { quantum_ns, slice_ns, .. } = *self.setting;
         let Some(thread) = self.threads.get_mut(number) else { return };
+        let is_asked = core.and_then(|core| self.cores.get_mut(core)).is_some_and(|core| core.is_asked);
+        let turn_ns = if is_asked { slice_ns.min(quantum_ns) } else { quantum_ns };
         match core {
-            Some(core) if thread.used_ns < quantum_ns || !self.cores.has_queue(core) => {
+            Some(core) if thread.used_ns < turn_ns || !self.cores.has_queue(core) => {
                 self.cores.enqueue_first(number, core);
             }
             Some(core) => {
@@ -162,6 +169,10 @@ impl Engine<'_> {
 
     /// A thread woke up on a core: who runs there stops, if it has run for its slice.
     fn give_way(&mut self, core: usize) {
+        if let Some(core) = self.cores.get_mut(core).filter(|core| core.is_held) {
+            core.is_asked = true;
+            return;
+        }
         let Some(running) = self.cores.get_mut(core).and_then(|core| Some((core.running?, core.since_ns)))
         else {
             return;
@@ -185,7 +196,7 @@ impl Engine<'_> {
 
     /// A core looks for something to do, if it has nothing.
     fn look(&mut self, core: usize) {
-        while self.cores.get_mut(core).is_some_and(|core| core.running.is_none()) {
+        while self.cores.get_mut(core).is_some_and(|core| core.running.is_none() && !core.is_held) {
             let Some(number) = self.cores.take(core) else { return };
             if self.may_run(number) {
                 self.run(number, core);
@@ -240,11 +251,25 @@ impl Engine<'_> {
 
     /// A thread on this core has done its piece of work.
     fn done(&mut self, number: usize, core: usize) {
-        let Some(thread) = self.threads.get(number) else { return };
-        let next = if thread.work == Work::Python { self.release_lock(number) } else { None };
-        // It goes on where it is before another can take its core.
+        // It goes on where it is before another can take its core, and with the lock as long as it runs Python.
+        self.hold(core, true);
         self.advance(number, Some(core));
-        if let Some(next) = next {
+        self.hold(core, false);
+        let goes_on = |thread: &Thread| thread.work == Work::Python && thread.left_ns > 0;
+        if !self.threads.get(number).is_some_and(goes_on) {
+            self.give_back_lock(number);
+        }
+    }
+
+    fn hold(&mut self, core: usize, is_held: bool) {
+        if let Some(core) = self.cores.get_mut(core) {
+            (core.is_held, core.is_asked) = (is_held, false);
+        }
+    }
+
+    /// A thread that has the lock gives it up, and whoever waits for it is woken.
+    pub(super) fn give_back_lock(&mut self, number: usize) {
+        if let Some(next) = self.release_lock(number) {
             self.wake_for_lock(next);
         }
     }

@@ -97,7 +97,12 @@ fn errands() -> impl Strategy<Value = Errands> {
             all
         })
     };
-    (part(), part(), part()).prop_map(|(before, then, after)| Errands { before, then, after })
+    (part(), part(), part(), 0..4_usize).prop_map(|(before, then, after, accept_at)| Errands {
+        accept_at: accept_at.min(before.len()),
+        before,
+        then,
+        after,
+    })
 }
 
 fn others() -> impl Strategy<Value = Competition> {
@@ -183,7 +188,7 @@ proptest! {
             after_ns + u64::from(is_pool) + asked_ns(row, |work| matches!(work, Work::Python | Work::Free(_)))
         };
         let errands_ns = match &setting.dispatch {
-            Dispatch::ByProcess(Errands { before, then, after }) => {
+            Dispatch::ByProcess(Errands { before, then, after, .. }) => {
                 on_cpu_ns(before) + on_cpu_ns(then) + on_cpu_ns(after)
             }
             Dispatch::Shared(_) => 0,
@@ -191,7 +196,9 @@ proptest! {
         let asked: u64 = load.requests.iter().map(|request| of_rows(&request.row) + errands_ns).sum();
         let busy: u64 = outcome.busy.cores_ns.iter().sum();
         prop_assert!(busy >= asked, "cores do what was asked");
-        if setting.competition.is_empty() {
+        // Of several processes that try to accept one connection all but one do that in vain.
+        let is_race = is_pool && setting.all_processes() > 1;
+        if setting.competition.is_empty() && !is_race {
             prop_assert_eq!(busy, asked, "once");
         }
     }
@@ -533,21 +540,57 @@ fn a_pool_does_not_take_what_another_process_accepted() {
 }
 
 #[test]
-fn who_is_just_accepting_may_take_the_next_connection_and_who_waits_for_the_lock_does_not() {
+fn of_processes_that_are_woken_for_a_connection_the_first_with_a_core_and_the_lock_has_it() {
     const MS: u64 = 1_000_000;
     let before = vec![Segment { work: Work::Python, duration_ns: MS }];
-    let dispatch = Dispatch::ByProcess(Errands { before, ..Errands::default() });
-    let stays = |next_ns: u64, works: &[(Work, u64)]| {
+    let dispatch = Dispatch::ByProcess(Errands { before, accept_at: 1, ..Errands::default() });
+    let stays = |cores: u32, next_ns: u64, works: &[(Work, u64)]| {
         let load = Load { requests: vec![at(0, works), at(next_ns, works)], ..Load::default() };
         let both = (0..50).filter(|seed| {
             let dispatch = dispatch.clone();
-            let setting = Setting { processes: 2, cores: 2, dispatch, seed: *seed, ..Setting::default() };
+            let setting = Setting { processes: 2, cores, dispatch, seed: *seed, ..Setting::default() };
             let served = simulate(&load, &setting).unwrap().served;
             served[0].slot == served[1].slot
         });
         both.count()
     };
-    let sleeps = stays(MS / 2, &[(Work::Wait(Phase::Sleep), 9 * MS)]);
-    assert!((10..40).contains(&sleeps), "in the middle of accepting the first: {sleeps} of 50");
-    assert_eq!(stays(2 * MS, &[(Work::Python, 9 * MS)]), 0, "the first has the lock");
+    let sleep = [(Work::Wait(Phase::Sleep), 9 * MS)];
+    assert_eq!(stays(2, MS / 2, &sleep), 0, "both are at work, and each gets one");
+    assert!((10..40).contains(&stays(2, 2 * MS, &sleep)), "both can");
+    assert_eq!(stays(2, 2 * MS, &[(Work::Python, 9 * MS)]), 0, "the first waits for the lock");
+}
+
+#[test]
+fn who_hands_over_and_goes_on_keeps_its_core_and_the_lock() {
+    const MS: u64 = 1_000_000;
+    let python = |duration_ns| Segment { work: Work::Python, duration_ns };
+    let load = Load { requests: vec![at(0, &[(Work::Python, 2 * MS)])], ..Load::default() };
+    let errands = |then| Errands { before: vec![python(MS)], accept_at: 1, then, ..Errands::default() };
+    for (then, cores, expected_ms) in
+        [(vec![python(5 * MS)], 1, 8), (vec![python(5 * MS)], 2, 8), (vec![], 1, 3), (vec![], 2, 3)]
+    {
+        let dispatch = Dispatch::ByProcess(errands(then));
+        let setting = Setting { cores, dispatch, quantum_ns: 9 * MS, slice_ns: 9 * MS, ..Setting::default() };
+        let served = simulate(&load, &setting).unwrap().served;
+        assert_eq!(served[0].end_ns / MS, expected_ms, "{cores} {:?}", served[0]);
+    }
+}
+
+#[test]
+fn a_connection_that_no_process_can_accept_goes_to_the_one_that_is_free_first() {
+    const MS: u64 = 1_000_000;
+    let python = |duration_ns| Segment { work: Work::Python, duration_ns };
+    // Both processes compute when the third comes: the one for 4 ms, the other for 40. Nobody is asked for the lock before 5 ms.
+    let row = |at_ns, length_ns| at(at_ns, &[(Work::Python, length_ns)]);
+    let load = Load { requests: vec![row(0, 40 * MS), row(MS, 4 * MS), row(2 * MS, MS)], ..Load::default() };
+    for accept_at in [1, 2] {
+        let errands = Errands { before: vec![python(10), python(10)], accept_at, ..Errands::default() };
+        for seed in 0..20 {
+            let dispatch = Dispatch::ByProcess(errands.clone());
+            let setting = Setting { processes: 2, cores: 2, dispatch, seed, ..Setting::default() };
+            let served = simulate(&load, &setting).unwrap().served;
+            assert_eq!(served[1].slot, served[2].slot, "{accept_at} {seed}");
+            assert!(served[2].total_ns() < 5 * MS, "{accept_at} {seed}: {:?}", served[2]);
+        }
+    }
 }

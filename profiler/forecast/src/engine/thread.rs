@@ -19,6 +19,17 @@ pub(super) enum Piece {
     After(usize),
 }
 
+/// What a dispatching thread has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Errand {
+    /// It hands over the connection that it accepts next, if another process has not accepted that by then.
+    Any,
+    /// It hands this request over.
+    Dispatch(usize),
+    /// It does what comes once a slot is done with a request.
+    After,
+}
+
 /// What a thread is there for at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Job {
@@ -26,8 +37,8 @@ pub(super) enum Job {
     Idle,
     /// It serves a request.
     Serve { request: usize, piece: Piece },
-    /// It dispatches a request, or (`None`) does what comes once the slot is done with one: this segment of it is next.
-    Errand { request: Option<usize>, at: usize },
+    /// It dispatches: this segment of the errand is next.
+    Errand { errand: Errand, at: usize },
     /// It is another program's.
     Other,
 }
