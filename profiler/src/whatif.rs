@@ -17,6 +17,7 @@ mod others;
 pub mod refusal;
 mod release;
 mod row;
+mod taken;
 pub mod text;
 mod today;
 pub mod trace;

@@ -10,8 +10,8 @@ use profiler_core::timeline::ThreadState;
 use profiler_forecast::load::{Segment, Work};
 
 use super::course::{Course, Scale, on_cpu_ns, segments, typical};
-use super::model::taken_ns;
 use super::release::Wanted;
+use super::taken::taken_ns;
 use super::trace::Trace;
 
 /// What comes after a response has fewer parts: more are those of the next request.

@@ -9,7 +9,7 @@ use profiler_core::event::Tid;
 use profiler_core::model::path_shape::path_shape;
 use profiler_core::model::request::Request as Seen;
 use profiler_core::model::{Process, Snapshot};
-use profiler_core::phase::{Phase, Phases};
+use profiler_core::phase::Phase;
 use profiler_forecast::bounds::Measured;
 use profiler_forecast::figures::Timed;
 use profiler_forecast::load::{Arrives, Load, Request, Row, Segment, Work};
@@ -22,6 +22,7 @@ use super::others::Others;
 use super::refusal::slots_per_process;
 use super::release::Wanted;
 use super::row::{BackEnds, row};
+use super::taken::wait_ns;
 use super::trace::Trace;
 use super::waits::Waits;
 use super::wakeup::wakeup_ns;
@@ -30,8 +31,6 @@ use super::wakeup::wakeup_ns;
 const KEPT: usize = 5;
 /// Requests that found the server empty from which on these say what it takes to pick one up.
 const MIN_EMPTY: usize = 20;
-/// Before the first segment.
-const BEFORE: [Phase; 3] = [Phase::AcceptQueue, Phase::PoolWait, Phase::LoopWait];
 /// On a CPU.
 const ON_CPU: [Phase; 4] = [Phase::Cpu, Phase::ReadHead, Phase::ReadBody, Phase::Write];
 
@@ -178,16 +177,6 @@ fn setting(snapshot: &Snapshot) -> Setting {
     let threads = slots_per_process(snapshot).max(1);
     Setting { processes: (snapshot.slots.count() / threads).max(1), threads, ..Setting::default() }
         .on_cores(snapshot.session.cpu_count.max(1))
-}
-
-/// How long a request waited before a thread took it.
-fn wait_ns(phases: &Phases) -> u64 {
-    BEFORE.iter().map(|phase| phases.get(*phase)).fold(0, u64::saturating_add)
-}
-
-/// When a thread took a request.
-pub(super) fn taken_ns(request: &Seen) -> u64 {
-    request.times.start_ns.saturating_add(wait_ns(&request.phases))
 }
 
 const fn is_whole(request: &Seen) -> bool {

@@ -196,7 +196,7 @@ proptest! {
         let asked: u64 = load.requests.iter().map(|request| of_rows(&request.row) + errands_ns).sum();
         let busy: u64 = outcome.busy.cores_ns.iter().sum();
         prop_assert!(busy >= asked, "cores do what was asked");
-        // Of several processes that try to accept one connection all but one do that in vain.
+        // Of several processes that try to accept one connection all but one do that for nothing.
         let is_race = is_pool && setting.all_processes() > 1;
         if setting.competition.is_empty() && !is_race {
             prop_assert_eq!(busy, asked, "once");
