@@ -18,7 +18,7 @@ const BUSY_RATIO: f64 = 0.9;
 const FOR_EACH_SLOT: usize = 8;
 /// But no more than one of so many of all, so that there is a stretch in which it is always so.
 const AT_ONCE: usize = 10;
-/// So many requests show it: more take time and change nothing.
+/// No more requests than this are simulated: more take time.
 const MOST: usize = 20_000;
 
 /// What stops a server from serving more.

@@ -38,7 +38,7 @@ pub fn simulate(load: &Load, setting: &Setting) -> Result<Outcome, SettingError>
     Ok(engine.outcome())
 }
 
-/// Processes that wake up for one connection, at most. The kernel wakes all, but of those after the first few none gets there in time.
+/// Processes that wake up for one connection, at most. The kernel wakes all; to simulate more takes time.
 const MOST_WOKEN: usize = 64;
 
 struct Engine<'a> {
@@ -218,7 +218,7 @@ impl<'a> Engine<'a> {
 
     /// A process accepts the connection that has waited longest, if one waits.
     fn accept(&mut self, process: usize) -> Option<usize> {
-        let is_own = !self.slots.of_server(false).contains(&process);
+        let is_own = self.slots.is_own(process);
         let request = self.backlogs.get_mut(usize::from(is_own))?.pop_front()?;
         if self.setting.is_sticky {
             let connection = self.load.requests.get(request)?.connection;
@@ -228,7 +228,7 @@ impl<'a> Engine<'a> {
     }
 
     fn has_backlog(&self, process: usize) -> bool {
-        let is_own = !self.slots.of_server(false).contains(&process);
+        let is_own = self.slots.is_own(process);
         self.backlogs.get(usize::from(is_own)).is_some_and(|backlog| !backlog.is_empty())
     }
 

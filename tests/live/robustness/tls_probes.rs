@@ -61,8 +61,10 @@ fn attached_and_detached_again_and_again_under_load_every_request_is_answered() 
         let hidden = number("/requests/framing/not_http")?;
         // A request that was under way as the window began can be neither.
         let endpoints = report.pointer("/endpoints").and_then(Value::as_array).context("no endpoints")?;
-        let shape = |endpoint: &Value| endpoint.get("path_shape").and_then(Value::as_str).map(str::to_owned);
-        let is_fast = |endpoint: &&Value| shape(endpoint).is_some_and(|shape| shape.starts_with("/fast"));
+        let is_fast = |endpoint: &&Value| {
+            let shape = endpoint.get("path_shape").and_then(Value::as_str);
+            shape.is_some_and(|shape| shape.starts_with("/fast"))
+        };
         let count = |endpoint: &Value| endpoint.get("count").and_then(Value::as_u64);
         let named: u64 = endpoints.iter().filter(is_fast).filter_map(count).sum();
         anyhow::ensure!(hidden + named > 0, "{way}: the load was over");

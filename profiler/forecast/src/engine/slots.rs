@@ -109,6 +109,11 @@ impl Slots {
         next
     }
 
+    /// Whether a process is of the second server.
+    pub(super) const fn is_own(&self, process: usize) -> bool {
+        process >= self.first
+    }
+
     /// The process that accepted this connection, if that is known.
     pub(super) fn kept_by(&self, connection: (u64, bool)) -> Option<usize> {
         self.accepted_by.get(&connection).copied()
