@@ -8,6 +8,7 @@ mod afterwards;
 mod course;
 mod errands;
 pub mod forecast;
+mod front;
 mod handover;
 pub mod html;
 pub mod json;

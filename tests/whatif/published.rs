@@ -44,6 +44,7 @@ impl PublishedRun {
 fn kind(subject: &str) -> (&str, Option<&str>) {
     match subject {
         "sync" | "gthread" => ("gunicorn", Some(subject)),
+        "mod_wsgi" => (subject, Some("daemon")),
         _ => (subject.split('-').next().unwrap_or_default(), None),
     }
 }

@@ -4,6 +4,7 @@
 
 use wsgi_trace_tests::gunicorn::{Settings, Version};
 use wsgi_trace_tests::server::Recipe;
+use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
 use wsgi_trace_tests::server::uwsgi::Uwsgi;
 use wsgi_trace_tests::server::waitress::Waitress;
 
@@ -38,6 +39,10 @@ fn uwsgi((processes, threads): Slots) -> Box<dyn Recipe> {
 
 fn waitress((_, threads): Slots) -> Box<dyn Recipe> {
     Box::new(Waitress { threads })
+}
+
+fn mod_wsgi((processes, threads): Slots) -> Box<dyn Recipe> {
+    Box::new(ModWsgi::daemon(processes, threads))
 }
 
 /// All.
@@ -75,6 +80,13 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         recipe: waitress,
         recorded: (1, 4),
         others: &[(1, 2), (1, 8)],
+        fixing_loads: &[],
+    },
+    Subject {
+        name: "mod_wsgi",
+        recipe: mod_wsgi,
+        recorded: (1, 4),
+        others: &[(1, 2), (1, 8), (2, 2), (2, 4), (4, 1)],
         fixing_loads: &[],
     },
 ];

@@ -48,6 +48,17 @@ pub static KINDS: &[&dyn ServerKind] = &[
     &unknown::Unknown,
 ];
 
+/// Which of several processes that wait at one listener takes the next connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcceptOrder {
+    /// No order shows.
+    Any,
+    /// Of two processes with several threads each, mostly the first.
+    FirstOfTwo,
+    /// The one that has waited longest: they take turns.
+    InTurn,
+}
+
 /// One kind of WSGI server.
 pub trait ServerKind: Sync {
     /// Name in reports (`gunicorn`).
@@ -70,6 +81,11 @@ pub trait ServerKind: Sync {
     /// How a request passes between processes of this server.
     fn inside(&self, _server: &Server) -> Inside {
         Inside::Nothing
+    }
+
+    /// Which process takes the next connection, where those that serve also accept and several have a free slot.
+    fn accept_order(&self, _server: &Server) -> AcceptOrder {
+        AcceptOrder::Any
     }
 
     /// Whether a client that sends or reads slowly may hold a thread of the pool behind the server's event loop.

@@ -43,6 +43,7 @@ fn load(requests: u64) -> Load {
         requests: (0..requests).map(request).collect(),
         after: vec![Segment { work: Work::Python, duration_ns: 80 * US }],
         endpoints: vec!["GET /".to_owned()],
+        front: None,
         back_ends: vec!["5432".to_owned()],
     }
 }

@@ -4,7 +4,7 @@
 
 use profiler_core::phase::Phase;
 
-use crate::load::{Arrives, Load, Segment, Work};
+use crate::load::{Arrives, Front, Load, Segment, Work};
 use crate::setting::{Dispatch, Errands, Own, Setting, Wakes};
 
 /// One change.
@@ -69,7 +69,11 @@ impl Change {
                 }
             }
             Self::BackEnd(which, factor) => {
-                stretch(load, factor, |work| work == Work::BackEnd(which));
+                stretch(
+                    load,
+                    factor,
+                    |work| matches!(work, Work::BackEnd(number) if number as usize == which),
+                );
             }
             Self::CpuTime(factor) => {
                 stretch(load, factor, is_on_cpu);
@@ -78,7 +82,8 @@ impl Change {
                     Dispatch::ByProcess(errands) => Some(errands),
                 };
                 let errands = errands.into_iter().flat_map(Errands::all_mut);
-                lengthen(load.after.iter_mut().chain(errands), factor, is_on_cpu);
+                let front = load.front.iter_mut().flat_map(Front::all_mut);
+                lengthen(load.after.iter_mut().chain(errands).chain(front), factor, is_on_cpu);
             }
             Self::Proxy => {
                 let is_client = |work| {

@@ -5,6 +5,7 @@
 mod agenda;
 mod back_end;
 mod cores;
+mod front;
 mod lock;
 mod others;
 mod running;
@@ -60,6 +61,8 @@ struct Engine<'a> {
     idle_others: Vec<usize>,
     /// Bursts of other programs so far.
     bursts: u64,
+    /// Threads of a front end that have nothing to do.
+    idle_fronts: Vec<usize>,
     /// Requests whose slot is not free again.
     unserved: usize,
     /// By process: what its dispatching thread has to do.
@@ -113,6 +116,7 @@ impl<'a> Engine<'a> {
             threads_of_slots: count,
             others: 0,
             idle_others: Vec::new(),
+            idle_fronts: Vec::new(),
             bursts: 0,
             unserved: requests,
             slots,
@@ -133,7 +137,7 @@ impl<'a> Engine<'a> {
         self.now_ns = at_ns;
         match event {
             Event::Arrival(request) => self.arrive(request),
-            Event::Whole(request) => self.dispatch(request),
+            Event::Whole(request) => self.enter(request),
             Event::Turn { core, turn } => self.turn_over(core, turn),
             Event::Woken(thread) => self.woken(thread),
             Event::Awake(thread) => self.advance(thread, None),
@@ -174,17 +178,22 @@ impl<'a> Engine<'a> {
         if ahead_ns > 0 {
             self.agenda.plan(self.now_ns.saturating_add(ahead_ns), Event::Whole(request));
         } else {
+            self.enter(request);
+        }
+    }
+
+    /// All of a request has come that a slot is asked for.
+    fn enter(&mut self, request: usize) {
+        if self.load.front.is_some() {
+            self.begin_front(request);
+        } else {
             self.dispatch(request);
         }
     }
 
     /// A request asks for a slot, or for the thread that hands it to one.
     fn dispatch(&mut self, request: usize) {
-        let before = self.before_service();
-        if let (Some(served), Some(meter)) = (self.served.get_mut(request), self.meters.get_mut(request)) {
-            served.phases.add(meter.0, self.now_ns - meter.1);
-            *meter = (before, self.now_ns);
-        }
+        self.meter(request, self.before_service());
         let is_own = self.is_own(request);
         if !self.is_dispatched() {
             self.offer(request, usize::from(is_own));
@@ -274,6 +283,15 @@ impl<'a> Engine<'a> {
         self.threads_of_slots
     }
 
+    /// A slot has sent its last byte.
+    fn answer(&mut self, request: usize) {
+        if self.load.front.is_some() {
+            self.go_on_front(request);
+        } else {
+            self.respond(request);
+        }
+    }
+
     /// The last byte of the response has been sent.
     fn respond(&mut self, request: usize) {
         let meter = self.meters.get(request).copied();
@@ -302,6 +320,7 @@ impl<'a> Engine<'a> {
         match self.threads.get(number)?.job {
             Job::Serve { request, piece } => self.next_of_request(number, request, piece),
             Job::Idle | Job::Errand { .. } => self.next_errand(number),
+            Job::Front { request, leg, at } => self.next_of_front(number, (request, leg, at)),
             Job::Other => {
                 self.idle_others.push(number);
                 None
@@ -319,7 +338,7 @@ impl<'a> Engine<'a> {
             Piece::Segment(at) => match row.segments.get(at) {
                 Some(segment) => (Piece::Segment(at + 1), (segment.work, self.length_ns(request, *segment))),
                 None => {
-                    self.respond(request);
+                    self.answer(request);
                     (Piece::After(0), (Work::Python, 0))
                 }
             },
@@ -404,7 +423,11 @@ impl<'a> Engine<'a> {
             }
             Work::BackEnd(which) => {
                 self.count(number, Phase::BackendWait);
-                if self.back_ends.get_mut(which).is_none_or(|back_end| back_end.ask(number, duration_ns)) {
+                if self
+                    .back_ends
+                    .get_mut(which as usize)
+                    .is_none_or(|back_end| back_end.ask(number, duration_ns))
+                {
                     self.agenda.plan(self.now_ns.saturating_add(duration_ns), Event::Woken(number));
                 }
             }
@@ -414,7 +437,7 @@ impl<'a> Engine<'a> {
 
     fn woken(&mut self, number: usize) {
         if let Some(Work::BackEnd(which)) = self.threads.get(number).map(|thread| thread.work) {
-            let next = self.back_ends.get_mut(which).and_then(BackEnd::answered);
+            let next = self.back_ends.get_mut(which as usize).and_then(BackEnd::answered);
             if let Some((other, duration_ns)) = next {
                 self.agenda.plan(self.now_ns.saturating_add(duration_ns), Event::Woken(other));
             }
@@ -447,10 +470,14 @@ impl<'a> Engine<'a> {
             Piece::Segment(_) => phase,
             Piece::After(_) => return,
         };
-        let (Some(served), Some(meter)) = (self.served.get_mut(request), self.meters.get_mut(request)) else {
-            return;
-        };
-        served.phases.add(meter.0, self.now_ns - meter.1);
-        *meter = (phase, self.now_ns);
+        self.meter(request, phase);
+    }
+
+    /// From now on the time of this request counts as this phase.
+    fn meter(&mut self, request: usize, phase: Phase) {
+        if let (Some(served), Some(meter)) = (self.served.get_mut(request), self.meters.get_mut(request)) {
+            served.phases.add(meter.0, self.now_ns - meter.1);
+            *meter = (phase, self.now_ns);
+        }
     }
 }

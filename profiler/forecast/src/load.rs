@@ -17,7 +17,7 @@ pub enum Work {
     /// `client_read_stall`.
     ClientSends,
     /// It waits for a back end, by its number in [`Load::back_ends`].
-    BackEnd(usize),
+    BackEnd(u32),
 }
 
 impl Work {
@@ -94,6 +94,24 @@ pub struct Request {
     pub row: Row,
 }
 
+/// What a front end does for each request, on a thread of its own that no slot is. The time counts as `front_end`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Front {
+    /// Until it asks for a slot.
+    pub before: Vec<Segment>,
+    /// From the slot's last byte to its own.
+    pub after: Vec<Segment>,
+    /// After that: it logs, it closes.
+    pub then: Vec<Segment>,
+}
+
+impl Front {
+    /// All of it.
+    pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Segment> {
+        self.before.iter_mut().chain(&mut self.after).chain(&mut self.then)
+    }
+}
+
 /// All that is asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Load {
@@ -101,6 +119,8 @@ pub struct Load {
     pub requests: Vec<Request>,
     /// What each asks of its slot after the last byte of the response: log, close, the loop of the server.
     pub after: Vec<Segment>,
+    /// What a front end does for each; `None`: there is none.
+    pub front: Option<Front>,
     /// Names of endpoints.
     pub endpoints: Vec<String>,
     /// Names of back ends.

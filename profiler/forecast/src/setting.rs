@@ -20,8 +20,12 @@ pub const AWAKE_NS: u64 = 100_000;
 /// Which of several free slots gets a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wakes {
-    /// Any.
+    /// Of any process.
     Random,
+    /// Of two processes with several slots each mostly the first; otherwise any.
+    FirstOfTwo,
+    /// Of the process that has waited longest for a connection.
+    InTurn,
     /// The one that was free last.
     LastFirst,
     /// The one that has been free longest.

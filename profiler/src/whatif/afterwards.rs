@@ -11,7 +11,7 @@ use profiler_forecast::load::{Segment, Work};
 
 use super::course::{Course, Scale, on_cpu_ns, segments, typical};
 use super::release::Wanted;
-use super::taken::taken_ns;
+use super::taken::{done_ns, taken_ns};
 use super::trace::Trace;
 
 /// What comes after a response has fewer parts: more are those of the next request.
@@ -30,7 +30,7 @@ pub(super) fn afterwards(
         .iter()
         .map(|request| {
             let mut course = Course::begin(request.tid);
-            let slices = trace.between(request.tid, request.times.end_ns, taken.next_ns(request));
+            let slices = trace.between(request.tid, done_ns(request), taken.next_ns(request));
             for slice in slices.take_while(|slice| slice.state != ThreadState::Idle) {
                 course.add(&slice);
                 if course.steps.len() > MAX_PARTS {
@@ -66,7 +66,7 @@ impl Taken {
     /// When its thread took the next one after it; the end of time: there was none.
     fn next_ns(&self, request: &Seen) -> u64 {
         let taken = self.0.get(&request.tid).map_or(&[][..], Vec::as_slice);
-        let next = taken.partition_point(|taken_ns| *taken_ns < request.times.end_ns);
+        let next = taken.partition_point(|taken_ns| *taken_ns < done_ns(request));
         taken.get(next).copied().unwrap_or(u64::MAX)
     }
 }

@@ -10,6 +10,7 @@ use profiler_core::model::path_shape::path_shape;
 use profiler_core::model::request::Request as Seen;
 use profiler_core::model::{Process, Snapshot};
 use profiler_core::phase::Phase;
+use profiler_core::server::{AcceptOrder, kind_named};
 use profiler_forecast::bounds::Measured;
 use profiler_forecast::figures::Timed;
 use profiler_forecast::load::{Arrives, Load, Request, Row, Segment, Work};
@@ -17,6 +18,7 @@ use profiler_forecast::setting::{Dispatch, Errands, Setting, Wakes};
 
 use super::afterwards::afterwards;
 use super::errands::errands;
+use super::front::{FRONT_END, front};
 use super::handover::{by_calls, by_ends};
 use super::others::Others;
 use super::refusal::slots_per_process;
@@ -92,16 +94,16 @@ impl Model {
         let mut seen: Vec<&Seen> = trace.requests.iter().filter(|request| request.slot.is_some()).collect();
         seen.sort_by_key(|request| (request.times.start_ns, request.id));
         let first_ns = seen.first().map_or(0, |request| request.times.start_ns);
-        let is_shared = is_shared(&seen, trace);
+        let process_of = processes(snapshot);
+        let is_shared = is_shared(&seen, trace, &process_of);
         let costs = costs(snapshot, &seen);
         let pickups = Pickups::of(&seen);
-        let process_of = processes(snapshot);
         let waits = Waits::of(trace, &process_of);
         // Those that accept for themselves are written in C, or have one thread.
         let handovers = if is_shared { by_ends(trace, &process_of) } else { by_calls(trace, &waits) };
         let wanted = Wanted { waits: &waits, handovers_ns: &handovers.usual_ns };
         let (dispatch, dispatched_ns) = if is_shared {
-            (Dispatch::Shared(Wakes::Random), 0)
+            (Dispatch::Shared(wakes(snapshot)), 0)
         } else {
             let errands = errands_of((trace, wanted), (&seen, &process_of), &costs, pickups.usual_ns);
             let before_ns =
@@ -138,6 +140,7 @@ impl Model {
             load: Load {
                 requests,
                 after: afterwards(trace, &seen, (costs.after_ns, !handovers.usual_ns.is_empty()), wanted),
+                front: front(snapshot, &seen),
                 endpoints: names.list,
                 back_ends: back_ends.names(),
             },
@@ -184,17 +187,31 @@ const fn is_whole(request: &Seen) -> bool {
 }
 
 /// Those that serve also accept: by who called accept, or by where requests waited, if nobody did.
-fn is_shared(seen: &[&Seen], trace: &Trace) -> bool {
+fn is_shared(seen: &[&Seen], trace: &Trace, process_of: &HashMap<Tid, u32>) -> bool {
     let serving: HashSet<Tid> = seen.iter().map(|request| request.tid).collect();
-    let all: u64 = trace.accepts.values().sum();
+    let processes: HashSet<u32> = seen.iter().map(|request| request.tgid).collect();
+    let sum = |counts: &dyn Fn(&Tid) -> bool| {
+        let counted = trace.accepts.iter().filter(|(tid, _)| counts(tid)).map(|(_, count)| *count);
+        counted.fold(0, u64::saturating_add)
+    };
+    // A front end accepts for itself.
+    let all = sum(&|tid| process_of.get(tid).is_some_and(|tgid| processes.contains(tgid)));
     if all > 0 {
-        let own: u64 =
-            trace.accepts.iter().filter(|(tid, _)| serving.contains(tid)).map(|(_, count)| count).sum();
+        let own = sum(&|tid| serving.contains(tid));
         return own.saturating_mul(2) >= all;
     }
     let waited =
         |phase: Phase| seen.iter().map(|request| request.phases.get(phase)).fold(0, u64::saturating_add);
     waited(Phase::AcceptQueue) >= waited(Phase::PoolWait).saturating_add(waited(Phase::LoopWait))
+}
+
+/// Which process takes the next connection.
+fn wakes(snapshot: &Snapshot) -> Wakes {
+    match kind_named(&snapshot.server.name).accept_order(&snapshot.server) {
+        AcceptOrder::Any => Wakes::Random,
+        AcceptOrder::FirstOfTwo => Wakes::FirstOfTwo,
+        AcceptOrder::InTurn => Wakes::InTurn,
+    }
 }
 
 /// Whether most requests come on connections that are kept for several.
@@ -207,7 +224,8 @@ fn kept(seen: &[&Seen]) -> bool {
 fn costs(snapshot: &Snapshot, seen: &[&Seen]) -> Costs {
     let serving: HashSet<Tid> = seen.iter().map(|request| request.tid).collect();
     let (mut of_slots_ns, mut of_others_ns) = (0_u64, 0_u64);
-    for process in snapshot.processes.iter().filter(|process| process.requests > 0) {
+    let serves = |process: &&Process| process.requests > 0 && process.role != FRONT_END;
+    for process in snapshot.processes.iter().filter(serves) {
         for thread in &process.threads {
             let sum_ns = if serving.contains(&thread.tid) { &mut of_slots_ns } else { &mut of_others_ns };
             *sum_ns = sum_ns.saturating_add(thread.cpu_ns);

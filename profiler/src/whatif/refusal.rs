@@ -5,6 +5,7 @@
 use profiler_core::model::slot::Holding;
 use profiler_core::model::{Origin, Snapshot};
 use profiler_core::phase::Phase;
+use profiler_core::server::{Inside, kind_named};
 
 use super::others::Others;
 use super::trace::Trace;
@@ -36,7 +37,7 @@ pub enum Refusal {
     EventLoop,
     /// A front end.
     #[error(
-        "a front end was recorded with the server, which this model does not know: record the server alone"
+        "a front end that is no part of the server was recorded with it, which this model does not know: record the server alone"
     )]
     FrontEnd,
     /// Losses.
@@ -130,7 +131,7 @@ pub fn refusals(snapshot: &Snapshot, trace: &Trace) -> Vec<Refusal> {
     let is_loop = slots.are_loops() || (!snapshot.event_loops.is_empty() && !is_served_by_slots(trace));
     check(is_light, Refusal::Light);
     check(is_loop, Refusal::EventLoop);
-    check(snapshot.front_end.is_some(), Refusal::FrontEnd);
+    check(snapshot.front_end.is_some() && !is_one_server(snapshot), Refusal::FrontEnd);
     check(snapshot.coverage.losses.any(), Refusal::Losses);
     let completed = snapshot.requests.completed;
     check(completed < MIN_REQUESTS, Refusal::TooFew { completed });
@@ -158,6 +159,20 @@ pub fn refusals(snapshot: &Snapshot, trace: &Trace) -> Vec<Refusal> {
     let silent = ratio(silent_ns, slots.busy_ns());
     check(silent > MAX_SILENT_RATIO, Refusal::Silent { percent: percent(silent) });
     refusals
+}
+
+/// Whether the front end is a part of the server itself, such as Apache before the daemon processes of mod_wsgi.
+fn is_one_server(snapshot: &Snapshot) -> bool {
+    let server = &snapshot.server;
+    let parent = |tgid: u32| {
+        let mut processes = snapshot.processes.iter();
+        processes.find(|process| process.tgid == tgid).map(|process| process.parent_tgid)
+    };
+    let mut fronts = snapshot.front_end.iter().flat_map(|front| &front.tgids);
+    let workers: Vec<u32> =
+        snapshot.capacity.workers.iter().filter_map(|worker| parent(worker.tgid)).collect();
+    kind_named(&server.name).inside(server) == Inside::PrivateOverUnix
+        && fronts.all(|tgid| parent(*tgid).is_some_and(|parent| workers.contains(&parent)))
 }
 
 /// Whether slots write the responses themselves, 19 of 20 at least, beside an event loop. Such a loop reads and hands over to a pool of threads, as gthread's main

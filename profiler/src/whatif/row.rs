@@ -4,11 +4,13 @@
 //! lengths. Each phase's time is spread over the stretches in which the thread did that, so that both agree to the
 //! nanosecond. Waits that the model makes itself (for a slot, the interpreter lock, a CPU) are left out.
 
+use profiler_core::event::Tid;
 use profiler_core::model::request::Request;
 use profiler_core::phase::Phase;
 use profiler_core::timeline::ThreadState;
 use profiler_forecast::load::{Row, Segment, Work};
 
+use super::taken::is_behind_front;
 use super::trace::{Place, Slice, Trace};
 
 /// What comes before all else where the timeline does not say when.
@@ -19,11 +21,13 @@ const FIRST: [Phase; 3] = [Phase::ReadHead, Phase::ReadBody, Phase::Cpu];
 pub(super) struct BackEnds(Vec<u16>);
 
 impl BackEnds {
-    fn number(&mut self, port: u16) -> usize {
-        self.0.iter().position(|known| *known == port).unwrap_or_else(|| {
+    fn number(&mut self, port: u16) -> u32 {
+        let at = self.0.iter().position(|known| *known == port).unwrap_or_else(|| {
             self.0.push(port);
             self.0.len() - 1
-        })
+        });
+        // There are no more ports than fit.
+        u32::try_from(at).unwrap_or(u32::MAX)
     }
 
     /// Their names: the port, or `local` for UNIX sockets and what is not known.
@@ -34,7 +38,15 @@ impl BackEnds {
 
 /// Whether the model makes this time itself.
 const fn is_made(phase: Phase) -> bool {
-    matches!(phase, Phase::AcceptQueue | Phase::PoolWait | Phase::LoopWait | Phase::RunQueue | Phase::GilWait)
+    matches!(
+        phase,
+        Phase::AcceptQueue
+            | Phase::PoolWait
+            | Phase::LoopWait
+            | Phase::RunQueue
+            | Phase::GilWait
+            | Phase::FrontEnd
+    )
 }
 
 /// The row of a request, without what comes between it and its slot.
@@ -97,7 +109,9 @@ struct Piece {
 /// What the request's threads did, in order.
 fn stretches(request: &Request, trace: &Trace) -> Vec<Piece> {
     let mut stretches = Vec::new();
-    for stretch in &request.stretches {
+    // What a front end does is in no row.
+    let is_of_server = |tgid: Tid| !is_behind_front(request) || tgid == request.tgid;
+    for stretch in request.stretches.iter().filter(|stretch| is_of_server(stretch.tgid)) {
         for slice in trace.between(stretch.tid, stretch.start_ns, stretch.end_ns) {
             if let Some(phase) = phase_of(&slice, request) {
                 let is_call = slice.place != Place::Gap;

@@ -1,8 +1,8 @@
-//! When a thread took a request.
+//! When a thread took a request, and when it was done with it.
 //!
-//! In: a request as it was seen. Out: how long it waited for a thread, and when that was over.
+//! In: a request as it was seen. Out: how long it waited for a thread, when that was over, when its thread sent the last byte.
 
-use profiler_core::model::request::Request as Seen;
+use profiler_core::model::request::{Request as Seen, Stretch};
 use profiler_core::phase::{Phase, Phases};
 
 /// Before the first segment.
@@ -15,5 +15,26 @@ pub(super) fn wait_ns(phases: &Phases) -> u64 {
 
 /// When a thread took a request.
 pub(super) fn taken_ns(request: &Seen) -> u64 {
-    request.times.start_ns.saturating_add(wait_ns(&request.phases))
+    match served(request).next() {
+        Some(first) if is_behind_front(request) => first.start_ns,
+        _ => request.times.start_ns.saturating_add(wait_ns(&request.phases)),
+    }
+}
+
+/// When that thread had sent its last byte. A front end may send it on later.
+pub(super) fn done_ns(request: &Seen) -> u64 {
+    match served(request).last() {
+        Some(last) if is_behind_front(request) => last.end_ns.min(request.times.end_ns),
+        _ => request.times.end_ns,
+    }
+}
+
+/// Whether a front end had the request before its thread, and after.
+pub(super) fn is_behind_front(request: &Seen) -> bool {
+    request.phases.get(Phase::FrontEnd) > 0
+}
+
+/// What its thread did for it, in order.
+fn served(request: &Seen) -> impl Iterator<Item = &Stretch> {
+    request.stretches.iter().filter(|stretch| stretch.tid == request.tid)
 }

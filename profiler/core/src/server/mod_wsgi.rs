@@ -11,8 +11,8 @@ use super::advice::{Advice, Scope};
 use super::backlog::Backlog;
 use super::site::Site;
 use super::{
-    Answer, Ender, Inside, LogEnd, LogInterval, LogStart, Observed, OwnLimit, Recognised, Role, ServerKind,
-    unknown,
+    AcceptOrder, Answer, Ender, Inside, LogEnd, LogInterval, LogStart, Observed, OwnLimit, Recognised, Role,
+    ServerKind, unknown,
 };
 use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::model::dropped::Cause;
@@ -127,6 +127,12 @@ impl ServerKind for ModWsgi {
 
     fn inside(&self, server: &Server) -> Inside {
         if server.worker_class == DAEMON { Inside::PrivateOverUnix } else { Inside::Nothing }
+    }
+
+    /// Daemon processes accept one at a time, each by a thread that has their mutex (`wsgi_daemon_worker`). Who has just accepted waits
+    /// behind all others.
+    fn accept_order(&self, server: &Server) -> AcceptOrder {
+        if server.worker_class == DAEMON { AcceptOrder::InTurn } else { AcceptOrder::Any }
     }
 
     fn has_thread_per_request(&self, _server: &Server) -> bool {

@@ -13,7 +13,8 @@ use super::command_line::{Arguments, Options, Takes, base_name, flag, program, r
 use super::setting::{put_seen, resolve, setting};
 use super::site::Site;
 use super::{
-    Ender, Inside, LogEnd, LogInterval, LogStart, Observed, OwnLimit, Recognised, Role, ServerKind, unknown,
+    AcceptOrder, Ender, Inside, LogEnd, LogInterval, LogStart, Observed, OwnLimit, Recognised, Role,
+    ServerKind, unknown,
 };
 use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::model::{Origin, Server};
@@ -269,6 +270,11 @@ impl ServerKind for Uwsgi {
         }
         let slots = server.number("processes")?.checked_mul(server.number("threads")?)?;
         u32::try_from(slots).ok().filter(|slots| *slots > 0)
+    }
+
+    /// As measured in four recordings: one of two processes with threads takes 80 to 94 % of the connections that find the server empty.
+    fn accept_order(&self, _server: &Server) -> AcceptOrder {
+        AcceptOrder::FirstOfTwo
     }
 
     fn has_thread_per_request(&self, server: &Server) -> bool {

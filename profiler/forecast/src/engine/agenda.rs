@@ -4,7 +4,7 @@
 //! every time. A binary heap of the standard library: crates for such simulations count time in floating point, or run a process for each request.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 /// What happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,12 +27,18 @@ pub(super) enum Event {
     Burst(usize),
 }
 
+/// When, the how manieth that was planned, and what.
+type Planned = (u64, u64, Event);
+
 /// The events to come.
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
     /// Requests that arrive whatever happens, the next one last. They are known from the beginning; in the heap they would make it deep.
     arrivals: Vec<(u64, usize)>,
-    heap: BinaryHeap<Reverse<(u64, u64, Event)>>,
+    heap: BinaryHeap<Reverse<Planned>>,
+    /// Intervals that threads count while they wait for a lock. All are as long, so they end in the order in which they begin: a heap would
+    /// sort them for nothing.
+    intervals: VecDeque<Planned>,
     planned: u64,
 }
 
@@ -45,18 +51,32 @@ impl Agenda {
 
     pub(super) fn plan(&mut self, at_ns: u64, event: Event) {
         self.planned += 1;
-        self.heap.push(Reverse((at_ns, self.planned, event)));
+        let planned = (at_ns, self.planned, event);
+        let is_last = self.intervals.back().is_none_or(|last| last.0 <= at_ns);
+        if matches!(event, Event::LockWanted { .. }) && is_last {
+            self.intervals.push_back(planned);
+        } else {
+            self.heap.push(Reverse(planned));
+        }
     }
 
     /// The next event. An arrival comes before what was planned for the same moment.
     pub(super) fn next(&mut self) -> Option<(u64, Event)> {
-        let planned_ns = self.heap.peek().map(|Reverse((at_ns, ..))| *at_ns);
+        let of_heap = self.heap.peek().map(|Reverse((at_ns, number, _))| (*at_ns, *number));
+        let of_intervals = self.intervals.front().map(|(at_ns, number, _)| (*at_ns, *number));
+        let planned_ns = of_heap.into_iter().chain(of_intervals).min().map(|(at_ns, _)| at_ns);
         if let Some((at_ns, request)) =
             self.arrivals.pop_if(|(at_ns, _)| planned_ns.is_none_or(|planned_ns| *at_ns <= planned_ns))
         {
             return Some((at_ns, Event::Arrival(request)));
         }
-        self.heap.pop().map(|Reverse((at_ns, _, event))| (at_ns, event))
+        let is_interval = of_intervals.is_some_and(|first| of_heap.is_none_or(|other| first < other));
+        let (at_ns, _, event) = if is_interval {
+            self.intervals.pop_front()?
+        } else {
+            self.heap.pop().map(|Reverse(planned)| planned)?
+        };
+        Some((at_ns, event))
     }
 }
 
@@ -70,6 +90,11 @@ mod tests {
         agenda.plan(5, Event::Woken(1));
         agenda.plan(4, Event::Woken(2));
         agenda.plan(5, Event::Arrival(4));
+        let interval = |thread| Event::LockWanted { thread, count: 0 };
+        agenda.plan(5, interval(1));
+        agenda.plan(9, interval(2));
+        agenda.plan(7, interval(3));
+        agenda.plan(9, Event::Ready(4));
         let all: Vec<(u64, Event)> = std::iter::from_fn(|| agenda.next()).collect();
         let expected = [
             (1, Event::Arrival(1)),
@@ -78,7 +103,11 @@ mod tests {
             (5, Event::Arrival(2)),
             (5, Event::Woken(1)),
             (5, Event::Arrival(4)),
+            (5, interval(1)),
+            (7, interval(3)),
             (9, Event::Arrival(3)),
+            (9, interval(2)),
+            (9, Event::Ready(4)),
         ];
         assert_eq!(all, expected);
     }

@@ -31,6 +31,9 @@ pub(super) struct Slots {
     wakes: Wakes,
     /// There are two processes, with several threads each.
     is_pair: bool,
+    /// By process: since when it waits for connections, as a number that grows.
+    waiting_since: Vec<u64>,
+    turns: u64,
     /// The process that accepted a kept connection, by server.
     accepted_by: HashMap<(u64, bool), usize>,
 }
@@ -58,7 +61,17 @@ impl Slots {
             }
         }
         let is_pair = setting.own.is_none() && first == 2 && setting.threads > 1;
-        Self { pools, places, first, processes, wakes, is_pair, accepted_by: HashMap::new() }
+        Self {
+            pools,
+            places,
+            first,
+            processes,
+            wakes,
+            is_pair,
+            waiting_since: vec![0; processes],
+            turns: 0,
+            accepted_by: HashMap::new(),
+        }
     }
 
     /// The process that a slot is of.
@@ -84,18 +97,32 @@ impl Slots {
     ) -> Option<usize> {
         let wakes = self.wakes;
         let pool = self.pools.get_mut(pool)?;
+        let process_of = |slot: usize| self.places.get(slot).map_or(0, |place| place.0);
         let slot = match wakes {
             Wakes::LongestFree => pool.free.pop_front(),
             Wakes::LastFirst => pool.free.pop_back(),
-            Wakes::Random => {
-                let process_of = |slot: usize| self.places.get(slot).map_or(0, |place| place.0);
-                any(&mut pool.free, (process_of, self.is_pair), random)
+            Wakes::Random => any(&mut pool.free, (process_of, false), random),
+            Wakes::FirstOfTwo => any(&mut pool.free, (process_of, self.is_pair), random),
+            Wakes::InTurn => {
+                let since = |slot: usize| self.waiting_since.get(process_of(slot)).copied();
+                let longest = pool.free.iter().enumerate().min_by_key(|(_, slot)| since(**slot));
+                longest.map(|(at, _)| at).and_then(|at| pool.free.remove(at))
             }
         };
-        if slot.is_none() {
-            pool.queue.push_back(request);
+        match slot {
+            // Another of its threads waits behind all others.
+            Some(slot) => self.wait_again(self.process(slot)),
+            None => pool.queue.push_back(request),
         }
         slot
+    }
+
+    /// From now on a process waits for a connection.
+    fn wait_again(&mut self, process: usize) {
+        self.turns += 1;
+        if let Some(since) = self.waiting_since.get_mut(process) {
+            *since = self.turns;
+        }
     }
 
     /// A slot has done its work: the request that it takes next, if one waits.
@@ -103,10 +130,17 @@ impl Slots {
         let at = self.pool_of(slot);
         let pool = self.pools.get_mut(at)?;
         let next = pool.queue.pop_front();
-        if next.is_none() {
-            pool.free.push_back(slot);
+        if next.is_some() {
+            return next;
         }
-        next
+        let process = self.places.get(slot).map_or(0, |place| place.0);
+        let is_of_it = |other: &usize| self.places.get(*other).is_some_and(|place| place.0 == process);
+        let has_waited = self.wakes == Wakes::InTurn && pool.free.iter().any(is_of_it);
+        pool.free.push_back(slot);
+        if !has_waited {
+            self.wait_again(process);
+        }
+        None
     }
 
     /// Whether a process is of the second server.
@@ -180,7 +214,8 @@ mod tests {
         for (processes, threads, expected) in
             [(2, 2, [0.8, 0.2, 0.0]), (2, 1, [0.5, 0.5, 0.0]), (3, 2, [0.3; 3])]
         {
-            let setting = Setting { processes, threads, ..Setting::default() };
+            let dispatch = Dispatch::Shared(Wakes::FirstOfTwo);
+            let setting = Setting { processes, threads, dispatch, ..Setting::default() };
             let (mut slots, mut random) = (Slots::new(&setting), fastrand::Rng::with_seed(1));
             let mut counts = [0_u32; 3];
             for request in 0..10_000 {
@@ -192,12 +227,33 @@ mod tests {
             assert_eq!(found, expected, "{processes} processes of {threads} threads");
         }
         // Where the one has none free the other takes it.
-        let setting = Setting { processes: 2, threads: 2, ..Setting::default() };
+        let dispatch = Dispatch::Shared(Wakes::FirstOfTwo);
+        let setting = Setting { processes: 2, threads: 2, dispatch, ..Setting::default() };
         let (mut slots, mut random) = (Slots::new(&setting), fastrand::Rng::with_seed(1));
         let taken: Vec<usize> =
             (0..4).map(|request| slots.arrive(request, 0, &mut random).unwrap()).collect();
         assert_eq!(taken.iter().map(|slot| slots.process(*slot)).sum::<usize>(), 2, "{taken:?}");
         assert_eq!(slots.arrive(4, 0, &mut random), None);
+    }
+
+    #[test]
+    fn processes_that_take_turns_wait_behind_those_that_have_waited() {
+        let dispatch = Dispatch::Shared(Wakes::InTurn);
+        let setting = Setting { processes: 3, threads: 2, dispatch, ..Setting::default() };
+        let (mut slots, mut random) = (Slots::new(&setting), fastrand::Rng::with_seed(1));
+        let mut take = |slots: &mut Slots| {
+            let slot = slots.arrive(0, 0, &mut random).unwrap();
+            (slot, slots.process(slot))
+        };
+        let taken: Vec<(usize, usize)> = (0..5).map(|_| take(&mut slots)).collect();
+        let processes: Vec<usize> = taken.iter().map(|(_, process)| *process).collect();
+        assert_eq!(processes, [0, 1, 2, 0, 1], "0 and 1 are full");
+        for slot in [taken[0].0, taken[1].0] {
+            assert_eq!(slots.free(slot), None);
+        }
+        // 2 has waited all the time, 0 began before 1.
+        let processes: Vec<usize> = (0..3).map(|_| take(&mut slots).1).collect();
+        assert_eq!(processes, [2, 0, 1]);
     }
 
     #[test]

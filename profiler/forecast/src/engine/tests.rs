@@ -1,120 +1,14 @@
 //! Laws of the simulation: they hold after every event, for any load and setting.
 
+mod given;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::competition::Competition;
-use crate::load::{Request, Row, Segment};
+use crate::load::{Front, Request, Row, Segment};
 use crate::setting::{Errands, Own, Wakes};
-
-fn segment() -> impl Strategy<Value = Segment> {
-    let work = prop_oneof![
-        4 => Just(Work::Python),
-        2 => Just(Work::Free(Phase::Write)),
-        1 => Just(Work::Wait(Phase::Sleep)),
-        2 => (0..3_usize).prop_map(Work::BackEnd),
-    ];
-    (work, 0..9_000_000_u64).prop_map(|(work, duration_ns)| Segment { work, duration_ns })
-}
-
-fn request() -> impl Strategy<Value = Request> {
-    let ahead_ns = prop_oneof![3 => Just(0), 1 => 0..5_000_000_u64];
-    let row = (ahead_ns, 0..200_000_u64, prop::collection::vec(segment(), 0..6))
-        .prop_map(|(ahead_ns, pickup_ns, segments)| Row { ahead_ns, pickup_ns, segments });
-    (row, 0..50_000_000_u64, any::<bool>(), 0..4_u64).prop_map(|(row, at_ns, is_open, connection)| {
-        // Who it waits for is set once its own number is known.
-        let after = Arrives::After { request: 0, think_ns: at_ns };
-        Request {
-            endpoint: 0,
-            connection,
-            arrives: if is_open { Arrives::At(at_ns) } else { after },
-            is_counted: true,
-            row,
-        }
-    })
-}
-
-fn load() -> impl Strategy<Value = Load> {
-    let after = prop::collection::vec(segment(), 0..3);
-    (prop::collection::vec(request(), 1..40), after).prop_map(|(mut requests, after)| {
-        for (number, request) in requests.iter_mut().enumerate() {
-            if let Arrives::After { request: before, think_ns } = &mut request.arrives {
-                *before = number.saturating_sub(1 + number % 3);
-                if number == 0 {
-                    request.arrives = Arrives::At(*think_ns);
-                }
-            }
-        }
-        Load {
-            requests,
-            after,
-            endpoints: vec![String::new()],
-            back_ends: vec!["a".to_owned(), "b".to_owned()],
-        }
-    })
-}
-
-fn setting() -> impl Strategy<Value = Setting> {
-    let dispatch = prop_oneof![
-        Just(Dispatch::Shared(Wakes::Random)),
-        Just(Dispatch::Shared(Wakes::LastFirst)),
-        Just(Dispatch::Shared(Wakes::LongestFree)),
-        errands().prop_map(Dispatch::ByProcess),
-    ];
-    let others = prop_oneof![Just(Vec::new()), prop::collection::vec(others(), 1..3)];
-    let who = (1..4_u32, 1..4_u32, dispatch, any::<bool>());
-    let lock = (any::<bool>(), prop::collection::vec(0..200_000_u64, 0..3), 0..100_000_u64);
-    (who, 1..4_u32, lock, any::<bool>(), others, any::<u64>()).prop_map(
-        |((processes, threads, dispatch, is_sticky), cores, lock, has_limit, competition, seed)| Setting {
-            processes,
-            threads,
-            dispatch,
-            is_sticky,
-            cores,
-            // Requests of these laws all have endpoint 0.
-            own: lock.1.first().map(|some| Own {
-                endpoints: vec![usize::from(some % 2 == 0)],
-                processes: 1 + processes % 2,
-                threads: 2,
-            }),
-            switch_interval_ns: lock.0.then_some(5_000_000),
-            quick_handovers_ns: lock.1.iter().map(|ns| ns / 3).collect(),
-            handovers_ns: lock.1,
-            wakeup_ns: lock.2,
-            back_end_limits: if has_limit { vec![Some(1)] } else { Vec::new() },
-            competition,
-            seed,
-            ..Setting::default()
-        },
-    )
-}
-
-fn errands() -> impl Strategy<Value = Errands> {
-    let part = || {
-        let segments = prop::collection::vec(segment(), 0..4);
-        segments.prop_map(|mut all| {
-            all.iter_mut().for_each(|segment| segment.duration_ns /= 30);
-            all
-        })
-    };
-    (part(), part(), part(), 0..4_usize).prop_map(|(before, then, after, accept_at)| Errands {
-        accept_at: accept_at.min(before.len()),
-        before,
-        then,
-        after,
-    })
-}
-
-fn others() -> impl Strategy<Value = Competition> {
-    (0..50_000_000_u64, 1..50_000_000_u64, 0..3_u64, 500_000..9_000_000_u64).prop_map(
-        |(from_ns, length_ns, cores, burst_ns)| Competition {
-            from_ns,
-            until_ns: from_ns + length_ns,
-            cpu_ns: cores * length_ns,
-            burst_ns,
-        },
-    )
-}
+use given::{load, setting};
 
 /// What must hold between two events.
 fn check(engine: &mut Engine<'_>) -> Result<(), TestCaseError> {
@@ -169,7 +63,10 @@ proptest! {
         let is_pool = matches!(setting.dispatch, Dispatch::ByProcess(_));
         for (request, served) in load.requests.iter().zip(&outcome.served) {
             prop_assert_eq!(served.phases.total_ns(), served.end_ns - served.start_ns);
-            prop_assert!(served.held_ns.1 >= served.end_ns, "every request is served to its end");
+            let is_served = served.held_ns.1 >= served.end_ns || load.front.is_some() && served.held_ns.1 > 0;
+            prop_assert!(is_served, "every request is served to its end");
+            let front_ns: u64 = load.front.iter().flat_map(|front| front.before.iter().chain(&front.after)).map(|segment| segment.duration_ns).sum();
+            prop_assert!(served.phases.get(Phase::FrontEnd) >= front_ns, "a front end has had all of it");
             let row = &request.row;
             prop_assert_eq!(served.phases.get(Phase::Cpu), asked_ns(row, |work| work == Work::Python));
             prop_assert_eq!(served.phases.get(Phase::Write), asked_ns(row, |work| matches!(work, Work::Free(_))));
@@ -183,7 +80,8 @@ proptest! {
                 prop_assert_eq!(served.phases.get(Phase::GilWait), 0);
             }
         }
-        let after_ns: u64 = on_cpu_ns(&load.after);
+        let of_front = |front: &Front| on_cpu_ns(&front.before) + on_cpu_ns(&front.after) + on_cpu_ns(&front.then);
+        let after_ns: u64 = on_cpu_ns(&load.after) + load.front.as_ref().map_or(0, of_front);
         let of_rows = |row: &Row| {
             after_ns + u64::from(is_pool) + asked_ns(row, |work| matches!(work, Work::Python | Work::Free(_)))
         };

@@ -39,8 +39,21 @@ pub(super) enum Job {
     Serve { request: usize, piece: Piece },
     /// It dispatches: this segment of the errand is next.
     Errand { errand: Errand, at: usize },
+    /// It is a front end's: this segment of the leg is next.
+    Front { request: usize, leg: Leg, at: usize },
     /// It is another program's.
     Other,
+}
+
+/// A part of what a front end does for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leg {
+    /// Until it asks for a slot.
+    There,
+    /// From the slot's last byte to its own.
+    Back,
+    /// After that.
+    Then,
 }
 
 /// A thread.
