@@ -11,4 +11,5 @@ pub mod plaintext;
 pub mod request;
 pub(crate) mod signs;
 pub mod state;
+pub mod tail;
 pub mod trail;

@@ -4,6 +4,7 @@
 //! with nothing counted twice. While the server had the request, its account counts. Before and after that, the front end's account counts.
 
 use crate::event::Tid;
+use crate::machine::wire::tail::{AFTER_THE_LAST_BYTES, Tail};
 use crate::machine::wire::trail::{Trail, TrailPiece};
 use crate::model::gil::Holder;
 use crate::model::gil_waits::GilWaits;
@@ -24,6 +25,8 @@ pub struct Inner {
     pub end_ns: u64,
     /// Where that time went; adds up to the difference.
     pub phases: Phases,
+    /// The last of it piece by piece.
+    pub tail: Tail,
     /// Process and thread that served it.
     pub who: (Tid, Tid),
     /// Slot that it held.
@@ -128,20 +131,22 @@ fn without_backends(phases: &Phases) -> Phases {
     result
 }
 
-/// What a thread does once the last bytes have left it, before its call returns.
-const AFTER_THE_LAST_BYTES: [Phase; 3] = [Phase::RunQueue, Phase::Write, Phase::Cpu];
-
-/// Cuts what lies outside of the request, such as a write that returned to a thread which did not get a CPU at once. A server whose client has left may still
-/// do anything: the last phases of reports go first.
+/// Cuts what lies outside of the request, such as a write that returned to a thread which did not get a CPU at once, or a wait for the interpreter lock before a
+/// connection is closed. As far as single pieces are kept they say what that was. A server whose client has left may still do anything: of what is not kept the
+/// last phases of reports go first.
 fn clip(inner: &mut Inner, (from_ns, until_ns): (u64, u64), has_read_all: bool) {
     let start_ns = inner.start_ns.clamp(from_ns, until_ns.max(from_ns));
     let end_ns = inner.end_ns.clamp(start_ns, until_ns.max(start_ns));
     let excess_ns = inner.phases.total_ns().saturating_sub(end_ns.saturating_sub(start_ns));
     let before_ns = start_ns.saturating_sub(inner.start_ns).min(excess_ns);
     cut(&mut inner.phases, Phase::ALL.into_iter(), before_ns);
+    let mut after_ns = excess_ns - before_ns;
+    for (phase, late_ns) in inner.tail.between(end_ns, inner.end_ns).iter() {
+        after_ns -= inner.phases.take(phase, late_ns.min(after_ns));
+    }
     let surely = AFTER_THE_LAST_BYTES.into_iter().filter(|_| has_read_all);
     let last_first = surely.chain(Phase::ALL.into_iter().rev());
-    cut(&mut inner.phases, last_first, excess_ns - before_ns);
+    cut(&mut inner.phases, last_first, after_ns);
     (inner.start_ns, inner.end_ns) = (start_ns, end_ns);
 }
 
@@ -235,6 +240,7 @@ mod tests {
             start_ns,
             end_ns,
             phases,
+            tail: Tail::default(),
             who: (20, 21),
             slot: Some(3),
             stretches: Vec::new(),
@@ -308,6 +314,35 @@ mod tests {
         }
     }
 
+    /// ```text
+    /// front:      | waits 60                      |
+    /// server: | cpu 30 | lock 12, run queue 8 | write 1 | lock 40 | write 2 |
+    /// ```
+    #[test]
+    fn what_a_server_did_after_the_front_end_was_done_is_what_its_last_pieces_say() {
+        let mut trail = Trail::new(Phases::default(), 0);
+        trail.push(0, 60, &phases(&[(Phase::BackendWait, 60)]));
+        let last = [
+            (0, &[(Phase::Cpu, 30)][..]),
+            (30, &[(Phase::GilWait, 12), (Phase::RunQueue, 8)]),
+            (50, &[(Phase::Write, 1)]),
+            (51, &[(Phase::GilWait, 40)]),
+            (91, &[(Phase::Write, 2)]),
+        ];
+        let of: Vec<(Phase, u64)> = last.iter().flat_map(|(_, of)| of.iter().copied()).collect();
+        let mut server = inner(0, &of);
+        for (start_ns, of) in last {
+            let of = phases(of);
+            server.tail.push(start_ns, start_ns + of.total_ns(), &of);
+        }
+        let mut request = request(0, 60);
+        compose(&mut request, &trail, vec![server], true);
+        let shown = [Phase::Cpu, Phase::GilWait, Phase::RunQueue, Phase::Write]
+            .map(|phase| request.phases.get(phase));
+        assert_eq!(shown, [30, 12 + 9, 8, 1], "it computed, whatever it waited for later");
+        assert_eq!(request.phases.total_ns(), 60);
+    }
+
     proptest! {
         /// Any account of the front end and any of servers behind it, in time or not.
         #[test]
@@ -329,7 +364,15 @@ mod tests {
             }
             let mut request = Request { phases: whole, ..request(1_000, now_ns) };
             let of = |(start_ns, list): (u64, Vec<(usize, u64)>)| {
-                inner(start_ns, &list.into_iter().map(|(phase, ns)| (Phase::ALL[phase], ns)).collect::<Vec<_>>())
+                let all: Vec<(Phase, u64)> = list.into_iter().map(|(phase, ns)| (Phase::ALL[phase], ns)).collect();
+                let mut server = inner(start_ns, &all);
+                let mut now_ns = start_ns;
+                // Of each second one no pieces are kept.
+                for (phase, ns) in all.into_iter().filter(|_| start_ns % 2 == 0) {
+                    server.tail.push(now_ns, now_ns + ns, &phases(&[(phase, ns)]));
+                    now_ns += ns;
+                }
+                server
             };
             compose(&mut request, &trail, servers.into_iter().map(of).collect(), has_read_all);
             prop_assert_eq!(request.phases.total_ns(), request.total_ns());

@@ -13,6 +13,7 @@ use crate::machine::wire::connection::Connection;
 use crate::machine::wire::origin::Side;
 use crate::machine::wire::request::Active;
 use crate::machine::wire::state::Wire;
+use crate::machine::wire::tail::{Kept, Tail};
 use crate::machine::wire::trail::Trail;
 use crate::machine::world::errno::{EAGAIN, ECONNREFUSED, EINPROGRESS, ENOENT};
 use crate::machine::world::state::World;
@@ -138,9 +139,9 @@ fn begin_trail(wire: &mut Wire, outer: Option<(u32, u64)>) {
     let connection = wire.connections.get_mut(number);
     let active = connection.and_then(|c| c.requests.iter_mut().find(|active| active.request.id == id));
     if let Some(active) = active
-        && active.trail.is_none()
+        && !active.kept.is_any()
     {
-        active.trail = Some(Trail::new(active.request.phases, active.cursor_ns));
+        active.kept = Kept::Trail(Box::new(Trail::new(active.request.phases, active.cursor_ns)));
     }
 }
 
@@ -197,14 +198,19 @@ pub(in crate::machine) fn finished(
     evidence: Evidence,
     active: Box<Active>,
 ) -> Joined {
-    let Active { request, trail, .. } = *active;
+    let Active { request, kept, .. } = *active;
     let mut joined = Joined::default();
+    let (trail, tail) = match kept {
+        Kept::Nothing => (None, Tail::default()),
+        Kept::Trail(trail) => (Some(*trail), Tail::default()),
+        Kept::Tail(tail) => (None, *tail),
+    };
     let Side::Inner { private } = side else {
         joined.ready.extend(join.links.outer_done(*request, trail));
         return joined;
     };
     let may_be_own = !private && request.http.framing != Framing::NotHttp;
-    match join.links.inner_done(&evidence, request, may_be_own) {
+    match join.links.inner_done(&evidence, (request, tail), may_be_own) {
         Half::Joined(ready) => joined.ready = ready,
         Half::Pending => {}
         Half::Own(request) => joined.own = Some(request),
@@ -327,7 +333,7 @@ mod tests {
             let slice = Slice { result, enter_ns: 120, ..Slice::blank(call_made) };
             assert!(call(&world, (&mut wire, &mut join), &thread, &slice, 130).is_empty(), "{what}");
             let connection = wire.connections.get(0).unwrap();
-            assert_eq!(connection.requests[0].trail.is_some(), is_kept, "{what}");
+            assert_eq!(connection.requests[0].kept.is_any(), is_kept, "{what}");
             let told = (connection.signs.behind, connection.signs.behind_failed.is_some());
             assert_eq!(told, (behind, has_failed), "{what}");
         }

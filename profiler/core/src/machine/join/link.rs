@@ -18,6 +18,7 @@ use self::fit::{Fit, fit};
 use self::socket::FrontSocket;
 use crate::event::Tid;
 use crate::machine::join::compose::{Inner, compose, of_front_end};
+use crate::machine::wire::tail::Tail;
 use crate::machine::wire::trail::Trail;
 use crate::model::request::Request;
 
@@ -114,6 +115,9 @@ impl AwaitsInner {
 /// Requests of which both halves are over.
 pub type Ready = Vec<Request>;
 
+/// A request that the server is done with, and what it did last for it.
+pub type Done = (Box<Request>, Tail);
+
 /// What became of a request of the server's.
 #[derive(Debug)]
 pub enum Half {
@@ -136,7 +140,7 @@ pub struct Links {
     /// End of each of the server's connections.
     of_connection: FxHashMap<u64, u64>,
     waiting: FxHashMap<u64, AwaitsInner>,
-    orphans: Vec<(Evidence, Box<Request>)>,
+    orphans: Vec<(Evidence, Done)>,
     /// Ports that the server behind listens on.
     pub ports: FxHashSet<u16>,
     /// What ended before counts nowhere.
@@ -375,21 +379,21 @@ impl Links {
     }
 
     /// The server has finished a request.
-    pub fn inner_done(&mut self, evidence: &Evidence, request: Box<Request>, may_be_own: bool) -> Half {
-        if let Some(number) = self.asked_on(evidence, &request) {
-            return Half::Joined(self.join(number, *request, evidence));
+    pub fn inner_done(&mut self, evidence: &Evidence, done: Done, may_be_own: bool) -> Half {
+        if let Some(number) = self.asked_on(evidence, &done.0) {
+            return Half::Joined(self.join(number, done, evidence));
         }
         let mut ends = self.unpaired.iter().filter_map(|number| self.ends.get(number));
         let is_paired = self.of_connection.contains_key(&evidence.connection);
         let may_come = is_paired || ends.any(|end| fit(end, evidence) != Fit::No);
         if !may_come && may_be_own {
-            return Half::Own(request);
+            return Half::Own(done.0);
         }
         if !may_come || self.orphans.len() >= MAX_ORPHANS {
-            self.count_unpaired(&request, 1);
+            self.count_unpaired(&done.0, 1);
             return Half::Joined(Vec::new());
         }
-        self.orphans.push((*evidence, request));
+        self.orphans.push((*evidence, done));
         Half::Pending
     }
 
@@ -415,10 +419,10 @@ impl Links {
     /// Looks again for the other halves of what the server has finished.
     pub fn retry(&mut self) -> Ready {
         let mut ready = Vec::new();
-        for (evidence, request) in std::mem::take(&mut self.orphans) {
-            match self.asked_on(&evidence, &request) {
-                Some(number) => ready.extend(self.join(number, *request, &evidence)),
-                None => self.orphans.push((evidence, request)),
+        for (evidence, done) in std::mem::take(&mut self.orphans) {
+            match self.asked_on(&evidence, &done.0) {
+                Some(number) => ready.extend(self.join(number, done, &evidence)),
+                None => self.orphans.push((evidence, done)),
             }
         }
         ready
@@ -430,7 +434,7 @@ impl Links {
         !self.orphans.is_empty()
     }
 
-    fn join(&mut self, number: u64, request: Request, evidence: &Evidence) -> Ready {
+    fn join(&mut self, number: u64, (request, tail): Done, evidence: &Evidence) -> Ready {
         let outer = self.ends.get_mut(&number).and_then(|end| end.unanswered.pop_front());
         self.forget_if_done(number);
         let Some(waiting) = outer.and_then(|outer| self.waiting.get_mut(&outer.1)) else {
@@ -443,6 +447,7 @@ impl Links {
             start_ns: request.times.start_ns,
             end_ns: request.times.end_ns,
             phases: request.phases,
+            tail,
             who: (request.tgid, request.tid),
             slot: request.slot,
             stretches: request.stretches,
@@ -534,9 +539,9 @@ impl Links {
         let ready: Ready = outers.into_iter().filter_map(|outer| self.release(outer)).collect();
         let (gone, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.orphans)
             .into_iter()
-            .partition(|(_, request)| late(request.times.end_ns));
+            .partition(|(_, (request, _))| late(request.times.end_ns));
         self.orphans = waiting;
-        for (_, request) in gone {
+        for (_, (request, _)) in gone {
             self.count_unpaired(&request, 1);
         }
         let gone: Vec<u64> = self

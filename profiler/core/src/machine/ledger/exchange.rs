@@ -14,6 +14,7 @@ use crate::machine::wire::connection::At;
 use crate::machine::wire::http1::{ResponseHead, Step};
 use crate::machine::wire::origin::Side;
 use crate::machine::wire::request::{Active, Beginning, Wants};
+use crate::machine::wire::tail::Kept;
 use crate::model::request::Framing;
 use crate::model::request_start::RequestStart;
 use crate::phase::Phase;
@@ -292,6 +293,9 @@ fn begin(books: &mut Books<'_>, thread: &Thread, at: At<'_>, arrival_ns: u64, un
     let mut active = Active::new(&beginning, slice.tgid, slice.tid);
     if unseen {
         active.request.http.framing = Framing::Inferred;
+    }
+    if matches!(side, Side::Inner { .. }) {
+        active.kept = Kept::Tail(Box::default());
     }
     if connection.requests.is_empty() {
         // Hardly any connection has more at once.

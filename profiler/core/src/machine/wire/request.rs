@@ -8,7 +8,8 @@ use crate::event::Tid;
 use crate::machine::lock::gil_held::Held;
 use crate::machine::time::capacity::{SHORTEST_NS, Span};
 use crate::machine::time::piece::{Pending, ThreadTime, hold};
-use crate::machine::wire::trail::{Trail, minus};
+use crate::machine::wire::tail::Kept;
+use crate::machine::wire::trail::minus;
 use crate::model::request::{Http, OnGil, Request, Seen, Stretch, Times};
 use crate::phase::{Phase, Phases};
 
@@ -50,8 +51,8 @@ pub struct Active {
     pub response: Response,
     /// Who had the interpreter lock while it waited for that.
     pub held: Held,
-    /// Its account piece by piece, from where a front end turned to the server behind.
-    pub trail: Option<Trail>,
+    /// What is kept of its account piece by piece.
+    pub kept: Kept,
 }
 
 /// What an event loop did last for a request.
@@ -204,7 +205,7 @@ impl Active {
             waited: Waited { accepted_ns: beginning.accepted_ns.unwrap_or(u64::MAX), spans: Vec::new() },
             response: Response::default(),
             held: Held::default(),
-            trail: None,
+            kept: Kept::default(),
         };
         if let Some((from_ns, to_ns)) = waited {
             active.has_waited(from_ns, to_ns);
@@ -263,7 +264,7 @@ impl Active {
             from_ns = own_start_ns;
         }
         let mut parts = Vec::new();
-        let is_kept = self.trail.is_some();
+        let is_kept = self.kept.is_any();
         let phases = pending.take_from(from_ns, &mut self.held, |piece, at_ns| {
             if let Some(holding) = piece.holding {
                 hold(holding_ns, holding, piece.start_ns.max(counts_from_ns), at_ns);
@@ -334,22 +335,22 @@ impl Active {
     /// A stretch of its time went to these phases.
     pub fn spend(&mut self, start_ns: u64, end_ns: u64, phases: &Phases) {
         self.request.phases.add_all(phases);
-        if let Some(trail) = &mut self.trail {
-            trail.push(start_ns, end_ns, phases);
-        }
+        self.kept.push(start_ns, end_ns, phases);
     }
 
     /// The same from `start_ns` on, the last of it piece by piece.
     fn spend_parts(&mut self, start_ns: u64, phases: &Phases, parts: &[(u64, u64, Phases)]) {
         self.request.phases.add_all(phases);
-        let Some(trail) = &mut self.trail else { return };
+        if !self.kept.is_any() {
+            return;
+        }
         let mut first = *phases;
         for (_, _, part) in parts {
             first = minus(&first, part);
         }
-        trail.push(start_ns, start_ns.saturating_add(first.total_ns()), &first);
+        self.kept.push(start_ns, start_ns.saturating_add(first.total_ns()), &first);
         for (part_start_ns, end_ns, part) in parts {
-            trail.push(*part_start_ns, *end_ns, part);
+            self.kept.push(*part_start_ns, *end_ns, part);
         }
     }
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::fact::Account;
 use crate::machine::lock::gil_holder::HeldBy;
 use crate::machine::time::piece::Piece;
-use crate::machine::wire::trail;
+use crate::machine::wire::trail::Trail;
 use crate::model::slot::Holding;
 
 const MS: u64 = 1_000_000;
@@ -362,10 +362,11 @@ fn pieces_are_taken_from_the_cursor_on() {
 #[test]
 fn the_trail_of_a_front_end_follows_the_request_without_a_gap() {
     let mut active = active();
-    active.trail = Some(Trail::new(Phases::default(), 100));
+    active.kept = Kept::Trail(Box::new(Trail::new(Phases::default(), 100)));
     advance(&mut active, &[(50, 150), (150, 180), (180, 200)], 150, 0);
     active.pass(230, Phase::Unexplained);
-    let pieces: Vec<trail::TrailPiece> = active.trail.map(|trail| trail.pieces).unwrap_or_default();
+    let Kept::Trail(trail) = active.kept else { panic!("it is kept") };
+    let pieces = trail.pieces;
     let spans: Vec<(u64, u64)> = pieces.iter().map(|piece| (piece.start_ns, piece.end_ns)).collect();
     assert_eq!(spans, [(100, 150), (150, 180), (180, 200), (200, 230)]);
     assert_eq!(pieces.iter().map(|piece| piece.unexplained_ns).collect::<Vec<_>>(), [0, 0, 0, 30]);

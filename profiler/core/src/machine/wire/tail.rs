@@ -1,0 +1,122 @@
+//! What the server behind a front end did last for a request, kept piece by piece until it is known when the front end was done with it.
+//!
+//! In: stretches of the request's time with their phases. Out: what of them lies after a moment.
+
+use std::collections::VecDeque;
+
+use super::trail::Trail;
+use crate::phase::{Phase, Phases};
+
+/// Pieces kept for one request: the last ones. A daemon process of mod_wsgi has some thirty after its last byte.
+const MAX_PIECES: usize = 64;
+
+/// What a thread does once the last bytes have left it, before its call returns.
+pub const AFTER_THE_LAST_BYTES: [Phase; 3] = [Phase::RunQueue, Phase::Write, Phase::Cpu];
+
+/// The last stretches of a request.
+#[derive(Clone, Debug, Default)]
+pub struct Tail(VecDeque<(u64, u64, Phases)>);
+
+impl Tail {
+    /// The next stretch; they follow one another without a gap.
+    pub fn push(&mut self, start_ns: u64, end_ns: u64, phases: &Phases) {
+        if end_ns <= start_ns {
+            return;
+        }
+        if self.0.len() >= MAX_PIECES {
+            self.0.pop_front();
+        }
+        self.0.push_back((start_ns, end_ns, *phases));
+    }
+
+    /// Phases of what lies after `from_ns` and before `until_ns`, as far as it is kept.
+    #[must_use]
+    pub fn between(&self, from_ns: u64, until_ns: u64) -> Phases {
+        let mut between = Phases::default();
+        for (start_ns, end_ns, phases) in &self.0 {
+            let part_ns = (*end_ns).min(until_ns).saturating_sub((*start_ns).max(from_ns));
+            if *start_ns >= from_ns && *end_ns <= until_ns {
+                between.add_all(phases);
+            } else if part_ns > 0 {
+                let mut left = *phases;
+                let mut left_ns = part_ns;
+                for phase in AFTER_THE_LAST_BYTES.into_iter().chain(Phase::ALL.into_iter().rev()) {
+                    let taken_ns = left.take(phase, left_ns);
+                    between.add(phase, taken_ns);
+                    left_ns -= taken_ns;
+                }
+            }
+        }
+        between
+    }
+}
+
+/// What is kept of a request's account piece by piece.
+#[derive(Clone, Debug, Default)]
+pub enum Kept {
+    /// Nothing: all of it happens in one process.
+    #[default]
+    Nothing,
+    /// A front end's, from where it turned to the server behind.
+    Trail(Box<Trail>),
+    /// The last of that of a server behind a front end.
+    Tail(Box<Tail>),
+}
+
+impl Kept {
+    /// The next stretch.
+    pub fn push(&mut self, start_ns: u64, end_ns: u64, phases: &Phases) {
+        match self {
+            Self::Nothing => {}
+            Self::Trail(trail) => trail.push(start_ns, end_ns, phases),
+            Self::Tail(tail) => tail.push(start_ns, end_ns, phases),
+        }
+    }
+
+    /// Whether single pieces matter.
+    #[must_use]
+    pub const fn is_any(&self) -> bool {
+        !matches!(self, Self::Nothing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(all: &[(Phase, u64)]) -> Phases {
+        let mut phases = Phases::default();
+        all.iter().for_each(|(phase, duration_ns)| phases.add(*phase, *duration_ns));
+        phases
+    }
+
+    #[test]
+    fn what_came_after_a_moment_is_what_the_pieces_say() {
+        let mut tail = Tail::default();
+        tail.push(5, 5, &of(&[]));
+        tail.push(10, 40, &of(&[(Phase::Cpu, 30)]));
+        tail.push(40, 60, &of(&[(Phase::GilWait, 12), (Phase::RunQueue, 8)]));
+        tail.push(60, 90, &of(&[(Phase::GilWait, 30)]));
+        for (what, from_ns, until_ns, expected) in [
+            ("all", 0, 100, &[(Phase::Cpu, 30), (Phase::GilWait, 42), (Phase::RunQueue, 8)][..]),
+            ("whole pieces", 40, 90, &[(Phase::GilWait, 42), (Phase::RunQueue, 8)]),
+            (
+                "the end of a piece is its wait for a CPU",
+                50,
+                90,
+                &[(Phase::GilWait, 32), (Phase::RunQueue, 8)],
+            ),
+            ("what came later does not count", 60, 70, &[(Phase::GilWait, 10)]),
+            ("nothing", 90, 100, &[]),
+        ] {
+            assert_eq!(tail.between(from_ns, until_ns), of(expected), "{what}");
+        }
+    }
+
+    #[test]
+    fn only_the_last_pieces_are_kept() {
+        let mut tail = Tail::default();
+        (0..100).for_each(|at| tail.push(at * 10, at * 10 + 10, &of(&[(Phase::Cpu, 10)])));
+        assert_eq!(tail.between(0, 2000), of(&[(Phase::Cpu, 640)]));
+    }
+}
