@@ -8,6 +8,7 @@ mod asyncio;
 mod child_tasks;
 mod children;
 mod containers;
+mod contended;
 mod emperor;
 mod front_ends;
 mod gevent;
