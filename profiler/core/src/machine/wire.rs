@@ -5,6 +5,7 @@
 pub mod connection;
 pub(crate) mod ending;
 pub mod http1;
+pub mod kept;
 pub mod light_socket;
 pub mod origin;
 pub mod plaintext;

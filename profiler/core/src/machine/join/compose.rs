@@ -5,7 +5,7 @@
 
 use crate::event::Tid;
 use crate::machine::wire::tail::{AFTER_THE_LAST_BYTES, Tail};
-use crate::machine::wire::trail::{Trail, TrailPiece};
+use crate::machine::wire::trail::{Trail, TrailPiece, cut};
 use crate::model::gil::Holder;
 use crate::model::gil_waits::GilWaits;
 use crate::model::request::{Request, Stretch};
@@ -148,13 +148,6 @@ fn clip(inner: &mut Inner, (from_ns, until_ns): (u64, u64), has_read_all: bool) 
     let last_first = surely.chain(Phase::ALL.into_iter().rev());
     cut(&mut inner.phases, last_first, after_ns);
     (inner.start_ns, inner.end_ns) = (start_ns, end_ns);
-}
-
-/// Takes this much from phases, in this order.
-fn cut(phases: &mut Phases, order: impl Iterator<Item = Phase>, mut excess_ns: u64) {
-    for phase in order {
-        excess_ns -= phases.take(phase, excess_ns);
-    }
 }
 
 /// The part of a piece that lies outside of the server's time is the front end's. The exception is what surely is unexplained or a stall of the client. Stalls

@@ -8,7 +8,7 @@ use crate::event::Tid;
 use crate::machine::lock::gil_held::Held;
 use crate::machine::time::capacity::{SHORTEST_NS, Span};
 use crate::machine::time::piece::{Pending, ThreadTime, hold};
-use crate::machine::wire::tail::Kept;
+use crate::machine::wire::kept::Kept;
 use crate::machine::wire::trail::minus;
 use crate::model::request::{Http, OnGil, Request, Seen, Stretch, Times};
 use crate::phase::{Phase, Phases};

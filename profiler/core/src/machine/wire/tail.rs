@@ -4,11 +4,11 @@
 
 use std::collections::VecDeque;
 
-use super::trail::Trail;
+use super::trail::{cut, minus};
 use crate::phase::{Phase, Phases};
 
-/// Pieces kept for one request: the last ones. A daemon process of mod_wsgi has some thirty after its last byte.
-const MAX_PIECES: usize = 64;
+/// Pieces kept for one request: the last ones. A daemon process of mod_wsgi has some fifteen after the last byte of a response.
+const MAX_PIECES: usize = 32;
 
 /// What a thread does once the last bytes have left it, before its call returns.
 pub const AFTER_THE_LAST_BYTES: [Phase; 3] = [Phase::RunQueue, Phase::Write, Phase::Cpu];
@@ -38,45 +38,12 @@ impl Tail {
             if *start_ns >= from_ns && *end_ns <= until_ns {
                 between.add_all(phases);
             } else if part_ns > 0 {
-                let mut left = *phases;
-                let mut left_ns = part_ns;
-                for phase in AFTER_THE_LAST_BYTES.into_iter().chain(Phase::ALL.into_iter().rev()) {
-                    let taken_ns = left.take(phase, left_ns);
-                    between.add(phase, taken_ns);
-                    left_ns -= taken_ns;
-                }
+                let mut rest = *phases;
+                cut(&mut rest, AFTER_THE_LAST_BYTES.into_iter().chain(Phase::ALL.into_iter().rev()), part_ns);
+                between.add_all(&minus(phases, &rest));
             }
         }
         between
-    }
-}
-
-/// What is kept of a request's account piece by piece.
-#[derive(Clone, Debug, Default)]
-pub enum Kept {
-    /// Nothing: all of it happens in one process.
-    #[default]
-    Nothing,
-    /// A front end's, from where it turned to the server behind.
-    Trail(Box<Trail>),
-    /// The last of that of a server behind a front end.
-    Tail(Box<Tail>),
-}
-
-impl Kept {
-    /// The next stretch.
-    pub fn push(&mut self, start_ns: u64, end_ns: u64, phases: &Phases) {
-        match self {
-            Self::Nothing => {}
-            Self::Trail(trail) => trail.push(start_ns, end_ns, phases),
-            Self::Tail(tail) => tail.push(start_ns, end_ns, phases),
-        }
-    }
-
-    /// Whether single pieces matter.
-    #[must_use]
-    pub const fn is_any(&self) -> bool {
-        !matches!(self, Self::Nothing)
     }
 }
 
@@ -117,6 +84,6 @@ mod tests {
     fn only_the_last_pieces_are_kept() {
         let mut tail = Tail::default();
         (0..100).for_each(|at| tail.push(at * 10, at * 10 + 10, &of(&[(Phase::Cpu, 10)])));
-        assert_eq!(tail.between(0, 2000), of(&[(Phase::Cpu, 640)]));
+        assert_eq!(tail.between(0, 2000), of(&[(Phase::Cpu, 320)]));
     }
 }

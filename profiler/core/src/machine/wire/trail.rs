@@ -65,6 +65,13 @@ fn join(pieces: &[TrailPiece]) -> TrailPiece {
         .unwrap_or_default()
 }
 
+/// Takes this much from phases, in this order.
+pub fn cut(phases: &mut Phases, order: impl Iterator<Item = Phase>, mut excess_ns: u64) {
+    for phase in order {
+        excess_ns -= phases.take(phase, excess_ns);
+    }
+}
+
 /// What of `all` is left without `part`.
 #[must_use]
 pub fn minus(all: &Phases, part: &Phases) -> Phases {

@@ -50,13 +50,14 @@ fn connected(links: &mut Links, fd: i32, outer: u64, connect_ns: (u64, u64), wri
     }
 }
 
+/// A request that the server is done with.
+fn half(request: Request) -> Done {
+    (Box::new(request), Tail::default())
+}
+
 fn done(links: &mut Links, evidence: &Evidence) -> Vec<u64> {
     let arrival_ns = evidence.arrival_ns.unwrap();
-    match links.inner_done(
-        evidence,
-        (Box::new(request(99, arrival_ns, arrival_ns + 50)), Tail::default()),
-        false,
-    ) {
+    match links.inner_done(evidence, half(request(99, arrival_ns, arrival_ns + 50)), false) {
         Half::Joined(ready) => ready.iter().map(|request| request.id).collect(),
         other => panic!("{other:?}"),
     }
@@ -96,10 +97,7 @@ fn server_that_is_done_before_the_write_returned_waits_for_it() {
     connected(&mut links, 6, 2, (11, 21), None);
     let evidence = unix(1, 40, 35);
     assert!(links.outer_of(&evidence).is_none());
-    assert!(matches!(
-        links.inner_done(&evidence, (Box::new(request(99, 35, 80)), Tail::default()), false),
-        Half::Pending
-    ));
+    assert!(matches!(links.inner_done(&evidence, half(request(99, 35, 80)), false), Half::Pending));
     links.wrote((10, 6), Peer::default(), (30, 90), Some((0, 2)));
     assert!(hold(&mut links, 2, 100).is_none());
     let ready: Vec<u64> = links.retry().iter().map(|request| request.id).collect();
@@ -153,9 +151,8 @@ fn on_a_kept_connection_a_write_may_return_after_the_server_was_done_and_each_ha
     let evidence =
         |arrival_ns| Evidence { is_unix: false, port: 8000, identity: 40_001, ..unix(7, 25, arrival_ns) };
     let inner = |links: &mut Links, arrival_ns| {
-        let request =
-            Box::new(Request { tid: 1000 + arrival_ns as u32, ..request(99, arrival_ns, arrival_ns + 50) });
-        links.inner_done(&evidence(arrival_ns), (request, Tail::default()), false)
+        let request = Request { tid: 1000 + arrival_ns as u32, ..request(99, arrival_ns, arrival_ns + 50) };
+        links.inner_done(&evidence(arrival_ns), half(request), false)
     };
     let answered = |links: &mut Links, outer, at_ns| {
         links.read((10, 5), 1, at_ns);
@@ -202,9 +199,9 @@ fn a_half_that_never_comes_does_not_take_the_place_of_the_next_one_on_a_kept_con
         }
         let evidence =
             Evidence { is_unix: false, seeded: true, port: 8000, identity: 40_001, ..unix(7, 0, 305) };
-        let mut half = Box::new(request(99, 305, 350));
-        half.times.start_is_arrival = is_arrival;
-        let Half::Joined(ready) = links.inner_done(&evidence, (half, Tail::default()), false) else {
+        let mut inner = request(99, 305, 350);
+        inner.times.start_is_arrival = is_arrival;
+        let Half::Joined(ready) = links.inner_done(&evidence, half(inner), false) else {
             panic!("{is_arrival}")
         };
         // Only if it is known that its bytes came after the first was over.
@@ -238,10 +235,7 @@ fn connection_that_both_sides_know_is_paired_whatever_the_order_in_time_suggests
     let peer = Peer { port: Some(8000), identity: 40_003 };
     assert!(links.connect((10, 7), peer, (500, 505), Some((0, 3))));
     let own = Evidence { accepted_ns: 400, ..inner(3, 40_003, 390) };
-    assert!(matches!(
-        links.inner_done(&own, (Box::new(request(99, 390, 600)), Tail::default()), true),
-        Half::Own(_)
-    ));
+    assert!(matches!(links.inner_done(&own, half(request(99, 390, 600)), true), Half::Own(_)));
 }
 
 #[test]
@@ -252,7 +246,7 @@ fn an_answer_that_ends_with_its_connection_has_come_once_the_front_end_has_close
         connected(&mut links, 12, 1, (100, 110), Some((120, 130)));
         assert!(!links.has_all(1));
         let evidence = Evidence { ended: ends_with_connection, ..unix(7, 105, 125) };
-        links.inner_done(&evidence, (Box::new(request(50, 125, 200)), Tail::default()), false);
+        links.inner_done(&evidence, half(request(50, 125, 200)), false);
         assert_eq!(links.has_all(1), !ends_with_connection);
         links.close((10, 12), 220);
         assert!(links.has_all(1));
@@ -277,7 +271,7 @@ fn time_between_is_what_neither_side_had() {
 fn client_that_goes_round_the_front_end_is_nobody_s_half() {
     let mut links = Links { ports: [8000].into_iter().collect(), ..Links::default() };
     let evidence = Evidence { is_unix: false, port: 8000, established_ns: 50, ..unix(1, 60, 70) };
-    let outcome = links.inner_done(&evidence, (Box::new(request(99, 70, 90)), Tail::default()), true);
+    let outcome = links.inner_done(&evidence, half(request(99, 70, 90)), true);
     assert!(matches!(outcome, Half::Own(_)));
     assert_eq!(links.counts, Counts::default());
 }
@@ -335,7 +329,7 @@ fn an_error_is_the_server_s_own_where_it_gave_the_answer_that_the_front_end_pass
             http: Http { bytes_out, status, ..request(99, at_ns + 25, at_ns + 80).http },
             ..request(99, at_ns + 25, at_ns + 80)
         };
-        links.inner_done(&unix(number, at_ns + 15, at_ns + 25), (Box::new(inner), Tail::default()), false);
+        links.inner_done(&unix(number, at_ns + 15, at_ns + 25), half(inner), false);
         assert_eq!(links.take_errors(), if is_own { vec![number] } else { vec![] }, "{number}");
     }
 }
