@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -75,6 +75,16 @@ impl RawClient {
             }
         };
         Ok(Self { stream })
+    }
+
+    /// Leaves now. A process that another test is just starting has a copy of every descriptor until it calls exec: where it is only dropped, the
+    /// connection may end as late as that.
+    pub fn leave(self) {
+        // It fails where the server has ended the connection.
+        drop(match &self.stream {
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Both),
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Both),
+        });
     }
 
     /// Sends a GET request whole.

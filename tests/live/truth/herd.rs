@@ -75,6 +75,7 @@ fn one_at_a_time(
             sleeps.until_awake_since(&pids, each)?;
             scheduler.end()?;
         }
+        client.leave();
     }
     rest.until_again(&pids, open)?;
     let woken = scheduler.woken()?;
@@ -289,7 +290,7 @@ fn an_end_that_wakes_is_no_arrival() -> anyhow::Result<()> {
         assert_eq!(client.status()?, Some(200));
         let open = until_accepted(&pids, before.saturating_sub(1))?;
         scheduler.begin()?;
-        drop(client);
+        client.leave();
         rest.until_again(&pids, Some(open))?;
         scheduler.end()?;
     }
