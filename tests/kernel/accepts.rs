@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
+use wsgi_trace_tests::child::until;
 use wsgi_trace_tests::program::Program;
 
 use crate::known::is_known_to_lack;
@@ -25,6 +26,7 @@ pub(crate) fn counted() -> anyhow::Result<()> {
     }
     let server = Gunicorn::start(ONE)?;
     let worker = only_child(server.pid())?;
+    until("the worker to wait for connections", LIMIT, || Ok(polls(worker)?.then_some(())))?;
     let limit = lowest_unused(worker)?;
     leave_no_more_than(worker, limit)?;
     let pid = server.pid().to_string();
@@ -52,6 +54,18 @@ pub(crate) fn counted() -> anyhow::Result<()> {
 fn only_child(pid: u32) -> anyhow::Result<u32> {
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
     Ok(children.split_ascii_whitespace().next().context("it has no worker")?.parse()?)
+}
+
+/// Whether an epoll instance of the process has something to wait for (`tfd` in proc_pid_fdinfo(5)). Before that it opens files for a moment, and its
+/// epoll instance itself.
+fn polls(pid: u32) -> anyhow::Result<bool> {
+    for entry in std::fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        // It may have been closed meanwhile.
+        if std::fs::read_to_string(entry?.path()).unwrap_or_default().contains("tfd:") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The descriptor that the process gets next.

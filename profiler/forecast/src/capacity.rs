@@ -6,7 +6,7 @@
 use crate::competition::Competition;
 use crate::engine::simulate;
 use crate::figures::rate;
-use crate::load::{Arrives, Load};
+use crate::load::{Arrives, Load, Segment};
 use crate::outcome::Outcome;
 use crate::setting::{Setting, SettingError};
 
@@ -50,8 +50,9 @@ pub struct Capacity {
 pub fn capacity(load: &Load, setting: &Setting) -> Result<Capacity, SettingError> {
     let mut flood = load.clone();
     flood.requests.truncate(MOST);
+    let for_each = FOR_EACH_SLOT.saturating_mul(times_its_slot(&flood));
     let width =
-        (setting.slots() as usize).saturating_mul(FOR_EACH_SLOT).min(flood.requests.len() / AT_ONCE).max(1);
+        (setting.slots() as usize).saturating_mul(for_each).min(flood.requests.len() / AT_ONCE).max(1);
     let think_ns = half_ns(&flood);
     for (number, request) in flood.requests.iter_mut().enumerate() {
         let before = number.checked_sub(width);
@@ -68,6 +69,20 @@ pub fn capacity(load: &Load, setting: &Setting) -> Result<Capacity, SettingError
     let until = |end_ns: u64| ends.partition_point(|end| *end <= end_ns);
     let count = until(to_ns).saturating_sub(until(from_ns));
     Ok(Capacity { per_s: rate(count, to_ns.saturating_sub(from_ns)), limit: limit(&outcome, setting) })
+}
+
+/// How many times as long as a slot has a request, in the mean, the front end has it too, rounded up. So many are on their way for each that a slot has.
+fn times_its_slot(load: &Load) -> usize {
+    let sum_ns = |segments: &[Segment]| {
+        segments.iter().map(|segment| segment.duration_ns).fold(0_u64, u64::saturating_add)
+    };
+    let Some(front) = &load.front else { return 1 };
+    let count = u64::try_from(load.requests.len()).unwrap_or(u64::MAX).max(1);
+    let rows_ns =
+        load.requests.iter().map(|request| sum_ns(&request.row.segments)).fold(0, u64::saturating_add);
+    let front_ns = sum_ns(&front.before).saturating_add(sum_ns(&front.after));
+    let times = front_ns.div_ceil((rows_ns / count).max(1)).saturating_add(1);
+    usize::try_from(times).unwrap_or(usize::MAX)
 }
 
 /// Half of what a request takes of a CPU, in the mean. So much later the next one comes: just as a response is sent, its process could take one, though

@@ -95,6 +95,7 @@ impl Change {
                 for request in &mut load.requests {
                     request.row.ahead_ns = 0;
                     request.row.segments.retain(|segment| !is_client(segment.work));
+                    request.row.behind.retain(|segment| !is_client(segment.work));
                 }
             }
         }

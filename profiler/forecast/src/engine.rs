@@ -27,7 +27,7 @@ use back_end::BackEnd;
 use cores::Cores;
 use lock::Lock;
 use slots::{Slots, woken};
-use thread::{Errand, Job, Piece, Thread};
+use thread::{Errand, Job, Leg, Piece, Thread};
 
 /// Plays a load at a setting.
 ///
@@ -52,7 +52,7 @@ struct Engine<'a> {
     locks: Vec<Lock>,
     back_ends: Vec<BackEnd>,
     slots: Slots,
-    /// The slots, then the dispatching thread of each process, then those of other programs.
+    /// The slots, then the dispatching thread of each process, then those of other programs and of a front end.
     threads: Vec<Thread>,
     /// How many of them are slots.
     threads_of_slots: usize,
@@ -185,7 +185,7 @@ impl<'a> Engine<'a> {
     /// All of a request has come that a slot is asked for.
     fn enter(&mut self, request: usize) {
         if self.load.front.is_some() {
-            self.begin_front(request);
+            self.run_front(request, Leg::There);
         } else {
             self.dispatch(request);
         }
@@ -286,7 +286,7 @@ impl<'a> Engine<'a> {
     /// A slot has sent its last byte.
     fn answer(&mut self, request: usize) {
         if self.load.front.is_some() {
-            self.go_on_front(request);
+            self.run_front(request, Leg::Back);
         } else {
             self.respond(request);
         }

@@ -45,8 +45,10 @@ pub struct Row {
     /// From the moment a free slot takes the request until it does something for it: a wakeup, a call of accept. A slot that goes from one request to the
     /// next does not sleep.
     pub pickup_ns: u64,
-    /// The segments up to the last byte of the response.
+    /// The segments up to the slot's last byte.
     pub segments: Vec<Segment>,
+    /// Waits after that, before a front end is done: a client that takes the response slowly holds no slot there.
+    pub behind: Vec<Segment>,
 }
 
 impl Row {
@@ -94,7 +96,7 @@ pub struct Request {
     pub row: Row,
 }
 
-/// What a front end does for each request, on a thread of its own that no slot is. The time counts as `front_end`.
+/// What a front end does for each request, on a thread of its own that is no slot. Its CPU time counts as `front_end`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Front {
     /// Until it asks for a slot.
@@ -117,7 +119,7 @@ impl Front {
 pub struct Load {
     /// The requests.
     pub requests: Vec<Request>,
-    /// What each asks of its slot after the last byte of the response: log, close, the loop of the server.
+    /// What each asks of its slot after the slot's last byte: log, close, the loop of the server.
     pub after: Vec<Segment>,
     /// What a front end does for each; `None`: there is none.
     pub front: Option<Front>,

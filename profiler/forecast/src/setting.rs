@@ -20,11 +20,11 @@ pub const AWAKE_NS: u64 = 100_000;
 /// Which of several free slots gets a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wakes {
-    /// Of any process.
+    /// One of any process.
     Random,
-    /// Of two processes with several slots each mostly the first; otherwise any.
+    /// Of two processes with several slots each mostly one of the first; otherwise one of any.
     FirstOfTwo,
-    /// Of the process that has waited longest for a connection.
+    /// One of the process that has waited longest for a connection.
     InTurn,
     /// The one that was free last.
     LastFirst,

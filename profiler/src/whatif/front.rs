@@ -1,30 +1,31 @@
 //! What a front end does for each request, where it was recorded with its server.
 //!
 //! In: requests, the CPU time of its processes. Out: [`Front`]. How long it takes is measured on requests that had the server to themselves: the median,
-//! where 20 did, otherwise the lower quartile of all. Its CPU time is the mean by accounts. What that has more than fits in is done after the
-//! response.
+//! where 20 did, otherwise the lower quartile of all. Its CPU time is the mean by accounts, over all that it answered. If that is more than it takes until
+//! the response is sent, the rest comes after.
 
 use profiler_core::model::Snapshot;
 use profiler_core::model::request::Request as Seen;
 use profiler_core::phase::Phase;
 use profiler_forecast::load::{Front, Segment, Work};
 
-use super::taken::{done_ns, is_behind_front};
+use super::taken::{done_ns, is_behind_front, is_whole};
+use super::trace::Trace;
 
 /// The role of processes that stand in front.
 pub(super) const FRONT_END: &str = "front_end";
 /// With fewer requests nothing is known of them.
 const MIN_ALONE: usize = 20;
 
-/// `seen`: in the order in which they arrived. `None`: no request had a front end.
-pub(super) fn front(snapshot: &Snapshot, seen: &[&Seen]) -> Option<Front> {
+/// `seen`: in the order in which they arrived. `None`: no request had a front end, or too few.
+pub(super) fn front(snapshot: &Snapshot, trace: &Trace, seen: &[&Seen]) -> Option<Front> {
     let (mut alone, mut all): (Vec<Legs>, Vec<Legs>) = Default::default();
     let mut last_end_ns = 0;
     let nexts = seen.iter().skip(1).map(|next| next.times.start_ns).chain([u64::MAX]);
     for (request, next_ns) in seen.iter().zip(nexts) {
         let is_alone = request.times.start_ns >= last_end_ns && request.times.end_ns <= next_ns;
         last_end_ns = last_end_ns.max(request.times.end_ns);
-        if is_behind_front(request) {
+        if is_behind_front(request) && is_whole(request) {
             let legs = Legs::of(request);
             all.push(legs);
             if is_alone {
@@ -33,14 +34,19 @@ pub(super) fn front(snapshot: &Snapshot, seen: &[&Seen]) -> Option<Front> {
         }
     }
     let (legs, part) = if alone.len() < MIN_ALONE { (&all, 4) } else { (&alone, 2) };
+    if legs.len() < MIN_ALONE {
+        return None;
+    }
+    let queue_ns = at(legs.iter().map(|legs| legs.queue_ns), part)?;
     let before_ns = at(legs.iter().map(|legs| legs.before_ns), part)?;
     let after_ns = at(legs.iter().map(|legs| legs.after_ns), part)?;
-    let cpu_ns = cpu_ns(snapshot) / u64::try_from(all.len()).unwrap_or(u64::MAX).max(1);
-    let share_ns = u128::from(cpu_ns) * u128::from(before_ns) / u128::from((before_ns + after_ns).max(1));
+    let cpu_ns = cpu_ns(snapshot) / u64::try_from(trace.requests.len()).unwrap_or(u64::MAX).max(1);
+    let share_ns =
+        u128::from(cpu_ns) * u128::from(before_ns) / u128::from(before_ns.saturating_add(after_ns).max(1));
     let before_cpu_ns = u64::try_from(share_ns).unwrap_or(u64::MAX).min(before_ns);
     let after_cpu_ns = (cpu_ns - before_cpu_ns).min(after_ns);
     Some(Front {
-        before: leg(before_cpu_ns, before_ns - before_cpu_ns),
+        before: queue(queue_ns).into_iter().chain(leg(before_cpu_ns, before_ns - before_cpu_ns)).collect(),
         after: leg(after_cpu_ns, after_ns - after_cpu_ns),
         then: leg(cpu_ns - before_cpu_ns - after_cpu_ns, 0),
     })
@@ -49,6 +55,8 @@ pub(super) fn front(snapshot: &Snapshot, seen: &[&Seen]) -> Option<Front> {
 /// What a front end took of a request.
 #[derive(Clone, Copy, Debug)]
 struct Legs {
+    /// In its accept queue.
+    queue_ns: u64,
     before_ns: u64,
     after_ns: u64,
 }
@@ -56,8 +64,11 @@ struct Legs {
 impl Legs {
     fn of(request: &Seen) -> Self {
         let all_ns = request.phases.get(Phase::FrontEnd);
-        let after_ns = request.times.end_ns.saturating_sub(done_ns(request)).min(all_ns);
-        Self { before_ns: all_ns - after_ns, after_ns }
+        // Its client may take the response slowly meanwhile.
+        let stalled_ns = request.phases.get(Phase::ClientWriteStall);
+        let after_ns = request.times.end_ns.saturating_sub(done_ns(request)).saturating_sub(stalled_ns);
+        let after_ns = after_ns.min(all_ns);
+        Self { queue_ns: request.phases.get(Phase::AcceptQueue), before_ns: all_ns - after_ns, after_ns }
     }
 }
 
@@ -66,6 +77,10 @@ fn at(values: impl Iterator<Item = u64>, part: usize) -> Option<u64> {
     let mut values: Vec<u64> = values.collect();
     values.sort_unstable();
     values.get(values.len() / part).copied()
+}
+
+fn queue(wait_ns: u64) -> Option<Segment> {
+    (wait_ns > 0).then_some(Segment { work: Work::Wait(Phase::AcceptQueue), duration_ns: wait_ns })
 }
 
 fn leg(cpu_ns: u64, wait_ns: u64) -> Vec<Segment> {
@@ -93,7 +108,6 @@ mod tests {
     use crate::whatif::model::Model;
     use crate::whatif::refusal::{Refusal, refusals};
     use crate::whatif::tests::{calm_snapshot, machine, python, request, slice};
-    use crate::whatif::trace::Trace;
 
     /// Apache and its children, which are no workers, and a daemon process, 1. All accept.
     fn snapshot() -> Snapshot {

@@ -24,7 +24,7 @@ use super::others::Others;
 use super::refusal::slots_per_process;
 use super::release::Wanted;
 use super::row::{BackEnds, row};
-use super::taken::wait_ns;
+use super::taken::{is_whole, slot_wait_ns};
 use super::trace::Trace;
 use super::waits::Waits;
 use super::wakeup::wakeup_ns;
@@ -95,7 +95,7 @@ impl Model {
         seen.sort_by_key(|request| (request.times.start_ns, request.id));
         let first_ns = seen.first().map_or(0, |request| request.times.start_ns);
         let process_of = processes(snapshot);
-        let is_shared = is_shared(&seen, trace, &process_of);
+        let is_shared = is_shared(&seen, trace, snapshot);
         let costs = costs(snapshot, &seen);
         let pickups = Pickups::of(&seen);
         let waits = Waits::of(trace, &process_of);
@@ -140,7 +140,7 @@ impl Model {
             load: Load {
                 requests,
                 after: afterwards(trace, &seen, (costs.after_ns, !handovers.usual_ns.is_empty()), wanted),
-                front: front(snapshot, &seen),
+                front: front(snapshot, trace, &seen),
                 endpoints: names.list,
                 back_ends: back_ends.names(),
             },
@@ -182,20 +182,18 @@ fn setting(snapshot: &Snapshot) -> Setting {
         .on_cores(snapshot.session.cpu_count.max(1))
 }
 
-const fn is_whole(request: &Seen) -> bool {
-    !request.seen.open && !request.seen.truncated
-}
-
 /// Those that serve also accept: by who called accept, or by where requests waited, if nobody did.
-fn is_shared(seen: &[&Seen], trace: &Trace, process_of: &HashMap<Tid, u32>) -> bool {
+fn is_shared(seen: &[&Seen], trace: &Trace, snapshot: &Snapshot) -> bool {
     let serving: HashSet<Tid> = seen.iter().map(|request| request.tid).collect();
-    let processes: HashSet<u32> = seen.iter().map(|request| request.tgid).collect();
+    let fronts = snapshot.processes.iter().filter(|process| process.role == FRONT_END);
+    let fronts: HashSet<Tid> =
+        fronts.flat_map(|process| process.threads.iter().map(|thread| thread.tid)).collect();
     let sum = |counts: &dyn Fn(&Tid) -> bool| {
         let counted = trace.accepts.iter().filter(|(tid, _)| counts(tid)).map(|(_, count)| *count);
         counted.fold(0, u64::saturating_add)
     };
     // A front end accepts for itself.
-    let all = sum(&|tid| process_of.get(tid).is_some_and(|tgid| processes.contains(tgid)));
+    let all = sum(&|tid| !fronts.contains(tid));
     if all > 0 {
         let own = sum(&|tid| serving.contains(tid));
         return own.saturating_mul(2) >= all;
@@ -279,7 +277,7 @@ impl Pickups {
         let own = seen.iter().map(|request| {
             let is_empty = request.times.start_ns >= last_end_ns;
             last_end_ns = last_end_ns.max(request.times.end_ns);
-            (is_empty && is_whole(request)).then(|| wait_ns(&request.phases))
+            (is_empty && is_whole(request)).then(|| slot_wait_ns(request))
         });
         let own_ns: Vec<Option<u64>> = own.collect();
         let mut empty: Vec<u64> = own_ns.iter().copied().flatten().collect();

@@ -37,9 +37,17 @@ pub enum Refusal {
     EventLoop,
     /// A front end.
     #[error(
-        "a front end that is no part of the server was recorded with it, which this model does not know: record the server alone"
+        "a front end was recorded with the server. This model knows only Apache before mod_wsgi's daemon processes: record the server alone"
     )]
     FrontEnd,
+    /// It answers itself.
+    #[error(
+        "the front end answered {percent} % of the requests itself, such as files: what they take is not in the model"
+    )]
+    OwnAnswers {
+        /// That share.
+        percent: u32,
+    },
     /// Losses.
     #[error("records were lost: record again, for a shorter time or under less load")]
     Losses,
@@ -132,6 +140,8 @@ pub fn refusals(snapshot: &Snapshot, trace: &Trace) -> Vec<Refusal> {
     check(is_light, Refusal::Light);
     check(is_loop, Refusal::EventLoop);
     check(snapshot.front_end.is_some() && !is_one_server(snapshot), Refusal::FrontEnd);
+    let own_answers = ratio_of_own_answers(snapshot, trace);
+    check(own_answers > MAX_SILENT_RATIO, Refusal::OwnAnswers { percent: percent(own_answers) });
     check(snapshot.coverage.losses.any(), Refusal::Losses);
     let completed = snapshot.requests.completed;
     check(completed < MIN_REQUESTS, Refusal::TooFew { completed });
@@ -161,6 +171,12 @@ pub fn refusals(snapshot: &Snapshot, trace: &Trace) -> Vec<Refusal> {
     refusals
 }
 
+/// The share of requests that a front end answered without the server.
+fn ratio_of_own_answers(snapshot: &Snapshot, trace: &Trace) -> f64 {
+    let own = trace.requests.iter().filter(|request| request.slot.is_none()).count();
+    if snapshot.front_end.is_none() { 0.0 } else { own as f64 / trace.requests.len().max(1) as f64 }
+}
+
 /// Whether the front end is a part of the server itself, such as Apache before the daemon processes of mod_wsgi.
 fn is_one_server(snapshot: &Snapshot) -> bool {
     let server = &snapshot.server;
@@ -179,8 +195,11 @@ fn is_one_server(snapshot: &Snapshot) -> bool {
 /// thread does (Waitress). Otherwise it has a part in each request that this model does not know.
 fn is_served_by_slots(trace: &Trace) -> bool {
     let served = trace.requests.iter().filter(|request| request.slot.is_some());
-    let own =
-        served.clone().filter(|request| request.stretches.last().is_some_and(|last| last.tid == request.tid));
+    let own = served.clone().filter(|request| {
+        // What a front end did is not asked.
+        let mut stretches = request.stretches.iter().filter(|stretch| stretch.tgid == request.tgid);
+        stretches.next_back().is_some_and(|last| last.tid == request.tid)
+    });
     own.count().saturating_mul(20) > served.count().saturating_mul(19)
 }
 

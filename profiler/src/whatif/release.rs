@@ -111,7 +111,7 @@ mod tests {
     const US: u64 = 1000;
 
     fn own(start_ns: u64, length_ns: u64, state: ThreadState) -> Slice {
-        Slice { start_ns, end_ns: start_ns + length_ns, state, place: Place::Gap, held_by: 0 }
+        Slice { start_ns, end_ns: start_ns + length_ns, state, place: Place::Gap, sends: false, held_by: 0 }
     }
 
     #[test]

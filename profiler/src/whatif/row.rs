@@ -6,7 +6,7 @@
 
 use profiler_core::event::Tid;
 use profiler_core::model::request::Request;
-use profiler_core::phase::Phase;
+use profiler_core::phase::{Phase, Phases};
 use profiler_core::timeline::ThreadState;
 use profiler_forecast::load::{Row, Segment, Work};
 
@@ -51,10 +51,12 @@ const fn is_made(phase: Phase) -> bool {
 
 /// The row of a request, without what comes between it and its slot.
 pub(super) fn row(request: &Request, trace: &Trace, back_ends: &mut BackEnds) -> Row {
-    let pieces = spread(request, &stretches(request, trace));
+    let stretches = stretches(request, trace);
+    let Outside { ahead_ns, behind, phases } = Outside::of(request, &stretches);
+    let pieces = spread(&phases, &stretches);
     let mut segments: Vec<Segment> = Vec::with_capacity(pieces.len());
     let ports = ports(request);
-    let mut ahead_ns = 0_u64;
+    let mut ahead_ns = ahead_ns;
     for Piece { phase, is_call, from_ns, duration_ns } in pieces {
         let mut push = |work: Work, duration_ns: u64| match segments.last_mut() {
             // It lasts until a moment.
@@ -85,7 +87,7 @@ pub(super) fn row(request: &Request, trace: &Trace, back_ends: &mut BackEnds) ->
             _ => push(Work::Wait(phase), duration_ns),
         }
     }
-    Row { ahead_ns, segments, ..Row::default() }
+    Row { ahead_ns, segments, behind, ..Row::default() }
 }
 
 /// The ports that the request waited for, each with for how long. A wait does not say for which: each wait is for all of them, in these proportions.
@@ -109,10 +111,11 @@ struct Piece {
 /// What the request's threads did, in order.
 fn stretches(request: &Request, trace: &Trace) -> Vec<Piece> {
     let mut stretches = Vec::new();
-    // What a front end does is in no row.
+    // What a front end does is in no row, nor what the server does once the front end is done.
     let is_of_server = |tgid: Tid| !is_behind_front(request) || tgid == request.tgid;
+    let until_ns = if is_behind_front(request) { request.times.end_ns } else { u64::MAX };
     for stretch in request.stretches.iter().filter(|stretch| is_of_server(stretch.tgid)) {
-        for slice in trace.between(stretch.tid, stretch.start_ns, stretch.end_ns) {
+        for slice in trace.between(stretch.tid, stretch.start_ns, stretch.end_ns.min(until_ns)) {
             if let Some(phase) = phase_of(&slice, request) {
                 let is_call = slice.place != Place::Gap;
                 stretches.push(Piece {
@@ -129,7 +132,13 @@ fn stretches(request: &Request, trace: &Trace) -> Vec<Piece> {
 
 fn phase_of(slice: &Slice, request: &Request) -> Option<Phase> {
     let times = &request.times;
-    let is_response = times.first_write_ns.is_some_and(|first_ns| slice.end_ns >= first_ns);
+    // Behind a front end these moments are the front end's.
+    let is_behind = is_behind_front(request);
+    let is_response = match times.first_write_ns {
+        _ if is_behind => slice.sends,
+        first_ns => first_ns.is_some_and(|first_ns| slice.end_ns >= first_ns),
+    };
+    let is_head = !is_behind && times.service_start_ns.is_none_or(|start_ns| slice.end_ns <= start_ns);
     if slice.place == Place::Gap {
         // Asleep between two calls: a call that is not observed, or pages of memory.
         let is_asleep = slice.state == ThreadState::Other;
@@ -139,9 +148,7 @@ fn phase_of(slice: &Slice, request: &Request) -> Option<Phase> {
     }
     match slice.state {
         ThreadState::ClientIo if is_response => Some(Phase::Write),
-        ThreadState::ClientIo if times.service_start_ns.is_none_or(|start_ns| slice.end_ns <= start_ns) => {
-            Some(Phase::ReadHead)
-        }
+        ThreadState::ClientIo if is_head => Some(Phase::ReadHead),
         ThreadState::ClientIo => Some(Phase::ReadBody),
         ThreadState::ClientWait if is_response => Some(Phase::ClientWriteStall),
         ThreadState::ClientWait => Some(Phase::ClientReadStall),
@@ -151,14 +158,43 @@ fn phase_of(slice: &Slice, request: &Request) -> Option<Phase> {
     }
 }
 
+/// Of a request's time what passes while only a front end has it.
+struct Outside {
+    /// What its client takes to send it, before the server has it.
+    ahead_ns: u64,
+    /// What its client takes for the response, and what is not known, after the server's last byte.
+    behind: Vec<Segment>,
+    /// What is left: the server's own time.
+    phases: Phases,
+}
+
+impl Outside {
+    /// A phase of these lasts in the server as long as the timeline shows.
+    fn of(request: &Request, stretches: &[Piece]) -> Self {
+        let mut outside = Self { ahead_ns: 0, behind: Vec::new(), phases: request.phases };
+        if !is_behind_front(request) {
+            return outside;
+        }
+        for phase in [Phase::ClientReadStall, Phase::ClientWriteStall, Phase::Unexplained] {
+            let shown = stretches.iter().filter(|piece| piece.phase == phase);
+            let shown_ns = shown.map(|piece| piece.duration_ns).fold(0, u64::saturating_add);
+            let outside_ns = request.phases.get(phase).saturating_sub(shown_ns);
+            let outside_ns = outside.phases.take(phase, outside_ns);
+            if phase == Phase::ClientReadStall {
+                outside.ahead_ns = outside_ns;
+            } else if outside_ns > 0 {
+                outside.behind.push(Segment { work: Work::Wait(phase), duration_ns: outside_ns });
+            }
+        }
+        outside
+    }
+}
+
 /// Each phase's time, spread over the stretches of it in proportion to their lengths; what has none comes first or last.
-fn spread(request: &Request, stretches: &[Piece]) -> Vec<Piece> {
+fn spread(phases: &Phases, stretches: &[Piece]) -> Vec<Piece> {
     let mut shares = Phase::ALL.map(|phase| {
         let of_phase = stretches.iter().filter(|piece| piece.phase == phase);
-        Shares::new(
-            request.phases.get(phase),
-            of_phase.map(|piece| piece.duration_ns).fold(0, u64::saturating_add),
-        )
+        Shares::new(phases.get(phase), of_phase.map(|piece| piece.duration_ns).fold(0, u64::saturating_add))
     });
     let without = |phase: Phase, shares: &[Shares]| {
         let all = shares.get(phase as usize).filter(|shares| shares.of == 0 && !is_made(phase))?;
@@ -299,6 +335,54 @@ mod tests {
         let found = row(&request(0, &phases), &Trace::default(), &mut BackEnds::default());
         let expected = vec![Segment { work: Work::Python, duration_ns: 70 }];
         assert_eq!(found, Row { ahead_ns: 40, segments: expected, ..Row::default() });
+    }
+
+    #[test]
+    fn what_a_client_does_to_a_front_end_holds_no_slot() {
+        let mut trace = Trace::default();
+        for entry in [
+            // It waits for the body that the front end has, and sends in two parts.
+            slice(2000, 2050, ThreadState::ClientWait, "poll"),
+            slice(2050, 2060, ThreadState::ClientIo, "read"),
+            slice(2060, 2100, ThreadState::Running, "running"),
+            slice(2100, 2110, ThreadState::ClientIo, "write"),
+            slice(2110, 2150, ThreadState::Running, "running"),
+            slice(2150, 2160, ThreadState::ClientIo, "write"),
+            // The front end is done by then.
+            slice(9000, 9900, ThreadState::Running, "running"),
+        ] {
+            trace.entry(&entry);
+        }
+        let phases = [
+            (Phase::FrontEnd, 100),
+            (Phase::ClientReadStall, 1950),
+            (Phase::ReadBody, 10),
+            (Phase::Cpu, 80),
+            (Phase::Write, 20),
+            (Phase::ClientWriteStall, 6000),
+        ];
+        let mut request = request(0, &phases);
+        request.stretches = vec![
+            Stretch { tgid: 5, tid: 6, start_ns: 0, end_ns: 8160 },
+            Stretch { tgid: 1, tid: 1, start_ns: 2000, end_ns: 9900 },
+        ];
+        request.times.first_write_ns = Some(2170);
+        let found = row(&request, &trace, &mut BackEnds::default());
+        assert_eq!(found.ahead_ns, 1900, "all but what the server waited for");
+        let segments: Vec<(Work, u64)> =
+            found.segments.iter().map(|one| (one.work, one.duration_ns)).collect();
+        let write = (Work::Free(Phase::Write), 10);
+        let expected = [
+            (Work::ClientSends, 2050),
+            (Work::Free(Phase::ReadBody), 10),
+            (Work::Python, 40),
+            write,
+            (Work::Python, 40),
+            write,
+        ];
+        assert_eq!(segments, expected);
+        let stall = Segment { work: Work::Wait(Phase::ClientWriteStall), duration_ns: 6000 };
+        assert_eq!(found.behind, [stall]);
     }
 
     #[test]

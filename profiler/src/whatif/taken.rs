@@ -13,6 +13,17 @@ pub(super) fn wait_ns(phases: &Phases) -> u64 {
     BEFORE.iter().map(|phase| phases.get(*phase)).fold(0, u64::saturating_add)
 }
 
+/// How much of that it waited for a slot. In a front end's accept queue it does not.
+pub(super) fn slot_wait_ns(request: &Seen) -> u64 {
+    let before_ns = if is_behind_front(request) { request.phases.get(Phase::AcceptQueue) } else { 0 };
+    wait_ns(&request.phases).saturating_sub(before_ns)
+}
+
+/// Whether all of it was seen.
+pub(super) const fn is_whole(request: &Seen) -> bool {
+    !request.seen.open && !request.seen.truncated
+}
+
 /// When a thread took a request.
 pub(super) fn taken_ns(request: &Seen) -> u64 {
     match served(request).next() {

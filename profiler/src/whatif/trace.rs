@@ -18,6 +18,9 @@ const MAX_REQUESTS: usize = 1_000_000;
 /// Slices kept at most: some 500 MB.
 const MAX_SLICES: usize = 20_000_000;
 
+/// As calls that send begin.
+const SENDS: [&str; 2] = ["write", "send"];
+
 /// Readings of the machine's CPU time kept at most: one a second.
 const MAX_READINGS: usize = 100_000;
 
@@ -32,6 +35,8 @@ pub struct Slice {
     pub state: ThreadState,
     /// Where.
     pub place: Place,
+    /// In a call that sends.
+    pub sends: bool,
     /// A wait for the interpreter lock: the thread that had it when the wait began; 0: that is not known.
     pub held_by: Tid,
 }
@@ -69,7 +74,7 @@ impl Trace {
     }
 
     /// What a thread did between these moments, in order, cut at them.
-    pub fn between(&self, tid: Tid, start_ns: u64, end_ns: u64) -> impl Iterator<Item = Slice> {
+    pub(super) fn between(&self, tid: Tid, start_ns: u64, end_ns: u64) -> impl Iterator<Item = Slice> {
         let all = self.slices.get(&tid).map_or(&[][..], Vec::as_slice);
         let first = all.partition_point(|slice| slice.end_ns <= start_ns);
         let within = all.iter().skip(first).take_while(move |slice| slice.start_ns < end_ns);
@@ -151,6 +156,7 @@ impl Observer for Trace {
                     end_ns: *end_ns,
                     state: *state,
                     place,
+                    sends: SENDS.iter().any(|name| label.starts_with(name)),
                     held_by: held_by.unwrap_or(0),
                 });
             }

@@ -20,19 +20,9 @@ impl Front {
 }
 
 impl Engine<'_> {
-    /// A request reaches the front end.
-    pub(super) fn begin_front(&mut self, request: usize) {
+    /// The front end has a request: it came, or its slot has answered.
+    pub(super) fn run_front(&mut self, request: usize, leg: Leg) {
         self.meter(request, Phase::FrontEnd);
-        self.run_front(request, Leg::There);
-    }
-
-    /// The front end has what the slot answered.
-    pub(super) fn go_on_front(&mut self, request: usize) {
-        self.meter(request, Phase::FrontEnd);
-        self.run_front(request, Leg::Back);
-    }
-
-    fn run_front(&mut self, request: usize, leg: Leg) {
         let number = self.idle_fronts.pop().unwrap_or_else(|| {
             let core = self.threads.len() % self.setting.cores.max(1) as usize;
             self.threads.push(Thread::new(usize::MAX, core));
@@ -50,8 +40,15 @@ impl Engine<'_> {
         number: usize,
         (request, leg, at): (usize, Leg, usize),
     ) -> Option<(Work, u64)> {
-        if let Some(segment) = self.load.front.as_ref().and_then(|front| front.leg(leg).get(at)) {
+        let own = self.load.front.as_ref().map_or(&[][..], |front| front.leg(leg));
+        let behind = self.load.requests.get(request).map_or(&[][..], |request| &request.row.behind);
+        let behind = if leg == Leg::Back { behind } else { &[] };
+        if let Some(segment) = own.iter().chain(behind).nth(at).copied() {
             self.threads.get_mut(number)?.job = Job::Front { request, leg, at: at + 1 };
+            if leg != Leg::Then {
+                let phase = if let Work::Wait(phase) = segment.work { phase } else { Phase::FrontEnd };
+                self.meter(request, phase);
+            }
             return Some((segment.work, segment.duration_ns));
         }
         match leg {

@@ -4,7 +4,7 @@
 //! with nothing counted twice. While the server had the request, its account counts. Before and after that, the front end's account counts.
 
 use crate::event::Tid;
-use crate::machine::wire::tail::{AFTER_THE_LAST_BYTES, Tail};
+use crate::machine::wire::tail::{Tail, last_first};
 use crate::machine::wire::trail::{Trail, TrailPiece, cut};
 use crate::model::gil::Holder;
 use crate::model::gil_waits::GilWaits;
@@ -132,8 +132,8 @@ fn without_backends(phases: &Phases) -> Phases {
 }
 
 /// Cuts what lies outside of the request, such as a write that returned to a thread which did not get a CPU at once, or a wait for the interpreter lock before a
-/// connection is closed. As far as single pieces are kept they say what that was. A server whose client has left may still do anything: of what is not kept the
-/// last phases of reports go first.
+/// connection is closed. The last pieces that are kept say what that was. A server whose client has left may still do anything: where no piece says it, the last
+/// phases of reports go first.
 fn clip(inner: &mut Inner, (from_ns, until_ns): (u64, u64), has_read_all: bool) {
     let start_ns = inner.start_ns.clamp(from_ns, until_ns.max(from_ns));
     let end_ns = inner.end_ns.clamp(start_ns, until_ns.max(start_ns));
@@ -141,12 +141,10 @@ fn clip(inner: &mut Inner, (from_ns, until_ns): (u64, u64), has_read_all: bool) 
     let before_ns = start_ns.saturating_sub(inner.start_ns).min(excess_ns);
     cut(&mut inner.phases, Phase::ALL.into_iter(), before_ns);
     let mut after_ns = excess_ns - before_ns;
-    for (phase, late_ns) in inner.tail.between(end_ns, inner.end_ns).iter() {
+    for (phase, late_ns) in inner.tail.between(end_ns, inner.end_ns, has_read_all).iter() {
         after_ns -= inner.phases.take(phase, late_ns.min(after_ns));
     }
-    let surely = AFTER_THE_LAST_BYTES.into_iter().filter(|_| has_read_all);
-    let last_first = surely.chain(Phase::ALL.into_iter().rev());
-    cut(&mut inner.phases, last_first, after_ns);
+    cut(&mut inner.phases, last_first(has_read_all), after_ns);
     (inner.start_ns, inner.end_ns) = (start_ns, end_ns);
 }
 

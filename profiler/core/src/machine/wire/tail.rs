@@ -1,6 +1,6 @@
 //! What the server behind a front end did last for a request, kept piece by piece until it is known when the front end was done with it.
 //!
-//! In: stretches of the request's time with their phases. Out: what of them lies after a moment.
+//! In: stretches of the request's time with their phases. Out: what of them lies between two moments.
 
 use std::collections::VecDeque;
 
@@ -8,10 +8,15 @@ use super::trail::{cut, minus};
 use crate::phase::{Phase, Phases};
 
 /// Pieces kept for one request: the last ones. A daemon process of mod_wsgi has some fifteen after the last byte of a response.
-const MAX_PIECES: usize = 32;
+pub const MAX_PIECES: usize = 32;
 
 /// What a thread does once the last bytes have left it, before its call returns.
-pub const AFTER_THE_LAST_BYTES: [Phase; 3] = [Phase::RunQueue, Phase::Write, Phase::Cpu];
+const AFTER_THE_LAST_BYTES: [Phase; 3] = [Phase::RunQueue, Phase::Write, Phase::Cpu];
+
+/// In which order phases are cut where it is not known when they were: the last of reports first. If the front end has read all, the bytes had left the thread.
+pub fn last_first(has_read_all: bool) -> impl Iterator<Item = Phase> {
+    AFTER_THE_LAST_BYTES.into_iter().filter(move |_| has_read_all).chain(Phase::ALL.into_iter().rev())
+}
 
 /// The last stretches of a request.
 #[derive(Clone, Debug, Default)]
@@ -29,9 +34,10 @@ impl Tail {
         self.0.push_back((start_ns, end_ns, *phases));
     }
 
-    /// Phases of what lies after `from_ns` and before `until_ns`, as far as it is kept.
+    /// Phases of what lies after `from_ns` and before `until_ns`, as far as it is kept. Of a piece in which one of them lies it takes the phases by
+    /// [`last_first`].
     #[must_use]
-    pub fn between(&self, from_ns: u64, until_ns: u64) -> Phases {
+    pub fn between(&self, from_ns: u64, until_ns: u64, has_read_all: bool) -> Phases {
         let mut between = Phases::default();
         for (start_ns, end_ns, phases) in &self.0 {
             let part_ns = (*end_ns).min(until_ns).saturating_sub((*start_ns).max(from_ns));
@@ -39,7 +45,7 @@ impl Tail {
                 between.add_all(phases);
             } else if part_ns > 0 {
                 let mut rest = *phases;
-                cut(&mut rest, AFTER_THE_LAST_BYTES.into_iter().chain(Phase::ALL.into_iter().rev()), part_ns);
+                cut(&mut rest, last_first(has_read_all), part_ns);
                 between.add_all(&minus(phases, &rest));
             }
         }
@@ -76,14 +82,22 @@ mod tests {
             ("what came later does not count", 60, 70, &[(Phase::GilWait, 10)]),
             ("nothing", 90, 100, &[]),
         ] {
-            assert_eq!(tail.between(from_ns, until_ns), of(expected), "{what}");
+            assert_eq!(tail.between(from_ns, until_ns, true), of(expected), "{what}");
         }
+    }
+
+    #[test]
+    fn where_a_client_has_left_the_last_phases_of_reports_go_first() {
+        let mut tail = Tail::default();
+        tail.push(0, 52, &of(&[(Phase::Cpu, 2), (Phase::BackendWait, 50)]));
+        assert_eq!(tail.between(12, 52, false), of(&[(Phase::BackendWait, 40)]));
+        assert_eq!(tail.between(12, 52, true), of(&[(Phase::Cpu, 2), (Phase::BackendWait, 38)]));
     }
 
     #[test]
     fn only_the_last_pieces_are_kept() {
         let mut tail = Tail::default();
         (0..100).for_each(|at| tail.push(at * 10, at * 10 + 10, &of(&[(Phase::Cpu, 10)])));
-        assert_eq!(tail.between(0, 2000), of(&[(Phase::Cpu, 320)]));
+        assert_eq!(tail.between(0, 2000, true), of(&[(Phase::Cpu, 320)]));
     }
 }

@@ -19,8 +19,11 @@ pub(super) fn segment() -> impl Strategy<Value = Segment> {
 
 fn request() -> impl Strategy<Value = Request> {
     let ahead_ns = prop_oneof![3 => Just(0), 1 => 0..5_000_000_u64];
-    let row = (ahead_ns, 0..200_000_u64, prop::collection::vec(segment(), 0..6))
-        .prop_map(|(ahead_ns, pickup_ns, segments)| Row { ahead_ns, pickup_ns, segments });
+    let stall = (0..3_000_000_u64)
+        .prop_map(|duration_ns| Segment { work: Work::Wait(Phase::ClientWriteStall), duration_ns });
+    let behind = prop::collection::vec(stall, 0..2);
+    let row = (ahead_ns, 0..200_000_u64, prop::collection::vec(segment(), 0..6), behind)
+        .prop_map(|(ahead_ns, pickup_ns, segments, behind)| Row { ahead_ns, pickup_ns, segments, behind });
     (row, 0..50_000_000_u64, any::<bool>(), 0..4_u64).prop_map(|(row, at_ns, is_open, connection)| {
         // Who it waits for is set once its own number is known.
         let after = Arrives::After { request: 0, think_ns: at_ns };
