@@ -27,7 +27,7 @@ pub struct Judged {
 }
 
 /// Kinds with ten real runs or more.
-pub const JUDGED: [Judged; 3] = [
+pub const JUDGED: [Judged; 4] = [
     Judged { name: "gunicorn", worker_class: Some("sync"), runs: 24, p99_percent: 2, worst_p99_percent: 14 },
     Judged {
         name: "gunicorn",
@@ -37,6 +37,13 @@ pub const JUDGED: [Judged; 3] = [
         worst_p99_percent: 32,
     },
     Judged { name: "uwsgi", worker_class: None, runs: 20, p99_percent: 2, worst_p99_percent: 7 },
+    Judged {
+        name: "mod_wsgi",
+        worker_class: Some("daemon"),
+        runs: 14,
+        p99_percent: 3,
+        worst_p99_percent: 14,
+    },
 ];
 
 /// How near forecasts like this one came to real runs, as a clause.
@@ -71,6 +78,8 @@ mod tests {
             ("gunicorn", "sync", &twice, 0.5, false),
             ("gunicorn", "gevent", &more, 0.5, false),
             ("uwsgi", "threads", &more, 0.5, true),
+            ("mod_wsgi", "daemon", &more, 0.5, true),
+            ("mod_wsgi", "embedded", &more, 0.5, false),
             ("cheroot", "threads", &more, 0.5, false),
         ] {
             let server =
