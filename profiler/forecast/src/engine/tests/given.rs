@@ -1,4 +1,6 @@
 //! Loads and settings of all kinds.
+//!
+//! In: nothing. Out: strategies.
 
 use proptest::prelude::*;
 
