@@ -25,7 +25,7 @@ pub struct Inner {
     pub end_ns: u64,
     /// Where that time went; adds up to the difference.
     pub phases: Phases,
-    /// The last of it piece by piece.
+    /// The same piece by piece.
     pub tail: Tail,
     /// Process and thread that served it.
     pub who: (Tid, Tid),
@@ -132,7 +132,7 @@ fn without_backends(phases: &Phases) -> Phases {
 }
 
 /// Cuts what lies outside of the request, such as a write that returned to a thread which did not get a CPU at once, or a wait for the interpreter lock before a
-/// connection is closed. The last pieces that are kept say what that was. A server whose client has left may still do anything: where no piece says it, the last
+/// connection is closed. The pieces that are kept say what that was. A server whose client has left may still do anything: where no piece says it, the last
 /// phases of reports go first.
 fn clip(inner: &mut Inner, (from_ns, until_ns): (u64, u64), has_read_all: bool) {
     let start_ns = inner.start_ns.clamp(from_ns, until_ns.max(from_ns));

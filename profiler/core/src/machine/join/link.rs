@@ -115,7 +115,7 @@ impl AwaitsInner {
 /// Requests of which both halves are over.
 pub type Ready = Vec<Request>;
 
-/// A request that the server is done with, and what it did last for it.
+/// A request that the server is done with, and its account piece by piece.
 pub type Done = (Box<Request>, Tail);
 
 /// What became of a request of the server's.

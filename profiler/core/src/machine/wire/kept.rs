@@ -2,7 +2,7 @@
 //!
 //! In: stretches of the request's time with their phases. Out: a [`Trail`] or a [`Tail`].
 
-use super::tail::{MAX_PIECES, Tail};
+use super::tail::Tail;
 use super::trail::Trail;
 use crate::phase::Phases;
 
@@ -14,7 +14,7 @@ pub enum Kept {
     Nothing,
     /// A front end's, from where it turned to the server behind.
     Trail(Box<Trail>),
-    /// The last of that of a server behind a front end.
+    /// That of a server behind a front end.
     Tail(Box<Tail>),
 }
 
@@ -26,13 +26,6 @@ impl Kept {
             Self::Trail(trail) => trail.push(start_ns, end_ns, phases),
             Self::Tail(tail) => tail.push(start_ns, end_ns, phases),
         }
-    }
-
-    /// Those of these pieces that it keeps.
-    #[must_use]
-    pub fn wanted<'a, T>(&self, pieces: &'a [T]) -> &'a [T] {
-        let skipped = if matches!(self, Self::Tail(_)) { pieces.len().saturating_sub(MAX_PIECES) } else { 0 };
-        pieces.get(skipped..).unwrap_or_default()
     }
 
     /// Whether single pieces matter.

@@ -344,7 +344,6 @@ impl Active {
         if !self.kept.is_any() {
             return;
         }
-        let parts = self.kept.wanted(parts);
         let mut first = *phases;
         for (_, _, part) in parts {
             first = minus(&first, part);

@@ -1,14 +1,13 @@
-//! What the server behind a front end did last for a request, kept piece by piece until it is known when the front end was done with it.
+//! What the server behind a front end did for a request, kept piece by piece until it is known when the front end was done with it.
 //!
 //! In: stretches of the request's time with their phases. Out: what of them lies between two moments.
-
-use std::collections::VecDeque;
 
 use super::trail::{cut, minus};
 use crate::phase::{Phase, Phases};
 
-/// Pieces kept for one request: the last ones. A daemon process of mod_wsgi has some fifteen after the last byte of a response.
-pub const MAX_PIECES: usize = 32;
+/// Pieces kept for one request; beyond it each two neighbours become one. Where threads contend for the interpreter lock, a daemon process of mod_wsgi
+/// can have fifty after the last byte of a response: each wait of 5 ms is one.
+const MAX_PIECES: usize = 64;
 
 /// What a thread does once the last bytes have left it, before its call returns.
 const AFTER_THE_LAST_BYTES: [Phase; 3] = [Phase::RunQueue, Phase::Write, Phase::Cpu];
@@ -18,9 +17,19 @@ pub fn last_first(has_read_all: bool) -> impl Iterator<Item = Phase> {
     AFTER_THE_LAST_BYTES.into_iter().filter(move |_| has_read_all).chain(Phase::ALL.into_iter().rev())
 }
 
-/// The last stretches of a request.
+/// The stretches of a request.
 #[derive(Clone, Debug, Default)]
-pub struct Tail(VecDeque<(u64, u64, Phases)>);
+pub struct Tail(Vec<Piece>);
+
+/// From when, until when, and what.
+type Piece = (u64, u64, Phases);
+
+fn join(pieces: &[Piece]) -> Option<Piece> {
+    pieces.iter().copied().reduce(|mut one, other| {
+        one.2.add_all(&other.2);
+        (one.0, other.1, one.2)
+    })
+}
 
 impl Tail {
     /// The next stretch; they follow one another without a gap.
@@ -29,9 +38,9 @@ impl Tail {
             return;
         }
         if self.0.len() >= MAX_PIECES {
-            self.0.pop_front();
+            self.0 = self.0.chunks(2).filter_map(join).collect();
         }
-        self.0.push_back((start_ns, end_ns, *phases));
+        self.0.push((start_ns, end_ns, *phases));
     }
 
     /// Phases of what lies after `from_ns` and before `until_ns`, as far as it is kept. Of a piece in which one of them lies it takes the phases by
@@ -95,9 +104,11 @@ mod tests {
     }
 
     #[test]
-    fn only_the_last_pieces_are_kept() {
+    fn however_many_pieces_there_are_all_of_their_time_is_kept() {
         let mut tail = Tail::default();
-        (0..100).for_each(|at| tail.push(at * 10, at * 10 + 10, &of(&[(Phase::Cpu, 10)])));
-        assert_eq!(tail.between(0, 2000, true), of(&[(Phase::Cpu, 320)]));
+        (0..1000).for_each(|at| tail.push(at * 10, at * 10 + 10, &of(&[(Phase::Cpu, 10)])));
+        assert!(tail.0.len() <= MAX_PIECES);
+        assert_eq!(tail.between(0, 20_000, true), of(&[(Phase::Cpu, 10_000)]));
+        assert_eq!(tail.between(1234, 20_000, true), of(&[(Phase::Cpu, 10_000 - 1234)]));
     }
 }
