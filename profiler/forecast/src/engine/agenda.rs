@@ -27,7 +27,7 @@ pub(super) enum Event {
     Burst(usize),
 }
 
-/// When, the how manieth that was planned, and what.
+/// When, its number in the order of planning, and what.
 type Planned = (u64, u64, Event);
 
 /// The events to come.

@@ -65,12 +65,7 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn of(all: &[(Phase, u64)]) -> Phases {
-        let mut phases = Phases::default();
-        all.iter().for_each(|(phase, duration_ns)| phases.add(*phase, *duration_ns));
-        phases
-    }
+    use crate::machine::wire::trail::tests::of;
 
     #[test]
     fn what_came_after_a_moment_is_what_the_pieces_say() {

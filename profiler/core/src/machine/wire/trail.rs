@@ -83,10 +83,10 @@ pub fn minus(all: &Phases, part: &Phases) -> Phases {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn of(all: &[(Phase, u64)]) -> Phases {
+    pub(in crate::machine::wire) fn of(all: &[(Phase, u64)]) -> Phases {
         let mut phases = Phases::default();
         all.iter().for_each(|(phase, duration_ns)| phases.add(*phase, *duration_ns));
         phases
