@@ -363,7 +363,7 @@ pub struct Serve {
     /// Hook no system calls: cheap enough to leave on for weeks. Shows each request, what its thread waits for, who held the
     /// GIL and, on most servers, slots. Shows no event loops, and what becomes of connections over TCP alone; the report says what is missing.
     /// POST /full traces in full for a while; --hooks and --gil are for that then, --stacks for both. This is the default where light mode
-    /// lacks nothing of the server that alerts rest on
+    /// lacks nothing of the server that alerts which page rest on
     #[arg(long)]
     pub light: bool,
     /// Hook system calls all the time; shows everything, and costs a server that does nothing else up to some quarter of its

@@ -45,6 +45,16 @@ fn every_recording_gets_the_verdict_that_its_situation_calls_for() {
 }
 
 #[test]
+fn every_recording_can_be_read_whole() {
+    for scenario in all() {
+        let mut recording = Recording::open(&scenario.recording()).expect(scenario.name);
+        assert!(recording.by_ref().count() > 0, "{}", scenario.name);
+        let summary = recording.summary();
+        assert!(summary.is_complete(), "{}: {summary:?}", scenario.name);
+    }
+}
+
+#[test]
 fn every_recording_gives_the_text_that_was_reviewed() {
     each(|scenario, judged| {
         let text = judged.text();

@@ -128,6 +128,8 @@ fn noted_of(report: &Value) -> Value {
         "evicted",
         "undecided_waits",
         "unreadable_bytes",
+        "unreadable_items",
+        "missing_items",
         "conservation/slices_broken",
         "conservation/requests_broken",
         "conservation/undecided_ns",

@@ -407,6 +407,10 @@ pub struct Losses {
     pub impossible: Vec<(String, u64)>,
     /// Bytes of the recording that could not be read.
     pub unreadable_bytes: u64,
+    /// Records and facts that lay in readable parts of the recording and could not be read.
+    pub unreadable_items: u64,
+    /// Records and facts that the recording's end counts and that were not read from it, for whatever reason.
+    pub missing_items: u64,
     /// The recording ended before the window did.
     pub recording_truncated: bool,
 }
@@ -417,7 +421,8 @@ impl Losses {
     pub fn any(&self) -> bool {
         self.kernel.lost.iter().any(|(_, count)| *count > 0)
             || self.kernel.recursion_misses.iter().any(|(_, count)| *count > 0)
-            || [self.malformed, self.late, self.sequence_holes, self.evicted, self.unreadable_bytes] != [0; 5]
+            || [self.malformed, self.late, self.sequence_holes, self.evicted] != [0; 4]
+            || [self.unreadable_bytes, self.unreadable_items, self.missing_items] != [0; 3]
             || self.recording_truncated
     }
 }

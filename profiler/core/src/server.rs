@@ -187,7 +187,7 @@ impl OwnLimit {
         let ran_ns = held.iter().map(|(_, ran_ns)| ran_ns.saturating_sub(ago_ns));
         match self.ender {
             Ender::Itself { threads } => {
-                let mean_ns = ran_ns.sum::<u64>().checked_div(threads)?;
+                let mean_ns = ran_ns.fold(0_u64, u64::saturating_add).checked_div(threads)?;
                 (mean_ns >= self.limit_ns).then_some(mean_ns)
             }
             Ender::Master { early_ns, .. } => {
@@ -436,6 +436,18 @@ mod tests {
         assert_eq!(recognised.server.name, "unknown");
         assert_eq!(recognised.server.worker_class, "unknown");
         assert_eq!(recognised.role(7), Role::Unknown);
+    }
+
+    #[test]
+    fn requests_that_ran_for_ever_are_beyond_the_limit_on_average() {
+        let ender = Ender::Itself { threads: 2 };
+        let limit = OwnLimit { option: "request-timeout", limit_ns: 10, ender };
+        for (ran_ns, mean_ns) in
+            [(&[9_u64, 10][..], None), (&[10, 11], Some(10)), (&[u64::MAX, 7], Some(u64::MAX / 2))]
+        {
+            let held: Vec<(Asked, u64)> = ran_ns.iter().map(|ran_ns| (Asked::default(), *ran_ns)).collect();
+            assert_eq!(limit.exceeded(&held, 0), mean_ns, "{ran_ns:?}");
+        }
     }
 
     #[test]

@@ -1,24 +1,24 @@
 //! How many requests a second a setting serves at most, and what stops it from serving more.
 //!
-//! In: a load and a setting. Out: [`Capacity`]. There are always several of these requests for each slot; the rate between the first and the last
-//! tenth of responses is the capacity.
+//! In: a load and a setting. Out: [`Capacity`]. There are always several of these requests for each slot. What counts is the middle of all responses,
+//! from the first tenth to the last: their rate is the capacity, and what is busy meanwhile is the limit.
 
 use crate::competition::Competition;
 use crate::engine::simulate;
 use crate::figures::rate;
-use crate::load::{Arrives, Load, Segment};
-use crate::outcome::Outcome;
-use crate::setting::{Setting, SettingError};
+use crate::load::{Arrives, Front, Load, Segment};
+use crate::outcome::Stretch;
+use crate::setting::{Dispatch, Errands, Setting, SettingError};
 
-/// From this share of its time on, what is busy is the limit. Less than all: the last requests do not fill everything.
+/// From this share of the time on, what is busy is the limit. Less than all: at some moments there is nothing to do for it.
 const BUSY_RATIO: f64 = 0.9;
 
 /// So many requests for each slot are in flight. If all came at once, each would go to a process before any is busy, and one process would have the
 /// most for good.
 const FOR_EACH_SLOT: usize = 8;
-/// But no more than one of so many of all, so that there is a stretch in which it is always so.
+/// That is no more than one of so many of all, so that there is a stretch in which it is always so. Few requests come again and again.
 const AT_ONCE: usize = 10;
-/// No more requests than this are simulated: more take time.
+/// No more requests than this are simulated, where that is enough to fill all slots: more take time.
 const MOST: usize = 20_000;
 
 /// What stops a server from serving more.
@@ -30,6 +30,8 @@ pub enum Limit {
     Lock,
     /// A back end serves as many as it can, by its number.
     BackEnd(usize),
+    /// A cgroup's quota of CPU time is used up.
+    Quota,
     /// All slots are busy, mostly waiting.
     Slots,
 }
@@ -50,9 +52,12 @@ pub struct Capacity {
 pub fn capacity(load: &Load, setting: &Setting) -> Result<Capacity, SettingError> {
     let mut flood = load.clone();
     flood.requests.truncate(MOST);
+    let slots = setting.slots() as usize;
     let for_each = FOR_EACH_SLOT.saturating_mul(times_its_slot(&flood));
-    let width =
-        (setting.slots() as usize).saturating_mul(for_each).min(flood.requests.len() / AT_ONCE).max(1);
+    let enough = slots.saturating_mul(for_each).saturating_mul(AT_ONCE).min(MOST);
+    let count = enough.max(slots.saturating_mul(AT_ONCE)).max(flood.requests.len());
+    flood.requests = flood.requests.into_iter().cycle().take(count).collect();
+    let width = slots.saturating_mul(for_each).min(flood.requests.len() / AT_ONCE).max(1);
     let think_ns = half_ns(&flood);
     for (number, request) in flood.requests.iter_mut().enumerate() {
         let before = number.checked_sub(width);
@@ -62,13 +67,30 @@ pub fn capacity(load: &Load, setting: &Setting) -> Result<Capacity, SettingError
     // The flood takes another time than the recording did: others do in it what they did in the mean.
     let competition = Competition::mean(&setting.competition).into_iter().collect();
     let outcome = simulate(&flood, &Setting { competition, ..setting.clone() })?;
-    let mut ends: Vec<u64> = outcome.served.iter().map(|served| served.end_ns).collect();
-    ends.sort_unstable();
-    let at = |tenth: usize| ends.get(ends.len() * tenth / 10).copied().unwrap_or(0);
-    let (from_ns, to_ns) = (at(1), at(9));
-    let until = |end_ns: u64| ends.partition_point(|end| *end <= end_ns);
-    let count = until(to_ns).saturating_sub(until(from_ns));
-    Ok(Capacity { per_s: rate(count, to_ns.saturating_sub(from_ns)), limit: limit(&outcome, setting) })
+    let Stretch { from_ns, to_ns, .. } = outcome.middle;
+    let is_in_middle = |end_ns: u64| end_ns > from_ns && end_ns <= to_ns;
+    let count = outcome.served.iter().filter(|served| is_in_middle(served.end_ns)).count();
+    let per_s = rate(count, to_ns.saturating_sub(from_ns));
+    let by_quota = setting.quota_ns.map(|quota_ns| quota_ns as f64 / cpu_ns(load, setting).max(1.0));
+    Ok(match by_quota.filter(|most| *most < per_s) {
+        Some(per_s) => Capacity { per_s, limit: Limit::Quota },
+        None => Capacity { per_s, limit: limit(&outcome.middle, setting) },
+    })
+}
+
+/// CPU time of a request in the mean, with what is done for it before and after.
+fn cpu_ns(load: &Load, setting: &Setting) -> f64 {
+    let sum_ns = |segments: &mut dyn Iterator<Item = &Segment>| -> f64 {
+        segments.filter(|segment| !segment.work.is_wait()).map(|segment| segment.duration_ns as f64).sum()
+    };
+    let rows_ns = sum_ns(&mut load.requests.iter().flat_map(|request| &request.row.segments));
+    let errands = match &setting.dispatch {
+        Dispatch::Shared(_) => None,
+        Dispatch::ByProcess(errands) => Some(errands),
+    };
+    let of_each = load.after.iter().chain(errands.into_iter().flat_map(Errands::each));
+    let front = load.front.iter().flat_map(Front::each);
+    rows_ns / load.requests.len().max(1) as f64 + sum_ns(&mut of_each.chain(front))
 }
 
 /// How many times as long as a slot has a request, in the mean, the front end has it too, rounded up. So many are on their way for each that a slot has.
@@ -95,9 +117,9 @@ fn half_ns(load: &Load) -> u64 {
     cpu_ns / count / 2
 }
 
-fn limit(outcome: &Outcome, setting: &Setting) -> Limit {
-    let whole_ns = outcome.end_ns.max(1) as f64;
-    let busy = &outcome.busy;
+fn limit(middle: &Stretch, setting: &Setting) -> Limit {
+    let whole_ns = middle.to_ns.saturating_sub(middle.from_ns).max(1) as f64;
+    let busy = &middle.busy;
     let cores = busy.cores_ns.iter().sum::<u64>() as f64 / whole_ns / busy.cores_ns.len().max(1) as f64;
     let back_ends = busy.back_ends_ns.iter().enumerate().filter_map(|(number, busy_ns)| {
         let limit = setting.back_end_limits.get(number).copied().flatten()?;
@@ -115,7 +137,6 @@ mod tests {
 
     use super::*;
     use crate::load::{Request, Row, Segment, Work};
-    use crate::setting::{Dispatch, Errands};
 
     const MS: u64 = 1_000_000;
 
@@ -151,6 +172,16 @@ mod tests {
             (&[Work::Python], Setting { dispatch: pool(), ..setting(2, 2, 2) }, 2000.0, Limit::Cores),
             (&sleeping, setting(1, 1, 2), 500.0, Limit::Slots),
             (&[Work::BackEnd(0)], setting(1, 4, 2), 4000.0, Limit::Slots),
+            // More slots than a tenth of the requests.
+            (&[Work::Wait(Phase::Sleep)], setting(4, 32, 2), 128_000.0, Limit::Slots),
+            // A quota of a core and a half.
+            (
+                &[Work::Python],
+                Setting { quota_ns: Some(1500 * MS), ..setting(4, 1, 2) },
+                1500.0,
+                Limit::Quota,
+            ),
+            (&sleeping, Setting { quota_ns: Some(1500 * MS), ..setting(1, 1, 2) }, 500.0, Limit::Slots),
             (
                 &[Work::BackEnd(0)],
                 Setting { back_end_limits: vec![Some(2)], ..setting(1, 4, 2) },
@@ -162,6 +193,15 @@ mod tests {
             assert_eq!(found.limit, limit, "{works:?} {setting:?}");
             assert!((found.per_s - per_s).abs() < 0.03 * per_s, "{works:?} {setting:?}: {found:?}");
         }
+    }
+
+    #[test]
+    fn one_long_request_at_the_end_does_not_hide_what_is_busy() {
+        let mut load = load(&[Work::Python]);
+        let long = Segment { work: Work::Wait(Phase::Sleep), duration_ns: 1000 * MS };
+        load.requests.last_mut().unwrap().row.segments = vec![long];
+        let found = capacity(&load, &Setting { processes: 2, cores: 1, ..Setting::default() }).unwrap();
+        assert_eq!(found.limit, Limit::Cores, "{found:?}");
     }
 
     #[test]

@@ -106,7 +106,12 @@ impl Change {
 fn become_class(class: Class, load: &mut Load, setting: &mut Setting) {
     match (class, &mut setting.dispatch) {
         (Class::Sync, Dispatch::ByProcess(errands)) => {
-            load.after.extend(std::mem::take(errands).all());
+            let Errands { before, then, after, .. } = std::mem::take(errands);
+            // Who serves it accepts it first.
+            for request in &mut load.requests {
+                request.row.segments.splice(..0, before.iter().copied());
+            }
+            load.after.extend(then.into_iter().chain(after));
             setting.dispatch = Dispatch::Shared(Wakes::Random);
             setting.is_sticky = false;
             setting.threads = 1;
@@ -221,16 +226,29 @@ mod tests {
             is_sticky: true,
             ..Setting::default()
         };
-        let (mut load, mut setting) = (Load { after: vec![python(9)], ..Load::default() }, pool.clone());
+        let request = Request {
+            endpoint: 0,
+            connection: 0,
+            arrives: Arrives::At(0),
+            is_counted: true,
+            row: Row { segments: vec![python(7)], ..Row::default() },
+        };
+        let (requests, after) = (vec![request], vec![python(9)]);
+        let (mut load, mut setting) = (Load { requests, after, ..Load::default() }, pool.clone());
         Change::Class(Class::Sync).apply(&mut load, &mut setting);
-        assert_eq!(load.after, [9, 1, 2, 3].map(python));
+        assert_eq!(
+            load.requests[0].row.segments,
+            [1, 7].map(python),
+            "who serves a request accepts it first"
+        );
+        assert_eq!(load.after, [9, 2, 3].map(python));
         assert_eq!((setting.threads, setting.is_sticky), (1, false));
         assert_eq!(setting.dispatch, Dispatch::Shared(Wakes::Random));
         Change::Class(Class::Pool).apply(&mut load, &mut setting);
         let errands = Errands {
             before: vec![python(0)],
             accept_at: 1,
-            after: [9, 1, 2, 3].map(python).to_vec(),
+            after: [9, 2, 3].map(python).to_vec(),
             ..Errands::default()
         };
         assert_eq!(

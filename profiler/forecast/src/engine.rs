@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use profiler_core::phase::Phase;
 
 use crate::load::{Arrives, Load, Segment, Work};
-use crate::outcome::{Busy, Outcome, Served};
+use crate::outcome::{Busy, Outcome, Served, Stretch};
 use crate::setting::{Dispatch, Setting, SettingError};
 use agenda::{Agenda, Event};
 use back_end::BackEnd;
@@ -65,6 +65,10 @@ struct Engine<'a> {
     idle_fronts: Vec<usize>,
     /// Requests whose slot is not free again.
     unserved: usize,
+    /// Responses so far.
+    responses: usize,
+    /// From the first tenth of responses on; what was busy before, until they end.
+    middle: Stretch,
     /// By process: what its dispatching thread has to do.
     errands: Vec<VecDeque<Errand>>,
     /// By process: when its dispatching thread went to sleep.
@@ -119,6 +123,8 @@ impl<'a> Engine<'a> {
             idle_fronts: Vec::new(),
             bursts: 0,
             unserved: requests,
+            responses: 0,
+            middle: Stretch::default(),
             slots,
             errands: vec![VecDeque::new(); processes],
             asleep_since_ns: vec![0; processes],
@@ -149,14 +155,19 @@ impl<'a> Engine<'a> {
     }
 
     fn outcome(self) -> Outcome {
-        let busy = Busy {
-            cores_ns: self.cores.busy_ns(),
-            locks_ns: self.locks.iter().map(|lock| lock.held_ns).collect(),
-            back_ends_ns: self.back_ends.iter().map(|back_end| back_end.busy_ns).collect(),
-        };
+        let busy = self.busy();
         // Others may go on after the last request.
         let end_ns = self.served.iter().map(|served| served.held_ns.1).max().unwrap_or(0);
-        Outcome { served: self.served, busy, end_ns }
+        Outcome { served: self.served, busy, middle: self.middle, end_ns }
+    }
+
+    /// How long what has been busy until now.
+    fn busy(&self) -> Busy {
+        Busy {
+            cores_ns: self.cores.busy_ns(self.now_ns),
+            locks_ns: self.locks.iter().map(|lock| lock.held_ns(self.now_ns)).collect(),
+            back_ends_ns: self.back_ends.iter().map(|back_end| back_end.busy_ns).collect(),
+        }
     }
 
     /// What time counts as until the first segment begins.
@@ -299,9 +310,23 @@ impl<'a> Engine<'a> {
             served.phases.add(phase, self.now_ns - since_ns);
             served.end_ns = self.now_ns;
         }
+        self.count_response();
         for (follower, think_ns) in self.followers.get_mut(request).map(std::mem::take).unwrap_or_default() {
             self.agenda.plan(self.now_ns.saturating_add(think_ns), Event::Arrival(follower));
         }
+    }
+
+    /// Notes where the middle of all responses begins and ends.
+    fn count_response(&mut self) {
+        let all = self.served.len();
+        if self.responses == all / 10 {
+            (self.middle.from_ns, self.middle.busy) = (self.now_ns, self.busy());
+        }
+        if self.responses == all * 9 / 10 {
+            self.middle.to_ns = self.now_ns;
+            self.middle.busy = self.busy().since(&self.middle.busy);
+        }
+        self.responses += 1;
     }
 
     // What threads do.

@@ -109,6 +109,11 @@ pub struct Front {
 
 impl Front {
     /// All of it.
+    pub(crate) fn each(&self) -> impl Iterator<Item = &Segment> {
+        self.before.iter().chain(&self.after).chain(&self.then)
+    }
+
+    /// All of it.
     pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Segment> {
         self.before.iter_mut().chain(&mut self.after).chain(&mut self.then)
     }

@@ -38,6 +38,32 @@ pub struct Busy {
     pub back_ends_ns: Vec<u64>,
 }
 
+impl Busy {
+    /// What was busy since that was counted.
+    pub(crate) fn since(mut self, before: &Self) -> Self {
+        let lists = [
+            (&mut self.cores_ns, &before.cores_ns),
+            (&mut self.locks_ns, &before.locks_ns),
+            (&mut self.back_ends_ns, &before.back_ends_ns),
+        ];
+        for (after, before) in lists {
+            after.iter_mut().zip(before).for_each(|(after, before)| *after = after.saturating_sub(*before));
+        }
+        self
+    }
+}
+
+/// What went on between two responses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stretch {
+    /// When the first of them was sent.
+    pub from_ns: u64,
+    /// When the last was.
+    pub to_ns: u64,
+    /// What was busy meanwhile. Of a back end it is what requests asked of it that began then.
+    pub busy: Busy,
+}
+
 /// A simulation's result.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
@@ -45,6 +71,8 @@ pub struct Outcome {
     pub served: Vec<Served>,
     /// What was busy how long.
     pub busy: Busy,
+    /// From the first tenth of all responses to the last.
+    pub middle: Stretch,
     /// When the last slot was free again.
     pub end_ns: u64,
 }

@@ -6,7 +6,7 @@ use crate::change::Change;
 use crate::load::Load;
 use crate::play::play;
 use crate::quantiles::Quantiles;
-use crate::setting::{Dispatch, Setting, SettingError};
+use crate::setting::{Dispatch, MAX_SLOTS, Setting, SettingError};
 
 /// Threads of a process that are tried, besides today's.
 const THREADS: [u32; 6] = [1, 2, 4, 8, 16, 32];
@@ -74,17 +74,23 @@ pub struct Search {
     pub best: Option<(Slots, u64)>,
 }
 
-/// Settings to try, fewest processes first (each takes memory), then fewest threads. A server without a pool of threads whose processes have one keeps that.
+/// Settings to try, fewest processes first (each takes memory), then fewest threads. There are up to two processes for each core, but no more than 64
+/// unless there are more today. A server without a pool of threads whose processes have one keeps that.
 #[must_use]
 pub fn candidates(setting: &Setting, most_processes: Option<u32>) -> Vec<Slots> {
-    let most = setting.cores.saturating_mul(PROCESSES_PER_CORE).max(setting.processes).min(MAX_PROCESSES);
+    let most = setting.cores.saturating_mul(PROCESSES_PER_CORE).min(MAX_PROCESSES).max(setting.processes);
     let most = most_processes.map_or(most, |limit| most.min(limit));
     let has_pool = setting.threads > 1 || matches!(setting.dispatch, Dispatch::ByProcess(_));
     let mut threads: Vec<u32> = if has_pool { THREADS.to_vec() } else { vec![1] };
     threads.push(setting.threads);
     threads.sort_unstable();
     threads.dedup();
-    (1..=most).flat_map(|processes| threads.iter().map(move |threads| (processes, *threads))).collect()
+    let own = setting.own.as_ref().map_or(0, |own| own.processes.saturating_mul(own.threads));
+    let has_room = |slots: &Slots| {
+        slots.0.checked_mul(slots.1).is_some_and(|count| count <= MAX_SLOTS.saturating_sub(own))
+    };
+    let all = (1..=most).flat_map(|processes| threads.iter().map(move |threads| (processes, *threads)));
+    all.filter(has_room).collect()
 }
 
 /// Tries them in their order until one keeps the goal, also on a machine that is slower by a tenth.
@@ -153,6 +159,16 @@ mod tests {
         assert_eq!(all.last(), Some(&(4, 32)));
         let found = search(&sleeping(), &setting, goal, &all).unwrap();
         assert_eq!((found.found, found.tried), (Some((1, 4)), 3));
+    }
+
+    #[test]
+    fn todays_setting_is_tried_however_large_and_none_that_cannot_be_simulated() {
+        let setting = Setting { processes: 96, threads: 300, cores: 48, ..Setting::default() };
+        let all = candidates(&setting, None);
+        assert!(all.contains(&(54, 300)) && !all.contains(&(55, 300)), "{}", all.len());
+        let setting = Setting { threads: 4, ..setting };
+        let all = candidates(&setting, None);
+        assert!(all.contains(&(96, 4)), "{}", all.len());
     }
 
     #[test]

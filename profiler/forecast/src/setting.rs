@@ -6,7 +6,7 @@ use crate::competition::Competition;
 use crate::load::Segment;
 
 /// Largest number of slots that is simulated.
-const MAX_SLOTS: u32 = 16_384;
+pub(crate) const MAX_SLOTS: u32 = 16_384;
 /// Largest number of cores that is simulated.
 const MAX_CORES: u32 = 4096;
 /// CPython's switch interval (`sys.getswitchinterval`).
@@ -47,8 +47,8 @@ pub struct Errands {
 
 impl Errands {
     /// All of it, in order.
-    pub(crate) fn all(self) -> impl Iterator<Item = Segment> {
-        self.before.into_iter().chain(self.then).chain(self.after)
+    pub(crate) fn each(&self) -> impl Iterator<Item = &Segment> {
+        self.before.iter().chain(&self.then).chain(&self.after)
     }
 
     /// All of it.
@@ -90,6 +90,15 @@ const fn base_slice_ns(cores: u32) -> u64 {
     700_000 * (1 + doublings)
 }
 
+/// How long threads have a core before another has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turns {
+    /// How long a thread runs before its core looks at its run queue.
+    pub quantum_ns: u64,
+    /// How long it runs before a thread that wakes up there takes its core.
+    pub slice_ns: u64,
+}
+
 /// The server and its machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
@@ -105,10 +114,10 @@ pub struct Setting {
     pub is_sticky: bool,
     /// Cores, each with a run queue of its own.
     pub cores: u32,
-    /// How long a thread runs before its core looks at its run queue.
-    pub quantum_ns: u64,
-    /// How long it runs before a thread that wakes up there takes its core.
-    pub slice_ns: u64,
+    /// So much CPU time a second the server may take, by a cgroup's quota. That bounds its capacity; how it is stopped is not simulated.
+    pub quota_ns: Option<u64>,
+    /// How threads take turns on a core.
+    pub turns: Turns,
     /// After how long who waits for the interpreter lock asks its holder to give it up; `None`: there is no such lock.
     pub switch_interval_ns: Option<u64>,
     /// From the moment that a thread gives the interpreter lock up until the one that it woke can take it: each as likely as the others; none: at
@@ -135,8 +144,8 @@ impl Default for Setting {
             dispatch: Dispatch::Shared(Wakes::Random),
             is_sticky: false,
             cores: 1,
-            quantum_ns: QUANTUM_NS,
-            slice_ns: base_slice_ns(1),
+            quota_ns: None,
+            turns: Turns { quantum_ns: QUANTUM_NS, slice_ns: base_slice_ns(1) },
             switch_interval_ns: Some(SWITCH_INTERVAL_NS),
             handovers_ns: Vec::new(),
             quick_handovers_ns: Vec::new(),
@@ -176,7 +185,7 @@ impl Setting {
     #[must_use]
     pub const fn on_cores(mut self, cores: u32) -> Self {
         self.cores = cores;
-        self.slice_ns = base_slice_ns(cores);
+        self.turns.slice_ns = base_slice_ns(cores);
         self
     }
 
@@ -206,7 +215,7 @@ impl Setting {
         if !(1..=MAX_CORES).contains(&self.cores) {
             return Err(SettingError::Cores);
         }
-        if self.quantum_ns == 0 || self.switch_interval_ns == Some(0) {
+        if self.turns.quantum_ns == 0 || self.switch_interval_ns == Some(0) {
             return Err(SettingError::Interval);
         }
         if self.back_end_limits.contains(&Some(0)) {

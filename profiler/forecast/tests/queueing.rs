@@ -7,7 +7,7 @@ use profiler_core::phase::Phase;
 use profiler_forecast::engine::simulate;
 use profiler_forecast::load::{Arrives, Load, Request, Row, Segment, Work};
 use profiler_forecast::outcome::Served;
-use profiler_forecast::setting::{Dispatch, Setting, Wakes};
+use profiler_forecast::setting::{Dispatch, Setting, Turns, Wakes};
 
 const REQUESTS: usize = 60_000;
 const BATCHES: usize = 30;
@@ -115,7 +115,11 @@ fn waits_for_one_of_several_slots_are_those_of_m_m_c() {
 /// As many slots as are ever wanted: who waits, waits for a core. Turns are so long that nobody's ends.
 fn waits_for_cores(cores: u32, seed: u64) -> (f64, f64) {
     let load = load(0.7, cores, false, Work::Free(Phase::Cpu), seed);
-    let setting = Setting { threads: 400, quantum_ns: 1 << 40, slice_ns: 1 << 40, ..Setting::default() };
+    let setting = Setting {
+        threads: 400,
+        turns: Turns { quantum_ns: 1 << 40, slice_ns: 1 << 40 },
+        ..Setting::default()
+    };
     let outcome = simulate(&load, &Setting { cores, ..setting });
     // Nothing served has no mean that passes.
     mean(&outcome.map(|outcome| outcome.served).unwrap_or_default(), |served| {
@@ -142,7 +146,11 @@ fn waits_for_two_cores_lie_between_one_queue_for_both_and_one_each() {
 fn a_core_that_is_shared_in_small_turns_is_processor_sharing() {
     // M/D/1-PS has the mean of M/M/1, where taking turns to the end would have half of its wait.
     let load = load(0.7, 1, true, Work::Free(Phase::Cpu), 51);
-    let setting = Setting { threads: 400, quantum_ns: 20_000, ..Setting::default() };
+    let setting = Setting {
+        threads: 400,
+        turns: Turns { quantum_ns: 20_000, ..Setting::default().turns },
+        ..Setting::default()
+    };
     let served = simulate(&load, &setting).unwrap().served;
     assert_mean("M/D/1-PS", mean(&served, Served::total_ns), SERVICE_NS / 0.3);
 }
@@ -152,7 +160,7 @@ fn waits_for_the_interpreter_lock_are_those_of_m_m_1() {
     // Cores and slots in plenty, one lock that nobody is asked to give up.
     let load = load(0.7, 1, false, Work::Python, 61);
     let setting = Setting { threads: 400, cores: 8, switch_interval_ns: Some(1 << 40), ..Setting::default() };
-    let setting = Setting { quantum_ns: 1 << 40, slice_ns: 1 << 40, ..setting };
+    let setting = Setting { turns: Turns { quantum_ns: 1 << 40, slice_ns: 1 << 40 }, ..setting };
     let served = simulate(&load, &setting).unwrap().served;
     let expected_ns = 0.7 / 0.3 * SERVICE_NS;
     assert_mean("M/M/1 of the lock", mean(&served, |served| served.phases.get(Phase::GilWait)), expected_ns);

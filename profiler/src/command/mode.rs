@@ -96,7 +96,7 @@ pub(super) fn running_kernel_has_light() -> bool {
     has_light(&Capabilities::probe(KernelBtf::load(Path::new(KERNEL_BTF)).ok().as_ref()))
 }
 
-/// What light mode would lack of a server that is watched for long: an alert would be silent.
+/// What light mode would lack of a server that is watched for long: an alert that pages would be silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lack {
     /// An event loop serves many requests at once.

@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::side::Side;
+use super::side::{Side, Worker};
 
 /// Capacity in A and B.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -27,8 +27,10 @@ impl CapacityChange {
     pub(super) fn of(a: &Side, b: &Side) -> Self {
         let both = [a, b];
         let own = |side: &Side| {
-            let workers = &side.capacity.workers;
-            (!workers.is_empty()).then(|| workers.iter().map(|worker| worker.proportional_bytes).sum())?
+            // Where it is not known of one, it is not known of all.
+            let (first, others) = side.capacity.workers.split_first()?;
+            let add = |sum: u64, worker: &Worker| Some(sum.saturating_add(worker.proportional_bytes?));
+            others.iter().try_fold(first.proportional_bytes?, add)
         };
         Self {
             slots: both.map(|side| side.slots.counted),

@@ -110,7 +110,7 @@ pub fn doubts(a: &Side, b: &Side) -> Vec<Doubt> {
 pub fn mix_distance(a: &Side, b: &Side) -> f64 {
     let shares = |side: &Side| {
         let mut shares: BTreeMap<String, f64> = BTreeMap::new();
-        let all: u64 = side.endpoints.iter().map(|endpoint| endpoint.count).sum();
+        let all = side.requests_of_endpoints();
         for endpoint in &side.endpoints {
             let name = format!("{:?} {:?} {}", endpoint.method, endpoint.path_shape, endpoint.is_remainder);
             *shares.entry(name).or_default() += endpoint.count as f64 / all.max(1) as f64;

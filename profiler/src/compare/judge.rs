@@ -89,7 +89,7 @@ impl Whole {
             let sum = sums.entry(phase.clone()).or_default();
             *sum = sum.saturating_add(duration_ns.unwrap_or(0));
         }
-        let count: u64 = side.endpoints.iter().map(|endpoint| endpoint.count).sum();
+        let count = side.requests_of_endpoints();
         let error = &side.requests.standard_error;
         let phase_mean =
             |name: &str, sum_ns: u64| mean(sum_ns, count, error.phases.get(name).copied().flatten(), error);

@@ -265,6 +265,11 @@ pub(super) struct Worker {
 }
 
 impl Side {
+    /// Completed requests, those of all endpoints together.
+    pub(super) fn requests_of_endpoints(&self) -> u64 {
+        self.endpoints.iter().fold(0_u64, |sum, endpoint| sum.saturating_add(endpoint.count))
+    }
+
     /// Reads a recording or a report.
     ///
     /// # Errors

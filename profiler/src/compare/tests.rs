@@ -198,6 +198,22 @@ fn slots_that_were_not_measured_are_none() {
 }
 
 #[test]
+fn numbers_that_no_run_has_add_up_to_no_more_than_a_number_holds() {
+    let mut hostile = run(&[10_000; 200]);
+    assert_eq!(difference(&hostile, &hostile).capacity.own_bytes, [None; 2], "no workers");
+    let mut other = hostile["endpoints"][0].clone();
+    (other["path_shape"], other["count"]) = (json!("/b"), json!(u64::MAX));
+    hostile["endpoints"].as_array_mut().unwrap().push(other);
+    assert_eq!(side(&hostile).requests_of_endpoints(), u64::MAX);
+    for (bytes, all) in [(json!(u64::MAX), Some(u64::MAX)), (json!(5), Some(12)), (json!(null), None)] {
+        hostile["capacity"] = json!({"workers": [{"proportional_bytes": bytes}, {"proportional_bytes": 7}]});
+        let found = difference(&hostile, &hostile);
+        assert_eq!(found.capacity.own_bytes, [all; 2], "{bytes}");
+        assert!(found.comparable, "{:?}", found.doubts);
+    }
+}
+
+#[test]
 fn a_report_that_is_older_than_standard_errors_decides_nothing_but_is_read() {
     let mut old = run(&[10_000; 200]);
     old["requests"]["standard_error"] = json!({});

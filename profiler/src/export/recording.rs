@@ -58,8 +58,7 @@ pub fn export(path: &Path, to: &Path, labels: &Labels, raw_paths: bool) -> Resul
     if snapshot.window.start_ns == 0 {
         return Err(SessionError::NothingRecorded { path: path.to_path_buf() }.into());
     }
-    snapshot.coverage.losses.unreadable_bytes = summary.unreadable_bytes;
-    snapshot.coverage.losses.recording_truncated |= summary.truncated;
+    summary.tell(&mut snapshot.coverage.losses);
     let mut rows = match rows {
         Some(rows) => rows,
         None => begin(to, labels, raw_paths, &known, began_ns)?,

@@ -58,6 +58,14 @@ impl Totals {
     pub const fn any_missing(&self) -> bool {
         self.refused_spans > 0 || self.lost_requests > 0
     }
+
+    /// The collector has taken a message of so many spans, but for those that it names as refused.
+    fn took(&mut self, spans: u64, refused: u64) {
+        // A collector may answer anything.
+        let refused = refused.min(spans);
+        self.sent_spans = self.sent_spans.saturating_add(spans.saturating_sub(refused));
+        self.refused_spans = self.refused_spans.saturating_add(refused);
+    }
 }
 
 type Queued = (Arc<Subject>, Box<Request>);
@@ -215,12 +223,11 @@ impl Courier {
             let mut totals = lock(&self.shared.totals);
             match answer {
                 Answer::Taken { refused } => {
-                    totals.sent_spans += spans.saturating_sub(refused);
-                    totals.refused_spans += refused;
+                    totals.took(spans, refused);
                     return;
                 }
                 Answer::Refused(error) => {
-                    totals.refused_spans += spans;
+                    totals.took(spans, spans);
                     totals.last_error = Some(error);
                     return;
                 }
@@ -336,6 +343,22 @@ impl std::fmt::Display for Totals {
         match &self.last_error {
             Some(error) if self.any_missing() => write!(formatter, " ({error})"),
             _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collector_refuses_no_more_spans_than_it_was_sent() {
+        let mut totals = Totals::default();
+        for (refused, sent_spans, refused_spans) in
+            [(0, 5, 0), (2, 8, 2), (i64::MAX as u64, 8, 7), (i64::MAX as u64, 8, 12), (u64::MAX, 8, 17)]
+        {
+            totals.took(5, refused);
+            assert_eq!((totals.sent_spans, totals.refused_spans), (sent_spans, refused_spans), "{refused}");
         }
     }
 }

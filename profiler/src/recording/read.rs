@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use profiler_common::record::slice::SliceRecord;
 use profiler_core::fact::FactRecord;
+use profiler_core::model::Losses;
 use profiler_core::stream::Item;
 
 use super::compat::{FORMAT_VERSION, Verdict, judge};
@@ -89,7 +90,8 @@ pub struct ReadSummary {
     pub unreadable_bytes: u64,
     /// Items within whole frames that could not be read.
     pub unreadable_items: u64,
-    /// Items that the trailer counts and that were not delivered (0 without a trailer: then it is not known).
+    /// Items that the trailer counts and that were not delivered, unreadable ones among them. Without a trailer nobody
+    /// knows, and it is 0.
     pub missing_items: u64,
     /// The recording has no end: it was cut off, or its writer died.
     pub truncated: bool,
@@ -106,6 +108,14 @@ impl ReadSummary {
             && self.missing_items == 0
             && !self.truncated
             && self.read_error.is_none()
+    }
+
+    /// Tells the losses of a report what the recording could not give; for when it was read to its end.
+    pub const fn tell(&self, losses: &mut Losses) {
+        losses.unreadable_bytes = self.unreadable_bytes;
+        losses.unreadable_items = self.unreadable_items;
+        losses.missing_items = self.missing_items;
+        losses.recording_truncated |= self.truncated;
     }
 }
 

@@ -12,6 +12,10 @@ const READ_BYTES: usize = 256 * 1024;
 /// Checksum work on frames that turn out damaged, beyond a multiple of the file's length: so many headers with long
 /// lengths, one in the other, cannot make it quadratic.
 const WASTE_ALLOWANCE_BYTES: u64 = 16 * 1024 * 1024;
+/// Each byte of an LZ4 block lengthens a match by 255 bytes at most.
+const LZ4_MAX_TIMES: usize = 255;
+/// What a short block may hold beyond that, generously.
+const LZ4_ALLOWANCE_BYTES: usize = 64;
 
 /// A whole frame.
 #[derive(Clone, Copy, Debug)]
@@ -101,8 +105,13 @@ impl<R: Read> Scanner<R> {
             let allowed = self.consumed_bytes.saturating_mul(4).saturating_add(WASTE_ALLOWANCE_BYTES);
             return Attempt::Skip(if self.wasted_bytes <= allowed { 1 } else { whole });
         }
+        let raw_bytes = header.raw_bytes as usize;
+        if raw_bytes > stored_bytes.saturating_mul(LZ4_MAX_TIMES).saturating_add(LZ4_ALLOWANCE_BYTES) {
+            // No block holds that much: zeros for it would cost far more time than the file is long.
+            return Attempt::Skip(whole);
+        }
         // What was there before is overwritten.
-        payload.resize(header.raw_bytes as usize, 0);
+        payload.resize(raw_bytes, 0);
         let raw_bytes = lz4_flex::block::decompress_into(stored, payload);
         if raw_bytes.ok() != Some(payload.len()) {
             // The checksum is right, so these bytes were written on purpose: nothing of use lies within.

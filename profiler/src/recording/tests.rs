@@ -6,6 +6,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use profiler_core::fact::{EndReason, Fact, FactRecord};
+use profiler_core::model::Losses;
 use profiler_core::stream::Item;
 use proptest::prelude::*;
 
@@ -13,13 +14,15 @@ use profiler_common::record::KIND_SLICE;
 use profiler_common::record::slice::SliceRecord;
 
 use super::format::{
-    FILE_HEADER_BYTES, FRAME_ITEMS, FRAME_PACKED, FileHeader, FrameHeader, MAX_ITEM_BYTES, MAX_STORED_BYTES,
+    FILE_HEADER_BYTES, FRAME_ITEMS, FRAME_PACKED, FRAME_TRAILER, FileHeader, FrameHeader, MARKER,
+    MAX_ITEM_BYTES, MAX_RAW_BYTES, MAX_STORED_BYTES,
 };
-use super::item::put_kernel;
+use super::item::{put_fact, put_kernel};
 use super::pack::pack;
+use super::scan::Scanner;
 use super::{
     FORMAT_VERSION, FRAME_TARGET_BYTES, LAYOUT_HASH, MAX_EXPANSION, OpenError, ReadSummary, RecordError,
-    Recorder, Recording, Storage,
+    Recorder, Recording, Storage, Totals,
 };
 use crate::output_file::OutputFileError;
 
@@ -80,6 +83,22 @@ fn read(bytes: &[u8]) -> (Vec<Item<Bytes>>, ReadSummary) {
     let mut recording = open(bytes).unwrap();
     let items = recording.by_ref().collect();
     (items, recording.summary())
+}
+
+/// Where the frames of a recording begin.
+fn frame_starts(bytes: &[u8]) -> Vec<usize> {
+    let windows = bytes.windows(MARKER.len()).enumerate();
+    windows.filter(|(_, window)| **window == MARKER).map(|(start, _)| start).collect()
+}
+
+/// What a report is told of a recording: unreadable bytes, unreadable items, missing items, whether it breaks off.
+fn told(bytes: &[u8]) -> (u64, u64, u64, bool) {
+    let mut losses = Losses::default();
+    read(bytes).1.tell(&mut losses);
+    let Losses { unreadable_bytes, unreadable_items, missing_items, recording_truncated, .. } = losses;
+    let told = (unreadable_bytes, unreadable_items, missing_items, recording_truncated);
+    assert_eq!(losses.any(), told != (0, 0, 0, false), "{told:?}");
+    told
 }
 
 fn fact(time_ns: u64) -> Item<Bytes> {
@@ -146,7 +165,7 @@ fn totals_and_the_trailer_count_what_was_recorded() {
     let totals = recorder.finish().unwrap();
     assert_eq!((totals.items, totals.kernel_records, totals.facts, totals.frames), (3, 2, 1, 2));
     // The second frame is lost: the trailer says how much that was.
-    let second = bytes.windows(8).enumerate().filter(|(_, w)| **w == super::format::MARKER).nth(1).unwrap().0;
+    let second = frame_starts(&bytes)[1];
     bytes[second + 40] ^= 1;
     let (items, summary) = read(&bytes);
     assert_eq!(items, [Item::Kernel(Bytes::from_static(b"one"))]);
@@ -284,6 +303,38 @@ fn a_frame_that_cannot_be_unpacked_is_counted_and_the_next_one_read() {
 }
 
 #[test]
+fn a_sound_recording_tells_no_loss_whatever_it_holds() {
+    let rolled = Item::Fact(Box::new(FactRecord { time_ns: 2, fact: Fact::WindowRolled }));
+    let whole =
+        record(&[vec![fact(1)], vec![rolled, Item::Kernel(Bytes::from_static(b"one"))], vec![fact(3)]]);
+    assert_eq!(told(&whole), (0, 0, 0, false), "a window that rolled");
+    let end = frame_starts(&whole)[3];
+    assert_eq!(told(&whole[..end]), (0, 0, 0, true), "the disk was full: nothing counts what is missing");
+    let header = FileHeader { version: 1, layout_hash: LAYOUT_HASH, tool_version: "0.0.9".into() }.to_bytes();
+    let mut payload = Vec::new();
+    put_kernel(&mut payload, b"record");
+    // Whatever the end of another version counts.
+    let end = frame(FRAME_TRAILER, 0, br#"{"records": 7}"#);
+    let older = [header, frame(FRAME_ITEMS, 1, &payload), end].concat();
+    assert_eq!(told(&older), (0, 0, 0, false), "an older one");
+}
+
+#[test]
+fn what_a_recording_with_an_end_lacks_is_told_though_each_of_its_bytes_can_be_read() {
+    let whole = record(&[vec![fact(1)], vec![fact(2), fact(3)], vec![fact(4)]]);
+    let starts = frame_starts(&whole);
+    let cut = [&whole[..starts[1]], &whole[starts[2]..]].concat();
+    assert_eq!(told(&cut), (0, 0, 2, false), "a frame was cut out");
+    let mut payload = Vec::new();
+    put_kernel(&mut payload, b"record");
+    put_fact(&mut payload, b"{\"not\": \"a fact\"}");
+    let totals = serde_json::to_vec(&Totals { items: 2, ..Totals::default() }).unwrap();
+    let frames = [frame(FRAME_ITEMS, 2, &payload), frame(FRAME_TRAILER, 0, &totals)].concat();
+    let unread = [&whole[..FILE_HEADER_BYTES], &frames].concat();
+    assert_eq!(told(&unread), (0, 1, 1, false), "a fact that is none");
+}
+
+#[test]
 fn what_comes_out_of_a_small_file_stays_small() {
     let mut payload = Vec::new();
     let mut slice = [0; size_of::<SliceRecord>()];
@@ -306,6 +357,27 @@ fn what_comes_out_of_a_small_file_stays_small() {
     }
     assert!(items_bytes <= MAX_EXPANSION.of(bytes.len() as u64), "{items_bytes} of {}", bytes.len());
     assert!(recording.summary().unreadable_items > 0, "what was left out is counted");
+}
+
+#[test]
+fn a_frame_that_claims_more_than_its_bytes_can_hold_is_passed_over_before_there_is_room_for_it() {
+    let stored = [0_u8];
+    let claims = FrameHeader {
+        kind: FRAME_PACKED,
+        items: 1,
+        raw_bytes: u32::try_from(MAX_RAW_BYTES).unwrap(),
+        stored_bytes: 1,
+        payload_crc: crc32fast::hash(&stored),
+    };
+    let bytes = [claims.to_bytes().as_slice(), &stored].concat().repeat(100);
+    let mut payload = Vec::new();
+    let mut scanner = Scanner::new(bytes.as_slice());
+    assert!(scanner.next_frame(&mut payload).is_none());
+    assert_eq!((scanner.unreadable_bytes, payload.capacity()), (bytes.len() as u64, 0));
+    // What packs best is still read.
+    let zeros = frame(FRAME_ITEMS, 1, &vec![0; MAX_RAW_BYTES]);
+    assert!(Scanner::new(zeros.as_slice()).next_frame(&mut payload).is_some());
+    assert_eq!(payload.len(), MAX_RAW_BYTES);
 }
 
 #[test]

@@ -213,6 +213,8 @@ pub(super) fn lossy() -> (Snapshot, Vec<Finding>) {
         crowded: 0,
         impossible: vec![("accept_on_open_descriptor".to_owned(), 4)],
         unreadable_bytes: 0,
+        unreadable_items: 0,
+        missing_items: 0,
         recording_truncated: false,
     };
     snapshot.dropped.undecided = 6;

@@ -31,7 +31,39 @@ pub fn run<O: Observer>(path: &Path, observer: &mut O) -> Result<Snapshot, Sessi
     if snapshot.window.start_ns == 0 {
         return Err(SessionError::NothingRecorded { path: path.to_path_buf() });
     }
-    snapshot.coverage.losses.unreadable_bytes = summary.unreadable_bytes;
-    snapshot.coverage.losses.recording_truncated |= summary.truncated;
+    summary.tell(&mut snapshot.coverage.losses);
     Ok(snapshot)
+}
+
+#[cfg(test)]
+mod tests {
+    use profiler_core::fact::{EndReason, Fact, FactRecord};
+
+    use super::*;
+    use crate::recording::Recorder;
+    use crate::session::consumer::Consumer;
+
+    #[test]
+    fn what_a_recording_with_an_end_lacks_is_a_loss_of_its_report() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("run.wtrace");
+        let mut recorder = Recorder::create(&path, "0.1.0").unwrap();
+        let mut ends = Vec::new();
+        let facts = [Fact::WindowStarted, Fact::Tick, Fact::WindowEnded { reason: EndReason::Duration }];
+        for (fact, second) in facts.into_iter().zip(1..) {
+            recorder.record_fact(&FactRecord { time_ns: second * 1_000_000_000, fact }).unwrap();
+            recorder.flush().unwrap();
+            ends.push(usize::try_from(recorder.totals().file_bytes).unwrap());
+        }
+        recorder.finish().unwrap();
+        let whole = run(&path, &mut Consumer::nothing()).unwrap().coverage.losses;
+        assert!(!whole.any(), "{whole:?}");
+        // The frame of the tick is cut out: what is left has no unreadable byte, and an end.
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.drain(ends[0]..ends[1]);
+        std::fs::write(&path, bytes).unwrap();
+        let cut = run(&path, &mut Consumer::nothing()).unwrap().coverage.losses;
+        assert_eq!((cut.unreadable_bytes, cut.recording_truncated, cut.missing_items), (0, false, 1));
+        assert!(cut.any());
+    }
 }

@@ -114,9 +114,7 @@ impl Player {
         let Some(pipeline) = self.pipeline.take() else { return };
         let collector = &mut self.collector;
         let mut snapshot = pipeline.finish(&mut |entry| collector.entry(&entry));
-        let summary = self.source.summary();
-        snapshot.coverage.losses.unreadable_bytes = summary.unreadable_bytes;
-        snapshot.coverage.losses.recording_truncated |= summary.truncated;
+        self.source.summary().tell(&mut snapshot.coverage.losses);
         self.at_ns = self.plan.end_ns;
         self.last = (Arc::new(snapshot), now);
     }

@@ -50,6 +50,9 @@ pub enum WhatIfError {
     /// sync workers have no threads.
     #[error("a sync worker serves one request at once: --threads makes gthread workers of them")]
     SyncThreads,
+    /// Nor have those of a server of their own.
+    #[error("a sync worker serves one request at once: --split with threads needs --worker-class gthread")]
+    SplitThreads,
     /// A split names no endpoint, or all.
     #[error("{pattern} is {found} of the recording's endpoints: it has {known}")]
     Split {
@@ -254,7 +257,8 @@ pub(super) fn resolved(
 ) -> Result<Vec<(String, Vec<Change>)>, WhatIfError> {
     let (name, class) = (snapshot.server.name.as_str(), snapshot.server.worker_class.as_str());
     let is_sync = name == "gunicorn" && class == "sync";
-    let becomes_sync = changes.iter().any(|(_, asked)| *asked == Asked::Class(Class::Sync));
+    let becomes = |class| changes.iter().any(|(_, asked)| *asked == Asked::Class(class));
+    let (becomes_sync, becomes_pool) = (becomes(Class::Sync), becomes(Class::Pool));
     let resolve = |(words, asked): &(String, Asked)| {
         let changes = match asked {
             Asked::Plain(Change::Threads(2..)) if becomes_sync => return Err(WhatIfError::SyncThreads),
@@ -270,8 +274,14 @@ pub(super) fn resolved(
                 vec![Change::Class(*class)]
             }
             Asked::Class(_) => return Err(WhatIfError::NoClass { server: format!("{name} {class}") }),
+            Asked::Split(_, Some((_, 2..))) if becomes_sync || is_sync && !becomes_pool => {
+                return Err(WhatIfError::SplitThreads);
+            }
             Asked::Split(pattern, slots) => {
-                vec![Change::Split { endpoints: endpoints(&[pattern], load)?, slots: *slots }]
+                let split = Change::Split { endpoints: endpoints(&[pattern], load)?, slots: *slots };
+                let has_threads = slots.is_some_and(|(_, threads)| threads > 1);
+                let class = (is_sync && has_threads).then_some(Change::Class(Class::Pool));
+                class.into_iter().chain([split]).collect()
             }
             Asked::Apart(names) => {
                 let names: Vec<&String> = names.iter().collect();
@@ -368,6 +378,7 @@ pub fn limit_name(limit: Limit, load: &Load) -> String {
         Limit::Cores => "cores".to_owned(),
         Limit::Lock => "the GIL".to_owned(),
         Limit::Slots => "slots".to_owned(),
+        Limit::Quota => "the cgroup's CPU quota".to_owned(),
         Limit::BackEnd(number) => {
             format!("back end {}", load.back_ends.get(number).map_or("?", String::as_str))
         }

@@ -11,7 +11,7 @@ use profiler_forecast::search::{Goal, Search};
 use serde::Serialize;
 
 use super::forecast::{Forecast, WhatIf, limit_name};
-use super::text::{ASSUMED, p99_range};
+use super::text::{ASSUMED, p99_range, quota_cores};
 use crate::report::json::safe::Safe;
 
 #[derive(Serialize)]
@@ -45,6 +45,7 @@ struct Model<'a> {
     processes: u32,
     threads: u32,
     cores: u32,
+    cpu_quota_cores: Option<f64>,
     arrivals: &'a str,
     other_programs_cores: Option<f64>,
     request_count: usize,
@@ -122,6 +123,7 @@ fn document(answer: &WhatIf) -> Document<'_> {
             processes: setting.processes,
             threads: setting.threads,
             cores: setting.cores,
+            cpu_quota_cores: quota_cores(setting),
             arrivals: answer.model.arrivals.name(),
             other_programs_cores: answer.model.others_cores,
             request_count: answer.model.measured.len(),

@@ -25,7 +25,7 @@ use super::refusal::slots_per_process;
 use super::release::Wanted;
 use super::row::{BackEnds, row};
 use super::taken::{is_whole, slot_wait_ns};
-use super::trace::Trace;
+use super::trace::{ON_CPU, Trace};
 use super::waits::Waits;
 use super::wakeup::wakeup_ns;
 
@@ -33,8 +33,7 @@ use super::wakeup::wakeup_ns;
 const KEPT: usize = 5;
 /// Requests that found the server empty from which on these say what it takes to pick one up.
 const MIN_EMPTY: usize = 20;
-/// On a CPU.
-const ON_CPU: [Phase; 4] = [Phase::Cpu, Phase::ReadHead, Phase::ReadBody, Phase::Write];
+const NS_PER_S: u64 = 1_000_000_000;
 
 /// When requests arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +133,7 @@ impl Model {
         });
         let others = Others::of(snapshot, trace, first_ns);
         let setting = setting(snapshot);
-        let wakeup_ns = wakeup_ns(&seen, &requests, setting.slice_ns);
+        let wakeup_ns = wakeup_ns(&seen, &requests, setting.turns.slice_ns);
         Self {
             measured: measured.collect(),
             load: Load {
@@ -178,8 +177,18 @@ fn arrives(seen: &[&Seen], arrivals: Arrivals) -> Vec<Arrives> {
 
 fn setting(snapshot: &Snapshot) -> Setting {
     let threads = slots_per_process(snapshot).max(1);
-    Setting { processes: (snapshot.slots.count() / threads).max(1), threads, ..Setting::default() }
+    let processes = (snapshot.slots.count() / threads).max(1);
+    Setting { processes, threads, quota_ns: quota_ns(snapshot), ..Setting::default() }
         .on_cores(snapshot.session.cpu_count.max(1))
+}
+
+/// The CPU time that the server may take in a second, by the smallest quota of its cgroups.
+fn quota_ns(snapshot: &Snapshot) -> Option<u64> {
+    let quotas = snapshot.cgroups.iter().filter_map(|cgroup| {
+        let period_us = cgroup.last.period_us;
+        cgroup.last.quota_us?.saturating_mul(NS_PER_S).checked_div(period_us)
+    });
+    quotas.min()
 }
 
 /// Those that serve also accept: by who called accept, or by where requests waited, if nobody did.

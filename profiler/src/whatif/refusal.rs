@@ -4,11 +4,11 @@
 
 use profiler_core::model::slot::Holding;
 use profiler_core::model::{Origin, Snapshot};
-use profiler_core::phase::Phase;
+use profiler_core::phase::{Phase, Phases};
 use profiler_core::server::{Inside, kind_named};
 
 use super::others::Others;
-use super::trace::Trace;
+use super::trace::{ON_CPU, Trace};
 
 /// Fewer requests than this say little of a p99.
 const MIN_REQUESTS: u64 = 500;
@@ -18,9 +18,10 @@ const MIN_LONGEST: u64 = 3;
 const MAX_EXHAUSTED_RATIO: f64 = 0.9;
 /// Between two readings of the machine's CPU time lies what others took.
 const MIN_READINGS: usize = 2;
-/// So many requests must have come while all slots that were seen were busy, to show that there are no more: of so many in the mean, none at all
-/// comes once in 150 times.
-const MIN_WHILE_BUSY: f64 = 5.0;
+/// So many requests must have come, and waited, while all slots that were seen were busy, to show that there are no more.
+const MIN_WHILE_BUSY: u64 = 5;
+/// More CPU time than this would be simulated for hours: it is that of 22 hours of a core.
+const MAX_CPU_NS: u64 = 80_000_000_000_000;
 /// Connections without a request may hold this share of busy slot time.
 const MAX_SILENT_RATIO: f64 = 0.02;
 
@@ -61,7 +62,7 @@ pub enum Refusal {
     #[error("its window is shorter than {MIN_LONGEST} times its longest request: record for longer")]
     TooShort,
     /// Too long.
-    #[error("it has more requests than are simulated: record for a shorter time")]
+    #[error("it has more requests, or more CPU time, than are simulated: record for a shorter time")]
     TooLong,
     /// At saturation.
     #[error(
@@ -147,7 +148,7 @@ pub fn refusals(snapshot: &Snapshot, trace: &Trace) -> Vec<Refusal> {
     check(completed < MIN_REQUESTS, Refusal::TooFew { completed });
     let longest_ns = snapshot.requests.total.max_ns();
     check(snapshot.window.length_ns() < longest_ns.saturating_mul(MIN_LONGEST), Refusal::TooShort);
-    check(trace.is_cut, Refusal::TooLong);
+    check(trace.is_cut || cpu_ns(snapshot, trace) > MAX_CPU_NS, Refusal::TooLong);
     if is_light || is_loop {
         return refusals;
     }
@@ -157,7 +158,7 @@ pub fn refusals(snapshot: &Snapshot, trace: &Trace) -> Vec<Refusal> {
     let per_process = slots_per_process(snapshot);
     check(slots.come_and_go || count == 0 || per_process == 0, Refusal::NoSlots);
     check(has_inferred_slots(snapshot), Refusal::InferredSlots { count });
-    check(per_process > 0 && count.checked_rem(per_process) != Some(0), Refusal::Uneven);
+    check(per_process > 0 && is_uneven(snapshot, per_process), Refusal::Uneven);
     check(!is_measured(Phase::AcceptQueue), Refusal::NoArrivals);
     check(trace.machine.len() < MIN_READINGS, Refusal::NoMachine);
     check(Others::of(snapshot, trace, 0).took_all, Refusal::TakenByOthers);
@@ -169,6 +170,23 @@ pub fn refusals(snapshot: &Snapshot, trace: &Trace) -> Vec<Refusal> {
     let silent = ratio(silent_ns, slots.busy_ns());
     check(silent > MAX_SILENT_RATIO, Refusal::Silent { percent: percent(silent) });
     refusals
+}
+
+/// CPU time of the server's threads, or of its requests if that is more: in a damaged recording both can be anything.
+fn cpu_ns(snapshot: &Snapshot, trace: &Trace) -> u64 {
+    let sum_ns = |times: &mut dyn Iterator<Item = u64>| times.fold(0, u64::saturating_add);
+    let threads = snapshot.processes.iter().flat_map(|process| &process.threads);
+    let of_requests = |phases: &Phases| sum_ns(&mut ON_CPU.iter().map(|phase| phases.get(*phase)));
+    sum_ns(&mut threads.map(|thread| thread.cpu_ns))
+        .max(sum_ns(&mut trace.requests.iter().map(|request| of_requests(&request.phases))))
+}
+
+/// Whether some processes have more slots than others. Where each is counted once, by their numbers; where some were replaced, by the sum.
+fn is_uneven(snapshot: &Snapshot, per_process: u32) -> bool {
+    let count = snapshot.slots.count();
+    let slots = || snapshot.capacity.workers.iter().map(|worker| worker.slots).filter(|slots| *slots > 0);
+    let is_each_once = slots().fold(0, u32::saturating_add) == count;
+    count.checked_rem(per_process) != Some(0) || is_each_once && slots().any(|slots| slots != per_process)
 }
 
 /// The share of requests that a front end answered without the server.
@@ -211,8 +229,7 @@ fn has_inferred_slots(snapshot: &Snapshot) -> bool {
         settings.any(|setting| setting.name == name && setting.origin == Origin::Inferred)
     };
     let slots = &snapshot.slots;
-    let came = snapshot.requests.completed as f64 * ratio(slots.exhausted_ns, snapshot.window.length_ns());
-    let is_shown = came >= MIN_WHILE_BUSY;
+    let is_shown = snapshot.capacity.arrived_full.is_some_and(|came| came >= MIN_WHILE_BUSY);
     slots.count() > 0 && (slots.configured.is_none() || is_inferred("threads")) && !is_shown
 }
 

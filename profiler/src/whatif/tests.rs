@@ -1,14 +1,14 @@
 //! From a trace to a model, a self-forecast and forecasts.
 
 use profiler_core::event::Tid;
-use profiler_core::fact::Fact;
 use profiler_core::fact::machine::MachineCpu;
 use profiler_core::fact::memory::ProcessMemory;
+use profiler_core::fact::{CgroupCpu, Fact};
 use profiler_core::model::capacity::Worker;
 use profiler_core::model::request::{Http, OnGil, Request, Seen, Times};
 use profiler_core::model::round_trips::RoundTrips;
 use profiler_core::model::slot::Slot;
-use profiler_core::model::{Origin, Process, Setting, Snapshot, Thread, Window};
+use profiler_core::model::{CgroupWindow, Origin, Process, Setting, Snapshot, Thread, Window};
 use profiler_core::phase::{Phase, Phases};
 use profiler_core::timeline::{Entry, ThreadState};
 use profiler_forecast::load::{Arrives, Segment, Work};
@@ -253,6 +253,13 @@ pub(super) fn calm() -> Trace {
     traced((0..600).map(|number| request(number * 10_000_000, &[(Phase::Cpu, 2_000_000)])).collect(), 1)
 }
 
+/// The same, half of them to another endpoint.
+fn with_two_endpoints() -> Trace {
+    let mut trace = calm();
+    trace.requests.iter_mut().step_by(2).for_each(|request| "/b".clone_into(&mut request.http.path));
+    trace
+}
+
 /// The accounts of threads that go with that.
 pub(super) fn calm_snapshot() -> Snapshot {
     let mut snapshot = snapshot();
@@ -330,14 +337,19 @@ fn another_class_of_worker_is_for_gunicorn_and_its_threads_need_it() {
         let mut snapshot = calm_snapshot();
         (snapshot.server.name, snapshot.server.worker_class) = (name.to_owned(), class.to_owned());
         let changes = changes.iter().map(|asked| ("it".to_owned(), asked.clone())).collect();
-        WhatIf::of_replay(snapshot, &calm(), &Ask { changes, ..Ask::default() })
+        WhatIf::of_replay(snapshot, &with_two_endpoints(), &Ask { changes, ..Ask::default() })
     };
     let threads = || Asked::Plain(Change::Threads(4));
+    let split = |threads| Asked::Split("GET /a/*".to_owned(), Some((1, threads)));
     for (name, class, changes, expected) in [
         ("gunicorn", "sync", &[threads()][..], "slots"),
         ("gunicorn", "sync", &[Asked::Class(Class::Pool), threads()], "slots"),
         ("uWSGI", "", &[Asked::Class(Class::Pool)], "--worker-class is for gunicorn"),
         ("gunicorn", "sync", &[threads(), Asked::Class(Class::Sync)], "a sync worker serves one"),
+        ("gunicorn", "sync", &[split(4)], "a sync worker serves one"),
+        ("gunicorn", "gthread", &[Asked::Class(Class::Sync), split(4)], "a sync worker serves one"),
+        ("gunicorn", "sync", &[split(1)], "slots"),
+        ("gunicorn", "sync", &[Asked::Class(Class::Pool), split(4)], "slots"),
     ] {
         match of(name, class, changes) {
             Ok(answer) => assert!(expected == "slots" && answer.forecasts.len() > 1, "{name} {changes:?}"),
@@ -350,9 +362,7 @@ fn another_class_of_worker_is_for_gunicorn_and_its_threads_need_it() {
 fn a_split_names_some_of_the_endpoints() {
     let of = |pattern: &str| {
         let changes = vec![("--split".to_owned(), Asked::Split(pattern.to_owned(), None))];
-        let mut trace = calm();
-        trace.requests.iter_mut().step_by(2).for_each(|request| "/b".clone_into(&mut request.http.path));
-        WhatIf::of_replay(calm_snapshot(), &trace, &Ask { changes, ..Ask::default() })
+        WhatIf::of_replay(calm_snapshot(), &with_two_endpoints(), &Ask { changes, ..Ask::default() })
     };
     assert_eq!(of("GET /a/*").expect("a split").forecasts.len(), 2);
     for (pattern, says) in [("POST *", "is none of"), ("GET *", "is all of")] {
@@ -379,9 +389,51 @@ fn threads_that_were_only_seen_give_no_forecast() {
     let found = refusals(&snapshot, &calm());
     assert_eq!(found, [Refusal::InferredSlots { count: 1 }]);
     assert!(found[0].to_string().starts_with("its settings do not say how many slots"), "{}", found[0]);
-    // Six requests came while all were busy, and no further thread.
-    snapshot.slots.exhausted_ns = 100_000_000;
+    // All are busy for a tenth of the time, and nobody comes then: it may be that no more were needed.
+    snapshot.slots.exhausted_ns = 1_000_000_000;
+    assert_eq!(refusals(&snapshot, &calm()), found);
+    // Five requests came and waited, and no further thread was made.
+    snapshot.capacity.arrived_full = Some(5);
     assert_eq!(refusals(&snapshot, &calm()), []);
+}
+
+#[test]
+fn processes_with_other_numbers_of_slots_have_no_model() {
+    let with = |slots: &[u32]| {
+        let mut snapshot = calm_snapshot();
+        let workers =
+            slots.iter().zip(1..).map(|(slots, tgid)| Worker { tgid, slots: *slots, ..Worker::default() });
+        snapshot.capacity.workers = workers.collect();
+        snapshot.slots.configured = Some(8);
+        refusals(&snapshot, &calm())
+    };
+    assert_eq!(with(&[4, 4]), []);
+    assert_eq!(with(&[4, 2, 2]), [Refusal::Uneven]);
+    // One was replaced.
+    assert_eq!(with(&[4, 3, 4]), []);
+}
+
+#[test]
+fn a_damaged_recording_with_years_of_cpu_time_is_not_simulated() {
+    let mut trace = calm();
+    trace.requests[0].phases.add(Phase::Cpu, u64::MAX / 2);
+    let found = refusals(&calm_snapshot(), &trace);
+    assert!(found.contains(&Refusal::TooLong), "{found:?}");
+}
+
+#[test]
+fn the_smallest_quota_of_a_cgroup_bounds_what_the_server_serves() {
+    let quota = |quota_us| {
+        let cpu = CgroupCpu { quota_us, period_us: 100_000, ..CgroupCpu::default() };
+        CgroupWindow { first: cpu.clone(), last: cpu }
+    };
+    let mut snapshot = calm_snapshot();
+    snapshot.cgroups = vec![quota(None), quota(Some(150_000)), quota(Some(300_000))];
+    let answer = WhatIf::of_replay(snapshot, &calm(), &Ask::default()).expect("answers");
+    assert_eq!(answer.model.setting.quota_ns, Some(1_500_000_000));
+    let shown = text::render(&answer, Charset::Ascii);
+    assert!(shown.contains("A cgroup lets the server use 1.50 CPUs."), "{shown}");
+    assert!(json::render(&answer).contains("\"cpu_quota_cores\": 1.5"));
 }
 
 #[test]

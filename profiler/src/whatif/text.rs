@@ -8,6 +8,7 @@ use profiler_forecast::bounds::{AtBest, Without};
 use profiler_forecast::quantiles::Quantiles;
 use profiler_forecast::search::{Goal, Search};
 use profiler_forecast::self_forecast::{Compared, SelfForecast};
+use profiler_forecast::setting::Setting;
 
 use super::forecast::{Forecast, WhatIf, limit_name, slots_name};
 use super::model::Arrivals;
@@ -49,6 +50,11 @@ fn write(answer: &WhatIf, charset: Charset, out: &mut String) -> std::fmt::Resul
     }
 }
 
+/// How many CPUs a cgroup's quota is worth.
+pub(super) fn quota_cores(setting: &Setting) -> Option<f64> {
+    setting.quota_ns.map(|quota_ns| quota_ns as f64 / 1e9)
+}
+
 /// Why there is no forecast, a sentence each; none: there is one.
 pub(super) fn none_because(answer: &WhatIf) -> Vec<String> {
     let refusals = answer.refusals.iter().map(|refusal| format!("No forecast: {refusal}."));
@@ -84,6 +90,12 @@ pub(super) fn head(answer: &WhatIf, charset: Charset) -> String {
         let _ = writeln!(
             said,
             "Other programs kept {others:.2} of the {cores} cores busy, wsgi-trace among them."
+        );
+    }
+    if let Some(quota_cores) = quota_cores(setting) {
+        let _ = writeln!(
+            said,
+            "A cgroup lets the server use {quota_cores:.2} CPUs. That bounds what it serves at most; how it stops the server is not simulated."
         );
     }
     said

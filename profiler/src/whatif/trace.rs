@@ -8,6 +8,7 @@ use profiler_core::event::Tid;
 use profiler_core::fact::Fact;
 use profiler_core::fact::machine::MachineCpu;
 use profiler_core::model::request::Request;
+use profiler_core::phase::Phase;
 use profiler_core::pipeline::Settings;
 use profiler_core::timeline::{Entry, ThreadState};
 
@@ -17,6 +18,9 @@ use crate::session::observer::Observer;
 const MAX_REQUESTS: usize = 1_000_000;
 /// Slices kept at most: some 500 MB.
 const MAX_SLICES: usize = 20_000_000;
+
+/// Phases of a request in which its thread runs.
+pub(super) const ON_CPU: [Phase; 4] = [Phase::Cpu, Phase::ReadHead, Phase::ReadBody, Phase::Write];
 
 /// As calls that send begin.
 const SENDS: [&str; 2] = ["write", "send"];

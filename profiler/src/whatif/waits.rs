@@ -30,46 +30,65 @@ struct Wait {
 struct OfProcess {
     /// In order of their begins.
     waits: Vec<Wait>,
-    /// By place in these: the latest end up to there.
-    latest_ns: Vec<u64>,
+    /// By place in these: the last one before it that ends later. Those between have ended when it has.
+    ends_later: Vec<Option<usize>>,
+}
+
+impl OfProcess {
+    fn of(mut waits: Vec<Wait>) -> Self {
+        waits.sort_unstable();
+        let end_ns = |place: usize| waits.get(place).map_or(0, |wait: &Wait| wait.end_ns);
+        let mut ends_later: Vec<Option<usize>> = Vec::with_capacity(waits.len());
+        for (place, wait) in waits.iter().enumerate() {
+            let mut earlier = place.checked_sub(1);
+            while let Some(other) = earlier.filter(|other| end_ns(*other) <= wait.end_ns) {
+                earlier = ends_later.get(other).copied().flatten();
+            }
+            ends_later.push(earlier);
+        }
+        Self { waits, ends_later }
+    }
+
+    /// Those that had begun at a moment and had not ended, the last first. It looks at few others: no thread waits twice at once.
+    fn open_at(&self, at_ns: u64) -> impl Iterator<Item = &Wait> {
+        let mut next = self.waits.partition_point(|wait| wait.start_ns <= at_ns).checked_sub(1);
+        std::iter::from_fn(move || {
+            loop {
+                let place = next?;
+                let wait = self.waits.get(place)?;
+                if wait.end_ns > at_ns {
+                    next = place.checked_sub(1);
+                    return Some(wait);
+                }
+                next = self.ends_later.get(place).copied().flatten();
+            }
+        })
+    }
 }
 
 impl<'a> Waits<'a> {
     /// `process_of`: the process of each thread.
     pub(super) fn of(trace: &Trace, process_of: &'a HashMap<Tid, u32>) -> Self {
-        let mut by_process: HashMap<u32, OfProcess> = HashMap::new();
+        let mut by_process: HashMap<u32, Vec<Wait>> = HashMap::new();
         for (tid, slices) in trace.threads() {
             let Some(process) = process_of.get(&tid) else { continue };
-            let of = by_process.entry(*process).or_default();
+            let waits = by_process.entry(*process).or_default();
             for slice in slices.iter().filter(|slice| slice.state == ThreadState::GilWait) {
                 let Slice { start_ns, end_ns, held_by, .. } = *slice;
-                of.waits.push(Wait { start_ns, end_ns, tid, held_by });
+                waits.push(Wait { start_ns, end_ns, tid, held_by });
             }
         }
-        for of in by_process.values_mut() {
-            of.waits.sort_unstable();
-            of.latest_ns = of
-                .waits
-                .iter()
-                .scan(0, |latest_ns, wait| {
-                    *latest_ns = wait.end_ns.max(*latest_ns);
-                    Some(*latest_ns)
-                })
-                .collect();
-        }
+        let by_process =
+            by_process.into_iter().map(|(process, waits)| (process, OfProcess::of(waits))).collect();
         Self { process_of, by_process }
     }
 
     /// The waits in which other threads of this one's process were at that moment. At least one of them must have begun while a thread had the lock that
     /// `of` accepts. `None`: there was none.
     pub(super) fn open_at(&self, tid: Tid, at_ns: u64, of: impl Fn(Tid) -> bool) -> Option<Open> {
-        let OfProcess { waits, latest_ns } = self.by_process.get(self.process_of.get(&tid)?)?;
-        let until = waits.partition_point(|wait| wait.start_ns <= at_ns);
-        let earlier = waits.get(..until).unwrap_or_default().iter().zip(latest_ns).rev();
-        // Before that all have ended.
-        let recent = earlier.take_while(|(_, latest_ns)| **latest_ns > at_ns).map(|(wait, _)| wait);
+        let of_process = self.by_process.get(self.process_of.get(&tid)?)?;
         let (mut open, mut is_of) = (Open { oldest_ns: u64::MAX, end_ns: u64::MAX }, false);
-        for wait in recent.filter(|wait| wait.end_ns > at_ns && wait.tid != tid) {
+        for wait in of_process.open_at(at_ns).filter(|wait| wait.tid != tid) {
             open.oldest_ns = open.oldest_ns.min(wait.start_ns);
             open.end_ns = open.end_ns.min(wait.end_ns);
             is_of |= of(wait.held_by);
@@ -85,4 +104,44 @@ pub(super) struct Open {
     pub(super) oldest_ns: u64,
     /// When the first of them ends.
     pub(super) end_ns: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait(tid: Tid, start_ns: u64, end_ns: u64) -> Wait {
+        Wait { start_ns, end_ns, tid, held_by: 1 }
+    }
+
+    #[test]
+    fn a_moment_s_open_waits_are_those_of_a_look_at_all() {
+        let waits = vec![
+            wait(2, 0, 100),
+            wait(3, 5, 10),
+            wait(3, 12, 60),
+            wait(4, 14, 20),
+            wait(4, 21, 22),
+            wait(5, 30, 90),
+            wait(4, 95, 99),
+        ];
+        let of_process = OfProcess::of(waits.clone());
+        for at_ns in 0..110 {
+            let mut found: Vec<Wait> = of_process.open_at(at_ns).copied().collect();
+            found.reverse();
+            let is_open = |wait: &&Wait| wait.start_ns <= at_ns && wait.end_ns > at_ns;
+            assert_eq!(found, waits.iter().filter(is_open).copied().collect::<Vec<_>>(), "{at_ns}");
+        }
+    }
+
+    #[test]
+    fn what_ended_before_is_passed_over_at_once_beside_a_wait_that_goes_on() {
+        let many = 200_000;
+        let mut waits = vec![wait(2, 0, u64::MAX)];
+        waits.extend((1..many).map(|start_ns| wait(3, start_ns, start_ns + 1)));
+        let of_process = OfProcess::of(waits);
+        // To look at each that has ended took minutes.
+        let open: usize = (1..many).map(|at_ns| of_process.open_at(at_ns).count()).sum();
+        assert_eq!(open, 2 * (many as usize - 1));
+    }
 }

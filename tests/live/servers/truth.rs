@@ -175,7 +175,16 @@ pub(crate) fn each_request_is_seen_once(window: &Window) -> anyhow::Result<()> {
 pub(crate) fn nothing_is_lost(traced: &Traced) -> anyhow::Result<()> {
     let losses = traced.value("/losses")?;
     let number = |name: &str| traced.number(&format!("/losses/{name}"));
-    for name in ["late", "malformed", "sequence_holes", "evicted", "unreadable_bytes"] {
+    let none = [
+        "late",
+        "malformed",
+        "sequence_holes",
+        "evicted",
+        "unreadable_bytes",
+        "unreadable_items",
+        "missing_items",
+    ];
+    for name in none {
         ensure!(number(name)? == 0, "{name}: {losses}");
     }
     ensure!(number("conservation/emitted")? == number("conservation/received")?, "{losses}");

@@ -99,7 +99,16 @@ fn assert_equal(window: &Window) -> anyhow::Result<()> {
         }
     }
     let losses = traced.value("/losses")?;
-    for name in ["late", "malformed", "sequence_holes", "evicted", "unreadable_bytes"] {
+    let none = [
+        "late",
+        "malformed",
+        "sequence_holes",
+        "evicted",
+        "unreadable_bytes",
+        "unreadable_items",
+        "missing_items",
+    ];
+    for name in none {
         assert_eq!(traced.number(&format!("/losses/{name}"))?, 0, "{losses}");
     }
     let conserved = |name: &str| traced.number(&format!("/losses/conservation/{name}"));

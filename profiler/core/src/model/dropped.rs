@@ -284,7 +284,8 @@ impl Dropped {
     #[must_use]
     pub fn total(&self) -> u64 {
         let of_connections = |counted: &&Counted| counted.cause != Cause::AcceptQueueOverflow;
-        self.causes.iter().filter(of_connections).map(|counted| counted.count).sum()
+        let counts = self.causes.iter().filter(of_connections).map(|counted| counted.count);
+        counts.fold(0_u64, u64::saturating_add)
     }
 
     /// Connections of one cause.
@@ -320,5 +321,17 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), Cause::ALL.len());
         assert_eq!(Cause::ALL.last(), Some(&Cause::Unknown));
+    }
+
+    #[test]
+    fn connections_of_all_causes_are_no_more_than_a_number_holds() {
+        let counted = |cause, count| Counted { cause, count, waited_ns: 0, examples: Vec::new() };
+        let causes = |counts: [u64; 3]| {
+            let causes = [Cause::AcceptQueueOverflow, Cause::WorkerTimeout, Cause::Unknown];
+            let causes = causes.into_iter().zip(counts).map(|(cause, count)| counted(cause, count)).collect();
+            Dropped { causes, ..Dropped::default() }
+        };
+        assert_eq!(causes([7, 2, 3]).total(), 5);
+        assert_eq!(causes([0, u64::MAX, 3]).total(), u64::MAX);
     }
 }

@@ -381,7 +381,7 @@ fn losses(state: &State, received: &Received) -> Losses {
 }
 
 /// Attempts that full accept queues refused. The listener that refused most is the example.
-fn refused(listeners: &[Listener]) -> Option<Counted> {
+pub(super) fn refused(listeners: &[Listener]) -> Option<Counted> {
     let refused = |listener: &Listener| {
         let Some(queue) = &listener.queue else { return 0 };
         match &queue.delays {
@@ -390,7 +390,7 @@ fn refused(listeners: &[Listener]) -> Option<Counted> {
             None => 0,
         }
     };
-    let count: u64 = listeners.iter().map(refused).sum();
+    let count = listeners.iter().map(refused).fold(0_u64, u64::saturating_add);
     let worst = listeners.iter().max_by_key(|listener| refused(listener)).filter(|_| count > 0)?;
     let limit = worst.queue.as_ref().map_or(0, |queue| queue.limit);
     let then = match worst.seen.family.as_str() {

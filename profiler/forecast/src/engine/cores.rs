@@ -49,8 +49,13 @@ impl Cores {
         self.0.get_mut(core)
     }
 
-    pub(super) fn busy_ns(&self) -> Vec<u64> {
-        self.0.iter().map(|core| core.busy_ns).collect()
+    /// How long each has run a thread until now.
+    pub(super) fn busy_ns(&self, now_ns: u64) -> Vec<u64> {
+        let of = |core: &Core| {
+            let running_ns = core.running.map_or(0, |_| now_ns.saturating_sub(core.since_ns));
+            core.busy_ns.saturating_add(running_ns)
+        };
+        self.0.iter().map(of).collect()
     }
 
     /// Puts a thread that wakes up into a run queue, and says which core is to look. That is its last one if that is

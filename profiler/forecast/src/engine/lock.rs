@@ -17,8 +17,8 @@ pub(super) struct Lock {
     pub(super) switches: u64,
     /// Who had it last.
     last_holder: Option<usize>,
-    /// How long it was held.
-    pub(super) held_ns: u64,
+    /// How long it was held, until it was last given up.
+    held_ns: u64,
     since_ns: u64,
     waiters: VecDeque<usize>,
     /// Those that were woken for it and had no core yet.
@@ -50,6 +50,12 @@ impl Lock {
         let next = self.waiters.pop_front();
         self.woken.extend(next);
         next
+    }
+
+    /// How long it was held until now.
+    pub(super) fn held_ns(&self, now_ns: u64) -> u64 {
+        let since_ns = self.holder.map_or(0, |_| now_ns.saturating_sub(self.since_ns));
+        self.held_ns.saturating_add(since_ns)
     }
 
     /// A holder that has more to do waits for it, behind all others.

@@ -9,7 +9,7 @@ use super::agenda::Event;
 use super::cores::Core;
 use super::thread::Thread;
 use crate::load::Work;
-use crate::setting::{AWAKE_NS, Setting};
+use crate::setting::{AWAKE_NS, Setting, Turns};
 
 impl Engine<'_> {
     // The interpreter lock.
@@ -136,7 +136,7 @@ impl Engine<'_> {
     /// A thread can run; `core`: the one that it is just leaving, where it goes on unless its turn is over.
     pub(super) fn ready(&mut self, number: usize, core: Option<usize>) {
         self.count(number, Phase::RunQueue);
-        let Setting { quantum_ns, slice_ns, .. } = *self.setting;
+        let Turns { quantum_ns, slice_ns } = self.setting.turns;
         let Some(thread) = self.threads.get_mut(number) else { return };
         let is_asked = core.and_then(|core| self.cores.get_mut(core)).is_some_and(|core| core.is_asked);
         let turn_ns = if is_asked { slice_ns.min(quantum_ns) } else { quantum_ns };
@@ -180,7 +180,7 @@ impl Engine<'_> {
         let (number, since_ns) = running;
         let ran_ns = self.now_ns.saturating_sub(since_ns);
         let used_ns = self.threads.get(number).map_or(0, |thread| thread.used_ns.saturating_add(ran_ns));
-        if used_ns < self.setting.slice_ns {
+        if used_ns < self.setting.turns.slice_ns {
             return;
         }
         self.pause(core);
@@ -208,13 +208,13 @@ impl Engine<'_> {
         let Some(thread) = self.threads.get_mut(number) else { return };
         let Some(core) = self.cores.get_mut(on) else { return };
         (thread.core, thread.last_core) = (Some(on), on);
-        if thread.used_ns >= self.setting.quantum_ns {
+        if thread.used_ns >= self.setting.turns.quantum_ns {
             thread.used_ns = 0;
         }
         core.running = Some(number);
         core.since_ns = self.now_ns;
         core.turn = core.turn.wrapping_add(1);
-        let length_ns = thread.left_ns.min(self.setting.quantum_ns - thread.used_ns);
+        let length_ns = thread.left_ns.min(self.setting.turns.quantum_ns - thread.used_ns);
         let turn = Event::Turn { core: on, turn: core.turn };
         let phase = if let Work::Free(phase) = thread.work { phase } else { Phase::Cpu };
         self.agenda.plan(self.now_ns.saturating_add(length_ns), turn);

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::competition::Competition;
 use crate::load::{Front, Request, Row, Segment};
-use crate::setting::{Errands, Own, Wakes};
+use crate::setting::{Errands, Own, Turns, Wakes};
 use given::{load, setting};
 
 /// What must hold between two events.
@@ -205,7 +205,8 @@ fn a_lock_is_free_until_who_was_woken_for_it_has_a_core() {
     // On one core: the first gives the lock up for a call of 2 ms, and keeps its core. The second is woken for the lock and has none.
     let works = [(Work::Python, MS), (Work::Free(Phase::Write), 2 * MS), (Work::Python, MS)];
     let load = Load { requests: vec![at(0, &works), at(1, &[(Work::Python, MS)])], ..Load::default() };
-    let setting = Setting { threads: 2, slice_ns: 9 * MS, quantum_ns: 9 * MS, ..Setting::default() };
+    let setting =
+        Setting { threads: 2, turns: Turns { quantum_ns: 9 * MS, slice_ns: 9 * MS }, ..Setting::default() };
     let served = simulate(&load, &setting).unwrap().served;
     assert_eq!(served[0].total_ns(), 4 * MS, "nobody took the lock meanwhile");
     assert_eq!(served[0].phases.get(Phase::GilWait) + served[1].phases.get(Phase::GilWait), 0);
@@ -296,7 +297,8 @@ fn who_wakes_up_takes_the_core_of_one_that_has_run_for_its_slice() {
         ..Load::default()
     };
     let waited_ns = |slice_ns: u64| {
-        let setting = Setting { processes: 2, slice_ns, quantum_ns: 8 * MS, ..Setting::default() };
+        let setting =
+            Setting { processes: 2, turns: Turns { quantum_ns: 8 * MS, slice_ns }, ..Setting::default() };
         simulate(&load, &setting)
             .unwrap()
             .served
@@ -343,7 +345,7 @@ fn a_thread_that_waits_beside_an_idle_core_goes_there_once_a_turn_is_over() {
     let served = simulate(&load, &setting).unwrap().served;
     let waited_ns: Vec<u64> = served.iter().map(|one| one.phases.get(Phase::RunQueue)).collect();
     assert!(waited_ns[0] == 0 && waited_ns[1] == 0, "{waited_ns:?}");
-    assert!(waited_ns[2] <= setting.quantum_ns, "{waited_ns:?}");
+    assert!(waited_ns[2] <= setting.turns.quantum_ns, "{waited_ns:?}");
 }
 
 #[test]
@@ -470,7 +472,12 @@ fn who_hands_over_and_goes_on_keeps_its_core_and_the_lock() {
         [(vec![python(5 * MS)], 1, 8), (vec![python(5 * MS)], 2, 8), (vec![], 1, 3), (vec![], 2, 3)]
     {
         let dispatch = Dispatch::ByProcess(errands(then));
-        let setting = Setting { cores, dispatch, quantum_ns: 9 * MS, slice_ns: 9 * MS, ..Setting::default() };
+        let setting = Setting {
+            cores,
+            dispatch,
+            turns: Turns { quantum_ns: 9 * MS, slice_ns: 9 * MS },
+            ..Setting::default()
+        };
         let served = simulate(&load, &setting).unwrap().served;
         assert_eq!(served[0].end_ns / MS, expected_ms, "{cores} {:?}", served[0]);
     }

@@ -359,6 +359,18 @@ fn losses() -> Vec<Column<WindowRow>> {
             |row: &R| Cell::number(row.losses().unreadable_bytes),
         ),
         Column::new(
+            "unreadable_items",
+            Kind::Count,
+            "Records and facts in readable parts of the recording that could not be read.",
+            |row: &R| Cell::number(row.losses().unreadable_items),
+        ),
+        Column::new(
+            "missing_items",
+            Kind::Count,
+            "Records and facts that the recording's end counts and that were not read.",
+            |row: &R| Cell::number(row.losses().missing_items),
+        ),
+        Column::new(
             "is_recording_truncated",
             Kind::Flag,
             "The recording ended before the window did.",

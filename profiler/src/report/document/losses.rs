@@ -15,7 +15,10 @@ pub(in crate::report) fn what_is_missing(losses: &Losses) -> Option<String> {
     }
     let what = match lost_records(losses) {
         0 if losses.recording_truncated => "the recording breaks off".to_owned(),
-        0 if losses.unreadable_bytes > 0 => "parts of the recording cannot be read".to_owned(),
+        0 if losses.unreadable_bytes > 0 || losses.unreadable_items > 0 => {
+            "parts of the recording cannot be read".to_owned()
+        }
+        0 if losses.missing_items > 0 => "parts of the recording are missing".to_owned(),
         0 if losses.evicted > 0 => "a table was full".to_owned(),
         0 => "data was lost".to_owned(),
         lost => format!("{} lost", unit::counted(lost, "record")),
@@ -25,7 +28,7 @@ pub(in crate::report) fn what_is_missing(losses: &Losses) -> Option<String> {
 
 /// Records known to be lost. Holes in the sequences are the same slices seen from the other side: not added.
 pub(in crate::report) fn lost_records(losses: &Losses) -> u64 {
-    let kernel: u64 = losses.kernel.lost.iter().map(|(_, count)| *count).sum();
+    let kernel = losses.kernel.lost.iter().fold(0_u64, |sum, (_, count)| sum.saturating_add(*count));
     kernel.max(losses.sequence_holes).saturating_add(losses.late).saturating_add(losses.malformed)
 }
 
@@ -72,6 +75,16 @@ fn lost(body: &mut Blocks<'_>, losses: &Losses) {
             "times an event loop was about more requests than are remembered: more time is unexplained, nothing is lost",
         ),
         (losses.unreadable_bytes, "unreadable", "bytes of the recording that could not be read"),
+        (
+            losses.unreadable_items,
+            "not understood",
+            "records and facts of the recording that could not be read",
+        ),
+        (
+            losses.missing_items,
+            "missing",
+            "records and facts that the recording's end counts and that were not read",
+        ),
     ] {
         if number > 0 {
             body.entry(what, format!("{} {text}", unit::count(number)));

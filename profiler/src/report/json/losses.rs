@@ -21,6 +21,8 @@ view! {
         crowded: u64 = losses.crowded,
         impossible: Vec<Named<'a>> = named(&losses.impossible),
         unreadable_bytes: u64 = losses.unreadable_bytes,
+        unreadable_items: u64 = losses.unreadable_items,
+        missing_items: u64 = losses.missing_items,
         is_recording_truncated: bool = losses.recording_truncated,
         conservation: Conservation<'a> = Conservation::new(laws, &losses.kernel.emitted),
     }

@@ -136,6 +136,20 @@ fn what_a_loop_does_not_remember_is_told_and_makes_no_report_incomplete() {
 }
 
 #[test]
+fn what_a_recording_could_not_give_is_told_and_makes_its_report_incomplete() {
+    for (unreadable, missing, complete) in [(0, 0, true), (2, 0, false), (0, 3, false)] {
+        let mut snapshot = Snapshot::default();
+        snapshot.coverage.losses.unreadable_items = unreadable;
+        snapshot.coverage.losses.missing_items = missing;
+        let report = value(&snapshot, &[]);
+        let losses = &report["losses"];
+        assert_eq!(losses["unreadable_items"], unreadable);
+        assert_eq!(losses["missing_items"], missing);
+        assert_eq!(losses["is_complete"], complete);
+    }
+}
+
+#[test]
 fn every_top_level_key_is_there_in_order_even_when_there_is_nothing_to_say() {
     let text = String::from_utf8(render(&Snapshot::default(), &[]).unwrap()).unwrap();
     let keys: Vec<&str> = text

@@ -125,6 +125,8 @@ fn any_single_kind_of_loss_is_said_at_the_top_and_named_below() {
         (with(|s| s.coverage.losses.sequence_holes = 1), "sequence numbers"),
         (with(|s| s.coverage.losses.evicted = 1), "table was full"),
         (with(|s| s.coverage.losses.unreadable_bytes = 1), "could not be read"),
+        (with(|s| s.coverage.losses.unreadable_items = 1), "records and facts of the recording"),
+        (with(|s| s.coverage.losses.missing_items = 1), "records and facts that the recording's end counts"),
         (with(|s| s.coverage.losses.recording_truncated = true), "breaks off"),
     ] {
         assert!(text.starts_with("INCOMPLETE"), "{named}");
@@ -134,6 +136,10 @@ fn any_single_kind_of_loss_is_said_at_the_top_and_named_below() {
     }
     let full = with(|s| s.coverage.losses.evicted = 1);
     assert!(full.starts_with("INCOMPLETE  a table was full"), "{full}");
+    let missing = with(|s| s.coverage.losses.missing_items = 1);
+    assert!(missing.starts_with("INCOMPLETE  parts of the recording are missing"), "{missing}");
+    let unread = with(|s| s.coverage.losses.unreadable_items = 1);
+    assert!(unread.starts_with("INCOMPLETE  parts of the recording cannot be read"), "{unread}");
 }
 
 #[test]

@@ -127,11 +127,13 @@ const fn connect_failed(family: u16, error: i64) -> Option<&'static str> {
     })
 }
 
-/// The client's request that a thread of the front end serves: its connection's number and its own.
+/// The client's request that a thread of the front end serves: its connection's number and its own. None where another
+/// thread has answered it whole meanwhile. A half that is waited for after the request is over would wait for ever.
 fn serving(wire: &Wire, thread: &Thread) -> Option<(u32, u64)> {
     let (number, id) = thread.serving?;
     let connection = wire.connections.get(number)?;
-    (connection.origin.side == Side::Front).then_some((number, id))
+    let is_live = connection.requests.iter().any(|active| active.request.id == id);
+    (is_live && connection.origin.side == Side::Front).then_some((number, id))
 }
 
 /// From here on the front end's account of the request is kept piece by piece.
@@ -337,6 +339,35 @@ mod tests {
             assert_eq!(connection.requests[0].kept.is_any(), is_kept, "{what}");
             let told = (connection.signs.behind, connection.signs.behind_failed.is_some());
             assert_eq!(told, (behind, has_failed), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_thread_whose_request_another_one_has_answered_asks_the_server_for_none() {
+        for (what, is_over) in [("it is served", false), ("it is over", true)] {
+            let (mut world, mut wire, mut join, thread) = serves(Side::Front);
+            world.descriptors.open(1, 12, DescriptorClass::Backend { port: 9000 }, 110);
+            if is_over {
+                wire.connections.get_mut(0).unwrap().requests.clear();
+            }
+            let slice = Slice { result: 40, enter_ns: 120, ..Slice::blank(Call::Write { fd: 12 }) };
+            assert!(call(&world, (&mut wire, &mut join), &thread, &slice, 130).is_empty(), "{what}");
+            assert_eq!(join.links.has_all(1), is_over, "{what}: what it asked for is waited for");
+            // What the server does for that is no half of it.
+            let inner = Active::new(&Beginning::at(9, 125), 20, 21);
+            let server = Evidence {
+                connection: 7,
+                seeded: true,
+                is_unix: false,
+                port: 9000,
+                identity: 0,
+                established_ns: 0,
+                accepted_ns: 0,
+                arrival_ns: Some(125),
+                ended: false,
+            };
+            join.links.inner_done(&server, (inner.request, Tail::default()), false);
+            assert_eq!(join.links.counts.unpaired, u64::from(is_over), "{what}");
         }
     }
 }

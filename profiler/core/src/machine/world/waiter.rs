@@ -25,6 +25,8 @@ const MAX_LOCKS: usize = 8;
 const MAX_WAYS: usize = 16;
 /// Depth of nested epoll instances: the kernel allows five.
 const MAX_DEPTH: usize = 5;
+/// Entries of interest lists looked at for one wait, of all nested instances together: two of the longest lists kept.
+const MAX_ENTRIES: usize = 8192;
 /// include/uapi/linux/eventpoll.h.
 const EPOLLEXCLUSIVE: u32 = 1 << 28;
 /// See [`EPOLLEXCLUSIVE`].
@@ -338,36 +340,48 @@ fn listeners_at(world: &World, tgid: Tid, place: WaitedIn) -> Vec<(u64, How)> {
     match place {
         WaitedIn::Accept(fd) => inode(fd).map(|inode| (inode, How::Accept)).into_iter().collect(),
         WaitedIn::Poll(fd) => inode(fd).map(|inode| (inode, How::Poll)).into_iter().collect(),
-        WaitedIn::Epoll(fd) => {
-            let mut found = Vec::new();
-            in_instance(world, tgid, fd, 0, &mut found);
-            found
-        }
+        WaitedIn::Epoll(fd) => listeners_in(world, tgid, fd),
     }
 }
 
-fn in_instance(world: &World, tgid: Tid, epoll_fd: i32, depth: usize, found: &mut Vec<(u64, How)>) {
-    let Some(instance) = world.descriptors.get(tgid, epoll_fd) else { return };
-    for &fd in &instance.interest {
-        match world.descriptors.class(tgid, fd) {
-            Some(DescriptorClass::Listener) => {
-                let Some(inode) = world.processes.listener_inode(tgid, fd) else { continue };
-                let ways = instance.ways.iter().find(|(of, _)| *of == fd).map_or(0, |(_, events)| *events);
-                let how = How::Epoll {
-                    exclusive: ways & EPOLLEXCLUSIVE != 0,
-                    one_shot: ways & EPOLLONESHOT != 0,
-                    edge_triggered: ways & EPOLLET != 0,
-                    shared: instance.shared,
-                    nested: depth > 0,
-                };
-                found.push((inode, how));
+/// Listeners in an epoll instance and in those within it, each way once. Instances may hold each other: each is looked
+/// into once, those that lie least deep first.
+fn listeners_in(world: &World, tgid: Tid, epoll_fd: i32) -> Vec<(u64, How)> {
+    let mut found = Vec::new();
+    let mut known = BTreeSet::new();
+    let mut instances = vec![(epoll_fd, 0)];
+    let mut visited = BTreeSet::from([epoll_fd]);
+    let mut looked_into = 0;
+    let mut entries = MAX_ENTRIES;
+    while let Some(&(epoll_fd, depth)) = instances.get(looked_into) {
+        looked_into += 1;
+        let Some(instance) = world.descriptors.get(tgid, epoll_fd) else { continue };
+        for &fd in instance.interest.iter().take(entries) {
+            match world.descriptors.class(tgid, fd) {
+                Some(DescriptorClass::Listener) => {
+                    let Some(inode) = world.processes.listener_inode(tgid, fd) else { continue };
+                    let ways =
+                        instance.ways.iter().find(|(of, _)| *of == fd).map_or(0, |(_, events)| *events);
+                    let how = How::Epoll {
+                        exclusive: ways & EPOLLEXCLUSIVE != 0,
+                        one_shot: ways & EPOLLONESHOT != 0,
+                        edge_triggered: ways & EPOLLET != 0,
+                        shared: instance.shared,
+                        nested: depth > 0,
+                    };
+                    if known.insert((inode, how)) {
+                        found.push((inode, how));
+                    }
+                }
+                Some(DescriptorClass::Epoll) if depth < MAX_DEPTH && visited.insert(fd) => {
+                    instances.push((fd, depth + 1));
+                }
+                _ => {}
             }
-            Some(DescriptorClass::Epoll) if depth < MAX_DEPTH && fd != epoll_fd => {
-                in_instance(world, tgid, fd, depth + 1, found);
-            }
-            _ => {}
         }
+        entries = entries.saturating_sub(instance.interest.len());
     }
+    found
 }
 
 #[cfg(test)]

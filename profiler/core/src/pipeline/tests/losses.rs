@@ -3,7 +3,10 @@
 //! In: scripts with holes, doubts and calls from nowhere. Out: assertions on losses and blind spots.
 
 use super::*;
-use crate::fact::ThreadTotals;
+use crate::fact::{ListenerSeen, ThreadTotals};
+use crate::model::Listener;
+use crate::model::queue::Queue;
+use crate::pipeline::finish::refused;
 
 #[test]
 fn a_lost_slice_leaves_a_hole_that_is_shown_as_unexplained() {
@@ -63,4 +66,20 @@ fn io_uring_is_reported_as_a_blind_spot() {
     assert!(
         run(vec![Script::new(1).cpu(1).job_wait((1, 0, 0))], 10).snapshot.coverage.blind_spots.is_empty()
     );
+}
+
+#[test]
+fn refusals_of_all_listeners_together_are_no_more_than_a_number_holds() {
+    let listener = |refused| Listener {
+        seen: ListenerSeen { family: "unix".to_owned(), ..ListenerSeen::default() },
+        queue: Some(Queue { refused: Some(refused), ..Queue::default() }),
+        ..Listener::default()
+    };
+    for (listeners, count) in [
+        (vec![listener(0)], None),
+        (vec![listener(2), listener(3)], Some(5)),
+        (vec![listener(u64::MAX), listener(3)], Some(u64::MAX)),
+    ] {
+        assert_eq!(refused(&listeners).map(|counted| counted.count), count);
+    }
 }

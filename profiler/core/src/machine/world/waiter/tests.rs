@@ -78,6 +78,41 @@ fn instance_in_an_instance_leads_to_the_listener() {
 }
 
 #[test]
+fn instances_that_all_hold_each_other_are_each_looked_into_once() {
+    let mut state = state(0);
+    let fds: Vec<i32> = (10..74).collect();
+    for fd in &fds {
+        state.descriptors.open(1, *fd, DescriptorClass::Epoll, 0);
+    }
+    for fd in &fds {
+        state.descriptors.set_interest(1, *fd, [fds.as_slice(), &[3]].concat(), &[]);
+    }
+    let mut waits = ListenerWaits::default();
+    waits.slice(&slice(1, Call::EpollWait { epoll_fd: 10, timeout_ms: -1 }, 1), &state, |_| false);
+    let told = [("in epoll".to_owned(), 1), ("in epoll, instance in instance".to_owned(), 1)];
+    assert_eq!(rows(&waits, &state, &[]), told);
+    assert_eq!((waits.threads[&1].ways.len(), waits.evicted), (2, 0), "each way counts once");
+}
+
+#[test]
+fn what_is_looked_at_for_one_wait_is_bounded_over_all_nested_instances() {
+    for (long_lists, is_found) in [(1, true), (2, false)] {
+        let mut state = state(0);
+        let nested: Vec<i32> = (10..10 + long_lists).collect();
+        for fd in nested.iter().chain(&[9]) {
+            state.descriptors.open(1, *fd, DescriptorClass::Epoll, 0);
+        }
+        for fd in &nested {
+            state.descriptors.set_interest(1, *fd, (1000..).take(MAX_ENTRIES / 2).collect(), &[]);
+        }
+        // The instance with the listener comes last.
+        state.descriptors.set_interest(1, 9, [nested.as_slice(), &[4]].concat(), &[]);
+        let found = listeners_at(&state, 1, WaitedIn::Epoll(9));
+        assert_eq!(!found.is_empty(), is_found, "{long_lists}");
+    }
+}
+
+#[test]
 fn those_behind_a_lock_are_told_by_who_came_out_of_it() {
     let state = state(0);
     let mut waits = ListenerWaits::default();
