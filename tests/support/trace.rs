@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use serde::{Deserialize, Deserializer};
 use tempfile::TempDir;
 
@@ -332,6 +332,33 @@ impl Traced {
     /// Where there is none.
     pub fn number(&self, pointer: &str) -> anyhow::Result<u64> {
         self.value(pointer)?.as_u64().with_context(|| format!("no number at {pointer}"))
+    }
+
+    /// Nothing was lost, and what was kept adds up.
+    ///
+    /// # Errors
+    ///
+    /// Where the report says otherwise, or does not say.
+    pub fn lost_nothing(&self) -> anyhow::Result<()> {
+        let losses = self.value("/losses")?;
+        let number = |name: &str| self.number(&format!("/losses/{name}"));
+        let none = [
+            "late",
+            "malformed",
+            "sequence_holes",
+            "evicted",
+            "unreadable_bytes",
+            "unreadable_items",
+            "missing_items",
+            "conservation/slices_broken",
+            "conservation/requests_broken",
+        ];
+        for name in none {
+            ensure!(number(name)? == 0, "{name}: {losses}");
+        }
+        ensure!(number("conservation/emitted")? == number("conservation/received")?, "{losses}");
+        ensure!(self.value("/losses/impossible")? == &serde_json::json!([]), "{losses}");
+        Ok(())
     }
 
     /// Waits around switches that the kernel did not show: nobody could explain them, and they are counted apart.

@@ -6,7 +6,7 @@
 use crate::competition::Competition;
 use crate::engine::simulate;
 use crate::figures::rate;
-use crate::load::{Arrives, Front, Load, Segment};
+use crate::load::{Arrives, Front, Load, Request, Segment};
 use crate::outcome::Stretch;
 use crate::setting::{Dispatch, Errands, Setting, SettingError};
 
@@ -50,28 +50,35 @@ pub struct Capacity {
 /// # Errors
 /// If the setting or the load cannot be simulated.
 pub fn capacity(load: &Load, setting: &Setting) -> Result<Capacity, SettingError> {
-    let mut flood = load.clone();
-    flood.requests.truncate(MOST);
+    let some = load.requests.get(..MOST).unwrap_or(&load.requests);
     let slots = setting.slots() as usize;
-    let for_each = FOR_EACH_SLOT.saturating_mul(times_its_slot(&flood));
+    let for_each = FOR_EACH_SLOT.saturating_mul(times_its_slot(some, load.front.as_ref()));
     let enough = slots.saturating_mul(for_each).saturating_mul(AT_ONCE).min(MOST);
-    let count = enough.max(slots.saturating_mul(AT_ONCE)).max(flood.requests.len());
-    flood.requests = flood.requests.into_iter().cycle().take(count).collect();
-    let width = slots.saturating_mul(for_each).min(flood.requests.len() / AT_ONCE).max(1);
-    let think_ns = half_ns(&flood);
-    for (number, request) in flood.requests.iter_mut().enumerate() {
+    let count = enough.max(slots.saturating_mul(AT_ONCE)).max(some.len());
+    let mut requests: Vec<Request> = some.iter().cycle().take(count).cloned().collect();
+    let width = slots.saturating_mul(for_each).min(requests.len() / AT_ONCE).max(1);
+    // Half of what a request takes of a CPU. Just as a response is sent its process could take the next one, though others of its requests wait.
+    let think_ns = row_cpu_ns(&requests) / 2;
+    for (number, request) in requests.iter_mut().enumerate() {
         let before = number.checked_sub(width);
         request.arrives =
             before.map_or(Arrives::At(0), |before| Arrives::After { request: before, think_ns });
     }
     // The flood takes another time than the recording did: others do in it what they did in the mean.
     let competition = Competition::mean(&setting.competition).into_iter().collect();
+    let flood = Load {
+        requests,
+        after: load.after.clone(),
+        front: load.front.clone(),
+        endpoints: load.endpoints.clone(),
+        back_ends: load.back_ends.clone(),
+    };
     let outcome = simulate(&flood, &Setting { competition, ..setting.clone() })?;
     let Stretch { from_ns, to_ns, .. } = outcome.middle;
     let is_in_middle = |end_ns: u64| end_ns > from_ns && end_ns <= to_ns;
     let count = outcome.served.iter().filter(|served| is_in_middle(served.end_ns)).count();
     let per_s = rate(count, to_ns.saturating_sub(from_ns));
-    let by_quota = setting.quota_ns.map(|quota_ns| quota_ns as f64 / cpu_ns(load, setting).max(1.0));
+    let by_quota = setting.quota_ns.map(|quota_ns| quota_ns as f64 / cpu_ns(load, setting).max(1) as f64);
     Ok(match by_quota.filter(|most| *most < per_s) {
         Some(per_s) => Capacity { per_s, limit: Limit::Quota },
         None => Capacity { per_s, limit: limit(&outcome.middle, setting) },
@@ -79,42 +86,41 @@ pub fn capacity(load: &Load, setting: &Setting) -> Result<Capacity, SettingError
 }
 
 /// CPU time of a request in the mean, with what is done for it before and after.
-fn cpu_ns(load: &Load, setting: &Setting) -> f64 {
-    let sum_ns = |segments: &mut dyn Iterator<Item = &Segment>| -> f64 {
-        segments.filter(|segment| !segment.work.is_wait()).map(|segment| segment.duration_ns as f64).sum()
-    };
-    let rows_ns = sum_ns(&mut load.requests.iter().flat_map(|request| &request.row.segments));
+fn cpu_ns(load: &Load, setting: &Setting) -> u64 {
     let errands = match &setting.dispatch {
         Dispatch::Shared(_) => None,
         Dispatch::ByProcess(errands) => Some(errands),
     };
     let of_each = load.after.iter().chain(errands.into_iter().flat_map(Errands::each));
     let front = load.front.iter().flat_map(Front::each);
-    rows_ns / load.requests.len().max(1) as f64 + sum_ns(&mut of_each.chain(front))
+    row_cpu_ns(&load.requests).saturating_add(sum_ns(on_cpu(of_each.chain(front))))
+}
+
+/// CPU time of their rows in the mean.
+fn row_cpu_ns(requests: &[Request]) -> u64 {
+    mean_ns(sum_ns(on_cpu(requests.iter().flat_map(|request| &request.row.segments))), requests)
+}
+
+fn on_cpu<'a>(segments: impl Iterator<Item = &'a Segment>) -> impl Iterator<Item = &'a Segment> {
+    segments.filter(|segment| !segment.work.is_wait())
+}
+
+fn sum_ns<'a>(segments: impl IntoIterator<Item = &'a Segment>) -> u64 {
+    segments.into_iter().map(|segment| segment.duration_ns).fold(0, u64::saturating_add)
+}
+
+/// What of this comes to each of so many.
+fn mean_ns(sum_ns: u64, requests: &[Request]) -> u64 {
+    sum_ns / u64::try_from(requests.len()).unwrap_or(u64::MAX).max(1)
 }
 
 /// How many times as long as a slot has a request, in the mean, the front end has it too, rounded up. So many are on their way for each that a slot has.
-fn times_its_slot(load: &Load) -> usize {
-    let sum_ns = |segments: &[Segment]| {
-        segments.iter().map(|segment| segment.duration_ns).fold(0_u64, u64::saturating_add)
-    };
-    let Some(front) = &load.front else { return 1 };
-    let count = u64::try_from(load.requests.len()).unwrap_or(u64::MAX).max(1);
-    let rows_ns =
-        load.requests.iter().map(|request| sum_ns(&request.row.segments)).fold(0, u64::saturating_add);
+fn times_its_slot(requests: &[Request], front: Option<&Front>) -> usize {
+    let Some(front) = front else { return 1 };
+    let rows_ns = sum_ns(requests.iter().flat_map(|request| &request.row.segments));
     let front_ns = sum_ns(&front.before).saturating_add(sum_ns(&front.after));
-    let times = front_ns.div_ceil((rows_ns / count).max(1)).saturating_add(1);
+    let times = front_ns.div_ceil(mean_ns(rows_ns, requests).max(1)).saturating_add(1);
     usize::try_from(times).unwrap_or(usize::MAX)
-}
-
-/// Half of what a request takes of a CPU, in the mean. So much later the next one comes: just as a response is sent, its process could take one, though
-/// others of its requests wait.
-fn half_ns(load: &Load) -> u64 {
-    let segments = load.requests.iter().flat_map(|request| &request.row.segments);
-    let on_cpu = segments.filter(|segment| !segment.work.is_wait());
-    let cpu_ns = on_cpu.map(|segment| segment.duration_ns).fold(0, u64::saturating_add);
-    let count = u64::try_from(load.requests.len()).unwrap_or(u64::MAX).max(1);
-    cpu_ns / count / 2
 }
 
 fn limit(middle: &Stretch, setting: &Setting) -> Limit {
@@ -136,7 +142,7 @@ mod tests {
     use profiler_core::phase::Phase;
 
     use super::*;
-    use crate::load::{Request, Row, Segment, Work};
+    use crate::load::{Row, Work};
 
     const MS: u64 = 1_000_000;
 

@@ -13,7 +13,7 @@ use wsgi_trace_tests::intervals::kind;
 use wsgi_trace_tests::server::stack::Stack;
 use wsgi_trace_tests::witness::Witness;
 
-use crate::truth::{self, little_is_unexplained, nothing_is_lost, slots_are_as_configured};
+use crate::truth::{self, little_is_unexplained, slots_are_as_configured};
 use crate::window::{Window, window_around};
 use crate::work;
 
@@ -58,7 +58,7 @@ impl Watched {
     fn adds_up(&self, stack: &Stack, gil: Gil) -> anyhow::Result<()> {
         let window = &self.window;
         truth::each_request_is_seen_once(window)?;
-        nothing_is_lost(&window.traced)?;
+        window.traced.lost_nothing()?;
         slots_are_as_configured(stack, &window.traced)?;
         little_is_unexplained(stack, &window.traced)?;
         let of_kind = |witness: &Witness, path: &str| format!("{} {}", kind(path), witness.kind);

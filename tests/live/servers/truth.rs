@@ -66,7 +66,7 @@ pub(crate) fn work_agrees_with_the_witness(recipe: &dyn Recipe) -> anyhow::Resul
     let window = window(recipe, true)?;
     eprintln!("{}: {} requests", recipe.about(), window.traced.requests.len());
     every_request_is_seen_once(&window)?;
-    nothing_is_lost(&window.traced)?;
+    window.traced.lost_nothing()?;
     little_is_unexplained(recipe, &window.traced)?;
     accounts_agree(&window)?;
     work::phases_are_those_of_the_work(recipe, &window)
@@ -79,7 +79,7 @@ pub(crate) fn accounts_agree_under_a_quota(recipe: &dyn Recipe, checks: &[Check<
     let window = window(recipe, false)?;
     eprintln!("{}: {} requests", recipe.about(), window.traced.requests.len());
     every_request_is_seen_once(&window)?;
-    nothing_is_lost(&window.traced)?;
+    window.traced.lost_nothing()?;
     slots_are_as_configured(recipe, &window.traced)?;
     little_is_unexplained(recipe, &window.traced)?;
     accounts_agree(&window)?;
@@ -99,7 +99,7 @@ fn put(recipe: &dyn Recipe, asks_work: bool, checks: &[Check<'_>]) -> anyhow::Re
     // All of them before the verdict: one that fails says more beside the others.
     let outcomes = [
         every_request_is_seen_once(&window),
-        nothing_is_lost(&window.traced),
+        window.traced.lost_nothing(),
         intervals_agree(recipe, &window),
         slots_are_as_configured(recipe, &window.traced),
         little_is_unexplained(recipe, &window.traced),
@@ -169,28 +169,6 @@ pub(crate) fn each_request_is_seen_once(window: &Window) -> anyhow::Result<()> {
         wrong.len(),
         wrong.get(..wrong.len().min(4)).unwrap_or_default().join("\n")
     );
-    Ok(())
-}
-
-pub(crate) fn nothing_is_lost(traced: &Traced) -> anyhow::Result<()> {
-    let losses = traced.value("/losses")?;
-    let number = |name: &str| traced.number(&format!("/losses/{name}"));
-    let none = [
-        "late",
-        "malformed",
-        "sequence_holes",
-        "evicted",
-        "unreadable_bytes",
-        "unreadable_items",
-        "missing_items",
-    ];
-    for name in none {
-        ensure!(number(name)? == 0, "{name}: {losses}");
-    }
-    ensure!(number("conservation/emitted")? == number("conservation/received")?, "{losses}");
-    ensure!(number("conservation/slices_broken")? == 0, "{losses}");
-    ensure!(number("conservation/requests_broken")? == 0, "{losses}");
-    ensure!(traced.value("/losses/impossible")? == &serde_json::json!([]), "{losses}");
     Ok(())
 }
 
