@@ -65,8 +65,15 @@ mod tests {
     use super::*;
     use crate::bpftrace::Cause;
 
-    const NO_WAY: Way = Way { timer_in_ns: 0, other_in_ns: 0, out_ns: 0, untold_per_s: 0 };
-    const WAY: Way = Way { timer_in_ns: 7000, other_in_ns: 6000, out_ns: 2000, untold_per_s: 0 };
+    const NO_WAY: Way = Way {
+        timer_in_ns: 0,
+        other_in_ns: 0,
+        out_ns: 0,
+        late_wakeup_ratio: 0.0,
+        untold_per_s: 0,
+        longer_ratio: 0.0,
+    };
+    const WAY: Way = Way { timer_in_ns: 7000, other_in_ns: 6000, out_ns: 2000, ..NO_WAY };
 
     fn held_up(from_ns: u64, until_ns: u64, is_in_call: bool) -> HeldUp {
         HeldUp { from_ns, until_ns, is_in_call, by: Cause::Interrupt }

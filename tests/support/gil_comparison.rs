@@ -41,7 +41,9 @@ pub struct Comparison {
     /// For how long in all a stop of which nobody tells could have made a matched attempt differ. That is the time
     /// between the witness's moments and ours, of each attempt up to 10 µs.
     pub exposed_ns: u64,
-    /// All time of matched attempts without that.
+    /// Matched attempts that the witness saw held up outside of the calls that make the wait.
+    pub held_up: usize,
+    /// All time of matched attempts without what the witness shows to be no part of the calls.
     pub accounted_ns: u64,
     /// The same without the ways.
     pub accounted_with_ways_ns: u64,
@@ -100,11 +102,14 @@ impl Comparison {
         self.within_with_ways as f64 / self.matched.max(1) as f64
     }
 
-    /// Share of matched attempts that a stop of which the kernel tells nothing will have hit between the witness's moments and ours, by how often
-    /// this machine stops a thread so.
+    /// Share of matched attempts that the machine will have made differ, by how often it does so to threads that only read the clock.
+    /// That is: late from a wakeup; stopped between the witness's moments and ours, without a word of the kernel; or stopped for longer
+    /// than the ways where the kernel tells of it.
     #[must_use]
     pub fn untold_share(&self) -> f64 {
-        self.way.untold_per_s as f64 * self.exposed_ns as f64 / 1e9 / self.matched.max(1) as f64
+        let Way { late_wakeup_ratio, untold_per_s, longer_ratio, .. } = self.way;
+        let stopped = untold_per_s as f64 * self.exposed_ns as f64 / 1e9 + longer_ratio * self.held_up as f64;
+        late_wakeup_ratio + stopped / self.matched.max(1) as f64
     }
 
     /// Error of the sum over matched waits without that, with its sign.
@@ -205,10 +210,12 @@ pub fn compare(waits: &BTreeMap<u32, Vec<Wait>>, attempts: &[Attempt], own_ns: u
                     result.within_accounted += usize::from(agree(told_ns, ours_ns));
                     let with_ways_ns = accounted_ns(attempt, &wait, own_ns, way);
                     result.accounted_with_ways_ns += with_ways_ns;
+                    let is_held_up = is_held_up_beside(attempt, &wait);
+                    result.held_up += usize::from(is_held_up);
                     result.exposed_ns += with_ways_ns.saturating_sub(ours_ns).min(AGREES_NS);
                     if agree(with_ways_ns, ours_ns) {
                         result.within_with_ways += 1;
-                    } else if is_held_up_beside(attempt, &wait) {
+                    } else if is_held_up {
                         result.unexplained.0 += 1;
                     } else {
                         result.unexplained.1 += 1;

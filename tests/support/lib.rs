@@ -25,6 +25,7 @@ pub mod gil_episodes;
 pub mod gil_lines;
 pub mod gil_witness;
 pub mod gunicorn;
+pub mod handover;
 pub mod hostile;
 pub mod intervals;
 pub mod isolated;

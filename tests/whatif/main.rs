@@ -1,9 +1,9 @@
 //! `make whatif`: forecasts beside the real change.
 //!
-//! In: `--subjects a,b`, `--workloads a,b`, `--loads 40,60` (none: all), `--seconds N` of a window, `--runs N` of each setting, `--itself` (the
-//! recorded settings alone: self-forecasts), `--judge` (recordings that are there, no new ones), both together (the self-forecast of every
-//! recording that is there), `--publish` (the table goes into the docs), `--keep a,b` (the page's lines of these servers stay), `--list`; the `wsgi-trace` of
-//! this build.
+//! In: `--subjects a,b`, `--workloads a,b`, `--loads 40,60` (none: all), `--seconds N` of a window, `--runs N` of each setting,
+//! `--resume` (runs that are recorded are not made again), `--itself` (the recorded settings alone: self-forecasts), `--judge`
+//! (recordings that are there, no new ones), both together (the self-forecast of every recording that is there), `--publish` (the
+//! table goes into the docs), `--keep a,b` (the page's lines of these servers stay), `--list`; the `wsgi-trace` of this build.
 //! Out: recordings and what was beside them under `target/whatif`, the table `target/whatif/judged.{md,json}`, and after a run of all
 //! `docs/whatif-judged.md`. A server is recorded at one setting; all its settings are run one after the other, so often; each gets the same
 //! arrivals.
@@ -29,7 +29,7 @@ use run::{Beside, RUN_UP};
 use subject::{SUBJECTS, Slots, Subject};
 use workload::{LOADS, WORKLOADS, Workload};
 
-const USAGE: &str = "usage: whatif [--subjects NAME,…] [--workloads NAME,…] [--loads PERCENT,…] [--seconds N] [--runs N] [--itself] [--judge] [--publish] [--keep NAME,…] [--list]";
+const USAGE: &str = "usage: whatif [--subjects NAME,…] [--workloads NAME,…] [--loads PERCENT,…] [--seconds N] [--runs N] [--resume] [--itself] [--judge] [--publish] [--keep NAME,…] [--list]";
 /// How long to wait until live tests beside this run are done.
 const TURN_LIMIT: Duration = Duration::from_secs(600);
 /// Clients go on for so long after the window: the program ends the recording meanwhile.
@@ -51,6 +51,7 @@ struct Choice {
     loads: Vec<u32>,
     seconds: u64,
     runs: u32,
+    is_resumed: bool,
     is_itself_only: bool,
     is_judged_only: bool,
     is_published: bool,
@@ -152,6 +153,9 @@ fn record(place: &Place<'_>, choice: &Choice) -> anyhow::Result<()> {
         let seed = u64::from(run) + 1;
         let others = if choice.is_itself_only { &[] } else { subject.others };
         for slots in std::iter::once(subject.recorded).chain(others.iter().copied()) {
+            if choice.is_resumed && place.beside(slots, run).is_some() {
+                continue;
+            }
             let _turn = gate::exclusive_within(TURN_LIMIT)?;
             let file = place.recording(slots, run);
             let what = format!("{} {}x{} {} {percent} %", subject.name, slots.0, slots.1, workload.name);
@@ -181,6 +185,7 @@ fn choose(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Option<
         loads: LOADS.to_vec(),
         seconds: 20,
         runs: 3,
+        is_resumed: false,
         is_itself_only: false,
         is_judged_only: false,
         is_published: false,
@@ -194,6 +199,7 @@ fn choose(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Option<
             "--loads" => choice.loads = numbers(&value()?)?,
             "--seconds" => choice.seconds = number(&value()?)?,
             "--runs" => choice.runs = number(&value()?)?,
+            "--resume" => choice.is_resumed = true,
             "--itself" => choice.is_itself_only = true,
             "--judge" => choice.is_judged_only = true,
             "--publish" => choice.is_published = true,

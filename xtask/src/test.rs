@@ -15,7 +15,7 @@ use crate::{command, watched};
 const PURE: [&str; 2] = ["tests/replay", "tests/fleet"];
 
 /// Live test programs that need not be alone most of their time. They run beside the other live ones; what must be alone waits for its turn.
-const SOCIABLE: [&str; 5] = ["this_kernel", "docs", "serve", "dropped", "packages"];
+const SOCIABLE: [&str; 6] = ["this_kernel", "docs", "serve", "dropped", "packages", "robustness"];
 
 /// Tests that a live test program begins at once. Most of them wait for a turn (`tests/support/gate.rs`). What can share turns does so side by
 /// side as long as any such test waits; then what must be alone goes on, one after the other.

@@ -23,15 +23,16 @@ use wsgi_trace_tests::gil_episodes::{Wait, waits_of};
 use wsgi_trace_tests::gil_witness::{Attempt, HeldUp, Witness};
 use wsgi_trace_tests::program::Program;
 use wsgi_trace_tests::replayed::Replayed;
+use wsgi_trace_tests::require_bpf;
 use wsgi_trace_tests::steal::Stretch;
-use wsgi_trace_tests::{require_bpf, stops};
+use wsgi_trace_tests::stops::Stops;
 
 use interpreters::Interpreter;
 use server::{Kind, Server};
 
 /// The table's head.
 const HEAD: &str = "| interpreter | load | `--gil` | waits | one to one | missed/split/merged/extra | all time: raw / accounted / with ways | \
-     each within: raw / accounted / with ways | left: held up + unseen | stops that nobody tells of: a second, hit | ways in (timer, other) + out, µs | witness's probes, µs | \
+     each within: raw / accounted / with ways | left: held up + unseen | the machine's: late wakeups / stops a second / longer stops; hit | ways in (timer, other) + out, µs | witness's probes, µs | \
      begins late, µs: median / 99 % | ends early, µs: median / 99 % | release: right of forced/voluntary |\n\
      |---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|";
 /// How long each is watched.
@@ -100,10 +101,13 @@ fn measure(interpreter: &Interpreter, kind: Kind, way: &[&str]) -> anyhow::Resul
     let mut program = Program::start(&options)?;
     program.wait_for_stderr("watching process")?;
     let load = server.load();
-    let way = stops::measure()?;
+    let mut stops = Stops::default();
+    stops.measure()?;
     let witness = Witness::start(&image, &functions, &server.pids()?)?;
     std::thread::sleep(FOR);
     let seen = witness.finish()?;
+    // A host's bursts are shorter than this run: before it and after it.
+    stops.measure()?;
     drop(load);
     program.signal(libc::SIGINT);
     program.finish(Duration::from_secs(60))?;
@@ -115,7 +119,7 @@ fn measure(interpreter: &Interpreter, kind: Kind, way: &[&str]) -> anyhow::Resul
         anyhow::bail!(differs);
     }
     let own_ns = seen.unhindered_ns.saturating_sub(interpreter.bare_ns());
-    let result = compare(&told.waits, &seen.attempts, own_ns, way);
+    let result = compare(&told.waits, &seen.attempts, own_ns, stops.way());
     if let Some(file) = std::env::var_os("WSGI_TRACE_GIL_PAIRS") {
         keep(Path::new(&file), &recording, &result, own_ns)?;
     }
@@ -153,7 +157,7 @@ fn keep(file: &Path, recording: &Path, of: &Comparison, own_ns: u64) -> anyhow::
 
 fn line(interpreter: &Interpreter, kind: Kind, way: &str, of: &Comparison) -> String {
     format!(
-        "| {} | {} | {way} | {} | {:.2} % | {}/{}/{}/{} | {:+.2} / {:+.2} / {:+.2} % | {:.2} / {:.2} / {:.2} % | {} + {} | {}, {:.2} % | {:.1}, {:.1} + {:.1} | {:.1} | {:.1} / {:.1} | {:.1} / {:.1} | {:.1} % of {}/{} |",
+        "| {} | {} | {way} | {} | {:.2} % | {}/{}/{}/{} | {:+.2} / {:+.2} / {:+.2} % | {:.2} / {:.2} / {:.2} % | {} + {} | {:.2} % / {} / {:.1} %; {:.2} % | {:.1}, {:.1} + {:.1} | {:.1} | {:.1} / {:.1} | {:.1} / {:.1} | {:.1} % of {}/{} |",
         interpreter.name,
         kind.name(),
         of.attempts,
@@ -170,7 +174,9 @@ fn line(interpreter: &Interpreter, kind: Kind, way: &str, of: &Comparison) -> St
         of.with_ways_share() * 100.0,
         of.unexplained.0,
         of.unexplained.1,
+        of.way.late_wakeup_ratio * 100.0,
         of.way.untold_per_s,
+        of.way.longer_ratio * 100.0,
         of.untold_share() * 100.0,
         of.way.timer_in_ns as f64 / 1e3,
         of.way.other_in_ns as f64 / 1e3,
