@@ -294,7 +294,7 @@ mod tests {
     fn a_wakeup_is_late_where_the_clock_is_read_long_after_the_call_returned_and_nothing_is_told() {
         let woken_ns: Vec<u64> = (1..=100).map(|turn| turn * 100_000).collect();
         // One in ten returned 9 µs before, one in ten of those because of an interrupt; the rest just before.
-        let late = |at_ns: &u64| (at_ns / 100_000) % 10 == 0;
+        let late = |at_ns: &u64| (at_ns / 100_000).is_multiple_of(10);
         let returned_ns = woken_ns.iter().map(|at_ns| at_ns - if late(at_ns) { 9000 } else { 500 }).collect();
         let told = vec![Piece { from_ns: 995_000, until_ns: 996_000, by: Cause::Interrupt }];
         let mut all = Stops::default();
