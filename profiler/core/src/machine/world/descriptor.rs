@@ -17,7 +17,7 @@ use crate::machine::world::living::Living;
 const MAX_DESCRIPTOR: usize = 65_536;
 /// Interest lists are followed up to this length.
 const MAX_INTEREST: usize = 4096;
-/// Places and entries of lists in the tables of all processes together: that of some 160 MB at most.
+/// Places and entries of lists in the tables of all processes together: at most some 160 MB.
 const MAX_HELD: usize = 1 << 20;
 /// `EPOLL_CTL_ADD`, include/uapi/linux/eventpoll.h.
 pub(in crate::machine) const EPOLL_CTL_ADD: u32 = 1;
@@ -415,12 +415,15 @@ impl Descriptors {
     fn insert(&mut self, tgid: Tid, fd: i32, mut descriptor: Descriptor) {
         let Ok(index) = usize::try_from(fd) else { return };
         let places = self.processes.get(&tgid).map_or(0, |table| table.slots.len());
-        let held = self.held + (index + 1).saturating_sub(places);
-        if index >= MAX_DESCRIPTOR || held > MAX_HELD {
+        let more = (index + 1).saturating_sub(places);
+        let held = self.held + more;
+        // Where it has a place already, what was there before is no longer true.
+        if index >= MAX_DESCRIPTOR || more > 0 && held > MAX_HELD {
             self.evicted += 1;
             return;
         }
-        if held + descriptor.listed() > MAX_HELD {
+        let listed = descriptor.listed();
+        if listed > 0 && held + listed > MAX_HELD {
             (descriptor.interest, descriptor.ways) = (Vec::new(), Vec::new());
             self.evicted += 1;
         }
@@ -558,6 +561,15 @@ mod tests {
         let table_1 = &table.processes[&1];
         assert!(table_1.held() <= MAX_HELD && table.evicted >= 44, "{} {}", table_1.held(), table.evicted);
         assert_eq!(table.class(1, copies as i32), Some(DescriptorClass::Epoll), "it is known all the same");
+        for fd in 0..MAX_INTEREST as i32 {
+            table.control(1, copies as i32, EPOLL_CTL_ADD, (fd, 0));
+        }
+        assert_eq!(table.held, MAX_HELD);
+        table.control(1, 0, EPOLL_CTL_ADD, (5, EPOLLONESHOT));
+        let evicted = table.evicted;
+        table.open(1, 0, DescriptorClass::File, 3);
+        let told = (table.class(1, 0), table.evicted);
+        assert_eq!(told, (Some(DescriptorClass::File), evicted), "it takes a place that was another's");
     }
 
     #[test]
