@@ -98,9 +98,9 @@ impl<'a> Family<'a> {
         }
     }
 
-    /// After USR2 a new master stands under the old one, and under none of gunicorn's once that has ended. It is started with the old one's number; forks of
-    /// either have what their own master has. Where titles hide this: it has a title of its own (`.2`), or workers. A worker just born may still bear its
-    /// master's title, but has neither.
+    /// After USR2 a new master stands under the old one, and under none of gunicorn's once that has ended. It is started
+    /// with the old one's number; forks of either have what their own master has. Where titles hide this: it has a title
+    /// of its own (`.2`), or workers. A worker just born may still bear its master's title, but has neither.
     fn is_new_master(&self, tgid: u32) -> bool {
         let of = |tgid: u32| self.own.get(&tgid).copied();
         let Some((process, old)) = of(tgid).zip(self.top.and_then(of)) else { return false };
