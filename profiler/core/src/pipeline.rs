@@ -11,6 +11,7 @@ mod window;
 use std::collections::VecDeque;
 
 use profiler_common::loss::{LOSS_NAMES, WAKE_MISSED};
+use rustc_hash::FxHashMap;
 
 use crate::decode;
 use crate::decode::open::slice_of;
@@ -474,10 +475,13 @@ impl Machines {
     }
 
     fn read_queues(&mut self, reading: &AcceptQueues, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
+        let mut addresses: FxHashMap<u64, &str> = FxHashMap::default();
+        for seen in &self.state.world.processes.listeners {
+            addresses.entry(seen.inode).or_insert(&seen.address);
+        }
         for queue in &reading.queues {
             let inode = queue.inode;
-            let seen = self.state.world.processes.listeners.iter().find(|seen| seen.inode == inode);
-            let address = seen.map(|seen| seen.address.clone()).unwrap_or_default();
+            let address = addresses.get(&inode).copied().unwrap_or_default().to_owned();
             sink(Entry::AcceptQueue { time_ns, inode, address, depth: queue.depth });
         }
         self.listening.queues.read(reading, time_ns, self.started);

@@ -26,6 +26,8 @@ pub mod uvicorn;
 pub mod uwsgi;
 pub mod waitress;
 
+use rustc_hash::FxHashSet;
+
 use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::model::Server;
 use crate::model::dropped::{Asked, Cause};
@@ -327,7 +329,8 @@ pub fn recognise(processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Recog
         return of_one_server(processes, listeners);
     }
     // What stands before the server says nothing of it.
-    let own = |tgid: u32| !in_front.contains(&tgid);
+    let others: FxHashSet<u32> = in_front.iter().copied().collect();
+    let own = |tgid: u32| !others.contains(&tgid);
     let processes: Vec<_> = processes.iter().filter(|process| own(process.tgid)).cloned().collect();
     let listeners: Vec<_> = listeners.iter().filter(|listener| own(listener.tgid)).cloned().collect();
     let mut recognised = of_one_server(&processes, &listeners);
@@ -340,6 +343,13 @@ fn of_one_server(processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Recog
         .iter()
         .find_map(|kind| kind.recognise(processes, listeners))
         .unwrap_or_else(|| unknown::as_unknown(processes, listeners))
+}
+
+/// The first process of a server that no other of its processes has started.
+fn topmost(processes: &[ProcessSeen], is_own: impl Fn(&ProcessSeen) -> bool) -> Option<&ProcessSeen> {
+    let own: FxHashSet<u32> =
+        processes.iter().filter(|process| is_own(process)).map(|process| process.tgid).collect();
+    processes.iter().find(|process| is_own(process) && !own.contains(&process.parent_tgid))
 }
 
 /// Whether a front end is among these processes: the server's own, or one that is traced with it.

@@ -223,7 +223,8 @@ impl Counts {
         for holding in Holding::ALL {
             self.set(Id::SlotHeld, holding.name(), slots.held_ns(holding));
         }
-        self.set(Id::SlotPresent, "", slots.observed.iter().map(|slot| slot.length_ns()).sum());
+        let present_ns = slots.observed.iter().map(|slot| slot.length_ns()).fold(0, u64::saturating_add);
+        self.set(Id::SlotPresent, "", present_ns);
         self.set(Id::Exhausted, "", slots.exhausted_ns);
     }
 
@@ -256,7 +257,8 @@ impl Counts {
         let cpu_ns = snapshot.coverage.overhead.as_ref().map_or(0, |overhead| overhead.target_cpu_ns);
         self.set(Id::TargetCpu, "", cpu_ns);
         let threads = snapshot.processes.iter().flat_map(|process| &process.threads);
-        self.set(Id::TargetRunQueue, "", threads.map(|thread| thread.run_queue_ns).sum());
+        let run_queue_ns = threads.map(|thread| thread.run_queue_ns).fold(0, u64::saturating_add);
+        self.set(Id::TargetRunQueue, "", run_queue_ns);
         for cgroup in &snapshot.cgroups {
             let throttled_ns = cgroup.last.throttled_ns.saturating_sub(cgroup.first.throttled_ns);
             self.set(Id::Throttled, "", throttled_ns);
@@ -273,7 +275,8 @@ impl Counts {
         for (cause, count) in &losses.kernel.lost {
             self.set(Id::Lost, &label(cause), *count);
         }
-        let misses = losses.kernel.recursion_misses.iter().map(|(_, count)| *count).sum();
+        let misses = losses.kernel.recursion_misses.iter();
+        let misses = misses.map(|(_, count)| *count).fold(0, u64::saturating_add);
         for (cause, count) in [
             ("recursion_misses", misses),
             ("malformed", losses.malformed),

@@ -212,15 +212,19 @@ impl<'a> Basis<'a> {
     pub fn lost_ratio(&self) -> f64 {
         let losses = &self.snapshot.coverage.losses;
         let total = |counts: &[(String, u64)]| counts.iter().fold(0u64, |sum, (_, n)| sum.saturating_add(*n));
+        // What could not be read is missing as well, where the recording's end counts.
+        let unread = losses.unreadable_items.max(losses.missing_items);
         let lost = total(&losses.kernel.lost)
             .saturating_add(total(&losses.kernel.recursion_misses))
             .saturating_add(losses.malformed)
             .saturating_add(losses.late)
+            .saturating_add(unread)
             // A slice that the full ring refused is also a hole in its thread's sequence.
             .max(losses.sequence_holes)
             .saturating_add(losses.evicted);
-        let received =
-            self.snapshot.coverage.conservation.received.max(self.snapshot.coverage.conservation.slices);
+        let conservation = &self.snapshot.coverage.conservation;
+        // The live run received what its recording lacks.
+        let received = conservation.received.saturating_sub(unread).max(conservation.slices);
         ratio(lost, lost.saturating_add(received))
     }
 

@@ -345,6 +345,20 @@ mod tests {
     }
 
     #[test]
+    fn what_a_recording_lacks_is_lost_and_counts_once() {
+        let with = |unreadable: u64, missing: u64| {
+            let mut scene = scene();
+            scene.0.coverage.conservation.received = 1000;
+            scene.0.coverage.losses.unreadable_items = unreadable;
+            scene.0.coverage.losses.missing_items = missing;
+            scene.judge("healthy")
+        };
+        for (unreadable, missing) in [(300, 0), (0, 300), (100, 300)] {
+            with(unreadable, missing).assert_undecided("30 % of the records were lost");
+        }
+    }
+
+    #[test]
     fn tiny_losses_are_in_the_evidence_alone() {
         let finding = scene().lost(1, 1_000_000).judge("healthy");
         assert!(!finding.sentence.contains("lost"), "{}", finding.sentence);

@@ -422,7 +422,7 @@ fn not_looked_at(attached: &Attached) -> Vec<String> {
 
 /// Who may accept, and be woken, without being seen.
 fn listeners_blind_spots(foreign: &ForeignHolders, state: &State) -> Option<String> {
-    let is_own = |tgid: Tid| state.world.processes.seen.iter().any(|own| own.tgid == tgid);
+    let is_own = |tgid: Tid| state.world.processes.is_seen(tgid);
     let mut others: Vec<_> = foreign.holders.iter().filter(|holder| !is_own(holder.tgid)).collect();
     others.dedup_by_key(|holder| holder.tgid);
     let first = others.first()?;

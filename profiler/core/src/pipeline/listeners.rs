@@ -16,6 +16,8 @@ use super::{Machines, Pipeline};
 
 /// Descriptors that a source was asked about.
 const MAX_ASKED: usize = 4096;
+/// Bytes of a listener's family and address: the longest path has 108. Each process that inherits it has a copy.
+const MAX_ADDRESS_BYTES: usize = 512;
 
 /// What is known of listeners, beside what processes hold.
 #[derive(Clone, Debug, Default)]
@@ -100,6 +102,10 @@ impl Machines {
 
     /// A listener was seen in `/proc`. If it is another one than before at this descriptor, it gets what was counted since the call that made it.
     pub(super) fn listener_seen(&mut self, seen: &ListenerSeen) {
+        if seen.address.len().saturating_add(seen.family.len()) > MAX_ADDRESS_BYTES {
+            self.state.evict();
+            return;
+        }
         if self.state.world.processes.identify(seen) {
             return;
         }
@@ -198,6 +204,14 @@ mod tests {
     fn told(machines: Machines) -> Vec<(u64, u64, bool)> {
         let snapshot = machines.finish(&mut |_| {});
         snapshot.sockets.listeners.iter().map(|one| (one.seen.inode, one.accepted, one.is_closed)).collect()
+    }
+
+    #[test]
+    fn address_longer_than_any_is_counted_and_not_kept() {
+        let mut machines = machines();
+        let seen = ListenerSeen { tgid: 1, fd: 4, address: "x".repeat(1 << 20), ..ListenerSeen::default() };
+        machines.fact(Fact::ListenerSeen(seen), 30, &mut |_| {});
+        assert_eq!((machines.state.world.processes.listeners.len(), machines.state.evicted), (1, 1));
     }
 
     #[test]

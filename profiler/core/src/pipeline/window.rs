@@ -17,7 +17,7 @@ use crate::timeline::Entry;
 use super::counted::{Counted, Received};
 use super::{Machines, Pipeline};
 
-/// Windows kept until somebody takes them; beyond it the oldest is dropped.
+/// Windows kept until somebody takes them. One that ends beyond it is not made, and the next one counts a loss.
 const MAX_WINDOWS: usize = 16;
 
 /// Cumulative counts as they stood when the window began.
@@ -73,18 +73,11 @@ impl Machines {
         if !self.started || self.window.end_reason.is_some() {
             return;
         }
-        let taken = std::mem::take(&mut self.windows);
-        let mut ending = self.clone();
-        self.windows = taken;
-        ending.window.end_ns = time_ns;
-        ending.window.end_reason = Some(EndReason::NextWindow);
-        ending.state.next_follows = true;
-        let snapshot = ending.finish(&mut |_| {});
-        if self.windows.len() >= MAX_WINDOWS {
-            self.windows.pop_front();
+        let has_room = self.windows.len() < MAX_WINDOWS;
+        if has_room {
+            let snapshot = self.ended(time_ns);
+            self.windows.push_back(snapshot);
         }
-        self.windows.push_back(snapshot);
-
         let open = self.take_open();
         let living = self.state.roll(time_ns, &open, sink);
         self.readings.totals.clear();
@@ -105,6 +98,21 @@ impl Machines {
             received: self.received,
         };
         (self.window.start_ns, self.window.end_ns) = (time_ns, time_ns);
+        if !has_room {
+            self.state.evict();
+        }
+    }
+
+    /// The window as it ends at `time_ns`, made of a copy.
+    fn ended(&mut self, time_ns: u64) -> Snapshot {
+        // What waits to be taken is no part of it.
+        let waiting = std::mem::take(&mut self.windows);
+        let mut ending = self.clone();
+        self.windows = waiting;
+        ending.window.end_ns = time_ns;
+        ending.window.end_reason = Some(EndReason::NextWindow);
+        ending.state.next_follows = true;
+        ending.finish(&mut |_| {})
     }
 
     /// What was counted since the window began.

@@ -3,6 +3,8 @@
 //!
 //! In: facts of its process. Out: its role, what its log measures, advice. Read off and run with 26.9.0.
 
+use rustc_hash::FxHashSet;
+
 use super::advice::{Advice, Scope, Setting, Sizes, act};
 use super::backlog::Backlog;
 use super::loops::{self, Loops};
@@ -21,8 +23,9 @@ impl ServerKind for Gevent {
     }
 
     fn recognise(&self, processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Option<Recognised> {
-        let holds = |process: &ProcessSeen| listeners.iter().any(|seen| seen.tgid == process.tgid);
-        let process = processes.iter().find(|process| process.maps_gevent() && holds(process))?;
+        let holders: FxHashSet<u32> = listeners.iter().map(|seen| seen.tgid).collect();
+        let serves = |process: &&ProcessSeen| process.maps_gevent() && holders.contains(&process.tgid);
+        let process = processes.iter().find(serves)?;
         let server = Server {
             name: self.name().to_owned(),
             // What is read is the version of a server that the command line names.

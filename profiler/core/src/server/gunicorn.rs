@@ -8,11 +8,15 @@ pub mod arguments;
 mod option;
 mod setting;
 
+use rustc_hash::{FxHashMap, FxHashSet};
+
 use super::advice::Advice;
 use super::backlog::Backlog;
 use super::setting::{put, setting};
 use super::site::Site;
-use super::{Answer, LogEnd, LogInterval, LogStart, Observed, Recognised, Role, ServerKind, unknown};
+use super::{
+    Answer, LogEnd, LogInterval, LogStart, Observed, Recognised, Role, ServerKind, topmost, unknown,
+};
 use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::model::dropped::Cause;
 use crate::model::{Origin, Server};
@@ -51,34 +55,65 @@ fn sign(process: &ProcessSeen) -> Option<Sign<'_>> {
 
 /// The master: the topmost process of gunicorn's.
 fn master(processes: &[ProcessSeen]) -> Option<&ProcessSeen> {
-    let is_gunicorn =
-        |tgid: u32| processes.iter().any(|process| process.tgid == tgid && sign(process).is_some());
-    processes.iter().find(|process| sign(process).is_some() && !is_gunicorn(process.parent_tgid))
+    topmost(processes, |process| sign(process).is_some())
 }
 
 /// The variable in which a master names itself to the one that it starts at USR2.
 const STARTED_BY: &str = "GUNICORN_PID";
 
-/// After USR2 a new master stands under the old one, and under none of gunicorn's once that has ended. It is started with the old one's number; forks of
-/// either have what their own master has. Where titles hide this: it has a title of its own (`.2`), or workers. A worker just born may still bear its
-/// master's title, but has neither.
-fn is_new_master(processes: &[ProcessSeen], top: Option<u32>, tgid: u32) -> bool {
-    let of = |tgid: u32| processes.iter().find(|process| process.tgid == tgid && sign(process).is_some());
-    let Some((process, old)) = of(tgid).zip(top.and_then(of)) else { return false };
-    let parent = of(process.parent_tgid);
-    if process.tgid == old.tgid || parent.is_some_and(|parent| parent.tgid != old.tgid) {
-        return false;
+/// Who stands how to whom. Each process is judged by it, and there may be many.
+struct Family<'a> {
+    /// Processes that show to be gunicorn's.
+    own: FxHashMap<u32, &'a ProcessSeen>,
+    /// Number of the topmost of them.
+    top: Option<u32>,
+    /// For each value of [`STARTED_BY`] the first process that has it.
+    first_started: FxHashMap<&'a str, u32>,
+    /// Processes with children whose title says that they are workers.
+    with_workers: FxHashSet<u32>,
+}
+
+fn is_titled(process: &ProcessSeen, what: &str) -> bool {
+    matches!(sign(process), Some(Sign::Title(kind, _)) if kind.starts_with(what))
+}
+
+impl<'a> Family<'a> {
+    fn of(processes: &'a [ProcessSeen]) -> Self {
+        let mut own = FxHashMap::default();
+        let mut first_started = FxHashMap::default();
+        for process in processes {
+            if sign(process).is_some() {
+                own.entry(process.tgid).or_insert(process);
+            }
+            if let Some(by) = variable(process, STARTED_BY) {
+                first_started.entry(by).or_insert(process.tgid);
+            }
+        }
+        let workers = processes.iter().filter(|process| is_titled(process, "worker"));
+        Self {
+            own,
+            top: master(processes).map(|process| process.tgid),
+            first_started,
+            with_workers: workers.map(|process| process.parent_tgid).collect(),
+        }
     }
-    let is = |process: &ProcessSeen, what: &str| matches!(sign(process), Some(Sign::Title(kind, _)) if kind.starts_with(what));
-    let started_by = variable(process, STARTED_BY);
-    // A worker that has lost the new master has its variable too, and was seen later.
-    let first = processes.iter().find(|other| variable(other, STARTED_BY) == started_by);
-    let is_started = started_by.is_some()
-        && started_by != variable(old, STARTED_BY)
-        && first.is_some_and(|first| first.tgid == tgid);
-    let has_workers = || processes.iter().any(|process| process.parent_tgid == tgid && is(process, "worker"));
-    let has_own_title = is(old, "master") && sign(process) != sign(old);
-    is_started || is(process, "master") && (has_own_title || has_workers())
+
+    /// After USR2 a new master stands under the old one, and under none of gunicorn's once that has ended. It is started
+    /// with the old one's number; forks of either have what their own master has. Where titles hide this: it has a title
+    /// of its own (`.2`), or workers. A worker just born may still bear its master's title, but has neither.
+    fn is_new_master(&self, tgid: u32) -> bool {
+        let of = |tgid: u32| self.own.get(&tgid).copied();
+        let Some((process, old)) = of(tgid).zip(self.top.and_then(of)) else { return false };
+        let parent = of(process.parent_tgid);
+        if process.tgid == old.tgid || parent.is_some_and(|parent| parent.tgid != old.tgid) {
+            return false;
+        }
+        let started_by = variable(process, STARTED_BY).filter(|by| variable(old, STARTED_BY) != Some(*by));
+        // A worker that has lost the new master has its variable too, and was seen later.
+        let is_started = started_by.is_some_and(|by| self.first_started.get(by) == Some(&tgid));
+        let has_own_title = is_titled(old, "master") && sign(process) != sign(old);
+        is_started || is_titled(process, "master") && (has_own_title || self.with_workers.contains(&tgid))
+    }
 }
 
 impl ServerKind for Gunicorn {
@@ -108,11 +143,12 @@ impl ServerKind for Gunicorn {
         }
         if !settings.iter().any(|setting| setting.name == "bind") {
             // What no worker holds is not for requests: the control socket of 27 is the master's alone.
-            let held = |seen: &&ListenerSeen| {
-                let others = listeners.iter().filter(|other| other.inode == seen.inode);
-                others.map(|other| other.tgid).any(|tgid| roles.contains(&(tgid, Role::Worker)))
-            };
-            let public: Vec<ListenerSeen> = listeners.iter().filter(held).cloned().collect();
+            let workers = roles.iter().filter(|(_, role)| *role == Role::Worker);
+            let workers: FxHashSet<u32> = workers.map(|(tgid, _)| *tgid).collect();
+            let held = listeners.iter().filter(|seen| workers.contains(&seen.tgid));
+            let held: FxHashSet<u64> = held.map(|seen| seen.inode).collect();
+            let public = listeners.iter().filter(|seen| held.contains(&seen.inode));
+            let public: Vec<ListenerSeen> = public.cloned().collect();
             settings.extend(unknown::bind_setting(if public.is_empty() { listeners } else { &public }));
         }
         if let Some(count) = variable(master, "LISTEN_FDS") {
@@ -149,8 +185,8 @@ impl ServerKind for Gunicorn {
 
     /// Children of the master that still are gunicorn are workers; what a worker or the application started is not.
     fn roles(&self, processes: &[ProcessSeen]) -> Vec<(u32, Role)> {
-        let top = master(processes).map(|process| process.tgid);
-        let is_new_master = |tgid: u32| is_new_master(processes, top, tgid);
+        let family = Family::of(processes);
+        let (top, is_new_master) = (family.top, |tgid: u32| family.is_new_master(tgid));
         let role = |process: &ProcessSeen| match sign(process) {
             None => Role::Unknown,
             Some(_) if Some(process.tgid) == top || is_new_master(process.tgid) => Role::Master,

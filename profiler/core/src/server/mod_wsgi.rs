@@ -7,12 +7,14 @@
 mod advice;
 pub mod configuration;
 
+use rustc_hash::FxHashSet;
+
 use super::advice::{Advice, Scope};
 use super::backlog::Backlog;
 use super::site::Site;
 use super::{
     AcceptOrder, Answer, Ender, Inside, LogEnd, LogInterval, LogStart, Observed, OwnLimit, Recognised, Role,
-    ServerKind, unknown,
+    ServerKind, topmost, unknown,
 };
 use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::model::dropped::Cause;
@@ -42,24 +44,24 @@ fn is_daemon(process: &ProcessSeen) -> bool {
 }
 
 fn parent(processes: &[ProcessSeen]) -> Option<&ProcessSeen> {
-    let is_one = |tgid: u32| processes.iter().any(|process| process.tgid == tgid && is_apache(process));
-    processes.iter().find(|process| is_apache(process) && !is_one(process.parent_tgid))
+    topmost(processes, is_apache)
 }
 
 /// Children that hold a UNIX listener are daemon processes, whatever their title: Apache's own close it (what is closed stands
 /// below 0).
-fn holds_unix(listeners: &[ListenerSeen], tgid: u32) -> bool {
-    listeners.iter().any(|listener| listener.tgid == tgid && listener.family == "unix" && listener.fd >= 0)
+fn holders_of_unix(listeners: &[ListenerSeen]) -> FxHashSet<u32> {
+    let unix = listeners.iter().filter(|listener| listener.family == "unix" && listener.fd >= 0);
+    unix.map(|listener| listener.tgid).collect()
 }
 
-fn role(process: &ProcessSeen, top: u32, daemon_mode: bool, listeners: &[ListenerSeen]) -> Role {
+fn role(process: &ProcessSeen, top: u32, daemon_mode: bool, holders: &FxHashSet<u32>) -> Role {
     if !is_apache(process) {
         Role::Unknown
     } else if process.tgid == top {
         Role::Master
     } else if process.parent_tgid != top {
         Role::Unknown
-    } else if !daemon_mode || is_daemon(process) || holds_unix(listeners, process.tgid) {
+    } else if !daemon_mode || is_daemon(process) || holders.contains(&process.tgid) {
         Role::Worker
     } else {
         Role::FrontEnd
@@ -69,14 +71,16 @@ fn role(process: &ProcessSeen, top: u32, daemon_mode: bool, listeners: &[Listene
 fn roles(processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Vec<(u32, Role)> {
     let top = parent(processes).map_or(0, |process| process.tgid);
     let daemon_mode = has_daemons(processes, listeners);
-    let of = |process: &ProcessSeen| (process.tgid, role(process, top, daemon_mode, listeners));
+    let holders = holders_of_unix(listeners);
+    let of = |process: &ProcessSeen| (process.tgid, role(process, top, daemon_mode, &holders));
     processes.iter().map(of).collect()
 }
 
 fn has_daemons(processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> bool {
+    let holders = holders_of_unix(listeners);
     processes
         .iter()
-        .any(|process| is_daemon(process) || is_apache(process) && holds_unix(listeners, process.tgid))
+        .any(|process| is_daemon(process) || is_apache(process) && holders.contains(&process.tgid))
 }
 
 impl ServerKind for ModWsgi {

@@ -2,6 +2,8 @@
 //!
 //! In: a server with `threads`, how its options are named. Out: slots, refinement, advice.
 
+use rustc_hash::FxHashSet;
+
 use super::advice::common::{faster_back_end, more_cpu, raise_cpu_limit};
 use super::advice::{Advice, Scope, Setting, Sizes, act, lower, raise, say};
 use super::lock;
@@ -25,7 +27,7 @@ pub(super) struct Pool {
 
 /// The process that shows what it is serves; others were started by it.
 pub(super) fn roles(processes: &[ProcessSeen], is_server: impl Fn(&ProcessSeen) -> bool) -> Vec<(u32, Role)> {
-    let servers: Vec<u32> = processes.iter().filter(|one| is_server(one)).map(|one| one.tgid).collect();
+    let servers: FxHashSet<u32> = processes.iter().filter(|one| is_server(one)).map(|one| one.tgid).collect();
     let role = |process: &ProcessSeen| {
         let is_top = servers.contains(&process.tgid) && !servers.contains(&process.parent_tgid);
         if is_top { Role::Worker } else { Role::Unknown }

@@ -2,6 +2,8 @@
 //!
 //! In: its processes. Out: a [`Server`] without settings, advice without names of settings.
 
+use rustc_hash::FxHashSet;
+
 use super::advice::common::raise_cpu_limit;
 use super::advice::{Advice, Sizes, act, say};
 use super::site::Site;
@@ -81,12 +83,9 @@ pub(super) fn as_unknown(processes: &[ProcessSeen], listeners: &[ListenerSeen]) 
 
 /// The addresses that the server listens on, as a setting named `bind`.
 pub(super) fn bind_setting(listeners: &[ListenerSeen]) -> Option<Setting> {
-    let mut addresses: Vec<&str> = Vec::new();
-    for listener in listeners {
-        if !addresses.contains(&listener.address.as_str()) {
-            addresses.push(&listener.address);
-        }
-    }
+    let mut known = FxHashSet::default();
+    let addresses = listeners.iter().map(|listener| listener.address.as_str());
+    let addresses: Vec<&str> = addresses.filter(|address| known.insert(*address)).collect();
     (!addresses.is_empty()).then(|| Setting {
         name: "bind".to_owned(),
         value: addresses.join(", "),

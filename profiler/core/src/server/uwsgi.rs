@@ -7,6 +7,8 @@ mod advice;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use rustc_hash::{FxHashMap, FxHashSet};
+
 use super::advice::Advice;
 use super::backlog::Backlog;
 use super::command_line::{Arguments, Options, Takes, base_name, flag, program, read, reported, value};
@@ -14,7 +16,7 @@ use super::setting::{put_seen, resolve, setting};
 use super::site::Site;
 use super::{
     AcceptOrder, Ender, Inside, LogEnd, LogInterval, LogStart, Observed, OwnLimit, Recognised, Role,
-    ServerKind, unknown,
+    ServerKind, topmost, unknown,
 };
 use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::model::{Origin, Server};
@@ -103,8 +105,7 @@ fn is_uwsgi(process: &ProcessSeen) -> bool {
 
 /// The topmost process.
 fn top(processes: &[ProcessSeen]) -> Option<&ProcessSeen> {
-    let is_ours = |tgid: u32| processes.iter().any(|process| process.tgid == tgid && is_uwsgi(process));
-    processes.iter().find(|process| is_uwsgi(process) && !is_ours(process.parent_tgid))
+    topmost(processes, is_uwsgi)
 }
 
 /// A configuration file is as often named without an option.
@@ -136,8 +137,12 @@ fn class_of(server: &Server) -> &'static str {
 /// Children that hold a listener which others do not, and lack the workers' own, which a router closes: they take requests in
 /// and pass them on. `ports`: where routers were told to listen, as far as that is known.
 fn routers(processes: &[ProcessSeen], listeners: &[ListenerSeen], top: u32, ports: &[u16]) -> Vec<u32> {
+    let mut held: FxHashMap<u32, Vec<&ListenerSeen>> = FxHashMap::default();
     // What a process has closed is listed below 0.
-    let of = |tgid: u32| listeners.iter().filter(move |seen| seen.tgid == tgid && seen.fd >= 0);
+    for seen in listeners.iter().filter(|seen| seen.fd >= 0) {
+        held.entry(seen.tgid).or_default().push(seen);
+    }
+    let of = |tgid: u32| held.get(&tgid).into_iter().flatten().copied();
     let holds = |tgid: u32, inode: u64| of(tgid).any(|seen| seen.inode == inode);
     let children: Vec<u32> = processes
         .iter()
@@ -212,6 +217,7 @@ impl ServerKind for Uwsgi {
         settings.extend(unknown::bind_setting(listeners));
         let mut roles = self.roles(processes);
         let routers = routers(processes, listeners, top.tgid, &http_ports(&arguments));
+        let routers: FxHashSet<u32> = routers.into_iter().collect();
         for (tgid, role) in &mut roles {
             if routers.contains(tgid) {
                 *role = Role::FrontEnd;

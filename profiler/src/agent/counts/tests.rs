@@ -41,6 +41,15 @@ fn what_a_loop_does_not_remember_is_counted_where_there_is_one_and_is_no_loss() 
 }
 
 #[test]
+fn sum_that_no_number_can_hold_stays_at_the_largest() {
+    let thread = profiler_core::model::Thread { run_queue_ns: u64::MAX, ..Default::default() };
+    let process = profiler_core::model::Process { threads: vec![thread; 2], ..Default::default() };
+    let counts = Counts::of(&Snapshot { processes: vec![process], ..Snapshot::default() });
+    let (_, values) = counts.families(false).find(|(family, _)| family.name == "target_run_queue").unwrap();
+    assert_eq!(values, [("", u64::MAX)]);
+}
+
+#[test]
 fn a_full_trace_beside_light_mode_adds_what_that_cannot_know_and_counts_nothing_twice() {
     let mut full = Snapshot::default();
     full.window.end_ns = 5;

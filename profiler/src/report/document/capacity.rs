@@ -105,7 +105,9 @@ fn together(snapshot: &Snapshot) -> Option<Worker> {
         ..Worker::default()
     };
     workers.iter().for_each(|worker| all.phases.add_all(&worker.phases));
-    let own = workers.iter().map(|worker| worker.memory.and_then(|memory| memory.proportional_bytes));
-    all.memory = Some(ProcessMemory { proportional_bytes: own.sum(), ..ProcessMemory::default() });
+    let proportional_bytes = workers
+        .iter()
+        .try_fold(0_u64, |sum, worker| Some(sum.saturating_add(worker.memory?.proportional_bytes?)));
+    all.memory = Some(ProcessMemory { proportional_bytes, ..ProcessMemory::default() });
     Some(all)
 }

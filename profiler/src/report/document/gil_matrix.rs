@@ -90,7 +90,7 @@ fn matrix(gil: &Gil) -> Matrix {
     let holders = costliest(gil, |edge| party(&edge.holder));
     let waited_ns = |waiter: &str, holder: &str| {
         let pair = |edge: &&Edge| party(&edge.waiter) == waiter && party(&edge.holder) == holder;
-        gil.edges.iter().filter(pair).map(|edge| edge.total_ns).sum::<u64>()
+        gil.edges.iter().filter(pair).map(|edge| edge.total_ns).fold(0, u64::saturating_add)
     };
     let rows = costliest(gil, |edge| party(&edge.waiter)).into_iter().map(|waiter| {
         let durations = holders.iter().map(|holder| waited_ns(&waiter, holder)).collect();

@@ -9,7 +9,8 @@ use crate::report::summary;
 /// The busy share of a process over the window.
 pub(crate) fn share_of(row: &HeatRow, window_ns: u64) -> Option<f64> {
     let slot_time_ns = window_ns.saturating_mul(u64::from(row.slots));
-    summary::ratio(row.busy_ns.iter().sum(), slot_time_ns)
+    let busy_ns = row.busy_ns.iter().copied().fold(0, u64::saturating_add);
+    summary::ratio(busy_ns, slot_time_ns)
 }
 
 /// The busy share of a process in one column of the map: the average over the stretch of time it stands for.
@@ -53,6 +54,11 @@ mod tests {
         let few = row(vec![0, 3_600 * 2]);
         assert_eq!(share_of_column(&few, (35, COLUMNS), 3_600, window_ns), Some(0.0));
         assert_eq!(share_of_column(&few, (36, COLUMNS), 3_600, window_ns), Some(1.0));
+    }
+
+    #[test]
+    fn busy_time_that_no_number_can_hold_still_has_a_share() {
+        assert!(share_of(&row(vec![u64::MAX, 1]), 100).is_some_and(|share| share > 1.0));
     }
 
     #[test]

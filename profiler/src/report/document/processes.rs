@@ -35,7 +35,9 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
 
 fn table(snapshot: &Snapshot) -> Table {
     let window_ns = snapshot.window.length_ns();
-    let sum = |process: &Process, of: fn(&Thread) -> u64| process.threads.iter().map(of).sum::<u64>();
+    let sum = |process: &Process, of: fn(&Thread) -> u64| {
+        process.threads.iter().map(of).fold(0, u64::saturating_add)
+    };
     let cpu_ns = move |process| sum(process, |thread| thread.cpu_ns);
     Rows::of("Processes, their threads added up", listed("/processes", &snapshot.processes))
         .right("pid", |process| id(process.tgid).at("pid"))

@@ -91,7 +91,7 @@ pub(super) struct Shown(pub(super) u32, pub(super) u32, pub(super) i64, pub(supe
 impl Shown {
     /// How long the thread was seen, in µs.
     pub(super) fn length(&self) -> u64 {
-        self.3.iter().skip(1).step_by(2).sum()
+        self.3.iter().skip(1).step_by(2).copied().fold(0, u64::saturating_add)
     }
 }
 

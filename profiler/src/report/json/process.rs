@@ -84,7 +84,9 @@ view! {
             Exit::Status(status) => ExitView { status: Some(status), signal: None },
             Exit::Signal(signal) => ExitView { status: None, signal: Some(signal) },
         });
-        let sum = |value: fn(&model::Thread) -> u64| process.threads.iter().map(value).sum();
+        let sum = |value: fn(&model::Thread) -> u64| {
+            process.threads.iter().map(value).fold(0, u64::saturating_add)
+        };
     } {
         pid: u32 = process.tgid,
         parent_pid: u32 = process.parent_tgid,

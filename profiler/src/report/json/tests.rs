@@ -150,6 +150,14 @@ fn what_a_recording_could_not_give_is_told_and_makes_its_report_incomplete() {
 }
 
 #[test]
+fn sum_that_no_number_can_hold_stays_at_the_largest() {
+    let thread = profiler_core::model::Thread { cpu_ns: u64::MAX, ..Default::default() };
+    let process = profiler_core::model::Process { threads: vec![thread; 2], ..Default::default() };
+    let report = value(&Snapshot { processes: vec![process], ..Snapshot::default() }, &[]);
+    assert_eq!(report["processes"][0]["cpu_ns"], u64::MAX);
+}
+
+#[test]
 fn every_top_level_key_is_there_in_order_even_when_there_is_nothing_to_say() {
     let text = String::from_utf8(render(&Snapshot::default(), &[]).unwrap()).unwrap();
     let keys: Vec<&str> = text

@@ -248,7 +248,8 @@ pub(super) fn clients(shown: &Shown, paint: Paint) -> Line<'static> {
     let slots = &shown.snapshot.slots;
     let now = shown.now.threads.iter();
     let now = now.filter(|thread| thread.slot.is_some() && thread.state == ThreadState::ClientWait);
-    let held_ns = |kinds: &[Holding]| kinds.iter().map(|kind| slots.held_ns(*kind)).sum::<u64>();
+    let held_ns =
+        |kinds: &[Holding]| kinds.iter().map(|kind| slots.held_ns(*kind)).fold(0, u64::saturating_add);
     let slow_ns = held_ns(&[Holding::ClientReadStall, Holding::ClientWriteStall]);
     let idle_ns = held_ns(&IDLE_CONNECTIONS);
     let share = |part_ns| unit::percent(summary::ratio(part_ns, slots.busy_ns()));

@@ -271,7 +271,7 @@ fn holder(parties: &mut Parties<'_>, thread: &Thread, slice: &Slice, tid: Tid) -
         parties.threads.put(tid, other);
         return HeldBy { party, tid };
     }
-    if tid != thread.tgid && parties.world.processes.seen.iter().any(|process| process.tgid == tid) {
+    if tid != thread.tgid && parties.world.processes.is_seen(tid) {
         return HeldBy::UNKNOWN;
     }
     // It has not made a call yet, or has ended.

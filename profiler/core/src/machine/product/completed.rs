@@ -91,7 +91,9 @@ impl Counting<'_> {
             && had_to_wait(&request)
         {
             self.time.busy.arrive(request.times.start_ns);
-            self.time.busy_of(request.tgid, self.window_start_ns).arrive(request.times.start_ns);
+            if let Some(busy) = self.time.busy_of(request.tgid, self.window_start_ns) {
+                busy.arrive(request.times.start_ns);
+            }
         }
         self.product.summary.add(&request);
         sink(Entry::Request(request));

@@ -14,6 +14,9 @@ use crate::machine::time::slot::{Busy, Heat};
 use crate::model::Conservation;
 use crate::model::slot::Slot;
 
+/// Processes whose busy slots are kept. The heat map has fewer rows, and counts those without one.
+const MAX_BUSY: usize = 65_536;
+
 /// What threads did, as sums: slots, who was busy when, the laws.
 #[derive(Clone, Debug)]
 pub struct Time {
@@ -132,18 +135,23 @@ impl Time {
         let since_ns = since_ns.max(window_start_ns);
         if until_ns > since_ns {
             self.busy.add(since_ns, until_ns);
-            self.busy_of(tgid, window_start_ns).add(since_ns, until_ns);
+            if let Some(busy) = self.busy_of(tgid, window_start_ns) {
+                busy.add(since_ns, until_ns);
+            }
             self.heat.add(tgid, since_ns, until_ns);
         }
     }
 
-    /// The busy slots of a process over time.
-    pub fn busy_of(&mut self, tgid: Tid, window_start_ns: u64) -> &mut Busy {
-        self.busy_of.entry(tgid).or_insert_with(|| {
+    /// The busy slots of a process over time; `None`: there is no room.
+    pub fn busy_of(&mut self, tgid: Tid, window_start_ns: u64) -> Option<&mut Busy> {
+        if self.busy_of.len() >= MAX_BUSY && !self.busy_of.contains_key(&tgid) {
+            return None;
+        }
+        Some(self.busy_of.entry(tgid).or_insert_with(|| {
             let mut busy = Busy::default();
             busy.start(window_start_ns);
             busy
-        })
+        }))
     }
 }
 
@@ -208,11 +216,24 @@ mod tests {
             time.busy.start(100);
             time.was_busy(7, span, 100);
             time.was_busy(8, (150, 160), 100);
-            let of_its_own = time.busy_of(7, 100);
+            let of_its_own = time.busy_of(7, 100).expect("room");
             of_its_own.settle(200, |_, _| {});
             assert_eq!(of_its_own.at_least_ns(1), expected_ns, "{what}");
             time.busy.settle(200, |_, _| {});
             assert_eq!(time.busy.at_least_ns(1), expected_ns + 10, "{what}");
         }
+    }
+
+    #[test]
+    fn processes_whose_busy_slots_find_no_place_are_counted() {
+        let mut time = Time::default();
+        time.busy.start(100);
+        (0..MAX_BUSY as u32 + 10).for_each(|tgid| time.was_busy(tgid, (110, 120), 100));
+        assert_eq!(time.busy_of.len(), MAX_BUSY);
+        assert!(time.heat.evictions() > 0);
+        time.was_busy(0, (130, 140), 100);
+        let known = time.busy_of(0, 100).expect("it is known");
+        known.settle(200, |_, _| {});
+        assert_eq!(known.at_least_ns(1), 20);
     }
 }

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
@@ -17,6 +17,8 @@ use crate::machine::world::living::Living;
 const MAX_DESCRIPTOR: usize = 65_536;
 /// Interest lists are followed up to this length.
 const MAX_INTEREST: usize = 4096;
+/// Places and entries of lists in the tables of all processes together: at most some 160 MB.
+const MAX_HELD: usize = 1 << 20;
 /// `EPOLL_CTL_ADD`, include/uapi/linux/eventpoll.h.
 pub(in crate::machine) const EPOLL_CTL_ADD: u32 = 1;
 /// `EPOLL_CTL_DEL`, include/uapi/linux/eventpoll.h.
@@ -66,6 +68,11 @@ impl Descriptor {
             identity: 0,
         }
     }
+
+    /// Entries of its lists.
+    const fn listed(&self) -> usize {
+        self.interest.len() + self.ways.len()
+    }
 }
 
 /// The descriptors of one process.
@@ -77,6 +84,11 @@ struct Table {
 }
 
 impl Table {
+    /// Its places, and entries of their lists.
+    fn held(&self) -> usize {
+        self.slots.iter().flatten().map(Descriptor::listed).sum::<usize>() + self.slots.len()
+    }
+
     fn get(&self, fd: i32) -> Option<&Descriptor> {
         self.slots.get(usize::try_from(fd).ok()?)?.as_ref()
     }
@@ -85,10 +97,12 @@ impl Table {
     fn interest(&self, epoll_fd: i32) -> Interest {
         let mut found = Interest::default();
         let Some(Descriptor { interest, ways, .. }) = self.get(epoll_fd) else { return found };
+        // Looked at once: both lists may be long.
+        let one_shot = ways.iter().filter(|(_, events)| events & EPOLLONESHOT != 0);
+        let one_shot: FxHashSet<i32> = one_shot.map(|(fd, _)| *fd).collect();
         for &fd in interest {
-            let is_one_shot = || ways.iter().any(|(of, events)| *of == fd && events & EPOLLONESHOT != 0);
             let class = self.get(fd).map(|descriptor| descriptor.class);
-            found.add(fd, class, class == Some(DescriptorClass::Listener) && is_one_shot());
+            found.add(fd, class, class == Some(DescriptorClass::Listener) && one_shot.contains(&fd));
         }
         found
     }
@@ -132,6 +146,8 @@ pub struct Descriptors {
     processes: FxHashMap<Tid, Table>,
     /// What last had a descriptor number that another took over, and from when to when. The close that freed it may not have returned yet.
     replaced: FxHashMap<Tid, FxHashMap<i32, (DescriptorClass, Range<u64>)>>,
+    /// Places and entries of lists in all tables.
+    held: usize,
     /// Descriptors that were beyond the bound.
     pub evicted: u64,
 }
@@ -189,13 +205,18 @@ impl Descriptors {
 
     /// Sets the interest list that `/proc/PID/fdinfo` showed, with the events of each where they are known.
     pub fn set_interest(&mut self, tgid: Tid, epoll_fd: i32, mut interest: Vec<i32>, events: &[u32]) {
-        self.evicted += interest.len().saturating_sub(MAX_INTEREST) as u64;
-        interest.truncate(MAX_INTEREST);
+        let had = self.get(tgid, epoll_fd).map_or(0, Descriptor::listed);
+        let others = self.held.saturating_sub(had);
+        // Each entry may have its events beside it.
+        let most = MAX_INTEREST.min(MAX_HELD.saturating_sub(others) / 2);
+        self.evicted += interest.len().saturating_sub(most) as u64;
+        interest.truncate(most);
         self.changes(tgid, epoll_fd);
         if let Some(descriptor) = self.get_mut(tgid, epoll_fd) {
             let ways = interest.iter().zip(events).filter(|(_, events)| **events & WAYS != 0);
             descriptor.ways = ways.map(|(fd, events)| (*fd, *events)).collect();
             descriptor.interest = interest;
+            self.held = others + descriptor.listed();
         }
     }
 
@@ -247,7 +268,9 @@ impl Descriptors {
             return None;
         }
         table.changes(fd);
-        table.slots.get_mut(usize::try_from(fd).ok()?)?.take()
+        let closed = table.slots.get_mut(usize::try_from(fd).ok()?)?.take()?;
+        self.held = self.held.saturating_sub(closed.listed());
+        Some(closed)
     }
 
     /// A child process starts with a copy of its parent's table; its copies of client connections are not followed.
@@ -255,30 +278,45 @@ impl Descriptors {
         if parent == child {
             return;
         }
-        if let Some(table) = self.processes.get_mut(&parent) {
-            for descriptor in table.slots.iter_mut().flatten() {
-                descriptor.shared |= descriptor.class == DescriptorClass::Epoll;
-            }
-            let mut copy = Table { slots: table.slots.clone(), known: None };
-            for descriptor in copy.slots.iter_mut().flatten() {
-                if descriptor.connection.take().is_some() {
-                    descriptor.class = DescriptorClass::Other;
-                }
-            }
-            self.processes.insert(child, copy);
+        let before = self.processes.get(&child).map_or(0, Table::held);
+        let others = self.held.saturating_sub(before);
+        let Some(table) = self.processes.get_mut(&parent) else { return };
+        for descriptor in table.slots.iter_mut().flatten() {
+            descriptor.shared |= descriptor.class == DescriptorClass::Epoll;
         }
+        let copied = table.held();
+        if others + copied > MAX_HELD {
+            self.processes.remove(&child);
+            self.held = others;
+            self.evicted += 1;
+            return;
+        }
+        let mut copy = Table { slots: table.slots.clone(), known: None };
+        for descriptor in copy.slots.iter_mut().flatten() {
+            if descriptor.connection.take().is_some() {
+                descriptor.class = DescriptorClass::Other;
+            }
+        }
+        self.processes.insert(child, copy);
+        self.held = others + copied;
     }
 
     /// A process is gone; returns the connections that it still had.
     pub fn exit(&mut self, tgid: Tid) -> Vec<u32> {
         self.replaced.remove(&tgid);
         let table = self.processes.remove(&tgid).unwrap_or_default();
+        self.held = self.held.saturating_sub(table.held());
         table.slots.into_iter().flatten().filter_map(|descriptor| descriptor.connection).collect()
     }
 
     /// Forgets processes that have ended. Facts about one may have arrived after its end.
     pub fn retain(&mut self, living: &Living) {
-        self.processes.retain(|tgid, _| living.process(*tgid));
+        let held = &mut self.held;
+        self.processes.retain(|tgid, table| {
+            let is_living = living.process(*tgid);
+            *held = held.saturating_sub(if is_living { 0 } else { table.held() });
+            is_living
+        });
         self.replaced.retain(|tgid, _| living.process(*tgid));
     }
 
@@ -337,22 +375,25 @@ impl Descriptors {
         if self.get(tgid, epoll_fd).is_none() {
             self.open(tgid, epoll_fd, DescriptorClass::Epoll, 0);
         }
+        let has_room = self.held < MAX_HELD;
         let Some(descriptor) = self.get_mut(tgid, epoll_fd) else { return };
-        let had = descriptor.interest.len();
+        let (had, listed) = (descriptor.interest.len(), descriptor.listed());
+        let is_new = operation != EPOLL_CTL_DEL && !descriptor.interest.contains(&fd);
         if !descriptor.ways.is_empty() || events & WAYS != 0 {
             descriptor.ways.retain(|(entry, _)| *entry != fd);
             // There are no more of them than entries of the list, where what finds no place is counted.
-            if operation != EPOLL_CTL_DEL && events & WAYS != 0 && descriptor.ways.len() < MAX_INTEREST {
+            let has_place = descriptor.ways.len() < MAX_INTEREST && (has_room || !is_new);
+            if operation != EPOLL_CTL_DEL && events & WAYS != 0 && has_place {
                 descriptor.ways.push((fd, events));
             }
         }
-        let is_new = operation != EPOLL_CTL_DEL && !descriptor.interest.contains(&fd);
         if operation == EPOLL_CTL_DEL {
             descriptor.interest.retain(|entry| *entry != fd);
-        } else if is_new && had < MAX_INTEREST {
+        } else if is_new && had < MAX_INTEREST && has_room {
             descriptor.interest.push(fd);
         }
-        let has = descriptor.interest.len();
+        let (has, now_listed) = (descriptor.interest.len(), descriptor.listed());
+        self.held = (self.held + now_listed).saturating_sub(listed);
         self.evicted += u64::from(is_new && has == had);
         if let Some(table) = self.processes.get_mut(&tgid) {
             table.is_listed(epoll_fd, fd, (had, has));
@@ -371,11 +412,20 @@ impl Descriptors {
         self.processes.get_mut(&tgid)?.slots.get_mut(usize::try_from(fd).ok()?)?.as_mut()
     }
 
-    fn insert(&mut self, tgid: Tid, fd: i32, descriptor: Descriptor) {
+    fn insert(&mut self, tgid: Tid, fd: i32, mut descriptor: Descriptor) {
         let Ok(index) = usize::try_from(fd) else { return };
-        if index >= MAX_DESCRIPTOR {
+        let places = self.processes.get(&tgid).map_or(0, |table| table.slots.len());
+        let more = (index + 1).saturating_sub(places);
+        let held = self.held + more;
+        // Where it has a place already, what was there before is no longer true.
+        if index >= MAX_DESCRIPTOR || more > 0 && held > MAX_HELD {
             self.evicted += 1;
             return;
+        }
+        let listed = descriptor.listed();
+        if listed > 0 && held + listed > MAX_HELD {
+            (descriptor.interest, descriptor.ways) = (Vec::new(), Vec::new());
+            self.evicted += 1;
         }
         let table = self.processes.entry(tgid).or_default();
         table.changes(fd);
@@ -383,7 +433,9 @@ impl Descriptors {
             table.slots.resize(index + 1, None);
         }
         if let Some(slot) = table.slots.get_mut(index) {
+            self.held = held + descriptor.listed();
             if let Some(before) = slot {
+                self.held = self.held.saturating_sub(before.listed());
                 let held_ns = before.opened_ns..descriptor.opened_ns;
                 self.replaced.entry(tgid).or_default().insert(fd, (before.class, held_ns));
             }
@@ -456,6 +508,7 @@ mod tests {
             for epoll_fd in [0, 1] {
                 assert_eq!(table.interest(1, epoll_fd), table.processes[&1].interest(epoll_fd), "{time_ns}");
             }
+            assert_eq!(table.held, table.processes.values().map(Table::held).sum::<usize>(), "{time_ns}");
             table.waits_in(1, next(2) as i32);
         }
     }
@@ -479,6 +532,44 @@ mod tests {
         table.open(1, -5, DescriptorClass::File, 1);
         assert_eq!(table.evicted, 1);
         assert_eq!(table.class(1, i32::MAX), None);
+    }
+
+    #[test]
+    fn tables_of_all_processes_together_are_bounded_and_what_finds_no_place_is_counted() {
+        let mut table = Descriptors::default();
+        let (last, tables) = (MAX_DESCRIPTOR as i32 - 1, (MAX_HELD / MAX_DESCRIPTOR) as u32);
+        for tgid in 1..=tables + 24 {
+            table.open(tgid, last, DescriptorClass::File, 1);
+        }
+        assert_eq!((table.processes.len(), table.evicted), (tables as usize, 24));
+        table.fork(1, 100);
+        assert_eq!((table.class(100, last), table.evicted), (None, 25), "a copy finds no place either");
+        table.exit(1);
+        table.fork(2, 100);
+        assert_eq!((table.class(100, last), table.evicted), (Some(DescriptorClass::File), 25));
+    }
+
+    #[test]
+    fn lists_that_are_copied_again_and_again_are_bounded() {
+        let mut table = Descriptors::default();
+        table.open(1, 0, DescriptorClass::Epoll, 1);
+        table.set_interest(1, 0, (0..MAX_INTEREST as i32).collect(), &[]);
+        let copies = (MAX_HELD / MAX_INTEREST) as i64 + 44;
+        for made in 1..=copies {
+            table.follow(&Slice { tgid: 1, result: made, ..Slice::blank(Call::Duplicate { fd: 0 }) }, 2);
+        }
+        let table_1 = &table.processes[&1];
+        assert!(table_1.held() <= MAX_HELD && table.evicted >= 44, "{} {}", table_1.held(), table.evicted);
+        assert_eq!(table.class(1, copies as i32), Some(DescriptorClass::Epoll), "it is known all the same");
+        for fd in 0..MAX_INTEREST as i32 {
+            table.control(1, copies as i32, EPOLL_CTL_ADD, (fd, 0));
+        }
+        assert_eq!(table.held, MAX_HELD);
+        table.control(1, 0, EPOLL_CTL_ADD, (5, EPOLLONESHOT));
+        let evicted = table.evicted;
+        table.open(1, 0, DescriptorClass::File, 3);
+        let told = (table.class(1, 0), table.evicted);
+        assert_eq!(told, (Some(DescriptorClass::File), evicted), "it takes a place that was another's");
     }
 
     #[test]

@@ -11,6 +11,10 @@ use crate::loop_kind::{Loaded, LoopKind};
 
 /// Processes and threads remembered at once.
 const MAX_ENTRIES: usize = 65_536;
+/// Bytes of text kept of all processes together: each child begins with a copy of its parent's.
+const MAX_TEXT_BYTES: usize = 128 << 20;
+/// Environment variables kept of one process.
+const MAX_VARIABLES: usize = 64;
 /// How long after its end facts about a process can arrive. They are read for many processes at once, and reported one by one.
 const LATE_NS: u64 = 10_000_000_000;
 
@@ -24,6 +28,14 @@ pub struct Processes {
     pub seen: Vec<ProcessSeen>,
     /// Listeners, one entry per process and descriptor.
     pub listeners: Vec<ListenerSeen>,
+    /// Where each process stands in `seen`.
+    places: FxHashMap<Tid, usize>,
+    /// How many processes in `seen` each has started.
+    children: FxHashMap<Tid, usize>,
+    /// Where each listener stands in `listeners`, by process and descriptor.
+    listener_places: FxHashMap<(Tid, i32), usize>,
+    /// Bytes of text in `seen`.
+    text_bytes: usize,
     /// Names of threads.
     pub names: FxHashMap<Tid, String>,
     /// Processes that ended in the window, with the kernel's exit code.
@@ -49,11 +61,15 @@ impl Processes {
             self.name(*tid, name);
         }
         self.name(process.tgid, &process.comm);
-        if let Some(known) = self.seen.iter_mut().find(|known| known.tgid == process.tgid) {
+        if let Some(known) = self.places.get(&process.tgid).and_then(|place| self.seen.get_mut(*place)) {
+            self.text_bytes = self.text_bytes.saturating_sub(text_bytes(known));
             let before = std::mem::replace(known, process.clone());
-            keep_environment(known, before);
+            has_one_less(&mut self.children, before.parent_tgid);
+            *self.children.entry(process.parent_tgid).or_default() += 1;
+            self.evicted += u64::from(!keep_environment(known, before));
+            self.text_bytes = self.text_bytes.saturating_add(text_bytes(known));
         } else if self.seen.len() < MAX_ENTRIES {
-            self.seen.push(process.clone());
+            self.enter(process.clone());
         } else {
             self.evicted += 1;
             return;
@@ -62,6 +78,60 @@ impl Processes {
         if !self.loaded(process.tgid).first(false).is_alone() {
             self.readers.remove(&process.tgid);
         }
+    }
+
+    /// Whether a process is in `seen`.
+    #[must_use]
+    pub fn is_seen(&self, tgid: Tid) -> bool {
+        self.places.contains_key(&tgid)
+    }
+
+    fn enter(&mut self, process: ProcessSeen) {
+        self.text_bytes = self.text_bytes.saturating_add(text_bytes(&process));
+        self.places.insert(process.tgid, self.seen.len());
+        *self.children.entry(process.parent_tgid).or_default() += 1;
+        self.seen.push(process);
+    }
+
+    fn keep_processes(&mut self, keeps: impl Fn(Tid) -> bool) {
+        self.seen.retain(|process| keeps(process.tgid));
+        self.places = self.seen.iter().zip(0..).map(|(process, place)| (process.tgid, place)).collect();
+        self.text_bytes = self.seen.iter().map(text_bytes).sum();
+        self.children.clear();
+        for process in &self.seen {
+            *self.children.entry(process.parent_tgid).or_default() += 1;
+        }
+    }
+
+    fn take_out(&mut self, tgid: Tid) {
+        let Some(place) = self.places.remove(&tgid).filter(|place| *place < self.seen.len()) else { return };
+        let process = self.seen.remove(place);
+        self.text_bytes = self.text_bytes.saturating_sub(text_bytes(&process));
+        has_one_less(&mut self.children, process.parent_tgid);
+        self.places.values_mut().filter(|other| **other > place).for_each(|other| *other -= 1);
+    }
+
+    fn enter_listener(&mut self, listener: ListenerSeen) {
+        self.listener_places.insert((listener.tgid, listener.fd), self.listeners.len());
+        self.listeners.push(listener);
+    }
+
+    fn keep_listeners(&mut self, keeps: impl Fn(&ListenerSeen) -> bool) {
+        self.listeners.retain(keeps);
+        let places = self.listeners.iter().zip(0..);
+        self.listener_places = places.map(|(seen, place)| ((seen.tgid, seen.fd), place)).collect();
+    }
+
+    /// What a child begins with: all that its parent is, as far as there is room for another copy of its text.
+    fn inherited(&mut self, parent: Tid) -> ProcessSeen {
+        let Some(parent) = self.places.get(&parent).and_then(|place| self.seen.get(*place)) else {
+            return ProcessSeen::default();
+        };
+        if self.text_bytes.saturating_add(text_bytes(parent)) > MAX_TEXT_BYTES {
+            self.evicted += 1;
+            return ProcessSeen::default();
+        }
+        parent.clone()
     }
 
     /// Whether a process has ended and was forgotten. Facts that arrive about it only now would be kept for ever.
@@ -109,9 +179,9 @@ impl Processes {
 
     /// A listener was seen.
     pub fn listen(&mut self, listener: &ListenerSeen) {
-        let known = self.listeners.iter().any(|other| (other.tgid, other.fd) == (listener.tgid, listener.fd));
+        let known = self.listener_places.contains_key(&(listener.tgid, listener.fd));
         if !known && self.listeners.len() < MAX_ENTRIES {
-            self.listeners.push(listener.clone());
+            self.enter_listener(listener.clone());
         } else if !known {
             self.evicted += 1;
         }
@@ -120,13 +190,13 @@ impl Processes {
     /// Whether a process has started others that are seen.
     #[must_use]
     pub fn has_children(&self, tgid: Tid) -> bool {
-        self.seen.iter().any(|process| process.parent_tgid == tgid)
+        self.children.contains_key(&tgid)
     }
 
     /// The listener that a process has at a descriptor.
     #[must_use]
     pub fn listener(&self, tgid: Tid, fd: i32) -> Option<&ListenerSeen> {
-        self.listeners.iter().find(|seen| (seen.tgid, seen.fd) == (tgid, fd))
+        self.listeners.get(*self.listener_places.get(&(tgid, fd))?)
     }
 
     /// A call has made a listener; which one it is becomes known later.
@@ -170,13 +240,15 @@ impl Processes {
         }
         let lowest = self.listeners.iter().filter(|other| other.tgid == tgid).map(|other| other.fd).min();
         let aside = lowest.unwrap_or(0).min(-1).saturating_sub(1);
-        self.listeners.push(ListenerSeen { fd: aside, ..seen });
+        self.enter_listener(ListenerSeen { fd: aside, ..seen });
         Some(aside)
     }
 
     /// The descriptor is no listener any more.
     pub fn no_longer(&mut self, tgid: Tid, fd: i32) {
-        self.listeners.retain(|seen| (seen.tgid, seen.fd) != (tgid, fd));
+        if self.listener_places.contains_key(&(tgid, fd)) {
+            self.keep_listeners(|seen| (seen.tgid, seen.fd) != (tgid, fd));
+        }
     }
 
     /// Inode of the listener that a process has at a descriptor; `None`: not known.
@@ -202,18 +274,17 @@ impl Processes {
                 if child_tgid == child_tid && self.ended.remove(&child_tgid).is_some() {
                     self.number_is_given_again(child_tgid);
                 }
-                if child_tgid == child_tid && !self.seen.iter().any(|known| known.tgid == child_tgid) {
-                    let parent = self.seen.iter().find(|known| known.tgid == lifecycle.tgid).cloned();
-                    let child = ProcessSeen {
-                        tgid: child_tgid,
-                        parent_tgid: lifecycle.tgid,
-                        comm: lifecycle.comm.clone(),
-                        threads: vec![(child_tid, lifecycle.comm.clone())],
-                        ..parent.unwrap_or_default()
-                    };
+                if child_tgid == child_tid && !self.is_seen(child_tgid) {
                     if self.seen.len() < MAX_ENTRIES {
+                        let child = ProcessSeen {
+                            tgid: child_tgid,
+                            parent_tgid: lifecycle.tgid,
+                            comm: lifecycle.comm.clone(),
+                            threads: vec![(child_tid, lifecycle.comm.clone())],
+                            ..self.inherited(lifecycle.tgid)
+                        };
                         self.note_loaded(child_tgid, &child);
-                        self.seen.push(child);
+                        self.enter(child);
                         self.inherit_listeners(lifecycle.tgid, child_tgid);
                     } else {
                         self.evicted += 1;
@@ -226,9 +297,7 @@ impl Processes {
                     // The name of one without room here stays, in a table that counts.
                     self.ended_threads.insert(lifecycle.tid);
                 }
-                if lifecycle.tid == lifecycle.tgid
-                    && self.seen.iter().any(|known| known.tgid == lifecycle.tgid)
-                {
+                if lifecycle.tid == lifecycle.tgid && self.is_seen(lifecycle.tgid) {
                     self.ended.insert(lifecycle.tgid, code);
                 }
             }
@@ -236,8 +305,11 @@ impl Processes {
                 self.gone.remove(&lifecycle.tgid);
                 self.name(lifecycle.tid, &lifecycle.comm);
                 // The new program's has not been read yet.
-                if let Some(known) = self.seen.iter_mut().find(|known| known.tgid == lifecycle.tgid) {
+                let place = self.places.get(&lifecycle.tgid);
+                if let Some(known) = place.and_then(|place| self.seen.get_mut(*place)) {
+                    self.text_bytes = self.text_bytes.saturating_sub(text_bytes(known));
                     known.environment.clear();
+                    self.text_bytes = self.text_bytes.saturating_add(text_bytes(known));
                 }
             }
             Change::Adopted => {
@@ -259,15 +331,16 @@ impl Processes {
         self.gone.extend(forgotten.take(MAX_ENTRIES).map(|tgid| (*tgid, time_ns)));
         ended.retain(|tgid, _| parents.contains(tgid));
         self.ended = ended;
-        let gone = &self.gone;
-        self.seen.retain(|process| !gone.contains_key(&process.tgid));
-        let known: FxHashSet<Tid> = self.seen.iter().map(|process| process.tgid).collect();
-        self.loaded.retain(|tgid, _| known.contains(tgid));
-        self.readers.retain(|tgid, _| known.contains(tgid));
+        let gone = std::mem::take(&mut self.gone);
+        self.keep_processes(|tgid| !gone.contains_key(&tgid));
         // Closed listeners were part of the window that ends.
-        self.listeners.retain(|listener| !gone.contains_key(&listener.tgid) && listener.fd >= 0);
+        self.keep_listeners(|listener| !gone.contains_key(&listener.tgid) && listener.fd >= 0);
+        self.gone = gone;
+        let known = &self.places;
+        self.loaded.retain(|tgid, _| known.contains_key(tgid));
+        self.readers.retain(|tgid, _| known.contains_key(tgid));
         for tid in std::mem::take(&mut self.ended_threads) {
-            if !known.contains(&tid) {
+            if !known.contains_key(&tid) {
                 self.names.remove(&tid);
             }
         }
@@ -276,7 +349,7 @@ impl Processes {
 
     /// Nothing that is known of a process that has ended is true of the next one with its number. Its listeners stay part of the window, as closed ones.
     fn number_is_given_again(&mut self, tgid: Tid) {
-        self.seen.retain(|known| known.tgid != tgid);
+        self.take_out(tgid);
         self.loaded.remove(&tgid);
         self.readers.remove(&tgid);
         let held = self.listeners.iter().filter(|seen| seen.tgid == tgid && seen.fd >= 0);
@@ -312,15 +385,41 @@ impl Processes {
 }
 
 /// Adds what the sight before shows of the environment and this one no longer does, if both are of the same program.
-fn keep_environment(known: &mut ProcessSeen, before: ProcessSeen) {
+/// Returns whether there was room.
+fn keep_environment(known: &mut ProcessSeen, before: ProcessSeen) -> bool {
     if known.executable != before.executable {
-        return;
+        return true;
     }
     for (name, value) in before.environment {
+        if known.environment.len() >= MAX_VARIABLES {
+            return false;
+        }
         if !known.environment.iter().any(|(other, _)| *other == name) {
             known.environment.push((name, value));
         }
     }
+    true
+}
+
+fn has_one_less(children: &mut FxHashMap<Tid, usize>, parent: Tid) {
+    if let Some(count) = children.get_mut(&parent).filter(|count| **count > 1) {
+        *count -= 1;
+    } else {
+        children.remove(&parent);
+    }
+}
+
+/// Bytes that a process's text takes, each piece with what it is kept in.
+fn text_bytes(process: &ProcessSeen) -> usize {
+    let names = [&process.comm, &process.executable].into_iter();
+    let versions = [&process.python_version, &process.server_version].into_iter().flatten();
+    let paths = [&process.configuration_file, &process.cgroup].into_iter().flatten();
+    let lists = process.command_line.iter().chain(&process.mapped_files);
+    let threads = process.threads.iter().map(|(_, name)| name);
+    let pairs = process.environment.iter().chain(&process.configuration);
+    let pairs = pairs.flat_map(|(name, value)| [name, value]);
+    let all = names.chain(versions).chain(paths).chain(lists).chain(threads).chain(pairs);
+    all.map(|text| text.len() + size_of::<String>()).sum()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! up again, when more is known.
 
 use crate::event::{Call, Slice, Tid};
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::fact::DescriptorClass;
@@ -356,12 +357,13 @@ fn listeners_in(world: &World, tgid: Tid, epoll_fd: i32) -> Vec<(u64, How)> {
     while let Some(&(epoll_fd, depth)) = instances.get(looked_into) {
         looked_into += 1;
         let Some(instance) = world.descriptors.get(tgid, epoll_fd) else { continue };
+        // Needed for listeners alone. Both lists may be long; of equals the first counts.
+        let ways_of = LazyCell::new(|| instance.ways.iter().rev().copied().collect::<FxHashMap<i32, u32>>());
         for &fd in instance.interest.iter().take(entries) {
             match world.descriptors.class(tgid, fd) {
                 Some(DescriptorClass::Listener) => {
                     let Some(inode) = world.processes.listener_inode(tgid, fd) else { continue };
-                    let ways =
-                        instance.ways.iter().find(|(of, _)| *of == fd).map_or(0, |(_, events)| *events);
+                    let ways = ways_of.get(&fd).copied().unwrap_or(0);
                     let how = How::Epoll {
                         exclusive: ways & EPOLLEXCLUSIVE != 0,
                         one_shot: ways & EPOLLONESHOT != 0,

@@ -269,3 +269,21 @@ fn cumulative_counts_are_those_of_the_window() {
     assert_eq!(seen, [(5, 100, 100), (2, 60, 60), (0, 20, 20)]);
     assert!(!windows[2].coverage.losses.any());
 }
+
+#[test]
+fn windows_that_nobody_takes_are_not_made_without_end_and_the_next_one_says_so() {
+    let mut pipeline = Pipeline::new(Settings::default());
+    let mut nobody = |_| {};
+    for event in events_of(&[]) {
+        take(&mut pipeline, event, &mut nobody);
+    }
+    for number in 1..=40 {
+        take(&mut pipeline, fact(START + number * US, Fact::WindowRolled), &mut nobody);
+    }
+    let (windows, last) = pipeline.finish_windows(&mut nobody);
+    let starts_ns: Vec<u64> = windows.iter().map(|window| window.window.start_ns).collect();
+    assert_eq!(starts_ns, (0..16).map(|number| START + number * US).collect::<Vec<_>>());
+    assert!(windows.iter().all(|window| !window.coverage.losses.any()));
+    assert_eq!(last.window.start_ns, START + 40 * US);
+    assert_eq!(last.coverage.losses.evicted, 1, "the one before it");
+}

@@ -45,6 +45,19 @@ fn master_and_workers_are_distinguished_without_process_titles() {
 }
 
 #[test]
+fn many_processes_and_listeners_are_not_each_compared_with_all_others() {
+    const COUNT: u32 = 20_000;
+    // Each has started the next, and none but the second is a worker: comparing all with all would take days.
+    let line = "/v/bin/python3 /v/bin/gunicorn app:app";
+    let all: Vec<ProcessSeen> = (10..10 + COUNT).map(|tgid| process(tgid, tgid - 1, line)).collect();
+    let listener = |tgid| ListenerSeen { tgid, fd: 3, inode: 7, ..ListenerSeen::default() };
+    let listeners: Vec<ListenerSeen> = (12..12 + COUNT).map(listener).collect();
+    let found = Gunicorn.recognise(&all, &listeners).expect("gunicorn");
+    assert_eq!((found.role(10), found.role(11)), (Role::Master, Role::Worker));
+    assert!(found.roles.iter().skip(2).all(|(_, role)| *role == Role::Unknown));
+}
+
+#[test]
 fn process_titles_name_the_roles_and_leave_unknown_what_they_hide() {
     let all = [
         titled(10, 1, "gunicorn: master [app:app]"),

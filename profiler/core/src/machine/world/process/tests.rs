@@ -270,7 +270,7 @@ fn a_listener_of_which_only_the_call_is_known_is_identified_with_all_its_copies(
 fn what_a_process_has_loaded_is_kept_up_to_date_however_many_there_are() {
     let mut processes = Processes::default();
     let count = MAX_ENTRIES as u32;
-    (1..=count).for_each(|tgid| processes.seen.push(seen(tgid, &[])));
+    (1..=count).for_each(|tgid| processes.enter(seen(tgid, &[])));
     (1..=count).for_each(|tgid| processes.note_loaded(tgid, &seen(tgid, &[UVLOOP])));
     for (what, tgid, files, expected, evicted) in [
         ("one that is known", 7, &[GEVENT][..], "gevent", 0),
@@ -294,4 +294,60 @@ fn a_name_for_which_there_is_no_room_is_counted() {
     processes.name(0, "master");
     assert_eq!((processes.names.len(), processes.evicted), (MAX_ENTRIES, 1));
     assert_eq!(processes.names[&0], "master");
+}
+
+#[test]
+fn children_copy_no_more_text_than_there_is_room_for() {
+    let mut processes = Processes::default();
+    let command_line = vec!["x".repeat(1 << 20)];
+    processes.see(&ProcessSeen { command_line, ..seen(MASTER, &[UVLOOP]) });
+    let children = (MAX_TEXT_BYTES >> 20) as u32 + 40;
+    (1..=children).for_each(|child| assert!(fork(&mut processes, MASTER, MASTER + child).is_some()));
+    let kept_bytes: usize = processes.seen.iter().map(text_bytes).sum();
+    assert!(kept_bytes <= MAX_TEXT_BYTES + (1 << 20), "{kept_bytes}");
+    assert_eq!(processes.text_bytes, kept_bytes);
+    assert_eq!(processes.seen.len(), 1 + children as usize, "each is known, if only by its name");
+    assert!(processes.evicted >= 40, "{}", processes.evicted);
+}
+
+#[test]
+fn variables_of_sights_before_do_not_pile_up() {
+    let mut processes = Processes::default();
+    let sights = MAX_VARIABLES + 10;
+    for number in 0..sights {
+        let environment = vec![(format!("NAME_{number}"), String::new())];
+        processes.see(&ProcessSeen { environment, ..seen(MASTER, &[]) });
+    }
+    assert_eq!((processes.seen[0].environment.len(), processes.evicted), (MAX_VARIABLES, 10));
+}
+
+#[test]
+fn each_process_and_listener_is_found_where_it_stands_whatever_comes_and_goes() {
+    let mut processes = server();
+    fork(&mut processes, MASTER, WORKER + 1);
+    processes.listen(&listener(MASTER, 4, 60));
+    processes.no_longer(MASTER, 3);
+    processes.no_longer(MASTER, 3);
+    exit(&mut processes, WORKER);
+    fork(&mut processes, MASTER, WORKER);
+    exit(&mut processes, WORKER + 1);
+    processes.see(&ProcessSeen { parent_tgid: 13, ..seen(WORKER, &[]) });
+    processes.see(&ProcessSeen { parent_tgid: 14, ..seen(WORKER, &[]) });
+    for round in ["before the roll", "after it"] {
+        let found: Vec<Tid> =
+            processes.seen.iter().filter(|one| processes.is_seen(one.tgid)).map(|one| one.tgid).collect();
+        assert_eq!(found, tgids(&processes), "{round}");
+        assert_eq!(processes.places.len(), processes.seen.len(), "{round}");
+        for tgid in 0..20 {
+            let has_children = processes.seen.iter().any(|one| one.parent_tgid == tgid);
+            assert_eq!(processes.has_children(tgid), has_children, "{round}: {tgid}");
+        }
+        assert_eq!(processes.listener_places.len(), processes.listeners.len(), "{round}");
+        for one in &processes.listeners {
+            assert_eq!(processes.listener(one.tgid, one.fd), Some(one), "{round}");
+        }
+        processes.roll(1);
+    }
+    assert!(!processes.is_seen(WORKER + 1));
+    assert_eq!((processes.listener(MASTER, 3), processes.listener_inode(MASTER, 4)), (None, Some(60)));
 }
