@@ -1,12 +1,11 @@
 //! Two threads that hand over to each other as threads do that take an interpreter's lock by turns, and read the clock after each wakeup.
 //!
-//! In: for how long. Out: what each of them read ([`Reader`]). They do nothing else: whatever lies between two readings of the clock, and is
+//! In: what is done meanwhile. Out: what each of them read ([`Reader`]). They do nothing else: whatever lies between two readings of the clock, and is
 //! not the reading itself, is the machine's.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::{JoinHandle, Thread};
-use std::time::Duration;
 
 use anyhow::Context as _;
 
@@ -37,6 +36,7 @@ pub struct Reader {
 pub struct Handover {
     tids: [u32; 2],
     turn: Arc<AtomicUsize>,
+    turns: Arc<AtomicUsize>,
     threads: [JoinHandle<Reader>; 2],
 }
 
@@ -48,15 +48,16 @@ impl Handover {
     /// Where a thread ends at once.
     pub fn start() -> anyhow::Result<Self> {
         let turn = Arc::new(AtomicUsize::new(NOT_BEGUN));
+        let turns: Arc<AtomicUsize> = Arc::default();
         let both: Arc<OnceLock<[Thread; 2]>> = Arc::default();
         let (tell, told) = mpsc::channel();
         let start = |own: usize| {
-            let (turn, both, tell) = (turn.clone(), both.clone(), tell.clone());
+            let (turn, turns, both, tell) = (turn.clone(), turns.clone(), both.clone(), tell.clone());
             std::thread::spawn(move || {
                 // SAFETY: no preconditions.
                 let tid = unsafe { libc::gettid() }.cast_unsigned();
                 let _ = tell.send((own, tid));
-                read(own, tid, &turn, &both)
+                read(own, tid, (&turn, &turns), &both)
             })
         };
         let threads = [start(0), start(1)];
@@ -66,7 +67,7 @@ impl Handover {
             let (own, tid) = told.recv().context("a thread that reads the clock ended early")?;
             *tids.get_mut(own).context("there are two threads")? = tid;
         }
-        Ok(Self { tids, turn, threads })
+        Ok(Self { tids, turn, turns, threads })
     }
 
     /// Their IDs.
@@ -75,18 +76,18 @@ impl Handover {
         self.tids
     }
 
-    /// Lets them hand over to each other for so long.
+    /// Lets them hand over to each other while this runs; it is given how many turns there have been.
     ///
     /// # Errors
     ///
     /// Where a thread panicked.
-    pub fn run(self, length: Duration) -> anyhow::Result<[Reader; 2]> {
+    pub fn run(self, meanwhile: impl FnOnce(&AtomicUsize)) -> anyhow::Result<[Reader; 2]> {
         let tell = |turn| {
             self.turn.store(turn, Ordering::Release);
             self.threads.iter().for_each(|thread| thread.thread().unpark());
         };
         tell(0);
-        std::thread::sleep(length);
+        meanwhile(&self.turns);
         tell(OVER);
         let [first, second] = self.threads;
         let ended =
@@ -96,7 +97,12 @@ impl Handover {
 }
 
 /// Reads the clock whenever it is this thread's turn, until it is over.
-fn read(own: usize, tid: u32, turn: &AtomicUsize, both: &OnceLock<[Thread; 2]>) -> Reader {
+fn read(
+    own: usize,
+    tid: u32,
+    (turn, turns): (&AtomicUsize, &AtomicUsize),
+    both: &OnceLock<[Thread; 2]>,
+) -> Reader {
     let mut reader =
         Reader { tid, woken_ns: Vec::with_capacity(1 << 16), stops: Vec::with_capacity(1 << 14), turns: 0 };
     loop {
@@ -114,6 +120,7 @@ fn read(own: usize, tid: u32, turn: &AtomicUsize, both: &OnceLock<[Thread; 2]>) 
             reader.woken_ns.push(first_ns);
         }
         reader.turns += 1;
+        turns.fetch_add(1, Ordering::Relaxed);
         let mut before_ns = first_ns;
         while before_ns - first_ns < TURN_NS {
             let now_ns = now_ns();
@@ -140,6 +147,8 @@ fn now_ns() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -147,9 +156,14 @@ mod tests {
         let handover = Handover::start().expect("two threads");
         let tids = handover.tids();
         assert_ne!(tids[0], tids[1]);
-        let [first, second] = handover.run(Duration::from_millis(50)).expect("both end");
+        let enough = |turns: &AtomicUsize| {
+            while turns.load(Ordering::Relaxed) < 100 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        let [first, second] = handover.run(enough).expect("both end");
         assert_eq!([first.tid, second.tid], tids);
-        assert!(first.turns > 10, "{}", first.turns);
+        assert!(first.turns + second.turns >= 100);
         // By turns, whoever was last.
         assert!(first.turns.abs_diff(second.turns) <= 1, "{} and {}", first.turns, second.turns);
         for of in [first, second] {

@@ -97,7 +97,7 @@ impl Stops {
     pub fn measure(&mut self) -> anyhow::Result<()> {
         let handover = Handover::start()?;
         let bpftrace = Bpftrace::start(&script(handover.tids()))?;
-        let readers = handover.run(FOR)?;
+        let readers = handover.run(|_| std::thread::sleep(FOR))?;
         let elements = bpftrace.finish()?;
         for reader in &readers {
             let own = elements.iter().filter(|element| element.keys.first() == Some(&u64::from(reader.tid)));

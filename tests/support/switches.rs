@@ -82,6 +82,23 @@ impl Times {
             ended: self.ended && other.ended,
         }
     }
+
+    /// What the kernel's account has where the switches show `shown_ns` of CPU time.
+    #[must_use]
+    pub const fn kernel_cpu_ns(self, shown_ns: u64) -> u64 {
+        shown_ns.saturating_add_signed(self.counted_cpu_ns.cast_signed() - self.cpu_ns.cast_signed())
+    }
+
+    /// The least and the most that the kernel's account has where the switches show `shown_ns` of waits for a CPU. Where its CPU
+    /// time has more for its clock's sake, a wait has less. A wait begins there somewhat before the wakeup is told, after it was
+    /// decided. Where the balancing of load moves the thread, it begins in its sleep. It ends before the switch is told, by as
+    /// much as the CPU time of who fell asleep does.
+    #[must_use]
+    pub const fn kernel_run_queue_ns(self, shown_ns: u64) -> (u64, u64) {
+        let by_clock_ns = shown_ns.saturating_add_signed(-self.clock_ns);
+        let least_ns = by_clock_ns.saturating_sub(self.falling_asleep_ns + self.unseen_ns);
+        (least_ns, by_clock_ns + self.waking_ns + self.moved_asleep_ns)
+    }
 }
 
 #[derive(Clone, Default)]
