@@ -32,7 +32,7 @@ pub const JUDGED: [Judged; 4] = [
     Judged {
         name: "gunicorn",
         worker_class: Some("gthread"),
-        runs: 33,
+        runs: 37,
         p99_percent: 5,
         worst_p99_percent: 32,
     },
