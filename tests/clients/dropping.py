@@ -33,6 +33,7 @@ class Client:
         self.options, self.kind, self.path = options, kind, path
         self.note = {"kind": kind, "path": path}
         self.buffer = b""
+        self.is_last = False
 
     def connect(self, receive_bytes=None):
         self.note["start_ns"] = time.monotonic_ns()
@@ -79,6 +80,7 @@ class Client:
             head, separator, body = self.buffer.partition(b"\r\n\r\n")
             if separator:
                 fields = head.split(b"\r\n")
+                self.is_last = b"\r\nconnection: close" in head.lower()
                 status = fields[0].split(b" ")[1].decode()
                 lengths = [int(f.split(b":")[1]) for f in fields if f.lower().startswith(b"content-length:")]
                 if lengths and len(body) >= lengths[0]:
@@ -109,6 +111,9 @@ class Client:
         if not self.connect():
             self.send(self.head())
             self.saw(self.response())
+            # Who traces may stop once the clients are done: the server must have closed what it said it would.
+            if self.is_last:
+                self.is_closed()
 
     def post(self):
         if not self.connect():
