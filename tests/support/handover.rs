@@ -12,7 +12,7 @@ use anyhow::Context as _;
 /// Two readings further apart than this: the thread was stopped between them. A reading takes 0.1 µs.
 pub const STOPPED_NS: u64 = 2000;
 /// For how long a thread reads the clock before it hands over. A wait's last call and the end of the attempt are closer.
-pub const TURN_NS: u64 = 20_000;
+const TURN_NS: u64 = 20_000;
 
 /// Whose turn it is, where it is nobody's.
 const NOT_BEGUN: usize = 2;
@@ -27,6 +27,8 @@ pub struct Reader {
     pub woken_ns: Vec<u64>,
     /// How many turns it had.
     pub turns: u64,
+    /// For how long it read the clock in these, stops included.
+    pub read_ns: u64,
     /// From when to when it was stopped within a turn.
     pub stops: Vec<(u64, u64)>,
 }
@@ -103,8 +105,13 @@ fn read(
     (turn, turns): (&AtomicUsize, &AtomicUsize),
     both: &OnceLock<[Thread; 2]>,
 ) -> Reader {
-    let mut reader =
-        Reader { tid, woken_ns: Vec::with_capacity(1 << 16), stops: Vec::with_capacity(1 << 14), turns: 0 };
+    let mut reader = Reader {
+        tid,
+        woken_ns: Vec::with_capacity(1 << 16),
+        stops: Vec::with_capacity(1 << 14),
+        turns: 0,
+        read_ns: 0,
+    };
     loop {
         let mut slept = false;
         loop {
@@ -129,6 +136,7 @@ fn read(
             }
             before_ns = now_ns;
         }
+        reader.read_ns += before_ns - first_ns;
         // It may be over by now, and stays so.
         let _ = turn.compare_exchange(own, 1 - own, Ordering::AcqRel, Ordering::Acquire);
         if let Some(other) = both.get().and_then(|both| both.get(1 - own)) {

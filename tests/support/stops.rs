@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::bpftrace::{ATTACHED, Bpftrace, Cause, ENDING, Element, INTERRUPTS, map_of};
-use crate::handover::{Handover, Reader, STOPPED_NS, TURN_NS};
+use crate::handover::{Handover, Reader, STOPPED_NS};
 
 /// For how long the clock is read each time.
 const FOR: Duration = Duration::from_millis(1000);
@@ -133,8 +133,8 @@ impl Stops {
                 self.late_wakeups += u64::from(late_ns > LONG_NS);
             }
         }
-        // A turn ends at the clock, stopped or not.
-        self.ran_ns += (reader.turns * TURN_NS).saturating_sub(stopped_ns);
+        // A stop may last much longer than the rest of its turn would have.
+        self.ran_ns += reader.read_ns.saturating_sub(stopped_ns);
     }
 
     /// Keeps a stop if the kernel tells something of it.
@@ -252,9 +252,9 @@ mod tests {
             // The kernel tells nothing of this one.
             stops.push((from_ns + 500_000, from_ns + 900_000));
         }
-        // Of 20 turns of 20 µs each for each stop they run 49.92 ms less.
+        // Of 99.84 ms they are stopped for 49.92.
         let reader =
-            |stops: &[(u64, u64)]| Reader { turns: 4992, stops: stops.to_vec(), ..Reader::default() };
+            |stops: &[(u64, u64)]| Reader { read_ns: 99_840_000, stops: stops.to_vec(), ..Reader::default() };
         let mut all = Stops::default();
         all.add(&reader(&stops), pieces.clone(), Vec::new());
         let expected =
@@ -286,7 +286,7 @@ mod tests {
             stops.push((from_ns, told_from_ns + told_ns + 2000));
         }
         let mut all = Stops::default();
-        all.add(&Reader { turns: 100_000, stops, ..Reader::default() }, pieces, Vec::new());
+        all.add(&Reader { stops, ..Reader::default() }, pieces, Vec::new());
         assert!((all.way().longer_ratio - 0.25).abs() < 1e-9, "{:?}", all.way());
     }
 
@@ -298,7 +298,7 @@ mod tests {
         let returned_ns = woken_ns.iter().map(|at_ns| at_ns - if late(at_ns) { 9000 } else { 500 }).collect();
         let told = vec![Piece { from_ns: 995_000, until_ns: 996_000, by: Cause::Interrupt }];
         let mut all = Stops::default();
-        all.add(&Reader { turns: 100, woken_ns, ..Reader::default() }, told, returned_ns);
+        all.add(&Reader { woken_ns, ..Reader::default() }, told, returned_ns);
         assert!((all.way().late_wakeup_ratio - 0.09).abs() < 1e-9, "{:?}", all.way());
         assert_eq!(all.way().untold_per_s, 0);
     }

@@ -70,6 +70,7 @@ const MOST: f64 = 0.99;
 /// Least share of waits that are one for one attempt, and the greatest share of waits without an attempt.
 const ONE_TO_ONE: f64 = 0.999;
 const EXTRA: f64 = 0.001;
+
 /// What does not hold of a line.
 pub(crate) fn broken(of: &Comparison, kind: Kind, is_musl: bool) -> Vec<String> {
     let claims = match kind {
