@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn quantile_of_rounds_drawn_anew_lies_in_its_interval() {
+    fn quantile_of_rounds_drawn_again_lies_in_its_interval() {
         let rounds = [1.0, 2.0, 3.0, 4.0, 100.0];
         let largest = |draw: &[usize]| draw.iter().map(|round| rounds[*round]).reduce(f64::max);
         let interval = Interval::of_drawn(rounds.len(), largest).unwrap();

@@ -3,7 +3,7 @@
 //! In: `--subjects a,b`, `--workloads a,b`, `--loads 40,60` (none: all), `--seconds N` of a window, `--runs N` of each setting,
 //! `--resume` (runs that are recorded are not made again), `--itself` (the recorded settings alone: self-forecasts), `--judge`
 //! (recordings that are there, no new ones), both together (the self-forecast of every recording that is there), `--publish` (the
-//! table goes into the docs), `--keep a,b` (the page's lines of these servers stay), `--list`; the `wsgi-trace` of this build.
+//! table goes into the docs), `--keep` (with the page's lines of whatever is not judged now), `--list`; the `wsgi-trace` of this build.
 //! Out: recordings and what was beside them under `target/whatif`, the table `target/whatif/judged.{md,json}`, and after a run of all
 //! `docs/whatif-judged.md`. A server is recorded at one setting; all its settings are run one after the other, so often; each gets the same
 //! arrivals.
@@ -29,7 +29,7 @@ use run::{Beside, RUN_UP};
 use subject::{SUBJECTS, Slots, Subject};
 use workload::{LOADS, WORKLOADS, Workload};
 
-const USAGE: &str = "usage: whatif [--subjects NAME,…] [--workloads NAME,…] [--loads PERCENT,…] [--seconds N] [--runs N] [--resume] [--itself] [--judge] [--publish] [--keep NAME,…] [--list]";
+const USAGE: &str = "usage: whatif [--subjects NAME,…] [--workloads NAME,…] [--loads PERCENT,…] [--seconds N] [--runs N] [--resume] [--itself] [--judge] [--publish] [--keep] [--list]";
 /// How long to wait until live tests beside this run are done.
 const TURN_LIMIT: Duration = Duration::from_secs(600);
 /// Clients go on for so long after the window: the program ends the recording meanwhile.
@@ -55,7 +55,7 @@ struct Choice {
     is_itself_only: bool,
     is_judged_only: bool,
     is_published: bool,
-    kept: Vec<&'static Subject>,
+    is_kept: bool,
 }
 
 impl Choice {
@@ -104,8 +104,7 @@ fn run(arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
     if choice.is_judged_only && choice.is_itself_only {
         return judge_itself(&choice, &target, &directory);
     }
-    let published = root.join("docs/whatif-judged");
-    let mut cells = if choice.kept.is_empty() { Vec::new() } else { page::kept(&published, &choice.kept)? };
+    let mut cells = Vec::new();
     for workload in &choice.workloads {
         for &percent in &choice.loads {
             for subject in &choice.subjects {
@@ -120,6 +119,8 @@ fn run(arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
         }
     }
     if choice.is_published || choice.is_all() && !choice.is_judged_only {
+        let published = root.join("docs/whatif-judged");
+        let cells = if choice.is_kept { page::with_others(&published, &cells)? } else { cells.clone() };
         page::write(&published, &cells)?;
     }
     eprint!("{}", page::summary(&cells));
@@ -189,7 +190,7 @@ fn choose(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Option<
         is_itself_only: false,
         is_judged_only: false,
         is_published: false,
-        kept: Vec::new(),
+        is_kept: false,
     };
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().with_context(|| format!("{argument} wants a value\n{USAGE}"));
@@ -203,7 +204,7 @@ fn choose(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Option<
             "--itself" => choice.is_itself_only = true,
             "--judge" => choice.is_judged_only = true,
             "--publish" => choice.is_published = true,
-            "--keep" => choice.kept = named(&value()?, SUBJECTS, |subject| subject.name)?,
+            "--keep" => choice.is_kept = true,
             "--list" => {
                 SUBJECTS.iter().for_each(|subject| println!("subject   {}", subject.name));
                 WORKLOADS.iter().for_each(|workload| println!("workload  {}", workload.name));
@@ -211,10 +212,6 @@ fn choose(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Option<
             }
             other => bail!("{other:?} is no option\n{USAGE}"),
         }
-    }
-    let is_made = |kept: &Subject| choice.subjects.iter().any(|subject| subject.name == kept.name);
-    if let Some(both) = choice.kept.iter().find(|kept| is_made(kept)) {
-        bail!("the lines of {} cannot be kept and made again: name the others by --subjects", both.name);
     }
     Ok(Some(choice))
 }

@@ -132,7 +132,7 @@ const MIXED: [&str; 6] = [
 /// The server's own work for it is no step of the coroutine.
 #[test]
 #[ignore = "make live-all"]
-fn time_of_coroutines_on_one_loop_is_laid_to_those_that_had_it() -> anyhow::Result<()> {
+fn time_of_coroutines_on_one_loop_is_attributed_to_those_that_had_it() -> anyhow::Result<()> {
     quiet_and_busy(|| {
         let routes = ["fast", "cpu", "backend", "stream", "empty", "mixed", "sleep"];
         let Sums { requests, head_ns, total_ns, unexplained_ns, theirs, over, under, .. } =

@@ -209,7 +209,7 @@ fn workers_that_gunicorn_replaces_at_a_hangup_are_followed_at_the_same_listener(
 
 #[test]
 #[ignore = "make live: three seconds"]
-fn uwsgi_that_executes_itself_anew_is_followed_at_the_same_listener() -> anyhow::Result<()> {
+fn uwsgi_that_executes_itself_again_is_followed_at_the_same_listener() -> anyhow::Result<()> {
     // Before it executes itself it closes every number that a descriptor could have: some ten thousand calls, else.
     reloads(&Uwsgi::new(2, 1).with(&["--max-fd=256"]), |server| {
         let before = server.worker_pids();
