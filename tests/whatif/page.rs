@@ -223,6 +223,28 @@ mod tests {
     }
 
     #[test]
+    fn lines_that_are_not_judged_now_stay_and_all_are_in_the_page_s_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("page");
+        let at = |percent, forecast_ms| Cell { percent, ..cell((3, 1), forecast_ms, 10.0) };
+        let of = |subject: &str| Cell { subject: subject.to_owned(), ..at(40, 10.0) };
+        assert!(with_others(&path, &[at(60, 11.0)]).is_err(), "there is no page");
+        write(&path, &[of("mod_wsgi"), at(60, 30.0), at(40, 10.0)]).unwrap();
+        let cells = with_others(&path, &[of("gthread"), at(60, 11.0)]).unwrap();
+        let found: Vec<_> = cells
+            .iter()
+            .map(|cell| (cell.subject.as_str(), cell.percent, cell.forecast().map(|figures| figures.p99_ms)))
+            .collect();
+        let expected = [
+            ("gthread", 40, Some(10.0)),
+            ("sync", 40, Some(10.0)),
+            ("sync", 60, Some(11.0)),
+            ("mod_wsgi", 40, Some(10.0)),
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
     fn a_forecast_is_judged_by_the_run_that_had_its_arrivals() {
         let mut cell = cell((3, 1), 10.0, 10.0);
         for (run, ms) in cell.runs.iter_mut().zip([10.0, 20.0, 40.0]) {

@@ -60,7 +60,7 @@ const USAGE: &str = "cargo xtask CHORE
   lab       what limits each server on each workload; --servers, --workloads, --minutes, --list, --debug as arguments
   advice    advice applied to real servers, and what became of the finding; names of trials, --list, --debug as arguments
   mixes     advice applied under random mixes of servers, settings and loads, and healthy twins; --runs, --seed, --servers, --mirror, --list, --debug as arguments
-  whatif    forecasts beside the real change; --subjects, --workloads, --loads, --seconds, --runs, --resume, --itself, --judge, --publish, --list, --debug as arguments
+  whatif    forecasts beside the real change; --subjects, --workloads, --loads, --seconds, --runs, --resume, --itself, --judge, --publish, --keep, --list, --debug as arguments
   nightly   everything that no change waits for, with a table at the end; names of chores as arguments
   soak      the profiler killed a hundred times under load
   page      the pages of the recordings, in a headless browser
