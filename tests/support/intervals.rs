@@ -34,6 +34,9 @@ pub struct Pair {
     pub theirs_ns: u64,
     /// For how long, by the kernel's tracer, its thread waited for a CPU meanwhile: the two may differ by as much.
     pub without_cpu_ns: u64,
+    /// How many waits it is the sum of, one at least. A wait begins at a switch and ends at a wakeup, and the kernel's account has other
+    /// moments of both than its tracepoints. In seven runs of requests with 31 waits each added 0.2 to 7 µs; a head took 8 to 11.
+    pub waits: u64,
 }
 
 impl Pair {
@@ -47,13 +50,18 @@ impl Pair {
     ) -> Self {
         let end_ns = request.start_ns + request.total_ns + theirs_ns.saturating_sub(ours_ns);
         let without_cpu_ns = waits.of_any(threads, &(request.start_ns..end_ns));
-        Self { ours_ns, theirs_ns, without_cpu_ns }
+        Self { ours_ns, theirs_ns, without_cpu_ns, waits: 1 }
     }
 
     /// How far the two are apart, beyond what waits for a CPU explain.
     #[must_use]
     pub const fn error_ns(self) -> u64 {
         self.ours_ns.abs_diff(self.theirs_ns).saturating_sub(self.without_cpu_ns)
+    }
+
+    /// The same beyond what more waits than one explain, if each may add what a head takes.
+    const fn error_of_one_ns(self, head_ns: u64) -> u64 {
+        self.error_ns().saturating_sub(self.waits.saturating_sub(1).saturating_mul(head_ns))
     }
 }
 
@@ -93,15 +101,20 @@ impl Bound {
 }
 
 impl Between {
+    /// A head, where a server's work is half code, half calls and wakeups. A host may be slow at wakeups and calls alone. One that others keep awake
+    /// is quick at these, and no quicker at a server's code.
+    fn work_ns(self) -> u64 {
+        let Speed { head_ns, exchange_ns, .. } = self.speed;
+        head_ns.max(head_ns.midpoint(exchange_ns / EXCHANGE_HEADS))
+    }
+
     /// What a server does between the clocks of its log and ours is parsing a head and writing one. Over all requests
     /// that is at most a dozen times what bare Python takes for it, of one kind at most twenty times (bodies that h11
     /// reads: sixteen). At its slowest it is three times a dozen, or eight. Of a few requests even the median is one
     /// of the slow ones.
     fn bounds(self, kind: &str, count: usize) -> Vec<Bound> {
-        let Speed { head_ns, cold_ns, exchange_ns } = self.speed;
+        let (work_ns, cold_ns) = (self.work_ns(), self.speed.cold_ns);
         let often_cold_ns = if self.is_woken_rarely { cold_ns } else { 0 };
-        // A host may be slow at wakeups and calls alone. One that others keep awake is quick at these, and no quicker at a server's code.
-        let work_ns = head_ns.max(head_ns.midpoint(exchange_ns / EXCHANGE_HEADS));
         let heads = |heads: u64| heads * work_ns + often_cold_ns + self.resolution_ns;
         let intervals = |count: u64| if self.shares_gil { count * SWITCH_INTERVAL_NS } else { 0 };
         let few_ns = if count >= MANY { 0 } else { SLICE_NS };
@@ -154,12 +167,13 @@ impl Intervals {
 }
 
 fn wrong(kind: &str, pairs: &[Pair], between: Between) -> Vec<String> {
-    let sorted = |value: fn(&Pair) -> u64| {
+    let sorted = |value: &dyn Fn(&Pair) -> u64| {
         let mut list: Vec<u64> = pairs.iter().map(value).collect();
         list.sort_unstable();
         list
     };
-    let (errors_ns, theirs_ns) = (sorted(|pair| pair.error_ns()), sorted(|pair| pair.theirs_ns));
+    let (errors_ns, theirs_ns) = (sorted(&|pair| pair.error_ns()), sorted(&|pair| pair.theirs_ns));
+    let of_one_ns = sorted(&|pair| pair.error_of_one_ns(between.work_ns()));
     let bounds = between.bounds(kind, pairs.len());
     eprintln!(
         "  {kind:<10} {:>3} compared, {:>6.0} µs by the witness; difference at the median, p90, p99: {} µs",
@@ -167,15 +181,15 @@ fn wrong(kind: &str, pairs: &[Pair], between: Between) -> Vec<String> {
         at(&theirs_ns, 50) as f64 / 1e3,
         [50, 90, 99].map(|percent| format!("{:.0}", at(&errors_ns, percent) as f64 / 1e3)).join(", "),
     );
-    let above = bounds.iter().filter(|bound| bound.excess_ns(&errors_ns) > between.stolen_ns);
+    let above = bounds.iter().filter(|bound| bound.excess_ns(&of_one_ns) > between.stolen_ns);
     above
         .map(|bound| {
             format!(
                 "{kind}: at p{} the intervals differ by {:.0} µs, not by {:.0} µs at most; {:.0} µs too much in all, {:.0} µs stolen",
                 bound.percent,
-                at(&errors_ns, bound.percent) as f64 / 1e3,
+                at(&of_one_ns, bound.percent) as f64 / 1e3,
                 bound.allowed_ns as f64 / 1e3,
-                bound.excess_ns(&errors_ns) as f64 / 1e3,
+                bound.excess_ns(&of_one_ns) as f64 / 1e3,
                 between.stolen_ns as f64 / 1e3,
             )
         })
@@ -204,7 +218,7 @@ mod tests {
     fn intervals(count: usize, ours_ns: u64, without_cpu_ns: u64) -> Intervals {
         let mut made = Intervals::default();
         for _ in 0..count {
-            made.add("fast", Pair { ours_ns, theirs_ns: 1_000_000, without_cpu_ns });
+            made.add("fast", Pair { ours_ns, theirs_ns: 1_000_000, without_cpu_ns, waits: 1 });
         }
         made
     }
@@ -236,11 +250,33 @@ mod tests {
     }
 
     #[test]
+    fn each_of_many_waits_may_differ_by_a_head_and_no_more() {
+        let of_waits = |ours_ns, waits| {
+            let mut made = Intervals::default();
+            for _ in 0..40 {
+                made.add("rows", Pair { ours_ns, theirs_ns: 60_000_000, without_cpu_ns: 0, waits });
+            }
+            made.wrong(between())
+        };
+        assert_eq!(
+            of_waits(60_400_000, 31),
+            Vec::<String>::new(),
+            "thirty heads, and ten between the two clocks"
+        );
+        assert_eq!(of_waits(60_430_000, 31).len(), 1, "all together");
+        assert_eq!(of_waits(60_510_000, 31).len(), 2, "the kind and all");
+        assert_eq!(of_waits(60_300_000, 1).len(), 2, "one wait");
+    }
+
+    #[test]
     fn one_kind_that_is_wrong_throughout_is_found_beside_many_that_are_right() {
         let between = between();
         let mut made = intervals(300, 1_000_000, 0);
         for _ in 0..20 {
-            made.add("stream", Pair { ours_ns: 9_000_000, theirs_ns: 1_000_000, without_cpu_ns: 0 });
+            made.add(
+                "stream",
+                Pair { ours_ns: 9_000_000, theirs_ns: 1_000_000, without_cpu_ns: 0, waits: 1 },
+            );
         }
         let wrong = made.wrong(between);
         assert!(wrong.iter().any(|text| text.starts_with("stream: at p50")), "{wrong:?}");

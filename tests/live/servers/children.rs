@@ -82,7 +82,7 @@ fn of(mode: &str, traced: &Traced, witnesses: &[Witness], waits: &Waits) -> anyh
         if ours_ns.abs_diff(theirs_ns) > FAR_NS {
             eprintln!("{mode}: {ours_ns} ns for {theirs_ns}: {witness:?} {request:?}");
         }
-        intervals.add(kind, Pair { ours_ns, theirs_ns, without_cpu_ns });
+        intervals.add(kind, Pair { ours_ns, theirs_ns, without_cpu_ns, waits: 1 });
         // What it reads it does not wait for.
         let most_ns = witness.wall_ns.saturating_sub(witness.read_ns.unwrap_or(0));
         ensure!(request.phase_ns("child_wait") <= most_ns, "{mode}: {witness:?} {request:?}");

@@ -71,7 +71,8 @@ pub(crate) fn compared(
             window.threads_about(recipe, request)?.into_iter().filter(|tid| *tid != witness.tid).collect();
         let within_ns = witness.start_ns..witness.end_ns;
         let without_cpu_ns = if recipe.shares_gil() { window.waits.of_any(&others, &within_ns) } else { 0 };
-        let pair = Pair { ours_ns, theirs_ns: nearest_ns, without_cpu_ns };
+        let waits = witness.calls.max(1);
+        let pair = Pair { ours_ns, theirs_ns: nearest_ns, without_cpu_ns, waits };
         // One that is far off says more than its kind's figures.
         if pair.error_ns() > FAR_NS {
             eprintln!("  {kind}: {ours_ns} ns, not {least_ns} to {most_ns}: {witness:?} {request:?}");
@@ -79,7 +80,7 @@ pub(crate) fn compared(
         compared.intervals.add(&kind, pair);
         compared.strict.add(&kind, Pair { without_cpu_ns: 0, ..pair });
         let without_cpu_ns = without_cpu_ns.min(request.phase_ns("gil_wait"));
-        compared.asleep.add(&kind, Pair { ours_ns, theirs_ns: witness.asleep_ns(), without_cpu_ns });
+        compared.asleep.add(&kind, Pair { theirs_ns: witness.asleep_ns(), without_cpu_ns, ..pair });
         *compared.kinds.entry(kind).or_default() += 1;
     }
     Ok(compared)

@@ -96,7 +96,7 @@ fn sleeps_have_the_phase_of_their_work(settings: &Settings) -> anyhow::Result<()
         let theirs_ns = ours_ns.clamp(least_ns.saturating_sub(untold_ns), most_ns);
         let within_ns = witness.start_ns..witness.end_ns;
         let without_cpu_ns = waits.of_any(&traced.threads_of(request.pid)?, &within_ns);
-        intervals.add(kind, Pair { ours_ns, theirs_ns, without_cpu_ns });
+        intervals.add(kind, Pair { ours_ns, theirs_ns, without_cpu_ns, waits: 1 });
         let sum = sums.entry(kind).or_default();
         *sum = (sum.0 + ours_ns, sum.1 + theirs_ns, sum.2 + 1);
     }
