@@ -13,7 +13,7 @@ use profiler_forecast::setting::Setting;
 use super::forecast::{Forecast, WhatIf, limit_name, slots_name};
 use super::model::Arrivals;
 use crate::report::escape::{Charset, line};
-use crate::report::unit::{count, duration, percent, rate};
+use crate::report::unit::{count, counted, duration, percent, rate};
 
 /// What every forecast takes for granted.
 pub const ASSUMED: &str = "Assumes that requests ask the same of CPUs and back ends at every setting. Assumes that \
@@ -77,20 +77,16 @@ pub(super) fn head(answer: &WhatIf, charset: Charset) -> String {
         }
     };
     let name = line(&format!("{} {}", server.name, server.worker_class), NAME_COLUMNS, charset);
+    let cores = counted(setting.cores.into(), "core");
     let mut said = format!(
-        "{name}: {} processes x {} threads on {} cores. {} requests count; {arrivals}.\n",
-        setting.processes,
-        setting.threads,
-        setting.cores,
+        "{name}: {} x {} on {cores}. {} requests count; {arrivals}.\n",
+        counted(setting.processes.into(), "process"),
+        counted(setting.threads.into(), "thread"),
         count(answer.model.measured.len() as u64),
     );
     if let Some(others) = answer.model.others_cores {
-        let cores = setting.cores;
         // Memory takes everything.
-        let _ = writeln!(
-            said,
-            "Other programs kept {others:.2} of the {cores} cores busy, wsgi-trace among them."
-        );
+        let _ = writeln!(said, "Other programs kept {others:.2} of {cores} busy, wsgi-trace among them.");
     }
     if let Some(quota_cores) = quota_cores(setting) {
         let _ = writeln!(
