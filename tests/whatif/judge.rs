@@ -2,10 +2,12 @@
 //!
 //! In: recordings of all settings of a server under one load. Out: a [`Cell`] for each setting, the recorded one too (its forecast is the self-forecast).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Place;
-use crate::run::{Beside, Said, SelfForecast, Times, whatif};
+use crate::run::{Beside, Forecast, OfEndpoint, Said, SelfForecast, Times, whatif};
 use crate::subject::Slots;
 
 /// p50, p90, p99 in ms, and requests a second.
@@ -42,7 +44,25 @@ pub(crate) struct Run {
     /// Why the program does not give this forecast; none: it does.
     pub(crate) why_not: Vec<String>,
     pub(crate) real: Figures,
+    /// The same by endpoint. Lines of before that was noted have none.
+    #[serde(default)]
+    pub(crate) endpoints: BTreeMap<String, Both>,
     pub(crate) beside: Option<Beside>,
+}
+
+/// Response times of one endpoint, in ms.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq)]
+pub(crate) struct Both {
+    pub(crate) forecast: Quantiles,
+    pub(crate) real: Quantiles,
+}
+
+/// p50, p90, p99 in ms.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq)]
+pub(crate) struct Quantiles {
+    pub(crate) p50_ms: f64,
+    pub(crate) p90_ms: f64,
+    pub(crate) p99_ms: f64,
 }
 
 impl Cell {
@@ -64,6 +84,16 @@ impl Cell {
     /// By which ratio the forecasts are above (or below) the real figure of the same run: the median.
     pub(crate) fn error(&self, figure: fn(&Figures) -> f64) -> Option<f64> {
         median(self.runs.iter().filter_map(|run| Some(figure(&run.forecast?) / figure(&run.real) - 1.0)))
+    }
+
+    /// The same of each endpoint.
+    pub(crate) fn endpoint_errors(&self, quantile: fn(&Quantiles) -> f64) -> Vec<f64> {
+        let mut by_name: BTreeMap<&String, Vec<f64>> = BTreeMap::new();
+        for (name, both) in self.runs.iter().flat_map(|run| &run.endpoints) {
+            let error = quantile(&both.forecast) / quantile(&both.real) - 1.0;
+            by_name.entry(name).or_default().push(error);
+        }
+        by_name.into_values().filter_map(|errors| median(errors.into_iter())).collect()
     }
 
     /// The program gives the forecast from most of the recordings.
@@ -130,7 +160,8 @@ fn cell(place: &Place<'_>, slots: Slots, runs: u32) -> Option<Cell> {
 /// `None`: there was no such run, or nothing is known of it.
 fn run(place: &Place<'_>, slots: Slots, number: u32) -> Option<Run> {
     let recorded = place.subject.recorded;
-    let real = whatif(&place.recording(slots, number), &[]).ok()?.measured()?;
+    let measured = whatif(&place.recording(slots, number), &[]).ok()?;
+    let real = measured.measured()?;
     let (workers, threads) = (format!("--workers={}", slots.0), format!("--threads={}", slots.1));
     let mut changes = vec!["--untrusted"];
     if slots.0 != recorded.0 {
@@ -151,8 +182,18 @@ fn run(place: &Place<'_>, slots: Slots, number: u32) -> Option<Run> {
         used: last.map(|last| last.capacity_used_ratio),
         why_not,
         real,
+        endpoints: last.map(|last| by_endpoint(last, &measured)).unwrap_or_default(),
         beside: place.beside(slots, number),
     })
+}
+
+/// Forecast beside real, for each endpoint that both have.
+fn by_endpoint(forecast: &Forecast, measured: &Said) -> BTreeMap<String, Both> {
+    let both = |real: &OfEndpoint| {
+        let forecast = forecast.endpoints.get(&real.endpoint)?.quantiles();
+        Some((real.endpoint.clone(), Both { forecast, real: real.at_best.today.quantiles() }))
+    };
+    measured.bounds.endpoints.iter().filter_map(both).collect()
 }
 
 impl Said {
@@ -171,6 +212,10 @@ impl Said {
 }
 
 impl Times {
+    fn quantiles(&self) -> Quantiles {
+        Quantiles { p50_ms: self.p50_ns / 1e6, p90_ms: self.p90_ns / 1e6, p99_ms: self.p99_ns / 1e6 }
+    }
+
     fn figures(&self, per_s: f64) -> Figures {
         Figures { p50_ms: self.p50_ns / 1e6, p90_ms: self.p90_ns / 1e6, p99_ms: self.p99_ns / 1e6, per_s }
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use wsgi_trace::whatif::judged::KNEE;
 
-use crate::judge::{Cell, Figures, median};
+use crate::judge::{Cell, Figures, Quantiles, median};
 use crate::subject::SUBJECTS;
 use crate::workload::WORKLOADS;
 
@@ -24,7 +24,7 @@ pub(crate) fn write(path: &Path, cells: &[Cell]) -> anyhow::Result<()> {
         .with_context(|| format!("{} cannot be written", json.display()))?;
     let before = std::fs::read_to_string(&page).unwrap_or_default();
     let by_hand = before.split(MARK).next().unwrap_or_default();
-    let made = format!("{by_hand}{MARK}\n\n{}\n{}", summary(cells), table(cells));
+    let made = format!("{by_hand}{MARK}\n\n{}\n{}\n{}", summary(cells), by_endpoint(cells), table(cells));
     std::fs::write(&page, made).with_context(|| format!("{} cannot be written", page.display()))
 }
 
@@ -47,6 +47,26 @@ fn position(cell: &Cell) -> (Option<usize>, Option<usize>, u32) {
     let subject = SUBJECTS.iter().position(|subject| subject.name == cell.subject);
     let workload = WORKLOADS.iter().position(|workload| workload.name == cell.workload);
     (subject, workload, cell.percent)
+}
+
+/// Errors of the single endpoints, of cells that have noted them, below the knee.
+fn by_endpoint(cells: &[Cell]) -> String {
+    let is_below = |cell: &&Cell| cell.slots != cell.recorded && cell.used().is_some_and(|used| used < KNEE);
+    let below: Vec<&Cell> = cells.iter().filter(is_below).collect();
+    let mut text =
+        String::from("| endpoints, below the knee | count | p50 | p90 | p99 |\n|---|--:|--:|--:|--:|\n");
+    for (name, is_given) in [("given", true), ("not given", false)] {
+        let errors = |quantile: fn(&Quantiles) -> f64| -> Vec<f64> {
+            let chosen = below.iter().filter(|cell| cell.is_given() == is_given);
+            chosen.flat_map(|cell| cell.endpoint_errors(quantile)).map(f64::abs).collect()
+        };
+        let p50 = errors(|times| times.p50_ms);
+        let rest = [errors(|times| times.p90_ms), errors(|times| times.p99_ms)];
+        let count = p50.len();
+        let [p50, p90, p99] = [&p50, &rest[0], &rest[1]].map(|all| percent(median(all.iter().copied())));
+        let _ = writeln!(text, "| {name} | {count} | {p50} | {p90} | {p99} |");
+    }
+    text
 }
 
 /// Errors in the median, by half and by use of capacity; how often the better setting was named.
@@ -184,16 +204,19 @@ fn given(cell: &Cell) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::judge::Run;
+    use crate::judge::{Both, Run};
 
     fn cell(slots: (u32, u32), forecast_ms: f64, real_ms: f64) -> Cell {
         let figures = |ms| Figures { p50_ms: ms, p90_ms: ms, p99_ms: ms, per_s: 100.0 };
+        let of = |ms| Quantiles { p50_ms: ms, p90_ms: ms, p99_ms: ms };
         let run = |times: f64| Run {
             forecast: Some(figures(forecast_ms)),
             range_ms: Some((forecast_ms * 0.9, forecast_ms * 1.1)),
             used: Some(0.5),
             why_not: Vec::new(),
             real: figures(real_ms * times),
+            endpoints: [("GET /".to_owned(), Both { forecast: of(forecast_ms), real: of(real_ms * times) })]
+                .into(),
             beside: None,
         };
         Cell {
@@ -220,6 +243,11 @@ mod tests {
         let summary = summary(&cells);
         let line = "| given, below the knee | 2 | 50 % | 50 % | 50 % | 0 % | 1 of 6 | 1 of 1 |";
         assert!(summary.contains(line), "{summary}");
+        let of_endpoints = by_endpoint(&cells);
+        assert!(
+            of_endpoints.ends_with("| given | 2 | 50 % | 50 % | 50 % |\n| not given | 0 | – | – | – |\n"),
+            "{of_endpoints}"
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! In: a recipe, clients. Out: what the run showed, and what was going on beside it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -103,6 +104,13 @@ pub(crate) struct Said {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Bounds {
     pub(crate) overall: Overall,
+    pub(crate) endpoints: Vec<OfEndpoint>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct OfEndpoint {
+    pub(crate) endpoint: String,
+    pub(crate) at_best: Overall,
 }
 
 #[derive(Debug, Deserialize)]
@@ -144,6 +152,7 @@ pub(crate) struct Compared {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Forecast {
     pub(crate) overall: Times,
+    pub(crate) endpoints: BTreeMap<String, Times>,
     pub(crate) p99_range_ns: (f64, f64),
     pub(crate) throughput_per_s: f64,
     pub(crate) capacity_used_ratio: f64,
