@@ -34,8 +34,9 @@ pub struct Pair {
     pub theirs_ns: u64,
     /// For how long, by the kernel's tracer, its thread waited for a CPU meanwhile: the two may differ by as much.
     pub without_cpu_ns: u64,
-    /// How many waits it is the sum of, one at least. A wait begins at a switch and ends at a wakeup, and the kernel's account has other
-    /// moments of both than its tracepoints. In seven runs of requests with 31 waits each added 0.2 to 7 µs; a head took 8 to 11.
+    /// How many waits it is the sum of, one at least. The kernel's account has other moments of a switch than its tracepoints
+    /// ([`crate::switches`]), twice a wait. In six runs of requests with 31 waits each added 0.2 to 7 µs, where a head took 8 to 11. Whether that is
+    /// the whole cause was not tested.
     pub waits: u64,
 }
 

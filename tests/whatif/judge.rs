@@ -217,6 +217,7 @@ impl Times {
     }
 
     fn figures(&self, per_s: f64) -> Figures {
-        Figures { p50_ms: self.p50_ns / 1e6, p90_ms: self.p90_ns / 1e6, p99_ms: self.p99_ns / 1e6, per_s }
+        let Quantiles { p50_ms, p90_ms, p99_ms } = self.quantiles();
+        Figures { p50_ms, p90_ms, p99_ms, per_s }
     }
 }

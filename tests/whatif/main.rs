@@ -120,8 +120,8 @@ fn run(arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
     }
     if choice.is_published || choice.is_all() && !choice.is_judged_only {
         let published = root.join("docs/whatif-judged");
-        let cells = if choice.is_kept { page::with_others(&published, &cells)? } else { cells.clone() };
-        page::write(&published, &cells)?;
+        let with_others = choice.is_kept.then(|| page::with_others(&published, &cells)).transpose()?;
+        page::write(&published, with_others.as_ref().unwrap_or(&cells))?;
     }
     eprint!("{}", page::summary(&cells));
     Ok(())

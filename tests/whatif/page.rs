@@ -3,6 +3,7 @@
 //! In: [`Cell`]s. Out: a page and JSON. What the table means is written by hand above the mark; only what follows it is replaced.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -49,9 +50,14 @@ fn position(cell: &Cell) -> (Option<usize>, Option<usize>, u32) {
     (subject, workload, cell.percent)
 }
 
+/// Whether such a share of a setting's capacity is asked for.
+fn is_used(cell: &Cell, range: Range<f64>) -> bool {
+    cell.used().is_some_and(|used| range.contains(&used))
+}
+
 /// Errors of the single endpoints, of cells that have noted them, below the knee.
 fn by_endpoint(cells: &[Cell]) -> String {
-    let is_below = |cell: &&Cell| cell.slots != cell.recorded && cell.used().is_some_and(|used| used < KNEE);
+    let is_below = |cell: &&Cell| cell.slots != cell.recorded && is_used(cell, 0.0..KNEE);
     let below: Vec<&Cell> = cells.iter().filter(is_below).collect();
     let mut text =
         String::from("| endpoints, below the knee | count | p50 | p90 | p99 |\n|---|--:|--:|--:|--:|\n");
@@ -60,10 +66,10 @@ fn by_endpoint(cells: &[Cell]) -> String {
             let chosen = below.iter().filter(|cell| cell.is_given() == is_given);
             chosen.flat_map(|cell| cell.endpoint_errors(quantile)).map(f64::abs).collect()
         };
-        let p50 = errors(|times| times.p50_ms);
-        let rest = [errors(|times| times.p90_ms), errors(|times| times.p99_ms)];
+        let [p50, p90, p99] =
+            [errors(|times| times.p50_ms), errors(|times| times.p90_ms), errors(|times| times.p99_ms)];
         let count = p50.len();
-        let [p50, p90, p99] = [&p50, &rest[0], &rest[1]].map(|all| percent(median(all.iter().copied())));
+        let [p50, p90, p99] = [p50, p90, p99].map(|all| percent(median(all.into_iter())));
         let _ = writeln!(text, "| {name} | {count} | {p50} | {p90} | {p99} |");
     }
     text
@@ -79,8 +85,6 @@ pub(crate) fn summary(cells: &[Cell]) -> String {
     let of = |all: &[&Cell], is_it: &dyn Fn(&Cell) -> bool| -> Vec<Cell> {
         all.iter().filter(|cell| is_it(cell)).map(|cell| (*cell).clone()).collect()
     };
-    let is_used =
-        |cell: &Cell, range: std::ops::Range<f64>| cell.used().is_some_and(|used| range.contains(&used));
     for (name, chosen) in [
         ("itself, given", of(&itself, &Cell::is_given)),
         ("itself, all", of(&itself, &|_| true)),
