@@ -76,7 +76,6 @@ pub const F_DUPFD_CLOEXEC: u64 = 1030;
 
 /// Whether an `fcntl` with this command (argument 1) makes a descriptor; all other commands are not observed.
 #[inline(always)]
-#[must_use]
 pub const fn duplicates(command: u64) -> bool {
     let command = command & 0xffff_ffff;
     command == F_DUPFD || command == F_DUPFD_CLOEXEC

@@ -31,7 +31,6 @@ pub enum GapSleep {
 }
 
 /// What this call sleeps for.
-#[must_use]
 #[inline(always)]
 pub const fn of(system_call: i32) -> GapSleep {
     match system_call {
@@ -61,7 +60,6 @@ pub const fn of(system_call: i32) -> GapSleep {
 }
 
 /// Whether sleeps in both calls are for the same, so that their sum is known whichever of them took it. Of locks it matters which.
-#[must_use]
 #[inline(always)]
 pub const fn are_alike(one: i32, other: i32) -> bool {
     one == other

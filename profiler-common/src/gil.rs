@@ -32,7 +32,6 @@ pub const INHERITED_NUMBER_SHIFT: u32 = 32;
 /// Key of the map `LOCKS` for the block that an address is in. Addresses 1 TiB apart may share a key: what is found has to be
 /// looked at.
 #[inline(always)]
-#[must_use]
 pub const fn block_key(tgid: u32, address: u64) -> u64 {
     (tgid as u64) << 32 | (address / BLOCK_BYTES) & 0xffff_ffff
 }
@@ -60,14 +59,12 @@ pub struct FrameWay {
 
 impl FrameWay {
     /// As one word.
-    #[must_use]
     pub const fn pack(self) -> u64 {
         self.at & 0xff | (self.through & 0xff) << 8 | (self.is_direct as u64) << 16 | self.kind << 24
     }
 
     /// From one word.
     #[inline(always)]
-    #[must_use]
     pub const fn unpack(word: u64) -> Self {
         Self {
             at: word & 0xff,
@@ -100,14 +97,12 @@ pub const BY_CHUNK: u32 = 2;
 
 impl TaskWay {
     /// As one word.
-    #[must_use]
     pub const fn pack(self) -> u64 {
         self.number_at & 0xffff | (self.context & 0xff) << 16 | (self.chunk & 0xff) << 24
     }
 
     /// From one word.
     #[inline(always)]
-    #[must_use]
     pub const fn unpack(word: u64) -> Self {
         Self { number_at: word & 0xffff, context: word >> 16 & 0xff, chunk: word >> 24 & 0xff }
     }

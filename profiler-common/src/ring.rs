@@ -42,7 +42,6 @@ pub struct RingState {
 
 /// Where the next record begins after one of `length_bytes` at `position`.
 #[inline(always)]
-#[must_use]
 pub const fn after(position: u64, length_bytes: u64) -> u64 {
     let padded = length_bytes.wrapping_add(ALIGN_BYTES - 1) & !(ALIGN_BYTES - 1);
     let next = position.wrapping_add(padded);

@@ -18,7 +18,6 @@ macro_rules! observed {
         )*
 
         /// Name of an observed call; `other` for all the rest.
-        #[must_use]
         pub const fn name(number: u32) -> &'static str {
             match number {
                 $($number => $name,)*
@@ -29,7 +28,6 @@ macro_rules! observed {
         /// What the call does; `None` for calls that are not observed (of `fcntl` only the duplications are: see
         /// [`duplicates`](crate::call_kind::duplicates)).
         #[inline(always)]
-        #[must_use]
         #[allow(clippy::indexing_slicing, reason = "the index is compared with the length; `get` is not const")]
         pub const fn kind(number: u32) -> Option<Kind> {
             if (number as usize) < NUMBERS { KINDS[number as usize] } else { None }

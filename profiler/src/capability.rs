@@ -112,7 +112,6 @@ const HELPERS: &[&str] = &[
 
 impl Capabilities {
     /// Probes the running kernel. `btf` is what [`KernelBtf::load`] gave, if it gave anything.
-    #[must_use]
     pub fn probe(btf: Option<&KernelBtf>) -> Self {
         let effective = own_capabilities();
         let mut capabilities = Self {
@@ -131,7 +130,6 @@ impl Capabilities {
     }
 
     /// Why no probe may be placed in the code of processes, as a clause; `None`: they may.
-    #[must_use]
     pub fn no_probes() -> Option<String> {
         if !Path::new("/sys/bus/event_source/devices/uprobe/type").exists() {
             return Some("this kernel has no probes in processes (CONFIG_UPROBE_EVENTS)".to_owned());
@@ -171,25 +169,21 @@ impl Capabilities {
     }
 
     /// Whether the kernel keeps its memory from everybody, programs in the kernel too (`LOCKDOWN_BPF_READ_KERNEL`, include/linux/security.h).
-    #[must_use]
     pub fn hides_its_memory(&self) -> bool {
         self.lockdown.as_deref() == Some("confidentiality")
     }
 
     /// What the kernel has, whatever this process may.
-    #[must_use]
     pub fn as_of_root(&self) -> Self {
         Self { effective: u64::MAX, nested_pid_namespace: false, ..self.clone() }
     }
 
     /// Whether this process has what goes beyond loading programs.
-    #[must_use]
     pub const fn has(&self, privilege: &Privilege) -> bool {
         has_bit(self.effective, privilege.bit)
     }
 
     /// Names of the capabilities that this process would need and does not have.
-    #[must_use]
     pub fn missing_privileges(&self) -> Vec<&'static str> {
         let has = |bit: u32| has_bit(self.effective, bit);
         if has(CAP_SYS_ADMIN) {
@@ -240,7 +234,6 @@ fn effective_capabilities(status: &str) -> u64 {
 }
 
 /// Kernel release, as `uname -r`.
-#[must_use]
 pub fn kernel_release() -> String {
     let release = std::fs::read_to_string(Path::new("/proc/sys/kernel/osrelease")).unwrap_or_default();
     release.trim_end().to_owned()

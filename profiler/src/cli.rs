@@ -189,7 +189,6 @@ pub struct Server {
 
 impl Server {
     /// The server that runs.
-    #[must_use]
     pub fn target(&self) -> Target {
         Target { pid: self.pid, port: self.port, name: self.name.clone() }
     }
@@ -550,7 +549,6 @@ fn ring_bytes(text: &str) -> Result<u32, String> {
 
 impl Color {
     /// Whether to colour what goes to a terminal (`true`) or elsewhere.
-    #[must_use]
     pub fn enabled(self, is_terminal: bool) -> bool {
         match self {
             Self::Always => true,

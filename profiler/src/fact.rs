@@ -46,7 +46,6 @@ impl Default for Proc {
 
 impl Proc {
     /// A `/proc` at another place, for tests.
-    #[must_use]
     pub fn at(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }

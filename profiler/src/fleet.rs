@@ -110,7 +110,6 @@ impl Page {
     }
 
     /// The most important sentence.
-    #[must_use]
     pub fn headline(&self) -> String {
         match self.stands_out.as_slice() {
             [] if self.extent.windows == 0 => "There is nothing to judge: no window was found.".to_owned(),
@@ -121,7 +120,6 @@ impl Page {
     }
 
     /// What could not be judged, and why, a sentence each.
-    #[must_use]
     pub fn doubts(&self) -> Vec<String> {
         let Extent {
             hosts,

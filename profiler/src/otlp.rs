@@ -18,7 +18,6 @@ use profiler_core::fact::SessionStarted;
 use profiler_core::fact::container::Container;
 
 /// Sends a message without spans and reads the reply; whether that takes it. For tests with collectors that say anything.
-#[must_use]
 pub fn ask(url: &str) -> bool {
     let message = ExportTraceServiceRequest::default();
     matches!(send::Sender::new().post(url, &message), send::Answer::Taken { .. })

@@ -65,7 +65,6 @@ pub enum OutputFileError {
 
 impl OutputFileError {
     /// What an error of a write to `path` means: the disk is full, or something rarer.
-    #[must_use]
     pub fn from_write(path: &Path, source: io::Error) -> Self {
         let path = path.to_path_buf();
         match source.kind() {
@@ -92,7 +91,6 @@ impl OutputFileError {
 }
 
 /// What the system said, without its number, in the middle of a sentence.
-#[must_use]
 pub fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
@@ -149,14 +147,12 @@ impl OutputFile {
     }
 
     /// The path, as the user named it.
-    #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
 /// Whether two paths name one regular file, be it there already or not.
-#[must_use]
 pub fn same_file(one: &Path, other: &Path) -> bool {
     match (std::fs::metadata(one), std::fs::metadata(other)) {
         (Ok(one), Ok(other)) => one.is_file() && (one.dev(), one.ino()) == (other.dev(), other.ino()),

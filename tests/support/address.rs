@@ -18,7 +18,6 @@ pub enum Address {
 
 impl Address {
     /// Host without brackets, and port; a UNIX socket has its path and none.
-    #[must_use]
     pub fn host_and_port(&self) -> (String, String) {
         match self {
             Self::Tcp(address) => {

@@ -75,13 +75,11 @@ impl Agent {
     }
 
     /// Where it listens.
-    #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
     /// PID.
-    #[must_use]
     pub fn pid(&self) -> u32 {
         self.program.pid()
     }
@@ -196,7 +194,6 @@ pub fn samples(text: &str) -> anyhow::Result<Samples> {
 }
 
 /// The sum of all samples of a name whose labels hold all of `labels`.
-#[must_use]
 pub fn sum(samples: &Samples, name: &str, labels: &[&str]) -> f64 {
     let of_name = samples.iter().filter(|(sample, _)| sample.split('{').next() == Some(name));
     of_name

@@ -168,13 +168,11 @@ pub enum Cause {
 
 impl Cause {
     /// The map that a script keeps the stretches of an interrupt in.
-    #[must_use]
     pub fn map_of_stretches(interrupt: &str) -> &'static str {
         if interrupt == TIMER { "timed" } else { "interrupted" }
     }
 
     /// What the elements of a map are stretches of.
-    #[must_use]
     pub fn of_map(map: &str) -> Option<Self> {
         match map {
             "timed" => Some(Self::Timer),
@@ -185,7 +183,6 @@ impl Cause {
 }
 
 /// The map for interrupts that are going on.
-#[must_use]
 pub fn map_of(interrupt: &str) -> &str {
     interrupt.split_once(':').map_or(interrupt, |(_, name)| name)
 }

@@ -65,7 +65,6 @@ impl Child {
     }
 
     /// PID, in this test's namespace.
-    #[must_use]
     pub fn pid(&self) -> u32 {
         self.process.id()
     }

@@ -47,7 +47,6 @@ pub struct Seen {
 
 impl Seen {
     /// How many saw what.
-    #[must_use]
     pub fn counts(&self) -> BTreeMap<String, u64> {
         let mut counts = BTreeMap::new();
         for client in &self.clients {
@@ -57,13 +56,11 @@ impl Seen {
     }
 
     /// Clients that saw this.
-    #[must_use]
     pub fn count(&self, saw: &str) -> u64 {
         self.counts().get(saw).copied().unwrap_or(0)
     }
 
     /// Clients that got a connection.
-    #[must_use]
     pub fn connected(&self) -> u64 {
         self.clients.iter().filter(|client| !matches!(client.saw.as_str(), "refused" | "unconnected")).count()
             as u64
@@ -204,13 +201,11 @@ impl Drops {
     }
 
     /// Causes with their counts, by name.
-    #[must_use]
     pub fn counts(&self) -> BTreeMap<&str, u64> {
         self.causes.iter().map(|cause| (cause.cause.as_str(), cause.count)).collect()
     }
 
     /// The first connection of a cause.
-    #[must_use]
     pub fn first(&self, cause: &str) -> Option<&Example> {
         self.causes.iter().find(|counted| counted.cause == cause)?.examples.first()
     }

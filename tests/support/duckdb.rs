@@ -22,7 +22,6 @@ pub struct Duckdb {
 
 impl Duckdb {
     /// It, or a skip with its reason.
-    #[must_use]
     pub fn find() -> Option<Self> {
         // By its module: the command in there names the directory in which it was installed, which may have moved.
         let python = crate::environment::program("venvdocs", "python");

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 /// A program of the environment that has this name under `.tools`.
-#[must_use]
 pub fn program(environment: &str, name: &str) -> PathBuf {
     crate::root().join(".tools").join(environment).join("bin").join(name)
 }

@@ -27,7 +27,6 @@ macro_rules! require_bpf {
 }
 
 /// `CAP_SYS_ADMIN`, or `CAP_BPF` and `CAP_PERFMON`.
-#[must_use]
 pub fn can_bpf() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let capabilities = status

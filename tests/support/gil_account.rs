@@ -12,7 +12,6 @@ use crate::stops::Way;
 pub const AGREES_NS: u64 = 10_000;
 
 /// Whether the witness saw the thread held up outside of its calls, before our wait or after it.
-#[must_use]
 pub fn is_held_up_beside(attempt: &Attempt, wait: &Wait) -> bool {
     let beside = |of: &HeldUp| of.from_ns < wait.start_ns || of.until_ns > wait.end_ns;
     attempt.held_up.iter().any(|of| is_outside(of, wait) && beside(of))
@@ -25,7 +24,6 @@ fn is_outside(of: &HeldUp, wait: &Wait) -> bool {
 }
 
 /// For how long the witness shows the thread held up before our wait, and after it. Each stretch is longer by `way` at its ends.
-#[must_use]
 pub fn held_up_ns(attempt: &Attempt, wait: &Wait, way: Way) -> (u64, u64) {
     // Interrupts nest, and a thread may lose its CPU at the end of one: their union, in order.
     let longer = |of: &HeldUp| {
@@ -48,14 +46,12 @@ pub fn held_up_ns(attempt: &Attempt, wait: &Wait, way: Way) -> (u64, u64) {
 /// Length of an attempt by the witness without what its own trace shows to be no part of the calls. That is where its
 /// thread was ready and did not run, outside of its calls and of our wait; and what the witness's two probes add
 /// (`own_ns`). Each stretch that the trace shows is longer by `way` at its ends.
-#[must_use]
 pub fn accounted_ns(attempt: &Attempt, wait: &Wait, own_ns: u64, way: Way) -> u64 {
     let (before_ns, after_ns) = held_up_ns(attempt, wait, way);
     (attempt.end_ns - attempt.start_ns).saturating_sub(before_ns + after_ns).saturating_sub(own_ns)
 }
 
 /// Whether two lengths agree within 1 % of the first or 10 µs, whichever is more.
-#[must_use]
 pub fn agree(theirs_ns: u64, ours_ns: u64) -> bool {
     theirs_ns.abs_diff(ours_ns) <= (theirs_ns / 100).max(AGREES_NS)
 }

@@ -73,31 +73,26 @@ pub struct Comparison {
 
 impl Comparison {
     /// Share of attempts told one to one.
-    #[must_use]
     pub fn matched_share(&self) -> f64 {
         self.matched as f64 / self.attempts.max(1) as f64
     }
 
     /// Error of the sum over all waits, with its sign.
-    #[must_use]
     pub fn total_error(&self) -> f64 {
         (self.all_ns.1 as f64 - self.all_ns.0 as f64) / self.all_ns.0.max(1) as f64
     }
 
     /// Share of matched attempts within 1 % or 10 µs.
-    #[must_use]
     pub fn within_share(&self) -> f64 {
         self.within as f64 / self.matched.max(1) as f64
     }
 
     /// The same share of those that agree once that is left out which the witness shows to be its own or outside of calls.
-    #[must_use]
     pub fn accounted_share(&self) -> f64 {
         self.within_accounted as f64 / self.matched.max(1) as f64
     }
 
     /// The same share with the ways.
-    #[must_use]
     pub fn with_ways_share(&self) -> f64 {
         self.within_with_ways as f64 / self.matched.max(1) as f64
     }
@@ -105,7 +100,6 @@ impl Comparison {
     /// Share of matched attempts that the machine will have made differ, by how often it does so to threads that only read the clock.
     /// That is: late from a wakeup; stopped between the witness's moments and ours, without a word of the kernel; or stopped for longer
     /// than the ways where the kernel tells of it.
-    #[must_use]
     pub fn untold_share(&self) -> f64 {
         let Way { late_wakeup_ratio, untold_per_s, longer_ratio, .. } = self.way;
         let stopped = untold_per_s as f64 * self.exposed_ns as f64 / 1e9 + longer_ratio * self.held_up as f64;
@@ -113,26 +107,22 @@ impl Comparison {
     }
 
     /// Error of the sum over matched waits without that, with its sign.
-    #[must_use]
     pub fn accounted_error(&self) -> f64 {
         (self.ours_ns as f64 - self.accounted_ns as f64) / self.accounted_ns.max(1) as f64
     }
 
     /// The same with the ways.
-    #[must_use]
     pub fn with_ways_error(&self) -> f64 {
         (self.ours_ns as f64 - self.accounted_with_ways_ns as f64) / self.accounted_with_ways_ns.max(1) as f64
     }
 
     /// Share of matched attempts of which we say rightly whether the release before them was forced.
-    #[must_use]
     pub fn releases_share(&self) -> f64 {
         (self.forced.1 + self.voluntary.1) as f64 / self.matched.max(1) as f64
     }
 }
 
 /// A quantile of sorted nanoseconds, in µs.
-#[must_use]
 pub fn quantile_us(sorted_ns: &[i64], quantile: f64) -> f64 {
     let place = ((sorted_ns.len() as f64 - 1.0).max(0.0) * quantile) as usize;
     sorted_ns.get(place).map_or(0.0, |ns| *ns as f64 / 1e3)
@@ -140,7 +130,6 @@ pub fn quantile_us(sorted_ns: &[i64], quantile: f64) -> f64 {
 
 /// Compares over the time in which the witness saw everything. Its probes add `own_ns` to every attempt, and a stop
 /// of a thread is longer by `way` than the kernel tells.
-#[must_use]
 #[allow(clippy::indexing_slicing, reason = "the places are those of the same vector")]
 pub fn compare(waits: &BTreeMap<u32, Vec<Wait>>, attempts: &[Attempt], own_ns: u64, way: Way) -> Comparison {
     let mut result = Comparison { own_ns, way, ..Comparison::default() };

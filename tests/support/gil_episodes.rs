@@ -60,7 +60,6 @@ pub struct Told {
 impl Told {
     /// For how long a thread slept between two moments of its own: for the lock, by the thread that had it, and for the next
     /// holder.
-    #[must_use]
     pub fn asleep(&self, tid: u32, from_ns: u64, until_ns: u64) -> (BTreeMap<u32, u64>, u64) {
         let (mut by_holder, mut handover_ns) = (BTreeMap::new(), 0);
         for stretch in self.within(tid, from_ns, until_ns) {
@@ -74,7 +73,6 @@ impl Told {
     }
 
     /// How much of that may have been something else.
-    #[must_use]
     pub fn undecided_ns(&self, tid: u32, from_ns: u64, until_ns: u64) -> u64 {
         self.within(tid, from_ns, until_ns).map(|stretch| stretch.undecided_ns).sum()
     }

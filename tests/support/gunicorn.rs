@@ -26,7 +26,6 @@ pub enum Version {
 
 impl Version {
     /// The Python of its virtual environment.
-    #[must_use]
     pub fn python(self) -> PathBuf {
         let name = match self {
             Self::V23 => "venv23",
@@ -59,7 +58,6 @@ pub struct Settings {
 
 impl Settings {
     /// `workers` processes that serve one request at a time.
-    #[must_use]
     pub fn sync(version: Version, workers: usize) -> Self {
         Self {
             version,
@@ -74,33 +72,28 @@ impl Settings {
     }
 
     /// `workers` processes with `threads` pool threads each.
-    #[must_use]
     pub fn gthread(version: Version, workers: usize, threads: usize) -> Self {
         Self { worker_class: "gthread", threads, ..Self::sync(version, workers) }
     }
 
     /// `workers` event loops of eventlet, which newer gunicorns do not have.
-    #[must_use]
     pub fn eventlet(workers: usize) -> Self {
         Self { worker_class: "eventlet", ..Self::sync(Version::V23, workers) }
     }
 
     /// The same with further arguments for gunicorn.
-    #[must_use]
     pub fn with(mut self, arguments: &[&str]) -> Self {
         self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
         self
     }
 
     /// The same, with the application's clock as its witness.
-    #[must_use]
     pub fn witnessed(mut self) -> Self {
         self.is_witnessed = true;
         self
     }
 
     /// The same, listening elsewhere.
-    #[must_use]
     pub fn on(mut self, listen: Listen) -> Self {
         self.listen = listen;
         self
@@ -200,19 +193,16 @@ impl Gunicorn {
     }
 
     /// PID of the master.
-    #[must_use]
     pub fn master(&self) -> u32 {
         self.server.pid()
     }
 
     /// PIDs of the workers that are there now.
-    #[must_use]
     pub fn worker_pids(&self) -> Vec<u32> {
         self.server.worker_pids()
     }
 
     /// Where it listens.
-    #[must_use]
     pub fn address(&self) -> &Address {
         self.server.address()
     }

@@ -73,7 +73,6 @@ impl Handover {
     }
 
     /// Their IDs.
-    #[must_use]
     pub const fn tids(&self) -> [u32; 2] {
         self.tids
     }

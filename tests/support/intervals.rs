@@ -43,7 +43,6 @@ pub struct Pair {
 impl Pair {
     /// A request by both clocks, and how long these threads waited for a CPU until the later of the two was read: its own, and those
     /// that may have kept it waiting.
-    #[must_use]
     pub fn of(
         request: &TracedRequest,
         (ours_ns, theirs_ns): (u64, u64),
@@ -55,7 +54,6 @@ impl Pair {
     }
 
     /// How far the two are apart, beyond what waits for a CPU explain.
-    #[must_use]
     pub const fn error_ns(self) -> u64 {
         self.ours_ns.abs_diff(self.theirs_ns).saturating_sub(self.without_cpu_ns)
     }
@@ -134,7 +132,6 @@ impl Between {
 }
 
 /// The kind of a request: the first part of its path, or of what follows `/truth`.
-#[must_use]
 pub fn kind(path: &str) -> &str {
     path.trim_start_matches("/truth").trim_start_matches('/').split('/').next().unwrap_or_default()
 }
@@ -146,13 +143,11 @@ impl Intervals {
     }
 
     /// How many requests can be compared.
-    #[must_use]
     pub fn count(&self) -> usize {
         self.pairs.values().map(Vec::len).sum()
     }
 
     /// Says the differences of each kind on standard error, and gives what is wrong, a sentence each.
-    #[must_use]
     pub fn wrong(&self, between: Between) -> Vec<String> {
         let Speed { head_ns, cold_ns, exchange_ns } = between.speed;
         let us = |ns: u64| ns as f64 / 1e3;

@@ -104,25 +104,21 @@ impl Isolated {
     }
 
     /// Number of its first process on this machine.
-    #[must_use]
     pub const fn pid(&self) -> u32 {
         self.pid
     }
 
     /// `podman run` for a container beside it, whose options can name it ([`Isolated::its_processes`]).
-    #[must_use]
     pub fn sidecar(&self) -> Command {
         podman::run(self.directory.path())
     }
 
     /// podman's option for a container that shares its PID namespace, and nothing else.
-    #[must_use]
     pub fn its_processes() -> String {
         format!("--pid=container:{NAME}")
     }
 
     /// Its root file system as it is kept on this machine.
-    #[must_use]
     pub fn root(&self) -> PathBuf {
         self.directory.path().join("root")
     }

@@ -65,7 +65,6 @@ pub mod yardstick;
 use std::path::{Path, PathBuf};
 
 /// The workspace's root.
-#[must_use]
 pub fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_path_buf()

@@ -76,7 +76,6 @@ pub struct Counts {
 
 impl Sent {
     /// Requests that got a whole answer.
-    #[must_use]
     pub fn answered(&self) -> usize {
         self.requests.iter().filter(|request| request.status.is_some()).count()
     }

@@ -34,7 +34,6 @@ pub struct Machine {
 
 impl Machine {
     /// This one, watched for a moment.
-    #[must_use]
     pub fn describe() -> Self {
         let release = text("/proc/sys/kernel/osrelease");
         Self {

@@ -93,25 +93,21 @@ impl OneAtATime {
     }
 
     /// Its process.
-    #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.pid()
     }
 
     /// Its port; 0 for a UNIX socket.
-    #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
     /// Path of its UNIX socket.
-    #[must_use]
     pub fn path(&self) -> PathBuf {
         self.directory.path().join("server.sock")
     }
 
     /// Where it listens.
-    #[must_use]
     pub fn address(&self) -> Address {
         match self.family {
             "unix" => Address::Unix(self.path()),
@@ -159,7 +155,6 @@ impl OneAtATime {
     }
 
     /// A command that runs in the network namespace of the server.
-    #[must_use]
     pub fn beside(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/proc/{}/ns/net", self.pid())).arg("--").arg(program);
@@ -167,7 +162,6 @@ impl OneAtATime {
     }
 
     /// Clients that connect all at once from the server's own namespace (`clients/burst.py`), and `syns` SYNs besides.
-    #[must_use]
     pub fn burst(&self, clients: usize, syns: usize) -> Command {
         let mut command = self.beside("python3");
         command.arg(crate::root().join("tests/clients/burst.py")).arg("127.0.0.1");

@@ -31,13 +31,11 @@ pub struct Kind {
 
 impl Kind {
     /// A GET.
-    #[must_use]
     pub const fn get(path: &'static str, weight: f64) -> Self {
         Self { path, weight, body_pause: Duration::ZERO }
     }
 
     /// A POST from a slow client.
-    #[must_use]
     pub const fn slow_post(path: &'static str, weight: f64, body_pause: Duration) -> Self {
         Self { path, weight, body_pause }
     }
@@ -87,7 +85,6 @@ pub struct Answer {
 }
 
 /// Poisson arrivals of so many requests a second for so long. The same seed gives the same again.
-#[must_use]
 pub fn poisson(seed: u64, rate_per_s: f64, length: Duration, mix: &'static [Kind]) -> Vec<Due> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut due = Vec::new();

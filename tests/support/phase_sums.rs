@@ -27,25 +27,21 @@ impl PhaseSums {
     }
 
     /// One phase; 0 where it was not measured.
-    #[must_use]
     pub fn phase_ns(&self, phase: &str) -> u64 {
         self.phases.get(phase).copied().unwrap_or(0)
     }
 
     /// Its share of the durations, 0 to 1.
-    #[must_use]
     pub fn share(&self, phase: &str) -> f64 {
         self.phase_ns(phase) as f64 / self.total_ns.max(1) as f64
     }
 
     /// A sum as the mean of a request, in ms.
-    #[must_use]
     pub fn mean_ms(&self, sum_ns: u64) -> f64 {
         sum_ns as f64 / 1e6 / self.requests.max(1) as f64
     }
 
     /// The phases worth half a percent or more, with their means in ms.
-    #[must_use]
     pub fn means(&self) -> String {
         let worth = self.phases.iter().filter(|(phase, _)| self.share(phase) > 0.005);
         let each: Vec<String> =

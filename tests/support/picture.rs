@@ -16,7 +16,6 @@ const GROUND: &str = "#14171b";
 const INK: &str = "#d4d9e0";
 
 /// The whole screen as a page.
-#[must_use]
 pub fn page(screen: &Screen) -> String {
     let mut html = format!(
         "<!DOCTYPE html><meta charset=\"utf-8\"><style>body{{margin:0;padding:14px 18px;background:{GROUND};width:max-content}}\

@@ -27,7 +27,6 @@ fi
 exec /usr/bin/podman "$@""#;
 
 /// Whether podman is there; a test that needs it says so and ends otherwise.
-#[must_use]
 pub fn is_installed() -> bool {
     crate::gate::is_installed("/usr/bin/podman", "podman")
 }
@@ -43,7 +42,6 @@ macro_rules! require_podman {
 }
 
 /// `podman run` with the machine's network.
-#[must_use]
 pub fn run(directory: &Path) -> Command {
     let mut command = run_alone(directory);
     command.arg("--network=host");
@@ -51,7 +49,6 @@ pub fn run(directory: &Path) -> Command {
 }
 
 /// `podman`, with what it keeps in this directory; a subcommand is added.
-#[must_use]
 pub fn podman(directory: &Path) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", WITHOUT_THE_SECOND_VERSION]);
@@ -63,7 +60,6 @@ pub fn podman(directory: &Path) -> Command {
 }
 
 /// `podman run` with limits that an ordinary process has.
-#[must_use]
 pub fn run_alone(directory: &Path) -> Command {
     let mut command = podman(directory);
     command.args(["run", "--rm", LIMIT, "--log-driver=none"]);

@@ -121,7 +121,6 @@ impl Program {
     }
 
     /// PID.
-    #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.pid()
     }
@@ -158,7 +157,6 @@ impl Program {
     }
 
     /// What it has written to standard error so far.
-    #[must_use]
     pub fn said(&self) -> String {
         self.read("stderr")
     }
@@ -180,7 +178,6 @@ impl Program {
 }
 
 /// Numbers of the BPF programs that a process holds.
-#[must_use]
 pub fn kernel_programs(pid: u32) -> BTreeSet<u32> {
     let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fdinfo")) else { return BTreeSet::new() };
     descriptors

@@ -30,7 +30,6 @@ pub fn schema(name: &str) -> anyhow::Result<Value> {
 }
 
 /// The same, so that no unknown key and no unknown word passes.
-#[must_use]
 pub fn strict(mut schema: Value) -> Value {
     make_strict(&mut schema);
     schema

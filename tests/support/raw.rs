@@ -197,7 +197,6 @@ pub fn until_so_many_inside(pid: u32, number: u32, count: usize) -> anyhow::Resu
 }
 
 /// Whether a thread of one of these processes is inside the system call `number` now.
-#[must_use]
 pub fn is_inside(pids: &[u32], number: u32) -> bool {
     pids.iter().any(|pid| calls_of(*pid).contains(&Some(number)))
 }
@@ -297,7 +296,6 @@ pub struct Sleeps(BTreeMap<u32, u64>);
 
 impl Sleeps {
     /// As it stands.
-    #[must_use]
     pub fn of(pids: &[u32]) -> Self {
         let threads = pids.iter().flat_map(|pid| tasks_of(*pid));
         Self(threads.filter_map(|task| Some((task.0, sleeps_of(&task.1)?))).collect())

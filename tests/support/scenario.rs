@@ -102,7 +102,6 @@ const fn scenario(
 
 impl Running {
     /// Arguments of `wsgi-trace` that name the target and say how it is watched.
-    #[must_use]
     pub fn target(&self) -> Vec<String> {
         let pid = ["--pid".to_owned(), self.server.pid().to_string()];
         pid.into_iter().chain(self.options.iter().cloned()).collect()
@@ -122,19 +121,16 @@ impl Running {
 
 impl Scenario {
     /// The situation of this name.
-    #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
         all().find(|scenario| scenario.name == name)
     }
 
     /// Where its recording stands.
-    #[must_use]
     pub fn recording(&self) -> std::path::PathBuf {
         crate::root().join("tests/recordings").join(self.name).with_extension("wtrace")
     }
 
     /// Its window as an argument of `--duration`.
-    #[must_use]
     pub fn duration(&self) -> String {
         format!("{}ms", self.window.as_millis())
     }

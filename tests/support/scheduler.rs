@@ -168,7 +168,6 @@ impl<'a> Event<'a> {
 }
 
 /// Every thread that these processes have now.
-#[must_use]
 pub fn threads_of(pids: &[u32]) -> BTreeSet<u32> {
     let tasks = |pid: &u32| fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     pids.iter()

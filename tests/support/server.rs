@@ -221,25 +221,21 @@ impl Server {
     }
 
     /// PID of the WSGI server: the process that was started, its master where it has one.
-    #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
     /// PIDs of everything that was started, in the recipe's order: a front end comes after the WSGI server.
-    #[must_use]
     pub fn pids(&self) -> Vec<u32> {
         self.children.iter().map(Child::pid).collect()
     }
 
     /// PIDs of the children that the WSGI server has now.
-    #[must_use]
     pub fn worker_pids(&self) -> Vec<u32> {
         children_of(self.pid())
     }
 
     /// Where clients reach it.
-    #[must_use]
     pub fn address(&self) -> &Address {
         &self.place.address
     }
@@ -254,7 +250,6 @@ impl Server {
     }
 
     /// A file in its directory.
-    #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
         self.place.file(name)
     }
@@ -319,7 +314,6 @@ impl Server {
     }
 
     /// The end of what it wrote to standard error.
-    #[must_use]
     pub fn last_words(&self) -> String {
         let log = std::fs::read_to_string(self.file("error.log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
@@ -378,7 +372,6 @@ pub fn queue_depth(address: &Address) -> anyhow::Result<u64> {
 }
 
 /// Children of a process's main thread.
-#[must_use]
 pub fn children_of(pid: u32) -> Vec<u32> {
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()

@@ -32,19 +32,16 @@ pub struct Stretch {
 
 impl Stretch {
     /// Begins now.
-    #[must_use]
     pub fn begin() -> Self {
         Self { begun: Instant::now(), stolen_ns: stolen_ns().ok() }
     }
 
     /// How long it has gone on.
-    #[must_use]
     pub fn length(&self) -> Duration {
         self.begun.elapsed()
     }
 
     /// What was taken since, in ns, and its share of all CPUs' time; 0 where the kernel does not tell.
-    #[must_use]
     pub fn stolen(&self) -> (u64, f64) {
         let (Some(before_ns), Ok(now_ns)) = (self.stolen_ns, stolen_ns()) else { return (0, 0.0) };
         let all_ns = self.begun.elapsed().as_nanos() as f64 * cpus() as f64;

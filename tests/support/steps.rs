@@ -38,7 +38,6 @@ pub struct Spent {
 
 impl Steps {
     /// What it did of this interval.
-    #[must_use]
     pub fn spent(&self, (from_ns, to_ns): Span) -> Spent {
         let cut = |(begin_ns, end_ns): Span| {
             let length_ns = end_ns.min(to_ns).saturating_sub(begin_ns.max(from_ns));

@@ -38,7 +38,6 @@ pub struct Way {
 
 impl Way {
     /// The way in of what is told first.
-    #[must_use]
     pub const fn in_ns(self, of: Cause) -> u64 {
         match of {
             Cause::Timer => self.timer_in_ns,
@@ -150,7 +149,6 @@ impl Stops {
     }
 
     /// Medians over the stops of which the kernel tells something, and how many of them take longer; how many there are of others.
-    #[must_use]
     pub fn way(&self) -> Way {
         let (mut timer_ins, mut other_ins, mut outs) = (Vec::new(), Vec::new(), Vec::new());
         for Told { from_ns, until_ns, pieces } in &self.told {

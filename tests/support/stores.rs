@@ -56,13 +56,11 @@ fn postgres_programs() -> Option<PathBuf> {
 }
 
 /// The environment that holds the frameworks.
-#[must_use]
 pub fn program(name: &str) -> PathBuf {
     environment::program("venv-stacks", name)
 }
 
 /// Whether all that a stack needs is there; a test that needs it says so and ends otherwise.
-#[must_use]
 pub fn are_installed() -> bool {
     let missing = [
         (postgres_programs().is_some(), "PostgreSQL"),
@@ -157,7 +155,6 @@ impl Stores {
     }
 
     /// Ports of PostgreSQL and of Redis.
-    #[must_use]
     pub fn ports(&self) -> (u16, u16) {
         let port = |address: &str| address.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(0);
         (port(&self.database), port(&self.redis))

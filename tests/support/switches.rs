@@ -67,7 +67,6 @@ pub struct Times {
 
 impl Times {
     /// Sums of two threads.
-    #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self {
             cpu_ns: self.cpu_ns + other.cpu_ns,
@@ -84,7 +83,6 @@ impl Times {
     }
 
     /// What the kernel's account has where the switches show `shown_ns` of CPU time.
-    #[must_use]
     pub const fn kernel_cpu_ns(self, shown_ns: u64) -> u64 {
         shown_ns.saturating_add_signed(self.counted_cpu_ns.cast_signed() - self.cpu_ns.cast_signed())
     }
@@ -93,7 +91,6 @@ impl Times {
     /// time has more for its clock's sake, a wait has less. A wait begins there somewhat before the wakeup is told, after it was
     /// decided. Where the balancing of load moves the thread, it begins in its sleep. It ends before the switch is told, by as
     /// much as the CPU time of who fell asleep does.
-    #[must_use]
     pub const fn kernel_run_queue_ns(self, shown_ns: u64) -> (u64, u64) {
         let by_clock_ns = shown_ns.saturating_add_signed(-self.clock_ns);
         let least_ns = by_clock_ns.saturating_sub(self.falling_asleep_ns + self.unseen_ns);
@@ -174,14 +171,12 @@ impl Shown {
     }
 
     /// As [`Switches::end`].
-    #[must_use]
     pub fn within(&self, window_ns: Range<u64>) -> BTreeMap<u32, Times> {
         let threads = self.threads(&(window_ns.start.div_ceil(1000)..window_ns.end / 1000));
         threads.into_iter().map(|(tid, thread)| (tid, thread.times)).collect()
     }
 
     /// When each thread waited for a CPU, in order, in ns (`CLOCK_MONOTONIC`).
-    #[must_use]
     pub fn waits(&self) -> Waits {
         let in_ns = |waits: Vec<Range<u64>>| {
             waits.into_iter().map(|wait| wait.start * 1000..wait.end * 1000).collect()
@@ -205,13 +200,11 @@ pub struct Waits(BTreeMap<u32, Vec<Range<u64>>>);
 
 impl Waits {
     /// For how long a thread waited for a CPU within some time, in ns.
-    #[must_use]
     pub fn of(&self, tid: u32, within_ns: &Range<u64>) -> u64 {
         self.of_any(&[tid], within_ns)
     }
 
     /// For how long at least one of these threads did, in ns.
-    #[must_use]
     pub fn of_any(&self, tids: &[u32], within_ns: &Range<u64>) -> u64 {
         let waits = tids.iter().filter_map(|tid| self.0.get(tid)).flatten();
         let part = |wait: &Range<u64>| wait.start.max(within_ns.start)..wait.end.min(within_ns.end);

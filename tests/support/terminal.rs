@@ -105,19 +105,16 @@ impl Terminal {
     }
 
     /// What is on the screen, as a page for a browser.
-    #[must_use]
     pub fn page(&self) -> String {
         self.screen.with(|parser| crate::picture::page(parser.screen()))
     }
 
     /// PID of the program.
-    #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.pid()
     }
 
     /// What is on the screen.
-    #[must_use]
     pub fn text(&self) -> String {
         self.screen.text()
     }
@@ -207,7 +204,6 @@ impl Terminal {
     }
 
     /// Whether any cell has a colour.
-    #[must_use]
     pub fn has_colour(&self) -> bool {
         self.screen.with(|parser| {
             let screen = parser.screen();

@@ -62,13 +62,11 @@ impl ToyServer {
     }
 
     /// PID.
-    #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.pid()
     }
 
     /// Port of the TCP listener; 0 for a UNIX socket.
-    #[must_use]
     pub fn port(&self) -> u16 {
         self.address.parse().unwrap_or(0)
     }
@@ -98,7 +96,6 @@ impl ToyServer {
 }
 
 /// A request for `path`.
-#[must_use]
 pub fn request(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: toy\r\n\r\n").into_bytes()
 }

@@ -158,19 +158,16 @@ pub struct Spot {
 
 impl TracedRequest {
     /// Duration of a phase; 0 where it was not measured.
-    #[must_use]
     pub fn phase_ns(&self, name: &str) -> u64 {
         self.phases.get(name).copied().flatten().unwrap_or(0)
     }
 
     /// Path, empty where none was read.
-    #[must_use]
     pub fn path(&self) -> &str {
         self.path.as_deref().unwrap_or_default()
     }
 
     /// The unique number that ends the path, where it has one.
-    #[must_use]
     pub fn id(&self) -> Option<u64> {
         self.path().rsplit('/').next()?.parse().ok()
     }
@@ -227,13 +224,11 @@ impl Trace {
     }
 
     /// What is recorded so far: it grows about every second.
-    #[must_use]
     pub fn recording(&self) -> PathBuf {
         self.directory.path().join("recording")
     }
 
     /// PID of the profiler.
-    #[must_use]
     pub fn pid(&self) -> u32 {
         self.program.pid()
     }

@@ -40,7 +40,6 @@ impl Judged {
     }
 
     /// The report in plain text, 100 columns wide.
-    #[must_use]
     pub fn text(&self) -> String {
         render(&self.snapshot, &self.findings, Style::plain(Charset::Unicode))
     }

@@ -42,7 +42,6 @@ pub struct Witness {
 
 impl Witness {
     /// Time that the thread slept in between.
-    #[must_use]
     pub const fn asleep_ns(&self) -> u64 {
         self.wall_ns.saturating_sub(self.cpu_ns).saturating_sub(self.run_queue_ns)
     }

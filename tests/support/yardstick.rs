@@ -33,7 +33,6 @@ pub struct Speed {
 
 impl Speed {
     /// So many times as slow: where more lies between two clocks than one server's work.
-    #[must_use]
     pub const fn times(self, count: u64) -> Self {
         let Self { head_ns, cold_ns, exchange_ns } = self;
         Self { head_ns: head_ns * count, cold_ns: cold_ns * count, exchange_ns: exchange_ns * count }

@@ -46,7 +46,6 @@ pub const TAIL_MAX: u32 = (1 << (32 - TAIL_SHIFT)) - 1;
 /// The thread's last slice is a wait for the interpreter lock: how long after it the attempt to take the lock went
 /// on. That is up to the end of its last call on the lock's memory; with `--gil=full` up to its very end. In
 /// nanoseconds, to 16 ns; up to 268 ms. 0: no longer.
-#[must_use]
 pub const fn take_tail_ns(flags: u32) -> u64 {
     ((flags >> TAIL_SHIFT) as u64) << TAIL_UNIT_SHIFT
 }
@@ -63,7 +62,6 @@ pub const TAKE_HAS_TIMEOUT: u64 = 1 << 63;
 
 /// How long before this wait for the interpreter lock the attempt began, in nanoseconds, as a probe in the
 /// interpreter saw it. 0: there is none, or not before this wait.
-#[must_use]
 pub const fn take_lead_ns(extra: u64) -> u64 {
     extra & !TAKE_HAS_TIMEOUT
 }
@@ -74,7 +72,6 @@ const AGO_UNIT_SHIFT: u32 = 4;
 /// [`SliceRecord::arguments`], second, of a `futex` that takes no interpreter lock: its operation, and how long before its end the thread
 /// was woken.
 #[inline(always)]
-#[must_use]
 pub const fn with_woken_ago(operation: u64, ago_ns: u64) -> u64 {
     let units = ago_ns >> AGO_UNIT_SHIFT;
     if units > u32::MAX as u64 { operation & 0xffff_ffff } else { operation & 0xffff_ffff | units << 32 }
@@ -83,7 +80,6 @@ pub const fn with_woken_ago(operation: u64, ago_ns: u64) -> u64 {
 /// Of a `futex` that takes no interpreter lock: how long before its end its waker was about to wake the thread. That
 /// is on the waker's CPU; the thread may have been queued later. In nanoseconds, to 16 ns, up to 68 s; 0: not known.
 /// `second` is [`SliceRecord::arguments`]' second.
-#[must_use]
 pub const fn woken_ago_ns(second: u64) -> u64 {
     second >> 32 << AGO_UNIT_SHIFT
 }
@@ -116,7 +112,6 @@ impl Undecided {
     /// The word for what is undecided of the call and of the gap, and the gap's sleep in page faults. Where something is undecided
     /// of the gap, only whether there was such sleep is kept.
     #[inline(always)]
-    #[must_use]
     pub const fn new(call_ns: u64, gap_ns: u64, gap_fault_ns: u64) -> Self {
         let kind_and_lower = if gap_ns == 0 {
             Self::KNOWN | Self::units(gap_fault_ns)
@@ -129,13 +124,11 @@ impl Undecided {
     }
 
     /// What is undecided of the call; `u64::MAX`: all its sleep.
-    #[must_use]
     pub const fn call_ns(self) -> u64 {
         if self.0 & Self::KINDS == 0 { u64::MAX } else { Self::nanoseconds(self.0 >> Self::BITS) }
     }
 
     /// What is undecided of the gap; `u64::MAX`: all its sleep.
-    #[must_use]
     pub const fn gap_ns(self) -> u64 {
         match self.0 & Self::KINDS {
             0 => u64::MAX,
@@ -145,13 +138,11 @@ impl Undecided {
     }
 
     /// The gap's sleep in page faults, up to 15 ns more than it was; 0 where something is undecided of the gap.
-    #[must_use]
     pub const fn gap_fault_ns(self) -> u64 {
         if self.0 & Self::KINDS == Self::KNOWN { Self::nanoseconds(self.0) } else { 0 }
     }
 
     /// Whether some of the gap's sleep may have been in page faults beside [`Self::gap_fault_ns`].
-    #[must_use]
     pub const fn may_have_slept_in_faults(self) -> bool {
         matches!(self.0 & Self::KINDS, 0 | Self::IN_GAP)
     }
@@ -264,13 +255,11 @@ pub struct SliceRecord {
 
 impl SliceRecord {
     /// What is undecided of its sleep.
-    #[must_use]
     pub const fn undecided(&self) -> Undecided {
         if self.flags & FLAG_WAKE_MISSED == 0 { Undecided::NOTHING } else { Undecided(self.gap_fault_ns) }
     }
 
     /// The gap's sleep in page faults, as far as it is known.
-    #[must_use]
     pub const fn known_gap_fault_ns(&self) -> u64 {
         if self.flags & FLAG_WAKE_MISSED == 0 { self.gap_fault_ns } else { self.undecided().gap_fault_ns() }
     }

@@ -84,7 +84,6 @@ calls! {
 
 /// The number that records have for arm64's call `own`.
 #[inline(always)]
-#[must_use]
 #[allow(clippy::indexing_slicing, reason = "the index is compared with the length; `get` is not const")]
 pub const fn recorded(own: u32) -> u32 {
     if (own as usize) < NUMBERS { RECORDED[own as usize] as u32 } else { UNKNOWN }

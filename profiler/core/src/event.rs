@@ -134,26 +134,22 @@ pub struct Slice {
 
 impl Slice {
     /// Start of the gap: where the thread's previous slice ended.
-    #[must_use]
     pub const fn gap_start_ns(&self) -> u64 {
         self.enter_ns.saturating_sub(self.gap.total_ns())
     }
 
     /// The part of the call's sleep that may have been something else: its end was not seen.
-    #[must_use]
     pub fn call_undecided_ns(&self) -> u64 {
         self.undecided.call_ns().min(self.inside.blocked_ns)
     }
 
     /// The same of the gap's sleep.
-    #[must_use]
     pub fn gap_undecided_ns(&self) -> u64 {
         self.undecided.gap_ns().min(self.gap.blocked_ns)
     }
 
     /// What can be true of a slice that breaks its laws. It lies within `from_ns` and its call's exit at `exit_ns`, with accounts no longer than its gap and
     /// its call.
-    #[must_use]
     pub fn within(mut self, from_ns: u64, exit_ns: u64) -> Self {
         self.enter_ns = self.enter_ns.max(from_ns).min(exit_ns);
         self.inside = self.inside.at_most(exit_ns.saturating_sub(self.enter_ns));
@@ -383,7 +379,6 @@ pub struct LightEnd {
 
 impl Light {
     /// How the connection ended; `None`: it goes on, or an older version did not tell.
-    #[must_use]
     pub fn end(&self) -> Option<LightEnd> {
         let bits = self.bytes;
         if self.what != LightWhat::Closed || bits & light::END_KNOWN == 0 {

@@ -330,7 +330,6 @@ pub struct ListenerWakes {
 
 impl Counters {
     /// What was counted since `earlier`.
-    #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
             lost: difference(&self.lost, &earlier.lost).filter(|(_, count)| *count > 0).collect(),
@@ -353,7 +352,6 @@ fn difference<'a>(
 
 impl ListenerWakes {
     /// What was counted since `earlier`.
-    #[must_use]
     pub const fn since(&self, earlier: &Self) -> Self {
         Self {
             inode: self.inode,
@@ -406,7 +404,6 @@ pub struct OpenSlice {
 impl OpenSlice {
     /// As it stood at `at_ns`. A thread's live record is read a moment later, and the thread runs on meanwhile. What it did after `at_ns` is taken off; a
     /// call that it entered after that has not begun.
-    #[must_use]
     pub fn as_of(mut self, at_ns: u64) -> Self {
         if self.system_call.is_some() && self.enter_ns > at_ns {
             (self.system_call, self.enter_ns) = (None, 0);
@@ -435,13 +432,11 @@ pub struct Account {
 
 impl Account {
     /// Length of the stretch.
-    #[must_use]
     pub const fn total_ns(self) -> u64 {
         self.cpu_ns.saturating_add(self.run_queue_ns).saturating_add(self.blocked_ns)
     }
 
     /// Both together.
-    #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self {
             cpu_ns: self.cpu_ns.saturating_add(other.cpu_ns),
@@ -451,7 +446,6 @@ impl Account {
     }
 
     /// The part that fits into `length_ns`. The excess is taken off where a thread that runs on adds time: on a CPU first, then in the run queue.
-    #[must_use]
     pub fn at_most(self, length_ns: u64) -> Self {
         let blocked_ns = self.blocked_ns.min(length_ns);
         let run_queue_ns = self.run_queue_ns.min(length_ns.saturating_sub(blocked_ns));
@@ -460,7 +454,6 @@ impl Account {
     }
 
     /// Without what `other` has.
-    #[must_use]
     pub const fn minus(self, other: Self) -> Self {
         Self {
             cpu_ns: self.cpu_ns.saturating_sub(other.cpu_ns),
@@ -472,7 +465,6 @@ impl Account {
 
 impl Fact {
     /// The process that it describes. `None`: several, none, or one moment of a thread.
-    #[must_use]
     pub const fn process(&self) -> Option<u32> {
         match self {
             Self::ProcessSeen(seen) => Some(seen.tgid),

@@ -145,7 +145,6 @@ fn add_where_room(sentence: &mut String, more: &str) {
 }
 
 /// Whether a finding says what is worth knowing and is nothing wrong: it costs nothing, and `healthy` may be present beside it.
-#[must_use]
 pub fn is_notice(id: &str) -> bool {
     id == workers_replaced::RULE.id
 }
@@ -212,7 +211,6 @@ pub const RULES: &[Rule] = &[
 ];
 
 /// What every rule says: the present ones first, the costliest of them on top, then the undecided, then the absent.
-#[must_use]
 pub fn evaluate(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
     let basis = Basis::new(snapshot, thresholds);
     let mut findings = Vec::with_capacity(RULES.len());

@@ -112,25 +112,21 @@ impl Default for &'static LoopKind {
 
 impl LoopKind {
     /// Whether it is this one.
-    #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)
     }
 
     /// Whether nothing else serves requests in a process that has it loaded.
-    #[must_use]
     pub const fn is_alone(&self) -> bool {
         matches!(self.sign, Sign::Loaded { alone: true, .. })
     }
 
     /// Whether all calls of a task are for one connection.
-    #[must_use]
     pub fn has_greenlets(&self) -> bool {
         self.tasks == LoopTasks::OfConnections
     }
 
     /// The kind of a loop in a process that has this kind loaded, as far as the loop's calls have shown.
-    #[must_use]
     pub fn shown(&'static self, shown: Shown) -> &'static Self {
         if matches!(self.sign, Sign::Loaded { .. }) {
             return self;
@@ -142,7 +138,6 @@ impl LoopKind {
 
 impl Loaded {
     /// What a process has loaded.
-    #[must_use]
     pub fn of(process: &ProcessSeen) -> Self {
         let is_loaded =
             |kind: &LoopKind| matches!(kind.sign, Sign::Loaded { is_loaded, .. } if is_loaded(process));
@@ -151,19 +146,16 @@ impl Loaded {
     }
 
     /// Whether nothing of that is loaded.
-    #[must_use]
     pub const fn is_nothing(self) -> bool {
         self.0 == 0
     }
 
     /// The first kind that is loaded, without those that are alone where several threads read requests.
-    #[must_use]
     pub fn first(self, several_read: bool) -> &'static LoopKind {
         self.kinds().find(|kind| !(several_read && kind.is_alone())).unwrap_or_default()
     }
 
     /// Whether one of them uses io_uring for other things than what requests wait for.
-    #[must_use]
     pub fn have_rings(self) -> bool {
         self.kinds().any(|kind| kind.has_rings)
     }

@@ -128,7 +128,6 @@ pub struct Window {
 
 impl Window {
     /// Length of the window.
-    #[must_use]
     pub const fn length_ns(&self) -> u64 {
         self.end_ns.saturating_sub(self.start_ns)
     }
@@ -147,7 +146,6 @@ pub enum Origin {
 
 impl Origin {
     /// Name in outputs.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Configured => "configured",
@@ -185,13 +183,11 @@ pub struct Server {
 
 impl Server {
     /// Whether no kind of server recognised it.
-    #[must_use]
     pub fn is_unknown(&self) -> bool {
         self.name.is_empty() || self.name == "unknown"
     }
 
     /// Value of a setting as a number.
-    #[must_use]
     pub fn number(&self, name: &str) -> Option<u64> {
         self.settings.iter().find(|s| s.name == name).and_then(|s| s.value.parse().ok())
     }
@@ -317,20 +313,17 @@ pub struct Listener {
 
 impl Listener {
     /// Traced threads woken for each connection that arrived; `None`: not measured, or none arrived.
-    #[must_use]
     pub fn woken_per_connection(&self) -> Option<f64> {
         let wakes = self.wakes.filter(|wakes| wakes.arrivals > 0)?;
         Some(wakes.woken as f64 / wakes.arrivals as f64)
     }
 
     /// Wakeups that found nothing: in the kernel, or back in user space.
-    #[must_use]
     pub fn woken_in_vain(&self) -> u64 {
         self.wakes.map_or(0, |wakes| wakes.slept_again).saturating_add(self.empty_returns)
     }
 
     /// On-CPU time of these, in nanoseconds.
-    #[must_use]
     pub fn in_vain_cpu_ns(&self) -> u64 {
         self.wakes.map_or(0, |wakes| wakes.slept_again_cpu_ns).saturating_add(self.empty_returns_cpu_ns)
     }
@@ -417,7 +410,6 @@ pub struct Losses {
 
 impl Losses {
     /// Whether anything at all was lost.
-    #[must_use]
     pub fn any(&self) -> bool {
         self.kernel.lost.iter().any(|(_, count)| *count > 0)
             || self.kernel.recursion_misses.iter().any(|(_, count)| *count > 0)

@@ -51,7 +51,6 @@ pub struct Order {
 
 impl OrderCounts {
     /// What was counted since `earlier`.
-    #[must_use]
     pub const fn since(self, earlier: Self) -> Self {
         Self {
             late_events: self.late_events.saturating_sub(earlier.late_events),
@@ -62,7 +61,6 @@ impl OrderCounts {
 
 impl Order {
     /// A stage that holds each event back until something `hold_back_ns` newer was seen.
-    #[must_use]
     pub fn new(hold_back_ns: u64) -> Self {
         Self::with_bound(hold_back_ns, MAX_HELD_EVENTS)
     }
@@ -220,13 +218,11 @@ impl Order {
     }
 
     /// What the sorting cost so far.
-    #[must_use]
     pub const fn counts(&self) -> OrderCounts {
         self.counts
     }
 
     /// Events that wait, ready or not.
-    #[must_use]
     pub fn held_events(&self) -> usize {
         self.queue.len()
     }

@@ -76,7 +76,6 @@ impl Phase {
     ];
 
     /// Name in every output.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::AcceptQueue => "accept_queue",
@@ -152,13 +151,11 @@ impl Phases {
     }
 
     /// Duration of one phase.
-    #[must_use]
     pub fn get(&self, phase: Phase) -> u64 {
         self.of.get(phase as usize).copied().unwrap_or(0)
     }
 
     /// Sum over all phases.
-    #[must_use]
     pub const fn total_ns(&self) -> u64 {
         self.total_ns
     }

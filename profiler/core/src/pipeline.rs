@@ -43,7 +43,6 @@ const MAX_CGROUPS: usize = 1024;
 
 /// Phases that a run cannot measure, each with its reason. It needs the attach report and the facts about interpreters. `gil`: why waits for the interpreter
 /// lock are not measured, if they are not. `sight`: what threads were seen to do.
-#[must_use]
 pub fn not_measured(
     arrival_measured: bool,
     gil: Option<String>,
@@ -122,7 +121,6 @@ struct Machines {
 
 impl Pipeline {
     /// An empty pipeline.
-    #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
             order: Order::new(HOLD_BACK_NS),
@@ -174,7 +172,6 @@ impl Pipeline {
     }
 
     /// How far the run is.
-    #[must_use]
     pub fn progress(&self) -> Progress {
         let machines = &self.machines;
         let lost = finish::total(&machines.readings.counters.lost);

@@ -35,7 +35,6 @@ pub const FILLER: u8 = b'x';
 pub const MAX_CAPTURES: usize = 32_768;
 
 /// Whether records of this kind hold captured bytes: none of them may be kept or decoded before [`Redactor::redact`] has had it.
-#[must_use]
 pub const fn holds_captured(kind: u16) -> bool {
     matches!(kind, KIND_HEAD | KIND_PLAINTEXT)
 }
@@ -74,7 +73,6 @@ impl Default for Redactor {
 
 impl Redactor {
     /// A redactor that has seen nothing yet.
-    #[must_use]
     pub fn new() -> Self {
         Self::with_bound(MAX_CAPTURES)
     }
@@ -138,7 +136,6 @@ impl Redactor {
     }
 
     /// What could not be followed so far.
-    #[must_use]
     pub const fn counts(&self) -> RedactCounts {
         self.counts
     }

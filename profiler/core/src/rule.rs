@@ -17,7 +17,6 @@ macro_rules! rules {
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
             /// What it says, in one sentence.
-            #[must_use]
             pub const fn about(self) -> &'static str {
                 match self { $(Self::$name => concat!($($about),+).trim_ascii(),)+ }
             }
@@ -85,14 +84,12 @@ rules! {
 impl Rule {
     /// Whether it holds.
     #[cfg(not(feature = "without-rules"))]
-    #[must_use]
     pub const fn holds(self) -> bool {
         true
     }
 
     /// Whether it holds: unless it was dropped.
     #[cfg(feature = "without-rules")]
-    #[must_use]
     pub fn holds(self) -> bool {
         DROPPED.load(Ordering::Relaxed) >> self as u64 & 1 == 0
     }

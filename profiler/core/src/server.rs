@@ -148,7 +148,6 @@ pub trait ServerKind: Sync {
 }
 
 /// Slots of each worker process by its settings; `None`: not known, or no limit.
-#[must_use]
 pub fn slots_of_one_worker(kind: &dyn ServerKind, server: &Server) -> Option<u32> {
     let workers = server.number("workers").or_else(|| server.number("processes"))?;
     kind.configured_slots(server)?.checked_div(u32::try_from(workers).ok()?)
@@ -184,7 +183,6 @@ pub enum Ender {
 
 impl OwnLimit {
     /// How long the requests had run, if that was beyond the limit: these, `ago_ns` before they ended.
-    #[must_use]
     pub fn exceeded(&self, held: &[(Asked, u64)], ago_ns: u64) -> Option<u64> {
         let ran_ns = held.iter().map(|(_, ran_ns)| ran_ns.saturating_sub(ago_ns));
         match self.ender {
@@ -224,7 +222,6 @@ pub struct Recognised {
 
 impl Recognised {
     /// Role of a process.
-    #[must_use]
     pub fn role(&self, tgid: u32) -> Role {
         self.roles.iter().find(|(process, _)| *process == tgid).map_or(Role::Unknown, |(_, role)| *role)
     }
@@ -257,7 +254,6 @@ pub enum Role {
 
 impl Role {
     /// Name in outputs.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Master => "master",
@@ -321,7 +317,6 @@ pub enum LogEnd {
 }
 
 /// The server that these processes are; the kind `unknown` when no other recognises it.
-#[must_use]
 pub fn recognise(processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Recognised {
     let in_front: Vec<u32> =
         processes.iter().filter(|process| process.front_end).map(|process| process.tgid).collect();
@@ -353,7 +348,6 @@ fn topmost(processes: &[ProcessSeen], is_own: impl Fn(&ProcessSeen) -> bool) -> 
 }
 
 /// Whether a front end is among these processes: the server's own, or one that is traced with it.
-#[must_use]
 pub fn has_front_end(processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> bool {
     let recognised = recognise(processes, listeners);
     let inside = recognised.kind.inside(&recognised.server);
@@ -361,7 +355,6 @@ pub fn has_front_end(processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> b
 }
 
 /// The kind with this name, for a [`Server`] whose kind is no longer at hand.
-#[must_use]
 pub fn kind_named(name: &str) -> &'static dyn ServerKind {
     KINDS.iter().copied().find(|kind| kind.name() == name).unwrap_or(&unknown::Unknown)
 }

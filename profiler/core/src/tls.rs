@@ -52,13 +52,11 @@ pub enum Next {
 
 impl Partial {
     /// Whether none of its bytes has come.
-    #[must_use]
     pub const fn is_empty(self) -> bool {
         self.count == 0
     }
 
     /// Takes the next byte.
-    #[must_use]
     pub fn step(mut self, byte: u8) -> Next {
         // Version 3.0 is SSL 3, 3.1 TLS 1.0, and so on; TLS 1.3 says 3.3, or 3.1 in its first record.
         let fits = match self.count {
@@ -98,7 +96,6 @@ const fn content(kind: u8) -> Option<Content> {
 }
 
 /// Whether these bytes are the beginning of a record: as much of a header as there is.
-#[must_use]
 pub fn begins(bytes: &[u8]) -> bool {
     let mut header = Partial::default();
     for byte in bytes {

@@ -26,7 +26,6 @@ impl Without {
     pub const ALL: [Self; 4] = [Self::Gil, Self::SlowClients, Self::SlotWaits, Self::RunQueue];
 
     /// Name in every output.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Gil => "without_gil_waits",
@@ -37,7 +36,6 @@ impl Without {
     }
 
     /// The phases that go.
-    #[must_use]
     pub const fn phases(self) -> &'static [Phase] {
         match self {
             Self::Gil => &[Phase::GilWait],
@@ -48,7 +46,6 @@ impl Without {
     }
 
     /// How long a request with these phases takes at best.
-    #[must_use]
     pub fn left_ns(self, phases: &Phases) -> u64 {
         self.phases().iter().fold(phases.total_ns(), |left, phase| left.saturating_sub(phases.get(*phase)))
     }
@@ -93,7 +90,6 @@ pub struct Bounds {
 }
 
 /// The bounds of these requests.
-#[must_use]
 pub fn bounds(requests: &[Measured], endpoints: usize) -> Bounds {
     let mut by_endpoint: Vec<Vec<Measured>> = vec![Vec::new(); endpoints];
     for request in requests {

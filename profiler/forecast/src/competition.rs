@@ -17,21 +17,18 @@ pub struct Competition {
 
 impl Competition {
     /// How many cores they kept busy, in the mean.
-    #[must_use]
     pub fn cores(&self) -> f64 {
         let length_ns = self.until_ns.saturating_sub(self.from_ns);
         if length_ns == 0 { 0.0 } else { self.cpu_ns as f64 / length_ns as f64 }
     }
 
     /// From one burst to the next, in the mean; `None`: there are none.
-    #[must_use]
     pub fn gap_ns(&self) -> Option<f64> {
         let cores = self.cores();
         (cores > 0.0 && self.burst_ns > 0).then(|| self.burst_ns as f64 / cores)
     }
 
     /// All of them as one that goes on for ever; `None`: there are none.
-    #[must_use]
     pub fn mean(all: &[Self]) -> Option<Self> {
         let sum = |of: fn(&Self) -> u64| all.iter().fold(0_u64, |sum, one| sum.saturating_add(of(one)));
         let length_ns = sum(|one| one.until_ns.saturating_sub(one.from_ns));

@@ -36,7 +36,6 @@ pub struct Figures {
 
 impl Figures {
     /// Of these requests.
-    #[must_use]
     pub fn of(requests: &[Timed], endpoints: usize) -> Self {
         let mut sums = Sums::new(endpoints);
         let each = requests.iter().map(|request| (request.endpoint, request.start_ns, &request.phases));
@@ -45,7 +44,6 @@ impl Figures {
     }
 
     /// Of plays of one load, without the requests that do not count: as those of one play, each figure in the mean of all.
-    #[must_use]
     pub fn simulated(load: &Load, plays: &[Outcome]) -> Self {
         let mut sums = Sums::new(load.endpoints.len());
         for outcome in plays {

@@ -22,7 +22,6 @@ pub enum Work {
 
 impl Work {
     /// Whether the thread has neither a CPU nor the lock.
-    #[must_use]
     pub const fn is_wait(self) -> bool {
         matches!(self, Self::Wait(_) | Self::ClientSends | Self::BackEnd(_))
     }
@@ -53,7 +52,6 @@ pub struct Row {
 
 impl Row {
     /// Whether the thread wakes up to run before this segment: it waited in the one before. Its first wakeup is part of `pickup_ns`.
-    #[must_use]
     pub fn wakes_before(&self, segment: usize) -> bool {
         let work = |at: usize| self.segments.get(at).map(|segment| segment.work);
         let waited = segment.checked_sub(1).and_then(work).is_some_and(Work::is_wait);
@@ -61,7 +59,6 @@ impl Row {
     }
 
     /// How often the thread wakes up to run, the first time apart.
-    #[must_use]
     pub fn wakeups(&self) -> usize {
         (1..self.segments.len()).filter(|segment| self.wakes_before(*segment)).count()
     }

@@ -21,7 +21,6 @@ pub struct Served {
 
 impl Served {
     /// From arrival to the last byte.
-    #[must_use]
     pub const fn total_ns(&self) -> u64 {
         self.end_ns.saturating_sub(self.start_ns)
     }

@@ -17,7 +17,6 @@ pub struct Quantiles {
 
 impl Quantiles {
     /// Of these durations; all 0 where there are none.
-    #[must_use]
     pub fn of(durations_ns: impl IntoIterator<Item = u64>) -> Self {
         let mut sorted: Vec<u64> = durations_ns.into_iter().collect();
         sorted.sort_unstable();

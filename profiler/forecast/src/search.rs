@@ -30,7 +30,6 @@ pub enum Quantile {
 
 impl Quantile {
     /// Its name.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::P50 => "p50",
@@ -40,7 +39,6 @@ impl Quantile {
     }
 
     /// Of these.
-    #[must_use]
     pub const fn of(self, quantiles: &Quantiles) -> u64 {
         match self {
             Self::P50 => quantiles.p50_ns,
@@ -76,7 +74,6 @@ pub struct Search {
 
 /// Settings to try, fewest processes first (each takes memory), then fewest threads. There are up to two processes for each core, but no more than 64
 /// unless there are more today. A server without a pool of threads whose processes have one keeps that.
-#[must_use]
 pub fn candidates(setting: &Setting, most_processes: Option<u32>) -> Vec<Slots> {
     let most = setting.cores.saturating_mul(PROCESSES_PER_CORE).min(MAX_PROCESSES).max(setting.processes);
     let most = most_processes.map_or(most, |limit| most.min(limit));

@@ -33,13 +33,11 @@ pub struct Compared {
 
 impl Compared {
     /// Whether they differ by no more than they may.
-    #[must_use]
     pub fn holds(&self) -> bool {
         (self.simulated - self.measured).abs() <= self.allowed
     }
 
     /// By which ratio the simulated is above (or below) the measured; `None`: nothing was measured.
-    #[must_use]
     pub fn error_ratio(&self) -> Option<f64> {
         (self.measured > 0.0).then(|| self.simulated / self.measured - 1.0)
     }
@@ -71,7 +69,6 @@ pub struct SelfForecast {
 
 impl SelfForecast {
     /// Compares.
-    #[must_use]
     pub fn of(measured: &Figures, simulated: &Figures) -> Self {
         let (real, own, brackets) = (&measured.overall, &simulated.overall, &measured.brackets);
         let per_s = measured.throughput_per_s;
@@ -104,7 +101,6 @@ impl SelfForecast {
     }
 
     /// Whether all figures hold.
-    #[must_use]
     pub fn holds(&self) -> bool {
         self.figures.iter().all(Compared::holds)
     }

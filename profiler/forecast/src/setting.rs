@@ -182,7 +182,6 @@ pub enum SettingError {
 
 impl Setting {
     /// The same on so many cores.
-    #[must_use]
     pub const fn on_cores(mut self, cores: u32) -> Self {
         self.cores = cores;
         self.turns.slice_ns = base_slice_ns(cores);
@@ -190,14 +189,12 @@ impl Setting {
     }
 
     /// All slots.
-    #[must_use]
     pub fn slots(&self) -> u32 {
         let own = self.own.as_ref().map_or(0, |own| own.processes.saturating_mul(own.threads));
         self.processes.saturating_mul(self.threads).saturating_add(own)
     }
 
     /// All processes.
-    #[must_use]
     pub fn all_processes(&self) -> u32 {
         self.processes.saturating_add(self.own.as_ref().map_or(0, |own| own.processes))
     }

@@ -55,7 +55,6 @@ pub struct View {
 
 impl View {
     /// Evaluates a window.
-    #[must_use]
     pub fn new(snapshot: Snapshot, requests: Vec<Arc<Request>>) -> Self {
         let findings = evaluate(&snapshot, &Thresholds::default());
         Self { snapshot, findings, requests }
@@ -90,7 +89,6 @@ pub struct Modes {
 
 impl Modes {
     /// Whether what takes system calls is not seen now.
-    #[must_use]
     pub const fn is_light_alone(self) -> bool {
         self.light && !self.full
     }
@@ -175,50 +173,42 @@ impl Default for Board {
 
 impl Board {
     /// What is known now.
-    #[must_use]
     pub fn known(&self) -> Known {
         self.lock().known.clone()
     }
 
     /// How it stands now.
-    #[must_use]
     pub fn state(&self) -> State {
         self.lock().known.state.clone()
     }
 
     /// The last window that has ended.
-    #[must_use]
     pub fn last(&self) -> Option<Arc<View>> {
         self.lock().known.last.clone()
     }
 
     /// The open window, as it was seen last, and when.
-    #[must_use]
     pub fn current(&self) -> Option<(Instant, Arc<View>)> {
         self.lock().known.current.clone()
     }
 
     /// How it stands, and full traces.
-    #[must_use]
     pub fn health(&self) -> (State, FullTraces) {
         let inner = self.lock();
         (inner.known.state.clone(), inner.known.full.clone())
     }
 
     /// The last window traced in full.
-    #[must_use]
     pub fn last_full(&self) -> Option<Arc<View>> {
         self.lock().known.full.last.clone()
     }
 
     /// The full trace that goes on beside light mode, as it was seen last.
-    #[must_use]
     pub fn current_full(&self) -> Option<Arc<View>> {
         self.lock().known.full.current.clone().map(|(_, view)| view)
     }
 
     /// Findings that are present in the last whole window.
-    #[must_use]
     pub fn present(&self) -> Vec<&'static str> {
         let last = self.last();
         let findings = last.iter().flat_map(|view| &view.findings);
@@ -226,7 +216,6 @@ impl Board {
     }
 
     /// How long the requests took that ended at `since_ns` or later, in nanoseconds: of the newest ones.
-    #[must_use]
     pub fn durations_ns(&self, since_ns: u64) -> Vec<u64> {
         self.lock().known.tally.newest.durations_ns(since_ns)
     }

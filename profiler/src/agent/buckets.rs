@@ -71,13 +71,11 @@ impl Buckets {
     }
 
     /// Durations counted.
-    #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
     /// Their sum, in nanoseconds.
-    #[must_use]
     pub const fn sum_ns(&self) -> u64 {
         self.sum_ns
     }

@@ -82,7 +82,6 @@ pub struct Budget {
 
 impl Budget {
     /// Nothing was traced yet.
-    #[must_use]
     pub const fn new(limits: Limits) -> Self {
         Self { limits, runs: VecDeque::new() }
     }

@@ -143,7 +143,6 @@ pub struct Counts {
 
 impl Counts {
     /// What a window says.
-    #[must_use]
     pub fn of(snapshot: &Snapshot) -> Self {
         let mut counts = Self::default();
         let length_ns = snapshot.window.length_ns();
@@ -206,7 +205,6 @@ impl Counts {
 
     /// What the window of a full trace adds to `light`, those of the light mode beside it: what that cannot know, and what is
     /// of each session by itself.
-    #[must_use]
     pub fn beside(snapshot: &Snapshot, light: &Self) -> Self {
         let mut counts = Self::of(snapshot);
         let is_new = |id: Id| id.takes_calls() && !light.told_in_light.contains(&id);

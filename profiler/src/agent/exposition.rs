@@ -11,14 +11,12 @@ pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; char
 pub const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Whether a client that sends this `Accept` wants OpenMetrics.
-#[must_use]
 pub fn wants_openmetrics(accept: Option<&str>) -> bool {
     accept.is_some_and(|accept| accept.contains("application/openmetrics-text"))
 }
 
 /// OpenMetrics as the older text: the description of a counter names its sample, an info is a gauge, and neither units
 /// nor an end are marked.
-#[must_use]
 pub fn plain(openmetrics: &str) -> String {
     let mut text = String::with_capacity(openmetrics.len());
     let mut help: Option<(&str, &str)> = None;

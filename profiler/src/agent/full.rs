@@ -143,7 +143,6 @@ fn answer(questions: Vec<Question>) {
 
 impl Full {
     /// None so far.
-    #[must_use]
     pub fn new(options: &FullTraces, board: Arc<Board>) -> Self {
         let limits = Limits { longest: LONGEST, share_percent: options.share_percent, pause: options.pause };
         Self {
@@ -157,7 +156,6 @@ impl Full {
     }
 
     /// Whether a condition could begin one now: otherwise nobody need look.
-    #[must_use]
     pub const fn is_waiting(&self) -> bool {
         !self.conditions.is_empty() && self.running.is_none()
     }

@@ -81,7 +81,6 @@ impl Token {
     }
 
     /// Whether an `Authorization` header holds it. Takes the same time for every wrong token of its length.
-    #[must_use]
     pub fn is_in(&self, authorization: Option<&[u8]>) -> bool {
         let Some(value) = authorization else { return false };
         let Some((scheme, token)) = value.split_first_chunk::<7>() else { return false };
@@ -140,7 +139,6 @@ pub enum Socket {
 
 impl Socket {
     /// Its address, for people.
-    #[must_use]
     pub fn address(&self) -> String {
         match self {
             Self::Tcp(listener) => {

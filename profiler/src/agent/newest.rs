@@ -24,13 +24,11 @@ impl Newest {
     }
 
     /// Those that ended at `since_ns` or later.
-    #[must_use]
     pub fn since(&self, since_ns: u64) -> Vec<Arc<Request>> {
         self.0.iter().filter(|request| request.times.end_ns >= since_ns).cloned().collect()
     }
 
     /// How long those took that ended at `since_ns` or later and were seen from their beginning, in nanoseconds.
-    #[must_use]
     pub fn durations_ns(&self, since_ns: u64) -> Vec<u64> {
         let ended = self.0.iter().filter(|request| request.times.end_ns >= since_ns);
         ended.filter(|request| !request.seen.truncated).map(|request| request.total_ns()).collect()

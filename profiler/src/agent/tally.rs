@@ -91,7 +91,6 @@ impl Tally {
 }
 
 /// Hostile text as a label: one line, of bounded width, with everything that is not plain made visible.
-#[must_use]
 pub fn label(text: &str) -> String {
     escape::line(text, LONGEST_LABEL, Charset::Unicode)
 }

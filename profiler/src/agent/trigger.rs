@@ -32,7 +32,6 @@ impl Cause {
     pub const LABELS: [&str; 4] = ["request", "p99", "queue", "finding"];
 
     /// As the metrics have it.
-    #[must_use]
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Request => "request",
@@ -44,7 +43,6 @@ impl Cause {
 }
 
 /// The first condition that is met. What is not known meets none.
-#[must_use]
 pub fn met<'a>(conditions: &'a [Condition], seen: &Seen) -> Option<&'a Condition> {
     conditions.iter().find(|condition| match condition {
         Condition::P99(limit_ns) => seen.p99_ns.is_some_and(|p99_ns| p99_ns > *limit_ns),
@@ -54,7 +52,6 @@ pub fn met<'a>(conditions: &'a [Condition], seen: &Seen) -> Option<&'a Condition
 }
 
 /// The 99th percentile by nearest rank; `None`: of too few.
-#[must_use]
 pub fn p99_ns(mut durations_ns: Vec<u64>) -> Option<u64> {
     let count = durations_ns.len();
     if count < MIN_REQUESTS {

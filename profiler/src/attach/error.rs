@@ -108,7 +108,6 @@ impl AttachError {
     }
 
     /// Whether a full trace may be had all the same.
-    #[must_use]
     pub const fn is_of_light(&self) -> bool {
         matches!(self, Self::NoLight { .. } | Self::NotAllOfLight { .. })
     }

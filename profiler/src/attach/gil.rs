@@ -36,7 +36,6 @@ pub enum Mode {
 
 impl Mode {
     /// As `--gil` has it.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Auto => "auto",
@@ -86,14 +85,12 @@ pub struct Code<'a> {
 }
 
 /// What every attempt to take the lock costs with probes at its beginning and end, in nanoseconds.
-#[must_use]
 pub const fn full_price_ns(single_step: bool) -> u64 {
     // The beginning and two mutexes, or the beginning and the return.
     if single_step { EMULATED_NS + STEPPED_NS } else { 3 * EMULATED_NS }
 }
 
 /// What is said of the price before anything is attached; `None`: there is none worth a word.
-#[must_use]
 pub fn price(wanted: Wanted) -> Option<String> {
     let price_us = full_price_ns(wanted.single_step) as f64 / 1000.0;
     let stepped = match (wanted.mode, wanted.single_step) {
@@ -107,7 +104,6 @@ pub fn price(wanted: Wanted) -> Option<String> {
 }
 
 /// Chooses. Whatever is asked for, an interpreter without the probes for it is watched by its system calls.
-#[must_use]
 pub fn choose(wanted: Wanted, code: &Code<'_>) -> Choice {
     let by_calls = |reason: String| Choice { mode: Mode::SystemCalls, reason, probes: Vec::new() };
     let blind = "; its C library waits where system calls do not show the lock, so only waits for the lock's mutex are seen";

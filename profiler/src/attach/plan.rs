@@ -27,7 +27,6 @@ const SHARED_FROM_PERCENT: u32 = 30;
 
 impl Load {
     /// Whether others would pay more for our hooks than the target.
-    #[must_use]
     pub const fn is_shared(&self) -> bool {
         self.cpu_count >= SHARED_FROM_CPUS
             && self.others_percent >= SHARED_FROM_PERCENT

@@ -92,7 +92,6 @@ impl Head {
 
 impl KernelBtf {
     /// The file as it is.
-    #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -138,13 +137,11 @@ impl KernelBtf {
     }
 
     /// Whether a type or function of this name exists.
-    #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.names.contains_key(&hash(name.as_bytes()))
     }
 
     /// Byte offset of a member; `path` is `member` or `member.inner`, anonymous members are looked through.
-    #[must_use]
     pub fn offset(&self, of: &str, path: &str) -> Option<u32> {
         let number = self.names.get(&hash(of.as_bytes())).copied().filter(|number| *number != 0)?;
         let mut current = self.head(number).filter(|head| self.name(head.name) == Some(of.as_bytes()))?;
@@ -161,7 +158,6 @@ impl KernelBtf {
     }
 
     /// Number of the function of this name, by which programs call it.
-    #[must_use]
     pub fn function(&self, name: &str) -> Option<u32> {
         if !self.has(name) {
             return None;

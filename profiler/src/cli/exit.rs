@@ -44,13 +44,11 @@ impl ExitCode {
     ];
 
     /// The number.
-    #[must_use]
     pub const fn number(self) -> u8 {
         self as u8
     }
 
     /// What it means, in a few words.
-    #[must_use]
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Ok => "done; without --fail-on, findings do not change the exit code",
@@ -69,13 +67,11 @@ impl ExitCode {
     }
 
     /// The table that help shows.
-    #[must_use]
     pub fn table() -> String {
         Self::ALL.iter().map(|code| format!("  {:>2}  {}\n", code.number(), code.meaning())).collect()
     }
 
     /// The table of `docs/exit-codes.md`.
-    #[must_use]
     pub fn markdown() -> String {
         let rows: String =
             Self::ALL.iter().map(|code| format!("| {} | {} |\n", code.number(), code.meaning())).collect();

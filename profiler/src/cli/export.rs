@@ -125,14 +125,12 @@ impl FromStr for Attribute {
 
 impl Service {
     /// The value of an attribute that was given.
-    #[must_use]
     pub fn attribute(&self, key: &str) -> Option<String> {
         let given = self.resource.iter().rev().find(|attribute| attribute.key == key)?;
         Some(given.value.clone()).filter(|value| !value.is_empty())
     }
 
     /// Name of the service.
-    #[must_use]
     pub fn name(&self) -> String {
         let said = self.given_name.clone().filter(|service| !service.is_empty());
         said.or_else(|| self.attribute("service.name")).unwrap_or_else(|| UNKNOWN_SERVICE.to_owned())

@@ -8,7 +8,6 @@ use clap_complete::Shell;
 use crate::cli::Cli;
 
 /// The script.
-#[must_use]
 pub fn script(shell: Shell) -> String {
     let mut bytes = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "wsgi-trace", &mut bytes);

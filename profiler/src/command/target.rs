@@ -35,7 +35,6 @@ pub fn find(target: &Target) -> Result<(Tree, u32), FactError> {
 }
 
 /// How to hook system calls.
-#[must_use]
 pub const fn hooks(hooks: Hooks, light: bool) -> attach::Hooks {
     match hooks {
         _ if light => attach::Hooks::Light,
@@ -46,7 +45,6 @@ pub const fn hooks(hooks: Hooks, light: bool) -> attach::Hooks {
 }
 
 /// How to see waits for the GIL.
-#[must_use]
 pub const fn gil(gil: Gil, light: bool) -> attach::gil::Wanted {
     use attach::gil::Mode;
 
@@ -63,7 +61,6 @@ pub const fn gil(gil: Gil, light: bool) -> attach::gil::Wanted {
 }
 
 /// When the server's OpenSSL gets probes. In light mode no probe is placed.
-#[must_use]
 pub const fn tls(tls: Tls, light: bool) -> attach::tls::Mode {
     use attach::tls::Mode;
 

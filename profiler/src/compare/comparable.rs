@@ -31,7 +31,6 @@ pub struct Doubt {
 }
 
 /// All doubts.
-#[must_use]
 pub fn doubts(a: &Side, b: &Side) -> Vec<Doubt> {
     let mut found = Vec::new();
     let mut doubt =
@@ -106,7 +105,6 @@ pub fn doubts(a: &Side, b: &Side) -> Vec<Doubt> {
 
 /// The part of all requests that would have to go to another endpoint for the mixes to be the same (total variation).
 /// An endpoint counts with all its statuses: errors are a result, not a different load.
-#[must_use]
 pub fn mix_distance(a: &Side, b: &Side) -> f64 {
     let shares = |side: &Side| {
         let mut shares: BTreeMap<String, f64> = BTreeMap::new();

@@ -20,7 +20,6 @@ const ALPHA: f64 = 0.05;
 const FLOOR_NS: f64 = 1_000.0;
 
 /// Compares two runs.
-#[must_use]
 pub fn compare(a: &Side, b: &Side) -> Difference {
     let doubts = doubts(a, b);
     let comparable = !doubts.iter().any(|doubt| doubt.forbids_verdict);

@@ -49,7 +49,6 @@ pub enum Verdict {
 }
 
 /// Compares two means with an error probability of `alpha`, two-sided. Differences below `floor` are none.
-#[must_use]
 pub fn compare(a: Mean, b: Mean, alpha: f64, floor: f64) -> Change {
     let difference = b.value - a.value;
     let interval = interval(a, b, alpha).map(|half| [difference - half, difference + half]);

@@ -22,7 +22,6 @@ const WIDTH: usize = 98;
 const NAME_WIDTH: usize = 36;
 
 /// The whole difference; `names` are those of the two files.
-#[must_use]
 pub fn render(difference: &Difference, names: [&str; 2], style: Style) -> String {
     let charset = style.charset;
     let mut out = String::new();

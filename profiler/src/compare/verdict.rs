@@ -7,7 +7,6 @@ use super::duration::{duration, signed};
 use super::statistics::Verdict;
 
 /// What is to be said first.
-#[must_use]
 pub(super) fn verdict(difference: &Difference) -> String {
     let forbidding: Vec<&str> = difference
         .doubts

@@ -30,7 +30,6 @@ measured, which is not 0. Numbers of requests, connections and slots mean someth
 "#;
 
 /// The page of the guide.
-#[must_use]
 pub fn page() -> String {
     let introduction = INTRODUCTION
         .replace("{schema_version}", SCHEMA_VERSION)
@@ -40,7 +39,6 @@ pub fn page() -> String {
 }
 
 /// Every column of every table.
-#[must_use]
 pub fn columns() -> String {
     let mut page = String::new();
     for table in all() {

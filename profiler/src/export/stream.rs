@@ -84,7 +84,6 @@ pub struct Totals {
 
 impl Totals {
     /// Whether a request that was seen is in no file, beside those that the budget removed.
-    #[must_use]
     pub const fn any_missing(&self) -> bool {
         self.requests_behind > 0
             || self.requests_failed > 0

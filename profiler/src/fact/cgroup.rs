@@ -61,7 +61,6 @@ pub struct CgroupReaders {
 
 impl CgroupReaders {
     /// For the groups that bind a process.
-    #[must_use]
     pub fn for_process(proc: &Proc, tgid: u32) -> Self {
         let of = |controller| CgroupReader::for_process(proc, tgid, controller);
         Self { cpu: of(Controller::Cpu), memory: of(Controller::Memory) }
@@ -76,7 +75,6 @@ impl CgroupReaders {
 }
 
 /// Path of the cgroup that limits a process's CPU: the v1 `cpu` controller's where it is used, else v2's.
-#[must_use]
 pub fn of_process(proc: &Proc, tgid: u32) -> Option<String> {
     membership(proc, tgid, Controller::Cpu).map(|(_, path)| path)
 }

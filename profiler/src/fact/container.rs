@@ -26,7 +26,6 @@ const POD_LOGS: &str = "var/log/pods";
 const NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
 /// The container that a process runs in; `None`: in none that is known.
-#[must_use]
 pub fn of_process(proc: &Proc, tgid: u32) -> Option<Container> {
     let mut container =
         cgroup::all_of_process(proc, tgid).iter().find_map(|path| Container::of_cgroup(path))?;

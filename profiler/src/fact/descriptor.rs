@@ -43,7 +43,6 @@ pub(crate) fn open_count(proc: &Proc, tgid: u32, may_count: bool) -> Option<u64>
 }
 
 /// Inode of `socket:[4242]`.
-#[must_use]
 pub fn socket_inode(target: &str) -> Option<u64> {
     target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
@@ -57,7 +56,6 @@ pub struct Listening {
 
 impl Listening {
     /// The listeners among these sockets.
-    #[must_use]
     pub fn among<'a>(sockets: impl Iterator<Item = &'a Socket>) -> Self {
         let mut result = Self::default();
         for socket in sockets.filter(|socket| socket.is_listening()) {
@@ -76,7 +74,6 @@ impl Listening {
 }
 
 /// What the descriptors of a process are.
-#[must_use]
 pub fn descriptors(
     proc: &Proc,
     tgid: u32,
@@ -99,7 +96,6 @@ pub fn descriptors(
 }
 
 /// The listening sockets among the descriptors of a process.
-#[must_use]
 pub fn listeners(
     tgid: u32,
     open_files: &[(i32, String)],

@@ -35,14 +35,12 @@ pub struct Watched {
 
 impl Watched {
     /// All processes, the server's first.
-    #[must_use]
     pub fn tgids(&self) -> Vec<u32> {
         let in_front = self.front_end.iter().flat_map(|front_end| &front_end.tgids);
         self.server.tgids.iter().chain(in_front).copied().collect()
     }
 
     /// What `/proc` says of these processes, each with its place before or in the server.
-    #[must_use]
     pub fn facts(&self, proc: &Proc, tgids: &[u32]) -> ServerFacts {
         let mut facts = server_facts(proc, tgids);
         if let Some(front_end) = &self.front_end {
@@ -55,7 +53,6 @@ impl Watched {
 
     /// The same, with what the server has forked since it was looked at, each after its parent: where its topmost process ends before the next
     /// look, it goes on in one of them.
-    #[must_use]
     pub fn with_newborn(&self, newborn: &[(u32, u32)]) -> Self {
         let mut all = self.clone();
         for (parent, child) in newborn {

@@ -36,7 +36,6 @@ impl ServerFacts {
 
     /// What this one look shows: the workers there are, and how they wait for connections. Masters' event loops do not
     /// count: gunicorn's has one for its control socket.
-    #[must_use]
     pub fn observed(&self, roles: &[(u32, Role)]) -> Observed {
         let workers = roles.iter().filter(|(_, role)| *role == Role::Worker).count();
         let seen =
@@ -58,7 +57,6 @@ impl ServerFacts {
 
 /// Reads everything about these processes. New processes can be read later with the same listeners' view by passing
 /// the whole tree again.
-#[must_use]
 pub fn server_facts(proc: &Proc, tgids: &[u32]) -> ServerFacts {
     let mut facts = ServerFacts::default();
     let mut open: Vec<(u32, Vec<(i32, String)>)> = Vec::new();

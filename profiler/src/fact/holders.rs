@@ -17,7 +17,6 @@ const MAX_DESCRIPTORS: usize = 131_072;
 const MAX_HOLDERS: usize = 64;
 
 /// Looks through all processes but `traced` and this one for those that hold one of these sockets.
-#[must_use]
 pub fn foreign_holders(proc: &Proc, traced: &[u32], inodes: &BTreeSet<u64>) -> ForeignHolders {
     let mut found = ForeignHolders::default();
     if inodes.is_empty() {

@@ -6,7 +6,6 @@ use procfs::{CpuTime, CurrentSI as _, KernelStats};
 use profiler_core::fact::machine::MachineCpu;
 
 /// CPU time of the machine since boot, read at this moment; `profiler_ns`: what our own process has used. `None` where it cannot be read.
-#[must_use]
 pub fn machine_cpu(read_ns: u64, profiler_ns: u64) -> Option<MachineCpu> {
     KernelStats::current().ok().map(|stats| of(&stats, read_ns, profiler_ns))
 }

@@ -35,13 +35,11 @@ pub struct Mapped {
 
 impl Mapped {
     /// What tells it from other files.
-    #[must_use]
     pub fn key(&self) -> (String, u64) {
         (self.device.clone(), self.inode)
     }
 
     /// Opens the very file that process `tgid` has mapped; `None` if it is no regular file or may not be opened.
-    #[must_use]
     pub fn open(&self, proc: &Proc, tgid: u32) -> Option<File> {
         open(proc, tgid, self)
     }

@@ -13,7 +13,6 @@ const MAX_WALKED_BYTES: u64 = 1 << 30;
 const ROLLUP_BYTES: u64 = 8 * 1024;
 
 /// Resident memory of a process in bytes; `None`: it is gone, or may not be looked at.
-#[must_use]
 pub fn resident_bytes(proc: &Proc, pid: u32) -> Option<u64> {
     let text = read::text(&proc.of(pid, "statm"), 1024).ok()?;
     let pages: u64 = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
@@ -21,7 +20,6 @@ pub fn resident_bytes(proc: &Proc, pid: u32) -> Option<u64> {
 }
 
 /// Memory of a process now; its share too where that is wanted and not too large to look at.
-#[must_use]
 pub fn process_memory(proc: &Proc, pid: u32, with_share: bool) -> Option<ProcessMemory> {
     let resident_bytes = resident_bytes(proc, pid)?;
     let is_looked_at = with_share && resident_bytes <= MAX_WALKED_BYTES;

@@ -41,7 +41,6 @@ pub struct Functions {
 
 impl Functions {
     /// Whether what is received and what is sent goes through them.
-    #[must_use]
     pub const fn are_whole(&self) -> bool {
         !self.reads.is_empty() && !self.writes.is_empty()
     }

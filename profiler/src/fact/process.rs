@@ -72,7 +72,6 @@ fn has_ended(stat: &Stat) -> bool {
 }
 
 /// Whether a process is still there and has not ended.
-#[must_use]
 pub fn is_running(proc: &Proc, tgid: u32) -> bool {
     let stat = read::bytes(&proc.of(tgid, "stat"), 4096);
     stat.is_ok_and(|bytes| Stat::from_read(bytes.as_slice()).is_ok_and(|stat| !has_ended(&stat)))
@@ -185,7 +184,6 @@ fn environment(proc: &Proc, tgid: u32) -> Vec<(String, String)> {
 }
 
 /// Threads of a process: id and name.
-#[must_use]
 pub fn threads(proc: &Proc, tgid: u32) -> Vec<(u32, String)> {
     let tids = read::numbers(&proc.of(tgid, "task"), MAX_THREADS).unwrap_or_default();
     tids.into_iter()

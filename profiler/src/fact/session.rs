@@ -17,7 +17,6 @@ const NOTABLE_RATIO: f64 = 0.005;
 const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
 
 /// Who watches what, where and since when.
-#[must_use]
 pub fn session_started(proc: &Proc, target_pid: u32) -> SessionStarted {
     let line = |name: &str| line(&proc.path(name)).unwrap_or_default();
     let stats = KernelStats::current().ok();
@@ -35,13 +34,11 @@ pub fn session_started(proc: &Proc, target_pid: u32) -> SessionStarted {
 }
 
 /// Name of the host, as it is now.
-#[must_use]
 pub fn host_name(proc: &Proc) -> String {
     line(&proc.path("sys/kernel/hostname")).unwrap_or_default()
 }
 
 /// What systemd calls the machine, whatever its name is; `None`: it calls it nothing, as in most containers.
-#[must_use]
 pub fn machine_id() -> Option<String> {
     line(Path::new("/etc/machine-id")).filter(|id| !id.is_empty())
 }
@@ -62,7 +59,6 @@ pub struct NotCounted {
 
 impl NotCounted {
     /// As `/proc/stat` tells it now; nothing where that cannot be read.
-    #[must_use]
     pub fn read() -> Self {
         let total = KernelStats::current().ok().map(|stats| stats.total);
         total.map_or_else(Self::default, |total| Self::of(&total, interrupts_are_accounted()))
@@ -78,7 +74,6 @@ impl NotCounted {
     }
 
     /// What was added since an earlier reading.
-    #[must_use]
     pub const fn since(self, earlier: Self) -> Self {
         Self {
             stolen_ns: self.stolen_ns.saturating_sub(earlier.stolen_ns),
@@ -89,7 +84,6 @@ impl NotCounted {
 
 /// What to add to `CLOCK_MONOTONIC` for nanoseconds since 1970, as the wall clock stands now: by the pair of readings that lie
 /// closest together, of several.
-#[must_use]
 pub fn wall_clock_offset_ns() -> i64 {
     let nanoseconds = |time: Timespec| time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec);
     let attempt = |_| {

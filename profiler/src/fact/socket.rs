@@ -67,7 +67,6 @@ impl Socket {
     const LISTEN: u8 = 10;
 
     /// Whether it listens.
-    #[must_use]
     pub const fn is_listening(&self) -> bool {
         match self {
             Self::Tcp { state, .. } => *state == Self::LISTEN,
@@ -76,7 +75,6 @@ impl Socket {
     }
 
     /// Its accept queue, if it is a listener and the kernel tells.
-    #[must_use]
     pub const fn queue(&self) -> Option<Queue> {
         match self {
             Self::Tcp { queue, .. } | Self::Unix { queue, .. } => *queue,
@@ -85,13 +83,11 @@ impl Socket {
 }
 
 /// The sockets that the namespace of a process holds, of those that `wanted` accepts.
-#[must_use]
 pub fn sockets(proc: &Proc, pid: u32, wanted: &dyn Fn(u64, &Socket) -> bool) -> HashMap<u64, Socket> {
     list(proc, pid, false, wanted)
 }
 
 /// The same of those alone that listen: that is quick, however many connections there are.
-#[must_use]
 pub fn listening(proc: &Proc, pid: u32, wanted: &dyn Fn(u64, &Socket) -> bool) -> HashMap<u64, Socket> {
     list(proc, pid, true, wanted)
 }

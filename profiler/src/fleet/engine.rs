@@ -76,7 +76,6 @@ impl Engine {
     }
 
     /// The directory.
-    #[must_use]
     pub fn directory(&self) -> &str {
         &self.directory
     }

@@ -7,7 +7,6 @@ use super::{Answer, Page, SOURCE, shown};
 use crate::report::html::sheet;
 
 /// The whole page.
-#[must_use]
 pub fn render(page: &Page) -> String {
     sheet("wsgi-trace: the fleet", |html| {
         html.raw("<header><h1>").text(&page.headline()).raw("</h1>");

@@ -10,7 +10,6 @@ use super::Page;
 const SCHEMA_VERSION: &str = "1.0";
 
 /// The whole page.
-#[must_use]
 pub fn render(page: &Page) -> String {
     let extent = &page.extent;
     let stands_out: Vec<Value> = page

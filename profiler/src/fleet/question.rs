@@ -20,13 +20,11 @@ pub struct Question {
 
 impl Question {
     /// What its file says.
-    #[must_use]
     pub const fn file(&self) -> &'static str {
         self.query
     }
 
     /// The SQL.
-    #[must_use]
     pub fn sql(&self) -> String {
         let query = self.query.trim().trim_end_matches(';');
         format!("SELECT * FROM (\n{query}\n) {} LIMIT {}", self.clause, self.limit)

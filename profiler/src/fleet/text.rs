@@ -18,7 +18,6 @@ const VALUE_WIDTH: usize = 30;
 const MAX_ROWS: usize = 10;
 
 /// The whole page.
-#[must_use]
 pub fn render(page: &Page, style: Style) -> String {
     let mut out = String::new();
     let role = if page.stands_out.is_empty() { Role::Good } else { Role::Bad };

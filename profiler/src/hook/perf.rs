@@ -14,7 +14,6 @@ const SIZE_BYTES: usize = 64;
 const CLOSE_ON_EXEC: libc::c_ulong = 8;
 
 /// Why one who has `CAP_PERFMON` may open no perf event, as a clause; `None`: it may, or what forbids it is not a matter of who asks.
-#[must_use]
 pub fn refused() -> Option<String> {
     let error = open_nothing().err()?.raw_os_error()?;
     clause(error, std::fs::read_to_string(PARANOID).unwrap_or_default().trim())

@@ -24,7 +24,6 @@ const MOVE: u8 = 0xbf;
 const ADD: u8 = 0x07;
 
 /// Bytes of stack that a program uses itself; `None`: the object has no such program.
-#[must_use]
 pub fn bytes(object: &[u8], program: &str) -> Option<u32> {
     let file = object::File::parse(object).ok()?;
     let symbol = file.symbols().find(|symbol| symbol.name() == Ok(program))?;

@@ -38,7 +38,6 @@ pub enum Form {
 
 impl Form {
     /// Whether programs of this form are attached with these hooks.
-    #[must_use]
     pub const fn goes_with(self, hooks: Hooks) -> bool {
         match self {
             Self::Always => true,

@@ -11,7 +11,6 @@ const PLACES: [&str; 2] = ["/sys/kernel/tracing/events", "/sys/kernel/debug/trac
 const MOUNT_POINT: &CStr = c"/sys/kernel/tracing";
 
 /// Why tracefs cannot be used, as a clause; `None`: it can. `may_mount`: this process has `CAP_SYS_ADMIN`.
-#[must_use]
 pub fn unusable(may_mount: bool) -> Option<String> {
     if is_mounted() {
         return None;

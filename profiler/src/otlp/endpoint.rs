@@ -26,13 +26,11 @@ pub enum EndpointError {
 
 impl Endpoint {
     /// Where spans go.
-    #[must_use]
     pub fn traces(&self) -> String {
         format!("{}/v1/traces", self.base)
     }
 
     /// Where metrics go.
-    #[must_use]
     pub fn metrics(&self) -> String {
         format!("{}/v1/metrics", self.base)
     }

@@ -54,7 +54,6 @@ pub struct Totals {
 
 impl Totals {
     /// Whether something that was to arrive did not.
-    #[must_use]
     pub const fn any_missing(&self) -> bool {
         self.refused_spans > 0 || self.lost_requests > 0
     }
@@ -159,7 +158,6 @@ impl Exporter {
     }
 
     /// The run is over: what waits is sent, for a few seconds at most.
-    #[must_use]
     pub fn finish(&self) -> Totals {
         self.shared.finishing.store(true, Ordering::Release);
         drop(lock(&self.queue).take());
@@ -172,7 +170,6 @@ impl Exporter {
     }
 
     /// What became of the requests so far.
-    #[must_use]
     pub fn totals(&self) -> Totals {
         let lost_requests = self.shared.lost_requests.load(Ordering::Relaxed);
         Totals { lost_requests, ..lock(&self.shared.totals).clone() }

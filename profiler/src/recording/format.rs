@@ -44,7 +44,6 @@ pub struct Expansion {
 
 impl Expansion {
     /// Bytes of items that so many bytes of a file may hold.
-    #[must_use]
     pub const fn of(self, file_bytes: u64) -> u64 {
         file_bytes.saturating_mul(self.times).saturating_add(self.allowance_bytes)
     }

@@ -101,7 +101,6 @@ pub struct ReadSummary {
 
 impl ReadSummary {
     /// Everything that was recorded was read.
-    #[must_use]
     pub const fn is_complete(&self) -> bool {
         self.unreadable_bytes == 0
             && self.unreadable_items == 0
@@ -213,13 +212,11 @@ impl<R: Read> Recording<R> {
     }
 
     /// Version of the program that wrote the recording.
-    #[must_use]
     pub fn tool_version(&self) -> &str {
         &self.tool_version
     }
 
     /// How much could be read so far; final once the iterator has ended.
-    #[must_use]
     pub fn summary(&self) -> ReadSummary {
         let counted = self.trailer.map_or(0, |totals| totals.items);
         ReadSummary {

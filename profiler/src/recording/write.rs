@@ -220,7 +220,6 @@ impl<S: Storage> Recorder<S> {
     }
 
     /// What was recorded so far (the last frame may not be written yet).
-    #[must_use]
     pub const fn totals(&self) -> Totals {
         self.totals
     }

@@ -17,7 +17,6 @@ pub enum Charset {
 impl Charset {
     /// The charset of a locale, by the values of `LC_ALL`, `LC_CTYPE` and `LANG` (the first that is set and not
     /// empty counts, as in POSIX).
-    #[must_use]
     pub fn of_locale(lc_all: Option<&str>, lc_ctype: Option<&str>, lang: Option<&str>) -> Self {
         let locale = [lc_all, lc_ctype, lang].into_iter().flatten().find(|value| !value.is_empty());
         let name = locale.unwrap_or_default().to_ascii_lowercase();
@@ -25,13 +24,11 @@ impl Charset {
     }
 
     /// What stands for left-out text.
-    #[must_use]
     pub const fn ellipsis(self) -> &'static str {
         self.glyph("…", "...")
     }
 
     /// One of two glyphs.
-    #[must_use]
     pub const fn glyph(self, unicode: &'static str, ascii: &'static str) -> &'static str {
         match self {
             Self::Unicode => unicode,
@@ -40,7 +37,6 @@ impl Charset {
     }
 
     /// Our own sentences: in ASCII the few signs that they use beyond it, in plainer clothes.
-    #[must_use]
     pub fn spelled(self, text: &str) -> String {
         const SIGNS: [(&str, &str); 8] = [
             ("µs", "us"),
@@ -61,14 +57,12 @@ impl Charset {
     }
 
     /// A sentence of ours that may quote the traced process, on one line of at most so many columns.
-    #[must_use]
     pub fn quote(self, text: &str, max_columns: usize) -> String {
         line(&self.spelled(text), max_columns, self)
     }
 }
 
 /// Whether a character shows as itself and does nothing else.
-#[must_use]
 pub fn is_plain(character: char) -> bool {
     if character.is_ascii() {
         return character == ' ' || character.is_ascii_graphic();
@@ -79,7 +73,6 @@ pub fn is_plain(character: char) -> bool {
 
 /// `text` on one line, at most `max_columns` wide; what is not plain becomes a visible escape, what is too long
 /// ends in an ellipsis. An escape is never cut in two.
-#[must_use]
 pub fn line(text: &str, max_columns: usize, charset: Charset) -> String {
     let ellipsis = charset.ellipsis();
     let room_before_ellipsis = max_columns.saturating_sub(columns(ellipsis));
@@ -106,7 +99,6 @@ pub fn line(text: &str, max_columns: usize, charset: Charset) -> String {
 }
 
 /// Width of plain text on a terminal, in columns.
-#[must_use]
 pub fn columns(text: &str) -> usize {
     text.chars().map(|character| character.width().unwrap_or(0)).sum()
 }

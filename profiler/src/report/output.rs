@@ -90,7 +90,6 @@ pub enum Lazy {
 
 impl Lazy {
     /// Nothing is opened yet.
-    #[must_use]
     pub const fn new(destination: Destination) -> Self {
         Self::ToCome(Some(destination))
     }
@@ -120,7 +119,6 @@ impl Write for Lazy {
 }
 
 /// What an error of writing to the file `path` (none: standard output) means; nothing, if its reader left.
-#[must_use]
 pub fn failure(error: io::Error, path: Option<&Path>) -> Option<OutputError> {
     match (error.downcast::<OutputError>(), path) {
         (Ok(error), _) => Some(error),

@@ -20,7 +20,6 @@ pub struct Style {
 
 impl Style {
     /// Without colour.
-    #[must_use]
     pub const fn plain(charset: Charset) -> Self {
         Self { colour: false, charset, verbose: false }
     }

@@ -46,7 +46,6 @@ impl Form for TextForm {
 }
 
 /// The whole report.
-#[must_use]
 pub fn render(snapshot: &Snapshot, findings: &[Finding], style: Style) -> String {
     let mut page = Page::new(style);
     if let Some(what) = losses::what_is_missing(&snapshot.coverage.losses) {

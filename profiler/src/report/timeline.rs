@@ -104,7 +104,6 @@ impl<W: Write> PerfettoSink<W> {
 
     /// Lets the viewer show wall-clock times too: `CLOCK_REALTIME` minus `CLOCK_MONOTONIC` in nanoseconds
     /// (`SessionStarted::wall_clock_offset_ns`). To be called before the first entry.
-    #[must_use]
     pub fn with_wall_clock_offset(mut self, offset_ns: i64) -> Self {
         self.wall_clock_offset_ns = Some(offset_ns);
         self

@@ -29,7 +29,6 @@ pub const IDLE_CONNECTIONS: [Holding; 3] = [Holding::FirstByte, Holding::Keepali
 pub const FREE: Term = Term { name: "free", letter: ' ', colour: Color::Reset, meaning: "" };
 
 /// A phase of requests.
-#[must_use]
 pub const fn of_phase(phase: Phase) -> Term {
     let (letter, colour, meaning) = match phase {
         Phase::AcceptQueue => ('a', Color::Red, "in the listener's accept queue"),
@@ -56,7 +55,6 @@ pub const fn of_phase(phase: Phase) -> Term {
 }
 
 /// What a thread does: where that is a phase, the phase's term.
-#[must_use]
 pub const fn of_state(state: ThreadState) -> Term {
     if let Some(phase) = state.phase() {
         return of_phase(phase);
@@ -71,7 +69,6 @@ pub const fn of_state(state: ThreadState) -> Term {
 }
 
 /// What holds a slot: where that is a phase, the phase's term.
-#[must_use]
 pub const fn of_holding(holding: Holding) -> Term {
     let (letter, colour, meaning) = match holding {
         Holding::ClientReadStall => return of_phase(Phase::ClientReadStall),
@@ -86,7 +83,6 @@ pub const fn of_holding(holding: Holding) -> Term {
 }
 
 /// What a thread does now, and for what kind of connection if it serves none.
-#[must_use]
 pub const fn of_thread(thread: &ThreadNow) -> Term {
     match (thread.state, thread.holding) {
         (

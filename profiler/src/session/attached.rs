@@ -268,37 +268,31 @@ impl<O: Observer> Session<O> {
     }
 
     /// Whether a window has been ended that [`Self::take_window`] has not given yet.
-    #[must_use]
     pub const fn is_rolling(&self) -> bool {
         self.rolled.is_some()
     }
 
     /// Connections that wait for accept at all listeners, as read last; `None`: not read.
-    #[must_use]
     pub fn accept_queue(&self) -> Option<u64> {
         self.queues.depth()
     }
 
     /// What every thread is in the middle of now.
-    #[must_use]
     pub fn open_slices(&self) -> Vec<OpenSlice> {
         self.source.open_slices(monotonic_ns())
     }
 
     /// Cumulative counters of the kernel side, as they stand now.
-    #[must_use]
     pub fn counters(&self) -> Counters {
         self.source.counters()
     }
 
     /// How far the window is.
-    #[must_use]
     pub fn progress(&self) -> Progress {
         self.feed.pipeline().progress()
     }
 
     /// The server's processes, as seen last.
-    #[must_use]
     pub const fn tree(&self) -> &Tree {
         &self.gather.watched.server
     }

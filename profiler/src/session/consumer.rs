@@ -55,7 +55,6 @@ impl Consumer {
     }
 
     /// A report that takes everything and writes nothing.
-    #[must_use]
     pub const fn nothing() -> Self {
         Self {
             form: None,
@@ -70,14 +69,12 @@ impl Consumer {
     }
 
     /// The same with an export beside the report.
-    #[must_use]
     pub fn exporting(mut self, exporter: Option<Arc<Exporter>>) -> Self {
         self.exporter = exporter;
         self
     }
 
     /// What it wants of the pipeline.
-    #[must_use]
     pub fn settings(&self) -> Settings {
         Settings { thread_slices: self.form.as_ref().is_some_and(|form| form.wants_thread_slices()) }
     }
@@ -110,7 +107,6 @@ impl Consumer {
     }
 
     /// Whether nothing more can be written: the reader left, or the disk is full.
-    #[must_use]
     pub const fn has_stopped(&self) -> bool {
         self.wanted && self.form.is_none()
     }
@@ -164,7 +160,6 @@ impl Consumer {
 }
 
 /// The charset of the locale.
-#[must_use]
 pub fn charset() -> Charset {
     let variable = |name: &str| std::env::var(name).ok();
     let (all, ctype, lang) = (variable("LC_ALL"), variable("LC_CTYPE"), variable("LANG"));

@@ -32,7 +32,6 @@ pub struct Feed {
 
 impl Feed {
     /// A feed into `pipeline`, and into a recording if one is wanted.
-    #[must_use]
     pub fn new(pipeline: Pipeline, recorder: Option<Recorder>) -> Self {
         let (redactor, scratch) = (Redactor::default(), Vec::new());
         Self {
@@ -103,7 +102,6 @@ impl Feed {
     }
 
     /// Processes that the target has forked so far.
-    #[must_use]
     pub const fn processes_born(&self) -> u64 {
         self.processes_born
     }
@@ -123,19 +121,16 @@ impl Feed {
     }
 
     /// Whether the recording has failed.
-    #[must_use]
     pub const fn recording_failed(&self) -> bool {
         self.failed.is_some()
     }
 
     /// Whether a recording is being written.
-    #[must_use]
     pub const fn is_recording(&self) -> bool {
         self.recorder.is_some()
     }
 
     /// The pipeline, to ask how far it is.
-    #[must_use]
     pub const fn pipeline(&self) -> &Pipeline {
         &self.pipeline
     }
@@ -146,7 +141,6 @@ impl Feed {
     }
 
     /// Closes the recording; hands the pipeline out, and why the recording is incomplete if it is.
-    #[must_use]
     pub fn finish(mut self) -> (Pipeline, Option<RecordError>) {
         if let Some(recorder) = self.recorder.take()
             && let Err(error) = recorder.finish()

@@ -32,7 +32,6 @@ pub struct Known {
 
 impl Known {
     /// Nothing yet.
-    #[must_use]
     pub const fn nothing() -> Self {
         Self {
             session: None,
@@ -71,13 +70,11 @@ impl Known {
     }
 
     /// Who watches what, where.
-    #[must_use]
     pub const fn session(&self) -> Option<&SessionStarted> {
         self.session.as_ref()
     }
 
     /// The container of the target; where no fact names it, as its processes' cgroups do.
-    #[must_use]
     pub fn container(&self) -> Option<Container> {
         let target = self.session.as_ref().map_or(0, |session| session.target_pid);
         let named = self.processes.iter().filter(|process| process.tgid == target);
@@ -86,19 +83,16 @@ impl Known {
     }
 
     /// Processes of the target.
-    #[must_use]
     pub fn processes(&self) -> &[ProcessSeen] {
         &self.processes
     }
 
     /// Listening sockets of the target.
-    #[must_use]
     pub fn listeners(&self) -> &[ListenerSeen] {
         &self.listeners
     }
 
     /// The beginning of a run of which this is known.
-    #[must_use]
     pub fn beginning(&self) -> Beginning {
         let has_front = has_front_end(&self.processes, &self.listeners);
         let gil = self.blind.clone().or_else(|| gil_not_measured(self.interpreters.iter()));

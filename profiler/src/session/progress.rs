@@ -17,7 +17,6 @@ pub struct ProgressLine {
 
 impl ProgressLine {
     /// `quiet`: say nothing at all.
-    #[must_use]
     pub fn new(quiet: bool) -> Self {
         Self { quiet, terminal: std::io::stderr().is_terminal(), shown: false, last: (0, 0) }
     }

@@ -25,13 +25,11 @@ impl FileSource {
     }
 
     /// Version of the program that wrote the recording.
-    #[must_use]
     pub fn tool_version(&self) -> &str {
         self.recording.tool_version()
     }
 
     /// How much could be read so far; final once the iterator has ended.
-    #[must_use]
     pub fn summary(&self) -> ReadSummary {
         self.recording.summary()
     }

@@ -161,7 +161,6 @@ impl LiveSource {
     }
 
     /// Cumulative counters of both sides.
-    #[must_use]
     pub fn counters(&self) -> Counters {
         let lost =
             LOSS_NAMES.iter().zip(0..).map(|(name, slot)| ((*name).to_owned(), sum(&self.losses, slot)));
@@ -182,19 +181,16 @@ impl LiveSource {
     }
 
     /// Records taken so far.
-    #[must_use]
     pub const fn received(&self) -> u64 {
         self.received
     }
 
     /// What connections to each listener have set in motion, cumulative.
-    #[must_use]
     pub fn listener_counts(&self) -> ListenerCounts {
         listeners::counts(&self.listeners)
     }
 
     /// What was refused because accept queues were full, cumulative.
-    #[must_use]
     pub fn queue_counts(&self) -> QueueCounts {
         queues::counts(&self.queues)
     }
@@ -216,32 +212,27 @@ impl LiveSource {
     }
 
     /// Counts one cause of loss (`profiler_common::loss`) so far.
-    #[must_use]
     pub fn lost(&self, cause: u32) -> u64 {
         sum(&self.losses, cause)
     }
 
     /// What every followed thread is in the middle of at `now_ns`.
-    #[must_use]
     pub fn open_slices(&self, now_ns: u64) -> Vec<OpenSlice> {
         self.accounts.threads().map(|account| accounts::open_slice(&account, now_ns)).collect()
     }
 
     /// The accounts of all followed threads, to be read just before the moment of [`Self::slices_at`].
-    #[must_use]
     pub fn accounts(&self) -> Vec<ThreadAccount> {
         self.accounts.threads().collect()
     }
 
     /// What every followed thread was in the middle of at `at_ns`, a moment ago. A thread that has gone on to something else since then was at what `before` shows,
     /// unless it also went on in between: then its slice comes, and the stale one is left out by its number.
-    #[must_use]
     pub fn slices_at(&self, before: &[ThreadAccount], at_ns: u64) -> Vec<OpenSlice> {
         accounts::slices_at(before, self.accounts.threads(), at_ns)
     }
 
     /// What every followed thread does at `now_ns`, and where the scheduler has it.
-    #[must_use]
     pub fn glances(&self, now_ns: u64) -> Vec<ThreadGlance> {
         let glance = |account: ThreadAccount| {
             ThreadGlance::live(&accounts::open_slice(&account, now_ns), accounts::scheduled(&account), now_ns)
@@ -250,7 +241,6 @@ impl LiveSource {
     }
 
     /// Number of threads that have an account.
-    #[must_use]
     pub fn followed_threads(&self) -> usize {
         self.accounts.threads().count()
     }
@@ -261,7 +251,6 @@ impl LiveSource {
     }
 
     /// Both accounts of every followed thread since [`Self::start_totals`] (or since its birth).
-    #[must_use]
     pub fn thread_totals(&self) -> Vec<ThreadTotals> {
         self.totals.compare(&self.accounts)
     }
@@ -344,14 +333,12 @@ impl LiveSource {
     }
 
     /// How often the probes in interpreters were hit so far, and how many attempts to take the lock began at one.
-    #[must_use]
     pub fn gil_probe_hits(&self) -> (u64, u64) {
         let hits = (0..gil::GIL_PROBE_SLOTS).map(|slot| sum(&self.gil_probes, slot)).sum();
         (hits, sum(&self.gil_probes, gil::ENTERED))
     }
 
     /// How many other instances of this program watch one of the targets now.
-    #[must_use]
     pub fn other_profilers(&self, targets: &[u32]) -> u32 {
         Targets::others(targets)
     }
@@ -373,7 +360,6 @@ impl LiveSource {
 
     /// Ends a sample: run time of all programs in nanoseconds, their runs, and the length of the sample in
     /// nanoseconds.
-    #[must_use]
     pub fn finish_run_time_sample(&self, sample: RunTimeSample) -> (u64, u64, u64) {
         sample.finish(&self.ebpf)
     }

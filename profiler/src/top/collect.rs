@@ -64,7 +64,6 @@ impl Collector {
     }
 
     /// Requests kept, newest first.
-    #[must_use]
     pub fn kept(&self) -> Vec<Arc<Kept>> {
         let mut kept: Vec<Arc<Kept>> = self.latest.iter().chain(&self.slowest).cloned().collect();
         kept.sort_unstable_by_key(|kept| std::cmp::Reverse((kept.request.times.end_ns, kept.request.id)));
@@ -73,7 +72,6 @@ impl Collector {
     }
 
     /// Requests that ended in each second up to `now_ns`, the second that has just begun left out.
-    #[must_use]
     pub fn rates(&self, now_ns: u64) -> Vec<u64> {
         let now = now_ns / 1_000_000_000;
         let mut rates: Vec<u64> = self.rates.iter().copied().collect();

@@ -96,7 +96,6 @@ impl Plan {
     }
 
     /// The moment at or before `at_ns`.
-    #[must_use]
     pub const fn moment(&self, at_ns: u64) -> u64 {
         let after_ns = at_ns.saturating_sub(self.start_ns);
         let step_ns = if self.step_ns == 0 { 1 } else { self.step_ns };
@@ -104,7 +103,6 @@ impl Plan {
     }
 
     /// What every thread is in the middle of at a moment.
-    #[must_use]
     pub fn open_at(&self, moment_ns: u64) -> Vec<(OpenSlice, Scheduled)> {
         let mut open: Vec<(OpenSlice, Scheduled)> = Vec::new();
         for slices in self.threads.values() {
@@ -128,7 +126,6 @@ impl Plan {
 }
 
 /// When an item of a stream happened; 0 where it does not say.
-#[must_use]
 pub fn time_of<B: AsRef<[u8]>>(item: &Item<B>) -> u64 {
     match item {
         Item::Kernel(bytes) => {

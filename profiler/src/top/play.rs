@@ -79,13 +79,11 @@ impl Player {
     }
 
     /// Whether the end was reached.
-    #[must_use]
     pub const fn has_ended(&self) -> bool {
         self.pipeline.is_none()
     }
 
     /// Distance between two moments that can be distinguished.
-    #[must_use]
     pub const fn step_ns(&self) -> u64 {
         self.plan.step_ns
     }
@@ -132,7 +130,6 @@ impl Player {
     }
 
     /// What there is to see now.
-    #[must_use]
     pub fn shown(&self, speed: u32, paused: bool) -> Shown {
         let (snapshot, now) = self.look();
         let findings = Arc::new(evaluate(&snapshot, &Thresholds::default()));

@@ -72,7 +72,6 @@ impl Taken {
     }
 
     /// Whether what was drawn before has been written: if not, the next frame is not worth drawing.
-    #[must_use]
     pub fn is_ready(&self) -> bool {
         self.frames.waiting() == 0
     }
@@ -154,7 +153,6 @@ fn write(frames: &Receiver<Vec<u8>>, written: &AtomicUsize) {
 }
 
 /// Keys and changes of size, from a thread of its own; ends when the terminal does.
-#[must_use]
 pub fn events() -> tokio::sync::mpsc::Receiver<Event> {
     let (sender, events) = tokio::sync::mpsc::channel(64);
     std::thread::spawn(move || {

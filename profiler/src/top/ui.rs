@@ -94,7 +94,6 @@ impl Ui {
     }
 
     /// Whether the reader has stopped the screen.
-    #[must_use]
     pub const fn is_paused(&self) -> bool {
         self.look.paused
     }

@@ -372,7 +372,6 @@ fn asked_per_s(load: &Load, figures: &Figures) -> f64 {
 }
 
 /// What a limit is called.
-#[must_use]
 pub fn limit_name(limit: Limit, load: &Load) -> String {
     match limit {
         Limit::Cores => "cores".to_owned(),

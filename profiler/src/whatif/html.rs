@@ -21,7 +21,6 @@ const BAR_UNITS: u64 = 10_000;
 const CHARSET: Charset = Charset::Unicode;
 
 /// The whole page.
-#[must_use]
 pub fn render(answer: &WhatIf) -> String {
     sheet("wsgi-trace: what would change", |html| {
         html.raw("<header><h1>What would change</h1>");

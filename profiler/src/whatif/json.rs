@@ -102,7 +102,6 @@ struct OneForecast<'a> {
 }
 
 /// The document with a newline at its end.
-#[must_use]
 pub fn render(answer: &WhatIf) -> String {
     let mut bytes = Vec::new();
     let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Safe::pretty());

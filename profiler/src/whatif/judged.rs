@@ -47,7 +47,6 @@ pub const JUDGED: [Judged; 4] = [
 ];
 
 /// How near forecasts like this one came to real runs, as a clause.
-#[must_use]
 pub fn checked(server: &Server, changes: &[Change], used_ratio: f64) -> String {
     let is_it = |judged: &&Judged| {
         judged.name == server.name && judged.worker_class.is_none_or(|class| class == server.worker_class)

@@ -46,7 +46,6 @@ pub enum Arrivals {
 
 impl Arrivals {
     /// Name in outputs.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -82,7 +81,6 @@ struct Costs {
 
 impl Model {
     /// Of a replay. `arrivals`: how requests arrive, if that is to be as somebody says.
-    #[must_use]
     pub fn of(snapshot: &Snapshot, trace: &Trace, arrivals: Option<Arrivals>) -> Self {
         let mut names = Names::default();
         let whole = trace.requests.iter().filter(|request| is_whole(request));

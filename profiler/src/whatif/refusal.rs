@@ -116,7 +116,6 @@ pub enum Refusal {
 
 impl Refusal {
     /// Not even the recorded setting can be simulated.
-    #[must_use]
     pub const fn has_no_model(&self) -> bool {
         matches!(
             self,
@@ -126,7 +125,6 @@ impl Refusal {
 }
 
 /// All reasons against a forecast; none: there may be one.
-#[must_use]
 pub fn refusals(snapshot: &Snapshot, trace: &Trace) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     let slots = &snapshot.slots;

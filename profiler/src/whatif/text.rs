@@ -25,7 +25,6 @@ const MAX_ENDPOINTS: usize = 10;
 const NAME_COLUMNS: usize = 30;
 
 /// All of it.
-#[must_use]
 pub fn render(answer: &WhatIf, charset: Charset) -> String {
     let mut text = String::new();
     // Memory takes everything.

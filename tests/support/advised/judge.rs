@@ -26,7 +26,6 @@ pub enum Fate {
 }
 
 /// Of a finding that cost so much (request-seconds a second), from its answer now and what it costs now.
-#[must_use]
 pub fn fate(cost_before: f64, answer_now: Option<&str>, cost_now: f64) -> Fate {
     match answer_now {
         Some("absent") => Fate::Gone,
@@ -37,7 +36,6 @@ pub fn fate(cost_before: f64, answer_now: Option<&str>, cost_now: f64) -> Fate {
 }
 
 /// Of the finding of this id, between two watches.
-#[must_use]
 pub fn fate_of(id: &str, before: &Watched, now: &Watched) -> Fate {
     let answer = now.finding(id).map(|found| found.answer.as_str());
     fate(before.cost_rate(id), answer, now.cost_rate(id))

@@ -117,13 +117,11 @@ const CLASSES: [&str; 3] = ["sync", "gthread", "gevent"];
 
 impl Setup {
     /// A server of so many processes and threads, without further options.
-    #[must_use]
     pub const fn new(kind: Kind, class: &'static str, processes: u32, threads: u32) -> Self {
         Self { kind, class, processes, threads, flags: Vec::new(), limits: Limits::NONE }
     }
 
     /// The same with further options, under limits.
-    #[must_use]
     pub fn under(mut self, flags: &[&str], limits: Limits) -> Self {
         self.flags = flags.iter().map(|&flag| flag.to_owned()).collect();
         self.limits = limits;
@@ -131,7 +129,6 @@ impl Setup {
     }
 
     /// How it is started.
-    #[must_use]
     pub fn recipe(&self) -> Box<dyn Recipe> {
         let recipe = self.unlimited();
         match self.limits.open_files {
@@ -169,19 +166,16 @@ impl Setup {
     }
 
     /// Whether it closes a connection after each response.
-    #[must_use]
     pub fn closes(&self) -> bool {
         self.recipe().clients().keep_alive == "1"
     }
 
     /// Its CPU quota, in cores.
-    #[must_use]
     pub fn quota_cores(&self) -> Option<f64> {
         self.limits.cpu_hundredths.map(|hundredths| f64::from(hundredths) / 100.0)
     }
 
     /// In tables.
-    #[must_use]
     pub fn title(&self) -> String {
         let Self { kind, class, processes, threads, flags, limits } = self;
         let gunicorn = if *kind == Kind::Gunicorn23 { "gunicorn 23" } else { "gunicorn" };

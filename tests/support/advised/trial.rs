@@ -35,7 +35,6 @@ pub struct Trial {
 
 impl Trial {
     /// Its server.
-    #[must_use]
     pub fn setup(&self) -> Setup {
         let (kind, class, processes, threads) = self.server;
         Setup::new(kind, class, processes, threads).under(self.flags, self.limits)
@@ -247,7 +246,6 @@ pub const UNTRIED: &[(&str, &str)] = &[
 ];
 
 /// Findings that have neither a trial nor a reason why not.
-#[must_use]
 pub fn forgotten() -> Vec<&'static str> {
     let is_named = |id: &str| {
         TRIALS.iter().any(|trial| trial.finding == id) || UNTRIED.iter().any(|(finding, _)| *finding == id)
@@ -257,7 +255,6 @@ pub fn forgotten() -> Vec<&'static str> {
 }
 
 /// All advice on a finding, of servers of every kind.
-#[must_use]
 pub fn advice_on(id: &str) -> Vec<Advice> {
     let mut all: Vec<Advice> =
         RULES.iter().filter(|rule| rule.id == id).map(|rule| (rule.advice)()).collect();

@@ -70,14 +70,12 @@ pub struct Follows {
 
 impl Found {
     /// Whether it was found.
-    #[must_use]
     pub fn is_present(&self) -> bool {
         self.answer == "present"
     }
 
     /// The first thing that it says to do which is settings: what is said for a case that `holds` here, or else what holds always.
     /// Its place in the advice, and the settings.
-    #[must_use]
     pub fn first(&self, holds: &[&str]) -> (usize, Vec<Change>) {
         let applies = |change: &&Change| change.when.as_deref().is_none_or(|when| holds.contains(&when));
         let all = || self.settings.iter().filter(applies);
@@ -117,7 +115,6 @@ pub struct Watched {
 
 impl Watched {
     /// Joins what the report says with what the clients saw in the same window.
-    #[must_use]
     pub fn new(report: Report, sent: &[SentRequest], stolen_ratio: f64) -> Self {
         let Window { start_ns, length_ns } = report.window;
         let end_ns = start_ns.saturating_add(length_ns);
@@ -149,33 +146,28 @@ impl Watched {
     }
 
     /// What is said of the finding of this id.
-    #[must_use]
     pub fn finding(&self, id: &str) -> Option<&Found> {
         self.findings.iter().find(|finding| finding.id == id)
     }
 
     /// Whether it was found.
-    #[must_use]
     pub fn has(&self, id: &str) -> bool {
         self.finding(id).is_some_and(Found::is_present)
     }
 
     /// The finding whose advice a person follows on this one: where it yields to another's, that.
-    #[must_use]
     pub fn advised(&self, id: &str) -> Option<&Found> {
         let found = self.finding(id)?;
         Some(found.yields_to.as_deref().and_then(|other| self.finding(other)).unwrap_or(found))
     }
 
     /// Ids of what is present, costliest first.
-    #[must_use]
     pub fn present(&self) -> Vec<&str> {
         let present = self.findings.iter().filter(|finding| finding.is_present() && finding.id != "healthy");
         present.map(|finding| finding.id.as_str()).collect()
     }
 
     /// What a finding costs in each second, in request-seconds; 0 where it is not present.
-    #[must_use]
     pub fn cost_rate(&self, id: &str) -> f64 {
         let cost =
             self.finding(id).filter(|found| found.is_present()).and_then(|found| found.cost_request_seconds);

@@ -69,7 +69,6 @@ impl Default for All {
 
 impl All {
     /// Nothing has come yet.
-    #[must_use]
     pub fn new() -> Self {
         Self {
             pipeline: Pipeline::new(Settings { thread_slices: true }),

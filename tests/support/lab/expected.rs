@@ -44,7 +44,6 @@ const fn either(
 
 impl Expected {
     /// Whether no finding may be present.
-    #[must_use]
     pub fn is_none(&self) -> bool {
         [HEALTHY, UNDECIDED].contains(&self.must)
     }

@@ -30,7 +30,6 @@ pub struct AccessLine {
 
 impl AccessLine {
     /// The unique number that ends the path, where it has one.
-    #[must_use]
     pub fn id(&self) -> Option<u64> {
         self.path.rsplit('/').next()?.parse().ok()
     }

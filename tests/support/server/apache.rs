@@ -27,7 +27,6 @@ fn line(text: &str) -> anyhow::Result<Option<Line>> {
 }
 
 /// Whether Apache is there; a test that needs it says so and ends otherwise.
-#[must_use]
 pub fn is_installed() -> bool {
     crate::gate::is_installed(PROGRAM, "Apache")
 }

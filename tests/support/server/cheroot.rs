@@ -45,7 +45,6 @@ pub struct EncryptedCheroot {
 
 impl EncryptedCheroot {
     /// With cheroot's own limit of idle time.
-    #[must_use]
     pub const fn of(server: Cheroot) -> Self {
         Self { server, keeps_seconds: 10 }
     }

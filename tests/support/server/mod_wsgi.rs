@@ -40,7 +40,6 @@ const PLAIN: &str = "demo_app";
 
 impl ModWsgi {
     /// Daemon mode with so many processes and threads.
-    #[must_use]
     pub const fn daemon(processes: u32, threads: u32) -> Self {
         Self::new(Mode::Daemon(processes, threads))
     }
@@ -50,34 +49,29 @@ impl ModWsgi {
     }
 
     /// Embedded mode.
-    #[must_use]
     pub const fn embedded(processes: u32, threads: u32) -> Self {
         Self::new(Mode::Embedded(processes, threads))
     }
 
     /// The same with further options.
-    #[must_use]
     pub const fn with(mut self, options: &'static [&'static str]) -> Self {
         self.options = options;
         self
     }
 
     /// The same with a second listener: Apache's children take turns then.
-    #[must_use]
     pub const fn listening_twice(mut self) -> Self {
         self.two_listeners = true;
         self
     }
 
     /// The same, with the application's clock as its witness.
-    #[must_use]
     pub const fn witnessed(mut self) -> Self {
         self.application = "witnessed";
         self
     }
 
     /// The same, which besides writes down mod_wsgi's own metrics where it is asked for `/metrics`.
-    #[must_use]
     pub const fn metered(mut self) -> Self {
         self.application = "metered";
         self

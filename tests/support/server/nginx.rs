@@ -56,28 +56,24 @@ impl<R> Nginx<R> {
     }
 
     /// The same in the uwsgi protocol.
-    #[must_use]
     pub fn in_uwsgi(mut self) -> Self {
         self.protocol = Protocol::Uwsgi;
         self
     }
 
     /// The same, of which the server alone is traced, with its own log as the witness.
-    #[must_use]
     pub fn untraced(mut self) -> Self {
         self.is_traced = false;
         self
     }
 
     /// The same with further directives for what is passed on.
-    #[must_use]
     pub fn with(mut self, directives: &'static str) -> Self {
         self.directives = directives;
         self
     }
 
     /// The same with so many connections kept.
-    #[must_use]
     pub fn keeping(mut self, connections: u32) -> Self {
         self.kept = connections;
         self
@@ -85,7 +81,6 @@ impl<R> Nginx<R> {
 }
 
 /// Whether nginx is there; a test that needs it says so and ends otherwise.
-#[must_use]
 pub fn is_installed() -> bool {
     crate::gate::is_installed(PROGRAM, "nginx")
 }

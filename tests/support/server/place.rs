@@ -45,19 +45,16 @@ impl Place {
     }
 
     /// The same place with another address: for what stands behind a front end.
-    #[must_use]
     pub fn at(&self, address: Address) -> Self {
         Self { address, backend: self.backend.clone(), directory: Arc::clone(&self.directory) }
     }
 
     /// The server's directory.
-    #[must_use]
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 
     /// A file in the server's directory.
-    #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -72,31 +69,26 @@ impl Place {
     }
 
     /// Directory of the demo applications.
-    #[must_use]
     pub fn apps() -> PathBuf {
         crate::root().join("tests/apps")
     }
 
     /// A program of the environment that holds the other servers (`make setup`).
-    #[must_use]
     pub fn servers_program(name: &str) -> PathBuf {
         environment::program("venv-servers", name)
     }
 
     /// A program of the environment with uvloop and FastAPI (`make setup`).
-    #[must_use]
     pub fn asgi_program(name: &str) -> PathBuf {
         environment::program("venv-asgi", name)
     }
 
     /// A program of the environment with trio and hypercorn (`make setup`).
-    #[must_use]
     pub fn trio_program(name: &str) -> PathBuf {
         environment::program("venv-trio", name)
     }
 
     /// A program of the environment with Daphne (`make setup`).
-    #[must_use]
     pub fn daphne_program(name: &str) -> PathBuf {
         environment::program("venv-daphne", name)
     }

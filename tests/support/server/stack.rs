@@ -44,13 +44,11 @@ pub struct Stack {
 
 impl Stack {
     /// An application on a server that reaches its stores over TCP.
-    #[must_use]
     pub const fn new(application: Application, on: On, pool: u32) -> Self {
         Self { application, on, pool, by_socket: false }
     }
 
     /// The same with PostgreSQL at its UNIX socket.
-    #[must_use]
     pub const fn by_socket(mut self) -> Self {
         self.by_socket = true;
         self

@@ -25,19 +25,16 @@ pub struct Tls<R> {
 
 impl<R: Recipe> Tls<R> {
     /// A server whose options are `--certfile` and `--keyfile`.
-    #[must_use]
     pub const fn of(server: R) -> Self {
         Self { server, options: &["--certfile", "--keyfile"] }
     }
 
     /// A server whose options are `--ssl-certfile` and `--ssl-keyfile`.
-    #[must_use]
     pub const fn of_uvicorn(server: R) -> Self {
         Self { server, options: &["--ssl-certfile", "--ssl-keyfile"] }
     }
 
     /// A server whose recipe names the files itself: [`CERTIFICATE`] and [`KEY`] in its directory.
-    #[must_use]
     pub const fn with_files(server: R) -> Self {
         Self { server, options: &[] }
     }

@@ -40,41 +40,35 @@ pub struct Uwsgi {
 
 impl Uwsgi {
     /// `--http-socket` with so many processes and threads.
-    #[must_use]
     pub const fn new(processes: u32, threads: u32) -> Self {
         Self { processes, threads, front: Front::HttpSocket, arguments: &[], at_first: processes }
     }
 
     /// The same with further arguments.
-    #[must_use]
     pub const fn with(mut self, arguments: &'static [&'static str]) -> Self {
         self.arguments = arguments;
         self
     }
 
     /// The same, of whose processes these are there from the beginning.
-    #[must_use]
     pub const fn beginning_with(mut self, processes: u32) -> Self {
         self.at_first = processes;
         self
     }
 
     /// The same, speaking the uwsgi protocol.
-    #[must_use]
     pub const fn on_socket(mut self) -> Self {
         self.front = Front::Socket;
         self
     }
 
     /// The same with TLS in the workers.
-    #[must_use]
     pub const fn encrypted(mut self) -> Self {
         self.front = Front::HttpsSocket;
         self
     }
 
     /// The same behind a router.
-    #[must_use]
     pub const fn routed(mut self) -> Self {
         self.front = Front::Router;
         self

@@ -28,7 +28,6 @@ pub struct Outcome {
 }
 
 /// Says what a call does. `arguments` and `extra` are those of `SliceRecord`.
-#[must_use]
 pub const fn call(system_call: u32, arguments: &[u64; 3], extra: u64, outcome: Outcome) -> Call {
     let [first, second, third] = *arguments;
     let Some(kind) = kind(system_call) else { return Call::Other };
@@ -143,7 +142,6 @@ pub(crate) const fn woken_ns(record: &SliceRecord) -> u64 {
 }
 
 /// How often the interpreter lock had changed hands when the call began to wait for it, if that was read.
-#[must_use]
 pub(crate) const fn lock_switches(system_call: u32, arguments: &[u64; 3]) -> Option<u32> {
     let [_, _, third] = *arguments;
     let known = HOLDER_KNOWN | SWITCHES_KNOWN;

@@ -51,7 +51,6 @@ impl Attached {
     pub const LIGHT_SEES_NO_CALLS: &str = "light mode does not see system calls";
 
     /// What is seen of what threads do.
-    #[must_use]
     pub fn sight(&self) -> Sight {
         match self.is_light() {
             false => Sight::Calls,
@@ -61,37 +60,31 @@ impl Attached {
     }
 
     /// Whether waits for interpreter locks are known one by one.
-    #[must_use]
     pub fn tells_gil(&self) -> bool {
         !self.is_light() || self.holders_recorded
     }
 
     /// Whether it is known how connections over TCP end.
-    #[must_use]
     pub fn tells_ends(&self) -> bool {
         !self.is_light() || self.ends_recorded
     }
 
     /// Whether accepts that fail are counted.
-    #[must_use]
     pub fn counts_failing_accepts(&self) -> bool {
         !self.is_light() || Self::OF_ACCEPTS.iter().all(|name| self.programs.iter().any(|own| own == name))
     }
 
     /// Whether what is asked and answered over TLS is read in the server's OpenSSL.
-    #[must_use]
     pub fn reads_tls(&self) -> bool {
         self.programs.iter().any(|program| program == Self::TLS_READS)
     }
 
     /// Whether clients that find the accept queue of a UNIX listener full are counted.
-    #[must_use]
     pub fn counts_full_unix_queues(&self) -> bool {
         self.programs.iter().any(|program| program == "unix_find_other")
     }
 
     /// Whether this is light mode: no system call is hooked.
-    #[must_use]
     pub fn is_light(&self) -> bool {
         self.hooks == Self::LIGHT
     }

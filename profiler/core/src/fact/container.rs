@@ -43,7 +43,6 @@ pub struct Container {
 
 impl Container {
     /// What the path of a cgroup tells; `None`: it is no container's.
-    #[must_use]
     pub fn of_cgroup(cgroup: &str) -> Option<Self> {
         let id = id(cgroup)?;
         let before = cgroup.rsplit_once(id).map_or("", |(before, _)| before);
@@ -57,7 +56,6 @@ impl Container {
     }
 
     /// The id as short as runtimes list it.
-    #[must_use]
     pub fn short_id(&self) -> &str {
         self.id.get(..12).unwrap_or(&self.id)
     }

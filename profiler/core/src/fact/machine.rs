@@ -24,7 +24,6 @@ pub struct MachineCpu {
 
 impl MachineCpu {
     /// What was added since an earlier reading; how many CPUs there are is that of the later one.
-    #[must_use]
     pub const fn since(&self, earlier: &Self) -> Self {
         Self {
             read_ns: self.read_ns,

@@ -55,7 +55,6 @@ pub struct Refusals {
 
 impl Refusals {
     /// What was counted since `earlier`.
-    #[must_use]
     pub const fn since(&self, earlier: &Self) -> Self {
         Self {
             inode: self.inode,
@@ -86,7 +85,6 @@ pub struct NetworkCounters {
 
 impl NetworkCounters {
     /// What was counted since `earlier`.
-    #[must_use]
     pub const fn since(&self, earlier: &Self) -> Self {
         Self {
             namespace: self.namespace,

@@ -18,7 +18,6 @@ pub enum Sight {
 
 impl Sight {
     /// Whether time in this phase is named.
-    #[must_use]
     pub const fn tells(self, phase: Phase) -> bool {
         match phase {
             Phase::PoolWait | Phase::Cpu | Phase::RunQueue | Phase::Unexplained => true,

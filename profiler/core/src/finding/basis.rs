@@ -77,57 +77,48 @@ pub struct Basis<'a> {
 
 impl<'a> Basis<'a> {
     /// Joins a snapshot and limits.
-    #[must_use]
     pub const fn new(snapshot: &'a Snapshot, thresholds: &'a Thresholds) -> Self {
         Self { snapshot, thresholds }
     }
 
     /// Length of the window, in nanoseconds.
-    #[must_use]
     pub const fn window_ns(&self) -> u64 {
         self.snapshot.window.length_ns()
     }
 
     /// Time in which there was something to do: what the load met is told by shares of this, in nanoseconds.
-    #[must_use]
     pub fn load_ns(&self) -> u64 {
         let load_ns = self.snapshot.requests.load_ns.min(self.window_ns());
         if load_ns == 0 { self.window_ns() } else { load_ns }
     }
 
     /// Said after such a share where the load was shorter than the window; empty elsewhere.
-    #[must_use]
     pub fn while_loaded(&self) -> &'static str {
         let is_whole = ratio(self.load_ns(), self.window_ns()) >= NEARLY_WHOLE;
         if is_whole { "" } else { " while there were requests" }
     }
 
     /// Phases of all requests.
-    #[must_use]
     pub const fn phases(&self) -> &'a Phases {
         &self.snapshot.requests.phases
     }
 
     /// Requests that any verdict counts: those that ended and those still open.
-    #[must_use]
     pub const fn request_count(&self) -> u64 {
         self.snapshot.requests.completed.saturating_add(self.snapshot.requests.open)
     }
 
     /// Slot-time that exists: slots × window, in nanoseconds.
-    #[must_use]
     pub fn capacity_ns(&self) -> u64 {
         u64::from(self.snapshot.slots.count()).saturating_mul(self.window_ns())
     }
 
     /// Slot-time of one kind, in nanoseconds.
-    #[must_use]
     pub fn held_ns(&self, holding: Holding) -> u64 {
         self.snapshot.slots.held_ns(holding)
     }
 
     /// Busy slot-time, in nanoseconds.
-    #[must_use]
     pub fn busy_ns(&self) -> u64 {
         self.snapshot.slots.busy_ns()
     }
@@ -145,13 +136,11 @@ impl<'a> Basis<'a> {
     }
 
     /// Request-seconds for each second of the window.
-    #[must_use]
     pub fn rate(&self, cost_ns: u64) -> f64 {
         ratio(cost_ns, self.window_ns())
     }
 
     /// Requests whose time in `phases` was longest among the slowest, longest first.
-    #[must_use]
     pub fn exemplars(&self, phases: &[Phase]) -> Vec<u64> {
         let mut scored: Vec<(u64, u64)> = self
             .snapshot
@@ -166,7 +155,6 @@ impl<'a> Basis<'a> {
     }
 
     /// Why a phase has no numbers in this run, if it has none.
-    #[must_use]
     pub fn not_measured(&self, phase: Phase) -> Option<&'a str> {
         self.snapshot
             .coverage
@@ -177,7 +165,6 @@ impl<'a> Basis<'a> {
     }
 
     /// The server and its kind of worker, such as "gunicorn sync"; empty if it was not recognised.
-    #[must_use]
     pub fn server_label(&self) -> String {
         let server = &self.snapshot.server;
         if server.is_unknown() {
@@ -191,7 +178,6 @@ impl<'a> Basis<'a> {
     }
 
     /// What a slot is on this server, in its kind's words: "worker", "thread" or "slot"; with an s unless `count` is 1.
-    #[must_use]
     pub fn slot_noun(&self, count: u64) -> String {
         let server = &self.snapshot.server;
         let is_loop = self.snapshot.slots.are_loops();
@@ -200,7 +186,6 @@ impl<'a> Basis<'a> {
     }
 
     /// The slots with the server's name, such as "gunicorn sync workers"; "uwsgi threads" says its class as well.
-    #[must_use]
     pub fn slots_named(&self, count: u64) -> String {
         let (label, noun) = (self.server_label(), self.slot_noun(count));
         let label = label.strip_suffix(" threads").filter(|_| noun.starts_with("thread")).unwrap_or(&label);
@@ -208,7 +193,6 @@ impl<'a> Basis<'a> {
     }
 
     /// Records that were lost, as a share of all that were made; what is counted twice is counted once.
-    #[must_use]
     pub fn lost_ratio(&self) -> f64 {
         let losses = &self.snapshot.coverage.losses;
         let total = |counts: &[(String, u64)]| counts.iter().fold(0u64, |sum, (_, n)| sum.saturating_add(*n));

@@ -120,7 +120,6 @@ pub struct Ranked<'a> {
 
 /// What is present, causes first: the one with the costliest consequence on top, below each what follows from it, costliest first. What only
 /// sums up the others (`healthy`) is left out.
-#[must_use]
 pub fn by_cause(findings: &[Finding]) -> Vec<Ranked<'_>> {
     let present: Vec<&Finding> = findings
         .iter()

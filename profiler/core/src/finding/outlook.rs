@@ -64,7 +64,6 @@ const STAYS_RATIO: f64 = 0.1;
 
 impl AdviceForecast {
     /// What it comes to.
-    #[must_use]
     pub fn effect(&self) -> Effect {
         let quantiles = |times: Times| [times.p50_ns, times.p90_ns, times.p99_ns];
         let pairs = || quantiles(self.today).into_iter().zip(quantiles(self.then));

@@ -57,7 +57,6 @@ pub(super) fn whole_ns(id: &str, basis: &Basis<'_>) -> Option<u64> {
 
 /// Whether what a finding costs is a part of the time of requests. Other costs are not: slot-time without a request,
 /// CPU time of the herd, waits of clients who were never served.
-#[must_use]
 pub fn is_request_time(id: &str) -> bool {
     const PARTS: [&str; 18] = [
         "slots-exhausted",

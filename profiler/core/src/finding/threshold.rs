@@ -32,7 +32,6 @@ pub enum Unit {
 
 impl Unit {
     /// A value in this unit, for people.
-    #[must_use]
     pub fn show(self, value: f64) -> String {
         match self {
             Self::Ratio => format!("{} %", trimmed(value * 100.0)),
@@ -73,7 +72,6 @@ pub struct Threshold {
 
 impl Threshold {
     /// Whether the rule with this id uses it.
-    #[must_use]
     pub fn serves(&self, id: &str) -> bool {
         self.rules.is_empty() || self.rules.contains(&id)
     }
@@ -95,7 +93,6 @@ macro_rules! thresholds {
 
         impl Thresholds {
             /// Every limit with its value, in the order of the table.
-            #[must_use]
             pub fn table(&self) -> Vec<Threshold> {
                 vec![$(Threshold {
                     name: stringify!($name),

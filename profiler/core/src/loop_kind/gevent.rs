@@ -21,7 +21,6 @@ pub static GEVENT: LoopKind = LoopKind {
 impl ProcessSeen {
     /// Whether gevent is loaded: its event loop and its greenlets are extension modules (`_gevent_c…`, `corecext`; or the
     /// package's name for what else is mapped of it).
-    #[must_use]
     pub fn maps_gevent(&self) -> bool {
         let names = ["_gevent", "gevent", "corecext"];
         self.mapped_files.iter().any(|name| {

@@ -20,7 +20,6 @@ pub static UVLOOP: LoopKind = LoopKind {
 
 impl ProcessSeen {
     /// Whether uvloop is loaded (`uvloop/loop.cpython-….so`; or the package's name): its loop is another than asyncio's own.
-    #[must_use]
     pub fn maps_uvloop(&self) -> bool {
         self.mapped_files.iter().any(|name| {
             name.rsplit('/').next().is_some_and(|name| name.starts_with("loop.") || name.contains("uvloop"))

@@ -12,7 +12,6 @@ pub const MAX_WORKERS: usize = 64;
 pub const MAX_BYTES: usize = MAX_WORKERS * (size_of::<OfWorker>() + FEW_STEPS_BYTES);
 
 /// Whether a phase depends on the process that serves: it is neither before service nor the client's.
-#[must_use]
 pub const fn is_work(phase: Phase) -> bool {
     !matches!(
         phase,
@@ -27,7 +26,6 @@ pub const fn is_work(phase: Phase) -> bool {
 }
 
 /// How long a process worked for a request: service without waiting for its client.
-#[must_use]
 pub fn work_ns(phases: &Phases) -> u64 {
     let others = Phase::ALL.into_iter().filter(|phase| !is_work(*phase));
     others.fold(phases.total_ns(), |left_ns, phase| left_ns.saturating_sub(phases.get(phase)))
@@ -75,7 +73,6 @@ impl ByWorker {
     }
 
     /// All of these processes together.
-    #[must_use]
     pub fn together(&self) -> OfWorker {
         let mut all = OfWorker::default();
         for worker in &self.list {

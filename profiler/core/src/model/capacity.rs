@@ -67,7 +67,6 @@ pub struct Doing {
 impl Doing {
     /// What these phases are, without the time before service (accept queue, waits for a thread or the loop, the head, a
     /// front end).
-    #[must_use]
     pub fn of(phases: &Phases) -> Self {
         let mut doing = Self::default();
         for (phase, duration_ns) in phases.iter() {
@@ -92,7 +91,6 @@ impl Doing {
     }
 
     /// All of it: the time in which requests were served.
-    #[must_use]
     pub const fn served_ns(&self) -> u64 {
         self.computing_ns
             .saturating_add(self.gil_ns)

@@ -77,7 +77,6 @@ impl Cause {
     pub const LEFT: [Self; 3] = [Self::ClientLeftInQueue, Self::ClientLeftWaiting, Self::ClientLeftReading];
 
     /// Name in outputs.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::AcceptQueueOverflow => "accept_queue_overflow",
@@ -104,7 +103,6 @@ impl Cause {
     }
 
     /// The same as a clause for people.
-    #[must_use]
     pub const fn words(self) -> &'static str {
         match self {
             Self::AcceptQueueOverflow => "the accept queue was full",
@@ -131,7 +129,6 @@ impl Cause {
     }
 
     /// Whether a worker's end is the cause.
-    #[must_use]
     pub const fn is_end_of_worker(self) -> bool {
         matches!(
             self,
@@ -144,13 +141,11 @@ impl Cause {
     }
 
     /// Whether the server's own answer says it: nothing that was not seen could change it.
-    #[must_use]
     pub const fn is_said_by_the_answer(self) -> bool {
         matches!(self, Self::QueueTimeout | Self::ServerError)
     }
 
     /// Whether the client left by itself.
-    #[must_use]
     pub const fn is_client_s(self) -> bool {
         matches!(self, Self::ClientLeftInQueue | Self::ClientLeftWaiting | Self::ClientLeftReading)
     }
@@ -270,7 +265,6 @@ pub struct Dropped {
 
 impl Dropped {
     /// Of a run that could see nothing of it, for this reason.
-    #[must_use]
     pub fn not_seen(reason: &str) -> Self {
         Self {
             not_seen: vec![reason.to_owned()],
@@ -281,7 +275,6 @@ impl Dropped {
     }
 
     /// Connections that were not served. Attempts that a full accept queue refused made none.
-    #[must_use]
     pub fn total(&self) -> u64 {
         let of_connections = |counted: &&Counted| counted.cause != Cause::AcceptQueueOverflow;
         let counts = self.causes.iter().filter(of_connections).map(|counted| counted.count);
@@ -289,19 +282,16 @@ impl Dropped {
     }
 
     /// Connections of one cause.
-    #[must_use]
     pub fn count(&self, cause: Cause) -> u64 {
         self.of(cause).map_or(0, |counted| counted.count)
     }
 
     /// What was counted of one cause.
-    #[must_use]
     pub fn of(&self, cause: Cause) -> Option<&Counted> {
         self.causes.iter().find(|counted| counted.cause == cause)
     }
 
     /// Connections that came to an end in the window.
-    #[must_use]
     pub fn ended(&self) -> u64 {
         self.served
             .saturating_add(self.nothing_asked)

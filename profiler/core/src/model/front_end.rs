@@ -28,7 +28,6 @@ pub struct FrontEnd {
 
 impl FrontEnd {
     /// Of a sum over the joined requests what falls to one, in ns.
-    #[must_use]
     pub const fn a_request_ns(&self, sum_ns: u64) -> u64 {
         match sum_ns.checked_div(self.crossed) {
             Some(mean_ns) => mean_ns,
@@ -37,7 +36,6 @@ impl FrontEnd {
     }
 
     /// Sum of the three, in ns.
-    #[must_use]
     pub const fn whole_ns(&self) -> u64 {
         self.front_end_ns.saturating_add(self.between_ns).saturating_add(self.server_ns)
     }

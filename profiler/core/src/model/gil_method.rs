@@ -20,13 +20,11 @@ impl Seen {
     }
 
     /// Nothing is looked at.
-    #[must_use]
     pub fn is_off(&self) -> bool {
         self.now.as_ref().is_some_and(|method| method.wanted == "off")
     }
 
     /// Why most waits are not seen, where that is so in some file.
-    #[must_use]
     pub fn blind(&self) -> Option<String> {
         self.now.as_ref().and_then(blind)
     }
@@ -39,7 +37,6 @@ impl Seen {
     }
 
     /// What is reported of the window.
-    #[must_use]
     pub fn finish(self) -> GilMethodUsed {
         // Recordings of earlier versions do not tell: they knew system calls only.
         let now = self.now.unwrap_or_default();
@@ -54,7 +51,6 @@ impl Seen {
 }
 
 /// Why most waits for the lock are not seen in this way; `None`: they are.
-#[must_use]
 pub fn blind(method: &GilMethod) -> Option<String> {
     let file = method.files.iter().find(|file| file.is_blind)?;
     Some(format!("most waits for the GIL do not show in {} ({})", file.file, file.reason))
@@ -97,7 +93,6 @@ impl GilMethodUsed {
     }
 
     /// The method, in words.
-    #[must_use]
     pub fn method(&self) -> &'static str {
         match self.weakest() {
             "exact" => "probes at the entry and the return of the function that takes the lock",
@@ -109,7 +104,6 @@ impl GilMethodUsed {
     }
 
     /// What it is known to miss.
-    #[must_use]
     pub fn known_error(&self) -> &'static str {
         match (self.weakest(), self.follows_every_call) {
             ("exact", _) => {

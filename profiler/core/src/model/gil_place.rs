@@ -75,7 +75,6 @@ pub struct Place {
 
 impl Block {
     /// The application's line: what called the library that the waiter was in, if it was in one and that is known.
-    #[must_use]
     pub fn applications(&self) -> &Spot {
         self.called_from.as_ref().filter(|_| self.at.is_library()).unwrap_or(&self.at)
     }
@@ -94,7 +93,6 @@ pub struct Spot {
 
 impl Spot {
     /// The file's name with the folder that it is in: enough to find it, short enough to read.
-    #[must_use]
     pub fn short_file(&self) -> &str {
         let mut cuts = self.file.rmatch_indices('/').map(|(at, _)| at + 1);
         let _name = cuts.next();
@@ -102,7 +100,6 @@ impl Spot {
     }
 
     /// Whether the file belongs to Python or to an installed package, not to the application.
-    #[must_use]
     pub fn is_library(&self) -> bool {
         let file = self.file.as_str();
         file.starts_with('<')

@@ -53,19 +53,16 @@ impl Latency {
     }
 
     /// Durations counted.
-    #[must_use]
     pub fn count(&self) -> u64 {
         self.histogram.as_ref().map_or(0, Histogram::len)
     }
 
     /// Sum of all durations, exact.
-    #[must_use]
     pub const fn sum_ns(&self) -> u64 {
         self.sum_ns
     }
 
     /// The duration below which the share `quantile` (0 to 1) of all lies; 0 if there are none.
-    #[must_use]
     pub fn quantile_ns(&self, quantile: f64) -> u64 {
         self.histogram
             .as_ref()
@@ -74,7 +71,6 @@ impl Latency {
     }
 
     /// Longest duration, exact; 0 if there are none.
-    #[must_use]
     pub const fn max_ns(&self) -> u64 {
         self.max_ns
     }

@@ -76,7 +76,6 @@ impl Lengths {
     }
 
     /// The same without a part of it.
-    #[must_use]
     pub fn without(&self, part: &Self) -> Self {
         let mut of_part = part.steps.iter().peekable();
         let rest = self.steps.iter().map(|(step, count)| {
@@ -94,13 +93,11 @@ impl Lengths {
     }
 
     /// Durations counted.
-    #[must_use]
     pub fn count(&self) -> u64 {
         self.steps.iter().fold(0, |sum, (_, count)| sum.saturating_add(u64::from(*count)))
     }
 
     /// The duration below which the share `quantile` (0 to 1) of all lies; 0 if there are none.
-    #[must_use]
     pub fn quantile_ns(&self, quantile: f64) -> u64 {
         let wanted = self.count() as f64 * quantile;
         let mut below = 0_u64;
@@ -115,7 +112,6 @@ impl Lengths {
 
     /// Whether these are typically so many times as long as others: half of them than half of the others, and three quarters longer than half of the
     /// others. Where durations are of two kinds, chance moves the middle from one kind to the other, but not the quarter as well.
-    #[must_use]
     pub fn are_longer_than(&self, others: &Self, times: f64) -> bool {
         let (own_ns, its_ns) = (self.quantile_ns(0.5), others.quantile_ns(0.5));
         own_ns > 0 && own_ns as f64 >= its_ns as f64 * times && self.quantile_ns(0.25) > its_ns

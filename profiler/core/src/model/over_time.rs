@@ -52,7 +52,6 @@ impl Stretch {
     }
 
     /// The same without a part of it.
-    #[must_use]
     pub fn without(&self, part: &Self) -> Self {
         Self {
             requests: self.requests.saturating_sub(part.requests),
@@ -130,7 +129,6 @@ impl Waits {
     }
 
     /// Length of a stretch, as a power of two of nanoseconds.
-    #[must_use]
     pub const fn shift(&self) -> u32 {
         self.shift
     }
@@ -143,7 +141,6 @@ impl Waits {
     }
 
     /// All of it.
-    #[must_use]
     pub fn total(&self) -> Stretch {
         let mut all = Stretch::default();
         self.stretches.iter().for_each(|stretch| all.merge(stretch));
@@ -151,13 +148,11 @@ impl Waits {
     }
 
     /// A sum over all stretches, without the distributions that [`Self::total`] adds up.
-    #[must_use]
     pub fn sum(&self, of: impl Fn(&Stretch) -> u64) -> u64 {
         self.stretches.iter().fold(0, |sum, stretch| sum.saturating_add(of(stretch)))
     }
 
     /// Whether at some moment so many requests had ended and as many were to come.
-    #[must_use]
     pub fn can_be_parted(&self, least: u64) -> bool {
         let all = self.sum(|stretch| stretch.requests);
         let mut before = 0_u64;
@@ -186,7 +181,6 @@ pub struct OverTime {
 
 impl OverTime {
     /// Whether this port has stretches.
-    #[must_use]
     pub fn has(&self, port: u16) -> bool {
         self.list.iter().any(|known| known.port == port)
     }

@@ -10,7 +10,6 @@ const SHORTEST_HEX_BYTES: usize = 16;
 const UUID_BYTES: usize = 36;
 
 /// A path with the segments folded that tell one object from another: numbers, UUIDs, long hexadecimal names.
-#[must_use]
 pub fn path_shape(path: &str) -> String {
     let mut shape = String::with_capacity(path.len().min(MAX_SHAPE_BYTES));
     write_path_shape(path, &mut shape);

@@ -47,13 +47,11 @@ pub struct Delays {
 
 impl Queue {
     /// Most connections that waited at one moment, as far as was seen.
-    #[must_use]
     pub fn deepest(&self) -> u32 {
         self.over_time.max().max(self.at_arrival.max()).max(self.depth)
     }
 
     /// Time (ns) over which the queue was read.
-    #[must_use]
     pub const fn observed_ns(&self) -> u64 {
         self.over_time.weight()
     }
@@ -91,13 +89,11 @@ impl Depths {
     }
 
     /// All weight.
-    #[must_use]
     pub const fn weight(&self) -> u64 {
         self.weight
     }
 
     /// Each depth by its weight, added up: over time, how long all connections together waited (ns).
-    #[must_use]
     pub fn sum(&self) -> u64 {
         self.weights.iter().fold(0, |sum, (depth, weight)| {
             sum.saturating_add(weight.saturating_mul(u64::from((*depth).min(self.max))))
@@ -105,13 +101,11 @@ impl Depths {
     }
 
     /// Greatest depth.
-    #[must_use]
     pub const fn max(&self) -> u32 {
         self.max
     }
 
     /// The least depth that `share` (0 to 1) of the weight does not exceed; 0 without weight.
-    #[must_use]
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a sum fits")]
     pub fn quantile(&self, share: f64) -> u32 {
         let wanted = (self.weight as f64 * share.clamp(0.0, 1.0)).ceil() as u64;

@@ -37,13 +37,11 @@ impl Framing {
     }
 
     /// The limits are inferred, and what is exchanged is known.
-    #[must_use]
     pub const fn is_inferred(self) -> bool {
         matches!(self, Self::Inferred | Self::Encrypted)
     }
 
     /// Name in outputs.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Exact => "exact",
@@ -155,13 +153,11 @@ pub struct Request {
 
 impl Request {
     /// From arrival to the exit of the last write.
-    #[must_use]
     pub const fn total_ns(&self) -> u64 {
         self.times.end_ns.saturating_sub(self.times.start_ns)
     }
 
     /// From the exit of the read that completed the head to the exit of the last write.
-    #[must_use]
     pub fn service_ns(&self) -> Option<u64> {
         self.times.service_start_ns.map(|start| self.times.end_ns.saturating_sub(start))
     }

@@ -25,7 +25,6 @@ pub struct Form {
 
 impl Form {
     /// The form with one more byte; `None`: no stamp goes on like this.
-    #[must_use]
     pub const fn push(mut self, byte: u8) -> Option<Self> {
         match (byte, self.fraction) {
             (b't', None) if self.prefix == 0 && self.whole == 0 => self.prefix = 1,
@@ -39,13 +38,11 @@ impl Form {
     }
 
     /// Nothing has come yet.
-    #[must_use]
     pub const fn is_empty(self) -> bool {
         self.prefix == 0 && self.whole == 0
     }
 
     /// The unit of the last digit, in ns; `None`: what has come is no whole stamp.
-    #[must_use]
     pub fn unit_ns(self) -> Option<u64> {
         let (_, unit_ns) = UNITS.into_iter().find(|(digits, _)| *digits == self.whole)?;
         match self.fraction {
@@ -67,7 +64,6 @@ pub struct Stamp {
 
 impl Stamp {
     /// Reads a header's value.
-    #[must_use]
     pub fn parse(value: &[u8]) -> Option<Self> {
         let value = value.trim_ascii();
         let form = value.iter().try_fold(Form::default(), |form, byte| form.push(*byte))?;
@@ -93,7 +89,6 @@ pub enum Said {
 
 impl Said {
     /// One more header of that name.
-    #[must_use]
     pub fn and(self, value: &[u8]) -> Self {
         match (self, Stamp::parse(value)) {
             (Self::Nothing, Some(stamp)) => Self::At(stamp),
@@ -125,7 +120,6 @@ pub enum RequestStart {
 
 impl RequestStart {
     /// Of a request whose first byte was there at `arrival_ns` (`CLOCK_MONOTONIC`); `offset_ns` from there to the wall clock.
-    #[must_use]
     pub fn new(said: Said, arrival_ns: u64, offset_ns: Option<i64>) -> Self {
         let stamp = match said {
             Said::Nothing => return Self::Unknown,
@@ -145,7 +139,6 @@ impl RequestStart {
 
     /// Of two halves of a request, each with the arrival of its first byte: the later stamp; of one that was passed on as
     /// it was, its first arrival.
-    #[must_use]
     pub const fn of_halves(front: (Self, u64), behind: (Self, u64)) -> Self {
         match (front, behind) {
             (_, (Self::Unknown, _)) => front.0,
@@ -158,7 +151,6 @@ impl RequestStart {
     }
 
     /// From the stamp to the first byte, in ns, where that is believed.
-    #[must_use]
     pub const fn before_ns(self) -> Option<u64> {
         match self {
             Self::Passed { before_ns, .. } => Some(before_ns),
@@ -198,13 +190,11 @@ impl RequestStarts {
     }
 
     /// Headers that tell nothing, whatever the reason.
-    #[must_use]
     pub const fn refused(&self) -> u64 {
         self.not_a_time.saturating_add(self.ahead).saturating_add(self.too_old)
     }
 
     /// No request had such a header.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.before.count() == 0 && self.refused() == 0
     }

@@ -63,7 +63,6 @@ impl RoundTrips {
     }
 
     /// Whether round trips were not counted.
-    #[must_use]
     pub const fn has_waits_alone(&self) -> bool {
         self.has_waits_alone
     }
@@ -78,13 +77,11 @@ impl RoundTrips {
     }
 
     /// All round trips.
-    #[must_use]
     pub fn total(&self) -> u64 {
         self.by_port.iter().fold(self.others, |sum, to| sum.saturating_add(to.count))
     }
 
     /// By port, most round trips first, or longest waits where only they are known; a port that never answered has none.
-    #[must_use]
     pub fn by_port(&self) -> Vec<ToPort> {
         let mut ports = self.by_port.clone();
         let much = |to: &ToPort| if self.has_waits_alone { to.waited_ns } else { to.count };
@@ -98,7 +95,6 @@ impl RoundTrips {
     }
 
     /// What there was to do with this port.
-    #[must_use]
     pub fn to(&self, port: u16) -> ToPort {
         let known = self.by_port.iter().find(|known| known.port == port).copied();
         known.unwrap_or(ToPort { port, ..ToPort::default() })

@@ -37,7 +37,6 @@ impl Holding {
     ];
 
     /// Name in outputs.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Request => "request",
@@ -74,19 +73,16 @@ pub struct Slot {
 
 impl Slot {
     /// Time the slot existed within the window.
-    #[must_use]
     pub const fn length_ns(&self) -> u64 {
         self.until_ns.saturating_sub(self.since_ns)
     }
 
     /// Time held by anything.
-    #[must_use]
     pub fn busy_ns(&self) -> u64 {
         self.holding_ns.iter().fold(0, |sum, held_ns| sum.saturating_add(*held_ns))
     }
 
     /// Time held by one kind.
-    #[must_use]
     pub fn held_ns(&self, holding: Holding) -> u64 {
         self.holding_ns.get(holding as usize).copied().unwrap_or(0)
     }
@@ -119,14 +115,12 @@ pub struct Slots {
 
 impl Slots {
     /// Number of slots that capacity is counted against: configured ones, or as many as were there at one moment.
-    #[must_use]
     pub fn count(&self) -> u32 {
         self.configured.unwrap_or_else(|| self.most_at_once())
     }
 
     /// The largest number of observed slots that existed at one moment: workers that follow one another are not more
     /// capacity.
-    #[must_use]
     pub fn most_at_once(&self) -> u32 {
         let lasting = || self.observed.iter().filter(|slot| slot.length_ns() > 0);
         let begins = lasting().map(|slot| (slot.since_ns, true));
@@ -142,19 +136,16 @@ impl Slots {
     }
 
     /// All that serves are event loops: there is no number of requests at once that could run out.
-    #[must_use]
     pub fn are_loops(&self) -> bool {
         !self.observed.is_empty() && self.observed.iter().all(|slot| slot.is_loop)
     }
 
     /// Busy slot-time.
-    #[must_use]
     pub fn busy_ns(&self) -> u64 {
         self.observed.iter().fold(0, |sum, slot| sum.saturating_add(slot.busy_ns()))
     }
 
     /// Slot-time held by one kind.
-    #[must_use]
     pub fn held_ns(&self, holding: Holding) -> u64 {
         self.observed.iter().fold(0, |sum, slot| sum.saturating_add(slot.held_ns(holding)))
     }

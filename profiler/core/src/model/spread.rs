@@ -39,19 +39,16 @@ impl Spread {
     }
 
     /// Whole batches.
-    #[must_use]
     pub fn batches(&self) -> u32 {
         u32::try_from(self.batches.len()).unwrap_or(u32::MAX)
     }
 
     /// Standard error of the mean length of a request; `None`: fewer than two batches.
-    #[must_use]
     pub fn total_error_ns(&self) -> Option<f64> {
         self.error_ns(Phases::total_ns)
     }
 
     /// Standard error of the mean time of a request in a phase.
-    #[must_use]
     pub fn phase_error_ns(&self, phase: Phase) -> Option<f64> {
         self.error_ns(|phases| phases.get(phase))
     }

@@ -51,7 +51,6 @@ impl ThreadState {
     ];
 
     /// The phase that this time is of requests; `None`: it is of several, or of none.
-    #[must_use]
     pub const fn phase(self) -> Option<Phase> {
         match self {
             Self::Running => Some(Phase::Cpu),
@@ -67,7 +66,6 @@ impl ThreadState {
     }
 
     /// Name in outputs: that of its phase, if it has one.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match (self, self.phase()) {
             (_, Some(phase)) => phase.name(),

@@ -23,7 +23,6 @@ pub struct TraceContext {
 impl TraceContext {
     /// Reads a header's value. Of a version that is not known the same fields are read, as the specification asks;
     /// version `ff` is none.
-    #[must_use]
     pub fn parse(value: &[u8]) -> Option<Self> {
         let value = value.trim_ascii();
         let fits = |(at, byte): (usize, &u8)| is_trace_parent_byte(at, *byte);
@@ -45,14 +44,12 @@ impl TraceContext {
     }
 
     /// The trace in hexadecimal, as trace viewers ask for it.
-    #[must_use]
     pub fn trace_id_text(&self) -> String {
         format!("{:032x}", u128::from_be_bytes(self.trace_id))
     }
 }
 
 /// Whether a `traceparent` value may have `byte` at position `at`.
-#[must_use]
 pub fn is_trace_parent_byte(at: usize, byte: u8) -> bool {
     match byte {
         b'-' => DASHES.contains(&at),

@@ -41,7 +41,6 @@ pub enum Lock {
 
 impl Lock {
     /// Name in outputs.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Futex => "futex",
@@ -54,7 +53,6 @@ impl Lock {
 
 impl How {
     /// Name in outputs.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Accept => "accept",
@@ -65,7 +63,6 @@ impl How {
     }
 
     /// The same for people, with what is particular.
-    #[must_use]
     pub fn words(self) -> String {
         match self {
             Self::Accept => "in accept".to_owned(),

@@ -20,7 +20,6 @@ pub enum Outcome {
 
 impl Outcome {
     /// Name in outputs.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
@@ -53,7 +52,6 @@ pub struct Woken {
 
 impl Woken {
     /// Wasted wakeups.
-    #[must_use]
     pub const fn in_vain(&self) -> u64 {
         self.slept_again.saturating_add(self.found_nothing).saturating_add(self.did_not_accept)
     }

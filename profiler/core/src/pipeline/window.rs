@@ -31,13 +31,11 @@ pub(super) struct Before {
 impl Pipeline {
     /// The snapshot as if the window ended at `time_ns`, now. `closing`: the facts that a run gathers at its end (open slices, thread totals, counters,
     /// listener counts, what the profiler cost). This pipeline stays as it is. A copy is taken of all that the machines know, in a matter of milliseconds.
-    #[must_use]
     pub fn peek(&self, time_ns: u64, closing: Vec<Fact>, reason: EndReason) -> Snapshot {
         self.look(time_ns, closing, reason, &[]).0
     }
 
     /// The same, and what the threads do at that moment, by a look at each of them.
-    #[must_use]
     pub fn look(
         &self,
         time_ns: u64,

@@ -23,39 +23,33 @@ pub struct Advice {
 
 impl Advice {
     /// Advice that begins with this step.
-    #[must_use]
     pub fn first(step: impl Into<Step>) -> Self {
         Self { steps: vec![step.into()] }
     }
 
     /// And goes on with this one: a sentence of its own.
-    #[must_use]
     pub fn then(mut self, step: impl Into<Step>) -> Self {
         self.steps.push(step.into());
         self
     }
 
     /// The same with all steps of another piece behind its own.
-    #[must_use]
     pub fn followed_by(mut self, other: Self) -> Self {
         self.steps.extend(other.steps);
         self
     }
 
     /// Whether there is nothing to do.
-    #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
 
     /// What it says to do, in order: what belongs together, then what there is instead. One without a change is no setting.
-    #[must_use]
     pub fn alternatives(&self) -> Vec<Alternative<'_>> {
         self.steps.iter().flat_map(Step::alternatives).collect()
     }
 
     /// The settings that it changes, in the order in which it names them.
-    #[must_use]
     pub fn changes(&self) -> Vec<&Change> {
         self.steps.iter().flat_map(Step::changes).collect()
     }
@@ -66,14 +60,12 @@ impl Advice {
     }
 
     /// The same with the number to which each setting is raised, where `number` gives one.
-    #[must_use]
     pub fn raised_to(mut self, number: impl Fn(&Change) -> Option<u64>) -> Self {
         self.steps.iter_mut().for_each(|step| step.raise_to(&number));
         self
     }
 
     /// The same, which says of the changes that are meant what they may make worse: once, as a sentence of its own.
-    #[must_use]
     pub fn with_caveat(mut self, caveat: &'static str, is_meant: impl Fn(&Change) -> bool) -> Self {
         let warned: Vec<bool> = self.steps.iter_mut().map(|step| step.warn(caveat, &is_meant)).collect();
         if let Some(last) = warned.iter().rposition(|is_warned| *is_warned) {
@@ -83,13 +75,11 @@ impl Advice {
     }
 
     /// What to do first, without its reason: `Raise --threads (now 4)`; empty where no step says what to do.
-    #[must_use]
     pub fn imperative(&self) -> String {
         self.steps.iter().map(Step::imperative).find(|text| !text.is_empty()).unwrap_or_default()
     }
 
     /// The same without whatever `is_against` something deeper; `None`: nothing that says what to change is left.
-    #[must_use]
     pub fn without(&self, is_against: impl Fn(Move) -> bool) -> Option<Self> {
         let kept = |step: &Step| step.without(&is_against);
         let mut steps: Vec<Step> = Vec::with_capacity(self.steps.len());
@@ -134,7 +124,6 @@ impl From<Step> for Advice {
 }
 
 /// A text that begins as a sentence does.
-#[must_use]
 pub fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())

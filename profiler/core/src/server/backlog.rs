@@ -24,19 +24,16 @@ pub struct Backlog {
 
 impl Backlog {
     /// An option of the command line whose value is cut to `net.core.somaxconn`.
-    #[must_use]
     pub const fn cut(option: &'static str, setting: &'static str) -> Self {
         Self { option, setting, scope: Scope::CommandLine, also: None, refuses_more: false }
     }
 
     /// The same, set somewhere else than on the command line.
-    #[must_use]
     pub const fn at(self, scope: Scope) -> Self {
         Self { scope, ..self }
     }
 
     /// The same with another way to set it.
-    #[must_use]
     pub const fn or_as(self, also: &'static str) -> Self {
         Self { also: Some(also), ..self }
     }
@@ -49,7 +46,6 @@ impl Backlog {
 }
 
 /// What to change; `None`: this kind of server has no option for this kind of socket.
-#[must_use]
 pub fn advice(kind: &dyn ServerKind, server: &Server, site: &Site, is_unix: bool) -> Option<Advice> {
     let backlog = kind.backlog(is_unix)?;
     let option = backlog.of(server);

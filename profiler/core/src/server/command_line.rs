@@ -85,7 +85,6 @@ pub struct Arguments {
 
 impl Arguments {
     /// The value that counts: the last one given.
-    #[must_use]
     pub fn value(&self, setting: &str) -> Option<&str> {
         self.settings.iter().rev().find(|(name, _)| *name == setting).map(|(_, value)| value.as_str())
     }

@@ -21,7 +21,6 @@ pub(super) struct Load {
 
 impl Load {
     /// Of this window; `None`: slots or workers are not known.
-    #[must_use]
     pub(super) fn of(snapshot: &Snapshot, workers: u64) -> Option<Self> {
         let window_ns = snapshot.window.length_ns() as f64;
         let slots = u64::from(snapshot.slots.count());
@@ -32,14 +31,12 @@ impl Load {
     }
 
     /// Nanoseconds that all requests of the window would wait if each worker had a queue of its own.
-    #[must_use]
     pub(super) fn wait_with_own_queues_ns(self) -> f64 {
         let workers = self.workers as f64;
         self.window_ns * waiting(self.slots / self.workers, self.busy / workers) * workers
     }
 
     /// The same with half of the workers and one queue.
-    #[must_use]
     pub(super) fn wait_with_half_ns(self) -> f64 {
         let slots = self.slots / self.workers * self.workers.div_ceil(2);
         self.window_ns * waiting(slots, self.busy)
@@ -48,7 +45,6 @@ impl Load {
 
 /// Requests that wait at one moment, on average, for one of `slots` of which `busy` are. They come at random, and all take as long: those that
 /// differ wait longer. Half of what Erlang's C gives, which holds for exponential lengths; exact for one slot.
-#[must_use]
 pub(crate) fn waiting(slots: u64, busy: f64) -> f64 {
     let free = slots as f64 - busy;
     if free <= 0.0 {
@@ -58,7 +54,6 @@ pub(crate) fn waiting(slots: u64, busy: f64) -> f64 {
 }
 
 /// The share of requests that find all `slots` busy, of which `busy` are on average: Erlang's C. They come at random.
-#[must_use]
 pub(crate) fn all_busy(slots: u64, busy: f64) -> f64 {
     if busy >= slots as f64 {
         return 1.0;

@@ -14,7 +14,6 @@ const SECRET_NAMES: [&str; 9] =
     ["pass", "pwd", "secret", "token", "key", "credential", "auth", "cookie", "dsn"];
 
 /// The same command line without what may be secret.
-#[must_use]
 pub fn command_line(arguments: &[String]) -> Vec<String> {
     let mut result = Vec::new();
     let mut hide_next = false;

@@ -29,7 +29,6 @@ pub struct Site {
 
 impl Site {
     /// The site of this server.
-    #[must_use]
     pub fn of(snapshot: &Snapshot) -> Self {
         let works = |process: &&Process| process.role == Role::Worker.name() && process.exit_code.is_none();
         let workers: Vec<u32> = snapshot.processes.iter().filter(works).map(|process| process.tgid).collect();

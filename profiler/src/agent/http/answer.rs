@@ -89,7 +89,6 @@ struct Health {
 
 impl Answers {
     /// Answers from this board; `window` is the length of a window.
-    #[must_use]
     pub fn new(
         board: Arc<Board>,
         questions: mpsc::Sender<Question>,
@@ -111,14 +110,12 @@ impl Answers {
     }
 
     /// The same, saying also what becomes of rows.
-    #[must_use]
     pub fn with_rows(mut self, rows: Option<Arc<Courier>>) -> Self {
         self.rows = rows;
         self
     }
 
     /// The same, asking for full traces there.
-    #[must_use]
     pub fn with_full(mut self, full: mpsc::Sender<Ask>) -> Self {
         self.full = Some(full);
         self

@@ -163,13 +163,11 @@ impl Courier {
     }
 
     /// Whether the window should end now, as its files are full: says so once for each set of files.
-    #[must_use]
     pub fn take_full(&self) -> bool {
         self.shared.is_full.swap(false, Ordering::AcqRel)
     }
 
     /// What became of the requests so far.
-    #[must_use]
     pub fn totals(&self) -> Totals {
         let requests_behind = self.shared.requests_behind.load(Ordering::Relaxed);
         let windows_behind = self.shared.windows_behind.load(Ordering::Relaxed);
@@ -177,7 +175,6 @@ impl Courier {
     }
 
     /// Nothing more comes: what waits is written.
-    #[must_use]
     pub fn finish(&self) -> Totals {
         {
             let mut queue = lock(&self.queue);

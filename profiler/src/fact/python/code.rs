@@ -72,7 +72,6 @@ const fn layout_of(version: Version) -> Option<(FrameWay, CodeLayout)> {
 }
 
 /// The way to frames in the process of this interpreter; `None`: its version is not known for it, or it has no lock.
-#[must_use]
 pub fn frame_way(seen: &InterpreterSeen) -> Option<FrameWay> {
     if seen.free_threaded || seen.locks.is_empty() {
         return None;

@@ -57,7 +57,6 @@ pub(super) fn told(seen: &InterpreterSeen, mapped: &[Mapped], image: &Image) -> 
 }
 
 /// The way to the tasks of this interpreter's process; `None`: they are not read.
-#[must_use]
 pub fn task_way(seen: &InterpreterSeen) -> Option<TaskWay> {
     way_of(seen, seen.tasks?)
 }

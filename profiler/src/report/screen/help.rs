@@ -116,7 +116,6 @@ pub(super) fn keys(look: &Look, paint: Paint, width: usize) -> Line<'static> {
 }
 
 /// Number keys and their lists.
-#[must_use]
 pub fn list_of(digit: char) -> Option<ListKind> {
     let number = digit.to_digit(10)?.checked_sub(1)?;
     ListKind::ALL.get(usize::try_from(number).ok()?).copied()

@@ -34,7 +34,6 @@ impl ListKind {
     ];
 
     /// Its name.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Endpoints => "endpoints",
@@ -48,7 +47,6 @@ impl ListKind {
     }
 
     /// The orders that it can be in, the usual one first. Each but the last resort is the title of a column.
-    #[must_use]
     pub const fn orders(self) -> &'static [&'static str] {
         match self {
             Self::Endpoints => &["time", "requests", "p50", "p99", "endpoint"],

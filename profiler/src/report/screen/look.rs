@@ -74,13 +74,11 @@ impl Default for Look {
 
 impl Look {
     /// Where the reader is.
-    #[must_use]
     pub fn page(&self) -> &Page {
         self.pages.last().unwrap_or(&Page::Overview)
     }
 
     /// The list that this place shows, if it shows one.
-    #[must_use]
     pub fn shown_list(&self) -> Option<ListKind> {
         match self.page() {
             Page::Overview => Some(self.list),
@@ -121,7 +119,6 @@ impl Look {
     }
 
     /// Name of the order of a list.
-    #[must_use]
     pub fn order_of(&self, list: ListKind) -> &'static str {
         let column = self.sort.get(list as usize).copied().unwrap_or(0);
         list.orders().get(column).copied().unwrap_or_default()
@@ -142,7 +139,6 @@ impl Look {
     }
 
     /// Whether a row with this text is wanted; capitals do not count.
-    #[must_use]
     pub fn wants(&self, text: &str) -> bool {
         self.filter.is_empty() || text.to_lowercase().contains(&self.filter.to_lowercase())
     }

@@ -22,7 +22,6 @@ pub struct Paint {
 
 impl Paint {
     /// The style of a role.
-    #[must_use]
     pub fn style(self, role: Role) -> Style {
         let plain = Style::new();
         let coloured = |colour: Color| if self.colour { plain.fg(colour) } else { plain };
@@ -40,7 +39,6 @@ impl Paint {
     }
 
     /// A cell of this colour: letters on it stay readable, and without colour they are all there is.
-    #[must_use]
     pub fn cell(self, colour: Color) -> Style {
         match colour {
             _ if !self.colour => Style::new(),
@@ -50,25 +48,21 @@ impl Paint {
     }
 
     /// Our own text in a role.
-    #[must_use]
     pub fn span(self, role: Role, text: &str) -> Span<'static> {
         Span::styled(self.charset.spelled(text), self.style(role))
     }
 
     /// A line of one span.
-    #[must_use]
     pub fn line(self, role: Role, text: &str) -> Line<'static> {
         Line::from(self.span(role, text))
     }
 
     /// Text of the traced process, or that quotes it: escaped, at most `width` columns.
-    #[must_use]
     pub fn quote(self, text: &str, width: usize) -> String {
         self.charset.quote(text, width)
     }
 
     /// Escaped text that goes on where there is no room: with an ellipsis behind its last whole word, if it has more than one.
-    #[must_use]
     pub fn ending(self, text: &str, width: usize) -> String {
         let ellipsis = self.charset.ellipsis();
         let mut kept = text.trim_end().to_owned();
@@ -85,7 +79,6 @@ impl Paint {
 
     /// A line that says by an ellipsis that it is longer than the screen is wide. It ends behind a word where one ends near
     /// there: half a number would be read as a number.
-    #[must_use]
     pub fn fit(self, line: Line<'static>, width: usize) -> Line<'static> {
         if line.width() <= width {
             return line;
@@ -119,7 +112,6 @@ impl Paint {
     }
 
     /// The same in exactly `width` columns.
-    #[must_use]
     pub fn quote_in(self, text: &str, width: usize) -> String {
         let text = self.quote(text, width);
         let padding = width.saturating_sub(columns(&text));
@@ -128,13 +120,11 @@ impl Paint {
 }
 
 /// `left` and, as far as there is room, `right` at the end of the line.
-#[must_use]
 pub fn ends(left: Line<'static>, right: Line<'static>, width: usize) -> Line<'static> {
     ends_with(left, right, width, |gap| Span::raw(" ".repeat(gap)))
 }
 
 /// The same with something between them, of so many columns.
-#[must_use]
 pub fn ends_with(
     left: Line<'static>,
     right: Line<'static>,

@@ -25,7 +25,6 @@ use crate::report::{summary, unit, vocabulary};
 const WIDE: usize = 110;
 
 /// The list that the reader looks at; `None`: this place has none.
-#[must_use]
 pub fn table(shown: &Shown, look: &Look, paint: Paint, width: usize) -> Option<Table> {
     let kind = look.shown_list()?;
     let of_endpoint = match look.page() {
@@ -36,7 +35,6 @@ pub fn table(shown: &Shown, look: &Look, paint: Paint, width: usize) -> Option<T
 }
 
 /// The list that follows a short one where there is room: who suffers, or the slowest of their requests.
-#[must_use]
 pub(super) fn second(shown: &Shown, look: &Look, paint: Paint, width: usize) -> Option<Table> {
     let kind = match (look.page(), look.shown_list()?) {
         (Page::Overview, ListKind::Endpoints) => ListKind::Requests,

@@ -53,7 +53,6 @@ pub struct Table {
 
 impl Table {
     /// The row that the keys act on: the one that was selected, wherever it is by now, or what stands in its place.
-    #[must_use]
     pub fn selected(&self, look: &Look) -> usize {
         let (key, place) = &look.selected;
         let found = key.as_ref().and_then(|key| self.rows.iter().position(|row| row.key == *key));
@@ -61,7 +60,6 @@ impl Table {
     }
 
     /// At most `room` lines: names of the lists, titles, rows. `present`: findings that are.
-    #[must_use]
     pub fn lines(
         &self,
         look: &Look,
@@ -76,7 +74,6 @@ impl Table {
     }
 
     /// The same below another list: with its name alone, and no row that the keys act on.
-    #[must_use]
     pub fn below(&self, look: &Look, paint: Paint, (width, room): (usize, usize)) -> Vec<Line<'static>> {
         let mut line = Line::from(paint.span(Role::Plain, &format!(" {} ", self.kind.name())));
         let rule = width.saturating_sub(line.width());

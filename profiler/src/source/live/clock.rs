@@ -3,7 +3,6 @@
 //! In: nothing. Out: `CLOCK_MONOTONIC` in nanoseconds.
 
 /// Now, as the records' `time_ns` counts.
-#[must_use]
 pub fn monotonic_ns() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a local value of the right type; this clock always exists.
@@ -13,7 +12,6 @@ pub fn monotonic_ns() -> u64 {
 }
 
 /// CPU time of this process, user and system, since it began.
-#[must_use]
 pub fn process_cpu_ns() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a local value of the right type; this clock always exists.

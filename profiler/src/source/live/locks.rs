@@ -40,7 +40,6 @@ pub struct FollowedLocks {
 
 impl FollowedLocks {
     /// Those of an interpreter, with frames if `stacks` asks for them; `None`: it has none.
-    #[must_use]
     pub fn of(looked: &Looked, stacks: bool) -> Option<Self> {
         let seen = &looked.seen;
         let main = seen.locks.iter().find(|lock| lock.interpreter == 0)?.address;

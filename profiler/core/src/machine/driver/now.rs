@@ -31,7 +31,6 @@ pub struct ThreadGlance {
 
 impl ThreadGlance {
     /// A thread's live record at `at_ns`.
-    #[must_use]
     pub fn live(open: &OpenSlice, scheduled: Scheduled, at_ns: u64) -> Self {
         let slice = slice_of(open, at_ns);
         let in_call = open.system_call.is_some();
@@ -42,7 +41,6 @@ impl ThreadGlance {
 }
 
 /// Looks at all threads at `at_ns`.
-#[must_use]
 pub fn now(state: &State, glances: &[ThreadGlance], at_ns: u64) -> Now {
     let mut threads: Vec<ThreadNow> = glances.iter().map(|glance| thread(state, glance)).collect();
     threads.sort_unstable_by_key(|thread| (thread.tgid, thread.tid));

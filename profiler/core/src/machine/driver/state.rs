@@ -56,7 +56,6 @@ pub struct State {
 
 impl State {
     /// No state yet.
-    #[must_use]
     pub fn new(wants_slices: bool) -> Self {
         Self {
             world: World::default(),
@@ -78,7 +77,6 @@ impl State {
     }
 
     /// What is seen by the stage that decides for whom threads work.
-    #[must_use]
     pub const fn view(&self) -> View<'_> {
         View { world: &self.world, wire: &self.wire, runtime: &self.runtime }
     }

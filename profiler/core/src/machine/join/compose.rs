@@ -53,7 +53,6 @@ pub struct Inner {
 
 /// Phases of a request that only a front end had. What it did itself is `front_end`. Its accept queue, the client's stalls, a server that is not traced, and
 /// what is not known keep their names.
-#[must_use]
 pub fn of_front_end(phases: &Phases) -> Phases {
     let mut result = Phases::default();
     for (phase, duration_ns) in phases.iter() {

@@ -232,7 +232,6 @@ fn is_settled(wire: &Wire, join: &Join, (number, id): (u32, u64)) -> bool {
 }
 
 /// What the report says of the front end.
-#[must_use]
 pub fn report(world: &World, join: &Join) -> FrontEnd {
     let mut tgids: Vec<Tid> = match &join.topology {
         Topology::FrontEnds(these) => these.iter().copied().collect(),

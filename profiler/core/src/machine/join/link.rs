@@ -262,14 +262,12 @@ impl Links {
     }
 
     /// The front end's request that was sent last over this connection, if the server has answered since.
-    #[must_use]
     pub fn answered_on(&self, descriptor: (Tid, i32)) -> Option<Outer> {
         let end = self.ends.get(self.of_descriptor.get(&descriptor)?)?;
         end.asked.filter(|_| end.turned)
     }
 
     /// Whether the server has nothing left to send for a request of the front end. If the answer ends with its connection, that end is still to come.
-    #[must_use]
     pub fn has_all(&self, request: u64) -> bool {
         self.waiting.get(&request).is_none_or(|waiting| {
             waiting.unanswered == 0
@@ -429,7 +427,6 @@ impl Links {
     }
 
     /// Whether anything the server has finished waits for its other half.
-    #[must_use]
     pub const fn has_orphans(&self) -> bool {
         !self.orphans.is_empty()
     }

@@ -35,13 +35,11 @@ impl Topology {
     }
 
     /// A front end is traced.
-    #[must_use]
     pub fn has_front_end(&self) -> bool {
         *self != Self::Flat
     }
 
     /// Whether a process is a front end by itself, and not the server.
-    #[must_use]
     pub fn is_front_end(&self, tgid: Tid) -> bool {
         matches!(self, Self::FrontEnds(these) if these.contains(&tgid))
     }

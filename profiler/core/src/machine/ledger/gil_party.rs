@@ -301,7 +301,6 @@ fn settle_all(parties: &mut Parties<'_>, thread: &mut Thread, tid: Tid, stood: b
 }
 
 /// Who had the lock while a request waited for it, longest first.
-#[must_use]
 pub fn holders(world: &World, locks: &Locks, held: &Held) -> Vec<Holder> {
     let name = |tid| world.processes.names.get(&tid).cloned().unwrap_or_default();
     let mut holders: Vec<Holder> = held
@@ -314,7 +313,6 @@ pub fn holders(world: &World, locks: &Locks, held: &Held) -> Vec<Holder> {
 }
 
 /// The waits of a request for the lock, one by one. `None`: there are none, or nobody asked.
-#[must_use]
 pub fn listed_waits(world: &World, locks: &Locks, held: &Held) -> Option<Box<GilWaits>> {
     if held.waits.is_empty() {
         return None;

@@ -59,7 +59,6 @@ const OFF: &str =
     "it was switched off (--gil=off); waits for the GIL, if there is one, are part of lock_wait";
 
 /// Whether a futex wait at this distance from a lock's address is a wait to take the lock.
-#[must_use]
 pub const fn is_take_wait(distance: u64, operation: u32) -> bool {
     match operation & COMMAND {
         FUTEX_WAIT_BITSET => distance >= COND && distance < MUTEX,
@@ -170,7 +169,6 @@ impl Locks {
     }
 
     /// The thread of a process to which its interpreter gives this number; 0: not known.
-    #[must_use]
     pub fn thread(&self, tgid: Tid, number: Tid) -> Tid {
         match self.seen.get(&tgid) {
             Some(seen) if number != 0 && seen.inherited_number == Some(number) => tgid,
@@ -268,7 +266,6 @@ impl Locks {
 
     /// When this thread was awake to take the lock that another waits for in the call of `slice`. `None`: it has not slept for that lock since the call began.
     /// If this thread was the last to have the lock at the call's end, it had it from that time on.
-    #[must_use]
     pub fn took_in(&self, tid: Tid, slice: &Slice) -> Option<u64> {
         let Call::FutexWait { address, .. } = slice.call else { return None };
         let (lock, awake_ns, _) = self.slept.get(&tid).copied()?;
@@ -276,7 +273,6 @@ impl Locks {
     }
 
     /// The same of a sleep of another that had ended at `until_ns`, as far as the last two sleeps of this thread show it.
-    #[must_use]
     pub fn took_until(&self, tid: Tid, slice: &Slice, until_ns: u64) -> Option<u64> {
         let Call::FutexWait { address, .. } = slice.call else { return None };
         let (lock, awake_ns, before_ns) = self.slept.get(&tid).copied()?;
@@ -393,7 +389,6 @@ impl Locks {
     }
 
     /// Why no wait can be measured; `None`: waits can.
-    #[must_use]
     pub fn not_measured(&self) -> Option<String> {
         // Of several reasons, always the same one is given, whatever the table's order.
         if self.method.is_off() {
@@ -408,7 +403,6 @@ impl Locks {
     }
 
     /// The waits of the window; `name` gives the names of threads.
-    #[must_use]
     pub fn finish(self, name: impl Fn(Tid) -> String) -> Gil {
         let not_measured = self.not_measured();
         let thread_count = u64::try_from(self.waiters.len()).unwrap_or(u64::MAX);
@@ -448,20 +442,17 @@ impl Locks {
     }
 
     /// Whether anybody waited for a lock of this process in the window.
-    #[must_use]
     pub fn is_contended(&self, tgid: Tid) -> bool {
         self.contended.contains(&tgid)
     }
 
     /// The lock of a process on whose memory `address` is.
-    #[must_use]
     pub fn lock_at(&self, tgid: Tid, address: u64) -> Option<InterpreterLock> {
         let locks = &self.seen.get(&tgid)?.locks;
         locks.iter().find(|lock| address.wrapping_sub(lock.address) < LENGTH).copied()
     }
 
     /// Whether the call of a slice waits to take a lock.
-    #[must_use]
     pub fn is_wait(&self, slice: &Slice) -> bool {
         self.lock_of(slice).is_some_and(|(_, on)| on == On::Take)
     }

@@ -96,7 +96,6 @@ impl Blocks {
     }
 
     /// Whether the thread has ended attempts that are not settled yet.
-    #[must_use]
     pub fn has_ended(&self, tid: Tid) -> bool {
         !self.ended.is_empty() && self.ended.contains_key(&tid)
     }

@@ -107,7 +107,6 @@ impl Edges {
     }
 
     /// The pairs of parties, costliest first, and the time of those that are not listed.
-    #[must_use]
     pub fn finish(&self, name: impl Fn(Tid) -> String) -> (Vec<Edge>, u64) {
         let (listed, rest_ns) = costliest(&self.sums);
         let edges = listed.into_iter().map(|((waiter, holder), sum)| Edge {
@@ -121,7 +120,6 @@ impl Edges {
     }
 
     /// The pairs of threads, costliest first, and the time of those that are not listed.
-    #[must_use]
     pub fn finish_threads(&self, name: impl Fn(Tid) -> String) -> (Vec<ThreadEdge>, u64) {
         let (listed, rest_ns) = costliest(&self.threads);
         let named = |tid: Tid| (tid, if tid == 0 { String::new() } else { name(tid) });

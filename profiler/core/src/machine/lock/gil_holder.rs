@@ -32,7 +32,6 @@ impl Holders {
     pub const NONE: Self = Self { first: HeldBy::UNKNOWN, then: None };
 
     /// As it ended.
-    #[must_use]
     pub fn last(&self) -> HeldBy {
         self.then.map_or(self.first, |(_, by)| by)
     }

@@ -34,7 +34,6 @@ pub struct Sleep {
 
 impl Sleep {
     /// The sleep of a slice. `on_condition`: it was not only for the lock's mutex.
-    #[must_use]
     pub fn of(slice: &Slice, exit_ns: u64, on_condition: bool) -> Self {
         let holder =
             slice.lock.switches.filter(|_| slice.lock.holder_tid != 0 && slice.lock.holder_tid != slice.tid);
@@ -122,7 +121,6 @@ pub struct Measure {
 
 impl Measure {
     /// Of a lock of this process.
-    #[must_use]
     pub fn new(tgid: Tid, lock: &InterpreterLock) -> Self {
         let sums =
             Lock { tgid, interpreter: lock.interpreter, interval_us: lock.interval_us, ..Lock::default() };
@@ -170,7 +168,6 @@ impl Measure {
     }
 
     /// Whether this thread was asked to give the lock up between these times.
-    #[must_use]
     pub fn was_asked(&self, holder: Tid, from_ns: u64, until_ns: u64) -> bool {
         let then = from_ns..=until_ns;
         self.asked
@@ -224,7 +221,6 @@ impl Measure {
     }
 
     /// The sums.
-    #[must_use]
     pub fn finish(self) -> Lock {
         let convoy = convoy(&self.sums.cycles);
         Lock { convoy, ..self.sums }

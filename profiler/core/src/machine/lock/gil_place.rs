@@ -234,7 +234,6 @@ impl Samples {
     }
 
     /// The places of the window; `None`: nobody asked for them. `party` gives the party of a number (`gil_edge`).
-    #[must_use]
     pub fn finish(self, party: impl Fn(u32) -> Party) -> Option<Places> {
         if !self.wanted && self.samples == 0 {
             return None;

@@ -25,7 +25,6 @@ pub struct Since {
 }
 
 /// The slice of a sleep that ended at `end_ns`. `holder`: the thread that [`Slept::lock`] means. `since`: where its gap began, if that is known.
-#[must_use]
 pub fn slice_of(slept: &Slept, end_ns: u64, since: Option<Since>, holder: Tid) -> Slice {
     let call = if slept.system_call == FUTEX.cast_signed() {
         let has_timeout = slept.lock.is_some_and(|lock| lock.until_ns > 0);
@@ -64,7 +63,6 @@ pub fn slice_of(slept: &Slept, end_ns: u64, since: Option<Since>, holder: Tid) -
 
 /// [`FLAG_GIVES_UP`], if it is a sleep of a thread that gives `lock` up: by the rules of the kernel programs for calls that are hooked
 /// (`profiler-ebpf/src/take.rs`).
-#[must_use]
 pub fn gives_up(slept: &Slept, lock: &InterpreterLock, holder: Tid) -> u32 {
     let Some(then) = slept.lock.filter(|_| slept.events & COMMAND == FUTEX_WAIT) else { return 0 };
     let place = slept.argument.wrapping_sub(lock.address);

@@ -174,7 +174,6 @@ impl EndedAttempts {
     }
 
     /// Whether there are none.
-    #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.longest.is_empty() && self.others.count == 0
     }

@@ -52,7 +52,6 @@ impl ByProcess {
     }
 
     /// Capacity of the window.
-    #[must_use]
     pub fn finish(
         &self,
         slots: &Slots,
@@ -97,7 +96,6 @@ impl ByProcess {
 }
 
 /// Whether a request waited for somebody to take it up. If a thread already held its connection, it did not.
-#[must_use]
 pub fn had_to_wait(request: &Request) -> bool {
     [Phase::AcceptQueue, Phase::PoolWait, Phase::LoopWait].iter().any(|phase| request.phases.get(*phase) > 0)
 }

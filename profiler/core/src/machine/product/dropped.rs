@@ -150,7 +150,6 @@ impl Drops {
     }
 
     /// Whether the process has ended.
-    #[must_use]
     pub(in crate::machine) fn has_ended(&self, tgid: Tid) -> bool {
         self.processes.end(tgid).is_some()
     }

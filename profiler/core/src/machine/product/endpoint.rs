@@ -80,7 +80,6 @@ impl Endpoints {
     }
 
     /// The endpoints, most request time first, and what was beyond the bound.
-    #[must_use]
     pub fn finish(mut self) -> (Vec<Endpoint>, Option<Endpoint>) {
         self.known.sort_by(|a, b| {
             (b.phases.total_ns(), &a.method, &a.path_shape, a.status).cmp(&(

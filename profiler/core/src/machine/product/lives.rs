@@ -84,7 +84,6 @@ impl Lives {
     }
 
     /// The lives of those who served, and of the workers among these processes, in the order of their numbers, in the window that begins at `start_ns`.
-    #[must_use]
     pub fn finish(mut self, processes: &[Process], start_ns: u64) -> Vec<Life> {
         let roles: FxHashMap<Tid, &str> =
             processes.iter().map(|process| (process.tgid, process.role.as_str())).collect();

@@ -49,7 +49,6 @@ impl Summary {
     }
 
     /// Requests completed so far.
-    #[must_use]
     pub const fn completed(&self) -> u64 {
         self.requests.completed
     }
@@ -110,7 +109,6 @@ impl Summary {
     }
 
     /// The request part of the snapshot of this window, and the endpoints. `unattributed`: what was done with back ends for nobody who is known.
-    #[must_use]
     pub fn finish(
         mut self,
         connections: u64,

@@ -119,7 +119,6 @@ impl EventLoop {
     /// and surely not after the second. On asyncio and trio, the loop resumes a request one iteration after a thread's report. There the report came in the
     /// iteration before, which ended with the loop's last look. The loop takes what is ready once it has the interpreter lock again. That may be later than the
     /// end of its look before.
-    #[must_use]
     pub fn told_between(&self, until_ns: u64) -> (u64, u64) {
         let (from_ns, surely_ns) = if self.passes_on() {
             (self.looks.before_ns, self.looks.last.enter_ns)
@@ -137,7 +136,6 @@ impl EventLoop {
     }
 
     /// Nothing was touched in the present iteration.
-    #[must_use]
     pub const fn is_fresh(&self) -> bool {
         self.touched.until_ns == self.looks.last.exit_ns
     }
@@ -155,7 +153,6 @@ impl EventLoop {
     }
 
     /// Since when nothing was touched in the present iteration, apart from the loop's own calls before.
-    #[must_use]
     pub fn untouched_since_ns(&self) -> Option<u64> {
         let Touched { until_ns, own_until_ns } = self.touched;
         (self.is_fresh() || until_ns == own_until_ns).then_some(until_ns)
@@ -164,7 +161,6 @@ impl EventLoop {
     /// A stretch that is over and in which the request may have run unseen: begin and end. Until it began, the request waited for the loop. Some loops
     /// resume everything one iteration after its cause. Where such a loop has read something for a request, that request runs in the next iteration, unless
     /// the loop sleeps before.
-    #[must_use]
     pub(in crate::machine) fn unseen_iteration(&self, active: &Active) -> Option<(u64, u64)> {
         let is_first = self.passes_on() && !active.response.has_begun && !active.was_behind();
         let head_ns = active.request.times.service_start_ns.filter(|_| is_first);
@@ -191,7 +187,6 @@ impl EventLoop {
 
     /// A request does something for the first time since it was read. The ends of the stretches in which it was surely ready, with their phases, in order: while another one
     /// had the loop it waited, and else it may have run. Empty: it may have waited for something.
-    #[must_use]
     pub(in crate::machine) fn passed_along(&mut self, came: Came) -> Vec<(u64, Phase)> {
         if !Rule::PassedAlong.holds() || !self.may_pass_on() {
             return Vec::new();
@@ -208,7 +203,6 @@ impl EventLoop {
     /// What a request waited for between `from_ns`, when the loop left it, and `until_ns`, when the loop turned to it again. Returns the ends of its stretches
     /// with their phases, in order. `arrival_ns`: when the cause of its resume came, where that is known: its client's bytes, its back end's answer or its back
     /// end's connection. `asked`: it may have asked a back end meanwhile.
-    #[must_use]
     pub fn explain(
         &self,
         asked: bool,
@@ -272,7 +266,6 @@ impl EventLoop {
     }
 
     /// Whether a parked request may have resumed just now for a visible reason: a timer, or a wakeup.
-    #[must_use]
     pub fn resumes_parked(&self) -> bool {
         let recent_ns = self.looks.iterations_ago_ns(RESUMING_ITERATIONS);
         let at_ns = self.clues.timer_ns.max(self.clues.woken_ns).max(self.nearly_due_ns());
@@ -311,7 +304,6 @@ impl EventLoop {
     }
 
     /// Whether more than order shows whose back end this is.
-    #[must_use]
     pub fn is_sure(&self, fd: i32) -> bool {
         !self.has_more_likely && !self.likely.contains(&fd)
     }
@@ -325,7 +317,6 @@ impl EventLoop {
     }
 
     /// The loop of thread `tid` at the end of the window. `None`: the thread ran no loop.
-    #[must_use]
     pub fn finish(mut self, tgid: u32, tid: u32, end_ns: u64, window_start_ns: u64) -> Option<Report> {
         if !self.recognition.confirmed {
             return None;

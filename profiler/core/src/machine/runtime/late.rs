@@ -43,7 +43,6 @@ pub struct Late {
 
 impl Late {
     /// Whether nothing is awaited.
-    #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.owed.is_empty() && self.requests.is_empty()
     }
@@ -58,7 +57,6 @@ impl Late {
     }
 
     /// Whether the account of some of a request's time is still to come.
-    #[must_use]
     pub fn is_owed(&self, request: u64) -> bool {
         self.owed.iter().any(|part| part.key.1 == request)
     }

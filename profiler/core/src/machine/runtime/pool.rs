@@ -71,7 +71,6 @@ pub struct Pool {
 
 impl Pool {
     /// The pool of the process whose loop this thread runs.
-    #[must_use]
     pub fn of(loop_tid: Tid) -> Self {
         Self {
             loop_tid,

@@ -17,7 +17,6 @@ pub struct Pools(FxHashMap<Tid, Pool>);
 
 impl Pools {
     /// The pool of a process.
-    #[must_use]
     pub fn get(&self, tgid: Tid) -> Option<&Pool> {
         self.0.get(&tgid)
     }

@@ -30,7 +30,6 @@ impl Report {
     }
 
     /// What the loop shows by waking it at this moment, having entered its last sleep at `slept_ns`. `None`: it has written no note, or several.
-    #[must_use]
     pub const fn woken(&self, at_ns: u64, slept_ns: u64) -> Option<Woken> {
         if self.notes != 1 || self.noted_ns > at_ns {
             return None;
@@ -43,7 +42,6 @@ impl Report {
 
     /// Whether the loop took its first note and then slept, though no request had resumed with that. So it had not taken the note: the thread did a second job
     /// for the same request. `slept_ns`: when the loop entered its last sleep.
-    #[must_use]
     pub const fn was_second_job(&self, slept_ns: u64) -> bool {
         self.taken_ns > 0 && self.notes == 1 && slept_ns > self.taken_ns && self.resumed_ns < self.taken_ns
     }

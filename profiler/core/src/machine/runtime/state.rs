@@ -70,7 +70,6 @@ pub struct Hand<'a> {
 
 impl Hand<'_> {
     /// To be seen.
-    #[must_use]
     pub const fn view(&self) -> View<'_> {
         View { world: self.world, wire: self.wire, runtime: self.runtime }
     }

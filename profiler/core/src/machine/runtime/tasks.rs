@@ -75,7 +75,6 @@ impl Running {
     }
 
     /// The task that the thread runs. `None`: that is not known, or shows nothing.
-    #[must_use]
     pub fn of(&self, tid: Tid) -> Option<u64> {
         self.0.get(&tid).filter(|switches| !switches.are_mute)?.last()
     }
@@ -95,20 +94,17 @@ impl Running {
 
     /// Whether the thread switches from the task in which it looks to others and back, as loops do. A thread that is always in the same task only has a library
     /// loaded.
-    #[must_use]
     pub fn goes_round(&self, tid: Tid) -> bool {
         self.0.get(&tid).is_some_and(|switches| switches.goes_round)
     }
 
     /// Whether the thread's tasks are known.
-    #[must_use]
     pub fn follows(&self, tid: Tid) -> bool {
         self.0.contains_key(&tid)
     }
 
     /// The task that woke another thread. With `is_exact`, it did so at this very moment. Otherwise the woken thread knew of it only later, and the loop may
     /// have looked meanwhile.
-    #[must_use]
     pub fn that_woke(&self, tid: Tid, at_ns: u64, is_exact: bool) -> Option<u64> {
         let switches = self.0.get(&tid).filter(|switches| !switches.are_mute)?;
         let has_just_begun = |(since_ns, task): (u64, u64)| {
@@ -156,7 +152,6 @@ const ONE_TO_SEVERAL: u64 = 8;
 
 impl Tasks {
     /// Whether a request has one task, as far as was seen. (Where each piece is sent in a task of its own, the next task has its address.)
-    #[must_use]
     pub const fn are_of_one_request(&self) -> bool {
         self.by_one >= self.by_several.saturating_mul(ONE_TO_SEVERAL)
     }
@@ -197,13 +192,11 @@ impl Tasks {
     }
 
     /// The request that a task was last at work for. It may be over; then the address may be another task's by now.
-    #[must_use]
     pub fn key(&self, task: u64) -> Option<RequestKey> {
         self.of.get(&task).map(|(key, _)| *key)
     }
 
     /// Up to this moment the address was another task's. 0: none is known.
-    #[must_use]
     pub fn another_until_ns(&self, task: u64) -> u64 {
         self.of.get(&task).map_or(0, |(_, at_ns)| *at_ns)
     }

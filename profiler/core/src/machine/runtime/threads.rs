@@ -33,13 +33,11 @@ struct Entry {
 
 impl Threads {
     /// Places for threads, also of those that are taken out.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.places.len()
     }
 
     /// Whether there is no place for any.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
@@ -53,7 +51,6 @@ impl Threads {
     }
 
     /// A thread.
-    #[must_use]
     pub fn get(&self, tid: Tid) -> Option<&Thread> {
         self.entry(tid)?.thread.as_deref()
     }
@@ -131,7 +128,6 @@ impl Threads {
     }
 
     /// Those of a process, in the order of their numbers.
-    #[must_use]
     pub fn of_process(&self, tgid: Tid) -> Vec<Tid> {
         let is_of = |tid: &Tid| self.get(*tid).is_some_and(|thread| thread.tgid == tgid);
         let mut tids: Vec<Tid> = self.tids().filter(is_of).collect();

@@ -104,32 +104,27 @@ impl UnattributedWork {
 
 impl Unattributed {
     /// Whether a request may have done work that began after this moment, and that does not wait for its back end now.
-    #[must_use]
     pub fn may_have_been(&self, key: RequestKey, from_ns: u64, is_open: impl Fn(RequestKey) -> bool) -> bool {
         let is_later = |work: &&UnattributedWork| work.begun_ns > from_ns && work.runs();
         self.list.iter().filter(is_later).any(|work| work.may_be_of(key, &is_open))
     }
 
     /// Whether a request may be one of them.
-    #[must_use]
     pub fn may_be(&self, request: u64) -> bool {
         self.list.iter().any(|work| work.may_be(request))
     }
 
     /// Whether a request is known to wait for a back end, as it alone can have asked it.
-    #[must_use]
     pub fn is_waiting(&self, key: RequestKey) -> bool {
         self.list.iter().any(|work| !work.runs() && work.is_ones() && work.claimant(key).is_some())
     }
 
     /// Whether the unattributed work that uses this back end, if any does, waits for nothing.
-    #[must_use]
     pub fn is_runnable(&self, back_end: BackEnd) -> bool {
         self.list.iter().any(|work| work.runs() && work.back_ends.contains(&back_end))
     }
 
     /// Whether the thread is about one that waits for nothing.
-    #[must_use]
     pub fn current_runs(&self) -> bool {
         self.current().is_some_and(UnattributedWork::runs)
     }

@@ -95,7 +95,6 @@ impl Arrivals {
     }
 
     /// Arrivals while at least `count` slots were busy.
-    #[must_use]
     pub fn at_least(&self, count: u32) -> u64 {
         self.at_level.iter().skip(count as usize).fold(0, |sum, at_level| sum.saturating_add(*at_level))
     }

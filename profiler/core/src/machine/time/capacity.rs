@@ -236,7 +236,6 @@ impl Capacity {
     }
 
     /// What found no place in this window, each once.
-    #[must_use]
     pub fn evictions(&self) -> u64 {
         self.left_out.len() as u64
     }
@@ -389,7 +388,6 @@ impl Capacity {
     }
 
     /// The window has ended, and all of it is certain: what was found of a listener; `None`: no two processes accept there.
-    #[must_use]
     pub fn finish(&mut self, inode: u64) -> Option<BesideFree> {
         self.look(|_| u64::MAX);
         let found = self.found.get(&inode).cloned();

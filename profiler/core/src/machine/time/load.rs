@@ -52,7 +52,6 @@ impl Load {
     }
 
     /// The sum of them within a window. Pauses as short as those between them count at its ends, too.
-    #[must_use]
     pub fn within(&self, start_ns: u64, end_ns: u64) -> u64 {
         let part = |(from_ns, to_ns): &(u64, u64)| {
             let from_ns = if *from_ns <= start_ns.saturating_add(PAUSE_NS) { start_ns } else { *from_ns };

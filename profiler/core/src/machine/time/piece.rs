@@ -54,7 +54,6 @@ const fn slept_for_several(slice: &Slice) -> bool {
 
 impl Piece {
     /// The gap before a slice.
-    #[must_use]
     #[inline]
     pub fn gap(slice: &Slice) -> Self {
         let is_awake = slice.gap.blocked_ns == 0 && slice.in_gap.blocked_call == NO_CALL;
@@ -91,7 +90,6 @@ impl Piece {
 
     /// The gap after the close of a file. A sleep on the way out of that call is the file system's: `__fput` runs as the thread's own work, after the call's
     /// end (fs/file_table.c).
-    #[must_use]
     pub const fn after_close_of_file(mut self, slice: &Slice) -> Self {
         if !slept_for_several(slice) && slice.in_gap.blocked_call == CLOSE as i32 {
             self.blocked = Phase::FileWait;
@@ -100,7 +98,6 @@ impl Piece {
     }
 
     /// The call of a slice that ended at `exit_ns`.
-    #[must_use]
     pub fn call(slice: &Slice, exit_ns: u64, meaning: &Meaning) -> Self {
         Self {
             start_ns: slice.enter_ns,
@@ -117,7 +114,6 @@ impl Piece {
     }
 
     /// A stretch of which nothing is known (lost slices).
-    #[must_use]
     pub const fn unknown(start_ns: u64, end_ns: u64) -> Self {
         Self {
             start_ns,
@@ -134,7 +130,6 @@ impl Piece {
     }
 
     /// Length.
-    #[must_use]
     pub const fn length_ns(&self) -> u64 {
         self.end_ns.saturating_sub(self.start_ns)
     }
@@ -160,7 +155,6 @@ impl Piece {
     }
 
     /// Phases of the part from `from_ns` on; they add up to that part's length exactly.
-    #[must_use]
     pub fn phases_from(&self, from_ns: u64) -> Phases {
         let mut phases = Phases::default();
         self.add_from(from_ns, &mut phases);
@@ -169,7 +163,6 @@ impl Piece {
 
     /// What the thread surely did in a part of it, or waited for at its own request. That is what the rest cannot hold, in whatever order things came. Waits
     /// for a CPU, a lock or a thread are left out, and so is what is not known.
-    #[must_use]
     pub fn surely_done_within(&self, from_ns: u64, until_ns: u64) -> Phases {
         let mut phases = Phases::default();
         let part_ns = until_ns.min(self.end_ns).saturating_sub(from_ns.max(self.start_ns));
@@ -393,13 +386,11 @@ impl Pending {
     }
 
     /// Start of what is kept one by one.
-    #[must_use]
     pub fn start_ns(&self) -> Option<u64> {
         self.pieces.front().map(|piece| piece.start_ns)
     }
 
     /// Whether in it the thread slept on purpose, or waited for a back end, a file or a child process.
-    #[must_use]
     pub fn has_worked_and_waited(&self) -> bool {
         self.pieces.iter().any(|piece| {
             piece.account.blocked_ns > piece.fault_ns

@@ -80,7 +80,6 @@ pub struct Meant {
 
 impl Meant {
     /// No wait for the interpreter lock.
-    #[must_use]
     pub const fn new(phase: Phase, idle: IdleSleep) -> Self {
         Self { phase, idle, held_by: Holders::NONE, goes_on: false }
     }
@@ -152,7 +151,6 @@ impl Sleeps {
     }
 
     /// How long a thread is known to have slept in its light slice with so many others before it.
-    #[must_use]
     pub(in crate::machine) fn asleep_ns(&self, tid: Tid, sequence: u32) -> u64 {
         let thread = self.threads.get(&tid).filter(|thread| thread.sequence == sequence);
         thread.map_or(0, Sleeping::asleep_ns)
@@ -169,7 +167,6 @@ impl Sleeps {
     }
 
     /// Where the last sleep of a thread's light slice with so many others before it ended; `None`: there is none.
-    #[must_use]
     pub(in crate::machine) fn since(&self, tid: Tid, sequence: u32) -> Option<Since> {
         let thread = self.threads.get(&tid).filter(|thread| thread.sequence == sequence)?;
         thread.sleeps.back().map(|sleep| Since { at_ns: sleep.end_ns, cpu_ns: sleep.cpu_ns })

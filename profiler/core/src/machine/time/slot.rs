@@ -122,25 +122,21 @@ impl Busy {
     }
 
     /// Such arrivals while at least `count` slots were busy.
-    #[must_use]
     pub fn arrived_at_least(&self, count: u32) -> u64 {
         self.arrivals.at_least(count)
     }
 
     /// Such arrivals of which the number of busy slots is not known any more.
-    #[must_use]
     pub const fn arrivals_unplaced(&self) -> u64 {
         self.arrivals.unplaced
     }
 
     /// Time with at least `count` slots busy.
-    #[must_use]
     pub fn at_least_ns(&self, count: u32) -> u64 {
         self.at_level_ns.iter().skip(count as usize).fold(0, |sum, level_ns| sum.saturating_add(*level_ns))
     }
 
     /// Largest number busy at once.
-    #[must_use]
     pub fn peak(&self) -> u32 {
         u32::try_from(self.peak).unwrap_or(0)
     }
@@ -157,7 +153,6 @@ pub struct Heat {
 
 impl Heat {
     /// A map that starts at `start_ns`.
-    #[must_use]
     pub fn new(start_ns: u64) -> Self {
         Self {
             start_ns,
@@ -168,7 +163,6 @@ impl Heat {
     }
 
     /// Processes for which there is no row.
-    #[must_use]
     pub fn evictions(&self) -> u64 {
         self.left_out.len() as u64
     }
@@ -210,7 +204,6 @@ impl Heat {
     }
 
     /// The map for a window that ends at `end_ns`, in at most as many buckets as a report shows.
-    #[must_use]
     pub fn finish(mut self, end_ns: u64) -> (u64, Vec<HeatRow>) {
         let length_ns = end_ns.saturating_sub(self.start_ns).max(1);
         while length_ns.div_ceil(self.bucket_ns) > SHOWN_BUCKETS as u64 {

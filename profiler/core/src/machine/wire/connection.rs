@@ -53,7 +53,6 @@ pub struct Connection {
 
 impl Connection {
     /// It carries one request, in a protocol of the server's own.
-    #[must_use]
     pub fn is_private(&self) -> bool {
         self.origin.side == Side::Inner { private: true }
     }
@@ -166,13 +165,11 @@ impl Connections {
     }
 
     /// Connections seen in the window: those that were open when it began, and those that came.
-    #[must_use]
     pub const fn seen_in_window(&self) -> u64 {
         self.seen.saturating_sub(self.gone_before).saturating_sub(self.inner)
     }
 
     /// Clients' connections that are open.
-    #[must_use]
     pub fn clients_open(&self) -> u64 {
         let is_client_s = |key: &&Connection| !matches!(key.origin.side, Side::Inner { .. });
         self.table.iter().flatten().filter(is_client_s).count() as u64
@@ -189,13 +186,11 @@ impl Connections {
     }
 
     /// A connection by number.
-    #[must_use]
     pub fn get(&self, index: u32) -> Option<&Connection> {
         self.table.get(index as usize)?.as_ref()
     }
 
     /// The request of this id, if it is the one that its connection is about.
-    #[must_use]
     pub fn active(&self, (index, id): RequestKey) -> Option<&Active> {
         self.get(index)?.requests.front().map(Box::as_ref).filter(|active| active.request.id == id)
     }
@@ -206,7 +201,6 @@ impl Connections {
     }
 
     /// Method and path of a request that is not finished.
-    #[must_use]
     pub fn named(&self, index: u32, id: u64) -> Option<(String, String)> {
         let all = self.get(index)?.requests.iter().map(|active| &active.request);
         let request = all.into_iter().find(|request| request.id == id)?;

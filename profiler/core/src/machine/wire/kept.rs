@@ -29,7 +29,6 @@ impl Kept {
     }
 
     /// Whether single pieces matter.
-    #[must_use]
     pub const fn is_any(&self) -> bool {
         !matches!(self, Self::Nothing)
     }

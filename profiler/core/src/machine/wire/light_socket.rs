@@ -230,26 +230,22 @@ const STATUS_LINE: &[u8] = b"HTTP/1.";
 
 impl Sockets {
     /// Connections that are open now.
-    #[must_use]
     pub fn count(&self) -> u64 {
         self.open.len() as u64
     }
 
     /// Whether a request came on the connection of this socket.
-    #[must_use]
     pub(in crate::machine) fn has_asked(&self, socket: u64) -> bool {
         self.open.get(&socket).is_some_and(|socket| socket.begun > 0)
     }
 
     /// Whether the connection of this socket has a request with this number, of whose answer nothing was sent.
-    #[must_use]
     pub(in crate::machine) fn is_unanswered(&self, socket: u64, id: u64) -> bool {
         let active = self.open.get(&socket).and_then(|socket| socket.active.as_ref());
         active.is_some_and(|active| active.request.id == id && !active.is_responding)
     }
 
     /// The request on the connection of this socket, if it has this number.
-    #[must_use]
     pub(in crate::machine) fn request(&self, socket: u64, id: u64) -> Option<&Request> {
         let active = self.open.get(&socket)?.active.as_ref()?;
         (active.request.id == id).then_some(&active.request)

@@ -38,7 +38,6 @@ pub struct Origin {
 
 impl Origin {
     /// When accept returned it; 0: before we attached.
-    #[must_use]
     pub fn accepted_or_zero_ns(&self) -> u64 {
         self.accepted_ns.unwrap_or(0)
     }

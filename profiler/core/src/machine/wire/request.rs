@@ -153,7 +153,6 @@ pub struct Beginning {
 
 impl Active {
     /// A request begins.
-    #[must_use]
     pub fn new(beginning: &Beginning, tgid: Tid, tid: Tid) -> Self {
         let start_ns = beginning.start_ns;
         let mut phases = Phases::default();
@@ -356,7 +355,6 @@ impl Active {
 
     /// What its time is up to the window's end, where nobody works on it. It waits for a thread. Where a thread has worked on it before, or may have, that is
     /// not known.
-    #[must_use]
     pub const fn unattended(&self) -> Phase {
         let nobody = self.owner.is_none() && self.left_by.is_none() && !self.request.seen.truncated;
         if nobody { Phase::PoolWait } else { Phase::Unexplained }

@@ -45,7 +45,6 @@ impl Tail {
 
     /// Phases of what lies after `from_ns` and before `until_ns`, as far as it is kept. Of a piece in which one of them lies it takes the phases by
     /// [`last_first`].
-    #[must_use]
     pub fn between(&self, from_ns: u64, until_ns: u64, has_read_all: bool) -> Phases {
         let mut between = Phases::default();
         for (start_ns, end_ns, phases) in &self.0 {

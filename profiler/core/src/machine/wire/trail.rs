@@ -28,7 +28,6 @@ pub struct Trail {
 
 impl Trail {
     /// Up to `from_ns` the request's time is in `before`.
-    #[must_use]
     pub const fn new(before: Phases, from_ns: u64) -> Self {
         Self { before, from_ns, pieces: Vec::new() }
     }
@@ -73,7 +72,6 @@ pub fn cut(phases: &mut Phases, order: impl Iterator<Item = Phase>, mut excess_n
 }
 
 /// What of `all` is left without `part`.
-#[must_use]
 pub fn minus(all: &Phases, part: &Phases) -> Phases {
     let mut left = Phases::default();
     for (phase, duration_ns) in all.iter() {

@@ -24,7 +24,6 @@ pub struct Moved {
 }
 
 /// The peer's port of a back end's socket (0: not known); `None`: it is something else.
-#[must_use]
 pub const fn port_of(class: DescriptorClass) -> Option<u16> {
     match class {
         DescriptorClass::Backend { port } => Some(port),
@@ -111,7 +110,6 @@ impl UnattributedTrips {
     }
 
     /// All of it. Where the kernel side marks streams, a socket without the mark is none.
-    #[must_use]
     pub fn told(&self) -> RoundTrips {
         let mut all = self.known.clone();
         if !self.marks_streams && self.unmarked > 0 {

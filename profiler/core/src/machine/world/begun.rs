@@ -32,13 +32,11 @@ pub struct Shown {
 
 impl Begun {
     /// A connect for this request.
-    #[must_use]
     pub fn new(by: Option<(u32, u64)>) -> Self {
         Self { by, ..Self::default() }
     }
 
     /// Bytes have moved.
-    #[must_use]
     pub const fn is_used(&self) -> bool {
         self.is_used
     }

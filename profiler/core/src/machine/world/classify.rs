@@ -71,7 +71,6 @@ const fn waits_for_work(idle: Idle, blocked: Phase) -> Meaning {
 const IDLE: Meaning = waits_for_work(Idle::Always, Phase::Unexplained);
 
 /// Meaning of a call. `head_complete` says, for a client's descriptor, whether the head of the request received there has been read.
-#[must_use]
 pub fn classify(slice: &Slice, descriptors: &Descriptors, head_complete: impl Fn(i32) -> bool) -> Meaning {
     use ThreadState as State;
     let tgid = slice.tgid;
@@ -217,7 +216,6 @@ const fn client_state(slice: &Slice) -> ThreadState {
 }
 
 /// Phase of a sleep in the gap, by the unobserved call in which it happened.
-#[must_use]
 pub const fn gap_sleep_phase(system_call: i32) -> Phase {
     match gap_sleep::of(system_call) {
         GapSleep::File | GapSleep::FileLock => Phase::FileWait,

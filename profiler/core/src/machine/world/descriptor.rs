@@ -154,33 +154,28 @@ pub struct Descriptors {
 
 impl Descriptors {
     /// The descriptor, if it is known.
-    #[must_use]
     pub fn get(&self, tgid: Tid, fd: i32) -> Option<&Descriptor> {
         self.processes.get(&tgid)?.get(fd)
     }
 
     /// Class of a descriptor; `None` if it is not known.
-    #[must_use]
     pub fn class(&self, tgid: Tid, fd: i32) -> Option<DescriptorClass> {
         self.get(tgid, fd).map(|descriptor| descriptor.class)
     }
 
     /// No descriptor of the process has a higher number; −1: it has none.
-    #[must_use]
     pub fn highest(&self, tgid: Tid) -> i32 {
         let count = self.processes.get(&tgid).map_or(0, |table| table.slots.len());
         i32::try_from(count).unwrap_or(i32::MAX) - 1
     }
 
     /// Client connections that the process has open.
-    #[must_use]
     pub fn clients(&self, tgid: Tid) -> u64 {
         let table = self.processes.get(&tgid).map_or(&[][..], |table| table.slots.as_slice());
         table.iter().flatten().filter(|descriptor| descriptor.connection.is_some()).count() as u64
     }
 
     /// The connection behind a descriptor.
-    #[must_use]
     pub fn connection(&self, tgid: Tid, fd: i32) -> Option<u32> {
         self.get(tgid, fd)?.connection
     }
@@ -245,13 +240,11 @@ impl Descriptors {
     }
 
     /// Whether this number's descriptor existed at that moment.
-    #[must_use]
     pub fn had(&self, tgid: Tid, fd: i32, at_ns: u64) -> bool {
         self.get(tgid, fd).is_some_and(|descriptor| descriptor.opened_ns <= at_ns)
     }
 
     /// Class of the descriptor that had this number at that moment; `None`: not known, or no longer.
-    #[must_use]
     pub fn class_at(&self, tgid: Tid, fd: i32, at_ns: u64) -> Option<DescriptorClass> {
         let now = self.get(tgid, fd).filter(|descriptor| descriptor.opened_ns <= at_ns);
         let before = || {
@@ -321,7 +314,6 @@ impl Descriptors {
     }
 
     /// What an epoll instance waits for now.
-    #[must_use]
     pub fn interest(&self, tgid: Tid, epoll_fd: i32) -> Interest {
         let Some(table) = self.processes.get(&tgid) else { return Interest::default() };
         let known = table.known.filter(|(known_fd, _)| *known_fd == epoll_fd);

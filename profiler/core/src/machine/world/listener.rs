@@ -180,19 +180,16 @@ impl Listeners {
     }
 
     /// Waits of connections that the process accepted from its descriptor.
-    #[must_use]
     pub fn accept_wait(&self, tgid: Tid, fd: i32) -> Option<&Latency> {
         self.waits.get(&(tgid, fd))
     }
 
     /// Waits of the process for this descriptor that returned for nothing.
-    #[must_use]
     pub fn empty_returns(&self, tgid: Tid, fd: i32) -> EmptyReturns {
         self.empty.get(&(tgid, fd)).copied().unwrap_or_default()
     }
 
     /// What was counted in the window.
-    #[must_use]
     pub fn wakes(&self, inode: u64) -> Option<ListenerWakes> {
         let count = self.counts.get(&inode)?;
         Some(count.last.since(&count.before))

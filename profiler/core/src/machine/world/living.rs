@@ -20,7 +20,6 @@ pub struct Living {
 
 impl Living {
     /// Of these. To be called once `processes` has forgotten what has ended. `threads`: the live ones. `with_threads`: the processes that have some.
-    #[must_use]
     pub fn of(
         processes: &Processes,
         threads: FxHashSet<Tid>,
@@ -34,19 +33,16 @@ impl Living {
     }
 
     /// A process that has not ended, or whose children have not.
-    #[must_use]
     pub fn process(&self, tgid: Tid) -> bool {
         self.processes.contains(&tgid)
     }
 
     /// A thread that has not ended.
-    #[must_use]
     pub fn thread(&self, tid: Tid) -> bool {
         self.threads.contains(&tid)
     }
 
     /// A listener that a process holds.
-    #[must_use]
     pub fn listener(&self, inode: u64) -> bool {
         self.listeners.contains(&inode)
     }

@@ -104,14 +104,12 @@ impl Lost {
     }
 
     /// Whether anything was lost between the two moments, both included.
-    #[must_use]
     pub fn any(&self, from_ns: u64, to_ns: u64) -> bool {
         self.lasting_since_ns.is_some_and(|since_ns| since_ns <= to_ns)
             || self.spans.iter().rev().any(|(begin_ns, end_ns)| *begin_ns <= to_ns && from_ns <= *end_ns)
     }
 
     /// Whether the losses up to `at_ns` are known by now. True also where nobody counts.
-    #[must_use]
     pub fn is_known(&self, at_ns: u64) -> bool {
         self.last.is_none_or(|(_, _, read_ns)| read_ns >= at_ns)
     }

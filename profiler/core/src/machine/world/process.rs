@@ -81,7 +81,6 @@ impl Processes {
     }
 
     /// Whether a process is in `seen`.
-    #[must_use]
     pub fn is_seen(&self, tgid: Tid) -> bool {
         self.places.contains_key(&tgid)
     }
@@ -135,14 +134,12 @@ impl Processes {
     }
 
     /// Whether a process has ended and was forgotten. Facts that arrive about it only now would be kept for ever.
-    #[must_use]
     pub fn is_gone(&self, tgid: Tid) -> bool {
         self.gone.contains_key(&tgid)
     }
 
     /// What kind of loop a process may run, by what it has loaded. gevent's counts only where a single thread reads requests. What is loaded does not show what
     /// threads do: a pool's threads each take requests for themselves, whatever the application imports.
-    #[must_use]
     pub fn loop_kind(&self, tgid: Tid) -> &'static LoopKind {
         self.loaded(tgid).first(self.readers.get(&tgid) == Some(&None))
     }
@@ -172,7 +169,6 @@ impl Processes {
     }
 
     /// Whether a process has loaded a loop that uses io_uring for things that requests do not wait for.
-    #[must_use]
     pub fn has_rings_of_loop(&self, tgid: Tid) -> bool {
         self.loaded(tgid).have_rings()
     }
@@ -188,13 +184,11 @@ impl Processes {
     }
 
     /// Whether a process has started others that are seen.
-    #[must_use]
     pub fn has_children(&self, tgid: Tid) -> bool {
         self.children.contains_key(&tgid)
     }
 
     /// The listener that a process has at a descriptor.
-    #[must_use]
     pub fn listener(&self, tgid: Tid, fd: i32) -> Option<&ListenerSeen> {
         self.listeners.get(*self.listener_places.get(&(tgid, fd))?)
     }
@@ -252,14 +246,12 @@ impl Processes {
     }
 
     /// Inode of the listener that a process has at a descriptor; `None`: not known.
-    #[must_use]
     pub fn listener_inode(&self, tgid: Tid, fd: i32) -> Option<u64> {
         let seen = self.listener(tgid, fd)?;
         Some(seen.inode).filter(|inode| *inode != 0 && *inode < UNKNOWN_INODE)
     }
 
     /// Whether a process holds the listener.
-    #[must_use]
     pub fn holds(&self, tgid: Tid, inode: u64) -> bool {
         self.listeners.iter().any(|seen| seen.fd >= 0 && (seen.tgid, seen.inode) == (tgid, inode))
     }

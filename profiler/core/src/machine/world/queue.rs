@@ -102,7 +102,6 @@ impl Queues {
     }
 
     /// Whether the listener holds connections back until their first data arrive.
-    #[must_use]
     pub fn is_deferred(&self, inode: u64) -> bool {
         self.queues.get(&inode).is_some_and(|watched| watched.refusals.1.is_deferred)
     }
@@ -171,7 +170,6 @@ impl Queues {
     }
 
     /// The queue of a listener up to `end_ns`; `None`: it was never read.
-    #[must_use]
     pub fn finish(&self, inode: u64, end_ns: u64, measured: Measured) -> Option<Queue> {
         let mut watched = self.queues.get(&inode)?.clone();
         watched.settle(end_ns, true);
@@ -207,7 +205,6 @@ impl Queues {
     }
 
     /// What is not seen of these listeners, as their queues could not be read; `None`: nothing prevented it.
-    #[must_use]
     pub fn blind_spot<'a>(&self, unread: impl Iterator<Item = &'a str>) -> Option<String> {
         let reason = self.not_read.as_ref()?;
         let mut unread: Vec<&str> = unread.collect();
@@ -229,7 +226,6 @@ impl Queues {
     }
 
     /// What each namespace counted in the window.
-    #[must_use]
     pub fn networks(&self) -> Vec<Network> {
         let mut list: Vec<Network> = self.networks.iter().map(|(first, last)| last.since(first)).collect();
         list.sort_by_key(|network| network.namespace);

@@ -13,13 +13,11 @@ use crate::machine::world::classify::gap_sleep_phase;
 use crate::phase::Phase;
 
 /// Whether it is a wait for a lock: only then an address can be that of the interpreter's.
-#[must_use]
 pub fn is_for_lock(slept: &Slept) -> bool {
     slept.system_call == FUTEX.cast_signed()
 }
 
 /// What the thread slept for.
-#[must_use]
 pub fn phase(slept: &Slept) -> Phase {
     let Ok(number) = u32::try_from(slept.system_call) else {
         return if slept.system_call == PAGE_FAULT { Phase::FaultWait } else { Phase::Unexplained };
@@ -49,7 +47,6 @@ pub fn phase(slept: &Slept) -> Phase {
 }
 
 /// Whether it is a wait until one of several descriptors is ready, or a connection comes.
-#[must_use]
 pub fn is_for_descriptors(slept: &Slept) -> bool {
     let called = u32::try_from(slept.system_call).ok().and_then(kind);
     matches!(called, Some(Kind::Accept | Kind::EpollWait | Kind::Poll | Kind::Select))

@@ -46,7 +46,6 @@ impl World {
     }
 
     /// An accept ended: successful (0), empty (1) or failed (2). Returns whether there was room to count it.
-    #[must_use]
     pub fn count_accept(&mut self, listener: (Tid, i32), outcome: usize) -> bool {
         if self.accepts.len() >= MAX_LISTENERS && !self.accepts.contains_key(&listener) {
             return false;

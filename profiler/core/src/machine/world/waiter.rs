@@ -248,7 +248,6 @@ impl ListenerWaits {
     }
 
     /// Who waits for each listener, by inode; `open`: the call that every thread is inside at the end.
-    #[must_use]
     pub fn finish(&self, world: &World, open: &[Slice]) -> FxHashMap<u64, Found> {
         let mut found: BTreeMap<(u64, How), BTreeSet<(Tid, Tid)>> = BTreeMap::new();
         let ways_of: BTreeMap<Tid, Vec<(u64, How)>> =

@@ -77,7 +77,6 @@ impl Wakes {
     }
 
     /// What became of the threads that connections to the listener woke.
-    #[must_use]
     pub fn of(&self, inode: u64) -> Option<&Woken> {
         self.listeners.get(&inode)
     }

@@ -5,38 +5,32 @@
 use super::{Advice, Direction, Part, Scope, Setting, Step, act, raise};
 
 /// Where a back end takes the time.
-#[must_use]
 pub fn faster_back_end() -> Step {
     act("speed up the back end's answers").or(act("ask it less often")).because("the time is lost there")
 }
 
 /// Where slots run out for want of CPU. Fewer processes only help where hardly anything else holds slots, which `cpu-bound` says: one in place of
 /// three halved the answers a second where requests also waited for a back end (`make mixes`, seed 66).
-#[must_use]
 pub fn more_cpu() -> Step {
     act("give the server more CPU").or(act("make the code faster"))
 }
 
 /// Where a quota of CPU stops the server.
-#[must_use]
 pub fn raise_cpu_limit() -> Part {
     act("raise the CPU limit of the server's cgroup (container)").with(cpu_limit(), Direction::Raise)
 }
 
 /// The quota of CPU, as cgroups call it.
-#[must_use]
 pub fn cpu_limit() -> Setting {
     Setting::named("cpu.max").at(Scope::Service)
 }
 
 /// Where a server closes kept connections as requests arrive on them; `setting`: for how long it keeps idle ones.
-#[must_use]
 pub fn keep_idle_longer(setting: &Setting) -> Part {
     raise(setting).so("above the time for which clients, or the proxy before it, keep idle connections")
 }
 
 /// Where a server kills workers that take too long; `setting`: its limit.
-#[must_use]
 pub fn keep_within(setting: &Setting) -> Advice {
     let limit_of_its_own = act("give it a limit of its own at the back end");
     let longer = raise(setting).only("only if such long requests are intended");

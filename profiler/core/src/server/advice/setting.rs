@@ -32,7 +32,6 @@ pub enum Direction {
 
 impl Direction {
     /// Its name in JSON.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Raise => "raise",
@@ -61,7 +60,6 @@ pub enum Scope {
 
 impl Scope {
     /// Its name in JSON.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::CommandLine => "command_line",
@@ -84,19 +82,16 @@ pub struct Move {
 
 impl Move {
     /// More of something.
-    #[must_use]
     pub const fn up(what: Sizes) -> Self {
         Self { what, is_up: true }
     }
 
     /// Fewer of something, or no more.
-    #[must_use]
     pub const fn down(what: Sizes) -> Self {
         Self { what, is_up: false }
     }
 
     /// Whether this one and another are opposite ways of one thing.
-    #[must_use]
     pub fn opposes(self, other: Self) -> bool {
         self.what == other.what && self.is_up != other.is_up
     }
@@ -123,7 +118,6 @@ pub struct Setting {
 
 impl Setting {
     /// An option of a command line whose present value is not known.
-    #[must_use]
     pub fn named(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -137,7 +131,6 @@ impl Setting {
     }
 
     /// The option `name` of a server, which has its value as the setting `setting` if it is known.
-    #[must_use]
     pub fn of(server: &Server, name: impl Into<String>, setting: &str) -> Self {
         let inferred = |one: &crate::model::Setting| one.name == setting && one.origin == Origin::Inferred;
         Self {
@@ -148,35 +141,30 @@ impl Setting {
     }
 
     /// The same, said to size something.
-    #[must_use]
     pub fn sizing(mut self, what: Sizes) -> Self {
         self.sizes = Some(what);
         self
     }
 
     /// The same, set somewhere else than on the command line.
-    #[must_use]
     pub const fn at(mut self, scope: Scope) -> Self {
         self.scope = scope;
         self
     }
 
     /// The same, of which each process has a queue of its own.
-    #[must_use]
     pub const fn with_queues_apart(mut self) -> Self {
         self.queues_apart = true;
         self
     }
 
     /// The same with another way to set it.
-    #[must_use]
     pub fn or_as(mut self, also: impl Into<String>) -> Self {
         self.also = Some(also.into());
         self
     }
 
     /// The same with its present value.
-    #[must_use]
     pub fn now(mut self, present: impl ToString) -> Self {
         self.present = Some(present.to_string());
         self
@@ -203,7 +191,6 @@ pub enum Limit {
 
 impl Limit {
     /// Its name in JSON.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Cores => "cores",
@@ -230,13 +217,11 @@ pub struct Change {
 
 impl Change {
     /// The change of a setting one way.
-    #[must_use]
     pub const fn new(setting: Setting, direction: Direction) -> Self {
         Self { setting, direction, proposed: None, limit: None, at_most: None, caveat: None }
     }
 
     /// What it makes more or fewer of.
-    #[must_use]
     pub fn moves(&self) -> Option<Move> {
         let what = self.setting.sizes?;
         match self.direction {

@@ -41,25 +41,21 @@ fn changing(verb: &str, setting: &Setting, direction: Direction) -> Part {
 }
 
 /// Raise a setting.
-#[must_use]
 pub fn raise(setting: &Setting) -> Part {
     changing("raise", setting, Direction::Raise)
 }
 
 /// Lower a setting.
-#[must_use]
 pub fn lower(setting: &Setting) -> Part {
     changing("lower", setting, Direction::Lower)
 }
 
 /// Use an option that is not used.
-#[must_use]
 pub fn use_option(setting: &Setting) -> Part {
     changing("use", setting, Direction::Set)
 }
 
 /// Something to do that is no setting of the server: an imperative without its period, its first letter small.
-#[must_use]
 pub fn act(text: impl Into<String>) -> Part {
     Part {
         text: text.into(),
@@ -72,14 +68,12 @@ pub fn act(text: impl Into<String>) -> Part {
 }
 
 /// A sentence without its period that says nothing to do.
-#[must_use]
 pub fn say(text: impl Into<String>) -> Part {
     Part { is_imperative: false, ..act(text) }
 }
 
 impl Part {
     /// The same with what makes it precise behind it: `raise --workers up to the number of cores`.
-    #[must_use]
     pub fn so(mut self, more: impl AsRef<str>) -> Self {
         self.text.push(' ');
         self.text.push_str(more.as_ref());
@@ -87,38 +81,32 @@ impl Part {
     }
 
     /// The same with when it holds behind it: `raise --timeout only if such long requests are intended`.
-    #[must_use]
     pub fn only(mut self, condition: &'static str) -> Self {
         self.condition = condition;
         self.so(condition)
     }
 
     /// The same, no further than to this value, which the sentence names.
-    #[must_use]
     pub fn at_most(self, value: u64) -> Self {
         self.each_change(|change| change.at_most = Some(value))
     }
 
     /// The same, up to the number of cores and no further.
-    #[must_use]
     pub fn up_to_cores(self) -> Self {
         self.so("up to the number of cores").each_change(|change| change.limit = Some(Limit::Cores))
     }
 
     /// The same, as far as there are cores.
-    #[must_use]
     pub fn as_far_as_cores(self) -> Self {
         self.so("as far as there are cores").each_change(|change| change.limit = Some(Limit::Cores))
     }
 
     /// The same, down to the number of cores, which the sentence has named, and no further.
-    #[must_use]
     pub fn towards_cores(self) -> Self {
         self.so("towards their number").each_change(|change| change.limit = Some(Limit::Cores))
     }
 
     /// The same, which is this arrangement.
-    #[must_use]
     pub const fn arranging(mut self, arrangement: Arrangement) -> Self {
         self.arrangement = Some(arrangement);
         self
@@ -130,28 +118,24 @@ impl Part {
     }
 
     /// The same, which makes more of something without a setting that could be named.
-    #[must_use]
     pub fn more(mut self, what: Sizes) -> Self {
         self.moves.push(Move::up(what));
         self
     }
 
     /// The same, which makes fewer of something without a setting that could be named, or warns of more.
-    #[must_use]
     pub fn no_more(mut self, what: Sizes) -> Self {
         self.moves.push(Move::down(what));
         self
     }
 
     /// The same, in whose text this change is named already.
-    #[must_use]
     pub fn with(mut self, setting: Setting, direction: Direction) -> Self {
         self.changes.push(Change::new(setting, direction));
         self
     }
 
     /// The same, in whose text this option is named already with the value to set.
-    #[must_use]
     pub fn with_value(mut self, setting: Setting, value: &str) -> Self {
         let proposed = Some(value.to_owned());
         self.changes.push(Change { proposed, ..Change::new(setting, Direction::Set) });
@@ -222,31 +206,26 @@ impl From<Part> for Step {
 
 impl Part {
     /// Both, in one sentence.
-    #[must_use]
     pub fn and(self, other: Self) -> Step {
         Step::from(self).and(other)
     }
 
     /// Either, in one sentence.
-    #[must_use]
     pub fn or(self, other: Self) -> Step {
         Step::from(self).or(other)
     }
 
     /// One after the other, in one sentence.
-    #[must_use]
     pub fn also(self, other: Self) -> Step {
         Step::from(self).also(other)
     }
 
     /// A sentence that begins with when it holds: `Until then`.
-    #[must_use]
     pub fn when(self, when: &'static str) -> Step {
         Step::from(self).when(when)
     }
 
     /// A sentence that ends with its reason.
-    #[must_use]
     pub fn because(self, reason: impl Into<String>) -> Step {
         Step::from(self).because(reason)
     }
@@ -254,35 +233,30 @@ impl Part {
 
 impl Step {
     /// And this, in the same sentence.
-    #[must_use]
     pub fn and(mut self, other: Part) -> Self {
         self.parts.push((AND, other));
         self
     }
 
     /// Or this, in the same sentence.
-    #[must_use]
     pub fn or(mut self, other: Part) -> Self {
         self.parts.push((", or ", other));
         self
     }
 
     /// And this behind a semicolon, in the same sentence.
-    #[must_use]
     pub fn also(mut self, other: Part) -> Self {
         self.parts.push(("; ", other));
         self
     }
 
     /// The same, begun with when it holds: `Until then`.
-    #[must_use]
     pub const fn when(mut self, when: &'static str) -> Self {
         self.when = when;
         self
     }
 
     /// The same with its reason behind a colon.
-    #[must_use]
     pub fn because(mut self, reason: impl Into<String>) -> Self {
         self.because = reason.into();
         self

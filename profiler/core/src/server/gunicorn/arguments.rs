@@ -10,7 +10,6 @@ use crate::server::command_line::{self, Takes};
 /// The arguments after the gunicorn script in a process's command line; `None`: it does not start gunicorn.
 ///
 /// Understands `gunicorn …`, `python … /path/gunicorn …`, `python -m gunicorn …`.
-#[must_use]
 pub fn of_command_line(command_line: &[String]) -> Option<&[String]> {
     let program = command_line::program(command_line)?;
     let is_ours = if program.is_module {
@@ -22,19 +21,16 @@ pub fn of_command_line(command_line: &[String]) -> Option<&[String]> {
 }
 
 /// Reads the arguments that follow the gunicorn script.
-#[must_use]
 pub fn read(arguments: &[String]) -> Arguments {
     command_line::read(OPTIONS, arguments)
 }
 
 /// Reads the value of `GUNICORN_CMD_ARGS`, split as a shell would; what cannot be split says nothing.
-#[must_use]
 pub fn read_environment(text: &str) -> Arguments {
     read(&shlex::split(text).unwrap_or_default())
 }
 
 /// `GUNICORN_CMD_ARGS` with nothing left but reported settings: what may enter a recording.
-#[must_use]
 pub fn only_reported(text: &str) -> String {
     let arguments = read_environment(text);
     let mut words = Vec::new();

@@ -37,13 +37,11 @@ const DIRECTIVES: [(&str, &str); 12] = [
 ];
 
 /// Whether a setting is one of the daemon processes'.
-#[must_use]
 pub fn is_of_daemon(name: &str) -> bool {
     DAEMON_OPTIONS.iter().any(|(_, ours)| *ours == name && *ours != "switch_interval")
 }
 
 /// The file that a command line names with `-f`, and the symbols that it defines.
-#[must_use]
 pub fn of_command_line(arguments: &[String]) -> (Option<&str>, Vec<&str>) {
     let mut file = None;
     let mut defines = Vec::new();
@@ -63,7 +61,6 @@ pub fn of_command_line(arguments: &[String]) -> (Option<&str>, Vec<&str>) {
 }
 
 /// The settings in this text.
-#[must_use]
 pub fn read(text: &str, defines: &[&str]) -> Vec<(String, String)> {
     let mut found = Vec::new();
     // Conditions around the present line: whether each of them holds.

@@ -5,7 +5,6 @@
 use crate::fact::{Attached, Sight};
 
 /// What light mode cannot show besides phases, for the report.
-#[must_use]
 pub fn not_told(attached: &Attached) -> &'static str {
     match attached.sight() {
         Sight::Messages => MESSAGES_ALONE,

@@ -119,19 +119,16 @@ impl Episode {
     }
 
     /// By how much its last sleep extended a request for the lock that was not honoured.
-    #[must_use]
     pub const fn not_honoured_ns(&self) -> u64 {
         self.not_honoured_ns
     }
 
     /// Whether its thread had been forced to give the lock up before it.
-    #[must_use]
     pub const fn is_after_forced(&self) -> bool {
         self.is_after_forced
     }
 
     /// Start and end, in nanoseconds.
-    #[must_use]
     pub const fn span(&self) -> (u64, u64) {
         (self.start_ns, self.end_ns)
     }

@@ -32,7 +32,6 @@ pub enum Part {
 
 impl Part {
     /// How much of a slice that ended at `exit_ns` is a wait within the window; `None`: it is no wait.
-    #[must_use]
     pub const fn wait_ns(self, slice: &Slice, exit_ns: u64, window_start_ns: u64) -> Option<u64> {
         let start_ns = match self {
             Self::First => begin_ns(slice),

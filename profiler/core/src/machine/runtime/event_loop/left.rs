@@ -111,7 +111,6 @@ impl Left {
     }
 
     /// The request to which it had last turned at this moment, and when.
-    #[must_use]
     pub(in crate::machine) fn touched_at(&self, at_ns: u64) -> Option<(u64, RequestKey)> {
         self.touches.iter().rev().find(|(touched_ns, _)| *touched_ns <= at_ns).copied()
     }

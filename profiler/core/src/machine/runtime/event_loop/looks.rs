@@ -109,14 +109,12 @@ impl Looks {
     }
 
     /// When the loop found what it has handled since its last look.
-    #[must_use]
     pub const fn found_ns(&self) -> u64 {
         if self.last.slept { self.last.woken_ns } else { self.last.exit_ns }
     }
 
     /// Between which two moments the findings of the loop's last look became ready. Where it slept, that is its wakeup, as far as that was seen. Otherwise it
     /// is some moment between its last two looks.
-    #[must_use]
     pub const fn found_ready_ns(&self) -> (u64, u64) {
         if self.last.slept {
             (self.last.woken_ns.saturating_sub(self.last.undecided_ns), self.last.woken_ns)
@@ -126,13 +124,11 @@ impl Looks {
     }
 
     /// Where the present iteration began.
-    #[must_use]
     pub const fn iteration_start_ns(&self) -> u64 {
         self.last.exit_ns
     }
 
     /// Where the iteration of this moment began. 0: that is not remembered.
-    #[must_use]
     pub fn iteration_start_at(&self, at_ns: u64) -> u64 {
         if self.last.exit_ns <= at_ns {
             return self.last.exit_ns;
@@ -145,13 +141,11 @@ impl Looks {
     }
 
     /// Whether this moment was in the iteration before the present one, or is in the present one.
-    #[must_use]
     pub const fn was_in_iteration_before(&self, at_ns: u64) -> bool {
         at_ns >= self.before_ns
     }
 
     /// The iteration after that of this moment: begin and end. `None`: it is not over, the loop slept before it, or it is not remembered.
-    #[must_use]
     pub(super) fn iteration_after(&self, at_ns: u64) -> Option<(u64, u64)> {
         let after = self.iterations.partition_point(|iteration| iteration.start_ns <= at_ns);
         let is_remembered = after > 0;
@@ -172,13 +166,11 @@ impl Looks {
     }
 
     /// The last wait before this moment in which it slept: entry and exit. 0: none is remembered.
-    #[must_use]
     pub fn slept_before(&self, at_ns: u64) -> (u64, u64) {
         self.sleeps.iter().rev().find(|(enter_ns, _)| *enter_ns < at_ns).copied().unwrap_or_default()
     }
 
     /// The loop has handled everything that happened before this moment.
-    #[must_use]
     pub fn recent_ns(&self) -> u64 {
         self.iterations_ago_ns(COLLECTING_ITERATIONS)
     }

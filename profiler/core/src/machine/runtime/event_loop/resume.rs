@@ -123,7 +123,6 @@ impl EventLoop {
 
     /// Whether a request that the loop left at `left_ns` may have resumed in the present iteration. A timer, another thread's wakeup or another request may
     /// have resumed it.
-    #[must_use]
     pub fn may_resume(&self, left_ns: u64) -> bool {
         let (told_ns, undue_ns) = self.clues.undue;
         let is_undue = |looked_ns: u64| told_ns >= left_ns && looked_ns < undue_ns;
@@ -145,7 +144,6 @@ impl EventLoop {
     }
 
     /// The same of a request of which it is not known when the loop left it.
-    #[must_use]
     pub fn may_resume_any(&self) -> bool {
         let is_at_once = self.runs_timers_first() || self.resumes_at_once();
         let last_ns =
@@ -155,7 +153,6 @@ impl EventLoop {
 
     /// Whether requests that resume in the present iteration do so independently of one another, as far as is known. On gevent all timers are over when the
     /// loop handles what was ready.
-    #[must_use]
     pub fn resumes_one_alone(&self) -> bool {
         let is_timer = self.is_timer_told() || self.looks.last.exit_ns >= self.clues.undue.1;
         !self.resumes_at_once()
@@ -174,7 +171,6 @@ impl EventLoop {
     }
 
     /// Whether a timer came due for the iteration before the present one. `None`: no look showed that.
-    #[must_use]
     pub fn timer_for_iteration_before(&self) -> Option<bool> {
         let (told_ns, undue_ns) = self.clues.undue;
         let is_told =
@@ -184,7 +180,6 @@ impl EventLoop {
 
     /// Requests resumed at this moment: when the timer came due that resumed them. `None`: none came due in the present iteration, or something else may have
     /// resumed them, as a request had got an answer by then.
-    #[must_use]
     pub fn timer_of_iteration(&self, at_ns: u64) -> Option<u64> {
         let is_alone = self.clues.first_answer_ns == 0 && at_ns >= self.looks.last.exit_ns;
         let due_ns = self.clues.timer_ns.filter(|due_ns| *due_ns > self.looks.before_ns);

@@ -38,13 +38,11 @@ pub struct Inbound {
 
 impl Inbound {
     /// For a connection whose earlier bytes were not seen.
-    #[must_use]
     pub fn uncertain() -> Self {
         Self { uncertain: true, ..Self::default() }
     }
 
     /// Whether the head of the request that is being received has been read; of one that is encrypted, its first record.
-    #[must_use]
     pub fn head_complete(&self) -> bool {
         match &self.encrypted {
             Some(encrypted) => encrypted.has_record(),
@@ -53,13 +51,11 @@ impl Inbound {
     }
 
     /// Whether a head has begun and more of it must come: no application knows of that request yet. Not known of encrypted bytes.
-    #[must_use]
     pub const fn in_head(&self) -> bool {
         self.encrypted.is_none() && matches!(self.state, State::Head)
     }
 
     /// Whether bytes are still owed for the request that is being received.
-    #[must_use]
     pub fn in_message(&self) -> bool {
         match &self.encrypted {
             Some(encrypted) => encrypted.in_message(),
@@ -68,7 +64,6 @@ impl Inbound {
     }
 
     /// Whether more bytes must come before the request is whole: the end of its head, or of a body of a known size.
-    #[must_use]
     pub fn surely_owes(&self) -> bool {
         match &self.encrypted {
             Some(encrypted) => encrypted.owes(),
@@ -77,7 +72,6 @@ impl Inbound {
     }
 
     /// Whether the server does the TLS itself.
-    #[must_use]
     pub const fn is_encrypted(&self) -> bool {
         self.encrypted.is_some()
     }
@@ -95,7 +89,6 @@ impl Inbound {
     }
 
     /// Most bytes that the client's TLS sends without a request; `None`: it does none, or that is not known.
-    #[must_use]
     pub fn quiet_bytes(&self) -> Option<u32> {
         self.encrypted.as_ref()?.quiet_bytes()
     }

@@ -74,14 +74,12 @@ const LAST_CHUNK_BYTES: u64 = 5;
 
 impl Outbound {
     /// Whether the response under way has an end that only the turn of traffic shows.
-    #[must_use]
     pub const fn until_turn(&self) -> bool {
         matches!(self.state, State::Body(Body::UntilTurn))
     }
 
     /// Whether the response under way has such an end, and nothing written looks like it. The end is not seen if the server writes the last chunk together
     /// with bytes before it.
-    #[must_use]
     pub const fn may_have_more(&self) -> bool {
         let is_open = match self.open_end {
             OpenEnd::Chunk { is_last } => !is_last,
@@ -92,25 +90,21 @@ impl Outbound {
     }
 
     /// Whether what was written last is the last chunk of the response under way.
-    #[must_use]
     pub const fn at_last_chunk(&self) -> bool {
         self.until_turn() && matches!(self.open_end, OpenEnd::Chunk { is_last: true })
     }
 
     /// Whether the response under way ends with its connection.
-    #[must_use]
     pub const fn ends_with_connection(&self) -> bool {
         self.until_turn() && matches!(self.open_end, OpenEnd::Connection)
     }
 
     /// Whether the response under way is encrypted: nothing that is written shows its end.
-    #[must_use]
     pub const fn is_encrypted(&self) -> bool {
         self.until_turn() && matches!(self.open_end, OpenEnd::Encrypted)
     }
 
     /// Takes `bytes` of an encrypted response.
-    #[must_use]
     pub fn push_encrypted(&mut self, bytes: u64) -> Step<ResponseHead> {
         let begins = matches!(self.state, State::Idle);
         self.state = State::Body(Body::UntilTurn);
@@ -119,13 +113,11 @@ impl Outbound {
     }
 
     /// Whether a response is under way.
-    #[must_use]
     pub const fn in_message(&self) -> bool {
         !matches!(self.state, State::Idle)
     }
 
     /// Bytes of the response under way that are still to come, where that is known.
-    #[must_use]
     pub const fn owed_bytes(&self) -> Option<u64> {
         match self.state {
             State::Body(Body::Sized(owed)) => Some(owed),
@@ -134,7 +126,6 @@ impl Outbound {
     }
 
     /// Whether the head of the response under way is not whole.
-    #[must_use]
     pub const fn in_head(&self) -> bool {
         matches!(self.state, State::Head)
     }

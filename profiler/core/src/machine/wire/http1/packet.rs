@@ -24,7 +24,6 @@ pub enum Parsed {
 }
 
 /// Reads a packet from its first byte on.
-#[must_use]
 pub fn parse(bytes: &[u8]) -> Parsed {
     let Some(header) = bytes.get(..HEADER_BYTES) else {
         return if bytes.first().is_none_or(|modifier| *modifier == 0) {
