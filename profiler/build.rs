@@ -1,8 +1,8 @@
 //! Builds the kernel programs for `bpfel-unknown-none` and hands the object to `attach`.
 //!
-//! In: `profiler-ebpf`; `bpf-linker` in `.tools/bin` or on the PATH; the architecture of the machine that the program is for.
-//! Out: `OUT_DIR/probe`. The inner build has its own target directory, `target/bpf` (`target/bpf-aarch64`), shared by all profiles, so
-//! that BPF `core` is compiled once.
+//! In: `profiler-ebpf`; `bpf-linker` in `.tools/bin` or on the PATH; the architecture of the machine that the
+//! program is for. Out: `OUT_DIR/probe`. The inner build has its own target directory, `target/bpf`
+//! (`target/bpf-aarch64`), shared by all profiles, so that BPF `core` is compiled once.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

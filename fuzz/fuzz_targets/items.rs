@@ -1,4 +1,5 @@
-//! Records and facts of any content through the pipeline and every form of report: `tests/support/hostile/items.rs` says what must hold.
+//! Records and facts of any content through the pipeline and every form of report:
+//! `tests/support/hostile/items.rs` says what must hold.
 //!
 //! In: bytes. Out: nothing.
 #![no_main]

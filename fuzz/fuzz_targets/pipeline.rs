@@ -1,4 +1,5 @@
-//! Records and marks of windows, built of the input, through the pipeline: `tests/support/hostile/pipeline.rs` says what must hold.
+//! Records and marks of windows, built of the input, through the pipeline:
+//! `tests/support/hostile/pipeline.rs` says what must hold.
 //!
 //! In: bytes. Out: nothing.
 #![no_main]

@@ -1,8 +1,8 @@
 //! The live record of one thread: what it is doing now and where its time went since the last slice.
 //!
-//! In: nothing. Out: [`ThreadAccount`], the element of the mmap-able array `ACCOUNTS`. Only kernel programs write
-//! it; user space reads it without a system call, guarded by `lock_sequence` (odd: being written; changed across
-//! the read: torn, read again).
+//! In: nothing. Out: [`ThreadAccount`], the element of the mmap-able array `ACCOUNTS`. Only kernel programs
+//! write it; user space reads it without a system call, guarded by `lock_sequence` (odd: being written;
+//! changed across the read: torn, read again).
 
 #[cfg(not(target_arch = "bpf"))]
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -47,8 +47,8 @@ pub struct ThreadAccount {
     pub segment_start_ns: u64,
     /// Entry of the current call; [`ENTRY_UNKNOWN`] if the thread was inside it when it was adopted.
     pub enter_ns: u64,
-    /// Arguments of the current call. In light mode, of the sleep that began at `take_since_ns`: as `SleepRecord::argument`, `object`
-    /// with `events` above it, and `socket`.
+    /// Arguments of the current call. In light mode, of the sleep that began at `take_since_ns`: as
+    /// `SleepRecord::argument`, `object` with `events` above it, and `socket`.
     pub arguments: [u64; 3],
     /// As `SliceRecord::extra`, so far as it is known at entry; in light mode as `SleepRecord::peer`.
     pub extra: u64,
@@ -92,8 +92,9 @@ pub struct ThreadAccount {
     pub flags: u32,
     /// The call, observed or not, whose registers showed when the thread last blocked in the gap.
     pub blocked_in_call: i32,
-    /// Listener (address of its `struct sock`) whose connection woke the thread in the current call; 0: none. This and
-    /// the next three are written by the waker, outside the lock, while the thread sleeps.
+    /// Listener (address of its `struct sock`) whose connection woke the thread in the current call; 0:
+    /// none. This and the next three are written by the waker, outside the lock, while the thread
+    /// sleeps.
     pub cause_listener: u64,
     /// `cpu_ns` at that wakeup.
     pub cause_cpu_ns: u64,
@@ -101,19 +102,21 @@ pub struct ThreadAccount {
     pub cause_run_queue_ns: u64,
     /// `switches` at that wakeup.
     pub cause_switches: u32,
-    /// Low half of the address of the interpreter lock that the thread waited to take in its last slice. 0: it did
-    /// not, or the attempt is known to be over.
+    /// Low half of the address of the interpreter lock that the thread waited to take in its last slice. 0:
+    /// it did not, or the attempt is known to be over.
     pub take_lock: u32,
-    /// Low half of the time at which a probe saw the thread about to wait for the lock. Its lowest two bits say
-    /// instead which lock (1: the main interpreter's, 2: another's). 0: no probe did since the last slice.
+    /// Low half of the time at which a probe saw the thread about to wait for the lock. Its lowest two bits
+    /// say instead which lock (1: the main interpreter's, 2: another's). 0: no probe did since the last
+    /// slice.
     pub take_mark: u32,
     /// `SliceRecord` flag bits of the attempt since the last slice.
     pub take_flags: u32,
-    /// The thread is between the probes at the beginning and the end of an attempt (1), or not (0). In light mode, where frames are read:
-    /// its last sleep was a long one for the lock (1), which was looked at (2), or it was not (0).
+    /// The thread is between the probes at the beginning and the end of an attempt (1), or not (0). In light
+    /// mode, where frames are read: its last sleep was a long one for the lock (1), which was looked at
+    /// (2), or it was not (0).
     pub take_begun: u32,
-    /// Low half of the address at which the thread waited last for the lock's condition variable, the lower of the two
-    /// words that a signal wakes on; 0: not yet.
+    /// Low half of the address at which the thread waited last for the lock's condition variable, the lower
+    /// of the two words that a signal wakes on; 0: not yet.
     pub take_signals: u32,
     /// When the thread was woken so; this and the next four as `cause_listener`.
     pub cause_woken_ns: u64,
@@ -125,20 +128,23 @@ pub struct ThreadAccount {
     pub cause_peer_port: u16,
     /// Always 0.
     pub reserved: [u16; 3],
-    /// The thread's last futex call was on the lock's memory, and none of the attempt (1), or that is not so (0).
+    /// The thread's last futex call was on the lock's memory, and none of the attempt (1), or that is not so
+    /// (0).
     pub take_aside: u32,
     /// The thread has waited on an epoll instance (1), or not (0): only then it may be an event loop's.
     pub has_polled: u32,
-    /// The part of `blocked_ns` whose end the kernel did not show, while the thread is in an observed call. Some of
-    /// it may have been run queue, or time on a CPU. This and the next are 0 without `FLAG_WAKE_MISSED` in `flags`.
+    /// The part of `blocked_ns` whose end the kernel did not show, while the thread is in an observed call.
+    /// Some of it may have been run queue, or time on a CPU. This and the next are 0 without
+    /// `FLAG_WAKE_MISSED` in `flags`.
     pub call_undecided_ns: u64,
     /// The same of the gap (the current one, or the finished one while a call is open).
     pub gap_undecided_ns: u64,
-    /// When the attempt to take the interpreter lock that is under way, or the last one, began to wait; 0: where the thread waits
-    /// was looked at already. Kept where frames are read. In light mode when the thread's sleep began; 0: it does not sleep, or that was not seen.
+    /// When the attempt to take the interpreter lock that is under way, or the last one, began to wait; 0:
+    /// where the thread waits was looked at already. Kept where frames are read. In light mode when the
+    /// thread's sleep began; 0: it does not sleep, or that was not seen.
     pub take_since_ns: u64,
-    /// The task that was told last to be the one that the thread works for (`TaskRecord::task`). This and the next are kept of threads of
-    /// event loops, and written by the thread itself outside the lock.
+    /// The task that was told last to be the one that the thread works for (`TaskRecord::task`). This and
+    /// the next are kept of threads of event loops, and written by the thread itself outside the lock.
     pub told_task: u64,
     /// The way to it (`gil::TaskWay`), as looked up last; 0: there is none.
     pub task_way: u64,
@@ -152,11 +158,13 @@ pub struct ThreadAccount {
     pub thread_mark: u64,
     /// What was read of it last, from there on.
     pub state_words: [u64; STATE_WORDS],
-    /// What tells the thread's tasks where two things may: `gil::BY_CONTEXT` or `gil::BY_CHUNK`; 0: not known yet.
+    /// What tells the thread's tasks where two things may: `gil::BY_CONTEXT` or `gil::BY_CHUNK`; 0: not
+    /// known yet.
     pub task_by: u32,
     /// Always 0. The element has 512 bytes with it, so that none straddles a page.
     pub reserved_too: u32,
-    /// When the waker of the thread's last sleep in a `futex` was about to end it; written by the waker, outside the lock.
+    /// When the waker of the thread's last sleep in a `futex` was about to end it; written by the waker,
+    /// outside the lock.
     pub waking_ns: u64,
 }
 

@@ -1,6 +1,7 @@
 //! What an observed system call can do.
 //!
-//! In: nothing. Out: [`Kind`], which the table in [`system_call`](crate::system_call) gives to each observed call.
+//! In: nothing. Out: [`Kind`], which the table in [`system_call`](crate::system_call) gives to each observed
+//! call.
 
 /// What an observed call does. The arguments that matter are named per kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,7 +26,8 @@ pub enum Kind {
     Splice,
     /// Waits for the `struct pollfd` array in argument 0, of the length in argument 1.
     Poll,
-    /// Waits for sets of descriptors: highest number + 1 in argument 0, read, write and exception set after it.
+    /// Waits for sets of descriptors: highest number + 1 in argument 0, read, write and exception set after
+    /// it.
     Select,
     /// Waits on the epoll instance in argument 0.
     EpollWait,

@@ -1,6 +1,7 @@
 //! What a thread sleeps for in a call that is not observed, by the call's number.
 //!
-//! In: the numbers of records, which are those of `x86_64` (arch/x86/entry/syscalls/syscall_64.tbl). Out: [`GapSleep`], and whether two calls sleep for the same.
+//! In: the numbers of records, which are those of `x86_64` (arch/x86/entry/syscalls/syscall_64.tbl). Out:
+//! [`GapSleep`], and whether two calls sleep for the same.
 
 /// `clone`: a `vfork` where its first argument has [`CLONE_VFORK`].
 pub const CLONE: i32 = 56;
@@ -59,7 +60,8 @@ pub const fn of(system_call: i32) -> GapSleep {
     }
 }
 
-/// Whether sleeps in both calls are for the same, so that their sum is known whichever of them took it. Of locks it matters which.
+/// Whether sleeps in both calls are for the same, so that their sum is known whichever of them took it. Of
+/// locks it matters which.
 #[inline(always)]
 pub const fn are_alike(one: i32, other: i32) -> bool {
     one == other

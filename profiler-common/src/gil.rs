@@ -1,6 +1,6 @@
-//! What both sides know of interpreter locks. These are the slots of the map `GIL_PROBES`: how often traced threads
-//! hit the probes in the interpreter's code. Then how the locks of sub-interpreters are found, and the ways to a
-//! thread's frames and to the task that it works for.
+//! What both sides know of interpreter locks. These are the slots of the map `GIL_PROBES`: how often traced
+//! threads hit the probes in the interpreter's code. Then how the locks of sub-interpreters are found, and
+//! the ways to a thread's frames and to the task that it works for.
 //!
 //! In: nothing. Out: slot numbers, [`block_key`], [`FrameWay`], [`TaskWay`].
 
@@ -20,17 +20,19 @@ pub const BLOCK_BYTES: u64 = 256;
 /// Room for blocks, of all processes.
 pub const MAX_LOCK_BLOCKS: u32 = 4096;
 
-/// Bits of the fifth word of an element of the map `INTERPRETERS`: the map `LOCKS` has further locks of the process.
+/// Bits of the fifth word of an element of the map `INTERPRETERS`: the map `LOCKS` has further locks of the
+/// process.
 pub const HAS_OTHER_LOCKS: u64 = 1;
 /// Its interpreter calls threads by the numbers of another PID namespace.
 pub const FOREIGN_NUMBERS: u64 = 2;
-/// Its C library has those who wait for a condition variable wait on their own stacks, not on its memory (musl).
+/// Its C library has those who wait for a condition variable wait on their own stacks, not on its memory
+/// (musl).
 pub const WAITED_FOR_ON_STACK: u64 = 4;
 /// Lowest bit of the number by which its interpreter may still call its main thread; 0 there: none is known.
 pub const INHERITED_NUMBER_SHIFT: u32 = 32;
 
-/// Key of the map `LOCKS` for the block that an address is in. Addresses 1 TiB apart may share a key: what is found has to be
-/// looked at.
+/// Key of the map `LOCKS` for the block that an address is in. Addresses 1 TiB apart may share a key: what is
+/// found has to be looked at.
 #[inline(always)]
 pub const fn block_key(tgid: u32, address: u64) -> u64 {
     (tgid as u64) << 32 | (address / BLOCK_BYTES) & 0xffff_ffff
@@ -43,8 +45,8 @@ pub const FRAMES_3_12: u64 = 2;
 /// [`FrameWay::kind`]: frames of CPython 3.14 and 3.15.
 pub const FRAMES_3_14: u64 = 3;
 
-/// How the innermost frame of a thread is found from its `PyThreadState`, and what frames look like. It is the fourth
-/// word of an element of `INTERPRETERS`, where 0 says that frames are not read.
+/// How the innermost frame of a thread is found from its `PyThreadState`, and what frames look like. It is
+/// the fourth word of an element of `INTERPRETERS`, where 0 says that frames are not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameWay {
     /// Distance in bytes in the `PyThreadState` of the frame's address, or of what leads to it (below 256).
@@ -75,18 +77,21 @@ impl FrameWay {
     }
 }
 
-/// What in a `PyThreadState` tells which task the thread works for: the last word of an element of `INTERPRETERS`, where 0 says that
-/// tasks are not read.
+/// What in a `PyThreadState` tells which task the thread works for: the last word of an element of
+/// `INTERPRETERS`, where 0 says that tasks are not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TaskWay {
-    /// Distance in bytes of what tells threads apart, as the second word of the element has it (above 0, below 65,536).
+    /// Distance in bytes of what tells threads apart, as the second word of the element has it (above 0,
+    /// below 65,536).
     pub number_at: u64,
-    /// How many words behind that the address of the `contextvars.Context` is that runs, which each task has of its own; 0: it tells
-    /// nothing. This and the next are below [`STATE_WORDS`](crate::account::STATE_WORDS).
+    /// How many words behind that the address of the `contextvars.Context` is that runs, which each task has
+    /// of its own; 0: it tells nothing. This and the next are below
+    /// [`STATE_WORDS`](crate::account::STATE_WORDS).
     pub context: u64,
-    /// How many words behind that the address of a chunk of the thread's stack of frames is (`_PyStackChunk`,
-    /// Include/cpython/pystate.h), the first of which each task has of its own; 0: it tells nothing. Where both may tell, the context
-    /// does on threads that have one as they wait: loops that run tasks in contexts do.
+    /// How many words behind that the address of a chunk of the thread's stack of frames is
+    /// (`_PyStackChunk`, Include/cpython/pystate.h), the first of which each task has of its own; 0: it
+    /// tells nothing. Where both may tell, the context does on threads that have one as they wait: loops
+    /// that run tasks in contexts do.
     pub chunk: u64,
 }
 

@@ -1,7 +1,7 @@
 //! What connections to one traced listener set in motion: the value of the map `LISTENERS`.
 //!
-//! In: nothing. Out: [`ListenerCount`]. Only kernel programs write it (atomically: several CPUs at once); user space
-//! reads it with one look-up. All counts are since the listener became known.
+//! In: nothing. Out: [`ListenerCount`]. Only kernel programs write it (atomically: several CPUs at once);
+//! user space reads it with one look-up. All counts are since the listener became known.
 
 #[cfg(not(target_arch = "bpf"))]
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};

@@ -14,7 +14,8 @@ pub const RING_FULL_CONNECTION: u32 = 3;
 pub const THREAD_TABLE_FULL: u32 = 4;
 /// A socket's or descriptor's state could not be stored.
 pub const SOCKET_TABLE_FULL: u32 = 5;
-/// A thread was switched in while its account said "blocked": its wakeup was not seen, that wait is undecided.
+/// A thread was switched in while its account said "blocked": its wakeup was not seen, that wait is
+/// undecided.
 pub const WAKE_MISSED: u32 = 6;
 /// The bytes of a head could not be read from the target's memory.
 pub const HEAD_UNREADABLE: u32 = 7;
@@ -22,8 +23,8 @@ pub const HEAD_UNREADABLE: u32 = 7;
 pub const FORK_UNADOPTED: u32 = 8;
 /// The socket behind an accepted descriptor could not be resolved.
 pub const SOCKET_UNRESOLVED: u32 = 9;
-/// A record could not be written because another program was in the middle of writing one on the same CPU. That
-/// happens only on a kernel that lets one of our programs interrupt another.
+/// A record could not be written because another program was in the middle of writing one on the same CPU.
+/// That happens only on a kernel that lets one of our programs interrupt another.
 pub const RING_BUSY: u32 = 10;
 /// A piece of evidence about the end of a connection or process could not be written: its ring was full.
 pub const RING_FULL_EVIDENCE: u32 = 11;
@@ -31,11 +32,13 @@ pub const RING_FULL_EVIDENCE: u32 = 11;
 pub const RING_FULL_WAKE: u32 = 12;
 /// Where the holder of an interpreter lock was could not be recorded: the ring was full.
 pub const RING_FULL_FRAMES: u32 = 13;
-/// Which task a thread works for from a call on could not be recorded: the ring was full. It is told at its next call.
+/// Which task a thread works for from a call on could not be recorded: the ring was full. It is told at its
+/// next call.
 pub const RING_FULL_TASK: u32 = 14;
 /// What a thread slept in could not be recorded (light mode): the ring was full. That time is `unexplained`.
 pub const RING_FULL_SLEEP: u32 = 15;
-/// The first bytes of a message on an encrypted connection could not be recorded: the ring was full. Its request has no name.
+/// The first bytes of a message on an encrypted connection could not be recorded: the ring was full. Its
+/// request has no name.
 pub const RING_FULL_PLAINTEXT: u32 = 16;
 
 /// Number of slots in `LOSSES`.
@@ -62,8 +65,8 @@ pub const LOSS_NAMES: [&str; 17] = [
     "ring_full_plaintext",
 ];
 
-/// Slots of [`RingState::emitted`](crate::ring::RingState): records handed to the ring, by kind (law 4: generated =
-/// received + lost).
+/// Slots of [`RingState::emitted`](crate::ring::RingState): records handed to the ring, by kind (law 4:
+/// generated = received + lost).
 pub const EMITTED_SLICE: u32 = 0;
 /// See [`EMITTED_SLICE`].
 pub const EMITTED_HEAD: u32 = 1;

@@ -1,7 +1,8 @@
-//! What the kernel refused at one traced listener because its accept queue was full: the value of the map `QUEUES`.
+//! What the kernel refused at one traced listener because its accept queue was full: the value of the map
+//! `QUEUES`.
 //!
-//! In: nothing. Out: [`QueueCount`]. Only kernel programs write it (atomically: several CPUs at once); user space reads it
-//! with one look-up. All counts are since the listener became known.
+//! In: nothing. Out: [`QueueCount`]. Only kernel programs write it (atomically: several CPUs at once); user
+//! space reads it with one look-up. All counts are since the listener became known.
 
 #[cfg(not(target_arch = "bpf"))]
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -13,9 +14,11 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub struct QueueCount {
     /// Inode of the listening socket: how user space knows it; 0 if it could not be read.
     pub inode: u64,
-    /// Handshakes begun (SYN) that found the queue full; of a UNIX listener the clients' calls of `connect` that did.
+    /// Handshakes begun (SYN) that found the queue full; of a UNIX listener the clients' calls of `connect`
+    /// that did.
     pub refused_at_begin: u64,
-    /// Handshakes about to end (the client's ACK) that found the queue full: that client takes itself for connected.
+    /// Handshakes about to end (the client's ACK) that found the queue full: that client takes itself for
+    /// connected.
     pub refused_at_end: u64,
     /// Of all: first attempts, by address and port of the client.
     pub delayed: u64,
@@ -26,7 +29,8 @@ pub struct QueueCount {
 /// Words of a [`QueueCount`], for readers of the raw map.
 pub const QUEUE_COUNT_WORDS: usize = 5;
 
-/// Clients whose first refused attempt is remembered until they are connected (least recently used goes first).
+/// Clients whose first refused attempt is remembered until they are connected (least recently used goes
+/// first).
 pub const MAX_DELAYED: u32 = 16_384;
 
 #[cfg(test)]

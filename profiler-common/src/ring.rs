@@ -1,10 +1,11 @@
 //! The rings through which records reach user space: one for each CPU, and one for the iterators.
 //!
-//! In: nothing. Out: [`RingState`], and where a record lies. A ring has one writer at a time, which needs no lock and no
-//! atomic instruction (these were a fifth of the cost of a record). It is made of chunks, elements of the mmap-able array
-//! `RECORDS`; a position counts bytes since the start. A record begins where the one before ended, on a multiple of
-//! [`ALIGN_BYTES`], and lies in one piece. It may reach beyond the chunk's [`CHUNK_BYTES`] into the room after them.
-//! The next one then begins with the next chunk ([`after`]).
+//! In: nothing. Out: [`RingState`], and where a record lies. A ring has one writer at a time, which needs no
+//! lock and no atomic instruction (these were a fifth of the cost of a record). It is made of chunks,
+//! elements of the mmap-able array `RECORDS`; a position counts bytes since the start. A record begins where
+//! the one before ended, on a multiple of [`ALIGN_BYTES`], and lies in one piece. It may reach beyond the
+//! chunk's [`CHUNK_BYTES`] into the room after them. The next one then begins with the next chunk
+//! ([`after`]).
 
 use crate::loss::EMITTED_KINDS;
 #[cfg(not(target_arch = "bpf"))]
@@ -13,8 +14,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Bytes of a chunk in which a record can begin (a power of two).
 pub const CHUNK_BYTES: u64 = 128 * 1024;
 
-/// Bytes of a chunk in all: the longest record that begins at the last possible place fits, and the size is one of whole
-/// pages.
+/// Bytes of a chunk in all: the longest record that begins at the last possible place fits, and the size is
+/// one of whole pages.
 pub const ELEMENT_BYTES: usize = CHUNK_BYTES as usize + 12 * 1024;
 
 /// Where records begin.
@@ -23,7 +24,8 @@ pub const ALIGN_BYTES: u64 = 8;
 /// Fewest chunks of a ring: the writer never enters the one that the reader is in.
 pub const MIN_CHUNKS: u32 = 2;
 
-/// What a writer keeps about its ring: an element of the mmap-able array `RING_STATES`. User space only reads it.
+/// What a writer keeps about its ring: an element of the mmap-able array `RING_STATES`. User space only reads
+/// it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, IntoBytes, KnownLayout, Immutable))]

@@ -1,13 +1,16 @@
-//! The observed system calls, by the numbers that records have: those of `x86_64`, whatever the machine's own are ([`arm64`]).
+//! The observed system calls, by the numbers that records have: those of `x86_64`, whatever the machine's own
+//! are ([`arm64`]).
 //!
-//! In: nothing. Out: one constant per observed call, [`name`] and [`kind`]. A call that is not in the table is
-//! rejected by number in the kernel programs, before any look-up. A call of a [`Kind`] that exists is added by one line.
+//! In: nothing. Out: one constant per observed call, [`name`] and [`kind`]. A call that is not in the table
+//! is rejected by number in the kernel programs, before any look-up. A call of a [`Kind`] that exists is
+//! added by one line.
 
 use crate::call_kind::Kind;
 
 pub mod arm64;
 
-/// Room for the numbers of all observed calls: a power of two, or the verifier does not see that an index is inside.
+/// Room for the numbers of all observed calls: a power of two, or the verifier does not see that an index is
+/// inside.
 const NUMBERS: usize = 512;
 
 macro_rules! observed {
@@ -25,8 +28,8 @@ macro_rules! observed {
             }
         }
 
-        /// What the call does; `None` for calls that are not observed (of `fcntl` only the duplications are: see
-        /// [`duplicates`](crate::call_kind::duplicates)).
+        /// What the call does; `None` for calls that are not observed (of `fcntl` only the duplications are:
+        /// see [`duplicates`](crate::call_kind::duplicates)).
         #[inline(always)]
         #[allow(clippy::indexing_slicing, reason = "the index is compared with the length; `get` is not const")]
         pub const fn kind(number: u32) -> Option<Kind> {

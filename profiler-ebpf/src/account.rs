@@ -1,8 +1,9 @@
 //! The account of a thread: partitions its wall time into CPU, run queue and sleep, per segment.
 //!
-//! In: what the hooks saw. Out: [`ThreadAccount`]s. A segment is a call or the gap before it. An account is changed
-//! by its thread itself, by `sched_switch` and by `sched_wakeup` only, so there is never more than one writer.
-//! `sched_waking` runs outside the run-queue lock and touches nothing but the waker and when it began to wake.
+//! In: what the hooks saw. Out: [`ThreadAccount`]s. A segment is a call or the gap before it. An account is
+//! changed by its thread itself, by `sched_switch` and by `sched_wakeup` only, so there is never more than
+//! one writer. `sched_waking` runs outside the run-queue lock and touches nothing but the waker and when it
+//! began to wake.
 
 use core::ops::{Deref, DerefMut};
 
@@ -44,8 +45,8 @@ pub fn index_of(task: *mut task_struct) -> u32 {
     TASKS.get(task).map_or(0, |storage| unsafe { *storage })
 }
 
-/// The account of the thread that runs here, if it is followed. The last switch on this CPU has looked it up; only a
-/// thread that was adopted while it ran must be asked itself.
+/// The account of the thread that runs here, if it is followed. The last switch on this CPU has looked it up;
+/// only a thread that was adopted while it ran must be asked itself.
 #[inline(always)]
 pub fn current() -> Option<Account> {
     let cpu = CPU.get_ptr(0)?;
@@ -58,8 +59,8 @@ pub fn current() -> Option<Account> {
     of(unsafe { bpf_get_current_task_btf() })
 }
 
-/// The same, without asking the thread itself: `None` also where it was adopted while it ran and has not left its CPU
-/// since. For what every unobserved call of the machine passes through.
+/// The same, without asking the thread itself: `None` also where it was adopted while it ran and has not left
+/// its CPU since. For what every unobserved call of the machine passes through.
 #[inline(always)]
 pub fn current_cheaply() -> Option<Account> {
     let cpu = CPU.get_ptr(0)?;
@@ -120,7 +121,8 @@ impl Drop for Change {
         // SAFETY: as in `change`.
         unsafe {
             let sequence = sequence(self.0);
-            // Even, whatever another writer did meanwhile: an odd one would stay for good, and readers would wait for its end.
+            // Even, whatever another writer did meanwhile: an odd one would stay for good, and readers would
+            // wait for its end.
             sequence.write_volatile((sequence.read_volatile() | 1).wrapping_add(1));
         }
     }
@@ -174,8 +176,9 @@ fn undecided_joins_the_gap(account: &mut ThreadAccount) {
     }
 }
 
-/// [`settle`] of a thread that surely runs. If its account has it elsewhere, the switch to it was not seen: what it did
-/// since is undecided. Seen where the kernel runs no program while a thread that it protects has the CPU.
+/// [`settle`] of a thread that surely runs. If its account has it elsewhere, the switch to it was not seen:
+/// what it did since is undecided. Seen where the kernel runs no program while a thread that it protects has
+/// the CPU.
 #[inline(always)]
 pub fn settle_running(account: &mut ThreadAccount, now_ns: u64) -> u64 {
     if account.state != RUNNING {
@@ -189,8 +192,8 @@ pub fn settle_running(account: &mut ThreadAccount, now_ns: u64) -> u64 {
     settle(account, now_ns)
 }
 
-/// The thread leaves its CPU. `registers_call` is what its saved registers show (only asked for when it blocks
-/// outside an observed call).
+/// The thread leaves its CPU. `registers_call` is what its saved registers show (only asked for when it
+/// blocks outside an observed call).
 #[inline(always)]
 pub fn switch_out(account: &mut ThreadAccount, now_ns: u64, blocks: bool, registers_call: i32) {
     settle_running(account, now_ns);
@@ -224,8 +227,8 @@ pub fn switch_in(account: &mut ThreadAccount, now_ns: u64) {
     account.switches = account.switches.wrapping_add(1);
 }
 
-/// The thread has been switched out and sleeps. A thread that is woken before that runs on, and writes to its account itself,
-/// whatever lock its waker holds.
+/// The thread has been switched out and sleeps. A thread that is woken before that runs on, and writes to its
+/// account itself, whatever lock its waker holds.
 #[inline(always)]
 pub fn has_left_its_cpu(account: Account) -> bool {
     // SAFETY: `Account`s point to elements of `ACCOUNTS`, which live as long as the map.
@@ -319,8 +322,8 @@ fn clear_segment(account: &mut ThreadAccount, now_ns: u64) {
     zero(&mut account.switches);
 }
 
-/// Volatile, because neighbours that are zeroed together become a call of `memset`, which on this target is a loop over
-/// bytes: it took a tenth of all time spent here.
+/// Volatile, because neighbours that are zeroed together become a call of `memset`, which on this target is a
+/// loop over bytes: it took a tenth of all time spent here.
 #[inline(always)]
 fn zero<T: Default>(field: &mut T) {
     // SAFETY: a reference to write to.
@@ -404,19 +407,21 @@ pub fn adopt(task: *mut task_struct, start: Start, now_ns: u64) -> bool {
             account.gap_blocked_call = start.blocked_in_call;
         }
         drop(account);
-        // Another CPU that finds the index finds the account at rest, whichever hook is the next to change it.
+        // Another CPU that finds the index finds the account at rest, whichever hook is the next to change
+        // it.
         order::full();
         *storage = index;
     }
     true
 }
 
-/// The state of a thread adopted at `adopted_ns` was looked at again: it counts if no hook has changed the account since.
+/// The state of a thread adopted at `adopted_ns` was looked at again: it counts if no hook has changed the
+/// account since.
 #[inline(always)]
 pub fn correct(task: *mut task_struct, state: u32, adopted_ns: u64) {
     let Some(account) = of(task) else { return };
-    // SAFETY: `of` gives elements of `ACCOUNTS` only. A hook that comes between the look and the write is overruled
-    // until its next change; that window is a few instructions.
+    // SAFETY: `of` gives elements of `ACCOUNTS` only. A hook that comes between the look and the write is
+    // overruled until its next change; that window is a few instructions.
     unsafe {
         if (*account).state_since_ns == adopted_ns && (*account).state != state {
             change(account).state = state;
@@ -433,7 +438,8 @@ pub fn release(task: *mut task_struct, now_ns: u64) {
     if index == 0 {
         return;
     }
-    // The thread still switches a few times: without an index nothing touches the reused element. It runs here.
+    // The thread still switches a few times: without an index nothing touches the reused element. It runs
+    // here.
     if let Some(cpu) = CPU.get_ptr_mut(0) {
         // SAFETY: the look-up succeeded; the element is this CPU's own.
         unsafe { (*cpu).current = 0 };

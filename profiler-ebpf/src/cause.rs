@@ -1,9 +1,9 @@
 //! What a connection to a traced listener wakes.
 //!
-//! In: announcements to sockets, wakeups, threads that go to sleep or return. Out: `LISTENERS`, wake records. The
-//! kernel wakes the waiters of a socket on the CPU that announced the connection, before anything else happens there.
-//! So the last announcement on this CPU is the cause, until another socket is told something or the CPU goes to
-//! another thread.
+//! In: announcements to sockets, wakeups, threads that go to sleep or return. Out: `LISTENERS`, wake records.
+//! The kernel wakes the waiters of a socket on the CPU that announced the connection, before anything else
+//! happens there. So the last announcement on this CPU is the cause, until another socket is told something
+//! or the CPU goes to another thread.
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
@@ -17,8 +17,8 @@ use crate::emit;
 use crate::maps::{CPU, Cpu, LISTENERS};
 use crate::order;
 
-/// An announcement older than this is nobody's cause: an idle CPU switches to no thread, and its next timer would
-/// inherit it. A thousand waiters are woken in a few milliseconds.
+/// An announcement older than this is nobody's cause: an idle CPU switches to no thread, and its next timer
+/// would inherit it. A thousand waiters are woken in a few milliseconds.
 const LONGEST_NS: u64 = 10_000_000;
 
 /// A connection to a traced process was established here: what is announced next is this one.
@@ -140,8 +140,8 @@ pub fn wakes(account: Account) {
     }
 }
 
-/// A thread goes to sleep, its account being settled. If a connection had woken it in the same call, somebody else took
-/// that connection.
+/// A thread goes to sleep, its account being settled. If a connection had woken it in the same call, somebody
+/// else took that connection.
 #[inline(always)]
 pub fn sleeps(account: Account) {
     // SAFETY: an element of ACCOUNTS; the thread's own CPU is the only one that takes these fields back.
@@ -166,9 +166,9 @@ pub fn sleeps(account: Account) {
     }
 }
 
-/// A thread enters a run queue. One that was woken while it was still awake never left its CPU: the next sleep is one
-/// after that wakeup, although nothing was switched in between. Seen rarely, on a busy machine: the thread is
-/// interrupted between its last look at the listener and its sleep.
+/// A thread enters a run queue. One that was woken while it was still awake never left its CPU: the next
+/// sleep is one after that wakeup, although nothing was switched in between. Seen rarely, on a busy machine:
+/// the thread is interrupted between its last look at the listener and its sleep.
 #[inline(always)]
 pub fn enqueued(account: Account) {
     // SAFETY: as above; a thread that is awake does not read these fields before it sleeps.

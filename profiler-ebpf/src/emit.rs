@@ -1,7 +1,7 @@
 //! The only place that writes records, so that no record and no loss goes uncounted.
 //!
-//! In: what a record holds. Out: the record in this CPU's ring, or one more in the loss counter of its kind. The reader
-//! is never woken: it has a timer.
+//! In: what a record holds. Out: the record in this CPU's ring, or one more in the loss counter of its kind.
+//! The reader is never woken: it has a timer.
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
@@ -40,8 +40,8 @@ pub fn lose(cause: u32) {
 /// Adds one to an element of a map.
 #[inline(always)]
 pub fn count(counter: *mut u64) {
-    // SAFETY: the pointer comes from a successful look-up. Atomic although per CPU: iterators can be preempted, hooks
-    // interrupted by others. The result must stay unused on this target.
+    // SAFETY: the pointer comes from a successful look-up. Atomic although per CPU: iterators can be
+    // preempted, hooks interrupted by others. The result must stay unused on this target.
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, 1) };
 }
 
@@ -72,7 +72,8 @@ fn reserve(writer: Writer, length_bytes: u64, full: u32) -> Option<Room> {
         lose(full);
         return None;
     };
-    // SAFETY: the look-ups succeeded. `busy` is set before the position is read: who comes in between sees it.
+    // SAFETY: the look-ups succeeded. `busy` is set before the position is read: who comes in between sees
+    // it.
     let (position, taken) = unsafe {
         let busy = &raw mut (*state).busy;
         if busy.read_volatile() != 0 {
@@ -193,8 +194,8 @@ pub struct Light {
     pub local_port: u16,
 }
 
-/// Emits the light slice that ends now. It is that of an account, which is settled up to `time_ns`, or an end, as this process ran. It is counted as
-/// a slice: where there are light ones there are no others.
+/// Emits the light slice that ends now. It is that of an account, which is settled up to `time_ns`, or an
+/// end, as this process ran. It is counted as a slice: where there are light ones there are no others.
 #[inline(always)]
 pub fn light(by: Result<*mut ThreadAccount, u32>, of: &Light, time_ns: u64) {
     const LENGTH: u64 = size_of::<LightRecord>() as u64;
@@ -236,8 +237,8 @@ pub fn light(by: Result<*mut ThreadAccount, u32>, of: &Light, time_ns: u64) {
     room.commit(LENGTH, loss::EMITTED_SLICE as usize);
 }
 
-/// Emits the sleep from which the thread of `account` comes back; it was woken at `woken_ns`, the account is settled up to `time_ns`. From
-/// `sched_switch` only, as [`wake`].
+/// Emits the sleep from which the thread of `account` comes back; it was woken at `woken_ns`, the account is
+/// settled up to `time_ns`. From `sched_switch` only, as [`wake`].
 #[inline(always)]
 pub fn sleep(account: *mut ThreadAccount, woken_ns: u64, time_ns: u64) {
     const LENGTH: u64 = size_of::<SleepRecord>() as u64;
@@ -346,8 +347,8 @@ pub fn connection(writer: Writer, of: &Connection, who: (u32, u32), time_ns: u64
     room.commit(LENGTH, loss::EMITTED_CONNECTION as usize);
 }
 
-/// Emits what came at `time_ns` of the wakeup that `account` remembers; the account is settled up to there. From
-/// `sched_switch` and the exit of calls only: neither comes in the middle of another record.
+/// Emits what came at `time_ns` of the wakeup that `account` remembers; the account is settled up to there.
+/// From `sched_switch` and the exit of calls only: neither comes in the middle of another record.
 #[inline(always)]
 pub fn wake(account: *mut ThreadAccount, listener_inode: u64, outcome: u32, result: i32, time_ns: u64) {
     const LENGTH: u64 = size_of::<WakeRecord>() as u64;
@@ -378,8 +379,8 @@ pub fn wake(account: *mut ThreadAccount, listener_inode: u64, outcome: u32, resu
     room.commit(LENGTH, loss::EMITTED_WAKE as usize);
 }
 
-/// Emits frames, as of `begun_ns`, when the thread of `account` began to wait for the lock: by `kind` the holder's, or its own.
-/// `fill` writes them, their number and flags.
+/// Emits frames, as of `begun_ns`, when the thread of `account` began to wait for the lock: by `kind` the
+/// holder's, or its own. `fill` writes them, their number and flags.
 #[inline(always)]
 pub fn frames(account: *mut ThreadAccount, kind: u16, begun_ns: u64, fill: impl FnOnce(*mut FramesRecord)) {
     const LENGTH: u64 = size_of::<FramesRecord>() as u64;
@@ -393,7 +394,8 @@ pub fn frames(account: *mut ThreadAccount, kind: u16, begun_ns: u64, fill: impl 
     room.commit(LENGTH, loss::EMITTED_FRAMES as usize);
 }
 
-/// Emits which task the thread of `account` works for, as of the entry of the call that it has begun. Whether the record is there.
+/// Emits which task the thread of `account` works for, as of the entry of the call that it has begun. Whether
+/// the record is there.
 #[inline(always)]
 pub fn task(account: *mut ThreadAccount, task: u64) -> bool {
     const LENGTH: u64 = size_of::<TaskRecord>() as u64;
@@ -425,8 +427,8 @@ pub struct Head {
 /// The last bytes of a message's head (RFC 9112 section 2.1).
 const BLANK_LINE: u32 = u32::from_le_bytes(*b"\r\n\r\n");
 
-/// Emits `length` bytes (at most [`HEAD_MASK`]) of user memory at `address` as a head record. Whether the record is there and
-/// its bytes end with a blank line: then the message's head is whole.
+/// Emits `length` bytes (at most [`HEAD_MASK`]) of user memory at `address` as a head record. Whether the
+/// record is there and its bytes end with a blank line: then the message's head is whole.
 #[inline(always)]
 pub fn head(of: &Head, who: (u32, u32), time_ns: u64, address: u64, length: u64) -> bool {
     let length = length & HEAD_MASK;

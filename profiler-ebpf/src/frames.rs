@@ -1,8 +1,9 @@
-//! Where in Python the holder of an interpreter lock is, read from its frames by the thread that begins to wait for
-//! it. And where that thread is itself, once it has waited for long.
+//! Where in Python the holder of an interpreter lock is, read from its frames by the thread that begins to
+//! wait for it. And where that thread is itself, once it has waited for long.
 //!
-//! In: the waiter's process. Out: [`FramesRecord`]s (`--stacks`). The holder runs on meanwhile, so this is a sample; whether it
-//! was still in the same frame at the end is looked at, and said. The waiter does nothing else meanwhile: its own are exact. Everything read is the process's own memory: hostile, and read
+//! In: the waiter's process. Out: [`FramesRecord`]s (`--stacks`). The holder runs on meanwhile, so this is a
+//! sample; whether it was still in the same frame at the end is looked at, and said. The waiter does nothing
+//! else meanwhile: its own are exact. Everything read is the process's own memory: hostile, and read
 //! with bounds. Layouts are CPython's `_PyInterpreterFrame` (Include/internal/pycore_frame.h, from 3.14 on
 //! pycore_interpframe_structs.h), told by user space for each process.
 
@@ -21,7 +22,8 @@ use crate::lock::Lock;
 use crate::order;
 use crate::user_memory::user_word;
 
-/// Not 0 where user space wants samples. Frozen before the verifier looks, so that otherwise nothing of this is left.
+/// Not 0 where user space wants samples. Frozen before the verifier looks, so that otherwise nothing of this
+/// is left.
 #[unsafe(no_mangle)]
 static STACKS: Global<u32> = Global::new(0);
 
@@ -35,8 +37,8 @@ const INSTRUCTION: usize = 7;
 const FIRST_C_OWNER: u64 = 3;
 /// Tells the verifier where a frame can go: it does not learn what the count was compared with before.
 const COUNT_MASK: usize = 15;
-/// Distances in a `PyThreadState` of the states before and after it, of its interpreter's: they stand first in 3.8 to 3.15
-/// (Include/cpython/pystate.h). A new thread's comes first in the list.
+/// Distances in a `PyThreadState` of the states before and after it, of its interpreter's: they stand first
+/// in 3.8 to 3.15 (Include/cpython/pystate.h). A new thread's comes first in the list.
 const PREVIOUS_STATE: u64 = 0;
 const NEXT_STATE: u64 = 8;
 /// States looked at in each direction.
@@ -64,8 +66,9 @@ pub fn sample(account: Account, lock: Lock, begun_ns: u64) {
     emit::frames(account, KIND_FRAMES, begun_ns, |record| unsafe { walk(record, state, way) });
 }
 
-/// The thread of `account`, which runs here, has just begun a call that waits for the lock, at `now_ns`: if it has waited for long by
-/// now, samples where it is itself, once. Where its state is not found the record is empty.
+/// The thread of `account`, which runs here, has just begun a call that waits for the lock, at `now_ns`: if
+/// it has waited for long by now, samples where it is itself, once. Where its state is not found the record
+/// is empty.
 #[inline(always)]
 pub fn sample_waiter(account: Account, lock: Lock, now_ns: u64) {
     // SAFETY: the look-up succeeded; the thread itself runs here.
@@ -96,8 +99,8 @@ fn sample_own(account: Account, lock: Lock, begun_ns: u64) {
     emit::frames(account, KIND_WAITER_FRAMES, begun_ns, |record| unsafe { walk(record, state, way) });
 }
 
-/// Light mode: the thread of `account` goes to sleep for the lock at `begun_ns`, still on its CPU. Samples the holder, and after a long
-/// sleep for the lock the thread itself.
+/// Light mode: the thread of `account` goes to sleep for the lock at `begun_ns`, still on its CPU. Samples
+/// the holder, and after a long sleep for the lock the thread itself.
 #[inline(always)]
 pub fn sample_asleep(account: &mut ThreadAccount, lock: Lock, begun_ns: u64) {
     let has_slept_long = account.take_begun == SLEPT_LONG;
@@ -127,8 +130,9 @@ const SLEPT_LONG: u32 = 1;
 /// So were the last ones, and that was looked at.
 const SAMPLED: u32 = 2;
 
-/// Address of the `PyThreadState` of the thread that runs here, in the interpreter of the thread that had the lock last; 0: there is
-/// none, or it was not found. Threads come and go meanwhile, so the list may lead astray: what is found bears the thread's number.
+/// Address of the `PyThreadState` of the thread that runs here, in the interpreter of the thread that had the
+/// lock last; 0: there is none, or it was not found. Threads come and go meanwhile, so the list may lead
+/// astray: what is found bears the thread's number.
 #[inline(always)]
 fn own_state(lock: Lock) -> u64 {
     // SAFETY: the helper has no preconditions.
@@ -176,8 +180,8 @@ unsafe fn walk(record: *mut FramesRecord, state: u64, way: FrameWay) {
         count: 0,
         flags: 0,
     };
-    // Twelve frames at most, those of C code included. Written out, not a loop: in a short one the verifier does not notice that it
-    // has been in the same state before.
+    // Twelve frames at most, those of C code included. Written out, not a loop: in a short one the verifier
+    // does not notice that it has been in the same state before.
     // SAFETY: as the caller promises.
     unsafe {
         let _ = walk.look()
@@ -242,8 +246,9 @@ impl Walk {
         let code = words[0] & !self.in_3_11 | words[4] & self.in_3_11;
         let owner = (words[8] & !self.from_3_14 | words[9] & self.from_3_14) >> self.owner_shift;
         self.frame = words[1] & !self.in_3_11 | words[6] & self.in_3_11;
-        // The next one's place, also of a frame that does not count: what follows is written over it, or it means nothing.
-        // SAFETY: the caller promised room for more frames than the mask allows. The low bits of a reference are tags.
+        // The next one's place, also of a frame that does not count: what follows is written over it, or it
+        // means nothing. SAFETY: the caller promised room for more frames than the mask allows. The
+        // low bits of a reference are tags.
         unsafe {
             let frames = (&raw mut (*self.record).frames).cast::<Frame>();
             frames

@@ -1,7 +1,7 @@
 //! Which interpreter lock an address belongs to.
 //!
-//! In: what user space told of the process, its memory. Out: [`Lock`], and who has it. A process with one interpreter, as nearly all are,
-//! costs one look-up.
+//! In: what user space told of the process, its memory. Out: [`Lock`], and who has it. A process with one
+//! interpreter, as nearly all are, costs one look-up.
 
 use core::ops::Range;
 
@@ -14,7 +14,8 @@ use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use crate::maps::{INTERPRETERS, LOCKS};
 use crate::user_memory::first_word;
 
-/// The condition variable and the mutex of takers, from the lock's address (`machine/lock/gil.rs` tells them apart).
+/// The condition variable and the mutex of takers, from the lock's address (`machine/lock/gil.rs` tells them
+/// apart).
 const TAKERS: Range<u64> = 32..120;
 /// Distance of `last_holder`; `locked` and `switch_number` follow.
 const LAST_HOLDER: u64 = 8;
@@ -28,7 +29,8 @@ pub struct Lock {
     process: *const [u64; 6],
 }
 
-/// The lock whose memory `address` is in, of process `tgid`; where it is in none, that of the main interpreter.
+/// The lock whose memory `address` is in, of process `tgid`; where it is in none, that of the main
+/// interpreter.
 #[inline(always)]
 pub fn of(tgid: u32, address: u64) -> Option<Lock> {
     let process = INTERPRETERS.get_ptr(&tgid)?;

@@ -20,8 +20,8 @@ use profiler_common::record::evidence::EvidenceRecord;
 use profiler_common::record::plaintext::PlaintextRecord;
 use profiler_common::ring::{CHUNK_BYTES, ELEMENT_BYTES, RingState};
 
-/// Live records of the threads; user space maps them read-only. Element `index − 1` belongs to the thread whose
-/// storage holds `index`.
+/// Live records of the threads; user space maps them read-only. Element `index − 1` belongs to the thread
+/// whose storage holds `index`.
 #[btf_map]
 pub static ACCOUNTS: Array<ThreadAccount, { MAX_THREADS as usize }, { BPF_F_MMAPABLE as usize }> =
     Array::new();
@@ -38,21 +38,22 @@ pub static TASKS: TaskStorage<u32> = TaskStorage::new();
 #[btf_map]
 pub static TARGETS: HashMap<u32, u32, 8192> = HashMap::new();
 
-/// By process, in this order. First the address of the interpreter lock, and the distance of a thread's number in
-/// its `PyThreadState` (0: not known). If not 0, how far the number is from where the word there points. Then the
-/// way to a thread's frames (`profiler_common::gil::FrameWay`), bits (`profiler_common::gil::HAS_OTHER_LOCKS` and
-/// the next), and the way to the task that a thread works for (`TaskWay` there). Given by user space, inherited by
-/// fork.
+/// By process, in this order. First the address of the interpreter lock, and the distance of a thread's
+/// number in its `PyThreadState` (0: not known). If not 0, how far the number is from where the word there
+/// points. Then the way to a thread's frames (`profiler_common::gil::FrameWay`), bits
+/// (`profiler_common::gil::HAS_OTHER_LOCKS` and the next), and the way to the task that a thread works for
+/// (`TaskWay` there). Given by user space, inherited by fork.
 #[btf_map]
 pub static INTERPRETERS: HashMap<u32, [u64; 6], 8192> = HashMap::new();
 
-/// Element 0 is another number each time the way to the tasks of a process changed. It is 0 while no process has
-/// tasks that can be read. Until it changes nobody need look into [`INTERPRETERS`] for them.
+/// Element 0 is another number each time the way to the tasks of a process changed. It is 0 while no process
+/// has tasks that can be read. Until it changes nobody need look into [`INTERPRETERS`] for them.
 #[btf_map]
 pub static TASKS_GENERATION: Array<u32, 1> = Array::new();
 
-/// Addresses of further locks, those of sub-interpreters that do not share the main one's, by each block of memory that they
-/// are in (`profiler_common::gil::block_key`). Given by user space; a fork leaves its child the main interpreter alone.
+/// Addresses of further locks, those of sub-interpreters that do not share the main one's, by each block of
+/// memory that they are in (`profiler_common::gil::block_key`). Given by user space; a fork leaves its child
+/// the main interpreter alone.
 #[btf_map]
 pub static LOCKS: HashMap<u64, u64, { MAX_LOCK_BLOCKS as usize }> = HashMap::new();
 
@@ -62,8 +63,8 @@ pub static GIL_PROBES: PerCpuArray<u64, { GIL_PROBE_SLOTS as usize }> = PerCpuAr
 
 /// By local TCP port (host order): address of a socket on which a traced process listens there; 0: none does.
 /// [`LISTENER_UNKNOWN`]: a traced process accepted a connection there, from a listener that we do not know.
-/// [`BACK_END_PORT`]: no listener, but a connection to a back end begins there. An array, because every segment of
-/// the machine asks.
+/// [`BACK_END_PORT`]: no listener, but a connection to a back end begins there. An array, because every
+/// segment of the machine asks.
 #[btf_map]
 pub static LISTENER_PORTS: Array<u64, 65_536> = Array::new();
 
@@ -92,7 +93,8 @@ pub static REFUSED_ANY: Array<u32, 1> = Array::new();
 #[btf_map]
 pub static CPU: PerCpuArray<Cpu, 1> = PerCpuArray::new();
 
-/// Address objects (`unix_sock.addr`) of traced UNIX listeners, with the inode of the listener; accepted sockets share them.
+/// Address objects (`unix_sock.addr`) of traced UNIX listeners, with the inode of the listener; accepted
+/// sockets share them.
 #[btf_map]
 pub static UNIX_LISTENERS: HashMap<u64, u32, 1024> = HashMap::new();
 
@@ -104,8 +106,8 @@ pub static SOCKETS: LruHashMap<u64, Socket, { MAX_SOCKETS as usize }> = LruHashM
 #[btf_map]
 pub static DESCRIPTORS: LruHashMap<DescriptorKey, Descriptor, { MAX_SOCKETS as usize }> = LruHashMap::new();
 
-/// The rings, chunk by chunk (`profiler_common::ring`); user space maps them read-only. How many there are is set by
-/// the loader, here as in the next two.
+/// The rings, chunk by chunk (`profiler_common::ring`); user space maps them read-only. How many there are is
+/// set by the loader, here as in the next two.
 #[btf_map]
 pub static RECORDS: Array<[u8; ELEMENT_BYTES], 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 
@@ -129,8 +131,8 @@ pub static RING_CAPACITY: Global<u32> = Global::new(CHUNK_BYTES as u32);
 #[unsafe(no_mangle)]
 pub static ITERATORS_RING: Global<u32> = Global::new(0);
 
-/// Evidence about ends of connections and processes: written rarely, and also where another program is interrupted in the
-/// middle of a record. How large it is is set by the loader.
+/// Evidence about ends of connections and processes: written rarely, and also where another program is
+/// interrupted in the middle of a record. How large it is is set by the loader.
 #[btf_map]
 pub static EVIDENCE: RingBuf<EvidenceRecord, { MIN_EVIDENCE_RING_BYTES as usize }> = RingBuf::new();
 
@@ -187,13 +189,13 @@ pub struct TlsCall {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Cpu {
-    /// Index (from 1) of the account of the thread that runs here; 0: it had none when it was switched in, so ask its
-    /// storage. Set by `sched_switch` and taken back when the thread ends.
+    /// Index (from 1) of the account of the thread that runs here; 0: it had none when it was switched in,
+    /// so ask its storage. Set by `sched_switch` and taken back when the thread ends.
     pub current: u32,
     /// Keeps the alignment; always 0.
     pub reserved: u32,
-    /// What may be behind the wakeups that this CPU does next: the listener of a traced process to which a connection
-    /// was just announced; 0: something else happened since.
+    /// What may be behind the wakeups that this CPU does next: the listener of a traced process to which a
+    /// connection was just announced; 0: something else happened since.
     pub listener: u64,
     /// When that was.
     pub since_ns: u64,
@@ -223,7 +225,8 @@ pub struct Socket {
     pub local_port: u32,
     /// Light mode: [`SPEAKS_UNKNOWN`], [`SPEAKS_PLAIN`] or [`SPEAKS_TLS`].
     pub speaks: u32,
-    /// Light mode: what is captured of the message under way, as `programs::light_head` packs it; 0: nothing was moved yet.
+    /// Light mode: what is captured of the message under way, as `programs::light_head` packs it; 0: nothing
+    /// was moved yet.
     pub capture: u32,
 }
 
@@ -238,7 +241,8 @@ pub const SPEAKS_TLS: u32 = 2;
 pub const SOCKET_WAITING: u32 = 0;
 /// [`Socket::stage`]: a traced process accepted it.
 pub const SOCKET_ACCEPTED: u32 = 1;
-/// [`Socket::stage`]: the traced process closed it; whatever comes on this address next is another connection.
+/// [`Socket::stage`]: the traced process closed it; whatever comes on this address next is another
+/// connection.
 pub const SOCKET_CLOSED: u32 = 2;
 /// [`Socket::stage`]: a traced process began it.
 pub const SOCKET_BACK_END: u32 = 3;
@@ -257,8 +261,8 @@ pub struct DescriptorKey {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Descriptor {
-    /// Address of the socket; 0: closed. Elements stay when their descriptor is closed: the next connection on the
-    /// number takes them over, which is far cheaper than to delete and insert.
+    /// Address of the socket; 0: closed. Elements stay when their descriptor is closed: the next connection
+    /// on the number takes them over, which is far cheaper than to delete and insert.
     pub socket: u64,
     /// Bytes that the current inbound capture may still take.
     pub inbound_left: u32,
@@ -276,7 +280,8 @@ pub struct Descriptor {
 pub const CLIENT: u16 = 0;
 /// [`Descriptor::role`]: the process began it.
 pub const BACK_END: u16 = 1;
-/// [`Descriptor::role`]: the same, by a connect that did not wait; the process has not been told yet that it is made.
+/// [`Descriptor::role`]: the same, by a connect that did not wait; the process has not been told yet that it
+/// is made.
 pub const BACK_END_BEGINS: u16 = 2;
 
 /// Task-local storage: aya-ebpf has no type for it.

@@ -1,7 +1,8 @@
 //! Attempts to take an interpreter lock: what must be known of a thread beside its waits.
 //!
-//! In: futex calls, every other call, probes in the interpreter. Out: marks in the thread's account, which its next
-//! slice carries. Only the thread itself writes them; where it is interrupted in between, no other program does.
+//! In: futex calls, every other call, probes in the interpreter. Out: marks in the thread's account, which
+//! its next slice carries. Only the thread itself writes them; where it is interrupted in between, no other
+//! program does.
 
 use core::ops::Range;
 
@@ -22,14 +23,14 @@ use crate::user_memory::user_word;
 const WAIT: u64 = 0;
 const WAKE: u64 = 1;
 const WAIT_BITSET: u64 = 9;
-/// Places in `struct _gil_runtime_state` (`machine/lock/gil.rs` has all): holder, flag, condition variable of takers, mutex, what
-/// only who gave up waits for, end.
+/// Places in `struct _gil_runtime_state` (`machine/lock/gil.rs` has all): holder, flag, condition variable of
+/// takers, mutex, what only who gave up waits for, end.
 const LAST_HOLDER: u64 = 8;
 const LOCKED: u64 = 16;
 pub const COND: u64 = 32;
 pub const MUTEX: u64 = 80;
-/// Where who signals the condition variable waits for others to leave it (`__g_refs`, glibc up to 2.40; nobody does later).
-/// Its other words are waited on by takers too.
+/// Where who signals the condition variable waits for others to leave it (`__g_refs`, glibc up to 2.40;
+/// nobody does later). Its other words are waited on by takers too.
 const GROUP_REFS: Range<u64> = 48..56;
 const SWITCH_COND: u64 = 120;
 const SWITCH_MUTEX: u64 = 168;
@@ -38,15 +39,18 @@ const END: u32 = LOCK_BYTES as u32;
 /// Where musl's mutex has the word that is 0 while nobody has it (`_m_lock`, src/internal/pthread_impl.h).
 const MUSL_MUTEX_WORD: u64 = 4;
 
-/// Largest distance of a futex from the stack pointer that is taken for one on the stack: musl waits on those.
+/// Largest distance of a futex from the stack pointer that is taken for one on the stack: musl waits on
+/// those.
 const ON_STACK: u64 = 4096;
 
-/// [`ThreadAccount::take_mark`], its lowest bits: a wait on the stack that follows is for the main interpreter's
-/// lock. Or it is for something else, as this was another's lock, or the wait that the probe saw begin has been made.
+/// [`ThreadAccount::take_mark`], its lowest bits: a wait on the stack that follows is for the main
+/// interpreter's lock. Or it is for something else, as this was another's lock, or the wait that the probe
+/// saw begin has been made.
 pub const MARK_MAIN: u32 = 1;
 pub const MARK_OTHER: u32 = 2;
 
-/// The lock that a futex call may wait for, if it waits: that on whose memory it is, or the main interpreter's.
+/// The lock that a futex call may wait for, if it waits: that on whose memory it is, or the main
+/// interpreter's.
 #[inline(always)]
 pub fn lock_of_wait(tgid: u32, arguments: &[u64; 3]) -> Option<Lock> {
     let command = arguments[1] & 127;
@@ -62,8 +66,8 @@ pub struct Wait {
     pub now_ns: u64,
 }
 
-/// A futex call begins; `extra` is its timeout pointer, `wait` is there if it waits. Notes in the account whether it waits to
-/// take the lock, and gives the `extra` of its slice.
+/// A futex call begins; `extra` is its timeout pointer, `wait` is there if it waits. Notes in the account
+/// whether it waits to take the lock, and gives the `extra` of its slice.
 #[inline(always)]
 pub fn futex(
     account: Account,
@@ -87,8 +91,8 @@ pub fn futex(
     if !on_cond && !on_mutex && !is_on_stack(account, registers, arguments[0], lock) {
         return extra;
     }
-    // Who gives the lock up waits there as well, to signal, under the mutex: the lock is free already then, and nobody has had
-    // it since. So does who passes on a signal that was not for it.
+    // Who gives the lock up waits there as well, to signal, under the mutex: the lock is free already then,
+    // and nobody has had it since. So does who passes on a signal that was not for it.
     let signals =
         GROUP_REFS.contains(&place) && command == WAIT && !is_locked(lock) && !another_had(lock, thread);
     if signals || on_mutex && lock.thread_number_at() != 0 && is_holder(lock, thread) {
@@ -106,8 +110,8 @@ pub fn futex(
         if on_cond && command == WAIT_BITSET {
             (*account).take_signals = arguments[0] as u32 & !7;
         }
-        // The probe saw one wait begin, and this is it: the next on the stack is for something else (a semaphore). On musl the inside
-        // of the condition variable may be waited for before.
+        // The probe saw one wait begin, and this is it: the next on the stack is for something else (a
+        // semaphore). On musl the inside of the condition variable may be waited for before.
         let is_it = !on_mutex && !on_cond || command == WAIT_BITSET;
         if mark & MARK_MAIN != 0 && begun == 0 && is_it {
             (*account).take_mark = mark & !MARK_MAIN | MARK_OTHER;
@@ -119,7 +123,8 @@ pub fn futex(
     if extra == 0 { lead } else { TAKE_HAS_TIMEOUT | lead }
 }
 
-/// Whether a wait on the futex at `address` is one on the thread's stack of which a probe has said that it is for the main interpreter's lock.
+/// Whether a wait on the futex at `address` is one on the thread's stack of which a probe has said that it is
+/// for the main interpreter's lock.
 #[inline(always)]
 pub fn is_on_stack(account: Account, registers: Registers, address: u64, lock: Lock) -> bool {
     // SAFETY: the look-up succeeded; the thread itself runs here.
@@ -142,15 +147,16 @@ impl Thread {
         Self { tid: account.tid, tgid: account.tgid }
     }
 
-    /// Whether the interpreter means it by this number: its own, or, of a main thread, that of the thread that forked its process.
+    /// Whether the interpreter means it by this number: its own, or, of a main thread, that of the thread
+    /// that forked its process.
     #[inline(always)]
     fn is_called(self, lock: Lock, number: u32) -> bool {
         number == self.tid || self.tid == self.tgid && number != 0 && number == lock.inherited_number()
     }
 }
 
-/// Whether the thread has the lock whose memory `address` is in, as far as that can be read; where it cannot, it is taken to
-/// have it.
+/// Whether the thread has the lock whose memory `address` is in, as far as that can be read; where it cannot,
+/// it is taken to have it.
 #[inline(always)]
 fn has_lock(account: &ThreadAccount, address: u64) -> bool {
     lock::of(account.tgid, address)
@@ -188,7 +194,8 @@ fn last_holder(lock: Lock) -> u32 {
     thread as u32
 }
 
-/// The thread that was the last to take the lock whose memory `address` is in, by its interpreter's number; 0: not known.
+/// The thread that was the last to take the lock whose memory `address` is in, by its interpreter's number;
+/// 0: not known.
 #[inline(always)]
 pub fn last_holder_at(tgid: u32, address: u64) -> u32 {
     match lock::of(tgid, address) {
@@ -202,7 +209,8 @@ fn is_locked(lock: Lock) -> bool {
     user_word(lock.address.wrapping_add(LOCKED)) as u32 == 1
 }
 
-/// Most CPU time of an attempt after its last sleep: a few µs, with room for interrupts. Who ran for longer had the lock.
+/// Most CPU time of an attempt after its last sleep: a few µs, with room for interrupts. Who ran for longer
+/// had the lock.
 const AFTER_SLEEP_MAX_CPU_NS: u64 = 50_000;
 
 /// A futex call that never slept has joined the gap.
@@ -214,9 +222,10 @@ pub fn folded(account: &mut ThreadAccount, now_ns: u64) {
     let place = (account.arguments[0] as u32).wrapping_sub(account.take_lock);
     let is_wake = account.arguments[1] & 127 == WAKE;
     if (COND as u32..END).contains(&place) {
-        // Whoever waits wakes on the words of the condition variable too. These are the inner ones, whose places
-        // depend on the C library's version, and those for signals. It passes on a signal that was not for it (glibc
-        // up to 2.40). Who gives the lock up signals under the mutex, so nobody has taken the lock since.
+        // Whoever waits wakes on the words of the condition variable too. These are the inner ones, whose
+        // places depend on the C library's version, and those for signals. It passes on a signal that
+        // was not for it (glibc up to 2.40). Who gives the lock up signals under the mutex, so nobody
+        // has taken the lock since.
         let waits_still = is_wake
             && place < MUTEX as u32
             && lock::of(account.tgid, account.arguments[0])
@@ -245,9 +254,9 @@ pub fn folded(account: &mut ThreadAccount, now_ns: u64) {
     }
 }
 
-/// Whether the thread has just taken a lock whose waiters sleep on their own stacks (musl), and has not yet left the
-/// function that takes it. It then holds the mutex under which it wakes who gave the lock up by force. Nobody but a
-/// thread that takes or gives up the lock needs that mutex.
+/// Whether the thread has just taken a lock whose waiters sleep on their own stacks (musl), and has not yet
+/// left the function that takes it. It then holds the mutex under which it wakes who gave the lock up by
+/// force. Nobody but a thread that takes or gives up the lock needs that mutex.
 #[inline(always)]
 fn takes_lock_waited_for_on_stack(account: &ThreadAccount) -> bool {
     lock::of(account.tgid, account.arguments[0]).is_some_and(|lock| {
@@ -259,9 +268,9 @@ fn takes_lock_waited_for_on_stack(account: &ThreadAccount) -> bool {
     })
 }
 
-/// The thread has its CPU back. It may have lost it on its way out of a futex call, most often to the thread that it
-/// woke: its registers are those of that call still. Then it has done nothing since, and the attempt went on
-/// meanwhile if the call was part of it.
+/// The thread has its CPU back. It may have lost it on its way out of a futex call, most often to the thread
+/// that it woke: its registers are those of that call still. Then it has done nothing since, and the attempt
+/// went on meanwhile if the call was part of it.
 #[inline(always)]
 pub fn resumed(account: &mut ThreadAccount, registers: Registers) {
     if account.system_call == NOT_IN_CALL
@@ -273,7 +282,8 @@ pub fn resumed(account: &mut ThreadAccount, registers: Registers) {
     }
 }
 
-/// The attempt went on up to now, unless it is known to have been over before: this is another one then, without a sleep.
+/// The attempt went on up to now, unless it is known to have been over before: this is another one then,
+/// without a sleep.
 #[inline(always)]
 pub fn until(account: &mut ThreadAccount, now_ns: u64) {
     if account.take_flags & FLAG_TAKE_OVER != 0 {

@@ -1,10 +1,11 @@
 //! Which greenlet or asyncio task the thread of an event loop works for.
 //!
-//! In: the thread's own `PyThreadState`, as a call begins; where in it to look is told by user space for each process.
-//! Out: [`TaskRecord`](profiler_common::record::task::TaskRecord)s, where it is another than the one told last.
+//! In: the thread's own `PyThreadState`, as a call begins; where in it to look is told by user space for each
+//! process. Out: [`TaskRecord`](profiler_common::record::task::TaskRecord)s, where it is another than the one
+//! told last.
 //!
-//! Everything read is the process's own memory: hostile, and read with bounds. It is read of threads that have waited on an epoll
-//! instance alone: what pools do, and processes without a loop, costs one look more.
+//! Everything read is the process's own memory: hostile, and read with bounds. It is read of threads that
+//! have waited on an epoll instance alone: what pools do, and processes without a loop, costs one look more.
 
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_user};
 use profiler_common::account::STATE_WORDS;
@@ -20,15 +21,15 @@ use crate::order;
 
 /// Distance of `last_holder` in a lock.
 const LAST_HOLDER: u64 = 8;
-/// Chunks of a stack of frames that are gone back through. The first has room for some hundred frames, each further one for as many:
-/// where there are more, none is told.
+/// Chunks of a stack of frames that are gone back through. The first has room for some hundred frames, each
+/// further one for as many: where there are more, none is told.
 const MAX_CHUNKS: usize = 8;
-/// A thread whose state was not found at so many calls runs no Python, most likely: it is looked for at one call of so many from then
-/// on. A power of two.
+/// A thread whose state was not found at so many calls runs no Python, most likely: it is looked for at one
+/// call of so many from then on. A power of two.
 const MAX_MISSES: u32 = 64;
 
-/// The thread of `account`, which runs here, has just begun a call of this kind. Tells the task for which it makes
-/// the call, if that can be read and is another than the one told last.
+/// The thread of `account`, which runs here, has just begun a call of this kind. Tells the task for which it
+/// makes the call, if that can be read and is another than the one told last.
 #[inline(always)]
 pub fn tell(account: Account, kind: Kind) {
     let generation = TASKS_GENERATION.get(0).map_or(0, |generation| *generation);
@@ -63,7 +64,8 @@ pub fn tell(account: Account, kind: Kind) {
     }
 }
 
-/// The task that the thread of `account`, which runs here, works for in a call of this kind; 0: for none. `None`: that cannot be read.
+/// The task that the thread of `account`, which runs here, works for in a call of this kind; 0: for none.
+/// `None`: that cannot be read.
 #[inline(always)]
 fn current(account: Account, way: TaskWay, kind: Kind) -> Option<u64> {
     if !read_known_state(account, way) && !find_state(account, way) {
@@ -113,8 +115,8 @@ fn read_known_state(account: Account, way: TaskWay) -> bool {
     }
 }
 
-/// Finds the thread's state and reads it: whoever gives the lock up to make a call was its last holder just now, most often. It bears
-/// the thread's number then.
+/// Finds the thread's state and reads it: whoever gives the lock up to make a call was its last holder just
+/// now, most often. It bears the thread's number then.
 #[inline(always)]
 fn find_state(account: Account, way: TaskWay) -> bool {
     // SAFETY: the look-up succeeded; the thread itself runs here.
@@ -144,8 +146,8 @@ fn find_state(account: Account, way: TaskWay) -> bool {
     read_known_state(account, way)
 }
 
-/// The first chunk of the stack of frames that the chunk at this address is of; 0 where there is no chunk yet. `None`: too many, or they
-/// cannot be read.
+/// The first chunk of the stack of frames that the chunk at this address is of; 0 where there is no chunk
+/// yet. `None`: too many, or they cannot be read.
 #[inline(always)]
 fn first_chunk(mut chunk: u64) -> Option<u64> {
     if chunk == 0 {

@@ -1,8 +1,9 @@
 //! The long-running agent: follows a server across restarts and shows over HTTP what it sees.
 //!
-//! In: a way to find the server, an address to listen on. Out: metrics, reports of rolling windows, a page, the state of
-//! its health. One thread owns the session and everything measured; another one serves HTTP, from what the first puts
-//! on the [`board`]. Nothing here grows with time: series, windows, connections and answers are bounded.
+//! In: a way to find the server, an address to listen on. Out: metrics, reports of rolling windows, a page,
+//! the state of its health. One thread owns the session and everything measured; another one serves HTTP,
+//! from what the first puts on the [`board`]. Nothing here grows with time: series, windows, connections and
+//! answers are bounded.
 
 pub mod board;
 pub mod buckets;

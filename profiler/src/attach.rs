@@ -1,7 +1,7 @@
 //! Attaching: what can be attached here ([`plan`]), and doing it ([`execute`]).
 //!
-//! In: capabilities, settings, the processes to trace. Out: a [`crate::source::live::LiveSource`] and the attach report.
-//! Nothing is pinned: whatever ends this process, the kernel drops every program with it.
+//! In: capabilities, settings, the processes to trace. Out: a [`crate::source::live::LiveSource`] and the
+//! attach report. Nothing is pinned: whatever ends this process, the kernel drops every program with it.
 
 pub mod error;
 pub mod execute;

@@ -1,7 +1,8 @@
 //! What this kernel and this process allow, as a value.
 //!
-//! In: `/sys/kernel/btf/vmlinux`, `/proc/self/status`, `uname`. Out: [`Capabilities`]. They are probed, not derived from
-//! a kernel version: a helper or tracepoint exists if the kernel's own type information names it.
+//! In: `/sys/kernel/btf/vmlinux`, `/proc/self/status`, `uname`. Out: [`Capabilities`]. They are probed, not
+//! derived from a kernel version: a helper or tracepoint exists if the kernel's own type information names
+//! it.
 
 pub mod kernel_btf;
 
@@ -68,7 +69,8 @@ pub const CAPABILITIES_WANTED: &str =
 /// Those that are needed to look at servers of other users.
 pub const LOOKING_WANTED: &str = "CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH and CAP_CHECKPOINT_RESTORE";
 
-/// Where a kernel says how far it is locked down: all levels, the present one in brackets (security/lockdown/lockdown.c).
+/// Where a kernel says how far it is locked down: all levels, the present one in brackets
+/// (security/lockdown/lockdown.c).
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
 /// Inode of the initial PID namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
@@ -87,13 +89,15 @@ pub struct Capabilities {
     pub missing_helpers: Vec<&'static str>,
     /// Tracepoints that typed programs can hook here, of those the attach table names.
     pub tracepoints: Vec<&'static str>,
-    /// Functions whose entry (or return, where the table says so) can be hooked here, of those the attach table names.
+    /// Functions whose entry (or return, where the table says so) can be hooked here, of those the attach
+    /// table names.
     pub functions: Vec<&'static str>,
     /// Iterators that exist here, of those the attach table names.
     pub iterators: Vec<&'static str>,
     /// This process is in a PID namespace of its own: its numbers of processes are not the kernel's.
     pub nested_pid_namespace: bool,
-    /// How far the kernel is locked down, in its own word; `None`: not at all, or it does not say (securityfs is not mounted).
+    /// How far the kernel is locked down, in its own word; `None`: not at all, or it does not say
+    /// (securityfs is not mounted).
     pub lockdown: Option<String>,
     /// Why no probe may be placed in the code of processes; `None`: they may.
     pub no_probes: Option<String>,
@@ -168,7 +172,8 @@ impl Capabilities {
         }
     }
 
-    /// Whether the kernel keeps its memory from everybody, programs in the kernel too (`LOCKDOWN_BPF_READ_KERNEL`, include/linux/security.h).
+    /// Whether the kernel keeps its memory from everybody, programs in the kernel too
+    /// (`LOCKDOWN_BPF_READ_KERNEL`, include/linux/security.h).
     pub fn hides_its_memory(&self) -> bool {
         self.lockdown.as_deref() == Some("confidentiality")
     }

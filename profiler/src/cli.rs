@@ -70,8 +70,8 @@ fn top_help() -> String {
 
 /// Tells where each request's time went, for a running WSGI server.
 ///
-/// Watches a WSGI server from outside with eBPF and reports which resource ran out, who held up whom and which
-/// setting to change.
+/// Watches a WSGI server from outside with eBPF and reports which resource ran out, who held up whom and
+/// which setting to change.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "wsgi-trace",
@@ -203,11 +203,13 @@ pub struct Watch {
     /// What stands before the server.
     #[command(flatten)]
     pub front_end: FrontEnd,
-    /// How to hook system calls: btf is cheapest for the server, tracepoints for everything else on a shared host
+    /// How to hook system calls: btf is cheapest for the server, tracepoints for everything else on a shared
+    /// host
     #[arg(long, value_enum, default_value_t, value_name = "KIND")]
     pub hooks: Hooks,
-    /// Hook no system calls: cheap enough to leave on for weeks. Shows each request, what its thread waits for, who held the
-    /// GIL and, on most servers, slots. Shows no event loops, and what becomes of connections over TCP alone; the report says what is missing
+    /// Hook no system calls: cheap enough to leave on for weeks. Shows each request, what its thread waits
+    /// for, who held the GIL and, on most servers, slots. Shows no event loops, and what becomes of
+    /// connections over TCP alone; the report says what is missing
     #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step", "names"])]
     pub light: bool,
     /// How to see waits for the GIL.
@@ -239,8 +241,9 @@ pub struct Output {
     /// In the text report also what each verdict was judged by, with its limits
     #[arg(long, short)]
     pub verbose: bool,
-    /// Advice that changes numbers of workers or threads, or puts a proxy in front, says what that would bring. It is
-    /// simulated from what this window showed, which takes memory (`wsgi-trace whatif` says more)
+    /// Advice that changes numbers of workers or threads, or puts a proxy in front, says what that would
+    /// bring. It is simulated from what this window showed, which takes memory (`wsgi-trace whatif` says
+    /// more)
     #[arg(long)]
     pub forecast: bool,
 }
@@ -323,8 +326,9 @@ pub struct Top {
     /// How to hook system calls, as for tracing
     #[arg(long, value_enum, default_value_t, value_name = "KIND", conflicts_with = "recording")]
     pub hooks: Hooks,
-    /// Hook no system calls: cheap enough to leave on for weeks. Shows each request, what its thread waits for, who held the
-    /// GIL and, on most servers, slots. Shows no event loops, and what becomes of connections over TCP alone; the report says what is missing
+    /// Hook no system calls: cheap enough to leave on for weeks. Shows each request, what its thread waits
+    /// for, who held the GIL and, on most servers, slots. Shows no event loops, and what becomes of
+    /// connections over TCP alone; the report says what is missing
     #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step", "names", "recording"])]
     pub light: bool,
     /// How to see waits for the GIL.
@@ -356,17 +360,20 @@ pub struct Serve {
     /// What stands before the server.
     #[command(flatten)]
     pub front_end: FrontEnd,
-    /// How to hook system calls: btf is cheapest for the server, tracepoints for everything else on a shared host
+    /// How to hook system calls: btf is cheapest for the server, tracepoints for everything else on a shared
+    /// host
     #[arg(long, value_enum, default_value_t, value_name = "KIND")]
     pub hooks: Hooks,
-    /// Hook no system calls: cheap enough to leave on for weeks. Shows each request, what its thread waits for, who held the
-    /// GIL and, on most servers, slots. Shows no event loops, and what becomes of connections over TCP alone; the report says what is missing.
-    /// POST /full traces in full for a while; --hooks and --gil are for that then, --stacks for both. This is the default where light mode
+    /// Hook no system calls: cheap enough to leave on for weeks. Shows each request, what its thread waits
+    /// for, who held the GIL and, on most servers, slots. Shows no event loops, and what becomes of
+    /// connections over TCP alone; the report says what is missing. POST /full traces in full for a
+    /// while; --hooks and --gil are for that then, --stacks for both. This is the default where light mode
     /// lacks nothing of the server that alerts which page rest on
     #[arg(long)]
     pub light: bool,
-    /// Hook system calls all the time; shows everything, and costs a server that does nothing else up to some quarter of its
-    /// throughput. This is the default where light mode lacks something: event loops, UNIX sockets, kernels before 6.3; `serve` says so
+    /// Hook system calls all the time; shows everything, and costs a server that does nothing else up to
+    /// some quarter of its throughput. This is the default where light mode lacks something: event
+    /// loops, UNIX sockets, kernels before 6.3; `serve` says so
     #[arg(long, conflicts_with = "light")]
     pub full: bool,
     /// Full traces beside light mode.

@@ -1,7 +1,7 @@
 //! What changed between two runs, and how sure that is.
 //!
-//! In: two [`Side`]s (JSON reports; recordings are reported first). Out: a [`Difference`], as text or JSON. How it is
-//! judged is in docs/diff.md.
+//! In: two [`Side`]s (JSON reports; recordings are reported first). Out: a [`Difference`], as text or JSON.
+//! How it is judged is in docs/diff.md.
 
 pub mod capacity;
 pub mod comparable;

@@ -1,7 +1,8 @@
 //! Rows for other engines: a recording as Parquet files, which DuckDB, Spark and others read.
 //!
-//! In: recordings. Out: a directory with one subdirectory a table, partitioned as Hive does it. `docs/parquet.md` has every
-//! column, made from the columns in `tables`. Each file is written whole or not at all.
+//! In: recordings. Out: a directory with one subdirectory a table, partitioned as Hive does it.
+//! `docs/parquet.md` has every column, made from the columns in `tables`. Each file is written whole or not
+//! at all.
 
 mod buffer;
 mod column;

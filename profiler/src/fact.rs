@@ -1,7 +1,7 @@
 //! What is learned outside the kernel programs: processes, sockets, descriptors, cgroups, the host.
 //!
-//! In: `/proc` and `/sys`. Out: facts of `profiler_core::fact`. Every read has a bound; a process may vanish between
-//! any two reads, and is then skipped or a typed error. What a process shows of itself is hostile.
+//! In: `/proc` and `/sys`. Out: facts of `profiler_core::fact`. Every read has a bound; a process may vanish
+//! between any two reads, and is then skipped or a typed error. What a process shows of itself is hostile.
 
 pub mod cgroup;
 pub mod container;

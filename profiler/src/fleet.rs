@@ -1,7 +1,8 @@
 //! What a whole fleet has to say: the standing questions, asked of a directory of tables.
 //!
-//! In: a directory that `export` and `serve --parquet` fill, DuckDB's command. Out: a [`Page`]: what stands out, where, since when and what
-//! to do, then the answers that it rests on; as text, JSON or a page for a browser. The questions are those of `queries/`.
+//! In: a directory that `export` and `serve --parquet` fill, DuckDB's command. Out: a [`Page`]: what stands
+//! out, where, since when and what to do, then the answers that it rests on; as text, JSON or a page for a
+//! browser. The questions are those of `queries/`.
 
 pub mod engine;
 pub mod html;

@@ -1,8 +1,8 @@
 //! Requests as spans for OpenTelemetry: OTLP over HTTP, to a collector.
 //!
-//! In: an [`endpoint::Endpoint`], facts and timeline entries of a run. Out: spans and metrics at the collector, and
-//! [`exporter::Totals`] of what arrived and what did not. The run is never held up: what the collector does not take in
-//! time is dropped and counted.
+//! In: an [`endpoint::Endpoint`], facts and timeline entries of a run. Out: spans and metrics at the
+//! collector, and [`exporter::Totals`] of what arrived and what did not. The run is never held up: what the
+//! collector does not take in time is dropped and counted.
 
 pub mod endpoint;
 pub mod exporter;
@@ -17,7 +17,8 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use profiler_core::fact::SessionStarted;
 use profiler_core::fact::container::Container;
 
-/// Sends a message without spans and reads the reply; whether that takes it. For tests with collectors that say anything.
+/// Sends a message without spans and reads the reply; whether that takes it. For tests with collectors that
+/// say anything.
 pub fn ask(url: &str) -> bool {
     let message = ExportTraceServiceRequest::default();
     matches!(send::Sender::new().post(url, &message), send::Answer::Taken { .. })

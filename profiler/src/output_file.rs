@@ -1,6 +1,7 @@
 //! Opening files that we write as root: private, never through a link, never anything but a file.
 //!
-//! In: a path that the user named. Out: an open file of mode 0600, or a typed error that says what to do instead.
+//! In: a path that the user named. Out: an open file of mode 0600, or a typed error that says what to do
+//! instead.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
@@ -108,8 +109,9 @@ pub struct OutputFile {
 }
 
 impl OutputFile {
-    /// Opens or creates `path` with mode 0600; refuses links, directories and everything that is not a regular file
-    /// (`/dev/null` and its like are accepted). An existing file keeps its content until [`Self::begin`].
+    /// Opens or creates `path` with mode 0600; refuses links, directories and everything that is not a
+    /// regular file (`/dev/null` and its like are accepted). An existing file keeps its content until
+    /// [`Self::begin`].
     ///
     /// # Errors
     /// See [`OutputFileError`].

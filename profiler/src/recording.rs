@@ -1,7 +1,7 @@
 //! Recordings: a stream of items in a file that survives being cut off or damaged anywhere.
 //!
-//! In: [`profiler_core::stream::Item`]s, redacted already. Out: a file, and the same items again in the same order.
-//! `format.rs` says how the bytes lie.
+//! In: [`profiler_core::stream::Item`]s, redacted already. Out: a file, and the same items again in the same
+//! order. `format.rs` says how the bytes lie.
 
 mod compat;
 mod format;

@@ -1,8 +1,8 @@
 //! Reports: what one window showed, for people and for programs.
 //!
-//! In: a [`Snapshot`](profiler_core::model::Snapshot), its findings, requests of the timeline. Out: text, a page,
-//! JSON, ndjson, and the place they are written to. Nothing here looks at anything earlier than those. Adding a form is adding its file
-//! and its line in [`FORMS`]; the command line and its help follow.
+//! In: a [`Snapshot`](profiler_core::model::Snapshot), its findings, requests of the timeline. Out: text, a
+//! page, JSON, ndjson, and the place they are written to. Nothing here looks at anything earlier than those.
+//! Adding a form is adding its file and its line in [`FORMS`]; the command line and its help follow.
 
 pub(crate) mod document;
 pub mod escape;

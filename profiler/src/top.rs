@@ -1,7 +1,7 @@
 //! `wsgi-trace top`: the live screen in a terminal, on a running server or on a recording.
 //!
-//! In: a session or a recording, keys. Out: a screen, redrawn a few times a second; a report if one is wanted. What the
-//! screen looks like is `report::screen`; here are time, keys and the terminal.
+//! In: a session or a recording, keys. Out: a screen, redrawn a few times a second; a report if one is
+//! wanted. What the screen looks like is `report::screen`; here are time, keys and the terminal.
 
 pub mod collect;
 pub mod key;

@@ -1,7 +1,9 @@
-//! What would change: a recording becomes requests with rows of segments, is simulated as it was, and then as it would be.
+//! What would change: a recording becomes requests with rows of segments, is simulated as it was, and then as
+//! it would be.
 //!
-//! In: a recording, changes. Out: a [`WhatIf`]: bounds, today as measured beside today as simulated, and forecasts where these agree; as text,
-//! JSON or a page. What it means and what it assumes is in docs/whatif.md.
+//! In: a recording, changes. Out: a [`WhatIf`]: bounds, today as measured beside today as simulated, and
+//! forecasts where these agree; as text, JSON or a page. What it means and what it assumes is in
+//! docs/whatif.md.
 
 pub mod advised;
 mod afterwards;

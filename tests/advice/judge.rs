@@ -1,4 +1,5 @@
-//! One trial: the finding before, the advice applied, again if the finding is still there, and what became of it.
+//! One trial: the finding before, the advice applied, again if the finding is still there, and what became of
+//! it.
 //!
 //! In: a trial. Out: [`Judged`].
 
@@ -10,7 +11,8 @@ use wsgi_trace_tests::advised::watched::{self, Watched};
 /// More memory than that is said.
 const MEMORY: f64 = 1.2;
 
-/// A server whose workers have listeners of their own is started so often, at most, until the load provokes the finding.
+/// A server whose workers have listeners of their own is started so often, at most, until the load provokes
+/// the finding.
 const STARTS_BY_HASH: usize = 3;
 /// So many standard errors of a count are no chance any more.
 const STANDARD_ERRORS: f64 = 3.0;
@@ -177,7 +179,8 @@ fn fails_more(before: &Watched, now: &Watched) -> bool {
     now.failed as f64 > before.failed as f64 + STANDARD_ERRORS * (before.failed as f64).sqrt()
 }
 
-/// Fewer answers than two short runs differ by, and than so many would vary by chance: of six, two or three are no less than six.
+/// Fewer answers than two short runs differ by, and than so many would vary by chance: of six, two or three
+/// are no less than six.
 fn answers_less(before: &Watched, now: &Watched) -> bool {
     let requests: usize = before.endpoints.values().map(|endpoint| endpoint.requests).sum();
     let answered = requests.saturating_sub(before.failed).max(1) as f64;

@@ -1,8 +1,10 @@
 //! `make advice`: advice is applied, and what became of the finding is looked at.
 //!
-//! In: names of trials (none: all), `--list`; the `wsgi-trace` of this build. Out: a line of progress for each trial, its reports under `target/advice`,
-//! and after a run of all the table in `docs/advice.md`, which names every finding. Each trial provokes a finding, reads the settings to change from the JSON report, starts the server again with the first
-//! of them, and watches the same load. A finding that stays, at more than half of its cost, fails the run unless the trial says why.
+//! In: names of trials (none: all), `--list`; the `wsgi-trace` of this build. Out: a line of progress for
+//! each trial, its reports under `target/advice`, and after a run of all the table in `docs/advice.md`, which
+//! names every finding. Each trial provokes a finding, reads the settings to change from the JSON report,
+//! starts the server again with the first of them, and watches the same load. A finding that stays, at more
+//! than half of its cost, fails the run unless the trial says why.
 
 mod judge;
 mod page;

@@ -33,7 +33,8 @@ pub(crate) fn process_ns(pid: u32) -> u64 {
     u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
 
-/// CPU time of all processes of the machine: the root cgroup's where there is one, otherwise in ticks of 10 ms.
+/// CPU time of all processes of the machine: the root cgroup's where there is one, otherwise in ticks of 10
+/// ms.
 pub(crate) fn machine_ns() -> u64 {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     if let Ok(ns) = read("/sys/fs/cgroup/cpuacct/cpuacct.usage").trim().parse() {

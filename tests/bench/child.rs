@@ -1,7 +1,8 @@
-//! What the benchmark traces or leaves alone, besides servers: this program again, as a child that does one thing.
+//! What the benchmark traces or leaves alone, besides servers: this program again, as a child that does one
+//! thing.
 //!
-//! In: lines on standard input, `WHAT THREADS MILLISECONDS`. Out: a line each, nanoseconds of CPU time (or of wall time,
-//! where it says so) per event. It listens on a port, so that wsgi-trace takes it for a server.
+//! In: lines on standard input, `WHAT THREADS MILLISECONDS`. Out: a line each, nanoseconds of CPU time (or of
+//! wall time, where it says so) per event. It listens on a port, so that wsgi-trace takes it for a server.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, PipeReader, PipeWriter, Read as _, Write as _};
@@ -189,7 +190,8 @@ fn calls(event: Event, threads: usize, window: Duration) -> anyhow::Result<f64> 
                     return;
                 }
                 let (start, mut mine) = (Instant::now(), 0_u64);
-                // The second condition ends it where the machine is too busy to let the first thread say stop.
+                // The second condition ends it where the machine is too busy to let the first thread say
+                // stop.
                 while !stop.load(Ordering::Relaxed) && start.elapsed() < 2 * window {
                     for _ in 0..64 {
                         call(event, descriptor);

@@ -1,6 +1,8 @@
-//! Load: closed loop at saturation (wrk), and open loop, where every request has its time and is late if it must wait.
+//! Load: closed loop at saturation (wrk), and open loop, where every request has its time and is late if it
+//! must wait.
 //!
-//! In: a server's address and path. Out: requests a second, latencies. Everything is bounded in time and connections.
+//! In: a server's address and path. Out: requests a second, latencies. Everything is bounded in time and
+//! connections.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -88,8 +90,8 @@ pub(crate) fn run_up(server: &Server, path: &str, cpus: &[usize], seconds: f64) 
     Ok(())
 }
 
-/// Requests at fixed times, `rate` a second over all connections, for `seconds`. A latency counts from the time at which
-/// its request was due, or from its sending where only our own timer was late.
+/// Requests at fixed times, `rate` a second over all connections, for `seconds`. A latency counts from the
+/// time at which its request was due, or from its sending where only our own timer was late.
 pub(crate) fn open_loop(
     server: &Server,
     path: &str,
@@ -146,10 +148,11 @@ fn stay_on(cpus: &[usize]) {
     }
 }
 
-/// The calling thread's sleeps end when they should, and on its CPU it goes before everything else, as a client on a
-/// machine of its own would. What it waits for is the server, not the tool that is measured beside it. Without the
-/// right to that it takes its turn. No real-time class: from one, Linux 6.12 and later take 50 ms of each second for
-/// whoever waits there (`fair_server`), which is the tool. Its p99 was that of this pause.
+/// The calling thread's sleeps end when they should, and on its CPU it goes before everything else, as a
+/// client on a machine of its own would. What it waits for is the server, not the tool that is measured
+/// beside it. Without the right to that it takes its turn. No real-time class: from one, Linux 6.12 and later
+/// take 50 ms of each second for whoever waits there (`fair_server`), which is the tool. Its p99 was that of
+/// this pause.
 fn go_before_others() {
     // SAFETY: both calls take no pointers and concern this thread alone.
     unsafe {
@@ -190,7 +193,8 @@ pub(crate) struct Client {
     stream: Option<TcpStream>,
     /// Answers that came over it.
     answers: u64,
-    /// The server has not been seen to close a connection after its first answer without saying so, as uWSGI does.
+    /// The server has not been seen to close a connection after its first answer without saying so, as uWSGI
+    /// does.
     keeps: bool,
     buffer: Vec<u8>,
 }

@@ -1,6 +1,7 @@
 //! What the benchmark gives: figures with their intervals and aims, and what could not be measured.
 //!
-//! In: rounds. Out: [`PartResult`], one JSON file a part under `target/bench`, all of them in `docs/what-it-costs.json`.
+//! In: rounds. Out: [`PartResult`], one JSON file a part under `target/bench`, all of them in
+//! `docs/what-it-costs.json`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

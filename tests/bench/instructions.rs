@@ -1,8 +1,9 @@
-//! Instructions of the hot path, counted by callgrind: the same on every run, so a change of code can be distinguished from noise.
+//! Instructions of the hot path, counted by callgrind: the same on every run, so a change of code can be
+//! distinguished from noise.
 //!
-//! In: two made-up recordings, one ten times as long; `instructions.json`, the committed baseline. Out: instructions per
-//! slice (what both runs have in common, starting up, cancels out), what they are spent on, and whether they are those of the
-//! baseline.
+//! In: two made-up recordings, one ten times as long; `instructions.json`, the committed baseline. Out:
+//! instructions per slice (what both runs have in common, starting up, cancels out), what they are spent on,
+//! and whether they are those of the baseline.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,15 +18,15 @@ use crate::server::beside;
 /// Requests of the shorter recording.
 const REQUESTS: u64 = 1_000;
 
-/// Allowed difference. Runs of one build differ by less than a thousandth (addresses of memory). Another processor
-/// makes the C library choose other copy routines, which moved the count by about a hundredth.
+/// Allowed difference. Runs of one build differ by less than a thousandth (addresses of memory). Another
+/// processor makes the C library choose other copy routines, which moved the count by about a hundredth.
 const TOLERANCE: f64 = 0.02;
 
 /// The committed baseline.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Baseline {
-    /// Instructions that one slice costs from the file to the report, with its share of what its request costs
-    /// besides. A request of these recordings is eight slices, two heads and a connection.
+    /// Instructions that one slice costs from the file to the report, with its share of what its request
+    /// costs besides. A request of these recordings is eight slices, two heads and a connection.
     instructions_per_slice: f64,
 }
 
@@ -42,7 +43,8 @@ pub(crate) struct Replay {
     pub(crate) spent_on: Vec<(&'static str, f64)>,
 }
 
-/// Kinds of work, by what names of functions hold; the first that fits. What was inlined counts as its caller's.
+/// Kinds of work, by what names of functions hold; the first that fits. What was inlined counts as its
+/// caller's.
 const WORK: &[(&str, &[&str])] = &[
     ("copying", &["memcpy", "memmove"]),
     ("memory from the allocator and back", &["malloc", "free", "realloc", "calloc"]),

@@ -1,8 +1,10 @@
-//! `cargo xtask bench`: what wsgi-trace costs, beside nothing, beside empty programs, beside the tools that people use.
+//! `cargo xtask bench`: what wsgi-trace costs, beside nothing, beside empty programs, beside the tools that
+//! people use.
 //!
 //! In: names of parts (none: all), `--quick`, `--only TITLE`; the `wsgi-trace` beside this program.
-//! Out: `target/bench/PART.json` (`quick-PART.json` of a short look); `docs/what-it-costs.{json,md}` once all parts were run in
-//! full, or with `--publish`, which puts parts that were run alone beside the others as they were published.
+//! Out: `target/bench/PART.json` (`quick-PART.json` of a short look); `docs/what-it-costs.{json,md}` once all
+//! parts were run in full, or with `--publish`, which puts parts that were run alone beside the others as
+//! they were published.
 
 mod account;
 mod child;

@@ -1,7 +1,7 @@
 //! `docs/what-it-costs.md` and `.json`: the results of all parts, as tables.
 //!
-//! In: [`PartResult`]s of this tree and those published before. Out: Markdown. What the figures mean is written by hand above the mark; only what follows
-//! it is replaced.
+//! In: [`PartResult`]s of this tree and those published before. Out: Markdown. What the figures mean is
+//! written by hand above the mark; only what follows it is replaced.
 
 use std::fmt::Write as _;
 

@@ -1,7 +1,7 @@
 //! The parts of the benchmark, one file each, and what all of them are given.
 //!
-//! In: how short the rounds are to be, which tables are wanted. Out: a [`PartResult`] a part, written as soon as it is
-//! there.
+//! In: how short the rounds are to be, which tables are wanted. Out: a [`PartResult`] a part, written as soon
+//! as it is there.
 
 pub(crate) mod attach;
 pub(crate) mod bystander;
@@ -24,9 +24,9 @@ pub(crate) struct Part {
     pub(crate) run: fn(&Bench) -> anyhow::Result<PartResult>,
 }
 
-/// The machine rests so long before each sample. Attaching takes a while in which the server has nothing to do.
-/// Without the same rest the server alone ran straight on after a sample, and was 4 to 7 % *slower* than with
-/// anything attached.
+/// The machine rests so long before each sample. Attaching takes a while in which the server has nothing to
+/// do. Without the same rest the server alone ran straight on after a sample, and was 4 to 7 % *slower* than
+/// with anything attached.
 const PAUSE: Duration = Duration::from_millis(300);
 
 /// All of them, in the order in which they run and stand in the table.
@@ -57,8 +57,8 @@ impl Bench {
         if self.quick { 2 } else { full }
     }
 
-    /// The same for a comparison that may take so many `seconds`, whatever its rounds are worth: the whole benchmark is
-    /// to end when it says.
+    /// The same for a comparison that may take so many `seconds`, whatever its rounds are worth: the whole
+    /// benchmark is to end when it says.
     pub(crate) fn limit(&self, full: usize, seconds: u64) -> Limit {
         Limit { rounds: self.rounds(full), until: Instant::now() + Duration::from_secs(seconds) }
     }

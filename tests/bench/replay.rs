@@ -1,7 +1,8 @@
-//! Recordings made up of what gunicorn gthread does per request, call by call; and how long one takes to be read.
+//! Recordings made up of what gunicorn gthread does per request, call by call; and how long one takes to be
+//! read.
 //!
-//! In: a number of requests; always the same recording for the same number. Out: a file; wall time and memory of a
-//! `wsgi-trace report` on it, on one core.
+//! In: a number of requests; always the same recording for the same number. Out: a file; wall time and memory
+//! of a `wsgi-trace report` on it, on one core.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

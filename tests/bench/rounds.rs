@@ -1,6 +1,8 @@
-//! Rounds: every subject once a round, the order turned round each time, so that a drift of the machine falls on all.
+//! Rounds: every subject once a round, the order turned round each time, so that a drift of the machine falls
+//! on all.
 //!
-//! In: subjects and how to take one sample. Out: the samples, round by round; comparisons are made within a round.
+//! In: subjects and how to take one sample. Out: the samples, round by round; comparisons are made within a
+//! round.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -148,7 +150,8 @@ impl Samples {
         Interval::of_differences(&differences.collect::<Vec<f64>>())
     }
 
-    /// What a subject adds to `base`, in units of what `floor` adds to it; `None` where the latter is lost in noise.
+    /// What a subject adds to `base`, in units of what `floor` adds to it; `None` where the latter is lost in
+    /// noise.
     pub(crate) fn added_ratio(
         &self,
         subject: usize,

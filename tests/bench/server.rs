@@ -159,7 +159,8 @@ impl Server {
         let port = free_port()?;
         let log = directory.path().join("log");
         let output = File::create(&log)?;
-        // A script's first line names the tree it was installed for: its interpreter is called by name instead.
+        // A script's first line names the tree it was installed for: its interpreter is called by name
+        // instead.
         let mut command = match kind {
             Kind::Waitress | Kind::ModWsgi | Kind::ModWsgiTelemetry => {
                 let mut python = Command::new(program.with_file_name("python"));
@@ -252,7 +253,8 @@ pub(crate) fn beside(name: &str) -> anyhow::Result<PathBuf> {
 /// Has the child run on these CPUs only.
 pub(crate) fn on_cpus(command: &mut Command, cpus: &[usize]) {
     let cpus = cpus.to_vec();
-    // SAFETY: the closure only makes one system call, which is safe between fork and exec; `cpus` was allocated before.
+    // SAFETY: the closure only makes one system call, which is safe between fork and exec; `cpus` was
+    // allocated before.
     unsafe {
         command.pre_exec(move || {
             let mut set: libc::cpu_set_t = std::mem::zeroed();

@@ -1,14 +1,17 @@
 //! Where a true value lies, as far as a few rounds can tell.
 //!
-//! In: one number a round, or the latencies of each. Out: [`Interval`], which holds the true value with at least 95 % from six
-//! rounds on; with fewer it runs from the smallest to the largest.
+//! In: one number a round, or the latencies of each. Out: [`Interval`], which holds the true value with at
+//! least 95 % from six rounds on; with fewer it runs from the smallest to the largest.
 //!
-//! - *Values* of one subject: the median, between two order statistics. Nothing is assumed of how noise is distributed.
-//! - *Differences and ratios* of two subjects within a round: the Hodges-Lehmann estimate with the interval of Wilcoxon's
-//!   signed-rank test (of ratios the logarithms). It is narrower than order statistics, and as honest here. It asks
-//!   that noise is as likely to lift a difference as to lower it, and it is where it falls on both subjects alike.
+//! - *Values* of one subject: the median, between two order statistics. Nothing is assumed of how noise is
+//!   distributed.
+//! - *Differences and ratios* of two subjects within a round: the Hodges-Lehmann estimate with the interval
+//!   of Wilcoxon's signed-rank test (of ratios the logarithms). It is narrower than order statistics, and as
+//!   honest here. It asks that noise is as likely to lift a difference as to lower it, and it is where it
+//!   falls on both subjects alike.
 //! - *What one adds, in units of what the other adds*: all factors that the same test does not reject.
-//! - *A quantile of all rounds together*: rounds drawn again (bootstrap), which is a little narrow where they are few.
+//! - *A quantile of all rounds together*: rounds drawn again (bootstrap), which is a little narrow where they
+//!   are few.
 
 use serde::{Deserialize, Serialize};
 
@@ -60,8 +63,9 @@ impl Interval {
         Some(Self { median: median.exp(), low: low.exp(), high: high.exp(), rounds })
     }
 
-    /// How many times the second number of a round the first one is, where both are differences that may be lost in noise.
-    /// `None` where the second cannot be distinguished from nothing: then any factor would do.
+    /// How many times the second number of a round the first one is, where both are differences that may be
+    /// lost in noise. `None` where the second cannot be distinguished from nothing: then any factor would
+    /// do.
     pub(crate) fn of_factor(rounds: &[(f64, f64)]) -> Option<Self> {
         let mut factors = Vec::new();
         let (mut all, mut above) = (0_usize, 0_usize);
@@ -164,7 +168,8 @@ fn ends(sorted: &[f64], cut: usize) -> Option<(f64, f64)> {
 
 /// How many samples can be cut off at either end, by the sign test.
 fn cut(rounds: usize) -> usize {
-    // The median lies outside the interval if fewer than 1 + cut of the samples fall on one side of it: binomial, 1/2.
+    // The median lies outside the interval if fewer than 1 + cut of the samples fall on one side of it:
+    // binomial, 1/2.
     let mut probability = 0.5_f64.powi(i32::try_from(rounds).unwrap_or(i32::MAX));
     let (mut outside, mut cut) = (0.0, 0);
     for taken in 0..rounds / 2 {
@@ -223,7 +228,8 @@ mod tests {
     #[test]
     fn interval_of_values_is_that_of_the_sign_test() {
         let ends = |count| Interval::of(&counted(count)).map(|interval| (interval.low, interval.high));
-        // Two-sided coverage: 93.8 % with 5, 96.9 % with 6, 99.2 % with 8 (one cut off: 93.0 %), 96.1 % with 9 and 12.
+        // Two-sided coverage: 93.8 % with 5, 96.9 % with 6, 99.2 % with 8 (one cut off: 93.0 %), 96.1 % with
+        // 9 and 12.
         assert_eq!(ends(5), Some((1.0, 5.0)));
         assert_eq!(ends(6), Some((1.0, 6.0)));
         assert_eq!(ends(8), Some((1.0, 8.0)));

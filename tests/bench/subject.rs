@@ -1,7 +1,8 @@
-//! Who is attached while something is measured: nobody, wsgi-trace, the same hooks without bodies, other tools.
+//! Who is attached while something is measured: nobody, wsgi-trace, the same hooks without bodies, other
+//! tools.
 //!
-//! In: the processes of a server. Out: a running tool that has said that it watches, ended like Ctrl-C would. Each tool
-//! is started as its own documentation says; adding one is adding a line to [`SUBJECTS`].
+//! In: the processes of a server. Out: a running tool that has said that it watches, ended like Ctrl-C would.
+//! Each tool is started as its own documentation says; adding one is adding a line to [`SUBJECTS`].
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -291,7 +292,8 @@ pub(crate) const NOT_INSTALLABLE: &[(&str, &str)] = &[(
 /// Rounds for an interval that is to hold the true value with 95 %, and no more.
 pub(crate) const FEW_ROUNDS: usize = SURE_ROUNDS;
 
-/// Rounds for those of which only the size of the effect is wanted, and whose attaching or detaching takes seconds.
+/// Rounds for those of which only the size of the effect is wanted, and whose attaching or detaching takes
+/// seconds.
 const FEWEST_ROUNDS: usize = 3;
 
 impl Contender for &'static Subject {
@@ -378,7 +380,8 @@ impl Attached {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Waits for it to end by itself; what it wrote, and when it ended. Then waits until the hooks are gone too.
+    /// Waits for it to end by itself; what it wrote, and when it ended. Then waits until the hooks are gone
+    /// too.
     pub(crate) fn wait(mut self) -> anyhow::Result<(String, Instant)> {
         let mut child = self.child.take().context("nothing is attached")?;
         let status = child.wait(PATIENCE)?;

@@ -1,8 +1,8 @@
 //! `make demo`: a real gunicorn under bounded load, traced for ten seconds.
 //!
-//! In: the `wsgi-trace` beside this program, the virtual environment that `make setup` made. Out: the report on the
-//! terminal, `report.json`, `report.html` and `timeline.pftrace` under `target/demo`; every process that it started is ended,
-//! also on Ctrl-C.
+//! In: the `wsgi-trace` beside this program, the virtual environment that `make setup` made. Out: the report
+//! on the terminal, `report.json`, `report.html` and `timeline.pftrace` under `target/demo`; every process
+//! that it started is ended, also on Ctrl-C.
 
 mod interrupt;
 
@@ -127,8 +127,8 @@ impl Privilege {
     }
 }
 
-/// Runs a command on this terminal and in this process group, so that Ctrl-C reaches it too. After an interrupt it has
-/// a few seconds to say what it saw.
+/// Runs a command on this terminal and in this process group, so that Ctrl-C reaches it too. After an
+/// interrupt it has a few seconds to say what it saw.
 fn run(command: &mut Command, what: &str) -> anyhow::Result<()> {
     let mut child =
         command.stdin(Stdio::null()).spawn().with_context(|| format!("{what} could not be started"))?;

@@ -1,7 +1,7 @@
 //! The causes of dropped connections: what each is, and which test brings it about.
 //!
-//! In: two pages of the guide, the sources of tests. Out: verdicts: no cause is missing, each has its section, and every test
-//! that is named is there.
+//! In: two pages of the guide, the sources of tests. Out: verdicts: no cause is missing, each has its
+//! section, and every test that is named is there.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! The manifests of packaging/kubernetes: valid by Kubernetes' published schemas, with exactly the capabilities that are documented.
+//! The manifests of packaging/kubernetes: valid by Kubernetes' published schemas, with exactly the
+//! capabilities that are documented.
 //!
 //! In: the manifests, `kubernetes-validate`. Out: verdicts. No cluster is asked.
 

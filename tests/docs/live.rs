@@ -1,8 +1,9 @@
-//! Commands of the guide that watch a server: typed in, one after the other, at a real gunicorn, those with a screen at a terminal.
+//! Commands of the guide that watch a server: typed in, one after the other, at a real gunicorn, those with a
+//! screen at a terminal.
 //!
-//! In: blocks of `sh live` and `sh terminal`, and of `console` those lines that begin with `$`. Out: verdicts. Numbers of processes and ports are
-//! those of the server, and what watches for long watches for a moment; `serve` runs to the end of its page, on a
-//! free port.
+//! In: blocks of `sh live` and `sh terminal`, and of `console` those lines that begin with `$`. Out:
+//! verdicts. Numbers of processes and ports are those of the server, and what watches for long watches for a
+//! moment; `serve` runs to the end of its page, on a free port.
 
 use wsgi_trace_tests::address::Address;
 use wsgi_trace_tests::agent::Agent;

@@ -1,8 +1,8 @@
 //! Every command of the guide, run: what a page tells people to type works, and prints what the page shows.
 //!
-//! In: README.md, CONTRIBUTING.md, docs/. Out: verdicts. Blocks of `sh` run on a recording, `sh live`, `sh terminal` and
-//! `console` on a real gunicorn, `sh tree` names chores of this tree; `sh dist` is run by `make dist-test`. With `WSGI_TRACE_UPDATE_DOCS=1` the pages take
-//! over what the commands print.
+//! In: README.md, CONTRIBUTING.md, docs/. Out: verdicts. Blocks of `sh` run on a recording, `sh live`, `sh
+//! terminal` and `console` on a real gunicorn, `sh tree` names chores of this tree; `sh dist` is run by `make
+//! dist-test`. With `WSGI_TRACE_UPDATE_DOCS=1` the pages take over what the commands print.
 
 mod causes;
 mod kubernetes;

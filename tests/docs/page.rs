@@ -48,7 +48,8 @@ impl Page {
         Ok(Self { path: path.to_path_buf(), text, blocks })
     }
 
-    /// The recordings of the page, each with the name that the page has for it: in a comment, which readers do not see.
+    /// The recordings of the page, each with the name that the page has for it: in a comment, which readers
+    /// do not see.
     pub(crate) fn recordings(&self) -> Vec<(&str, &str)> {
         let comment = self.text.strip_prefix("<!-- ").and_then(|rest| rest.split_once(" -->"));
         let named: Vec<_> = comment

@@ -1,6 +1,8 @@
-//! The place in which commands of the guide run: an empty directory with a recording, and the programs they name.
+//! The place in which commands of the guide run: an empty directory with a recording, and the programs they
+//! name.
 //!
-//! In: a script. Out: what it printed and how it ended. `sudo` runs what follows it, as whoever runs the test.
+//! In: a script. Out: what it printed and how it ended. `sudo` runs what follows it, as whoever runs the
+//! test.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -39,7 +41,8 @@ impl Shell {
         std::fs::create_dir(&programs)?;
         std::os::unix::fs::symlink(wsgi_trace_binary()?, programs.join("wsgi-trace"))?;
         shim(&programs.join("sudo"), "\"$@\"")?;
-        // By its module: the command in there names the directory in which it was installed, which may have moved.
+        // By its module: the command in there names the directory in which it was installed, which may have
+        // moved.
         let python = root().join(".tools/venvdocs/bin/python");
         if python.exists() {
             shim(&programs.join("duckdb"), &format!("'{}' -m duckdb_cli \"$@\"", python.display()))?;

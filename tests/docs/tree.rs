@@ -1,6 +1,7 @@
 //! Commands of the guide that work on this tree (`make …`, `cargo …`): each names something that is there.
 //!
-//! In: blocks of `sh tree`. Out: verdicts. They are not run from here, where `make test` would run `make test`.
+//! In: blocks of `sh tree`. Out: verdicts. They are not run from here, where `make test` would run `make
+//! test`.
 
 use anyhow::Context as _;
 use wsgi_trace_tests::root;

@@ -1,7 +1,8 @@
 //! A fleet true in its proportions, and two engines that are asked the same: `cargo xtask fleet`.
 //!
-//! In: recordings of the tree, DuckDB, Spark (`WSGI_TRACE_SPARK`: a Python that has it; else DuckDB alone), the size (`WSGI_TRACE_FLEET`: hosts, days,
-//! copies). Out: times and bytes, told as they come; verdicts: both give the same rows, and they name what was put in and no other host.
+//! In: recordings of the tree, DuckDB, Spark (`WSGI_TRACE_SPARK`: a Python that has it; else DuckDB alone),
+//! the size (`WSGI_TRACE_FLEET`: hosts, days, copies). Out: times and bytes, told as they come; verdicts:
+//! both give the same rows, and they name what was put in and no other host.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
@@ -16,8 +17,8 @@ use wsgi_trace_tests::fleet::{Fleet, SERVICE, SLOW_HOST, SLOWER_ROUTE};
 use wsgi_trace_tests::program::Program;
 use wsgi_trace_tests::root;
 
-/// Recordings of four services: one with several endpoints, one whose threads run out, one where nothing is wrong, one that drops
-/// connections.
+/// Recordings of four services: one with several endpoints, one whose threads run out, one where nothing is
+/// wrong, one that drops connections.
 const SERVICES: [(&str, &str); 4] = [
     ("uwsgi-threads", SERVICE),
     ("gthread-exhausted", "till"),
@@ -44,7 +45,8 @@ struct Said {
 /// Ticks of CPU time in a second, as the kernel tells programs.
 const TICKS_IN_A_SECOND: f64 = 100.0;
 
-/// CPU time of the programs that this one has waited for. It says what a query costs where other work has the cores too.
+/// CPU time of the programs that this one has waited for. It says what a query costs where other work has the
+/// cores too.
 fn waited_for_cpu_s() -> anyhow::Result<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
@@ -158,7 +160,8 @@ fn by_spark(
     Ok(said)
 }
 
-/// A row as both engines would write it: moments to the second; numbers apart, as they may differ in the last digit.
+/// A row as both engines would write it: moments to the second; numbers apart, as they may differ in the last
+/// digit.
 fn plain(row: &Row) -> (Vec<String>, Vec<f64>) {
     let mut names: Vec<&String> = row.keys().collect();
     names.sort();

@@ -1,7 +1,8 @@
-//! Accepts that fail, in light mode, on any kernel: only those that are known not to let their functions be hooked are left out.
+//! Accepts that fail, in light mode, on any kernel: only those that are known not to let their functions be
+//! hooked are left out.
 //!
-//! In: a gunicorn whose worker has no file descriptor left. Out: verdicts: the report has the accept that failed, with its limit, and the worker that ended
-//! by it; what the next worker serves is served.
+//! In: a gunicorn whose worker has no file descriptor left. Out: verdicts: the report has the accept that
+//! failed, with its limit, and the worker that ended by it; what the next worker serves is served.
 
 use std::path::PathBuf;
 
@@ -56,8 +57,8 @@ fn only_child(pid: u32) -> anyhow::Result<u32> {
     Ok(children.split_ascii_whitespace().next().context("it has no worker")?.parse()?)
 }
 
-/// Whether an epoll instance of the process has something to wait for (`tfd` in proc_pid_fdinfo(5)). Before that it opens files for a moment, and its
-/// epoll instance itself.
+/// Whether an epoll instance of the process has something to wait for (`tfd` in proc_pid_fdinfo(5)). Before
+/// that it opens files for a moment, and its epoll instance itself.
 fn polls(pid: u32) -> anyhow::Result<bool> {
     for entry in std::fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
         // It may have been closed meanwhile.

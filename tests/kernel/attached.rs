@@ -1,7 +1,7 @@
 //! What was attached on this kernel, as text that a reviewer reads.
 //!
-//! In: JSON reports, the program's own `doctor`. Out: lines on the console between two marks, with nothing in them that differs from run to run: `xtask` compares
-//! them with `tests/kernel/attach`.
+//! In: JSON reports, the program's own `doctor`. Out: lines on the console between two marks, with nothing in
+//! them that differs from run to run: `xtask` compares them with `tests/kernel/attach`.
 
 use std::fmt::Write as _;
 use std::sync::Mutex;

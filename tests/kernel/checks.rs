@@ -1,6 +1,7 @@
 //! What must hold of a trace of the toy server, on any kernel.
 //!
-//! In: raw records and counters of one run. Out: one verdict a check. No check measures time: in emulation there is none.
+//! In: raw records and counters of one run. Out: one verdict a check. No check measures time: in emulation
+//! there is none.
 
 use std::collections::BTreeMap;
 
@@ -187,7 +188,8 @@ impl Run {
         self.are(self.slices().filter(|(_, slice)| wanted(slice)).count(), what, expected)
     }
 
-    /// As many as expected. A call whose program was skipped is not there, and of an accept all that came on its connection.
+    /// As many as expected. A call whose program was skipped is not there, and of an accept all that came on
+    /// its connection.
     fn are(&self, count: usize, what: &str, expected: usize) -> anyhow::Result<()> {
         let least = expected.saturating_sub(self.skipped * REQUESTS_PER_CONNECTION);
         ensure!((least..=expected).contains(&count), "{count} {what}, expected {least} to {expected}");

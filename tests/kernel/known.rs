@@ -1,7 +1,7 @@
 //! What a kernel is known not to have: everything else that is missing there is a failure.
 //!
-//! In: this kernel's release, what attaching left out. Out: verdicts. An emulated kernel that lost a hook would else pass every
-//! check that needs it.
+//! In: this kernel's release, what attaching left out. Out: verdicts. An emulated kernel that lost a hook
+//! would else pass every check that needs it.
 
 use std::path::Path;
 
@@ -37,7 +37,8 @@ const KNOWN: &[Known] = &[
     Known { is: |release| release.contains("-fc-"), lacks: FUNCTIONS },
 ];
 
-/// Whether this kernel may preempt programs at system calls (from Linux 7.2 on): meanwhile it skips them for all other threads of that CPU.
+/// Whether this kernel may preempt programs at system calls (from Linux 7.2 on): meanwhile it skips them for
+/// all other threads of that CPU.
 pub(crate) fn preempts_programs_at_calls() -> bool {
     // The function that runs those came with it.
     KernelBtf::load(Path::new(KERNEL_BTF)).is_ok_and(|types| types.has("trace_call_bpf_faultable"))
@@ -57,7 +58,8 @@ pub(crate) fn nothing_else_is_missing(report: &Attached) -> anyhow::Result<()> {
     }
 }
 
-/// Whether this program was attached, so that what it counts can be asked for; a failure where it is missing and nobody knows why.
+/// Whether this program was attached, so that what it counts can be asked for; a failure where it is missing
+/// and nobody knows why.
 pub(crate) fn has(report: &Attached, program: &str) -> anyhow::Result<bool> {
     if is_known_to_lack(program) {
         println!("Linux {} is known to lack {program}", kernel_release());

@@ -1,6 +1,7 @@
 //! What init has to do before anything can run, and at the end.
 //!
-//! In: nothing. Out: mounted kernel file systems, a loopback interface that is up; and the machine switched off.
+//! In: nothing. Out: mounted kernel file systems, a loopback interface that is up; and the machine switched
+//! off.
 
 use std::ffi::CStr;
 
@@ -30,7 +31,8 @@ pub(crate) fn mount_security() {
 }
 
 fn mount(kind: &CStr, place: &CStr) {
-    // SAFETY: all pointers are to NUL-terminated strings that outlive the call, or null where `mount` allows it.
+    // SAFETY: all pointers are to NUL-terminated strings that outlive the call, or null where `mount` allows
+    // it.
     let result = unsafe { libc::mount(kind.as_ptr(), place.as_ptr(), kind.as_ptr(), 0, std::ptr::null()) };
     if result != 0 {
         println!("mount {place:?}: {}", std::io::Error::last_os_error());

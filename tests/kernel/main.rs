@@ -1,8 +1,10 @@
 //! The payload of `make kernels`: init of an emulated machine, and the checks that run there.
 //!
-//! In: `EXPECT` (`tracing`, `refusal` or `privileges`), `WSGI_TRACE_BINARY`; where there are such, `PYTHON` and `APP` (a real gunicorn), `THIRTY_TWO` (a 32-bit program),
-//! `RECORDINGS` (recordings of another machine), `PREEMPT`, `LOCKDOWN`, `UNPRIVILEGED_BPF`. Out: a line for each check on the console, what was attached, and `PAYLOAD-EXIT 0` when all passed. As an ordinary process it runs the same
-//! checks on this machine's kernel.
+//! In: `EXPECT` (`tracing`, `refusal` or `privileges`), `WSGI_TRACE_BINARY`; where there are such, `PYTHON`
+//! and `APP` (a real gunicorn), `THIRTY_TWO` (a 32-bit program), `RECORDINGS` (recordings of another
+//! machine), `PREEMPT`, `LOCKDOWN`, `UNPRIVILEGED_BPF`. Out: a line for each check on the console, what was
+//! attached, and `PAYLOAD-EXIT 0` when all passed. As an ordinary process it runs the same checks on this
+//! machine's kernel.
 
 mod accepts;
 mod attached;

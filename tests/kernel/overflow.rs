@@ -1,7 +1,8 @@
-//! A full accept queue, on any kernel: only those that are known not to let their functions be hooked are left out.
+//! A full accept queue, on any kernel: only those that are known not to let their functions be hooked are
+//! left out.
 //!
-//! In: listeners that nobody serves, with room for two. Out: verdicts: what the programs counted is what the kernel did, or
-//! what each client was told.
+//! In: listeners that nobody serves, with room for two. Out: verdicts: what the programs counted is what the
+//! kernel did, or what each client was told.
 
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};

@@ -1,6 +1,7 @@
 //! A kernel that preempts itself wherever it can, and real-time threads that make it do so.
 //!
-//! In: `PREEMPT` (`full`: the kernel was told so), a gunicorn with many threads. Out: verdicts: the same as without.
+//! In: `PREEMPT` (`full`: the kernel was told so), a gunicorn with many threads. Out: verdicts: the same as
+//! without.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -31,7 +32,8 @@ pub(crate) fn is_on() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Sixteen threads under load, interrupted by real-time threads wherever they are: nothing is lost, and all is as the log has it.
+/// Sixteen threads under load, interrupted by real-time threads wherever they are: nothing is lost, and all
+/// is as the log has it.
 pub(crate) fn under_load(arguments: &[&str]) -> anyhow::Result<()> {
     let server = Gunicorn::start(THREADS)?;
     let is_over = AtomicBool::new(false);
@@ -60,12 +62,14 @@ pub(crate) fn under_load(arguments: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Takes this CPU from whatever runs there, for a moment at a time and most of the time not, until it is told to stop; how often it did.
+/// Takes this CPU from whatever runs there, for a moment at a time and most of the time not, until it is told
+/// to stop; how often it did.
 fn interrupt(cpu: usize, stop: &AtomicBool) -> anyhow::Result<u64> {
     const BURST: Duration = Duration::from_micros(50);
     // In emulation each of them takes some times as long.
     const PAUSE: Duration = Duration::from_millis(2);
-    // SAFETY: a mask of CPUs is plain data, for which zero is valid, and the number is one of this machine's CPUs.
+    // SAFETY: a mask of CPUs is plain data, for which zero is valid, and the number is one of this machine's
+    // CPUs.
     let pinned = unsafe {
         let mut mask: libc::cpu_set_t = std::mem::zeroed();
         libc::CPU_SET(cpu, &mut mask);

@@ -1,7 +1,9 @@
-//! What the program may do on a kernel that is told to forbid something: it traces with exactly the documented capabilities, or says what forbids it.
+//! What the program may do on a kernel that is told to forbid something: it traces with exactly the
+//! documented capabilities, or says what forbids it.
 //!
-//! In: `LOCKDOWN` (the level at which the kernel is locked down), `UNPRIVILEGED_BPF` (the value of `kernel.unprivileged_bpf_disabled`), `setpriv`. Out: verdicts,
-//! and what `doctor` says, for the reviewed report.
+//! In: `LOCKDOWN` (the level at which the kernel is locked down), `UNPRIVILEGED_BPF` (the value of
+//! `kernel.unprivileged_bpf_disabled`), `setpriv`. Out: verdicts, and what `doctor` says, for the reviewed
+//! report.
 
 use std::process::Command;
 
@@ -23,7 +25,8 @@ const LEVELS: &str = "/sys/kernel/security/lockdown";
 /// As the program names what forbids it.
 const LOCKED: &str = "lockdown=confidentiality";
 const UNPRIVILEGED: &str = "/proc/sys/kernel/unprivileged_bpf_disabled";
-/// From 3 on Debian's kernels let only those open perf events who have `CAP_SYS_ADMIN`; it is 3 unless it is set.
+/// From 3 on Debian's kernels let only those open perf events who have `CAP_SYS_ADMIN`; it is 3 unless it is
+/// set.
 const PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
 /// Every way to hook, with its name in a report.
 const WAYS: [Way; 3] = [(&["--hooks=btf"], "btf"), TRACEPOINTS, (&["--light"], "light")];
@@ -59,7 +62,8 @@ pub(crate) fn checks() -> Vec<Check> {
     checks
 }
 
-/// The kernel has what this machine was started for, so that no check passes because the setting was not there.
+/// The kernel has what this machine was started for, so that no check passes because the setting was not
+/// there.
 fn is_told() -> anyhow::Result<()> {
     let read = |path: &str| std::fs::read_to_string(path).with_context(|| format!("{path} cannot be read"));
     let mut asked = 0;
@@ -120,7 +124,8 @@ fn traces(start: Start, ways: &[Way]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// With Debian's setting they are refused in one sentence that names it, and by doctor; from here on it is that of the kernel's own releases.
+/// With Debian's setting they are refused in one sentence that names it, and by doctor; from here on it is
+/// that of the kernel's own releases.
 fn are_kept() -> anyhow::Result<()> {
     let paranoid = std::fs::read_to_string(PARANOID)?;
     ensure!(paranoid.trim() == "3", "{PARANOID} is {paranoid}");

@@ -36,7 +36,8 @@ pub(crate) fn reports_by(
     let at = |place: &str| report.pointer(place).with_context(|| format!("the report has no {place}"));
     let skipped = at("/losses/recursion_misses")?.as_array().context("skipped runs are no list")?;
     let skipped = skipped.iter().filter_map(|program| program.get("count")?.as_u64()).sum::<u64>();
-    // Of a call whose program the kernel skipped nothing is known, and of an accept nothing that came on its connection.
+    // Of a call whose program the kernel skipped nothing is known, and of an accept nothing that came on its
+    // connection.
     let may_lack = if preempts_programs_at_calls() { skipped * REQUESTS_PER_CONNECTION as u64 } else { 0 };
     for (place, expected, may_lack) in [
         ("/requests/completed", REQUESTS, may_lack),

@@ -1,7 +1,9 @@
-//! The whole program on a real gunicorn, on the kernel under test: with all calls hooked, light, with probes for the GIL, and with a herd.
+//! The whole program on a real gunicorn, on the kernel under test: with all calls hooked, light, with probes
+//! for the GIL, and with a herd.
 //!
-//! In: `WSGI_TRACE_BINARY`, a gunicorn (`server`). Out: verdicts against gunicorn's own log, and what was attached, for the reviewed report. No
-//! check measures how fast anything is: in emulation that says nothing. That nothing is shorter than the application made it can be asked.
+//! In: `WSGI_TRACE_BINARY`, a gunicorn (`server`). Out: verdicts against gunicorn's own log, and what was
+//! attached, for the reviewed report. No check measures how fast anything is: in emulation that says nothing.
+//! That nothing is shorter than the application made it can be asked.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +43,8 @@ pub(crate) fn full(hooks: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Light mode: as many requests, and waits for the GIL with their holders; or it is refused, where the kernel lacks what it needs.
+/// Light mode: as many requests, and waits for the GIL with their holders; or it is refused, where the kernel
+/// lacks what it needs.
 pub(crate) fn light() -> anyhow::Result<()> {
     let server = Gunicorn::start(POOLS)?;
     if !has_light_mode() {
@@ -72,7 +75,8 @@ pub(crate) fn gil() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// With probes in the server's OpenSSL: the kernel takes the programs and places them, and requests without TLS are those of the log all the same.
+/// With probes in the server's OpenSSL: the kernel takes the programs and places them, and requests without
+/// TLS are those of the log all the same.
 pub(crate) fn tls() -> anyhow::Result<()> {
     let server = Gunicorn::start(POOLS)?;
     let mut placed = 0;
@@ -100,7 +104,8 @@ fn holders_add_up(told: &Told) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Processes that all wait for one listener: each got what its lines of the log say, and the others were woken for nothing.
+/// Processes that all wait for one listener: each got what its lines of the log say, and the others were
+/// woken for nothing.
 pub(crate) fn herd() -> anyhow::Result<()> {
     let server = Gunicorn::start(HERD)?;
     // Workers that a busy machine has not run yet would take the next connection without another wakeup.
@@ -213,8 +218,8 @@ impl Told {
         Ok(())
     }
 
-    /// [`Self::is_whole`]. Where the kernel `may_skip` runs of programs and did, what came is right all the same, and the report says how many were skipped: whether
-    /// none were.
+    /// [`Self::is_whole`]. Where the kernel `may_skip` runs of programs and did, what came is right all the
+    /// same, and the report says how many were skipped: whether none were.
     pub(crate) fn is_whole_but_for_skips(&self, may_skip: bool) -> anyhow::Result<bool> {
         let skipped = self.skipped()?;
         if skipped == 0 || !may_skip {
@@ -260,7 +265,8 @@ impl Told {
         Ok(())
     }
 
-    /// By path as many as in the log, each framed exactly and answered with 200; and none that slept is shorter than that.
+    /// By path as many as in the log, each framed exactly and answered with 200; and none that slept is
+    /// shorter than that.
     pub(crate) fn has_the_paths_of_the_log(&self) -> anyhow::Result<()> {
         let exact = self.number("/requests/framing/exact")?;
         ensure!(exact == self.load.total() as u64, "{exact} framed exactly");

@@ -1,7 +1,8 @@
 //! Recordings that go from one architecture to another: what is reported of them is the same, byte for byte.
 //!
-//! In: `RECORDINGS` (a directory of recordings, each with the reports that another machine makes of it), a gunicorn. Out: verdicts; a recording of
-//! this kernel with its reports, on the console between marks: `xtask` compares them with what the other machine makes of it.
+//! In: `RECORDINGS` (a directory of recordings, each with the reports that another machine makes of it), a
+//! gunicorn. Out: verdicts; a recording of this kernel with its reports, on the console between marks:
+//! `xtask` compares them with what the other machine makes of it.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;

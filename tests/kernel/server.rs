@@ -1,7 +1,7 @@
 //! A real gunicorn on a real CPython: of the emulated machine, or of this one.
 //!
-//! In: `PYTHON` (an interpreter with gunicorn; none: there is none here), `APP` (the directory of `app.py`). Out: a server that is ready, its PID and its
-//! access log; ended when dropped.
+//! In: `PYTHON` (an interpreter with gunicorn; none: there is none here), `APP` (the directory of `app.py`).
+//! Out: a server that is ready, its PID and its access log; ended when dropped.
 
 use std::net::TcpListener;
 use std::path::PathBuf;

@@ -1,7 +1,8 @@
-//! `serve` without an option for its mode, on the kernel under test: light where nothing that alerts rest on is lacking, else a full trace.
+//! `serve` without an option for its mode, on the kernel under test: light where nothing that alerts rest on
+//! is lacking, else a full trace.
 //!
-//! In: a gunicorn of threads, which light mode suits. Out: a verdict: the mode that the metrics say, as many requests as the server's
-//! log has, and the reason in words where it is not light.
+//! In: a gunicorn of threads, which light mode suits. Out: a verdict: the mode that the metrics say, as many
+//! requests as the server's log has, and the reason in words where it is not light.
 
 use anyhow::ensure;
 use serde_json::Value;

@@ -1,6 +1,7 @@
 //! A 32-bit program among those that are traced: its calls have numbers of another table.
 //!
-//! In: `THIRTY_TWO` (the program of `thirty_two.c`; none: there is none here). Out: a verdict: nothing that it calls is taken for a call of the 64-bit table.
+//! In: `THIRTY_TWO` (the program of `thirty_two.c`; none: there is none here). Out: a verdict: nothing that
+//! it calls is taken for a call of the 64-bit table.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -23,7 +24,8 @@ pub(crate) fn is_there() -> bool {
     std::env::var_os("THIRTY_TWO").is_some()
 }
 
-/// The payload traces itself, and so the program that it starts: that is born and ends, and in between shows no call.
+/// The payload traces itself, and so the program that it starts: that is born and ends, and in between shows
+/// no call.
 pub(crate) fn is_not_misread(hooks: Hooks) -> anyhow::Result<()> {
     let settings = Settings { hooks, ..Settings::default() };
     let (mut source, _) = attach(&settings, &mut || vec![std::process::id()])?;

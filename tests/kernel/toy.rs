@@ -62,7 +62,8 @@ impl Drop for Toy {
 
 const ANSWER: &[u8; 44] = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n";
 
-/// What the toy sleeps in each request: longer than an emulated CPU stands still on a machine that has other things to do, or its thread never leaves the CPU.
+/// What the toy sleeps in each request: longer than an emulated CPU stands still on a machine that has other
+/// things to do, or its thread never leaves the CPU.
 const SLEEP: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// The server: a thread for each connection, a sleep in each request.

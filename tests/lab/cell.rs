@@ -1,6 +1,7 @@
 //! One cell: a server started again, its clients at work, a few seconds watched, the first finding.
 //!
-//! In: a server and a workload. Out: a [`Cell`], whatever happens: each step has a limit, and a failure is an answer.
+//! In: a server and a workload. Out: a [`Cell`], whatever happens: each step has a limit, and a failure is an
+//! answer.
 
 use std::path::Path;
 

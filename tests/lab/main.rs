@@ -1,8 +1,9 @@
 //! `make lab`: what limits each server on each kind of work, in the words of the findings.
 //!
-//! In: `--servers a,b`, `--workloads a,b` (none: all), `--minutes N`, `--list`; the `wsgi-trace` of this build. Out: a line of
-//! progress for each cell, `target/lab/lab.{md,json}` and the report of each; after a run of all `docs/lab.{md,json}`. A cell that
-//! fails, or whose answer is not the expected one, is named, and the run fails.
+//! In: `--servers a,b`, `--workloads a,b` (none: all), `--minutes N`, `--list`; the `wsgi-trace` of this
+//! build. Out: a line of progress for each cell, `target/lab/lab.{md,json}` and the report of each; after a
+//! run of all `docs/lab.{md,json}`. A cell that fails, or whose answer is not the expected one, is named, and
+//! the run fails.
 
 mod cell;
 mod differs;

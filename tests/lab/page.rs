@@ -1,7 +1,7 @@
 //! `lab.md` and `lab.json`: all cells as a table, and in the findings' own words.
 //!
-//! In: [`Cell`]s. Out: both files. What the table means is written by hand above the mark of `docs/lab.md`; only what stands
-//! below it is replaced.
+//! In: [`Cell`]s. Out: both files. What the table means is written by hand above the mark of `docs/lab.md`;
+//! only what follows it is replaced.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -1,4 +1,5 @@
-//! The kernel side against a server whose every wait is known: accounts add up, connections, heads and arrivals come.
+//! The kernel side against a server whose every wait is known: accounts add up, connections, heads and
+//! arrivals come.
 //!
 //! In: root. Out: verdicts; skipped with the reason where BPF programs cannot be loaded.
 
@@ -102,7 +103,8 @@ fn cpu_and_run_queue_agree_with_schedstat() -> anyhow::Result<()> {
     let stolen_before_ns = stolen_ns()?;
     let start_ns = monotonic_ns();
     let mut trace = KernelTrace::start(server.pid(), &Settings::default())?;
-    // More of them than CPUs, so that there is a run queue to measure; forked, so that no interpreter lock hides it.
+    // More of them than CPUs, so that there is a run queue to measure; forked, so that no interpreter lock
+    // hides it.
     ask(&mut server.connect()?, "/burning-children/6")?;
     until("the children's last sleep", Duration::from_secs(60), || {
         trace.collect()?;
@@ -111,7 +113,8 @@ fn cpu_and_run_queue_agree_with_schedstat() -> anyhow::Result<()> {
         Ok((asleep.filter(|open| open.system_call == Some(CLOCK_NANOSLEEP)).count() == 6).then_some(()))
     })?;
     let totals = trace.source.thread_totals();
-    // A switch to a thread that no program saw: what it did since its account has as sleep, and says that this may be CPU time.
+    // A switch to a thread that no program saw: what it did since its account has as sleep, and says that
+    // this may be CPU time.
     let of_slice = |slice: &SliceRecord| {
         let undecided = slice.undecided();
         undecided.call_ns().min(slice.call_blocked_ns) + undecided.gap_ns().min(slice.gap_blocked_ns)
@@ -127,7 +130,8 @@ fn cpu_and_run_queue_agree_with_schedstat() -> anyhow::Result<()> {
     let undecided = undecided as f64;
     let sum =
         |value: fn(&profiler_core::fact::ThreadTotals) -> u64| totals.iter().map(value).sum::<u64>() as f64;
-    // The kernel's clock of tasks leaves out what a hypervisor took while they had a CPU; its clock of run queues does not.
+    // The kernel's clock of tasks leaves out what a hypervisor took while they had a CPU; its clock of run
+    // queues does not.
     let stolen = stolen_ns()?.saturating_sub(stolen_before_ns) as f64;
     let (cpu, kernel_cpu) = (sum(|thread| thread.ours.cpu_ns), sum(|thread| thread.kernel_cpu_ns));
     let (waited, kernel_waited) =
@@ -319,7 +323,8 @@ fn unix_connections_are_followed_like_others() -> anyhow::Result<()> {
     ask(&mut first, "/unix")?;
     let (is_client, arrived_ns) = arrival(&mut trace, 0)?;
     assert!(is_client && (sent_ns..monotonic_ns()).contains(&arrived_ns), "{arrived_ns}");
-    // The only thread is busy with the first connection: these bytes come before their connection is accepted.
+    // The only thread is busy with the first connection: these bytes come before their connection is
+    // accepted.
     let mut second = server.connect_unix()?;
     let sent_ns = monotonic_ns();
     second.write_all(&request("/early"))?;

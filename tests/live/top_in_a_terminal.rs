@@ -1,7 +1,8 @@
 //! `top` in a terminal of our own: what it draws there, and how it leaves it.
 //!
-//! In: a recording, or a gunicorn with a planted problem. Out: the terminal is given back whatever ends the program, a
-//! live screen says first what is wrong, and its numbers are those of the report of the same window.
+//! In: a recording, or a gunicorn with a planted problem. Out: the terminal is given back whatever ends the
+//! program, a live screen says first what is wrong, and its numbers are those of the report of the same
+//! window.
 
 use std::time::{Duration, Instant};
 
@@ -187,7 +188,8 @@ fn the_report_of_the_end_of_a_recording_is_that_of_the_report_command() -> anyho
     Ok(())
 }
 
-/// Watches a scenario on the screen until one of the findings is the first thing said, pauses, writes the report, and compares.
+/// Watches a scenario on the screen until one of the findings is the first thing said, pauses, writes the
+/// report, and compares.
 fn live(name: &str, findings: &[&str]) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let Some(scenario) = Scenario::named(name) else { anyhow::bail!("there is no scenario {name}") };

@@ -1,7 +1,8 @@
 //! Verdicts on real servers: each situation is brought about, watched for a moment, and judged.
 //!
-//! In: the scenarios of `tests/support/scenario`. Out: the finding that the situation calls for is present and first, and
-//! none that is false. A few run in every test run, all of them in `make live`; their recordings are replayed each time.
+//! In: the scenarios of `tests/support/scenario`. Out: the finding that the situation calls for is present
+//! and first, and none that is false. A few run in every test run, all of them in `make live`; their
+//! recordings are replayed each time.
 
 use std::time::Duration;
 

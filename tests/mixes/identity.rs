@@ -1,6 +1,7 @@
 //! Which programs made a record: what other ones found is not found by these.
 //!
-//! In: `wsgi-trace`, this program (mixes, twins, and how they are judged), the clients, the applications. Out: a digest of all.
+//! In: `wsgi-trace`, this program (mixes, twins, and how they are judged), the clients, the applications.
+//! Out: a digest of all.
 
 use std::path::{Path, PathBuf};
 

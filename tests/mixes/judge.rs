@@ -1,7 +1,9 @@
 //! Whether advice helped, did nothing or harmed, from figures alone.
 //!
-//! In: figures of at least two watches under the settings of before, and of those under the settings of after. Out: [`Verdict`] with its
-//! reasons. What advice says that it makes worse is no harm, as far as more is answered for it. How far the watches of before differ is the noise: what is worse lies beyond all of them by more than that.
+//! In: figures of at least two watches under the settings of before, and of those under the settings of
+//! after. Out: [`Verdict`] with its reasons. What advice says that it makes worse is no harm, as far as more
+//! is answered for it. How far the watches of before differ is the noise: what is worse lies beyond all of
+//! them by more than that.
 
 use wsgi_trace_tests::advised::judge::{Fate, NOISE, fate};
 
@@ -11,7 +13,8 @@ use crate::record::{Figures, Said, Verdict};
 const TURN_MS: f64 = 5.0;
 /// So many standard errors of a count are no chance any more.
 const STANDARD_ERRORS: f64 = 3.0;
-/// Endpoints of the application that compute. Where advice says that these may take longer, p99 may grow as much as answers do.
+/// Endpoints of the application that compute. Where advice says that these may take longer, p99 may grow as
+/// much as answers do.
 const COMPUTES: &str = "/cpu/";
 /// An endpoint that is asked less often than this has no p99.
 const FEW_REQUESTS: usize = 5;
@@ -54,7 +57,8 @@ fn following<'a>(finding: &'a str, figures: &'a Figures) -> impl Iterator<Item =
     figures.findings.iter().filter(move |(_, said)| follows(said)).map(|(id, _)| id.as_str())
 }
 
-/// A finding that was not there before, costs as much as this one did, and of which clients have nothing: the same loss under another name.
+/// A finding that was not there before, costs as much as this one did, and of which clients have nothing: the
+/// same loss under another name.
 fn moved<'a>(finding: &str, before: &[Figures], after: &'a [Figures]) -> Option<&'a str> {
     let cost = |id: &str, figures: &Figures| {
         figures.findings.get(id).filter(|said| said.answer == "present").map_or(0.0, |said| said.cost)
@@ -137,7 +141,8 @@ fn worse(before: &[Figures], after: &[Figures], has_computing_caveat: bool) -> V
     worse
 }
 
-/// Whether p99 of an endpoint is worse than so many times that of before. Who is not answered waits for longer than all others.
+/// Whether p99 of an endpoint is worse than so many times that of before. Who is not answered waits for
+/// longer than all others.
 fn slower(endpoint: &str, (before, after): (&[Figures], &[Figures]), allowed: f64) -> Option<String> {
     let of = |figures: &Figures| figures.endpoints.get(endpoint).cloned();
     let known: Vec<_> = before.iter().filter_map(of).collect();

@@ -1,7 +1,8 @@
 //! A mix of loads from a seed: what clients ask for, how many they are, and when they ask again.
 //!
-//! In: a source of random numbers, the kind of application. Out: [`Load`], options of `clients/load.py`: at most 16 clients in at most
-//! three programs. These programs end themselves after a minute or 100,000 requests, whatever happens.
+//! In: a source of random numbers, the kind of application. Out: [`Load`], options of `clients/load.py`: at
+//! most 16 clients in at most three programs. These programs end themselves after a minute or 100,000
+//! requests, whatever happens.
 
 use std::time::Duration;
 
@@ -52,8 +53,8 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// The next one. A server that closes after each response is asked on a connection each, and so is what advice
-    /// makes of it. Else the same clients would ask in another way afterwards.
+    /// The next one. A server that closes after each response is asked on a connection each, and so is what
+    /// advice makes of it. Else the same clients would ask in another way afterwards.
     pub(crate) fn new(rng: &mut Rng, application: Application, closes: bool) -> Self {
         let mut left = rng.u32(1..=MOST_CLIENTS);
         let mut parts = Vec::new();

@@ -1,8 +1,10 @@
-//! `make mixes`: advice applied under random mixes of servers, settings and loads, and healthy twins on which nothing may be advised.
+//! `make mixes`: advice applied under random mixes of servers, settings and loads, and healthy twins on which
+//! nothing may be advised.
 //!
-//! In: `--runs N`, `--seed S`, `--servers a,b`, `--mirror`, `--list`; the `wsgi-trace` of this build. Out: a line of progress and a line of
-//! JSON for each run, under `target/mixes`; the table there, and in `docs/advice.md` after a run of all. A run that was cut off goes on
-//! where it was. Advice that harms, a healthy twin that is advised on, and more than a few runs without a judgement fail the run.
+//! In: `--runs N`, `--seed S`, `--servers a,b`, `--mirror`, `--list`; the `wsgi-trace` of this build. Out: a
+//! line of progress and a line of JSON for each run, under `target/mixes`; the table there, and in
+//! `docs/advice.md` after a run of all. A run that was cut off goes on where it was. Advice that harms, a
+//! healthy twin that is advised on, and more than a few runs without a judgement fail the run.
 
 mod identity;
 mod judge;

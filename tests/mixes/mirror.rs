@@ -1,7 +1,9 @@
-//! The mirror: the healthy twin of each trial of `tests/advice`, and the cells of the lab in which nothing is wrong. Nothing may be advised.
+//! The mirror: the healthy twin of each trial of `tests/advice`, and the cells of the lab in which nothing is
+//! wrong. Nothing may be advised.
 //!
-//! In: nothing. Out: [`twins`], and what became of one. A trial's twin has the same application under settings or a load with which
-//! nothing is short: its advice applied generously, or clients that want little.
+//! In: nothing. Out: [`twins`], and what became of one. A trial's twin has the same application under
+//! settings or a load with which nothing is short: its advice applied generously, or clients that want
+//! little.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -224,7 +226,8 @@ impl Twin {
     }
 }
 
-/// What a twin is advised on: what each of three watches advises something on. The first on which nothing is advised ends them: it is healthy.
+/// What a twin is advised on: what each of three watches advises something on. The first on which nothing is
+/// advised ends them: it is healthy.
 fn judged(
     watches: &mut Vec<Vec<String>>,
     mut watch: impl FnMut(usize) -> Result<Vec<String>, String>,
@@ -241,7 +244,8 @@ fn judged(
     Ok(all.into_iter().cloned().collect())
 }
 
-/// Findings that say what to do, or cost something. That nothing is wrong is none, nor is what is worth knowing alone.
+/// Findings that say what to do, or cost something. That nothing is wrong is none, nor is what is worth
+/// knowing alone.
 fn advised(watched: &Watched) -> Vec<String> {
     let found = watched.findings().filter(|found| found.is_present());
     let wrong = found.filter(|found| found.id != "healthy" && !is_notice(&found.id));

@@ -38,7 +38,8 @@ pub(crate) const SUBJECTS: &[Subject] = &[
     },
 ];
 
-/// Conditions of advice, in its own words, that hold in every mix: there is no proxy, and the application stays as it is.
+/// Conditions of advice, in its own words, that hold in every mix: there is no proxy, and the application
+/// stays as it is.
 const ALWAYS: &[&str] = &["Without one", "Without such a proxy", "Until then"];
 /// Where what takes long waits.
 const WAITING: &[&str] =

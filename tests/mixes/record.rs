@@ -1,6 +1,8 @@
-//! What is kept of each run and of each healthy twin: one line of JSON, appended when it ends, so that a night can be cut off and go on.
+//! What is kept of each run and of each healthy twin: one line of JSON, appended when it ends, so that a
+//! night can be cut off and go on.
 //!
-//! In: records. Out: lines of `target/mixes/*.jsonl`, and the records that stand there; of runs of one mix the worst.
+//! In: records. Out: lines of `target/mixes/*.jsonl`, and the records that stand there; of runs of one mix
+//! the worst.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -131,7 +133,8 @@ pub(crate) struct Record {
     pub(crate) seed: u64,
     /// Kind of server.
     pub(crate) server: String,
-    /// Server, settings and load in words. Where the seed's mix is another one, the record is an older build's.
+    /// Server, settings and load in words. Where the seed's mix is another one, the record is an older
+    /// build's.
     pub(crate) mix: String,
     /// Options of each program of clients.
     pub(crate) clients: Vec<Vec<String>>,
@@ -180,14 +183,16 @@ pub(crate) fn append<T: Serialize>(path: &Path, record: &T) -> anyhow::Result<()
     file.write_all(line.as_bytes()).with_context(|| format!("{} cannot be written", path.display()))
 }
 
-/// The records of a file, in order; none where there is no file. A line that was cut off, or is of another build, is none.
+/// The records of a file, in order; none where there is no file. A line that was cut off, or is of another
+/// build, is none.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Vec<T> {
     let bytes = std::fs::read(path).unwrap_or_default();
     // By lines of bytes: one may have been cut off within a character.
     bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
 }
 
-/// Of all runs of each seed the worst, and of those that are as bad the last: what harmed once is a bug, whatever the next run shows.
+/// Of all runs of each seed the worst, and of those that are as bad the last: what harmed once is a bug,
+/// whatever the next run shows.
 pub(crate) fn worst(records: Vec<Record>) -> BTreeMap<u64, Record> {
     let mut worst: BTreeMap<u64, Record> = BTreeMap::new();
     for record in records {

@@ -1,7 +1,8 @@
-//! One run: a mix is watched; where something is advised, the first advice that is a setting is applied and the same load watched again.
+//! One run: a mix is watched; where something is advised, the first advice that is a setting is applied and
+//! the same load watched again.
 //!
-//! In: a mix. Out: a [`Record`], whatever happens. Its reports stay under `target/mixes/reports` where it harmed,
-//! was not judged, or is run alone.
+//! In: a mix. Out: a [`Record`], whatever happens. Its reports stay under `target/mixes/reports` where it
+//! harmed, was not judged, or is run alone.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -16,7 +17,8 @@ use crate::load::RUN_UP;
 use crate::mix::Mix;
 use crate::record::{Applied, Figures, NotApplied, Record, Verdict};
 
-/// Watches after the change at most: one that harms is repeated, with one under the settings of before between two.
+/// Watches after the change at most: one that harms is repeated, with one under the settings of before
+/// between two.
 const MOST_AFTER: usize = 3;
 /// As many show that advice helped, at least.
 const HELPED_AFTER: usize = 2;
@@ -135,7 +137,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Under the settings that advice made. A server that does not start is started once more: another process may have taken its port.
+    /// Under the settings that advice made. A server that does not start is started once more: another
+    /// process may have taken its port.
     fn look_after(&mut self, changed: &Setup) -> anyhow::Result<()> {
         let after = match self.watch("after", changed) {
             Err(error) if error.is::<NotStarted>() => self.watch("after", changed)?,
@@ -162,7 +165,8 @@ impl Run<'_> {
     }
 }
 
-/// The first advice of a report that a program can apply to a server, and the server with it. What comes before it, or all, is noted.
+/// The first advice of a report that a program can apply to a server, and the server with it. What comes
+/// before it, or all, is noted.
 fn applicable(
     report: &Watched,
     (setup, holds, cores): (&Setup, &[&str], u32),

@@ -1,6 +1,7 @@
 //! The summary: how often advice helped, did nothing or harmed, in `docs/advice.md` and at the end of a run.
 //!
-//! In: records of runs and of healthy twins. Out: Markdown, without a date; where nothing has been run it says so.
+//! In: records of runs and of healthy twins. Out: Markdown, without a date; where nothing has been run it
+//! says so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

@@ -1,6 +1,8 @@
-//! This machine's file system with a layer above it that nobody else sees: packages are really installed there, and are gone with it.
+//! This machine's file system with a layer above it that nobody else sees: packages are really installed
+//! there, and are gone with it.
 //!
-//! In: root, overlayfs. Out: commands that run inside. Processes, network and kernel are those of the machine.
+//! In: root, overlayfs. Out: commands that run inside. Processes, network and kernel are those of the
+//! machine.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
-//! What can be known of each architecture's packages without a machine of it: what they say of themselves, what installs them, what is in them.
-//! The program of arm64 runs in emulation of user space, which has no BPF.
+//! What can be known of each architecture's packages without a machine of it: what they say of themselves,
+//! what installs them, what is in them. The program of arm64 runs in emulation of user space, which has no
+//! BPF.
 //!
 //! In: `target/dist`, pip, dpkg, QEMU. Out: verdicts.
 

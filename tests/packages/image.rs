@@ -1,4 +1,5 @@
-//! The container image: the commands of docs/containers.md, run as they stand, with a real gunicorn as the server.
+//! The container image: the commands of docs/containers.md, run as they stand, with a real gunicorn as the
+//! server.
 //!
 //! In: `target/dist`, podman, the blocks of `sh dist` of the page. Out: verdicts.
 

@@ -1,6 +1,7 @@
 //! An installed wsgi-trace, and what it must be able to do.
 //!
-//! In: the command line that reaches it. Out: verdicts; its reports are those of the program that cargo builds from the tree.
+//! In: the command line that reaches it. Out: verdicts; its reports are those of the program that cargo
+//! builds from the tree.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -109,7 +110,8 @@ impl<'a> Installed<'a> {
         Ok(installed)
     }
 
-    /// Two seconds of a real server, recorded: as many requests as were answered, and the same report everywhere.
+    /// Two seconds of a real server, recorded: as many requests as were answered, and the same report
+    /// everywhere.
     fn traces(&self) -> anyhow::Result<()> {
         require_bpf!(Ok(()));
         assert!(!self.run(&["doctor"])?.is_empty());

@@ -1,7 +1,8 @@
 //! The packages of `make dist`, each installed as README.md says into a clean place, and run there.
 //!
-//! In: `target/dist`, the blocks of `sh dist` in README.md. Out: verdicts. `make dist-test` builds the packages and runs these. What the script that
-//! installs does with small stand-ins is tested everywhere (`script`).
+//! In: `target/dist`, the blocks of `sh dist` in README.md. Out: verdicts. `make dist-test` builds the
+//! packages and runs these. What the script that installs does with small stand-ins is tested everywhere
+//! (`script`).
 
 mod clean_machine;
 mod each_architecture;

@@ -1,7 +1,7 @@
 //! `packaging/install.sh`: what it installs, what it refuses, and that a refusal leaves all as it was.
 //!
-//! In: the script, small stand-ins for the files of a release, every shell of POSIX that is here; for `make dist-test` the files of `target/dist`,
-//! served on the loopback interface. Out: verdicts.
+//! In: the script, small stand-ins for the files of a release, every shell of POSIX that is here; for `make
+//! dist-test` the files of `target/dist`, served on the loopback interface. Out: verdicts.
 
 mod place;
 
@@ -171,7 +171,8 @@ fn a_place_that_cannot_be_written_is_refused_before_anything_is_fetched() -> any
     place.refuses(&mut place.command(&[], &["--from", "release"]), 7, &["is not a directory"])
 }
 
-/// Runs the script on a file system of this mount's own, which is full once a program is half there; what is left is listed.
+/// Runs the script on a file system of this mount's own, which is full once a program is half there; what is
+/// left is listed.
 const FULL: &str = r#"
 mount -t tmpfs -o size=128k none "$1"
 mkdir "$1/bin" && echo old >"$1/bin/wsgi-trace"

@@ -1,6 +1,7 @@
 //! Everything that a replay gives, to be compared with what another version gives.
 //!
-//! In: a directory. Out: of each recording the text report, the JSON report of each window, and the timeline, one line an entry.
+//! In: a directory. Out: of each recording the text report, the JSON report of each window, and the timeline,
+//! one line an entry.
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};

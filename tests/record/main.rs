@@ -1,9 +1,9 @@
 //! `cargo xtask record`: takes the recordings of `tests/recordings` again.
 //!
-//! In: names of scenarios (none: all), the `wsgi-trace` beside this program. Out: `tests/recordings/NAME.wtrace`,
-//! facts scrubbed of what names this machine. With `--show`, the reports on standard output and no recording. With
-//! `--scrub`, those that are there scrubbed again. With `--full DIRECTORY`, what replays give, for `cargo xtask
-//! compare`. With `--seeds`, the seeds of `fuzz/`.
+//! In: names of scenarios (none: all), the `wsgi-trace` beside this program. Out:
+//! `tests/recordings/NAME.wtrace`, facts scrubbed of what names this machine. With `--show`, the reports on
+//! standard output and no recording. With `--scrub`, those that are there scrubbed again. With `--full
+//! DIRECTORY`, what replays give, for `cargo xtask compare`. With `--seeds`, the seeds of `fuzz/`.
 
 mod full;
 mod rolling;

@@ -1,6 +1,8 @@
-//! A recording with two windows. `serve` has such windows and keeps no recording, so the session is driven from here.
+//! A recording with two windows. `serve` has such windows and keeps no recording, so the session is driven
+//! from here.
 //!
-//! In: a situation going on. Out: its recording, the window rolled half-way; how many requests ended in each window.
+//! In: a situation going on. Out: its recording, the window rolled half-way; how many requests ended in each
+//! window.
 
 use std::path::Path;
 

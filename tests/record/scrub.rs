@@ -1,7 +1,8 @@
 //! What names this machine is taken out of a recording's facts; kernel records stay as they are.
 //!
-//! In: a recording. Out: a copy. Host name, the kernel's build, and every path in executables, command lines, configuration,
-//! Python files, cgroups and UNIX listeners are replaced by neutral ones with the same last segment.
+//! In: a recording. Out: a copy. Host name, the kernel's build, and every path in executables, command lines,
+//! configuration, Python files, cgroups and UNIX listeners are replaced by neutral ones with the same last
+//! segment.
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! `export`, from recordings to what another engine reads of them.
 //!
-//! In: `tests/recordings`, DuckDB. Out: verdicts: the same requests and the same sums as the report has, to the nanosecond; nulls
-//! where nothing was measured; whole files or none.
+//! In: `tests/recordings`, DuckDB. Out: verdicts: the same requests and the same sums as the report has, to
+//! the nanosecond; nulls where nothing was measured; whole files or none.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;

@@ -1,7 +1,8 @@
-//! Every seed of `fuzz/seeds` through the body of its target, with the compiler of everything else: what is fuzzed cannot rot.
+//! Every seed of `fuzz/seeds` through the body of its target, with the compiler of everything else: what is
+//! fuzzed cannot rot.
 //!
-//! In: `fuzz/seeds`, made by `cargo xtask record --seeds` and found by fuzzers. Out: a panic is a failure, as is a target that a list
-//! lacks or that has no seed.
+//! In: `fuzz/seeds`, made by `cargo xtask record --seeds` and found by fuzzers. Out: a panic is a failure, as
+//! is a target that a list lacks or that has no seed.
 
 #![allow(clippy::expect_used, reason = "the helpers belong to tests: what fails in them fails the test")]
 
@@ -40,7 +41,8 @@ fn every_seed_passes_through_the_body_of_its_target() {
     }
 }
 
-/// As the fuzzer changes them: frames keep right checksums, facts stay facts. `WSGI_TRACE_FUZZ_ROUNDS` makes it long.
+/// As the fuzzer changes them: frames keep right checksums, facts stay facts. `WSGI_TRACE_FUZZ_ROUNDS` makes
+/// it long.
 #[test]
 fn seeds_that_were_changed_as_a_fuzzer_does_pass_too() {
     let kinds: [(&str, mutate::Mutator); 3] =
@@ -86,7 +88,8 @@ fn every_target_is_built_runs_in_ci_and_has_seeds_that_are_small() {
     assert!(all_bytes <= MAX_ALL_BYTES, "{all_bytes} bytes");
 }
 
-/// What LZ4 packs 255 to one, and the streams of a frame as much again, must not keep `report` busy or fill the memory.
+/// What LZ4 packs 255 to one, and the streams of a frame as much again, must not keep `report` busy or fill
+/// the memory.
 #[test]
 fn a_small_file_that_unpacks_to_much_is_reported_in_little_memory_and_time() -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;

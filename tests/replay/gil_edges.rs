@@ -1,7 +1,8 @@
-//! Ten thousand waits for an interpreter lock, replayed from recordings: who made whom wait is what happened, every time.
+//! Ten thousand waits for an interpreter lock, replayed from recordings: who made whom wait is what happened,
+//! every time.
 //!
-//! In: threads of a made-up process that pass a lock around, written through the recorder as the kernel side tells such
-//! calls, in several orders of arrival. Out: verdicts on what `wsgi-trace report` says of each.
+//! In: threads of a made-up process that pass a lock around, written through the recorder as the kernel side
+//! tells such calls, in several orders of arrival. Out: verdicts on what `wsgi-trace report` says of each.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,7 +30,8 @@ const US: u64 = 1000;
 const START_NS: u64 = 1_000_000 * US;
 /// The interpreter's own: who waited so long asks for the lock.
 const INTERVAL_NS: u64 = 5000 * US;
-/// `FUTEX_WAIT_BITSET`, private; with `FUTEX_CLOCK_REALTIME` who gave the lock up by force waits for the next holder.
+/// `FUTEX_WAIT_BITSET`, private; with `FUTEX_CLOCK_REALTIME` who gave the lock up by force waits for the next
+/// holder.
 const TAKE: (u64, u64) = (LOCK + 64, 137);
 const NEXT_HOLDER: (u64, u64) = (LOCK + 152, 393);
 const TIMED_OUT: i64 = -110;
@@ -41,7 +43,8 @@ enum Doing {
     Away { since_ns: u64, call: (u32, u64, u64) },
     /// On its way to the lock.
     Wants,
-    /// Waiting for the lock, which this thread had when that began; the number of times that it had changed hands.
+    /// Waiting for the lock, which this thread had when that began; the number of times that it had changed
+    /// hands.
     Asleep { since_ns: u64, holder: u32, switches: u64 },
     /// Woken from that, or its time is up.
     Ready { since_ns: u64, holder: u32, switches: u64, ready_ns: u64, result: i64 },
@@ -175,8 +178,8 @@ impl Scene {
         Ok((Doing::Holds { is_asked: false }, now_ns + US + self.below(bound * US)))
     }
 
-    /// One of those that sleep is woken. Who was asked wants the lock again: it sleeps until another has it, or goes on at
-    /// once.
+    /// One of those that sleep is woken. Who was asked wants the lock again: it sleeps until another has it,
+    /// or goes on at once.
     fn gives_up(&mut self, tid: u32, now_ns: u64, is_asked: bool) -> (Doing, u64) {
         self.holder = None;
         let asleep: Vec<usize> = (0..self.threads.len())
@@ -246,8 +249,8 @@ impl Scene {
         Ok(())
     }
 
-    /// Writes what was told as it reaches the profiler: in batches of so many milliseconds, and of each batch one CPU's ring
-    /// after the other's. `cpus`: in this order.
+    /// Writes what was told as it reaches the profiler: in batches of so many milliseconds, and of each batch
+    /// one CPU's ring after the other's. `cpus`: in this order.
     fn record(&self, to: &Path, batch_ms: u64, cpus: &[u32]) -> anyhow::Result<()> {
         let mut recorder = Recorder::create(to, env!("CARGO_PKG_VERSION"))?;
         let lock = InterpreterLock { address: LOCK, interpreter: 0, interval_us: INTERVAL_NS / US };

@@ -1,7 +1,7 @@
 //! `--otlp`, from the command line to what a collector reads.
 //!
-//! In: `tests/recordings`, a collector that reads with OpenTelemetry's own library. Out: verdicts on spans, metrics, words
-//! on stderr.
+//! In: `tests/recordings`, a collector that reads with OpenTelemetry's own library. Out: verdicts on spans,
+//! metrics, words on stderr.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;

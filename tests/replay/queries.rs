@@ -1,7 +1,7 @@
 //! The queries of `queries/`, on exported recordings and on a fleet made of them.
 //!
-//! In: `queries/*.sql`, `tests/recordings`, DuckDB. Out: verdicts: each runs, and they name the differences that were put in, all of
-//! them and nothing else.
+//! In: `queries/*.sql`, `tests/recordings`, DuckDB. Out: verdicts: each runs, and they name the differences
+//! that were put in, all of them and nothing else.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -16,8 +16,8 @@ use wsgi_trace_tests::fleet::{Fleet, SERVICE, SLOW_HOST, SLOWER_ROUTE};
 use wsgi_trace_tests::program::{Outcome, Program};
 use wsgi_trace_tests::root;
 
-/// Recordings of four services: one with several endpoints, one whose threads run out, one where nothing is wrong, one that drops
-/// connections.
+/// Recordings of four services: one with several endpoints, one whose threads run out, one where nothing is
+/// wrong, one that drops connections.
 const SERVICES: [(&str, &str); 4] = [
     ("uwsgi-threads", SERVICE),
     ("gthread-exhausted", "till"),
@@ -263,7 +263,8 @@ fn the_page_names_what_was_put_in_first_and_in_every_form(
     Ok(())
 }
 
-/// `dashboards/fleet-tables.json`, without Grafana: its macros and variables are replaced as the data source documents them.
+/// `dashboards/fleet-tables.json`, without Grafana: its macros and variables are replaced as the data source
+/// documents them.
 fn the_dashboard_asks_the_same_and_all_of_it(duckdb: &Duckdb, tables: &Path) -> anyhow::Result<()> {
     let path = root().join("dashboards/fleet-tables.json");
     let board: &Value = &serde_json::from_str(&std::fs::read_to_string(path)?)?;

@@ -1,8 +1,8 @@
 //! Reports on recordings of real servers: the whole pipeline against reviewed output.
 //!
-//! In: `tests/recordings/*.wtrace`, which its README says how to take again. Out: text, and a short note of JSON and timeline, as
-//! snapshots under `tests/snapshots`, the JSON valid by its schema, a timeline that decodes, the verdict that the situation
-//! calls for. `kinds` says which recordings there must be.
+//! In: `tests/recordings/*.wtrace`, which its README says how to take again. Out: text, and a short note of
+//! JSON and timeline, as snapshots under `tests/snapshots`, the JSON valid by its schema, a timeline that
+//! decodes, the verdict that the situation calls for. `kinds` says which recordings there must be.
 
 #![allow(clippy::expect_used, reason = "the helpers belong to tests: what fails in them fails the test")]
 
@@ -64,7 +64,8 @@ fn every_recording_gives_the_text_that_was_reviewed() {
     });
 }
 
-/// The JSON says more than a person reads: totals, counts, and a digest of each part of it and of the timeline.
+/// The JSON says more than a person reads: totals, counts, and a digest of each part of it and of the
+/// timeline.
 #[test]
 fn every_recording_gives_what_was_noted_of_its_json_and_its_timeline() {
     for scenario in all() {
@@ -151,7 +152,8 @@ fn packets(mut bytes: &[u8]) -> Option<u64> {
     Some(number)
 }
 
-/// Paths in facts are those of the scrubber, and what the kernel side captured names no place of a developer's machine.
+/// Paths in facts are those of the scrubber, and what the kernel side captured names no place of a
+/// developer's machine.
 #[test]
 fn no_recording_names_the_machine_that_it_was_taken_on() {
     for scenario in all() {

@@ -1,8 +1,8 @@
 //! A timeline, opened by Perfetto's own trace processor.
 //!
-//! In: entries as a threaded server makes them, and the SQL of `docs/timeline.md`. Out: assertions on what the trace
-//! processor found. Needs `node` and `.tools/perfetto` (`tests/perfetto_engine.sh` fetches it); where they are not
-//! there, each test is noted as skipped, or fails where skips are forbidden.
+//! In: entries as a threaded server makes them, and the SQL of `docs/timeline.md`. Out: assertions on what
+//! the trace processor found. Needs `node` and `.tools/perfetto` (`tests/perfetto_engine.sh` fetches it);
+//! where they are not there, each test is noted as skipped, or fails where skips are forbidden.
 
 #![allow(clippy::expect_used, reason = "the helpers belong to tests: what fails in them fails the test")]
 use profiler_core::model::request::{Http, OnGil, Request, Seen, Stretch, Times};

@@ -1,7 +1,8 @@
-//! `top` on recordings of real servers: the screen from moment to moment, and its numbers against the report's.
+//! `top` on recordings of real servers: the screen from moment to moment, and its numbers against the
+//! report's.
 //!
-//! In: `tests/recordings`. Out: reviewed screens under `tests/snapshots`; the planted problem is the first thing said, and
-//! what is shown at the end is what `wsgi-trace report` says.
+//! In: `tests/recordings`. Out: reviewed screens under `tests/snapshots`; the planted problem is the first
+//! thing said, and what is shown at the end is what `wsgi-trace report` says.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "the helpers belong to tests")]
 

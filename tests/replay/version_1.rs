@@ -1,6 +1,7 @@
 //! Version 1 of the JSON report, made of version 2 by `docs/json-2-to-1.jq`.
 //!
-//! In: the report on each recording, the schemas of both versions, the guide's table of what changed. Out: verdicts.
+//! In: the report on each recording, the schemas of both versions, the guide's table of what changed. Out:
+//! verdicts.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -214,7 +215,8 @@ fn below(schema: &Value, node: &Value, path: &str, found: &mut BTreeSet<String>)
     }
 }
 
-/// Whether a path is meant by one of the table, where `*` stands for a part of a name and `…` for any beginning.
+/// Whether a path is meant by one of the table, where `*` stands for a part of a name and `…` for any
+/// beginning.
 fn is_meant(path: &str, meant: &str) -> bool {
     let (path, meant) = match meant.strip_prefix("….") {
         Some(end) => {

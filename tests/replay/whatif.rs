@@ -1,4 +1,5 @@
-//! `wsgi-trace whatif` on the committed recordings: all but one are too short for a forecast, and have bounds all the same.
+//! `wsgi-trace whatif` on the committed recordings: all but one are too short for a forecast, and have bounds
+//! all the same.
 //!
 //! In: recordings. Out: bounds, and why there is no forecast.
 

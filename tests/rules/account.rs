@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use wsgi_trace_tests::trace::TracedRequest;
 
-/// Waits, and the routes that have them: a sleep (in the loop or in a thread), a back end's answer, a lock of threads.
+/// Waits, and the routes that have them: a sleep (in the loop or in a thread), a back end's answer, a lock of
+/// threads.
 const WAITS: [(&str, &[&str]); 3] = [
     ("sleep", &["sleep", "pooled", "twice", "gather"]),
     ("backend_wait", &["backend", "turn", "twice", "gather"]),

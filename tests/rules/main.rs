@@ -1,8 +1,9 @@
 //! `cargo xtask rules`: what each rule that infers brings ([`Rule`]).
 //!
-//! In: a program built so that rules can be dropped (`WSGI_TRACE_BINARY`); root; every event loop that the tests know.
-//! Out: `docs/rules.md`: each loop is recorded under load, and the recordings are read with all rules, without each, and without each where no task
-//! was read. The applications are the witness: which of their routes sleep, and which ask a back end, is known.
+//! In: a program built so that rules can be dropped (`WSGI_TRACE_BINARY`); root; every event loop that the
+//! tests know. Out: `docs/rules.md`: each loop is recorded under load, and the recordings are read with all
+//! rules, without each, and without each where no task was read. The applications are the witness: which of
+//! their routes sleep, and which ask a back end, is known.
 
 mod account;
 mod page;

@@ -1,6 +1,7 @@
 //! `docs/rules.md`: what each rule brings, as tables.
 //!
-//! In: [`Worth`]s. Out: Markdown. What the tables mean is written by hand above the mark; only what follows it is replaced.
+//! In: [`Worth`]s. Out: Markdown. What the tables mean is written by hand above the mark; only what follows
+//! it is replaced.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -25,7 +26,8 @@ pub(crate) struct Worth {
     pub(crate) without: Vec<(Rule, Account, Account)>,
 }
 
-/// What dropping a rule does to a reading: `+1.2 unexplained, −0.3 wrong`, percent of the requests' time; empty: nothing.
+/// What dropping a rule does to a reading: `+1.2 unexplained, −0.3 wrong`, percent of the requests' time;
+/// empty: nothing.
 fn effect(with: &Account, without: &Account) -> String {
     let differs = with.percent(without.differs_ns(with));
     if differs < NOTHING {

@@ -1,7 +1,8 @@
 //! `make screenshots`: a real gunicorn with problems, watched live and reported on; pages of what is seen.
 //!
-//! In: root, the `wsgi-trace` beside this program, the virtual environments of `make setup`; a directory. Out: in it, pages of
-//! the live screen, of a request on it, of the text report, and the HTML report itself. `shoot.mjs` photographs them.
+//! In: root, the `wsgi-trace` beside this program, the virtual environments of `make setup`; a directory.
+//! Out: in it, pages of the live screen, of a request on it, of the text report, and the HTML report itself.
+//! `shoot.mjs` photographs them.
 
 use std::num::NonZeroU16;
 use std::path::PathBuf;

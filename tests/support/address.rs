@@ -39,8 +39,8 @@ impl std::fmt::Display for Address {
     }
 }
 
-/// Ports that were given to servers of this program. Until such a server listens the system may give its port again,
-/// and servers that share ports (`SO_REUSEPORT`) would share their clients.
+/// Ports that were given to servers of this program. Until such a server listens the system may give its port
+/// again, and servers that share ports (`SO_REUSEPORT`) would share their clients.
 static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 
 /// A free port of `host` that no other server of this program has or had.

@@ -1,7 +1,8 @@
-//! Advice that a program applies: servers as they are set up, the same with advice applied, and what becomes of a finding.
+//! Advice that a program applies: servers as they are set up, the same with advice applied, and what becomes
+//! of a finding.
 //!
-//! In: settings that advice changes, as the JSON report has them. Out: what `tests/advice` (one trial for each finding) and `tests/mixes`
-//! (servers and loads from a seed) share.
+//! In: settings that advice changes, as the JSON report has them. Out: what `tests/advice` (one trial for
+//! each finding) and `tests/mixes` (servers and loads from a seed) share.
 
 pub mod judge;
 pub mod setup;

@@ -33,7 +33,8 @@ impl Backend {
         Ok(begun)
     }
 
-    /// The same without waiting for it: meanwhile who asks it can start, and waits until it takes its connections.
+    /// The same without waiting for it: meanwhile who asks it can start, and waits until it takes its
+    /// connections.
     ///
     /// # Errors
     ///

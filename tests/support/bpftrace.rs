@@ -1,7 +1,8 @@
 //! bpftrace as a witness: a script that keeps what it sees in maps until its end.
 //!
-//! In: a script whose first word is printed by its `BEGIN` ([`ATTACHED`]), and whose `END` begins with [`ENDING`]. Out: the
-//! elements of its maps. Nothing is printed meanwhile: a reader that is woken takes the cores of what it looks at.
+//! In: a script whose first word is printed by its `BEGIN` ([`ATTACHED`]), and whose `END` begins with
+//! [`ENDING`]. Out: the elements of its maps. Nothing is printed meanwhile: a reader that is woken takes the
+//! cores of what it looks at.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -57,7 +58,8 @@ impl Bpftrace {
     pub fn start(script: &str) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
         let (output, messages) = (directory.path().join("out"), directory.path().join("messages"));
-        // It looks for tracepoints under /sys/kernel. In a mount namespace of its own they are there, whether somebody has mounted them or not.
+        // It looks for tracepoints under /sys/kernel. In a mount namespace of its own they are there, whether
+        // somebody has mounted them or not.
         let mut command = Command::new("unshare");
         command
             .args([

@@ -1,6 +1,7 @@
 //! A cgroup with a CPU quota or a limit of memory, of either version, for as long as the value lives.
 //!
-//! In: a quota in cores or a limit in bytes, processes. Out: a group under the one that is mounted, removed when dropped.
+//! In: a quota in cores or a limit in bytes, processes. Out: a group under the one that is mounted, removed
+//! when dropped.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -17,8 +17,8 @@ pub struct Child {
 }
 
 impl Child {
-    /// Starts `command` as leader of a new process group. It gets SIGTERM when the thread that starts it ends, so that
-    /// an interrupted test run leaves no server behind.
+    /// Starts `command` as leader of a new process group. It gets SIGTERM when the thread that starts it
+    /// ends, so that an interrupted test run leaves no server behind.
     ///
     /// # Errors
     ///
@@ -28,8 +28,9 @@ impl Child {
         Self::start_in_session(command, what)
     }
 
-    /// The same as leader of a session, as what a user starts from a terminal of its own: where the kernel shares the
-    /// CPUs among sessions first (`sched_autogroup_enabled`, sched(7)), it does not share its part with servers and clients.
+    /// The same as leader of a session, as what a user starts from a terminal of its own: where the kernel
+    /// shares the CPUs among sessions first (`sched_autogroup_enabled`, sched(7)), it does not share its
+    /// part with servers and clients.
     ///
     /// # Errors
     ///
@@ -48,7 +49,8 @@ impl Child {
     ///
     /// Where the program cannot be started.
     pub fn start_in_session(command: &mut Command, what: &str) -> anyhow::Result<Self> {
-        // SAFETY: between fork and exec only `prctl` runs, which is async-signal-safe and takes no pointers here.
+        // SAFETY: between fork and exec only `prctl` runs, which is async-signal-safe and takes no pointers
+        // here.
         unsafe {
             command.pre_exec(|| {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
@@ -112,7 +114,8 @@ impl Child {
     pub fn stop(&mut self) {
         if self.ended.is_none() {
             self.signal(libc::SIGTERM);
-            // The leader stays unreaped until its group got the signal, so the group's number cannot be another's.
+            // The leader stays unreaped until its group got the signal, so the group's number cannot be
+            // another's.
             let _ = until("the end", Duration::from_secs(5), || Ok(self.is_zombie().then_some(())));
             self.send(-i64::from(self.pid()), libc::SIGKILL);
             self.ended = self.process.wait().ok();

@@ -1,7 +1,7 @@
 //! A collector for OpenTelemetry that writes down what it gets.
 //!
-//! In: nothing. Out: its URL, and what came, as OpenTelemetry's own library reads it; it ends when dropped. Before it may stand rotel, a collector
-//! that others wrote, which takes messages and passes them on.
+//! In: nothing. Out: its URL, and what came, as OpenTelemetry's own library reads it; it ends when dropped.
+//! Before it may stand rotel, a collector that others wrote, which takes messages and passes them on.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;

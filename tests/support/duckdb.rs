@@ -1,6 +1,7 @@
 //! DuckDB, an engine that others wrote, on exported tables.
 //!
-//! In: a directory of tables, SQL. Out: rows as JSON. It is the one that `make setup` installs for the guide's examples.
+//! In: a directory of tables, SQL. Out: rows as JSON. It is the one that `make setup` installs for the
+//! guide's examples.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,8 @@ pub struct Duckdb {
 impl Duckdb {
     /// It, or a skip with its reason.
     pub fn find() -> Option<Self> {
-        // By its module: the command in there names the directory in which it was installed, which may have moved.
+        // By its module: the command in there names the directory in which it was installed, which may have
+        // moved.
         let python = crate::environment::program("venvdocs", "python");
         let is_there = python.exists();
         if !is_there {

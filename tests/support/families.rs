@@ -1,6 +1,7 @@
 //! Families of sockets that a program may make, as `RestrictAddressFamilies=` of a systemd unit says it.
 //!
-//! In: the text of a unit; a command. Out: the command under the same rule: `socket` of another family fails with `EAFNOSUPPORT`.
+//! In: the text of a unit; a command. Out: the command under the same rule: `socket` of another family fails
+//! with `EAFNOSUPPORT`.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -57,8 +58,8 @@ pub fn restrict(command: &mut Command, families: &[u32]) {
         program.extend([step(JUMP_IF_EQUAL, 0, 1, *family), allow]);
     }
     program.push(refuse);
-    // SAFETY: between fork and exec only `prctl` runs, which is async-signal-safe; the program is owned by the closure and outlives
-    // the call, which copies it.
+    // SAFETY: between fork and exec only `prctl` runs, which is async-signal-safe; the program is owned by
+    // the closure and outlives the call, which copies it.
     unsafe {
         command.pre_exec(move || {
             let filter = libc::sock_fprog {

@@ -1,7 +1,9 @@
-//! A fleet made of real recordings: many hosts and days, and differences that are known because they were put in.
+//! A fleet made of real recordings: many hosts and days, and differences that are known because they were put
+//! in.
 //!
-//! In: exported recordings, how many hosts and days. Out: a directory of tables as if so many hosts had been exported. What a request
-//! took is varied by a dice of its own, each host is a little faster or slower than the others, and phases still add up.
+//! In: exported recordings, how many hosts and days. Out: a directory of tables as if so many hosts had been
+//! exported. What a request took is varied by a dice of its own, each host is a little faster or slower than
+//! the others, and phases still add up.
 
 use std::ops::Range;
 use std::path::Path;

@@ -1,8 +1,9 @@
 //! Whether a live test can run here, and the turn of those that can.
 //!
-//! In: this process's capabilities, `WSGI_TRACE_REQUIRE_ROOT`, `CI`, `WSGI_TRACE_SKIP_LOG`, `WSGI_TRACE_DISTURBED_LOG`,
-//! `WSGI_TRACE_TURNS_LOG`. Out: a skip with its reason (a failure where skips are forbidden), or a guard that keeps live tests apart and notes
-//! how long each had its turn, and where a hypervisor took the CPUs meanwhile.
+//! In: this process's capabilities, `WSGI_TRACE_REQUIRE_ROOT`, `CI`, `WSGI_TRACE_SKIP_LOG`,
+//! `WSGI_TRACE_DISTURBED_LOG`, `WSGI_TRACE_TURNS_LOG`. Out: a skip with its reason (a failure where skips are
+//! forbidden), or a guard that keeps live tests apart and notes how long each had its turn, and where a
+//! hypervisor took the CPUs meanwhile.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write as _;
@@ -12,7 +13,8 @@ use anyhow::Context as _;
 
 use crate::steal::Stretch;
 
-/// Ends the test here, as skipped, where BPF programs cannot be loaded; `require_bpf!(Ok(()))` for tests that return.
+/// Ends the test here, as skipped, where BPF programs cannot be loaded; `require_bpf!(Ok(()))` for tests that
+/// return.
 #[macro_export]
 macro_rules! require_bpf {
     () => {
@@ -81,8 +83,8 @@ fn must_have_all() -> bool {
     ["WSGI_TRACE_REQUIRE_ROOT", "CI"].iter().any(|name| std::env::var_os(name).is_some())
 }
 
-/// Notes that the current test, or a part of it, is skipped for want of something that neither a privilege nor `make setup`
-/// gives.
+/// Notes that the current test, or a part of it, is skipped for want of something that neither a privilege
+/// nor `make setup` gives.
 pub fn note_skip(reason: &str) {
     let thread = std::thread::current();
     let name = thread.name().unwrap_or("a test");
@@ -101,7 +103,8 @@ fn append(variable: &str, line: &str) {
     }
 }
 
-/// The share of the CPUs' time above which a test was no measurement, once a hypervisor took it: a thread that lost its CPU so looks as if it ran.
+/// The share of the CPUs' time above which a test was no measurement, once a hypervisor took it: a thread
+/// that lost its CPU so looks as if it ran.
 const DISTURBED_RATIO: f64 = 0.05;
 /// Less in all disturbs nothing: it is told in ticks of 10 ms, and one of them is much of a short test.
 const DISTURBED_NS: u64 = 100_000_000;
@@ -153,14 +156,16 @@ fn note(variable: &str, figure: impl std::fmt::Display) {
 /// Shared turns at once, for each CPU: such tests mostly wait for servers and clients.
 const SHARED_PER_CPU: usize = 2;
 
-/// Keeps this test apart from those that want to be [`exclusive`], not from a few others of its kind: for tests of what
-/// happened, not of how long it took. Until dropped. A test takes one turn, and asks for no second one meanwhile.
+/// Keeps this test apart from those that want to be [`exclusive`], not from a few others of its kind: for
+/// tests of what happened, not of how long it took. Until dropped. A test takes one turn, and asks for no
+/// second one meanwhile.
 ///
 /// # Errors
 ///
 /// Where the lock files under `target/` cannot be made.
 pub fn shared() -> anyhow::Result<Turn> {
-    // Of all that wait for a place one looks for it: what is judged alone meanwhile is not disturbed by the others.
+    // Of all that wait for a place one looks for it: what is judged alone meanwhile is not disturbed by the
+    // others.
     let queue = lock_file("live-tests-queue")?;
     queue.lock()?;
     let places = std::thread::available_parallelism()?.get() * SHARED_PER_CPU;

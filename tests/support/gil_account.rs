@@ -1,8 +1,10 @@
-//! How a witness's attempt compares with one of our waits, less what the kernel's own tracer shows to be no part of the wait.
+//! How a witness's attempt compares with one of our waits, less what the kernel's own tracer shows to be no
+//! part of the wait.
 //!
-//! In: an attempt with its interrupts and switches, our wait, what the witness's probes cost, the machine's way into an interrupt.
-//! Out: the length that our wait should have. Nothing of ours decides it but where our wait begins and ends. What
-//! lies between the witness's moments and ours counts as the wait's, unless the tracer shows why it is not.
+//! In: an attempt with its interrupts and switches, our wait, what the witness's probes cost, the machine's
+//! way into an interrupt. Out: the length that our wait should have. Nothing of ours decides it but where our
+//! wait begins and ends. What lies between the witness's moments and ours counts as the wait's, unless the
+//! tracer shows why it is not.
 
 use crate::gil_episodes::Wait;
 use crate::gil_witness::{Attempt, HeldUp};
@@ -17,13 +19,14 @@ pub fn is_held_up_beside(attempt: &Attempt, wait: &Wait) -> bool {
     attempt.held_up.iter().any(|of| is_outside(of, wait) && beside(of))
 }
 
-/// Whether a stretch is no part of the calls that make a wait. A call that was over before our wait began did not sleep: it is none
-/// of them.
+/// Whether a stretch is no part of the calls that make a wait. A call that was over before our wait began did
+/// not sleep: it is none of them.
 fn is_outside(of: &HeldUp, wait: &Wait) -> bool {
     !of.is_in_call || of.until_ns <= wait.start_ns
 }
 
-/// For how long the witness shows the thread held up before our wait, and after it. Each stretch is longer by `way` at its ends.
+/// For how long the witness shows the thread held up before our wait, and after it. Each stretch is longer by
+/// `way` at its ends.
 pub fn held_up_ns(attempt: &Attempt, wait: &Wait, way: Way) -> (u64, u64) {
     // Interrupts nest, and a thread may lose its CPU at the end of one: their union, in order.
     let longer = |of: &HeldUp| {
@@ -43,9 +46,9 @@ pub fn held_up_ns(attempt: &Attempt, wait: &Wait, way: Way) -> (u64, u64) {
     (before_ns, after_ns)
 }
 
-/// Length of an attempt by the witness without what its own trace shows to be no part of the calls. That is where its
-/// thread was ready and did not run, outside of its calls and of our wait; and what the witness's two probes add
-/// (`own_ns`). Each stretch that the trace shows is longer by `way` at its ends.
+/// Length of an attempt by the witness without what its own trace shows to be no part of the calls. That is
+/// where its thread was ready and did not run, outside of its calls and of our wait; and what the witness's
+/// two probes add (`own_ns`). Each stretch that the trace shows is longer by `way` at its ends.
 pub fn accounted_ns(attempt: &Attempt, wait: &Wait, own_ns: u64, way: Way) -> u64 {
     let (before_ns, after_ns) = held_up_ns(attempt, wait, way);
     (attempt.end_ns - attempt.start_ns).saturating_sub(before_ns + after_ns).saturating_sub(own_ns)

@@ -1,6 +1,7 @@
 //! How waits for the interpreter lock, one by one, compare with the attempts of a witness.
 //!
-//! In: waits, a witness's attempts, what its probes cost, the machine's way into an interrupt. Out: pairs, and figures over all of them.
+//! In: waits, a witness's attempts, what its probes cost, the machine's way into an interrupt. Out: pairs,
+//! and figures over all of them.
 
 use std::collections::BTreeMap;
 
@@ -32,14 +33,17 @@ pub struct Comparison {
     pub all_ns: (u64, u64),
     /// Matched attempts that agree within 1 % or 10 µs, whichever is more.
     pub within: usize,
-    /// Matched attempts that agree so without what the witness shows to be no part of the calls: see [`accounted_ns`].
+    /// Matched attempts that agree so without what the witness shows to be no part of the calls: see
+    /// [`accounted_ns`].
     pub within_accounted: usize,
-    /// Those that agree once the machine's way into interrupts and out of them ([`Way`]) is left out with these.
+    /// Those that agree once the machine's way into interrupts and out of them ([`Way`]) is left out with
+    /// these.
     pub within_with_ways: usize,
-    /// Those that do not even so: where the witness saw the thread held up in the stretch that differs (an interrupt takes longer than most), and where it saw nothing.
+    /// Those that do not even so: where the witness saw the thread held up in the stretch that differs (an
+    /// interrupt takes longer than most), and where it saw nothing.
     pub unexplained: (usize, usize),
-    /// For how long in all a stop of which nobody tells could have made a matched attempt differ. That is the time
-    /// between the witness's moments and ours, of each attempt up to 10 µs.
+    /// For how long in all a stop of which nobody tells could have made a matched attempt differ. That is
+    /// the time between the witness's moments and ours, of each attempt up to 10 µs.
     pub exposed_ns: u64,
     /// Matched attempts that the witness saw held up outside of the calls that make the wait.
     pub held_up: usize,
@@ -51,7 +55,8 @@ pub struct Comparison {
     pub way: Way,
     /// What the witness's two probes add to each attempt.
     pub own_ns: u64,
-    /// Matched attempts after a forced release, by the witness, and after a voluntary one; of each, those that we tell so.
+    /// Matched attempts after a forced release, by the witness, and after a voluntary one; of each, those
+    /// that we tell so.
     pub forced: (usize, usize),
     /// See there.
     pub voluntary: (usize, usize),
@@ -87,7 +92,8 @@ impl Comparison {
         self.within as f64 / self.matched.max(1) as f64
     }
 
-    /// The same share of those that agree once that is left out which the witness shows to be its own or outside of calls.
+    /// The same share of those that agree once that is left out which the witness shows to be its own or
+    /// outside of calls.
     pub fn accounted_share(&self) -> f64 {
         self.within_accounted as f64 / self.matched.max(1) as f64
     }
@@ -97,9 +103,10 @@ impl Comparison {
         self.within_with_ways as f64 / self.matched.max(1) as f64
     }
 
-    /// Share of matched attempts that the machine will have made differ, by how often it does so to threads that only read the clock.
-    /// That is: late from a wakeup; stopped between the witness's moments and ours, without a word of the kernel; or stopped for longer
-    /// than the ways where the kernel tells of it.
+    /// Share of matched attempts that the machine will have made differ, by how often it does so to threads
+    /// that only read the clock. That is: late from a wakeup; stopped between the witness's moments and
+    /// ours, without a word of the kernel; or stopped for longer than the ways where the kernel tells of
+    /// it.
     pub fn untold_share(&self) -> f64 {
         let Way { late_wakeup_ratio, untold_per_s, longer_ratio, .. } = self.way;
         let stopped = untold_per_s as f64 * self.exposed_ns as f64 / 1e9 + longer_ratio * self.held_up as f64;
@@ -128,8 +135,8 @@ pub fn quantile_us(sorted_ns: &[i64], quantile: f64) -> f64 {
     sorted_ns.get(place).map_or(0.0, |ns| *ns as f64 / 1e3)
 }
 
-/// Compares over the time in which the witness saw everything. Its probes add `own_ns` to every attempt, and a stop
-/// of a thread is longer by `way` than the kernel tells.
+/// Compares over the time in which the witness saw everything. Its probes add `own_ns` to every attempt, and
+/// a stop of a thread is longer by `way` than the kernel tells.
 #[allow(clippy::indexing_slicing, reason = "the places are those of the same vector")]
 pub fn compare(waits: &BTreeMap<u32, Vec<Wait>>, attempts: &[Attempt], own_ns: u64, way: Way) -> Comparison {
     let mut result = Comparison { own_ns, way, ..Comparison::default() };

@@ -24,8 +24,8 @@ pub struct Wait {
     pub is_after_forced: bool,
 }
 
-/// One stretch of waiting: a sleep, with what its thread did since the sleep before if that was of the same wait; or a part of
-/// one, where the lock passed to another meanwhile.
+/// One stretch of waiting: a sleep, with what its thread did since the sleep before if that was of the same
+/// wait; or a part of one, where the lock passed to another meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stretch {
     /// Thread.
@@ -58,8 +58,8 @@ pub struct Told {
 }
 
 impl Told {
-    /// For how long a thread slept between two moments of its own: for the lock, by the thread that had it, and for the next
-    /// holder.
+    /// For how long a thread slept between two moments of its own: for the lock, by the thread that had it,
+    /// and for the next holder.
     pub fn asleep(&self, tid: u32, from_ns: u64, until_ns: u64) -> (BTreeMap<u32, u64>, u64) {
         let (mut by_holder, mut handover_ns) = (BTreeMap::new(), 0);
         for stretch in self.within(tid, from_ns, until_ns) {

@@ -1,7 +1,8 @@
-//! Lines of the demo's application in which requests keep the interpreter lock, and in which those stand that want it.
+//! Lines of the demo's application in which requests keep the interpreter lock, and in which those stand that
+//! want it.
 //!
-//! In: a server with that application, what was traced of it, its witness, the kernel's tracer. Out: load; a verdict on each request
-//! that waited.
+//! In: a server with that application, what was traced of it, its witness, the kernel's tracer. Out: load; a
+//! verdict on each request that waited.
 
 use anyhow::{Context as _, ensure};
 
@@ -43,8 +44,8 @@ fn line_of(text: &str) -> anyhow::Result<u64> {
     Ok(number)
 }
 
-/// Pairs of requests: one keeps the lock in C code, called from a known line, the other wants it meanwhile. Returns how many were
-/// answered.
+/// Pairs of requests: one keeps the lock in C code, called from a known line, the other wants it meanwhile.
+/// Returns how many were answered.
 ///
 /// # Errors
 ///
@@ -70,8 +71,8 @@ pub struct Wanted<'a> {
     pub waited_ns: u64,
     /// From the same moment to the one at which its holder was done.
     pub kept_ns: u64,
-    /// For how long it was ready and had no CPU meanwhile, by the kernel's tracer: it asked for the lock later. (The kernel's own account leaves
-    /// out what a quota takes from a thread that could run on.)
+    /// For how long it was ready and had no CPU meanwhile, by the kernel's tracer: it asked for the lock
+    /// later. (The kernel's own account leaves out what a quota takes from a thread that could run on.)
     pub without_cpu_ns: u64,
 }
 
@@ -99,7 +100,8 @@ pub fn wanted<'a>(witnesses: &'a [Witness], waits: &Waits) -> anyhow::Result<Vec
     witnesses.iter().filter(|witness| witness.kind == "want").map(of).collect()
 }
 
-/// Compares the longest wait of each request that wanted the lock with its own clock and with the source. Returns how many there were.
+/// Compares the longest wait of each request that wanted the lock with its own clock and with the source.
+/// Returns how many there were.
 ///
 /// # Errors
 ///
@@ -113,7 +115,8 @@ pub fn check(requests: &[TracedRequest], witnesses: &[Witness], waits: &Waits) -
         let ours = requests.iter().find(|request| request.path() == path).context("a request is missing")?;
         let listed = ours.gil_waits.as_ref().and_then(|waits| waits.listed.first());
         let longest = listed.with_context(|| format!("no wait: {ours:#?}"))?;
-        // It asks for the lock a moment after it wanted it, and has it a moment before it can look at its clock.
+        // It asks for the lock a moment after it wanted it, and has it a moment before it can look at its
+        // clock.
         eprintln!(
             "request {}: {:.2} ms in the line that waits, by its own clock {:.2}, of which the lock was kept for {:.2} ({:.2} ready without a CPU)",
             want.id,

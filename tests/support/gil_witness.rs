@@ -1,8 +1,9 @@
-//! Who waited for an interpreter's lock, by probes of another program (bpftrace) at the entry and the return of the
-//! function that takes it.
+//! Who waited for an interpreter's lock, by probes of another program (bpftrace) at the entry and the return
+//! of the function that takes it.
 //!
-//! In: an interpreter's file and the places of the function in it. Out: attempts that had to wait, to the nanosecond. The
-//! probe at the return is single-stepped: it costs the server some 10 µs each time a thread takes the lock.
+//! In: an interpreter's file and the places of the function in it. Out: attempts that had to wait, to the
+//! nanosecond. The probe at the return is single-stepped: it costs the server some 10 µs each time a thread
+//! takes the lock.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -21,7 +22,8 @@ pub struct Attempt {
     pub start_ns: u64,
     /// Its return.
     pub end_ns: u64,
-    /// It was made by the interpreter's loop, not by a function that takes back what a call had given up, or begins a thread.
+    /// It was made by the interpreter's loop, not by a function that takes back what a call had given up, or
+    /// begins a thread.
     pub is_after_forced: bool,
     /// Stretches of it in which the thread did not run though it could have.
     pub held_up: Vec<HeldUp>,
@@ -34,8 +36,8 @@ pub struct HeldUp {
     pub from_ns: u64,
     /// Until when.
     pub until_ns: u64,
-    /// By its saved registers it was inside a futex call. Not looked at of interrupts. One that comes in the rest of
-    /// a call, behind the moment that the kernel tells as its end, is no part of a wait either.
+    /// By its saved registers it was inside a futex call. Not looked at of interrupts. One that comes in the
+    /// rest of a call, behind the moment that the kernel tells as its end, is no part of a wait either.
     pub is_in_call: bool,
     /// What had its CPU.
     pub by: Cause,
@@ -48,7 +50,8 @@ pub struct Seen {
     pub attempts: Vec<Attempt>,
     /// Attempts that did not sleep.
     pub unhindered: u64,
-    /// Median length of those, by the witness's own account: next to all of it is what its two probes add to every attempt.
+    /// Median length of those, by the witness's own account: next to all of it is what its two probes add to
+    /// every attempt.
     pub unhindered_ns: u64,
 }
 
@@ -134,8 +137,9 @@ fn cause(map: &str) -> Option<Cause> {
     }
 }
 
-/// The number of the call that a thread is in by its saved registers, at the end of its kernel stack: `THREAD_SIZE` less
-/// `struct pt_regs`, and `orig_ax` in it (arch/x86/include/asm). Where it lay elsewhere, no attempt would have slept.
+/// The number of the call that a thread is in by its saved registers, at the end of its kernel stack:
+/// `THREAD_SIZE` less `struct pt_regs`, and `orig_ax` in it (arch/x86/include/asm). Where it lay elsewhere,
+/// no attempt would have slept.
 const CALL: &str = "*(int64 *)((uint64)((struct task_struct *)curtask)->stack + 16384 - 168 + 120)";
 
 /// `__NR_futex` of `x86_64`.
@@ -145,9 +149,10 @@ const FUTEX: i64 = 202;
 const BUCKET_NS: u64 = 10;
 const BUCKETS: u64 = 2000;
 
-/// An attempt had to wait if it slept in a futex call. Where it begins, nothing but the time is written, and nothing is attached
-/// to calls, so that little of the witness's own work lies within what it measures and not within what the profiler does. All is
-/// kept until the end: a reader that is woken while threads wait takes their cores, and who is told of that is woken again.
+/// An attempt had to wait if it slept in a futex call. Where it begins, nothing but the time is written, and
+/// nothing is attached to calls, so that little of the witness's own work lies within what it measures and
+/// not within what the profiler does. All is kept until the end: a reader that is woken while threads wait
+/// takes their cores, and who is told of that is woken again.
 fn script(file: &Path, functions: &[TakeGil], pids: &[u32]) -> String {
     let pids: Vec<String> = pids.iter().map(|pid| format!("pid == {pid}")).collect();
     let traced = format!("({})", pids.join(" || "));

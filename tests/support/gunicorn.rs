@@ -1,6 +1,7 @@
 //! A real gunicorn serving `apps/demo_app.py`.
 //!
-//! In: settings. Out: a server that is ready, its PIDs, its access log and the application's witness; ended when dropped.
+//! In: settings. Out: a server that is ready, its PIDs, its access log and the application's witness; ended
+//! when dropped.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -170,7 +171,8 @@ impl Recipe for Settings {
         if self.worker_class == "eventlet" { 0.10 } else { 0.02 }
     }
 
-    /// Connections are kept by pools alone; pipelined requests are part of what the older of its tests ask for.
+    /// Connections are kept by pools alone; pipelined requests are part of what the older of its tests ask
+    /// for.
     fn clients(&self) -> Clients {
         Clients { keep_alive: "5", kinds: "get=6,head,sized,chunked,expect" }
     }
@@ -183,7 +185,8 @@ pub struct Gunicorn {
 }
 
 impl Gunicorn {
-    /// Starts a server and returns when each worker has loaded the application and the listener takes connections.
+    /// Starts a server and returns when each worker has loaded the application and the listener takes
+    /// connections.
     ///
     /// # Errors
     ///

@@ -1,7 +1,8 @@
-//! Two threads that hand over to each other as threads do that take an interpreter's lock by turns, and read the clock after each wakeup.
+//! Two threads that hand over to each other as threads do that take an interpreter's lock by turns, and read
+//! the clock after each wakeup.
 //!
-//! In: what is done meanwhile. Out: what each of them read ([`Reader`]). They do nothing else: whatever lies between two readings of the clock, and is
-//! not the reading itself, is the machine's.
+//! In: what is done meanwhile. Out: what each of them read ([`Reader`]). They do nothing else: whatever lies
+//! between two readings of the clock, and is not the reading itself, is the machine's.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
@@ -11,7 +12,8 @@ use anyhow::Context as _;
 
 /// Two readings further apart than this: the thread was stopped between them. A reading takes 0.1 µs.
 pub const STOPPED_NS: u64 = 2000;
-/// For how long a thread reads the clock before it hands over. A wait's last call and the end of the attempt are closer.
+/// For how long a thread reads the clock before it hands over. A wait's last call and the end of the attempt
+/// are closer.
 const TURN_NS: u64 = 20_000;
 
 /// Whose turn it is, where it is nobody's.

@@ -1,5 +1,5 @@
-//! What reads bytes that nobody vouches for, each as a body that a fuzzer calls: `fuzz/` runs them, and `fuzz_seeds` replays
-//! all seeds through them in every test run.
+//! What reads bytes that nobody vouches for, each as a body that a fuzzer calls: `fuzz/` runs them, and
+//! `fuzz_seeds` replays all seeds through them in every test run.
 //!
 //! In: bytes. Out: nothing; a body panics where the product breaks a promise.
 

@@ -1,7 +1,8 @@
 //! Intervals by two clocks: ours, and a witness's.
 //!
-//! In: pairs of durations by kind of request, and what this machine took for a known piece of work in the same run. Out: their
-//! differences at the median, p90 and p99 of each kind, and whether these are what the server does between the two clocks.
+//! In: pairs of durations by kind of request, and what this machine took for a known piece of work in the
+//! same run. Out: their differences at the median, p90 and p99 of each kind, and whether these are what the
+//! server does between the two clocks.
 
 use std::collections::BTreeMap;
 
@@ -13,16 +14,17 @@ use crate::yardstick::Speed;
 const MANY: usize = 20;
 /// Of fewer requests than this, the p99 is their maximum, and says something of one request alone.
 const HUNDRED: usize = 100;
-/// An exchange takes as long as so many heads beside a server under load (40 to 74 in seven tests): half of what lies between two clocks is a
-/// server's own code, half are its calls and wakeups.
+/// An exchange takes as long as so many heads beside a server under load (40 to 74 in seven tests): half of
+/// what lies between two clocks is a server's own code, half are its calls and wakeups.
 const EXCHANGE_HEADS: u64 = 48;
 /// All kinds together.
 const ALL: &str = "all";
 /// How long a thread that computes keeps the GIL from others (CPython's `sys.getswitchinterval()`).
 const SWITCH_INTERVAL_NS: u64 = 5_000_000;
 
-/// How long a thread waits that loses its CPU to another one (`base_slice_ns` of two CPUs). The kernel's tracer does not show every
-/// such wait ([`crate::switches`]: switches that are not shown): among the slowest of a kind there may be some.
+/// How long a thread waits that loses its CPU to another one (`base_slice_ns` of two CPUs). The kernel's
+/// tracer does not show every such wait ([`crate::switches`]: switches that are not shown): among the slowest
+/// of a kind there may be some.
 const SLICE_NS: u64 = 3_000_000;
 
 /// A request by both clocks, in ns.
@@ -32,17 +34,19 @@ pub struct Pair {
     pub ours_ns: u64,
     /// By the witness's.
     pub theirs_ns: u64,
-    /// For how long, by the kernel's tracer, its thread waited for a CPU meanwhile: the two may differ by as much.
+    /// For how long, by the kernel's tracer, its thread waited for a CPU meanwhile: the two may differ by as
+    /// much.
     pub without_cpu_ns: u64,
-    /// How many waits it is the sum of, one at least. The kernel's account has other moments of a switch than its tracepoints
-    /// ([`crate::switches`]), twice a wait. In six runs of requests with 31 waits each added 0.2 to 7 µs, where a head took 8 to 11. Whether that is
-    /// the whole cause was not tested.
+    /// How many waits it is the sum of, one at least. The kernel's account has other moments of a switch
+    /// than its tracepoints ([`crate::switches`]), twice a wait. In six runs of requests with 31 waits
+    /// each added 0.2 to 7 µs, where a head took 8 to 11. Whether that is the whole cause was not
+    /// tested.
     pub waits: u64,
 }
 
 impl Pair {
-    /// A request by both clocks, and how long these threads waited for a CPU until the later of the two was read: its own, and those
-    /// that may have kept it waiting.
+    /// A request by both clocks, and how long these threads waited for a CPU until the later of the two was
+    /// read: its own, and those that may have kept it waiting.
     pub fn of(
         request: &TracedRequest,
         (ours_ns, theirs_ns): (u64, u64),
@@ -69,13 +73,15 @@ impl Pair {
 pub struct Between {
     /// How fast this machine was in the same run.
     pub speed: Speed,
-    /// The server's processes are woken rarely, and begin their work cold, which a yardstick that works on does not.
+    /// The server's processes are woken rarely, and begin their work cold, which a yardstick that works on
+    /// does not.
     pub is_woken_rarely: bool,
     /// How far apart the readings of the witness's clock are.
     pub resolution_ns: u64,
     /// Another request may take the interpreter between the two clocks.
     pub shares_gil: bool,
-    /// What a hypervisor took in the run: one clock of two may contain it. All that is beyond a bound may be this long together.
+    /// What a hypervisor took in the run: one clock of two may contain it. All that is beyond a bound may be
+    /// this long together.
     pub stolen_ns: u64,
 }
 
@@ -92,7 +98,8 @@ struct Bound {
 }
 
 impl Bound {
-    /// By how much, together, the least of those are too large that must not be: 0 where so many of a hundred are within the bound.
+    /// By how much, together, the least of those are too large that must not be: 0 where so many of a hundred
+    /// are within the bound.
     fn excess_ns(&self, sorted: &[u64]) -> u64 {
         let within = index(sorted.len(), self.percent).saturating_add(1);
         sorted.iter().take(within).map(|error_ns| error_ns.saturating_sub(self.allowed_ns)).sum()
@@ -100,17 +107,17 @@ impl Bound {
 }
 
 impl Between {
-    /// A head, where a server's work is half code, half calls and wakeups. A host may be slow at wakeups and calls alone. One that others keep awake
-    /// is quick at these, and no quicker at a server's code.
+    /// A head, where a server's work is half code, half calls and wakeups. A host may be slow at wakeups and
+    /// calls alone. One that others keep awake is quick at these, and no quicker at a server's code.
     fn work_ns(self) -> u64 {
         let Speed { head_ns, exchange_ns, .. } = self.speed;
         head_ns.max(head_ns.midpoint(exchange_ns / EXCHANGE_HEADS))
     }
 
-    /// What a server does between the clocks of its log and ours is parsing a head and writing one. Over all requests
-    /// that is at most a dozen times what bare Python takes for it, of one kind at most twenty times (bodies that h11
-    /// reads: sixteen). At its slowest it is three times a dozen, or eight. Of a few requests even the median is one
-    /// of the slow ones.
+    /// What a server does between the clocks of its log and ours is parsing a head and writing one. Over all
+    /// requests that is at most a dozen times what bare Python takes for it, of one kind at most twenty
+    /// times (bodies that h11 reads: sixteen). At its slowest it is three times a dozen, or eight. Of a
+    /// few requests even the median is one of the slow ones.
     fn bounds(self, kind: &str, count: usize) -> Vec<Bound> {
         let (work_ns, cold_ns) = (self.work_ns(), self.speed.cold_ns);
         let often_cold_ns = if self.is_woken_rarely { cold_ns } else { 0 };

@@ -1,8 +1,9 @@
-//! A gunicorn that shares nothing with this machine but its kernel and `/usr`: PID, mount, network, user and other namespaces of its own, a
-//! quota of CPU, a limit of memory.
+//! A gunicorn that shares nothing with this machine but its kernel and `/usr`: PID, mount, network, user and
+//! other namespaces of its own, a quota of CPU, a limit of memory.
 //!
-//! In: podman, Debian's Python, gunicorn's files. Out: its PID here, the id of its container, clients inside its network. Its root file system is
-//! made by hand: the interpreter, the server and the application stand where this machine has nothing.
+//! In: podman, Debian's Python, gunicorn's files. Out: its PID here, the id of its container, clients inside
+//! its network. Its root file system is made by hand: the interpreter, the server and the application stand
+//! where this machine has nothing.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -30,7 +31,8 @@ const NAME: &str = "web";
 /// Long enough for a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// Computes by itself for about as long as a thread may keep the lock (5 ms), so that the other one waits for it.
+/// Computes by itself for about as long as a thread may keep the lock (5 ms), so that the other one waits for
+/// it.
 const APPLICATION: &str = "
 def spin():
     return sum(number * number for number in range(100000))
@@ -54,7 +56,8 @@ pub struct Isolated {
 }
 
 impl Isolated {
-    /// Starts it, with two threads in one worker, and waits until both have answered: they are made with the first requests.
+    /// Starts it, with two threads in one worker, and waits until both have answered: they are made with the
+    /// first requests.
     ///
     /// # Errors
     ///
@@ -79,7 +82,8 @@ impl Isolated {
         command.arg("--volume=/usr:/usr:ro").arg(format!("--env=PYTHONPATH={packages}"));
         command.arg("--pidfile").arg(&pid_file).arg("--cidfile").arg(&id_file).arg("--rootfs").arg(&root);
         command.args(["/opt/runtime/bin/python3", "-m", "gunicorn", "--worker-tmp-dir=/dev/shm"]);
-        // Its master would import the control server after the first worker has begun, while a test takes the files away.
+        // Its master would import the control server after the first worker has begun, while a test takes the
+        // files away.
         command.arg("--no-control-socket");
         command.args(["--worker-class=gthread", "--workers=1", "--threads=2"]);
         command.arg(format!("--bind=127.0.0.1:{port}")).arg("shop:app");

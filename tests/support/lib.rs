@@ -1,7 +1,7 @@
 //! What replay and live tests share: servers, clients, gates.
 //!
-//! In: the virtual environments that `make setup` made, and the scripts under `apps/` and `clients/`. Out: helpers for
-//! the test files beside this directory. Whatever they start, they end, and nothing else.
+//! In: the virtual environments that `make setup` made, and the scripts under `apps/` and `clients/`. Out:
+//! helpers for the test files beside this directory. Whatever they start, they end, and nothing else.
 
 pub mod address;
 pub mod advised;

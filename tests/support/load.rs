@@ -35,7 +35,8 @@ pub struct SentRequest {
     /// Before its first byte was sent, `CLOCK_MONOTONIC` (0: it never was).
     #[serde(default)]
     pub sent_ns: u64,
-    /// After its last byte was handed to the kernel, `CLOCK_MONOTONIC` (0: not told for requests of this kind).
+    /// After its last byte was handed to the kernel, `CLOCK_MONOTONIC` (0: not told for requests of this
+    /// kind).
     #[serde(default)]
     pub all_sent_ns: u64,
     /// First byte of the answer, `CLOCK_MONOTONIC`.
@@ -63,7 +64,8 @@ pub struct Sent {
     pub counts: Counts,
     /// Every request that was begun.
     pub requests: Vec<SentRequest>,
-    /// Those that were due and could not be sent: there was no connection, or the time was over before it was their turn.
+    /// Those that were due and could not be sent: there was no connection, or the time was over before it
+    /// was their turn.
     pub unsent: Vec<SentRequest>,
 }
 

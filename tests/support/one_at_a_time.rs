@@ -1,6 +1,8 @@
-//! A server that serves one connection at a time (`apps/one_at_a_time.py`), in a network namespace of its own if wanted.
+//! A server that serves one connection at a time (`apps/one_at_a_time.py`), in a network namespace of its own
+//! if wanted.
 //!
-//! In: where and how it listens. Out: a running server, what it wrote down, and what its namespace's kernel counted.
+//! In: where and how it listens. Out: a running server, what it wrote down, and what its namespace's kernel
+//! counted.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -161,7 +163,8 @@ impl OneAtATime {
         command
     }
 
-    /// Clients that connect all at once from the server's own namespace (`clients/burst.py`), and `syns` SYNs besides.
+    /// Clients that connect all at once from the server's own namespace (`clients/burst.py`), and `syns` SYNs
+    /// besides.
     pub fn burst(&self, clients: usize, syns: usize) -> Command {
         let mut command = self.beside("python3");
         command.arg(crate::root().join("tests/clients/burst.py")).arg("127.0.0.1");

@@ -1,8 +1,8 @@
-//! Clients that cost little CPU time, as they share the server's cores: requests that come when they are due, whatever the server does, or users who
-//! think between an answer and the next request.
+//! Clients that cost little CPU time, as they share the server's cores: requests that come when they are due,
+//! whatever the server does, or users who think between an answer and the next request.
 //!
-//! In: a schedule made from a seed. Out: when each was due, was sent, and was answered. A thread serves one request at a time; there are as many as
-//! may be in flight, and how late requests were sent is told.
+//! In: a schedule made from a seed. Out: when each was due, was sent, and was answered. A thread serves one
+//! request at a time; there are as many as may be in flight, and how late requests were sent is told.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -255,7 +255,8 @@ mod tests {
         assert!((of_b - 0.25).abs() < 0.02, "{of_b}");
     }
 
-    /// Answers `answers` requests on each connection, the last with `Connection: close`; gives how many connections it took.
+    /// Answers `answers` requests on each connection, the last with `Connection: close`; gives how many
+    /// connections it took.
     fn serve(listener: &TcpListener, connections: usize, answers: usize) -> Vec<String> {
         let mut asked = Vec::new();
         for stream in listener.incoming().take(connections).flatten() {

@@ -1,7 +1,7 @@
 //! What a terminal shows, as a page that a browser can photograph.
 //!
-//! In: a terminal's screen. Out: HTML with the same letters, colours and weights, on the dark ground that most terminals
-//! have.
+//! In: a terminal's screen. Out: HTML with the same letters, colours and weights, on the dark ground that
+//! most terminals have.
 
 use std::fmt::Write as _;
 

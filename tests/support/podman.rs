@@ -1,6 +1,7 @@
 //! podman, and its `run` on the machine's own root file system.
 //!
-//! In: a directory for what podman keeps. Out: a command, to which options, [`ROOT`] and the program are added.
+//! In: a directory for what podman keeps. Out: a command, to which options, [`ROOT`] and the program are
+//! added.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,8 +12,9 @@ pub const ROOT: [&str; 2] = ["--rootfs", "/:O"];
 /// A container ends by itself after so many seconds, whatever becomes of the test.
 const LIMIT: &str = "--timeout=120";
 
-/// crun refuses machines that mount both versions of control groups: it gets to see the first alone, in mounts of its own. The program
-/// goes by its path: a test has a `podman` of its own in front, which comes here.
+/// crun refuses machines that mount both versions of control groups: it gets to see the first alone, in
+/// mounts of its own. The program goes by its path: a test has a `podman` of its own in front, which comes
+/// here.
 const WITHOUT_THE_SECOND_VERSION: &str = r#"
 set -e
 if mountpoint --quiet /sys/fs/cgroup/unified; then

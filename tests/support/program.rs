@@ -16,8 +16,9 @@ use crate::child::{Child, until};
 
 /// Path of the program, built from the tree as it is now, in the profile of the test that asks.
 ///
-/// `WSGI_TRACE_BINARY` names another one. Cargo does not build the binary of a package that a test only links, and
-/// one left from yesterday would be tested in its stead. So the first call in each test program asks cargo for it.
+/// `WSGI_TRACE_BINARY` names another one. Cargo does not build the binary of a package that a test only
+/// links, and one left from yesterday would be tested in its stead. So the first call in each test program
+/// asks cargo for it.
 ///
 /// # Errors
 ///

@@ -1,6 +1,7 @@
 //! The published JSON: why a report has no number, and its schema without leniency.
 //!
-//! In: a report, a schema of `docs/`. Out: a reason, a schema by which no key and no word passes that it does not name.
+//! In: a report, a schema of `docs/`. Out: a reason, a schema by which no key and no word passes that it does
+//! not name.
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;

@@ -77,8 +77,8 @@ impl RawClient {
         Ok(Self { stream })
     }
 
-    /// Leaves now. A process that another test is just starting has a copy of every descriptor until it calls exec: where it is only dropped, the
-    /// connection may end as late as that.
+    /// Leaves now. A process that another test is just starting has a copy of every descriptor until it calls
+    /// exec: where it is only dropped, the connection may end as late as that.
     pub fn leave(self) {
         // It fails where the server has ended the connection.
         drop(match &self.stream {
@@ -106,7 +106,8 @@ impl RawClient {
         Ok(self.stream.write_all(bytes.as_bytes())?)
     }
 
-    /// Reads until the first bytes of the answer and gives its status; `None` where the server closes without one.
+    /// Reads until the first bytes of the answer and gives its status; `None` where the server closes without
+    /// one.
     ///
     /// # Errors
     ///
@@ -131,8 +132,8 @@ impl RawClient {
         Ok(self.stream.read_to_end(&mut Vec::new())?)
     }
 
-    /// Reads until the server has ended its direction; returns when it had the whole answer: with its last chunk, which may be well before that end, or else
-    /// with that end.
+    /// Reads until the server has ended its direction; returns when it had the whole answer: with its last
+    /// chunk, which may be well before that end, or else with that end.
     ///
     /// # Errors
     ///
@@ -173,7 +174,8 @@ impl RawClient {
     }
 }
 
-/// Waits until a thread of one of these processes is inside the system call `number`, and returns its process.
+/// Waits until a thread of one of these processes is inside the system call `number`, and returns its
+/// process.
 ///
 /// # Errors
 ///
@@ -201,7 +203,8 @@ pub fn is_inside(pids: &[u32], number: u32) -> bool {
     pids.iter().any(|pid| calls_of(*pid).contains(&Some(number)))
 }
 
-/// Waits until each of these processes sleeps in the system call `number`, all of its other threads being idle.
+/// Waits until each of these processes sleeps in the system call `number`, all of its other threads being
+/// idle.
 ///
 /// # Errors
 ///
@@ -261,8 +264,8 @@ impl Rest {
         self.calls.iter().all(Option::is_some)
     }
 
-    /// Waits until the processes rest like this again, with fewer descriptors than when a connection was `open`; says how
-    /// many they have.
+    /// Waits until the processes rest like this again, with fewer descriptors than when a connection was
+    /// `open`; says how many they have.
     ///
     /// # Errors
     ///
@@ -276,8 +279,8 @@ impl Rest {
     }
 }
 
-/// Waits until the processes have more descriptors than `before`, since one of them has accepted a connection, and all of
-/// their threads sleep; says how many descriptors there are.
+/// Waits until the processes have more descriptors than `before`, since one of them has accepted a
+/// connection, and all of their threads sleep; says how many descriptors there are.
 ///
 /// # Errors
 ///
@@ -301,8 +304,9 @@ impl Sleeps {
         Self(threads.filter_map(|task| Some((task.0, sleeps_of(&task.1)?))).collect())
     }
 
-    /// Waits until `count` of these threads have been awake since, and every thread of the processes sleeps again. That all
-    /// sleep is not enough: one that was woken and has not been on a CPU yet looks as if it slept.
+    /// Waits until `count` of these threads have been awake since, and every thread of the processes sleeps
+    /// again. That all sleep is not enough: one that was woken and has not been on a CPU yet looks as if
+    /// it slept.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! A recording replayed whole, and what is noted of it: a short JSON that a person reads after a change.
 //!
-//! In: a recording. Out: its report, every entry of its timeline as a line of text, digests of both. A digest says that
-//! something changed, and of which kind; `cargo xtask compare` shows what.
+//! In: a recording. Out: its report, every entry of its timeline as a line of text, digests of both. A digest
+//! says that something changed, and of which kind; `cargo xtask compare` shows what.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -38,7 +38,8 @@ pub struct Entries {
 }
 
 impl Replayed {
-    /// Replays a recording with all that the timeline can have; each entry goes to `each` as a line, in order.
+    /// Replays a recording with all that the timeline can have; each entry goes to `each` as a line, in
+    /// order.
     ///
     /// # Errors
     ///
@@ -74,7 +75,8 @@ impl Replayed {
         windows.map(|window| Ok(String::from_utf8(render(window, &judge(window))?)?)).collect()
     }
 
-    /// What a person reads after a change, beside the text report: what that does not say, and a digest of all else.
+    /// What a person reads after a change, beside the text report: what that does not say, and a digest of
+    /// all else.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! Situations of real servers, each of which has one verdict: what live tests provoke and what recordings hold.
+//! Situations of real servers, each of which has one verdict: what live tests provoke and what recordings
+//! hold.
 //!
 //! In: the tables. Out: a server in that situation, with its clients at work, for as long as the value lives.
 
@@ -107,7 +108,8 @@ impl Running {
         pid.into_iter().chain(self.options.iter().cloned()).collect()
     }
 
-    /// What clients do only once somebody watches; returns at its end. `false`: nothing, the window ends by its length.
+    /// What clients do only once somebody watches; returns at its end. `false`: nothing, the window ends by
+    /// its length.
     ///
     /// # Errors
     ///

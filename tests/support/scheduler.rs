@@ -1,8 +1,9 @@
-//! Raw scheduler events, as the kernel's own tracer records them: the witness of who was woken. It knows nothing of
-//! wsgi-trace.
+//! Raw scheduler events, as the kernel's own tracer records them: the witness of who was woken. It knows
+//! nothing of wsgi-trace.
 //!
-//! In: threads. Out: how often the network woke them between marks that a test sets: inside the network's softirq, wherever
-//! that ran, or by the test's own thread (a UNIX socket's other end). An instance of tracefs of its own, removed when dropped.
+//! In: threads. Out: how often the network woke them between marks that a test sets: inside the network's
+//! softirq, wherever that ran, or by the test's own thread (a UNIX socket's other end). An instance of
+//! tracefs of its own, removed when dropped.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,7 +20,8 @@ const BUFFER_KIB: &str = "8192";
 pub struct Woken {
     /// By what the network did.
     pub by_network: u64,
-    /// By an interrupt: a timeout of their own. Who is awake then is not woken by a connection that comes meanwhile.
+    /// By an interrupt: a timeout of their own. Who is awake then is not woken by a connection that comes
+    /// meanwhile.
     pub by_timers: u64,
     /// The tracer's lines of each stretch between marks in which the network woke one thread more than once.
     pub more_than_once: Vec<String>,

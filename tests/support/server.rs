@@ -1,7 +1,7 @@
 //! Real servers of every kind, serving the demo application: one [`Recipe`] each, in a file of its own.
 //!
-//! In: a recipe (how to start the server, what its log measures). Out: a [`Server`] that is ready, its PIDs, its address
-//! and its log; ended when dropped, with all its children.
+//! In: a recipe (how to start the server, what its log measures). Out: a [`Server`] that is ready, its PIDs,
+//! its address and its log; ended when dropped, with all its children.
 
 pub mod access_log;
 pub mod apache;
@@ -68,15 +68,16 @@ pub trait Recipe {
     /// How it is set up, for messages: `waitress, 4 threads`.
     fn about(&self) -> String;
 
-    /// What to start, in this order; the first is the WSGI server. The environment that all get is added to each.
+    /// What to start, in this order; the first is the WSGI server. The environment that all get is added to
+    /// each.
     ///
     /// # Errors
     ///
     /// Where a file that it needs cannot be written.
     fn commands(&self, place: &Place) -> anyhow::Result<Vec<Command>>;
 
-    /// The server that this one is about, where it only changes how that is started or stands before it: what it does not say otherwise
-    /// is as there.
+    /// The server that this one is about, where it only changes how that is started or stands before it: what
+    /// it does not say otherwise is as there.
     fn inner(&self) -> Option<&dyn Recipe> {
         None
     }
@@ -86,8 +87,8 @@ pub trait Recipe {
         self.inner().and_then(Recipe::pid_file)
     }
 
-    /// Whether it must be asked to end where nobody wants its last words: what it has from the kernel outlives it otherwise, or a process of
-    /// its own is in another group.
+    /// Whether it must be asked to end where nobody wants its last words: what it has from the kernel
+    /// outlives it otherwise, or a process of its own is in another group.
     fn must_be_asked_to_end(&self) -> bool {
         self.inner().is_some_and(Recipe::must_be_asked_to_end)
     }
@@ -135,12 +136,14 @@ pub trait Recipe {
         self.inner().is_some_and(Recipe::has_stores)
     }
 
-    /// Whether another request may take the interpreter between its log's clock and ours: threads share the GIL, an event loop its thread.
+    /// Whether another request may take the interpreter between its log's clock and ours: threads share the
+    /// GIL, an event loop its thread.
     fn shares_gil(&self) -> bool {
         self.inner().is_none_or(Recipe::shares_gil)
     }
 
-    /// Whether the application is `demo_app`, and one thread does all the work of a request: then its clocks are its requests'.
+    /// Whether the application is `demo_app`, and one thread does all the work of a request: then its clocks
+    /// are its requests'.
     fn knows_its_work(&self) -> bool {
         self.inner().is_none_or(Recipe::knows_its_work)
     }
@@ -176,7 +179,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server and returns when each process has loaded the application and the listener takes connections.
+    /// Starts a server and returns when each process has loaded the application and the listener takes
+    /// connections.
     ///
     /// # Errors
     ///
@@ -327,7 +331,8 @@ fn copy_environment(from: &Command, to: &mut Command) {
     to.envs(from.get_envs().filter_map(|(name, value)| Some((name, value?))));
 }
 
-/// Ends a container's first process, which hears no signal that it has no handler for; with it the container, whose runtime then tidies up.
+/// Ends a container's first process, which hears no signal that it has no handler for; with it the container,
+/// whose runtime then tidies up.
 fn end_contained(pid: u32) {
     let Ok(pid) = libc::pid_t::try_from(pid) else { return };
     let is_gone = || Ok((!std::path::Path::new(&format!("/proc/{pid}")).exists()).then_some(()));

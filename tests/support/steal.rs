@@ -1,14 +1,15 @@
 //! What a hypervisor takes of the CPUs.
 //!
-//! In: `/proc/stat`. Out: a sum since boot, whose difference bounds what a test's window lost; the share that a stretch of time lost.
+//! In: `/proc/stat`. Out: a sum since boot, whose difference bounds what a test's window lost; the share that
+//! a stretch of time lost.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-/// CPU time that a hypervisor has taken since boot, in ns, as `/proc/stat` tells it (the eighth number of all CPUs,
-/// proc_stat(5)) in ticks of 10 ms. Up to one tick of each difference is not told. Errors where there is no such
-/// number.
+/// CPU time that a hypervisor has taken since boot, in ns, as `/proc/stat` tells it (the eighth number of all
+/// CPUs, proc_stat(5)) in ticks of 10 ms. Up to one tick of each difference is not told. Errors where there
+/// is no such number.
 pub fn stolen_ns() -> anyhow::Result<u64> {
     let text = std::fs::read_to_string("/proc/stat")?;
     let ticks = text.split_whitespace().nth(8).context("no steal in /proc/stat")?;

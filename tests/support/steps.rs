@@ -1,6 +1,7 @@
 //! When an asyncio loop ran the coroutine of each request, by `apps/asgi_steps.py`.
 //!
-//! In: JSON lines. Out: by the request's number, how much of an interval its coroutine ran, slept on purpose, and waited for a lock.
+//! In: JSON lines. Out: by the request's number, how much of an interval its coroutine ran, slept on purpose,
+//! and waited for a lock.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,11 @@
-//! By how much longer a thread is stopped than the kernel tells, where waits for an interpreter's lock begin and end: after a wakeup.
-//! It is the machine's way into an interrupt, up to the first thing that the kernel says of it, and the way from the last back to the
-//! thread's own code. In a virtual machine that is µs. And a host, or firmware, stops threads of which the kernel says nothing.
+//! By how much longer a thread is stopped than the kernel tells, where waits for an interpreter's lock begin
+//! and end: after a wakeup. It is the machine's way into an interrupt, up to the first thing that the kernel
+//! says of it, and the way from the last back to the thread's own code. In a virtual machine that is µs. And
+//! a host, or firmware, stops threads of which the kernel says nothing.
 //!
-//! In: two threads of this program that hand over to each other and read the clock ([`Handover`]), and bpftrace. Out: [`Way`], as of
-//! now, under the load that there is. Neither wsgi-trace nor an interpreter takes part.
+//! In: two threads of this program that hand over to each other and read the clock ([`Handover`]), and
+//! bpftrace. Out: [`Way`], as of now, under the load that there is. Neither wsgi-trace nor an interpreter
+//! takes part.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -13,7 +15,8 @@ use crate::handover::{Handover, Reader, STOPPED_NS};
 
 /// For how long the clock is read each time.
 const FOR: Duration = Duration::from_millis(1000);
-/// A stop that makes a wait differ from what it was by more than is allowed, most of the time: see [`crate::gil_account::agree`].
+/// A stop that makes a wait differ from what it was by more than is allowed, most of the time: see
+/// [`crate::gil_account::agree`].
 const LONG_NS: u64 = 8000;
 /// As few stops say nothing.
 const MIN_STOPS: usize = 50;
@@ -21,18 +24,22 @@ const MIN_STOPS: usize = 50;
 /// What the kernel does not tell of stops.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Way {
-    /// From the thread's last own instruction to the first thing that the kernel tells, in nanoseconds, where that is the CPU's timer.
+    /// From the thread's last own instruction to the first thing that the kernel tells, in nanoseconds,
+    /// where that is the CPU's timer.
     pub timer_in_ns: u64,
-    /// The same where it is something else: another interrupt most often, which has the CPU given to another thread.
+    /// The same where it is something else: another interrupt most often, which has the CPU given to another
+    /// thread.
     pub other_in_ns: u64,
     /// From the last thing that it tells to the thread's next instruction.
     pub out_ns: u64,
-    /// Share of wakeups from which a thread takes longer than 8 µs to its own next instruction, and the kernel tells of nothing.
+    /// Share of wakeups from which a thread takes longer than 8 µs to its own next instruction, and the
+    /// kernel tells of nothing.
     pub late_wakeup_ratio: f64,
-    /// How often in a second of its running after a wakeup a thread is stopped for longer than 8 µs of which the kernel tells nothing:
-    /// by the host of a virtual machine, or by firmware.
+    /// How often in a second of its running after a wakeup a thread is stopped for longer than 8 µs of which
+    /// the kernel tells nothing: by the host of a virtual machine, or by firmware.
     pub untold_per_s: u64,
-    /// Share of the stops of which the kernel tells something that take longer than that and the ways by more than 8 µs.
+    /// Share of the stops of which the kernel tells something that take longer than that and the ways by
+    /// more than 8 µs.
     pub longer_ratio: f64,
 }
 
@@ -112,7 +119,8 @@ impl Stops {
         Ok(())
     }
 
-    /// What a reader saw, what the kernel told of its stops, and when it says that its calls to sleep returned.
+    /// What a reader saw, what the kernel told of its stops, and when it says that its calls to sleep
+    /// returned.
     fn add(&mut self, reader: &Reader, mut pieces: Vec<Piece>, mut returned_ns: Vec<u64>) {
         pieces.sort_unstable_by_key(|piece| piece.from_ns);
         returned_ns.sort_unstable();
@@ -148,7 +156,8 @@ impl Stops {
         is_told
     }
 
-    /// Medians over the stops of which the kernel tells something, and how many of them take longer; how many there are of others.
+    /// Medians over the stops of which the kernel tells something, and how many of them take longer; how many
+    /// there are of others.
     pub fn way(&self) -> Way {
         let (mut timer_ins, mut other_ins, mut outs) = (Vec::new(), Vec::new(), Vec::new());
         for Told { from_ns, until_ns, pieces } in &self.told {

@@ -1,18 +1,18 @@
-//! When threads had a CPU and when they waited for one, as the kernel's own tracer shows its switches: the witness of thread
-//! accounts. It knows nothing of wsgi-trace.
+//! When threads had a CPU and when they waited for one, as the kernel's own tracer shows its switches: the
+//! witness of thread accounts. It knows nothing of wsgi-trace.
 //!
-//! In: nothing. Out: times by thread, and how much more CPU time the kernel's account gives them than its switches show. The
-//! kernel does not read its clock at a switch that a wakeup has asked for, but takes the clock of the wakeup
-//! (`rq_clock_skip_update`, kernel/sched/core.c). From there on the time is the woken thread's, also while its CPU
-//! has yet to be interrupted. Where it does read it, that is as `__schedule` begins, before the next thread is
-//! picked. That is about 1 µs before the switch that the tracer shows, and `rcu_note_context_switch` comes just
-//! before it. What a hypervisor took (`steal`) is in no CPU time of the kernel's: a stretch that lacks more than
-//! its clock can have shown lacks that.
+//! In: nothing. Out: times by thread, and how much more CPU time the kernel's account gives them than its
+//! switches show. The kernel does not read its clock at a switch that a wakeup has asked for, but takes the
+//! clock of the wakeup (`rq_clock_skip_update`, kernel/sched/core.c). From there on the time is the woken
+//! thread's, also while its CPU has yet to be interrupted. Where it does read it, that is as `__schedule`
+//! begins, before the next thread is picked. That is about 1 µs before the switch that the tracer shows, and
+//! `rcu_note_context_switch` comes just before it. What a hypervisor took (`steal`) is in no CPU time of the
+//! kernel's: a stretch that lacks more than its clock can have shown lacks that.
 //!
-//! On some machines the tracer records nothing that the idle thread of a CPU does but in interrupts. (Seen on Linux
-//! 6.18 in a virtual machine, on one CPU of two, for hours; programs at the same tracepoint do run.) A switch from it
-//! is not shown then, but by its end. What the kernel counted until the next switch tells when it was, and the
-//! thread's first event that it had been.
+//! On some machines the tracer records nothing that the idle thread of a CPU does but in interrupts. (Seen on
+//! Linux 6.18 in a virtual machine, on one CPU of two, for hours; programs at the same tracepoint do run.) A
+//! switch from it is not shown then, but by its end. What the kernel counted until the next switch tells when
+//! it was, and the thread's first event that it had been.
 
 mod event;
 
@@ -42,24 +42,27 @@ pub struct Times {
     pub cpu_ns: u64,
     /// Between a wakeup, or a switch away while it could run on, and the next switch to it.
     pub run_queue_ns: u64,
-    /// Between a switch away where it could not run on, and its wakeup: the end of that, or where that is not shown its begin.
+    /// Between a switch away where it could not run on, and its wakeup: the end of that, or where that is
+    /// not shown its begin.
     pub asleep_ns: u64,
     /// What the kernel's own account added to its CPU time within the stretches of `cpu_ns`.
     pub counted_cpu_ns: u64,
-    /// By how much this is more (or less) for the clock's sake: each stretch within what that can have shown at its ends.
+    /// By how much this is more (or less) for the clock's sake: each stretch within what that can have shown
+    /// at its ends.
     pub clock_ns: i64,
-    /// Between the decision to wake it and the end of its wakeup: its waits by the kernel's account begin within. Waits that begin
-    /// after a stretch whose beginning is not shown do between the clock that the kernel can have taken and the switch.
+    /// Between the decision to wake it and the end of its wakeup: its waits by the kernel's account begin
+    /// within. Waits that begin after a stretch whose beginning is not shown do between the clock that
+    /// the kernel can have taken and the switch.
     pub waking_ns: u64,
-    /// Between the clock that the kernel can have taken and the switch away, where it falls asleep: its CPU time by the kernel's
-    /// account ends within, and the next thread's begins.
+    /// Between the clock that the kernel can have taken and the switch away, where it falls asleep: its CPU
+    /// time by the kernel's account ends within, and the next thread's begins.
     pub falling_asleep_ns: u64,
-    /// Between the clock that the kernel can have taken for a switch that is not shown and the first event after it.
-    /// By the kernel's account its wait for a CPU may be shorter by so much.
+    /// Between the clock that the kernel can have taken for a switch that is not shown and the first event
+    /// after it. By the kernel's account its wait for a CPU may be shorter by so much.
     pub unseen_ns: u64,
-    /// Asleep, and moved to another CPU's queue by the balancing of load (from Linux 6.12 on a thread that falls
-    /// asleep may stay in its queue for a while). By the kernel's account `activate_task` begins a wait then. It goes
-    /// on until the thread is woken, and is added as a whole at that moment.
+    /// Asleep, and moved to another CPU's queue by the balancing of load (from Linux 6.12 on a thread that
+    /// falls asleep may stay in its queue for a while). By the kernel's account `activate_task` begins a
+    /// wait then. It goes on until the thread is woken, and is added as a whole at that moment.
     pub moved_asleep_ns: u64,
     /// It ended.
     pub ended: bool,
@@ -87,10 +90,11 @@ impl Times {
         shown_ns.saturating_add_signed(self.counted_cpu_ns.cast_signed() - self.cpu_ns.cast_signed())
     }
 
-    /// The least and the most that the kernel's account has where the switches show `shown_ns` of waits for a CPU. Where its CPU
-    /// time has more for its clock's sake, a wait has less. A wait begins there somewhat before the wakeup is told, after it was
-    /// decided. Where the balancing of load moves the thread, it begins in its sleep. It ends before the switch is told, by as
-    /// much as the CPU time of who fell asleep does.
+    /// The least and the most that the kernel's account has where the switches show `shown_ns` of waits for a
+    /// CPU. Where its CPU time has more for its clock's sake, a wait has less. A wait begins there
+    /// somewhat before the wakeup is told, after it was decided. Where the balancing of load moves the
+    /// thread, it begins in its sleep. It ends before the switch is told, by as much as the CPU time of
+    /// who fell asleep does.
     pub const fn kernel_run_queue_ns(self, shown_ns: u64) -> (u64, u64) {
         let by_clock_ns = shown_ns.saturating_add_signed(-self.clock_ns);
         let least_ns = by_clock_ns.saturating_sub(self.falling_asleep_ns + self.unseen_ns);
@@ -139,8 +143,9 @@ impl Switches {
         Ok(Self(tracer))
     }
 
-    /// What each thread of the machine did, by thread, from one moment to another (`CLOCK_MONOTONIC`). A stretch that reaches beyond
-    /// either is left out. What came before tells who sleeps as that time begins, and who was moved in that sleep.
+    /// What each thread of the machine did, by thread, from one moment to another (`CLOCK_MONOTONIC`). A
+    /// stretch that reaches beyond either is left out. What came before tells who sleeps as that time
+    /// begins, and who was moved in that sleep.
     ///
     /// # Errors
     ///
@@ -300,8 +305,9 @@ impl Thread {
         self.moved_us = None;
     }
 
-    /// It is awake by now. If it still slept, the end of its wakeup is not shown. Who decided to wake it before it had left its CPU
-    /// waits for that (`ttwu_queue_wakelist`, `smp_cond_load_acquire` in kernel/sched/core.c): then it did not sleep at all.
+    /// It is awake by now. If it still slept, the end of its wakeup is not shown. Who decided to wake it
+    /// before it had left its CPU waits for that (`ttwu_queue_wakelist`, `smp_cond_load_acquire` in
+    /// kernel/sched/core.c): then it did not sleep at all.
     fn was_woken_before(&mut self, now_us: u64, from_us: u64) {
         if let Some(sleeps_us) = self.sleeps_since_us {
             let woken_us = self.woken_since_us.take();
@@ -315,7 +321,8 @@ impl Thread {
         }
     }
 
-    /// Nobody wakes a thread twice in one sleep (`ttwu_state_match`, kernel/sched/core.c): whoever is being woken again has been awake.
+    /// Nobody wakes a thread twice in one sleep (`ttwu_state_match`, kernel/sched/core.c): whoever is being
+    /// woken again has been awake.
     fn is_being_woken(&mut self, now_us: u64, from_us: u64) {
         if self.woken_since_us.is_some() {
             self.was_woken_before(now_us, from_us);
@@ -463,7 +470,8 @@ mod tests {
 
     #[test]
     fn who_is_woken_while_it_leaves_its_cpu_does_not_sleep_until_its_next_event() {
-        // The end of its wakeup is not shown, nor the switch to it: the idle thread of its CPU did both. It computed for 10 ms.
+        // The end of its wakeup is not shown, nor the switch to it: the idle thread of its CPU did both. It
+        // computed for 10 ms.
         let text = "\
             e-5 [000] d..1. 5.000090: rcu_utilization: End context switch\n\
             f-6 [001] d..2. 5.000098: sched_waking: comm=e pid=5 prio=120 target_cpu=000\n\

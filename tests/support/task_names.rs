@@ -1,5 +1,5 @@
-//! Tasks on one loop that note what tells them from one another (`apps/task_names.py`), and what the kernel side told of whose each
-//! call is.
+//! Tasks on one loop that note what tells them from one another (`apps/task_names.py`), and what the kernel
+//! side told of whose each call is.
 //!
 //! In: an interpreter, a kind of tasks. Out: how many of their calls were told right.
 
@@ -22,8 +22,8 @@ use crate::kernel_trace::{KernelTrace, Records};
 /// What runs.
 #[derive(Clone, Copy, Debug)]
 pub struct Work {
-    /// `asyncio`, `asyncio-greenlet` (greenlets are loaded), `uvloop`, `gevent` or `eventlet`; `threads`: no greenlets, but threads, which have stacks of frames of their own as
-    /// well.
+    /// `asyncio`, `asyncio-greenlet` (greenlets are loaded), `uvloop`, `gevent` or `eventlet`; `threads`: no
+    /// greenlets, but threads, which have stacks of frames of their own as well.
     pub kind: &'static str,
     /// Tasks.
     pub tasks: usize,
@@ -47,8 +47,8 @@ pub struct Told {
     pub right: usize,
     /// Those told to be another's.
     pub wrong: usize,
-    /// Those before anything was told of the thread. It had not waited yet, or another thread took the lock each time
-    /// between its giving it up and its call. So its own state was not found yet.
+    /// Those before anything was told of the thread. It had not waited yet, or another thread took the lock
+    /// each time between its giving it up and its call. So its own state was not found yet.
     pub before: usize,
     /// Waits of the loop itself that were told to be a task's.
     pub waits_wrong: usize,

@@ -1,7 +1,7 @@
 //! A program in a terminal of our own: what it draws, keys typed into it, and how it leaves the terminal.
 //!
-//! In: arguments of `wsgi-trace`, a size. Out: its screen as text, whenever asked; the modes of the terminal. A reader
-//! thread keeps the pseudo-terminal empty, as a real terminal does, until it is told to stop.
+//! In: arguments of `wsgi-trace`, a size. Out: its screen as text, whenever asked; the modes of the terminal.
+//! A reader thread keeps the pseudo-terminal empty, as a real terminal does, until it is told to stop.
 
 use std::io::Read as _;
 use std::num::NonZeroU16;
@@ -191,8 +191,8 @@ impl Terminal {
         self.child.wait(limit)
     }
 
-    /// Whether the terminal is as programs expect to find it: lines are edited and echoed, the cursor is there, the
-    /// ordinary screen is shown.
+    /// Whether the terminal is as programs expect to find it: lines are edited and echoed, the cursor is
+    /// there, the ordinary screen is shown.
     ///
     /// # Errors
     ///

@@ -1,6 +1,7 @@
 //! A window of `wsgi-trace` on a server, and what it says of it.
 //!
-//! In: a PID. Out: requests as `ndjson` gives them and the `json` report, both of the same window, and its recording.
+//! In: a PID. Out: requests as `ndjson` gives them and the `json` report, both of the same window, and its
+//! recording.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -233,7 +234,8 @@ impl Trace {
         self.program.pid()
     }
 
-    /// Ends the window, as Ctrl-C does, and reads both reports. `WSGI_TRACE_KEEP=FILE` keeps the recording there.
+    /// Ends the window, as Ctrl-C does, and reads both reports. `WSGI_TRACE_KEEP=FILE` keeps the recording
+    /// there.
     ///
     /// # Errors
     ///
@@ -298,7 +300,8 @@ impl Undecided {
     /// So few may be as long as they like.
     const FEW_WAITS: u64 = 3;
 
-    /// At most one wait in a hundred slices (in light mode: records) may be undecided, and a twentieth of the threads' time.
+    /// At most one wait in a hundred slices (in light mode: records) may be undecided, and a twentieth of the
+    /// threads' time.
     fn check(self, slices: u64, thread_ns: u64) -> anyhow::Result<()> {
         let Self { waits, time_ns } = self;
         if waits > Self::FEW_WAITS && (waits > slices / 100 || time_ns > thread_ns / 20) {
@@ -356,11 +359,13 @@ impl Traced {
         Ok(())
     }
 
-    /// Waits around switches that the kernel did not show: nobody could explain them, and they are counted apart.
+    /// Waits around switches that the kernel did not show: nobody could explain them, and they are counted
+    /// apart.
     ///
     /// # Errors
     ///
-    /// Where the report does not say, or where so much is undecided that whoever allows for it allows for anything.
+    /// Where the report does not say, or where so much is undecided that whoever allows for it allows for
+    /// anything.
     pub fn undecided_ns(&self) -> anyhow::Result<u64> {
         let undecided = Undecided {
             waits: self.number("/losses/undecided_waits")?,

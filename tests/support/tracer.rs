@@ -1,7 +1,8 @@
 //! The kernel's own tracer, which knows nothing of wsgi-trace.
 //!
-//! In: what to record. Out: its text, where nothing was lost. Each is an instance of tracefs of its own, removed when dropped.
-//! Nothing needs to be mounted: the file system is reached through a mount that no path of the machine leads to.
+//! In: what to record. Out: its text, where nothing was lost. Each is an instance of tracefs of its own,
+//! removed when dropped. Nothing needs to be mounted: the file system is reached through a mount that no path
+//! of the machine leads to.
 
 use std::fs;
 use std::io::Write as _;

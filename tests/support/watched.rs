@@ -1,6 +1,7 @@
 //! A server under load, watched for a few seconds: a cell of the lab, a trial of advice, a mix.
 //!
-//! In: a recipe, its CPU quota, programs of clients. Out: the JSON report, also as a file, and what the clients sent.
+//! In: a recipe, its CPU quota, programs of clients. Out: the JSON report, also as a file, and what the
+//! clients sent.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -43,8 +44,9 @@ pub struct Watched {
     report: String,
 }
 
-/// Starts a server, under a quota of so many cores where one is given, and its clients, each program with these options of
-/// `clients/load.py`. Watches them once they have run up, for a window as `--duration` takes it, and keeps the report as `file`.
+/// Starts a server, under a quota of so many cores where one is given, and its clients, each program with
+/// these options of `clients/load.py`. Watches them once they have run up, for a window as `--duration` takes
+/// it, and keeps the report as `file`.
 ///
 /// # Errors
 ///
@@ -101,7 +103,8 @@ impl Watched {
         serde_json::from_str(&self.report).context("the report cannot be read")
     }
 
-    /// Ends the clients after the requests that they have begun; what they sent, and what they could not send.
+    /// Ends the clients after the requests that they have begun; what they sent, and what they could not
+    /// send.
     ///
     /// # Errors
     ///

@@ -1,6 +1,7 @@
 //! The lines of a file to which another process still writes.
 //!
-//! In: what a reader has of it so far. Out: the lines that are whole. A write can be seen in part, so the last line may be torn.
+//! In: what a reader has of it so far. Out: the lines that are whole. A write can be seen in part, so the
+//! last line may be torn.
 
 use std::str::Lines;
 

@@ -1,4 +1,5 @@
-//! How fast this machine is at a server's kind of work while a test runs: the unit of bounds on what servers do between two clocks.
+//! How fast this machine is at a server's kind of work while a test runs: the unit of bounds on what servers
+//! do between two clocks.
 //!
 //! In: nothing. Out: how long `clients/yardstick.py` took for pieces of that work, at the median of the run.
 

@@ -1,6 +1,7 @@
 //! Self-forecasts: every recording simulated at the setting that it was made at.
 //!
-//! In: the recordings that are there. Out: how many can be trusted, and how far off the simulation is, server by server.
+//! In: the recordings that are there. Out: how many can be trusted, and how far off the simulation is, server
+//! by server.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -23,7 +24,8 @@ pub(crate) struct Itself {
     misses: Vec<String>,
 }
 
-/// Of all settings of a server under a load, the recorded one and the others. What cannot be simulated is left out.
+/// Of all settings of a server under a load, the recorded one and the others. What cannot be simulated is
+/// left out.
 pub(crate) fn itself(place: &Place<'_>, runs: u32) -> Vec<Itself> {
     let subject = place.subject;
     let settings = std::iter::once(subject.recorded).chain(subject.others.iter().copied());

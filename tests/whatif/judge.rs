@@ -1,6 +1,7 @@
 //! Forecast beside real.
 //!
-//! In: recordings of all settings of a server under one load. Out: a [`Cell`] for each setting, the recorded one too (its forecast is the self-forecast).
+//! In: recordings of all settings of a server under one load. Out: a [`Cell`] for each setting, the recorded
+//! one too (its forecast is the self-forecast).
 
 use std::collections::BTreeMap;
 

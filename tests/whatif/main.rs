@@ -1,12 +1,13 @@
 //! `make whatif`: forecasts beside the real change.
 //!
-//! In: `--subjects a,b`, `--workloads a,b`, `--loads 40,60` (none: all), `--seconds N` of a window, `--runs N` of each setting,
-//! `--resume` (runs that are recorded are not made again), `--itself` (the recorded settings alone: self-forecasts), `--judge`
-//! (recordings that are there, no new ones), both together (the self-forecast of every recording that is there), `--publish` (the
-//! table goes into the docs), `--keep` (with the page's lines of whatever is not judged now), `--list`; the `wsgi-trace` of this build.
-//! Out: recordings and what was beside them under `target/whatif`, the table `target/whatif/judged.{md,json}`, and after a run of all
-//! `docs/whatif-judged.md`. A server is recorded at one setting; all its settings are run one after the other, so often; each gets the same
-//! arrivals.
+//! In: `--subjects a,b`, `--workloads a,b`, `--loads 40,60` (none: all), `--seconds N` of a window, `--runs
+//! N` of each setting, `--resume` (runs that are recorded are not made again), `--itself` (the recorded
+//! settings alone: self-forecasts), `--judge` (recordings that are there, no new ones), both together (the
+//! self-forecast of every recording that is there), `--publish` (the table goes into the docs), `--keep`
+//! (with the page's lines of whatever is not judged now), `--list`; the `wsgi-trace` of this build.
+//! Out: recordings and what was beside them under `target/whatif`, the table
+//! `target/whatif/judged.{md,json}`, and after a run of all `docs/whatif-judged.md`. A server is recorded at
+//! one setting; all its settings are run one after the other, so often; each gets the same arrivals.
 
 mod itself;
 mod judge;

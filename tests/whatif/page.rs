@@ -1,6 +1,7 @@
 //! The table of forecasts beside real runs, misses included.
 //!
-//! In: [`Cell`]s. Out: a page and JSON. What the table means is written by hand above the mark; only what follows it is replaced.
+//! In: [`Cell`]s. Out: a page and JSON. What the table means is written by hand above the mark; only what
+//! follows it is replaced.
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -29,8 +30,8 @@ pub(crate) fn write(path: &Path, cells: &[Cell]) -> anyhow::Result<()> {
     std::fs::write(&page, made).with_context(|| format!("{} cannot be written", page.display()))
 }
 
-/// `judged`, and the cells that `path.json` has of other places, in the page's order. Whoever keeps them knows that no change of the model
-/// since has changed them.
+/// `judged`, and the cells that `path.json` has of other places, in the page's order. Whoever keeps them
+/// knows that no change of the model since has changed them.
 pub(crate) fn with_others(path: &Path, judged: &[Cell]) -> anyhow::Result<Vec<Cell>> {
     let json = path.with_extension("json");
     let text =

@@ -32,7 +32,8 @@ pub(crate) struct Beside {
     pub(crate) late_ms: f64,
 }
 
-/// Starts a server, and records it for so many seconds while clients ask at its address, until they are told to stop.
+/// Starts a server, and records it for so many seconds while clients ask at its address, until they are told
+/// to stop.
 pub(crate) fn record(
     recipe: &dyn Recipe,
     ask: impl FnOnce(&str, &AtomicBool) -> anyhow::Result<Vec<Answer>> + Send,

@@ -16,7 +16,8 @@ pub(crate) struct Workload {
     pub(crate) mix: &'static [Kind],
     /// CPU time of a request in the mean, in ms: that of its steps and about a millisecond of the server.
     pub(crate) cpu_ms: f64,
-    /// How many users ask, each on a connection that is kept, and think in between. 0: requests come when they are due.
+    /// How many users ask, each on a connection that is kept, and think in between. 0: requests come when
+    /// they are due.
     pub(crate) users: usize,
     /// At these loads, in percent of a core, its runs have changed the model; all others judge it.
     fixing_loads: &'static [u32],

@@ -1,9 +1,11 @@
-//! Live tests that failed while a hypervisor took the CPUs: what they measured is no measurement, and is made again once it does not.
+//! Live tests that failed while a hypervisor took the CPUs: what they measured is no measurement, and is made
+//! again once it does not.
 //!
-//! In: names of failed tests, and the log to which tests note what was taken during them (`/proc/stat`'s steal). Out: which failures stand, and
-//! which tests could not be judged here.
+//! In: names of failed tests, and the log to which tests note what was taken during them (`/proc/stat`'s
+//! steal). Out: which failures stand, and which tests could not be judged here.
 //!
-//! A test that failed while the machine had its CPUs is not run again. One that is disturbed again fails the run: nobody knows whether it would pass.
+//! A test that failed while the machine had its CPUs is not run again. One that is disturbed again fails the
+//! run: nobody knows whether it would pass.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,6 +1,7 @@
 //! What differs from one architecture to another.
 //!
-//! In: an architecture. Out: what Linux, Debian, Rust and QEMU call it, and the machine that QEMU makes of it.
+//! In: an architecture. Out: what Linux, Debian, Rust and QEMU call it, and the machine that QEMU makes of
+//! it.
 
 /// An architecture that the program is built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

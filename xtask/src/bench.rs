@@ -1,7 +1,8 @@
-//! `bench`: what wsgi-trace costs. Installs the tools that it is compared with, builds, and runs `tests/bench`.
+//! `bench`: what wsgi-trace costs. Installs the tools that it is compared with, builds, and runs
+//! `tests/bench`.
 //!
-//! In: names of parts, and the options of `tests/bench/main.rs`. Out: tables on standard output, `target/bench/*.json`,
-//! after a full run `docs/what-it-costs.{json,md}`.
+//! In: names of parts, and the options of `tests/bench/main.rs`. Out: tables on standard output,
+//! `target/bench/*.json`, after a full run `docs/what-it-costs.{json,md}`.
 
 use std::process::Command;
 

@@ -1,6 +1,7 @@
 //! `book`: the guide as a book, and a look at every link in it.
 //!
-//! In: `docs/`, `book.toml`; mdBook at the version of `xtask/pins.toml`. Out: `target/book`, or the links that lead nowhere.
+//! In: `docs/`, `book.toml`; mdBook at the version of `xtask/pins.toml`. Out: `target/book`, or the links
+//! that lead nowhere.
 
 use std::collections::BTreeSet;
 use std::fs;

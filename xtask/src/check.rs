@@ -33,8 +33,8 @@ fn step(name: &str) {
     eprintln!("[check] {name}");
 }
 
-/// The BPF crate builds for its own target alone, with the pinned stable compiler's `-Z build-std`, once for each
-/// architecture of the machine. The target directory is the one that `profiler/build.rs` uses.
+/// The BPF crate builds for its own target alone, with the pinned stable compiler's `-Z build-std`, once for
+/// each architecture of the machine. The target directory is the one that `profiler/build.rs` uses.
 fn bpf_lints(architecture: &str, directory: &str) -> Command {
     let machine = format!("--cfg=bpf_target_arch=\"{architecture}\"");
     let mut clippy =

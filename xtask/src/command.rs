@@ -42,7 +42,8 @@ fn cargo_by(mut command: Command, arguments: &[&str]) -> Command {
     command
 }
 
-/// What runs of live tests begin with, so that all find the same build: of one package alone cargo would make another, with other features.
+/// What runs of live tests begin with, so that all find the same build: of one package alone cargo would make
+/// another, with other features.
 pub(crate) const TEST: [&str; 4] = ["test", "--workspace", "--locked", "--no-fail-fast"];
 
 /// Builds the program and, beside it, the program `bin` of the tests, in `profile` (`release` or `dev`).

@@ -1,7 +1,7 @@
 //! `compare`: what replays of the recordings give now, beside what they gave at another commit, in full.
 //!
-//! In: a commit, or none for the last one. Out: the difference of every report in text and JSON and of every entry of every
-//! timeline; both sides under `target/compare`.
+//! In: a commit, or none for the last one. Out: the difference of every report in text and JSON and of every
+//! entry of every timeline; both sides under `target/compare`.
 
 use std::path::Path;
 use std::process::Command;

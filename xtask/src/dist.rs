@@ -1,7 +1,8 @@
 //! `dist`: the packages, under `target/dist`. `dist-test`: each installed into a clean place and run.
 //!
-//! In: the tree; cargo-deb and maturin, at the versions of `xtask/pins.toml` and `packaging/wheel/pyproject.toml`. Out: for each
-//! architecture the static program, a wheel, a .deb and a container image that hold it; the script that installs the program; their sizes and checksums.
+//! In: the tree; cargo-deb and maturin, at the versions of `xtask/pins.toml` and
+//! `packaging/wheel/pyproject.toml`. Out: for each architecture the static program, a wheel, a .deb and a
+//! container image that hold it; the script that installs the program; their sizes and checksums.
 
 mod image;
 mod program;

@@ -24,13 +24,14 @@ pub(crate) struct Kernel {
     pub(crate) processor: &'static str,
 }
 
-/// QEMU 7.2 faults on `cmpxchg16b` in the allocator of Linux up to 6.12: it addresses a CPU's own memory there.
+/// QEMU 7.2 faults on `cmpxchg16b` in the allocator of Linux up to 6.12: it addresses a CPU's own memory
+/// there.
 pub(crate) const WITHOUT_CMPXCHG16B: &str = "max,-cx16";
-/// A server's processor of 2019 (Graviton 2), with the atomic instructions of ARMv8.1. It has no pointer authentication, which takes most of the time in
-/// emulation.
+/// A server's processor of 2019 (Graviton 2), with the atomic instructions of ARMv8.1. It has no pointer
+/// authentication, which takes most of the time in emulation.
 const NEOVERSE: &str = "neoverse-n1";
-/// As a machine is. Without `cmpxchg16b`, which every processor since 2006 has, Linux 7.3 refuses what may not sleep memory
-/// (`kmalloc_nolock`, mm/slub.c), and so programs the storage of a task.
+/// As a machine is. Without `cmpxchg16b`, which every processor since 2006 has, Linux 7.3 refuses what may
+/// not sleep memory (`kmalloc_nolock`, mm/slub.c), and so programs the storage of a task.
 const WHOLE: &str = "max";
 
 /// What is asked of a kernel.

@@ -1,7 +1,8 @@
-//! `fleet`: a fleet of many hosts and days, asked by DuckDB and by Spark, and their answers compared row by row.
+//! `fleet`: a fleet of many hosts and days, asked by DuckDB and by Spark, and their answers compared row by
+//! row.
 //!
-//! In: hosts, days and copies as arguments, `duckdb` before them for that engine alone; a Java of the system. Out: times and verdicts of
-//! `tests/fleet`. Spark is installed below `target`, once: nothing else needs it.
+//! In: hosts, days and copies as arguments, `duckdb` before them for that engine alone; a Java of the system.
+//! Out: times and verdicts of `tests/fleet`. Spark is installed below `target`, once: nothing else needs it.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};

@@ -1,8 +1,8 @@
 //! `fuzz`: runs every fuzz target for a minute each, or as long as is asked for.
 //!
-//! In: target names, or none for all; `--seconds N`. Out: success if none of them found anything; executions a second and coverage,
-//! at the start and at the end. The seeds are those of `fuzz/seeds`; what a run finds is kept in `fuzz/corpus`, what it breaks in
-//! `fuzz/artifacts`.
+//! In: target names, or none for all; `--seconds N`. Out: success if none of them found anything; executions
+//! a second and coverage, at the start and at the end. The seeds are those of `fuzz/seeds`; what a run finds
+//! is kept in `fuzz/corpus`, what it breaks in `fuzz/artifacts`.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -27,11 +27,13 @@ const TARGETS: [&str; 11] = [
 ];
 /// How long each runs, in seconds.
 const SECONDS: &str = "60";
-/// One input must not take longer, in seconds, nor more memory, in MB: what is read is bounded, however small a file it is in.
+/// One input must not take longer, in seconds, nor more memory, in MB: what is read is bounded, however small
+/// a file it is in.
 const LIMITS: [&str; 4] = ["-timeout=20", "-rss_limit_mb=1536", "-malloc_limit_mb=512", "-max_len=65536"];
 /// What is instrumented is built for a target of its own: build scripts are not.
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
-/// What a fuzzer needs to see: which edges are taken, which values compared; addresses and arithmetic are checked.
+/// What a fuzzer needs to see: which edges are taken, which values compared; addresses and arithmetic are
+/// checked.
 const FLAGS: [&str; 10] = [
     "--cfg=fuzzing",
     "-Cpasses=sancov-module",

@@ -1,7 +1,9 @@
 //! `kernels`: the programs on kernels other than this machine's, in emulation.
 //!
-//! In: names of boots to try, or none for all; whether what is attached is taken as reviewed. Out: success when the payload passes on each kernel that is supported, is
-//! refused clearly on the one that is too old, what was attached is what `tests/kernel/attach` has, and recordings give the same reports on other architectures.
+//! In: names of boots to try, or none for all; whether what is attached is taken as reviewed. Out: success
+//! when the payload passes on each kernel that is supported, is refused clearly on the one that is too old,
+//! what was attached is what `tests/kernel/attach` has, and recordings give the same reports on other
+//! architectures.
 
 mod recordings;
 
@@ -24,7 +26,8 @@ const LIMIT: Duration = Duration::from_secs(900);
 const FOREIGN_LIMIT: Duration = Duration::from_secs(3600);
 /// Of the Debian whose CPython and gunicorn are in the machine, on every kernel.
 const SUITE: &str = "trixie";
-/// A CPython, what gunicorn imports, what starts a program with some capabilities (`setpriv`), and the libraries of all.
+/// A CPython, what gunicorn imports, what starts a program with some capabilities (`setpriv`), and the
+/// libraries of all.
 const PACKAGES: [&str; 13] = [
     "python3.13-minimal",
     "libpython3.13-minimal",
@@ -40,7 +43,8 @@ const PACKAGES: [&str; 13] = [
     "util-linux",
     "libcap-ng0",
 ];
-/// What the payload is told of its machine. Parameters that the kernel does not know become variables of init's environment.
+/// What the payload is told of its machine. Parameters that the kernel does not know become variables of
+/// init's environment.
 const PLACES: &str = "WSGI_TRACE_BINARY=/wsgi-trace PYTHON=/usr/bin/python3.13 APP=/opt";
 /// The same of recordings of this machine, where the emulated one is of another architecture.
 const RECORDINGS: &str = "RECORDINGS=/opt";
@@ -58,7 +62,8 @@ enum Told {
     Nothing,
     /// To preempt itself wherever it can.
     Preempt,
-    /// To be locked down at this level. The lockdown module begins before all others, so no `lsm=` has to name it (`DEFINE_EARLY_LSM`).
+    /// To be locked down at this level. The lockdown module begins before all others, so no `lsm=` has to
+    /// name it (`DEFINE_EARLY_LSM`).
     LockDown(&'static str),
     /// To let nobody load programs who has not the capability.
     NoUnprivilegedBpf,

@@ -1,9 +1,11 @@
-//! `lab`: what limits each server on each kind of work; `advice`: what becomes of a finding whose advice is applied; `mixes`: the same
-//! under random servers, settings and loads; `whatif`: forecasts beside the real change.
+//! `lab`: what limits each server on each kind of work; `advice`: what becomes of a finding whose advice is
+//! applied; `mixes`: the same under random servers, settings and loads; `whatif`: forecasts beside the real
+//! change.
 //!
-//! In: `--debug` for a debug build, and the options of `tests/lab/main.rs`, `tests/advice/main.rs`, `tests/mixes/main.rs` or `tests/whatif/main.rs`.
-//! Out: `docs/lab.{md,json}`, or a part of it under `target/lab`; `docs/advice.md`; what is known so far under `target/mixes`;
-//! `docs/whatif-judged.md`, or a part of it under `target/whatif`.
+//! In: `--debug` for a debug build, and the options of `tests/lab/main.rs`, `tests/advice/main.rs`,
+//! `tests/mixes/main.rs` or `tests/whatif/main.rs`. Out: `docs/lab.{md,json}`, or a part of it under
+//! `target/lab`; `docs/advice.md`; what is known so far under `target/mixes`; `docs/whatif-judged.md`, or a
+//! part of it under `target/whatif`.
 
 use std::process::Command;
 

@@ -1,7 +1,7 @@
 //! `live`: every live test, those too that take long or want a quiet machine; `live-all`: every server.
 //!
-//! In: names of tests, or none for all; of servers also `rest` and `night`. Out: success if all passed, and a list of what was skipped; a skip for want of a
-//! privilege or of what `make setup` installs is a failure.
+//! In: names of tests, or none for all; of servers also `rest` and `night`. Out: success if all passed, and a
+//! list of what was skipped; a skip for want of a privilege or of what `make setup` installs is a failure.
 
 use std::slice;
 
@@ -47,8 +47,8 @@ const GAPS: &str = "gaps::";
 /// Says that `make test` has just been run.
 const REST: &str = "rest";
 
-/// The same checks as others have, by another client or with other kinds of encryption. Of each `make test` has one; the others wait for the
-/// night, so that a change is judged sooner.
+/// The same checks as others have, by another client or with other kinds of encryption. Of each `make test`
+/// has one; the others wait for the night, so that a change is judged sooner.
 const AT_NIGHT: [&str; 2] = ["wrk::", "tls::"];
 
 /// Chooses those.
@@ -69,8 +69,8 @@ pub(crate) fn run_all(names: &[String]) -> anyhow::Result<()> {
     }
 }
 
-/// Waits for the interpreter lock against another program's probes, on every interpreter that is found; the table goes
-/// into its page, unless an argument names only some.
+/// Waits for the interpreter lock against another program's probes, on every interpreter that is found; the
+/// table goes into its page, unless an argument names only some.
 pub(crate) fn gil_matrix(names: &[String]) -> anyhow::Result<()> {
     let root = command::root();
     command::run(&mut std::process::Command::new(root.join("xtask/interpreters.sh")))?;
@@ -83,7 +83,8 @@ pub(crate) fn gil_matrix(names: &[String]) -> anyhow::Result<()> {
     run_loud(&mut tests)
 }
 
-/// A thousand clients at once, at servers of every kind; the table goes into its page, unless an argument names only some.
+/// A thousand clients at once, at servers of every kind; the table goes into its page, unless an argument
+/// names only some.
 pub(crate) fn thousand_clients(names: &[String]) -> anyhow::Result<()> {
     let mut tests = loud(&THOUSAND_CLIENTS);
     match names {

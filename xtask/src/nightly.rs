@@ -1,7 +1,7 @@
 //! `nightly`: everything that no change waits for, one chore after the other.
 //!
-//! In: names of chores, or none for all. Out: a table of what passed and how long it took, also in `target/nightly.txt`; success if
-//! all passed. One that fails does not keep the others from running.
+//! In: names of chores, or none for all. Out: a table of what passed and how long it took, also in
+//! `target/nightly.txt`; success if all passed. One that fails does not keep the others from running.
 
 use std::fmt::Write as _;
 use std::time::Instant;
@@ -10,7 +10,8 @@ use anyhow::{Context as _, bail};
 
 use crate::{command, live};
 
-/// What is run, in this order: what needs a quiet machine last, when nothing is left to build. `mixes` takes a night of its own.
+/// What is run, in this order: what needs a quiet machine last, when nothing is left to build. `mixes` takes
+/// a night of its own.
 const CHORES: [&str; 11] = [
     "page",
     "dist-test",

@@ -1,7 +1,7 @@
 //! Programs that Debian's packages bring.
 //!
-//! In: programs and the packages that have them. Out: they are there: installed where they were missing and we are root, otherwise an error
-//! that says what to run.
+//! In: programs and the packages that have them. Out: they are there: installed where they were missing and
+//! we are root, otherwise an error that says what to run.
 
 use std::path::Path;
 use std::process::Command;

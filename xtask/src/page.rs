@@ -1,7 +1,7 @@
 //! `page`: the pages of all recordings, opened in a real browser.
 //!
-//! In: `tests/recordings`, a Chromium and Node.js on the PATH. Out: pages and screenshots under `target/page`; success if
-//! no page logged, loaded or broke anything, or violated a rule of accessibility.
+//! In: `tests/recordings`, a Chromium and Node.js on the PATH. Out: pages and screenshots under
+//! `target/page`; success if no page logged, loaded or broke anything, or violated a rule of accessibility.
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -1,7 +1,7 @@
 //! What the pictures of the guide show, so that none grows older than it unseen.
 //!
-//! In: the reviewed drawings of tests (snapshots) and what gives the page its look. Out: a line for each picture, which
-//! `screenshots` writes beside them and `tidy` compares.
+//! In: the reviewed drawings of tests (snapshots) and what gives the page its look. Out: a line for each
+//! picture, which `screenshots` writes beside them and `tidy` compares.
 
 use std::fmt::Write as _;
 

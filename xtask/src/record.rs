@@ -1,6 +1,7 @@
 //! `record`: takes the recordings of `tests/recordings` again.
 //!
-//! In: the tree, names of scenarios (none: all). Out: recordings; as root, and with the virtual environments of `setup`.
+//! In: the tree, names of scenarios (none: all). Out: recordings; as root, and with the virtual environments
+//! of `setup`.
 
 use std::process::Command;
 

@@ -1,7 +1,7 @@
 //! `json-reference`: the keys of the JSON report as a page of the guide.
 //!
-//! In: `docs/report.schema.json`. Out: `docs/json-reference.md`, a table for each part of a report, keys in the order of the alphabet; `tidy` says when it is not
-//! up to date.
+//! In: `docs/report.schema.json`. Out: `docs/json-reference.md`, a table for each part of a report, keys in
+//! the order of the alphabet; `tidy` says when it is not up to date.
 
 use std::fmt::Write as _;
 

@@ -1,6 +1,7 @@
 //! `screenshots`: the pictures of the documentation, taken of a real run.
 //!
-//! In: the tree, a Chromium and Node.js on the PATH, root. Out: `docs/images/*.png`, and beside them what they were drawn from.
+//! In: the tree, a Chromium and Node.js on the PATH, root. Out: `docs/images/*.png`, and beside them what
+//! they were drawn from.
 
 use std::process::Command;
 

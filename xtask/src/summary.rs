@@ -1,6 +1,8 @@
-//! What stands at the end of every run of tests: how many passed, what was skipped and why, which live tests took longest, what failed.
+//! What stands at the end of every run of tests: how many passed, what was skipped and why, which live tests
+//! took longest, what failed.
 //!
-//! In: lines of test programs, and the logs to which tests note that they are skipped, how long they had their turn, or were disturbed. Out: lines for people, and whether the run passed.
+//! In: lines of test programs, and the logs to which tests note that they are skipped, how long they had
+//! their turn, or were disturbed. Out: lines for people, and whether the run passed.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -45,7 +47,8 @@ impl Summary {
         self.totals.take(line);
     }
 
-    /// Says it all, and fails if a failure stands. `can_repeat`: a failed test can be run again by its name alone.
+    /// Says it all, and fails if a failure stands. `can_repeat`: a failed test can be run again by its name
+    /// alone.
     pub(crate) fn conclude(&self, ended: &Ended, can_repeat: bool) -> anyhow::Result<()> {
         let Totals { passed, failed, ignored, failures, .. } = &self.totals;
         let seconds = self.start.elapsed().as_secs();
@@ -127,7 +130,8 @@ impl Totals {
         }
     }
 
-    /// Whether all that failed is known by name and passed when it was made again, and every test program that began has said how it ended.
+    /// Whether all that failed is known by name and passed when it was made again, and every test program
+    /// that began has said how it ended.
     fn are_explained(&self, judged: &Judged) -> bool {
         judged.failed.is_empty()
             && judged.not_judged.is_empty()
@@ -159,8 +163,8 @@ impl Totals {
 /// Live tests that are named with their time: they take most of a run, and a slow one shows nowhere else.
 const LONGEST: usize = 10;
 
-/// What `program<TAB>name<TAB>milliseconds<TAB>kind` lines say of the time of live tests; `None`: nothing. The run lasts at least as long as all turns
-/// that a test had `alone`.
+/// What `program<TAB>name<TAB>milliseconds<TAB>kind` lines say of the time of live tests; `None`: nothing.
+/// The run lasts at least as long as all turns that a test had `alone`.
 fn longest(log: &str) -> Option<String> {
     let turn = |line: &str| {
         let (rest, kind) = line.rsplit_once('\t')?;

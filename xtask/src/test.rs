@@ -1,7 +1,7 @@
 //! `test`: all tests of the workspace, and a plain summary at the end.
 //!
-//! In: arguments for `cargo test`. Out: success when every test passed. Where root and BPF are there, a live test that
-//! skips is a failure; where not, each skip is listed with its reason.
+//! In: arguments for `cargo test`. Out: success when every test passed. Where root and BPF are there, a live
+//! test that skips is a failure; where not, each skip is listed with its reason.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,14 +11,17 @@ use serde::Deserialize;
 use crate::summary::Summary;
 use crate::{command, watched};
 
-/// Where test programs lie that trace nothing. The others take turns, and wait for servers and clients most of their time.
+/// Where test programs lie that trace nothing. The others take turns, and wait for servers and clients most
+/// of their time.
 const PURE: [&str; 2] = ["tests/replay", "tests/fleet"];
 
-/// Live test programs that need not be alone most of their time. They run beside the other live ones; what must be alone waits for its turn.
+/// Live test programs that need not be alone most of their time. They run beside the other live ones; what
+/// must be alone waits for its turn.
 const SOCIABLE: [&str; 6] = ["this_kernel", "docs", "serve", "dropped", "packages", "robustness"];
 
-/// Tests that a live test program begins at once. Most of them wait for a turn (`tests/support/gate.rs`). What can share turns does so side by
-/// side as long as any such test waits; then what must be alone goes on, one after the other.
+/// Tests that a live test program begins at once. Most of them wait for a turn (`tests/support/gate.rs`).
+/// What can share turns does so side by side as long as any such test waits; then what must be alone goes on,
+/// one after the other.
 pub(crate) const WAITING: &str = "64";
 
 /// Builds the program first, so that live tests run what the tree says, then runs the tests.
@@ -68,8 +71,8 @@ fn whole(arguments: &[String]) -> Command {
     tests
 }
 
-/// All tests, as commands to run beside each other: two with live tests, and two with what needs nothing but a CPU. Those run
-/// behind everything else that wants one: live tests hold beside that.
+/// All tests, as commands to run beside each other: two with live tests, and two with what needs nothing but
+/// a CPU. Those run behind everything else that wants one: live tests hold beside that.
 fn parts() -> anyhow::Result<Vec<Command>> {
     let (mut live, mut sociable) = (command::cargo(&command::TEST), command::cargo(&command::TEST));
     let (mut others, mut of_docs) =

@@ -1,6 +1,7 @@
 //! `unit`: the packaged systemd unit, with systemd as the first process of an emulated Debian.
 //!
-//! In: names of Debian's releases, or none for all; root, to make them. Out: success when the checks (`tests/unit`) pass on each.
+//! In: names of Debian's releases, or none for all; root, to make them. Out: success when the checks
+//! (`tests/unit`) pass on each.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,7 +31,8 @@ const FILES: [(&str, &str); 8] = [
 
 /// systemd begins, with the checks; nobody logs in.
 const PARAMETERS: &str = "rdinit=/sbin/init systemd.show_status=error systemd.wants=payload.service systemd.mask=serial-getty@ttyS0.service";
-/// One CPU alone: Linux 6.1 does not bring up a second one under this clock. Its clock counts its instructions, and does not wait where it waits: no limit of systemd's or of the checks passes because this
+/// One CPU alone: Linux 6.1 does not bring up a second one under this clock. Its clock counts its
+/// instructions, and does not wait where it waits: no limit of systemd's or of the checks passes because this
 /// machine has other things to do.
 const CLOCK: [&str; 2] = ["-icount", "shift=1,sleep=off"];
 /// A whole run takes a minute or two; on a machine that has other things to do, some times that.

@@ -1,8 +1,8 @@
 //! Test programs under watch: the run ends, whatever a test does, and leaves no process behind.
 //!
-//! In: `cargo test` commands, and how long no test may end. Out: their lines as they come, and how they ended. Where nothing
-//! ends for that long, each process below is shown with what its threads wait for, the test program is ended, and the
-//! others go on. What outlives the run is named, ended, and a failure.
+//! In: `cargo test` commands, and how long no test may end. Out: their lines as they come, and how they
+//! ended. Where nothing ends for that long, each process below is shown with what its threads wait for, the
+//! test program is ended, and the others go on. What outlives the run is named, ended, and a failure.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,6 +1,7 @@
 //! A client connection becomes known: a traced process accepted it, or had it open when we attached.
 //!
-//! In: nothing. Out: [`ConnectionRecord`]. An accepted one is written before the accept's slice, with its `time_ns`.
+//! In: nothing. Out: [`ConnectionRecord`]. An accepted one is written before the accept's slice, with its
+//! `time_ns`.
 
 use super::RecordHeader;
 #[cfg(not(target_arch = "bpf"))]
@@ -36,8 +37,8 @@ pub struct ConnectionRecord {
     pub local_port: u16,
     /// Peer's port, host order; 0 for UNIX sockets.
     pub peer_port: u16,
-    /// For how long (ms) the client had been refused because the accept queue was full, before its handshake was done;
-    /// 65,535: as long or longer. Recordings made before this was measured have 0.
+    /// For how long (ms) the client had been refused because the accept queue was full, before its handshake
+    /// was done; 65,535: as long or longer. Recordings made before this was measured have 0.
     pub delayed_ms: u16,
 }
 

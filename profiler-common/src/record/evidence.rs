@@ -1,7 +1,7 @@
 //! Why connections end and processes die: what the kernel itself says of it.
 //!
-//! In: nothing. Out: [`EvidenceRecord`]. Most are written in the middle of whatever the CPU was at. So they go
-//! through a ring of their own (`EVIDENCE`), which any number of writers may use at the same time.
+//! In: nothing. Out: [`EvidenceRecord`]. Most are written in the middle of whatever the CPU was at. So they
+//! go through a ring of their own (`EVIDENCE`), which any number of writers may use at the same time.
 
 use super::RecordHeader;
 use crate::limits::COMM_BYTES;
@@ -18,11 +18,13 @@ pub const RESET_SENT: u32 = 3;
 pub const SIGNAL: u32 = 4;
 /// [`EvidenceRecord::what`]: the kernel chose the header's process to die, as memory ran out.
 pub const OUT_OF_MEMORY: u32 = 5;
-/// [`EvidenceRecord::what`]: an accept of the header's thread failed (light mode, where no other call is seen): `code` is what it returned,
+/// [`EvidenceRecord::what`]: an accept of the header's thread failed (light mode, where no other call is
+/// seen): `code` is what it returned,
 /// `signal` the listener's descriptor.
 pub const ACCEPT_FAILED: u32 = 6;
 
-/// What accept returns where something ran out, or a connection was gone: `EMFILE`, `ENFILE`, `ENOMEM`, `ENOBUFS`, `ECONNABORTED`, `EPROTO`.
+/// What accept returns where something ran out, or a connection was gone: `EMFILE`, `ENFILE`, `ENOMEM`,
+/// `ENOBUFS`, `ECONNABORTED`, `EPROTO`.
 pub const ACCEPT_FAILURES: [i64; 6] = [-24, -23, -12, -105, -103, -71];
 
 /// [`EvidenceRecord::stage`]: nothing is known of the socket at this address.
@@ -37,8 +39,9 @@ pub const STAGE_CLOSED: u32 = 3;
 /// [`EvidenceRecord::stage`]: accepted, but not (or not yet) by a traced process as far as the programs know.
 pub const STAGE_TAKEN: u32 = 4;
 
-/// Signals that are told of, one bit each (bit n: signal n): those that end a process unless it handles them. Neither those
-/// by which processes only talk (`SIGCHLD`, `SIGWINCH`, `SIGALRM`, `SIGPIPE` …) nor those of real time.
+/// Signals that are told of, one bit each (bit n: signal n): those that end a process unless it handles them.
+/// Neither those by which processes only talk (`SIGCHLD`, `SIGWINCH`, `SIGALRM`, `SIGPIPE` …) nor those of
+/// real time.
 pub const SIGNALS: u64 = 1 << 1 // SIGHUP
     | 1 << 2 // SIGINT
     | 1 << 3 // SIGQUIT
@@ -73,7 +76,8 @@ pub struct EvidenceRecord {
     pub stage: u32,
     /// State of the socket (`include/net/tcp_states.h`).
     pub state: u32,
-    /// Bytes that arrived and nobody has read, with those of the segment that [`RESET_SENT`] answers; a FIN counts as one.
+    /// Bytes that arrived and nobody has read, with those of the segment that [`RESET_SENT`] answers; a FIN
+    /// counts as one.
     pub unread_bytes: u32,
     /// Bytes written and not acknowledged by the client; a FIN counts as one.
     pub unacknowledged_bytes: u32,
@@ -85,8 +89,8 @@ pub struct EvidenceRecord {
     pub signal: u32,
     /// How the signal came to be: `si_code`; above 0: by the kernel. Of [`ACCEPT_FAILED`] the result.
     pub code: i32,
-    /// Process that sent the signal, as the initial PID namespace numbers it. In light mode, of [`RESET_SENT`], the process that closed the
-    /// connection by it; 0: it was closed before.
+    /// Process that sent the signal, as the initial PID namespace numbers it. In light mode, of
+    /// [`RESET_SENT`], the process that closed the connection by it; 0: it was closed before.
     pub sender_tgid: u32,
     /// Name of the thread that sent the signal, NUL-padded.
     pub sender_comm: [u8; COMM_BYTES],

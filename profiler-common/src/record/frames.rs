@@ -1,9 +1,11 @@
-//! Where in Python the holder of an interpreter lock was as another thread began to wait for it, and where one that waits for long is.
+//! Where in Python the holder of an interpreter lock was as another thread began to wait for it, and where
+//! one that waits for long is.
 //!
-//! In: nothing. Out: [`FramesRecord`]. It is written as the wait's call begins, with the `time_ns` of that entry, by which the
-//! slice of the call is found. Whose frames they are the kind says: `KIND_FRAMES` the holder's, `KIND_WAITER_FRAMES` those of the
-//! thread that waits, at most once in an attempt to take the lock, at its first call from [`LONG_NS`] on. In light mode a sleep
-//! stands for the call, and it is the first one after a sleep of that length. A change of this layout takes a new kind: it is no
+//! In: nothing. Out: [`FramesRecord`]. It is written as the wait's call begins, with the `time_ns` of that
+//! entry, by which the slice of the call is found. Whose frames they are the kind says: `KIND_FRAMES` the
+//! holder's, `KIND_WAITER_FRAMES` those of the thread that waits, at most once in an attempt to take the
+//! lock, at its first call from [`LONG_NS`] on. In light mode a sleep stands for the call, and it is the
+//! first one after a sleep of that length. A change of this layout takes a new kind: it is no
 //! part of a recording's layout hash, so that older recordings stay readable.
 
 use super::RecordHeader;
@@ -13,8 +15,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Frames of one record at most, the innermost first.
 pub const MAX_FRAMES: usize = 8;
 
-/// From here on a thread's waiting for the lock is long. It is a little less than the default switch interval (5 ms):
-/// after that, a thread that waits for the condition variable looks at the lock again, and waits again.
+/// From here on a thread's waiting for the lock is long. It is a little less than the default switch interval
+/// (5 ms): after that, a thread that waits for the condition variable looks at the lock again, and waits
+/// again.
 pub const LONG_NS: u64 = 4_000_000;
 
 /// [`FramesRecord::flags`]: the holder went on while its frames were read, so they are of different moments.

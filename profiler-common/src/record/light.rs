@@ -1,7 +1,9 @@
-//! The light slice: one message's bytes moved on a client's socket, and what its thread did since its light slice before.
+//! The light slice: one message's bytes moved on a client's socket, and what its thread did since its light
+//! slice before.
 //!
-//! In: nothing. Out: [`LightRecord`], all that light mode records of a thread's work: system calls are not observed. Its
-//! law: `time_ns − since_ns = cpu_ns + run_queue_ns + blocked_ns`; `since_ns` is the thread's light slice before.
+//! In: nothing. Out: [`LightRecord`], all that light mode records of a thread's work: system calls are not
+//! observed. Its law: `time_ns − since_ns = cpu_ns + run_queue_ns + blocked_ns`; `since_ns` is the thread's
+//! light slice before.
 
 use super::RecordHeader;
 #[cfg(not(target_arch = "bpf"))]
@@ -11,12 +13,13 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub const RECEIVED: u32 = 0;
 /// [`LightRecord::what`]: bytes were sent to the client.
 pub const SENT: u32 = 1;
-/// [`LightRecord::what`]: the connection is closed. Nobody's time: thread, sequence and account are 0. The process is the one that ran as it
-/// ended (0 in recordings without [`END_KNOWN`]), `bytes` is the sum of the following, and `arrival_ns` is when the handshake was done (0: not seen).
+/// [`LightRecord::what`]: the connection is closed. Nobody's time: thread, sequence and account are 0. The
+/// process is the one that ran as it ended (0 in recordings without [`END_KNOWN`]), `bytes` is the sum of the
+/// following, and `arrival_ns` is when the handshake was done (0: not seen).
 pub const CLOSED: u32 = 2;
 
-/// [`LightRecord::bytes`] of [`CLOSED`]: the lowest bits are the error by which a call met that the client had gone, as a positive number
-/// (0: this side closed the connection).
+/// [`LightRecord::bytes`] of [`CLOSED`]: the lowest bits are the error by which a call met that the client
+/// had gone, as a positive number (0: this side closed the connection).
 pub const END_ERROR_MASK: u64 = 0xffff;
 /// The same: that call sent something.
 pub const END_BY_SEND: u64 = 1 << 16;
@@ -29,7 +32,8 @@ pub const END_PEER_PORT_AT: u32 = 32;
 /// The same: from this bit on the local port.
 pub const END_LOCAL_PORT_AT: u32 = 48;
 
-/// One receive or send on a client's socket, or its end. `header.time_ns` is the moment at which it had moved its bytes.
+/// One receive or send on a client's socket, or its end. `header.time_ns` is the moment at which it had moved
+/// its bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, IntoBytes, KnownLayout, Immutable))]

@@ -1,13 +1,16 @@
-//! The first bytes of a message on a connection whose server does the TLS itself, before they are encrypted or after.
+//! The first bytes of a message on a connection whose server does the TLS itself, before they are encrypted
+//! or after.
 //!
-//! In: nothing. Out: [`PlaintextRecord`], followed by `captured_bytes` bytes. Probes in OpenSSL write it, which may be interrupted and preempted anywhere.
-//! So it goes through a ring of its own (`PLAINTEXTS`), which any number of writers may use. It belongs to no slice: it only names requests.
+//! In: nothing. Out: [`PlaintextRecord`], followed by `captured_bytes` bytes. Probes in OpenSSL write it,
+//! which may be interrupted and preempted anywhere. So it goes through a ring of its own (`PLAINTEXTS`),
+//! which any number of writers may use. It belongs to no slice: it only names requests.
 
 use super::RecordHeader;
 #[cfg(not(target_arch = "bpf"))]
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// What precedes the captured bytes. Its header's time: of what was received, the return of `SSL_read`; of what is sent, the call of `SSL_write`.
+/// What precedes the captured bytes. Its header's time: of what was received, the return of `SSL_read`; of
+/// what is sent, the call of `SSL_write`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, IntoBytes, KnownLayout, Immutable))]

@@ -1,8 +1,9 @@
 //! The sleep of a thread in light mode: in which call it slept, on what, and from when to when.
 //!
-//! In: nothing. Out: [`SleepRecord`]. It is written as the thread gets a CPU again, with the `time_ns` of that moment, and comes before the
-//! light slice that the sleep lies in. Its law: since the thread's light slice before, it had been on a CPU for `cpu_ns` when it went to
-//! sleep. A change of this layout takes a new kind: it is no part of a recording's layout hash, so that older recordings stay readable.
+//! In: nothing. Out: [`SleepRecord`]. It is written as the thread gets a CPU again, with the `time_ns` of
+//! that moment, and comes before the light slice that the sleep lies in. Its law: since the thread's light
+//! slice before, it had been on a CPU for `cpu_ns` when it went to sleep. A change of this layout takes a new
+//! kind: it is no part of a recording's layout hash, so that older recordings stay readable.
 
 use super::RecordHeader;
 #[cfg(not(target_arch = "bpf"))]
@@ -30,19 +31,20 @@ pub const READABLE: u32 = 1;
 /// [`SleepRecord::events`] of a wait until something can be written.
 pub const WRITABLE: u32 = 4;
 
-/// [`SleepRecord::events`] of a sleep on a client's connection, beside what poll waits for: this side has ended it (a FIN was sent), and the thread
-/// waits for the client to do so.
+/// [`SleepRecord::events`] of a sleep on a client's connection, beside what poll waits for: this side has
+/// ended it (a FIN was sent), and the thread waits for the client to do so.
 pub const SHUT: u32 = 1 << 31;
 
-/// [`SleepRecord::socket`] of a `futex` on the memory of an interpreter lock. The low 32 bits say who had the lock as
-/// the thread went to sleep, by the number that thread gives itself (who had it last, where the lock was free just
-/// then). The 30 bits above have [`super::slice::SWITCHES_MASK`] of the number of times that the lock had passed from
-/// one thread to another.
+/// [`SleepRecord::socket`] of a `futex` on the memory of an interpreter lock. The low 32 bits say who had the
+/// lock as the thread went to sleep, by the number that thread gives itself (who had it last, where the lock
+/// was free just then). The 30 bits above have [`super::slice::SWITCHES_MASK`] of the number of times that
+/// the lock had passed from one thread to another.
 pub const HOLDER_KNOWN: u64 = 1 << 63;
 /// The same word: the lock was taken.
 pub const LOCKED: u64 = 1 << 62;
 
-/// [`SleepRecord::object`] of a `futex`: below is the thread that woke this one, or that ran where an interrupt did; 0: none.
+/// [`SleepRecord::object`] of a `futex`: below is the thread that woke this one, or that ran where an
+/// interrupt did; 0: none.
 pub const WAKER_KNOWN: u32 = 1 << 31;
 
 /// One sleep. `header.time_ns` is the moment at which the thread got a CPU again.
@@ -58,15 +60,17 @@ pub struct SleepRecord {
     pub woken_ns: u64,
     /// Time on a CPU between the thread's light slice before (or its adoption) and this sleep.
     pub cpu_ns: u64,
-    /// The descriptor that the call is about, where it is one; of a futex its address; of poll and select how many descriptors they
-    /// were given; of other calls the first argument.
+    /// The descriptor that the call is about, where it is one; of a futex its address; of poll and select
+    /// how many descriptors they were given; of other calls the first argument.
     pub argument: u64,
     /// Kernel address of the socket, if it is one; of a futex what [`HOLDER_KNOWN`] says, or 0.
     pub socket: u64,
-    /// Its other end: address family, port at bit 16, IPv4 address at bit 32 in network order. Of a futex on the memory of an interpreter lock
-    /// until when it would wait at most, `CLOCK_MONOTONIC`. 0: none, or not known.
+    /// Its other end: address family, port at bit 16, IPv4 address at bit 32 in network order. Of a futex on
+    /// the memory of an interpreter lock until when it would wait at most, `CLOCK_MONOTONIC`. 0: none,
+    /// or not known.
     pub peer: u64,
-    /// Number of the system call; [`super::slice::PAGE_FAULT`] outside one; [`super::slice::NO_CALL`] where it cannot be told (a task of 32 bits).
+    /// Number of the system call; [`super::slice::PAGE_FAULT`] outside one; [`super::slice::NO_CALL`] where
+    /// it cannot be told (a task of 32 bits).
     pub system_call: i32,
     /// What the descriptor stands for; of a futex what [`WAKER_KNOWN`] says, or 0.
     pub object: u32,

@@ -8,28 +8,30 @@ use super::RecordHeader;
 #[cfg(not(target_arch = "bpf"))]
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// [`SliceRecord::flags`]: the thread blocked within the gap in calls that do not wait for the same ([`crate::gap_sleep::are_alike`]).
+/// [`SliceRecord::flags`]: the thread blocked within the gap in calls that do not wait for the same
+/// ([`crate::gap_sleep::are_alike`]).
 pub const FLAG_GAP_BLOCKED_MIXED: u32 = 1;
 /// [`SliceRecord::flags`]: the call wrote to a client connection and its first bytes are `HTTP/1.`.
 pub const FLAG_STATUS_LINE: u32 = 2;
-/// [`SliceRecord::flags`] without [`FLAG_CLIENT`]: the descriptor is a connection that its process began, to a back end, and
-/// the record says when what the call was about became ready ([`SliceRecord::extra`]). With [`FLAG_CLIENT`] the bit is
-/// [`FLAG_STATUS_LINE`].
+/// [`SliceRecord::flags`] without [`FLAG_CLIENT`]: the descriptor is a connection that its process began, to
+/// a back end, and the record says when what the call was about became ready ([`SliceRecord::extra`]). With
+/// [`FLAG_CLIENT`] the bit is [`FLAG_STATUS_LINE`].
 pub const FLAG_BACK_END: u32 = 2;
 /// [`SliceRecord::flags`]: the descriptor is a connection that a traced listener accepted.
 pub const FLAG_CLIENT: u32 = 4;
-/// [`SliceRecord::flags`]: a wakeup inside this slice, or a switch to the thread, was not seen. Some of what is
-/// blocked by this account may have been run queue, or time on a CPU. How much at most: [`Undecided`].
+/// [`SliceRecord::flags`]: a wakeup inside this slice, or a switch to the thread, was not seen. Some of what
+/// is blocked by this account may have been run queue, or time on a CPU. How much at most: [`Undecided`].
 pub const FLAG_WAKE_MISSED: u32 = 8;
 
-/// [`SliceRecord::flags`]: the call waits to take an interpreter lock that the programs know. Every call that the
-/// thread makes after it is looked at: the next slice says with [`FLAG_TAKE_OVER`] and [`take_tail_ns`] how it went
-/// on.
+/// [`SliceRecord::flags`]: the call waits to take an interpreter lock that the programs know. Every call that
+/// the thread makes after it is looked at: the next slice says with [`FLAG_TAKE_OVER`] and [`take_tail_ns`]
+/// how it went on.
 pub const FLAG_TAKE_FOLLOWED: u32 = 16;
-/// [`SliceRecord::flags`]: since its last wait for the interpreter lock, and before this call, the thread made a call
-/// that is none of the attempt to take the lock. So it had the lock.
+/// [`SliceRecord::flags`]: since its last wait for the interpreter lock, and before this call, the thread
+/// made a call that is none of the attempt to take the lock. So it had the lock.
 pub const FLAG_TAKE_OVER: u32 = 32;
-/// [`SliceRecord::flags`]: the call waits on the memory of an interpreter lock to give the lock up, not to take it.
+/// [`SliceRecord::flags`]: the call waits on the memory of an interpreter lock to give the lock up, not to
+/// take it.
 pub const FLAG_GIVES_UP: u32 = 64;
 
 /// [`SliceRecord::flags`]: the call waits to take an interpreter lock that the programs know; `extra` has
@@ -43,17 +45,18 @@ pub const TAIL_UNIT_SHIFT: u32 = 4;
 /// Its largest value.
 pub const TAIL_MAX: u32 = (1 << (32 - TAIL_SHIFT)) - 1;
 
-/// The thread's last slice is a wait for the interpreter lock: how long after it the attempt to take the lock went
-/// on. That is up to the end of its last call on the lock's memory; with `--gil=full` up to its very end. In
-/// nanoseconds, to 16 ns; up to 268 ms. 0: no longer.
+/// The thread's last slice is a wait for the interpreter lock: how long after it the attempt to take the lock
+/// went on. That is up to the end of its last call on the lock's memory; with `--gil=full` up to its very
+/// end. In nanoseconds, to 16 ns; up to 268 ms. 0: no longer.
 pub const fn take_tail_ns(flags: u32) -> u64 {
     ((flags >> TAIL_SHIFT) as u64) << TAIL_UNIT_SHIFT
 }
 
-/// [`SliceRecord::arguments`], third, of a `futex`: the low 32 bits are the thread that held the interpreter lock.
+/// [`SliceRecord::arguments`], third, of a `futex`: the low 32 bits are the thread that held the interpreter
+/// lock.
 pub const HOLDER_KNOWN: u64 = 1 << 63;
-/// The same argument, together with [`HOLDER_KNOWN`]: the 30 bits above the thread are [`SWITCHES_MASK`] of the number of
-/// times that the lock had passed from one thread to another.
+/// The same argument, together with [`HOLDER_KNOWN`]: the 30 bits above the thread are [`SWITCHES_MASK`] of
+/// the number of times that the lock had passed from one thread to another.
 pub const SWITCHES_KNOWN: u64 = 1 << 62;
 /// The part of that number which is kept.
 pub const SWITCHES_MASK: u32 = (1 << 30) - 1;
@@ -69,36 +72,38 @@ pub const fn take_lead_ns(extra: u64) -> u64 {
 /// Unit of [`woken_ago_ns`], as a power of two of nanoseconds.
 const AGO_UNIT_SHIFT: u32 = 4;
 
-/// [`SliceRecord::arguments`], second, of a `futex` that takes no interpreter lock: its operation, and how long before its end the thread
-/// was woken.
+/// [`SliceRecord::arguments`], second, of a `futex` that takes no interpreter lock: its operation, and how
+/// long before its end the thread was woken.
 #[inline(always)]
 pub const fn with_woken_ago(operation: u64, ago_ns: u64) -> u64 {
     let units = ago_ns >> AGO_UNIT_SHIFT;
     if units > u32::MAX as u64 { operation & 0xffff_ffff } else { operation & 0xffff_ffff | units << 32 }
 }
 
-/// Of a `futex` that takes no interpreter lock: how long before its end its waker was about to wake the thread. That
-/// is on the waker's CPU; the thread may have been queued later. In nanoseconds, to 16 ns, up to 68 s; 0: not known.
-/// `second` is [`SliceRecord::arguments`]' second.
+/// Of a `futex` that takes no interpreter lock: how long before its end its waker was about to wake the
+/// thread. That is on the waker's CPU; the thread may have been queued later. In nanoseconds, to 16 ns, up to
+/// 68 s; 0: not known. `second` is [`SliceRecord::arguments`]' second.
 pub const fn woken_ago_ns(second: u64) -> u64 {
     second >> 32 << AGO_UNIT_SHIFT
 }
 
-/// Of a slice with [`FLAG_WAKE_MISSED`], how much of its sleep is undecided at most, as one word in the place of
-/// [`SliceRecord::gap_fault_ns`]. In units of 16 ns, rounded up; each of its numbers reaches to 34 s, and what does not fit is
-/// "all of it".
+/// Of a slice with [`FLAG_WAKE_MISSED`], how much of its sleep is undecided at most, as one word in the place
+/// of [`SliceRecord::gap_fault_ns`]. In units of 16 ns, rounded up; each of its numbers reaches to 34 s, and
+/// what does not fit is "all of it".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Undecided(pub u64);
 
 impl Undecided {
-    /// The two highest bits: nothing of the gap is undecided, and the lower number is the gap's sleep in page faults.
+    /// The two highest bits: nothing of the gap is undecided, and the lower number is the gap's sleep in page
+    /// faults.
     const KNOWN: u64 = 0b10 << 62;
-    /// The same two: the lower number is what is undecided of the gap. Some of the gap's sleep was in page faults, and it is not
-    /// known how much (in older recordings: it may have been).
+    /// The same two: the lower number is what is undecided of the gap. Some of the gap's sleep was in page
+    /// faults, and it is not known how much (in older recordings: it may have been).
     const IN_GAP: u64 = 0b11 << 62;
     /// The same two: as before, and none of the gap's sleep was in page faults.
     const IN_GAP_BESIDE_NO_FAULT: u64 = 0b01 << 62;
-    /// Those two bits. Neither is set in the oldest recordings: the word is the sleep in page faults, and all sleep is undecided.
+    /// Those two bits. Neither is set in the oldest recordings: the word is the sleep in page faults, and all
+    /// sleep is undecided.
     const KINDS: u64 = 0b11 << 62;
     const BITS: u32 = 31;
     const MAX: u64 = (1 << Self::BITS) - 1;
@@ -109,8 +114,8 @@ impl Undecided {
     /// All sleep is.
     pub const ALL: Self = Self(0);
 
-    /// The word for what is undecided of the call and of the gap, and the gap's sleep in page faults. Where something is undecided
-    /// of the gap, only whether there was such sleep is kept.
+    /// The word for what is undecided of the call and of the gap, and the gap's sleep in page faults. Where
+    /// something is undecided of the gap, only whether there was such sleep is kept.
     #[inline(always)]
     pub const fn new(call_ns: u64, gap_ns: u64, gap_fault_ns: u64) -> Self {
         let kind_and_lower = if gap_ns == 0 {
@@ -137,7 +142,8 @@ impl Undecided {
         }
     }
 
-    /// The gap's sleep in page faults, up to 15 ns more than it was; 0 where something is undecided of the gap.
+    /// The gap's sleep in page faults, up to 15 ns more than it was; 0 where something is undecided of the
+    /// gap.
     pub const fn gap_fault_ns(self) -> u64 {
         if self.0 & Self::KINDS == Self::KNOWN { Self::nanoseconds(self.0) } else { 0 }
     }
@@ -164,8 +170,8 @@ impl Undecided {
     }
 }
 
-/// Set in `SliceRecord::extra` of an `epoll_ctl` whose lower half is what `struct epoll_event` asks for (0: none, or
-/// not readable). Without it the word is that structure's address, as older versions recorded it.
+/// Set in `SliceRecord::extra` of an `epoll_ctl` whose lower half is what `struct epoll_event` asks for (0:
+/// none, or not readable). Without it the word is that structure's address, as older versions recorded it.
 pub const EVENTS_KNOWN: u64 = 1 << 63;
 
 /// [`SliceRecord::gap_blocked_call`]: the thread did not block in the gap outside a page fault.
@@ -192,30 +198,32 @@ pub struct SliceRecord {
     pub header: RecordHeader,
     /// Entry of the call, `CLOCK_MONOTONIC`.
     pub enter_ns: u64,
-    /// The call's first three arguments, as in the registers. Of a `futex` the second and the third are cut to their
-    /// 32 bits. Where the call waits to take an interpreter lock, the third is [`HOLDER_KNOWN`] and, in the low 32
-    /// bits, the thread that held the lock at entry. If the lock was free just then, it is the thread that held it
-    /// last. It is named by the number that it gives itself. The second then has, in the high 32 bits, the thread
-    /// that held it last at exit (0: not known). Where the call takes no such lock, the second has [`woken_ago_ns`]
-    /// there. Of a `connect` that connected or is under way the second is the connection's identity ([`identity`]).
-    /// Below 65,536 that is the own TCP port, with the highest bit set the address of the UNIX socket at the other
-    /// end. It is a user address where the identity is not known. With [`FLAG_BACK_END`] the third of a `connect` is
+    /// The call's first three arguments, as in the registers. Of a `futex` the second and the third are cut
+    /// to their 32 bits. Where the call waits to take an interpreter lock, the third is [`HOLDER_KNOWN`]
+    /// and, in the low 32 bits, the thread that held the lock at entry. If the lock was free just then,
+    /// it is the thread that held it last. It is named by the number that it gives itself. The second
+    /// then has, in the high 32 bits, the thread that held it last at exit (0: not known). Where the
+    /// call takes no such lock, the second has [`woken_ago_ns`] there. Of a `connect` that connected or
+    /// is under way the second is the connection's identity ([`identity`]). Below 65,536 that is the own
+    /// TCP port, with the highest bit set the address of the UNIX socket at the other end. It is a user
+    /// address where the identity is not known. With [`FLAG_BACK_END`] the third of a `connect` is
     /// when the connection was made that an earlier `connect` had begun (0: not known).
     pub arguments: [u64; 3],
     /// What the call returned: a value, or −errno.
     pub result: i64,
     /// Depends on the call:
-    /// - read kinds with `result > 0` on a client connection: `arrival_ns`, when the first byte not seen by an
-    ///   earlier read reached the socket (0: not known);
-    /// - with [`FLAG_BACK_END`], of read kinds: the same, also where `result` is 0 (the end of the stream came then).
-    ///   Of write kinds: when the connection was made, if this is the first call after a connect that did not wait
-    ///   for that (else 0);
+    /// - read kinds with `result > 0` on a client connection: `arrival_ns`, when the first byte not seen by
+    ///   an earlier read reached the socket (0: not known);
+    /// - with [`FLAG_BACK_END`], of read kinds: the same, also where `result` is 0 (the end of the stream
+    ///   came then). Of write kinds: when the connection was made, if this is the first call after a connect
+    ///   that did not wait for that (else 0);
     /// - `epoll_ctl`: [`EVENTS_KNOWN`] and the events;
-    /// - `poll`, `ppoll`: the first `struct pollfd`, read at entry (fd in the low 32 bits, events in the next 16);
+    /// - `poll`, `ppoll`: the first `struct pollfd`, read at entry (fd in the low 32 bits, events in the
+    ///   next 16);
     /// - `select`, `pselect6`: the first 64 bits of the read set, read at entry;
     /// - `socketpair`, `pipe2`, `pipe`: the two descriptors, read at exit (first in the low 32 bits);
-    /// - `connect`: address family in the low 16 bits, port (host order) in the next 16, IPv4 address (network
-    ///   order) in the high 32;
+    /// - `connect`: address family in the low 16 bits, port (host order) in the next 16, IPv4 address
+    ///   (network order) in the high 32;
     /// - `futex`: the timeout pointer (0: waits for ever), or what [`FLAG_TAKES_LOCK`] says;
     /// - everything else: the fourth argument.
     pub extra: u64,
@@ -231,7 +239,8 @@ pub struct SliceRecord {
     pub gap_run_queue_ns: u64,
     /// Time asleep in the gap (in calls that are not observed or were folded, or in page faults).
     pub gap_blocked_ns: u64,
-    /// The part of `gap_blocked_ns` spent in page faults; with [`FLAG_WAKE_MISSED`] an [`Undecided`] instead.
+    /// The part of `gap_blocked_ns` spent in page faults; with [`FLAG_WAKE_MISSED`] an [`Undecided`]
+    /// instead.
     pub gap_fault_ns: u64,
     /// Wall time of the observed calls that were folded into the gap (a part of the gap, not beside it).
     pub folded_ns: u64,
@@ -247,7 +256,8 @@ pub struct SliceRecord {
     pub gap_switches: u32,
     /// Thread that last woke this one during the call; 0 if nobody did.
     pub waker_tid: u32,
-    /// The unobserved call in which the thread last blocked during the gap; [`NO_CALL`] if none. A `clone` or `clone3` that waits for its child is `vfork`.
+    /// The unobserved call in which the thread last blocked during the gap; [`NO_CALL`] if none. A `clone`
+    /// or `clone3` that waits for its child is `vfork`.
     pub gap_blocked_call: i32,
     /// `FLAG_` bits.
     pub flags: u32,

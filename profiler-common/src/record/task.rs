@@ -1,9 +1,9 @@
 //! Which greenlet or asyncio task an event loop's thread works for from a call on.
 //!
-//! In: nothing. Out: [`TaskRecord`]. The thread itself writes it as an observed call begins, with the `time_ns` of
-//! that entry. It does so where the task is another than the one told last for the thread. From here on the thread's
-//! calls are this task's. A change of this layout takes a new kind: it is no part of a recording's layout hash, so
-//! that older recordings stay readable.
+//! In: nothing. Out: [`TaskRecord`]. The thread itself writes it as an observed call begins, with the
+//! `time_ns` of that entry. It does so where the task is another than the one told last for the thread. From
+//! here on the thread's calls are this task's. A change of this layout takes a new kind: it is no part of a
+//! recording's layout hash, so that older recordings stay readable.
 
 use super::RecordHeader;
 #[cfg(not(target_arch = "bpf"))]
@@ -16,8 +16,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub struct TaskRecord {
     /// Common header.
     pub header: RecordHeader,
-    /// The address of what only this task has while it lives (its `contextvars.Context`, or the first chunk of its
-    /// stack of frames). Once it is over another may have the same. 0: the thread works for none.
+    /// The address of what only this task has while it lives (its `contextvars.Context`, or the first chunk
+    /// of its stack of frames). Once it is over another may have the same. 0: the thread works for none.
     pub task: u64,
 }
 

@@ -1,8 +1,9 @@
 //! A connection to a traced listener woke a traced thread: when, and what came of it.
 //!
-//! In: nothing. Out: [`WakeRecord`]. It is written when its outcome is known: as the thread goes back to sleep inside the
-//! call, or as the call returns (then before the call's own records, with its `time_ns`). A change of this layout takes a new
-//! kind: it is no part of a recording's layout hash, so that older recordings stay readable.
+//! In: nothing. Out: [`WakeRecord`]. It is written when its outcome is known: as the thread goes back to
+//! sleep inside the call, or as the call returns (then before the call's own records, with its `time_ns`). A
+//! change of this layout takes a new kind: it is no part of a recording's layout hash, so that older
+//! recordings stay readable.
 
 use super::RecordHeader;
 #[cfg(not(target_arch = "bpf"))]
@@ -13,7 +14,8 @@ pub const SLEPT_AGAIN: u32 = 1;
 /// [`WakeRecord::outcome`]: the call returned.
 pub const RETURNED: u32 = 2;
 
-/// One wakeup; the header names the thread that was woken, and the moment at which it slept again or returned.
+/// One wakeup; the header names the thread that was woken, and the moment at which it slept again or
+/// returned.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
@@ -26,7 +28,8 @@ pub struct WakeRecord {
     pub announced_ns: u64,
     /// When the thread was woken.
     pub woken_ns: u64,
-    /// End of the connection's handshake (with deferred accept: its first data); 0 where it was not seen (UNIX).
+    /// End of the connection's handshake (with deferred accept: its first data); 0 where it was not seen
+    /// (UNIX).
     pub established_ns: u64,
     /// On-CPU time from the wakeup to the end.
     pub cpu_ns: u64,
@@ -44,7 +47,8 @@ pub struct WakeRecord {
     pub peer_port: u16,
     /// Always 0.
     pub reserved: u16,
-    /// What the call returned, if it did: a wait that began before the programs were attached leaves no slice.
+    /// What the call returned, if it did: a wait that began before the programs were attached leaves no
+    /// slice.
     pub result: i32,
 }
 

@@ -1,7 +1,8 @@
 //! The system calls of arm64, by the numbers that records have.
 //!
-//! In: arm64's own numbers (include/uapi/asm-generic/unistd.h). Out: [`recorded`]. Every call of arm64 is one of `x86_64` too, so a record
-//! says the same on both, and whoever reads a recording need not know where it was made.
+//! In: arm64's own numbers (include/uapi/asm-generic/unistd.h). Out: [`recorded`]. Every call of arm64 is one
+//! of `x86_64` too, so a record says the same on both, and whoever reads a recording need not know where it
+//! was made.
 
 /// Room for arm64's numbers: a power of two, or the verifier does not see that an index is inside.
 const NUMBERS: usize = 512;

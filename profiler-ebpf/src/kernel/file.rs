@@ -1,6 +1,7 @@
 //! From a descriptor of the current process to what it stands for.
 //!
-//! In: a descriptor that is known to be a socket, or any. Out: the address of its `struct sock`, or what it is.
+//! In: a descriptor that is known to be a socket, or any. Out: the address of its `struct sock`, or what it
+//! is.
 
 use core::ffi::c_void;
 
@@ -30,8 +31,8 @@ static FILE_PRIVATE_DATA: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static SOCKET_SK: Global<u32> = Global::new(0);
 
-/// `struct sock` behind `fd`. Nothing here proves that the file is a socket: only ask for results of accept and for
-/// arguments of listen.
+/// `struct sock` behind `fd`. Nothing here proves that the file is a socket: only ask for results of accept
+/// and for arguments of listen.
 #[inline(always)]
 pub fn socket_of(fd: u32) -> Option<u64> {
     // SAFETY: the helper has no preconditions.
@@ -47,7 +48,8 @@ pub fn socket_of(fd: u32) -> Option<u64> {
     of_socket(socket)
 }
 
-/// What a descriptor stands for. No enumeration with payloads: Linux 6.1 refuses to copy one that is not there.
+/// What a descriptor stands for. No enumeration with payloads: Linux 6.1 refuses to copy one that is not
+/// there.
 #[derive(Clone, Copy)]
 pub struct Object {
     /// One of the constants of `profiler_common::record::sleep`; [`SOCKET`] for every socket.

@@ -1,7 +1,7 @@
 //! Reads of kernel memory at offsets that user space took from BTF.
 //!
-//! In: kernel pointers. Out: fields. There are no CO-RE relocations: every offset is a constant that the loader fills
-//! in before the verifier sees the program; [`MISSING`] says that this kernel has no such field.
+//! In: kernel pointers. Out: fields. There are no CO-RE relocations: every offset is a constant that the
+//! loader fills in before the verifier sees the program; [`MISSING`] says that this kernel has no such field.
 
 pub mod file;
 pub mod packet;
@@ -18,7 +18,8 @@ pub const MISSING: u32 = u32::MAX;
 /// A field of a pointer whose type the verifier knows: one plain load.
 ///
 /// # Safety
-/// `base` is a typed kernel pointer and `offset` an offset of a field of type `T` in it; the verifier checks both.
+/// `base` is a typed kernel pointer and `offset` an offset of a field of type `T` in it; the verifier checks
+/// both.
 #[inline(always)]
 pub unsafe fn typed<T: Copy>(base: *const core::ffi::c_void, offset: &Global<u32>) -> T {
     // SAFETY: as the caller promises.

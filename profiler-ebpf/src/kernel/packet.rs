@@ -1,7 +1,7 @@
 //! Who sent a packet, and how much is in it.
 //!
-//! In: the address of a `struct sk_buff` with a TCP segment. Out: address and port of its sender, bytes that it carries. Every
-//! read goes through the helper.
+//! In: the address of a `struct sk_buff` with a TCP segment. Out: address and port of its sender, bytes that
+//! it carries. Every read goes through the helper.
 
 use aya_ebpf::Global;
 
@@ -71,7 +71,8 @@ pub fn socket(packet: u64) -> u64 {
     field(packet, &PACKET_SOCKET).unwrap_or(0)
 }
 
-/// Bytes that a segment which TCP has begun to process carries, a FIN counts as one; 0 where it cannot be told.
+/// Bytes that a segment which TCP has begun to process carries, a FIN counts as one; 0 where it cannot be
+/// told.
 #[inline(always)]
 pub fn carried_bytes(packet: u64) -> u32 {
     if packet == 0 || PACKET_CONTROL.load() == MISSING {

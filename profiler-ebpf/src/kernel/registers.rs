@@ -1,7 +1,7 @@
 //! The saved user registers of a thread (`struct pt_regs`), one file for each architecture.
 //!
-//! In: a typed `pt_regs` pointer. Out: system call number, arguments and result; of calls by the 32-bit entry they mean something else
-//! (`task::is_in_32_bit_call`).
+//! In: a typed `pt_regs` pointer. Out: system call number, arguments and result; of calls by the 32-bit entry
+//! they mean something else (`task::is_in_32_bit_call`).
 
 use aya_ebpf::bindings::task_struct;
 use aya_ebpf::helpers::generated::bpf_task_pt_regs;

@@ -1,7 +1,7 @@
 //! Fields of `struct sock` and what is around it.
 //!
-//! In: the address of a `struct sock`. Out: family, ports, state, unread bytes. Every read goes through the helper, so
-//! an address that is no socket any more yields `None` or nonsense, never a fault.
+//! In: the address of a `struct sock`. Out: family, ports, state, unread bytes. Every read goes through the
+//! helper, so an address that is no socket any more yields `None` or nonsense, never a fault.
 
 use aya_ebpf::Global;
 
@@ -209,8 +209,8 @@ pub fn unix_address(sk: u64) -> u64 {
     field(sk, &UNIX_ADDRESS).unwrap_or(0)
 }
 
-/// What tells a connection that this socket began from all others (`SliceRecord::arguments` of a `connect`): its own TCP
-/// port, or the UNIX socket at its other end; 0 where it cannot be told.
+/// What tells a connection that this socket began from all others (`SliceRecord::arguments` of a `connect`):
+/// its own TCP port, or the UNIX socket at its other end; 0 where it cannot be told.
 #[inline(always)]
 pub fn identity(sk: u64) -> u64 {
     match family(sk) {
@@ -228,7 +228,8 @@ pub fn is_stream(sk: u64) -> bool {
     SOCK_TYPE.load() != MISSING && field::<u16>(sk, &SOCK_TYPE) == Some(STREAM)
 }
 
-/// Whether a UNIX socket is connected to one that has an address: what a connect makes, and `socketpair` does not.
+/// Whether a UNIX socket is connected to one that has an address: what a connect makes, and `socketpair` does
+/// not.
 #[inline(always)]
 pub fn has_named_peer(sk: u64) -> bool {
     UNIX_PEER.load() != MISSING
@@ -244,7 +245,8 @@ pub fn queue_is_empty(sk: u64) -> bool {
     field::<u32>(sk, &SOCK_RECEIVE_QUEUE_LENGTH) == Some(0)
 }
 
-/// Whether a UNIX listener has no room for another connection (`unix_recvq_full`); false where it cannot be told.
+/// Whether a UNIX listener has no room for another connection (`unix_recvq_full`); false where it cannot be
+/// told.
 #[inline(always)]
 pub fn unix_queue_is_full(listener: u64) -> bool {
     if SOCK_RECEIVE_QUEUE_LENGTH.load() == MISSING || SOCK_MAX_BACKLOG.load() == MISSING {

@@ -59,10 +59,12 @@ pub fn tid(task: *mut task_struct) -> u32 {
     unsafe { typed(task.cast(), &TASK_PID) }
 }
 
-/// Length of `struct upid` (include/linux/pid.h): the number, which stands first, and the namespace's address.
+/// Length of `struct upid` (include/linux/pid.h): the number, which stands first, and the namespace's
+/// address.
 const UPID_BYTES: u64 = 16;
 
-/// The number that the thread has in its own PID namespace, which is what `gettid` tells it; 0: that cannot be read.
+/// The number that the thread has in its own PID namespace, which is what `gettid` tells it; 0: that cannot
+/// be read.
 #[inline(always)]
 pub fn own_number(task: *mut task_struct) -> u32 {
     if TASK_PID_OBJECT.load() == MISSING || PID_LEVEL.load() == MISSING || PID_NUMBERS.load() == MISSING {
@@ -73,9 +75,9 @@ pub fn own_number(task: *mut task_struct) -> u32 {
     super::field(pid.wrapping_add(u64::from(level).wrapping_mul(UPID_BYTES)), &PID_NUMBERS).unwrap_or(0)
 }
 
-/// Whether the call that the task is in came by the 32-bit entry (any call of a 32-bit program; on x86 `int 0x80`
-/// too). Its number is then of another table, and its arguments are in other registers. False where it cannot be
-/// told.
+/// Whether the call that the task is in came by the 32-bit entry (any call of a 32-bit program; on x86 `int
+/// 0x80` too). Its number is then of another table, and its arguments are in other registers. False where it
+/// cannot be told.
 #[inline(always)]
 pub fn is_in_32_bit_call(task: *mut task_struct) -> bool {
     // SAFETY: as above.
@@ -83,8 +85,8 @@ pub fn is_in_32_bit_call(task: *mut task_struct) -> bool {
         && unsafe { typed::<u32>(task.cast(), &TASK_CALL_STATUS) } & BY_32_BIT_ENTRY != 0
 }
 
-/// `__state`; 0 means runnable. At a switch it is better than the tracepoint's own argument: it is 0 too where a
-/// pending signal kept the thread from sleeping. The argument exists from 5.18 only.
+/// `__state`; 0 means runnable. At a switch it is better than the tracepoint's own argument: it is 0 too
+/// where a pending signal kept the thread from sleeping. The argument exists from 5.18 only.
 #[inline(always)]
 pub fn state(task: *mut task_struct) -> u32 {
     // SAFETY: as above.
@@ -105,7 +107,8 @@ pub fn exit_code(task: *mut task_struct) -> i64 {
     i64::from(unsafe { typed::<i32>(task.cast(), &TASK_EXIT_CODE) })
 }
 
-/// Whether the task surely has no storage, ours or another's: one load, where a look-up is a call with a few more.
+/// Whether the task surely has no storage, ours or another's: one load, where a look-up is a call with a few
+/// more.
 #[inline(always)]
 pub fn has_no_storage(task: *mut task_struct) -> bool {
     // SAFETY: as above.

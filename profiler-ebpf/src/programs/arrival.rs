@@ -1,6 +1,7 @@
 //! Socket hooks: when a connection to a traced listener is there, and when bytes reach it.
 //!
-//! In: `inet_sock_set_state`, `sk_data_ready` (from Linux 6.3). Out: `SOCKETS`, and the cause of the next wakeups.
+//! In: `inet_sock_set_state`, `sk_data_ready` (from Linux 6.3). Out: `SOCKETS`, and the cause of the next
+//! wakeups.
 
 use aya_ebpf::Global;
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
@@ -15,8 +16,8 @@ use crate::empty;
 use crate::kernel::sock;
 use crate::maps::{LISTENERS, SOCKET_CLOSED, SOCKET_WAITING, SOCKETS, Socket, UNIX_LISTENERS};
 
-/// Not 0 where this kernel has no `sk_data_ready`: then a connection's own state change stands for its announcement,
-/// and of several listeners on one port the one that became known last gets the count.
+/// Not 0 where this kernel has no `sk_data_ready`: then a connection's own state change stands for its
+/// announcement, and of several listeners on one port the one that became known last gets the count.
 #[unsafe(no_mangle)]
 static ANNOUNCED_BY_STATE: Global<u32> = Global::new(0);
 
@@ -104,8 +105,8 @@ pub fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let is_unix = family == sock::AF_UNIX;
-    // A UNIX peer queues its bytes first and calls this hook without a lock. A reader that was faster has them, and
-    // no later read may take their arrival for its own. Its own stays unknown.
+    // A UNIX peer queues its bytes first and calls this hook without a lock. A reader that was faster has
+    // them, and no later read may take their arrival for its own. Its own stays unknown.
     if is_unix && sock::queue_is_empty(sk) {
         return 0;
     }
@@ -118,7 +119,8 @@ pub fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
             }
         }
     }
-    // A UNIX connection has no state change to be seen; before it is accepted it is known by its listener's address.
+    // A UNIX connection has no state change to be seen; before it is accepted it is known by its listener's
+    // address.
     if is_unix && sock::state(sk) == sock::ESTABLISHED {
         let address = sock::unix_address(sk);
         if address != 0 && UNIX_LISTENERS.get_ptr(&address).is_some() {
@@ -130,7 +132,8 @@ pub fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// A connection waits for a UNIX listener since now: the hook runs inside its client's connect, so it is the last one.
+/// A connection waits for a UNIX listener since now: the hook runs inside its client's connect, so it is the
+/// last one.
 #[inline(always)]
 fn arrive_at_unix(listener: u64, now_ns: u64) {
     if LISTENERS.get_ptr(&listener).is_none() {

@@ -1,8 +1,8 @@
 //! Connections that traced processes begin: when they are made, and when what they bring arrives.
 //!
-//! In: connects, reads and writes that are ending, changes of state, connections found open. Out: `DESCRIPTORS`, `SOCKETS`,
-//! the use of a port, and what the slice says about it. A loop reads an answer when it gets to it; only the socket
-//! knows since when it was there.
+//! In: connects, reads and writes that are ending, changes of state, connections found open. Out:
+//! `DESCRIPTORS`, `SOCKETS`, the use of a port, and what the slice says about it. A loop reads an answer when
+//! it gets to it; only the socket knows since when it was there.
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 
@@ -25,8 +25,8 @@ pub struct Begun {
     pub is_under_way: bool,
 }
 
-/// A connect is ending: the connection is known from now on. Of one that an earlier connect had begun, when it was made (0: not
-/// known); `None`: it is new, or no stream.
+/// A connect is ending: the connection is known from now on. Of one that an earlier connect had begun, when
+/// it was made (0: not known); `None`: it is new, or no stream.
 #[inline(always)]
 pub fn connects(begun: &Begun, now_ns: u64) -> Option<u64> {
     if let Some(known) = client::any(begun.tgid, begun.fd) {

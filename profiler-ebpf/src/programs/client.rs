@@ -1,8 +1,8 @@
 //! What system calls mean for client connections: accepted, read, written, closed; head capture and arrival.
 //!
-//! In: an observed call with its arguments and result. Out: `DESCRIPTORS`, `SOCKETS`, connection and head records, and
-//! what the slice says about it (flags, arrival). Heads are copied, not parsed: a capture is armed where the direction
-//! of traffic turns.
+//! In: an observed call with its arguments and result. Out: `DESCRIPTORS`, `SOCKETS`, connection and head
+//! records, and what the slice says about it (flags, arrival). Heads are copied, not parsed: a capture is
+//! armed where the direction of traffic turns.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use profiler_common::limits::{MAX_REQUEST_HEAD_BYTES, MAX_RESPONSE_HEAD_BYTES};
@@ -66,8 +66,8 @@ pub fn forget(tgid: u32, fd: u32) {
     }
 }
 
-/// The descriptor is about to be closed or replaced. At entry, because after it another thread may get the number.
-/// Says whether it was a client's.
+/// The descriptor is about to be closed or replaced. At entry, because after it another thread may get the
+/// number. Says whether it was a client's.
 #[inline(always)]
 pub fn closes(tgid: u32, fd: u32) -> bool {
     let Some(descriptor) = any(tgid, fd) else { return false };
@@ -193,8 +193,8 @@ pub fn seed(who: (u32, u32), fd: u32, sk: u64, now_ns: u64) {
 /// Bytes were read from the client: captures a head, returns when the first of them arrived (0: not known).
 #[inline(always)]
 pub fn read(descriptor: *mut Descriptor, transfer: Transfer, buffer: Option<Buffer>) -> u64 {
-    // SAFETY: the pointer comes from a successful look-up. Two threads that use one connection at the same time only
-    // spoil its capture.
+    // SAFETY: the pointer comes from a successful look-up. Two threads that use one connection at the same
+    // time only spoil its capture.
     unsafe {
         if (*descriptor).last_direction == OUTBOUND {
             (*descriptor).last_direction = INBOUND;
@@ -243,7 +243,8 @@ pub fn write(descriptor: *mut Descriptor, transfer: Transfer, buffer: Option<Buf
     flags
 }
 
-/// How much a read got of what it asked for. No enumeration: Linux 6.1 refuses to copy a payload that is not there.
+/// How much a read got of what it asked for. No enumeration: Linux 6.1 refuses to copy a payload that is not
+/// there.
 #[derive(Clone, Copy)]
 pub struct Got {
     /// Less, or it is not known how much it asked for.
@@ -304,10 +305,10 @@ pub fn starts_with_status_line(moved: u64, buffer: Buffer) -> bool {
 
 /// Arrival of the first byte that this read saw and none before it did; leaves what the next read will need.
 ///
-/// Bytes that arrive between the kernel's copy and this hook make a race. A short read (or an empty receive queue)
-/// clears the mark, and an arrival in just that moment would be cleared with it. So the mark is cleared first and set
-/// again if `last_data_ns` has moved meanwhile. What remains is a window of nanoseconds, in which an arrival is lost
-/// and the next read says "not known".
+/// Bytes that arrive between the kernel's copy and this hook make a race. A short read (or an empty receive
+/// queue) clears the mark, and an arrival in just that moment would be cleared with it. So the mark is
+/// cleared first and set again if `last_data_ns` has moved meanwhile. What remains is a window of
+/// nanoseconds, in which an arrival is lost and the next read says "not known".
 #[inline(always)]
 pub fn arrival(sk: u64, is_tcp: bool, got: Got) -> u64 {
     let Some(socket) = SOCKETS.get_ptr_mut(&sk) else { return 0 };
@@ -318,7 +319,8 @@ pub fn arrival(sk: u64, is_tcp: bool, got: Got) -> u64 {
             (&raw const (*socket).last_data_ns).read_volatile(),
         )
     };
-    // Nothing came since the call began: less than was asked for is all there was. To ask the socket costs two calls.
+    // Nothing came since the call began: less than was asked for is all there was. To ask the socket costs
+    // two calls.
     let drained = if !is_tcp || last_ns < got.all_since_ns {
         got.is_short
     } else {

@@ -1,8 +1,9 @@
 //! Evidence about ends: who ended or reset a connection, who killed a process.
 //!
-//! In: `inet_sock_set_state` (through `socket`), `tcp_receive_reset`, `tcp_send_reset`, `signal_generate`, `mark_victim`; in light mode the
-//! system calls `accept` and `accept4` as they return, which costs no other call anything. Out: evidence records, of connections to ports
-//! where a traced process listens and of traced processes alone.
+//! In: `inet_sock_set_state` (through `socket`), `tcp_receive_reset`, `tcp_send_reset`, `signal_generate`,
+//! `mark_victim`; in light mode the system calls `accept` and `accept4` as they return, which costs no other
+//! call anything. Out: evidence records, of connections to ports where a traced process listens and of traced
+//! processes alone.
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::task_struct;
@@ -91,7 +92,8 @@ pub fn signal_generate(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// The kernel has chosen a process to die, as memory ran out. It is named by its number (up to Linux 6.7) or its task.
+/// The kernel has chosen a process to die, as memory ran out. It is named by its number (up to Linux 6.7) or
+/// its task.
 #[btf_tracepoint(function = "mark_victim")]
 pub fn mark_victim(ctx: BtfTracePointContext) -> i32 {
     if empty::bodies_left_out() {
@@ -146,8 +148,8 @@ fn accept_returned(result: i64) {
     emit(&record);
 }
 
-/// An argument as a mere number: of one that may be an address, a task or a special value the verifier thinks differently
-/// on each kernel.
+/// An argument as a mere number: of one that may be an address, a task or a special value the verifier thinks
+/// differently on each kernel.
 #[inline(always)]
 fn raw_argument(ctx: &BtfTracePointContext, index: u64) -> u64 {
     kernel::read((ctx.as_ptr() as u64).wrapping_add(index.wrapping_mul(8))).unwrap_or(0)

@@ -1,7 +1,8 @@
 //! Probes in the interpreter's own code, where it takes its lock (`--gil=uprobes`, `--gil=full`).
 //!
-//! In: a thread about to wait for the lock; with `full` every attempt's beginning and end. Out: marks in the thread's
-//! account, and how often the probes were hit. They write no record: unlike the other hooks they can be interrupted.
+//! In: a thread about to wait for the lock; with `full` every attempt's beginning and end. Out: marks in the
+//! thread's account, and how often the probes were hit. They write no record: unlike the other hooks they can
+//! be interrupted.
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use aya_ebpf::macros::uprobe;
@@ -14,7 +15,8 @@ use crate::lock::{self, Lock};
 use crate::maps::GIL_PROBES;
 use crate::take;
 
-/// About to wait: the call of `pthread_cond_timedwait`, whose first argument is the lock's condition variable.
+/// About to wait: the call of `pthread_cond_timedwait`, whose first argument is the lock's condition
+/// variable.
 #[uprobe]
 pub fn gil_waits(ctx: ProbeContext) -> u32 {
     if empty::bodies_left_out() {
@@ -52,8 +54,8 @@ pub fn gil_enters(_ctx: ProbeContext) -> u32 {
     0
 }
 
-/// A mutex is unlocked: once it is the lock's, the attempt is over but for that call, which wakes others and may lose the CPU to one
-/// of them. What the thread does next tells its end, as where there is no probe.
+/// A mutex is unlocked: once it is the lock's, the attempt is over but for that call, which wakes others and
+/// may lose the CPU to one of them. What the thread does next tells its end, as where there is no probe.
 #[uprobe]
 pub fn gil_unlocks(ctx: ProbeContext) -> u32 {
     if empty::bodies_left_out() {
@@ -103,13 +105,14 @@ unsafe fn leaves(account: Account) {
     }
 }
 
-/// Counts, and gives the account of the thread that runs here, if it is followed: the probes are in a file that others
-/// may run too.
+/// Counts, and gives the account of the thread that runs here, if it is followed: the probes are in a file
+/// that others may run too.
 #[inline(always)]
 fn hit(what: u32) -> Option<Account> {
     let account = account::current()?;
     if let Some(count) = GIL_PROBES.get_ptr_mut(what) {
-        // SAFETY: the look-up succeeded. Interrupted here, a hit may go uncounted; nothing rests on the exact number.
+        // SAFETY: the look-up succeeded. Interrupted here, a hit may go uncounted; nothing rests on the exact
+        // number.
         unsafe { *count = (*count).wrapping_add(1) };
     }
     Some(account)

@@ -1,7 +1,7 @@
 //! Iterators: threads and sockets that were there before the hooks.
 //!
-//! In: `iter/task`, `iter/task_file`, run by user space after the hooks are on, until nothing is new. Out: accounts,
-//! listeners, connections, and the records that tell of them.
+//! In: `iter/task`, `iter/task_file`, run by user space after the hooks are on, until nothing is new. Out:
+//! accounts, listeners, connections, and the records that tell of them.
 
 use aya_ebpf::bindings::{file, task_struct};
 use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_sock_from_file};
@@ -34,8 +34,8 @@ pub struct FileContext {
 
 /// Adopts every thread of the target that has no account yet.
 ///
-/// A thread that is switched between the look at its state and the moment its storage names the account would start
-/// in a wrong state. So it is looked at once more after that.
+/// A thread that is switched between the look at its state and the moment its storage names the account would
+/// start in a wrong state. So it is looked at once more after that.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task")]
 pub extern "C" fn iterate_tasks(ctx: *mut TaskContext) -> i32 {
@@ -57,8 +57,8 @@ pub extern "C" fn iterate_tasks(ctx: *mut TaskContext) -> i32 {
     let start = Start {
         who,
         state,
-        // For a thread that runs in user space these registers are those of its last call: then its next entry
-        // overrules them.
+        // For a thread that runs in user space these registers are those of its last call: then its next
+        // entry overrules them.
         call: if shown >= 0 && kind(shown as u32).is_some() && !light::is_light() {
             shown
         } else {
@@ -92,7 +92,8 @@ fn state_of(task: *mut task_struct) -> u32 {
     }
 }
 
-/// Notes listeners of the target, and connections: those that listeners noted before have accepted, and to back ends.
+/// Notes listeners of the target, and connections: those that listeners noted before have accepted, and to
+/// back ends.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 pub extern "C" fn iterate_files(ctx: *mut FileContext) -> i32 {

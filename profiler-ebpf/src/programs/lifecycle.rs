@@ -1,7 +1,7 @@
 //! Birth, change and death of threads.
 //!
-//! In: `sched_process_fork`, `sched_process_exec`, `sched_process_exit`. Out: accounts given and taken back, lifecycle
-//! records. A child of a traced process is adopted before it first runs.
+//! In: `sched_process_fork`, `sched_process_exec`, `sched_process_exit`. Out: accounts given and taken back,
+//! lifecycle records. A child of a traced process is adopted before it first runs.
 
 use aya_ebpf::bindings::task_struct;
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
@@ -85,7 +85,8 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     let who = task::who(task);
     // What was known of its memory is void.
     let _ = INTERPRETERS.remove(&who.0);
-    // SAFETY: the thread itself runs here. Exec by another thread than the first gives it the first one's number.
+    // SAFETY: the thread itself runs here. Exec by another thread than the first gives it the first one's
+    // number.
     preemption::disabled(|| unsafe {
         let mut changed = account::change(account);
         changed.tid = who.1;

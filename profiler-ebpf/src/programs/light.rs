@@ -1,8 +1,8 @@
 //! Light mode: bytes that traced threads receive from clients and send to them. No system call is hooked.
 //!
-//! In: `sock_recv_length`, `sock_send_length`, ends of connections (by `arrival`). Out: light slices. The socket tells
-//! whether it is a client's: its local port is that of a traced listener. Nothing is known of descriptors here. `light_head` captures
-//! heads of messages.
+//! In: `sock_recv_length`, `sock_send_length`, ends of connections (by `arrival`). Out: light slices. The
+//! socket tells whether it is a client's: its local port is that of a traced listener. Nothing is known of
+//! descriptors here. `light_head` captures heads of messages.
 
 use aya_ebpf::Global;
 use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
@@ -142,8 +142,8 @@ pub fn seed(sk: u64) {
     }
 }
 
-/// A connection of a traced listener is closed on this side. Where that resets it the socket has lost its port, and
-/// `evidence` tells of it.
+/// A connection of a traced listener is closed on this side. Where that resets it the socket has lost its
+/// port, and `evidence` tells of it.
 #[inline(always)]
 pub fn closed(typed: TypedSock) {
     if socket::listener_at(sock::typed_local_port(typed)) != 0 {
@@ -151,8 +151,9 @@ pub fn closed(typed: TypedSock) {
     }
 }
 
-/// A connection is closed, or a call met that the other side has reset or left it, as `how` says in the bits of the record. From a reset
-/// itself nothing could be emitted: it comes in the middle of anything, and the socket has lost its port by then.
+/// A connection is closed, or a call met that the other side has reset or left it, as `how` says in the bits
+/// of the record. From a reset itself nothing could be emitted: it comes in the middle of anything, and the
+/// socket has lost its port by then.
 #[inline(always)]
 fn ended(typed: TypedSock, how: u64) {
     let sk = typed as u64;

@@ -1,7 +1,8 @@
 //! Light mode: heads of messages, from the buffer of the call that moved them.
 //!
-//! In: bytes that the running thread has just moved on a client's socket. Out: head records, each before the light slice with its sequence. The buffer is in the
-//! registers that the thread left at the entry of its call, and its bytes were copied a moment ago. Of TLS only the headers of records survive (`redact`):
+//! In: bytes that the running thread has just moved on a client's socket. Out: head records, each before the
+//! light slice with its sequence. The buffer is in the registers that the thread left at the entry of its
+//! call, and its bytes were copied a moment ago. Of TLS only the headers of records survive (`redact`):
 //! by them handshakes are known to be no requests.
 
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_user};
@@ -22,7 +23,8 @@ const IS_OUTBOUND: u32 = 1 << 31;
 const HAS_BEGUN: u32 = 1 << 30;
 /// [`Socket::capture`]: bytes that the head under way may still take.
 const LEFT: u32 = 0xffff;
-/// Most bytes of a read that are looked at for headers of records: a client's whole handshake up to TLS 1.2, but for its certificates.
+/// Most bytes of a read that are looked at for headers of records: a client's whole handshake up to TLS 1.2,
+/// but for its certificates.
 const RECORDS_MAX_BYTES: u64 = 511;
 
 /// A message, or a part of one.
@@ -42,7 +44,8 @@ pub struct Moved {
 #[inline(always)]
 pub fn received(state: *mut Socket, moved: &Moved) {
     let Some((fd, buffer)) = current_buffer() else { return not_seen(state) };
-    // SAFETY: the caller's look-up succeeded; two threads that use one connection at the same time only spoil its capture.
+    // SAFETY: the caller's look-up succeeded; two threads that use one connection at the same time only spoil
+    // its capture.
     unsafe {
         if (*state).speaks != SPEAKS_PLAIN {
             if begins_record(buffer, moved.bytes) {

@@ -1,6 +1,7 @@
 //! The programs, one file per attach family.
 //!
-//! In: hooks. Out: accounts and records. What system calls mean for connections is in `client` and `back_end`.
+//! In: hooks. Out: accounts and records. What system calls mean for connections is in `client` and
+//! `back_end`.
 
 mod arrival;
 mod back_end;

@@ -1,9 +1,10 @@
 //! Full accept queues: handshakes that find no room, and how long that kept their clients.
 //!
-//! In: `tcp_conn_request` (a SYN), `tcp_v4_syn_recv_sock` and `tcp_v6_syn_recv_sock` (the ACK that ends a handshake), looked
-//! at as they are entered; `unix_find_other` (a client's `connect` over a UNIX socket) as it returns. Out: `QUEUES`, `REFUSED`, and
-//! when a connection came. The kernel refuses silently over TCP: the client tries again after a second, so the first refusal is
-//! remembered by the client's address and port until it is connected. Over UNIX sockets the client is told, or waits.
+//! In: `tcp_conn_request` (a SYN), `tcp_v4_syn_recv_sock` and `tcp_v6_syn_recv_sock` (the ACK that ends a
+//! handshake), looked at as they are entered; `unix_find_other` (a client's `connect` over a UNIX socket) as
+//! it returns. Out: `QUEUES`, `REFUSED`, and when a connection came. The kernel refuses silently over TCP:
+//! the client tries again after a second, so the first refusal is remembered by the client's address and port
+//! until it is connected. Over UNIX sockets the client is told, or waits.
 
 use core::ffi::c_void;
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
@@ -51,14 +52,16 @@ pub fn tcp_v6_syn_recv_sock(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// A client has found the UNIX socket that it names; what the kernel does next depends on how many wait there.
+/// A client has found the UNIX socket that it names; what the kernel does next depends on how many wait
+/// there.
 #[fexit(function = "unix_find_other")]
 pub fn unix_find_other(ctx: FExitContext) -> i32 {
     if empty::bodies_left_out() {
         return 0;
     }
     let mut listener = 0_u64;
-    // SAFETY: the context is this program's own. Which argument comes last differs between kernels; the helper knows.
+    // SAFETY: the context is this program's own. Which argument comes last differs between kernels; the
+    // helper knows.
     if unsafe { bpf_get_func_ret(ctx.as_ptr(), &raw mut listener) } != 0 {
         return 0;
     }

@@ -1,7 +1,8 @@
 //! Scheduler hooks: when a traced thread leaves a CPU, becomes runnable, gets a CPU, and who woke it.
 //!
-//! In: `sched_switch`, `sched_wakeup`, `sched_waking`. Out: accounts, and what connections to listeners woke. A run-queue wait starts at `sched_wakeup`, as in
-//! schedstat; `sched_waking` comes too early and on the waker's CPU, but only there `current` is the waker.
+//! In: `sched_switch`, `sched_wakeup`, `sched_waking`. Out: accounts, and what connections to listeners woke.
+//! A run-queue wait starts at `sched_wakeup`, as in schedstat; `sched_waking` comes too early and on the
+//! waker's CPU, but only there `current` is the waker.
 
 use aya_ebpf::bindings::task_struct;
 use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
@@ -79,7 +80,8 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// The call that the current thread sleeps in: whatever waits until its child has a program of its own is a `vfork`.
+/// The call that the current thread sleeps in: whatever waits until its child has a program of its own is a
+/// `vfork`.
 #[inline(always)]
 fn as_vfork(call: i32, current: *mut task_struct) -> i32 {
     if call != CLONE && call != CLONE3 {
@@ -109,7 +111,8 @@ pub fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
     }
     if let Some(account) = account::of(ctx.arg(0)) {
         if account::has_left_its_cpu(account) {
-            // SAFETY: the run-queue lock is held and the thread is off its CPU, so this is the account's only writer.
+            // SAFETY: the run-queue lock is held and the thread is off its CPU, so this is the account's only
+            // writer.
             unsafe { account::wake(&mut account::change(account), bpf_ktime_get_ns()) };
         } else {
             cause::enqueued(account);

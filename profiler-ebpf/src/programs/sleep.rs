@@ -1,9 +1,9 @@
 //! Light mode: what a thread sleeps for, by the registers that it left at the entry of its call.
 //!
-//! In: a traced thread that leaves its CPU of its own will, and comes back. Out: a sleep record. No system call is hooked: the registers on
-//! top of its kernel stack have the call's number and arguments. The descriptor's file is looked up in the thread's
-//! own table, and memory of the process is read without waiting for it. At the switch the thread that leaves is still
-//! the current one.
+//! In: a traced thread that leaves its CPU of its own will, and comes back. Out: a sleep record. No system
+//! call is hooked: the registers on top of its kernel stack have the call's number and arguments. The
+//! descriptor's file is looked up in the thread's own table, and memory of the process is read without
+//! waiting for it. At the switch the thread that leaves is still the current one.
 
 use aya_ebpf::bindings::task_struct;
 use profiler_common::account::{RUNNABLE, ThreadAccount};
@@ -25,7 +25,8 @@ use crate::lock::{self, Lock};
 use crate::maps::UNIX_LISTENERS;
 use crate::user_memory::{user_time, user_word};
 
-/// The call that a thread sleeps in, by its registers: [`PAGE_FAULT`] outside one, [`NO_CALL`] where its number is of another table.
+/// The call that a thread sleeps in, by its registers: [`PAGE_FAULT`] outside one, [`NO_CALL`] where its
+/// number is of another table.
 #[inline(always)]
 pub fn call(task: *mut task_struct, registers: Registers) -> i32 {
     if !registers::is_of_64_bits(registers) || task::is_in_32_bit_call(task) {
@@ -137,12 +138,12 @@ fn what(registers: Registers) -> Sleep {
     }
 }
 
-/// Of a wait on the memory of an interpreter lock that lock and, as `SleepRecord::socket` and `SleepRecord::peer` have it, who has it, and
-/// until when the wait would last.
+/// Of a wait on the memory of an interpreter lock that lock and, as `SleepRecord::socket` and
+/// `SleepRecord::peer` have it, who has it, and until when the wait would last.
 #[inline(always)]
 fn at_lock(tgid: u32, registers: Registers, sleep: &Sleep) -> Option<(Lock, u64, u64)> {
-    /// `FUTEX_WAIT_BITSET` without its flags, whose timeout is a moment; the flag says that it is one of another clock
-    /// (include/uapi/linux/futex.h).
+    /// `FUTEX_WAIT_BITSET` without its flags, whose timeout is a moment; the flag says that it is one of
+    /// another clock (include/uapi/linux/futex.h).
     const WAIT_BITSET: u32 = 9;
     const CLOCK_REALTIME: u32 = 256;
     const COMMAND: u32 = 127;

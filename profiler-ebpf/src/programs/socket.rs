@@ -50,14 +50,14 @@ pub struct Beginning {
     pub delayed_ms: u32,
 }
 
-/// A new connection lives at the address `sk`. The kernel gives addresses of sockets out again and again, so the element
-/// is most often there.
+/// A new connection lives at the address `sk`. The kernel gives addresses of sockets out again and again, so
+/// the element is most often there.
 #[inline(always)]
 pub fn renew(sk: u64, beginning: Beginning, stage: u32) {
     let Beginning { established_ns, data_ns, delayed_ms } = beginning;
     if let Some(before) = SOCKETS.get_ptr_mut(&sk) {
-        // SAFETY: the look-up succeeded. Nobody else writes it between the end of one connection and its successor's
-        // first byte.
+        // SAFETY: the look-up succeeded. Nobody else writes it between the end of one connection and its
+        // successor's first byte.
         unsafe {
             (*before).established_ns = established_ns;
             (*before).first_data_ns = data_ns;
@@ -114,8 +114,8 @@ pub fn began(sk: u64, local_port: u16) -> Option<*mut Socket> {
     if local_port != 0
         && let Some(user) = LISTENER_PORTS.get_ptr_mut(u32::from(local_port))
     {
-        // SAFETY: the look-up succeeded. A listener that appears at this moment on another CPU tells of itself again
-        // with its first connection.
+        // SAFETY: the look-up succeeded. A listener that appears at this moment on another CPU tells of
+        // itself again with its first connection.
         unsafe {
             if *user == 0 {
                 *user = BACK_END_PORT;

@@ -1,8 +1,9 @@
 //! System-call entry and exit: the two ends of every slice.
 //!
-//! In: `sys_enter`, `sys_exit`, or the tracepoints of the single calls. Out: accounts, slices, and (by `client`)
-//! connection and head records. Calls that are not observed are rejected by number before anything is looked up.
-//! Both forms have the same bodies; the second spares the calls of other processes on a shared host.
+//! In: `sys_enter`, `sys_exit`, or the tracepoints of the single calls. Out: accounts, slices, and (by
+//! `client`) connection and head records. Calls that are not observed are rejected by number before anything
+//! is looked up. Both forms have the same bodies; the second spares the calls of other processes on a shared
+//! host.
 
 use core::mem::MaybeUninit;
 
@@ -74,8 +75,8 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// An observed call begins: attached to `syscalls:sys_enter_…` of each. The registers hold what the context holds, and
-/// are the same for all calls.
+/// An observed call begins: attached to `syscalls:sys_enter_…` of each. The registers hold what the context
+/// holds, and are the same for all calls.
 #[tracepoint]
 pub fn enter_call(_ctx: TracePointContext) -> u32 {
     if empty::bodies_left_out() || is_stopped() {
@@ -110,7 +111,8 @@ fn is_stopped() -> bool {
     CONTROL.get(0).is_none_or(|stopped| *stopped != 0)
 }
 
-/// Entry of the call `number`; `None`: it is not observed. Calls by the 32-bit entry never are: so their ends find no call that began.
+/// Entry of the call `number`; `None`: it is not observed. Calls by the 32-bit entry never are: so their ends
+/// find no call that began.
 #[inline(always)]
 fn enter(registers: Registers, number: u32) -> Option<()> {
     let kind = kind(number)?;
@@ -238,7 +240,8 @@ fn end(account: Account, registers: Registers, (number, kind): (u32, Kind), resu
     let (extra, flags) = consequences(registers, &Ending { account, kind, number, result, now_ns, sequence });
     let take_flags = change.take_flags | if takes_lock { followed } else { 0 };
     if takes_lock {
-        // Who waits looks again at its next sleep only, if it makes one: meanwhile the lock may have passed to a third.
+        // Who waits looks again at its next sleep only, if it makes one: meanwhile the lock may have passed
+        // to a third.
         let last = take::last_holder_at(change.tgid, change.arguments[0]);
         change.arguments[1] = change.arguments[1] & 0xffff_ffff | u64::from(last) << 32;
     } else if matches!(kind, Kind::Futex) && change.waker_tid != 0 {

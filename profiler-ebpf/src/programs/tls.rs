@@ -1,7 +1,9 @@
-//! Probes in the server's OpenSSL (`--tls`): what is asked and answered on connections whose server does the TLS itself.
+//! Probes in the server's OpenSSL (`--tls`): what is asked and answered on connections whose server does the
+//! TLS itself.
 //!
-//! In: calls of `SSL_read` and `SSL_write`, with and without `_ex`. Out: plaintext records: the first bytes of what begins like a request, as it has been
-//! received, and of what begins with a status line, as it is about to be sent. They can be preempted anywhere. So they write to a ring that takes any number of
+//! In: calls of `SSL_read` and `SSL_write`, with and without `_ex`. Out: plaintext records: the first bytes
+//! of what begins like a request, as it has been received, and of what begins with a status line, as it is
+//! about to be sent. They can be preempted anywhere. So they write to a ring that takes any number of
 //! writers, and keep what they need in the thread's own storage: none of them needs a stack.
 
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_ktime_get_ns, bpf_probe_read_user};

@@ -1,7 +1,7 @@
 //! From raw kernel records to events: layouts in, meaning out.
 //!
-//! In: the bytes of one record, as `profiler-common` lays it out (from the ring buffer or from a recording, so hostile).
-//! Out: one [`Event`], or why the bytes are no record. Slices are decoded without allocation.
+//! In: the bytes of one record, as `profiler-common` lays it out (from the ring buffer or from a recording,
+//! so hostile). Out: one [`Event`], or why the bytes are no record. Slices are decoded without allocation.
 
 pub mod call;
 pub(crate) mod open;
@@ -78,7 +78,8 @@ pub fn item<B: AsRef<[u8]>>(item: Item<B>) -> Result<Event, Malformed> {
     }
 }
 
-/// The record of a slice where it lies; `None`: the bytes are something else, or do not lie as a record must. Then [`decode`] takes them.
+/// The record of a slice where it lies; `None`: the bytes are something else, or do not lie as a record must.
+/// Then [`decode`] takes them.
 #[inline]
 pub(crate) fn slice_in_place(bytes: &[u8]) -> Option<&SliceRecord> {
     let (record, _) = SliceRecord::ref_from_prefix(bytes).ok()?;
@@ -131,7 +132,8 @@ fn claimed_length(bytes: &[u8]) -> usize {
 }
 
 /// Decodes the record of a slice.
-// Called from one hot place: inlined there, it writes each field to where the event waits, and copies nothing.
+// Called from one hot place: inlined there, it writes each field to where the event waits, and copies
+// nothing.
 #[inline(always)]
 pub(crate) fn slice(record: &SliceRecord) -> Slice {
     let is_futex = record.system_call == FUTEX;

@@ -1,7 +1,7 @@
 //! Decoded records: what the machines consume.
 //!
-//! In: raw records (by `decode`) and facts. Out: [`Event`], ordered by `time_ns`. Slices span time: each comes when its call ends, and may have begun long
-//! before events that were seen earlier.
+//! In: raw records (by `decode`) and facts. Out: [`Event`], ordered by `time_ns`. Slices span time: each
+//! comes when its call ends, and may have begun long before events that were seen earlier.
 
 use profiler_common::record::light;
 use profiler_common::record::slice::Undecided;
@@ -39,7 +39,7 @@ pub enum Body {
     Plaintext(Plaintext),
     /// A client connection becomes known; comes before the slice of its accept.
     Connection(Connection),
-    /// A connection woke a thread that waited for its listener; comes before the slice of the call that then returned.
+    /// A connection woke a thread that waited for its listener; comes before the slice of that wait.
     Wake(Wake),
     /// Where in Python the holder of an interpreter lock was; comes before the slice of the wait's call.
     Frames(Box<Frames>),
@@ -60,14 +60,15 @@ pub enum Body {
 /// What a slice shows of an interpreter lock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LockSeen {
-    /// Thread that held the interpreter lock when the call began to wait for it (0: not known, or no such wait).
+    /// Thread that held the interpreter lock when the call began to wait for it; 0: not known, or no wait.
     pub holder_tid: Tid,
     /// Thread that had it last when the call ended (0 as above).
     pub last_holder_tid: Tid,
     /// How often the lock had changed hands when the call began (its low bits), if that was read too.
     pub switches: Option<u32>,
-    /// How long before the call its attempt to take an interpreter lock began, as far as a probe saw it (0: not before the call). `None`: the call waits for
-    /// no lock that the kernel programs know, or it is not known.
+    /// How long before the call its attempt to take an interpreter lock began, as far as a probe saw it (0:
+    /// not before the call). `None`: the call waits for no lock that the kernel programs know, or it is
+    /// not known.
     pub take_lead_ns: Option<u64>,
 }
 
@@ -91,7 +92,8 @@ pub struct InGap {
 pub struct Woken {
     /// Thread that last woke this one during the call (0: nobody).
     pub by_tid: Tid,
-    /// When that thread was about to wake this one, which waited in a `futex` for something else than the interpreter lock (0: not known).
+    /// When that thread was about to wake this one, which waited in a `futex` for something else than the
+    /// interpreter lock (0: not known).
     pub at_ns: u64,
 }
 
@@ -120,7 +122,8 @@ pub struct Slice {
     pub undecided: Undecided,
     /// Times switched in during the call.
     pub call_switches: u32,
-    /// For a call on a back end's connection: when what it read had arrived, or when the connection that it uses was made. 0: not known, or no such call.
+    /// For a call on a back end's connection: when what it read had arrived, or when the connection that it
+    /// uses was made. 0: not known, or no such call.
     pub back_end_ready_ns: u64,
     /// What it shows of the interpreter lock.
     pub lock: LockSeen,
@@ -148,8 +151,8 @@ impl Slice {
         self.undecided.gap_ns().min(self.gap.blocked_ns)
     }
 
-    /// What can be true of a slice that breaks its laws. It lies within `from_ns` and its call's exit at `exit_ns`, with accounts no longer than its gap and
-    /// its call.
+    /// What can be true of a slice that breaks its laws. It lies within `from_ns` and its call's exit at
+    /// `exit_ns`, with accounts no longer than its gap and its call.
     pub fn within(mut self, from_ns: u64, exit_ns: u64) -> Self {
         self.enter_ns = self.enter_ns.max(from_ns).min(exit_ns);
         self.inside = self.inside.at_most(exit_ns.saturating_sub(self.enter_ns));
@@ -280,7 +283,8 @@ pub enum Call {
         port: u16,
         /// Address family.
         family: u16,
-        /// What distinguishes the connection from all others: its own TCP port, or the address of the UNIX socket at its other end; 0: not known.
+        /// What distinguishes the connection from all others: its own TCP port, or the address of the UNIX
+        /// socket at its other end; 0: not known.
         identity: u64,
     },
     /// shutdown.
@@ -350,7 +354,7 @@ pub struct Light {
     pub generation: u32,
     /// Bytes moved; of [`LightWhat::Closed`] what [`Light::end`] says.
     pub bytes: u64,
-    /// When the first byte not received before arrived; of [`LightWhat::Closed`] the end of the handshake (0: not known).
+    /// When the first new byte arrived; of [`LightWhat::Closed`] the end of the handshake; 0: not known.
     pub arrival_ns: u64,
     /// It is a UNIX socket.
     pub is_unix: bool,
@@ -367,7 +371,7 @@ pub struct Light {
 /// How a connection of light mode ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LightEnd {
-    /// The error by which a call met that the client had gone, as a negative number; 0: this side closed the connection.
+    /// The error by which a call met that the client had gone, negative; 0: this side closed it.
     pub error: i64,
     /// That call sent something.
     pub by_send: bool,
@@ -481,7 +485,7 @@ pub struct ConnectionEvidence {
     pub local_port: u16,
     /// Peer's port.
     pub peer_port: u16,
-    /// Light mode: the process that closed the connection by this ([`Sign::ResetSent`]); 0: it was closed before.
+    /// Light mode: the process that closed it by this ([`Sign::ResetSent`]); 0: it was closed before.
     pub closed_by: Tid,
 }
 
@@ -500,7 +504,7 @@ pub struct Signal {
     pub sender_comm: String,
 }
 
-/// A thread was woken by a connection to a listener. `Event::time_ns` is when it slept again or its call returned.
+/// A connection to a listener woke a thread. `Event::time_ns`: when it slept again or its call returned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wake {
     /// Process.
@@ -527,8 +531,8 @@ pub struct Wake {
     pub peer_port: u16,
 }
 
-/// Where in Python the holder of an interpreter lock was as a thread began to wait for it, or where the waiting thread was. `Event::time_ns` is the entry of
-/// the wait's call.
+/// Where in Python the holder of an interpreter lock was as a thread began to wait for it, or where the
+/// waiting thread was. `Event::time_ns` is the entry of the wait's call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frames {
     /// Process.
@@ -543,16 +547,17 @@ pub struct Frames {
     pub of_waiter: bool,
 }
 
-/// Which greenlet or asyncio task a thread works for, from the call that begins at `Event::time_ns`. A thread whose tasks are read reports each change, at
-/// the latest at its first observed call for the new task.
+/// Which greenlet or asyncio task a thread works for, from the call that begins at `Event::time_ns`. A thread
+/// whose tasks are read reports each change, at the latest at its first observed call for the new task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TaskSeen {
     /// Process.
     pub tgid: Tid,
     /// Thread.
     pub tid: Tid,
-    /// An address that distinguishes the task from all others alive. After its end another may have the same, most often the very next one that begins
-    /// (interpreters keep lists of free contexts). asyncio's own callbacks have contexts too. A transport hands over what it reads in its connection's
+    /// An address that distinguishes the task from all others alive. After its end another may have the
+    /// same, most often the very next one that begins (interpreters keep lists of free contexts).
+    /// asyncio's own callbacks have contexts too. A transport hands over what it reads in its connection's
     /// context; the task that is made there has another. 0: none, at most the loop itself.
     pub task: u64,
 }

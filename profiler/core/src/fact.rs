@@ -1,7 +1,8 @@
 //! What is learned outside the kernel programs: `/proc`, ELF files, cgroups, the clock, our own attach.
 //!
-//! In: nothing (the `fact` stage of `profiler` fills these). Out: [`FactRecord`], stored in recordings as JSON, so
-//! that a replay touches no `/proc`. Times are `CLOCK_MONOTONIC` nanoseconds unless a name says otherwise.
+//! In: nothing (the `fact` stage of `profiler` fills these). Out: [`FactRecord`], stored in recordings as
+//! JSON, so that a replay touches no `/proc`. Times are `CLOCK_MONOTONIC` nanoseconds unless a name says
+//! otherwise.
 
 mod attached;
 mod cgroup;
@@ -93,8 +94,8 @@ pub enum Fact {
     ThreadTotals(ThreadTotals),
     /// What the profiler itself cost.
     Overhead(Overhead),
-    /// One window ends and the next begins at this moment; what the machines know of threads, connections and requests
-    /// in flight stays. Preceded by the same facts as the end of a stream.
+    /// One window ends and the next begins at this moment; what the machines know of threads, connections and
+    /// requests in flight stays. Preceded by the same facts as the end of a stream.
     WindowRolled,
     /// The window ended; last fact of a complete stream.
     WindowEnded {
@@ -136,8 +137,8 @@ pub struct SessionStarted {
     pub target_pid: u32,
     /// `CLOCK_REALTIME` minus `CLOCK_MONOTONIC` at the start.
     pub wall_clock_offset_ns: i64,
-    /// Whether `schedstat` has counted CPU time since boot nearly as a clock does: almost no steal or accounted interrupts. It describes the host;
-    /// [`Overhead`] has what was not counted in the window.
+    /// Whether `schedstat` has counted CPU time since boot nearly as a clock does: almost no steal or
+    /// accounted interrupts. It describes the host; [`Overhead`] has what was not counted in the window.
     pub cpu_time_comparable: bool,
 }
 
@@ -160,19 +161,19 @@ pub struct ProcessSeen {
     pub threads: Vec<(u32, String)>,
     /// Soft limit of open files.
     pub open_files_limit: Option<u64>,
-    /// What `/proc/PID/maps` shows: base names of the mapped files that identify a server or an interpreter; also
-    /// `wgunicorn` where gunicorn's deleted heartbeat file is open.
+    /// What `/proc/PID/maps` shows: base names of the mapped files that identify a server or an interpreter;
+    /// also `wgunicorn` where gunicorn's deleted heartbeat file is open.
     pub mapped_files: Vec<String>,
     /// Version of the Python interpreter that is mapped ("3.11"), if one is.
     pub python_version: Option<String>,
     /// Version of the server software where it can be read (gunicorn: its `dist-info` directory on disk).
     pub server_version: Option<String>,
-    /// Configuration file that the server reads although no argument names it (gunicorn: `gunicorn.conf.py` in its
-    /// working directory), if it is there.
+    /// Configuration file that the server reads although no argument names it (gunicorn: `gunicorn.conf.py`
+    /// in its working directory), if it is there.
     #[serde(default)]
     pub configuration_file: Option<String>,
-    /// Names and values of the settings that are understood in the configuration file named on the command line (mod_wsgi: Apache's `-f`). Nothing else of
-    /// it is kept.
+    /// Names and values of the settings that are understood in the configuration file named on the command
+    /// line (mod_wsgi: Apache's `-f`). Nothing else of it is kept.
     #[serde(default)]
     pub configuration: Vec<(String, String)>,
     /// It stands before the server and is traced with it (`--with-front-end`): no part of the server itself.
@@ -298,7 +299,8 @@ pub struct Counters {
     pub lost: Vec<(String, u64)>,
     /// Records handed to the ring buffer, by kind: `slice`, `head` and so on.
     pub emitted: Vec<(String, u64)>,
-    /// Runs that the kernel skipped because a program was already running on that CPU (`recursion_misses`), by program.
+    /// Runs that the kernel skipped because a program was already running on that CPU (`recursion_misses`),
+    /// by program.
     pub recursion_misses: Vec<(String, u64)>,
     /// Records the reader took from the ring.
     pub received: u64,
@@ -402,8 +404,9 @@ pub struct OpenSlice {
 }
 
 impl OpenSlice {
-    /// As it stood at `at_ns`. A thread's live record is read a moment later, and the thread runs on meanwhile. What it did after `at_ns` is taken off; a
-    /// call that it entered after that has not begun.
+    /// As it stood at `at_ns`. A thread's live record is read a moment later, and the thread runs on
+    /// meanwhile. What it did after `at_ns` is taken off; a call that it entered after that has not
+    /// begun.
     pub fn as_of(mut self, at_ns: u64) -> Self {
         if self.system_call.is_some() && self.enter_ns > at_ns {
             (self.system_call, self.enter_ns) = (None, 0);
@@ -445,7 +448,8 @@ impl Account {
         }
     }
 
-    /// The part that fits into `length_ns`. The excess is taken off where a thread that runs on adds time: on a CPU first, then in the run queue.
+    /// The part that fits into `length_ns`. The excess is taken off where a thread that runs on adds time: on
+    /// a CPU first, then in the run queue.
     pub fn at_most(self, length_ns: u64) -> Self {
         let blocked_ns = self.blocked_ns.min(length_ns);
         let run_queue_ns = self.run_queue_ns.min(length_ns.saturating_sub(blocked_ns));

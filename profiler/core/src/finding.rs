@@ -1,8 +1,8 @@
 //! Verdicts: pure rules over a snapshot, one file each.
 //!
-//! In: a [`Snapshot`] and the [`Thresholds`]. Out: one [`Finding`] per rule, with one of three answers. A finding
-//! without evidence does not exist. To add one: its file with a `RULE`, its page under `docs/findings/`, its limits
-//! in the table of [`threshold`], its line in [`RULES`].
+//! In: a [`Snapshot`] and the [`Thresholds`]. Out: one [`Finding`] per rule, with one of three answers. A
+//! finding without evidence does not exist. To add one: its file with a `RULE`, its page under
+//! `docs/findings/`, its limits in the table of [`threshold`], its line in [`RULES`].
 
 mod accept_queue;
 mod agree;
@@ -107,13 +107,15 @@ pub struct Finding {
     pub count: u64,
     /// Ids of exemplar requests.
     pub exemplars: Vec<u64>,
-    /// The setting to change for this server, or the next step: the sentences of `steps`; empty where there is none.
+    /// The setting to change for this server, or the next step: the sentences of `steps`; empty where there
+    /// is none.
     pub advice: String,
     /// The same as data: what to do, with the settings that it changes.
     pub steps: Advice,
     /// The finding that is its cause; `None`: no measured time says that there is one.
     pub follows: Option<Follows>,
-    /// The finding whose advice comes first: this one's would change the same setting the other way, or only points there.
+    /// The finding whose advice comes first: this one's would change the same setting the other way, or only
+    /// points there.
     pub yields_to: Option<&'static str>,
     /// Endpoints that the advice would have apart from the others, by method and route.
     pub apart: Vec<String>,
@@ -144,7 +146,8 @@ fn add_where_room(sentence: &mut String, more: &str) {
     }
 }
 
-/// Whether a finding says what is worth knowing and is nothing wrong: it costs nothing, and `healthy` may be present beside it.
+/// Whether a finding says what is worth knowing and is nothing wrong: it costs nothing, and `healthy` may be
+/// present beside it.
 pub fn is_notice(id: &str) -> bool {
     id == workers_replaced::RULE.id
 }
@@ -210,7 +213,8 @@ pub const RULES: &[Rule] = &[
     healthy::RULE,
 ];
 
-/// What every rule says: the present ones first, the costliest of them on top, then the undecided, then the absent.
+/// What every rule says: the present ones first, the costliest of them on top, then the undecided, then the
+/// absent.
 pub fn evaluate(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
     let basis = Basis::new(snapshot, thresholds);
     let mut findings = Vec::with_capacity(RULES.len());

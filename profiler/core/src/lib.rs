@@ -1,8 +1,8 @@
 //! From records to requests, phases, slots and findings: pure, without I/O and without a clock.
 //!
-//! In: a stream of [`stream::Item`]s (raw kernel records and facts), live or from a recording. Out: a timeline
-//! (streamed [`timeline::Entry`]s) and a [`model::Snapshot`], from which [`finding`] draws its verdicts.
-//! Time comes only from the records.
+//! In: a stream of [`stream::Item`]s (raw kernel records and facts), live or from a recording. Out: a
+//! timeline (streamed [`timeline::Entry`]s) and a [`model::Snapshot`], from which [`finding`] draws its
+//! verdicts. Time comes only from the records.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::too_many_lines))]
 

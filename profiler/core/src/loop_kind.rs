@@ -1,7 +1,8 @@
 //! What is particular to one runtime's event loop: how it is recognised, and what it does that others do not.
 //!
-//! In: what a process has loaded, what a loop's calls have shown. Out: a [`LoopKind`]. One runtime is one file with its row of [`KINDS`] and its
-//! scripts; the machines ask for what it does ([`Resumes`], [`LoopTasks`], [`LoopThreads`]), and never for its name.
+//! In: what a process has loaded, what a loop's calls have shown. Out: a [`LoopKind`]. One runtime is one
+//! file with its row of [`KINDS`] and its scripts; the machines ask for what it does ([`Resumes`],
+//! [`LoopTasks`], [`LoopThreads`]), and never for its name.
 
 pub mod asyncio;
 pub mod front_end;
@@ -42,7 +43,8 @@ pub struct LoopKind {
 /// How a kind of loop is recognised.
 #[derive(Clone, Copy, Debug)]
 pub enum Sign {
-    /// Its process has it loaded. `alone`: then nothing else serves requests there, unless several threads read them.
+    /// Its process has it loaded. `alone`: then nothing else serves requests there, unless several threads
+    /// read them.
     Loaded {
         /// Whether these mapped files are its own.
         is_loaded: fn(&ProcessSeen) -> bool,
@@ -69,12 +71,14 @@ pub struct Shown {
 pub enum Resumes {
     /// That is not known.
     Untold,
-    /// Every request one iteration after the cause, and in the order of the causes. The callbacks of timers come last.
+    /// Every request one iteration after the cause, and in the order of the causes. The callbacks of timers
+    /// come last.
     NextIteration,
-    /// By a timer first of all in the iteration that found it due; then by what the iteration found ready. Whom these resume follows in the same iteration.
+    /// By a timer first of all in the iteration that found it due; then by what the iteration found ready.
+    /// Whom these resume follows in the same iteration.
     TimersFirst,
-    /// By a timer or by its own descriptor in the iteration that found it due or ready. Whom a task or a thread resumes follows in the next iteration. Within
-    /// an iteration there is no order.
+    /// By a timer or by its own descriptor in the iteration that found it due or ready. Whom a task or a
+    /// thread resumes follows in the next iteration. Within an iteration there is no order.
     OwnAtOnce,
 }
 
@@ -83,7 +87,8 @@ pub enum Resumes {
 pub enum LoopTasks {
     /// For a request: what writes to its client is its task. What reads may be another one, or none.
     OfRequests,
-    /// The same, and another task reads the connection, whatever the request does: that it finds nothing says nothing of the request.
+    /// The same, and another task reads the connection, whatever the request does: that it finds nothing says
+    /// nothing of the request.
     BesideReader,
     /// For a connection: all calls of a task are for the request that it has read (greenlets).
     OfConnections,
@@ -94,7 +99,8 @@ pub enum LoopTasks {
 pub enum LoopThreads {
     /// They work for requests. The loop gives them jobs, and handles their results, in order.
     Work,
-    /// They work for requests. The loop gives them jobs in no order that its reads tell, and a thread writes no note while another's is not read.
+    /// They work for requests. The loop gives them jobs in no order that its reads tell, and a thread writes
+    /// no note while another's is not read.
     WorkUnordered,
     /// They only help, such as to resolve names, for any task and in any order.
     Help,

@@ -1,7 +1,7 @@
 //! The second product: aggregates of one window, immutable once made.
 //!
-//! In: finished requests, slots, threads, facts. Out: [`Snapshot`], the only thing findings and reports look at
-//! beside the timeline. Nothing here is serialised as it stands: `report` has its own types.
+//! In: finished requests, slots, threads, facts. Out: [`Snapshot`], the only thing findings and reports look
+//! at beside the timeline. Nothing here is serialised as it stands: `report` has its own types.
 
 pub mod beside_free;
 pub mod by_worker;
@@ -214,7 +214,8 @@ pub struct Requests {
     pub service: Latency,
     /// Phases of all requests, open ones included: request-seconds.
     pub phases: Phases,
-    /// The part of their waits for locks that a thread ended which they had started themselves: it was that thread which they waited for.
+    /// The part of their waits for locks that a thread ended which they had started themselves: it was that
+    /// thread which they waited for.
     pub helper_wait_ns: u64,
     /// How far means over completed requests can be trusted.
     pub spread: Spread,
@@ -230,7 +231,8 @@ pub struct Requests {
     pub unattributed: round_trips::RoundTrips,
     /// The slowest requests, slowest first (bounded).
     pub slowest: Vec<request::Request>,
-    /// Time in which there was something to do: stretches with requests, pauses of up to a second between them included; 0: not known.
+    /// Time in which there was something to do: stretches with requests, pauses of up to a second between
+    /// them included; 0: not known.
     pub load_ns: u64,
     /// Largest number of requests in flight at one moment.
     pub peak_in_flight: u32,
@@ -274,12 +276,13 @@ pub struct Listener {
     pub seen: ListenerSeen,
     /// Processes that hold it.
     pub holders: Vec<u32>,
-    /// Processes that are not traced and hold it too, with their names (hostile input): what they accept is not seen.
+    /// Processes that are not traced and hold it too, with their names (hostile input): what they accept is
+    /// not seen.
     pub foreign: Vec<(u32, String)>,
     /// Nobody of the target held it any more when the window ended.
     pub is_closed: bool,
-    /// Light mode: of it only who holds it and its queue's depth are known. What counts calls and wakeups is 0 or empty
-    /// below, and means nothing.
+    /// Light mode: of it only who holds it and its queue's depth are known. What counts calls and wakeups is
+    /// 0 or empty below, and means nothing.
     pub is_queue_alone: bool,
     /// Connections accepted from it in the window.
     pub accepted: u64,
@@ -287,9 +290,11 @@ pub struct Listener {
     pub accepts_empty: u64,
     /// Accept calls that failed otherwise.
     pub accepts_failed: u64,
-    /// From the end of a connection's handshake (with deferred accept: from its first data) to accept's return.
+    /// From the end of a connection's handshake (with deferred accept: from its first data) to accept's
+    /// return.
     pub accept_wait: Latency,
-    /// Waits that returned for nothing: the first accept after them found that somebody else had the connection.
+    /// Waits that returned for nothing: the first accept after them found that somebody else had the
+    /// connection.
     pub empty_returns: u64,
     /// On-CPU time of these from the wait's return to the next wait.
     pub empty_returns_cpu_ns: u64,
@@ -381,8 +386,9 @@ pub struct CgroupWindow {
 pub struct Losses {
     /// Kernel-side counters at the end.
     pub kernel: Counters,
-    /// Waits whose end was not seen, a wakeup or the switch to the thread: how much of each was sleep, run queue, or CPU
-    /// time after all is undecided. Nothing is lost by them, so they do not make a report incomplete.
+    /// Waits whose end was not seen, a wakeup or the switch to the thread: how much of each was sleep, run
+    /// queue, or CPU time after all is undecided. Nothing is lost by them, so they do not make a report
+    /// incomplete.
     pub undecided_waits: u64,
     /// Records that could not be decoded.
     pub malformed: u64,
@@ -390,11 +396,11 @@ pub struct Losses {
     pub late: u64,
     /// Holes in the sequences of slices, counted in slices.
     pub sequence_holes: u64,
-    /// How often something was not kept because its table was full. Each table holds something else (connections, threads, jobs): more than 0 says that
-    /// something is missing, and not how much.
+    /// How often something was not kept because its table was full. Each table holds something else
+    /// (connections, threads, jobs): more than 0 says that something is missing, and not how much.
     pub evicted: u64,
-    /// How often an event loop was about more requests than are remembered. Nothing is lost by that, more time is unexplained: it does not make a
-    /// report incomplete.
+    /// How often an event loop was about more requests than are remembered. Nothing is lost by that, more
+    /// time is unexplained: it does not make a report incomplete.
     pub crowded: u64,
     /// Transitions that should be impossible, by name.
     pub impossible: Vec<(String, u64)>,
@@ -402,7 +408,8 @@ pub struct Losses {
     pub unreadable_bytes: u64,
     /// Records and facts that lay in readable parts of the recording and could not be read.
     pub unreadable_items: u64,
-    /// Records and facts that the recording's end counts and that were not read from it, for whatever reason.
+    /// Records and facts that the recording's end counts and that were not read from it, for whatever
+    /// reason.
     pub missing_items: u64,
     /// The recording ended before the window did.
     pub recording_truncated: bool,
@@ -436,7 +443,8 @@ pub struct Conservation {
     pub run_queue_ns: u64,
     /// The same by `schedstat`.
     pub kernel_run_queue_ns: u64,
-    /// Time off the CPU by our account of which some part was something else: a wakeup or a switch was not seen.
+    /// Time off the CPU by our account of which some part was something else: a wakeup or a switch was not
+    /// seen.
     pub undecided_ns: u64,
     /// CPU time that a hypervisor took meanwhile: `schedstat` may count that much less CPU than we do.
     pub stolen_ns: u64,

@@ -1,8 +1,10 @@
 //! Sorts events by time: records come from several CPUs and are only almost in order.
 //!
-//! In: [`Event`]s in the order of arrival. Out: the same in the order of `time_ns`; equal times keep the order of arrival. An event is ready once the newest
-//! time seen is the hold-back beyond it. An event older than one that is ready comes late: it is counted and dropped. No time is ever altered. What is late
-//! depends only on the order of arrival, not on when [`Order::release`] is called. So a replay drops what the live run dropped.
+//! In: [`Event`]s in the order of arrival. Out: the same in the order of `time_ns`; equal times keep the
+//! order of arrival. An event is ready once the newest time seen is the hold-back beyond it. An event older
+//! than one that is ready comes late: it is counted and dropped. No time is ever altered. What is late
+//! depends only on the order of arrival, not on when [`Order::release`] is called. So a replay drops what the
+//! live run dropped.
 
 mod store;
 
@@ -41,7 +43,8 @@ pub struct Order {
     until_ns: u64,
     /// Time of the last event that was found to be ready.
     ready_ns: u64,
-    /// How many at the front of `queue` were found to be ready. What time made ready since then is found when it matters.
+    /// How many at the front of `queue` were found to be ready. What time made ready since then is found
+    /// when it matters.
     ready: usize,
     /// Sorted by time. Small elements: an insertion moves 16 bytes an event, not a whole event.
     queue: VecDeque<Queued>,
@@ -79,7 +82,8 @@ impl Order {
         }
     }
 
-    /// Takes one event, in the order of arrival. Call [`Self::release`] after each batch: ready events wait for it.
+    /// Takes one event, in the order of arrival. Call [`Self::release`] after each batch: ready events wait
+    /// for it.
     pub fn push(&mut self, event: Event) {
         let Event { time_ns, body } = event;
         self.push_with(time_ns, || body);
@@ -111,7 +115,8 @@ impl Order {
         time_ns < self.ready_ns
     }
 
-    /// Moves the held events together, in the order of time. An event that waits while others pass it leaves holes behind it.
+    /// Moves the held events together, in the order of time. An event that waits while others pass it leaves
+    /// holes behind it.
     #[cold]
     fn close_holes(&mut self) {
         let mut before = std::mem::take(&mut self.store);
@@ -202,7 +207,8 @@ impl Order {
         self.counts
     }
 
-    /// Forgets what is not ready and later than `until_ns`, without counting it: for a look at a run as if it ended there.
+    /// Forgets what is not ready and later than `until_ns`, without counting it: for a look at a run as if it
+    /// ended there.
     pub fn cut(&mut self, until_ns: u64) {
         self.find_ready();
         let keep = self.queue.partition_point(|place| place.time_ns <= until_ns).max(self.ready);

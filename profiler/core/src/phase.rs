@@ -1,6 +1,7 @@
 //! The closed list of phases of a request, and a set of durations over it.
 //!
-//! In: nothing. Out: [`Phase`] and [`Phases`]. The phases of a request add up to its `total_ns`, to the nanosecond.
+//! In: nothing. Out: [`Phase`] and [`Phases`]. The phases of a request add up to its `total_ns`, to the
+//! nanosecond.
 
 use std::fmt;
 
@@ -12,7 +13,8 @@ pub enum Phase {
     AcceptQueue,
     /// Readable or read, waiting for a thread.
     PoolWait,
-    /// Ready, while the event loop was busy elsewhere; where no loop serves, accepted, while the thread that dispatches was busy.
+    /// Ready, while the event loop was busy elsewhere; where no loop serves, accepted, while the thread that
+    /// dispatches was busy.
     LoopWait,
     /// Reading the head.
     ReadHead,

@@ -1,7 +1,7 @@
 //! The path of the data: items in, timeline entries and a snapshot out.
 //!
-//! In: [`Item`]s from any source. Out: [`Entry`]s as they become certain, and at the end one [`Snapshot`]. Live runs
-//! and replays share every line from here on.
+//! In: [`Item`]s from any source. Out: [`Entry`]s as they become certain, and at the end one [`Snapshot`].
+//! Live runs and replays share every line from here on.
 
 mod counted;
 mod finish;
@@ -41,8 +41,9 @@ const MAX_OPEN: usize = 16_384;
 /// Cgroups whose CPU accounts are kept.
 const MAX_CGROUPS: usize = 1024;
 
-/// Phases that a run cannot measure, each with its reason. It needs the attach report and the facts about interpreters. `gil`: why waits for the interpreter
-/// lock are not measured, if they are not. `sight`: what threads were seen to do.
+/// Phases that a run cannot measure, each with its reason. It needs the attach report and the facts about
+/// interpreters. `gil`: why waits for the interpreter lock are not measured, if they are not. `sight`: what
+/// threads were seen to do.
 pub fn not_measured(
     arrival_measured: bool,
     gil: Option<String>,

@@ -1,17 +1,19 @@
-//! Secrets never reach the disk: captured heads are overwritten in place before anything keeps or decodes them.
+//! Secrets never reach the disk: captured heads are overwritten in place before anything keeps or decodes
+//! them.
 //!
-//! In: raw records, as they come from the ring buffer. Out: the same records, same length. Of a captured head only
-//! this survives. A known method, the path without its query and without the parameters of its segments
-//! (`;jsessionid=…`), the HTTP version, the status code, the line structure. The headers that frame the message
-//! (`Content-Length`, `Transfer-Encoding`, `Connection`, `Expect`), as far as their values are digits or known
-//! tokens. Of a request `traceparent`, if its value has the form of one: numbers drawn at random, by which its trace
-//! is found. And `X-Request-Start`, if its value has the form of a time. Everything else becomes [`FILLER`]. The same
-//! survives of a request in the uwsgi protocol (`packet`). What is neither HTTP nor that is overwritten whole, but
-//! for the headers of TLS records: type, version and length. Of an absolute target (`http://user:pass@host/path`)
-//! everything before the path becomes filler, so the path starts at the first `/`.
+//! In: raw records, as they come from the ring buffer. Out: the same records, same length. Of a captured head
+//! only this survives. A known method, the path without its query and without the parameters of its segments
+//! (`;jsessionid=…`), the HTTP version, the status code, the line structure. The headers that frame the
+//! message (`Content-Length`, `Transfer-Encoding`, `Connection`, `Expect`), as far as their values are digits
+//! or known tokens. Of a request `traceparent`, if its value has the form of one: numbers drawn at random, by
+//! which its trace is found. And `X-Request-Start`, if its value has the form of a time. Everything else
+//! becomes [`FILLER`]. The same survives of a request in the uwsgi protocol (`packet`). What is neither HTTP
+//! nor that is overwritten whole, but for the headers of TLS records: type, version and length. Of an
+//! absolute target (`http://user:pass@host/path`) everything before the path becomes filler, so the path
+//! starts at the first `/`.
 //!
-//! What probes in OpenSSL saw is a message's beginning, and the same survives of it. More that is received before an answer is
-//! sent is the rest of a request: it is overwritten whole.
+//! What probes in OpenSSL saw is a message's beginning, and the same survives of it. More that is received
+//! before an answer is sent is the rest of a request: it is overwritten whole.
 
 mod message;
 mod packet;
@@ -34,7 +36,8 @@ pub const FILLER: u8 = b'x';
 /// Captures whose state is kept at once. One that is pushed out is overwritten whole from then on.
 pub const MAX_CAPTURES: usize = 32_768;
 
-/// Whether records of this kind hold captured bytes: none of them may be kept or decoded before [`Redactor::redact`] has had it.
+/// Whether records of this kind hold captured bytes: none of them may be kept or decoded before
+/// [`Redactor::redact`] has had it.
 pub const fn holds_captured(kind: u16) -> bool {
     matches!(kind, KIND_HEAD | KIND_PLAINTEXT)
 }
@@ -85,7 +88,8 @@ impl Redactor {
         }
     }
 
-    /// Overwrites what must not be kept of one raw record; records that hold no captured bytes are left alone.
+    /// Overwrites what must not be kept of one raw record; records that hold no captured bytes are left
+    /// alone.
     pub fn redact(&mut self, record: &mut [u8]) {
         match record.first_chunk::<2>().map(|kind| u16::from_ne_bytes(*kind)) {
             Some(KIND_HEAD) => {
@@ -103,8 +107,8 @@ impl Redactor {
         }
     }
 
-    /// The record that `raw` begins with, and the captured bytes behind it, as many as `length` says. `None`: they contradict each other, and nothing
-    /// is left of them.
+    /// The record that `raw` begins with, and the captured bytes behind it, as many as `length` says. `None`:
+    /// they contradict each other, and nothing is left of them.
     fn captured<'a, R: FromBytes>(
         &mut self,
         raw: &'a mut [u8],
@@ -124,7 +128,8 @@ impl Redactor {
             return None;
         }
         let (bytes, slack) = after.split_at_mut_checked(captured)?;
-        // The reserved place may be larger than what was captured; nobody reads it, but the recorder would keep it.
+        // The reserved place may be larger than what was captured; nobody reads it, but the recorder would
+        // keep it.
         slack.fill(0);
         Some((record, bytes))
     }

@@ -1,7 +1,8 @@
 //! Rules that infer whose time an event loop's time is, or what a request waited for, where no call says it.
 //!
-//! In: in a build for measurements alone (feature `without-rules`) names of rules. Out: whether a rule holds. In every
-//! other build all do, and to ask costs nothing. `cargo xtask rules` measures what each brings, for docs/rules.md.
+//! In: in a build for measurements alone (feature `without-rules`) names of rules. Out: whether a rule holds.
+//! In every other build all do, and to ask costs nothing. `cargo xtask rules` measures what each brings, for
+//! docs/rules.md.
 
 #[cfg(feature = "without-rules")]
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,15 +28,19 @@ macro_rules! rules {
 rules! {
     /// Which request a Python task works for, read from the interpreter's memory, tells whose its calls are.
     Task,
-    /// An event-loop iteration in which nothing was touched belongs to the only request that may have run in it.
+    /// An event-loop iteration in which nothing was touched belongs to the only request that may have run in
+    /// it.
     AloneInIteration,
-    /// asyncio and trio: a request whose head (on asyncio also whose answer) was read may have run in the iteration after, though it made no call.
+    /// asyncio and trio: a request whose head (on asyncio also whose answer) was read may have run in the
+    /// iteration after, though it made no call.
     UnseenIteration,
-    /// Unknown loops: a request that first does something as many iterations after it was read as others did that were alone has been ready since.
+    /// Unknown loops: a request that first does something as many iterations after it was read as others did
+    /// that were alone has been ready since.
     PassedAlong,
     /// asyncio: in the iteration before no request ran and none was woken, so a timer resumed this one.
     QuietIterationBefore,
-    /// asyncio: a timer resumed a request that resumes after those whose heads were read in the iteration before.
+    /// asyncio: a timer resumed a request that resumes after those whose heads were read in the iteration
+    /// before.
     AfterThoseRead,
     /// gevent: a timer resumed the request that resumes first of all in an iteration.
     FirstInIteration,
@@ -43,7 +48,8 @@ rules! {
     TimerAtOnce,
     /// A timer that is due within the next millisecond is due.
     NearlyDue,
-    /// A request whose answer came in the iteration before, or whose connection was made, resumes by that and by no thread.
+    /// A request whose answer came in the iteration before, or whose connection was made, resumes by that and
+    /// by no thread.
     StraightOn,
     /// A back end is opened by the only request that is known to wait for nothing known.
     OnlyOneKnown,
@@ -51,7 +57,8 @@ rules! {
     DoneFirst,
     /// Unattributed work on a back end is the request's that alone may have done it.
     SoleCandidate,
-    /// A request does one thing at a time: one that resumes, or waits elsewhere, is not the one that waits here.
+    /// A request does one thing at a time: one that resumes, or waits elsewhere, is not the one that waits
+    /// here.
     OneThingAtATime,
     /// gevent: unattributed work is the request's that resumes right after it.
     FollowedAtOnce,
@@ -63,21 +70,28 @@ rules! {
     WokenForFirst,
     /// A lock at which two threads wait at once for the loop is the queue of jobs.
     QueueOfJobs,
-    /// A lock at which one thread of a pool wakes another can be the queue of jobs, though the loop wakes nobody there.
+    /// A lock at which one thread of a pool wakes another can be the queue of jobs, though the loop wakes
+    /// nobody there.
     PassedOn,
     /// Of several jobs that are done, a request that resumes had the one that was done first.
     DoneInOrder,
-    /// A request resumes: the thread that was woken for it has handed back its result, though it wrote nothing.
+    /// A request resumes: the thread that was woken for it has handed back its result, though it wrote
+    /// nothing.
     HandedBack,
-    /// asyncio: a request that began to wait for a back end in this iteration may open another one in it, by another task of its own (`gather`).
+    /// asyncio: a request that began to wait for a back end in this iteration may open another one in it, by
+    /// another task of its own (`gather`).
     SeveralTasks,
-    /// asyncio: requests read in the iteration before run in that order, each up to its own wakeup of the loop, if nearly all were seen to.
+    /// asyncio: requests read in the iteration before run in that order, each up to its own wakeup of the
+    /// loop, if nearly all were seen to.
     UpToOwnWakeup,
-    /// Unknown loops: the threads of a pool wait until the loop has taken what they report, if most of them were seen to.
+    /// Unknown loops: the threads of a pool wait until the loop has taken what they report, if most of them
+    /// were seen to.
     ReportsAwaited,
-    /// Twisted's reactor on asyncio: a task that asks when a client takes bytes, before any are sent, has the response of its request.
+    /// Twisted's reactor on asyncio: a task that asks when a client takes bytes, before any are sent, has the
+    /// response of its request.
     AsksToAnswer,
-    /// hypercorn on trio: another task reads the connection, so that a read that finds nothing says nothing of the request.
+    /// hypercorn on trio: another task reads the connection, so that a read that finds nothing says nothing
+    /// of the request.
     ReadBeside,
 }
 

@@ -1,8 +1,9 @@
-//! Everything particular to one WSGI server: how to recognise it, its roles, its slots, its settings, its advice.
+//! Everything particular to one WSGI server: how to recognise it, its roles, its slots, its settings, its
+//! advice.
 //!
-//! In: facts ([`ProcessSeen`], [`ListenerSeen`]) and what was observed. Out: [`Recognised`], the [`Server`] of the
-//! snapshot, advice for findings. One kind of server is one [`ServerKind`] in [`KINDS`]; nothing outside this module
-//! asks for a server by name.
+//! In: facts ([`ProcessSeen`], [`ListenerSeen`]) and what was observed. Out: [`Recognised`], the [`Server`]
+//! of the snapshot, advice for findings. One kind of server is one [`ServerKind`] in [`KINDS`]; nothing
+//! outside this module asks for a server by name.
 
 pub mod advice;
 pub mod backlog;
@@ -85,12 +86,14 @@ pub trait ServerKind: Sync {
         Inside::Nothing
     }
 
-    /// Which process takes the next connection, where those that serve also accept and several have a free slot.
+    /// Which process takes the next connection, where those that serve also accept and several have a free
+    /// slot.
     fn accept_order(&self, _server: &Server) -> AcceptOrder {
         AcceptOrder::Any
     }
 
-    /// Whether a client that sends or reads slowly may hold a thread of the pool behind the server's event loop.
+    /// Whether a client that sends or reads slowly may hold a thread of the pool behind the server's event
+    /// loop.
     fn clients_hold_pool(&self) -> bool {
         false
     }
@@ -103,42 +106,46 @@ pub trait ServerKind: Sync {
         "slot"
     }
 
-    /// Whether each request has a thread of its own from its first read to its answer, as far as the worker class tells.
+    /// Whether each request has a thread of its own from its first read to its answer, as far as the worker
+    /// class tells.
     fn has_thread_per_request(&self, _server: &Server) -> bool {
         false
     }
 
-    /// Whether one thread reads a request and another answers it, so that nothing but system calls shows which of them a request holds.
+    /// Whether one thread reads a request and another answers it, so that nothing but system calls shows
+    /// which of them a request holds.
     fn passes_requests_on(&self) -> bool {
         false
     }
 
-    /// Name of the Python distribution whose version is the server's, as its `dist-info` directory begins, where this
-    /// command line starts the server.
+    /// Name of the Python distribution whose version is the server's, as its `dist-info` directory begins,
+    /// where this command line starts the server.
     fn distribution(&self, _command_line: &[String]) -> Option<&'static str> {
         None
     }
 
-    /// The same server with what behaviour showed: values that are not known are filled in, values that behaviour
-    /// contradicts are replaced, both with origin `Inferred`.
+    /// The same server with what behaviour showed: values that are not known are filled in, values that
+    /// behaviour contradicts are replaced, both with origin `Inferred`.
     fn refine(&self, server: &Server, observed: &Observed) -> Server;
 
-    /// The setting to change for a finding, with its present value, or the next step; `None`: nothing to change. It names no option
-    /// that does nothing, or harm, at this site.
+    /// The setting to change for a finding, with its present value, or the next step; `None`: nothing to
+    /// change. It names no option that does nothing, or harm, at this site.
     fn advice(&self, finding_id: &str, server: &Server, site: &Site) -> Option<advice::Advice>;
 
-    /// The option that sets how many connections may wait to be accepted, on TCP or UNIX sockets; `None`: not known.
+    /// The option that sets how many connections may wait to be accepted, on TCP or UNIX sockets; `None`: not
+    /// known.
     fn backlog(&self, _is_unix: bool) -> Option<Backlog> {
         None
     }
 
-    /// Why a response was the server's own and not the application's: what it means for the connection; `None`: it was the
-    /// application's, or that cannot be told.
+    /// Why a response was the server's own and not the application's: what it means for the connection;
+    /// `None`: it was the application's, or that cannot be told.
     fn own_answer(&self, _answer: &Answer) -> Option<Cause> {
         None
     }
 
-    /// After how long a process ends because of its requests, by a signal that asks it to; `None`: no such setting, or not known.
+    /// After how long a process ends because of its requests, by a signal that asks it to; `None`: no such
+    /// setting, or not known.
     fn own_limit(&self, _server: &Server) -> Option<OwnLimit> {
         None
     }
@@ -272,7 +279,8 @@ pub enum Inside {
     Nothing,
     /// From processes with the role of a front end, in HTTP or another protocol that is framed.
     FrontEnds,
-    /// Over UNIX sockets, in a protocol of the server's own, one request a connection; the public listeners are TCP.
+    /// Over UNIX sockets, in a protocol of the server's own, one request a connection; the public listeners
+    /// are TCP.
     PrivateOverUnix,
 }
 
@@ -301,8 +309,9 @@ pub struct LogInterval {
 /// Where an access log's request time begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogStart {
-    /// The head is read and parsed, the application not yet called: `service_ns`'s start plus the CPU time of parsing.
-    /// A pipelined request whose head came with an earlier read starts when the request before it has been logged.
+    /// The head is read and parsed, the application not yet called: `service_ns`'s start plus the CPU time of
+    /// parsing. A pipelined request whose head came with an earlier read starts when the request before
+    /// it has been logged.
     HeadParsed,
     /// The connection was accepted; later requests of it: the wait for their first byte has begun.
     Accepted,
@@ -311,8 +320,8 @@ pub enum LogStart {
 /// Where an access log's request time ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogEnd {
-    /// The last write of the response has returned; writing the log line, the iterable's `close()`, closing the
-    /// connection and any lingering come after.
+    /// The last write of the response has returned; writing the log line, the iterable's `close()`, closing
+    /// the connection and any lingering come after.
     ResponseWritten,
 }
 

@@ -1,7 +1,7 @@
 //! The first product: spans and slices, streamed as they become certain.
 //!
-//! In: transitions of the machines. Out: [`Entry`]s, roughly in the order in which they end. Consumers (Perfetto,
-//! ndjson) keep no more than they need; memory does not grow with the length of the run.
+//! In: transitions of the machines. Out: [`Entry`]s, roughly in the order in which they end. Consumers
+//! (Perfetto, ndjson) keep no more than they need; memory does not grow with the length of the run.
 
 use crate::event::{Tid, Wake};
 use crate::model::dropped::{Cause, Example};

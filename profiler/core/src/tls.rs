@@ -1,5 +1,5 @@
-//! Headers of TLS records (RFC 8446 section 5.1): type, version, length. They are sent as they are and hold no secret; what
-//! is behind them is encrypted, or a handshake.
+//! Headers of TLS records (RFC 8446 section 5.1): type, version, length. They are sent as they are and hold
+//! no secret; what is behind them is encrypted, or a handshake.
 //!
 //! In: one byte after another, from a header's first on. Out: the [`Header`] once it is whole.
 

@@ -1,7 +1,9 @@
-//! How long forecasts take: `cargo run --release --package profiler-forecast --example speed -- [REQUESTS SETTINGS]`.
+//! How long forecasts take: `cargo run --release --package profiler-forecast --example speed -- [REQUESTS
+//! SETTINGS]`.
 //!
-//! In: how many requests and settings; 100,000 and 20 if nothing is said. Out: seconds of one core for all that `wsgi-trace whatif` simulates of
-//! them (each setting as it is, with less and with more CPU time, and at saturation), for sync workers and for a pool of threads. The load is made up.
+//! In: how many requests and settings; 100,000 and 20 if nothing is said. Out: seconds of one core for all
+//! that `wsgi-trace whatif` simulates of them (each setting as it is, with less and with more CPU time, and
+//! at saturation), for sync workers and for a pool of threads. The load is made up.
 
 use std::time::Instant;
 

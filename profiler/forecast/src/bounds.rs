@@ -1,8 +1,8 @@
 //! Bounds: how short response times would be at best, if one kind of wait were gone and nothing else changed.
 //!
-//! In: the phases of requests, by endpoint. Out: [`Bounds`]. They are no forecasts. A wait that goes makes room for another:
-//! without waits for a thread more requests want the interpreter lock at once. So the truth lies between today's figure
-//! and the bound, or beyond today's.
+//! In: the phases of requests, by endpoint. Out: [`Bounds`]. They are no forecasts. A wait that goes makes
+//! room for another: without waits for a thread more requests want the interpreter lock at once. So the truth
+//! lies between today's figure and the bound, or beyond today's.
 
 use profiler_core::phase::{Phase, Phases};
 

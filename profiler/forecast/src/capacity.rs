@@ -1,7 +1,8 @@
 //! How many requests a second a setting serves at most, and what stops it from serving more.
 //!
-//! In: a load and a setting. Out: [`Capacity`]. There are always several of these requests for each slot. What counts is the middle of all responses,
-//! from the first tenth to the last: their rate is the capacity, and what is busy meanwhile is the limit.
+//! In: a load and a setting. Out: [`Capacity`]. There are always several of these requests for each slot.
+//! What counts is the middle of all responses, from the first tenth to the last: their rate is the capacity,
+//! and what is busy meanwhile is the limit.
 
 use crate::competition::Competition;
 use crate::engine::simulate;
@@ -10,13 +11,15 @@ use crate::load::{Arrives, Front, Load, Request, Segment};
 use crate::outcome::Stretch;
 use crate::setting::{Dispatch, Errands, Setting, SettingError};
 
-/// From this share of the time on, what is busy is the limit. Less than all: at some moments there is nothing to do for it.
+/// From this share of the time on, what is busy is the limit. Less than all: at some moments there is nothing
+/// to do for it.
 const BUSY_RATIO: f64 = 0.9;
 
-/// So many requests for each slot are in flight. If all came at once, each would go to a process before any is busy, and one process would have the
-/// most for good.
+/// So many requests for each slot are in flight. If all came at once, each would go to a process before any
+/// is busy, and one process would have the most for good.
 const FOR_EACH_SLOT: usize = 8;
-/// That is no more than one of so many of all, so that there is a stretch in which it is always so. Few requests come again and again.
+/// That is no more than one of so many of all, so that there is a stretch in which it is always so. Few
+/// requests come again and again.
 const AT_ONCE: usize = 10;
 /// No more requests than this are simulated, where that is enough to fill all slots: more take time.
 const MOST: usize = 20_000;
@@ -57,7 +60,8 @@ pub fn capacity(load: &Load, setting: &Setting) -> Result<Capacity, SettingError
     let count = enough.max(slots.saturating_mul(AT_ONCE)).max(some.len());
     let mut requests: Vec<Request> = some.iter().cycle().take(count).cloned().collect();
     let width = slots.saturating_mul(for_each).min(requests.len() / AT_ONCE).max(1);
-    // Half of what a request takes of a CPU. Just as a response is sent its process could take the next one, though others of its requests wait.
+    // Half of what a request takes of a CPU. Just as a response is sent its process could take the next one,
+    // though others of its requests wait.
     let think_ns = row_cpu_ns(&requests) / 2;
     for (number, request) in requests.iter_mut().enumerate() {
         let before = number.checked_sub(width);
@@ -114,7 +118,8 @@ fn mean_ns(sum_ns: u64, requests: &[Request]) -> u64 {
     sum_ns / u64::try_from(requests.len()).unwrap_or(u64::MAX).max(1)
 }
 
-/// How many times as long as a slot has a request, in the mean, the front end has it too, rounded up. So many are on their way for each that a slot has.
+/// How many times as long as a slot has a request, in the mean, the front end has it too, rounded up. So many
+/// are on their way for each that a slot has.
 fn times_its_slot(requests: &[Request], front: Option<&Front>) -> usize {
     let Some(front) = front else { return 1 };
     let rows_ns = sum_ns(requests.iter().flat_map(|request| &request.row.segments));

@@ -26,7 +26,8 @@ pub enum Change {
     Proxy,
     /// Another class of worker, where the server has such.
     Class(Class),
-    /// These endpoints go to a server of their own, with so many processes and threads; `None`: as many as the other has.
+    /// These endpoints go to a server of their own, with so many processes and threads; `None`: as many as
+    /// the other has.
     Split {
         /// Their numbers.
         endpoints: Vec<usize>,

@@ -1,6 +1,7 @@
 //! Other programs on the same cores: how much CPU time they took, and in which pieces.
 //!
-//! In: readings of the machine's CPU time, by an adapter. Out: [`Competition`], which the simulation's cores run beside the server.
+//! In: readings of the machine's CPU time, by an adapter. Out: [`Competition`], which the simulation's cores
+//! run beside the server.
 
 /// A stretch of time in which other programs took CPU time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,8 @@
-//! The simulation: discrete events, each request its row of segments, slots, interpreter locks and cores in between.
+//! The simulation: discrete events, each request its row of segments, slots, interpreter locks and cores in
+//! between.
 //!
-//! In: a [`Load`] and a [`Setting`]. Out: an [`Outcome`]. Time is in whole nanoseconds; all that is random comes from the setting's seed.
+//! In: a [`Load`] and a [`Setting`]. Out: an [`Outcome`]. Time is in whole nanoseconds; all that is random
+//! comes from the setting's seed.
 
 mod agenda;
 mod back_end;
@@ -52,7 +54,8 @@ struct Engine<'a> {
     locks: Vec<Lock>,
     back_ends: Vec<BackEnd>,
     slots: Slots,
-    /// The slots, then the dispatching thread of each process, then those of other programs and of a front end.
+    /// The slots, then the dispatching thread of each process, then those of other programs and of a front
+    /// end.
     threads: Vec<Thread>,
     /// How many of them are slots.
     threads_of_slots: usize,

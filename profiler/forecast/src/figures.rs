@@ -43,7 +43,8 @@ impl Figures {
         sums.figures()
     }
 
-    /// Of plays of one load, without the requests that do not count: as those of one play, each figure in the mean of all.
+    /// Of plays of one load, without the requests that do not count: as those of one play, each figure in the
+    /// mean of all.
     pub fn simulated(load: &Load, plays: &[Outcome]) -> Self {
         let mut sums = Sums::new(load.endpoints.len());
         for outcome in plays {

@@ -1,7 +1,7 @@
 //! What would change at other settings: pure, without I/O and without a clock, deterministic by seed.
 //!
-//! In: requests of a recording, each with its phases and its row of segments, and a setting. Out: [`bounds`] ("at best"), and figures of a
-//! simulation ([`engine`]) at that setting and others.
+//! In: requests of a recording, each with its phases and its row of segments, and a setting. Out: [`bounds`]
+//! ("at best"), and figures of a simulation ([`engine`]) at that setting and others.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::too_many_lines))]
 

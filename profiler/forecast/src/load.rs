@@ -1,6 +1,7 @@
 //! What the server is asked to do: requests, each with the row of its segments, and when each arrives.
 //!
-//! In: a recording, by an adapter. Out: [`Load`], which the simulation plays at any [`crate::setting::Setting`].
+//! In: a recording, by an adapter. Out: [`Load`], which the simulation plays at any
+//! [`crate::setting::Setting`].
 
 use profiler_core::phase::Phase;
 
@@ -13,8 +14,8 @@ pub enum Work {
     Free(Phase),
     /// It waits, with neither. The time counts as this phase.
     Wait(Phase),
-    /// It waits for what its client sends: until so long after the request's arrival, whenever the thread asks for it. The time counts as
-    /// `client_read_stall`.
+    /// It waits for what its client sends: until so long after the request's arrival, whenever the thread
+    /// asks for it. The time counts as `client_read_stall`.
     ClientSends,
     /// It waits for a back end, by its number in [`Load::back_ends`].
     BackEnd(u32),
@@ -32,26 +33,30 @@ impl Work {
 pub struct Segment {
     /// What the thread does.
     pub work: Work,
-    /// How long: on a CPU, or waiting; of [`Work::ClientSends`] since the request's arrival. Waits for the lock and for a CPU come on top.
+    /// How long: on a CPU, or waiting; of [`Work::ClientSends`] since the request's arrival. Waits for the
+    /// lock and for a CPU come on top.
     pub duration_ns: u64,
 }
 
 /// What a request asks of the thread that serves it, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
-    /// What its client takes to send it, where the server reads that before it asks for a slot. The time counts as `client_read_stall`.
+    /// What its client takes to send it, where the server reads that before it asks for a slot. The time
+    /// counts as `client_read_stall`.
     pub ahead_ns: u64,
-    /// From the moment a free slot takes the request until it does something for it: a wakeup, a call of accept. A slot that goes from one request to the
-    /// next does not sleep.
+    /// From the moment a free slot takes the request until it does something for it: a wakeup, a call of
+    /// accept. A slot that goes from one request to the next does not sleep.
     pub pickup_ns: u64,
     /// The segments up to the slot's last byte.
     pub segments: Vec<Segment>,
-    /// Waits after that, before a front end is done: a client that takes the response slowly holds no slot there.
+    /// Waits after that, before a front end is done: a client that takes the response slowly holds no slot
+    /// there.
     pub behind: Vec<Segment>,
 }
 
 impl Row {
-    /// Whether the thread wakes up to run before this segment: it waited in the one before. Its first wakeup is part of `pickup_ns`.
+    /// Whether the thread wakes up to run before this segment: it waited in the one before. Its first wakeup
+    /// is part of `pickup_ns`.
     pub fn wakes_before(&self, segment: usize) -> bool {
         let work = |at: usize| self.segments.get(at).map(|segment| segment.work);
         let waited = segment.checked_sub(1).and_then(work).is_some_and(Work::is_wait);
@@ -87,13 +92,15 @@ pub struct Request {
     pub connection: u64,
     /// When it arrives.
     pub arrives: Arrives,
-    /// It stands in figures. One that began before the window or was open at its end is load for others alone.
+    /// It stands in figures. One that began before the window or was open at its end is load for others
+    /// alone.
     pub is_counted: bool,
     /// What it asks.
     pub row: Row,
 }
 
-/// What a front end does for each request, on a thread of its own that is no slot. Its CPU time counts as `front_end`.
+/// What a front end does for each request, on a thread of its own that is no slot. Its CPU time counts as
+/// `front_end`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Front {
     /// Until it asks for a slot.

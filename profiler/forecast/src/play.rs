@@ -1,7 +1,8 @@
 //! Figures of a setting: what a simulation gives, without the luck of one seed.
 //!
-//! In: a load and a setting. Out: [`Figures`]. Who wins a race for a lock changes what comes after it. With one seed, p90 of a thousand requests of
-//! threads that share an interpreter lock is off by several percent. So a short load is played again with other seeds, and all plays count together.
+//! In: a load and a setting. Out: [`Figures`]. Who wins a race for a lock changes what comes after it. With
+//! one seed, p90 of a thousand requests of threads that share an interpreter lock is off by several percent.
+//! So a short load is played again with other seeds, and all plays count together.
 
 use crate::engine::simulate;
 use crate::figures::Figures;

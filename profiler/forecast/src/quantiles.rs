@@ -1,6 +1,7 @@
 //! Quantiles of response times, exact.
 //!
-//! In: durations. Out: [`Quantiles`], each a duration that is among them (nearest rank), and [`Brackets`]: how well so few durations show them.
+//! In: durations. Out: [`Quantiles`], each a duration that is among them (nearest rank), and [`Brackets`]:
+//! how well so few durations show them.
 
 /// The median and two tails of durations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,8 +42,9 @@ impl Quantiles {
 /// Standard errors on either side of a rank: 95 of 100 such brackets hold the true quantile.
 const STANDARD_ERRORS: f64 = 1.96;
 
-/// Between which two durations each true quantile lies. They are order statistics, which assume nothing of how the durations are distributed. Where a
-/// quantile falls between two kinds of requests, its bracket is wide.
+/// Between which two durations each true quantile lies. They are order statistics, which assume nothing of
+/// how the durations are distributed. Where a quantile falls between two kinds of requests, its bracket is
+/// wide.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Brackets {
     /// Of the median.

@@ -67,13 +67,14 @@ pub struct Search {
     pub tried: usize,
     /// The first that keeps the goal.
     pub found: Option<Slots>,
-    /// The best of all that were tried, and how long its responses take on a machine that is slower by a tenth, or on this one where that is longer; `None`:
-    /// none was tried.
+    /// The best of all that were tried, and how long its responses take on a machine that is slower by a
+    /// tenth, or on this one where that is longer; `None`: none was tried.
     pub best: Option<(Slots, u64)>,
 }
 
-/// Settings to try, fewest processes first (each takes memory), then fewest threads. There are up to two processes for each core, but no more than 64
-/// unless there are more today. A server without a pool of threads whose processes have one keeps that.
+/// Settings to try, fewest processes first (each takes memory), then fewest threads. There are up to two
+/// processes for each core, but no more than 64 unless there are more today. A server without a pool of
+/// threads whose processes have one keeps that.
 pub fn candidates(setting: &Setting, most_processes: Option<u32>) -> Vec<Slots> {
     let most = setting.cores.saturating_mul(PROCESSES_PER_CORE).min(MAX_PROCESSES).max(setting.processes);
     let most = most_processes.map_or(most, |limit| most.min(limit));

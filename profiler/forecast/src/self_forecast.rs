@@ -1,6 +1,8 @@
-//! Whether a simulation of the recorded setting gives back what was recorded: without that, nothing else is forecast.
+//! Whether a simulation of the recorded setting gives back what was recorded: without that, nothing else is
+//! forecast.
 //!
-//! In: figures as measured and as simulated. Out: [`SelfForecast`], each figure beside the other, with how much it may differ.
+//! In: figures as measured and as simulated. Out: [`SelfForecast`], each figure beside the other, with how
+//! much it may differ.
 
 use profiler_core::phase::{Phase, Phases};
 
@@ -12,8 +14,9 @@ const MIDDLE_RATIO: f64 = 0.05;
 const TAIL_RATIO: f64 = 0.1;
 /// The throughput may differ by this much.
 const THROUGHPUT_RATIO: f64 = 0.02;
-/// A phase may always differ by this share of all request time. Where percentiles and throughput hold and no phase is off by more, forecasts of other
-/// settings were as near to the real change as with a hundredth (docs/whatif-judged.md).
+/// A phase may always differ by this share of all request time. Where percentiles and throughput hold and no
+/// phase is off by more, forecasts of other settings were as near to the real change as with a hundredth
+/// (docs/whatif-judged.md).
 const SMALL_RATIO: f64 = 0.03;
 /// Phases that are one to the model: a request waits for a slot, wherever.
 const SLOT_WAITS: [Phase; 3] = [Phase::AcceptQueue, Phase::PoolWait, Phase::LoopWait];
@@ -43,8 +46,8 @@ impl Compared {
     }
 }
 
-/// A quantile as measured and as simulated. It may differ by this ratio, and lie wherever the recording itself leaves open where it is: that of a mix of
-/// short and long requests can lie between the two kinds.
+/// A quantile as measured and as simulated. It may differ by this ratio, and lie wherever the recording
+/// itself leaves open where it is: that of a mix of short and long requests can lie between the two kinds.
 fn quantile(
     name: &str,
     (measured_ns, simulated_ns): (u64, u64),

@@ -11,7 +11,8 @@ pub(crate) const MAX_SLOTS: u32 = 16_384;
 const MAX_CORES: u32 = 4096;
 /// CPython's switch interval (`sys.getswitchinterval`).
 pub const SWITCH_INTERVAL_NS: u64 = 5_000_000;
-/// How long a thread runs before another of its core's run queue gets its turn: the kernel looks at each tick, 250 times a second on most.
+/// How long a thread runs before another of its core's run queue gets its turn: the kernel looks at each
+/// tick, 250 times a second on most.
 pub const QUANTUM_NS: u64 = 4_000_000;
 
 /// A thread that went to sleep less than this long ago wakes up sooner: its core is not yet at rest.
@@ -62,8 +63,9 @@ impl Errands {
 pub enum Dispatch {
     /// One queue for all: each slot accepts for itself when it is free.
     Shared(Wakes),
-    /// Each process has a thread that accepts and hands over to its own pool, also where all of that are busy and another process has
-    /// free ones. All of these threads are woken for a connection: the first that has a core and the lock gets it.
+    /// Each process has a thread that accepts and hands over to its own pool, also where all of that are busy
+    /// and another process has free ones. All of these threads are woken for a connection: the first that
+    /// has a core and the lock gets it.
     ByProcess(Errands),
 }
 
@@ -78,8 +80,9 @@ pub struct Own {
     pub threads: u32,
 }
 
-/// How long a thread runs at least before one that wakes up takes its core: the kernel's base slice. That is 0.7 ms,
-/// and as much again for each doubling of the cores up to eight (`sysctl_sched_base_slice`, Linux 6.6 and later).
+/// How long a thread runs at least before one that wakes up takes its core: the kernel's base slice. That is
+/// 0.7 ms, and as much again for each doubling of the cores up to eight (`sysctl_sched_base_slice`, Linux 6.6
+/// and later).
 const fn base_slice_ns(cores: u32) -> u64 {
     let doublings = match cores {
         0..=1 => 0,
@@ -110,22 +113,26 @@ pub struct Setting {
     pub own: Option<Own>,
     /// How requests come to slots.
     pub dispatch: Dispatch,
-    /// Requests of a kept connection go to the process that accepted it. Only where each process accepts for itself.
+    /// Requests of a kept connection go to the process that accepted it. Only where each process accepts for
+    /// itself.
     pub is_sticky: bool,
     /// Cores, each with a run queue of its own.
     pub cores: u32,
-    /// So much CPU time a second the server may take, by a cgroup's quota. That bounds its capacity; how it is stopped is not simulated.
+    /// So much CPU time a second the server may take, by a cgroup's quota. That bounds its capacity; how it
+    /// is stopped is not simulated.
     pub quota_ns: Option<u64>,
     /// How threads take turns on a core.
     pub turns: Turns,
-    /// After how long who waits for the interpreter lock asks its holder to give it up; `None`: there is no such lock.
+    /// After how long who waits for the interpreter lock asks its holder to give it up; `None`: there is no
+    /// such lock.
     pub switch_interval_ns: Option<u64>,
-    /// From the moment that a thread gives the interpreter lock up until the one that it woke can take it: each as likely as the others; none: at
-    /// once. Who runs meanwhile takes it first.
+    /// From the moment that a thread gives the interpreter lock up until the one that it woke can take it:
+    /// each as likely as the others; none: at once. Who runs meanwhile takes it first.
     pub handovers_ns: Vec<u64>,
     /// The same of a thread that went to sleep less than [`AWAKE_NS`] ago.
     pub quick_handovers_ns: Vec<u64>,
-    /// How long a thread that has waited takes to run again where a core is free. That time counts as `run_queue`.
+    /// How long a thread that has waited takes to run again where a core is free. That time counts as
+    /// `run_queue`.
     pub wakeup_ns: u64,
     /// How many requests each back end serves at once, by its number; `None` or absent: any number.
     pub back_end_limits: Vec<Option<u32>>,

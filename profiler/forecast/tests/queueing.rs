@@ -1,6 +1,7 @@
 //! An independent witness: known results of queueing theory.
 //!
-//! In: arrivals and service times from a seed. Out: mean waits. One is accepted where the interval of 99.9 % of batch means holds it.
+//! In: arrivals and service times from a seed. Out: mean waits. One is accepted where the interval of 99.9 %
+//! of batch means holds it.
 
 use fastrand::Rng;
 use profiler_core::phase::Phase;

@@ -1,7 +1,7 @@
 //! What is known now: written by the session's thread, read by the one that serves.
 //!
-//! In: requests, windows, the state of the target. Out: the same, to be shown. Nothing is computed under the lock but
-//! sums.
+//! In: requests, windows, the state of the target. Out: the same, to be shown. Nothing is computed under the
+//! lock but sums.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,6 +1,7 @@
 //! How much may be traced in full: whether a full trace may begin now, and for how long.
 //!
-//! In: times since the agent began, what is wanted. Out: a length, or the reason why not. A pure state machine.
+//! In: times since the agent began, what is wanted. Out: a length, or the reason why not. A pure state
+//! machine.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -86,8 +87,8 @@ impl Budget {
         Self { limits, runs: VecDeque::new() }
     }
 
-    /// Grants a full trace that begins at `now`, of at most `wanted`; it counts from now on. What is left of the budget may
-    /// be less than what is wanted: then it is what is granted.
+    /// Grants a full trace that begins at `now`, of at most `wanted`; it counts from now on. What is left of
+    /// the budget may be less than what is wanted: then it is what is granted.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -179,7 +180,8 @@ mod tests {
             (10, Ask(30), Some(Err(Refusal::UnderWay { left: seconds(50) }))),
             (10, Trigger(30), Some(Err(Refusal::UnderWay { left: seconds(50) }))),
             (61, Ended, None),
-            // It lasted a second longer than granted: that counts too. By itself none begins before the pause is over.
+            // It lasted a second longer than granted: that counts too. By itself none begins before the
+            // pause is over.
             (70, Trigger(60), pause(591)),
             // A person need not wait; never more than the longest, nor than what is left of 360 s.
             (70, Ask(1000), ok(299)),

@@ -1,7 +1,7 @@
 //! Cumulative counts that windows carry: locks, slots, listeners, CPU, losses.
 //!
-//! In: snapshots of windows, each once. Out: sums by family and label, since the agent began. Adding a count is adding its
-//! line in [`FAMILIES`] and its value in [`Counts::of`].
+//! In: snapshots of windows, each once. Out: sums by family and label, since the agent began. Adding a count
+//! is adding its line in [`FAMILIES`] and its value in [`Counts::of`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -88,7 +88,8 @@ families! {
 }
 
 impl Id {
-    /// Whether it takes system calls to know it. Of how connections end, light mode may know it without (`Counts::told_in_light`).
+    /// Whether it takes system calls to know it. Of how connections end, light mode may know it without
+    /// (`Counts::told_in_light`).
     const fn takes_calls(self) -> bool {
         matches!(
             self,
@@ -203,8 +204,8 @@ impl Counts {
         counts
     }
 
-    /// What the window of a full trace adds to `light`, those of the light mode beside it: what that cannot know, and what is
-    /// of each session by itself.
+    /// What the window of a full trace adds to `light`, those of the light mode beside it: what that cannot
+    /// know, and what is of each session by itself.
     pub fn beside(snapshot: &Snapshot, light: &Self) -> Self {
         let mut counts = Self::of(snapshot);
         let is_new = |id: Id| id.takes_calls() && !light.told_in_light.contains(&id);
@@ -266,7 +267,8 @@ impl Counts {
     fn losses(&mut self, snapshot: &Snapshot) {
         let losses = &snapshot.coverage.losses;
         self.set(Id::Received, "", snapshot.coverage.conservation.received);
-        // All causes from the beginning: a series that is not there does not go up. A wakeup missed is a doubt, no loss.
+        // All causes from the beginning: a series that is not there does not go up. A wakeup missed is a
+        // doubt, no loss.
         for (_, cause) in (0..).zip(LOSS_NAMES).filter(|(number, _)| *number != WAKE_MISSED) {
             self.set(Id::Lost, cause, 0);
         }
@@ -322,8 +324,8 @@ impl Counts {
         *sum = sum.saturating_add(value);
     }
 
-    /// Each family with its label values and sums; without those that light mode cannot know where `is_light`, as they
-    /// stand still then.
+    /// Each family with its label values and sums; without those that light mode cannot know where
+    /// `is_light`, as they stand still then.
     pub fn families(&self, is_light: bool) -> impl Iterator<Item = (&'static Family, Vec<(&str, u64)>)> {
         let is_told = move |id: Id| !(is_light && id.takes_calls()) || self.told_in_light.contains(&id);
         FAMILIES.iter().enumerate().map(move |(place, family)| {

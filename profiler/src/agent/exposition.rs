@@ -1,7 +1,7 @@
 //! The two text formats of metrics, and which of them a client wants.
 //!
-//! In: OpenMetrics text. Out: the same in Prometheus' own older text format (0.0.4), for whatever does not ask for
-//! OpenMetrics: browsers, curl, promtool. The two differ in a few lines of description alone.
+//! In: OpenMetrics text. Out: the same in Prometheus' own older text format (0.0.4), for whatever does not
+//! ask for OpenMetrics: browsers, curl, promtool. The two differ in a few lines of description alone.
 
 use std::borrow::Cow;
 
@@ -15,8 +15,8 @@ pub fn wants_openmetrics(accept: Option<&str>) -> bool {
     accept.is_some_and(|accept| accept.contains("application/openmetrics-text"))
 }
 
-/// OpenMetrics as the older text: the description of a counter names its sample, an info is a gauge, and neither units
-/// nor an end are marked.
+/// OpenMetrics as the older text: the description of a counter names its sample, an info is a gauge, and
+/// neither units nor an end are marked.
 pub fn plain(openmetrics: &str) -> String {
     let mut text = String::with_capacity(openmetrics.len());
     let mut help: Option<(&str, &str)> = None;

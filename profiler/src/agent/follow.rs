@@ -1,7 +1,7 @@
 //! Follows one server: finds it, attaches, watches window after window, and finds it again after it has gone.
 //!
-//! In: a way to find the server, the length of a window, questions from the HTTP side. Out: what is seen, on the board.
-//! Everything happens on one thread; attaching blocks it for a second or two.
+//! In: a way to find the server, the length of a window, questions from the HTTP side. Out: what is seen, on
+//! the board. Everything happens on one thread; attaching blocks it for a second or two.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +51,8 @@ pub struct Chosen {
     pub attach: attach::Settings,
     /// For full traces beside that; `None`: it is a full trace itself.
     pub full: Option<attach::Settings>,
-    /// In place of both, in full, where this machine does not let all of light mode be attached; `None`: that is an error.
+    /// In place of both, in full, where this machine does not let all of light mode be attached; `None`:
+    /// that is an error.
     pub instead: Option<attach::Settings>,
     /// What this means for the server, in one sentence.
     pub sentence: &'static str,
@@ -89,8 +90,8 @@ pub struct Follow<'a> {
     pub rows: Option<Arc<Courier>>,
     /// Questions from the HTTP side.
     pub questions: mpsc::Receiver<Question>,
-    /// Who serves, until a signal comes. It ends before the programs are detached: that may leave a process of ours behind
-    /// for a second, which must not hold the socket.
+    /// Who serves, until a signal comes. It ends before the programs are detached: that may leave a process
+    /// of ours behind for a second, which must not hold the socket.
     pub server: Option<Server>,
 }
 
@@ -300,8 +301,8 @@ impl Follow<'_> {
         self.board.window(window);
     }
 
-    /// Whether another server has taken the target's place while some of its processes still live: after an upgrade on
-    /// the fly, or a deploy that overlaps.
+    /// Whether another server has taken the target's place while some of its processes still live: after an
+    /// upgrade on the fly, or a deploy that overlaps.
     fn is_replaced(&self, tree: &Tree) -> bool {
         self.only_pid.is_none()
             && !is_running(&Proc::default(), tree.root)

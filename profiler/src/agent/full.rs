@@ -1,7 +1,8 @@
 //! Full traces beside light mode: a second session, for a while.
 //!
-//! In: who asks for one, what light mode sees. Out: its window, on the board. The session lives on a thread of its own, from
-//! attaching to detaching: the rings of light mode are emptied meanwhile, and that alone counts requests.
+//! In: who asks for one, what light mode sees. Out: its window, on the board. The session lives on a thread
+//! of its own, from attaching to detaching: the rings of light mode are emptied meanwhile, and that alone
+//! counts requests.
 
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -191,7 +192,8 @@ impl Full {
         let _ = ask.answer.send(answer);
     }
 
-    /// What the budget says. Attaching and detaching take a time of their own, in which there is no second one either.
+    /// What the budget says. Attaching and detaching take a time of their own, in which there is no second
+    /// one either.
     fn grant(&mut self, wanted: Duration, by: By) -> Result<Duration, Refusal> {
         match &self.running {
             None => self.budget.grant(self.began.elapsed(), wanted, by),
@@ -231,7 +233,8 @@ impl Full {
         true
     }
 
-    /// Waits until the trace that is under way has ended, and puts its window on the board. May be cancelled at any time.
+    /// Waits until the trace that is under way has ended, and puts its window on the board. May be cancelled
+    /// at any time.
     pub async fn next(&mut self) {
         match &mut self.running {
             None => pending().await,
@@ -256,7 +259,8 @@ impl Full {
         give_memory_back();
     }
 
-    /// Answers those who want to see how things stand, once the window of a trace that goes on is on the board too.
+    /// Answers those who want to see how things stand, once the window of a trace that goes on is on the
+    /// board too.
     pub fn look(&self, questions: Vec<Question>) {
         let is_open = self.board.state().modes.full;
         match self.running.as_ref().filter(|_| is_open) {

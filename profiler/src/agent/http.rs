@@ -1,8 +1,8 @@
 //! Answers over HTTP: metrics, reports, the page, health.
 //!
-//! In: what stands on the board. Out: responses. A window is looked at and an answer written out at most once a
-//! second, however many ask. Connections are bounded in number and in time. So a client that asks without reading, or
-//! never finishes asking, costs little and not for long.
+//! In: what stands on the board. Out: responses. A window is looked at and an answer written out at most once
+//! a second, however many ask. Connections are bounded in number and in time. So a client that asks without
+//! reading, or never finishes asking, costs little and not for long.
 
 mod answer;
 mod full;

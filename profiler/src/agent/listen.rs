@@ -1,8 +1,8 @@
 //! Where the agent listens, and who may ask.
 //!
-//! In: `--listen`, `--token-file`, sockets that systemd hands over. Out: a bound listener and a rule of access. Metrics
-//! and reports name paths of the application: beyond this machine nobody gets them without a token, unless the
-//! administrator has opened the socket.
+//! In: `--listen`, `--token-file`, sockets that systemd hands over. Out: a bound listener and a rule of
+//! access. Metrics and reports name paths of the application: beyond this machine nobody gets them without a
+//! token, unless the administrator has opened the socket.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};

@@ -1,7 +1,8 @@
 //! What is known, as Prometheus metrics.
 //!
-//! In: what stands on the board. Out: OpenMetrics text. All names begin with `wsgi_trace_`; counters only go up as
-//! long as the agent lives. No label holds an address. What came from a traced process is one line of bounded width.
+//! In: what stands on the board. Out: OpenMetrics text. All names begin with `wsgi_trace_`; counters only go
+//! up as long as the agent lives. No label holds an address. What came from a traced process is one line of
+//! bounded width.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -274,8 +275,8 @@ impl Metrics {
         Ok(())
     }
 
-    /// Of the last whole window. Before there is one, and while the target is away, nothing is said: what was so when it went
-    /// would stay so.
+    /// Of the last whole window. Before there is one, and while the target is away, nothing is said: what was
+    /// so when it went would stay so.
     fn findings(&self, out: &mut Out<'_, '_>) -> fmt::Result {
         let is_watched = self.known.state.status == Status::Watching;
         let Some(view) = self.known.last.as_ref().filter(|_| is_watched) else { return Ok(()) };

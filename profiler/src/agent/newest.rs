@@ -28,7 +28,8 @@ impl Newest {
         self.0.iter().filter(|request| request.times.end_ns >= since_ns).cloned().collect()
     }
 
-    /// How long those took that ended at `since_ns` or later and were seen from their beginning, in nanoseconds.
+    /// How long those took that ended at `since_ns` or later and were seen from their beginning, in
+    /// nanoseconds.
     pub fn durations_ns(&self, since_ns: u64) -> Vec<u64> {
         let ended = self.0.iter().filter(|request| request.times.end_ns >= since_ns);
         ended.filter(|request| !request.seen.truncated).map(|request| request.total_ns()).collect()

@@ -1,7 +1,7 @@
 //! Finished requests, counted since the agent began.
 //!
-//! In: requests as they come to their end, each once. Out: counts, durations and phases by endpoint; a bounded number of
-//! endpoints, the rest together.
+//! In: requests as they come to their end, each once. Out: counts, durations and phases by endpoint; a
+//! bounded number of endpoints, the rest together.
 
 use profiler_core::model::request::Request;
 use std::collections::BTreeMap;

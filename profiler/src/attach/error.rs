@@ -113,8 +113,8 @@ impl AttachError {
     }
 }
 
-/// Whether the verifier has not got the helper that reads the kernel's memory: so it is where that is locked down. Such a kernel need not have said so
-/// before, as securityfs may not be mounted.
+/// Whether the verifier has not got the helper that reads the kernel's memory: so it is where that is locked
+/// down. Such a kernel need not have said so before, as securityfs may not be mounted.
 fn is_of_lockdown(reason: &str) -> bool {
     // As Linux 6.12 says it, and 6.1 (`check_helper_call`, kernel/bpf/verifier.c).
     let said = ["program of this type cannot use helper ", "unknown func "];

@@ -1,6 +1,8 @@
-//! Carries an attach plan out: loads the object, attaches the hooks, then runs the iterators until nothing is new.
+//! Carries an attach plan out: loads the object, attaches the hooks, then runs the iterators until nothing is
+//! new.
 //!
-//! In: the processes to trace, settings. Out: a [`LiveSource`], which detaches when it is dropped, and the attach report.
+//! In: the processes to trace, settings. Out: a [`LiveSource`], which detaches when it is dropped, and the
+//! attach report.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -24,12 +26,12 @@ use crate::hook::table::{AttachPoint, ProgramEntry};
 use crate::hook::{Hooks, OBJECT, tracefs};
 use crate::source::live::{LiveError, LiveSource, Size, Targets};
 
-/// Rounds of the iterators after which we stop looking: a target that forks faster than that is followed by the fork
-/// hook anyway.
+/// Rounds of the iterators after which we stop looking: a target that forks faster than that is followed by
+/// the fork hook anyway.
 const MAX_ROUNDS: u32 = 8;
 
-/// Attaches to the processes that `find` names. It is asked again once the hooks are on, until it names nobody new, so
-/// that a process forked meanwhile is not missed.
+/// Attaches to the processes that `find` names. It is asked again once the hooks are on, until it names
+/// nobody new, so that a process forked meanwhile is not missed.
 ///
 /// # Errors
 /// If this process may not, this kernel cannot, or there is nobody to trace. Then nothing stays attached.
@@ -98,7 +100,8 @@ pub fn attach(
     Ok((source, report))
 }
 
-/// Attaches to this very process for a moment, and detaches again: what each program would do here is seen, not inferred.
+/// Attaches to this very process for a moment, and detaches again: what each program would do here is seen,
+/// not inferred.
 ///
 /// # Errors
 /// As [`attach`].
@@ -262,7 +265,8 @@ impl Refused {
         Self { reason, forbids_functions: false }
     }
 
-    /// The refusal of a function's hook. Who may hook functions at all is decided before the verifier looks at which.
+    /// The refusal of a function's hook. Who may hook functions at all is decided before the verifier looks
+    /// at which.
     fn function(error: ProgramError) -> Self {
         let forbids_functions = match &error {
             ProgramError::LoadError { io_error, verifier_log } => {
@@ -354,7 +358,8 @@ fn attach_to_calls(program: &mut TracePoint, prefix: &str) -> Result<(), String>
     if attached == 0 { Err("this kernel has no tracepoints of system calls".to_owned()) } else { Ok(()) }
 }
 
-/// The kernel's name of a call's tracepoints where it differs from the call's (they are named after the function).
+/// The kernel's name of a call's tracepoints where it differs from the call's (they are named after the
+/// function).
 fn call_tracepoint(number: u32) -> &'static str {
     match number {
         system_call::SENDFILE => "sendfile64",

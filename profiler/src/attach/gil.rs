@@ -1,5 +1,5 @@
-//! How waits for an interpreter's lock are seen, and with which probes: a pure function of what is wanted and what the
-//! interpreter's file allows.
+//! How waits for an interpreter's lock are seen, and with which probes: a pure function of what is wanted and
+//! what the interpreter's file allows.
 //!
 //! In: [`Wanted`], the machine code that takes the lock, the C library. Out: [`Choice`].
 
@@ -48,8 +48,8 @@ impl Mode {
     }
 }
 
-/// Costs of a probe on this machine's kind of processor, in nanoseconds: an instruction that the kernel carries out
-/// itself, and one that it steps. (Measured in a virtual machine; bare metal steps for less.)
+/// Costs of a probe on this machine's kind of processor, in nanoseconds: an instruction that the kernel
+/// carries out itself, and one that it steps. (Measured in a virtual machine; bare metal steps for less.)
 const EMULATED_NS: u64 = 700;
 const STEPPED_NS: u64 = 10_000;
 

@@ -5,7 +5,8 @@
 use super::AttachError;
 use crate::capability::kernel_btf::KernelBtf;
 
-/// Where the kernel notes that a call came by the 32-bit entry (`registers::BY_32_BIT_ENTRY` of the kernel programs says how).
+/// Where the kernel notes that a call came by the 32-bit entry (`registers::BY_32_BIT_ENTRY` of the kernel
+/// programs says how).
 const CALL_STATUS: &str =
     if cfg!(target_arch = "aarch64") { "thread_info.flags" } else { "thread_info.status" };
 

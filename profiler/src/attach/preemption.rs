@@ -1,6 +1,7 @@
 //! Puts the kernel's functions that keep a CPU into the programs (`profiler_common::preemption`).
 //!
-//! In: the object, the kernel's type information. Out: the object with calls of these functions, or with none.
+//! In: the object, the kernel's type information. Out: the object with calls of these functions, or with
+//! none.
 
 use profiler_common::preemption::{DISABLE, ENABLE, RESTORE, SAVE};
 
@@ -36,7 +37,8 @@ pub(super) fn put_into(object: &[u8], kernel: &KernelBtf) -> Vec<u8> {
     replace(object, &found.map(|(number, function)| (number, function.filter(|_| has_all))))
 }
 
-/// Each call of a number becomes one of the function with this number in the type information; `None`: nothing.
+/// Each call of a number becomes one of the function with this number in the type information; `None`:
+/// nothing.
 fn replace(object: &[u8], functions: &[(u32, Option<u32>)]) -> Vec<u8> {
     let mut bytes = object.to_vec();
     for instruction in bytes.as_chunks_mut::<INSTRUCTION_BYTES>().0 {

@@ -1,7 +1,8 @@
-//! Whether the server's OpenSSL gets probes, and which: a pure function of what its process and this kernel are like.
+//! Whether the server's OpenSSL gets probes, and which: a pure function of what its process and this kernel
+//! are like.
 //!
-//! In: [`Server`]. Out: [`Probe`]s, or why there are none. A probe at a return is dangerous to some processes on some kernels: those get none, whatever is
-//! asked for.
+//! In: [`Server`]. Out: [`Probe`]s, or why there are none. A probe at a return is dangerous to some processes
+//! on some kernels: those get none, whatever is asked for.
 
 use crate::fact::openssl::{Functions, Process, Read};
 
@@ -28,7 +29,8 @@ pub struct Server<'a> {
     pub functions: Option<&'a Functions>,
     /// What the process is like.
     pub process: Process,
-    /// Where a probe at a return makes the process call the kernel, filters of system calls stop that call, and the process crashes.
+    /// Where a probe at a return makes the process call the kernel, filters of system calls stop that call,
+    /// and the process crashes.
     pub filters_stop_returns: bool,
     /// Why this kernel gets no probes; `None`: it may.
     pub no_probes: Option<&'a str>,

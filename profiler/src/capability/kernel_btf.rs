@@ -1,8 +1,8 @@
 //! The kernel's type information: which names exist, and at which offset a field is.
 //!
-//! In: a BTF file. Out: names and byte offsets. Five megabytes are walked at every attach for two dozen answers, so
-//! nothing is copied or built but an index of names. A reader that builds every type took 200 ms of the attach, this
-//! one takes 10.
+//! In: a BTF file. Out: names and byte offsets. Five megabytes are walked at every attach for two dozen
+//! answers, so nothing is copied or built but an index of names. A reader that builds every type took 200 ms
+//! of the attach, this one takes 10.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, BuildHasherDefault};

@@ -51,8 +51,8 @@ pub struct Service {
     /// Name of the service [default: service.name of --resource, else unknown_service:wsgi]
     #[arg(id = "service", long = "service", value_name = "NAME", env = "OTEL_SERVICE_NAME")]
     pub given_name: Option<String>,
-    /// What else is known of it, by OpenTelemetry's names: service.version, deployment.environment.name, k8s.namespace.name,
-    /// k8s.pod.name, k8s.node.name; others are passed over
+    /// What else is known of it, by OpenTelemetry's names: service.version, deployment.environment.name,
+    /// k8s.namespace.name, k8s.pod.name, k8s.node.name; others are passed over
     #[arg(long, value_name = "KEY=VALUE", env = "OTEL_RESOURCE_ATTRIBUTES", value_delimiter = ',')]
     pub resource: Vec<Attribute>,
     /// Also write paths as clients sent them (url.path), which may hold names and numbers of people
@@ -63,14 +63,15 @@ pub struct Service {
 /// Rows of an agent.
 #[derive(Clone, Debug, Args)]
 pub struct Parquet {
-    /// Also write rows for other engines into this directory (Parquet, as `wsgi-trace export` does); it is made where it does not
-    /// exist
+    /// Also write rows for other engines into this directory (Parquet, as `wsgi-trace export` does); it is
+    /// made where it does not exist
     #[arg(id = "parquet", long = "parquet", value_name = "DIRECTORY")]
     pub to: Option<PathBuf>,
     /// How long the files of --parquet are: they appear with the end of the window in which this is over
     #[arg(id = "parquet-every", long = "parquet-every", value_name = "TIME", default_value = "15m", value_parser = duration::parse, requires = "parquet")]
     pub every: Duration,
-    /// How much the files of --parquet may take, as 500MB or 2GB: the oldest whole windows go first, and are counted
+    /// How much the files of --parquet may take, as 500MB or 2GB: the oldest whole windows go first, and are
+    /// counted
     #[arg(id = "parquet-budget", long = "parquet-budget", value_name = "SIZE", default_value = "2GB", value_parser = size, requires = "parquet")]
     pub budget_bytes: u64,
     /// Whose rows they are.
@@ -137,7 +138,8 @@ impl Service {
     }
 }
 
-/// Text with every `%` and two hexadecimal digits as the byte they stand for; what is no text then stays as it is.
+/// Text with every `%` and two hexadecimal digits as the byte they stand for; what is no text then stays as
+/// it is.
 fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -40,8 +40,8 @@ pub enum Selector {
 }
 
 impl Selector {
-    /// Whether it is about the finding with this id. `healthy` is none of [`Selector::Any`], nor is what is merely worth knowing: both say of nothing
-    /// that it is wrong.
+    /// Whether it is about the finding with this id. `healthy` is none of [`Selector::Any`], nor is what is
+    /// merely worth knowing: both say of nothing that it is wrong.
     pub fn covers(self, id: &str) -> bool {
         match self {
             Self::Any => is_wrong(id),

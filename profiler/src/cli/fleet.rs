@@ -35,7 +35,8 @@ pub struct Fleet {
     /// DuckDB's command
     #[arg(long, value_name = "PATH", default_value = "duckdb")]
     pub duckdb: PathBuf,
-    /// Write the questions as SQL files into this directory, and ask nothing; it is made where it does not exist
+    /// Write the questions as SQL files into this directory, and ask nothing; it is made where it does not
+    /// exist
     #[arg(long, value_name = "DIRECTORY", conflicts_with_all = ["format", "since", "service"])]
     pub write_queries: Option<PathBuf>,
     /// Colours in the text

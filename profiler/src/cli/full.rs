@@ -18,13 +18,14 @@ pub const LONGEST: Duration = Duration::from_mins(5);
 /// Full traces beside light mode.
 #[derive(Clone, Debug, Args)]
 pub struct FullTraces {
-    /// In light mode: trace in full for a while when this happens: p99=500ms, queue=10, or the id of a finding; several
-    /// are separated by commas
+    /// In light mode: trace in full for a while when this happens: p99=500ms, queue=10, or the id of a
+    /// finding; several are separated by commas
     ///
-    /// p99: the 99th percentile of the requests that ended in the last 10 seconds is above this, of 20 requests or
-    /// more. queue: as many connections wait for accept. A finding: it is present in the last window; light mode judges
-    /// slots-exhausted, slow-clients, backlog-too-small, descriptor-limit, clients-leave, keep-alive-race,
-    /// worker-timeouts, gil-contention, gil-starvation, gil-threads, gil-not-released, cpu-throttled and server-errors.
+    /// p99: the 99th percentile of the requests that ended in the last 10 seconds is above this, of 20
+    /// requests or more. queue: as many connections wait for accept. A finding: it is present in the
+    /// last window; light mode judges slots-exhausted, slow-clients, backlog-too-small,
+    /// descriptor-limit, clients-leave, keep-alive-race, worker-timeouts, gil-contention,
+    /// gil-starvation, gil-threads, gil-not-released, cpu-throttled and server-errors.
     #[arg(long = "full-when", value_name = "CONDITION", value_delimiter = ',')]
     pub when: Vec<Condition>,
     /// How long such a trace lasts

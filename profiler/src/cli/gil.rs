@@ -14,16 +14,18 @@ pub struct Gil {
     pub way: GilWay,
     /// Also probe where the kernel must single-step: with --gil=full, the exact return
     ///
-    /// Each such probe stops the thread for some 10 µs whenever it is hit, which halves the throughput of a busy
-    /// server. Use it for a few seconds, and only where nothing less will do.
+    /// Each such probe stops the thread for some 10 µs whenever it is hit, which halves the throughput of a
+    /// busy server. Use it for a few seconds, and only where nothing less will do.
     #[arg(long)]
     pub gil_single_step: bool,
-    /// Also read where in Python the holder was whenever a thread begins to wait for the GIL: file, function, line
+    /// Also read where in Python the holder was whenever a thread begins to wait for the GIL: file,
+    /// function, line
     ///
-    /// The thread that waits samples the holder's frames, up to eight. That costs 1 to 2 µs each time it goes to sleep for
-    /// the GIL, nothing otherwise. Once it has waited for 4 ms, it samples its own frames too, once in a wait. That costs
-    /// 2 µs, and a quarter of a µs for each thread that it passes on its way to itself. For CPython 3.11 to 3.15. The report
-    /// names files and functions of the application.
+    /// The thread that waits samples the holder's frames, up to eight. That costs 1 to 2 µs each time it
+    /// goes to sleep for the GIL, nothing otherwise. Once it has waited for 4 ms, it samples its own
+    /// frames too, once in a wait. That costs 2 µs, and a quarter of a µs for each thread that it passes
+    /// on its way to itself. For CPython 3.11 to 3.15. The report names files and functions of the
+    /// application.
     #[arg(long)]
     pub stacks: bool,
 }

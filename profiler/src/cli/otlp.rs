@@ -13,8 +13,8 @@ use crate::otlp::exporter::{Exporter, Pace};
 /// Export of requests.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Otlp {
-    /// Also send each request as a span, and metrics, to this OpenTelemetry collector (OTLP over HTTP, such as
-    /// http://127.0.0.1:4318)
+    /// Also send each request as a span, and metrics, to this OpenTelemetry collector (OTLP over HTTP, such
+    /// as http://127.0.0.1:4318)
     ///
     /// Spans join the trace that a request's traceparent names.
     #[arg(id = "otlp", long = "otlp", value_name = "URL")]

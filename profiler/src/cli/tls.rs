@@ -9,7 +9,8 @@ use clap::{Args, ValueEnum};
 pub struct Tls {
     /// How to know method, path and status of requests where the server does the TLS itself
     ///
-    /// By probes in its OpenSSL (SSL_read, SSL_write), in its own processes alone. They are not placed unless you ask. Times are known without.
+    /// By probes in its OpenSSL (SSL_read, SSL_write), in its own processes alone. They are not placed
+    /// unless you ask. Times are known without.
     #[arg(long = "tls", value_enum, default_value_t, value_name = "WAY")]
     pub names: TlsWay,
 }

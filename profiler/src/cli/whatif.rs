@@ -45,12 +45,12 @@ pub struct WhatIf {
     /// Another class of gunicorn's workers
     #[arg(long, value_enum, value_name = "CLASS")]
     pub worker_class: Option<WorkerClass>,
-    /// Endpoints that get a server of their own: 'GET /report/*', where * stands for anything. It has as many workers and threads as
-    /// the other, or those that are named: 'GET /report/*=2x4'
+    /// Endpoints that get a server of their own: 'GET /report/*', where * stands for anything. It has as
+    /// many workers and threads as the other, or those that are named: 'GET /report/*=2x4'
     #[arg(long, value_name = "ENDPOINT[=WORKERSxTHREADS]", value_parser = split)]
     pub split: Option<(String, Option<Slots>)>,
-    /// Look for the smallest setting that keeps this, with all other changes: 'p99<200ms' (or p50, p90). Fewest workers first, then
-    /// fewest threads, up to two workers a core
+    /// Look for the smallest setting that keeps this, with all other changes: 'p99<200ms' (or p50, p90).
+    /// Fewest workers first, then fewest threads, up to two workers a core
     #[arg(long, value_name = "GOAL", value_parser = goal, conflicts_with_all = ["workers", "threads", "split"])]
     pub search: Option<Goal>,
     /// Memory for the workers that --search may have: 512M, 2G
@@ -59,7 +59,8 @@ pub struct WhatIf {
     /// So many cores for all of them
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub cores: Option<u32>,
-    /// So many times the requests: x1.5. Where clients wait for responses, the time between their requests is divided by it
+    /// So many times the requests: x1.5. Where clients wait for responses, the time between their requests
+    /// is divided by it
     #[arg(long, value_name = "FACTOR", value_parser = factor)]
     pub rate: Option<f64>,
     /// A back end takes so many times as long: 5432=x0.5, by its port (local: a UNIX socket)
@@ -77,7 +78,8 @@ pub struct WhatIf {
     /// Seed of what is random in the simulation
     #[arg(long, value_name = "NUMBER", default_value_t = 1, hide = true)]
     pub seed: u64,
-    /// Forecast also where the self-forecast does not hold: for `make whatif`, which judges whether that is right
+    /// Forecast also where the self-forecast does not hold: for `make whatif`, which judges whether that is
+    /// right
     #[arg(long, hide = true)]
     pub untrusted: bool,
     /// Form of the answer

@@ -12,8 +12,8 @@ pub fn script(shell: Shell) -> String {
     let mut bytes = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "wsgi-trace", &mut bytes);
     let script = String::from_utf8_lossy(&bytes).into_owned();
-    // clap_complete 4.6 spells a hyphen in the program's name in two ways (clap-rs/clap#6421), so that bash completes
-    // nothing after a subcommand. Once that is mended, nothing is replaced here.
+    // clap_complete 4.6 spells a hyphen in the program's name in two ways (clap-rs/clap#6421), so that bash
+    // completes nothing after a subcommand. Once that is mended, nothing is replaced here.
     script.replace("wsgi__subcmd__trace", "wsgi__trace")
 }
 

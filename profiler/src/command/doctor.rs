@@ -1,7 +1,7 @@
 //! `wsgi-trace doctor`: what this kernel, this user and this target allow, and what each missing part costs.
 //!
-//! In: the running kernel, our privileges, a target if one is named. Out: a list, of programs what became of them when they were attached for a moment;
-//! a failure if tracing is impossible.
+//! In: the running kernel, our privileges, a target if one is named. Out: a list, of programs what became of
+//! them when they were attached for a moment; a failure if tracing is impossible.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -77,8 +77,8 @@ fn target(options: &Doctor) -> Result<Option<u32>, Failure> {
     Ok(Some(pid))
 }
 
-/// Attaches what a trace would attach, for a moment, and says of each program whether that went. Where this user may not, what the kernel has is
-/// distinguished from what the user may.
+/// Attaches what a trace would attach, for a moment, and says of each program whether that went. Where this
+/// user may not, what the kernel has is distinguished from what the user may.
 fn programs(capabilities: &Capabilities, checks: &mut Vec<Check>) -> Result<(), AttachError> {
     let plan_of = |capabilities| plan(capabilities, &Settings::default(), Load::default());
     let planned = match plan_of(&capabilities.as_of_root()) {

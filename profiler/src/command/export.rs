@@ -1,6 +1,7 @@
 //! `wsgi-trace export RECORDING… -o DIR`: recordings as tables that other engines read; needs no privileges.
 //!
-//! In: recordings, a directory, what is said of the service. Out: files, and a line on stderr that counts them.
+//! In: recordings, a directory, what is said of the service. Out: files, and a line on stderr that counts
+//! them.
 
 use std::io::Write as _;
 

@@ -1,7 +1,7 @@
 //! What `--fail-on` makes of a run's findings.
 //!
-//! In: the findings that were named, the snapshot. Out: success, or a [`Failure`] that names those present. The
-//! undecided are said on stderr: who relies on the exit code must know what it does not cover.
+//! In: the findings that were named, the snapshot. Out: success, or a [`Failure`] that names those present.
+//! The undecided are said on stderr: who relies on the exit code must know what it does not cover.
 
 use std::io::Write as _;
 

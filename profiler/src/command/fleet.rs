@@ -17,7 +17,8 @@ use crate::session::consumer::charset;
 /// Asks.
 ///
 /// # Errors
-/// [`Failure`], if there are no tables, or DuckDB cannot be run or refuses; or if the files cannot be written.
+/// [`Failure`], if there are no tables, or DuckDB cannot be run or refuses; or if the files cannot be
+/// written.
 pub fn run(options: &Fleet) -> Result<(), Failure> {
     if let Some(to) = &options.write_queries {
         return write_queries(options, to);

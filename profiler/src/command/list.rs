@@ -37,7 +37,8 @@ struct Row {
     workers: Option<u64>,
     threads: Option<u64>,
     slots: Option<u32>,
-    /// `light` or `full`: how it is best watched for long on this kernel; null: its worker class is not known.
+    /// `light` or `full`: how it is best watched for long on this kernel; null: its worker class is not
+    /// known.
     mode: Option<&'static str>,
     listeners: Vec<String>,
     python: Option<String>,
@@ -110,8 +111,8 @@ fn row(found: &Found, has_light: bool) -> Row {
     }
 }
 
-/// A listener that only the master holds is not where requests come in (gunicorn's control socket). Nor is one of
-/// workers that have a front end of their own (mod_wsgi's daemons).
+/// A listener that only the master holds is not where requests come in (gunicorn's control socket). Nor is
+/// one of workers that have a front end of their own (mod_wsgi's daemons).
 fn is_public(found: &Found, inode: u64) -> bool {
     let roles = &found.recognised.roles;
     let in_front =

@@ -1,6 +1,7 @@
 //! `wsgi-trace man`: the manual pages, from the definition of the command line.
 //!
-//! In: a directory, or none. Out: `wsgi-trace.1` and a page for each command in it, or the first one on standard output.
+//! In: a directory, or none. Out: `wsgi-trace.1` and a page for each command in it, or the first one on
+//! standard output.
 
 use std::io;
 use std::path::Path;

@@ -1,6 +1,7 @@
 //! Which mode suits a server: light, or full.
 //!
-//! In: a recognised server, or its processes, and what this kernel has. Out: a [`Mode`], which `doctor` and `list` say, and `serve` chooses.
+//! In: a recognised server, or its processes, and what this kernel has. Out: a [`Mode`], which `doctor` and
+//! `list` say, and `serve` chooses.
 
 use std::path::Path;
 
@@ -27,7 +28,8 @@ pub(super) enum Mode {
 }
 
 impl Mode {
-    /// The mode for a server of this kind on a kernel that has light mode or has not; `None`: its worker class is not known.
+    /// The mode for a server of this kind on a kernel that has light mode or has not; `None`: its worker
+    /// class is not known.
     pub(super) fn of(kind: &dyn ServerKind, server: &Server, has_light: bool) -> Option<Self> {
         let mode = match (kind.has_thread_per_request(server), has_light) {
             (true, true) => Self::Light,
@@ -37,7 +39,8 @@ impl Mode {
         (server.worker_class != "unknown").then_some(mode)
     }
 
-    /// What `serve` does where this mode was asked for (`None`: none), and what it says as it begins. `lack`: what light mode would lack here.
+    /// What `serve` does where this mode was asked for (`None`: none), and what it says as it begins. `lack`:
+    /// what light mode would lack here.
     pub(super) const fn of_serve(asked: Option<Self>, lack: Option<Lack>) -> (Self, &'static str) {
         match (asked, lack) {
             (Some(Self::Light), Some(Lack::Loop)) => (
@@ -114,7 +117,8 @@ pub(super) enum Lack {
 }
 
 impl Lack {
-    /// What light mode would lack of the server that runs as these processes, alone or (`with_front_end`) behind one that is traced with it.
+    /// What light mode would lack of the server that runs as these processes, alone or (`with_front_end`)
+    /// behind one that is traced with it.
     pub(super) fn of_tree(tree: &Tree, with_front_end: bool) -> Option<Self> {
         let facts = server_facts(&Proc::default(), &tree.tgids);
         let recognised = recognise(&facts.processes, &facts.listeners);
@@ -163,7 +167,8 @@ impl Lack {
     }
 }
 
-/// Whether requests come over a UNIX socket. What no worker holds is not for them, as the control socket of gunicorn 27.
+/// Whether requests come over a UNIX socket. What no worker holds is not for them, as the control socket of
+/// gunicorn 27.
 fn takes_unix(listeners: &[ListenerSeen], roles: &[(u32, Role)]) -> bool {
     let works = |tgid: u32| roles.contains(&(tgid, Role::Worker));
     let has_workers = roles.iter().any(|(_, role)| *role == Role::Worker);
@@ -240,7 +245,8 @@ mod tests {
         recognise(&[process], &[])
     }
 
-    /// Each thing that programs of light mode hook is taken away: what is refused is not advised, and what is not refused is.
+    /// Each thing that programs of light mode hook is taken away: what is refused is not advised, and what is
+    /// not refused is.
     #[test]
     fn light_mode_is_advised_exactly_where_the_kernel_has_what_it_needs() {
         let kernel = |lacks: &str| {

@@ -1,6 +1,7 @@
 //! `wsgi-trace serve`: watch a server for as long as it runs, and show it over HTTP.
 //!
-//! In: target, address, length of a window. Out: nothing but answers over HTTP; a line on stderr when it begins.
+//! In: target, address, length of a window. Out: nothing but answers over HTTP; a line on stderr when it
+//! begins.
 
 use std::cell::RefCell;
 use std::io::Write as _;

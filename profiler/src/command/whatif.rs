@@ -1,6 +1,8 @@
-//! `wsgi-trace whatif FILE`: what would change at other settings; needs no privileges. With `--pid` it watches a server for a while instead.
+//! `wsgi-trace whatif FILE`: what would change at other settings; needs no privileges. With `--pid` it
+//! watches a server for a while instead.
 //!
-//! In: a recording or a server, changes, form of the answer. Out: bounds, today as simulated beside today as measured, forecasts where these agree.
+//! In: a recording or a server, changes, form of the answer. Out: bounds, today as simulated beside today as
+//! measured, forecasts where these agree.
 
 use profiler_forecast::change::{Change, Class};
 

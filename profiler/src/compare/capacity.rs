@@ -1,6 +1,7 @@
 //! What two runs had of capacity, and used of it.
 //!
-//! In: slots and workers of two [`Side`]s. Out: [`CapacityChange`]. One number a run: no confidence can be given.
+//! In: slots and workers of two [`Side`]s. Out: [`CapacityChange`]. One number a run: no confidence can be
+//! given.
 
 use serde::Serialize;
 

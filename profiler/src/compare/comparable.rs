@@ -1,6 +1,7 @@
 //! Whether two runs can be compared, and why not.
 //!
-//! In: two [`Side`]s. Out: [`Doubt`]s, each a sentence; those that forbid a verdict about the whole come first.
+//! In: two [`Side`]s. Out: [`Doubt`]s, each a sentence; those that forbid a verdict about the whole come
+//! first.
 
 use std::collections::BTreeMap;
 
@@ -103,8 +104,8 @@ pub fn doubts(a: &Side, b: &Side) -> Vec<Doubt> {
     found
 }
 
-/// The part of all requests that would have to go to another endpoint for the mixes to be the same (total variation).
-/// An endpoint counts with all its statuses: errors are a result, not a different load.
+/// The part of all requests that would have to go to another endpoint for the mixes to be the same (total
+/// variation). An endpoint counts with all its statuses: errors are a result, not a different load.
 pub fn mix_distance(a: &Side, b: &Side) -> f64 {
     let shares = |side: &Side| {
         let mut shares: BTreeMap<String, f64> = BTreeMap::new();

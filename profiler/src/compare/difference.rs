@@ -1,4 +1,5 @@
-//! What two runs differ in: the whole, phase by phase, endpoint by endpoint, finding by finding, setting by setting.
+//! What two runs differ in: the whole, phase by phase, endpoint by endpoint, finding by finding, setting by
+//! setting.
 //!
 //! In: what [`judge`](super::judge) found. Out: a [`Difference`], which can be written as JSON.
 
@@ -50,7 +51,8 @@ pub struct Counts {
     pub rate_per_second: [Option<f64>; 2],
     /// Longest usual: 99th percentile of the length in ns (no confidence is given for it).
     pub p99_ns: [Option<u64>; 2],
-    /// From a front end's stamp (`X-Request-Start`) to the first byte at the server's socket, in ns: the median. No part of the length.
+    /// From a front end's stamp (`X-Request-Start`) to the first byte at the server's socket, in ns: the
+    /// median. No part of the length.
     pub before_p50_ns: [Option<u64>; 2],
     /// The same for 99 %.
     pub before_p99_ns: [Option<u64>; 2],

@@ -13,8 +13,8 @@ use super::side::{Endpoint, Latency, Side, StandardError};
 use super::statistics::{Change, Mean, compare as compare_means};
 use super::verdict::verdict;
 
-/// Probability of saying that something changed although nothing did: for the whole, and for each family of comparisons
-/// (all phases, all endpoints) together.
+/// Probability of saying that something changed although nothing did: for the whole, and for each family of
+/// comparisons (all phases, all endpoints) together.
 const ALPHA: f64 = 0.05;
 /// A change below this is none, however sure: it is within what the measurement itself varies by.
 const FLOOR_NS: f64 = 1_000.0;

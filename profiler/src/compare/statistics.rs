@@ -1,7 +1,7 @@
 //! Welch's comparison of two means.
 //!
-//! In: two means with their standard errors and degrees of freedom. Out: an interval that holds the difference with a
-//! given confidence.
+//! In: two means with their standard errors and degrees of freedom. Out: an interval that holds the
+//! difference with a given confidence.
 
 use serde::Serialize;
 
@@ -28,7 +28,8 @@ pub struct Change {
     pub b: f64,
     /// Second minus first.
     pub difference: f64,
-    /// Ends of the interval that holds the true difference with the confidence asked for; `None`: too few requests.
+    /// Ends of the interval that holds the true difference with the confidence asked for; `None`: too few
+    /// requests.
     pub interval: Option<[f64; 2]>,
     /// What can be said.
     pub verdict: Verdict,
@@ -76,8 +77,8 @@ fn interval(a: Mean, b: Mean, alpha: f64) -> Option<f64> {
     Some(student_quantile(1.0 - alpha / 2.0, freedom) * sum.sqrt())
 }
 
-/// Quantile of Student's distribution, by its expansion in the normal quantile (Abramowitz and Stegun 26.7.5). It is
-/// off by less than 1 % from 9 degrees of freedom on, for the probabilities used here.
+/// Quantile of Student's distribution, by its expansion in the normal quantile (Abramowitz and Stegun
+/// 26.7.5). It is off by less than 1 % from 9 degrees of freedom on, for the probabilities used here.
 fn student_quantile(probability: f64, freedom: f64) -> f64 {
     let z = normal_quantile(probability);
     let z2 = z * z;
@@ -87,8 +88,8 @@ fn student_quantile(probability: f64, freedom: f64) -> f64 {
     z + g1 / freedom + g2 / freedom.powi(2) + g3 / freedom.powi(3)
 }
 
-/// Quantile of the normal distribution for probabilities above one half (Abramowitz and Stegun 26.2.23; off by less than
-/// 0.00045).
+/// Quantile of the normal distribution for probabilities above one half (Abramowitz and Stegun 26.2.23; off
+/// by less than 0.00045).
 fn normal_quantile(probability: f64) -> f64 {
     let t = (-2.0 * (1.0 - probability).max(1e-300).ln()).sqrt();
     t - ((0.010_328 * t + 0.802_853) * t + 2.515_517)

@@ -1,6 +1,7 @@
 //! A difference for reading in a terminal.
 //!
-//! In: a [`Difference`], whether colours may be used. Out: text of at most 100 columns, hostile parts escaped: what got slower is red, what got faster green.
+//! In: a [`Difference`], whether colours may be used. Out: text of at most 100 columns, hostile parts
+//! escaped: what got slower is red, what got faster green.
 
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 

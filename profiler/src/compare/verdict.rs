@@ -1,6 +1,7 @@
 //! The verdict on a difference, in words.
 //!
-//! In: a [`Difference`]. Out: a sentence: what is to be said first. Names of phases in it come from reports: hostile.
+//! In: a [`Difference`]. Out: a sentence: what is to be said first. Names of phases in it come from reports:
+//! hostile.
 
 use super::difference::{Difference, FindingChange};
 use super::duration::{duration, signed};

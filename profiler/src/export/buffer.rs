@@ -70,8 +70,8 @@ impl Buffer {
         Self { levels: is_nullable.then(Vec::new), values }
     }
 
-    /// Takes the value of one row. A null where there must be none is a fault of ours: the file stays readable, with a
-    /// zero there.
+    /// Takes the value of one row. A null where there must be none is a fault of ours: the file stays
+    /// readable, with a zero there.
     pub(super) fn push(&mut self, cell: Cell<'_>) {
         if let Some(levels) = &mut self.levels {
             let is_null = matches!(cell, Cell::Null);

@@ -1,5 +1,5 @@
-//! A column of a table: its name, its type, what it says, and how it is taken from a row. The schema of the files and
-//! `docs/parquet.md` both come from here.
+//! A column of a table: its name, its type, what it says, and how it is taken from a row. The schema of the
+//! files and `docs/parquet.md` both come from here.
 //!
 //! In: the lists of columns in `tables`. Out: [`Column`]s, and the [`Cell`] of a row in each.
 

@@ -1,7 +1,7 @@
 //! The bound on endpoints: how many methods with routes a set of files distinguishes.
 //!
-//! In: the method and the route of each request, as they come. Out: whether it has a row of its own name. What was seen before is
-//! found without making a string.
+//! In: the method and the route of each request, as they come. Out: whether it has a row of its own name.
+//! What was seen before is found without making a string.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,7 +1,7 @@
 //! One file of the export: nobody sees it before it is whole.
 //!
-//! In: row groups. Out: the file under its name, after everything in it has reached the disk; or nothing at all: what was
-//! begun is removed when it is dropped.
+//! In: row groups. Out: the file under its name, after everything in it has reached the disk; or nothing at
+//! all: what was begun is removed when it is dropped.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -89,7 +89,8 @@ impl PartFile {
     /// If it cannot be written.
     pub(super) fn seal(&mut self) -> Result<(), ExportError> {
         let Some(mut writer) = self.writer.take() else { return Ok(()) };
-        // Writes the footer, and what was held back. `into_inner` would do so too, but makes words of the system's error, such as a full disk.
+        // Writes the footer, and what was held back. `into_inner` would do so too, but makes words of the
+        // system's error, such as a full disk.
         writer.finish().map_err(|error| self.failure(error))?;
         let file = writer.inner().try_clone().map_err(|source| ExportError::of_write(&self.path, source))?;
         file.sync_all().map_err(|source| ExportError::of_write(&self.path, source))?;
@@ -107,7 +108,8 @@ impl PartFile {
         let renamed = std::fs::rename(&self.temporary, &self.path);
         renamed.map_err(|source| ExportError::of_write(&self.path, source))?;
         self.is_published = true;
-        // The name has to last as the bytes do. A file system that cannot sync a directory loses no more than the name.
+        // The name has to last as the bytes do. A file system that cannot sync a directory loses no more than
+        // the name.
         if let Some(directory) = self.path.parent() {
             let _ = File::open(directory).and_then(|directory| directory.sync_all());
         }
@@ -130,7 +132,8 @@ enum Failed {
     ToOpen(io::Error),
 }
 
-/// Opens a file in its directory, which is made. Another agent may remove an empty directory just then: it is made again.
+/// Opens a file in its directory, which is made. Another agent may remove an empty directory just then: it is
+/// made again.
 fn open(place: &Place, directory: &Path, path: &Path) -> Result<File, Failed> {
     let mut attempt = 1;
     loop {

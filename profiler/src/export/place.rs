@@ -1,7 +1,8 @@
-//! Where a file of the export lies: a directory for each table, and in it a partition for each service, date and host.
+//! Where a file of the export lies: a directory for each table, and in it a partition for each service, date
+//! and host.
 //!
-//! In: the directory that the user named, what the rows are of. Out: paths that any engine reads as Hive partitions
-//! (`requests/service=shop/date=2026-01-31/host=web-1/ID.parquet`).
+//! In: the directory that the user named, what the rows are of. Out: paths that any engine reads as Hive
+//! partitions (`requests/service=shop/date=2026-01-31/host=web-1/ID.parquet`).
 
 use std::cell::RefCell;
 use std::fs::DirBuilder;
@@ -16,7 +17,8 @@ pub(super) const PRIVATE_DIRECTORY: u32 = 0o700;
 /// Longest value of a partition, in bytes as written: file systems allow 255 with its key.
 const MAX_VALUE_BYTES: usize = 200;
 
-/// What names the files of one recording, or of one set of it. Directories that were made for them go with it, unless something is in them.
+/// What names the files of one recording, or of one set of it. Directories that were made for them go with
+/// it, unless something is in them.
 #[derive(Debug)]
 pub(super) struct Place {
     root: PathBuf,
@@ -63,7 +65,8 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // Files that were published keep theirs: a directory that holds something cannot be removed like this.
+        // Files that were published keep theirs: a directory that holds something cannot be removed like
+        // this.
         for directory in self.made.borrow().iter().rev() {
             let _ = std::fs::remove_dir(directory);
         }
@@ -78,8 +81,8 @@ fn below(root: &Path, directory: &Path) -> Vec<PathBuf> {
     list
 }
 
-/// A partition's value as a part of a path: what is neither letter, digit, `.`, `_` nor `-` as `%` and two digits, as
-/// Hive writes it. Names come from recordings, so they are hostile.
+/// A partition's value as a part of a path: what is neither letter, digit, `.`, `_` nor `-` as `%` and two
+/// digits, as Hive writes it. Names come from recordings, so they are hostile.
 pub(super) fn value(text: &str) -> String {
     if text.is_empty() {
         return "unknown".to_owned();

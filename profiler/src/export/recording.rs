@@ -1,7 +1,7 @@
 //! One recording as rows: replayed, and written as it goes.
 //!
-//! In: a recording. Out: a file in each table, all of them or none. Requests are written as they come to their end, so memory
-//! does not grow with the length of the recording.
+//! In: a recording. Out: a file in each table, all of them or none. Requests are written as they come to
+//! their end, so memory does not grow with the length of the recording.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! A set of files: rows of one run, window after window, in all tables.
 //!
-//! In: entries as they come, the snapshot of each window at its end. Out: a file in each table, all of them or none. Requests are
-//! written as they come to their end, so memory holds a row group and not the set.
+//! In: entries as they come, the snapshot of each window at its end. Out: a file in each table, all of them
+//! or none. Requests are written as they come to their end, so memory holds a row group and not the set.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -195,7 +195,8 @@ impl Rows {
         let mut later = Vec::new();
         for entry in std::mem::take(entries) {
             let is_of_it = match &entry {
-                // They come in the order in which they are counted. Those that are open are of the last window of all.
+                // They come in the order in which they are counted. Those that are open are of the last
+                // window of all.
                 Entry::Request(request) => !request.seen.open && self.completed < counted,
                 Entry::Dropped { cause, .. } => {
                     self.dropped.get(cause).map_or(0, |(count, _)| *count) < snapshot.dropped.count(*cause)

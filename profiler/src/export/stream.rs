@@ -1,7 +1,8 @@
 //! Rows of an agent that never ends: set of files after set of files, in a directory with a budget.
 //!
-//! In: runs with their entries and windows, as they come. Out: files, and [`Totals`] that say what became of every request. A set
-//! ends with a window. What cannot be written is lost as a whole set, and counted; the next window is tried again.
+//! In: runs with their entries and windows, as they come. Out: files, and [`Totals`] that say what became of
+//! every request. A set ends with a window. What cannot be written is lost as a whole set, and counted; the
+//! next window is tried again.
 
 mod courier;
 mod store;
@@ -141,7 +142,8 @@ struct Set {
 }
 
 impl Stream {
-    /// Looks at the directory: it is made where it does not exist, and what a killed agent left unfinished is removed.
+    /// Looks at the directory: it is made where it does not exist, and what a killed agent left unfinished is
+    /// removed.
     fn open(settings: Settings, surroundings: Box<dyn Surroundings>) -> Result<Self, ExportError> {
         let store = Store::open(&settings.to, &settings.labels.service_name, &surroundings.machine())?;
         let mut totals = Totals { budget_bytes: settings.budget_bytes, ..Totals::default() };
@@ -175,7 +177,8 @@ impl Stream {
         }
     }
 
-    /// The snapshot of the window that was ended comes, or it had to be left out; `not_written` requests of it were.
+    /// The snapshot of the window that was ended comes, or it had to be left out; `not_written` requests of
+    /// it were.
     fn window(&mut self, snapshot: Option<Snapshot>, not_written: u64) {
         let mut entries = self.held();
         let end_ns = snapshot.as_ref().map(|snapshot| snapshot.window.end_ns);
@@ -247,7 +250,8 @@ impl Stream {
         }
     }
 
-    /// Does something to the set, which is begun where there is none. Where it fails, all of the set is lost, and these entries.
+    /// Does something to the set, which is begun where there is none. Where it fails, all of the set is lost,
+    /// and these entries.
     fn attempt(
         &mut self,
         entries: &mut Vec<Entry>,
@@ -292,8 +296,8 @@ impl Stream {
         self.surroundings.wall_clock_offset_ns().saturating_sub(set.context.session.wall_clock_offset_ns)
     }
 
-    /// Whether the set ends with the window that ended at `end_ns`: its time is over, it is full, the day or the host's name is
-    /// another one, or the clock was set.
+    /// Whether the set ends with the window that ended at `end_ns`: its time is over, it is full, the day or
+    /// the host's name is another one, or the clock was set.
     fn is_set_over(&self, end_ns: Option<u64>) -> bool {
         let is_full = self.is_full();
         let Some(set) = self.run.as_ref().and_then(|run| run.set.as_ref()) else { return false };

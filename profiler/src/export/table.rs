@@ -1,7 +1,7 @@
 //! One table of the export: rows become files, one for each day.
 //!
-//! In: rows, about in the order of time. Out: files, which are seen when all of the recording is written. No more is in
-//! memory than a row group of two days.
+//! In: rows, about in the order of time. Out: files, which are seen when all of the recording is written. No
+//! more is in memory than a row group of two days.
 
 use std::sync::Arc;
 
@@ -66,8 +66,8 @@ impl<R> Table<R> {
     /// If it cannot be written.
     pub(super) fn push(&mut self, place: &Place, day: i64, row: &R) -> Result<(), ExportError> {
         self.open(place, day)?;
-        // Requests end a little out of order. One that is later than that goes to the older of the two days: its own time says
-        // when it was.
+        // Requests end a little out of order. One that is later than that goes to the older of the two days:
+        // its own time says when it was.
         let part = match self.parts.as_mut_slice() {
             [.., before, last] => Some(if day < last.day { before } else { last }),
             [only] => Some(only),
@@ -158,7 +158,8 @@ fn properties(name: &str, columns: &[&Said]) -> WriterProperties {
         .set_created_by(format!("wsgi-trace version {version}"))
         .set_key_value_metadata(Some(vec![said(VERSION_KEY, SCHEMA_VERSION), said(TABLE_KEY, name)]))
         .set_compression(Compression::LZ4_RAW)
-        // A row group is small: the index of its pages, and limits of all columns, would be longer than what they save.
+        // A row group is small: the index of its pages, and limits of all columns, would be longer than what
+        // they save.
         .set_statistics_enabled(EnabledStatistics::None)
         .set_offset_index_disabled(true);
     let with_encodings = columns.iter().fold(builder, |builder, column| {

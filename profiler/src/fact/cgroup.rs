@@ -1,9 +1,9 @@
 //! CPU quota, throttling and limit of memory of a process's cgroup.
 //!
-//! In: `/proc/PID/cgroup`, `/proc/self/mountinfo`, the cgroup file system (v1 controllers `cpu` and `memory`, v2).
-//! Out: [`CgroupCpu`], [`CgroupMemory`]. A limit on a parent group binds as well: the tightest one on the way up is reported. From
-//! another container (a sidecar) the process's group is outside of what our own mounts show: then it is read where the process itself
-//! has it mounted, below `/proc/PID/root`.
+//! In: `/proc/PID/cgroup`, `/proc/self/mountinfo`, the cgroup file system (v1 controllers `cpu` and `memory`,
+//! v2). Out: [`CgroupCpu`], [`CgroupMemory`]. A limit on a parent group binds as well: the tightest one on
+//! the way up is reported. From another container (a sidecar) the process's group is outside of what our own
+//! mounts show: then it is read where the process itself has it mounted, below `/proc/PID/root`.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -103,7 +103,8 @@ fn membership(proc: &Proc, tgid: u32, wanted: Controller) -> Option<(Version, St
     unified
 }
 
-/// Where the hierarchy is mounted by this `mountinfo`: mount point, and the cgroup that stands there, as seen from our own.
+/// Where the hierarchy is mounted by this `mountinfo`: mount point, and the cgroup that stands there, as seen
+/// from our own.
 fn mount(mountinfo: &Path, version: Version, controller: Controller) -> Option<(PathBuf, String)> {
     let text = read::text(mountinfo, 4 * 1024 * 1024).ok()?;
     text.lines().find_map(|line| {
@@ -121,7 +122,8 @@ fn mount(mountinfo: &Path, version: Version, controller: Controller) -> Option<(
 }
 
 impl CgroupReader {
-    /// For the group that binds a process: the tightest limit from its own group up; its own group where there is none.
+    /// For the group that binds a process: the tightest limit from its own group up; its own group where
+    /// there is none.
     fn for_process(proc: &Proc, tgid: u32, controller: Controller) -> Option<Self> {
         let (version, cgroup) = membership(proc, tgid, controller)?;
         let ours = mount(&proc.path("self/mountinfo"), version, controller)

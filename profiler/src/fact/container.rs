@@ -1,8 +1,9 @@
 //! The container of a process, and its place in Kubernetes.
 //!
-//! In: `/proc/PID/cgroup`, the names of log files that the kubelet makes on the node, the namespace that it gives to every pod with a
-//! service account. Out: [`Container`]. Nothing is asked of a runtime or an API server. From inside a container the node's files are
-//! seen through the root of process 1, where process numbers are the node's.
+//! In: `/proc/PID/cgroup`, the names of log files that the kubelet makes on the node, the namespace that it
+//! gives to every pod with a service account. Out: [`Container`]. Nothing is asked of a runtime or an API
+//! server. From inside a container the node's files are seen through the root of process 1, where process
+//! numbers are the node's.
 
 use std::fs::read_dir;
 use std::io::Read as _;
@@ -18,7 +19,8 @@ use super::{Proc, cgroup};
 const MAX_ENTRIES: usize = 10_000;
 /// Bytes of a name in Kubernetes: names of DNS labels and subdomains are no longer.
 const MAX_NAME_BYTES: usize = 253;
-/// Where the kubelet links a log for each container, `POD_NAMESPACE_CONTAINER-ID.log` (pkg/kubelet/kuberuntime/legacy.go).
+/// Where the kubelet links a log for each container, `POD_NAMESPACE_CONTAINER-ID.log`
+/// (pkg/kubelet/kuberuntime/legacy.go).
 const CONTAINER_LOGS: &str = "var/log/containers";
 /// Where it keeps them, `NAMESPACE_POD_UID` (pkg/kubelet/kuberuntime/helpers.go, `BuildPodLogsDirectory`).
 const POD_LOGS: &str = "var/log/pods";

@@ -31,7 +31,8 @@ pub fn open_files(proc: &Proc, tgid: u32) -> Result<Vec<(i32, String)>, FactErro
     Ok(numbers.into_iter().filter_map(target).collect())
 }
 
-/// How many descriptors a process has open; `None`: it is gone, or they would have to be counted and may not be.
+/// How many descriptors a process has open; `None`: it is gone, or they would have to be counted and may not
+/// be.
 pub(crate) fn open_count(proc: &Proc, tgid: u32, may_count: bool) -> Option<u64> {
     let path = proc.of(tgid, "fd");
     match std::fs::metadata(&path).ok()?.len() {
@@ -154,8 +155,9 @@ fn socket_class(inode: u64, sockets: &HashMap<u64, Socket>, listening: &Listenin
             DescriptorClass::Client
         }
         Some(Socket::Unix { path: None, connected: true, peer, .. }) => {
-            // The peer of a connect is the other server's accepted socket, which shows that server's path. Where the kernel does not say
-            // who the peer is: the two ends of a socketpair are made together and have neighbouring inodes.
+            // The peer of a connect is the other server's accepted socket, which shows that server's path.
+            // Where the kernel does not say who the peer is: the two ends of a socketpair are
+            // made together and have neighbouring inodes.
             let nameless = |neighbour: u64| {
                 matches!(sockets.get(&neighbour), Some(Socket::Unix { path: None, connected: true, .. }))
             };
@@ -169,7 +171,8 @@ fn socket_class(inode: u64, sockets: &HashMap<u64, Socket>, listening: &Listenin
     }
 }
 
-/// Interest list of an epoll instance, and the events of each descriptor in it: the `tfd:` lines of its fdinfo.
+/// Interest list of an epoll instance, and the events of each descriptor in it: the `tfd:` lines of its
+/// fdinfo.
 fn interest(proc: &Proc, tgid: u32, epoll_fd: i32) -> (Vec<i32>, Vec<u32>) {
     let (mut list, mut asked) = (Vec::new(), Vec::new());
     // An instance that was closed meanwhile has no list.

@@ -74,7 +74,8 @@ fn listening_on(proc: &Proc, pid: u32, port: u16) -> Vec<u64> {
     listening(proc, pid, &on_port).into_keys().collect()
 }
 
-/// The only tree, or the only one that is a known kind of server (a proxy may listen on the same port elsewhere).
+/// The only tree, or the only one that is a known kind of server (a proxy may listen on the same port
+/// elsewhere).
 fn only(proc: &Proc, forest: &Forest<'_>, roots: &BTreeSet<u32>, what: &str) -> Result<Tree, FactError> {
     let mut trees: Vec<Tree> = roots.iter().filter_map(|root| forest.tree(*root).ok()).collect();
     if trees.len() > 1 {
@@ -90,7 +91,8 @@ fn only(proc: &Proc, forest: &Forest<'_>, roots: &BTreeSet<u32>, what: &str) -> 
     }
 }
 
-/// The server with this name: the kind of server, its application (`app:app`), or the command of its topmost process.
+/// The server with this name: the kind of server, its application (`app:app`), or the command of its topmost
+/// process.
 ///
 /// # Errors
 /// When there is none, or more than one.
@@ -157,7 +159,8 @@ fn servers(proc: &Proc, forest: &Forest<'_>) -> Vec<Found> {
     trees.map(|tree| Found::read(proc, tree)).filter(Found::is_known).collect()
 }
 
-/// Whether a process by itself is of a known kind, by its command line, or, for Python programs, by its open files.
+/// Whether a process by itself is of a known kind, by its command line, or, for Python programs, by its open
+/// files.
 fn may_be_server(proc: &Proc, identity: &Identity) -> bool {
     let bare = ProcessSeen {
         tgid: identity.tgid,

@@ -1,7 +1,9 @@
-//! What stands before a server on the same host: found by its connections, or by being the only proxy there is.
+//! What stands before a server on the same host: found by its connections, or by being the only proxy there
+//! is.
 //!
-//! In: a server's tree, the process that was named or none. Out: the front end's tree, and by what it was found;
-//! [`Watched`], both of them. nginx, Apache and the like are known by name; anything else has to be named by its PID.
+//! In: a server's tree, the process that was named or none. Out: the front end's tree, and by what it was
+//! found; [`Watched`], both of them. nginx, Apache and the like are known by name; anything else has to be
+//! named by its PID.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::SocketAddr;
@@ -51,8 +53,8 @@ impl Watched {
         facts
     }
 
-    /// The same, with what the server has forked since it was looked at, each after its parent: where its topmost process ends before the next
-    /// look, it goes on in one of them.
+    /// The same, with what the server has forked since it was looked at, each after its parent: where its
+    /// topmost process ends before the next look, it goes on in one of them.
     pub fn with_newborn(&self, newborn: &[(u32, u32)]) -> Self {
         let mut all = self.clone();
         for (parent, child) in newborn {
@@ -146,8 +148,8 @@ fn name_of(proc: &Proc, tree: &Tree) -> String {
     super::process::identity(proc, tree.root).map(|identity| identity.comm).unwrap_or_default()
 }
 
-/// Which of the candidates hold the other end of one of the server's connections over TCP. Of UNIX sockets these tables
-/// do not tell the peer.
+/// Which of the candidates hold the other end of one of the server's connections over TCP. Of UNIX sockets
+/// these tables do not tell the peer.
 fn connected(proc: &Proc, server: &Tree, candidates: &BTreeMap<u32, Tree>) -> BTreeSet<u32> {
     let mut found = BTreeSet::new();
     if candidates.is_empty() {

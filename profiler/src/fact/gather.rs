@@ -34,8 +34,8 @@ impl ServerFacts {
         processes.chain(listeners).chain(descriptors)
     }
 
-    /// What this one look shows: the workers there are, and how they wait for connections. Masters' event loops do not
-    /// count: gunicorn's has one for its control socket.
+    /// What this one look shows: the workers there are, and how they wait for connections. Masters' event
+    /// loops do not count: gunicorn's has one for its control socket.
     pub fn observed(&self, roles: &[(u32, Role)]) -> Observed {
         let workers = roles.iter().filter(|(_, role)| *role == Role::Worker).count();
         let seen =
@@ -55,8 +55,8 @@ impl ServerFacts {
     }
 }
 
-/// Reads everything about these processes. New processes can be read later with the same listeners' view by passing
-/// the whole tree again.
+/// Reads everything about these processes. New processes can be read later with the same listeners' view by
+/// passing the whole tree again.
 pub fn server_facts(proc: &Proc, tgids: &[u32]) -> ServerFacts {
     let mut facts = ServerFacts::default();
     let mut open: Vec<(u32, Vec<(i32, String)>)> = Vec::new();
@@ -89,7 +89,8 @@ pub fn server_facts(proc: &Proc, tgids: &[u32]) -> ServerFacts {
     facts
 }
 
-/// Marks epoll instances that several processes have: an instance that was made before a fork has the same number in both.
+/// Marks epoll instances that several processes have: an instance that was made before a fork has the same
+/// number in both.
 fn find_shared(descriptors: &mut [DescriptorSeen]) {
     let mut by_number: HashMap<i32, Vec<usize>> = HashMap::new();
     for (place, seen) in
@@ -102,7 +103,8 @@ fn find_shared(descriptors: &mut [DescriptorSeen]) {
             .iter()
             .filter_map(|place| descriptors.get(*place).map(|seen| (*place, seen.tgid, seen.fd)))
             .collect();
-        // Neighbours alone: a hostile target can have thousands of processes. What forks inherit they inherit in a row.
+        // Neighbours alone: a hostile target can have thousands of processes. What forks inherit they inherit
+        // in a row.
         for pair in who.windows(2) {
             let [(one, tgid, fd), (other, other_tgid, _)] = *pair else { continue };
             if is_same_file(tgid, other_tgid, fd) {

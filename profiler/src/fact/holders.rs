@@ -1,6 +1,7 @@
 //! Processes outside the target that hold its listeners: they may accept, and be woken, unseen.
 //!
-//! In: listeners of the target, all processes of `/proc`. Out: [`ForeignHolders`]. One look, bounded in the number of descriptors.
+//! In: listeners of the target, all processes of `/proc`. Out: [`ForeignHolders`]. One look, bounded in the
+//! number of descriptors.
 
 use std::collections::BTreeSet;
 

@@ -1,11 +1,13 @@
 //! CPU time of the whole machine.
 //!
-//! In: `/proc/stat`. Out: [`MachineCpu`]. A reading costs some 60 µs on two CPUs: the kernel adds up every CPU and interrupt for it.
+//! In: `/proc/stat`. Out: [`MachineCpu`]. A reading costs some 60 µs on two CPUs: the kernel adds up every
+//! CPU and interrupt for it.
 
 use procfs::{CpuTime, CurrentSI as _, KernelStats};
 use profiler_core::fact::machine::MachineCpu;
 
-/// CPU time of the machine since boot, read at this moment; `profiler_ns`: what our own process has used. `None` where it cannot be read.
+/// CPU time of the machine since boot, read at this moment; `profiler_ns`: what our own process has used.
+/// `None` where it cannot be read.
 pub fn machine_cpu(read_ns: u64, profiler_ns: u64) -> Option<MachineCpu> {
     KernelStats::current().ok().map(|stats| of(&stats, read_ns, profiler_ns))
 }

@@ -1,7 +1,7 @@
 //! The files that a process has mapped.
 //!
-//! In: `/proc/PID/maps`, `/proc/PID/map_files`. Out: each file once, with where its lowest mapping is, and the file
-//! itself, opened. A file that was replaced on disk or deleted is still the one that is mapped.
+//! In: `/proc/PID/maps`, `/proc/PID/map_files`. Out: each file once, with where its lowest mapping is, and
+//! the file itself, opened. A file that was replaced on disk or deleted is still the one that is mapped.
 
 use std::fs::File;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -39,7 +39,8 @@ impl Mapped {
         (self.device.clone(), self.inode)
     }
 
-    /// Opens the very file that process `tgid` has mapped; `None` if it is no regular file or may not be opened.
+    /// Opens the very file that process `tgid` has mapped; `None` if it is no regular file or may not be
+    /// opened.
     pub fn open(&self, proc: &Proc, tgid: u32) -> Option<File> {
         open(proc, tgid, self)
     }

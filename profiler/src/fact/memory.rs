@@ -1,13 +1,14 @@
 //! Memory of processes.
 //!
-//! In: `/proc/PID/statm`, `/proc/PID/smaps_rollup`. Out: resident bytes, and a process's share of what it shares.
+//! In: `/proc/PID/statm`, `/proc/PID/smaps_rollup`. Out: resident bytes, and a process's share of what it
+//! shares.
 
 use profiler_core::fact::memory::ProcessMemory;
 
 use super::{Proc, read};
 
-/// Largest resident memory of which the share is read: the kernel looks at each page for it, some 10 ns each, with the process's
-/// map of memory locked against changes.
+/// Largest resident memory of which the share is read: the kernel looks at each page for it, some 10 ns each,
+/// with the process's map of memory locked against changes.
 const MAX_WALKED_BYTES: u64 = 1 << 30;
 /// Longest `smaps_rollup` looked at.
 const ROLLUP_BYTES: u64 = 8 * 1024;

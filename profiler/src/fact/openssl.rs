@@ -1,7 +1,8 @@
-//! The OpenSSL of a process: the library, and where in its file the functions are through which plaintext goes.
+//! The OpenSSL of a process: the library, and where in its file the functions are through which plaintext
+//! goes.
 //!
-//! In: `/proc/PID/maps` and the mapped files, hostile. Out: [`Library`]s with their [`Functions`]; what of the process makes a probe at a return dangerous
-//! ([`Process`]). Sizes are bounded before anything is read.
+//! In: `/proc/PID/maps` and the mapped files, hostile. Out: [`Library`]s with their [`Functions`]; what of
+//! the process makes a probe at a return dangerous ([`Process`]). Sizes are bounded before anything is read.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
@@ -12,7 +13,8 @@ use super::mapping::{self, Mapped};
 use super::python::take_gil::{Beginning, OWN, beginning};
 use super::{FactError, Proc, read};
 
-/// How the library is called, whatever comes behind: wheels that bring one give it a name of its own (`libssl-1a2b3c4d.so.3`).
+/// How the library is called, whatever comes behind: wheels that bring one give it a name of its own
+/// (`libssl-1a2b3c4d.so.3`).
 const NAME: &str = "libssl";
 /// Larger files are not looked into.
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
@@ -142,7 +144,8 @@ fn in_image(image: &object::File<'_>) -> Functions {
     }
 }
 
-/// The function that both call first, with what they were called with themselves: OpenSSL's own, which takes a fourth argument as `SSL_read_ex` does.
+/// The function that both call first, with what they were called with themselves: OpenSSL's own, which takes
+/// a fourth argument as `SSL_read_ex` does.
 fn within(read: Option<Beginning>, read_ex: Option<Beginning>) -> Option<u64> {
     let (read, read_ex) = (read?.calls?, read_ex?.calls?);
     (read == read_ex).then_some(read)

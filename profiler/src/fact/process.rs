@@ -162,8 +162,8 @@ fn is_heartbeat(target: &str) -> bool {
         && target.rsplit('/').next().is_some_and(|name| name.starts_with("wgunicorn-"))
 }
 
-/// The variables that configure a server (`LISTEN_FDS`: systemd passes it its sockets), and the one in which gunicorn's master names itself to
-/// the next, with nothing in them but what is understood.
+/// The variables that configure a server (`LISTEN_FDS`: systemd passes it its sockets), and the one in which
+/// gunicorn's master names itself to the next, with nothing in them but what is understood.
 fn environment(proc: &Proc, tgid: u32) -> Vec<(String, String)> {
     let bytes = read::bytes(&proc.of(tgid, "environ"), MAX_ARGUMENT_BYTES).unwrap_or_default();
     let mut result = Vec::new();

@@ -1,8 +1,8 @@
 //! The Python interpreter of a process: which one it is, and where its locks are.
 //!
-//! In: mapped files, their symbols, the memory of the process. Out: [`InterpreterSeen`]. Everything that is read comes
-//! from the traced process and is taken as hostile: bounded, checked, and refused where it does not look as it should.
-//! A version that is not known is refused by name, never treated as its neighbour.
+//! In: mapped files, their symbols, the memory of the process. Out: [`InterpreterSeen`]. Everything that is
+//! read comes from the traced process and is taken as hostile: bounded, checked, and refused where it does
+//! not look as it should. A version that is not known is refused by name, never treated as its neighbour.
 
 pub mod code;
 mod elf;
@@ -69,8 +69,8 @@ pub struct Looked {
     pub waits_elsewhere: bool,
 }
 
-/// Whether a mapped file is musl's C library or its loader, which are one. Where the loader is a link to the library, that is mapped
-/// under its own name; glibc's has a number behind it.
+/// Whether a mapped file is musl's C library or its loader, which are one. Where the loader is a link to the
+/// library, that is mapped under its own name; glibc's has a number behind it.
 fn is_musl(name: &str) -> bool {
     name.starts_with("ld-musl-") || name.starts_with("libc.musl-") || name == "libc.so"
 }
@@ -122,7 +122,8 @@ impl Interpreters {
         Ok(Looked { seen, file: Some(file.clone()), waits_elsewhere })
     }
 
-    /// Whether the executable of a process says that it runs on musl, whatever the C library's file is called.
+    /// Whether the executable of a process says that it runs on musl, whatever the C library's file is
+    /// called.
     fn runs_on_musl(&mut self, proc: &Proc, tgid: u32, mapped: &[Mapped]) -> bool {
         let Ok(path) = super::read::link(&proc.of(tgid, "exe")) else { return false };
         let Some(file) = mapped.iter().find(|file| path == file.path) else {
@@ -183,8 +184,8 @@ pub fn read_hostile(bytes: &[u8]) {
     }
 }
 
-/// What a process without `_PyRuntime` runs, if its files are named like an interpreter: a CPython before 3.7, or another
-/// implementation.
+/// What a process without `_PyRuntime` runs, if its files are named like an interpreter: a CPython before
+/// 3.7, or another implementation.
 fn unknown_kind(mapped: &[Mapped]) -> Option<String> {
     mapped.iter().map(Mapped::name).find_map(|name| {
         let python = name.strip_prefix("libpython").or_else(|| name.strip_prefix("python"));
@@ -239,7 +240,8 @@ fn examine(
     seen.free_threaded = found.free_threaded;
     seen.locks = found.locks;
     if let Some(main) = seen.locks.iter().find(|lock| lock.interpreter == 0) {
-        // Only the lock switched on gives a free-threaded build one; what it says of itself must be what is known of its version.
+        // Only the lock switched on gives a free-threaded build one; what it says of itself must be what is
+        // known of its version.
         let is_known = |way: &holder::Way| !found.free_threaded || found.thread_number_at == Some(way.at);
         let way = holder::way(memory, version, main.address, is_thread).filter(is_known);
         seen.thread_number_at = way.map(|way| way.at);

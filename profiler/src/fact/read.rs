@@ -16,8 +16,8 @@ pub(super) fn bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(result)
 }
 
-/// Whether the first `limit` bytes of a file hold `wanted`. Of a large file only a piece is in memory at a time: room for all
-/// of it takes the kernel longer to give than the search.
+/// Whether the first `limit` bytes of a file hold `wanted`. Of a large file only a piece is in memory at a
+/// time: room for all of it takes the kernel longer to give than the search.
 pub(super) fn contains(path: &Path, limit: u64, wanted: &[u8]) -> io::Result<bool> {
     const PIECE_BYTES: u64 = 128 * 1024;
     let finder = memchr::memmem::Finder::new(wanted);

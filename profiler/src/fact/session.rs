@@ -1,6 +1,7 @@
 //! The host and the clock at the start of a session.
 //!
-//! In: `/proc`, `/sys`, the clocks. Out: [`SessionStarted`], and what the kernel leaves out of its tasks' CPU time ([`NotCounted`]).
+//! In: `/proc`, `/sys`, the clocks. Out: [`SessionStarted`], and what the kernel leaves out of its tasks' CPU
+//! time ([`NotCounted`]).
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -47,13 +48,15 @@ fn line(path: &Path) -> Option<String> {
     read::text(path, 1024).ok().map(|text| text.trim().to_owned())
 }
 
-/// Time since boot that passed while a task was on a CPU and that the kernel does not count as the task's, all CPUs, in ns.
-/// `/proc/stat` tells it in ticks of 10 ms: each difference of two readings may be short of almost one tick.
+/// Time since boot that passed while a task was on a CPU and that the kernel does not count as the task's,
+/// all CPUs, in ns. `/proc/stat` tells it in ticks of 10 ms: each difference of two readings may be short of
+/// almost one tick.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NotCounted {
     /// What a hypervisor took; 0 where it does not say.
     pub stolen_ns: u64,
-    /// Interrupts, where the kernel takes their time out of its tasks' (`CONFIG_IRQ_TIME_ACCOUNTING`); 0 elsewhere.
+    /// Interrupts, where the kernel takes their time out of its tasks' (`CONFIG_IRQ_TIME_ACCOUNTING`); 0
+    /// elsewhere.
     pub interrupt_ns: u64,
 }
 
@@ -82,8 +85,8 @@ impl NotCounted {
     }
 }
 
-/// What to add to `CLOCK_MONOTONIC` for nanoseconds since 1970, as the wall clock stands now: by the pair of readings that lie
-/// closest together, of several.
+/// What to add to `CLOCK_MONOTONIC` for nanoseconds since 1970, as the wall clock stands now: by the pair of
+/// readings that lie closest together, of several.
 pub fn wall_clock_offset_ns() -> i64 {
     let nanoseconds = |time: Timespec| time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec);
     let attempt = |_| {

@@ -1,7 +1,8 @@
 //! Sockets of a network namespace, by inode.
 //!
 //! In: the namespace of a process, by the kernel's query interface (`diag`), or where that is missing by
-//! `/proc/PID/net` (`text`). Out: [`Socket`]s. A busy host has hundreds of thousands: only wanted ones are kept.
+//! `/proc/PID/net` (`text`). Out: [`Socket`]s. A busy host has hundreds of thousands: only wanted ones are
+//! kept.
 
 pub mod diag;
 pub mod namespace;
@@ -54,11 +55,12 @@ pub enum Socket {
 pub struct Queue {
     /// Connections that wait to be accepted.
     pub depth: u32,
-    /// Most that may wait: what the server asked for, or the namespace's `somaxconn` if that is less. The kernel lets
-    /// one more in.
+    /// Most that may wait: what the server asked for, or the namespace's `somaxconn` if that is less. The
+    /// kernel lets one more in.
     pub limit: u32,
-    /// Packets of handshakes that the kernel has refused for this listener since it began to listen (it counts modulo
-    /// 2³²). `None`: not known, as of UNIX listeners, whose clients are made to wait instead.
+    /// Packets of handshakes that the kernel has refused for this listener since it began to listen (it
+    /// counts modulo 2³²). `None`: not known, as of UNIX listeners, whose clients are made to wait
+    /// instead.
     pub drops: Option<u32>,
 }
 

@@ -1,7 +1,8 @@
 //! From any process of a server to all of it.
 //!
-//! In: a process, what `/proc` tells of all. Out: [`Tree`]: the topmost process that is the same server, and all its
-//! descendants. Going up stops at shells, supervisors and inits, and wherever the parent runs something else.
+//! In: a process, what `/proc` tells of all. Out: [`Tree`]: the topmost process that is the same server, and
+//! all its descendants. Going up stops at shells, supervisors and inits, and wherever the parent runs
+//! something else.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -85,8 +86,8 @@ pub fn process_tree(proc: &Proc, pid: u32) -> Result<Tree, FactError> {
     Forest::read(proc)?.tree(tgid)
 }
 
-/// The one server that a process named by a person belongs to, or, if it is an init, a shell or a supervisor, the one
-/// that it started.
+/// The one server that a process named by a person belongs to, or, if it is an init, a shell or a supervisor,
+/// the one that it started.
 ///
 /// # Errors
 /// When there is no such process, or it started several servers.
@@ -154,8 +155,9 @@ impl<'a> Forest<'a> {
         Ok(Tree { root, tgids: self.with_descendants(root) })
     }
 
-    /// What a server has become. Where its topmost process has ended, it goes on in the largest of the trees that are left of it: gunicorn's new
-    /// master after SIGUSR2 outlives the old one. So it does where that process is alone by now: it is ending, and others have its children already.
+    /// What a server has become. Where its topmost process has ended, it goes on in the largest of the trees
+    /// that are left of it: gunicorn's new master after SIGUSR2 outlives the old one. So it does where
+    /// that process is alone by now: it is ending, and others have its children already.
     ///
     /// # Errors
     /// When none of its processes is there.
@@ -185,8 +187,8 @@ impl<'a> Forest<'a> {
         tgids
     }
 
-    /// Topmost processes of the servers in a tree that are not the tree itself. Beneath what only starts others,
-    /// that is whatever listens; beneath anything else, what is certainly a server of its own.
+    /// Topmost processes of the servers in a tree that are not the tree itself. Beneath what only starts
+    /// others, that is whatever listens; beneath anything else, what is certainly a server of its own.
     fn started_servers(&self, tree: &Tree) -> BTreeSet<u32> {
         let Some(root) = self.identities.get(&tree.root).filter(|root| !is_gunicorn(root)) else {
             return BTreeSet::new();
@@ -208,7 +210,8 @@ impl<'a> Forest<'a> {
         self.identities.get(&tree.root).is_some_and(|root| !starts_servers(root) && self.serves(root))
     }
 
-    /// Whether a process only starts servers that run its own program, as uWSGI's emperor does: it listens to nothing, and they do.
+    /// Whether a process only starts servers that run its own program, as uWSGI's emperor does: it listens to
+    /// nothing, and they do.
     pub(super) fn supervises(&self, process: &Identity) -> bool {
         let children = self.children.get(&process.tgid).into_iter().flatten();
         children.filter_map(|tgid| self.identities.get(tgid)).any(|child| self.only_started(process, child))
@@ -225,8 +228,9 @@ impl<'a> Forest<'a> {
     /// The topmost process of the server.
     fn root(&self, process: &Identity) -> u32 {
         let mut top = process;
-        // A helper that an application started runs another program than the server: look for a server above it. A process whose children listen is no
-        // helper, but their master: whatever listens above it is something else.
+        // A helper that an application started runs another program than the server: look for a server above
+        // it. A process whose children listen is no helper, but their master: whatever listens above
+        // it is something else.
         if !self.serves_or_leads(process)
             && let Some(server) = self.ancestors(process).find(|ancestor| self.serves(ancestor))
         {
@@ -256,7 +260,8 @@ impl<'a> Forest<'a> {
             .filter(|parent| parent.tgid != process.tgid && !starts_servers(parent))
     }
 
-    /// Parents in the same session up to the first program that only starts others; bounded, as ids may be reused.
+    /// Parents in the same session up to the first program that only starts others; bounded, as ids may be
+    /// reused.
     fn ancestors<'b>(&'b self, process: &'b Identity) -> impl Iterator<Item = &'b Identity> {
         let parent_of = |process: &&Identity| self.parent(process).filter(|up| up.session == process.session);
         std::iter::successors(parent_of(&process), move |up| parent_of(up)).take(64)
@@ -280,7 +285,8 @@ impl<'a> Forest<'a> {
         if self.only_started(parent, child) {
             return false;
         }
-        // Two Python programs share their interpreter; two gunicorns, or two processes of a C server, are one server.
+        // Two Python programs share their interpreter; two gunicorns, or two processes of a C server, are one
+        // server.
         (is_gunicorn(parent) && is_gunicorn(child))
             || child.executable.as_deref().is_some_and(|executable| !is_interpreter(executable))
     }
@@ -323,7 +329,8 @@ fn is_interpreter(executable: &str) -> bool {
     name.starts_with("python") || name.starts_with("pypy")
 }
 
-/// gVisor's processes call themselves so (google/gvisor, runsc/sandbox/sandbox.go and runsc/container/container.go).
+/// gVisor's processes call themselves so (google/gvisor, runsc/sandbox/sandbox.go and
+/// runsc/container/container.go).
 fn is_sandbox(process: &Identity) -> bool {
     process
         .command_line

@@ -1,6 +1,7 @@
 //! DuckDB's command: an engine that runs in a process of its own and leaves nothing behind.
 //!
-//! In: where it is, a directory of tables, SQL. Out: rows. It is looked for on the PATH; `--duckdb` names another.
+//! In: where it is, a directory of tables, SQL. Out: rows. It is looked for on the PATH; `--duckdb` names
+//! another.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -85,7 +86,8 @@ impl Engine {
     /// # Errors
     /// If it cannot be run, or refuses.
     pub fn ask(&self, sql: &str) -> Result<Vec<Row>, EngineError> {
-        // What does not fit into memory goes where files of a moment belong, and not into the present directory.
+        // What does not fit into memory goes where files of a moment belong, and not into the present
+        // directory.
         let aside = std::env::temp_dir().join(format!("wsgi-trace-fleet-{}", std::process::id()));
         let made = DirBuilder::new().mode(PRIVATE_DIRECTORY).create(&aside);
         made.map_err(|error| {

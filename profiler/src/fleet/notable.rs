@@ -1,7 +1,8 @@
 //! What stands out in the answers: a sentence each, with what to do.
 //!
-//! In: answers. Out: [`Notable`]s: hosts that differ, then deploys, then what runs out, then what else costs, then connections that
-//! end badly. Which rows are significant is decided by the queries; here they become sentences.
+//! In: answers. Out: [`Notable`]s: hosts that differ, then deploys, then what runs out, then what else costs,
+//! then connections that end badly. Which rows are significant is decided by the queries; here they become
+//! sentences.
 
 use std::collections::BTreeSet;
 

@@ -1,6 +1,7 @@
 //! The standing questions, in the order of the page.
 //!
-//! In: the files of `queries/`, which are part of the program. Out: SQL, and which columns of the answer a reader needs.
+//! In: the files of `queries/`, which are part of the program. Out: SQL, and which columns of the answer a
+//! reader needs.
 
 /// A question.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The questions as files of SQL: for another engine, or to begin another question from.
 //!
-//! In: the directory of the tables, one for the files. Out: a file for each question, and for each engine one that makes the tables.
-//! Nothing that says something else is replaced.
+//! In: the directory of the tables, one for the files. Out: a file for each question, and for each engine one
+//! that makes the tables. Nothing that says something else is replaced.
 
 use std::fs::{DirBuilder, read, symlink_metadata};
 use std::io::{self, Write as _};

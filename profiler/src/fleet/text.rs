@@ -1,7 +1,7 @@
 //! The page of a fleet for reading in a terminal.
 //!
-//! In: a [`Page`], a [`Style`]. Out: text of at most 100 columns, with everything hostile escaped: what stands out first, then the
-//! answers.
+//! In: a [`Page`], a [`Style`]. Out: text of at most 100 columns, with everything hostile escaped: what
+//! stands out first, then the answers.
 
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 

@@ -1,19 +1,23 @@
-//! Whether the kernel lets this process open perf events for the whole machine, by which tracepoints of single system calls are hooked.
+//! Whether the kernel lets this process open perf events for the whole machine, by which tracepoints of
+//! single system calls are hooked.
 //!
-//! In: the kernel, which is asked. Out: why not. `CAP_PERFMON` is enough for the kernel's own releases; those of Debian and Ubuntu ask for
-//! `CAP_SYS_ADMIN` where `kernel.perf_event_paranoid` is 3 or more, as Debian has it from the start.
+//! In: the kernel, which is asked. Out: why not. `CAP_PERFMON` is enough for the kernel's own releases; those
+//! of Debian and Ubuntu ask for `CAP_SYS_ADMIN` where `kernel.perf_event_paranoid` is 3 or more, as Debian
+//! has it from the start.
 
 use std::io::Error;
 
 /// Where the setting is.
 const PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
-/// `PERF_TYPE_SOFTWARE`, `PERF_COUNT_SW_DUMMY`, `PERF_ATTR_SIZE_VER0` and `PERF_FLAG_FD_CLOEXEC` (include/uapi/linux/perf_event.h).
+/// `PERF_TYPE_SOFTWARE`, `PERF_COUNT_SW_DUMMY`, `PERF_ATTR_SIZE_VER0` and `PERF_FLAG_FD_CLOEXEC`
+/// (include/uapi/linux/perf_event.h).
 const SOFTWARE: u64 = 1;
 const DUMMY: u64 = 9;
 const SIZE_BYTES: usize = 64;
 const CLOSE_ON_EXEC: libc::c_ulong = 8;
 
-/// Why one who has `CAP_PERFMON` may open no perf event, as a clause; `None`: it may, or what forbids it is not a matter of who asks.
+/// Why one who has `CAP_PERFMON` may open no perf event, as a clause; `None`: it may, or what forbids it is
+/// not a matter of who asks.
 pub fn refused() -> Option<String> {
     let error = open_nothing().err()?.raw_os_error()?;
     clause(error, std::fs::read_to_string(PARANOID).unwrap_or_default().trim())
@@ -32,7 +36,8 @@ fn clause(error: i32, paranoid: &str) -> Option<String> {
     }
 }
 
-/// Opens an event that counts nothing, on the first CPU for all processes, as tracepoints are opened; and closes it.
+/// Opens an event that counts nothing, on the first CPU for all processes, as tracepoints are opened; and
+/// closes it.
 fn open_nothing() -> Result<(), Error> {
     let mut attributes = [0_u64; SIZE_BYTES / 8];
     // `type` and `size`, 32 bits each in this machine's order, then `config`.

@@ -1,7 +1,8 @@
 //! How much stack a kernel program uses.
 //!
-//! In: the object, a program's name. Out: bytes. From Linux 6.13 on a program with [`LENT_FROM_BYTES`] or more gets a stack of its own for each CPU. Probes in
-//! processes can be preempted, and what runs the same probe meanwhile overwrites that stack: kernels panic on it (open-telemetry's
+//! In: the object, a program's name. Out: bytes. From Linux 6.13 on a program with [`LENT_FROM_BYTES`] or
+//! more gets a stack of its own for each CPU. Probes in processes can be preempted, and what runs the same
+//! probe meanwhile overwrites that stack: kernels panic on it (open-telemetry's
 //! opentelemetry-ebpf-instrumentation, issue 3056).
 
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
@@ -9,7 +10,8 @@ use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 /// `BPF_PRIV_STACK_MIN_SIZE`, kernel/bpf/verifier.c.
 pub const LENT_FROM_BYTES: u32 = 64;
 
-/// Bytes of an instruction (`struct bpf_insn`, include/uapi/linux/bpf.h), and of one that takes the room of two.
+/// Bytes of an instruction (`struct bpf_insn`, include/uapi/linux/bpf.h), and of one that takes the room of
+/// two.
 const INSTRUCTION_BYTES: usize = 8;
 /// Loads 8 bytes: two instructions long.
 const WIDE: u8 = 0x18;

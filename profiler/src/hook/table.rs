@@ -1,6 +1,7 @@
 //! The attach table: every program with its place, what it is for and what is lost without it.
 //!
-//! In: nothing. Out: [`PROGRAMS`]. A test holds it against the object, so that neither names a program the other lacks.
+//! In: nothing. Out: [`PROGRAMS`]. A test holds it against the object, so that neither names a program the
+//! other lacks.
 
 use super::Hooks;
 
@@ -17,7 +18,8 @@ pub enum AttachPoint {
     Iterator(&'static str),
     /// The tracepoints `syscalls:PREFIX…` of all observed calls that this kernel has.
     SystemCalls(&'static str),
-    /// Probes in the code of processes: loaded where `--gil` or `--tls` wants them, attached to files as they are found.
+    /// Probes in the code of processes: loaded where `--gil` or `--tls` wants them, attached to files as they
+    /// are found.
     Process,
 }
 
@@ -137,8 +139,8 @@ const fn tls_probe(name: &'static str, question: &'static str) -> ProgramEntry {
     ProgramEntry { consequence: WITHOUT_TLS_PROBES, ..probe(name, question) }
 }
 
-/// All programs, in the order in which they are attached. What ends and makes threads comes first, so that none is
-/// missed between. The iterators, which look for what was there before, come last.
+/// All programs, in the order in which they are attached. What ends and makes threads comes first, so that
+/// none is missed between. The iterators, which look for what was there before, come last.
 pub const PROGRAMS: &[ProgramEntry] = &[
     required(
         "sched_process_exit",

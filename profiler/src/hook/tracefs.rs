@@ -1,7 +1,8 @@
 //! tracefs, which names the tracepoints of single system calls; often it is not mounted.
 //!
-//! In: the file system. Out: work done while tracefs can be read. Where it is not mounted, a thread of its own mounts it
-//! in a private mount namespace, which ends with the thread: no other process ever sees the mount.
+//! In: the file system. Out: work done while tracefs can be read. Where it is not mounted, a thread of its
+//! own mounts it in a private mount namespace, which ends with the thread: no other process ever sees the
+//! mount.
 
 use std::ffi::CStr;
 use std::path::Path;
@@ -48,7 +49,8 @@ pub fn with_tracefs<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Strin
 
 /// Gives this thread a mount namespace of its own and mounts tracefs there.
 fn mount_privately() -> std::io::Result<()> {
-    // SAFETY: the calls take constant strings and null pointers where nothing is meant; they change this thread only.
+    // SAFETY: the calls take constant strings and null pointers where nothing is meant; they change this
+    // thread only.
     let outcomes = unsafe {
         [
             libc::unshare(libc::CLONE_FS | libc::CLONE_NEWNS),

@@ -1,7 +1,7 @@
 //! Where a collector listens.
 //!
-//! In: the URL that the user gave, as in `OTEL_EXPORTER_OTLP_ENDPOINT`. Out: the URLs of traces and metrics, by the OTLP
-//! specification ("OTLP/HTTP Request": `v1/traces` and `v1/metrics` below it).
+//! In: the URL that the user gave, as in `OTEL_EXPORTER_OTLP_ENDPOINT`. Out: the URLs of traces and metrics,
+//! by the OTLP specification ("OTLP/HTTP Request": `v1/traces` and `v1/metrics` below it).
 
 use std::str::FromStr;
 

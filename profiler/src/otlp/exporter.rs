@@ -1,8 +1,8 @@
 //! Sends spans and metrics beside a run, without ever holding it up.
 //!
-//! In: facts and timeline entries, on the run's thread. Out: messages to the collector, from a thread of its own, and
-//! [`Totals`]. Between the two is a queue with a bound. When the collector is away for longer than the queue lasts,
-//! spans are dropped and counted. Metrics are sums, so none is lost.
+//! In: facts and timeline entries, on the run's thread. Out: messages to the collector, from a thread of its
+//! own, and [`Totals`]. Between the two is a queue with a bound. When the collector is away for longer than
+//! the queue lasts, spans are dropped and counted. Metrics are sums, so none is lost.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};

@@ -1,7 +1,7 @@
 //! Requests added up, beside their spans: none is missing here, whatever the collector did not take.
 //!
-//! In: finished requests. Out: `http.server.request.duration` by the semantic conventions for HTTP, and the request-seconds
-//! of each phase; cumulative, with a bounded number of series.
+//! In: finished requests. Out: `http.server.request.duration` by the semantic conventions for HTTP, and the
+//! request-seconds of each phase; cumulative, with a bounded number of series.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! One request to a collector, and what its answer means.
 //!
-//! In: a protobuf message, a URL. Out: [`Answer`], by the OTLP specification ("OTLP/HTTP Response"): what may be tried
-//! again, what must not be.
+//! In: a protobuf message, a URL. Out: [`Answer`], by the OTLP specification ("OTLP/HTTP Response"): what may
+//! be tried again, what must not be.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! A request as a span.
 //!
-//! In: a finished request, the session that saw it. Out: a server span by the semantic conventions for HTTP (1.23 and
-//! later), with the request's phases as attributes. Phases are sums of many short stretches, so they have no place of
-//! their own on a time axis. What has one is an event: the head was read, the response began. Where more than one
-//! thread worked on it, each one's stretches are child spans.
+//! In: a finished request, the session that saw it. Out: a server span by the semantic conventions for HTTP
+//! (1.23 and later), with the request's phases as attributes. Phases are sums of many short stretches, so
+//! they have no place of their own on a time axis. What has one is an event: the head was read, the response
+//! began. Where more than one thread worked on it, each one's stretches are child spans.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -17,7 +17,8 @@ use profiler_core::model::request::{Request, Stretch};
 
 use super::{number, text, wall_ns};
 
-/// The spans of a request: its own first, then those of its stretches. None, if its caller does not record the trace.
+/// The spans of a request: its own first, then those of its stretches. None, if its caller does not record
+/// the trace.
 pub(super) fn spans(session: &SessionStarted, request: &Request) -> Vec<Span> {
     if request.http.trace_context.is_some_and(|context| !context.sampled) {
         return Vec::new();

@@ -1,7 +1,7 @@
 //! Which recordings this version reads.
 //!
-//! In: the version number and the layout hash of a file. Out: yes, or which error. A change of the file's format adds a
-//! row here; a change of the kernel records changes the layout hash by itself.
+//! In: the version number and the layout hash of a file. Out: yes, or which error. A change of the file's
+//! format adds a row here; a change of the kernel records changes the layout hash by itself.
 
 use super::layout::LAYOUT_HASH;
 

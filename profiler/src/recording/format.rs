@@ -2,12 +2,12 @@
 //!
 //! In: numbers. Out: the fixed parts of a file, and back. All integers are little-endian.
 //!
-//! A file is a header of 64 bytes and then frames. Header: magic (8), format version (2) and its complement (2), layout
-//! hash of the kernel records (8), version of the tool that wrote it (32, NUL-padded), zeros (8), CRC-32 of what
-//! precedes (4). Frame: marker (8), kind (4), items (4), raw bytes (4), stored bytes (4), CRC-32 of the stored payload
-//! (4), CRC-32 of the five fields before (4), then the payload as one LZ4 block. The items of a
-//! frame are packed (`pack.rs`); those of version 1 are not. A reader that has lost its place looks
-//! for the next marker.
+//! A file is a header of 64 bytes and then frames. Header: magic (8), format version (2) and its complement
+//! (2), layout hash of the kernel records (8), version of the tool that wrote it (32, NUL-padded), zeros (8),
+//! CRC-32 of what precedes (4). Frame: marker (8), kind (4), items (4), raw bytes (4), stored bytes (4),
+//! CRC-32 of the stored payload (4), CRC-32 of the five fields before (4), then the payload as one LZ4 block.
+//! The items of a frame are packed (`pack.rs`); those of version 1 are not. A reader that has lost its place
+//! looks for the next marker.
 
 /// First bytes of every recording; not text, and damaged by a transfer that changes line ends.
 pub(super) const MAGIC: [u8; 8] = *b"\x89WSGITR\n";
@@ -49,8 +49,9 @@ impl Expansion {
     }
 }
 
-/// LZ4 packs up to 255 to one and the streams of a packed frame as much again: without a limit a file of a megabyte keeps
-/// `report` busy for minutes. Recordings hold some 20 times their size; records that are all alike some hundred.
+/// LZ4 packs up to 255 to one and the streams of a packed frame as much again: without a limit a file of a
+/// megabyte keeps `report` busy for minutes. Recordings hold some 20 times their size; records that are all
+/// alike some hundred.
 pub const MAX_EXPANSION: Expansion = Expansion { times: 1000, allowance_bytes: 64 * 1024 * 1024 };
 
 /// The header of a file.

@@ -1,7 +1,7 @@
 //! A number that changes whenever a kernel record is laid out differently.
 //!
-//! In: the layouts of `profiler-common`. Out: [`LAYOUT_HASH`], computed when the program is built. Kinds from 5 on are
-//! not in it, so that recordings made before them stay readable: a change of one takes a new kind.
+//! In: the layouts of `profiler-common`. Out: [`LAYOUT_HASH`], computed when the program is built. Kinds from
+//! 5 on are not in it, so that recordings made before them stay readable: a change of one takes a new kind.
 
 use std::mem::offset_of;
 

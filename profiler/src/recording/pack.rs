@@ -1,11 +1,13 @@
-//! Packing the items of a frame before compression: like next to like, and of each number what could not be expected.
+//! Packing the items of a frame before compression: like next to like, and of each number what could not be
+//! expected.
 //!
-//! In: the items of a frame as `item.rs` lays them out. Out: fewer bytes, and the same items again, to the byte. A
-//! frame stands alone: nothing is carried from one to the next.
+//! In: the items of a frame as `item.rs` lays them out. Out: fewer bytes, and the same items again, to the
+//! byte. A frame stands alone: nothing is carried from one to the next.
 //!
-//! Every field of a kernel record has a stream of its own, in which the difference to what was expected stands as a
-//! zigzag varint (`field.rs` says what is expected). A stream of a field in which everything was as expected is left out.
-//! The lengths of all streams come first, then the streams. `unpack.rs` is the way back.
+//! Every field of a kernel record has a stream of its own, in which the difference to what was expected
+//! stands as a zigzag varint (`field.rs` says what is expected). A stream of a field in which everything was
+//! as expected is left out. The lengths of all streams come first, then the streams. `unpack.rs` is the way
+//! back.
 
 mod field;
 mod unpack;
@@ -166,7 +168,8 @@ fn pack_record(streams: &mut [Vec<u8>], state: &mut State, index: usize, shape: 
     push(streams, BYTES, tail);
     let key = (index, who(&values), value(&values, DISTINCTION));
     let Some(context) = state.contexts.get(&key).copied() else {
-        // The first record of a context is kept as it is: it would be all difference, in streams else left out.
+        // The first record of a context is kept as it is: it would be all difference, in streams else left
+        // out.
         put_number(streams, CONTEXTS, 0);
         push(streams, BYTES, record.get(..shape.bytes).unwrap_or_default());
         let context = state.new_context();

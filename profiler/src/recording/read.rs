@@ -1,7 +1,7 @@
 //! Reading a recording: whole frames are delivered, damaged ones passed over and counted.
 //!
-//! In: a file, possibly cut off, damaged or hostile. Out: its items in the order in which they were recorded, and a
-//! [`ReadSummary`] that says what could not be read.
+//! In: a file, possibly cut off, damaged or hostile. Out: its items in the order in which they were recorded,
+//! and a [`ReadSummary`] that says what could not be read.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -90,8 +90,8 @@ pub struct ReadSummary {
     pub unreadable_bytes: u64,
     /// Items within whole frames that could not be read.
     pub unreadable_items: u64,
-    /// Items that the trailer counts and that were not delivered, unreadable ones among them. Without a trailer nobody
-    /// knows, and it is 0.
+    /// Items that the trailer counts and that were not delivered, unreadable ones among them. Without a
+    /// trailer nobody knows, and it is 0.
     pub missing_items: u64,
     /// The recording has no end: it was cut off, or its writer died.
     pub truncated: bool,
@@ -230,8 +230,8 @@ impl<R: Read> Recording<R> {
         }
     }
 
-    /// The next item, where it lies; `None` at the end. For whoever is done with one before it takes the next: the iterator
-    /// copies each.
+    /// The next item, where it lies; `None` at the end. For whoever is done with one before it takes the
+    /// next: the iterator copies each.
     pub fn next_item(&mut self) -> Option<Item<&[u8]>> {
         // Nearly all are slices.
         if let Some(place) = self.take_slice() {

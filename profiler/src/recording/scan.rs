@@ -1,7 +1,7 @@
 //! Finding frames in bytes that may be cut off, damaged or hostile.
 //!
-//! In: anything that can be read. Out: the payloads of whole frames, in order, and how many bytes were passed over.
-//! Memory is bounded by the largest frame allowed; time is linear in the length of the file.
+//! In: anything that can be read. Out: the payloads of whole frames, in order, and how many bytes were passed
+//! over. Memory is bounded by the largest frame allowed; time is linear in the length of the file.
 
 use std::io::{self, Read};
 
@@ -9,8 +9,8 @@ use super::format::{FRAME_HEADER_BYTES, FrameHeader, MARKER};
 
 /// Bytes asked for at once.
 const READ_BYTES: usize = 256 * 1024;
-/// Checksum work on frames that turn out damaged, beyond a multiple of the file's length: so many headers with long
-/// lengths, one in the other, cannot make it quadratic.
+/// Checksum work on frames that turn out damaged, beyond a multiple of the file's length: so many headers
+/// with long lengths, one in the other, cannot make it quadratic.
 const WASTE_ALLOWANCE_BYTES: u64 = 16 * 1024 * 1024;
 /// Each byte of an LZ4 block lengthens a match by 255 bytes at most.
 const LZ4_MAX_TIMES: usize = 255;

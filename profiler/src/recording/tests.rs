@@ -91,7 +91,8 @@ fn frame_starts(bytes: &[u8]) -> Vec<usize> {
     windows.filter(|(_, window)| **window == MARKER).map(|(start, _)| start).collect()
 }
 
-/// What a report is told of a recording: unreadable bytes, unreadable items, missing items, whether it breaks off.
+/// What a report is told of a recording: unreadable bytes, unreadable items, missing items, whether it breaks
+/// off.
 fn told(bytes: &[u8]) -> (u64, u64, u64, bool) {
     let mut losses = Losses::default();
     read(bytes).1.tell(&mut losses);

@@ -1,7 +1,8 @@
 //! Writing a recording: items are gathered into frames, and a frame reaches the file in one write.
 //!
-//! In: items in the order of the stream, redacted already. Out: a file. Whatever ends the program, all frames that were
-//! written can be read; when the disk fills, a half-written frame is cut off again and nothing more is written.
+//! In: items in the order of the stream, redacted already. Out: a file. Whatever ends the program, all frames
+//! that were written can be read; when the disk fills, a half-written frame is cut off again and nothing more
+//! is written.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -111,7 +112,8 @@ pub struct Recorder<S: Storage = File> {
 }
 
 impl Recorder {
-    /// Creates (or replaces) the file at `path`: mode 0600, never through a link. `tool_version` goes into its header.
+    /// Creates (or replaces) the file at `path`: mode 0600, never through a link. `tool_version` goes into
+    /// its header.
     ///
     /// # Errors
     /// [`RecordError::Output`], if the file cannot be created or its header not be written.
@@ -188,7 +190,8 @@ impl<S: Storage> Recorder<S> {
         self.added()
     }
 
-    /// Writes what was gathered as a frame, so that it survives a sudden end; to be called about once a second.
+    /// Writes what was gathered as a frame, so that it survives a sudden end; to be called about once a
+    /// second.
     ///
     /// # Errors
     /// As [`Self::record`].

@@ -1,7 +1,9 @@
-//! What a report says to people, said once: sections in one vocabulary, which the text report and the page draw each in its way.
+//! What a report says to people, said once: sections in one vocabulary, which the text report and the page
+//! draw each in its way.
 //!
-//! In: a [`Snapshot`] and its findings. Out: [`Section`]s in the order of every report. A signal is one file here, which builds its section;
-//! how a table, a bar or a sentence looks is the business of those who draw it.
+//! In: a [`Snapshot`] and its findings. Out: [`Section`]s in the order of every report. A signal is one file
+//! here, which builds its section; how a table, a bar or a sentence looks is the business of those who draw
+//! it.
 
 pub(super) mod block;
 mod capacity;
@@ -68,7 +70,8 @@ pub(super) fn sections<'a>(snapshot: &'a Snapshot, findings: &'a [Finding]) -> V
     sections.into_iter().flatten().collect()
 }
 
-/// Requests in flight and their latency, stretch by stretch: data of the stream, which the page has collected.
+/// Requests in flight and their latency, stretch by stretch: data of the stream, which the page has
+/// collected.
 fn over_time<'a>() -> Section<'a> {
     let mut body = Blocks::default();
     body.push(On::PAGE, Block::OverTime);

@@ -1,7 +1,8 @@
 //! Strings that came from a traced process, made safe to show.
 //!
-//! In: paths, names, addresses, sentences that quote them: hostile. Out: text of bounded width in which everything
-//! that a terminal could act on (control characters, escape sequences, changes of direction) is visible instead.
+//! In: paths, names, addresses, sentences that quote them: hostile. Out: text of bounded width in which
+//! everything that a terminal could act on (control characters, escape sequences, changes of direction) is
+//! visible instead.
 
 use unicode_width::UnicodeWidthChar;
 
@@ -15,8 +16,8 @@ pub enum Charset {
 }
 
 impl Charset {
-    /// The charset of a locale, by the values of `LC_ALL`, `LC_CTYPE` and `LANG` (the first that is set and not
-    /// empty counts, as in POSIX).
+    /// The charset of a locale, by the values of `LC_ALL`, `LC_CTYPE` and `LANG` (the first that is set and
+    /// not empty counts, as in POSIX).
     pub fn of_locale(lc_all: Option<&str>, lc_ctype: Option<&str>, lang: Option<&str>) -> Self {
         let locale = [lc_all, lc_ctype, lang].into_iter().flatten().find(|value| !value.is_empty());
         let name = locale.unwrap_or_default().to_ascii_lowercase();
@@ -67,12 +68,13 @@ pub fn is_plain(character: char) -> bool {
     if character.is_ascii() {
         return character == ' ' || character.is_ascii_graphic();
     }
-    // The standard library knows what is not printable: controls, format and bidi characters, unassigned ones.
+    // The standard library knows what is not printable: controls, format and bidi characters, unassigned
+    // ones.
     character.escape_debug().count() == 1
 }
 
-/// `text` on one line, at most `max_columns` wide; what is not plain becomes a visible escape, what is too long
-/// ends in an ellipsis. An escape is never cut in two.
+/// `text` on one line, at most `max_columns` wide; what is not plain becomes a visible escape, what is too
+/// long ends in an ellipsis. An escape is never cut in two.
 pub fn line(text: &str, max_columns: usize, charset: Charset) -> String {
     let ellipsis = charset.ellipsis();
     let room_before_ellipsis = max_columns.saturating_sub(columns(ellipsis));

@@ -1,6 +1,7 @@
 //! `wsgi-trace explain [ID]`: the catalogue of findings, for a terminal.
 //!
-//! In: an id, or none; how wide a line may be. Out: its page with the limits in force, or the list of all; a pure function.
+//! In: an id, or none; how wide a line may be. Out: its page with the limits in force, or the list of all; a
+//! pure function.
 
 use profiler_core::finding::threshold::{Threshold, Thresholds};
 use profiler_core::finding::{RULES, Rule};

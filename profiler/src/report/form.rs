@@ -1,7 +1,7 @@
 //! What a form of a report is: one file each behind [`Form`].
 //!
-//! In: how a run began, timeline entries while it goes on, the snapshot and its findings at the end. Out: one report
-//! in one form.
+//! In: how a run began, timeline entries while it goes on, the snapshot and its findings at the end. Out: one
+//! report in one form.
 
 use std::io;
 

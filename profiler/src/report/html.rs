@@ -1,9 +1,9 @@
 //! The report as a page: one self-contained file that opens from disk, without network, in any browser.
 //!
-//! In: a snapshot, its findings, and the requests of the timeline. Out: HTML with its own style and script in it, which
-//! a Content-Security-Policy names by their hashes. Everything but the timeline and the list of requests reads without script. Charts are SVG and
-//! one canvas written by hand: they are rectangles, and a chart library would be many times the size of the page.
-//! The same recording gives the same bytes.
+//! In: a snapshot, its findings, and the requests of the timeline. Out: HTML with its own style and script in
+//! it, which a Content-Security-Policy names by their hashes. Everything but the timeline and the list of
+//! requests reads without script. Charts are SVG and one canvas written by hand: they are rectangles, and a
+//! chart library would be many times the size of the page. The same recording gives the same bytes.
 
 mod chart;
 mod data;

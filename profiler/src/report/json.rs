@@ -1,10 +1,11 @@
 //! The report for programs: one versioned JSON document.
 //!
-//! In: a [`Snapshot`] and its findings. Out: bytes that `docs/report.schema.json` describes; the same input gives the
-//! same bytes. Its rules are in docs/json.md; `rules` holds every key of the schema to them.
+//! In: a [`Snapshot`] and its findings. Out: bytes that `docs/report.schema.json` describes; the same input
+//! gives the same bytes. Its rules are in docs/json.md; `rules` holds every key of the schema to them.
 
-/// A view of something: its keys in order, each with its type and what it shows. `new` takes what stands in the parentheses;
-/// what several keys need is reckoned `with` it. What may come out as nothing, or is made in two ways, is a plain struct.
+/// A view of something: its keys in order, each with its type and what it shows. `new` takes what stands in
+/// the parentheses; what several keys need is reckoned `with` it. What may come out as nothing, or is made in
+/// two ways, is a plain struct.
 macro_rules! view {
     ($(#[$meta:meta])* $vis:vis struct $name:ident $(<$life:lifetime>)? ($($arg:ident: $given:ty),* $(,)?)
         $(with { $($setup:stmt;)* })? { $($(#[$note:meta])* $key:ident: $type:ty = $value:expr),* $(,)? }) => {
@@ -132,7 +133,8 @@ pub fn render(snapshot: &Snapshot, findings: &[Finding]) -> io::Result<Vec<u8>> 
     Ok(bytes)
 }
 
-/// Rounds to six digits after the point, so that equal measurements print equally; `None` for what is no number.
+/// Rounds to six digits after the point, so that equal measurements print equally; `None` for what is no
+/// number.
 fn rounded(value: f64) -> Option<f64> {
     const SIX_DIGITS: f64 = 1e6;
     const NOTHING_LEFT_TO_ROUND: f64 = 1e9;

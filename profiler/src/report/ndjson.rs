@@ -1,7 +1,7 @@
 //! The report for pipelines: one request a line, as requests come to their end.
 //!
-//! In: [`Entry`]s of the timeline. Out: one JSON object per request, in the order of the entries; everything else in
-//! the timeline is passed over. Nothing is kept: memory does not grow with the length of the run.
+//! In: [`Entry`]s of the timeline. Out: one JSON object per request, in the order of the entries; everything
+//! else in the timeline is passed over. Nothing is kept: memory does not grow with the length of the run.
 
 use std::io::{self, Write};
 
@@ -45,8 +45,8 @@ pub struct NdjsonSink<W: Write> {
 }
 
 impl<W: Write> NdjsonSink<W> {
-    /// A sink to `writer` (buffered by the caller). The phases in `not_measured` are null in every line, unless a
-    /// request has time in them all the same.
+    /// A sink to `writer` (buffered by the caller). The phases in `not_measured` are null in every line,
+    /// unless a request has time in them all the same.
     pub fn new(writer: W, not_measured: impl IntoIterator<Item = Phase>) -> Self {
         Self { writer, unmeasured: Unmeasured::of(not_measured) }
     }

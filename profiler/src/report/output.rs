@@ -1,7 +1,7 @@
 //! Where a report goes: standard output, or a file that the user named.
 //!
-//! In: the path of `-o`, if there was one; the rendered report, whole or as a stream. Out: bytes, or a typed error.
-//! A reader of standard output that has seen enough (`| head`) is not a failure.
+//! In: the path of `-o`, if there was one; the rendered report, whole or as a stream. Out: bytes, or a typed
+//! error. A reader of standard output that has seen enough (`| head`) is not a failure.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

@@ -1,8 +1,8 @@
 //! The live screen: one moment of a run as rows and columns of a terminal.
 //!
-//! In: a [`Shown`] (what there is to see), a [`Look`] (what the reader wants to see of it), a [`Paint`] (what the
-//! terminal can do). Out: a filled buffer. A pure function: keys, time and terminals are elsewhere (`top`). Everything
-//! that came from a traced process goes through [`escape`](super::escape) on its way.
+//! In: a [`Shown`] (what there is to see), a [`Look`] (what the reader wants to see of it), a [`Paint`] (what
+//! the terminal can do). Out: a filled buffer. A pure function: keys, time and terminals are elsewhere
+//! (`top`). Everything that came from a traced process goes through [`escape`](super::escape) on its way.
 
 mod endpoint;
 mod explanation;

@@ -55,7 +55,8 @@ pub(crate) fn is_wrong(id: &str) -> bool {
     id != HEALTHY && !is_notice(id)
 }
 
-/// Findings in the order of every report: present ones by cost, then undecided, then absent; equals as they came.
+/// Findings in the order of every report: present ones by cost, then undecided, then absent; equals as they
+/// came.
 pub(crate) fn worst_first(findings: &[Finding]) -> Vec<&Finding> {
     let mut ordered: Vec<&Finding> = findings.iter().collect();
     ordered.sort_by_key(|finding| {
@@ -174,7 +175,8 @@ pub(crate) fn not_measured(snapshot: &Snapshot, phase: Phase) -> Option<&str> {
         .map(|(_, reason)| reason.as_str())
 }
 
-/// What of service time requests did, by phase: each `None` where no such time is measured, which is not the same as none.
+/// What of service time requests did, by phase: each `None` where no such time is measured, which is not the
+/// same as none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MeasuredDoing {
     pub(crate) computing_ns: Option<u64>,

@@ -1,7 +1,8 @@
 //! The report for people: findings first, then the numbers they rest on, at most 100 columns wide.
 //!
-//! In: a [`Snapshot`], its findings, and a [`Style`] that says what the reader's terminal can do. Out: text that can
-//! be printed as it is: everything that came from a traced process went through [`escape`](super::escape).
+//! In: a [`Snapshot`], its findings, and a [`Style`] that says what the reader's terminal can do. Out: text
+//! that can be printed as it is: everything that came from a traced process went through
+//! [`escape`](super::escape).
 
 pub(super) mod bar;
 mod findings;

@@ -1,9 +1,9 @@
-//! The timeline as a file that Perfetto opens: threads, requests, busy slots, and arrows. These lead from each
-//! request to the threads that served it, and from each connection to the threads that it woke.
+//! The timeline as a file that Perfetto opens: threads, requests, busy slots, and arrows. These lead from
+//! each request to the threads that served it, and from each connection to the threads that it woke.
 //!
-//! In: [`Entry`]s, as the machines emit them. Out: a stream of Perfetto trace packets (protobuf), written as the
-//! entries come. Memory is bounded by the number of tracks in use, not by the length of the run. Times are
-//! `CLOCK_MONOTONIC` nanoseconds, unaltered. `docs/timeline.md` tells a user what the tracks mean.
+//! In: [`Entry`]s, as the machines emit them. Out: a stream of Perfetto trace packets (protobuf), written as
+//! the entries come. Memory is bounded by the number of tracks in use, not by the length of the run. Times
+//! are `CLOCK_MONOTONIC` nanoseconds, unaltered. `docs/timeline.md` tells a user what the tracks mean.
 
 mod form;
 mod intern;
@@ -109,8 +109,8 @@ impl<W: Write> PerfettoSink<W> {
         self
     }
 
-    /// Writes one entry. Entries may come in any order; those of one thread should come in the order of their time,
-    /// or else they are moved to a track beside it.
+    /// Writes one entry. Entries may come in any order; those of one thread should come in the order of their
+    /// time, or else they are moved to a track beside it.
     ///
     /// # Errors
     ///
@@ -200,8 +200,8 @@ impl<W: Write> PerfettoSink<W> {
         Ok((writer, counts))
     }
 
-    /// Marks on the holder's track that it has the interpreter lock when a thread begins to wait for that: an arrow leads
-    /// from there to the wait. Returns the arrow's number.
+    /// Marks on the holder's track that it has the interpreter lock when a thread begins to wait for that: an
+    /// arrow leads from there to the wait. Returns the arrow's number.
     fn holds(
         &mut self,
         (tgid, holder): (Tid, Tid),
@@ -220,7 +220,8 @@ impl<W: Write> PerfettoSink<W> {
         Ok(arrow)
     }
 
-    /// A request: its span on its slot's track, and one interval for each stretch beside the thread that ran it.
+    /// A request: its span on its slot's track, and one interval for each stretch beside the thread that ran
+    /// it.
     fn request(&mut self, request: &Request) -> Result<(), TimelineError> {
         self.start(request.times.start_ns)?;
         self.counts.requests += 1;

@@ -1,7 +1,9 @@
-//! One vocabulary: what each phase, thread state and holding is called, its letter, its colour, what it means.
+//! One vocabulary: what each phase, thread state and holding is called, its letter, its colour, what it
+//! means.
 //!
-//! In: nothing. Out: a [`Term`] for each. Every form of report and the live screen take theirs from here. On the page a term has the
-//! colour of the class that is named after it (`html/style.css`). `docs/phases.md` says the same to users.
+//! In: nothing. Out: a [`Term`] for each. Every form of report and the live screen take theirs from here. On
+//! the page a term has the colour of the class that is named after it (`html/style.css`). `docs/phases.md`
+//! says the same to users.
 
 use profiler_core::model::now::ThreadNow;
 use profiler_core::model::slot::Holding;

@@ -1,6 +1,7 @@
 //! A session: programs attached to a target, and everything that they see on its way through the pipeline.
 //!
-//! In: the target. Out: ticks, while it goes on; snapshots of its windows; the timeline through an [`Observer`].
+//! In: the target. Out: ticks, while it goes on; snapshots of its windows; the timeline through an
+//! [`Observer`].
 //!
 //! One thread drives it. A command that watches in its own way is a loop around [`Session::tick`]:
 //!
@@ -18,8 +19,8 @@
 //! session.finish(reason);                               // ends the last window and detaches
 //! ```
 //!
-//! `tick` may be cancelled at any time; it must be waited for again within some tens of milliseconds, or the ring fills
-//! up. Dropping a session detaches too.
+//! `tick` may be cancelled at any time; it must be waited for again within some tens of milliseconds, or the
+//! ring fills up. Dropping a session detaches too.
 
 use std::time::Duration;
 
@@ -58,8 +59,8 @@ const DRAIN_EVERY: Duration = Duration::from_millis(20);
 const GATHER_EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked whether the target still lives.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How long after a roll the stream goes on, at the earliest, so that everything before it is in order: longer than the
-/// pipeline holds records back.
+/// How long after a roll the stream goes on, at the earliest, so that everything before it is in order:
+/// longer than the pipeline holds records back.
 const ROLLED_AFTER: Duration = Duration::from_millis(120);
 /// How often the ring is emptied at most to have every record that was counted before.
 const MAX_CATCH_UP: usize = 8;
@@ -240,8 +241,8 @@ impl<O: Observer> Session<O> {
         self.feed.pipeline().look(end_ns, facts, EndReason::StillOpen, &glances)
     }
 
-    /// Ends the window and begins the next. The one that ended comes from [`Self::take_window`], once everything before
-    /// this moment is in order: some 200 ms later. Until then a look would miss it.
+    /// Ends the window and begins the next. The one that ended comes from [`Self::take_window`], once
+    /// everything before this moment is in order: some 200 ms later. Until then a look would miss it.
     pub fn roll(&mut self) {
         self.cost.end_sample(&self.source);
         let counters = self.counters_caught_up();
@@ -429,7 +430,8 @@ impl<O: Observer> Session<O> {
         }
     }
 
-    /// Changes whenever a process may have been born: also with each record that was lost, as it may have told of one.
+    /// Changes whenever a process may have been born: also with each record that was lost, as it may have
+    /// told of one.
     fn births(&self) -> u64 {
         let lost = self.source.counters().lost.iter().fold(0_u64, |sum, (_, count)| sum.wrapping_add(*count));
         self.feed.processes_born().wrapping_add(lost)
@@ -464,8 +466,8 @@ impl<O: Observer> Session<O> {
     }
 
     fn read_listeners_of(&mut self, tgids: &[u32]) {
-        // A listener that another process passed on is new to the kernel side too. Fails only where the kernel refuses an
-        // iterator that it took before.
+        // A listener that another process passed on is new to the kernel side too. Fails only where the
+        // kernel refuses an iterator that it took before.
         let _ = self.source.rescan(&self.gather.known);
         for fact in self.gather.listeners_of(tgids) {
             self.fact(fact);
@@ -503,8 +505,9 @@ impl<O: Observer> Session<O> {
         }
     }
 
-    /// A fact that is true now. Gathering it may have taken long: what the kernel wrote until then goes first, or it would come too
-    /// late to be put in order. Taking that may be long as well: the fact is of the moment before.
+    /// A fact that is true now. Gathering it may have taken long: what the kernel wrote until then goes
+    /// first, or it would come too late to be put in order. Taking that may be long as well: the fact is
+    /// of the moment before.
     fn fact(&mut self, fact: Fact) {
         let now_ns = self.drain();
         self.queues.note(&fact);
@@ -516,8 +519,8 @@ impl<O: Observer> Session<O> {
         self.feed.fact_at(fact, time_ns, &mut |entry: Entry| self.observer.entry(&entry));
     }
 
-    /// Takes what is in the rings by now, and says when that is. Not what comes while it is taken: a target that writes faster than we read
-    /// must not keep signals and the end of the window waiting.
+    /// Takes what is in the rings by now, and says when that is. Not what comes while it is taken: a target
+    /// that writes faster than we read must not keep signals and the end of the window waiting.
     fn drain(&mut self) -> u64 {
         let (feed, observer) = (&mut self.feed, &mut self.observer);
         let Gather { locks, tls, .. } = &mut self.gather;
@@ -534,8 +537,8 @@ impl<O: Observer> Session<O> {
         now_ns
     }
 
-    /// Counters of this moment, once every record that they count has been taken. What was taken beyond it belongs to
-    /// the next moment.
+    /// Counters of this moment, once every record that they count has been taken. What was taken beyond it
+    /// belongs to the next moment.
     fn counters_caught_up(&mut self) -> Counters {
         let mut counters = self.source.counters();
         let emitted = emitted(&counters);

@@ -1,7 +1,8 @@
 //! The report of a run: fed with the timeline while it goes on, finished with the snapshot.
 //!
-//! In: timeline entries, at the end the snapshot. Out: one report in the form that was asked for. Its file is looked
-//! at before the run, so that a mistake in its name costs no window, and written to only when there is something.
+//! In: timeline entries, at the end the snapshot. Out: one report in the form that was asked for. Its file is
+//! looked at before the run, so that a mistake in its name costs no window, and written to only when there is
+//! something.
 
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;

@@ -106,7 +106,8 @@ impl Feed {
         self.processes_born
     }
 
-    /// Processes that were born since the last call, each after its parent. What is beyond the bound is found beneath the others.
+    /// Processes that were born since the last call, each after its parent. What is beyond the bound is found
+    /// beneath the others.
     pub fn take_newborn(&mut self) -> Vec<(u32, u32)> {
         std::mem::take(&mut self.newborn)
     }

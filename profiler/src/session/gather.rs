@@ -81,9 +81,10 @@ impl Gather {
         Self { proc, watched, known: Vec::new(), young: Vec::new(), born: 0, attached, cgroups, locks, tls }
     }
 
-    /// The processes of which something new is to be read: workers are followed from their fork on; here their facts
-    /// are added. They are read twice, a second apart: a worker takes its name some time after its birth. `born` changes
-    /// whenever a process may have been born; `newborn`: those that were seen to be, each after its parent.
+    /// The processes of which something new is to be read: workers are followed from their fork on; here
+    /// their facts are added. They are read twice, a second apart: a worker takes its name some time
+    /// after its birth. `born` changes whenever a process may have been born; `newborn`: those that were
+    /// seen to be, each after its parent.
     pub(super) fn new_processes(
         &mut self,
         born: u64,
@@ -102,8 +103,8 @@ impl Gather {
         self.watched = watched;
         self.tls.forget(&self.known, source);
         if !new.is_empty() {
-            // Fails only where the kernel refuses an iterator that it took before: the threads stay without an
-            // account, which the counters tell.
+            // Fails only where the kernel refuses an iterator that it took before: the threads stay without
+            // an account, which the counters tell.
             let _ = source.rescan(&self.known);
         }
         let young = std::mem::replace(&mut self.young, new.clone());
@@ -120,7 +121,8 @@ impl Gather {
         self.facts_of(tgids).filter(|fact| matches!(fact, Fact::ListenerSeen(_) | Fact::DescriptorSeen(_)))
     }
 
-    /// Another profiler may come after us; the most that were there at once are reported. `None`: no more than before.
+    /// Another profiler may come after us; the most that were there at once are reported. `None`: no more
+    /// than before.
     pub(super) fn other_profilers(&mut self, source: &LiveSource) -> Option<Fact> {
         let others = source.other_profilers(&self.watched.tgids());
         if others <= self.attached.other_profilers {
@@ -154,7 +156,8 @@ impl Gather {
         self.locks.thread_numbers(&self.proc)
     }
 
-    /// Memory of each process now; their shares of what they share, where that is wanted, take the kernel a while.
+    /// Memory of each process now; their shares of what they share, where that is wanted, take the kernel a
+    /// while.
     pub(super) fn memory(&self, with_shares: bool) -> impl Iterator<Item = Fact> {
         let known = self.known.iter().take(MAX_MEMORIES);
         known.filter_map(move |pid| process_memory(&self.proc, *pid, with_shares)).map(Fact::ProcessMemory)

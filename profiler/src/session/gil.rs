@@ -1,7 +1,7 @@
 //! The interpreter locks of a target: found, followed, and watched in the way that was asked for.
 //!
-//! In: the target's processes, now and again. Out: facts about interpreters and the method; the kernel side told which
-//! locks to follow; probes attached to files.
+//! In: the target's processes, now and again. Out: facts about interpreters and the method; the kernel side
+//! told which locks to follow; probes attached to files.
 
 use std::collections::BTreeMap;
 
@@ -109,8 +109,8 @@ impl LockWatch {
         self.numbers.changed(proc).into_iter().map(Fact::ThreadNumbers).collect()
     }
 
-    /// What the frames of a record are of, as far as that was not told yet, at the time of the record. The request
-    /// that waited may end before the record is read. Nothing, if it is a record of another kind.
+    /// What the frames of a record are of, as far as that was not told yet, at the time of the record. The
+    /// request that waited may end before the record is read. Nothing, if it is a record of another kind.
     pub(super) fn look_up(&mut self, record: &[u8]) -> Vec<(u64, Fact)> {
         let kind = record.first_chunk().map(|kind| u16::from_ne_bytes(*kind));
         if !self.wanted.stacks || !matches!(kind, Some(KIND_FRAMES | KIND_WAITER_FRAMES)) {
@@ -146,7 +146,8 @@ impl LockWatch {
         (source.gil_probe_hits() != self.told).then(|| self.method(source))
     }
 
-    /// Chooses how to watch the file that a process's interpreter is in, and attaches to it, once for all processes.
+    /// Chooses how to watch the file that a process's interpreter is in, and attaches to it, once for all
+    /// processes.
     fn watch_file(
         &mut self,
         proc: &Proc,

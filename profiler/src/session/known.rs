@@ -1,6 +1,7 @@
 //! What is known when a run begins: which phases it cannot measure, and whose run it is.
 //!
-//! In: the facts before the window. Out: a [`Beginning`] for forms of reports, and what an export says of each row.
+//! In: the facts before the window. Out: a [`Beginning`] for forms of reports, and what an export says of
+//! each row.
 
 use profiler_core::fact::container::Container;
 use profiler_core::fact::{Fact, InterpreterSeen, ListenerSeen, ProcessSeen, SessionStarted, Sight};

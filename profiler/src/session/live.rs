@@ -1,6 +1,7 @@
 //! A live run of one window: attach, watch until the window ends, report.
 //!
-//! In: the target and how long to watch. Out: a snapshot, the timeline through an observer, a recording if wanted.
+//! In: the target and how long to watch. Out: a snapshot, the timeline through an observer, a recording if
+//! wanted.
 
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ use super::progress::ProgressLine;
 use super::signals::Signals;
 use crate::attach;
 
-/// Runs to the end of the window; `duration` is its length, `None`: until it is interrupted or the target ends.
+/// Runs to the end of the window; `duration` is its length, `None`: until it is interrupted or the target
+/// ends.
 ///
 /// # Errors
 /// If the target is gone or the programs cannot be attached. Nothing stays attached.

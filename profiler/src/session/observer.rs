@@ -1,8 +1,8 @@
 //! Who looks on while a session runs.
 //!
-//! In: facts, before what they change; timeline entries, as they become certain. Out: what it makes of them. A finished
-//! request is [`Entry::Request`] with `open` false, and comes once, whatever windows there are: what wants every request
-//! (counters, spans) taps it here.
+//! In: facts, before what they change; timeline entries, as they become certain. Out: what it makes of them.
+//! A finished request is [`Entry::Request`] with `open` false, and comes once, whatever windows there are:
+//! what wants every request (counters, spans) taps it here.
 
 use profiler_core::fact::Fact;
 use profiler_core::pipeline::Settings;

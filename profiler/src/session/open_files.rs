@@ -1,7 +1,7 @@
 //! Processes of the target that come near their limit of open files.
 //!
-//! In: the target's processes. Out: facts where something has changed. A look is one `stat` a process: since Linux 6.2 the size
-//! of `/proc/PID/fd` is the number of descriptors. Before, they are counted once a second.
+//! In: the target's processes. Out: facts where something has changed. A look is one `stat` a process: since
+//! Linux 6.2 the size of `/proc/PID/fd` is the number of descriptors. Before, they are counted once a second.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,8 @@ pub(super) struct OpenFiles {
 }
 
 impl OpenFiles {
-    /// Readings of those near their limit, where they have changed. `may_count`: by counting, where that is the only way.
+    /// Readings of those near their limit, where they have changed. `may_count`: by counting, where that is
+    /// the only way.
     pub(super) fn changed(&mut self, proc: &Proc, tgids: &[u32], may_count: bool) -> Vec<Fact> {
         self.last.retain(|tgid, _| tgids.contains(tgid));
         let mut facts = Vec::new();

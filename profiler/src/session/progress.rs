@@ -1,7 +1,7 @@
 //! The progress line on stderr: a run that works should look like it.
 //!
-//! In: how far the pipeline is. Out: one line that is rewritten, on a terminal only; what begins and ends is said
-//! elsewhere too.
+//! In: how far the pipeline is. Out: one line that is rewritten, on a terminal only; what begins and ends is
+//! said elsewhere too.
 
 use std::io::{IsTerminal as _, Write as _};
 

@@ -1,7 +1,8 @@
 //! Accept queues of the target's listeners, read several times a second.
 //!
-//! In: listeners as they become known, the target's processes. Out: facts where something has changed; listeners that are closed.
-//! A reading asks the kernel for listeners alone, some 20 µs for each family of addresses that the target listens on.
+//! In: listeners as they become known, the target's processes. Out: facts where something has changed;
+//! listeners that are closed. A reading asks the kernel for listeners alone, some 20 µs for each family of
+//! addresses that the target listens on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -93,8 +94,8 @@ impl Queues {
         self.listeners.entry(*inode).or_insert(new).holders.insert(*tgid);
     }
 
-    /// Listeners that were closed since this was asked last; `tgids` are the processes of the target now. To be asked before what the
-    /// kernel side counted is read for the last time.
+    /// Listeners that were closed since this was asked last; `tgids` are the processes of the target now. To
+    /// be asked before what the kernel side counted is read for the last time.
     pub(super) fn take_closed(&mut self, tgids: &[u32]) -> BTreeSet<u64> {
         let closed = &mut self.closed;
         self.listeners.retain(|inode, known| {

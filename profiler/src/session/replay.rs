@@ -15,7 +15,8 @@ use crate::source::file::FileSource;
 /// Replays a recording to its end.
 ///
 /// # Errors
-/// If it is not a recording, an empty one, or one of a newer version. A damaged one is read as far as it goes.
+/// If it is not a recording, an empty one, or one of a newer version. A damaged one is read as far as it
+/// goes.
 pub fn run<O: Observer>(path: &Path, observer: &mut O) -> Result<Snapshot, SessionError> {
     let mut source = FileSource::open(path)?;
     let mut pipeline = Pipeline::new(observer.settings());

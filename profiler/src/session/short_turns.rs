@@ -1,20 +1,25 @@
-//! Short turns on the CPU: records are read in bursts, and who shares the reader's CPU should not wait for a whole one.
+//! Short turns on the CPU: records are read in bursts, and who shares the reader's CPU should not wait for a
+//! whole one.
 //!
-//! In: records, one after the other. Out: the reading thread gives way after some of them. That alone would cost it much of its share of the
-//! CPU: Linux takes a whole turn from who gives way. So it asks for turns that are short.
+//! In: records, one after the other. Out: the reading thread gives way after some of them. That alone would
+//! cost it much of its share of the CPU: Linux takes a whole turn from who gives way. So it asks for turns
+//! that are short.
 
 use std::mem::size_of;
 use std::time::{Duration, Instant};
 
-/// The shortest turn that Linux grants (`__setparam_fair` in kernel/sched/syscalls.c, from 6.12 on). The usual one takes some 3 ms.
+/// The shortest turn that Linux grants (`__setparam_fair` in kernel/sched/syscalls.c, from 6.12 on). The
+/// usual one takes some 3 ms.
 const TURN_NS: u64 = 100_000;
-/// Records between two looks whether somebody waits. With 16 so much of the CPU was given away that rings ran over.
+/// Records between two looks whether somebody waits. With 16 so much of the CPU was given away that rings ran
+/// over.
 const RECORDS: u32 = 64;
-/// A burst that takes longer than this goes on without giving way, or the rings would run over: they hold twice as much.
+/// A burst that takes longer than this goes on without giving way, or the rings would run over: they hold
+/// twice as much.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// Asks for short turns, for this thread and those that it starts. Where the kernel knows none (before 6.12), or somebody chose a scheduling policy
-/// for this program, all stays as it was.
+/// Asks for short turns, for this thread and those that it starts. Where the kernel knows none (before 6.12),
+/// or somebody chose a scheduling policy for this program, all stays as it was.
 pub(super) fn ask() {
     // SAFETY: all fields of the structure are integers.
     let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };

@@ -1,6 +1,7 @@
 //! Probes in the server's OpenSSL: placed once TLS is there, and in the server's own processes alone.
 //!
-//! In: records of the first bytes that clients send, processes. Out: probes; what of them is attached, and what is missing.
+//! In: records of the first bytes that clients send, processes. Out: probes; what of them is attached, and
+//! what is missing.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -149,8 +150,9 @@ fn take_off(source: &mut LiveSource, placed: Placed) {
     }
 }
 
-/// Whether a filter of system calls stops the one by which a probed function returns (`uretprobe`, Linux 6.11). Kernels that have `uprobe` as well
-/// (Linux 6.18) let both pass; whether an older one does cannot be seen.
+/// Whether a filter of system calls stops the one by which a probed function returns (`uretprobe`, Linux
+/// 6.11). Kernels that have `uprobe` as well (Linux 6.18) let both pass; whether an older one does cannot be
+/// seen.
 fn filters_stop_returns(has: impl Fn(&str) -> bool) -> bool {
     has("__x64_sys_uretprobe") && !has("__x64_sys_uprobe")
 }

@@ -1,7 +1,8 @@
 //! The live source: records from the rings, counters, and what every thread is doing right now.
 //!
-//! In: the attached programs. Out: raw records ([`LiveSource::drain`]), [`Counters`], [`OpenSlice`]s, [`ThreadTotals`].
-//! The rings never wake their reader: drain it on a timer of a few milliseconds. Dropping the source detaches everything.
+//! In: the attached programs. Out: raw records ([`LiveSource::drain`]), [`Counters`], [`OpenSlice`]s,
+//! [`ThreadTotals`]. The rings never wake their reader: drain it on a timer of a few milliseconds. Dropping
+//! the source detaches everything.
 
 mod accounts;
 #[cfg(feature = "bpf-log")]
@@ -140,7 +141,8 @@ impl LiveSource {
         self.drain_until(u64::MAX, each)
     }
 
-    /// Hands records that are in the rings now and no later than `until_ns` (`CLOCK_MONOTONIC`) to `each`, oldest first; returns how many.
+    /// Hands records that are in the rings now and no later than `until_ns` (`CLOCK_MONOTONIC`) to `each`,
+    /// oldest first; returns how many.
     pub fn drain_until(&mut self, until_ns: u64, mut each: impl FnMut(&[u8])) -> u64 {
         #[cfg(feature = "bpf-log")]
         self.log.print();
@@ -226,8 +228,9 @@ impl LiveSource {
         self.accounts.threads().collect()
     }
 
-    /// What every followed thread was in the middle of at `at_ns`, a moment ago. A thread that has gone on to something else since then was at what `before` shows,
-    /// unless it also went on in between: then its slice comes, and the stale one is left out by its number.
+    /// What every followed thread was in the middle of at `at_ns`, a moment ago. A thread that has gone on to
+    /// something else since then was at what `before` shows, unless it also went on in between: then its
+    /// slice comes, and the stale one is left out by its number.
     pub fn slices_at(&self, before: &[ThreadAccount], at_ns: u64) -> Vec<OpenSlice> {
         accounts::slices_at(before, self.accounts.threads(), at_ns)
     }
@@ -272,8 +275,8 @@ impl LiveSource {
         iterate::run(&mut self.ebpf, "iterate_files")
     }
 
-    /// Has the interpreter locks of a process followed: what threads do after a wait for one, and who holds it. Without room
-    /// in the maps that stays unknown.
+    /// Has the interpreter locks of a process followed: what threads do after a wait for one, and who holds
+    /// it. Without room in the maps that stays unknown.
     pub fn follow_locks(&mut self, tgid: u32, locks: &FollowedLocks) {
         self.locks.follow(tgid, locks);
     }
@@ -283,8 +286,9 @@ impl LiveSource {
         self.locks.forget(tgid);
     }
 
-    /// Attaches a program of the attach table to the instruction at `offset` of an opened file, for every process
-    /// that runs it, also those that are not born yet. The programs look whether it is a traced one.
+    /// Attaches a program of the attach table to the instruction at `offset` of an opened file, for every
+    /// process that runs it, also those that are not born yet. The programs look whether it is a traced
+    /// one.
     ///
     /// # Errors
     /// Why the kernel refuses, as a clause.
@@ -292,7 +296,8 @@ impl LiveSource {
         self.place(program, file, offset, UProbeScope::AllProcesses).map(drop)
     }
 
-    /// The same for one process: no other that runs the instruction pays for the probe. Gives what takes it off.
+    /// The same for one process: no other that runs the instruction pays for the probe. Gives what takes it
+    /// off.
     ///
     /// # Errors
     /// As [`Self::probe`].
@@ -332,7 +337,8 @@ impl LiveSource {
         found.attach([offset], path, scope).map_err(failed)
     }
 
-    /// How often the probes in interpreters were hit so far, and how many attempts to take the lock began at one.
+    /// How often the probes in interpreters were hit so far, and how many attempts to take the lock began at
+    /// one.
     pub fn gil_probe_hits(&self) -> (u64, u64) {
         let hits = (0..gil::GIL_PROBE_SLOTS).map(|slot| sum(&self.gil_probes, slot)).sum();
         (hits, sum(&self.gil_probes, gil::ENTERED))
@@ -343,8 +349,8 @@ impl LiveSource {
         Targets::others(targets)
     }
 
-    /// Takes every program off its hook. What the ring still holds can be drained afterwards, and the counters no
-    /// longer move.
+    /// Takes every program off its hook. What the ring still holds can be drained afterwards, and the
+    /// counters no longer move.
     pub fn detach(&mut self) {
         self.misses_at_detach = Some(cost::recursion_misses(&self.ebpf));
         detach::detach(&mut self.ebpf);

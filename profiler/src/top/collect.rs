@@ -1,7 +1,8 @@
-//! What the screen keeps beside the snapshot: the latest finished requests with what their threads did, and how many
-//! ended in each second.
+//! What the screen keeps beside the snapshot: the latest finished requests with what their threads did, and
+//! how many ended in each second.
 //!
-//! In: entries of the timeline, thread slices among them. Out: [`Kept`] requests, rates. Bounded, whatever comes.
+//! In: entries of the timeline, thread slices among them. Out: [`Kept`] requests, rates. Bounded, whatever
+//! comes.
 
 use profiler_core::model::request::Request;
 use std::collections::VecDeque;

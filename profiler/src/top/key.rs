@@ -1,7 +1,7 @@
 //! Keys: what each means where the reader is, and what it changes.
 //!
-//! In: a key event, what is shown and what is looked at. Out: a changed [`Look`], and a [`Command`] for what only the
-//! run itself can do.
+//! In: a key event, what is shown and what is looked at. Out: a changed [`Look`], and a [`Command`] for what
+//! only the run itself can do.
 
 use std::sync::Arc;
 

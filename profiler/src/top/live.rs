@@ -1,7 +1,7 @@
 //! `top` on a running server.
 //!
-//! In: a session, keys, time. Out: a screen of the window that goes on; every so often a new window begins, so that what
-//! is shown is recent. While a new window is too young to be judged, the one before it is shown.
+//! In: a session, keys, time. Out: a screen of the window that goes on; every so often a new window begins,
+//! so that what is shown is recent. While a new window is too young to be judged, the one before it is shown.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,7 +66,8 @@ impl Windows {
 /// Watches until the reader has had enough. `open` takes the terminal over, once the programs are attached.
 ///
 /// # Errors
-/// If the target is gone, the programs cannot be attached, the terminal not be used, or the report not be written.
+/// If the target is gone, the programs cannot be attached, the terminal not be used, or the report not be
+/// written.
 pub fn run(
     watch: Watch,
     window: Duration,

@@ -1,7 +1,8 @@
-//! What every thread does at each moment of a recording: read ahead, as a slice is recorded only when it ends.
+//! What every thread does at each moment of a recording: read ahead, as a slice is recorded only when it
+//! ends.
 //!
-//! In: a recording, read once from start to end. Out: for each of its moments (a tenth of a second apart, further in long
-//! recordings) the open slice of every thread, as the kernel's live records gave it then.
+//! In: a recording, read once from start to end. Out: for each of its moments (a tenth of a second apart,
+//! further in long recordings) the open slice of every thread, as the kernel's live records gave it then.
 
 use std::path::Path;
 
@@ -140,7 +141,8 @@ const fn gap_start_ns(slice: &SliceRecord) -> u64 {
     slice.enter_ns.saturating_sub(gap_ns)
 }
 
-/// A slice as it stood at `at_ns`: in what order its thread ran, waited and slept is not recorded, so each has its share.
+/// A slice as it stood at `at_ns`: in what order its thread ran, waited and slept is not recorded, so each
+/// has its share.
 fn within(slice: &SliceRecord, at_ns: u64) -> (OpenSlice, Scheduled) {
     let in_call = at_ns >= slice.enter_ns;
     let gap = Account {

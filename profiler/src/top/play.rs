@@ -1,7 +1,7 @@
 //! A recording as it was: played from moment to moment.
 //!
-//! In: a recording, and how far to play it. Out: what there was to see then. At its end the numbers are those of
-//! `wsgi-trace report`.
+//! In: a recording, and how far to play it. Out: what there was to see then. At its end the numbers are those
+//! of `wsgi-trace report`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,7 +39,8 @@ impl Player {
     /// Opens a recording and reads it ahead.
     ///
     /// # Errors
-    /// If it is not a recording, an empty one, or one of a newer version. A damaged one is played as far as it goes.
+    /// If it is not a recording, an empty one, or one of a newer version. A damaged one is played as far as
+    /// it goes.
     pub fn open(path: &Path) -> Result<Self, SessionError> {
         let plan = Plan::read(path)?;
         if plan.start_ns == 0 {

@@ -1,8 +1,8 @@
 //! The terminal: taken over, written to without ever blocking the run, and given back whatever happens.
 //!
-//! In: frames as bytes. Out: the same on standard output, from a thread of its own. A terminal that does not read (a
-//! stopped ssh, a pager gone mad) must keep neither the ring buffer nor SIGTERM waiting. SIGKILL alone cannot be met:
-//! then `reset` restores the terminal.
+//! In: frames as bytes. Out: the same on standard output, from a thread of its own. A terminal that does not
+//! read (a stopped ssh, a pager gone mad) must keep neither the ring buffer nor SIGTERM waiting. SIGKILL
+//! alone cannot be met: then `reset` restores the terminal.
 
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::Arc;

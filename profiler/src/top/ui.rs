@@ -33,7 +33,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// Looks whether the file can be written, so that a mistake in its name is told before anything is watched.
+    /// Looks whether the file can be written, so that a mistake in its name is told before anything is
+    /// watched.
     ///
     /// # Errors
     /// If it cannot.

@@ -1,4 +1,5 @@
-//! What the advice of a report would bring: each alternative that changes how many there are of something, simulated.
+//! What the advice of a report would bring: each alternative that changes how many there are of something,
+//! simulated.
 //!
 //! In: a snapshot, the trace of the same window, findings with their advice. Out: the findings, each with its
 //! [`Outlook`]. Where the simulation of today does not hold, or cannot be, they say why.
@@ -139,7 +140,8 @@ fn resized(change: &Advised, snapshot: &Snapshot) -> Option<Resized> {
     Some(Resized { words, asked: Asked::Plain(sized), present: Some((sizes, present)) })
 }
 
-/// To what number: as proposed, up or down to that of the cores, or twice as many. `None`: it would not change.
+/// To what number: as proposed, up or down to that of the cores, or twice as many. `None`: it would not
+/// change.
 fn number(change: &Advised, present: u32, cores: u32) -> Option<u32> {
     let number = match (&change.proposed, change.limit, change.direction) {
         (Some(proposed), ..) => proposed.parse().ok()?,

@@ -17,8 +17,8 @@ use super::trace::Trace;
 /// What comes after a response has fewer parts: more are those of the next request.
 const MAX_PARTS: usize = 64;
 
-/// What a slot does after a response, until it waits for the next request or has it; `cpu_ns` in the mean at most. `shows_lock`: threads waited for the lock
-/// often enough to show where they need it.
+/// What a slot does after a response, until it waits for the next request or has it; `cpu_ns` in the mean at
+/// most. `shows_lock`: threads waited for the lock often enough to show where they need it.
 pub(super) fn afterwards(
     trace: &Trace,
     seen: &[&Seen],

@@ -67,7 +67,8 @@ pub(super) struct Course {
     pub(super) given: Vec<Given>,
     /// The thread has just waited for the lock.
     has_waited: bool,
-    /// It waited for a CPU in its own code. The caller sets this. It is not set for what comes after a response.
+    /// It waited for a CPU in its own code. The caller sets this. It is not set for what comes after a
+    /// response.
     pub(super) has_queued: bool,
 }
 
@@ -137,8 +138,9 @@ pub(super) fn typical<'a>(
     (alike.len() >= MIN_ALIKE).then(|| mean(parts, &alike, wanted))
 }
 
-/// Courses that have each kind of call as often as is wanted, together, and no other calls. Those that most of these have come first. Where much is to be done
-/// at once, several of them become one. So it does not matter how often a course is there.
+/// Courses that have each kind of call as often as is wanted, together, and no other calls. Those that most
+/// of these have come first. Where much is to be done at once, several of them become one. So it does not
+/// matter how often a course is there.
 pub(super) fn covering<'a>(
     courses: impl Iterator<Item = &'a Course>,
     mut wanted_calls: BTreeMap<Part, usize>,
@@ -185,7 +187,8 @@ fn by_parts<'a>(courses: impl Iterator<Item = &'a Course>) -> BTreeMap<Vec<Part>
 
 /// Of courses with the same parts: the mean length of each.
 fn mean(parts: Vec<Part>, alike: &[&Course], wanted: Wanted<'_>) -> Vec<Step> {
-    // Who waits for the lock looks for it again and again. That is no part of the work, as little as a wait for a CPU.
+    // Who waits for the lock looks for it again and again. That is no part of the work, as little as a wait
+    // for a CPU.
     let without = |is_calm: &dyn Fn(&Course) -> bool| {
         alike.iter().copied().filter(|course| is_calm(course)).collect::<Vec<&Course>>()
     };

@@ -1,7 +1,9 @@
-//! What the thread that dispatches does for a request: it accepts the connection, may read from it, hands it over, and closes it later.
+//! What the thread that dispatches does for a request: it accepts the connection, may read from it, hands it
+//! over, and closes it later.
 //!
-//! In: what that thread did, and when the thread that served was woken. Out: typical courses, as segments. It looks for what is ready again and again,
-//! and between two looks is a *round*. gunicorn's gthread hands a request over in the round that accepts it, Waitress in a later one, which reads it.
+//! In: what that thread did, and when the thread that served was woken. Out: typical courses, as segments. It
+//! looks for what is ready again and again, and between two looks is a *round*. gunicorn's gthread hands a
+//! request over in the round that accepts it, Waitress in a later one, which reads it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
@@ -16,9 +18,11 @@ use super::course::{Course, MIN_ALIKE, Part, Scale, calls, covering, on_cpu_ns, 
 use super::release::Wanted;
 use super::trace::{Place, Slice, Trace};
 
-/// A look for what is ready that takes no longer than this has not slept: who sleeps takes as long to wake up alone.
+/// A look for what is ready that takes no longer than this has not slept: who sleeps takes as long to wake up
+/// alone.
 const AT_ONCE_NS: u64 = 20_000;
-/// Looks from the one that found a connection until it was handed over: with more of them, something else came first.
+/// Looks from the one that found a connection until it was handed over: with more of them, something else
+/// came first.
 const MAX_LOOKS: usize = 4;
 /// What is done for a request until it is handed over has fewer parts: more are those of others too.
 const MAX_PARTS: usize = 64;
@@ -43,8 +47,9 @@ struct Handed {
     done_ns: u64,
 }
 
-/// What dispatching a request costs: `cpu_ns` in all. A thread that is woken for the lock has it `handover_ns` later, and one that is woken for a request is
-/// taken to run as soon. 0: that is not known. `None`: the rounds do not show.
+/// What dispatching a request costs: `cpu_ns` in all. A thread that is woken for the lock has it
+/// `handover_ns` later, and one that is woken for a request is taken to run as soon. 0: that is not known.
+/// `None`: the rounds do not show.
 pub(super) fn errands(
     trace: &Trace,
     seen: &[&Seen],
@@ -84,7 +89,8 @@ pub(super) fn errands(
         threads.iter().zip(&handed).flat_map(|(thread, handed)| thread.other_rounds(handed, look_ns));
     let other = covering(rounds.collect::<Vec<Course>>().iter(), others, wanted).concat();
     let shown_ns = on_cpu_ns(&course).saturating_add(on_cpu_ns(&other));
-    // It is Python, whether or not it had to wait. What else the account has is of waking up for nothing, and of looking for the lock.
+    // It is Python, whether or not it had to wait. What else the account has is of waking up for nothing, and
+    // of looking for the lock.
     let scale = Scale { cpu_ns: cpu_ns.min(shown_ns), shown_ns, shows_lock: false };
     let (before, then) = course.split_at_checked(step)?;
     let accepts = before.iter().position(|step| step.part == Part::Accept).unwrap_or(before.len());
@@ -122,7 +128,8 @@ fn dispatching<'a>(trace: &'a Trace, serving: &HashSet<Tid>, until_ns: u64) -> V
     threads.map(|(tid, slices)| Dispatching::of(tid, until(slices))).collect()
 }
 
-/// When the thread that served this request was woken last before its head was read, or by that. `None`: it had not slept since the request arrived.
+/// When the thread that served this request was woken last before its head was read, or by that. `None`: it
+/// had not slept since the request arrived.
 fn woken_ns(trace: &Trace, request: &Seen) -> Option<u64> {
     // Waitress' other thread reads the head, and wakes it then.
     let read_ns = request.times.service_start_ns?;
@@ -133,8 +140,8 @@ fn woken_ns(trace: &Trace, request: &Seen) -> Option<u64> {
     slept.last().map(|slice| slice.end_ns)
 }
 
-/// The call by which a round begins: the lock is given up there as in any other. Its length is the median of those that did not sleep, also where a round
-/// began with a sleep. 0: too few did not sleep.
+/// The call by which a round begins: the lock is given up there as in any other. Its length is the median of
+/// those that did not sleep, also where a round began with a sleep. 0: too few did not sleep.
 fn look_ns<'a>(slices: impl Iterator<Item = &'a Slice>) -> u64 {
     let lengths = slices
         .filter(|slice| slice.state == ThreadState::Idle && slice.place == Place::Call)
@@ -147,7 +154,8 @@ fn look_ns<'a>(slices: impl Iterator<Item = &'a Slice>) -> u64 {
     *lengths.select_nth_unstable(at).1
 }
 
-/// The step in which most of these were handed over, and how long that had lasted: the median of all. They have the same parts.
+/// The step in which most of these were handed over, and how long that had lasted: the median of all. They
+/// have the same parts.
 fn handed_at<'a>(handed: impl Iterator<Item = &'a Handed>) -> Option<(usize, u64)> {
     let mut handed: Vec<&Handed> = handed.collect();
     // A wait for a CPU within a step makes all of it longer.
@@ -192,8 +200,9 @@ impl<'a> Dispatching<'a> {
         Self { tid, slices, looks: looks.collect() }
     }
 
-    /// How it handed a request over. It arrived, was handed over and had a thread woken at these moments. The second is a guess. `None`: the thread did not
-    /// accept its connection meanwhile, or did too much else.
+    /// How it handed a request over. It arrived, was handed over and had a thread woken at these moments. The
+    /// second is a guess. `None`: the thread did not accept its connection meanwhile, or did too much
+    /// else.
     fn handed(&self, [arrived_ns, at_ns, woken_ns]: [u64; 3], look_ns: u64) -> Option<Handed> {
         let over_by = |moment_ns: u64| self.slices.partition_point(|slice| slice.end_ns <= moment_ns);
         let before = self.slices.get(..over_by(woken_ns))?.iter().enumerate().rev();
@@ -278,8 +287,8 @@ mod tests {
     /// What a thread does in a request: its number, start and end in microseconds, state, label.
     type Does = (u32, u64, u64, State, &'static str);
 
-    /// The model of six hundred requests, one each 10 ms, for each of which threads do this. Thread 2 dispatches, with 0.4 ms of CPU time for each.
-    /// Its head is read at `read_us`.
+    /// The model of six hundred requests, one each 10 ms, for each of which threads do this. Thread 2
+    /// dispatches, with 0.4 ms of CPU time for each. Its head is read at `read_us`.
     fn model(read_us: u64, does: impl Fn(u64) -> Vec<Does>) -> Model {
         let mut trace = Trace::default();
         machine(0).iter().for_each(|fact| trace.note(fact));
@@ -318,8 +327,8 @@ mod tests {
         ]
     }
 
-    /// gthread: after the response it closes the connection in a round of its own. The woken thread runs at this moment. `has_more`: something is ready at
-    /// once; then nothing is.
+    /// gthread: after the response it closes the connection in a round of its own. The woken thread runs at
+    /// this moment. `has_more`: something is ready at once; then nothing is.
     fn gthread(woken_us: u64, has_more: bool) -> Vec<Does> {
         let slept_us = if has_more { 163 } else { 160 };
         let looks_at_once = has_more.then_some((2, 160, slept_us, State::Idle, "epoll_wait"));
@@ -362,8 +371,8 @@ mod tests {
         assert_eq!(errands_of(&raced), errands_of(&alone));
     }
 
-    /// Waitress: it reads in a second round. After the response it is woken by a pipe, and closes the connection in a round of its own. `queued_us`: how long
-    /// it has no CPU once it has handed over.
+    /// Waitress: it reads in a second round. After the response it is woken by a pipe, and closes the
+    /// connection in a round of its own. `queued_us`: how long it has no CPU once it has handed over.
     fn waitress(queued_us: u64) -> Vec<Does> {
         let has_queued = if queued_us > 0 { State::RunQueue } else { State::Running };
         let dispatches = [

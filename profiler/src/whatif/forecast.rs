@@ -80,7 +80,8 @@ pub enum Asked {
     BackEnd(String, f64),
     /// Another class of worker.
     Class(Class),
-    /// Endpoints that this pattern matches go to a server of their own, with so many processes and threads if they are named.
+    /// Endpoints that this pattern matches go to a server of their own, with so many processes and threads if
+    /// they are named.
     Split(String, Option<Slots>),
     /// These endpoints go to a server of their own, as large as the other.
     Apart(Vec<String>),
@@ -188,7 +189,8 @@ impl WhatIf {
         Ok(answer)
     }
 
-    /// Looks for the smallest setting with these changes that keeps the goal, and forecasts it, or the best there is.
+    /// Looks for the smallest setting with these changes that keeps the goal, and forecasts it, or the best
+    /// there is.
     fn search(
         &mut self,
         changes: &[(String, Vec<Change>)],
@@ -225,7 +227,8 @@ impl WhatIf {
     }
 }
 
-/// All changes in the order in which they make sense: the class of workers decides what they can have, and a split has what the server has by then.
+/// All changes in the order in which they make sense: the class of workers decides what they can have, and a
+/// split has what the server has by then.
 pub(super) fn together(changes: &[(String, Vec<Change>)]) -> Vec<Change> {
     let mut all: Vec<Change> = changes.iter().flat_map(|(_, of_one)| of_one.clone()).collect();
     all.sort_by_key(|change| match change {

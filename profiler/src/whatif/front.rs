@@ -1,8 +1,9 @@
 //! What a front end does for each request, where it was recorded with its server.
 //!
-//! In: requests, the CPU time of its processes. Out: [`Front`]. How long it takes is measured on requests that had the server to themselves: the median,
-//! where 20 did, otherwise the lower quartile of all. Its CPU time is the mean by accounts, over all that it answered. If that is more than it takes until
-//! the response is sent, the rest comes after.
+//! In: requests, the CPU time of its processes. Out: [`Front`]. How long it takes is measured on requests
+//! that had the server to themselves: the median, where 20 did, otherwise the lower quartile of all. Its CPU
+//! time is the mean by accounts, over all that it answered. If that is more than it takes until the response
+//! is sent, the rest comes after.
 
 use profiler_core::model::Snapshot;
 use profiler_core::model::request::Request as Seen;

@@ -1,6 +1,7 @@
 //! What is said of a recording, as a page for a browser: one self-contained file without script.
 //!
-//! In: a [`WhatIf`]. Out: HTML with the style of the report's page. Names of endpoints and back ends are escaped.
+//! In: a [`WhatIf`]. Out: HTML with the style of the report's page. Names of endpoints and back ends are
+//! escaped.
 
 use profiler_forecast::bounds::Without;
 use profiler_forecast::quantiles::Quantiles;

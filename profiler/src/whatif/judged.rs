@@ -1,14 +1,15 @@
 //! How near forecasts like this one came to real runs.
 //!
-//! In: a server, what is changed, how much of its capacity is used then. Out: a sentence. The figures are those of `docs/whatif-judged.json`; a test of
-//! `tests/whatif/published.rs` holds both together.
+//! In: a server, what is changed, how much of its capacity is used then. Out: a sentence. The figures are
+//! those of `docs/whatif-judged.json`; a test of `tests/whatif/published.rs` holds both together.
 
 use profiler_core::model::Server;
 use profiler_forecast::change::Change;
 
 /// What is said of forecasts that `make whatif` has not held against real runs often enough.
 pub const UNCHECKED: &str = "not yet checked against real changes of this kind";
-/// Below this use of capacity a forecast is to be near the real run, and the figures hold; above it, its range is to hold the real run.
+/// Below this use of capacity a forecast is to be near the real run, and the figures hold; above it, its
+/// range is to hold the real run.
 pub const KNEE: f64 = 0.7;
 
 /// What `make whatif` found for a kind of server, where it changed the number of workers or threads alone.

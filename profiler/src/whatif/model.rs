@@ -1,7 +1,7 @@
 //! The model of a recording: what was asked of the server, and the setting that it had.
 //!
-//! In: the snapshot and the trace of a replay. Out: [`Model`]. Nothing of it is fitted to the recorded response times: costs come from accounts of CPU
-//! time, and from requests that found the server empty.
+//! In: the snapshot and the trace of a replay. Out: [`Model`]. Nothing of it is fitted to the recorded
+//! response times: costs come from accounts of CPU time, and from requests that found the server empty.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -67,7 +67,8 @@ pub struct Model {
     pub measured: Vec<Timed>,
     /// The same and those that nobody is known to have served, for bounds.
     pub bounded: Vec<Measured>,
-    /// How many cores other programs kept busy while it was recorded, the profiler among them; `None`: that was not recorded.
+    /// How many cores other programs kept busy while it was recorded, the profiler among them; `None`: that
+    /// was not recorded.
     pub others_cores: Option<f64>,
 }
 
@@ -250,7 +251,8 @@ fn processes(snapshot: &Snapshot) -> HashMap<Tid, u32> {
     snapshot.processes.iter().flat_map(of).collect()
 }
 
-/// What the dispatching thread does; where its rounds do not show, half of its CPU time before a request and half of it after.
+/// What the dispatching thread does; where its rounds do not show, half of its CPU time before a request and
+/// half of it after.
 fn errands_of(
     (trace, wanted): (&Trace, Wanted<'_>),
     (seen, process_of): (&[&Seen], &HashMap<Tid, u32>),

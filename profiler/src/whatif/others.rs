@@ -1,7 +1,8 @@
 //! How much of the cores other programs took, second by second.
 //!
-//! In: readings of the machine's CPU time, and what the target's threads and the profiler used. Out: [`Competition`] for the simulation. What no
-//! reading accounts for is theirs: all CPU time, less idle time, less ours.
+//! In: readings of the machine's CPU time, and what the target's threads and the profiler used. Out:
+//! [`Competition`] for the simulation. What no reading accounts for is theirs: all CPU time, less idle time,
+//! less ours.
 
 use profiler_core::fact::machine::MachineCpu;
 use profiler_core::model::Snapshot;
@@ -9,10 +10,12 @@ use profiler_forecast::competition::Competition;
 
 use super::trace::Trace;
 
-/// Shortest and longest burst that is believed: a switch takes a microsecond or two, and a core looks at its queue every few milliseconds.
+/// Shortest and longest burst that is believed: a switch takes a microsecond or two, and a core looks at its
+/// queue every few milliseconds.
 const BURST_NS: std::ops::RangeInclusive<u64> = 20_000..=4_000_000;
 
-/// With less idle time than this share, and most of the time theirs, others want more than there is: they compute without end.
+/// With less idle time than this share, and most of the time theirs, others want more than there is: they
+/// compute without end.
 const IDLE_RATIO: f64 = 0.02;
 /// From this share of all CPU time on, it was theirs.
 const MOST_RATIO: f64 = 0.5;
@@ -28,7 +31,8 @@ pub(super) struct Others {
     pub(super) competition: Vec<Competition>,
     /// How many cores they kept busy, in the mean; `None`: that was not recorded.
     pub(super) cores: Option<f64>,
-    /// They took more than half of the CPU time, and left nothing idle: the server had what its scheduler gave it among them.
+    /// They took more than half of the CPU time, and left nothing idle: the server had what its scheduler
+    /// gave it among them.
     pub(super) took_all: bool,
 }
 
@@ -148,7 +152,8 @@ mod tests {
             ..first
         };
         let between = Between { readings: (first, last), target_ns: 300 * MS, target_sleeps: 200 };
-        // Two cores for a second, 1200 ms idle, 300 of the target: 500 of others, the profiler among them, in 500 bursts.
+        // Two cores for a second, 1200 ms idle, 300 of the target: 500 of others, the profiler among them, in
+        // 500 bursts.
         let expected = Competition { from_ns: 500 * MS, until_ns: 1500 * MS, cpu_ns: 500 * MS, burst_ns: MS };
         assert_eq!(between.competition(500 * MS), expected);
         // The load began in the middle: half of it is no part of it.

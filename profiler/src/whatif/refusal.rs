@@ -14,11 +14,13 @@ use super::trace::{ON_CPU, Trace};
 const MIN_REQUESTS: u64 = 500;
 /// The window must be longer than the longest request by this factor.
 const MIN_LONGEST: u64 = 3;
-/// From this share of the window with all slots busy on, the arrivals are no longer those that would be at another setting.
+/// From this share of the window with all slots busy on, the arrivals are no longer those that would be at
+/// another setting.
 const MAX_EXHAUSTED_RATIO: f64 = 0.9;
 /// Between two readings of the machine's CPU time lies what others took.
 const MIN_READINGS: usize = 2;
-/// So many requests must have come, and waited, while all slots that were seen were busy, to show that there are no more.
+/// So many requests must have come, and waited, while all slots that were seen were busy, to show that there
+/// are no more.
 const MIN_WHILE_BUSY: u64 = 5;
 /// More CPU time than this would be simulated for hours: it is that of 22 hours of a core.
 const MAX_CPU_NS: u64 = 80_000_000_000_000;
@@ -170,7 +172,8 @@ pub fn refusals(snapshot: &Snapshot, trace: &Trace) -> Vec<Refusal> {
     refusals
 }
 
-/// CPU time of the server's threads, or of its requests if that is more: in a damaged recording both can be anything.
+/// CPU time of the server's threads, or of its requests if that is more: in a damaged recording both can be
+/// anything.
 fn cpu_ns(snapshot: &Snapshot, trace: &Trace) -> u64 {
     let sum_ns = |times: &mut dyn Iterator<Item = u64>| times.fold(0, u64::saturating_add);
     let threads = snapshot.processes.iter().flat_map(|process| &process.threads);
@@ -179,7 +182,8 @@ fn cpu_ns(snapshot: &Snapshot, trace: &Trace) -> u64 {
         .max(sum_ns(&mut trace.requests.iter().map(|request| of_requests(&request.phases))))
 }
 
-/// Whether some processes have more slots than others. Where each is counted once, by their numbers; where some were replaced, by the sum.
+/// Whether some processes have more slots than others. Where each is counted once, by their numbers; where
+/// some were replaced, by the sum.
 fn is_uneven(snapshot: &Snapshot, per_process: u32) -> bool {
     let count = snapshot.slots.count();
     let slots = || snapshot.capacity.workers.iter().map(|worker| worker.slots).filter(|slots| *slots > 0);
@@ -193,7 +197,8 @@ fn ratio_of_own_answers(snapshot: &Snapshot, trace: &Trace) -> f64 {
     if snapshot.front_end.is_none() { 0.0 } else { own as f64 / trace.requests.len().max(1) as f64 }
 }
 
-/// Whether the front end is a part of the server itself, such as Apache before the daemon processes of mod_wsgi.
+/// Whether the front end is a part of the server itself, such as Apache before the daemon processes of
+/// mod_wsgi.
 fn is_one_server(snapshot: &Snapshot) -> bool {
     let server = &snapshot.server;
     let parent = |tgid: u32| {
@@ -207,8 +212,9 @@ fn is_one_server(snapshot: &Snapshot) -> bool {
         && fronts.all(|tgid| parent(*tgid).is_some_and(|parent| workers.contains(&parent)))
 }
 
-/// Whether slots write the responses themselves, 19 of 20 at least, beside an event loop. Such a loop reads and hands over to a pool of threads, as gthread's main
-/// thread does (Waitress). Otherwise it has a part in each request that this model does not know.
+/// Whether slots write the responses themselves, 19 of 20 at least, beside an event loop. Such a loop reads
+/// and hands over to a pool of threads, as gthread's main thread does (Waitress). Otherwise it has a part in
+/// each request that this model does not know.
 fn is_served_by_slots(trace: &Trace) -> bool {
     let served = trace.requests.iter().filter(|request| request.slot.is_some());
     let own = served.clone().filter(|request| {
@@ -219,8 +225,9 @@ fn is_served_by_slots(trace: &Trace) -> bool {
     own.count().saturating_mul(20) > served.count().saturating_mul(19)
 }
 
-/// Whether the number of slots is only what was seen. Processes are all seen; threads of a pool may not have been needed yet. Where requests came while
-/// all were busy and no further thread was made, there are no more.
+/// Whether the number of slots is only what was seen. Processes are all seen; threads of a pool may not have
+/// been needed yet. Where requests came while all were busy and no further thread was made, there are no
+/// more.
 fn has_inferred_slots(snapshot: &Snapshot) -> bool {
     let is_inferred = |name: &str| {
         let mut settings = snapshot.server.settings.iter();

@@ -1,9 +1,11 @@
-//! Where a thread gives the interpreter lock up in the middle of its own code: by a call that is not observed, such as `utimensat`, by which a
-//! worker of gunicorn says that it lives. What is lost by the switch interval counts as such a call too: one that seldom loses the lock.
+//! Where a thread gives the interpreter lock up in the middle of its own code: by a call that is not
+//! observed, such as `utimensat`, by which a worker of gunicorn says that it lives. What is lost by the
+//! switch interval counts as such a call too: one that seldom loses the lock.
 //!
-//! In: own code between two observed calls, as it was again and again; who else waited for the lock. Out: a [`Release`]. A thread that waits for the lock in
-//! the middle of its own code has lost it there. Whether it does is a race: the call against the wakeup of who waits. How often it was lost where
-//! somebody waited, and how long such wakeups take, give the length of the call.
+//! In: own code between two observed calls, as it was again and again; who else waited for the lock. Out: a
+//! [`Release`]. A thread that waits for the lock in the middle of its own code has lost it there. Whether it
+//! does is a race: the call against the wakeup of who waits. How often it was lost where somebody waited, and
+//! how long such wakeups take, give the length of the call.
 
 use profiler_core::event::Tid;
 use profiler_core::timeline::ThreadState;
@@ -13,8 +15,8 @@ use super::waits::Waits;
 
 /// So many must have lost it at a place before anything is known of that.
 const MIN_LOST: usize = 20;
-/// So little of its own code before a wait is that of taking the lock again after the call before. Nine of ten took less than 15 µs (gunicorn's
-/// gthread, CPython 3.11, two Xeon CPUs).
+/// So little of its own code before a wait is that of taking the lock again after the call before. Nine of
+/// ten took less than 15 µs (gunicorn's gthread, CPython 3.11, two Xeon CPUs).
 const TAKING_NS: u64 = 20_000;
 
 /// A call in the middle of a thread's own code that gives the lock up.

@@ -1,8 +1,9 @@
 //! The row of segments of one request: what it asked of its thread, in order.
 //!
-//! In: a request and what its threads did. Out: segments. The timeline has the order, the request's phases have the
-//! lengths. Each phase's time is spread over the stretches in which the thread did that, so that both agree to the
-//! nanosecond. Waits that the model makes itself (for a slot, the interpreter lock, a CPU) are left out.
+//! In: a request and what its threads did. Out: segments. The timeline has the order, the request's phases
+//! have the lengths. Each phase's time is spread over the stretches in which the thread did that, so that
+//! both agree to the nanosecond. Waits that the model makes itself (for a slot, the interpreter lock, a CPU)
+//! are left out.
 
 use profiler_core::event::Tid;
 use profiler_core::model::request::Request;
@@ -90,7 +91,8 @@ pub(super) fn row(request: &Request, trace: &Trace, back_ends: &mut BackEnds) ->
     Row { ahead_ns, segments, behind, ..Row::default() }
 }
 
-/// The ports that the request waited for, each with for how long. A wait does not say for which: each wait is for all of them, in these proportions.
+/// The ports that the request waited for, each with for how long. A wait does not say for which: each wait is
+/// for all of them, in these proportions.
 fn ports(request: &Request) -> Vec<(u16, u64)> {
     let waited = request.round_trips.ports().filter(|to| to.waited_ns > 0);
     let ports: Vec<(u16, u64)> = waited.map(|to| (to.port, to.waited_ns)).collect();
@@ -190,7 +192,8 @@ impl Outside {
     }
 }
 
-/// Each phase's time, spread over the stretches of it in proportion to their lengths; what has none comes first or last.
+/// Each phase's time, spread over the stretches of it in proportion to their lengths; what has none comes
+/// first or last.
 fn spread(phases: &Phases, stretches: &[Piece]) -> Vec<Piece> {
     let mut shares = Phase::ALL.map(|phase| {
         let of_phase = stretches.iter().filter(|piece| piece.phase == phase);

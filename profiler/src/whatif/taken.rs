@@ -1,6 +1,7 @@
 //! When a thread took a request, and when it was done with it.
 //!
-//! In: a request as it was seen. Out: how long it waited for a thread, when that was over, when its thread sent the last byte.
+//! In: a request as it was seen. Out: how long it waited for a thread, when that was over, when its thread
+//! sent the last byte.
 
 use profiler_core::model::request::{Request as Seen, Stretch};
 use profiler_core::phase::{Phase, Phases};

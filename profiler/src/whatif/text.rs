@@ -1,6 +1,7 @@
 //! What is said of a recording, for a terminal.
 //!
-//! In: a [`WhatIf`]. Out: text. Names of endpoints and back ends are hostile: control characters are replaced.
+//! In: a [`WhatIf`]. Out: text. Names of endpoints and back ends are hostile: control characters are
+//! replaced.
 
 use std::fmt::Write as _;
 
@@ -260,7 +261,8 @@ pub(super) fn searched(goal: Goal, search: &Search, charset: Charset) -> String 
     }
 }
 
-/// Between which two times p99 is to be expected: with a tenth less CPU time and with a tenth more, and in all of these as far as so few requests show it.
+/// Between which two times p99 is to be expected: with a tenth less CPU time and with a tenth more, and in
+/// all of these as far as so few requests show it.
 pub(super) fn p99_range(forecast: &Forecast) -> [u64; 2] {
     let [less, more] = forecast.range.each_ref().map(|figures| figures.brackets.p99_ns);
     let middle = forecast.figures.brackets.p99_ns;

@@ -1,6 +1,7 @@
 //! Of a recording's timeline what a forecast needs: requests, and what their threads did, in order.
 //!
-//! In: the timeline. Out: [`Trace`]. Requests end before all of what their threads did is drawn: both are joined after the replay.
+//! In: the timeline. Out: [`Trace`]. Requests end before all of what their threads did is drawn: both are
+//! joined after the replay.
 
 use std::collections::HashMap;
 

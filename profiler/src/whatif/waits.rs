@@ -49,7 +49,8 @@ impl OfProcess {
         Self { waits, ends_later }
     }
 
-    /// Those that had begun at a moment and had not ended, the last first. It looks at few others: no thread waits twice at once.
+    /// Those that had begun at a moment and had not ended, the last first. It looks at few others: no thread
+    /// waits twice at once.
     fn open_at(&self, at_ns: u64) -> impl Iterator<Item = &Wait> {
         let mut next = self.waits.partition_point(|wait| wait.start_ns <= at_ns).checked_sub(1);
         std::iter::from_fn(move || {
@@ -83,8 +84,8 @@ impl<'a> Waits<'a> {
         Self { process_of, by_process }
     }
 
-    /// The waits in which other threads of this one's process were at that moment. At least one of them must have begun while a thread had the lock that
-    /// `of` accepts. `None`: there was none.
+    /// The waits in which other threads of this one's process were at that moment. At least one of them must
+    /// have begun while a thread had the lock that `of` accepts. `None`: there was none.
     pub(super) fn open_at(&self, tid: Tid, at_ns: u64, of: impl Fn(Tid) -> bool) -> Option<Open> {
         let of_process = self.by_process.get(self.process_of.get(&tid)?)?;
         let (mut open, mut is_of) = (Open { oldest_ns: u64::MAX, end_ns: u64::MAX }, false);

@@ -1,9 +1,10 @@
 //! How long a thread that has waited takes to run again, on a machine that has a core free.
 //!
-//! In: requests and their rows. Out: that time, as measured: of requests that had the server to themselves, what they spent in a run queue, for each
-//! time that they woke up. The median: now and then another program has the core, and the simulation has these already. Where the server is hardly ever
-//! empty, the lower quartile of all requests: most of them also waited for one another. What takes longer than a slice is no cost of waking up: a
-//! thread that can run does not wait longer than that for one that is asleep.
+//! In: requests and their rows. Out: that time, as measured: of requests that had the server to themselves,
+//! what they spent in a run queue, for each time that they woke up. The median: now and then another program
+//! has the core, and the simulation has these already. Where the server is hardly ever empty, the lower
+//! quartile of all requests: most of them also waited for one another. What takes longer than a slice is no
+//! cost of waking up: a thread that can run does not wait longer than that for one that is asleep.
 
 use profiler_core::model::request::Request as Seen;
 use profiler_core::phase::Phase;
@@ -12,8 +13,8 @@ use profiler_forecast::load::Request;
 /// With fewer requests nothing is known of them.
 const MIN_ALONE: usize = 20;
 
-/// In nanoseconds; 0: too few requests show it. Both are of the same requests, in the order in which they arrived. `slice_ns`: how long a thread runs before
-/// one that wakes up takes its core.
+/// In nanoseconds; 0: too few requests show it. Both are of the same requests, in the order in which they
+/// arrived. `slice_ns`: how long a thread runs before one that wakes up takes its core.
 pub(super) fn wakeup_ns(seen: &[&Seen], requests: &[Request], slice_ns: u64) -> u64 {
     let mut last_end_ns = 0;
     let (mut alone, mut all): (Vec<u64>, Vec<u64>) = Default::default();

@@ -1,6 +1,7 @@
 //! Part `attach`: how long attaching and detaching take, and what a server's clients notice of them.
 //!
-//! In: a gunicorn with one client that asks without a pause. Out: nanoseconds, and the longest answer of each stage.
+//! In: a gunicorn with one client that asks without a pause. Out: nanoseconds, and the longest answer of each
+//! stage.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,6 +1,7 @@
 //! Part `bystander`: what tracing an idle server costs processes that have nothing to do with it.
 //!
-//! In: a system-call loop, a scheduler ping-pong, redis. Out: ratios to the same with nothing attached, within a round.
+//! In: a system-call loop, a scheduler ping-pong, redis. Out: ratios to the same with nothing attached,
+//! within a round.
 
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};

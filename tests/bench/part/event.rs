@@ -1,7 +1,7 @@
 //! Part `event`: what a single event costs, of a traced process and of one that is not, and how that grows.
 //!
-//! In: children that do one thing, a server under load. Out: nanoseconds added to an event; run time of each program as
-//! the kernel counts it.
+//! In: children that do one thing, a server under load. Out: nanoseconds added to an event; run time of each
+//! program as the kernel counts it.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -81,7 +81,8 @@ fn single(bench: &Bench, result: &mut PartResult) -> anyhow::Result<()> {
                 sample.insert(key, worker.measure(*event, 1, SAMPLE_MS)?);
             }
             attached.finish()?;
-            // These hooks take the kernel seconds to let go of, and cost a futex what they cost any observed call.
+            // These hooks take the kernel seconds to let go of, and cost a futex what they cost any observed
+            // call.
             if subject.group == Group::Tracepoints {
                 return Ok(sample);
             }

@@ -1,6 +1,8 @@
-//! Parts `load` (at saturation) and `half-busy`: throughput, latency and CPU time of servers, with every subject attached in turn.
+//! Parts `load` (at saturation) and `half-busy`: throughput, latency and CPU time of servers, with every
+//! subject attached in turn.
 //!
-//! In: servers, wrk, our own open-loop client. Out: ratios to the same server with nothing attached, in the same round.
+//! In: servers, wrk, our own open-loop client. Out: ratios to the same server with nothing attached, in the
+//! same round.
 
 use std::time::Instant;
 
@@ -20,7 +22,8 @@ use crate::subject::{
 const WORK_NS: u64 = 5_000_000;
 /// Share of the throughput that such an application should keep.
 const KEPT_AT_WORK: f64 = 0.99;
-/// At half of saturation the 99th percentile should be no longer than so many times that with nothing attached.
+/// At half of saturation the 99th percentile should be no longer than so many times that with nothing
+/// attached.
 const OPEN_P99: f64 = 1.1;
 /// The rounds of all servers with such an application: those of one alone are too few to tell a hundredth.
 const WORK_TITLE: &str = "All servers together, 5 ms application, closed loop at saturation";
@@ -116,7 +119,8 @@ const fn open_work(kind: Kind) -> Setting {
     Setting { rounds: 6, sample_seconds: 1.5, seconds: 60, ..open(work(kind, LIGHTLY)) }
 }
 
-/// Hello world at half of saturation. Its p99 hangs on a few moments of a second: of ten rounds the brackets decided nothing.
+/// Hello world at half of saturation. Its p99 hangs on a few moments of a second: of ten rounds the brackets
+/// decided nothing.
 const fn open_hello(kind: Kind) -> Setting {
     Setting { rounds: 30, seconds: 255, ..open(hello(kind, LIGHTLY)) }
 }
@@ -377,8 +381,8 @@ fn to_floor(
     if name != OURS && name != LIGHT {
         return;
     }
-    // Left on for weeks it must cost less than hooking system calls at all. Adding less is taking less in all: that needs no
-    // division by what empty programs add, which is little.
+    // Left on for weeks it must cost less than hooking system calls at all. Adding less is taking less in
+    // all: that needs no division by what empty programs add, which is little.
     let aim = (name == LIGHT).then_some(Aim::at_most(1.0));
     let ratio = samples.ratio(row, floor, "server_cpu_ns");
     result.add((title, name, "CPU per request, to empty programs"), Unit::Ratio, ratio, aim);

@@ -1,6 +1,8 @@
-//! Part `user`: what the user side costs: speed of a replay, CPU time and memory of a live run, size of a recording.
+//! Part `user`: what the user side costs: speed of a replay, CPU time and memory of a live run, size of a
+//! recording.
 //!
-//! In: made-up recordings, servers under load. Out: slices a second, nanoseconds and bytes per request, instructions.
+//! In: made-up recordings, servers under load. Out: slices a second, nanoseconds and bytes per request,
+//! instructions.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,5 +1,5 @@
-//! A front end answers in the server's place: its own timeout, the server's end, a full queue behind it, Apache's and
-//! mod_wsgi's timeouts.
+//! A front end answers in the server's place: its own timeout, the server's end, a full queue behind it,
+//! Apache's and mod_wsgi's timeouts.
 //!
 //! In: servers behind front ends, clients that write down what they saw, nginx's own log. Out: verdicts.
 
@@ -93,7 +93,8 @@ fn clients_of_a_full_unix_queue_are_told_by_what_nginx_met() -> anyhow::Result<(
     // One is served and two wait at a time; who comes when the server has just taken one is luck.
     assert!(refused >= 4, "{seen:?}");
     assert_eq!(logged.iter().filter(|status| **status == 502).count() as u64, refused);
-    // Each call of nginx's that found the queue full counts as an attempt besides, where this kernel shows it.
+    // Each call of nginx's that found the queue full counts as an attempt besides, where this kernel shows
+    // it.
     let mut causes = drops.counts();
     let attempts = causes.remove("accept_queue_overflow");
     assert!(attempts.is_none_or(|attempts| attempts == refused), "{drops:?}");

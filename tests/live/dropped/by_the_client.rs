@@ -35,7 +35,8 @@ fn clients_that_leave_are_told_apart_by_when_they_left_and_how_long_they_had_wai
             };
             let Some(client) = outcome.seen.clients.get(client) else { anyhow::bail!("no client") };
             let own_ns = client.end_ns - client.start_ns;
-            // The client's clock runs from before its connect to after its close was asked for, which is less than its end.
+            // The client's clock runs from before its connect to after its close was asked for, which is less
+            // than its end.
             assert!(waited_ns.abs_diff(own_ns) < 100_000_000, "{cause}: {waited_ns}, by the client {own_ns}");
             assert!(waited_ns > 290_000_000, "{cause}: {waited_ns}");
         }

@@ -1,4 +1,5 @@
-//! The server does not serve: it cuts responses short, throws requests away, closes too early, has no descriptor left.
+//! The server does not serve: it cuts responses short, throws requests away, closes too early, has no
+//! descriptor left.
 //!
 //! In: servers whose settings or applications do so. Out: verdicts.
 
@@ -74,7 +75,8 @@ fn a_request_that_comes_as_the_server_closes_a_kept_connection_is_a_race() -> an
     Ok(())
 }
 
-/// Starts the server with the limit, holds more connections than it allows, and looks at what becomes of them.
+/// Starts the server with the limit, holds more connections than it allows, and looks at what becomes of
+/// them.
 fn with_few_descriptors(recipe: &dyn Recipe, limit: u64, plan: &[&str]) -> anyhow::Result<(u64, Drops, u64)> {
     let server = Server::start(recipe)?;
     for pid in std::iter::once(server.pid()).chain(server.worker_pids()) {

@@ -1,6 +1,8 @@
-//! Dropped connections: each cause is produced on a real server, and the report must name it as often as clients saw it.
+//! Dropped connections: each cause is produced on a real server, and the report must name it as often as
+//! clients saw it.
 //!
-//! In: servers, and clients that write down what they saw. Out: verdicts. No connection may be without a cause.
+//! In: servers, and clients that write down what they saw. Out: verdicts. No connection may be without a
+//! cause.
 
 mod behind_front_ends;
 mod by_the_client;

@@ -1,4 +1,5 @@
-//! A worker ends while it serves: by its own master's timeout, by a crash, for want of memory, by an operator.
+//! A worker ends while it serves: by its own master's timeout, by a crash, for want of memory, by an
+//! operator.
 //!
 //! In: servers whose workers end so. Out: verdicts, with the request that each was serving.
 

@@ -1,7 +1,8 @@
-//! One case: a server and clients under which a finding is present, and their healthy twin, where it is absent.
+//! One case: a server and clients under which a finding is present, and their healthy twin, where it is
+//! absent.
 //!
-//! In: two sides (how the server is started, what its clients do) and a witness. Out: an error that names the side with
-//! all that its report says; what was measured on standard error.
+//! In: two sides (how the server is started, what its clients do) and a witness. Out: an error that names the
+//! side with all that its report says; what was measured on standard error.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -155,7 +156,8 @@ impl Side {
         Ok(seen)
     }
 
-    /// Lets happen to the workers what is to happen, once they have served some requests, and waits until it has.
+    /// Lets happen to the workers what is to happen, once they have served some requests, and waits until it
+    /// has.
     fn replace_workers(&self, server: &Server, before: &[u32]) -> anyhow::Result<()> {
         if self.workers == Workers::Stay {
             return Ok(());
@@ -167,7 +169,8 @@ impl Side {
         if let Workers::OneEnds(signal) = self.workers {
             ends = before.get(..1).context("there is no worker")?;
             let pid = libc::pid_t::try_from(*ends.first().context("there is no worker")?)?;
-            // SAFETY: `kill` takes no pointers. The number is that of a child of a server that this test has started.
+            // SAFETY: `kill` takes no pointers. The number is that of a child of a server that this test has
+            // started.
             ensure!(unsafe { libc::kill(pid, signal) } == 0, "worker {pid} hears nothing");
         } else {
             server.signal(libc::SIGHUP);
@@ -255,8 +258,8 @@ impl Seen {
         Ok(pairs)
     }
 
-    /// From the moment each request was sent, by the client's clock, to the moment the application began, by its own, in
-    /// seconds.
+    /// From the moment each request was sent, by the client's clock, to the moment the application began, by
+    /// its own, in seconds.
     pub(crate) fn waited_by_clocks(&self) -> anyhow::Result<f64> {
         let pairs = self.witnessed()?;
         let waited = pairs.iter().map(|(sent, line)| line.start_ns.saturating_sub(sent.sent_ns));

@@ -1,6 +1,7 @@
 //! Findings about what changes within the window.
 //!
-//! In: servers whose back end becomes slower, or whose workers are all replaced, and servers of which neither is so. Out: cases.
+//! In: servers whose back end becomes slower, or whose workers are all replaced, and servers of which neither
+//! is so. Out: cases.
 
 use anyhow::{Context as _, ensure};
 use wsgi_trace_tests::gunicorn::{Settings, Version};
@@ -19,7 +20,8 @@ const SLOW: &[&[&str]] = &[&["--clients=3", "--think-ms=10", "--routes=/truth/ba
 
 /// The back end, which says how many questions it answers quickly.
 const BACK_END: &str = include_str!("../../apps/backend.py");
-/// How exactly a moment is known, in seconds: a window of three seconds and what is around it has stretches of 134 ms.
+/// How exactly a moment is known, in seconds: a window of three seconds and what is around it has stretches
+/// of 134 ms.
 const STRETCH_SECONDS: f64 = 0.3;
 
 /// Long enough for others to take the workers' place and to serve some of them.
@@ -29,12 +31,14 @@ fn sync() -> Settings {
     Settings::sync(Version::V27, 2)
 }
 
-/// A worker of uWSGI exits at once by SIGTERM, in the middle of a request, and after its request by SIGHUP; the master begins another (2.0.30).
+/// A worker of uWSGI exits at once by SIGTERM, in the middle of a request, and after its request by SIGHUP;
+/// the master begins another (2.0.30).
 const ENDS_OF_UWSGI: Workers = Workers::OneEnds(libc::SIGHUP);
 /// One of gunicorn exits after its request by SIGTERM.
 const ENDS_OF_GUNICORN: Workers = Workers::OneEnds(libc::SIGTERM);
 
-/// Before it executes itself again it closes every number that a descriptor could have: some ten thousand calls, else.
+/// Before it executes itself again it closes every number that a descriptor could have: some ten thousand
+/// calls, else.
 fn uwsgi() -> Uwsgi {
     Uwsgi::new(2, 1).with(&["--max-fd=256"])
 }
@@ -54,7 +58,8 @@ fn quick_answers() -> anyhow::Result<usize> {
     Ok(number.context("the back end does not say how many questions it answers quickly")?.parse()?)
 }
 
-/// From the question on from which the application was asleep for longer, by its own clocks, waits are longer by as much as it was asleep.
+/// From the question on from which the application was asleep for longer, by its own clocks, waits are longer
+/// by as much as it was asleep.
 fn slower_since(seen: &Seen) -> anyhow::Result<()> {
     let mut lines: Vec<_> = seen.witnessed()?.into_iter().map(|(_, line)| line).collect();
     lines.sort_by_key(|line| line.start_ns);
@@ -92,7 +97,8 @@ fn parted_by_worker(seen: &Seen) -> anyhow::Result<()> {
     between("median before", seen.figure("median_before_seconds")?, (0.009, 0.030))?;
     between("median after", seen.figure("median_after_seconds")?, (0.009, 0.030))?;
 
-    // The server was told once the application had witnessed so many requests, and the new workers begin before all that they serve.
+    // The server was told once the application had witnessed so many requests, and the new workers begin
+    // before all that they serve.
     let window_ns = seen.traced.number("/window/start_ns")?;
     let seconds = |time_ns: u64| time_ns.saturating_sub(window_ns) as f64 / 1e9;
     let mut ends_ns: Vec<u64> = seen.server.witness()?.iter().map(|line| line.end_ns).collect();

@@ -12,7 +12,8 @@ const COMPUTING: &[&[&str]] = &[&["--clients=1", "--routes=/truth/cpu/20"]];
 /// The same work, a tenth of the time.
 const SOMETIMES: &[&[&str]] = &[&["--clients=1", "--think-ms=200", "--routes=/truth/cpu/20"]];
 const LITTLE: &[&[&str]] = &[&["--clients=1", "--think-ms=20", "--routes=/truth/cpu/2"]];
-/// The same until so many are answered: with a quota a slow machine answers few in three seconds, and findings need ten.
+/// The same until so many are answered: with a quota a slow machine answers few in three seconds, and
+/// findings need ten.
 const LITTLE_AND_LONG: &[&[&str]] =
     &[&["--clients=1", "--think-ms=20", "--routes=/truth/cpu/2", "--requests=60", "--seconds=60"]];
 
@@ -36,7 +37,8 @@ fn computed(seen: &Seen) -> anyhow::Result<()> {
     between("request-seconds of CPU", seen.cost()?, (used * 0.9, used * 1.3))
 }
 
-/// No longer than the kernel says that it stopped the server, and most of that: the first and the last of it are outside of the window.
+/// No longer than the kernel says that it stopped the server, and most of that: the first and the last of it
+/// are outside of the window.
 fn stopped(seen: &Seen) -> anyhow::Result<()> {
     let kernel = seen.throttled.context("there was no quota")?;
     between("seconds stopped", seen.figure("throttled_seconds")?, (kernel * 0.7, kernel + ROUNDED))

@@ -1,4 +1,5 @@
-//! Findings about requests that fail: clients that leave, descriptors that run out, workers that are killed, answers that are errors.
+//! Findings about requests that fail: clients that leave, descriptors that run out, workers that are killed,
+//! answers that are errors.
 //!
 //! In: servers whose settings do so, clients that write down what they saw. Out: cases.
 
@@ -13,7 +14,8 @@ use wsgi_trace_tests::server::waitress::Waitress;
 
 use crate::case::{Case, Seen, load, plan, same};
 
-/// Six at a time, each with 0.9 s of patience for a request of 0.4 s; the last waits until the others are forgotten.
+/// Six at a time, each with 0.9 s of patience for a request of 0.4 s; the last waits until the others are
+/// forgotten.
 const IMPATIENT: &[&str] = &["--at-once", "6", "--after", "0.9", "leave:/sleep/400:18", "get:/fast"];
 const MANY: &[&str] = &["--at-once", "60", "--timeout", "3", "get:/sleep/700:60"];
 /// Every fifth request meets an exception.
@@ -30,7 +32,8 @@ const LATE_1_3: &[&str] =
     &["--tls=1.3", "--at-once", "3", "--timeout", "3", "late:/fast:2", "farewell:/fast", "get:/fast"];
 const LATE_1_2: &[&str] =
     &["--tls=1.2", "--at-once", "3", "--timeout", "3", "late:/fast:2", "farewell:/fast", "get:/fast"];
-/// Kept connections whose clients say farewell once the server has closed them: as many bytes, or nearly, and no request.
+/// Kept connections whose clients say farewell once the server has closed them: as many bytes, or nearly, and
+/// no request.
 const FAREWELLS_1_3: &[&str] = &["--tls=1.3", "--at-once", "3", "--timeout", "3", "farewell:/fast:3"];
 const FAREWELLS_1_2: &[&str] = &["--tls=1.2", "--at-once", "3", "--timeout", "3", "farewell:/fast:3"];
 
@@ -77,7 +80,8 @@ fn gthread() -> Settings {
     Settings::gthread(Version::V23, 1, 2)
 }
 
-/// gunicorn that keeps connections for a second. Of the versions 23 closes them at once, 27 reads for a while what still comes.
+/// gunicorn that keeps connections for a second. Of the versions 23 closes them at once, 27 reads for a while
+/// what still comes.
 fn encrypted(version: Version) -> Tls<Settings> {
     Tls::of(Settings::gthread(version, 1, 2).with(&["--keep-alive=1"]))
 }

@@ -24,8 +24,8 @@ fn processes() -> Settings {
     Settings::sync(Version::V27, 4)
 }
 
-/// Waits for the lock: at least what threads neither ran nor were ready to while they computed, by their own clocks; at most
-/// what clients waited beside the computing, by theirs.
+/// Waits for the lock: at least what threads neither ran nor were ready to while they computed, by their own
+/// clocks; at most what clients waited beside the computing, by theirs.
 fn asleep(seen: &Seen) -> anyhow::Result<(f64, f64)> {
     let pairs = seen.witnessed()?;
     let asleep = pairs.iter().map(|(_, line)| line.asleep_ns()).sum::<u64>() as f64 / 1e9;
@@ -42,7 +42,8 @@ fn requests_waited(seen: &Seen) -> anyhow::Result<()> {
 fn threads_waited(seen: &Seen) -> anyhow::Result<()> {
     let window = seen.traced.number("/window/length_ns")? as f64 / 1e9;
     let (least, most) = asleep(seen)?;
-    // A thread that wants the lock looks again every 5 ms; where cores are short it waits for one to do so, and goes on wanting.
+    // A thread that wants the lock looks again every 5 ms; where cores are short it waits for one to do so,
+    // and goes on wanting.
     let without_cpu_ns: u64 = seen.witnessed()?.iter().map(|(_, line)| line.run_queue_ns).sum();
     let without_cpu = without_cpu_ns as f64 / 1e9;
     // The thread that accepts wants the lock as well, and serves no request.
@@ -57,8 +58,8 @@ fn kept(seen: &Seen) -> anyhow::Result<()> {
     between("seconds kept", seen.figure("gil_not_honoured_seconds")?, (kept * 0.8, kept * 2.0))
 }
 
-/// Requests that only sleep for a millisecond wait because of the one that computes: most of what their sleep took longer by the
-/// application's clock, at most all of their time by the client's.
+/// Requests that only sleep for a millisecond wait because of the one that computes: most of what their sleep
+/// took longer by the application's clock, at most all of their time by the client's.
 fn starved(seen: &Seen) -> anyhow::Result<()> {
     let (mut longer_ns, mut whole_ns) = (0, 0);
     for (sent, line) in seen.witnessed()?.into_iter().filter(|(_, line)| line.kind == "sleep") {
@@ -68,8 +69,8 @@ fn starved(seen: &Seen) -> anyhow::Result<()> {
     between("request-seconds starved", seen.cost()?, (longer_ns as f64 / 1e9 * 0.7, whole_ns as f64 / 1e9))
 }
 
-/// At least half of the waits within the application are those of threads that missed the lock, and no client waits for longer than its
-/// request takes.
+/// At least half of the waits within the application are those of threads that missed the lock, and no client
+/// waits for longer than its request takes.
 fn missed(seen: &Seen) -> anyhow::Result<()> {
     let whole_ns: u64 = seen.sent.iter().map(|sent| sent.end_ns.saturating_sub(sent.sent_ns)).sum();
     let (least, _) = asleep(seen)?;

@@ -1,6 +1,7 @@
 //! Findings about the application's own locks: requests that wait for one another inside it.
 //!
-//! In: an application that asks its back end one request at a time, and one that asks as often as it is asked. Out: cases.
+//! In: an application that asks its back end one request at a time, and one that asks as often as it is
+//! asked. Out: cases.
 
 use wsgi_trace_tests::gunicorn::{Settings, Version};
 use wsgi_trace_tests::server::cheroot::Cheroot;

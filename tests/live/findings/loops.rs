@@ -1,7 +1,7 @@
 //! Findings about event loops: one that is held, and one that has no time left.
 //!
-//! In: servers whose application blocks their loop. Out: cases. It blocks by sleeping, so that the machine's cores are not
-//! what is short.
+//! In: servers whose application blocks their loop. Out: cases. It blocks by sleeping, so that the machine's
+//! cores are not what is short.
 
 use wsgi_trace_tests::server::gevent::GunicornGevent;
 use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};

@@ -1,7 +1,8 @@
 //! Every finding on real servers: present where clients and settings provoke it, absent on the healthy twin.
 //!
-//! In: cases, one value each, in a file for each family. Out: verdicts; the figures measured on standard error. `make test`
-//! runs a few that are cheap, `make live` all. A rule without a case on two servers fails, unless [`ONE_SERVER`] says why.
+//! In: cases, one value each, in a file for each family. Out: verdicts; the figures measured on standard
+//! error. `make test` runs a few that are cheap, `make live` all. A rule without a case on two servers fails,
+//! unless [`ONE_SERVER`] says why.
 
 mod case;
 mod changes;

@@ -22,7 +22,8 @@ const BURSTS: &[&str] = &["--at-once", "6", "get:/block/100:60"];
 /// The same without blocking.
 const MILD_BURSTS: &[&str] = &["--at-once", "6", "get:/sleep/100:60"];
 const CROWD: &[&[&str]] = &[&["--clients=30", "--routes=/truth/sleep/50"]];
-/// The same, whose clients do not wait for the fourth time that the kernel asks for a connection, seven seconds after the first.
+/// The same, whose clients do not wait for the fourth time that the kernel asks for a connection, seven
+/// seconds after the first.
 const IMPATIENT_CROWD: &[&[&str]] = &[&["--clients=30", "--timeout=3", "--routes=/truth/sleep/50"]];
 const TRICKLE: &[&[&str]] = &[&["--clients=2", "--think-ms=5", "--routes=/fast"]];
 /// Ten connections are kept, and say nothing for a while after each request.
@@ -49,7 +50,8 @@ fn woken(seen: &Seen) -> anyhow::Result<()> {
     same("connections", seen.figure("connections_count")?, seen.connections as f64)
 }
 
-/// Those that waited beside a free worker waited no longer than all did beyond their own tenth of a second, by the client's clock.
+/// Those that waited beside a free worker waited no longer than all did beyond their own tenth of a second,
+/// by the client's clock.
 fn behind_others(seen: &Seen) -> anyhow::Result<()> {
     let clients = seen.plan.iter().flat_map(|plan| &plan.clients);
     let waits =

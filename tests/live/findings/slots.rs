@@ -48,7 +48,8 @@ fn waited(seen: &Seen) -> anyhow::Result<()> {
     between("request-seconds waited", seen.cost()?, (waited * 0.8, waited))
 }
 
-/// Time that requests were asleep in the application is what they waited for the back end, or for a name server.
+/// Time that requests were asleep in the application is what they waited for the back end, or for a name
+/// server.
 fn asked(seen: &Seen) -> anyhow::Result<()> {
     let asleep_ns: u64 = seen.witnessed()?.iter().map(|(_, line)| line.asleep_ns()).sum();
     let asleep = asleep_ns as f64 / 1e9;

@@ -29,7 +29,8 @@ fn uwsgi() -> Uwsgi {
     Uwsgi::new(WORKERS, 1)
 }
 
-/// The worker that took longest by the application's clocks is the one that is named, with what its requests took longer than the others'.
+/// The worker that took longest by the application's clocks is the one that is named, with what its requests
+/// took longer than the others'.
 fn one_of_three(seen: &Seen, phase: &str) -> anyhow::Result<()> {
     let mut took: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
     for (_, line) in seen.witnessed()? {

@@ -1,7 +1,8 @@
-//! What docs/gil-truth.md claims of a line of its table, as bounds: on the errors as they are measured, not alone on what is left of them.
+//! What docs/gil-truth.md claims of a line of its table, as bounds: on the errors as they are measured, not
+//! alone on what is left of them.
 //!
-//! In: a comparison with the witness, its load; the report's own figures and the waits from which they are counted. Out: each claim that does not hold,
-//! a sentence each.
+//! In: a comparison with the witness, its load; the report's own figures and the waits from which they are
+//! counted. Out: each claim that does not hold, a sentence each.
 
 use profiler_core::model::Snapshot;
 use wsgi_trace_tests::gil_comparison::{Comparison, quantile_us};
@@ -12,11 +13,12 @@ use wsgi_trace_tests::stops::Way;
 use super::server::Kind;
 
 /// Bounds on one line. Those on single moments are in units of the machine's own way back from an interrupt
-/// ([`Way::out_ns`]), which is measured with the line. What lies between the witness's moments and ours is such ways,
-/// and instructions. An interrupt there costs the way in too ([`Way::other_in_ns`]): five times as much on one machine,
-/// three times on another.
+/// ([`Way::out_ns`]), which is measured with the line. What lies between the witness's moments and ours is
+/// such ways, and instructions. An interrupt there costs the way in too ([`Way::other_in_ns`]): five times as
+/// much on one machine, three times on another.
 struct Claims {
-    /// Least share of waits that agree as measured within 1 % or 10 µs; and with the machine's ways into interrupts left out.
+    /// Least share of waits that agree as measured within 1 % or 10 µs; and with the machine's ways into
+    /// interrupts left out.
     within: f64,
     within_with_ways: f64,
     /// Greatest error of all time as measured; and without what the witness accounts for.
@@ -48,10 +50,11 @@ const SERVERS: Claims = Claims {
     total_accounted: Total::Share(0.01),
     median: Moment::Ways(3.0),
 };
-/// Threads that compute: they wait for three switch intervals, and come back to caches that others have filled meanwhile.
+/// Threads that compute: they wait for three switch intervals, and come back to caches that others have
+/// filled meanwhile.
 const COMPUTING: Claims = Claims { median: Moment::Us(10.0), ..SERVERS };
-/// Four threads that do nothing but give the lock up for a microsecond: no server. They wait for 0.1 to 0.3 ms, the shorter the faster the
-/// machine is.
+/// Four threads that do nothing but give the lock up for a microsecond: no server. They wait for 0.1 to 0.3
+/// ms, the shorter the faster the machine is.
 const SHORT_CALLS: Claims = Claims {
     within: 0.96,
     total: Total::Ways(1.75, 0.75),
@@ -117,8 +120,8 @@ pub(crate) fn broken(of: &Comparison, kind: Kind, is_musl: bool) -> Vec<String> 
     too_little.chain(too_much).map(said).collect()
 }
 
-/// Whether the report counts the waits that are compared here: as many, as long, of the same threads. It counts those that ended in its window, and each from
-/// the window's start on.
+/// Whether the report counts the waits that are compared here: as many, as long, of the same threads. It
+/// counts those that ended in its window, and each from the window's start on.
 pub(crate) fn report_differs(report: &Snapshot, told: &Told) -> Option<String> {
     let gil = &report.gil;
     let window_start_ns = report.window.start_ns;

@@ -1,6 +1,7 @@
 //! Threads that want the lock of an interpreter that ends.
 //!
-//! In: interpreters; from 3.14 on such threads hang until their process is gone, before they ended. Out: verdicts.
+//! In: interpreters; from 3.14 on such threads hang until their process is gone, before they ended. Out:
+//! verdicts.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;

@@ -1,4 +1,5 @@
-//! The interpreters of this machine: installed, under pyenv, and those that `xtask/interpreters.sh` unpacked or built.
+//! The interpreters of this machine: installed, under pyenv, and those that `xtask/interpreters.sh` unpacked
+//! or built.
 //!
 //! In: directories. Out: how each is run, and its name.
 
@@ -29,8 +30,9 @@ impl Interpreter {
         command
     }
 
-    /// How long its function takes where nobody else wants the lock, in nanoseconds: what a call of C costs more that gives the
-    /// lock up for its time than one that keeps it. 0: it cannot tell, and whoever subtracts this subtracts too much.
+    /// How long its function takes where nobody else wants the lock, in nanoseconds: what a call of C costs
+    /// more that gives the lock up for its time than one that keeps it. 0: it cannot tell, and whoever
+    /// subtracts this subtracts too much.
     pub(crate) fn bare_ns(&self) -> u64 {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("apps/gil_bare.py");
         let output = self.command().arg(program).output();
@@ -40,7 +42,8 @@ impl Interpreter {
             .unwrap_or(0)
     }
 
-    /// Whether it has `ctypes`, by which some of the applications here keep the lock in C, or look at their own state. Says so where it has not.
+    /// Whether it has `ctypes`, by which some of the applications here keep the lock in C, or look at their
+    /// own state. Says so where it has not.
     pub(crate) fn has_ctypes(&self) -> bool {
         if self.is_musl() {
             eprintln!("{}: left out, as it has no ctypes: libffi has no headers for musl here", self.name);
@@ -48,7 +51,8 @@ impl Interpreter {
         !self.is_musl()
     }
 
-    /// Whether its C library is musl. It lacks modules that need other libraries then (`ssl`, which gunicorn imports).
+    /// Whether its C library is musl. It lacks modules that need other libraries then (`ssl`, which gunicorn
+    /// imports).
     pub(crate) fn is_musl(&self) -> bool {
         self.is(MUSL)
     }
@@ -114,8 +118,9 @@ pub(crate) fn found() -> Vec<Interpreter> {
     found
 }
 
-/// Copies of the interpreter's libraries without symbols: bpftrace puts no probe at an address that lies within a symbol,
-/// unless it was built with a disassembler. The machine code is the same. `None`: there are none, or nothing strips here.
+/// Copies of the interpreter's libraries without symbols: bpftrace puts no probe at an address that lies
+/// within a symbol, unless it was built with a disassembler. The machine code is the same. `None`: there are
+/// none, or nothing strips here.
 fn stripped(from: &Path, to: &Path) -> Option<PathBuf> {
     std::fs::create_dir_all(to).ok()?;
     let is_library = |path: &Path| {

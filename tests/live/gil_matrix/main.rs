@@ -1,4 +1,5 @@
-//! Waits for the interpreter lock, one by one, against probes of another program, on every interpreter that is found.
+//! Waits for the interpreter lock, one by one, against probes of another program, on every interpreter that
+//! is found.
 //!
 //! In: interpreters, servers, bpftrace. Out: a table (`make gil-matrix` keeps it in docs/gil-truth.md).
 
@@ -56,13 +57,14 @@ const WANTED: [&str; 13] = [
     "like uv",
 ];
 
-/// Share of the CPUs from which what a hypervisor took may be what makes a line not as the page has it: the page allows half a percent of the waits.
+/// Share of the CPUs from which what a hypervisor took may be what makes a line not as the page has it: the
+/// page allows half a percent of the waits.
 const DISTURBED_RATIO: f64 = 0.005;
 /// How often a line is measured at most.
 const MOST_TIMES: u32 = 3;
 
-/// One line of the table, and what of it is not as the page has it. Where a hypervisor took the CPUs meanwhile, that is measured again: nobody tells of its
-/// stops, and they come in bursts.
+/// One line of the table, and what of it is not as the page has it. Where a hypervisor took the CPUs
+/// meanwhile, that is measured again: nobody tells of its stops, and they come in bursts.
 fn judged(interpreter: &Interpreter, kind: Kind, way: &[&str]) -> anyhow::Result<(Comparison, Vec<String>)> {
     let mut times = 1;
     loop {
@@ -126,10 +128,10 @@ fn measure(interpreter: &Interpreter, kind: Kind, way: &[&str]) -> anyhow::Resul
     Ok(result)
 }
 
-/// Writes each attempt beside our wait, to see where they differ: thread; the witness's beginning and end; ours;
-/// whether they agree. For each stretch in which it was held up: whether by an interrupt, whether in a call, from
-/// when and until when. Then attempts that are not one wait of ours, each with ours; and waits of ours without an
-/// attempt. The recording is beside it.
+/// Writes each attempt beside our wait, to see where they differ: thread; the witness's beginning and end;
+/// ours; whether they agree. For each stretch in which it was held up: whether by an interrupt, whether in a
+/// call, from when and until when. Then attempts that are not one wait of ours, each with ours; and waits of
+/// ours without an attempt. The recording is beside it.
 fn keep(file: &Path, recording: &Path, of: &Comparison, own_ns: u64) -> anyhow::Result<()> {
     let mut text = format!("# own {own_ns}, ways {:?}\n", of.way);
     for (attempt, wait) in &of.pairs {
@@ -192,8 +194,8 @@ fn line(interpreter: &Interpreter, kind: Kind, way: &str, of: &Comparison) -> St
     )
 }
 
-/// Every interpreter that is found, under each load. `WSGI_TRACE_GIL` chooses interpreters by a part of their name,
-/// `WSGI_TRACE_GIL_LOADS` loads, `WSGI_TRACE_GIL_WAYS` ways.
+/// Every interpreter that is found, under each load. `WSGI_TRACE_GIL` chooses interpreters by a part of their
+/// name, `WSGI_TRACE_GIL_LOADS` loads, `WSGI_TRACE_GIL_WAYS` ways.
 #[test]
 #[ignore = "make gil-matrix: wants a machine that does nothing else"]
 fn waits_are_those_of_the_function_that_takes_the_lock() -> anyhow::Result<()> {
@@ -245,7 +247,8 @@ fn waits_are_those_of_the_function_that_takes_the_lock() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Puts the table between the marks of the page. Lines of it that were not taken now stay, unless the table had other columns.
+/// Puts the table between the marks of the page. Lines of it that were not taken now stay, unless the table
+/// had other columns.
 fn write(page: &Path, lines: &[String], missing: &[&str]) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(page)?;
     let (before, rest) = text.split_once("<!-- table -->\n").context("the page has no table")?;

@@ -73,7 +73,8 @@ fn holders_are_found_in_the_lines_that_compute_on_every_interpreter() -> anyhow:
     Ok(())
 }
 
-/// A program of tests/apps that waits for its begin and its end, watched between them: what it says, and what was seen of it.
+/// A program of tests/apps that waits for its begin and its end, watched between them: what it says, and what
+/// was seen of it.
 fn watched(interpreter: &Interpreter, program: &str, argument: &str) -> anyhow::Result<(String, Traced)> {
     let mut command = interpreter.command();
     command.arg(root().join("tests/apps").join(program)).arg(argument);
@@ -117,7 +118,8 @@ fn stands(interpreter: &Interpreter, line: u64) -> anyhow::Result<()> {
         kept_ns as f64 / 1e6
     );
     assert_eq!(number(block, "/waits"), ROUNDS, "{}: {blocked:#}", interpreter.name);
-    // Asleep until the moment at which it wants the lock, it comes to ask for it a little later, at most as much later as it has it.
+    // Asleep until the moment at which it wants the lock, it comes to ask for it a little later, at most as
+    // much later as it has it.
     assert!(
         ours_ns <= waited_ns && ours_ns as f64 > kept_ns as f64 * 0.98,
         "{}: {blocked:#}",

@@ -1,4 +1,5 @@
-//! Interpreters of one process that have locks of their own, or share one, against the application's own clocks.
+//! Interpreters of one process that have locks of their own, or share one, against the application's own
+//! clocks.
 //!
 //! In: interpreters from 3.13 on, a pair of threads in each interpreter of a process. Out: verdicts.
 
@@ -118,7 +119,8 @@ fn own_locks(interpreter: &Interpreter) -> anyhow::Result<()> {
     let undecided_ns = traced.undecided_ns()?;
     for of in [0, before, later] {
         let (want, hold) = (thread(&told, of, "want")?, thread(&told, of, "hold")?);
-        // The same turns of both: from the moment that one wanted the lock to that at which the other gave it up.
+        // The same turns of both: from the moment that one wanted the lock to that at which the other gave it
+        // up.
         let theirs_ns: u64 =
             want.moments_ns.iter().zip(&hold.moments_ns).map(|(want, hold)| hold.saturating_sub(*want)).sum();
         let without_cpu_ns: u64 = want.run_queue_ns.iter().chain(&hold.run_queue_ns).sum();
@@ -131,7 +133,8 @@ fn own_locks(interpreter: &Interpreter) -> anyhow::Result<()> {
             without_cpu_ns as f64 / 1e6
         );
         assert!(theirs_ns > TURNS as u64 * 30_000_000, "they did not contend: {told:?}");
-        // The main interpreter's lock is wanted by those that start the others too, and the first to ask has it next.
+        // The main interpreter's lock is wanted by those that start the others too, and the first to ask has
+        // it next.
         let limit_ns = theirs_ns / 50 + without_cpu_ns;
         // A wait whose end the kernel did not show is nobody's.
         let least_ns = theirs_ns.saturating_sub(limit_ns + undecided_ns);
@@ -147,7 +150,8 @@ fn own_locks(interpreter: &Interpreter) -> anyhow::Result<()> {
             let one_of_main = |one: &Told, other: &Told| {
                 one.kind == "main" && (other.interpreter == 0 || other.kind == "main")
             };
-            // CPython 3.12 runs a script in a thread state that says to be of the thread which made the interpreter.
+            // CPython 3.12 runs a script in a thread state that says to be of the thread which made the
+            // interpreter.
             let by_maker = interpreter.is("3.12") && holder.kind == "main" && holder.interpreter == 0;
             assert!(
                 by_maker

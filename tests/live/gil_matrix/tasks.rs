@@ -1,4 +1,5 @@
-//! Which task a loop's thread works for, on every interpreter that is found: the places in a thread's state are each version's own.
+//! Which task a loop's thread works for, on every interpreter that is found: the places in a thread's state
+//! are each version's own.
 //!
 //! In: interpreters. Out: verdicts.
 

@@ -1,6 +1,7 @@
 //! A thread that is woken while it still runs writes to its account itself, and its waker must not.
 //!
-//! In: a busy server whose threads are woken on all CPUs as they go to sleep. Out: every account is at rest once its thread is.
+//! In: a busy server whose threads are woken on all CPUs as they go to sleep. Out: every account is at rest
+//! once its thread is.
 
 use std::time::{Duration, Instant};
 

@@ -82,7 +82,8 @@ fn a_file_keeps_its_content_when_the_trace_cannot_begin() -> anyhow::Result<()> 
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("incident").to_string_lossy().into_owned();
     std::fs::write(&path, "an older incident")?;
-    // Leader of a session: below a process that listens, as this one may for a moment, it would count as that server's helper.
+    // Leader of a session: below a process that listens, as this one may for a moment, it would count as that
+    // server's helper.
     let child = Child::start_as_session(Command::new("sleep").arg("600"), "sleep")?;
     let pid = child.pid().to_string();
     for arguments in [
@@ -122,8 +123,8 @@ const ROOM_BYTES: u64 = 400 << 10;
 /// For a run that ends when its disk is full, in 20 s at the latest.
 const END_LIMIT: Duration = Duration::from_secs(60);
 
-/// A run under a load that begins with its window: what comes before that is recorded too, and a window that never began is no
-/// recording.
+/// A run under a load that begins with its window: what comes before that is recorded too, and a window that
+/// never began is no recording.
 fn recorded_under_load(server: &Gunicorn, command: Command) -> anyhow::Result<Outcome> {
     let mut program = Program::start_by(command)?;
     program.wait_for_stderr("watching process")?;

@@ -18,7 +18,8 @@ const NO_PID: &str = "4194305";
 /// Who owns nothing.
 const NOBODY: u32 = 65_534;
 
-/// Leader of a session: below a process that listens, as this one may for a moment, it would count as that server's helper.
+/// Leader of a session: below a process that listens, as this one may for a moment, it would count as that
+/// server's helper.
 fn sleeper() -> anyhow::Result<Child> {
     Child::start_as_session(Command::new("sleep").arg("600").stdin(Stdio::null()), "sleep")
 }

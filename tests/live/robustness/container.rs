@@ -1,5 +1,5 @@
-//! In a container of its own, as a sidecar: what its default filter of system calls refuses is said with the setting to change, and
-//! with that setting the documented capabilities suffice.
+//! In a container of its own, as a sidecar: what its default filter of system calls refuses is said with the
+//! setting to change, and with that setting the documented capabilities suffice.
 //!
 //! In: a server of the machine, podman. Out: verdicts.
 
@@ -24,7 +24,8 @@ pub(crate) fn capabilities() -> String {
     names.collect::<Vec<_>>().join(",")
 }
 
-/// podman's default filter, but with these calls allowed to whoever has their capability (moby/moby, profiles/seccomp/default.json).
+/// podman's default filter, but with these calls allowed to whoever has their capability (moby/moby,
+/// profiles/seccomp/default.json).
 fn filter_by_capability(directory: &Path) -> anyhow::Result<PathBuf> {
     const CALLS: [(&str, &str); 2] = [("bpf", "CAP_BPF"), ("perf_event_open", "CAP_PERFMON")];
     let mut filter: Value = serde_json::from_str(&std::fs::read_to_string(DEFAULT_FILTER)?)?;

@@ -41,8 +41,8 @@ fn an_overfull_ring_loses_nothing_uncounted_and_the_report_says_so_at_its_top() 
         .collect();
     let of = |name: &str| lost.iter().find(|(known, _)| *known == name).map_or(0, |(_, count)| *count);
     assert!(of("ring_full_slice") > 100, "the ring was not overfull: {lost:?}");
-    // What the kernel wrote is what came; each slice that it could not write is a hole or lies before the first or
-    // after the last of its thread.
+    // What the kernel wrote is what came; each slice that it could not write is a hole or lies before the
+    // first or after the last of its thread.
     assert_eq!(
         number(&report, "/losses/conservation/received"),
         number(&report, "/losses/conservation/emitted")

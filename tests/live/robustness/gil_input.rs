@@ -1,5 +1,5 @@
-//! Interpreters to which something odd happens: forks and ends of threads in the middle of waits, other interpreters beside
-//! them, files replaced under them, system calls forbidden, greenlets, none at all.
+//! Interpreters to which something odd happens: forks and ends of threads in the middle of waits, other
+//! interpreters beside them, files replaced under them, system calls forbidden, greenlets, none at all.
 //!
 //! In: nothing. Out: verdicts. What is told adds up, what cannot be told is said, and the server goes on.
 

@@ -80,7 +80,8 @@ fn threads_that_compute_hit_the_probes_and_their_waits_are_told_in_every_way() -
     ] {
         let (report, said) = watched(&server, way, &options)?;
         let used = report.pointer("/gil/files/0/method").and_then(Value::as_str);
-        // An interpreter whose function begins with an instruction that must be stepped is refused without the word.
+        // An interpreter whose function begins with an instruction that must be stepped is refused without
+        // the word.
         let refused = report.pointer("/gil/files/0/reason").and_then(Value::as_str).unwrap_or_default();
         if used != Some(method) && refused.contains("--gil-single-step") && way.len() == 2 {
             continue;

@@ -1,6 +1,6 @@
-//! A server with every namespace of its own and limits of its cgroup. What is seen of it from the host, from a
-//! privileged sidecar with the host's process numbers, and from one that shares its PID namespace alone. And how a
-//! run ends that loses it.
+//! A server with every namespace of its own and limits of its cgroup. What is seen of it from the host, from
+//! a privileged sidecar with the host's process numbers, and from one that shares its PID namespace alone.
+//! And how a run ends that loses it.
 //!
 //! In: a contained server, podman. Out: verdicts.
 
@@ -72,7 +72,8 @@ fn server_with_every_namespace_of_its_own_is_found_named_and_read_from_the_host(
         assert_named_and_limited(&report, &server);
         assert_eq!(number(&report, "/requests/completed"), REQUESTS, "{target:?}");
         assert_eq!(text(&report, "/listeners/0/address"), format!("127.0.0.1:{port}"));
-        // Three clients compete for two threads that compute: they wait for the lock, held where the application computes.
+        // Three clients compete for two threads that compute: they wait for the lock, held where the
+        // application computes.
         assert!(number(&report, "/gil/waits/count") > 0, "{}", report["gil"]);
         let places = report["gil"].to_string();
         assert!(places.contains("/srv/app/shop.py") && places.contains("spin"), "{places}");

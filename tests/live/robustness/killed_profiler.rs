@@ -26,7 +26,8 @@ fn kills() -> u32 {
 /// A kill takes some seconds: attaching, and until the kernel has dropped what was attached.
 const KILL_SECONDS: u32 = 10;
 
-/// Light enough that the profilers get on with attaching; it lasts until all kills are over, and is then stopped.
+/// Light enough that the profilers get on with attaching; it lasts until all kills are over, and is then
+/// stopped.
 fn steady() -> Vec<String> {
     let seconds = (60 + kills() * KILL_SECONDS).to_string();
     let options = ["--requests", "10000000", "--seconds", &seconds, "--clients", "4", "--keep-alive", "20"];
@@ -88,7 +89,8 @@ fn killed_again_and_again_the_profiler_costs_no_request_and_leaves_nothing_in_th
 
     let mut moments = Moments(0x9E37_79B9_7F4A_7C15);
     for kill in 1..kills() {
-        // The kernel takes seconds to drop forty tracepoints of a process that was killed: now and then is enough.
+        // The kernel takes seconds to drop forty tracepoints of a process that was killed: now and then is
+        // enough.
         let hooks = if kill % 48 == 12 { "tracepoints" } else { "btf" };
         let mut program = Program::start(&["--pid", &pid, "--hooks", hooks])?;
         // Not waits for anything: the moment of the kill is what the test is about.

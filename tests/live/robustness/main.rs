@@ -1,7 +1,7 @@
 //! What goes wrong from outside: bad input, bad output, sudden ends, hostile targets.
 //!
-//! In: nothing. Out: verdicts. Each failure is one clear sentence with a documented exit code; nothing stays attached
-//! and nothing recorded is lost.
+//! In: nothing. Out: verdicts. Each failure is one clear sentence with a documented exit code; nothing stays
+//! attached and nothing recorded is lost.
 
 #![allow(clippy::panic, reason = "the helpers belong to tests: what fails in them fails the test")]
 

@@ -1,6 +1,8 @@
-//! Who may trace: the capabilities that the documentation names suffice, and where they do not, `doctor` says so because it tried.
+//! Who may trace: the capabilities that the documentation names suffice, and where they do not, `doctor` says
+//! so because it tried.
 //!
-//! In: a server of root's; an ordinary user with some capabilities, a filter that refuses the system call `bpf`. Out: verdicts.
+//! In: a server of root's; an ordinary user with some capabilities, a filter that refuses the system call
+//! `bpf`. Out: verdicts.
 
 use std::path::Path;
 use std::process::Command;

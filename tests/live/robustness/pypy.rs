@@ -1,4 +1,5 @@
-//! Another interpreter than CPython: PyPy is named, its lock is not guessed, and its requests are seen as any other's.
+//! Another interpreter than CPython: PyPy is named, its lock is not guessed, and its requests are seen as any
+//! other's.
 //!
 //! In: Debian's PyPy, gunicorn's files. Out: verdicts.
 

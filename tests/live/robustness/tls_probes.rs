@@ -1,4 +1,5 @@
-//! `--tls`: probes in the server's OpenSSL come and go under load, and nothing is left of them; what they see is redacted.
+//! `--tls`: probes in the server's OpenSSL come and go under load, and nothing is left of them; what they see
+//! is redacted.
 //!
 //! In: nothing. Out: verdicts.
 

@@ -1,7 +1,7 @@
 //! The alerts: that they fire when they should and only then, and speak of what the agent exports.
 //!
-//! In: `dashboards/`, the guide, the agent's own list of metrics, Debian's `promtool`. Out: verdicts; where that is not
-//! installed, a skip or a failure.
+//! In: `dashboards/`, the guide, the agent's own list of metrics, Debian's `promtool`. Out: verdicts; where
+//! that is not installed, a skip or a failure.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -45,7 +45,8 @@ fn page(path: &str) -> anyhow::Result<String> {
     std::fs::read_to_string(&path).with_context(|| path.display().to_string())
 }
 
-/// A board on which a window has ended and the next is open, of a server of which all is known that makes a metric.
+/// A board on which a window has ended and the next is open, of a server of which all is known that makes a
+/// metric.
 fn board() -> Board {
     let overhead = Overhead { bpf_sampled_ns: 1, ..Overhead::default() };
     let snapshot = Snapshot {

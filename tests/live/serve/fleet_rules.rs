@@ -1,7 +1,8 @@
-//! The recording rules of a fleet: of 200 hosts they name the one that differs, and make as many series as they say.
+//! The recording rules of a fleet: of 200 hosts they name the one that differs, and make as many series as
+//! they say.
 //!
-//! In: `dashboards/fleet.{yml,json}`, series made here, Debian's `promtool`. Out: verdicts; where that is not installed, a skip or a
-//! failure.
+//! In: `dashboards/fleet.{yml,json}`, series made here, Debian's `promtool`. Out: verdicts; where that is not
+//! installed, a skip or a failure.
 
 use std::fmt::Write as _;
 use std::process::Command;

@@ -18,8 +18,8 @@ const WARM: u32 = 3;
 /// How far memory may move after that, in bytes: one more mapping of the allocator.
 const MEMORY_STEP: f64 = 4e6;
 
-/// Names and labels of everything that is there while the target is; without phases, of which each comes with the first
-/// request that has it.
+/// Names and labels of everything that is there while the target is; without phases, of which each comes with
+/// the first request that has it.
 fn series(samples: &Samples) -> BTreeSet<String> {
     samples.keys().filter(|name| !name.contains("phase=")).cloned().collect()
 }
@@ -60,7 +60,8 @@ fn follow(deploys: u32) -> anyhow::Result<()> {
         }
         let resident_bytes = sum(&up, "wsgi_trace_agent_resident_bytes", &[]);
         eprintln!("deploy {deploy}: {:.1} MB resident, {} series", resident_bytes / 1e6, up.len());
-        // It goes up and down with what an attach needs for a moment: the most of the first deploys is the level.
+        // It goes up and down with what an attach needs for a moment: the most of the first deploys is the
+        // level.
         if deploy <= WARM {
             level_bytes = resident_bytes.max(level_bytes);
         } else {

@@ -99,7 +99,8 @@ fn metrics_are_the_numbers_of_the_report_and_of_the_access_log() -> anyhow::Resu
     Ok(())
 }
 
-/// The stamps of a front end: what is said of them by our clock, as many as were sent, and none that cannot be true.
+/// The stamps of a front end: what is said of them by our clock, as many as were sent, and none that cannot
+/// be true.
 #[test]
 fn stamps_of_a_front_end_are_counted_as_they_were_sent() -> anyhow::Result<()> {
     require_bpf!(Ok(()));

@@ -1,6 +1,7 @@
 //! What Prometheus itself says of the agent's metrics.
 //!
-//! In: an agent on a real server, Debian's `promtool`. Out: verdicts; where that is not installed, a skip or a failure.
+//! In: an agent on a real server, Debian's `promtool`. Out: verdicts; where that is not installed, a skip or
+//! a failure.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};

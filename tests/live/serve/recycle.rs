@@ -1,6 +1,7 @@
 //! Workers that are replaced all the time leave nothing behind in `serve`.
 //!
-//! In: a gunicorn whose workers end after three requests each, with a new control socket for each worker, and clients. Out: verdicts.
+//! In: a gunicorn whose workers end after three requests each, with a new control socket for each worker, and
+//! clients. Out: verdicts.
 
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,8 +24,8 @@ const MANY_WORKERS: usize = 2000;
 const REQUESTS: u64 = 3;
 /// Clients at a time.
 const CLIENTS: usize = 3;
-/// How far memory may move, in bytes, from the first quarter of the workers to the last: what the newest requests take, which are
-/// kept for the page, and one more mapping of the allocator.
+/// How far memory may move, in bytes, from the first quarter of the workers to the last: what the newest
+/// requests take, which are kept for the page, and one more mapping of the allocator.
 const MEMORY_STEP: u64 = 4_000_000;
 /// Longest time for one worker to be replaced, on a machine that does other work too.
 const LONGEST_EACH: Duration = Duration::from_millis(600);

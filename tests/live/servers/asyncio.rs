@@ -1,4 +1,5 @@
-//! asyncio: time of requests that interleave on one loop is that of their coroutines, by the coroutines' own notes.
+//! asyncio: time of requests that interleave on one loop is that of their coroutines, by the coroutines' own
+//! notes.
 //!
 //! In: uvicorn under mixed load, on a quiet machine and on one that has nothing to spare. Out: verdicts.
 
@@ -15,7 +16,8 @@ use wsgi_trace_tests::steps::{self, Spent};
 use wsgi_trace_tests::trace::{Trace, TracedRequest};
 use wsgi_trace_tests::yardstick::Yardstick;
 
-/// What uvicorn itself does for a request outside of its coroutine, in times that bare Python takes for a head on this machine in the same run.
+/// What uvicorn itself does for a request outside of its coroutine, in times that bare Python takes for a
+/// head on this machine in the same run.
 const SERVER_HEADS: u64 = 30;
 
 /// What of a request's time we lay to what, in ns, in the words of its coroutine.
@@ -128,8 +130,8 @@ const MIXED: [&str; 6] = [
     "/fast=4,/cpu=2,/backend,/stream,/empty,/mixed=2,/sleep/5",
 ];
 
-/// What is attributed to something is that: what a request is said to have run, slept or waited is at most by this much more than its coroutine noted.
-/// The server's own work for it is no step of the coroutine.
+/// What is attributed to something is that: what a request is said to have run, slept or waited is at most by
+/// this much more than its coroutine noted. The server's own work for it is no step of the coroutine.
 #[test]
 #[ignore = "make live-all"]
 fn time_of_coroutines_on_one_loop_is_attributed_to_those_that_had_it() -> anyhow::Result<()> {
@@ -138,7 +140,8 @@ fn time_of_coroutines_on_one_loop_is_attributed_to_those_that_had_it() -> anyhow
         let Sums { requests, head_ns, total_ns, unexplained_ns, theirs, over, under, .. } =
             watched(false, &MIXED, &routes)?;
         ensure!(requests >= 550, "{requests} requests");
-        // What is told, too: on loops it is a matter of chance how much (2 to 11 % unexplained), and a build that tells nothing must fail.
+        // What is told, too: on loops it is a matter of chance how much (2 to 11 % unexplained), and a build
+        // that tells nothing must fail.
         ensure!(unexplained_ns <= total_ns / 4, "{unexplained_ns} of {total_ns} ns are unexplained");
         ensure!(under.ran_ns <= theirs.ran_ns / 5, "ran for more: {} of {}", in_ms(under), in_ms(theirs));
         ensure!(under.rest_ns <= theirs.rest_ns / 3, "waited more: {} of {}", in_ms(under), in_ms(theirs));
@@ -153,7 +156,8 @@ fn time_of_coroutines_on_one_loop_is_attributed_to_those_that_had_it() -> anyhow
     })
 }
 
-/// A lock that the loop hands from one coroutine to the next makes no system call, and timers of others come due meanwhile.
+/// A lock that the loop hands from one coroutine to the next makes no system call, and timers of others come
+/// due meanwhile.
 #[test]
 #[ignore = "make live-all"]
 fn a_coroutine_that_waits_for_another_s_lock_is_not_said_to_sleep() -> anyhow::Result<()> {

@@ -1,7 +1,7 @@
 //! Tasks that a request makes of its own: what they wait for is the request's.
 //!
-//! In: uvicorn, whose application asks a back end twice and sleeps at once (`asyncio.gather`), beside quick requests. What it asks second takes
-//! longest, so that nothing else hides it. Out: verdicts.
+//! In: uvicorn, whose application asks a back end twice and sleeps at once (`asyncio.gather`), beside quick
+//! requests. What it asks second takes longest, so that nothing else hides it. Out: verdicts.
 
 use anyhow::ensure;
 use wsgi_trace_tests::gate::exclusive;

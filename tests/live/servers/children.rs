@@ -1,7 +1,7 @@
 //! Waits for child processes against the application's clock, by a full trace and by light mode at once.
 //!
-//! In: servers whose threads start programs and wait for them. Out: verdicts: that wait is `child_wait`, from both sides, and reading a child's
-//! output is not.
+//! In: servers whose threads start programs and wait for them. Out: verdicts: that wait is `child_wait`, from
+//! both sides, and reading a child's output is not.
 
 use std::collections::BTreeMap;
 
@@ -70,7 +70,8 @@ fn of(mode: &str, traced: &Traced, witnesses: &[Witness], waits: &Waits) -> anyh
         let named = PHASES.iter().find(|(kind, _)| *kind == witness.kind);
         let (kind, phases) = *named.with_context(|| format!("no such kind: {witness:?}"))?;
         let ours_ns: u64 = phases.iter().map(|phase| request.phase_ns(phase)).sum();
-        // Who sleeps without the GIL wants it again at the end; starting a program may wait for memory or a disk.
+        // Who sleeps without the GIL wants it again at the end; starting a program may wait for memory or a
+        // disk.
         let beside = ["gil_wait", "fault_wait", "file_wait"].map(|phase| request.phase_ns(phase));
         let least_ns = witness.asleep_ns().saturating_sub(beside.iter().sum());
         let most_ns = witness.wall_ns.saturating_sub(witness.cpu_ns);

@@ -1,4 +1,5 @@
-//! Servers in containers that podman made, traced from the machine: the same requests, intervals and accounts as without.
+//! Servers in containers that podman made, traced from the machine: the same requests, intervals and accounts
+//! as without.
 //!
 //! In: recipes. Out: verdicts.
 
@@ -37,8 +38,8 @@ fn waitress() -> anyhow::Result<()> {
     contained(Waitress { threads: 4 })
 }
 
-/// The report tells the quota that was set, and that the server was throttled by it: it is so little that the load uses it up beside other
-/// work too.
+/// The report tells the quota that was set, and that the server was throttled by it: it is so little that the
+/// load uses it up beside other work too.
 fn quota_is_told(window: &Window) -> anyhow::Result<()> {
     let groups = window.traced.value("/target/cgroups")?;
     let of = |group: &Value, name: &str| group.get(name).and_then(Value::as_u64).unwrap_or(0);

@@ -1,8 +1,8 @@
-//! Threads of a daemon process that compute and contend for the GIL behind Apache: what a request computed is in its account, though its
-//! thread waits for the GIL again once Apache has sent the response.
+//! Threads of a daemon process that compute and contend for the GIL behind Apache: what a request computed is
+//! in its account, though its thread waits for the GIL again once Apache has sent the response.
 //!
-//! In: mod_wsgi's daemon mode, long requests beside short ones. Out: a verdict against what the application burns of its thread's own CPU
-//! clock.
+//! In: mod_wsgi's daemon mode, long requests beside short ones. Out: a verdict against what the application
+//! burns of its thread's own CPU clock.
 
 use anyhow::{Context as _, ensure};
 use wsgi_trace_tests::gate::exclusive;
@@ -35,8 +35,8 @@ fn what_a_request_of_a_daemon_computed_is_its_cpu_time_whatever_its_thread_waits
     for request in traced.under("/steps/") {
         let burnt_ms = burnt_ms(request.path()).with_context(|| format!("not of ours: {request:?}"))?;
         let computed_ms = request.phase_ns("cpu") as f64 / 1e6;
-        // The clock by which the application burns is looked at before its last turn of 0.1 ms ends: it never burns less.
-        // What is not known may be that: it is bounded below, over all.
+        // The clock by which the application burns is looked at before its last turn of 0.1 ms ends: it never
+        // burns less. What is not known may be that: it is bounded below, over all.
         let unknown_ms = request.phase_ns("unexplained") as f64 / 1e6;
         ensure!(computed_ms + unknown_ms >= burnt_ms as f64 * 0.98, "it computed {burnt_ms} ms: {request:?}");
         unexplained_ns += request.phase_ns("unexplained");

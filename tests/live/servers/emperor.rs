@@ -21,7 +21,8 @@ const WORKERS: usize = 2;
 /// How long a log may take.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// An emperor whose first vassal listens where the server does; the second one says where in the file `two.address`.
+/// An emperor whose first vassal listens where the server does; the second one says where in the file
+/// `two.address`.
 struct Emperor;
 
 impl Recipe for Emperor {

@@ -1,5 +1,5 @@
-//! Servers behind nginx or Apache, traced together: each request is one, and its time in nginx, between, and in the server
-//! is what nginx's log says.
+//! Servers behind nginx or Apache, traced together: each request is one, and its time in nginx, between, and
+//! in the server is what nginx's log says.
 //!
 //! In: recipes of servers behind a front end. Out: verdicts against the front end's access log.
 
@@ -24,8 +24,8 @@ use wsgi_trace_tests::trace::{Trace, TracedRequest};
 use super::truth;
 use super::window::Window;
 
-/// How far the mean of 300 times by nginx's clock may be off. The clock goes by milliseconds, so that a difference of
-/// two readings has a standard deviation of 0.41 ms, and the mean one of 24 µs.
+/// How far the mean of 300 times by nginx's clock may be off. The clock goes by milliseconds, so that a
+/// difference of two readings has a standard deviation of 0.41 ms, and the mean one of 24 µs.
 const MEAN_ERROR_NS: f64 = 150_000.0;
 
 fn behind_nginx(recipe: &dyn Recipe) -> anyhow::Result<()> {
@@ -47,13 +47,15 @@ fn every_request_is_joined(window: &Window) -> anyhow::Result<()> {
     ensure!(count("crossed")? == passed_on && count("unpaired")? == 0, "{front_end}");
     ensure!(count("ambiguous")? == 0, "{front_end}");
     halves_are_their_own(window)?;
-    // The half that slept is that of the request that asked for it. A sleep whose end the kernel did not show is counted apart.
+    // The half that slept is that of the request that asked for it. A sleep whose end the kernel did not show
+    // is counted apart.
     let undecided_ns = window.traced.undecided_ns()?;
     for request in &window.traced.requests {
         let slept_ns = request.phase_ns("sleep");
         let sleeps = request.path().starts_with("/sleep/");
-        // It sleeps until a moment 5 ms ahead: what it is kept from its CPU before it sleeps makes its sleep shorter. So does the
-        // wait for the mutex of the interpreter lock, which it gives up then (`drop_gil`): who has that may have lost its CPU.
+        // It sleeps until a moment 5 ms ahead: what it is kept from its CPU before it sleeps makes its sleep
+        // shorter. So does the wait for the mutex of the interpreter lock, which it gives up then
+        // (`drop_gil`): who has that may have lost its CPU.
         let passed_ns = slept_ns
             + request.phase_ns("run_queue")
             + request.phase_ns("cpu")
@@ -65,7 +67,8 @@ fn every_request_is_joined(window: &Window) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The half behind is that of the thread that did the request's work, by its own account, and it did that while the request lasted.
+/// The half behind is that of the thread that did the request's work, by its own account, and it did that
+/// while the request lasted.
 fn halves_are_their_own(window: &Window) -> anyhow::Result<()> {
     let ours: BTreeMap<u64, &TracedRequest> =
         window.traced.requests.iter().filter_map(|request| Some((request.id()?, request))).collect();
@@ -82,8 +85,8 @@ fn halves_are_their_own(window: &Window) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `$request_time` begins when nginx reads what has arrived, and `$upstream_response_time` with the connect: each lies
-/// between two of ours.
+/// `$request_time` begins when nginx reads what has arrived, and `$upstream_response_time` with the connect:
+/// each lies between two of ours.
 fn time_is_where_nginx_says(window: &Window) -> anyhow::Result<()> {
     let ours: BTreeMap<u64, &TracedRequest> =
         window.traced.requests.iter().filter_map(|request| Some((request.id()?, request))).collect();
@@ -114,7 +117,8 @@ fn time_is_where_nginx_says(window: &Window) -> anyhow::Result<()> {
     );
     let doubt_ns = MEAN_ERROR_NS * compared;
     ensure!(nginx_ns <= whole_ns + doubt_ns, "nginx measured more than the whole");
-    // Its clock stands still within a turn of its loop: what it does in the turn that ends the response is not in its time.
+    // Its clock stands still within a turn of its loop: what it does in the turn that ends the response is
+    // not in its time.
     let turns_ns = number("front_end_ns")?;
     ensure!(
         service_ns <= nginx_ns + turns_ns + doubt_ns,
@@ -169,9 +173,9 @@ fn uwsgi_behind_nginx_that_is_not_traced() -> anyhow::Result<()> {
     )
 }
 
-/// Only the server is traced, and told how long a request was on its way by nginx's stamp. Add the time from its
-/// first byte to the application's call. That is what the application measures from the same stamp, by its own wall
-/// clock.
+/// Only the server is traced, and told how long a request was on its way by nginx's stamp. Add the time from
+/// its first byte to the application's call. That is what the application measures from the same stamp, by
+/// its own wall clock.
 fn time_since_the_stamp_is_the_application_s(window: &Window) -> anyhow::Result<()> {
     let ours: BTreeMap<u64, &TracedRequest> =
         window.traced.requests.iter().filter_map(|request| Some((request.id()?, request))).collect();
@@ -208,8 +212,9 @@ fn stamps_of_nginx_that_is_not_traced_tell_how_long_requests_were_on_their_way()
     )
 }
 
-/// nginx takes the whole body before it asks the server; its client sends that 60 ms after the head, by its own clock. What
-/// stands in clients' own headers is no stamp of nginx's: it is refused where nothing replaces it.
+/// nginx takes the whole body before it asks the server; its client sends that 60 ms after the head, by its
+/// own clock. What stands in clients' own headers is no stamp of nginx's: it is refused where nothing
+/// replaces it.
 #[test]
 #[ignore = "make live-all"]
 fn time_in_nginx_is_told_by_a_stamp_from_its_beginning_and_false_stamps_are_refused() -> anyhow::Result<()> {
@@ -267,14 +272,15 @@ fn gunicorn_behind_apache() -> anyhow::Result<()> {
     truth::agrees(&Apache { server: gunicorn }, &[&every_request_is_joined])
 }
 
-/// How long this thread has waited for a CPU since it began, by the scheduler (`sched_info.run_delay`, proc_pid_schedstat).
+/// How long this thread has waited for a CPU since it began, by the scheduler (`sched_info.run_delay`,
+/// proc_pid_schedstat).
 fn run_queue_ns() -> anyhow::Result<u64> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
     Ok(text.split_whitespace().nth(1).context("no run-queue time")?.parse()?)
 }
 
-/// Five sleeps of 20 ms, four of them before a piece of the response: by the client's clock, and as the server's own time, from
-/// which nothing is taken for the front end's.
+/// Five sleeps of 20 ms, four of them before a piece of the response: by the client's clock, and as the
+/// server's own time, from which nothing is taken for the front end's.
 fn pieces_last_as_long_as_the_client_sees(recipe: &dyn Recipe) -> anyhow::Result<()> {
     const SLEPT_NS: u64 = 5 * 20_000_000;
     const WARM: usize = 16;
@@ -311,8 +317,8 @@ fn pieces_last_as_long_as_the_client_sees(recipe: &dyn Recipe) -> anyhow::Result
     for request in pieces {
         ours_ns += request.total_ns;
         kept_ns += request.phase_ns("run_queue") + request.phase_ns("front_end");
-        // It sleeps until moments 20 ms ahead: what it is kept from its CPU before it sleeps makes its sleep shorter. A sleep whose
-        // end the kernel did not show is counted apart.
+        // It sleeps until moments 20 ms ahead: what it is kept from its CPU before it sleeps makes its sleep
+        // shorter. A sleep whose end the kernel did not show is counted apart.
         let slept_ns = request.phase_ns("sleep")
             + request.phase_ns("run_queue")
             + request.phase_ns("cpu")
@@ -323,7 +329,8 @@ fn pieces_last_as_long_as_the_client_sees(recipe: &dyn Recipe) -> anyhow::Result
     eprintln!("  {}: {ours_ns} ns of the clients' {theirs_ns}", recipe.about());
     // Who sends the last bytes may be kept from its CPU before that call returns.
     ensure!(ours_ns <= theirs_ns + kept_ns, "longer than the clients saw: {ours_ns} of {theirs_ns}");
-    // A client also connects, before anything arrives, and is woken, after the last byte has come; it may wait for its CPU.
+    // A client also connects, before anything arrives, and is woken, after the last byte has come; it may
+    // wait for its CPU.
     ensure!(
         ours_ns + 5 * 3_000_000 + client_waited_ns >= theirs_ns,
         "shorter than the clients saw: {ours_ns} of {theirs_ns}"

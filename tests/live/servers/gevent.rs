@@ -1,6 +1,8 @@
-//! gevent: its worker is known as a loop whatever its clients do, and what is called sleep on a busy loop is sleep.
+//! gevent: its worker is known as a loop whatever its clients do, and what is called sleep on a busy loop is
+//! sleep.
 //!
-//! In: gunicorn's gevent worker under loads that make its loop busy. Out: verdicts against the application's own clock.
+//! In: gunicorn's gevent worker under loads that make its loop busy. Out: verdicts against the application's
+//! own clock.
 
 use std::collections::BTreeMap;
 
@@ -48,7 +50,8 @@ fn a_worker_that_only_takes_large_uploads_is_a_loop_and_no_slot() -> anyhow::Res
     Ok(())
 }
 
-/// The lab's work of short and long requests: timers come due while the loop is busy, so that no wait of the loop tells of them.
+/// The lab's work of short and long requests: timers come due while the loop is busy, so that no wait of the
+/// loop tells of them.
 #[test]
 #[ignore = "make live-all"]
 fn sleeps_that_end_while_the_loop_is_busy_are_sleeps() -> anyhow::Result<()> {
@@ -79,15 +82,16 @@ fn sleeps_that_end_while_the_loop_is_busy_are_sleeps() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A sleep is claimed where a timer may be the reason. Another thread's answer that came while the loop was busy
-/// leaves no trace. After a lock is opened, its next owner asks gevent's pool for an address and resumes one
-/// iteration later, where a timer of somebody else comes due. That is 15 to 24 % of the waits for the lock in ten
-/// runs on one machine, 5 to 8 % on another. To claim no sleep for two iterations after any answer leaves 2 to 7 %,
-/// and of true sleeps between the pieces of responses it leaves half unexplained.
+/// A sleep is claimed where a timer may be the reason. Another thread's answer that came while the loop was
+/// busy leaves no trace. After a lock is opened, its next owner asks gevent's pool for an address and resumes
+/// one iteration later, where a timer of somebody else comes due. That is 15 to 24 % of the waits for the
+/// lock in ten runs on one machine, 5 to 8 % on another. To claim no sleep for two iterations after any
+/// answer leaves 2 to 7 %, and of true sleeps between the pieces of responses it leaves half unexplained.
 mod gaps {
     use super::*;
 
-    /// Who waits for a lock goes on in the turn in which its holder got an answer; that timers of others come due there as well makes it no sleep.
+    /// Who waits for a lock goes on in the turn in which its holder got an answer; that timers of others come
+    /// due there as well makes it no sleep.
     #[test]
     #[ignore = "make live-all gaps"]
     fn who_waits_for_another_s_lock_is_not_said_to_sleep() -> anyhow::Result<()> {

@@ -1,7 +1,8 @@
-//! Light mode beside a full trace of the same server under the same load: the same requests, and of each the same phases.
+//! Light mode beside a full trace of the same server under the same load: the same requests, and of each the
+//! same phases.
 //!
-//! In: recipes of servers where one thread serves a request. Out: verdicts; the figures measured on standard error. What the full trace says
-//! is held against other witnesses in `truth`.
+//! In: recipes of servers where one thread serves a request. Out: verdicts; the figures measured on standard
+//! error. What the full trace says is held against other witnesses in `truth`.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -23,9 +24,11 @@ use crate::work;
 
 /// Routes whose time is of every kind that light mode names.
 const ROUTES: &str = "/fast=4,/cpu=2,/backend=2,/stream,/mixed=2,/missing,/sleep/5";
-/// What light mode has as one phase is the sum of these in a full trace. It does not see what is done on a CPU within a call. A wait to close a file is unexplained
-/// there: no descriptor says any more what it was. It does not see accept return either: a request waits until its thread has a CPU for it, and what
-/// the thread does from then on to accept it is not its wait. So `pool_wait` is judged together with what such a thread does.
+/// What light mode has as one phase is the sum of these in a full trace. It does not see what is done on a
+/// CPU within a call. A wait to close a file is unexplained there: no descriptor says any more what it was.
+/// It does not see accept return either: a request waits until its thread has a CPU for it, and what
+/// the thread does from then on to accept it is not its wait. So `pool_wait` is judged together with what
+/// such a thread does.
 const SAME: [(&[&str], &[&str]); 7] = [
     (
         &["pool_wait", "cpu", "run_queue", "gil_wait"],
@@ -60,9 +63,11 @@ const SUM_RATIO: f64 = 0.01;
 /// How far a phase of nine of ten requests may differ.
 const EACH_RATIO: f64 = 0.05;
 
-/// How much of the requests' time may lie in waits whose end the kernel did not show either of them: one has a wait as unexplained by that, the other not.
+/// How much of the requests' time may lie in waits whose end the kernel did not show either of them: one has
+/// a wait as unexplained by that, the other not.
 const NOT_SHOWN_RATIO: f64 = 0.05;
-/// Windows until the kernel shows so much: in some machines it shows no end of a wait for a few hundred milliseconds. A build that leaves more open fails in each.
+/// Windows until the kernel shows so much: in some machines it shows no end of a wait for a few hundred
+/// milliseconds. A build that leaves more open fails in each.
 const WINDOWS: u32 = 3;
 
 /// Findings judge windows of a second and longer: of both runs.
@@ -203,7 +208,8 @@ fn compare_slots(
     Ok(())
 }
 
-/// Two findings answer alike; or a limit lies between their figures, which are no further apart than what they are made of.
+/// Two findings answer alike; or a limit lies between their figures, which are no further apart than what
+/// they are made of.
 fn answer_alike(ours: &serde_json::Value, theirs: &serde_json::Value, apart_ratio: f64) -> bool {
     let figures = |finding: &serde_json::Value| -> Vec<(String, f64, Option<f64>)> {
         let rows = finding["evidence"].as_array().into_iter().flatten();
@@ -234,7 +240,8 @@ fn waits_by_port(requests: &BTreeMap<u64, &TracedRequest>) -> BTreeMap<Option<u1
     waits
 }
 
-/// Both know for which back ends requests waited, and how long. `open_ns`: what one of them leaves open and the other may name.
+/// Both know for which back ends requests waited, and how long. `open_ns`: what one of them leaves open and
+/// the other may name.
 fn compare_waits(
     light: &BTreeMap<u64, &TracedRequest>,
     full: &BTreeMap<u64, &TracedRequest>,
@@ -354,8 +361,9 @@ fn mod_wsgi_embedded() -> anyhow::Result<()> {
 mod gaps {
     use super::{Waitress, agrees};
 
-    /// 0.6 to 1.4 % of the time are unexplained that a full trace names: where its loop sends what a thread has made, nothing shows which thread that was.
-    /// Nor does a full trace count there what a thread asks of back ends: light mode alone has its waits by port.
+    /// 0.6 to 1.4 % of the time are unexplained that a full trace names: where its loop sends what a thread
+    /// has made, nothing shows which thread that was. Nor does a full trace count there what a thread
+    /// asks of back ends: light mode alone has its waits by port.
     #[test]
     #[ignore = "make live-all gaps"]
     fn waitress() -> anyhow::Result<()> {

@@ -1,7 +1,7 @@
 //! Who had the interpreter lock, in light mode and in a full trace of the same requests at once.
 //!
-//! In: servers whose threads wait for one another. Out: verdicts; the figures measured on standard error. What a full trace says of holders is
-//! held against other witnesses in `truth::gil_holder`.
+//! In: servers whose threads wait for one another. Out: verdicts; the figures measured on standard error.
+//! What a full trace says of holders is held against other witnesses in `truth::gil_holder`.
 
 use std::collections::BTreeMap;
 
@@ -18,12 +18,13 @@ use wsgi_trace_tests::trace::{Trace, Traced};
 
 /// Requests that compute, and so want the lock all the time; some that sleep and want it back.
 const ROUTES: &str = "/cpu/20=4,/cpu/5=2,/mixed=2,/sleep/5=2";
-/// So many that a server of two processes is busy for more than the second that findings need, also on a machine three times as fast.
+/// So many that a server of two processes is busy for more than the second that findings need, also on a
+/// machine three times as fast.
 const REQUESTS: &str = "900";
 /// How far sums may differ.
 const SUM_RATIO: f64 = 0.01;
-/// How much of all waiting the two may attribute to different holders: a full trace looks who has the lock as a sleep ends, light mode knows it by who woke
-/// the thread, or by its next look.
+/// How much of all waiting the two may attribute to different holders: a full trace looks who has the lock as
+/// a sleep ends, light mode knows it by who woke the thread, or by its next look.
 const HOLDER_RATIO: f64 = 0.03;
 
 /// Time waited, by holder, or by waiter and holder, in ns.
@@ -74,7 +75,8 @@ fn compare(what: &str, light: &Waited, full: &Waited) -> (u64, u64, u64) {
     (ours_ns, theirs_ns, apart_ns / 2)
 }
 
-/// The same load in both modes at once: light mode, a full trace, and the time of waits whose end the kernel did not show.
+/// The same load in both modes at once: light mode, a full trace, and the time of waits whose end the kernel
+/// did not show.
 fn watched(recipe: &dyn Recipe) -> anyhow::Result<(Traced, Traced, u64)> {
     let _alone = exclusive()?;
     let server = Server::start(recipe)?;
@@ -89,7 +91,8 @@ fn watched(recipe: &dyn Recipe) -> anyhow::Result<(Traced, Traced, u64)> {
     Ok((light, full, open_ns))
 }
 
-/// Sums agree, and few waits have another holder. A wait whose end the kernel did not show is one more to one of them, and less to the other.
+/// Sums agree, and few waits have another holder. A wait whose end the kernel did not show is one more to one
+/// of them, and less to the other.
 fn is_alike((ours_ns, theirs_ns, apart_ns): (u64, u64, u64), open_ns: u64) -> anyhow::Result<()> {
     ensure!(theirs_ns > 300_000_000, "the threads hardly waited: {theirs_ns} ns");
     let bound_ns = theirs_ns as f64 * SUM_RATIO + open_ns as f64;
@@ -137,7 +140,8 @@ fn uwsgi_s_threads() -> anyhow::Result<()> {
     agrees(&Uwsgi::new(2, 4))
 }
 
-/// What is not as in a full trace yet: waits of requests are up to 8 % shorter in sum, and the rest is beside requests. docs/limits.md has it.
+/// What is not as in a full trace yet: waits of requests are up to 8 % shorter in sum, and the rest is beside
+/// requests. docs/limits.md has it.
 mod gaps {
     use wsgi_trace_tests::gunicorn::{Settings, Version};
     use wsgi_trace_tests::require_bpf;

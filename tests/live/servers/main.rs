@@ -1,5 +1,5 @@
-//! Every server that the project names, one line each: traced under mixed load and compared with its own log, or with the
-//! application's clock where its log has no times.
+//! Every server that the project names, one line each: traced under mixed load and compared with its own log,
+//! or with the application's clock where its log has no times.
 //!
 //! In: recipes (`support/server`). Out: verdicts; the figures measured on standard error. Lines marked
 //! `make live-all` are left out by `make test`, which keeps one server of each family.
@@ -90,8 +90,8 @@ servers! {
     all gunicorn_with_uvicorn_s_worker: GunicornAsgi { worker_class: "uvicorn.workers.UvicornWorker" };
 }
 
-/// Its witness ends with the application, and the response is written a wait later. What is compared is not how long
-/// requests were, but what the application knows of its work.
+/// Its witness ends with the application, and the response is written a wait later. What is compared is not
+/// how long requests were, but what the application knows of its work.
 #[test]
 #[ignore = "make live-all"]
 fn loop_that_runs_by_readiness() -> anyhow::Result<()> {
@@ -131,14 +131,16 @@ mod gaps {
         truth::requests_agree_with_the_witness(&A2WSGI)
     }
 
-    /// 38 % are unexplained; which thread works for which request is not known for a third of the time that they sleep or ask.
+    /// 38 % are unexplained; which thread works for which request is not known for a third of the time that
+    /// they sleep or ask.
     #[test]
     #[ignore = "make live-all gaps"]
     fn granian() -> anyhow::Result<()> {
         truth::requests_agree_with_the_witness(&Granian { blocking_threads: 4 })
     }
 
-    /// 6 to 12 % are unexplained, so that it passes in some runs; requests, their lengths and their threads' accounts are right.
+    /// 6 to 12 % are unexplained, so that it passes in some runs; requests, their lengths and their threads'
+    /// accounts are right.
     #[test]
     #[ignore = "make live-all gaps"]
     fn gunicorn_s_own_asgi_worker() -> anyhow::Result<()> {
@@ -152,8 +154,9 @@ mod gaps {
         truth::requests_agree_with_the_witness(&Hypercorn::ON_ASYNCIO)
     }
 
-    /// 9 to 18 %: a task may go on once it has asked to write. And its witness ends as the application hands over what the reactor writes an iteration later,
-    /// after whatever runs until then. All requests are seen once, and their threads' accounts are right.
+    /// 9 to 18 %: a task may go on once it has asked to write. And its witness ends as the application hands
+    /// over what the reactor writes an iteration later, after whatever runs until then. All requests are
+    /// seen once, and their threads' accounts are right.
     #[test]
     #[ignore = "make live-all gaps"]
     fn daphne() -> anyhow::Result<()> {

@@ -1,11 +1,12 @@
 //! mod_wsgi's own metrics of a daemon process, against the report of the same run.
 //!
-//! In: a daemon whose threads are exhausted by known sleeps. Out: verdicts: time in its queue, in the application, and in use.
+//! In: a daemon whose threads are exhausted by known sleeps. Out: verdicts: time in its queue, in the
+//! application, and in use.
 //!
 //! mod_wsgi takes the clock four times. That is when Apache's child begins to send the request to the daemon
-//! (`queue_start`), when a thread of the daemon has taken it (`daemon_start`), when the application is called, and
-//! when its response is written. A thread counts as in use from shortly before the call. Of our account these are
-//! `pool_wait`, and what comes after it in the daemon.
+//! (`queue_start`), when a thread of the daemon has taken it (`daemon_start`), when the application is
+//! called, and when its response is written. A thread counts as in use from shortly before the call. Of our
+//! account these are `pool_wait`, and what comes after it in the daemon.
 
 use anyhow::{Context as _, ensure};
 use serde::Deserialize;

@@ -15,8 +15,9 @@ use wsgi_trace_tests::server::waitress::Waitress;
 use wsgi_trace_tests::server::{Recipe, Server};
 use wsgi_trace_tests::trace::{Trace, TracedRequest};
 
-/// Six clients at once ask for 50 ms of sleep each, of a pool of two: who waits for a thread waits for the sleeps before
-/// it. The witness is the moment at which the application was called, by its own clock, against the request's arrival.
+/// Six clients at once ask for 50 ms of sleep each, of a pool of two: who waits for a thread waits for the
+/// sleeps before it. The witness is the moment at which the application was called, by its own clock, against
+/// the request's arrival.
 fn wait_for_a_thread(recipe: &dyn Recipe) -> anyhow::Result<()> {
     wait_for_a_thread_after(recipe, &["accept_queue", "loop_wait", "pool_wait"])
 }
@@ -41,7 +42,8 @@ fn wait_for_a_thread_after(recipe: &dyn Recipe, phases: &[&str]) -> anyhow::Resu
             line.id().and_then(|id| ours.get(&id)).with_context(|| format!("not seen: {line:?}"))?;
         let called_ns = line.start_ns.context("the witness has no start")?;
         let theirs_ns = called_ns.saturating_sub(request.start_ns);
-        // What lies between arrival and call beside the wait itself: accepting, reading, parsing, a CPU for it.
+        // What lies between arrival and call beside the wait itself: accepting, reading, parsing, a CPU for
+        // it.
         let ours_ns: u64 = phases.iter().map(|phase| request.phase_ns(phase)).sum();
         waited_ns += request.phase_ns("pool_wait");
         // On a busy machine its thread waits for a CPU before the call, and for the GIL of one that does.

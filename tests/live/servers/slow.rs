@@ -1,7 +1,8 @@
-//! Slow clients: their stall is part of their own request, and a slot is charged for it only where it holds one.
+//! Slow clients: their stall is part of their own request, and a slot is charged for it only where it holds
+//! one.
 //!
-//! In: each server, and what it does for a client that sends its head slowly, its body slowly, or takes its response slowly.
-//! Out: verdicts against the clients' clocks.
+//! In: each server, and what it does for a client that sends its head slowly, its body slowly, or takes its
+//! response slowly. Out: verdicts against the clients' clocks.
 
 use std::ops::RangeInclusive;
 
@@ -76,10 +77,10 @@ fn slow_clients(recipe: &dyn Recipe, slow: Slow) -> anyhow::Result<()> {
     let head: &[&str] = &["--slow-heads", "1", "--first-id", "1000001"];
     let body: &[&str] = &["--slow-bodies", "1", "--slow-body-bytes", "1500", "--first-id", "2000001"];
     let reader: &[&str] = &["--slow-readers", "1", "--slow-read-seconds", "2", "--first-id", "3000001"];
-    // Which share of its client's time a request stalls. A head comes in nine pieces, and the request begins with the
-    // first. Of a body all is waited for but the first piece. Of a response that is read slowly, 2 to 4 of 16 MB lie
-    // in the kernel's buffers when the server is done. A front end and its sockets hold as much again, which it goes
-    // on sending when the server is done.
+    // Which share of its client's time a request stalls. A head comes in nine pieces, and the request begins
+    // with the first. Of a body all is waited for but the first piece. Of a response that is read slowly,
+    // 2 to 4 of 16 MB lie in the kernel's buffers when the server is done. A front end and its sockets
+    // hold as much again, which it goes on sending when the server is done.
     let reads_slowly = if recipe.traces_front_end() { 0.50..0.88 } else { 0.70..0.88 };
     let kinds = [
         ("/fast", "client_read_stall", Some(slow.head), head, 0.80..0.90),

@@ -1,6 +1,8 @@
-//! Whole stacks: Django and Flask with pools of connections to PostgreSQL and Redis, as they stand in production.
+//! Whole stacks: Django and Flask with pools of connections to PostgreSQL and Redis, as they stand in
+//! production.
 //!
-//! In: an application on a server, under clients. Out: verdicts against the application's own clock around its calls, and of what is said.
+//! In: an application on a server, under clients. Out: verdicts against the application's own clock around
+//! its calls, and of what is said.
 
 mod pools;
 mod rows;
@@ -27,7 +29,8 @@ pub(crate) struct Watched {
     findings: Vec<Value>,
 }
 
-/// Whether threads compete for the interpreter lock. Who wakes up wants it, and the application's clocks do not tell that wait from the one before.
+/// Whether threads compete for the interpreter lock. Who wakes up wants it, and the application's clocks do
+/// not tell that wait from the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Gil {
     /// Hardly: a wait is as long as the thread slept, to within the bounds of all intervals.
@@ -54,7 +57,8 @@ pub(crate) fn watch(stack: &Stack, gil: Gil, load: &[&str]) -> anyhow::Result<Wa
 }
 
 impl Watched {
-    /// Requests are those of the clients, slots those of the settings, waits those of the application's clocks.
+    /// Requests are those of the clients, slots those of the settings, waits those of the application's
+    /// clocks.
     fn adds_up(&self, stack: &Stack, gil: Gil) -> anyhow::Result<()> {
         let window = &self.window;
         truth::each_request_is_seen_once(window)?;

@@ -1,7 +1,8 @@
-//! Responses in pieces, of no length that their head says. They last from their arrival to their last byte, on loops
-//! as in pools. What is between two pieces is said to be what the application did there.
+//! Responses in pieces, of no length that their head says. They last from their arrival to their last byte,
+//! on loops as in pools. What is between two pieces is said to be what the application did there.
 //!
-//! In: servers of each kind under several clients at once, with other requests in between. Out: verdicts against the clients' clocks and the application's.
+//! In: servers of each kind under several clients at once, with other requests in between. Out: verdicts
+//! against the clients' clocks and the application's.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +20,8 @@ use wsgi_trace_tests::server::{Recipe, Server};
 use wsgi_trace_tests::trace::{Trace, TracedRequest};
 use wsgi_trace_tests::whole_lines::whole_lines;
 
-/// A response that ends later than this after its client has its last byte, or before its last piece was ready, is not the one that was sent.
+/// A response that ends later than this after its client has its last byte, or before its last piece was
+/// ready, is not the one that was sent.
 const SLACK_NS: u64 = 1_000_000;
 
 /// What the application notes of a response in pieces (`apps/streams.py`).
@@ -39,7 +41,8 @@ struct Sums {
     /// What the application noted to have waited, and what of that kind we say.
     waited_ns: u64,
     ours_ns: u64,
-    /// Since something was ready, or for a thread, a CPU or the interpreter lock: what the application's own wait contains as well.
+    /// Since something was ready, or for a thread, a CPU or the interpreter lock: what the application's own
+    /// wait contains as well.
     late_ns: u64,
     unexplained_ns: u64,
 }
@@ -54,7 +57,8 @@ impl Sums {
         self.unexplained_ns += request.phase_ns("unexplained");
     }
 
-    /// What is said to be a wait of that kind is one; and what is not said to be, is said to be something else that it contains.
+    /// What is said to be a wait of that kind is one; and what is not said to be, is said to be something
+    /// else that it contains.
     fn check(&self, kind: &str, told: Told) -> anyhow::Result<()> {
         let ms = |ns: u64| ns as f64 / 1e6;
         let share = self.unexplained_ns as f64 / self.total_ns.max(1) as f64;
@@ -90,11 +94,12 @@ struct Told {
 
 /// Who sends the pieces is the one that waits for them.
 const BY_THREADS: Told = Told { known: 0.98, unexplained: 0.02 };
-/// Requests interleave on a loop: how often a timer comes due while another request lets somebody go on is chance, and more on a slow machine. Seven runs
-/// of Starlette: 2 to 11 % unexplained, of coroutines and gevent less. That nothing false is said is what is asked here; tests/replay holds what is told.
+/// Requests interleave on a loop: how often a timer comes due while another request lets somebody go on is
+/// chance, and more on a slow machine. Seven runs of Starlette: 2 to 11 % unexplained, of coroutines and
+/// gevent less. That nothing false is said is what is asked here; tests/replay holds what is told.
 const ON_LOOP: Told = Told { known: 0.98, unexplained: 0.25 };
-/// The same where threads of the loop's pool make the pieces and the loop sends them: 3 to 30 % unexplained in ten runs of Twisted, see `gaps`. At least
-/// half is told.
+/// The same where threads of the loop's pool make the pieces and the loop sends them: 3 to 30 % unexplained
+/// in ten runs of Twisted, see `gaps`. At least half is told.
 const FROM_POOL: Told = Told { known: 0.90, unexplained: 0.50 };
 
 /// Streams of one server: their ends, and how much of their waits is to be `told`.
@@ -191,8 +196,9 @@ fn responses_in_pieces_of_workers_without_a_loop_last_to_their_end() -> anyhow::
     last_to_their_end(&Settings::sync(Version::V27, 6), "/drip", BY_THREADS)
 }
 
-/// Not told as well as on other loops: where threads of the loop's pool make the pieces and the loop sends them. Twisted: only the order of its calls tells
-/// whose they are, 3 to 30 % of the pauses are unexplained (ten runs). Starlette's plain iterators: 1 to 5 %.
+/// Not told as well as on other loops: where threads of the loop's pool make the pieces and the loop sends
+/// them. Twisted: only the order of its calls tells whose they are, 3 to 30 % of the pauses are unexplained
+/// (ten runs). Starlette's plain iterators: 1 to 5 %.
 mod gaps {
     use super::*;
 

@@ -1,7 +1,9 @@
-//! Servers that do the TLS themselves: requests are as many, each as long and at the same time, as their clients say,
-//! whatever the handshakes are like. They have their clients' names where the server's OpenSSL is probed; elsewhere nothing is said of what is encrypted.
+//! Servers that do the TLS themselves: requests are as many, each as long and at the same time, as their
+//! clients say, whatever the handshakes are like. They have their clients' names where the server's OpenSSL
+//! is probed; elsewhere nothing is said of what is encrypted.
 //!
-//! In: recipes, versions of TLS, clients that keep their connections or do not. Out: verdicts; the figures measured on standard error.
+//! In: recipes, versions of TLS, clients that keep their connections or do not. Out: verdicts; the figures
+//! measured on standard error.
 
 use std::collections::BTreeMap;
 
@@ -115,13 +117,14 @@ fn requests_are_those_of_the_clients(
     }
 }
 
-/// Requests of a run that may be hidden though their connections came after the probes, where these came amid the load: what a thread reads of two new
-/// connections before OpenSSL has decrypted either cannot be joined (docs/tls.md). That was seen on uvicorn in two of 24 runs; this is one
-/// request in a hundred.
+/// Requests of a run that may be hidden though their connections came after the probes, where these came amid
+/// the load: what a thread reads of two new connections before OpenSSL has decrypted either cannot be joined
+/// (docs/tls.md). That was seen on uvicorn in two of 24 runs; this is one request in a hundred.
 const MOST_LATE: usize = 3;
 
-/// Each request has the method, path and status that its client knows, and no name is given twice. Hidden are those, with few exceptions, whose connection was there before
-/// the probes: which of OpenSSL's objects it has can stay open until a thread reads from it alone.
+/// Each request has the method, path and status that its client knows, and no name is given twice. Hidden are
+/// those, with few exceptions, whose connection was there before the probes: which of OpenSSL's objects it
+/// has can stay open until a thread reads from it alone.
 fn names_are_those_of_the_clients(
     traced: &Traced,
     parts: [(&Sent, &[&TracedRequest]); 2],
@@ -166,7 +169,8 @@ fn names_are_those_of_the_clients(
     Ok(())
 }
 
-/// Each request is as long by our account as by its client's clock: a single client asks for one after the other.
+/// Each request is as long by our account as by its client's clock: a single client asks for one after the
+/// other.
 fn intervals_agree(recipe: &dyn Recipe, window: &Window, ours: &[&TracedRequest]) -> anyhow::Result<()> {
     let mut intervals = Intervals::default();
     for (sent, request) in window.single.requests.iter().zip(ours) {
@@ -179,7 +183,8 @@ fn intervals_agree(recipe: &dyn Recipe, window: &Window, ours: &[&TracedRequest]
         intervals.add(kind(&sent.path), Pair::of(request, both_ns, (&window.waits, &threads)));
     }
     let wrong = intervals.wrong(Between {
-        // The client's clock stands outside: beside what the server does, its client writes a head and reads one, and both encrypt.
+        // The client's clock stands outside: beside what the server does, its client writes a head and reads
+        // one, and both encrypt.
         speed: window.speed.times(2),
         is_woken_rarely: false,
         resolution_ns: 0,
@@ -203,7 +208,8 @@ fn nothing_is_said_of_what_is_encrypted(traced: &Traced) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `name: recipe, version, requests of a connection, names;` is a test that `make test` runs, with `all` before it one for `make live-all`.
+/// `name: recipe, version, requests of a connection, names;` is a test that `make test` runs, with `all`
+/// before it one for `make live-all`.
 macro_rules! encrypted {
     () => {};
     (all $name:ident: $recipe:expr, $version:literal, $keep_alive:literal, $names:ident; $($rest:tt)*) => {

@@ -1,6 +1,7 @@
 //! trio: what tasks on one loop wait for, and what their threads do, by the tasks' own clocks.
 //!
-//! In: hypercorn on trio with one, three and eight clients. Out: verdicts: per kind of work the phase that it is has its time, and no other phase has it.
+//! In: hypercorn on trio with one, three and eight clients. Out: verdicts: per kind of work the phase that it
+//! is has its time, and no other phase has it.
 
 use std::collections::BTreeMap;
 
@@ -93,14 +94,15 @@ fn by_kind(clients: u32) -> anyhow::Result<BTreeMap<String, Sums>> {
     Ok(kinds)
 }
 
-/// What is told with so many clients. Where tasks interleave in one iteration of the loop, what nobody can attribute
-/// is unexplained. In six runs it was 7 to 21 % with one client, 34 to 52 with three, 62 to 71 with eight.
+/// What is told with so many clients. Where tasks interleave in one iteration of the loop, what nobody can
+/// attribute is unexplained. In six runs it was 7 to 21 % with one client, 34 to 52 with three, 62 to 71 with
+/// eight.
 struct Told {
     clients: u32,
     /// Greatest share of all time that is unexplained.
     unexplained: f64,
-    /// Least share of what a coroutine asked its back end for, or was to sleep, that has its name. In the same runs
-    /// it was all of it with one client, 40 % and 27 % with three, 28 % and 6 % with eight.
+    /// Least share of what a coroutine asked its back end for, or was to sleep, that has its name. In the
+    /// same runs it was all of it with one client, 40 % and 27 % with three, 28 % and 6 % with eight.
     asked: f64,
     slept: f64,
 }
@@ -111,7 +113,8 @@ const TOLD: [Told; 3] = [
     Told { clients: 8, unexplained: 0.85, asked: 0.10, slept: 0.0 },
 ];
 
-/// Greatest share of all time by which requests are said to have slept, or to have waited for back ends, more than they did: 0 to 5 % in six runs.
+/// Greatest share of all time by which requests are said to have slept, or to have waited for back ends, more
+/// than they did: 0 to 5 % in six runs.
 const OVER: f64 = 0.08;
 /// Greatest share of a kind's time in a phase that it cannot have had.
 const WRONG: f64 = 0.03;

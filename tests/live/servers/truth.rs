@@ -1,7 +1,7 @@
 //! The one comparison that every server is put to.
 //!
-//! In: a recipe. Out: a verdict: the same requests as the witness's, the same interval, slots as configured, nearly nothing
-//! unexplained, thread accounts as the kernel's.
+//! In: a recipe. Out: a verdict: the same requests as the witness's, the same interval, slots as configured,
+//! nearly nothing unexplained, thread accounts as the kernel's.
 
 use std::collections::BTreeMap;
 
@@ -19,9 +19,9 @@ use crate::work;
 const REQUESTS: u32 = 300;
 const ROUTES: &str = "/fast=4,/cpu=2,/backend,/stream,/empty,/unchanged,/missing,/mixed=2,/error,/sleep/5";
 
-/// A thread that runs as its `schedstat` is read has run for longer than the kernel has counted, by up to a tick. Of
-/// accounts of a few milliseconds that is more than a hundredth. Such accounts are all that is left where the workers
-/// that served have ended.
+/// A thread that runs as its `schedstat` is read has run for longer than the kernel has counted, by up to a
+/// tick. Of accounts of a few milliseconds that is more than a hundredth. Such accounts are all that is left
+/// where the workers that served have ended.
 const READING_NS: u64 = 1_000_000;
 
 /// Something more that a window is put to.
@@ -38,8 +38,8 @@ fn window(recipe: &dyn Recipe, asks_work: bool) -> anyhow::Result<Window> {
         requests += work::REQUESTS;
     }
     let requests = requests.to_string();
-    // Loops share the connections out among themselves. Each has as many clients as one by itself, so that none is woken rarely: what
-    // it does after a pause takes twice as long on some processors.
+    // Loops share the connections out among themselves. Each has as many clients as one by itself, so that
+    // none is woken rarely: what it does after a pause takes twice as long on some processors.
     let number = (3 * recipe.loops()).to_string();
     let options = [
         &["--requests", &requests, "--seconds", "30", "--clients", &number, "--routes", &routes][..],
@@ -59,7 +59,8 @@ pub(crate) fn requests_agree_but_for_their_work(recipe: &dyn Recipe) -> anyhow::
     put(recipe, false, &[])
 }
 
-/// The same, but for the length of requests, which their witness does not know: what the application knows of its own work.
+/// The same, but for the length of requests, which their witness does not know: what the application knows of
+/// its own work.
 pub(crate) fn work_agrees_with_the_witness(recipe: &dyn Recipe) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
@@ -72,7 +73,8 @@ pub(crate) fn work_agrees_with_the_witness(recipe: &dyn Recipe) -> anyhow::Resul
     work::phases_are_those_of_the_work(recipe, &window)
 }
 
-/// The same, but for lengths: where a quota stops a thread between two clocks, these differ by that. And these checks.
+/// The same, but for lengths: where a quota stops a thread between two clocks, these differ by that. And
+/// these checks.
 pub(crate) fn accounts_agree_under_a_quota(recipe: &dyn Recipe, checks: &[Check<'_>]) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
@@ -118,9 +120,10 @@ fn put(recipe: &dyn Recipe, asks_work: bool, checks: &[Check<'_>]) -> anyhow::Re
     Ok(())
 }
 
-/// Each line of the log is one of ours with the same method, path and status, and so is each request that was answered;
-/// and nobody asked for more. What the witness logged and its client never got may have no status. An exception may end
-/// the connection, so that neither it nor what came after it on the connection is answered.
+/// Each line of the log is one of ours with the same method, path and status, and so is each request that was
+/// answered; and nobody asked for more. What the witness logged and its client never got may have no status.
+/// An exception may end the connection, so that neither it nor what came after it on the connection is
+/// answered.
 pub(crate) fn every_request_is_seen_once(window: &Window) -> anyhow::Result<()> {
     ensure!(window.sent.answered() >= 250, "only {} answers", window.sent.answered());
     each_request_is_seen_once(window)
@@ -172,7 +175,8 @@ pub(crate) fn each_request_is_seen_once(window: &Window) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Each kind of request is as long by our account as by the witness's, but for what the server does between the two clocks.
+/// Each kind of request is as long by our account as by the witness's, but for what the server does between
+/// the two clocks.
 fn intervals_agree(recipe: &dyn Recipe, window: &Window) -> anyhow::Result<()> {
     let ours: BTreeMap<u64, &TracedRequest> =
         window.traced.requests.iter().filter_map(|request| Some((request.id()?, request))).collect();
@@ -201,9 +205,9 @@ pub(crate) fn slots_are_as_configured(recipe: &dyn Recipe, traced: &Traced) -> a
     waits_for_work_are_free(traced)
 }
 
-/// A slot that waits for its next request is free, however it waits. What it does between requests (its log, accepting, the
-/// witness) is work as far as it runs or is ready to. Only what it slept may have been such a wait. Event loops do
-/// not wait but for events.
+/// A slot that waits for its next request is free, however it waits. What it does between requests (its log,
+/// accepting, the witness) is work as far as it runs or is ready to. Only what it slept may have been such a
+/// wait. Event loops do not wait but for events.
 fn waits_for_work_are_free(traced: &Traced) -> anyhow::Result<()> {
     let list =
         |pointer: &str| traced.value(pointer)?.as_array().with_context(|| format!("{pointer} is no list"));
@@ -257,9 +261,9 @@ pub(crate) fn little_is_unexplained(recipe: &dyn Recipe, traced: &Traced) -> any
     Ok(())
 }
 
-/// What the kernel's tracer shows of the threads whose accounts the program compares (those that have not ended), in
-/// ns; and how many they are. One that waited for a CPU since before its account began is not compared, and the
-/// report does not say which one.
+/// What the kernel's tracer shows of the threads whose accounts the program compares (those that have not
+/// ended), in ns; and how many they are. One that waited for a CPU since before its account began is not
+/// compared, and the report does not say which one.
 fn shown(window: &Window) -> anyhow::Result<(Times, u64)> {
     let processes = window.traced.value("/processes")?.as_array().context("no list of processes")?;
     let threads = processes.iter().filter_map(|process| process.get("threads")?.as_array()).flatten();
@@ -306,8 +310,8 @@ fn accounts_agree(window: &Window) -> anyhow::Result<()> {
             "{what}: {ours_ns} against {theirs_ns} ns, not {least_ns} to {most_ns}"
         );
     }
-    // Stretches of which the tracer does not show both ends within the window are left out there. The others have within them
-    // what a hypervisor took, which the kernel does not count as CPU time.
+    // Stretches of which the tracer does not show both ends within the window are left out there. The others
+    // have within them what a hypervisor took, which the kernel does not count as CPU time.
     let compared = law("threads_compared")?;
     if compared < threads {
         eprintln!("  {compared} of {threads} threads that the tracer shows were compared");

@@ -1,7 +1,8 @@
-//! uvloop under load: what coroutines wait for, and what plain functions do in threads beside the loop, by their own clocks.
+//! uvloop under load: what coroutines wait for, and what plain functions do in threads beside the loop, by
+//! their own clocks.
 //!
-//! In: FastAPI under uvicorn, on uvloop and on asyncio's own loop, with sixteen clients. Out: verdicts: per kind of work the phase that it is
-//! has its time, and no other phase has it.
+//! In: FastAPI under uvicorn, on uvloop and on asyncio's own loop, with sixteen clients. Out: verdicts: per
+//! kind of work the phase that it is has its time, and no other phase has it.
 
 use std::collections::BTreeMap;
 
@@ -20,9 +21,9 @@ const ROUTES: &str = "--routes=/truth/sleep/26=2,/truth/backend/36=2,/await/slee
 struct Work {
     kind: &'static str,
     phase: &'static str,
-    /// Least share of what was asked for that has its name. Where many go on at once, what nobody can attribute is
-    /// unexplained. In our runs threads' work has 57 to 79 %, timers of coroutines 24 to 60 % (8 % in one beside a
-    /// compiler), sockets of coroutines all.
+    /// Least share of what was asked for that has its name. Where many go on at once, what nobody can
+    /// attribute is unexplained. In our runs threads' work has 57 to 79 %, timers of coroutines 24 to 60
+    /// % (8 % in one beside a compiler), sockets of coroutines all.
     named: f64,
 }
 
@@ -89,7 +90,8 @@ fn by_kind(recipe: FastApi) -> anyhow::Result<(BTreeMap<String, Sums>, Traced)> 
     Ok((kinds, traced))
 }
 
-/// Per kind of work: its phase has its time, no other wait has any, and what is not told of back ends keeps them from being ruled out.
+/// Per kind of work: its phase has its time, no other wait has any, and what is not told of back ends keeps
+/// them from being ruled out.
 fn told(recipe: FastApi) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;

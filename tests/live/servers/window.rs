@@ -1,6 +1,7 @@
 //! A window of the program around a load, with all that others saw meanwhile.
 //!
-//! In: a recipe, a load. Out: a [`Window`]: requests by our account and by the witness's, what threads did by the kernel's tracer.
+//! In: a recipe, a load. Out: a [`Window`]: requests by our account and by the witness's, what threads did by
+//! the kernel's tracer.
 
 use std::collections::BTreeMap;
 
@@ -31,9 +32,9 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// The threads that may keep a request from going on. They are its own and its process's first: a loop's thread
-    /// may write what one of its pool has made. Where they share the GIL, they are all of the process, which may have
-    /// it and no CPU.
+    /// The threads that may keep a request from going on. They are its own and its process's first: a loop's
+    /// thread may write what one of its pool has made. Where they share the GIL, they are all of the
+    /// process, which may have it and no CPU.
     pub(crate) fn threads_about(
         &self,
         recipe: &dyn Recipe,

@@ -1,6 +1,8 @@
-//! What the application knows of its own work: each request of the `/truth` routes does one thing, timed by the thread that does it.
+//! What the application knows of its own work: each request of the `/truth` routes does one thing, timed by
+//! the thread that does it.
 //!
-//! In: a window. Out: verdicts: the phase that is that thing has its time, from both sides, at the median, p90 and p99 of each kind.
+//! In: a window. Out: verdicts: the phase that is that thing has its time, from both sides, at the median,
+//! p90 and p99 of each kind.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +14,8 @@ use wsgi_trace_tests::witness::Witness;
 
 use crate::window::Window;
 
-/// What clients ask for beside the other routes, where the application is `demo_app` and one thread serves a request.
+/// What clients ask for beside the other routes, where the application is `demo_app` and one thread serves a
+/// request.
 pub(crate) const ROUTES: &str =
     "/truth/sleep/8=2,/truth/backend/12=2,/truth/lock/6=2,/truth/cpu/4=2,/truth/file=2";
 /// What is shown one by one.
@@ -41,13 +44,15 @@ pub(crate) struct Compared {
     pub(crate) intervals: Intervals,
     /// The same, where other threads' waits for a CPU excuse nothing.
     pub(crate) strict: Intervals,
-    /// By kind, as if nobody had waited for the interpreter lock at the end of a sleep, but where who had it had no CPU.
+    /// By kind, as if nobody had waited for the interpreter lock at the end of a sleep, but where who had it
+    /// had no CPU.
     pub(crate) asleep: Intervals,
     /// How many of each.
     pub(crate) kinds: BTreeMap<String, usize>,
 }
 
-/// Each piece of work that the application noted beside the phase that it is, by kinds of the caller's choice.
+/// Each piece of work that the application noted beside the phase that it is, by kinds of the caller's
+/// choice.
 pub(crate) fn compared(
     recipe: &dyn Recipe,
     window: &Window,
@@ -86,8 +91,9 @@ pub(crate) fn compared(
     Ok(compared)
 }
 
-/// CPU time of a request's server beside the application's work, in ns, at the ninth of ten: of requests whose work is to wait, in the
-/// same run. Parsing, answering and logging cost those that compute as much. How many heads that is differs between CPUs (30 to 60).
+/// CPU time of a request's server beside the application's work, in ns, at the ninth of ten: of requests
+/// whose work is to wait, in the same run. Parsing, answering and logging cost those that compute as much.
+/// How many heads that is differs between CPUs (30 to 60).
 fn beside_work_ns(window: &Window, ours: &BTreeMap<u64, &TracedRequest>) -> anyhow::Result<u64> {
     let mut beside_ns = Vec::new();
     for witness in window.witnesses.iter().filter(|witness| witness.kind != "cpu") {
@@ -107,10 +113,12 @@ fn claim(
     beside_ns: u64,
 ) -> anyhow::Result<(u64, (u64, u64))> {
     let asleep_ns = witness.asleep_ns();
-    // Who sleeps without the GIL wants it again at the end: that wait is a phase of its own, and it slept for the rest.
+    // Who sleeps without the GIL wants it again at the end: that wait is a phase of its own, and it slept for
+    // the rest.
     let slept = |phase: &str| {
         let least_ns = asleep_ns.saturating_sub(request.phase_ns("gil_wait"));
-        // The kernel counts some sleep as a wait for a CPU, where it moves the thread meanwhile (Linux 6.12 on).
+        // The kernel counts some sleep as a wait for a CPU, where it moves the thread meanwhile (Linux 6.12
+        // on).
         (request.phase_ns(phase), (least_ns, witness.wall_ns.saturating_sub(witness.cpu_ns)))
     };
     match witness.kind.as_str() {

@@ -1,4 +1,5 @@
-//! A client that others wrote: wrk asks as fast as it is answered, on kept connections, and counts the answers.
+//! A client that others wrote: wrk asks as fast as it is answered, on kept connections, and counts the
+//! answers.
 //!
 //! In: a server of each family. Out: verdicts: as many requests by our account as by wrk's.
 
@@ -32,7 +33,8 @@ struct Told {
     errors: u64,
 }
 
-/// wrk counts answers until its time is over and leaves: what it has asked then, one request a connection, nobody counts but us.
+/// wrk counts answers until its time is over and leaves: what it has asked then, one request a connection,
+/// nobody counts but us.
 fn counts_agree(recipe: &dyn Recipe) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     if !std::path::Path::new(WRK).exists() {
@@ -55,7 +57,8 @@ fn counts_agree(recipe: &dyn Recipe) -> anyhow::Result<()> {
     let traced = trace.end()?;
     let ours = traced.number("/requests/completed")?;
     eprintln!("{}: {told:?} by wrk, {ours} by us", recipe.about());
-    // A server that keeps no connection ends each with its answer; wrk leaves before it sees the last of these ends.
+    // A server that keeps no connection ends each with its answer; wrk leaves before it sees the last of
+    // these ends.
     let ends = told.answers.saturating_sub(CONNECTIONS)..=told.answers;
     ensure!(told.answers > 100 && told.errors == 0, "{text}");
     ensure!(told.ended == 0 || ends.contains(&told.ended), "{text}");

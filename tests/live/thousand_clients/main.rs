@@ -1,8 +1,8 @@
-//! A thousand clients that connect at once, at servers of every kind, with few descriptors and with many. Each
-//! connection is served or has its cause, and the report counts what the clients saw.
+//! A thousand clients that connect at once, at servers of every kind, with few descriptors and with many.
+//! Each connection is served or has its cause, and the report counts what the clients saw.
 //!
-//! In: servers as they come, with four slots where that can be set. Out: a table and a JSON file (`make thousand-clients`
-//! keeps them in docs/), and an error that names each row that does not agree.
+//! In: servers as they come, with four slots where that can be set. Out: a table and a JSON file (`make
+//! thousand-clients` keeps them in docs/), and an error that names each row that does not agree.
 
 mod clients;
 mod page;

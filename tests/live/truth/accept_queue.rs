@@ -1,4 +1,5 @@
-//! Waits for accept against the server's and the clients' own clocks; what is refused against the kernel's own counters.
+//! Waits for accept against the server's and the clients' own clocks; what is refused against the kernel's
+//! own counters.
 //!
 //! In: a server that serves one at a time. Out: verdicts.
 
@@ -19,7 +20,8 @@ use wsgi_trace_tests::trace::{Trace, Traced};
 
 /// How far the profiler's clock reading may lie from the call that it stands for.
 const SLACK_NS: u64 = 50_000;
-/// What both clocks together must tell the wait to, in some round at least: the machine may be busy in others.
+/// What both clocks together must tell the wait to, in some round at least: the machine may be busy in
+/// others.
 const CLOSE_NS: u64 = 1_000_000;
 /// Rounds until one is so close.
 const ROUNDS_MAX: usize = 40;
@@ -54,8 +56,8 @@ struct Waiter {
     accepted: usize,
 }
 
-/// Waits of so many rounds, or of more until the clocks of one are close: in each the server is busy for a known time, and a
-/// client comes meanwhile.
+/// Waits of so many rounds, or of more until the clocks of one are close: in each the server is busy for a
+/// known time, and a client comes meanwhile.
 fn waits(listening: &Listening, rounds_min: usize) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
@@ -110,7 +112,8 @@ fn between(client_ns: (u64, u64), accepted: &Accepted) -> (u64, u64) {
     (accepted.before_ns.saturating_sub(client_ns.1), accepted.after_ns.saturating_sub(client_ns.0))
 }
 
-/// The listener's own account: every wait is known, from the connection on, or where accept is deferred from the data on.
+/// The listener's own account: every wait is known, from the connection on, or where accept is deferred from
+/// the data on.
 fn listener_agrees(
     traced: &Traced,
     listening: &Listening,
@@ -161,7 +164,8 @@ fn wait_for_a_deferred_accept_begins_with_the_first_data() -> anyhow::Result<()>
     waits(&Listening { deferred: true, family: "6", ..Listening::TCP }, 2)
 }
 
-/// Both network counters of the report are what the kernel counted since `before`, and the listener's what `ss` says.
+/// Both network counters of the report are what the kernel counted since `before`, and the listener's what
+/// `ss` says.
 fn refusals_agree(traced: &Traced, server: &OneAtATime, before: (u64, u64)) -> anyhow::Result<u64> {
     let overflows = server.kernel_counter("ListenOverflows")? - before.0;
     let drops = server.kernel_counter("ListenDrops")? - before.1;
@@ -196,8 +200,9 @@ impl Crowd {
         let before = kernel_counts(&server)?;
         let trace = Trace::start_with(server.pid(), options)?;
         let _busy = server.keep_busy(0)?;
-        // A queue takes one more than its limit. These connect first: of two handshakes at once that find the last room, the kernel
-        // refuses one only at its end, and that client believes that it is connected.
+        // A queue takes one more than its limit. These connect first: of two handshakes at once that find the
+        // last room, the kernel refuses one only at its end, and that client believes that it is
+        // connected.
         let first = server.burst(3, 0).stdout(Stdio::piped()).spawn()?;
         until("three connections in the queue", Duration::from_secs(10), || {
             Ok((server.queued_by_ss()? == 3).then_some(()))

@@ -77,7 +77,8 @@ fn assert_equal(window: &Window) -> anyhow::Result<()> {
     let missing: Vec<_> = before_end
         .iter()
         .filter(|(line, count)| ours.get(line) != Some(count))
-        // gunicorn logs what it could not send, too: then the client has had no answer, and we have seen none.
+        // gunicorn logs what it could not send, too: then the client has had no answer, and we have seen
+        // none.
         .filter(|((path, method, _), _)| {
             let id = path.rsplit('/').next().and_then(|id| id.parse().ok());
             let unanswered = id.and_then(|id: u64| by_id.get(&id)).is_some_and(|sent| sent.status.is_none());

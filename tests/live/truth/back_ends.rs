@@ -1,9 +1,10 @@
-//! Whose back end it is that one of many interleaved requests asks, against the back end, which is told by whom it is asked.
+//! Whose back end it is that one of many interleaved requests asks, against the back end, which is told by
+//! whom it is asked.
 //!
-//! In: gevent's own server and uvicorn; requests that sleep for different times, ask a back end that keeps each for its own time, and answer, some after
-//! another sleep. Out: verdicts. How many requests have the wait for their back end that the clocks of the
-//! application and of the back end give. How many lack some of it, which is unexplained then. That none has
-//! another's.
+//! In: gevent's own server and uvicorn; requests that sleep for different times, ask a back end that keeps
+//! each for its own time, and answer, some after another sleep. Out: verdicts. How many requests have the
+//! wait for their back end that the clocks of the application and of the back end give. How many lack some of
+//! it, which is unexplained then. That none has another's.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -23,7 +24,8 @@ use wsgi_trace_tests::server::asking::{Asking, Loop};
 use wsgi_trace_tests::trace::{Trace, TracedRequest};
 use wsgi_trace_tests::whole_lines::whole_lines;
 
-/// Sleeps for different times, answers of different times; one of the two kinds answers its client right after.
+/// Sleeps for different times, answers of different times; one of the two kinds answers its client right
+/// after.
 const AT_ONCE: &str = "/ask/3/11/0,/ask/7/31/0,/ask/12/17/0,/ask/19/5/0,/ask/2/47/0";
 /// The same, and some sleep again before they answer.
 const SLEEPING_AGAIN: &str = "/ask/3/11/0,/ask/7/31/4,/ask/12/17/9,/ask/19/5/0,/ask/2/47/13";
@@ -91,8 +93,8 @@ struct Verdict {
     total_ns: u64,
 }
 
-/// Between which two lengths the wait for the back end lies: what the back end took, less what the request did between its question
-/// and its wait; from the application's question to its answer.
+/// Between which two lengths the wait for the back end lies: what the back end took, less what the request
+/// did between its question and its wait; from the application's question to its answer.
 fn expected_ns(note: &Note, question: &Question, request: &TracedRequest) -> RangeInclusive<u64> {
     let awake_ns = ["cpu", "run_queue", "write"].map(|phase| request.phase_ns(phase)).iter().sum();
     let at_least_ns = question.answered_ns.saturating_sub(question.asked_ns).saturating_sub(awake_ns);

@@ -1,6 +1,7 @@
 //! Connections that wait in a full worker while another is free, against the application's own clock.
 //!
-//! In: a server of two workers, of which one is stopped while the other accepts more than it can serve. Out: verdicts.
+//! In: a server of two workers, of which one is stopped while the other accepts more than it can serve. Out:
+//! verdicts.
 
 use std::time::Duration;
 

@@ -30,8 +30,8 @@ fn share(part: u64, whole: u64) -> f64 {
     part as f64 / whole.max(1) as f64
 }
 
-/// Threads that only compute sleep for nothing but the lock: what their own clocks say of wall, CPU and run queue leaves
-/// the time that they waited for it.
+/// Threads that only compute sleep for nothing but the lock: what their own clocks say of wall, CPU and run
+/// queue leaves the time that they waited for it.
 #[test]
 #[ignore = "make live: wants a machine that does nothing else"]
 fn waits_for_the_interpreter_lock_agree_with_the_threads_own_clocks() -> anyhow::Result<()> {
@@ -42,10 +42,12 @@ fn waits_for_the_interpreter_lock_agree_with_the_threads_own_clocks() -> anyhow:
     let told = waits_of(&traced.recording)?;
     let witnesses: Vec<_> = server.witness()?.into_iter().filter(|witness| witness.kind == "cpu").collect();
     assert_eq!(witnesses.len(), 4);
-    // What the host took from a thread that ran is neither its CPU time nor its run queue: by its own clocks it slept.
+    // What the host took from a thread that ran is neither its CPU time nor its run queue: by its own clocks
+    // it slept.
     let stolen_ns = traced.number("/losses/conservation/stolen_ns")?;
     for witness in witnesses {
-        // A thread waits before its clocks are read first and after they are read last as well: that is none of theirs.
+        // A thread waits before its clocks are read first and after they are read last as well: that is none
+        // of theirs.
         let (by_holder, handover_ns) = told.asleep(witness.tid, witness.start_ns, witness.end_ns);
         let ours_ns = by_holder.values().sum::<u64>() + handover_ns;
         let error = share(ours_ns.abs_diff(witness.asleep_ns()), witness.asleep_ns());
@@ -70,8 +72,8 @@ fn waits_for_the_interpreter_lock_agree_with_the_threads_own_clocks() -> anyhow:
     Ok(())
 }
 
-/// Two threads keep the lock for 11 ms and sleep for 2 ms by turns, without computing: the rest of its time each waits, about
-/// half. No probe is involved, and nobody's CPU time.
+/// Two threads keep the lock for 11 ms and sleep for 2 ms by turns, without computing: the rest of its time
+/// each waits, about half. No probe is involved, and nobody's CPU time.
 #[test]
 #[ignore = "make live: wants a machine that does nothing else"]
 fn threads_that_take_turns_wait_as_long_as_their_own_clocks_say() -> anyhow::Result<()> {
@@ -119,8 +121,8 @@ fn threads_that_take_turns_wait_as_long_as_their_own_clocks_say() -> anyhow::Res
     Ok(())
 }
 
-/// The same for requests. A request also waits for the lock outside of what the application times, but no longer than
-/// that takes.
+/// The same for requests. A request also waits for the lock outside of what the application times, but no
+/// longer than that takes.
 fn who_computes_waits_for_the_interpreter_lock(version: Version) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
@@ -135,7 +137,8 @@ fn who_computes_waits_for_the_interpreter_lock(version: Version) -> anyhow::Resu
     for witness in &witnesses {
         let request = ours.get(&witness.id.parse()?).context("a request is missing")?;
         ours_ns += request.phase_ns("gil_wait");
-        // Who is made to give the lock up waits until another has taken it, which takes long where cores are short.
+        // Who is made to give the lock up waits until another has taken it, which takes long where cores are
+        // short.
         handed_over_ns += request.phase_ns("lock_wait");
         theirs_ns += witness.asleep_ns();
         cpu_ns += witness.cpu_ns;

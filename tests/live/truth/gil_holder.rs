@@ -1,4 +1,5 @@
-//! Who had the interpreter lock, for how long, and whether it gave it up when asked, against the application's own clocks.
+//! Who had the interpreter lock, for how long, and whether it gave it up when asked, against the
+//! application's own clocks.
 //!
 //! In: servers whose requests keep the lock for a known time. Out: verdicts.
 
@@ -70,7 +71,8 @@ fn the_one_that_holds_is_named(mode: &[&str]) -> anyhow::Result<()> {
     let (mut all_ours_ns, mut all_theirs_ns) = (0, 0);
     traced.undecided_ns()?;
     let not_seen = traced.number("/losses/undecided_waits")?;
-    // Which of the two had the CPU that a hypervisor took, and when, nobody knows: all of them together differ by no more.
+    // Which of the two had the CPU that a hypervisor took, and when, nobody knows: all of them together
+    // differ by no more.
     let (mut off_ns, mut short_ns) = (0, 0);
     let stolen_ns = traced.number("/losses/conservation/stolen_ns")?;
     for witness in witnesses.iter().filter(|witness| witness.kind == "want") {
@@ -81,8 +83,9 @@ fn the_one_that_holds_is_named(mode: &[&str]) -> anyhow::Result<()> {
             .context("a request is missing")?;
         let held_ns: u64 = ours.gil_holders.iter().map(|holder| holder.wait_ns).sum();
         assert_eq!(held_ns, ours.phase_ns("gil_wait"), "holders add up to the phase");
-        // From the end of its 20 ms to that of the hold, two moments fixed before: after the hold, who waited goes first. It may
-        // have been ready without a CPU meanwhile, as the other may have been at its end.
+        // From the end of its 20 ms to that of the hold, two moments fixed before: after the hold, who waited
+        // goes first. It may have been ready without a CPU meanwhile, as the other may have been at
+        // its end.
         let wanted_ns = witness.until_ns.context("no moment")?;
         let hold = holders
             .iter()
@@ -96,9 +99,10 @@ fn the_one_that_holds_is_named(mode: &[&str]) -> anyhow::Result<()> {
         let ours_ns: u64 = by_hold.map(|holder| holder.wait_ns).sum();
         let theirs_ns = hold.until_ns.unwrap_or(wanted_ns) - wanted_ns;
         let without_cpu_ns = witness.run_queue_ns + hold.run_queue_ns;
-        // A kernel that runs no program while a thread that it protects has the CPU shows no wakeup by what interrupts that.
-        // Otherwise only the request's beginning may be unexplained. It may have come while a thread ran and stood in
-        // the run queue, in an order that its account does not have. The application was not called yet then.
+        // A kernel that runs no program while a thread that it protects has the CPU shows no wakeup by what
+        // interrupts that. Otherwise only the request's beginning may be unexplained. It may have
+        // come while a thread ran and stood in the run queue, in an order that its account does not
+        // have. The application was not called yet then.
         let unexplained_ns = ours.phase_ns("unexplained");
         let uncalled_ns = witness.start_ns.saturating_sub(ours.start_ns);
         assert!(
@@ -158,8 +162,8 @@ fn the_one_that_holds_is_named(mode: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Threads that only compute hand the lock over whenever they are asked: no request goes unheard, and each is made to give
-/// it up.
+/// Threads that only compute hand the lock over whenever they are asked: no request goes unheard, and each is
+/// made to give it up.
 #[test]
 #[ignore = "make live: 1 of 130 runs lacked one sleep of a switch interval that the tracer shows, and that is not understood"]
 fn threads_that_compute_give_the_lock_up_when_asked() -> anyhow::Result<()> {
@@ -176,9 +180,9 @@ fn threads_that_compute_give_the_lock_up_when_asked() -> anyhow::Result<()> {
     let traced = trace.end()?;
     let witnesses: Vec<_> = server.witness()?.into_iter().filter(|witness| witness.kind == "cpu").collect();
     let [one, other] = witnesses.as_slice() else { anyhow::bail!("not two threads") };
-    // Their own clocks leave what a hypervisor took to their sleep, and what they slept now and then to the run queue
-    // (Linux 6.12). Between the moments that they give, the kernel's tracer is the witness. Who is not one of the two
-    // can have the lock only while it has a CPU, or waits for one.
+    // Their own clocks leave what a hypervisor took to their sleep, and what they slept now and then to the
+    // run queue (Linux 6.12). Between the moments that they give, the kernel's tracer is the witness. Who
+    // is not one of the two can have the lock only while it has a CPU, or waits for one.
     let of_one = shown.within(one.start_ns..one.end_ns);
     let of_other = shown.within(other.start_ns..other.end_ns);
     let of_both = shown.within(one.start_ns.min(other.start_ns)..one.end_ns.max(other.end_ns));
@@ -191,8 +195,9 @@ fn threads_that_compute_give_the_lock_up_when_asked() -> anyhow::Result<()> {
     let number = |key: &str| lock.get(key).and_then(Value::as_u64).with_context(|| format!("no {key}"));
     let (forced, voluntary) = (number("after_forced_release")?, number("after_voluntary_release")?);
     eprintln!("{forced} waits after a forced release, {voluntary} after a voluntary one; {lock}");
-    // Who waited a whole interval has asked, once or more, and is heard. Shorter waits are those of threads that begin and end:
-    // how many there are is the machine's affair, and which of them follow a forced release.
+    // Who waited a whole interval has asked, once or more, and is heard. Shorter waits are those of threads
+    // that begin and end: how many there are is the machine's affair, and which of them follow a forced
+    // release.
     let cycles = lock.get("cycles").and_then(Value::as_array).context("no cycles")?;
     let asked: u64 = cycles.iter().skip(1).filter_map(Value::as_u64).sum();
     assert!(asked > 10 && forced * 10 >= asked * 9, "{asked} asked, {forced} forced");
@@ -213,8 +218,8 @@ fn threads_that_compute_give_the_lock_up_when_asked() -> anyhow::Result<()> {
             })
             .context("no edge between the two")?;
         let ours_ns = edge.get("total_ns").and_then(Value::as_u64).context("no time")?;
-        // The edge is all that the thread waited because of the other. The time before its clocks were read first and
-        // after they were read last counts too, when each short call costs it an interval.
+        // The edge is all that the thread waited because of the other. The time before its clocks were read
+        // first and after they were read last counts too, when each short call costs it an interval.
         let all_ns: u64 = told
             .stretches
             .iter()
@@ -224,11 +229,13 @@ fn threads_that_compute_give_the_lock_up_when_asked() -> anyhow::Result<()> {
             .map(|stretch| stretch.end_ns - stretch.start_ns)
             .sum();
         assert!((all_ns..=all_ns + all_ns / 100).contains(&ours_ns), "{ours_ns} against {all_ns}");
-        // Between them it slept for the lock alone, and for another to take it where it had given it up by force.
+        // Between them it slept for the lock alone, and for another to take it where it had given it up by
+        // force.
         let (by_holder, handover_ns) = told.asleep(waiter.tid, waiter.start_ns, waiter.end_ns);
         let because_of_other_ns = by_holder.get(&holder.tid).copied().unwrap_or(0);
         let for_lock_ns: u64 = by_holder.values().sum();
-        // A kernel that runs no program while a thread that it protects has the CPU shows no wakeup by what interrupts that.
+        // A kernel that runs no program while a thread that it protects has the CPU shows no wakeup by what
+        // interrupts that.
         let undecided_ns = told.undecided_ns(waiter.tid, waiter.start_ns, waiter.end_ns);
         let theirs_ns = sum(&times, &[waiter.tid]).asleep_ns;
         eprintln!(
@@ -273,7 +280,8 @@ fn threads_of(pids: &[u32]) -> anyhow::Result<Vec<u32>> {
     Ok(threads)
 }
 
-/// In a container threads have other numbers than here: those that wait and those that hold are named by ours.
+/// In a container threads have other numbers than here: those that wait and those that hold are named by
+/// ours.
 #[test]
 fn holders_in_another_pid_namespace_are_named_by_their_numbers_here() -> anyhow::Result<()> {
     require_bpf!(Ok(()));

@@ -1,4 +1,5 @@
-//! Where in Python the holder of the interpreter lock was, and who waited long for it, against the source of the application.
+//! Where in Python the holder of the interpreter lock was, and who waited long for it, against the source of
+//! the application.
 //!
 //! In: servers whose requests keep the lock in a line that is known. Out: verdicts.
 
@@ -25,15 +26,17 @@ fn number(value: &Value, pointer: &str) -> u64 {
 /// Pairs of requests, of which one keeps the lock.
 const PAIRS: usize = 6;
 
-/// Windows until the kernel shows the end of each sleep: in some machines one of some hundred that a timer ends is not shown. In light mode an
-/// attempt to take the lock is cut there. A build that sees no end fails in each.
+/// Windows until the kernel shows the end of each sleep: in some machines one of some hundred that a timer
+/// ends is not shown. In light mode an attempt to take the lock is cut there. A build that sees no end fails
+/// in each.
 const WINDOWS: u32 = 5;
 
 /// In a full trace, and in light mode.
 const FULL: &[&str] = &["--stacks"];
 const LIGHT: &[&str] = &["--light", "--stacks"];
 
-/// [`PAIRS`] of them, what was seen of their server, and when its threads waited for a CPU by the kernel's tracer.
+/// [`PAIRS`] of them, what was seen of their server, and when its threads waited for a CPU by the kernel's
+/// tracer.
 fn pairs_traced(arguments: &[&str]) -> anyhow::Result<(Gunicorn, Traced, Waits)> {
     let switches = Switches::start()?;
     let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
@@ -105,8 +108,8 @@ fn names_who_waits_long(server: &Gunicorn, traced: &Traced, waits: &Waits) -> an
     let block = listed.iter().find(is_it).with_context(|| format!("{blocked:#}"))?;
     assert_eq!(number(block, "/waits"), PAIRS as u64, "{blocked:#}");
     let ours_ns = number(block, "/wait_ns");
-    // It asks for the lock a moment after it wanted it, later by what it had no CPU then, and has it a moment before it can look at its
-    // clock.
+    // It asks for the lock a moment after it wanted it, later by what it had no CPU then, and has it a moment
+    // before it can look at its clock.
     assert!(
         ours_ns <= wanted_ns && ours_ns + without_cpu_ns > kept_ns - kept_ns / 50,
         "{ours_ns} ns; {wanted_ns} by its own clock, the lock kept for {kept_ns}: {blocked:#}"

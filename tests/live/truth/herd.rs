@@ -1,9 +1,9 @@
 //! What connections wake: counted against the kernel's own record of every wakeup.
 //!
-//! In: servers whose workers wait for their listener in different ways. Out: verdicts. The witness is an instance of
-//! the kernel's tracer that records each `sched_waking` of the server's threads. It counts between "the client
-//! connects" and "everybody sleeps again", one connection at a time. What it counts must be the report's figure
-//! exactly.
+//! In: servers whose workers wait for their listener in different ways. Out: verdicts. The witness is an
+//! instance of the kernel's tracer that records each `sched_waking` of the server's threads. It counts
+//! between "the client connects" and "everybody sleeps again", one connection at a time. What it counts must
+//! be the report's figure exactly.
 
 use wsgi_trace_tests::busy::Busy;
 use wsgi_trace_tests::gate::shared;
@@ -44,7 +44,8 @@ struct Told {
     listeners: usize,
 }
 
-/// Connections one at a time, each when all whom the one before woke (`each`) have been awake and everybody sleeps.
+/// Connections one at a time, each when all whom the one before woke (`each`) have been awake and everybody
+/// sleeps.
 fn one_at_a_time(
     recipe: &dyn Recipe,
     announced: Announced,
@@ -106,7 +107,8 @@ fn told(traced: Traced, connections: u64, witnessed: Option<u64>) -> anyhow::Res
 }
 
 impl Told {
-    /// What holds whatever the server: the witness's figure is ours, and everybody who was woken is accounted for.
+    /// What holds whatever the server: the witness's figure is ours, and everybody who was woken is accounted
+    /// for.
     fn assert_exact(&self, what: &str) {
         let Self { connections, arrivals, woken, accepted, wasted, .. } = self;
         assert_eq!(arrivals, connections, "{what}: arrivals\n{}", self.account());
@@ -126,7 +128,8 @@ impl Told {
         );
     }
 
-    /// Everybody was woken by each connection, and one of them accepted it: but for those whom a timeout of their own had woken as it came.
+    /// Everybody was woken by each connection, and one of them accepted it: but for those whom a timeout of
+    /// their own had woken as it came.
     fn assert_all_woken(&self, all: u64) {
         let Self { connections, by_timers, woken, accepted, .. } = self;
         let awake = all.saturating_sub(*woken);
@@ -210,7 +213,8 @@ fn losers_are_exact_when_the_machine_is_busy() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `name: server, how connections are announced, woken per connection, who waits and how`; all run by `make live`.
+/// `name: server, how connections are announced, woken per connection, who waits and how`; all run by `make
+/// live`.
 macro_rules! exact {
     ($($name:ident: $recipe:expr, $announced:ident, $woken:expr, $waiters:expr;)*) => {
         $(
@@ -258,8 +262,8 @@ exact! {
     over_unix_gunicorn_is_a_herd: Settings::sync(Version::V27, 4).on(Listen::Unix), ByConnecting, 4, "4 poll";
 }
 
-/// Of several threads that wait in one instance the connection wakes one, which wakes the next as it leaves. That is
-/// no wakeup by the connection, and the next may be first to accept.
+/// Of several threads that wait in one instance the connection wakes one, which wakes the next as it leaves.
+/// That is no wakeup by the connection, and the next may be first to accept.
 #[test]
 #[ignore = "make live: the same as above for another server, a few seconds"]
 fn epoll_shared_after_fork_wakes_one() -> anyhow::Result<()> {
@@ -317,7 +321,8 @@ fn waiters_after(recipe: &dyn Recipe, requests: usize) -> anyhow::Result<Vec<Str
     Ok(told.waiters()?.split("; ").map(str::to_owned).collect())
 }
 
-/// With more than one listener Apache's children take turns by a mutex; mod_wsgi's threads by a condition each.
+/// With more than one listener Apache's children take turns by a mutex; mod_wsgi's threads by a condition
+/// each.
 #[test]
 #[ignore = "make live: the locks of Apache and mod_wsgi, some seconds"]
 fn apache_s_accept_mutex_and_mod_wsgi_s_turns_are_told_as_locks() -> anyhow::Result<()> {

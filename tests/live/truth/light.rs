@@ -1,6 +1,7 @@
 //! Light mode against gunicorn's access log: as many requests, as long, and the same again from a recording.
 //!
-//! In: servers of both worker classes, over TCP and a UNIX socket; servers that do the TLS themselves, against their clients. Out: verdicts.
+//! In: servers of both worker classes, over TCP and a UNIX socket; servers that do the TLS themselves,
+//! against their clients. Out: verdicts.
 
 use anyhow::Context as _;
 use profiler_common::system_call::{CLOCK_NANOSLEEP, RECVFROM};
@@ -152,7 +153,8 @@ fn light_mode_counts_a_connection_that_was_open_before_once() -> anyhow::Result<
     Ok(())
 }
 
-/// A client that leaves while its request is served: over TCP the answer meets a reset, over a UNIX socket a broken pipe.
+/// A client that leaves while its request is served: over TCP the answer meets a reset, over a UNIX socket a
+/// broken pipe.
 fn a_request_whose_client_left_ends_with_its_answer(listen: Listen) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
@@ -209,8 +211,8 @@ fn light_mode_ends_a_request_whose_client_left_a_unix_socket_when_its_answer_is_
     a_request_whose_client_left_ends_with_its_answer(Listen::Unix)
 }
 
-/// Where the server does the TLS, requests are as many as its client sent, each within what the client saw of it: no turn of a
-/// handshake is one.
+/// Where the server does the TLS, requests are as many as its client sent, each within what the client saw of
+/// it: no turn of a handshake is one.
 fn encrypted_requests_are_those_of_the_client(
     recipe: &dyn Recipe,
     version: &str,
@@ -242,7 +244,8 @@ fn encrypted_requests_are_those_of_the_client(
         assert!(!request.open && !request.truncated && !request.lossy, "{request:?}");
         assert!((sent.sent_ns..=sent.end_ns).contains(&request.start_ns), "{request:?} {sent:?}");
         let slept_ns = if sent.path.starts_with("/sleep") { 20_000_000 } else { 0 };
-        // A call that sends may return after its bytes have arrived, and its thread wait for a CPU before it does.
+        // A call that sends may return after its bytes have arrived, and its thread wait for a CPU before it
+        // does.
         let run_queue_ns = request.phases.get("run_queue").copied().flatten().unwrap_or(0);
         let most_ns = sent.end_ns - sent.sent_ns + 2_000_000 + run_queue_ns + stolen_ns;
         assert!((slept_ns..=most_ns).contains(&request.total_ns), "{request:?} {sent:?}");

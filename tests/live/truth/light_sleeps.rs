@@ -1,6 +1,8 @@
-//! What light mode says a thread slept for, against the clocks of the application and of its clients. No system call is hooked.
+//! What light mode says a thread slept for, against the clocks of the application and of its clients. No
+//! system call is hooked.
 //!
-//! In: gunicorn's threads under work of one kind a request, and slow clients. Out: verdicts: the phase that is that work has its time.
+//! In: gunicorn's threads under work of one kind a request, and slow clients. Out: verdicts: the phase that
+//! is that work has its time.
 
 use std::collections::BTreeMap;
 
@@ -139,7 +141,8 @@ fn a_stall_is_its_clients(options: &[&str], phase: &str, by_log: bool) -> anyhow
     let traced = trace.end()?;
     phases_add_up(&traced)?;
     let request = traced.requests.first().context("the request is missing")?;
-    // The client cannot see when the server's last bytes went into the socket's buffer; the server's log does.
+    // The client cannot see when the server's last bytes went into the socket's buffer; the server's log
+    // does.
     let logged_ns = log.first().context("no line")?.duration_us * 1000;
     let theirs_ns = if by_log { logged_ns } else { sent.end_ns - sent.sent_ns };
     let unshown_ns = request.phase_ns("unexplained").min(traced.undecided_ns()?);
@@ -196,7 +199,8 @@ fn light_mode_names_a_wait_for_the_gil() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A call of the 32-bit table has a number that means something else in ours: here nanosleep's is that of sync.
+/// A call of the 32-bit table has a number that means something else in ours: here nanosleep's is that of
+/// sync.
 #[test]
 fn light_mode_does_not_misread_32_bit_calls() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
@@ -215,8 +219,9 @@ fn light_mode_does_not_misread_32_bit_calls() -> anyhow::Result<()> {
     let traced = trace.end()?;
     phases_add_up(&traced)?;
     for (request, witness) in witnessed(&traced, &witnesses)? {
-        // The call lasts that long at least, and its thread computes until it sleeps: the timer runs by then. The scheduler's own account of the
-        // sleep is no witness: Linux has counted one as a wait for a CPU.
+        // The call lasts that long at least, and its thread computes until it sleeps: the timer runs by then.
+        // The scheduler's own account of the sleep is no witness: Linux has counted one as a wait for
+        // a CPU.
         assert!(witness.wall_ns >= 20_000_000, "{witness:?}");
         let asleep_ns = 20_000_000_u64.saturating_sub(witness.cpu_ns);
         assert!(request.phase_ns("unexplained") >= asleep_ns, "{asleep_ns}: {request:?}");

@@ -1,6 +1,8 @@
-//! Listeners and connections that change while the run goes on: closed, opened again, copied, passed on by a reload.
+//! Listeners and connections that change while the run goes on: closed, opened again, copied, passed on by a
+//! reload.
 //!
-//! In: a server that does so when a client asks, real servers that reload. Out: verdicts against the clients' own counts.
+//! In: a server that does so when a client asks, real servers that reload. Out: verdicts against the clients'
+//! own counts.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -29,7 +31,8 @@ fn ask(server: &Server, path: &str) -> anyhow::Result<()> {
     client.read_to_end().map(drop)
 }
 
-/// Waits until the server asks for its next connection: a client sees the end of its own while the server's close goes on.
+/// Waits until the server asks for its next connection: a client sees the end of its own while the server's
+/// close goes on.
 fn until_it_accepts(server: &Server) -> anyhow::Result<()> {
     until("the server to accept again", Duration::from_secs(20), || {
         let call = std::fs::read_to_string(format!("/proc/{}/syscall", server.pid()))?;
@@ -165,7 +168,8 @@ fn listener_that_a_process_outside_the_target_holds_too_is_named_with_it() -> an
     Ok(())
 }
 
-/// Requests before, while and after `reload`, each by a connection of its own: all are reported, at one listener. Returns the report.
+/// Requests before, while and after `reload`, each by a connection of its own: all are reported, at one
+/// listener. Returns the report.
 pub(super) fn reloads(
     recipe: &dyn Recipe,
     reload: impl FnOnce(&Server) -> anyhow::Result<()>,
@@ -210,7 +214,8 @@ fn workers_that_gunicorn_replaces_at_a_hangup_are_followed_at_the_same_listener(
 #[test]
 #[ignore = "make live: three seconds"]
 fn uwsgi_that_executes_itself_again_is_followed_at_the_same_listener() -> anyhow::Result<()> {
-    // Before it executes itself it closes every number that a descriptor could have: some ten thousand calls, else.
+    // Before it executes itself it closes every number that a descriptor could have: some ten thousand calls,
+    // else.
     reloads(&Uwsgi::new(2, 1).with(&["--max-fd=256"]), |server| {
         let before = server.worker_pids();
         server.signal(libc::SIGHUP);
@@ -225,7 +230,8 @@ fn workers_that_are_forked_while_the_programs_attach_are_all_followed() -> anyho
     require_bpf!(Ok(()));
     let _turn = shared()?;
     let server = Server::start(&Settings::sync(Version::V27, 2))?;
-    // The master forks a worker at each signal: one after the other, before, while and after the programs attach.
+    // The master forks a worker at each signal: one after the other, before, while and after the programs
+    // attach.
     let trace = std::thread::scope(|scope| {
         let forks = scope.spawn(|| {
             (3..=8).try_for_each(|count| {

@@ -1,12 +1,12 @@
-//! Calls that block an event loop, against the clocks of those who made them; answers of a back end that came meanwhile, against
-//! the clock of that back end.
+//! Calls that block an event loop, against the clocks of those who made them; answers of a back end that came
+//! meanwhile, against the clock of that back end.
 //!
-//! In: gunicorn's gevent worker, uvicorn and Twisted, with a blocking call of 50 ms among short requests; of 200 ms while
-//! a request waits for a back end. Out: verdicts.
+//! In: gunicorn's gevent worker, uvicorn and Twisted, with a blocking call of 50 ms among short requests; of
+//! 200 ms while a request waits for a back end. Out: verdicts.
 //!
-//! The loop is one thread, so the application's own clock waits for a CPU as the loop does. It says between which two
-//! lengths the time lies that a request held the loop. At least that is from the application's call to its return. At
-//! most it is from the return of the request before to the call of the one after.
+//! The loop is one thread, so the application's own clock waits for a CPU as the loop does. It says between
+//! which two lengths the time lies that a request held the loop. At least that is from the application's call
+//! to its return. At most it is from the return of the request before to the call of the one after.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -176,7 +176,8 @@ fn ask_and_block(server: &Server, back_end: &TcpListener, round: u32) -> anyhow:
     Ok(Asked { asked_ns, answered_ns })
 }
 
-/// Each wait lies between two lengths that the clocks of the application and of its back end give, without any tolerance.
+/// Each wait lies between two lengths that the clocks of the application and of its back end give, without
+/// any tolerance.
 fn an_answer_waits_for_the_loop_since_it_came(recipe: &dyn Recipe) -> anyhow::Result<()> {
     const ROUNDS: u32 = 5;
     require_bpf!(Ok(()));

@@ -1,6 +1,6 @@
-//! The truth of what wsgi-trace says. Each test traces a real gunicorn under real clients and compares with a witness
-//! that does not know of wsgi-trace. Witnesses are the access log, the application's clocks, the clients' records,
-//! the kernel.
+//! The truth of what wsgi-trace says. Each test traces a real gunicorn under real clients and compares with a
+//! witness that does not know of wsgi-trace. Witnesses are the access log, the application's clocks, the
+//! clients' records, the kernel.
 //!
 //! In: nothing. Out: verdicts; the figures measured on standard error. Needs root or BPF capabilities.
 

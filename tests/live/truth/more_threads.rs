@@ -1,7 +1,7 @@
 //! Capacity by worker: slots, what arrived while all were busy, what requests did, memory.
 //!
-//! In: a gunicorn of two threads. Out: verdicts against the clients' clocks, the application's, and the kernel's own account of
-//! the worker's memory.
+//! In: a gunicorn of two threads. Out: verdicts against the clients' clocks, the application's, and the
+//! kernel's own account of the worker's memory.
 
 use std::time::Duration;
 
@@ -59,7 +59,8 @@ fn arrivals_while_all_threads_were_busy_and_the_worker_s_memory_are_those_of_the
     let number = |key: &str| row.get(key).and_then(Value::as_u64).with_context(|| format!("no {key}: {row}"));
     ensure!((number("slots")?, number("slots_seen")?, workers.len()) == (2, 2, 1), "{workers:?}");
 
-    // By the clocks of the application and of the clients: both threads slept, and these were sent whole meanwhile.
+    // By the clocks of the application and of the clients: both threads slept, and these were sent whole
+    // meanwhile.
     let sleeps = || log.iter().filter(|line| line.path.starts_with("/sleep"));
     let began = sleeps().filter_map(|line| line.start_ns).max().context("no sleep")?;
     let ended = sleeps().filter_map(|line| line.end_ns).min().context("no sleep")?;
@@ -87,7 +88,8 @@ fn arrivals_while_all_threads_were_busy_and_the_worker_s_memory_are_those_of_the
         "{waited_ns} ns waited, {slept_ns} slept, {others_ns} served others"
     );
 
-    // What is private is all the worker's; what is resident is counted by the kernel to some pages a CPU and kind of page.
+    // What is private is all the worker's; what is resident is counted by the kernel to some pages a CPU and
+    // kind of page.
     let own = number("proportional_bytes")?;
     ensure!(own >= before && own <= resident, "PSS {own}, private {before}, resident {resident}");
     let cpus = std::thread::available_parallelism()?.get() as u64;

@@ -1,7 +1,8 @@
-//! gunicorn's upgrade: a new master beside the old one, which then ends (docs.gunicorn.org, "Upgrading to a new binary on the fly").
+//! gunicorn's upgrade: a new master beside the old one, which then ends (docs.gunicorn.org, "Upgrading to a
+//! new binary on the fly").
 //!
-//! In: a server that gets the signals of an upgrade while it is watched. Out: verdicts on the roles of its processes, against
-//! whose children they are.
+//! In: a server that gets the signals of an upgrade while it is watched. Out: verdicts on the roles of its
+//! processes, against whose children they are.
 
 use std::time::Duration;
 
@@ -18,14 +19,15 @@ use super::listeners::{number, reloads, until_replaced};
 
 const WAIT: Duration = Duration::from_secs(30);
 
-/// Two workers, whose gunicorn can start itself again: it starts the file that it was started with, whose directory must not be
-/// where modules are looked for.
+/// Two workers, whose gunicorn can start itself again: it starts the file that it was started with, whose
+/// directory must not be where modules are looked for.
 fn settings(arguments: &[&str]) -> Settings {
     let safe = ("PYTHONSAFEPATH".to_owned(), "1".to_owned());
     Settings { environment: vec![safe], ..Settings::sync(Version::V27, 2).with(arguments) }
 }
 
-/// Starts a new master, and waits until its workers are there and have loaded the application. Returns its PID.
+/// Starts a new master, and waits until its workers are there and have loaded the application. Returns its
+/// PID.
 fn upgrade(server: &Server, settings: &Settings) -> anyhow::Result<u32> {
     server.signal(libc::SIGUSR2);
     until("a new master's workers", WAIT, || {
@@ -100,7 +102,8 @@ fn new_master_that_takes_the_listener_over_is_followed() -> anyhow::Result<()> {
     reloads(&settings, |server| {
         let before = server.worker_pids();
         upgrade(server, &settings)?;
-        // The old master goes with its workers; the new one stays in its process group, which ends with the test.
+        // The old master goes with its workers; the new one stays in its process group, which ends with the
+        // test.
         server.signal(libc::SIGTERM);
         until_replaced(server, &before, 2 * settings.loads())
     })

@@ -1,5 +1,5 @@
-//! Requests of an event loop whose work threads do: a thread of their own each, as Django's views have under an ASGI server, or one
-//! of a pool, as under a2wsgi. Against their own clocks.
+//! Requests of an event loop whose work threads do: a thread of their own each, as Django's views have under
+//! an ASGI server, or one of a pool, as under a2wsgi. Against their own clocks.
 //!
 //! In: uvicorn, with clients one after the other and at once. Out: verdicts.
 
@@ -14,12 +14,13 @@ use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
 use wsgi_trace_tests::switches::Switches;
 use wsgi_trace_tests::trace::Trace;
 
-/// How much shorter than by its application's clocks a sleep may be, beside the wait for the GIL after it, and what
-/// this kernel did not show the end of (`unexplained`). It is what the application's three clocks are apart, as it
-/// reads them one after the other.
+/// How much shorter than by its application's clocks a sleep may be, beside the wait for the GIL after it,
+/// and what this kernel did not show the end of (`unexplained`). It is what the application's three clocks
+/// are apart, as it reads them one after the other.
 const SHORT_NS: u64 = 1_000_000;
 
-/// How many answered requests sleep as long in the report as by their application's clock, and how many do not.
+/// How many answered requests sleep as long in the report as by their application's clock, and how many do
+/// not.
 fn traced(application: Application, clients: &str) -> anyhow::Result<(usize, usize)> {
     let switches = Switches::start()?;
     let server = Server::start(&Uvicorn { application, workers: 1 })?;
@@ -47,7 +48,8 @@ fn traced(application: Application, clients: &str) -> anyhow::Result<(usize, usi
         let Some(path) = request.get("path").and_then(serde_json::Value::as_str) else { continue };
         let phase =
             |name: &str| request.pointer(&format!("/phases/{name}_ns")).and_then(serde_json::Value::as_u64);
-        // What its thread computed, or waited for a CPU, after the sleep is no sleep: on a machine that stands still for 14 ms it is that long.
+        // What its thread computed, or waited for a CPU, after the sleep is no sleep: on a machine that
+        // stands still for 14 ms it is that long.
         let (asleep_ns, wall_ns) =
             path.rsplit('/').next().and_then(|id| slept.remove(id)).unwrap_or_default();
         let slept_ns = phase("sleep").context("no sleep")?;
@@ -80,7 +82,8 @@ fn traced(application: Application, clients: &str) -> anyhow::Result<(usize, usi
     );
     ensure!(right + wrong == sent.answered(), "not every request is in the report");
     ensure!(slept.is_empty(), "requests are missing in the report: {slept:?}");
-    // There is a thread for each client, and beyond what it waits for its CPU nobody waits for it. What is said of a pool where three ask at once is another's sleep: 2 % of the time at most in our runs.
+    // There is a thread for each client, and beyond what it waits for its CPU nobody waits for it. What is
+    // said of a pool where three ask at once is another's sleep: 2 % of the time at most in our runs.
     let percent = if application == Application::OwnThreads { 1 } else { 5 };
     ensure!(
         pool_wait_ns <= all_ns * percent / 100 + stolen_ns,
@@ -96,7 +99,8 @@ fn a_request_with_a_thread_of_its_own_sleeps_as_long_as_its_view() -> anyhow::Re
     let _alone = exclusive()?;
     let (_, wrong) = traced(Application::OwnThreads, "1")?;
     ensure!(wrong == 0, "{wrong} requests did not sleep as long as by their clocks");
-    // Several at once: where two threads tell within the same turns of the loop, only their order says whose they are.
+    // Several at once: where two threads tell within the same turns of the loop, only their order says whose
+    // they are.
     let (right, wrong) = traced(Application::OwnThreads, "3")?;
     ensure!(
         wrong * 10 <= right,

@@ -25,8 +25,9 @@ fn share(part: u64, whole: u64) -> f64 {
     part as f64 / whole.max(1) as f64
 }
 
-/// Each route's own phase, over all its requests, is what the application's clock says, within 5 %. A wait whose end the kernel
-/// did not show is unexplained instead, and counted. CPU time may also hold what the server computed for a request, by the kernel's account.
+/// Each route's own phase, over all its requests, is what the application's clock says, within 5 %. A wait
+/// whose end the kernel did not show is unexplained instead, and counted. CPU time may also hold what the
+/// server computed for a request, by the kernel's account.
 fn phases_agree(settings: &Settings) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
@@ -54,8 +55,9 @@ fn phases_agree(settings: &Settings) -> anyhow::Result<()> {
             "cpu" => "cpu",
             other => anyhow::bail!("no such kind: {other}"),
         };
-        // The kernel counts some sleep as a wait for a CPU, where it moves the thread meanwhile (Linux 6.12 on). Then
-        // the thread slept for longer than its clocks say, and no longer than it had no CPU.
+        // The kernel counts some sleep as a wait for a CPU, where it moves the thread meanwhile (Linux 6.12
+        // on). Then the thread slept for longer than its clocks say, and no longer than it had no
+        // CPU.
         let (least_ns, most_ns) = match phase {
             "cpu" => (witness.cpu_ns, witness.cpu_ns + server_ns),
             _ => (witness.asleep_ns(), witness.wall_ns.saturating_sub(witness.cpu_ns)),

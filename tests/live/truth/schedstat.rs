@@ -40,10 +40,11 @@ pub(crate) fn gained(before: &Accounts, after: &Accounts) -> (u64, u64) {
     })
 }
 
-/// Our sums are within 1 % of the kernel's over the same time, on a server that computes. The kernel takes the clock
-/// of a switch some microseconds before the switch (at a wakeup that preempts). By how much its account differs for that
-/// is what its tracer shows. The kernel's are read by the program at both ends of the window. That it read them truly is
-/// shown by readings of our own, just outside and just inside of those.
+/// Our sums are within 1 % of the kernel's over the same time, on a server that computes. The kernel takes
+/// the clock of a switch some microseconds before the switch (at a wakeup that preempts). By how much its
+/// account differs for that is what its tracer shows. The kernel's are read by the program at both ends of
+/// the window. That it read them truly is shown by readings of our own, just outside and just inside of
+/// those.
 #[test]
 fn thread_accounts_agree_with_schedstat() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
@@ -77,7 +78,8 @@ fn thread_accounts_agree_with_schedstat() -> anyhow::Result<()> {
         // From Linux 6.12 on the kernel adds the rest of a sleep in which it moved the thread to another CPU.
         assert!(shown.moved_asleep_ns < run_queue_ns / 2, "{shown:?}: nothing to compare");
         for (what, ours_ns, theirs_ns, bounds, expected_ns, allowed_ns) in [
-            // On the clock a thread is on a CPU also while the hypervisor has taken it; the kernel does not count that.
+            // On the clock a thread is on a CPU also while the hypervisor has taken it; the kernel does not
+            // count that.
             (
                 "CPU",
                 cpu_ns,

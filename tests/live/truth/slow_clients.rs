@@ -52,8 +52,9 @@ fn held_ns(traced: &Traced, kind: &str) -> anyhow::Result<u64> {
     traced.number(&format!("/slots/held/{kind}_ns"))
 }
 
-/// A stall in a phase of `request`, which took `theirs_ns` by another clock, is charged to its client and to the slot, and found. Where
-/// the kernel did not show the thread's next switch, the wait around it is counted as undecided, and is no stall.
+/// A stall in a phase of `request`, which took `theirs_ns` by another clock, is charged to its client and to
+/// the slot, and found. Where the kernel did not show the thread's next switch, the wait around it is counted
+/// as undecided, and is no stall.
 fn assert_charged(
     traced: &Traced,
     request: &TracedRequest,
@@ -270,12 +271,13 @@ fn requests_of_sync_in_flight_at_the_start_are_truncated_and_visible() -> anyhow
 
 #[test]
 fn requests_of_gthread_in_flight_at_the_start_are_truncated_and_visible() -> anyhow::Result<()> {
-    // It keeps the reader's connection for so long before the reader sees its end, and the sleeper must sleep until then.
+    // It keeps the reader's connection for so long before the reader sees its end, and the sleeper must sleep
+    // until then.
     in_flight_at_the_start(&Settings::gthread(Version::V27, 1, 4).with(&["--keep-alive=1"]))
 }
 
-/// A request waits for a thread at least while the thread that serves it is at the one before, and at most until the
-/// application is called. The clocks are this machine's and wait for a CPU as the server does.
+/// A request waits for a thread at least while the thread that serves it is at the one before, and at most
+/// until the application is called. The clocks are this machine's and wait for a CPU as the server does.
 #[test]
 fn the_wait_for_a_pool_thread_is_what_its_clients_waited() -> anyhow::Result<()> {
     require_bpf!(Ok(()));

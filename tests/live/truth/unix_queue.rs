@@ -1,4 +1,5 @@
-//! Clients that find the accept queue of a UNIX socket full, against what each client's own call of `connect` said.
+//! Clients that find the accept queue of a UNIX socket full, against what each client's own call of `connect`
+//! said.
 //!
 //! In: a server that serves one at a time and does not serve now. Out: verdicts. The clients are not traced.
 

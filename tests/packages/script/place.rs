@@ -1,6 +1,7 @@
 //! A place in which `packaging/install.sh` is run: a release of stand-ins, a prefix, and what is on the PATH.
 //!
-//! In: the script, a version. Out: commands, and whether one refuses as it should: one sentence, its exit code, all left as it was.
+//! In: the script, a version. Out: commands, and whether one refuses as it should: one sentence, its exit
+//! code, all left as it was.
 
 use std::collections::BTreeMap;
 use std::fs;

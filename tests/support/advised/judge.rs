@@ -1,7 +1,7 @@
 //! What became of a finding: whether it is there, and what it costs.
 //!
-//! In: figures of two watches, as the report has them. Out: [`Fate`], how far two short runs differ by themselves, and from
-//! when on one says nothing.
+//! In: figures of two watches, as the report has them. Out: [`Fate`], how far two short runs differ by
+//! themselves, and from when on one says nothing.
 
 use super::watched::Watched;
 

@@ -1,6 +1,7 @@
 //! A server as it is set up for a trial, and the same with settings changed.
 //!
-//! In: settings that advice changes, as the JSON report has them. Out: another setup, or why the change cannot be made by a program.
+//! In: settings that advice changes, as the JSON report has them. Out: another setup, or why the change
+//! cannot be made by a program.
 
 use serde::{Deserialize, Serialize};
 
@@ -219,7 +220,8 @@ impl Setup {
             if let Some(other) = change.needs.iter().find(|other| !other.starts_with("restart ")) {
                 return Err(format!("it needs more than a setting ({other})"));
             }
-            // One that is at its limit keeps the others from nothing: with as many workers as cores, threads can still be fewer.
+            // One that is at its limit keeps the others from nothing: with as many workers as cores, threads
+            // can still be fewer.
             if let Some(at_limit) = new.apply(change, cores)? {
                 why = at_limit;
             }
@@ -227,7 +229,8 @@ impl Setup {
         if new == *self { Err(why) } else { Ok(new) }
     }
 
-    /// Makes one change. `Ok(Some(why))`: it has been made as far as it goes. `Err`: why a program cannot make it.
+    /// Makes one change. `Ok(Some(why))`: it has been made as far as it goes. `Err`: why a program cannot
+    /// make it.
     fn apply(&mut self, change: &Change, cores: u32) -> Result<Option<String>, String> {
         let Change { option, direction, proposed, .. } = change;
         let flag = self.kind.flag_of(change);

@@ -1,6 +1,8 @@
-//! The trials: a server, a load that provokes a finding on it, and what is known of advice that does not help here.
+//! The trials: a server, a load that provokes a finding on it, and what is known of advice that does not help
+//! here.
 //!
-//! In: nothing. Out: [`TRIALS`], and [`UNTRIED`]: findings without one; all advice on a finding. The loads are in `work.rs`.
+//! In: nothing. Out: [`TRIALS`], and [`UNTRIED`]: findings without one; all advice on a finding. The loads
+//! are in `work.rs`.
 
 use profiler_core::finding::RULES;
 use profiler_core::model::Server;
@@ -25,7 +27,8 @@ pub struct Trial {
     limits: Limits,
     /// What clients do.
     pub work: Work,
-    /// Conditions of its advice, in the advice's words, that hold under this load: what it says for these is tried first.
+    /// Conditions of its advice, in the advice's words, that hold under this load: what it says for these is
+    /// tried first.
     pub holds: &'static [&'static str],
     /// How often advice is followed: raised, looked at, raised again.
     pub rounds: usize,
@@ -192,7 +195,8 @@ pub const TRIALS: &[Trial] = &[
         holds: &["only if such long requests are intended"],
         ..trial("timeouts-uwsgi", "worker-timeouts", (Kind::Uwsgi, "", 4, 1), work::VERY_LONG)
     },
-    // mod_wsgi's `--request-timeout=2` ended no process under this load, with one thread or four: not tried here.
+    // mod_wsgi's `--request-timeout=2` ended no process under this load, with one thread or four: not tried
+    // here.
     trial("clients-leave-gthread", "clients-leave", (Kind::Gunicorn, "gthread", 1, 2), work::IMPATIENT),
     // 27 reads on for a while where 23 closes at once.
     Trial {

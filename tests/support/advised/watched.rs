@@ -1,6 +1,7 @@
 //! One server under one load, watched for a few seconds.
 //!
-//! In: a recipe, its CPU quota, programs of clients. Out: what the report found, and what the clients saw by their own clocks.
+//! In: a recipe, its CPU quota, programs of clients. Out: what the report found, and what the clients saw by
+//! their own clocks.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -74,8 +75,8 @@ impl Found {
         self.answer == "present"
     }
 
-    /// The first thing that it says to do which is settings: what is said for a case that `holds` here, or else what holds always.
-    /// Its place in the advice, and the settings.
+    /// The first thing that it says to do which is settings: what is said for a case that `holds` here, or
+    /// else what holds always. Its place in the advice, and the settings.
     pub fn first(&self, holds: &[&str]) -> (usize, Vec<Change>) {
         let applies = |change: &&Change| change.when.as_deref().is_none_or(|when| holds.contains(&when));
         let all = || self.settings.iter().filter(applies);
@@ -90,7 +91,8 @@ impl Found {
 pub struct Endpoint {
     /// Requests that were due in the window, sent or not.
     pub requests: usize,
-    /// 99 % of them took no longer, from when they were due; one without an answer counts as longer than all. `None`: no answer.
+    /// 99 % of them took no longer, from when they were due; one without an answer counts as longer than
+    /// all. `None`: no answer.
     pub p99_ms: Option<f64>,
 }
 
@@ -103,7 +105,8 @@ pub struct Watched {
     pub proportional_bytes: Option<u64>,
     /// Answers a second, by the clients, to requests that were due in the window.
     pub per_second: f64,
-    /// 99 % of the clients' requests that were answered took no longer, from when they were due; 0: none was.
+    /// 99 % of the clients' requests that were answered took no longer, from when they were due; 0: none
+    /// was.
     pub p99_ns: u64,
     /// Requests of the clients that could not be sent, got no answer, or 500 and above.
     pub failed: usize,
@@ -194,8 +197,8 @@ pub fn watch(
     Ok(Watched::new(report, &sent, stolen_ratio))
 }
 
-/// How long its client waited for it, from when it was due; `None`: it got no answer. What was sent late was late for who waited: a server
-/// that stops for a second delays all that was due in it.
+/// How long its client waited for it, from when it was due; `None`: it got no answer. What was sent late was
+/// late for who waited: a server that stops for a second delays all that was due in it.
 fn took_ns(request: &SentRequest) -> Option<u64> {
     request.status.map(|_| request.end_ns.saturating_sub(request.due_ns))
 }

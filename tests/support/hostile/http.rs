@@ -1,4 +1,5 @@
-//! Any bytes of a client to the HTTP side of `serve`: it answers or closes, never with what the client sent, and lives on.
+//! Any bytes of a client to the HTTP side of `serve`: it answers or closes, never with what the client sent,
+//! and lives on.
 //!
 //! In: what the client sends before it closes its half. Out: nothing.
 

@@ -1,8 +1,8 @@
-//! Kernel records and facts of any content through the whole pipeline and every form of report. No panic, what is
-//! impossible is cut and counted, and the phases of every request add up.
+//! Kernel records and facts of any content through the whole pipeline and every form of report. No panic,
+//! what is impossible is cut and counted, and the phases of every request add up.
 //!
-//! In: items, each as its tag (0: a kernel record, else a fact as JSON), its length in two bytes, low one first, and its bytes.
-//! Out: nothing.
+//! In: items, each as its tag (0: a kernel record, else a fact as JSON), its length in two bytes, low one
+//! first, and its bytes. Out: nothing.
 
 use profiler_core::fact::FactRecord;
 use profiler_core::finding::{Thresholds, evaluate};

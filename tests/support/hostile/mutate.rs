@@ -1,7 +1,8 @@
-//! Mutations that keep a recording one: items change, frames keep right lengths and checksums. A fuzzer that flips bits of a file
-//! gets no further than its checksums.
+//! Mutations that keep a recording one: items change, frames keep right lengths and checksums. A fuzzer that
+//! flips bits of a file gets no further than its checksums.
 //!
-//! In: a file or a list of items, a seed, the fuzzer's own way to change bytes. Out: another one in its place.
+//! In: a file or a list of items, a seed, the fuzzer's own way to change bytes. Out: another one in its
+//! place.
 
 use std::path::Path;
 
@@ -12,10 +13,12 @@ use wsgi_trace::recording::{Recorder, Recording};
 use super::items;
 use super::recording_reader::Memory;
 
-/// The fuzzer's own way to change bytes: `(bytes, how many are used, how many there may be)`; how many are used then.
+/// The fuzzer's own way to change bytes: `(bytes, how many are used, how many there may be)`; how many are
+/// used then.
 pub type Fuzz<'a> = &'a mut dyn FnMut(&mut [u8], usize, usize) -> usize;
 
-/// A mutator: `(bytes, how many are used, how many there may be, seed, the fuzzer's own way)`; how many are used then.
+/// A mutator: `(bytes, how many are used, how many there may be, seed, the fuzzer's own way)`; how many are
+/// used then.
 pub type Mutator = fn(&mut [u8], usize, usize, u32, Fuzz<'_>) -> usize;
 
 /// First bytes of every frame, and how long the headers of a file and of a frame are.

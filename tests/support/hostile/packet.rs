@@ -1,4 +1,5 @@
-//! A uwsgi packet of any bytes: nothing panics, before and after redaction, and a whole one ends within its bytes.
+//! A uwsgi packet of any bytes: nothing panics, before and after redaction, and a whole one ends within its
+//! bytes.
 //!
 //! In: the bytes after a packet's first. Out: nothing.
 use profiler_core::machine::wire::http1::packet::{Parsed, parse};

@@ -46,7 +46,8 @@ fn fixed<R: FromBytes + IntoBytes + zerocopy::Immutable>(
     Item::Kernel(record.as_bytes().to_vec())
 }
 
-/// Gives a record its kind and length. Few threads and a window of seconds, so that records meet, unless `is_wild`.
+/// Gives a record its kind and length. Few threads and a window of seconds, so that records meet, unless
+/// `is_wild`.
 fn frame(header: &mut RecordHeader, kind: u16, length_bytes: usize, is_wild: bool) {
     header.kind = kind;
     header.length_bytes = length_bytes as u16;

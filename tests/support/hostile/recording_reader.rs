@@ -1,4 +1,5 @@
-//! A file as a recording: bare, and behind a valid header. No panic, bounded memory, every byte accounted for.
+//! A file as a recording: bare, and behind a valid header. No panic, bounded memory, every byte accounted
+//! for.
 //!
 //! In: bytes. Out: nothing.
 use std::io;

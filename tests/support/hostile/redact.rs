@@ -1,4 +1,5 @@
-//! One capture in portions: nothing panics, no length changes, and only bytes that may be kept differ from filler.
+//! One capture in portions: nothing panics, no length changes, and only bytes that may be kept differ from
+//! filler.
 //!
 //! In: a direction, a portion size, then the captured bytes. Out: nothing.
 use profiler_common::record::head::HeadRecord;

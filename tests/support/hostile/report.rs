@@ -1,5 +1,5 @@
-//! A whole file through `report`: as bytes of a recording, unpacked, replayed, and written in every form. Nothing panics, and
-//! what comes out of a small file stays small.
+//! A whole file through `report`: as bytes of a recording, unpacked, replayed, and written in every form.
+//! Nothing panics, and what comes out of a small file stays small.
 //!
 //! In: bytes of a file. Out: nothing.
 

@@ -1,7 +1,7 @@
 //! What each cell of the lab is to answer.
 //!
-//! In: nothing. Out: [`EXPECTED`], a line for each server and workload. A line that no longer holds is changed with the reason in its
-//! commit.
+//! In: nothing. Out: [`EXPECTED`], a line for each server and workload. A line that no longer holds is
+//! changed with the reason in its commit.
 
 /// What stands in place of a finding where nothing is wrong.
 pub const HEALTHY: &str = "healthy";

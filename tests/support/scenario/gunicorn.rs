@@ -1,7 +1,7 @@
 //! The situations of gunicorn's sync and gthread workers: servers, clients and verdicts, one entry each.
 //!
-//! In: nothing. Out: [`SCENARIOS`]. Rates are low, so that a recording of a few seconds stays small and the machine
-//! itself is not what is short.
+//! In: nothing. Out: [`SCENARIOS`]. Rates are low, so that a recording of a few seconds stays small and the
+//! machine itself is not what is short.
 
 use std::time::Duration;
 
@@ -165,7 +165,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "two clients that keep two threads of one interpreter computing",
             gthread_1x2,
             Any(&["--clients=2", "--keep-alive=20", "--routes=/truth/cpu/20"]),
-            // Two threads that take turns wait for the lock as long as they compute: with the main thread's waits for it, one at any moment.
+            // Two threads that take turns wait for the lock as long as they compute: with the main thread's
+            // waits for it, one at any moment.
             OneOf(&["cpu-bound", "gil-contention", "gil-threads"], &["slots-exhausted", "gil-convoy"]),
         )
     },

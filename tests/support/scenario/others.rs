@@ -1,7 +1,8 @@
 //! The situations of every other kind of server, and of every other way to look: one entry each.
 //!
-//! In: nothing. Out: [`SCENARIOS`]. Their recordings keep event loops, pools, front ends, light mode, dropped connections and
-//! windows that roll under the eyes of replays. Rates are low and windows short, so that they stay small.
+//! In: nothing. Out: [`SCENARIOS`]. Their recordings keep event loops, pools, front ends, light mode, dropped
+//! connections and windows that roll under the eyes of replays. Rates are low and windows short, so that they
+//! stay small.
 
 use std::time::Duration;
 

@@ -1,6 +1,8 @@
-//! The situations of whole stacks: Django and Flask with pools of connections to PostgreSQL and Redis, one entry each.
+//! The situations of whole stacks: Django and Flask with pools of connections to PostgreSQL and Redis, one
+//! entry each.
 //!
-//! In: nothing. Out: [`SCENARIOS`]. Frameworks and their clients make many calls for a request: rates are low, so that recordings stay small.
+//! In: nothing. Out: [`SCENARIOS`]. Frameworks and their clients make many calls for a request: rates are
+//! low, so that recordings stay small.
 
 use std::time::Duration;
 

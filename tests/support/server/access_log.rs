@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use super::line::Line;
 use crate::whole_lines::whole_lines;
 
-/// `--access-logformat`: PID, method, request line (`%(U)s` is not there when the application fails), status, duration
-/// in µs, body bytes, separated by tabs.
+/// `--access-logformat`: PID, method, request line (`%(U)s` is not there when the application fails), status,
+/// duration in µs, body bytes, separated by tabs.
 pub const FORMAT: &str = "%(p)s\t%(m)s\t%(r)s\t%(s)s\t%(D)s\t%(B)s";
 
 /// One request as gunicorn saw it.

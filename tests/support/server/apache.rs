@@ -1,6 +1,7 @@
 //! Apache as a front end (mod_proxy) before another server.
 //!
-//! In: the server behind. Out: a recipe: the server first, then Apache on loopback. Apache's own log is the witness.
+//! In: the server behind. Out: a recipe: the server first, then Apache on loopback. Apache's own log is the
+//! witness.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;

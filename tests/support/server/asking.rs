@@ -1,4 +1,5 @@
-//! Event loops whose application sleeps and asks a back end, whose questions carry the request's id (`apps/asking.py`).
+//! Event loops whose application sleeps and asks a back end, whose questions carry the request's id
+//! (`apps/asking.py`).
 //!
 //! In: which loop, the back end's address. Out: a recipe.
 

@@ -1,8 +1,10 @@
-//! A server in a container of its own: any recipe, run by podman on the machine's own root file system, which it cannot change.
+//! A server in a container of its own: any recipe, run by podman on the machine's own root file system, which
+//! it cannot change.
 //!
-//! In: a recipe, podman's options. Out: a recipe. Processes, mounts, control group, capabilities and system calls are the container's; the
-//! network is the machine's, so that clients reach the server. What podman keeps of the container is in the server's directory; what it keeps for
-//! all containers stays where it is on this machine.
+//! In: a recipe, podman's options. Out: a recipe. Processes, mounts, control group, capabilities and system
+//! calls are the container's; the network is the machine's, so that clients reach the server. What podman
+//! keeps of the container is in the server's directory; what it keeps for all containers stays where it is on
+//! this machine.
 
 use std::process::Command;
 
@@ -36,7 +38,8 @@ impl<R: Recipe> Recipe for Container<R> {
         let mut commands = self.server.commands(place)?;
         let server = commands.first_mut().context("no command")?;
         let mut podman = podman::run(place.directory());
-        // What the server says and is told it says and is told through files of its directory, and its environment.
+        // What the server says and is told it says and is told through files of its directory, and its
+        // environment.
         podman.arg("--env-host").arg("--volume").arg(format!("{0}:{0}", place.directory().display()));
         podman.arg("--pidfile").arg(place.file(PID_FILE)).args(self.options);
         podman.args(podman::ROOT).arg(server.get_program()).args(server.get_args());

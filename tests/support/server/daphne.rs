@@ -1,7 +1,8 @@
-//! Daphne: an ASGI application of coroutines on asyncio's loop, whose connections are those of Twisted's reactor.
+//! Daphne: an ASGI application of coroutines on asyncio's loop, whose connections are those of Twisted's
+//! reactor.
 //!
-//! In: nothing. Out: a recipe. Its log has no times: the witness sits in the application, and ends as that hands its response over, which the reactor writes one
-//! iteration of the loop later.
+//! In: nothing. Out: a recipe. Its log has no times: the witness sits in the application, and ends as that
+//! hands its response over, which the reactor writes one iteration of the loop later.
 
 use std::process::Command;
 

@@ -1,4 +1,5 @@
-//! FastAPI under uvicorn, on asyncio's loop or uvloop: coroutines, and plain functions in the framework's threads.
+//! FastAPI under uvicorn, on asyncio's loop or uvloop: coroutines, and plain functions in the framework's
+//! threads.
 //!
 //! In: the loop. Out: a recipe. The witness sits between uvicorn and the framework, and in each route.
 

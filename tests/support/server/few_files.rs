@@ -28,8 +28,8 @@ impl Recipe for FewFiles<'_> {
         let mut commands = self.server.commands(place)?;
         let limit = libc::rlimit { rlim_cur: self.limit, rlim_max: self.limit };
         for command in &mut commands {
-            // SAFETY: between fork and exec only `setrlimit` runs, which is async-signal-safe; the pointer is to a whole
-            // structure that the closure owns.
+            // SAFETY: between fork and exec only `setrlimit` runs, which is async-signal-safe; the pointer is
+            // to a whole structure that the closure owns.
             unsafe {
                 command.pre_exec(move || match libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) {
                     0 => Ok(()),

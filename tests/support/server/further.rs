@@ -1,6 +1,7 @@
 //! A server of any kind with further arguments.
 //!
-//! In: a recipe whose last argument names the application, options to stand before it. Out: the same recipe with these.
+//! In: a recipe whose last argument names the application, options to stand before it. Out: the same recipe
+//! with these.
 
 use std::process::Command;
 

@@ -1,4 +1,5 @@
-//! Granian, whose runtime is native (Rust, tokio): one of its threads reads and writes, others take the interpreter lock for each request.
+//! Granian, whose runtime is native (Rust, tokio): one of its threads reads and writes, others take the
+//! interpreter lock for each request.
 //!
 //! In: the number of these others. Out: a recipe.
 

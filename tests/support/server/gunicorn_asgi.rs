@@ -1,6 +1,8 @@
-//! gunicorn with a worker that runs an event loop: uvicorn's, or the one that it has itself from version 25 on.
+//! gunicorn with a worker that runs an event loop: uvicorn's, or the one that it has itself from version 25
+//! on.
 //!
-//! In: the class of the workers. Out: a recipe. The witness sits between the worker and the application, as under uvicorn alone.
+//! In: the class of the workers. Out: a recipe. The witness sits between the worker and the application, as
+//! under uvicorn alone.
 
 use std::process::Command;
 

@@ -1,6 +1,7 @@
 //! hypercorn on trio, or on asyncio's loop: an ASGI application of coroutines.
 //!
-//! In: the loop. Out: a recipe. The witness sits in the application. (A WSGI application does not come up on trio with hypercorn 0.18.0.)
+//! In: the loop. Out: a recipe. The witness sits in the application. (A WSGI application does not come up on
+//! trio with hypercorn 0.18.0.)
 
 use std::process::Command;
 

@@ -22,17 +22,19 @@ pub struct Line {
     pub status: u16,
     /// What the log measures, in ns; `None`: not comparable.
     pub duration_ns: Option<u64>,
-    /// Of that, how long the server behind took, in ns; `None`: no front end wrote the log, or it asked none.
+    /// Of that, how long the server behind took, in ns; `None`: no front end wrote the log, or it asked
+    /// none.
     pub behind_ns: Option<u64>,
     /// When the application was called, `CLOCK_MONOTONIC`; `None`: the log does not say.
     pub start_ns: Option<u64>,
-    /// When the application had its answer, before the server sent any of it, `CLOCK_MONOTONIC`; `None`: the log does
-    /// not say, or there was none.
+    /// When the application had its answer, before the server sent any of it, `CLOCK_MONOTONIC`; `None`: the
+    /// log does not say, or there was none.
     pub returned_ns: Option<u64>,
-    /// When the server closed the application's response, `CLOCK_MONOTONIC`; `None`: the log does not say, or it did not.
+    /// When the server closed the application's response, `CLOCK_MONOTONIC`; `None`: the log does not say,
+    /// or it did not.
     pub end_ns: Option<u64>,
-    /// From the front end's stamp, as the application got it, to the application's call, by the wall clock; `None`: the log
-    /// does not say, or there was no stamp.
+    /// From the front end's stamp, as the application got it, to the application's call, by the wall clock;
+    /// `None`: the log does not say, or there was no stamp.
     pub since_stamp_ns: Option<u64>,
 }
 

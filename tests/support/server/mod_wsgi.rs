@@ -1,4 +1,5 @@
-//! mod_wsgi in Apache, as `mod_wsgi-express` sets it up: daemon mode or embedded, any of Apache's processing modules.
+//! mod_wsgi in Apache, as `mod_wsgi-express` sets it up: daemon mode or embedded, any of Apache's processing
+//! modules.
 //!
 //! In: processes, threads, further options. Out: a recipe. Apache's own access log is the witness.
 

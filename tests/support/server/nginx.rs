@@ -1,7 +1,7 @@
 //! nginx before another server: over TCP or a UNIX socket, in HTTP or the uwsgi protocol.
 //!
-//! In: the server behind. Out: a recipe: the server first, then nginx, unprivileged and on loopback. nginx's own log is the
-//! witness.
+//! In: the server behind. Out: a recipe: the server first, then nginx, unprivileged and on loopback. nginx's
+//! own log is the witness.
 
 use std::process::Command;
 

@@ -1,4 +1,5 @@
-//! Small servers with event loops of their own, of kinds that nobody built wsgi-trace against: scripts of the tests.
+//! Small servers with event loops of their own, of kinds that nobody built wsgi-trace against: scripts of the
+//! tests.
 //!
 //! In: which. Out: a recipe.
 
@@ -9,9 +10,11 @@ use super::{Clients, Place, Recipe};
 /// One of them.
 #[derive(Clone, Copy, Debug)]
 pub enum OwnLoop {
-    /// asyncio: the application runs within its request's task, which then wakes the loop by its own wakeup descriptor.
+    /// asyncio: the application runs within its request's task, which then wakes the loop by its own wakeup
+    /// descriptor.
     TaskThatWakes,
-    /// epoll: the application runs between the read and the write of its connection, while others may be ready too.
+    /// epoll: the application runs between the read and the write of its connection, while others may be
+    /// ready too.
     ByReadiness,
 }
 

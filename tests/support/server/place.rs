@@ -93,8 +93,8 @@ impl Place {
         environment::program("venv-daphne", name)
     }
 
-    /// The environment, directory and outputs that every server gets. Standard output goes to `output.log`, standard
-    /// error to `error.log`.
+    /// The environment, directory and outputs that every server gets. Standard output goes to `output.log`,
+    /// standard error to `error.log`.
     pub(super) fn prepare(&self, command: &mut Command) -> anyhow::Result<()> {
         let append = |name: &str| -> std::io::Result<File> {
             OpenOptions::new().append(true).create(true).open(self.file(name))

@@ -1,7 +1,7 @@
 //! Servers that do the TLS themselves: any recipe, with a certificate of its own.
 //!
-//! In: a recipe, and how its server is told of the certificate. Out: a recipe. Certificate and key are made with openssl for each
-//! server, in its directory, and go with it.
+//! In: a recipe, and how its server is told of the certificate. Out: a recipe. Certificate and key are made
+//! with openssl for each server, in its directory, and go with it.
 
 use std::process::{Command, Stdio};
 

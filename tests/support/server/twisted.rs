@@ -1,7 +1,8 @@
 //! Twisted Web with a WSGI application: a reactor that reads and writes, threads that run the application.
 //!
-//! In: nothing. Out: a recipe. Its log has no times. What the application sees of a request ends before the reactor has written, and
-//! begins when a thread has the interpreter lock: the witness sits at the reactor's sockets.
+//! In: nothing. Out: a recipe. Its log has no times. What the application sees of a request ends before the
+//! reactor has written, and begins when a thread has the interpreter lock: the witness sits at the reactor's
+//! sockets.
 
 use std::process::Command;
 

@@ -1,9 +1,10 @@
-//! uvicorn: an ASGI application of few lines on its loop, one of a framework, and the WSGI demo application in a2wsgi's
-//! threads.
+//! uvicorn: an ASGI application of few lines on its loop, one of a framework, and the WSGI demo application
+//! in a2wsgi's threads.
 //!
-//! In: which of them, worker processes, threads. Out: a recipe. uvicorn's log has no times. The witness sits between it and the
-//! application: from the application's call, some turns of the loop after the head was read, to the last byte that it hands over. Where
-//! threads take the interpreter lock from the loop meanwhile (a2wsgi) it sits at the loop's sockets.
+//! In: which of them, worker processes, threads. Out: a recipe. uvicorn's log has no times. The witness sits
+//! between it and the application: from the application's call, some turns of the loop after the head was
+//! read, to the last byte that it hands over. Where threads take the interpreter lock from the loop meanwhile
+//! (a2wsgi) it sits at the loop's sockets.
 
 use std::process::Command;
 
@@ -84,8 +85,9 @@ impl Recipe for Uvicorn {
         Clients { keep_alive: "5", kinds: "get=6,head,sized,chunked" }
     }
 
-    /// Where coroutines interleave, no descriptor tells which of two runs. Behind a2wsgi other tasks send what threads give, so that tasks do not tell
-    /// either: 6.7 to 9.0 % in five runs, 10.6 % in one while the host stole CPUs (docs/limits-loops.md).
+    /// Where coroutines interleave, no descriptor tells which of two runs. Behind a2wsgi other tasks send
+    /// what threads give, so that tasks do not tell either: 6.7 to 9.0 % in five runs, 10.6 % in one
+    /// while the host stole CPUs (docs/limits-loops.md).
     fn unexplained(&self) -> f64 {
         if matches!(self.application, Application::A2wsgi { .. }) { 0.15 } else { 0.10 }
     }

@@ -75,7 +75,8 @@ impl Uwsgi {
     }
 }
 
-/// `%(micros)`: from the accepted connection (the packet of a router, the head of HTTP) to the end of the response.
+/// `%(micros)`: from the accepted connection (the packet of a router, the head of HTTP) to the end of the
+/// response.
 const FORMAT: &str = "request %(pid)\t%(method)\t%(uri)\t%(status)\t%(micros)";
 
 fn line(text: &str) -> anyhow::Result<Option<Line>> {

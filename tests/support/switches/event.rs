@@ -12,7 +12,8 @@ pub(super) const EVENTS: [&str; 6] = [
 ];
 /// The last event of `__schedule` before it reads its clock (kernel/sched/core.c, kernel/rcu/tree_plugin.h).
 pub(super) const BEGINS: &str = "rcu_utilization";
-/// The second flag of an event where `TIF_NEED_RESCHED` is set (`trace_print_lat_fmt`, kernel/trace/trace_output.c).
+/// The second flag of an event where `TIF_NEED_RESCHED` is set (`trace_print_lat_fmt`,
+/// kernel/trace/trace_output.c).
 const ASKED_FOR: [char; 4] = ['N', 'n', 'B', 'b'];
 /// The first event of most threads that come to a CPU: their return to their own code (x86 only).
 pub(super) const RETURNS: &str = "x86_fpu_regs_activated";
@@ -44,7 +45,8 @@ pub(super) enum What {
 }
 
 impl Event {
-    /// `COMM-PID [CPU] FLAGS SECONDS.MICROSECONDS: NAME: TEXT`, in which names of threads may hold anything that is as short as they are.
+    /// `COMM-PID [CPU] FLAGS SECONDS.MICROSECONDS: NAME: TEXT`, in which names of threads may hold anything
+    /// that is as short as they are.
     pub(super) fn of(line: &str) -> Option<Self> {
         let names = || EVENTS.into_iter().chain([BEGINS, RETURNS]);
         let named = |(at, _): (usize, &str)| {

@@ -1,7 +1,8 @@
 //! The container image: the static program and its licences in one layer, and nothing else.
 //!
-//! In: the static program. Out: an OCI archive (image-spec 1.1: `oci-layout`, `index.json`, blobs by digest), which `podman load` and `docker load`
-//! take. No registry is asked. Every entry has the same owner, time and mode wherever it is made, so the same program gives the same bytes.
+//! In: the static program. Out: an OCI archive (image-spec 1.1: `oci-layout`, `index.json`, blobs by digest),
+//! which `podman load` and `docker load` take. No registry is asked. Every entry has the same owner, time and
+//! mode wherever it is made, so the same program gives the same bytes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -73,7 +74,8 @@ pub(super) fn write(program: &Path, architecture: Architecture, directory: &Path
         "created": MADE,
         "architecture": architecture,
         "os": "linux",
-        // Its capabilities are what the container is given; without root's number they would have to be ambient.
+        // Its capabilities are what the container is given; without root's number they would have to be
+        // ambient.
         "config": { "User": "0:0", "Entrypoint": ["/usr/bin/wsgi-trace"], "WorkingDir": "/", "Labels": labels },
         // The layer is not packed: what is in it and what is stored have one digest.
         "rootfs": { "type": "layers", "diff_ids": [layer.digest] },

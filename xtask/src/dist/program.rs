@@ -1,6 +1,7 @@
 //! How what is in packages is built: the same bytes wherever and whenever that is.
 //!
-//! In: the tree, an architecture. Out: the static program; the environment that other builders of packages need to find that very program.
+//! In: the tree, an architecture. Out: the static program; the environment that other builders of packages
+//! need to find that very program.
 
 use std::fs;
 use std::path::{Path, PathBuf};

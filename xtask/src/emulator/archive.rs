@@ -1,7 +1,7 @@
 //! An initial file system for the emulated machine, in the kernel's "newc" cpio format.
 //!
-//! In: trees of Debian's or none, each laid over those before it, more files and the names they get. Out: one file for QEMU's `-initrd`, with the directories that init
-//! mounts on. Everything in it is root's.
+//! In: trees of Debian's or none, each laid over those before it, more files and the names they get. Out: one
+//! file for QEMU's `-initrd`, with the directories that init mounts on. Everything in it is root's.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -78,7 +78,8 @@ impl<W: Write> Archive<W> {
         self.inode += 1;
         let size = u32::try_from(content.len()).map_err(io::Error::other)?;
         let name_size = u32::try_from(name.len() + 1).map_err(io::Error::other)?;
-        // inode, mode, uid, gid, links, mtime, size, device of the file (two), device it is (two), name's size, checksum
+        // inode, mode, uid, gid, links, mtime, size, device of the file (two), device it is (two), name's
+        // size, checksum
         let fields = [self.inode, mode, 0, 0, 1, 0, size, 0, 0, device.0, device.1, name_size, 0];
         let mut header = String::from("070701");
         for field in fields {

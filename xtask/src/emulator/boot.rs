@@ -1,7 +1,8 @@
 //! One boot of an emulated machine.
 //!
-//! In: a kernel, a file system with the payload, and what it is told. Out: whether the payload said that it passed, and its lines; they also
-//! go to the terminal as they come, and the whole console to `target/kernels/`.
+//! In: a kernel, a file system with the payload, and what it is told. Out: whether the payload said that it
+//! passed, and its lines; they also go to the terminal as they come, and the whole console to
+//! `target/kernels/`.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -124,8 +125,9 @@ impl Machine<'_> {
         let usual = self.architecture.parameters();
         let mut machine = Command::new(self.architecture.emulator().0);
         machine
-            // One thread for all CPUs. With one each, QEMU 7.2 may execute a breakpoint that another CPU has just
-            // replaced. A kernel that switches its tracepoints on or off then panics (Oops: int3).
+            // One thread for all CPUs. With one each, QEMU 7.2 may execute a breakpoint that another CPU has
+            // just replaced. A kernel that switches its tracepoints on or off then panics (Oops:
+            // int3).
             .args(["-machine", self.architecture.machine(), "-accel", "tcg,thread=single"])
             .args([
                 "-cpu",

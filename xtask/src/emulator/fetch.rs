@@ -1,7 +1,8 @@
 //! Kernels and whole systems from Debian, by the mirror that this machine uses already.
 //!
-//! In: a release's name, an architecture, and names of packages. Out: `.kernels/vmlinuz-SUITE`, `.kernels/linux-SUITE`, `.kernels/debian-SUITE`,
-//! `.kernels/files-SUITE`, with `arm64-` before the suite where it is of that. apt's own state is not touched: each download has a private one, with Debian's
+//! In: a release's name, an architecture, and names of packages. Out: `.kernels/vmlinuz-SUITE`,
+//! `.kernels/linux-SUITE`, `.kernels/debian-SUITE`, `.kernels/files-SUITE`, with `arm64-` before the suite
+//! where it is of that. apt's own state is not touched: each download has a private one, with Debian's
 //! keyring.
 
 use std::fs;
@@ -96,7 +97,8 @@ fn unpack(store: &Path, release: Release, pattern: &str) -> anyhow::Result<PathB
     Ok(apt.state)
 }
 
-/// The directory with the files of these packages, and of no others; made once. Nothing of theirs is run, so it may be of any release.
+/// The directory with the files of these packages, and of no others; made once. Nothing of theirs is run, so
+/// it may be of any release.
 pub(crate) fn files(store: &Path, release: Release, packages: &[&str]) -> anyhow::Result<PathBuf> {
     let name = release.name();
     let tree = store.join(format!("files-{name}"));

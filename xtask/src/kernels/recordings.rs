@@ -1,7 +1,8 @@
 //! Recordings that go between this machine and an emulated one of another architecture.
 //!
-//! In: `tests/recordings`; what the payload sent over its console. Out: recordings with the reports that this machine makes of them, for the payload to compare;
-//! whether what it recorded gives the same reports here, byte for byte.
+//! In: `tests/recordings`; what the payload sent over its console. Out: recordings with the reports that this
+//! machine makes of them, for the payload to compare; whether what it recorded gives the same reports here,
+//! byte for byte.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -40,7 +41,8 @@ pub(super) fn taken() -> anyhow::Result<Vec<(String, PathBuf)>> {
     Ok(files)
 }
 
-/// Whether this machine reports what the payload recorded as the payload did. What it sent is kept beside the console's log.
+/// Whether this machine reports what the payload recorded as the payload did. What it sent is kept beside the
+/// console's log.
 pub(super) fn are_the_same(name: &str, run: &Run) -> anyhow::Result<bool> {
     let directory = command::root().join("target/kernels").join(name);
     fs::create_dir_all(&directory)?;

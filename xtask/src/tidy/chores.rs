@@ -1,6 +1,7 @@
 //! Tests that `make test` leaves out, and the chores that run them.
 //!
-//! In: the tree. Out: ignored tests that name no chore, or whose program is not among those that the chore runs.
+//! In: the tree. Out: ignored tests that name no chore, or whose program is not among those that the chore
+//! runs.
 
 use crate::{dist, fleet, live};
 

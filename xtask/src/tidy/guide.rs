@@ -1,7 +1,8 @@
 //! Markdown: links that lead somewhere, and code blocks that a test can run.
 //!
-//! In: the tree. Out: dead links, links out of `docs/` (dead in the book), blocks without a language, commands that no test
-//! would run, pages that are not in the book. What the marks of a block mean is said in CONTRIBUTING.md.
+//! In: the tree. Out: dead links, links out of `docs/` (dead in the book), blocks without a language,
+//! commands that no test would run, pages that are not in the book. What the marks of a block mean is said in
+//! CONTRIBUTING.md.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Length of the pages for users: what a tired person opens must be short enough to be read.
 //!
-//! In: the book's table of contents, the pages of its part *Using it*, the README. Out: pages with too many words. Code is not
-//! counted.
+//! In: the book's table of contents, the pages of its part *Using it*, the README. Out: pages with too many
+//! words. Code is not counted.
 
 use super::{File, Offence};
 

@@ -1,10 +1,12 @@
 //! Messages that the guide quotes: the program must still say them.
 //!
-//! In: the page that explains messages, the sources of the program. Out: offences: words between quotation marks that no source has.
+//! In: the page that explains messages, the sources of the program. Out: offences: words between quotation
+//! marks that no source has.
 
 use super::{File, Offence};
 
-/// The page: what it has between quotation marks is what the program prints, with `…` for what differs from time to time.
+/// The page: what it has between quotation marks is what the program prints, with `…` for what differs from
+/// time to time.
 const PAGE: &str = "docs/troubleshooting.md";
 /// Where messages are.
 const SOURCES: [&str; 2] = ["profiler/src/", "profiler/core/src/"];

@@ -1,6 +1,7 @@
 //! Samples of the guide: what a page shows as an output is one that a reviewed test makes.
 //!
-//! In: pages whose samples no command prints, and snapshots. Out: offences. What a command prints is compared by `tests/docs`.
+//! In: pages whose samples no command prints, and snapshots. Out: offences. What a command prints is compared
+//! by `tests/docs`.
 
 use super::{File, Offence};
 

@@ -1,7 +1,7 @@
 //! Length of sentences in the guide: one thought each, so that a tired person reads none of them twice.
 //!
-//! In: the Markdown of the tree. Out: offences. Headings, tables, code, quotations (what the program prints), the changelog, and
-//! what a chore writes below its mark are not looked at.
+//! In: the Markdown of the tree. Out: offences. Headings, tables, code, quotations (what the program prints),
+//! the changelog, and what a chore writes below its mark are not looked at.
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 

@@ -1,6 +1,7 @@
 //! Size and header of each Rust file.
 //!
-//! In: the tree. Out: files that are too long, or that do not begin by saying what they are for, take and give.
+//! In: the tree. Out: files that are too long, or that do not begin by saying what they are for, take and
+//! give.
 
 use super::{File, Offence};
 
@@ -33,7 +34,7 @@ pub(super) fn offences(files: &[File]) -> Vec<Offence> {
         if header.is_empty() {
             offences.push(format!("{}:1: does not begin with a `//!` header", file.path));
         } else if !file.is_unit_tests() {
-            for word in ["In: ", "Out: "] {
+            for word in ["In:", "Out:"] {
                 if !header.contains(word) {
                     offences.push(format!("{}:1: the header does not say `{}`", file.path, word.trim()));
                 }

@@ -1,7 +1,8 @@
-//! Modules side by side in one folder never import one another in a circle; those at the top of a crate stand in an order.
+//! Modules side by side in one folder never import one another in a circle; those at the top of a crate stand
+//! in an order.
 //!
-//! In: the tree. Out: circles, imports against the order, modules without a place in it. What a parent gives on by a `pub use` counts
-//! as the parent's.
+//! In: the tree. Out: circles, imports against the order, modules without a place in it. What a parent gives
+//! on by a `pub use` counts as the parent's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +16,8 @@ struct Crate<'a> {
     folder: &'a str,
     /// Its modules, lowest first: each may import those before it. Empty: any order without a circle.
     order: &'a [&'a str],
-    /// Folders, as paths of modules, whose own modules another test judges; what is below those is judged here.
+    /// Folders, as paths of modules, whose own modules another test judges; what is below those is judged
+    /// here.
     judged_elsewhere: &'a [&'a str],
 }
 
@@ -185,7 +187,8 @@ fn path_of(place: &[&str], end: usize) -> String {
     place.iter().take(end).copied().collect::<Vec<_>>().join("::")
 }
 
-/// The folders that hold the root of a crate, with a slash at their ends; a program and a library may share one.
+/// The folders that hold the root of a crate, with a slash at their ends; a program and a library may share
+/// one.
 fn folders(files: &[File]) -> BTreeSet<&str> {
     let paths = files.iter().map(|file| &file.path);
     let folders =

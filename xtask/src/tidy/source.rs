@@ -1,7 +1,7 @@
 //! A Rust file as lines of code, for tests that look at names.
 //!
-//! In: the text of a file. Out: the same lines without comments, without the contents of strings, without the module
-//! of unit tests at the end; and the paths that these lines name.
+//! In: the text of a file. Out: the same lines without comments, without the contents of strings, without the
+//! module of unit tests at the end; and the paths that these lines name.
 
 /// The lines of code, comments and string contents blanked, up to the unit tests.
 pub(super) fn code_lines(text: &str) -> Vec<String> {
@@ -32,7 +32,8 @@ fn code(line: &str) -> String {
     code
 }
 
-/// The modules that stand directly under `root::` in the code, with the line of each: `root::x`, `root::{x, y::z}`.
+/// The modules that stand directly under `root::` in the code, with the line of each: `root::x`, `root::{x,
+/// y::z}`.
 pub(super) fn modules_under(lines: &[String], root: &str) -> Vec<(usize, String)> {
     let paths = paths_under(lines, root).into_iter();
     let mut modules: Vec<(usize, String)> = paths.map(|(line, path)| (line, first_name(&path))).collect();
@@ -40,7 +41,8 @@ pub(super) fn modules_under(lines: &[String], root: &str) -> Vec<(usize, String)
     modules
 }
 
-/// The paths that the code names under `root::`, groups taken apart, with the line of each: `root::x`, `root::{x, y::{A, B}}`.
+/// The paths that the code names under `root::`, groups taken apart, with the line of each: `root::x`,
+/// `root::{x, y::{A, B}}`.
 pub(super) fn paths_under(lines: &[String], root: &str) -> Vec<(usize, String)> {
     let text = lines.join("\n");
     let prefix = format!("{root}::");

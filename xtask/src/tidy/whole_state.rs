@@ -9,8 +9,8 @@ use super::{File, Offence};
 const FOLDER: &str = "profiler/core/src/";
 /// The type, as something that may be changed.
 const TAKEN: &str = "&mut State";
-/// The files of the driver whose methods may have it: the state itself, slices, light slices and their connections' ends, what the kernel reports, what
-/// the ledger has settled, ends, windows.
+/// The files of the driver whose methods may have it: the state itself, slices, light slices and their
+/// connections' ends, what the kernel reports, what the ledger has settled, ends, windows.
 const ORDER: &[&str] = &[
     "profiler/core/src/machine/driver/state.rs",
     "profiler/core/src/machine/driver/serving.rs",

@@ -1,6 +1,7 @@
 //! Words that the project no longer uses where people read: each has a plain one.
 //!
-//! In: Rust sources (comments, and what programs print), and the prose of the guide. Out: offences. The changelog's past is not looked at.
+//! In: Rust sources (comments, and what programs print), and the prose of the guide. Out: offences. The
+//! changelog's past is not looked at.
 
 use super::{File, Offence};
 

@@ -1,4 +1,5 @@
-//! The registers of arm64: their places in `struct pt_regs` (arch/arm64/include/asm/ptrace.h), the same since Linux 4.20.
+//! The registers of arm64: their places in `struct pt_regs` (arch/arm64/include/asm/ptrace.h), the same since
+//! Linux 4.20.
 //!
 //! In: a typed `pt_regs` pointer. Out: system call number, as records have it, arguments and result.
 
@@ -15,10 +16,12 @@ const ORIG_X0: usize = 272;
 /// 32 bits; what stands behind them depends on the version.
 const SYSCALLNO: usize = 280;
 
-/// `TIF_32BIT`, arch/arm64/include/asm/thread_info.h, in `thread_info.flags`: the thread runs a 32-bit program.
+/// `TIF_32BIT`, arch/arm64/include/asm/thread_info.h, in `thread_info.flags`: the thread runs a 32-bit
+/// program.
 pub const BY_32_BIT_ENTRY: u32 = 1 << 22;
 
-/// Whether they are of a thread in user mode of 64 bits. Those that the kernel made (of io_uring) have no stack in user space.
+/// Whether they are of a thread in user mode of 64 bits. Those that the kernel made (of io_uring) have no
+/// stack in user space.
 #[inline(always)]
 pub fn is_of_64_bits(registers: Registers) -> bool {
     /// `PSR_MODE_MASK` and `PSR_MODE32_BIT`; `PSR_MODE_EL0t` is 0 (arch/arm64/include/uapi/asm/ptrace.h).
@@ -32,7 +35,8 @@ pub const fn recorded(number: u32) -> u32 {
     arm64::recorded(number)
 }
 
-/// Number of the system call the registers belong to; −1 outside one (`NO_SYSCALL`, which every other entry sets).
+/// Number of the system call the registers belong to; −1 outside one (`NO_SYSCALL`, which every other entry
+/// sets).
 #[inline(always)]
 pub fn system_call(registers: Registers) -> i32 {
     let number = own_number(registers) as i32;

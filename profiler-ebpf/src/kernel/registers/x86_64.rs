@@ -13,11 +13,12 @@ const ORIG_AX: usize = 120;
 const CS: usize = 136;
 const SP: usize = 152;
 
-/// `TS_COMPAT`, arch/x86/include/asm/thread_info.h, in `thread_info.status`: set before the hooks at a call's entry, taken back after those at
-/// its end.
+/// `TS_COMPAT`, arch/x86/include/asm/thread_info.h, in `thread_info.status`: set before the hooks at a call's
+/// entry, taken back after those at its end.
 pub const BY_32_BIT_ENTRY: u32 = 2;
 
-/// Whether they are of a thread in the code segment of 64-bit programs. Those that the kernel made (of io_uring) have no stack in user space.
+/// Whether they are of a thread in the code segment of 64-bit programs. Those that the kernel made (of
+/// io_uring) have no stack in user space.
 #[inline(always)]
 pub fn is_of_64_bits(registers: Registers) -> bool {
     /// `__USER_CS`, arch/x86/include/asm/segment.h.

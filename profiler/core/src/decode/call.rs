@@ -1,7 +1,8 @@
 //! What an observed call does: from number and registers to a [`Call`].
 //!
-//! In: system call number, arguments and `extra` as `SliceRecord` describes them (also those of an open slice, which
-//! come as a fact). Out: a [`Call`]. Only numbers and bits are looked at; every input gives some answer.
+//! In: system call number, arguments and `extra` as `SliceRecord` describes them (also those of an open
+//! slice, which come as a fact). Out: a [`Call`]. Only numbers and bits are looked at; every input gives some
+//! answer.
 
 use profiler_common::call_kind::{Kind, duplicates};
 use profiler_common::record::slice::{
@@ -90,8 +91,8 @@ const fn arrival_ns(extra: u64, outcome: Outcome) -> u64 {
     if outcome.result > 0 && outcome.flags & FLAG_CLIENT != 0 { extra } else { 0 }
 }
 
-/// When what a call on a back end's connection is about became ready; 0: not known, or another call. A call cannot be about
-/// what comes after it.
+/// When what a call on a back end's connection is about became ready; 0: not known, or another call. A call
+/// cannot be about what comes after it.
 pub(crate) const fn back_end_ready_ns(record: &SliceRecord) -> u64 {
     if record.flags & (FLAG_CLIENT | FLAG_BACK_END) != FLAG_BACK_END {
         return 0;
@@ -148,8 +149,8 @@ pub(crate) const fn lock_switches(system_call: u32, arguments: &[u64; 3]) -> Opt
     if system_call == FUTEX && third & known == known { Some(low(third >> 32) & SWITCHES_MASK) } else { None }
 }
 
-/// Whether the call waits to take an interpreter lock as the kernel programs know it, and how long before it the attempt
-/// began, in nanoseconds.
+/// Whether the call waits to take an interpreter lock as the kernel programs know it, and how long before it
+/// the attempt began, in nanoseconds.
 pub(crate) const fn take(system_call: u32, flags: u32, extra: u64) -> Option<u64> {
     if system_call == FUTEX && flags & FLAG_TAKES_LOCK != 0 { Some(take_lead_ns(extra)) } else { None }
 }

@@ -27,7 +27,8 @@ pub struct Connection {
     pub local_port: u16,
     /// Peer's port.
     pub peer_port: u16,
-    /// For how long (ms) the client had been refused because the accept queue was full (65,535: as long or longer).
+    /// For how long (ms) the client had been refused because the accept queue was full (65,535: as long or
+    /// longer).
     pub delayed_ms: u16,
 }
 

@@ -21,7 +21,8 @@ pub struct Slept {
     pub system_call: i32,
     /// What the call's descriptor stands for.
     pub on: SleptOn,
-    /// The descriptor; of a futex its address; of poll and select how many they were given; else the first argument.
+    /// The descriptor; of a futex its address; of poll and select how many they were given; else the first
+    /// argument.
     pub argument: u64,
     /// Of poll and select on one descriptor what they wait for; of a futex its operation.
     pub events: u32,
@@ -31,7 +32,8 @@ pub struct Slept {
     pub client: u64,
     /// This side of that connection had been ended.
     pub is_shut: bool,
-    /// Of a futex on the memory of an interpreter lock what that showed then; `None`: another sleep, or it was not read.
+    /// Of a futex on the memory of an interpreter lock what that showed then; `None`: another sleep, or it
+    /// was not read.
     pub lock: Option<LockThen>,
 }
 
@@ -46,7 +48,8 @@ pub struct LockThen {
     pub switches: u32,
     /// Until when the wait would last at most, in nanoseconds; 0: it has no limit, or that is not known.
     pub until_ns: u64,
-    /// The thread that woke this one, or that a timer interrupted to do so (0: none). `None`: a recording from before that was looked at.
+    /// The thread that woke this one, or that a timer interrupted to do so (0: none). `None`: a recording
+    /// from before that was looked at.
     pub woken_by: Option<Tid>,
 }
 

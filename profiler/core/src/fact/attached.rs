@@ -22,13 +22,15 @@ pub struct Attached {
     /// Clients that find an accept queue full are distinguished, and how long that delays them is measured.
     #[serde(default)]
     pub delays_measured: bool,
-    /// Light mode: each sleep of a thread is recorded, with its call and what that call's descriptor stands for.
+    /// Light mode: each sleep of a thread is recorded, with its call and what that call's descriptor stands
+    /// for.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sleeps_recorded: bool,
     /// Light mode: heads of messages are recorded.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub heads_recorded: bool,
-    /// Light mode: of each sleep on the memory of an interpreter lock, who had the lock, and until when the wait would last.
+    /// Light mode: of each sleep on the memory of an interpreter lock, who had the lock, and until when the
+    /// wait would last.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub holders_recorded: bool,
     /// Light mode: how connections end, and who ends processes.

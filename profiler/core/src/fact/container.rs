@@ -1,7 +1,7 @@
 //! The container that the target runs in.
 //!
-//! In: the path of a cgroup; what else names a container the `fact` stage of `profiler` fills in. Out: [`Container`], by the names that
-//! OpenTelemetry has for it.
+//! In: the path of a cgroup; what else names a container the `fact` stage of `profiler` fills in. Out:
+//! [`Container`], by the names that OpenTelemetry has for it.
 
 use serde::{Deserialize, Serialize};
 
@@ -61,13 +61,15 @@ impl Container {
     }
 }
 
-/// The id that Docker, containerd, CRI-O and Podman put into the path of a container's cgroup: the last 64 hexadecimal digits.
+/// The id that Docker, containerd, CRI-O and Podman put into the path of a container's cgroup: the last 64
+/// hexadecimal digits.
 fn id(cgroup: &str) -> Option<&str> {
     let is_id = |part: &&str| part.len() == ID_DIGITS && part.bytes().all(|byte| byte.is_ascii_hexdigit());
     cgroup.rsplit(|c: char| !c.is_ascii_alphanumeric()).find(is_id)
 }
 
-/// The UUID of a Kubernetes pod in the path of its cgroup: `pod` and 36 characters, with `_` for `-` where systemd wrote it.
+/// The UUID of a Kubernetes pod in the path of its cgroup: `pod` and 36 characters, with `_` for `-` where
+/// systemd wrote it.
 fn pod_uid(cgroup: &str) -> Option<String> {
     let name_of =
         |part: &str| part.rsplit_once("pod").and_then(|(_, rest)| rest.get(..UUID_CHARS)).map(str::to_owned);

@@ -4,7 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Processes that are not traced and hold a listener of the target, as one look at all processes showed. The newest look counts.
+/// Processes that are not traced and hold a listener of the target, as one look at all processes showed. The
+/// newest look counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForeignHolders {
     /// One entry for each listener that such a process holds.

@@ -9,28 +9,33 @@ use serde::{Deserialize, Serialize};
 pub struct InterpreterSeen {
     /// Process.
     pub tgid: u32,
-    /// Its version ("3.11.2", or "3.9" where no more is known); `None`: the process maps no Python, or its version
-    /// could not be told.
+    /// Its version ("3.11.2", or "3.9" where no more is known); `None`: the process maps no Python, or its
+    /// version could not be told.
     pub version: Option<String>,
     /// Base name of the mapped file that holds the interpreter; empty: there is none. Hostile input.
     pub file: String,
-    /// The interpreter locks, one for each interpreter that has its own; empty where there is none, or none was found.
+    /// The interpreter locks, one for each interpreter that has its own; empty where there is none, or none
+    /// was found.
     pub locks: Vec<InterpreterLock>,
-    /// Distance of a thread's number in its `PyThreadState`, where the holders of the lock are read; `None`: they are not.
+    /// Distance of a thread's number in its `PyThreadState`, where the holders of the lock are read; `None`:
+    /// they are not.
     #[serde(default)]
     pub thread_number_at: Option<u64>,
-    /// That distance leads to a pointer, and the number is this far from where it points (CPython before 3.11).
+    /// That distance leads to a pointer, and the number is this far from where it points (CPython before
+    /// 3.11).
     #[serde(default)]
     pub thread_number_through: Option<u64>,
     /// The numbers are those of another PID namespace; [`ThreadNumbers`] says which threads they are.
     #[serde(default)]
     pub foreign_numbers: bool,
-    /// The number by which its interpreter may still call its main thread: that of the thread that forked the process, in the process's PID namespace.
-    /// In the child CPython notes it again only if it is told of the fork, and not in every version (`PyOS_AfterFork_Child`); uWSGI does not
+    /// The number by which its interpreter may still call its main thread: that of the thread that forked
+    /// the process, in the process's PID namespace. In the child CPython notes it again only if it is
+    /// told of the fork, and not in every version (`PyOS_AfterFork_Child`); uWSGI does not
     /// tell it. `None`: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inherited_number: Option<u32>,
-    /// What its tasks are, where it is told which of them a thread works for (`event::TaskSeen`); `None`: it is not.
+    /// What its tasks are, where it is told which of them a thread works for (`event::TaskSeen`); `None`: it
+    /// is not.
     #[serde(default)]
     pub tasks: Option<TaskKind>,
     /// A build without interpreter lock (it may have been switched on: then `locks` has it).
@@ -46,7 +51,8 @@ pub enum TaskKind {
     Contexts,
     /// What has a stack of frames each: greenlets, those of gevent and eventlet as well.
     Greenlets,
-    /// The one or the other, by thread: [`TaskKind::Contexts`] where a thread waits in a context, as loops do that run tasks in them.
+    /// The one or the other, by thread: [`TaskKind::Contexts`] where a thread waits in a context, as loops do
+    /// that run tasks in them.
     Either,
 }
 
@@ -62,7 +68,8 @@ pub struct ThreadNumbers {
 /// One interpreter lock in the memory of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InterpreterLock {
-    /// Address of the lock's first common field (`interval`); everything else is at a fixed distance from it.
+    /// Address of the lock's first common field (`interval`); everything else is at a fixed distance from
+    /// it.
     pub address: u64,
     /// Number of the interpreter, 0: the main one.
     pub interpreter: u64,

@@ -1,11 +1,13 @@
 //! CPU time of the whole machine: what the target's threads do not account for, others took.
 //!
-//! In: nothing (`session` reads it when a window begins, every second, and when it ends). Out: [`MachineCpu`].
+//! In: nothing (`session` reads it when a window begins, every second, and when it ends). Out:
+//! [`MachineCpu`].
 
 use serde::{Deserialize, Serialize};
 
-/// CPU time of all CPUs together, cumulative since boot, by `/proc/stat` (proc_stat(5)) in ticks of 10 ms; and what the profiler itself has used of it.
-/// Where the kernel stops the tick of idle CPUs, `idle_ns` is by the clock; the other times are samples of the tick.
+/// CPU time of all CPUs together, cumulative since boot, by `/proc/stat` (proc_stat(5)) in ticks of 10 ms;
+/// and what the profiler itself has used of it. Where the kernel stops the tick of idle CPUs, `idle_ns` is by
+/// the clock; the other times are samples of the tick.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineCpu {
     /// When it was read.

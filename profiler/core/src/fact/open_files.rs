@@ -4,7 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Descriptors that a process has open, and its limit. Written where it has changed, of processes near their limit alone.
+/// Descriptors that a process has open, and its limit. Written where it has changed, of processes near their
+/// limit alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenFiles {
     /// Process.

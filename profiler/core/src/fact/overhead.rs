@@ -17,11 +17,13 @@ pub struct Overhead {
     pub bpf_runs: u64,
     /// How long the statistics were on (0: never; the cost is then not measured).
     pub bpf_sampled_ns: u64,
-    /// CPU time that a hypervisor took from this machine in the window, all CPUs, by `/proc/stat` (in ticks of 10 ms). The kernel takes it out of its tasks'
-    /// CPU time. By the clock, and so in our account, the tasks were on a CPU.
+    /// CPU time that a hypervisor took from this machine in the window, all CPUs, by `/proc/stat` (in ticks
+    /// of 10 ms). The kernel takes it out of its tasks' CPU time. By the clock, and so in our account,
+    /// the tasks were on a CPU.
     #[serde(default)]
     pub stolen_ns: u64,
-    /// The same for interrupts, where the kernel takes their time out of its tasks' CPU time; 0 where it does not.
+    /// The same for interrupts, where the kernel takes their time out of its tasks' CPU time; 0 where it
+    /// does not.
     #[serde(default)]
     pub interrupt_ns: u64,
 }

@@ -4,8 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Accept queues at one moment: of all listeners whose queue can be read. Written where something has changed since
-/// the reading before.
+/// Accept queues at one moment: of all listeners whose queue can be read. Written where something has changed
+/// since the reading before.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcceptQueues {
     /// By inode, ascending.
@@ -22,11 +22,11 @@ pub struct AcceptQueue {
     pub inode: u64,
     /// Connections that wait to be accepted.
     pub depth: u32,
-    /// Limit in force: what the server asked for, or `somaxconn` if that is less. The queue is full when more than
-    /// this many wait.
+    /// Limit in force: what the server asked for, or `somaxconn` if that is less. The queue is full when
+    /// more than this many wait.
     pub limit: u32,
-    /// Packets of handshakes refused since the listener was made, modulo 2³²; `None`: the kernel does not count them
-    /// (UNIX).
+    /// Packets of handshakes refused since the listener was made, modulo 2³²; `None`: the kernel does not
+    /// count them (UNIX).
     #[serde(default)]
     pub refused: Option<u32>,
 }
@@ -79,7 +79,8 @@ pub struct NetworkCounters {
     pub listen_drops: u64,
     /// `TCPReqQFullDrop`: connection attempts refused because too many handshakes were under way.
     pub request_queue_full: u64,
-    /// `TCPDeferAcceptDrop`: acknowledgements passed over because the listener waits for the first data. No refusals.
+    /// `TCPDeferAcceptDrop`: acknowledgements passed over because the listener waits for the first data. No
+    /// refusals.
     pub deferred: u64,
 }
 

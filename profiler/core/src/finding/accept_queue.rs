@@ -1,7 +1,7 @@
 //! Finding `accept-queue`: requests waited in an accept queue while slots were free to serve them.
 //!
-//! In: the phase `accept_queue`, time with all slots busy, time that accepting threads waited for clients to close, depth of the
-//! queues. Out: a verdict whose cost is the part of the wait that neither can explain.
+//! In: the phase `accept_queue`, time with all slots busy, time that accepting threads waited for clients to
+//! close, depth of the queues. Out: a verdict whose cost is the part of the wait that neither can explain.
 
 use super::basis::{Basis, NextStep, Outcome, Undecided, Verdict, decides, explains};
 use super::words::{count, duration, percent, ratio, request_seconds};
@@ -101,9 +101,9 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     Ok(Verdict { present: true, sentence, cost_ns: free_ns, evidence, ..Verdict::default() })
 }
 
-/// At most how long connections can have stood in queues for a reason that other findings tell. That is while all
-/// slots were busy (`slots-exhausted`), or a thread that accepts waited for a client to close (`idle-connections`).
-/// No more than the deepest queue held can have waited at once.
+/// At most how long connections can have stood in queues for a reason that other findings tell. That is while
+/// all slots were busy (`slots-exhausted`), or a thread that accepts waited for a client to close
+/// (`idle-connections`). No more than the deepest queue held can have waited at once.
 fn explained_ns(basis: &Basis<'_>, deepest: u32) -> u64 {
     let slots = &basis.snapshot.slots;
     // Where workers came or went, all that were there may have been busy as long as any of them was.
@@ -113,7 +113,8 @@ fn explained_ns(basis: &Basis<'_>, deepest: u32) -> u64 {
     exhausted_ns.saturating_add(slots.acceptor_linger_ns).saturating_mul(u64::from(deepest))
 }
 
-/// Connections that stand in the queue and are not accepted at all: no request of theirs is seen that could tell of its wait.
+/// Connections that stand in the queue and are not accepted at all: no request of theirs is seen that could
+/// tell of its wait.
 fn standing(basis: &Basis<'_>) -> Option<Verdict> {
     let (limits, snapshot) = (basis.thresholds, basis.snapshot);
     let queues = || {

@@ -1,21 +1,24 @@
 //! One report gives one direction: no two pieces of its advice change one thing opposite ways.
 //!
-//! In: findings with their advice. Out: the same, where advice that goes against that of a deeper cause has lost the part that does.
-//! What all others share is the deepest cause: the CPU, then the interpreter, then what requests wait for.
+//! In: findings with their advice. Out: the same, where advice that goes against that of a deeper cause has
+//! lost the part that does. What all others share is the deepest cause: the CPU, then the interpreter, then
+//! what requests wait for.
 
 use super::{Answer, Finding};
 use crate::server::advice::{Advice, Move, act};
 
-/// Share of service time from which waiting for the GIL can be the cause of other findings. With less its advice may
-/// make them worse. Threads behind a back end, who also lost 3 % to a GIL convoy, were told to be fewer, and p99 rose
-/// by three quarters (`make advice`, back-end-gthread). Where its advice was followed and helped, waiting for the GIL
-/// was as long as service time (1.04 to 2.2 times): in between nothing was measured.
+/// Share of service time from which waiting for the GIL can be the cause of other findings. With less its
+/// advice may make them worse. Threads behind a back end, who also lost 3 % to a GIL convoy, were told to be
+/// fewer, and p99 rose by three quarters (`make advice`, back-end-gthread). Where its advice was followed and
+/// helped, waiting for the GIL was as long as service time (1.04 to 2.2 times): in between nothing was
+/// measured.
 const CAUSE_MIN_RATIO: f64 = 0.25;
 /// The place of findings that are too slight to be a cause.
 const SLIGHT: u8 = 6;
 
-/// What goes first where two disagree; of equals the costlier one. A finding about the GIL comes first where it takes a good part of `served_ns`, the
-/// service time: what takes less cannot be what the others come from.
+/// What goes first where two disagree; of equals the costlier one. A finding about the GIL comes first where
+/// it takes a good part of `served_ns`, the service time: what takes less cannot be what the others come
+/// from.
 fn depth(finding: &Finding, served_ns: u64) -> u8 {
     match finding.id {
         "cpu-throttled" => 0,
@@ -31,7 +34,8 @@ fn depth(finding: &Finding, served_ns: u64) -> u8 {
     }
 }
 
-/// Takes out of the advice on what is present whatever goes against the advice on what lies deeper, of `served_ns` of service time.
+/// Takes out of the advice on what is present whatever goes against the advice on what lies deeper, of
+/// `served_ns` of service time.
 pub(super) fn reconcile(findings: &mut [Finding], served_ns: u64) {
     let present = |finding: &Finding| finding.answer == Answer::Present;
     let mut order: Vec<usize> = Vec::new();

@@ -1,7 +1,7 @@
 //! Finding `back-end`: most of service time is spent waiting for a back end.
 //!
-//! In: phases of requests and of endpoints. Out: a verdict whose cost is the time waited for sockets that are not
-//! the client's. Which back end it was is not in the snapshot.
+//! In: phases of requests and of endpoints. Out: a verdict whose cost is the time waited for sockets that are
+//! not the client's. Which back end it was is not in the snapshot.
 
 use super::basis::{Basis, NextStep, Outcome, Verdict, decides, explains, served_ns};
 use super::words::{duration, factor, name, percent, ratio, request_seconds};
@@ -80,7 +80,8 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         if of_it > 0.0 {
             sentence.push_str(&of_it_in(of_it, worst));
         }
-        // Where most of it is one endpoint's, a faster back end, or more that wait for it at once, would win less than asking once.
+        // Where most of it is one endpoint's, a faster back end, or more that wait for it at once, would win
+        // less than asking once.
         let per_request = ratio(worst.round_trips.total(), worst.count);
         if per_request >= limits.round_trips_min_count && of_it >= MOST {
             next_step = Some(NextStep::For { case: "often", otherwise: fewer });

@@ -1,7 +1,8 @@
 //! Finding `back-end-connections`: each request sets up its own connection to a back end.
 //!
-//! In: connections to back ends and waits on them, by endpoint and port. Out: a verdict on the port that costs most. Its cost is the wait until the connections
-//! were ready: what connections that are kept surely save.
+//! In: connections to back ends and waits on them, by endpoint and port. Out: a verdict on the port that
+//! costs most. Its cost is the wait until the connections were ready: what connections that are kept surely
+//! save.
 
 use std::collections::BTreeMap;
 
@@ -54,7 +55,8 @@ const fn surely_ns(one: &Use<'_>) -> u64 {
     one.to.connecting_ns
 }
 
-/// Waits that they may save: the first of several answers may be that to a login. The only one is what was asked for.
+/// Waits that they may save: the first of several answers may be that to a login. The only one is what was
+/// asked for.
 const fn perhaps_ns(one: &Use<'_>) -> u64 {
     let first_ns = if one.to.count > one.to.connections { one.to.first_answers_ns } else { 0 };
     one.to.connecting_ns.saturating_add(first_ns)

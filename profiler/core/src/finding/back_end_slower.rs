@@ -1,7 +1,7 @@
 //! Finding `back-end-slower`: within the window a back end began to take longer, and still did so at its end.
 //!
-//! In: waits for back ends over time, by endpoint and port. Out: a verdict on the port that cost most, with when it began. Its cost is what requests waited
-//! longer from then on.
+//! In: waits for back ends over time, by endpoint and port. Out: a verdict on the port that cost most, with
+//! when it began. Its cost is what requests waited longer from then on.
 
 use std::collections::BTreeSet;
 
@@ -50,7 +50,8 @@ impl Side {
     }
 }
 
-/// Waits for one port before a moment and from then on, over the endpoints that asked often enough on both sides.
+/// Waits for one port before a moment and from then on, over the endpoints that asked often enough on both
+/// sides.
 struct Change<'a> {
     port: u16,
     at_ns: u64,
@@ -130,8 +131,9 @@ impl<'a> Change<'a> {
         ratio(self.far_ns, self.expected_ns)
     }
 
-    /// How often, in the time before the moment, requests could have ended that wait as long as those after it. Those that were under way as the watch
-    /// began do not count. So the first ones to end are those that wait shortly, however long others do.
+    /// How often, in the time before the moment, requests could have ended that wait as long as those after
+    /// it. Those that were under way as the watch began do not count. So the first ones to end are those
+    /// that wait shortly, however long others do.
     fn settled_times(&self, basis: &Basis<'_>) -> f64 {
         let each_ns = self.after.waited_ns.checked_div(self.after.requests).unwrap_or(0);
         ratio(self.since_ns(basis), each_ns)
@@ -198,14 +200,16 @@ fn expected_ns(before: &Stretch, after: &Stretch) -> u64 {
     u64::try_from(expected).unwrap_or(u64::MAX)
 }
 
-/// What is explained of the differences of waits by the moment at which they are parted: largest where they changed.
+/// What is explained of the differences of waits by the moment at which they are parted: largest where they
+/// changed.
 fn apart(before: &Stretch, after: &Stretch) -> f64 {
     let each = |part: &Stretch| ratio(part.waited_ns, part.round_trips) / 1e6;
     let (many, few) = (before.requests as f64, after.requests as f64);
     many * few / (many + few).max(1.0) * (each(after) - each(before)).max(0.0).powi(2)
 }
 
-/// The moment of this port at which waits before and after stand furthest apart: among those that are a change, if there are any.
+/// The moment of this port at which waits before and after stand furthest apart: among those that are a
+/// change, if there are any.
 fn change<'a>(basis: &Basis<'_>, port: u16, series: &[(&'a Endpoint, &'a Waits)]) -> Option<Change<'a>> {
     let changes = changes(basis, port, series)?.into_iter().map(|(_, change)| change);
     let rank = |change: &Change<'a>| (change.is_slower(basis), change.apart);
@@ -215,8 +219,9 @@ fn change<'a>(basis: &Basis<'_>, port: u16, series: &[(&'a Endpoint, &'a Waits)]
         .map(|(_, change)| change)
 }
 
-/// The waits for this port parted at each moment, by the number of the stretch that begins there. Each endpoint is gone through once, from its end: what is
-/// after a moment grows, and what was before it is the rest.
+/// The waits for this port parted at each moment, by the number of the stretch that begins there. Each
+/// endpoint is gone through once, from its end: what is after a moment grows, and what was before it is the
+/// rest.
 fn changes<'a>(
     basis: &Basis<'_>,
     port: u16,

@@ -1,7 +1,9 @@
-//! Finding `backlog-too-small`: the accept queue was full, and attempts to connect were refused without a word.
+//! Finding `backlog-too-small`: the accept queue was full, and attempts to connect were refused without a
+//! word.
 //!
-//! In: accept queues of the listeners, counters of their network namespace. Out: a verdict whose cost is the time that
-//! clients waited before they were connected: no request's time shows it, as it ends before the request begins.
+//! In: accept queues of the listeners, counters of their network namespace. Out: a verdict whose cost is the
+//! time that clients waited before they were connected: no request's time shows it, as it ends before the
+//! request begins.
 
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
 use super::words::{count, percent, ratio};
@@ -120,9 +122,9 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     Ok(Verdict { present: true, sentence, cost_ns, evidence, next_step, ..Verdict::default() })
 }
 
-/// Attempts that found this queue full. The kernel's count for a listener has other refusals in it; there are no more
-/// overflows than its namespace counts. Of a listener that defers accept the count is without what it drops on purpose
-/// (`machine::world::queue`).
+/// Attempts that found this queue full. The kernel's count for a listener has other refusals in it; there are
+/// no more overflows than its namespace counts. Of a listener that defers accept the count is without what it
+/// drops on purpose (`machine::world::queue`).
 fn attempts(listener: &Listener, queue: &Queue, networks: &[Network]) -> u64 {
     if listener.seen.family == "unix" {
         return queue.refused.unwrap_or(0);

@@ -1,5 +1,5 @@
-//! What every rule measures with: the snapshot, the limits, the sums derived from both, and the gates that make a
-//! rule say "undecided".
+//! What every rule measures with: the snapshot, the limits, the sums derived from both, and the gates that
+//! make a rule say "undecided".
 //!
 //! In: `Snapshot`, `Thresholds`. Out: [`Basis`], [`Verdict`], [`Undecided`].
 
@@ -177,7 +177,8 @@ impl<'a> Basis<'a> {
         format!("{name} {}", words::name(&server.worker_class, 10))
     }
 
-    /// What a slot is on this server, in its kind's words: "worker", "thread" or "slot"; with an s unless `count` is 1.
+    /// What a slot is on this server, in its kind's words: "worker", "thread" or "slot"; with an s unless
+    /// `count` is 1.
     pub fn slot_noun(&self, count: u64) -> String {
         let server = &self.snapshot.server;
         let is_loop = self.snapshot.slots.are_loops();
@@ -185,7 +186,8 @@ impl<'a> Basis<'a> {
         if count == 1 { noun.to_owned() } else { format!("{noun}s") }
     }
 
-    /// The slots with the server's name, such as "gunicorn sync workers"; "uwsgi threads" says its class as well.
+    /// The slots with the server's name, such as "gunicorn sync workers"; "uwsgi threads" says its class as
+    /// well.
     pub fn slots_named(&self, count: u64) -> String {
         let (label, noun) = (self.server_label(), self.slot_noun(count));
         let label = label.strip_suffix(" threads").filter(|_| noun.starts_with("thread")).unwrap_or(&label);
@@ -267,8 +269,8 @@ impl<'a> Basis<'a> {
         })
     }
 
-    /// Gate before something is ruled out: `waited_ns` of service time would be too little for `min_ratio` even if all time that is
-    /// unexplained were of the same kind. `what`: what requests waited for.
+    /// Gate before something is ruled out: `waited_ns` of service time would be too little for `min_ratio`
+    /// even if all time that is unexplained were of the same kind. `what`: what requests waited for.
     ///
     /// # Errors
     /// [`Undecided`], with what would decide it.
@@ -323,7 +325,8 @@ pub(super) fn waited_ns(phases: &Phases) -> u64 {
 /// The phases in which a request waits to be taken.
 pub(super) const WAITING: [Phase; 2] = [Phase::AcceptQueue, Phase::PoolWait];
 
-/// Time in which a request was served: everything but waiting to be taken, reading its head and the front end.
+/// Time in which a request was served: everything but waiting to be taken, reading its head and the front
+/// end.
 pub(super) fn served_ns(phases: &Phases) -> u64 {
     let before = [Phase::AcceptQueue, Phase::PoolWait, Phase::LoopWait, Phase::ReadHead, Phase::FrontEnd];
     phases.total_ns().saturating_sub(sum(phases, &before))

@@ -1,6 +1,7 @@
 //! No advice names an option that its server does not have.
 //!
-//! In: `server/catalogue/*.txt`, made from the servers themselves by `xtask/options.py`; every piece of advice, for every version there. Out: verdicts.
+//! In: `server/catalogue/*.txt`, made from the servers themselves by `xtask/options.py`; every piece of
+//! advice, for every version there. Out: verdicts.
 
 use super::RULES;
 use crate::model::{Origin, Server, Setting};
@@ -24,7 +25,8 @@ const CATALOGUE: [(&str, &str); 10] = [
 /// What every server that runs within Apache has besides.
 const APACHE: &str = include_str!("../server/catalogue/apache.txt");
 
-/// What the keywords are of that advice names for programs: of the server itself, or of a library that it runs applications with.
+/// What the keywords are of that advice names for programs: of the server itself, or of a library that it
+/// runs applications with.
 const KEYWORDS: [(&str, &[&str]); 6] = [
     ("cherrypy", &[include_str!("../server/catalogue/cherrypy.txt")]),
     (

@@ -1,4 +1,5 @@
-//! What several rules ask before they name a setting: what busy slots do, and whether the CPU is what is short.
+//! What several rules ask before they name a setting: what busy slots do, and whether the CPU is what is
+//! short.
 //!
 //! In: a [`Basis`]. Out: words for sentences, and the case that decides which setting helps.
 
@@ -50,8 +51,8 @@ const WHY_ON_GIL: Findings =
 const WHY_BY_TURNS: Findings =
     &["gil-not-released", "gil-starvation", "gil-convoy", "gil-threads", "gil-contention", "cpu-bound"];
 
-/// What holds the largest part of busy slot-time: requests by what they mostly do, clients that stall, connections
-/// without a request, or the server's own work.
+/// What holds the largest part of busy slot-time: requests by what they mostly do, clients that stall,
+/// connections without a request, or the server's own work.
 pub(super) fn holder(basis: &Basis<'_>) -> Holder {
     let of_busy = |held_ns: u64| ratio(held_ns, basis.busy_ns());
     let group =
@@ -77,8 +78,8 @@ pub(super) fn holder(basis: &Basis<'_>) -> Holder {
     largest.unwrap_or(Holder { words: BEING_SERVED, share: 0.0, cause: Cause::Waiting, findings: &[] })
 }
 
-/// What is held between requests: threads that do the server's own work, or wait for the interpreter lock to do it. What they
-/// wait for is then what requests compute.
+/// What is held between requests: threads that do the server's own work, or wait for the interpreter lock to
+/// do it. What they wait for is then what requests compute.
 fn between_requests(basis: &Basis<'_>, share: f64) -> Holder {
     let in_requests_ns = basis.phases().get(Phase::GilWait);
     let waited_ns = basis.snapshot.gil.waits.sum_ns().saturating_sub(in_requests_ns);
@@ -95,8 +96,8 @@ pub(super) const MOSTLY: f64 = 0.5;
 /// Share of a group from which one kind gives it its name.
 const NEARLY_ALL: f64 = 0.8;
 
-/// Time that requests waited in line for slots, where these ran out for a considerable time; else 0. Behind an event loop it is
-/// the wait for a thread of its pool.
+/// Time that requests waited in line for slots, where these ran out for a considerable time; else 0. Behind
+/// an event loop it is the wait for a thread of its pool.
 pub(super) fn line_ns(basis: &Basis<'_>) -> u64 {
     if basis.snapshot.slots.are_loops() {
         let has_pool = basis.snapshot.event_loops.iter().any(|event_loop| event_loop.pooled > 0);
@@ -121,7 +122,8 @@ pub(super) fn waited_behind_ns(basis: &Basis<'_>, held_ns: u64) -> u64 {
 /// What requests do of which nothing more is known.
 const BEING_SERVED: &str = "requests being served";
 
-/// What requests do while they hold a slot: the kinds of time, with the phases of each, and the findings that say why.
+/// What requests do while they hold a slot: the kinds of time, with the phases of each, and the findings that
+/// say why.
 const DOINGS: [(&[Phase], &str, Cause, Findings); 7] = [
     (&[Phase::Cpu, Phase::RunQueue], "requests that compute", Cause::Computing, WHY_COMPUTING),
     (&[Phase::LockWait, Phase::GilWait], "requests that wait for locks", Cause::Waiting, &["own-locks"]),
@@ -231,12 +233,14 @@ pub(super) fn serves_in_parallel(basis: &Basis<'_>) -> bool {
     basis.snapshot.processes.iter().any(|process| serving(process) > 1)
 }
 
-/// Whether an interpreter that several threads share has no time left: their waits for locks are then waits for it.
+/// Whether an interpreter that several threads share has no time left: their waits for locks are then waits
+/// for it.
 pub(super) fn interpreter_full(basis: &Basis<'_>) -> bool {
     serves_in_parallel(basis) && busiest_process(basis) >= basis.thresholds.interpreter_full_min_ratio
 }
 
-/// The cgroup that was throttled most. Groups may be nested, and a parent counts its children's throttling again.
+/// The cgroup that was throttled most. Groups may be nested, and a parent counts its children's throttling
+/// again.
 pub(super) fn worst_cgroup<'a>(basis: &Basis<'a>) -> Option<&'a CgroupWindow> {
     basis.snapshot.cgroups.iter().max_by_key(|cgroup| throttled_ns(cgroup))
 }
@@ -260,8 +264,8 @@ pub(super) fn quota_used(basis: &Basis<'_>, cgroup: &CgroupWindow) -> f64 {
     if allowed == 0 { 0.0 } else { used as f64 / allowed as f64 }
 }
 
-/// Run-queue time of requests that the quota caused. It is all of it where the server used its whole quota (it
-/// would have waited on an idle host too), else as much as it was throttled.
+/// Run-queue time of requests that the quota caused. It is all of it where the server used its whole quota
+/// (it would have waited on an idle host too), else as much as it was throttled.
 pub(super) fn run_queue_by_quota_ns(basis: &Basis<'_>) -> u64 {
     let waited_ns = basis.phases().get(Phase::RunQueue);
     let Some(cgroup) = worst_cgroup(basis) else { return 0 };

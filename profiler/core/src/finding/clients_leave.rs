@@ -1,6 +1,7 @@
 //! Finding `clients-leave`: clients gave up before they were served.
 //!
-//! In: connections whose clients left, by when they left. Out: a verdict whose cost is how long they had waited.
+//! In: connections whose clients left, by when they left. Out: a verdict whose cost is how long they had
+//! waited.
 
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
 use super::words::{count, duration, percent, ratio};
@@ -36,7 +37,8 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let asked = dropped.ended().max(requests.completed.saturating_add(left));
     let share = ratio(left, asked);
     let mean_ns = waited_ns.checked_div(left).unwrap_or(0);
-    // Who goes sooner than answers come, and after whom nobody comes, may not have given up for the wait: its load has ended.
+    // Who goes sooner than answers come, and after whom nobody comes, may not have given up for the wait: its
+    // load has ended.
     let usual_ns = requests.total.quantile_ns(0.5);
     let gave_up = mean_ns >= usual_ns || dropped.came_after_left;
     let mut evidence = vec![

@@ -1,10 +1,11 @@
 //! Finding `cpu-bound`: requests are mostly CPU time, and it presses.
 //!
-//! In: phases of requests, CPU time of processes. Out: a verdict that tells "Python is the work" from "threads take
-//! turns in one interpreter" from "cores are short". Where waiting for the interpreter lock is not measured it hides in
-//! `lock_wait`: where the interpreter is full, it is counted; where that cannot be told, the rule is undecided. What a
-//! CPU quota stopped is left to `cpu-throttled`, measured waits for the lock to `gil-contention`. Where cores are short, these waits count
-//! as wanting the CPU: who has the lock waits for a core. The line for slots is then part of the cost.
+//! In: phases of requests, CPU time of processes. Out: a verdict that tells "Python is the work" from
+//! "threads take turns in one interpreter" from "cores are short". Where waiting for the interpreter lock is
+//! not measured it hides in `lock_wait`: where the interpreter is full, it is counted; where that cannot be
+//! told, the rule is undecided. What a CPU quota stopped is left to `cpu-throttled`, measured waits for the
+//! lock to `gil-contention`. Where cores are short, these waits count as wanting the CPU: who has the lock
+//! waits for a core. The line for slots is then part of the cost.
 
 use super::basis::{Basis, NextStep, Outcome, Undecided, Verdict, decides, explains, served_ns};
 use super::cause::{
@@ -74,7 +75,8 @@ fn wanted(basis: &Basis<'_>) -> Wanted {
     wanted
 }
 
-/// How much requests press for the CPU: what the busiest process or the host has of it, and how slow slow requests are in seconds.
+/// How much requests press for the CPU: what the busiest process or the host has of it, and how slow slow
+/// requests are in seconds.
 fn pressure(basis: &Basis<'_>) -> (f64, f64) {
     // What a quota stops does not press: the processes would have run.
     let busiest = if run_queue_by_quota_ns(basis) > 0 { 0.0 } else { busiest_process(basis) };
@@ -206,8 +208,9 @@ fn cores_short(basis: &Basis<'_>, wanted: &Wanted) -> (String, Option<NextStep>)
     (sentence, Some(step))
 }
 
-/// Share of busy slot-time that requests compute, or wait for a core, from which fewer workers keep the cores as busy. Where it was 84 % and the
-/// rest was sleep, half of six workers answered 182 a second in place of 225 (`make mixes`, seed 109).
+/// Share of busy slot-time that requests compute, or wait for a core, from which fewer workers keep the cores
+/// as busy. Where it was 84 % and the rest was sleep, half of six workers answered 182 a second in place of
+/// 225 (`make mixes`, seed 109).
 const COMPUTING_HOLDS_MIN_RATIO: f64 = 0.9;
 
 /// One interpreter has no time left, and its threads wait for one another.

@@ -1,8 +1,9 @@
 //! Finding `cpu-throttled`: the cgroup's CPU quota stopped the server.
 //!
-//! In: first and last reading of the cgroup's `cpu.stat`, run-queue time of requests. Out: a verdict whose cost is
-//! the time requests waited for a core because of it. That is all of it where the quota was used up, else at most
-//! the throttled time (a stopped thread is runnable). Also the line for slots, where the quota is what is short.
+//! In: first and last reading of the cgroup's `cpu.stat`, run-queue time of requests. Out: a verdict whose
+//! cost is the time requests waited for a core because of it. That is all of it where the quota was used up,
+//! else at most the throttled time (a stopped thread is runnable). Also the line for slots, where the quota
+//! is what is short.
 
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
 use super::cause::{

@@ -1,6 +1,7 @@
 //! Finding `descriptor-limit`: accept failed because the process had no descriptor left.
 //!
-//! In: failing accepts with the limit, connections lost by them. Out: a verdict whose cost is how long their clients waited.
+//! In: failing accepts with the limit, connections lost by them. Out: a verdict whose cost is how long their
+//! clients waited.
 
 use super::basis::{Basis, Outcome, Verdict, decides, explains};
 use super::words::count;

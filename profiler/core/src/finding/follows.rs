@@ -1,7 +1,7 @@
 //! Which finding follows from another, so that a report can begin with the cause.
 //!
-//! In: a [`Basis`], all findings of the window. Out: [`Follows`] in each that is present and that another one accounts for by measured time. Two that no
-//! number connects stand side by side.
+//! In: a [`Basis`], all findings of the window. Out: [`Follows`] in each that is present and that another one
+//! accounts for by measured time. Two that no number connects stand side by side.
 
 use std::cmp::Reverse;
 
@@ -42,7 +42,8 @@ pub(super) fn find(basis: &Basis<'_>, findings: &mut [Finding]) {
         };
         finding.follows = match id {
             "slots-exhausted" if basis.snapshot.slots.are_loops() => None,
-            // A full worker whose neighbour is free; else what holds the largest part of the slots, however large that is.
+            // A full worker whose neighbour is free; else what holds the largest part of the slots, however
+            // large that is.
             "slots-exhausted" => accounts("full-beside-free", None).or_else(|| held_by(basis, &present)),
             "gil-contention" => accounts("gil-not-released", Some(not_honoured_ns(basis)))
                 .or_else(|| accounts("gil-starvation", None))
@@ -67,7 +68,8 @@ pub(super) fn find(basis: &Basis<'_>, findings: &mut [Finding]) {
     }
 }
 
-/// Of the time in which the fullest worker was full, the part in which all others were as well: then a free one was nowhere.
+/// Of the time in which the fullest worker was full, the part in which all others were as well: then a free
+/// one was nowhere.
 fn all_full_share(basis: &Basis<'_>) -> f64 {
     let slots = &basis.snapshot.slots;
     let fullest_ns = slots.heat.iter().map(|row| row.exhausted_ns).max().unwrap_or(0);
@@ -118,8 +120,8 @@ pub struct Ranked<'a> {
     pub depth: usize,
 }
 
-/// What is present, causes first: the one with the costliest consequence on top, below each what follows from it, costliest first. What only
-/// sums up the others (`healthy`) is left out.
+/// What is present, causes first: the one with the costliest consequence on top, below each what follows from
+/// it, costliest first. What only sums up the others (`healthy`) is left out.
 pub fn by_cause(findings: &[Finding]) -> Vec<Ranked<'_>> {
     let present: Vec<&Finding> = findings
         .iter()

@@ -1,4 +1,5 @@
-//! Whether more slots could help: where some were free nearly all the time, advice to have more of them does nothing.
+//! Whether more slots could help: where some were free nearly all the time, advice to have more of them does
+//! nothing.
 //!
 //! In: a [`Basis`], the advice on a finding. Out: the same without what only makes more slots, and why.
 
@@ -7,8 +8,9 @@ use super::words::{count, percent, ratio};
 use crate::phase::Phase;
 use crate::server::advice::{Advice, Move, Sizes, act, say};
 
-/// Findings that make slots lack, so that their advice makes more of them. Others have more processes for the interpreter that each has (`gil-*`), or are
-/// there only where slots ran out (`slots-exhausted`, `imbalance`, `full-beside-free`).
+/// Findings that make slots lack, so that their advice makes more of them. Others have more processes for the
+/// interpreter that each has (`gil-*`), or are there only where slots ran out (`slots-exhausted`,
+/// `imbalance`, `full-beside-free`).
 const MAKE_SLOTS: [&str; 5] =
     ["back-end", "cpu-bound", "idle-connections", "short-behind-long", "slow-clients"];
 
@@ -45,7 +47,8 @@ fn is_idle(id: &str, basis: &Basis<'_>, what: Sizes, advice: &Advice) -> bool {
     }
 }
 
-/// Whether some slot was free nearly all the time in which there was something to do, of all that could take a request; `false` where that is not known.
+/// Whether some slot was free nearly all the time in which there was something to do, of all that could take
+/// a request; `false` where that is not known.
 fn are_free(basis: &Basis<'_>) -> bool {
     let slots = &basis.snapshot.slots;
     let is_known = !slots.observed.is_empty() && !slots.are_loops() && !slots.come_and_go;
@@ -54,8 +57,8 @@ fn are_free(basis: &Basis<'_>) -> bool {
     is_known && !follow && fullest_share(basis) < basis.thresholds.exhausted_window_min_ratio
 }
 
-/// Time with all slots busy that a request may find, as a share of the time with something to do. Slots are all of
-/// the server's, or those of the one worker that has taken it.
+/// Time with all slots busy that a request may find, as a share of the time with something to do. Slots are
+/// all of the server's, or those of the one worker that has taken it.
 fn fullest_share(basis: &Basis<'_>) -> f64 {
     let slots = &basis.snapshot.slots;
     let accepting = basis.snapshot.sockets.listeners.iter().filter(|listener| listener.accepted > 0);
@@ -114,7 +117,8 @@ mod tests {
         Setting { name: name.to_owned(), value: value.to_owned(), origin: Origin::Configured }
     }
 
-    /// Requests on three workers of 16 threads that wait for a back end; no more than nine threads are busy at once, for so long all of one worker.
+    /// Requests on three workers of 16 threads that wait for a back end; no more than nine threads are busy
+    /// at once, for so long all of one worker.
     fn waiting(one_full_ns: u64) -> Scene {
         let mut scene = Scene::gunicorn("gthread", 48, 10 * SECOND)
             .requests(1_000)

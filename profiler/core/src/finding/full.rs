@@ -1,6 +1,7 @@
 //! What all slots share and is used up: whether more of them would shorten the line.
 //!
-//! In: a [`Basis`], and what the rules on the CPU say of it. Out: [`Full`], and what to do about the GIL where it is the cores.
+//! In: a [`Basis`], and what the rules on the CPU say of it. Out: [`Full`], and what to do about the GIL
+//! where it is the cores.
 
 use super::basis::{Basis, NextStep};
 use super::cause::{CpuShort, cpu_short};
@@ -8,8 +9,8 @@ use super::words::ratio;
 use super::{cpu_bound, cpu_throttled, gil};
 use crate::server::advice::act;
 
-/// What all slots share and is used up, so that with more of them the line would only stand somewhere else: it is waited for,
-/// not the slots.
+/// What all slots share and is used up, so that with more of them the line would only stand somewhere else:
+/// it is waited for, not the slots.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Full {
     /// Nothing: more slots would shorten the line.
@@ -34,8 +35,9 @@ pub(super) fn full(basis: &Basis<'_>) -> Full {
     if within == 0 { Full::No } else { Full::Interpreter(ratio(within as u64, slots.len() as u64)) }
 }
 
-/// What to do for threads that wait for one another where the cores are used up: with fewer of them requests wait for a thread instead. With half
-/// of sixteen threads as many were answered, and p99 rose from 198 to 245 ms (`make mixes`, seed 18).
+/// What to do for threads that wait for one another where the cores are used up: with fewer of them requests
+/// wait for a thread instead. With half of sixteen threads as many were answered, and p99 rose from 198 to
+/// 245 ms (`make mixes`, seed 18).
 pub(super) fn where_cores_are_full(basis: &Basis<'_>) -> Option<NextStep> {
     (full(basis) == Full::Cores).then_some(NextStep::For {
         case: "cores",

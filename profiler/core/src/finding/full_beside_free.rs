@@ -1,8 +1,8 @@
 //! Finding `full-beside-free`: a worker accepts connections that it has no free slot for, and they wait there
 //! although another worker has one.
 //!
-//! In: waits beside a free worker, by listener. Out: a verdict whose cost is that time: a worker that had left such a
-//! connection in the queue would have had it served at once.
+//! In: waits beside a free worker, by listener. Out: a verdict whose cost is that time: a worker that had
+//! left such a connection in the queue would have had it served at once.
 
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
 use super::words::{count, duration, percent, ratio, request_seconds};
@@ -92,7 +92,8 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     Ok(Verdict { present: true, sentence, cost_ns: waited_ns, evidence, exemplars, ..Verdict::default() })
 }
 
-/// Slots of one worker, where no more requests were there at once and nothing else held slots: then none waited behind a full one.
+/// Slots of one worker, where no more requests were there at once and nothing else held slots: then none
+/// waited behind a full one.
 fn too_few_for_that(basis: &Basis<'_>) -> Option<u32> {
     let server = &basis.snapshot.server;
     let slots = slots_of_one_worker(kind_named(&server.name), server)?;

@@ -1,4 +1,5 @@
-//! What the findings about the interpreter lock share: when they can speak, whether a lock is used up, and the words for those who hold it.
+//! What the findings about the interpreter lock share: when they can speak, whether a lock is used up, and
+//! the words for those who hold it.
 //!
 //! In: a [`Basis`]. Out: gates, names of parties, sums over locks.
 
@@ -19,7 +20,8 @@ pub(super) fn is_free_threaded(basis: &Basis<'_>) -> bool {
     interpreters.peek().is_some() && interpreters.all(|seen| seen.free_threaded && seen.locks.is_empty())
 }
 
-/// Gate: waits for the lock were measured, over a window and requests that allow a verdict. `Ok(false)`: there is no lock.
+/// Gate: waits for the lock were measured, over a window and requests that allow a verdict. `Ok(false)`:
+/// there is no lock.
 pub(super) fn require(basis: &Basis<'_>) -> Result<bool, Undecided> {
     basis.require_window()?;
     basis.require_requests()?;
@@ -37,8 +39,8 @@ pub(super) fn require(basis: &Basis<'_>) -> Result<bool, Undecided> {
     }
 }
 
-/// What was not measured cannot be ruled out. A process that serves requests may have an interpreter whose lock was
-/// not found. Waits there are in no number, and only what is present is certain.
+/// What was not measured cannot be ruled out. A process that serves requests may have an interpreter whose
+/// lock was not found. Waits there are in no number, and only what is present is certain.
 pub(super) fn of_all(basis: &Basis<'_>, verdict: Verdict) -> Outcome {
     let serves = |tgid: u32| basis.snapshot.processes.iter().any(|one| one.tgid == tgid && one.requests > 0);
     let unseen =
@@ -53,13 +55,14 @@ pub(super) fn of_all(basis: &Basis<'_>, verdict: Verdict) -> Outcome {
     }
 }
 
-/// Time that threads waited for a lock, as a share of the time with something to do: how many waited for it at a time.
+/// Time that threads waited for a lock, as a share of the time with something to do: how many waited for it
+/// at a time.
 pub(super) fn waiting(basis: &Basis<'_>, lock: &Lock) -> f64 {
     ratio(lock.wait_ns, basis.load_ns())
 }
 
-/// Whether threads of a process wait for its only lock at any moment, and they ran or wanted to for all the rest. It
-/// then runs no more Python code, however many threads it has.
+/// Whether threads of a process wait for its only lock at any moment, and they ran or wanted to for all the
+/// rest. It then runs no more Python code, however many threads it has.
 pub(super) fn is_used_up(basis: &Basis<'_>, tgid: u32) -> bool {
     let limits = basis.thresholds;
     let is_used_up = |lock: &Lock| {
@@ -93,8 +96,9 @@ pub(super) fn costliest_holder(edges: &[Edge], of: impl Fn(&Edge) -> u64) -> Opt
     sums.into_iter().rev().max_by_key(|(_, sum)| *sum).filter(|(_, sum)| *sum > 0)
 }
 
-/// Ends a sentence with where in Python the lock was held for most of the time that others waited. Adds nothing where
-/// that was not asked for, no place stands out, or the sentence has no room. The caller is left out before the place.
+/// Ends a sentence with where in Python the lock was held for most of the time that others waited. Adds
+/// nothing where that was not asked for, no place stands out, or the sentence has no room. The caller is left
+/// out before the place.
 pub(super) fn add_place(sentence: &mut String, gil: &Gil) {
     let Some(place) = gil.places.as_ref().and_then(|places| places.places.first()) else { return };
     let share = ratio(place.wait_ns, gil.waits.sum_ns());
@@ -109,8 +113,8 @@ pub(super) fn add_place(sentence: &mut String, gil: &Gil) {
     }
 }
 
-/// Ends a sentence with where in Python the party stood that waited longest of those whose waits were long. Adds
-/// nothing where that was not asked for, it does not stand out, or the sentence has no room.
+/// Ends a sentence with where in Python the party stood that waited longest of those whose waits were long.
+/// Adds nothing where that was not asked for, it does not stand out, or the sentence has no room.
 pub(super) fn add_block(sentence: &mut String, gil: &Gil) {
     let blocks = gil.places.as_ref().map(|places| places.blocked.listed.as_slice()).unwrap_or_default();
     let Some(block) = blocks.iter().find(|block| matches!(block.waiter, Party::Endpoint(_))) else { return };

@@ -1,7 +1,7 @@
 //! Finding `gil-contention`: requests wait for the interpreter lock.
 //!
-//! In: phases of requests and of endpoints, waits for the lock. Out: a verdict whose cost is the time waited; absent, it
-//! is the answer "the GIL is not the problem".
+//! In: phases of requests and of endpoints, waits for the lock. Out: a verdict whose cost is the time waited;
+//! absent, it is the answer "the GIL is not the problem".
 
 use super::back_end::of_it_in;
 use super::basis::{Basis, Outcome, Verdict, WAITING, decides, explains, served_ns};

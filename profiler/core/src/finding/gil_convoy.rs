@@ -1,6 +1,8 @@
-//! Finding `gil-convoy`: threads that are woken for the interpreter lock find it taken again, and wait once more.
+//! Finding `gil-convoy`: threads that are woken for the interpreter lock find it taken again, and wait once
+//! more.
 //!
-//! In: wakeups by releases, and how many came too late. Out: a verdict whose cost is the time waited after the first of them.
+//! In: wakeups by releases, and how many came too late. Out: a verdict whose cost is the time waited after
+//! the first of them.
 
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
 use super::full::where_cores_are_full;
@@ -41,7 +43,8 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     }
     let woken = gil::sum(seen, |lock| lock.overtaken.woken);
     let missed = gil::sum(seen, |lock| lock.overtaken.missed);
-    // Waits of locks and waits in all are cut at the window each for itself; threads wait for the lock beside requests, too.
+    // Waits of locks and waits in all are cut at the window each for itself; threads wait for the lock beside
+    // requests, too.
     let of_requests_ns = basis.phases().get(Phase::GilWait);
     let cost_ns =
         gil::sum(seen, |lock| lock.overtaken.missed_ns).min(seen.waits.sum_ns()).min(of_requests_ns);

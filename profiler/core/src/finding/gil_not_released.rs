@@ -1,7 +1,8 @@
 //! Finding `gil-not-released`: code keeps the interpreter lock although others asked for it.
 //!
-//! In: requests to give the lock up that were not honoured for more than a switch interval. Out: a verdict whose cost is the
-//! time since; Python code honours them within microseconds, so it is a call into C that does not release the lock.
+//! In: requests to give the lock up that were not honoured for more than a switch interval. Out: a verdict
+//! whose cost is the time since; Python code honours them within microseconds, so it is a call into C that
+//! does not release the lock.
 
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
 use super::words::{count, percent, ratio, request_seconds};
@@ -86,7 +87,8 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, ..Verdict::default() })
 }
 
-/// Time in which threads of processes with a lock were ready without a CPU, but for those that waited for the lock.
+/// Time in which threads of processes with a lock were ready without a CPU, but for those that waited for the
+/// lock.
 fn ready_without_cpu_ns(basis: &Basis<'_>) -> u64 {
     let seen = &basis.snapshot.gil;
     let processes = basis.snapshot.processes.iter();

@@ -1,4 +1,5 @@
-//! Finding `gil-starvation`: one endpoint or background thread makes the others wait for the interpreter lock.
+//! Finding `gil-starvation`: one endpoint or background thread makes the others wait for the interpreter
+//! lock.
 //!
 //! In: who made whom wait. Out: a verdict that names the one; its cost is what requests waited because of it.
 

@@ -1,8 +1,9 @@
-//! Finding `gil-threads`: a process has more threads that want to run Python code than its interpreter, and its share of CPU,
-//! can run.
+//! Finding `gil-threads`: a process has more threads that want to run Python code than its interpreter, and
+//! its share of CPU, can run.
 //!
-//! In: how many threads waited for one lock at a time. Out: a verdict whose cost is what requests waited for such processes' locks, and
-//! where the interpreter is used up what requests waited in line for a thread of it.
+//! In: how many threads waited for one lock at a time. Out: a verdict whose cost is what requests waited for
+//! such processes' locks, and where the interpreter is used up what requests waited in line for a thread of
+//! it.
 
 use super::basis::{Basis, Outcome, Verdict, decides, explains};
 use super::cause::line_ns;

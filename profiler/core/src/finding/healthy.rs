@@ -1,7 +1,7 @@
 //! Finding `healthy`: no other rule found anything, and how much more of the same load would fit.
 //!
-//! In: the other rules' findings, slots, CPU time. Out: a verdict without cost. Its headroom is an estimate: it
-//! takes further requests to look like these, and nothing else to want the slots and cores.
+//! In: the other rules' findings, slots, CPU time. Out: a verdict without cost. Its headroom is an estimate:
+//! it takes further requests to look like these, and nothing else to want the slots and cores.
 
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains, sum, waited_ns};
 use super::server_errors::is_error;
@@ -14,8 +14,8 @@ use crate::server::advice::{Advice, say};
 /// Headroom beyond which the number would only pretend to be known.
 const HEADROOM_MAX_TIMES: f64 = 20.0;
 
-/// Phases that say that a request did not run, but not why, or that no rule has explained when this one is asked; beside waiting to be
-/// taken.
+/// Phases that say that a request did not run, but not why, or that no rule has explained when this one is
+/// asked; beside waiting to be taken.
 const UNCLEAR: [Phase; 6] = [
     Phase::LoopWait,
     Phase::Unexplained,
@@ -146,7 +146,8 @@ fn fits(headroom: f64) -> String {
     }
 }
 
-/// What fails for no reason that a rule knows: answers that are server errors, connections that the server left without one.
+/// What fails for no reason that a rule knows: answers that are server errors, connections that the server
+/// left without one.
 fn failures(basis: &Basis<'_>, evidence: &mut Vec<Evidence>) -> Result<(), Undecided> {
     let (requests, dropped) = (&basis.snapshot.requests, &basis.snapshot.dropped);
     let of_server = requests.by_status.iter().filter(|(status, _)| is_error(*status));

@@ -1,7 +1,8 @@
 //! Finding `herd`: each new connection wakes several workers or threads, and all but one find nothing.
 //!
-//! In: what arrivals set in motion, by listener; CPU time of the processes. Out: a verdict whose cost is the CPU time of
-//! wasted wakeups. Under saturation a herd disappears (nobody is asleep), so it says at what load it looked.
+//! In: what arrivals set in motion, by listener; CPU time of the processes. Out: a verdict whose cost is the
+//! CPU time of wasted wakeups. Under saturation a herd disappears (nobody is asleep), so it says at what load
+//! it looked.
 
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
 use super::words::{count, factor, percent, ratio};
@@ -152,7 +153,8 @@ mod tests {
         assert!(finding.sentence.ends_with("no thundering herd."), "{}", finding.sentence);
     }
 
-    /// Two workers, and fourteen connections a second on a machine that takes half a millisecond for each wasted wakeup.
+    /// Two workers, and fourteen connections a second on a machine that takes half a millisecond for each
+    /// wasted wakeup.
     #[test]
     fn a_few_wasted_wakeups_that_a_slow_machine_makes_costly_are_no_finding() {
         let finding = scene(140, 280, 140, 70 * MILLISECOND).judge("herd");
@@ -169,7 +171,8 @@ mod tests {
 
     #[test]
     fn a_healthy_server_of_two_workers_on_a_slow_machine_has_none() {
-        // 14 connections a second, 0.21 % of one CPU and 5.9 % of what the server took of it: more than one is not needed.
+        // 14 connections a second, 0.21 % of one CPU and 5.9 % of what the server took of it: more than one
+        // is not needed.
         let mut scene = scene(140, 280, 140, 21 * MILLISECOND);
         scene.0.processes[0].threads[0].cpu_ns = 356 * MILLISECOND;
         let finding = scene.judge("herd");

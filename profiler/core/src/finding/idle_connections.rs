@@ -1,7 +1,8 @@
 //! Finding `idle-connections`: slots are held by connections on which no request runs.
 //!
-//! In: slot-time by what held it, lingering of threads that accept. Out: a verdict that names the largest kind: fresh
-//! connections without a byte, kept-alive ones between requests, finished ones waiting for the client to close.
+//! In: slot-time by what held it, lingering of threads that accept. Out: a verdict that names the largest
+//! kind: fresh connections without a byte, kept-alive ones between requests, finished ones waiting for the
+//! client to close.
 
 use super::basis::{Basis, NextStep, Outcome, Verdict, decides, explains, sum};
 use super::cause::waited_behind_ns;

@@ -1,7 +1,7 @@
 //! Finding `ill-worker`: one of several workers takes far longer than the others for the same endpoints.
 //!
-//! In: requests by endpoint and process. Out: a verdict on the worker that is furthest from the others, with the phase in which it differs. Its cost is what
-//! its requests took longer.
+//! In: requests by endpoint and process. Out: a verdict on the worker that is furthest from the others, with
+//! the phase in which it differs. Its cost is what its requests took longer.
 
 use std::collections::BTreeSet;
 
@@ -53,7 +53,8 @@ struct Beside<'a> {
     most: Option<(&'a Endpoint, u64)>,
     /// It has more requests at once than the others: they may wait for one another.
     is_crowded: bool,
-    /// It began or ended within the window: it served at other times than the others, first of all with empty caches, or with other code.
+    /// It began or ended within the window: it served at other times than the others, first of all with
+    /// empty caches, or with other code.
     comes_or_goes: bool,
 }
 

@@ -1,7 +1,8 @@
 //! Finding `imbalance`: connections go to a worker that is full while another has free slots.
 //!
-//! In: connections by process, slots by worker, the waits of requests. Out: a verdict whose cost is the time requests
-//! waited. That connections spread unevenly is no harm by itself: an idle server gives them all to whoever woke last.
+//! In: connections by process, slots by worker, the waits of requests. Out: a verdict whose cost is the time
+//! requests waited. That connections spread unevenly is no harm by itself: an idle server gives them all to
+//! whoever woke last.
 
 use std::collections::BTreeMap;
 

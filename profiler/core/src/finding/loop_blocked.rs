@@ -1,7 +1,8 @@
-//! Finding `loop-blocked`: one request kept an event loop for long in one go, and others that were ready waited for it.
+//! Finding `loop-blocked`: one request kept an event loop for long in one go, and others that were ready
+//! waited for it.
 //!
-//! In: what endpoints had of the iterations of event loops, and who arrived meanwhile. Out: a verdict whose cost is the time for
-//! which arrivals waited; it names the endpoint that made others wait most.
+//! In: what endpoints had of the iterations of event loops, and who arrived meanwhile. Out: a verdict whose
+//! cost is the time for which arrivals waited; it names the endpoint that made others wait most.
 
 use super::basis::{Basis, NextStep, Outcome, Undecided, Verdict, decides, explains};
 use super::words::{count, duration, name, percent, ratio, request_seconds};

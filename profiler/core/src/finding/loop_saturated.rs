@@ -1,7 +1,7 @@
 //! Finding `loop-saturated`: an event loop was busy nearly all the time, and requests waited for it.
 //!
-//! In: busy time of event loops, the waiting phases of requests. Out: a verdict whose cost is the time that requests
-//! waited for the loop.
+//! In: busy time of event loops, the waiting phases of requests. Out: a verdict whose cost is the time that
+//! requests waited for the loop.
 
 use super::basis::{Basis, Outcome, Verdict, decides, explains, sum};
 use super::loop_blocked::{busy_share, share_in_words};

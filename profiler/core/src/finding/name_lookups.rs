@@ -1,6 +1,7 @@
 //! Finding `name-lookups`: requests wait for name servers.
 //!
-//! In: waits on sockets to port 53, by endpoint. Out: a verdict whose cost is these waits of the endpoints that lose a considerable part of their time to them.
+//! In: waits on sockets to port 53, by endpoint. Out: a verdict whose cost is these waits of the endpoints
+//! that lose a considerable part of their time to them.
 
 use super::back_end::of_it_in;
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains, served_ns};

@@ -10,7 +10,8 @@ pub enum Outlook {
         /// Why, as a clause that follows "no forecast: ".
         reason: String,
     },
-    /// One forecast for each alternative of the advice that changes how many there are of something, in their order.
+    /// One forecast for each alternative of the advice that changes how many there are of something, in their
+    /// order.
     Forecasts(Vec<AdviceForecast>),
 }
 

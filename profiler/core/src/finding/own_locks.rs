@@ -1,7 +1,8 @@
 //! Finding `own-locks`: requests wait for one another at a lock or a pool of the application.
 //!
-//! In: the phases of requests, by endpoint too. Out: a verdict whose cost is that waiting, and what stood in line behind it. How many
-//! get through at once follows from how many did something else meanwhile: the limit is behind the slots, more of them only wait as well.
+//! In: the phases of requests, by endpoint too. Out: a verdict whose cost is that waiting, and what stood in
+//! line behind it. How many get through at once follows from how many did something else meanwhile: the limit
+//! is behind the slots, more of them only wait as well.
 
 use super::back_end::endpoint_name;
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains, served_ns};
@@ -37,7 +38,8 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     let limits = basis.thresholds;
     let phases = basis.phases();
     let all_ns = phases.get(Phase::LockWait);
-    // Whoever waits for a thread of its own stands in nobody's way there: what that thread does is what takes the time.
+    // Whoever waits for a thread of its own stands in nobody's way there: what that thread does is what takes
+    // the time.
     let helper_ns = basis.snapshot.requests.helper_wait_ns.min(all_ns);
     let lock_ns = all_ns - helper_ns;
     let served = served_ns(phases);

@@ -1,6 +1,7 @@
 //! What holds for every rule and every snapshot, and for the catalogue as a whole.
 //!
-//! In: arbitrary snapshots. Out: failures where a rule panics, speaks without evidence or at too great length.
+//! In: arbitrary snapshots. Out: failures where a rule panics, speaks without evidence or at too great
+//! length.
 
 use super::basis::Basis;
 use super::fixture::{SECOND, Scene};

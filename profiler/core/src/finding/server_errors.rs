@@ -1,7 +1,7 @@
 //! Finding `server-errors`: requests were answered with a server error (5xx).
 //!
-//! In: statuses of all requests, and by endpoint. Out: a verdict that names the endpoint where most of them are. Its cost is the time in which requests
-//! were served only to fail.
+//! In: statuses of all requests, and by endpoint. Out: a verdict that names the endpoint where most of them
+//! are. Its cost is the time in which requests were served only to fail.
 
 use std::collections::BTreeMap;
 

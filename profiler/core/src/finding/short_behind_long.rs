@@ -1,7 +1,7 @@
 //! Finding `short-behind-long`: short requests wait because long ones hold the slots.
 //!
-//! In: phases and service times of endpoints. Out: a verdict that names the worst victim and the long endpoint; its
-//! cost is the victims' waiting time, in the share that long requests have in served time.
+//! In: phases and service times of endpoints. Out: a verdict that names the worst victim and the long
+//! endpoint; its cost is the victims' waiting time, in the share that long requests have in served time.
 
 use super::back_end::endpoint_name;
 use super::basis::{Basis, Outcome, Undecided, Verdict, WAITING, decides, explains, served_ns, waited_ns};

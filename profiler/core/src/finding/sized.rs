@@ -1,8 +1,9 @@
 //! To what number advice raises threads or workers, where the load shows it.
 //!
-//! In: a [`Basis`], the advice on a finding. Out: the same advice with numbers to set, and with what more threads may make worse. With these
-//! numbers hardly a request would wait for a slot, if as many were asked for at once as were busy or waited for in this window. Where each
-//! process has a queue of its own, one in a hundred may find all slots of its process busy.
+//! In: a [`Basis`], the advice on a finding. Out: the same advice with numbers to set, and with what more
+//! threads may make worse. With these numbers hardly a request would wait for a slot, if as many were asked
+//! for at once as were busy or waited for in this window. Where each process has a queue of its own, one in a
+//! hundred may find all slots of its process busy.
 
 use super::basis::{Basis, served_ns, sum, waited_ns};
 use super::cause::{busiest_process_cpu, server_cpu_ns};
@@ -11,19 +12,20 @@ use crate::phase::Phase;
 use crate::server::advice::{Advice, Change, Direction, Sizes};
 use crate::server::queueing::{all_busy, waiting};
 
-/// Findings on which advice makes slots because requests wait for one while others hold them and wait themselves. Where they compute, cores or
-/// interpreters are the limit, and the advice says so.
+/// Findings on which advice makes slots because requests wait for one while others hold them and wait
+/// themselves. Where they compute, cores or interpreters are the limit, and the advice says so.
 const WAIT_FOR_SLOTS: [&str; 4] = ["slots-exhausted", "back-end", "slow-clients", "short-behind-long"];
 /// So many times the present number at most: what more of them would do cannot be known from this load.
 const MOST_TIMES: u64 = 4;
-/// The same where each process has a queue of its own: each needs slots to spare. Two in each of seven workers were too few for two slow
-/// clients, which met in one, and p99 rose tenfold (`make mixes`, seed 37).
+/// The same where each process has a queue of its own: each needs slots to spare. Two in each of seven
+/// workers were too few for two slow clients, which met in one, and p99 rose tenfold (`make mixes`, seed 37).
 const MOST_TIMES_APART: u64 = 8;
-/// What more threads may make worse. A third one in a pool of two gave half as many answers more, and p99 of the requests that computed rose from
-/// 79 to 87 ms (`make mixes`, seed 49).
+/// What more threads may make worse. A third one in a pool of two gave half as many answers more, and p99 of
+/// the requests that computed rose from 79 to 87 ms (`make mixes`, seed 49).
 const COMPUTING_TAKES_LONGER: &str =
     "requests that compute may take longer then: threads of one process share its GIL";
-/// The share of service time, without what clients took, that is computing or waiting to, from which that is worth saying.
+/// The share of service time, without what clients took, that is computing or waiting to, from which that is
+/// worth saying.
 const COMPUTING_MIN_RATIO: f64 = 0.1;
 /// So many requests may find all slots of their process busy that p99 does not see them.
 const ALL_BUSY_MAX_RATIO: f64 = 0.01;
@@ -102,7 +104,8 @@ impl Load {
         (number > present).then_some(number)
     }
 
-    /// Slots of which hardly any request would wait for one, as far as the CPU allows to keep them busy; `None`: it does not.
+    /// Slots of which hardly any request would wait for one, as far as the CPU allows to keep them busy;
+    /// `None`: it does not.
     fn enough(&self, growth: f64, queues: u64) -> Option<u64> {
         let is_apart = queues > 1;
         let most = self.slots.saturating_mul(if is_apart { MOST_TIMES_APART } else { MOST_TIMES });

@@ -1,7 +1,8 @@
-//! Finding `slots-exhausted`: all slots, of the server or of one of its workers, were busy at once, and requests waited.
+//! Finding `slots-exhausted`: all slots, of the server or of one of its workers, were busy at once, and
+//! requests waited.
 //!
-//! In: slots, the waiting phases of requests. Out: a verdict whose cost is the time spent waiting. It does not say
-//! why the slots were busy, only what held them; other rules do.
+//! In: slots, the waiting phases of requests. Out: a verdict whose cost is the time spent waiting. It does
+//! not say why the slots were busy, only what held them; other rules do.
 
 mod behind_loop;
 
@@ -118,7 +119,8 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     Ok(Verdict { sentence, evidence, ..Verdict::default() })
 }
 
-/// Whether requests may have waited in the accept queue, and nobody saw it. In light mode that is part of waiting for a thread.
+/// Whether requests may have waited in the accept queue, and nobody saw it. In light mode that is part of
+/// waiting for a thread.
 fn may_wait_unseen(basis: &Basis<'_>) -> bool {
     let attached = &basis.snapshot.attached;
     let is_one_phase = attached.is_light() && attached.arrival_measured;
@@ -167,7 +169,8 @@ fn all_slots(basis: &Basis<'_>) -> String {
     }
 }
 
-/// Only a pool can be full while its neighbour is not: what a worker with one slot has not accepted, others take.
+/// Only a pool can be full while its neighbour is not: what a worker with one slot has not accepted, others
+/// take.
 fn full_worker(basis: &Basis<'_>) -> Option<FullWorker> {
     let rows = &basis.snapshot.slots.heat;
     let pools = || rows.iter().filter(|row| rows.len() > 1 && row.slots > 1);

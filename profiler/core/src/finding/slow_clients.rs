@@ -1,7 +1,7 @@
 //! Finding `slow-clients`: slots are held by clients that send or read slowly.
 //!
-//! In: slot-time by what held it. Out: a verdict whose cost is the slot-time in which clients stalled. Stalls that
-//! hold no slot (a buffering server or front end) are no finding.
+//! In: slot-time by what held it. Out: a verdict whose cost is the slot-time in which clients stalled. Stalls
+//! that hold no slot (a buffering server or front end) are no finding.
 
 use super::basis::{Basis, Outcome, Verdict, decides, explains};
 use super::cause::waited_behind_ns;

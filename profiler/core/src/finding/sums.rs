@@ -1,14 +1,15 @@
 //! What is impossible by counting cannot be said.
 //!
-//! In: a rule's verdict. Out: the same with its cost no more than the sum it is a part of. Or "undecided", where its
-//! own numbers contradict one another: a share above all there is, a part above its whole.
+//! In: a rule's verdict. Out: the same with its cost no more than the sum it is a part of. Or "undecided",
+//! where its own numbers contradict one another: a share above all there is, a part above its whole.
 
 use super::basis::{Basis, Undecided, Verdict, waited_ns};
 use super::cause;
 use super::words::percent;
 use crate::phase::Phase;
 
-/// Ratios that are no shares: of time that several CPUs or threads spend at once, or of two things of the same kind.
+/// Ratios that are no shares: of time that several CPUs or threads spend at once, or of two things of the
+/// same kind.
 const NO_SHARES: [&str; 14] = [
     "throttled_window_ratio",
     "quota_used_ratio",
@@ -55,8 +56,8 @@ pub(super) fn whole_ns(id: &str, basis: &Basis<'_>) -> Option<u64> {
     })
 }
 
-/// Whether what a finding costs is a part of the time of requests. Other costs are not: slot-time without a request,
-/// CPU time of the herd, waits of clients who were never served.
+/// Whether what a finding costs is a part of the time of requests. Other costs are not: slot-time without a
+/// request, CPU time of the herd, waits of clients who were never served.
 pub fn is_request_time(id: &str) -> bool {
     const PARTS: [&str; 18] = [
         "slots-exhausted",

@@ -1,7 +1,7 @@
 //! The one table of limits that verdicts rest on: name, unit, value, which rules use it, and why.
 //!
-//! In: nothing. Out: [`Thresholds`] for the rules and [`Threshold`] rows for `wsgi-trace explain`. No rule holds a
-//! limit of its own.
+//! In: nothing. Out: [`Thresholds`] for the rules and [`Threshold`] rows for `wsgi-trace explain`. No rule
+//! holds a limit of its own.
 
 /// What a limit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,8 @@ pub enum Unit {
     Processes,
     /// How many times larger one value is than another.
     Times,
-    /// Request-seconds for each second of the window: how many requests, on average, were in it at any moment.
+    /// Request-seconds for each second of the window: how many requests, on average, were in it at any
+    /// moment.
     RequestSecondsPerSecond,
     /// Wakeups for each second of the window.
     WakeupsPerSecond,
@@ -132,10 +133,11 @@ const NEED_REQUESTS: &[&str] = &[
     "server-errors",
     "healthy",
 ];
-/// Rules that ask whether the CPU is what is short; for `slots-exhausted` the answer changes the advice alone.
+/// Rules that ask whether the CPU is what is short; for `slots-exhausted` the answer changes the advice
+/// alone.
 const CPU_SHORT: &[&str] = &["slots-exhausted", "cpu-bound"];
-/// Rules that ask whether slots ran out. For those about the CPU it makes the line for them part of the cost. For
-/// those whose advice makes slots it decides whether more could help.
+/// Rules that ask whether slots ran out. For those about the CPU it makes the line for them part of the cost.
+/// For those whose advice makes slots it decides whether more could help.
 const LINE: &[&str] = &[
     "slots-exhausted",
     "slow-clients",

@@ -1,6 +1,7 @@
 //! Numbers and names as a tired person reads them.
 //!
-//! In: nanoseconds, shares, counts, names from a traced process. Out: short text; names are bounded and harmless.
+//! In: nanoseconds, shares, counts, names from a traced process. Out: short text; names are bounded and
+//! harmless.
 
 /// Seconds beyond which no number of this program is meant seriously.
 const MAX_SECONDS: u64 = 10_000_000;

@@ -1,6 +1,7 @@
 //! Finding `worker-timeouts`: the server killed workers that took too long, and the requests with them.
 //!
-//! In: ends of workers, connections that ended with them. Out: a verdict that names the request that was running.
+//! In: ends of workers, connections that ended with them. Out: a verdict that names the request that was
+//! running.
 
 use super::basis::{Basis, Outcome, Verdict, decides, explains};
 use super::words::{count, duration, name};

@@ -1,6 +1,8 @@
-//! Finding `workers-replaced`: within the window all workers ended and others took their place, as a deploy does. Figures of the window mix both.
+//! Finding `workers-replaced`: within the window all workers ended and others took their place, as a deploy
+//! does. Figures of the window mix both.
 //!
-//! In: lives of workers, each with what its requests took. Out: a verdict that says when, and what requests took before and after. It costs nothing by itself.
+//! In: lives of workers, each with what its requests took. Out: a verdict that says when, and what requests
+//! took before and after. It costs nothing by itself.
 
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
 use super::words::{count, duration, ratio};
@@ -197,7 +199,8 @@ mod tests {
     use crate::model::dropped::{Cause, WorkerEnd};
     use crate::model::life::Life;
 
-    /// A worker from second to second of the window, with so many requests of so many milliseconds, every tenth an error from 100 ms on.
+    /// A worker from second to second of the window, with so many requests of so many milliseconds, every
+    /// tenth an error from 100 ms on.
     fn life(tgid: u32, born: Option<u64>, ended: Option<u64>, requests: u64, each_ms: u64) -> Life {
         let mut life = Life { tgid, requests, ..Life::default() };
         // The window begins at the first second.

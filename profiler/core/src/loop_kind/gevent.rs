@@ -7,8 +7,8 @@
 use super::{LoopKind, LoopTasks, LoopThreads, Resumes, Sign};
 use crate::fact::ProcessSeen;
 
-/// Its row. Its loop runs timers as soon as it has looked, and what greenlets made ready for one another before it looks. Threads of its pool
-/// resolve names.
+/// Its row. Its loop runs timers as soon as it has looked, and what greenlets made ready for one another
+/// before it looks. Threads of its pool resolve names.
 pub static GEVENT: LoopKind = LoopKind {
     name: "gevent",
     sign: Sign::Loaded { is_loaded: ProcessSeen::maps_gevent, alone: true },
@@ -19,8 +19,8 @@ pub static GEVENT: LoopKind = LoopKind {
 };
 
 impl ProcessSeen {
-    /// Whether gevent is loaded: its event loop and its greenlets are extension modules (`_gevent_c…`, `corecext`; or the
-    /// package's name for what else is mapped of it).
+    /// Whether gevent is loaded: its event loop and its greenlets are extension modules (`_gevent_c…`,
+    /// `corecext`; or the package's name for what else is mapped of it).
     pub fn maps_gevent(&self) -> bool {
         let names = ["_gevent", "gevent", "corecext"];
         self.mapped_files.iter().any(|name| {

@@ -1,4 +1,5 @@
-//! A loop of which nothing more is known than that it is one: Twisted's, libev's in other servers, native ones.
+//! A loop of which nothing more is known than that it is one: Twisted's, libev's in other servers, native
+//! ones.
 //!
 //! In: nothing. Out: its row.
 //!

@@ -7,8 +7,9 @@
 use super::{LoopKind, LoopTasks, LoopThreads, Resumes, Sign};
 use crate::fact::ProcessSeen;
 
-/// Its row. libuv reads all that is ready first, and only then resumes the requests for which it was read. `uv_async_send` writes nothing while a note is
-/// pending. By io_uring it tells epoll what to wait for, and may read files.
+/// Its row. libuv reads all that is ready first, and only then resumes the requests for which it was read.
+/// `uv_async_send` writes nothing while a note is pending. By io_uring it tells epoll what to wait for, and
+/// may read files.
 pub static UVLOOP: LoopKind = LoopKind {
     name: "uvloop",
     sign: Sign::Loaded { is_loaded: ProcessSeen::maps_uvloop, alone: false },
@@ -19,7 +20,8 @@ pub static UVLOOP: LoopKind = LoopKind {
 };
 
 impl ProcessSeen {
-    /// Whether uvloop is loaded (`uvloop/loop.cpython-….so`; or the package's name): its loop is another than asyncio's own.
+    /// Whether uvloop is loaded (`uvloop/loop.cpython-….so`; or the package's name): its loop is another than
+    /// asyncio's own.
     pub fn maps_uvloop(&self) -> bool {
         self.mapped_files.iter().any(|name| {
             name.rsplit('/').next().is_some_and(|name| name.starts_with("loop.") || name.contains("uvloop"))

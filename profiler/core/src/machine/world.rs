@@ -1,4 +1,5 @@
-//! What exists in the target: processes, descriptors, listeners and their queues, wakeups; and what calls mean.
+//! What exists in the target: processes, descriptors, listeners and their queues, wakeups; and what calls
+//! mean.
 //!
 //! In: slices and facts. Out: bounded tables of what is known.
 

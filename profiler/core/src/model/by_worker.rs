@@ -1,7 +1,7 @@
 //! What the requests of one endpoint took in each process that served it: like beside like.
 //!
-//! In: completed requests of one endpoint. Out: [`ByWorker`], sums for a bounded number of processes. They take [`MAX_BYTES`] at most, some 30 kB, and those of
-//! all endpoints 6 MB.
+//! In: completed requests of one endpoint. Out: [`ByWorker`], sums for a bounded number of processes. They
+//! take [`MAX_BYTES`] at most, some 30 kB, and those of all endpoints 6 MB.
 
 use crate::model::lengths::{FEW_STEPS_BYTES, Lengths};
 use crate::phase::{Phase, Phases};

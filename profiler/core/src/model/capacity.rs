@@ -9,8 +9,8 @@ use crate::phase::{Phase, Phases};
 /// Capacity of the server and of each worker process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Capacity {
-    /// Requests that arrived in the window while all slots of the server were busy, and had to wait; `None`: this kernel does
-    /// not show when data arrive.
+    /// Requests that arrived in the window while all slots of the server were busy, and had to wait; `None`:
+    /// this kernel does not show when data arrive.
     pub arrived_full: Option<u64>,
     /// Arrivals of which it is no longer known how many slots were busy: they are in none of these counts.
     pub arrivals_unplaced: u64,
@@ -35,7 +35,8 @@ pub struct Worker {
     pub busy_ns: u64,
     /// Time with all its slots busy at once.
     pub exhausted_ns: u64,
-    /// Requests that it served later and that arrived in the window while all its slots were busy, and had to wait.
+    /// Requests that it served later and that arrived in the window while all its slots were busy, and had
+    /// to wait.
     pub arrived_full: u64,
     /// Requests completed.
     pub requests: u64,
@@ -65,8 +66,8 @@ pub struct Doing {
 }
 
 impl Doing {
-    /// What these phases are, without the time before service (accept queue, waits for a thread or the loop, the head, a
-    /// front end).
+    /// What these phases are, without the time before service (accept queue, waits for a thread or the loop,
+    /// the head, a front end).
     pub fn of(phases: &Phases) -> Self {
         let mut doing = Self::default();
         for (phase, duration_ns) in phases.iter() {

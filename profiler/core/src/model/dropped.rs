@@ -1,7 +1,8 @@
 //! Connections that were not served, each by its cause.
 //!
-//! In: the verdicts of `machine::product::dropped`. Out: [`Dropped`]: how many connections were served, how many were not and why,
-//! with examples. The list of causes is closed: `docs/dropped-connections.md` has a section for each.
+//! In: the verdicts of `machine::product::dropped`. Out: [`Dropped`]: how many connections were served, how
+//! many were not and why, with examples. The list of causes is closed: `docs/dropped-connections.md` has a
+//! section for each.
 
 /// Why a connection was not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -175,8 +176,8 @@ pub struct Example {
     pub tgid: u32,
     /// The request at hand, if one was.
     pub asked: Option<Asked>,
-    /// How long the client had waited by then: since the request arrived, or else since the connection was made; `None`:
-    /// not known.
+    /// How long the client had waited by then: since the request arrived, or else since the connection was
+    /// made; `None`: not known.
     pub waited_ns: Option<u64>,
     /// What shows the cause, as a clause. Names of processes in it are hostile input.
     pub evidence: String,
@@ -242,8 +243,8 @@ pub struct Dropped {
     pub served: u64,
     /// Connections that ended without anything having been asked.
     pub nothing_asked: u64,
-    /// Connections that ended, not seen to be served, while records were lost: whether they were served, and why not, cannot be
-    /// told.
+    /// Connections that ended, not seen to be served, while records were lost: whether they were served, and
+    /// why not, cannot be told.
     pub undecided: u64,
     /// Connections that were open at the end of the window.
     pub open: u64,

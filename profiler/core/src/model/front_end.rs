@@ -15,12 +15,14 @@ pub struct FrontEnd {
     pub ambiguous: u64,
     /// Halves whose other half was not found.
     pub unpaired: u64,
-    /// Requests joined with exactly one of the server's: the next three are sums over these, and add up to their length.
+    /// Requests joined with exactly one of the server's: the next three are sums over these, and add up to
+    /// their length.
     pub crossed: u64,
     /// In the front end, its accept queue and its client's stalls included, in ns.
     pub front_end_ns: u64,
-    /// Between the two, in ns: the way there and the way back. That is from the front end's first write to the first
-    /// byte at the server's socket. And it is from the server's last write to the front end's last read.
+    /// Between the two, in ns: the way there and the way back. That is from the front end's first write to
+    /// the first byte at the server's socket. And it is from the server's last write to the front end's
+    /// last read.
     pub between_ns: u64,
     /// In the server, from the first byte at its socket to its last write, in ns.
     pub server_ns: u64,

@@ -1,7 +1,7 @@
 //! Who waited for the interpreter lock, and for how long.
 //!
-//! In: facts about interpreters, episodes of waiting. Out: [`Gil`], a part of the snapshot. By endpoint the waits are in
-//! the phases of requests.
+//! In: facts about interpreters, episodes of waiting. Out: [`Gil`], a part of the snapshot. By endpoint the
+//! waits are in the phases of requests.
 
 use super::gil_method::GilMethodUsed;
 pub use super::gil_party::Party;
@@ -96,14 +96,15 @@ pub struct Lock {
     pub run_queue_ns: u64,
     /// Time in which somebody waited: the lock was held by another then.
     pub held_at_least_ns: u64,
-    /// Time in which threads of the process had or wanted a CPU for anything but this wait: the lock was not held for longer,
-    /// unless somebody slept with it. `None`: the process has several locks.
+    /// Time in which threads of the process had or wanted a CPU for anything but this wait: the lock was not
+    /// held for longer, unless somebody slept with it. `None`: the process has several locks.
     pub held_at_most_ns: Option<u64>,
     /// Waits of threads that had been made to give the lock up because others wanted it.
     pub after_forced: u64,
     /// Waits of threads that had given it up by themselves, for a call that blocks.
     pub after_voluntary: u64,
-    /// Waits by how many switch intervals they took, in the bands of mod_wsgi-telemetry: below 0.8, to 1.8, to 2.8, to 3.8, more.
+    /// Waits by how many switch intervals they took, in the bands of mod_wsgi-telemetry: below 0.8, to 1.8,
+    /// to 2.8, to 3.8, more.
     pub cycles: [u64; 5],
     /// Its contention coefficient; `None`: too few waits, or they do not fall as it supposes.
     pub convoy: Option<Convoy>,
@@ -111,15 +112,16 @@ pub struct Lock {
     pub asked: Asked,
     /// How waiters were passed over.
     pub overtaken: Overtaken,
-    /// What threads did between their sleeps was not seen, as in light mode: who gave the lock up by force, and who had it between two sleeps, is
-    /// not known.
+    /// What threads did between their sleeps was not seen, as in light mode: who gave the lock up by force,
+    /// and who had it between two sleeps, is not known.
     pub is_between_unseen: bool,
 }
 
 /// The contention coefficient by mod_wsgi-telemetry's definition.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Convoy {
-    /// How probable it is that a waiter gets the lock within one more switch interval: near 1 waits end soon, near 0 they chain.
+    /// How probable it is that a waiter gets the lock within one more switch interval: near 1 waits end
+    /// soon, near 0 they chain.
     pub q: f64,
     /// How well the waits fit (R²).
     pub r2: f64,
@@ -164,7 +166,8 @@ pub struct Edge {
     pub total_ns: u64,
     /// Stretches of waiting that the time consists of.
     pub waits: u64,
-    /// The part of the time in which the holder had been asked to give the lock up, for longer than the switch interval.
+    /// The part of the time in which the holder had been asked to give the lock up, for longer than the
+    /// switch interval.
     pub not_honoured_ns: u64,
 }
 

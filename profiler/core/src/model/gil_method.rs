@@ -1,7 +1,8 @@
 //! How waits for the interpreter lock were seen, and what that is known to miss.
 //!
-//! In: facts about the method, cumulative. Out: [`GilMethodUsed`], with the sentences that reports print. The errors are those
-//! of docs/gil-truth.md, measured against the entry and the return of the interpreter's own function.
+//! In: facts about the method, cumulative. Out: [`GilMethodUsed`], with the sentences that reports print. The
+//! errors are those of docs/gil-truth.md, measured against the entry and the return of the interpreter's own
+//! function.
 
 use crate::fact::{GilFile, GilMethod};
 
@@ -129,7 +130,8 @@ impl GilMethodUsed {
         }
     }
 
-    /// Why each file is watched as it is, for the files where that is not the plain answer to what was asked for.
+    /// Why each file is watched as it is, for the files where that is not the plain answer to what was asked
+    /// for.
     pub fn reasons(&self) -> impl Iterator<Item = &GilFile> {
         self.files.iter().filter(|file| file.method != self.wanted)
     }

@@ -5,7 +5,8 @@
 /// One side of a wait for the lock.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Party {
-    /// Threads while they serve requests of one endpoint: method and path shape (empty: no head was read). Hostile input.
+    /// Threads while they serve requests of one endpoint: method and path shape (empty: no head was read).
+    /// Hostile input.
     Endpoint(String),
     /// A thread while it serves no request.
     Thread {

@@ -1,7 +1,8 @@
-//! Where in Python the holder of an interpreter lock was while others waited for it, and where those stood that waited long.
+//! Where in Python the holder of an interpreter lock was while others waited for it, and where those stood
+//! that waited long.
 //!
-//! In: sums by frame. Out: [`Places`], a part of the snapshot. Each is a sample taken as a wait began, weighed with the length of
-//! that wait: not an account of the holder.
+//! In: sums by frame. Out: [`Places`], a part of the snapshot. Each is a sample taken as a wait began,
+//! weighed with the length of that wait: not an account of the holder.
 
 use super::gil_party::Party;
 
@@ -16,7 +17,8 @@ pub struct Places {
     pub unknown_ns: u64,
     /// Samples taken.
     pub samples: u64,
-    /// Of those: the holder had gone on to another function before its frames were read, so they are not used.
+    /// Of those: the holder had gone on to another function before its frames were read, so they are not
+    /// used.
     pub unstable: u64,
     /// Of those: it ran no Python function, or none that could be read.
     pub unreadable: u64,
@@ -24,7 +26,8 @@ pub struct Places {
     pub blocked: Blocked,
 }
 
-/// Where threads stood that waited long (`profiler_common::record::frames::LONG_NS`). No sample: who waits goes nowhere.
+/// Where threads stood that waited long (`profiler_common::record::frames::LONG_NS`). No sample: who waits
+/// goes nowhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Blocked {
     /// By waiter and place, the longest sum first (bounded).
@@ -33,13 +36,13 @@ pub struct Blocked {
     pub other_ns: u64,
     /// Waits in which the waiter looked at itself.
     pub samples: u64,
-    /// Of those: it has no readable frame in the interpreter whose thread had the lock last. It runs another one that shares the lock, as under
-    /// `mod_wsgi`, or no Python function.
+    /// Of those: it has no readable frame in the interpreter whose thread had the lock last. It runs another
+    /// one that shares the lock, as under `mod_wsgi`, or no Python function.
     pub elsewhere: u64,
     /// Of those: its frames could not be read, or nothing is known of them.
     pub unreadable: u64,
-    /// Long waits in which it did not. Their last call began before they were long (an interpreter whose switch
-    /// interval is longer than that), or they were under way as the window began.
+    /// Long waits in which it did not. Their last call began before they were long (an interpreter whose
+    /// switch interval is longer than that), or they were under way as the window began.
     pub without_sample: u64,
 }
 
@@ -65,7 +68,8 @@ pub struct Block {
 pub struct Place {
     /// What ran.
     pub at: Spot,
-    /// Where the application called it, if it is a library's; else who called it. `None`: nobody, or further out than was read.
+    /// Where the application called it, if it is a library's; else who called it. `None`: nobody, or further
+    /// out than was read.
     pub called_from: Option<Spot>,
     /// For how long others waited from the moment they found the holder there.
     pub wait_ns: u64,
@@ -74,7 +78,8 @@ pub struct Place {
 }
 
 impl Block {
-    /// The application's line: what called the library that the waiter was in, if it was in one and that is known.
+    /// The application's line: what called the library that the waiter was in, if it was in one and that is
+    /// known.
     pub fn applications(&self) -> &Spot {
         self.called_from.as_ref().filter(|_| self.at.is_library()).unwrap_or(&self.at)
     }

@@ -1,7 +1,8 @@
-//! The waits of one request for the interpreter lock, one by one: because of whom, and where in Python either was.
+//! The waits of one request for the interpreter lock, one by one: because of whom, and where in Python either
+//! was.
 //!
-//! In: the waits that a request's threads had for it (`--stacks`). Out: [`GilWaits`], a part of the request: the longest ones, the
-//! others counted.
+//! In: the waits that a request's threads had for it (`--stacks`). Out: [`GilWaits`], a part of the request:
+//! the longest ones, the others counted.
 
 use super::gil::Holder;
 use super::gil_place::Spot;
@@ -31,7 +32,8 @@ pub struct GilWait {
     pub holder: Holder,
     /// Where that one was found: a sample. `None`: not known.
     pub held_at: Option<HeldAt>,
-    /// Where the waiter stood, if it waited long (`profiler_common::record::frames::LONG_NS`). `None`: not known.
+    /// Where the waiter stood, if it waited long (`profiler_common::record::frames::LONG_NS`). `None`: not
+    /// known.
     pub stood_at: Option<Site>,
 }
 

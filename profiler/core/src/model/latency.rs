@@ -1,7 +1,8 @@
-//! A distribution of durations, of 1 % relative error or better, its sum and its longest exact; merged exactly.
+//! A distribution of durations, of 1 % relative error or better, its sum and its longest exact; merged
+//! exactly.
 //!
-//! In: durations in nanoseconds. Out: count, sum, quantiles. A thin wrapper around hdrhistogram that never fails:
-//! what is beyond the range is clamped and counted.
+//! In: durations in nanoseconds. Out: count, sum, quantiles. A thin wrapper around hdrhistogram that never
+//! fails: what is beyond the range is clamped and counted.
 
 use hdrhistogram::Histogram;
 
@@ -18,7 +19,8 @@ pub struct Latency {
     clamped: u64,
 }
 
-/// Two significant digits: a relative error of at most 1 %. The range is given: recording clamps, never resizes.
+/// Two significant digits: a relative error of at most 1 %. The range is given: recording clamps, never
+/// resizes.
 fn histogram() -> Option<Histogram<u32>> {
     Histogram::new_with_bounds(1, MAX_NS, 2).ok()
 }

@@ -1,7 +1,8 @@
 //! A distribution of durations that takes little room: where there are many of them, most of few steps each.
 //!
-//! In: durations in nanoseconds. Out: how many, and quantiles within some 6 %. Where one has no more than a few steps, tails are coarser, and so are quantiles of
-//! what is spread evenly over many doublings. `latency` is finer, and takes 20 KiB each.
+//! In: durations in nanoseconds. Out: how many, and quantiles within some 6 %. Where one has no more than a
+//! few steps, tails are coarser, and so are quantiles of what is spread evenly over many doublings. `latency`
+//! is finer, and takes 20 KiB each.
 
 /// Shortest duration distinguished: 1 µs or so.
 const LEAST_BITS: u32 = 10;
@@ -11,7 +12,8 @@ const STEP_BITS: u32 = 3;
 const LAST: u64 = u8::MAX as u64;
 /// Steps of a distribution of which there are many.
 pub const FEW_STEPS: usize = 32;
-/// Memory that such a one takes at most beside its own fields, in bytes: steps of eight, and what an allocation costs.
+/// Memory that such a one takes at most beside its own fields, in bytes: steps of eight, and what an
+/// allocation costs.
 pub const FEW_STEPS_BYTES: usize = FEW_STEPS * size_of::<(u8, u32)>() + 16;
 
 /// A distribution of durations.
@@ -32,7 +34,8 @@ impl Lengths {
         other.steps.iter().for_each(|(step, count)| self.add(*step, *count));
     }
 
-    /// Counts one duration in few steps: for a further one, the two neighbours become one of which that moves least.
+    /// Counts one duration in few steps: for a further one, the two neighbours become one of which that moves
+    /// least.
     pub fn record_in_few(&mut self, duration_ns: u64) {
         self.add_in_few(step_of(duration_ns), 1);
     }
@@ -110,8 +113,9 @@ impl Lengths {
         0
     }
 
-    /// Whether these are typically so many times as long as others: half of them than half of the others, and three quarters longer than half of the
-    /// others. Where durations are of two kinds, chance moves the middle from one kind to the other, but not the quarter as well.
+    /// Whether these are typically so many times as long as others: half of them than half of the others, and
+    /// three quarters longer than half of the others. Where durations are of two kinds, chance moves the
+    /// middle from one kind to the other, but not the quarter as well.
     pub fn are_longer_than(&self, others: &Self, times: f64) -> bool {
         let (own_ns, its_ns) = (self.quantile_ns(0.5), others.quantile_ns(0.5));
         own_ns > 0 && own_ns as f64 >= its_ns as f64 * times && self.quantile_ns(0.25) > its_ns

@@ -1,6 +1,7 @@
 //! A worker process within one window: since when it was there, until when, and what its requests took.
 //!
-//! In: births and ends of processes, and their requests. Out: [`Life`], one for each process that served or was there to serve.
+//! In: births and ends of processes, and their requests. Out: [`Life`], one for each process that served or
+//! was there to serve.
 
 use crate::model::lengths::Lengths;
 

@@ -1,7 +1,7 @@
 //! What the threads of the target are doing at one moment, for the live screen.
 //!
-//! In: looks at threads, joined with what the machines know of them. Out: [`Now`]. Nothing of it is part of a report: it
-//! is true for a moment only.
+//! In: looks at threads, joined with what the machines know of them. Out: [`Now`]. Nothing of it is part of a
+//! report: it is true for a moment only.
 
 use crate::event::Tid;
 use crate::model::slot::Holding;
@@ -50,7 +50,8 @@ pub struct ThreadNow {
     pub call: Option<&'static str>,
     /// The request that it serves, by id; `None`: none, or the machines are not as far as the look.
     pub request: Option<u64>,
-    /// The thread that held the interpreter lock when it began to wait for it; 0: not known, or no such wait.
+    /// The thread that held the interpreter lock when it began to wait for it; 0: not known, or no such
+    /// wait.
     pub holder_tid: Tid,
 }
 

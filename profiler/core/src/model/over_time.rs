@@ -1,8 +1,9 @@
-//! How long requests of one endpoint waited for each back end, by the time at which they ended: what changes within a window.
+//! How long requests of one endpoint waited for each back end, by the time at which they ended: what changes
+//! within a window.
 //!
-//! In: completed requests, with what they had to do with each port. Out: [`OverTime`], of each port sums of at most 32 stretches of equal length. These take
-//! [`MAX_BYTES`] at most, some 10 kB, and those of all endpoints 5 MB: whoever adds requests lets [`MAX_SERIES`] begin, the first ones, and has the rest
-//! counted.
+//! In: completed requests, with what they had to do with each port. Out: [`OverTime`], of each port sums of
+//! at most 32 stretches of equal length. These take [`MAX_BYTES`] at most, some 10 kB, and those of all
+//! endpoints 5 MB: whoever adds requests lets [`MAX_SERIES`] begin, the first ones, and has the rest counted.
 
 use crate::model::lengths::{FEW_STEPS_BYTES, Lengths};
 use crate::model::round_trips::ToPort;
@@ -133,7 +134,8 @@ impl Waits {
         self.shift
     }
 
-    /// The stretches in order, each with its number among those of this length, which is no shorter than its own.
+    /// The stretches in order, each with its number among those of this length, which is no shorter than its
+    /// own.
     pub fn numbered(&self, shift: u32) -> impl DoubleEndedIterator<Item = (u64, &Stretch)> {
         let coarser = shift.saturating_sub(self.shift).min(u64::BITS - 1);
         let stretches = self.stretches.iter().enumerate();

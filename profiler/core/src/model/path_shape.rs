@@ -25,7 +25,8 @@ pub fn write_path_shape(path: &str, shape: &mut String) {
         let end = path.bytes().position(|byte| byte == b'/');
         let (segment, after) = end.and_then(|end| path.split_at_checked(end)).unwrap_or((path, ""));
         rest = after.get(1..);
-        // Parameters of a segment (RFC 3986, 3.3) do not tell endpoints apart, and are overwritten in recordings.
+        // Parameters of a segment (RFC 3986, 3.3) do not tell endpoints apart, and are overwritten in
+        // recordings.
         let name = if has_parameters { segment.split(';').next().unwrap_or(segment) } else { segment };
         shape.push_str(folded(name));
         if shape.len() > MAX_SHAPE_BYTES {

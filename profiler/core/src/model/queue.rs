@@ -21,12 +21,13 @@ pub struct Queue {
     pub over_time: Depths,
     /// Time (ns) that it was full, by the same readings.
     pub full_ns: u64,
-    /// Accepted connections by how many waited when each came, itself included. By order of arrival and accept, so to
-    /// the connection.
+    /// Accepted connections by how many waited when each came, itself included. By order of arrival and
+    /// accept, so to the connection.
     pub at_arrival: Depths,
-    /// Packets of handshakes (SYN, or the ACK that ends one) refused in the window. Each is tried again by its client
-    /// after a second, then after longer waits; one client counts once for each attempt. Of a UNIX listener the attempts
-    /// to connect that found it full: the client is told so, or waits and looks again. `None`: not counted.
+    /// Packets of handshakes (SYN, or the ACK that ends one) refused in the window. Each is tried again by
+    /// its client after a second, then after longer waits; one client counts once for each attempt. Of a
+    /// UNIX listener the attempts to connect that found it full: the client is told so, or waits and
+    /// looks again. `None`: not counted.
     pub refused: Option<u64>,
     /// What is known of the clients behind refusals; `None`: this kernel does not tell.
     pub delays: Option<Delays>,
@@ -41,7 +42,8 @@ pub struct Delays {
     pub attempts_at_end: u64,
     /// Clients (by address and port) refused for the first time in the window.
     pub clients: u64,
-    /// From a client's first refusal to its connection, of the connections accepted in the window; to the millisecond.
+    /// From a client's first refusal to its connection, of the connections accepted in the window; to the
+    /// millisecond.
     pub delay: Latency,
 }
 

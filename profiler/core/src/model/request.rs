@@ -1,6 +1,7 @@
 //! One request, finished or cut off by the window.
 //!
-//! In: the request machine. Out: [`Request`]; a line of `ndjson`, a span of the timeline, a count in an endpoint.
+//! In: the request machine. Out: [`Request`]; a line of `ndjson`, a span of the timeline, a count in an
+//! endpoint.
 
 use crate::event::Tid;
 use crate::model::gil::Holder;
@@ -20,7 +21,8 @@ pub enum Framing {
     Inferred,
     /// What is exchanged cannot be read: it is encrypted (TLS in the server), or not HTTP.
     NotHttp,
-    /// From the turns of traffic; what is exchanged is encrypted (TLS in the server), and was read in the server's OpenSSL.
+    /// From the turns of traffic; what is exchanged is encrypted (TLS in the server), and was read in the
+    /// server's OpenSSL.
     Encrypted,
 }
 
@@ -103,7 +105,8 @@ pub struct Http {
 /// A request's waits for the interpreter lock.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OnGil {
-    /// Who had the interpreter lock while it waited for that, longest first; adds up to its phase `gil_wait`.
+    /// Who had the interpreter lock while it waited for that, longest first; adds up to its phase
+    /// `gil_wait`.
     pub holders: Vec<Holder>,
     /// Its waits for that one by one; `None`: there were none, or nobody asked (`--stacks`).
     pub waits: Option<Box<GilWaits>>,

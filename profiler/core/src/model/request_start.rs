@@ -1,8 +1,9 @@
 //! How long a request was on its way before the server had any of it, as a front end's stamp tells.
 //!
-//! In: the value of an `X-Request-Start` header: the wall clock in seconds with a fraction (nginx's `$msec`), or whole
-//! milliseconds, microseconds (Apache's `%t`) or nanoseconds, with or without `t=`. Out: [`Stamp`], [`RequestStart`], sums of
-//! these. Whoever may talk to the server can send anything: what is no time, or cannot be true, is refused and counted.
+//! In: the value of an `X-Request-Start` header: the wall clock in seconds with a fraction (nginx's `$msec`),
+//! or whole milliseconds, microseconds (Apache's `%t`) or nanoseconds, with or without `t=`. Out: [`Stamp`],
+//! [`RequestStart`], sums of these. Whoever may talk to the server can send anything: what is no time, or
+//! cannot be true, is refused and counted.
 
 use crate::model::latency::Latency;
 
@@ -119,7 +120,8 @@ pub enum RequestStart {
 }
 
 impl RequestStart {
-    /// Of a request whose first byte was there at `arrival_ns` (`CLOCK_MONOTONIC`); `offset_ns` from there to the wall clock.
+    /// Of a request whose first byte was there at `arrival_ns` (`CLOCK_MONOTONIC`); `offset_ns` from there to
+    /// the wall clock.
     pub fn new(said: Said, arrival_ns: u64, offset_ns: Option<i64>) -> Self {
         let stamp = match said {
             Said::Nothing => return Self::Unknown,
@@ -137,8 +139,8 @@ impl RequestStart {
         }
     }
 
-    /// Of two halves of a request, each with the arrival of its first byte: the later stamp; of one that was passed on as
-    /// it was, its first arrival.
+    /// Of two halves of a request, each with the arrival of its first byte: the later stamp; of one that was
+    /// passed on as it was, its first arrival.
     pub const fn of_halves(front: (Self, u64), behind: (Self, u64)) -> Self {
         match (front, behind) {
             (_, (Self::Unknown, _)) => front.0,

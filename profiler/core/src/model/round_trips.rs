@@ -1,6 +1,8 @@
-//! What requests had to do with back ends: how often they asked them, how long they waited for them, which connections they set up.
+//! What requests had to do with back ends: how often they asked them, how long they waited for them, which
+//! connections they set up.
 //!
-//! In: calls on back ends' sockets, by the peer's port. Out: [`RoundTrips`], of a request, or of all of an endpoint.
+//! In: calls on back ends' sockets, by the peer's port. Out: [`RoundTrips`], of a request, or of all of an
+//! endpoint.
 
 /// Ports distinguished.
 const MAX_PORTS: usize = 8;
@@ -16,9 +18,11 @@ pub struct ToPort {
     pub waited_ns: u64,
     /// Connections that were set up and used within one request.
     pub connections: u64,
-    /// The part of the waits until these were ready: for handshakes, for a server that greets first, for PostgreSQL's answer of one byte.
+    /// The part of the waits until these were ready: for handshakes, for a server that greets first, for
+    /// PostgreSQL's answer of one byte.
     pub connecting_ns: u64,
-    /// The part of the waits from then on up to the first answer on each of them: a login, or what was asked for.
+    /// The part of the waits from then on up to the first answer on each of them: a login, or what was asked
+    /// for.
     pub first_answers_ns: u64,
 }
 
@@ -81,7 +85,8 @@ impl RoundTrips {
         self.by_port.iter().fold(self.others, |sum, to| sum.saturating_add(to.count))
     }
 
-    /// By port, most round trips first, or longest waits where only they are known; a port that never answered has none.
+    /// By port, most round trips first, or longest waits where only they are known; a port that never
+    /// answered has none.
     pub fn by_port(&self) -> Vec<ToPort> {
         let mut ports = self.by_port.clone();
         let much = |to: &ToPort| if self.has_waits_alone { to.waited_ns } else { to.count };

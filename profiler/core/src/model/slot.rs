@@ -67,7 +67,8 @@ pub struct Slot {
     pub holding_ns: [u64; Holding::COUNT],
     /// Requests served.
     pub requests: u64,
-    /// It is the thread of an event loop, which serves any number of requests at once: busy means not waiting.
+    /// It is the thread of an event loop, which serves any number of requests at once: busy means not
+    /// waiting.
     pub is_loop: bool,
 }
 
@@ -97,30 +98,32 @@ pub struct Slots {
     pub configured: Option<u32>,
     /// Slots that were seen.
     pub observed: Vec<Slot>,
-    /// Threads that served ended and others took over while their process lived: the server makes them as it needs
-    /// them, and has no number of slots that could run out.
+    /// Threads that served ended and others took over while their process lived: the server makes them as it
+    /// needs them, and has no number of slots that could run out.
     pub come_and_go: bool,
     /// Time with all slots busy at once: nothing could start.
     pub exhausted_ns: u64,
     /// Largest number busy at one moment.
     pub peak_busy: u32,
-    /// Time that threads which are no slots (acceptors, event loops) spent waiting on finished connections: meanwhile
-    /// they accept nothing.
+    /// Time that threads which are no slots (acceptors, event loops) spent waiting on finished connections:
+    /// meanwhile they accept nothing.
     pub acceptor_linger_ns: u64,
-    /// Busy share of all slots, per bucket of time: the heat map. One row per process, `heat_bucket_ns` each.
+    /// Busy share of all slots, per bucket of time: the heat map. One row per process, `heat_bucket_ns`
+    /// each.
     pub heat: Vec<HeatRow>,
     /// Length of a bucket.
     pub heat_bucket_ns: u64,
 }
 
 impl Slots {
-    /// Number of slots that capacity is counted against: configured ones, or as many as were there at one moment.
+    /// Number of slots that capacity is counted against: configured ones, or as many as were there at one
+    /// moment.
     pub fn count(&self) -> u32 {
         self.configured.unwrap_or_else(|| self.most_at_once())
     }
 
-    /// The largest number of observed slots that existed at one moment: workers that follow one another are not more
-    /// capacity.
+    /// The largest number of observed slots that existed at one moment: workers that follow one another are
+    /// not more capacity.
     pub fn most_at_once(&self) -> u32 {
         let lasting = || self.observed.iter().filter(|slot| slot.length_ns() > 0);
         let begins = lasting().map(|slot| (slot.since_ns, true));
@@ -160,6 +163,7 @@ pub struct HeatRow {
     pub slots: u32,
     /// Busy slot-time per bucket.
     pub busy_ns: Vec<u64>,
-    /// Time with all slots of this process busy at once: what it has accepted waits, whatever other processes do.
+    /// Time with all slots of this process busy at once: what it has accepted waits, whatever other
+    /// processes do.
     pub exhausted_ns: u64,
 }

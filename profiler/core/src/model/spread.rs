@@ -1,10 +1,10 @@
 //! How far the mean of a group of requests can be trusted: its standard error by the method of batch means.
 //!
-//! In: the phases of requests, in the order in which they ended. Out: a standard error for each phase and for the whole.
-//! Requests that follow one another are not independent (a queue makes them all late together), so the spread of single
-//! requests would promise too much. The run is cut into 16 to 32 batches of equally many requests that follow one
-//! another. The spread of the batches' means holds what they have in common (Law and Kelton, Simulation Modeling and
-//! Analysis, 9.5.3).
+//! In: the phases of requests, in the order in which they ended. Out: a standard error for each phase and for
+//! the whole. Requests that follow one another are not independent (a queue makes them all late together), so
+//! the spread of single requests would promise too much. The run is cut into 16 to 32 batches of equally many
+//! requests that follow one another. The spread of the batches' means holds what they have in common (Law and
+//! Kelton, Simulation Modeling and Analysis, 9.5.3).
 
 use crate::phase::{Phase, Phases};
 

@@ -1,7 +1,7 @@
 //! The trace that a request belongs to, as its client said.
 //!
-//! In: the value of a `traceparent` header (W3C Trace Context, section 3.2). Out: [`TraceContext`], or nothing: what is
-//! not of that form is no trace.
+//! In: the value of a `traceparent` header (W3C Trace Context, section 3.2). Out: [`TraceContext`], or
+//! nothing: what is not of that form is no trace.
 
 /// Length of a `traceparent` value: version, trace, parent and flags in hexadecimal, joined by `-`.
 pub const TRACE_PARENT_BYTES: usize = 55;
@@ -21,8 +21,8 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// Reads a header's value. Of a version that is not known the same fields are read, as the specification asks;
-    /// version `ff` is none.
+    /// Reads a header's value. Of a version that is not known the same fields are read, as the specification
+    /// asks; version `ff` is none.
     pub fn parse(value: &[u8]) -> Option<Self> {
         let value = value.trim_ascii();
         let fits = |(at, byte): (usize, &u8)| is_trace_parent_byte(at, *byte);

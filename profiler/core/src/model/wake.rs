@@ -30,8 +30,8 @@ impl Outcome {
     }
 }
 
-/// Threads woken by connections to one listener whose outcome became known in the window. Wakeups that are open at its end
-/// are in none of the counts.
+/// Threads woken by connections to one listener whose outcome became known in the window. Wakeups that are
+/// open at its end are in none of the counts.
 #[derive(Clone, Debug, Default)]
 pub struct Woken {
     /// They accepted a connection.
@@ -46,7 +46,8 @@ pub struct Woken {
     pub losers: Account,
     /// Their context switches: each time one of them got a CPU.
     pub losers_switches: u64,
-    /// From wakeup to running, of those that accepted. One that was not asleep yet, or lost its CPU on the way, is left out.
+    /// From wakeup to running, of those that accepted. One that was not asleep yet, or lost its CPU on the
+    /// way, is left out.
     pub until_running: Latency,
 }
 

@@ -1,7 +1,7 @@
 //! Where events wait until it is their turn: in the order of arrival, which is nearly that in which they go.
 //!
-//! In: events as they come. Out: each under the number that it was given. Written and read along the memory, not all over it:
-//! thousands wait at a time, more than a CPU's own caches hold.
+//! In: events as they come. Out: each under the number that it was given. Written and read along the memory,
+//! not all over it: thousands wait at a time, more than a CPU's own caches hold.
 
 use crate::event::Event;
 
@@ -17,8 +17,8 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// The place for the next event, which is empty, and its number. The caller writes it there straight: handed over here,
-    /// it would be copied twice.
+    /// The place for the next event, which is empty, and its number. The caller writes it there straight:
+    /// handed over here, it would be copied twice.
     #[inline]
     pub(super) fn next_place(&mut self) -> (u64, Option<&mut Option<Event>>) {
         if self.is_full() {

@@ -101,7 +101,8 @@ impl Machines {
         }
     }
 
-    /// What threads are in the middle of. Where the slice came after all, between the look at its thread and the end of the window, it is left out.
+    /// What threads are in the middle of. Where the slice came after all, between the look at its thread and
+    /// the end of the window, it is left out.
     pub(super) fn take_open(&mut self) -> Vec<OpenSlice> {
         let mut open = std::mem::take(&mut self.readings.open);
         open.retain(|open| {
@@ -152,7 +153,8 @@ impl Machines {
         losses
     }
 
-    /// What was not seen, in sentences. `impossible`: number of threads whose account by the kernel cannot be true.
+    /// What was not seen, in sentences. `impossible`: number of threads whose account by the kernel cannot be
+    /// true.
     fn blind_spots(&self, impossible: usize, listeners: &[Listener]) -> Vec<String> {
         let mut blind_spots = blind_spots(&self.state);
         if impossible > 0 {
@@ -252,7 +254,8 @@ impl Machines {
         slots(configured, of_one_worker, &mut self.state.time, self.window.end_ns)
     }
 
-    /// Why slots are not measured; `None`: they are. Without system calls it is known which thread a request holds only where one thread reads and answers it.
+    /// Why slots are not measured; `None`: they are. Without system calls it is known which thread a request
+    /// holds only where one thread reads and answers it.
     fn slots_not_measured(
         &self,
         (kind, server): (&'static dyn ServerKind, &Server),
@@ -302,8 +305,9 @@ pub(super) fn total(counts: &[(String, u64)]) -> u64 {
     counts.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
 }
 
-/// Bounds how long a lock was held: as long as threads of its process have or want a CPU, without the waits for it. Sleep with the lock held is not seen. Of
-/// several locks in a process it is not known which one a thread had.
+/// Bounds how long a lock was held: as long as threads of its process have or want a CPU, without the waits
+/// for it. Sleep with the lock held is not seen. Of several locks in a process it is not known which one a
+/// thread had.
 fn hold_at_most(gil: &mut Gil, processes: &[Process], window_ns: u64) {
     for lock in &mut gil.locks {
         let seen = gil.interpreters.iter().find(|seen| seen.tgid == lock.tgid);
@@ -318,7 +322,8 @@ fn hold_at_most(gil: &mut Gil, processes: &[Process], window_ns: u64) {
     }
 }
 
-/// How well the laws held, and how many threads could not be compared: their account by the kernel cannot be true.
+/// How well the laws held, and how many threads could not be compared: their account by the kernel cannot be
+/// true.
 fn conserved(
     mut conservation: Conservation,
     losses: &Losses,
@@ -437,7 +442,8 @@ fn listeners_blind_spots(foreign: &ForeignHolders, state: &State) -> Option<Stri
     ))
 }
 
-/// Whether the kernel's account of a thread can be true. Linux 6.18 was seen to add a thread's whole sleep to its wait for a CPU.
+/// Whether the kernel's account of a thread can be true. Linux 6.18 was seen to add a thread's whole sleep to
+/// its wait for a CPU.
 fn is_possible(totals: &ThreadTotals) -> bool {
     let passed_ns = totals.until_ns.saturating_sub(totals.since_ns);
     let kernel_ns = totals.kernel_cpu_ns.saturating_add(totals.kernel_run_queue_ns);
@@ -474,8 +480,9 @@ fn blind_spots(state: &State) -> Vec<String> {
     list
 }
 
-/// What goes through io_uring. libuv, and so uvloop, has one ring to set what epoll waits for, and one for files. It reads and writes sockets by ordinary
-/// calls (`uv__epoll_ctl_prep` and `uv__iou_fs_…`, src/unix/linux.c of libuv).
+/// What goes through io_uring. libuv, and so uvloop, has one ring to set what epoll waits for, and one for
+/// files. It reads and writes sockets by ordinary calls (`uv__epoll_ctl_prep` and `uv__iou_fs_…`,
+/// src/unix/linux.c of libuv).
 fn io_uring(state: &State) -> Option<String> {
     let mut using = state.world.processes.seen.iter().filter(|process| process.uses_io_uring).peekable();
     if !state.world.uses_io_uring && using.peek().is_none() {

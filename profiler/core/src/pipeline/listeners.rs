@@ -1,7 +1,8 @@
 //! Listeners that are opened, closed and copied during the run.
 //!
-//! In: calls of traced threads, facts about listeners. Out: each count with the listener that it belongs to, whatever its descriptor means later; processes
-//! of which more must be read. A call shows only that there is a listener, not which one.
+//! In: calls of traced threads, facts about listeners. Out: each count with the listener that it belongs to,
+//! whatever its descriptor means later; processes of which more must be read. A call shows only that there is
+//! a listener, not which one.
 
 use rustc_hash::FxHashSet;
 
@@ -16,7 +17,8 @@ use super::{Machines, Pipeline};
 
 /// Descriptors that a source was asked about.
 const MAX_ASKED: usize = 4096;
-/// Bytes of a listener's family and address: the longest path has 108. Each process that inherits it has a copy.
+/// Bytes of a listener's family and address: the longest path has 108. Each process that inherits it has a
+/// copy.
 const MAX_ADDRESS_BYTES: usize = 512;
 
 /// What is known of listeners, beside what processes hold.
@@ -55,8 +57,8 @@ impl Listening {
 }
 
 impl Pipeline {
-    /// Processes that have a listener of which nothing is known, each named once. A source that can look at them reports
-    /// [`Fact::ListenerSeen`](crate::fact::Fact::ListenerSeen).
+    /// Processes that have a listener of which nothing is known, each named once. A source that can look at
+    /// them reports [`Fact::ListenerSeen`](crate::fact::Fact::ListenerSeen).
     pub fn take_unread(&mut self) -> Vec<Tid> {
         let mut unread: Vec<Tid> = self.machines.listening.unread.drain().collect();
         unread.sort_unstable();
@@ -65,7 +67,8 @@ impl Pipeline {
 }
 
 impl Machines {
-    /// A call may have made a listener, ended one, or copied one to another number. To be called before the descriptor table follows the call.
+    /// A call may have made a listener, ended one, or copied one to another number. To be called before the
+    /// descriptor table follows the call.
     pub(super) fn follow_listeners(&mut self, slice: &Slice) {
         let tgid = slice.tgid;
         let is_listener =
@@ -100,7 +103,8 @@ impl Machines {
         }
     }
 
-    /// A listener was seen in `/proc`. If it is another one than before at this descriptor, it gets what was counted since the call that made it.
+    /// A listener was seen in `/proc`. If it is another one than before at this descriptor, it gets what was
+    /// counted since the call that made it.
     pub(super) fn listener_seen(&mut self, seen: &ListenerSeen) {
         if seen.address.len().saturating_add(seen.family.len()) > MAX_ADDRESS_BYTES {
             self.state.evict();

@@ -201,7 +201,8 @@ fn us(request: &Request, phase: Phase) -> u64 {
 }
 
 /// ```text
-/// sync worker: select … accept, python, recv (bytes arrived before accept), python, send head, send body, close
+/// sync worker: select … accept, python, recv (bytes arrived before accept), python, send head, send body,
+/// close
 /// ```
 #[test]
 fn a_sync_request_is_accounted_from_its_arrival_to_its_last_write() {

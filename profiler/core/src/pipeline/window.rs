@@ -1,9 +1,11 @@
 //! Windows of a run: a look at the one that is open, and the step from one to the next.
 //!
-//! In: what a run gathers when its window ends, at any moment of it. Out: the [`Snapshot`] of a run that ended at that moment, while this one continues.
+//! In: what a run gathers when its window ends, at any moment of it. Out: the [`Snapshot`] of a run that
+//! ended at that moment, while this one continues.
 //!
-//! A request counts in the window in which its end becomes known, with all its time. One that is in flight when a window ends is open there, and whole in
-//! the next. So each completed request counts once, and the phases of a short window can hold more time than the window has. What a window says of threads,
+//! A request counts in the window in which its end becomes known, with all its time. One that is in flight
+//! when a window ends is open there, and whole in the next. So each completed request counts once, and the
+//! phases of a short window can hold more time than the window has. What a window says of threads,
 //! slots and listeners is cut at its edges.
 
 use crate::decode::open::slice_of;
@@ -17,7 +19,8 @@ use crate::timeline::Entry;
 use super::counted::{Counted, Received};
 use super::{Machines, Pipeline};
 
-/// Windows kept until somebody takes them. One that ends beyond it is not made, and the next one counts a loss.
+/// Windows kept until somebody takes them. One that ends beyond it is not made, and the next one counts a
+/// loss.
 const MAX_WINDOWS: usize = 16;
 
 /// Cumulative counts as they stood when the window began.
@@ -29,8 +32,9 @@ pub(super) struct Before {
 }
 
 impl Pipeline {
-    /// The snapshot as if the window ended at `time_ns`, now. `closing`: the facts that a run gathers at its end (open slices, thread totals, counters,
-    /// listener counts, what the profiler cost). This pipeline stays as it is. A copy is taken of all that the machines know, in a matter of milliseconds.
+    /// The snapshot as if the window ended at `time_ns`, now. `closing`: the facts that a run gathers at its
+    /// end (open slices, thread totals, counters, listener counts, what the profiler cost). This pipeline
+    /// stays as it is. A copy is taken of all that the machines know, in a matter of milliseconds.
     pub fn peek(&self, time_ns: u64, closing: Vec<Fact>, reason: EndReason) -> Snapshot {
         self.look(time_ns, closing, reason, &[]).0
     }
@@ -58,8 +62,9 @@ impl Pipeline {
         (copy.finish(&mut nobody), now)
     }
 
-    /// The oldest window that has ended and was not taken yet. A window ends with [`Fact::WindowRolled`], preceded by the facts that a run gathers at its
-    /// end. It is there once everything before that moment is in order: some 100 ms of the stream later.
+    /// The oldest window that has ended and was not taken yet. A window ends with [`Fact::WindowRolled`],
+    /// preceded by the facts that a run gathers at its end. It is there once everything before that
+    /// moment is in order: some 100 ms of the stream later.
     pub fn take_window(&mut self) -> Option<Snapshot> {
         self.machines.windows.pop_front()
     }

@@ -1,8 +1,8 @@
 //! The state machine behind redaction: one byte in, one verdict out.
 //!
-//! In: the captured bytes of one direction of a connection, in any portions. Out: the same bytes with everything
-//! overwritten that is not on the list of `redact`. It reads no further than framing needs (RFC 9112) and in doubt
-//! overwrites the rest of the capture.
+//! In: the captured bytes of one direction of a connection, in any portions. Out: the same bytes with
+//! everything overwritten that is not on the list of `redact`. It reads no further than framing needs (RFC
+//! 9112) and in doubt overwrites the rest of the capture.
 
 use memchr::{memchr2, memchr3};
 
@@ -120,7 +120,8 @@ impl Message {
 
     /// Overwrites, in place, what must not be kept of the next bytes.
     pub(super) fn feed(&mut self, bytes: &mut [u8]) {
-        // Where the current element begins; one that began in an earlier record can be hidden only from here on.
+        // Where the current element begins; one that began in an earlier record can be hidden only from here
+        // on.
         let mut mark = 0;
         let mut index = 0;
         while let Some(byte) = bytes.get(index).copied() {
@@ -141,7 +142,8 @@ impl Message {
         }
     }
 
-    /// How many of the next bytes are to be hidden without a look at each: at least one. `None`: the next one counts.
+    /// How many of the next bytes are to be hidden without a look at each: at least one. `None`: the next one
+    /// counts.
     fn skip(&mut self, next: &[u8]) -> Option<usize> {
         match self.state {
             State::Opaque => Some(next.len()),

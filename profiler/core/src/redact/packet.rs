@@ -1,11 +1,11 @@
 //! Redaction of a uwsgi packet: what a front end sends to uWSGI instead of an HTTP head.
 //!
-//! In: one byte after another, from the packet's first on. Out: a verdict for each. The lengths survive, and the
-//! names of the variables that are kept. Of their values these survive: a known method, the path without its query, a
-//! body's length, a `traceparent` or an `X-Request-Start` of the right form. Every other name and value becomes
-//! filler, cookies and credentials among them. A packet begins with 4 bytes: a modifier, the length of the
-//! block, another modifier. Then come names and values by turns, each after its length in two bytes, low one
-//! first (uwsgi-docs, Protocol).
+//! In: one byte after another, from the packet's first on. Out: a verdict for each. The lengths survive, and
+//! the names of the variables that are kept. Of their values these survive: a known method, the path without
+//! its query, a body's length, a `traceparent` or an `X-Request-Start` of the right form. Every other name
+//! and value becomes filler, cookies and credentials among them. A packet begins with 4 bytes: a modifier,
+//! the length of the block, another modifier. Then come names and values by turns, each after its length in
+//! two bytes, low one first (uwsgi-docs, Protocol).
 
 use super::path::Path;
 use super::verdict::Verdict;
@@ -133,7 +133,8 @@ impl Packet {
     }
 }
 
-/// The next byte of a name of which `length` bytes, this one among them, have not come; `None`: no name has such a byte.
+/// The next byte of a name of which `length` bytes, this one among them, have not come; `None`: no name has
+/// such a byte.
 fn name(word: Option<Word>, length: u16, byte: u8) -> Option<(Part, Verdict)> {
     if !byte.is_ascii_graphic() {
         return None;

@@ -1,6 +1,7 @@
 //! Redaction of a path that stands alone, without the rest of a request line.
 //!
-//! In: one byte after another. Out: a verdict for each: segments survive, their parameters and the query do not.
+//! In: one byte after another. Out: a verdict for each: segments survive, their parameters and the query do
+//! not.
 
 use super::verdict::Verdict;
 

@@ -1,7 +1,7 @@
 //! A bounded table of captures that forgets those that were not touched for longest.
 //!
-//! In: keys and states. Out: the states again, unless the table was full. Two generations: when the young one is
-//! full it becomes the old one, and the old one is dropped; no order is kept, no list is walked.
+//! In: keys and states. Out: the states again, unless the table was full. Two generations: when the young one
+//! is full it becomes the old one, and the old one is dropped; no order is kept, no list is walked.
 
 use std::collections::HashMap;
 

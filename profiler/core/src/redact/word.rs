@@ -30,8 +30,8 @@ pub(super) const METHODS: &[&[u8]] = &[
 /// The method whose target is an authority, and after which another protocol is spoken.
 pub(super) const CONNECT: &[u8] = b"CONNECT";
 
-/// Names of the headers that frame a message, of the one that names its trace, and of the one that says when a front end
-/// had it, in lower case.
+/// Names of the headers that frame a message, of the one that names its trace, and of the one that says when
+/// a front end had it, in lower case.
 pub(super) const HEADERS: &[&[u8]] =
     &[CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, EXPECT, TRACE_PARENT, REQUEST_START];
 /// See [`HEADERS`].

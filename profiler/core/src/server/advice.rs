@@ -1,8 +1,9 @@
-//! Advice as data: what to do, step by step, with the settings that each step changes; the sentences are made from it.
+//! Advice as data: what to do, step by step, with the settings that each step changes; the sentences are made
+//! from it.
 //!
-//! In: options of a server with their present values, and what else is to be done, as imperatives. Out: [`Advice`], which reads as sentences
-//! (`Display`) and can be asked what it changes. So programs can apply it, and no two pieces of it change one thing
-//! opposite ways.
+//! In: options of a server with their present values, and what else is to be done, as imperatives. Out:
+//! [`Advice`], which reads as sentences (`Display`) and can be asked what it changes. So programs can apply
+//! it, and no two pieces of it change one thing opposite ways.
 
 pub mod common;
 #[cfg(test)]
@@ -44,7 +45,8 @@ impl Advice {
         self.steps.is_empty()
     }
 
-    /// What it says to do, in order: what belongs together, then what there is instead. One without a change is no setting.
+    /// What it says to do, in order: what belongs together, then what there is instead. One without a change
+    /// is no setting.
     pub fn alternatives(&self) -> Vec<Alternative<'_>> {
         self.steps.iter().flat_map(Step::alternatives).collect()
     }
@@ -65,7 +67,8 @@ impl Advice {
         self
     }
 
-    /// The same, which says of the changes that are meant what they may make worse: once, as a sentence of its own.
+    /// The same, which says of the changes that are meant what they may make worse: once, as a sentence of
+    /// its own.
     pub fn with_caveat(mut self, caveat: &'static str, is_meant: impl Fn(&Change) -> bool) -> Self {
         let warned: Vec<bool> = self.steps.iter_mut().map(|step| step.warn(caveat, &is_meant)).collect();
         if let Some(last) = warned.iter().rposition(|is_warned| *is_warned) {
@@ -79,7 +82,8 @@ impl Advice {
         self.steps.iter().map(Step::imperative).find(|text| !text.is_empty()).unwrap_or_default()
     }
 
-    /// The same without whatever `is_against` something deeper; `None`: nothing that says what to change is left.
+    /// The same without whatever `is_against` something deeper; `None`: nothing that says what to change is
+    /// left.
     pub fn without(&self, is_against: impl Fn(Move) -> bool) -> Option<Self> {
         let kept = |step: &Step| step.without(&is_against);
         let mut steps: Vec<Step> = Vec::with_capacity(self.steps.len());

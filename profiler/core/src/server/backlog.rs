@@ -1,6 +1,7 @@
 //! What to change where an accept queue is too short.
 //!
-//! In: the server, its site, which kind of socket was full. Out: advice with the option's present value, and what bounds it.
+//! In: the server, its site, which kind of socket was full. Out: advice with the option's present value, and
+//! what bounds it.
 
 use super::ServerKind;
 use super::advice::{Advice, Direction, Scope, Setting, act, raise, say};
@@ -76,7 +77,8 @@ pub fn advice(kind: &dyn ServerKind, server: &Server, site: &Site, is_unix: bool
     )))
 }
 
-/// Where somebody else holds the socket too, and may have opened it: the server's own option may come too late.
+/// Where somebody else holds the socket too, and may have opened it: the server's own option may come too
+/// late.
 fn opened_elsewhere(option: &Setting, bound: &Setting) -> Advice {
     Advice::first(
         act("raise the backlog where the socket was opened (systemd: Backlog= of the socket unit)")

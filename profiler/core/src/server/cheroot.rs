@@ -1,8 +1,8 @@
-//! cheroot, alone or as CherryPy's server: one process. One thread accepts and waits for kept-alive connections; threads of
-//! a pool read, run the application and write.
+//! cheroot, alone or as CherryPy's server: one process. One thread accepts and waits for kept-alive
+//! connections; threads of a pool read, run the application and write.
 //!
-//! In: facts of its process. Out: its settings, its slots (the pool's threads), advice. Read off and run with cheroot 11.1.2
-//! and CherryPy 18.10.0.
+//! In: facts of its process. Out: its settings, its slots (the pool's threads), advice. Read off and run with
+//! cheroot 11.1.2 and CherryPy 18.10.0.
 
 use super::advice::common::keep_idle_longer;
 use super::advice::{Advice, Scope, Setting, say};
@@ -152,7 +152,8 @@ impl ServerKind for CherryPy {
         "cherrypy"
     }
 
-    /// `server.thread_pool` (10 if nobody says otherwise) stands in a configuration file or in the program: not read.
+    /// `server.thread_pool` (10 if nobody says otherwise) stands in a configuration file or in the program:
+    /// not read.
     fn recognise(&self, processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Option<Recognised> {
         let (process, found) = processes.iter().find_map(|process| Some((process, cherrypy(process)?)))?;
         let arguments = read(CHERRYD, found.arguments);

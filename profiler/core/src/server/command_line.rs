@@ -1,7 +1,8 @@
-//! Command lines as their programs' own parsers read them (argparse, getopt, click): which program, which options.
+//! Command lines as their programs' own parsers read them (argparse, getopt, click): which program, which
+//! options.
 //!
-//! In: arguments of a process: hostile; a table of options for each server. Out: [`Program`], [`Arguments`]; never a
-//! panic, and nothing of a value that is not a reported setting.
+//! In: arguments of a process: hostile; a table of options for each server. Out: [`Program`], [`Arguments`];
+//! never a panic, and nothing of a value that is not a reported setting.
 
 /// Arguments looked at; a longer list is cut.
 const MAX_ARGUMENTS: usize = 1024;
@@ -60,7 +61,8 @@ pub(super) fn by_short(options: Options, letter: char) -> Option<&'static Option
     options.iter().find(|option| option.short == Some(letter))
 }
 
-/// The option with this long name; a beginning is enough when only one option has it, as for argparse and getopt.
+/// The option with this long name; a beginning is enough when only one option has it, as for argparse and
+/// getopt.
 pub(super) fn by_long(options: Options, name: &str) -> Option<&'static OptionSpec> {
     let exact = options.iter().find(|option| option.long.contains(&name));
     if exact.is_some() {
@@ -79,7 +81,8 @@ pub(super) fn by_long(options: Options, name: &str) -> Option<&'static OptionSpe
 pub struct Arguments {
     /// Reported settings in the order given: name and value (`true` for flags).
     pub settings: Vec<(&'static str, String)>,
-    /// Arguments that are no options and no values of any, the first few; often the application, `module:callable`.
+    /// Arguments that are no options and no values of any, the first few; often the application,
+    /// `module:callable`.
     pub positional: Vec<String>,
 }
 
@@ -101,7 +104,8 @@ impl Arguments {
     }
 }
 
-/// A program in a command line: a script, a module of Python (`python -m NAME`) or an executable, and its arguments.
+/// A program in a command line: a script, a module of Python (`python -m NAME`) or an executable, and its
+/// arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Program<'a> {
     /// Base name of the script or executable, or the whole name of the module.

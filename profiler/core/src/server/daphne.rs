@@ -1,5 +1,5 @@
-//! Daphne: one process with Twisted's reactor on asyncio's loop. The application's coroutines run on that loop, its plain functions in threads of the loop's
-//! executor or of asgiref's.
+//! Daphne: one process with Twisted's reactor on asyncio's loop. The application's coroutines run on that
+//! loop, its plain functions in threads of the loop's executor or of asgiref's.
 //!
 //! In: facts of its process. Out: its settings and role, advice. Read off and run with 4.2.3.
 

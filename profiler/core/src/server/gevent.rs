@@ -1,5 +1,5 @@
-//! gevent in a program of its own (`gevent.pywsgi`): one process, one thread that serves all requests, and threads of
-//! gevent's pool for look-ups of names.
+//! gevent in a program of its own (`gevent.pywsgi`): one process, one thread that serves all requests, and
+//! threads of gevent's pool for look-ups of names.
 //!
 //! In: facts of its process. Out: its role, what its log measures, advice. Read off and run with 26.9.0.
 
@@ -70,8 +70,8 @@ impl ServerKind for Gevent {
         loops.advice(finding_id)
     }
 
-    /// The last field of a line of `pywsgi`: `time_start` is taken when the head is parsed, `time_finish` when the iterable
-    /// is closed.
+    /// The last field of a line of `pywsgi`: `time_start` is taken when the head is parsed, `time_finish`
+    /// when the iterable is closed.
     fn log_interval(&self, _server: &Server) -> Option<LogInterval> {
         Some(LogInterval { from: LogStart::HeadParsed, to: LogEnd::ResponseWritten })
     }

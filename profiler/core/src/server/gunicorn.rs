@@ -1,7 +1,7 @@
 //! gunicorn: one master that serves nothing, and workers forked from it.
 //!
-//! In: facts of its processes. Out: its settings and roles, its slots, what its access log measures. Read off and run
-//! with 23.0.0 and 27.0.1.
+//! In: facts of its processes. Out: its settings and roles, its slots, what its access log measures. Read off
+//! and run with 23.0.0 and 27.0.1.
 
 mod advice;
 pub mod arguments;
@@ -98,9 +98,10 @@ impl<'a> Family<'a> {
         }
     }
 
-    /// After USR2 a new master stands under the old one, and under none of gunicorn's once that has ended. It is started
-    /// with the old one's number; forks of either have what their own master has. Where titles hide this: it has a title
-    /// of its own (`.2`), or workers. A worker just born may still bear its master's title, but has neither.
+    /// After USR2 a new master stands under the old one, and under none of gunicorn's once that has ended. It
+    /// is started with the old one's number; forks of either have what their own master has. Where titles
+    /// hide this: it has a title of its own (`.2`), or workers. A worker just born may still bear its
+    /// master's title, but has neither.
     fn is_new_master(&self, tgid: u32) -> bool {
         let of = |tgid: u32| self.own.get(&tgid).copied();
         let Some((process, old)) = of(tgid).zip(self.top.and_then(of)) else { return false };
@@ -129,7 +130,8 @@ impl ServerKind for Gunicorn {
             environment: variable(master, "GUNICORN_CMD_ARGS")
                 .map_or_else(Arguments::default, arguments::read_environment),
             web_concurrency: variable(master, "WEB_CONCURRENCY").map(str::to_owned),
-            // Where a user may not see the executable, the environment and the working directory are hidden as well.
+            // Where a user may not see the executable, the environment and the working directory are hidden
+            // as well.
             environment_seen: !master.executable.is_empty(),
             default_configuration: master.configuration_file.clone(),
         };
@@ -183,7 +185,8 @@ impl ServerKind for Gunicorn {
         Some(Recognised { kind: &Gunicorn, server, roles })
     }
 
-    /// Children of the master that still are gunicorn are workers; what a worker or the application started is not.
+    /// Children of the master that still are gunicorn are workers; what a worker or the application started
+    /// is not.
     fn roles(&self, processes: &[ProcessSeen]) -> Vec<(u32, Role)> {
         let family = Family::of(processes);
         let (top, is_new_master) = (family.top, |tgid: u32| family.is_new_master(tgid));
@@ -237,17 +240,19 @@ impl ServerKind for Gunicorn {
     }
 
     fn own_answer(&self, answer: &Answer) -> Option<Cause> {
-        // gunicorn/util.py, write_error: its own pages begin with `Connection: close`, the application's with `Server`.
+        // gunicorn/util.py, write_error: its own pages begin with `Connection: close`, the application's with
+        // `Server`.
         (answer.status >= 400 && answer.connection_first).then_some(Cause::ServerError)
     }
 
-    /// `%(D)s`, `%(M)s`, `%(T)s`, `%(L)s`: `handle_request` takes the clock after `next(parser)`, and again after
-    /// `resp.close()`, which writes the last chunk. The log line, the iterable's `close()`, the `post_request` hook and
-    /// closing the connection (from 26 with up to 2 s of lingering) come after. The same in 23.0.0 and 27.0.1 for sync
-    /// and gthread (measured) and for gevent and eventlet (read), which only include the `pre_request` hook as well.
-    /// Where the application raises before its first byte, `handle_error` writes the line, without a path and with
-    /// the time that logging the traceback took. So lines with `%(U)s` None are not comparable, nor are errors of
-    /// parsing. gevent's own pywsgi adds the iterable's `close()`; asgi may log before its event loop has written:
+    /// `%(D)s`, `%(M)s`, `%(T)s`, `%(L)s`: `handle_request` takes the clock after `next(parser)`, and again
+    /// after `resp.close()`, which writes the last chunk. The log line, the iterable's `close()`, the
+    /// `post_request` hook and closing the connection (from 26 with up to 2 s of lingering) come after.
+    /// The same in 23.0.0 and 27.0.1 for sync and gthread (measured) and for gevent and eventlet (read),
+    /// which only include the `pre_request` hook as well. Where the application raises before its first
+    /// byte, `handle_error` writes the line, without a path and with the time that logging the traceback
+    /// took. So lines with `%(U)s` None are not comparable, nor are errors of parsing. gevent's own
+    /// pywsgi adds the iterable's `close()`; asgi may log before its event loop has written:
     /// neither counts.
     fn log_interval(&self, server: &Server) -> Option<LogInterval> {
         match server.worker_class.as_str() {
@@ -284,12 +289,14 @@ fn fill(mut server: Server, observed: &Observed, contradict: bool) -> Server {
     }
     if !class_is_known(&server) {
         // A sync worker selects on its listeners; only gthread and the event loops put them into epoll.
-        // That gevent is loaded is a guess: several threads of a process that serve, or a select, are none of its workers'.
+        // That gevent is loaded is a guess: several threads of a process that serve, or a select, are none of
+        // its workers'.
         let is_unknown = server.worker_class == "unknown";
         let is_guess = is_unknown || server.worker_class == "gevent";
         match (observed.listener_in_epoll, observed.serving_threads) {
             (_, 2..) if is_guess => put_class(&mut server, "gthread"),
-            // gthread's main thread serves nothing: this is an event loop, and which one its title does not say.
+            // gthread's main thread serves nothing: this is an event loop, and which one its title does not
+            // say.
             (Some(true), _) if is_unknown && observed.main_threads_serve => {}
             (Some(true), _) if is_unknown => put_class(&mut server, "gthread"),
             (Some(false), _) if is_guess => put_class(&mut server, "sync"),

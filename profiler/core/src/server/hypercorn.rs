@@ -1,4 +1,5 @@
-//! hypercorn: an event loop per process, of asyncio, uvloop or trio; a WSGI application runs in the threads of that loop.
+//! hypercorn: an event loop per process, of asyncio, uvloop or trio; a WSGI application runs in the threads
+//! of that loop.
 //!
 //! In: facts of its processes. Out: its settings and roles, advice. Read off and run with 0.18.0.
 

@@ -47,8 +47,8 @@ pub(super) fn roles(processes: &[ProcessSeen], is_server: impl Fn(&ProcessSeen) 
     processes.iter().map(|process| (process.tgid, role(process))).collect()
 }
 
-/// A worker is a process that Python's multiprocessing spawned: `python -c 'from multiprocessing.spawn import …'`. Its
-/// resource tracker is one too, by another function.
+/// A worker is a process that Python's multiprocessing spawned: `python -c 'from multiprocessing.spawn import
+/// …'`. Its resource tracker is one too, by another function.
 fn is_spawned(process: &ProcessSeen) -> bool {
     process.command_line.iter().any(|argument| argument.contains("multiprocessing.spawn"))
 }

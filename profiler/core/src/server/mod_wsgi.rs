@@ -1,8 +1,8 @@
-//! mod_wsgi in Apache: a parent that serves nothing, children that speak HTTP, and in daemon mode processes of their own
-//! that run Python.
+//! mod_wsgi in Apache: a parent that serves nothing, children that speak HTTP, and in daemon mode processes
+//! of their own that run Python.
 //!
-//! In: facts of its processes and listeners. Out: its mode, roles, settings, slots. Read off and run with mod_wsgi 6.1.1
-//! and mod_wsgi-express on Apache 2.4.
+//! In: facts of its processes and listeners. Out: its mode, roles, settings, slots. Read off and run with
+//! mod_wsgi 6.1.1 and mod_wsgi-express on Apache 2.4.
 
 mod advice;
 pub mod configuration;
@@ -38,7 +38,8 @@ fn is_apache(process: &ProcessSeen) -> bool {
     is_daemon(process) || is_titled || is_httpd && maps
 }
 
-/// A daemon process says so in its title (`display-name` of `WSGIDaemonProcess`; mod_wsgi-express always sets one).
+/// A daemon process says so in its title (`display-name` of `WSGIDaemonProcess`; mod_wsgi-express always sets
+/// one).
 fn is_daemon(process: &ProcessSeen) -> bool {
     process.command_line.first().is_some_and(|title| title.starts_with("(wsgi:"))
 }
@@ -47,8 +48,8 @@ fn parent(processes: &[ProcessSeen]) -> Option<&ProcessSeen> {
     topmost(processes, is_apache)
 }
 
-/// Children that hold a UNIX listener are daemon processes, whatever their title: Apache's own close it (what is closed stands
-/// below 0).
+/// Children that hold a UNIX listener are daemon processes, whatever their title: Apache's own close it (what
+/// is closed has a negative descriptor).
 fn holders_of_unix(listeners: &[ListenerSeen]) -> FxHashSet<u32> {
     let unix = listeners.iter().filter(|listener| listener.family == "unix" && listener.fd >= 0);
     unix.map(|listener| listener.tgid).collect()
@@ -123,8 +124,8 @@ impl ServerKind for ModWsgi {
         roles(processes, &[])
     }
 
-    /// In daemon mode Apache makes children of its own under load, daemon processes only when one has ended; which it
-    /// is shows when its title is read.
+    /// In daemon mode Apache makes children of its own under load, daemon processes only when one has ended;
+    /// which it is shows when its title is read.
     fn role_of_child(&self, _parent: Role) -> Role {
         Role::Unknown
     }
@@ -133,8 +134,9 @@ impl ServerKind for ModWsgi {
         if server.worker_class == DAEMON { Inside::PrivateOverUnix } else { Inside::Nothing }
     }
 
-    /// Daemon processes accept one at a time, each by a thread that has their mutex (`wsgi_daemon_worker`). Measured: of 7,527 connections that found
-    /// a free thread in each of two processes 75 % went to the one that had accepted longer ago; of 1,677 with four 82 % to the first of these.
+    /// Daemon processes accept one at a time, each by a thread that has their mutex (`wsgi_daemon_worker`).
+    /// Measured: of 7,527 connections that found a free thread in each of two processes 75 % went to the
+    /// one that had accepted longer ago; of 1,677 with four 82 % to the first of these.
     fn accept_order(&self, server: &Server) -> AcceptOrder {
         if server.worker_class == DAEMON { AcceptOrder::InTurn } else { AcceptOrder::Any }
     }
@@ -143,8 +145,8 @@ impl ServerKind for ModWsgi {
         true
     }
 
-    /// Daemon mode: processes × threads of the daemon, whatever Apache's children could take. Embedded: what Apache may
-    /// serve at once.
+    /// Daemon mode: processes × threads of the daemon, whatever Apache's children could take. Embedded: what
+    /// Apache may serve at once.
     fn configured_slots(&self, server: &Server) -> Option<u32> {
         let slots = match server.worker_class.as_str() {
             DAEMON => server.number("processes")?.checked_mul(server.number("threads")?)?,
@@ -177,8 +179,8 @@ impl ServerKind for ModWsgi {
         (answer.front && matches!(answer.status, 503 | 504)).then_some(Cause::QueueTimeout)
     }
 
-    /// A daemon process looks every second how long its requests have run, over all of its threads, and sends itself SIGINT
-    /// (`wsgi_monitor_thread`).
+    /// A daemon process looks every second how long its requests have run, over all of its threads, and sends
+    /// itself SIGINT (`wsgi_monitor_thread`).
     fn own_limit(&self, server: &Server) -> Option<OwnLimit> {
         let seconds = server.number("request_timeout").filter(|seconds| *seconds > 0)?;
         let threads = server.number("threads").unwrap_or(1).max(1);
@@ -186,8 +188,9 @@ impl ServerKind for ModWsgi {
         Some(OwnLimit { option: "request-timeout", limit_ns, ender: Ender::Itself { threads } })
     }
 
-    /// `%D`: Apache takes the clock when it has read the request line (`read_request_line`), and again when the request's
-    /// end-of-request bucket has passed the output filters, which is after its last write to the client.
+    /// `%D`: Apache takes the clock when it has read the request line (`read_request_line`), and again when
+    /// the request's end-of-request bucket has passed the output filters, which is after its last write
+    /// to the client.
     fn log_interval(&self, _server: &Server) -> Option<LogInterval> {
         Some(LogInterval { from: LogStart::HeadParsed, to: LogEnd::ResponseWritten })
     }

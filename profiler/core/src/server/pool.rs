@@ -159,7 +159,8 @@ pub(super) mod tests {
     const MAY_ASK_NOTHING: [&str; 4] =
         ["slow-clients", "idle-connections", "slots-exhausted/clients", "slots-exhausted/connections"];
 
-    /// Every finding that asks for something has advice in whole sentences that begins with what to do, and health has none.
+    /// Every finding that asks for something has advice in whole sentences that begins with what to do, and
+    /// health has none.
     pub(in crate::server) fn advises_on_every_finding(kind: &dyn ServerKind, server: &Server) {
         for id in [
             "slots-exhausted",

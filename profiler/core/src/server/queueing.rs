@@ -1,7 +1,9 @@
-//! What requests would wait for a slot if workers were fewer, or if each had an accept queue of its own (`SO_REUSEPORT`).
+//! What requests would wait for a slot if workers were fewer, or if each had an accept queue of its own
+//! (`SO_REUSEPORT`).
 //!
-//! In: a [`Snapshot`]. Out: that time. The kernel gives a connection to one of several queues by a hash of its addresses, whoever is busy
-//! (`reuseport_select_sock` in net/core/sock_reuseport.c). So each worker is then a queue with its share of the load.
+//! In: a [`Snapshot`]. Out: that time. The kernel gives a connection to one of several queues by a hash of
+//! its addresses, whoever is busy (`reuseport_select_sock` in net/core/sock_reuseport.c). So each worker is
+//! then a queue with its share of the load.
 
 use crate::model::Snapshot;
 
@@ -43,8 +45,9 @@ impl Load {
     }
 }
 
-/// Requests that wait at one moment, on average, for one of `slots` of which `busy` are. They come at random, and all take as long: those that
-/// differ wait longer. Half of what Erlang's C gives, which holds for exponential lengths; exact for one slot.
+/// Requests that wait at one moment, on average, for one of `slots` of which `busy` are. They come at random,
+/// and all take as long: those that differ wait longer. Half of what Erlang's C gives, which holds for
+/// exponential lengths; exact for one slot.
 pub(crate) fn waiting(slots: u64, busy: f64) -> f64 {
     let free = slots as f64 - busy;
     if free <= 0.0 {
@@ -53,7 +56,8 @@ pub(crate) fn waiting(slots: u64, busy: f64) -> f64 {
     all_busy(slots, busy) * busy / free / 2.0
 }
 
-/// The share of requests that find all `slots` busy, of which `busy` are on average: Erlang's C. They come at random.
+/// The share of requests that find all `slots` busy, of which `busy` are on average: Erlang's C. They come at
+/// random.
 pub(crate) fn all_busy(slots: u64, busy: f64) -> f64 {
     if busy >= slots as f64 {
         return 1.0;

@@ -1,7 +1,7 @@
 //! Keeps secrets that stand in command lines out of facts, and so out of recordings and reports.
 //!
-//! In: the arguments of any process. Out: as many arguments, bounded in number and length, with the values that may
-//! be secret overwritten.
+//! In: the arguments of any process. Out: as many arguments, bounded in number and length, with the values
+//! that may be secret overwritten.
 
 /// What stands in place of a value.
 pub const HIDDEN: &str = "***";

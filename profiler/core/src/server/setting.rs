@@ -18,8 +18,8 @@ pub(super) fn put(settings: &mut Vec<Setting>, new: Setting) {
     }
 }
 
-/// The settings that arguments give, and the defaults of the others where they hold: where nothing that was not read
-/// may have set them. A number that is none says nothing.
+/// The settings that arguments give, and the defaults of the others where they hold: where nothing that was
+/// not read may have set them. A number that is none says nothing.
 pub(super) fn resolve(arguments: &Arguments, defaults: &[(&str, &str)], defaults_hold: bool) -> Vec<Setting> {
     let mut settings = Vec::new();
     for (name, default) in defaults {

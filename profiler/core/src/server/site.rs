@@ -1,7 +1,7 @@
 //! What of the place where a server runs decides whether one of its options does anything there.
 //!
-//! In: a [`Snapshot`]. Out: [`Site`], which goes with every question for advice: an option that does nothing, or harm, for this
-//! kind of socket cannot be named then.
+//! In: a [`Snapshot`]. Out: [`Site`], which goes with every question for advice: an option that does nothing,
+//! or harm, for this kind of socket cannot be named then.
 
 use crate::model::{Listener, Process, Snapshot};
 use crate::server::Role;
@@ -10,18 +10,21 @@ use crate::server::queueing::Load;
 /// Where a server runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Site {
-    /// Every socket that it listens on is TCP, and its own: nobody else holds it, as systemd does with one that it passes.
+    /// Every socket that it listens on is TCP, and its own: nobody else holds it, as systemd does with one
+    /// that it passes.
     pub own_tcp: bool,
-    /// Somebody else holds a socket that it listens on, and may have opened it: its queue is as long as that one said.
+    /// Somebody else holds a socket that it listens on, and may have opened it: its queue is as long as that
+    /// one said.
     pub is_shared: bool,
     /// `net.core.somaxconn`, the least of the server's network namespaces; `None`: not known.
     pub somaxconn: Option<u32>,
     /// Worker processes at the end of the window.
     pub workers: u64,
-    /// Workers have listeners of their own for one address (`SO_REUSEPORT`): each has a queue that no other takes from.
+    /// Workers have listeners of their own for one address (`SO_REUSEPORT`): each has a queue that no other
+    /// takes from.
     pub is_split: bool,
-    /// With listeners of their own for each worker, requests would wait for a busy worker beside a free one, and longer than
-    /// wasted wakeups take now. Neither is known: false.
+    /// With listeners of their own for each worker, requests would wait for a busy worker beside a free one,
+    /// and longer than wasted wakeups take now. Neither is known: false.
     pub waits_if_split: bool,
     /// With half of the workers requests would wait for one longer than wasted wakeups take now.
     pub waits_if_fewer: bool,
@@ -54,7 +57,8 @@ impl Site {
     }
 }
 
-/// Whether requests would lose more by waiting than they do by wasted wakeups: with own listeners, with half of the workers.
+/// Whether requests would lose more by waiting than they do by wasted wakeups: with own listeners, with half
+/// of the workers.
 fn waits(snapshot: &Snapshot, open: &[&Listener], workers: u64) -> (bool, bool) {
     let Some(load) = Load::of(snapshot, workers) else { return (false, false) };
     let in_vain_ns = open.iter().fold(0_u64, |sum, listener| sum.saturating_add(listener.in_vain_cpu_ns()));

@@ -1,6 +1,6 @@
-//! Twisted Web: one process. The reactor's thread accepts, reads, writes. A WSGI application runs in threads of the
-//! reactor's pool, which grows as it is needed, up to 20 (`twisted.python.threadpool`; `twist web` has no option for
-//! it).
+//! Twisted Web: one process. The reactor's thread accepts, reads, writes. A WSGI application runs in threads
+//! of the reactor's pool, which grows as it is needed, up to 20 (`twisted.python.threadpool`; `twist web` has
+//! no option for it).
 //!
 //! In: facts of its process. Out: its settings and role, advice. Read off and run with 26.10.0.
 
@@ -119,7 +119,8 @@ impl ServerKind for Twisted {
     }
 }
 
-/// `--wsgi` makes a pool of its own, which nothing resizes (`twisted.web.tap`); other resources use the reactor's.
+/// `--wsgi` makes a pool of its own, which nothing resizes (`twisted.web.tap`); other resources use the
+/// reactor's.
 fn more_threads(server: &Server) -> Part {
     let in_program = |name: &str| Setting::named(name).at(Scope::Program).sizing(Sizes::Threads);
     if server.settings.iter().any(|one| one.name == "wsgi_app") {

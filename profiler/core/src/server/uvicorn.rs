@@ -14,7 +14,8 @@ use super::{LogInterval, Observed, Recognised, Role, ServerKind, unknown};
 use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::model::{Origin, Server};
 
-/// uvicorn, started by its command or `python -m uvicorn`. Inside gunicorn (`uvicorn.workers`) it is gunicorn's.
+/// uvicorn, started by its command or `python -m uvicorn`. Inside gunicorn (`uvicorn.workers`) it is
+/// gunicorn's.
 #[derive(Debug)]
 pub struct Uvicorn;
 
@@ -203,7 +204,8 @@ fn more_threads(is_wrapped: bool) -> Vec<Part> {
     ]
 }
 
-/// Its master kills a worker that does not answer a ping within so many seconds. A thread of the worker answers: what keeps that one from it keeps the GIL.
+/// Its master kills a worker that does not answer a ping within so many seconds. A thread of the worker
+/// answers: what keeps that one from it keeps the GIL.
 fn unanswered_ping(server: &Server) -> Advice {
     let advice = Advice::first(
         act("find the call into C code that keeps the GIL for seconds")

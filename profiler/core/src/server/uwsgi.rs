@@ -1,6 +1,8 @@
-//! uWSGI: a master, workers forked from it, each with one thread or several; with `--http` a router process before them.
+//! uWSGI: a master, workers forked from it, each with one thread or several; with `--http` a router process
+//! before them.
 //!
-//! In: facts of its processes. Out: its settings and roles, its slots, what its log measures. Read off and run with 2.0.31.
+//! In: facts of its processes. Out: its settings and roles, its slots, what its log measures. Read off and
+//! run with 2.0.31.
 
 mod advice;
 
@@ -25,7 +27,8 @@ use crate::model::{Origin, Server};
 #[derive(Debug)]
 pub struct Uwsgi;
 
-/// Of some nine hundred options those that say how many requests are served at once and how, and common ones with a value.
+/// Of some nine hundred options those that say how many requests are served at once and how, and common ones
+/// with a value.
 static OPTIONS: Options = &[
     reported(Some('p'), &["processes", "workers"], Takes::Value, "processes"),
     reported(None, &["threads"], Takes::Value, "threads"),
@@ -94,7 +97,8 @@ const GIVEN: [&str; 9] = [
 const SIGTERM: u32 = 15;
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// By its executable, or its name where that may not be looked at; `--auto-procname` writes over its command line.
+/// By its executable, or its name where that may not be looked at; `--auto-procname` writes over its command
+/// line.
 fn is_uwsgi(process: &ProcessSeen) -> bool {
     let executable = base_name(&process.executable);
     let first = process.command_line.first().map_or("", String::as_str);
@@ -134,8 +138,8 @@ fn class_of(server: &Server) -> &'static str {
     }
 }
 
-/// Children that hold a listener which others do not, and lack the workers' own, which a router closes: they take requests in
-/// and pass them on. `ports`: where routers were told to listen, as far as that is known.
+/// Children that hold a listener which others do not, and lack the workers' own, which a router closes: they
+/// take requests in and pass them on. `ports`: where routers were told to listen, as far as that is known.
 fn routers(processes: &[ProcessSeen], listeners: &[ListenerSeen], top: u32, ports: &[u16]) -> Vec<u32> {
     let mut held: FxHashMap<u32, Vec<&ListenerSeen>> = FxHashMap::default();
     // What a process has closed is listed below 0.
@@ -241,8 +245,8 @@ impl ServerKind for Uwsgi {
         Some(Recognised { kind: &Uwsgi, server, roles })
     }
 
-    /// Children of the topmost process are workers; one that has none is a worker itself. A router is told by its
-    /// listener when the server is recognised.
+    /// Children of the topmost process are workers; one that has none is a worker itself. A router is told by
+    /// its listener when the server is recognised.
     fn roles(&self, processes: &[ProcessSeen]) -> Vec<(u32, Role)> {
         let top = top(processes).map(|process| process.tgid);
         let has_master =
@@ -267,8 +271,8 @@ impl ServerKind for Uwsgi {
         Inside::FrontEnds
     }
 
-    /// Processes × threads. Not where `--cheaper` runs as many as it thinks are needed: one that does not run is not free. Loops
-    /// of greenlets have no limit that counts.
+    /// Processes × threads. Not where `--cheaper` runs as many as it thinks are needed: one that does not run
+    /// is not free. Loops of greenlets have no limit that counts.
     fn configured_slots(&self, server: &Server) -> Option<u32> {
         let is_elastic = server.number("cheaper").is_some_and(|fewest| fewest > 0);
         if is_elastic || !self.has_thread_per_request(server) {
@@ -278,7 +282,8 @@ impl ServerKind for Uwsgi {
         u32::try_from(slots).ok().filter(|slots| *slots > 0)
     }
 
-    /// As measured in four recordings: one of two processes with threads takes 80 to 94 % of the connections that find the server empty.
+    /// As measured in four recordings: one of two processes with threads takes 80 to 94 % of the connections
+    /// that find the server empty.
     fn accept_order(&self, _server: &Server) -> AcceptOrder {
         AcceptOrder::FirstOfTwo
     }
@@ -317,8 +322,9 @@ impl ServerKind for Uwsgi {
         advice::advice(finding_id, server, site)
     }
 
-    /// With `--harakiri-graceful-timeout` the master sends another signal before SIGKILL (`trigger_harakiri`): SIGTERM unless told otherwise, at which
-    /// a worker ends. It counts whole seconds, of both moments.
+    /// With `--harakiri-graceful-timeout` the master sends another signal before SIGKILL
+    /// (`trigger_harakiri`): SIGTERM unless told otherwise, at which a worker ends. It counts whole
+    /// seconds, of both moments.
     fn own_limit(&self, server: &Server) -> Option<OwnLimit> {
         let given = |name: &str| server.number(name).filter(|number| *number > 0);
         given("harakiri_graceful_timeout")?;
@@ -328,9 +334,10 @@ impl ServerKind for Uwsgi {
         Some(OwnLimit { option: "harakiri", limit_ns: seconds.saturating_mul(SECOND_NS), ender })
     }
 
-    /// `%(msecs)`, `%(micros)`, "generated … in N msecs": `start_of_request` is taken when accept has returned,
-    /// `end_of_request` when the response is written and the connection closed. As accept is deferred until data are
-    /// there (`TCP_DEFER_ACCEPT`), that is the time of service, and a slow head's time beside it (measured).
+    /// `%(msecs)`, `%(micros)`, "generated … in N msecs": `start_of_request` is taken when accept has
+    /// returned, `end_of_request` when the response is written and the connection closed. As accept is
+    /// deferred until data are there (`TCP_DEFER_ACCEPT`), that is the time of service, and a slow head's
+    /// time beside it (measured).
     fn log_interval(&self, _server: &Server) -> Option<LogInterval> {
         Some(LogInterval { from: LogStart::Accepted, to: LogEnd::ResponseWritten })
     }

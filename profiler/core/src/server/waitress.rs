@@ -1,7 +1,8 @@
-//! Waitress: one process. Its main thread accepts, reads whole requests and sends what clients are slow to take; threads
-//! of a pool run the application and write.
+//! Waitress: one process. Its main thread accepts, reads whole requests and sends what clients are slow to
+//! take; threads of a pool run the application and write.
 //!
-//! In: facts of its process. Out: its settings, its slots (the pool's threads), advice. Read off and run with 3.0.2.
+//! In: facts of its process. Out: its settings, its slots (the pool's threads), advice. Read off and run with
+//! 3.0.2.
 
 use super::advice::common::keep_idle_longer;
 use super::advice::{Advice, Scope, Setting, Sizes, act, raise};
@@ -139,7 +140,8 @@ impl ServerKind for Waitress {
                 keep_idle_longer(&Setting::of(server, "--channel-timeout", "channel_timeout")).into(),
             );
         }
-        // --connection-limit is no way: connections that send nothing count too, and could shut all others out.
+        // --connection-limit is no way: connections that send nothing count too, and could shut all others
+        // out.
         if finding_id == "full-beside-free" {
             let apart = act(
                 "give each process a port of its own behind a proxy that knows who is free (least_conn in nginx)",

@@ -1,7 +1,8 @@
 //! What happens next: a queue of events by time.
 //!
-//! In: events with their times. Out: the same in order; at one moment in the order in which they were planned, so that a run is the same
-//! every time. A binary heap of the standard library: crates for such simulations count time in floating point, or run a process for each request.
+//! In: events with their times. Out: the same in order; at one moment in the order in which they were
+//! planned, so that a run is the same every time. A binary heap of the standard library: crates for such
+//! simulations count time in floating point, or run a process for each request.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -33,11 +34,12 @@ type Planned = (u64, u64, Event);
 /// The events to come.
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
-    /// Requests that arrive whatever happens, the next one last. They are known from the beginning; in the heap they would make it deep.
+    /// Requests that arrive whatever happens, the next one last. They are known from the beginning; in the
+    /// heap they would make it deep.
     arrivals: Vec<(u64, usize)>,
     heap: BinaryHeap<Reverse<Planned>>,
-    /// Intervals that threads count while they wait for a lock. All are as long, so they end in the order in which they begin: a heap would
-    /// sort them for nothing.
+    /// Intervals that threads count while they wait for a lock. All are as long, so they end in the order in
+    /// which they begin: a heap would sort them for nothing.
     intervals: VecDeque<Planned>,
     planned: u64,
 }

@@ -1,7 +1,8 @@
 //! Cores, each with a run queue of its own.
 //!
-//! In: threads that can run. Out: which thread runs on which core. A thread that wakes up goes to an idle core. One that waits beside a core that
-//! gets idle later stays until a turn is over on its own: only then the kernel looks at the others again.
+//! In: threads that can run. Out: which thread runs on which core. A thread that wakes up goes to an idle
+//! core. One that waits beside a core that gets idle later stays until a turn is over on its own: only then
+//! the kernel looks at the others again.
 
 use std::collections::VecDeque;
 
@@ -58,8 +59,8 @@ impl Cores {
         self.0.iter().map(of).collect()
     }
 
-    /// Puts a thread that wakes up into a run queue, and says which core is to look. That is its last one if that is
-    /// idle, else any idle one, else its last one.
+    /// Puts a thread that wakes up into a run queue, and says which core is to look. That is its last one if
+    /// that is idle, else any idle one, else its last one.
     pub(super) fn enqueue(&mut self, thread: usize, last: usize) -> usize {
         let chosen =
             if self.0.get(last).is_some_and(Core::is_idle) { last } else { self.idle().unwrap_or(last) };

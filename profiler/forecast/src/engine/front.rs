@@ -1,7 +1,7 @@
 //! A front end before the server: what it does for a request before a slot has it and after.
 //!
-//! In: the load's [`crate::load::Front`]. Out: threads that are no slot's and have no interpreter lock, one for each request that it
-//! serves: how many that may be is not simulated. They compete for the cores.
+//! In: the load's [`crate::load::Front`]. Out: threads that are no slot's and have no interpreter lock, one
+//! for each request that it serves: how many that may be is not simulated. They compete for the cores.
 
 use profiler_core::phase::Phase;
 

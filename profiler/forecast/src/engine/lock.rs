@@ -1,8 +1,9 @@
 //! The interpreter lock of a process.
 //!
-//! In: threads that want it or give it up. Out: who has it. It is free from the moment that its holder gives it up,
-//! and the thread that has waited longest is woken. Who runs before that one has a core takes it. A thread that has
-//! waited for the switch interval without a change of hands asks the holder to give it up: `ceval_gil.c`.
+//! In: threads that want it or give it up. Out: who has it. It is free from the moment that its holder gives
+//! it up, and the thread that has waited longest is woken. Who runs before that one has a core takes it. A
+//! thread that has waited for the switch interval without a change of hands asks the holder to give it up:
+//! `ceval_gil.c`.
 
 use std::collections::VecDeque;
 

@@ -1,8 +1,9 @@
 //! Other programs of the machine: bursts of CPU time that compete for the cores.
 //!
-//! In: the setting's [`Competition`]. Out: threads that are no slot's and have no interpreter lock. Bursts come at random, their lengths are exponential:
-//! of other programs no more is known than how much they ran, and how often the cores changed hands. No more of
-//! them are there at once than twice the cores: who computes without end takes what is left, it does not queue up.
+//! In: the setting's [`Competition`]. Out: threads that are no slot's and have no interpreter lock. Bursts
+//! come at random, their lengths are exponential: of other programs no more is known than how much they ran,
+//! and how often the cores changed hands. No more of them are there at once than twice the cores: who
+//! computes without end takes what is left, it does not queue up.
 
 use profiler_core::phase::Phase;
 
@@ -12,7 +13,8 @@ use super::thread::{Job, Thread};
 use crate::competition::Competition;
 use crate::load::Work;
 
-/// Bursts of a simulation at most: after that the cores are the server's. An hour has some 36 million where others keep two cores busy.
+/// Bursts of a simulation at most: after that the cores are the server's. An hour has some 36 million where
+/// others keep two cores busy.
 const MAX_BURSTS: u64 = 50_000_000;
 
 /// Shortest time between two of them in the mean: a core cannot switch faster.

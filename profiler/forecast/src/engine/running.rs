@@ -1,6 +1,7 @@
 //! Who has the interpreter lock and who runs on which core.
 //!
-//! In: threads that want the one or the other, turns that end. Out: threads that run; the time of their requests counts as what they wait for.
+//! In: threads that want the one or the other, turns that end. Out: threads that run; the time of their
+//! requests counts as what they wait for.
 
 use profiler_core::phase::Phase;
 
@@ -39,7 +40,8 @@ impl Engine<'_> {
         is_taken
     }
 
-    /// A thread that waits for the lock counts the switch interval: each its own (`take_gil` in CPython's `ceval_gil.c`).
+    /// A thread that waits for the lock counts the switch interval: each its own (`take_gil` in CPython's
+    /// `ceval_gil.c`).
     fn count_interval(&mut self, number: usize) {
         let (Some(interval_ns), Some(thread)) =
             (self.setting.switch_interval_ns, self.threads.get_mut(number))
@@ -77,7 +79,8 @@ impl Engine<'_> {
         }
     }
 
-    /// The interval of a thread that waits is over: it asks for the lock if that has not changed hands meanwhile, and counts again.
+    /// The interval of a thread that waits is over: it asks for the lock if that has not changed hands
+    /// meanwhile, and counts again.
     pub(super) fn lock_wanted(&mut self, number: usize, count: u64) {
         let Some(thread) = self.threads.get(number).filter(|thread| thread.count == count) else { return };
         let switches = thread.switches;
@@ -251,7 +254,8 @@ impl Engine<'_> {
 
     /// A thread on this core has done its piece of work.
     fn done(&mut self, number: usize, core: usize) {
-        // It goes on where it is before another can take its core, and with the lock as long as it runs Python.
+        // It goes on where it is before another can take its core, and with the lock as long as it runs
+        // Python.
         self.hold(core, true);
         self.advance(number, Some(core));
         self.hold(core, false);

@@ -7,8 +7,9 @@ use std::ops::Range;
 
 use crate::setting::{Dispatch, Setting, Wakes};
 
-/// So many connections of so many one of two uWSGI processes with threads takes, if both have a free one. In four recordings it was 80 to 94 % of those
-/// that found the server empty, and 61 to 85 % of those that found one request there. With three and four processes no such order shows.
+/// So many connections of so many one of two uWSGI processes with threads takes, if both have a free one. In
+/// four recordings it was 80 to 94 % of those that found the server empty, and 61 to 85 % of those that found
+/// one request there. With three and four processes no such order shows.
 const FIRST_OF: (usize, usize) = (4, 5);
 
 /// A queue of requests and the free slots that serve it: one for the server, or one for each process.
@@ -159,8 +160,8 @@ impl Slots {
     }
 }
 
-/// A free slot of any process that has one. Of each process one thread waits for connections and the others for their turn: so uWSGI's threads do, in a
-/// mutex. Only that one races with those of other processes.
+/// A free slot of any process that has one. Of each process one thread waits for connections and the others
+/// for their turn: so uWSGI's threads do, in a mutex. Only that one races with those of other processes.
 fn any(
     free: &mut VecDeque<usize>,
     (process_of, is_pair): (impl Fn(usize) -> usize, bool),
@@ -187,12 +188,15 @@ fn any(
 /// Weight of the process that is woken first, beside the others.
 const FIRST_WOKEN: f64 = 2.0;
 
-/// Processes in the order in which they get to accept a connection for which all are woken. Who went to sleep last wakes up soonest: of `n` it has the
-/// weight `n`, the one before it `n - 1`. In 9,715 connections to two processes of gunicorn's gthread that all slept it was 0.65 of them, and in 1,653
-/// to four 0.42, 0.28, 0.19 and 0.11. The `first` of them is woken first, and counts twice. `asleep`: each with when it went to sleep.
+/// Processes in the order in which they get to accept a connection for which all are woken. Who went to sleep
+/// last wakes up soonest: of `n` it has the weight `n`, the one before it `n - 1`. In 9,715 connections to
+/// two processes of gunicorn's gthread that all slept it was 0.65 of them, and in 1,653 to four 0.42, 0.28,
+/// 0.19 and 0.11. The `first` of them is woken first, and counts twice. `asleep`: each with when it went to
+/// sleep.
 pub(super) fn woken(mut asleep: Vec<(usize, u64)>, first: usize, random: &mut fastrand::Rng) -> Vec<usize> {
     asleep.sort_by_key(|(_, since_ns)| *since_ns);
-    // Exponential times with these weights as rates, in order: Efraimidis and Spirakis, Weighted random sampling (2006).
+    // Exponential times with these weights as rates, in order: Efraimidis and Spirakis, Weighted random
+    // sampling (2006).
     let mut drawn: Vec<(f64, usize)> = asleep
         .into_iter()
         .zip(1_u32..)

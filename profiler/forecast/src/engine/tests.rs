@@ -202,7 +202,8 @@ fn others_that_want_more_than_can_be_end_all_the_same() {
 #[test]
 fn a_lock_is_free_until_who_was_woken_for_it_has_a_core() {
     const MS: u64 = 1_000_000;
-    // On one core: the first gives the lock up for a call of 2 ms, and keeps its core. The second is woken for the lock and has none.
+    // On one core: the first gives the lock up for a call of 2 ms, and keeps its core. The second is woken
+    // for the lock and has none.
     let works = [(Work::Python, MS), (Work::Free(Phase::Write), 2 * MS), (Work::Python, MS)];
     let load = Load { requests: vec![at(0, &works), at(1, &[(Work::Python, MS)])], ..Load::default() };
     let setting =
@@ -260,7 +261,8 @@ fn each_thread_counts_its_own_switch_interval_and_again_once_the_lock_has_change
     ];
     let setting = Setting { threads: 3, cores: 3, ..Setting::default() };
     let served = simulate(&Load { requests, ..Load::default() }, &setting).unwrap().served;
-    // The second asks at 7 ms and has it. At 9 the third has waited for 5, but the lock went to another at 7: it asks at 14.
+    // The second asks at 7 ms and has it. At 9 the third has waited for 5, but the lock went to another at 7:
+    // it asks at 14.
     assert_eq!(served[2].total_ns(), 11 * MS);
 }
 
@@ -338,7 +340,8 @@ fn other_programs_take_their_part_of_the_cores() {
 #[test]
 fn a_thread_that_waits_beside_an_idle_core_goes_there_once_a_turn_is_over() {
     const MS: u64 = 1_000_000;
-    // The third finds both cores busy and waits for that of the first, which goes on; the second is soon done.
+    // The third finds both cores busy and waits for that of the first, which goes on; the second is soon
+    // done.
     let python = |at_ns, ms| at(at_ns, &[(Work::Python, ms * MS)]);
     let load = Load { requests: vec![python(0, 20), python(1, 1), python(2, 1)], ..Load::default() };
     let setting = Setting { processes: 3, cores: 2, ..Setting::default() };
@@ -487,7 +490,8 @@ fn who_hands_over_and_goes_on_keeps_its_core_and_the_lock() {
 fn a_connection_that_no_process_can_accept_goes_to_the_one_that_is_free_first() {
     const MS: u64 = 1_000_000;
     let python = |duration_ns| Segment { work: Work::Python, duration_ns };
-    // Both processes compute when the third comes: the one for 4 ms, the other for 40. Nobody is asked for the lock before 5 ms.
+    // Both processes compute when the third comes: the one for 4 ms, the other for 40. Nobody is asked for
+    // the lock before 5 ms.
     let row = |at_ns, length_ns| at(at_ns, &[(Work::Python, length_ns)]);
     let load = Load { requests: vec![row(0, 40 * MS), row(MS, 4 * MS), row(2 * MS, MS)], ..Load::default() };
     for accept_at in [1, 2] {

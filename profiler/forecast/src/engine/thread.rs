@@ -70,7 +70,8 @@ pub(super) struct Thread {
     pub(super) core: Option<usize>,
     /// Where it ran last.
     pub(super) last_core: usize,
-    /// While it waits for the lock: how often that had changed hands as it began to count the switch interval.
+    /// While it waits for the lock: how often that had changed hands as it began to count the switch
+    /// interval.
     pub(super) switches: u64,
     /// Changes whenever it begins to count.
     pub(super) count: u64,

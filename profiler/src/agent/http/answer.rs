@@ -1,6 +1,7 @@
 //! From a request to its response.
 //!
-//! In: method, path, headers, what stands on the board. Out: a response. Nothing of a request is ever sent back.
+//! In: method, path, headers, what stands on the board. Out: a response. Nothing of a request is ever sent
+//! back.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

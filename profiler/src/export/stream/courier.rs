@@ -1,8 +1,8 @@
 //! The way from a session to the writing of its rows, without ever holding the session up.
 //!
-//! In: facts, entries and windows, on the session's thread. Out: all of it on a thread of its own, which writes. Between the two
-//! stands a queue with a bound. When writing is behind for longer than the queue lasts, requests are left out and counted, in
-//! [`Totals`] and in their window's row.
+//! In: facts, entries and windows, on the session's thread. Out: all of it on a thread of its own, which
+//! writes. Between the two stands a queue with a bound. When writing is behind for longer than the queue
+//! lasts, requests are left out and counted, in [`Totals`] and in their window's row.
 
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,9 @@
 //! The sets of one agent in a directory that others may use too.
 //!
-//! In: the directory, a budget. Out: names for new sets, the oldest ones removed where the budget wants it. A file's name says whose it
-//! is and which set: `AGENT-NUMBER-RECORDING.parquet`. Numbers go up by one, so which is oldest does not depend on a clock.
-//! Files of others, and those that `export` wrote, are not touched.
+//! In: the directory, a budget. Out: names for new sets, the oldest ones removed where the budget wants it. A
+//! file's name says whose it is and which set: `AGENT-NUMBER-RECORDING.parquet`. Numbers go up by one, so
+//! which is oldest does not depend on a clock. Files of others, and those that `export` wrote, are not
+//! touched.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -85,7 +86,8 @@ impl Store {
         stem
     }
 
-    /// Removes the oldest sets until the rest takes no more than this. The newest one stays, whatever it takes.
+    /// Removes the oldest sets until the rest takes no more than this. The newest one stays, whatever it
+    /// takes.
     pub(super) fn keep_within(&mut self, limit_bytes: u64) -> Kept {
         let sets = self.sets();
         let mut kept = Kept { stored_bytes: sets.values().map(|set| set.bytes).sum(), ..Kept::default() };
@@ -152,8 +154,8 @@ impl Store {
 }
 
 impl Found {
-    /// Removes its files, that of `windows` first: who finds a window finds all of it. Its requests and windows; `None`: it
-    /// cannot be removed.
+    /// Removes its files, that of `windows` first: who finds a window finds all of it. Its requests and
+    /// windows; `None`: it cannot be removed.
     fn remove(&self) -> Option<(u64, u64)> {
         let of = |table: &str| {
             let files = self.files.iter().filter(|(name, _)| *name == table);

@@ -366,7 +366,8 @@ fn a_reader_sees_whole_files_alone_and_all_of_each_window() {
         let reader = scope.spawn(|| {
             let mut seen = 0;
             while !is_over.load(Ordering::Acquire) {
-                // `visible` refuses a file that is not whole. Windows first: what they count must be there already.
+                // `visible` refuses a file that is not whole. Windows first: what they count must be there
+                // already.
                 let windows = rows(directory.path(), "windows");
                 let requests = rows(directory.path(), "requests");
                 assert!(requests >= windows * 20, "{requests} requests of {windows} windows");

@@ -1,7 +1,7 @@
 //! `connections`: those that ended badly.
 //!
-//! In: connections as they come to their end, the counts of a snapshot. Out: one row each; those that were only counted
-//! share a row.
+//! In: connections as they come to their end, the counts of a snapshot. Out: one row each; those that were
+//! only counted share a row.
 
 use profiler_core::model::Snapshot;
 use profiler_core::model::dropped::{Asked, Cause, Counted, Example};

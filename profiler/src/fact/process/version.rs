@@ -1,7 +1,9 @@
-//! Versions of the interpreter and of the server, from names of files; the few settings that a server's file tells.
+//! Versions of the interpreter and of the server, from names of files; the few settings that a server's file
+//! tells.
 //!
-//! In: mapped files, command line, the target's own file system through `/proc/PID/root`. Out: versions. Links are
-//! resolved inside the target's root, so that a container's links cannot lead out of it; nothing is executed.
+//! In: mapped files, command line, the target's own file system through `/proc/PID/root`. Out: versions.
+//! Links are resolved inside the target's root, so that a container's links cannot lead out of it; nothing is
+//! executed.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -111,7 +113,8 @@ fn shebang(proc: &Proc, tgid: u32, path: &str) -> Option<String> {
     interpreter.starts_with('/').then_some(interpreter)
 }
 
-/// Version in the name of `PACKAGE-VERSION.dist-info` (or `.egg-info`) in a directory of packages, in whichever case.
+/// Version in the name of `PACKAGE-VERSION.dist-info` (or `.egg-info`) in a directory of packages, in
+/// whichever case.
 fn distribution(proc: &Proc, tgid: u32, directory: &str, package: &str) -> Option<String> {
     let directory = open_inside(proc, tgid, directory, OFlags::RDONLY | OFlags::DIRECTORY)?;
     let entries = rustix::fs::Dir::read_from(&directory).ok()?;

@@ -1,9 +1,9 @@
 //! Code objects: what an address in a frame is of.
 //!
-//! In: the memory of a process, the addresses of a code object and of an instruction, the version. Out: [`FrameSeen`], or nothing
-//! where what is there is no code object: it may be gone by now, and its memory another thing's. Layouts are those of
-//! `PyCodeObject` (Include/cpython/code.h), strings and bytes as Include/cpython/unicodeobject.h and bytesobject.h have them; all
-//! figures are of `x86_64`.
+//! In: the memory of a process, the addresses of a code object and of an instruction, the version. Out:
+//! [`FrameSeen`], or nothing where what is there is no code object: it may be gone by now, and its memory
+//! another thing's. Layouts are those of `PyCodeObject` (Include/cpython/code.h), strings and bytes as
+//! Include/cpython/unicodeobject.h and bytesobject.h have them; all figures are of `x86_64`.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -71,7 +71,8 @@ const fn layout_of(version: Version) -> Option<(FrameWay, CodeLayout)> {
     })
 }
 
-/// The way to frames in the process of this interpreter; `None`: its version is not known for it, or it has no lock.
+/// The way to frames in the process of this interpreter; `None`: its version is not known for it, or it has
+/// no lock.
 pub fn frame_way(seen: &InterpreterSeen) -> Option<FrameWay> {
     if seen.free_threaded || seen.locks.is_empty() {
         return None;
@@ -79,8 +80,8 @@ pub fn frame_way(seen: &InterpreterSeen) -> Option<FrameWay> {
     layout_of(seen.version.as_deref().and_then(Version::parse_full)?).map(|(way, _)| way)
 }
 
-/// What distinguishes a code object from another, at the same address once it is gone: where its names and its table of lines are,
-/// and its first line.
+/// What distinguishes a code object from another, at the same address once it is gone: where its names and
+/// its table of lines are, and its first line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Identity {
     file: u64,
@@ -215,7 +216,8 @@ fn identity(memory: &dyn Memory, address: u64, layout: CodeLayout) -> Option<Ide
 /// Reads the code object at `address`, if one is there.
 fn read(memory: &dyn Memory, address: u64, layout: CodeLayout) -> Option<Code> {
     let at = |distance: u64| address.checked_add(distance);
-    // Every object begins with its count of references and its type, a type with its own and its name (`tp_name` at 24).
+    // Every object begins with its count of references and its type, a type with its own and its name
+    // (`tp_name` at 24).
     let class = memory.word(at(8)?).ok()?;
     let name = memory.word(class.checked_add(24)?).ok()?;
     let mut letters = [0; 5];
@@ -237,7 +239,8 @@ fn read(memory: &dyn Memory, address: u64, layout: CodeLayout) -> Option<Code> {
     })
 }
 
-/// A `str` of printable characters. Its state (at 32) says how wide its characters are, and whether they are in it at all.
+/// A `str` of printable characters. Its state (at 32) says how wide its characters are, and whether they are
+/// in it at all.
 fn text(memory: &dyn Memory, address: u64, layout: CodeLayout) -> Option<String> {
     const COMPACT: u64 = 1 << 5;
     const ASCII: u64 = 1 << 6;
@@ -260,8 +263,8 @@ fn text(memory: &dyn Memory, address: u64, layout: CodeLayout) -> Option<String>
 }
 
 /// The line of the instruction `offset_bytes` behind a code object's first, by its table of locations
-/// (InternalDocs/code_objects.md in CPython's source). The table has runs of instructions of two bytes each, every
-/// run with how far its line is from that of the run before.
+/// (InternalDocs/code_objects.md in CPython's source). The table has runs of instructions of two bytes each,
+/// every run with how far its line is from that of the run before.
 fn line_at(table: &[u8], first_line: u32, offset_bytes: u64) -> Option<u32> {
     const NO_LOCATION: u8 = 15;
     const LONG: u8 = 14;
@@ -327,8 +330,8 @@ mod tests {
     use super::super::memory::MemoryError;
     use super::*;
 
-    /// `co_linetable` of a function of CPython 3.11 that begins in line 2, and the first offset of each run of `co_lines()`
-    /// with its line.
+    /// `co_linetable` of a function of CPython 3.11 that begins in line 2, and the first offset of each run
+    /// of `co_lines()` with its line.
     const TABLE: [u8; 69] = [
         128, 0, 224, 8, 9, 216, 8, 9, 136, 65, 137, 5, 240, 5, 3, 9, 6, 128, 65, 245, 10, 0, 14, 19, 144, 49,
         137, 88, 140, 88, 240, 0, 1, 5, 20, 240, 0, 1, 5, 20, 136, 1, 216, 8, 9, 143, 8, 138, 8, 144, 17,

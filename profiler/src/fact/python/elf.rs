@@ -1,7 +1,8 @@
 //! What an ELF file says of the interpreter in it.
 //!
-//! In: a file, hostile. Out: [`Image`]: the addresses of `_PyRuntime` and `Py_Version`, whether asyncio and contexts are built in, and how the
-//! file is laid out in memory; whether an executable runs on musl. Sizes are bounded before anything is read.
+//! In: a file, hostile. Out: [`Image`]: the addresses of `_PyRuntime` and `Py_Version`, whether asyncio and
+//! contexts are built in, and how the file is laid out in memory; whether an executable runs on musl. Sizes
+//! are bounded before anything is read.
 
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -51,8 +52,9 @@ pub(super) struct Image {
 }
 
 impl Image {
-    /// What must be added to the file's addresses, by where a mapping of the file begins; `None` where no segment
-    /// begins there. Mappings begin at pages, whose size is the machine's: on arm64 a kernel has 4, 16 or 64 KiB.
+    /// What must be added to the file's addresses, by where a mapping of the file begins; `None` where no
+    /// segment begins there. Mappings begin at pages, whose size is the machine's: on arm64 a kernel has
+    /// 4, 16 or 64 KiB.
     pub(super) fn bias(&self, start: u64, offset: u64, page_bytes: u64) -> Option<u64> {
         let page = |value: u64| value & !page_bytes.wrapping_sub(1);
         let (_, address) = self.segments.iter().find(|(place, _)| page(*place) == offset)?;
@@ -70,8 +72,9 @@ pub(super) fn interpreter(mut file: File) -> Option<Image> {
     parse(file)
 }
 
-/// Whether an executable runs on musl's C library: its loader is musl's, or it has none, as it is static, and nothing of glibc. What has a name
-/// as a library is a loader that was told what to run (`ld-linux-x86-64.so.2 python3`), which has none and nothing of glibc either.
+/// Whether an executable runs on musl's C library: its loader is musl's, or it has none, as it is static, and
+/// nothing of glibc. What has a name as a library is a loader that was told what to run
+/// (`ld-linux-x86-64.so.2 python3`), which has none and nothing of glibc either.
 pub(super) fn runs_on_musl(file: impl Read + Seek) -> bool {
     on_musl(file).unwrap_or(false)
 }

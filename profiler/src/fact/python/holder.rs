@@ -1,14 +1,15 @@
 //! How the holder of a lock is found by its `PyThreadState`.
 //!
-//! In: the version, the memory of a process, its main lock. Out: where the number of a thread is. From 3.11 on the
-//! interpreter notes the kernel's number; before, it has only what `pthread_self` gives, and the number stands in the C
-//! library's own record there. That place is glibc's, so it is believed only where it leads to a thread of
-//! the process.
+//! In: the version, the memory of a process, its main lock. Out: where the number of a thread is. From 3.11
+//! on the interpreter notes the kernel's number; before, it has only what `pthread_self` gives, and the
+//! number stands in the C library's own record there. That place is glibc's, so it is believed only where it
+//! leads to a thread of the process.
 
 use super::layout::Version;
 use super::memory::Memory;
 
-/// Distance of `tid` in glibc's `struct pthread` (nptl/descr.h): behind what each architecture has at its head, and a list.
+/// Distance of `tid` in glibc's `struct pthread` (nptl/descr.h): behind what each architecture has at its
+/// head, and a list.
 const GLIBC_TID: u64 = if cfg!(target_arch = "aarch64") { 208 } else { 720 };
 /// Distance of `last_holder` in a lock.
 const LAST_HOLDER: u64 = 8;

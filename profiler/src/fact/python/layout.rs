@@ -1,6 +1,7 @@
 //! From `_PyRuntime` to the locks, by version: one file for each difference.
 //!
-//! In: the memory of a process, the address of `_PyRuntime`, the version. Out: the locks. All figures are of `x86_64`.
+//! In: the memory of a process, the address of `_PyRuntime`, the version. Out: the locks. All figures are of
+//! `x86_64`.
 
 mod v3_11;
 mod v3_12;
@@ -269,8 +270,8 @@ impl Walk {
         Ok(memory.word(lock)? as u32 != 0)
     }
 
-    /// The locks of all interpreters, each once: the main one's, number 0, first, then the newest one's. `number` gives those of
-    /// the others.
+    /// The locks of all interpreters, each once: the main one's, number 0, first, then the newest one's.
+    /// `number` gives those of the others.
     fn locks(
         &self,
         memory: &dyn Memory,
@@ -291,7 +292,8 @@ impl Walk {
                 break;
             }
             let lock = self.lock_of(memory, interpreter)?;
-            // One that is just being made, or ends, stands in the list without a lock; others share the main one's.
+            // One that is just being made, or ends, stands in the list without a lock; others share the main
+            // one's.
             if lock != 0 {
                 let lock = at(lock, number(interpreter, place)?)?;
                 if !locks.iter().any(|known| known.address == lock.address) {

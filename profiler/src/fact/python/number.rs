@@ -1,7 +1,7 @@
 //! What threads of a process in another PID namespace call themselves.
 //!
-//! In: `/proc/PID/task/*/status`. Out: pairs of the number that a thread has there, which its interpreter notes, and the one
-//! that it has here.
+//! In: `/proc/PID/task/*/status`. Out: pairs of the number that a thread has there, which its interpreter
+//! notes, and the one that it has here.
 
 use std::collections::HashMap;
 
@@ -28,7 +28,8 @@ pub(super) fn numbers(proc: &Proc, tgid: u32) -> Vec<(u32, u32)> {
     tids.into_iter().filter_map(|tid| Some((inner(proc, tgid, tid)?, tid))).collect()
 }
 
-/// The number that the parent of a process has in the namespace of both; `None` where they have different ones.
+/// The number that the parent of a process has in the namespace of both; `None` where they have different
+/// ones.
 pub(super) fn of_parent(proc: &Proc, tgid: u32) -> Option<u32> {
     let mut parent = None;
     read::lines(&proc.of(tgid, "status"), MAX_STATUS_BYTES, |line| {

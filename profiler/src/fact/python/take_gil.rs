@@ -1,10 +1,11 @@
 //! The function of an interpreter that takes its lock, in the file's machine code: stripped or not.
 //!
-//! In: an ELF file, hostile. Out: [`TakeGil`]: where it begins, where it waits, where it ends. `take_gil` is the only
-//! function of an interpreter that waits on a condition variable with a limit of time, so the call of
-//! `pthread_cond_timedwait` finds it, and `.eh_frame` says how far it reaches. A debug build makes that call in
-//! `PyCOND_TIMEDWAIT` (Python/condvar.h), which is inlined elsewhere: there its caller is the one. What seldom runs may lie apart from the rest of
-//! its function (compilers do so, and BOLT): then the jumps to it find that. What instructions do is in one file for each architecture.
+//! In: an ELF file, hostile. Out: [`TakeGil`]: where it begins, where it waits, where it ends. `take_gil` is
+//! the only function of an interpreter that waits on a condition variable with a limit of time, so the call
+//! of `pthread_cond_timedwait` finds it, and `.eh_frame` says how far it reaches. A debug build makes that
+//! call in `PyCOND_TIMEDWAIT` (Python/condvar.h), which is inlined elsewhere: there its caller is the one.
+//! What seldom runs may lie apart from the rest of its function (compilers do so, and BOLT): then the jumps
+//! to it find that. What instructions do is in one file for each architecture.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
@@ -69,14 +70,16 @@ pub struct ProbePoint {
     pub offset: u64,
     /// Its address as the file has it.
     pub address: u64,
-    /// The kernel carries the instruction out itself; otherwise the thread is stopped twice, at 20 times the cost.
+    /// The kernel carries the instruction out itself; otherwise the thread is stopped twice, at 20 times the
+    /// cost.
     pub is_emulated: bool,
 }
 
 /// One copy of the function.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TakeGil {
-    /// The first instruction on the way that every attempt takes, and takes once, that a probe is cheap on; else its first.
+    /// The first instruction on the way that every attempt takes, and takes once, that a probe is cheap on;
+    /// else its first.
     pub entry: Option<ProbePoint>,
     /// Its calls of the wait: only run by who has to wait.
     pub waits: Vec<ProbePoint>,
@@ -115,7 +118,8 @@ pub fn in_bytes(bytes: &[u8], own: Architecture) -> Result<Vec<TakeGil>, NotFoun
     let wait = targets(&image, machine, WAIT);
     let unlock = targets(&image, machine, UNLOCK);
     let found = that_call(&image, machine, &wait, &unlock)?;
-    // Code that is little optimized waits in a function of its own, which unlocks nothing: its caller is the one.
+    // Code that is little optimized waits in a function of its own, which unlocks nothing: its caller is the
+    // one.
     let (wrappers, mut found): (Vec<_>, Vec<_>) =
         found.into_iter().partition(|(_, found)| found.unlocks.is_empty());
     if !wrappers.is_empty() {
@@ -163,7 +167,8 @@ fn that_call(
 /// How machine code of one architecture is read.
 #[derive(Clone, Copy)]
 struct Machine {
-    /// Adds the addresses of stubs (`code` begins at the address) that jump to what one of the slots points to.
+    /// Adds the addresses of stubs (`code` begins at the address) that jump to what one of the slots points
+    /// to.
     stubs: fn(code: &[u8], address: u64, slots: &[u64], stubs: &mut Vec<u64>),
     /// Adds addresses at which `code` seems to call a target, a few more than [`MAX_CALLS`] at most.
     calls: fn(code: &[u8], address: u64, targets: &Targets, calls: &mut Vec<u64>),
@@ -212,7 +217,8 @@ enum Flow {
 enum Called {
     /// By its address.
     Address(u64),
-    /// By the address of a pointer to it; never so on arm64, which loads pointers with instructions of their own.
+    /// By the address of a pointer to it; never so on arm64, which loads pointers with instructions of their
+    /// own.
     Slot(u64),
 }
 
@@ -264,7 +270,8 @@ fn targets(image: &object::File<'_>, machine: Machine, function: &str) -> Target
     targets
 }
 
-/// Reads a function instruction by instruction, from its parts, of which it begins with the first; `None` if it does not call the wait after all.
+/// Reads a function instruction by instruction, from its parts, of which it begins with the first; `None` if
+/// it does not call the wait after all.
 fn function(
     image: &object::File<'_>,
     machine: Machine,
@@ -304,8 +311,9 @@ fn function(
     (!found.waits.is_empty()).then_some(found)
 }
 
-/// The first instruction that is cheap to probe on the way from a function's first to the first that may lead elsewhere: whoever calls the
-/// function takes it, and once, for nothing jumps back to before it. Else its first.
+/// The first instruction that is cheap to probe on the way from a function's first to the first that may lead
+/// elsewhere: whoever calls the function takes it, and once, for nothing jumps back to before it. Else its
+/// first.
 fn entry(steps: &[Step], start: u64) -> Option<&Step> {
     // A call too may lead elsewhere: it need not come back.
     let end = steps.iter().position(|step| step.flow != Flow::Next).map_or(steps.len(), |end| end + 1);

@@ -1,8 +1,9 @@
 //! Which of a process's tasks can be told, and where that stands in a `PyThreadState`.
 //!
-//! In: mapped files, the interpreter's version. Out: [`TaskKind`], [`TaskWay`]. What runs coroutines gives each task a
-//! `contextvars.Context` of its own and enters it for every step. Greenlets have none by themselves, but from CPython
-//! 3.11 on a stack of frames each. Modules are loaded while a process runs: what can be told changes then.
+//! In: mapped files, the interpreter's version. Out: [`TaskKind`], [`TaskWay`]. What runs coroutines gives
+//! each task a `contextvars.Context` of its own and enters it for every step. Greenlets have none by
+//! themselves, but from CPython 3.11 on a stack of frames each. Modules are loaded while a process runs: what
+//! can be told changes then.
 
 use profiler_common::account::STATE_WORDS;
 use profiler_common::gil::TaskWay;
@@ -20,8 +21,8 @@ pub(super) fn kind(mapped: &[Mapped], image: &Image) -> Option<TaskKind> {
         file.name().starts_with("_asyncio.")
             || file.path.contains("/uvloop/") && file.name().starts_with("loop.")
     };
-    // Programs on gevent load asyncio as well, through what they use, and do not run it. eventlet itself does, and some libraries have
-    // greenlets in programs on asyncio.
+    // Programs on gevent load asyncio as well, through what they use, and do not run it. eventlet itself
+    // does, and some libraries have greenlets in programs on asyncio.
     let has_greenlets = any(&|file| file.name().starts_with("_greenlet."));
     let has_contexts = image.has_contexts || any(&|file| file.name().starts_with("_contextvars."));
     match (image.has_asyncio || any(&is_loop), has_greenlets) {
@@ -36,7 +37,8 @@ pub(super) fn kind(mapped: &[Mapped], image: &Image) -> Option<TaskKind> {
 
 /// The way to the tasks of this interpreter's process, which are of this kind; `None`: they cannot be read.
 fn way_of(seen: &InterpreterSeen, kind: TaskKind) -> Option<TaskWay> {
-    // A thread is told by the number that its state bears; with several locks the last holder of the main one says less.
+    // A thread is told by the number that its state bears; with several locks the last holder of the main one
+    // says less.
     let number_at = seen.thread_number_at.filter(|_| seen.locks.len() == 1)?;
     let places = task_places(seen.version.as_deref().and_then(Version::parse_full)?)?;
     let place = |at: u64| {

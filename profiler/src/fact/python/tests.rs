@@ -318,7 +318,8 @@ fn the_function_that_takes_the_lock_is_found_where_it_waits_by_a_function_of_its
     }
 }
 
-/// gcc puts what calls a function that is `cold` apart from the rest of its function, as BOLT does with what never ran in its profile.
+/// gcc puts what calls a function that is `cold` apart from the rest of its function, as BOLT does with what
+/// never ran in its profile.
 #[test]
 fn the_function_that_takes_the_lock_is_found_whole_where_its_wait_lies_apart_from_it() {
     use object::{Object as _, ObjectSymbol as _};
@@ -427,7 +428,8 @@ proptest! {
     }
 }
 
-/// An executable of 64 bits with this loader, if it has one, and one section of each of these names and addresses.
+/// An executable of 64 bits with this loader, if it has one, and one section of each of these names and
+/// addresses.
 fn executable(loader: Option<&str>, sections: &[(&str, u64)]) -> Vec<u8> {
     const HEADER: usize = 64;
     let (mut names, mut name_at) = (vec![0], Vec::new());

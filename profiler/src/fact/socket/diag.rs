@@ -1,7 +1,7 @@
 //! Sockets as the kernel's own query interface lists them (`NETLINK_SOCK_DIAG`).
 //!
-//! In: a network namespace. Out: [`Socket`]s by inode. It asks for the states that are wanted only: listeners are found
-//! without a walk through all connections, which the tables of `/proc` always take.
+//! In: a network namespace. Out: [`Socket`]s by inode. It asks for the states that are wanted only: listeners
+//! are found without a walk through all connections, which the tables of `/proc` always take.
 
 use std::io;
 use std::net::SocketAddr;
@@ -116,7 +116,8 @@ fn message_bytes(answer: &[u8]) -> Option<usize> {
 
 fn request(family: Family, only_listening: bool) -> SockDiagMessage {
     let of_inet = |family, socket_id| {
-        // What has no inode has no descriptor: handshakes under way, and connections that only wait for stragglers.
+        // What has no inode has no descriptor: handshakes under way, and connections that only wait for
+        // stragglers.
         let all =
             inet::StateFlags::all().difference(inet::StateFlags::SYN_RECV | inet::StateFlags::TIME_WAIT);
         SockDiagMessage::InetRequest(InetRequest {

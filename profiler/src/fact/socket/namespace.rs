@@ -1,7 +1,7 @@
 //! Work inside the network namespace of a process.
 //!
-//! In: a process, a piece of work. Out: what the work gave. A thread that exists for this alone changes its namespace,
-//! and only where it differs from ours: nothing else of this program ever leaves its own.
+//! In: a process, a piece of work. Out: what the work gave. A thread that exists for this alone changes its
+//! namespace, and only where it differs from ours: nothing else of this program ever leaves its own.
 
 use std::fs::File;
 use std::io;

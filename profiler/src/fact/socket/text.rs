@@ -1,6 +1,7 @@
 //! Sockets by the tables of `/proc/PID/net`, where the kernel's query interface is missing.
 //!
-//! In: `/proc/PID/net/{tcp,tcp6,unix}`, so the target's own namespace. Out: [`Socket`]s, without their queues.
+//! In: `/proc/PID/net/{tcp,tcp6,unix}`, so the target's own namespace. Out: [`Socket`]s, without their
+//! queues.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

@@ -1,7 +1,7 @@
 //! The fields of the kernel records, in the order in which they are packed, and what each is expected to be.
 //!
-//! In: the layouts of `profiler-common`. Out: [`SHAPES`]. A wrong expectation costs bytes, never truth: what is stored is
-//! the difference.
+//! In: the layouts of `profiler-common`. Out: [`SHAPES`]. A wrong expectation costs bytes, never truth: what
+//! is stored is the difference.
 
 use std::mem::offset_of;
 

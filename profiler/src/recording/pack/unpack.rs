@@ -1,7 +1,7 @@
 //! Unpacking: one item after the other out of a packed frame, with the expectations of `pack.rs`.
 //!
-//! In: the bytes of a frame, which may be hostile. Out: its items, as they were before packing. Each context keeps what its fields
-//! need, so no field costs a look-up. A field that stays as it is costs one count.
+//! In: the bytes of a frame, which may be hostile. Out: its items, as they were before packing. Each context
+//! keeps what its fields need, so no field costs a look-up. A field that stays as it is costs one count.
 
 mod stream;
 
@@ -76,7 +76,8 @@ struct Fields {
     steady: Vec<Steady>,
     /// Lengths that were always as expected: they change only with that of what follows the fixed part.
     lengths: Vec<Field>,
-    /// Expected to be what others say, in packing order. Of a slice, those of [`OfSlice`] are not among them.
+    /// Expected to be what others say, in packing order. Of a slice, those of [`OfSlice`] are not among
+    /// them.
     moving: Vec<Moving>,
 }
 
@@ -100,7 +101,8 @@ struct Moving {
 #[derive(Clone, Copy, Debug, Default)]
 struct Differences(Option<Stream>);
 
-/// Fields of a slice with expectations that move. Nearly all records are slices: these are named, not looped over.
+/// Fields of a slice with expectations that move. Nearly all records are slices: these are named, not looped
+/// over.
 #[derive(Debug, Default)]
 struct OfSlice {
     time: Differences,
@@ -160,7 +162,8 @@ impl Unpacker {
         Some(Unpacked { tag: TAG_KERNEL, fixed, bytes, length_bytes })
     }
 
-    /// The next item, if it is a slice and nothing follows it: its place for [`Self::slice`]. `None`: [`Self::next`] has it, or finds it broken.
+    /// The next item, if it is a slice and nothing follows it: its place for [`Self::slice`]. `None`:
+    /// [`Self::next`] has it, or finds it broken.
     #[inline]
     pub(in crate::recording) fn next_slice(&mut self, frame: &[u8]) -> Option<usize> {
         let (mut tags, mut lengths) = (self.tags, self.lengths);
@@ -275,7 +278,8 @@ impl Fields {
                 (Expect::Context | Expect::Same, Some(stream)) => {
                     fields.steady.push(Steady { field: *field, stays: 0, stream });
                 }
-                // The first record of a context has the kind of its shape already, but for hostile frames: theirs keep what they say.
+                // The first record of a context has the kind of its shape already, but for hostile frames:
+                // theirs keep what they say.
                 (Expect::Context | Expect::Same | Expect::Kind, None) => {}
                 (Expect::Length | Expect::Tail, None) => fields.lengths.push(*field),
                 _ => fields.moving.push(Moving { field: *field, differences: Differences(stream) }),
@@ -298,7 +302,8 @@ impl OfSlice {
         }
     }
 
-    /// Unpacks these fields of a record, whose others are known already. `before`: the thread's last slice; returns this one.
+    /// Unpacks these fields of a record, whose others are known already. `before`: the thread's last slice;
+    /// returns this one.
     #[inline]
     fn follow(
         &mut self,
@@ -326,7 +331,8 @@ impl OfSlice {
 }
 
 impl Steady {
-    /// Takes the next difference, which is not known to be none, and counts the records after it that have none.
+    /// Takes the next difference, which is not known to be none, and counts the records after it that have
+    /// none.
     fn change(&mut self, record: &mut [u8], frame: &[u8]) -> Option<()> {
         let difference = unzigzag(self.stream.take(frame)?);
         if difference != 0 {

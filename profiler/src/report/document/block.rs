@@ -1,7 +1,7 @@
 //! What sections are made of.
 //!
-//! In: titles, words, tables, bars of the signals. Out: [`Section`]s of [`Block`]s, which the text report and the page draw each
-//! in its way.
+//! In: titles, words, tables, bars of the signals. Out: [`Section`]s of [`Block`]s, which the text report and
+//! the page draw each in its way.
 
 use profiler_core::finding::Finding;
 use profiler_core::model::latency::Latency;

@@ -1,4 +1,5 @@
-//! Capacity by worker process: slots, how often they were all busy and what arrived then, what requests did, memory.
+//! Capacity by worker process: slots, how often they were all busy and what arrived then, what requests did,
+//! memory.
 //!
 //! In: the capacity of a snapshot. Out: a section, where there is any.
 

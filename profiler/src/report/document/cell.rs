@@ -1,7 +1,7 @@
 //! A value of a report, and words with values in them.
 //!
-//! In: numbers of a snapshot, words (those of the target are hostile). Out: cells and sentences that know how they read, and
-//! where in the JSON report their numbers stand.
+//! In: numbers of a snapshot, words (those of the target are hostile). Out: cells and sentences that know how
+//! they read, and where in the JSON report their numbers stand.
 
 use std::cmp::Reverse;
 
@@ -118,13 +118,14 @@ pub(crate) fn maybe<T>(value: Option<T>, cell: impl FnOnce(T) -> Cell) -> Cell {
 }
 
 impl Cell {
-    /// Its value also stands in the JSON report, at this pointer (RFC 6901); in a table below the pointer of its row
-    /// (empty: there).
+    /// Its value also stands in the JSON report, at this pointer (RFC 6901); in a table below the pointer of
+    /// its row (empty: there).
     pub(super) fn at(self, pointer: impl Into<String>) -> Self {
         Self { pointer: Some(pointer.into()), ..self }
     }
 
-    /// What stands in the JSON report at its pointer, where that is another number than the one that is shown.
+    /// What stands in the JSON report at its pointer, where that is another number than the one that is
+    /// shown.
     pub(super) fn exactly(self, exact: u64) -> Self {
         Self { exact: Some(exact), ..self }
     }

@@ -1,7 +1,7 @@
 //! Connections that were not served, each by its cause.
 //!
-//! In: what became of a snapshot's connections. Out: a section: how many were served, how many not and why, with an example
-//! of each cause; failing accepts; workers that were killed.
+//! In: what became of a snapshot's connections. Out: a section: how many were served, how many not and why,
+//! with an example of each cause; failing accepts; workers that were killed.
 
 use profiler_core::model::Snapshot;
 use profiler_core::model::dropped::{AcceptFailure, Asked, Cause, Counted, Dropped, Example, WorkerEnd};

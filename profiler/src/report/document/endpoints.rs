@@ -1,7 +1,7 @@
 //! Endpoints by the time spent in them.
 //!
-//! In: the endpoints of a snapshot. Out: a section: a table (in the text report of the first few, the rest added up), on the
-//! page the first of them in full.
+//! In: the endpoints of a snapshot. Out: a section: a table (in the text report of the first few, the rest
+//! added up), on the page the first of them in full.
 
 use profiler_core::model::{Endpoint, Snapshot};
 

@@ -1,4 +1,5 @@
-//! Findings: what is wrong, causes first, and what to do; then what is undecided and why, then what is ruled out.
+//! Findings: what is wrong, causes first, and what to do; then what is undecided and why, then what is ruled
+//! out.
 //!
 //! In: findings, and the snapshot they are about. Out: a section.
 

@@ -1,4 +1,5 @@
-//! The front end: time in it, between, and in the server; where it stamps requests, how long these were on their way.
+//! The front end: time in it, between, and in the server; where it stamps requests, how long these were on
+//! their way.
 //!
 //! In: the front end of a snapshot, and what its requests say. Out: a section, where there is either.
 

@@ -1,7 +1,8 @@
-//! The interpreter lock: whether anybody waited for it, for how long, in which endpoints and threads, and because of whom.
+//! The interpreter lock: whether anybody waited for it, for how long, in which endpoints and threads, and
+//! because of whom.
 //!
-//! In: the lock's part of a snapshot, the phases of its endpoints. Out: a section; on the page alone where it was not measured
-//! ("Not seen" says why).
+//! In: the lock's part of a snapshot, the phases of its endpoints. Out: a section; on the page alone where it
+//! was not measured ("Not seen" says why).
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;

@@ -1,6 +1,7 @@
 //! Where in Python the interpreter lock was held while others waited, and where those stood that waited long.
 //!
-//! In: the lock's part of a snapshot. Out: tables, each with a sentence; nothing where nobody asked (`--stacks`).
+//! In: the lock's part of a snapshot. Out: tables, each with a sentence; nothing where nobody asked
+//! (`--stacks`).
 
 use profiler_core::model::gil::Gil;
 use profiler_core::model::gil_place::{Blocked, Places, Spot};

@@ -1,6 +1,7 @@
 //! What is said of the interpreter lock, in words that several forms use.
 //!
-//! In: requests, locks, parties and places of a snapshot. Out: sentences without markup; what comes from the target is escaped by the form.
+//! In: requests, locks, parties and places of a snapshot. Out: sentences without markup; what comes from the
+//! target is escaped by the form.
 
 use profiler_core::model::gil::{Convoy, Holder, Lock, Party};
 use profiler_core::model::gil_place::Spot;
@@ -30,8 +31,8 @@ pub(crate) fn because(request: &Request) -> Option<String> {
     Some(format!("waited {} for the GIL: {}", shown(waited_ns), parts.join(", ")))
 }
 
-/// A request's longest waits for the lock of which it is known where in Python either side was, longest first, each with the place.
-/// Hostile input.
+/// A request's longest waits for the lock of which it is known where in Python either side was, longest
+/// first, each with the place. Hostile input.
 pub(crate) fn longest_waits(request: &Request) -> Vec<String> {
     let listed = request.gil.waits.iter().flat_map(|waits| &waits.listed);
     let sentence = |wait: &GilWait| {

@@ -1,7 +1,7 @@
 //! Listening sockets.
 //!
-//! In: the listeners of a snapshot. Out: a section: what accept did, what arrivals set in motion, how deep accept queues were,
-//! who waits for connections and what became of those that were woken.
+//! In: the listeners of a snapshot. Out: a section: what accept did, what arrivals set in motion, how deep
+//! accept queues were, who waits for connections and what became of those that were woken.
 
 use profiler_core::model::{Listener, Snapshot};
 
@@ -65,8 +65,8 @@ fn held_by(listener: &Listener) -> Cell {
     }
 }
 
-/// Woken threads (one for each connection is enough) and waiting connections; a dash where it was not measured, or there was
-/// nothing to measure.
+/// Woken threads (one for each connection is enough) and waiting connections; a dash where it was not
+/// measured, or there was nothing to measure.
 fn arrivals(listeners: &[Listener]) -> Table {
     let wasted = |listener: &Listener| listener.wakes.map(|_| listener.woken_in_vain());
     let mut table = Rows::of("What connections that arrived set in motion", listed("/listeners", listeners))

@@ -1,6 +1,7 @@
 //! Where request time went: a bar for each phase, longest first.
 //!
-//! In: the phases of all requests, of an endpoint, of a request. Out: a section; the bars alone; phases in words.
+//! In: the phases of all requests, of an endpoint, of a request. Out: a section; the bars alone; phases in
+//! words.
 
 use std::cmp::Reverse;
 

@@ -1,7 +1,7 @@
 //! Processes: what each did, its threads added up.
 //!
-//! In: processes, threads and cgroups of a snapshot. Out: a section: a table, on the page one of each thread, and a line per
-//! CPU quota and limit of memory.
+//! In: processes, threads and cgroups of a snapshot. Out: a section: a table, on the page one of each thread,
+//! and a line per CPU quota and limit of memory.
 
 use profiler_core::fact::CgroupMemory;
 use profiler_core::model::{Process, Snapshot, Thread};

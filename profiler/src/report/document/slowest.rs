@@ -1,7 +1,7 @@
 //! The slowest requests.
 //!
-//! In: the slowest requests of a snapshot. Out: a section: in the text report a table of a few, on the page each to be opened.
-//! Their numbers are those that findings name.
+//! In: the slowest requests of a snapshot. Out: a section: in the text report a table of a few, on the page
+//! each to be opened. Their numbers are those that findings name.
 
 use profiler_core::model::Snapshot;
 use profiler_core::model::request::{Framing, Request};
@@ -74,7 +74,8 @@ pub(crate) fn table(requests: Vec<&Request>, (start_ns, now_ns): (u64, u64)) -> 
 /// Requests of which the holders of the interpreter lock are named.
 const HOLDERS_SHOWN: usize = 3;
 
-/// Because of whom those waited for the interpreter lock that waited for it for a considerable part of their time.
+/// Because of whom those waited for the interpreter lock that waited for it for a considerable part of their
+/// time.
 fn because(body: &mut Blocks<'_>, listed: &[&Request]) {
     let gil_wait_ns = |request: &Request| request.phases.get(Phase::GilWait);
     let mut waited: Vec<&Request> =

@@ -117,8 +117,8 @@ fn on_screen(snapshot: &Snapshot, findings: &[Finding], id: &'static str) -> Str
     rows.map(|row| row.iter().map(|cell| cell.symbol()).collect::<String>() + "\n").collect()
 }
 
-/// Whether words stand there as they are, and not within others: a cell that says `0` is not found in `10`. Where there is little room, an
-/// ellipsis stands for the end of a long name.
+/// Whether words stand there as they are, and not within others: a cell that says `0` is not found in `10`.
+/// Where there is little room, an ellipsis stands for the end of a long name.
 fn stands(drawn: &str, words: &str) -> bool {
     const ENOUGH: usize = 24;
     const LEAST: usize = 6;

@@ -1,7 +1,8 @@
 //! Charts as inline SVG: bars made of parts, histograms, the heat map's cells.
 //!
-//! In: durations by phase or holding, counts, shares. Out: SVG that says the same in words to who cannot see it. No
-//! chart library: these are rectangles, and without one the page needs no script for them, and its policy no exception.
+//! In: durations by phase or holding, counts, shares. Out: SVG that says the same in words to who cannot see
+//! it. No chart library: these are rectangles, and without one the page needs no script for them, and its
+//! policy no exception.
 
 use profiler_core::model::latency::Latency;
 
@@ -94,7 +95,8 @@ pub(super) fn axis(html: &mut Html, class: &'static str, window_ns: u64) {
 /// Bars of a histogram per decade, at these multiples of its start.
 const STEPS: [u64; 10] = [100, 126, 158, 200, 251, 316, 398, 501, 631, 794];
 
-/// Counts between edges that are even on a logarithmic scale: (from, to, count), without empty ones at the ends.
+/// Counts between edges that are even on a logarithmic scale: (from, to, count), without empty ones at the
+/// ends.
 pub(super) fn bins(latency: &Latency) -> Vec<(u64, u64, u64)> {
     let decades = (0..13).map(|power| 10_u64.pow(power));
     let edges: Vec<u64> = decades.flat_map(|decade| STEPS.map(|step| step.saturating_mul(decade))).collect();

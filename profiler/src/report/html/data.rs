@@ -1,7 +1,7 @@
 //! The data of the page's timeline, from which the script draws and finds requests.
 //!
-//! In: requests and lanes of threads, as many as are shown. Out: JSON whose long parts are [packed](super::packed) numbers. Times are in
-//! nanoseconds, those of lanes in microseconds.
+//! In: requests and lanes of threads, as many as are shown. Out: JSON whose long parts are
+//! [packed](super::packed) numbers. Times are in nanoseconds, those of lanes in microseconds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -93,7 +93,8 @@ pub(super) struct Data<'a> {
     rows: Vec<String>,
     /// In order; each begins with as many characters of the one before it as its number says.
     names: Vec<(usize, &'a str)>,
-    /// One after the other: row, id, start, total, wait, name, status, flags (1 open, 2 beginning not seen, 4 lossy), phases.
+    /// One after the other: row, id, start, total, wait, name, status, flags (1 open, 2 beginning not seen,
+    /// 4 lossy), phases.
     requests: Packed,
     /// Names of the states of threads, which are also the classes that colour them.
     states: [&'static str; UNKNOWN],
@@ -105,7 +106,8 @@ pub(super) struct Data<'a> {
 const STATES: usize = 16;
 const _: () = assert!(UNKNOWN < STATES, "a state more needs a larger number");
 
-/// Names in order, each as what it has in common with the one before it and its rest. In common are ASCII characters alone.
+/// Names in order, each as what it has in common with the one before it and its rest. In common are ASCII
+/// characters alone.
 fn shortened<'a>(names: impl Iterator<Item = &'a str>) -> Vec<(usize, &'a str)> {
     let mut before = "";
     let shorten = |name: &'a str| {
@@ -149,7 +151,8 @@ impl<'a> Data<'a> {
             None => "no slot".to_owned(),
         };
         let mut labels: Vec<String> = rows.iter().map(label).collect();
-        // A thread has its lane in the row of the slot that it served; one that served none, a row of its own.
+        // A thread has its lane in the row of the slot that it served; one that served none, a row of its
+        // own.
         let mut row_of_thread: BTreeMap<(u32, u32), usize> = BTreeMap::new();
         for kept in shown.iter().filter(|kept| kept.slot.is_some()) {
             let row = places.get(&row_of(kept)).copied().unwrap_or(0);

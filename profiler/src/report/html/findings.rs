@@ -1,6 +1,7 @@
 //! Findings on the page: the headline, and an article on each.
 //!
-//! In: findings and the snapshot they are about, verdicts. Out: the first line of the page, markup of a verdict.
+//! In: findings and the snapshot they are about, verdicts. Out: the first line of the page, markup of a
+//! verdict.
 
 use profiler_core::finding::{Answer, Finding};
 use profiler_core::model::Snapshot;

@@ -1,4 +1,5 @@
-//! The top of the page: whether the report is whole, what is wrong and what to change, which server, how busy, how slow.
+//! The top of the page: whether the report is whole, what is wrong and what to change, which server, how
+//! busy, how slow.
 //!
 //! In: a snapshot, its findings. Out: banner, verdict, heading, a few large numbers.
 

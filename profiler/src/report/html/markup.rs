@@ -1,7 +1,8 @@
 //! HTML that cannot be injected into.
 //!
-//! In: markup that is part of this program, and text from anywhere. Out: a document in which every such text is text:
-//! [`Html::raw`] takes only what was compiled in, everything else is escaped, first for the eye, then for HTML.
+//! In: markup that is part of this program, and text from anywhere. Out: a document in which every such text
+//! is text: [`Html::raw`] takes only what was compiled in, everything else is escaped, first for the eye,
+//! then for HTML.
 
 use crate::report::document::cell::{Cell, Piece, Words};
 use crate::report::escape::{self, Charset};
@@ -69,7 +70,8 @@ impl Html {
         self
     }
 
-    /// A number that also stands in the JSON report, at `pointer` (RFC 6901): its exact value beside what is shown.
+    /// A number that also stands in the JSON report, at `pointer` (RFC 6901): its exact value beside what is
+    /// shown.
     pub(super) fn figure(&mut self, pointer: &str, exact: &str, shown: &str) -> &mut Self {
         self.raw("<data").attribute("data-json", pointer).attribute("value", exact).raw(">");
         self.text(shown).raw("</data>")

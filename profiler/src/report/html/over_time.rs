@@ -1,7 +1,8 @@
-//! Two charts over the window: how many requests were in flight and what they spent their time on, and how long they took.
+//! Two charts over the window: how many requests were in flight and what they spent their time on, and how
+//! long they took.
 //!
-//! In: requests, each with the number of requests that it stands for. Out: SVG of rectangles over one axis, both with words for
-//! who cannot see them. Columns are as wide as one another.
+//! In: requests, each with the number of requests that it stands for. Out: SVG of rectangles over one axis,
+//! both with words for who cannot see them. Columns are as wide as one another.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,8 @@ use crate::report::{summary, unit};
 
 /// Columns of the charts.
 const COLUMNS: u64 = 60;
-/// Height of the stack, in its own units: about as many as it has pixels. What is lower than one is not drawn.
+/// Height of the stack, in its own units: about as many as it has pixels. What is lower than one is not
+/// drawn.
 const HEIGHT: u64 = 200;
 /// Rows of the map for each power of ten, at these multiples of it.
 const STEPS: [u64; 5] = [100, 158, 251, 398, 631];
@@ -62,8 +64,8 @@ fn columns_of(window: Window, start_ns: u64, end_ns: u64) -> std::ops::RangeIncl
     column(start_ns).saturating_sub(1)..=(column(end_ns) + 1).min(COLUMNS - 1)
 }
 
-/// Time of requests in each column, by phase. In which order the phases of a request came is not known but for its
-/// waits before a thread took it. Those come first, the others are spread evenly over the rest of it.
+/// Time of requests in each column, by phase. In which order the phases of a request came is not known but
+/// for its waits before a thread took it. Those come first, the others are spread evenly over the rest of it.
 fn stack(spans: &[Span], window: Window) -> Vec<Phases> {
     let mut columns: Vec<Phases> = (0..COLUMNS).map(|_| Phases::default()).collect();
     for span in spans {
@@ -99,7 +101,8 @@ fn spread(columns: &mut [Phases], window: Window, (start_ns, end_ns): (u64, u64)
     }
 }
 
-/// Requests by the column in which they ended and by their length: (column, row) and how many; row 0 is the shortest.
+/// Requests by the column in which they ended and by their length: (column, row) and how many; row 0 is the
+/// shortest.
 fn map(spans: &[Span], window: Window) -> Vec<((u64, usize), u64)> {
     let edges = edges();
     let mut cells = BTreeMap::new();

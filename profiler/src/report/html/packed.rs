@@ -1,7 +1,7 @@
 //! Whole numbers as text, for the data in the page: a seventh to a half of what they take as JSON.
 //!
-//! In: numbers. Out: for each its digits to the base of 32, the lowest first, a letter each; all letters but the last have 32
-//! added. So a number below 32 takes one letter. `script.js` reads them back.
+//! In: numbers. Out: for each its digits to the base of 32, the lowest first, a letter each; all letters but
+//! the last have 32 added. So a number below 32 takes one letter. `script.js` reads them back.
 
 use serde::Serialize;
 

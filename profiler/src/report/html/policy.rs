@@ -1,7 +1,8 @@
-//! The Content-Security-Policy that the page carries: nothing but its own style and script, known by their hashes.
+//! The Content-Security-Policy that the page carries: nothing but its own style and script, known by their
+//! hashes.
 //!
-//! In: style and script. Out: the policy. A text of a traced process that became markup could still load and run
-//! nothing.
+//! In: style and script. Out: the policy. A text of a traced process that became markup could still load and
+//! run nothing.
 
 use sha2::{Digest as _, Sha256};
 

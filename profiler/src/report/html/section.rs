@@ -1,6 +1,7 @@
 //! Sections as markup: a heading, then one block after the other.
 //!
-//! In: sections of the document; what the stream said of requests. Out: markup that reads without script, but for the timeline.
+//! In: sections of the document; what the stream said of requests. Out: markup that reads without script, but
+//! for the timeline.
 
 use profiler_core::model::Snapshot;
 

@@ -1,7 +1,7 @@
 //! Tables: a caption, headings with their scope, rows.
 //!
-//! In: a table of the document. Out: markup that reads without script; where a table can be sorted, the script makes buttons
-//! of its headings.
+//! In: a table of the document. Out: markup that reads without script; where a table can be sorted, the
+//! script makes buttons of its headings.
 
 use super::chart;
 use super::markup::Html;
@@ -78,7 +78,8 @@ const NAME: (&str, &str) = ("<th scope=\"row\"", "</th>");
 /// Of any other.
 pub(super) const VALUE: (&str, &str) = ("<td", "</td>");
 
-/// A bar, or a value. A number that does not stand in the JSON report has its exact value here, by which it is sorted.
+/// A bar, or a value. A number that does not stand in the JSON report has its exact value here, by which it
+/// is sorted.
 pub(super) fn cell(html: &mut Html, tag: (&'static str, &'static str), width: Width, cell: &Cell) {
     html.raw(tag.0).raw(class(width));
     if let (None, Some(exact)) = (cell.figure(), cell.exact()) {

@@ -1,4 +1,5 @@
-//! The page against its rules: numbers as in the JSON, nothing hostile becomes markup, the same bytes each time.
+//! The page against its rules: numbers as in the JSON, nothing hostile becomes markup, the same bytes each
+//! time.
 
 use profiler_core::finding::Finding;
 use profiler_core::model::Snapshot;
@@ -152,8 +153,8 @@ fn skeleton(page: &str) -> Vec<String> {
     names
 }
 
-/// What the first screen of a page shows: elements with their classes and their words, to the end of the first finding; then the
-/// headings of all sections.
+/// What the first screen of a page shows: elements with their classes and their words, to the end of the
+/// first finding; then the headings of all sections.
 fn first_screen(page: &str) -> String {
     let body = page.split("<body").nth(1).unwrap_or_default();
     let top = body.split("</article>").next().unwrap_or_default();

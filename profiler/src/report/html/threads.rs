@@ -1,8 +1,8 @@
 //! What threads did, for the page's timeline: a thin lane below the requests of a slot.
 //!
-//! In: slices of threads as they come. Out: for each thread its time in one piece after the other, at most [`MOST`]
-//! in all. Beyond that pieces are twice as coarse, again and again. What took most of a piece gives it its colour.
-//! Nothing is left out of a thread's time, so the lane is as long as the thread was seen.
+//! In: slices of threads as they come. Out: for each thread its time in one piece after the other, at most
+//! [`MOST`] in all. Beyond that pieces are twice as coarse, again and again. What took most of a piece gives
+//! it its colour. Nothing is left out of a thread's time, so the lane is as long as the thread was seen.
 
 use std::collections::BTreeMap;
 
@@ -83,8 +83,8 @@ impl Lane {
     }
 }
 
-/// One thread's lane in the page's data: process, thread, start in µs from the start of the window, and state and length
-/// in µs of each piece.
+/// One thread's lane in the page's data: process, thread, start in µs from the start of the window, and state
+/// and length in µs of each piece.
 #[derive(Debug, Serialize)]
 pub(super) struct Shown(pub(super) u32, pub(super) u32, pub(super) i64, pub(super) Vec<u64>);
 
@@ -143,7 +143,8 @@ impl Threads {
         }
     }
 
-    /// Of the threads seen so far, the half that was there longest stays: those that come and go by the hundred give way.
+    /// Of the threads seen so far, the half that was there longest stays: those that come and go by the
+    /// hundred give way.
     fn make_room(&mut self) {
         let mut lengths: Vec<u64> = self.lanes.values().map(|lane| lane.end_ns - lane.start_ns).collect();
         lengths.sort_unstable();

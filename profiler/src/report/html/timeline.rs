@@ -1,7 +1,8 @@
-//! The page's timeline: requests on the slots that served them, what threads did below them, as data that the script draws.
+//! The page's timeline: requests on the slots that served them, what threads did below them, as data that the
+//! script draws.
 //!
-//! In: requests as they come to their end. Out: at most [`MOST`] of them, evenly thinned beyond that (the slowest stay),
-//! with legends and the place where the script draws.
+//! In: requests as they come to their end. Out: at most [`MOST`] of them, evenly thinned beyond that (the
+//! slowest stay), with legends and the place where the script draws.
 
 use std::collections::{BTreeMap, BTreeSet};
 

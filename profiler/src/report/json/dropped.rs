@@ -1,6 +1,7 @@
 //! `drops`: what became of connections.
 //!
-//! In: that part of a snapshot. Out: a serialisable view of it; nothing where it is not known how connections end.
+//! In: that part of a snapshot. Out: a serialisable view of it; nothing where it is not known how connections
+//! end.
 
 use profiler_core::model::Snapshot;
 use profiler_core::model::dropped::{self, Dropped};

@@ -135,7 +135,8 @@ view! {
     }
 }
 
-/// Begun attempts to take the lock; nothing unless they are counted, which is done for the method `full` alone.
+/// Begun attempts to take the lock; nothing unless they are counted, which is done for the method `full`
+/// alone.
 fn attempts(method: &GilMethodUsed) -> Option<u64> {
     let is_counted = method.attempts > 0 || method.files.iter().any(|file| file.method == "full");
     is_counted.then_some(method.attempts)

@@ -1,4 +1,5 @@
-//! `gil.places` and a request's `gil_waits`: where in Python the holders of the interpreter lock were, and those that waited long.
+//! `gil.places` and a request's `gil_waits`: where in Python the holders of the interpreter lock were, and
+//! those that waited long.
 //!
 //! In: the places of a snapshot, the waits of a request. Out: their numbers.
 

@@ -1,6 +1,7 @@
 //! `not_measured`: what has no numbers in a report, and why.
 //!
-//! In: what a snapshot says of itself. Out: parts of the report, each by its JSON pointer, with a reason; in the order of the keys.
+//! In: what a snapshot says of itself. Out: parts of the report, each by its JSON pointer, with a reason; in
+//! the order of the keys.
 
 use profiler_core::fact::Attached;
 use profiler_core::model::Snapshot;

@@ -1,6 +1,8 @@
-//! `requests.request_start`: how long requests were on their way before the server, by the stamps of a front end.
+//! `requests.request_start`: how long requests were on their way before the server, by the stamps of a front
+//! end.
 //!
-//! In: what the requests of a snapshot say. Out: a serialisable view of it; nothing where none has such a header.
+//! In: what the requests of a snapshot say. Out: a serialisable view of it; nothing where none has such a
+//! header.
 
 use profiler_core::model::request_start::RequestStarts as Model;
 use serde::Serialize;

@@ -23,7 +23,8 @@ view! {
 }
 
 impl RoundTrips {
-    /// Nothing where none were seen: on event loops they are not counted. In light mode there are waits alone.
+    /// Nothing where none were seen: on event loops they are not counted. In light mode there are waits
+    /// alone.
     pub(super) fn new(trips: &round_trips::RoundTrips) -> Option<Self> {
         let is_counted = !trips.has_waits_alone();
         let total = trips.total();

@@ -9,8 +9,8 @@ use super::tests::SCHEMA;
 
 /// Ends of keys that say the unit of a number.
 const UNITS: [&str; 6] = ["_ns", "_bytes", "_ratio", "_per_second", "_per_connection", "_request_seconds"];
-/// What `x-unit` may say of a number without such an end. It may be how many of what the key names, or a number that
-/// something is called by. Or it is a value whose unit is that of what a key beside it names.
+/// What `x-unit` may say of a number without such an end. It may be how many of what the key names, or a
+/// number that something is called by. Or it is a value whose unit is that of what a key beside it names.
 const WITHOUT_UNIT: [&str; 3] = ["count", "id", "by_name"];
 /// Keys of words that no minor version adds to; all other lists of words are `examples`.
 const CLOSED: [&str; 3] = ["answer", "direction", "framing"];

@@ -1,7 +1,7 @@
 //! JSON that a terminal can be shown.
 //!
-//! In: what `serde_json` writes. Out: the same document, in which every character that a terminal could act on is a
-//! `\u` escape: the values are unchanged, only their spelling is.
+//! In: what `serde_json` writes. Out: the same document, in which every character that a terminal could act
+//! on is a `\u` escape: the values are unchanged, only their spelling is.
 
 use std::io::{self, Write};
 

@@ -1,7 +1,7 @@
 //! How far means can be trusted.
 //!
-//! In: the spread of a group of requests. Out: standard errors of its mean length and of its mean time in each phase, by
-//! batches of requests that followed one another; null where there are too few.
+//! In: the spread of a group of requests. Out: standard errors of its mean length and of its mean time in
+//! each phase, by batches of requests that followed one another; null where there are too few.
 
 use profiler_core::model::spread;
 use profiler_core::phase::Phase;

@@ -1,4 +1,5 @@
-//! What a finding says here, and what it means: its page, as `wsgi-trace explain` prints it, as wide as the screen.
+//! What a finding says here, and what it means: its page, as `wsgi-trace explain` prints it, as wide as the
+//! screen.
 //!
 //! In: a moment, the finding's id. Out: as many lines as the screen has rows.
 

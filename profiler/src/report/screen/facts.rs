@@ -116,7 +116,8 @@ fn sparkline(rates: &[u64], room: usize, paint: Paint) -> String {
     rates.iter().map(|rate| heights.get(height(rate)).copied().unwrap_or(' ')).collect()
 }
 
-/// Who waits for the interpreter lock now and who has it, and what it cost in the window; at most `rows` lines.
+/// Who waits for the interpreter lock now and who has it, and what it cost in the window; at most `rows`
+/// lines.
 pub(super) fn gil(shown: &Shown, paint: Paint, width: usize, rows: usize) -> Vec<Line<'static>> {
     let gil = &shown.snapshot.gil;
     let mut line = labelled(paint, "GIL");
@@ -221,7 +222,8 @@ pub(super) fn listeners(shown: &Shown, paint: Paint, width: usize, rows: usize) 
     lines
 }
 
-/// Connections that were not served and why, if there are any; the most frequent causes, as far as there is room.
+/// Connections that were not served and why, if there are any; the most frequent causes, as far as there is
+/// room.
 pub(super) fn dropped(shown: &Shown, paint: Paint, width: usize) -> Option<Line<'static>> {
     let dropped = &shown.snapshot.dropped;
     let mut causes: Vec<_> = Cause::ALL.iter().map(|cause| (dropped.count(*cause), cause.name())).collect();

@@ -1,7 +1,7 @@
 //! What there is to see at one moment.
 //!
-//! In: a snapshot as if the window ended now, its findings, what the threads do, the latest finished requests.
-//! Out: [`Shown`], which the screen draws. Immutable: a paused screen keeps the one it has.
+//! In: a snapshot as if the window ended now, its findings, what the threads do, the latest finished
+//! requests. Out: [`Shown`], which the screen draws. Immutable: a paused screen keeps the one it has.
 
 use std::sync::Arc;
 
@@ -35,7 +35,8 @@ pub enum Source {
     Live {
         /// Length at which a window ends and the next begins.
         window_ns: u64,
-        /// The window ended this long ago, and the one after it is too young to be judged; `None`: it goes on.
+        /// The window ended this long ago, and the one after it is too young to be judged; `None`: it goes
+        /// on.
         ended_ago_ns: Option<u64>,
     },
     /// A recording.

@@ -1,8 +1,9 @@
 //! Everything at a glance, and a list below.
 //!
-//! In: a moment and what the reader looks at. Out: as many lines as the screen has rows. First what to know in three
-//! seconds: the verdict, what to change, one bar. Below the line that names the server: what it rests on. A taller screen
-//! shows more of reasons, of slots, of listeners, and the rest of it goes to the list.
+//! In: a moment and what the reader looks at. Out: as many lines as the screen has rows. First what to know
+//! in three seconds: the verdict, what to change, one bar. Below the line that names the server: what it
+//! rests on. A taller screen shows more of reasons, of slots, of listeners, and the rest of it goes to the
+//! list.
 
 use ratatui::text::Line;
 

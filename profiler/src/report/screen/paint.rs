@@ -1,6 +1,7 @@
 //! What the terminal can show, and how roles of text look there.
 //!
-//! In: the caller's decision on colour and charset. Out: spans and lines. Without colour, weight and letters remain.
+//! In: the caller's decision on colour and charset. Out: spans and lines. Without colour, weight and letters
+//! remain.
 
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
@@ -62,7 +63,8 @@ impl Paint {
         self.charset.quote(text, width)
     }
 
-    /// Escaped text that goes on where there is no room: with an ellipsis behind its last whole word, if it has more than one.
+    /// Escaped text that goes on where there is no room: with an ellipsis behind its last whole word, if it
+    /// has more than one.
     pub fn ending(self, text: &str, width: usize) -> String {
         let ellipsis = self.charset.ellipsis();
         let mut kept = text.trim_end().to_owned();
@@ -77,8 +79,8 @@ impl Paint {
         format!("{kept} {ellipsis}")
     }
 
-    /// A line that says by an ellipsis that it is longer than the screen is wide. It ends behind a word where one ends near
-    /// there: half a number would be read as a number.
+    /// A line that says by an ellipsis that it is longer than the screen is wide. It ends behind a word where
+    /// one ends near there: half a number would be read as a number.
     pub fn fit(self, line: Line<'static>, width: usize) -> Line<'static> {
         if line.width() <= width {
             return line;

@@ -56,7 +56,8 @@ pub(super) fn bar(all: &Phases, room: usize, paint: Paint) -> Vec<Span<'static>>
     if all.total_ns() == 0 { Vec::new() } else { letters(&cells(all, room), paint) }
 }
 
-/// Letters, each with its words, behind what the first line begins with; as many lines as they need, at most `rows`.
+/// Letters, each with its words, behind what the first line begins with; as many lines as they need, at most
+/// `rows`.
 pub(super) fn legend(
     words: Vec<(Term, String)>,
     first: Line<'static>,
@@ -83,7 +84,8 @@ pub(super) fn legend(
     lines
 }
 
-/// Cells of each phase: as many as there are in all, by largest remainder; what has time and room has at least one.
+/// Cells of each phase: as many as there are in all, by largest remainder; what has time and room has at
+/// least one.
 fn cells(all: &Phases, room: usize) -> Vec<(Phase, usize)> {
     let whole_ns = u128::from(all.total_ns()).max(1);
     let mut parts: Vec<(Phase, usize, u128)> = all

@@ -1,6 +1,7 @@
 //! One request over time: what its threads did, from its first byte to its last.
 //!
-//! In: a kept request. Out: a ruler, a line of letters for each thread, the phases, which add up to its length.
+//! In: a kept request. Out: a ruler, a line of letters for each thread, the phases, which add up to its
+//! length.
 
 use ratatui::text::{Line, Span};
 

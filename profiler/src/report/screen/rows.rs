@@ -1,6 +1,7 @@
 //! The rows of each list.
 //!
-//! In: a moment, and what the reader wants to see of it. Out: a [`Table`] with the rows that the filter lets through, in their order.
+//! In: a moment, and what the reader wants to see of it. Out: a [`Table`] with the rows that the filter lets
+//! through, in their order.
 
 use std::cmp::Reverse;
 
@@ -44,7 +45,8 @@ pub(super) fn second(shown: &Shown, look: &Look, paint: Paint, width: usize) -> 
     Some(table_of(shown, look, kind, None, paint, width < WIDE))
 }
 
-/// The rows of a list. `of_endpoint`: only the requests of this one; `narrow`: there is no room for names of phases.
+/// The rows of a list. `of_endpoint`: only the requests of this one; `narrow`: there is no room for names of
+/// phases.
 fn table_of(
     shown: &Shown,
     look: &Look,

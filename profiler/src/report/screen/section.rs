@@ -1,7 +1,8 @@
-//! Sections of the report: what there is to say of a signal, as the text report says it, as wide as the screen.
+//! Sections of the report: what there is to say of a signal, as the text report says it, as wide as the
+//! screen.
 //!
-//! In: a moment, the section that is wanted (none: all of them), blocks of the document. Out: lines. A signal that the document
-//! gains is here without a line of its own.
+//! In: a moment, the section that is wanted (none: all of them), blocks of the document. Out: lines. A signal
+//! that the document gains is here without a line of its own.
 
 use ratatui::text::{Line, Span};
 

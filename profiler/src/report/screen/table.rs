@@ -1,6 +1,7 @@
 //! How a list is laid out: a table with a selected row.
 //!
-//! In: rows. Out: lines, as many as there is room for, the selected row among them; on a wide screen each ends in its bar.
+//! In: rows. Out: lines, as many as there is room for, the selected row among them; on a wide screen each
+//! ends in its bar.
 
 use profiler_core::phase::Phases;
 use ratatui::text::{Line, Span};
@@ -52,7 +53,8 @@ pub struct Table {
 }
 
 impl Table {
-    /// The row that the keys act on: the one that was selected, wherever it is by now, or what stands in its place.
+    /// The row that the keys act on: the one that was selected, wherever it is by now, or what stands in its
+    /// place.
     pub fn selected(&self, look: &Look) -> usize {
         let (key, place) = &look.selected;
         let found = key.as_ref().and_then(|key| self.rows.iter().position(|row| row.key == *key));

@@ -1,4 +1,5 @@
-//! The verdict: the cause of what costs most and what to change, in words that a tired person gets; then what it rests on.
+//! The verdict: the cause of what costs most and what to change, in words that a tired person gets; then what
+//! it rests on.
 //!
 //! In: the findings of the window. Out: the first lines of the screen, which are never cut; lines of reasons.
 

@@ -17,8 +17,8 @@ pub(super) fn labelled(paint: Paint, label: &str) -> Line<'static> {
     Line::from(paint.span(Role::Strong, &format!("{label:<LABEL$}")))
 }
 
-/// A text wrapped beside what the first line begins with; the others begin at column `indent`. What is longer than `rows`
-/// lines is cut with an ellipsis, behind a word.
+/// A text wrapped beside what the first line begins with; the others begin at column `indent`. What is longer
+/// than `rows` lines is cut with an ellipsis, behind a word.
 pub(super) fn beside(
     paint: Paint,
     (first, indent): (Line<'static>, usize),

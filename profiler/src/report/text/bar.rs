@@ -1,7 +1,7 @@
 //! Bars: a share as a length.
 //!
-//! In: a ratio of 0 to 1. Out: at most `width` columns of blocks (eighths in Unicode, halves in ASCII); what is not
-//! nothing is never drawn as nothing.
+//! In: a ratio of 0 to 1. Out: at most `width` columns of blocks (eighths in Unicode, halves in ASCII); what
+//! is not nothing is never drawn as nothing.
 
 use crate::report::escape::Charset;
 

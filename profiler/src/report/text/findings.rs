@@ -63,8 +63,8 @@ pub(super) fn one(page: &mut Page, verdict: &Verdict<'_>) {
     }
 }
 
-/// Requests to look at; with `--verbose` first what the verdict was judged by: the limits that were passed, each with its measure. All numbers are in
-/// the JSON report.
+/// Requests to look at; with `--verbose` first what the verdict was judged by: the limits that were passed,
+/// each with its measure. All numbers are in the JSON report.
 fn evidence(page: &Page, finding: &Finding) -> String {
     let charset = page.style.charset;
     let passed =

@@ -1,7 +1,7 @@
 //! The page that sections write on: headings, lines, wrapped paragraphs.
 //!
-//! In: text of the sections. Out: lines of at most so many columns, without blanks at their ends. Each piece says
-//! what it is for, so that the text report and the live screen paint it each in its way.
+//! In: text of the sections. Out: lines of at most so many columns, without blanks at their ends. Each piece
+//! says what it is for, so that the text report and the live screen paint it each in its way.
 
 use crate::report::escape::{Charset, columns};
 use crate::report::style::{Role, Style};
@@ -20,7 +20,8 @@ pub(in crate::report) struct Page {
     lines: Vec<Vec<Run>>,
     pub(super) style: Style,
     pub(super) width: usize,
-    /// Whether what has a letter in the vocabulary has it here: on the live screen, whose bars are made of letters.
+    /// Whether what has a letter in the vocabulary has it here: on the live screen, whose bars are made of
+    /// letters.
     pub(super) has_letters: bool,
 }
 
@@ -86,8 +87,8 @@ impl Page {
         self.style.charset.quote(text, max_columns)
     }
 
-    /// Text that may quote hostile strings, escaped and wrapped: `first` stands before the first line, blanks of the
-    /// same width before the others. `first` and the text are painted each in its role.
+    /// Text that may quote hostile strings, escaped and wrapped: `first` stands before the first line, blanks
+    /// of the same width before the others. `first` and the text are painted each in its role.
     pub(super) fn paragraph(&mut self, first: (Role, &str), text: (Role, &str)) {
         let indent = columns(first.1);
         let blanks = " ".repeat(indent);
@@ -107,8 +108,8 @@ impl Page {
     }
 }
 
-/// Breaks at blanks so that no line is wider than `width`, never between a number and its unit; a word that is wider by
-/// itself is broken anywhere.
+/// Breaks at blanks so that no line is wider than `width`, never between a number and its unit; a word that
+/// is wider by itself is broken anywhere.
 pub(in crate::report) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();

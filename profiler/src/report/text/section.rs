@@ -46,7 +46,8 @@ pub(in crate::report) fn write_block(page: &mut Page, block: &Block<'_>) {
     }
 }
 
-/// A line for each: `  name    duration  share  bar  meaning`; with letters closer together, and its letter first.
+/// A line for each: `  name    duration  share  bar  meaning`; with letters closer together, and its letter
+/// first.
 fn bars(page: &mut Page, bars: &Bars) {
     let shown: Vec<&Bar> = bars.list.iter().filter(|bar| bar.on.is(On::TEXT)).collect();
     // No meaning is cut; all bars of phases are of one width.

@@ -60,8 +60,8 @@ impl Drawn {
         widest.max(self.columns.get(index).map_or(0, |column| columns(column.heading)))
     }
 
-    /// Width that no cell of each column exceeds. Shrinking ones share what the others leave when these are as wide as their
-    /// widest cell; who needs less than its share leaves the rest to the others.
+    /// Width that no cell of each column exceeds. Shrinking ones share what the others leave when these are
+    /// as wide as their widest cell; who needs less than its share leaves the rest to the others.
     fn bounds(&self, page: &Page) -> Vec<usize> {
         let mut room = page.width.saturating_sub(self.columns.len() * usize::from(GAP));
         let mut shrinking = Vec::new();

@@ -1,7 +1,7 @@
 //! Strings of the program's own, written once and named by number afterwards.
 //!
-//! In: static strings (so their number is bounded by the program text). Out: numbers, and the `InternedData` that the
-//! next packet must carry.
+//! In: static strings (so their number is bounded by the program text). Out: numbers, and the `InternedData`
+//! that the next packet must carry.
 
 use std::collections::HashMap;
 

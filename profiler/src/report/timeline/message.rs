@@ -1,10 +1,12 @@
 //! The part of Perfetto's trace format that the timeline needs, as protobuf messages.
 //!
-//! In: nothing. Out: messages that `prost` encodes. Names and field numbers are those of the public definitions,
-//! `protos/perfetto/trace/` in <https://github.com/google/perfetto> (`trace.proto`, `trace_packet.proto`,
-//! `trace_packet_defaults.proto`, `clock_snapshot.proto`, `interned_data/interned_data.proto`, and in `track_event/`:
-//! `track_event.proto`, `track_descriptor.proto`, `process_descriptor.proto`, `thread_descriptor.proto`,
-//! `counter_descriptor.proto`, `debug_annotation.proto`; read at commit ec5d16b). Field numbers never change there.
+//! In: nothing. Out: messages that `prost` encodes. Names and field numbers are those of the public
+//! definitions, `protos/perfetto/trace/` in <https://github.com/google/perfetto> (`trace.proto`,
+//! `trace_packet.proto`,
+//! `trace_packet_defaults.proto`, `clock_snapshot.proto`, `interned_data/interned_data.proto`, and in
+//! `track_event/`: `track_event.proto`, `track_descriptor.proto`, `process_descriptor.proto`,
+//! `thread_descriptor.proto`, `counter_descriptor.proto`, `debug_annotation.proto`; read at commit ec5d16b).
+//! Field numbers never change there.
 
 /// `BuiltinClock.BUILTIN_CLOCK_REALTIME`.
 pub(super) const CLOCK_REALTIME: u32 = 1;
@@ -164,8 +166,8 @@ pub(super) struct CounterDescriptor {
     pub(super) unit_name: Option<String>,
 }
 
-/// A begin, an end, an instant or a counter's value on a track. Its repeated numbers are not packed: the format is
-/// proto2, and Perfetto's reader takes a packed list for one strange number.
+/// A begin, an end, an instant or a counter's value on a track. Its repeated numbers are not packed: the
+/// format is proto2, and Perfetto's reader takes a packed list for one strange number.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct TrackEvent {
     #[prost(uint64, repeated, packed = "false", tag = "3")]

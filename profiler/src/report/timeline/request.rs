@@ -1,7 +1,7 @@
 //! How a request shows: its name, its values, and the arrows to the threads that served it.
 //!
-//! In: a [`Request`]. Out: a name, debug annotations, and for each of its events the flow that it begins, continues
-//! or ends.
+//! In: a [`Request`]. Out: a name, debug annotations, and for each of its events the flow that it begins,
+//! continues or ends.
 
 use profiler_core::event::Tid;
 use profiler_core::model::request::{Framing, Request};
@@ -66,8 +66,8 @@ pub(super) fn annotations(interner: &mut Interner, request: &Request) -> Vec<Deb
     annotations
 }
 
-/// Number of the arrow that leads from the holder of the interpreter lock to a thread that begins to wait at this time: the
-/// same in every file.
+/// Number of the arrow that leads from the holder of the interpreter lock to a thread that begins to wait at
+/// this time: the same in every file.
 pub(super) fn arrow(waiter: Tid, since_ns: u64) -> u64 {
     // FNV-1a over 64 bits. The top bit keeps it apart from the numbers of requests, and it is never 0.
     let bytes = waiter.to_le_bytes().into_iter().chain(since_ns.to_le_bytes());
@@ -97,8 +97,8 @@ pub(super) struct Flows {
 }
 
 impl Flows {
-    /// Perfetto orders a flow's events by their start and ignores what comes after its end, so the end must be where
-    /// the last one begins.
+    /// Perfetto orders a flow's events by their start and ignores what comes after its end, so the end must
+    /// be where the last one begins.
     pub(super) fn of(request: &Request) -> Self {
         let last =
             request.stretches.iter().enumerate().max_by_key(|(index, stretch)| (stretch.start_ns, *index));

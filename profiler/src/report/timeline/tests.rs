@@ -104,8 +104,8 @@ fn events(trace: &Trace) -> Vec<(u64, TrackEvent)> {
         .collect()
 }
 
-/// What a reader relies on: a header, parents before children, described tracks, numbers that were given out, and on
-/// each track, in the order of time, one begin and one end in turn.
+/// What a reader relies on: a header, parents before children, described tracks, numbers that were given out,
+/// and on each track, in the order of time, one begin and one end in turn.
 fn assert_well_formed(trace: &Trace) {
     let first = trace.packet.first().expect("a header");
     assert_eq!(first.sequence_flags, Some(STATE_CLEARED));

@@ -7,8 +7,8 @@ use crate::report::escape::is_plain;
 /// Longest name in characters, without the mark of a cut.
 pub(super) const NAME_CHARACTERS: usize = 200;
 
-/// At most [`NAME_CHARACTERS`] characters of `text`; what would break a line, end a string or turn the direction of
-/// writing is replaced.
+/// At most [`NAME_CHARACTERS`] characters of `text`; what would break a line, end a string or turn the
+/// direction of writing is replaced.
 pub(super) fn bounded(text: &str) -> String {
     let mut rest = text.chars();
     let mut name: String = rest.by_ref().take(NAME_CHARACTERS).map(shown).collect();

@@ -1,8 +1,9 @@
 //! Tracks: who their parents are, how they are named, and until when each is taken.
 //!
-//! In: processes, threads and slots, and the intervals drawn on their tracks. Out: track descriptors, numbers that
-//! identify tracks, and for each interval a track on which it overlaps nothing. Bounded: the tracks that were used
-//! longest ago are forgotten first (they are described again when they come back, which Perfetto allows).
+//! In: processes, threads and slots, and the intervals drawn on their tracks. Out: track descriptors, numbers
+//! that identify tracks, and for each interval a track on which it overlaps nothing. Bounded: the tracks that
+//! were used longest ago are forgotten first (they are described again when they come back, which Perfetto
+//! allows).
 
 use std::collections::HashMap;
 
@@ -18,8 +19,8 @@ pub(super) const MAX_TRACKS: usize = 16_384;
 /// Tracks side by side for intervals that overlap.
 pub(super) const MAX_LANES: u32 = 512;
 
-/// One track. `lane` 0 is the first; a further lane takes what would overlap on those before it. Lanes of one parent
-/// share a name, by which the viewer joins them into one row group.
+/// One track. `lane` 0 is the first; a further lane takes what would overlap on those before it. Lanes of one
+/// parent share a name, by which the viewer joins them into one row group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Track {
     Process { tgid: Tid },
@@ -54,7 +55,8 @@ impl Track {
         }
     }
 
-    /// Number that identifies the track in the file: the same in every file for the same process, thread or slot.
+    /// Number that identifies the track in the file: the same in every file for the same process, thread or
+    /// slot.
     pub(super) fn uuid(self) -> u64 {
         let words = match self {
             Self::Process { tgid } => [1, tgid, 0, 0],

@@ -1,7 +1,8 @@
-//! How a connection's arrival shows: a point on its listener's track, and an arrow to each thread that it woke.
+//! How a connection's arrival shows: a point on its listener's track, and an arrow to each thread that it
+//! woke.
 //!
-//! In: one wakeup. Out: the point, and an interval beside the thread, from its wakeup until it slept again or returned;
-//! its name tells winner and losers apart.
+//! In: one wakeup. Out: the point, and an interval beside the thread, from its wakeup until it slept again or
+//! returned; its name tells winner and losers apart.
 
 use std::io::Write;
 

@@ -17,9 +17,11 @@ use super::mapping::Mapping;
 
 /// Attempts to look at a thread's account and at something else between two of its changes.
 const MAX_LOOKS: u32 = 16;
-/// Attempts to read an element that is being written before the writer is waited for; a program writes for well under a microsecond.
+/// Attempts to read an element that is being written before the writer is waited for; a program writes for
+/// well under a microsecond.
 const SPINS: u32 = 1000;
-/// Unless it is held up while it writes: by an interrupt, or by a hypervisor that has taken its CPU. Then there are so many more attempts, with a pause each.
+/// Unless it is held up while it writes: by an interrupt, or by a hypervisor that has taken its CPU. Then
+/// there are so many more attempts, with a pause each.
 const MAX_PAUSES: u32 = 1000;
 /// Between two of them.
 const PAUSE: Duration = Duration::from_micros(100);
@@ -38,8 +40,9 @@ impl AccountTable {
         (0..self.0.count()).filter_map(|index| self.read(index))
     }
 
-    /// A copy of every account that belongs to a thread, and what `look` finds while it stays as it is; of a thread that
-    /// changes all the time, the last look. Threads of which `look` finds nothing are left out.
+    /// A copy of every account that belongs to a thread, and what `look` finds while it stays as it is; of a
+    /// thread that changes all the time, the last look. Threads of which `look` finds nothing are left
+    /// out.
     pub(super) fn each_at_rest<T>(
         &self,
         look: impl Fn(&ThreadAccount) -> Option<T>,
@@ -60,7 +63,8 @@ impl AccountTable {
         })
     }
 
-    /// A consistent copy of one element; `None` if it is free (or, which does not happen, not at rest for a tenth of a second).
+    /// A consistent copy of one element; `None` if it is free (or, which does not happen, not at rest for a
+    /// tenth of a second).
     fn read(&self, index: usize) -> Option<ThreadAccount> {
         let element = self.0.element(index)?;
         for attempt in 0..SPINS + MAX_PAUSES {
@@ -252,7 +256,8 @@ mod tests {
                 (tid, start_ns, 0, start_ns);
             account
         };
-        // The second has gone on after that moment, the third both times; the fourth is new, the fifth has ended.
+        // The second has gone on after that moment, the third both times; the fourth is new, the fifth has
+        // ended.
         let before = [thread(1, 400), thread(2, 500), thread(3, 1_300), thread(5, 600)];
         let after = [thread(1, 400), thread(2, 1_260), thread(3, 1_400), thread(4, 1_270)];
         let open = slices_at(&before, after.into_iter(), 1_250);

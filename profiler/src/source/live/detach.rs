@@ -1,7 +1,7 @@
 //! Detaching tracepoints of single system calls: each takes the kernel some 70 ms, one after the other.
 //!
-//! In: the attached programs. Out: a process of our own that holds what is left until the kernel is done, so that the
-//! command line comes back at once. All other programs are detached at once, before.
+//! In: the attached programs. Out: a process of our own that holds what is left until the kernel is done, so
+//! that the command line comes back at once. All other programs are detached at once, before.
 
 use std::io::PipeWriter;
 use std::os::fd::AsRawFd as _;
@@ -55,14 +55,15 @@ fn stop(ebpf: &mut Ebpf) {
     }
 }
 
-/// Forks a grandchild that inherits the links and ends when the returned pipe is closed: only then, as their last
-/// holder, does it pay for them. The standard streams are closed before, so that a pipe's reader is not kept waiting.
+/// Forks a grandchild that inherits the links and ends when the returned pipe is closed: only then, as their
+/// last holder, does it pay for them. The standard streams are closed before, so that a pipe's reader is not
+/// kept waiting.
 fn linger() -> Option<PipeWriter> {
     let (reader, writer) = std::io::pipe().ok()?;
     let (read_end, write_end) = (reader.as_raw_fd(), writer.as_raw_fd());
-    // SAFETY: the children only call `fork`, `close`, `read` and `_exit`, which are async-signal-safe, and so allowed
-    // after a fork of a process with several threads. The buffer is a local byte. `waitpid` gets a null pointer for a
-    // status that nobody wants.
+    // SAFETY: the children only call `fork`, `close`, `read` and `_exit`, which are async-signal-safe, and so
+    // allowed after a fork of a process with several threads. The buffer is a local byte. `waitpid` gets
+    // a null pointer for a status that nobody wants.
     unsafe {
         let child = libc::fork();
         if child == 0 {

@@ -1,8 +1,8 @@
 //! Evidence among the other records: it comes through a ring of its own, and takes its place by time.
 //!
-//! In: the records of that ring, and the times of those of the others as they are handed out. Out: both in the order of their
-//! times. Handed out first, evidence of this moment would make all that waits in the other rings come too late, after a pause
-//! of the reader that was longer than records are held back.
+//! In: the records of that ring, and the times of those of the others as they are handed out. Out: both in
+//! the order of their times. Handed out first, evidence of this moment would make all that waits in the other
+//! rings come too late, after a pause of the reader that was longer than records are held back.
 
 use std::collections::VecDeque;
 

@@ -1,7 +1,8 @@
 //! What connections to the target's listeners have set in motion so far.
 //!
-//! In: the map `LISTENERS`; listeners that are closed. Out: [`ListenerCounts`], cumulative, by inode; the kernel side's tables
-//! without those that are closed: a server may make one for each worker, and the tables have room for a thousand.
+//! In: the map `LISTENERS`; listeners that are closed. Out: [`ListenerCounts`], cumulative, by inode; the
+//! kernel side's tables without those that are closed: a server may make one for each worker, and the tables
+//! have room for a thousand.
 
 use std::collections::BTreeSet;
 
@@ -36,7 +37,8 @@ pub(super) fn counts(table: &ListenerTable) -> ListenerCounts {
 /// By the address object of a UNIX listener: its inode.
 pub(super) type UnixTable = HashMap<MapData, u64, u32>;
 
-/// Takes the listeners out of a table that are closed. What lies at the address of one by now has another inode, and stays.
+/// Takes the listeners out of a table that are closed. What lies at the address of one by now has another
+/// inode, and stays.
 pub(super) fn forget<V: Pod>(
     table: &mut HashMap<MapData, u64, V>,
     closed: &BTreeSet<u64>,

@@ -1,6 +1,7 @@
 //! The interpreter locks that the kernel side follows, and what it reads of interpreters.
 //!
-//! In: where the locks of a process are. Out: the maps `INTERPRETERS` and `LOCKS` filled, and `TASKS_GENERATION`.
+//! In: where the locks of a process are. Out: the maps `INTERPRETERS` and `LOCKS` filled, and
+//! `TASKS_GENERATION`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{Ordering, fence};
@@ -22,7 +23,8 @@ pub struct FollowedLocks {
     pub main: u64,
     /// Addresses of those of sub-interpreters that have one of their own.
     pub others: Vec<u64>,
-    /// Distance of a thread's number in its `PyThreadState`, or of what leads to it; `None`: holders are not read.
+    /// Distance of a thread's number in its `PyThreadState`, or of what leads to it; `None`: holders are not
+    /// read.
     pub thread_number_at: Option<u64>,
     /// How far the number is from where the word there points; `None`: it is there itself.
     pub thread_number_through: Option<u64>,
@@ -115,7 +117,8 @@ impl LockTable {
         }
     }
 
-    /// A process is gone. The kernel side forgets its main lock by itself, but for one that was told after the end.
+    /// A process is gone. The kernel side forgets its main lock by itself, but for one that was told after
+    /// the end.
     pub(super) fn forget(&mut self, tgid: u32) {
         let _ = self.interpreters.remove(&tgid);
         self.ways.remove(&tgid);

@@ -1,7 +1,8 @@
 //! The rings that records come through: one for each CPU, and one for the iterators.
 //!
-//! In: what the programs write (`profiler_common::ring`). Out: records, those of all rings in the order of their time so
-//! far as they have come, and how many were written. What was taken is told to the writers, who count what finds no room.
+//! In: what the programs write (`profiler_common::ring`). Out: records, those of all rings in the order of
+//! their time so far as they have come, and how many were written. What was taken is told to the writers, who
+//! count what finds no room.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -114,8 +115,9 @@ impl Rings {
         })
     }
 
-    /// Hands what was written before this call, and is no later than `until_ns`, to `each`, oldest first; returns how many. Between its looks at
-    /// two rings the reader may lose its CPU: without that moment, what one ring has of the pause would pass what the other has.
+    /// Hands what was written before this call, and is no later than `until_ns`, to `each`, oldest first;
+    /// returns how many. Between its looks at two rings the reader may lose its CPU: without that moment,
+    /// what one ring has of the pause would pass what the other has.
     pub(super) fn drain_until(&mut self, until_ns: u64, mut each: impl FnMut(&[u8])) -> u64 {
         let written: Vec<u64> = (0..self.taken.len()).map(|ring| self.written(ring)).collect();
         // What the writers had written before they moved their positions is read after this.
@@ -191,8 +193,8 @@ impl Rings {
         let chunk = usize::try_from(position / CHUNK_BYTES).ok()?.checked_rem(self.chunks_a_ring)?;
         let element = self.chunks.element(ring.checked_mul(self.chunks_a_ring)?.checked_add(chunk)?)?;
         let start = usize::try_from(position % CHUNK_BYTES).ok()?;
-        // SAFETY: the writer does not touch the chunk before it is told that these records were taken, which needs
-        // `&mut self`; the bytes from `start` on are inside the element.
+        // SAFETY: the writer does not touch the chunk before it is told that these records were taken, which
+        // needs `&mut self`; the bytes from `start` on are inside the element.
         let bytes = unsafe {
             std::slice::from_raw_parts(element.cast::<u8>().add(start), ELEMENT_BYTES.checked_sub(start)?)
         };
@@ -200,8 +202,8 @@ impl Rings {
         bytes.get(..usize::from(length).max(size_of::<RecordHeader>()))
     }
 
-    /// Tells the writer what was taken. Where the kernel refuses (which it has no reason to) the ring fills up, and what
-    /// finds no room is counted.
+    /// Tells the writer what was taken. Where the kernel refuses (which it has no reason to) the ring fills
+    /// up, and what finds no room is counted.
     fn tell(&mut self, ring: usize) {
         let (Some(taken), Some(told)) = (self.taken.get(ring), self.told.get_mut(ring)) else { return };
         // What was taken has been read before the writer may write there.

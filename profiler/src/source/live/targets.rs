@@ -14,8 +14,9 @@ use super::map::take;
 /// The map.
 const NAME: &str = "TARGETS";
 
-/// Maps of this very process, which has two while `serve` traces in full beside light mode. Some stay for a moment after their
-/// programs were detached, and numbers are not given again soon: they are kept for a while.
+/// Maps of this very process, which has two while `serve` traces in full beside light mode. Some stay for a
+/// moment after their programs were detached, and numbers are not given again soon: they are kept for a
+/// while.
 static OWN: Mutex<VecDeque<u32>> = Mutex::new(VecDeque::new());
 /// How many of them.
 const MAX_OWN: usize = 64;

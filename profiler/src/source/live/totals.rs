@@ -30,7 +30,8 @@ impl Totals {
     /// Takes the first sample of every thread.
     pub(super) fn start(table: &AccountTable) -> Self {
         let start_ns = monotonic_ns();
-        // A wait for a CPU that began before the account counts whole in the kernel's: such a thread is left out.
+        // A wait for a CPU that began before the account counts whole in the kernel's: such a thread is left
+        // out.
         let waits_since_before = |account: &ThreadAccount| {
             account.state == RUNNABLE && account.state_since_ns == account.adopted_ns
         };

@@ -1,9 +1,12 @@
-//! Wakeups for the lock, measured by calls: where each call gives it up, in servers that are written in Python.
+//! Wakeups for the lock, measured by calls: where each call gives it up, in servers that are written in
+//! Python.
 //!
-//! In: what threads did. Out: [`Handovers`]. Whoever makes a call gives the lock up, which wakes one of those who wait. If that one is there before the call is
-//! over, it has the lock. So each call shows whether the wakeup took longer than the call, and no call shows more. The share of calls of a length in which the
-//! lock changed hands, made to grow with the length, is the distribution of these times: the estimate of *current status data*, isotonic regression
-//! by pools of adjacent violators (Ayer et al. 1955). Lengths of waits that ended in such a call would be those of quick wakeups alone.
+//! In: what threads did. Out: [`Handovers`]. Whoever makes a call gives the lock up, which wakes one of those
+//! who wait. If that one is there before the call is over, it has the lock. So each call shows whether the
+//! wakeup took longer than the call, and no call shows more. The share of calls of a length in which the lock
+//! changed hands, made to grow with the length, is the distribution of these times: the estimate of *current
+//! status data*, isotonic regression by pools of adjacent violators (Ayer et al. 1955). Lengths of waits that
+//! ended in such a call would be those of quick wakeups alone.
 
 use profiler_core::timeline::ThreadState;
 use profiler_forecast::setting::AWAKE_NS;
@@ -94,7 +97,8 @@ fn growing(calls: &[Call]) -> Vec<Pool> {
     pools
 }
 
-/// The lengths at which the share reaches each of [`GIVEN`] equal parts; straight lines in between. What it never reaches takes as long as the longest.
+/// The lengths at which the share reaches each of [`GIVEN`] equal parts; straight lines in between. What it
+/// never reaches takes as long as the longest.
 fn inverse(pools: &[Pool]) -> Vec<u64> {
     let mut found = Vec::with_capacity(GIVEN);
     let (mut from, mut next) = ((0.0, 0.0), pools.iter());
@@ -153,7 +157,8 @@ mod tests {
     fn calls_of_who_has_the_lock_show_how_long_wakeups_take() {
         let mut trace = Trace::default();
         for number in 0..120_u64 {
-            // The first has the lock, and gives it up for 5 or 80 us. The second wakes up 30 us later; by then the first may be back.
+            // The first has the lock, and gives it up for 5 or 80 us. The second wakes up 30 us later; by
+            // then the first may be back.
             let (at, length_ns) = (number * 10_000_000, if number % 2 == 0 { 5 * US } else { 80 * US });
             let woken_ns = at + 1_000_000 + 30 * US;
             trace.entry(&slice(1, at, at + 1_000_000, ThreadState::Running, "running"));

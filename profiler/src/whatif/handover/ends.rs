@@ -1,7 +1,9 @@
-//! Wakeups for the lock, measured by the ends of waits: where calls are also made without the lock, or keep it, in servers that are written in C.
+//! Wakeups for the lock, measured by the ends of waits: where calls are also made without the lock, or keep
+//! it, in servers that are written in C.
 //!
-//! In: what threads did. Out: such times, as measured; they are those of quick wakeups more than of slow ones. Who gives the lock up enters a call at that moment. Where
-//! only one call of the process began shortly before a wait for the lock ended, that call gave it up.
+//! In: what threads did. Out: such times, as measured; they are those of quick wakeups more than of slow
+//! ones. Who gives the lock up enters a call at that moment. Where only one call of the process began shortly
+//! before a wait for the lock ended, that call gave it up.
 
 use std::collections::HashMap;
 

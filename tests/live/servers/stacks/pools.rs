@@ -1,6 +1,8 @@
-//! A pool of connections that has run dry: requests wait inside the application, and neither slots nor the database are short.
+//! A pool of connections that has run dry: requests wait inside the application, and neither slots nor the
+//! database are short.
 //!
-//! In: pools of two and of eight connections, behind eight threads. Out: verdicts against the application's clock around getting one.
+//! In: pools of two and of eight connections, behind eight threads. Out: verdicts against the application's
+//! clock around getting one.
 
 use anyhow::{Context as _, ensure};
 use wsgi_trace_tests::gate::exclusive;
@@ -15,7 +17,8 @@ use crate::window::window_around;
 const DRY: u32 = 2;
 const ROUTES: &str = "--routes=/postgres/12";
 
-/// The wait for the pool is said first, its figures are those of the clocks, and nobody is told to add threads.
+/// The wait for the pool is said first, its figures are those of the clocks, and nobody is told to add
+/// threads.
 fn says_that_the_pool_is_dry(stack: Stack, clients: &str) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     require_stacks!(Ok(()));
@@ -113,7 +116,8 @@ fn measured(stack: Stack) -> anyhow::Result<(f64, Watched)> {
     Ok((a_second, watched))
 }
 
-/// A larger pool, as the finding advises, lets more through and ends the finding; more threads, of which it says that they would wait as well, do not.
+/// A larger pool, as the finding advises, lets more through and ends the finding; more threads, of which it
+/// says that they would wait as well, do not.
 fn the_advice_holds(dry: Stack, more_threads: On) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     require_stacks!(Ok(()));

@@ -1,4 +1,5 @@
-//! A question for each row (N+1): as many as the application counts, to the store that it asks, and it is said.
+//! A question for each row (N+1): as many as the application counts, to the store that it asks, and it is
+//! said.
 //!
 //! In: Django on PostgreSQL, Flask on Redis. Out: verdicts against the application's own count.
 

@@ -1,5 +1,5 @@
-//! Threads that read, work and answer one request at a time are slots, whatever their process has loaded (greenlet, an asyncio-capable
-//! SQLAlchemy), and no more connections wait than there are clients.
+//! Threads that read, work and answer one request at a time are slots, whatever their process has loaded
+//! (greenlet, an asyncio-capable SQLAlchemy), and no more connections wait than there are clients.
 //!
 //! In: Flask, SQLAlchemy and redis-py on servers with threads. Out: verdicts.
 

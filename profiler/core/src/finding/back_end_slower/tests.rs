@@ -8,7 +8,8 @@ use crate::finding::{Finding, SENTENCE_MAX_CHARS, Thresholds};
 use crate::model::round_trips::ToPort;
 use crate::phase::Phase;
 
-/// What requests of an endpoint did: path, port, from when to when in tenths of a second, how long each of ten in a tenth of a second waited.
+/// What requests of an endpoint did: path, port, from when to when in tenths of a second, how long each of
+/// ten in a tenth of a second waited.
 type Did = (&'static str, u16, std::ops::Range<u64>, u64);
 
 /// Ten seconds.

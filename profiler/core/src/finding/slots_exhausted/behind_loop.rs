@@ -1,7 +1,7 @@
 //! Of finding `slots-exhausted`: the pool of threads behind an event loop runs out.
 //!
-//! In: waits for a thread of such a pool, what its threads do for requests, what slow clients take. Out: a verdict, where there is
-//! such a pool and requests waited for it.
+//! In: waits for a thread of such a pool, what its threads do for requests, what slow clients take. Out: a
+//! verdict, where there is such a pool and requests waited for it.
 
 use super::{COMPUTING, present};
 use crate::finding::basis::{Basis, NextStep, Verdict, decides, explains};

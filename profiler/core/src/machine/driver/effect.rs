@@ -1,7 +1,7 @@
 //! What a call does: to descriptors, to connections and to the requests on them.
 //!
-//! In: a slice whose time has been taken, its capture. Out: requests that begin, advance and finish; descriptors that come and go; accepts that
-//! brought nothing.
+//! In: a slice whose time has been taken, its capture. Out: requests that begin, advance and finish;
+//! descriptors that come and go; accepts that brought nothing.
 
 use profiler_common::record::slice::{FLAG_CLIENT, FLAG_STATUS_LINE};
 
@@ -51,7 +51,8 @@ pub(super) fn touches(
     job::touched(thread, exit_ns);
 }
 
-/// An accept. A successful one was reported with its connection, even if its start was not seen. Returns whether there was room to count it.
+/// An accept. A successful one was reported with its connection, even if its start was not seen. Returns
+/// whether there was room to count it.
 pub(super) fn accept(
     (world, drops): (&mut World, &mut Drops),
     slice: &Slice,
@@ -216,8 +217,8 @@ fn duplicate(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, fd: i32,
     }
 }
 
-/// The call made descriptors, so connections that had their numbers are closed. A close on another thread may still be on its way back from the kernel: it
-/// frees the number before it returns.
+/// The call made descriptors, so connections that had their numbers are closed. A close on another thread may
+/// still be on its way back from the kernel: it frees the number before it returns.
 fn replace(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
     let made = match slice.call {
         Call::Make { .. } => [i32::try_from(slice.result).unwrap_or(-1), -1],
@@ -240,7 +241,8 @@ fn close(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, fd: i32, exi
         connection.copies -= 1;
         return;
     }
-    // No response was sent, or the front end waits for its end: the server's time up to the close is the request's.
+    // No response was sent, or the front end waits for its end: the server's time up to the close is the
+    // request's.
     if books.wire.connections.get(number).is_some_and(|connection| connection.works_unanswered(slice.tid))
         || books
             .wire

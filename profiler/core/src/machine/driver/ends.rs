@@ -1,7 +1,7 @@
 //! Ends that are not a response: a process dies, a descriptor's number is given again, the window closes.
 //!
-//! In: exits of processes and threads; the slices that were open at the end of the window. Out: requests finished without an
-//! answer, or marked open.
+//! In: exits of processes and threads; the slices that were open at the end of the window. Out: requests
+//! finished without an answer, or marked open.
 
 use crate::event::{Slice, Tid};
 use crate::machine::driver::state::State;
@@ -31,7 +31,8 @@ impl State {
         self.initial.remove(&tid);
     }
 
-    /// A process has ended. Its requests end with it; what its threads did after their last slices is not known.
+    /// A process has ended. Its requests end with it; what its threads did after their last slices is not
+    /// known.
     pub fn end_process(&mut self, tgid: Tid, code: i64, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
         self.time.capacity.ended(tgid, at_ns);
         self.time.vacant_slots.remove(&tgid);
@@ -134,7 +135,8 @@ impl State {
         self.put_back(tid, thread);
     }
 
-    /// Busy slots are certain up to the last slice of the slot that has been silent longest. At the end of the window they are certain up to that end.
+    /// Busy slots are certain up to the last slice of the slot that has been silent longest. At the end of
+    /// the window they are certain up to that end.
     pub fn settle(&mut self, end_ns: Option<u64>, sink: &mut dyn FnMut(Entry)) {
         let window_start_ns = self.window_start_ns;
         busy::settle(&mut self.runtime.threads, &mut self.time, (window_start_ns, end_ns), sink);

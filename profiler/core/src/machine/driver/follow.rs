@@ -26,7 +26,8 @@ pub(super) fn take_head(heads: &mut FxHashMap<Tid, Head>, tid: Tid, sequence: u3
     head.filter(|head| head.sequence == sequence)
 }
 
-/// The first slice of a thread. `initial`: what it was in the middle of when it was first seen. `None`: there is no room for the thread.
+/// The first slice of a thread. `initial`: what it was in the middle of when it was first seen. `None`: there
+/// is no room for the thread.
 #[cold]
 pub(super) fn begin_thread(
     books: &mut Books<'_>,
@@ -81,7 +82,8 @@ pub(super) struct Break {
     before_ns: u64,
 }
 
-/// Checks a slice against those before it, and adds it up. `None`: nearly always it follows them, and adds up itself.
+/// Checks a slice against those before it, and adds it up. `None`: nearly always it follows them, and adds up
+/// itself.
 #[inline]
 pub(super) fn follows(time: &mut Time, thread: &mut Thread, slice: &Slice, exit_ns: u64) -> Option<Break> {
     let before_ns = thread.row.last_exit_ns;

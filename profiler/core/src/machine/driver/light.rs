@@ -2,10 +2,11 @@
 //!
 //! In: light slices, and the sleeps that lie in them. Out: finished requests, threads' totals.
 //!
-//! A request begins with the first bytes that are received on a new connection, or after an answer. It ends with the last bytes that are sent before
-//! others are received, so it is finished when those come. (The handshakes of TLS are no such bytes.) Until somebody reads it, it waits
-//! ([`Phase::PoolWait`]). From then on its time is that of the threads that moved its bytes: on a CPU, waiting for one, or asleep. The call in which a
-//! thread slept says what for. Where no call is known, that is [`Phase::Unexplained`].
+//! A request begins with the first bytes that are received on a new connection, or after an answer. It ends
+//! with the last bytes that are sent before others are received, so it is finished when those come. (The
+//! handshakes of TLS are no such bytes.) Until somebody reads it, it waits ([`Phase::PoolWait`]). From then
+//! on its time is that of the threads that moved its bytes: on a CPU, waiting for one, or asleep. The call in
+//! which a thread slept says what for. Where no call is known, that is [`Phase::Unexplained`].
 
 use crate::event::{Light, LightWhat, Slept, Slice, Tid};
 use crate::fact::OpenSlice;
@@ -55,7 +56,8 @@ impl State {
         self.time.light.sleeps.add(slept, meant, time_ns);
     }
 
-    /// The sleep's part in a wait for the interpreter lock, and who had that. `None`: it is not on a lock's memory.
+    /// The sleep's part in a wait for the interpreter lock, and who had that. `None`: it is not on a lock's
+    /// memory.
     fn waited_for_lock(
         &mut self,
         slept: &Slept,
@@ -146,7 +148,8 @@ impl State {
         }
     }
 
-    /// What the thread of a light slice did, as far as it can be true, and whether it is the thread's first. None of this time belongs to a call.
+    /// What the thread of a light slice did, as far as it can be true, and whether it is the thread's first.
+    /// None of this time belongs to a call.
     fn light_slice(
         &mut self,
         (light, time_ns): (&Light, u64),

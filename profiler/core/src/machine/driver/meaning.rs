@@ -1,7 +1,7 @@
 //! What a call means for its thread at the moment.
 //!
-//! In: a slice, what its thread works on, its connection. Out: its meaning, whether it waits for work, how it shows on the timeline, what holds
-//! the slot meanwhile.
+//! In: a slice, what its thread works on, its connection. Out: its meaning, whether it waits for work, how it
+//! shows on the timeline, what holds the slot meanwhile.
 
 use crate::event::{Call, Slice, Tid};
 use crate::machine::lock::gil::Part;
@@ -45,10 +45,10 @@ pub(in crate::machine) fn waits_for_work(
     }
 }
 
-/// Whether a master waits for signals, or for the ends of its workers. Its first thread waits in a queue with a limit
-/// of time, after which it looks after them. (gunicorn 27: `SimpleQueue.get`, arbiter.py; uvicorn: `Event.wait`,
-/// supervisors/multiprocess.py.) It has served nobody, and its process has children. Where another thread of the
-/// process ended the wait, it may have been for a lock.
+/// Whether a master waits for signals, or for the ends of its workers. Its first thread waits in a queue with
+/// a limit of time, after which it looks after them. (gunicorn 27: `SimpleQueue.get`, arbiter.py; uvicorn:
+/// `Event.wait`, supervisors/multiprocess.py.) It has served nobody, and its process has children. Where
+/// another thread of the process ended the wait, it may have been for a lock.
 pub(super) fn is_idle_master(view: View<'_>, thread: &Thread, slice: &Slice) -> bool {
     let Call::FutexWait { operation, has_timeout: true, .. } = slice.call else { return false };
     let has_served =
@@ -61,7 +61,8 @@ pub(super) fn is_idle_master(view: View<'_>, thread: &Thread, slice: &Slice) -> 
         && view.world.processes.has_children(slice.tgid)
 }
 
-/// How a call shows on the timeline. `idle`: it waits for work; `part`: what it is of a wait for the interpreter lock.
+/// How a call shows on the timeline. `idle`: it waits for work; `part`: what it is of a wait for the
+/// interpreter lock.
 pub(super) fn shown(
     view: View<'_>,
     thread: &Thread,
@@ -73,7 +74,8 @@ pub(super) fn shown(
     if is_idle { ThreadState::Idle } else { meaning.state }
 }
 
-/// Whether a thread is within a request, as far as is known. A request whose response has begun with an open end may be over already.
+/// Whether a thread is within a request, as far as is known. A request whose response has begun with an open
+/// end may be over already.
 pub(in crate::machine) fn is_serving(view: View<'_>, thread: &Thread) -> bool {
     thread.serving.and_then(|(number, id)| {
         let connection = view.wire.connections.get(number)?;

@@ -1,11 +1,11 @@
 //! The next window begins: sums start at zero, what the machines know stays.
 //!
-//! In: the state at the moment at which one window ends and the next begins. Out: the same threads, connections,
-//! requests in flight, descriptors and locks, with nothing counted. The account of the window that ends is made from a
-//! copy, before (`pipeline::window`).
+//! In: the state at the moment at which one window ends and the next begins. Out: the same threads,
+//! connections, requests in flight, descriptors and locks, with nothing counted. The account of the window
+//! that ends is made from a copy, before (`pipeline::window`).
 //!
-//! What spans the moment: a request counts where its end becomes known, with all its time. The time of a thread or a slot, and waits for the interpreter
-//! lock, are cut at the moment itself.
+//! What spans the moment: a request counts where its end becomes known, with all its time. The time of a
+//! thread or a slot, and waits for the interpreter lock, are cut at the moment itself.
 
 use crate::fact::OpenSlice;
 use crate::machine::driver::state::State;
@@ -13,7 +13,8 @@ use crate::machine::world::living::Living;
 use crate::timeline::Entry;
 
 impl State {
-    /// Begins the next window at `time_ns`, when the threads were in the middle of `open`. Returns what is still there.
+    /// Begins the next window at `time_ns`, when the threads were in the middle of `open`. Returns what is
+    /// still there.
     pub fn roll(&mut self, time_ns: u64, open: &[OpenSlice], sink: &mut dyn FnMut(Entry)) -> Living {
         // The curve of busy slots for the timeline continues from here.
         self.settle(Some(time_ns), sink);

@@ -1,7 +1,7 @@
 //! The order in which all that happens to a slice.
 //!
-//! In: slices in the order of time, with the capture that came before them. Out: requests that begin, advance and
-//! finish; pieces of time given to requests or to slots; timeline slices.
+//! In: slices in the order of time, with the capture that came before them. Out: requests that begin, advance
+//! and finish; pieces of time given to requests or to slots; timeline slices.
 
 use crate::event::{Call, Slice, Tid};
 use crate::machine::driver::state::State;
@@ -195,7 +195,8 @@ impl State {
         }
     }
 
-    /// A call on no client's connection. Where there is a front end, its halves are joined before descriptors change.
+    /// A call on no client's connection. Where there is a front end, its halves are joined before descriptors
+    /// change.
     fn beside_clients(
         &mut self,
         thread: &mut Thread,

@@ -1,7 +1,7 @@
 //! The state of all machines of one window, and what of it each stage is lent.
 //!
-//! In: nothing by itself; the machines change it. Out: the tables that they share, each bounded. Only the driver's own files, which know the
-//! order, see all of it: `cargo xtask tidy` holds them to that.
+//! In: nothing by itself; the machines change it. Out: the tables that they share, each bounded. Only the
+//! driver's own files, which know the order, see all of it: `cargo xtask tidy` holds them to that.
 
 use rustc_hash::FxHashMap;
 

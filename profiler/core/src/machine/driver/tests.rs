@@ -57,7 +57,8 @@ const fn read_of(fd: i32) -> Call {
 }
 
 impl Run {
-    /// A process with a listener, an epoll instance, a wakeup descriptor and so many clients, in a window that began at 0.
+    /// A process with a listener, an epoll instance, a wakeup descriptor and so many clients, in a window
+    /// that began at 0.
     fn new(clients: u32) -> Self {
         let mut state = State::new(true);
         (state.window_start_ns, state.watch_start_ns) = (0, 0);

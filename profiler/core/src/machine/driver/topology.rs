@@ -1,7 +1,7 @@
 //! Who stands before whom, as the stages need it.
 //!
-//! In: processes and listeners that are newly known, connections that open. Out: the topology for halves of requests, what the kind of server
-//! limits, what stands at the ends of a connection.
+//! In: processes and listeners that are newly known, connections that open. Out: the topology for halves of
+//! requests, what the kind of server limits, what stands at the ends of a connection.
 
 use rustc_hash::FxHashSet;
 

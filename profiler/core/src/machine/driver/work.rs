@@ -1,7 +1,7 @@
 //! Waits for work, and what is no such wait: what both say of their thread.
 //!
-//! In: a slice, whether it waits for work. Out: jobs that end and begin, busy stretches, requests that are left; what calls show of the
-//! server's ways.
+//! In: a slice, whether it waits for work. Out: jobs that end and begin, busy stretches, requests that are
+//! left; what calls show of the server's ways.
 
 use profiler_common::system_call::IO_URING_SETUP;
 
@@ -69,8 +69,8 @@ pub(super) fn works(
     }
 }
 
-/// A wait after a response with an open end: for the next job, or for the interpreter in the middle of it. What the connection gets next, and from whom,
-/// shows which.
+/// A wait after a response with an open end: for the next job, or for the interpreter in the middle of it.
+/// What the connection gets next, and from whom, shows which.
 pub(super) fn waits_after_response(
     (time, window_start_ns): (&mut Time, u64),
     summary: &mut Summary,
@@ -94,7 +94,8 @@ pub(super) struct TurnedAway {
     at_ns: u64,
 }
 
-/// The call waits for work: its thread leaves what it served before. What that settles is to be reported before [`is_left`].
+/// The call waits for work: its thread leaves what it served before. What that settles is to be reported
+/// before [`is_left`].
 pub(super) fn leave(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice) -> TurnedAway {
     turn::untouched(books, thread, slice);
     let left = TurnedAway { served: thread.serving, at_ns: turn::leaves_at(books.view(), thread, slice) };

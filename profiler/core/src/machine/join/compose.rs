@@ -1,7 +1,8 @@
 //! One request of two halves: what it spent in a front end and what in the server behind it.
 //!
-//! In: the front end's account of the request piece by piece, and the accounts of what the server did for it. Out: phases that add up to the request's length,
-//! with nothing counted twice. While the server had the request, its account counts. Before and after that, the front end's account counts.
+//! In: the front end's account of the request piece by piece, and the accounts of what the server did for it.
+//! Out: phases that add up to the request's length, with nothing counted twice. While the server had the
+//! request, its account counts. Before and after that, the front end's account counts.
 
 use crate::event::Tid;
 use crate::machine::wire::tail::{Tail, last_first};
@@ -51,8 +52,8 @@ pub struct Inner {
     pub ends_with_connection: bool,
 }
 
-/// Phases of a request that only a front end had. What it did itself is `front_end`. Its accept queue, the client's stalls, a server that is not traced, and
-/// what is not known keep their names.
+/// Phases of a request that only a front end had. What it did itself is `front_end`. Its accept queue, the
+/// client's stalls, a server that is not traced, and what is not known keep their names.
 pub fn of_front_end(phases: &Phases) -> Phases {
     let mut result = Phases::default();
     for (phase, duration_ns) in phases.iter() {
@@ -69,8 +70,8 @@ pub fn of_front_end(phases: &Phases) -> Phases {
     result
 }
 
-/// Puts the halves together. `has_read_all`: the front end has all that the server sent. Returns how many of `inners` were left out because they ran at the
-/// same time as another.
+/// Puts the halves together. `has_read_all`: the front end has all that the server sent. Returns how many of
+/// `inners` were left out because they ran at the same time as another.
 pub fn compose(request: &mut Request, trail: &Trail, mut inners: Vec<Inner>, has_read_all: bool) -> u64 {
     inners.sort_by_key(|inner| inner.start_ns);
     let mut taken: Vec<Inner> = Vec::new();
@@ -130,8 +131,9 @@ fn without_backends(phases: &Phases) -> Phases {
     result
 }
 
-/// Cuts what lies outside of the request, such as a write that returned to a thread which did not get a CPU at once, or a wait for the interpreter lock before a
-/// connection is closed. The pieces that are kept say what that was. A server whose client has left may still do anything: where no piece says it, the last
+/// Cuts what lies outside of the request, such as a write that returned to a thread which did not get a CPU
+/// at once, or a wait for the interpreter lock before a connection is closed. The pieces that are kept say
+/// what that was. A server whose client has left may still do anything: where no piece says it, the last
 /// phases of reports go first.
 fn clip(inner: &mut Inner, (from_ns, until_ns): (u64, u64), has_read_all: bool) {
     let start_ns = inner.start_ns.clamp(from_ns, until_ns.max(from_ns));
@@ -147,8 +149,8 @@ fn clip(inner: &mut Inner, (from_ns, until_ns): (u64, u64), has_read_all: bool) 
     (inner.start_ns, inner.end_ns) = (start_ns, end_ns);
 }
 
-/// The part of a piece that lies outside of the server's time is the front end's. The exception is what surely is unexplained or a stall of the client. Stalls
-/// that may lie inside are noted.
+/// The part of a piece that lies outside of the server's time is the front end's. The exception is what
+/// surely is unexplained or a stall of the client. Stalls that may lie inside are noted.
 fn outside(piece: &TrailPiece, taken: &[Inner], phases: &mut Phases, stalls: &mut (u64, u64)) {
     let length_ns = piece.end_ns.saturating_sub(piece.start_ns);
     let covered_ns = taken
@@ -171,8 +173,9 @@ fn outside(piece: &TrailPiece, taken: &[Inner], phases: &mut Phases, stalls: &mu
     stalls.1 = stalls.1.saturating_add(piece.write_stall_ns.saturating_sub(write_ns).min(covered_ns));
 }
 
-/// The server's own account. Its client is the front end. A stall there is the real client's as far as that client stalled the front end at the same time.
-/// Beyond that, the stall is the front end's. In its accept queue requests wait for a slot.
+/// The server's own account. Its client is the front end. A stall there is the real client's as far as that
+/// client stalled the front end at the same time. Beyond that, the stall is the front end's. In its accept
+/// queue requests wait for a slot.
 fn inside(inner: &Inner, phases: &mut Phases, stalls: &mut (u64, u64)) {
     let mut stalled = |phase, left_ns: &mut u64, duration_ns: u64| {
         let own_ns = duration_ns.min(*left_ns);

@@ -1,7 +1,8 @@
-//! Front ends: which connections are clients', and which come from a front end of the same target. How the two halves of a request are paired.
+//! Front ends: which connections are clients', and which come from a front end of the same target. How the
+//! two halves of a request are paired.
 //!
-//! In: what the processes are, calls of a front end's threads on sockets to the server behind, requests that end on either
-//! side. Out: whole requests. Where no front end is traced, nothing here does anything.
+//! In: what the processes are, calls of a front end's threads on sockets to the server behind, requests that
+//! end on either side. Out: whole requests. Where no front end is traced, nothing here does anything.
 
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
@@ -88,8 +89,9 @@ pub(in crate::machine) fn call(
     Ready::new()
 }
 
-/// The front end is about to send a request to the server over a connection on which another request was answered. That other request is over, even if the end
-/// of its answer was not seen. Returns the number of its connection.
+/// The front end is about to send a request to the server over a connection on which another request was
+/// answered. That other request is over, even if the end of its answer was not seen. Returns the number of
+/// its connection.
 pub(in crate::machine) fn uses_again(
     wire: &Wire,
     join: &Join,
@@ -127,8 +129,9 @@ const fn connect_failed(family: u16, error: i64) -> Option<&'static str> {
     })
 }
 
-/// The client's request that a thread of the front end serves: its connection's number and its own. None where another
-/// thread has answered it whole meanwhile. A half that is waited for after the request is over would wait for ever.
+/// The client's request that a thread of the front end serves: its connection's number and its own. None
+/// where another thread has answered it whole meanwhile. A half that is waited for after the request is over
+/// would wait for ever.
 fn serving(wire: &Wire, thread: &Thread) -> Option<(u32, u64)> {
     let (number, id) = thread.serving?;
     let connection = wire.connections.get(number)?;
@@ -164,7 +167,8 @@ pub(in crate::machine) fn evidence(connection: &Connection, active: &Active) -> 
     }
 }
 
-/// The server has read from its newest request. If the request's own head has no name, the front end's request names it.
+/// The server has read from its newest request. If the request's own head has no name, the front end's
+/// request names it.
 pub(in crate::machine) fn name(wire: &mut Wire, join: &mut Join, number: u32) {
     let Some(connection) = wire.connections.get(number) else { return };
     let Side::Inner { private: true } = connection.origin.side else { return };
@@ -223,7 +227,8 @@ pub(in crate::machine) fn finished(
     joined
 }
 
-/// The server is done with a request of the front end. A front end whose loop left the request after the last piece is done too.
+/// The server is done with a request of the front end. A front end whose loop left the request after the last
+/// piece is done too.
 fn is_settled(wire: &Wire, join: &Join, (number, id): (u32, u64)) -> bool {
     let front = wire.connections.get(number).and_then(|connection| connection.requests.front());
     let is_left = front
@@ -259,7 +264,8 @@ pub fn report(world: &World, join: &Join) -> FrontEnd {
     }
 }
 
-/// Time has advanced, or (`None`) the window has ended. Halves that waited too long wait no more. Returns the requests that this completes.
+/// Time has advanced, or (`None`) the window has ended. Halves that waited too long wait no more. Returns the
+/// requests that this completes.
 pub fn expire(join: &mut Join, now_ns: Option<u64>) -> Ready {
     if !join.topology.has_front_end() {
         return Ready::new();
@@ -307,7 +313,8 @@ mod tests {
         }
     }
 
-    /// A thread that serves the request of connection 0, which is of this side. The server behind listens at port 9000.
+    /// A thread that serves the request of connection 0, which is of this side. The server behind listens at
+    /// port 9000.
     fn serves(side: Side) -> (World, Wire, Join, Thread) {
         let mut wire = Wire::default();
         let number = wire.connections.open(&Opened::accepted(5), 10).unwrap();

@@ -1,9 +1,10 @@
 //! Which request of a front end is which of the server behind it. Pairs the two ends of their connections.
 //!
-//! In: connects, writes, reads and closes of a front end's threads on sockets to the server behind; what the server's side shows of the connections it accepts.
-//! Out: pairs, and requests with both halves. The evidence is the connection itself (the port of TCP, the socket of UNIX), if both sides know it. Otherwise
-//! evidence is exact if nobody else did the same at the same moment: the server's handshake ended within the connect, and its first byte arrived within the
-//! write. If more than one end fits, the oldest is taken and counted as ambiguous.
+//! In: connects, writes, reads and closes of a front end's threads on sockets to the server behind; what the
+//! server's side shows of the connections it accepts. Out: pairs, and requests with both halves. The evidence
+//! is the connection itself (the port of TCP, the socket of UNIX), if both sides know it. Otherwise
+//! evidence is exact if nobody else did the same at the same moment: the server's handshake ended within the
+//! connect, and its first byte arrived within the write. Of several the oldest is taken, as ambiguous.
 
 mod crossed;
 mod fit;
@@ -22,8 +23,7 @@ use crate::machine::wire::tail::Tail;
 use crate::machine::wire::trail::Trail;
 use crate::model::request::Request;
 
-/// Length of what mod_wsgi's daemon sends before it calls the application: `Status: 200 Continue` and an empty line. The request's body may come then (mod_wsgi
-/// 4 to 6, `wsgi_execute_script`).
+/// Length of mod_wsgi's `Status: 200 Continue` before it reads a body (4 to 6, `wsgi_execute_script`).
 pub(in crate::machine) const CONTINUE_BYTES: u64 = 24;
 /// Ends of connections followed at once.
 const MAX_ENDS: usize = 65_536;
@@ -158,7 +158,8 @@ pub struct Links {
 }
 
 impl Links {
-    /// A thread of the front end connected for the request `outer`, between these two times. Returns whether the request now has a half at the server.
+    /// A thread of the front end connected for the request `outer`, between these two times. Returns whether
+    /// the request now has a half at the server.
     pub fn connect(
         &mut self,
         descriptor: (Tid, i32),
@@ -201,7 +202,7 @@ impl Links {
 
     fn send(&mut self, number: u64, outer: Outer) -> bool {
         let Some(end) = self.ends.get_mut(&number) else { return false };
-        // The server may be done before the front end's write returns: until the front end reads, it is the same request.
+        // The server may be done before the front end's write returns: until that reads, it is one request.
         if end.asked == Some(outer) && !end.turned {
             return false;
         }
@@ -218,8 +219,8 @@ impl Links {
         true
     }
 
-    /// A thread of the front end wrote to a socket that it had connected, for the request `outer` if that is known. `peer` says where to, if the connect was
-    /// not seen.
+    /// A thread of the front end wrote to a socket that it had connected, for the request `outer` if that is
+    /// known. `peer` says where to, if the connect was not seen.
     pub fn wrote(
         &mut self,
         descriptor: (Tid, i32),
@@ -236,7 +237,7 @@ impl Links {
         };
         let Some(end) = number.and_then(|number| self.ends.get_mut(&number)) else { return false };
         end.first_write_ns.get_or_insert(write_ns);
-        // A request that continues after an interim answer is the same one. On a kept connection the next request is another.
+        // A request that continues after an interim answer is one; the next on the connection is another.
         let is_new = end.unanswered.is_empty() || end.turned && end.unanswered.back().copied() != outer;
         let is_sent = match (outer, number) {
             (Some(outer), Some(number)) if is_new => self.send(number, outer),
@@ -267,7 +268,8 @@ impl Links {
         end.asked.filter(|_| end.turned)
     }
 
-    /// Whether the server has nothing left to send for a request of the front end. If the answer ends with its connection, that end is still to come.
+    /// Whether the server has nothing left to send for a request of the front end. If the answer ends with
+    /// its connection, that end is still to come.
     pub fn has_all(&self, request: u64) -> bool {
         self.waiting.get(&request).is_none_or(|waiting| {
             waiting.unanswered == 0
@@ -351,7 +353,8 @@ impl Links {
         Some(chosen)
     }
 
-    /// The end that is this very connection. Ports and addresses are reused, so it is the last end that began before the server had the connection.
+    /// The end that is this very connection. Ports and addresses are reused, so it is the last end that began
+    /// before the server had the connection.
     fn same(&self, evidence: &Evidence) -> Option<u64> {
         if evidence.identity == 0 {
             return None;
@@ -395,8 +398,9 @@ impl Links {
         Half::Pending
     }
 
-    /// The end on which the front end is known to have asked for this. A write on a kept connection may return after the server is done. An end that is
-    /// forgotten asks for nothing more: there it is joined with nobody. Whoever asked for something else there is forgotten too.
+    /// The end on which the front end is known to have asked for this. A write on a kept connection may
+    /// return after the server is done. An end that is forgotten asks for nothing more: there it is
+    /// joined with nobody. Whoever asked for something else there is forgotten too.
     fn asked_on(&mut self, evidence: &Evidence, request: &Request) -> Option<u64> {
         let number = self.pair(evidence, true)?;
         let Some(end) = self.ends.get_mut(&number) else { return Some(number) };
@@ -482,8 +486,8 @@ impl Links {
         self.count_unpaired(&request, u64::from(waiting.unanswered));
         let is_joined = !inners.is_empty() && self.counts_in(&request);
         self.counts.joined = self.counts.joined.saturating_add(u64::from(is_joined));
-        // The protocol of mod_wsgi's daemon shows no status. If the application answered, the daemon sends more than the interim answer. If the daemon refuses
-        // a request itself, it sends no more, and the front end answers for it.
+        // The protocol of mod_wsgi's daemon shows no status. If the application answered, the daemon sends
+        // more than the interim answer. A daemon that refuses sends no more: the front end answers.
         let answers = |inner: &Inner| match inner.status {
             0 => inner.bytes_out > CONTINUE_BYTES,
             status => status == request.http.status,
@@ -497,7 +501,8 @@ impl Links {
         request
     }
 
-    /// The front end's request that was joined last since the previous call. The front end may have been done with it before the server's side was known to be.
+    /// The front end's request that was joined last since the previous call. The front end may have been done
+    /// with it before the server's side was known to be.
     pub const fn take_settled(&mut self) -> Option<Outer> {
         self.settled.take()
     }

@@ -1,6 +1,7 @@
 //! Up to when it is certain how many slots were busy.
 //!
-//! In: live threads, each with its last slice. Out: the curve of busy slots, for all and by process, as entries of the timeline.
+//! In: live threads, each with its last slice. Out: the curve of busy slots, for all and by process, as
+//! entries of the timeline.
 
 use rustc_hash::FxHashMap;
 
@@ -10,8 +11,9 @@ use crate::machine::runtime::threads::Threads;
 use crate::machine::time::state::Time;
 use crate::timeline::Entry;
 
-/// Counts a slot that is still busy as busy up to its last slice. A thread that takes one job after the other waits for none. Its stretch would come
-/// only after that time has been settled. At the end of the window a thread may have nothing open: its last slice came while it was looked at.
+/// Counts a slot that is still busy as busy up to its last slice. A thread that takes one job after the other
+/// waits for none. Its stretch would come only after that time has been settled. At the end of the window a
+/// thread may have nothing open: its last slice came while it was looked at.
 pub(in crate::machine) fn up_to_last_slice(thread: &mut Thread, time: &mut Time, window_start_ns: u64) {
     let until_ns = thread.row.last_exit_ns;
     if thread.busy_since_ns.is_some_and(|since_ns| since_ns < until_ns) {
@@ -20,7 +22,8 @@ pub(in crate::machine) fn up_to_last_slice(thread: &mut Thread, time: &mut Time,
     }
 }
 
-/// Busy slots are certain up to the last slice of the slot that has been silent longest. At the end of the window they are certain up to that end.
+/// Busy slots are certain up to the last slice of the slot that has been silent longest. At the end of the
+/// window they are certain up to that end.
 pub(in crate::machine) fn settle(
     threads: &mut Threads,
     time: &mut Time,

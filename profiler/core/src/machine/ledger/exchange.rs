@@ -1,7 +1,7 @@
 //! Bytes on a connection: requests begin, advance and finish.
 //!
-//! In: reads and writes that moved bytes, ends of connections. Out: requests in their connection's queue, and finished
-//! ones.
+//! In: reads and writes that moved bytes, ends of connections. Out: requests in their connection's queue, and
+//! finished ones.
 
 use smallvec::smallvec;
 
@@ -82,7 +82,8 @@ pub(in crate::machine) fn read(
         let Some(active) = connection.requests.back_mut() else { continue };
         active.request.http.bytes_in = active.request.http.bytes_in.saturating_add(step.bytes);
         active.request.http.framing.note(step.not_http, step.inferred);
-        // The connection was open before us, and its first bytes are no head. The request's beginning was not seen.
+        // The connection was open before us, and its first bytes are no head. The request's beginning was not
+        // seen.
         active.request.seen.truncated |= step.mid_message;
         active.request.times.start_is_arrival &= !step.mid_message;
         if let Some(head) = step.head {
@@ -123,7 +124,8 @@ pub(in crate::machine) fn write(
     }
     let Some(connection) = books.wire.connections.get_mut(number) else { return };
     if connection.requests.is_empty() && connection.finished > 0 && !status_line {
-        // Bytes after a finished response, without a status line, answer nothing. An example is a body sent to HEAD.
+        // Bytes after a finished response, without a status line, answer nothing. An example is a body sent
+        // to HEAD.
         return;
     }
     if connection.requests.is_empty() {
@@ -229,8 +231,8 @@ fn answer(
     }
 }
 
-/// A thread was already writing to a client when it was first seen, until the end of `at`. The request began before us, and only this much of its response is
-/// known.
+/// A thread was already writing to a client when it was first seen, until the end of `at`. The request began
+/// before us, and only this much of its response is known.
 pub(in crate::machine) fn write_within(books: &mut Books<'_>, thread: &mut Thread, at: At<'_>) {
     let (number, _, _) = at;
     if books.wire.connections.get(number).is_none_or(|connection| !connection.requests.is_empty()) {
@@ -261,7 +263,8 @@ fn begin(books: &mut Books<'_>, thread: &Thread, at: At<'_>, arrival_ns: u64, un
         books.told.push(Told::Began);
     }
     let Some(connection) = books.wire.connections.get_mut(number) else { return };
-    // Where the read itself waited, the bytes came at its wakeup. Otherwise they were there when it was entered.
+    // Where the read itself waited, the bytes came at its wakeup. Otherwise they were there when it was
+    // entered.
     let waited = slice.inside.blocked_ns > 0;
     let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
     let read_at_ns = if waited { exit_ns.saturating_sub(awake_ns) } else { slice.enter_ns };

@@ -1,6 +1,7 @@
 //! Requests leave: their thread serves something else, their response is over, or their connection is gone.
 //!
-//! In: a thread that leaves its request, ends of responses and of connections. Out: requests that are finished, or left.
+//! In: a thread that leaves its request, ends of responses and of connections. Out: requests that are
+//! finished, or left.
 
 use crate::event::Tid;
 use crate::machine::join::front;
@@ -13,13 +14,15 @@ use crate::machine::wire::ending::{Ended, How};
 use crate::machine::wire::origin::Side;
 use crate::phase::{Phase, Phases};
 
-/// A thread leaves the request it serves. A request with an open end is over. Any other continues without an owner, with the thread's time up to `until_ns`.
+/// A thread leaves the request it serves. A request with an open end is over. Any other continues without an
+/// owner, with the thread's time up to `until_ns`.
 pub(in crate::machine) fn leave(books: &mut Books<'_>, thread: &mut Thread, tid: Tid, until_ns: u64) {
     let Some((number, id)) = thread.serving.take() else { return };
     let runs_loop = runs_loop(books.view(), thread);
     let Some(connection) = books.wire.connections.get_mut(number) else { return };
     let Some(index) = connection.requests.iter().position(|active| active.request.id == id) else { return };
-    // A loop may serve other requests between any two pieces of a response, whether it passes them on or makes them itself.
+    // A loop may serve other requests between any two pieces of a response, whether it passes them on or
+    // makes them itself.
     let is_front = connection.origin.side == Side::Front;
     let passes_on = thread.is_loop() && is_front && !books.join.links.has_all(id);
     let open_end = connection.outbound.until_turn() && !passes_on;
@@ -106,7 +109,8 @@ pub(in crate::machine) fn finish_front(books: &mut Books<'_>, number: u32) {
     books.told.push(Told::Finished(Finished { side, evidence, active }));
 }
 
-/// The window ends at `end_ns`: so does the oldest request of a connection. Unless its response may be over already, it is open. Returns whether there was one.
+/// The window ends at `end_ns`: so does the oldest request of a connection. Unless its response may be over
+/// already, it is open. Returns whether there was one.
 pub(in crate::machine) fn end_open(books: &mut Books<'_>, number: u32, end_ns: u64) -> bool {
     let continues = books.wire.connections.get(number).is_some_and(|connection| {
         connection.requests.front().is_some_and(|active| connection.surely_continues(active))

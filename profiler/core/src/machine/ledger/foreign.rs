@@ -1,6 +1,7 @@
 //! Calls of a loop's thread that are on no client's connection: for which request they are.
 //!
-//! In: calls on back ends, on wakeup descriptors, on files. Out: the request that made the call resumes, or unattributed work does.
+//! In: calls on back ends, on wakeup descriptors, on files. Out: the request that made the call resumes, or
+//! unattributed work does.
 
 use crate::event::{Call, Slice};
 use crate::fact::DescriptorClass;
@@ -15,8 +16,9 @@ use crate::machine::wire::request::Wants;
 use crate::machine::world::descriptor::EPOLL_CTL_DEL;
 use crate::machine::world::errno::{EAGAIN, EINPROGRESS};
 
-/// A call of a loop's thread that by itself points to no request. It shows that the present task runs, and so the request of that task. A request that waits for
-/// its client or a back end is left out: the read that ends such a wait says more.
+/// A call of a loop's thread that by itself points to no request. It shows that the present task runs, and so
+/// the request of that task. A request that waits for its client or a back end is left out: the read that
+/// ends such a wait says more.
 fn runs(books: &mut Books<'_>, thread: &mut Thread, (slice, exit_ns): (&Slice, u64)) {
     if in_turn::runs(books, thread, (slice, exit_ns)).is_some() {
         return;
@@ -30,7 +32,8 @@ fn runs(books: &mut Books<'_>, thread: &mut Thread, (slice, exit_ns): (&Slice, u
     }
 }
 
-/// A call of a loop's thread on a descriptor that is no client's. The request that makes it becomes the one that the thread serves, if there is one.
+/// A call of a loop's thread on a descriptor that is no client's. The request that makes it becomes the one
+/// that the thread serves, if there is one.
 pub(in crate::machine) fn foreign(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
     let tgid = slice.tgid;
     let Some(event_loop) = thread.serving_loop() else { return };
@@ -51,7 +54,8 @@ pub(in crate::machine) fn foreign(books: &mut Books<'_>, thread: &mut Thread, sl
             event_loop.woken();
             return;
         }
-        // Whoever has its back end's answer and takes the descriptor off the loop's list runs. Before the answer, the loop does that itself.
+        // Whoever has its back end's answer and takes the descriptor off the loop's list runs. Before the
+        // answer, the loop does that itself.
         Call::EpollControl { fd, operation: EPOLL_CTL_DEL, .. }
             if is_owner_runnable(books.view(), event_loop, tgid, fd) =>
         {

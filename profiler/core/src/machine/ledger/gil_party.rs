@@ -1,7 +1,8 @@
-//! Because of whom threads and requests waited for the interpreter lock, by what each thread was serving just then.
+//! Because of whom threads and requests waited for the interpreter lock, by what each thread was serving just
+//! then.
 //!
-//! In: parts of waits, each with the thread that held the lock when it began. Out: shares of the thread that waited, settled on what it serves; the holders of
-//! a request.
+//! In: parts of waits, each with the thread that held the lock when it began. Out: shares of the thread that
+//! waited, settled on what it serves; the holders of a request.
 
 use crate::event::{Slice, Tid};
 use crate::machine::lock::gil::{Locks, Part};
@@ -77,8 +78,9 @@ fn number_of(parties: &mut Parties<'_>, thread: &mut Thread, tid: Tid) -> u32 {
     number
 }
 
-/// A slice of a thread is about to be processed, and may end the request that the thread serves. Others may wait for the lock that this thread holds. So it is
-/// noted what the thread is to them: the endpoint that it serves until now. Where nobody waits, this costs nothing.
+/// A slice of a thread is about to be processed, and may end the request that the thread serves. Others may
+/// wait for the lock that this thread holds. So it is noted what the thread is to them: the endpoint that it
+/// serves until now. Where nobody waits, this costs nothing.
 pub fn note(parties: &mut Parties<'_>, thread: &mut Thread, tid: Tid) {
     if thread.serving.is_some() && parties.locks.is_contended(thread.tgid) {
         number_of(parties, thread, tid);
@@ -96,7 +98,8 @@ pub fn turned(thread: &mut Thread, before: Option<(u32, u64)>, exit_ns: u64) {
     }
 }
 
-/// Which part of a thread's slice was a wait for the interpreter lock, and who had the lock. What the thread waited before belongs to what it serves.
+/// Which part of a thread's slice was a wait for the interpreter lock, and who had the lock. What the thread
+/// waited before belongs to what it serves.
 #[inline]
 pub fn follow(
     parties: &mut Parties<'_>,
@@ -127,7 +130,8 @@ fn follow_wait(
     (part, because.unwrap_or_default())
 }
 
-/// The same of the slice that the window's end finds open: an attempt to take the lock ends with it, for what its thread serves now.
+/// The same of the slice that the window's end finds open: an attempt to take the lock ends with it, for what
+/// its thread serves now.
 pub fn last(
     parties: &mut Parties<'_>,
     thread: &mut Thread,
@@ -158,8 +162,8 @@ fn part_of(
     (followed.part, wait_ns.map(|wait_ns| held(parties, thread, slice, exit_ns, wait_ns)))
 }
 
-/// A slice that ended at `exit_ns` is the next part of a thread's waiting, `wait_ns` long. Returns who had the lock. For the timeline it also returns where
-/// both were.
+/// A slice that ended at `exit_ns` is the next part of a thread's waiting, `wait_ns` long. Returns who had
+/// the lock. For the timeline it also returns where both were.
 pub fn held(
     parties: &mut Parties<'_>,
     thread: &mut Thread,
@@ -184,8 +188,9 @@ pub fn held(
     Because { by, sites }
 }
 
-/// The lock passed to another thread while this one slept for it. Returns when the other one was woken to take it, and who that is. `None`: the lock did not
-/// pass on, or the thread that had it at the end had not slept for it.
+/// The lock passed to another thread while this one slept for it. Returns when the other one was woken to
+/// take it, and who that is. `None`: the lock did not pass on, or the thread that had it at the end had not
+/// slept for it.
 fn passed_on(
     parties: &mut Parties<'_>,
     thread: &Thread,
@@ -200,10 +205,12 @@ fn passed_on(
     Some((since_ns, holder(parties, thread, slice, last)))
 }
 
-/// A thread continues to wait by a further sleep (`slice`). Whoever has the lock as this sleep begins already had it as the sleep before ended.
+/// A thread continues to wait by a further sleep (`slice`). Whoever has the lock as this sleep begins already
+/// had it as the sleep before ended.
 ///
-/// The sleep before lasted from `start_ns` to `until_ns`. `by` is who had the lock in it, as far as was known: at its end the thread that woke this one, even
-/// if a third had taken the lock meanwhile. Returns who had it by the law of [`held`], and moves the waiting time from the one to the other. `None`: nothing
+/// The sleep before lasted from `start_ns` to `until_ns`. `by` is who had the lock in it, as far as was
+/// known: at its end the thread that woke this one, even if a third had taken the lock meanwhile. Returns who
+/// had it by the law of [`held`], and moves the waiting time from the one to the other. `None`: nothing
 /// changes.
 pub fn looked_again(
     parties: &mut Parties<'_>,
@@ -234,7 +241,8 @@ pub fn looked_again(
     (then != by.then).then_some(Holders { then, ..by })
 }
 
-/// Passes a part of a thread's shares on, with so many stretches of the one that had it. `None`: that one has not so much.
+/// Passes a part of a thread's shares on, with so many stretches of the one that had it. `None`: that one has
+/// not so much.
 fn pass(shares: &mut Vec<Share>, (from, waits): (HeldBy, u64), to: Share) -> Option<()> {
     let share = shares.iter_mut().find(|share| share.by == from && share.wait_ns >= to.wait_ns)?;
     share.wait_ns -= to.wait_ns;

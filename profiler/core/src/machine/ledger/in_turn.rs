@@ -1,6 +1,7 @@
 //! Requests of a loop that run one after the other, each up to its own wakeup of the loop.
 //!
-//! In: calls of a loop's thread that are on no client's connection. Out: the request whose turn it is has them; after its wakeup the loop has left it.
+//! In: calls of a loop's thread that are on no client's connection. Out: the request whose turn it is has
+//! them; after its wakeup the loop has left it.
 
 use crate::event::{Call, Slice};
 use crate::machine::ledger::books::Books;

@@ -1,6 +1,7 @@
 //! Threads prove to be slots, and wait for their turn to accept.
 //!
-//! In: reads and writes of threads on connections, waits before they accept. Out: slots; time that was a wait for work.
+//! In: reads and writes of threads on connections, waits before they accept. Out: slots; time that was a wait
+//! for work.
 
 use profiler_common::record::slice::FLAG_GAP_BLOCKED_MIXED;
 
@@ -15,8 +16,9 @@ use crate::machine::wire::connection::Connection;
 use crate::machine::world::classify::{Idle, Touch, is_mutex};
 use crate::machine::world::waiter::lock_of;
 
-/// A thread that accepts for itself may sleep right before it goes to the listener, in a lock that it shares with other processes. That is a wait for its turn,
-/// and so for work. What is left of the gap begins where the sleep ended. (A slice without a call is that of a thread which the window's end found there.)
+/// A thread that accepts for itself may sleep right before it goes to the listener, in a lock that it shares
+/// with other processes. That is a wait for its turn, and so for work. What is left of the gap begins where
+/// the sleep ended. (A slice without a call is that of a thread which the window's end found there.)
 #[inline]
 pub(in crate::machine) fn waited_for_its_turn(
     time: (&mut Time, u64),
@@ -55,8 +57,8 @@ fn slept_in_lock(
     thread.job.engaged = None;
 }
 
-/// A call is no wait for work. It may be one in a mutex, of a thread that was not seen to accept yet: what comes next shows whether that was for its turn.
-/// `idle`: whether such calls wait for work.
+/// A call is no wait for work. It may be one in a mutex, of a thread that was not seen to accept yet: what
+/// comes next shows whether that was for its turn. `idle`: whether such calls wait for work.
 pub(in crate::machine) fn note_mutex(thread: &mut Thread, (slice, exit_ns): (&Slice, u64), idle: Idle) {
     match slice.call {
         Call::FutexWait { operation, .. }
@@ -75,7 +77,8 @@ pub(in crate::machine) fn note_mutex(thread: &mut Thread, (slice, exit_ns): (&Sl
     }
 }
 
-/// A thread waits for work. If that is for a listener, what it waited in a mutex right before was for its turn, and no work of its own.
+/// A thread waits for work. If that is for a listener, what it waited in a mutex right before was for its
+/// turn, and no work of its own.
 pub(in crate::machine) fn waited_in_mutex(
     (time, window_start_ns): (&mut Time, u64),
     thread: &mut Thread,
@@ -88,8 +91,8 @@ pub(in crate::machine) fn waited_in_mutex(
     }
 }
 
-/// A thread that waits for this one client's request bytes is a slot. A thread that only takes what is there may be a loop that offloads requests. It is a slot
-/// once it answers.
+/// A thread that waits for this one client's request bytes is a slot. A thread that only takes what is there
+/// may be a loop that offloads requests. It is a slot once it answers.
 pub(in crate::machine) fn make_slot_of_reader(
     books: &mut Books<'_>,
     thread: &mut Thread,
@@ -103,7 +106,8 @@ pub(in crate::machine) fn make_slot_of_reader(
     }
 }
 
-/// Whoever begins the answer to a request has worked on it. If another thread read the request, that thread hands over its jobs.
+/// Whoever begins the answer to a request has worked on it. If another thread read the request, that thread
+/// hands over its jobs.
 pub(in crate::machine) fn make_slot_of_answerer(
     books: &mut Books<'_>,
     thread: &mut Thread,
@@ -151,7 +155,8 @@ mod tests {
     }
 
     type SetUp = fn(&mut Slice, &mut Thread);
-    /// What it is, what is particular, and from where on the gap is the thread's own, with how much sleep. `None`: all of it is.
+    /// What it is, what is particular, and from where on the gap is the thread's own, with how much sleep.
+    /// `None`: all of it is.
     type Case = (&'static str, SetUp, Option<(u64, u64)>);
 
     #[test]

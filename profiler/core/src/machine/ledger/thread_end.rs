@@ -1,7 +1,7 @@
 //! Threads end, or the window does: what is kept of each.
 //!
-//! In: a thread that is no longer among the others. Out: its totals, its slot and its event loop, each list with a bound; its waits for an
-//! interpreter lock, settled.
+//! In: a thread that is no longer among the others. Out: its totals, its slot and its event loop, each list
+//! with a bound; its waits for an interpreter lock, settled.
 
 use crate::event::Tid;
 use crate::fact::Account;
@@ -18,8 +18,8 @@ const MAX_ENDED_LOOPS: usize = 1024;
 /// Slots of threads that have ended and are still listed.
 const MAX_ENDED_SLOTS: usize = 16_384;
 
-/// A thread does nothing more: what it did last, up to the end of its last slice, was for the request that it serves. On a loop it may have been for another
-/// one, and after a response with an open end for none.
+/// A thread does nothing more: what it did last, up to the end of its last slice, was for the request that it
+/// serves. On a loop it may have been for another one, and after a response with an open end for none.
 pub(in crate::machine) fn dies(books: &mut Books<'_>, thread: &mut Thread, tid: Tid) {
     let Some(key) = thread.serving.filter(|_| !thread.is_loop()) else { return };
     let open_end = books.wire.connections.get(key.0).is_some_and(|c| c.outbound.until_turn());

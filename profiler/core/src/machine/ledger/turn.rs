@@ -1,7 +1,8 @@
 //! An event loop turns from one request to another.
 //!
-//! In: the calls of a thread that waits for listeners. Out: which request its time belongs to, as far as descriptors show; what a parked request waited for.
-//! The time belongs to the request whose connection or back end it touched last, from that touch on. Where two requests may have run between two touches, that
+//! In: the calls of a thread that waits for listeners. Out: which request its time belongs to, as far as
+//! descriptors show; what a parked request waited for. The time belongs to the request whose connection or
+//! back end it touched last, from that touch on. Where two requests may have run between two touches, that
 //! time is explained for neither.
 
 mod stream;
@@ -73,7 +74,8 @@ pub(in crate::machine) fn recognise(books: &mut Books<'_>, thread: &mut Thread, 
         Call::Poll { low_fds, .. } => has_class(view, slice.tgid, low_fds, DescriptorClass::Client),
         _ => false,
     };
-    // On the thread that reads requests, only a loop on gevent waits in epoll for a listener and for nothing else.
+    // On the thread that reads requests, only a loop on gevent waits in epoll for a listener and for nothing
+    // else.
     let goes_round = view.runtime.tasks.goes_round(slice.tid);
     let loaded = view.world.processes.loop_kind(slice.tgid);
     let is_alone = loaded.is_alone() && matches!(slice.call, Call::EpollWait { .. });
@@ -92,7 +94,8 @@ pub(in crate::machine) fn recognise(books: &mut Books<'_>, thread: &mut Thread, 
     event_loop.recognition.has_left = left.or(event_loop.recognition.has_left);
     event_loop.recognition.is_hub &= !serves_several(false);
     if event_loop.recognition.is_hub && !may_be_hub && !goes_round {
-        // Other threads of its process read requests as well, or it is always in one greenlet. So it is a thread of a pool.
+        // Other threads of its process read requests as well, or it is always in one greenlet. So it is a
+        // thread of a pool.
         (event_loop.recognition.confirmed, event_loop.recognition.is_hub) = (false, false);
     }
     // Other threads wait like that too, while all their clients have sent more than one request at once.
@@ -138,13 +141,14 @@ pub(in crate::machine) fn took(
     }
 }
 
-/// The iteration ends with a wait, and no request was touched since its beginning. If just one request may have run meanwhile, the iteration's time is
-/// attributed to it.
+/// The iteration ends with a wait, and no request was touched since its beginning. If just one request may
+/// have run meanwhile, the iteration's time is attributed to it.
 pub(in crate::machine) fn untouched(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice) {
     if thread.serving.is_some() || !Rule::AloneInIteration.holds() {
         return;
     }
-    // Where other threads answer, an iteration without a touch says nothing of what they do for the requests that the loop has left.
+    // Where other threads answer, an iteration without a touch says nothing of what they do for the requests
+    // that the loop has left.
     if books
         .runtime
         .pools
@@ -198,7 +202,8 @@ pub(in crate::machine) fn untouched(books: &mut Books<'_>, thread: &mut Thread, 
     }
 }
 
-/// Until when the request that the thread serves surely had the loop. From then on another request may have had it. Then that time is explained for neither.
+/// Until when the request that the thread serves surely had the loop. From then on another request may have
+/// had it. Then that time is explained for neither.
 pub(in crate::machine) fn leaves_at(view: View<'_>, thread: &Thread, slice: &Slice) -> u64 {
     let touched_ns = thread.event_loop.as_deref().map_or(0, |event_loop| event_loop.touched.until_ns);
     if thread.serving.is_some() && touched_ns > 0 && others_may_run(view, thread, thread.serving) {
@@ -208,7 +213,8 @@ pub(in crate::machine) fn leaves_at(view: View<'_>, thread: &Thread, slice: &Sli
     }
 }
 
-/// A call on a client's connection has ended. `own`: by this call the loop took a connection without a request on its list.
+/// A call on a client's connection has ended. `own`: by this call the loop took a connection without a
+/// request on its list.
 pub(in crate::machine) fn touched(thread: &mut Thread, exit_ns: u64, own: bool) {
     if let Some(event_loop) = thread.event_loop.as_deref_mut() {
         if own && event_loop.defers() && event_loop.untouched_since_ns().is_some() {
@@ -218,8 +224,9 @@ pub(in crate::machine) fn touched(thread: &mut Thread, exit_ns: u64, own: bool) 
     }
 }
 
-/// A read finds nothing. Does that say that the request waits for its client? Not where a task beside the request's own reads the connection, and the request
-/// is complete and not answered yet. `Some`: this is such a case, and the value says whether the request may wait for something by now.
+/// A read finds nothing. Does that say that the request waits for its client? Not where a task beside the
+/// request's own reads the connection, and the request is complete and not answered yet. `Some`: this is such
+/// a case, and the value says whether the request may wait for something by now.
 pub(in crate::machine) fn read_beside(view: View<'_>, thread: &Thread, number: u32) -> Option<bool> {
     let event_loop = thread.as_loop()?;
     let connection = view.wire.connections.get(number)?;
@@ -241,8 +248,9 @@ pub(in crate::machine) fn would_block(books: &mut Books<'_>, thread: &mut Thread
     }
 }
 
-/// A loop has read from a client. If it had room for more, and what it has is surely only a part of a request, the request waits for its client to send the
-/// rest. That holds until the loop does something for the request without the rest.
+/// A loop has read from a client. If it had room for more, and what it has is surely only a part of a
+/// request, the request waits for its client to send the rest. That holds until the loop does something for
+/// the request without the rest.
 pub(in crate::machine) fn has_read(books: &mut Books<'_>, thread: &mut Thread, number: u32, slice: &Slice) {
     let Call::Read { asked_bytes, .. } = slice.call else { return };
     let has_taken_all = u64::try_from(slice.result).is_ok_and(|moved| moved < asked_bytes);
@@ -259,8 +267,9 @@ pub(in crate::machine) fn has_read(books: &mut Books<'_>, thread: &mut Thread, n
     }
 }
 
-/// Whether a request runs as a task asks to be told when its client takes bytes. Who asks that before the response has begun has a part of it: Twisted's transports
-/// write one iteration later, whatever they are given. Others write at once, and ask for what the client did not take.
+/// Whether a request runs as a task asks to be told when its client takes bytes. Who asks that before the
+/// response has begun has a part of it: Twisted's transports write one iteration later, whatever they are
+/// given. Others write at once, and ask for what the client did not take.
 pub(in crate::machine) fn asks_to_answer(view: View<'_>, thread: &Thread, number: u32, tid: Tid) -> bool {
     let Some(connection) = view.wire.connections.get(number) else { return false };
     let is_in_head = connection.requests.len() == 1 && connection.inbound.in_head();
@@ -273,8 +282,8 @@ pub(in crate::machine) fn asks_to_answer(view: View<'_>, thread: &Thread, number
         && view.runtime.tasks.beside_loop(tid).is_some()
 }
 
-/// A loop changes the registration of a client's connection. `awaits_writable`: from now on it waits until the client takes more, and a response under way waits
-/// for its client. Otherwise it no longer does.
+/// A loop changes the registration of a client's connection. `awaits_writable`: from now on it waits until
+/// the client takes more, and a response under way waits for its client. Otherwise it no longer does.
 pub(in crate::machine) fn register(
     books: &mut Books<'_>,
     thread: &Thread,
@@ -297,8 +306,8 @@ pub(in crate::machine) fn register(
     }
 }
 
-/// Looks whether the thread proves to run a loop. It does if it turns from one unfinished request to another, or answers a request that it had left to wait for its
-/// listener.
+/// Looks whether the thread proves to run a loop. It does if it turns from one unfinished request to another,
+/// or answers a request that it had left to wait for its listener.
 pub(in crate::machine) fn confirm(
     books: &mut Books<'_>,
     thread: &mut Thread,
@@ -317,7 +326,8 @@ pub(in crate::machine) fn confirm(
     }
 }
 
-/// From now on a thread is known to run a loop. The requests that it has left so far may resume. `false`: there is no room to remember all of them.
+/// From now on a thread is known to run a loop. The requests that it has left so far may resume. `false`:
+/// there is no room to remember all of them.
 fn begin(view: View<'_>, event_loop: &mut EventLoop, tid: Tid) -> bool {
     (event_loop.recognition.confirmed, event_loop.recognition.is_hub) = (true, false);
     let left = left_by(view, tid, |active| !active.response.has_begun);

@@ -1,10 +1,12 @@
 //! Unattributed work: what an event loop does for a request that is not known at once.
 //!
-//! In: back ends' sockets that any of several requests may have opened, what the loop's thread does with them, requests that resume. Out: the account of each
-//! such work, joined to its request once something shows whose it is. Where nothing does, it belongs to no request, and is counted.
+//! In: back ends' sockets that any of several requests may have opened, what the loop's thread does with
+//! them, requests that resume. Out: the account of each such work, joined to its request once something shows
+//! whose it is. Where nothing does, it belongs to no request, and is counted.
 //!
-//! Three things show whose it is. With greenlets, its request resumes right after the work, without a look of the loop in between. With tasks, its request
-//! resumes in the very iteration in which the work's task resumed after its answer. Or all other requests are excluded, as they resumed while the work waited
+//! Three things show whose it is. With greenlets, its request resumes right after the work, without a look of
+//! the loop in between. With tasks, its request resumes in the very iteration in which the work's task
+//! resumed after its answer. Or all other requests are excluded, as they resumed while the work waited
 //! for its back end.
 
 use crate::event::{Call, Slice};
@@ -22,7 +24,8 @@ use crate::rule::Rule;
 /// Back ends that one of them opened. A further one is looked at as one of which nothing is known.
 const MAX_BACK_ENDS: usize = 16;
 
-/// The thread turns to unattributed work, and leaves whatever it served. Returns where the work's own time begins.
+/// The thread turns to unattributed work, and leaves whatever it served. Returns where the work's own time
+/// begins.
 fn turn_to(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice) -> u64 {
     let is_readiness = matches!(slice.call, Call::Read { .. });
     let other = thread.serving;
@@ -308,7 +311,8 @@ pub(in crate::machine) fn claim(books: &mut Books<'_>, thread: &mut Thread, slic
     }
 }
 
-/// Unattributed work becomes part of its request. `false`: the request's account already extends beyond the beginning of the work.
+/// Unattributed work becomes part of its request. `false`: the request's account already extends beyond the
+/// beginning of the work.
 fn join(
     books: &mut Books<'_>,
     slice: &Slice,

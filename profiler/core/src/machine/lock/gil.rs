@@ -1,10 +1,11 @@
 //! Waits for the interpreter lock, recognised by their system calls.
 //!
-//! In: where the locks are (facts), the slices of each thread in order. Out: what part of a wait a slice is, and episodes. An episode is all sleeps of one
-//! attempt to take the lock. The lock is a `struct _gil_runtime_state`: a flag under a mutex and a condition variable. Their distances from each other are the
-//! same in CPython 3.8 to 3.15 on `x86_64` with glibc. On arm64 glibc's mutex has 8 bytes more. What comes after the
-//! first one lies further back, but every word that a thread waits on is distinguished from the others by the same
-//! bounds.
+//! In: where the locks are (facts), the slices of each thread in order. Out: what part of a wait a slice is,
+//! and episodes. An episode is all sleeps of one attempt to take the lock. The lock is a `struct
+//! _gil_runtime_state`: a flag under a mutex and a condition variable. Their distances from each other are
+//! the same in CPython 3.8 to 3.15 on `x86_64` with glibc. On arm64 glibc's mutex has 8 bytes more. What
+//! comes after the first one lies further back, but every word that a thread waits on is distinguished from
+//! the others by the same bounds.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -67,7 +68,8 @@ pub const fn is_take_wait(distance: u64, operation: u32) -> bool {
     }
 }
 
-/// Why no wait for the lock can be measured in processes with these interpreters; `None`: in at least one process it can.
+/// Why no wait for the lock can be measured in processes with these interpreters; `None`: in at least one
+/// process it can.
 pub fn not_measured<'a>(seen: impl Iterator<Item = &'a InterpreterSeen>) -> Option<String> {
     const IN_LOCK_WAIT: &str = "; waits for the GIL, if there is one, are part of lock_wait";
     let (mut refused, mut free_threaded, mut without, mut not_started) = (None, false, false, false);
@@ -125,7 +127,8 @@ pub struct Locks {
     measures: FxHashMap<(Tid, u64), Measure>,
     /// Processes with a measure.
     contended: FxHashSet<Tid>,
-    /// By thread, also ended ones: the lock that it last slept for, when it was awake again, and when after the sleep before for it.
+    /// By thread, also ended ones: the lock that it last slept for, when it was awake again, and when after
+    /// the sleep before for it.
     slept: FxHashMap<Tid, (u64, u64, u64)>,
     /// How waits are seen.
     pub method: Seen,
@@ -177,8 +180,8 @@ impl Locks {
         }
     }
 
-    /// A process forked. Until the child is read, its locks are taken to be where the parent's are. What was known of an earlier process with its number is
-    /// void.
+    /// A process forked. Until the child is read, its locks are taken to be where the parent's are. What was
+    /// known of an earlier process with its number is void.
     pub fn fork(&mut self, parent: Tid, child: Tid) {
         if parent == child {
             return;
@@ -264,15 +267,17 @@ impl Locks {
         *slept = (lock, exit_ns, if slept.0 == lock { slept.1 } else { 0 });
     }
 
-    /// When this thread was awake to take the lock that another waits for in the call of `slice`. `None`: it has not slept for that lock since the call began.
-    /// If this thread was the last to have the lock at the call's end, it had it from that time on.
+    /// When this thread was awake to take the lock that another waits for in the call of `slice`. `None`: it
+    /// has not slept for that lock since the call began. If this thread was the last to have the lock at
+    /// the call's end, it had it from that time on.
     pub fn took_in(&self, tid: Tid, slice: &Slice) -> Option<u64> {
         let Call::FutexWait { address, .. } = slice.call else { return None };
         let (lock, awake_ns, _) = self.slept.get(&tid).copied()?;
         (address.wrapping_sub(lock) < LENGTH && awake_ns > slice.enter_ns).then_some(awake_ns)
     }
 
-    /// The same of a sleep of another that had ended at `until_ns`, as far as the last two sleeps of this thread show it.
+    /// The same of a sleep of another that had ended at `until_ns`, as far as the last two sleeps of this
+    /// thread show it.
     pub fn took_until(&self, tid: Tid, slice: &Slice, until_ns: u64) -> Option<u64> {
         let Call::FutexWait { address, .. } = slice.call else { return None };
         let (lock, awake_ns, before_ns) = self.slept.get(&tid).copied()?;
@@ -301,8 +306,9 @@ impl Locks {
         Some(measure)
     }
 
-    /// Whether a thread that makes a call on the lock's memory was forced to give the lock up before that call. Another thread had waited for a whole switch
-    /// interval, found this one still the holder, and asked it for the lock. Meanwhile this one made no call that blocks.
+    /// Whether a thread that makes a call on the lock's memory was forced to give the lock up before that
+    /// call. Another thread had waited for a whole switch interval, found this one still the holder, and
+    /// asked it for the lock. Meanwhile this one made no call that blocks.
     fn was_made_to_give_up(&self, slice: &Slice, lock: &InterpreterLock) -> bool {
         if !matches!(slice.in_gap.blocked_call, NO_CALL | PAGE_FAULT) {
             return false;
@@ -326,7 +332,8 @@ impl Locks {
         Some(self.measures.entry(key).or_insert_with(|| Measure::new(episode.tgid, &episode.lock)))
     }
 
-    /// A thread's wait is over. What lies before the window does not count. Returns the wait if each one is asked for (`--stacks`).
+    /// A thread's wait is over. What lies before the window does not count. Returns the wait if each one is
+    /// asked for (`--stacks`).
     pub fn end(
         &mut self,
         tid: Tid,
@@ -365,7 +372,8 @@ impl Locks {
         waiter.longest_ns = waiter.longest_ns.max(wait_ns);
     }
 
-    /// The next window begins: sums start at zero. Where the locks are stays known, except for processes that have ended.
+    /// The next window begins: sums start at zero. Where the locks are stays known, except for processes that
+    /// have ended.
     pub fn roll(&mut self, has_ended: impl Fn(Tid) -> bool) {
         let mut seen = std::mem::take(&mut self.seen);
         seen.retain(|tgid, _| !has_ended(*tgid));
@@ -478,15 +486,15 @@ impl Locks {
     }
 }
 
-/// Whether a wait to take a lock is on its condition variable, not only on its mutex. glibc waits there with a bitset. musl waits on the stack of the waiting
-/// thread (src/thread/pthread_cond_timedwait.c).
+/// Whether a wait to take a lock is on its condition variable, not only on its mutex. glibc waits there with
+/// a bitset. musl waits on the stack of the waiting thread (src/thread/pthread_cond_timedwait.c).
 const fn on_condition(slice: &Slice, lock: &InterpreterLock) -> bool {
     let Call::FutexWait { address, operation, .. } = slice.call else { return false };
     operation & COMMAND == FUTEX_WAIT_BITSET || address.wrapping_sub(lock.address) >= LENGTH
 }
 
-/// Whether a thread ran for a switch interval before this. Others ask for the lock only after an interval in which they did not get it. For use where it is not
-/// known whom they ask.
+/// Whether a thread ran for a switch interval before this. Others ask for the lock only after an interval in
+/// which they did not get it. For use where it is not known whom they ask.
 const fn had_it_for_an_interval(slice: &Slice, lock: &InterpreterLock) -> bool {
     // Nine tenths: the thread that asks has slept for a little less than the holder has run.
     slice.gap.total_ns() >= lock.interval_us.saturating_mul(900)

@@ -1,7 +1,8 @@
 //! Where in Python threads were that waited long for an interpreter lock.
 //!
-//! In: the waiters' own frames (read once in an attempt, at one of its late calls), ends of attempts, what threads serve. Out: waiting time by waiter and
-//! place. Frames belong to the attempt that contains the entry of their call.
+//! In: the waiters' own frames (read once in an attempt, at one of its late calls), ends of attempts, what
+//! threads serve. Out: waiting time by waiter and place. Frames belong to the attempt that contains the entry
+//! of their call.
 
 use profiler_common::record::frames::LONG_NS;
 use rustc_hash::FxHashMap;
@@ -48,7 +49,8 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// A thread that has waited for long by `enter_ns` read its own frames. A stack without frames: it found none.
+    /// A thread that has waited for long by `enter_ns` read its own frames. A stack without frames: it found
+    /// none.
     pub(in crate::machine) fn sample(&mut self, tid: Tid, enter_ns: u64, stack: Stack) {
         self.samples = self.samples.saturating_add(1);
         if self.pending.len() >= MAX_PENDING && !self.pending.contains_key(&tid) {
@@ -64,7 +66,8 @@ impl Blocks {
         (*enter_ns == slice.enter_ns && stack.0 == slice.tgid).then_some(stack)
     }
 
-    /// An attempt of a thread of process `tgid` has ended; `wait_ns` of it are in the window. Returns where the thread was.
+    /// An attempt of a thread of process `tgid` has ended; `wait_ns` of it are in the window. Returns where
+    /// the thread was.
     pub(in crate::machine) fn attempt_ended(
         &mut self,
         tgid: Tid,
@@ -254,7 +257,8 @@ mod tests {
         samples.blocks.attempt_ended(1, 2, (6 * MS, 20 * MS), 14 * MS);
         samples.sample(own(2, &[32]), 35 * MS);
         samples.blocks.attempt_ended(9, 2, (30 * MS, 40 * MS), 10 * MS);
-        // First a short wait, as nearly all are. Then a thread that runs another interpreter, and a function without a name.
+        // First a short wait, as nearly all are. Then a thread that runs another interpreter, and a function
+        // without a name.
         samples.blocks.attempt_ended(1, 2, (50 * MS, 51 * MS), MS);
         samples.sample(own(3, &[]), 65 * MS);
         samples.blocks.attempt_ended(1, 3, (60 * MS, 70 * MS), 10 * MS);

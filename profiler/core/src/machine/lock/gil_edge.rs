@@ -1,7 +1,7 @@
 //! Who made whom wait for the interpreter lock.
 //!
-//! In: shares of waits, each with its holder (`gil_party`). Out: sums by waiter and holder, by party and by thread. A party is the endpoint that a thread
-//! serves just then, or the thread itself while it serves none.
+//! In: shares of waits, each with its holder (`gil_party`). Out: sums by waiter and holder, by party and by
+//! thread. A party is the endpoint that a thread serves just then, or the thread itself while it serves none.
 
 use rustc_hash::FxHashMap;
 
@@ -75,7 +75,8 @@ impl Edges {
         }
     }
 
-    /// The next window begins: sums start at zero. Requests in flight know parties by their numbers, which stay.
+    /// The next window begins: sums start at zero. Requests in flight know parties by their numbers, which
+    /// stay.
     pub fn roll(&mut self) {
         self.window = self.window.wrapping_add(1);
         let window = self.window;

@@ -1,6 +1,7 @@
 //! Waiting for the interpreter lock, split by who had it.
 //!
-//! In: parts of waits, each with its holder. Out: sums by holder, of one thread or one request. They are bounded; what exceeds the bound counts as unknown.
+//! In: parts of waits, each with its holder. Out: sums by holder, of one thread or one request. They are
+//! bounded; what exceeds the bound counts as unknown.
 
 use super::gil_holder::HeldBy;
 use super::gil_waits::EndedAttempts;
@@ -17,11 +18,13 @@ pub struct Share {
     pub wait_ns: u64,
     /// Stretches of waiting that it consists of.
     pub waits: u64,
-    /// The part of it in which the holder kept the lock although asked to give it up, where that took longer than the switch interval.
+    /// The part of it in which the holder kept the lock although asked to give it up, where that took longer
+    /// than the switch interval.
     pub not_honoured_ns: u64,
 }
 
-/// Adds a stretch of waiting to the shares of a thread. Beyond the bound it goes to the last share, whose holder then counts as unknown.
+/// Adds a stretch of waiting to the shares of a thread. Beyond the bound it goes to the last share, whose
+/// holder then counts as unknown.
 pub fn add_share(shares: &mut Vec<Share>, share: Share) {
     let full = shares.len() >= MAX_HOLDERS;
     let place = shares.iter().position(|known| known.by == share.by);
@@ -46,7 +49,8 @@ pub fn add_share(shares: &mut Vec<Share>, share: Share) {
     }
 }
 
-/// Time in the phase `gil_wait`, by holder, and the waits one by one. The holder of any other such time is not known.
+/// Time in the phase `gil_wait`, by holder, and the waits one by one. The holder of any other such time is
+/// not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     by: Vec<(HeldBy, u64)>,

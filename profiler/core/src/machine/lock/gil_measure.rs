@@ -1,7 +1,8 @@
-//! What happened at one interpreter lock: how threads came to wait for it, were passed over, and asked for it without success.
+//! What happened at one interpreter lock: how threads came to wait for it, were passed over, and asked for it
+//! without success.
 //!
-//! In: the sleeps of attempts to take the lock, in the order in which they end. Out: [`Lock`]. An attempt's own state decides what a sleep means, and travels
-//! with its thread.
+//! In: the sleeps of attempts to take the lock, in the order in which they end. Out: [`Lock`]. An attempt's
+//! own state decides what a sleep means, and travels with its thread.
 
 use std::collections::VecDeque;
 
@@ -63,8 +64,8 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// The next sleep. Returns the time that it adds to a request to give the lock up that is not honoured. Not honoured: `interval_ns` or more after the
-    /// request, the lock had not changed hands.
+    /// The next sleep. Returns the time that it adds to a request to give the lock up that is not honoured.
+    /// Not honoured: `interval_ns` or more after the request, the lock had not changed hands.
     fn sleep(&mut self, sleep: &Sleep, interval_ns: u64) -> u64 {
         if sleep.on_condition && std::mem::take(&mut self.woken) {
             if self.missed == 0 {
@@ -127,14 +128,15 @@ impl Measure {
         Self { sums, ..Self::default() }
     }
 
-    /// An attempt begins. `forced`: its thread was forced to give the lock up before, and did not do so voluntarily.
+    /// An attempt begins. `forced`: its thread was forced to give the lock up before, and did not do so
+    /// voluntarily.
     pub const fn begin(&mut self, forced: bool) {
         let count = if forced { &mut self.sums.after_forced } else { &mut self.sums.after_voluntary };
         *count = count.saturating_add(1);
     }
 
-    /// The next sleep of an attempt. Somebody waited from `waited_from_ns` on. Returns by how much it extended a request to give the lock up that was not
-    /// honoured.
+    /// The next sleep of an attempt. Somebody waited from `waited_from_ns` on. Returns by how much it
+    /// extended a request to give the lock up that was not honoured.
     pub fn sleep(&mut self, attempt: &mut Attempt, sleep: &Sleep, waited_from_ns: u64) -> u64 {
         self.cover(waited_from_ns, sleep.end_ns);
         let interval_ns = self.sums.interval_us.saturating_mul(1000);
@@ -157,7 +159,8 @@ impl Measure {
     fn ask(&mut self, sleep: &Sleep) {
         let Some((holder, switches)) = sleep.holder else { return };
         if self.asked.len() >= MAX_ASKED && !self.asked.contains_key(&holder) {
-            // Most likely of threads that have ended. A holder that is asked gives the lock up soon after, or is asked again.
+            // Most likely of threads that have ended. A holder that is asked gives the lock up soon after, or
+            // is asked again.
             self.asked.clear();
         }
         let (first_ns, last_ns) = (sleep.end_ns, sleep.end_ns);
@@ -227,7 +230,8 @@ impl Measure {
     }
 }
 
-/// The band of mod_wsgi-telemetry that a wait falls in: how many switch intervals it took. 0.8 to 1.8 counts as one.
+/// The band of mod_wsgi-telemetry that a wait falls in: how many switch intervals it took. 0.8 to 1.8 counts
+/// as one.
 fn cycles(wait_ns: u64, interval_ns: u64) -> usize {
     if interval_ns == 0 {
         return 0;
@@ -236,8 +240,9 @@ fn cycles(wait_ns: u64, interval_ns: u64) -> usize {
     usize::try_from((fifths + 1) / 5).unwrap_or(usize::MAX).min(4)
 }
 
-/// The coefficient as mod_wsgi-telemetry 1.1 defines it: the share of waits that take `k` switch intervals is `(1 - q)^k q`. `q` comes from the slope of the
-/// logarithms of the bands 1 to 3, weighted by their counts. The bands 2 to 4 are used where band 1 has fewer waits than band 2, or the bands 1 to 3 give
+/// The coefficient as mod_wsgi-telemetry 1.1 defines it: the share of waits that take `k` switch intervals is
+/// `(1 - q)^k q`. `q` comes from the slope of the logarithms of the bands 1 to 3, weighted by their counts.
+/// The bands 2 to 4 are used where band 1 has fewer waits than band 2, or the bands 1 to 3 give
 /// nothing. `None` where the bands have fewer than 100 waits, or do not fall like that (R² below one half).
 fn convoy(bands: &[u64; 5]) -> Option<Convoy> {
     const ENOUGH: u64 = 100;

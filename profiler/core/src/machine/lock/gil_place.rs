@@ -1,7 +1,7 @@
 //! Where in Python the holder of an interpreter lock was while others waited; which code the frames are of.
 //!
-//! In: samples of the holder's frames, the code of those frames (facts), parts of waits. Out: waiting time by place. A sample is taken as a wait's call begins.
-//! It belongs to the slice with the same entry.
+//! In: samples of the holder's frames, the code of those frames (facts), parts of waits. Out: waiting time by
+//! place. A sample is taken as a wait's call begins. It belongs to the slice with the same entry.
 
 use rustc_hash::FxHashMap;
 
@@ -49,8 +49,8 @@ pub struct Samples {
     sums: FxHashMap<Stack, Sum>,
     /// By thread: what the sleeps of its present attempt have found.
     under_way: FxHashMap<Tid, Parts>,
-    /// By thread: who took the lock in the middle of its last sleep, and how long it slept on. If the attempt continues, the thread's next sample shows where
-    /// that holder is.
+    /// By thread: who took the lock in the middle of its last sleep, and how long it slept on. If the
+    /// attempt continues, the thread's next sample shows where that holder is.
     unseen: FxHashMap<Tid, (HeldBy, u64)>,
     unknown_ns: u64,
     samples: u64,
@@ -112,7 +112,8 @@ impl Samples {
         self.pending.insert(found.tid, (enter_ns, stack));
     }
 
-    /// The call of `slice` was `wait_ns` of its thread's waiting, because of `by`. With `named`, returns the names of where both were.
+    /// The call of `slice` was `wait_ns` of its thread's waiting, because of `by`. With `named`, returns the
+    /// names of where both were.
     pub fn waited(&mut self, slice: &Slice, wait_ns: u64, by: HeldBy, named: bool) -> Option<Box<Sites>> {
         if !self.wanted {
             return None;
@@ -233,7 +234,8 @@ impl Samples {
         *self = Self { wanted: self.wanted, spots, replaced, pending, blocks, under_way, ..Self::default() };
     }
 
-    /// The places of the window; `None`: nobody asked for them. `party` gives the party of a number (`gil_edge`).
+    /// The places of the window; `None`: nobody asked for them. `party` gives the party of a number
+    /// (`gil_edge`).
     pub fn finish(self, party: impl Fn(u32) -> Party) -> Option<Places> {
         if !self.wanted && self.samples == 0 {
             return None;
@@ -273,7 +275,8 @@ fn named<'a>(spots: &'a Spots, (tgid, stack): &Stack) -> Option<Named<'a>> {
     Some((at, called_from(at, known.get(1..).unwrap_or_default())))
 }
 
-/// For a library's function: where the application called it, within the frames that were read. For the application's own: its caller.
+/// For a library's function: where the application called it, within the frames that were read. For the
+/// application's own: its caller.
 fn called_from<'a>(at: &Spot, callers: &[Option<&'a Spot>]) -> Option<&'a Spot> {
     if at.is_library() {
         return callers.iter().flatten().find(|spot| !spot.is_library()).copied();
@@ -338,7 +341,8 @@ mod tests {
     #[test]
     fn waiting_without_a_sample_of_its_own_is_not_known_and_nothing_is_lost() {
         let mut samples = samples();
-        // A sample of another call, which was folded. Then none at all, then one that cannot be used, then one without a name.
+        // A sample of another call, which was folded. Then none at all, then one that cannot be used, then
+        // one without a name.
         samples.sample(found(&[48]), 100);
         samples.waited(&wait(101), 1, OTHER, false);
         samples.waited(&wait(200), 10, OTHER, false);

@@ -1,7 +1,8 @@
-//! A sleep of light mode as the slice that a full trace would have of it, for what follows waits for interpreter locks.
+//! A sleep of light mode as the slice that a full trace would have of it, for what follows waits for
+//! interpreter locks.
 //!
-//! In: a [`Slept`], where its thread's sleep before ended. Out: a [`Slice`] whose call is the sleep. What its thread did in between is its gap:
-//! calls that did not sleep are part of it.
+//! In: a [`Slept`], where its thread's sleep before ended. Out: a [`Slice`] whose call is the sleep. What its
+//! thread did in between is its gap: calls that did not sleep are part of it.
 
 use profiler_common::record::slice::{FLAG_GIVES_UP, NO_CALL, Undecided};
 use profiler_common::system_call::FUTEX;
@@ -15,7 +16,8 @@ use crate::machine::world::errno::ETIMEDOUT;
 /// Where who signals the condition variable waits for others to leave it (`__g_refs`, glibc up to 2.40).
 const GROUP_REFS: std::ops::Range<u64> = COND + 16..COND + 24;
 
-/// Where the part of a thread's time that a sleep follows began: the end of the sleep before, or of the light slice.
+/// Where the part of a thread's time that a sleep follows began: the end of the sleep before, or of the light
+/// slice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Since {
     /// When that was.
@@ -24,7 +26,8 @@ pub struct Since {
     pub cpu_ns: u64,
 }
 
-/// The slice of a sleep that ended at `end_ns`. `holder`: the thread that [`Slept::lock`] means. `since`: where its gap began, if that is known.
+/// The slice of a sleep that ended at `end_ns`. `holder`: the thread that [`Slept::lock`] means. `since`:
+/// where its gap began, if that is known.
 pub fn slice_of(slept: &Slept, end_ns: u64, since: Option<Since>, holder: Tid) -> Slice {
     let call = if slept.system_call == FUTEX.cast_signed() {
         let has_timeout = slept.lock.is_some_and(|lock| lock.until_ns > 0);
@@ -61,8 +64,8 @@ pub fn slice_of(slept: &Slept, end_ns: u64, since: Option<Since>, holder: Tid) -
     }
 }
 
-/// [`FLAG_GIVES_UP`], if it is a sleep of a thread that gives `lock` up: by the rules of the kernel programs for calls that are hooked
-/// (`profiler-ebpf/src/take.rs`).
+/// [`FLAG_GIVES_UP`], if it is a sleep of a thread that gives `lock` up: by the rules of the kernel programs
+/// for calls that are hooked (`profiler-ebpf/src/take.rs`).
 pub fn gives_up(slept: &Slept, lock: &InterpreterLock, holder: Tid) -> u32 {
     let Some(then) = slept.lock.filter(|_| slept.events & COMMAND == FUTEX_WAIT) else { return 0 };
     let place = slept.argument.wrapping_sub(lock.address);
@@ -81,7 +84,8 @@ fn result(slept: &Slept) -> i64 {
     }
 }
 
-/// Who had the lock as the sleep ended: on the condition variable whoever gives it up wakes who waits. 0: not known.
+/// Who had the lock as the sleep ended: on the condition variable whoever gives it up wakes who waits. 0: not
+/// known.
 fn ended_by(slept: &Slept) -> Tid {
     let was_woken = slept.events & COMMAND == FUTEX_WAIT_BITSET && result(slept) != ETIMEDOUT;
     slept.lock.filter(|_| was_woken).and_then(|lock| lock.woken_by).unwrap_or(0)

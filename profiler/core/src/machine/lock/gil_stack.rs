@@ -14,7 +14,8 @@ pub(in crate::machine) const MAX_PENDING: usize = 16_384;
 /// Places that the report lists, of holders and of waiters.
 pub(in crate::machine) const MAX_LISTED: usize = 20;
 
-/// A process's stack, innermost first: addresses of code object and instruction, and how many others had the same place before.
+/// A process's stack, innermost first: addresses of code object and instruction, and how many others had the
+/// same place before.
 pub(in crate::machine) type Stack = (Tid, Arc<[(u64, u64, u32)]>);
 /// A stack by its names: the innermost function, and from where it was called.
 pub(in crate::machine) type Named<'a> = (&'a Spot, Option<&'a Spot>);

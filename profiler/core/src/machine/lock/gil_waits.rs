@@ -1,7 +1,8 @@
 //! Waits for an interpreter lock one by one, until it is known for which request they were.
 //!
-//! In: the sleeps of each attempt to take the lock, with what was found of its holder; ends of attempts (`--stacks`); the time that requests take of their
-//! threads. Out: the longest waits of each stretch of time. The others are only counted.
+//! In: the sleeps of each attempt to take the lock, with what was found of its holder; ends of attempts
+//! (`--stacks`); the time that requests take of their threads. Out: the longest waits of each stretch of
+//! time. The others are only counted.
 
 use std::cmp::Reverse;
 
@@ -150,8 +151,8 @@ impl EndedAttempts {
         self.others.add(other.others);
     }
 
-    /// Takes the waits that ended at `until_ns` or before, and of these the part from `from_ns` on. Waits that are only counted are taken if all of them surely
-    /// lie there.
+    /// Takes the waits that ended at `until_ns` or before, and of these the part from `from_ns` on. Waits
+    /// that are only counted are taken if all of them surely lie there.
     pub fn take(&mut self, from_ns: u64, until_ns: u64) -> Self {
         if self.is_empty() {
             return Self::default();
@@ -246,7 +247,8 @@ mod tests {
     }
 
     proptest! {
-        /// In whatever steps waits are taken: none counts twice, none is longer than its time, and the longest are kept.
+        /// In whatever steps waits are taken: none counts twice, none is longer than its time, and the
+        /// longest are kept.
         #[test]
         fn waits_are_taken_once_and_never_more_than_there_were(
             lengths in prop::collection::vec((1_u64..50, 1_u64..100), 0..40),

@@ -1,6 +1,7 @@
 //! Capacity by process: where the time of its requests went, beside its slots and its memory.
 //!
-//! In: finished requests, memory as it was read last, the slots and processes of the snapshot. Out: [`Capacity`].
+//! In: finished requests, memory as it was read last, the slots and processes of the snapshot. Out:
+//! [`Capacity`].
 
 use std::collections::BTreeMap;
 

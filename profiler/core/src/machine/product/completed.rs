@@ -56,7 +56,8 @@ impl Counting<'_> {
         self.count_all(complete, sink);
     }
 
-    /// The window ends. If the state is a copy whose original continues, requests that wait are open, like those in flight: they count in the next window.
+    /// The window ends. If the state is a copy whose original continues, requests that wait are open, like
+    /// those in flight: they count in the next window.
     pub fn window_ends(&mut self, sink: &mut dyn FnMut(Entry)) {
         let complete = self.runtime.late.take_all();
         self.count_all(complete, sink);

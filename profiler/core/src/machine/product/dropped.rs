@@ -1,8 +1,9 @@
 //! Why connections were not served: each that ends gets one verdict.
 //!
-//! In: ends of connections and processes, evidence of the kernel, failing accepts, losses. Out: [`Dropped`]. The last sign may come after the end: the reset
-//! of a client that had left takes a round trip. So a verdict waits for a second. If records were lost during the connection's last request, they may have
-//! explained its end. Then it is undecided, unless it was seen to be served.
+//! In: ends of connections and processes, evidence of the kernel, failing accepts, losses. Out: [`Dropped`].
+//! The last sign may come after the end: the reset of a client that had left takes a round trip. So a verdict
+//! waits for a second. If records were lost during the connection's last request, they may have explained its
+//! end. Then it is undecided, unless it was seen to be served.
 
 mod accept;
 mod process;
@@ -121,8 +122,9 @@ impl Drops {
         signs
     }
 
-    /// A connection of light mode becomes known as it is used for the first time, or ends. Returns its signs so far and where it comes from. When it was
-    /// accepted is not seen: only whether that was before the client left.
+    /// A connection of light mode becomes known as it is used for the first time, or ends. Returns its signs
+    /// so far and where it comes from. When it was accepted is not seen: only whether that was before the
+    /// client left.
     pub(in crate::machine) fn opened_light(&mut self, socket: (u64, u32), at_ns: u64) -> (Signs, Origin) {
         let mut signs = Signs { socket, ..Signs::default() };
         let mut origin = Origin { accepted_ns: Some(at_ns), ..Origin::default() };
@@ -171,12 +173,14 @@ impl Drops {
         self.processes.born(tgid, parent);
     }
 
-    /// A process ends with this exit code; its connections end after this. `held`: the requests at hand on them, and for how many nanoseconds each has run.
+    /// A process ends with this exit code; its connections end after this. `held`: the requests at hand on
+    /// them, and for how many nanoseconds each has run.
     pub fn process_ends(&mut self, tgid: Tid, code: i64, at_ns: u64, held: &[(Asked, u64)]) {
         self.processes.ends(tgid, code, at_ns, held, self.from_ns);
     }
 
-    /// An accept of a process at a listener's descriptor found nothing or failed; `clients` counts the connections that the process has open.
+    /// An accept of a process at a listener's descriptor found nothing or failed; `clients` counts the
+    /// connections that the process has open.
     pub fn accept_failed(&mut self, by: (Tid, i32), result: i64, at_ns: u64, clients: impl FnOnce() -> u64) {
         self.accepts.failed(by, result, at_ns, clients);
     }
@@ -191,7 +195,8 @@ impl Drops {
         self.accepts.serves(tgid);
     }
 
-    /// The kernel reports something. Returns the number of the open connection that it is about, if there is one.
+    /// The kernel reports something. Returns the number of the open connection that it is about, if there is
+    /// one.
     pub fn evidence(
         &mut self,
         evidence: &Evidence,

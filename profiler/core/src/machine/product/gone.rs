@@ -1,7 +1,7 @@
 //! Connections that are gone and wait for their verdicts.
 //!
-//! In: connections as they end. Out: each by its number while it waits, and the oldest first. Memory is used only for what waits at a time: nothing is left
-//! of what is gone.
+//! In: connections as they end. Out: each by its number while it waits, and the oldest first. Memory is used
+//! only for what waits at a time: nothing is left of what is gone.
 
 use std::collections::VecDeque;
 

@@ -1,7 +1,8 @@
-//! Connections behind a front end that ended before their request was answered: why the front end answered with an error
-//! of its own.
+//! Connections behind a front end that ended before their request was answered: why the front end answered
+//! with an error of its own.
 //!
-//! In: ends of connections between a front end and the server. Out: the one that caused an error of the front end's own.
+//! In: ends of connections between a front end and the server. Out: the one that caused an error of the front
+//! end's own.
 
 use std::collections::VecDeque;
 
@@ -11,7 +12,8 @@ use crate::machine::wire::signs::{Answered, Signs};
 
 /// Ends kept, the newest. For most nobody ever asks: only a front end that answers soon after does.
 const MAX_KEPT: usize = 4096;
-/// Errors that a front end gives in the server's place (RFC 9110, 15.6; Apache also says 500 where mod_wsgi's daemon died).
+/// Errors that a front end gives in the server's place (RFC 9110, 15.6; Apache also says 500 where mod_wsgi's
+/// daemon died).
 const ERRORS: std::ops::RangeInclusive<u16> = 500..=504;
 
 /// Ends that nobody has asked for yet, in the order in which they came.
@@ -52,8 +54,9 @@ impl Inside {
         ERRORS.contains(&answered.status) && self.passed_on.contains(&answered.request)
     }
 
-    /// The end of the connection on which the front end passed on this client's last request. It is the one that the front end made or used for it, where
-    /// known. Else it is one whose request began while the front end had this one.
+    /// The end of the connection on which the front end passed on this client's last request. It is the one
+    /// that the front end made or used for it, where known. Else it is one whose request began while the
+    /// front end had this one.
     pub(in crate::machine) fn behind(&mut self, answered: &Answered, signs: &Signs) -> Option<Ended> {
         if !ERRORS.contains(&answered.status) {
             return None;
@@ -77,7 +80,8 @@ mod tests {
     use crate::machine::wire::ending::How;
     use crate::machine::wire::request::{Active, Beginning};
 
-    /// The end of a connection to the server behind, with a request that began then, by the process of that number.
+    /// The end of a connection to the server behind, with a request that began then, by the process of that
+    /// number.
     fn ended(identity: u64, start_ns: u64, responding: bool) -> Ended {
         let mut connections = Connections::default();
         let number = connections.open(&Opened::accepted(5), 10).unwrap();

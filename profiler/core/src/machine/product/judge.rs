@@ -1,7 +1,8 @@
 //! The verdict: what the signs of a connection's end mean.
 //!
-//! In: one connection that is gone, and what is known of its process. Out: served, nothing asked, or dropped with its
-//! cause and what shows it. The order of the questions is the order of time: who went first is the cause.
+//! In: one connection that is gone, and what is known of its process. Out: served, nothing asked, or dropped
+//! with its cause and what shows it. The order of the questions is the order of time: who went first is the
+//! cause.
 
 use crate::machine::wire::ending::{Ended, How, Unfinished};
 use crate::machine::wire::http1::FAREWELL_MAX_BYTES;
@@ -10,7 +11,8 @@ use crate::machine::wire::signs::Answered;
 use crate::model::dropped::Cause;
 use crate::server::{Answer, kind_named};
 
-/// A connection idle for this long was kept: no server keeps one for less than a second. One that ends with its answer is closed with it.
+/// A connection idle for this long was kept: no server keeps one for less than a second. One that ends with
+/// its answer is closed with it.
 const KEPT_MIN_NS: u64 = 500_000_000;
 
 /// What is known beside the connection itself.
@@ -221,8 +223,9 @@ fn more_came(ended: &Ended, answered: &Answered, scene: &Scene<'_>) -> Verdict {
     dropped(Cause::KeepAliveRace, evidence)
 }
 
-/// The same of a connection whose server does the TLS itself. What came may be the client's farewell (close_notify) or the rest of the answered request. It
-/// is neither if it is longer than a farewell and came to a connection that was kept.
+/// The same of a connection whose server does the TLS itself. What came may be the client's farewell
+/// (close_notify) or the rest of the answered request. It is neither if it is longer than a farewell and came
+/// to a connection that was kept.
 fn more_came_encrypted(ended: &Ended, answered: &Answered, scene: &Scene<'_>) -> Verdict {
     let signs = &ended.signs;
     let closed_ns = if signs.shut_ns > 0 { signs.shut_ns.min(ended.at_ns) } else { ended.at_ns };

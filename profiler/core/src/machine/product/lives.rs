@@ -1,6 +1,8 @@
-//! Workers that come and go within a window, each with what its requests took: so a deploy parts the requests before it from those after it.
+//! Workers that come and go within a window, each with what its requests took: so a deploy parts the requests
+//! before it from those after it.
 //!
-//! In: births and ends of processes, finished requests. Out: [`Life`], one for each process that served or was there to serve.
+//! In: births and ends of processes, finished requests. Out: [`Life`], one for each process that served or
+//! was there to serve.
 
 use rustc_hash::FxHashMap;
 
@@ -83,12 +85,14 @@ impl Lives {
         *self = Self::default();
     }
 
-    /// The lives of those who served, and of the workers among these processes, in the order of their numbers, in the window that begins at `start_ns`.
+    /// The lives of those who served, and of the workers among these processes, in the order of their
+    /// numbers, in the window that begins at `start_ns`.
     pub fn finish(mut self, processes: &[Process], start_ns: u64) -> Vec<Life> {
         let roles: FxHashMap<Tid, &str> =
             processes.iter().map(|process| (process.tgid, process.role.as_str())).collect();
         let role = |tgid: Tid| roles.get(&tgid).copied().unwrap_or_default();
-        // One that ended has a life by its end, unless that was before the window: the parents of living ones are remembered.
+        // One that ended has a life by its end, unless that was before the window: the parents of living ones
+        // are remembered.
         let is_there = |process: &&Process| process.role == "worker" && process.exit_code.is_none();
         for process in processes.iter().filter(is_there) {
             self.get(process.tgid);

@@ -108,7 +108,8 @@ impl Summary {
         slowest.truncate(MAX_SLOWEST);
     }
 
-    /// The request part of the snapshot of this window, and the endpoints. `unattributed`: what was done with back ends for nobody who is known.
+    /// The request part of the snapshot of this window, and the endpoints. `unattributed`: what was done with
+    /// back ends for nobody who is known.
     pub fn finish(
         mut self,
         connections: u64,

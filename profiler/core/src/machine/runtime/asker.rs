@@ -1,7 +1,9 @@
-//! Who asks a back end: the request that a thread serves, or on an event loop one that is not known to use it.
+//! Who asks a back end: the request that a thread serves, or on an event loop one that is not known to use
+//! it.
 //!
-//! In: calls on back ends' sockets; which requests may be running then. Out: round trips, waits and connections of requests that have a thread; for a loop's
-//! call whose it is (`Asker`), where just one request can have made it, otherwise all that may have.
+//! In: calls on back ends' sockets; which requests may be running then. Out: round trips, waits and
+//! connections of requests that have a thread; for a loop's call whose it is (`Asker`), where just one
+//! request can have made it, otherwise all that may have.
 
 use crate::event::{Call, Slice, Tid};
 use crate::loop_kind::LoopThreads;
@@ -51,7 +53,8 @@ pub(in crate::machine) fn waited(state: &mut Hand<'_>, thread: &Thread, slice: &
     note(state, thread, by, &ToPort { port, waited_ns, ..ToPort::default() });
 }
 
-/// A call moved bytes. Answers of back ends count for the request that the thread serves, and so do the first bytes of a connection to a back end.
+/// A call moved bytes. Answers of back ends count for the request that the thread serves, and so do the first
+/// bytes of a connection to a back end.
 pub(in crate::machine) fn count(state: &mut Hand<'_>, thread: &Thread, slice: &Slice) {
     let Some(moved) = state.world.descriptors.moved(slice) else { return };
     let by = surely_serves(thread);
@@ -72,7 +75,8 @@ pub(in crate::machine) fn count(state: &mut Hand<'_>, thread: &Thread, slice: &S
     note(state, thread, by, &to);
 }
 
-/// Adds it to the request, where that is known. What a front end has to do with the server behind it is for no back end.
+/// Adds it to the request, where that is known. What a front end has to do with the server behind it is for
+/// no back end.
 fn note(state: &mut Hand<'_>, thread: &Thread, by: Option<RequestKey>, more: &ToPort) {
     if *more == (ToPort { port: more.port, ..ToPort::default() }) {
         return;
@@ -138,8 +142,8 @@ fn by_order(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
         found.push_all(of_several_tasks(state, thread, slice.tid).into_iter().filter(fits));
     }
     if is_helped {
-        // Where the loop is busy, a thread's results come without a sign. They never come before the loop has looked, and not in the order in which the threads
-        // reported them.
+        // Where the loop is busy, a thread's results come without a sign. They never come before the loop has
+        // looked, and not in the order in which the threads reported them.
         let looked_ns = event_loop.looks.iteration_start_ns();
         let is_back = |key: &RequestKey| handed_to(state, *key).is_some_and(|to| to.begin_ns <= looked_ns);
         let handed = event_loop.left.parked.iter().copied().filter(is_back);
@@ -159,7 +163,8 @@ fn by_order(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
     }
     let are_told = !found.keys.is_empty();
     if runs_unattributed || found.keys.is_empty() && is_new {
-        // gevent ends a round of callbacks after some milliseconds, and resumes what was left some rounds later.
+        // gevent ends a round of callbacks after some milliseconds, and resumes what was left some rounds
+        // later.
         let parked = event_loop.left.parked.iter().copied().filter(|key| may_run(state, *key));
         found.push_all(parked.filter(fits));
         found.has_more |= event_loop.left.has_more_parked();
@@ -177,8 +182,9 @@ fn by_order(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
     }
 }
 
-/// The request that began to wait for a back end in this iteration, by another task than the present one. Several tasks of a request begin together, such as
-/// those of `asyncio.gather`. So it may be this one's as well.
+/// The request that began to wait for a back end in this iteration, by another task than the present one.
+/// Several tasks of a request begin together, such as those of `asyncio.gather`. So it may be this one's as
+/// well.
 fn of_several_tasks(state: View<'_>, thread: &Thread, tid: Tid) -> Option<RequestKey> {
     let event_loop = thread.as_loop().filter(|event_loop| event_loop.passes_on())?;
     let (key, task) = thread.serving.zip(state.runtime.tasks.beside_loop(tid))?;

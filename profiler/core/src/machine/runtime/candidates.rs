@@ -10,7 +10,8 @@ use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::request::{Active, RequestKey, Wants};
 use crate::phase::Phases;
 
-/// Requests distinguished. Work of one of more than so many is told by its task, or hardly ever: what stays unattributed is counted.
+/// Requests distinguished. Work of one of more than so many is told by its task, or hardly ever: what stays
+/// unattributed is counted.
 const MAX_CANDIDATES: usize = 128;
 
 /// Requests of which one did something.
@@ -48,12 +49,14 @@ impl Candidates {
     }
 }
 
-/// Whether a thread that serves clients runs a loop, as far as that is known before it has looked. In a process on gevent, every such thread does.
+/// Whether a thread that serves clients runs a loop, as far as that is known before it has looked. In a
+/// process on gevent, every such thread does.
 pub(in crate::machine) fn runs_loop(state: View<'_>, thread: &Thread) -> bool {
     thread.is_loop() || state.world.processes.loop_kind(thread.tgid).is_alone()
 }
 
-/// The thread left a request that is not finished. It may resume it in this iteration or the next. `false`: there is no room to remember that.
+/// The thread left a request that is not finished. It may resume it in this iteration or the next. `false`:
+/// there is no room to remember that.
 pub(in crate::machine) fn left(
     state: View<'_>,
     thread: &mut Thread,
@@ -83,7 +86,8 @@ pub(in crate::machine) fn left(
     event_loop.left.leaves(key, |key| state.wire.connections.is_live(*key))
 }
 
-/// The requests that this thread has left and of which it is not known what they wait for, each with the time when it was left.
+/// The requests that this thread has left and of which it is not known what they wait for, each with the time
+/// when it was left.
 pub(in crate::machine) fn left_by<'a>(
     state: View<'a>,
     tid: Tid,
@@ -101,7 +105,8 @@ pub(in crate::machine) fn left_ns(active: &Active) -> u64 {
     active.parting.as_ref().map_or(active.cursor_ns, |(until_ns, ..)| *until_ns)
 }
 
-/// Whether a request that the loop served may have resumed. It may if nothing shows that it waits. Before its head is complete, no code knows of it.
+/// Whether a request that the loop served may have resumed. It may if nothing shows that it waits. Before its
+/// head is complete, no code knows of it.
 pub(in crate::machine) fn may_run(state: View<'_>, key: RequestKey) -> bool {
     let Some(connection) = state.wire.connections.get(key.0) else { return false };
     let is_in_head = connection.requests.len() == 1 && connection.inbound.in_head();
@@ -111,8 +116,8 @@ pub(in crate::machine) fn may_run(state: View<'_>, key: RequestKey) -> bool {
     })
 }
 
-/// Requests that may be running without a sign of their own. These are the one touched last, those that the loop left in the iteration before, and the parked
-/// ones that `may_resume`. One may be named twice.
+/// Requests that may be running without a sign of their own. These are the one touched last, those that the
+/// loop left in the iteration before, and the parked ones that `may_resume`. One may be named twice.
 pub(in crate::machine) fn candidates<'a>(
     state: View<'a>,
     event_loop: &'a EventLoop,
@@ -131,7 +136,8 @@ fn left_resumes(event_loop: &EventLoop, current: Option<RequestKey>) -> bool {
     current.is_none() || event_loop.is_fresh() || event_loop.passes_on()
 }
 
-/// Whether others may be running than those that [`candidates`] names: there was no room to remember all. `resumes_parked`: parked ones may resume.
+/// Whether others may be running than those that [`candidates`] names: there was no room to remember all.
+/// `resumes_parked`: parked ones may resume.
 pub(in crate::machine) fn has_more(
     event_loop: &EventLoop,
     current: Option<RequestKey>,
@@ -141,7 +147,8 @@ pub(in crate::machine) fn has_more(
     left.has_more_before() && left_resumes(event_loop, current) || left.has_more_parked() && resumes_parked
 }
 
-/// Whether a request other than this one may have run since anything was touched. Where an iteration has no order, any request that may resume can have run.
+/// Whether a request other than this one may have run since anything was touched. Where an iteration has no
+/// order, any request that may resume can have run.
 pub(in crate::machine) fn others_may_run(state: View<'_>, thread: &Thread, key: Option<RequestKey>) -> bool {
     let event_loop = thread.as_loop();
     event_loop.filter(|event_loop| event_loop.resumes_at_once()).is_some_and(|event_loop| {

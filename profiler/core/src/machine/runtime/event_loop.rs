@@ -1,7 +1,9 @@
-//! One event loop: its waits, the iterations between them, and what a request that was parked there waited for.
+//! One event loop: its waits, the iterations between them, and what a request that was parked there waited
+//! for.
 //!
-//! In: the waits of a thread that waits for a listener; what its requests took of each iteration; arrivals. Out: the phases of a parked request
-//! ([`EventLoop::explain`]), the lag of what was ready, and who kept the loop busy.
+//! In: the waits of a thread that waits for a listener; what its requests took of each iteration; arrivals.
+//! Out: the phases of a parked request ([`EventLoop::explain`]), the lag of what was ready, and who kept the
+//! loop busy.
 
 mod held;
 mod in_turn;
@@ -34,7 +36,8 @@ use resume::{Clues, Resumed};
 
 /// Back ends remembered whose owner only order showed. Where there were more, no owner is sure.
 const MAX_LIKELY: usize = 1024;
-/// Iterations from the cause of a resume to the resume itself: the loop passes the request from one callback to the next.
+/// Iterations from the cause of a resume to the resume itself: the loop passes the request from one callback
+/// to the next.
 const RESUMING_ITERATIONS: usize = 1;
 
 /// In the place of a request: the loop looks for what is ready.
@@ -115,10 +118,11 @@ impl EventLoop {
         self.looks.end_iteration(end_ns, calls, holder);
     }
 
-    /// When a thread reported to the loop what a request resumes with now, `until_ns` at the latest. As a rule that was not before the first of these moments,
-    /// and surely not after the second. On asyncio and trio, the loop resumes a request one iteration after a thread's report. There the report came in the
-    /// iteration before, which ended with the loop's last look. The loop takes what is ready once it has the interpreter lock again. That may be later than the
-    /// end of its look before.
+    /// When a thread reported to the loop what a request resumes with now, `until_ns` at the latest. As a
+    /// rule that was not before the first of these moments, and surely not after the second. On asyncio
+    /// and trio, the loop resumes a request one iteration after a thread's report. There the report came in
+    /// the iteration before, which ended with the loop's last look. The loop takes what is ready once it
+    /// has the interpreter lock again. That may be later than the end of its look before.
     pub fn told_between(&self, until_ns: u64) -> (u64, u64) {
         let (from_ns, surely_ns) = if self.passes_on() {
             (self.looks.before_ns, self.looks.last.enter_ns)
@@ -158,8 +162,9 @@ impl EventLoop {
         (self.is_fresh() || until_ns == own_until_ns).then_some(until_ns)
     }
 
-    /// A stretch that is over and in which the request may have run unseen: begin and end. Until it began, the request waited for the loop. Some loops
-    /// resume everything one iteration after its cause. Where such a loop has read something for a request, that request runs in the next iteration, unless
+    /// A stretch that is over and in which the request may have run unseen: begin and end. Until it began,
+    /// the request waited for the loop. Some loops resume everything one iteration after its cause. Where
+    /// such a loop has read something for a request, that request runs in the next iteration, unless
     /// the loop sleeps before.
     pub(in crate::machine) fn unseen_iteration(&self, active: &Active) -> Option<(u64, u64)> {
         let is_first = self.passes_on() && !active.response.has_begun && !active.was_behind();
@@ -167,13 +172,15 @@ impl EventLoop {
         let answer_ns = active.on_loop.answered_ns.filter(|_| self.defers());
         let read_ns = head_ns.max(answer_ns).filter(|read_ns| *read_ns > active.on_loop.ran_ns)?;
         let (start_ns, end_ns) = self.looks.iteration_after(read_ns)?;
-        // A task of trio may also go on in the iteration that reads for it. One that shows itself right after the next iteration ran in that one.
+        // A task of trio may also go on in the iteration that reads for it. One that shows itself right after
+        // the next iteration ran in that one.
         let is_next = end_ns == self.looks.last.enter_ns && self.looks.slept_until_ns <= read_ns;
         let start_ns = if self.defers() || is_next { start_ns } else { read_ns };
         Rule::UnseenIteration.holds().then_some((start_ns, end_ns))
     }
 
-    /// What is known of its order does not tell when a request resumes. It may be asyncio's: one on which all requests take several iterations is not recognised.
+    /// What is known of its order does not tell when a request resumes. It may be asyncio's: one on which all
+    /// requests take several iterations is not recognised.
     fn may_pass_on(&self) -> bool {
         self.kind().resumes == Resumes::Untold
     }
@@ -185,8 +192,9 @@ impl EventLoop {
         }
     }
 
-    /// A request does something for the first time since it was read. The ends of the stretches in which it was surely ready, with their phases, in order: while another one
-    /// had the loop it waited, and else it may have run. Empty: it may have waited for something.
+    /// A request does something for the first time since it was read. The ends of the stretches in which it
+    /// was surely ready, with their phases, in order: while another one had the loop it waited, and else
+    /// it may have run. Empty: it may have waited for something.
     pub(in crate::machine) fn passed_along(&mut self, came: Came) -> Vec<(u64, Phase)> {
         if !Rule::PassedAlong.holds() || !self.may_pass_on() {
             return Vec::new();
@@ -200,9 +208,10 @@ impl EventLoop {
         ends
     }
 
-    /// What a request waited for between `from_ns`, when the loop left it, and `until_ns`, when the loop turned to it again. Returns the ends of its stretches
-    /// with their phases, in order. `arrival_ns`: when the cause of its resume came, where that is known: its client's bytes, its back end's answer or its back
-    /// end's connection. `asked`: it may have asked a back end meanwhile.
+    /// What a request waited for between `from_ns`, when the loop left it, and `until_ns`, when the loop
+    /// turned to it again. Returns the ends of its stretches with their phases, in order. `arrival_ns`:
+    /// when the cause of its resume came, where that is known: its client's bytes, its back end's answer or
+    /// its back end's connection. `asked`: it may have asked a back end meanwhile.
     pub fn explain(
         &self,
         asked: bool,
@@ -246,7 +255,8 @@ impl EventLoop {
         [(surely_ns, waited), (ready_ns, Phase::Unexplained), (until_ns, Phase::LoopWait)]
     }
 
-    /// A request, read at `read_ns`, or what may be one, does something at `at_ns`. `writes`: it answers its client or asks a back end.
+    /// A request, read at `read_ns`, or what may be one, does something at `at_ns`. `writes`: it answers its
+    /// client or asks a back end.
     pub fn runs(&mut self, read_ns: Option<u64>, at_ns: u64, writes: bool) {
         self.clues.ran_ns = at_ns;
         if let Some(read_ns) = read_ns.filter(|_| writes) {
@@ -280,7 +290,8 @@ impl EventLoop {
         self.left.turns_to(key, at_ns);
     }
 
-    /// A back end was attributed to a request that only likely owns it. `false`: there is no room to remember that.
+    /// A back end was attributed to a request that only likely owns it. `false`: there is no room to remember
+    /// that.
     pub fn paired_as_likely(&mut self, fd: i32) -> bool {
         self.held.report.paired_by_order = self.held.report.paired_by_order.saturating_add(1);
         let has_room = self.likely.len() < MAX_LIKELY || self.likely.contains(&fd);

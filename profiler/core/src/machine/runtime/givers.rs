@@ -1,7 +1,8 @@
 //! Whether the Python task that gives a thread a job is the one that resumes with its result.
 //!
-//! In: tasks whose jobs have a result, tasks in which requests resume. Out: whether tasks show whose a job is. They do where the task waits for the thread and
-//! answers (Starlette, asgiref). They do not where other tasks send what threads give (a2wsgi).
+//! In: tasks whose jobs have a result, tasks in which requests resume. Out: whether tasks show whose a job
+//! is. They do where the task waits for the thread and answers (Starlette, asgiref). They do not where other
+//! tasks send what threads give (a2wsgi).
 
 use std::collections::VecDeque;
 

@@ -1,6 +1,7 @@
 //! How a thread of a loop's pool was given its job.
 //!
-//! In: wakeups of the loop, timers, tasks. Out: what the initiator, the request that handed the job over, waited for until a thread began with it.
+//! In: wakeups of the loop, timers, tasks. Out: what the initiator, the request that handed the job over,
+//! waited for until a thread began with it.
 
 use crate::phase::Phase;
 
@@ -24,8 +25,8 @@ impl Handed {
         self.task == Some(task) && self.woken_ns > until_ns
     }
 
-    /// What the initiator waited for until a thread began with the job: ends of stretches with their phases. `unknown`: the phase where nothing shows what it
-    /// waited for until the thread was woken.
+    /// What the initiator waited for until a thread began with the job: ends of stretches with their phases.
+    /// `unknown`: the phase where nothing shows what it waited for until the thread was woken.
     pub(in crate::machine) fn before(
         &self,
         begin_ns: u64,

@@ -1,12 +1,15 @@
-//! Requests that an event loop offloads to a thread of a pool that never touches their connection. Examples are a2wsgi, Twisted's WSGI resource, and an ASGI
-//! framework's plain functions.
+//! Requests that an event loop offloads to a thread of a pool that never touches their connection. Examples
+//! are a2wsgi, Twisted's WSGI resource, and an ASGI framework's plain functions.
 //!
-//! In: what threads of a process with a loop do between their waits; their writes to the loop's wakeup descriptor (*notes*); the loop's resuming of a request.
-//! Out: the thread's time as part of its initiator, the request it worked for.
+//! In: what threads of a process with a loop do between their waits; their writes to the loop's wakeup
+//! descriptor (*notes*); the loop's resuming of a request. Out: the thread's time as part of its initiator,
+//! the request it worked for.
 //!
-//! A thread that wrote a note has done something for a request. The loop, having read the note, resumes a request for which nothing else shows what it waited
-//! for. Then that request is the initiator. The loop wakes a thread for the request that it touched last. Where that does not decide between several, the order
-//! of the notes does, and is counted. A thread that the loop made for a request (`own_thread`) works for that one until it is over.
+//! A thread that wrote a note has done something for a request. The loop, having read the note, resumes a
+//! request for which nothing else shows what it waited for. Then that request is the initiator. The loop
+//! wakes a thread for the request that it touched last. Where that does not decide between several, the order
+//! of the notes does, and is counted. A thread that the loop made for a request (`own_thread`) works for that
+//! one until it is over.
 
 mod by_task;
 mod collect;
@@ -43,8 +46,9 @@ const MAX_GIVEN: usize = 64;
 const LONGEST_JOB_NS: u64 = 1_000_000_000;
 
 impl Handed {
-    /// What the initiator waited for until a thread began with its job at `begin_ns`. Since the thread was woken, it waited for the thread. Before that, what
-    /// it waited for is not known, unless this is its first job. Where tasks show whose jobs are (`do_tell`), an earlier job may not have been found.
+    /// What the initiator waited for until a thread began with its job at `begin_ns`. Since the thread was
+    /// woken, it waited for the thread. Before that, what it waited for is not known, unless this is its
+    /// first job. Where tasks show whose jobs are (`do_tell`), an earlier job may not have been found.
     fn pass_before(&self, active: &mut Active, begin_ns: u64, do_tell: bool) {
         let may_be_later = active.pooled || do_tell && self.task.is_some();
         let unknown = if may_be_later { Phase::Unexplained } else { Phase::PoolWait };
@@ -55,14 +59,16 @@ impl Handed {
     }
 }
 
-/// Whether any request may have offloaded a job and not resumed since, as far as is known. A thread that takes one job after the other is not woken for each.
+/// Whether any request may have offloaded a job and not resumed since, as far as is known. A thread that
+/// takes one job after the other is not woken for each.
 pub(in crate::machine) fn has_given(state: View<'_>, tgid: Tid, now_ns: u64, recent_ns: u64) -> bool {
     let Some(pool) = state.runtime.pools.get(tgid) else { return false };
     let is_recent = |handed: &Handed| handed.woken_ns.saturating_add(LONGEST_JOB_NS) > now_ns;
     pool.given.back().is_some_and(is_recent) || pool.jobs.iter().any(|job| job.is_free(recent_ns))
 }
 
-/// One of those requests resumes. Returns how its job was handed over, as far as that is the same for all of them.
+/// One of those requests resumes. Returns how its job was handed over, as far as that is the same for all of
+/// them.
 pub(in crate::machine) fn take_given(
     state: &mut Hand<'_>,
     tgid: Tid,
@@ -84,8 +90,8 @@ pub(in crate::machine) fn is_worked_for(state: View<'_>, tgid: Tid, key: Request
     state.runtime.pools.get(tgid).is_some_and(|pool| pool.working.iter().any(|(_, known)| *known == key))
 }
 
-/// Whether a thread of a process works for one of several requests, and it is not known yet for which. gevent's threads only resolve names, which says nothing
-/// of what its requests do meanwhile.
+/// Whether a thread of a process works for one of several requests, and it is not known yet for which.
+/// gevent's threads only resolve names, which says nothing of what its requests do meanwhile.
 pub(in crate::machine) fn has_open_threads(state: View<'_>, tgid: Tid) -> bool {
     state.world.processes.loop_kind(tgid).threads != LoopThreads::Help
         && state.runtime.pools.get(tgid).is_some_and(|pool| !pool.open.is_empty() || pool.own.has_open())
@@ -114,7 +120,8 @@ pub(in crate::machine) fn waited(state: &mut Hand<'_>, thread: &mut Thread, slic
     }
     let waits_since = thread.pooled.waits_since.take().filter(|(known, _)| *known == address);
     let enter_ns = waits_since.map_or(slice.enter_ns, |(_, since_ns)| since_ns);
-    // Two threads wait at the same address at the same time. So it is the same lock, not one that took the place of another.
+    // Two threads wait at the same address at the same time. So it is the same lock, not one that took the
+    // place of another.
     let other = pool
         .addresses
         .iter()
@@ -133,8 +140,9 @@ pub(in crate::machine) fn waited(state: &mut Hand<'_>, thread: &mut Thread, slic
     pool.addresses.push_back((address, slice.tid, exit_ns));
 }
 
-/// Another thread ended a thread's wait. Whoever takes a job from a queue passes the lock of that on (`get` of `_queue.SimpleQueue`): where no other job was left,
-/// the next one waits on at the same lock. So threads can take turns for long, and the loop never ends two waits of the same time.
+/// Another thread ended a thread's wait. Whoever takes a job from a queue passes the lock of that on (`get`
+/// of `_queue.SimpleQueue`): where no other job was left, the next one waits on at the same lock. So threads
+/// can take turns for long, and the loop never ends two waits of the same time.
 pub(in crate::machine) fn passed_on(state: View<'_>, thread: &mut Thread, slice: &Slice) {
     let Call::FutexWait { address, operation, has_timeout: false } = slice.call else { return };
     let Some(pool) = state.runtime.pools.get(slice.tgid).filter(|pool| pool.queue.is_none()) else { return };
@@ -149,15 +157,17 @@ pub(in crate::machine) fn passed_on(state: View<'_>, thread: &mut Thread, slice:
     }
 }
 
-/// Whether a thread of a pool waits at the queue of jobs, whoever ends its wait: threads there wake one another.
+/// Whether a thread of a pool waits at the queue of jobs, whoever ends its wait: threads there wake one
+/// another.
 pub(in crate::machine) fn is_at_queue(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
     let Call::FutexWait { address, .. } = slice.call else { return false };
     let queue = state.runtime.pools.get(slice.tgid).and_then(|pool| pool.queue);
     thread.slot.is_none() && queue == Some(address)
 }
 
-/// Whether a wait of a pool's thread that could be one for work lies within its work. It does if it is not at the queue of jobs. Where that is not known, it
-/// does if neither the loop nor another thread of the pool ended it.
+/// Whether a wait of a pool's thread that could be one for work lies within its work. It does if it is not at
+/// the queue of jobs. Where that is not known, it does if neither the loop nor another thread of the pool
+/// ended it.
 #[inline]
 pub(in crate::machine) fn is_within_job(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
     // Most threads are of no pool.
@@ -198,7 +208,8 @@ pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice
     // Its sleep ended with the wakeup. The rest of the call is the queue for a CPU and the way out.
     let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
     let queued_ns = exit_ns.saturating_sub(awake_ns);
-    // Its CPU may have noticed the wakeup later. How much of the call's CPU time came before the sleep is not known.
+    // Its CPU may have noticed the wakeup later. How much of the call's CPU time came before the sleep is not
+    // known.
     let woken_ns = if slice.woken.at_ns > 0 { slice.woken.at_ns } else { queued_ns };
     if reply::take(state, thread, slice, woken_ns) {
         return;
@@ -250,7 +261,8 @@ pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice
     }
     thread.pooled.woken_for = found.map(|(key, _)| key);
     thread.pooled.woken_by_order = by_order;
-    // A thread of a pool that waits with a timeout may report nothing to the loop when it is done. Then its initiator stays unknown.
+    // A thread of a pool that waits with a timeout may report nothing to the loop when it is done. Then its
+    // initiator stays unknown.
     let key =
         thread.pooled.woken_for.filter(|_| !matches!(slice.call, Call::FutexWait { has_timeout: true, .. }));
     let active = key.and_then(|(number, _)| state.wire.connections.get_mut(number)?.requests.front_mut());
@@ -261,7 +273,8 @@ pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice
     }
 }
 
-/// The thread that was woken for a request and still works for it: it has written no note since. `task`: the Python task in which the request resumes.
+/// The thread that was woken for a request and still works for it: it has written no note since. `task`: the
+/// Python task in which the request resumes.
 pub(in crate::machine) fn at_work(
     state: View<'_>,
     tgid: Tid,

@@ -1,6 +1,7 @@
 //! The threads that a thread has started in its present job, and its waits for them.
 //!
-//! In: threads as they are made, waits with who ended them. Out: the sum of these waits, once the job is over. Threads that were there before belong to a pool.
+//! In: threads as they are made, waits with who ended them. Out: the sum of these waits, once the job is
+//! over. Threads that were there before belong to a pool.
 
 use crate::event::Tid;
 

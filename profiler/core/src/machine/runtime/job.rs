@@ -1,7 +1,9 @@
-//! Jobs of a pool whose requests another thread reads. Which waits of its threads are for the next job, and where a job taken without a wait begins.
+//! Jobs of a pool whose requests another thread reads. Which waits of its threads are for the next job, and
+//! where a job taken without a wait begins.
 //!
-//! In: the waits of threads with who ended them, their calls on connections. Out: whether a wait is for work; the start of a thread's work on a connection. A
-//! thread that offloads requests and wakes another one feeds it. When the feeder wakes the fed thread, that one waited for its next job. When anybody else ends
+//! In: the waits of threads with who ended them, their calls on connections. Out: whether a wait is for work;
+//! the start of a thread's work on a connection. A thread that offloads requests and wakes another one feeds
+//! it. When the feeder wakes the fed thread, that one waited for its next job. When anybody else ends
 //! its wait, the wait lies within a job.
 
 use crate::event::{Call, Slice};
@@ -24,8 +26,8 @@ pub(in crate::machine) fn note_feeder(state: View<'_>, thread: &mut Thread, slic
     }
 }
 
-/// Whether a wait that may be for work is for the next job. Who woke the thread may not have been seen, or nobody has yet. Only threads that accept for
-/// themselves queue in a mutex.
+/// Whether a wait that may be for work is for the next job. Who woke the thread may not have been seen, or
+/// nobody has yet. Only threads that accept for themselves queue in a mutex.
 pub(in crate::machine) fn is_for_next(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
     // A thread that nobody was seen to feed may get its job from the loop, as others do.
     let of_others = || state.runtime.pools.get(slice.tgid).filter(|pool| pool.answers_elsewhere);
@@ -39,8 +41,9 @@ pub(in crate::machine) fn is_for_next(state: View<'_>, thread: &Thread, slice: &
     fed_by.is_none_or(|feeder| [0, feeder].contains(&slice.woken.by_tid))
 }
 
-/// Whether a response that a thread has begun may be over for it, though not all of it is sent. That is so if its end is open. It is so, too, if the client
-/// takes no more for now and the thread's feeder sends the rest.
+/// Whether a response that a thread has begun may be over for it, though not all of it is sent. That is so if
+/// its end is open. It is so, too, if the client takes no more for now and the thread's feeder sends the
+/// rest.
 pub(in crate::machine) fn may_be_over(thread: &Thread, active: &Active, open_end: bool) -> bool {
     active.response.has_begun
         && (open_end || thread.job.fed_by.is_some() && active.wants == Wants::ClientWrite)
@@ -57,12 +60,13 @@ pub(in crate::machine) fn engage(thread: &mut Thread, number: u32, slice: &Slice
 /// Where a thread's work began on the request that it resumes now.
 pub(in crate::machine) fn take_start_ns(thread: &mut Thread, slice: &Slice) -> u64 {
     let writes = matches!(slice.call, Call::Write { .. } | Call::Transfer { .. });
-    // It has not waited for work since it began with the job before, which may have been on the same connection.
+    // It has not waited for work since it began with the job before, which may have been on the same
+    // connection.
     thread.job.work_start_ns.take().unwrap_or_else(|| next_start_ns(thread, slice, writes))
 }
 
-/// Where the work of a thread begins that has not waited for it. If the thread writes first, it has worked on this request since it finished the one before. It
-/// took the next job without having to wait.
+/// Where the work of a thread begins that has not waited for it. If the thread writes first, it has worked on
+/// this request since it finished the one before. It took the next job without having to wait.
 fn next_start_ns(thread: &Thread, slice: &Slice, writes: bool) -> u64 {
     let gap_start_ns = slice.gap_start_ns();
     if writes && thread.job.touched_ns > 0 { thread.job.touched_ns.min(gap_start_ns) } else { gap_start_ns }
@@ -79,7 +83,8 @@ pub(in crate::machine) const fn may_be_for_listener(slice: &Slice) -> bool {
     )
 }
 
-/// Whether a thread's first seen call was a wait for its turn to accept. `next` is the call that it made after it.
+/// Whether a thread's first seen call was a wait for its turn to accept. `next` is the call that it made
+/// after it.
 pub(in crate::machine) fn was_for_its_turn(system_call: u32, next: &Slice) -> bool {
     may_be_for_listener(next) && i32::try_from(system_call).is_ok_and(|number| lock_of(number).is_some())
 }
@@ -90,7 +95,8 @@ pub(in crate::machine) const fn touched(thread: &mut Thread, exit_ns: u64) {
     thread.job.has_told = false;
 }
 
-/// A thread signals another one. The first signal after a connection means that it is done with that connection.
+/// A thread signals another one. The first signal after a connection means that it is done with that
+/// connection.
 pub(in crate::machine) const fn tell(thread: &mut Thread, exit_ns: u64) {
     if !thread.job.has_told {
         thread.job.has_told = true;

@@ -1,13 +1,15 @@
 //! Time that a thread spent for a request and whose account comes later.
 //!
-//! In: a stretch in which a thread of a loop's pool worked for a request, while the slice that has this time is not over; that slice's pieces, once it is.
-//! Out: what the thread surely did in the stretch.
+//! In: a stretch in which a thread of a loop's pool worked for a request, while the slice that has this time
+//! is not over; that slice's pieces, once it is. Out: what the thread surely did in the stretch.
 //!
-//! A thread hands its result to the loop and releases the interpreter lock. Only then does it make the call by which it wakes the loop. If the loop waits for
-//! that lock, it answers the request before that call begins. Such a request waits here for the account, for at most 100 ms of the stream's time.
+//! A thread hands its result to the loop and releases the interpreter lock. Only then does it make the call
+//! by which it wakes the loop. If the loop waits for that lock, it answers the request before that call
+//! begins. Such a request waits here for the account, for at most 100 ms of the stream's time.
 //!
-//! Where in the stretch the thread handed its result over is not known. What the thread waits for after that (a CPU, a lock) belongs to no request, so such
-//! waits are never reported. What it runs until that call is next to nothing.
+//! Where in the stretch the thread handed its result over is not known. What the thread waits for after that
+//! (a CPU, a lock) belongs to no request, so such waits are never reported. What it runs until that call is
+//! next to nothing.
 
 use crate::event::Tid;
 use crate::machine::time::piece::Piece;
@@ -47,7 +49,8 @@ impl Late {
         self.owed.is_empty() && self.requests.is_empty()
     }
 
-    /// A stretch whose account is to come. Returns whether it is kept. It is not where it is empty, or there is no room.
+    /// A stretch whose account is to come. Returns whether it is kept. It is not where it is empty, or there
+    /// is no room.
     pub fn owe(&mut self, part: Owed) -> bool {
         let is_kept = self.owed.len() < MAX_KEPT && part.from_ns < part.until_ns;
         if is_kept {
@@ -61,7 +64,8 @@ impl Late {
         self.owed.iter().any(|part| part.key.1 == request)
     }
 
-    /// A request is over, and the account of some of its time is still to come. Comes back where there is no room.
+    /// A request is over, and the account of some of its time is still to come. Comes back where there is no
+    /// room.
     pub fn keep(&mut self, request: Box<Request>) -> Option<Box<Request>> {
         if self.requests.len() >= MAX_KEPT {
             self.owed.retain(|part| part.key.1 != request.id);
@@ -71,7 +75,8 @@ impl Late {
         None
     }
 
-    /// These pieces of a thread are known now, up to `end_ns`. Returns what the thread surely did in the stretches, by request.
+    /// These pieces of a thread are known now, up to `end_ns`. Returns what the thread surely did in the
+    /// stretches, by request.
     pub fn arrive(&mut self, tid: Tid, pieces: [Option<Piece>; 2], end_ns: u64) -> Vec<(RequestKey, Phases)> {
         let mut told = Vec::new();
         self.owed.retain_mut(|part| {
@@ -89,7 +94,8 @@ impl Late {
         told
     }
 
-    /// These pieces of a thread are known now, up to `end_ns`: requests have what the thread surely did for them, whether they are over or not.
+    /// These pieces of a thread are known now, up to `end_ns`: requests have what the thread surely did for
+    /// them, whether they are over or not.
     pub fn explain(
         &mut self,
         connections: &mut Connections,
@@ -221,7 +227,8 @@ mod tests {
         let mut late = Late::default();
         assert!(late.owe(part(5, 2, 1000, 1800)));
         let told = late.arrive(2, [Some(piece), None], 2000);
-        // The other 200 ns may have been CPU, or run queue. What it waited for may have come after its result.
+        // The other 200 ns may have been CPU, or run queue. What it waited for may have come after its
+        // result.
         let known: Vec<_> = told.iter().flat_map(|(_, known)| known.iter()).collect();
         assert_eq!(known, [(Phase::Cpu, 500)]);
     }

@@ -14,7 +14,8 @@ use crate::machine::wire::request::RequestKey;
 #[derive(Clone, Debug, Default)]
 pub struct OwnThreads {
     pub(super) made: FxHashMap<Tid, Made>,
-    /// Requests whose thread reported that it is done, and that the loop has not been seen to resume. `None`: a request that is not known.
+    /// Requests whose thread reported that it is done, and that the loop has not been seen to resume.
+    /// `None`: a request that is not known.
     pub(super) told: VecDeque<(Option<RequestKey>, u64)>,
     /// Threads that ended with their request, and that were kept for others.
     pub(super) ended: u64,
@@ -26,7 +27,8 @@ pub struct OwnThreads {
 pub(super) struct Made {
     /// `None`: one of several.
     pub(super) key: Option<RequestKey>,
-    /// When its request last resumed, as far as is known: read, reported by the thread, or touched by the loop.
+    /// When its request last resumed, as far as is known: read, reported by the thread, or touched by the
+    /// loop.
     pub(super) known_ns: u64,
     /// When it last got something to do.
     pub(super) begun_ns: u64,
@@ -52,7 +54,8 @@ impl OwnThreads {
         self.made.get(&tid)?.key
     }
 
-    /// Until when the thread's request waited for anything but the loop, before the thread's present job. `None`: it is no thread of one request.
+    /// Until when the thread's request waited for anything but the loop, before the thread's present job.
+    /// `None`: it is no thread of one request.
     pub(super) fn ready_ns(&self, tid: Tid) -> Option<u64> {
         self.made.get(&tid).map(|made| made.ready_ns)
     }

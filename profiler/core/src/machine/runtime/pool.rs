@@ -1,4 +1,5 @@
-//! The pool of threads behind one event loop: which thread works for which request, and which jobs are done but not handled by the loop.
+//! The pool of threads behind one event loop: which thread works for which request, and which jobs are done
+//! but not handled by the loop.
 //!
 //! In: nothing by itself; `handoff` changes it. Out: its tables, each bounded there.
 
@@ -26,8 +27,8 @@ pub struct Job {
     pub(super) by_order: bool,
     /// The request that it is known to be of.
     pub(super) key: Option<RequestKey>,
-    /// The loop made its thread for that request, so nothing else keeps the thread waiting. From this moment on the request waited for the loop to give the
-    /// thread this job.
+    /// The loop made its thread for that request, so nothing else keeps the thread waiting. From this moment
+    /// on the request waited for the loop to give the thread this job.
     pub(super) ready_ns: Option<u64>,
     /// Its last note.
     pub(super) noted_ns: u64,
@@ -53,8 +54,9 @@ pub struct Pool {
     pub(super) jobs: VecDeque<Job>,
     /// Which thread works for which request.
     pub(super) working: Vec<(Tid, RequestKey)>,
-    /// Where threads were seen to wait, until two were at the same address: that is the queue of jobs. Not all pools have one. Where each thread waits at an
-    /// address of its own, waits within a job look like waits for one.
+    /// Where threads were seen to wait, until two were at the same address: that is the queue of jobs. Not
+    /// all pools have one. Where each thread waits at an address of its own, waits within a job look
+    /// like waits for one.
     pub(super) addresses: VecDeque<(u64, Tid, u64)>,
     pub(super) queue: Option<u64>,
     /// Threads with a job whose initiator is not known, or is known by order alone.
@@ -62,7 +64,8 @@ pub struct Pool {
     pub(super) own: OwnThreads,
     /// Jobs that the loop gave for one of several requests: the last ones that may not have been handled.
     pub(super) given: VecDeque<Handed>,
-    /// Threads that a known Python task gave a job, and that have not reported it yet: which, and when they began.
+    /// Threads that a known Python task gave a job, and that have not reported it yet: which, and when they
+    /// began.
     pub(super) at_work: Vec<(Tid, u64, u64)>,
     pub(super) givers: Givers,
     /// Whether its threads wait for the loop to take what they report, and then go on.

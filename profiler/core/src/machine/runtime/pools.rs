@@ -31,7 +31,8 @@ impl Pools {
         self.0.get_mut(&tgid)
     }
 
-    /// A process has a loop, which this thread runs. The first one that is known counts. `false`: there is no room.
+    /// A process has a loop, which this thread runs. The first one that is known counts. `false`: there is no
+    /// room.
     pub fn has_loop(&mut self, tgid: Tid, loop_tid: Tid) -> bool {
         if self.0.contains_key(&tgid) {
             return true;

@@ -1,11 +1,12 @@
-//! What threads of a pool report to their loop, and whether they wait until the loop has taken it. Twisted's do (`blockingCallFromThread`).
+//! What threads of a pool report to their loop, and whether they wait until the loop has taken it. Twisted's
+//! do (`blockingCallFromThread`).
 //!
-//! In: notes of a thread, requests that resume with them, what the loop did before it woke the thread once more. Out: whether the threads of that pool wait, as
-//! a rule.
+//! In: notes of a thread, requests that resume with them, what the loop did before it woke the thread once
+//! more. Out: whether the threads of that pool wait, as a rule.
 //!
-//! One wakeup alone cannot tell. A loop that wakes a thread right after its report may have taken that, or may have given it a second job for the same request.
-//! A thread that is woken after the loop has slept, or after a request was answered with its report, waited for a new job. So whatever was seen more often
-//! holds.
+//! One wakeup alone cannot tell. A loop that wakes a thread right after its report may have taken that, or
+//! may have given it a second job for the same request. A thread that is woken after the loop has slept, or
+//! after a request was answered with its report, waited for a new job. So whatever was seen more often holds.
 
 /// Halved once so many were seen, so that what a pool does now counts more than what it did.
 const MAX_SEEN: u32 = 256;
@@ -29,7 +30,8 @@ impl Report {
         (self.notes, self.noted_ns) = (self.notes.saturating_add(1), at_ns);
     }
 
-    /// What the loop shows by waking it at this moment, having entered its last sleep at `slept_ns`. `None`: it has written no note, or several.
+    /// What the loop shows by waking it at this moment, having entered its last sleep at `slept_ns`. `None`:
+    /// it has written no note, or several.
     pub const fn woken(&self, at_ns: u64, slept_ns: u64) -> Option<Woken> {
         if self.notes != 1 || self.noted_ns > at_ns {
             return None;
@@ -40,8 +42,9 @@ impl Report {
         Some(if is_handled { Woken::Afterwards } else { Woken::AtOnce })
     }
 
-    /// Whether the loop took its first note and then slept, though no request had resumed with that. So it had not taken the note: the thread did a second job
-    /// for the same request. `slept_ns`: when the loop entered its last sleep.
+    /// Whether the loop took its first note and then slept, though no request had resumed with that. So it
+    /// had not taken the note: the thread did a second job for the same request. `slept_ns`: when the
+    /// loop entered its last sleep.
     pub const fn was_second_job(&self, slept_ns: u64) -> bool {
         self.taken_ns > 0 && self.notes == 1 && slept_ns > self.taken_ns && self.resumed_ns < self.taken_ns
     }
@@ -100,7 +103,8 @@ mod tests {
 
     #[test]
     fn a_loop_that_has_slept_or_answered_since_a_report_wakes_its_thread_for_a_new_job() {
-        // Notes, when a request last resumed with one, when the loop was last about to sleep. The note was at 100, the thread is woken at 200.
+        // Notes, when a request last resumed with one, when the loop was last about to sleep. The note was at
+        // 100, the thread is woken at 200.
         for (what, notes, resumed_ns, slept_ns, expected) in [
             ("right after the note", 1, 0, 50, Some(Woken::AtOnce)),
             ("it fell asleep with the note", 1, 0, 100, Some(Woken::AtOnce)),
@@ -121,7 +125,8 @@ mod tests {
 
     #[test]
     fn what_was_taken_and_left_nothing_for_the_loop_to_answer_was_a_job_of_the_same_request() {
-        // Notes, when the first was taken, when a request last resumed with one, when the loop was last about to sleep.
+        // Notes, when the first was taken, when a request last resumed with one, when the loop was last about
+        // to sleep.
         for (what, notes, taken_ns, resumed_ns, slept_ns, expected) in [
             ("the loop has slept since", 1, 200, 0, 201, true),
             ("it has not", 1, 200, 0, 200, false),

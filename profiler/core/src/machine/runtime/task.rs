@@ -1,6 +1,7 @@
 //! Which Python task makes the calls of an event loop's thread, and for which request it works.
 //!
-//! In: the tasks that the kernel side read as calls began; calls whose request something else shows. Out: the request that the present task works for.
+//! In: the tasks that the kernel side read as calls began; calls whose request something else shows. Out: the
+//! request that the present task works for.
 //!
 //! What is known of tasks is in [`tasks`](crate::machine::runtime::tasks).
 
@@ -16,14 +17,15 @@ pub(in crate::machine) fn at_work(state: View<'_>, thread: &Thread, tid: Tid) ->
     let event_loop = thread.as_loop()?;
     let (number, id) = event_loop.tasks.key(state.runtime.tasks.of(tid)?)?;
     let active = state.wire.connections.get(number)?.requests.front()?;
-    // The request may have ended, so the address may be another task's by now. That task answers, and so shows its request. A greenlet that serves another
-    // request has read that one first.
+    // The request may have ended, so the address may be another task's by now. That task answers, and so
+    // shows its request. A greenlet that serves another request has read that one first.
     let is_known = !active.response.may_have_ended || event_loop.kind().has_greenlets();
     (active.request.id == id && is_known).then_some((number, id))
 }
 
-/// A call of a loop's thread advanced a request. On the client's connection, that shows whose the task is. All calls of a greenlet are for its own request. On
-/// asyncio the transport reads in a context of its own. It also writes there what the client did not take at once. All else is written by the task.
+/// A call of a loop's thread advanced a request. On the client's connection, that shows whose the task is.
+/// All calls of a greenlet are for its own request. On asyncio the transport reads in a context of its own.
+/// It also writes there what the client did not take at once. All else is written by the task.
 pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, number: u32, slice: &Slice) {
     let Some(task) = state.runtime.tasks.last(slice.tid) else { return };
     let (Call::Read { fd, .. } | Call::Write { fd } | Call::EpollControl { fd, .. }) = slice.call else {
@@ -65,8 +67,9 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, number
     }
 }
 
-/// Requests that the present task of a loop's thread may work for, unless it belongs to one that is surely not over. These are the requests left whose task is
-/// not known, and the one that last owned the task, by their numbers. Among more than have room only its answer shows which it is.
+/// Requests that the present task of a loop's thread may work for, unless it belongs to one that is surely
+/// not over. These are the requests left whose task is not known, and the one that last owned the task, by
+/// their numbers. Among more than have room only its answer shows which it is.
 pub(in crate::machine) fn may_work_for(state: View<'_>, thread: &Thread, tid: Tid) -> Candidates {
     let Some(event_loop) = thread.event_loop.as_deref() else { return Candidates::default() };
     let task = state.runtime.tasks.of(tid);
@@ -84,7 +87,8 @@ pub(in crate::machine) fn may_work_for(state: View<'_>, thread: &Thread, tid: Ti
     found
 }
 
-/// Whether a call of the present task can be for another request than this one, whose own task is known. It can if some request has no known task.
+/// Whether a call of the present task can be for another request than this one, whose own task is known. It
+/// can if some request has no known task.
 pub(in crate::machine) fn is_another_s(
     state: View<'_>,
     thread: &Thread,

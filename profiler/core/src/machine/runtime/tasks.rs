@@ -1,9 +1,11 @@
 //! Which Python task each thread runs, and for which requests the tasks of a loop work.
 //!
-//! In: the tasks that the kernel side read as calls began; what is known of their requests. Out: the present task of a thread, the request of a task.
+//! In: the tasks that the kernel side read as calls began; what is known of their requests. Out: the present
+//! task of a thread, the request of a task.
 //!
-//! A task is a greenlet, or an asyncio task, known by an address ([`TaskSeen`]). Once it has ended, another one may have that address. So what is known of a
-//! task holds while its request is in flight. It ends once the same address is seen at work for another request.
+//! A task is a greenlet, or an asyncio task, known by an address ([`TaskSeen`]). Once it has ended, another
+//! one may have that address. So what is known of a task holds while its request is in flight. It ends once
+//! the same address is seen at work for another request.
 
 use std::collections::VecDeque;
 
@@ -20,7 +22,8 @@ const MAX_TASKS: usize = 4096;
 /// Switches of one thread that are remembered: whom it woke reports that some calls later, not more.
 const MAX_SWITCHES: usize = 64;
 
-/// The kernel program may not have noted when a wakeup began. Then only the moment is known at which the woken thread's CPU noticed it: up to so long after.
+/// The kernel program may not have noted when a wakeup began. Then only the moment is known at which the
+/// woken thread's CPU noticed it: up to so long after.
 const WAKING_NS: u64 = 200_000;
 
 /// The tasks that each thread is at, and was lately.
@@ -92,8 +95,8 @@ impl Running {
         }
     }
 
-    /// Whether the thread switches from the task in which it looks to others and back, as loops do. A thread that is always in the same task only has a library
-    /// loaded.
+    /// Whether the thread switches from the task in which it looks to others and back, as loops do. A thread
+    /// that is always in the same task only has a library loaded.
     pub fn goes_round(&self, tid: Tid) -> bool {
         self.0.get(&tid).is_some_and(|switches| switches.goes_round)
     }
@@ -103,8 +106,8 @@ impl Running {
         self.0.contains_key(&tid)
     }
 
-    /// The task that woke another thread. With `is_exact`, it did so at this very moment. Otherwise the woken thread knew of it only later, and the loop may
-    /// have looked meanwhile.
+    /// The task that woke another thread. With `is_exact`, it did so at this very moment. Otherwise the woken
+    /// thread knew of it only later, and the loop may have looked meanwhile.
     pub fn that_woke(&self, tid: Tid, at_ns: u64, is_exact: bool) -> Option<u64> {
         let switches = self.0.get(&tid).filter(|switches| !switches.are_mute)?;
         let has_just_begun = |(since_ns, task): (u64, u64)| {
@@ -123,7 +126,8 @@ impl Running {
         self.0.get(&tid).and_then(Switches::last)
     }
 
-    /// The thread has ended, or records of it are lost. Its task is not known until it switches to another one.
+    /// The thread has ended, or records of it are lost. Its task is not known until it switches to another
+    /// one.
     pub fn forget(&mut self, tid: Tid) {
         self.0.remove(&tid);
     }
@@ -141,7 +145,8 @@ pub struct Tasks {
     of: FxHashMap<u64, (RequestKey, u64)>,
     /// How often a request was written to by the same task as before.
     by_one: u64,
-    /// How often it was written to by another task, or by one that had just been at work for an in-flight request.
+    /// How often it was written to by another task, or by one that had just been at work for an in-flight
+    /// request.
     by_several: u64,
     /// The request for which a back end was last asked, and the task that did that.
     asked: Option<(RequestKey, u64)>,
@@ -151,7 +156,8 @@ pub struct Tasks {
 const ONE_TO_SEVERAL: u64 = 8;
 
 impl Tasks {
-    /// Whether a request has one task, as far as was seen. (Where each piece is sent in a task of its own, the next task has its address.)
+    /// Whether a request has one task, as far as was seen. (Where each piece is sent in a task of its own,
+    /// the next task has its address.)
     pub const fn are_of_one_request(&self) -> bool {
         self.by_one >= self.by_several.saturating_mul(ONE_TO_SEVERAL)
     }
@@ -191,7 +197,8 @@ impl Tasks {
         true
     }
 
-    /// The request that a task was last at work for. It may be over; then the address may be another task's by now.
+    /// The request that a task was last at work for. It may be over; then the address may be another task's
+    /// by now.
     pub fn key(&self, task: u64) -> Option<RequestKey> {
         self.of.get(&task).map(|(key, _)| *key)
     }

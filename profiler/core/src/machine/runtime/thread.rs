@@ -60,7 +60,8 @@ pub struct ThreadSigns {
     pub accepts: bool,
     /// It reads requests.
     pub reads: bool,
-    /// It has left a request unanswered for something else. So it is a loop that offloads requests, or that serves many.
+    /// It has left a request unanswered for something else. So it is a loop that offloads requests, or that
+    /// serves many.
     pub hands_over: bool,
     /// It only passes requests on to the server behind, and is no slot.
     pub in_front: bool,
@@ -69,11 +70,13 @@ pub struct ThreadSigns {
 /// The work of a thread on the connection that it touched last.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ThreadJob {
-    /// Where its work on the connection that it is engaged with began. This is the end of its last wait for work, or its first touch of that connection.
+    /// Where its work on the connection that it is engaged with began. This is the end of its last wait for
+    /// work, or its first touch of that connection.
     pub work_start_ns: Option<u64>,
     /// The connection that it touched last, since its last wait for work.
     pub engaged: Option<u32>,
-    /// When it last surely worked on a connection. This is the exit of its last call on one, or of the call after it that signalled another thread.
+    /// When it last surely worked on a connection. This is the exit of its last call on one, or of the call
+    /// after it that signalled another thread.
     pub touched_ns: u64,
     /// It has signalled another thread since.
     pub has_told: bool,
@@ -81,7 +84,8 @@ pub struct ThreadJob {
     pub fed_by: Option<Tid>,
     /// In light mode the socket of the request that it serves: connections have no number there.
     pub light_socket: Option<u64>,
-    /// Its last waits in a mutex, from when to when. `None`: it has accepted before, or since done something that leads to no listener.
+    /// Its last waits in a mutex, from when to when. `None`: it has accepted before, or since done something
+    /// that leads to no listener.
     pub in_mutex: Option<(u64, u64)>,
 }
 
@@ -134,7 +138,8 @@ pub struct Totals {
     pub requests: u64,
     /// Time by what held it beside requests (for threads that are no slots).
     pub holding_ns: [u64; Holding::COUNT],
-    /// End of what was last attributed to something beside requests. If a request claims time from before it, that time counts there alone.
+    /// End of what was last attributed to something beside requests. If a request claims time from before
+    /// it, that time counts there alone.
     pub drained_until_ns: u64,
     /// End of what requests have claimed. What turns up from before it counts there alone.
     pub claimed_until_ns: u64,
@@ -156,8 +161,8 @@ impl Thread {
         self.as_loop().is_some()
     }
 
-    /// Its time between its last call and this one. If the last call closed a file, the kernel released it on the way out. `closes_file`: this call closes one
-    /// too.
+    /// Its time between its last call and this one. If the last call closed a file, the kernel released it on
+    /// the way out. `closes_file`: this call closes one too.
     #[inline]
     pub fn gap(&mut self, slice: &Slice, closes_file: bool) -> Piece {
         let gap = Piece::gap(slice);
@@ -183,15 +188,16 @@ impl Thread {
         }
     }
 
-    /// It becomes a slot: it reads requests. Where a server makes a thread for each connection, a thread that comes after another has ended is the same unit of
-    /// concurrency.
+    /// It becomes a slot: it reads requests. Where a server makes a thread for each connection, a thread that
+    /// comes after another has ended is the same unit of concurrency.
     pub fn make_slot(&mut self, time: &mut Time) {
         if self.slot.is_none() && !self.signs.in_front {
             self.slot = Some(time.take_slot(self.tgid, self.since_ns));
         }
     }
 
-    /// It ended, or the window did, in the middle of its first request. A thread that offloads requests may only have read one.
+    /// It ended, or the window did, in the middle of its first request. A thread that offloads requests may
+    /// only have read one.
     pub fn make_slot_in_flight(&mut self, time: &mut Time) {
         if self.serving.is_some() && !self.signs.hands_over {
             self.make_slot(time);
@@ -214,8 +220,9 @@ impl Thread {
         let counts_from_ns = window_start_ns.max(self.totals.drained_until_ns);
         let before_ns = counts_from_ns.saturating_sub(start_ns).min(phases.total_ns());
         let own_ns = phases.total_ns().saturating_sub(read_ns).saturating_sub(write_ns);
-        // The request began before the window, or claims what the thread was known to do beside requests. On a loop, it claims everything since it was last
-        // seen. What lies before is first taken off its own part.
+        // The request began before the window, or claims what the thread was known to do beside requests. On
+        // a loop, it claims everything since it was last seen. What lies before is first taken off
+        // its own part.
         let own_before_ns = before_ns.min(own_ns);
         let stall_before_ns = before_ns - own_before_ns;
         let read_before_ns = stall_before_ns.min(read_ns);

@@ -1,7 +1,7 @@
 //! The live threads, by number.
 //!
-//! In: threads that begin and end. Out: each of them. One can also be taken out while its slice is processed. Its place stays, so that this costs two look-ups,
-//! and no work of the table itself.
+//! In: threads that begin and end. Out: each of them. One can also be taken out while its slice is processed.
+//! Its place stays, so that this costs two look-ups, and no work of the table itself.
 
 use rustc_hash::FxHashMap;
 
@@ -16,7 +16,8 @@ pub struct Threads {
     entries: Vec<Entry>,
     /// Entries of threads that have ended.
     free: Vec<usize>,
-    /// The entry that a thread was last taken out of: it is put back there, and is often the next one to be taken out again.
+    /// The entry that a thread was last taken out of: it is put back there, and is often the next one to be
+    /// taken out again.
     last: usize,
 }
 

@@ -1,6 +1,7 @@
 //! The unattributed work of one loop, and what shows whose it is.
 //!
-//! In: what the ledger's `unattributed` does with it. Out: which of it a request that resumes did, or may have done.
+//! In: what the ledger's `unattributed` does with it. Out: which of it a request that resumes did, or may
+//! have done.
 
 use crate::machine::wire::request::{Active, RequestKey, Wants};
 use crate::phase::{Phase, Phases};
@@ -51,7 +52,8 @@ pub(in crate::machine) struct UnattributedWork {
 pub(in crate::machine) struct Others {
     /// A request that another one resumes follows in the same iteration, and timers are over by then.
     pub(in crate::machine) let_at_once: bool,
-    /// Whether a timer came due for the iteration before: whoever waited for it resumes in this one. `None`: that is not known.
+    /// Whether a timer came due for the iteration before: whoever waited for it resumes in this one. `None`:
+    /// that is not known.
     pub(in crate::machine) by_timer: Option<bool>,
 }
 
@@ -81,7 +83,8 @@ impl UnattributedWork {
         self.candidates.iter().any(|candidate| candidate.key.1 == request)
     }
 
-    /// Whether it may belong to this request, which resumes by another task. It belongs to another request if the task may be that request's own.
+    /// Whether it may belong to this request, which resumes by another task. It belongs to another request if
+    /// the task may be that request's own.
     fn may_be_of(&self, key: RequestKey, is_open: impl Fn(RequestKey) -> bool) -> bool {
         let is_other = |candidate: &Candidate| candidate.key != key && is_open(candidate.key);
         let may_be_other_s = || self.has_more || self.candidates.iter().any(is_other);
@@ -103,7 +106,8 @@ impl UnattributedWork {
 }
 
 impl Unattributed {
-    /// Whether a request may have done work that began after this moment, and that does not wait for its back end now.
+    /// Whether a request may have done work that began after this moment, and that does not wait for its back
+    /// end now.
     pub fn may_have_been(&self, key: RequestKey, from_ns: u64, is_open: impl Fn(RequestKey) -> bool) -> bool {
         let is_later = |work: &&UnattributedWork| work.begun_ns > from_ns && work.runs();
         self.list.iter().filter(is_later).any(|work| work.may_be_of(key, &is_open))
@@ -179,7 +183,8 @@ impl Unattributed {
         self.forget_nobody_s();
     }
 
-    /// Nobody's is what no request asked for. If there was no room for all that may own it, it belongs to one of those: nothing will tell to which.
+    /// Nobody's is what no request asked for. If there was no room for all that may own it, it belongs to one
+    /// of those: nothing will tell to which.
     fn forget_nobody_s(&mut self) {
         let is_lost = |work: &&UnattributedWork| work.candidates.is_empty() && work.has_more;
         let lost = self.list.iter().filter(is_lost).count() as u64;
@@ -187,7 +192,8 @@ impl Unattributed {
         self.list.retain(|work| !work.candidates.is_empty());
     }
 
-    /// Work that began at `begun_ns` and lasted until `until_ns` is this request's. So it owns no other work that was done or waited meanwhile.
+    /// Work that began at `begun_ns` and lasted until `until_ns` is this request's. So it owns no other work
+    /// that was done or waited meanwhile.
     pub(in crate::machine) fn excludes(&mut self, key: RequestKey, begun_ns: u64, until_ns: u64) {
         if !Rule::OneThingAtATime.holds() {
             return;
@@ -209,8 +215,8 @@ impl Unattributed {
         self.list.iter().find(|work| task.is_some() && work.task == task && work.may_be(key.1))
     }
 
-    /// Whether order may show that this work belongs to this request, which resumes by this task. The work is another task's, but every other request that may
-    /// own it has a known task.
+    /// Whether order may show that this work belongs to this request, which resumes by this task. The work is
+    /// another task's, but every other request that may own it has a known task.
     pub(in crate::machine) fn may_be_guessed(
         &self,
         number: u64,
@@ -222,8 +228,8 @@ impl Unattributed {
         work.is_some_and(|work| task.is_none() || work.may_be_of(key, is_open))
     }
 
-    /// The work with which this request resumes at a call of its own, if there is any. See the head of the ledger's `unattributed`. Also whether that is only
-    /// likely.
+    /// The work with which this request resumes at a call of its own, if there is any. See the head of the
+    /// ledger's `unattributed`. Also whether that is only likely.
     pub(in crate::machine) fn followed_by(&self, key: RequestKey, others: Others) -> Option<(u64, bool)> {
         let fits = |work: &&UnattributedWork| work.runs() && work.claimant(key).is_some();
         let ran = self.current().filter(fits);
@@ -231,7 +237,8 @@ impl Unattributed {
             // Its greenlet was switched to as the answer came, and timers are over by then.
             return ran.filter(|_| Rule::FollowedAtOnce.holds()).map(|work| (work.number, false));
         }
-        // It did something after its answer was read, so the task runs. A request that a timer resumed comes after it in the same iteration.
+        // It did something after its answer was read, so the task runs. A request that a timer resumed comes
+        // after it in the same iteration.
         ran.filter(|work| Rule::FollowedNext.holds() && work.answered_ns < work.touched_ns)
             .map(|work| (work.number, others.by_timer != Some(false)))
     }

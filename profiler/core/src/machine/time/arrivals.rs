@@ -1,7 +1,7 @@
 //! How many slots were busy when each request arrived.
 //!
-//! In: the number of busy slots as it becomes certain; arrivals, known when the request ends, before or after their moment has been settled. Out: arrivals
-//! by the number of slots busy then.
+//! In: the number of busy slots as it becomes certain; arrivals, known when the request ends, before or after
+//! their moment has been settled. Out: arrivals by the number of slots busy then.
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -20,7 +20,8 @@ pub struct Arrivals {
     changes: VecDeque<(u64, u32)>,
     /// Changes were dropped: nothing is known of the time before the first.
     is_cut: bool,
-    /// Arrivals whose moment is not settled: when, and how many. The earliest is the last, if they are in order.
+    /// Arrivals whose moment is not settled: when, and how many. The earliest is the last, if they are in
+    /// order.
     waiting: Vec<(u64, u64)>,
     is_in_order: bool,
     at_level: Vec<u64>,

@@ -1,8 +1,9 @@
-//! Waits behind a full worker. A process accepted a connection while all of its slots were busy. The connection stayed there although another process at the
-//! same listener had a free slot.
+//! Waits behind a full worker. A process accepted a connection while all of its slots were busy. The
+//! connection stayed there although another process at the same listener had a free slot.
 //!
-//! In: busy stretches of slots, who accepts from which listener, waits of connections' first requests. Out: [`BesideFree`] by
-//! listener. Whether a slot was busy is certain only when its thread's next call has ended: a wait is kept until then.
+//! In: busy stretches of slots, who accepts from which listener, waits of connections' first requests. Out:
+//! [`BesideFree`] by listener. Whether a slot was busy is certain only when its thread's next call has ended:
+//! a wait is kept until then.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -387,7 +388,8 @@ impl Capacity {
         self.processes.retain(|tgid, _| living.process(*tgid));
     }
 
-    /// The window has ended, and all of it is certain: what was found of a listener; `None`: no two processes accept there.
+    /// The window has ended, and all of it is certain: what was found of a listener; `None`: no two processes
+    /// accept there.
     pub fn finish(&mut self, inode: u64) -> Option<BesideFree> {
         self.look(|_| u64::MAX);
         let found = self.found.get(&inode).cloned();

@@ -1,11 +1,13 @@
 //! The time in which a server had something to do.
 //!
-//! In: when each request began and ended, in the order of their ends. Out: the sum of the stretches with requests, with the short pauses between them. A
-//! window that is longer than its load says little of what the load met.
+//! In: when each request began and ended, in the order of their ends. Out: the sum of the stretches with
+//! requests, with the short pauses between them. A window that is longer than its load says little of what
+//! the load met.
 
 use std::collections::VecDeque;
 
-/// A pause up to this long belongs to the load: a server that is asked now and then has some work all the time.
+/// A pause up to this long belongs to the load: a server that is asked now and then has some work all the
+/// time.
 const PAUSE_NS: u64 = 1_000_000_000;
 /// Stretches kept apart; beyond it the oldest can grow no more.
 const MAX_STRETCHES: usize = 1024;

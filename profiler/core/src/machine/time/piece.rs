@@ -1,7 +1,7 @@
 //! A thread's time, piece by piece: what it did since it last finished something.
 //!
-//! In: slices, in the order of the thread. Out: [`Piece`]s, contiguous, until they are given to a request or to the
-//! slot.
+//! In: slices, in the order of the thread. Out: [`Piece`]s, contiguous, until they are given to a request or
+//! to the slot.
 
 use std::collections::VecDeque;
 
@@ -47,7 +47,8 @@ pub struct Piece {
     pub held_by: Holders,
 }
 
-/// Whether the decided sleep of the gap was for several things, or may have been: it is not known how much for each.
+/// Whether the decided sleep of the gap was for several things, or may have been: it is not known how much
+/// for each.
 const fn slept_for_several(slice: &Slice) -> bool {
     slice.flags & FLAG_GAP_BLOCKED_MIXED != 0 || slice.undecided.may_have_slept_in_faults()
 }
@@ -88,8 +89,8 @@ impl Piece {
         (fault_ns, undecided_ns, blocked)
     }
 
-    /// The gap after the close of a file. A sleep on the way out of that call is the file system's: `__fput` runs as the thread's own work, after the call's
-    /// end (fs/file_table.c).
+    /// The gap after the close of a file. A sleep on the way out of that call is the file system's: `__fput`
+    /// runs as the thread's own work, after the call's end (fs/file_table.c).
     pub const fn after_close_of_file(mut self, slice: &Slice) -> Self {
         if !slept_for_several(slice) && slice.in_gap.blocked_call == CLOSE as i32 {
             self.blocked = Phase::FileWait;
@@ -144,7 +145,8 @@ impl Piece {
             && self.fault_ns.saturating_add(self.undecided_ns) <= blocked_ns
     }
 
-    /// The part from `from_ns` on, with an account no longer than itself. `None`: there is none, or it ends before it begins.
+    /// The part from `from_ns` on, with an account no longer than itself. `None`: there is none, or it ends
+    /// before it begins.
     fn sound(mut self, from_ns: u64) -> Option<Self> {
         self.start_ns = self.start_ns.max(from_ns);
         let length_ns = self.end_ns.checked_sub(self.start_ns)?;
@@ -161,8 +163,9 @@ impl Piece {
         phases
     }
 
-    /// What the thread surely did in a part of it, or waited for at its own request. That is what the rest cannot hold, in whatever order things came. Waits
-    /// for a CPU, a lock or a thread are left out, and so is what is not known.
+    /// What the thread surely did in a part of it, or waited for at its own request. That is what the rest
+    /// cannot hold, in whatever order things came. Waits for a CPU, a lock or a thread are left out, and
+    /// so is what is not known.
     pub fn surely_done_within(&self, from_ns: u64, until_ns: u64) -> Phases {
         let mut phases = Phases::default();
         let part_ns = until_ns.min(self.end_ns).saturating_sub(from_ns.max(self.start_ns));
@@ -208,7 +211,8 @@ impl Piece {
         }
         let Account { cpu_ns, run_queue_ns, blocked_ns } = self.account;
         let sleep_ns = blocked_ns.saturating_sub(self.fault_ns).saturating_sub(self.undecided_ns);
-        // By account: on a CPU, in the run queue, in page faults, asleep otherwise. What is undecided is in none of them.
+        // By account: on a CPU, in the run queue, in page faults, asleep otherwise. What is undecided is in
+        // none of them.
         let own_ns = if part_ns == self.length_ns() {
             [cpu_ns, run_queue_ns, self.fault_ns, sleep_ns]
         } else if run_queue_ns == 0 && blocked_ns == 0 {
@@ -226,12 +230,14 @@ impl Piece {
                 [cpu_ns, run_queue_ns, 0, rest_ns]
             }
         } else {
-            // In which order it ran and slept is not known. What the rest of the piece cannot hold lies in the part.
+            // In which order it ran and slept is not known. What the rest of the piece cannot hold lies in
+            // the part.
             let length_ns = self.length_ns();
             [cpu_ns, run_queue_ns, self.fault_ns, sleep_ns]
                 .map(|ns| part_ns.saturating_sub(length_ns.saturating_sub(ns)))
         };
-        // By law 1 the account of a slice adds up, except for what is undecided. If it does not, the difference is shown.
+        // By law 1 the account of a slice adds up, except for what is undecided. If it does not, the
+        // difference is shown.
         let known_ns = own_ns.iter().fold(0u64, |sum, ns| sum.saturating_add(*ns));
         let [cpu_ns, run_queue_ns, fault_ns, sleep_ns] = own_ns;
         phases.add(self.cpu, cpu_ns);
@@ -323,8 +329,8 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Adds the next piece. Beyond the bound the oldest one is added up with those before it. Each piece follows the one before: what lies before the end of
-    /// the last one is cut off and counted.
+    /// Adds the next piece. Beyond the bound the oldest one is added up with those before it. Each piece
+    /// follows the one before: what lies before the end of the last one is cut off and counted.
     #[inline]
     pub fn push(&mut self, piece: Piece) {
         if self.pieces.len() < MAX_PIECES && piece.is_sound(self.end_ns()) {
@@ -401,8 +407,9 @@ impl Pending {
         })
     }
 
-    /// Gives all time from `from_ns` on to the caller. The phases add up to the time from `from_ns` to the end of the last piece (zero if that is earlier).
-    /// `each` gets every piece with the point from which it was taken. Who had the interpreter lock meanwhile is added to `held`.
+    /// Gives all time from `from_ns` on to the caller. The phases add up to the time from `from_ns` to the
+    /// end of the last piece (zero if that is earlier). `each` gets every piece with the point from which
+    /// it was taken. Who had the interpreter lock meanwhile is added to `held`.
     pub fn take_from(&mut self, from_ns: u64, held: &mut Held, mut each: impl FnMut(&Piece, u64)) -> Phases {
         let mut phases = Phases::default();
         let end_ns = self.end_ns();
@@ -523,7 +530,8 @@ mod tests {
         assert_eq!(phases.total_ns(), 90);
     }
 
-    /// A call that slept twice, and the end of the second sleep was not seen; a gap of which as much is undecided.
+    /// A call that slept twice, and the end of the second sleep was not seen; a gap of which as much is
+    /// undecided.
     #[test]
     fn only_the_sleep_whose_end_was_not_seen_is_undecided() {
         const FSYNC: i32 = 74;
@@ -538,7 +546,8 @@ mod tests {
         let shown = [Phase::Sleep, Phase::RunQueue, Phase::Unexplained];
         assert_eq!(shown.map(|phase| call.get(phase)), [840, 10, 160]);
         assert_eq!(call.total_ns(), 1_015);
-        // How much of the rest of the gap's sleep was that call, and how much page faults, is not known beside it.
+        // How much of the rest of the gap's sleep was that call, and how much page faults, is not known
+        // beside it.
         let gap = Piece::gap(&slice).phases_from(0);
         assert_eq!((gap.get(Phase::Unexplained), gap.total_ns()), (1_000, 1_010));
         // Without page faults all the rest was that call.

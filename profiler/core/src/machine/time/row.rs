@@ -31,7 +31,8 @@ pub struct Continuity {
 }
 
 impl Row {
-    /// Takes the next slice: checks it against the one before. `None`: it follows that one, and all of it is known.
+    /// Takes the next slice: checks it against the one before. `None`: it follows that one, and all of it is
+    /// known.
     #[inline]
     pub fn take(&mut self, slice: &Slice, exit_ns: u64) -> Option<Continuity> {
         let gap_start_ns = slice.gap_start_ns();
@@ -76,7 +77,8 @@ mod tests {
     use crate::event::Call;
     use crate::fact::Account;
 
-    /// A slice by its number, with a gap that begins at the first moment and a call from the second to the third, all of it on a CPU.
+    /// A slice by its number, with a gap that begins at the first moment and a call from the second to the
+    /// third, all of it on a CPU.
     fn slice(sequence: u32, (gap_start_ns, enter_ns, exit_ns): (u64, u64, u64)) -> Slice {
         let cpu = |cpu_ns| Account { cpu_ns, ..Account::default() };
         Slice {

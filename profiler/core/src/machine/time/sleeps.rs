@@ -1,7 +1,8 @@
 //! What threads slept for in light mode, until the light slice that their sleeps lie in.
 //!
-//! In: sleeps with their phase, each before its light slice. Out: the phases of any part of a light slice that reaches to its end, and for
-//! which back ends it waited. Phases add up to the part. A sleep that is not known (its record was lost, or it was under way when the thread was first seen) is `unexplained`.
+//! In: sleeps with their phase, each before its light slice. Out: the phases of any part of a light slice
+//! that reaches to its end, and for which back ends it waited. Phases add up to the part. A sleep that is not
+//! known (its record was lost, or it was under way when the thread was first seen) is `unexplained`.
 
 use std::collections::VecDeque;
 
@@ -74,7 +75,8 @@ pub struct Meant {
     pub idle: IdleSleep,
     /// Who had the interpreter lock, if it is a wait for that.
     pub held_by: Holders,
-    /// It is a further sleep of an attempt to take that lock: what the thread did since the sleep before is part of it.
+    /// It is a further sleep of an attempt to take that lock: what the thread did since the sleep before is
+    /// part of it.
     pub goes_on: bool,
 }
 
@@ -100,7 +102,8 @@ pub(in crate::machine) struct Done {
 pub enum IdleSleep {
     /// Not that is known.
     No,
-    /// Until one of several descriptors is ready, or a connection comes. What it does after the last such sleep is for what it moves next.
+    /// Until one of several descriptors is ready, or a connection comes. What it does after the last such
+    /// sleep is for what it moves next.
     ForDescriptors,
     /// For a lock: whoever gives it a job wakes it so.
     ForLock,
@@ -143,7 +146,8 @@ impl Sleeps {
         thread.sleeps.push_back(Sleep { start_ns, woken_ns, end_ns, cpu_ns, meant, port, client });
     }
 
-    /// An attempt to take the interpreter lock has ended, whose sleeps lie in the thread's light slice with so many others before it.
+    /// An attempt to take the interpreter lock has ended, whose sleeps lie in the thread's light slice with
+    /// so many others before it.
     pub(in crate::machine) fn has_waited(&mut self, tid: Tid, sequence: u32, wait: EndedAttempt) {
         if let Some(thread) = self.threads.get_mut(&tid).filter(|thread| thread.sequence == sequence) {
             thread.has_waited(wait);
@@ -166,14 +170,15 @@ impl Sleeps {
         self.threads.remove(&tid).unwrap_or_default()
     }
 
-    /// Where the last sleep of a thread's light slice with so many others before it ended; `None`: there is none.
+    /// Where the last sleep of a thread's light slice with so many others before it ended; `None`: there is
+    /// none.
     pub(in crate::machine) fn since(&self, tid: Tid, sequence: u32) -> Option<Since> {
         let thread = self.threads.get(&tid).filter(|thread| thread.sequence == sequence)?;
         thread.sleeps.back().map(|sleep| Since { at_ns: sleep.end_ns, cpu_ns: sleep.cpu_ns })
     }
 
-    /// The last sleep of a thread's light slice with so many others before it, if it is a wait for the interpreter lock: from when to when, and who had
-    /// the lock.
+    /// The last sleep of a thread's light slice with so many others before it, if it is a wait for the
+    /// interpreter lock: from when to when, and who had the lock.
     pub(in crate::machine) fn last_wait(&self, tid: Tid, sequence: u32) -> Option<((u64, u64), Holders)> {
         let thread = self.threads.get(&tid).filter(|thread| thread.sequence == sequence)?;
         let sleep = thread.sleeps.back().filter(|sleep| sleep.meant.phase == Phase::GilWait)?;
@@ -215,8 +220,9 @@ impl Sleeping {
         }
     }
 
-    /// What the thread did in the part of a light slice from `from_ns` on. `same_thread`: the request was in this thread's hands before. If it was in another's, it
-    /// waited until this one had turned to it. Where that is not known, a sleep that had begun by then was not for the request.
+    /// What the thread did in the part of a light slice from `from_ns` on. `same_thread`: the request was in
+    /// this thread's hands before. If it was in another's, it waited until this one had turned to it.
+    /// Where that is not known, a sleep that had begun by then was not for the request.
     pub(in crate::machine) fn done_from(&self, slice: &Slice, from_ns: u64, same_thread: bool) -> Done {
         let Some(pieces) = self.pieces(slice) else { return self.some_from(slice, from_ns) };
         let turned_ns = if same_thread { None } else { self.given_ns(from_ns) };
@@ -247,8 +253,8 @@ impl Sleeping {
         kept.fold(self.folded.total_ns(), u64::saturating_add)
     }
 
-    /// What the thread did between these times, in which it worked for no request: stretches in order, without a hole. Sleeps that are missing
-    /// count as work.
+    /// What the thread did between these times, in which it worked for no request: stretches in order,
+    /// without a hole. Sleeps that are missing count as work.
     pub(in crate::machine) fn beside(&self, from_ns: u64, until_ns: u64) -> Vec<(u64, u64, Beside)> {
         let mut stretches = Vec::with_capacity(2 * self.sleeps.len() + 1);
         let mut at_ns = from_ns;
@@ -273,13 +279,15 @@ impl Sleeping {
         stretches
     }
 
-    /// When the thread was given a job after `from_ns`: it had waited for a lock. A loop that waits for descriptors may only send what another thread has made.
+    /// When the thread was given a job after `from_ns`: it had waited for a lock. A loop that waits for
+    /// descriptors may only send what another thread has made.
     fn given_ns(&self, from_ns: u64) -> Option<u64> {
         let ended = |sleep: &&Sleep| sleep.meant.idle == IdleSleep::ForLock && sleep.end_ns > from_ns;
         self.sleeps.iter().find(ended).filter(|sleep| sleep.start_ns < from_ns).map(|sleep| sleep.end_ns)
     }
 
-    /// [`Self::done_from`] where some sleeps are missing: of the others it is known what they were for, and who had the lock.
+    /// [`Self::done_from`] where some sleeps are missing: of the others it is known what they were for, and
+    /// who had the lock.
     fn some_from(&self, slice: &Slice, from_ns: u64) -> Done {
         let piece = Piece { blocked: Phase::Unexplained, fault_ns: 0, ..Piece::gap(slice) };
         let (mut phases, known) = (piece.phases_from(from_ns), self.known_from(slice, from_ns));
@@ -305,8 +313,8 @@ impl Sleeping {
         self.sleeps.iter().filter(move |sleep| sleep.start_ns >= from_ns)
     }
 
-    /// When the thread turned to the message at the end of the light slice, after `from_ns` or at it: it got a CPU for something to do, or was waiting for this
-    /// client by then. `None`: that was not seen.
+    /// When the thread turned to the message at the end of the light slice, after `from_ns` or at it: it got
+    /// a CPU for something to do, or was waiting for this client by then. `None`: that was not seen.
     pub(in crate::machine) fn turned_ns(&self, slice: &Slice, from_ns: u64) -> Option<u64> {
         self.pieces(slice)?;
         let mut turned_ns = None;
@@ -332,7 +340,8 @@ impl Sleeping {
         known
     }
 
-    /// The slice, piece by piece, with the port of a sleep: between sleeps the thread ran, or wanted to. `None`: some are missing, so it is not known where.
+    /// The slice, piece by piece, with the port of a sleep: between sleeps the thread ran, or wanted to.
+    /// `None`: some are missing, so it is not known where.
     fn pieces(&self, slice: &Slice) -> Option<Vec<(Piece, u16)>> {
         if self.sleeps.is_empty() || slice.undecided.gap_ns() > 0 {
             return None;
@@ -385,7 +394,8 @@ mod tests {
         Slice { tid: 7, sequence: 1, enter_ns: 1_000 + gap.total_ns(), gap, ..Slice::blank(Call::Other) }
     }
 
-    /// Two sleeps: 1,100 to 1,400 of a sleep with 50 in the run queue, then after 30 on a CPU and 20 preempted 1,500 to 1,700 for a back end.
+    /// Two sleeps: 1,100 to 1,400 of a sleep with 50 in the run queue, then after 30 on a CPU and 20
+    /// preempted 1,500 to 1,700 for a back end.
     fn two() -> Sleeps {
         let mut sleeps = Sleeps::default();
         let first = Slept { tid: 7, start_ns: 1_100, woken_ns: 1_400, cpu_ns: 100, ..Slept::blank() };

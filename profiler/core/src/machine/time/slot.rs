@@ -1,7 +1,7 @@
 //! Slots: when each is busy, how many at once, and the heat map.
 //!
-//! In: busy stretches of the threads that are slots, as they become certain. Out: the time with all slots busy, the
-//! peak, the curve of busy slots for the timeline, busy time per bucket.
+//! In: busy stretches of the threads that are slots, as they become certain. Out: the time with all slots
+//! busy, the peak, the curve of busy slots for the timeline, busy time per bucket.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 

@@ -112,7 +112,8 @@ impl Time {
         }
     }
 
-    /// The number of a slot for a thread of a process. The thread began at `since_ns`: it takes a slot whose thread had ended by then, or a new one.
+    /// The number of a slot for a thread of a process. The thread began at `since_ns`: it takes a slot whose
+    /// thread had ended by then, or a new one.
     pub fn take_slot(&mut self, tgid: Tid, since_ns: u64) -> u32 {
         let ended = &self.ended_slots;
         let vacant = self.vacant_slots.get_mut(&tgid).and_then(|vacant| {

@@ -67,8 +67,8 @@ impl Connection {
         self.requests.front().is_some_and(|front| !front.response.has_begun && front.owner == Some(tid))
     }
 
-    /// The server ends a connection for whose end the front end waits: its oldest request's response ends with it. Returns whether the thread has worked on
-    /// that request up to here.
+    /// The server ends a connection for whose end the front end waits: its oldest request's response ends
+    /// with it. Returns whether the thread has worked on that request up to here.
     pub(in crate::machine) fn works_to_the_end(&mut self, tid: Tid) -> bool {
         let is_open = matches!(self.origin.side, Side::Inner { .. }) && self.outbound.until_turn();
         let front = self.requests.front_mut().filter(|front| is_open && front.response.has_begun);
@@ -78,8 +78,9 @@ impl Connection {
         })
     }
 
-    /// Whether a response that a loop has left in the middle surely continues. Either it ends with its connection, or it is sent in chunks and did continue
-    /// after a pause. For chunks, the loop was never seen to join the last one with other bytes.
+    /// Whether a response that a loop has left in the middle surely continues. Either it ends with its
+    /// connection, or it is sent in chunks and did continue after a pause. For chunks, the loop was never
+    /// seen to join the last one with other bytes.
     pub(in crate::machine) fn surely_continues(&self, active: &Active) -> bool {
         let outbound = &self.outbound;
         let is_told = || {
@@ -92,7 +93,8 @@ impl Connection {
             && (outbound.ends_with_connection() || is_told())
     }
 
-    /// Whether a response in chunks that a loop has left in the middle lacks its end, as the loop writes last chunks by themselves.
+    /// Whether a response in chunks that a loop has left in the middle lacks its end, as the loop writes last
+    /// chunks by themselves.
     pub(in crate::machine) fn lacks_its_end(&self) -> bool {
         let outbound = &self.outbound;
         let is_told = |active: &Active| {

@@ -71,8 +71,8 @@ impl Ended {
         let open_end = connection.outbound.until_turn();
         let is_cut = connection.lacks_its_end();
         let count = connection.requests.len();
-        // A response whose end nobody announced is over with its connection, unless its process died in it. An encrypted one counts as over: nobody can
-        // know.
+        // A response whose end nobody announced is over with its connection, unless its process died in it.
+        // An encrypted one counts as over: nobody can know.
         let is_whole = how == How::Closed && !is_cut || connection.outbound.is_encrypted();
         let over = |active: &&Active| active.response.has_begun && open_end && is_whole;
         let front = connection.requests.front().map(Box::as_ref);
@@ -108,7 +108,8 @@ impl Ended {
         }
     }
 
-    /// Since when the client waited: for its last request, or else since its connection was made; 0: not known.
+    /// Since when the client waited: for its last request, or else since its connection was made; 0: not
+    /// known.
     pub(in crate::machine) fn waits_since_ns(&self) -> u64 {
         let request_ns = self.unfinished.as_ref().map(|request| request.start_ns);
         let made_ns = if self.origin.established_ns > 0 {
@@ -145,7 +146,8 @@ pub(in crate::machine) fn asked(request: &Request) -> Asked {
 
 #[cfg(test)]
 impl Ended {
-    /// For tests: a connection made at 10, accepted at 20 and closed by its thread. Something was read, but no whole head.
+    /// For tests: a connection made at 10, accepted at 20 and closed by its thread. Something was read, but
+    /// no whole head.
     pub(in crate::machine) fn in_head(id: u64, at_ns: u64) -> Self {
         Self {
             at_ns,
@@ -173,7 +175,8 @@ mod tests {
     const UNTIL_CLOSE: &str = "HTTP/1.1 200 OK\r\n\r\n";
     const SIZED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n";
 
-    /// A connection with two requests, the first of which a loop has left in the middle of its response: what was written of it, head and further bytes.
+    /// A connection with two requests, the first of which a loop has left in the middle of its response: what
+    /// was written of it, head and further bytes.
     fn connection(written: Option<(&str, u64)>) -> Connection {
         let mut connections = Connections::default();
         let number = connections.open(&Opened::accepted(5), 10).unwrap();
@@ -192,7 +195,8 @@ mod tests {
         connection.clone()
     }
 
-    /// The request that was answered, and of the unfinished one: its number, whether it responds, bytes owed, whether in its head, whether it is cut.
+    /// The request that was answered, and of the unfinished one: its number, whether it responds, bytes owed,
+    /// whether in its head, whether it is cut.
     type Told = (Option<u64>, Option<(u64, bool, Option<u64>, bool, bool)>);
 
     fn told(ended: &Ended) -> Told {

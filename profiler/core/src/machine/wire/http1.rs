@@ -1,7 +1,8 @@
 //! Boundaries of HTTP/1.x messages on one connection, by RFC 9112, from captured heads and byte counts.
 //!
-//! In: for each read or write the number of bytes it moved and how many of them were captured. Out: [`Step`]s: which message the bytes belong to, its head
-//! once that is whole, whether the message is complete. Bodies are only counted, never seen. What cannot be framed this way is marked inferred.
+//! In: for each read or write the number of bytes it moved and how many of them were captured. Out:
+//! [`Step`]s: which message the bytes belong to, its head once that is whole, whether the message is
+//! complete. Bodies are only counted, never seen. What cannot be framed this way is marked inferred.
 
 mod encrypted;
 mod inbound;
@@ -72,7 +73,8 @@ impl<H> Step<H> {
     }
 }
 
-/// Attributes `total_bytes`, the first of them captured, to messages. `next` takes what is left and says what it took of it.
+/// Attributes `total_bytes`, the first of them captured, to messages. `next` takes what is left and says what
+/// it took of it.
 fn lay<H>(total_bytes: u64, mut captured: &[u8], mut next: impl FnMut(u64, &[u8]) -> Step<H>) -> Steps<H> {
     let mut steps = Steps::new();
     let mut rest = total_bytes;
@@ -90,7 +92,8 @@ fn lay<H>(total_bytes: u64, mut captured: &[u8], mut next: impl FnMut(u64, &[u8]
     steps
 }
 
-/// A head as far as it is known, up to its bound: what came of it before, and the captured bytes. Most come in one piece, and are read where they lie.
+/// A head as far as it is known, up to its bound: what came of it before, and the captured bytes. Most come
+/// in one piece, and are read where they lie.
 fn gather(mut before: Vec<u8>, captured: &[u8]) -> Cow<'_, [u8]> {
     let room = MAX_HEAD_BYTES.saturating_sub(before.len());
     let captured = captured.get(..room.min(captured.len())).unwrap_or_default();

@@ -129,8 +129,8 @@ impl Socket {
     pub(in crate::machine) fn ends(&mut self, how: How, at_ns: u64) -> Ended {
         let LightLife { tgid, origin, mut signs, .. } = std::mem::take(&mut self.life);
         self.life.is_judged = true;
-        // A response whose end nobody announced is over with its connection, unless its process died in it. An encrypted one counts as over: nobody can
-        // know.
+        // A response whose end nobody announced is over with its connection, unless its process died in it.
+        // An encrypted one counts as over: nobody can know.
         let is_whole = how == How::Closed || self.outbound.is_encrypted();
         let is_over = |active: &LightRequest| active.is_answered || self.outbound.until_turn() && is_whole;
         let mut unfinished = None;
@@ -175,8 +175,9 @@ impl Socket {
         inbound.push(bytes, captured, after_response)
     }
 
-    /// `bytes` were sent, the first of them captured. `same_turn`: by a thread that has not slept since it moved something before. Says what they are; `None`: of
-    /// TLS alone, which is a handshake, tickets, or a farewell.
+    /// `bytes` were sent, the first of them captured. `same_turn`: by a thread that has not slept since it
+    /// moved something before. Says what they are; `None`: of TLS alone, which is a handshake, tickets,
+    /// or a farewell.
     pub(in crate::machine) fn sends(
         &mut self,
         bytes: u64,
@@ -239,7 +240,8 @@ impl Sockets {
         self.open.get(&socket).is_some_and(|socket| socket.begun > 0)
     }
 
-    /// Whether the connection of this socket has a request with this number, of whose answer nothing was sent.
+    /// Whether the connection of this socket has a request with this number, of whose answer nothing was
+    /// sent.
     pub(in crate::machine) fn is_unanswered(&self, socket: u64, id: u64) -> bool {
         let active = self.open.get(&socket).and_then(|socket| socket.active.as_ref());
         active.is_some_and(|active| active.request.id == id && !active.is_responding)

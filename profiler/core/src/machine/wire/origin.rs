@@ -1,6 +1,7 @@
 //! How a connection came about.
 //!
-//! In: what accept, or the look at what was open, showed of it. Out: what stands at its ends, and what distinguishes it from others.
+//! In: what accept, or the look at what was open, showed of it. Out: what stands at its ends, and what
+//! distinguishes it from others.
 
 /// What stands at the two ends of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,7 +33,8 @@ pub struct Origin {
     pub port: u16,
     /// It is a UNIX socket.
     pub is_unix: bool,
-    /// What distinguishes it from others at its other end, as in `Call::Connect`: the peer's TCP port, or the own UNIX socket; 0: not known.
+    /// What distinguishes it from others at its other end, as in `Call::Connect`: the peer's TCP port, or
+    /// the own UNIX socket; 0: not known.
     pub identity: u64,
 }
 

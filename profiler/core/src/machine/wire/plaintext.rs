@@ -1,8 +1,9 @@
 //! Which request on an encrypted connection it is that the server's OpenSSL has the plaintext of.
 //!
-//! In: reads of whole records, by threads; the first bytes of messages, by thread and OpenSSL's object. Out: requests that have method and path, and a
-//! status. Where requests begin and end the headers of records say, as without: this only names them. A connection is joined with its object by its first
-//! request: the thread has read one alone that could be meant. What is not certain stays without a name.
+//! In: reads of whole records, by threads; the first bytes of messages, by thread and OpenSSL's object. Out:
+//! requests that have method and path, and a status. Where requests begin and end the headers of records say,
+//! as without: this only names them. A connection is joined with its object by its first request: the thread
+//! has read one alone that could be meant. What is not certain stays without a name.
 
 use rustc_hash::FxHashMap;
 
@@ -79,7 +80,8 @@ impl Plaintexts {
         let asked = joined.filter(|(number, _)| connections.get(*number).is_some_and(is_asked));
         let number = match asked {
             Some((number, _)) => Some(number),
-            // It was another connection's, which it has left before that is closed; or these bytes are the rest of a request.
+            // It was another connection's, which it has left before that is closed; or these bytes are the
+            // rest of a request.
             None if joined.is_some() && RequestHead::of_bytes(&plaintext.bytes).is_none() => None,
             None => self.join(connections, plaintext.tid, session),
         };
@@ -119,7 +121,8 @@ fn is_same(connections: &Connections, (number, id): Known) -> bool {
     connections.get(number).is_some_and(|connection| connection.id == id)
 }
 
-/// The connection, if its newest request is whole as far as its first record, has no answer, and could be the first that OpenSSL's object shows.
+/// The connection, if its newest request is whole as far as its first record, has no answer, and could be the
+/// first that OpenSSL's object shows.
 fn to_be_joined(connections: &Connections, number: u32) -> Option<Known> {
     let connection = connections.get(number)?;
     let is_open = !connection.inbound.is_joined() && connection.inbound.head_complete();
@@ -154,7 +157,8 @@ fn name(active: &mut Active, bytes: &[u8], wall_clock_offset_ns: Option<i64>) {
         RequestStart::new(head.request_start, active.request.times.start_ns, wall_clock_offset_ns);
 }
 
-/// Says with which status the oldest request of a connection is answered, if it has a name and nothing of its answer was written yet.
+/// Says with which status the oldest request of a connection is answered, if it has a name and nothing of its
+/// answer was written yet.
 fn answer(connections: &mut Connections, number: u32, bytes: &[u8]) {
     let Some(oldest) = connections.get_mut(number).and_then(|connection| connection.requests.front_mut())
     else {

@@ -29,8 +29,8 @@ pub struct Active {
     pub owner: Option<Tid>,
     /// The thread that worked on it last and turned to something else in the middle.
     pub left_by: Option<Tid>,
-    /// What a thread did between its last call for the request and where it left it: up to when, and the phases. This becomes part of the request, unless
-    /// another thread takes the request over.
+    /// What a thread did between its last call for the request and where it left it: up to when, and the
+    /// phases. This becomes part of the request, unless another thread takes the request over.
     /// Then it waited for that thread since it was read.
     pub parting: Option<(u64, Phases, Held)>,
     /// A thread of the loop's pool was woken for it since the loop left it.
@@ -58,9 +58,11 @@ pub struct Active {
 /// What an event loop did last for a request.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OnLoop {
-    /// When it last resumed it, other than by reading. The request does not wait for a thread's job that began before.
+    /// When it last resumed it, other than by reading. The request does not wait for a thread's job that
+    /// began before.
     pub ran_ns: u64,
-    /// When it last read an answer of its back end, by a callback of its own: the request has not run since. `None`: there is none.
+    /// When it last read an answer of its back end, by a callback of its own: the request has not run since.
+    /// `None`: there is none.
     pub answered_ns: Option<u64>,
 }
 
@@ -143,11 +145,13 @@ pub struct Beginning {
     pub start_ns: u64,
     /// `start_ns` is the arrival.
     pub start_is_arrival: bool,
-    /// When accept returned the connection. If that was after `start_ns`, the time between was spent in the accept queue.
+    /// When accept returned the connection. If that was after `start_ns`, the time between was spent in the
+    /// accept queue.
     pub accepted_ns: Option<u64>,
     /// The beginning was not seen.
     pub truncated: bool,
-    /// When an event loop last handed the connection over. If that was after `start_ns`, the loop kept it waiting.
+    /// When an event loop last handed the connection over. If that was after `start_ns`, the loop kept it
+    /// waiting.
     pub dispatched_ns: u64,
 }
 
@@ -212,7 +216,8 @@ impl Active {
         active
     }
 
-    /// It waited for somebody to serve it. Only first requests matter: others are bound to their connection's process.
+    /// It waited for somebody to serve it. Only first requests matter: others are bound to their connection's
+    /// process.
     fn has_waited(&mut self, from_ns: u64, to_ns: u64) {
         if self.response.has_begun || self.request.index_on_connection > 0 {
             return;
@@ -230,8 +235,9 @@ impl Active {
         self.request.times.service_start_ns.is_some_and(|head_ns| head_ns < self.behind_until_ns)
     }
 
-    /// A thread has done something for this request: the thread's time since the cursor is this request's. `own_start_ns`: when the thread began to work on it,
-    /// at the earliest. What held the thread before that, from `window_start_ns` on, is added to the thread's sums. Returns what was taken of the thread's
+    /// A thread has done something for this request: the thread's time since the cursor is this request's.
+    /// `own_start_ns`: when the thread began to work on it, at the earliest. What held the thread before
+    /// that, from `window_start_ns` on, is added to the thread's sums. Returns what was taken of the thread's
     /// time.
     pub fn advance(&mut self, time: ThreadTime<'_>, own_start_ns: u64, window_start_ns: u64) -> Taken {
         let ThreadTime { tgid, tid, new_since_ns, pending, holding_ns, claimed_until_ns } = time;
@@ -244,15 +250,18 @@ impl Active {
         let own_start_ns = own_start_ns.max(self.behind_until_ns);
         let mut from_ns = self.cursor_ns;
         if !was_owner && own_start_ns > self.cursor_ns {
-            // Nobody worked on it: before its service it waited for a thread. A thread that left it and comes back runs an event loop: only the loop knows
-            // what the request waited for meanwhile. Whoever worked on a request whose beginning was not seen may have slept since before the window.
+            // Nobody worked on it: before its service it waited for a thread. A thread that left it and comes
+            // back runs an event loop: only the loop knows what the request waited for meanwhile.
+            // Whoever worked on a request whose beginning was not seen may have slept since before the
+            // window.
             let before = self.request.times.service_start_ns.is_none() || !self.response.has_begun;
             let waits = before && self.left_by != Some(tid) && !self.request.seen.truncated;
             let phase = if waits { Phase::PoolWait } else { Phase::Unexplained };
             let mut waited = Phases::default();
             waited.add(phase, own_start_ns - self.cursor_ns);
             if phase == Phase::PoolWait {
-                // A thread that was born for it, or for its connection, is busy from its birth on, and keeps nobody waiting.
+                // A thread that was born for it, or for its connection, is busy from its birth on, and keeps
+                // nobody waiting.
                 let born_ns =
                     new_since_ns.filter(|since_ns| *since_ns > self.waited.accepted_ns.min(self.cursor_ns));
                 let until_ns =
@@ -279,7 +288,8 @@ impl Active {
         Taken { from_ns, phases }
     }
 
-    /// A thread leaves it. `open_end`: if its response has begun, that may be the end of it. `last_chunks`: how its loop writes these.
+    /// A thread leaves it. `open_end`: if its response has begun, that may be the end of it. `last_chunks`:
+    /// how its loop writes these.
     pub fn pauses(&mut self, open_end: bool, last_chunks: LastChunks) {
         self.response.may_have_ended = self.response.has_begun && open_end;
         self.response.last_chunks = last_chunks;
@@ -353,8 +363,8 @@ impl Active {
         }
     }
 
-    /// What its time is up to the window's end, where nobody works on it. It waits for a thread. Where a thread has worked on it before, or may have, that is
-    /// not known.
+    /// What its time is up to the window's end, where nobody works on it. It waits for a thread. Where a
+    /// thread has worked on it before, or may have, that is not known.
     pub const fn unattended(&self) -> Phase {
         let nobody = self.owner.is_none() && self.left_by.is_none() && !self.request.seen.truncated;
         if nobody { Phase::PoolWait } else { Phase::Unexplained }

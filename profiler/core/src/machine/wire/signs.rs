@@ -66,7 +66,8 @@ pub(in crate::machine) struct Signs {
     pub turned_away: bool,
     /// What the front end met when it failed to connect to the server behind it.
     pub behind_failed: Option<&'static str>,
-    /// The front end's last connection to the server behind it for this client, as in `Origin::identity`; 0: not known.
+    /// The front end's last connection to the server behind it for this client, as in `Origin::identity`; 0:
+    /// not known.
     pub behind: u64,
     /// What the head of the response under way said.
     pub head: (bool, bool),

@@ -1,18 +1,21 @@
-//! What the server behind a front end did for a request, kept piece by piece until it is known when the front end was done with it.
+//! What the server behind a front end did for a request, kept piece by piece until it is known when the front
+//! end was done with it.
 //!
 //! In: stretches of the request's time with their phases. Out: what of them lies between two moments.
 
 use super::trail::{cut, minus};
 use crate::phase::{Phase, Phases};
 
-/// Pieces kept for one request; beyond it each two neighbours become one. Where threads contend for the interpreter lock, a daemon process of mod_wsgi
-/// can have fifty after the last byte of a response: each wait of 5 ms is one.
+/// Pieces kept for one request; beyond it each two neighbours become one. Where threads contend for the
+/// interpreter lock, a daemon process of mod_wsgi can have fifty after the last byte of a response: each wait
+/// of 5 ms is one.
 const MAX_PIECES: usize = 64;
 
 /// What a thread does once the last bytes have left it, before its call returns.
 const AFTER_THE_LAST_BYTES: [Phase; 3] = [Phase::RunQueue, Phase::Write, Phase::Cpu];
 
-/// In which order phases are cut where it is not known when they were: the last of reports first. If the front end has read all, the bytes had left the thread.
+/// In which order phases are cut where it is not known when they were: the last of reports first. If the
+/// front end has read all, the bytes had left the thread.
 pub fn last_first(has_read_all: bool) -> impl Iterator<Item = Phase> {
     AFTER_THE_LAST_BYTES.into_iter().filter(move |_| has_read_all).chain(Phase::ALL.into_iter().rev())
 }
@@ -43,8 +46,8 @@ impl Tail {
         self.0.push((start_ns, end_ns, *phases));
     }
 
-    /// Phases of what lies after `from_ns` and before `until_ns`, as far as it is kept. Of a piece in which one of them lies it takes the phases by
-    /// [`last_first`].
+    /// Phases of what lies after `from_ns` and before `until_ns`, as far as it is kept. Of a piece in which
+    /// one of them lies it takes the phases by [`last_first`].
     pub fn between(&self, from_ns: u64, until_ns: u64, has_read_all: bool) -> Phases {
         let mut between = Phases::default();
         for (start_ns, end_ns, phases) in &self.0 {

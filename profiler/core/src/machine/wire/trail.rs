@@ -1,6 +1,8 @@
-//! A front end's account of one request, kept piece by piece until it is known what the server behind did meanwhile.
+//! A front end's account of one request, kept piece by piece until it is known what the server behind did
+//! meanwhile.
 //!
-//! In: stretches of the request's time with their phases. Out: a bounded row of pieces, without a gap; how phases are taken from one another.
+//! In: stretches of the request's time with their phases. Out: a bounded row of pieces, without a gap; how
+//! phases are taken from one another.
 
 use crate::phase::{Phase, Phases};
 

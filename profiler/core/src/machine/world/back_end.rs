@@ -1,4 +1,5 @@
-//! Connections to back ends, from their connect to the first answer; and what was done with back ends for nobody who is known.
+//! Connections to back ends, from their connect to the first answer; and what was done with back ends for
+//! nobody who is known.
 //!
 //! In: calls on their descriptors. Out: state for each descriptor, sums of the window.
 
@@ -33,7 +34,8 @@ pub const fn port_of(class: DescriptorClass) -> Option<u16> {
 }
 
 impl Descriptors {
-    /// A connect succeeded or is under way, by a thread that serves this request. One that asks how an earlier connect went begins nothing.
+    /// A connect succeeded or is under way, by a thread that serves this request. One that asks how an
+    /// earlier connect went begins nothing.
     pub fn begin(&mut self, tgid: Tid, fd: i32, by: Option<(u32, u64)>) {
         if let Some(descriptor) = self.get_mut(tgid, fd)
             && descriptor.begun.is_none_or(|begun| begun.is_used())
@@ -42,7 +44,8 @@ impl Descriptors {
         }
     }
 
-    /// A call waited for a back end's socket. Returns the peer's port (0: not known); `None`: it is not known for which socket.
+    /// A call waited for a back end's socket. Returns the peer's port (0: not known); `None`: it is not known
+    /// for which socket.
     pub fn waited(&mut self, slice: &Slice, wait_ns: u64) -> Option<u16> {
         let fd = match slice.call {
             Call::Read { fd, .. }
@@ -87,7 +90,8 @@ impl Descriptors {
 /// What threads did with back ends that counts for no request, as far as requests may have waited for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnattributedTrips {
-    /// By threads of which it is not known for which request: event loops, their pools, threads in the background.
+    /// By threads of which it is not known for which request: event loops, their pools, threads in the
+    /// background.
     known: RoundTrips,
     /// Sockets that were connected and used, and that the kernel side did not mark as streams.
     unmarked: u64,

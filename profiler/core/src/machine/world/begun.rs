@@ -47,8 +47,9 @@ impl Begun {
         *part = part.saturating_add(wait_ns);
     }
 
-    /// So many bytes moved. `is_answer`: they were read after something was sent. A server that speaks first greets. One that answers by a single byte has said
-    /// whether it encrypts: PostgreSQL does so before anything else, once it has made a process for the connection.
+    /// So many bytes moved. `is_answer`: they were read after something was sent. A server that speaks first
+    /// greets. One that answers by a single byte has said whether it encrypts: PostgreSQL does so before
+    /// anything else, once it has made a process for the connection.
     pub fn moves(&mut self, bytes: i64, is_answer: bool) -> Shown {
         let is_first = !std::mem::replace(&mut self.is_used, true);
         let connecting_ns = if is_first { self.connecting_ns } else { 0 };

@@ -1,7 +1,8 @@
 //! The one table: what a call means for a request, by its kind and the class of its descriptor.
 //!
-//! In: a call, the descriptor tables, the stage of the request on the touched connection. Out: the phase of the
-//! call's CPU time, the phase of its sleep, whether it waits for work, which client it touches, and its colour.
+//! In: a call, the descriptor tables, the stage of the request on the touched connection. Out: the phase of
+//! the call's CPU time, the phase of its sleep, whether it waits for work, which client it touches, and its
+//! colour.
 
 use crate::event::{Call, Slice};
 use crate::fact::DescriptorClass;
@@ -70,7 +71,8 @@ const fn waits_for_work(idle: Idle, blocked: Phase) -> Meaning {
 
 const IDLE: Meaning = waits_for_work(Idle::Always, Phase::Unexplained);
 
-/// Meaning of a call. `head_complete` says, for a client's descriptor, whether the head of the request received there has been read.
+/// Meaning of a call. `head_complete` says, for a client's descriptor, whether the head of the request
+/// received there has been read.
 pub fn classify(slice: &Slice, descriptors: &Descriptors, head_complete: impl Fn(i32) -> bool) -> Meaning {
     use ThreadState as State;
     let tgid = slice.tgid;
@@ -114,7 +116,8 @@ pub fn classify(slice: &Slice, descriptors: &Descriptors, head_complete: impl Fn
             state: State::LockWait,
         },
         Call::Connect { .. } => meaning(Phase::Cpu, Phase::BackendWait, State::BackendWait),
-        // Close frees the number before it returns: another thread may have it by then. A client's former descriptor belongs to no request any more.
+        // Close frees the number before it returns: another thread may have it by then. A client's former
+        // descriptor belongs to no request any more.
         Call::Close { fd } if !descriptors.had(tgid, fd, slice.enter_ns) => {
             let class = descriptors.class_at(tgid, fd, slice.enter_ns);
             on_descriptor(class.filter(|class| !matches!(class, DescriptorClass::Client)))
@@ -153,10 +156,11 @@ fn epoll(interest: &Interest, head_complete: impl Fn(i32) -> bool) -> Meaning {
     }
 }
 
-/// Whether a futex wait may be a wait in a queue. glibc's semaphores and condition variables wait with a bitset and, without a timeout, for ever
-/// (nptl/futex-internal.c). A mutex waits without a bitset (nptl/lowlevellock.c). A mutex with priority inheritance waits in the kernel's own way. uWSGI's
-/// workers and mod_wsgi's threads queue in mutexes before the listener. The interpreter lock's waits have a timeout (Python/ceval_gil.c) or are known by their
-/// address.
+/// Whether a futex wait may be a wait in a queue. glibc's semaphores and condition variables wait with a
+/// bitset and, without a timeout, for ever (nptl/futex-internal.c). A mutex waits without a bitset
+/// (nptl/lowlevellock.c). A mutex with priority inheritance waits in the kernel's own way. uWSGI's
+/// workers and mod_wsgi's threads queue in mutexes before the listener. The interpreter lock's waits have a
+/// timeout (Python/ceval_gil.c) or are known by their address.
 const fn is_queue_wait(operation: u32, has_timeout: bool) -> bool {
     const FUTEX_WAIT_BITSET: u32 = 9;
     !has_timeout && (operation & FUTEX_COMMAND == FUTEX_WAIT_BITSET || is_mutex(operation))
@@ -172,7 +176,8 @@ pub(in crate::machine) const fn is_mutex(operation: u32) -> bool {
     matches!(operation & FUTEX_COMMAND, FUTEX_WAIT | FUTEX_LOCK_PI)
 }
 
-/// A wait for several descriptors. `low_fds` is the set's first word where it is known (select), else 0 (poll).
+/// A wait for several descriptors. `low_fds` is the set's first word where it is known (select), else 0
+/// (poll).
 fn poll_set(descriptors: &Descriptors, tgid: u32, low_fds: u64) -> Meaning {
     let mut backends_only = low_fds != 0;
     for fd in (0..64).filter(|bit| low_fds & (1 << bit) != 0) {

@@ -1,7 +1,8 @@
 //! What each descriptor of each process is.
 //!
 //! In: the calls that make, copy and end descriptors; what `/proc` showed at attach. Out: a class per
-//! (process, descriptor), the interest list of epoll instances, and the connection behind a client descriptor.
+//! (process, descriptor), the interest list of epoll instances, and the connection behind a client
+//! descriptor.
 
 use std::ops::Range;
 
@@ -25,7 +26,8 @@ pub(in crate::machine) const EPOLL_CTL_ADD: u32 = 1;
 pub(in crate::machine) const EPOLL_CTL_DEL: u32 = 2;
 /// The kernel stops waiting for a descriptor once it has reported an event of it.
 pub(in crate::machine) const EPOLLONESHOT: u32 = 1 << 30;
-/// `EPOLLEXCLUSIVE`, `EPOLLONESHOT` and `EPOLLET`, which change which thread an event wakes. No other bits are kept.
+/// `EPOLLEXCLUSIVE`, `EPOLLONESHOT` and `EPOLLET`, which change which thread an event wakes. No other bits
+/// are kept.
 const WAYS: u32 = 1 << 28 | 1 << 30 | 1 << 31;
 
 /// One descriptor.
@@ -79,7 +81,8 @@ impl Descriptor {
 #[derive(Clone, Debug, Default)]
 struct Table {
     slots: Vec<Option<Descriptor>>,
-    /// The epoll instance that was looked at last, and what it waits for: until something on its list changes. A list may hold a thousand clients.
+    /// The epoll instance that was looked at last, and what it waits for: until something on its list
+    /// changes. A list may hold a thousand clients.
     known: Option<(i32, Interest)>,
 }
 
@@ -117,7 +120,8 @@ impl Table {
         }
     }
 
-    /// A descriptor was put on the list of an epoll instance, changed there or taken off: that had and has so many entries.
+    /// A descriptor was put on the list of an epoll instance, changed there or taken off: that had and has so
+    /// many entries.
     fn is_listed(&mut self, epoll_fd: i32, fd: i32, (had, has): (usize, usize)) {
         let class = self.get(fd).map(|descriptor| descriptor.class);
         let Some((_, interest)) = self.known.as_mut().filter(|(known_fd, _)| *known_fd == epoll_fd) else {
@@ -144,7 +148,8 @@ impl Table {
 #[derive(Clone, Debug, Default)]
 pub struct Descriptors {
     processes: FxHashMap<Tid, Table>,
-    /// What last had a descriptor number that another took over, and from when to when. The close that freed it may not have returned yet.
+    /// What last had a descriptor number that another took over, and from when to when. The close that freed
+    /// it may not have returned yet.
     replaced: FxHashMap<Tid, FxHashMap<i32, (DescriptorClass, Range<u64>)>>,
     /// Places and entries of lists in all tables.
     held: usize,
@@ -254,7 +259,8 @@ impl Descriptors {
         now.map(|descriptor| descriptor.class).or_else(before)
     }
 
-    /// Removes a descriptor that existed when the close was entered. One opened later only reuses the number: close frees the number before it returns.
+    /// Removes a descriptor that existed when the close was entered. One opened later only reuses the number:
+    /// close frees the number before it returns.
     pub fn close(&mut self, tgid: Tid, fd: i32, close_enter_ns: u64) -> Option<Descriptor> {
         let table = self.processes.get_mut(&tgid)?;
         if table.get(fd)?.opened_ns > close_enter_ns {
@@ -266,7 +272,8 @@ impl Descriptors {
         Some(closed)
     }
 
-    /// A child process starts with a copy of its parent's table; its copies of client connections are not followed.
+    /// A child process starts with a copy of its parent's table; its copies of client connections are not
+    /// followed.
     pub fn fork(&mut self, parent: Tid, child: Tid) {
         if parent == child {
             return;
@@ -329,7 +336,8 @@ impl Descriptors {
         }
     }
 
-    /// Follows the calls that make, copy and change descriptors (not accept and close: connections follow those).
+    /// Follows the calls that make, copy and change descriptors (not accept and close: connections follow
+    /// those).
     pub fn follow(&mut self, slice: &Slice, exit_ns: u64) {
         let tgid = slice.tgid;
         if slice.result < 0 && !matches!(slice.call, Call::Connect { .. }) {

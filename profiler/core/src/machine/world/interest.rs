@@ -37,7 +37,8 @@ impl Interest {
         self.only_client = self.is_one_client().then_some(fd);
     }
 
-    /// An entry less. Returns whether all is known of the rest: not which client is the only one, nor whether there is another listener.
+    /// An entry less. Returns whether all is known of the rest: not which client is the only one, nor whether
+    /// there is another listener.
     pub(super) fn remove(&mut self, class: Option<DescriptorClass>) -> bool {
         let count = match class {
             None => return true,

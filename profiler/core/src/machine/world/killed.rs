@@ -1,6 +1,7 @@
 //! Why processes of the target ended, and by whose signal.
 //!
-//! In: signals as they are sent, the kernel's choice of a victim, exit codes. Out: a [`Cause`] and what shows it.
+//! In: signals as they are sent, the kernel's choice of a victim, exit codes. Out: a [`Cause`] and what shows
+//! it.
 
 use std::collections::VecDeque;
 
@@ -59,13 +60,15 @@ impl Signals {
         self.victims.retain(|tgid, _| stays(*tgid));
     }
 
-    /// A process with this number is born. Signals sent to an earlier process of that number do not concern it.
+    /// A process with this number is born. Signals sent to an earlier process of that number do not concern
+    /// it.
     pub(in crate::machine) fn born(&mut self, tgid: Tid) {
         self.sent.remove(&tgid);
         self.victims.remove(&tgid);
     }
 
-    /// The parent sent the process SIGABRT between the two moments. Servers end a worker that takes too long like this.
+    /// The parent sent the process SIGABRT between the two moments. Servers end a worker that takes too long
+    /// like this.
     pub(in crate::machine) fn aborted(
         &self,
         tgid: Tid,

@@ -1,7 +1,7 @@
 //! Listeners: how long connections waited before anybody accepted them, and what their arrival set in motion.
 //!
-//! In: connections, waits and accepts, the kernel side's cumulative counts. Out: waits and returns without a connection, by process and descriptor; counts of
-//! the window by inode.
+//! In: connections, waits and accepts, the kernel side's cumulative counts. Out: waits and returns without a
+//! connection, by process and descriptor; counts of the window by inode.
 
 use std::collections::hash_map::Entry;
 
@@ -34,7 +34,8 @@ pub struct Listeners {
     pub evicted: u64,
 }
 
-/// Waits that returned although another thread had taken the connection: the first accept after them found nothing.
+/// Waits that returned although another thread had taken the connection: the first accept after them found
+/// nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EmptyReturns {
     /// How many.
@@ -75,8 +76,9 @@ impl Listeners {
         }
     }
 
-    /// The thread was found inside this call. A wait that began before tracing leaves no slice. Whether it returned for nothing or by timeout is not
-    /// distinguished. This leaves at most one doubtful return for each thread.
+    /// The thread was found inside this call. A wait that began before tracing leaves no slice. Whether it
+    /// returned for nothing or by timeout is not distinguished. This leaves at most one doubtful return
+    /// for each thread.
     pub fn found_inside(&mut self, slice: &Slice) {
         let waits = matches!(slice.call, Call::Poll { is_sleep: false, .. } | Call::EpollWait { .. });
         if waits && self.loops.len() < MAX_THREADS {
@@ -166,7 +168,8 @@ impl Listeners {
         }
     }
 
-    /// The next window begins. What was counted up to now is no part of it. The threads' places in their loops stay.
+    /// The next window begins. What was counted up to now is no part of it. The threads' places in their
+    /// loops stay.
     pub fn roll(&mut self, living: &Living) {
         self.waits.clear();
         self.empty.clear();

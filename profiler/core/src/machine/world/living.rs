@@ -1,9 +1,12 @@
-//! What is forgotten once a window has been taken: everything of ended processes, and of listeners that nobody holds.
+//! What is forgotten once a window has been taken: everything of ended processes, and of listeners that
+//! nobody holds.
 //!
-//! In: the processes and listeners still known as the next window begins. Out: whether an entry of a process, a thread or a listener stays in its table. A
-//! replaced worker must leave nothing behind, or memory grows over a run of days.
+//! In: the processes and listeners still known as the next window begins. Out: whether an entry of a process,
+//! a thread or a listener stays in its table. A replaced worker must leave nothing behind, or memory grows
+//! over a run of days.
 //!
-//! There is one exception. How a process ended is kept until the last connection that it left has been judged (`dropped`).
+//! There is one exception. How a process ended is kept until the last connection that it left has been judged
+//! (`dropped`).
 
 use rustc_hash::FxHashSet;
 
@@ -19,7 +22,8 @@ pub struct Living {
 }
 
 impl Living {
-    /// Of these. To be called once `processes` has forgotten what has ended. `threads`: the live ones. `with_threads`: the processes that have some.
+    /// Of these. To be called once `processes` has forgotten what has ended. `threads`: the live ones.
+    /// `with_threads`: the processes that have some.
     pub fn of(
         processes: &Processes,
         threads: FxHashSet<Tid>,

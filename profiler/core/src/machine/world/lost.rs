@@ -1,7 +1,8 @@
 //! When records were lost. What was seen of a connection at such a time may lack the explanation of its end.
 //!
-//! In: cumulative counters of the kernel side, holes in the sequences of slices. Out: whether anything was lost between two moments. The kernel side counts
-//! without a clock, so a loss lies somewhere between two readings.
+//! In: cumulative counters of the kernel side, holes in the sequences of slices. Out: whether anything was
+//! lost between two moments. The kernel side counts without a clock, so a loss lies somewhere between two
+//! readings.
 
 use std::collections::VecDeque;
 
@@ -19,7 +20,8 @@ const HARMLESS: [u32; 5] =
     [RING_FULL_WAKE, RING_FULL_FRAMES, RING_FULL_TASK, RING_FULL_SLEEP, RING_FULL_PLAINTEXT];
 /// Losses that last: a thread that is not followed now is not followed later.
 const LASTING: [u32; 2] = [THREAD_TABLE_FULL, FORK_UNADOPTED];
-/// Programs that only make times more exact, or name requests. If the kernel skipped a run of one, no event is hidden.
+/// Programs that only make times more exact, or name requests. If the kernel skipped a run of one, no event
+/// is hidden.
 const TIMES_ONLY: &[&str] = &[
     "sched_switch",
     "sched_wakeup",

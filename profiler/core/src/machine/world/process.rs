@@ -15,7 +15,8 @@ const MAX_ENTRIES: usize = 65_536;
 const MAX_TEXT_BYTES: usize = 128 << 20;
 /// Environment variables kept of one process.
 const MAX_VARIABLES: usize = 64;
-/// How long after its end facts about a process can arrive. They are read for many processes at once, and reported one by one.
+/// How long after its end facts about a process can arrive. They are read for many processes at once, and
+/// reported one by one.
 const LATE_NS: u64 = 10_000_000_000;
 
 /// Inodes from here on stand for listeners of which only the call that made them is known.
@@ -42,7 +43,8 @@ pub struct Processes {
     pub ended: FxHashMap<Tid, i64>,
     /// Event-loop runtimes that processes have loaded.
     loaded: FxHashMap<Tid, Loaded>,
-    /// For each of these in which nothing else serves (gevent): the first thread that read a request. `None`: another thread did, too.
+    /// For each of these in which nothing else serves (gevent): the first thread that read a request.
+    /// `None`: another thread did, too.
     readers: FxHashMap<Tid, Option<Tid>>,
     /// Processes that ended shortly before the window. Facts that arrive late about them belong to nobody.
     gone: FxHashMap<Tid, u64>,
@@ -55,7 +57,8 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// A process was seen. A second sight of it replaces the first, but for the environment that its program began with: a title is written over that.
+    /// A process was seen. A second sight of it replaces the first, but for the environment that its program
+    /// began with: a title is written over that.
     pub fn see(&mut self, process: &ProcessSeen) {
         for (tid, name) in &process.threads {
             self.name(*tid, name);
@@ -121,7 +124,8 @@ impl Processes {
         self.listener_places = places.map(|(seen, place)| ((seen.tgid, seen.fd), place)).collect();
     }
 
-    /// What a child begins with: all that its parent is, as far as there is room for another copy of its text.
+    /// What a child begins with: all that its parent is, as far as there is room for another copy of its
+    /// text.
     fn inherited(&mut self, parent: Tid) -> ProcessSeen {
         let Some(parent) = self.places.get(&parent).and_then(|place| self.seen.get(*place)) else {
             return ProcessSeen::default();
@@ -133,13 +137,15 @@ impl Processes {
         parent.clone()
     }
 
-    /// Whether a process has ended and was forgotten. Facts that arrive about it only now would be kept for ever.
+    /// Whether a process has ended and was forgotten. Facts that arrive about it only now would be kept for
+    /// ever.
     pub fn is_gone(&self, tgid: Tid) -> bool {
         self.gone.contains_key(&tgid)
     }
 
-    /// What kind of loop a process may run, by what it has loaded. gevent's counts only where a single thread reads requests. What is loaded does not show what
-    /// threads do: a pool's threads each take requests for themselves, whatever the application imports.
+    /// What kind of loop a process may run, by what it has loaded. gevent's counts only where a single thread
+    /// reads requests. What is loaded does not show what threads do: a pool's threads each take requests
+    /// for themselves, whatever the application imports.
     pub fn loop_kind(&self, tgid: Tid) -> &'static LoopKind {
         self.loaded(tgid).first(self.readers.get(&tgid) == Some(&None))
     }
@@ -206,7 +212,8 @@ impl Processes {
         });
     }
 
-    /// It has become known what this descriptor is. All its copies are the same listener. Returns whether nothing was known before.
+    /// It has become known what this descriptor is. All its copies are the same listener. Returns whether
+    /// nothing was known before.
     pub fn identify(&mut self, seen: &ListenerSeen) -> bool {
         let Some(unknown) = self.listener(seen.tgid, seen.fd).map(|known| known.inode) else { return false };
         if unknown < UNKNOWN_INODE {
@@ -218,8 +225,9 @@ impl Processes {
         true
     }
 
-    /// Keeps what is known of a listener under a number that no descriptor has (below 0), and returns that number. The descriptor may mean another listener
-    /// from now on. `None`: there is no listener, or no room.
+    /// Keeps what is known of a listener under a number that no descriptor has (below 0), and returns that
+    /// number. The descriptor may mean another listener from now on. `None`: there is no listener, or no
+    /// room.
     pub fn set_aside(&mut self, tgid: Tid, fd: i32) -> Option<i32> {
         let seen = self.listener(tgid, fd)?.clone();
         let same = |other: &&ListenerSeen| {
@@ -312,7 +320,8 @@ impl Processes {
         None
     }
 
-    /// The next window begins at `time_ns`. Ended processes are forgotten, except the parents of living ones: by them a server is recognised.
+    /// The next window begins at `time_ns`. Ended processes are forgotten, except the parents of living ones:
+    /// by them a server is recognised.
     pub fn roll(&mut self, time_ns: u64) {
         let mut ended = std::mem::take(&mut self.ended);
         let parents: FxHashSet<Tid> =
@@ -339,7 +348,8 @@ impl Processes {
         self.evicted = 0;
     }
 
-    /// Nothing that is known of a process that has ended is true of the next one with its number. Its listeners stay part of the window, as closed ones.
+    /// Nothing that is known of a process that has ended is true of the next one with its number. Its
+    /// listeners stay part of the window, as closed ones.
     fn number_is_given_again(&mut self, tgid: Tid) {
         self.take_out(tgid);
         self.loaded.remove(&tgid);
@@ -376,8 +386,8 @@ impl Processes {
     }
 }
 
-/// Adds what the sight before shows of the environment and this one no longer does, if both are of the same program.
-/// Returns whether there was room.
+/// Adds what the sight before shows of the environment and this one no longer does, if both are of the same
+/// program. Returns whether there was room.
 fn keep_environment(known: &mut ProcessSeen, before: ProcessSeen) -> bool {
     if known.executable != before.executable {
         return true;

@@ -1,9 +1,11 @@
 //! Accept queues over time: depth, time full, refusals, and how many waited when each connection came.
 //!
-//! In: readings of the queues, accepted connections, in order. Out: a [`Queue`] for each listener of the window, and the counts of each network namespace.
+//! In: readings of the queues, accepted connections, in order. Out: a [`Queue`] for each listener of the
+//! window, and the counts of each network namespace.
 //!
-//! A queue is served first come, first served. The connections that waited when another came are those accepted after that moment and up to its own accept. So
-//! no reading is needed, and none is missed. An accept ends some microseconds after it took its connection, so a connection on its way out may count as
+//! A queue is served first come, first served. The connections that waited when another came are those
+//! accepted after that moment and up to its own accept. So no reading is needed, and none is missed. An
+//! accept ends some microseconds after it took its connection, so a connection on its way out may count as
 //! waiting. The count never exceeds the room of the queue.
 
 use std::collections::VecDeque;
@@ -57,7 +59,8 @@ struct Watched {
     /// Refusals before the window; `None`: the listener was made in it.
     refused_before: Option<u32>,
     window: Queue,
-    /// Refusals that the kernel side counted: before the window (all zero for a listener made in it), and last.
+    /// Refusals that the kernel side counted: before the window (all zero for a listener made in it), and
+    /// last.
     refusals: (Refusals, Refusals),
     /// Delays of clients whose connections were accepted in the window.
     delay: Latency,
@@ -179,8 +182,9 @@ impl Queues {
             .map(|refused| u64::from(refused.wrapping_sub(watched.refused_before.unwrap_or_default())));
         let (before, now) = &watched.refusals;
         let counted = now.since(before);
-        // For a listener that defers accept, the kernel also counts every acknowledgement without data, which is no refusal. Refusals are those that our own
-        // programs counted. Otherwise they are the kernel's count without these, and no more than overflowed.
+        // For a listener that defers accept, the kernel also counts every acknowledgement without data, which
+        // is no refusal. Refusals are those that our own programs counted. Otherwise they are the
+        // kernel's count without these, and no more than overflowed.
         let refused = match refused {
             Some(_) if now.is_deferred && measured.delays => {
                 Some(counted.at_begin.saturating_add(counted.at_end))
@@ -234,8 +238,8 @@ impl Queues {
 }
 
 impl Watched {
-    /// How many connections the queue can have held: one more than its limit (`sk_acceptq_is_full`, include/net/sock.h). If a reading was deeper, as after a
-    /// second `listen`, that depth counts.
+    /// How many connections the queue can have held: one more than its limit (`sk_acceptq_is_full`,
+    /// include/net/sock.h). If a reading was deeper, as after a second `listen`, that depth counts.
     fn room(&self) -> u32 {
         let read = |(last, _): &(AcceptQueue, u64)| last.limit.saturating_add(1).max(last.depth);
         self.last.as_ref().map_or(u32::MAX, read).max(self.window.over_time.max())

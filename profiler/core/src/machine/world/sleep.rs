@@ -1,7 +1,9 @@
-//! What a sleep of light mode is for, by the call that the thread slept in and what its descriptor stands for.
+//! What a sleep of light mode is for, by the call that the thread slept in and what its descriptor stands
+//! for.
 //!
-//! In: a [`Slept`]. Out: the phase. It is as `classify` has it for calls that are hooked, as far as a call that is
-//! not hooked shows it. Of several descriptors, and of an epoll instance, it is not known which one ended the sleep.
+//! In: a [`Slept`]. Out: the phase. It is as `classify` has it for calls that are hooked, as far as a call
+//! that is not hooked shows it. Of several descriptors, and of an epoll instance, it is not known which one
+//! ended the sleep.
 
 use profiler_common::call_kind::Kind;
 use profiler_common::record::sleep::{READABLE, WRITABLE};

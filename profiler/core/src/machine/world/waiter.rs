@@ -1,7 +1,8 @@
 //! Who waits for which listener, and how.
 //!
-//! In: calls that slept, the calls that threads are inside at both ends of the window, descriptors. Out: [`Found`] of each listener. A wait shows only its
-//! place. The first waits look up what the descriptor is, and what an epoll instance waits for: a thread may make an instance for each wait. The end looks it
+//! In: calls that slept, the calls that threads are inside at both ends of the window, descriptors. Out:
+//! [`Found`] of each listener. A wait shows only its place. The first waits look up what the descriptor is,
+//! and what an epoll instance waits for: a thread may make an instance for each wait. The end looks it
 //! up again, when more is known.
 
 use crate::event::{Call, Slice, Tid};
@@ -26,7 +27,8 @@ const MAX_LOCKS: usize = 8;
 const MAX_WAYS: usize = 16;
 /// Depth of nested epoll instances: the kernel allows five.
 const MAX_DEPTH: usize = 5;
-/// Entries of interest lists looked at for one wait, of all nested instances together: two of the longest lists kept.
+/// Entries of interest lists looked at for one wait, of all nested instances together: two of the longest
+/// lists kept.
 const MAX_ENTRIES: usize = 8192;
 /// include/uapi/linux/eventpoll.h.
 const EPOLLEXCLUSIVE: u32 = 1 << 28;
@@ -37,7 +39,8 @@ const EPOLLET: u32 = 1 << 31;
 #[derive(Clone, Debug, Default)]
 pub struct ListenerWaits {
     threads: FxHashMap<Tid, Thread>,
-    /// Places in which a thread was first seen to wait: process, place, since when. `found`: the listeners that were found there at once.
+    /// Places in which a thread was first seen to wait: process, place, since when. `found`: the listeners
+    /// that were found there at once.
     fresh: Vec<(Tid, WaitedIn, u64)>,
     found: Vec<(Tid, u64, u64)>,
     /// What found no place.
@@ -87,7 +90,8 @@ impl Thread {
         }
     }
 
-    /// Where at least half of its waits come out of a lock: the one that most come out of, of equals the last.
+    /// Where at least half of its waits come out of a lock: the one that most come out of, of equals the
+    /// last.
     fn usual_lock(&self) -> Option<(Lock, u64)> {
         let is_usual = self.locked > 0 && self.locked.saturating_mul(2) >= self.waits;
         self.locks.iter().filter(|_| is_usual).max_by_key(|(_, waits)| *waits).map(|(lock, _)| *lock)
@@ -99,7 +103,8 @@ impl Thread {
         for (place, _) in &self.places {
             ways.extend(listeners_at(world, self.tgid, *place));
         }
-        // The state at the end is known best. For an instance that is gone by then, what was found at the time counts.
+        // The state at the end is known best. For an instance that is gone by then, what was found at the
+        // time counts.
         let gone = self.ways.iter().filter(|(inode, _)| !ways.iter().any(|(known, _)| known == inode));
         let gone: Vec<(u64, How)> = gone.copied().collect();
         ways.extend(gone);
@@ -264,7 +269,8 @@ impl ListenerWaits {
         for (tid, ways) in &ways_of {
             let Some(thread) = self.threads.get(tid) else { continue };
             for &(inode, how) in ways {
-                // A thread that came out of a lock is behind it if others show what the lock is for, however seldom it slept there.
+                // A thread that came out of a lock is behind it if others show what the lock is for, however
+                // seldom it slept there.
                 let is_behind =
                     |lock: &(Lock, u64)| behind.get(lock).is_some_and(|those| those.contains(&inode));
                 let how = match thread.locks.iter().map(|(lock, _)| *lock).find(is_behind) {
@@ -277,7 +283,8 @@ impl ListenerWaits {
                 found.entry((inode, how)).or_default().insert((thread.tgid, *tid));
             }
         }
-        // A lock has one holder. The only thread never seen to wait for the lock is the one that always got it at once.
+        // A lock has one holder. The only thread never seen to wait for the lock is the one that always got
+        // it at once.
         for (lock, inodes) in &behind {
             for inode in inodes {
                 let Some(tid) = free.get(inode).filter(|those| those.len() == 1).and_then(BTreeSet::first)
@@ -344,8 +351,8 @@ fn listeners_at(world: &World, tgid: Tid, place: WaitedIn) -> Vec<(u64, How)> {
     }
 }
 
-/// Listeners in an epoll instance and in those within it, each way once. Instances may hold each other: each is looked
-/// into once, those that lie least deep first.
+/// Listeners in an epoll instance and in those within it, each way once. Instances may hold each other: each
+/// is looked into once, those that lie least deep first.
 fn listeners_in(world: &World, tgid: Tid, epoll_fd: i32) -> Vec<(u64, How)> {
     let mut found = Vec::new();
     let mut known = BTreeSet::new();

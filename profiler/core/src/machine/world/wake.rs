@@ -1,7 +1,8 @@
 //! What became of the threads that connections woke.
 //!
-//! In: wakeups, and the next calls of the woken threads. Out: [`Woken`] by the listener's inode, and entries of the timeline. A thread that slept again is
-//! done. A thread whose call returned has until its next sleep to accept.
+//! In: wakeups, and the next calls of the woken threads. Out: [`Woken`] by the listener's inode, and entries
+//! of the timeline. A thread that slept again is done. A thread whose call returned has until its next sleep
+//! to accept.
 
 use rustc_hash::FxHashMap;
 

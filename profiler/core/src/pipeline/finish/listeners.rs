@@ -11,7 +11,8 @@ use crate::machine::world::listener::Listeners;
 use crate::model::{Listener, Process};
 use crate::server::Role;
 
-/// The families of those that take requests: what no worker holds is not for them, as the control socket of gunicorn 27.
+/// The families of those that take requests: what no worker holds is not for them, as the control socket of
+/// gunicorn 27.
 pub(super) fn families_for_requests<'a>(listeners: &'a [Listener], processes: &[Process]) -> Vec<&'a str> {
     let works = |process: &&Process| process.role == Role::Worker.name();
     let workers: FxHashSet<Tid> = processes.iter().filter(works).map(|process| process.tgid).collect();

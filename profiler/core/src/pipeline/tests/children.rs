@@ -7,7 +7,8 @@ use profiler_common::record::slice::{FLAG_GAP_BLOCKED_MIXED, NO_CALL, PAGE_FAULT
 
 use super::*;
 
-/// What a request slept for 300 µs in this call, 20 µs of them in page faults: for a child process, in those, and not known.
+/// What a request slept for 300 µs in this call, 20 µs of them in page faults: for a child process, in those,
+/// and not known.
 fn slept(call: i32, flags: u32) -> [u64; 3] {
     let script = Script::new(1).select((0, 0, 100)).accept(9, (10, 0, 0));
     let arrival_ns = script.now_ns;

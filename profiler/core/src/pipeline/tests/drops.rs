@@ -68,7 +68,8 @@ fn a_connection_that_waited_while_accept_failed_and_was_accepted_later_is_served
     assert_eq!((dropped.served, dropped.total(), dropped.accept_failures[0].count), (1, 0, 1));
 }
 
-/// gunicorn's gthread worker serves what it has read when accept fails for want of a descriptor, closes the rest and ends.
+/// gunicorn's gthread worker serves what it has read when accept fails for want of a descriptor, closes the
+/// rest and ends.
 #[test]
 fn connections_that_a_worker_closes_unread_as_accept_failed_and_it_ends_are_lost_to_that() {
     let close = Call::Close { fd: 9 };

@@ -67,7 +67,8 @@ enum Ending {
     ReadsOn(u64),
 }
 
-/// A request that is answered; `idle_us` later the server ends the connection. `seeded`: it was there before the watch.
+/// A request that is answered; `idle_us` later the server ends the connection. `seeded`: it was there before
+/// the watch.
 fn ended(idle_us: u64, ending: Ending, finished: u8) -> Dropped {
     let script = Script::new(1).accept(9, (1, 0, 0));
     let now_ns = script.now_ns;

@@ -1,7 +1,8 @@
 //! What has ended is forgotten once its window was taken: workers come and go without end, and nothing grows.
 //!
-//! In: thousands of processes that are born, serve and end, window after window, some of whose facts come late. Out: assertions on
-//! how many entries all tables of all machines hold, whatever tables there are: counted in what `Debug` prints of them.
+//! In: thousands of processes that are born, serve and end, window after window, some of whose facts come
+//! late. Out: assertions on how many entries all tables of all machines hold, whatever tables there are:
+//! counted in what `Debug` prints of them.
 
 use std::collections::BTreeMap;
 
@@ -258,7 +259,8 @@ fn thousands_of_workers_that_have_ended_leave_nothing_behind() {
     let grown: Vec<_> = late
         .iter()
         .map(|(place, lines)| (place, early.get(place).copied().unwrap_or(0), *lines))
-        // When the last connections were accepted from a listener that stays: a bounded number of them, of whomever.
+        // When the last connections were accepted from a listener that stays: a bounded number of them, of
+        // whomever.
         .filter(|(place, _, now)| place.as_str() != "listening.queues.queues.accepts" || *now > MAX_ACCEPTS)
         .filter(|(_, before, now)| now > before)
         .map(|(place, before, now)| format!("{place}: {before}, {now}"))

@@ -147,7 +147,8 @@ fn what_a_request_did_that_nobody_saw_begin_is_no_wait_for_a_thread() {
     assert_eq!(us(request, Phase::PoolWait), 0, "{request:?}");
 }
 
-/// gunicorn's pool threads leave the close to the thread that accepts; until then they wait for their next job.
+/// gunicorn's pool threads leave the close to the thread that accepts; until then they wait for their next
+/// job.
 #[test]
 fn a_client_that_hangs_up_in_the_middle_of_its_head_was_what_the_request_waited_for() {
     let main = Script::new(1).accept(9, (1, 0, 0));
@@ -213,7 +214,8 @@ pub(super) fn exit_after(script: &Script, us: u64) -> Event {
 /// What a sleep that a signal ended would return: `ERESTART_RESTARTBLOCK`, include/linux/errno.h.
 pub(super) const INTERRUPTED: i64 = -516;
 
-/// A master kills a worker that takes too long (uWSGI's harakiri, gunicorn's timeout). The signal ends the call that the worker is in.
+/// A master kills a worker that takes too long (uWSGI's harakiri, gunicorn's timeout). The signal ends the
+/// call that the worker is in.
 ///
 /// ```text
 /// thread: accept, recv, python, sleep ─┤ killed … exit

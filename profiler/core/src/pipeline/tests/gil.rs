@@ -114,7 +114,8 @@ fn a_wait_is_attributed_to_what_the_holder_served_when_the_wait_began() {
 #[test]
 fn a_wait_in_which_the_lock_passes_to_another_waiter_is_attributed_to_each_for_as_long_as_it_had_it() {
     for (woken_after_us, last_holder_tid, expected) in [
-        // Thread 2 was awake before thread 7 had the lock, or never slept for it; then nothing tells when it took it.
+        // Thread 2 was awake before thread 7 had the lock, or never slept for it; then nothing tells when it
+        // took it.
         (25, 2, &[(2, 5006, 4976), (7, 25, 25)][..]),
         (0, 2, &[(7, 5031, 5001)]),
         (25, 7, &[(7, 5031, 5001)]),
@@ -252,7 +253,8 @@ fn a_wait_for_the_lock_that_is_open_when_the_window_ends_counts_as_far_as_it_cam
     assert_eq!(outcome.snapshot.gil.waits.sum_ns() / US, 300);
 }
 
-/// CPython 3.14 and later: who wants the lock when the interpreter ends sleeps in `pause` for ever, a call that is not observed.
+/// CPython 3.14 and later: who wants the lock when the interpreter ends sleeps in `pause` for ever, a call
+/// that is not observed.
 #[test]
 fn a_thread_that_hangs_once_its_interpreter_ends_waited_up_to_then_and_no_longer() {
     const PAUSE: i32 = 34;
@@ -327,7 +329,8 @@ fn a_holder_in_another_pid_namespace_is_found_by_the_number_that_it_has_there() 
     assert_eq!(edges, [(4012, 701), (0, 51)]);
 }
 
-/// The second wait is because of a thread that was made after the last listing. Recordings of before have no number at births.
+/// The second wait is because of a thread that was made after the last listing. Recordings of before have no
+/// number at births.
 #[test]
 fn a_holder_that_was_just_made_in_another_pid_namespace_is_known_where_its_birth_says_its_number() {
     for (child_number, holder) in [(13, 4013), (0, 0)] {
@@ -376,7 +379,8 @@ fn a_main_thread_that_is_called_by_the_number_of_who_forked_its_process_is_the_h
     assert_eq!(edges, [(1, 701)]);
 }
 
-/// Six threads, ten thousand waits of one to three sleeps, each with a holder: who made whom wait is what the script says.
+/// Six threads, ten thousand waits of one to three sleeps, each with a holder: who made whom wait is what the
+/// script says.
 #[test]
 fn ten_thousand_waits_give_the_edges_that_were_put_in_whatever_their_order() {
     const THREADS: u32 = 6;
@@ -427,8 +431,9 @@ fn ten_thousand_waits_give_the_edges_that_were_put_in_whatever_their_order() {
 }
 
 proptest! {
-    /// Threads of one process whose calls are futex calls on and beside the lock, in any order, with any holder.
-    /// Nothing panics, each thread's waits lie within its time off the CPU and between, edges and requests add up.
+    /// Threads of one process whose calls are futex calls on and beside the lock, in any order, with any
+    /// holder. Nothing panics, each thread's waits lie within its time off the CPU and between, edges and
+    /// requests add up.
     #[test]
     fn any_threads_with_any_futex_calls_add_up(
         threads in prop::collection::vec(

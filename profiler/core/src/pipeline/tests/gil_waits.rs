@@ -1,6 +1,7 @@
 //! Waits of requests for the interpreter lock one by one, through all machines.
 //!
-//! In: scripts of threads that look at the holder's frames and their own as they wait. Out: assertions on the requests.
+//! In: scripts of threads that look at the holder's frames and their own as they wait. Out: assertions on the
+//! requests.
 
 use super::gil::{LOCK, TAKE, because_of, run_with_lock};
 use super::*;
@@ -164,9 +165,9 @@ fn nothing_is_kept_of_single_waits_where_nobody_asked() {
 }
 
 proptest! {
-    /// Requests one after another on two threads that wait for the lock at any time, before they read too. Each wait
-    /// of a request lies within it, and no two overlap. All of them are as long as its time in the lock and in the
-    /// run queue. No more are listed than can be.
+    /// Requests one after another on two threads that wait for the lock at any time, before they read too.
+    /// Each wait of a request lies within it, and no two overlap. All of them are as long as its time in the
+    /// lock and in the run queue. No more are listed than can be.
     #[test]
     fn waits_of_requests_lie_within_them_and_say_no_more_than_was_waited(
         threads in prop::collection::vec(

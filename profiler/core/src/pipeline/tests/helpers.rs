@@ -22,7 +22,8 @@ fn start(mut script: Script, child_tid: u32) -> Script {
 }
 
 /// ```text
-/// sync worker: accept 9, recv, starts 5 ─ waits for 5 ─ waits for 7 ─ send, close │ accept 10, recv ─ waits for 5 ─ send, close
+/// sync worker: accept 9, recv, starts 5 ─ waits for 5 ─ waits for 7 ─ send, close │ accept 10, recv ─ waits
+/// for 5 ─ send, close
 /// ```
 #[test]
 fn a_wait_that_a_thread_of_the_request_s_own_ends_is_for_that_thread_and_no_other_wait_is() {

@@ -1,4 +1,5 @@
-//! Requests that interleave on one thread: whose its time is, what the others wait for, who kept them waiting.
+//! Requests that interleave on one thread: whose its time is, what the others wait for, who kept them
+//! waiting.
 //!
 //! In: scripts of an event loop's thread. Out: assertions. Times are in microseconds in the scripts.
 
@@ -115,7 +116,8 @@ fn what_a_loop_that_is_killed_did_last_may_have_been_for_another_request_and_is_
 }
 
 /// ```text
-/// loop: accept 9, read 9, socket, connect (would block), look for the listener and the back end, send, look, recv, write 9, close 9;
+/// loop: accept 9, read 9, socket, connect (would block), look for the listener and the back end, send, look,
+/// recv, write 9, close 9;
 ///       the same once more
 /// ```
 #[test]
@@ -146,7 +148,8 @@ fn a_thread_that_waits_for_a_listener_and_a_back_end_runs_a_loop_although_it_nev
 }
 
 /// ```text
-/// loop: read 9, python 5, read 10, write 10, look (others are ready), read 10, write 10, look, python 50, socket, connect (would block), look 300,
+/// loop: read 9, python 5, read 10, write 10, look (others are ready), read 10, write 10, look, python 50,
+/// socket, connect (would block), look 300,
 ///       send, look 20000, recv, write 9
 /// ```
 #[test]
@@ -190,7 +193,8 @@ fn loop_that_defers() -> Script {
 }
 
 /// ```text
-/// loop: read 9, python 5, look, python 30, (look, read 10, look, python 500, write 10) four times; the last time: look, read 10, look, write 10, python 40, write 9
+/// loop: read 9, python 5, look, python 30, (look, read 10, look, python 500, write 10) four times; the last
+/// time: look, read 10, look, write 10, python 40, write 9
 ///       `ran`: without that last time, so that the other one was answered in the iteration before
 /// ```
 #[test]
@@ -250,7 +254,8 @@ fn a_sleep_that_ends_within_the_millisecond_of_its_timer_is_a_sleep_and_an_earli
 }
 
 /// ```text
-/// loop: read 9, socket, connect (would block), look 300 (connected), send, recv (would block), look 20000, recv, write 9
+/// loop: read 9, socket, connect (would block), look 300 (connected), send, recv (would block), look 20000,
+/// recv, write 9
 /// ```
 #[test]
 fn a_request_waits_for_the_back_end_that_it_opened() {
@@ -278,7 +283,8 @@ fn a_request_waits_for_the_back_end_that_it_opened() {
 }
 
 /// ```text
-/// loop: read 9, socket, connect (under way, made at once), look, read 10, python 400, look (connected), send, look, read 10, python 5000,
+/// loop: read 9, socket, connect (under way, made at once), look, read 10, python 400, look (connected),
+/// send, look, read 10, python 5000,
 ///       │                                                  └ the connection waits for the loop                  │
 ///       look, recv, write 9                                                  the answer comes after 3000 of these ┘
 /// ```
@@ -320,7 +326,8 @@ fn what_a_back_end_brought_while_the_loop_was_busy_waited_for_the_loop() {
 }
 
 /// ```text
-/// loop: read 9, asleep in a blocking call 50 000, write 9, look, read 10 (came 20 000 after the call began), write 10
+/// loop: read 9, asleep in a blocking call 50 000, write 9, look, read 10 (came 20 000 after the call began),
+/// write 10
 /// ```
 #[test]
 fn what_came_during_a_blocking_call_waited_for_the_loop_and_names_who_kept_it() {
@@ -420,7 +427,8 @@ fn a_slow_reader_on_a_loop_is_its_client_s_time_and_holds_nothing() {
 }
 
 /// ```text
-/// loop: read 9 (100 of a body of 200 with its head), look 100 000 (a timer), python 20, look 700 000, read 9 (the rest), write 9
+/// loop: read 9 (100 of a body of 200 with its head), look 100 000 (a timer), python 20, look 700 000, read 9
+/// (the rest), write 9
 /// ```
 #[test]
 fn a_slow_body_on_a_loop_is_its_client_s_time_whatever_timers_come_due_meanwhile() {
@@ -468,7 +476,8 @@ fn a_request_whose_body_may_be_whole_turns_to_its_back_end() {
 }
 
 /// ```text
-/// loop: read 9, write 9 (400 of 1000), registers 9 for writing, look 2 000 000, write 9 (300), look 1 000 000, write 9 (300)
+/// loop: read 9, write 9 (400 of 1000), registers 9 for writing, look 2 000 000, write 9 (300), look 1 000
+/// 000, write 9 (300)
 /// ```
 #[test]
 fn a_loop_that_writes_no_more_than_is_taken_waits_for_its_client_where_it_is_registered_so() {
@@ -496,7 +505,8 @@ fn a_loop_that_writes_no_more_than_is_taken_waits_for_its_client_where_it_is_reg
 }
 
 /// ```text
-/// loop: read 9, socket, connect (would block), look, send, look 20000, recv, read 10, look, python 30, write 10,
+/// loop: read 9, socket, connect (would block), look, send, look 20000, recv, read 10, look, python 30, write
+/// 10,
 ///       epoll_ctl (takes the back end off the list), python 200, look 2000 (the timer), write 9
 /// ```
 #[test]

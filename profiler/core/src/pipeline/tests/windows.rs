@@ -1,12 +1,13 @@
-//! Windows of a run: a look at one that is open is the report of a run that ends there, and rolling loses nothing.
+//! Windows of a run: a look at one that is open is the report of a run that ends there, and rolling loses
+//! nothing.
 //!
 //! In: random scripts of threads, moments to look and to roll at. Out: assertions.
 
 use super::*;
 use crate::fact::OpenSlice;
 
-/// What a thread was in the middle of at `time_ns`, as a gap: of what its next slice accounts for, as much as fits in
-/// front of that moment. Nothing, if no slice comes after.
+/// What a thread was in the middle of at `time_ns`, as a gap: of what its next slice accounts for, as much as
+/// fits in front of that moment. Nothing, if no slice comes after.
 fn open_at(script: &Script, time_ns: u64) -> Option<OpenSlice> {
     let mut slices = script.events.iter().filter_map(|event| match &event.body {
         Body::Slice(slice) => Some((event.time_ns, slice)),
@@ -130,8 +131,8 @@ fn process(threads: usize) -> Event {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// The stream with rolls anywhere finishes the same requests, each counted in one window. Every law holds in each
-    /// window. Threads' time is cut at the edges, and nothing of it is lost or counted twice.
+    /// The stream with rolls anywhere finishes the same requests, each counted in one window. Every law holds
+    /// in each window. Threads' time is cut at the edges, and nothing of it is lost or counted twice.
     #[test]
     fn rolls_anywhere_lose_nothing_and_count_nothing_twice(
         threads in threads(),

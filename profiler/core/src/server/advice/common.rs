@@ -9,8 +9,9 @@ pub fn faster_back_end() -> Step {
     act("speed up the back end's answers").or(act("ask it less often")).because("the time is lost there")
 }
 
-/// Where slots run out for want of CPU. Fewer processes only help where hardly anything else holds slots, which `cpu-bound` says: one in place of
-/// three halved the answers a second where requests also waited for a back end (`make mixes`, seed 66).
+/// Where slots run out for want of CPU. Fewer processes only help where hardly anything else holds slots,
+/// which `cpu-bound` says: one in place of three halved the answers a second where requests also waited for a
+/// back end (`make mixes`, seed 66).
 pub fn more_cpu() -> Step {
     act("give the server more CPU").or(act("make the code faster"))
 }
@@ -25,7 +26,8 @@ pub fn cpu_limit() -> Setting {
     Setting::named("cpu.max").at(Scope::Service)
 }
 
-/// Where a server closes kept connections as requests arrive on them; `setting`: for how long it keeps idle ones.
+/// Where a server closes kept connections as requests arrive on them; `setting`: for how long it keeps idle
+/// ones.
 pub fn keep_idle_longer(setting: &Setting) -> Part {
     raise(setting).so("above the time for which clients, or the proxy before it, keep idle connections")
 }

@@ -1,6 +1,7 @@
 //! One setting as its server calls it, and one change of it.
 //!
-//! In: a name, its present value, what it sizes. Out: [`Setting`], which reads as `--threads (now 4)`; [`Change`]; [`Move`].
+//! In: a name, its present value, what it sizes. Out: [`Setting`], which reads as `--threads (now 4)`;
+//! [`Change`]; [`Move`].
 
 use std::fmt;
 
@@ -112,7 +113,8 @@ pub struct Setting {
     pub is_seen: bool,
     /// How the same is set in another way (`mod_wsgi-express: --threads`).
     pub also: Option<String>,
-    /// Each process takes connections also while all its own of these are busy, so that no other one serves them.
+    /// Each process takes connections also while all its own of these are busy, so that no other one serves
+    /// them.
     pub queues_apart: bool,
 }
 

@@ -1,6 +1,7 @@
 //! One step of advice: what to do, when, and why; a sentence.
 //!
-//! In: imperatives, with the settings that they change. Out: [`Step`], which reads as a sentence and can lose what goes against deeper advice.
+//! In: imperatives, with the settings that they change. Out: [`Step`], which reads as a sentence and can lose
+//! what goes against deeper advice.
 
 use std::fmt;
 
@@ -55,7 +56,8 @@ pub fn use_option(setting: &Setting) -> Part {
     changing("use", setting, Direction::Set)
 }
 
-/// Something to do that is no setting of the server: an imperative without its period, its first letter small.
+/// Something to do that is no setting of the server: an imperative without its period, its first letter
+/// small.
 pub fn act(text: impl Into<String>) -> Part {
     Part {
         text: text.into(),
@@ -289,7 +291,8 @@ impl Step {
         self.parts.iter_mut().fold(false, |is_any, (_, part)| part.warn(caveat, is_meant) | is_any)
     }
 
-    /// Puts numbers to raises, except where another setting is lowered with them: how many slots that makes is not known.
+    /// Puts numbers to raises, except where another setting is lowered with them: how many slots that makes
+    /// is not known.
     pub(super) fn raise_to(&mut self, number: &impl Fn(&Change) -> Option<u64>) {
         let belongs_together = |_: &(&str, Part), (before, _): &(&str, Part)| *before == AND;
         for together in self.parts.chunk_by_mut(belongs_together) {
@@ -319,7 +322,8 @@ impl Step {
         self.sentence(&parts)
     }
 
-    /// The same without its parts of which a move `is_against` something; `None`: nothing of it is left that says what to do.
+    /// The same without its parts of which a move `is_against` something; `None`: nothing of it is left that
+    /// says what to do.
     pub(super) fn without(&self, is_against: &impl Fn(Move) -> bool) -> Option<Self> {
         let parts: Vec<(&'static str, Part)> =
             self.parts.iter().filter(|(_, part)| !part.moves().any(is_against)).cloned().collect();

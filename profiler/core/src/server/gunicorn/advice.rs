@@ -116,15 +116,17 @@ fn exhausted(finding_id: &str, concurrency: Concurrency, slots: &Slots) -> Optio
     })
 }
 
-/// The option with its present value. Of threads that were only counted there may be more: they are born when needed.
+/// The option with its present value. Of threads that were only counted there may be more: they are born when
+/// needed.
 fn option(server: &Server, name: &str, setting: &str) -> Setting {
     let option = Setting::of(server, name, setting);
     let is_seen = option.is_seen && setting == "threads";
     Setting { is_seen, ..option }
 }
 
-/// The number of threads. A sync worker has one, whoever set it: with more it would be gthread (`Config.worker_class` in gunicorn/config.py).
-/// gthread's main thread accepts whether a thread is free or not (`ThreadWorker.accept` in gunicorn/workers/gthread.py).
+/// The number of threads. A sync worker has one, whoever set it: with more it would be gthread
+/// (`Config.worker_class` in gunicorn/config.py). gthread's main thread accepts whether a thread is free or
+/// not (`ThreadWorker.accept` in gunicorn/workers/gthread.py).
 fn threads(server: &Server, concurrency: Concurrency) -> Setting {
     let threads = option(server, "--threads", "threads").sizing(Sizes::Threads).with_queues_apart();
     if concurrency == Concurrency::Sync && threads.present.is_none() { threads.now(1) } else { threads }
@@ -199,7 +201,8 @@ fn gil_contention(concurrency: Concurrency, slots: &Slots) -> Advice {
     }
 }
 
-/// Greenlets are switched by their library, where it has patched what blocks; coroutines only where they await.
+/// Greenlets are switched by their library, where it has patched what blocks; coroutines only where they
+/// await.
 fn loop_blocked(worker_class: &str) -> Advice {
     let (library, threads) = match worker_class {
         "gevent" | "gevent_pywsgi" => ("gevent", "gevent's thread pool (gevent.get_hub().threadpool)"),
@@ -239,7 +242,8 @@ fn splits_queue(server: &Server, site: &Site) -> bool {
 
 /// A worker with a queue of its own gets connections while it is busy.
 fn one_queue() -> Advice {
-    // A listener that a worker opened for itself keeps its part of the connections until that worker has ended.
+    // A listener that a worker opened for itself keeps its part of the connections until that worker has
+    // ended.
     let out = act("leave --reuse-port out")
         .with(Setting::named("--reuse-port"), Direction::Remove)
         .and(act("restart gunicorn"))
@@ -271,9 +275,9 @@ fn full_of_connections(server: &Server) -> Advice {
         .into()
 }
 
-/// Only gthread's acceptor and event loops take what nobody is free for. `--worker-connections` is no way to keep
-/// them from it. Connections that send nothing count too, and with as many of these as it allows the worker answers
-/// nobody (gthread, gevent, eventlet). The ASGI and tornado workers do not look at it at all.
+/// Only gthread's acceptor and event loops take what nobody is free for. `--worker-connections` is no way to
+/// keep them from it. Connections that send nothing count too, and with as many of these as it allows the
+/// worker answers nobody (gthread, gevent, eventlet). The ASGI and tornado workers do not look at it at all.
 fn accepts_without_capacity(concurrency: Concurrency, server: &Server, slots: &Slots) -> Advice {
     match concurrency {
         Concurrency::Threads | Concurrency::Unknown => Advice::first(
@@ -379,7 +383,8 @@ fn idle_at_acceptor(slots: &Slots) -> Advice {
     )
 }
 
-/// 25 waits for a new connection's first bytes in the pool (up to 5 s); 26 lingers after the response (up to 2 s).
+/// 25 waits for a new connection's first bytes in the pool (up to 5 s); 26 lingers after the response (up to
+/// 2 s).
 fn idle_connections(concurrency: Concurrency, server: &Server, slots: &Slots) -> Advice {
     let major = major(server);
     let lingers = major.is_none_or(|major| major >= 26);
@@ -412,7 +417,8 @@ fn idle_connections(concurrency: Concurrency, server: &Server, slots: &Slots) ->
     }
 }
 
-/// From 24 on each worker opens a listener of its own; 23 sets the option on the one listener that all workers inherit.
+/// From 24 on each worker opens a listener of its own; 23 sets the option on the one listener that all
+/// workers inherit.
 fn herd(concurrency: Concurrency, server: &Server, slots: &Slots, site: &Site) -> Advice {
     let in_fewer = |fewer: Part| -> Step {
         match concurrency {
@@ -420,7 +426,8 @@ fn herd(concurrency: Concurrency, server: &Server, slots: &Slots, site: &Site) -
             _ => fewer.into(),
         }
     };
-    // UNIX sockets and sockets that were passed: the server does not come up with it, or all workers but one are cut off.
+    // UNIX sockets and sockets that were passed: the server does not come up with it, or all workers but one
+    // are cut off.
     let is_passed = server.settings.iter().any(|one| one.name == "bind" && one.value.contains("fd://"));
     let may_split = site.own_tcp && !is_passed && server.number("listen_fds").is_none();
     let can_split = major(server).is_some_and(|major| major >= 24);
@@ -435,7 +442,8 @@ fn herd(concurrency: Concurrency, server: &Server, slots: &Slots, site: &Site) -
             )))
         }
         (false, ..) => Advice::first(in_fewer(lower(&slots.workers))),
-        // A connection goes to the queue that its addresses choose, also where that worker is busy and another is free.
+        // A connection goes to the queue that its addresses choose, also where that worker is busy and
+        // another is free.
         (true, true, true) => Advice::first(in_fewer(lower(&slots.workers)).because(
             "with a listener for each (--reuse-port) requests would wait for busy workers longer than these wakeups take",
         )),
@@ -450,7 +458,8 @@ fn herd(concurrency: Concurrency, server: &Server, slots: &Slots, site: &Site) -
     }
 }
 
-/// A listener for each worker. The old listener, which lacks the option, keeps the port until the last who inherited it has ended.
+/// A listener for each worker. The old listener, which lacks the option, keeps the port until the last who
+/// inherited it has ended.
 fn split(in_fewer: Step) -> Advice {
     Advice::first(
         use_option(&Setting::named("--reuse-port"))

@@ -1,7 +1,7 @@
 //! gunicorn's command line and its environment variable.
 //!
-//! In: arguments of a process, or the text of `GUNICORN_CMD_ARGS`: hostile. Out: [`Arguments`]; never a panic, and
-//! nothing of a value that is not a reported setting.
+//! In: arguments of a process, or the text of `GUNICORN_CMD_ARGS`: hostile. Out: [`Arguments`]; never a
+//! panic, and nothing of a value that is not a reported setting.
 
 use super::option::OPTIONS;
 pub use crate::server::command_line::Arguments;

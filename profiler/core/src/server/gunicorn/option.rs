@@ -1,7 +1,7 @@
 //! gunicorn's command-line options: which there are, which take a value, which setting they set.
 //!
-//! In: nothing. Out: [`OPTIONS`], read off `gunicorn.config` of 23.0.0 and 27.0.1. An option that is in neither is
-//! skipped by the reader as one without a value.
+//! In: nothing. Out: [`OPTIONS`], read off `gunicorn.config` of 23.0.0 and 27.0.1. An option that is in
+//! neither is skipped by the reader as one without a value.
 
 use crate::server::command_line::{OptionSpec, Options, Takes, flag, reported, value};
 

@@ -1,8 +1,9 @@
 //! gunicorn's settings with where each is known from, and the worker class that follows from them.
 //!
 //! In: command line, environment, what else the processes show. Out: [`Setting`]s. The order of precedence is
-//! gunicorn's: command line, `GUNICORN_CMD_ARGS`, configuration file (not read: it is a program), `WEB_CONCURRENCY`,
-//! defaults. What a configuration file or a hidden command line may have set is left out rather than guessed.
+//! gunicorn's: command line, `GUNICORN_CMD_ARGS`, configuration file (not read: it is a program),
+//! `WEB_CONCURRENCY`, defaults. What a configuration file or a hidden command line may have set is left out
+//! rather than guessed.
 
 use super::arguments::Arguments;
 use crate::model::{Origin, Setting};

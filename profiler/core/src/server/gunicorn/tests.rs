@@ -111,12 +111,14 @@ fn a_master_that_another_has_started_is_one_before_it_has_workers() {
     assert_eq!(roles(&alone), [master, worker, master]);
     let both = [alone.as_slice(), &[started_by(10, process(21, 20, line))]].concat();
     assert_eq!(roles(&both), [master, worker, master, worker]);
-    // The old one has ended: what was started with its number is the top itself, and its workers are forks of that.
+    // The old one has ended: what was started with its number is the top itself, and its workers are forks of
+    // that.
     let promoted = [started_by(10, process(20, 1, line)), started_by(10, process(21, 20, line))];
     assert_eq!(roles(&promoted), [master, worker]);
     let next = [promoted.as_slice(), &[started_by(20, process(30, 20, line))]].concat();
     assert_eq!(roles(&next), [master, worker, master]);
-    // The old one has ended, and was seen before: the new one stands under none, and so does a worker that it has left behind.
+    // The old one has ended, and was seen before: the new one stands under none, and so does a worker that it
+    // has left behind.
     let left =
         [old.as_slice(), &[started_by(10, process(20, 1, line)), started_by(10, process(21, 1, line))]];
     assert_eq!(roles(&left.concat()), [master, worker, master, Role::Unknown]);
@@ -129,7 +131,8 @@ fn a_master_that_another_has_started_is_one_before_it_has_workers() {
         ];
         assert_eq!(roles(&named), [master, worker, master, worker]);
     }
-    // The old one has ended, and the new one has its title now. What started it was seen before the title hid it.
+    // The old one has ended, and the new one has its title now. What started it was seen before the title hid
+    // it.
     let (top, worker_of_old) =
         (titled(10, 1, "gunicorn: master [a]"), titled(11, 10, "gunicorn: worker [a]"));
     for (title, expected) in [("gunicorn: worker [a.2]", worker), ("gunicorn: master [a.2]", worker)] {
@@ -231,7 +234,8 @@ fn a_hidden_worker_class_is_inferred_from_how_the_listener_is_waited_for() {
     let busy = Observed { serving_threads: 1, main_threads_serve: true, ..Observed::default() };
     assert_eq!(Gunicorn.refine(&found.server, &busy).worker_class, "sync");
     assert_eq!(with(None, 1).worker_class, "unknown");
-    // uvicorn's worker and other event loops serve by their main thread. How many requests they serve at once no setting says.
+    // uvicorn's worker and other event loops serve by their main thread. How many requests they serve at once
+    // no setting says.
     let on_loop = Observed { listener_in_epoll: Some(true), ..busy };
     let on_loop = Gunicorn.refine(&found.server, &on_loop);
     assert_eq!((on_loop.worker_class.as_str(), Gunicorn.configured_slots(&on_loop)), ("unknown", None));

@@ -1,7 +1,7 @@
 //! What to change in mod_wsgi for each finding, with the present value.
 //!
-//! In: id of a finding, the server. Out: advice. Options are named as `WSGIDaemonProcess` and Apache have them, with
-//! mod_wsgi-express's beside them.
+//! In: id of a finding, the server. Out: advice. Options are named as `WSGIDaemonProcess` and Apache have
+//! them, with mod_wsgi-express's beside them.
 
 use super::DAEMON;
 use crate::model::Server;
@@ -101,7 +101,8 @@ fn daemon(finding_id: &str, server: &Server) -> Option<Advice> {
         "worker-timeouts" => keep_within(&parameter(server, "request-timeout", "request_timeout"))
             .then(say("it limits what requests take on average over the threads of a process, idle ones counted")),
         other => {
-            // Apache does not start with an option that its mod_wsgi does not know, and 5 does not know this one.
+            // Apache does not start with an option that its mod_wsgi does not know, and 5 does not know this
+            // one.
             let interval = parameter(server, "switch-interval", "switch_interval")
                 .or_as("from mod_wsgi 6 on; mod_wsgi-express: --switch-interval");
             let knows_interval = major(server).is_some_and(|major| major >= 6);

@@ -1,8 +1,8 @@
 //! What an Apache configuration file says of mod_wsgi, as far as it matters to a profiler.
 //!
-//! In: the text of the file that `-f` names, and the symbols that `-D` defines. Out: names and values of the few
-//! settings that are understood; everything else in the file is left where it is. Conditions (`IfDefine`, `IfModule` of
-//! the processing modules) are followed; files that it includes are not.
+//! In: the text of the file that `-f` names, and the symbols that `-D` defines. Out: names and values of the
+//! few settings that are understood; everything else in the file is left where it is. Conditions (`IfDefine`,
+//! `IfModule` of the processing modules) are followed; files that it includes are not.
 
 /// Longest logical line looked at.
 const MAX_LINE: usize = 16 * 1024;
@@ -113,7 +113,8 @@ fn section_line(section: &str, defines: &[&str], mpm: Option<&str>, conditions: 
     let holds = if name.eq_ignore_ascii_case("IfDefine") {
         defines.contains(&condition) != negated
     } else if name.eq_ignore_ascii_case("IfModule") {
-        // Of modules only the processing modules are known to be there or not; other sections are taken to hold.
+        // Of modules only the processing modules are known to be there or not; other sections are taken to
+        // hold.
         let is_mpm =
             |known: &str| condition == format!("mpm_{known}_module") || condition == format!("{known}.c");
         match ["event", "worker", "prefork"].into_iter().find(|known| is_mpm(known)) {
@@ -133,7 +134,8 @@ fn directive(line: &str, found: &mut Vec<(String, String)>) {
     let Some((name, rest)) = line.split_once(char::is_whitespace) else { return };
     let rest = rest.trim();
     if name.eq_ignore_ascii_case("WSGIDaemonProcess") {
-        // One is the default of the module where a group says nothing (mod_wsgi's documentation); threads: 15.
+        // One is the default of the module where a group says nothing (mod_wsgi's documentation); threads:
+        // 15.
         let value = |option: &str| {
             rest.split_whitespace().find_map(|word| word.strip_prefix(option)?.strip_prefix('='))
         };

@@ -22,7 +22,8 @@ struct Slots {
 
 impl Slots {
     fn of(server: &Server) -> Self {
-        // Not threads beside greenlets: uWSGI then has as many cores as threads, and the loop takes some that are not there.
+        // Not threads beside greenlets: uWSGI then has as many cores as threads, and the loop takes some that
+        // are not there.
         let (inside, noun) = match server.worker_class.as_str() {
             "gevent" => (Setting::of(server, "--gevent", "gevent").sizing(Sizes::Greenlets), "greenlet"),
             "async" => (Setting::of(server, "--async", "async").sizing(Sizes::Greenlets), "core"),
@@ -118,11 +119,13 @@ fn proxy(server: &Server, because: impl Into<String>) -> Advice {
         .then(say("unlike the router of --http, nginx takes requests in whole and responses off at once"))
 }
 
-/// `--harakiri` limits a request, whatever else its worker does. From 2.0.22 on uWSGI can leave a worker alone while nobody waits.
+/// `--harakiri` limits a request, whatever else its worker does. From 2.0.22 on uWSGI can leave a worker
+/// alone while nobody waits.
 fn worker_timeouts(server: &Server, site: &Site) -> Advice {
     let limit = Setting::of(server, "--harakiri", "harakiri");
     let advice = keep_within(&limit);
-    // Of UNIX sockets it does not know how many wait (`master_check_listen_queue`): it would kill no worker any more, however stuck.
+    // Of UNIX sockets it does not know how many wait (`master_check_listen_queue`): it would kill no worker
+    // any more, however stuck.
     if !is_from(server, &[2, 0, 22]) || !site.own_tcp {
         return advice;
     }

@@ -1,7 +1,8 @@
-//! Machine code of arm64, as far as it is asked: each instruction has 32 bits (Arm Architecture Reference Manual, C4.1).
+//! Machine code of arm64, as far as it is asked: each instruction has 32 bits (Arm Architecture Reference
+//! Manual, C4.1).
 //!
-//! In: bytes, hostile. Out: stubs, calls, and the steps of a function. A call of what a register holds is not followed: compilers make such calls of the C library
-//! only with `-fno-plt`.
+//! In: bytes, hostile. Out: stubs, calls, and the steps of a function. A call of what a register holds is not
+//! followed: compilers make such calls of the C library only with `-fno-plt`.
 
 use std::ops::Range;
 
@@ -13,7 +14,8 @@ pub(super) const MACHINE: Machine = Machine { stubs: stubs_in, calls: calls_in, 
 const STEP: u64 = 4;
 /// `bti c`: a stub may begin with it.
 const BTI_C: u32 = 0xd503_245f;
-/// Instructions of a stub (`elfNN_aarch64_small_plt_entry`, bfd/elfnn-aarch64.c): `adrp`, `ldr`, `add`, `br`, after the mark.
+/// Instructions of a stub (`elfNN_aarch64_small_plt_entry`, bfd/elfnn-aarch64.c): `adrp`, `ldr`, `add`, `br`,
+/// after the mark.
 const STUB_STEPS: usize = 4;
 
 /// The instructions of `code`, with their addresses.
@@ -102,8 +104,9 @@ fn flow(at: u64, word: u32) -> Flow {
     }
 }
 
-/// What the kernel carries out without stepping: `arm_probe_decode_insn`, arch/arm64/kernel/probes/decode-insn.c, as far as all versions do. Loads of literals
-/// are left out (Linux 6.12 took them back), and so is `nop` (new in 6.13).
+/// What the kernel carries out without stepping: `arm_probe_decode_insn`,
+/// arch/arm64/kernel/probes/decode-insn.c, as far as all versions do. Loads of literals are left out (Linux
+/// 6.12 took them back), and so is `nop` (new in 6.13).
 fn is_emulated(word: u32) -> bool {
     let is_conditional = word & 0xff00_0010 == 0x5400_0000;
     let is_address = word & 0x1f00_0000 == 0x1000_0000;

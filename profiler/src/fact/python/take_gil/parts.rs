@@ -1,7 +1,8 @@
 //! How far a function reaches, and in how many parts it lies.
 //!
-//! In: an image, addresses in its code. Out: stretches of code, as `.eh_frame` has them, and those that make one function. A part that a compiler or BOLT has moved
-//! elsewhere is entered by jumps alone: at its first instruction the caller's frame is not where a call leaves it.
+//! In: an image, addresses in its code. Out: stretches of code, as `.eh_frame` has them, and those that make
+//! one function. A part that a compiler or BOLT has moved elsewhere is entered by jumps alone: at its first
+//! instruction the caller's frame is not where a call leaves it.
 
 use gimli::{
     BaseAddresses, CfaRule, CieOrFde, EhFrame, FrameDescriptionEntry, LittleEndian, ReaderOffset, Register,
@@ -68,8 +69,8 @@ pub(super) fn parts_of(image: &object::File<'_>, addresses: &[u64]) -> Result<Ve
     if parts.is_empty() { Err(NotFound::NoBounds) } else { Ok(parts) }
 }
 
-/// Whether at the first instruction of a stretch the caller's frame is where a call leaves it: at the stack's end, behind the address to return to, which arm64
-/// keeps in a register.
+/// Whether at the first instruction of a stretch the caller's frame is where a call leaves it: at the stack's
+/// end, behind the address to return to, which arm64 keeps in a register.
 fn is_entered_by_call(
     architecture: Architecture,
     frames: &EhFrame<Section<'_>>,
@@ -88,7 +89,8 @@ fn is_entered_by_call(
         .is_none_or(|row| *row.cfa() == CfaRule::RegisterAndOffset { register: Register(stack), offset })
 }
 
-/// The parts of the function that this one is of, as far as jumps lead to it from one other: that with its beginning first.
+/// The parts of the function that this one is of, as far as jumps lead to it from one other: that with its
+/// beginning first.
 pub(super) fn whole(image: &object::File<'_>, machine: Machine, part: Part) -> Vec<Part> {
     let mut parts = vec![part];
     while let Some(first) = parts.first().copied().filter(|first| first.is_later)

@@ -1,6 +1,7 @@
 //! Numbers of a stream of a packed frame, one after the other.
 //!
-//! In: where the stream lies in its frame, and the bytes of that, which may be hostile. Out: its numbers, or so many of its bytes.
+//! In: where the stream lies in its frame, and the bytes of that, which may be hostile. Out: its numbers, or
+//! so many of its bytes.
 
 use std::ops::Range;
 
@@ -41,7 +42,8 @@ impl Stream {
     }
 
     fn take_long(&mut self, rest: &[u8]) -> Option<u64> {
-        // Of the others, nearly all end within eight bytes, and have as many behind them: those are taken together.
+        // Of the others, nearly all end within eight bytes, and have as many behind them: those are taken
+        // together.
         if let Some(bytes) = rest.first_chunk::<8>() {
             let word = u64::from_le_bytes(*bytes);
             let ends = !word & 0x8080_8080_8080_8080;

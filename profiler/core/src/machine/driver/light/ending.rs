@@ -1,8 +1,9 @@
 //! Light mode: how connections end, and what the kernel says of it meanwhile.
 //!
-//! In: ends of connections and of processes, evidence of the kernel. Out: each connection with what its verdict needs. No close is seen as a call. The
-//! socket's change of state tells of one that sends a FIN, the reset of one that throws away what the client sent. A reset of the client's shows in the next
-//! call on the connection. UNIX sockets show no end: they get no verdict.
+//! In: ends of connections and of processes, evidence of the kernel. Out: each connection with what its
+//! verdict needs. No close is seen as a call. The socket's change of state tells of one that sends a FIN, the
+//! reset of one that throws away what the client sent. A reset of the client's shows in the next call on the
+//! connection. UNIX sockets show no end: they get no verdict.
 
 use crate::event::{ConnectionEvidence, Evidence, Light, Sign, Tid};
 use crate::machine::driver::state::State;
@@ -91,7 +92,8 @@ impl State {
         }
     }
 
-    /// The kernel reports something of a connection or a process. Returns it where it is about no connection that is open here.
+    /// The kernel reports something of a connection or a process. Returns it where it is about no connection
+    /// that is open here.
     pub(in crate::machine::driver) fn light_evidence<'a>(
         &mut self,
         evidence: &'a Evidence,

@@ -1,7 +1,9 @@
-//! Waits for the interpreter lock in light mode: who had it, and for what the threads worked that waited and that had it.
+//! Waits for the interpreter lock in light mode: who had it, and for what the threads worked that waited and
+//! that had it.
 //!
-//! In: sleeps, and the messages that threads moved. Out: of each sleep its part in a wait for the lock; shares of waits, settled on what the
-//! waiter serves. A thread serves a request from its first message of it to its last.
+//! In: sleeps, and the messages that threads moved. Out: of each sleep its part in a wait for the lock;
+//! shares of waits, settled on what the waiter serves. A thread serves a request from its first message of it
+//! to its last.
 
 use crate::event::{Slept, Slice, Tid};
 use crate::machine::ledger::books::Books;
@@ -50,8 +52,8 @@ pub(super) fn at_lock(
     Some(SleepAtLock { is_on_lock: lock.is_some(), slice })
 }
 
-/// A sleep's part in a wait for the lock, and who had the lock. If it is a further sleep of an attempt, it shows as well who had the lock as the one before
-/// ended.
+/// A sleep's part in a wait for the lock, and who had the lock. If it is a further sleep of an attempt, it
+/// shows as well who had the lock as the one before ended.
 pub(super) fn slept(
     books: &mut Books<'_>,
     thread: &mut Thread,
@@ -94,8 +96,8 @@ fn after_message(threads: &Threads, slept: &Slept) -> Option<Since> {
     is_last.then_some(Since { at_ns: row.last_exit_ns, cpu_ns: 0 })
 }
 
-/// The thread of a light slice, which ended at `time_ns`, has moved a message, and is awake. What it waited before belongs to the request that it serves. Returns
-/// the attempt to take the lock that ended with that.
+/// The thread of a light slice, which ended at `time_ns`, has moved a message, and is awake. What it waited
+/// before belongs to the request that it serves. Returns the attempt to take the lock that ended with that.
 pub(super) fn moves(
     parties: &mut Parties<'_>,
     thread: &mut Thread,
@@ -118,7 +120,8 @@ pub(super) struct MovedMessage {
     pub(super) request: u64,
     /// That is over with it.
     pub(super) is_over: bool,
-    /// What the thread did since its light slice before, as far as it waited for work in between, was for it.
+    /// What the thread did since its light slice before, as far as it waited for work in between, was for
+    /// it.
     pub(super) has_turned: bool,
 }
 
@@ -154,7 +157,8 @@ pub(super) fn handed_over(threads: &mut Threads, tid: Tid, request: u64) {
     }
 }
 
-/// The thread waits for something to do: a request whose answer it has sent is over, as far as it is concerned.
+/// The thread waits for something to do: a request whose answer it has sent is over, as far as it is
+/// concerned.
 pub(super) fn rests(threads: &mut Threads, sockets: &Sockets, tid: Tid) {
     let Some(thread) = threads.get_mut(tid) else { return };
     if let Some(((_, id), socket)) = thread.serving.zip(thread.job.light_socket)

@@ -1,7 +1,7 @@
 //! What a message of light mode does to the request on its connection.
 //!
-//! In: bytes received or sent, the first of them captured, and what their thread did before. Out: a request that begins, advances, or has its
-//! answer.
+//! In: bytes received or sent, the first of them captured, and what their thread did before. Out: a request
+//! that begins, advances, or has its answer.
 
 use crate::event::{Call, InGap, Light, LockSeen, Slice, Woken};
 use crate::machine::lock::gil_held::Held;
@@ -140,7 +140,8 @@ pub(super) fn sent(counts: (&mut Wire, &mut Summary), socket: &mut Socket, messa
     }
 }
 
-/// Its first bytes are read. The request waited until its thread turned to it. From then on the thread worked for the request.
+/// Its first bytes are read. The request waited until its thread turned to it. From then on the thread worked
+/// for the request.
 fn turn_to(active: &mut LightRequest, (slice, sleeping): (&Slice, &Sleeping), time_ns: u64) {
     let start_ns = active.request.times.start_ns;
     let turned_ns = sleeping.turned_ns(slice, start_ns).unwrap_or(time_ns).min(time_ns);
@@ -211,8 +212,9 @@ fn advance(socket: &mut Socket, done: (&Slice, &Sleeping), time_ns: u64) {
     }
 }
 
-/// Adds a thread's time up to `until_ns` to a request, from its previous light slice on. Before that slice the thread moved another connection's bytes: time
-/// from the request's last bytes up to there is unexplained.
+/// Adds a thread's time up to `until_ns` to a request, from its previous light slice on. Before that slice
+/// the thread moved another connection's bytes: time from the request's last bytes up to there is
+/// unexplained.
 pub(super) fn cover(active: &mut LightRequest, (slice, sleeping): (&Slice, &Sleeping), until_ns: u64) {
     let from_ns = active.covered_ns;
     if until_ns <= from_ns {
@@ -234,15 +236,16 @@ pub(super) fn cover(active: &mut LightRequest, (slice, sleeping): (&Slice, &Slee
     }
 }
 
-/// What a thread did for a request up to `until_ns`, and since when: without what the request waited for it before.
+/// What a thread did for a request up to `until_ns`, and since when: without what the request waited for it
+/// before.
 fn own_part(phases: &Phases, until_ns: u64) -> (u64, Phases) {
     let mut own = Phases::default();
     phases.iter().filter(|(phase, _)| *phase != Phase::PoolWait).for_each(|(phase, ns)| own.add(phase, ns));
     (until_ns.saturating_sub(own.total_ns()), own)
 }
 
-/// A light slice as a gap without a call behind it. Of what its thread slept `known_ns` is in the records of single sleeps, each of which has its wakeup. Where
-/// one was not seen, the rest is undecided.
+/// A light slice as a gap without a call behind it. Of what its thread slept `known_ns` is in the records of
+/// single sleeps, each of which has its wakeup. Where one was not seen, the rest is undecided.
 pub(super) fn slice_of(light: &Light, known_ns: u64, time_ns: u64) -> Slice {
     let rest_ns = light.account.blocked_ns.saturating_sub(known_ns);
     Slice {

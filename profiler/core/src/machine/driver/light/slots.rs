@@ -1,8 +1,9 @@
 //! Slots in light mode: the threads that take requests, and what holds them.
 //!
-//! In: messages with what their threads did before, for their requests and beside them. Out: slots, and when each was busy. A thread is busy while it
-//! does not wait for something to do: while it serves no request, for a lock, for one of several descriptors, or for a connection. Which thread a request
-//! holds is known where one thread reads and answers it.
+//! In: messages with what their threads did before, for their requests and beside them. Out: slots, and when
+//! each was busy. A thread is busy while it does not wait for something to do: while it serves no request,
+//! for a lock, for one of several descriptors, or for a connection. Which thread a request holds is known
+//! where one thread reads and answers it.
 
 use profiler_common::record::RecordHeader;
 use profiler_common::record::sleep::{NO_OBJECT, SleepRecord};
@@ -41,7 +42,8 @@ pub(super) struct Worked<'a> {
     pub(super) at_ns: u64,
 }
 
-/// A thread has moved a message: what it did since the one before held it. With a part for a request it is a slot.
+/// A thread has moved a message: what it did since the one before held it. With a part for a request it is a
+/// slot.
 pub(super) fn worked(books: &mut Books<'_>, thread: &mut Thread, worked: &Worked<'_>) {
     let Books { time, wire, window_start_ns, .. } = books;
     let until_ns = worked.for_request.as_ref().map_or(worked.at_ns, |(since_ns, _)| *since_ns);
@@ -77,8 +79,9 @@ pub(super) fn works(thread: Option<&mut Thread>, window_start_ns: u64, for_reque
     }
 }
 
-/// What a thread did beside requests between these times. `waits_for` says two things of a client's socket on which the thread waited: whether any request
-/// had come there, and when the request began for which it waited.
+/// What a thread did beside requests between these times. `waits_for` says two things of a client's socket on
+/// which the thread waited: whether any request had come there, and when the request began for which it
+/// waited.
 fn beside(
     (time, window_start_ns): (&mut Time, u64),
     thread: &mut Thread,
@@ -129,7 +132,8 @@ fn serves_unanswered(wire: &Wire, thread: &Thread) -> bool {
     serves.is_some_and(|((_, id), socket)| wire.light.is_unanswered(socket, id))
 }
 
-/// A thread ends at `at_ns` with a request that it has not answered: that held it since its last message. What for is not known any more.
+/// A thread ends at `at_ns` with a request that it has not answered: that held it since its last message.
+/// What for is not known any more.
 pub(super) fn dies(wire: &Wire, thread: &mut Thread, (window_start_ns, at_ns): (u64, u64)) {
     if thread.row.has_begun && serves_unanswered(wire, thread) {
         let since_ns = thread.row.last_exit_ns.max(window_start_ns);
@@ -137,8 +141,8 @@ pub(super) fn dies(wire: &Wire, thread: &mut Thread, (window_start_ns, at_ns): (
     }
 }
 
-/// The sleep that a thread was in as the window ended. It is as long as the thread's account has more of sleep than all its known sleeps together.
-/// `None`: the thread was awake, or that cannot be told.
+/// The sleep that a thread was in as the window ended. It is as long as the thread's account has more of
+/// sleep than all its known sleeps together. `None`: the thread was awake, or that cannot be told.
 pub(super) fn under_way(threads: &Threads, sleeps: &Sleeps, open: &OpenSlice, end_ns: u64) -> Option<Slept> {
     let row = threads.get(open.tid)?.row;
     let known_ns = sleeps.asleep_ns(open.tid, open.sequence);

@@ -184,7 +184,8 @@ fn interim_response_does_not_end_a_request() {
     assert_eq!(requests[0].total_ns(), 60);
 }
 
-/// Messages on one connection that begin with these records, of which each receive has the header of its first.
+/// Messages on one connection that begin with these records, of which each receive has the header of its
+/// first.
 fn encrypted(messages: &[(LightWhat, &[(u8, u16)])]) -> Vec<Request> {
     let mut state = State::new(false);
     (state.window_start_ns, state.watch_start_ns) = (0, 0);

@@ -1,6 +1,7 @@
 //! Ends that are not a response.
 //!
-//! In: processes that end, descriptors whose numbers are given again, the end of the window. Out: assertions on the requests.
+//! In: processes that end, descriptors whose numbers are given again, the end of the window. Out: assertions
+//! on the requests.
 
 use super::serving::poll_of;
 use super::*;

@@ -1,13 +1,15 @@
 //! The next slice of a thread.
 //!
-//! In: slices that follow, that leave holes, that break the laws; threads seen for the first time. Out: assertions on the thread and on what is counted.
+//! In: slices that follow, that leave holes, that break the laws; threads seen for the first time. Out:
+//! assertions on the thread and on what is counted.
 
 use super::*;
 use crate::event::TaskSeen;
 
 #[test]
 fn a_slice_that_does_not_follow_the_one_before_leaves_a_hole_that_its_request_has_as_unexplained() {
-    // The number of the next slice after the first, its times, and: whether the request is lossy, what is missing, which laws broke, whether tasks stay known.
+    // The number of the next slice after the first, its times, and: whether the request is lossy, what is
+    // missing, which laws broke, whether tasks stay known.
     for (what, sequence, times, expected) in [
         ("it follows", 2, (130, 150, 160), (false, 0, 0, true)),
         ("two are missing", 4, (140, 150, 160), (true, 2, 0, false)),

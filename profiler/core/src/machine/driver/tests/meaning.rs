@@ -1,6 +1,7 @@
 //! What a call means for its thread at the moment.
 //!
-//! In: what the thread serves, the connection that the call touches. Out: assertions on whether it waits for work, and on what holds it.
+//! In: what the thread serves, the connection that the call touches. Out: assertions on whether it waits for
+//! work, and on what holds it.
 
 use super::*;
 use crate::machine::driver::meaning::{closes_file, holding, is_serving, touched, waits_for_work};
@@ -63,7 +64,8 @@ fn a_wait_is_for_work_unless_the_thread_is_within_a_request() {
         let event_loop = thread.event_loop.insert(Box::new(EventLoop::default()));
         event_loop.recognition.confirmed = true;
     };
-    // What the thread serves, what the call says by itself, what it sleeps for; whether it serves, and whether it waits for work.
+    // What the thread serves, what the call says by itself, what it sleeps for; whether it serves, and
+    // whether it waits for work.
     for (what, set_up, idle, blocked, serves, expected) in [
         ("for its listener", unanswered, Idle::Always, Phase::Unexplained, true, true),
         ("it is none", nothing, Idle::No, Phase::Sleep, false, false),

@@ -107,7 +107,8 @@ fn a_look_at_a_thread_shows_what_it_does_and_for_which_request() {
     const READ: Option<u32> = Some(0);
     const ACCEPT: Option<u32> = Some(43);
     let asked: SetUp = Run::reads_request;
-    // What is known of it, the call that it is in, where the scheduler has it; what is shown, what holds it, and whether a request is.
+    // What is known of it, the call that it is in, where the scheduler has it; what is shown, what holds it,
+    // and whether a request is.
     for (what, set_up, call, scheduled, expected) in [
         ("it runs", asked, None, Running, (Shown::Running, None, true)),
         ("it has no CPU", asked, None, Runnable, (Shown::RunQueue, None, true)),

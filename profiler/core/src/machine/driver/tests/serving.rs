@@ -27,7 +27,8 @@ fn asleep(call: Call, times: Times, by_tid: Tid) -> Slice {
 
 #[test]
 fn a_wait_for_work_ends_a_job_and_another_wait_is_part_of_it() {
-    // What happened up to 160, the wait from 180 to 250, when the next job begins, and the requests that are over.
+    // What happened up to 160, the wait from 180 to 250, when the next job begins, and the requests that are
+    // over.
     let answered: SetUp = |run| {
         run.reads_request();
         run.moves(Call::Write { fd: CLIENT }, (130, 150, 160), OK5);
@@ -172,7 +173,8 @@ fn what_a_thread_waits_in_a_mutex_before_its_first_connection_is_for_its_turn() 
     };
     let waits_elsewhere: SetUp =
         |run| run.state.world.descriptors.set_interest(1, EPOLL, vec![WAKEUP, CLIENT], &[]);
-    // A gap of 10 and a wait of 100, a gap of 10 and another call of 50, a gap of 10 and the look at the listener. What is left is the thread's own.
+    // A gap of 10 and a wait of 100, a gap of 10 and another call of 50, a gap of 10 and the look at the
+    // listener. What is left is the thread's own.
     for (what, first, between, set_up, expected) in [
         ("once", MUTEX, None, nothing, 20),
         ("twice, as another was faster", MUTEX, Some(MUTEX), nothing, 20),

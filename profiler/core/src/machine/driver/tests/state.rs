@@ -23,7 +23,8 @@ fn thread(slot: Option<u32>, has_loop: bool) -> Box<Thread> {
 
 #[test]
 fn what_has_ended_stays_listed_up_to_its_bound_and_what_has_no_room_is_counted() {
-    // How many threads end, each with a slot of its own or a loop; how many of these, of the slots and of the loops are listed, and what has no room.
+    // How many threads end, each with a slot of its own or a loop; how many of these, of the slots and of the
+    // loops are listed, and what has no room.
     for (what, has_slot, has_loop, count, expected) in [
         ("threads", false, false, 4097, (4096, 0, 0, 1)),
         ("slots", true, false, 16_386, (4096, 16_384, 0, 16_386 - 4096 + 2)),
@@ -58,7 +59,8 @@ fn threads_that_were_the_same_slot_one_after_the_other_are_one() {
 
 #[test]
 fn a_request_counts_as_served_where_it_is_over_and_was_so_while_somebody_watched() {
-    // When it ended, whether it is open, whether the next window follows; whether it is told, and whether it counts.
+    // When it ended, whether it is open, whether the next window follows; whether it is told, and whether it
+    // counts.
     for (what, end_ns, is_open, next_follows, expected) in [
         ("it is over", 200, false, false, (1, true)),
         ("it was over before", 99, false, false, (0, false)),

@@ -5,14 +5,16 @@
 use crate::machine::join::compose::Inner;
 use crate::model::request::Request;
 
-/// Where requests of a front end spent their time, if each was joined with one of the server's. The three add up to their length.
+/// Where requests of a front end spent their time, if each was joined with one of the server's. The three add
+/// up to their length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Crossed {
     /// Requests.
     pub requests: u64,
     /// In the front end, its accept queue and its client's stalls included.
     pub front_end_ns: u64,
-    /// Between both: from the front end's first write to the server socket's first byte, and from the server's last write to the front end's last read.
+    /// Between both: from the front end's first write to the server socket's first byte, and from the
+    /// server's last write to the front end's last read.
     pub between_ns: u64,
     /// In the server, from the first byte at its socket to its last write.
     pub server_ns: u64,

@@ -41,7 +41,8 @@ pub(super) fn fit(end: &FrontSocket, evidence: &Evidence) -> Fit {
         (None, _) if end.closed_ns.is_some() => Fit::No,
         (None, _) => Fit::Unwritten,
         (Some((enter_ns, _)), Some(arrival_ns)) if enter_ns > arrival_ns => Fit::No,
-        // On a UNIX socket the bytes arrive within the write, or the connection is another. On TCP the kernel may delay them.
+        // On a UNIX socket the bytes arrive within the write, or the connection is another. On TCP the kernel
+        // may delay them.
         (Some(write_ns), Some(arrival_ns)) if evidence.is_unix && !within(write_ns, arrival_ns) => Fit::No,
         (Some(write_ns), Some(arrival_ns)) if is_exact && within(write_ns, arrival_ns) => Fit::Exact,
         (Some(_), None) if is_exact && evidence.established_ns > 0 => Fit::Exact,
@@ -73,7 +74,8 @@ mod tests {
         }
     }
 
-    /// A connection of the server's that was made at 15, whose first byte arrived at 40, and that was accepted at 90.
+    /// A connection of the server's that was made at 15, whose first byte arrived at 40, and that was
+    /// accepted at 90.
     fn evidence() -> Evidence {
         Evidence {
             connection: 1,

@@ -1,6 +1,7 @@
 //! The front end's end of a connection to the server behind it.
 //!
-//! In: what its threads' calls show of the connection. Out: what it asked there that the server has not answered.
+//! In: what its threads' calls show of the connection. Out: what it asked there that the server has not
+//! answered.
 
 use std::collections::VecDeque;
 

@@ -162,7 +162,8 @@ fn on_a_kept_connection_a_write_may_return_after_the_server_was_done_and_each_ha
     links.wrote((10, 5), peer, (30, 40), Some((0, 1)));
     assert!(matches!(inner(&mut links, 35), Half::Joined(_)));
     assert_eq!(answered(&mut links, 1, 100), Some((1, 1035)));
-    // The second is done before it is known that anybody asked. Its time may begin before the write does. The server may close the connection after it.
+    // The second is done before it is known that anybody asked. Its time may begin before the write does. The
+    // server may close the connection after it.
     for (start_ns, is_last) in [(135, false), (125, false), (135, true)] {
         let mut links = links.clone();
         assert!(matches!(inner(&mut links, start_ns), Half::Pending), "{start_ns}");
@@ -309,7 +310,8 @@ fn what_ended_before_the_watch_began_counts_nowhere() {
 #[test]
 fn an_error_is_the_server_s_own_where_it_gave_the_answer_that_the_front_end_passed_on() {
     let mut links = Links::default();
-    // Bytes of the server's answer, its status (0: its protocol shows none), and the status that the client got.
+    // Bytes of the server's answer, its status (0: its protocol shows none), and the status that the client
+    // got.
     let cases = [
         (1, (300, 0, 504), true),
         (2, (23, 0, 504), false),

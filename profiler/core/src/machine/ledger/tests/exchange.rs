@@ -109,7 +109,8 @@ fn a_response_answers_the_oldest_request_and_ends_where_its_head_says() {
     let two: Vec<u8> = [OK5, OK5].concat();
     let interim = b"HTTP/1.1 100 Continue\r\n\r\n".as_slice();
     let first = "request 1 until 160: cpu 60";
-    // How many requests were read at 130, what is written from 150 to 160 and from 180 to 190, and what is told.
+    // How many requests were read at 130, what is written from 150 to 160 and from 180 to 190, and what is
+    // told.
     let cases: &[(&str, u32, Written<'_>, &[&str])] = &[
         ("all at once", 1, vec![OK5], &[first]),
         ("its head, and then its body", 1, vec![head, body], &["request 1 until 190: cpu 90"]),
@@ -202,7 +203,8 @@ fn requests_beyond_the_bound_of_a_connection_are_counted() {
 
 #[test]
 fn a_thread_that_turns_to_another_request_leaves_the_one_that_it_served() {
-    // Of the request that it leaves: whether its response has begun, and what is told of it. Whether the thread then hands requests over.
+    // Of the request that it leaves: whether its response has begun, and what is told of it. Whether the
+    // thread then hands requests over.
     for (what, has_begun, response, told, hands_over) in [
         ("it was not answered", false, None, vec![], true),
         (
@@ -248,7 +250,8 @@ fn a_thread_that_turns_to_another_request_leaves_the_one_that_it_served() {
 
 #[test]
 fn who_answers_is_a_slot_and_is_fed_by_whoever_read_the_request() {
-    // Who read the request and still owns it, or has left it; whether its answer has begun; who then feeds the thread.
+    // Who read the request and still owns it, or has left it; whether its answer has begun; who then feeds
+    // the thread.
     for (what, owner, left_by, has_begun, expected) in [
         ("another that has left it", None, Some(5), false, Some(5)),
         ("another that is still in the wait after it", Some(5), None, false, Some(5)),

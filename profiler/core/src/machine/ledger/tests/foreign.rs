@@ -1,6 +1,7 @@
 //! Calls of a loop's thread on no client's connection.
 //!
-//! In: calls on a back end, on a wakeup descriptor, on others. Out: assertions on the request that makes them, and on what it waits for.
+//! In: calls on a back end, on a wakeup descriptor, on others. Out: assertions on the request that makes
+//! them, and on what it waits for.
 
 use super::*;
 use crate::machine::ledger::foreign::foreign;
@@ -10,7 +11,8 @@ use crate::machine::world::descriptor::EPOLL_CTL_DEL;
 const WAKEUP: i32 = 21;
 const FILE: i32 = 22;
 
-/// A loop with a request that it serves, read at 100 and touched up to 110, another that it has left before it slept, and a back end's socket of nobody's.
+/// A loop with a request that it serves, read at 100 and touched up to 110, another that it has left before
+/// it slept, and a back end's socket of nobody's.
 fn scene() -> Scene {
     let mut scene = Scene::of_loop(2);
     scene.ask(0, 1, 100).pass(110, Phase::Cpu);
@@ -46,7 +48,8 @@ fn a_call_on_a_back_end_is_its_owners_who_waits_for_it_once_something_is_asked()
     use Wants::{Backend, Unknown};
     const ITS: Option<RequestKey> = Some((0, 1));
     const OTHERS: Option<RequestKey> = Some((1, 2));
-    // Whose the back end is, the call and its result; whose it then is, whom the thread then serves, and what that one waits for.
+    // Whose the back end is, the call and its result; whose it then is, whom the thread then serves, and what
+    // that one waits for.
     for (what, owned, call, result, owns, serves, wants) in [
         ("its owner asks", ITS, WRITE, 30, ITS, ITS, Backend),
         ("its owner cannot ask now", ITS, WRITE, EAGAIN, ITS, ITS, Backend),
@@ -79,7 +82,8 @@ fn a_call_on_a_back_end_is_its_owners_who_waits_for_it_once_something_is_asked()
 #[test]
 fn other_calls_say_little_of_who_makes_them() {
     let control = |operation, fd| Call::EpollControl { epoll_fd: 4, operation, fd, events: 1 };
-    // The call; whether the request goes on being served, whether a thread may have resumed one, whether anything may resume any.
+    // The call; whether the request goes on being served, whether a thread may have resumed one, whether
+    // anything may resume any.
     for (what, owned, call, result, serves, is_woken) in [
         ("it accepts", None, Call::Accept { listener_fd: 3 }, 7, None, false),
         ("it reads what woke it", None, read_of(WAKEUP), 1, Some((0, 1)), true),
@@ -109,7 +113,8 @@ fn other_calls_say_little_of_who_makes_them() {
 
 #[test]
 fn a_back_end_whose_owner_is_only_likely_is_not_sure_until_more_shows_it() {
-    // The thread serves nobody, and only the request that the loop left before it slept is known to wait for nothing known.
+    // The thread serves nobody, and only the request that the loop left before it slept is known to wait for
+    // nothing known.
     let mut scene = scene();
     scene.thread.serving = None;
     scene.connection(0).requests.clear();

@@ -136,7 +136,8 @@ fn a_wait_belongs_to_what_its_thread_serves_as_it_is_settled() {
 
 #[test]
 fn what_a_thread_was_until_its_slice_ended_is_kept_for_those_that_wait_for_it() {
-    // What it served before and serves after its slice, whether that was asked for, and until when it was that.
+    // What it served before and serves after its slice, whether that was asked for, and until when it was
+    // that.
     for (what, before, after, is_asked, expected) in [
         ("its request is over", Some((0, 1)), None, true, Some(150)),
         ("it turned to another", Some((0, 1)), Some((1, 2)), true, Some(150)),
@@ -161,7 +162,8 @@ fn what_a_thread_was_until_its_slice_ended_is_kept_for_those_that_wait_for_it() 
 
 #[test]
 fn a_wait_in_which_the_lock_passed_to_a_thread_that_slept_for_it_too_is_of_both() {
-    // Until when the other thread slept for the lock, who had it at the beginning and at the end; because of whom, for how long.
+    // Until when the other thread slept for the lock, who had it at the beginning and at the end; because of
+    // whom, for how long.
     for (what, awake_ns, first, last, expected) in [
         ("it passed to the other", Some(120), 6, OTHER, vec![("GET /b", 30), ("thread 6", 20)]),
         ("it had passed before", Some(100), 6, OTHER, vec![("thread 6", 50)]),

@@ -1,6 +1,7 @@
 //! A thread leaves the request that it serves.
 //!
-//! In: what is known of the request, of its response and of the thread. Out: assertions on whether it is over, and what it has of the thread's time.
+//! In: what is known of the request, of its response and of the thread. Out: assertions on whether it is
+//! over, and what it has of the thread's time.
 
 use super::*;
 use crate::machine::ledger::finish::leave;
@@ -25,7 +26,8 @@ type Case = (&'static str, bool, &'static [u8], SetUp, Left, bool);
 #[test]
 fn a_request_that_is_left_goes_on_unless_its_answer_has_begun_and_may_be_over() {
     let sized = b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n";
-    // What happened, whether the thread runs a loop, what became of the request that it leaves at 160, and whether it hands requests over.
+    // What happened, whether the thread runs a loop, what became of the request that it leaves at 160, and
+    // whether it hands requests over.
     let cases: &[Case] = &[
         ("it was not answered", false, b"", |_| {}, Parting(30), true),
         ("it was not, on a loop", true, b"", |_| {}, Parting(30), true),

@@ -1,6 +1,7 @@
 //! A loop turns from one request to another.
 //!
-//! In: what the loop waits for, what it does for its requests. Out: assertions on whether it is one, and on whose its time is.
+//! In: what the loop waits for, what it does for its requests. Out: assertions on whether it is one, and on
+//! whose its time is.
 
 use super::*;
 use crate::fact::ProcessSeen;
@@ -46,7 +47,8 @@ fn a_thread_runs_a_loop_where_it_waits_for_clients_beside_its_listener() {
         let mapped_files = vec!["_gevent_c_hub_local.so".to_owned()];
         scene.desk.world.processes.see(&ProcessSeen { tgid: 1, mapped_files, ..ProcessSeen::default() });
     };
-    // What it waits for, what else is known, by which call; whether it then is a loop, and only as it may be gevent's hub.
+    // What it waits for, what else is known, by which call; whether it then is a loop, and only as it may be
+    // gevent's hub.
     let nothing: SetUp = |_| {};
     let cases: &[(&str, &[i32], SetUp, Call, Told)] = &[
         ("its listener and a client", &[LISTENER, CLIENT], nothing, LOOK, (true, false)),
@@ -161,7 +163,8 @@ fn a_thread_that_answers_a_request_which_it_had_left_to_wait_for_its_listener_ru
 
 #[test]
 fn that_a_loop_has_left_more_than_are_remembered_before_it_was_known_to_be_one_is_counted() {
-    // How many requests it had left, and whether it is known by what it waits for or by its turning from one to another.
+    // How many requests it had left, and whether it is known by what it waits for or by its turning from one
+    // to another.
     for (count, by_wait, expected) in [(256, true, 0), (257, true, 1), (256, false, 0), (257, false, 1)] {
         let mut scene = reader();
         for number in 2..2 + count {
@@ -412,7 +415,8 @@ fn what_a_request_waits_for_follows_from_what_the_loop_asks_of_its_client() {
 #[test]
 fn a_response_waits_for_its_client_while_the_loop_waits_until_that_takes_more() {
     use Wants::{Backend, ClientWrite, Unknown};
-    // What the loop waited for before and waits for now, whether the answer has begun and is the one it serves, what it waited for and waits for.
+    // What the loop waited for before and waits for now, whether the answer has begun and is the one it
+    // serves, what it waited for and waits for.
     for (what, did_await, awaits, has_begun, serves, wants, expected) in [
         ("from now on", false, true, true, true, Unknown, ClientWrite),
         ("no longer", true, false, true, true, ClientWrite, Unknown),
@@ -440,7 +444,8 @@ fn a_response_waits_for_its_client_while_the_loop_waits_until_that_takes_more() 
 
 #[test]
 fn a_loop_surely_served_a_request_until_another_may_have_run() {
-    // On trio an iteration has no order. The moment up to which the request had the loop that waits at 160 and touched it last at 120.
+    // On trio an iteration has no order. The moment up to which the request had the loop that waits at 160
+    // and touched it last at 120.
     for (what, is_trio, serves, others, expected) in [
         ("nobody else may run", true, true, false, 160),
         ("another may", true, true, true, 120),

@@ -1,6 +1,7 @@
 //! Work of a loop for one of several requests, and what shows whose it is.
 //!
-//! In: a back end that one of several opens, what the loop does with it, requests that resume. Out: assertions on their time.
+//! In: a back end that one of several opens, what the loop does with it, requests that resume. Out:
+//! assertions on their time.
 
 use super::*;
 use crate::machine::ledger::exchange::advance;
@@ -8,7 +9,8 @@ use crate::machine::ledger::foreign::foreign;
 use crate::machine::ledger::unattributed::leave;
 use crate::machine::runtime::unattributed::Candidate;
 
-/// A loop that has left two requests in the iteration before, at 110, and looked at 120. One of them opens a back end from 130 to 140.
+/// A loop that has left two requests in the iteration before, at 110, and looked at 120. One of them opens a
+/// back end from 130 to 140.
 fn scene() -> Scene {
     let mut scene = Scene::of_loop(2);
     for (number, id) in [(0, 1), (1, 2)] {
@@ -51,7 +53,8 @@ const READ: Call = read_of(BACK_END);
 #[test]
 fn what_one_of_several_opens_has_an_account_of_its_own_that_goes_on_with_its_back_end() {
     use Wants::{Backend, Unknown};
-    // Calls on the back end one after the other, each ten long with a gap of ten before it; then what it waits for, and its time.
+    // Calls on the back end one after the other, each ten long with a gap of ten before it; then what it
+    // waits for, and its time.
     for (what, then, wants, length_ns) in [
         ("nothing more", vec![], Unknown, 20),
         ("it asks", vec![(WRITE, 30)], Backend, 40),
@@ -99,7 +102,8 @@ fn another_question_before_the_answer_shows_that_several_share_the_back_end() {
 #[test]
 fn a_request_that_resumes_claims_what_it_alone_can_have_done() {
     type Then = fn(&mut Scene);
-    // What happened since the work asked its back end at 160. Who resumes at 300, whether the work was its, and what may still own it.
+    // What happened since the work asked its back end at 160. Who resumes at 300, whether the work was its,
+    // and what may still own it.
     let others_resumes: Then = |scene| answers(scene, (1, 2), (180, 190, 200));
     let cases: &[(&str, Then, RequestKey, bool, &[u64])] = &[
         ("the other one has resumed meanwhile", others_resumes, (0, 1), true, &[]),

@@ -1,6 +1,8 @@
-//! Responses that a loop sends in pieces, where no head gives their length: whether one that it has left in the middle continues.
+//! Responses that a loop sends in pieces, where no head gives their length: whether one that it has left in
+//! the middle continues.
 //!
-//! In: writes of last chunks, next requests on the same connections. Out: what is certain of a response of which no more has been written so far.
+//! In: writes of last chunks, next requests on the same connections. Out: what is certain of a response of
+//! which no more has been written so far.
 
 use crate::machine::runtime::state::View;
 use crate::machine::runtime::thread::Thread;

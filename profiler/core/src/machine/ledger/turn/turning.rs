@@ -1,7 +1,7 @@
 //! The loop turns to a request: which request it leaves, and what the new one waited for until then.
 //!
-//! In: a call for a request other than the one that the loop served. Out: the request that it leaves has its time up to there; the wait of the new one is
-//! explained.
+//! In: a call for a request other than the one that the loop served. Out: the request that it leaves has its
+//! time up to there; the wait of the new one is explained.
 
 use super::who::{By, by, goes_straight_on, is_private};
 use crate::event::{Call, Slice};
@@ -50,8 +50,8 @@ struct Back {
     recent_ns: u64,
 }
 
-/// A call touches a request other than the one that the thread serves. The one that it leaves gets its time up to there; the wait of the new one is explained.
-/// Returns where the new one's own time begins.
+/// A call touches a request other than the one that the thread serves. The one that it leaves gets its time
+/// up to there; the wait of the new one is explained. Returns where the new one's own time begins.
 pub(in crate::machine) fn turn_to(books: &mut Books<'_>, thread: &mut Thread, at: At<'_>, id: u64) -> u64 {
     let (number, slice, _) = at;
     let key = (number, id);
@@ -87,7 +87,8 @@ fn is_its_own(view: View<'_>, thread: &Thread, (slice, by): (&Slice, By), key: R
     }
 }
 
-/// How the loop comes to the request, and where the request's own time begins. `None`: the thread runs no loop.
+/// How the loop comes to the request, and where the request's own time begins. `None`: the thread runs no
+/// loop.
 fn turning(
     view: View<'_>,
     thread: &mut Thread,
@@ -168,8 +169,9 @@ fn handed_back(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, key: R
         );
         at_work = handoff::at_work(books.view(), slice.tgid, key, task);
     }
-    // The thread has handed back its result without a note, maybe after another job of this request. Where only their order shows whose thread it is, a resume
-    // before the thread's note is evidence against that.
+    // The thread has handed back its result without a note, maybe after another job of this request. Where
+    // only their order shows whose thread it is, a resume before the thread's note is evidence against
+    // that.
     let left = books.wire.connections.active(key).map(|active| (active.wants, active.cursor_ns));
     let handed_back = at_work.zip(left).filter(|(by, (wants, cursor_ns))| {
         let is_later = by.begin_ns > *cursor_ns;
@@ -214,7 +216,8 @@ fn explain(
     let came = last_read_ns.and_then(|read_ns| came(active, read_ns));
     let owes_body = active.wants == Wants::ClientRead && surely_owes;
     if is_front && !owes_body && matches!(turning.by, By::Readiness { back_end: true, .. }) {
-        // nginx asks to be told of both at all times (`EPOLLET`): by what it does first it was the server's answer, not the client.
+        // nginx asks to be told of both at all times (`EPOLLET`): by what it does first it was the server's
+        // answer, not the client.
         active.wants = Wants::Backend;
     }
     let own_start_ns = turning.own_start_ns;
@@ -313,7 +316,8 @@ fn explain_by_looks(
     active.pass(turning.own_start_ns, Phase::Unexplained);
 }
 
-/// Before a request slept or waited for anything else, it may have run unseen: up to `known_until_ns` at most.
+/// Before a request slept or waited for anything else, it may have run unseen: up to `known_until_ns` at
+/// most.
 pub(super) fn pass_unseen(active: &mut Active, event_loop: &EventLoop, known_until_ns: u64) {
     if let Some((from_ns, until_ns)) = event_loop.unseen_iteration(active) {
         active.pass(from_ns.min(known_until_ns), Phase::LoopWait);
@@ -321,7 +325,8 @@ pub(super) fn pass_unseen(active: &mut Active, event_loop: &EventLoop, known_unt
     }
 }
 
-/// The same request as one that does something for the first time since its last bytes were read, before its response; `None`: it has done something since.
+/// The same request as one that does something for the first time since its last bytes were read, before its
+/// response; `None`: it has done something since.
 fn came(active: &Active, read_ns: u64) -> Option<Came> {
     let head_ns = active.request.times.service_start_ns?;
     let after = match (read_ns > head_ns, active.request.index_on_connection) {
@@ -333,8 +338,9 @@ fn came(active: &Active, read_ns: u64) -> Option<Came> {
     is_first.then_some(Came { request: active.request.id, read_ns, after })
 }
 
-/// What its thread did last for a request is not seen yet. Returns the stretch that the thread's account explains later. The thread reported its result at the
-/// second of these moments at the latest, and as a rule not before the first.
+/// What its thread did last for a request is not seen yet. Returns the stretch that the thread's account
+/// explains later. The thread reported its result at the second of these moments at the latest, and as a rule
+/// not before the first.
 fn owe(
     active: &mut Active,
     key: RequestKey,
@@ -348,7 +354,8 @@ fn owe(
     by.map(|HandedTo { tid, .. }| Owed { key, tid, from_ns, until_ns })
 }
 
-/// Whether a request that resumes, in this Python task, may have asked a back end since it was left, in unattributed work.
+/// Whether a request that resumes, in this Python task, may have asked a back end since it was left, in
+/// unattributed work.
 fn has_asked(view: View<'_>, thread: &Thread, key: RequestKey, task: Option<u64>) -> bool {
     let active = view.wire.connections.active(key);
     let active = active.filter(|active| matches!(active.wants, Wants::Unknown | Wants::ClientRead));

@@ -1,7 +1,7 @@
 //! Which requests may be running on an event loop, as far as its calls show, and what resumes them.
 //!
-//! In: calls of a loop's thread, what is known of requests and descriptors. Out: requests that may run, in the order in which the loop resumes them; what a
-//! call says of the request that makes it.
+//! In: calls of a loop's thread, what is known of requests and descriptors. Out: requests that may run, in
+//! the order in which the loop resumes them; what a call says of the request that makes it.
 
 use crate::event::{Call, Slice};
 use crate::machine::runtime::candidates::may_run;
@@ -23,7 +23,8 @@ pub(super) enum By {
     },
     /// It writes, or closes: what ran before may have been its.
     Running {
-        /// When the connection to a back end was made that it waited for, and by which it resumes. 0: it resumes by something else, or that is not known.
+        /// When the connection to a back end was made that it waited for, and by which it resumes. 0: it
+        /// resumes by something else, or that is not known.
         made_ns: u64,
         /// The back end's descriptor that it uses.
         back_end: Option<i32>,
@@ -36,8 +37,9 @@ impl By {
     }
 }
 
-/// Whether a request resumes by what it got in the iteration before, or by a connection that was made. Then no thread can have resumed it. On asyncio a
-/// thread's note resumes a request one iteration after the loop handles the note, at the earliest.
+/// Whether a request resumes by what it got in the iteration before, or by a connection that was made. Then
+/// no thread can have resumed it. On asyncio a thread's note resumes a request one iteration after the loop
+/// handles the note, at the earliest.
 pub(super) fn goes_straight_on(view: View<'_>, thread: &Thread, key: RequestKey, by: By) -> bool {
     let Some(active) = view.wire.connections.active(key).filter(|active| active.left_by.is_some()) else {
         return false;
@@ -50,7 +52,8 @@ pub(super) fn goes_straight_on(view: View<'_>, thread: &Thread, key: RequestKey,
     })
 }
 
-/// Whether a back end's descriptor belongs to a request, or to unattributed work, that is not known to wait for anything.
+/// Whether a back end's descriptor belongs to a request, or to unattributed work, that is not known to wait
+/// for anything.
 pub(in crate::machine) fn is_owner_runnable(
     view: View<'_>,
     event_loop: &EventLoop,
@@ -72,7 +75,8 @@ pub(super) fn is_private(view: View<'_>, thread: &Thread, (tgid, fd): (u32, i32)
     is_sure && known.zip(read_ns).is_some_and(|(known, read_ns)| known.opened_ns > read_ns)
 }
 
-/// The only request that an answer of a back end resumes: it waits for that answer, and no other request has used the connection.
+/// The only request that an answer of a back end resumes: it waits for that answer, and no other request has
+/// used the connection.
 pub(in crate::machine) fn asked_alone(view: View<'_>, thread: &Thread, tgid: u32, fd: i32) -> Option<u64> {
     let (number, id) = view.world.descriptors.get(tgid, fd)?.owner?;
     let active = view.wire.connections.get(number)?.requests.front()?;

@@ -1,6 +1,7 @@
 //! One attempt to take a lock: where it begins, what belongs to it, where it ends.
 //!
-//! In: slices, with what the kernel side reports of the time around them. Out: [`Episode`]s that never overlap.
+//! In: slices, with what the kernel side reports of the time around them. Out: [`Episode`]s that never
+//! overlap.
 
 use profiler_common::record::slice::{FLAG_TAKE_FOLLOWED, FLAG_TAKE_OVER, NO_CALL, PAGE_FAULT, take_tail_ns};
 
@@ -8,8 +9,8 @@ use crate::event::{Slice, Tid};
 use crate::fact::InterpreterLock;
 use crate::machine::lock::gil_measure::Attempt;
 
-/// Most CPU time between two sleeps of one attempt, where not every call in between is seen. It allows for a few µs of looking at the flag, and for interrupts.
-/// A thread that ran for longer had the lock meanwhile.
+/// Most CPU time between two sleeps of one attempt, where not every call in between is seen. It allows for a
+/// few µs of looking at the flag, and for interrupts. A thread that ran for longer had the lock meanwhile.
 const LOOP_MAX_CPU_NS: u64 = 50_000;
 /// The same where every call is seen: a thread that had the lock and gave it up to a waiter made a call.
 const FOLLOWED_LOOP_MAX_CPU_NS: u64 = 1_000_000;
@@ -19,11 +20,13 @@ const FOLLOWED_LOOP_MAX_CPU_NS: u64 = 1_000_000;
 pub(super) enum On {
     /// Only a thread that wants the lock waits here.
     Take,
-    /// The inside of the condition variable. Takers wait here now and then, and so do threads that give the lock up.
+    /// The inside of the condition variable. Takers wait here now and then, and so do threads that give the
+    /// lock up.
     Inner,
     /// The mutex, or the inside of the condition variable, to give the lock up.
     GivesUp,
-    /// The mutex of a forced switch. A thread that takes the lock needs it for a moment. A thread that gave the lock up holds it until it sleeps.
+    /// The mutex of a forced switch. A thread that takes the lock needs it for a moment. A thread that gave
+    /// the lock up holds it until it sleeps.
     Switch,
     /// Only a thread that was forced to give the lock up waits here.
     Handover,
@@ -45,7 +48,8 @@ pub struct Episode {
     is_followed: bool,
     /// Its thread had been forced to give the lock up before.
     pub(super) is_after_forced: bool,
-    /// The other thread that had the lock as its last sleep began, and how often the lock had changed hands by then.
+    /// The other thread that had the lock as its last sleep began, and how often the lock had changed hands
+    /// by then.
     held_then: Option<(Tid, u32)>,
 }
 
@@ -79,7 +83,8 @@ impl Episode {
         self.held_then = held_by_another(slice);
     }
 
-    /// Whether a wait for `lock` is a further sleep of this attempt. Only a look at the flag may have happened in between.
+    /// Whether a wait for `lock` is a further sleep of this attempt. Only a look at the flag may have
+    /// happened in between.
     pub(super) fn continues_with(&self, slice: &Slice, lock: InterpreterLock, on: On) -> bool {
         let max_cpu_ns = match on {
             On::Take if self.is_followed => FOLLOWED_LOOP_MAX_CPU_NS,
@@ -94,13 +99,15 @@ impl Episode {
             && (slice.gap.cpu_ns <= max_cpu_ns || self.has_not_changed_hands(slice))
     }
 
-    /// Whether the lock has not changed hands since the last sleep began, and another thread has it. So the thread of the slice has not had it, however long it
-    /// ran: CPython counts each time that another thread takes it (`switch_number`, Python/ceval_gil.c).
+    /// Whether the lock has not changed hands since the last sleep began, and another thread has it. So the
+    /// thread of the slice has not had it, however long it ran: CPython counts each time that another
+    /// thread takes it (`switch_number`, Python/ceval_gil.c).
     fn has_not_changed_hands(&self, slice: &Slice) -> bool {
         self.held_then.is_some() && self.held_then == held_by_another(slice)
     }
 
-    /// The slice after its last sleep shows how long the attempt continued. Returns the part of that time in the window.
+    /// The slice after its last sleep shows how long the attempt continued. Returns the part of that time in
+    /// the window.
     pub(super) fn continued(&mut self, slice: &Slice, window_start_ns: u64) -> u64 {
         let tail_ns = take_tail_ns(slice.flags).min(slice.gap.total_ns());
         if tail_ns == 0 || self.end_ns != slice.gap_start_ns() {
@@ -134,8 +141,8 @@ impl Episode {
     }
 }
 
-/// The other thread that had the lock as the call of this slice began, or had it last, and how often it had changed hands; `None`: that was not read, or it is
-/// the thread itself.
+/// The other thread that had the lock as the call of this slice began, or had it last, and how often it had
+/// changed hands; `None`: that was not read, or it is the thread itself.
 fn held_by_another(slice: &Slice) -> Option<(Tid, u32)> {
     let holder = slice.lock.holder_tid;
     slice.lock.switches.filter(|_| holder != 0 && holder != slice.tid).map(|switches| (holder, switches))

@@ -1,8 +1,9 @@
 //! Which thread an interpreter of another PID namespace means by a number.
 //!
-//! In: births of threads, each with the number that it has there; what `/proc` lists of a process's threads once a second. Out: the
-//! thread that has a number, as we number it. A listing has the threads from before the run. A birth is known at once, and after
-//! the thread's end too: a wait may end later than the thread that it was because of.
+//! In: births of threads, each with the number that it has there; what `/proc` lists of a process's threads
+//! once a second. Out: the thread that has a number, as we number it. A listing has the threads from before
+//! the run. A birth is known at once, and after the thread's end too: a wait may end later than the thread
+//! that it was because of.
 
 use rustc_hash::FxHashMap;
 
@@ -19,7 +20,8 @@ pub(super) struct Numbers {
     listed: FxHashMap<Tid, Threads>,
     /// Births of late.
     young: Births,
-    /// Those before. They go when there is no room for further young ones: after so many births, whoever lives on is listed.
+    /// Those before. They go when there is no room for further young ones: after so many births, whoever
+    /// lives on is listed.
     older: Births,
 }
 

@@ -26,7 +26,8 @@ pub enum Part {
     First,
     /// The call continues the wait of the slice before. The gap belongs to that wait.
     Again,
-    /// The call waits on the lock's memory, but not to take the lock: to give it up, or until another thread has taken it.
+    /// The call waits on the lock's memory, but not to take the lock: to give it up, or until another thread
+    /// has taken it.
     Handover,
 }
 

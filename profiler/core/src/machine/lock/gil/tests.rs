@@ -194,7 +194,8 @@ fn who_waits_for_the_next_holder_after_a_forced_switch_does_not_want_the_lock() 
     }
 }
 
-/// glibc's `pthread_mutex_t` has 48 bytes there, not 40 (sysdeps/aarch64/nptl/bits/pthreadtypes-arch.h); its condition variable has 48 on both.
+/// glibc's `pthread_mutex_t` has 48 bytes there, not 40 (sysdeps/aarch64/nptl/bits/pthreadtypes-arch.h); its
+/// condition variable has 48 on both.
 #[test]
 fn what_a_lock_of_arm64_is_waited_for_on_is_told_by_the_same_bounds() {
     const COND: u64 = 32;
@@ -244,7 +245,8 @@ fn a_process_that_gets_the_number_of_another_has_its_parents_locks_and_nothing_o
         locks.is_wait(&Slice { tgid, ..blank(call) })
     };
     const BEFORE: u64 = 0x20_0000;
-    // The parent, whether the child then waits at the parent's lock and at that of the process before it, and which thread has the number 3 there.
+    // The parent, whether the child then waits at the parent's lock and at that of the process before it, and
+    // which thread has the number 3 there.
     for (what, parent, expected, thread) in [
         ("its parent is Python", 1, (true, false), 3),
         ("its parent is not", 2, (false, false), 3),
@@ -278,7 +280,8 @@ fn a_thread_of_another_pid_namespace_is_known_as_soon_as_it_is_made_and_others_n
     let mut locks = locks();
     let foreign = InterpreterSeen { tgid: 5, foreign_numbers: true, ..InterpreterSeen::default() };
     locks.see(foreign);
-    // Number there, here, and which thread that number is of from then on. The last has the same in both, by chance.
+    // Number there, here, and which thread that number is of from then on. The last has the same in both, by
+    // chance.
     for (number, tid, thread) in [(7, 5007, 5007), (0, 5008, 0), (5009, 5009, 5009)] {
         locks.born((5, tid), number);
         assert_eq!(locks.thread(5, number), thread);
@@ -480,8 +483,8 @@ fn locks_and_threads_of_a_process_for_which_there_is_no_room_are_counted() {
 }
 
 proptest! {
-    /// In whatever order futex events come: nothing panics, and each wait lies within its thread's time. The waits of a thread do not overlap, and a second run
-    /// gives the same.
+    /// In whatever order futex events come: nothing panics, and each wait lies within its thread's time. The
+    /// waits of a thread do not overlap, and a second run gives the same.
     #[test]
     fn any_order_of_futex_events_gives_waits_that_fit_into_the_thread_s_time(
         events in prop::collection::vec((0u64..200, 0u64..240, any::<u32>(), 0u64..6000, 0u64..50, any::<bool>()), 0..200),

@@ -1,6 +1,7 @@
 //! Why processes ended, and what they worked on.
 //!
-//! In: births and ends of processes with their exit codes and the requests at hand. Out: each end with its cause.
+//! In: births and ends of processes with their exit codes and the requests at hand. Out: each end with its
+//! cause.
 
 use rustc_hash::FxHashMap;
 
@@ -64,8 +65,9 @@ impl ProcessEnds {
         self.ends.get(&tgid)
     }
 
-    /// A process ends with this exit code: finds out why. Its connections end after this. `held`: the requests at hand on them, and for how many nanoseconds
-    /// each has run. What ends before `from_ns` is in no window.
+    /// A process ends with this exit code: finds out why. Its connections end after this. `held`: the
+    /// requests at hand on them, and for how many nanoseconds each has run. What ends before `from_ns` is
+    /// in no window.
     pub(super) fn ends(&mut self, tgid: Tid, code: i64, at_ns: u64, held: &[(Asked, u64)], from_ns: u64) {
         let (mut cause, mut evidence) = self.signals.why(tgid, self.parent(tgid), code);
         if let Some(limit) = self.own_limit
@@ -106,7 +108,8 @@ impl ProcessEnds {
         }
     }
 
-    /// The signal by which the server asks a process to end because of its requests, if that is how it ended: when, and what shows it.
+    /// The signal by which the server asks a process to end because of its requests, if that is how it ended:
+    /// when, and what shows it.
     fn asked_to_end(&self, tgid: Tid, cause: Cause, ender: Ender) -> Option<(u64, String)> {
         match (ender, cause) {
             (Ender::Itself { .. }, Cause::WorkerExited) => self.signals.ended_itself(tgid),

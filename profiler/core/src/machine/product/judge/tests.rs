@@ -1,6 +1,7 @@
 //! Verdicts: who went first is the cause.
 //!
-//! In: connections that are gone, with their signs, and what is known of their processes. Out: assertions on causes.
+//! In: connections that are gone, with their signs, and what is known of their processes. Out: assertions on
+//! causes.
 
 mod answers;
 
@@ -12,7 +13,8 @@ use crate::model::dropped::Asked;
 /// What it is, what is known of it beside the base, and the verdict.
 type Case = (&'static str, fn(&mut Ended, &mut Scene<'static>), &'static str);
 
-/// A connection made at 10, accepted at 20 and closed by its thread at 1000. Something was read, but no whole head.
+/// A connection made at 10, accepted at 20 and closed by its thread at 1000. Something was read, but no whole
+/// head.
 fn in_head() -> Ended {
     Ended::in_head(1, 1_000)
 }

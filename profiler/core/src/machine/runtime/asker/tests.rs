@@ -160,7 +160,8 @@ fn a_further_back_end_is_the_unattributed_work_s_at_hand_where_nobody_else_may_r
 
 #[test]
 fn a_known_task_that_is_no_known_request_s_leaves_open_who_asks() {
-    // The task of the first and of the second request, whether more are parked than are remembered, and who asks by task 7.
+    // The task of the first and of the second request, whether more are parked than are remembered, and who
+    // asks by task 7.
     for (what, tasks, more, expected) in [
         ("both have others", [Some(5), Some(6)], false, one_of(&[0, 1], false)),
         ("one is not known", [Some(5), None], false, one_of(&[1, 0], false)),

@@ -111,7 +111,8 @@ fn only_one_runs_where_just_one_may() {
 
 #[test]
 fn nobody_is_the_only_one_where_more_may_run_than_are_remembered() {
-    // So many are left in one iteration, after which the loop sleeps or not and is woken or not. All but the first then come back.
+    // So many are left in one iteration, after which the loop sleeps or not and is woken or not. All but the
+    // first then come back.
     for (what, count, slept, is_woken, expected) in [
         ("all are remembered", 64, false, false, Some(FIRST)),
         ("one is not", 65, false, false, None),
@@ -178,7 +179,8 @@ fn of_several_requests_each_is_named_once_and_it_is_known_that_there_are_more() 
 
 #[test]
 fn where_an_iteration_has_no_order_any_other_request_may_have_run_that_may_resume() {
-    // How many the loop left in the iteration before, how many of these have come back, and whether another than the last may have run.
+    // How many the loop left in the iteration before, how many of these have come back, and whether another
+    // than the last may have run.
     for (what, is_trio, count, come_back, expected) in [
         ("nobody else was left", true, 0, 0, false),
         ("another was", true, 1, 0, true),

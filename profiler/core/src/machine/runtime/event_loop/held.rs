@@ -63,7 +63,8 @@ impl LoopHeld {
         }
     }
 
-    /// The present iteration is over. Returns who had the largest part of it, and whether that part was a long one.
+    /// The present iteration is over. Returns who had the largest part of it, and whether that part was a
+    /// long one.
     pub(super) fn end_iteration(
         &mut self,
         start_ns: u64,
@@ -125,8 +126,8 @@ impl LoopHeld {
         Some((index, long))
     }
 
-    /// A request's first bytes came at `arrival_ns`. The call that reads them was entered at `read_ns`. Records how long they lay there until the loop looked
-    /// for what is ready.
+    /// A request's first bytes came at `arrival_ns`. The call that reads them was entered at `read_ns`.
+    /// Records how long they lay there until the loop looked for what is ready.
     pub(super) fn arrived(&mut self, arrival_ns: u64, read_ns: u64, looks: &Looks) {
         if arrival_ns >= looks.last.exit_ns {
             // Read without another look.
@@ -289,7 +290,8 @@ mod tests {
         assert_eq!(held.shares.len(), MAX_SHARES);
     }
 
-    /// Waits until 200 and 310 ms, with an iteration in between that is held for long by the first holder, and one up to 400.
+    /// Waits until 200 and 310 ms, with an iteration in between that is held for long by the first holder,
+    /// and one up to 400.
     fn looks() -> Looks {
         let mut looks = Looks::default();
         for (enter, exit, holder) in

@@ -1,9 +1,12 @@
-//! Requests of asyncio that each run in a task of their own up to a wakeup of their own loop (`call_soon_threadsafe`), which then writes the response.
+//! Requests of asyncio that each run in a task of their own up to a wakeup of their own loop
+//! (`call_soon_threadsafe`), which then writes the response.
 //!
-//! In: requests that the loop reads, its own wakeups, responses that it begins. Out: which request runs now, once enough have been seen to do so.
+//! In: requests that the loop reads, its own wakeups, responses that it begins. Out: which request runs now,
+//! once enough have been seen to do so.
 //!
-//! asyncio runs what callbacks made ready one iteration later, in that order. So requests run one iteration after they were read, in the order of these reads.
-//! They are answered another iteration later, in the order of their wakeups. Whether a loop's requests do that is counted: each response that comes in its turn
+//! asyncio runs what callbacks made ready one iteration later, in that order. So requests run one iteration
+//! after they were read, in the order of these reads. They are answered another iteration later, in the order
+//! of their wakeups. Whether a loop's requests do that is counted: each response that comes in its turn
 //! is evidence for it, all else is evidence against it.
 
 use std::collections::VecDeque;

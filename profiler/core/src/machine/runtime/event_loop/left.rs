@@ -1,12 +1,14 @@
 //! Requests that a loop has left unfinished, and when it turned to each.
 //!
-//! In: which request the loop leaves, and to which it turns. Out: which requests may resume, and which one it served at a moment.
+//! In: which request the loop leaves, and to which it turns. Out: which requests may resume, and which one it
+//! served at a moment.
 
 use std::collections::VecDeque;
 
 use crate::machine::wire::request::RequestKey;
 
-/// Requests left in one iteration that are remembered. Where there were more, nothing is told to be one's alone: what is not told otherwise stays unexplained.
+/// Requests left in one iteration that are remembered. Where there were more, nothing is told to be one's
+/// alone: what is not told otherwise stays unexplained.
 const MAX_LEFT: usize = 64;
 /// Parked requests that are remembered. See [`MAX_LEFT`].
 const MAX_PARKED: usize = 256;
@@ -49,7 +51,8 @@ impl Left {
         self.more.before = std::mem::take(&mut self.more.now);
     }
 
-    /// The loop leaves a request, of which it is not known what it waits for. `false`: there is no room to remember it.
+    /// The loop leaves a request, of which it is not known what it waits for. `false`: there is no room to
+    /// remember it.
     pub(in crate::machine) fn leaves(
         &mut self,
         key: RequestKey,
@@ -115,7 +118,8 @@ impl Left {
         self.touches.iter().rev().find(|(touched_ns, _)| *touched_ns <= at_ns).copied()
     }
 
-    /// Whether it is forgotten to which request it had turned at this moment: it has turned to too many since.
+    /// Whether it is forgotten to which request it had turned at this moment: it has turned to too many
+    /// since.
     pub(in crate::machine) fn has_forgotten(&self, at_ns: u64) -> bool {
         self.touches.len() >= MAX_TOUCHES
             && self.touches.front().is_some_and(|(first_ns, _)| at_ns < *first_ns)
@@ -144,7 +148,8 @@ mod tests {
     fn that_there_were_more_than_had_room_is_known_as_long_as_it_matters() {
         const NOW: usize = MAX_LEFT;
         const ALL: usize = MAX_PARKED;
-        // How many are left, in iterations of so many, and what then happens. Whether there are more of the iteration before, and parked ones.
+        // How many are left, in iterations of so many, and what then happens. Whether there are more of the
+        // iteration before, and parked ones.
         type Then = fn(&mut Left);
         type Told = (bool, bool);
         let next: Then = |left| left.next_iteration(false);

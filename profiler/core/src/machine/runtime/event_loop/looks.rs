@@ -1,4 +1,5 @@
-//! When a loop looked for what is ready, and the iterations between these looks. A look is a poll: `epoll_wait` or `poll`.
+//! When a loop looked for what is ready, and the iterations between these looks. A look is a poll:
+//! `epoll_wait` or `poll`.
 //!
 //! In: the loop's waits, in order. Out: the moments between which something must have happened.
 
@@ -92,7 +93,8 @@ impl Looks {
         self.iterations.back()
     }
 
-    /// The iteration, before the present one, that contains this moment. `None`: the loop waited. `Err`: that is not remembered.
+    /// The iteration, before the present one, that contains this moment. `None`: the loop waited. `Err`: that
+    /// is not remembered.
     pub(super) fn iteration_at(&self, at_ns: u64) -> Result<Option<&Iteration>, Forgotten> {
         let after = self.iterations.partition_point(|iteration| iteration.end_ns <= at_ns);
         if after == 0 && self.iterations.len() >= MAX_ITERATIONS {
@@ -113,8 +115,8 @@ impl Looks {
         if self.last.slept { self.last.woken_ns } else { self.last.exit_ns }
     }
 
-    /// Between which two moments the findings of the loop's last look became ready. Where it slept, that is its wakeup, as far as that was seen. Otherwise it
-    /// is some moment between its last two looks.
+    /// Between which two moments the findings of the loop's last look became ready. Where it slept, that is
+    /// its wakeup, as far as that was seen. Otherwise it is some moment between its last two looks.
     pub const fn found_ready_ns(&self) -> (u64, u64) {
         if self.last.slept {
             (self.last.woken_ns.saturating_sub(self.last.undecided_ns), self.last.woken_ns)
@@ -145,7 +147,8 @@ impl Looks {
         at_ns >= self.before_ns
     }
 
-    /// The iteration after that of this moment: begin and end. `None`: it is not over, the loop slept before it, or it is not remembered.
+    /// The iteration after that of this moment: begin and end. `None`: it is not over, the loop slept before
+    /// it, or it is not remembered.
     pub(super) fn iteration_after(&self, at_ns: u64) -> Option<(u64, u64)> {
         let after = self.iterations.partition_point(|iteration| iteration.start_ns <= at_ns);
         let is_remembered = after > 0;
@@ -153,8 +156,9 @@ impl Looks {
         Some((next.start_ns, next.end_ns))
     }
 
-    /// Of what was read at this moment and shows itself in the present iteration: how many iterations ago it was read, where the first that came after begins, and
-    /// whether the loop made no call in any between. `None`: there is none between, or that is not remembered.
+    /// Of what was read at this moment and shows itself in the present iteration: how many iterations ago it
+    /// was read, where the first that came after begins, and whether the loop made no call in any
+    /// between. `None`: there is none between, or that is not remembered.
     pub(super) fn unseen_since(&self, read_ns: u64) -> Option<(usize, u64, bool)> {
         let first = self.iterations.partition_point(|iteration| iteration.start_ns <= read_ns);
         let between = self.iterations.range(first..);

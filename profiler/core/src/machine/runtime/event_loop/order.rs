@@ -1,13 +1,16 @@
 //! In which order asyncio resumes requests, and what that shows of the cause.
 //!
-//! In: what a loop reads for which request, and which request resumes, iteration by iteration. Out: whether a timer resumed the present request.
+//! In: what a loop reads for which request, and which request resumes, iteration by iteration. Out: whether a
+//! timer resumed the present request.
 //!
-//! In an iteration asyncio runs three kinds of callbacks, in this order (`BaseEventLoop._run_once` in `asyncio/base_events.py`, CPython 3.8 to 3.14). First
-//! come those that callbacks of the iteration before made ready, in that order. Then come the callbacks of what its look found ready. Last come those of timers
+//! In an iteration asyncio runs three kinds of callbacks, in this order (`BaseEventLoop._run_once` in
+//! `asyncio/base_events.py`, CPython 3.8 to 3.14). First come those that callbacks of the iteration before
+//! made ready, in that order. Then come the callbacks of what its look found ready. Last come those of timers
 //! that had come due by the end of that look.
 //!
-//! A callback of the iteration before makes a task resume. Take a request that resumes after one whose first bytes were read in the iteration before. Its cause
-//! came after that read: another read that the same look found ready, or a timer.
+//! A callback of the iteration before makes a task resume. Take a request that resumes after one whose first
+//! bytes were read in the iteration before. Its cause came after that read: another read that the same look
+//! found ready, or a timer.
 
 /// Requests distinguished. What resumes after another one stays unexplained.
 const MAX_HEARD: usize = 64;
@@ -15,7 +18,8 @@ const MAX_HEARD: usize = 64;
 /// For which requests the loop has read, and which of them have resumed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Order {
-    /// Requests whose heads were read in the present iteration, after everything that may have resumed others.
+    /// Requests whose heads were read in the present iteration, after everything that may have resumed
+    /// others.
     heard: Vec<u64>,
     /// The same for the iteration before.
     heard_before: Vec<u64>,

@@ -1,11 +1,14 @@
-//! How many iterations of a loop a server takes to pass a request on, from the read of its last bytes to the first thing that it does.
+//! How many iterations of a loop a server takes to pass a request on, from the read of its last bytes to the
+//! first thing that it does.
 //!
-//! In: what requests have of the loop; requests that do something for the first time since they were read. Out: whether such a one was ready all the time, and when others
-//! had the loop meanwhile.
+//! In: what requests have of the loop; requests that do something for the first time since they were read.
+//! Out: whether such a one was ready all the time, and when others had the loop meanwhile.
 //!
-//! A server may have several tasks for one request: one reads, one has the connection, one runs the application. Each resumes the next, which runs one
-//! iteration later, and most make no call. How many iterations that takes shows where a request has the loop to itself: the loop makes no call between its looks and does
-//! not sleep. Who waits there for a timer, for a back end or for a thread makes it sleep. One that takes as many iterations beside others did not wait for anything either.
+//! A server may have several tasks for one request: one reads, one has the connection, one runs the
+//! application. Each resumes the next, which runs one iteration later, and most make no call. How many
+//! iterations that takes shows where a request has the loop to itself: the loop makes no call between its
+//! looks and does not sleep. Who waits there for a timer, for a back end or for a thread makes it sleep. One
+//! that takes as many iterations beside others did not wait for anything either.
 
 use std::collections::VecDeque;
 
@@ -71,8 +74,8 @@ impl Passing {
         of_others.map(within).filter(|(start_ns, end_ns)| start_ns < end_ns)
     }
 
-    /// A request does something for the first time since it was read. Since when and until when it was surely passed on, unseen; `None`: it may have waited, or nothing lies
-    /// between.
+    /// A request does something for the first time since it was read. Since when and until when it was surely
+    /// passed on, unseen; `None`: it may have waited, or nothing lies between.
     pub(super) fn passed(&mut self, came: Came, looks: &Looks) -> Option<(u64, u64)> {
         if looks.slept_until_ns > came.read_ns {
             return None;
@@ -91,7 +94,8 @@ mod tests {
 
     const CAME: Came = Came { request: 7, read_ns: 105, after: After::Head };
 
-    /// A request is read at 105, and does something after so many looks that find something, beside others or alone.
+    /// A request is read at 105, and does something after so many looks that find something, beside others or
+    /// alone.
     fn after(iterations: u64, is_alone: bool, slept: bool) -> Looks {
         let waits: Vec<(u64, u64, u64)> = (0..=iterations)
             .map(|count| (90 + count * 20, 100 + count * 20, if slept && count == 1 { 5 } else { 0 }))

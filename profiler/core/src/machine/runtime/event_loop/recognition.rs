@@ -9,9 +9,11 @@ use crate::machine::wire::request::{LastChunks, RequestKey};
 #[derive(Clone, Debug, Default)]
 pub(in crate::machine) struct Recognition {
     /// It serves several connections at once. Either it reads requests and clients are among what it waits
-    /// for, or it has left one request unfinished for another, or it has answered one that it had left to wait for its listener.
+    /// for, or it has left one request unfinished for another, or it has answered one that it had left to
+    /// wait for its listener.
     pub(in crate::machine) confirmed: bool,
-    /// The request that it left last, not answered, to wait for its listener. If it answers that itself, it is a loop.
+    /// The request that it left last, not answered, to wait for its listener. If it answers that itself, it
+    /// is a loop.
     pub(in crate::machine) has_left: Option<RequestKey>,
     /// Only that it may be gevent's hub shows that it is a loop.
     pub(in crate::machine) is_hub: bool,
@@ -21,7 +23,8 @@ pub(in crate::machine) struct Recognition {
     pub(super) kind: &'static LoopKind,
     /// What its calls have shown of that.
     shown: Shown,
-    /// It read last in another context than the one in which it looks: asyncio runs each callback in its own.
+    /// It read last in another context than the one in which it looks: asyncio runs each callback in its
+    /// own.
     pub(in crate::machine) reads_beside: bool,
     /// How it writes last chunks.
     pub(in crate::machine) last_chunks: LastChunks,

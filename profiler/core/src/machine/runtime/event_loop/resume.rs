@@ -1,7 +1,8 @@
-//! What resumes a request that an event loop has left and that is not known to wait for anything: timers, wakeups.
+//! What resumes a request that an event loop has left and that is not known to wait for anything: timers,
+//! wakeups.
 //!
-//! In: the timeouts of the loop's waits; which request resumes after which of them, and after which request. Out: what it waited for, and until when. Where the
-//! calls do not show that, it is `unexplained`.
+//! In: the timeouts of the loop's waits; which request resumes after which of them, and after which request.
+//! Out: what it waited for, and until when. Where the calls do not show that, it is `unexplained`.
 
 use super::looks::{COLLECTING_ITERATIONS, Looks};
 use super::order::Order;
@@ -11,20 +12,22 @@ use crate::loop_kind::Resumes;
 use crate::phase::Phase;
 use crate::rule::Rule;
 
-/// Timeouts of waits are whole milliseconds, rounded up. The timer behind one is due less than this before its end.
+/// Timeouts of waits are whole milliseconds, rounded up. The timer behind one is due less than this before
+/// its end.
 const TIMEOUT_UNIT_NS: u64 = 1_000_000;
-/// gevent leaves to the next iteration what its greenlets made ready for one another, but only where that has taken longer than Python's switch interval. It
-/// looks at its clock after so many of them (`_run_callbacks` in `gevent/_ffi/loop.py`).
+/// gevent leaves to the next iteration what its greenlets made ready for one another, but only where that has
+/// taken longer than Python's switch interval. It looks at its clock after so many of them (`_run_callbacks`
+/// in `gevent/_ffi/loop.py`).
 const GEVENT_INTERVAL_NS: u64 = 5_000_000;
 /// See [`GEVENT_INTERVAL_NS`]. A greenlet that resumes makes at least one call.
 const GEVENT_CALLBACKS: u32 = 50;
 
-/// Iterations from a possible cause to the first call of the task that it resumed, where each task yields between two calls (trio). The first task runs on,
-/// resumes another, and that one shows it.
+/// Iterations from a possible cause to the first call of the task that it resumed, where each task yields
+/// between two calls (trio). The first task runs on, resumes another, and that one shows it.
 const LETTING_ITERATIONS: usize = 3;
 
-/// What resumed a request that was not known to wait for anything. It slept in this phase until `asleep_ns` at least, and was ready at `ready_ns` at the
-/// latest.
+/// What resumed a request that was not known to wait for anything. It slept in this phase until `asleep_ns`
+/// at least, and was ready at `ready_ns` at the latest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Resumed {
     pub(super) phase: Phase,
@@ -39,9 +42,11 @@ pub(super) struct Clues {
     due_ns: Option<u64>,
     /// When the timer was due that came due last.
     pub(super) timer_ns: Option<u64>,
-    /// When a wait with a timeout other than 0 last began, and until when no timer that was set by then was due.
+    /// When a wait with a timeout other than 0 last began, and until when no timer that was set by then was
+    /// due.
     undue: (u64, u64),
-    /// On gevent: a timer resumed the request that resumed first in the present iteration. Nothing was accepted or read since.
+    /// On gevent: a timer resumed the request that resumed first in the present iteration. Nothing was
+    /// accepted or read since.
     first: Option<Resumed>,
     /// In the present iteration a connection was accepted, or something that came was read.
     has_got: bool,
@@ -56,7 +61,8 @@ pub(super) struct Clues {
     pub(super) order: Order,
     /// When the wakeup came that another thread sent, and that was read last.
     pub(super) woken_ns: Option<u64>,
-    /// When a request (or what may be one) last did something, and when it last had before the present iteration.
+    /// When a request (or what may be one) last did something, and when it last had before the present
+    /// iteration.
     pub(super) ran_ns: u64,
     ran_before_ns: u64,
 }
@@ -72,7 +78,8 @@ impl Clues {
         self.first_answer_ns = 0;
     }
 
-    /// A wait's timeout shows when the next timer is due: a timer that came due while the loop was busy, or that ended its sleep.
+    /// A wait's timeout shows when the next timer is due: a timer that came due while the loop was busy, or
+    /// that ended its sleep.
     fn timers(&mut self, slice: &Slice, looks: &Looks) {
         let timeout_ms = match slice.call {
             Call::EpollWait { timeout_ms, .. } => timeout_ms,
@@ -111,8 +118,9 @@ impl Clues {
 }
 
 impl EventLoop {
-    /// When the loop looked, if a timer may have come due by then. The timeouts of waits are whole milliseconds, and the loop's clock is finer. So a timer that is
-    /// due within the next millisecond by the timeout may be due already.
+    /// When the loop looked, if a timer may have come due by then. The timeouts of waits are whole
+    /// milliseconds, and the loop's clock is finer. So a timer that is due within the next millisecond by
+    /// the timeout may be due already.
     pub(super) fn nearly_due_ns(&self) -> Option<u64> {
         let is_near = self
             .clues
@@ -121,8 +129,8 @@ impl EventLoop {
         (Rule::NearlyDue.holds() && is_near).then(|| self.looks.found_ns())
     }
 
-    /// Whether a request that the loop left at `left_ns` may have resumed in the present iteration. A timer, another thread's wakeup or another request may
-    /// have resumed it.
+    /// Whether a request that the loop left at `left_ns` may have resumed in the present iteration. A timer,
+    /// another thread's wakeup or another request may have resumed it.
     pub fn may_resume(&self, left_ns: u64) -> bool {
         let (told_ns, undue_ns) = self.clues.undue;
         let is_undue = |looked_ns: u64| told_ns >= left_ns && looked_ns < undue_ns;
@@ -151,15 +159,16 @@ impl EventLoop {
         self.may_resume(0) || self.may_resume(last_ns)
     }
 
-    /// Whether requests that resume in the present iteration do so independently of one another, as far as is known. On gevent all timers are over when the
-    /// loop handles what was ready.
+    /// Whether requests that resume in the present iteration do so independently of one another, as far as is
+    /// known. On gevent all timers are over when the loop handles what was ready.
     pub fn resumes_one_alone(&self) -> bool {
         let is_timer = self.is_timer_told() || self.looks.last.exit_ns >= self.clues.undue.1;
         !self.resumes_at_once()
             && !(self.runs_timers_first() && if self.clues.has_got { self.may_let() } else { is_timer })
     }
 
-    /// On gevent: a request that got its answer before the loop turned to the present one may have resumed others.
+    /// On gevent: a request that got its answer before the loop turned to the present one may have resumed
+    /// others.
     fn may_let(&self) -> bool {
         let turned_ns = self.left.turned_ns();
         self.clues.first_answer_ns > 0 && self.clues.first_answer_ns < turned_ns
@@ -178,8 +187,9 @@ impl EventLoop {
         is_told.then_some(self.looks.before_ns >= undue_ns)
     }
 
-    /// Requests resumed at this moment: when the timer came due that resumed them. `None`: none came due in the present iteration, or something else may have
-    /// resumed them, as a request had got an answer by then.
+    /// Requests resumed at this moment: when the timer came due that resumed them. `None`: none came due in
+    /// the present iteration, or something else may have resumed them, as a request had got an answer by
+    /// then.
     pub fn timer_of_iteration(&self, at_ns: u64) -> Option<u64> {
         let is_alone = self.clues.first_answer_ns == 0 && at_ns >= self.looks.last.exit_ns;
         let due_ns = self.clues.timer_ns.filter(|due_ns| *due_ns > self.looks.before_ns);
@@ -194,8 +204,9 @@ impl EventLoop {
             let is_told = Rule::TimerAtOnce.holds() && !asked;
             return self.own_timer(from_ns).filter(|_| is_told).unwrap_or(unknown);
         }
-        // On gevent timers run before the loop handles what was ready. After that a request resumes because another one resumed it. On asyncio a request with
-        // an answer resumes one iteration later. A request that it resumes in turn takes another iteration. On loops of which this is not known, any
+        // On gevent timers run before the loop handles what was ready. After that a request resumes because
+        // another one resumed it. On asyncio a request with an answer resumes one iteration later. A
+        // request that it resumes in turn takes another iteration. On loops of which this is not known, any
         // request may have resumed it that got an answer in the two iterations before.
         let (ran_since_ns, answered_since_ns) =
             (self.looks.iterations_ago_ns(0), self.looks.iterations_ago_ns(1));
@@ -225,7 +236,8 @@ impl EventLoop {
             (Some(timer_ns), woken_ns) if woken_ns.is_none_or(|at_ns| at_ns < since(RESUMING_ITERATIONS)) => {
                 Some(Resumed::at(Phase::Sleep, timer_ns))
             }
-            // The other thread may have worked for the request until then. So that time is not known to be a wait for a lock.
+            // The other thread may have worked for the request until then. So that time is not known to be a
+            // wait for a lock.
             (None, Some(woken_ns)) => Some(Resumed::at(Phase::Unexplained, woken_ns)),
             _ => None,
         }
@@ -252,13 +264,15 @@ impl EventLoop {
         matches!(self.kind().resumes, Resumes::NextIteration | Resumes::OwnAtOnce)
     }
 
-    /// Whoever waited for a timer or for its own descriptor resumes in the iteration that found it, in no order, as on trio.
+    /// Whoever waited for a timer or for its own descriptor resumes in the iteration that found it, in no
+    /// order, as on trio.
     pub(in crate::machine) fn resumes_at_once(&self) -> bool {
         self.kind().resumes == Resumes::OwnAtOnce
     }
 
-    /// The timer that resumed a request, on loops where it does so in the iteration that found it due. The request shows that by the next iteration. `None`: a
-    /// thread may have resumed it, or another request that has got an answer since.
+    /// The timer that resumed a request, on loops where it does so in the iteration that found it due. The
+    /// request shows that by the next iteration. `None`: a thread may have resumed it, or another request
+    /// that has got an answer since.
     fn own_timer(&self, from_ns: u64) -> Option<Resumed> {
         let since_ns = self.looks.iterations_ago_ns(RESUMING_ITERATIONS).max(from_ns.saturating_add(1));
         let timer_ns = self.clues.timer_ns.filter(|at_ns| *at_ns >= since_ns);
@@ -268,20 +282,23 @@ impl EventLoop {
         if last_ns > let_ns {
             return None;
         }
-        // It ran in the iteration that found the timer. Nothing shows which part of that iteration was its own.
+        // It ran in the iteration that found the timer. Nothing shows which part of that iteration was its
+        // own.
         let is_before = timer_ns < self.looks.before_ns;
         let ready_ns = if is_before { self.looks.last.enter_ns } else { self.looks.found_ns() };
         let ready_ns = ready_ns.max(timer_ns);
         self.not_before(Resumed { phase: Phase::Sleep, asleep_ns: timer_ns, ready_ns }, from_ns)
     }
 
-    /// The loop runs timers as soon as it has looked. Whoever has got what it waited for resumes others in the same iteration, as on gevent.
+    /// The loop runs timers as soon as it has looked. Whoever has got what it waited for resumes others in
+    /// the same iteration, as on gevent.
     pub(in crate::machine) fn runs_timers_first(&self) -> bool {
         self.kind().resumes == Resumes::TimersFirst
     }
 
-    /// Where every cause takes one iteration to resume a request, the cause came in the iteration before. If no request did anything in that one, nothing on
-    /// this thread resumed it. If another thread had, its wakeup would have been read. So it was a timer.
+    /// Where every cause takes one iteration to resume a request, the cause came in the iteration before. If
+    /// no request did anything in that one, nothing on this thread resumed it. If another thread had, its
+    /// wakeup would have been read. So it was a timer.
     fn timer_before(&self, from_ns: u64) -> Option<Resumed> {
         let (cause_ns, before_ns) = (self.looks.iterations_ago_ns(0), self.looks.iterations_ago_ns(1));
         let is_quiet = self.clues.ran_before_ns < cause_ns;
@@ -291,8 +308,9 @@ impl EventLoop {
         is_timer.then_some(Resumed { phase: Phase::Sleep, asleep_ns: before_ns, ready_ns: cause_ns })
     }
 
-    /// The loop has waited since the request was left, and the timeout of that wait says when its next timer is due. No timer can have resumed the request before
-    /// that. `None`: what resumed it came before, so it was no timer.
+    /// The loop has waited since the request was left, and the timeout of that wait says when its next timer
+    /// is due. No timer can have resumed the request before that. `None`: what resumed it came before, so
+    /// it was no timer.
     fn not_before(&self, resumed: Resumed, from_ns: u64) -> Option<Resumed> {
         let (told_ns, undue_ns) = self.clues.undue;
         if resumed.phase != Phase::Sleep || told_ns < from_ns {
@@ -302,8 +320,9 @@ impl EventLoop {
         (undue_ns <= resumed.ready_ns).then_some(Resumed { asleep_ns, ..resumed })
     }
 
-    /// A request resumes first of all in the present iteration, before anything was accepted or read. On gevent a timer did that, unless another thread's
-    /// wakeup was read. Its loop runs timers as soon as it has looked (with libuv, after what was ready). What greenlets made ready for one another runs
+    /// A request resumes first of all in the present iteration, before anything was accepted or read. On
+    /// gevent a timer did that, unless another thread's wakeup was read. Its loop runs timers as soon as
+    /// it has looked (with libuv, after what was ready). What greenlets made ready for one another runs
     /// before it looks, unless that takes too long.
     pub fn resumed_first(&mut self) {
         let is_all = self.looks.iteration_before().is_some_and(|iteration| {
@@ -319,7 +338,8 @@ impl EventLoop {
         }
     }
 
-    /// A connection was accepted, or a client's bytes were read. `request`: the one they belong to, and when its head was complete.
+    /// A connection was accepted, or a client's bytes were read. `request`: the one they belong to, and when
+    /// its head was complete.
     pub fn has_heard(&mut self, request: Option<(u64, Option<u64>)>) {
         self.clues.first = None;
         self.clues.has_got = true;
@@ -342,7 +362,8 @@ impl EventLoop {
         self.clues.has_got = true;
     }
 
-    /// A back end's answer was read, or something else that may resume any request. `only`: it resumes no request but this one.
+    /// A back end's answer was read, or something else that may resume any request. `only`: it resumes no
+    /// request but this one.
     pub fn has_read_answer(&mut self, at_ns: u64, only: Option<u64>) {
         self.has_answer(at_ns);
         self.clues.answer_read_ns = at_ns;

@@ -1,6 +1,7 @@
 //! What a request waited for that a loop had left: by what resumed it, and by what the loop's own waits show.
 //!
-//! In: waits of loops of each kind, what is read in between. Out: assertions on phases. All times are in tenths of a millisecond.
+//! In: waits of loops of each kind, what is read in between. Out: assertions on phases. All times are in
+//! tenths of a millisecond.
 
 mod kinds;
 

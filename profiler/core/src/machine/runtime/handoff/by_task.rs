@@ -1,6 +1,7 @@
 //! Threads of a loop's pool that a known Python task woke.
 //!
-//! In: the task that woke a thread, and when. Out: the request that the task works for, and that it has resumed by then.
+//! In: the task that woke a thread, and when. Out: the request that the task works for, and that it has
+//! resumed by then.
 
 use crate::event::Tid;
 use crate::machine::runtime::state::{Hand, View};
@@ -10,13 +11,15 @@ use crate::phase::Phase;
 /// The request whose Python task woke a thread.
 pub(super) fn key(state: View<'_>, tgid: Tid, loop_tid: Tid, task: Option<u64>) -> Option<RequestKey> {
     let event_loop = state.runtime.threads.get(loop_tid)?.event_loop.as_ref()?;
-    // A greenlet serves its connection. On asyncio the address may be another task's by now, unless tasks wait for their threads.
+    // A greenlet serves its connection. On asyncio the address may be another task's by now, unless tasks
+    // wait for their threads.
     let are_sure = event_loop.kind().has_greenlets() || state.runtime.pools.tasks_tell(tgid);
     let task = task.filter(|_| are_sure)?;
     event_loop.tasks.key(task).filter(|key| state.wire.connections.is_live(*key))
 }
 
-/// A request that the loop had left has resumed by then, as its task has woken a thread. What it waited for before that is explained now.
+/// A request that the loop had left has resumed by then, as its task has woken a thread. What it waited for
+/// before that is explained now.
 pub(super) fn has_resumed(state: &mut Hand<'_>, (number, id): RequestKey, loop_tid: Tid, woken_ns: u64) {
     let event_loop = state.runtime.threads.get(loop_tid).and_then(|thread| thread.event_loop.as_deref());
     let active =

@@ -1,6 +1,7 @@
 //! A loop resumes a request: which of the threads' jobs were the request's.
 //!
-//! In: the jobs of a pool, a request that resumes, the task in which it does. Out: the job's time as part of the request, and how sure that is.
+//! In: the jobs of a pool, a request that resumes, the task in which it does. Out: the job's time as part of
+//! the request, and how sure that is.
 
 use super::own_thread;
 use crate::event::Tid;
@@ -25,10 +26,12 @@ pub(in crate::machine) enum Collected {
 
 /// The loop resumes a request: jobs that were done for it become part of it.
 ///
-/// A job whose last note the loop read before `recent_ns` was for no request: the loop has handled that note since.
+/// A job whose last note the loop read before `recent_ns` was for no request: the loop has handled that note
+/// since.
 ///
-/// Where threads only help (`is_helped`: gevent), any greenlet gives jobs, in any order. There a request gets only the jobs that are known to be its own.
-/// `task`: the Python task in which the request resumes. What that task handed over is its own. Of several jobs, those of another task are not.
+/// Where threads only help (`is_helped`: gevent), any greenlet gives jobs, in any order. There a request gets
+/// only the jobs that are known to be its own. `task`: the Python task in which the request resumes. What
+/// that task handed over is its own. Of several jobs, those of another task are not.
 pub(in crate::machine) fn collect(
     state: &mut Hand<'_>,
     tgid: Tid,
@@ -71,8 +74,9 @@ pub(in crate::machine) fn collect(
         may_be_any_s: !is_helped && !active.pooled,
     };
     if !pool.jobs.iter().any(|job| job.key == Some(key)) {
-        // A thread that has worked for a request continues until the request is over, or until it has given a piece of the response. Otherwise it just has not
-        // noted anything since. Its task may have given another job.
+        // A thread that has worked for a request continues until the request is over, or until it has given a
+        // piece of the response. Otherwise it just has not noted anything since. Its task may have
+        // given another job.
         let works_on = active.pooled && !(active.response.has_begun && may_have_more);
         if works_on && !pool.jobs.iter().any(|job| wanted.is_told(job)) {
             return Collected::Nothing;
@@ -136,8 +140,8 @@ impl Wanted {
         self.fits(job) && (self.task.is_none() || job.handed.task.is_none())
     }
 
-    /// Whether the job's thread was woken for it. An attribution by order alone at the wakeup says less than the order of the notes: the loop resumes in that
-    /// order.
+    /// Whether the job's thread was woken for it. An attribution by order alone at the wakeup says less than
+    /// the order of the notes: the loop resumes in that order.
     fn is_own(&self, job: &Job) -> bool {
         self.may_be(job) && job.woken_for == Some(self.key) && !job.by_order
     }
@@ -146,8 +150,8 @@ impl Wanted {
         self.may_be(job) && self.may_be_any_s && (job.woken_for.is_none() || job.by_order)
     }
 
-    /// Gives it its job, and the jobs that its task handed over one after the other. Returns whether it is one of several, found by the order of their notes
-    /// alone. `None`: there is none.
+    /// Gives it its job, and the jobs that its task handed over one after the other. Returns whether it is
+    /// one of several, found by the order of their notes alone. `None`: there is none.
     fn give(&self, pool: &mut Pool, threads: &mut Threads) -> Option<bool> {
         let count = pool.jobs.iter().filter(|job| self.fits(job)).count();
         let own = pool.jobs.iter().filter(|job| self.is_own(job)).count();

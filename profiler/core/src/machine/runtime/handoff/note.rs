@@ -1,6 +1,7 @@
 //! What a thread of a pool reports to its loop.
 //!
-//! In: writes to the descriptor by which the loop is woken. Out: the job that the thread has done until then, for the request that resumes with it.
+//! In: writes to the descriptor by which the loop is woken. Out: the job that the thread has done until then,
+//! for the request that resumes with it.
 
 use super::reply;
 use crate::event::{Call, Slice};
@@ -88,7 +89,8 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, slice:
     });
 }
 
-/// Whether a thread only tidied up since its last note. It was woken for a request that is over, or has not been woken for another since.
+/// Whether a thread only tidied up since its last note. It was woken for a request that is over, or has not
+/// been woken for another since.
 fn tidies_up(
     waits_for_loop: bool,
     thread: &Thread,
@@ -100,8 +102,8 @@ fn tidies_up(
         return report.notes > 0 && !thread.pending.has_worked_and_waited();
     }
     match (&thread.pooled.works_for, &woken_for) {
-        // At the queue of jobs it took a job, whatever the loop had touched when it woke it. The same holds where that request was only the first in order of
-        // several.
+        // At the queue of jobs it took a job, whatever the loop had touched when it woke it. The same holds
+        // where that request was only the first in order of several.
         (None, Some(key)) if (thread.pooled.at_queue || thread.pooled.woken_by_order) && !is_live(key) => {
             false
         }

@@ -1,12 +1,15 @@
-//! Threads that an event loop makes for one request. asgiref gives each request a pool of one thread for its synchronous parts (Django's views under an ASGI
-//! server). That thread ends when its request is over.
+//! Threads that an event loop makes for one request. asgiref gives each request a pool of one thread for its
+//! synchronous parts (Django's views under an ASGI server). That thread ends when its request is over.
 //!
-//! In: threads made by the loop, their waits for the next part of the work, the loop's resuming of requests. Out: for which request each such thread works, as
-//! soon as that is known; since when it waited for the loop to give it more.
+//! In: threads made by the loop, their waits for the next part of the work, the loop's resuming of requests.
+//! Out: for which request each such thread works, as soon as that is known; since when it waited for the loop
+//! to give it more.
 //!
-//! A request makes such a thread as it runs. Which one? One that was read since the loop last slept, or whose thread has reported since then: a loop that sleeps
-//! has nothing left to resume. Where there are several of these, the initiator stays open until the loop answers a request. As a loop resumes in order, that
-//! request made the open thread that reported first. Threads that are kept for later requests are a pool like any other.
+//! A request makes such a thread as it runs. Which one? One that was read since the loop last slept, or whose
+//! thread has reported since then: a loop that sleeps has nothing left to resume. Where there are several of
+//! these, the initiator stays open until the loop answers a request. As a loop resumes in order, that request
+//! made the open thread that reported first. Threads that are kept for later requests are a pool like any
+//! other.
 
 use crate::event::{Slice, Tid};
 use crate::loop_kind::LoopThreads;
@@ -20,10 +23,12 @@ use crate::machine::wire::request::{HandedTo, RequestKey};
 
 /// Threads of one process that are remembered.
 const MAX_MADE: usize = 4096;
-/// Jobs that such a thread may get after its request is over, for tidying up. A thread that gets more is kept for others.
+/// Jobs that such a thread may get after its request is over, for tidying up. A thread that gets more is kept
+/// for others.
 const TIDYING_JOBS: u32 = 2;
 
-/// A thread was made by another one of its process. Where that is the loop's thread, it was made for a request.
+/// A thread was made by another one of its process. Where that is the loop's thread, it was made for a
+/// request.
 pub fn made(state: &mut Hand<'_>, tgid: Tid, (maker, child): (Tid, Tid), at_ns: u64) {
     let Some(pool) =
         state.runtime.pools.get(tgid).filter(|pool| pool.loop_tid == maker && !pool.own.are_kept())
@@ -73,7 +78,8 @@ fn only_resuming(state: View<'_>, pool: &Pool, tgid: Tid, at_ns: u64) -> Option<
     candidates.all(|key| key == Some(first)).then_some(first)
 }
 
-/// The loop has woken a thread that it made, and the thread resumes work for its request. Returns whether it does.
+/// The loop has woken a thread that it made, and the thread resumes work for its request. Returns whether it
+/// does.
 pub(super) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) -> bool {
     let Some(pool) = state.runtime.pools.get(slice.tgid) else { return false };
     let Some(mut made) = pool.own.made.get(&slice.tid).copied() else { return false };
@@ -114,7 +120,8 @@ pub(super) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, ex
     true
 }
 
-/// A thread that the loop made waits for more to do. What it did so far was for its request, whether it has reported or not.
+/// A thread that the loop made waits for more to do. What it did so far was for its request, whether it has
+/// reported or not.
 pub(in crate::machine) fn done(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice) {
     let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.own.has(slice.tid)) else {
         return;
@@ -151,8 +158,9 @@ pub(in crate::machine) fn done(state: &mut Hand<'_>, thread: &mut Thread, slice:
     });
 }
 
-/// The loop answers a request, and no thread that is known to work for it has reported anything since `since_ns`. Of the threads whose initiators are not
-/// known, the one that reported first worked for it. Returns that thread, and whether it was the only one.
+/// The loop answers a request, and no thread that is known to work for it has reported anything since
+/// `since_ns`. Of the threads whose initiators are not known, the one that reported first worked for it.
+/// Returns that thread, and whether it was the only one.
 pub(super) fn claim(pool: &mut Pool, key: RequestKey, since_ns: u64) -> Option<(Tid, bool)> {
     if pool.jobs.iter().any(|job| job.key == Some(key) && job.noted_ns >= since_ns) {
         return None;
@@ -176,9 +184,9 @@ pub(super) fn claim(pool: &mut Pool, key: RequestKey, since_ns: u64) -> Option<(
     Some((tid, is_only))
 }
 
-/// The loop resumes a request before the thread that it made for it has reported that it is done. Either the interpreter lock went to the loop in between, or
-/// another thread had reported and the loop looks at all of them. What the thread did counts as far as it is known.
-/// `false`: there is no room for it.
+/// The loop resumes a request before the thread that it made for it has reported that it is done. Either the
+/// interpreter lock went to the loop in between, or another thread had reported and the loop looks at all of
+/// them. What the thread did counts as far as it is known. `false`: there is no room for it.
 pub(super) fn in_flight(
     pool: &mut Pool,
     threads: &mut threads::Threads,
@@ -207,7 +215,8 @@ pub(super) fn in_flight(
     true
 }
 
-/// A thread has ended. One that was made for a request lives as long as the request. What it did and no request claimed was for none.
+/// A thread has ended. One that was made for a request lives as long as the request. What it did and no
+/// request claimed was for none.
 pub fn ended(state: &mut Hand<'_>, tgid: Tid, tid: Tid) {
     let Some(pool) = state.runtime.pools.get_mut(tgid) else { return };
     pool.working.retain(|(worker, _)| *worker != tid);

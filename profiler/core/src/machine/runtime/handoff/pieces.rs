@@ -1,13 +1,15 @@
 //! Threads of a pool that give the loop a response piece by piece.
 //!
-//! In: the wakeups of threads that have worked for a request. Out: whether they resume work for the same request.
+//! In: the wakeups of threads that have worked for a request. Out: whether they resume work for the same
+//! request.
 
 use crate::event::Slice;
 use crate::machine::runtime::state::View;
 use crate::machine::runtime::thread::Thread;
 
-/// Whether a thread that the loop woke continues with a request whose response it gives the loop piece by piece. It waits until each piece is taken. Where the
-/// loop writes later than it takes them, no part of that response is sent when it takes the first one.
+/// Whether a thread that the loop woke continues with a request whose response it gives the loop piece by
+/// piece. It waits until each piece is taken. Where the loop writes later than it takes them, no part of that
+/// response is sent when it takes the first one.
 pub(super) fn is_same_response(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
     let is_told = state.runtime.pools.get(slice.tgid).is_none_or(|pool| {
         thread.pooled.at_queue

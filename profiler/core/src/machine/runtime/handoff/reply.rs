@@ -1,12 +1,14 @@
-//! Threads that wait for the loop to take what they have reported, and then go on with the same job. Twisted's do (`blockingCallFromThread`).
+//! Threads that wait for the loop to take what they have reported, and then go on with the same job.
+//! Twisted's do (`blockingCallFromThread`).
 //!
-//! In: the wakeup of a thread by the loop, what the thread has reported last, the request that the loop had touched last. Out: whether the loop gave the thread a
-//! job, or took its report.
+//! In: the wakeup of a thread by the loop, what the thread has reported last, the request that the loop had
+//! touched last. Out: whether the loop gave the thread a job, or took its report.
 //!
-//! The loop takes what several threads have reported in one go, and sends the responses later. So it wakes such a thread before anything shows whose response
-//! that is. Until a pool is known for that, the request that the loop had touched last decides. A loop gives away one
-//! that it has just read and that no thread has taken. While it is known ([`Reports`]), the first wakeup after a
-//! thread's first note is no new job, unless the loop has handled that note before.
+//! The loop takes what several threads have reported in one go, and sends the responses later. So it wakes
+//! such a thread before anything shows whose response that is. Until a pool is known for that, the request
+//! that the loop had touched last decides. A loop gives away one that it has just read and that no thread has
+//! taken. While it is known ([`Reports`]), the first wakeup after a thread's first note is no new job, unless
+//! the loop has handled that note before.
 //!
 //! [`Reports`]: crate::machine::runtime::report::Reports
 
@@ -20,9 +22,11 @@ use crate::machine::runtime::state::{Hand, View};
 use crate::machine::runtime::thread::Thread;
 use crate::rule::Rule;
 
-/// The loop woke a thread at `woken_ns`, before any request had resumed with what the thread had reported. Returns whether the thread goes on with the same job.
+/// The loop woke a thread at `woken_ns`, before any request had resumed with what the thread had reported.
+/// Returns whether the thread goes on with the same job.
 ///
-/// This is asked only where the order of the loop is not known. Elsewhere a thread that is woken so early has its next job.
+/// This is asked only where the order of the loop is not known. Elsewhere a thread that is woken so early has
+/// its next job.
 pub(super) fn take(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, woken_ns: u64) -> bool {
     let view = state.view();
     let waker = waker(view, thread, slice).filter(|_| Rule::ReportsAwaited.holds());
@@ -45,7 +49,8 @@ pub(super) fn take(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, wok
     true
 }
 
-/// Whether a request that the loop had touched last, in that iteration, is one that it had read there and that no thread has taken.
+/// Whether a request that the loop had touched last, in that iteration, is one that it had read there and
+/// that no thread has taken.
 fn is_given(state: View<'_>, event_loop: &EventLoop, tgid: Tid, woken_ns: u64) -> bool {
     let iteration_ns = event_loop.looks.iteration_start_at(woken_ns);
     event_loop.left.touched_at(woken_ns).is_some_and(|(_, key)| {
@@ -63,8 +68,8 @@ pub(super) fn reported(state: &mut Hand<'_>, thread: &Thread, slice: &Slice, at_
     }
 }
 
-/// The loop wakes a thread once more that has reported nothing since it was last woken. Its last wait may have been for a lock, within the job of another
-/// request. So it is decided again for whom it works.
+/// The loop wakes a thread once more that has reported nothing since it was last woken. Its last wait may
+/// have been for a lock, within the job of another request. So it is decided again for whom it works.
 pub(super) fn give_back(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice) {
     if waker(state.view(), thread, slice).is_none() {
         return;
@@ -77,12 +82,14 @@ pub(super) fn give_back(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice
     }
 }
 
-/// Whether a thread's pool is known to wait until the loop has taken each report. What has become known since of the loop's order or of its tasks says more.
+/// Whether a thread's pool is known to wait until the loop has taken each report. What has become known since
+/// of the loop's order or of its tasks says more.
 pub(super) fn is_awaited(state: View<'_>, thread: &Thread, tgid: Tid) -> bool {
     untold(state, thread, tgid).is_some_and(|(pool, _)| pool.reports.are_awaited())
 }
 
-/// The pool and the loop that woke a thread, where nothing shows in which order that loop resumes requests, or what its tasks do.
+/// The pool and the loop that woke a thread, where nothing shows in which order that loop resumes requests,
+/// or what its tasks do.
 fn waker<'a>(state: View<'a>, thread: &Thread, slice: &Slice) -> Option<(&'a Pool, &'a EventLoop)> {
     untold(state, thread, slice.tgid).filter(|(pool, _)| pool.loop_tid == slice.woken.by_tid)
 }

@@ -43,7 +43,8 @@ fn a_pool_is_taken_to_wait_for_its_loop_only_as_long_as_the_order_of_that_is_not
     }
 }
 
-/// A thread, the address at which it waits, from when to when, and who ends that. `true`: it writes a note first.
+/// A thread, the address at which it waits, from when to when, and who ends that. `true`: it writes a note
+/// first.
 type Wait = (Tid, u64, (u64, u64), Tid, bool);
 
 #[test]

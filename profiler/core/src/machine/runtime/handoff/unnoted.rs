@@ -1,16 +1,17 @@
 //! Jobs whose result the loop has before a note of the thread is seen.
 //!
-//! In: a request that resumes, the thread that was woken for it. Out: what is seen of the thread until now, as part of the request.
+//! In: a request that resumes, the thread that was woken for it. Out: what is seen of the thread until now,
+//! as part of the request.
 //!
-//! There are two reasons for a missing note. The interpreter lock went to the loop before the thread could write it. Or another thread's note was pending: then
-//! libuv writes none (`uv_async_send`), as under uvloop.
+//! There are two reasons for a missing note. The interpreter lock went to the loop before the thread could
+//! write it. Or another thread's note was pending: then libuv writes none (`uv_async_send`), as under uvloop.
 
 use crate::event::Tid;
 use crate::machine::runtime::state::Hand;
 use crate::machine::wire::request::{HandedTo, RequestKey};
 
-/// The loop resumes a request whose thread has handed back its result, and no note of the thread is seen. What is seen of the thread until now was for that
-/// request.
+/// The loop resumes a request whose thread has handed back its result, and no note of the thread is seen.
+/// What is seen of the thread until now was for that request.
 pub(in crate::machine) fn take_back(state: &mut Hand<'_>, tgid: Tid, key: RequestKey, handed_to: HandedTo) {
     let Some(thread) = state.runtime.threads.get_mut(handed_to.tid) else { return };
     let Some(active) = state.wire.connections.active_mut(key) else { return };

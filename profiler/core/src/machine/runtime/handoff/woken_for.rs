@@ -1,6 +1,7 @@
 //! For which request the loop woke a thread of its pool.
 //!
-//! In: the wakeup, the requests that the loop has read, touched and left. Out: the request, and whether only the order of several decides.
+//! In: the wakeup, the requests that the loop has read, touched and left. Out: the request, and whether only
+//! the order of several decides.
 
 use crate::event::Tid;
 use crate::loop_kind::{LoopThreads, Resumes};
@@ -9,8 +10,9 @@ use crate::machine::runtime::state::View;
 use crate::machine::wire::request::RequestKey;
 use crate::rule::Rule;
 
-/// For which request the loop woke a thread, and whether only order decides between several. It is the request that the loop had touched last in that
-/// iteration. If it had touched none, or jobs stand in one queue, it is the first that it had left and that no thread has taken.
+/// For which request the loop woke a thread, and whether only order decides between several. It is the
+/// request that the loop had touched last in that iteration. If it had touched none, or jobs stand in one
+/// queue, it is the first that it had left and that no thread has taken.
 pub(super) fn woken_for(
     state: View<'_>,
     tgid: Tid,
@@ -63,7 +65,8 @@ pub(super) fn is_untaken(state: View<'_>, tgid: Tid, key: RequestKey, woken_ns: 
     }) && !super::is_worked_for(state, tgid, key)
 }
 
-/// Whether only order said that another one than this was the one that a thread was woken for, while this one waited, too.
+/// Whether only order said that another one than this was the one that a thread was woken for, while this one
+/// waited, too.
 fn may_be_of_another(state: View<'_>, parked: &[RequestKey], key: RequestKey) -> bool {
     let connections = &state.wire.connections;
     let read_ns = connections.service_start_ns(key);

@@ -1,25 +1,29 @@
-//! What a client sends on a connection whose server does the TLS itself: which part is the handshake, and which is requests.
+//! What a client sends on a connection whose server does the TLS itself: which part is the handshake, and
+//! which is requests.
 //!
-//! In: bytes read from the client, of which the headers of records are known (`redact`). Out: [`Step`]s as of any requests, without heads; bytes of no
-//! request have [`Step::outside`]. A request is the application data that the client sends after the server's. More is not known of it. In TLS 1.3 the
-//! encrypted end of the client's handshake looks like application data. Only its place and its length distinguish it.
+//! In: bytes read from the client, of which the headers of records are known (`redact`). Out: [`Step`]s as of
+//! any requests, without heads; bytes of no request have [`Step::outside`]. A request is the application data
+//! that the client sends after the server's. More is not known of it. In TLS 1.3 the encrypted end of the
+//! client's handshake looks like application data. Only its place and its length distinguish it.
 
 use super::request_head::RequestHead;
 use super::{Step, Steps, lay};
 use crate::tls::{Content, Header, Next, Partial};
 
-/// Most bytes of an encrypted Finished up to TLS 1.2: CBC with SHA-384 has 96. A longer record in its place is a ClientHello, sent again after a
-/// HelloRetryRequest (RFC 8446 appendix D.4). No ClientHello of TLS 1.3 is that short.
+/// Most bytes of an encrypted Finished up to TLS 1.2: CBC with SHA-384 has 96. A longer record in its place
+/// is a ClientHello, sent again after a HelloRetryRequest (RFC 8446 appendix D.4). No ClientHello of TLS 1.3
+/// is that short.
 const FINISHED_MAX_BYTES: u16 = 128;
-/// Bytes of the client's Finished in TLS 1.3: 4, a hash of 32 or 48, the type, a tag of 8 or 16 (RFC 8446 sections 4.4.4, 5.2).
+/// Bytes of the client's Finished in TLS 1.3: 4, a hash of 32 or 48, the type, a tag of 8 or 16 (RFC 8446
+/// sections 4.4.4, 5.2).
 const FINISHED_BYTES: [u16; 3] = [45, 53, 69];
-/// Bytes of the client's Finished up to TLS 1.2, in records with no more padding than they need. They are 16, and what ChaCha20 or CCM-8, AES-GCM, and CBC
-/// with its hashes add.
+/// Bytes of the client's Finished up to TLS 1.2, in records with no more padding than they need. They are 16,
+/// and what ChaCha20 or CCM-8, AES-GCM, and CBC with its hashes add.
 const OLDER_FINISHED_BYTES: [u16; 6] = [32, 40, 64, 68, 80, 96];
 /// Bytes of an alert in TLS 1.3: 2, the type, a tag of 8 or 16. No request begins with two bytes.
 const ALERT_BYTES: [u16; 2] = [11, 19];
-/// Bytes of `100 Continue` with its empty line as one record: 25, a header of 5, and what AES-GCM or ChaCha20 add in TLS 1.3
-/// (17) and 1.2 (24, 16). No response is that short.
+/// Bytes of `100 Continue` with its empty line as one record: 25, a header of 5, and what AES-GCM or ChaCha20
+/// add in TLS 1.3 (17) and 1.2 (24, 16). No response is that short.
 const INTERIM_BYTES: [u64; 3] = [47, 54, 46];
 /// Bytes of a farewell (close_notify) as one record: 2, a header of 5, and the same additions.
 const FAREWELL_BYTES: [u64; 3] = [24, 31, 23];
@@ -33,7 +37,8 @@ enum Stage {
     Plain,
     /// Encrypted from now on: its Finished is to come.
     Changed,
-    /// Encrypted messages of its handshake came (a certificate), and no Finished that is recognized. `answered`: the server has written since.
+    /// Encrypted messages of its handshake came (a certificate), and no Finished that is recognized.
+    /// `answered`: the server has written since.
     Ending { answered: bool },
     /// Application data are requests.
     Done,
@@ -62,11 +67,13 @@ pub(super) struct Encrypted {
     open: bool,
     /// Its first record is whole.
     has_record: bool,
-    /// The last read held the end of the handshake of TLS 1.3: the server may write its tickets before anything else.
+    /// The last read held the end of the handshake of TLS 1.3: the server may write its tickets before
+    /// anything else.
     before_tickets: bool,
     /// The client has sent an alert, which may be its farewell.
     has_alerted: bool,
-    /// What the length of its Finished shows, in the latest TLS or an older one: how much longer a record is than what it holds.
+    /// What the length of its Finished shows, in the latest TLS or an older one: how much longer a record is
+    /// than what it holds.
     finished: Option<Finished>,
     /// OpenSSL's object of the connection; 0: not known.
     pub(super) session: u64,
@@ -99,8 +106,8 @@ impl Encrypted {
         }
     }
 
-    /// Most bytes that the client sends without a request: a `KeyUpdate` (older TLS has no such message) and its farewell. `None`: its cipher is not known,
-    /// or it pads its records.
+    /// Most bytes that the client sends without a request: a `KeyUpdate` (older TLS has no such message) and
+    /// its farewell. `None`: its cipher is not known, or it pads its records.
     pub(super) fn quiet_bytes(&self) -> Option<u32> {
         /// Bytes of a `KeyUpdate` and of a `close_notify`.
         const MESSAGES: u32 = 5 + 2;
@@ -126,8 +133,9 @@ impl Encrypted {
         self.open && !self.lost && self.owner == Owner::Request && self.owed_bytes > 0
     }
 
-    /// The server wrote `bytes`, the first since the request began. `same_turn`: its thread has waited for nothing since it read the request. Says whether
-    /// they are no answer: tickets for later connections, or `100 Continue`.
+    /// The server wrote `bytes`, the first since the request began. `same_turn`: its thread has waited for
+    /// nothing since it read the request. Says whether they are no answer: tickets for later connections,
+    /// or `100 Continue`.
     pub(super) fn is_no_answer(&mut self, bytes: u64, same_turn: bool) -> bool {
         let tickets = std::mem::take(&mut self.before_tickets) && same_turn;
         tickets || INTERIM_BYTES.contains(&bytes)
@@ -160,7 +168,8 @@ impl Encrypted {
         lay(total_bytes, captured, |rest, captured| self.take(rest, captured))
     }
 
-    /// Traffic has turned, and with it a capture begins: where it begins with a record, records are known again.
+    /// Traffic has turned, and with it a capture begins: where it begins with a record, records are known
+    /// again.
     fn resume(&mut self, captured: &[u8]) {
         if self.lost && crate::tls::begins(captured) {
             (self.lost, self.owed_bytes, self.header) = (false, 0, Partial::default());
@@ -198,8 +207,8 @@ impl Encrypted {
         if self.lost { self.take_lost(rest, captured) } else { Step { bytes, ..step(false, false) } }
     }
 
-    /// Bytes of unknown records. They belong to the request that is being received. If there is none, the handshake is over and nothing was captured, they
-    /// begin a new one.
+    /// Bytes of unknown records. They belong to the request that is being received. If there is none, the
+    /// handshake is over and nothing was captured, they begin a new one.
     fn take_lost(&mut self, rest: u64, captured: &[u8]) -> Step<RequestHead> {
         let begins = !self.open && self.stage == Stage::Done && captured.is_empty();
         self.open |= begins;
@@ -315,7 +324,8 @@ mod tests {
         let apart = &[(20, 1), (23, 900), (23, 281), (23, 69)];
         assert_eq!(begun(&[&[(22, 512)], apart, &[(23, 80)]]), [0, 0, 1]);
         assert_eq!(begun(&[&[(22, 512)], &[(20, 1), (23, 25), (23, 53), (23, 80)]]), [0, 1]);
-        // In one record with the Finished, whose length then tells nothing: what follows the server's tickets does.
+        // In one record with the Finished, whose length then tells nothing: what follows the server's tickets
+        // does.
         assert_eq!(begun(&[&[(22, 512)], &[(20, 1), (23, 1200)], &[(23, 80)]]), [0, 0, 1]);
     }
 

@@ -42,7 +42,8 @@ impl Inbound {
         Self { uncertain: true, ..Self::default() }
     }
 
-    /// Whether the head of the request that is being received has been read; of one that is encrypted, its first record.
+    /// Whether the head of the request that is being received has been read; of one that is encrypted, its
+    /// first record.
     pub fn head_complete(&self) -> bool {
         match &self.encrypted {
             Some(encrypted) => encrypted.has_record(),
@@ -50,7 +51,8 @@ impl Inbound {
         }
     }
 
-    /// Whether a head has begun and more of it must come: no application knows of that request yet. Not known of encrypted bytes.
+    /// Whether a head has begun and more of it must come: no application knows of that request yet. Not known
+    /// of encrypted bytes.
     pub const fn in_head(&self) -> bool {
         self.encrypted.is_none() && matches!(self.state, State::Head)
     }
@@ -63,7 +65,8 @@ impl Inbound {
         }
     }
 
-    /// Whether more bytes must come before the request is whole: the end of its head, or of a body of a known size.
+    /// Whether more bytes must come before the request is whole: the end of its head, or of a body of a known
+    /// size.
     pub fn surely_owes(&self) -> bool {
         match &self.encrypted {
             Some(encrypted) => encrypted.owes(),
@@ -93,8 +96,9 @@ impl Inbound {
         self.encrypted.as_ref()?.quiet_bytes()
     }
 
-    /// The server wrote `bytes` in TLS. `same_turn`: its thread has waited for nothing since it read the request that is being received. Of a request that
-    /// is `answered`: since it wrote to it. Says whether they are no answer.
+    /// The server wrote `bytes` in TLS. `same_turn`: its thread has waited for nothing since it read the
+    /// request that is being received. Of a request that is `answered`: since it wrote to it. Says
+    /// whether they are no answer.
     pub fn is_no_answer(&mut self, bytes: u64, answered: bool, same_turn: bool) -> bool {
         let Some(encrypted) = &mut self.encrypted else { return false };
         encrypted.answered();
@@ -167,7 +171,8 @@ impl Inbound {
                 self.buffer = known.into_owned();
                 step.bytes = rest;
             }
-            // Longer than what is captured: it is HTTP, but where its head ends is not known. Its first line is.
+            // Longer than what is captured: it is HTTP, but where its head ends is not known. Its first line
+            // is.
             Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
                 step.head = RequestHead::of_cut_off(&known);
                 self.opaque(&mut step, rest);
@@ -184,7 +189,8 @@ impl Inbound {
         step
     }
 
-    /// The same in the uwsgi protocol, of which this much was there before, and this is known. `all`: everything of this read is captured.
+    /// The same in the uwsgi protocol, of which this much was there before, and this is known. `all`:
+    /// everything of this read is captured.
     fn take_packet(
         &mut self,
         step: &mut Step<RequestHead>,

@@ -1,7 +1,7 @@
 //! The responses on one connection.
 //!
-//! In: bytes written to the client, the captured ones first, and whether the write began with a status line. Out: a
-//! [`Step`] per response that they touch.
+//! In: bytes written to the client, the captured ones first, and whether the write began with a status line.
+//! Out: a [`Step`] per response that they touch.
 
 use std::mem::MaybeUninit;
 
@@ -17,7 +17,8 @@ pub struct ResponseHead {
     pub status: u16,
     /// Interim (1xx): the final response is still to come.
     pub interim: bool,
-    /// The server says that it will close the connection after this response, or its end is the connection's.
+    /// The server says that it will close the connection after this response, or its end is the
+    /// connection's.
     pub closes: bool,
     /// Its first header is `Connection`.
     pub connection_first: bool,
@@ -69,7 +70,8 @@ enum OpenEnd {
     Encrypted,
 }
 
-/// A last chunk without trailers, `0\r\n\r\n` (RFC 9112 section 7.1). The shortest of the others has six bytes.
+/// A last chunk without trailers, `0\r\n\r\n` (RFC 9112 section 7.1). The shortest of the others has six
+/// bytes.
 const LAST_CHUNK_BYTES: u64 = 5;
 
 impl Outbound {
@@ -78,8 +80,8 @@ impl Outbound {
         matches!(self.state, State::Body(Body::UntilTurn))
     }
 
-    /// Whether the response under way has such an end, and nothing written looks like it. The end is not seen if the server writes the last chunk together
-    /// with bytes before it.
+    /// Whether the response under way has such an end, and nothing written looks like it. The end is not seen
+    /// if the server writes the last chunk together with bytes before it.
     pub const fn may_have_more(&self) -> bool {
         let is_open = match self.open_end {
             OpenEnd::Chunk { is_last } => !is_last,
@@ -142,7 +144,8 @@ impl Outbound {
         self.buffer.clear();
     }
 
-    /// Takes `total_bytes` written at once, of which the first `captured.len()` are known. `to_head`: the request being answered is a HEAD request.
+    /// Takes `total_bytes` written at once, of which the first `captured.len()` are known. `to_head`: the
+    /// request being answered is a HEAD request.
     pub fn push(
         &mut self,
         total_bytes: u64,
@@ -196,7 +199,8 @@ impl Outbound {
                 let interim = is_interim(status);
                 let Framing { length, chunked, .. } = framing(response.headers);
                 let bodiless = to_head || interim || matches!(status, 204 | 304);
-                // Servers end a chunked response to HEAD like any other: with its last chunk, though none was sent.
+                // Servers end a chunked response to HEAD like any other: with its last chunk, though none was
+                // sent.
                 let bodiless = bodiless && !(to_head && chunked);
                 let ends_with_connection = !bodiless && !chunked && length.is_none();
                 step.head = Some(ResponseHead {

@@ -1,7 +1,7 @@
 //! A request's head in the uwsgi protocol, as front ends speak it to uWSGI.
 //!
-//! In: captured bytes, redacted, so hostile. Out: what the packet's variables say of the request, as far as they are
-//! there. What is not a packet of a WSGI request is not taken for one.
+//! In: captured bytes, redacted, so hostile. Out: what the packet's variables say of the request, as far as
+//! they are there. What is not a packet of a WSGI request is not taken for one.
 
 use super::request_head::{RequestHead, path_of};
 use crate::model::request_start::Said;
@@ -84,7 +84,8 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// The head. Its path is the target as the client sent it, as in HTTP. If the front end does not name that, it is the path that it made of it.
+    /// The head. Its path is the target as the client sent it, as in HTTP. If the front end does not name
+    /// that, it is the path that it made of it.
     fn head(&self) -> Option<RequestHead> {
         let path = [self.target, self.path].into_iter().flatten().find(|path| path.starts_with(b"/"))?;
         let method = self.method?.to_owned();

@@ -41,7 +41,8 @@ impl RequestHead {
         }
     }
 
-    /// What is known of a head that begins with these bytes; `None`: they begin with none, or not even its first line is whole.
+    /// What is known of a head that begins with these bytes; `None`: they begin with none, or not even its
+    /// first line is whole.
     pub(in crate::machine) fn of_bytes(bytes: &[u8]) -> Option<Self> {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut request = httparse::Request::new(&mut headers);
@@ -65,8 +66,8 @@ impl RequestHead {
     }
 }
 
-/// The path of a request target (RFC 9112 section 3.2), without the query. In an absolute target the part before the
-/// path is redacted already.
+/// The path of a request target (RFC 9112 section 3.2), without the query. In an absolute target the part
+/// before the path is redacted already.
 pub(super) fn path_of(target: &str) -> String {
     let path = if target.starts_with('/') {
         target

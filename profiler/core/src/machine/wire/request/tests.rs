@@ -32,7 +32,8 @@ fn cpu(start_ns: u64, end_ns: u64) -> Piece {
     Piece { account, cpu: Phase::Cpu, ..Piece::unknown(start_ns, end_ns) }
 }
 
-/// A thread known since `since_ns` gives it these stretches of CPU time. Returns what was taken, and the time that the thread keeps for itself.
+/// A thread known since `since_ns` gives it these stretches of CPU time. Returns what was taken, and the time
+/// that the thread keeps for itself.
 fn advance(active: &mut Active, stretches: &[(u64, u64)], own_start_ns: u64, since_ns: u64) -> (Taken, u64) {
     let mut pending = Pending::default();
     stretches.iter().for_each(|(start_ns, end_ns)| pending.push(cpu(*start_ns, *end_ns)));

@@ -1,4 +1,5 @@
-//! Which processes there are, what each has loaded, and which listeners it holds, as they come and go and numbers are given again.
+//! Which processes there are, what each has loaded, and which listeners it holds, as they come and go and
+//! numbers are given again.
 //!
 //! In: births, ends, sights of processes and listeners. Out: assertions.
 

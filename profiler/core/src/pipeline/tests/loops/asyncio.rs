@@ -1,6 +1,7 @@
 //! Loops of asyncio: what the order in which they go on with requests shows.
 //!
-//! In: scripts of a loop's thread that answers nothing in the iteration in which it was read. Out: assertions. Times are in microseconds in the scripts.
+//! In: scripts of a loop's thread that answers nothing in the iteration in which it was read. Out:
+//! assertions. Times are in microseconds in the scripts.
 
 use super::tasks::{FIRST, SECOND};
 use super::*;
@@ -24,7 +25,8 @@ fn of(requests: &[Request], start_ns: u64) -> &Request {
 }
 
 /// ```text
-/// loop: read 9, look, python 30, (look, read 10, look, python 500, write 10) twice; the last time then: read 11, look, python 20, write 11,
+/// loop: read 9, look, python 30, (look, read 10, look, python 500, write 10) twice; the last time then: read
+/// 11, look, python 20, write 11,
 ///       python 40, write 9
 /// ```
 #[test]
@@ -95,7 +97,8 @@ impl Script {
 }
 
 /// ```text
-/// loop: read 9, look, socket, connect, look, read 10, look, socket, connect, look, send twice, look, recv twice, look,
+/// loop: read 9, look, socket, connect, look, read 10, look, socket, connect, look, send twice, look, recv
+/// twice, look,
 ///       epoll_ctl (9 takes its back end off the list), python 300, epoll_ctl (10 does so), python 50, write 10, look, write 9
 ///                                                       `answers`: 10 writes its answer there, and takes nothing off
 /// ```
@@ -126,7 +129,8 @@ fn time_between_two_requests_that_may_both_have_run_is_unexplained_in_both() {
 }
 
 /// ```text
-/// loop: read 10, look, socket, connect, look, send, look, read 9, look, python 30 (it wants what 10 has), look until a timer comes due 15 000,
+/// loop: read 10, look, socket, connect, look, send, look, read 9, look, python 30 (it wants what 10 has),
+/// look until a timer comes due 15 000,
 ///       recv, look, epoll_ctl (10 takes its back end off the list), write 10, look, python 40, write 9
 /// ```
 #[test]
@@ -154,10 +158,12 @@ fn who_resumes_after_another_has_had_its_answer_may_have_been_let_by_that_one_th
     assert!(us(let_go, Phase::Unexplained) > 15_000, "{let_go:?}");
 }
 
-/// What lets a request go on is read in one iteration. It computes in the next, makes no call there, and then sleeps.
+/// What lets a request go on is read in one iteration. It computes in the next, makes no call there, and then
+/// sleeps.
 ///
 /// ```text
-/// loop: read 9, look, socket, connect, look, send, look 8000, recv, read 10, look, python 2000, write 10, look 1950 (the timer), look, write 9
+/// loop: read 9, look, socket, connect, look, send, look 8000, recv, read 10, look, python 2000, write 10,
+/// look 1950 (the timer), look, write 9
 ///       `head`: read 9 and read 10 in one iteration, then the same from there
 /// ```
 #[test]
@@ -185,7 +191,8 @@ fn who_computes_once_it_was_read_and_then_sleeps_has_slept_only_after_that() {
 /// A look that finds its back end's connection ready, and a read of it that finds nothing, resume nobody.
 ///
 /// ```text
-/// loop: read 9, look, socket, connect, look, send, look 8000, recv nothing, read 10, look, python 2000, write 10, look 1950 (the timer), look, write 9
+/// loop: read 9, look, socket, connect, look, send, look 8000, recv nothing, read 10, look, python 2000,
+/// write 10, look 1950 (the timer), look, write 9
 /// ```
 #[test]
 fn who_read_nothing_of_its_back_end_did_not_run_in_the_iteration_after() {
@@ -204,10 +211,12 @@ fn who_read_nothing_of_its_back_end_did_not_run_in_the_iteration_after() {
     assert_eq!(us(waited, Phase::Unexplained), 0, "{waited:?}");
 }
 
-/// What an asyncio task reads itself (`loop.sock_recv`) it has at once: it runs on in the iteration that reads, and not in the one after.
+/// What an asyncio task reads itself (`loop.sock_recv`) it has at once: it runs on in the iteration that
+/// reads, and not in the one after.
 ///
 /// ```text
-/// loop: read 9, look; task 1: socket, connect; look, send, look 8000; task 1: recv; read 10, look, python 2000, write 10, look 1950 (the timer), look; task 1:
+/// loop: read 9, look; task 1: socket, connect; look, send, look 8000; task 1: recv; read 10, look, python
+/// 2000, write 10, look 1950 (the timer), look; task 1:
 ///       write 9
 /// ```
 #[test]
@@ -229,11 +238,13 @@ fn who_reads_its_answer_in_its_own_task_did_not_run_unseen_in_the_iteration_afte
     assert_eq!(us(slept, Phase::Unexplained), 0, "{slept:?}");
 }
 
-/// The second of two pipelined requests begins once the first is answered, in that iteration or in the next one. Whether it computes or sleeps then, no
-/// call shows. Its client is not slow, though it sends a third request meanwhile.
+/// The second of two pipelined requests begins once the first is answered, in that iteration or in the next
+/// one. Whether it computes or sleeps then, no call shows. Its client is not slow, though it sends a third
+/// request meanwhile.
 ///
 /// ```text
-/// loop: read 9 (two heads), read 10, look, python 20, write 9 (the first), python 400, write 10, look, python 30, look 5000 (the timer), look, write 9 (the second)
+/// loop: read 9 (two heads), read 10, look, python 20, write 9 (the first), python 400, write 10, look,
+/// python 30, look 5000 (the timer), look, write 9 (the second)
 ///       `sends`: read 9 (a third head) instead of that timer
 /// ```
 #[test]
@@ -261,7 +272,8 @@ fn a_pipelined_request_waits_until_the_one_before_is_answered_and_what_it_does_t
 /// uvicorn has a timer of its own ten times a second.
 ///
 /// ```text
-/// loop: accept 9, read half a head, look 80 (the loop's own timer), python 20, look 20, read the rest, write 9
+/// loop: accept 9, read half a head, look 80 (the loop's own timer), python 20, look 20, read the rest, write
+/// 9
 /// ```
 #[test]
 fn a_request_whose_head_is_not_whole_is_not_said_to_sleep_when_a_timer_comes_due() {

@@ -1,6 +1,8 @@
-//! Tasks that a request's own task has made: `asyncio.gather`, and `wait_for` before CPython 3.12. They answer no client.
+//! Tasks that a request's own task has made: `asyncio.gather`, and `wait_for` before CPython 3.12. They
+//! answer no client.
 //!
-//! In: scripts of a loop's thread and of the tasks that it is at. Out: assertions. Times are in microseconds in the scripts.
+//! In: scripts of a loop's thread and of the tasks that it is at. Out: assertions. Times are in microseconds
+//! in the scripts.
 
 use super::tasks::{FIRST, SECOND, THIRD};
 use super::*;
@@ -40,7 +42,8 @@ fn of(requests: &[Request], came: u64) -> &Request {
 }
 
 /// ```text
-/// asyncio: read 9, look, (task 1 makes two), look, one connects A, the other B, look 300, they send, look 4 000, receive A, look, python 5, look,
+/// asyncio: read 9, look, (task 1 makes two), look, one connects A, the other B, look 300, they send, look 4
+/// 000, receive A, look, python 5, look,
 ///          python 2, look 2 000, receive B, look, python 5, look, python 2, look, task 1: python 20, writes 9
 /// ```
 #[test]
@@ -61,8 +64,9 @@ fn two_tasks_of_a_request_that_is_alone_ask_for_it() {
     assert_eq!((report.paired_by_order, report.back_ends_unknown), (2, 0));
 }
 
-/// Two requests at once, each with two such tasks. Either the second one comes while those of the first one wait for their answers (`apart`), or both are read
-/// in one iteration: then any of the four tasks may be of either.
+/// Two requests at once, each with two such tasks. Either the second one comes while those of the first one
+/// wait for their answers (`apart`), or both are read in one iteration: then any of the four tasks may be of
+/// either.
 #[test]
 fn what_tasks_of_one_of_two_requests_ask_is_nobody_s_unless_the_other_cannot_have_made_them() {
     for apart in [false, true] {
@@ -95,7 +99,8 @@ fn what_tasks_of_one_of_two_requests_ask_is_nobody_s_unless_the_other_cannot_hav
         if apart {
             assert_eq!((waited, unexplained, unknown), (all_us, [0, 0], 0));
         } else {
-            // The last of the four answers can only be the second one's, as the first one has resumed before it.
+            // The last of the four answers can only be the second one's, as the first one has resumed before
+            // it.
             assert_eq!((waited[0], unknown), (0, 3), "{:?}", first.phases);
             assert!(waited[1] > 4000 && waited[1] <= all_us[1], "{:?}", other.phases);
             assert!(unexplained[0] > 2000, "{:?}", first.phases);

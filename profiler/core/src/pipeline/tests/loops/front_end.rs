@@ -1,6 +1,7 @@
 //! Loops of front ends that are traced with the server: who asks the server behind.
 //!
-//! In: scripts of a thread whose process stands before the server, or not. Out: assertions. Times are in microseconds in the scripts.
+//! In: scripts of a thread whose process stands before the server, or not. Out: assertions. Times are in
+//! microseconds in the scripts.
 
 use super::unattributed::{OTHER_BACKEND, last_two};
 use super::*;

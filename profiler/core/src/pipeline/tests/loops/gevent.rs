@@ -1,6 +1,7 @@
 //! Loops of gevent: what shows that they are loops, and what shows that a request slept.
 //!
-//! In: scripts of a thread whose process has gevent loaded, or not. Out: assertions. Times are in microseconds in the scripts.
+//! In: scripts of a thread whose process has gevent loaded, or not. Out: assertions. Times are in
+//! microseconds in the scripts.
 
 use super::*;
 use ProcessSeen;
@@ -28,7 +29,8 @@ fn of(requests: &[Request], start_ns: u64) -> &Request {
 }
 
 /// ```text
-/// loop: accept 9, read 9 (there always is more), write 9, close 9, look for the listener alone; the same once more
+/// loop: accept 9, read 9 (there always is more), write 9, close 9, look for the listener alone; the same
+/// once more
 /// ```
 #[test]
 fn a_thread_on_gevent_that_reads_requests_and_waits_for_a_listener_runs_a_loop_although_clients_never_keep_it_waiting()
@@ -87,7 +89,8 @@ fn who_resumes_first_after_a_look_slept_on_gevent_and_nobody_knows_elsewhere() {
 }
 
 /// ```text
-/// loop: read 9 (it wants what 10 has), look, read 10, socket, connect, look, send, look until a timer comes due 20000, recv, write 10, python 40,
+/// loop: read 9 (it wants what 10 has), look, read 10, socket, connect, look, send, look until a timer comes
+/// due 20000, recv, write 10, python 40,
 ///       write 9
 /// ```
 #[test]
@@ -122,7 +125,8 @@ fn who_resumes_after_another_got_its_answer_may_have_been_let_by_that_one_and_di
     }
 }
 
-/// What has a library loaded that switches greenlets, and is in one place whatever it does: looks for the listener alone, accepts 9, reads 9, writes 9, …
+/// What has a library loaded that switches greenlets, and is in one place whatever it does: looks for the
+/// listener alone, accepts 9, reads 9, writes 9, …
 fn one_at_a_time(tid: u32, library: &str, task: Option<u64>) -> Script {
     let mut script = Script { tid, ..Script::new(1) }.with_loaded(library).watch(LISTENER);
     for round in 0..6 {
@@ -153,7 +157,8 @@ fn a_thread_whose_process_only_has_greenlets_loaded_is_a_slot() {
 }
 
 /// ```text
-/// both threads: look for the listener alone, accept, read, write, close …; what greenlet they are in is not told
+/// both threads: look for the listener alone, accept, read, write, close …; what greenlet they are in is not
+/// told
 /// ```
 #[test]
 fn threads_of_a_pool_are_slots_whatever_their_process_has_loaded() {

@@ -1,6 +1,7 @@
 //! Requests that a loop hands to threads that never touch their connection.
 //!
-//! In: scripts of a loop's thread and of its pool's. Out: assertions. Times are in microseconds in the scripts.
+//! In: scripts of a loop's thread and of its pool's. Out: assertions. Times are in microseconds in the
+//! scripts.
 
 use super::*;
 use ProcessSeen;
@@ -39,7 +40,8 @@ impl Script {
         script
     }
 
-    /// The loop reads a request and gives it to a thread, which `takes` it over at the given moment; it answers as that has told.
+    /// The loop reads a request and gives it to a thread, which `takes` it over at the given moment; it
+    /// answers as that has told.
     fn hands_over(self, fd: i32, takes: impl FnOnce(u32, u64) -> Self) -> (Self, Self) {
         let came = self.now_ns;
         let script = self.read(fd, GET, came, (1, 0, 0)).cpu(50);
@@ -226,7 +228,8 @@ fn a_request_that_resumes_before_the_thread_has_told_of_its_job_was_not_the_one_
     let [.., slept, pooled] = outcome.requests.as_slice() else { panic!("{:?}", outcome.requests) };
     assert_eq!(us(slept, Phase::Sleep), 1 + 10 + 1 + 50 + 20_000, "{:?}", slept.phases);
     assert_eq!(us(slept, Phase::PoolWait) + us(slept, Phase::LockWait), 0, "{:?}", slept.phases);
-    // As long as it is not known which of the two waits for the thread, the iteration after the look is nobody's.
+    // As long as it is not known which of the two waits for the thread, the iteration after the look is
+    // nobody's.
     assert_eq!(us(pooled, Phase::Sleep), 30_000, "{:?}", pooled.phases);
     assert_eq!(outcome.snapshot.event_loops[0].pooled, 1);
 }
@@ -300,8 +303,8 @@ fn a_thread_beside_a_pool_waits_for_its_jobs_at_a_lock_of_its_own() {
 }
 
 /// ```text
-/// loop: read 9, look, (woken) read the note, look, socket, connect, look 300, send, look 5 000, recv, look, write 9
-/// pool: futex ── woken by the loop, python 200 (resolves a name), note
+/// loop: read 9, look, (woken) read the note, look, socket, connect, look 300, send, look 5 000, recv, look,
+/// write 9 pool: futex ── woken by the loop, python 200 (resolves a name), note
 /// ```
 #[test]
 fn a_back_end_is_that_of_the_one_request_for_which_a_thread_has_resolved_its_name() {

@@ -1,6 +1,8 @@
-//! Loops of asyncio whose requests each run in a task of their own, which then wakes the loop to have the response written.
+//! Loops of asyncio whose requests each run in a task of their own, which then wakes the loop to have the
+//! response written.
 //!
-//! In: scripts of a loop's thread and of the tasks that it is at. Out: assertions. Times are in microseconds in the scripts.
+//! In: scripts of a loop's thread and of the tasks that it is at. Out: assertions. Times are in microseconds
+//! in the scripts.
 
 use super::handed::NOTES;
 use super::tasks::{FIRST, SECOND, THIRD};
@@ -13,7 +15,8 @@ impl Script {
         self.call(Call::Read { fd: BACKEND, asked_bytes: 9, arrival_ns: 0 }, 8, (1, 0, us), 0)
     }
 
-    /// The loop's callbacks write these responses, one after the other; then it handles what has woken it, and waits.
+    /// The loop's callbacks write these responses, one after the other; then it handles what has woken it,
+    /// and waits.
     fn answers(self, fds: &[i32]) -> Self {
         let all = fds.iter().fold(self.task(THIRD), |script, fd| script.respond(*fd));
         all.read_note().hub(-1, 1, 1000)
@@ -36,7 +39,8 @@ fn loop_that_wakes_itself(seen: usize) -> Script {
 }
 
 /// ```text
-/// loop: (read 9, look, task 1 asleep 50, wakes the loop, look, write 9, read the note, look) eight times or less
+/// loop: (read 9, look, task 1 asleep 50, wakes the loop, look, write 9, read the note, look) eight times or
+/// less
 ///       read 9, read 10, look, task 1 asleep 300, wakes the loop, task 2 asks a back end, 500, wakes the loop, look, write 9, write 10 …
 /// ```
 #[test]

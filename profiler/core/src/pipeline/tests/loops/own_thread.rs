@@ -1,6 +1,7 @@
 //! Threads that a loop makes for one request each, as asgiref does for Django's views.
 //!
-//! In: scripts of a loop's thread and of those that it makes. Out: assertions. Times are in microseconds in the scripts.
+//! In: scripts of a loop's thread and of those that it makes. Out: assertions. Times are in microseconds in
+//! the scripts.
 
 use super::handed::{loop_with_notes, thread_of};
 use super::*;

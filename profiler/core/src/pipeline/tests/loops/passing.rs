@@ -1,4 +1,5 @@
-//! Loops on which a request passes through several tasks, one iteration each, before it does anything that shows.
+//! Loops on which a request passes through several tasks, one iteration each, before it does anything that
+//! shows.
 //!
 //! In: scripts of a loop's thread. Out: assertions. Times are in microseconds in the scripts.
 
@@ -11,7 +12,8 @@ impl Script {
     }
 }
 
-/// A loop that has answered so many requests that had it to themselves, each three iterations after it was read.
+/// A loop that has answered so many requests that had it to themselves, each three iterations after it was
+/// read.
 fn loop_that_passes_on(seen: usize) -> Script {
     (0..seen).fold(loop_of_two(), |script, _| {
         let came = script.now_ns;

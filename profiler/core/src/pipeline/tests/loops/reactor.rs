@@ -1,6 +1,8 @@
-//! Loops of asyncio whose connections are a reactor's: what is written to a client leaves one iteration later, and a task asks for that.
+//! Loops of asyncio whose connections are a reactor's: what is written to a client leaves one iteration
+//! later, and a task asks for that.
 //!
-//! In: scripts of a loop's thread and of the tasks that it is at. Out: assertions. Times are in microseconds in the scripts.
+//! In: scripts of a loop's thread and of the tasks that it is at. Out: assertions. Times are in microseconds
+//! in the scripts.
 
 use super::tasks::{FIRST, SECOND, THIRD};
 use super::unattributed::last_two;
@@ -18,7 +20,8 @@ const IN: u32 = 1;
 const IN_AND_OUT: u32 = 5;
 
 /// ```text
-/// asyncio: (the reactor's contexts) read 9, read 10, look, task 1: python 300, asks for 9, task 2: python 40, asks for 10, look, write 9, asks no more, write 10, asks no more
+/// asyncio: (the reactor's contexts) read 9, read 10, look, task 1: python 300, asks for 9, task 2: python
+/// 40, asks for 10, look, write 9, asks no more, write 10, asks no more
 ///                                                          `HUB`: all of that is in the task in which the loop looks
 /// ```
 #[test]

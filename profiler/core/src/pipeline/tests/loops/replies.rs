@@ -1,6 +1,8 @@
-//! Threads of a pool that report to the loop, wait until it has taken that, and then finish their job, as Twisted's do.
+//! Threads of a pool that report to the loop, wait until it has taken that, and then finish their job, as
+//! Twisted's do.
 //!
-//! In: scripts of a loop's thread and of its pool's. Out: assertions. Times are in microseconds in the scripts.
+//! In: scripts of a loop's thread and of its pool's. Out: assertions. Times are in microseconds in the
+//! scripts.
 
 use super::handed::{loop_with_notes, thread_of};
 use super::*;
@@ -10,8 +12,9 @@ fn now(script: &Script) -> u64 {
     script.now_ns + script.gap.total_ns()
 }
 
-/// Two requests come at once. The loop hands the second over first, as the connection of the first one is not free yet. Each thread sleeps that long for its own,
-/// and reports. The loop takes both reports, and answers an iteration later.
+/// Two requests come at once. The loop hands the second over first, as the connection of the first one is not
+/// free yet. Each thread sleeps that long for its own, and reports. The loop takes both reports, and answers
+/// an iteration later.
 fn round(script: Script, pool: [Script; 2], sleeps_us: [u64; 2]) -> (Script, [Script; 2]) {
     let (loop_tid, came) = (script.tid, script.now_ns);
     let [first, second] = pool;
@@ -29,7 +32,8 @@ fn round(script: Script, pool: [Script; 2], sleeps_us: [u64; 2]) -> (Script, [Sc
 }
 
 /// ```text
-/// loop: read 9, read 10, wake 3, wake 2, look … read the note, wake 2, wake 3, look, write 9, write 10 │ the same twice more
+/// loop: read 9, read 10, wake 3, wake 2, look … read the note, wake 2, wake 3, look, write 9, write 10 │ the
+/// same twice more
 /// 2:    futex ────────────────────────┘ asleep, note ─ futex ───┘ note, futex
 /// 3:    futex ────────────────┘ asleep, note ─ futex ───────────────────┘ note, futex
 /// ```
@@ -46,7 +50,8 @@ fn a_thread_that_waits_until_the_loop_has_taken_its_report_finishes_the_same_job
     let outcome = run(vec![script, first, second], end_us);
     let requests = outcome.requests.get(2..).unwrap_or_default();
     let sleeps: Vec<u64> = requests.iter().map(|request| us(request, Phase::Sleep)).collect();
-    // What the loop does after it has handed the second one over is part of that until the thread goes on alone.
+    // What the loop does after it has handed the second one over is part of that until the thread goes on
+    // alone.
     assert_eq!(sleeps, [300, 330 - 50, 400, 450 - 50, 500, 570 - 50]);
     for request in requests {
         assert_eq!(us(request, Phase::LockWait) + us(request, Phase::Unexplained), 0, "{:?}", request.phases);

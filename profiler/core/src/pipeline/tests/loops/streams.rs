@@ -1,4 +1,5 @@
-//! Responses that a loop sends in pieces, of a length that their head does not say: where they end, and what is theirs.
+//! Responses that a loop sends in pieces, of a length that their head does not say: where they end, and what
+//! is theirs.
 //!
 //! In: scripts of a loop's thread. Out: assertions. Times are in microseconds in the scripts.
 
@@ -37,7 +38,8 @@ fn end_ns(request: &Request) -> u64 {
 }
 
 /// ```text
-/// loop: read 9, write 9 (head), write 9 (a piece), look 20 000, write 9 (a piece), look 20 000, write 9 (the last chunk), python 30, look
+/// loop: read 9, write 9 (head), write 9 (a piece), look 20 000, write 9 (a piece), look 20 000, write 9 (the
+/// last chunk), python 30, look
 /// ```
 #[test]
 fn a_response_in_chunks_lasts_until_its_last_chunk_and_its_pauses_are_its_own() {
@@ -58,7 +60,8 @@ fn a_response_in_chunks_lasts_until_its_last_chunk_and_its_pauses_are_its_own() 
 }
 
 /// ```text
-/// loop: read 9, write 9 (head and a piece), look 20 000, write 9 (a piece and the last chunk at once), python 700, look 50 000, read 9 or close 9
+/// loop: read 9, write 9 (head and a piece), look 20 000, write 9 (a piece and the last chunk at once),
+/// python 700, look 50 000, read 9 or close 9
 /// ```
 #[test]
 fn a_last_chunk_that_comes_with_a_piece_is_the_end_once_the_connection_s_next_request_or_its_close_tells() {
@@ -87,7 +90,8 @@ fn a_last_chunk_that_comes_with_a_piece_is_the_end_once_the_connection_s_next_re
 }
 
 /// ```text
-/// loop: read 9, write 9 (head), look 20 000, write 9 (a piece), look 20 000, write 9 (five bytes), look 20 000, write 9 (a piece), close 9
+/// loop: read 9, write 9 (head), look 20 000, write 9 (a piece), look 20 000, write 9 (five bytes), look 20
+/// 000, write 9 (a piece), close 9
 /// ```
 #[test]
 fn a_response_until_the_connection_s_end_lasts_until_its_last_piece_however_long_its_pieces_are() {
@@ -104,7 +108,8 @@ fn a_response_until_the_connection_s_end_lasts_until_its_last_piece_however_long
 }
 
 /// ```text
-/// loop: accept 9, read 9 (hello), write 9, look, read 9 (the end of the handshake and a request), write 9 (tickets), look 300,
+/// loop: accept 9, read 9 (hello), write 9, look, read 9 (the end of the handshake and a request), write 9
+/// (tickets), look 300,
 ///       write 9 (a piece), look 20 000, write 9 (a piece), look 50 000 (nothing more comes), write 9 (a farewell), close 9
 /// ```
 #[test]
@@ -145,7 +150,8 @@ fn what_follows_a_change_of_protocol_is_no_part_of_the_response() {
 }
 
 /// ```text
-/// loop: read 9, write 9 (head), read 10, write 10 (head), look 7 000 (a timer), write 10, look 8 000 (a timer), write 9, look 9 000 (a timer),
+/// loop: read 9, write 9 (head), read 10, write 10 (head), look 7 000 (a timer), write 10, look 8 000 (a
+/// timer), write 9, look 9 000 (a timer),
 ///       write 10 (the last chunk), look 10 000 (a timer), write 9 (the last chunk)
 /// ```
 #[test]
@@ -174,7 +180,8 @@ fn two_responses_that_interleave_have_each_their_own_pieces_and_pauses() {
 }
 
 /// ```text
-/// loop: read 9, write 9 (head), write 9 (as much as is taken), registers 9 for writing, look 2 000 000, write 9, registers 9, look 20 000, write 9
+/// loop: read 9, write 9 (head), write 9 (as much as is taken), registers 9 for writing, look 2 000 000,
+/// write 9, registers 9, look 20 000, write 9
 /// ```
 #[test]
 fn a_client_that_takes_a_response_in_pieces_slowly_does_not_end_it() {
@@ -199,7 +206,8 @@ fn a_client_that_takes_a_response_in_pieces_slowly_does_not_end_it() {
 /// ```
 #[test]
 fn a_response_in_pieces_that_the_window_s_end_meets_is_open_where_it_is_sure_that_it_continues() {
-    // Of chunks it is, once it has gone on after a pause, unless the loop has written a last chunk that could not be told.
+    // Of chunks it is, once it has gone on after a pause, unless the loop has written a last chunk that could
+    // not be told.
     let first = [(CHUNKED, 0, false), (CHUNKED, 1, true), (UNTIL_CLOSE, 0, true), (UNTIL_CLOSE, 1, true)];
     for (head, pauses, is_open) in first {
         let script = loop_of_two();
@@ -228,7 +236,8 @@ fn a_response_in_pieces_that_the_window_s_end_meets_is_open_where_it_is_sure_tha
 }
 
 /// ```text
-/// loop on gevent: look (for the listener alone), accept 9, read 9, write 9 (head), accept 10, read 10, write 10 (head), registers 9 and 10, look 20 000,
+/// loop on gevent: look (for the listener alone), accept 9, read 9, write 9 (head), accept 10, read 10, write
+/// 10 (head), registers 9 and 10, look 20 000,
 ///                 write 9 (the last chunk), write 10 (the last chunk)
 /// ```
 #[test]
@@ -253,7 +262,8 @@ fn responses_in_pieces_that_gevent_serves_before_it_has_looked_once_last_to_thei
 }
 
 /// ```text
-/// loop: read 9, write 9 (head), look 20 000, write 9 (the last chunk, by itself or with a piece); read 10, write 10 (head), look 20 000, write 10 (a piece),
+/// loop: read 9, write 9 (head), look 20 000, write 9 (the last chunk, by itself or with a piece); read 10,
+/// write 10 (head), look 20 000, write 10 (a piece),
 ///       look 5 000 (its client ends the connection, or not), close 10
 /// ```
 #[test]

@@ -1,6 +1,7 @@
 //! Loops of which is known which greenlet or asyncio task makes each call.
 //!
-//! In: scripts of a loop's thread and of the tasks that it is at. Out: assertions. Times are in microseconds in the scripts.
+//! In: scripts of a loop's thread and of the tasks that it is at. Out: assertions. Times are in microseconds
+//! in the scripts.
 
 use super::handed::{NOTES, thread_of};
 use super::unattributed::{OTHER_BACKEND, last_two};
@@ -32,7 +33,8 @@ fn explained(phases: &Phases) -> u64 {
 }
 
 /// ```text
-/// greenlets: 1 reads 9, 2 reads 10, hub 10 000 (a timer), 2 connects A, hub 300, 2 sends A, hub 5 000, 2 receives A, hub 2 000 (a timer), 1 writes 9,
+/// greenlets: 1 reads 9, 2 reads 10, hub 10 000 (a timer), 2 connects A, hub 300, 2 sends A, hub 5 000, 2
+/// receives A, hub 2 000 (a timer), 1 writes 9,
 ///            hub 2 000 (a timer), 2 writes 10
 /// ```
 #[test]
@@ -53,7 +55,8 @@ fn a_greenlet_s_back_end_is_its_request_s_whoever_else_may_have_resumed() {
 }
 
 /// ```text
-/// asyncio: (the transport's contexts) read 9, read 10, look, tasks 1 and 2 sleep 10 000, 2 connects A, look 300, 2 sends A, look 1 000 (a timer),
+/// asyncio: (the transport's contexts) read 9, read 10, look, tasks 1 and 2 sleep 10 000, 2 connects A, look
+/// 300, 2 sends A, look 1 000 (a timer),
 ///          1 connects B, look 300, 1 sends B, look 4 000, (the transport's) receive A, receive B, look 3 000 (timers), 2 writes 10, 1 writes 9
 /// ```
 #[test]
@@ -83,7 +86,8 @@ fn a_task_s_back_ends_are_the_request_s_that_it_answers() {
 }
 
 /// ```text
-/// asyncio: task 1 answers 9; then read 9, read 10 again, look; the task at the place of 1 connects A, look 300, sends A, look 4 000, receives A, look;
+/// asyncio: task 1 answers 9; then read 9, read 10 again, look; the task at the place of 1 connects A, look
+/// 300, sends A, look 4 000, receives A, look;
 ///          task 2 writes 9, that at the place of 1 writes 10
 /// ```
 #[test]
@@ -104,7 +108,8 @@ fn a_task_at_the_place_of_one_that_is_over_works_for_its_own_request() {
 }
 
 /// ```text
-/// asyncio: read 9, read 10, look; a task that answers nobody connects A, look 300, sends A, look 4 000, receives A, look 3 000 (a timer),
+/// asyncio: read 9, read 10, look; a task that answers nobody connects A, look 300, sends A, look 4 000,
+/// receives A, look 3 000 (a timer),
 ///          task 1 writes 9, look 2 000 (a timer), task 2 writes 10
 /// ```
 #[test]
@@ -123,7 +128,8 @@ fn what_a_task_asks_that_answers_nobody_is_nobody_s_and_counted() {
 }
 
 impl Script {
-    /// A request of this task that a thread sleeps for; the loop goes on with it by the thread's note. With the thread's script.
+    /// A request of this task that a thread sleeps for; the loop goes on with it by the thread's note. With
+    /// the thread's script.
     fn in_thread(self, task: u64, pool: Script) -> (Self, Script) {
         let (loop_tid, came) = (self.tid, self.now_ns);
         let script = self.task(THIRD).read(9, GET, came, (1, 0, 0)).hub(0, 0, 0).task(task).cpu(50);
@@ -136,7 +142,8 @@ impl Script {
 }
 
 /// ```text
-/// asyncio: task 1 wakes the thread, look 300, reads 10, look, python 100, task 2 writes 10, look, task 1: python 20, writes 9, look 600
+/// asyncio: task 1 wakes the thread, look 300, reads 10, look, python 100, task 2 writes 10, look, task 1:
+/// python 20, writes 9, look 600
 /// thread:  python 700 …                                                                                                     note
 /// ```
 #[test]
@@ -162,14 +169,16 @@ fn what_a_thread_still_did_as_its_request_resumed_is_told_once_it_comes_up_to_wh
     let outcome = run(vec![script.hub(-1, 0, 100), pool], end_us);
     let request = outcome.requests.iter().find(|request| request.times.start_ns == came).unwrap();
     assert_eq!(us(request, Phase::Cpu), 300 + 1 + 1 + 20, "{:?}", request.phases);
-    // In the iteration in which 10 was answered the thread told its result, nobody knows when; and no call shows who ran before it had its job.
+    // In the iteration in which 10 was answered the thread told its result, nobody knows when; and no call
+    // shows who ran before it had its job.
     assert_eq!(us(request, Phase::Unexplained), 100 + 10 + 50, "{:?}", request.phases);
     assert_eq!(outcome.requests.iter().filter(|request| request.times.start_ns == came).count(), 1);
     assert_eq!(request.phases.total_ns(), request.total_ns());
 }
 
 /// ```text
-/// greenlets: 1 reads 9 (it wants what 2 has), 2 reads 10, connects A, hub 300, 2 sends A, hub 20 000 (a timer), 2 receives A, writes 10,
+/// greenlets: 1 reads 9 (it wants what 2 has), 2 reads 10, connects A, hub 300, 2 sends A, hub 20 000 (a
+/// timer), 2 receives A, writes 10,
 ///            1 wakes the thread, hub 100, hub until the note, 1 writes 9
 /// thread:    futex ── woken by 1 … runs 500 later, when the loop has looked again ─ note
 /// ```

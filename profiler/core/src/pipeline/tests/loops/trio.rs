@@ -1,4 +1,5 @@
-//! Loops of trio: a task waits by registrations that are good for one event, and each iteration runs its tasks in an order drawn by lot.
+//! Loops of trio: a task waits by registrations that are good for one event, and each iteration runs its
+//! tasks in an order drawn by lot.
 //!
 //! In: scripts of a loop's thread. Out: assertions. Times are in microseconds in the scripts.
 
@@ -85,7 +86,8 @@ fn a_timer_is_told_where_nobody_else_can_have_let_the_request_resume() {
 }
 
 /// ```text
-/// loop: read 9, look, python 30, (look, read 10, look, python 500, write 10) twice; the last time then: read 11, look, write 11, write 9
+/// loop: read 9, look, python 30, (look, read 10, look, python 500, write 10) twice; the last time then: read
+/// 11, look, write 11, write 9
 /// ```
 #[test]
 fn who_resumes_after_another_in_an_iteration_says_nothing() {
@@ -130,7 +132,8 @@ fn time_before_a_read_is_not_the_reader_s_where_another_may_have_run() {
 }
 
 /// ```text
-/// loop: read 9, look, read 9 (no more came), epoll_ctl, look, connect A, look 300, send A, look, read A (nothing yet), epoll_ctl, look 5 000, receive A, look, write 9
+/// loop: read 9, look, read 9 (no more came), epoll_ctl, look, connect A, look 300, send A, look, read A
+/// (nothing yet), epoll_ctl, look 5 000, receive A, look, write 9
 /// ```
 #[test]
 fn reader_that_finds_no_more_says_nothing_of_what_the_request_waits_for() {

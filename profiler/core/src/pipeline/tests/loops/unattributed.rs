@@ -39,7 +39,8 @@ pub(super) fn last_two(script: Script) -> (Request, Request, crate::model::event
 }
 
 /// ```text
-/// loop: read 9, read 10, look 10 000 (a timer), connect A, look 300, send A, look 9 000 (a timer), connect B, look 300, send B,
+/// loop: read 9, read 10, look 10 000 (a timer), connect A, look 300, send A, look 9 000 (a timer), connect
+/// B, look 300, send B,
 ///       look 5 000, recv B, python 20, write 9, look 20 000, recv A, python 20, write 10
 /// ```
 #[test]
@@ -65,7 +66,8 @@ fn a_back_end_is_the_request_s_that_resumes_right_after_its_answer() {
 }
 
 /// ```text
-/// loop: read 9, read 10, look 10 000 (a timer), connect A, look 300, send A, look 5 000, recv A, look 2 000 (a timer), write 10,
+/// loop: read 9, read 10, look 10 000 (a timer), connect A, look 300, send A, look 5 000, recv A, look 2 000
+/// (a timer), write 10,
 ///       look 2 000 (a timer), write 9
 /// ```
 #[test]
@@ -82,7 +84,8 @@ fn where_nothing_tells_which_of_two_asked_a_back_end_that_is_neither_s_and_count
 }
 
 /// ```text
-/// loop: read 9, read 10, look 10 000 (a timer), connect A, look 300, send A, look 1 000 (a timer), write 9, look 4 000, recv A,
+/// loop: read 9, read 10, look 10 000 (a timer), connect A, look 300, send A, look 1 000 (a timer), write 9,
+/// look 4 000, recv A,
 ///       look 2 000 (a timer), write 10
 /// ```
 #[test]
@@ -100,7 +103,8 @@ fn a_back_end_that_all_others_cannot_have_asked_as_they_resumed_meanwhile_is_the
 }
 
 /// ```text
-/// loop: read 9, read 10, look 10 000 (timers), look, connect A, connect B, look 300, send A, send B, look 3 000, recv B, look 2 000, recv A, recv C,
+/// loop: read 9, read 10, look 10 000 (timers), look, connect A, connect B, look 300, send A, send B, look 3
+/// 000, recv B, look 2 000, recv A, recv C,
 ///       look, (epoll_ctl takes A off,) python 20, write 9, look …
 /// ```
 #[test]

@@ -1,6 +1,7 @@
 //! What becomes of connections in light mode, by what the kernel shows of their ends.
 //!
-//! In: messages, ends and evidence made by hand, in the order in which the kernel side tells them. Out: verdicts.
+//! In: messages, ends and evidence made by hand, in the order in which the kernel side tells them. Out:
+//! verdicts.
 
 use profiler_common::record::light::{
     END_BY_SEND, END_KNOWN, END_LOCAL_PORT_AT, END_PEER_PORT_AT, END_UNUSED,

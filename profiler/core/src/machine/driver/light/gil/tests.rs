@@ -22,7 +22,8 @@ const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 struct Run {
     state: State,
     requests: Vec<Request>,
-    /// By thread: end of its last light slice, of its last sleep, time on a CPU and asleep since the slice, slices so far.
+    /// By thread: end of its last light slice, of its last sleep, time on a CPU and asleep since the slice,
+    /// slices so far.
     threads: std::collections::BTreeMap<Tid, (u64, u64, u64, u64, u32)>,
 }
 
@@ -299,7 +300,8 @@ fn a_sleep_to_give_the_lock_up_is_no_wait_for_it() {
 }
 
 proptest! {
-    /// Whoever waits for whomever, whatever it does in between: who had the lock adds up to the waits, by endpoint, by thread and by request.
+    /// Whoever waits for whomever, whatever it does in between: who had the lock adds up to the waits, by
+    /// endpoint, by thread and by request.
     #[test]
     fn who_had_the_lock_adds_up_to_the_waits(
         steps in prop::collection::vec((2_u32..6, 0_u8..8, 0_u64..90_000, 0_u64..9_000, 0_u64..99, 0_u32..8), 1..80),

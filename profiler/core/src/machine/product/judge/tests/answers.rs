@@ -147,7 +147,8 @@ fn an_error_is_the_applications_answer_unless_the_server_or_its_front_end_made_i
     check(answered, cases);
 }
 
-/// An answered connection whose server does the TLS itself, kept for half a second. Its client's TLS sends up to 50 bytes without a request.
+/// An answered connection whose server does the TLS itself, kept for half a second. Its client's TLS sends up
+/// to 50 bytes without a request.
 fn encrypted() -> Ended {
     Ended { is_encrypted: true, quiet_bytes: Some(50), at_ns: 300 + KEPT_MIN_NS, ..answered() }
 }

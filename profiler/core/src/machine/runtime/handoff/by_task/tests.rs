@@ -1,6 +1,7 @@
 //! Whose the task is that woke a thread, and what its request waited for until then.
 //!
-//! In: tasks that are known to work for requests, looks of the loop. Out: assertions on the request and its phases.
+//! In: tasks that are known to work for requests, looks of the loop. Out: assertions on the request and its
+//! phases.
 
 use super::*;
 use crate::event::{Call, Slice};
@@ -9,7 +10,8 @@ use crate::loop_kind::gevent::GEVENT;
 use crate::machine::runtime::tests::{FIRST, LOOP, Stages, TGID};
 use crate::phase::Phases;
 
-/// A loop that slept until 200 and from 300 to 400. Its request came at 90, ran, and was left at 250; task 5 works for it.
+/// A loop that slept until 200 and from 300 to 400. Its request came at 90, ran, and was left at 250; task 5
+/// works for it.
 fn stages() -> Stages {
     let mut stages = Stages::new(1);
     stages.active(FIRST).pass(250, Phase::Cpu);

@@ -1,6 +1,7 @@
 //! For which request a loop made a thread, and how long the thread works for it.
 //!
-//! In: what the loop has left and touched, threads made, their waits, the loop's resuming of requests. Out: assertions on who works for whom.
+//! In: what the loop has left and touched, threads made, their waits, the loop's resuming of requests. Out:
+//! assertions on who works for whom.
 
 use super::*;
 use crate::event::{Call, Woken};
@@ -172,7 +173,8 @@ fn woken(enter_ns: u64, exit_ns: u64) -> Slice {
 
 #[test]
 fn a_thread_made_for_a_request_goes_on_for_it_until_it_is_kept_for_others() {
-    // Whose the thread is, what happened since it was made, whether it resumes work for its request, and how long that waited for nothing but the loop.
+    // Whose the thread is, what happened since it was made, whether it resumes work for its request, and how
+    // long that waited for nothing but the loop.
     let cases: &[(&str, Option<RequestKey>, Then, bool, u64)] = &[
         ("its request is not over", Some(FIRST), |_| {}, true, 0),
         ("the loop has slept since", Some(FIRST), |stages| stages.sleep(300, 380), true, 380),

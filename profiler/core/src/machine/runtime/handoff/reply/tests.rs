@@ -1,6 +1,7 @@
 //! Whether a wakeup, or a further report, shows that a thread waits for its loop.
 //!
-//! In: what a thread has reported, what its loop did before it woke the thread. Out: assertions on whether that was the same job, and on what its pool is known for.
+//! In: what a thread has reported, what its loop did before it woke the thread. Out: assertions on whether
+//! that was the same job, and on what its pool is known for.
 
 use super::*;
 use crate::event::{Call, Woken as WokenBy};
@@ -27,7 +28,8 @@ fn stages() -> (Stages, Thread) {
 fn a_wakeup_shows_whether_a_thread_waited_for_its_loop_with_its_report() {
     let was_taken: Then = |stages, _| stages.pool().reports.was_taken();
     let reads: Then = |stages, _| stages.event_loop().left.turns_to(FIRST, 256);
-    // What happened before it was woken at 260; whether that was for the same job, and whether its pool is then known to wait.
+    // What happened before it was woken at 260; whether that was for the same job, and whether its pool is
+    // then known to wait.
     let cases: &[(&str, &[Then], bool, bool)] = &[
         ("nothing", &[], true, true),
         ("the loop has slept", &[|stages, _| stages.sleep(255, 258)], false, false),

@@ -1,6 +1,7 @@
 //! For which request a thread of the pool was woken, where the loop has left more than it remembers.
 //!
-//! In: requests that the loop has left, a thread that it wakes. Out: assertions on whose the thread is, and how sure that is.
+//! In: requests that the loop has left, a thread that it wakes. Out: assertions on whose the thread is, and
+//! how sure that is.
 
 use super::*;
 use crate::loop_kind::LoopKind;
