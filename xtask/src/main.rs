@@ -9,6 +9,7 @@ mod book;
 mod check;
 mod command;
 mod compare;
+mod count;
 mod demo;
 mod dist;
 mod emulator;
@@ -46,6 +47,7 @@ const USAGE: &str = "cargo xtask CHORE
   record    the recordings of tests/recordings, taken again; names of scenarios as arguments, --show only shows, --scrub scrubs again
   rules     what each rule that infers brings, on every event loop; names of servers as arguments, --again reads the recordings of before
   compare   all that replays of the recordings give now, beside what they gave at a commit (none: the last), in full
+  count     lines of code by folder, tests and words of documentation; --at COMMIT counts those of a commit
   bench     what it costs, beside empty programs and other tools; parts as arguments, --quick for a short look
   check-bench  the instructions of the hot path against their baseline
   book      the guide as a book, its links checked
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
         "check" => check::run(),
         "json-reference" => reference::run(),
         "compare" => compare::run(&rest),
+        "count" => count::run(&rest),
         "tidy" => tidy::run(),
         "demo" => demo::run(),
         "dist" => dist::run(&rest),
