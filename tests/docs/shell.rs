@@ -35,8 +35,6 @@ impl Shell {
             std::fs::copy(&recording, directory.path().join(name))
                 .with_context(|| recording.display().to_string())?;
         }
-        let converter = "json-2-to-1.jq";
-        std::os::unix::fs::symlink(root().join("docs").join(converter), directory.path().join(converter))?;
         let programs = directory.path().join(".bin");
         std::fs::create_dir(&programs)?;
         std::os::unix::fs::symlink(wsgi_trace_binary()?, programs.join("wsgi-trace"))?;

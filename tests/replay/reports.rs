@@ -7,7 +7,6 @@
 #![allow(clippy::expect_used, reason = "the helpers belong to tests: what fails in them fails the test")]
 
 mod kinds;
-mod version_1;
 
 use profiler_core::fact::Fact;
 use profiler_core::pipeline::{Pipeline, Settings};

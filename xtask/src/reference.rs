@@ -21,7 +21,7 @@ const BY_NAME: &str = "by_name";
 const INTRODUCTION: &str = "# JSON, key by key
 
 Every key of `wsgi-trace --format json`, with its type. [Worked examples](json.md) show how to ask for them, after
-the [rules](json.md#rules-of-version-2) that all keys keep. The contract is
+the [rules](json.md#rules) that all keys keep. The contract is
 [report.schema.json](report.schema.json); `cargo xtask json-reference` makes this page from it.
 
 Keys stand in the order of the alphabet. `[]` stands for every element of an array. A `count` and an `id` are

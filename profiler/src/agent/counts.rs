@@ -70,10 +70,10 @@ families! {
     LoopCrowded = "loop_crowded", None, None, "Times that an event loop was about more requests than are remembered: more time is unexplained, nothing is lost";
     Arrivals = "listener_arrivals", None, Some("port"), "Connections that the kernel announced to a listener";
     Woken = "listener_woken", None, Some("port"), "Threads that arriving connections woke";
-    InVain = "listener_woken_in_vain", None, Some("port"), "Wasted wakeups: threads that arriving connections woke and that got none";
-    InVainCpu = "listener_woken_in_vain_cpu", Seconds, Some("port"), "CPU time of wasted wakeups";
-    InVainRunQueue = "listener_woken_in_vain_run_queue", Seconds, Some("port"), "Time that threads waited for a CPU in wasted wakeups";
-    InVainSwitches = "listener_woken_in_vain_switches", None, Some("port"), "Context switches of wasted wakeups";
+    InVain = "listener_wasted_wakeups", None, Some("port"), "Wasted wakeups: threads that arriving connections woke and that got none";
+    InVainCpu = "listener_wasted_wakeups_cpu", Seconds, Some("port"), "CPU time of wasted wakeups";
+    InVainRunQueue = "listener_wasted_wakeups_run_queue", Seconds, Some("port"), "Time that threads waited for a CPU in wasted wakeups";
+    InVainSwitches = "listener_wasted_wakeups_switches", None, Some("port"), "Context switches of wasted wakeups";
     BesideFree = "connections_waited_beside_free", None, Some("port"), "Connections that waited for a slot of a full process while another at the listener had a free one";
     BesideFreeWait = "connection_wait_beside_free", Seconds, Some("port"), "Time that connections waited for a slot of a full process while another at the listener had a free one";
     QueueRefused = "accept_queue_refused", None, Some("port"), "Packets of handshakes (over UNIX sockets, calls of connect) refused because of a listener's queue; clients try again later";

@@ -116,7 +116,6 @@ pub(super) struct Window {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 pub(super) struct Losses {
-    #[serde(alias = "complete")]
     pub(super) is_complete: bool,
 }
 
@@ -180,21 +179,11 @@ pub(super) struct StandardError {
 /// Time in each phase in ns, by the phase's name; `None`: not measured.
 pub(super) type PhaseTimes = BTreeMap<String, Option<u64>>;
 
-/// Time in a phase, as either version writes it: a number or nothing, in version 1 also a row.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum PhaseTime {
-    Plain(Option<u64>),
-    Row { total_ns: Option<u64> },
-}
-
-/// Version 1 calls a phase `cpu`, version 2 `cpu_ns`.
+/// The key of a phase is its name with the unit.
 fn phase_times<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PhaseTimes, D::Error> {
-    let times = BTreeMap::<String, PhaseTime>::deserialize(deserializer)?;
-    let by_name = times.into_iter().map(|(key, time)| {
-        let (PhaseTime::Plain(time_ns) | PhaseTime::Row { total_ns: time_ns }) = time;
-        (key.strip_suffix("_ns").unwrap_or(&key).to_owned(), time_ns)
-    });
+    let times = PhaseTimes::deserialize(deserializer)?;
+    let by_name =
+        times.into_iter().map(|(key, time_ns)| (key.strip_suffix("_ns").unwrap_or(&key).to_owned(), time_ns));
     Ok(by_name.collect())
 }
 
@@ -209,7 +198,6 @@ fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Endpoint {
-    #[serde(alias = "other")]
     pub(super) is_remainder: bool,
     pub(super) method: Option<String>,
     pub(super) path_shape: Option<String>,
@@ -249,7 +237,7 @@ pub(super) struct Slots {
     pub(super) exhausted_ratio: Option<f64>,
 }
 
-/// Worker processes; reports before they were in them have none.
+/// Worker processes.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Capacity {
@@ -301,8 +289,7 @@ impl Side {
         let foreign = |reason: String| SideError::Foreign { path: path.into(), reason };
         let side: Self = serde_json::from_slice(bytes).map_err(|error| foreign(error.to_string()))?;
         match side.schema_version.split('.').next() {
-            // What differs between them, the names above say.
-            Some("1" | "2") => Ok(side),
+            Some("1") => Ok(side),
             Some("") | None => Err(foreign("it has no schema_version".to_owned())),
             Some(_) => Err(SideError::Version { path: path.into(), version: side.schema_version }),
         }

@@ -18,7 +18,7 @@ use super::file::PartFile;
 use super::place::Place;
 
 /// Version of the tables: major for what breaks queries, minor for additions.
-pub const SCHEMA_VERSION: &str = "1.2";
+pub const SCHEMA_VERSION: &str = "1.0";
 /// Where a file says it, in its own metadata.
 pub(super) const VERSION_KEY: &str = "wsgi_trace.schema_version";
 /// Where it says which table it is of.

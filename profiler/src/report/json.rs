@@ -65,7 +65,7 @@ use super::output::Lazy;
 use super::summary;
 
 /// Version of the document: major for breaking changes, minor for additions.
-pub const SCHEMA_VERSION: &str = "2.2";
+pub const SCHEMA_VERSION: &str = "1.0";
 
 /// Reports for programs.
 pub const FORM: FormKind = FormKind {

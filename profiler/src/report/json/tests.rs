@@ -190,7 +190,7 @@ fn a_report_without_any_one_key_is_rejected() {
 fn a_wrong_type_is_rejected_and_an_unknown_key_is_passed_over() {
     let report = rich();
     for (pointer, wrong) in [
-        ("/schema_version", Value::from("1.5")),
+        ("/schema_version", Value::from("2.0")),
         ("/window/length_ns", Value::from("30 s")),
         ("/window/end_reason", Value::from(1)),
         ("/losses/is_complete", Value::from(1)),
