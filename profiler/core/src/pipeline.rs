@@ -327,7 +327,12 @@ impl Machines {
                     {
                         state.evict();
                     }
-                    handoff::made(&mut state.hand(), lifecycle.tgid, (lifecycle.tid, child_tid), time_ns);
+                    handoff::made(
+                        &mut state.runtime_context(),
+                        lifecycle.tgid,
+                        (lifecycle.tid, child_tid),
+                        time_ns,
+                    );
                 } else {
                     state.product.drops.born(child_tgid, lifecycle.tgid);
                 }
@@ -339,7 +344,7 @@ impl Machines {
                 self.listening.forget(lifecycle.tid);
                 self.wakes.forget(lifecycle.tid);
                 self.waits.forget(lifecycle.tid);
-                handoff::ended(&mut state.hand(), lifecycle.tgid, lifecycle.tid);
+                handoff::ended(&mut state.runtime_context(), lifecycle.tgid, lifecycle.tid);
                 state.end_light_thread(lifecycle.tid, time_ns);
                 state.end_thread(lifecycle.tid, time_ns);
                 if lifecycle.tid == lifecycle.tgid {

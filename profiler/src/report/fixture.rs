@@ -13,7 +13,7 @@ use findings::{absent, backend_undecided, healthy_present, outlook_of, slots_exh
 use profiler_core::fact::{CgroupCpu, Counters, EndReason, MissingProgram, Overhead, SessionStarted};
 use profiler_core::finding::Finding;
 use profiler_core::model::dropped::{AcceptFailure, Asked, Cause, Counted, Dropped, Example, WorkerEnd};
-use profiler_core::model::gil::{Gil, Holder, Party};
+use profiler_core::model::gil::{Contender, Gil, Holder};
 use profiler_core::model::latency::Latency;
 use profiler_core::model::request::{Framing, Http, OnGil, Request, Seen, Times};
 use profiler_core::model::request_start::RequestStart;
@@ -116,8 +116,8 @@ pub(crate) fn healthy() -> (Snapshot, Vec<Finding>) {
         report.phases.add(Phase::GilWait, 38 * MS);
         report.times.end_ns += 38 * MS;
         report.gil.holders = vec![
-            Holder { party: Party::Endpoint("GET /".to_owned()), tid: 4132, wait_ns: 35 * MS },
-            Holder { party: Party::Unknown, tid: 0, wait_ns: 3 * MS },
+            Holder { contender: Contender::Endpoint("GET /".to_owned()), tid: 4132, wait_ns: 35 * MS },
+            Holder { contender: Contender::Unknown, tid: 0, wait_ns: 3 * MS },
         ];
         report.gil.waits = Some(Box::new(gil_waits()));
     }

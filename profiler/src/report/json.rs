@@ -31,7 +31,7 @@ mod event_loop;
 mod finding;
 mod front_end;
 mod gil;
-mod gil_party;
+mod gil_contender;
 mod gil_place;
 mod latency;
 mod losses;

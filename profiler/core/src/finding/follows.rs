@@ -9,7 +9,7 @@ use super::basis::Basis;
 use super::cause::{Cause, CpuShort, MOSTLY, cpu_short, holder, run_queue_by_quota_ns};
 use super::words::ratio;
 use super::{Answer, Finding, is_request_time};
-use crate::model::gil::{Edge, Party};
+use crate::model::gil::{Contender, Edge};
 use crate::phase::Phase;
 use crate::server::site::Site;
 
@@ -97,7 +97,7 @@ fn held_by(basis: &Basis<'_>, present: &[(&'static str, u64)]) -> Option<Follows
 /// What requests waited for the GIL because of holders for which this is so.
 fn waited_ns(basis: &Basis<'_>, of: impl Fn(&Edge) -> u64) -> u64 {
     let of_requests =
-        basis.snapshot.gil.edges.iter().filter(|edge| matches!(edge.waiter, Party::Endpoint(_)));
+        basis.snapshot.gil.edges.iter().filter(|edge| matches!(edge.waiter, Contender::Endpoint(_)));
     of_requests.fold(0, |sum, edge| sum.saturating_add(of(edge)))
 }
 
@@ -108,7 +108,7 @@ fn not_honoured_ns(basis: &Basis<'_>) -> u64 {
 
 /// What requests waited for a GIL that another request held.
 fn held_by_requests_ns(basis: &Basis<'_>) -> u64 {
-    waited_ns(basis, |edge| if matches!(edge.holder, Party::Endpoint(_)) { edge.total_ns } else { 0 })
+    waited_ns(basis, |edge| if matches!(edge.holder, Contender::Endpoint(_)) { edge.total_ns } else { 0 })
 }
 
 /// A finding that is present, and how many causes lie above it.
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn waits_for_the_gil_follow_from_computing_only_where_requests_held_it() {
-        let scene = |holder: Party| {
+        let scene = |holder: Contender| {
             let mut scene = Scene::gunicorn("gthread", 2, 10 * SECOND)
                 .requests(100)
                 .phase(Phase::Cpu, 9 * SECOND)
@@ -231,7 +231,7 @@ mod tests {
                 .process(2, 5 * SECOND, 0);
             scene.0.gil.holders_known = true;
             scene.0.gil.waits.record(5 * SECOND);
-            let waiter = Party::Endpoint("GET /a".to_owned());
+            let waiter = Contender::Endpoint("GET /a".to_owned());
             scene.0.gil.edges.push(Edge {
                 waiter,
                 holder,
@@ -241,9 +241,9 @@ mod tests {
             });
             told(&scene)
         };
-        let by_requests = scene(Party::Endpoint("GET /a".to_owned()));
+        let by_requests = scene(Contender::Endpoint("GET /a".to_owned()));
         assert_eq!(by_requests, ["cpu-bound", "  gil-contention from cpu-bound, 100 %"]);
-        let by_thread = scene(Party::Thread { tgid: 1, tid: 9, comm: "cache".to_owned() });
+        let by_thread = scene(Contender::Thread { tgid: 1, tid: 9, comm: "cache".to_owned() });
         assert!(by_thread.iter().all(|line| !line.contains("from cpu-bound")), "{by_thread:?}");
     }
 

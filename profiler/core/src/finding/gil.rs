@@ -1,12 +1,12 @@
 //! What the findings about the interpreter lock share: when they can speak, whether a lock is used up, and
 //! the words for those who hold it.
 //!
-//! In: a [`Basis`]. Out: gates, names of parties, sums over locks.
+//! In: a [`Basis`]. Out: gates, names of contenders, sums over locks.
 
 use super::basis::{Basis, Outcome, Undecided, Verdict};
 use super::words::{self, percent, ratio};
 use super::{add_where_room, has_room};
-use crate::model::gil::{Edge, Gil, Lock, Party};
+use crate::model::gil::{Contender, Edge, Gil, Lock};
 use crate::model::gil_place::Spot;
 use crate::phase::Phase;
 
@@ -84,10 +84,10 @@ pub(super) fn sum(gil: &Gil, of: impl Fn(&Lock) -> u64) -> u64 {
 }
 
 /// The holder with the largest sum over its edges, and that sum. Those that are not known are left out.
-pub(super) fn costliest_holder(edges: &[Edge], of: impl Fn(&Edge) -> u64) -> Option<(&Party, u64)> {
-    let mut sums: Vec<(&Party, u64)> = Vec::new();
-    for edge in edges.iter().filter(|edge| edge.holder != Party::Unknown) {
-        match sums.iter_mut().find(|(party, _)| *party == &edge.holder) {
+pub(super) fn costliest_holder(edges: &[Edge], of: impl Fn(&Edge) -> u64) -> Option<(&Contender, u64)> {
+    let mut sums: Vec<(&Contender, u64)> = Vec::new();
+    for edge in edges.iter().filter(|edge| edge.holder != Contender::Unknown) {
+        match sums.iter_mut().find(|(contender, _)| *contender == &edge.holder) {
             Some((_, sum)) => *sum = sum.saturating_add(of(edge)),
             None => sums.push((&edge.holder, of(edge))),
         }
@@ -113,11 +113,13 @@ pub(super) fn add_place(sentence: &mut String, gil: &Gil) {
     }
 }
 
-/// Ends a sentence with where in Python the party stood that waited longest of those whose waits were long.
+/// Ends a sentence with where in Python the contender stood that waited longest of those whose waits were long.
 /// Adds nothing where that was not asked for, it does not stand out, or the sentence has no room.
 pub(super) fn add_block(sentence: &mut String, gil: &Gil) {
     let blocks = gil.places.as_ref().map(|places| places.blocked.listed.as_slice()).unwrap_or_default();
-    let Some(block) = blocks.iter().find(|block| matches!(block.waiter, Party::Endpoint(_))) else { return };
+    let Some(block) = blocks.iter().find(|block| matches!(block.waiter, Contender::Endpoint(_))) else {
+        return;
+    };
     if ratio(block.wait_ns, gil.waits.sum_ns()) < STANDS_OUT {
         return;
     }
@@ -142,17 +144,17 @@ const STANDS_OUT: f64 = 0.2;
 /// Characters of a function's or file's name in a sentence.
 const NAME_CHARS: usize = 28;
 
-/// A party as the subject of a sentence. Hostile input, bounded.
-pub(super) fn subject(party: &Party) -> String {
-    match party {
-        Party::Endpoint(name) if name.is_empty() => "A request whose head was not read".to_owned(),
-        Party::Endpoint(name) => match name.split_once(' ') {
+/// A contender as the subject of a sentence. Hostile input, bounded.
+pub(super) fn subject(contender: &Contender) -> String {
+    match contender {
+        Contender::Endpoint(name) if name.is_empty() => "A request whose head was not read".to_owned(),
+        Contender::Endpoint(name) => match name.split_once(' ') {
             Some((method, path)) => format!("{} {}", words::name(method, 8), words::name(path, PATH_CHARS)),
             None => words::name(name, PATH_CHARS),
         },
-        Party::Thread { tid, comm, .. } => {
+        Contender::Thread { tid, comm, .. } => {
             format!("A thread that serves no request ({}, thread {tid})", words::name(comm, 16))
         }
-        Party::Unknown => "A thread that is not known".to_owned(),
+        Contender::Unknown => "A thread that is not known".to_owned(),
     }
 }

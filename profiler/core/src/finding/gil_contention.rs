@@ -98,7 +98,7 @@ const MOST: f64 = 0.5;
 mod tests {
     use crate::finding::SENTENCE_MAX_CHARS;
     use crate::finding::fixture::{MILLISECOND, SECOND, Scene};
-    use crate::model::gil::Party;
+    use crate::model::gil::Contender;
     use crate::model::gil_place::{Block, Blocked, Place, Places, Spot};
     use crate::phase::Phase;
 
@@ -165,11 +165,11 @@ mod tests {
             waits: 30,
             longest_ns: 212 * MILLISECOND,
         };
-        let thread = Party::Thread { tgid: 1, tid: 7, comm: "flush".into() };
+        let thread = Contender::Thread { tgid: 1, tid: 7, comm: "flush".into() };
         let library = spot("/usr/lib/python3.11/json/encoder.py", "JSONEncoder.iterencode", 258);
         let listed = vec![
             block(thread, spot("/srv/shop/flush.py", "flush", 3), 3 * SECOND),
-            block(Party::Endpoint("GET /slow".into()), library, 2 * SECOND),
+            block(Contender::Endpoint("GET /slow".into()), library, 2 * SECOND),
         ];
         let blocked = Blocked { listed, ..Blocked::default() };
         scene.0.gil.places = Some(Places { blocked, ..Places::default() });

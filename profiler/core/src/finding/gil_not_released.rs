@@ -75,11 +75,11 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         percent(share),
         count(times),
     );
-    if let Some((party, kept_ns)) = gil::costliest_holder(&seen.edges, |edge| edge.not_honoured_ns) {
+    if let Some((contender, kept_ns)) = gil::costliest_holder(&seen.edges, |edge| edge.not_honoured_ns) {
         sentence.push_str(&format!(
             ", {} of it in {}",
             percent(ratio(kept_ns, cost_ns)),
-            gil::subject(party)
+            gil::subject(contender)
         ));
     }
     gil::add_place(&mut sentence, seen);
@@ -101,7 +101,7 @@ fn ready_without_cpu_ns(basis: &Basis<'_>) -> u64 {
 #[cfg(test)]
 mod tests {
     use crate::finding::fixture::{MILLISECOND, SECOND, Scene};
-    use crate::model::gil::{Asked, Edge, Lock, Party};
+    use crate::model::gil::{Asked, Contender, Edge, Lock};
     use crate::phase::Phase;
 
     fn scene(not_honoured_ns: u64) -> Scene {
@@ -120,8 +120,8 @@ mod tests {
             ..Lock::default()
         });
         scene.0.gil.edges.push(Edge {
-            waiter: Party::Endpoint("GET /".to_owned()),
-            holder: Party::Endpoint("GET /match".to_owned()),
+            waiter: Contender::Endpoint("GET /".to_owned()),
+            holder: Contender::Endpoint("GET /match".to_owned()),
             total_ns: 5 * SECOND,
             waits: 100,
             not_honoured_ns,

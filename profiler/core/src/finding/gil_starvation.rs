@@ -6,7 +6,7 @@
 use super::basis::{Basis, Outcome, Undecided, Verdict, decides, explains};
 use super::words::{percent, ratio, request_seconds};
 use super::{Judge, Rule, gil};
-use crate::model::gil::{Edge, Party};
+use crate::model::gil::{Contender, Edge};
 use crate::phase::Phase;
 use crate::server::advice::act;
 
@@ -40,7 +40,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     }
     // Requests that wait because of somebody else; who waits because of its own kind is not starved by it.
     let starved = |edge: &Edge| match &edge.waiter {
-        Party::Endpoint(_) if edge.waiter != edge.holder => edge.total_ns,
+        Contender::Endpoint(_) if edge.waiter != edge.holder => edge.total_ns,
         _ => 0,
     };
     let starved_ns = seen.edges.iter().fold(0u64, |sum, edge| sum.saturating_add(starved(edge)));
@@ -52,16 +52,16 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         decides("gil_starved_seconds_per_second", rate, limits.cost_min_rate),
         explains("gil_starved_seconds", cost_ns as f64 / 1e9),
     ];
-    let Some((party, _)) =
+    let Some((contender, _)) =
         worst.filter(|_| share >= limits.gil_starver_min_ratio && rate >= limits.cost_min_rate)
     else {
         let sentence = "No single endpoint or thread keeps the others from the GIL".to_owned();
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
     };
-    let victim = seen.edges.iter().filter(|edge| edge.holder == *party).max_by_key(|edge| starved(edge));
+    let victim = seen.edges.iter().filter(|edge| edge.holder == *contender).max_by_key(|edge| starved(edge));
     let mut sentence = format!(
         "{} keeps the others from the GIL: {} of what they waited for it ({})",
-        gil::subject(party),
+        gil::subject(contender),
         percent(share),
         request_seconds(cost_ns),
     );
@@ -80,22 +80,22 @@ fn judge(basis: &Basis<'_>) -> Outcome {
 #[cfg(test)]
 mod tests {
     use crate::finding::fixture::{MILLISECOND, SECOND, Scene};
-    use crate::model::gil::{Edge, Party};
+    use crate::model::gil::{Contender, Edge};
     use crate::phase::Phase;
 
     fn scene(edges: &[(&str, &str, u64)]) -> Scene {
         let mut scene =
             Scene::gunicorn("gthread", 4, 10 * SECOND).requests(100).phase(Phase::GilWait, 5 * SECOND);
         scene.0.gil.holders_known = true;
-        let party = |name: &str| match name.strip_prefix("thread ") {
-            Some(comm) => Party::Thread { tgid: 1, tid: 77, comm: comm.to_owned() },
-            None => Party::Endpoint(name.to_owned()),
+        let contender = |name: &str| match name.strip_prefix("thread ") {
+            Some(comm) => Contender::Thread { tgid: 1, tid: 77, comm: comm.to_owned() },
+            None => Contender::Endpoint(name.to_owned()),
         };
         for (waiter, holder, wait_ns) in edges {
             scene.0.gil.waits.record(*wait_ns);
             scene.0.gil.edges.push(Edge {
-                waiter: party(waiter),
-                holder: party(holder),
+                waiter: contender(waiter),
+                holder: contender(holder),
                 total_ns: *wait_ns,
                 waits: 10,
                 not_honoured_ns: 0,

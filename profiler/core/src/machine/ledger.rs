@@ -2,12 +2,12 @@
 //!
 //! In: pieces of time, who is running. Out: requests that begin, advance and finish.
 
-pub(super) mod books;
 pub(super) mod busy;
+pub(super) mod context;
 pub(super) mod exchange;
 pub(super) mod finish;
 pub(super) mod foreign;
-pub mod gil_party;
+pub mod gil_attribution;
 pub(super) mod in_turn;
 pub(super) mod slots;
 pub(super) mod thread_end;

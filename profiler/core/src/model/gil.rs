@@ -3,8 +3,8 @@
 //! In: facts about interpreters, episodes of waiting. Out: [`Gil`], a part of the snapshot. By endpoint the
 //! waits are in the phases of requests.
 
+pub use super::gil_contender::Contender;
 use super::gil_method::GilMethodUsed;
-pub use super::gil_party::Party;
 use super::gil_place::Places;
 use super::latency::Latency;
 use crate::fact::InterpreterSeen;
@@ -133,7 +133,7 @@ pub struct Convoy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// What the thread was to others just then.
-    pub party: Party,
+    pub contender: Contender,
     /// The thread; 0: not known.
     pub tid: u32,
     /// How long the request waited because of it.
@@ -155,13 +155,13 @@ pub struct ThreadEdge {
     pub waits: u64,
 }
 
-/// Waiting of one party while another had the lock.
+/// Waiting of one contender while another had the lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edge {
     /// Who waited.
-    pub waiter: Party,
+    pub waiter: Contender,
     /// Who had the lock when the waiter went to sleep.
-    pub holder: Party,
+    pub holder: Contender,
     /// Time waited, run queue included.
     pub total_ns: u64,
     /// Stretches of waiting that the time consists of.

@@ -4,7 +4,7 @@
 //! In: sums by frame. Out: [`Places`], a part of the snapshot. Each is a sample taken as a wait began,
 //! weighed with the length of that wait: not an account of the holder.
 
-use super::gil_party::Party;
+use super::gil_contender::Contender;
 
 /// One window's samples.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub struct Blocked {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Block {
     /// Whom the thread served, or itself.
-    pub waiter: Party,
+    pub waiter: Contender,
     /// What it was about to go on with.
     pub at: Spot,
     /// As [`Place::called_from`].

@@ -81,12 +81,12 @@ impl GilWaits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::gil::Party;
+    use crate::model::gil::Contender;
 
     #[test]
     fn of_the_waits_of_two_parts_the_longest_are_listed_and_the_others_counted() {
         let wait = |wait_ns| {
-            let holder = Holder { party: Party::Unknown, tid: 0, wait_ns: 0 };
+            let holder = Holder { contender: Contender::Unknown, tid: 0, wait_ns: 0 };
             GilWait { start_ns: 1, wait_ns, holder, held_at: None, stood_at: None }
         };
         let mut all = GilWaits { listed: vec![wait(9), wait(5), wait(2)], others: 0, others_ns: 0 };

@@ -129,7 +129,7 @@ impl Machines {
         let state = &mut self.state;
         state.end_light_window((&open, &open_calls), end_ns, sink);
         state.end_window(&slices, end_ns, sink);
-        state.look();
+        state.update_topology();
         state.expire(None, sink);
         state.settle(Some(end_ns), sink);
         state.time.busy.finish();

@@ -3,7 +3,7 @@
 //! In: the edges of a snapshot. Out: one row a pair, and one for all pairs that are not listed.
 
 use profiler_core::model::Snapshot;
-use profiler_core::model::gil::{Edge, Party};
+use profiler_core::model::gil::{Contender, Edge};
 
 use super::{Of, Row, shared};
 use crate::export::column::{Cell, Column, Kind};
@@ -45,14 +45,14 @@ pub(in crate::export) fn rows(of: &Of, snapshot: &Snapshot) -> Vec<GilWaitRow> {
 }
 
 /// Which of the two.
-type Side = fn(&Edge) -> &Party;
+type Side = fn(&Edge) -> &Contender;
 
 /// The columns.
 pub(in crate::export) fn columns() -> Vec<Column<GilWaitRow>> {
     type R = GilWaitRow;
     let mut columns = shared();
-    columns.extend(party("waiter", |edge| &edge.waiter));
-    columns.extend(party("holder", |edge| &edge.holder));
+    columns.extend(contender("waiter", |edge| &edge.waiter));
+    columns.extend(contender("holder", |edge| &edge.holder));
     columns.extend([
         Column::new("wait_ns", Kind::Nanoseconds, "Time waited, run queue included.", |row: &R| {
             Cell::number(row.wait_ns)
@@ -72,13 +72,13 @@ pub(in crate::export) fn columns() -> Vec<Column<GilWaitRow>> {
     columns
 }
 
-fn party(who: &'static str, side: Side) -> Vec<Column<GilWaitRow>> {
+fn contender(who: &'static str, side: Side) -> Vec<Column<GilWaitRow>> {
     type R = GilWaitRow;
     let of = move |row: &'_ R| -> Option<&'static str> {
         Some(match row.edge.as_ref().map(side)? {
-            Party::Endpoint(_) => "endpoint",
-            Party::Thread { .. } => "thread",
-            Party::Unknown => "unknown",
+            Contender::Endpoint(_) => "endpoint",
+            Contender::Thread { .. } => "thread",
+            Contender::Unknown => "unknown",
         })
     };
     let kind = format!(
@@ -93,7 +93,7 @@ fn party(who: &'static str, side: Side) -> Vec<Column<GilWaitRow>> {
             Kind::Text,
             "Method and shape of the path. Hostile input.",
             move |row: &R| match row.edge.as_ref().map(side) {
-                Some(Party::Endpoint(endpoint)) => Cell::text(endpoint),
+                Some(Contender::Endpoint(endpoint)) => Cell::text(endpoint),
                 _ => Cell::Null,
             },
         )
@@ -103,7 +103,7 @@ fn party(who: &'static str, side: Side) -> Vec<Column<GilWaitRow>> {
             Kind::Text,
             "Name of the thread. Hostile input.",
             move |row: &R| match row.edge.as_ref().map(side) {
-                Some(Party::Thread { comm, .. }) => Cell::text(comm),
+                Some(Contender::Thread { comm, .. }) => Cell::text(comm),
                 _ => Cell::Null,
             },
         )

@@ -8,7 +8,7 @@ use profiler_core::model::gil::{Edge, Gil};
 
 use super::block::{Block, Blocks, Folded, Matrix};
 use super::cell::{Words, count, duration, id, share, words};
-use super::gil_words::party;
+use super::gil_words::contender;
 use super::table::{On, Rows, Table, listed};
 
 /// Pairs of waiter and holder in the text report, and of threads.
@@ -17,7 +17,7 @@ const THREADS_SHOWN: usize = 5;
 /// Parties in the matrix, of each side; all pairs are in the list under it.
 const SIDE: usize = 10;
 
-/// Who made whom wait: parties, then threads.
+/// Who made whom wait: contenders, then threads.
 pub(super) fn edges(body: &mut Blocks<'_>, gil: &Gil) {
     if !gil.holders_known {
         return;
@@ -51,9 +51,9 @@ pub(super) fn edges(body: &mut Blocks<'_>, gil: &Gil) {
 /// Pairs of waiter and holder.
 pub(crate) fn table(gil: &Gil, edges: Vec<(String, &Edge)>) -> Table {
     Rows::of("Who waited for the lock because of whom", edges)
-        .shrinking("who waited", |edge| words(party(&edge.waiter)))
+        .shrinking("who waited", |edge| words(contender(&edge.waiter)))
         .in_list("who waited")
-        .shrinking("because of", |edge| words(party(&edge.holder)))
+        .shrinking("because of", |edge| words(contender(&edge.holder)))
         .in_list("because of")
         .right("waited", |edge| duration(edge.total_ns).at("total_ns"))
         .in_list("waited")
@@ -87,12 +87,12 @@ fn thread((tid, name): &(u32, String)) -> String {
 
 /// A row for who waited, a column for who had the lock.
 fn matrix(gil: &Gil) -> Matrix {
-    let holders = costliest(gil, |edge| party(&edge.holder));
+    let holders = costliest(gil, |edge| contender(&edge.holder));
     let waited_ns = |waiter: &str, holder: &str| {
-        let pair = |edge: &&Edge| party(&edge.waiter) == waiter && party(&edge.holder) == holder;
+        let pair = |edge: &&Edge| contender(&edge.waiter) == waiter && contender(&edge.holder) == holder;
         gil.edges.iter().filter(pair).map(|edge| edge.total_ns).fold(0, u64::saturating_add)
     };
-    let rows = costliest(gil, |edge| party(&edge.waiter)).into_iter().map(|waiter| {
+    let rows = costliest(gil, |edge| contender(&edge.waiter)).into_iter().map(|waiter| {
         let durations = holders.iter().map(|holder| waited_ns(&waiter, holder)).collect();
         (waiter, durations)
     });
@@ -104,15 +104,15 @@ fn matrix(gil: &Gil) -> Matrix {
     }
 }
 
-/// The parties of one side, those with the longest waits first.
+/// The contenders of one side, those with the longest waits first.
 fn costliest(gil: &Gil, side: impl Fn(&Edge) -> String) -> Vec<String> {
-    let mut parties: BTreeMap<String, u64> = BTreeMap::new();
+    let mut contenders: BTreeMap<String, u64> = BTreeMap::new();
     for edge in &gil.edges {
-        let total_ns = parties.entry(side(edge)).or_default();
+        let total_ns = contenders.entry(side(edge)).or_default();
         *total_ns = total_ns.saturating_add(edge.total_ns);
     }
-    let mut parties: Vec<(String, u64)> = parties.into_iter().collect();
+    let mut contenders: Vec<(String, u64)> = contenders.into_iter().collect();
     // Stable: equals stay in the order of their names.
-    parties.sort_by_key(|(_, total_ns)| std::cmp::Reverse(*total_ns));
-    parties.into_iter().take(SIDE).map(|(party, _)| party).collect()
+    contenders.sort_by_key(|(_, total_ns)| std::cmp::Reverse(*total_ns));
+    contenders.into_iter().take(SIDE).map(|(contender, _)| contender).collect()
 }

@@ -8,7 +8,7 @@ use profiler_core::model::gil_place::{Blocked, Places, Spot};
 
 use super::block::Blocks;
 use super::cell::{Cell, count, duration, share, words};
-use super::gil_words::{party, spot};
+use super::gil_words::{contender, spot};
 use super::shown;
 use super::table::{On, Rows, listed};
 use crate::report::unit;
@@ -51,7 +51,7 @@ fn blocked(body: &mut Blocks<'_>, blocked: &Blocked) {
             "Where the threads stood that waited long",
             listed("/gil/places/blocked/listed", &blocked.listed),
         )
-        .shrinking("waited long", |block| words(party(&block.waiter)))
+        .shrinking("waited long", |block| words(contender(&block.waiter)))
         .shrinking("in", |block| words(spot(block.applications())))
         .only(On::TEXT)
         .shrinking("in", |block| words(spot(&block.at)))

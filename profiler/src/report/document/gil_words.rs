@@ -1,9 +1,9 @@
 //! What is said of the interpreter lock, in words that several forms use.
 //!
-//! In: requests, locks, parties and places of a snapshot. Out: sentences without markup; what comes from the
+//! In: requests, locks, contenders and places of a snapshot. Out: sentences without markup; what comes from the
 //! target is escaped by the form.
 
-use profiler_core::model::gil::{Convoy, Holder, Lock, Party};
+use profiler_core::model::gil::{Contender, Convoy, Holder, Lock};
 use profiler_core::model::gil_place::Spot;
 use profiler_core::model::gil_waits::{GilWait, Site};
 use profiler_core::model::request::Request;
@@ -18,7 +18,7 @@ const NAMED: usize = 4;
 /// Because of whom a request waited for the lock; nothing if it did not, or nobody is known. Hostile input.
 pub(crate) fn because(request: &Request) -> Option<String> {
     let waited_ns = request.phases.get(Phase::GilWait);
-    let is_known = request.gil.holders.iter().any(|holder| holder.party != Party::Unknown);
+    let is_known = request.gil.holders.iter().any(|holder| holder.contender != Contender::Unknown);
     if waited_ns == 0 || !is_known {
         return None;
     }
@@ -43,7 +43,7 @@ pub(crate) fn longest_waits(request: &Request) -> Vec<String> {
         if let Some(stood_at) = &wait.stood_at {
             sentence.push_str(&format!(" in {}", site(stood_at)));
         }
-        if wait.holder.party != Party::Unknown {
+        if wait.holder.contender != Contender::Unknown {
             let most = wait.wait_ns / 10 * 9;
             let of_it = if wait.holder.wait_ns >= most {
                 String::new()
@@ -76,36 +76,36 @@ pub(crate) fn spot(spot: &Spot) -> String {
     }
 }
 
-/// What a party is called. Hostile input.
-pub(crate) fn party(party: &Party) -> String {
-    match party {
-        Party::Endpoint(name) if name.is_empty() => "head not read".to_owned(),
-        Party::Endpoint(name) => name.clone(),
-        Party::Thread { tid, comm, .. } => format!("thread {tid} ({comm}), no request"),
-        Party::Unknown => "not known".to_owned(),
+/// What a contender is called. Hostile input.
+pub(crate) fn contender(contender: &Contender) -> String {
+    match contender {
+        Contender::Endpoint(name) if name.is_empty() => "head not read".to_owned(),
+        Contender::Endpoint(name) => name.clone(),
+        Contender::Thread { tid, comm, .. } => format!("thread {tid} ({comm}), no request"),
+        Contender::Unknown => "not known".to_owned(),
     }
 }
 
 /// The same within a sentence. Hostile input.
-pub(crate) fn party_in_sentence(side: &Party) -> String {
+pub(crate) fn contender_in_sentence(side: &Contender) -> String {
     match side {
-        Party::Endpoint(name) if !name.is_empty() => name.clone(),
-        Party::Endpoint(_) | Party::Unknown => format!("({})", party(side)),
-        Party::Thread { tid, comm, .. } => format!("thread {tid} ({comm})"),
+        Contender::Endpoint(name) if !name.is_empty() => name.clone(),
+        Contender::Endpoint(_) | Contender::Unknown => format!("({})", contender(side)),
+        Contender::Thread { tid, comm, .. } => format!("thread {tid} ({comm})"),
     }
 }
 
 /// What the holder was to the request. Hostile input.
 fn held_by(holder: &Holder) -> String {
-    match &holder.party {
-        Party::Endpoint(name) if name.is_empty() => {
+    match &holder.contender {
+        Contender::Endpoint(name) if name.is_empty() => {
             format!("a request whose head was not read (thread {})", holder.tid)
         }
-        Party::Endpoint(name) => format!("{name} (thread {})", holder.tid),
-        Party::Thread { tid, comm, .. } => {
+        Contender::Endpoint(name) => format!("{name} (thread {})", holder.tid),
+        Contender::Thread { tid, comm, .. } => {
             format!("a thread that serves no request (thread {tid}, background: {comm})")
         }
-        Party::Unknown => "a holder that is not known".to_owned(),
+        Contender::Unknown => "a holder that is not known".to_owned(),
     }
 }
 
@@ -177,11 +177,11 @@ mod tests {
     fn a_request_says_because_of_whom_it_waited_for_the_lock_and_how_long() {
         let mut request = fixture::healthy().0.requests.slowest.first().expect("a request").clone();
         request.phases.add(Phase::GilWait, 12_400_000);
-        let background = Party::Thread { tgid: 1, tid: 9, comm: "metrics".to_owned() };
+        let background = Contender::Thread { tgid: 1, tid: 9, comm: "metrics".to_owned() };
         request.gil.holders = vec![
-            Holder { party: Party::Endpoint("GET /report".to_owned()), tid: 7, wait_ns: 9_100_000 },
-            Holder { party: background, tid: 9, wait_ns: 3_000_000 },
-            Holder { party: Party::Unknown, tid: 0, wait_ns: 300_000 },
+            Holder { contender: Contender::Endpoint("GET /report".to_owned()), tid: 7, wait_ns: 9_100_000 },
+            Holder { contender: background, tid: 9, wait_ns: 3_000_000 },
+            Holder { contender: Contender::Unknown, tid: 0, wait_ns: 300_000 },
         ];
         assert_eq!(
             because(&request).as_deref(),
@@ -200,7 +200,7 @@ mod tests {
         assert!(longest_waits(&request).is_empty());
         let mut waits = fixture::gil_waits();
         let first = waits.listed.first().expect("a wait").clone();
-        let unknown = Holder { party: Party::Unknown, tid: 0, wait_ns: 12_000_000 };
+        let unknown = Holder { contender: Contender::Unknown, tid: 0, wait_ns: 12_000_000 };
         waits.listed.push(GilWait {
             held_at: None,
             holder: unknown.clone(),

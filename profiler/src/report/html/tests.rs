@@ -3,7 +3,7 @@
 
 use profiler_core::finding::Finding;
 use profiler_core::model::Snapshot;
-use profiler_core::model::gil::Party;
+use profiler_core::model::gil::Contender;
 use profiler_core::model::request::Request;
 use serde_json::Value;
 
@@ -118,8 +118,8 @@ fn hostile(text: &str) -> (Snapshot, Vec<Finding>) {
         (seen.version, seen.refused) = (Some(word()), Some(word()));
     });
     for edge in &mut snapshot.gil.edges {
-        edge.waiter = Party::Endpoint(word());
-        edge.holder = Party::Thread { tgid: 1, tid: 1, comm: word() };
+        edge.waiter = Contender::Endpoint(word());
+        edge.holder = Contender::Thread { tgid: 1, tid: 1, comm: word() };
     }
     snapshot.sockets.listeners.iter_mut().for_each(|listener| listener.seen.address = word());
     snapshot.cgroups.iter_mut().for_each(|cgroup| cgroup.last.cgroup = word());

@@ -8,7 +8,7 @@ use profiler_core::model::gil::{self, Waiter};
 use profiler_core::model::gil_method::GilMethodUsed;
 use serde::Serialize;
 
-use super::gil_party::{Party, known};
+use super::gil_contender::{Contender, known};
 use super::gil_place::Places;
 use super::latency::Latency;
 use super::non_empty;
@@ -104,8 +104,8 @@ view! {
 
 view! {
     struct Edge<'a>(edge: &'a gil::Edge) {
-        waiter: Party<'a> = Party::new(&edge.waiter),
-        holder: Party<'a> = Party::new(&edge.holder),
+        waiter: Contender<'a> = Contender::new(&edge.waiter),
+        holder: Contender<'a> = Contender::new(&edge.holder),
         total_ns: u64 = edge.total_ns,
         waits: u64 = edge.waits,
         drop_not_honoured_ns: u64 = edge.not_honoured_ns,

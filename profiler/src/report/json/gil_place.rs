@@ -6,7 +6,7 @@
 use profiler_core::model::{gil_place, gil_waits};
 use serde::Serialize;
 
-use super::gil_party::{Holder, Party};
+use super::gil_contender::{Contender, Holder};
 
 view! {
     /// The waits of one request, one by one.
@@ -69,7 +69,7 @@ view! {
 
 view! {
     struct Block<'a>(block: &'a gil_place::Block) {
-        waiter: Party<'a> = Party::new(&block.waiter),
+        waiter: Contender<'a> = Contender::new(&block.waiter),
         at: Spot<'a> = Spot::new(&block.at),
         called_from: Option<Spot<'a>> = block.called_from.as_ref().map(Spot::new),
         wait_ns: u64 = block.wait_ns,

@@ -4,7 +4,7 @@
 
 use profiler_core::model::request;
 
-use super::gil_party::Holder;
+use super::gil_contender::Holder;
 use super::gil_place::Waits;
 use super::non_empty;
 use super::phases::PhaseTimes;

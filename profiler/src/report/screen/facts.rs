@@ -13,7 +13,7 @@ use super::model::{Shown, Source};
 use super::paint::{Paint, Role, ends, ends_with};
 use super::wrapped::{LABEL, beside, labelled};
 use crate::report::document::cell::{duration, maybe, quantile};
-use crate::report::document::gil_words::party_in_sentence as party;
+use crate::report::document::gil_words::contender_in_sentence as contender;
 use crate::report::document::header::{self, DOT};
 use crate::report::document::losses;
 use crate::report::vocabulary::IDLE_CONNECTIONS;
@@ -152,7 +152,7 @@ pub(super) fn gil(shown: &Shown, paint: Paint, width: usize, rows: usize) -> Vec
         let mut line = Line::from(" ".repeat(LABEL));
         let half = width.saturating_sub(LABEL + 30) / 2;
         let (waiter, holder) =
-            (paint.quote(&party(&edge.waiter), half), paint.quote(&party(&edge.holder), half));
+            (paint.quote(&contender(&edge.waiter), half), paint.quote(&contender(&edge.holder), half));
         line.push_span(Span::raw(waiter));
         line.push_span(paint.span(Role::Quiet, " waited for "));
         line.push_span(Span::raw(holder));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use profiler_core::finding::{Answer, Finding};
 use profiler_core::model::Snapshot;
-use profiler_core::model::gil::Party;
+use profiler_core::model::gil::Contender;
 use profiler_core::model::now::{Now, RequestNow, ThreadNow};
 use profiler_core::model::request_start::RequestStart;
 use profiler_core::model::slot::Holding;
@@ -363,8 +363,8 @@ fn hostile_strings_reach_the_screen_only_as_visible_text() {
         listener.seen.address.clone_from(&hostile);
     }
     for edge in &mut snapshot.gil.edges {
-        edge.waiter = Party::Endpoint(hostile.clone());
-        edge.holder = Party::Thread { tgid: 1, tid: 2, comm: hostile.clone() };
+        edge.waiter = Contender::Endpoint(hostile.clone());
+        edge.holder = Contender::Thread { tgid: 1, tid: 2, comm: hostile.clone() };
     }
     for finding in &mut findings {
         finding.sentence.clone_from(&hostile);

@@ -5,7 +5,7 @@
 use profiler_common::gap_sleep::{VFORK, WAITID};
 
 use crate::event::{Call, Slice};
-use crate::machine::ledger::gil_party::Because;
+use crate::machine::ledger::gil_attribution::WaitHolders;
 use crate::machine::time::piece::Piece;
 use crate::phase::Phase;
 use crate::timeline::{Entry, ThreadState};
@@ -14,7 +14,7 @@ use crate::timeline::{Entry, ThreadState};
 pub(in crate::machine) fn draw(
     slice: &Slice,
     exit_ns: u64,
-    (state, because): (ThreadState, Because),
+    (state, because): (ThreadState, WaitHolders),
     open: bool,
     sink: &mut dyn FnMut(Entry),
 ) {

@@ -7,7 +7,7 @@ use profiler_common::record::slice::{FLAG_CLIENT, FLAG_STATUS_LINE};
 
 use crate::event::{Call, Slice};
 use crate::fact::DescriptorClass;
-use crate::machine::ledger::books::Books;
+use crate::machine::ledger::context::LedgerContext;
 use crate::machine::ledger::exchange::{self, Bytes};
 use crate::machine::ledger::{finish, foreign, slots, turn};
 use crate::machine::product::dropped::Drops;
@@ -29,23 +29,24 @@ const EPOLLOUT: u32 = 4;
 
 /// A call on a client's connection.
 pub(super) fn touches(
-    books: &mut Books<'_>,
+    context: &mut LedgerContext<'_>,
     thread: &mut Thread,
     at: At<'_>,
     (fd, touch): (i32, Touch),
     captured: Option<&[u8]>,
 ) {
     let (number, slice, exit_ns) = at;
-    slots::make_slot_of_reader(books, thread, number, slice, touch);
-    note_end(books, thread, at, touch);
+    slots::make_slot_of_reader(context, thread, number, slice, touch);
+    note_end(context, thread, at, touch);
     match touch {
-        Touch::Read | Touch::Write => moves(books, thread, at, touch, captured),
-        Touch::Shutdown => shutdown(books, thread, at),
-        Touch::Close => close(books, thread, slice, fd, exit_ns),
-        Touch::Register => register(books, thread, at),
+        Touch::Read | Touch::Write => moves(context, thread, at, touch, captured),
+        Touch::Shutdown => shutdown(context, thread, at),
+        Touch::Close => close(context, thread, slice, fd, exit_ns),
+        Touch::Register => register(context, thread, at),
         Touch::WaitReadable | Touch::WaitWritable => {}
     }
-    let is_idle = books.wire.connections.get(number).is_none_or(|connection| connection.requests.is_empty());
+    let is_idle =
+        context.wire.connections.get(number).is_none_or(|connection| connection.requests.is_empty());
     let takes = matches!(slice.call, Call::EpollControl { operation: EPOLL_CTL_ADD, .. });
     turn::touched(thread, exit_ns, takes && is_idle);
     job::touched(thread, exit_ns);
@@ -69,21 +70,26 @@ pub(super) fn accept(
 }
 
 /// A call on no client's connection: who the thread works for.
-pub(super) fn on_others(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
+pub(super) fn on_others(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
     if thread.is_loop() && !matches!(slice.call, Call::Make { .. }) {
-        foreign::foreign(books, thread, slice, exit_ns);
+        foreign::foreign(context, thread, slice, exit_ns);
     } else if matches!(slice.call, Call::Write { .. }) && thread.slot.is_none() {
-        handoff::note(&mut books.hand(), thread, slice, exit_ns);
+        handoff::note(&mut context.runtime_context(), thread, slice, exit_ns);
     }
 }
 
 /// A call on no client's connection: descriptors that come and go.
-pub(super) fn on_descriptors(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
+pub(super) fn on_descriptors(
+    context: &mut LedgerContext<'_>,
+    thread: &mut Thread,
+    slice: &Slice,
+    exit_ns: u64,
+) {
     let tgid = slice.tgid;
     match slice.call {
         Call::Read { fd, .. } | Call::Write { fd } if slice.result > 0 => {
-            asker::count(&mut books.hand(), thread, slice);
-            let world = &mut books.world;
+            asker::count(&mut context.runtime_context(), thread, slice);
+            let world = &mut context.world;
             let class = world.descriptors.class(tgid, fd);
             if class == Some(DescriptorClass::Wakeup) && matches!(slice.call, Call::Write { .. }) {
                 job::tell(thread, exit_ns);
@@ -91,84 +97,90 @@ pub(super) fn on_descriptors(books: &mut Books<'_>, thread: &mut Thread, slice: 
             world.foreign_descriptor_calls =
                 world.foreign_descriptor_calls.saturating_add(u64::from(class.is_none()));
         }
-        Call::Close { fd } => drop(books.world.descriptors.close(tgid, fd, slice.enter_ns)),
+        Call::Close { fd } => drop(context.world.descriptors.close(tgid, fd, slice.enter_ns)),
         Call::CloseRange { first, last } if slice.result >= 0 => {
-            let last = i32::try_from(last).unwrap_or(i32::MAX).min(books.world.descriptors.highest(tgid));
+            let last = i32::try_from(last).unwrap_or(i32::MAX).min(context.world.descriptors.highest(tgid));
             for fd in i32::try_from(first).unwrap_or(i32::MAX)..=last {
-                close(books, thread, slice, fd, exit_ns);
+                close(context, thread, slice, fd, exit_ns);
             }
         }
-        Call::Duplicate { fd } if slice.result >= 0 => duplicate(books, thread, slice, fd, exit_ns),
+        Call::Duplicate { fd } if slice.result >= 0 => duplicate(context, thread, slice, fd, exit_ns),
         _ => {
-            replace(books, thread, slice, exit_ns);
-            books.world.descriptors.follow(slice, exit_ns);
+            replace(context, thread, slice, exit_ns);
+            context.world.descriptors.follow(slice, exit_ns);
         }
     }
     if thread.is_loop() && matches!(slice.call, Call::Make { .. }) {
-        foreign::foreign(books, thread, slice, exit_ns);
+        foreign::foreign(context, thread, slice, exit_ns);
     }
 }
 
 /// If the client has gone, the thread worked for it up to here, whoever closes the connection.
-fn note_end(books: &mut Books<'_>, thread: &mut Thread, at: At<'_>, touch: Touch) {
+fn note_end(context: &mut LedgerContext<'_>, thread: &mut Thread, at: At<'_>, touch: Touch) {
     let (number, slice, exit_ns) = at;
     if slice.result > 0 || matches!(slice.result, EAGAIN | EINTR) {
         return;
     }
     if slice.result < 0
-        && let Some(connection) = books.wire.connections.get_mut(number)
+        && let Some(connection) = context.wire.connections.get_mut(number)
     {
         connection.signs.called(slice.result, touch == Touch::Write, exit_ns);
     }
-    let connection = books.wire.connections.get(number);
+    let connection = context.wire.connections.get(number);
     if matches!(touch, Touch::Read | Touch::Write)
         && connection.is_some_and(|connection| connection.works_unanswered(slice.tid))
     {
-        exchange::advance(books, thread, at);
+        exchange::advance(context, thread, at);
     }
 }
 
 /// A read from a client, or a write to it.
-fn moves(books: &mut Books<'_>, thread: &mut Thread, at: At<'_>, touch: Touch, captured: Option<&[u8]>) {
+fn moves(
+    context: &mut LedgerContext<'_>,
+    thread: &mut Thread,
+    at: At<'_>,
+    touch: Touch,
+    captured: Option<&[u8]>,
+) {
     let (number, slice, _) = at;
     let moved = u64::try_from(slice.result).unwrap_or(0);
     let bytes = Bytes { moved, captured: captured.unwrap_or_default() };
     match (touch, slice.call) {
         (Touch::Read, Call::Read { arrival_ns, .. }) if moved > 0 => {
-            exchange::read(books, thread, at, arrival_ns, &bytes);
+            exchange::read(context, thread, at, arrival_ns, &bytes);
         }
         (Touch::Read, Call::Read { .. }) if slice.result == EAGAIN => {
-            match turn::read_beside(books.view(), thread, number) {
+            match turn::read_beside(context.view(), thread, number) {
                 // It may be waiting.
                 Some(true) => {}
-                Some(false) => exchange::advance(books, thread, at),
-                None => turn::would_block(books, thread, number, Wants::ClientRead),
+                Some(false) => exchange::advance(context, thread, at),
+                None => turn::would_block(context, thread, number, Wants::ClientRead),
             }
         }
         (Touch::Write, _) if moved > 0 => {
             // Without the other flag the bit means something else.
             let status_line = slice.flags & STATUS_LINE == STATUS_LINE;
-            exchange::write(books, thread, at, status_line, &bytes);
+            exchange::write(context, thread, at, status_line, &bytes);
         }
         (Touch::Write, _) if slice.result == EAGAIN => {
-            turn::would_block(books, thread, number, Wants::ClientWrite);
+            turn::would_block(context, thread, number, Wants::ClientWrite);
         }
         _ => {}
     }
 }
 
 /// The server ends its direction of a connection.
-fn shutdown(books: &mut Books<'_>, thread: &mut Thread, at: At<'_>) {
+fn shutdown(context: &mut LedgerContext<'_>, thread: &mut Thread, at: At<'_>) {
     let (number, slice, exit_ns) = at;
     if !matches!(slice.call, Call::Shutdown { how: 1.., .. }) {
         return;
     }
-    let connection = books.wire.connections.get_mut(number);
+    let connection = context.wire.connections.get_mut(number);
     if connection.is_some_and(|connection| connection.works_to_the_end(slice.tid)) {
-        exchange::advance(books, thread, at);
+        exchange::advance(context, thread, at);
     }
-    finish::shut(books, number);
-    if let Some(connection) = books.wire.connections.get_mut(number) {
+    finish::shut(context, number);
+    if let Some(connection) = context.wire.connections.get_mut(number) {
         connection.shut = true;
         if connection.signs.shut_ns == 0 {
             connection.signs.shut_ns = exit_ns;
@@ -177,82 +189,82 @@ fn shutdown(books: &mut Books<'_>, thread: &mut Thread, at: At<'_>) {
 }
 
 /// A connection is put on an interest list, or taken off it.
-fn register(books: &mut Books<'_>, thread: &mut Thread, at: At<'_>) {
+fn register(context: &mut LedgerContext<'_>, thread: &mut Thread, at: At<'_>) {
     let (number, slice, exit_ns) = at;
     // A loop also registers a connection in the middle of a response, to learn when its client takes more.
-    if !runs_loop(books.view(), thread) {
-        finish::shut(books, number);
+    if !runs_loop(context.view(), thread) {
+        finish::shut(context, number);
     }
     if let Call::EpollControl { operation, events, .. } = slice.call
         && slice.result >= 0
     {
         let awaits_writable = operation != EPOLL_CTL_DEL && events & EPOLLOUT != 0;
-        if awaits_writable && turn::asks_to_answer(books.view(), thread, number, slice.tid) {
-            exchange::advance(books, thread, at);
+        if awaits_writable && turn::asks_to_answer(context.view(), thread, number, slice.tid) {
+            exchange::advance(context, thread, at);
         }
-        turn::register(books, thread, number, awaits_writable);
+        turn::register(context, thread, number, awaits_writable);
     }
     // A loop that takes a connection off its list hands it over; a slot that does so only tidies up.
     let hands_over = matches!(slice.call, Call::EpollControl { operation: EPOLL_CTL_DEL, .. });
     if hands_over
         && thread.slot.is_none()
-        && let Some(connection) = books.wire.connections.get_mut(number)
+        && let Some(connection) = context.wire.connections.get_mut(number)
     {
         connection.dispatched_ns = exit_ns;
     }
-    books.world.descriptors.follow(slice, exit_ns);
+    context.world.descriptors.follow(slice, exit_ns);
 }
 
 /// A descriptor is copied to another number; what had that number is closed.
-fn duplicate(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, fd: i32, exit_ns: u64) {
+fn duplicate(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Slice, fd: i32, exit_ns: u64) {
     let made = i32::try_from(slice.result).unwrap_or(-1);
     if made == fd {
         return;
     }
-    close(books, thread, slice, made, exit_ns);
-    books.world.descriptors.follow(slice, exit_ns);
-    let copied = books.world.descriptors.connection(slice.tgid, made);
-    if let Some(connection) = copied.and_then(|number| books.wire.connections.get_mut(number)) {
+    close(context, thread, slice, made, exit_ns);
+    context.world.descriptors.follow(slice, exit_ns);
+    let copied = context.world.descriptors.connection(slice.tgid, made);
+    if let Some(connection) = copied.and_then(|number| context.wire.connections.get_mut(number)) {
         connection.copies = connection.copies.saturating_add(1);
     }
 }
 
 /// The call made descriptors, so connections that had their numbers are closed. A close on another thread may
 /// still be on its way back from the kernel: it frees the number before it returns.
-fn replace(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
+fn replace(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
     let made = match slice.call {
         Call::Make { .. } => [i32::try_from(slice.result).unwrap_or(-1), -1],
         Call::MakePair { fds } => fds,
         _ => return,
     };
     for fd in made.into_iter().filter(|fd| *fd >= 0 && slice.result >= 0) {
-        if books.world.descriptors.connection(slice.tgid, fd).is_some() {
-            close(books, thread, &Slice { enter_ns: exit_ns, ..*slice }, fd, exit_ns);
+        if context.world.descriptors.connection(slice.tgid, fd).is_some() {
+            close(context, thread, &Slice { enter_ns: exit_ns, ..*slice }, fd, exit_ns);
         }
     }
 }
 
-fn close(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, fd: i32, exit_ns: u64) {
-    let Some(descriptor) = books.world.descriptors.close(slice.tgid, fd, slice.enter_ns) else { return };
+fn close(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Slice, fd: i32, exit_ns: u64) {
+    let Some(descriptor) = context.world.descriptors.close(slice.tgid, fd, slice.enter_ns) else { return };
     let Some(number) = descriptor.connection else { return };
     if let Some(connection) =
-        books.wire.connections.get_mut(number).filter(|connection| connection.copies > 0)
+        context.wire.connections.get_mut(number).filter(|connection| connection.copies > 0)
     {
         connection.copies -= 1;
         return;
     }
     // No response was sent, or the front end waits for its end: the server's time up to the close is the
     // request's.
-    if books.wire.connections.get(number).is_some_and(|connection| connection.works_unanswered(slice.tid))
-        || books
+    if context.wire.connections.get(number).is_some_and(|connection| connection.works_unanswered(slice.tid))
+        || context
             .wire
             .connections
             .get_mut(number)
             .is_some_and(|connection| connection.works_to_the_end(slice.tid))
     {
-        exchange::advance(books, thread, (number, slice, exit_ns));
+        exchange::advance(context, thread, (number, slice, exit_ns));
     }
-    finish::end_connection(books, number, How::Closed, exit_ns);
+    finish::end_connection(context, number, How::Closed, exit_ns);
     if thread.serving.is_some_and(|(serving, _)| serving == number) {
         thread.serving = None;
     }

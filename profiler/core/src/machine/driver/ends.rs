@@ -6,8 +6,8 @@
 use crate::event::{Slice, Tid};
 use crate::machine::driver::state::State;
 use crate::machine::driver::{draw, follow, meaning};
-use crate::machine::ledger::books::Books;
-use crate::machine::ledger::{busy, exchange, finish, gil_party, slots, thread_end, turn};
+use crate::machine::ledger::context::LedgerContext;
+use crate::machine::ledger::{busy, exchange, finish, gil_attribution, slots, thread_end, turn};
 use crate::machine::lock::gil_holder::Holders;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::threads::Threads;
@@ -20,10 +20,10 @@ impl State {
     /// A thread has ended; its process may go on.
     pub fn end_thread(&mut self, tid: Tid, at_ns: u64) {
         if let Some(mut thread) = self.runtime.threads.remove(tid) {
-            thread_end::dies(&mut self.books(), &mut thread, tid);
+            thread_end::dies(&mut self.context(), &mut thread, tid);
             thread.make_slot_in_flight(&mut self.time);
             thread.was_busy(&mut self.time, at_ns, self.window_start_ns);
-            thread_end::end(&mut self.books(), tid, thread, at_ns);
+            thread_end::end(&mut self.context(), tid, thread, at_ns);
         }
         self.gil.samples.forget(tid);
         self.heads.remove(&tid);
@@ -45,16 +45,16 @@ impl State {
         // Its first thread may end before others do.
         for tid in self.runtime.threads.of_process(tgid) {
             if let Some(mut thread) = self.runtime.threads.take(tid) {
-                thread_end::dies(&mut self.books(), &mut thread, tid);
+                thread_end::dies(&mut self.context(), &mut thread, tid);
                 self.put_back(tid, thread);
             }
         }
         for number in numbers {
-            finish::end_connection(&mut self.books(), number, How::ProcessGone, at_ns);
+            finish::end_connection(&mut self.context(), number, How::ProcessGone, at_ns);
         }
         self.publish(sink);
         self.light_process_ends(tgid, at_ns, sink);
-        self.counting().process_ends(tgid, sink);
+        self.completion_context().process_ends(tgid, sink);
         self.join.links.process_ends(tgid, at_ns);
         self.runtime.pools.process_ends(tgid);
     }
@@ -62,7 +62,7 @@ impl State {
     /// A descriptor's number was given to a new connection: the old one is gone, even if we lost its close.
     pub fn end_predecessor(&mut self, tgid: Tid, fd: i32, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
         if let Some(number) = self.world.descriptors.connection(tgid, fd) {
-            finish::end_connection(&mut self.books(), number, How::Closed, at_ns);
+            finish::end_connection(&mut self.context(), number, How::Closed, at_ns);
             self.publish(sink);
         }
     }
@@ -72,10 +72,10 @@ impl State {
         for (slice, entry_unknown) in open {
             self.end_slice(slice, *entry_unknown, end_ns, sink);
         }
-        self.counting().window_ends(sink);
+        self.completion_context().window_ends(sink);
         let numbers: Vec<u32> = self.wire.connections.numbers().collect();
         for number in numbers {
-            while finish::end_open(&mut self.books(), number, end_ns) {
+            while finish::end_open(&mut self.context(), number, end_ns) {
                 self.publish(sink);
             }
         }
@@ -84,7 +84,7 @@ impl State {
             if let Some(mut thread) = self.runtime.threads.remove(tid) {
                 thread.make_slot_in_flight(&mut self.time);
                 busy::up_to_last_slice(&mut thread, &mut self.time, self.window_start_ns);
-                thread_end::end(&mut self.books(), tid, thread, end_ns);
+                thread_end::end(&mut self.context(), tid, thread, end_ns);
             }
         }
         self.runtime.ended_threads.sort_by_key(|(tgid, thread)| (*tgid, thread.tid));
@@ -102,8 +102,9 @@ impl State {
         let slice = &slice.within(thread.row.last_exit_ns, end_ns);
         let mut meaning = meaning::meaning_of(self.view(), slice);
         let window_start_ns = self.window_start_ns;
-        let parties = &mut self.parties();
-        let (part, because) = gil_party::last(parties, &mut thread, (slice, end_ns), window_start_ns);
+        let gil_context = &mut self.gil_context();
+        let (part, because) =
+            gil_attribution::last(gil_context, &mut thread, (slice, end_ns), window_start_ns);
         let mut gap = thread.gap(slice, meaning::closes_file(slice, &meaning));
         part.apply(&mut meaning, &mut gap);
         let held_by = because.by;
@@ -125,11 +126,11 @@ impl State {
             let shown = meaning::shown(self.view(), &thread, slice, (idle, part), &meaning);
             draw::draw(slice, end_ns, (shown, because), true, sink);
         }
-        let books = &mut self.books();
+        let context = &mut self.context();
         if idle && slice.system_call != u32::MAX {
-            ends_in_wait(books, &mut thread, slice, end_ns);
+            ends_in_wait(context, &mut thread, slice, end_ns);
         } else {
-            ends_at_work(books, &mut thread, (slice, end_ns), (&meaning, held_by), entry_unknown);
+            ends_at_work(context, &mut thread, (slice, end_ns), (&meaning, held_by), entry_unknown);
         }
         self.publish(sink);
         self.put_back(tid, thread);
@@ -152,41 +153,41 @@ fn take_thread(threads: &mut Threads, slice: &Slice) -> Box<Thread> {
 }
 
 /// The window's end finds a thread in a wait for work.
-fn ends_in_wait(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, end_ns: u64) {
-    turn::recognise(books, thread, slice);
-    finish::leave(books, thread, slice.tid, slice.enter_ns);
-    thread.drain(books.window_start_ns);
-    thread.was_busy(books.time, slice.enter_ns, books.window_start_ns);
+fn ends_in_wait(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Slice, end_ns: u64) {
+    turn::recognise(context, thread, slice);
+    finish::leave(context, thread, slice.tid, slice.enter_ns);
+    thread.drain(context.window_start_ns);
+    thread.was_busy(context.time, slice.enter_ns, context.window_start_ns);
     thread.busy_since_ns = None;
-    turn::looks(books, thread, slice, end_ns);
+    turn::polls(context, thread, slice, end_ns);
 }
 
 /// The window's end finds a thread at work: that is part of what it serves, which is open.
 fn ends_at_work(
-    books: &mut Books<'_>,
+    context: &mut LedgerContext<'_>,
     thread: &mut Thread,
     (slice, end_ns): (&Slice, u64),
     (meaning, held_by): (&Meaning, Holders),
     entry_unknown: bool,
 ) {
     let serving = thread.serving;
-    thread.make_slot_in_flight(books.time);
+    thread.make_slot_in_flight(context.time);
     if slice.system_call != u32::MAX {
         let mut piece = Piece::call(slice, end_ns, meaning);
-        let number = meaning::touched(books.view(), slice.tgid, meaning);
-        piece.holding = Some(meaning::holding(books.view(), number, meaning));
+        let number = meaning::touched(context.view(), slice.tgid, meaning);
+        piece.holding = Some(meaning::holding(context.view(), number, meaning));
         piece.held_by = held_by;
         thread.pending.push(piece);
     }
     if !entry_unknown {
-        thread.was_busy(books.time, end_ns, books.window_start_ns);
+        thread.was_busy(context.time, end_ns, context.window_start_ns);
         thread.busy_since_ns = None;
     }
     if let Some((number, id)) = serving {
-        let front = books.wire.connections.get(number).and_then(|c| c.requests.front());
+        let front = context.wire.connections.get(number).and_then(|c| c.requests.front());
         if front.is_some_and(|active| active.request.id == id) {
-            exchange::advance(books, thread, (number, slice, end_ns));
-            let front = books.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut());
+            exchange::advance(context, thread, (number, slice, end_ns));
+            let front = context.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut());
             if let Some(active) = front {
                 active.request.seen.open = true;
             }

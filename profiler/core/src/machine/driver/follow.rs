@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 use crate::event::{Head, Slice, Tid};
 use crate::machine::driver::meaning;
-use crate::machine::ledger::books::Books;
+use crate::machine::ledger::context::LedgerContext;
 use crate::machine::ledger::exchange;
 use crate::machine::runtime::job;
 use crate::machine::runtime::thread::Thread;
@@ -30,43 +30,43 @@ pub(super) fn take_head(heads: &mut FxHashMap<Tid, Head>, tid: Tid, sequence: u3
 /// is no room for the thread.
 #[cold]
 pub(super) fn begin_thread(
-    books: &mut Books<'_>,
+    context: &mut LedgerContext<'_>,
     initial: &mut FxHashMap<Tid, Slice>,
     slice: &Slice,
     exit_ns: u64,
 ) -> Option<Box<Thread>> {
-    if books.runtime.threads.len() >= MAX_THREADS {
-        books.evict();
+    if context.runtime.threads.len() >= MAX_THREADS {
+        context.evict();
         return None;
     }
-    books.runtime.threads.enter(slice.tid);
+    context.runtime.threads.enter(slice.tid);
     // Its first slice may claim to begin after its end.
     let since_ns = slice.within(0, exit_ns).gap_start_ns();
     let mut thread =
         Box::new(Thread { tgid: slice.tgid, busy_since_ns: Some(since_ns), since_ns, ..Thread::default() });
     if let Some(initial) = initial.remove(&slice.tid) {
-        begin_within(books, &mut thread, &initial, slice);
+        begin_within(context, &mut thread, &initial, slice);
     }
     Some(thread)
 }
 
 /// A thread that was inside a call when it was first seen: the call ended where its first slice's gap starts.
-fn begin_within(books: &mut Books<'_>, thread: &mut Thread, initial: &Slice, next: &Slice) {
+fn begin_within(context: &mut LedgerContext<'_>, thread: &mut Thread, initial: &Slice, next: &Slice) {
     if initial.system_call == u32::MAX {
         return;
     }
-    let meaning = classify(initial, &books.world.descriptors, |_| false);
+    let meaning = classify(initial, &context.world.descriptors, |_| false);
     let until_ns = thread.since_ns;
-    thread.since_ns = books.watch_start_ns.min(until_ns);
+    thread.since_ns = context.watch_start_ns.min(until_ns);
     if meaning.idle == Idle::No && !job::was_for_its_turn(initial.system_call, next) {
         let mut piece = Piece::unknown(thread.since_ns, until_ns);
-        let number = meaning::touched(books.view(), thread.tgid, &meaning);
-        piece.holding = Some(meaning::holding(books.view(), number, &meaning));
+        let number = meaning::touched(context.view(), thread.tgid, &meaning);
+        piece.holding = Some(meaning::holding(context.view(), number, &meaning));
         thread.pending.push(piece);
         thread.busy_since_ns = Some(thread.since_ns);
         thread.job.work_start_ns = Some(thread.since_ns);
         if let (Some((_, Touch::Write)), Some(number)) = (meaning.touch, number) {
-            exchange::write_within(books, thread, (number, initial, until_ns));
+            exchange::write_within(context, thread, (number, initial, until_ns));
         }
     } else {
         thread.job.work_start_ns = Some(until_ns);
@@ -113,28 +113,29 @@ pub(super) struct Repaired {
 /// A slice that does not simply follow the one before.
 #[cold]
 pub(super) fn repair(
-    books: &mut Books<'_>,
+    context: &mut LedgerContext<'_>,
     thread: &mut Thread,
     (slice, exit_ns): (&Slice, u64),
     Break { continuity, before_ns }: Break,
 ) -> Repaired {
     let repaired = continuity.broken.then(|| Box::new(slice.within(before_ns, exit_ns)));
     let sound = repaired.as_deref().unwrap_or(slice);
-    add_up(books.time, thread, sound);
-    let laws = &mut books.time.conservation;
+    add_up(context.time, thread, sound);
+    let laws = &mut context.time.conservation;
     laws.slices_broken = laws.slices_broken.saturating_add(u64::from(continuity.broken));
     laws.undecided_ns = laws.undecided_ns.saturating_add(continuity.undecided_ns);
-    books.time.sequence_holes = books.time.sequence_holes.saturating_add(u64::from(continuity.missing));
+    context.time.sequence_holes = context.time.sequence_holes.saturating_add(u64::from(continuity.missing));
     let mut lost = None;
     if let Some((from_ns, to_ns)) = continuity.hole {
         let to_ns = to_ns.min(sound.gap_start_ns());
         thread.pending.push(Piece::unknown(from_ns, to_ns));
         if continuity.missing > 0 {
-            books.runtime.tasks.forget(slice.tid);
+            context.runtime.tasks.forget(slice.tid);
             lost = Some((from_ns, to_ns));
         }
         if let Some((number, _)) = thread.serving
-            && let Some(active) = books.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
+            && let Some(active) =
+                context.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
         {
             active.request.seen.lossy = true;
         }

@@ -12,10 +12,10 @@ use crate::event::{Light, LightWhat, Slept, Slice, Tid};
 use crate::fact::OpenSlice;
 use crate::machine::driver::follow;
 use crate::machine::driver::state::State;
-use crate::machine::ledger::gil_party;
+use crate::machine::ledger::gil_attribution;
 use crate::machine::lock::gil::Part;
 use crate::machine::lock::gil_holder::Holders;
-use crate::machine::time::sleeps::{IdleSleep, Meant, Sleeping};
+use crate::machine::time::sleeps::{IdleSleep, SleepPurpose, Sleeping};
 use crate::machine::wire::ending::How;
 use crate::machine::wire::light_socket::{LightRequest, Socket};
 use crate::machine::world::sleep;
@@ -40,14 +40,16 @@ impl State {
     /// A thread slept, and got a CPU again at `time_ns`.
     pub fn slept(&mut self, slept: &Slept, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
         let meant = match self.waited_for_lock(slept, time_ns, sink) {
-            Some((part @ (Part::First | Part::Again), held_by)) => {
-                Meant { held_by, goes_on: part == Part::Again, ..Meant::new(Phase::GilWait, IdleSleep::No) }
-            }
+            Some((part @ (Part::First | Part::Again), held_by)) => SleepPurpose {
+                held_by,
+                goes_on: part == Part::Again,
+                ..SleepPurpose::new(Phase::GilWait, IdleSleep::No)
+            },
             // To give the lock up: nobody gives it a job so.
-            Some(_) => Meant::new(Phase::LockWait, IdleSleep::No),
+            Some(_) => SleepPurpose::new(Phase::LockWait, IdleSleep::No),
             None => {
                 let phase = sleep::phase(slept);
-                Meant::new(phase, idle(slept, phase))
+                SleepPurpose::new(phase, idle(slept, phase))
             }
         };
         if meant.idle != IdleSleep::No {
@@ -66,7 +68,7 @@ impl State {
     ) -> Option<(Part, Holders)> {
         let at_lock = gil::at_lock(&self.gil, &self.runtime.threads, &self.time.light.sleeps, slept, end_ns)?;
         let mut thread = self.take_thread(&at_lock.slice, end_ns, sink)?;
-        let told = gil::slept(&mut self.books(), &mut thread, (slept, &at_lock.slice), end_ns);
+        let told = gil::slept(&mut self.context(), &mut thread, (slept, &at_lock.slice), end_ns);
         self.put_back(slept.tid, thread);
         at_lock.is_on_lock.then_some(told)
     }
@@ -85,7 +87,7 @@ impl State {
     /// A thread ends at `at_ns`, or the window does.
     fn rests_at_the_end(&mut self, tid: Tid, sleeping: &Sleeping, at_ns: u64) {
         if let Some(mut thread) = self.runtime.threads.take(tid) {
-            slots::ends(&mut self.books(), &mut thread, sleeping, at_ns);
+            slots::ends(&mut self.context(), &mut thread, sleeping, at_ns);
             self.put_back(tid, thread);
         }
     }
@@ -141,9 +143,9 @@ impl State {
                 for_request,
                 at_ns: time_ns,
             };
-            let books = &mut self.books();
-            slots::worked(books, &mut thread, &worked);
-            gil::moved(&mut books.parties(), &mut thread, light.tid, moved.as_ref(), time_ns);
+            let context = &mut self.context();
+            slots::worked(context, &mut thread, &worked);
+            gil::moved(&mut context.gil_context(), &mut thread, light.tid, moved.as_ref(), time_ns);
             self.put_back(light.tid, thread);
         }
     }
@@ -170,8 +172,8 @@ impl State {
         let window_start_ns = self.window_start_ns;
         thread.drain(window_start_ns);
         if self.time.is_light {
-            let parties = &mut self.parties();
-            if let Some(wait) = gil::moves(parties, &mut thread, (&slice, time_ns), window_start_ns) {
+            let gil_context = &mut self.gil_context();
+            if let Some(wait) = gil::moves(gil_context, &mut thread, (&slice, time_ns), window_start_ns) {
                 sleeping.has_waited(*wait);
             }
         }
@@ -218,7 +220,7 @@ impl State {
             // Waits belong to what their threads serve, while that is still known.
             for tid in tids {
                 let Some(mut thread) = self.runtime.threads.take(tid) else { continue };
-                gil_party::settle(&mut self.parties(), &mut thread, tid);
+                gil_attribution::settle(&mut self.gil_context(), &mut thread, tid);
                 self.put_back(tid, thread);
             }
         }
@@ -268,9 +270,9 @@ impl State {
             active.request.phases.add(Phase::Unexplained, at_ns.saturating_sub(active.covered_ns));
             active.request.times.end_ns = at_ns.max(active.covered_ns);
         }
-        active.request.gil.holders = gil_party::holders(&self.world, &self.gil, &active.held);
-        active.request.gil.waits = gil_party::listed_waits(&self.world, &self.gil, &active.held);
-        self.counting().complete(Box::new(active.request), sink);
+        active.request.gil.holders = gil_attribution::holders(&self.world, &self.gil, &active.held);
+        active.request.gil.waits = gil_attribution::listed_waits(&self.world, &self.gil, &active.held);
+        self.completion_context().complete(Box::new(active.request), sink);
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::event::{Call, Slice, Tid};
 use crate::machine::lock::gil::Part;
-use crate::machine::runtime::state::View;
+use crate::machine::runtime::state::RuntimeView;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::{handoff, job};
 use crate::machine::world::classify::{Idle, Meaning, Touch, classify, is_mutex};
@@ -14,7 +14,7 @@ use crate::phase::Phase;
 use crate::timeline::ThreadState;
 
 /// What a slice's call means, as its connection stands now.
-pub(in crate::machine) fn meaning_of(view: View<'_>, slice: &Slice) -> Meaning {
+pub(in crate::machine) fn meaning_of(view: RuntimeView<'_>, slice: &Slice) -> Meaning {
     classify(slice, &view.world.descriptors, |fd| {
         let number = view.world.descriptors.connection(slice.tgid, fd);
         number.and_then(|number| view.wire.connections.get(number)).is_some_and(|c| c.inbound.head_complete())
@@ -28,7 +28,7 @@ pub(super) const fn closes_file(slice: &Slice, meaning: &Meaning) -> bool {
 
 /// Whether a call is a wait for work, given what its thread works on.
 pub(in crate::machine) fn waits_for_work(
-    view: View<'_>,
+    view: RuntimeView<'_>,
     thread: &Thread,
     slice: &Slice,
     meaning: &Meaning,
@@ -49,7 +49,7 @@ pub(in crate::machine) fn waits_for_work(
 /// a limit of time, after which it looks after them. (gunicorn 27: `SimpleQueue.get`, arbiter.py; uvicorn:
 /// `Event.wait`, supervisors/multiprocess.py.) It has served nobody, and its process has children. Where
 /// another thread of the process ended the wait, it may have been for a lock.
-pub(super) fn is_idle_master(view: View<'_>, thread: &Thread, slice: &Slice) -> bool {
+pub(super) fn is_idle_master(view: RuntimeView<'_>, thread: &Thread, slice: &Slice) -> bool {
     let Call::FutexWait { operation, has_timeout: true, .. } = slice.call else { return false };
     let has_served =
         thread.signs.accepts || thread.signs.reads || thread.slot.is_some() || thread.serving.is_some();
@@ -64,7 +64,7 @@ pub(super) fn is_idle_master(view: View<'_>, thread: &Thread, slice: &Slice) -> 
 /// How a call shows on the timeline. `idle`: it waits for work; `part`: what it is of a wait for the
 /// interpreter lock.
 pub(super) fn shown(
-    view: View<'_>,
+    view: RuntimeView<'_>,
     thread: &Thread,
     slice: &Slice,
     (idle, part): (bool, Part),
@@ -76,7 +76,7 @@ pub(super) fn shown(
 
 /// Whether a thread is within a request, as far as is known. A request whose response has begun with an open
 /// end may be over already.
-pub(in crate::machine) fn is_serving(view: View<'_>, thread: &Thread) -> bool {
+pub(in crate::machine) fn is_serving(view: RuntimeView<'_>, thread: &Thread) -> bool {
     thread.serving.and_then(|(number, id)| {
         let connection = view.wire.connections.get(number)?;
         let active = connection.requests.iter().find(|active| active.request.id == id)?;
@@ -87,13 +87,13 @@ pub(in crate::machine) fn is_serving(view: View<'_>, thread: &Thread) -> bool {
 
 /// The connection that a call of the process touches.
 #[inline]
-pub(in crate::machine) fn touched(view: View<'_>, tgid: Tid, meaning: &Meaning) -> Option<u32> {
+pub(in crate::machine) fn touched(view: RuntimeView<'_>, tgid: Tid, meaning: &Meaning) -> Option<u32> {
     meaning.touch.and_then(|(fd, _)| view.world.descriptors.connection(tgid, fd))
 }
 
 /// What holds the thread during a call that is not a request's. `number`: the connection that it touches.
 #[inline]
-pub(in crate::machine) fn holding(view: View<'_>, number: Option<u32>, meaning: &Meaning) -> Holding {
+pub(in crate::machine) fn holding(view: RuntimeView<'_>, number: Option<u32>, meaning: &Meaning) -> Holding {
     // Most calls wait for no client.
     let Some((_, Touch::Read | Touch::Write | Touch::WaitReadable | Touch::WaitWritable)) = meaning.touch
     else {

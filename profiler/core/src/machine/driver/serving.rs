@@ -7,7 +7,7 @@ use crate::event::{Call, Slice, Tid};
 use crate::machine::driver::state::State;
 use crate::machine::driver::{draw, effect, follow, meaning, work};
 use crate::machine::join::front;
-use crate::machine::ledger::{finish, gil_party, slots};
+use crate::machine::ledger::{finish, gil_attribution, slots};
 use crate::machine::lock::gil::Part;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::{asker, handoff, job};
@@ -36,9 +36,10 @@ impl State {
         let mut meaning = meaning::meaning_of(self.view(), slice);
         let number = meaning::touched(self.view(), slice.tgid, &meaning);
         let (serving, window_start_ns) = (thread.serving, self.window_start_ns);
-        let parties = &mut self.parties();
-        gil_party::note(parties, &mut thread, tid);
-        let (part, because) = gil_party::follow(parties, &mut thread, (slice, exit_ns), window_start_ns);
+        let gil_context = &mut self.gil_context();
+        gil_attribution::note(gil_context, &mut thread, tid);
+        let (part, because) =
+            gil_attribution::follow(gil_context, &mut thread, (slice, exit_ns), window_start_ns);
         let mut gap = thread.gap(slice, meaning::closes_file(slice, &meaning));
         part.apply(&mut meaning, &mut gap);
         let held_by = because.by;
@@ -53,7 +54,7 @@ impl State {
         if gap.length_ns() > 0 {
             thread.pending.push(gap);
         }
-        let idle = work::waits(&mut self.hand(), &mut thread, (slice, exit_ns), &meaning, part);
+        let idle = work::waits(&mut self.runtime_context(), &mut thread, (slice, exit_ns), &meaning, part);
         if !self.runtime.late.is_empty() {
             let call = if idle { None } else { Some(Piece::call(slice, exit_ns, &meaning)) };
             self.late(tid, [Some(gap), call], exit_ns, sink);
@@ -84,16 +85,16 @@ impl State {
             work::works(time, &mut thread, (slice, exit_ns), meaning.blocked);
         }
         if !idle && part == Part::None && handoff::is_woken_by_loop(self.view(), &thread, slice) {
-            work::is_given_job(&mut self.hand(), window_start_ns, &mut thread, slice, exit_ns);
+            work::is_given_job(&mut self.runtime_context(), window_start_ns, &mut thread, slice, exit_ns);
         }
         let captured = head.as_ref().map(|head| head.bytes.as_slice());
         self.effects(&mut thread, (slice, exit_ns), (&meaning, number), captured, sink);
         self.publish(sink);
         // A thread waits before it touches the request that it waits for.
         if part == Part::None {
-            gil_party::settle(&mut self.parties(), &mut thread, tid);
+            gil_attribution::settle(&mut self.gil_context(), &mut thread, tid);
         }
-        gil_party::turned(&mut thread, serving, exit_ns);
+        gil_attribution::turned(&mut thread, serving, exit_ns);
         self.put_back(tid, thread);
     }
 
@@ -116,7 +117,7 @@ impl State {
         sink: &mut dyn FnMut(Entry),
     ) -> Option<Box<Thread>> {
         let mut initial = std::mem::take(&mut self.initial);
-        let thread = follow::begin_thread(&mut self.books(), &mut initial, slice, exit_ns);
+        let thread = follow::begin_thread(&mut self.context(), &mut initial, slice, exit_ns);
         self.initial = initial;
         self.publish(sink);
         thread
@@ -131,7 +132,7 @@ impl State {
         exit_ns: u64,
     ) -> Option<Box<Slice>> {
         let broken = follow::follows(&mut self.time, thread, slice, exit_ns)?;
-        let repaired = follow::repair(&mut self.books(), thread, (slice, exit_ns), broken);
+        let repaired = follow::repair(&mut self.context(), thread, (slice, exit_ns), broken);
         if let Some((from_ns, to_ns)) = repaired.lost {
             self.product.drops.lost.between(from_ns, to_ns);
         }
@@ -147,7 +148,7 @@ impl State {
         sink: &mut dyn FnMut(Entry),
     ) {
         self.runtime.late.explain(&mut self.wire.connections, (tid, pieces), end_ns);
-        self.counting().complete_late(end_ns, sink);
+        self.completion_context().complete_late(end_ns, sink);
     }
 
     /// The call waits for work: what came before it is over.
@@ -158,11 +159,11 @@ impl State {
         exit_ns: u64,
         sink: &mut dyn FnMut(Entry),
     ) {
-        let left = work::leave(&mut self.books(), thread, slice);
+        let left = work::leave(&mut self.context(), thread, slice);
         self.publish(sink);
-        work::is_left(&mut self.books(), thread, slice, left);
+        work::is_left(&mut self.context(), thread, slice, left);
         work::next_job(&mut self.product.summary, thread, exit_ns);
-        work::begin(&mut self.books(), thread, slice, exit_ns);
+        work::begin(&mut self.context(), thread, slice, exit_ns);
     }
 
     /// What a call does beside taking time. `number`: the connection that it touches.
@@ -182,13 +183,13 @@ impl State {
             }
         }
         if meaning.blocked == Phase::BackendWait {
-            asker::waited(&mut self.hand(), thread, slice);
+            asker::waited(&mut self.runtime_context(), thread, slice);
         }
         if let Some((fd, touch)) = meaning.touch {
             if let Some(number) = number {
                 thread.signs.in_front = front::is_in_front(&self.wire, number);
                 job::engage(thread, number, slice, touch);
-                effect::touches(&mut self.books(), thread, (number, slice, exit_ns), (fd, touch), captured);
+                effect::touches(&mut self.context(), thread, (number, slice, exit_ns), (fd, touch), captured);
             }
         } else {
             self.beside_clients(thread, slice, exit_ns, sink);
@@ -206,16 +207,16 @@ impl State {
     ) {
         let has_front_end = self.join.topology.has_front_end();
         if has_front_end && let Some(before) = front::uses_again(&self.wire, &self.join, thread, slice) {
-            finish::shut(&mut self.books(), before);
+            finish::shut(&mut self.context(), before);
             self.publish(sink);
         }
-        effect::on_others(&mut self.books(), thread, slice, exit_ns);
+        effect::on_others(&mut self.context(), thread, slice, exit_ns);
         if has_front_end {
             self.publish(sink);
             let State { world, wire, join, .. } = self;
             let ready = front::call(world, (wire, join), thread, slice, exit_ns);
             self.complete_all(ready, sink);
         }
-        effect::on_descriptors(&mut self.books(), thread, slice, exit_ns);
+        effect::on_descriptors(&mut self.context(), thread, slice, exit_ns);
     }
 }

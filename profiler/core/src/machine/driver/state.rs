@@ -8,12 +8,12 @@ use rustc_hash::FxHashMap;
 use crate::event::{Connection as Opened, Head, Slice, Tid};
 use crate::machine::driver::topology;
 use crate::machine::join::state::Join;
-use crate::machine::ledger::books::{Books, Told};
-use crate::machine::ledger::gil_party::Parties;
+use crate::machine::ledger::context::{LedgerContext, LedgerEvent};
+use crate::machine::ledger::gil_attribution::GilContext;
 use crate::machine::lock::gil::Locks;
-use crate::machine::product::completed::Counting;
+use crate::machine::product::completed::CompletionContext;
 use crate::machine::product::state::Product;
-use crate::machine::runtime::state::{Hand, Runtime, View};
+use crate::machine::runtime::state::{Runtime, RuntimeContext, RuntimeView};
 use crate::machine::runtime::thread::Thread;
 use crate::machine::time::state::Time;
 use crate::machine::wire::state::Wire;
@@ -49,7 +49,7 @@ pub struct State {
     /// The timeline wants thread slices.
     pub wants_slices: bool,
     /// What the ledger has settled and nobody has reported yet.
-    pub(super) told: Vec<Told>,
+    pub(super) ledger_events: Vec<LedgerEvent>,
     /// What found no place.
     pub evicted: u64,
 }
@@ -71,32 +71,32 @@ impl State {
             watch_start_ns: u64::MAX,
             next_follows: false,
             wants_slices,
-            told: Vec::new(),
+            ledger_events: Vec::new(),
             evicted: 0,
         }
     }
 
     /// What is seen by the stage that decides for whom threads work.
-    pub const fn view(&self) -> View<'_> {
-        View { world: &self.world, wire: &self.wire, runtime: &self.runtime }
+    pub const fn view(&self) -> RuntimeView<'_> {
+        RuntimeView { world: &self.world, wire: &self.wire, runtime: &self.runtime }
     }
 
     /// The same, to be changed.
-    pub const fn hand(&mut self) -> Hand<'_> {
+    pub const fn runtime_context(&mut self) -> RuntimeContext<'_> {
         let Self { world, wire, runtime, evicted, .. } = self;
-        Hand { world, wire, runtime, evicted }
+        RuntimeContext { world, wire, runtime, evicted }
     }
 
     /// What the ledger works on.
-    pub(super) const fn books(&mut self) -> Books<'_> {
-        Books {
+    pub(super) const fn context(&mut self) -> LedgerContext<'_> {
+        LedgerContext {
             world: &mut self.world,
             wire: &mut self.wire,
             runtime: &mut self.runtime,
             time: &mut self.time,
             locks: &mut self.gil,
             join: &mut self.join,
-            told: &mut self.told,
+            events: &mut self.ledger_events,
             evicted: &mut self.evicted,
             window_start_ns: self.window_start_ns,
             watch_start_ns: self.watch_start_ns,
@@ -105,8 +105,8 @@ impl State {
     }
 
     /// Who holds an interpreter lock or waits for it.
-    pub(super) const fn parties(&mut self) -> Parties<'_> {
-        Parties {
+    pub(super) const fn gil_context(&mut self) -> GilContext<'_> {
+        GilContext {
             world: &self.world,
             wire: &self.wire,
             threads: &mut self.runtime.threads,
@@ -116,8 +116,8 @@ impl State {
     }
 
     /// Where requests that are over count.
-    pub(super) const fn counting(&mut self) -> Counting<'_> {
-        Counting {
+    pub(super) const fn completion_context(&mut self) -> CompletionContext<'_> {
+        CompletionContext {
             product: &mut self.product,
             runtime: &mut self.runtime,
             time: &mut self.time,
@@ -129,14 +129,14 @@ impl State {
     }
 
     /// Looks again at who stands before whom, when more is known of the processes.
-    pub fn look(&mut self) {
+    pub fn update_topology(&mut self) {
         let Self { join, world, time, product, .. } = self;
-        topology::look(join, &world.processes, &mut time.capacity, &mut product.drops);
+        topology::update(join, &world.processes, &mut time.capacity, &mut product.drops);
     }
 
     /// A connection was accepted, or found open: what stands at its other end.
     pub fn opened(&mut self, number: u32, opened: &Opened) {
-        self.look();
+        self.update_topology();
         let Self { join, wire, product, .. } = self;
         topology::opened(&join.topology, &mut wire.connections, &mut product.drops, number, opened);
     }

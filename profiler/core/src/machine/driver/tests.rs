@@ -45,7 +45,7 @@ struct Run {
 type SetUp = fn(&mut Run);
 
 /// What became of a request: where it ended, its phases, and whether it is open.
-type Told = (u64, Vec<(&'static str, u64)>, bool);
+type Observed = (u64, Vec<(&'static str, u64)>, bool);
 
 /// A call after a gap, all of it on a CPU.
 fn slice(call: Call, times: Times, result: i64) -> Slice {
@@ -119,7 +119,7 @@ impl Run {
     }
 
     /// The requests that are over: where they ended, with their phases by name, and whether they were open.
-    fn requests(&self) -> Vec<Told> {
+    fn requests(&self) -> Vec<Observed> {
         let of = self.entries.iter().filter_map(|entry| match entry {
             Entry::Request(request) => {
                 let mut parts: Vec<_> =

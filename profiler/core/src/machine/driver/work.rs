@@ -7,11 +7,11 @@ use profiler_common::system_call::IO_URING_SETUP;
 
 use crate::event::{Call, Slice};
 use crate::machine::driver::meaning;
-use crate::machine::ledger::books::Books;
+use crate::machine::ledger::context::LedgerContext;
 use crate::machine::ledger::{finish, turn, unattributed};
 use crate::machine::lock::gil::Part;
 use crate::machine::product::summary::Summary;
-use crate::machine::runtime::state::Hand;
+use crate::machine::runtime::state::RuntimeContext;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::{handoff, job};
 use crate::machine::time::piece::Piece;
@@ -23,20 +23,20 @@ use crate::phase::Phase;
 
 /// Whether the call waits for work. A thread of a pool learns of its jobs by such waits.
 pub(super) fn waits(
-    hand: &mut Hand<'_>,
+    context: &mut RuntimeContext<'_>,
     thread: &mut Thread,
     (slice, exit_ns): (&Slice, u64),
     meaning: &Meaning,
     part: Part,
 ) -> bool {
-    job::note_feeder(hand.view(), thread, slice);
-    let idle = meaning::waits_for_work(hand.view(), thread, slice, meaning);
+    job::note_feeder(context.view(), thread, slice);
+    let idle = meaning::waits_for_work(context.view(), thread, slice, meaning);
     if idle {
-        handoff::waited(hand, thread, slice, exit_ns);
+        handoff::waited(context, thread, slice, exit_ns);
     } else if part == Part::None {
-        handoff::passed_on(hand.view(), thread, slice);
+        handoff::passed_on(context.view(), thread, slice);
     }
-    idle && !handoff::is_within_job(hand.view(), thread, slice)
+    idle && !handoff::is_within_job(context.view(), thread, slice)
 }
 
 /// What a call shows of the ways of the server: whether it uses io_uring, and how it waits for its listener.
@@ -96,45 +96,45 @@ pub(super) struct TurnedAway {
 
 /// The call waits for work: its thread leaves what it served before. What that settles is to be reported
 /// before [`is_left`].
-pub(super) fn leave(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice) -> TurnedAway {
-    turn::untouched(books, thread, slice);
-    let left = TurnedAway { served: thread.serving, at_ns: turn::leaves_at(books.view(), thread, slice) };
-    unattributed::leave(thread, left.at_ns, books.window_start_ns);
+pub(super) fn leave(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Slice) -> TurnedAway {
+    turn::untouched(context, thread, slice);
+    let left = TurnedAway { served: thread.serving, at_ns: turn::leaves_at(context.view(), thread, slice) };
+    unattributed::leave(thread, left.at_ns, context.window_start_ns);
     // A loop's first wait may be one in the middle of a response.
-    turn::recognise(books, thread, slice);
-    finish::leave(books, thread, slice.tid, left.at_ns);
+    turn::recognise(context, thread, slice);
+    finish::leave(context, thread, slice.tid, left.at_ns);
     left
 }
 
 /// It has left that. Its job is over.
-pub(super) fn is_left(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, left: TurnedAway) {
+pub(super) fn is_left(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Slice, left: TurnedAway) {
     let served = left.served.filter(|_| left.at_ns < slice.enter_ns);
-    if let Some(active) = served.and_then(|key| books.wire.connections.active_mut(key)) {
+    if let Some(active) = served.and_then(|key| context.wire.connections.active_mut(key)) {
         // This or another request ran.
         active.pass(slice.enter_ns, Phase::Unexplained);
     }
-    handoff::done(&mut books.hand(), thread, slice);
-    thread.drain(books.window_start_ns);
-    thread.was_busy(books.time, slice.enter_ns, books.window_start_ns);
+    handoff::done(&mut context.runtime_context(), thread, slice);
+    thread.drain(context.window_start_ns);
+    thread.was_busy(context.time, slice.enter_ns, context.window_start_ns);
 }
 
 /// The wait for work is over: the loop has looked, or the thread has its next job.
-pub(super) fn begin(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
-    turn::looks(books, thread, slice, exit_ns);
-    handoff::begin(&mut books.hand(), thread, slice, exit_ns);
+pub(super) fn begin(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
+    turn::polls(context, thread, slice, exit_ns);
+    handoff::begin(&mut context.runtime_context(), thread, slice, exit_ns);
 }
 
 /// A loop has given the thread a job, though the call did not look like a wait for one.
 pub(super) fn is_given_job(
-    hand: &mut Hand<'_>,
+    context: &mut RuntimeContext<'_>,
     window_start_ns: u64,
     thread: &mut Thread,
     slice: &Slice,
     exit_ns: u64,
 ) {
-    handoff::done(hand, thread, slice);
+    handoff::done(context, thread, slice);
     thread.drain(window_start_ns);
-    handoff::begin(hand, thread, slice, exit_ns);
+    handoff::begin(context, thread, slice, exit_ns);
 }
 
 /// A job is over; the next one begins.

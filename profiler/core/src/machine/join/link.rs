@@ -116,7 +116,7 @@ impl AwaitsInner {
 pub type Ready = Vec<Request>;
 
 /// A request that the server is done with, and its account piece by piece.
-pub type Done = (Box<Request>, Tail);
+pub type CompletedHalf = (Box<Request>, Tail);
 
 /// What became of a request of the server's.
 #[derive(Debug)]
@@ -140,7 +140,7 @@ pub struct Links {
     /// End of each of the server's connections.
     of_connection: FxHashMap<u64, u64>,
     waiting: FxHashMap<u64, AwaitsInner>,
-    orphans: Vec<(Evidence, Done)>,
+    orphans: Vec<(Evidence, CompletedHalf)>,
     /// Ports that the server behind listens on.
     pub ports: FxHashSet<u16>,
     /// What ended before counts nowhere.
@@ -380,7 +380,7 @@ impl Links {
     }
 
     /// The server has finished a request.
-    pub fn inner_done(&mut self, evidence: &Evidence, done: Done, may_be_own: bool) -> Half {
+    pub fn inner_done(&mut self, evidence: &Evidence, done: CompletedHalf, may_be_own: bool) -> Half {
         if let Some(number) = self.asked_on(evidence, &done.0) {
             return Half::Joined(self.join(number, done, evidence));
         }
@@ -435,7 +435,7 @@ impl Links {
         !self.orphans.is_empty()
     }
 
-    fn join(&mut self, number: u64, (request, tail): Done, evidence: &Evidence) -> Ready {
+    fn join(&mut self, number: u64, (request, tail): CompletedHalf, evidence: &Evidence) -> Ready {
         let outer = self.ends.get_mut(&number).and_then(|end| end.unanswered.pop_front());
         self.forget_if_done(number);
         let Some(waiting) = outer.and_then(|outer| self.waiting.get_mut(&outer.1)) else {

@@ -54,5 +54,5 @@ pub(in crate::machine) fn settle(
     }
     // If nobody in a process serves, nothing can become known later.
     let certain_ns = |tgid| silent_since.get(&tgid).copied().unwrap_or(u64::MAX);
-    time.capacity.look(|tgid| end_ns.unwrap_or_else(|| certain_ns(tgid)));
+    time.capacity.decide_all(|tgid| end_ns.unwrap_or_else(|| certain_ns(tgid)));
 }

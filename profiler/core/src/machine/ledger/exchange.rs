@@ -6,7 +6,7 @@
 use smallvec::smallvec;
 
 use crate::machine::join::front;
-use crate::machine::ledger::books::{Books, Told};
+use crate::machine::ledger::context::{LedgerContext, LedgerEvent};
 use crate::machine::ledger::{finish, slots, turn, unattributed};
 use crate::machine::runtime::job;
 use crate::machine::runtime::thread::Thread;
@@ -33,14 +33,14 @@ pub(in crate::machine) struct Bytes<'a> {
 
 /// A read moved bytes.
 pub(in crate::machine) fn read(
-    books: &mut Books<'_>,
+    context: &mut LedgerContext<'_>,
     thread: &mut Thread,
     at: At<'_>,
     arrival_ns: u64,
     bytes: &Bytes<'_>,
 ) {
     let (number, slice, exit_ns) = at;
-    let Some(connection) = books.wire.connections.get_mut(number) else { return };
+    let Some(connection) = context.wire.connections.get_mut(number) else { return };
     // The server has ended its direction. Whatever still comes is drained and dropped, and is no request.
     if connection.shut {
         // Where an encrypted request ends is not known. The verdict judges these bytes by their time.
@@ -53,13 +53,13 @@ pub(in crate::machine) fn read(
     let open_end = connection.outbound.until_turn();
     let after_response = !connection.is_private()
         && connection.requests.front().is_none_or(|active| active.response.has_begun);
-    let wall_clock_offset_ns = books.world.wall_clock_offset_ns;
+    let wall_clock_offset_ns = context.world.wall_clock_offset_ns;
     let steps = connection.inbound.push(bytes.moved, bytes.captured, after_response);
     // A handshake asks for nothing.
     let asks = steps.iter().any(|step| !step.outside);
     if !connection.signs.has_read {
         connection.signs.has_read = asks;
-        books.told.push(Told::Reads(slice.tgid));
+        context.events.push(LedgerEvent::Reads(slice.tgid));
     }
     for step in steps {
         if step.outside {
@@ -67,18 +67,18 @@ pub(in crate::machine) fn read(
         }
         if step.begins {
             if open_end
-                && books
+                && context
                     .wire
                     .connections
                     .get(number)
                     .is_some_and(|c| c.requests.front().is_some_and(|a| a.response.has_begun))
             {
-                turn::ended_unseen(books.view(), thread, number);
-                finish::shut(books, number);
+                turn::ended_unseen(context.view(), thread, number);
+                finish::shut(context, number);
             }
-            begin(books, thread, at, arrival_ns, false);
+            begin(context, thread, at, arrival_ns, false);
         }
-        let Some(connection) = books.wire.connections.get_mut(number) else { return };
+        let Some(connection) = context.wire.connections.get_mut(number) else { return };
         let Some(active) = connection.requests.back_mut() else { continue };
         active.request.http.bytes_in = active.request.http.bytes_in.saturating_add(step.bytes);
         active.request.http.framing.note(step.not_http, step.inferred);
@@ -97,32 +97,32 @@ pub(in crate::machine) fn read(
         }
     }
     thread.signs.reads = true;
-    books.world.processes.reads(slice.tgid, slice.tid);
-    front::name(books.wire, books.join, number);
-    books.wire.plaintexts.read(&books.wire.connections, slice.tid, number);
-    let Some(connection) = books.wire.connections.get_mut(number) else { return };
+    context.world.processes.reads(slice.tgid, slice.tid);
+    front::name(context.wire, context.join, number);
+    context.wire.plaintexts.read(&context.wire.connections, slice.tid, number);
+    let Some(connection) = context.wire.connections.get_mut(number) else { return };
     connection.last_read_ns = exit_ns;
     if connection.requests.front().is_some_and(|active| !active.response.has_begun) {
-        advance(books, thread, (number, slice, exit_ns));
-        turn::has_read(books, thread, number, slice);
+        advance(context, thread, (number, slice, exit_ns));
+        turn::has_read(context, thread, number, slice);
     }
 }
 
 /// A write moved bytes.
 pub(in crate::machine) fn write(
-    books: &mut Books<'_>,
+    context: &mut LedgerContext<'_>,
     thread: &mut Thread,
     at: At<'_>,
     status_line: bool,
     bytes: &Bytes<'_>,
 ) {
     let (number, slice, _) = at;
-    let Some(connection) = books.wire.connections.get_mut(number) else { return };
+    let Some(connection) = context.wire.connections.get_mut(number) else { return };
     let is_encrypted = connection.inbound.is_encrypted();
-    if is_encrypted && !answers_encrypted(books, thread, at, bytes.moved) {
+    if is_encrypted && !answers_encrypted(context, thread, at, bytes.moved) {
         return;
     }
-    let Some(connection) = books.wire.connections.get_mut(number) else { return };
+    let Some(connection) = context.wire.connections.get_mut(number) else { return };
     if connection.requests.is_empty() && connection.finished > 0 && !status_line {
         // Bytes after a finished response, without a status line, answer nothing. An example is a body sent
         // to HEAD.
@@ -130,10 +130,10 @@ pub(in crate::machine) fn write(
     }
     if connection.requests.is_empty() {
         // A response to a request that was not seen: it began before us, or the server speaks first.
-        thread.make_slot(books.time);
-        begin(books, thread, at, 0, true);
+        thread.make_slot(context.time);
+        begin(context, thread, at, 0, true);
     }
-    let Some(connection) = books.wire.connections.get_mut(number) else { return };
+    let Some(connection) = context.wire.connections.get_mut(number) else { return };
     let to_head = connection.requests.front().is_some_and(|active| active.response.to_head);
     let steps = if is_encrypted {
         smallvec![connection.outbound.push_encrypted(bytes.moved)]
@@ -142,21 +142,21 @@ pub(in crate::machine) fn write(
     };
     let answers = |step: &Step<ResponseHead>| step.bytes > 0 && !step.head.is_some_and(|head| head.interim);
     if steps.iter().any(answers) {
-        slots::make_slot_of_answerer(books, thread, number, slice.tid);
+        slots::make_slot_of_answerer(context, thread, number, slice.tid);
     }
     let mut advanced = None;
     for step in steps {
-        answer(books, thread, at, (&step, bytes.moved), &mut advanced);
+        answer(context, thread, at, (&step, bytes.moved), &mut advanced);
     }
-    turn::note_last_chunk(books.view(), thread, number);
-    let front = books.wire.connections.get(number).and_then(|c| c.requests.front());
+    turn::note_last_chunk(context.view(), thread, number);
+    let front = context.wire.connections.get(number).and_then(|c| c.requests.front());
     thread.serving =
         front.filter(|active| Some(active.request.id) == advanced).map(|a| (number, a.request.id));
 }
 
 /// Whether a write on an encrypted connection answers a request.
-fn answers_encrypted(books: &mut Books<'_>, thread: &mut Thread, at: At<'_>, moved: u64) -> bool {
-    let Some(connection) = books.wire.connections.get_mut(at.0) else { return false };
+fn answers_encrypted(context: &mut LedgerContext<'_>, thread: &mut Thread, at: At<'_>, moved: u64) -> bool {
+    let Some(connection) = context.wire.connections.get_mut(at.0) else { return false };
     let front = connection.requests.front();
     let answered = front.is_some_and(|active| active.response.has_begun);
     let since_ns = front.filter(|_| answered).map_or(connection.last_read_ns, |active| active.cursor_ns);
@@ -168,14 +168,14 @@ fn answers_encrypted(books: &mut Books<'_>, thread: &mut Thread, at: At<'_>, mov
         return false;
     }
     if is_no_answer {
-        advance(books, thread, at);
+        advance(context, thread, at);
     }
     !is_no_answer
 }
 
 /// A part of a response. `advanced`: the request that has received the thread's time up to this write.
 fn answer(
-    books: &mut Books<'_>,
+    context: &mut LedgerContext<'_>,
     thread: &mut Thread,
     at: At<'_>,
     (step, moved): (&Step<ResponseHead>, u64),
@@ -184,24 +184,24 @@ fn answer(
     let (number, slice, exit_ns) = at;
     if step.bytes == 0 {
         if step.complete {
-            finish::finish_front(books, number);
+            finish::finish_front(context, number);
         }
         return;
     }
-    let front = books.wire.connections.get(number).and_then(|connection| connection.requests.front());
+    let front = context.wire.connections.get(number).and_then(|connection| connection.requests.front());
     let Some(id) = front.map(|active| active.request.id) else {
-        return books.told.push(Told::Impossible("response_without_request"));
+        return context.events.push(LedgerEvent::Impossible("response_without_request"));
     };
     if advanced.is_none() {
-        advance(books, thread, at);
+        advance(context, thread, at);
     } else if *advanced != Some(id)
-        && let Some(active) = books.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
+        && let Some(active) = context.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
     {
         // A second response in the same write: until now its request waited behind the first.
         active.pass(exit_ns, Phase::PoolWait);
     }
     *advanced = Some(id);
-    let Some(connection) = books.wire.connections.get_mut(number) else { return };
+    let Some(connection) = context.wire.connections.get_mut(number) else { return };
     let is_private = connection.is_private();
     let is_inner = matches!(connection.origin.side, Side::Inner { .. });
     let awaits_writable = connection.awaits_writable && thread.is_loop();
@@ -227,42 +227,42 @@ fn answer(
     }
     active.response.has_begun |= !interim;
     if step.complete {
-        finish::finish_front(books, number);
+        finish::finish_front(context, number);
     }
 }
 
 /// A thread was already writing to a client when it was first seen, until the end of `at`. The request began
 /// before us, and only this much of its response is known.
-pub(in crate::machine) fn write_within(books: &mut Books<'_>, thread: &mut Thread, at: At<'_>) {
+pub(in crate::machine) fn write_within(context: &mut LedgerContext<'_>, thread: &mut Thread, at: At<'_>) {
     let (number, _, _) = at;
-    if books.wire.connections.get(number).is_none_or(|connection| !connection.requests.is_empty()) {
+    if context.wire.connections.get(number).is_none_or(|connection| !connection.requests.is_empty()) {
         return;
     }
-    thread.make_slot(books.time);
-    begin(books, thread, at, 0, true);
-    let Some(connection) = books.wire.connections.get_mut(number) else { return };
+    thread.make_slot(context.time);
+    begin(context, thread, at, 0, true);
+    let Some(connection) = context.wire.connections.get_mut(number) else { return };
     connection.outbound.within();
     if let Some(active) = connection.requests.front_mut() {
         active.response.has_begun = true;
     }
-    advance(books, thread, at);
+    advance(context, thread, at);
 }
 
 /// A request begins on a connection. `unseen`: its first bytes were not seen.
-fn begin(books: &mut Books<'_>, thread: &Thread, at: At<'_>, arrival_ns: u64, unseen: bool) {
+fn begin(context: &mut LedgerContext<'_>, thread: &Thread, at: At<'_>, arrival_ns: u64, unseen: bool) {
     let (number, slice, exit_ns) = at;
-    let arrival_measured = books.world.arrival_measured;
-    let Some(connection) = books.wire.connections.get(number) else { return };
+    let arrival_measured = context.world.arrival_measured;
+    let Some(connection) = context.wire.connections.get(number) else { return };
     if connection.requests.len() >= MAX_PIPELINED {
-        books.evict();
+        context.evict();
         return;
     }
     let side = connection.origin.side;
-    let id = books.wire.next_request(side);
+    let id = context.wire.next_request(side);
     if !matches!(side, Side::Inner { .. }) {
-        books.told.push(Told::Began);
+        context.events.push(LedgerEvent::Began);
     }
-    let Some(connection) = books.wire.connections.get_mut(number) else { return };
+    let Some(connection) = context.wire.connections.get_mut(number) else { return };
     // Where the read itself waited, the bytes came at its wakeup. Otherwise they were there when it was
     // entered.
     let waited = slice.inside.blocked_ns > 0;
@@ -271,7 +271,7 @@ fn begin(books: &mut Books<'_>, thread: &Thread, at: At<'_>, arrival_ns: u64, un
     let seeded = connection.origin.accepted_ns.is_none();
     let (start_ns, start_is_arrival) = if unseen {
         let known_ns = thread.pending.start_ns().unwrap_or_else(|| slice.gap_start_ns());
-        (known_ns.max(books.watch_start_ns.min(slice.enter_ns)), false)
+        (known_ns.max(context.watch_start_ns.min(slice.enter_ns)), false)
     } else if arrival_ns > 0 {
         (arrival_ns.min(exit_ns), true)
     } else if arrival_measured && connection.last_read_ns > 0 && !waited {
@@ -309,38 +309,39 @@ fn begin(books: &mut Books<'_>, thread: &Thread, at: At<'_>, arrival_ns: u64, un
 }
 
 /// The oldest request of a connection takes the thread's time up to the end of its last piece.
-pub(in crate::machine) fn advance(books: &mut Books<'_>, thread: &mut Thread, at: At<'_>) {
+pub(in crate::machine) fn advance(context: &mut LedgerContext<'_>, thread: &mut Thread, at: At<'_>) {
     let (number, slice, _) = at;
     let tid = slice.tid;
-    let Some(id) = books.wire.connections.get(number).and_then(|c| c.requests.front()).map(|a| a.request.id)
+    let Some(id) =
+        context.wire.connections.get(number).and_then(|c| c.requests.front()).map(|a| a.request.id)
     else {
         return;
     };
-    if let Some(active) = books.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
+    if let Some(active) = context.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
         && active.left_by == Some(tid)
     {
         active.part();
     }
-    turn::confirm(books, thread, slice, (number, id));
+    turn::confirm(context, thread, slice, (number, id));
     if thread.is_loop() && thread.serving != Some((number, id)) {
-        unattributed::claim(books, thread, slice, (number, id));
+        unattributed::claim(context, thread, slice, (number, id));
     }
     let own_start_ns = job::take_start_ns(thread, slice);
     let own_start_ns = if thread.is_loop() && thread.serving != Some((number, id)) {
-        turn::turn_to(books, thread, at, id)
+        turn::turn_to(context, thread, at, id)
     } else {
         own_start_ns
     };
     if thread.serving.is_some_and(|serving| serving != (number, id)) {
-        finish::leave(books, thread, tid, own_start_ns);
+        finish::leave(context, thread, tid, own_start_ns);
     }
-    let window_start_ns = books.window_start_ns;
-    let Some(active) = books.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else {
+    let window_start_ns = context.window_start_ns;
+    let Some(active) = context.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else {
         return;
     };
     let taken = active.advance(thread.time(tid), own_start_ns, window_start_ns);
     active.request.slot = thread.slot.or(active.request.slot);
     thread.serving = Some((number, id));
     thread.hold_for_request(window_start_ns, taken.from_ns, &taken.phases);
-    turn::took(books, thread, number, slice, &taken);
+    turn::attribute(context, thread, number, slice, &taken);
 }

@@ -5,7 +5,7 @@
 
 use crate::event::Tid;
 use crate::machine::join::front;
-use crate::machine::ledger::books::{Books, Finished, Told};
+use crate::machine::ledger::context::{Finished, LedgerContext, LedgerEvent};
 use crate::machine::lock::gil_held::Held;
 use crate::machine::runtime::candidates::{left, runs_loop};
 use crate::machine::runtime::thread::Thread;
@@ -16,15 +16,20 @@ use crate::phase::{Phase, Phases};
 
 /// A thread leaves the request it serves. A request with an open end is over. Any other continues without an
 /// owner, with the thread's time up to `until_ns`.
-pub(in crate::machine) fn leave(books: &mut Books<'_>, thread: &mut Thread, tid: Tid, until_ns: u64) {
+pub(in crate::machine) fn leave(
+    context: &mut LedgerContext<'_>,
+    thread: &mut Thread,
+    tid: Tid,
+    until_ns: u64,
+) {
     let Some((number, id)) = thread.serving.take() else { return };
-    let runs_loop = runs_loop(books.view(), thread);
-    let Some(connection) = books.wire.connections.get_mut(number) else { return };
+    let runs_loop = runs_loop(context.view(), thread);
+    let Some(connection) = context.wire.connections.get_mut(number) else { return };
     let Some(index) = connection.requests.iter().position(|active| active.request.id == id) else { return };
     // A loop may serve other requests between any two pieces of a response, whether it passes them on or
     // makes them itself.
     let is_front = connection.origin.side == Side::Front;
-    let passes_on = thread.is_loop() && is_front && !books.join.links.has_all(id);
+    let passes_on = thread.is_loop() && is_front && !context.join.links.has_all(id);
     let open_end = connection.outbound.until_turn() && !passes_on;
     let may_continue = open_end && !is_front && connection.outbound.may_have_more() && runs_loop;
     if connection.requests.get(index).is_some_and(|active| active.owner.is_some_and(|owner| owner != tid)) {
@@ -47,12 +52,13 @@ pub(in crate::machine) fn leave(books: &mut Books<'_>, thread: &mut Thread, tid:
             if active.response.has_begun && !open_end {
                 active.part();
             }
-            thread.hold_for_request(books.window_start_ns, from_ns, &phases);
+            thread.hold_for_request(context.window_start_ns, from_ns, &phases);
         }
-        if is_own && !left(books.view(), thread, (number, id), &phases) {
-            books.crowd();
+        if is_own && !left(context.view(), thread, (number, id), &phases) {
+            context.crowd();
         }
-        if let Some(active) = books.wire.connections.get_mut(number).and_then(|c| c.requests.get_mut(index)) {
+        if let Some(active) = context.wire.connections.get_mut(number).and_then(|c| c.requests.get_mut(index))
+        {
             thread.signs.hands_over |= !active.response.has_begun;
             active.owner = None;
             active.left_by = Some(tid);
@@ -60,23 +66,23 @@ pub(in crate::machine) fn leave(books: &mut Books<'_>, thread: &mut Thread, tid:
         return;
     }
     connection.outbound.turn();
-    finish_front(books, number);
+    finish_front(context, number);
 }
 
 /// The response under way is over if its end is open: the server began something else.
-pub(in crate::machine) fn shut(books: &mut Books<'_>, number: u32) {
-    let Some(connection) = books.wire.connections.get_mut(number) else { return };
+pub(in crate::machine) fn shut(context: &mut LedgerContext<'_>, number: u32) {
+    let Some(connection) = context.wire.connections.get_mut(number) else { return };
     if connection.outbound.until_turn()
         && connection.requests.front().is_some_and(|active| active.response.has_begun)
     {
         connection.outbound.turn();
-        finish_front(books, number);
+        finish_front(context, number);
     }
 }
 
 /// The oldest request of a connection is finished. It ended at the point up to which its time is explained.
-pub(in crate::machine) fn finish_front(books: &mut Books<'_>, number: u32) {
-    let Some(connection) = books.wire.connections.get_mut(number) else { return };
+pub(in crate::machine) fn finish_front(context: &mut LedgerContext<'_>, number: u32) {
+    let Some(connection) = context.wire.connections.get_mut(number) else { return };
     let Some(mut active) = connection.requests.pop_front() else { return };
     if active.response.may_have_ended {
         // It was not resumed. What its thread did after the last piece was for no request.
@@ -90,7 +96,7 @@ pub(in crate::machine) fn finish_front(books: &mut Books<'_>, number: u32) {
     active.request.times.end_ns = active.cursor_ns;
     if !active.waited.spans.is_empty() && !active.request.seen.open {
         let (tgid, inode) = (connection.tgid, connection.origin.listener_inode);
-        books.time.capacity.waited(ArrivalWait {
+        context.time.capacity.waited(ArrivalWait {
             tgid,
             inode,
             spans: std::mem::take(&mut active.waited.spans),
@@ -101,21 +107,21 @@ pub(in crate::machine) fn finish_front(books: &mut Books<'_>, number: u32) {
     }
     let (side, evidence) = (connection.origin.side, front::evidence(connection, &active));
     if let Some(owner) = active.owner
-        && let Some(thread) = books.runtime.threads.get_mut(owner)
+        && let Some(thread) = context.runtime.threads.get_mut(owner)
         && thread.serving.is_some_and(|(_, id)| id == active.request.id)
     {
         thread.serving = None;
     }
-    books.told.push(Told::Finished(Finished { side, evidence, active }));
+    context.events.push(LedgerEvent::Finished(Finished { side, evidence, active }));
 }
 
 /// The window ends at `end_ns`: so does the oldest request of a connection. Unless its response may be over
 /// already, it is open. Returns whether there was one.
-pub(in crate::machine) fn end_open(books: &mut Books<'_>, number: u32, end_ns: u64) -> bool {
-    let continues = books.wire.connections.get(number).is_some_and(|connection| {
+pub(in crate::machine) fn end_open(context: &mut LedgerContext<'_>, number: u32, end_ns: u64) -> bool {
+    let continues = context.wire.connections.get(number).is_some_and(|connection| {
         connection.requests.front().is_some_and(|active| connection.surely_continues(active))
     });
-    let Some(connection) = books.wire.connections.get_mut(number) else { return false };
+    let Some(connection) = context.wire.connections.get_mut(number) else { return false };
     let open_end = connection.outbound.until_turn();
     let Some(active) = connection.requests.front_mut() else { return false };
     let over = active.response.has_begun && open_end && !continues && !active.request.seen.open;
@@ -123,60 +129,63 @@ pub(in crate::machine) fn end_open(books: &mut Books<'_>, number: u32, end_ns: u
         active.pass(end_ns, active.unattended());
         active.request.seen.open = true;
     }
-    finish_front(books, number);
+    finish_front(context, number);
     true
 }
 
 /// A connection is gone at `at_ns`; what is left on it ends with it.
-pub(in crate::machine) fn end_connection(books: &mut Books<'_>, number: u32, how: How, at_ns: u64) {
-    let ended =
-        books.wire.connections.get_mut(number).map(|connection| Box::new(Ended::of(connection, how, at_ns)));
+pub(in crate::machine) fn end_connection(context: &mut LedgerContext<'_>, number: u32, how: How, at_ns: u64) {
+    let ended = context
+        .wire
+        .connections
+        .get_mut(number)
+        .map(|connection| Box::new(Ended::of(connection, how, at_ns)));
     loop {
-        let Some(connection) = books.wire.connections.get_mut(number) else { return };
+        let Some(connection) = context.wire.connections.get_mut(number) else { return };
         let Some(active) = connection.requests.front_mut() else { break };
         if !active.response.has_begun {
             // It was read and never answered. Nobody can tell whether it waited for a thread or was dropped.
             active.pass(at_ns, Phase::Unexplained);
         }
-        finish_front(books, number);
+        finish_front(context, number);
     }
-    books.wire.connections.close(number);
-    books.told.extend(ended.map(Told::Ended));
+    context.wire.connections.close(number);
+    context.events.extend(ended.map(LedgerEvent::Ended));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::event::Connection;
-    use crate::machine::ledger::books::Desk;
+    use crate::machine::ledger::context::TestLedger;
     use crate::machine::wire::request::{Active, Beginning};
 
     /// A request that began at this moment, and whether its response had begun.
     type Asked = (u64, bool);
 
     /// A connection, the first, with these requests on it.
-    fn desk(requests: &[Asked]) -> Desk {
-        let mut desk = Desk::default();
-        let number = desk.wire.connections.open(&Connection::accepted(0), 10);
+    fn ledger(requests: &[Asked]) -> TestLedger {
+        let mut ledger = TestLedger::default();
+        let number = ledger.wire.connections.open(&Connection::accepted(0), 10);
         assert_eq!(number, Some(0));
         for (id, (start_ns, has_begun)) in (1..).zip(requests.iter().copied()) {
             let beginning = Beginning { connection: 0, ..Beginning::at(id, start_ns) };
             let mut active = Active::new(&beginning, 7, 8);
             active.response.has_begun = has_begun;
             active.pass(start_ns + 50, Phase::Cpu);
-            if let Some(connection) = desk.wire.connections.get_mut(0) {
+            if let Some(connection) = ledger.wire.connections.get_mut(0) {
                 connection.requests.push_back(Box::new(active));
             }
         }
-        desk
+        ledger
     }
 
     #[test]
     fn what_ends_is_told_in_order_with_its_time_up_to_there() {
-        type Act = fn(&mut Books<'_>);
-        let closes: Act = |books| end_connection(books, 0, How::Closed, 400);
-        let finishes: Act = |books| finish_front(books, 0);
-        let shuts: Act = |books| shut(books, 0);
+        type Act = fn(&mut LedgerContext<'_>);
+        let closes: Act = |context| end_connection(context, 0, How::Closed, 400);
+        let finishes: Act = |context| finish_front(context, 0);
+        let shuts: Act = |context| shut(context, 0);
         let cases: &[(&[Asked], Act, &[&str])] = &[
             (&[(100, true)], finishes, &["request 1 until 150: cpu 50"]),
             // The one behind it continues.
@@ -198,17 +207,17 @@ mod tests {
             ),
         ];
         for (requests, act, expected) in cases {
-            let mut desk = desk(requests);
-            act(&mut desk.books());
-            assert_eq!(desk.take_told(), *expected, "{requests:?}");
+            let mut ledger = ledger(requests);
+            act(&mut ledger.context());
+            assert_eq!(ledger.take_events(), *expected, "{requests:?}");
         }
     }
 
     #[test]
     fn a_connection_that_is_not_there_tells_nothing() {
-        let mut desk = Desk::default();
-        end_connection(&mut desk.books(), 3, How::ProcessGone, 400);
-        finish_front(&mut desk.books(), 3);
-        assert_eq!(desk.take_told(), Vec::<String>::new());
+        let mut ledger = TestLedger::default();
+        end_connection(&mut ledger.context(), 3, How::ProcessGone, 400);
+        finish_front(&mut ledger.context(), 3);
+        assert_eq!(ledger.take_events(), Vec::<String>::new());
     }
 }

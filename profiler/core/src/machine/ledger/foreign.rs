@@ -5,7 +5,7 @@
 
 use crate::event::{Call, Slice};
 use crate::fact::DescriptorClass;
-use crate::machine::ledger::books::Books;
+use crate::machine::ledger::context::LedgerContext;
 use crate::machine::ledger::turn::{self, asked_alone, is_owner_runnable};
 use crate::machine::ledger::{exchange, finish, in_turn, unattributed};
 use crate::machine::runtime::asker::{self, Asker};
@@ -19,22 +19,27 @@ use crate::machine::world::errno::{EAGAIN, EINPROGRESS};
 /// A call of a loop's thread that by itself points to no request. It shows that the present task runs, and so
 /// the request of that task. A request that waits for its client or a back end is left out: the read that
 /// ends such a wait says more.
-fn runs(books: &mut Books<'_>, thread: &mut Thread, (slice, exit_ns): (&Slice, u64)) {
-    if in_turn::runs(books, thread, (slice, exit_ns)).is_some() {
+fn runs(context: &mut LedgerContext<'_>, thread: &mut Thread, (slice, exit_ns): (&Slice, u64)) {
+    if in_turn::runs(context, thread, (slice, exit_ns)).is_some() {
         return;
     }
-    let Some((number, id)) = task::at_work(books.view(), thread, slice.tid) else { return };
-    let active = books.wire.connections.get(number).and_then(|connection| connection.requests.front());
+    let Some((number, id)) = task::at_work(context.view(), thread, slice.tid) else { return };
+    let active = context.wire.connections.get(number).and_then(|connection| connection.requests.front());
     let waits = active.is_none_or(|active| active.wants != Wants::Unknown);
     if thread.serving != Some((number, id)) && !waits {
-        exchange::advance(books, thread, (number, slice, exit_ns));
+        exchange::advance(context, thread, (number, slice, exit_ns));
         turn::touched(thread, exit_ns, false);
     }
 }
 
 /// A call of a loop's thread on a descriptor that is no client's. The request that makes it becomes the one
 /// that the thread serves, if there is one.
-pub(in crate::machine) fn foreign(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
+pub(in crate::machine) fn foreign(
+    context: &mut LedgerContext<'_>,
+    thread: &mut Thread,
+    slice: &Slice,
+    exit_ns: u64,
+) {
     let tgid = slice.tgid;
     let Some(event_loop) = thread.serving_loop() else { return };
     let fd = match slice.call {
@@ -42,14 +47,14 @@ pub(in crate::machine) fn foreign(books: &mut Books<'_>, thread: &mut Thread, sl
             // Accepting is the loop's own work.
             event_loop.touched.until_ns = exit_ns;
             event_loop.has_heard(None);
-            unattributed::leave(thread, slice.enter_ns, books.window_start_ns);
-            finish::leave(books, thread, slice.tid, slice.enter_ns);
+            unattributed::leave(thread, slice.enter_ns, context.window_start_ns);
+            finish::leave(context, thread, slice.tid, slice.enter_ns);
             return;
         }
         Call::Make { class: DescriptorClass::Socket } => i32::try_from(slice.result).unwrap_or(-1),
         Call::Read { fd, .. } | Call::Write { fd } | Call::Connect { fd, .. } => fd,
         Call::EpollControl { fd, .. }
-            if books.world.descriptors.class(tgid, fd) == Some(DescriptorClass::Wakeup) =>
+            if context.world.descriptors.class(tgid, fd) == Some(DescriptorClass::Wakeup) =>
         {
             event_loop.woken();
             return;
@@ -57,24 +62,24 @@ pub(in crate::machine) fn foreign(books: &mut Books<'_>, thread: &mut Thread, sl
         // Whoever has its back end's answer and takes the descriptor off the loop's list runs. Before the
         // answer, the loop does that itself.
         Call::EpollControl { fd, operation: EPOLL_CTL_DEL, .. }
-            if is_owner_runnable(books.view(), event_loop, tgid, fd) =>
+            if is_owner_runnable(context.view(), event_loop, tgid, fd) =>
         {
             fd
         }
-        _ => return runs(books, thread, (slice, exit_ns)),
+        _ => return runs(context, thread, (slice, exit_ns)),
     };
     let reads = matches!(slice.call, Call::Read { .. }) && slice.result > 0;
-    let only = if reads { asked_alone(books.view(), thread, tgid, fd) } else { None };
+    let only = if reads { asked_alone(context.view(), thread, tgid, fd) } else { None };
     let Some(event_loop) = thread.serving_loop() else { return };
     let Some(descriptor) =
-        books.world.descriptors.get(tgid, fd).filter(|known| known.class != DescriptorClass::Other)
+        context.world.descriptors.get(tgid, fd).filter(|known| known.class != DescriptorClass::Other)
     else {
         // Whoever waited for that may resume.
         if reads {
             event_loop.has_read_answer(slice.enter_ns, None);
             event_loop.runs(None, slice.enter_ns, false);
         }
-        return runs(books, thread, (slice, exit_ns));
+        return runs(context, thread, (slice, exit_ns));
     };
     match descriptor.class {
         DescriptorClass::Backend { .. } | DescriptorClass::Socket if reads => {
@@ -86,29 +91,34 @@ pub(in crate::machine) fn foreign(books: &mut Books<'_>, thread: &mut Thread, sl
             return;
         }
         DescriptorClass::Wakeup => {
-            runs(books, thread, (slice, exit_ns));
-            return in_turn::wakes(books, thread, (slice, exit_ns));
+            runs(context, thread, (slice, exit_ns));
+            return in_turn::wakes(context, thread, (slice, exit_ns));
         }
-        _ => return runs(books, thread, (slice, exit_ns)),
+        _ => return runs(context, thread, (slice, exit_ns)),
     }
-    back_end(books, thread, (slice, exit_ns), (fd, descriptor.opened_ns));
+    back_end(context, thread, (slice, exit_ns), (fd, descriptor.opened_ns));
 }
 
 /// A call on a back end's descriptor: whoever asks there resumes.
-fn back_end(books: &mut Books<'_>, thread: &mut Thread, (slice, exit_ns): (&Slice, u64), back_end: BackEnd) {
+fn back_end(
+    context: &mut LedgerContext<'_>,
+    thread: &mut Thread,
+    (slice, exit_ns): (&Slice, u64),
+    back_end: BackEnd,
+) {
     let tgid = slice.tgid;
     let fd = back_end.0;
-    let its_turn = in_turn::runs(books, thread, (slice, exit_ns));
-    let Some(descriptor) = books.world.descriptors.get(tgid, fd) else { return };
-    let told = its_turn.or_else(|| task::at_work(books.view(), thread, slice.tid));
-    let known = descriptor.owner.filter(|key| books.wire.connections.is_live(*key));
-    let owner = told.or_else(|| known.filter(|key| !task::is_another_s(books.view(), thread, slice, *key)));
-    if owner.is_none() && unattributed::resume(books, thread, (slice, exit_ns), back_end) {
+    let its_turn = in_turn::runs(context, thread, (slice, exit_ns));
+    let Some(descriptor) = context.world.descriptors.get(tgid, fd) else { return };
+    let told = its_turn.or_else(|| task::at_work(context.view(), thread, slice.tid));
+    let known = descriptor.owner.filter(|key| context.wire.connections.is_live(*key));
+    let owner = told.or_else(|| known.filter(|key| !task::is_another_s(context.view(), thread, slice, *key)));
+    if owner.is_none() && unattributed::resume(context, thread, (slice, exit_ns), back_end) {
         return;
     }
     let asker = match owner {
         Some(key) => Asker::Known(key),
-        None => asker::find(books.view(), thread, slice),
+        None => asker::find(context.view(), thread, slice),
     };
     let key = match asker {
         Asker::Known(key) => {
@@ -121,33 +131,35 @@ fn back_end(books: &mut Books<'_>, thread: &mut Thread, (slice, exit_ns): (&Slic
         }
         Asker::Likely(key) => {
             if thread.serving_loop().is_some_and(|event_loop| !event_loop.paired_as_likely(fd)) {
-                books.crowd();
+                context.crowd();
             }
             key
         }
-        Asker::Unattributed => return unattributed::open_further(books, thread, (slice, exit_ns), back_end),
+        Asker::Unattributed => {
+            return unattributed::open_further(context, thread, (slice, exit_ns), back_end);
+        }
         Asker::OneOf(candidates) => {
-            return unattributed::open(books, thread, (slice, exit_ns), back_end, &candidates);
+            return unattributed::open(context, thread, (slice, exit_ns), back_end, &candidates);
         }
         Asker::Nobody => {
-            unattributed::leave(thread, slice.enter_ns, books.window_start_ns);
-            finish::leave(books, thread, slice.tid, slice.enter_ns);
+            unattributed::leave(thread, slice.enter_ns, context.window_start_ns);
+            finish::leave(context, thread, slice.tid, slice.enter_ns);
             let Some(event_loop) = thread.serving_loop() else { return };
             event_loop.touched.until_ns = exit_ns;
             if !matches!(slice.call, Call::Read { .. }) {
                 event_loop.runs(None, slice.enter_ns, false);
             }
-            return books.world.descriptors.own(tgid, fd, None);
+            return context.world.descriptors.own(tgid, fd, None);
         }
     };
-    exchange::advance(books, thread, (key.0, slice, exit_ns));
-    books.world.descriptors.own(tgid, fd, Some(key));
+    exchange::advance(context, thread, (key.0, slice, exit_ns));
+    context.world.descriptors.own(tgid, fd, Some(key));
     turn::touched(thread, exit_ns, false);
-    if let Some(active) = books.wire.connections.get_mut(key.0).and_then(|c| c.requests.front_mut()) {
+    if let Some(active) = context.wire.connections.get_mut(key.0).and_then(|c| c.requests.front_mut()) {
         let asks = matches!(slice.call, Call::Write { .. }) && slice.result > 0;
         let waits = asks || matches!(slice.result, EAGAIN | EINPROGRESS);
         active.wants = if waits { Wants::Backend } else { Wants::Unknown };
-        let task = books.runtime.tasks.beside_loop(slice.tid).filter(|_| waits);
+        let task = context.runtime.tasks.beside_loop(slice.tid).filter(|_| waits);
         if let Some((task, event_loop)) = task.zip(thread.serving_loop()) {
             event_loop.tasks.asks(task, key);
         }

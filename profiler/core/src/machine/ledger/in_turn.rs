@@ -4,7 +4,7 @@
 //! them; after its wakeup the loop has left it.
 
 use crate::event::{Call, Slice};
-use crate::machine::ledger::books::Books;
+use crate::machine::ledger::context::LedgerContext;
 use crate::machine::ledger::{exchange, finish, turn, unattributed};
 use crate::machine::runtime::candidates::may_run;
 use crate::machine::runtime::thread::Thread;
@@ -15,7 +15,7 @@ use crate::rule::Rule;
 ///
 /// Only within a task: what the loop does between two of them is nobody's.
 pub(in crate::machine) fn runs(
-    books: &mut Books<'_>,
+    context: &mut LedgerContext<'_>,
     thread: &mut Thread,
     (slice, exit_ns): (&Slice, u64),
 ) -> Option<RequestKey> {
@@ -27,7 +27,7 @@ pub(in crate::machine) fn runs(
     if !Rule::UpToOwnWakeup.holds() || !event_loop.defers() {
         return None;
     }
-    let tasks = &books.runtime.tasks;
+    let tasks = &context.runtime.tasks;
     let Some(task) = tasks.beside_loop(slice.tid) else {
         let is_loop_s = tasks.last(slice.tid).is_some() && thread.serving.is_none();
         if let Some(event_loop) = thread.serving_loop().filter(|_| is_loop_s) {
@@ -35,30 +35,30 @@ pub(in crate::machine) fn runs(
         }
         return None;
     };
-    let is_unanswered = books.wire.connections.active(key).is_some_and(|active| !active.response.has_begun);
-    if !is_unanswered || !may_run(books.view(), key) {
+    let is_unanswered = context.wire.connections.active(key).is_some_and(|active| !active.response.has_begun);
+    if !is_unanswered || !may_run(context.view(), key) {
         return None;
     }
     thread.serving_loop()?.in_turn.begins(key, task);
-    exchange::advance(books, thread, (key.0, slice, exit_ns));
+    exchange::advance(context, thread, (key.0, slice, exit_ns));
     turn::touched(thread, exit_ns, false);
     Some(key)
 }
 
 /// The loop's thread wakes its own loop: whoever ran up to here is done, and is answered later.
-pub(in crate::machine) fn wakes(books: &mut Books<'_>, thread: &mut Thread, at: (&Slice, u64)) {
+pub(in crate::machine) fn wakes(context: &mut LedgerContext<'_>, thread: &mut Thread, at: (&Slice, u64)) {
     let (slice, exit_ns) = at;
     if !matches!(slice.call, Call::Write { .. }) || slice.result <= 0 {
         return;
     }
-    let task = books.runtime.tasks.beside_loop(slice.tid);
+    let task = context.runtime.tasks.beside_loop(slice.tid);
     let serving = thread.serving;
     let Some(event_loop) = thread.serving_loop() else { return };
     let is_in_turn = serving.is_some() && event_loop.in_turn.present() == serving;
     event_loop.in_turn.wakes(task);
     if is_in_turn {
         event_loop.touched.until_ns = exit_ns;
-        unattributed::leave(thread, exit_ns, books.window_start_ns);
-        finish::leave(books, thread, slice.tid, exit_ns);
+        unattributed::leave(thread, exit_ns, context.window_start_ns);
+        finish::leave(context, thread, slice.tid, exit_ns);
     }
 }

@@ -7,7 +7,7 @@ use profiler_common::record::slice::FLAG_GAP_BLOCKED_MIXED;
 
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
-use crate::machine::ledger::books::Books;
+use crate::machine::ledger::context::LedgerContext;
 use crate::machine::runtime::job::may_be_for_listener;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::time::piece::Piece;
@@ -94,39 +94,40 @@ pub(in crate::machine) fn waited_in_mutex(
 /// A thread that waits for this one client's request bytes is a slot. A thread that only takes what is there
 /// may be a loop that offloads requests. It is a slot once it answers.
 pub(in crate::machine) fn make_slot_of_reader(
-    books: &mut Books<'_>,
+    context: &mut LedgerContext<'_>,
     thread: &mut Thread,
     number: u32,
     slice: &Slice,
     touch: Touch,
 ) {
     let waits = matches!(touch, Touch::Read | Touch::WaitReadable) && slice.inside.blocked_ns > 0;
-    if waits && books.wire.connections.get(number).is_some_and(Connection::expects_request) {
-        thread.make_slot(books.time);
+    if waits && context.wire.connections.get(number).is_some_and(Connection::expects_request) {
+        thread.make_slot(context.time);
     }
 }
 
 /// Whoever begins the answer to a request has worked on it. If another thread read the request, that thread
 /// hands over its jobs.
 pub(in crate::machine) fn make_slot_of_answerer(
-    books: &mut Books<'_>,
+    context: &mut LedgerContext<'_>,
     thread: &mut Thread,
     number: u32,
     tid: Tid,
 ) {
-    let front = books.wire.connections.get(number).and_then(|connection| connection.requests.front());
+    let front = context.wire.connections.get(number).and_then(|connection| connection.requests.front());
     let Some(active) = front.filter(|active| !active.response.has_begun) else { return };
     // If the reader has been in the same wait ever since, it is not yet known to have left the request.
     let reader = active.left_by.or(active.owner).filter(|reader| *reader != tid);
     thread.job.fed_by = reader.or(thread.job.fed_by);
-    if let Some(reader) = reader.and_then(|reader| books.runtime.threads.get_mut(reader)) {
+    if let Some(reader) = reader.and_then(|reader| context.runtime.threads.get_mut(reader)) {
         reader.signs.hands_over = true;
     }
-    if let Some(pool) = books.runtime.pools.get_mut(thread.tgid).filter(|pool| Some(pool.loop_tid) == reader)
+    if let Some(pool) =
+        context.runtime.pools.get_mut(thread.tgid).filter(|pool| Some(pool.loop_tid) == reader)
     {
         pool.answers_elsewhere = true;
     }
-    thread.make_slot(books.time);
+    thread.make_slot(context.time);
 }
 
 #[cfg(test)]

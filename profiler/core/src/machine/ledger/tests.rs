@@ -5,7 +5,7 @@
 
 mod exchange;
 mod foreign;
-mod gil_party;
+mod gil_attribution;
 mod leave;
 mod slots;
 mod turn;
@@ -13,7 +13,7 @@ mod unattributed;
 
 use crate::event::{Call, Connection as Opened, Slice, Tid};
 use crate::fact::{Account, DescriptorClass};
-use crate::machine::ledger::books::Desk;
+use crate::machine::ledger::context::TestLedger;
 use crate::machine::ledger::exchange::{Bytes, read, write};
 use crate::machine::runtime::event_loop::EventLoop;
 use crate::machine::runtime::thread::Thread;
@@ -34,9 +34,9 @@ const EINPROGRESS: i64 = -115;
 /// When a gap began, when the call was entered, and when it was left.
 type Times = (u64, u64, u64);
 
-/// The desk, and the thread whose calls come.
+/// The ledger, and the thread whose calls come.
 struct Scene {
-    desk: Desk,
+    ledger: TestLedger,
     thread: Thread,
 }
 
@@ -52,13 +52,13 @@ const fn read_of(fd: i32) -> Call {
 impl Scene {
     /// A thread with so many clients.
     fn new(clients: u32) -> Self {
-        let (mut desk, thread) = (Desk::default(), Thread { tgid: 1, ..Thread::default() });
+        let (mut ledger, thread) = (TestLedger::default(), Thread { tgid: 1, ..Thread::default() });
         for (number, fd) in (0..clients).zip(CLIENT..) {
-            assert_eq!(desk.wire.connections.open(&Opened::accepted(5), 10), Some(number));
-            desk.world.descriptors.open_client(1, fd, 10, number);
+            assert_eq!(ledger.wire.connections.open(&Opened::accepted(5), 10), Some(number));
+            ledger.world.descriptors.open_client(1, fd, 10, number);
         }
-        desk.world.arrival_measured = true;
-        Self { desk, thread }
+        ledger.world.arrival_measured = true;
+        Self { ledger, thread }
     }
 
     /// The same, and the thread runs a loop that slept from 50 to 100.
@@ -67,7 +67,7 @@ impl Scene {
         scene.thread.signs.reads = true;
         let event_loop = EventLoop::confirmed();
         scene.thread.event_loop = Some(Box::new(event_loop));
-        assert!(scene.desk.runtime.pools.has_loop(1, 1));
+        assert!(scene.ledger.runtime.pools.has_loop(1, 1));
         scene.sleep(50, 100);
         scene
     }
@@ -100,11 +100,11 @@ impl Scene {
     }
 
     fn connection(&mut self, number: u32) -> &mut Connection {
-        self.desk.wire.connections.get_mut(number).unwrap()
+        self.ledger.wire.connections.get_mut(number).unwrap()
     }
 
     fn active(&mut self, (number, id): RequestKey) -> &mut Active {
-        self.desk.wire.connections.active_mut((number, id)).unwrap()
+        self.ledger.wire.connections.active_mut((number, id)).unwrap()
     }
 
     /// The time of a slice is the thread's now.
@@ -121,7 +121,7 @@ impl Scene {
         let slice = slice(read_of(CLIENT + number as i32), times, moved as i64);
         self.takes(&slice, times.2);
         let at = (number, &slice, times.2);
-        read(&mut self.desk.books(), &mut self.thread, at, arrival_ns, &Bytes { moved, captured: bytes });
+        read(&mut self.ledger.context(), &mut self.thread, at, arrival_ns, &Bytes { moved, captured: bytes });
     }
 
     /// It writes these bytes to a client.
@@ -131,18 +131,18 @@ impl Scene {
         self.takes(&slice, times.2);
         let (at, is_status) = ((number, &slice, times.2), bytes.starts_with(b"HTTP/"));
         let bytes = Bytes { moved, captured: bytes };
-        write(&mut self.desk.books(), &mut self.thread, at, is_status, &bytes);
+        write(&mut self.ledger.context(), &mut self.thread, at, is_status, &bytes);
     }
 
     /// A socket to a back end, of this request.
     fn back_end(&mut self, opened_ns: u64, owner: Option<RequestKey>) {
-        let descriptors = &mut self.desk.world.descriptors;
+        let descriptors = &mut self.ledger.world.descriptors;
         descriptors.open(1, BACK_END, DescriptorClass::Backend { port: 5432 }, opened_ns);
         descriptors.own(1, BACK_END, owner);
     }
 
     fn told(&mut self) -> Vec<String> {
-        self.desk.take_told()
+        self.ledger.take_events()
     }
 }
 

@@ -16,14 +16,14 @@ pub(in crate::machine) use who::{asked_alone, is_owner_runnable};
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
 use crate::loop_kind::LoopTasks;
-use crate::machine::ledger::books::Books;
+use crate::machine::ledger::context::LedgerContext;
 use crate::machine::runtime::candidates::{left_by, may_run, others_may_run, running};
 use crate::machine::runtime::event_loop::EventLoop;
 use crate::machine::runtime::handoff;
-use crate::machine::runtime::state::View;
+use crate::machine::runtime::state::RuntimeView;
 use crate::machine::runtime::task;
 use crate::machine::runtime::thread::Thread;
-use crate::machine::wire::request::{RequestKey, Taken, Wants};
+use crate::machine::wire::request::{RequestKey, TakenTime, Wants};
 use crate::machine::world::interest::Interest;
 use crate::phase::Phase;
 use crate::rule::Rule;
@@ -38,32 +38,37 @@ const fn is_look(slice: &Slice) -> bool {
 }
 
 /// The thread waits for listeners and whatever else is ready. It must have left what it served before.
-pub(in crate::machine) fn looks(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
-    books.runtime.tasks.looks(slice.tid);
+pub(in crate::machine) fn polls(
+    context: &mut LedgerContext<'_>,
+    thread: &mut Thread,
+    slice: &Slice,
+    exit_ns: u64,
+) {
+    context.runtime.tasks.polls(slice.tid);
     let Some(event_loop) = thread.event_loop.as_deref_mut().filter(|_| is_look(slice)) else { return };
-    event_loop.has_looked(slice, exit_ns, books.window_start_ns);
+    event_loop.has_looked(slice, exit_ns, context.window_start_ns);
     if event_loop.recognition.confirmed {
-        let lacks_pool = !books.runtime.pools.has_loop(slice.tgid, slice.tid);
+        let lacks_pool = !context.runtime.pools.has_loop(slice.tgid, slice.tid);
         let did_lack_it = std::mem::replace(&mut event_loop.lacks_pool, lacks_pool);
         if lacks_pool && !did_lack_it {
-            books.evict();
+            context.evict();
         }
     }
 }
 
 /// Whether a descriptor of this class is among these, of which each has a bit.
-fn has_class(view: View<'_>, tgid: Tid, low_fds: u64, class: DescriptorClass) -> bool {
+fn has_class(view: RuntimeView<'_>, tgid: Tid, low_fds: u64, class: DescriptorClass) -> bool {
     (0..64)
         .filter(|bit| low_fds & (1 << bit) != 0)
         .any(|fd| view.world.descriptors.class(tgid, fd) == Some(class))
 }
 
 /// The thread is about to wait. What it waits for may show that it runs a loop.
-pub(in crate::machine) fn recognise(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice) {
+pub(in crate::machine) fn recognise(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Slice) {
     if !is_look(slice) {
         return;
     }
-    let view = books.view();
+    let view = context.view();
     let interest = match slice.call {
         Call::EpollWait { epoll_fd, .. } => view.world.descriptors.interest(slice.tgid, epoll_fd),
         _ => Interest::default(),
@@ -103,30 +108,30 @@ pub(in crate::machine) fn recognise(books: &mut Books<'_>, thread: &mut Thread, 
         let has_room = begin(view, event_loop, slice.tid);
         event_loop.recognition.is_hub = !serves_several(false);
         if !has_room {
-            books.crowd();
+            context.crowd();
         }
     }
 }
 
 /// Of the loop's time up to this call this was a request's.
-pub(in crate::machine) fn took(
-    books: &mut Books<'_>,
+pub(in crate::machine) fn attribute(
+    context: &mut LedgerContext<'_>,
     thread: &mut Thread,
     number: u32,
     slice: &Slice,
-    taken: &Taken,
+    taken: &TakenTime,
 ) {
-    let Taken { from_ns, phases } = taken;
-    task::note(&mut books.hand(), thread, number, slice);
+    let TakenTime { from_ns, phases } = taken;
+    task::note(&mut context.runtime_context(), thread, number, slice);
     let active =
-        books.wire.connections.get_mut(number).and_then(|connection| connection.requests.front_mut());
+        context.wire.connections.get_mut(number).and_then(|connection| connection.requests.front_mut());
     if let (Some(event_loop), Some(active)) = (thread.serving_loop(), active) {
         if !matches!(slice.call, Call::Read { .. }) {
             // It runs.
             active.on_loop.answered_ns = None;
             let writes = matches!(slice.call, Call::Write { .. });
             event_loop.runs(active.request.times.service_start_ns, slice.enter_ns, writes);
-            let is_clients = |fd| books.world.descriptors.connection(slice.tgid, fd) == Some(number);
+            let is_clients = |fd| context.world.descriptors.connection(slice.tgid, fd) == Some(number);
             let answers = matches!(slice.call, Call::Write { fd } if is_clients(fd));
             if answers && !active.response.has_begun {
                 event_loop.in_turn.answers((number, active.request.id));
@@ -143,13 +148,13 @@ pub(in crate::machine) fn took(
 
 /// The iteration ends with a wait, and no request was touched since its beginning. If just one request may
 /// have run meanwhile, the iteration's time is attributed to it.
-pub(in crate::machine) fn untouched(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice) {
+pub(in crate::machine) fn untouched(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Slice) {
     if thread.serving.is_some() || !Rule::AloneInIteration.holds() {
         return;
     }
     // Where other threads answer, an iteration without a touch says nothing of what they do for the requests
     // that the loop has left.
-    if books
+    if context
         .runtime
         .pools
         .get(slice.tgid)
@@ -163,13 +168,13 @@ pub(in crate::machine) fn untouched(books: &mut Books<'_>, thread: &mut Thread, 
     };
     event_loop.resumed_first();
     // A request whose thread is not known yet waits for that thread, whatever the loop does.
-    if handoff::has_open_threads(books.view(), slice.tgid) {
+    if handoff::has_open_threads(context.view(), slice.tgid) {
         return;
     }
-    let Some((number, id)) = running(books.view(), event_loop, None) else { return };
+    let Some((number, id)) = running(context.view(), event_loop, None) else { return };
     // What was asked meanwhile may be its own.
     let may_be_unattributed = event_loop.unattributed.may_be(id);
-    let Some(active) = books.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else {
+    let Some(active) = context.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else {
         return;
     };
     if active.request.id != id || active.wants != Wants::Unknown || may_be_unattributed {
@@ -192,10 +197,10 @@ pub(in crate::machine) fn untouched(books: &mut Books<'_>, thread: &mut Thread, 
     let until_ns = from_ns.saturating_add(phases.total_ns());
     active.spend(from_ns, until_ns, &phases);
     active.cursor_ns = until_ns;
-    thread.hold_for_request(books.window_start_ns, from_ns, &phases);
+    thread.hold_for_request(context.window_start_ns, from_ns, &phases);
     if let (Some(event_loop), Some(active)) = (
         thread.serving_loop(),
-        books.wire.connections.get(number).and_then(|connection| connection.requests.front()),
+        context.wire.connections.get(number).and_then(|connection| connection.requests.front()),
     ) {
         event_loop.share(id, &phases, || (&active.request.http.method, &active.request.http.path));
         event_loop.left.before.retain(|key| *key != (number, id));
@@ -204,7 +209,7 @@ pub(in crate::machine) fn untouched(books: &mut Books<'_>, thread: &mut Thread, 
 
 /// Until when the request that the thread serves surely had the loop. From then on another request may have
 /// had it. Then that time is explained for neither.
-pub(in crate::machine) fn leaves_at(view: View<'_>, thread: &Thread, slice: &Slice) -> u64 {
+pub(in crate::machine) fn leaves_at(view: RuntimeView<'_>, thread: &Thread, slice: &Slice) -> u64 {
     let touched_ns = thread.event_loop.as_deref().map_or(0, |event_loop| event_loop.touched.until_ns);
     if thread.serving.is_some() && touched_ns > 0 && others_may_run(view, thread, thread.serving) {
         touched_ns.min(slice.enter_ns)
@@ -227,7 +232,7 @@ pub(in crate::machine) fn touched(thread: &mut Thread, exit_ns: u64, own: bool) 
 /// A read finds nothing. Does that say that the request waits for its client? Not where a task beside the
 /// request's own reads the connection, and the request is complete and not answered yet. `Some`: this is such
 /// a case, and the value says whether the request may wait for something by now.
-pub(in crate::machine) fn read_beside(view: View<'_>, thread: &Thread, number: u32) -> Option<bool> {
+pub(in crate::machine) fn read_beside(view: RuntimeView<'_>, thread: &Thread, number: u32) -> Option<bool> {
     let event_loop = thread.as_loop()?;
     let connection = view.wire.connections.get(number)?;
     let active = connection.requests.front().filter(|active| !active.response.has_begun)?;
@@ -239,10 +244,15 @@ pub(in crate::machine) fn read_beside(view: View<'_>, thread: &Thread, number: u
 }
 
 /// A client's descriptor had nothing to read, or accepted nothing. The request on it waits for its client.
-pub(in crate::machine) fn would_block(books: &mut Books<'_>, thread: &mut Thread, number: u32, wants: Wants) {
+pub(in crate::machine) fn would_block(
+    context: &mut LedgerContext<'_>,
+    thread: &mut Thread,
+    number: u32,
+    wants: Wants,
+) {
     // Where others write, the loop sends what they could not.
     if (wants == Wants::ClientWrite || thread.serving_loop().is_some())
-        && let Some(active) = books.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
+        && let Some(active) = context.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
     {
         active.wants = wants;
     }
@@ -251,13 +261,18 @@ pub(in crate::machine) fn would_block(books: &mut Books<'_>, thread: &mut Thread
 /// A loop has read from a client. If it had room for more, and what it has is surely only a part of a
 /// request, the request waits for its client to send the rest. That holds until the loop does something for
 /// the request without the rest.
-pub(in crate::machine) fn has_read(books: &mut Books<'_>, thread: &mut Thread, number: u32, slice: &Slice) {
+pub(in crate::machine) fn has_read(
+    context: &mut LedgerContext<'_>,
+    thread: &mut Thread,
+    number: u32,
+    slice: &Slice,
+) {
     let Call::Read { asked_bytes, .. } = slice.call else { return };
     let has_taken_all = u64::try_from(slice.result).is_ok_and(|moved| moved < asked_bytes);
-    let is_beside = books.runtime.tasks.beside_loop(slice.tid).is_some();
+    let is_beside = context.runtime.tasks.beside_loop(slice.tid).is_some();
     let Some(event_loop) = thread.serving_loop() else { return };
     event_loop.recognition.reads_beside = is_beside;
-    let Some(connection) = books.wire.connections.get_mut(number) else { return };
+    let Some(connection) = context.wire.connections.get_mut(number) else { return };
     let surely_owes = connection.inbound.surely_owes();
     let Some(active) = connection.requests.front_mut() else { return };
     if !surely_owes {
@@ -270,7 +285,12 @@ pub(in crate::machine) fn has_read(books: &mut Books<'_>, thread: &mut Thread, n
 /// Whether a request runs as a task asks to be told when its client takes bytes. Who asks that before the
 /// response has begun has a part of it: Twisted's transports write one iteration later, whatever they are
 /// given. Others write at once, and ask for what the client did not take.
-pub(in crate::machine) fn asks_to_answer(view: View<'_>, thread: &Thread, number: u32, tid: Tid) -> bool {
+pub(in crate::machine) fn asks_to_answer(
+    view: RuntimeView<'_>,
+    thread: &Thread,
+    number: u32,
+    tid: Tid,
+) -> bool {
     let Some(connection) = view.wire.connections.get(number) else { return false };
     let is_in_head = connection.requests.len() == 1 && connection.inbound.in_head();
     let is_unanswered = connection.requests.front().is_some_and(|active| !active.response.has_begun);
@@ -285,7 +305,7 @@ pub(in crate::machine) fn asks_to_answer(view: View<'_>, thread: &Thread, number
 /// A loop changes the registration of a client's connection. `awaits_writable`: from now on it waits until
 /// the client takes more, and a response under way waits for its client. Otherwise it no longer does.
 pub(in crate::machine) fn register(
-    books: &mut Books<'_>,
+    context: &mut LedgerContext<'_>,
     thread: &Thread,
     number: u32,
     awaits_writable: bool,
@@ -293,7 +313,7 @@ pub(in crate::machine) fn register(
     if !thread.is_loop() {
         return;
     }
-    let Some(connection) = books.wire.connections.get_mut(number) else { return };
+    let Some(connection) = context.wire.connections.get_mut(number) else { return };
     let did_await = std::mem::replace(&mut connection.awaits_writable, awaits_writable);
     let Some(active) = connection.requests.front_mut().filter(|active| active.response.has_begun) else {
         return;
@@ -309,12 +329,12 @@ pub(in crate::machine) fn register(
 /// Looks whether the thread proves to run a loop. It does if it turns from one unfinished request to another,
 /// or answers a request that it had left to wait for its listener.
 pub(in crate::machine) fn confirm(
-    books: &mut Books<'_>,
+    context: &mut LedgerContext<'_>,
     thread: &mut Thread,
     slice: &Slice,
     key: RequestKey,
 ) {
-    let view = books.view();
+    let view = context.view();
     let writes = matches!(slice.call, Call::Write { .. });
     let unfinished = thread.serving.is_some_and(|other| other != key && is_unanswered(view, other));
     if let Some(event_loop) = thread.event_loop.as_deref_mut()
@@ -322,19 +342,19 @@ pub(in crate::machine) fn confirm(
         && (unfinished || writes && event_loop.recognition.has_left == Some(key))
         && !begin(view, event_loop, slice.tid)
     {
-        books.crowd();
+        context.crowd();
     }
 }
 
 /// From now on a thread is known to run a loop. The requests that it has left so far may resume. `false`:
 /// there is no room to remember all of them.
-fn begin(view: View<'_>, event_loop: &mut EventLoop, tid: Tid) -> bool {
+fn begin(view: RuntimeView<'_>, event_loop: &mut EventLoop, tid: Tid) -> bool {
     (event_loop.recognition.confirmed, event_loop.recognition.is_hub) = (true, false);
     let left = left_by(view, tid, |active| !active.response.has_begun);
     event_loop.left.park_all(left.map(|(_, key)| key))
 }
 
-fn is_unanswered(view: View<'_>, (number, id): RequestKey) -> bool {
+fn is_unanswered(view: RuntimeView<'_>, (number, id): RequestKey) -> bool {
     let front = view.wire.connections.get(number).and_then(|connection| connection.requests.front());
     front.is_some_and(|active| active.request.id == id && !active.response.has_begun)
 }

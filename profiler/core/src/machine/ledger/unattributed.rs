@@ -10,7 +10,7 @@
 //! for its back end.
 
 use crate::event::{Call, Slice};
-use crate::machine::ledger::books::Books;
+use crate::machine::ledger::context::LedgerContext;
 use crate::machine::ledger::finish;
 use crate::machine::runtime::candidates::{Candidates, left_ns, may_run, others_may_run};
 use crate::machine::runtime::thread::Thread;
@@ -26,25 +26,25 @@ const MAX_BACK_ENDS: usize = 16;
 
 /// The thread turns to unattributed work, and leaves whatever it served. Returns where the work's own time
 /// begins.
-fn turn_to(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice) -> u64 {
+fn turn_to(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Slice) -> u64 {
     let is_readiness = matches!(slice.call, Call::Read { .. });
     let other = thread.serving;
-    let may_others = others_may_run(books.view(), thread, None);
+    let may_others = others_may_run(context.view(), thread, None);
     let Some(event_loop) = thread.serving_loop() else { return slice.enter_ns };
     let free_from_ns = event_loop.touched.until_ns.min(slice.enter_ns);
     let is_first = event_loop.is_fresh();
-    let may_other = other.is_some_and(|key| may_run(books.view(), key))
+    let may_other = other.is_some_and(|key| may_run(context.view(), key))
         || event_loop.unattributed.current_runs()
         || may_others;
     let doubtful = may_other && !is_readiness;
     let is_later = is_readiness && !is_first;
     let own_start_ns = if is_later || doubtful { slice.enter_ns } else { free_from_ns };
     let left_ns = if doubtful { free_from_ns } else { own_start_ns };
-    leave(thread, left_ns, books.window_start_ns);
-    finish::leave(books, thread, slice.tid, left_ns);
+    leave(thread, left_ns, context.window_start_ns);
+    finish::leave(context, thread, slice.tid, left_ns);
     if doubtful
         && let Some((number, id)) = other
-        && let Some(active) = books.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
+        && let Some(active) = context.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
         && active.request.id == id
     {
         // Either of the two ran.
@@ -55,24 +55,24 @@ fn turn_to(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice) -> u64 {
 
 /// One of several requests opens a back end.
 pub(in crate::machine) fn open(
-    books: &mut Books<'_>,
+    context: &mut LedgerContext<'_>,
     thread: &mut Thread,
     (slice, exit_ns): (&Slice, u64),
     back_end: BackEnd,
     all: &Candidates,
 ) {
-    let own_start_ns = turn_to(books, thread, slice);
-    let task = books.runtime.tasks.of(slice.tid);
+    let own_start_ns = turn_to(context, thread, slice);
+    let task = context.runtime.tasks.of(slice.tid);
     let Some(event_loop) = thread.serving_loop() else { return };
     let of_task = task.map(|task| (task, event_loop.tasks.another_until_ns(task)));
     // Where a job of one of them is known it may be that one.
-    let is_given = !all.keys.iter().any(|key| asker::handed_to(books.view(), *key).is_some());
+    let is_given = !all.keys.iter().any(|key| asker::handed_to(context.view(), *key).is_some());
     let given = if is_given {
-        handoff::take_given(&mut books.hand(), slice.tgid, slice.enter_ns, of_task)
+        handoff::take_given(&mut context.runtime_context(), slice.tgid, slice.enter_ns, of_task)
     } else {
         None
     };
-    let connections = &books.wire.connections;
+    let connections = &context.wire.connections;
     let candidates = all.keys.iter().filter_map(|key| {
         let active = connections.active(*key)?;
         let from_ns = left_ns(active);
@@ -83,7 +83,7 @@ pub(in crate::machine) fn open(
                 let asked = task.is_none()
                     && event_loop
                         .unattributed
-                        .may_have_been(*key, from_ns, |key| books.wire.connections.is_open(key));
+                        .may_have_been(*key, from_ns, |key| context.wire.connections.is_open(key));
                 event_loop.explain(asked, from_ns, own_start_ns, Wants::Unknown, 0)
             }
         };
@@ -119,14 +119,14 @@ pub(in crate::machine) fn open(
         of_iteration: (0, Phases::default()),
     });
     if all.has_more && all.is_full() {
-        books.crowd();
+        context.crowd();
     }
-    touch(books, thread, (slice, exit_ns), number, own_start_ns);
+    touch(context, thread, (slice, exit_ns), number, own_start_ns);
 }
 
 /// The unattributed work that the thread serves opens a further back end. Nothing came in between.
 pub(in crate::machine) fn open_further(
-    books: &mut Books<'_>,
+    context: &mut LedgerContext<'_>,
     thread: &mut Thread,
     (slice, exit_ns): (&Slice, u64),
     back_end: BackEnd,
@@ -138,17 +138,17 @@ pub(in crate::machine) fn open_further(
     {
         work.back_ends.push(back_end);
     }
-    touch(books, thread, (slice, exit_ns), number, slice.gap_start_ns());
+    touch(context, thread, (slice, exit_ns), number, slice.gap_start_ns());
 }
 
 /// A call on a back end that belongs to unattributed work. Returns whether it does.
 pub(in crate::machine) fn resume(
-    books: &mut Books<'_>,
+    context: &mut LedgerContext<'_>,
     thread: &mut Thread,
     (slice, exit_ns): (&Slice, u64),
     back_end: BackEnd,
 ) -> bool {
-    let task = books.runtime.tasks.of(slice.tid);
+    let task = context.runtime.tasks.of(slice.tid);
     let Some(event_loop) = thread.serving_loop() else { return false };
     let unattributed = &mut event_loop.unattributed;
     let is_task_s = |work: &&mut UnattributedWork| task.is_some() && work.task == task;
@@ -165,7 +165,7 @@ pub(in crate::machine) fn resume(
     }
     let number = work.number;
     if unattributed.current == Some(number) {
-        touch(books, thread, (slice, exit_ns), number, slice.gap_start_ns());
+        touch(context, thread, (slice, exit_ns), number, slice.gap_start_ns());
         return true;
     }
     if work.has_asked && !is_of_task && matches!(slice.call, Call::Write { .. }) {
@@ -175,7 +175,7 @@ pub(in crate::machine) fn resume(
         }
         return false;
     }
-    let own_start_ns = turn_to(books, thread, slice);
+    let own_start_ns = turn_to(context, thread, slice);
     let Some(event_loop) = thread.serving_loop() else { return true };
     let Some(mut work) = event_loop.unattributed.take(number) else { return true };
     let account = &mut work.account;
@@ -187,13 +187,13 @@ pub(in crate::machine) fn resume(
     }
     account.pass(own_start_ns, Phase::Unexplained);
     event_loop.unattributed.list.push(work);
-    touch(books, thread, (slice, exit_ns), number, own_start_ns);
+    touch(context, thread, (slice, exit_ns), number, own_start_ns);
     true
 }
 
 /// Unattributed work takes the thread's time up to the end of this call.
 fn touch(
-    books: &mut Books<'_>,
+    context: &mut LedgerContext<'_>,
     thread: &mut Thread,
     (slice, exit_ns): (&Slice, u64),
     number: u64,
@@ -203,8 +203,8 @@ fn touch(
     else {
         return;
     };
-    let taken = work.account.advance(thread.time(slice.tid), own_start_ns, books.window_start_ns);
-    thread.hold_for_request(books.window_start_ns, taken.from_ns, &taken.phases);
+    let taken = work.account.advance(thread.time(slice.tid), own_start_ns, context.window_start_ns);
+    thread.hold_for_request(context.window_start_ns, taken.from_ns, &taken.phases);
     work.touched_ns = exit_ns;
     let moved = slice.result > 0;
     let asks = matches!(slice.call, Call::Write { .. }) && moved;
@@ -248,10 +248,15 @@ pub(in crate::machine) fn leave(thread: &mut Thread, until_ns: u64, window_start
 }
 
 /// A request resumes by this call. Unattributed work that proves to be its own becomes part of it.
-pub(in crate::machine) fn claim(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, key: RequestKey) {
+pub(in crate::machine) fn claim(
+    context: &mut LedgerContext<'_>,
+    thread: &mut Thread,
+    slice: &Slice,
+    key: RequestKey,
+) {
     let runs = !matches!(slice.call, Call::Read { .. });
-    let task = books.runtime.tasks.of(slice.tid);
-    let has_no_task = |key: RequestKey| books.wire.connections.is_open(key);
+    let task = context.runtime.tasks.of(slice.tid);
+    let has_no_task = |key: RequestKey| context.wire.connections.is_open(key);
     let Some(event_loop) = thread.serving_loop() else { return };
     if event_loop.unattributed.list.is_empty() {
         return;
@@ -285,7 +290,7 @@ pub(in crate::machine) fn claim(books: &mut Books<'_>, thread: &mut Thread, slic
         let Some(work) = work else { continue };
         let is_current = current == Some(number);
         let (begun_ns, until_ns, of_iteration) = (work.begun_ns, work.account.cursor_ns, work.of_iteration);
-        let is_joined = join(books, slice, key, work, is_current);
+        let is_joined = join(context, slice, key, work, is_current);
         let Some(event_loop) = thread.serving_loop() else { return };
         if !is_joined {
             event_loop.unattributed.forget(number);
@@ -296,7 +301,7 @@ pub(in crate::machine) fn claim(books: &mut Books<'_>, thread: &mut Thread, slic
             && followed.is_some_and(|(followed, by_order)| by_order && followed == number);
         event_loop.found_unattributed(key, by_order, slice.enter_ns);
         if of_iteration.0 == event_loop.looks.iteration_start_ns()
-            && let Some(active) = books.wire.connections.get(key.0).and_then(|c| c.requests.front())
+            && let Some(active) = context.wire.connections.get(key.0).and_then(|c| c.requests.front())
         {
             let request = &active.request;
             event_loop.share(key.1, &of_iteration.1, || (&request.http.method, &request.http.path));
@@ -314,7 +319,7 @@ pub(in crate::machine) fn claim(books: &mut Books<'_>, thread: &mut Thread, slic
 /// Unattributed work becomes part of its request. `false`: the request's account already extends beyond the
 /// beginning of the work.
 fn join(
-    books: &mut Books<'_>,
+    context: &mut LedgerContext<'_>,
     slice: &Slice,
     key: RequestKey,
     work: UnattributedWork,
@@ -322,7 +327,8 @@ fn join(
 ) -> bool {
     let candidate = work.candidates.iter().find(|candidate| candidate.key == key);
     let Some(before) = candidate.map(|candidate| candidate.before) else { return false };
-    let active = books.wire.connections.get_mut(key.0).and_then(|connection| connection.requests.front_mut());
+    let active =
+        context.wire.connections.get_mut(key.0).and_then(|connection| connection.requests.front_mut());
     let Some(active) = active.filter(|active| active.request.id == key.1) else { return false };
     active.part();
     if work.begun_ns < active.cursor_ns {
@@ -338,9 +344,9 @@ fn join(
     active.left_by = (!is_current).then_some(slice.tid);
     for (fd, opened_ns) in work.back_ends {
         let is_it =
-            books.world.descriptors.get(slice.tgid, fd).is_some_and(|found| found.opened_ns == opened_ns);
+            context.world.descriptors.get(slice.tgid, fd).is_some_and(|found| found.opened_ns == opened_ns);
         if is_it {
-            books.world.descriptors.own(slice.tgid, fd, Some(key));
+            context.world.descriptors.own(slice.tgid, fd, Some(key));
         }
     }
     true

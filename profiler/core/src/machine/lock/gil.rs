@@ -430,7 +430,7 @@ impl Locks {
         let (thread_edges, other_thread_edges_ns) = self.edges.finish_threads(&name);
         let (edges, other_edges_ns) = self.edges.finish(&name);
         Gil {
-            places: self.samples.finish(|number| self.edges.party(number, &name)),
+            places: self.samples.finish(|number| self.edges.contender(number, &name)),
             method: self.method.finish(),
             thread_edges,
             other_thread_edges_ns,

@@ -9,12 +9,12 @@ use rustc_hash::FxHashMap;
 
 use super::gil_stack::{MAX_LISTED, MAX_PENDING, MAX_STACKS, Named, Stack, cut};
 use crate::event::{Slice, Tid};
-use crate::model::gil::Party;
+use crate::model::gil::Contender;
 use crate::model::gil_place::{Block, Blocked, Spot};
 
 /// Ended attempts kept of one thread, until it is known what the thread served.
 const MAX_ENDED: usize = 64;
-/// Number of the unknown party.
+/// Number of the unknown contender.
 const UNKNOWN: u32 = 0;
 
 /// Attempts of one waiter in one place.
@@ -40,7 +40,7 @@ pub struct Blocks {
     pending: FxHashMap<Tid, (u64, Stack)>,
     /// By thread: its attempts that have ended since it was asked what it serves.
     ended: FxHashMap<Tid, Vec<(Stack, u64)>>,
-    /// By waiter (a party's number) and stack.
+    /// By waiter (a contender's number) and stack.
     sums: FxHashMap<(u32, Stack), Sum>,
     samples: u64,
     without_sample: u64,
@@ -103,7 +103,7 @@ impl Blocks {
         !self.ended.is_empty() && self.ended.contains_key(&tid)
     }
 
-    /// Attributes what the thread has waited to the party of this number.
+    /// Attributes what the thread has waited to the contender of this number.
     pub fn settle(&mut self, tid: Tid, waiter: u32) {
         for (stack, wait_ns) in self.ended.remove(&tid).unwrap_or_default() {
             let key = (waiter, stack);
@@ -129,11 +129,11 @@ impl Blocks {
         *self = Self { pending, ended, ..Self::default() };
     }
 
-    /// The blocks of the window; `name` gives the place of a stack, `party` the party of a number.
+    /// The blocks of the window; `name` gives the place of a stack, `contender` the contender of a number.
     pub(in crate::machine) fn finish<'a>(
         mut self,
         name: impl Fn(&Stack) -> Option<Named<'a>>,
-        party: impl Fn(u32) -> Party,
+        contender: impl Fn(u32) -> Contender,
     ) -> Blocked {
         for tid in self.ended.keys().copied().collect::<Vec<_>>() {
             self.settle(tid, UNKNOWN);
@@ -155,7 +155,7 @@ impl Blocks {
         let mut listed: Vec<Block> = sums
             .into_iter()
             .map(|((waiter, at, from), sum)| Block {
-                waiter: party(waiter),
+                waiter: contender(waiter),
                 at: at.clone(),
                 called_from: from.cloned(),
                 wait_ns: sum.wait_ns,
@@ -201,11 +201,11 @@ mod tests {
     }
 
     fn finish(samples: Samples) -> Blocked {
-        let party = |number: u32| match number {
-            UNKNOWN => Party::Unknown,
-            number => Party::Endpoint(format!("GET /{number}")),
+        let contender = |number: u32| match number {
+            UNKNOWN => Contender::Unknown,
+            number => Contender::Endpoint(format!("GET /{number}")),
         };
-        samples.finish(party).expect("wanted").blocked
+        samples.finish(contender).expect("wanted").blocked
     }
 
     #[test]
@@ -220,7 +220,7 @@ mod tests {
         assert!(!samples.blocks.has_ended(2));
         let blocked = finish(samples);
         let [block] = blocked.listed.as_slice() else { panic!("{blocked:?}") };
-        assert_eq!(block.waiter, Party::Endpoint("GET /7".into()));
+        assert_eq!(block.waiter, Contender::Endpoint("GET /7".into()));
         assert_eq!((block.at.function.as_str(), block.at.line), ("SocketIO.readinto", 706));
         assert_eq!((block.applications().function.as_str(), block.applications().line), ("render", 41));
         assert_eq!((block.wait_ns, block.waits, block.longest_ns), (38 * MS, 2, 30 * MS));
@@ -231,7 +231,7 @@ mod tests {
     fn waiters_frames_are_never_taken_for_the_holders_nor_the_holders_for_the_waiters() {
         use crate::event::{Call, Slice};
         use crate::machine::lock::gil_holder::HeldBy;
-        const OTHER: HeldBy = HeldBy { party: 1, tid: 9 };
+        const OTHER: HeldBy = HeldBy { contender: 1, tid: 9 };
         let mut samples = samples();
         samples.sample(Frames { of_waiter: false, ..own(2, &[32]) }, 5 * MS);
         samples.sample(own(2, &[16, 32]), 5 * MS);
@@ -239,7 +239,7 @@ mod tests {
         let slice = Slice { tgid: 1, tid: 2, enter_ns: 5 * MS, ..Slice::blank(call) };
         samples.waited(&slice, 4 * MS, OTHER, false);
         samples.blocks.attempt_ended(1, 2, (0, 9 * MS), 9 * MS);
-        let places = samples.finish(|_| Party::Unknown).expect("wanted");
+        let places = samples.finish(|_| Contender::Unknown).expect("wanted");
         let held: Vec<_> = places.places.iter().map(|place| (place.at.line, place.wait_ns)).collect();
         let stood: Vec<_> =
             places.blocked.listed.iter().map(|block| (block.at.line, block.wait_ns)).collect();
@@ -294,7 +294,7 @@ mod tests {
         samples.blocks.attempt_ended(1, 2, (40 * MS, 50 * MS), 10 * MS);
         let blocked = finish(samples);
         let waits: Vec<_> = blocked.listed.iter().map(|block| (&block.waiter, block.wait_ns)).collect();
-        assert_eq!(waits, [(&Party::Unknown, 20 * MS)]);
+        assert_eq!(waits, [(&Contender::Unknown, 20 * MS)]);
         assert_eq!(blocked.without_sample, 1);
     }
 }

@@ -1,25 +1,25 @@
 //! Who made whom wait for the interpreter lock.
 //!
-//! In: shares of waits, each with its holder (`gil_party`). Out: sums by waiter and holder, by party and by
-//! thread. A party is the endpoint that a thread serves just then, or the thread itself while it serves none.
+//! In: shares of waits, each with its holder (`gil_attribution`). Out: sums by waiter and holder, by contender and by
+//! thread. A contender is the endpoint that a thread serves just then, or the thread itself while it serves none.
 
 use rustc_hash::FxHashMap;
 
 use crate::event::Tid;
 use crate::machine::lock::gil_held::Share;
 use crate::machine::lock::gil_stack::cut;
-use crate::model::gil::{Edge, Holder, Party, ThreadEdge};
+use crate::model::gil::{Contender, Edge, Holder, ThreadEdge};
 
-/// Parties distinguished; further ones count as unknown.
-const MAX_PARTIES: usize = 2048;
-/// Windows after which an unused party is forgotten: longer than requests last.
+/// Contenders distinguished; further ones count as unknown.
+const MAX_CONTENDERS: usize = 2048;
+/// Windows after which an unused contender is forgotten: longer than requests last.
 const KEPT_WINDOWS: u32 = 3;
 /// Pairs distinguished.
 const MAX_PAIRS: usize = 8192;
 /// Pairs that the report lists.
 const MAX_LISTED: usize = 50;
 
-/// Number of the unknown party.
+/// Number of the unknown contender.
 pub(in crate::machine) const UNKNOWN: u32 = 0;
 
 /// Sums of one pair.
@@ -41,9 +41,9 @@ impl Sum {
 /// Sums by waiter and holder.
 #[derive(Clone, Debug, Default)]
 pub struct Edges {
-    /// By number: the party, and the window in which it was last used.
-    parties: FxHashMap<u32, (Party, u32)>,
-    numbers: FxHashMap<Party, u32>,
+    /// By number: the contender, and the window in which it was last used.
+    contenders: FxHashMap<u32, (Contender, u32)>,
+    numbers: FxHashMap<Contender, u32>,
     last_number: u32,
     window: u32,
     sums: FxHashMap<(u32, u32), Sum>,
@@ -52,43 +52,43 @@ pub struct Edges {
 }
 
 impl Edges {
-    pub(in crate::machine) fn number(&mut self, party: Party) -> u32 {
-        if party == Party::Unknown {
+    pub(in crate::machine) fn number(&mut self, contender: Contender) -> u32 {
+        if contender == Contender::Unknown {
             return UNKNOWN;
         }
-        if let Some(number) = self.numbers.get(&party).copied() {
+        if let Some(number) = self.numbers.get(&contender).copied() {
             self.use_again(number);
             return number;
         }
-        if self.parties.len() >= MAX_PARTIES || self.last_number == u32::MAX {
+        if self.contenders.len() >= MAX_CONTENDERS || self.last_number == u32::MAX {
             return UNKNOWN;
         }
         self.last_number += 1;
-        self.parties.insert(self.last_number, (party.clone(), self.window));
-        self.numbers.insert(party, self.last_number);
+        self.contenders.insert(self.last_number, (contender.clone(), self.window));
+        self.numbers.insert(contender, self.last_number);
         self.last_number
     }
 
     pub(in crate::machine) fn use_again(&mut self, number: u32) {
-        if let Some((_, window)) = self.parties.get_mut(&number) {
+        if let Some((_, window)) = self.contenders.get_mut(&number) {
             *window = self.window;
         }
     }
 
-    /// The next window begins: sums start at zero. Requests in flight know parties by their numbers, which
+    /// The next window begins: sums start at zero. Requests in flight know contenders by their numbers, which
     /// stay.
     pub fn roll(&mut self) {
         self.window = self.window.wrapping_add(1);
         let window = self.window;
-        self.parties.retain(|_, (_, last)| window.wrapping_sub(*last) <= KEPT_WINDOWS);
-        let parties = &self.parties;
-        self.numbers.retain(|_, number| parties.contains_key(number));
+        self.contenders.retain(|_, (_, last)| window.wrapping_sub(*last) <= KEPT_WINDOWS);
+        let contenders = &self.contenders;
+        self.numbers.retain(|_, number| contenders.contains_key(number));
         self.sums.clear();
         self.threads.clear();
     }
 
     pub(in crate::machine) fn add(&mut self, waiter: u32, (tgid, tid): (Tid, Tid), share: &Share) {
-        let pair = (waiter, share.by.party);
+        let pair = (waiter, share.by.contender);
         let full = self.sums.len() >= MAX_PAIRS && !self.sums.contains_key(&pair);
         self.sums.entry(if full { (UNKNOWN, UNKNOWN) } else { pair }).or_default().add(share);
         let pair = (tgid, tid, share.by.tid);
@@ -96,23 +96,23 @@ impl Edges {
         self.threads.entry(if full { (0, 0, 0) } else { pair }).or_default().add(share);
     }
 
-    /// The party of a number; `name` gives the names of threads.
-    pub(in crate::machine) fn party(&self, number: u32, name: impl Fn(Tid) -> String) -> Party {
-        match self.parties.get(&number).map(|(party, _)| party) {
-            Some(Party::Thread { tgid, tid, .. }) => {
-                Party::Thread { tgid: *tgid, tid: *tid, comm: name(*tid) }
+    /// The contender of a number; `name` gives the names of threads.
+    pub(in crate::machine) fn contender(&self, number: u32, name: impl Fn(Tid) -> String) -> Contender {
+        match self.contenders.get(&number).map(|(contender, _)| contender) {
+            Some(Contender::Thread { tgid, tid, .. }) => {
+                Contender::Thread { tgid: *tgid, tid: *tid, comm: name(*tid) }
             }
             Some(other) => other.clone(),
-            None => Party::Unknown,
+            None => Contender::Unknown,
         }
     }
 
-    /// The pairs of parties, costliest first, and the time of those that are not listed.
+    /// The pairs of contenders, costliest first, and the time of those that are not listed.
     pub fn finish(&self, name: impl Fn(Tid) -> String) -> (Vec<Edge>, u64) {
         let (listed, rest_ns) = costliest(&self.sums);
         let edges = listed.into_iter().map(|((waiter, holder), sum)| Edge {
-            waiter: self.party(waiter, &name),
-            holder: self.party(holder, &name),
+            waiter: self.contender(waiter, &name),
+            holder: self.contender(holder, &name),
             total_ns: sum.wait_ns,
             waits: sum.waits,
             not_honoured_ns: sum.not_honoured_ns,
@@ -153,7 +153,7 @@ pub fn complete(holders: &mut Vec<Holder>, gil_wait_ns: u64) {
     let known_ns = if holders.is_empty() { 0 } else { known_ns };
     holders.sort_by_key(|holder| (std::cmp::Reverse(holder.wait_ns), holder.tid));
     if gil_wait_ns > known_ns {
-        holders.push(Holder { party: Party::Unknown, tid: 0, wait_ns: gil_wait_ns - known_ns });
+        holders.push(Holder { contender: Contender::Unknown, tid: 0, wait_ns: gil_wait_ns - known_ns });
     }
 }
 
@@ -162,12 +162,12 @@ mod tests {
     use super::*;
     use crate::machine::lock::gil_holder::HeldBy;
 
-    fn endpoint(name: &str) -> Party {
-        Party::Endpoint(name.to_owned())
+    fn endpoint(name: &str) -> Contender {
+        Contender::Endpoint(name.to_owned())
     }
 
-    fn share(party: u32, tid: Tid, wait_ns: u64) -> Share {
-        Share { by: HeldBy { party, tid }, wait_ns, waits: 1, not_honoured_ns: 2 }
+    fn share(contender: u32, tid: Tid, wait_ns: u64) -> Share {
+        Share { by: HeldBy { contender, tid }, wait_ns, waits: 1, not_honoured_ns: 2 }
     }
 
     fn name(tid: Tid) -> String {
@@ -177,20 +177,20 @@ mod tests {
     #[test]
     fn each_party_has_a_number_of_its_own_and_the_unknown_one_has_that_of_nobody_else() {
         let mut edges = Edges::default();
-        let thread = Party::Thread { tgid: 1, tid: 5, comm: String::new() };
-        for (party, number) in [
+        let thread = Contender::Thread { tgid: 1, tid: 5, comm: String::new() };
+        for (contender, number) in [
             (endpoint("GET /a"), 1),
             (endpoint("GET /b"), 2),
             (thread.clone(), 3),
             (endpoint("GET /a"), 1),
-            (Party::Unknown, UNKNOWN),
+            (Contender::Unknown, UNKNOWN),
             (thread, 3),
         ] {
-            assert_eq!(edges.number(party.clone()), number, "{party:?}");
+            assert_eq!(edges.number(contender.clone()), number, "{contender:?}");
         }
-        let named = Party::Thread { tgid: 1, tid: 5, comm: "thread 5".to_owned() };
-        let told = [1, 3, UNKNOWN, 9].map(|number| edges.party(number, name));
-        assert_eq!(told, [endpoint("GET /a"), named, Party::Unknown, Party::Unknown]);
+        let named = Contender::Thread { tgid: 1, tid: 5, comm: "thread 5".to_owned() };
+        let told = [1, 3, UNKNOWN, 9].map(|number| edges.contender(number, name));
+        assert_eq!(told, [endpoint("GET /a"), named, Contender::Unknown, Contender::Unknown]);
     }
 
     #[test]
@@ -198,18 +198,21 @@ mod tests {
         let mut edges = Edges::default();
         let (unused, used) = (edges.number(endpoint("unused")), edges.number(endpoint("used")));
         for window in 1..=KEPT_WINDOWS + 1 {
-            assert_eq!(edges.party(unused, name), endpoint("unused"), "{window}");
+            assert_eq!(edges.contender(unused, name), endpoint("unused"), "{window}");
             edges.roll();
             edges.use_again(used);
         }
-        assert_eq!((edges.party(unused, name), edges.party(used, name)), (Party::Unknown, endpoint("used")));
+        assert_eq!(
+            (edges.contender(unused, name), edges.contender(used, name)),
+            (Contender::Unknown, endpoint("used"))
+        );
         assert_eq!((edges.number(endpoint("used")), edges.number(endpoint("unused"))), (used, 3));
     }
 
     #[test]
     fn beyond_the_bound_a_party_is_unknown_and_those_that_are_known_stay() {
         let mut edges = Edges::default();
-        for number in 1..=MAX_PARTIES {
+        for number in 1..=MAX_CONTENDERS {
             assert_eq!(edges.number(endpoint(&number.to_string())) as usize, number);
         }
         assert_eq!((edges.number(endpoint("more")), edges.number(endpoint("7"))), (UNKNOWN, 7));
@@ -229,7 +232,7 @@ mod tests {
         let (first, second) = (endpoint("first"), endpoint("second"));
         let expected = [
             (first.clone(), second.clone(), 70, 2),
-            (second.clone(), Party::Unknown, 50, 1),
+            (second.clone(), Contender::Unknown, 50, 1),
             (second, first, 50, 1),
         ];
         assert_eq!((told.as_slice(), rest_ns), (&expected[..], 0));
@@ -274,13 +277,16 @@ mod tests {
             ("more is known than it waited", &[(1, 4), (2, 7)], 10, &[(0, 10)]),
             ("the same of a request without a wait", &[(1, 4)], 0, &[]),
         ] {
-            let holder =
-                |(tid, wait_ns): &(u32, u64)| Holder { party: endpoint("a"), tid: *tid, wait_ns: *wait_ns };
+            let holder = |(tid, wait_ns): &(u32, u64)| Holder {
+                contender: endpoint("a"),
+                tid: *tid,
+                wait_ns: *wait_ns,
+            };
             let mut holders: Vec<Holder> = known.iter().map(holder).collect();
             complete(&mut holders, wait_ns);
             let told: Vec<_> = holders.iter().map(|holder| (holder.tid, holder.wait_ns)).collect();
             assert_eq!(told, expected, "{what}");
-            let is_right = |holder: &Holder| (holder.tid == 0) == (holder.party == Party::Unknown);
+            let is_right = |holder: &Holder| (holder.tid == 0) == (holder.contender == Contender::Unknown);
             assert!(holders.iter().all(is_right), "{what}");
         }
     }

@@ -61,7 +61,7 @@ pub struct Held {
 impl Held {
     /// Adds time in which `by` had the lock.
     pub fn add(&mut self, by: HeldBy, wait_ns: u64) {
-        if by.party == 0 || wait_ns == 0 {
+        if by.contender == 0 || wait_ns == 0 {
             return;
         }
         if let Some((_, sum_ns)) = self.by.iter_mut().find(|(known, _)| *known == by) {
@@ -96,14 +96,14 @@ mod tests {
         let mut held = Held::default();
         let mut shares = Vec::new();
         for tid in 1..100 {
-            let by = HeldBy { party: tid, tid };
+            let by = HeldBy { contender: tid, tid };
             held.add(by, 10);
             add_share(&mut shares, Share { by, wait_ns: 10, waits: 1, not_honoured_ns: 1 });
         }
         assert_eq!(held.iter().map(|(_, wait_ns)| wait_ns).sum::<u64>(), 160);
         assert_eq!(shares.iter().map(|share| share.wait_ns).sum::<u64>(), 990);
         assert_eq!(shares.last().map(|last| (last.by, last.wait_ns)), Some((HeldBy::UNKNOWN, 840)));
-        held.add(HeldBy { party: 3, tid: 3 }, 5);
-        assert_eq!(held.iter().nth(2), Some((HeldBy { party: 3, tid: 3 }, 15)));
+        held.add(HeldBy { contender: 3, tid: 3 }, 5);
+        assert_eq!(held.iter().nth(2), Some((HeldBy { contender: 3, tid: 3 }, 15)));
     }
 }

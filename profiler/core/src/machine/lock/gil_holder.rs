@@ -1,21 +1,21 @@
 //! Who had the interpreter lock.
 //!
-//! In: nothing by itself. Out: holders, as threads and as numbers of parties.
+//! In: nothing by itself. Out: holders, as threads and as numbers of contenders.
 
 use crate::event::Tid;
 
-/// Who had the lock: the number of a party, and the thread; zeroes: not known.
+/// Who had the lock: the number of a contender, and the thread; zeroes: not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct HeldBy {
-    /// Number of the party that the thread was just then.
-    pub party: u32,
+    /// Number of the contender that the thread was just then.
+    pub contender: u32,
     /// The thread.
     pub tid: Tid,
 }
 
 impl HeldBy {
     /// Not known.
-    pub const UNKNOWN: Self = Self { party: 0, tid: 0 };
+    pub const UNKNOWN: Self = Self { contender: 0, tid: 0 };
 }
 
 /// Who had the lock in one stretch of waiting.

@@ -11,7 +11,7 @@ use super::gil_stack::{MAX_LISTED, MAX_PENDING, MAX_STACKS, Named, Stack, cut};
 use super::gil_waits::{EndedAttempt, Parts};
 use crate::event::{Frames, Slice, Tid};
 use crate::fact::frame::FrameSeen;
-use crate::model::gil::Party;
+use crate::model::gil::Contender;
 use crate::model::gil_place::{Place, Places, Spot};
 use crate::model::gil_waits::{Site, Sites};
 
@@ -234,9 +234,9 @@ impl Samples {
         *self = Self { wanted: self.wanted, spots, replaced, pending, blocks, under_way, ..Self::default() };
     }
 
-    /// The places of the window; `None`: nobody asked for them. `party` gives the party of a number
+    /// The places of the window; `None`: nobody asked for them. `contender` gives the contender of a number
     /// (`gil_edge`).
-    pub fn finish(self, party: impl Fn(u32) -> Party) -> Option<Places> {
+    pub fn finish(self, contender: impl Fn(u32) -> Contender) -> Option<Places> {
         if !self.wanted && self.samples == 0 {
             return None;
         }
@@ -253,7 +253,7 @@ impl Samples {
             };
             sums.entry((at.clone(), from.cloned())).or_default().add(*sum);
         }
-        let blocked = self.blocks.finish(|stack| named(&self.spots, stack), party);
+        let blocked = self.blocks.finish(|stack| named(&self.spots, stack), contender);
         let mut places: Vec<Place> = sums
             .into_iter()
             .map(|((at, called_from), sum)| Place { at, called_from, wait_ns: sum.wait_ns, waits: sum.waits })
@@ -289,7 +289,7 @@ mod tests {
     use super::*;
     use crate::event::Call;
 
-    const OTHER: HeldBy = HeldBy { party: 1, tid: 9 };
+    const OTHER: HeldBy = HeldBy { contender: 1, tid: 9 };
 
     fn seen(code: u64, file: &str, function: &str, line: u32) -> FrameSeen {
         FrameSeen { tgid: 1, code, instruction: code + 8, file: file.into(), function: function.into(), line }
@@ -328,7 +328,7 @@ mod tests {
         samples.waited(&wait(5_000), 6_000, OTHER, false);
         samples.sample(found(&[48, 64]), 20_000);
         samples.waited(&wait(20_000), 500, OTHER, false);
-        let places = samples.finish(|_| Party::Unknown).expect("wanted");
+        let places = samples.finish(|_| Contender::Unknown).expect("wanted");
         let [first, second] = places.places.as_slice() else { panic!("{places:?}") };
         assert_eq!((first.at.function.as_str(), first.at.line), ("JSONEncoder.encode", 200));
         assert_eq!(first.called_from.as_ref().map(|spot| spot.line), Some(88));
@@ -355,7 +355,7 @@ mod tests {
         // Nobody had the lock: the frames are the waiter's own.
         samples.sample(found(&[48]), 600);
         samples.waited(&wait(600), 100_000, HeldBy::UNKNOWN, false);
-        let places = samples.finish(|_| Party::Unknown).expect("wanted");
+        let places = samples.finish(|_| Contender::Unknown).expect("wanted");
         assert!(places.places.is_empty());
         assert_eq!(places.unknown_ns, 111_111);
         assert_eq!((places.samples, places.unstable, places.unreadable), (5, 1, 2));
@@ -363,17 +363,20 @@ mod tests {
 
     #[test]
     fn what_another_had_of_a_sleep_goes_to_where_the_next_look_finds_that_one_or_to_nowhere() {
-        let (before, taker) = (HeldBy { party: 1, tid: 6 }, HeldBy { party: 2, tid: 7 });
+        let (before, taker) = (HeldBy { contender: 1, tid: 6 }, HeldBy { contender: 2, tid: 7 });
         let slept = || {
             let mut samples = samples();
             samples.sample(found(&[64]), 100);
             samples.waited(&wait(100), 100, before, false);
             samples.waited_unseen(1, taker, 400);
-            assert_eq!(samples.clone().finish(|_| Party::Unknown).map(|places| places.unknown_ns), Some(400));
+            assert_eq!(
+                samples.clone().finish(|_| Contender::Unknown).map(|places| places.unknown_ns),
+                Some(400)
+            );
             samples
         };
         let told = |samples: Samples| {
-            let places = samples.finish(|_| Party::Unknown).expect("wanted");
+            let places = samples.finish(|_| Contender::Unknown).expect("wanted");
             let found = places.places.iter().map(|place| (place.at.line, place.wait_ns, place.waits));
             (found.collect::<Vec<_>>(), places.unknown_ns)
         };
@@ -410,7 +413,7 @@ mod tests {
         samples.sample(found(&[48]), 200);
         samples.waited(&wait(200), 7, OTHER, false);
         let named = |samples: &Samples| -> Vec<(String, u64)> {
-            let places = samples.clone().finish(|_| Party::Unknown).expect("wanted").places;
+            let places = samples.clone().finish(|_| Contender::Unknown).expect("wanted").places;
             places.into_iter().map(|place| (place.at.function, place.wait_ns)).collect()
         };
         assert_eq!(named(&samples), [("list".to_owned(), 7), ("report".to_owned(), 5)]);
@@ -428,13 +431,13 @@ mod tests {
         samples.sample(found(&[48]), 200);
         samples.roll(|_| false);
         samples.waited(&wait(200), 7, OTHER, false);
-        let places = samples.clone().finish(|_| Party::Unknown).expect("wanted");
+        let places = samples.clone().finish(|_| Contender::Unknown).expect("wanted");
         assert_eq!(places.places.first().map(|place| (place.at.line, place.wait_ns)), Some((88, 7)));
         samples.roll(|tgid| tgid == 1);
         samples.sample(found(&[48]), 300);
         samples.waited(&wait(300), 9, OTHER, false);
         assert_eq!(
-            samples.finish(|_| Party::Unknown).map(|places| places.unknown_ns),
+            samples.finish(|_| Contender::Unknown).map(|places| places.unknown_ns),
             Some(9),
             "its process has ended"
         );
@@ -444,6 +447,6 @@ mod tests {
     fn nothing_is_said_where_nobody_asked() {
         let mut samples = Samples::default();
         samples.waited(&wait(1), 5, OTHER, false);
-        assert_eq!(samples.finish(|_| Party::Unknown), None);
+        assert_eq!(samples.finish(|_| Contender::Unknown), None);
     }
 }

@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     const fn by(tid: u32) -> HeldBy {
-        HeldBy { party: tid, tid }
+        HeldBy { contender: tid, tid }
     }
 
     fn stack(code: u64) -> Stack {

@@ -14,7 +14,7 @@ use crate::timeline::Entry;
 
 /// What a request that is over counts in.
 #[derive(Debug)]
-pub struct Counting<'a> {
+pub struct CompletionContext<'a> {
     /// What will be reported.
     pub product: &'a mut Product,
     /// Who served it, and what is still to come for it.
@@ -31,7 +31,7 @@ pub struct Counting<'a> {
     pub next_follows: bool,
 }
 
-impl Counting<'_> {
+impl CompletionContext<'_> {
     /// A request ends. If the account of some of its time comes later, it waits for that.
     pub fn complete(&mut self, request: Box<Request>, sink: &mut dyn FnMut(Entry)) {
         self.product.summary.end();

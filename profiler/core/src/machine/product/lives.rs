@@ -139,9 +139,9 @@ mod tests {
     }
 
     /// Process, birth, end, requests, and those of them that were answered with an error.
-    type Told = (Tid, Option<u64>, Option<u64>, u64, u64);
+    type Observed = (Tid, Option<u64>, Option<u64>, u64, u64);
 
-    fn told(lives: Lives, processes: &[Process]) -> Vec<Told> {
+    fn told(lives: Lives, processes: &[Process]) -> Vec<Observed> {
         let all = lives.finish(processes, START_NS).into_iter();
         all.map(|life| (life.tgid, life.born_ns, life.ended_ns, life.requests, life.errors)).collect()
     }

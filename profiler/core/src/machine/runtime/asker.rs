@@ -8,7 +8,7 @@
 use crate::event::{Call, Slice, Tid};
 use crate::loop_kind::LoopThreads;
 use crate::machine::runtime::candidates::{Candidates, candidates, has_more, left_ns, may_run};
-use crate::machine::runtime::state::{Hand, View};
+use crate::machine::runtime::state::{RuntimeContext, RuntimeView};
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::{handoff, task};
 use crate::machine::wire::request::{HandedTo, RequestKey, Wants};
@@ -37,7 +37,7 @@ fn surely_serves(thread: &Thread) -> Option<RequestKey> {
 }
 
 /// A call waited for a back end's socket: that counts for the request that its thread serves.
-pub(in crate::machine) fn waited(state: &mut Hand<'_>, thread: &Thread, slice: &Slice) {
+pub(in crate::machine) fn waited(state: &mut RuntimeContext<'_>, thread: &Thread, slice: &Slice) {
     let by = surely_serves(thread);
     let descriptors = &mut state.world.descriptors;
     if let Call::Connect { fd, .. } = slice.call
@@ -55,7 +55,7 @@ pub(in crate::machine) fn waited(state: &mut Hand<'_>, thread: &Thread, slice: &
 
 /// A call moved bytes. Answers of back ends count for the request that the thread serves, and so do the first
 /// bytes of a connection to a back end.
-pub(in crate::machine) fn count(state: &mut Hand<'_>, thread: &Thread, slice: &Slice) {
+pub(in crate::machine) fn count(state: &mut RuntimeContext<'_>, thread: &Thread, slice: &Slice) {
     let Some(moved) = state.world.descriptors.moved(slice) else { return };
     let by = surely_serves(thread);
     // Without a request, nobody is known who asked.
@@ -77,7 +77,7 @@ pub(in crate::machine) fn count(state: &mut Hand<'_>, thread: &Thread, slice: &S
 
 /// Adds it to the request, where that is known. What a front end has to do with the server behind it is for
 /// no back end.
-fn note(state: &mut Hand<'_>, thread: &Thread, by: Option<RequestKey>, more: &ToPort) {
+fn note(state: &mut RuntimeContext<'_>, thread: &Thread, by: Option<RequestKey>, more: &ToPort) {
     if *more == (ToPort { port: more.port, ..ToPort::default() }) {
         return;
     }
@@ -93,7 +93,7 @@ fn note(state: &mut Hand<'_>, thread: &Thread, by: Option<RequestKey>, more: &To
 }
 
 /// Who made this call on a back end that belongs to no known request and to no unattributed work.
-pub(in crate::machine) fn find(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
+pub(in crate::machine) fn find(state: RuntimeView<'_>, thread: &Thread, slice: &Slice) -> Asker {
     let asker = by_order(state, thread, slice);
     let is_known = state.runtime.tasks.of(slice.tid).is_some();
     let has_greenlets =
@@ -120,7 +120,7 @@ pub(in crate::machine) fn find(state: View<'_>, thread: &Thread, slice: &Slice) 
 }
 
 /// The same, as far as the loop's order shows.
-fn by_order(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
+fn by_order(state: RuntimeView<'_>, thread: &Thread, slice: &Slice) -> Asker {
     let Some(event_loop) = thread.as_loop() else {
         return Asker::Nobody;
     };
@@ -185,7 +185,7 @@ fn by_order(state: View<'_>, thread: &Thread, slice: &Slice) -> Asker {
 /// The request that began to wait for a back end in this iteration, by another task than the present one.
 /// Several tasks of a request begin together, such as those of `asyncio.gather`. So it may be this one's as
 /// well.
-fn of_several_tasks(state: View<'_>, thread: &Thread, tid: Tid) -> Option<RequestKey> {
+fn of_several_tasks(state: RuntimeView<'_>, thread: &Thread, tid: Tid) -> Option<RequestKey> {
     let event_loop = thread.as_loop().filter(|event_loop| event_loop.passes_on())?;
     let (key, task) = thread.serving.zip(state.runtime.tasks.beside_loop(tid))?;
     let active = state.wire.connections.active(key).filter(|active| active.wants == Wants::Backend)?;
@@ -194,7 +194,7 @@ fn of_several_tasks(state: View<'_>, thread: &Thread, tid: Tid) -> Option<Reques
 }
 
 /// The thread of the pool that was woken for a request, if the request waits for nothing else.
-pub(in crate::machine) fn handed_to(state: View<'_>, key: RequestKey) -> Option<HandedTo> {
+pub(in crate::machine) fn handed_to(state: RuntimeView<'_>, key: RequestKey) -> Option<HandedTo> {
     let active = state.wire.connections.active(key)?;
     active.handed_to.filter(|_| active.wants == Wants::Unknown)
 }

@@ -5,7 +5,7 @@
 use crate::event::Tid;
 use crate::machine::runtime::event_loop::EventLoop;
 use crate::machine::runtime::handoff;
-use crate::machine::runtime::state::View;
+use crate::machine::runtime::state::RuntimeView;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::request::{Active, RequestKey, Wants};
 use crate::phase::Phases;
@@ -51,14 +51,14 @@ impl Candidates {
 
 /// Whether a thread that serves clients runs a loop, as far as that is known before it has looked. In a
 /// process on gevent, every such thread does.
-pub(in crate::machine) fn runs_loop(state: View<'_>, thread: &Thread) -> bool {
+pub(in crate::machine) fn runs_loop(state: RuntimeView<'_>, thread: &Thread) -> bool {
     thread.is_loop() || state.world.processes.loop_kind(thread.tgid).is_alone()
 }
 
 /// The thread left a request that is not finished. It may resume it in this iteration or the next. `false`:
 /// there is no room to remember that.
 pub(in crate::machine) fn left(
-    state: View<'_>,
+    state: RuntimeView<'_>,
     thread: &mut Thread,
     key: RequestKey,
     phases: &Phases,
@@ -89,7 +89,7 @@ pub(in crate::machine) fn left(
 /// The requests that this thread has left and of which it is not known what they wait for, each with the time
 /// when it was left.
 pub(in crate::machine) fn left_by<'a>(
-    state: View<'a>,
+    state: RuntimeView<'a>,
     tid: Tid,
     is_wanted: impl Fn(&Active) -> bool + 'a,
 ) -> impl Iterator<Item = (u64, RequestKey)> + 'a {
@@ -107,7 +107,7 @@ pub(in crate::machine) fn left_ns(active: &Active) -> u64 {
 
 /// Whether a request that the loop served may have resumed. It may if nothing shows that it waits. Before its
 /// head is complete, no code knows of it.
-pub(in crate::machine) fn may_run(state: View<'_>, key: RequestKey) -> bool {
+pub(in crate::machine) fn may_run(state: RuntimeView<'_>, key: RequestKey) -> bool {
     let Some(connection) = state.wire.connections.get(key.0) else { return false };
     let is_in_head = connection.requests.len() == 1 && connection.inbound.in_head();
     connection.requests.front().is_some_and(|active| {
@@ -119,7 +119,7 @@ pub(in crate::machine) fn may_run(state: View<'_>, key: RequestKey) -> bool {
 /// Requests that may be running without a sign of their own. These are the one touched last, those that the
 /// loop left in the iteration before, and the parked ones that `may_resume`. One may be named twice.
 pub(in crate::machine) fn candidates<'a>(
-    state: View<'a>,
+    state: RuntimeView<'a>,
     event_loop: &'a EventLoop,
     current: Option<RequestKey>,
     may_resume: impl Fn(RequestKey) -> bool + 'a,
@@ -149,7 +149,11 @@ pub(in crate::machine) fn has_more(
 
 /// Whether a request other than this one may have run since anything was touched. Where an iteration has no
 /// order, any request that may resume can have run.
-pub(in crate::machine) fn others_may_run(state: View<'_>, thread: &Thread, key: Option<RequestKey>) -> bool {
+pub(in crate::machine) fn others_may_run(
+    state: RuntimeView<'_>,
+    thread: &Thread,
+    key: Option<RequestKey>,
+) -> bool {
     let event_loop = thread.as_loop();
     event_loop.filter(|event_loop| event_loop.resumes_at_once()).is_some_and(|event_loop| {
         let resumes_parked = event_loop.resumes_parked();
@@ -160,7 +164,7 @@ pub(in crate::machine) fn others_may_run(state: View<'_>, thread: &Thread, key: 
 
 /// The only one of them; `None`: there is none, or several, or there may be more than are remembered.
 pub(in crate::machine) fn running(
-    state: View<'_>,
+    state: RuntimeView<'_>,
     event_loop: &EventLoop,
     current: Option<RequestKey>,
 ) -> Option<RequestKey> {

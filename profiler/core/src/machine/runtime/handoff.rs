@@ -24,7 +24,7 @@ use crate::event::{Call, Slice, Tid};
 use crate::loop_kind::LoopThreads;
 use crate::machine::runtime::handed::{Handed, MAX_JOBS};
 use crate::machine::runtime::report::Report;
-use crate::machine::runtime::state::{Hand, View};
+use crate::machine::runtime::state::{RuntimeContext, RuntimeView};
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::request::{Active, HandedTo, RequestKey};
 use crate::machine::world::classify::is_mutex;
@@ -61,7 +61,7 @@ impl Handed {
 
 /// Whether any request may have offloaded a job and not resumed since, as far as is known. A thread that
 /// takes one job after the other is not woken for each.
-pub(in crate::machine) fn has_given(state: View<'_>, tgid: Tid, now_ns: u64, recent_ns: u64) -> bool {
+pub(in crate::machine) fn has_given(state: RuntimeView<'_>, tgid: Tid, now_ns: u64, recent_ns: u64) -> bool {
     let Some(pool) = state.runtime.pools.get(tgid) else { return false };
     let is_recent = |handed: &Handed| handed.woken_ns.saturating_add(LONGEST_JOB_NS) > now_ns;
     pool.given.back().is_some_and(is_recent) || pool.jobs.iter().any(|job| job.is_free(recent_ns))
@@ -70,7 +70,7 @@ pub(in crate::machine) fn has_given(state: View<'_>, tgid: Tid, now_ns: u64, rec
 /// One of those requests resumes. Returns how its job was handed over, as far as that is the same for all of
 /// them.
 pub(in crate::machine) fn take_given(
-    state: &mut Hand<'_>,
+    state: &mut RuntimeContext<'_>,
     tgid: Tid,
     now_ns: u64,
     task: Option<(u64, u64)>,
@@ -86,19 +86,19 @@ pub(in crate::machine) fn take_given(
 }
 
 /// Whether a thread of the pool works for a request, as far as is known.
-pub(in crate::machine) fn is_worked_for(state: View<'_>, tgid: Tid, key: RequestKey) -> bool {
+pub(in crate::machine) fn is_worked_for(state: RuntimeView<'_>, tgid: Tid, key: RequestKey) -> bool {
     state.runtime.pools.get(tgid).is_some_and(|pool| pool.working.iter().any(|(_, known)| *known == key))
 }
 
 /// Whether a thread of a process works for one of several requests, and it is not known yet for which.
 /// gevent's threads only resolve names, which says nothing of what its requests do meanwhile.
-pub(in crate::machine) fn has_open_threads(state: View<'_>, tgid: Tid) -> bool {
+pub(in crate::machine) fn has_open_threads(state: RuntimeView<'_>, tgid: Tid) -> bool {
     state.world.processes.loop_kind(tgid).threads != LoopThreads::Help
         && state.runtime.pools.get(tgid).is_some_and(|pool| !pool.open.is_empty() || pool.own.has_open())
 }
 
 /// Whether the loop ended a wait that the thread's own calls do not show to be a wait for work.
-pub(in crate::machine) fn is_woken_by_loop(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
+pub(in crate::machine) fn is_woken_by_loop(state: RuntimeView<'_>, thread: &Thread, slice: &Slice) -> bool {
     matches!(slice.call, Call::FutexWait { .. })
         && slice.woken.by_tid != 0
         && thread.slot.is_none()
@@ -108,7 +108,12 @@ pub(in crate::machine) fn is_woken_by_loop(state: View<'_>, thread: &Thread, sli
 }
 
 /// A thread that runs no loop waited in what may be a queue of jobs.
-pub(in crate::machine) fn waited(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
+pub(in crate::machine) fn waited(
+    state: &mut RuntimeContext<'_>,
+    thread: &mut Thread,
+    slice: &Slice,
+    exit_ns: u64,
+) {
     let Call::FutexWait { address, .. } = slice.call else { return };
     let Some(pool) = state.runtime.pools.get_mut(slice.tgid) else { return };
     if let Some(queue) = pool.queue {
@@ -143,7 +148,7 @@ pub(in crate::machine) fn waited(state: &mut Hand<'_>, thread: &mut Thread, slic
 /// Another thread ended a thread's wait. Whoever takes a job from a queue passes the lock of that on (`get`
 /// of `_queue.SimpleQueue`): where no other job was left, the next one waits on at the same lock. So threads
 /// can take turns for long, and the loop never ends two waits of the same time.
-pub(in crate::machine) fn passed_on(state: View<'_>, thread: &mut Thread, slice: &Slice) {
+pub(in crate::machine) fn passed_on(state: RuntimeView<'_>, thread: &mut Thread, slice: &Slice) {
     let Call::FutexWait { address, operation, has_timeout: false } = slice.call else { return };
     let Some(pool) = state.runtime.pools.get(slice.tgid).filter(|pool| pool.queue.is_none()) else { return };
     let by_tid = slice.woken.by_tid;
@@ -159,7 +164,7 @@ pub(in crate::machine) fn passed_on(state: View<'_>, thread: &mut Thread, slice:
 
 /// Whether a thread of a pool waits at the queue of jobs, whoever ends its wait: threads there wake one
 /// another.
-pub(in crate::machine) fn is_at_queue(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
+pub(in crate::machine) fn is_at_queue(state: RuntimeView<'_>, thread: &Thread, slice: &Slice) -> bool {
     let Call::FutexWait { address, .. } = slice.call else { return false };
     let queue = state.runtime.pools.get(slice.tgid).and_then(|pool| pool.queue);
     thread.slot.is_none() && queue == Some(address)
@@ -169,13 +174,13 @@ pub(in crate::machine) fn is_at_queue(state: View<'_>, thread: &Thread, slice: &
 /// the queue of jobs. Where that is not known, it does if neither the loop nor another thread of the pool
 /// ended it.
 #[inline]
-pub(in crate::machine) fn is_within_job(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
+pub(in crate::machine) fn is_within_job(state: RuntimeView<'_>, thread: &Thread, slice: &Slice) -> bool {
     // Most threads are of no pool.
     thread.pooled.is_pooled && thread.slot.is_none() && is_not_for_work(state, thread, slice)
 }
 
 /// Whether a wait of a thread that has worked for a loop is at another place than the queue of jobs.
-fn is_not_for_work(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
+fn is_not_for_work(state: RuntimeView<'_>, thread: &Thread, slice: &Slice) -> bool {
     let Some(pool) = state.runtime.pools.get(slice.tgid) else { return false };
     let gives_work = |tid: Tid| {
         tid == 0
@@ -190,14 +195,19 @@ fn is_not_for_work(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
 }
 
 /// The initiator of the oldest finished job that the loop has not handled, where its thread was woken for it.
-pub(in crate::machine) fn next_done(state: View<'_>, tgid: Tid, recent_ns: u64) -> Option<RequestKey> {
+pub(in crate::machine) fn next_done(state: RuntimeView<'_>, tgid: Tid, recent_ns: u64) -> Option<RequestKey> {
     let pool = state.runtime.pools.get(tgid)?;
     let job = pool.jobs.iter().find(|job| job.key.is_none() && job.noted_ns >= recent_ns)?;
     job.woken_for.filter(|key| state.wire.connections.is_live(*key))
 }
 
 /// A thread of the pool begins again: it was woken in this wait.
-pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
+pub(in crate::machine) fn begin(
+    state: &mut RuntimeContext<'_>,
+    thread: &mut Thread,
+    slice: &Slice,
+    exit_ns: u64,
+) {
     let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.loop_tid != slice.tid) else {
         return;
     };
@@ -276,7 +286,7 @@ pub(in crate::machine) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice
 /// The thread that was woken for a request and still works for it: it has written no note since. `task`: the
 /// Python task in which the request resumes.
 pub(in crate::machine) fn at_work(
-    state: View<'_>,
+    state: RuntimeView<'_>,
     tgid: Tid,
     key: RequestKey,
     task: Option<u64>,

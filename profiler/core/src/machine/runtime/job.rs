@@ -8,7 +8,7 @@
 
 use crate::event::{Call, Slice};
 use crate::fact::DescriptorClass;
-use crate::machine::runtime::state::View;
+use crate::machine::runtime::state::RuntimeView;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::request::{Active, Wants};
 use crate::machine::world::classify::{Touch, is_mutex};
@@ -16,7 +16,7 @@ use crate::machine::world::waiter::lock_of;
 
 /// A wait in a queue has ended. Whoever ended it may be the thread that hands over jobs.
 #[inline]
-pub(in crate::machine) fn note_feeder(state: View<'_>, thread: &mut Thread, slice: &Slice) {
+pub(in crate::machine) fn note_feeder(state: RuntimeView<'_>, thread: &mut Thread, slice: &Slice) {
     if !matches!(slice.call, Call::FutexWait { .. }) {
         return;
     }
@@ -28,7 +28,7 @@ pub(in crate::machine) fn note_feeder(state: View<'_>, thread: &mut Thread, slic
 
 /// Whether a wait that may be for work is for the next job. Who woke the thread may not have been seen, or
 /// nobody has yet. Only threads that accept for themselves queue in a mutex.
-pub(in crate::machine) fn is_for_next(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
+pub(in crate::machine) fn is_for_next(state: RuntimeView<'_>, thread: &Thread, slice: &Slice) -> bool {
     // A thread that nobody was seen to feed may get its job from the loop, as others do.
     let of_others = || state.runtime.pools.get(slice.tgid).filter(|pool| pool.answers_elsewhere);
     let of_others = || of_others().map(|pool| pool.loop_tid).filter(|feeder| *feeder != slice.tid);
@@ -141,7 +141,7 @@ mod tests {
             ("in a mutex nobody queues for jobs", None, IN_MUTEX, OTHER, false),
         ] {
             let (world, wire, runtime) = (World::default(), Wire::default(), Runtime::default());
-            let view = View { world: &world, wire: &wire, runtime: &runtime };
+            let view = RuntimeView { world: &world, wire: &wire, runtime: &runtime };
             let mut thread = Thread::default();
             thread.job.fed_by = fed_by;
             assert_eq!(is_for_next(view, &thread, &wait(operation, by_tid)), expected, "{what}");
@@ -164,7 +164,7 @@ mod tests {
             ("the loop answers", false, 7, OTHER, true),
         ] {
             runtime.pools.get_mut(1).unwrap().answers_elsewhere = answers_elsewhere;
-            let view = View { world: &world, wire: &wire, runtime: &runtime };
+            let view = RuntimeView { world: &world, wire: &wire, runtime: &runtime };
             let slice = Slice { tid, ..wait(IN_QUEUE, by_tid) };
             assert_eq!(is_for_next(view, &Thread::default(), &slice), expected, "{what}");
         }
@@ -190,7 +190,7 @@ mod tests {
             feeder.signs.hands_over = hands_over;
             runtime.threads.put(FEEDER, Box::new(feeder));
             let mut thread = Thread { tgid: 1, ..Thread::default() };
-            note_feeder(View { world: &world, wire: &wire, runtime: &runtime }, &mut thread, &slice);
+            note_feeder(RuntimeView { world: &world, wire: &wire, runtime: &runtime }, &mut thread, &slice);
             assert_eq!(thread.job.fed_by, expected, "{what}");
         }
     }

@@ -46,7 +46,7 @@ impl Runtime {
 
 /// What this stage sees: what there is, what goes over connections, and its own state.
 #[derive(Clone, Copy, Debug)]
-pub struct View<'a> {
+pub struct RuntimeView<'a> {
     /// What there is.
     pub world: &'a World,
     /// What goes over connections.
@@ -57,7 +57,7 @@ pub struct View<'a> {
 
 /// The same, to be changed.
 #[derive(Debug)]
-pub struct Hand<'a> {
+pub struct RuntimeContext<'a> {
     /// What there is.
     pub world: &'a mut World,
     /// What goes over connections.
@@ -68,9 +68,9 @@ pub struct Hand<'a> {
     pub evicted: &'a mut u64,
 }
 
-impl Hand<'_> {
+impl RuntimeContext<'_> {
     /// To be seen.
-    pub const fn view(&self) -> View<'_> {
-        View { world: self.world, wire: self.wire, runtime: self.runtime }
+    pub const fn view(&self) -> RuntimeView<'_> {
+        RuntimeView { world: self.world, wire: self.wire, runtime: self.runtime }
     }
 }

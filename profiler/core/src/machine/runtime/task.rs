@@ -7,13 +7,13 @@
 
 use crate::event::{Call, Slice, Tid};
 use crate::machine::runtime::candidates::Candidates;
-use crate::machine::runtime::state::{Hand, View};
+use crate::machine::runtime::state::{RuntimeContext, RuntimeView};
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::connection::Connection;
 use crate::machine::wire::request::RequestKey;
 
 /// The request for which the task works that makes the thread's calls, as far as is known.
-pub(in crate::machine) fn at_work(state: View<'_>, thread: &Thread, tid: Tid) -> Option<RequestKey> {
+pub(in crate::machine) fn at_work(state: RuntimeView<'_>, thread: &Thread, tid: Tid) -> Option<RequestKey> {
     let event_loop = thread.as_loop()?;
     let (number, id) = event_loop.tasks.key(state.runtime.tasks.of(tid)?)?;
     let active = state.wire.connections.get(number)?.requests.front()?;
@@ -26,7 +26,12 @@ pub(in crate::machine) fn at_work(state: View<'_>, thread: &Thread, tid: Tid) ->
 /// A call of a loop's thread advanced a request. On the client's connection, that shows whose the task is.
 /// All calls of a greenlet are for its own request. On asyncio the transport reads in a context of its own.
 /// It also writes there what the client did not take at once. All else is written by the task.
-pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, number: u32, slice: &Slice) {
+pub(in crate::machine) fn note(
+    state: &mut RuntimeContext<'_>,
+    thread: &mut Thread,
+    number: u32,
+    slice: &Slice,
+) {
     let Some(task) = state.runtime.tasks.last(slice.tid) else { return };
     let (Call::Read { fd, .. } | Call::Write { fd } | Call::EpollControl { fd, .. }) = slice.call else {
         return;
@@ -61,7 +66,7 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, number
         tasks.wrote(true);
     }
     let do_tell = has_greenlets || tasks.are_of_one_request();
-    state.runtime.tasks.tell(slice.tid, do_tell);
+    state.runtime.tasks.set_informative(slice.tid, do_tell);
     if let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut()) {
         active.task = Some(task);
     }
@@ -70,7 +75,7 @@ pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, number
 /// Requests that the present task of a loop's thread may work for, unless it belongs to one that is surely
 /// not over. These are the requests left whose task is not known, and the one that last owned the task, by
 /// their numbers. Among more than have room only its answer shows which it is.
-pub(in crate::machine) fn may_work_for(state: View<'_>, thread: &Thread, tid: Tid) -> Candidates {
+pub(in crate::machine) fn may_work_for(state: RuntimeView<'_>, thread: &Thread, tid: Tid) -> Candidates {
     let Some(event_loop) = thread.event_loop.as_deref() else { return Candidates::default() };
     let task = state.runtime.tasks.of(tid);
     let is_open = |key: &RequestKey| {
@@ -90,7 +95,7 @@ pub(in crate::machine) fn may_work_for(state: View<'_>, thread: &Thread, tid: Ti
 /// Whether a call of the present task can be for another request than this one, whose own task is known. It
 /// can if some request has no known task.
 pub(in crate::machine) fn is_another_s(
-    state: View<'_>,
+    state: RuntimeView<'_>,
     thread: &Thread,
     slice: &Slice,
     key: RequestKey,

@@ -70,7 +70,7 @@ impl Running {
     }
 
     /// The loop looks for what is ready. The task in which it does is its own.
-    pub fn looks(&mut self, tid: Tid) {
+    pub fn polls(&mut self, tid: Tid) {
         if let Some(switches) = self.0.get_mut(&tid) {
             switches.of_loop = switches.list.back().map_or(0, |(_, task)| *task);
             switches.is_away = false;
@@ -89,9 +89,9 @@ impl Running {
     }
 
     /// Whether the thread's tasks tell of requests.
-    pub fn tell(&mut self, tid: Tid, do_tell: bool) {
+    pub fn set_informative(&mut self, tid: Tid, is_informative: bool) {
         if let Some(switches) = self.0.get_mut(&tid) {
-            switches.are_mute = !do_tell;
+            switches.are_mute = !is_informative;
         }
     }
 
@@ -259,7 +259,7 @@ mod tests {
             for (step, at_ns) in steps.iter().zip(1..) {
                 match step {
                     To(task) => to(&mut running, *task, at_ns),
-                    Looks => running.looks(TID),
+                    Looks => running.polls(TID),
                 }
             }
             assert_eq!(running.goes_round(TID), expected, "{what}");
@@ -272,10 +272,10 @@ mod tests {
         assert_eq!((running.of(TID), running.last(TID), running.follows(TID)), (None, None, false));
         to(&mut running, 5, 10);
         assert_eq!((running.of(TID), running.last(TID), running.follows(TID)), (Some(5), Some(5), true));
-        running.tell(TID, false);
+        running.set_informative(TID, false);
         assert_eq!((running.of(TID), running.last(TID)), (None, Some(5)));
         assert_eq!(running.that_woke(TID, 10, true), None);
-        running.tell(TID, true);
+        running.set_informative(TID, true);
         to(&mut running, 0, 20);
         assert_eq!((running.of(TID), running.last(TID)), (None, None));
         to(&mut running, 6, 30);
@@ -291,7 +291,7 @@ mod tests {
         for (task, at_ns) in [(0, 50), (5, 100), (9, LOOK_NS)] {
             to(&mut running, task, at_ns);
         }
-        running.looks(TID);
+        running.polls(TID);
         for (what, at_ns, is_exact, expected) in [
             ("before all that is known", 49, true, None),
             ("at no task", 50, true, None),

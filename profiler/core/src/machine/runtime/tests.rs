@@ -7,7 +7,7 @@ use crate::fact::Account;
 use crate::machine::runtime::candidates::left;
 use crate::machine::runtime::event_loop::EventLoop;
 use crate::machine::runtime::pool::Pool;
-use crate::machine::runtime::state::{Hand, Runtime, View};
+use crate::machine::runtime::state::{Runtime, RuntimeContext, RuntimeView};
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::unattributed::UnattributedWork;
 use crate::machine::wire::connection::Connection;
@@ -110,13 +110,13 @@ impl Stages {
         self.thread().event_loop.as_deref_mut().unwrap()
     }
 
-    pub(super) const fn view(&self) -> View<'_> {
-        View { world: &self.world, wire: &self.wire, runtime: &self.runtime }
+    pub(super) const fn view(&self) -> RuntimeView<'_> {
+        RuntimeView { world: &self.world, wire: &self.wire, runtime: &self.runtime }
     }
 
-    pub(super) const fn hand(&mut self) -> Hand<'_> {
+    pub(super) const fn runtime_context(&mut self) -> RuntimeContext<'_> {
         let Self { world, wire, runtime, evicted } = self;
-        Hand { world, wire, runtime, evicted }
+        RuntimeContext { world, wire, runtime, evicted }
     }
 
     /// The loop looks from `enter_ns` on for 10 ns, asleep or not.

@@ -121,9 +121,9 @@ pub struct ThreadGil {
     pub held: Vec<Share>,
     /// Who had the lock in the last part of that.
     pub held_by: HeldBy,
-    /// Its party number while it serves this request, once that was asked for.
-    pub party: Option<(RequestKey, u32)>,
-    /// The party that it was before what it does now, and until when.
+    /// Its contender number while it serves this request, once that was asked for.
+    pub contender: Option<(RequestKey, u32)>,
+    /// The contender that it was before what it does now, and until when.
     pub party_before: Option<(u32, u64)>,
 }
 

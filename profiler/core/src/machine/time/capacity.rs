@@ -266,7 +266,7 @@ impl Capacity {
     }
 
     /// Decides what can be decided. Of each process all is known up to its `certain_ns`.
-    pub fn look(&mut self, certain_ns: impl Fn(Tid) -> u64) {
+    pub fn decide_all(&mut self, certain_ns: impl Fn(Tid) -> u64) {
         if self.fresh.is_empty() && self.undecided.is_empty() {
             return;
         }
@@ -391,7 +391,7 @@ impl Capacity {
     /// The window has ended, and all of it is certain: what was found of a listener; `None`: no two processes
     /// accept there.
     pub fn finish(&mut self, inode: u64) -> Option<BesideFree> {
-        self.look(|_| u64::MAX);
+        self.decide_all(|_| u64::MAX);
         let found = self.found.get(&inode).cloned();
         let is_shared = self.acceptors.get(&inode).is_some_and(|known| known.len() > 1);
         found.or_else(|| is_shared.then(BesideFree::default))

@@ -40,7 +40,7 @@ struct Sleep {
     end_ns: u64,
     /// Time on a CPU in the light slice before it.
     cpu_ns: u64,
-    meant: Meant,
+    meant: SleepPurpose,
     /// The port of the back end that it waited for (0: of none, or of one that has none).
     port: u16,
     /// The client's socket that it slept on (0: on none), and whether this side had ended that connection.
@@ -55,7 +55,7 @@ impl Sleep {
 
 /// What a thread did in a stretch beside requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::machine) enum Beside {
+pub(in crate::machine) enum OffRequest {
     /// It waited for something to do.
     Free,
     /// It waited for the client of this socket to send; `true`: to end the connection, as this side has.
@@ -68,7 +68,7 @@ pub(in crate::machine) enum Beside {
 
 /// What a sleep was for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Meant {
+pub struct SleepPurpose {
     /// Its phase.
     pub phase: Phase,
     /// Whether it waited for something to do.
@@ -80,7 +80,7 @@ pub struct Meant {
     pub goes_on: bool,
 }
 
-impl Meant {
+impl SleepPurpose {
     /// No wait for the interpreter lock.
     pub const fn new(phase: Phase, idle: IdleSleep) -> Self {
         Self { phase, idle, held_by: Holders::NONE, goes_on: false }
@@ -89,7 +89,7 @@ impl Meant {
 
 /// What a thread did in a part of a light slice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::machine) struct Done {
+pub(in crate::machine) struct SleepAccount {
     pub(in crate::machine) phases: Phases,
     /// Who had the interpreter lock meanwhile. The same.
     pub(in crate::machine) held: Held,
@@ -123,7 +123,7 @@ pub(in crate::machine) struct Sleeping {
 
 impl Sleeps {
     /// A thread slept for this, and had a CPU again at `end_ns`.
-    pub fn add(&mut self, slept: &Slept, meant: Meant, end_ns: u64) {
+    pub fn add(&mut self, slept: &Slept, meant: SleepPurpose, end_ns: u64) {
         if self.threads.len() >= MAX_THREADS && !self.threads.contains_key(&slept.tid) {
             self.evicted = self.evicted.saturating_add(1);
             return;
@@ -223,11 +223,16 @@ impl Sleeping {
     /// What the thread did in the part of a light slice from `from_ns` on. `same_thread`: the request was in
     /// this thread's hands before. If it was in another's, it waited until this one had turned to it.
     /// Where that is not known, a sleep that had begun by then was not for the request.
-    pub(in crate::machine) fn done_from(&self, slice: &Slice, from_ns: u64, same_thread: bool) -> Done {
+    pub(in crate::machine) fn done_from(
+        &self,
+        slice: &Slice,
+        from_ns: u64,
+        same_thread: bool,
+    ) -> SleepAccount {
         let Some(pieces) = self.pieces(slice) else { return self.some_from(slice, from_ns) };
         let turned_ns = if same_thread { None } else { self.given_ns(from_ns) };
         let own_ns = turned_ns.unwrap_or(from_ns);
-        let mut done = Done::default();
+        let mut done = SleepAccount::default();
         done.held.waits = self.waits_from(slice, own_ns);
         done.phases.add(Phase::PoolWait, own_ns - from_ns);
         for (mut piece, port) in pieces {
@@ -255,10 +260,10 @@ impl Sleeping {
 
     /// What the thread did between these times, in which it worked for no request: stretches in order,
     /// without a hole. Sleeps that are missing count as work.
-    pub(in crate::machine) fn beside(&self, from_ns: u64, until_ns: u64) -> Vec<(u64, u64, Beside)> {
+    pub(in crate::machine) fn beside(&self, from_ns: u64, until_ns: u64) -> Vec<(u64, u64, OffRequest)> {
         let mut stretches = Vec::with_capacity(2 * self.sleeps.len() + 1);
         let mut at_ns = from_ns;
-        let mut push = |until_at_ns: u64, beside: Beside| {
+        let mut push = |until_at_ns: u64, beside: OffRequest| {
             let end_ns = until_at_ns.min(until_ns);
             if end_ns > at_ns {
                 stretches.push((at_ns, end_ns, beside));
@@ -266,16 +271,16 @@ impl Sleeping {
             }
         };
         for sleep in &self.sleeps {
-            push(sleep.start_ns, Beside::Work);
+            push(sleep.start_ns, OffRequest::Work);
             let beside = match (sleep.meant.idle, sleep.meant.phase) {
-                (IdleSleep::ForLock | IdleSleep::ForDescriptors, _) => Beside::Free,
-                (_, Phase::ClientReadStall) => Beside::Client(sleep.client.0, sleep.client.1),
-                (_, Phase::ClientWriteStall) => Beside::ClientWrite,
-                _ => Beside::Work,
+                (IdleSleep::ForLock | IdleSleep::ForDescriptors, _) => OffRequest::Free,
+                (_, Phase::ClientReadStall) => OffRequest::Client(sleep.client.0, sleep.client.1),
+                (_, Phase::ClientWriteStall) => OffRequest::ClientWrite,
+                _ => OffRequest::Work,
             };
             push(sleep.end_ns, beside);
         }
-        push(until_ns, Beside::Work);
+        push(until_ns, OffRequest::Work);
         stretches
     }
 
@@ -288,11 +293,11 @@ impl Sleeping {
 
     /// [`Self::done_from`] where some sleeps are missing: of the others it is known what they were for, and
     /// who had the lock.
-    fn some_from(&self, slice: &Slice, from_ns: u64) -> Done {
+    fn some_from(&self, slice: &Slice, from_ns: u64) -> SleepAccount {
         let piece = Piece { blocked: Phase::Unexplained, fault_ns: 0, ..Piece::gap(slice) };
         let (mut phases, known) = (piece.phases_from(from_ns), self.known_from(slice, from_ns));
         phases.explain(&known);
-        let mut done = Done { phases, ..Done::default() };
+        let mut done = SleepAccount { phases, ..SleepAccount::default() };
         done.held.waits = self.waits_from(slice, from_ns);
         // Where they do not all find room in the account, it is not known which of them do.
         if phases.get(Phase::GilWait) == known.get(Phase::GilWait) {
@@ -360,7 +365,7 @@ impl Sleeping {
             let run_ns = sleep.cpu_ns.checked_sub(cpu_ns)?;
             let awake =
                 Account { cpu_ns: run_ns, run_queue_ns: awake_ns.checked_sub(run_ns)?, blocked_ns: 0 };
-            let Meant { phase, held_by, goes_on, .. } = sleep.meant;
+            let SleepPurpose { phase, held_by, goes_on, .. } = sleep.meant;
             let looks = (Phase::GilWait, Phase::Unexplained, 0, Holders { then: None, ..held_by });
             push(at_ns, sleep.start_ns, awake, if goes_on { looks } else { no_sleep });
             let blocked_ns = sleep.woken_ns.checked_sub(sleep.start_ns)?;
@@ -399,9 +404,9 @@ mod tests {
     fn two() -> Sleeps {
         let mut sleeps = Sleeps::default();
         let first = Slept { tid: 7, start_ns: 1_100, woken_ns: 1_400, cpu_ns: 100, ..Slept::blank() };
-        sleeps.add(&first, Meant::new(Phase::Sleep, IdleSleep::No), 1_450);
+        sleeps.add(&first, SleepPurpose::new(Phase::Sleep, IdleSleep::No), 1_450);
         let second = Slept { start_ns: 1_500, woken_ns: 1_700, cpu_ns: 130, ..first };
-        sleeps.add(&second, Meant::new(Phase::BackendWait, IdleSleep::No), 1_700);
+        sleeps.add(&second, SleepPurpose::new(Phase::BackendWait, IdleSleep::No), 1_700);
         sleeps
     }
 
@@ -434,9 +439,9 @@ mod tests {
         let on = |port: u16| SleptOn::Socket { port };
         let first =
             Slept { tid: 7, start_ns: 1_100, woken_ns: 1_400, cpu_ns: 100, on: on(5432), ..Slept::blank() };
-        sleeps.add(&first, Meant::new(Phase::BackendWait, IdleSleep::No), 1_450);
+        sleeps.add(&first, SleepPurpose::new(Phase::BackendWait, IdleSleep::No), 1_450);
         let second = Slept { start_ns: 1_500, woken_ns: 1_700, cpu_ns: 130, on: on(6379), ..first };
-        sleeps.add(&second, Meant::new(Phase::BackendWait, IdleSleep::No), 1_700);
+        sleeps.add(&second, SleepPurpose::new(Phase::BackendWait, IdleSleep::No), 1_700);
         let sleeping = sleeps.take(7, 1);
         for (what, from_ns, same_thread, expected) in [
             ("all of it", 0, true, [300, 200]),
@@ -505,10 +510,10 @@ mod tests {
 
     #[test]
     fn who_had_the_lock_in_a_sleep_that_is_known_is_known_beside_one_that_is_missing() {
-        let by = HeldBy { party: 9, tid: 9 };
-        let later = HeldBy { party: 8, tid: 8 };
+        let by = HeldBy { contender: 9, tid: 9 };
+        let later = HeldBy { contender: 8, tid: 8 };
         let held_by = Holders { first: by, then: None };
-        let for_lock = Meant { held_by, ..Meant::new(Phase::GilWait, IdleSleep::No) };
+        let for_lock = SleepPurpose { held_by, ..SleepPurpose::new(Phase::GilWait, IdleSleep::No) };
         let mut sleeps = Sleeps::default();
         let first = Slept { tid: 7, start_ns: 1_100, woken_ns: 1_400, cpu_ns: 100, ..Slept::blank() };
         sleeps.add(&first, for_lock, 1_400);
@@ -535,7 +540,7 @@ mod tests {
         assert_eq!(of(&other), [(Phase::Cpu, 160), (Phase::RunQueue, 70), (Phase::Unexplained, 500)]);
         let mut sleeps = two();
         let later = Slept { tid: 7, sequence: 1, start_ns: 1_760, woken_ns: 1_770, ..Slept::blank() };
-        sleeps.add(&later, Meant::new(Phase::LockWait, IdleSleep::No), 1_770);
+        sleeps.add(&later, SleepPurpose::new(Phase::LockWait, IdleSleep::No), 1_770);
         assert_eq!(of(&sleeps.take(7, 1).done_from(&slice, 0, true).phases), of(&other));
     }
 
@@ -545,7 +550,7 @@ mod tests {
         for number in 0..2_000_u64 {
             let start_ns = 1_000 + 10 * number;
             let slept = Slept { tid: 7, start_ns, woken_ns: start_ns + 10, cpu_ns: 0, ..Slept::blank() };
-            sleeps.add(&slept, Meant::new(Phase::LockWait, IdleSleep::No), start_ns + 10);
+            sleeps.add(&slept, SleepPurpose::new(Phase::LockWait, IdleSleep::No), start_ns + 10);
         }
         let slice = slice(0, 0, 20_000);
         assert_eq!(of(&sleeps.take(7, 1).done_from(&slice, 0, true).phases), [(Phase::LockWait, 20_000)]);
@@ -562,7 +567,7 @@ mod tests {
             let mut sleeps = Sleeps::default();
             for (start_ns, woken_ns, end_ns, cpu_ns) in told {
                 let slept = Slept { tid: 7, start_ns, woken_ns, cpu_ns, ..Slept::blank() };
-                sleeps.add(&slept, Meant::new(Phase::LockWait, IdleSleep::No), end_ns);
+                sleeps.add(&slept, SleepPurpose::new(Phase::LockWait, IdleSleep::No), end_ns);
             }
             let slice = slice(account.0, account.1, account.2);
             let phases = sleeps.take(7, 1).done_from(&slice, from_ns, same_thread).phases;

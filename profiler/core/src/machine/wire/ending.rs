@@ -197,9 +197,9 @@ mod tests {
 
     /// The request that was answered, and of the unfinished one: its number, whether it responds, bytes owed,
     /// whether in its head, whether it is cut.
-    type Told = (Option<u64>, Option<(u64, bool, Option<u64>, bool, bool)>);
+    type Observed = (Option<u64>, Option<(u64, bool, Option<u64>, bool, bool)>);
 
-    fn told(ended: &Ended) -> Told {
+    fn told(ended: &Ended) -> Observed {
         let answered = ended.signs.answered.as_ref().map(|answered| answered.request);
         let unfinished = ended.unfinished.as_ref().map(|request| {
             let id = request.asked.request.unwrap();
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn the_request_behind_one_that_is_over_with_the_connection_is_the_unfinished_one() {
         let ended = Ended::of(&mut connection(Some((UNTIL_CLOSE, 4))), How::Closed, 900);
-        let expected: Told = (Some(1), Some((2, false, None, false, false)));
+        let expected: Observed = (Some(1), Some((2, false, None, false, false)));
         assert_eq!(told(&ended), expected);
         let unfinished = ended.unfinished.as_ref().unwrap();
         assert_eq!((unfinished.start_ns, unfinished.first_write_ns, unfinished.count), (200, 0, 2));

@@ -239,7 +239,7 @@ impl Active {
     /// `own_start_ns`: when the thread began to work on it, at the earliest. What held the thread before
     /// that, from `window_start_ns` on, is added to the thread's sums. Returns what was taken of the thread's
     /// time.
-    pub fn advance(&mut self, time: ThreadTime<'_>, own_start_ns: u64, window_start_ns: u64) -> Taken {
+    pub fn advance(&mut self, time: ThreadTime<'_>, own_start_ns: u64, window_start_ns: u64) -> TakenTime {
         let ThreadTime { tgid, tid, new_since_ns, pending, holding_ns, claimed_until_ns } = time;
         let counts_from_ns = window_start_ns.max(claimed_until_ns);
         if self.left_by == Some(tid) {
@@ -285,7 +285,7 @@ impl Active {
         self.cursor_ns = from_ns.saturating_add(phases.total_ns());
         self.owner = Some(tid);
         self.stretch(tgid, tid, from_ns, self.cursor_ns);
-        Taken { from_ns, phases }
+        TakenTime { from_ns, phases }
     }
 
     /// A thread leaves it. `open_end`: if its response has begun, that may be the end of it. `last_chunks`:
@@ -387,7 +387,7 @@ impl Active {
 
 /// What a request took of a thread's time.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Taken {
+pub struct TakenTime {
     /// Start of what was taken.
     pub from_ns: u64,
     /// Its phases.

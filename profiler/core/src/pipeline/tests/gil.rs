@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::fact::{InterpreterLock, InterpreterSeen};
-use crate::model::gil::Party;
+use crate::model::gil::Contender;
 
 pub(super) const LOCK: u64 = 0x4000;
 pub(super) const TAKE: Call = Call::FutexWait { address: LOCK + 72, operation: 137, has_timeout: true };
@@ -60,8 +60,8 @@ fn a_wait_is_attributed_to_the_request_that_held_the_lock_also_before_the_waiter
     let gil = &outcome.snapshot.gil;
     let edges: Vec<_> =
         gil.edges.iter().map(|edge| (edge.waiter.clone(), edge.holder.clone(), edge.total_ns / US)).collect();
-    let endpoint = |name: &str| Party::Endpoint(name.to_owned());
-    let background = Party::Thread { tgid: 1, tid: 7, comm: String::new() };
+    let endpoint = |name: &str| Contender::Endpoint(name.to_owned());
+    let background = Contender::Thread { tgid: 1, tid: 7, comm: String::new() };
     assert_eq!(
         edges,
         [(endpoint("GET /a"), endpoint("GET /slow"), 5001), (endpoint("GET /a"), background.clone(), 514)]
@@ -71,7 +71,7 @@ fn a_wait_is_attributed_to_the_request_that_held_the_lock_also_before_the_waiter
         .gil
         .holders
         .iter()
-        .map(|holder| (holder.party.clone(), holder.tid, holder.wait_ns / US))
+        .map(|holder| (holder.contender.clone(), holder.tid, holder.wait_ns / US))
         .collect();
     // Without the 10 µs in which it was ready, which are its run queue's.
     assert_eq!(holders, [(endpoint("GET /slow"), 2, 5001), (background, 7, 504)]);
@@ -100,9 +100,9 @@ fn a_wait_is_attributed_to_what_the_holder_served_when_the_wait_began() {
     // What threads are to others is noted from the first wait in their process on.
     let earlier = Script::new(4).call(TAKE, 0, (1, 0, 10), 0);
     let outcome = run_with_lock(vec![holder, waiter.job_wait((1, 0, 400)), earlier], 14_000);
-    let known = outcome.snapshot.gil.edges.iter().filter(|edge| edge.holder != Party::Unknown);
+    let known = outcome.snapshot.gil.edges.iter().filter(|edge| edge.holder != Contender::Unknown);
     let edges: Vec<_> = known.map(|edge| (edge.holder.clone(), edge.total_ns / US)).collect();
-    let endpoint = |name: &str| Party::Endpoint(name.to_owned());
+    let endpoint = |name: &str| Contender::Endpoint(name.to_owned());
     assert_eq!(edges, [(endpoint("GET /first"), 5001), (endpoint("GET /second"), 514)]);
 }
 
@@ -160,7 +160,7 @@ fn a_number_that_is_another_process_s_is_no_holder() {
         }
     }
     let outcome = run_with_lock(vec![elsewhere, waiter], 2_000);
-    assert_eq!(outcome.snapshot.gil.edges[0].holder, Party::Unknown);
+    assert_eq!(outcome.snapshot.gil.edges[0].holder, Contender::Unknown);
 }
 
 /// ```text
@@ -416,18 +416,18 @@ fn ten_thousand_waits_give_the_edges_that_were_put_in_whatever_their_order() {
     let found: BTreeMap<(u32, u32), u64> =
         gil.thread_edges.iter().map(|edge| ((edge.waiter.0, edge.holder.0), edge.total_ns / US)).collect();
     assert_eq!(found, expected);
-    let by_party: BTreeMap<(u32, u32), u64> = gil
+    let by_contender: BTreeMap<(u32, u32), u64> = gil
         .edges
         .iter()
         .map(|edge| {
-            let tid = |party: &Party| match party {
-                Party::Thread { tid, .. } => *tid,
+            let tid = |contender: &Contender| match contender {
+                Contender::Thread { tid, .. } => *tid,
                 _ => 0,
             };
             ((tid(&edge.waiter), tid(&edge.holder)), edge.total_ns / US)
         })
         .collect();
-    assert_eq!(by_party, expected);
+    assert_eq!(by_contender, expected);
 }
 
 proptest! {

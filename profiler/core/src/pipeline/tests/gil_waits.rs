@@ -8,7 +8,7 @@ use super::*;
 use crate::event::Frames;
 use crate::fact::GilMethod;
 use crate::fact::frame::FrameSeen;
-use crate::model::gil::Party;
+use crate::model::gil::Contender;
 use crate::model::gil_waits::{GilWait, GilWaits, MAX_LISTED, Site, Sites};
 use crate::timeline::ThreadState;
 
@@ -87,7 +87,7 @@ fn a_request_s_waits_say_where_the_holder_was_and_the_long_one_where_it_stood_it
     let [long, short] = listed.as_slice() else { panic!("{listed:#?}") };
     assert_eq!((*others, *others_ns), (0, 0));
     assert_eq!((long.start_ns, long.wait_ns / US), (began_ns, 5000 + 3 + 5000 + 3 + 991));
-    assert_eq!((&long.holder.party, long.holder.tid), (&Party::Endpoint("GET /slow".into()), 2));
+    assert_eq!((&long.holder.contender, long.holder.tid), (&Contender::Endpoint("GET /slow".into()), 2));
     assert_eq!((long.holder.wait_ns / US, lines(long)), (5000 + 3 + 5000 + 3 + 991, (Some(40), Some(510))));
     assert_eq!(long.held_at.as_ref().map(|held_at| held_at.wait_ns / US), Some(5000 + 3 + 5000));
     let called_from = |wait: &GilWait| {
@@ -151,7 +151,7 @@ fn a_wait_that_continues_as_the_window_ends_is_the_request_s_as_far_as_it_came()
     assert_eq!(lines(&listed[0]), (Some(40), Some(13)));
     let blocked = &outcome.snapshot.gil.places.as_ref().expect("asked for").blocked;
     let stood: Vec<_> = blocked.listed.iter().map(|block| (&block.waiter, block.at.line)).collect();
-    assert_eq!(stood, [(&Party::Endpoint("GET /a".into()), 13)]);
+    assert_eq!(stood, [(&Contender::Endpoint("GET /a".into()), 13)]);
 }
 
 #[test]

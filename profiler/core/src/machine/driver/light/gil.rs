@@ -6,8 +6,8 @@
 //! to its last.
 
 use crate::event::{Slept, Slice, Tid};
-use crate::machine::ledger::books::Books;
-use crate::machine::ledger::gil_party::{self, Parties};
+use crate::machine::ledger::context::LedgerContext;
+use crate::machine::ledger::gil_attribution::{self, GilContext};
 use crate::machine::lock::gil::{Locks, Part};
 use crate::machine::lock::gil_holder::Holders;
 use crate::machine::lock::gil_sleep::{self, Since};
@@ -55,37 +55,42 @@ pub(super) fn at_lock(
 /// A sleep's part in a wait for the lock, and who had the lock. If it is a further sleep of an attempt, it
 /// shows as well who had the lock as the one before ended.
 pub(super) fn slept(
-    books: &mut Books<'_>,
+    context: &mut LedgerContext<'_>,
     thread: &mut Thread,
     (slept, slice): (&Slept, &Slice),
     end_ns: u64,
 ) -> (Part, Holders) {
-    let window_start_ns = books.window_start_ns;
-    let followed = books.locks.follow(&mut thread.gil.at_lock, slice, end_ns, window_start_ns);
+    let window_start_ns = context.window_start_ns;
+    let followed = context.locks.follow(&mut thread.gil.at_lock, slice, end_ns, window_start_ns);
     if let Some(wait) = followed.ended {
-        books.time.light.sleeps.has_waited(slice.tid, slice.sequence, *wait);
+        context.time.light.sleeps.has_waited(slice.tid, slice.sequence, *wait);
     }
     // Recordings from before a sleep's end was looked at say what they said.
     if followed.part == Part::Again && slept.lock.is_some_and(|lock| lock.woken_by.is_some()) {
-        looked_again(books, thread, slice);
+        looked_again(context, thread, slice);
     }
-    let parties = &mut books.parties();
+    let gil_context = &mut context.gil_context();
     let mut by = Holders::NONE;
     if let Some(wait_ns) = followed.part.wait_ns(slice, end_ns, window_start_ns) {
-        by = gil_party::held(parties, thread, slice, end_ns, wait_ns).by;
+        by = gil_attribution::held(gil_context, thread, slice, end_ns, wait_ns).by;
     } else if followed.part == Part::None || thread.serving.is_some() {
-        gil_party::settle(parties, thread, slept.tid);
+        gil_attribution::settle(gil_context, thread, slept.tid);
     }
     (followed.part, by)
 }
 
 /// A further sleep of an attempt: who had the lock as it began had it as the sleep before ended.
-fn looked_again(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice) {
-    let Some((span, by)) = books.time.light.sleeps.last_wait(slice.tid, slice.sequence) else { return };
-    let window_start_ns = books.window_start_ns;
-    let by = gil_party::looked_again(&mut books.parties(), thread, (slice, window_start_ns), (span, by));
+fn looked_again(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Slice) {
+    let Some((span, by)) = context.time.light.sleeps.last_wait(slice.tid, slice.sequence) else { return };
+    let window_start_ns = context.window_start_ns;
+    let by = gil_attribution::looked_again(
+        &mut context.gil_context(),
+        thread,
+        (slice, window_start_ns),
+        (span, by),
+    );
     if let Some(by) = by {
-        books.time.light.sleeps.was_held_by(slice.tid, by);
+        context.time.light.sleeps.was_held_by(slice.tid, by);
     }
 }
 
@@ -99,15 +104,15 @@ fn after_message(threads: &Threads, slept: &Slept) -> Option<Since> {
 /// The thread of a light slice, which ended at `time_ns`, has moved a message, and is awake. What it waited
 /// before belongs to the request that it serves. Returns the attempt to take the lock that ended with that.
 pub(super) fn moves(
-    parties: &mut Parties<'_>,
+    gil_context: &mut GilContext<'_>,
     thread: &mut Thread,
     (slice, time_ns): (&Slice, u64),
     window_start_ns: u64,
 ) -> Option<Box<EndedAttempt>> {
-    gil_party::note(parties, thread, slice.tid);
-    let ended = parties.locks.follow(&mut thread.gil.at_lock, slice, time_ns, window_start_ns).ended;
+    gil_attribution::note(gil_context, thread, slice.tid);
+    let ended = gil_context.locks.follow(&mut thread.gil.at_lock, slice, time_ns, window_start_ns).ended;
     if thread.serving.is_some() {
-        gil_party::settle(parties, thread, slice.tid);
+        gil_attribution::settle(gil_context, thread, slice.tid);
     }
     ended
 }
@@ -127,7 +132,7 @@ pub(super) struct MovedMessage {
 
 /// The message of a thread has been processed at `time_ns`. `None`: it is of no request.
 pub(super) fn moved(
-    parties: &mut Parties<'_>,
+    gil_context: &mut GilContext<'_>,
     thread: &mut Thread,
     tid: Tid,
     moved: Option<&MovedMessage>,
@@ -136,16 +141,16 @@ pub(super) fn moved(
     let before = thread.serving;
     if let Some(moved) = moved {
         if !moved.has_turned {
-            gil_party::settle(parties, thread, tid);
+            gil_attribution::settle(gil_context, thread, tid);
         }
         serve(thread, Some((moved.socket, (NO_NUMBER, moved.request))));
     }
-    gil_party::settle(parties, thread, tid);
+    gil_attribution::settle(gil_context, thread, tid);
     if moved.is_some_and(|moved| moved.is_over) {
-        gil_party::note(parties, thread, tid);
+        gil_attribution::note(gil_context, thread, tid);
         serve(thread, None);
     }
-    gil_party::turned(thread, before, time_ns);
+    gil_attribution::turned(thread, before, time_ns);
 }
 
 /// Another thread has taken a request over from this one.

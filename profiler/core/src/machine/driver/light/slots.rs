@@ -12,11 +12,11 @@ use profiler_common::record::slice::NO_CALL;
 use crate::decode;
 use crate::event::Slept;
 use crate::fact::OpenSlice;
-use crate::machine::ledger::books::Books;
+use crate::machine::ledger::context::LedgerContext;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::threads::Threads;
 use crate::machine::time::piece::hold;
-use crate::machine::time::sleeps::{Beside, Sleeping, Sleeps};
+use crate::machine::time::sleeps::{OffRequest, Sleeping, Sleeps};
 use crate::machine::time::state::Time;
 use crate::machine::wire::state::Wire;
 use crate::model::slot::Holding;
@@ -44,8 +44,8 @@ pub(super) struct Worked<'a> {
 
 /// A thread has moved a message: what it did since the one before held it. With a part for a request it is a
 /// slot.
-pub(super) fn worked(books: &mut Books<'_>, thread: &mut Thread, worked: &Worked<'_>) {
-    let Books { time, wire, window_start_ns, .. } = books;
+pub(super) fn worked(context: &mut LedgerContext<'_>, thread: &mut Thread, worked: &Worked<'_>) {
+    let LedgerContext { time, wire, window_start_ns, .. } = context;
     let until_ns = worked.for_request.as_ref().map_or(worked.at_ns, |(since_ns, _)| *since_ns);
     let mut from_ns = worked.from_ns;
     if worked.is_first {
@@ -91,19 +91,19 @@ fn beside(
     for (start_ns, end_ns, beside) in sleeping.beside(from_ns, until_ns) {
         let mut begun_ns = u64::MAX;
         let holding = match beside {
-            Beside::Free => {
+            OffRequest::Free => {
                 thread.was_busy(time, start_ns, window_start_ns);
                 thread.busy_since_ns = Some(end_ns);
                 continue;
             }
-            Beside::Client(_, true) => Holding::Linger,
-            Beside::Client(socket, false) => {
+            OffRequest::Client(_, true) => Holding::Linger,
+            OffRequest::Client(socket, false) => {
                 let (has_asked, request_ns) = waits_for(socket);
                 begun_ns = request_ns;
                 if has_asked { Holding::KeepaliveIdle } else { Holding::FirstByte }
             }
-            Beside::ClientWrite => Holding::ClientWriteStall,
-            Beside::Work => Holding::Housekeeping,
+            OffRequest::ClientWrite => Holding::ClientWriteStall,
+            OffRequest::Work => Holding::Housekeeping,
         };
         // Who is no slot is not counted as busy.
         if thread.slot.is_some() {
@@ -117,8 +117,8 @@ fn beside(
 }
 
 /// A thread ends at `at_ns`, or the window does: what it did since its last message.
-pub(super) fn ends(books: &mut Books<'_>, thread: &mut Thread, sleeping: &Sleeping, at_ns: u64) {
-    let Books { time, wire, window_start_ns, .. } = books;
+pub(super) fn ends(context: &mut LedgerContext<'_>, thread: &mut Thread, sleeping: &Sleeping, at_ns: u64) {
+    let LedgerContext { time, wire, window_start_ns, .. } = context;
     // What it did for a request that it has not answered is taken with that request.
     if thread.row.has_begun && !serves_unanswered(wire, thread) {
         let stretch = (sleeping, thread.row.last_exit_ns, at_ns);

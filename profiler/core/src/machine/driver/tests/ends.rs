@@ -12,7 +12,7 @@ fn a_request_under_way_at_the_end_of_the_window_is_open_unless_its_answer_may_be
         run.ask(0, 1, 100);
     };
     // What happened before the window ends at 300, and what is told of the request.
-    let cases: &[(&str, SetUp, Told)] = &[
+    let cases: &[(&str, SetUp, Observed)] = &[
         ("nobody has read it", waits, (300, vec![("pool_wait", 200)], true)),
         (
             "a loop has left it",

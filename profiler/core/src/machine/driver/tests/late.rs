@@ -20,7 +20,7 @@ fn waits() -> Run {
     active.request.times.end_ns = 200;
     assert!(run.state.runtime.late.owe(Owed { key: (0, 1), tid: WORKER, from_ns: 150, until_ns: 180 }));
     let Run { state, entries, .. } = &mut run;
-    state.counting().complete(active.request, &mut |entry| entries.push(entry));
+    state.completion_context().complete(active.request, &mut |entry| entries.push(entry));
     run
 }
 
@@ -57,7 +57,7 @@ fn a_request_waits_for_the_account_of_its_thread_but_not_for_ever() {
             "its process ends",
             |run| {
                 let Run { state, entries, .. } = run;
-                state.counting().process_ends(1, &mut |entry| entries.push(entry));
+                state.completion_context().process_ends(1, &mut |entry| entries.push(entry));
             },
             Some(70),
         ),
@@ -65,7 +65,7 @@ fn a_request_waits_for_the_account_of_its_thread_but_not_for_ever() {
             "another process does",
             |run| {
                 let Run { state, entries, .. } = run;
-                state.counting().process_ends(2, &mut |entry| entries.push(entry));
+                state.completion_context().process_ends(2, &mut |entry| entries.push(entry));
             },
             None,
         ),
@@ -73,7 +73,7 @@ fn a_request_waits_for_the_account_of_its_thread_but_not_for_ever() {
             "the window ends",
             |run| {
                 let Run { state, entries, .. } = run;
-                state.counting().window_ends(&mut |entry| entries.push(entry));
+                state.completion_context().window_ends(&mut |entry| entries.push(entry));
             },
             Some(70),
         ),

@@ -9,7 +9,7 @@ use super::*;
 use crate::fact::OpenSlice;
 use crate::machine::driver::draw::draw;
 use crate::machine::driver::now::{ThreadGlance, now};
-use crate::machine::ledger::gil_party::Because;
+use crate::machine::ledger::gil_attribution::WaitHolders;
 use crate::machine::lock::gil_holder::HeldBy;
 use crate::model::now::Scheduled;
 use crate::model::slot::Holding;
@@ -29,7 +29,7 @@ fn a_slice_is_drawn_as_its_gap_and_its_call() {
         let gap = Account { cpu_ns, run_queue_ns, blocked_ns };
         let slice = Slice { enter_ns: 100, gap, system_call: 35, ..Slice::blank(Call::Sleep) };
         let mut told = Vec::new();
-        draw(&slice, 130, (Sleep, Because::default()), false, &mut |entry| {
+        draw(&slice, 130, (Sleep, WaitHolders::default()), false, &mut |entry| {
             let Entry::Slice { start_ns, end_ns, state, held_by, open, .. } = entry else {
                 panic!("{entry:?}")
             };
@@ -51,14 +51,14 @@ fn a_slice_is_drawn_as_its_gap_and_its_call() {
         let mut slice = Slice { enter_ns: 100, gap, flags, ..Slice::blank(Call::Sleep) };
         slice.in_gap.blocked_call = call;
         let mut told = Vec::new();
-        draw(&slice, 130, (Sleep, Because::default()), false, &mut |entry| {
+        draw(&slice, 130, (Sleep, WaitHolders::default()), false, &mut |entry| {
             if let Entry::Slice { state, label, .. } = entry {
                 told.push((state, label));
             }
         });
         assert_eq!(told.first(), Some(&expected), "{call}");
     }
-    let mut because = Because::default();
+    let mut because = WaitHolders::default();
     because.by.first = HeldBy { tid: 7, ..HeldBy::UNKNOWN };
     let mut told = Vec::new();
     draw(&Slice::blank(read_of(9)), 130, (Sleep, because), true, &mut |entry| told.push(entry));

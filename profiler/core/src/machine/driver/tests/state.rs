@@ -33,7 +33,7 @@ fn what_has_ended_stays_listed_up_to_its_bound_and_what_has_no_room_is_counted()
     ] {
         let mut run = Run::new(0);
         for tid in 1..=count {
-            thread_end::end(&mut run.state.books(), tid, thread(has_slot.then_some(tid), has_loop), 200);
+            thread_end::end(&mut run.state.context(), tid, thread(has_slot.then_some(tid), has_loop), 200);
         }
         let State { runtime, time, evicted, .. } = &run.state;
         let told = (runtime.ended_threads.len(), time.ended_slots.len(), runtime.event_loops.len(), *evicted);
@@ -47,7 +47,7 @@ fn what_has_ended_stays_listed_up_to_its_bound_and_what_has_no_room_is_counted()
 fn threads_that_were_the_same_slot_one_after_the_other_are_one() {
     let mut run = Run::new(0);
     for (tid, slot, until_ns) in [(7, Some(0), 200), (8, Some(0), 300), (9, Some(1), 300), (5, None, 300)] {
-        thread_end::end(&mut run.state.books(), tid, thread(slot, false), until_ns);
+        thread_end::end(&mut run.state.context(), tid, thread(slot, false), until_ns);
     }
     let slots = run.state.time.ended_slots.values();
     let told: Vec<_> = slots
@@ -73,7 +73,7 @@ fn a_request_counts_as_served_where_it_is_over_and_was_so_while_somebody_watched
         let mut request = run.ask(0, 1, 50).request.clone();
         (request.times.end_ns, request.seen.open) = (end_ns, is_open);
         let Run { state, entries, .. } = &mut run;
-        state.counting().complete(request, &mut |entry| entries.push(entry));
+        state.completion_context().complete(request, &mut |entry| entries.push(entry));
         let counts = run.state.product.served.get(&1) == Some(&1);
         assert_eq!((run.requests().len(), counts), expected, "{what}");
     }

@@ -43,7 +43,7 @@ fn who_stands_before_whom_is_looked_at_where_more_is_known_of_processes_and_not_
         let mut run = Run::new(0);
         run.state.join.topology = Topology::PrivateOverUnix;
         run.state.join.topology_is_old = is_old;
-        run.state.look();
+        run.state.update_topology();
         assert_eq!(run.state.join.topology.has_front_end(), expected, "{what}");
         assert!(!run.state.join.topology_is_old, "{what}");
     }

@@ -51,7 +51,7 @@ fn connected(links: &mut Links, fd: i32, outer: u64, connect_ns: (u64, u64), wri
 }
 
 /// A request that the server is done with.
-fn half(request: Request) -> Done {
+fn half(request: Request) -> CompletedHalf {
     (Box::new(request), Tail::default())
 }
 

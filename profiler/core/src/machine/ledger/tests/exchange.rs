@@ -70,12 +70,12 @@ fn a_request_begins_with_its_first_byte_at_the_socket_as_far_as_that_is_known() 
         ("nothing was read before", 0, true, 0, 0, (120, false)),
     ] {
         let mut scene = Scene::new(1);
-        scene.desk.world.arrival_measured = is_measured;
+        scene.ledger.world.arrival_measured = is_measured;
         scene.connection(0).last_read_ns = last_read_ns;
         let mut slice = slice(read_of(CLIENT), (100, 120, 130), GET.len() as i64);
         slice.inside = Account { cpu_ns: 10 - slept_ns, blocked_ns: slept_ns, ..Account::default() };
         let bytes = Bytes { moved: GET.len() as u64, captured: GET };
-        read(&mut scene.desk.books(), &mut scene.thread, (0, &slice, 130), arrival_ns, &bytes);
+        read(&mut scene.ledger.context(), &mut scene.thread, (0, &slice, 130), arrival_ns, &bytes);
         let times = &scene.connection(0).requests[0].request.times;
         assert_eq!((times.start_ns, times.start_is_arrival), expected, "{what}");
     }
@@ -134,7 +134,7 @@ fn a_response_answers_the_oldest_request_and_ends_where_its_head_says() {
         for id in 1..=u64::from(*count) {
             scene.ask(0, id, 100);
         }
-        scene.desk.wire.request_count = 3;
+        scene.ledger.wire.request_count = 3;
         let mut until_ns = 130;
         for bytes in written {
             scene.writes(
@@ -183,7 +183,7 @@ fn a_write_under_way_at_the_first_sight_is_that_of_a_request_that_began_before()
         }
         let slice = slice(Call::Write { fd: CLIENT }, (100, 100, 130), 5);
         scene.takes(&slice, 130);
-        write_within(&mut scene.desk.books(), &mut scene.thread, (0, &slice, 130));
+        write_within(&mut scene.ledger.context(), &mut scene.thread, (0, &slice, 130));
         assert_eq!(scene.told().len(), expected, "{what}");
         let front = &scene.connection(0).requests[0];
         assert_eq!((front.response.has_begun, front.owner.is_some()), (!is_open, !is_open), "{what}");
@@ -197,7 +197,7 @@ fn requests_beyond_the_bound_of_a_connection_are_counted() {
         scene.ask(0, id, 100);
     }
     scene.reads(0, (100, 120, 130), 110, GET);
-    assert_eq!((scene.connection(0).requests.len(), scene.desk.evicted), (1024, 1));
+    assert_eq!((scene.connection(0).requests.len(), scene.ledger.evicted), (1024, 1));
     assert_eq!(scene.told(), ["1 reads"], "it has not begun");
 }
 
@@ -227,13 +227,13 @@ fn a_thread_that_turns_to_another_request_leaves_the_one_that_it_served() {
         scene.ask(1, 2, 100);
         let call = slice(read_of(CLIENT), (100, 120, 130), 1);
         scene.takes(&call, 130);
-        advance(&mut scene.desk.books(), &mut scene.thread, (0, &call, 130));
+        advance(&mut scene.ledger.context(), &mut scene.thread, (0, &call, 130));
         if let Some(bytes) = response {
             scene.writes(0, (130, 150, 160), bytes);
         }
         let call = slice(read_of(CLIENT + 1), (160, 180, 190), 1);
         scene.takes(&call, 190);
-        advance(&mut scene.desk.books(), &mut scene.thread, (1, &call, 190));
+        advance(&mut scene.ledger.context(), &mut scene.thread, (1, &call, 190));
         assert_eq!(scene.told(), told, "{what}");
         assert_eq!(
             (scene.thread.serving, scene.thread.signs.hands_over),
@@ -260,8 +260,8 @@ fn who_answers_is_a_slot_and_is_fed_by_whoever_read_the_request() {
         ("its answer has begun", None, Some(5), true, None),
     ] {
         let mut scene = Scene::new(1);
-        scene.desk.runtime.threads.put(5, Box::new(Thread { tgid: 1, ..Thread::default() }));
-        assert!(scene.desk.runtime.pools.has_loop(1, 5));
+        scene.ledger.runtime.threads.put(5, Box::new(Thread { tgid: 1, ..Thread::default() }));
+        assert!(scene.ledger.runtime.pools.has_loop(1, 5));
         let active = scene.ask(0, 1, 100);
         (active.owner, active.left_by, active.response.has_begun) = (owner, left_by, has_begun);
         scene.writes(0, (100, 120, 130), OK5);
@@ -269,7 +269,7 @@ fn who_answers_is_a_slot_and_is_fed_by_whoever_read_the_request() {
         assert_eq!(scene.thread.slot.is_some(), !has_begun, "{what}");
         let feeds = expected == Some(5);
         let reader: Tid = 5;
-        assert_eq!(scene.desk.runtime.threads.get(reader).unwrap().signs.hands_over, feeds, "{what}");
-        assert_eq!(scene.desk.runtime.pools.get(1).unwrap().answers_elsewhere, feeds, "{what}");
+        assert_eq!(scene.ledger.runtime.threads.get(reader).unwrap().signs.hands_over, feeds, "{what}");
+        assert_eq!(scene.ledger.runtime.pools.get(1).unwrap().answers_elsewhere, feeds, "{what}");
     }
 }

@@ -22,8 +22,8 @@ fn scene() -> Scene {
     scene.ask(1, 2, 30).pass(40, Phase::Cpu);
     scene.active((1, 2)).left_by = Some(1);
     scene.back_end(20, None);
-    scene.desk.world.descriptors.open(1, WAKEUP, DescriptorClass::Wakeup, 0);
-    scene.desk.world.descriptors.open(1, FILE, DescriptorClass::File, 0);
+    scene.ledger.world.descriptors.open(1, WAKEUP, DescriptorClass::Wakeup, 0);
+    scene.ledger.world.descriptors.open(1, FILE, DescriptorClass::File, 0);
     scene
 }
 
@@ -31,11 +31,11 @@ fn scene() -> Scene {
 fn calls(scene: &mut Scene, call: Call, result: i64) {
     let slice = slice(call, (110, 130, 140), result);
     scene.takes(&slice, 140);
-    foreign(&mut scene.desk.books(), &mut scene.thread, &slice, 140);
+    foreign(&mut scene.ledger.context(), &mut scene.thread, &slice, 140);
 }
 
 fn owner(scene: &mut Scene) -> Option<RequestKey> {
-    scene.desk.world.descriptors.get(1, BACK_END).and_then(|known| known.owner)
+    scene.ledger.world.descriptors.get(1, BACK_END).and_then(|known| known.owner)
 }
 
 const READ: Call = read_of(BACK_END);
@@ -123,12 +123,12 @@ fn a_back_end_whose_owner_is_only_likely_is_not_sure_until_more_shows_it() {
     assert_eq!((owner(&mut scene), scene.event_loop().is_sure(BACK_END)), (Some((1, 2)), false));
     for count in 0..1030_u64 {
         let fd = 100 + count as i32;
-        scene.desk.world.descriptors.open(1, fd, DescriptorClass::Socket, 20);
+        scene.ledger.world.descriptors.open(1, fd, DescriptorClass::Socket, 20);
         scene.active((1, 2)).wants = Wants::Unknown;
         scene.thread.serving = None;
         scene.event_loop().left.parked.push((1, 2));
         calls(&mut scene, SOCKET, i64::from(fd));
-        assert_eq!(scene.desk.runtime.crowded, (count + 2).saturating_sub(1024), "{count}");
+        assert_eq!(scene.ledger.runtime.crowded, (count + 2).saturating_sub(1024), "{count}");
     }
     assert!(!scene.event_loop().is_sure(5000), "of more than have room none is sure");
 }

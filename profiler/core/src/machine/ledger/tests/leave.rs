@@ -71,7 +71,7 @@ fn a_request_that_is_left_goes_on_unless_its_answer_has_begun_and_may_be_over() 
         }
         then(&mut scene);
         scene.thread.pending.push(Piece::unknown(130, 160));
-        leave(&mut scene.desk.books(), &mut scene.thread, 1, 160);
+        leave(&mut scene.ledger.context(), &mut scene.thread, 1, 160);
         let told = scene.told();
         assert_eq!((scene.thread.serving, scene.thread.signs.hands_over), (None, *hands_over), "{what}");
         let front = scene.connection(0).requests.front();
@@ -100,8 +100,8 @@ fn a_request_for_which_a_loop_has_no_room_is_counted() {
         let id = u64::from(number) + 1;
         scene.ask(number, id, 100).owner = Some(1);
         scene.thread.serving = Some((number, id));
-        leave(&mut scene.desk.books(), &mut scene.thread, 1, 110);
-        assert_eq!(scene.desk.runtime.crowded, u64::from(number).saturating_sub(63), "{number}");
+        leave(&mut scene.ledger.context(), &mut scene.thread, 1, 110);
+        assert_eq!(scene.ledger.runtime.crowded, u64::from(number).saturating_sub(63), "{number}");
     }
     let mut scene = Scene::of_loop(66);
     for number in 0..66 {
@@ -109,7 +109,7 @@ fn a_request_for_which_a_loop_has_no_room_is_counted() {
         scene.ask(number, id, 100).owner = Some(1);
         scene.active((number, id)).wants = Wants::Backend;
         scene.thread.serving = Some((number, id));
-        leave(&mut scene.desk.books(), &mut scene.thread, 1, 110);
+        leave(&mut scene.ledger.context(), &mut scene.thread, 1, 110);
     }
-    assert_eq!(scene.desk.runtime.crowded, 0, "those that wait for something known need none");
+    assert_eq!(scene.ledger.runtime.crowded, 0, "those that wait for something known need none");
 }

@@ -30,7 +30,7 @@ fn a_thread_is_a_slot_that_waits_for_the_bytes_of_one_clients_request() {
         set_up(&mut scene);
         let mut slice = slice(read_of(CLIENT), (100, 120, 130), 1);
         slice.inside.blocked_ns = slept_ns;
-        make_slot_of_reader(&mut scene.desk.books(), &mut scene.thread, 0, &slice, touch);
+        make_slot_of_reader(&mut scene.ledger.context(), &mut scene.thread, 0, &slice, touch);
         assert_eq!(scene.thread.slot.is_some(), expected, "{what}");
     }
 }

@@ -8,7 +8,7 @@ use crate::fact::ProcessSeen;
 use crate::loop_kind::unknown::UNKNOWN;
 use crate::machine::ledger::exchange::advance;
 use crate::machine::ledger::turn::{
-    confirm, has_read, leaves_at, looks, read_beside, recognise, register, touched, untouched, would_block,
+    confirm, has_read, leaves_at, polls, read_beside, recognise, register, touched, untouched, would_block,
 };
 use crate::machine::runtime::event_loop::Recognition;
 use crate::machine::runtime::unattributed::{Candidate, UnattributedWork};
@@ -19,7 +19,7 @@ const LISTENER: i32 = 3;
 
 type SetUp = fn(&mut Scene);
 /// Whether it is a loop, and only as it may be gevent's hub.
-type Told = (bool, bool);
+type Observed = (bool, bool);
 /// Phases by name, and how long they were.
 type Parts = &'static [(&'static str, u64)];
 
@@ -27,8 +27,8 @@ type Parts = &'static [(&'static str, u64)];
 fn reader() -> Scene {
     let mut scene = Scene::new(2);
     scene.thread.signs.reads = true;
-    scene.desk.world.descriptors.open(1, LISTENER, DescriptorClass::Listener, 0);
-    scene.desk.world.descriptors.open(1, EPOLL, DescriptorClass::Epoll, 0);
+    scene.ledger.world.descriptors.open(1, LISTENER, DescriptorClass::Listener, 0);
+    scene.ledger.world.descriptors.open(1, EPOLL, DescriptorClass::Epoll, 0);
     scene.back_end(10, None);
     scene
 }
@@ -42,15 +42,15 @@ const fn select(low_fds: u64) -> Call {
 #[test]
 fn a_thread_runs_a_loop_where_it_waits_for_clients_beside_its_listener() {
     let waits_for: fn(&mut Scene, &[i32]) =
-        |scene, fds| scene.desk.world.descriptors.set_interest(1, EPOLL, fds.to_vec(), &[]);
+        |scene, fds| scene.ledger.world.descriptors.set_interest(1, EPOLL, fds.to_vec(), &[]);
     let gevent: SetUp = |scene| {
         let mapped_files = vec!["_gevent_c_hub_local.so".to_owned()];
-        scene.desk.world.processes.see(&ProcessSeen { tgid: 1, mapped_files, ..ProcessSeen::default() });
+        scene.ledger.world.processes.see(&ProcessSeen { tgid: 1, mapped_files, ..ProcessSeen::default() });
     };
     // What it waits for, what else is known, by which call; whether it then is a loop, and only as it may be
     // gevent's hub.
     let nothing: SetUp = |_| {};
-    let cases: &[(&str, &[i32], SetUp, Call, Told)] = &[
+    let cases: &[(&str, &[i32], SetUp, Call, Observed)] = &[
         ("its listener and a client", &[LISTENER, CLIENT], nothing, LOOK, (true, false)),
         ("its listener and a back end", &[LISTENER, BACK_END], nothing, LOOK, (true, false)),
         ("its listener alone", &[LISTENER], nothing, LOOK, (false, false)),
@@ -78,7 +78,7 @@ fn a_thread_runs_a_loop_where_it_waits_for_clients_beside_its_listener() {
         let mut scene = reader();
         waits_for(&mut scene, fds);
         set_up(&mut scene);
-        recognise(&mut scene.desk.books(), &mut scene.thread, &Slice::blank(*call));
+        recognise(&mut scene.ledger.context(), &mut scene.thread, &Slice::blank(*call));
         let recognition = &scene.event_loop().recognition;
         assert_eq!((recognition.confirmed, recognition.is_hub), *expected, "{what}");
     }
@@ -86,7 +86,7 @@ fn a_thread_runs_a_loop_where_it_waits_for_clients_beside_its_listener() {
     let sleep = Call::Poll { only_fd: None, low_fds: 0, for_write: false, is_sleep: true };
     for (what, call) in [("a wait for one", only), ("a sleep", sleep), ("no wait", read_of(CLIENT))] {
         let mut scene = reader();
-        recognise(&mut scene.desk.books(), &mut scene.thread, &Slice::blank(call));
+        recognise(&mut scene.ledger.context(), &mut scene.thread, &Slice::blank(call));
         assert!(scene.thread.event_loop.is_none(), "{what} shows nothing");
     }
 }
@@ -110,7 +110,7 @@ fn a_thread_that_leaves_an_unanswered_request_for_another_runs_a_loop() {
             scene.thread.event_loop = None;
         }
         scene.thread.serving = serving;
-        confirm(&mut scene.desk.books(), &mut scene.thread, &Slice::blank(Call::Other), (0, 1));
+        confirm(&mut scene.ledger.context(), &mut scene.thread, &Slice::blank(Call::Other), (0, 1));
         assert_eq!(scene.thread.is_loop(), expected, "{what}");
         let parked = scene.thread.event_loop.map(|event_loop| event_loop.left.parked).unwrap_or_default();
         assert_eq!(parked, if expected { vec![(2, 3)] } else { vec![] }, "{what}: what it left may resume");
@@ -143,21 +143,21 @@ fn a_thread_that_answers_a_request_which_it_had_left_to_wait_for_its_listener_ru
         scene.ask(0, 1, 40);
         scene.ask(1, 2, 40);
         scene.thread.serving = Some((0, 1));
-        scene.desk.world.descriptors.set_interest(1, EPOLL, fds.to_vec(), &[]);
+        scene.ledger.world.descriptors.set_interest(1, EPOLL, fds.to_vec(), &[]);
         then(&mut scene);
         for _ in 0..2 {
-            recognise(&mut scene.desk.books(), &mut scene.thread, &Slice::blank(LOOK));
+            recognise(&mut scene.ledger.context(), &mut scene.thread, &Slice::blank(LOOK));
             assert!(!scene.thread.is_loop(), "{what}: it only waits");
             scene.thread.serving = None;
         }
-        confirm(&mut scene.desk.books(), &mut scene.thread, &Slice::blank(*call), *key);
+        confirm(&mut scene.ledger.context(), &mut scene.thread, &Slice::blank(*call), *key);
         assert_eq!(scene.thread.is_loop(), *expected, "{what}");
     }
     let mut scene = reader();
     scene.ask(0, 1, 40);
     scene.thread.serving = Some((0, 1));
-    recognise(&mut scene.desk.books(), &mut scene.thread, &Slice::blank(select(1 << LISTENER)));
-    confirm(&mut scene.desk.books(), &mut scene.thread, &Slice::blank(WRITE), (0, 1));
+    recognise(&mut scene.ledger.context(), &mut scene.thread, &Slice::blank(select(1 << LISTENER)));
+    confirm(&mut scene.ledger.context(), &mut scene.thread, &Slice::blank(WRITE), (0, 1));
     assert!(scene.thread.is_loop(), "by select");
 }
 
@@ -168,40 +168,40 @@ fn that_a_loop_has_left_more_than_are_remembered_before_it_was_known_to_be_one_i
     for (count, by_wait, expected) in [(256, true, 0), (257, true, 1), (256, false, 0), (257, false, 1)] {
         let mut scene = reader();
         for number in 2..2 + count {
-            assert_eq!(scene.desk.wire.connections.open(&Opened::accepted(5), 10), Some(number));
+            assert_eq!(scene.ledger.wire.connections.open(&Opened::accepted(5), 10), Some(number));
             scene.ask(number, u64::from(number) + 1, 40).left_by = Some(1);
         }
         scene.ask(0, 1, 100);
         scene.ask(1, 2, 100);
         if by_wait {
-            scene.desk.world.descriptors.set_interest(1, EPOLL, vec![LISTENER, CLIENT], &[]);
-            recognise(&mut scene.desk.books(), &mut scene.thread, &Slice::blank(LOOK));
+            scene.ledger.world.descriptors.set_interest(1, EPOLL, vec![LISTENER, CLIENT], &[]);
+            recognise(&mut scene.ledger.context(), &mut scene.thread, &Slice::blank(LOOK));
         } else {
             scene.thread.event_loop = Some(Box::default());
             scene.thread.serving = Some((1, 2));
-            confirm(&mut scene.desk.books(), &mut scene.thread, &Slice::blank(Call::Other), (0, 1));
+            confirm(&mut scene.ledger.context(), &mut scene.thread, &Slice::blank(Call::Other), (0, 1));
         }
         assert!(scene.thread.is_loop(), "{count} {by_wait}");
-        assert_eq!(scene.desk.runtime.crowded, expected, "{count} {by_wait}");
+        assert_eq!(scene.ledger.runtime.crowded, expected, "{count} {by_wait}");
     }
 }
 
 #[test]
 fn a_loop_for_whose_pool_there_is_no_room_is_counted_once_until_there_is() {
     let mut scene = Scene::of_loop(1);
-    scene.desk.runtime.pools = Default::default();
-    (1000..1000 + 4096).for_each(|tgid| assert!(scene.desk.runtime.pools.has_loop(tgid, tgid)));
+    scene.ledger.runtime.pools = Default::default();
+    (1000..1000 + 4096).for_each(|tgid| assert!(scene.ledger.runtime.pools.has_loop(tgid, tgid)));
     let slice = Slice { enter_ns: 200, ..Slice::blank(LOOK) };
     for (what, ends, expected) in
         [("no room", None, 1), ("still none", None, 1), ("there is", Some(1000), 1), ("it has one", None, 1)]
     {
         if let Some(tgid) = ends {
-            scene.desk.runtime.pools.process_ends(tgid);
+            scene.ledger.runtime.pools.process_ends(tgid);
         }
-        looks(&mut scene.desk.books(), &mut scene.thread, &slice, 300);
-        assert_eq!(scene.desk.evicted, expected, "{what}");
+        polls(&mut scene.ledger.context(), &mut scene.thread, &slice, 300);
+        assert_eq!(scene.ledger.evicted, expected, "{what}");
     }
-    assert!(scene.desk.runtime.pools.get(1).is_some());
+    assert!(scene.ledger.runtime.pools.get(1).is_some());
 }
 
 /// A request that the loop left at 90, before it slept last.
@@ -244,13 +244,13 @@ fn an_iteration_without_a_touch_is_that_of_the_only_request_that_may_have_run() 
         ("something was touched", |scene| touched(&mut scene.thread, 130, false), 0),
         (
             "other threads answer",
-            |scene| scene.desk.runtime.pools.get_mut(1).unwrap().answers_elsewhere = true,
+            |scene| scene.ledger.runtime.pools.get_mut(1).unwrap().answers_elsewhere = true,
             0,
         ),
         (
             "they are another loop's",
             |scene| {
-                let pool = scene.desk.runtime.pools.get_mut(1).unwrap();
+                let pool = scene.ledger.runtime.pools.get_mut(1).unwrap();
                 (pool.answers_elsewhere, pool.loop_tid) = (true, 7);
             },
             60,
@@ -264,7 +264,7 @@ fn an_iteration_without_a_touch_is_that_of_the_only_request_that_may_have_run() 
         set_up(&mut scene);
         let slice = slice(LOOK, (100, 160, 170), 0);
         scene.takes(&slice, 170);
-        untouched(&mut scene.desk.books(), &mut scene.thread, &slice);
+        untouched(&mut scene.ledger.context(), &mut scene.thread, &slice);
         let front = scene.connection(0).requests.front();
         let own_ns = front.filter(|active| active.cursor_ns == 160).map_or(0, |_| 60);
         assert_eq!(own_ns, *expected, "{what}");
@@ -279,7 +279,7 @@ fn turning() -> Scene {
     scene.ask(0, 1, 60);
     let call = slice(read_of(CLIENT), (100, 110, 120), 1);
     scene.takes(&call, 120);
-    advance(&mut scene.desk.books(), &mut scene.thread, (0, &call, 120));
+    advance(&mut scene.ledger.context(), &mut scene.thread, (0, &call, 120));
     touched(&mut scene.thread, 120, false);
     assert_eq!(phases(scene.active((0, 1))), [("cpu", 20), ("loop_wait", 40)]);
     scene.ask(1, 2, 40).pass(60, Phase::Cpu);
@@ -337,7 +337,7 @@ fn time_between_two_touches_is_one_requests_only_where_just_one_can_have_run() {
         set_up(&mut scene);
         let call = slice(*call, (120, 150, 160), 1);
         scene.takes(&call, 160);
-        advance(&mut scene.desk.books(), &mut scene.thread, (1, &call, 160));
+        advance(&mut scene.ledger.context(), &mut scene.thread, (1, &call, 160));
         assert_eq!(scene.thread.serving, Some((1, 2)), "{what}");
         scene.active((0, 1)).part();
         assert_eq!(phases(scene.active((0, 1))), *first, "{what}: the first");
@@ -367,7 +367,7 @@ fn a_read_that_finds_nothing_says_nothing_where_another_task_reads() {
         scene.event_loop().recognition = confirmed(true);
         scene.ask(0, 1, 60);
         set_up(&mut scene);
-        assert_eq!(read_beside(scene.desk.books().view(), &scene.thread, 0), *expected, "{what}");
+        assert_eq!(read_beside(scene.ledger.context().view(), &scene.thread, 0), *expected, "{what}");
     }
 }
 
@@ -396,7 +396,7 @@ fn what_a_request_waits_for_follows_from_what_the_loop_asks_of_its_client() {
         let mut scene = if is_loop { Scene::of_loop(1) } else { Scene::new(1) };
         scene.connection(0).inbound.push(bytes.len() as u64, bytes, false);
         scene.ask(0, 1, 60);
-        has_read(&mut scene.desk.books(), &mut scene.thread, 0, &slice);
+        has_read(&mut scene.ledger.context(), &mut scene.thread, 0, &slice);
         assert_eq!(scene.active((0, 1)).wants, expected, "{what}");
     }
     for (what, is_loop, wants, expected) in [
@@ -407,7 +407,7 @@ fn what_a_request_waits_for_follows_from_what_the_loop_asks_of_its_client() {
     ] {
         let mut scene = if is_loop { Scene::of_loop(1) } else { Scene::new(1) };
         scene.ask(0, 1, 60);
-        would_block(&mut scene.desk.books(), &mut scene.thread, 0, wants);
+        would_block(&mut scene.ledger.context(), &mut scene.thread, 0, wants);
         assert_eq!(scene.active((0, 1)).wants, expected, "{what}");
     }
 }
@@ -430,14 +430,14 @@ fn a_response_waits_for_its_client_while_the_loop_waits_until_that_takes_more() 
         (active.response.has_begun, active.wants) = (has_begun, wants);
         scene.connection(0).awaits_writable = did_await;
         scene.thread.serving = serves.then_some((0, 1));
-        register(&mut scene.desk.books(), &scene.thread, 0, awaits);
+        register(&mut scene.ledger.context(), &scene.thread, 0, awaits);
         assert_eq!(
             (scene.active((0, 1)).wants, scene.connection(0).awaits_writable),
             (expected, awaits),
             "{what}"
         );
         scene.thread.event_loop = None;
-        register(&mut scene.desk.books(), &scene.thread, 0, !awaits);
+        register(&mut scene.ledger.context(), &scene.thread, 0, !awaits);
         assert_eq!(scene.connection(0).awaits_writable, awaits, "{what}: others' registrations say nothing");
     }
 }
@@ -461,6 +461,6 @@ fn a_loop_surely_served_a_request_until_another_may_have_run() {
         touched(&mut scene.thread, 120, false);
         scene.thread.serving = serves.then_some((1, 2));
         let slice = slice(LOOK, (130, 160, 170), 0);
-        assert_eq!(leaves_at(scene.desk.books().view(), &scene.thread, &slice), expected, "{what}");
+        assert_eq!(leaves_at(scene.ledger.context().view(), &scene.thread, &slice), expected, "{what}");
     }
 }

@@ -27,14 +27,14 @@ fn scene() -> Scene {
 fn calls(scene: &mut Scene, call: Call, times: Times, result: i64) {
     let slice = slice(call, times, result);
     scene.takes(&slice, times.2);
-    foreign(&mut scene.desk.books(), &mut scene.thread, &slice, times.2);
+    foreign(&mut scene.ledger.context(), &mut scene.thread, &slice, times.2);
 }
 
 /// A request writes to its client.
 fn answers(scene: &mut Scene, key: RequestKey, times: Times) {
     let slice = slice(Call::Write { fd: CLIENT + key.0 as i32 }, times, 5);
     scene.takes(&slice, times.2);
-    advance(&mut scene.desk.books(), &mut scene.thread, (key.0, &slice, times.2));
+    advance(&mut scene.ledger.context(), &mut scene.thread, (key.0, &slice, times.2));
 }
 
 /// What is not attributed yet: what it waits for, the requests that it may be of, and how much time it has.
@@ -140,7 +140,7 @@ fn a_request_that_resumes_claims_what_it_alone_can_have_done() {
             active.request.phases
         );
         assert_eq!(active.request.phases.total_ns(), active.cursor_ns - 90, "{what}: it adds up");
-        let owner = scene.desk.world.descriptors.get(1, BACK_END).and_then(|known| known.owner);
+        let owner = scene.ledger.world.descriptors.get(1, BACK_END).and_then(|known| known.owner);
         assert_eq!(owner, is_its.then_some(*key), "{what}: its back end is its own");
     }
 }

@@ -6,7 +6,7 @@
 use super::who::{By, by, goes_straight_on, is_private};
 use crate::event::{Call, Slice};
 use crate::loop_kind::LoopThreads;
-use crate::machine::ledger::books::Books;
+use crate::machine::ledger::context::LedgerContext;
 use crate::machine::ledger::finish::leave;
 use crate::machine::ledger::unattributed;
 use crate::machine::runtime::candidates::{may_run, others_may_run};
@@ -14,7 +14,7 @@ use crate::machine::runtime::event_loop::{After, Came, EventLoop};
 use crate::machine::runtime::handed::Handed;
 use crate::machine::runtime::handoff::{self, Collected};
 use crate::machine::runtime::late::Owed;
-use crate::machine::runtime::state::View;
+use crate::machine::runtime::state::RuntimeView;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::connection::At;
 use crate::machine::wire::origin::Side;
@@ -52,26 +52,31 @@ struct Back {
 
 /// A call touches a request other than the one that the thread serves. The one that it leaves gets its time
 /// up to there; the wait of the new one is explained. Returns where the new one's own time begins.
-pub(in crate::machine) fn turn_to(books: &mut Books<'_>, thread: &mut Thread, at: At<'_>, id: u64) -> u64 {
+pub(in crate::machine) fn turn_to(
+    context: &mut LedgerContext<'_>,
+    thread: &mut Thread,
+    at: At<'_>,
+    id: u64,
+) -> u64 {
     let (number, slice, _) = at;
     let key = (number, id);
     let is_in_turn = thread.as_loop().is_some_and(|event_loop| event_loop.in_turn.present() == Some(key));
-    let by = match by(books.view(), slice, number) {
+    let by = match by(context.view(), slice, number) {
         // Whatever it reads first, it runs.
         By::Readiness { .. } if is_in_turn => By::Running { made_ns: 0, back_end: None },
         by => by,
     };
-    let is_its_own = is_its_own(books.view(), thread, (slice, by), key);
-    let Some(turning) = turning(books.view(), thread, (slice, by), key) else {
+    let is_its_own = is_its_own(context.view(), thread, (slice, by), key);
+    let Some(turning) = turning(context.view(), thread, (slice, by), key) else {
         return slice.gap_start_ns();
     };
-    leave_behind(books, thread, slice, &turning);
+    leave_behind(context, thread, slice, &turning);
     if let Some(event_loop) = thread.serving_loop() {
         event_loop.left.turns_to(key, slice.enter_ns);
     }
-    wait_behind(books, key, turning.own_start_ns);
-    let back = handed_back(books, thread, slice, key, by);
-    explain(books, thread, slice, key, (&turning, &back));
+    wait_behind(context, key, turning.own_start_ns);
+    let back = handed_back(context, thread, slice, key, by);
+    explain(context, thread, slice, key, (&turning, &back));
     if is_its_own && let Some(event_loop) = thread.event_loop.as_deref_mut() {
         event_loop.surely_runs(id);
     }
@@ -79,7 +84,7 @@ pub(in crate::machine) fn turn_to(books: &mut Books<'_>, thread: &mut Thread, at
 }
 
 /// Whether nobody else can have made this call.
-fn is_its_own(view: View<'_>, thread: &Thread, (slice, by): (&Slice, By), key: RequestKey) -> bool {
+fn is_its_own(view: RuntimeView<'_>, thread: &Thread, (slice, by): (&Slice, By), key: RequestKey) -> bool {
     match by {
         By::Running { back_end: Some(fd), .. } => is_private(view, thread, (slice.tgid, fd), key),
         By::Running { back_end: None, .. } => !matches!(slice.call, Call::Make { .. }),
@@ -90,7 +95,7 @@ fn is_its_own(view: View<'_>, thread: &Thread, (slice, by): (&Slice, By), key: R
 /// How the loop comes to the request, and where the request's own time begins. `None`: the thread runs no
 /// loop.
 fn turning(
-    view: View<'_>,
+    view: RuntimeView<'_>,
     thread: &mut Thread,
     (slice, by): (&Slice, By),
     key: RequestKey,
@@ -129,13 +134,13 @@ fn turning(
 }
 
 /// Whoever the loop was about until now gets its time.
-fn leave_behind(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, turning: &Turning) {
+fn leave_behind(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Slice, turning: &Turning) {
     let left_ns = if turning.is_doubtful { turning.free_from_ns } else { turning.own_start_ns };
-    unattributed::leave(thread, left_ns, books.window_start_ns);
-    leave(books, thread, slice.tid, left_ns);
+    unattributed::leave(thread, left_ns, context.window_start_ns);
+    leave(context, thread, slice.tid, left_ns);
     if turning.is_doubtful
         && let Some((other, _)) = turning.left_behind
-        && let Some(active) = books.wire.connections.get_mut(other).and_then(|c| c.requests.front_mut())
+        && let Some(active) = context.wire.connections.get_mut(other).and_then(|c| c.requests.front_mut())
     {
         // Either of the two ran.
         active.pass(slice.enter_ns, Phase::Unexplained);
@@ -143,8 +148,8 @@ fn leave_behind(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, turni
 }
 
 /// Behind another request on its connection it waited until that one was over.
-fn wait_behind(books: &mut Books<'_>, (number, _): RequestKey, until_ns: u64) {
-    if let Some(connection) = books.wire.connections.get_mut(number)
+fn wait_behind(context: &mut LedgerContext<'_>, (number, _): RequestKey, until_ns: u64) {
+    if let Some(connection) = context.wire.connections.get_mut(number)
         && let Some(active) = connection.requests.front_mut()
     {
         active.pass(active.behind_until_ns.min(until_ns), Phase::LoopWait);
@@ -152,27 +157,33 @@ fn wait_behind(books: &mut Books<'_>, (number, _): RequestKey, until_ns: u64) {
 }
 
 /// Threads of the pool may have worked for it meanwhile. If they did, it then waited for the loop.
-fn handed_back(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, key: RequestKey, by: By) -> Back {
+fn handed_back(
+    context: &mut LedgerContext<'_>,
+    thread: &mut Thread,
+    slice: &Slice,
+    key: RequestKey,
+    by: By,
+) -> Back {
     let threads = thread.serving_loop().map(|event_loop| event_loop.kind().threads);
     let recent_ns = thread.serving_loop().map(|event_loop| event_loop.looks.recent_ns()).unwrap_or_default();
-    let may_be_told = by.is_running() && !goes_straight_on(books.view(), thread, key, by);
-    let task = books.runtime.tasks.of(slice.tid);
+    let may_be_told = by.is_running() && !goes_straight_on(context.view(), thread, key, by);
+    let task = context.runtime.tasks.of(slice.tid);
     let (mut collected, mut at_work) = (Collected::Nothing, None);
     if may_be_told {
         let since = (recent_ns, slice.enter_ns);
         collected = handoff::collect(
-            &mut books.hand(),
+            &mut context.runtime_context(),
             slice.tgid,
             key,
             since,
             (threads == Some(LoopThreads::Help), task),
         );
-        at_work = handoff::at_work(books.view(), slice.tgid, key, task);
+        at_work = handoff::at_work(context.view(), slice.tgid, key, task);
     }
     // The thread has handed back its result without a note, maybe after another job of this request. Where
     // only their order shows whose thread it is, a resume before the thread's note is evidence against
     // that.
-    let left = books.wire.connections.active(key).map(|active| (active.wants, active.cursor_ns));
+    let left = context.wire.connections.active(key).map(|active| (active.wants, active.cursor_ns));
     let handed_back = at_work.zip(left).filter(|(by, (wants, cursor_ns))| {
         let is_later = by.begin_ns > *cursor_ns;
         let is_only = collected == Collected::Nothing && *wants == Wants::Unknown && !by.by_order;
@@ -181,30 +192,30 @@ fn handed_back(books: &mut Books<'_>, thread: &mut Thread, slice: &Slice, key: R
     let handed_back = handed_back.map(|(handed_to, _)| handed_to);
     // On other loops, another thread may have taken the job than the one that was woken for it.
     let is_sure = threads == Some(LoopThreads::WorkUnordered)
-        || task.is_some() && books.runtime.pools.tasks_tell(slice.tgid);
+        || task.is_some() && context.runtime.pools.tasks_tell(slice.tgid);
     let surely_back = handed_back.filter(|_| is_sure);
-    let handed = handed_back.and_then(|handed_to| books.runtime.threads.get(handed_to.tid));
+    let handed = handed_back.and_then(|handed_to| context.runtime.threads.get(handed_to.tid));
     let handed = handed.map(|thread| thread.pooled.handed).unwrap_or_default();
     let owed_by = surely_back.filter(|_| task.is_some() && handed.task == task);
     if let Some(handed_to) = surely_back {
-        handoff::take_back(&mut books.hand(), slice.tgid, key, handed_to);
+        handoff::take_back(&mut context.runtime_context(), slice.tgid, key, handed_to);
     }
     Back { collected, handed_back, handed, owed_by, recent_ns }
 }
 
 /// What the request waited for until now.
 fn explain(
-    books: &mut Books<'_>,
+    context: &mut LedgerContext<'_>,
     thread: &mut Thread,
     slice: &Slice,
     key: RequestKey,
     (turning, back): (&Turning, &Back),
 ) {
-    let window_start_ns = books.window_start_ns;
-    let task = books.runtime.tasks.of(slice.tid);
-    let asked = has_asked(books.view(), thread, key, task);
+    let window_start_ns = context.window_start_ns;
+    let task = context.runtime.tasks.of(slice.tid);
+    let asked = has_asked(context.view(), thread, key, task);
     let (Some(event_loop), Some(connection)) =
-        (thread.event_loop.as_deref_mut(), books.wire.connections.get_mut(key.0))
+        (thread.event_loop.as_deref_mut(), context.wire.connections.get_mut(key.0))
     else {
         return;
     };
@@ -253,7 +264,7 @@ fn explain(
         explain_by_looks(active, event_loop, (slice, came), asked, turning);
     }
     if let Some(part) = owed.filter(|_| is_whole && event_loop.passes_on())
-        && books.runtime.late.owe(part)
+        && context.runtime.late.owe(part)
     {
         active.stretch(slice.tgid, part.tid, part.from_ns, part.until_ns);
     }
@@ -356,7 +367,7 @@ fn owe(
 
 /// Whether a request that resumes, in this Python task, may have asked a back end since it was left, in
 /// unattributed work.
-fn has_asked(view: View<'_>, thread: &Thread, key: RequestKey, task: Option<u64>) -> bool {
+fn has_asked(view: RuntimeView<'_>, thread: &Thread, key: RequestKey, task: Option<u64>) -> bool {
     let active = view.wire.connections.active(key);
     let active = active.filter(|active| matches!(active.wants, Wants::Unknown | Wants::ClientRead));
     let event_loop = thread.event_loop.as_deref();

@@ -6,7 +6,7 @@
 use crate::event::{Call, Slice};
 use crate::machine::runtime::candidates::may_run;
 use crate::machine::runtime::event_loop::EventLoop;
-use crate::machine::runtime::state::View;
+use crate::machine::runtime::state::RuntimeView;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::request::{RequestKey, Wants};
 use crate::rule::Rule;
@@ -40,7 +40,7 @@ impl By {
 /// Whether a request resumes by what it got in the iteration before, or by a connection that was made. Then
 /// no thread can have resumed it. On asyncio a thread's note resumes a request one iteration after the loop
 /// handles the note, at the earliest.
-pub(super) fn goes_straight_on(view: View<'_>, thread: &Thread, key: RequestKey, by: By) -> bool {
+pub(super) fn goes_straight_on(view: RuntimeView<'_>, thread: &Thread, key: RequestKey, by: By) -> bool {
     let Some(active) = view.wire.connections.active(key).filter(|active| active.left_by.is_some()) else {
         return false;
     };
@@ -55,7 +55,7 @@ pub(super) fn goes_straight_on(view: View<'_>, thread: &Thread, key: RequestKey,
 /// Whether a back end's descriptor belongs to a request, or to unattributed work, that is not known to wait
 /// for anything.
 pub(in crate::machine) fn is_owner_runnable(
-    view: View<'_>,
+    view: RuntimeView<'_>,
     event_loop: &EventLoop,
     tgid: u32,
     fd: i32,
@@ -68,7 +68,12 @@ pub(in crate::machine) fn is_owner_runnable(
 }
 
 /// Whether nobody but this request has used the connection to a back end.
-pub(super) fn is_private(view: View<'_>, thread: &Thread, (tgid, fd): (u32, i32), key: RequestKey) -> bool {
+pub(super) fn is_private(
+    view: RuntimeView<'_>,
+    thread: &Thread,
+    (tgid, fd): (u32, i32),
+    key: RequestKey,
+) -> bool {
     let read_ns = view.wire.connections.service_start_ns(key);
     let known = view.world.descriptors.get(tgid, fd).filter(|known| known.owner == Some(key));
     let is_sure = thread.event_loop.as_ref().is_some_and(|event_loop| event_loop.is_sure(fd));
@@ -77,14 +82,19 @@ pub(super) fn is_private(view: View<'_>, thread: &Thread, (tgid, fd): (u32, i32)
 
 /// The only request that an answer of a back end resumes: it waits for that answer, and no other request has
 /// used the connection.
-pub(in crate::machine) fn asked_alone(view: View<'_>, thread: &Thread, tgid: u32, fd: i32) -> Option<u64> {
+pub(in crate::machine) fn asked_alone(
+    view: RuntimeView<'_>,
+    thread: &Thread,
+    tgid: u32,
+    fd: i32,
+) -> Option<u64> {
     let (number, id) = view.world.descriptors.get(tgid, fd)?.owner?;
     let active = view.wire.connections.get(number)?.requests.front()?;
     let is_asked = active.request.id == id && active.wants == Wants::Backend;
     (is_asked && is_private(view, thread, (tgid, fd), (number, id))).then_some(id)
 }
 
-pub(super) fn by(view: View<'_>, slice: &Slice, number: u32) -> By {
+pub(super) fn by(view: RuntimeView<'_>, slice: &Slice, number: u32) -> By {
     let is_clients = |fd| view.world.descriptors.connection(slice.tgid, fd) == Some(number);
     match slice.call {
         Call::Read { fd, arrival_ns, .. } if is_clients(fd) => By::Readiness { arrival_ns, back_end: false },
@@ -135,7 +145,7 @@ mod tests {
     #[test]
     fn a_read_shows_what_was_ready_and_all_else_that_the_request_runs() {
         let (world, wire, runtime) = stages(50, None);
-        let view = View { world: &world, wire: &wire, runtime: &runtime };
+        let view = RuntimeView { world: &world, wire: &wire, runtime: &runtime };
         let read = |fd| Call::Read { fd, asked_bytes: 1, arrival_ns: 40 };
         let control = |fd| Call::EpollControl { epoll_fd: 4, operation: 1, fd, events: 1 };
         let connect = |fd| Call::Connect { fd, port: 5432, family: 2, identity: 0 };
@@ -173,7 +183,7 @@ mod tests {
                 assert!(event_loop.paired_as_likely(BACK_END));
             }
             let thread = Thread { event_loop: Some(Box::new(event_loop)), ..Thread::default() };
-            let view = View { world: &world, wire: &wire, runtime: &runtime };
+            let view = RuntimeView { world: &world, wire: &wire, runtime: &runtime };
             assert_eq!(asked_alone(view, &thread, 1, BACK_END), expected, "{what}");
         }
     }
@@ -189,7 +199,7 @@ mod tests {
         ] {
             let (world, mut wire, runtime) = stages(111, owner);
             wire.connections.get_mut(0).unwrap().requests[0].wants = wants;
-            let view = View { world: &world, wire: &wire, runtime: &runtime };
+            let view = RuntimeView { world: &world, wire: &wire, runtime: &runtime };
             assert_eq!(is_owner_runnable(view, &EventLoop::default(), 1, fd), expected, "{what}");
         }
     }

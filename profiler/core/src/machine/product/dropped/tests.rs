@@ -11,7 +11,7 @@ const SECOND: u64 = 1_000_000_000;
 const END_NS: u64 = 2 * SECOND;
 
 /// What was counted: served, nothing asked, undecided, and the causes of those that were dropped.
-type Told = (u64, u64, u64, Vec<(&'static str, u64)>);
+type Observed = (u64, u64, u64, Vec<(&'static str, u64)>);
 
 /// What is particular to a connection.
 type SetUp = fn(&mut Ended);
@@ -66,7 +66,7 @@ fn finish(drops: Drops, next_follows: bool) -> Dropped {
     drops.finish(0, next_follows, END_NS + SECOND, |_| None, &mut |_| {})
 }
 
-fn told(dropped: &Dropped) -> Told {
+fn told(dropped: &Dropped) -> Observed {
     let causes = dropped.causes.iter().map(|counted| (counted.cause.name(), counted.count)).collect();
     (dropped.served, dropped.nothing_asked, dropped.undecided, causes)
 }

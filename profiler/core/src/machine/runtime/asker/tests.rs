@@ -176,7 +176,7 @@ fn a_known_task_that_is_no_known_request_s_leaves_open_who_asks() {
             assert!(!stages.event_loop().left.park_all(all));
         }
         stages.runtime.tasks.switch(&TaskSeen { tgid: 1, tid: 1, task: 7 }, 315);
-        stages.runtime.tasks.tell(1, true);
+        stages.runtime.tasks.set_informative(1, true);
         assert_eq!(stages.find(OPENS), expected, "{what}");
     }
 }

@@ -151,10 +151,10 @@ mod tests {
         // How many are left, in iterations of so many, and what then happens. Whether there are more of the
         // iteration before, and parked ones.
         type Then = fn(&mut Left);
-        type Told = (bool, bool);
+        type Observed = (bool, bool);
         let next: Then = |left| left.next_iteration(false);
         let sleeps: Then = |left| left.next_iteration(true);
-        let cases: &[(&str, usize, usize, Then, Told)] = &[
+        let cases: &[(&str, usize, usize, Then, Observed)] = &[
             ("one", 1, NOW, next, (false, false)),
             ("all have room", NOW, NOW, next, (false, false)),
             ("one too many in an iteration", NOW + 1, NOW + 1, next, (true, false)),

@@ -4,12 +4,12 @@
 //! resumed by then.
 
 use crate::event::Tid;
-use crate::machine::runtime::state::{Hand, View};
+use crate::machine::runtime::state::{RuntimeContext, RuntimeView};
 use crate::machine::wire::request::{RequestKey, Wants};
 use crate::phase::Phase;
 
 /// The request whose Python task woke a thread.
-pub(super) fn key(state: View<'_>, tgid: Tid, loop_tid: Tid, task: Option<u64>) -> Option<RequestKey> {
+pub(super) fn key(state: RuntimeView<'_>, tgid: Tid, loop_tid: Tid, task: Option<u64>) -> Option<RequestKey> {
     let event_loop = state.runtime.threads.get(loop_tid)?.event_loop.as_ref()?;
     // A greenlet serves its connection. On asyncio the address may be another task's by now, unless tasks
     // wait for their threads.
@@ -20,7 +20,12 @@ pub(super) fn key(state: View<'_>, tgid: Tid, loop_tid: Tid, task: Option<u64>) 
 
 /// A request that the loop had left has resumed by then, as its task has woken a thread. What it waited for
 /// before that is explained now.
-pub(super) fn has_resumed(state: &mut Hand<'_>, (number, id): RequestKey, loop_tid: Tid, woken_ns: u64) {
+pub(super) fn has_resumed(
+    state: &mut RuntimeContext<'_>,
+    (number, id): RequestKey,
+    loop_tid: Tid,
+    woken_ns: u64,
+) {
     let event_loop = state.runtime.threads.get(loop_tid).and_then(|thread| thread.event_loop.as_deref());
     let active =
         state.wire.connections.get_mut(number).and_then(|connection| connection.requests.front_mut());

@@ -6,7 +6,7 @@
 use super::own_thread;
 use crate::event::Tid;
 use crate::machine::runtime::pool::{Job, Pool};
-use crate::machine::runtime::state::Hand;
+use crate::machine::runtime::state::RuntimeContext;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::threads::Threads;
 use crate::machine::wire::request::RequestKey;
@@ -33,7 +33,7 @@ pub(in crate::machine) enum Collected {
 /// only the jobs that are known to be its own. `task`: the Python task in which the request resumes. What
 /// that task handed over is its own. Of several jobs, those of another task are not.
 pub(in crate::machine) fn collect(
-    state: &mut Hand<'_>,
+    state: &mut RuntimeContext<'_>,
     tgid: Tid,
     key: RequestKey,
     (recent_ns, at_ns): (u64, u64),

@@ -9,12 +9,17 @@ use crate::fact::DescriptorClass;
 use crate::machine::runtime::handed::MAX_JOBS;
 use crate::machine::runtime::pool::Job;
 use crate::machine::runtime::report::Report;
-use crate::machine::runtime::state::Hand;
+use crate::machine::runtime::state::RuntimeContext;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::request::RequestKey;
 
 /// A thread writes to a descriptor by which the loop is woken. What it did so far was for a request.
-pub(in crate::machine) fn note(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
+pub(in crate::machine) fn note(
+    state: &mut RuntimeContext<'_>,
+    thread: &mut Thread,
+    slice: &Slice,
+    exit_ns: u64,
+) {
     let Call::Write { fd } = slice.call else { return };
     if slice.result <= 0 || state.world.descriptors.class(slice.tgid, fd) != Some(DescriptorClass::Wakeup) {
         return;

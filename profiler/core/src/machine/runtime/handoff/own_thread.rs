@@ -16,7 +16,7 @@ use crate::loop_kind::LoopThreads;
 use crate::machine::runtime::handed::{Handed, MAX_JOBS};
 use crate::machine::runtime::own_threads::Made;
 use crate::machine::runtime::pool::{Job, Pool};
-use crate::machine::runtime::state::{Hand, View};
+use crate::machine::runtime::state::{RuntimeContext, RuntimeView};
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::threads;
 use crate::machine::wire::request::{HandedTo, RequestKey};
@@ -29,7 +29,7 @@ const TIDYING_JOBS: u32 = 2;
 
 /// A thread was made by another one of its process. Where that is the loop's thread, it was made for a
 /// request.
-pub fn made(state: &mut Hand<'_>, tgid: Tid, (maker, child): (Tid, Tid), at_ns: u64) {
+pub fn made(state: &mut RuntimeContext<'_>, tgid: Tid, (maker, child): (Tid, Tid), at_ns: u64) {
     let Some(pool) =
         state.runtime.pools.get(tgid).filter(|pool| pool.loop_tid == maker && !pool.own.are_kept())
     else {
@@ -54,7 +54,7 @@ pub fn made(state: &mut Hand<'_>, tgid: Tid, (maker, child): (Tid, Tid), at_ns: 
 }
 
 /// The only request that the loop may be resuming at this moment, apart from one that was touched.
-fn only_resuming(state: View<'_>, pool: &Pool, tgid: Tid, at_ns: u64) -> Option<RequestKey> {
+fn only_resuming(state: RuntimeView<'_>, pool: &Pool, tgid: Tid, at_ns: u64) -> Option<RequestKey> {
     let event_loop = state.runtime.threads.get(pool.loop_tid)?.event_loop.as_ref()?;
     let since_ns = event_loop.looks.slept_before(at_ns).0.max(event_loop.looks.recent_ns());
     let was_read = |key: &&RequestKey| {
@@ -80,7 +80,12 @@ fn only_resuming(state: View<'_>, pool: &Pool, tgid: Tid, at_ns: u64) -> Option<
 
 /// The loop has woken a thread that it made, and the thread resumes work for its request. Returns whether it
 /// does.
-pub(super) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) -> bool {
+pub(super) fn begin(
+    state: &mut RuntimeContext<'_>,
+    thread: &mut Thread,
+    slice: &Slice,
+    exit_ns: u64,
+) -> bool {
     let Some(pool) = state.runtime.pools.get(slice.tgid) else { return false };
     let Some(mut made) = pool.own.made.get(&slice.tid).copied() else { return false };
     let Some(event_loop) =
@@ -122,7 +127,7 @@ pub(super) fn begin(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, ex
 
 /// A thread that the loop made waits for more to do. What it did so far was for its request, whether it has
 /// reported or not.
-pub(in crate::machine) fn done(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice) {
+pub(in crate::machine) fn done(state: &mut RuntimeContext<'_>, thread: &mut Thread, slice: &Slice) {
     let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.own.has(slice.tid)) else {
         return;
     };
@@ -217,7 +222,7 @@ pub(super) fn in_flight(
 
 /// A thread has ended. One that was made for a request lives as long as the request. What it did and no
 /// request claimed was for none.
-pub fn ended(state: &mut Hand<'_>, tgid: Tid, tid: Tid) {
+pub fn ended(state: &mut RuntimeContext<'_>, tgid: Tid, tid: Tid) {
     let Some(pool) = state.runtime.pools.get_mut(tgid) else { return };
     pool.working.retain(|(worker, _)| *worker != tid);
     pool.open.remove(&tid);

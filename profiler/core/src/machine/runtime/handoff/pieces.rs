@@ -4,13 +4,13 @@
 //! request.
 
 use crate::event::Slice;
-use crate::machine::runtime::state::View;
+use crate::machine::runtime::state::RuntimeView;
 use crate::machine::runtime::thread::Thread;
 
 /// Whether a thread that the loop woke continues with a request whose response it gives the loop piece by
 /// piece. It waits until each piece is taken. Where the loop writes later than it takes them, no part of that
 /// response is sent when it takes the first one.
-pub(super) fn is_same_response(state: View<'_>, thread: &Thread, slice: &Slice) -> bool {
+pub(super) fn is_same_response(state: RuntimeView<'_>, thread: &Thread, slice: &Slice) -> bool {
     let is_told = state.runtime.pools.get(slice.tgid).is_none_or(|pool| {
         thread.pooled.at_queue
             || pool.loop_tid != slice.woken.by_tid

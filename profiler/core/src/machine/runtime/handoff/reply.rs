@@ -18,7 +18,7 @@ use crate::loop_kind::Resumes;
 use crate::machine::runtime::event_loop::EventLoop;
 use crate::machine::runtime::pool::Pool;
 use crate::machine::runtime::report::Woken;
-use crate::machine::runtime::state::{Hand, View};
+use crate::machine::runtime::state::{RuntimeContext, RuntimeView};
 use crate::machine::runtime::thread::Thread;
 use crate::rule::Rule;
 
@@ -27,7 +27,12 @@ use crate::rule::Rule;
 ///
 /// This is asked only where the order of the loop is not known. Elsewhere a thread that is woken so early has
 /// its next job.
-pub(super) fn take(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, woken_ns: u64) -> bool {
+pub(super) fn take(
+    state: &mut RuntimeContext<'_>,
+    thread: &mut Thread,
+    slice: &Slice,
+    woken_ns: u64,
+) -> bool {
     let view = state.view();
     let waker = waker(view, thread, slice).filter(|_| Rule::ReportsAwaited.holds());
     let Some((_, event_loop)) = waker else { return false };
@@ -51,7 +56,7 @@ pub(super) fn take(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice, wok
 
 /// Whether a request that the loop had touched last, in that iteration, is one that it had read there and
 /// that no thread has taken.
-fn is_given(state: View<'_>, event_loop: &EventLoop, tgid: Tid, woken_ns: u64) -> bool {
+fn is_given(state: RuntimeView<'_>, event_loop: &EventLoop, tgid: Tid, woken_ns: u64) -> bool {
     let iteration_ns = event_loop.looks.iteration_start_at(woken_ns);
     event_loop.left.touched_at(woken_ns).is_some_and(|(_, key)| {
         let read_ns = state.wire.connections.service_start_ns(key);
@@ -60,7 +65,7 @@ fn is_given(state: View<'_>, event_loop: &EventLoop, tgid: Tid, woken_ns: u64) -
 }
 
 /// A thread is about to report at `at_ns`. That may show that its report before was not taken.
-pub(super) fn reported(state: &mut Hand<'_>, thread: &Thread, slice: &Slice, at_ns: u64) {
+pub(super) fn reported(state: &mut RuntimeContext<'_>, thread: &Thread, slice: &Slice, at_ns: u64) {
     let is_second = untold(state.view(), thread, slice.tgid)
         .is_some_and(|(_, of)| thread.pooled.report.was_second_job(of.looks.slept_before(at_ns).0));
     if is_second && let Some(pool) = state.runtime.pools.get_mut(slice.tgid) {
@@ -70,7 +75,7 @@ pub(super) fn reported(state: &mut Hand<'_>, thread: &Thread, slice: &Slice, at_
 
 /// The loop wakes a thread once more that has reported nothing since it was last woken. Its last wait may
 /// have been for a lock, within the job of another request. So it is decided again for whom it works.
-pub(super) fn give_back(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice) {
+pub(super) fn give_back(state: &mut RuntimeContext<'_>, thread: &mut Thread, slice: &Slice) {
     if waker(state.view(), thread, slice).is_none() {
         return;
     }
@@ -84,18 +89,18 @@ pub(super) fn give_back(state: &mut Hand<'_>, thread: &mut Thread, slice: &Slice
 
 /// Whether a thread's pool is known to wait until the loop has taken each report. What has become known since
 /// of the loop's order or of its tasks says more.
-pub(super) fn is_awaited(state: View<'_>, thread: &Thread, tgid: Tid) -> bool {
+pub(super) fn is_awaited(state: RuntimeView<'_>, thread: &Thread, tgid: Tid) -> bool {
     untold(state, thread, tgid).is_some_and(|(pool, _)| pool.reports.are_awaited())
 }
 
 /// The pool and the loop that woke a thread, where nothing shows in which order that loop resumes requests,
 /// or what its tasks do.
-fn waker<'a>(state: View<'a>, thread: &Thread, slice: &Slice) -> Option<(&'a Pool, &'a EventLoop)> {
+fn waker<'a>(state: RuntimeView<'a>, thread: &Thread, slice: &Slice) -> Option<(&'a Pool, &'a EventLoop)> {
     untold(state, thread, slice.tgid).filter(|(pool, _)| pool.loop_tid == slice.woken.by_tid)
 }
 
 /// The pool of a thread and its loop, where nothing shows that.
-fn untold<'a>(state: View<'a>, thread: &Thread, tgid: Tid) -> Option<(&'a Pool, &'a EventLoop)> {
+fn untold<'a>(state: RuntimeView<'a>, thread: &Thread, tgid: Tid) -> Option<(&'a Pool, &'a EventLoop)> {
     let pool = state.runtime.pools.get(tgid)?;
     let event_loop = state.runtime.threads.get(pool.loop_tid)?.event_loop.as_deref()?;
     let is_told = thread.pooled.at_queue || state.runtime.tasks.follows(pool.loop_tid);

@@ -20,7 +20,7 @@ fn a_thread_at_work_for_which_there_is_no_room_is_counted() {
     for tid in (2..).take(MAX_JOBS + 1) {
         let slice =
             Slice { tid, enter_ns: 100, woken: Woken { by_tid: LOOP, at_ns: 150 }, ..Slice::blank(wait) };
-        begin(&mut stages.hand(), &mut Thread::default(), &slice, 200);
+        begin(&mut stages.runtime_context(), &mut Thread::default(), &slice, 200);
     }
     let evicted = stages.evicted;
     let pool = stages.pool();
@@ -91,8 +91,8 @@ fn threads_that_pass_the_lock_of_their_queue_on_wait_there_at_the_same_time() {
                 thread.pooled.waits_since = None;
             }
             match (tid, by_tid) {
-                (ONE, _) => waited(&mut stages.hand(), &mut Thread::default(), &slice, exit_ns),
-                (_, LOOP) => waited(&mut stages.hand(), &mut thread, &slice, exit_ns),
+                (ONE, _) => waited(&mut stages.runtime_context(), &mut Thread::default(), &slice, exit_ns),
+                (_, LOOP) => waited(&mut stages.runtime_context(), &mut thread, &slice, exit_ns),
                 _ => passed_on(stages.view(), &mut thread, &slice),
             }
         }

@@ -7,12 +7,17 @@
 //! write it. Or another thread's note was pending: then libuv writes none (`uv_async_send`), as under uvloop.
 
 use crate::event::Tid;
-use crate::machine::runtime::state::Hand;
+use crate::machine::runtime::state::RuntimeContext;
 use crate::machine::wire::request::{HandedTo, RequestKey};
 
 /// The loop resumes a request whose thread has handed back its result, and no note of the thread is seen.
 /// What is seen of the thread until now was for that request.
-pub(in crate::machine) fn take_back(state: &mut Hand<'_>, tgid: Tid, key: RequestKey, handed_to: HandedTo) {
+pub(in crate::machine) fn take_back(
+    state: &mut RuntimeContext<'_>,
+    tgid: Tid,
+    key: RequestKey,
+    handed_to: HandedTo,
+) {
     let Some(thread) = state.runtime.threads.get_mut(handed_to.tid) else { return };
     let Some(active) = state.wire.connections.active_mut(key) else { return };
     let do_tell = state.runtime.pools.tasks_tell(tgid);

@@ -6,7 +6,7 @@
 use crate::event::Tid;
 use crate::loop_kind::{LoopThreads, Resumes};
 use crate::machine::runtime::handed::Handed;
-use crate::machine::runtime::state::View;
+use crate::machine::runtime::state::RuntimeView;
 use crate::machine::wire::request::RequestKey;
 use crate::rule::Rule;
 
@@ -14,7 +14,7 @@ use crate::rule::Rule;
 /// request that the loop had touched last in that iteration. If it had touched none, or jobs stand in one
 /// queue, it is the first that it had left and that no thread has taken.
 pub(super) fn woken_for(
-    state: View<'_>,
+    state: RuntimeView<'_>,
     tgid: Tid,
     loop_tid: Tid,
     has_queue: bool,
@@ -58,7 +58,7 @@ pub(super) fn woken_for(
 }
 
 /// Whether a request had been read when a thread was woken, and no thread is known to work for it.
-pub(super) fn is_untaken(state: View<'_>, tgid: Tid, key: RequestKey, woken_ns: u64) -> bool {
+pub(super) fn is_untaken(state: RuntimeView<'_>, tgid: Tid, key: RequestKey, woken_ns: u64) -> bool {
     state.wire.connections.active(key).is_some_and(|active| {
         active.handed_to.is_none()
             && active.request.times.service_start_ns.is_some_and(|read_ns| read_ns <= woken_ns)
@@ -67,7 +67,7 @@ pub(super) fn is_untaken(state: View<'_>, tgid: Tid, key: RequestKey, woken_ns: 
 
 /// Whether only order said that another one than this was the one that a thread was woken for, while this one
 /// waited, too.
-fn may_be_of_another(state: View<'_>, parked: &[RequestKey], key: RequestKey) -> bool {
+fn may_be_of_another(state: RuntimeView<'_>, parked: &[RequestKey], key: RequestKey) -> bool {
     let connections = &state.wire.connections;
     let read_ns = connections.service_start_ns(key);
     parked

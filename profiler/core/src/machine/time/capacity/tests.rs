@@ -74,13 +74,13 @@ fn wait_is_decided_once_all_is_known_of_those_who_may_have_been_free() {
     let mut capacity = two_workers();
     busy(&mut capacity, 1, &[(0, 100), (0, 100)]);
     capacity.waited(wait(1, 10, 80));
-    capacity.look(|_| 70 * MS);
+    capacity.decide_all(|_| 70 * MS);
     assert_eq!((capacity.fresh.len(), capacity.undecided.len()), (1, 0));
-    capacity.look(|tgid| if tgid == 1 { 80 * MS } else { 70 * MS });
+    capacity.decide_all(|tgid| if tgid == 1 { 80 * MS } else { 70 * MS });
     assert_eq!((capacity.fresh.len(), capacity.undecided.len()), (0, 1));
     // What it was busy with becomes known only now.
     busy(&mut capacity, 2, &[(5, 50), (5, 50)]);
-    capacity.look(|_| 80 * MS);
+    capacity.decide_all(|_| 80 * MS);
     assert!(capacity.undecided.is_empty());
     assert_eq!(found(capacity), (1, 30));
 }
@@ -119,10 +119,10 @@ fn tables_stay_bounded_and_what_is_given_up_is_counted() {
     for number in 0..2 * MAX_WAITS {
         capacity.waited(wait(1, 100_010, 100_080));
         if number % 4096 == 0 {
-            capacity.look(|tgid| if tgid == 1 { u64::MAX } else { 0 });
+            capacity.decide_all(|tgid| if tgid == 1 { u64::MAX } else { 0 });
         }
     }
-    capacity.look(|tgid| if tgid == 1 { u64::MAX } else { 0 });
+    capacity.decide_all(|tgid| if tgid == 1 { u64::MAX } else { 0 });
     assert!(capacity.processes.len() <= MAX_PROCESSES);
     assert_eq!(capacity.evictions(), MAX_PROCESSES as u64, "each process once");
     assert!(capacity.processes[&1].changes.len() <= MAX_CHANGES);

@@ -34,7 +34,12 @@ fn cpu(start_ns: u64, end_ns: u64) -> Piece {
 
 /// A thread known since `since_ns` gives it these stretches of CPU time. Returns what was taken, and the time
 /// that the thread keeps for itself.
-fn advance(active: &mut Active, stretches: &[(u64, u64)], own_start_ns: u64, since_ns: u64) -> (Taken, u64) {
+fn advance(
+    active: &mut Active,
+    stretches: &[(u64, u64)],
+    own_start_ns: u64,
+    since_ns: u64,
+) -> (TakenTime, u64) {
     let mut pending = Pending::default();
     stretches.iter().for_each(|(start_ns, end_ns)| pending.push(cpu(*start_ns, *end_ns)));
     let mut holding_ns = [0; Holding::COUNT];
@@ -335,7 +340,7 @@ fn a_response_may_have_ended_only_where_it_has_begun_and_its_end_is_open() {
 
 #[test]
 fn an_account_that_is_joined_adds_its_time_its_threads_and_its_holders() {
-    let by = HeldBy { party: 3, tid: 30 };
+    let by = HeldBy { contender: 3, tid: 30 };
     let mut active = active();
     active.pass(150, Phase::BackendWait);
     let mut other = Active::new(&Beginning::at(2, 150), 1, OTHER);

@@ -34,7 +34,7 @@ enum Then {
     /// The client does this to a connection that is in the queue.
     Waiting(Sign),
     /// The same, accepted and not read yet.
-    Taken(Sign),
+    TakenTime(Sign),
     /// The same, in use or closed.
     Evidence(Sign),
     /// The worker closes it by a reset.
@@ -123,7 +123,7 @@ impl Run {
             Then::Sent(head) => self.light(LightWhat::Sent, head.len() as u64, Some(head)),
             Then::Closed(how) => self.light(LightWhat::Closed, END_KNOWN | ports | how, None),
             Then::Waiting(sign) => self.evidence(sign, |of| of.is_waiting = true),
-            Then::Taken(sign) => self.evidence(sign, |of| of.is_taken = true),
+            Then::TakenTime(sign) => self.evidence(sign, |of| of.is_taken = true),
             Then::Evidence(sign) => self.evidence(sign, |of| of.unacknowledged_bytes = 7),
             Then::Reset { taken } => self.evidence(Sign::ResetSent, |of| {
                 (of.is_taken, of.closed_by) = (taken, WORKER);
@@ -153,9 +153,9 @@ impl Run {
 }
 
 /// Served, nothing asked, and the cause of the others.
-type Told = (u64, u64, Option<&'static str>);
+type Observed = (u64, u64, Option<&'static str>);
 
-fn told(steps: &[Then], is_unix: bool) -> Told {
+fn told(steps: &[Then], is_unix: bool) -> Observed {
     let mut run = Run::new(is_unix);
     for then in steps {
         run.goes_on(*then);
@@ -169,13 +169,14 @@ fn told(steps: &[Then], is_unix: bool) -> Told {
 fn each_connection_has_the_verdict_of_what_became_of_it() {
     use Sign::{ClientEnded, ResetReceived, ResetSent};
     use Then::{
-        AcceptFails, Closed, Evidence, Exit, Killed, LateReset, Next, Received, Reset, Sent, Taken, Waiting,
+        AcceptFails, Closed, Evidence, Exit, Killed, LateReset, Next, Received, Reset, Sent, TakenTime,
+        Waiting,
     };
 
-    const SERVED: Told = (1, 0, None);
-    const NOTHING: Told = (0, 1, None);
+    const SERVED: Observed = (1, 0, None);
+    const NOTHING: Observed = (0, 1, None);
     let lost = |cause| (0, 0, Some(cause));
-    let cases: &[(&str, &[Then], Told)] = &[
+    let cases: &[(&str, &[Then], Observed)] = &[
         ("answered", &[Received(GET), Sent(OK), Closed(0)], SERVED),
         ("answered twice", &[Received(GET), Sent(OK), Received(GET), Sent(OK), Closed(0)], SERVED),
         ("answered up to the end", &[Received(GET), Sent(UNTIL_CLOSE), Closed(0)], SERVED),
@@ -207,7 +208,7 @@ fn each_connection_has_the_verdict_of_what_became_of_it() {
         ),
         (
             "left as it was accepted and not read",
-            &[Taken(ClientEnded), Received(GET), Closed(EPIPE | END_BY_SEND)],
+            &[TakenTime(ClientEnded), Received(GET), Closed(EPIPE | END_BY_SEND)],
             lost("client_left_waiting"),
         ),
         (

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use crate::event::{Head, Light, LightWhat, LockThen, Slept, Tid};
 use crate::fact::{Account, InterpreterLock, InterpreterSeen};
 use crate::machine::driver::state::State;
-use crate::model::gil::{Gil, Party};
+use crate::model::gil::{Contender, Gil};
 use crate::model::request::Request;
 use crate::phase::Phase;
 use crate::timeline::Entry;
@@ -132,12 +132,12 @@ fn of_waiter(gil: &Gil, waiter: Tid) -> Vec<(Tid, u64)> {
     edges.map(|edge| (edge.holder.0, edge.total_ns)).collect()
 }
 
-fn edges(gil: &Gil) -> Vec<(Party, Party, u64)> {
+fn edges(gil: &Gil) -> Vec<(Contender, Contender, u64)> {
     gil.edges.iter().map(|edge| (edge.waiter.clone(), edge.holder.clone(), edge.total_ns)).collect()
 }
 
-fn endpoint(name: &str) -> Party {
-    Party::Endpoint(name.to_owned())
+fn endpoint(name: &str) -> Contender {
+    Contender::Endpoint(name.to_owned())
 }
 
 /// ```text
@@ -158,7 +158,7 @@ fn a_wait_is_attributed_to_what_its_holder_served_as_it_began_and_to_what_the_wa
     run.sends(3, 2_100);
     run.wait(3, 50, (2_500, 2_600), held_by(2));
     let (gil, requests) = run.end(3_000);
-    let thread = |tid| Party::Thread { tgid: 1, tid, comm: String::new() };
+    let thread = |tid| Contender::Thread { tgid: 1, tid, comm: String::new() };
     assert_eq!(
         edges(&gil),
         [
@@ -170,7 +170,7 @@ fn a_wait_is_attributed_to_what_its_holder_served_as_it_began_and_to_what_the_wa
     );
     let request = requests.iter().find(|request| request.http.path == "/a").expect("a request");
     let holders: Vec<_> =
-        request.gil.holders.iter().map(|one| (one.party.clone(), one.tid, one.wait_ns)).collect();
+        request.gil.holders.iter().map(|one| (one.contender.clone(), one.tid, one.wait_ns)).collect();
     // Without the 50 in which it was ready, which are its run queue's; with the look between its sleeps.
     assert_eq!(holders, [(thread(7), 7, 950), (endpoint("GET /slow"), 2, 700)]);
     assert_eq!(request.phases.get(Phase::GilWait), 1_650);
@@ -252,7 +252,7 @@ fn a_thread_that_finds_itself_with_the_lock_does_not_know_who_has_it() {
     run.wait(3, 10, (500, 500), LockThen { is_locked: false, ..held_by(3) });
     run.sends(3, 600);
     let (gil, requests) = run.end(1_000);
-    assert_eq!(edges(&gil), [(endpoint("GET /a"), Party::Unknown, 390)]);
+    assert_eq!(edges(&gil), [(endpoint("GET /a"), Contender::Unknown, 390)]);
     assert_eq!(
         requests[0].gil.holders.iter().map(|one| (one.tid, one.wait_ns)).collect::<Vec<_>>(),
         [(0, 390)]

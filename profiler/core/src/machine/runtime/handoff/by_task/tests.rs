@@ -109,13 +109,13 @@ fn a_request_whose_task_wakes_a_thread_has_resumed_by_then() {
     for (what, then, woken_ns, expected) in cases {
         let mut stages = stages();
         then(&mut stages);
-        has_resumed(&mut stages.hand(), FIRST, LOOP, *woken_ns);
+        has_resumed(&mut stages.runtime_context(), FIRST, LOOP, *woken_ns);
         let mut phases = Phases::default();
         phases.add(Phase::Cpu, 160);
         expected.iter().for_each(|(phase, length_ns)| phases.add(*phase, *length_ns));
         assert_eq!(stages.active(FIRST).request.phases, phases, "{what}");
     }
     let mut stages = stages();
-    has_resumed(&mut stages.hand(), (FIRST.0, 11), LOOP, 420);
+    has_resumed(&mut stages.runtime_context(), (FIRST.0, 11), LOOP, 420);
     assert_eq!(stages.active(FIRST).cursor_ns, 250, "another request of the connection");
 }

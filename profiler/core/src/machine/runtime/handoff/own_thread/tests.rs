@@ -21,7 +21,7 @@ fn stages() -> Stages {
 impl Stages {
     /// The loop makes the thread at 250.
     fn make(&mut self) {
-        made(&mut self.hand(), TGID, (LOOP, CHILD), 250);
+        made(&mut self.runtime_context(), TGID, (LOOP, CHILD), 250);
     }
 
     fn key_of_child(&mut self) -> Option<Option<RequestKey>> {
@@ -205,7 +205,7 @@ fn a_thread_made_for_a_request_goes_on_for_it_until_it_is_kept_for_others() {
         then(&mut stages);
         let mut thread = Thread { tgid: TGID, ..Thread::default() };
         let slice = woken(350, 400);
-        assert_eq!(begin(&mut stages.hand(), &mut thread, &slice, 400), *expected, "{what}");
+        assert_eq!(begin(&mut stages.runtime_context(), &mut thread, &slice, 400), *expected, "{what}");
         let works_for = key.filter(|_| *expected);
         assert_eq!((thread.pooled.works_for, thread.pooled.woken_for), (works_for, works_for), "{what}");
         if *expected {
@@ -236,7 +236,7 @@ fn what_a_thread_did_when_it_waits_again_is_a_job_of_its_request() {
         if !is_idle {
             thread.pending.push(Piece::unknown(260, 300));
         }
-        done(&mut stages.hand(), &mut thread, &woken(300, 400));
+        done(&mut stages.runtime_context(), &mut thread, &woken(300, 400));
         let jobs: Vec<_> = stages.pool().jobs.iter().map(|job| (job.key, job.ready_ns)).collect();
         assert_eq!(jobs, expected.into_iter().collect::<Vec<_>>(), "{what}");
         if expected.is_some() {
@@ -342,7 +342,7 @@ fn a_thread_that_ends_leaves_what_it_did_for_its_request_and_nothing_else() {
     for (what, tid, left, ended_count) in
         [("one of the pool", 7, 3, 0), ("one of its own", CHILD, 2, 1), ("it has ended", CHILD, 2, 1)]
     {
-        ended(&mut stages.hand(), TGID, tid);
+        ended(&mut stages.runtime_context(), TGID, tid);
         let pool = stages.pool();
         assert_eq!((pool.jobs.len(), pool.own.ended), (left, ended_count), "{what}");
         assert!(!pool.open.contains(&tid) && pool.working.iter().all(|(worker, _)| *worker != tid), "{what}");
@@ -354,7 +354,7 @@ fn a_thread_that_ends_leaves_what_it_did_for_its_request_and_nothing_else() {
 fn a_thread_that_the_loop_made_and_for_which_there_is_no_room_is_counted() {
     let mut stages = stages();
     for child in (2..).take(MAX_MADE + 1) {
-        made(&mut stages.hand(), TGID, (LOOP, child), 5);
+        made(&mut stages.runtime_context(), TGID, (LOOP, child), 5);
     }
     assert_eq!((stages.pool().own.made.len(), stages.evicted), (MAX_MADE, 1));
 }
@@ -362,12 +362,12 @@ fn a_thread_that_the_loop_made_and_for_which_there_is_no_room_is_counted() {
 #[test]
 fn what_it_did_is_counted_where_there_is_no_room_for_it() {
     let mut stages = stages();
-    made(&mut stages.hand(), TGID, (LOOP, 2), 5);
+    made(&mut stages.runtime_context(), TGID, (LOOP, 2), 5);
     let mut thread = Thread { tgid: TGID, ..Thread::default() };
     let slice = Slice { tid: 2, enter_ns: 20, ..Slice::blank(Call::Other) };
     for _ in 0..=MAX_JOBS {
         thread.pending.push(Piece::unknown(10, 20));
-        done(&mut stages.hand(), &mut thread, &slice);
+        done(&mut stages.runtime_context(), &mut thread, &slice);
         thread.pending.drain(|_| {});
     }
     assert_eq!((stages.pool().jobs.len(), stages.evicted), (MAX_JOBS, 1));

@@ -56,7 +56,7 @@ fn a_wakeup_shows_whether_a_thread_waited_for_its_loop_with_its_report() {
         let call = Call::FutexWait { address: 16, operation: 9, has_timeout: false };
         let woken = WokenBy { by_tid: LOOP, at_ns: 260 };
         let slice = Slice { tid: WORKER, enter_ns: 251, woken, ..Slice::blank(call) };
-        begin(&mut stages.hand(), &mut thread, &slice, 265);
+        begin(&mut stages.runtime_context(), &mut thread, &slice, 265);
         let (notes, taken_ns) = if *is_same { (1, 260) } else { (0, 0) };
         let report = thread.pooled.report;
         assert_eq!((report.notes, report.taken_ns), (notes, taken_ns), "{what}");
@@ -91,7 +91,7 @@ fn a_further_report_after_the_loop_slept_shows_that_the_one_before_was_not_taken
         then.iter().for_each(|then| then(&mut stages, &mut thread));
         let slice =
             Slice { tid: WORKER, enter_ns: 299, result: 1, ..Slice::blank(Call::Write { fd: NOTES }) };
-        note(&mut stages.hand(), &mut thread, &slice, 300);
+        note(&mut stages.runtime_context(), &mut thread, &slice, 300);
         assert_eq!(stages.pool().reports.are_awaited(), *is_awaited, "{what}");
     }
 }

@@ -1,14 +1,14 @@
 //! What the ledger works on, and what it reports.
 //!
-//! In: the stages before it, lent by the driver. Out: [`Told`], in the order in which it came about, for the
+//! In: the stages before it, lent by the driver. Out: [`LedgerEvent`], in the order in which it came about, for the
 //! stages after it. The ledger itself knows neither the front ends' other halves nor the report.
 
 use crate::event::Tid;
 use crate::machine::join::link::Evidence;
 use crate::machine::join::state::Join;
-use crate::machine::ledger::gil_party::Parties;
+use crate::machine::ledger::gil_attribution::GilContext;
 use crate::machine::lock::gil::Locks;
-use crate::machine::runtime::state::{Hand, Runtime, View};
+use crate::machine::runtime::state::{Runtime, RuntimeContext, RuntimeView};
 use crate::machine::time::state::Time;
 use crate::machine::wire::ending::Ended;
 use crate::machine::wire::origin::Side;
@@ -29,7 +29,7 @@ pub(in crate::machine) struct Finished {
 
 /// Something that the ledger has settled.
 #[derive(Clone, Debug)]
-pub(in crate::machine) enum Told {
+pub(in crate::machine) enum LedgerEvent {
     /// A client's request has begun.
     Began,
     /// A process has read of a client for the first time on a connection.
@@ -44,7 +44,7 @@ pub(in crate::machine) enum Told {
 
 /// The stages that the ledger joins.
 #[derive(Debug)]
-pub(in crate::machine) struct Books<'a> {
+pub(in crate::machine) struct LedgerContext<'a> {
     /// What there is.
     pub world: &'a mut World,
     /// What goes over connections.
@@ -58,7 +58,7 @@ pub(in crate::machine) struct Books<'a> {
     /// Halves of requests: whose a connection of the server's is.
     pub join: &'a mut Join,
     /// What has been settled and not been passed on.
-    pub told: &'a mut Vec<Told>,
+    pub events: &'a mut Vec<LedgerEvent>,
     /// What found no place.
     pub evicted: &'a mut u64,
     /// Start of the window; nothing before it counts.
@@ -69,21 +69,21 @@ pub(in crate::machine) struct Books<'a> {
     pub wants_slices: bool,
 }
 
-impl Books<'_> {
+impl LedgerContext<'_> {
     /// What the stage sees that decides for whom threads work.
-    pub(in crate::machine) const fn view(&self) -> View<'_> {
-        View { world: self.world, wire: self.wire, runtime: self.runtime }
+    pub(in crate::machine) const fn view(&self) -> RuntimeView<'_> {
+        RuntimeView { world: self.world, wire: self.wire, runtime: self.runtime }
     }
 
     /// The same, to be changed.
-    pub(in crate::machine) const fn hand(&mut self) -> Hand<'_> {
+    pub(in crate::machine) const fn runtime_context(&mut self) -> RuntimeContext<'_> {
         let Self { world, wire, runtime, evicted, .. } = self;
-        Hand { world, wire, runtime, evicted }
+        RuntimeContext { world, wire, runtime, evicted }
     }
 
     /// Who holds an interpreter lock or waits for it.
-    pub(in crate::machine) const fn parties(&mut self) -> Parties<'_> {
-        Parties {
+    pub(in crate::machine) const fn gil_context(&mut self) -> GilContext<'_> {
+        GilContext {
             world: self.world,
             wire: self.wire,
             threads: &mut self.runtime.threads,
@@ -106,31 +106,31 @@ impl Books<'_> {
 /// A ledger with stages of its own, for tests.
 #[cfg(test)]
 #[derive(Debug, Default)]
-pub(in crate::machine) struct Desk {
+pub(in crate::machine) struct TestLedger {
     pub world: World,
     pub wire: Wire,
     pub runtime: Runtime,
     pub time: Time,
     pub join: Join,
     pub locks: Locks,
-    told: Vec<Told>,
+    events: Vec<LedgerEvent>,
     pub evicted: u64,
 }
 
 #[cfg(test)]
-impl Desk {
+impl TestLedger {
     /// All of it, in a window that begins at 0.
-    pub(super) const fn books(&mut self) -> Books<'_> {
-        let Self { world, wire, runtime, time, join, locks, told, evicted } = self;
+    pub(super) const fn context(&mut self) -> LedgerContext<'_> {
+        let Self { world, wire, runtime, time, join, locks, events, evicted } = self;
         let (window_start_ns, watch_start_ns, wants_slices) = (0, 0, false);
-        Books {
+        LedgerContext {
             world,
             wire,
             runtime,
             time,
             locks,
             join,
-            told,
+            events,
             evicted,
             window_start_ns,
             watch_start_ns,
@@ -139,19 +139,19 @@ impl Desk {
     }
 
     /// What it has reported so far, in words. Each entry comes once.
-    pub(super) fn take_told(&mut self) -> Vec<String> {
-        let words = |told: Told| match told {
-            Told::Began => "began".to_owned(),
-            Told::Reads(tgid) => format!("{tgid} reads"),
-            Told::Impossible(name) => format!("impossible: {name}"),
-            Told::Ended(ended) => format!("connection {} ended at {}", ended.id, ended.at_ns),
-            Told::Finished(finished) => {
+    pub(super) fn take_events(&mut self) -> Vec<String> {
+        let words = |events: LedgerEvent| match events {
+            LedgerEvent::Began => "began".to_owned(),
+            LedgerEvent::Reads(tgid) => format!("{tgid} reads"),
+            LedgerEvent::Impossible(name) => format!("impossible: {name}"),
+            LedgerEvent::Ended(ended) => format!("connection {} ended at {}", ended.id, ended.at_ns),
+            LedgerEvent::Finished(finished) => {
                 let request = &finished.active.request;
                 let phases: Vec<String> =
                     request.phases.iter().map(|(phase, ns)| format!("{} {ns}", phase.name())).collect();
                 format!("request {} until {}: {}", request.id, request.times.end_ns, phases.join(", "))
             }
         };
-        self.told.drain(..).map(words).collect()
+        self.events.drain(..).map(words).collect()
     }
 }

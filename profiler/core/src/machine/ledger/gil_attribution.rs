@@ -12,14 +12,14 @@ use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::threads::Threads;
 use crate::machine::wire::state::Wire;
 use crate::machine::world::state::World;
-use crate::model::gil::{Holder, Party};
+use crate::model::gil::{Contender, Holder};
 use crate::model::gil_waits::{GilWait, GilWaits, HeldAt, Sites};
 use crate::model::path_shape::path_shape;
 use crate::model::request::Request;
 
 /// The stages that know who waited for a lock, who had it, and what these are to others.
 #[derive(Debug)]
-pub struct Parties<'a> {
+pub struct GilContext<'a> {
     /// What there is.
     pub world: &'a World,
     /// What goes over connections.
@@ -34,7 +34,7 @@ pub struct Parties<'a> {
 
 /// Because of whom a thread slept for the lock.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Because {
+pub struct WaitHolders {
     /// Who had it.
     pub by: Holders,
     /// Where both were, for the timeline.
@@ -52,38 +52,38 @@ fn served<'a>(wire: &'a Wire, thread: &Thread) -> Option<&'a Request> {
 }
 
 /// What a thread is to others: the endpoint that it serves, or itself.
-fn party(wire: &Wire, thread: &Thread, tid: Tid) -> Party {
+fn contender(wire: &Wire, thread: &Thread, tid: Tid) -> Contender {
     let tgid = thread.tgid;
     match served(wire, thread) {
-        Some(request) if request.http.method.is_empty() => Party::Endpoint(String::new()),
+        Some(request) if request.http.method.is_empty() => Contender::Endpoint(String::new()),
         Some(request) => {
-            Party::Endpoint(format!("{} {}", request.http.method, path_shape(&request.http.path)))
+            Contender::Endpoint(format!("{} {}", request.http.method, path_shape(&request.http.path)))
         }
-        None => Party::Thread { tgid, tid, comm: String::new() },
+        None => Contender::Thread { tgid, tid, comm: String::new() },
     }
 }
 
 /// Number of what a thread is to others, remembered as long as it serves the same request.
-fn number_of(parties: &mut Parties<'_>, thread: &mut Thread, tid: Tid) -> u32 {
-    if let Some((serving, number)) = thread.gil.party
+fn number_of(context: &mut GilContext<'_>, thread: &mut Thread, tid: Tid) -> u32 {
+    if let Some((serving, number)) = thread.gil.contender
         && thread.serving == Some(serving)
     {
-        parties.locks.edges.use_again(number);
+        context.locks.edges.use_again(number);
         return number;
     }
-    let party = party(parties.wire, thread, tid);
-    let is_named = !matches!(&party, Party::Endpoint(name) if name.is_empty());
-    let number = parties.locks.edges.number(party);
-    thread.gil.party = thread.serving.filter(|_| is_named).map(|serving| (serving, number));
+    let contender = contender(context.wire, thread, tid);
+    let is_named = !matches!(&contender, Contender::Endpoint(name) if name.is_empty());
+    let number = context.locks.edges.number(contender);
+    thread.gil.contender = thread.serving.filter(|_| is_named).map(|serving| (serving, number));
     number
 }
 
 /// A slice of a thread is about to be processed, and may end the request that the thread serves. Others may
 /// wait for the lock that this thread holds. So it is noted what the thread is to them: the endpoint that it
 /// serves until now. Where nobody waits, this costs nothing.
-pub fn note(parties: &mut Parties<'_>, thread: &mut Thread, tid: Tid) {
-    if thread.serving.is_some() && parties.locks.is_contended(thread.tgid) {
-        number_of(parties, thread, tid);
+pub fn note(context: &mut GilContext<'_>, thread: &mut Thread, tid: Tid) {
+    if thread.serving.is_some() && context.locks.is_contended(thread.tgid) {
+        number_of(context, thread, tid);
     }
 }
 
@@ -91,7 +91,7 @@ pub fn note(parties: &mut Parties<'_>, thread: &mut Thread, tid: Tid) {
 pub fn turned(thread: &mut Thread, before: Option<(u32, u64)>, exit_ns: u64) {
     if before.is_some()
         && thread.serving != before
-        && let Some((serving, number)) = thread.gil.party
+        && let Some((serving, number)) = thread.gil.contender
         && Some(serving) == before
     {
         thread.gil.party_before = Some((number, exit_ns));
@@ -102,30 +102,30 @@ pub fn turned(thread: &mut Thread, before: Option<(u32, u64)>, exit_ns: u64) {
 /// waited before belongs to what it serves.
 #[inline]
 pub fn follow(
-    parties: &mut Parties<'_>,
+    context: &mut GilContext<'_>,
     thread: &mut Thread,
     at: (&Slice, u64),
     window_start_ns: u64,
-) -> (Part, Because) {
+) -> (Part, WaitHolders) {
     if thread.gil.at_lock.passes(at.0) {
         if thread.serving.is_some() {
-            settle(parties, thread, at.0.tid);
+            settle(context, thread, at.0.tid);
         }
-        return (Part::None, Because::default());
+        return (Part::None, WaitHolders::default());
     }
-    follow_wait(parties, thread, at, window_start_ns)
+    follow_wait(context, thread, at, window_start_ns)
 }
 
 #[inline(never)]
 fn follow_wait(
-    parties: &mut Parties<'_>,
+    context: &mut GilContext<'_>,
     thread: &mut Thread,
     at: (&Slice, u64),
     window_start_ns: u64,
-) -> (Part, Because) {
-    let (part, because) = part_of(parties, thread, at, window_start_ns);
+) -> (Part, WaitHolders) {
+    let (part, because) = part_of(context, thread, at, window_start_ns);
     if because.is_none() && thread.serving.is_some() {
-        settle(parties, thread, at.0.tid);
+        settle(context, thread, at.0.tid);
     }
     (part, because.unwrap_or_default())
 }
@@ -133,66 +133,66 @@ fn follow_wait(
 /// The same of the slice that the window's end finds open: an attempt to take the lock ends with it, for what
 /// its thread serves now.
 pub fn last(
-    parties: &mut Parties<'_>,
+    context: &mut GilContext<'_>,
     thread: &mut Thread,
     at: (&Slice, u64),
     window_start_ns: u64,
-) -> (Part, Because) {
-    let (part, because) = part_of(parties, thread, at, window_start_ns);
+) -> (Part, WaitHolders) {
+    let (part, because) = part_of(context, thread, at, window_start_ns);
     let tid = at.0.tid;
-    if let Some(wait) = parties.locks.end(tid, thread.gil.at_lock.episode.take(), window_start_ns) {
+    if let Some(wait) = context.locks.end(tid, thread.gil.at_lock.episode.take(), window_start_ns) {
         thread.pending.has_waited(*wait);
     }
-    settle(parties, thread, tid);
+    settle(context, thread, tid);
     (part, because.unwrap_or_default())
 }
 
 fn part_of(
-    parties: &mut Parties<'_>,
+    context: &mut GilContext<'_>,
     thread: &mut Thread,
     (slice, exit_ns): (&Slice, u64),
     window_start_ns: u64,
-) -> (Part, Option<Because>) {
-    let followed = parties.locks.follow(&mut thread.gil.at_lock, slice, exit_ns, window_start_ns);
+) -> (Part, Option<WaitHolders>) {
+    let followed = context.locks.follow(&mut thread.gil.at_lock, slice, exit_ns, window_start_ns);
     continued(thread, followed.tail_ns);
     if let Some(wait) = followed.ended {
         thread.pending.has_waited(*wait);
     }
     let wait_ns = followed.part.wait_ns(slice, exit_ns, window_start_ns);
-    (followed.part, wait_ns.map(|wait_ns| held(parties, thread, slice, exit_ns, wait_ns)))
+    (followed.part, wait_ns.map(|wait_ns| held(context, thread, slice, exit_ns, wait_ns)))
 }
 
 /// A slice that ended at `exit_ns` is the next part of a thread's waiting, `wait_ns` long. Returns who had
 /// the lock. For the timeline it also returns where both were.
 pub fn held(
-    parties: &mut Parties<'_>,
+    context: &mut GilContext<'_>,
     thread: &mut Thread,
     slice: &Slice,
     exit_ns: u64,
     wait_ns: u64,
-) -> Because {
-    let first = holder(parties, thread, slice, slice.lock.holder_tid);
-    let then = passed_on(parties, thread, slice, exit_ns);
+) -> WaitHolders {
+    let first = holder(context, thread, slice, slice.lock.holder_tid);
+    let then = passed_on(context, thread, slice, exit_ns);
     let later_ns = then.map_or(0, |(since_ns, _)| exit_ns.saturating_sub(since_ns).min(wait_ns));
     let first_ns = wait_ns.saturating_sub(later_ns);
-    let sites = parties.locks.samples.waited(slice, first_ns, first, parties.wants_slices);
+    let sites = context.locks.samples.waited(slice, first_ns, first, context.wants_slices);
     let not_honoured_ns = thread.gil.at_lock.episode.map_or(0, |episode| episode.not_honoured_ns());
     let not_honoured_ns = not_honoured_ns.min(first_ns);
     add_share(&mut thread.gil.held, Share { by: first, wait_ns: first_ns, waits: 1, not_honoured_ns });
     if let Some((_, by)) = then {
-        parties.locks.samples.waited_unseen(slice.tid, by, later_ns);
+        context.locks.samples.waited_unseen(slice.tid, by, later_ns);
         add_share(&mut thread.gil.held, Share { by, wait_ns: later_ns, waits: 1, not_honoured_ns: 0 });
     }
     let by = Holders { first, then };
     thread.gil.held_by = by.last();
-    Because { by, sites }
+    WaitHolders { by, sites }
 }
 
 /// The lock passed to another thread while this one slept for it. Returns when the other one was woken to
 /// take it, and who that is. `None`: the lock did not pass on, or the thread that had it at the end had not
 /// slept for it.
 fn passed_on(
-    parties: &mut Parties<'_>,
+    context: &mut GilContext<'_>,
     thread: &Thread,
     slice: &Slice,
     exit_ns: u64,
@@ -201,8 +201,8 @@ fn passed_on(
     if last == slice.lock.holder_tid || last == slice.tid {
         return None;
     }
-    let since_ns = parties.locks.took_in(last, slice).filter(|since_ns| *since_ns < exit_ns)?;
-    Some((since_ns, holder(parties, thread, slice, last)))
+    let since_ns = context.locks.took_in(last, slice).filter(|since_ns| *since_ns < exit_ns)?;
+    Some((since_ns, holder(context, thread, slice, last)))
 }
 
 /// A thread continues to wait by a further sleep (`slice`). Whoever has the lock as this sleep begins already
@@ -213,7 +213,7 @@ fn passed_on(
 /// had it by the law of [`held`], and moves the waiting time from the one to the other. `None`: nothing
 /// changes.
 pub fn looked_again(
-    parties: &mut Parties<'_>,
+    context: &mut GilContext<'_>,
     thread: &mut Thread,
     (slice, window_start_ns): (&Slice, u64),
     ((start_ns, until_ns), by): ((u64, u64), Holders),
@@ -223,7 +223,7 @@ pub fn looked_again(
         return None;
     }
     let before = Slice { enter_ns: start_ns, ..*slice };
-    let since_ns = parties.locks.took_until(found, &before, until_ns).filter(|_| found != by.first.tid);
+    let since_ns = context.locks.took_until(found, &before, until_ns).filter(|_| found != by.first.tid);
     let mut held = thread.gil.held.clone();
     if let Some((since_ns, woke)) = by.then {
         let wait_ns = until_ns.saturating_sub(since_ns.max(window_start_ns));
@@ -231,7 +231,7 @@ pub fn looked_again(
     }
     let mut then = None;
     if let Some(since_ns) = since_ns {
-        let last = holder(parties, thread, &Slice { enter_ns: since_ns, ..before }, found);
+        let last = holder(context, thread, &Slice { enter_ns: since_ns, ..before }, found);
         let wait_ns = until_ns.saturating_sub(since_ns.max(window_start_ns));
         pass(&mut held, (by.first, 0), Share { by: last, wait_ns, waits: 1, not_honoured_ns: 0 })?;
         then = Some((since_ns, last));
@@ -261,50 +261,50 @@ pub fn continued(thread: &mut Thread, tail_ns: u64) {
 }
 
 /// The thread `tid`, which had the lock while a thread's call waited for it.
-fn holder(parties: &mut Parties<'_>, thread: &Thread, slice: &Slice, tid: Tid) -> HeldBy {
+fn holder(context: &mut GilContext<'_>, thread: &Thread, slice: &Slice, tid: Tid) -> HeldBy {
     // A thread that finds itself as the last holder had released the lock. Who took it since is not known.
     if tid == 0 || tid == slice.tid {
         return HeldBy::UNKNOWN;
     }
-    if parties.threads.get(tid).is_some_and(|other| other.tgid != thread.tgid) {
+    if context.threads.get(tid).is_some_and(|other| other.tgid != thread.tgid) {
         // The number belongs to another process: what the interpreter says of the thread is wrong.
         return HeldBy::UNKNOWN;
     }
-    if let Some(mut other) = parties.threads.take(tid) {
+    if let Some(mut other) = context.threads.take(tid) {
         let before = other.gil.party_before.filter(|(_, until_ns)| *until_ns > slice.enter_ns);
-        let party = match before {
+        let contender = match before {
             Some((number, _)) => number,
-            None => number_of(parties, &mut other, tid),
+            None => number_of(context, &mut other, tid),
         };
-        parties.threads.put(tid, other);
-        return HeldBy { party, tid };
+        context.threads.put(tid, other);
+        return HeldBy { contender, tid };
     }
-    if tid != thread.tgid && parties.world.processes.is_seen(tid) {
+    if tid != thread.tgid && context.world.processes.is_seen(tid) {
         return HeldBy::UNKNOWN;
     }
     // It has not made a call yet, or has ended.
-    let party = Party::Thread { tgid: thread.tgid, tid, comm: String::new() };
-    HeldBy { party: parties.locks.edges.number(party), tid }
+    let contender = Contender::Thread { tgid: thread.tgid, tid, comm: String::new() };
+    HeldBy { contender: context.locks.edges.number(contender), tid }
 }
 
 /// What the thread waited belongs to what it serves now.
 #[inline]
-pub fn settle(parties: &mut Parties<'_>, thread: &mut Thread, tid: Tid) {
+pub fn settle(context: &mut GilContext<'_>, thread: &mut Thread, tid: Tid) {
     // Most have not waited.
-    let stood = parties.locks.samples.blocks.has_ended(tid);
+    let stood = context.locks.samples.blocks.has_ended(tid);
     if stood || !thread.gil.held.is_empty() {
-        settle_all(parties, thread, tid, stood);
+        settle_all(context, thread, tid, stood);
     }
 }
 
 /// The same. `stood`: where it stood meanwhile is known.
-fn settle_all(parties: &mut Parties<'_>, thread: &mut Thread, tid: Tid, stood: bool) {
-    let waiter = number_of(parties, thread, tid);
+fn settle_all(context: &mut GilContext<'_>, thread: &mut Thread, tid: Tid, stood: bool) {
+    let waiter = number_of(context, thread, tid);
     if stood {
-        parties.locks.samples.blocks.settle(tid, waiter);
+        context.locks.samples.blocks.settle(tid, waiter);
     }
     for share in std::mem::take(&mut thread.gil.held) {
-        parties.locks.edges.add(waiter, (thread.tgid, tid), &share);
+        context.locks.edges.add(waiter, (thread.tgid, tid), &share);
     }
 }
 
@@ -313,8 +313,12 @@ pub fn holders(world: &World, locks: &Locks, held: &Held) -> Vec<Holder> {
     let name = |tid| world.processes.names.get(&tid).cloned().unwrap_or_default();
     let mut holders: Vec<Holder> = held
         .iter()
-        .map(|(by, wait_ns)| Holder { party: locks.edges.party(by.party, name), tid: by.tid, wait_ns })
-        .filter(|holder| holder.party != Party::Unknown)
+        .map(|(by, wait_ns)| Holder {
+            contender: locks.edges.contender(by.contender, name),
+            tid: by.tid,
+            wait_ns,
+        })
+        .filter(|holder| holder.contender != Contender::Unknown)
         .collect();
     holders.sort_by_key(|holder| (std::cmp::Reverse(holder.wait_ns), holder.tid));
     holders
@@ -328,8 +332,8 @@ pub fn listed_waits(world: &World, locks: &Locks, held: &Held) -> Option<Box<Gil
     let name = |tid| world.processes.names.get(&tid).cloned().unwrap_or_default();
     let samples = &locks.samples;
     let listed = held.waits.longest().map(|wait| {
-        let party = locks.edges.party(wait.by.party, name);
-        let is_known = party != Party::Unknown;
+        let contender = locks.edges.contender(wait.by.contender, name);
+        let is_known = contender != Contender::Unknown;
         let (tid, wait_ns) = if is_known { (wait.by.tid, wait.held_ns) } else { (0, wait.length_ns()) };
         let found = wait.found.as_ref().filter(|_| is_known);
         let held_at =
@@ -337,7 +341,7 @@ pub fn listed_waits(world: &World, locks: &Locks, held: &Held) -> Option<Box<Gil
         GilWait {
             start_ns: wait.start_ns,
             wait_ns: wait.length_ns(),
-            holder: Holder { party, tid, wait_ns },
+            holder: Holder { contender, tid, wait_ns },
             held_at,
             stood_at: wait.stood.as_ref().and_then(|stack| samples.site(stack)),
         }

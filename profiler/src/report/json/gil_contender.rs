@@ -10,10 +10,10 @@ use super::non_empty;
 view! {
     /// Who had the lock while a request waited for it.
     pub(crate) struct Holder<'a>(holder: &'a gil::Holder) with {
-        let (endpoint, name) = match &holder.party {
-            gil::Party::Endpoint(endpoint) => (Some(endpoint.as_str()), None),
-            gil::Party::Thread { comm, .. } => (None, non_empty(comm)),
-            gil::Party::Unknown => (None, None),
+        let (endpoint, name) = match &holder.contender {
+            gil::Contender::Endpoint(endpoint) => (Some(endpoint.as_str()), None),
+            gil::Contender::Thread { comm, .. } => (None, non_empty(comm)),
+            gil::Contender::Unknown => (None, None),
         };
     } {
         endpoint: Option<&'a str> = endpoint,
@@ -30,21 +30,21 @@ pub(super) fn known(tid: u32) -> Option<u32> {
 
 /// A side of a wait.
 #[derive(Default, Serialize)]
-pub(super) struct Party<'a> {
+pub(super) struct Contender<'a> {
     endpoint: Option<&'a str>,
     pid: Option<u32>,
     tid: Option<u32>,
     name: Option<&'a str>,
 }
 
-impl<'a> Party<'a> {
-    pub(super) fn new(party: &'a gil::Party) -> Self {
-        match party {
-            gil::Party::Endpoint(name) => Self { endpoint: Some(name), ..Self::default() },
-            gil::Party::Thread { tgid, tid, comm } => {
+impl<'a> Contender<'a> {
+    pub(super) fn new(contender: &'a gil::Contender) -> Self {
+        match contender {
+            gil::Contender::Endpoint(name) => Self { endpoint: Some(name), ..Self::default() },
+            gil::Contender::Thread { tgid, tid, comm } => {
                 Self { endpoint: None, pid: Some(*tgid), tid: Some(*tid), name: non_empty(comm) }
             }
-            gil::Party::Unknown => Self::default(),
+            gil::Contender::Unknown => Self::default(),
         }
     }
 }

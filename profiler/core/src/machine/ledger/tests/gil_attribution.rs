@@ -5,15 +5,15 @@
 use super::*;
 use crate::event::LockSeen;
 use crate::fact::{InterpreterLock, InterpreterSeen};
-use crate::machine::ledger::gil_party::{Parties, continued, held, note, settle, turned};
+use crate::machine::ledger::gil_attribution::{GilContext, continued, held, note, settle, turned};
 use crate::machine::lock::gil::Locks;
 use crate::machine::lock::gil_holder::HeldBy;
-use crate::model::gil::{Edge, Party};
+use crate::model::gil::{Contender, Edge};
 
 const LOCK: u64 = 0x10_0000;
 const OTHER: Tid = 5;
 
-/// The desk, and the locks of its process.
+/// The ledger, and the locks of its process.
 struct Gil {
     scene: Scene,
     locks: Locks,
@@ -29,7 +29,7 @@ impl Gil {
         }
         scene.thread.serving = Some((0, 1));
         let other = Thread { tgid: 1, serving: Some((1, 2)), ..Thread::default() };
-        scene.desk.runtime.threads.put(OTHER, Box::new(other));
+        scene.ledger.runtime.threads.put(OTHER, Box::new(other));
         let lock = InterpreterLock { address: LOCK, interpreter: 0, interval_us: 5000 };
         let mut locks = Locks::default();
         locks.see(InterpreterSeen {
@@ -42,14 +42,14 @@ impl Gil {
     }
 
     fn other(&mut self) -> &mut Thread {
-        self.scene.desk.runtime.threads.get_mut(OTHER).unwrap()
+        self.scene.ledger.runtime.threads.get_mut(OTHER).unwrap()
     }
 
-    fn with<T>(&mut self, act: impl FnOnce(&mut Parties<'_>, &mut Thread) -> T) -> T {
-        let Self { scene: Scene { desk, thread }, locks } = self;
-        let threads = &mut desk.runtime.threads;
+    fn with<T>(&mut self, act: impl FnOnce(&mut GilContext<'_>, &mut Thread) -> T) -> T {
+        let Self { scene: Scene { ledger, thread }, locks } = self;
+        let threads = &mut ledger.runtime.threads;
         act(
-            &mut Parties { world: &desk.world, wire: &desk.wire, threads, locks, wants_slices: false },
+            &mut GilContext { world: &ledger.world, wire: &ledger.wire, threads, locks, wants_slices: false },
             thread,
         )
     }
@@ -59,15 +59,15 @@ impl Gil {
         let call = Call::FutexWait { address: LOCK + 72, operation: 137, has_timeout: true };
         let lock = LockSeen { holder_tid, last_holder_tid, ..LockSeen::default() };
         let slice = Slice { lock, ..slice(call, (90, 100, 150), 0) };
-        self.with(|parties, thread| held(parties, thread, &slice, 150, 50)).by.first
+        self.with(|context, thread| held(context, thread, &slice, 150, 50)).by.first
     }
 
     /// Who made whom wait, and for how long, once what it waited is settled.
     fn edges(mut self) -> Vec<(String, String, u64)> {
-        self.with(|parties, thread| settle(parties, thread, 1));
-        let name = |party: &Party| match party {
-            Party::Endpoint(name) => name.clone(),
-            Party::Thread { tid, .. } => format!("thread {tid}"),
+        self.with(|context, thread| settle(context, thread, 1));
+        let name = |contender: &Contender| match contender {
+            Contender::Endpoint(name) => name.clone(),
+            Contender::Thread { tid, .. } => format!("thread {tid}"),
             other => format!("{other:?}"),
         };
         let of = |edge: &Edge| (name(&edge.waiter), name(&edge.holder), edge.total_ns);
@@ -87,7 +87,7 @@ fn a_wait_is_because_of_what_the_holder_served_as_it_began() {
         (
             "it has turned to something else in between",
             |gil| {
-                let number = gil.locks.edges.number(Party::Endpoint("GET /b".to_owned()));
+                let number = gil.locks.edges.number(Contender::Endpoint("GET /b".to_owned()));
                 gil.other().serving = None;
                 gil.other().gil.party_before = Some((number, 101));
             },
@@ -97,7 +97,7 @@ fn a_wait_is_because_of_what_the_holder_served_as_it_began() {
         (
             "it had turned to something else before",
             |gil| {
-                let number = gil.locks.edges.number(Party::Endpoint("GET /c".to_owned()));
+                let number = gil.locks.edges.number(Contender::Endpoint("GET /c".to_owned()));
                 gil.other().gil.party_before = Some((number, 100));
             },
             OTHER,
@@ -152,8 +152,8 @@ fn what_a_thread_was_until_its_slice_ended_is_kept_for_those_that_wait_for_it() 
             let call = Call::FutexWait { address: LOCK + 72, operation: 137, has_timeout: true };
             gil.locks.follow(&mut Default::default(), &slice(call, (90, 100, 150), 0), 150, 0);
         }
-        gil.with(|parties, thread| note(parties, thread, 1));
-        assert_eq!(gil.scene.thread.gil.party.is_some(), is_asked && before.is_some(), "{what}");
+        gil.with(|context, thread| note(context, thread, 1));
+        assert_eq!(gil.scene.thread.gil.contender.is_some(), is_asked && before.is_some(), "{what}");
         gil.scene.thread.serving = after;
         turned(&mut gil.scene.thread, before, 150);
         assert_eq!(gil.scene.thread.gil.party_before.map(|(_, until_ns)| until_ns), expected, "{what}");
