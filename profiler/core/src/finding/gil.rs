@@ -113,8 +113,8 @@ pub(super) fn add_place(sentence: &mut String, gil: &Gil) {
     }
 }
 
-/// Ends a sentence with where in Python the contender stood that waited longest of those whose waits were long.
-/// Adds nothing where that was not asked for, it does not stand out, or the sentence has no room.
+/// Ends a sentence with where in Python the contender stood that waited longest of the long waits. Adds
+/// nothing where that was not asked for, it does not stand out, or the sentence has no room.
 pub(super) fn add_block(sentence: &mut String, gil: &Gil) {
     let blocks = gil.places.as_ref().map(|places| places.blocked.listed.as_slice()).unwrap_or_default();
     let Some(block) = blocks.iter().find(|block| matches!(block.waiter, Contender::Endpoint(_))) else {

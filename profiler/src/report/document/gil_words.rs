@@ -1,7 +1,7 @@
 //! What is said of the interpreter lock, in words that several forms use.
 //!
-//! In: requests, locks, contenders and places of a snapshot. Out: sentences without markup; what comes from the
-//! target is escaped by the form.
+//! In: requests, locks, contenders and places of a snapshot. Out: sentences without markup; what comes from
+//! the target is escaped by the form.
 
 use profiler_core::model::gil::{Contender, Convoy, Holder, Lock};
 use profiler_core::model::gil_place::Spot;

@@ -1,7 +1,7 @@
 //! Passes what the ledger has settled to those who count and report it.
 //!
-//! In: [`LedgerEvent`], in the order in which it came about. Out: halves of requests joined; requests in the sums
-//! and on the timeline; verdicts on connections that ended.
+//! In: [`LedgerEvent`], in the order in which it came about. Out: halves of requests joined; requests in the
+//! sums and on the timeline; verdicts on connections that ended.
 
 use crate::machine::driver::state::State;
 use crate::machine::join::front::{self, Joined};

@@ -1,7 +1,7 @@
 //! What the ledger works on, and what it reports.
 //!
-//! In: the stages before it, lent by the driver. Out: [`LedgerEvent`], in the order in which it came about, for the
-//! stages after it. The ledger itself knows neither the front ends' other halves nor the report.
+//! In: the stages before it, lent by the driver. Out: [`LedgerEvent`], in the order in which it came about, for
+//! the stages after it. The ledger itself knows neither the front ends' other halves nor the report.
 
 use crate::event::Tid;
 use crate::machine::join::link::Evidence;

@@ -1,7 +1,8 @@
 //! Who made whom wait for the interpreter lock.
 //!
-//! In: shares of waits, each with its holder (`gil_attribution`). Out: sums by waiter and holder, by contender and by
-//! thread. A contender is the endpoint that a thread serves just then, or the thread itself while it serves none.
+//! In: shares of waits, each with its holder (`gil_attribution`). Out: sums by waiter and holder, by
+//! contender and by thread. A contender is the endpoint that a thread serves just then, or the thread itself
+//! while it serves none.
 
 use rustc_hash::FxHashMap;
 
