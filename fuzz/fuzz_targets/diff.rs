@@ -3,4 +3,4 @@
 //! In: bytes. Out: nothing.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| wsgi_trace_tests::hostile::diff::body(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| wsgi_trace_test_support::hostile::diff::body(bytes));

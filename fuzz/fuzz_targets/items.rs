@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
-use wsgi_trace_tests::hostile::{items, mutate};
+use wsgi_trace_test_support::hostile::{items, mutate};
 
 fuzz_target!(|bytes: &[u8]| items::body(bytes));
 

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
-use wsgi_trace_tests::hostile::{mutate, report};
+use wsgi_trace_test_support::hostile::{mutate, report};
 
 fuzz_target!(|bytes: &[u8]| report::body(bytes));
 

@@ -3,10 +3,10 @@
 //!
 //! In: a trial. Out: [`Judged`].
 
-use wsgi_trace_tests::advised::judge::{Fate, NOISE, fate_of};
-use wsgi_trace_tests::advised::setup::Setup;
-use wsgi_trace_tests::advised::trial::Trial;
-use wsgi_trace_tests::advised::watched::{self, Watched};
+use wsgi_trace_test_support::advised::judge::{Fate, NOISE, fate_of};
+use wsgi_trace_test_support::advised::setup::Setup;
+use wsgi_trace_test_support::advised::trial::Trial;
+use wsgi_trace_test_support::advised::watched::{self, Watched};
 
 /// More memory than that is said.
 const MEMORY: f64 = 1.2;
@@ -154,7 +154,8 @@ fn tried(trial: &Trial, judged: &mut Judged) -> anyhow::Result<Outcome> {
 
 /// Watches it once, and keeps its report as `target/advice/TRIAL-NAME.json`.
 fn watch(trial: &Trial, name: &str, setup: &Setup) -> anyhow::Result<Watched> {
-    let file = wsgi_trace_tests::root().join("target/advice").join(format!("{}-{name}.json", trial.name));
+    let file =
+        wsgi_trace_test_support::root().join("target/advice").join(format!("{}-{name}.json", trial.name));
     let recipe = setup.recipe();
     let subject = (recipe.as_ref(), setup.quota_cores());
     watched::watch(&file, subject, trial.work.clients, trial.work.run_up)

@@ -12,7 +12,7 @@ mod page;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use wsgi_trace_tests::advised::trial::{self, TRIALS, Trial};
+use wsgi_trace_test_support::advised::trial::{self, TRIALS, Trial};
 
 use judge::{Judged, Outcome};
 
@@ -43,10 +43,10 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
     if !forgotten.is_empty() {
         bail!("neither a trial nor a reason why not: {}", forgotten.join(", "));
     }
-    if !wsgi_trace_tests::gate::can_bpf() {
+    if !wsgi_trace_test_support::gate::can_bpf() {
         bail!("needs root, or CAP_BPF and CAP_PERFMON");
     }
-    wsgi_trace_tests::program::wsgi_trace_binary()?;
+    wsgi_trace_test_support::program::wsgi_trace_binary()?;
     let chosen: Vec<&Trial> = TRIALS
         .iter()
         .filter(|trial| arguments.is_empty() || arguments.iter().any(|name| name == trial.name))
@@ -58,7 +58,7 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
         all.push(judged);
     }
     if arguments.is_empty() {
-        page::write(&wsgi_trace_tests::root().join("docs/advice.md"), &all)?;
+        page::write(&wsgi_trace_test_support::root().join("docs/advice.md"), &all)?;
         eprintln!("[advice] written: docs/advice.md");
     }
     let wrong = all.iter().filter(|judged| judged.is_wrong()).count();

@@ -5,8 +5,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use wsgi_trace_tests::advised::trial::UNTRIED;
-use wsgi_trace_tests::generated;
+use wsgi_trace_test_support::advised::trial::UNTRIED;
+use wsgi_trace_test_support::generated;
 
 use crate::judge::{Judged, Outcome};
 

@@ -14,7 +14,7 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use wsgi_trace_tests::child::Child;
+use wsgi_trace_test_support::child::Child;
 
 use crate::account::process_ns;
 use crate::server::on_cpus;

@@ -162,7 +162,7 @@ impl PartResult {
     /// The file of a part under `target/bench`; what was run for a short look stands apart.
     fn path(part: &str, quick: bool) -> PathBuf {
         let short = if quick { "quick-" } else { "" };
-        wsgi_trace_tests::root().join(format!("target/bench/{short}{part}.json"))
+        wsgi_trace_test_support::root().join(format!("target/bench/{short}{part}.json"))
     }
 
     pub(crate) fn write(&self) -> anyhow::Result<()> {

@@ -31,7 +31,7 @@ struct Baseline {
 }
 
 fn baseline_path() -> PathBuf {
-    wsgi_trace_tests::root().join("tests/bench/instructions.json")
+    wsgi_trace_test_support::root().join("tests/bench/instructions.json")
 }
 
 /// What a replay takes.

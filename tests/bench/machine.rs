@@ -66,7 +66,7 @@ impl Machine {
 /// The commit of this tree, with a word where the tree is not it; empty where git does not know.
 pub(crate) fn commit() -> String {
     let git = |arguments: &[&str]| {
-        let root = wsgi_trace_tests::root();
+        let root = wsgi_trace_test_support::root();
         output(Command::new("git").arg("-C").arg(root).args(arguments), "git")
     };
     let Ok(commit) = git(&["rev-parse", "--short=10", "HEAD"]) else { return String::new() };

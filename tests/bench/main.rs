@@ -68,8 +68,8 @@ fn run(arguments: Vec<String>) -> anyhow::Result<()> {
         }
     }
     // Live tests of this tree wait for a full run; a short look is noisy anyway.
-    let _alone = if bench.quick { None } else { Some(wsgi_trace_tests::gate::exclusive()?) };
-    if !wsgi_trace_tests::gate::can_bpf() {
+    let _alone = if bench.quick { None } else { Some(wsgi_trace_test_support::gate::exclusive()?) };
+    if !wsgi_trace_test_support::gate::can_bpf() {
         bail!("needs root, or CAP_BPF and CAP_PERFMON");
     }
     let disturbance = account::disturbance();

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tempfile::TempDir;
-use wsgi_trace_tests::child::{Child, until};
+use wsgi_trace_test_support::child::{Child, until};
 
 use crate::account;
 
@@ -54,7 +54,7 @@ impl Kind {
     }
 
     fn arguments(self, port: u16, directory: &str) -> Vec<String> {
-        let apps = wsgi_trace_tests::root().join("tests/bench").display().to_string();
+        let apps = wsgi_trace_test_support::root().join("tests/bench").display().to_string();
         let bind = format!("127.0.0.1:{port}");
         let telemetry_port = free_port().unwrap_or(0).to_string();
         let list: Vec<&str> = match self {
@@ -151,7 +151,7 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it on `cpus`, with `/work` of `pieces`.
     pub(crate) fn start(kind: Kind, cpus: &[usize], pieces: u64) -> anyhow::Result<Self> {
-        let program = wsgi_trace_tests::root().join(kind.program());
+        let program = wsgi_trace_test_support::root().join(kind.program());
         if !program.exists() {
             bail!("{} is not installed: `make setup` and `cargo xtask bench` do", kind.program());
         }
@@ -171,7 +171,7 @@ impl Server {
         };
         command
             .args(kind.arguments(port, &directory.path().join("root").display().to_string()))
-            .current_dir(wsgi_trace_tests::root().join("tests/bench"))
+            .current_dir(wsgi_trace_test_support::root().join("tests/bench"))
             .env("BENCH_PIECES", pieces.to_string())
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .stdin(Stdio::null())
@@ -225,8 +225,8 @@ impl Server {
 
 /// Pieces of work that take about `target_ns` on this machine.
 pub(crate) fn calibrate(target_ns: u64) -> anyhow::Result<u64> {
-    let mut command = Command::new(wsgi_trace_tests::root().join(".tools/venv27/bin/python"));
-    command.arg(wsgi_trace_tests::root().join("tests/bench/bench_app.py")).arg("--calibrate");
+    let mut command = Command::new(wsgi_trace_test_support::root().join(".tools/venv27/bin/python"));
+    command.arg(wsgi_trace_test_support::root().join("tests/bench/bench_app.py")).arg("--calibrate");
     on_cpus(&mut command, &[0]);
     let output = command.output().context("Python does not start")?;
     let piece_ns: u64 = String::from_utf8_lossy(&output.stdout).trim().parse().context("no calibration")?;

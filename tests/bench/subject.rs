@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use tempfile::TempDir;
-use wsgi_trace_tests::child::{Child, until};
+use wsgi_trace_test_support::child::{Child, until};
 
 use crate::machine::version;
 use crate::rounds::Contender;
@@ -109,7 +109,7 @@ fn in_path(name: &str) -> anyhow::Result<PathBuf> {
 }
 
 fn installed(path: &str) -> anyhow::Result<PathBuf> {
-    let path = wsgi_trace_tests::root().join(path);
+    let path = wsgi_trace_test_support::root().join(path);
     if path.is_file() { Ok(path) } else { bail!("{} is not installed", path.display()) }
 }
 
@@ -135,7 +135,7 @@ fn gil(target: &Target, mode: &str) -> Vec<String> {
 }
 
 fn empty() -> anyhow::Result<PathBuf> {
-    let program = wsgi_trace_tests::root().join(EMPTY_TARGET).join("release/wsgi-trace");
+    let program = wsgi_trace_test_support::root().join(EMPTY_TARGET).join("release/wsgi-trace");
     if program.is_file() { Ok(program) } else { bail!("the build with empty programs is not there") }
 }
 
@@ -248,7 +248,7 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         arguments: |target| {
             let dump = format!(
                 "while :; do '{}' dump --pid {}; sleep 1; done",
-                wsgi_trace_tests::root().join(".tools/bench/venv/bin/py-spy").display(),
+                wsgi_trace_test_support::root().join(".tools/bench/venv/bin/py-spy").display(),
                 target.worker
             );
             words(&["-c", &dump])

@@ -13,9 +13,9 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
-use wsgi_trace_tests::load::Load;
+use wsgi_trace_test_support::child::until;
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_test_support::load::Load;
 
 /// Window of the trace.
 const SECONDS: &str = "10";
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
 
 fn demo() -> anyhow::Result<()> {
     let program = std::env::current_exe()?.with_file_name("wsgi-trace");
-    let directory = wsgi_trace_tests::root().join("target/demo");
+    let directory = wsgi_trace_test_support::root().join("target/demo");
     std::fs::create_dir_all(&directory)?;
     let privileged = Privilege::obtain()?;
 
@@ -103,7 +103,7 @@ enum Privilege {
 impl Privilege {
     /// Asks for the password now, not in the middle.
     fn obtain() -> anyhow::Result<Self> {
-        if wsgi_trace_tests::gate::can_bpf() {
+        if wsgi_trace_test_support::gate::can_bpf() {
             return Ok(Self::Root);
         }
         say("tracing needs root; nothing else here does. sudo may ask for your password");
@@ -174,7 +174,7 @@ fn go_on() -> anyhow::Result<()> {
 }
 
 fn relative(path: &Path) -> String {
-    path.strip_prefix(wsgi_trace_tests::root()).unwrap_or(path).display().to_string()
+    path.strip_prefix(wsgi_trace_test_support::root()).unwrap_or(path).display().to_string()
 }
 
 fn say(text: &str) {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use profiler_core::model::dropped::Cause;
-use wsgi_trace_tests::root;
+use wsgi_trace_test_support::root;
 
 /// Has a section for each cause.
 const PAGE: &str = "docs/dropped-connections.md";

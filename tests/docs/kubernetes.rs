@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 use wsgi_trace::capability::CAPABILITIES_WANTED;
-use wsgi_trace_tests::{environment, gate, root};
+use wsgi_trace_test_support::{environment, gate, root};
 
 /// From the oldest that has all fields (`appArmorProfile`) on, and the newest that the validator carries.
 const VERSIONS: [&str; 2] = ["1.30", "1.37"];

@@ -5,11 +5,11 @@
 //! verdicts. Numbers of processes and ports are those of the server, and what watches for long watches for a
 //! moment; `serve` runs to the end of its page, on a free port.
 
-use wsgi_trace_tests::address::Address;
-use wsgi_trace_tests::agent::Agent;
-use wsgi_trace_tests::gate;
-use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
-use wsgi_trace_tests::require_bpf;
+use wsgi_trace_test_support::address::Address;
+use wsgi_trace_test_support::agent::Agent;
+use wsgi_trace_test_support::gate;
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_test_support::require_bpf;
 
 use crate::page::{self, Block};
 use crate::shell::Shell;

@@ -13,7 +13,7 @@ mod tree;
 
 use page::Block;
 use shell::Shell;
-use wsgi_trace_tests::gate;
+use wsgi_trace_test_support::gate;
 
 /// Marks of blocks that other tests run.
 const ELSEWHERE: [&str; 4] = ["live", "tree", "dist", "terminal"];
@@ -60,7 +60,7 @@ fn every_command_on_a_recording_works_and_prints_what_the_page_shows() -> anyhow
             for (range, printed) in replace.into_iter().rev() {
                 text.replace_range(range, &printed);
             }
-            std::fs::write(wsgi_trace_tests::root().join(&page.path), text)?;
+            std::fs::write(wsgi_trace_test_support::root().join(&page.path), text)?;
         }
     }
     assert!(wrong.is_empty(), "{}\nTo take over what is printed: WSGI_TRACE_UPDATE_DOCS=1", wrong.join("\n"));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
-use wsgi_trace_tests::root;
+use wsgi_trace_test_support::root;
 
 /// A page.
 pub(crate) struct Page {

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tempfile::TempDir;
-use wsgi_trace_tests::child::{Child, until};
-use wsgi_trace_tests::program::{Outcome, wsgi_trace_binary};
-use wsgi_trace_tests::root;
+use wsgi_trace_test_support::child::{Child, until};
+use wsgi_trace_test_support::program::{Outcome, wsgi_trace_binary};
+use wsgi_trace_test_support::root;
 
 /// Long enough for a busy machine; nothing waits that long when all is well.
 const LIMIT: Duration = Duration::from_secs(60);

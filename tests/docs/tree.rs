@@ -4,7 +4,7 @@
 //! test`.
 
 use anyhow::Context as _;
-use wsgi_trace_tests::root;
+use wsgi_trace_test_support::root;
 
 use crate::page;
 

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
-use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::program::Program;
+use wsgi_trace_test_support::child::until;
+use wsgi_trace_test_support::program::Program;
 
 use crate::known::is_known_to_lack;
 use crate::load::Load;

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use anyhow::ensure;
 use serde_json::Value;
-use wsgi_trace_tests::program::Program;
+use wsgi_trace_test_support::program::Program;
 
 use crate::machine::kernel_release;
 use crate::server::{Gunicorn, LIMIT};

@@ -12,7 +12,7 @@ use profiler_core::fact::ListenerWakes;
 use wsgi_trace::attach::gil::Wanted;
 use wsgi_trace::attach::{AttachError, Hooks, Settings, attach};
 use wsgi_trace::source::live::LiveSource;
-use wsgi_trace_tests::child::until;
+use wsgi_trace_test_support::child::until;
 
 use crate::known::{nothing_else_is_missing, preempts_programs_at_calls};
 use crate::program;

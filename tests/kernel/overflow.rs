@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use wsgi_trace::attach::{Settings, attach};
-use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::unix_client::connect_at_once;
+use wsgi_trace_test_support::child::until;
+use wsgi_trace_test_support::unix_client::connect_at_once;
 
 use crate::known::has;
 

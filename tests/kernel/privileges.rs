@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context as _, ensure};
 use wsgi_trace::capability::CAPABILITIES_WANTED;
 use wsgi_trace::cli::exit::ExitCode;
-use wsgi_trace_tests::program::{Outcome, Program, wsgi_trace_binary};
+use wsgi_trace_test_support::program::{Outcome, Program, wsgi_trace_binary};
 
 use crate::attached;
 use crate::checks::Check;

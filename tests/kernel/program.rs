@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
-use wsgi_trace_tests::program::{Outcome, Program};
+use wsgi_trace_test_support::program::{Outcome, Program};
 
 use crate::known::preempts_programs_at_calls;
 use crate::toy::{REQUESTS, REQUESTS_PER_CONNECTION, Toy};

@@ -12,8 +12,8 @@ use aya::programs::loaded_programs;
 use serde_json::Value;
 use wsgi_trace::capability::kernel_btf::KernelBtf;
 use wsgi_trace::capability::{Capabilities, KERNEL_BTF};
-use wsgi_trace_tests::program::Program;
-use wsgi_trace_tests::server::access_log::AccessLine;
+use wsgi_trace_test_support::program::Program;
+use wsgi_trace_test_support::server::access_log::AccessLine;
 
 use crate::attached;
 use crate::known::preempts_programs_at_calls;

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
-use wsgi_trace_tests::program::Program;
+use wsgi_trace_test_support::program::Program;
 
 use crate::load::Load;
 use crate::real;

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tempfile::TempDir;
-use wsgi_trace_tests::child::{Child, until};
-use wsgi_trace_tests::server::access_log::{self, AccessLine};
-use wsgi_trace_tests::server::children_of;
+use wsgi_trace_test_support::child::{Child, until};
+use wsgi_trace_test_support::server::access_log::{self, AccessLine};
+use wsgi_trace_test_support::server::children_of;
 
 /// How long something may take: in emulation an interpreter takes seconds to start.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);

@@ -6,8 +6,8 @@
 
 use anyhow::ensure;
 use serde_json::Value;
-use wsgi_trace_tests::agent::{Agent, sum};
-use wsgi_trace_tests::child::until;
+use wsgi_trace_test_support::agent::{Agent, sum};
+use wsgi_trace_test_support::child::until;
 
 use crate::known::is_known_to_lack;
 use crate::load::Load;

@@ -12,7 +12,7 @@ use anyhow::{Context as _, ensure};
 use profiler_core::decode::decode;
 use profiler_core::event::{Body, Change, Event};
 use wsgi_trace::attach::{Hooks, Settings, attach};
-use wsgi_trace_tests::child::{Child, until};
+use wsgi_trace_test_support::child::{Child, until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// As in `thirty_two.c`.

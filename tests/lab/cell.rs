@@ -6,9 +6,9 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use wsgi_trace_tests::lab::server::Subject;
-use wsgi_trace_tests::lab::workload::Workload;
-use wsgi_trace_tests::watched::watch;
+use wsgi_trace_test_support::lab::server::Subject;
+use wsgi_trace_test_support::lab::workload::Workload;
+use wsgi_trace_test_support::watched::watch;
 
 /// How long a server is watched, as `--duration` takes it.
 pub(crate) const WINDOW: &str = "3s";
@@ -186,8 +186,8 @@ fn answer(subject: &Subject, workload: &Workload, report: Report) -> Cell {
 
 #[cfg(test)]
 mod tests {
-    use wsgi_trace_tests::lab::server::SUBJECTS;
-    use wsgi_trace_tests::lab::workload::WORKLOADS;
+    use wsgi_trace_test_support::lab::server::SUBJECTS;
+    use wsgi_trace_test_support::lab::workload::WORKLOADS;
 
     use super::*;
 

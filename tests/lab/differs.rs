@@ -2,7 +2,7 @@
 //!
 //! In: a cell, and what it is to answer. Out: how they differ.
 
-use wsgi_trace_tests::lab::expected::{EXPECTED, Expected, HEALTHY, UNDECIDED};
+use wsgi_trace_test_support::lab::expected::{EXPECTED, Expected, HEALTHY, UNDECIDED};
 
 use crate::cell::{Cell, Outcome};
 
@@ -34,8 +34,8 @@ pub(crate) fn differs(cell: &Cell) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use wsgi_trace_tests::lab::server::SUBJECTS;
-    use wsgi_trace_tests::lab::workload::WORKLOADS;
+    use wsgi_trace_test_support::lab::server::SUBJECTS;
+    use wsgi_trace_test_support::lab::workload::WORKLOADS;
 
     use super::*;
     use crate::cell::not_run;

@@ -13,9 +13,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use wsgi_trace_tests::lab::server::{SUBJECTS, Subject};
-use wsgi_trace_tests::lab::workload::{WORKLOADS, Workload};
-use wsgi_trace_tests::machine::Machine;
+use wsgi_trace_test_support::lab::server::{SUBJECTS, Subject};
+use wsgi_trace_test_support::lab::workload::{WORKLOADS, Workload};
+use wsgi_trace_test_support::machine::Machine;
 
 use cell::{Cell, Outcome};
 
@@ -48,13 +48,13 @@ impl Choice {
 
 fn run(arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
     let Some(choice) = choose(arguments)? else { return Ok(()) };
-    if !wsgi_trace_tests::gate::can_bpf() {
+    if !wsgi_trace_test_support::gate::can_bpf() {
         bail!("needs root, or CAP_BPF and CAP_PERFMON");
     }
     // Before the first cell: a build is not part of the run.
-    wsgi_trace_tests::program::wsgi_trace_binary()?;
+    wsgi_trace_test_support::program::wsgi_trace_binary()?;
     let machine = Machine::describe();
-    let root = wsgi_trace_tests::root();
+    let root = wsgi_trace_test_support::root();
     let target = root.join("target/lab");
     let start = Instant::now();
     let all = choice.subjects.len() * choice.workloads.len();

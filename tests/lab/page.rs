@@ -9,9 +9,9 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use serde::Serialize;
-use wsgi_trace_tests::lab::server::Subject;
-use wsgi_trace_tests::lab::workload::Workload;
-use wsgi_trace_tests::machine::Machine;
+use wsgi_trace_test_support::lab::server::Subject;
+use wsgi_trace_test_support::lab::workload::Workload;
+use wsgi_trace_test_support::machine::Machine;
 
 use crate::cell::{Cell, Outcome, WINDOW};
 

@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::gunicorn::{Gunicorn, Listen, Settings, Version};
-use wsgi_trace_tests::load::Load;
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Listen, Settings, Version};
+use wsgi_trace_test_support::load::Load;
 
 const MIXED: &[&str] = &[
     "--requests",

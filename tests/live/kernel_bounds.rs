@@ -8,12 +8,12 @@ use profiler_common::loss::{RING_FULL_SLICE, THREAD_TABLE_FULL};
 use profiler_common::system_call::ACCEPT4;
 use wsgi_trace::attach::Settings;
 use wsgi_trace::source::live::clock::monotonic_ns;
-use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::kernel_trace::KernelTrace;
-use wsgi_trace_tests::program::{Program, kernel_programs};
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::toy::{ToyServer, ask, load};
+use wsgi_trace_test_support::child::until;
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::kernel_trace::KernelTrace;
+use wsgi_trace_test_support::program::{Program, kernel_programs};
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::toy::{ToyServer, ask, load};
 
 #[test]
 fn overfull_ring_is_counted_to_the_record() -> anyhow::Result<()> {

@@ -22,14 +22,14 @@ use profiler_common::system_call::{ACCEPT4, CLOCK_NANOSLEEP, CLOSE, CONNECT, REC
 use profiler_core::fact::OpenSlice;
 use wsgi_trace::attach::{Hooks, Settings};
 use wsgi_trace::source::live::clock::monotonic_ns;
-use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::gate::{exclusive, shared};
-use wsgi_trace_tests::kernel_trace::KernelTrace;
-use wsgi_trace_tests::raw::until_inside;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::steal::stolen_ns;
-use wsgi_trace_tests::switches::Switches;
-use wsgi_trace_tests::toy::{ToyServer, answer, ask, load, request};
+use wsgi_trace_test_support::child::until;
+use wsgi_trace_test_support::gate::{exclusive, shared};
+use wsgi_trace_test_support::kernel_trace::KernelTrace;
+use wsgi_trace_test_support::raw::until_inside;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::steal::stolen_ns;
+use wsgi_trace_test_support::switches::Switches;
+use wsgi_trace_test_support::toy::{ToyServer, answer, ask, load, request};
 
 fn inside_ns(slice: &SliceRecord) -> u64 {
     slice.call_cpu_ns + slice.call_run_queue_ns + slice.call_blocked_ns

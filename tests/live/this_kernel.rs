@@ -4,10 +4,10 @@
 
 use std::process::Command;
 
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::gunicorn::Version;
-use wsgi_trace_tests::program::wsgi_trace_binary;
-use wsgi_trace_tests::{require_bpf, root};
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::gunicorn::Version;
+use wsgi_trace_test_support::program::wsgi_trace_binary;
+use wsgi_trace_test_support::{require_bpf, root};
 
 #[test]
 fn a_toy_server_and_a_real_gunicorn_are_traced_on_this_kernel() -> anyhow::Result<()> {

@@ -7,12 +7,12 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::gate::{exclusive, shared};
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::root;
-use wsgi_trace_tests::scenario::Scenario;
-use wsgi_trace_tests::terminal::{Terminal, without_terminal};
+use wsgi_trace_test_support::child::until;
+use wsgi_trace_test_support::gate::{exclusive, shared};
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::root;
+use wsgi_trace_test_support::scenario::Scenario;
+use wsgi_trace_test_support::terminal::{Terminal, without_terminal};
 
 const SIZE: (u16, u16) = (80, 24);
 const END: Duration = Duration::from_secs(5);

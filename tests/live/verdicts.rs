@@ -7,12 +7,12 @@
 use std::time::Duration;
 
 use profiler_core::finding::{Answer, Finding};
-use wsgi_trace_tests::cgroup::CpuQuota;
-use wsgi_trace_tests::gate::{can_bpf, exclusive, skip};
-use wsgi_trace_tests::program::Program;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::scenario::Scenario;
-use wsgi_trace_tests::verdict::Judged;
+use wsgi_trace_test_support::cgroup::CpuQuota;
+use wsgi_trace_test_support::gate::{can_bpf, exclusive, skip};
+use wsgi_trace_test_support::program::Program;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::scenario::Scenario;
+use wsgi_trace_test_support::verdict::Judged;
 
 /// Watches the scenario and judges what was seen.
 fn judge(name: &str) -> anyhow::Result<Option<Judged>> {

@@ -10,9 +10,9 @@ use sha2::{Digest as _, Sha256};
 
 /// Of the programs of this run.
 pub(crate) fn identity() -> anyhow::Result<String> {
-    let root = wsgi_trace_tests::root();
+    let root = wsgi_trace_test_support::root();
     let mut files = vec![
-        wsgi_trace_tests::program::wsgi_trace_binary()?,
+        wsgi_trace_test_support::program::wsgi_trace_binary()?,
         std::env::current_exe()?,
         root.join("tests/clients/load.py"),
     ];
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn clients_and_applications_are_where_they_are_looked_for() {
-        let root = wsgi_trace_tests::root();
+        let root = wsgi_trace_test_support::root();
         assert!(root.join("tests/clients/load.py").is_file());
         let apps = files_of(&root.join("tests/apps")).unwrap();
         assert!(apps.iter().any(|path| path.ends_with("demo_app.py")), "{apps:?}");

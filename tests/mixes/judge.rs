@@ -5,7 +5,7 @@
 //! is answered for it. How far the watches of before differ is the noise: what is worse lies beyond all of
 //! them by more than that.
 
-use wsgi_trace_tests::advised::judge::{Fate, NOISE, fate};
+use wsgi_trace_test_support::advised::judge::{Fate, NOISE, fate};
 
 use crate::record::{Figures, Said, Verdict};
 
@@ -170,7 +170,7 @@ fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
 
 #[cfg(test)]
 mod tests {
-    use wsgi_trace_tests::advised::watched::Endpoint;
+    use wsgi_trace_test_support::advised::watched::Endpoint;
 
     use super::*;
 

@@ -22,8 +22,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use wsgi_trace_tests::generated;
-use wsgi_trace_tests::machine::Machine;
+use wsgi_trace_test_support::generated;
+use wsgi_trace_test_support::machine::Machine;
 
 use mix::Mix;
 use options::Options;
@@ -55,7 +55,7 @@ impl Place {
     fn new() -> anyhow::Result<Self> {
         let Machine { cpu, cpus, kernel, system, build, wsgi_trace, .. } = Machine::describe();
         Ok(Self {
-            directory: wsgi_trace_tests::root().join("target/mixes"),
+            directory: wsgi_trace_test_support::root().join("target/mixes"),
             machine: format!(
                 "{cpus} CPUs ({cpu}), Linux {kernel}, {system}; wsgi-trace {wsgi_trace} ({build} build)"
             ),
@@ -102,7 +102,7 @@ fn run(arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    if !wsgi_trace_tests::gate::can_bpf() {
+    if !wsgi_trace_test_support::gate::can_bpf() {
         bail!("needs root, or CAP_BPF and CAP_PERFMON");
     }
     let place = Place::new()?;
@@ -184,7 +184,7 @@ fn conclude(
     std::fs::create_dir_all(&place.directory)?;
     std::fs::write(place.directory.join("mixes.md"), &section)?;
     if options.is_all() {
-        generated::write(&wsgi_trace_tests::root().join("docs/advice.md"), table::MARK, &section)?;
+        generated::write(&wsgi_trace_test_support::root().join("docs/advice.md"), table::MARK, &section)?;
         eprintln!("[mixes] written: docs/advice.md");
     }
     let harmed = records.iter().filter(|record| record.verdict == Verdict::Harmed).count();

@@ -10,13 +10,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use profiler_core::finding::is_notice;
-use wsgi_trace_tests::advised::judge::DISTURBED;
-use wsgi_trace_tests::advised::setup::{Kind, Limits, Setup};
-use wsgi_trace_tests::advised::watched::{self, Watched};
-use wsgi_trace_tests::lab::expected::EXPECTED;
-use wsgi_trace_tests::lab::server::SUBJECTS;
-use wsgi_trace_tests::lab::workload::WORKLOADS;
-use wsgi_trace_tests::server::Recipe;
+use wsgi_trace_test_support::advised::judge::DISTURBED;
+use wsgi_trace_test_support::advised::setup::{Kind, Limits, Setup};
+use wsgi_trace_test_support::advised::watched::{self, Watched};
+use wsgi_trace_test_support::lab::expected::EXPECTED;
+use wsgi_trace_test_support::lab::server::SUBJECTS;
+use wsgi_trace_test_support::lab::workload::WORKLOADS;
+use wsgi_trace_test_support::server::Recipe;
 
 use crate::load::RUN_UP;
 use crate::record::Reflection;
@@ -258,7 +258,7 @@ fn advised(watched: &Watched) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use wsgi_trace_tests::advised::trial::TRIALS;
+    use wsgi_trace_test_support::advised::trial::TRIALS;
 
     use super::*;
 

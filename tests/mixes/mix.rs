@@ -3,7 +3,7 @@
 //! In: a seed. Out: [`Mix`], the same for the same seed, on every machine.
 
 use fastrand::Rng;
-use wsgi_trace_tests::advised::setup::{Kind, Limits, Setup};
+use wsgi_trace_test_support::advised::setup::{Kind, Limits, Setup};
 
 use crate::load::{Application, Load, pick};
 
@@ -149,7 +149,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use profiler_core::finding::RULES;
-    use wsgi_trace_tests::advised::trial::advice_on;
+    use wsgi_trace_test_support::advised::trial::advice_on;
 
     use super::*;
 

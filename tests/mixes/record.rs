@@ -11,8 +11,8 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use wsgi_trace_tests::advised::setup::Change;
-use wsgi_trace_tests::advised::watched::{Endpoint, Watched};
+use wsgi_trace_test_support::advised::setup::Change;
+use wsgi_trace_test_support::advised::watched::{Endpoint, Watched};
 
 /// What became of a run.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -7,10 +7,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use wsgi_trace_tests::advised::judge::DISTURBED;
-use wsgi_trace_tests::advised::setup::Setup;
-use wsgi_trace_tests::advised::watched::{self, Watched};
-use wsgi_trace_tests::watched::NotStarted;
+use wsgi_trace_test_support::advised::judge::DISTURBED;
+use wsgi_trace_test_support::advised::setup::Setup;
+use wsgi_trace_test_support::advised::watched::{self, Watched};
+use wsgi_trace_test_support::watched::NotStarted;
 
 use crate::judge::judge;
 use crate::load::RUN_UP;
@@ -190,7 +190,7 @@ fn applicable(
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
-    use wsgi_trace_tests::advised::setup::Kind;
+    use wsgi_trace_test_support::advised::setup::Kind;
 
     use super::*;
 

@@ -48,7 +48,7 @@ fn of_watch(figures: &Figures) -> String {
 
 #[cfg(test)]
 mod tests {
-    use wsgi_trace_tests::advised::watched::Endpoint;
+    use wsgi_trace_test_support::advised::watched::Endpoint;
 
     use super::*;
     use crate::record::Said;

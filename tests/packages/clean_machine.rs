@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use wsgi_trace_tests::child::{Child, until};
+use wsgi_trace_test_support::child::{Child, until};
 
 /// Makes the layer in a mount namespace of its own, which ends with this shell. The layer is kept in memory.
 const BUILD: &str = r#"

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 use serde_json::Value;
-use wsgi_trace_tests::{gate, require_bpf, root};
+use wsgi_trace_test_support::{gate, require_bpf, root};
 
 use crate::clean_machine::CleanMachine;
 use crate::installed::succeed;

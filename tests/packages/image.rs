@@ -9,10 +9,10 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context as _;
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::{podman, require_bpf, require_podman, root};
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::{podman, require_bpf, require_podman, root};
 
 use crate::installed::succeed;
 use crate::{MACHINE, bash, place};

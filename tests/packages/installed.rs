@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
-use wsgi_trace_tests::child::{Child, until};
-use wsgi_trace_tests::gate;
-use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::program::wsgi_trace_binary;
-use wsgi_trace_tests::{require_bpf, root};
+use wsgi_trace_test_support::child::{Child, until};
+use wsgi_trace_test_support::gate;
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::program::wsgi_trace_binary;
+use wsgi_trace_test_support::{require_bpf, root};
 
 use crate::clean_machine::CleanMachine;
 

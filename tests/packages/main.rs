@@ -17,7 +17,7 @@ use std::process::Command;
 use anyhow::{Context as _, bail};
 use clean_machine::CleanMachine;
 use installed::{Installed, succeed};
-use wsgi_trace_tests::{require_bpf, root};
+use wsgi_trace_test_support::{require_bpf, root};
 
 /// Linux's and Debian's name of this machine's architecture: `target/dist` has packages of others too.
 const MACHINE: (&str, &str) =

@@ -15,8 +15,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use place::{Place, on_the_path, script, serve, stand_in};
 use sha2::{Digest as _, Sha256};
-use wsgi_trace_tests::child::Child;
-use wsgi_trace_tests::{gate, require_bpf, root};
+use wsgi_trace_test_support::child::Child;
+use wsgi_trace_test_support::{gate, require_bpf, root};
 
 use crate::clean_machine::CleanMachine;
 use crate::installed::{Installed, succeed};

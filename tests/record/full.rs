@@ -8,9 +8,9 @@ use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
-use wsgi_trace_tests::replayed::Replayed;
-use wsgi_trace_tests::scenario;
-use wsgi_trace_tests::verdict::Judged;
+use wsgi_trace_test_support::replayed::Replayed;
+use wsgi_trace_test_support::scenario;
+use wsgi_trace_test_support::verdict::Judged;
 
 /// Writes it, recording by recording.
 pub(crate) fn write(directory: &Path) -> anyhow::Result<()> {

@@ -14,11 +14,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::hostile::seeds;
-use wsgi_trace_tests::program::Program;
-use wsgi_trace_tests::scenario::{self, Clients, Running, Scenario};
-use wsgi_trace_tests::verdict::Judged;
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::hostile::seeds;
+use wsgi_trace_test_support::program::Program;
+use wsgi_trace_test_support::scenario::{self, Clients, Running, Scenario};
+use wsgi_trace_test_support::verdict::Judged;
 
 /// Largest recording that is worth keeping.
 const MAX_BYTES: u64 = 150_000;
@@ -40,7 +40,7 @@ fn run() -> anyhow::Result<()> {
         std::env::args().skip(1).partition(|argument| argument.starts_with("--"));
     let has = |name: &str| flags.iter().any(|flag| flag == name);
     if has("--seeds") {
-        return seeds::write(&wsgi_trace_tests::root().join("fuzz/seeds"));
+        return seeds::write(&wsgi_trace_test_support::root().join("fuzz/seeds"));
     }
     if has("--full") {
         return full::write(Path::new(names.first().context("--full needs a directory")?));

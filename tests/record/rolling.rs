@@ -14,7 +14,7 @@ use wsgi_trace::fact::{Proc, Watched, server_tree};
 use wsgi_trace::output_file::OutputFile;
 use wsgi_trace::session::attached::{Session, Watch};
 use wsgi_trace::session::observer::Observer;
-use wsgi_trace_tests::scenario::{Running, Scenario};
+use wsgi_trace_test_support::scenario::{Running, Scenario};
 
 /// The recording is all that is wanted.
 struct Nobody;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
-use wsgi_trace_tests::program::{Outcome, Program};
-use wsgi_trace_tests::root;
+use wsgi_trace_test_support::program::{Outcome, Program};
+use wsgi_trace_test_support::root;
 
 fn wsgi_trace(arguments: &[&str]) -> anyhow::Result<Outcome> {
     Program::run(arguments, Duration::from_secs(60))

@@ -12,9 +12,9 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
-use wsgi_trace_tests::duckdb::Duckdb;
-use wsgi_trace_tests::program::{Outcome, Program, wsgi_trace_binary};
-use wsgi_trace_tests::root;
+use wsgi_trace_test_support::duckdb::Duckdb;
+use wsgi_trace_test_support::program::{Outcome, Program, wsgi_trace_binary};
+use wsgi_trace_test_support::root;
 
 const LIMIT: Duration = Duration::from_secs(120);
 

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use wsgi_trace_tests::program::{Outcome, Program};
-use wsgi_trace_tests::root;
+use wsgi_trace_test_support::program::{Outcome, Program};
+use wsgi_trace_test_support::root;
 
 /// Reports on a recording.
 fn report(recording: &str, options: &[&str]) -> anyhow::Result<Outcome> {

@@ -13,8 +13,8 @@ use profiler_core::fact::EndReason;
 use profiler_core::fact::{Fact, FactRecord};
 use profiler_core::stream::Item;
 use wsgi_trace::recording::Recorder;
-use wsgi_trace_tests::hostile::{TARGETS, Target, mutate};
-use wsgi_trace_tests::{program, root};
+use wsgi_trace_test_support::hostile::{TARGETS, Target, mutate};
+use wsgi_trace_test_support::{program, root};
 
 /// Bytes of all seeds together.
 const MAX_ALL_BYTES: usize = 1_000_000;

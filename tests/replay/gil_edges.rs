@@ -19,7 +19,7 @@ use profiler_core::fact::{
 };
 use serde_json::Value;
 use wsgi_trace::recording::Recorder;
-use wsgi_trace_tests::trace::report_on;
+use wsgi_trace_test_support::trace::report_on;
 use zerocopy::IntoBytes as _;
 
 const WAITS: u64 = 10_000;

@@ -4,8 +4,8 @@
 
 use profiler_core::model::Snapshot;
 use profiler_core::phase::Phase;
-use wsgi_trace_tests::replayed::Replayed;
-use wsgi_trace_tests::scenario::all;
+use wsgi_trace_test_support::replayed::Replayed;
+use wsgi_trace_test_support::scenario::all;
 
 /// What makes a recording one of a kind, seen in what it gives.
 type Shows = fn(&Replayed) -> bool;

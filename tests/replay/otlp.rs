@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::Value;
-use wsgi_trace_tests::collector::Collector;
-use wsgi_trace_tests::program::{Outcome, Program};
-use wsgi_trace_tests::root;
-use wsgi_trace_tests::trace::{TracedRequest, parse_requests};
+use wsgi_trace_test_support::collector::Collector;
+use wsgi_trace_test_support::program::{Outcome, Program};
+use wsgi_trace_test_support::root;
+use wsgi_trace_test_support::trace::{TracedRequest, parse_requests};
 
 fn report(recording: &str, url: &str) -> anyhow::Result<Outcome> {
     let path = root().join("tests/recordings").join(recording).display().to_string();

@@ -11,10 +11,10 @@ use anyhow::{Context as _, bail, ensure};
 use profiler_core::phase::Phase;
 use serde_json::Value;
 use tempfile::TempDir;
-use wsgi_trace_tests::duckdb::{Duckdb, TABLES};
-use wsgi_trace_tests::fleet::{Fleet, SERVICE, SLOW_HOST, SLOWER_ROUTE};
-use wsgi_trace_tests::program::{Outcome, Program};
-use wsgi_trace_tests::root;
+use wsgi_trace_test_support::duckdb::{Duckdb, TABLES};
+use wsgi_trace_test_support::fleet::{Fleet, SERVICE, SLOW_HOST, SLOWER_ROUTE};
+use wsgi_trace_test_support::program::{Outcome, Program};
+use wsgi_trace_test_support::root;
 
 /// Recordings of four services: one with several endpoints, one whose threads run out, one where nothing is
 /// wrong, one that drops connections.

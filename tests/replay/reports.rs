@@ -15,11 +15,11 @@ use serde_json::Value;
 use wsgi_trace::recording::Recording;
 use wsgi_trace::report::{html, json, timeline::PerfettoSink};
 use wsgi_trace::source::file::FileSource;
-use wsgi_trace_tests::published::{schema, strict};
-use wsgi_trace_tests::replayed::Replayed;
-use wsgi_trace_tests::root;
-use wsgi_trace_tests::scenario::{Scenario, all};
-use wsgi_trace_tests::verdict::Judged;
+use wsgi_trace_test_support::published::{schema, strict};
+use wsgi_trace_test_support::replayed::Replayed;
+use wsgi_trace_test_support::root;
+use wsgi_trace_test_support::scenario::{Scenario, all};
+use wsgi_trace_test_support::verdict::Judged;
 
 /// Bytes of all recordings together.
 const MAX_ALL_BYTES: u64 = 3_000_000;

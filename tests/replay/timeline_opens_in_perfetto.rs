@@ -13,7 +13,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use wsgi_trace::report::timeline::PerfettoSink;
-use wsgi_trace_tests::gate;
+use wsgi_trace_test_support::gate;
 
 const WORKER: u32 = 700;
 const ACCEPT_THREAD: u32 = 700;

@@ -19,9 +19,9 @@ use wsgi_trace::report::screen::{MIN_COLUMNS, MIN_ROWS, draw};
 use wsgi_trace::report::style::Style;
 use wsgi_trace::report::{json, text as text_report};
 use wsgi_trace::top::play::Player;
-use wsgi_trace_tests::root;
-use wsgi_trace_tests::scenario::{Scenario, Verdict, all};
-use wsgi_trace_tests::verdict::Judged;
+use wsgi_trace_test_support::root;
+use wsgi_trace_test_support::scenario::{Scenario, Verdict, all};
+use wsgi_trace_test_support::verdict::Judged;
 
 const SECOND: u64 = 1_000_000_000;
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
-use wsgi_trace_tests::program::{Outcome, Program};
-use wsgi_trace_tests::{published, root};
+use wsgi_trace_test_support::program::{Outcome, Program};
+use wsgi_trace_test_support::{published, root};
 
 fn whatif(name: &str, arguments: &[&str]) -> anyhow::Result<Outcome> {
     let recording = root().join("tests/recordings").join(format!("{name}.wtrace")).display().to_string();

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use wsgi_trace_tests::trace::TracedRequest;
+use wsgi_trace_test_support::trace::TracedRequest;
 
 /// Waits, and the routes that have them: a sleep (in the loop or in a thread), a back end's answer, a lock of
 /// threads.

@@ -14,11 +14,11 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, bail};
 use profiler_core::rule::{Rule, WITHOUT};
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::program::wsgi_trace_binary;
-use wsgi_trace_tests::server::Server;
-use wsgi_trace_tests::trace::{Trace, parse_requests};
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::program::wsgi_trace_binary;
+use wsgi_trace_test_support::server::Server;
+use wsgi_trace_test_support::trace::{Trace, parse_requests};
 
 use account::Account;
 use page::Worth;
@@ -44,7 +44,7 @@ fn run() -> anyhow::Result<()> {
         std::env::args().skip(1).partition(|argument| argument.starts_with("--"));
     // Recordings of before are read again, as after a change of a rule.
     let again = flags.iter().any(|flag| flag == "--again");
-    let directory = wsgi_trace_tests::root().join("target/rules-recordings");
+    let directory = wsgi_trace_test_support::root().join("target/rules-recordings");
     std::fs::create_dir_all(&directory)?;
     let subjects = subject::all()?;
     if let Some(unknown) = names.iter().find(|name| subjects.iter().all(|one| name != &one.name)) {
@@ -69,7 +69,7 @@ fn run() -> anyhow::Result<()> {
     let table = page::table(&worths);
     println!("{table}");
     if names.is_empty() {
-        page::write(&wsgi_trace_tests::root().join("docs/rules.md"), &table)?;
+        page::write(&wsgi_trace_test_support::root().join("docs/rules.md"), &table)?;
     }
     Ok(())
 }

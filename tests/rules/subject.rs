@@ -4,17 +4,17 @@
 
 use std::process::Command;
 
-use wsgi_trace_tests::backend::Backend;
-use wsgi_trace_tests::server::daphne::Daphne;
-use wsgi_trace_tests::server::fastapi::FastApi;
-use wsgi_trace_tests::server::gevent::{GunicornGevent, Pywsgi};
-use wsgi_trace_tests::server::granian::Granian;
-use wsgi_trace_tests::server::gunicorn_asgi::GunicornAsgi;
-use wsgi_trace_tests::server::hypercorn::Hypercorn;
-use wsgi_trace_tests::server::own_loop::OwnLoop;
-use wsgi_trace_tests::server::twisted::Twisted;
-use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
-use wsgi_trace_tests::server::{Place, Recipe};
+use wsgi_trace_test_support::backend::Backend;
+use wsgi_trace_test_support::server::daphne::Daphne;
+use wsgi_trace_test_support::server::fastapi::FastApi;
+use wsgi_trace_test_support::server::gevent::{GunicornGevent, Pywsgi};
+use wsgi_trace_test_support::server::granian::Granian;
+use wsgi_trace_test_support::server::gunicorn_asgi::GunicornAsgi;
+use wsgi_trace_test_support::server::hypercorn::Hypercorn;
+use wsgi_trace_test_support::server::own_loop::OwnLoop;
+use wsgi_trace_test_support::server::twisted::Twisted;
+use wsgi_trace_test_support::server::uvicorn::{Application, Uvicorn};
+use wsgi_trace_test_support::server::{Place, Recipe};
 
 /// One of them.
 pub(crate) struct Subject {

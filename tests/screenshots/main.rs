@@ -10,11 +10,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::program::{Program, wsgi_trace_binary};
-use wsgi_trace_tests::terminal::Terminal;
-use wsgi_trace_tests::{gate, picture};
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::program::{Program, wsgi_trace_binary};
+use wsgi_trace_test_support::terminal::Terminal;
+use wsgi_trace_test_support::{gate, picture};
 
 /// Ordinary clients and slow ones, for as long as the pictures take.
 const LOAD: &[&str] = &[

@@ -24,7 +24,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use wsgi_trace_tests::gate;
+use wsgi_trace_test_support::gate;
 
 use run::{Beside, RUN_UP};
 use subject::{SUBJECTS, Slots, Subject};
@@ -97,8 +97,8 @@ fn run(arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
     if !choice.is_judged_only && !gate::can_bpf() {
         bail!("needs root, or CAP_BPF and CAP_PERFMON");
     }
-    wsgi_trace_tests::program::wsgi_trace_binary()?;
-    let root = wsgi_trace_tests::root();
+    wsgi_trace_test_support::program::wsgi_trace_binary()?;
+    let root = wsgi_trace_test_support::root();
     let target = root.join("target/whatif");
     let directory = target.join("recordings");
     std::fs::create_dir_all(&directory)?;

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
-use wsgi_trace_tests::open_load::Answer;
-use wsgi_trace_tests::program::Program;
-use wsgi_trace_tests::server::{Recipe, Server};
-use wsgi_trace_tests::steal::Stretch;
+use wsgi_trace_test_support::open_load::Answer;
+use wsgi_trace_test_support::program::Program;
+use wsgi_trace_test_support::server::{Recipe, Server};
+use wsgi_trace_test_support::steal::Stretch;
 
 /// Clients are at work before the window begins, and until it has ended.
 pub(crate) const RUN_UP: Duration = Duration::from_secs(2);

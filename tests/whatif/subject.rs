@@ -2,11 +2,11 @@
 //!
 //! In: nothing. Out: [`SUBJECTS`].
 
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::server::Recipe;
-use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
-use wsgi_trace_tests::server::uwsgi::Uwsgi;
-use wsgi_trace_tests::server::waitress::Waitress;
+use wsgi_trace_test_support::gunicorn::{Settings, Version};
+use wsgi_trace_test_support::server::Recipe;
+use wsgi_trace_test_support::server::mod_wsgi::ModWsgi;
+use wsgi_trace_test_support::server::uwsgi::Uwsgi;
+use wsgi_trace_test_support::server::waitress::Waitress;
 
 /// Processes and threads of each.
 pub(crate) type Slots = (u32, u32);

@@ -5,7 +5,7 @@
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use wsgi_trace_tests::open_load::{Answer, Kind, Users, poisson, send, send_as_users};
+use wsgi_trace_test_support::open_load::{Answer, Kind, Users, poisson, send, send_as_users};
 
 /// A mix of requests.
 #[derive(Debug)]

@@ -59,8 +59,8 @@ fn attach_to(subject: &Subject, pid: u32) -> anyhow::Result<Attached> {
 }
 
 fn python() -> anyhow::Result<Worker> {
-    let mut command = Command::new(wsgi_trace_tests::root().join(".tools/venv27/bin/python"));
-    command.arg(wsgi_trace_tests::root().join("tests/bench/gil_target.py"));
+    let mut command = Command::new(wsgi_trace_test_support::root().join(".tools/venv27/bin/python"));
+    command.arg(wsgi_trace_test_support::root().join("tests/bench/gil_target.py"));
     Worker::of(command, &[0])
 }
 

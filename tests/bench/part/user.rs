@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use wsgi_trace_tests::child::{Child, until};
+use wsgi_trace_test_support::child::{Child, until};
 
 use crate::account::process_ns;
 use crate::client;
@@ -36,7 +36,7 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<PartResult> {
 }
 
 fn replays(bench: &Bench, result: &mut PartResult) -> anyhow::Result<()> {
-    let directory = wsgi_trace_tests::root().join("target/bench");
+    let directory = wsgi_trace_test_support::root().join("target/bench");
     std::fs::create_dir_all(&directory)?;
     let program = beside("wsgi-trace")?;
     let mut peaks = Vec::new();

@@ -5,15 +5,15 @@
 
 use std::collections::BTreeMap;
 
-use wsgi_trace_tests::dropping::{Clients, Drops, Seen};
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::gunicorn::{Listen, Settings, Version};
-use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
-use wsgi_trace_tests::server::nginx::{Link, Nginx};
-use wsgi_trace_tests::server::uwsgi::Uwsgi;
-use wsgi_trace_tests::server::{Recipe, Server};
-use wsgi_trace_tests::trace::Trace;
-use wsgi_trace_tests::{require_bpf, require_nginx};
+use wsgi_trace_test_support::dropping::{Clients, Drops, Seen};
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::gunicorn::{Listen, Settings, Version};
+use wsgi_trace_test_support::server::mod_wsgi::ModWsgi;
+use wsgi_trace_test_support::server::nginx::{Link, Nginx};
+use wsgi_trace_test_support::server::uwsgi::Uwsgi;
+use wsgi_trace_test_support::server::{Recipe, Server};
+use wsgi_trace_test_support::trace::Trace;
+use wsgi_trace_test_support::{require_bpf, require_nginx};
 
 use crate::carry_out;
 

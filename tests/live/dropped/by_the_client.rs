@@ -2,9 +2,9 @@
 //!
 //! In: clients that leave. Out: verdicts, with how long each had waited by its own clock.
 
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::require_bpf;
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::gunicorn::{Settings, Version};
+use wsgi_trace_test_support::require_bpf;
 
 use crate::{BOTH_MODES, carry_out_in};
 

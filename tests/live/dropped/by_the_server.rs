@@ -5,14 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use wsgi_trace_tests::dropping::{Clients, Drops};
-use wsgi_trace_tests::gate::{exclusive, shared};
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::twisted::Twisted;
-use wsgi_trace_tests::server::waitress::Waitress;
-use wsgi_trace_tests::server::{Recipe, Server};
-use wsgi_trace_tests::trace::Trace;
+use wsgi_trace_test_support::dropping::{Clients, Drops};
+use wsgi_trace_test_support::gate::{exclusive, shared};
+use wsgi_trace_test_support::gunicorn::{Settings, Version};
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::twisted::Twisted;
+use wsgi_trace_test_support::server::waitress::Waitress;
+use wsgi_trace_test_support::server::{Recipe, Server};
+use wsgi_trace_test_support::trace::Trace;
 
 use crate::{BOTH_MODES, carry_out_in};
 

@@ -12,9 +12,9 @@ mod worker_ends;
 
 use std::collections::BTreeMap;
 
-use wsgi_trace_tests::dropping::{Clients, Drops, Seen};
-use wsgi_trace_tests::server::{Recipe, Server};
-use wsgi_trace_tests::trace::Trace;
+use wsgi_trace_test_support::dropping::{Clients, Drops, Seen};
+use wsgi_trace_test_support::server::{Recipe, Server};
+use wsgi_trace_test_support::trace::Trace;
 
 /// What became of a plan: by the clients, by the report.
 struct Outcome {

@@ -4,14 +4,14 @@
 
 use std::time::Duration;
 
-use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::dropping::{Clients, Drops};
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
-use wsgi_trace_tests::raw::until_all_asleep;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::queue_depth;
-use wsgi_trace_tests::trace::Trace;
+use wsgi_trace_test_support::child::until;
+use wsgi_trace_test_support::dropping::{Clients, Drops};
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_test_support::raw::until_all_asleep;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::queue_depth;
+use wsgi_trace_test_support::trace::Trace;
 
 use crate::BOTH_MODES;
 

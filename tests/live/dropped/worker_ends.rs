@@ -5,15 +5,15 @@
 
 use std::time::Duration;
 
-use wsgi_trace_tests::cgroup::MemoryLimit;
-use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::dropping::{Clients, Drops};
-use wsgi_trace_tests::gate::{exclusive, shared};
-use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
-use wsgi_trace_tests::raw::until_inside;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::uwsgi::Uwsgi;
-use wsgi_trace_tests::trace::Trace;
+use wsgi_trace_test_support::cgroup::MemoryLimit;
+use wsgi_trace_test_support::child::until;
+use wsgi_trace_test_support::dropping::{Clients, Drops};
+use wsgi_trace_test_support::gate::{exclusive, shared};
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_test_support::raw::until_inside;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::uwsgi::Uwsgi;
+use wsgi_trace_test_support::trace::Trace;
 
 use crate::{BOTH_MODES, carry_out, carry_out_in};
 

@@ -10,15 +10,15 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
-use wsgi_trace_tests::cgroup::CpuQuota;
-use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::dropping::{self, Clients};
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::load::{Load, SentRequest};
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::{Recipe, Server};
-use wsgi_trace_tests::trace::{Trace, Traced};
-use wsgi_trace_tests::witness::Witness;
+use wsgi_trace_test_support::cgroup::CpuQuota;
+use wsgi_trace_test_support::child::until;
+use wsgi_trace_test_support::dropping::{self, Clients};
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::load::{Load, SentRequest};
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::{Recipe, Server};
+use wsgi_trace_test_support::trace::{Trace, Traced};
+use wsgi_trace_test_support::witness::Witness;
 
 /// Bound in time of clients that go on until they are told to end.
 const SECONDS: &str = "--seconds=3";

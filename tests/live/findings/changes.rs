@@ -4,9 +4,9 @@
 //! is so. Out: cases.
 
 use anyhow::{Context as _, ensure};
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::server::uwsgi::Uwsgi;
-use wsgi_trace_tests::witness::Witness;
+use wsgi_trace_test_support::gunicorn::{Settings, Version};
+use wsgi_trace_test_support::server::uwsgi::Uwsgi;
+use wsgi_trace_test_support::witness::Witness;
 
 use crate::case::{Case, SERVED_FIRST, Seen, Side, Workers, between, load, same};
 

@@ -3,8 +3,8 @@
 //! In: servers that compute. Out: cases.
 
 use anyhow::Context as _;
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::server::uwsgi::Uwsgi;
+use wsgi_trace_test_support::gunicorn::{Settings, Version};
+use wsgi_trace_test_support::server::uwsgi::Uwsgi;
 
 use crate::case::{Case, Seen, Side, between, load};
 

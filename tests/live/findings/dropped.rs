@@ -3,14 +3,14 @@
 //!
 //! In: servers whose settings do so, clients that write down what they saw. Out: cases.
 
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::server::cheroot::{Cheroot, EncryptedCheroot};
-use wsgi_trace_tests::server::few_files::FewFiles;
-use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
-use wsgi_trace_tests::server::tls::Tls;
-use wsgi_trace_tests::server::twisted::Twisted;
-use wsgi_trace_tests::server::uwsgi::Uwsgi;
-use wsgi_trace_tests::server::waitress::Waitress;
+use wsgi_trace_test_support::gunicorn::{Settings, Version};
+use wsgi_trace_test_support::server::cheroot::{Cheroot, EncryptedCheroot};
+use wsgi_trace_test_support::server::few_files::FewFiles;
+use wsgi_trace_test_support::server::mod_wsgi::ModWsgi;
+use wsgi_trace_test_support::server::tls::Tls;
+use wsgi_trace_test_support::server::twisted::Twisted;
+use wsgi_trace_test_support::server::uwsgi::Uwsgi;
+use wsgi_trace_test_support::server::waitress::Waitress;
 
 use crate::case::{Case, Seen, load, plan, same};
 

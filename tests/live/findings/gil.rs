@@ -2,8 +2,8 @@
 //!
 //! In: servers whose threads want the lock at the same time. Out: cases.
 
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::server::uwsgi::Uwsgi;
+use wsgi_trace_test_support::gunicorn::{Settings, Version};
+use wsgi_trace_test_support::server::uwsgi::Uwsgi;
 
 use crate::case::{Case, Seen, between, load};
 

@@ -3,8 +3,8 @@
 //! In: an application that asks its back end one request at a time, and one that asks as often as it is
 //! asked. Out: cases.
 
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::server::cheroot::Cheroot;
+use wsgi_trace_test_support::gunicorn::{Settings, Version};
+use wsgi_trace_test_support::server::cheroot::Cheroot;
 
 use crate::case::{Case, Seen, between, load};
 

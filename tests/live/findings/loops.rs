@@ -3,8 +3,8 @@
 //! In: servers whose application blocks their loop. Out: cases. It blocks by sleeping, so that the machine's
 //! cores are not what is short.
 
-use wsgi_trace_tests::server::gevent::GunicornGevent;
-use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
+use wsgi_trace_test_support::server::gevent::GunicornGevent;
+use wsgi_trace_test_support::server::uvicorn::{Application, Uvicorn};
 
 use crate::case::{Case, Seen, between, load, same};
 

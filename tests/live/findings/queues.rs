@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::server::further::Further;
-use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
-use wsgi_trace_tests::server::uwsgi::Uwsgi;
-use wsgi_trace_tests::server::waitress::Waitress;
+use wsgi_trace_test_support::gunicorn::{Settings, Version};
+use wsgi_trace_test_support::server::further::Further;
+use wsgi_trace_test_support::server::uvicorn::{Application, Uvicorn};
+use wsgi_trace_test_support::server::uwsgi::Uwsgi;
+use wsgi_trace_test_support::server::waitress::Waitress;
 
 use crate::case::{Case, Seen, between, load, plan, same};
 

@@ -2,11 +2,11 @@
 //!
 //! In: servers with few slots, and with enough. Out: cases.
 
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::server::cheroot::Cheroot;
-use wsgi_trace_tests::server::gevent::GunicornGevent;
-use wsgi_trace_tests::server::uwsgi::Uwsgi;
-use wsgi_trace_tests::server::waitress::Waitress;
+use wsgi_trace_test_support::gunicorn::{Settings, Version};
+use wsgi_trace_test_support::server::cheroot::Cheroot;
+use wsgi_trace_test_support::server::gevent::GunicornGevent;
+use wsgi_trace_test_support::server::uwsgi::Uwsgi;
+use wsgi_trace_test_support::server::waitress::Waitress;
 
 use crate::case::{Case, LOAD_SECONDS, Seen, between, load, same};
 

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::server::uwsgi::Uwsgi;
+use wsgi_trace_test_support::gunicorn::{Settings, Version};
+use wsgi_trace_test_support::server::uwsgi::Uwsgi;
 
 use crate::case::{Case, Seen, between, load, same};
 

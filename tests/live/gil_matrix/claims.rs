@@ -5,10 +5,10 @@
 //! counted. Out: each claim that does not hold, a sentence each.
 
 use profiler_core::model::Snapshot;
-use wsgi_trace_tests::gil_comparison::{Comparison, quantile_us};
-use wsgi_trace_tests::gil_episodes::Told;
+use wsgi_trace_test_support::gil_comparison::{Comparison, quantile_us};
+use wsgi_trace_test_support::gil_episodes::Told;
 #[cfg(test)]
-use wsgi_trace_tests::stops::Way;
+use wsgi_trace_test_support::stops::Way;
 
 use super::server::Kind;
 

@@ -10,10 +10,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde::Deserialize;
 use serde_json::Value;
-use wsgi_trace_tests::child::Child;
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::trace::Trace;
-use wsgi_trace_tests::{require_bpf, root};
+use wsgi_trace_test_support::child::Child;
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::trace::Trace;
+use wsgi_trace_test_support::{require_bpf, root};
 
 use crate::interpreters::{self, Interpreter};
 

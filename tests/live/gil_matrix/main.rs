@@ -17,16 +17,16 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use wsgi_trace::fact::python::take_gil;
-use wsgi_trace_tests::bpftrace::Cause;
-use wsgi_trace_tests::gate::{exclusive, note_skip};
-use wsgi_trace_tests::gil_comparison::{Comparison, compare, quantile_us};
-use wsgi_trace_tests::gil_episodes::{Wait, waits_of};
-use wsgi_trace_tests::gil_witness::{Attempt, HeldUp, Witness};
-use wsgi_trace_tests::program::Program;
-use wsgi_trace_tests::replayed::Replayed;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::steal::Stretch;
-use wsgi_trace_tests::stops::Stops;
+use wsgi_trace_test_support::bpftrace::Cause;
+use wsgi_trace_test_support::gate::{exclusive, note_skip};
+use wsgi_trace_test_support::gil_comparison::{Comparison, compare, quantile_us};
+use wsgi_trace_test_support::gil_episodes::{Wait, waits_of};
+use wsgi_trace_test_support::gil_witness::{Attempt, HeldUp, Witness};
+use wsgi_trace_test_support::program::Program;
+use wsgi_trace_test_support::replayed::Replayed;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::steal::Stretch;
+use wsgi_trace_test_support::stops::Stops;
 
 use interpreters::Interpreter;
 use server::{Kind, Server};

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::Value;
-use wsgi_trace_tests::child::Child;
-use wsgi_trace_tests::gate::{exclusive, note_skip};
-use wsgi_trace_tests::program::Program;
-use wsgi_trace_tests::switches::Switches;
-use wsgi_trace_tests::trace::{Trace, Traced};
-use wsgi_trace_tests::{gil_lines, require_bpf, root, witness};
+use wsgi_trace_test_support::child::Child;
+use wsgi_trace_test_support::gate::{exclusive, note_skip};
+use wsgi_trace_test_support::program::Program;
+use wsgi_trace_test_support::switches::Switches;
+use wsgi_trace_test_support::trace::{Trace, Traced};
+use wsgi_trace_test_support::{gil_lines, require_bpf, root, witness};
 
 use crate::interpreters::{self, Interpreter};
 use crate::server::{Kind, Server};

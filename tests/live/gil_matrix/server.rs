@@ -12,8 +12,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use wsgi_trace_tests::address::Address;
-use wsgi_trace_tests::child::{Child, until};
+use wsgi_trace_test_support::address::Address;
+use wsgi_trace_test_support::child::{Child, until};
 
 use crate::interpreters::Interpreter;
 

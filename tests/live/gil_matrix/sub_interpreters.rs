@@ -15,10 +15,10 @@ use profiler_core::event::Body;
 use profiler_core::fact::Fact;
 use serde::Deserialize;
 use wsgi_trace::source::file::FileSource;
-use wsgi_trace_tests::child::{Child, until};
-use wsgi_trace_tests::gate::{exclusive, note_skip};
-use wsgi_trace_tests::trace::{Trace, Traced};
-use wsgi_trace_tests::{require_bpf, root};
+use wsgi_trace_test_support::child::{Child, until};
+use wsgi_trace_test_support::gate::{exclusive, note_skip};
+use wsgi_trace_test_support::trace::{Trace, Traced};
+use wsgi_trace_test_support::{require_bpf, root};
 
 use crate::interpreters::{self, Interpreter};
 

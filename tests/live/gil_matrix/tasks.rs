@@ -3,9 +3,9 @@
 //!
 //! In: interpreters. Out: verdicts.
 
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::task_names::{Told, Work, compare};
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::task_names::{Told, Work, compare};
 
 use crate::interpreters::{self, Interpreter};
 

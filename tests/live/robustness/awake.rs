@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use wsgi_trace::attach::{Settings, attach};
 use wsgi_trace::fact::{Proc, process_tree};
 use wsgi_trace::source::live::clock::monotonic_ns;
-use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::raw;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::scheduler::threads_of;
-use wsgi_trace_tests::server::Server;
-use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
+use wsgi_trace_test_support::child::until;
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::raw;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::scheduler::threads_of;
+use wsgi_trace_test_support::server::Server;
+use wsgi_trace_test_support::server::mod_wsgi::ModWsgi;
 
 /// Before this was mended, every second run of 3 seconds left an account that was not at rest.
 const FOR: Duration = Duration::from_secs(12);

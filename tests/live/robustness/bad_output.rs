@@ -8,12 +8,12 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use wsgi_trace::cli::exit::ExitCode;
-use wsgi_trace_tests::child::Child;
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::program::{Outcome, Program, wsgi_trace_binary};
-use wsgi_trace_tests::require_bpf;
+use wsgi_trace_test_support::child::Child;
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::program::{Outcome, Program, wsgi_trace_binary};
+use wsgi_trace_test_support::require_bpf;
 
 use crate::said::{assert_failure, assert_success, output, run};
 

@@ -5,10 +5,10 @@
 use std::path::Path;
 
 use wsgi_trace::cli::exit::ExitCode;
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::require_bpf;
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::require_bpf;
 
 use crate::said::{assert_failure, assert_success, json, number, run};
 
@@ -17,7 +17,8 @@ fn record(path: &str) -> anyhow::Result<usize> {
     let server = Gunicorn::start(&Settings::gthread(Version::V27, 1, 4))?;
     let options = ["--requests", "300", "--seconds", "20", "--clients", "4", "--routes", "/sleep/10"];
     let pid = server.master().to_string();
-    let mut program = wsgi_trace_tests::program::Program::start(&["record", "--pid", &pid, "-o", path])?;
+    let mut program =
+        wsgi_trace_test_support::program::Program::start(&["record", "--pid", &pid, "-o", path])?;
     program.wait_for_stderr("watching")?;
     let sent = Load::run(server.address(), &options)?;
     program.signal(libc::SIGINT);

@@ -6,10 +6,10 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
 use wsgi_trace::cli::exit::ExitCode;
-use wsgi_trace_tests::child::Child;
-use wsgi_trace_tests::gate::{exclusive, shared};
-use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
-use wsgi_trace_tests::require_bpf;
+use wsgi_trace_test_support::child::Child;
+use wsgi_trace_test_support::gate::{exclusive, shared};
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_test_support::require_bpf;
 
 use crate::said::{assert_failure, assert_success, output, program_for_all, run};
 
@@ -42,7 +42,7 @@ fn a_process_that_is_not_there_is_said_to_be_missing() -> anyhow::Result<()> {
 fn a_process_that_has_ended_but_was_not_looked_at_is_not_there() -> anyhow::Result<()> {
     let mut ended = Command::new("true").spawn()?;
     let pid = ended.id();
-    wsgi_trace_tests::child::until("the end of true", crate::said::LIMIT, || {
+    wsgi_trace_test_support::child::until("the end of true", crate::said::LIMIT, || {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
         Ok(stat.contains(") Z ").then_some(()))
     })?;

@@ -9,12 +9,12 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use wsgi_trace::capability::CAPABILITIES_WANTED;
 use wsgi_trace::cli::exit::ExitCode;
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::podman;
-use wsgi_trace_tests::program::{Outcome, wsgi_trace_binary};
-use wsgi_trace_tests::{require_bpf, require_podman};
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::podman;
+use wsgi_trace_test_support::program::{Outcome, wsgi_trace_binary};
+use wsgi_trace_test_support::{require_bpf, require_podman};
 
 use crate::said::{self, assert_failure, assert_success, output};
 

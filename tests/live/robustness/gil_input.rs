@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::Value;
-use wsgi_trace_tests::child::Child;
-use wsgi_trace_tests::gate::{note_skip, shared};
-use wsgi_trace_tests::gunicorn::Version;
-use wsgi_trace_tests::published::why_not_measured;
-use wsgi_trace_tests::require_bpf;
+use wsgi_trace_test_support::child::Child;
+use wsgi_trace_test_support::gate::{note_skip, shared};
+use wsgi_trace_test_support::gunicorn::Version;
+use wsgi_trace_test_support::published::why_not_measured;
+use wsgi_trace_test_support::require_bpf;
 
 use crate::said::{assert_success, json, number, run};
 
@@ -63,7 +63,7 @@ impl Odd {
 }
 
 fn app() -> PathBuf {
-    wsgi_trace_tests::root().join("tests/apps/gil_odd.py")
+    wsgi_trace_test_support::root().join("tests/apps/gil_odd.py")
 }
 
 /// There are waits, each is attributed to somebody once, and no time is lost.
@@ -133,7 +133,7 @@ fn a_wait_that_began_before_the_window_counts_from_the_window_on() -> anyhow::Re
 fn greenlets_beside_threads_are_one_thread_that_waits() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _others = shared()?;
-    let python = wsgi_trace_tests::root().join(".tools/venv-servers/bin/python");
+    let python = wsgi_trace_test_support::root().join(".tools/venv-servers/bin/python");
     let mut server = Odd::start(&python, &["greenlets"])?;
     for way in ["syscalls", "full"] {
         assert_adds_up(&server.watched(&["--gil", way])?);

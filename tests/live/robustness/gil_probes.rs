@@ -8,13 +8,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use aya::programs::{ProgramInfo, loaded_programs};
 use serde_json::Value;
-use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::program::{Program, kernel_programs};
-use wsgi_trace_tests::published::why_not_measured;
-use wsgi_trace_tests::require_bpf;
+use wsgi_trace_test_support::child::until;
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::program::{Program, kernel_programs};
+use wsgi_trace_test_support::published::why_not_measured;
+use wsgi_trace_test_support::require_bpf;
 
 /// The report of a server that was asked `options` of, watched in one way.
 fn watched(server: &Gunicorn, way: &[&str], options: &[&str]) -> anyhow::Result<(Value, String)> {

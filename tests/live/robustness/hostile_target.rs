@@ -7,12 +7,12 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::Value;
-use wsgi_trace_tests::address::Address;
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::program::Program;
-use wsgi_trace_tests::require_bpf;
+use wsgi_trace_test_support::address::Address;
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::program::Program;
+use wsgi_trace_test_support::require_bpf;
 
 use crate::said::{LIMIT, assert_success, json, number, run};
 

@@ -7,11 +7,11 @@
 use anyhow::Context as _;
 use serde_json::Value;
 use wsgi_trace::cli::exit::ExitCode;
-use wsgi_trace_tests::gate::{exclusive, shared};
-use wsgi_trace_tests::isolated::{CPUS, Isolated, MEMORY_BYTES};
-use wsgi_trace_tests::podman;
-use wsgi_trace_tests::program::{Outcome, Program, wsgi_trace_binary};
-use wsgi_trace_tests::{require_bpf, require_podman};
+use wsgi_trace_test_support::gate::{exclusive, shared};
+use wsgi_trace_test_support::isolated::{CPUS, Isolated, MEMORY_BYTES};
+use wsgi_trace_test_support::podman;
+use wsgi_trace_test_support::program::{Outcome, Program, wsgi_trace_binary};
+use wsgi_trace_test_support::{require_bpf, require_podman};
 
 use crate::container::{OF_HOST, UNFILTERED, capabilities};
 use crate::said::{LIMIT, assert_failure, assert_success, json, number, output, run};

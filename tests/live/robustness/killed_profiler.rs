@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use aya::programs::loaded_programs;
 use wsgi_trace::hook::table::PROGRAMS;
-use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::program::{Program, kernel_programs};
-use wsgi_trace_tests::require_bpf;
+use wsgi_trace_test_support::child::until;
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::program::{Program, kernel_programs};
+use wsgi_trace_test_support::require_bpf;
 
 use crate::said::LIMIT;
 

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use wsgi_trace::capability::CAPABILITIES_WANTED;
 use wsgi_trace::cli::exit::ExitCode;
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::program::Program;
-use wsgi_trace_tests::require_bpf;
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::program::Program;
+use wsgi_trace_test_support::require_bpf;
 
 use crate::said::{assert_failure, assert_success, json, output, program_for_all};
 
@@ -140,7 +140,7 @@ fn where_the_system_call_is_refused_it_is_said_by_trace_as_by_doctor() -> anyhow
     let directory = tempfile::tempdir()?;
     let program = program_for_all(directory.path())?;
     let filtered = |arguments: &[&str]| {
-        let client = wsgi_trace_tests::root().join("tests/clients/without_call.py");
+        let client = wsgi_trace_test_support::root().join("tests/clients/without_call.py");
         output(Command::new(Version::V27.python()).arg(client).arg(BPF).arg(&program).args(arguments))
     };
     for arguments in [&["--pid", &pid, "-d", "1s"][..], &["doctor", "--pid", &pid]] {
@@ -156,7 +156,7 @@ fn where_the_system_call_is_refused_it_is_said_by_trace_as_by_doctor() -> anyhow
 #[test]
 fn documents_name_the_capabilities_that_are_wanted() -> anyhow::Result<()> {
     for page in ["README.md", "docs/serve.md", "packaging/wheel/README.md", "packaging/wsgi-trace.service"] {
-        let text = std::fs::read_to_string(wsgi_trace_tests::root().join(page))?;
+        let text = std::fs::read_to_string(wsgi_trace_test_support::root().join(page))?;
         for name in wanted() {
             let name = format!("CAP_{}", name.to_uppercase());
             assert!(text.contains(&name), "{page} does not name {name}");

@@ -7,13 +7,13 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use wsgi_trace_tests::address::Address;
-use wsgi_trace_tests::child::{Child, until};
-use wsgi_trace_tests::gate::{self, shared};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::program::Program;
-use wsgi_trace_tests::published::why_not_measured;
-use wsgi_trace_tests::{environment, require_bpf};
+use wsgi_trace_test_support::address::Address;
+use wsgi_trace_test_support::child::{Child, until};
+use wsgi_trace_test_support::gate::{self, shared};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::program::Program;
+use wsgi_trace_test_support::published::why_not_measured;
+use wsgi_trace_test_support::{environment, require_bpf};
 
 use crate::said::{LIMIT, assert_success, json, number};
 

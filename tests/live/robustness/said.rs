@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use wsgi_trace::cli::exit::ExitCode;
-use wsgi_trace_tests::program::{Outcome, Program, wsgi_trace_binary};
+use wsgi_trace_test_support::program::{Outcome, Program, wsgi_trace_binary};
 
 /// Long enough for a busy machine; nothing waits that long when all is well.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);

@@ -10,15 +10,15 @@ use aya::programs::loaded_programs;
 use profiler_core::stream::Item;
 use serde_json::Value;
 use wsgi_trace::recording::Recording;
-use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::program::Program;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::Server;
-use wsgi_trace_tests::server::tls::Tls;
-use wsgi_trace_tests::trace::{Trace, report_on};
+use wsgi_trace_test_support::child::until;
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::gunicorn::{Settings, Version};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::program::Program;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::Server;
+use wsgi_trace_test_support::server::tls::Tls;
+use wsgi_trace_test_support::trace::{Trace, report_on};
 
 fn start() -> anyhow::Result<(Server, String)> {
     let server = Server::start(&Tls::of(Settings::gthread(Version::V27, 1, 4)))?;

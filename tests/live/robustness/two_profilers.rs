@@ -2,11 +2,11 @@
 //!
 //! In: nothing. Out: verdicts.
 
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::program::Program;
-use wsgi_trace_tests::require_bpf;
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::program::Program;
+use wsgi_trace_test_support::require_bpf;
 
 use crate::said::{LIMIT, assert_success, json, number};
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use serde_json::Value;
-use wsgi_trace_tests::families::{of_unit, restrict};
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
-use wsgi_trace_tests::program::Program;
-use wsgi_trace_tests::{require_bpf, root};
+use wsgi_trace_test_support::families::{of_unit, restrict};
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_test_support::program::Program;
+use wsgi_trace_test_support::{require_bpf, root};
 
 /// The JSON report of half a second, by a program that may make sockets of these families alone.
 fn report(families: &[u32]) -> anyhow::Result<Value> {

@@ -5,8 +5,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use wsgi_trace_tests::agent::Agent;
-use wsgi_trace_tests::program::Program;
+use wsgi_trace_test_support::agent::Agent;
+use wsgi_trace_test_support::program::Program;
 
 use super::free_port;
 

@@ -18,7 +18,7 @@ use wsgi_trace::agent::board::{Board, Status, TargetNow};
 use wsgi_trace::agent::counts::{Counts, FAMILIES};
 use wsgi_trace::agent::exposition::plain;
 use wsgi_trace::agent::metrics::{Own, render};
-use wsgi_trace_tests::gate::missing;
+use wsgi_trace_test_support::gate::missing;
 
 use super::dashboards::{file, queries};
 
@@ -41,7 +41,7 @@ fn tests() -> anyhow::Result<String> {
 }
 
 fn page(path: &str) -> anyhow::Result<String> {
-    let path = wsgi_trace_tests::root().join("docs").join(path);
+    let path = wsgi_trace_test_support::root().join("docs").join(path);
     std::fs::read_to_string(&path).with_context(|| path.display().to_string())
 }
 

@@ -12,12 +12,12 @@ use anyhow::{Context as _, ensure};
 use profiler_core::finding::RULES;
 use serde_json::Value;
 use tempfile::TempDir;
-use wsgi_trace_tests::agent::Agent;
-use wsgi_trace_tests::child::{Child, until};
-use wsgi_trace_tests::gate::{missing, shared};
-use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::require_bpf;
+use wsgi_trace_test_support::agent::Agent;
+use wsgi_trace_test_support::child::{Child, until};
+use wsgi_trace_test_support::gate::{missing, shared};
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::require_bpf;
 
 use super::{free_port, port};
 
@@ -25,7 +25,7 @@ const DASHBOARDS: [&str; 2] = ["raw-requests.json", "waiting.json"];
 
 /// A file of `dashboards/`.
 pub(super) fn file(name: &str) -> PathBuf {
-    wsgi_trace_tests::root().join("dashboards").join(name)
+    wsgi_trace_test_support::root().join("dashboards").join(name)
 }
 
 /// Every query of every panel: dashboard, panel, expression.
@@ -137,7 +137,7 @@ fn every_query_of_every_panel_has_data_and_every_alert_is_evaluated() -> anyhow:
     let all = agent.wait_for_metrics("the last request", |samples| {
         samples.get("wsgi_trace_requests_in_flight") == Some(&0.0)
     })?;
-    let all = wsgi_trace_tests::agent::sum(&all, "wsgi_trace_requests_total", &[]);
+    let all = wsgi_trace_test_support::agent::sum(&all, "wsgi_trace_requests_total", &[]);
     until("Prometheus to have all requests", Duration::from_secs(10), || {
         let stored = prometheus.query("sum (wsgi_trace_requests_total)")?;
         Ok(stored.first().is_some_and(|stored| *stored >= all).then_some(()))

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::ensure;
 use serde_json::Value;
-use wsgi_trace_tests::gate::missing;
+use wsgi_trace_test_support::gate::missing;
 
 use super::dashboards::file;
 

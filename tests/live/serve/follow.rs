@@ -5,9 +5,9 @@
 use std::collections::BTreeSet;
 
 use anyhow::ensure;
-use wsgi_trace_tests::agent::{Agent, Samples, sum};
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::require_bpf;
+use wsgi_trace_test_support::agent::{Agent, Samples, sum};
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::require_bpf;
 
 use super::{ask, free_port, gunicorn_on, start_gunicorn_on};
 

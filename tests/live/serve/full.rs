@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
-use wsgi_trace_tests::agent::{Agent, Answer, Samples, sum};
-use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::program::kernel_programs;
-use wsgi_trace_tests::require_bpf;
+use wsgi_trace_test_support::agent::{Agent, Answer, Samples, sum};
+use wsgi_trace_test_support::child::until;
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::program::kernel_programs;
+use wsgi_trace_test_support::require_bpf;
 
 use super::{ask, free_port, gunicorn_on};
 

@@ -18,9 +18,9 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use wsgi_trace_tests::address::Address;
-use wsgi_trace_tests::child::{Child, until};
-use wsgi_trace_tests::gunicorn::Version;
+use wsgi_trace_test_support::address::Address;
+use wsgi_trace_test_support::child::{Child, until};
+use wsgi_trace_test_support::gunicorn::Version;
 
 /// The port of an address.
 fn port(address: &Address) -> String {
@@ -49,7 +49,7 @@ fn start_gunicorn_on(port: u16) -> anyhow::Result<Child> {
         .args(["-m", "gunicorn", "--workers", "1", "--no-control-socket", "--log-level", "error"])
         .arg(format!("--bind=127.0.0.1:{port}"))
         .arg("--chdir")
-        .arg(wsgi_trace_tests::root().join("tests/apps"))
+        .arg(wsgi_trace_test_support::root().join("tests/apps"))
         .arg("demo_app:app")
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -6,12 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use serde_json::Value;
-use wsgi_trace_tests::agent::{Agent, Samples, sum};
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::raw::RawClient;
-use wsgi_trace_tests::require_bpf;
+use wsgi_trace_test_support::agent::{Agent, Samples, sum};
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::raw::RawClient;
+use wsgi_trace_test_support::require_bpf;
 
 use super::port;
 
@@ -170,7 +170,7 @@ fn windows_together_have_every_request_once() -> anyhow::Result<()> {
         Ok(completed)
     };
     let mut counted = 0.0;
-    wsgi_trace_tests::child::until("five windows", std::time::Duration::from_secs(30), || {
+    wsgi_trace_test_support::child::until("five windows", std::time::Duration::from_secs(30), || {
         end(&agent)?;
         let now = sum(&agent.metrics()?, "wsgi_trace_requests_total", &[]);
         assert!(now >= counted, "the counter went back: {now} after {counted}");
@@ -181,7 +181,7 @@ fn windows_together_have_every_request_once() -> anyhow::Result<()> {
     let sent = load.finish()?;
     let log = server.access_log(sent.answered())?;
     let all = log.len() as f64;
-    wsgi_trace_tests::child::until("the last requests", std::time::Duration::from_secs(10), || {
+    wsgi_trace_test_support::child::until("the last requests", std::time::Duration::from_secs(10), || {
         Ok((end(&agent)? >= all).then_some(()))
     })?;
     assert_eq!(end(&agent)?, all);

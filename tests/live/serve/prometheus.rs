@@ -7,9 +7,9 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
-use wsgi_trace_tests::agent::Agent;
-use wsgi_trace_tests::gate::{missing, shared};
-use wsgi_trace_tests::require_bpf;
+use wsgi_trace_test_support::agent::Agent;
+use wsgi_trace_test_support::gate::{missing, shared};
+use wsgi_trace_test_support::require_bpf;
 
 use super::{ask, free_port, gunicorn_on};
 

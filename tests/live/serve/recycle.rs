@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use wsgi_trace_tests::agent::{Agent, sum};
-use wsgi_trace_tests::child::{Child, until};
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::gunicorn::Version;
-use wsgi_trace_tests::require_bpf;
+use wsgi_trace_test_support::agent::{Agent, sum};
+use wsgi_trace_test_support::child::{Child, until};
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::gunicorn::Version;
+use wsgi_trace_test_support::require_bpf;
 
 use super::{ask, free_port};
 
@@ -85,7 +85,7 @@ fn deploys_leave_nothing_of_workers_that_are_replaced_by_the_thousand() -> anyho
         .arg("--control-socket")
         .arg(directory.path().join("control"))
         .arg("--chdir")
-        .arg(wsgi_trace_tests::root().join("tests/apps"))
+        .arg(wsgi_trace_test_support::root().join("tests/apps"))
         .arg("demo_app:app")
         .env("READY_FILE", &ready)
         .stdin(Stdio::null())

@@ -7,10 +7,10 @@ use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 use tempfile::TempDir;
-use wsgi_trace_tests::agent::{Agent, Samples, sum};
-use wsgi_trace_tests::duckdb::Duckdb;
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::require_bpf;
+use wsgi_trace_test_support::agent::{Agent, Samples, sum};
+use wsgi_trace_test_support::duckdb::Duckdb;
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::require_bpf;
 
 use super::{ask, free_port, gunicorn_on};
 

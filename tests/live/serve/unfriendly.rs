@@ -7,9 +7,9 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use wsgi_trace_tests::agent::{Agent, sum};
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::require_bpf;
+use wsgi_trace_test_support::agent::{Agent, sum};
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::require_bpf;
 
 use super::{ask, free_port, gunicorn_on};
 

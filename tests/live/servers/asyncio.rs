@@ -6,15 +6,15 @@
 use std::collections::BTreeMap;
 
 use anyhow::ensure;
-use wsgi_trace_tests::busy::Busy;
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::Server;
-use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
-use wsgi_trace_tests::steps::{self, Spent};
-use wsgi_trace_tests::trace::{Trace, TracedRequest};
-use wsgi_trace_tests::yardstick::Yardstick;
+use wsgi_trace_test_support::busy::Busy;
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::Server;
+use wsgi_trace_test_support::server::uvicorn::{Application, Uvicorn};
+use wsgi_trace_test_support::steps::{self, Spent};
+use wsgi_trace_test_support::trace::{Trace, TracedRequest};
+use wsgi_trace_test_support::yardstick::Yardstick;
 
 /// What uvicorn itself does for a request outside of its coroutine, in times that bare Python takes for a
 /// head on this machine in the same run.

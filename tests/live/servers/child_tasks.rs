@@ -4,12 +4,12 @@
 //! requests. What it asks second takes longest, so that nothing else hides it. Out: verdicts.
 
 use anyhow::ensure;
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::Server;
-use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
-use wsgi_trace_tests::trace::{Trace, Traced};
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::Server;
+use wsgi_trace_test_support::server::uvicorn::{Application, Uvicorn};
+use wsgi_trace_test_support::trace::{Trace, Traced};
 
 /// What requests of a route had of their time, in percent.
 #[derive(Debug)]

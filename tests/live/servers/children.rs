@@ -6,17 +6,17 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::intervals::{Between, Intervals, Pair};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::uwsgi::Uwsgi;
-use wsgi_trace_tests::server::{Recipe, Server};
-use wsgi_trace_tests::switches::{Switches, Waits};
-use wsgi_trace_tests::trace::{Trace, Traced, TracedRequest};
-use wsgi_trace_tests::witness::Witness;
-use wsgi_trace_tests::yardstick::Yardstick;
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::gunicorn::{Settings, Version};
+use wsgi_trace_test_support::intervals::{Between, Intervals, Pair};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::uwsgi::Uwsgi;
+use wsgi_trace_test_support::server::{Recipe, Server};
+use wsgi_trace_test_support::switches::{Switches, Waits};
+use wsgi_trace_test_support::trace::{Trace, Traced, TracedRequest};
+use wsgi_trace_test_support::witness::Witness;
+use wsgi_trace_test_support::yardstick::Yardstick;
 
 /// Programs that are waited for, `vfork` by both calls that can do it, and a program whose output is read.
 const ROUTES: &str = "/truth/child/25=3,/truth/vfork/20,/truth/vfork/21,/truth/output/25=2,/fast";

@@ -5,12 +5,12 @@
 
 use anyhow::ensure;
 use serde_json::Value;
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::require_podman;
-use wsgi_trace_tests::server::Recipe;
-use wsgi_trace_tests::server::container::Container;
-use wsgi_trace_tests::server::uwsgi::Uwsgi;
-use wsgi_trace_tests::server::waitress::Waitress;
+use wsgi_trace_test_support::gunicorn::{Settings, Version};
+use wsgi_trace_test_support::require_podman;
+use wsgi_trace_test_support::server::Recipe;
+use wsgi_trace_test_support::server::container::Container;
+use wsgi_trace_test_support::server::uwsgi::Uwsgi;
+use wsgi_trace_test_support::server::waitress::Waitress;
 
 use crate::truth;
 use crate::window::Window;

@@ -7,14 +7,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use wsgi_trace_tests::address::Address;
-use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::program::Program;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::{Place, Recipe, Server, children_of};
-use wsgi_trace_tests::trace::Trace;
+use wsgi_trace_test_support::address::Address;
+use wsgi_trace_test_support::child::until;
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::program::Program;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::{Place, Recipe, Server, children_of};
+use wsgi_trace_test_support::trace::Trace;
 
 const VASSALS: [&str; 2] = ["one", "two"];
 const WORKERS: usize = 2;

@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::Server;
-use wsgi_trace_tests::server::gevent::GunicornGevent;
-use wsgi_trace_tests::trace::{Trace, Traced};
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::Server;
+use wsgi_trace_test_support::server::gevent::GunicornGevent;
+use wsgi_trace_test_support::trace::{Trace, Traced};
 
 /// Kind of work, and how long it took by the application's clock, by the request's number.
 type Witnesses = BTreeMap<u64, (String, u64)>;

@@ -8,17 +8,17 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::cheroot::Cheroot;
-use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
-use wsgi_trace_tests::server::uwsgi::Uwsgi;
-use wsgi_trace_tests::server::waitress::Waitress;
-use wsgi_trace_tests::server::{Recipe, Server};
-use wsgi_trace_tests::trace::{Trace, Traced, TracedRequest};
-use wsgi_trace_tests::yardstick::Yardstick;
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::gunicorn::{Settings, Version};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::cheroot::Cheroot;
+use wsgi_trace_test_support::server::mod_wsgi::ModWsgi;
+use wsgi_trace_test_support::server::uwsgi::Uwsgi;
+use wsgi_trace_test_support::server::waitress::Waitress;
+use wsgi_trace_test_support::server::{Recipe, Server};
+use wsgi_trace_test_support::trace::{Trace, Traced, TracedRequest};
+use wsgi_trace_test_support::yardstick::Yardstick;
 
 use crate::work;
 

@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::cheroot::Cheroot;
-use wsgi_trace_tests::server::uwsgi::Uwsgi;
-use wsgi_trace_tests::server::{Recipe, Server};
-use wsgi_trace_tests::trace::{Trace, Traced};
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::gunicorn::{Settings, Version};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::cheroot::Cheroot;
+use wsgi_trace_test_support::server::uwsgi::Uwsgi;
+use wsgi_trace_test_support::server::{Recipe, Server};
+use wsgi_trace_test_support::trace::{Trace, Traced};
 
 /// Requests that compute, and so want the lock all the time; some that sleep and want it back.
 const ROUTES: &str = "/cpu/20=4,/cpu/5=2,/mixed=2,/sleep/5=2";
@@ -143,11 +143,11 @@ fn uwsgi_s_threads() -> anyhow::Result<()> {
 /// What is not as in a full trace yet: waits of requests are up to 8 % shorter in sum, and the rest is beside
 /// requests. docs/limits.md has it.
 mod gaps {
-    use wsgi_trace_tests::gunicorn::{Settings, Version};
-    use wsgi_trace_tests::require_bpf;
-    use wsgi_trace_tests::server::Recipe;
-    use wsgi_trace_tests::server::cheroot::Cheroot;
-    use wsgi_trace_tests::server::uwsgi::Uwsgi;
+    use wsgi_trace_test_support::gunicorn::{Settings, Version};
+    use wsgi_trace_test_support::require_bpf;
+    use wsgi_trace_test_support::server::Recipe;
+    use wsgi_trace_test_support::server::cheroot::Cheroot;
+    use wsgi_trace_test_support::server::uwsgi::Uwsgi;
 
     use super::{by_pair, compare, is_alike, watched};
 

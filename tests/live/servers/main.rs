@@ -28,20 +28,20 @@ mod window;
 mod work;
 mod wrk;
 
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::server::cheroot::{Cheroot, CherryPy};
-use wsgi_trace_tests::server::daphne::Daphne;
-use wsgi_trace_tests::server::gevent::{GunicornGevent, Pywsgi};
-use wsgi_trace_tests::server::granian::Granian;
-use wsgi_trace_tests::server::gunicorn_asgi::GunicornAsgi;
-use wsgi_trace_tests::server::hypercorn::Hypercorn;
-use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
-use wsgi_trace_tests::server::own_loop::OwnLoop;
-use wsgi_trace_tests::server::twisted::Twisted;
-use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
-use wsgi_trace_tests::server::uwsgi::Uwsgi;
-use wsgi_trace_tests::server::waitress::Waitress;
-use wsgi_trace_tests::server::wsgiref::Wsgiref;
+use wsgi_trace_test_support::gunicorn::{Settings, Version};
+use wsgi_trace_test_support::server::cheroot::{Cheroot, CherryPy};
+use wsgi_trace_test_support::server::daphne::Daphne;
+use wsgi_trace_test_support::server::gevent::{GunicornGevent, Pywsgi};
+use wsgi_trace_test_support::server::granian::Granian;
+use wsgi_trace_test_support::server::gunicorn_asgi::GunicornAsgi;
+use wsgi_trace_test_support::server::hypercorn::Hypercorn;
+use wsgi_trace_test_support::server::mod_wsgi::ModWsgi;
+use wsgi_trace_test_support::server::own_loop::OwnLoop;
+use wsgi_trace_test_support::server::twisted::Twisted;
+use wsgi_trace_test_support::server::uvicorn::{Application, Uvicorn};
+use wsgi_trace_test_support::server::uwsgi::Uwsgi;
+use wsgi_trace_test_support::server::waitress::Waitress;
+use wsgi_trace_test_support::server::wsgiref::Wsgiref;
 
 /// `name: recipe;` is a test that `make test` runs, `all name: recipe;` one for `make live-all`.
 macro_rules! servers {

@@ -10,13 +10,13 @@
 
 use anyhow::{Context as _, ensure};
 use serde::Deserialize;
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::Server;
-use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
-use wsgi_trace_tests::trace::{Trace, TracedRequest};
-use wsgi_trace_tests::whole_lines::whole_lines;
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::Server;
+use wsgi_trace_test_support::server::mod_wsgi::ModWsgi;
+use wsgi_trace_test_support::trace::{Trace, TracedRequest};
+use wsgi_trace_test_support::whole_lines::whole_lines;
 
 const REQUESTS: u64 = 48;
 /// All of Apache's own threads are enough for all clients: who waits, waits for the daemon.

@@ -5,15 +5,15 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::cheroot::Cheroot;
-use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
-use wsgi_trace_tests::server::waitress::Waitress;
-use wsgi_trace_tests::server::{Recipe, Server};
-use wsgi_trace_tests::trace::{Trace, TracedRequest};
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::gunicorn::{Settings, Version};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::cheroot::Cheroot;
+use wsgi_trace_test_support::server::mod_wsgi::ModWsgi;
+use wsgi_trace_test_support::server::waitress::Waitress;
+use wsgi_trace_test_support::server::{Recipe, Server};
+use wsgi_trace_test_support::trace::{Trace, TracedRequest};
 
 /// Six clients at once ask for 50 ms of sleep each, of a pool of two: who waits for a thread waits for the
 /// sleeps before it. The witness is the moment at which the application was called, by its own clock, against

@@ -7,15 +7,15 @@ use std::time::Duration;
 use std::collections::BTreeMap;
 
 use anyhow::ensure;
-use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::uwsgi::Uwsgi;
-use wsgi_trace_tests::server::{Recipe as _, Server};
-use wsgi_trace_tests::switches::Waits;
-use wsgi_trace_tests::trace::Trace;
-use wsgi_trace_tests::yardstick::Speed;
+use wsgi_trace_test_support::child::until;
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::uwsgi::Uwsgi;
+use wsgi_trace_test_support::server::{Recipe as _, Server};
+use wsgi_trace_test_support::switches::Waits;
+use wsgi_trace_test_support::trace::Trace;
+use wsgi_trace_test_support::yardstick::Speed;
 
 use super::truth;
 use super::window::Window;

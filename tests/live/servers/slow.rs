@@ -7,22 +7,22 @@
 use std::ops::RangeInclusive;
 
 use anyhow::{Context as _, ensure};
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::require_nginx;
-use wsgi_trace_tests::server::cheroot::{Cheroot, CherryPy};
-use wsgi_trace_tests::server::gevent::{GunicornGevent, Pywsgi};
-use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
-use wsgi_trace_tests::server::nginx::{Link, Nginx};
-use wsgi_trace_tests::server::twisted::Twisted;
-use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
-use wsgi_trace_tests::server::uwsgi::Uwsgi;
-use wsgi_trace_tests::server::waitress::Waitress;
-use wsgi_trace_tests::server::wsgiref::Wsgiref;
-use wsgi_trace_tests::server::{Recipe, Server};
-use wsgi_trace_tests::trace::Trace;
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::gunicorn::{Settings, Version};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::require_nginx;
+use wsgi_trace_test_support::server::cheroot::{Cheroot, CherryPy};
+use wsgi_trace_test_support::server::gevent::{GunicornGevent, Pywsgi};
+use wsgi_trace_test_support::server::mod_wsgi::ModWsgi;
+use wsgi_trace_test_support::server::nginx::{Link, Nginx};
+use wsgi_trace_test_support::server::twisted::Twisted;
+use wsgi_trace_test_support::server::uvicorn::{Application, Uvicorn};
+use wsgi_trace_test_support::server::uwsgi::Uwsgi;
+use wsgi_trace_test_support::server::waitress::Waitress;
+use wsgi_trace_test_support::server::wsgiref::Wsgiref;
+use wsgi_trace_test_support::server::{Recipe, Server};
+use wsgi_trace_test_support::trace::Trace;
 
 /// How long a slot is held for a slow client.
 #[derive(Clone, Copy, Debug)]

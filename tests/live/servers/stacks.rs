@@ -10,10 +10,10 @@ mod slots;
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::intervals::kind;
-use wsgi_trace_tests::server::stack::Stack;
-use wsgi_trace_tests::witness::Witness;
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::intervals::kind;
+use wsgi_trace_test_support::server::stack::Stack;
+use wsgi_trace_test_support::witness::Witness;
 
 use crate::truth::{self, little_is_unexplained, slots_are_as_configured};
 use crate::window::{Window, window_around};

@@ -8,17 +8,17 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
 use serde::Deserialize;
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::gevent::{GunicornGevent, Pywsgi};
-use wsgi_trace_tests::server::twisted::Twisted;
-use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
-use wsgi_trace_tests::server::waitress::Waitress;
-use wsgi_trace_tests::server::{Recipe, Server};
-use wsgi_trace_tests::trace::{Trace, TracedRequest};
-use wsgi_trace_tests::whole_lines::whole_lines;
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::gunicorn::{Settings, Version};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::gevent::{GunicornGevent, Pywsgi};
+use wsgi_trace_test_support::server::twisted::Twisted;
+use wsgi_trace_test_support::server::uvicorn::{Application, Uvicorn};
+use wsgi_trace_test_support::server::waitress::Waitress;
+use wsgi_trace_test_support::server::{Recipe, Server};
+use wsgi_trace_test_support::trace::{Trace, TracedRequest};
+use wsgi_trace_test_support::whole_lines::whole_lines;
 
 /// A response that ends later than this after its client has its last byte, or before its last piece was
 /// ready, is not the one that was sent.

@@ -8,19 +8,19 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::intervals::{Between, Intervals, Pair, kind};
-use wsgi_trace_tests::load::{Load, Sent};
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::cheroot::{Cheroot, EncryptedCheroot};
-use wsgi_trace_tests::server::tls::Tls;
-use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
-use wsgi_trace_tests::server::uwsgi::Uwsgi;
-use wsgi_trace_tests::server::{Recipe, Server};
-use wsgi_trace_tests::switches::{Switches, Waits};
-use wsgi_trace_tests::trace::{Trace, Traced, TracedRequest};
-use wsgi_trace_tests::yardstick::{Speed, Yardstick};
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::gunicorn::{Settings, Version};
+use wsgi_trace_test_support::intervals::{Between, Intervals, Pair, kind};
+use wsgi_trace_test_support::load::{Load, Sent};
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::cheroot::{Cheroot, EncryptedCheroot};
+use wsgi_trace_test_support::server::tls::Tls;
+use wsgi_trace_test_support::server::uvicorn::{Application, Uvicorn};
+use wsgi_trace_test_support::server::uwsgi::Uwsgi;
+use wsgi_trace_test_support::server::{Recipe, Server};
+use wsgi_trace_test_support::switches::{Switches, Waits};
+use wsgi_trace_test_support::trace::{Trace, Traced, TracedRequest};
+use wsgi_trace_test_support::yardstick::{Speed, Yardstick};
 
 const REQUESTS: &str = "160";
 const ROUTES: &str = "/fast=4,/cpu=2,/backend,/stream,/empty,/missing,/error,/sleep/30=4";

@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
 use serde::Deserialize;
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::phase_sums::PhaseSums;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::Server;
-use wsgi_trace_tests::server::hypercorn::Hypercorn;
-use wsgi_trace_tests::trace::{Trace, TracedRequest};
-use wsgi_trace_tests::whole_lines::whole_lines;
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::phase_sums::PhaseSums;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::Server;
+use wsgi_trace_test_support::server::hypercorn::Hypercorn;
+use wsgi_trace_test_support::trace::{Trace, TracedRequest};
+use wsgi_trace_test_support::whole_lines::whole_lines;
 
 /// What the application notes of a request (`apps/trio_app.py`).
 #[derive(Debug, Deserialize)]

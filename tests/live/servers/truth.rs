@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::intervals::{Intervals, Pair, kind};
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::{Line, Recipe};
-use wsgi_trace_tests::switches::Times;
-use wsgi_trace_tests::trace::{Traced, TracedRequest};
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::intervals::{Intervals, Pair, kind};
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::{Line, Recipe};
+use wsgi_trace_test_support::switches::Times;
+use wsgi_trace_test_support::trace::{Traced, TracedRequest};
 
 use crate::window::{Window, window_around};
 use crate::work;

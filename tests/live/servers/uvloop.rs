@@ -7,13 +7,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::phase_sums::PhaseSums;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::fastapi::FastApi;
-use wsgi_trace_tests::server::{Recipe as _, Server};
-use wsgi_trace_tests::trace::{Trace, Traced, TracedRequest};
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::phase_sums::PhaseSums;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::fastapi::FastApi;
+use wsgi_trace_test_support::server::{Recipe as _, Server};
+use wsgi_trace_test_support::trace::{Trace, Traced, TracedRequest};
 
 const ROUTES: &str = "--routes=/truth/sleep/26=2,/truth/backend/36=2,/await/sleep/15=2,/await/backend/30=2,/fast=4,/computed=2,/twice/12=2";
 

@@ -5,14 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use wsgi_trace_tests::intervals::Between;
-use wsgi_trace_tests::load::{Load, Sent};
-use wsgi_trace_tests::server::{Line, Recipe, Server};
-use wsgi_trace_tests::stores::Stores;
-use wsgi_trace_tests::switches::{Switches, Times, Waits};
-use wsgi_trace_tests::trace::{Trace, Traced, TracedRequest};
-use wsgi_trace_tests::witness::Witness;
-use wsgi_trace_tests::yardstick::{Speed, Yardstick};
+use wsgi_trace_test_support::intervals::Between;
+use wsgi_trace_test_support::load::{Load, Sent};
+use wsgi_trace_test_support::server::{Line, Recipe, Server};
+use wsgi_trace_test_support::stores::Stores;
+use wsgi_trace_test_support::switches::{Switches, Times, Waits};
+use wsgi_trace_test_support::trace::{Trace, Traced, TracedRequest};
+use wsgi_trace_test_support::witness::Witness;
+use wsgi_trace_test_support::yardstick::{Speed, Yardstick};
 
 /// A window around a load.
 pub(crate) struct Window {

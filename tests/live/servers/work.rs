@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
-use wsgi_trace_tests::intervals::{Between, Intervals, Pair};
-use wsgi_trace_tests::server::Recipe;
-use wsgi_trace_tests::trace::TracedRequest;
-use wsgi_trace_tests::witness::Witness;
+use wsgi_trace_test_support::intervals::{Between, Intervals, Pair};
+use wsgi_trace_test_support::server::Recipe;
+use wsgi_trace_test_support::trace::TracedRequest;
+use wsgi_trace_test_support::witness::Witness;
 
 use crate::window::Window;
 

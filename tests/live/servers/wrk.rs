@@ -6,18 +6,18 @@
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
-use wsgi_trace_tests::gate::{shared, skip};
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::cheroot::Cheroot;
-use wsgi_trace_tests::server::gevent::Pywsgi;
-use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
-use wsgi_trace_tests::server::twisted::Twisted;
-use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
-use wsgi_trace_tests::server::uwsgi::Uwsgi;
-use wsgi_trace_tests::server::waitress::Waitress;
-use wsgi_trace_tests::server::{Recipe, Server};
-use wsgi_trace_tests::trace::Trace;
+use wsgi_trace_test_support::gate::{shared, skip};
+use wsgi_trace_test_support::gunicorn::{Settings, Version};
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::cheroot::Cheroot;
+use wsgi_trace_test_support::server::gevent::Pywsgi;
+use wsgi_trace_test_support::server::mod_wsgi::ModWsgi;
+use wsgi_trace_test_support::server::twisted::Twisted;
+use wsgi_trace_test_support::server::uvicorn::{Application, Uvicorn};
+use wsgi_trace_test_support::server::uwsgi::Uwsgi;
+use wsgi_trace_test_support::server::waitress::Waitress;
+use wsgi_trace_test_support::server::{Recipe, Server};
+use wsgi_trace_test_support::trace::Trace;
 
 /// Where Debian puts it.
 const WRK: &str = "/usr/bin/wrk";

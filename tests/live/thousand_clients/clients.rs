@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
-use wsgi_trace_tests::address::Address;
-use wsgi_trace_tests::child::Child;
-use wsgi_trace_tests::gunicorn::Version;
+use wsgi_trace_test_support::address::Address;
+use wsgi_trace_test_support::child::Child;
+use wsgi_trace_test_support::gunicorn::Version;
 
 /// What they saw.
 #[derive(Clone, Debug, Deserialize)]
@@ -34,7 +34,7 @@ pub(crate) fn run(address: &Address, count: u64, path: &str, patience: Duration)
     let output = tempfile::NamedTempFile::new()?;
     let mut command = Command::new(Version::V27.python());
     command
-        .arg(wsgi_trace_tests::root().join("tests/clients/thousand.py"))
+        .arg(wsgi_trace_test_support::root().join("tests/clients/thousand.py"))
         .args(["--address", address, "--count", &count.to_string(), "--path", path])
         .args(["--seconds", &patience.as_secs().to_string()]);
     command.stdin(Stdio::null()).stdout(std::fs::File::create(output.path())?);

@@ -12,20 +12,20 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use serde::Serialize;
-use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::dropping::Drops;
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::cheroot::Cheroot;
-use wsgi_trace_tests::server::few_files::FewFiles;
-use wsgi_trace_tests::server::gevent::Pywsgi;
-use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
-use wsgi_trace_tests::server::twisted::Twisted;
-use wsgi_trace_tests::server::uwsgi::Uwsgi;
-use wsgi_trace_tests::server::waitress::Waitress;
-use wsgi_trace_tests::server::{Recipe, Server};
-use wsgi_trace_tests::trace::Trace;
+use wsgi_trace_test_support::child::until;
+use wsgi_trace_test_support::dropping::Drops;
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::gunicorn::{Settings, Version};
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::cheroot::Cheroot;
+use wsgi_trace_test_support::server::few_files::FewFiles;
+use wsgi_trace_test_support::server::gevent::Pywsgi;
+use wsgi_trace_test_support::server::mod_wsgi::ModWsgi;
+use wsgi_trace_test_support::server::twisted::Twisted;
+use wsgi_trace_test_support::server::uwsgi::Uwsgi;
+use wsgi_trace_test_support::server::waitress::Waitress;
+use wsgi_trace_test_support::server::{Recipe, Server};
+use wsgi_trace_test_support::trace::Trace;
 
 use clients::Seen;
 

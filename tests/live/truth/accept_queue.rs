@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use wsgi_trace::source::live::clock::monotonic_ns;
-use wsgi_trace_tests::address::Address;
-use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::gate::{exclusive, shared};
-use wsgi_trace_tests::one_at_a_time::{Accepted, Listening, OneAtATime, Seen, notes_at_end, notes_of};
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::trace::{Trace, Traced};
+use wsgi_trace_test_support::address::Address;
+use wsgi_trace_test_support::child::until;
+use wsgi_trace_test_support::gate::{exclusive, shared};
+use wsgi_trace_test_support::one_at_a_time::{Accepted, Listening, OneAtATime, Seen, notes_at_end, notes_of};
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::trace::{Trace, Traced};
 
 /// How far the profiler's clock reading may lie from the call that it stands for.
 const SLACK_NS: u64 = 50_000;

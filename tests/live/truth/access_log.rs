@@ -6,17 +6,17 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 
 use anyhow::Context as _;
-use wsgi_trace_tests::address::Address;
-use wsgi_trace_tests::gate::{exclusive, shared};
-use wsgi_trace_tests::gunicorn::{Gunicorn, Listen, Settings, Version};
-use wsgi_trace_tests::intervals::{Between, Intervals, Pair, kind};
-use wsgi_trace_tests::load::{Load, Sent};
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::Recipe as _;
-use wsgi_trace_tests::server::access_log::AccessLine;
-use wsgi_trace_tests::switches::Switches;
-use wsgi_trace_tests::trace::{Trace, Traced};
-use wsgi_trace_tests::yardstick::Yardstick;
+use wsgi_trace_test_support::address::Address;
+use wsgi_trace_test_support::gate::{exclusive, shared};
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Listen, Settings, Version};
+use wsgi_trace_test_support::intervals::{Between, Intervals, Pair, kind};
+use wsgi_trace_test_support::load::{Load, Sent};
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::Recipe as _;
+use wsgi_trace_test_support::server::access_log::AccessLine;
+use wsgi_trace_test_support::switches::Switches;
+use wsgi_trace_test_support::trace::{Trace, Traced};
+use wsgi_trace_test_support::yardstick::Yardstick;
 
 const MIXED: &[&str] = &[
     "--requests",

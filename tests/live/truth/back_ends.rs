@@ -16,13 +16,13 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 use wsgi_trace::source::live::clock::monotonic_ns;
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::Server;
-use wsgi_trace_tests::server::asking::{Asking, Loop};
-use wsgi_trace_tests::trace::{Trace, TracedRequest};
-use wsgi_trace_tests::whole_lines::whole_lines;
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::Server;
+use wsgi_trace_test_support::server::asking::{Asking, Loop};
+use wsgi_trace_test_support::trace::{Trace, TracedRequest};
+use wsgi_trace_test_support::whole_lines::whole_lines;
 
 /// Sleeps for different times, answers of different times; one of the two kinds answers its client right
 /// after.

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use wsgi_trace::source::live::clock::monotonic_ns;
-use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::raw::{RawClient, is_inside, resting, until_accepted, until_inside};
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::gevent::{GunicornGevent, WitnessedGevent};
-use wsgi_trace_tests::server::{Line, Recipe, Server};
-use wsgi_trace_tests::trace::{Trace, Traced};
+use wsgi_trace_test_support::child::until;
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::gunicorn::{Settings, Version};
+use wsgi_trace_test_support::raw::{RawClient, is_inside, resting, until_accepted, until_inside};
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::gevent::{GunicornGevent, WitnessedGevent};
+use wsgi_trace_test_support::server::{Line, Recipe, Server};
+use wsgi_trace_test_support::trace::{Trace, Traced};
 
 /// System calls by their numbers: a read of a socket, a sleep, a wait in epoll.
 const RECVFROM: u32 = 45;

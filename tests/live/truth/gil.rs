@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::Value;
-use wsgi_trace_tests::child::Child;
-use wsgi_trace_tests::gate::{exclusive, shared};
-use wsgi_trace_tests::gil_episodes::waits_of;
-use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::program::Program;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::trace::{Trace, Traced};
+use wsgi_trace_test_support::child::Child;
+use wsgi_trace_test_support::gate::{exclusive, shared};
+use wsgi_trace_test_support::gil_episodes::waits_of;
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::program::Program;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::trace::{Trace, Traced};
 
 fn traced(server: &Gunicorn, options: &[&str]) -> anyhow::Result<Traced> {
     let trace = Trace::start(server.master())?;
@@ -80,7 +80,10 @@ fn threads_that_take_turns_wait_as_long_as_their_own_clocks_say() -> anyhow::Res
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
     let mut command = Command::new(Version::V27.python());
-    command.arg(wsgi_trace_tests::root().join("tests/apps/gil_odd.py")).arg("duty").stdout(Stdio::piped());
+    command
+        .arg(wsgi_trace_test_support::root().join("tests/apps/gil_odd.py"))
+        .arg("duty")
+        .stdout(Stdio::piped());
     let mut child = Child::start(&mut command, "two threads")?;
     let mut line = String::new();
     BufReader::new(child.take_stdout().context("no output")?).read_line(&mut line)?;

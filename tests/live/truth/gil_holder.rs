@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::Value;
-use wsgi_trace_tests::child::Child;
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::gil_episodes::waits_of;
-use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::program::Program;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::switches::{Switches, Times};
-use wsgi_trace_tests::trace::{Trace, Traced};
-use wsgi_trace_tests::witness::Witness;
+use wsgi_trace_test_support::child::Child;
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::gil_episodes::waits_of;
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::program::Program;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::switches::{Switches, Times};
+use wsgi_trace_test_support::trace::{Trace, Traced};
+use wsgi_trace_test_support::witness::Witness;
 
 const HOLD: &str = "GET /truth/hold/{number}/{number}";
 
@@ -288,7 +288,10 @@ fn holders_in_another_pid_namespace_are_named_by_their_numbers_here() -> anyhow:
     let _alone = exclusive()?;
     let mut command = Command::new("unshare");
     command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]).arg(Version::V27.python());
-    command.arg(wsgi_trace_tests::root().join("tests/apps/gil_pair.py")).arg("600").stdout(Stdio::piped());
+    command
+        .arg(wsgi_trace_test_support::root().join("tests/apps/gil_pair.py"))
+        .arg("600")
+        .stdout(Stdio::piped());
     let mut outside = Child::start(&mut command, "unshare")?;
     let mut line = String::new();
     BufReader::new(outside.take_stdout().context("no output")?).read_line(&mut line)?;
@@ -332,7 +335,7 @@ fn holders_in_another_pid_namespace_that_live_for_a_moment_are_named_as_well() -
     // Its /proc is ours: there its threads read the numbers that they have here.
     let mut command = Command::new("unshare");
     command.args(["--pid", "--fork", "--kill-child"]).arg(Version::V27.python());
-    command.arg(wsgi_trace_tests::root().join("tests/apps/gil_young.py")).arg(PAIRS.to_string());
+    command.arg(wsgi_trace_test_support::root().join("tests/apps/gil_young.py")).arg(PAIRS.to_string());
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut outside = Child::start(&mut command, "unshare")?;
     let mut lines = BufReader::new(outside.take_stdout().context("no output")?).lines();

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::Value;
-use wsgi_trace_tests::gate::{exclusive, shared};
-use wsgi_trace_tests::gil_lines::{self, Wanted, hold_and_want};
-use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
-use wsgi_trace_tests::program::Program;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::switches::{Switches, Waits};
-use wsgi_trace_tests::trace::{Trace, Traced, report_on};
+use wsgi_trace_test_support::gate::{exclusive, shared};
+use wsgi_trace_test_support::gil_lines::{self, Wanted, hold_and_want};
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_test_support::program::Program;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::switches::{Switches, Waits};
+use wsgi_trace_test_support::trace::{Trace, Traced, report_on};
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()

@@ -5,17 +5,17 @@
 //! between "the client connects" and "everybody sleeps again", one connection at a time. What it counts must
 //! be the report's figure exactly.
 
-use wsgi_trace_tests::busy::Busy;
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::raw::{RawClient, Sleeps, resting, until_accepted};
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::scheduler::Scheduler;
-use wsgi_trace_tests::server::mod_wsgi::ModWsgi;
-use wsgi_trace_tests::server::uwsgi::Uwsgi;
-use wsgi_trace_tests::server::waiters::Waiters;
-use wsgi_trace_tests::server::{Listen, Recipe, Server};
-use wsgi_trace_tests::trace::{Trace, Traced};
+use wsgi_trace_test_support::busy::Busy;
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::gunicorn::{Settings, Version};
+use wsgi_trace_test_support::raw::{RawClient, Sleeps, resting, until_accepted};
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::scheduler::Scheduler;
+use wsgi_trace_test_support::server::mod_wsgi::ModWsgi;
+use wsgi_trace_test_support::server::uwsgi::Uwsgi;
+use wsgi_trace_test_support::server::waiters::Waiters;
+use wsgi_trace_test_support::server::{Listen, Recipe, Server};
+use wsgi_trace_test_support::trace::{Trace, Traced};
 
 /// When a connection is announced to its listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,18 +5,18 @@
 
 use anyhow::Context as _;
 use profiler_common::system_call::{CLOCK_NANOSLEEP, RECVFROM};
-use wsgi_trace_tests::gate::{exclusive, shared};
-use wsgi_trace_tests::gunicorn::{Gunicorn, Listen, Settings, Version};
-use wsgi_trace_tests::intervals::{Between, Intervals, Pair, kind};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::raw::{RawClient, until_inside};
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::tls::Tls;
-use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
-use wsgi_trace_tests::server::{Recipe, Server};
-use wsgi_trace_tests::switches::Switches;
-use wsgi_trace_tests::trace::{Trace, Traced, TracedRequest, report_on};
-use wsgi_trace_tests::yardstick::Yardstick;
+use wsgi_trace_test_support::gate::{exclusive, shared};
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Listen, Settings, Version};
+use wsgi_trace_test_support::intervals::{Between, Intervals, Pair, kind};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::raw::{RawClient, until_inside};
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::tls::Tls;
+use wsgi_trace_test_support::server::uvicorn::{Application, Uvicorn};
+use wsgi_trace_test_support::server::{Recipe, Server};
+use wsgi_trace_test_support::switches::Switches;
+use wsgi_trace_test_support::trace::{Trace, Traced, TracedRequest, report_on};
+use wsgi_trace_test_support::yardstick::Yardstick;
 
 /// Pipelined requests are one in light mode: there are none.
 const LOAD: &[&str] = &[

@@ -7,16 +7,16 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use wsgi_trace_tests::gate::{exclusive, shared, skip};
-use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
-use wsgi_trace_tests::intervals::{Between, Intervals, Pair};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::Recipe as _;
-use wsgi_trace_tests::switches::Switches;
-use wsgi_trace_tests::trace::{Trace, Traced, TracedRequest, report_on};
-use wsgi_trace_tests::witness::Witness;
-use wsgi_trace_tests::yardstick::Yardstick;
+use wsgi_trace_test_support::gate::{exclusive, shared, skip};
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_test_support::intervals::{Between, Intervals, Pair};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::Recipe as _;
+use wsgi_trace_test_support::switches::Switches;
+use wsgi_trace_test_support::trace::{Trace, Traced, TracedRequest, report_on};
+use wsgi_trace_test_support::witness::Witness;
+use wsgi_trace_test_support::yardstick::Yardstick;
 
 /// One client: the server's requests are the application's witnesses in the order in which they came.
 const LOAD: &[&str] = &[

@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
-use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::raw::RawClient;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::listeners::Listeners;
-use wsgi_trace_tests::server::uwsgi::Uwsgi;
-use wsgi_trace_tests::server::waiters::Waiters;
-use wsgi_trace_tests::server::{Listen, Recipe, Server};
-use wsgi_trace_tests::trace::{Trace, Traced};
+use wsgi_trace_test_support::child::until;
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::gunicorn::{Settings, Version};
+use wsgi_trace_test_support::raw::RawClient;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::listeners::Listeners;
+use wsgi_trace_test_support::server::uwsgi::Uwsgi;
+use wsgi_trace_test_support::server::waiters::Waiters;
+use wsgi_trace_test_support::server::{Listen, Recipe, Server};
+use wsgi_trace_test_support::trace::{Trace, Traced};
 
 /// What the server answers.
 const ANSWER_BYTES: u64 = 59;

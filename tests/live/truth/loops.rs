@@ -16,15 +16,15 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use wsgi_trace::source::live::clock::monotonic_ns;
-use wsgi_trace_tests::address::Address;
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::gevent::{GunicornGevent, WitnessedGevent};
-use wsgi_trace_tests::server::twisted::Reactor;
-use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
-use wsgi_trace_tests::server::{Line, Place, Recipe, Server};
-use wsgi_trace_tests::trace::{Trace, Traced};
+use wsgi_trace_test_support::address::Address;
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::gevent::{GunicornGevent, WitnessedGevent};
+use wsgi_trace_test_support::server::twisted::Reactor;
+use wsgi_trace_test_support::server::uvicorn::{Application, Uvicorn};
+use wsgi_trace_test_support::server::{Line, Place, Recipe, Server};
+use wsgi_trace_test_support::trace::{Trace, Traced};
 
 const BLOCK: &str = "/block/50/";
 

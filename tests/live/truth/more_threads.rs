@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
-use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::Server;
-use wsgi_trace_tests::trace::Trace;
+use wsgi_trace_test_support::child::until;
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::gunicorn::{Settings, Version};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::Server;
+use wsgi_trace_test_support::trace::Trace;
 
 /// `nanosleep` and `clock_nanosleep` on x86_64; on others both are known by what the kernel waits in.
 const SLEEPS: [&str; 2] = ["35 ", "230 "];

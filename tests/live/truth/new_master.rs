@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
-use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::gunicorn::{Settings, Version};
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::{Place, Recipe as _, Server, children_of};
-use wsgi_trace_tests::trace::{Trace, Traced};
+use wsgi_trace_test_support::child::until;
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::gunicorn::{Settings, Version};
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::{Place, Recipe as _, Server, children_of};
+use wsgi_trace_test_support::trace::{Trace, Traced};
 
 use super::listeners::{number, reloads, until_replaced};
 

@@ -6,13 +6,13 @@
 use std::collections::HashMap;
 
 use anyhow::{Context as _, ensure};
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::Server;
-use wsgi_trace_tests::server::uvicorn::{Application, Uvicorn};
-use wsgi_trace_tests::switches::Switches;
-use wsgi_trace_tests::trace::Trace;
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::Server;
+use wsgi_trace_test_support::server::uvicorn::{Application, Uvicorn};
+use wsgi_trace_test_support::switches::Switches;
+use wsgi_trace_test_support::trace::Trace;
 
 /// How much shorter than by its application's clocks a sleep may be, beside the wait for the GIL after it,
 /// and what this kernel did not show the end of (`unexplained`). It is what the application's three clocks

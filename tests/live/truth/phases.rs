@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
-use wsgi_trace_tests::load::{Load, Sent};
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::trace::{Trace, Traced, TracedRequest};
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_test_support::load::{Load, Sent};
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::trace::{Trace, Traced, TracedRequest};
 
 use crate::schedstat::{gained, schedstat};
 

@@ -3,12 +3,12 @@
 //! In: servers under load that carries secrets. Out: verdicts.
 
 use wsgi_trace::recording::Recording;
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::program::Program;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::trace::{Trace, report_on};
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::program::Program;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::trace::{Trace, report_on};
 
 use std::time::Duration;
 

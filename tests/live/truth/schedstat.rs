@@ -5,13 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::steal::stolen_ns;
-use wsgi_trace_tests::switches::{Switches, Times};
-use wsgi_trace_tests::trace::Trace;
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::steal::stolen_ns;
+use wsgi_trace_test_support::switches::{Switches, Times};
+use wsgi_trace_test_support::trace::Trace;
 
 /// CPU time and run queue of each live thread of some processes, as the kernel counts them.
 type Accounts = BTreeMap<u32, (u64, u64)>;

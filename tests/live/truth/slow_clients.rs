@@ -5,13 +5,13 @@
 use std::time::Instant;
 
 use anyhow::Context as _;
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::raw::{RawClient, is_inside, until_inside};
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::Server;
-use wsgi_trace_tests::trace::{Trace, Traced, TracedRequest};
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::raw::{RawClient, is_inside, until_inside};
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::Server;
+use wsgi_trace_test_support::trace::{Trace, Traced, TracedRequest};
 
 /// `clock_nanosleep`: the application sleeps.
 const CLOCK_NANOSLEEP: u32 = 230;
@@ -281,7 +281,7 @@ fn requests_of_gthread_in_flight_at_the_start_are_truncated_and_visible() -> any
 #[test]
 fn the_wait_for_a_pool_thread_is_what_its_clients_waited() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = wsgi_trace_tests::gate::exclusive()?;
+    let _alone = wsgi_trace_test_support::gate::exclusive()?;
     for version in [Version::V23, Version::V27] {
         let server = Server::start(&Settings::gthread(version, 1, 2).witnessed())?;
         let trace = Trace::start(server.pid())?;

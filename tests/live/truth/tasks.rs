@@ -5,14 +5,14 @@
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::gunicorn::Version;
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::server::gevent::GunicornGevent;
-use wsgi_trace_tests::server::{Place, Server};
-use wsgi_trace_tests::task_names::{Told, Work, compare};
-use wsgi_trace_tests::trace::Trace;
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::gunicorn::Version;
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::gevent::GunicornGevent;
+use wsgi_trace_test_support::server::{Place, Server};
+use wsgi_trace_test_support::task_names::{Told, Work, compare};
+use wsgi_trace_test_support::trace::Trace;
 
 /// The same work alone and beside threads that take the lock.
 fn every_call_is_its_tasks(python: impl Fn() -> Command, kind: &'static str) -> anyhow::Result<()> {

@@ -7,12 +7,12 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 
 use anyhow::{Context as _, ensure};
-use wsgi_trace_tests::gate::{note_skip, shared};
-use wsgi_trace_tests::one_at_a_time::{Listening, OneAtATime};
-use wsgi_trace_tests::raw::until_inside;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::trace::{Trace, Traced};
-use wsgi_trace_tests::unix_client::connect_at_once;
+use wsgi_trace_test_support::gate::{note_skip, shared};
+use wsgi_trace_test_support::one_at_a_time::{Listening, OneAtATime};
+use wsgi_trace_test_support::raw::until_inside;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::trace::{Trace, Traced};
+use wsgi_trace_test_support::unix_client::connect_at_once;
 
 /// What the server asks for: its queue takes one more.
 const BACKLOG: u32 = 2;

@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use wsgi_trace_tests::child::until;
-use wsgi_trace_tests::gate::shared;
-use wsgi_trace_tests::gunicorn::{Gunicorn, Settings, Version};
-use wsgi_trace_tests::load::Load;
-use wsgi_trace_tests::raw::{RawClient, until_inside};
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::trace::{Trace, Traced};
+use wsgi_trace_test_support::child::until;
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::raw::{RawClient, until_inside};
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::trace::{Trace, Traced};
 
 /// `clock_nanosleep`: the application sleeps.
 const CLOCK_NANOSLEEP: u32 = 230;

@@ -13,7 +13,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 use sha2::{Digest as _, Sha256};
-use wsgi_trace_tests::root;
+use wsgi_trace_test_support::root;
 
 use crate::installed::succeed;
 

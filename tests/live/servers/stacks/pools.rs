@@ -5,10 +5,10 @@
 //! clock around getting one.
 
 use anyhow::{Context as _, ensure};
-use wsgi_trace_tests::gate::exclusive;
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::require_stacks;
-use wsgi_trace_tests::server::stack::{Application, On, Stack};
+use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::require_stacks;
+use wsgi_trace_test_support::server::stack::{Application, On, Stack};
 
 use super::{Gil, Watched, watch};
 use crate::window::window_around;

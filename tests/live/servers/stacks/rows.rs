@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::require_stacks;
-use wsgi_trace_tests::server::stack::{Application, On, Stack};
-use wsgi_trace_tests::trace::TracedRequest;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::require_stacks;
+use wsgi_trace_test_support::server::stack::{Application, On, Stack};
+use wsgi_trace_test_support::trace::TracedRequest;
 
 use super::{Gil, Watched, watch};
 

@@ -4,9 +4,9 @@
 //! In: Flask, SQLAlchemy and redis-py on servers with threads. Out: verdicts.
 
 use anyhow::{Context as _, ensure};
-use wsgi_trace_tests::require_bpf;
-use wsgi_trace_tests::require_stacks;
-use wsgi_trace_tests::server::stack::{Application, On, Stack};
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::require_stacks;
+use wsgi_trace_test_support::server::stack::{Application, On, Stack};
 
 use super::{Gil, Watched, watch};
 
