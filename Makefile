@@ -3,7 +3,7 @@ SHELL := /bin/bash
 export RUST_BACKTRACE := 0
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test check check-bench tidy fmt bench fuzz live live-all gil-matrix lab advice mixes whatif rules fleet thousand-clients soak deploys page nightly screenshots kernels unit book dist dist-test clean
+.PHONY: help setup demo test check check-bench tidy fmt bench fuzz live live-all gil-matrix bottlenecks advice mixes whatif rules fleet thousand-clients test-lab soak deploys page nightly screenshots kernels unit book dist dist-test clean
 
 help: ## Show this menu
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -46,25 +46,25 @@ live-all: setup ## Trace every server that is named and compare it with its own 
 gil-matrix: setup ## Compare waits for the interpreter lock with another program's probes, on every CPython found (quiet machine)
 	@cargo xtask gil-matrix
 
-advice: setup ## Apply advice to real servers, see what becomes of the finding, and write docs/advice.md (nine minutes)
+advice: setup ## Apply advice to real servers, see what becomes of the finding, and write lab/results/advice.md (nine minutes)
 	@cargo xtask advice
 
 mixes: setup ## Apply advice under 200 random mixes of servers, settings and loads, and watch healthy twins (two hours; can be cut off)
 	@cargo xtask mixes
 
-whatif: setup ## Forecast other settings of real servers, really run them, and write docs/whatif-judged.md (hours, quiet machine; can be cut off)
+whatif: setup ## Forecast other settings of real servers, really run them, and write lab/results/whatif-judged.md (hours, quiet machine; can be cut off)
 	@cargo xtask whatif
 
-lab: setup ## Find what limits each server on each workload, and write docs/lab.md (a quarter of an hour)
-	@cargo xtask lab
+bottlenecks: setup ## Find what limits each server on each workload, and write lab/results/bottlenecks.md (a quarter of an hour)
+	@cargo xtask bottlenecks
 
-rules: setup ## Read every loop with and without each rule that infers, and write docs/rules.md (some minutes)
+rules: setup ## Read every loop with and without each rule that infers, and write lab/results/rules.md (some minutes)
 	@cargo xtask rules
 
 fleet: setup ## Ask DuckDB and Spark about a made fleet of 200 hosts and a week; needs a Java (default-jre-headless) and 2 GB
 	@cargo xtask fleet
 
-thousand-clients: setup ## Let a thousand clients connect at once to every kind of server; writes docs/thousand-clients.md (some minutes)
+thousand-clients: setup ## Let a thousand clients connect at once to every kind of server; writes lab/results/thousand-clients.md (some minutes)
 	@cargo xtask thousand-clients
 
 soak: setup ## Kill the profiler a hundred times under load
@@ -76,7 +76,7 @@ deploys: setup ## Restart a server sixty times under `serve`, and replace two th
 page: setup ## Open the pages of all recordings in a headless Chromium; screenshots under target/page
 	@cargo xtask page
 
-nightly: setup ## Run everything that no change waits for (live, kernels, unit, fuzz, page, packages, lab, …; not mixes); a table at the end (hours, quiet machine)
+nightly: setup ## Run everything that no change waits for (live, kernels, unit, fuzz, page, packages, bottlenecks, …; not mixes); a table at the end (hours, quiet machine)
 	@cargo xtask nightly
 
 screenshots: setup ## Take the pictures of docs/images again, of a real run, as root
@@ -99,3 +99,6 @@ dist-test: setup ## Build the packages, install each into a clean place and run 
 
 clean: ## Remove what the build made (tools stay)
 	@rm -rf target
+
+test-lab: setup ## Unit tests of the lab itself
+	@cargo xtask test-lab

@@ -12,7 +12,7 @@ use wsgi_trace_test_support::root;
 /// Has a section for each cause.
 const PAGE: &str = "docs/dropped-connections.md";
 /// Has the table of tests.
-const TABLE: &str = "docs/dropped-connections-tests.md";
+const TABLE: &str = "tests/live/dropped/README.md";
 /// Where tests are that a cause may name.
 const TESTS: [&str; 2] = ["tests/live", "profiler/core/src/pipeline/tests"];
 

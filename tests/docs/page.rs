@@ -61,13 +61,14 @@ impl Page {
     }
 }
 
-/// Every page with commands: those at the root, those of the guide, and the one beside the recordings.
+/// Every page with commands: those at the root, those of the guide and of the lab, and the one beside the
+/// recordings.
 pub(crate) fn all() -> anyhow::Result<Vec<Page>> {
     let mut paths: Vec<PathBuf> =
         ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "tests/recordings/README.md"]
             .map(PathBuf::from)
             .into();
-    let mut directories = vec![PathBuf::from("docs")];
+    let mut directories = ["docs", "lab/results"].map(PathBuf::from).to_vec();
     while let Some(directory) = directories.pop() {
         for entry in std::fs::read_dir(root().join(&directory))? {
             let entry = entry?;

@@ -39,7 +39,7 @@ fn locate() -> anyhow::Result<PathBuf> {
         let mut build = Command::new(cargo);
         // As `make test` builds it: of one package alone cargo would make another build, with other features.
         build.current_dir(crate::root()).args(["build", "--quiet", "--locked", "--bin", "wsgi-trace"]);
-        build.args(["--workspace", "--exclude", "profiler-ebpf"]);
+        build.args(["--workspace", "--exclude", "profiler-ebpf", "--exclude", "wsgi-trace-lab"]);
         if profile.file_name() == Some(OsStr::new("release")) {
             build.arg("--release");
         }

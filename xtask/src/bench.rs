@@ -1,8 +1,8 @@
 //! `bench`: what wsgi-trace costs. Installs the tools that it is compared with, builds, and runs
-//! `tests/bench`.
+//! `lab/bench`.
 //!
-//! In: names of parts, and the options of `tests/bench/main.rs`. Out: tables on standard output,
-//! `target/bench/*.json`, after a full run `docs/what-it-costs.{json,md}`.
+//! In: names of parts, and the options of `lab/bench/main.rs`. Out: tables on standard output,
+//! `target/bench/*.json`, after a full run `lab/results/what-it-costs.{json,md}`.
 
 use std::process::Command;
 
@@ -31,12 +31,12 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
             .args(features),
         )?;
     }
-    command::build_with("bench", "release")?;
+    command::build_with(command::LAB, "bench", "release")?;
     command::run(Command::new(command::root().join("target/release/bench")).args(arguments))
 }
 
 /// `check-bench`: the instructions of the hot path against their baseline.
 pub(crate) fn check() -> anyhow::Result<()> {
-    command::build_with("bench", "release")?;
+    command::build_with(command::LAB, "bench", "release")?;
     command::run(Command::new(command::root().join("target/release/bench")).arg("--check-instructions"))
 }

@@ -42,14 +42,21 @@ fn cargo_by(mut command: Command, arguments: &[&str]) -> Command {
     command
 }
 
+/// The package of what protects.
+pub(crate) const TESTS: &str = "wsgi-trace-tests";
+/// The package of what measures.
+pub(crate) const LAB: &str = "wsgi-trace-lab";
+
 /// What runs of live tests begin with, so that all find the same build: of one package alone cargo would make
 /// another, with other features.
-pub(crate) const TEST: [&str; 4] = ["test", "--workspace", "--locked", "--no-fail-fast"];
+pub(crate) const TEST: [&str; 6] = ["test", "--workspace", "--exclude", LAB, "--locked", "--no-fail-fast"];
+/// What runs of the lab's test programs begin with.
+pub(crate) const TEST_LAB: [&str; 4] = ["test", "--workspace", "--locked", "--no-fail-fast"];
 
-/// Builds the program and, beside it, the program `bin` of the tests, in `profile` (`release` or `dev`).
-pub(crate) fn build_with(bin: &str, profile: &str) -> anyhow::Result<()> {
+/// Builds the program and, beside it, the program `bin` of `package`, in `profile` (`release` or `dev`).
+pub(crate) fn build_with(package: &str, bin: &str, profile: &str) -> anyhow::Result<()> {
     let program = ["--package", "wsgi-trace", "--bin", "wsgi-trace"];
-    let beside = ["--package", "wsgi-trace-tests", "--bin", bin];
+    let beside = ["--package", package, "--bin", bin];
     run(cargo(&["build", "--locked", "--profile", profile]).args(program).args(beside))
 }
 

@@ -50,7 +50,7 @@ fn tools(root: &Path, tree: &Path) -> anyhow::Result<()> {
 
 fn write(root: &Path, tree: &Path, to: &Path) -> anyhow::Result<()> {
     let mut run =
-        command::cargo(&["run", "--quiet", "--package", "wsgi-trace-tests", "--bin", "record-scenarios"]);
+        command::cargo(&["run", "--quiet", "--package", command::TESTS, "--bin", "record-scenarios"]);
     command::run(
         run.current_dir(tree).env("CARGO_TARGET_DIR", root.join("target")).arg("--").arg("--full").arg(to),
     )

@@ -11,7 +11,7 @@ use crate::command;
 
 /// Both in one profile, so that they share what they are built from.
 pub(crate) fn run() -> anyhow::Result<()> {
-    command::build_with("demo", "demo")?;
+    command::build_with(command::TESTS, "demo", "demo")?;
     // In this process's place: a signal for this one is then a signal for the demonstration.
     let error = Command::new(command::root().join("target/demo/demo")).current_dir(command::root()).exec();
     Err(error).context("the demonstration could not be started")

@@ -2,7 +2,7 @@
 //! row.
 //!
 //! In: hosts, days and copies as arguments, `duckdb` before them for that engine alone; a Java of the system.
-//! Out: times and verdicts of `tests/fleet`. Spark is installed below `target`, once: nothing else needs it.
+//! Out: times and verdicts of `lab/fleet`. Spark is installed below `target`, once: nothing else needs it.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -27,7 +27,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
         "cargo xtask fleet [duckdb] [HOSTS DAYS COPIES]: COPIES is how often a day has the requests of the recordings; \
          duckdb asks that engine alone"
     );
-    let mut test = command::cargo(&command::TEST);
+    let mut test = command::cargo(&command::TEST_LAB);
     test.args(["--test", "fleet", "--", "--ignored", "--nocapture"]);
     test.env("WSGI_TRACE_FLEET", size.join(","));
     if !is_alone {
@@ -47,7 +47,7 @@ fn spark() -> anyhow::Result<PathBuf> {
     let python = venv.join("bin/python");
     if !venv.join("bin/spark-submit").exists() {
         command::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
-        let requirements = command::root().join("tests/fleet/requirements.txt");
+        let requirements = command::root().join("lab/fleet/requirements.txt");
         let mut install = Command::new(&python);
         install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
         command::run(install.arg(requirements))?;

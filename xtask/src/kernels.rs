@@ -208,7 +208,7 @@ fn payload(store: &Path, architecture: Architecture) -> anyhow::Result<PathBuf> 
         "--target",
         target,
         "--package",
-        "wsgi-trace-tests",
+        command::TESTS,
         "--bin",
         "kernel-smoke",
         "--package",

@@ -76,7 +76,7 @@ pub(crate) fn gil_matrix(names: &[String]) -> anyhow::Result<()> {
     command::run(&mut std::process::Command::new(root.join("xtask/interpreters.sh")))?;
     let mut tests = loud(&GIL_MATRIX);
     if names.is_empty() {
-        tests.env("WSGI_TRACE_GIL_PAGE", root.join("docs/gil-truth.md"));
+        tests.env("WSGI_TRACE_GIL_PAGE", root.join("lab/results/gil-truth.md"));
     } else {
         tests.env("WSGI_TRACE_GIL", names.join(","));
     }
@@ -88,15 +88,15 @@ pub(crate) fn gil_matrix(names: &[String]) -> anyhow::Result<()> {
 pub(crate) fn thousand_clients(names: &[String]) -> anyhow::Result<()> {
     let mut tests = loud(&THOUSAND_CLIENTS);
     match names {
-        [] => tests.env("WSGI_TRACE_THOUSAND_PAGE", command::root().join("docs/thousand-clients.md")),
+        [] => tests.env("WSGI_TRACE_THOUSAND_PAGE", command::root().join("lab/results/thousand-clients.md")),
         names => tests.env("WSGI_TRACE_THOUSAND", names.join(" ")),
     };
     run_loud(&mut tests)
 }
 
-/// All tests of these programs, with all that they say.
+/// All tests of these programs of the lab, with all that they say.
 fn loud(programs: &[&str]) -> std::process::Command {
-    let mut tests = command::cargo(&command::TEST);
+    let mut tests = command::cargo(&command::TEST_LAB);
     tests.args(programs.iter().flat_map(|program| ["--test", program]));
     tests.args(["--", "--include-ignored", "--nocapture"]).env("WSGI_TRACE_REQUIRE_ROOT", "1");
     tests

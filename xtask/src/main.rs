@@ -40,7 +40,8 @@ const USAGE: &str = "cargo xtask CHORE
 
   check     format, lints of user space and BPF, documentation, and tidy
   tidy      tests of the tree itself
-  test      all tests; live ones where root and BPF allow
+  test      all tests but the lab's; live ones where root and BPF allow
+  test-lab  unit tests of the lab
   demo      a real gunicorn under load, traced
   fleet     many hosts and days, asked by DuckDB and by Spark, row by row (duckdb: by it alone); hosts, days, copies as arguments
   fuzz      every fuzz target for a minute; targets, --seconds N as arguments
@@ -59,7 +60,7 @@ const USAGE: &str = "cargo xtask CHORE
   gil-matrix  waits for the interpreter lock against another program's probes, on every interpreter found; names of some as arguments
   thousand-clients  a thousand clients at once at every kind of server, with few descriptors and many; a part of a setup's name as argument
   live-all  every server that is named, traced and compared with its own log; names of tests as arguments, `rest` for what make test leaves out, `night` for what `rest` leaves out
-  lab       what limits each server on each workload; --servers, --workloads, --minutes, --list, --debug as arguments
+  bottlenecks  what limits each server on each workload; --servers, --workloads, --minutes, --list, --debug as arguments
   advice    advice applied to real servers, and what became of the finding; names of trials, --list, --debug as arguments
   mixes     advice applied under random mixes of servers, settings and loads, and healthy twins; --runs, --seed, --servers, --mirror, --list, --debug as arguments
   whatif    forecasts beside the real change; --subjects, --workloads, --loads, --seconds, --runs, --resume, --itself, --judge, --publish, --keep, --list, --debug as arguments
@@ -91,7 +92,7 @@ fn main() -> ExitCode {
         "record" => record::run(&rest),
         "kernels" => kernels::run(&rest),
         "gil-matrix" => live::gil_matrix(&rest),
-        "lab" => lab::run("lab", &rest),
+        "bottlenecks" => lab::run("bottlenecks", &rest),
         "advice" => lab::run("advice", &rest),
         "mixes" => lab::run("mixes", &rest),
         "whatif" => lab::run("whatif", &rest),
@@ -104,6 +105,7 @@ fn main() -> ExitCode {
         "screenshots" => screenshots::run(),
         "soak" => soak::run(),
         "test" => test::run(&rest),
+        "test-lab" => lab::test(),
         "unit" => unit::run(&rest),
         _ => {
             eprintln!("{USAGE}");

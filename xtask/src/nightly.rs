@@ -12,8 +12,9 @@ use crate::{command, live};
 
 /// What is run, in this order: what needs a quiet machine last, when nothing is left to build. `mixes` takes
 /// a night of its own.
-const CHORES: [&str; 11] = [
+const CHORES: [&str; 12] = [
     "page",
+    "test-lab",
     "dist-test",
     "kernels",
     "unit",
@@ -21,7 +22,7 @@ const CHORES: [&str; 11] = [
     "live",
     LIVE_ALL,
     "thousand-clients",
-    "lab",
+    "bottlenecks",
     "gil-matrix",
     "check-bench",
 ];

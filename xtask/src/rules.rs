@@ -1,6 +1,6 @@
 //! `rules`: what each rule that infers brings.
 //!
-//! In: the options of `tests/rules/main.rs`; root. Out: `docs/rules.md`.
+//! In: the options of `lab/rules/main.rs`; root. Out: `lab/results/rules.md`.
 
 use std::process::Command;
 
@@ -17,7 +17,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
         "--bin",
         "wsgi-trace",
         "--package",
-        "wsgi-trace-tests",
+        command::LAB,
         "--bin",
         "rules",
     ]);

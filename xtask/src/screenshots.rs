@@ -12,7 +12,7 @@ use crate::page::browser;
 
 pub(crate) fn run() -> anyhow::Result<()> {
     let browser = browser()?;
-    command::build_with("screenshots", "release")?;
+    command::build_with(command::TESTS, "screenshots", "release")?;
     let root = command::root();
     let (pages, pictures) = (root.join("target/screenshots"), root.join("docs/images"));
     std::fs::create_dir_all(&pictures).with_context(|| format!("cannot make {}", pictures.display()))?;

@@ -1,4 +1,4 @@
-//! `test`: all tests of the workspace, and a plain summary at the end.
+//! `test`: all tests of the workspace but those of the lab, and a plain summary at the end.
 //!
 //! In: arguments for `cargo test`. Out: success when every test passed. Where root and BPF are there, a live
 //! test that skips is a failure; where not, each skip is listed with its reason.
@@ -13,7 +13,7 @@ use crate::{command, watched};
 
 /// Where test programs lie that trace nothing. The others take turns, and wait for servers and clients most
 /// of their time.
-const PURE: [&str; 2] = ["tests/replay", "tests/fleet"];
+const PURE: &str = "tests/replay";
 
 /// Live test programs that need not be alone most of their time. They run beside the other live ones; what
 /// must be alone waits for its turn.
@@ -59,7 +59,15 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
 
 /// The program first, and every test program.
 fn compile() -> anyhow::Result<()> {
-    command::run(&mut command::cargo(&["build", "--workspace", "--exclude", "profiler-ebpf", "--locked"]))?;
+    command::run(&mut command::cargo(&[
+        "build",
+        "--workspace",
+        "--exclude",
+        "profiler-ebpf",
+        "--exclude",
+        command::LAB,
+        "--locked",
+    ]))?;
     // Compiling is silent for minutes, which no test may be.
     command::run(command::cargo(&command::TEST).arg("--no-run"))
 }
@@ -83,11 +91,12 @@ fn parts() -> anyhow::Result<Vec<Command>> {
     let metadata: Metadata = serde_json::from_str(&command::output(&mut metadata)?)?;
     // Each test program would ask cargo for it.
     let program = metadata.target_directory.join("debug/wsgi-trace");
-    let pure = PURE.map(|folder| command::root().join(folder));
-    let targets = metadata.packages.into_iter().flat_map(|package| package.targets);
+    let pure = command::root().join(PURE);
+    let tested = metadata.packages.into_iter().filter(|package| package.name != command::LAB);
+    let targets = tested.flat_map(|package| package.targets);
     for target in targets.filter(|target| target.test) {
         let Some(kind @ ("test" | "bin")) = target.kind.first().map(String::as_str) else { continue };
-        let is_pure = kind == "bin" || pure.iter().any(|folder| target.src_path.starts_with(folder));
+        let is_pure = kind == "bin" || target.src_path.starts_with(&pure);
         let is_sociable = SOCIABLE.contains(&target.name.as_str());
         let part = if is_pure {
             &mut others
@@ -117,6 +126,7 @@ struct Metadata {
 
 #[derive(Deserialize)]
 struct Package {
+    name: String,
     targets: Vec<Target>,
 }
 

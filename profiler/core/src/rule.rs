@@ -2,7 +2,7 @@
 //!
 //! In: in a build for measurements alone (feature `without-rules`) names of rules. Out: whether a rule holds.
 //! In every other build all do, and to ask costs nothing. `cargo xtask rules` measures what each brings, for
-//! docs/rules.md.
+//! lab/results/rules.md.
 
 #[cfg(feature = "without-rules")]
 use std::sync::atomic::{AtomicU64, Ordering};

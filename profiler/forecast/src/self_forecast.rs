@@ -16,7 +16,7 @@ const TAIL_RATIO: f64 = 0.1;
 const THROUGHPUT_RATIO: f64 = 0.02;
 /// A phase may always differ by this share of all request time. Where percentiles and throughput hold and no
 /// phase is off by more, forecasts of other settings were as near to the real change as with a hundredth
-/// (docs/whatif-judged.md).
+/// (lab/results/whatif-judged.md).
 const SMALL_RATIO: f64 = 0.03;
 /// Phases that are one to the model: a request waits for a slot, wherever.
 const SLOT_WAITS: [Phase; 3] = [Phase::AcceptQueue, Phase::PoolWait, Phase::LoopWait];

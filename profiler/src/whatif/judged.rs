@@ -1,7 +1,7 @@
 //! How near forecasts like this one came to real runs.
 //!
 //! In: a server, what is changed, how much of its capacity is used then. Out: a sentence. The figures are
-//! those of `docs/whatif-judged.json`; a test of `tests/whatif/published.rs` holds both together.
+//! those of `lab/results/whatif-judged.json`; a test holds both together.
 
 use profiler_core::model::Server;
 use profiler_forecast::change::Change;
@@ -66,7 +66,79 @@ pub fn checked(server: &Server, changes: &[Change], used_ratio: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+
     use super::*;
+
+    #[derive(Deserialize)]
+    struct Published {
+        subject: String,
+        recorded: (u32, u32),
+        slots: (u32, u32),
+        runs: Vec<PublishedRun>,
+    }
+
+    #[derive(Deserialize)]
+    struct PublishedRun {
+        forecast: Option<PublishedFigures>,
+        used: Option<f64>,
+        why_not: Vec<String>,
+        real: PublishedFigures,
+    }
+
+    #[derive(Deserialize)]
+    struct PublishedFigures {
+        p99_ms: f64,
+    }
+
+    impl PublishedRun {
+        /// By how much p99 was off, where the program gives a forecast of as much use as it speaks of.
+        fn p99_error(&self) -> Option<f64> {
+            let is_given = self.why_not.is_empty() && self.used? < KNEE;
+            let forecast = self.forecast.as_ref().filter(|_| is_given)?;
+            Some((forecast.p99_ms / self.real.p99_ms - 1.0).abs())
+        }
+    }
+
+    /// Server and class of workers, as the program names them.
+    fn kind(subject: &str) -> (&str, Option<&str>) {
+        match subject {
+            "sync" | "gthread" => ("gunicorn", Some(subject)),
+            "mod_wsgi" => (subject, Some("daemon")),
+            _ => (subject.split('-').next().unwrap_or_default(), None),
+        }
+    }
+
+    #[test]
+    fn what_the_program_says_of_its_forecasts_is_what_the_real_changes_showed() {
+        let published = concat!(env!("CARGO_MANIFEST_DIR"), "/../lab/results/whatif-judged.json");
+        let cells: Vec<Published> =
+            serde_json::from_str(&std::fs::read_to_string(published).unwrap()).unwrap();
+        let mut errors: BTreeMap<_, Vec<f64>> = BTreeMap::new();
+        for cell in cells.iter().filter(|cell| cell.slots != cell.recorded) {
+            let of_kind = errors.entry(kind(&cell.subject)).or_default();
+            of_kind.extend(cell.runs.iter().filter_map(PublishedRun::p99_error));
+        }
+        errors.retain(|_, of_kind| of_kind.len() >= 10);
+        let percent = |ratio: f64| format!("{:.0}", ratio * 100.0);
+        let found: BTreeMap<_, _> = errors
+            .iter_mut()
+            .map(|(kind, of_kind)| {
+                of_kind.sort_by(f64::total_cmp);
+                let (middle, worst) = (of_kind[of_kind.len() / 2], of_kind[of_kind.len() - 1]);
+                (*kind, (of_kind.len(), percent(middle), percent(worst)))
+            })
+            .collect();
+        let said: BTreeMap<_, _> = JUDGED
+            .iter()
+            .map(|Judged { name, worker_class, runs, p99_percent, worst_p99_percent }| {
+                ((*name, *worker_class), (*runs, p99_percent.to_string(), worst_p99_percent.to_string()))
+            })
+            .collect();
+        assert_eq!(said, found);
+    }
 
     #[test]
     fn what_was_checked_is_said_of_its_own_kind_alone() {

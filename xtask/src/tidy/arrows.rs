@@ -70,7 +70,9 @@ const MANIFESTS: &[(&str, &[&str])] = &[
     ("profiler/forecast/Cargo.toml", &["aya", "tokio", "libc", "procfs", "wsgi-trace", "profiler-ebpf"]),
     ("profiler-common/Cargo.toml", &["aya", "profiler-core", "wsgi-trace", "profiler-ebpf"]),
     ("profiler/Cargo.toml", &["profiler-ebpf"]),
-    ("tests/Cargo.toml", &["profiler-ebpf"]),
+    ("tests/Cargo.toml", &["profiler-ebpf", "wsgi-trace-lab"]),
+    ("tests/support/Cargo.toml", &["profiler-ebpf", "wsgi-trace-lab"]),
+    ("lab/Cargo.toml", &["profiler-ebpf"]),
     ("xtask/Cargo.toml", &["profiler-common", "profiler-core", "wsgi-trace", "profiler-ebpf"]),
 ];
 

@@ -7,8 +7,8 @@ use crate::{dist, fleet, live};
 
 use super::{File, Offence};
 
-/// The manifest that says which file is which test program.
-const MANIFEST: &str = "tests/Cargo.toml";
+/// Folders whose manifests say which file is which test program.
+const FOLDERS: [&str; 2] = ["tests", "lab"];
 
 /// A chore and the test programs that it runs with their ignored tests.
 const CHORES: &[(&str, &[&str])] = &[
@@ -22,8 +22,9 @@ const CHORES: &[(&str, &[&str])] = &[
 
 /// Every ignored test that nothing runs.
 pub(super) fn offences(files: &[File]) -> Vec<Offence> {
-    let manifest = files.iter().find(|file| file.path == MANIFEST).map_or("", |file| file.text.as_str());
-    let programs = programs(manifest);
+    let manifest = |folder: &str| files.iter().find(|file| file.path == format!("{folder}/Cargo.toml"));
+    let in_folder = |folder| manifest(folder).map_or_else(Vec::new, |file| programs(folder, &file.text));
+    let programs: Vec<_> = FOLDERS.into_iter().flat_map(in_folder).collect();
     let mut offences = Vec::new();
     for file in files.iter().filter(|file| file.path.ends_with(".rs")) {
         for (number, line) in file.text.lines().enumerate() {
@@ -50,19 +51,20 @@ fn is_run(path: &str, attribute: &str, programs: &[(String, String)]) -> Result<
     if runs.contains(&program) { Ok(()) } else { Err(format!("make {chore} does not run {program}")) }
 }
 
-/// Name and path of each `[[test]]`.
-fn programs(manifest: &str) -> Vec<(String, String)> {
+/// Name of each `[[test]]`, and its path in the tree.
+fn programs(folder: &str, manifest: &str) -> Vec<(String, String)> {
     let value = |table: &str, key: &str| -> Option<String> {
         let line = table.lines().find_map(|line| line.strip_prefix(key))?;
         Some(line.trim_start_matches([' ', '=']).trim_matches('"').to_owned())
     };
     let tables = manifest.split("\n[[test]]\n").skip(1);
-    tables.filter_map(|table| Some((value(table, "name")?, value(table, "path")?))).collect()
+    tables
+        .filter_map(|table| Some((value(table, "name")?, format!("{folder}/{}", value(table, "path")?))))
+        .collect()
 }
 
 /// The program whose file this is, or in whose directory.
 fn program_of<'a>(path: &str, programs: &'a [(String, String)]) -> Option<&'a str> {
-    let path = path.strip_prefix("tests/")?;
     let is_part =
         |of: &str| path == of || of.strip_suffix("main.rs").is_some_and(|place| path.starts_with(place));
     programs.iter().find(|(_, of)| is_part(of)).map(|(name, _)| name.as_str())
@@ -78,7 +80,9 @@ mod tests {
         let manifest = "[lib]\n\n[[test]]\nname = \"truth\"\npath = \"live/truth/main.rs\"\n\n[[test]]\nname = \"harness\"\npath = \"live/harness.rs\"\n";
         let test = |reason: &str| format!("#[test]\n#[ignore = \"{reason}\"]\nfn a() {{}}\n");
         let files = [
-            file(MANIFEST, manifest),
+            file("tests/Cargo.toml", manifest),
+            file("lab/Cargo.toml", "\n[[test]]\nname = \"gil_matrix\"\npath = \"gil_matrix/main.rs\"\n"),
+            file("lab/gil_matrix/ending.rs", &test("make gil-matrix")),
             file("tests/live/truth/herd.rs", &test("make live: some seconds")),
             file("tests/live/truth/gil.rs", &test("make nothing")),
             file("tests/live/truth/loops.rs", &test("make gil-matrix")),

@@ -1,8 +1,8 @@
 //! How waits for the interpreter lock were seen, and what that is known to miss.
 //!
 //! In: facts about the method, cumulative. Out: [`GilMethodUsed`], with the sentences that reports print. The
-//! errors are those of docs/gil-truth.md, measured against the entry and the return of the interpreter's own
-//! function.
+//! errors are those of lab/results/gil-truth.md, measured against the entry and the return of the
+//! interpreter's own function.
 
 use crate::fact::{GilFile, GilMethod};
 

@@ -1,0 +1,211 @@
+//! What each cell of the lab is to answer.
+//!
+//! In: nothing. Out: [`EXPECTED`], a line for each server and workload. A line that no longer holds is
+//! changed with the reason in its commit.
+
+/// What stands in place of a finding where nothing is wrong.
+pub const HEALTHY: &str = "healthy";
+/// The same where that cannot be said.
+pub const UNDECIDED: &str = "undecided";
+
+/// What one cell is to answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected {
+    /// The workload.
+    pub workload: &'static str,
+    /// The server.
+    pub server: &'static str,
+    /// This finding must be present; `healthy` or `undecided`: none may be.
+    pub must: &'static str,
+    /// Or this one: which of them is a matter of how fast this machine's server is beside its clients.
+    pub or: Option<&'static str>,
+    /// These may cost more than it does, and come first.
+    pub first: &'static [&'static str],
+}
+
+const fn cell(
+    workload: &'static str,
+    server: &'static str,
+    must: &'static str,
+    first: &'static [&'static str],
+) -> Expected {
+    Expected { workload, server, must, or: None, first }
+}
+
+/// The same where another finding is accepted too.
+const fn either(
+    workload: &'static str,
+    server: &'static str,
+    [must, or]: [&'static str; 2],
+    first: &'static [&'static str],
+) -> Expected {
+    Expected { workload, server, must, or: Some(or), first }
+}
+
+impl Expected {
+    /// Whether no finding may be present.
+    pub fn is_none(&self) -> bool {
+        [HEALTHY, UNDECIDED].contains(&self.must)
+    }
+}
+
+/// All of them, by workload.
+pub const EXPECTED: &[Expected] = &[
+    cell("multithreading", "gunicorn-sync", "gil-contention", &[]),
+    cell("multithreading", "gunicorn-gthread", "gil-threads", &["gil-convoy", "gil-contention"]),
+    cell("multithreading", "gunicorn-gevent", "loop-saturated", &[]),
+    cell("multithreading", "uwsgi-processes", "gil-contention", &[]),
+    cell("multithreading", "uwsgi-threads", "gil-threads", &["gil-contention"]),
+    cell("multithreading", "mod_wsgi", "gil-threads", &["gil-contention"]),
+    cell("multithreading", "waitress", "gil-threads", &["gil-contention"]),
+    cell("multithreading", "cheroot", "gil-threads", &["gil-contention"]),
+    cell("multithreading", "twisted", "gil-threads", &["gil-convoy", "slots-exhausted", "gil-contention"]),
+    cell(
+        "multithreading",
+        "uvicorn-a2wsgi",
+        "gil-threads",
+        &["gil-convoy", "slots-exhausted", "gil-contention"],
+    ),
+    cell(
+        "multithreading",
+        "uvicorn-asgi",
+        "gil-threads",
+        &["gil-convoy", "gil-contention", "slots-exhausted"],
+    ),
+    cell("cpu", "gunicorn-sync", "cpu-bound", &["slots-exhausted"]),
+    cell("cpu", "gunicorn-gthread", "gil-threads", &["gil-convoy", "slots-exhausted", "gil-contention"]),
+    cell("cpu", "gunicorn-gevent", "loop-saturated", &["cpu-bound"]),
+    cell("cpu", "uwsgi-processes", "cpu-bound", &["slots-exhausted"]),
+    cell("cpu", "uwsgi-threads", "gil-threads", &["slots-exhausted", "gil-contention"]),
+    cell("cpu", "mod_wsgi", "gil-threads", &["slots-exhausted", "gil-contention"]),
+    cell(
+        "cpu",
+        "waitress",
+        "gil-threads",
+        &["loop-saturated", "gil-convoy", "slots-exhausted", "gil-contention", "loop-blocked"],
+    ),
+    cell("cpu", "cheroot", "gil-threads", &["slots-exhausted", "gil-convoy", "gil-contention"]),
+    cell("cpu", "twisted", "loop-saturated", &["gil-threads", "gil-contention", "loop-blocked"]),
+    cell("cpu", "uvicorn-a2wsgi", "gil-threads", &["slots-exhausted", "loop-saturated", "gil-contention"]),
+    cell("cpu", "uvicorn-asgi", "loop-saturated", &["cpu-bound"]),
+    cell("long", "gunicorn-sync", "slots-exhausted", &[]),
+    cell("long", "gunicorn-gthread", "slots-exhausted", &[]),
+    cell("long", "gunicorn-gevent", "healthy", &[]),
+    cell("long", "uwsgi-processes", "slots-exhausted", &[]),
+    cell("long", "uwsgi-threads", "slots-exhausted", &[]),
+    cell("long", "mod_wsgi", "slots-exhausted", &[]),
+    cell("long", "waitress", "slots-exhausted", &[]),
+    cell("long", "cheroot", "slots-exhausted", &[]),
+    // Eight requests, and a pool of up to twenty threads.
+    cell("long", "twisted", "healthy", &[]),
+    cell("long", "uvicorn-a2wsgi", "slots-exhausted", &[]),
+    // Where sleeps end while the loop serves others, no timeout of a wait tells of them
+    // (lab/results/bottlenecks.md).
+    cell("long", "uvicorn-asgi", "undecided", &[]),
+    cell("short-long", "gunicorn-sync", "slots-exhausted", &["short-behind-long"]),
+    cell("short-long", "gunicorn-gthread", "slots-exhausted", &["short-behind-long"]),
+    cell("short-long", "gunicorn-gevent", "healthy", &[]),
+    cell("short-long", "uwsgi-processes", "slots-exhausted", &["short-behind-long"]),
+    cell("short-long", "uwsgi-threads", "slots-exhausted", &["short-behind-long"]),
+    cell("short-long", "mod_wsgi", "slots-exhausted", &["short-behind-long"]),
+    cell("short-long", "waitress", "slots-exhausted", &["short-behind-long"]),
+    cell("short-long", "cheroot", "slots-exhausted", &["short-behind-long"]),
+    cell("short-long", "twisted", "healthy", &[]),
+    cell("short-long", "uvicorn-a2wsgi", "slots-exhausted", &["short-behind-long"]),
+    cell("short-long", "uvicorn-asgi", "undecided", &[]),
+    // Clients use the same cores: they are as slow as these are short.
+    either("uploads", "gunicorn-sync", ["cpu-bound", "slow-clients"], &[]),
+    cell("uploads", "gunicorn-gthread", "gil-threads", &["gil-contention", "slots-exhausted"]),
+    cell("uploads", "gunicorn-gevent", "loop-saturated", &["loop-blocked", "cpu-bound"]),
+    either("uploads", "uwsgi-processes", ["slow-clients", "cpu-bound"], &["slots-exhausted"]),
+    either("uploads", "uwsgi-threads", ["cpu-bound", "slow-clients"], &["slots-exhausted"]),
+    cell("uploads", "mod_wsgi", "cpu-bound", &["slow-clients"]),
+    cell("uploads", "waitress", "loop-saturated", &["cpu-bound"]),
+    cell(
+        "uploads",
+        "cheroot",
+        "cpu-bound",
+        &["gil-threads", "gil-contention", "slots-exhausted", "gil-starvation"],
+    ),
+    cell("uploads", "twisted", "loop-saturated", &["cpu-bound"]),
+    cell("uploads", "uvicorn-a2wsgi", "loop-saturated", &["cpu-bound"]),
+    cell("uploads", "uvicorn-asgi", "loop-saturated", &["cpu-bound"]),
+    either(
+        "downloads",
+        "gunicorn-sync",
+        ["slow-clients", "cpu-bound"],
+        &["idle-connections", "slots-exhausted"],
+    ),
+    cell("downloads", "gunicorn-gthread", "slow-clients", &["slots-exhausted", "idle-connections"]),
+    cell("downloads", "gunicorn-gevent", "loop-saturated", &[]),
+    cell("downloads", "uwsgi-processes", "slow-clients", &["slots-exhausted"]),
+    cell("downloads", "uwsgi-threads", "slow-clients", &["slots-exhausted"]),
+    cell("downloads", "mod_wsgi", "slow-clients", &["cpu-bound"]),
+    cell("downloads", "waitress", "cpu-bound", &["gil-threads", "slots-exhausted", "gil-contention"]),
+    // Where its threads wait longer for the GIL than they run, that is what service time consists of.
+    either("downloads", "cheroot", ["cpu-bound", "gil-threads"], &["gil-contention", "slots-exhausted"]),
+    cell("downloads", "twisted", "loop-saturated", &[]),
+    cell("downloads", "uvicorn-a2wsgi", "loop-saturated", &[]),
+    cell("downloads", "uvicorn-asgi", "loop-saturated", &[]),
+    cell("back-end", "gunicorn-sync", "slots-exhausted", &["back-end"]),
+    cell("back-end", "gunicorn-gthread", "slots-exhausted", &["back-end"]),
+    cell("back-end", "gunicorn-gevent", "back-end", &[]),
+    cell("back-end", "uwsgi-processes", "slots-exhausted", &["back-end"]),
+    cell("back-end", "uwsgi-threads", "slots-exhausted", &["back-end"]),
+    cell("back-end", "mod_wsgi", "slots-exhausted", &["keep-alive-race", "back-end"]),
+    cell("back-end", "waitress", "slots-exhausted", &["back-end"]),
+    cell("back-end", "cheroot", "slots-exhausted", &["back-end"]),
+    cell("back-end", "twisted", "slots-exhausted", &["back-end", "gil-threads", "gil-convoy"]),
+    cell("back-end", "uvicorn-a2wsgi", "slots-exhausted", &["back-end"]),
+    cell("back-end", "uvicorn-asgi", "back-end", &[]),
+    cell("slow-clients", "gunicorn-sync", "slow-clients", &["slots-exhausted", "short-behind-long"]),
+    cell(
+        "slow-clients",
+        "gunicorn-gthread",
+        "slow-clients",
+        &["slots-exhausted", "short-behind-long", "idle-connections"],
+    ),
+    cell("slow-clients", "gunicorn-gevent", "healthy", &[]),
+    cell("slow-clients", "uwsgi-processes", "slow-clients", &["slots-exhausted", "short-behind-long"]),
+    cell("slow-clients", "uwsgi-threads", "slow-clients", &["slots-exhausted", "short-behind-long"]),
+    cell("slow-clients", "mod_wsgi", "slow-clients", &["slots-exhausted"]),
+    cell("slow-clients", "waitress", "healthy", &[]),
+    cell("slow-clients", "cheroot", "slow-clients", &["slots-exhausted", "short-behind-long"]),
+    cell("slow-clients", "twisted", "healthy", &[]),
+    cell("slow-clients", "uvicorn-a2wsgi", "slots-exhausted", &[]),
+    cell("slow-clients", "uvicorn-asgi", "healthy", &[]),
+    cell("users", "gunicorn-sync", "back-end", &["herd"]),
+    cell("users", "gunicorn-gthread", "back-end", &[]),
+    cell("users", "gunicorn-gevent", "back-end", &[]),
+    cell("users", "uwsgi-processes", "back-end", &["herd"]),
+    cell("users", "uwsgi-threads", "back-end", &[]),
+    cell("users", "mod_wsgi", "accept-queue", &["backlog-too-small"]),
+    cell("users", "waitress", "accept-queue", &[]),
+    cell("users", "cheroot", "back-end", &[]),
+    cell("users", "twisted", "back-end", &[]),
+    cell("users", "uvicorn-a2wsgi", "back-end", &[]),
+    cell("users", "uvicorn-asgi", "back-end", &[]),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use profiler_core::finding::RULES;
+
+    use super::super::server::SUBJECTS;
+    use super::super::workload::WORKLOADS;
+    use super::*;
+
+    #[test]
+    fn every_cell_has_one_line_and_every_finding_of_it_exists() {
+        let lines: BTreeSet<_> = EXPECTED.iter().map(|one| (one.workload, one.server)).collect();
+        let cells = WORKLOADS.iter().flat_map(|work| SUBJECTS.iter().map(|one| (work.name, one.name)));
+        assert_eq!(lines, cells.collect());
+        assert_eq!(lines.len(), EXPECTED.len());
+        let known = |id: &str| id == UNDECIDED || RULES.iter().any(|rule| rule.id == id);
+        for one in EXPECTED {
+            assert!(known(one.must) && one.first.iter().all(|id| known(id)), "{one:?}");
+        }
+    }
+}

@@ -1,7 +1,0 @@
-//! The lab's tables: its servers, its kinds of work, and what each of its cells is to answer.
-//!
-//! In: nothing. Out: tables, which `tests/lab` runs, and of which `tests/mixes` takes the healthy cells.
-
-pub mod expected;
-pub mod server;
-pub mod workload;
