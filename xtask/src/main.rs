@@ -24,7 +24,6 @@ mod page;
 mod pictures;
 mod pins;
 mod record;
-mod reference;
 mod rules;
 mod screenshots;
 mod soak;
@@ -52,7 +51,6 @@ const USAGE: &str = "cargo xtask CHORE
   bench     what it costs, beside empty programs and other tools; parts as arguments, --quick for a short look
   check-bench  the instructions of the hot path against their baseline
   book      the guide as a book, its links checked
-  json-reference  the page of JSON's keys, made from the schema
   dist      static programs, wheels, .debs and container images, under target/dist; names of architectures, --twice (both builds are to be the same) as arguments
   image     this machine's static program and its container image alone, under target/dist
   dist-test the same as dist, each installed into a clean place and run
@@ -79,7 +77,6 @@ fn main() -> ExitCode {
         "check-bench" => bench::check(),
         "book" => book::run(),
         "check" => check::run(),
-        "json-reference" => reference::run(),
         "compare" => compare::run(&rest),
         "count" => count::run(&rest),
         "tidy" => tidy::run(),

@@ -11,7 +11,6 @@ mod length;
 mod pictures;
 mod places;
 mod quotes;
-mod reference;
 mod samples;
 mod sentences;
 mod shape;
@@ -57,7 +56,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     for warning in &warnings {
         eprintln!("tidy: warning: {warning}");
     }
-    let tests: [Test; 18] = [
+    let tests: [Test; 17] = [
         shape::offences,
         arrows::offences,
         circles::offences,
@@ -66,7 +65,6 @@ pub(crate) fn run() -> anyhow::Result<()> {
         whole_state::offences,
         places::offences,
         quotes::offences,
-        reference::offences,
         catalogue::offences,
         chores::offences,
         guide::offences,

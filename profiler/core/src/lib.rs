@@ -6,6 +6,9 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::too_many_lines))]
 
+#[macro_use]
+mod closed_list;
+
 pub mod decode;
 pub mod event;
 pub mod fact;

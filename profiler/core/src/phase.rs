@@ -5,101 +5,30 @@
 
 use std::fmt;
 
-/// Where a stretch of a request's time went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Phase {
-    /// In the listener's accept queue: from arrival to accept's return.
-    AcceptQueue,
-    /// Readable or read, waiting for a thread.
-    PoolWait,
-    /// Ready, while the event loop was busy elsewhere; where no loop serves, accepted, while the thread that
-    /// dispatches was busy.
-    LoopWait,
-    /// Reading the head.
-    ReadHead,
-    /// Reading the body.
-    ReadBody,
-    /// Waiting for the client to send.
-    ClientReadStall,
-    /// Running Python: server and application cannot be distinguished from outside.
-    Cpu,
-    /// Runnable, waiting for a CPU.
-    RunQueue,
-    /// Waiting for the interpreter lock.
-    GilWait,
-    /// Waiting for another lock (futex).
-    LockWait,
-    /// Waiting for a socket that is not the client's.
-    BackendWait,
-    /// Waiting for a child process to begin or to end.
-    ChildWait,
-    /// Waiting for a file.
-    FileWait,
-    /// Asleep outside any call: page faults.
-    FaultWait,
-    /// Sleeping on purpose.
-    Sleep,
-    /// Writing the response.
-    Write,
-    /// Waiting for the client to take the response.
-    ClientWriteStall,
-    /// In a traced front end.
-    FrontEnd,
-    /// Not known. Shown, never spread over the others.
-    Unexplained,
-}
-
-impl Phase {
-    /// Number of phases.
-    pub const COUNT: usize = 19;
-
-    /// All phases, in the order of reports.
-    pub const ALL: [Self; Self::COUNT] = [
-        Self::AcceptQueue,
-        Self::PoolWait,
-        Self::LoopWait,
-        Self::ReadHead,
-        Self::ReadBody,
-        Self::ClientReadStall,
-        Self::Cpu,
-        Self::RunQueue,
-        Self::GilWait,
-        Self::LockWait,
-        Self::BackendWait,
-        Self::ChildWait,
-        Self::FileWait,
-        Self::FaultWait,
-        Self::Sleep,
-        Self::Write,
-        Self::ClientWriteStall,
-        Self::FrontEnd,
-        Self::Unexplained,
-    ];
-
-    /// Name in every output.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::AcceptQueue => "accept_queue",
-            Self::PoolWait => "pool_wait",
-            Self::LoopWait => "loop_wait",
-            Self::ReadHead => "read_head",
-            Self::ReadBody => "read_body",
-            Self::ClientReadStall => "client_read_stall",
-            Self::Cpu => "cpu",
-            Self::RunQueue => "run_queue",
-            Self::GilWait => "gil_wait",
-            Self::LockWait => "lock_wait",
-            Self::BackendWait => "backend_wait",
-            Self::ChildWait => "child_wait",
-            Self::FileWait => "file_wait",
-            Self::FaultWait => "fault_wait",
-            Self::Sleep => "sleep",
-            Self::Write => "write",
-            Self::ClientWriteStall => "client_write_stall",
-            Self::FrontEnd => "front_end",
-            Self::Unexplained => "unexplained",
-        }
+closed_list! {
+    /// Where a stretch of a request's time went.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    #[repr(u8)]
+    pub enum Phase {
+        AcceptQueue = "accept_queue": "In the listener's accept queue, from arrival to accept's return.",
+        PoolWait = "pool_wait": "Readable or read, waiting for a thread.",
+        LoopWait = "loop_wait": "Ready, while the event loop was busy elsewhere, or where no loop serves the thread that dispatches.",
+        ReadHead = "read_head": "Reading the head.",
+        ReadBody = "read_body": "Reading the body.",
+        ClientReadStall = "client_read_stall": "Waiting for the client to send.",
+        Cpu = "cpu": "Running Python; server and application cannot be distinguished from outside.",
+        RunQueue = "run_queue": "Runnable, waiting for a CPU.",
+        GilWait = "gil_wait": "Waiting for the interpreter lock.",
+        LockWait = "lock_wait": "Waiting for another lock (futex).",
+        BackendWait = "backend_wait": "Waiting for a socket that is not the client's.",
+        ChildWait = "child_wait": "Waiting for a child process to begin or to end.",
+        FileWait = "file_wait": "Waiting for a file.",
+        FaultWait = "fault_wait": "Asleep outside any call: page faults.",
+        Sleep = "sleep": "Sleeping on purpose.",
+        Write = "write": "Writing the response.",
+        ClientWriteStall = "client_write_stall": "Waiting for the client to take the response.",
+        FrontEnd = "front_end": "In a traced front end.",
+        Unexplained = "unexplained": "Not known; shown, never spread over the others.",
     }
 }
 

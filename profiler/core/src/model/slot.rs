@@ -2,51 +2,18 @@
 //!
 //! In: the slot machine. Out: [`Slots`]. Law 3: for every slot, busy + idle = window.
 
-/// What holds a slot while it is busy. Closed list, in the order of reports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Holding {
-    /// A request, without the time its client stalls.
-    Request,
-    /// A request whose client does not send.
-    ClientReadStall,
-    /// A request whose client does not take the response.
-    ClientWriteStall,
-    /// A fresh connection on which nothing has arrived yet.
-    FirstByte,
-    /// A kept-alive connection between requests.
-    KeepaliveIdle,
-    /// A finished connection, waiting for the client to close.
-    Linger,
-    /// The worker's own work between requests: logging, accepting, heartbeats.
-    Housekeeping,
-}
-
-impl Holding {
-    /// Number of kinds.
-    pub const COUNT: usize = 7;
-    /// All kinds, in the order of reports.
-    pub const ALL: [Self; Self::COUNT] = [
-        Self::Request,
-        Self::ClientReadStall,
-        Self::ClientWriteStall,
-        Self::FirstByte,
-        Self::KeepaliveIdle,
-        Self::Linger,
-        Self::Housekeeping,
-    ];
-
-    /// Name in outputs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Request => "request",
-            Self::ClientReadStall => "client_read_stall",
-            Self::ClientWriteStall => "client_write_stall",
-            Self::FirstByte => "first_byte",
-            Self::KeepaliveIdle => "keepalive_idle",
-            Self::Linger => "linger",
-            Self::Housekeeping => "housekeeping",
-        }
+closed_list! {
+    /// What holds a slot while it is busy.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    #[repr(u8)]
+    pub enum Holding {
+        Request = "request": "A request, without the time its client stalls.",
+        ClientReadStall = "client_read_stall": "A request whose client does not send.",
+        ClientWriteStall = "client_write_stall": "A request whose client does not take the response.",
+        FirstByte = "first_byte": "A fresh connection on which nothing has arrived yet.",
+        KeepaliveIdle = "keepalive_idle": "A kept-alive connection between requests.",
+        Linger = "linger": "A finished connection, waiting for the client to close.",
+        Housekeeping = "housekeeping": "The worker's own work between requests: logging, accepting, heartbeats.",
     }
 }
 

@@ -13,20 +13,35 @@ use super::{non_empty, rounded, summary};
 
 view! {
     pub(super) struct Endpoint<'a>(endpoint: &'a model::Endpoint, is_remainder: bool, window_ns: u64, unmeasured: Unmeasured) {
+        /// This is the remainder: the endpoints beyond the bound, added up.
         is_remainder: bool = is_remainder,
+        /// Method; null for what is not HTTP and for the remainder.
         method: Option<&'a str> = non_empty(&endpoint.method).filter(|_| !is_remainder),
+        /// Path with numeric and UUID segments folded; null as for method.
         path_shape: Option<&'a str> = non_empty(&endpoint.path_shape).filter(|_| !is_remainder),
+        /// Status code; null: none seen, or the remainder.
         status: Option<u16> = (endpoint.status > 0 && !is_remainder).then_some(endpoint.status),
+        /// Requests.
         count: u64 = endpoint.count,
+        /// Requests per second of the window.
         rate_per_second: Option<f64> = summary::per_second(endpoint.count, window_ns).and_then(rounded),
+        /// Bytes received.
         received_bytes: u64 = endpoint.bytes_in,
+        /// Bytes sent.
         sent_bytes: u64 = endpoint.bytes_out,
+        /// Time of its requests: the sum of its phases, in ns.
         time_in_requests_ns: u64 = endpoint.phases.total_ns(),
+        /// Total time.
         total: Latency = Latency::new(&endpoint.total),
+        /// Service time.
         service: Latency = Latency::new(&endpoint.service),
+        /// How far the means over these requests can be trusted.
         standard_error: StandardError<'a> = StandardError::new(&endpoint.spread),
+        /// Where its time went.
         phases: PhaseTimes<'a> = PhaseTimes::new(&endpoint.phases, unmeasured),
+        /// Round trips of its requests to back ends.
         back_end_round_trips: Option<RoundTrips> = RoundTrips::new(&endpoint.round_trips),
+        /// The processes that served it, by requests that were seen from their beginning.
         by_worker: ByWorker = ByWorker::new(&endpoint.by_worker),
     }
 }

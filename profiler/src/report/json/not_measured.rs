@@ -15,7 +15,10 @@ const NO_ARRIVALS: &str = "this kernel does not show when data arrive";
 view! {
     /// A part of the report.
     pub(super) struct NotMeasured<'a>(pointer: String, why: &'a str) {
+        /// Where it would stand in this report, as a JSON pointer (RFC 6901). A phase is null there, in every
+        /// endpoint and in every request. An interpreter stands there, and its waits are in no number.
         key: String = pointer,
+        /// Why there are no numbers, as a clause.
         reason: &'a str = why,
     }
 }

@@ -10,11 +10,19 @@ use serde::Serialize;
 use super::latency::Latency;
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct RequestStarts {
+    /// From the stamp to the first byte at the server's socket. Stamps are cut off: up to unit_ns of it is
+    /// not true.
     before: Latency,
+    /// The coarsest unit of the stamps that are believed, in ns; null where none is.
+    #[cfg_attr(test, schemars(range(min = 1)))]
     unit_ns: Option<u64>,
+    /// Headers that are not one moment.
     not_a_time: u64,
+    /// Stamps later than the request's first byte.
     ahead: u64,
+    /// Stamps more than 10 minutes before it.
     too_old: u64,
 }
 

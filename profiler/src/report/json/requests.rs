@@ -25,25 +25,42 @@ view! {
             .collect();
         by_status.sort_by_key(|entry| entry.status);
     } {
+        /// Requests that ended inside the window.
         completed: u64 = requests.completed,
+        /// Requests still open at its end.
         open: u64 = requests.open,
+        /// Of all: those whose beginning was not seen.
         truncated: u64 = requests.truncated,
+        /// Requests by how their limits were found.
         framing: Framing = Framing {
             exact: all.saturating_sub(not_exact),
             inferred: requests.inferred_framing,
             not_http: requests.not_http,
         },
+        /// Completed requests per second of the window; null if it has no length.
         rate_per_second: Option<f64> = rate.and_then(rounded),
+        /// Largest number of requests in flight at one moment.
         peak_in_flight: u32 = requests.peak_in_flight,
+        /// Client connections seen.
         connections: u64 = requests.connections,
+        /// Bytes received, heads and bodies.
         received_bytes: u64 = requests.bytes_in,
+        /// Bytes sent.
         sent_bytes: u64 = requests.bytes_out,
+        /// Time of all requests, open ones included: the sum of all phases, in ns.
         time_in_requests_ns: u64 = requests.phases.total_ns(),
+        /// Total time of completed requests whose beginning was seen.
         total: Latency = Latency::new(&requests.total),
+        /// Service time of the same requests.
         service: Latency = Latency::new(&requests.service),
+        /// How long requests were on their way before the server, by their X-Request-Start; null where none
+        /// has one.
         request_start: Option<RequestStarts> = RequestStarts::new(&requests.request_starts),
+        /// How far the means over these requests can be trusted.
         standard_error: StandardError<'a> = StandardError::new(&requests.spread),
+        /// Completed requests by status code.
         by_status: Vec<StatusCount> = by_status,
+        /// The slowest requests, slowest first.
         slowest: Vec<Request<'a>> = summary::slowest(snapshot)
             .into_iter()
             .map(|request| Request::new(request, unmeasured))
@@ -52,14 +69,21 @@ view! {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Framing {
+    /// By RFC 9112.
     exact: u64,
+    /// From the turns of traffic.
     inferred: u64,
+    /// What is exchanged is not HTTP.
     not_http: u64,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct StatusCount {
+    /// Status code; null: none was seen.
     status: Option<u16>,
+    /// Requests.
     count: u64,
 }

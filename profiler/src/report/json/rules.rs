@@ -1,14 +1,14 @@
 //! The rules (docs/json.md), held against every key of the schema.
 //!
-//! In: `docs/report.schema.json`. Out: a failure that names the key which breaks a rule.
+//! In: the schema. Out: a failure that names the key which breaks a rule.
 
 use profiler_core::phase::Phase;
 use serde_json::Value;
 
-use super::tests::SCHEMA;
+use super::schema::{SCHEMA, UNITS};
 
-/// Ends of keys that say the unit of a number.
-const UNITS: [&str; 6] = ["_ns", "_bytes", "_ratio", "_per_second", "_per_connection", "_request_seconds"];
+/// Ends of keys that would say a unit, and are none of ours.
+const OTHER_UNITS: [&str; 7] = ["_us", "_ms", "_s", "_seconds", "_kb", "_mb", "_percent"];
 /// What `x-unit` may say of a number without such an end. It may be how many of what the key names, or a
 /// number that something is called by. Or it is a value whose unit is that of what a key beside it names.
 const WITHOUT_UNIT: [&str; 3] = ["count", "id", "by_name"];
@@ -101,6 +101,10 @@ fn the_key_of_a_number_ends_in_its_unit_or_the_schema_says_what_it_is() {
         if is_number {
             assert!(has_unit != is_said, "{at}: a unit at the end of the key, or x-unit: {said:?}");
             assert!(has_unit || said == Some("by_name") || !types(property).contains(&"number"), "{at}");
+            assert!(
+                has_unit || !OTHER_UNITS.iter().any(|unit| key.ends_with(unit)),
+                "{at}: a unit of others"
+            );
             seen += 1;
         } else {
             assert!(said.is_none(), "{at}: x-unit of what is no number");
@@ -120,10 +124,10 @@ fn booleans_and_only_they_begin_with_is_or_has() {
 #[test]
 fn what_was_not_measured_is_null_everywhere() {
     for (at, key, property) in keys() {
-        assert!(
-            property.get("oneOf").is_none() && property.get("anyOf").is_none(),
-            "{at}: one shape, or null"
-        );
+        let is_one_or_null = property["anyOf"].as_array().is_none_or(|choices| {
+            matches!(choices.as_slice(), [one, null] if one["$ref"].is_string() && null["type"] == "null")
+        });
+        assert!(property.get("oneOf").is_none() && is_one_or_null, "{at}: one shape, or null");
         let names = types(property);
         assert!(names.iter().filter(|name| **name != "null").count() <= 1, "{at}: {names:?}");
         assert!(!key.contains("not_measured") || at == "/not_measured", "{at}: reasons stand in one place");

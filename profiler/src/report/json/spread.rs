@@ -11,9 +11,16 @@ use serde::{Serialize, Serializer};
 use super::phases::Key;
 
 view! {
+    /// How far means over this group of completed requests can be trusted: standard errors by the method of
+    /// batch means. The run is cut into batches of equally many requests that ended one after the other, so
+    /// that what they have in common counts. Null: fewer than two batches.
     pub(super) struct StandardError<'a>(spread: &'a spread::Spread) {
+        /// Whole batches (one request each where there are fewer than 32 requests).
         batches: u32 = spread.batches(),
+        /// Of the mean length of a request, in ns.
         total_ns: Option<u64> = spread.total_error_ns().map(whole),
+        /// Of the mean time of a request in each phase.
+        #[cfg_attr(test, schemars(with = "super::phases::PhaseTimes<'static>"))]
         phases: PhaseErrors<'a> = PhaseErrors(spread),
     }
 }

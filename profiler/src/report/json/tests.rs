@@ -13,13 +13,11 @@ use profiler_core::phase::Phase;
 use profiler_core::timeline::Entry;
 use serde_json::Value;
 
+use super::schema::SCHEMA;
 use super::*;
 use crate::report::fixture;
 use crate::report::ndjson::NdjsonSink;
 
-const SCHEMA_TEXT: &str = include_str!("../../../../docs/report.schema.json");
-
-pub(super) static SCHEMA: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(SCHEMA_TEXT).unwrap());
 /// What is published: passes over keys and words that it does not know.
 static VALIDATOR: LazyLock<jsonschema::Validator> =
     LazyLock::new(|| jsonschema::draft202012::new(&SCHEMA).unwrap());

@@ -1,19 +1,13 @@
-//! `json-reference`: the keys of the JSON report as a page of the guide.
+//! `docs/report.schema.json`, and its keys as a page of the guide: `docs/json-reference.md`.
 //!
-//! In: `docs/report.schema.json`. Out: `docs/json-reference.md`, a table for each part of a report, keys in
-//! the order of the alphabet; `tidy` says when it is not up to date.
+//! In: the schema. Out: both files, or the failure of a test that says how to make them. The page has a table
+//! for each part of a report, keys in the order of the alphabet.
 
 use std::fmt::Write as _;
 
-use anyhow::Context as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::command;
-
-/// The contract.
-pub(crate) const SCHEMA: &str = "docs/report.schema.json";
-/// The page.
-pub(crate) const PAGE: &str = "docs/json-reference.md";
+use super::schema::SCHEMA;
 
 /// What `x-unit` says of a number whose unit is given beside it.
 const BY_NAME: &str = "by_name";
@@ -22,35 +16,25 @@ const INTRODUCTION: &str = "# JSON, key by key
 
 Every key of `wsgi-trace --format json`, with its type. [Worked examples](json.md) show how to ask for them, after
 the [rules](json.md#rules) that all keys keep. The contract is
-[report.schema.json](report.schema.json); `cargo xtask json-reference` makes this page from it.
+[report.schema.json](report.schema.json). Both are made from the code.
 
 Keys stand in the order of the alphabet. `[]` stands for every element of an array. A `count` and an `id` are
 integers without a unit. A key may be `null` only where its type says so.
 
-<!-- Below: generated from report.schema.json. -->
+<!-- Below: generated from the views in the code. -->
 ";
 
-/// Writes the page.
-pub(crate) fn run() -> anyhow::Result<()> {
-    let root = command::root();
-    let schema = std::fs::read_to_string(root.join(SCHEMA)).context(SCHEMA)?;
-    std::fs::write(root.join(PAGE), page(&schema)?).context(PAGE)?;
-    println!("{PAGE}");
-    Ok(())
-}
-
 /// The page for this schema.
-pub(crate) fn page(schema: &str) -> anyhow::Result<String> {
-    let schema: Value = serde_json::from_str(schema).context(SCHEMA)?;
+fn page(schema: &Value) -> String {
     let mut page = INTRODUCTION.to_owned();
-    for (title, node) in members(&schema, "properties") {
+    for (title, node) in members(schema, "properties") {
         section(&mut page, title, node);
     }
     page.push_str("\n## Shapes that occur in several places\n");
-    for (title, node) in members(&schema, "$defs") {
+    for (title, node) in members(schema, "$defs") {
         section(&mut page, title, node);
     }
-    Ok(page)
+    page
 }
 
 /// The entries of an object within a schema, by name.
@@ -105,6 +89,9 @@ fn type_of(node: &Value) -> String {
         Some(Value::String(name)) => vec![name.as_str()],
         _ => Vec::new(),
     };
+    if let Some(choices) = node.get("anyOf").and_then(Value::as_array) {
+        return joined(choices.iter().map(type_of).collect());
+    }
     let kind = node.get("x-unit").and_then(Value::as_str).filter(|kind| *kind != BY_NAME);
     let examples = node.get("examples").and_then(Value::as_array);
     let word = |name: &str| match (name, node.get("items")) {
@@ -136,37 +123,48 @@ fn capital(text: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_key_has_its_path_its_type_and_its_sentence() {
-        let schema = r##"{
-            "properties": {"window": {"description": "The window.", "type": "object", "properties": {
-                "start_ns": {"description": "Its start.", "type": ["integer", "null"]},
-                "ends": {"description": "Why it ended.", "enum": ["done", "killed"]},
-                "slots": {"description": "Slots.", "type": "array", "items": {"type": "object", "properties": {
-                    "id": {"description": "Its number.", "type": "integer"}}}},
-                "open": {"description": "Still open.", "type": ["integer", "null"], "x-unit": "count"},
-                "how": {"description": "How.", "type": ["string", "null"], "examples": ["a", "b"]},
-                "wait": {"description": "Waits.", "$ref": "#/$defs/latency"}
-            }}},
-            "$defs": {"latency": {"description": "Durations.", "type": "object"}}
-        }"##;
-        let page = page(schema).unwrap();
-        for row in [
-            "### window\n\nThe window. Object.\n",
-            "| `start_ns` | integer or null | Its start. |",
-            "| `ends` | `done` or `killed` | Why it ended. |",
-            "| `slots` | array of object | Slots. |",
-            "| `slots[].id` | integer | Its number. |",
-            "| `wait` | [latency](#latency) | Waits. |",
-            "| `open` | count or null | Still open. |",
-            "| `how` | string such as `a`, `b` or null | How. |",
-            "### latency\n\nDurations. Object.\n",
-        ] {
-            assert!(page.contains(row), "{row}\n{page}");
+#[test]
+fn the_schema_and_its_page_are_made_of_the_views() {
+    let schema = serde_json::to_string_pretty(&*SCHEMA).unwrap() + "\n";
+    for (name, made) in [("report.schema.json", schema), ("json-reference.md", page(&SCHEMA))] {
+        let path = format!("{}/../docs/{name}", env!("CARGO_MANIFEST_DIR"));
+        if std::env::var_os("WSGI_TRACE_UPDATE_DOCS").is_some() {
+            std::fs::write(&path, &made).unwrap();
         }
+        let is = std::fs::read_to_string(&path).unwrap_or_default();
+        let hint = "is not up to date: WSGI_TRACE_UPDATE_DOCS=1 cargo test -p wsgi-trace --lib reference";
+        assert!(is == made, "docs/{name} {hint}");
+    }
+}
+
+#[test]
+fn each_key_has_its_path_its_type_and_its_sentence() {
+    let schema = json!({
+        "properties": {"window": {"description": "The window.", "type": "object", "properties": {
+            "start_ns": {"description": "Its start.", "type": ["integer", "null"]},
+            "ends": {"description": "Why it ended.", "enum": ["done", "killed"]},
+            "slots": {"description": "Slots.", "type": "array", "items": {"type": "object", "properties": {
+                "id": {"description": "Its number.", "type": "integer"}}}},
+            "open": {"description": "Still open.", "type": ["integer", "null"], "x-unit": "count"},
+            "how": {"description": "How.", "type": ["string", "null"], "examples": ["a", "b"]},
+            "wait": {"description": "Waits.", "$ref": "#/$defs/latency"},
+            "lag": {"description": "Lag.", "anyOf": [{"$ref": "#/$defs/latency"}, {"type": "null"}]}
+        }}},
+        "$defs": {"latency": {"description": "Durations.", "type": "object"}}
+    });
+    let page = page(&schema);
+    for row in [
+        "### window\n\nThe window. Object.\n",
+        "| `start_ns` | integer or null | Its start. |",
+        "| `ends` | `done` or `killed` | Why it ended. |",
+        "| `slots` | array of object | Slots. |",
+        "| `slots[].id` | integer | Its number. |",
+        "| `wait` | [latency](#latency) | Waits. |",
+        "| `lag` | [latency](#latency) or null | Lag. |",
+        "| `open` | count or null | Still open. |",
+        "| `how` | string such as `a`, `b` or null | How. |",
+        "### latency\n\nDurations. Object.\n",
+    ] {
+        assert!(page.contains(row), "{row}\n{page}");
     }
 }
