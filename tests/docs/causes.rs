@@ -14,7 +14,7 @@ const PAGE: &str = "docs/dropped-connections.md";
 /// Has the table of tests.
 const TABLE: &str = "tests/live/dropped/README.md";
 /// Where tests are that a cause may name.
-const TESTS: [&str; 2] = ["tests/live", "profiler/core/src/pipeline/tests"];
+const TESTS: [&str; 3] = ["tests/live", "lab/thousand_clients", "profiler/core/src/pipeline/tests"];
 
 /// What stands between backticks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
