@@ -23,6 +23,15 @@ impl Observer for Nobody {
     fn entry(&mut self, _: &Entry) {}
 }
 
+/// How the program attaches by the scenario's options.
+fn settings(scenario: &Scenario) -> attach::Settings {
+    if !scenario.options.contains(&"--light") {
+        return attach::Settings::default();
+    }
+    let gil = attach::gil::Wanted { mode: attach::gil::Mode::Sleeps, ..Default::default() };
+    attach::Settings { hooks: attach::Hooks::Light, gil, tls: attach::tls::Mode::Off, ..Default::default() }
+}
+
 /// Watches for the scenario's window, as two.
 pub(crate) fn watch(scenario: &Scenario, running: &Running, raw: &Path) -> anyhow::Result<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -32,7 +41,7 @@ pub(crate) fn watch(scenario: &Scenario, running: &Running, raw: &Path) -> anyho
         let watch = Watch {
             watched: Watched { server, front_end: None },
             named_pid: pid,
-            attach: attach::Settings::default(),
+            attach: settings(scenario),
             record: Some(OutputFile::open(raw)?),
         };
         let mut session = Session::begin(watch, Nobody)?;

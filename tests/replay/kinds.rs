@@ -15,6 +15,14 @@ fn is(replayed: &Replayed, name: &str, worker_class: &str) -> bool {
     server.name == name && server.worker_class == worker_class && replayed.last.requests.completed > 10
 }
 
+fn is_light(replayed: &Replayed) -> bool {
+    replayed.last.attached.is_light() && replayed.last.requests.completed > 10
+}
+
+fn has_time(replayed: &Replayed, phase: Phase) -> bool {
+    replayed.last.requests.phases.get(phase) > 0
+}
+
 /// On a loop several requests were open at once, and loops were distinguished from pools.
 fn interleaves(window: &Snapshot) -> bool {
     window.requests.peak_in_flight > 1 && window.event_loops.iter().any(|one| one.turns > 50)
@@ -25,7 +33,7 @@ fn leaves_the_loop(window: &Snapshot) -> bool {
     window.event_loops.iter().any(|one| one.pooled > 5)
 }
 
-const KINDS: [(&str, Shows); 24] = [
+const KINDS: [(&str, Shows); 34] = [
     ("gunicorn sync", |one| is(one, "gunicorn", "sync")),
     ("gunicorn gthread", |one| is(one, "gunicorn", "gthread")),
     ("gunicorn gevent", |one| is(one, "gunicorn", "gevent") && interleaves(&one.last)),
@@ -51,7 +59,21 @@ const KINDS: [(&str, Shows); 24] = [
         let requests = &one.last.requests;
         one.last.attached.reads_tls() && requests.not_http == 0 && requests.inferred_framing > 10
     }),
-    ("light mode", |one| one.last.attached.is_light() && one.last.requests.completed > 10),
+    ("light mode", is_light),
+    ("light mode, all slots busy", |one| is_light(one) && one.last.slots.exhausted_ns > 0),
+    ("light mode, waits for the interpreter lock", |one| is_light(one) && one.last.gil.waits.count() > 100),
+    ("light mode, clients slow to send", |one| is_light(one) && has_time(one, Phase::ClientReadStall)),
+    ("light mode, clients slow to receive", |one| is_light(one) && has_time(one, Phase::ClientWriteStall)),
+    ("light mode, clients that left", |one| is_light(one) && drops(one, &["client_left_waiting"])),
+    ("light mode at a UNIX socket", |one| {
+        is_light(one) && one.last.sockets.listeners.iter().any(|listener| listener.seen.family == "unix")
+    }),
+    ("light mode, TLS in the server", |one| is_light(one) && one.last.requests.not_http > 10),
+    ("light mode, an event loop", |one| {
+        is_light(one) && one.last.slots.not_measured.is_some() && has_time(one, Phase::Unexplained)
+    }),
+    ("light mode, requests handed to a pool", |one| is_light(one) && is(one, "waitress", "pool")),
+    ("light mode, a window that rolled", |one| is_light(one) && !one.windows.is_empty()),
     ("clients that left", |one| {
         drops(one, &["client_left_waiting", "client_left_reading", "client_left_in_queue"])
     }),

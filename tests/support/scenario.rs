@@ -4,6 +4,7 @@
 //! In: the tables. Out: a server in that situation, with its clients at work, for as long as the value lives.
 
 mod gunicorn;
+mod light;
 mod others;
 mod stacks;
 
@@ -87,7 +88,7 @@ pub struct Running {
 
 /// Every situation.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    gunicorn::SCENARIOS.iter().chain(others::SCENARIOS).chain(stacks::SCENARIOS)
+    gunicorn::SCENARIOS.iter().chain(others::SCENARIOS).chain(light::SCENARIOS).chain(stacks::SCENARIOS)
 }
 
 const fn scenario(

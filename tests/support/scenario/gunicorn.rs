@@ -12,7 +12,7 @@ use crate::gunicorn::{Settings, Version};
 use crate::server::Recipe;
 use crate::server::tls::Tls;
 
-fn sync_1() -> Box<dyn Recipe> {
+pub(super) fn sync_1() -> Box<dyn Recipe> {
     Box::new(Settings::sync(Version::V27, 1))
 }
 
@@ -20,7 +20,7 @@ fn sync_2() -> Box<dyn Recipe> {
     Box::new(Settings::sync(Version::V27, 2))
 }
 
-fn sync_2_of_23() -> Box<dyn Recipe> {
+pub(super) fn sync_2_of_23() -> Box<dyn Recipe> {
     Box::new(Settings::sync(Version::V23, 2))
 }
 
@@ -33,15 +33,15 @@ fn gthread_1x2() -> Box<dyn Recipe> {
     Box::new(Settings::gthread(Version::V27, 1, 2))
 }
 
-fn gthread_1x4() -> Box<dyn Recipe> {
+pub(super) fn gthread_1x4() -> Box<dyn Recipe> {
     Box::new(Settings::gthread(Version::V27, 1, 4))
 }
 
-fn gthread_1x4_with_tls() -> Box<dyn Recipe> {
+pub(super) fn gthread_1x4_with_tls() -> Box<dyn Recipe> {
     Box::new(Tls::of(Settings::gthread(Version::V27, 1, 4)))
 }
 
-fn gthread_2x4() -> Box<dyn Recipe> {
+pub(super) fn gthread_2x4() -> Box<dyn Recipe> {
     Box::new(Settings::gthread(Version::V27, 2, 4))
 }
 

@@ -1,13 +1,13 @@
 //! The situations of every other kind of server, and of every other way to look: one entry each.
 //!
-//! In: nothing. Out: [`SCENARIOS`]. Their recordings keep event loops, pools, front ends, light mode, dropped
-//! connections and windows that roll under the eyes of replays. Rates are low and windows short, so that they
-//! stay small.
+//! In: nothing. Out: [`SCENARIOS`]. Their recordings keep event loops, pools, front ends, dropped connections
+//! and windows that roll under the eyes of replays. Rates are low and windows short, so that they stay small.
 
 use std::time::Duration;
 
 use super::Clients::{Any, Dropping};
-use super::Verdict::{First, Unsaid};
+use super::Verdict::First;
+use super::gunicorn::sync_1;
 use super::{Scenario, scenario};
 use crate::gunicorn::{Settings, Version};
 use crate::server::Recipe;
@@ -21,7 +21,7 @@ use crate::server::uwsgi::Uwsgi;
 use crate::server::waitress::Waitress;
 
 /// Several requests at once on one loop: each waits for a back end, sleeps or computes beside the others.
-const INTERLEAVED: &[&str] = &[
+pub(super) const INTERLEAVED: &[&str] = &[
     "--clients=3",
     "--keep-alive=5",
     "--think-ms=20",
@@ -53,7 +53,23 @@ const PLAIN_BESIDE_COROUTINES: &[&str] = &[
     "--kinds=get",
 ];
 
-fn gunicorn_gevent() -> Box<dyn Recipe> {
+/// Some are answered, some are cut short, and some leave before that.
+pub(super) const LEAVING: &[&str] = &[
+    "--after",
+    "0.3",
+    "get:/fast:4",
+    "get:/short/10:2",
+    "pipelined:/fast",
+    "get:/error:2",
+    "leave_reading:/big",
+    "leave:/sleep/700",
+    "leave:/fast",
+    "leave:/sleep/700",
+    "leave:/fast",
+    "get:/fast:4",
+];
+
+pub(super) fn gunicorn_gevent() -> Box<dyn Recipe> {
     Box::new(GunicornGevent { workers: 1 })
 }
 
@@ -61,7 +77,7 @@ fn pywsgi() -> Box<dyn Recipe> {
     Box::new(Pywsgi)
 }
 
-fn uvicorn() -> Box<dyn Recipe> {
+pub(super) fn uvicorn() -> Box<dyn Recipe> {
     Box::new(Uvicorn { application: Application::Asgi, workers: 1 })
 }
 
@@ -81,7 +97,7 @@ fn twisted() -> Box<dyn Recipe> {
     Box::new(Twisted)
 }
 
-fn waitress() -> Box<dyn Recipe> {
+pub(super) fn waitress() -> Box<dyn Recipe> {
     Box::new(Waitress { threads: 4 })
 }
 
@@ -89,7 +105,7 @@ fn uwsgi_processes() -> Box<dyn Recipe> {
     Box::new(Uwsgi::new(3, 1))
 }
 
-fn uwsgi_threads() -> Box<dyn Recipe> {
+pub(super) fn uwsgi_threads() -> Box<dyn Recipe> {
     Box::new(Uwsgi::new(1, 4))
 }
 
@@ -103,14 +119,6 @@ fn mod_wsgi_embedded() -> Box<dyn Recipe> {
 
 fn behind_nginx() -> Box<dyn Recipe> {
     Box::new(Nginx::before(Settings::gthread(Version::V27, 1, 4), Link::Tcp))
-}
-
-fn sync_1() -> Box<dyn Recipe> {
-    Box::new(Settings::sync(Version::V27, 1))
-}
-
-fn gthread_1x4() -> Box<dyn Recipe> {
-    Box::new(Settings::gthread(Version::V27, 1, 4))
 }
 
 const fn mixed(name: &'static str, about: &'static str, server: fn() -> Box<dyn Recipe>) -> Scenario {
@@ -153,25 +161,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     seldom("nginx-gthread", "gunicorn behind nginx, both traced", behind_nginx),
     Scenario {
-        options: &["--light"],
-        verdict: Unsaid,
-        ..mixed("light-gthread", "light mode: no call is observed", gthread_1x4)
-    },
-    Scenario {
-        clients: Dropping(&[
-            "--after",
-            "0.3",
-            "get:/fast:4",
-            "get:/short/10:2",
-            "pipelined:/fast",
-            "get:/error:2",
-            "leave_reading:/big",
-            "leave:/sleep/700",
-            "leave:/fast",
-            "leave:/sleep/700",
-            "leave:/fast",
-            "get:/fast:4",
-        ]),
+        clients: Dropping(LEAVING),
         // One worker: who comes behind a request that sleeps waits for it.
         verdict: First("clients-leave", &["slots-exhausted", "short-behind-long"]),
         ..mixed("sync-dropped", "clients that leave, and answers that a sync worker cuts short", sync_1)
