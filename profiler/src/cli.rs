@@ -197,7 +197,7 @@ impl Server {
 /// How to watch.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Watch {
-    /// How long to watch: 500ms, 30s, 5m (default: until Ctrl-C)
+    /// How long to watch: 30 (seconds), 500ms, 5m [default: until Ctrl-C]
     #[arg(long, short, value_name = "TIME", value_parser = duration::parse)]
     pub duration: Option<Duration>,
     /// What stands before the server.

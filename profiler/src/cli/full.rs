@@ -70,7 +70,7 @@ impl FromStr for Condition {
     fn from_str(text: &str) -> Result<Self, ConditionError> {
         match text.trim().split_once('=') {
             Some(("p99", time)) => {
-                let limit = duration::parse(time).map_err(ConditionError::P99)?;
+                let limit = duration::parse_with_unit(time).map_err(ConditionError::P99)?;
                 Ok(Self::P99(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)))
             }
             Some(("queue", number)) => {

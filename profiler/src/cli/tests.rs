@@ -43,6 +43,21 @@ fn every_option_of_tracing_is_read() {
 }
 
 #[test]
+fn every_length_of_time_takes_a_bare_number_of_seconds() {
+    let trace = parse("wsgi-trace --pid 1 -d 30").expect("parses").trace;
+    assert_eq!(trace.watch.duration, Some(Duration::from_secs(30)));
+    for line in [
+        "record --pid 1 -o f -d 30",
+        "top --pid 1 --window 30",
+        "whatif --pid 1 -d 60",
+        "serve --pid 1 --window 60 --full-for 60 --full-pause 600 --parquet d --parquet-every 900",
+    ] {
+        assert!(parse(&format!("wsgi-trace {line}")).is_ok(), "{line}");
+    }
+    assert!(parse("wsgi-trace serve --pid 1 --full-when p99=500").is_err(), "500 what?");
+}
+
+#[test]
 fn a_target_is_needed_once_and_only_where_something_is_traced() {
     assert_eq!(refusal("wsgi-trace --duration 3s"), ErrorKind::MissingRequiredArgument);
     assert_eq!(refusal("wsgi-trace record -o f"), ErrorKind::MissingRequiredArgument);
@@ -59,7 +74,7 @@ fn a_target_is_needed_once_and_only_where_something_is_traced() {
 #[test]
 fn nonsense_is_refused_as_usage_with_the_documented_exit_code() {
     for line in
-        ["--pid 0", "--pid x", "--port 0", "--port 70000", "--pid 1 --duration 30", "--pid 1 --format xml"]
+        ["--pid 0", "--pid x", "--port 0", "--port 70000", "--pid 1 --duration soon", "--pid 1 --format xml"]
     {
         let error = parse(&format!("wsgi-trace {line}")).expect_err(line);
         assert_eq!(error.exit_code(), i32::from(exit::ExitCode::Usage.number()), "{line}");

@@ -151,8 +151,8 @@ fn goal(text: &str) -> Result<Goal, String> {
     let known = [Quantile::P50, Quantile::P90, Quantile::P99];
     let quantile = known.into_iter().find(|known| known.name() == name.trim());
     let quantile = quantile.ok_or("knows p50, p90 and p99")?;
-    let limit =
-        duration::parse(limit.trim_start_matches('=')).map_err(|error| format!("the limit {error}"))?;
+    let limit = duration::parse_with_unit(limit.trim_start_matches('='))
+        .map_err(|error| format!("the limit {error}"))?;
     Ok(Goal { quantile, below_ns: u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX) })
 }
 
