@@ -10,6 +10,7 @@ pub mod fleet;
 pub mod front_end;
 pub mod full;
 mod gil;
+pub mod mistake;
 pub mod otlp;
 pub mod tls;
 pub mod whatif;

@@ -5,8 +5,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
-use wsgi_trace::cli::Cli;
+use wsgi_trace::cli::mistake;
 use wsgi_trace::command;
 
 fn main() -> ExitCode {
@@ -15,7 +14,7 @@ fn main() -> ExitCode {
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     #[cfg(feature = "without-rules")]
     profiler_core::rule::Rule::drop_named(&std::env::var(profiler_core::rule::WITHOUT).unwrap_or_default());
-    let cli = Cli::parse();
+    let cli = mistake::parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
     match command::run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
