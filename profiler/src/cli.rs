@@ -138,8 +138,11 @@ pub enum Command {
     /// Say what this kernel and this target allow, and what each missing part costs the report
     #[command(after_help = "Examples:\n  sudo wsgi-trace doctor\n  sudo wsgi-trace doctor --pid 4242")]
     Doctor(Doctor),
-    /// Explain a finding: what it means, how it is measured, what to do
-    #[command(after_help = "Example:\n  wsgi-trace explain slots-exhausted\n\nWithout an id: all findings.")]
+    /// Explain a word: a finding, a phase, a cause of a dropped connection, an alert
+    #[command(
+        after_help = "Examples:\n  wsgi-trace explain slots-exhausted\n  wsgi-trace explain backend_wait\n  \
+        wsgi-trace explain WsgiStuck\n\nWithout a word: all of them."
+    )]
     Explain(Explain),
     /// Print the completions of a shell
     #[command(
@@ -445,9 +448,9 @@ pub struct Doctor {
 /// `explain`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Explain {
-    /// Id of a finding, as the report shows it
-    #[arg(value_name = "ID")]
-    pub id: Option<String>,
+    /// The word, as a report or an alert shows it
+    #[arg(value_name = "WORD")]
+    pub word: Option<String>,
 }
 
 /// `completions`.

@@ -134,7 +134,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         }
         Some(Command::Top(options)) => top::run(options),
         Some(Command::Doctor(options)) => doctor::run(options),
-        Some(Command::Explain(options)) => match explain(options.id.as_deref(), COLUMNS) {
+        Some(Command::Explain(options)) => match explain(options.word.as_deref(), COLUMNS) {
             Ok(text) => print(&text),
             Err(error) => Err(Failure { sentence: error.to_string(), code: ExitCode::Usage }),
         },

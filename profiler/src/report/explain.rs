@@ -1,95 +1,115 @@
-//! `wsgi-trace explain [ID]`: the catalogue of findings, for a terminal.
+//! `wsgi-trace explain [WORD]`: what the words of reports mean, for a terminal.
 //!
-//! In: an id, or none; how wide a line may be. Out: its page with the limits in force, or the list of all; a
-//! pure function.
+//! In: a word, or none; how wide a line may be. Out: the page of a finding with the limits in force, or what
+//! the guide says of a phase, a cause or an alert, or the list of all; a pure function.
+
+mod alert;
+mod guide;
+mod markdown;
+mod table;
+mod word;
 
 use profiler_core::finding::threshold::{Threshold, Thresholds};
 use profiler_core::finding::{RULES, Rule};
 
-use super::text::page::wrap;
+use markdown::{heading, paragraph, prose, sections, separate, title};
+use word::{Kind, Word, all, key};
 
 /// Columns that no line of what the command prints exceeds.
 pub const COLUMNS: usize = 96;
 
+/// Least likeness (Jaro) of what was asked for to a word that is offered for it.
+const MIN_LIKENESS: f64 = 0.8;
+
 /// Why nothing can be explained.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExplainError {
-    /// No finding has this id.
-    #[error("no finding is called {id:?}{hint}; the findings are: {known}")]
+    /// No word is written so.
+    #[error("no finding, phase, cause or alert is called {word:?}{hint}; wsgi-trace explain lists them")]
     Unknown {
         /// What was asked for.
-        id: String,
-        /// A question for the closest id, or nothing.
+        word: String,
+        /// A question for the closest word, or nothing.
         hint: String,
-        /// All ids, separated by commas.
-        known: String,
     },
 }
 
-/// The page of a finding, or the list of findings; lines of at most so many columns.
+/// What a word means, or all words; lines of at most so many columns.
 ///
 /// # Errors
-/// [`ExplainError::Unknown`] if no finding has this id.
-pub fn explain(id: Option<&str>, columns: usize) -> Result<String, ExplainError> {
-    let Some(id) = id else { return Ok(list()) };
-    let rule = RULES.iter().find(|rule| rule.id == id).ok_or_else(|| unknown(id))?;
-    Ok(page(rule, &Thresholds::default().table(), columns))
+/// [`ExplainError::Unknown`] if there is no such word.
+pub fn explain(word: Option<&str>, columns: usize) -> Result<String, ExplainError> {
+    let words = all();
+    let Some(asked) = word else { return Ok(list(&words, columns)) };
+    let exact = words.iter().find(|word| word.name == asked);
+    let word = exact.or_else(|| words.iter().find(|word| word.key() == key(asked)));
+    let word = word.ok_or_else(|| unknown(asked, &words))?;
+    let mut text = finding(&word.name, columns).unwrap_or_else(|| from_guide(word, columns));
+    see_also(&mut text, word, &words, columns);
+    Ok(text)
 }
 
-fn unknown(id: &str) -> ExplainError {
-    let asked = id.to_ascii_lowercase().replace(['_', ' '], "-");
-    let shares_word = |known: &str| asked.split('-').any(|word| word.len() > 2 && known.contains(word));
-    let close = RULES.iter().find(|rule| rule.id == asked).or(RULES.iter().find(|rule| shares_word(rule.id)));
+/// The page of a finding.
+pub fn finding(id: &str, columns: usize) -> Option<String> {
+    let rule = RULES.iter().find(|rule| rule.id == id)?;
+    Some(page(rule, &Thresholds::default().table(), columns))
+}
+
+fn unknown(asked: &str, words: &[Word]) -> ExplainError {
+    let wanted = key(asked);
+    let likeness = |word: &Word| strsim::jaro(&wanted, &word.key());
+    let closest = words.iter().max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
+    let asked_words: Vec<&str> = asked.split(['-', '_', ' ']).filter(|part| part.len() > 2).collect();
+    let shares_part = |word: &&Word| asked_words.iter().any(|part| word.name.contains(part));
+    let close = closest.filter(|word| likeness(word) >= MIN_LIKENESS).or(words.iter().find(shares_part));
     ExplainError::Unknown {
-        id: id.chars().take(60).collect(),
-        hint: close.map(|rule| format!(" (did you mean {}?)", rule.id)).unwrap_or_default(),
-        known: RULES.iter().map(|rule| rule.id).collect::<Vec<_>>().join(", "),
+        word: asked.chars().take(60).collect(),
+        hint: close.map(|word| format!(" (did you mean {}?)", word.name)).unwrap_or_default(),
     }
 }
 
-fn list() -> String {
-    let width = RULES.iter().map(|rule| rule.id.len()).max().unwrap_or(0);
-    let mut text = String::from("Findings that wsgi-trace looks for:\n\n");
-    for rule in RULES {
-        text.push_str(&format!("  {:width$}  {}\n", rule.id, rule.title));
+/// Findings and phases with what they mean, the other words by name.
+fn list(words: &[Word], columns: usize) -> String {
+    let mut text = String::new();
+    let width =
+        words.iter().filter(|word| is_listed(word.kind)).map(|word| word.name.len()).max().unwrap_or(0);
+    for kind in Kind::ALL {
+        let of_kind: Vec<&Word> = words.iter().filter(|word| word.kind == kind).collect();
+        separate(&mut text);
+        text.push_str(&format!("{}\n\n", kind.heading()));
+        if is_listed(kind) {
+            for word in of_kind {
+                text.push_str(&format!("  {:width$}  {}\n", word.name, word.meaning));
+            }
+        } else {
+            let names: Vec<&str> = of_kind.iter().map(|word| word.name.as_str()).collect();
+            paragraph(&mut text, &names.join(", "), "  ", columns);
+        }
     }
-    text.push_str("\nwsgi-trace explain ID says what one means, what to do and how it is measured.\n");
+    text.push_str("\nwsgi-trace explain WORD says what one means and what to do.\n");
     text
+}
+
+const fn is_listed(kind: Kind) -> bool {
+    matches!(kind, Kind::Finding | Kind::Phase)
 }
 
 /// A page without its markup, with the limits as they are.
 fn page(rule: &Rule, thresholds: &[Threshold], columns: usize) -> String {
     let mut text = String::new();
-    let mut block = String::new();
-    for line in rule.page.lines().chain([""]) {
-        let heading = line.trim_start_matches('#').trim_start();
-        if line.is_empty() || line.starts_with("- ") || line.starts_with('#') {
-            flush(&mut text, &mut block, columns);
+    for (mark, body) in sections(rule.page) {
+        let words = title(mark);
+        if mark.starts_with("# ") {
+            text.push_str(&format!("{words}: {}\n\n", rule.title));
+        } else {
+            heading(&mut text, words);
         }
-        if line.starts_with("# ") {
-            text.push_str(&format!("{heading}: {}\n\n", rule.title));
-        } else if line.starts_with("## ") {
-            separate(&mut text);
-            text.push_str(&format!("{}\n", heading.to_uppercase()));
-            if heading == "Thresholds" {
-                limits(&mut text, rule, thresholds, columns);
-            }
-        } else if line.is_empty() {
-            separate(&mut text);
-        } else if !line.starts_with('|') {
-            block.push_str(line.trim_start_matches("> ").trim_start());
-            block.push(' ');
+        if words == "Thresholds" {
+            limits(&mut text, rule, thresholds, columns);
         }
+        prose(&mut text, &body, columns);
     }
     format!("{}\n", text.trim_end())
-}
-
-/// An empty line between paragraphs; none after a heading, none twice.
-fn separate(text: &mut String) {
-    let follows_text = text.lines().next_back().is_some_and(|line| line.starts_with(' '));
-    if follows_text {
-        text.push('\n');
-    }
 }
 
 /// The limits that a rule uses, each with its value and why.
@@ -100,57 +120,52 @@ fn limits(text: &mut String, rule: &Rule, thresholds: &[Threshold], columns: usi
     }
 }
 
-/// Writes the gathered paragraph or list item, if there is one.
-fn flush(text: &mut String, block: &mut String, columns: usize) {
-    let plain = without_markup(block);
-    match plain.strip_prefix("- ") {
-        Some(item) => paragraph(text, item, "  - ", columns),
-        None => paragraph(text, &plain, "  ", columns),
+/// What the guide says of a word.
+fn from_guide(word: &Word, columns: usize) -> String {
+    let said = guide::said(word);
+    let mut text = format!("{}: {}\n\n", word.name, word.meaning);
+    paragraph(&mut text, &format!("{} is {}.", word.name, word.kind.what()), "  ", columns);
+    separate(&mut text);
+    prose(&mut text, &said.before, columns);
+    for cell in &said.cells {
+        paragraph(&mut text, cell, "  ", columns);
     }
-    block.clear();
+    for (mark, body) in &said.sections {
+        heading(&mut text, title(mark));
+        prose(&mut text, body, columns);
+    }
+    format!("{}\n", text.trim_end())
 }
 
-/// Words as lines, the first behind `first`, the others under them.
-fn paragraph(text: &mut String, words: &str, first: &str, columns: usize) {
-    let mut before = first.to_owned();
-    for line in wrap(words, columns.saturating_sub(first.len()).max(1)) {
-        text.push_str(&format!("{before}{line}\n"));
-        before = " ".repeat(first.len());
+/// Words that differ from this by a stroke only, and what they are.
+fn see_also(text: &mut String, word: &Word, words: &[Word], columns: usize) {
+    let others: Vec<&Word> =
+        words.iter().filter(|other| other.name != word.name && other.key() == word.key()).collect();
+    if others.is_empty() {
+        return;
     }
-}
-
-/// Text without emphasis, code marks and the targets of links.
-fn without_markup(block: &str) -> String {
-    let marked = block.replace(['`', '*'], "");
-    let mut plain = String::with_capacity(marked.len());
-    let mut rest = marked.as_str();
-    while let Some((before, after)) = rest.split_once("](") {
-        let (Some((outside, name)), Some((_target, tail))) = (before.rsplit_once('['), after.split_once(')'))
-        else {
-            break;
-        };
-        plain.push_str(outside);
-        plain.push_str(name);
-        rest = tail;
+    heading(text, "See also");
+    for other in others {
+        let says = format!("{} is {}: {}", other.name, other.kind.what(), other.meaning);
+        paragraph(text, &says, "  ", columns);
     }
-    plain.push_str(rest);
-    plain
 }
 
 #[cfg(test)]
 mod tests {
+    use super::markdown::without_markup;
     use super::*;
 
     #[test]
     fn every_page_fits_the_terminal_and_has_no_markup_left() {
-        for (rule, width) in RULES.iter().flat_map(|rule| [(rule, COLUMNS), (rule, 79)]) {
-            let text = explain(Some(rule.id), width).unwrap();
-            assert!(text.starts_with(&format!("{}: ", rule.id)));
+        for (word, width) in all().iter().flat_map(|word| [(word, COLUMNS), (word, 79)]) {
+            let text = explain(Some(&word.name), width).unwrap();
+            assert!(text.starts_with(&format!("{}: ", word.name)));
             assert!(!text.contains("\n\n\n"), "{text}");
             for line in text.lines() {
                 let is_text = line.starts_with("  ");
-                assert!(!is_text || line.chars().count() <= width, "{}: {line}", rule.id);
-                assert!(line.chars().count() <= COLUMNS, "{}: {line}", rule.id);
+                assert!(!is_text || line.chars().count() <= width, "{}: {line}", word.name);
+                assert!(line.chars().count() <= COLUMNS, "{}: {line}", word.name);
                 assert!(!line.contains("](") && !line.contains('`') && !line.contains("**"), "{line}");
                 assert!(!line.starts_with('|') && !line.starts_with('#'), "{line}");
             }
@@ -188,8 +203,11 @@ mod tests {
     }
 
     #[test]
-    fn without_an_id_all_findings_are_listed() {
+    fn without_a_word_all_are_listed() {
         let text = explain(None, COLUMNS).unwrap();
+        for word in all() {
+            assert!(text.contains(&word.name), "{}", word.name);
+        }
         for rule in RULES {
             assert!(text.contains(&format!("  {}", rule.id)) && text.contains(rule.title));
         }
@@ -197,16 +215,56 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_id_is_refused_with_the_closest_and_all_known() {
-        let error = explain(Some("slow_clients"), COLUMNS).unwrap_err().to_string();
-        assert!(error.contains("did you mean slow-clients?") && error.contains("cpu-throttled"), "{error}");
-        let error = explain(Some("\u{1b}[2J"), COLUMNS).unwrap_err().to_string();
-        assert!(!error.contains('\u{1b}') && !error.contains("did you mean"), "{error}");
+    fn a_phase_and_the_finding_that_differs_by_a_stroke_name_each_other_and_say_what_each_is() {
+        let phase = explain(Some("accept_queue"), COLUMNS).unwrap();
+        assert!(phase.starts_with("accept_queue: in the listener's accept queue\n"), "{phase}");
+        assert!(
+            phase.contains("accept_queue is a phase") && phase.contains("accept-queue is a finding"),
+            "{phase}"
+        );
+        assert!(phase.contains("no worker has accepted the connection yet"), "{phase}");
+        let finding = explain(Some("accept-queue"), COLUMNS).unwrap();
+        assert!(finding.contains("WHAT TO DO") && finding.contains("accept_queue is a phase"), "{finding}");
     }
 
     #[test]
-    fn links_emphasis_and_code_marks_are_taken_off() {
-        assert_eq!(without_markup("see [a](b.md), **c** and `d` *e*"), "see a, c and d e");
-        assert_eq!(without_markup("no link](here"), "no link](here");
+    fn causes_and_alerts_say_what_to_do() {
+        for (asked, parts) in [
+            (
+                "worker_timeout",
+                [
+                    "Do first: shorten what the named request waits for",
+                    "gunicorn's --timeout",
+                    "worker-timeouts is a finding",
+                ],
+            ),
+            (
+                "WsgiSlotsExhausted",
+                ["Do: see what holds them", "for 15 minutes", "slots-exhausted is a finding"],
+            ),
+        ] {
+            let text = explain(Some(asked), COLUMNS).unwrap();
+            let unwrapped = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            for part in parts {
+                assert!(unwrapped.contains(part), "{part:?} is not in {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn strokes_and_case_do_not_matter_where_only_one_word_can_be_meant() {
+        let page = explain(Some("slow-clients"), COLUMNS);
+        for asked in ["slow_clients", "Slow Clients", "slow-client"] {
+            assert_eq!(explain(Some(asked), COLUMNS), page, "{asked}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_word_is_refused_with_the_closest() {
+        let error = |asked| explain(Some(asked), COLUMNS).unwrap_err().to_string();
+        assert!(error("loop-wiat").contains("did you mean loop_wait?"), "{}", error("loop-wiat"));
+        assert!(error("slow").contains("did you mean slow-clients?"), "{}", error("slow"));
+        let escape = error("\u{1b}[2J");
+        assert!(!escape.contains('\u{1b}') && !escape.contains("did you mean"), "{escape}");
     }
 }

@@ -10,7 +10,7 @@ use super::model::Shown;
 use super::paint::{Paint, Role};
 use super::scrolled;
 use super::wrapped::beside;
-use crate::report::explain::explain;
+use crate::report::explain::finding;
 
 pub(super) fn lines(
     shown: &Shown,
@@ -29,7 +29,7 @@ pub(super) fn lines(
         }
     }
     // A finding whose rule has no page has said all there is.
-    let page = explain(Some(id), width.saturating_sub(1)).unwrap_or_default();
+    let page = finding(id, width.saturating_sub(1)).unwrap_or_default();
     body.extend(page.lines().map(|line| Line::from(Span::raw(paint.quote(line, width)))));
     scrolled(Vec::new(), body, look, paint, (width, rows))
 }
