@@ -12,17 +12,15 @@ pub mod full;
 mod gil;
 pub mod mistake;
 pub mod otlp;
+mod output;
 pub mod tls;
 pub mod whatif;
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
-use std::sync::LazyLock;
 use std::time::Duration;
 
-use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use self::export::Export;
@@ -31,17 +29,16 @@ use self::front_end::FrontEnd;
 use self::full::FullTraces;
 pub use self::gil::{Gil, GilWay};
 use self::otlp::Otlp;
+pub use self::output::{Color, Format, Output, PlainFormat};
 use self::tls::Tls;
-use crate::report::FORMS;
-use crate::report::form::FormKind;
-use crate::report::{screen, text};
+use crate::report::screen;
 
 const EXAMPLES: &str = "\
 Examples:
   sudo wsgi-trace --pid 4242                     watch until Ctrl-C, then print the report
   sudo wsgi-trace --port 8000 --duration 30s     watch whatever serves port 8000 for 30 seconds
-  sudo wsgi-trace --name gunicorn --format json -o report.json
-  sudo wsgi-trace --pid 4242 --duration 10s --format timeline -o timeline.pftrace
+  sudo wsgi-trace --name gunicorn -o report.json
+  sudo wsgi-trace --pid 4242 --duration 10s -o timeline.pftrace
   sudo wsgi-trace --port 8000 --with-front-end   and the nginx or Apache before it
   sudo wsgi-trace record --pid 4242 --duration 1m -o incident.wtrace
   wsgi-trace report incident.wtrace              the same report, later or elsewhere, without root
@@ -60,7 +57,7 @@ fn after_help() -> String {
 fn top_help() -> String {
     let (columns, rows) = (screen::MIN_COLUMNS, screen::MIN_ROWS);
     format!(
-        "Examples:\n  sudo wsgi-trace top --pid 4242\n  sudo wsgi-trace top --port 8000 --report last.json --format json\n  \
+        "Examples:\n  sudo wsgi-trace top --pid 4242\n  sudo wsgi-trace top --port 8000 --report last.json\n  \
          wsgi-trace top incident.wtrace\n\n\
          Keys: q quit, ? help, Tab list, Enter look into a row, Esc back, s sort, / filter, p pause, r new window, w write;\n\
          on a recording Space plays and stops, n steps a second, + and - change the pace, End and Home.\n\n\
@@ -104,7 +101,7 @@ pub enum Command {
     Record(Record),
     /// Report on a recording; needs no privileges
     #[command(after_help = "Examples:\n  wsgi-trace report incident.wtrace\n  \
-        wsgi-trace report incident.wtrace --format timeline -o timeline.pftrace   (open in ui.perfetto.dev)")]
+        wsgi-trace report incident.wtrace -o timeline.pftrace   (open in ui.perfetto.dev)")]
     Report(Report),
     /// Watch a server live on a full screen, or play a recording there
     #[command(after_help = top_help())]
@@ -230,28 +227,6 @@ pub struct Watch {
     pub quiet: bool,
 }
 
-/// How a report is written.
-#[derive(Clone, Debug, Default, Args)]
-pub struct Output {
-    /// Form of the report
-    #[arg(long, short, value_enum, default_value_t, value_name = "FORM")]
-    pub format: Format,
-    /// File for the report, instead of stdout
-    #[arg(long, short, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    /// Colours in the text report
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
-    pub color: Color,
-    /// In the text report also what each verdict was judged by, with its limits
-    #[arg(long, short)]
-    pub verbose: bool,
-    /// Advice that changes numbers of workers or threads, or puts a proxy in front, says what that would
-    /// bring. It is simulated from what this window showed, which takes memory (`wsgi-trace whatif` says
-    /// more)
-    #[arg(long)]
-    pub forecast: bool,
-}
-
 /// Trace and report.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Trace {
@@ -319,11 +294,13 @@ pub struct Top {
     #[arg(long, conflicts_with_all = ["pid", "port", "name"])]
     pub stopped: bool,
     /// File for the report of what is shown: written at the end, and when w is pressed
+    ///
+    /// Its ending chooses the form: .txt or .json.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
-    /// Form of that report
-    #[arg(long, short, value_enum, default_value_t, value_name = "FORM", requires = "report")]
-    pub format: PlainFormat,
+    /// Form of that report [default: by the ending of FILE, else text]
+    #[arg(long, short, value_enum, value_name = "FORM", requires = "report")]
+    pub format: Option<PlainFormat>,
     /// Colours; without them the letters say the same
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     pub color: Color,
@@ -469,51 +446,6 @@ pub struct Man {
     pub directory: Option<PathBuf>,
 }
 
-/// Form of a report: one of [`FORMS`].
-#[derive(Clone, Copy, Debug)]
-pub struct Format(&'static FormKind);
-
-impl Default for Format {
-    fn default() -> Self {
-        Self(&text::FORM)
-    }
-}
-
-impl std::ops::Deref for Format {
-    type Target = FormKind;
-
-    fn deref(&self) -> &FormKind {
-        self.0
-    }
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name)
-    }
-}
-
-impl ValueEnum for Format {
-    fn value_variants<'a>() -> &'a [Self] {
-        static ALL: LazyLock<Vec<Format>> = LazyLock::new(|| FORMS.iter().map(Format).collect());
-        &ALL
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(self.name).help(self.help))
-    }
-}
-
-/// Forms of what is not a report.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum PlainFormat {
-    /// For reading in a terminal
-    #[default]
-    Text,
-    /// JSON
-    Json,
-}
-
 /// How system calls are hooked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Hooks {
@@ -524,18 +456,6 @@ pub enum Hooks {
     Btf,
     /// One tracepoint per observed call
     Tracepoints,
-}
-
-/// When to colour.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Color {
-    /// On a terminal, unless NO_COLOR is set
-    #[default]
-    Auto,
-    /// Always
-    Always,
-    /// Never
-    Never,
 }
 
 /// A length for windows that follow one another.
@@ -555,17 +475,6 @@ fn ring_bytes(text: &str) -> Result<u32, String> {
         Ok(bytes)
     } else {
         Err("must be a power of two from 4096 to 1073741824".to_owned())
-    }
-}
-
-impl Color {
-    /// Whether to colour what goes to a terminal (`true`) or elsewhere.
-    pub fn enabled(self, is_terminal: bool) -> bool {
-        match self {
-            Self::Always => true,
-            Self::Never => false,
-            Self::Auto => is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-        }
     }
 }
 

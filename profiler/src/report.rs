@@ -39,4 +39,13 @@ mod tests {
             assert!(FORMS.iter().skip(index + 1).all(|other| other.name != form.name), "{}", form.name);
         }
     }
+
+    #[test]
+    fn an_ending_stands_for_one_form() {
+        let mut endings: Vec<&str> = FORMS.iter().flat_map(|form| form.endings).copied().collect();
+        let all = endings.len();
+        endings.sort_unstable();
+        endings.dedup();
+        assert_eq!(endings.len(), all, "{endings:?}");
+    }
 }

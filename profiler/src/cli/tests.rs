@@ -23,7 +23,7 @@ fn the_line_that_people_remember_traces_one_process() {
     assert!(cli.command.is_none());
     assert_eq!(cli.trace.target.pid, Some(42));
     assert_eq!(cli.trace.watch.duration, None);
-    assert_eq!(cli.trace.output.format.name, "text");
+    assert_eq!(cli.trace.output.form().name, "text");
     assert_eq!(cli.trace.watch.hooks, Hooks::Auto);
 }
 
@@ -34,7 +34,7 @@ fn every_option_of_tracing_is_read() {
     let trace = parse(line).expect("parses").trace;
     assert_eq!(trace.target.port.map(NonZeroU16::get), Some(8000));
     assert_eq!(trace.watch.duration, Some(Duration::from_millis(500)));
-    assert_eq!(trace.output.format.name, "timeline");
+    assert_eq!(trace.output.form().name, "timeline");
     assert_eq!(trace.output.output, Some(PathBuf::from("t")));
     assert_eq!(trace.record, Some(PathBuf::from("r")));
     assert_eq!(trace.watch.hooks, Hooks::Tracepoints);

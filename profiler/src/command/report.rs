@@ -40,6 +40,7 @@ pub fn run(options: &Report) -> Result<(), Failure> {
         refuse_same_file(report, &options.recording, "the report and the recording")?;
     }
     let exporter = options.otlp.start(Pace::Replay).map_err(SessionError::from)?;
+    options.output.say_contradiction();
     let mut consumer = Consumer::open(&options.output)?.exporting(exporter.clone());
     let mut trace = trace_for(&options.output);
     let snapshot = replay::run(&options.recording, &mut (&mut consumer, &mut trace))?;

@@ -3,7 +3,7 @@
 //! In: target or recording, file for a report. Out: a screen until the reader has had enough; the report.
 
 use super::{Failure, refuse_same_file, target};
-use crate::cli::{Top, Watch};
+use crate::cli::{PlainFormat, Top, Watch};
 use crate::report::screen::look::Look;
 use crate::session::consumer::charset;
 use crate::top::play::Player;
@@ -16,7 +16,10 @@ use crate::top::{live, recording};
 /// # Errors
 /// [`Failure`]. The terminal is as it was.
 pub fn run(options: &Top) -> Result<(), Failure> {
-    let report = options.report.clone().map(|path| Report { path, format: options.format });
+    let report = options.report.clone().map(|path| {
+        let format = options.format.unwrap_or_else(|| PlainFormat::of_file(&path));
+        Report { path, format }
+    });
     if let (Some(report), Some(recording)) = (&report, &options.server.recording) {
         refuse_same_file(&report.path, recording, "the report and the recording")?;
     }

@@ -20,6 +20,9 @@ pub fn run(options: &Trace) -> Result<(), Failure> {
         refuse_same_file(report, record, "the report and the recording")?;
     }
     let exporter = options.otlp.start(Pace::Live).map_err(SessionError::from)?;
+    if !options.watch.quiet {
+        options.output.say_contradiction();
+    }
     let mut consumer = Consumer::open(&options.output)?.exporting(exporter.clone());
     watch.record = options.record.as_deref().map(open_recording).transpose()?;
     let mut trace = report::trace_for(&options.output);

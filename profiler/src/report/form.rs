@@ -20,6 +20,8 @@ pub struct FormKind {
     pub name: &'static str,
     /// One line of help.
     pub help: &'static str,
+    /// Endings of files that are taken to hold it; the first is the usual one.
+    pub endings: &'static [&'static str],
     /// Makes an empty report of this form.
     pub open: fn(Lazy, Style) -> Box<dyn Form>,
 }

@@ -40,6 +40,7 @@ use timeline::Collected;
 pub const FORM: FormKind = FormKind {
     name: "html",
     help: "One self-contained page for a browser",
+    endings: &["html", "htm"],
     open: |writer, _| Box::new(HtmlForm { writer, requests: Collected::default() }),
 };
 

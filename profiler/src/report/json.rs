@@ -76,6 +76,7 @@ pub const SCHEMA_VERSION: &str = "1.0";
 pub const FORM: FormKind = FormKind {
     name: "json",
     help: "One JSON document, by docs/report.schema.json",
+    endings: &["json"],
     open: |writer, _| Box::new(JsonForm(writer)),
 };
 

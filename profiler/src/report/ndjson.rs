@@ -20,6 +20,7 @@ use super::output::Lazy;
 pub const FORM: FormKind = FormKind {
     name: "ndjson",
     help: "One JSON object per request and line",
+    endings: &["ndjson", "jsonl"],
     open: |writer, _| Box::new(NdjsonSink::new(writer, [])),
 };
 

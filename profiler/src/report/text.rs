@@ -31,6 +31,7 @@ pub use page::WIDTH;
 pub const FORM: FormKind = FormKind {
     name: "text",
     help: "For reading in a terminal",
+    endings: &["txt"],
     open: |writer, style| Box::new(TextForm { writer, style }),
 };
 

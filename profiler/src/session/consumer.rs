@@ -51,7 +51,7 @@ impl Consumer {
         let is_terminal = output.output.is_none() && io::stdout().is_terminal();
         let colour = output.color.enabled(is_terminal);
         let style = Style { colour, charset: charset(), verbose: output.verbose };
-        let form = (output.format.open)(writer, style);
+        let form = (output.form().open)(writer, style);
         Ok(Self { form: Some(form), path: output.output.clone(), wanted: true, ..Self::nothing() })
     }
 

@@ -16,6 +16,7 @@ use crate::report::output::Lazy;
 pub const FORM: FormKind = FormKind {
     name: "timeline",
     help: "Perfetto's protobuf: open it in ui.perfetto.dev",
+    endings: &["pftrace", "perfetto-trace", "perfetto"],
     open: |writer, _| Box::new(TimelineForm(Some(PerfettoSink::new(writer)))),
 };
 
