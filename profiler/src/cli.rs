@@ -10,61 +10,33 @@ pub mod fleet;
 pub mod front_end;
 pub mod full;
 mod gil;
+mod help;
 pub mod mistake;
 pub mod otlp;
 mod output;
+mod serve;
+mod target;
 pub mod tls;
+mod watch;
 pub mod whatif;
 
-use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 use self::export::Export;
 use self::fail_on::FailOn;
 use self::front_end::FrontEnd;
-use self::full::FullTraces;
 pub use self::gil::{Gil, GilWay};
+use self::help::{ADVANCED, REPORT};
 use self::otlp::Otlp;
 pub use self::output::{Color, Format, Output, PlainFormat};
+pub use self::serve::Serve;
+pub use self::target::{Server, Target};
 use self::tls::Tls;
-use crate::report::screen;
-
-const EXAMPLES: &str = "\
-Examples:
-  sudo wsgi-trace --pid 4242                     watch until Ctrl-C, then print the report
-  sudo wsgi-trace --port 8000 --duration 30s     watch whatever serves port 8000 for 30 seconds
-  sudo wsgi-trace --name gunicorn -o report.json
-  sudo wsgi-trace --pid 4242 --duration 10s -o timeline.pftrace
-  sudo wsgi-trace --port 8000 --with-front-end   and the nginx or Apache before it
-  sudo wsgi-trace record --pid 4242 --duration 1m -o incident.wtrace
-  wsgi-trace report incident.wtrace              the same report, later or elsewhere, without root
-  wsgi-trace report load-test.wtrace --fail-on slots-exhausted,herd     exit code 9 if either is present
-  sudo wsgi-trace top --pid 4242                 watch it live
-  wsgi-trace list                                which WSGI servers run here
-
-The server is never restarted, stopped or changed, and nothing is loaded into it.
---pid takes any of its processes. The report goes to stdout, progress and errors to stderr.
-Ctrl-C stops early and still prints the report.";
-
-fn after_help() -> String {
-    format!("{EXAMPLES}\n\nExit codes:\n{}", exit::ExitCode::table())
-}
-
-fn top_help() -> String {
-    let (columns, rows) = (screen::MIN_COLUMNS, screen::MIN_ROWS);
-    format!(
-        "Examples:\n  sudo wsgi-trace top --pid 4242\n  sudo wsgi-trace top --port 8000 --report last.json\n  \
-         wsgi-trace top incident.wtrace\n\n\
-         Keys: q quit, ? help, Tab list, Enter look into a row, Esc back, s sort, / filter, p pause, r new window, w write;\n\
-         on a recording Space plays and stops, n steps a second, + and - change the pace, End and Home.\n\n\
-         Needs a terminal of {columns} columns and {rows} rows. Nothing is left behind but the file of --report. q, Ctrl-C, SIGTERM\n\
-         and an internal error all restore the terminal; after SIGKILL, type reset."
-    )
-}
+pub use self::watch::{Hooks, Watch};
 
 /// Tells where each request's time went, for a running WSGI server.
 ///
@@ -77,7 +49,8 @@ fn top_help() -> String {
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     arg_required_else_help = true,
-    after_help = after_help(),
+    after_help = help::ROOT,
+    after_long_help = help::root(),
     max_term_width = 110
 )]
 pub struct Cli {
@@ -93,46 +66,33 @@ pub struct Cli {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Record a running server into a file, for `report` later
-    #[command(
-        after_help = "Example:\n  sudo wsgi-trace record --pid 4242 --duration 1m -o incident.wtrace\n\n\
-        Only its owner can read the file (0600). It holds no cookies, query strings or bodies.\n\
-        However writing ends, what was written until then can be read."
-    )]
+    #[command(after_help = help::RECORD)]
     Record(Record),
     /// Report on a recording; needs no privileges
-    #[command(after_help = "Examples:\n  wsgi-trace report incident.wtrace\n  \
-        wsgi-trace report incident.wtrace -o timeline.pftrace   (open in ui.perfetto.dev)")]
+    #[command(after_help = help::REPORT_FILE)]
     Report(Report),
     /// Watch a server live on a full screen, or play a recording there
-    #[command(after_help = top_help())]
+    #[command(after_help = help::TOP, after_long_help = help::top())]
     Top(Top),
-    /// Watch a server for as long as it runs: Prometheus metrics, reports and a page over HTTP
-    #[command(after_help = "Examples:\n  sudo wsgi-trace serve --name gunicorn\n  \
-        sudo wsgi-trace serve --port 8000 --listen 127.0.0.1:9750 --window 5m\n  \
-        sudo wsgi-trace serve --name gunicorn --listen 0.0.0.0:9750 --token-file /etc/wsgi-trace/token\n\n\
-        /metrics for Prometheus, /report.json for the last window (?window=current for the open one), / for a browser,\n\
-        /healthz for its state. With --light, POST /full?seconds=60 traces in full for a minute, and ?window=full has that.\n\
-        With --name and --port it waits for the server, and finds it again after a restart.")]
+    /// Watch a server for as long as it runs: metrics, reports and a page over HTTP
+    #[command(after_help = help::SERVE, after_long_help = help::serve())]
     Serve(Serve),
-    /// Say what changed between two runs: recordings, or reports in JSON; needs no privileges
-    #[command(after_help = "Examples:\n  wsgi-trace diff before.wtrace after.wtrace\n  \
-        wsgi-trace diff monday.json tuesday.json --format json\n\n\
-        Each difference of means has an interval. In 95 of 100 comparisons all intervals of a table hold the\n\
-        true changes. They are Welch's, from the means of 16 to 32 batches of requests in the order they ended.")]
+    /// Say what changed between two recordings or JSON reports; needs no privileges
+    #[command(after_help = help::DIFF)]
     Diff(Diff),
     /// Write recordings as tables for other engines (Parquet); needs no privileges
-    #[command(after_help = export::HELP)]
+    #[command(after_help = help::EXPORT, after_long_help = help::export())]
     Export(Export),
-    /// Say what stands out in the tables of many hosts; needs no privileges, and DuckDB
-    #[command(after_help = fleet::HELP)]
+    /// Say what stands out in the tables of many hosts; needs DuckDB, no privileges
+    #[command(after_help = help::FLEET)]
     Fleet(fleet::Fleet),
     /// Say what would change at other settings, from one recording; needs no privileges
-    #[command(name = "whatif", after_help = whatif::AFTER_HELP)]
+    #[command(name = "whatif", after_help = help::WHATIF, after_long_help = help::whatif())]
     WhatIf(whatif::WhatIf),
     /// List the WSGI servers that run on this machine
     #[command(after_help = "Without root, it shows only what /proc says of other users' processes.")]
     List(List),
-    /// Say what this kernel and this target allow, and what each missing part costs the report
+    /// Say what this kernel and this server allow, and what reports lack without the rest
     #[command(after_help = "Examples:\n  sudo wsgi-trace doctor\n  sudo wsgi-trace doctor --pid 4242")]
     Doctor(Doctor),
     /// Explain a word: a finding, a phase, a cause of a dropped connection, an alert
@@ -155,99 +115,27 @@ pub enum Command {
     Man(Man),
 }
 
-/// Which server. Exactly one way in.
-#[derive(Clone, Debug, Default, Args)]
-#[group(id = "target", required = true, multiple = false)]
-pub struct Target {
-    /// Any process of the server: master or worker
-    #[arg(long, short, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
-    pub pid: Option<u32>,
-    /// The server that listens on this TCP port
-    #[arg(long, value_name = "PORT")]
-    pub port: Option<NonZeroU16>,
-    /// The only server with this name: of its software, its application or its command
-    #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
-}
-
-/// A server that runs, or a recording of one. Exactly one way in.
-#[derive(Clone, Debug, Default, Args)]
-#[group(id = "server", required = true, multiple = false)]
-pub struct Server {
-    /// A recording, instead of a server that runs; needs no privileges
-    #[arg(value_name = "FILE")]
-    pub recording: Option<PathBuf>,
-    /// Any process of the server: master or worker
-    #[arg(long, short, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
-    pub pid: Option<u32>,
-    /// The server that listens on this TCP port
-    #[arg(long, value_name = "PORT")]
-    pub port: Option<NonZeroU16>,
-    /// The only server with this name: of its software, its application or its command
-    #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
-}
-
-impl Server {
-    /// The server that runs.
-    pub fn target(&self) -> Target {
-        Target { pid: self.pid, port: self.port, name: self.name.clone() }
-    }
-}
-
-/// How to watch.
-#[derive(Clone, Debug, Default, Args)]
-pub struct Watch {
-    /// How long to watch: 30 (seconds), 500ms, 5m [default: until Ctrl-C]
-    #[arg(long, short, value_name = "TIME", value_parser = duration::parse)]
-    pub duration: Option<Duration>,
-    /// What stands before the server.
-    #[command(flatten)]
-    pub front_end: FrontEnd,
-    /// How to hook system calls: btf is cheapest for the server, tracepoints for everything else on a shared
-    /// host
-    #[arg(long, value_enum, default_value_t, value_name = "KIND")]
-    pub hooks: Hooks,
-    /// Hook no system calls: cheap enough to leave on for weeks. Shows each request, what its thread waits
-    /// for, who held the GIL and, on most servers, slots. Shows no event loops, and what becomes of
-    /// connections over TCP alone; the report says what is missing
-    #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step", "names"])]
-    pub light: bool,
-    /// How to see waits for the GIL.
-    #[command(flatten)]
-    pub gil: Gil,
-    /// What is asked over TLS.
-    #[command(flatten)]
-    pub tls: Tls,
-    /// Capacity of each ring, to see what a report with losses looks like
-    #[arg(long, value_name = "BYTES", value_parser = ring_bytes, hide = true)]
-    pub ring_bytes: Option<u32>,
-    /// No progress on stderr
-    #[arg(long, short)]
-    pub quiet: bool,
-}
-
 /// Trace and report.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Trace {
     /// Which server.
     #[command(flatten)]
     pub target: Target,
-    /// How to watch.
-    #[command(flatten)]
-    pub watch: Watch,
     /// How to report.
     #[command(flatten)]
     pub output: Output,
     /// Which findings fail the run.
     #[command(flatten)]
     pub fail_on: FailOn,
+    /// Also keep a recording, for `wsgi-trace report FILE` later
+    #[arg(long, value_name = "FILE", help_heading = REPORT)]
+    pub record: Option<PathBuf>,
+    /// How to watch.
+    #[command(flatten)]
+    pub watch: Watch,
     /// Where spans go.
     #[command(flatten)]
     pub otlp: Otlp,
-    /// Also keep a recording, for `wsgi-trace report FILE` later
-    #[arg(long, value_name = "FILE")]
-    pub record: Option<PathBuf>,
 }
 
 /// `record`.
@@ -287,7 +175,7 @@ pub struct Top {
     /// Which server, or which recording to play at its own pace.
     #[command(flatten)]
     pub server: Server,
-    /// How long a window lasts before a new one begins; the numbers are of the current window
+    /// How long a window lasts; the numbers are of the current one
     #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "30s", conflicts_with = "recording")]
     pub window: Duration,
     /// Begin with a recording stopped, to step through it (n, Space)
@@ -304,80 +192,33 @@ pub struct Top {
     /// Colours; without them the letters say the same
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     pub color: Color,
-    /// How to hook system calls, as for tracing
-    #[arg(long, value_enum, default_value_t, value_name = "KIND", conflicts_with = "recording")]
-    pub hooks: Hooks,
-    /// Hook no system calls: cheap enough to leave on for weeks. Shows each request, what its thread waits
-    /// for, who held the GIL and, on most servers, slots. Shows no event loops, and what becomes of
-    /// connections over TCP alone; the report says what is missing
+    /// What stands before the server.
+    #[command(flatten)]
+    pub front_end: FrontEnd,
+    /// Hook no system calls: costs less and shows less
+    ///
+    /// For weeks rather than minutes. Shows each request, what its thread waits for, who held the GIL and, on
+    /// most servers, slots. Shows no event loops, and what becomes of connections over TCP alone; the report
+    /// says what is missing. Needs Linux 6.3.
     #[arg(long, conflicts_with_all = ["hooks", "way", "gil_single_step", "names", "recording"])]
     pub light: bool,
     /// How to see waits for the GIL.
     #[command(flatten)]
     pub gil: Gil,
-    /// What is asked over TLS.
-    #[command(flatten)]
-    pub tls: Tls,
-    /// What stands before the server.
-    #[command(flatten)]
-    pub front_end: FrontEnd,
-}
-
-/// `serve`.
-#[derive(Clone, Debug, Args)]
-pub struct Serve {
-    /// Which server.
-    #[command(flatten)]
-    pub target: Target,
-    /// Address to serve on; beyond this machine only with --token-file, or with a socket from systemd
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9750")]
-    pub listen: SocketAddr,
-    /// File whose first line clients must send as bearer token
-    #[arg(long, value_name = "FILE")]
-    pub token_file: Option<PathBuf>,
-    /// Length of a window: reports and findings speak of one
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = window)]
-    pub window: Duration,
-    /// What stands before the server.
-    #[command(flatten)]
-    pub front_end: FrontEnd,
-    /// How to hook system calls: btf is cheapest for the server, tracepoints for everything else on a shared
-    /// host
-    #[arg(long, value_enum, default_value_t, value_name = "KIND")]
+    /// How to hook system calls, as for tracing
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "KIND",
+        conflicts_with = "recording",
+        help_heading = ADVANCED,
+        hide_short_help = true
+    )]
     pub hooks: Hooks,
-    /// Hook no system calls: cheap enough to leave on for weeks. Shows each request, what its thread waits
-    /// for, who held the GIL and, on most servers, slots. Shows no event loops, and what becomes of
-    /// connections over TCP alone; the report says what is missing. POST /full traces in full for a
-    /// while; --hooks and --gil are for that then, --stacks for both. This is the default where light mode
-    /// lacks nothing of the server that alerts which page rest on
-    #[arg(long)]
-    pub light: bool,
-    /// Hook system calls all the time; shows everything, and costs a server that does nothing else up to
-    /// some quarter of its throughput. This is the default where light mode lacks something: event
-    /// loops, UNIX sockets, kernels before 6.3; `serve` says so
-    #[arg(long, conflicts_with = "light")]
-    pub full: bool,
-    /// Full traces beside light mode.
-    #[command(flatten)]
-    pub full_traces: FullTraces,
-    /// How to see waits for the GIL.
-    #[command(flatten)]
-    pub gil: Gil,
     /// What is asked over TLS.
     #[command(flatten)]
     pub tls: Tls,
-    /// Size of the ring buffer, to see what a report with losses looks like
-    #[arg(long, value_name = "BYTES", value_parser = ring_bytes, hide = true)]
-    pub ring_bytes: Option<u32>,
-    /// Nothing on stderr but errors
-    #[arg(long, short)]
-    pub quiet: bool,
-    /// Where spans go.
-    #[command(flatten)]
-    pub otlp: Otlp,
-    /// Where rows go.
-    #[command(flatten)]
-    pub parquet: export::Parquet,
 }
 
 /// `diff`.
@@ -444,38 +285,6 @@ pub struct Man {
     /// An existing directory for the pages of all commands, instead of stdout
     #[arg(long, value_name = "DIRECTORY")]
     pub directory: Option<PathBuf>,
-}
-
-/// How system calls are hooked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Hooks {
-    /// Whichever costs less, judged by the target's share of the machine's load
-    #[default]
-    Auto,
-    /// Two typed raw tracepoints for all calls
-    Btf,
-    /// One tracepoint per observed call
-    Tracepoints,
-}
-
-/// A length for windows that follow one another.
-fn window(text: &str) -> Result<Duration, String> {
-    let window = duration::parse(text).map_err(|error| error.to_string())?;
-    if (Duration::from_secs(1)..=Duration::from_hours(24)).contains(&window) {
-        Ok(window)
-    } else {
-        Err("must lie between 1s and 24h".to_owned())
-    }
-}
-
-/// A capacity that a ring can have.
-fn ring_bytes(text: &str) -> Result<u32, String> {
-    let bytes: u32 = text.parse().ok().ok_or("is not a number of bytes")?;
-    if bytes.is_power_of_two() && (4096..=1 << 30).contains(&bytes) {
-        Ok(bytes)
-    } else {
-        Err("must be a power of two from 4096 to 1073741824".to_owned())
-    }
 }
 
 #[cfg(test)]

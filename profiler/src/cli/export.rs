@@ -10,14 +10,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::duration;
-
-/// Examples, and how to ask what comes out.
-pub(super) const HELP: &str = "Examples:\n  wsgi-trace export incident.wtrace -o fleet --service shop\n  \
-    wsgi-trace export *.wtrace -o fleet --service shop --resource service.version=4.2.0\n  \
-    duckdb -c \"select \\\"http.route\\\", count(*), sum(total_ns) / 1e9 from 'fleet/requests/**/*.parquet' group by all\"\n\n\
-    Directories of many hosts can be put together: a file lies under its table, service, date and host.\n\
-    Exporting a recording again replaces its files. Each file appears when it is whole. --columns prints\n\
-    the tables, wsgi-trace fleet asks them.";
+use super::help::ROWS;
 
 /// Service of those that nobody named, by OpenTelemetry.
 const UNKNOWN_SERVICE: &str = "unknown_service:wsgi";
@@ -49,30 +42,65 @@ pub struct Export {
 #[derive(Clone, Debug, Default, Args)]
 pub struct Service {
     /// Name of the service [default: service.name of --resource, else unknown_service:wsgi]
-    #[arg(id = "service", long = "service", value_name = "NAME", env = "OTEL_SERVICE_NAME")]
+    #[arg(
+        id = "service",
+        long = "service",
+        value_name = "NAME",
+        env = "OTEL_SERVICE_NAME",
+        help_heading = ROWS,
+        hide_short_help = true
+    )]
     pub given_name: Option<String>,
-    /// What else is known of it, by OpenTelemetry's names: service.version, deployment.environment.name,
-    /// k8s.namespace.name, k8s.pod.name, k8s.node.name; others are passed over
-    #[arg(long, value_name = "KEY=VALUE", env = "OTEL_RESOURCE_ATTRIBUTES", value_delimiter = ',')]
+    /// What else is known of it, by OpenTelemetry's names
+    ///
+    /// service.version, deployment.environment.name, k8s.namespace.name, k8s.pod.name, k8s.node.name; others
+    /// are passed over.
+    #[arg(
+        long,
+        value_name = "KEY=VALUE",
+        env = "OTEL_RESOURCE_ATTRIBUTES",
+        value_delimiter = ',',
+        help_heading = ROWS,
+        hide_short_help = true
+    )]
     pub resource: Vec<Attribute>,
     /// Also write paths as clients sent them (url.path), which may hold names and numbers of people
-    #[arg(long)]
+    #[arg(long, help_heading = ROWS, hide_short_help = true)]
     pub raw_paths: bool,
 }
 
 /// Rows of an agent.
 #[derive(Clone, Debug, Args)]
 pub struct Parquet {
-    /// Also write rows for other engines into this directory (Parquet, as `wsgi-trace export` does); it is
-    /// made where it does not exist
-    #[arg(id = "parquet", long = "parquet", value_name = "DIRECTORY")]
+    /// Also write rows into this directory (Parquet, as `wsgi-trace export`)
+    ///
+    /// It is made where it does not exist.
+    #[arg(id = "parquet", long = "parquet", value_name = "DIRECTORY", help_heading = ROWS)]
     pub to: Option<PathBuf>,
     /// How long the files of --parquet are: they appear with the end of the window in which this is over
-    #[arg(id = "parquet-every", long = "parquet-every", value_name = "TIME", default_value = "15m", value_parser = duration::parse, requires = "parquet")]
+    #[arg(
+        id = "parquet-every",
+        long = "parquet-every",
+        value_name = "TIME",
+        default_value = "15m",
+        value_parser = duration::parse,
+        requires = "parquet",
+        help_heading = ROWS,
+        hide_short_help = true
+    )]
     pub every: Duration,
     /// How much the files of --parquet may take, as 500MB or 2GB: the oldest whole windows go first, and are
     /// counted
-    #[arg(id = "parquet-budget", long = "parquet-budget", value_name = "SIZE", default_value = "2GB", value_parser = size, requires = "parquet")]
+    #[arg(
+        id = "parquet-budget",
+        long = "parquet-budget",
+        value_name = "SIZE",
+        default_value = "2GB",
+        value_parser = size,
+        requires = "parquet",
+        help_heading = ROWS,
+        hide_short_help = true
+    )]
     pub budget_bytes: u64,
     /// Whose rows they are.
     #[command(flatten)]

@@ -8,6 +8,7 @@ use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use profiler_core::finding::RULES;
 
+use super::help::REPORT;
 use crate::report::summary::{HEALTHY, is_wrong};
 
 /// The word for every finding that says something is wrong.
@@ -16,8 +17,9 @@ const ANY: &str = "any";
 /// Which findings fail a run.
 #[derive(Clone, Debug, Default, Args)]
 pub struct FailOn {
-    /// Exit with 9 if this finding is present: ids, separated by commas, or `any`
+    /// Exit with 9 if one of these findings is present, or `any`
     ///
+    /// Ids are separated by commas.
     /// The report is written all the same. An undecided finding is no failure, and is named on stderr.
     /// `wsgi-trace explain` lists the ids.
     #[arg(
@@ -25,7 +27,8 @@ pub struct FailOn {
         value_enum,
         value_delimiter = ',',
         value_name = "FINDING",
-        hide_possible_values = true
+        hide_possible_values = true,
+        help_heading = REPORT
     )]
     pub fail_on: Vec<Selector>,
 }

@@ -8,15 +8,6 @@ use clap::{Args, ValueEnum};
 
 use super::Color;
 
-/// Examples.
-pub(super) const HELP: &str = "Examples:\n  wsgi-trace fleet /var/lib/fleet\n  wsgi-trace fleet s3://bucket/fleet --since 2026-01-24\n  \
-    wsgi-trace fleet /var/lib/fleet --service shop --format html > shop.html\n  \
-    wsgi-trace fleet /var/lib/fleet --write-queries queries\n\n\
-    The directory is what `wsgi-trace export -o` and `wsgi-trace serve --parquet` write, of any number\n\
-    of hosts. The engine is DuckDB's command (pip install duckdb-cli). The same questions run\n\
-    elsewhere: --write-queries writes them as SQL, which DuckDB and Spark read unchanged, with what\n\
-    makes the tables of DIRECTORY for each of the two. docs/fleet.md shows how.";
-
 /// `fleet`.
 #[derive(Clone, Debug, Args)]
 pub struct Fleet {

@@ -7,7 +7,9 @@ use clap::Args;
 /// What stands before the server.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct FrontEnd {
-    /// Trace the nginx or Apache before the server too: found by its connections, or given by its PID
+    /// Trace the nginx or Apache before the server too
+    ///
+    /// It is found by its connections, or given by its PID.
     #[arg(
         long,
         value_name = "PID",

@@ -10,6 +10,7 @@ use clap::Args;
 use profiler_core::finding::RULES;
 
 use super::duration;
+use super::help::FULL_TRACES;
 use crate::report::summary::HEALTHY;
 
 /// Longest full trace, whoever wants it.
@@ -18,24 +19,23 @@ pub const LONGEST: Duration = Duration::from_mins(5);
 /// Full traces beside light mode.
 #[derive(Clone, Debug, Args)]
 pub struct FullTraces {
-    /// In light mode: trace in full for a while when this happens: p99=500ms, queue=10, or the id of a
-    /// finding; several are separated by commas
+    /// In light mode, trace in full when this happens: p99=500ms, queue=10 or a finding
     ///
-    /// p99: the 99th percentile of the requests that ended in the last 10 seconds is above this, of 20
-    /// requests or more. queue: as many connections wait for accept. A finding: it is present in the
-    /// last window; light mode judges slots-exhausted, slow-clients, backlog-too-small,
-    /// descriptor-limit, clients-leave, keep-alive-race, worker-timeouts, gil-contention,
-    /// gil-starvation, gil-threads, gil-not-released, cpu-throttled and server-errors.
-    #[arg(long = "full-when", value_name = "CONDITION", value_delimiter = ',')]
+    /// Several are separated by commas. p99: the 99th percentile of the requests that ended in the last 10
+    /// seconds is above this, of 20 requests or more. queue: as many connections wait for accept. A finding:
+    /// it is present in the last window; light mode judges slots-exhausted, slow-clients, backlog-too-small,
+    /// descriptor-limit, clients-leave, keep-alive-race, worker-timeouts, gil-contention, gil-starvation,
+    /// gil-threads, gil-not-released, cpu-throttled and server-errors.
+    #[arg(long = "full-when", value_name = "CONDITION", value_delimiter = ',', help_heading = FULL_TRACES)]
     pub when: Vec<Condition>,
     /// How long such a trace lasts
-    #[arg(long = "full-for", value_name = "TIME", default_value = "60s", value_parser = length)]
+    #[arg(long = "full-for", value_name = "TIME", default_value = "60s", value_parser = length, help_heading = FULL_TRACES)]
     pub length: Duration,
     /// How long after a full trace none begins by itself
-    #[arg(long = "full-pause", value_name = "TIME", default_value = "10m", value_parser = duration::parse)]
+    #[arg(long = "full-pause", value_name = "TIME", default_value = "10m", value_parser = duration::parse, help_heading = FULL_TRACES)]
     pub pause: Duration,
-    /// How much of any hour may be traced in full, also on request: percent
-    #[arg(long = "full-share", value_name = "PERCENT", default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=100))]
+    /// How much of any hour may be traced in full, also on request
+    #[arg(long = "full-share", value_name = "PERCENT", default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=100), help_heading = FULL_TRACES)]
     pub share_percent: u8,
 }
 

@@ -4,30 +4,38 @@
 
 use clap::{Args, ValueEnum};
 
+use super::help::ADVANCED;
+
 /// How to see waits for the GIL.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct Gil {
+    /// Also read which line of Python held the GIL, and which waited for it
+    ///
+    /// File, function and line of the holder whenever a thread begins to wait. The thread that waits samples
+    /// the holder's frames, up to eight. That costs 1 to 2 µs each time it goes to sleep for the GIL, nothing
+    /// otherwise. Once it has waited for 4 ms, it samples its own frames too, once in a wait. That costs 2
+    /// µs, and a quarter of a µs for each thread that it passes on its way to itself. For CPython 3.11 to
+    /// 3.15. The report names files and functions of the application.
+    #[arg(long)]
+    pub stacks: bool,
     /// How to see waits for the GIL (global interpreter lock)
     ///
     /// Costs nothing while no thread waits, except with full.
-    #[arg(long = "gil", value_enum, default_value_t, value_name = "WAY")]
+    #[arg(
+        long = "gil",
+        value_enum,
+        default_value_t,
+        value_name = "WAY",
+        help_heading = ADVANCED,
+        hide_short_help = true
+    )]
     pub way: GilWay,
     /// Also probe where the kernel must single-step: with --gil=full, the exact return
     ///
     /// Each such probe stops the thread for some 10 µs whenever it is hit, which halves the throughput of a
     /// busy server. Use it for a few seconds, and only where nothing less will do.
-    #[arg(long)]
+    #[arg(long, help_heading = ADVANCED, hide_short_help = true)]
     pub gil_single_step: bool,
-    /// Also read where in Python the holder was whenever a thread begins to wait for the GIL: file,
-    /// function, line
-    ///
-    /// The thread that waits samples the holder's frames, up to eight. That costs 1 to 2 µs each time it
-    /// goes to sleep for the GIL, nothing otherwise. Once it has waited for 4 ms, it samples its own
-    /// frames too, once in a wait. That costs 2 µs, and a quarter of a µs for each thread that it passes
-    /// on its way to itself. For CPython 3.11 to 3.15. The report names files and functions of the
-    /// application.
-    #[arg(long)]
-    pub stacks: bool,
 }
 
 /// The ways.

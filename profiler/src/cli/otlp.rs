@@ -7,17 +7,18 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::help::ADVANCED;
 use crate::otlp::endpoint::Endpoint;
 use crate::otlp::exporter::{Exporter, Pace};
 
 /// Export of requests.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Otlp {
-    /// Also send each request as a span, and metrics, to this OpenTelemetry collector (OTLP over HTTP, such
-    /// as http://127.0.0.1:4318)
+    /// Also send requests as spans, and metrics, to this OpenTelemetry collector
     ///
-    /// Spans join the trace that a request's traceparent names.
-    #[arg(id = "otlp", long = "otlp", value_name = "URL")]
+    /// OTLP over HTTP, such as http://127.0.0.1:4318. Spans join the trace that a request's traceparent
+    /// names.
+    #[arg(id = "otlp", long = "otlp", value_name = "URL", help_heading = ADVANCED, hide_short_help = true)]
     pub endpoint: Option<Endpoint>,
     /// Name of the server in traces
     #[arg(
@@ -25,7 +26,9 @@ pub struct Otlp {
         long = "otlp-service",
         value_name = "NAME",
         env = "OTEL_SERVICE_NAME",
-        default_value = "unknown_service:wsgi"
+        default_value = "unknown_service:wsgi",
+        help_heading = ADVANCED,
+        hide_short_help = true
     )]
     pub service: String,
 }

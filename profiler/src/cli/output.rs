@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
+use super::help::REPORT;
 use crate::report::form::FormKind;
 use crate::report::{FORMS, json, text};
 
@@ -18,24 +19,24 @@ pub struct Output {
     /// File for the report, instead of stdout; its ending chooses the form
     ///
     /// .txt, .html, .json and .ndjson; .pftrace is a timeline. Any other ending means text.
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE", help_heading = REPORT)]
     pub output: Option<PathBuf>,
     /// Form of the report [default: by the ending of FILE, else text]
-    #[arg(long, short, value_enum, value_name = "FORM")]
+    #[arg(long, short, value_enum, value_name = "FORM", help_heading = REPORT)]
     pub format: Option<Format>,
     /// Colours in the text report
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN", help_heading = REPORT, hide_short_help = true)]
     pub color: Color,
     /// In the text report also what each verdict was judged by
     ///
     /// With the limits in force.
-    #[arg(long, short)]
+    #[arg(long, short, help_heading = REPORT, hide_short_help = true)]
     pub verbose: bool,
     /// Say what advice would bring
     ///
-    /// Where it changes numbers of workers or threads, or puts a proxy in front. It is simulated from what this
-    /// window showed, which takes memory (`wsgi-trace whatif` says more).
-    #[arg(long)]
+    /// Where it changes numbers of workers or threads, or puts a proxy in front. It is simulated from what
+    /// this window showed, which takes memory (`wsgi-trace whatif` says more).
+    #[arg(long, help_heading = REPORT, hide_short_help = true)]
     pub forecast: bool,
 }
 

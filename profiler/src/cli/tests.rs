@@ -93,6 +93,58 @@ fn help_shows_examples_and_all_exit_codes_within_the_width() {
     }
 }
 
+/// The root and every command, as built: `-h` and `--help` are then among their options.
+fn commands() -> Vec<clap::Command> {
+    let mut root = Cli::command();
+    root.build();
+    let subcommands: Vec<clap::Command> = root.get_subcommands().cloned().collect();
+    std::iter::once(root).chain(subcommands).collect()
+}
+
+#[test]
+fn short_help_fits_on_a_screen_of_40_lines_and_100_columns() {
+    for command in commands() {
+        let mut command = command.term_width(100);
+        let help = command.render_help().to_string();
+        let lines = help.lines().count();
+        assert!(lines <= 40, "{}: {lines} lines\n{help}", command.get_name());
+    }
+}
+
+#[test]
+fn what_is_seldom_needed_is_under_advanced_and_not_in_short_help() {
+    let advanced = ["hooks", "gil", "gil-single-step", "tls", "otlp", "otlp-service"];
+    let mut seen = 0;
+    for mut command in commands() {
+        let found = command.get_arguments().filter(|argument| !argument.is_hide_set());
+        for argument in
+            found.filter(|argument| argument.get_long().is_some_and(|long| advanced.contains(&long)))
+        {
+            assert_eq!(argument.get_help_heading(), Some(ADVANCED), "{}: {argument}", command.get_name());
+            seen += 1;
+        }
+        let short = command.render_help().to_string();
+        for option in advanced {
+            assert!(!short.contains(&format!("--{option} ")), "{short}");
+        }
+    }
+    assert!(seen >= 20, "{seen}");
+}
+
+#[test]
+fn options_stand_before_headings_and_advanced_ones_last() {
+    for name in ["wsgi-trace", "record", "report", "top", "serve"] {
+        let mut command = commands().into_iter().find(|command| command.get_name() == name).expect(name);
+        let help = command.render_long_help().to_string();
+        let place = |heading: &str| help.find(&format!("\n{heading}:\n"));
+        let last = place(ADVANCED).expect("has advanced options");
+        assert!(place("Options").is_some_and(|options| options < last), "{help}");
+        for other in [REPORT, help::FULL_TRACES, help::ROWS] {
+            assert!(place(other).is_none_or(|heading| heading < last), "{name}: {other}");
+        }
+    }
+}
+
 #[test]
 fn findings_to_fail_on_are_a_list_that_may_be_given_again_for_traces_and_reports() {
     use fail_on::Selector;

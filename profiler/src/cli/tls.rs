@@ -4,6 +4,8 @@
 
 use clap::{Args, ValueEnum};
 
+use super::help::ADVANCED;
+
 /// How requests over TLS get their names.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct Tls {
@@ -11,7 +13,14 @@ pub struct Tls {
     ///
     /// By probes in its OpenSSL (SSL_read, SSL_write), in its own processes alone. They are not placed
     /// unless you ask. Times are known without.
-    #[arg(long = "tls", value_enum, default_value_t, value_name = "WAY")]
+    #[arg(
+        long = "tls",
+        value_enum,
+        default_value_t,
+        value_name = "WAY",
+        help_heading = ADVANCED,
+        hide_short_help = true
+    )]
     pub names: TlsWay,
 }
 

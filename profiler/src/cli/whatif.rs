@@ -7,22 +7,11 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use profiler_forecast::search::{Goal, Quantile, Slots};
 
+use super::help::CHANGES;
 use super::{Server, duration};
 
 /// Factors lie between this and its reciprocal.
 const MAX_FACTOR: f64 = 100.0;
-
-/// Help by example.
-pub(super) const AFTER_HELP: &str = "Examples:\n  wsgi-trace whatif incident.wtrace\n  \
-    wsgi-trace whatif incident.wtrace --workers 4 --threads 2\n  \
-    wsgi-trace whatif incident.wtrace --rate x1.5 --backend 5432=x0.5 --format json\n  \
-    wsgi-trace whatif incident.wtrace --threads 8 --format html > whatif.html\n  \
-    wsgi-trace whatif incident.wtrace --rate x2 --search 'p99<200ms'\n  \
-    wsgi-trace whatif incident.wtrace --worker-class gthread --split 'GET /report/*=1x4'\n  \
-    sudo wsgi-trace whatif --pid 4242 --duration 2m --threads 8\n\n\
-    Bounds are always there: how short response times would be at best. Forecasts come from a simulation, and only where\n\
-    the simulation of the recorded setting gives back what was measured. Each change is forecast alone, then all together.\n\
-    A forecast needs 500 requests, a window three times as long as the longest, no losses, and slots that are not all busy.";
 
 /// `whatif`.
 #[derive(Clone, Debug, Args)]
@@ -37,40 +26,47 @@ pub struct WhatIf {
     #[arg(long, short, conflicts_with = "recording")]
     pub quiet: bool,
     /// So many worker processes
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = CHANGES)]
     pub workers: Option<u32>,
     /// So many threads in each
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = CHANGES)]
     pub threads: Option<u32>,
     /// Another class of gunicorn's workers
-    #[arg(long, value_enum, value_name = "CLASS")]
+    #[arg(long, value_enum, value_name = "CLASS", help_heading = CHANGES)]
     pub worker_class: Option<WorkerClass>,
-    /// Endpoints that get a server of their own: 'GET /report/*', where * stands for anything. It has as
-    /// many workers and threads as the other, or those that are named: 'GET /report/*=2x4'
-    #[arg(long, value_name = "ENDPOINT[=WORKERSxTHREADS]", value_parser = split)]
+    /// Endpoints that get a server of their own: 'GET /report/*'
+    ///
+    /// A star stands for anything. They have as many workers and threads as the others, or those that are
+    /// named: 'GET /report/*=2x4'.
+    #[arg(long, value_name = "ENDPOINT[=2x4]", value_parser = split, help_heading = CHANGES)]
     pub split: Option<(String, Option<Slots>)>,
-    /// Look for the smallest setting that keeps this, with all other changes: 'p99<200ms' (or p50, p90).
-    /// Fewest workers first, then fewest threads, up to two workers a core
+    /// Look for the smallest setting that keeps this: 'p99<200ms'
+    ///
+    /// p99, p50 or p90, with all other changes. Fewest workers first, then fewest threads, up to two workers
+    /// a core.
     #[arg(long, value_name = "GOAL", value_parser = goal, conflicts_with_all = ["workers", "threads", "split"])]
     pub search: Option<Goal>,
     /// Memory for the workers that --search may have: 512M, 2G
     #[arg(long, value_name = "BYTES", value_parser = bytes, requires = "search")]
     pub memory: Option<u64>,
     /// So many cores for all of them
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = CHANGES)]
     pub cores: Option<u32>,
-    /// So many times the requests: x1.5. Where clients wait for responses, the time between their requests
-    /// is divided by it
-    #[arg(long, value_name = "FACTOR", value_parser = factor)]
+    /// So many times the requests: x1.5
+    ///
+    /// Where clients wait for responses, the time between their requests is divided by it.
+    #[arg(long, value_name = "FACTOR", value_parser = factor, help_heading = CHANGES)]
     pub rate: Option<f64>,
-    /// A back end takes so many times as long: 5432=x0.5, by its port (local: a UNIX socket)
-    #[arg(long, value_name = "PORT=FACTOR", value_parser = back_end)]
+    /// A back end takes so many times as long: 5432=x0.5
+    ///
+    /// By its port; local is a UNIX socket.
+    #[arg(long, value_name = "PORT=FACTOR", value_parser = back_end, help_heading = CHANGES)]
     pub backend: Vec<(String, f64)>,
-    /// A buffering proxy in front: no client is slow to send or to read
-    #[arg(long)]
+    /// A buffering proxy in front: no client is slow
+    #[arg(long, help_heading = CHANGES)]
     pub proxy: bool,
-    /// Connections are not kept: each request can go to any process
-    #[arg(long, value_name = "0", value_parser = clap::value_parser!(u8).range(0..=0))]
+    /// Connections are not kept: a request can go to any process
+    #[arg(long, value_name = "0", value_parser = clap::value_parser!(u8).range(0..=0), help_heading = CHANGES)]
     pub keepalive: Option<u8>,
     /// How requests arrive
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
