@@ -9,6 +9,7 @@
 #[macro_use]
 mod closed_list;
 
+pub mod bounded;
 pub mod decode;
 pub mod event;
 pub mod fact;

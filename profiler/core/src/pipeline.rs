@@ -20,7 +20,7 @@ use crate::fact::queue::AcceptQueues;
 use crate::fact::{
     Attached, CgroupCpu, Counters, DescriptorClass, DescriptorSeen, Fact, ProcessSeen, SessionStarted, Sight,
 };
-use crate::machine::driver::state::State;
+use crate::machine::driver::state::{MAX_OPEN, State};
 use crate::machine::runtime::handoff;
 use crate::machine::time::slot::Heat;
 use crate::machine::world::descriptor::Descriptors;
@@ -36,8 +36,6 @@ use crate::timeline::Entry;
 const HOLD_BACK_NS: u64 = 100_000_000;
 /// Threads whose totals are compared with the kernel's.
 const MAX_TOTALS: usize = 16_384;
-/// Threads whose open calls are remembered at one moment.
-const MAX_OPEN: usize = 16_384;
 /// Cgroups whose CPU accounts are kept.
 const MAX_CGROUPS: usize = 1024;
 
@@ -259,12 +257,7 @@ impl Machines {
         match body {
             Body::Slice(mut slice) => self.slice(&mut slice, time_ns, sink),
             Body::Head(head) => {
-                let heads = &mut self.state.heads;
-                if heads.len() < MAX_OPEN || heads.contains_key(&head.tid) {
-                    heads.insert(head.tid, head);
-                } else {
-                    self.state.evict();
-                }
+                self.state.heads.insert(head.tid, head);
             }
             Body::Plaintext(plaintext) => {
                 let State { wire, world, .. } = &mut self.state;
@@ -291,8 +284,8 @@ impl Machines {
         if !opened.seeded {
             self.listening.counts.accepted(opened, time_ns, self.started);
             let listener = (opened.tgid, opened.listener_fd);
-            if self.started && !self.state.world.count_accept(listener, 0) {
-                self.state.evict();
+            if self.started {
+                self.state.world.count_accept(listener, 0);
             }
             if let Some(inode) = self.state.world.processes.listener_inode(opened.tgid, opened.listener_fd) {
                 self.listening.queues.accepted(inode, opened, time_ns, self.started);

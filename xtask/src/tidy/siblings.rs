@@ -46,6 +46,7 @@ const CRATES: &[Crate<'static>] = &[
     Crate {
         folder: "profiler/core/src/",
         order: &[
+            "bounded",
             "tls",
             "phase",
             "fact",

@@ -143,10 +143,8 @@ impl Machines {
 
     fn losses(&self, counted: counted::Counted) -> Losses {
         let mut losses = losses(&self.state, &counted.received);
-        let (counts, queues) = (&self.listening.counts, &self.listening.queues);
-        for evicted in [self.waits.evicted, self.wakes.evicted, counts.evicted, queues.evicted] {
-            losses.evicted = losses.evicted.saturating_add(evicted);
-        }
+        let forced = counted.received.order.forced_events;
+        losses.evicted = self.evicted().saturating_sub(self.before.evicted).saturating_add(forced);
         losses.kernel = counted.counters;
         losses.undecided_waits = counted.undecided_waits;
         losses.recording_truncated = self.window.end_reason.is_none();
@@ -358,22 +356,6 @@ fn losses(state: &State, received: &Received) -> Losses {
         late: received.order.late_events,
         sequence_holes: state.time.sequence_holes,
         crowded: state.runtime.crowded,
-        evicted: state
-            .evicted
-            .saturating_add(state.wire.connections.evicted)
-            .saturating_add(state.world.descriptors.evicted)
-            .saturating_add(state.world.processes.evicted)
-            .saturating_add(state.gil.evicted)
-            .saturating_add(state.gil.samples.evicted)
-            .saturating_add(state.gil.samples.blocks.evicted)
-            .saturating_add(state.join.links.evicted)
-            .saturating_add(state.product.drops.evictions())
-            .saturating_add(state.product.by_process.evicted)
-            .saturating_add(state.product.lives.evicted)
-            .saturating_add(state.time.capacity.evictions())
-            .saturating_add(state.time.heat.evictions())
-            .saturating_add(received.order.forced_events)
-            .saturating_add(state.time.busy.forced),
         impossible: state
             .product
             .summary

@@ -46,6 +46,11 @@ impl Listening {
         self.renewed.retain(|(tgid, _)| *tgid != tid);
     }
 
+    /// What found no place.
+    pub(super) const fn evicted(&self) -> u64 {
+        self.counts.evicted() + self.queues.evicted()
+    }
+
     /// The next window begins.
     pub(super) fn roll(&mut self, time_ns: u64, living: &Living) {
         self.counts.roll(living);
@@ -152,8 +157,9 @@ impl Machines {
     /// Moves a descriptor's counts to the listener that it was. `ends`: it is no listener any more.
     fn set_aside(&mut self, tgid: Tid, fd: i32, ends: bool) {
         let Some(aside) = self.state.world.processes.set_aside(tgid, fd) else { return };
-        if let Some(counts) = self.state.world.accepts.remove(&(tgid, fd)) {
-            let sums = self.state.world.accepts.entry((tgid, aside)).or_default();
+        if let Some(counts) = self.state.world.accepts.remove(&(tgid, fd))
+            && let Some(sums) = self.state.world.accepts.get_or_default((tgid, aside))
+        {
             for (sum, count) in sums.iter_mut().zip(counts) {
                 *sum = sum.saturating_add(count);
             }
@@ -196,7 +202,7 @@ mod tests {
     }
 
     fn accepted(machines: &mut Machines, fd: i32, count: u64) {
-        (0..count).for_each(|_| assert!(machines.state.world.count_accept((1, fd), 0)));
+        (0..count).for_each(|_| machines.state.world.count_accept((1, fd), 0));
     }
 
     fn seen(machines: &mut Machines, fd: i32, inode: u64) {

@@ -29,6 +29,7 @@ pub(super) struct Before {
     counters: Counters,
     undecided_waits: u64,
     received: Received,
+    pub(super) evicted: u64,
 }
 
 impl Pipeline {
@@ -88,6 +89,7 @@ impl Machines {
         self.listening.roll(time_ns, &living);
         self.wakes.roll();
         self.waits.roll();
+        let evicted = self.evicted();
         for open in &open {
             self.waits.inside(&slice_of(open, time_ns), &self.state.world);
         }
@@ -99,6 +101,7 @@ impl Machines {
             counters: self.readings.counters.clone(),
             undecided_waits: self.undecided_waits,
             received: self.received,
+            evicted,
         };
         (self.window.start_ns, self.window.end_ns) = (time_ns, time_ns);
         if !has_room {
@@ -116,6 +119,12 @@ impl Machines {
         ending.window.end_reason = Some(EndReason::NextWindow);
         ending.state.next_follows = true;
         ending.finish(&mut |_| {})
+    }
+
+    /// How much found no place in any table so far. Only differences within a window mean something: some
+    /// tables are made again for each.
+    pub(super) fn evicted(&self) -> u64 {
+        self.state.evicted() + self.listening.evicted() + self.wakes.evicted() + self.waits.evicted()
     }
 
     /// What was counted since the window began.

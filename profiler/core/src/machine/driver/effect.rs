@@ -52,21 +52,18 @@ pub(super) fn touches(
     job::touched(thread, exit_ns);
 }
 
-/// An accept. A successful one was reported with its connection, even if its start was not seen. Returns
-/// whether there was room to count it.
+/// An accept. A successful one was reported with its connection, even if its start was not seen.
 pub(super) fn accept(
     (world, drops): (&mut World, &mut Drops),
     slice: &Slice,
     exit_ns: u64,
     listener_fd: i32,
-) -> bool {
-    if slice.result >= 0 {
-        return true;
+) {
+    if slice.result < 0 {
+        let listener = (slice.tgid, listener_fd);
+        world.count_accept(listener, 1 + usize::from(slice.result != EAGAIN));
+        drops.accept_failed(listener, slice.result, exit_ns, || world.descriptors.clients(slice.tgid));
     }
-    let tgid = slice.tgid;
-    let is_counted = world.count_accept((tgid, listener_fd), 1 + usize::from(slice.result != EAGAIN));
-    drops.accept_failed((tgid, listener_fd), slice.result, exit_ns, || world.descriptors.clients(tgid));
-    is_counted
 }
 
 /// A call on no client's connection: who the thread works for.

@@ -4,8 +4,10 @@
 
 use rustc_hash::FxHashMap;
 
+use crate::bounded::BoundedMap;
 use crate::event::{Head, Slice, Tid};
 use crate::machine::driver::meaning;
+use crate::machine::driver::state::MAX_OPEN;
 use crate::machine::ledger::context::LedgerContext;
 use crate::machine::ledger::exchange;
 use crate::machine::runtime::job;
@@ -20,7 +22,11 @@ const MAX_THREADS: usize = 16_384;
 
 /// The capture that came with a slice.
 #[inline]
-pub(super) fn take_head(heads: &mut FxHashMap<Tid, Head>, tid: Tid, sequence: u32) -> Option<Head> {
+pub(super) fn take_head(
+    heads: &mut BoundedMap<Tid, Head, MAX_OPEN>,
+    tid: Tid,
+    sequence: u32,
+) -> Option<Head> {
     // Most slices have none.
     let head = if heads.is_empty() { None } else { heads.remove(&tid) };
     head.filter(|head| head.sequence == sequence)

@@ -19,7 +19,6 @@ impl State {
         // The curve of busy slots for the timeline continues from here.
         self.settle(Some(time_ns), sink);
         self.window_start_ns = time_ns;
-        self.evicted = 0;
         let ended = &self.world.processes.ended;
         self.gil.roll(|tgid| ended.contains_key(&tgid));
         self.time.roll(time_ns, open);

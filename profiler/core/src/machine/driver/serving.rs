@@ -178,9 +178,7 @@ impl State {
         if let Call::Accept { listener_fd } = slice.call {
             thread.signs.accepts = true;
             let State { world, product, .. } = self;
-            if !effect::accept((world, &mut product.drops), slice, exit_ns, listener_fd) {
-                self.evict();
-            }
+            effect::accept((world, &mut product.drops), slice, exit_ns, listener_fd);
         }
         if meaning.blocked == Phase::BackendWait {
             asker::waited(&mut self.runtime_context(), thread, slice);

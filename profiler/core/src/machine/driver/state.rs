@@ -5,6 +5,7 @@
 
 use rustc_hash::FxHashMap;
 
+use crate::bounded::BoundedMap;
 use crate::event::{Connection as Opened, Head, Slice, Tid};
 use crate::machine::driver::topology;
 use crate::machine::join::state::Join;
@@ -18,6 +19,9 @@ use crate::machine::runtime::thread::Thread;
 use crate::machine::time::state::Time;
 use crate::machine::wire::state::Wire;
 use crate::machine::world::state::World;
+
+/// Threads of which a capture, or the call that they were found in, is kept.
+pub const MAX_OPEN: usize = 16_384;
 
 /// Everything the machines share.
 #[derive(Clone, Debug)]
@@ -35,7 +39,7 @@ pub struct State {
     /// What will be reported.
     pub product: Product,
     /// Captures that wait for the slice of their call.
-    pub heads: FxHashMap<Tid, Head>,
+    pub heads: BoundedMap<Tid, Head, MAX_OPEN>,
     /// What threads were in the middle of when they were first seen, until their first slice.
     pub initial: FxHashMap<Tid, Slice>,
     /// Interpreter locks, and who waited for them.
@@ -50,7 +54,7 @@ pub struct State {
     pub wants_slices: bool,
     /// What the ledger has settled and nobody has reported yet.
     pub(super) ledger_events: Vec<LedgerEvent>,
-    /// What found no place.
+    /// What found no place in tables that count nothing themselves.
     pub evicted: u64,
 }
 
@@ -64,7 +68,7 @@ impl State {
             runtime: Runtime::default(),
             join: Join::default(),
             product: Product::default(),
-            heads: FxHashMap::default(),
+            heads: BoundedMap::default(),
             initial: FxHashMap::default(),
             gil: Locks::default(),
             window_start_ns: u64::MAX,
@@ -121,7 +125,6 @@ impl State {
             product: &mut self.product,
             runtime: &mut self.runtime,
             time: &mut self.time,
-            evicted: &mut self.evicted,
             window_start_ns: self.window_start_ns,
             watch_start_ns: self.watch_start_ns,
             next_follows: self.next_follows,
@@ -139,6 +142,18 @@ impl State {
         self.update_topology();
         let Self { join, wire, product, .. } = self;
         topology::opened(&join.topology, &mut wire.connections, &mut product.drops, number, opened);
+    }
+
+    /// How much found no place in any table so far.
+    pub fn evicted(&self) -> u64 {
+        self.evicted
+            + self.heads.evicted()
+            + self.world.evicted()
+            + self.gil.evicted()
+            + self.time.evicted()
+            + self.wire.connections.evicted
+            + self.join.links.evicted()
+            + self.product.evicted()
     }
 
     /// Something found no place.

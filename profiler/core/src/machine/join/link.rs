@@ -17,6 +17,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 pub use self::crossed::Crossed;
 use self::fit::{Fit, fit};
 use self::socket::FrontSocket;
+use crate::bounded::BoundedMap;
 use crate::event::Tid;
 use crate::machine::join::compose::{Inner, compose, of_front_end};
 use crate::machine::wire::tail::Tail;
@@ -132,14 +133,14 @@ pub enum Half {
 /// All connections between a front end and the server behind it.
 #[derive(Clone, Debug, Default)]
 pub struct Links {
-    ends: FxHashMap<u64, FrontSocket>,
+    ends: BoundedMap<u64, FrontSocket, MAX_ENDS>,
     next_end: u64,
     of_descriptor: FxHashMap<(Tid, i32), u64>,
     /// Ends whose other side is not known yet, oldest first.
     unpaired: VecDeque<u64>,
     /// End of each of the server's connections.
     of_connection: FxHashMap<u64, u64>,
-    waiting: FxHashMap<u64, AwaitsInner>,
+    waiting: BoundedMap<u64, AwaitsInner, MAX_ENDS>,
     orphans: Vec<(Evidence, CompletedHalf)>,
     /// Ports that the server behind listens on.
     pub ports: FxHashSet<u16>,
@@ -149,8 +150,6 @@ pub struct Links {
     pub counts: Counts,
     /// Where the requests that were joined spent their time.
     pub crossed: Crossed,
-    /// Ends and halves that found no place.
-    pub evicted: u64,
     /// Requests of the front end with an error that was the server's own answer, since they were last taken.
     errors: Vec<u64>,
     /// The request of the front end that was joined last with one of the server's.
@@ -176,12 +175,7 @@ impl Links {
 
     fn open(&mut self, descriptor: (Tid, i32), peer: Peer, connect_ns: Option<(u64, u64)>) -> Option<u64> {
         self.close(descriptor, connect_ns.map_or(0, |(enter_ns, _)| enter_ns));
-        if self.ends.len() >= MAX_ENDS {
-            self.evicted = self.evicted.saturating_add(1);
-            return None;
-        }
         let number = self.next_end;
-        self.next_end = self.next_end.saturating_add(1);
         let end = FrontSocket {
             is_unix: peer.port.is_none(),
             port: peer.port.unwrap_or(0),
@@ -194,7 +188,10 @@ impl Links {
             paired: false,
             closed_ns: None,
         };
-        self.ends.insert(number, end);
+        if !self.ends.insert(number, end) {
+            return None;
+        }
+        self.next_end = self.next_end.saturating_add(1);
         self.of_descriptor.insert(descriptor, number);
         self.unpaired.push_back(number);
         Some(number)
@@ -206,14 +203,10 @@ impl Links {
         if end.asked == Some(outer) && !end.turned {
             return false;
         }
-        if self.waiting.len() >= MAX_ENDS && !self.waiting.contains_key(&outer.1) {
-            self.evicted = self.evicted.saturating_add(1);
-            return false;
-        }
+        let Some(waiting) = self.waiting.get_or_default(outer.1) else { return false };
         end.turned = false;
         end.unanswered.push_back(outer);
         end.asked = Some(outer);
-        let waiting = self.waiting.entry(outer.1).or_default();
         waiting.unanswered = waiting.unanswered.saturating_add(1);
         waiting.has_ended = false;
         true
@@ -583,7 +576,11 @@ impl Links {
     pub fn roll(&mut self) {
         self.counts = Counts::default();
         self.crossed = Crossed::default();
-        self.evicted = 0;
+    }
+
+    /// Ends and halves that found no place.
+    pub const fn evicted(&self) -> u64 {
+        self.ends.evicted() + self.waiting.evicted()
     }
 
     /// The server's connection is gone.

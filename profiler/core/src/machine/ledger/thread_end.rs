@@ -3,6 +3,7 @@
 //! In: a thread that is no longer among the others. Out: its totals, its slot and its event loop, each list
 //! with a bound; its waits for an interpreter lock, settled.
 
+use crate::bounded::push_if_room;
 use crate::event::Tid;
 use crate::fact::Account;
 use crate::machine::ledger::context::LedgerContext;
@@ -90,10 +91,6 @@ fn end_loop(context: &mut LedgerContext<'_>, tid: Tid, thread: &mut Thread, unti
         .take()
         .and_then(|event_loop| event_loop.finish(thread.tgid, tid, until_ns, window_start_ns));
     let Some(ended) = ended else { return false };
-    if context.runtime.event_loops.len() < MAX_ENDED_LOOPS {
-        context.runtime.event_loops.push(ended);
-    } else {
-        context.evict();
-    }
+    push_if_room(&mut context.runtime.event_loops, MAX_ENDED_LOOPS, ended, context.evicted);
     true
 }

@@ -9,6 +9,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::bounded::BoundedMap;
 use crate::event::{Call, Slice, Tid};
 use crate::fact::{InterpreterLock, InterpreterSeen, ThreadNumbers};
 use crate::machine::lock::gil_edge::Edges;
@@ -116,15 +117,15 @@ impl AtLock {
 /// All known locks, and who waited for them.
 #[derive(Clone, Debug, Default)]
 pub struct Locks {
-    seen: FxHashMap<Tid, InterpreterSeen>,
+    seen: BoundedMap<Tid, InterpreterSeen, MAX_PROCESSES>,
     /// Threads of processes in other PID namespaces, by their numbers there.
     numbers: Numbers,
     waits: Latency,
     run_queue_ns: u64,
     past_interval: u64,
     sleeps: u64,
-    waiters: FxHashMap<(Tid, Tid), Waiter>,
-    measures: FxHashMap<(Tid, u64), Measure>,
+    waiters: BoundedMap<(Tid, Tid), Waiter, MAX_WAITERS>,
+    measures: BoundedMap<(Tid, u64), Measure, MAX_PROCESSES>,
     /// Processes with a measure.
     contended: FxHashSet<Tid>,
     /// By thread, also ended ones: the lock that it last slept for, when it was awake again, and when after
@@ -136,20 +137,18 @@ pub struct Locks {
     pub edges: Edges,
     /// Where the holders were.
     pub samples: Samples,
-    /// Entries that found no place.
-    pub evicted: u64,
+    /// Locks and numbers that found no place.
+    evicted: u64,
 }
 
 impl Locks {
     /// The interpreter of a process was looked at.
     pub fn see(&mut self, mut seen: InterpreterSeen) {
-        if self.seen.len() >= MAX_PROCESSES && !self.seen.contains_key(&seen.tgid) {
-            self.evict(1);
-            return;
-        }
-        self.evict(seen.locks.len().saturating_sub(MAX_LOCKS));
+        let without_place = seen.locks.len().saturating_sub(MAX_LOCKS);
         seen.locks.truncate(MAX_LOCKS);
-        self.seen.insert(seen.tgid, seen);
+        if self.seen.insert(seen.tgid, seen) {
+            self.evict(without_place);
+        }
     }
 
     /// Takes the numbers that the threads of a process have in their own PID namespace.
@@ -169,6 +168,15 @@ impl Locks {
 
     const fn evict(&mut self, count: usize) {
         self.evicted = self.evicted.saturating_add(count as u64);
+    }
+
+    /// What found no place.
+    pub const fn evicted(&self) -> u64 {
+        self.seen.evicted()
+            + self.waiters.evicted()
+            + self.measures.evicted()
+            + self.samples.evicted()
+            + self.evicted
     }
 
     /// The thread of a process to which its interpreter gives this number; 0: not known.
@@ -324,12 +332,9 @@ impl Locks {
 
     fn measure(&mut self, episode: &Episode) -> Option<&mut Measure> {
         let key = (episode.tgid, episode.lock.address);
-        if self.measures.len() >= MAX_PROCESSES && !self.measures.contains_key(&key) {
-            self.evict(1);
-            return None;
-        }
+        let measure = self.measures.get_or_insert_with(key, || Measure::new(episode.tgid, &episode.lock))?;
         self.contended.insert(episode.tgid);
-        Some(self.measures.entry(key).or_insert_with(|| Measure::new(episode.tgid, &episode.lock)))
+        Some(measure)
     }
 
     /// A thread's wait is over. What lies before the window does not count. Returns the wait if each one is
@@ -360,12 +365,7 @@ impl Locks {
         if wait_ns > episode.lock.interval_us.saturating_mul(1000) {
             self.past_interval = self.past_interval.saturating_add(1);
         }
-        let who = (episode.tgid, tid);
-        if self.waiters.len() >= MAX_WAITERS && !self.waiters.contains_key(&who) {
-            self.evict(1);
-            return;
-        }
-        let waiter = self.waiters.entry(who).or_default();
+        let Some(waiter) = self.waiters.get_or_default((episode.tgid, tid)) else { return };
         waiter.waits = waiter.waits.saturating_add(1);
         waiter.total_ns = waiter.total_ns.saturating_add(wait_ns);
         waiter.run_queue_ns = waiter.run_queue_ns.saturating_add(run_queue_ns);
@@ -414,17 +414,21 @@ impl Locks {
     pub fn finish(self, name: impl Fn(Tid) -> String) -> Gil {
         let not_measured = self.not_measured();
         let thread_count = u64::try_from(self.waiters.len()).unwrap_or(u64::MAX);
-        let mut threads: Vec<Waiter> =
-            self.waiters.into_iter().map(|((tgid, tid), waiter)| Waiter { tgid, tid, ..waiter }).collect();
+        let mut threads: Vec<Waiter> = self
+            .waiters
+            .into_map()
+            .into_iter()
+            .map(|((tgid, tid), waiter)| Waiter { tgid, tid, ..waiter })
+            .collect();
         threads.sort_unstable_by_key(|waiter| (std::cmp::Reverse(waiter.total_ns), waiter.tgid, waiter.tid));
         threads.truncate(MAX_LISTED);
         for waiter in &mut threads {
             waiter.comm = name(waiter.tid);
         }
-        let mut interpreters: Vec<InterpreterSeen> = self.seen.into_values().collect();
+        let mut interpreters: Vec<InterpreterSeen> = self.seen.into_map().into_values().collect();
         interpreters.sort_unstable_by_key(|seen| seen.tgid);
         let holders_known = interpreters.iter().any(|seen| seen.thread_number_at.is_some());
-        let mut locks: Vec<Lock> = self.measures.into_values().map(Measure::finish).collect();
+        let mut locks: Vec<Lock> = self.measures.into_map().into_values().map(Measure::finish).collect();
         locks.sort_unstable_by_key(|lock| (std::cmp::Reverse(lock.wait_ns), lock.tgid, lock.interpreter));
         locks.truncate(MAX_LISTED);
         let (thread_edges, other_thread_edges_ns) = self.edges.finish_threads(&name);

@@ -8,6 +8,7 @@ use profiler_common::record::frames::LONG_NS;
 use rustc_hash::FxHashMap;
 
 use super::gil_stack::{MAX_LISTED, MAX_PENDING, MAX_STACKS, Named, Stack, cut};
+use crate::bounded::{BoundedMap, push_if_room};
 use crate::event::{Slice, Tid};
 use crate::model::gil::Contender;
 use crate::model::gil_place::{Block, Blocked, Spot};
@@ -37,15 +38,15 @@ impl Sum {
 #[derive(Clone, Debug, Default)]
 pub struct Blocks {
     /// By thread: the entry of the call at which its frames were read, and the stack.
-    pending: FxHashMap<Tid, (u64, Stack)>,
+    pending: BoundedMap<Tid, (u64, Stack), MAX_PENDING>,
     /// By thread: its attempts that have ended since it was asked what it serves.
-    ended: FxHashMap<Tid, Vec<(Stack, u64)>>,
+    ended: BoundedMap<Tid, Vec<(Stack, u64)>, MAX_PENDING>,
     /// By waiter (a contender's number) and stack.
-    sums: FxHashMap<(u32, Stack), Sum>,
+    sums: BoundedMap<(u32, Stack), Sum, MAX_STACKS>,
     samples: u64,
     without_sample: u64,
-    /// Entries that found no place.
-    pub evicted: u64,
+    /// Attempts that found no place.
+    evicted: u64,
 }
 
 impl Blocks {
@@ -53,10 +54,6 @@ impl Blocks {
     /// none.
     pub(in crate::machine) fn sample(&mut self, tid: Tid, enter_ns: u64, stack: Stack) {
         self.samples = self.samples.saturating_add(1);
-        if self.pending.len() >= MAX_PENDING && !self.pending.contains_key(&tid) {
-            self.evicted = self.evicted.saturating_add(1);
-            return;
-        }
         self.pending.insert(tid, (enter_ns, stack));
     }
 
@@ -85,17 +82,15 @@ impl Blocks {
             }
             return None;
         };
-        if self.ended.len() >= MAX_PENDING && !self.ended.contains_key(&tid) {
-            self.evicted = self.evicted.saturating_add(1);
-            return Some(stack);
-        }
-        let attempts = self.ended.entry(tid).or_default();
-        if attempts.len() < MAX_ENDED {
-            attempts.push((stack.clone(), wait_ns));
-        } else {
-            self.evicted = self.evicted.saturating_add(1);
+        if let Some(attempts) = self.ended.get_or_default(tid) {
+            push_if_room(attempts, MAX_ENDED, (stack.clone(), wait_ns), &mut self.evicted);
         }
         Some(stack)
+    }
+
+    /// What found no place.
+    pub(super) const fn evicted(&self) -> u64 {
+        self.pending.evicted() + self.ended.evicted() + self.sums.evicted() + self.evicted
     }
 
     /// Whether the thread has ended attempts that are not settled yet.
@@ -106,12 +101,9 @@ impl Blocks {
     /// Attributes what the thread has waited to the contender of this number.
     pub fn settle(&mut self, tid: Tid, waiter: u32) {
         for (stack, wait_ns) in self.ended.remove(&tid).unwrap_or_default() {
-            let key = (waiter, stack);
-            if self.sums.len() >= MAX_STACKS && !self.sums.contains_key(&key) {
-                self.evicted = self.evicted.saturating_add(1);
-                continue;
+            if let Some(sum) = self.sums.get_or_default((waiter, stack)) {
+                sum.add(Sum { wait_ns, waits: 1, longest_ns: wait_ns });
             }
-            self.sums.entry(key).or_default().add(Sum { wait_ns, waits: 1, longest_ns: wait_ns });
         }
     }
 
@@ -141,7 +133,7 @@ impl Blocks {
         let mut blocked =
             Blocked { samples: self.samples, without_sample: self.without_sample, ..Blocked::default() };
         let mut sums: FxHashMap<(u32, &Spot, Option<&Spot>), Sum> = FxHashMap::default();
-        for ((waiter, stack), sum) in &self.sums {
+        for ((waiter, stack), sum) in self.sums.iter() {
             if stack.1.is_empty() {
                 blocked.elsewhere = blocked.elsewhere.saturating_add(sum.waits);
                 continue;

@@ -9,6 +9,7 @@ use super::gil_block::Blocks;
 use super::gil_holder::HeldBy;
 use super::gil_stack::{MAX_LISTED, MAX_PENDING, MAX_STACKS, Named, Stack, cut};
 use super::gil_waits::{EndedAttempt, Parts};
+use crate::bounded::BoundedMap;
 use crate::event::{Frames, Slice, Tid};
 use crate::fact::frame::FrameSeen;
 use crate::model::gil::Contender;
@@ -20,7 +21,7 @@ const MAX_SPOTS: usize = 65_536;
 /// An instruction of a process: addresses of code object and instruction.
 type Instruction = (Tid, u64, u64);
 /// The code of instructions, by how many others had the same place before.
-type Spots = FxHashMap<(Instruction, u32), Spot>;
+type Spots = BoundedMap<(Instruction, u32), Spot, MAX_SPOTS>;
 
 /// Waits.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,21 +46,19 @@ pub struct Samples {
     /// Instructions at the place of earlier ones: how many those were.
     replaced: FxHashMap<Instruction, u32>,
     /// By thread: the entry of the call that its last sample was taken at, and the stack.
-    pending: FxHashMap<Tid, (u64, Stack)>,
-    sums: FxHashMap<Stack, Sum>,
+    pending: BoundedMap<Tid, (u64, Stack), MAX_PENDING>,
+    sums: BoundedMap<Stack, Sum, MAX_STACKS>,
     /// By thread: what the sleeps of its present attempt have found.
-    under_way: FxHashMap<Tid, Parts>,
+    under_way: BoundedMap<Tid, Parts, MAX_PENDING>,
     /// By thread: who took the lock in the middle of its last sleep, and how long it slept on. If the
     /// attempt continues, the thread's next sample shows where that holder is.
-    unseen: FxHashMap<Tid, (HeldBy, u64)>,
+    unseen: BoundedMap<Tid, (HeldBy, u64), MAX_PENDING>,
     unknown_ns: u64,
     samples: u64,
     unstable: u64,
     unreadable: u64,
     /// Where the waiters were.
     pub blocks: Blocks,
-    /// Entries that found no place.
-    pub evicted: u64,
 }
 
 impl Samples {
@@ -73,14 +72,9 @@ impl Samples {
             Some(_) => before = before.saturating_add(1),
             None => {}
         }
-        if self.spots.len() >= MAX_SPOTS {
-            self.evicted = self.evicted.saturating_add(1);
-            return;
-        }
-        if before > 0 {
+        if self.spots.insert((place, before), spot) && before > 0 {
             self.replaced.insert(place, before);
         }
-        self.spots.insert((place, before), spot);
     }
 
     /// How many others had the place of this instruction before.
@@ -103,10 +97,6 @@ impl Samples {
         }
         if found.frames.is_empty() {
             self.unreadable = self.unreadable.saturating_add(1);
-            return;
-        }
-        if self.pending.len() >= MAX_PENDING && !self.pending.contains_key(&found.tid) {
-            self.evicted = self.evicted.saturating_add(1);
             return;
         }
         self.pending.insert(found.tid, (enter_ns, stack));
@@ -142,10 +132,7 @@ impl Samples {
         if !self.wanted {
             return;
         }
-        if self.unseen.len() < MAX_PENDING {
-            self.unseen.insert(tid, (by, wait_ns));
-        } else {
-            self.evicted = self.evicted.saturating_add(1);
+        if !self.unseen.insert(tid, (by, wait_ns)) {
             self.unknown_ns = self.unknown_ns.saturating_add(wait_ns);
         }
     }
@@ -160,11 +147,19 @@ impl Samples {
 
     /// Notes what a part of a thread's present attempt has found.
     fn note(&mut self, tid: Tid, by: HeldBy, found: Option<Stack>, wait_ns: u64) {
-        if self.under_way.len() < MAX_PENDING || self.under_way.contains_key(&tid) {
-            self.under_way.entry(tid).or_default().add(by, found, wait_ns);
-        } else {
-            self.evicted = self.evicted.saturating_add(1);
+        if let Some(parts) = self.under_way.get_or_default(tid) {
+            parts.add(by, found, wait_ns);
         }
+    }
+
+    /// What found no place.
+    pub(super) const fn evicted(&self) -> u64 {
+        self.spots.evicted()
+            + self.pending.evicted()
+            + self.sums.evicted()
+            + self.under_way.evicted()
+            + self.unseen.evicted()
+            + self.blocks.evicted()
     }
 
     /// An attempt of a thread of process `tgid` has ended; `wait_ns` of it are in the window.
@@ -191,16 +186,10 @@ impl Samples {
 
     /// Adds waiting to the stack that was found.
     fn add(&mut self, found: Option<Stack>, sum: Sum) {
-        let Some(stack) = found else {
-            self.unknown_ns = self.unknown_ns.saturating_add(sum.wait_ns);
-            return;
-        };
-        if self.sums.len() >= MAX_STACKS && !self.sums.contains_key(&stack) {
-            self.evicted = self.evicted.saturating_add(1);
-            self.unknown_ns = self.unknown_ns.saturating_add(sum.wait_ns);
-            return;
+        match found.and_then(|stack| self.sums.get_or_default(stack)) {
+            Some(known) => known.add(sum),
+            None => self.unknown_ns = self.unknown_ns.saturating_add(sum.wait_ns),
         }
-        self.sums.entry(stack).or_default().add(sum);
     }
 
     /// A thread has ended.
@@ -220,7 +209,7 @@ impl Samples {
     /// The next window begins: sums start at zero. Names stay, except those of processes that have ended.
     pub fn roll(&mut self, has_ended: impl Fn(Tid) -> bool) {
         // The window that ends has counted these times as unknown.
-        for (tid, (by, wait_ns)) in std::mem::take(&mut self.unseen) {
+        for (tid, (by, wait_ns)) in std::mem::take(&mut self.unseen).into_map() {
             self.note(tid, by, None, wait_ns);
         }
         let (mut spots, pending) = (std::mem::take(&mut self.spots), std::mem::take(&mut self.pending));
@@ -245,7 +234,7 @@ impl Samples {
             unknown_ns = unknown_ns.saturating_add(*unseen_ns);
         }
         let mut sums: FxHashMap<(Spot, Option<Spot>), Sum> = FxHashMap::default();
-        for (stack, sum) in &self.sums {
+        for (stack, sum) in self.sums.iter() {
             let Some((at, from)) = named(&self.spots, stack) else {
                 unknown_ns = unknown_ns.saturating_add(sum.wait_ns);
                 unreadable = unreadable.saturating_add(sum.waits);

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 
+use crate::bounded::BoundedMap;
 use crate::event::Tid;
 use crate::fact::memory::ProcessMemory;
 use crate::machine::time::slot::Busy;
@@ -22,29 +23,26 @@ pub(in crate::machine) const MAX_COUNTED: usize = 65_536;
 /// Sums by process.
 #[derive(Clone, Debug, Default)]
 pub struct ByProcess {
-    phases: FxHashMap<Tid, Phases>,
-    memory: FxHashMap<Tid, ProcessMemory>,
-    /// What found no place.
-    pub evicted: u64,
+    phases: BoundedMap<Tid, Phases, MAX_COUNTED>,
+    memory: BoundedMap<Tid, ProcessMemory, MAX_COUNTED>,
 }
 
 impl ByProcess {
     /// A request is finished, or cut off by the end of the window.
     pub fn add(&mut self, request: &Request) {
-        if self.phases.len() < MAX_COUNTED || self.phases.contains_key(&request.tgid) {
-            self.phases.entry(request.tgid).or_default().add_all(&request.phases);
-        } else {
-            self.evicted = self.evicted.saturating_add(1);
+        if let Some(phases) = self.phases.get_or_default(request.tgid) {
+            phases.add_all(&request.phases);
         }
     }
 
     /// A process's memory was read.
     pub fn remember(&mut self, memory: ProcessMemory) {
-        if self.memory.len() < MAX_COUNTED || self.memory.contains_key(&memory.tgid) {
-            self.memory.insert(memory.tgid, memory);
-        } else {
-            self.evicted = self.evicted.saturating_add(1);
-        }
+        self.memory.insert(memory.tgid, memory);
+    }
+
+    /// Processes that found no place.
+    pub const fn evicted(&self) -> u64 {
+        self.phases.evicted() + self.memory.evicted()
     }
 
     /// The next window begins; memory is read again at its end.
@@ -228,12 +226,12 @@ mod tests {
             request.tgid = tgid;
             sums.add(&request);
         }
-        assert_eq!((sums.phases.len(), sums.evicted), (MAX_COUNTED, 1), "its requests");
+        assert_eq!((sums.phases.len(), sums.evicted()), (MAX_COUNTED, 1), "its requests");
         for tgid in 0..=MAX_COUNTED as u32 {
             sums.remember(ProcessMemory { tgid, ..ProcessMemory::default() });
         }
-        assert_eq!((sums.memory.len(), sums.evicted), (MAX_COUNTED, 2), "its memory");
+        assert_eq!((sums.memory.len(), sums.evicted()), (MAX_COUNTED, 2), "its memory");
         sums.roll();
-        assert_eq!(sums.evicted, 0);
+        assert_eq!(sums.evicted(), 0);
     }
 }

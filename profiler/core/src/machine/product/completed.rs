@@ -4,7 +4,7 @@
 
 use crate::event::Tid;
 use crate::machine::lock::gil_edge;
-use crate::machine::product::by_process::{MAX_COUNTED, had_to_wait};
+use crate::machine::product::by_process::had_to_wait;
 use crate::machine::product::state::Product;
 use crate::machine::runtime::state::Runtime;
 use crate::machine::time::state::Time;
@@ -21,8 +21,6 @@ pub struct CompletionContext<'a> {
     pub runtime: &'a mut Runtime,
     /// When it had to wait.
     pub time: &'a mut Time,
-    /// What found no place.
-    pub evicted: &'a mut u64,
     /// Start of the window.
     pub window_start_ns: u64,
     /// Start of the first window: what was over before it does not count.
@@ -77,11 +75,8 @@ impl CompletionContext<'_> {
             return;
         }
         if !request.seen.open {
-            let served = &mut self.product.served;
-            if served.len() < MAX_COUNTED || served.contains_key(&request.tgid) {
-                *served.entry(request.tgid).or_default() += 1;
-            } else {
-                *self.evicted = self.evicted.saturating_add(1);
+            if let Some(served) = self.product.served.get_or_default(request.tgid) {
+                *served += 1;
             }
             self.product.lives.add(&request);
             self.runtime.threads.has_served(request.tid);

@@ -8,13 +8,14 @@
 mod accept;
 mod process;
 
-use std::collections::{BTreeMap, hash_map};
+use std::collections::BTreeMap;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::accept::Accepts;
 use self::process::ProcessEnds;
 
+use crate::bounded::BoundedMap;
 use crate::event::{Connection as Opened, ConnectionEvidence, Evidence, Sign, Tid};
 use crate::fact::open_files::OpenFiles;
 use crate::machine::product::gone::{Gone, Standing};
@@ -54,10 +55,10 @@ pub struct Drops {
     /// What ended before is no part of any window.
     from_ns: u64,
     /// By a socket's address: its generation, and where its connection stands.
-    sockets: FxHashMap<u64, (u32, Standing)>,
+    sockets: BoundedMap<u64, (u32, Standing), { 2 * MAX_ENDED }>,
     /// The same by ports, of those that are gone.
     ports: FxHashMap<(u16, u16), Standing>,
-    waiting: FxHashMap<(u64, u32), Unaccepted>,
+    waiting: BoundedMap<(u64, u32), Unaccepted, MAX_WAITING>,
     gone: Gone,
     accepts: Accepts,
     processes: ProcessEnds,
@@ -73,17 +74,15 @@ pub struct Drops {
     left_ns: Option<u64>,
     counted: Dropped,
     causes: BTreeMap<Cause, Counted>,
-    /// What found no place.
-    pub evicted: u64,
 }
 
 impl Default for Drops {
     fn default() -> Self {
         Self {
             from_ns: u64::MAX,
-            sockets: FxHashMap::default(),
+            sockets: BoundedMap::default(),
             ports: FxHashMap::default(),
-            waiting: FxHashMap::default(),
+            waiting: BoundedMap::default(),
             gone: Gone::default(),
             accepts: Accepts::default(),
             processes: ProcessEnds::default(),
@@ -94,7 +93,6 @@ impl Default for Drops {
             left_ns: None,
             counted: Dropped::default(),
             causes: BTreeMap::new(),
-            evicted: 0,
         }
     }
 }
@@ -114,11 +112,7 @@ impl Drops {
             signs.reset_received = waiting.signs.reset_received;
         }
         signs.turned_away = self.accepts.accepted(opened.tgid, opened.listener_fd);
-        if self.sockets.len() < MAX_ENDED.saturating_mul(2) || self.sockets.contains_key(&opened.socket.0) {
-            self.sockets.insert(opened.socket.0, (opened.socket.1, Standing::open(number)));
-        } else {
-            self.evicted = self.evicted.saturating_add(1);
-        }
+        self.sockets.insert(opened.socket.0, (opened.socket.1, Standing::open(number)));
         signs
     }
 
@@ -137,12 +131,8 @@ impl Drops {
                 origin.accepted_ns = Some(waiting.established_ns.min(gone_ns.saturating_sub(1)));
             }
         }
-        if self.sockets.len() < MAX_ENDED.saturating_mul(2) || self.sockets.contains_key(&socket.0) {
-            // Where it stands is known by its address for as long as it is open.
-            self.sockets.insert(socket.0, (socket.1, Standing::open(u32::MAX >> 1)));
-        } else {
-            self.evicted = self.evicted.saturating_add(1);
-        }
+        // Where it stands is known by its address for as long as it is open.
+        self.sockets.insert(socket.0, (socket.1, Standing::open(u32::MAX >> 1)));
         (signs, origin)
     }
 
@@ -245,11 +235,7 @@ impl Drops {
 
     /// Something happened to a connection that is not known yet.
     fn waits(&mut self, evidence: &ConnectionEvidence, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
-        if self.waiting.len() >= MAX_WAITING && !self.waiting.contains_key(&evidence.socket) {
-            self.evicted = self.evicted.saturating_add(1);
-            return;
-        }
-        let waiting = self.waiting.entry(evidence.socket).or_default();
+        let Some(waiting) = self.waiting.get_or_default(evidence.socket) else { return };
         waiting.established_ns = evidence.established_ns;
         self.came_ns = self.came_ns.max(evidence.established_ns);
         waiting.taken |= evidence.is_taken;
@@ -338,10 +324,8 @@ impl Drops {
     fn decide(&mut self, sink: &mut dyn FnMut(Entry)) {
         let Some((place, ended)) = self.gone.pop() else { return };
         let (address, _) = ended.signs.socket;
-        if let hash_map::Entry::Occupied(known) = self.sockets.entry(address)
-            && known.get().1 == place
-        {
-            known.remove();
+        if self.sockets.get(&address).is_some_and(|(_, stands)| *stands == place) {
+            self.sockets.remove(&address);
         }
         if ended.signs.ports != (0, 0) && self.ports.get(&ended.signs.ports) == Some(&place) {
             self.ports.remove(&ended.signs.ports);
@@ -455,7 +439,6 @@ impl Drops {
         self.left_ns = None;
         self.accepts.roll();
         self.processes.roll();
-        self.evicted = 0;
     }
 
     /// Forgets processes that have ended, except those whose connections still wait for their verdicts.
@@ -482,7 +465,7 @@ impl Drops {
             open = open.saturating_add(self.gone.len() as u64);
         } else {
             self.expire(u64::MAX, sink);
-            let mut waiting: Vec<_> = std::mem::take(&mut self.waiting).into_iter().collect();
+            let mut waiting: Vec<_> = std::mem::take(&mut self.waiting).into_map().into_iter().collect();
             // The order of examples must not depend on a hash.
             waiting.sort_unstable_by_key(|(socket, waiting)| (waiting.signs.client_gone_ns(), *socket));
             for (_, waiting) in waiting {
@@ -501,8 +484,8 @@ impl Drops {
     }
 
     /// What found no place.
-    pub const fn evictions(&self) -> u64 {
-        self.evicted.saturating_add(self.accepts.evicted).saturating_add(self.processes.evictions())
+    pub const fn evicted(&self) -> u64 {
+        self.sockets.evicted() + self.waiting.evicted() + self.accepts.evicted() + self.processes.evicted()
     }
 }
 

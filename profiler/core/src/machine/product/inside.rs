@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use crate::bounded::push_newest;
 use crate::event::Tid;
 use crate::machine::wire::ending::Ended;
 use crate::machine::wire::signs::{Answered, Signs};
@@ -31,10 +32,7 @@ impl Inside {
         if !is_lost {
             return;
         }
-        if self.kept.len() >= MAX_KEPT {
-            self.kept.pop_front();
-        }
-        self.kept.push_back(ended);
+        push_newest(&mut self.kept, MAX_KEPT, ended);
     }
 
     /// Processes of the ends that nobody has asked for yet.

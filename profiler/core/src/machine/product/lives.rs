@@ -6,6 +6,7 @@
 
 use rustc_hash::FxHashMap;
 
+use crate::bounded::{BoundedMap, push_if_room};
 use crate::event::{Change, Lifecycle, Tid};
 use crate::machine::product::by_process::MAX_COUNTED;
 use crate::model::Process;
@@ -15,11 +16,11 @@ use crate::model::request::Request;
 /// The lives of processes within the window.
 #[derive(Clone, Debug, Default)]
 pub struct Lives {
-    of: FxHashMap<Tid, Life>,
+    of: BoundedMap<Tid, Life, MAX_COUNTED>,
     /// Those of which another process has the number now.
     past: Vec<Life>,
-    /// What found no place.
-    pub evicted: u64,
+    /// Those of them that found no place.
+    past_evicted: u64,
 }
 
 impl Lives {
@@ -61,22 +62,18 @@ impl Lives {
     }
 
     fn get(&mut self, tgid: Tid) -> Option<&mut Life> {
-        if self.of.len() >= MAX_COUNTED && !self.of.contains_key(&tgid) {
-            self.evicted = self.evicted.saturating_add(1);
-            return None;
-        }
-        Some(self.of.entry(tgid).or_insert_with(|| Life { tgid, ..Life::default() }))
+        self.of.get_or_insert_with(tgid, || Life { tgid, ..Life::default() })
+    }
+
+    /// Lives that found no place.
+    pub const fn evicted(&self) -> u64 {
+        self.of.evicted() + self.past_evicted
     }
 
     /// Keeps one that served.
     fn keep(&mut self, past: Life) {
-        if past.requests == 0 {
-            return;
-        }
-        if self.past.len() < MAX_COUNTED {
-            self.past.push(past);
-        } else {
-            self.evicted = self.evicted.saturating_add(1);
+        if past.requests > 0 {
+            push_if_room(&mut self.past, MAX_COUNTED, past, &mut self.past_evicted);
         }
     }
 
@@ -97,7 +94,7 @@ impl Lives {
         for process in processes.iter().filter(is_there) {
             self.get(process.tgid);
         }
-        let mut all: Vec<Life> = self.of.into_values().chain(self.past).collect();
+        let mut all: Vec<Life> = self.of.into_map().into_values().chain(self.past).collect();
         all.retain(|life| match role(life.tgid) {
             "front_end" => false,
             "worker" => life.ended_ns.is_none_or(|ended_ns| ended_ns > start_ns),
@@ -206,13 +203,13 @@ mod tests {
             lives.change(&fork(tgid), 50);
             lives.change(&exit(tgid, tgid), 60);
         }
-        assert_eq!((lives.of.len(), lives.evicted), (5, 0));
+        assert_eq!((lives.of.len(), lives.evicted()), (5, 0));
     }
 
     #[test]
     fn a_process_for_which_there_is_no_room_is_counted() {
         let mut lives = Lives::default();
         (0..=MAX_COUNTED as u32).for_each(|tgid| lives.change(&fork(tgid), 1));
-        assert_eq!((lives.of.len(), lives.evicted), (MAX_COUNTED, 1));
+        assert_eq!((lives.of.len(), lives.evicted()), (MAX_COUNTED, 1));
     }
 }

@@ -2,10 +2,9 @@
 //!
 //! In: nothing by itself; the machines change it. Out: tables that they share, each bounded, and sums.
 
-use rustc_hash::FxHashMap;
-
+use crate::bounded::BoundedMap;
 use crate::event::Tid;
-use crate::machine::product::by_process::ByProcess;
+use crate::machine::product::by_process::{ByProcess, MAX_COUNTED};
 use crate::machine::product::dropped::Drops;
 use crate::machine::product::lives::Lives;
 use crate::machine::product::summary::Summary;
@@ -16,7 +15,7 @@ pub struct Product {
     /// Finished requests.
     pub summary: Summary,
     /// Requests per process.
-    pub served: FxHashMap<Tid, u64>,
+    pub served: BoundedMap<Tid, u64, MAX_COUNTED>,
     /// What they did, and the memory of each process.
     pub by_process: ByProcess,
     /// Workers that come and go.
@@ -33,5 +32,10 @@ impl Product {
         self.served.clear();
         self.by_process.roll();
         self.lives.roll();
+    }
+
+    /// What found no place.
+    pub const fn evicted(&self) -> u64 {
+        self.served.evicted() + self.by_process.evicted() + self.lives.evicted() + self.drops.evicted()
     }
 }

@@ -6,6 +6,8 @@
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 
+use crate::bounded::push_newest;
+
 /// Changes of the number of busy slots that are remembered; an arrival before the oldest cannot be placed.
 const MAX_CHANGES: usize = 4_096;
 /// Arrivals that wait until their moment is settled.
@@ -83,11 +85,7 @@ impl Arrivals {
 
     /// It is `level` from `time_ns` on.
     pub fn change(&mut self, time_ns: u64, level: u32) {
-        if self.changes.len() >= MAX_CHANGES {
-            self.changes.pop_front();
-            self.is_cut = true;
-        }
-        self.changes.push_back((time_ns, level));
+        self.is_cut |= push_newest(&mut self.changes, MAX_CHANGES, (time_ns, level)).is_some();
     }
 
     /// The window is over: what arrived at its very end counts now.

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::bounded::{BoundedMap, push_newest};
 use crate::event::Tid;
 use crate::machine::world::living::Living;
 use crate::model::beside_free::BesideFree;
@@ -57,9 +58,9 @@ struct Undecided {
 /// What is known of processes at listeners.
 #[derive(Clone, Debug, Default)]
 pub struct Capacity {
-    processes: FxHashMap<Tid, Slots>,
+    processes: BoundedMap<Tid, Slots, MAX_PROCESSES>,
     /// Processes at each listener, and since when.
-    acceptors: FxHashMap<u64, BTreeMap<Tid, u64>>,
+    acceptors: BoundedMap<u64, BTreeMap<Tid, u64>, MAX_LISTENERS>,
     /// Some listener has several.
     shared: bool,
     /// Slots of a worker by its settings.
@@ -67,7 +68,7 @@ pub struct Capacity {
     /// Waits in processes whose own slots are not certain yet.
     fresh: VecDeque<ArrivalWait>,
     undecided: VecDeque<Undecided>,
-    found: FxHashMap<u64, BesideFree>,
+    found: BoundedMap<u64, BesideFree, MAX_LISTENERS>,
     left_out: FxHashSet<LeftOut>,
 }
 
@@ -183,10 +184,9 @@ fn length_ns(spans: &[Span]) -> u64 {
 impl Capacity {
     /// A process waits for a listener, or accepts from it, since `since_ns` at least.
     pub fn accepts(&mut self, inode: u64, tgid: Tid, since_ns: u64) {
-        if self.acceptors.len() >= MAX_LISTENERS && !self.acceptors.contains_key(&inode) {
+        let Some(known) = self.acceptors.get_or_default(inode) else {
             return self.leave_out(LeftOut::Listener(inode));
-        }
-        let known = self.acceptors.entry(inode).or_default();
+        };
         if known.contains_key(&tgid) {
             return;
         }
@@ -220,14 +220,12 @@ impl Capacity {
     }
 
     fn slots(&mut self, tgid: Tid) -> Option<&mut Slots> {
-        if self.processes.len() >= MAX_PROCESSES && !self.processes.contains_key(&tgid) {
-            // Where no listener has several processes, nobody asks for their slots.
-            if self.shared {
-                self.leave_out(LeftOut::Slots(tgid));
-            }
-            return None;
+        let slots = self.processes.get_or_default(tgid);
+        // Where no listener has several processes, nobody asks for their slots.
+        if slots.is_none() && self.shared && self.left_out.len() < MAX_LEFT_OUT {
+            self.left_out.insert(LeftOut::Slots(tgid));
         }
-        Some(self.processes.entry(tgid).or_default())
+        slots
     }
 
     fn leave_out(&mut self, what: LeftOut) {
@@ -237,7 +235,7 @@ impl Capacity {
     }
 
     /// What found no place in this window, each once.
-    pub fn evictions(&self) -> u64 {
+    pub fn evicted(&self) -> u64 {
         self.left_out.len() as u64
     }
 
@@ -258,11 +256,10 @@ impl Capacity {
         if !has_company || length_ns(&wait.spans) < SHORTEST_NS {
             return;
         }
-        if self.fresh.len() >= MAX_WAITS {
-            self.fresh.pop_front();
-            self.give_up(wait.inode);
+        let inode = wait.inode;
+        if push_newest(&mut self.fresh, MAX_WAITS, wait).is_some() {
+            self.give_up(inode);
         }
-        self.fresh.push_back(wait);
     }
 
     /// Decides what can be decided. Of each process all is known up to its `certain_ns`.
@@ -357,10 +354,7 @@ impl Capacity {
 
     fn found(&mut self, inode: u64) -> Option<&mut BesideFree> {
         // Waits come only from listeners that `acceptors` has, and it has no more.
-        if self.found.len() >= MAX_LISTENERS && !self.found.contains_key(&inode) {
-            return None;
-        }
-        Some(self.found.entry(inode).or_default())
+        self.found.get_or_default(inode)
     }
 
     /// The next window begins. What was not decided yet has been in the account of the one before.

@@ -3,8 +3,9 @@
 //! In: busy stretches of the threads that are slots, as they become certain. Out: the time with all slots
 //! busy, the peak, the curve of busy slots for the timeline, busy time per bucket.
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 
+use crate::bounded::BoundedMap;
 use crate::event::Tid;
 use crate::machine::time::arrivals::Arrivals;
 use crate::model::slot::HeatRow;
@@ -147,7 +148,7 @@ impl Busy {
 pub struct Heat {
     start_ns: u64,
     bucket_ns: u64,
-    rows: FxHashMap<Tid, Vec<u64>>,
+    rows: BoundedMap<Tid, Vec<u64>, MAX_ROWS>,
     left_out: FxHashSet<Tid>,
 }
 
@@ -157,13 +158,13 @@ impl Heat {
         Self {
             start_ns,
             bucket_ns: FIRST_BUCKET_NS,
-            rows: FxHashMap::default(),
+            rows: BoundedMap::default(),
             left_out: FxHashSet::default(),
         }
     }
 
     /// Processes for which there is no row.
-    pub fn evictions(&self) -> u64 {
+    pub fn evicted(&self) -> u64 {
         self.left_out.len() as u64
     }
 
@@ -174,13 +175,12 @@ impl Heat {
         while end_ns > self.bucket_ns.saturating_mul(MAX_BUCKETS as u64) {
             self.widen();
         }
-        if !self.rows.contains_key(&tgid) && self.rows.len() >= MAX_ROWS {
+        let Some(row) = self.rows.get_or_default(tgid) else {
             if self.left_out.len() < MAX_LEFT_OUT {
                 self.left_out.insert(tgid);
             }
             return;
-        }
-        let row = self.rows.entry(tgid).or_default();
+        };
         while start_ns < end_ns {
             let bucket = start_ns / self.bucket_ns;
             let until_ns = end_ns.min(bucket.saturating_add(1).saturating_mul(self.bucket_ns));
@@ -212,6 +212,7 @@ impl Heat {
         let buckets = usize::try_from(length_ns.div_ceil(self.bucket_ns)).unwrap_or(SHOWN_BUCKETS);
         let mut rows: Vec<_> = self
             .rows
+            .into_map()
             .into_iter()
             .map(|(tgid, mut busy_ns)| {
                 busy_ns.resize(buckets, 0);
@@ -270,7 +271,7 @@ mod tests {
             heat.add(tgid, 10, 20);
             heat.add(tgid, 30, 40);
         }
-        assert_eq!(heat.evictions(), 1);
+        assert_eq!(heat.evicted(), 1);
         assert_eq!(heat.finish(100).1.len(), MAX_ROWS);
     }
 }

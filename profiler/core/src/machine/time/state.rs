@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 
+use crate::bounded::BoundedMap;
 use crate::event::Tid;
 use crate::fact::{Account, OpenSlice};
 use crate::machine::time::capacity::Capacity;
@@ -27,7 +28,7 @@ pub struct Time {
     /// Busy slots over time.
     pub busy: Busy,
     /// The same for each process.
-    pub busy_of: FxHashMap<Tid, Busy>,
+    pub busy_of: BoundedMap<Tid, Busy, MAX_BUSY>,
     /// Heat map.
     pub heat: Heat,
     /// The laws.
@@ -65,7 +66,7 @@ impl Default for Time {
             ended_slots: BTreeMap::new(),
             vacant_slots: FxHashMap::default(),
             busy: Busy::default(),
-            busy_of: FxHashMap::default(),
+            busy_of: BoundedMap::default(),
             heat: Heat::new(0),
             conservation: Conservation::default(),
             slots_come_and_go: false,
@@ -145,14 +146,16 @@ impl Time {
 
     /// The busy slots of a process over time; `None`: there is no room.
     pub fn busy_of(&mut self, tgid: Tid, window_start_ns: u64) -> Option<&mut Busy> {
-        if self.busy_of.len() >= MAX_BUSY && !self.busy_of.contains_key(&tgid) {
-            return None;
-        }
-        Some(self.busy_of.entry(tgid).or_insert_with(|| {
+        self.busy_of.get_or_insert_with(tgid, || {
             let mut busy = Busy::default();
             busy.start(window_start_ns);
             busy
-        }))
+        })
+    }
+
+    /// What found no place.
+    pub fn evicted(&self) -> u64 {
+        self.busy.forced + self.heat.evicted() + self.capacity.evicted()
     }
 }
 
@@ -231,7 +234,7 @@ mod tests {
         time.busy.start(100);
         (0..MAX_BUSY as u32 + 10).for_each(|tgid| time.was_busy(tgid, (110, 120), 100));
         assert_eq!(time.busy_of.len(), MAX_BUSY);
-        assert!(time.heat.evictions() > 0);
+        assert!(time.heat.evicted() > 0);
         time.was_busy(0, (130, 140), 100);
         let known = time.busy_of(0, 100).expect("it is known");
         known.settle(200, |_, _| {});

@@ -184,7 +184,6 @@ impl Connections {
         self.gone_before = self.seen.saturating_sub(open);
         let is_inner = |key: &&Connection| matches!(key.origin.side, Side::Inner { .. });
         self.inner = self.table.iter().flatten().filter(is_inner).count() as u64;
-        self.evicted = 0;
     }
 
     /// A connection by number.

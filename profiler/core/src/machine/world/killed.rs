@@ -5,8 +5,7 @@
 
 use std::collections::VecDeque;
 
-use rustc_hash::FxHashMap;
-
+use crate::bounded::{BoundedMap, push_newest};
 use crate::event::{Signal, Tid};
 use crate::model::dropped::Cause;
 
@@ -25,33 +24,25 @@ const SIGTERM: u32 = 15;
 /// Signals sent to the processes of the target.
 #[derive(Clone, Debug, Default)]
 pub(in crate::machine) struct Signals {
-    sent: FxHashMap<Tid, VecDeque<(u64, Signal)>>,
-    victims: FxHashMap<Tid, u64>,
-    /// Processes that found no place.
-    pub evicted: u64,
+    sent: BoundedMap<Tid, VecDeque<(u64, Signal)>, MAX_PROCESSES>,
+    victims: BoundedMap<Tid, u64, MAX_PROCESSES>,
 }
 
 impl Signals {
     /// A signal was sent.
     pub(in crate::machine) fn send(&mut self, signal: &Signal, at_ns: u64) {
-        if self.sent.len() >= MAX_PROCESSES && !self.sent.contains_key(&signal.tgid) {
-            self.evicted = self.evicted.saturating_add(1);
-            return;
-        }
-        let sent = self.sent.entry(signal.tgid).or_default();
-        if sent.len() >= MAX_SIGNALS {
-            sent.pop_front();
-        }
-        sent.push_back((at_ns, signal.clone()));
+        let Some(sent) = self.sent.get_or_default(signal.tgid) else { return };
+        push_newest(sent, MAX_SIGNALS, (at_ns, signal.clone()));
     }
 
     /// The kernel chose a process to kill.
     pub(in crate::machine) fn choose(&mut self, tgid: Tid, at_ns: u64) {
-        if self.victims.len() >= MAX_PROCESSES && !self.victims.contains_key(&tgid) {
-            self.evicted = self.evicted.saturating_add(1);
-        } else {
-            self.victims.insert(tgid, at_ns);
-        }
+        self.victims.insert(tgid, at_ns);
+    }
+
+    /// Processes that found no place.
+    pub(in crate::machine) const fn evicted(&self) -> u64 {
+        self.sent.evicted() + self.victims.evicted()
     }
 
     /// Forgets what was sent to processes that no longer exist.
@@ -238,7 +229,7 @@ mod tests {
             let mut signals = Signals::default();
             for (tgid, evicted) in (1..=count).map(|tgid| (tgid, 0)).chain([(7, 0), (count + 1, 1), (7, 1)]) {
                 put(&mut signals, &signal(tgid));
-                assert_eq!(signals.evicted, evicted, "{what} for {tgid}");
+                assert_eq!(signals.evicted(), evicted, "{what} for {tgid}");
             }
             assert_eq!(signals.sent.len() + signals.victims.len(), MAX_PROCESSES, "{what}");
         }

@@ -7,6 +7,7 @@ use std::collections::hash_map::Entry;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::bounded::BoundedMap;
 use crate::event::{Call, Connection, Slice, Tid};
 use crate::fact::{ListenerCounts, ListenerWakes};
 use crate::machine::world::errno::EAGAIN;
@@ -24,14 +25,12 @@ const MAX_THREADS: usize = 16_384;
 /// What is known of the window's listeners.
 #[derive(Clone, Debug, Default)]
 pub struct Listeners {
-    waits: FxHashMap<(Tid, i32), Latency>,
-    empty: FxHashMap<(Tid, i32), EmptyReturns>,
+    waits: BoundedMap<(Tid, i32), Latency, MAX_WAITS>,
+    empty: BoundedMap<(Tid, i32), EmptyReturns, MAX_WAITS>,
     loops: FxHashMap<Tid, Loop>,
-    counts: FxHashMap<u64, Count>,
+    counts: BoundedMap<u64, Count, MAX_COUNTS>,
     /// Listeners in the last counts of the kernel side.
     told: FxHashSet<u64>,
-    /// What found no place.
-    pub evicted: u64,
 }
 
 /// Waits that returned although another thread had taken the connection: the first accept after them found
@@ -67,12 +66,8 @@ impl Listeners {
         if !in_window || opened.established_ns == 0 {
             return;
         }
-        let key = (opened.tgid, opened.listener_fd);
-        if self.waits.len() < MAX_WAITS || self.waits.contains_key(&key) {
-            let waits = self.waits.entry(key).or_default();
+        if let Some(waits) = self.waits.get_or_default((opened.tgid, opened.listener_fd)) {
             waits.record(time_ns.saturating_sub(opened.established_ns));
-        } else {
-            self.evict();
         }
     }
 
@@ -103,18 +98,14 @@ impl Listeners {
             return;
         };
         let before = self.loops.remove(&slice.tid);
-        let is_known = self.empty.len() < MAX_WAITS || self.empty.contains_key(&key);
         let waited = matches!(before, Some(Loop::Returned(wait)) if may_wait_for(wait, key.1));
         if !waited || slice.result != EAGAIN {
             return;
         }
-        if is_known {
-            let empty = self.empty.entry(key).or_default();
+        if let Some(empty) = self.empty.get_or_default(key) {
             empty.count = empty.count.saturating_add(1);
             empty.cpu_ns = empty.cpu_ns.saturating_add(slice.gap.cpu_ns).saturating_add(slice.inside.cpu_ns);
             self.loops.insert(slice.tid, Loop::FoundNothing(key));
-        } else {
-            self.evict();
         }
     }
 
@@ -137,11 +128,14 @@ impl Listeners {
 
     /// What was counted for a process's descriptor belongs to another key from now on.
     pub fn set_aside(&mut self, from: (Tid, i32), to: (Tid, i32)) {
-        if let Some(waits) = self.waits.remove(&from) {
-            self.waits.entry(to).or_default().merge(&waits);
+        if let Some(waits) = self.waits.remove(&from)
+            && let Some(sums) = self.waits.get_or_default(to)
+        {
+            sums.merge(&waits);
         }
-        if let Some(empty) = self.empty.remove(&from) {
-            let sums = self.empty.entry(to).or_default();
+        if let Some(empty) = self.empty.remove(&from)
+            && let Some(sums) = self.empty.get_or_default(to)
+        {
             sums.count = sums.count.saturating_add(empty.count);
             sums.cpu_ns = sums.cpu_ns.saturating_add(empty.cpu_ns);
         }
@@ -156,11 +150,7 @@ impl Listeners {
     pub fn count(&mut self, counts: &ListenerCounts, in_window: bool) {
         self.told = counts.listeners.iter().take(MAX_COUNTS).map(|wakes| wakes.inode).collect();
         for wakes in &counts.listeners {
-            if self.counts.len() >= MAX_COUNTS && !self.counts.contains_key(&wakes.inode) {
-                self.evict();
-                continue;
-            }
-            let count = self.counts.entry(wakes.inode).or_default();
+            let Some(count) = self.counts.get_or_default(wakes.inode) else { continue };
             count.last = *wakes;
             if !in_window {
                 count.before = *wakes;
@@ -173,7 +163,6 @@ impl Listeners {
     pub fn roll(&mut self, living: &Living) {
         self.waits.clear();
         self.empty.clear();
-        self.evicted = 0;
         // The kernel side still counts for some that are not known yet: they may have been made a moment ago.
         let told = &self.told;
         self.counts.retain(|inode, _| living.listener(*inode) || told.contains(inode));
@@ -198,8 +187,9 @@ impl Listeners {
         Some(count.last.since(&count.before))
     }
 
-    const fn evict(&mut self) {
-        self.evicted = self.evicted.saturating_add(1);
+    /// What found no place.
+    pub const fn evicted(&self) -> u64 {
+        self.waits.evicted() + self.empty.evicted() + self.counts.evicted()
     }
 }
 
@@ -303,7 +293,7 @@ mod tests {
         for tgid in 0..2 * MAX_WAITS as u32 {
             listeners.accepted(&Connection { tgid, ..Connection::accepted(1_000) }, 2_000, true);
         }
-        assert_eq!((listeners.waits.len(), listeners.evicted), (MAX_WAITS, MAX_WAITS as u64));
+        assert_eq!((listeners.waits.len(), listeners.evicted()), (MAX_WAITS, MAX_WAITS as u64));
     }
 
     #[test]
@@ -315,10 +305,10 @@ mod tests {
                 listeners.slice(&Slice { tgid, result, ..Slice::blank(call) }, true);
             }
         }
-        assert_eq!((listeners.empty.len(), listeners.evicted), (MAX_WAITS, 1), "returns for nothing");
+        assert_eq!((listeners.empty.len(), listeners.evicted()), (MAX_WAITS, 1), "returns for nothing");
         let wakes = |inode| ListenerWakes { inode, ..ListenerWakes::default() };
         let all = (0..=MAX_COUNTS as u64).map(wakes).collect();
         listeners.count(&ListenerCounts { listeners: all }, true);
-        assert_eq!((listeners.counts.len(), listeners.evicted), (MAX_COUNTS, 2), "a listener");
+        assert_eq!((listeners.counts.len(), listeners.evicted()), (MAX_COUNTS, 2), "a listener");
     }
 }

@@ -5,6 +5,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::bounded::BoundedMap;
 use crate::event::{Change, Lifecycle, Tid};
 use crate::fact::{ListenerSeen, ProcessSeen};
 use crate::loop_kind::{Loaded, LoopKind};
@@ -38,7 +39,7 @@ pub struct Processes {
     /// Bytes of text in `seen`.
     text_bytes: usize,
     /// Names of threads.
-    pub names: FxHashMap<Tid, String>,
+    pub names: BoundedMap<Tid, String, MAX_ENTRIES>,
     /// Processes that ended in the window, with the kernel's exit code.
     pub ended: FxHashMap<Tid, i64>,
     /// Event-loop runtimes that processes have loaded.
@@ -50,8 +51,8 @@ pub struct Processes {
     gone: FxHashMap<Tid, u64>,
     /// Threads that ended in the window.
     ended_threads: FxHashSet<Tid>,
-    /// Entries that found no place.
-    pub evicted: u64,
+    /// Other entries that found no place.
+    evicted: u64,
     /// Number of listeners so far of which only the call that made them was known.
     unknown: u64,
 }
@@ -345,7 +346,6 @@ impl Processes {
                 self.names.remove(&tid);
             }
         }
-        self.evicted = 0;
     }
 
     /// Nothing that is known of a process that has ended is true of the next one with its number. Its
@@ -375,14 +375,14 @@ impl Processes {
     }
 
     fn name(&mut self, tid: Tid, name: &str) {
-        if name.is_empty() {
-            return;
-        }
-        if self.names.len() < MAX_ENTRIES || self.names.contains_key(&tid) {
+        if !name.is_empty() {
             self.names.insert(tid, name.to_owned());
-        } else {
-            self.evicted += 1;
         }
+    }
+
+    /// Entries that found no place.
+    pub const fn evicted(&self) -> u64 {
+        self.names.evicted() + self.evicted
     }
 }
 

@@ -10,8 +10,9 @@
 
 use std::collections::VecDeque;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 
+use crate::bounded::{BoundedMap, push_if_room, push_newest};
 use crate::event::Connection;
 use crate::fact::queue::{AcceptQueue, AcceptQueues, NetworkCounters, QueueCounts, Refusals};
 use crate::machine::world::living::Living;
@@ -30,7 +31,7 @@ const MAX_NETWORKS: usize = 16;
 /// What is known of the window's accept queues, by inode of their listener.
 #[derive(Clone, Debug, Default)]
 pub struct Queues {
-    queues: FxHashMap<u64, Watched>,
+    queues: BoundedMap<u64, Watched, MAX_QUEUES>,
     /// Why the last reading lacks some of them.
     not_read: Option<String>,
     /// Listeners of the last reading.
@@ -39,8 +40,8 @@ pub struct Queues {
     counted_for: FxHashSet<u64>,
     /// First and last counts of each namespace.
     networks: Vec<(NetworkCounters, NetworkCounters)>,
-    /// What found no place.
-    pub evicted: u64,
+    /// Namespaces that found no place.
+    networks_evicted: u64,
 }
 
 /// What the kernel side could see of full queues.
@@ -74,7 +75,7 @@ impl Queues {
         self.not_read.clone_from(&reading.not_read);
         self.read = reading.queues.iter().take(MAX_QUEUES).map(|queue| queue.inode).collect();
         for queue in &reading.queues {
-            let Some(watched) = entry(&mut self.queues, &mut self.evicted, queue.inode) else { continue };
+            let Some(watched) = self.queues.get_or_default(queue.inode) else { continue };
             watched.settle(time_ns, in_window);
             watched.last = Some((*queue, time_ns));
             if !in_window {
@@ -82,7 +83,7 @@ impl Queues {
             }
         }
         // One that is gone has no queue any more.
-        for (inode, watched) in &mut self.queues {
+        for (inode, watched) in self.queues.iter_mut() {
             if watched.last.is_some() && !self.read.contains(inode) {
                 watched.settle(time_ns, in_window);
                 if let Some((last, since_ns)) = &mut watched.last {
@@ -96,7 +97,7 @@ impl Queues {
     pub fn count(&mut self, counts: &QueueCounts, in_window: bool) {
         self.counted_for = counts.listeners.iter().take(MAX_QUEUES).map(|refusals| refusals.inode).collect();
         for refusals in &counts.listeners {
-            let Some(watched) = entry(&mut self.queues, &mut self.evicted, refusals.inode) else { continue };
+            let Some(watched) = self.queues.get_or_default(refusals.inode) else { continue };
             watched.refusals.1 = *refusals;
             if !in_window {
                 watched.refusals.0 = *refusals;
@@ -117,21 +118,22 @@ impl Queues {
             if !in_window {
                 *first = *counters;
             }
-        } else if self.networks.len() < MAX_NETWORKS {
-            self.networks.push((*counters, *counters));
         } else {
-            self.evicted = self.evicted.saturating_add(1);
+            let both = (*counters, *counters);
+            push_if_room(&mut self.networks, MAX_NETWORKS, both, &mut self.networks_evicted);
         }
+    }
+
+    /// What found no place.
+    pub const fn evicted(&self) -> u64 {
+        self.queues.evicted() + self.networks_evicted
     }
 
     /// A connection was accepted at `time_ns`.
     pub fn accepted(&mut self, inode: u64, opened: &Connection, time_ns: u64, in_window: bool) {
         let established_ns = opened.established_ns;
-        let Some(watched) = entry(&mut self.queues, &mut self.evicted, inode) else { return };
-        if watched.accepts.len() >= MAX_ACCEPTS {
-            watched.accepts.pop_front();
-        }
-        watched.accepts.push_back(time_ns);
+        let Some(watched) = self.queues.get_or_default(inode) else { return };
+        push_newest(&mut watched.accepts, MAX_ACCEPTS, time_ns);
         if established_ns == 0 || !in_window {
             return;
         }
@@ -157,7 +159,6 @@ impl Queues {
         let (read, counted) = (&self.read, &self.counted_for);
         let is_told = |inode: &u64| read.contains(inode) || counted.contains(inode);
         self.queues.retain(|inode, _| living.listener(*inode) || is_told(inode));
-        self.evicted = 0;
         for watched in self.queues.values_mut() {
             watched.window = Queue::default();
             watched.delay = Latency::default();
@@ -257,19 +258,6 @@ impl Watched {
             }
         }
     }
-}
-
-/// The queue of a listener; `None`: there is no room, which is counted.
-fn entry<'a>(
-    queues: &'a mut FxHashMap<u64, Watched>,
-    evicted: &mut u64,
-    inode: u64,
-) -> Option<&'a mut Watched> {
-    if queues.len() >= MAX_QUEUES && !queues.contains_key(&inode) {
-        *evicted = evicted.saturating_add(1);
-        return None;
-    }
-    Some(queues.entry(inode).or_default())
 }
 
 #[cfg(test)]
@@ -447,6 +435,6 @@ mod tests {
         assert_eq!(queues.queues.len(), MAX_QUEUES);
         assert_eq!(queues.queues[&1].accepts.len(), MAX_ACCEPTS);
         assert_eq!(queues.networks().len(), MAX_NETWORKS);
-        assert_eq!(queues.evicted, (MAX_QUEUES + MAX_NETWORKS) as u64, "what found no place");
+        assert_eq!(queues.evicted(), (MAX_QUEUES + MAX_NETWORKS) as u64, "what found no place");
     }
 }

@@ -2,8 +2,7 @@
 //!
 //! In: nothing by itself; the machines change it. Out: tables that they share, each bounded, and sums.
 
-use rustc_hash::FxHashMap;
-
+use crate::bounded::BoundedMap;
 use crate::event::Tid;
 use crate::machine::world::back_end::UnattributedTrips;
 use crate::machine::world::descriptor::Descriptors;
@@ -20,7 +19,7 @@ pub struct World {
     /// Processes and listeners.
     pub processes: Processes,
     /// Accepts per (process, listener): successful, empty, failed.
-    pub accepts: FxHashMap<(Tid, i32), [u64; 3]>,
+    pub accepts: BoundedMap<(Tid, i32), [u64; 3], MAX_LISTENERS>,
     /// Arrival is measured on this kernel.
     pub arrival_measured: bool,
     /// `CLOCK_REALTIME` minus `CLOCK_MONOTONIC`, once it is known.
@@ -38,21 +37,22 @@ pub struct World {
 impl World {
     /// The next window begins at `time_ns`: sums start at zero.
     pub fn roll(&mut self, time_ns: u64) {
-        self.descriptors.evicted = 0;
         self.processes.roll(time_ns);
         self.accepts.clear();
         self.foreign_descriptor_calls = 0;
         self.unattributed.roll();
     }
 
-    /// An accept ended: successful (0), empty (1) or failed (2). Returns whether there was room to count it.
-    pub fn count_accept(&mut self, listener: (Tid, i32), outcome: usize) -> bool {
-        if self.accepts.len() >= MAX_LISTENERS && !self.accepts.contains_key(&listener) {
-            return false;
-        }
-        if let Some(count) = self.accepts.entry(listener).or_default().get_mut(outcome) {
+    /// An accept ended: successful (0), empty (1) or failed (2).
+    pub fn count_accept(&mut self, listener: (Tid, i32), outcome: usize) {
+        let counts = self.accepts.get_or_default(listener);
+        if let Some(count) = counts.and_then(|counts| counts.get_mut(outcome)) {
             *count = count.saturating_add(1);
         }
-        true
+    }
+
+    /// What found no place.
+    pub const fn evicted(&self) -> u64 {
+        self.accepts.evicted() + self.descriptors.evicted + self.processes.evicted()
     }
 }

@@ -5,6 +5,7 @@
 //! and what an epoll instance waits for: a thread may make an instance for each wait. The end looks it
 //! up again, when more is known.
 
+use crate::bounded::BoundedMap;
 use crate::event::{Call, Slice, Tid};
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,13 +39,13 @@ const EPOLLET: u32 = 1 << 31;
 /// Waits of the window.
 #[derive(Clone, Debug, Default)]
 pub struct ListenerWaits {
-    threads: FxHashMap<Tid, Thread>,
+    threads: BoundedMap<Tid, Thread, MAX_THREADS>,
     /// Places in which a thread was first seen to wait: process, place, since when. `found`: the listeners
     /// that were found there at once.
     fresh: Vec<(Tid, WaitedIn, u64)>,
     found: Vec<(Tid, u64, u64)>,
-    /// What found no place.
-    pub evicted: u64,
+    /// Places and listeners that found no place.
+    evicted: u64,
 }
 
 /// Where a thread has waited.
@@ -161,11 +162,7 @@ impl ListenerWaits {
     }
 
     fn thread(&mut self, slice: &Slice) -> Option<&mut Thread> {
-        if self.threads.len() >= MAX_THREADS && !self.threads.contains_key(&slice.tid) {
-            self.evict(1);
-            return None;
-        }
-        let thread = self.threads.entry(slice.tid).or_default();
+        let thread = self.threads.get_or_default(slice.tid)?;
         thread.tgid = slice.tgid;
         Some(thread)
     }
@@ -229,6 +226,11 @@ impl ListenerWaits {
         self.evicted = self.evicted.saturating_add(count as u64);
     }
 
+    /// What found no place.
+    pub const fn evicted(&self) -> u64 {
+        self.threads.evicted() + self.evicted
+    }
+
     /// Reports who waits for which listener since when, as far as it was not reported before.
     pub fn acceptors(&mut self, world: &World, mut accepts: impl FnMut(u64, Tid, u64)) {
         for (tgid, inode, since_ns) in std::mem::take(&mut self.found) {
@@ -249,7 +251,6 @@ impl ListenerWaits {
     /// The next window begins.
     pub fn roll(&mut self) {
         self.threads.clear();
-        self.evicted = 0;
     }
 
     /// Who waits for each listener, by inode; `open`: the call that every thread is inside at the end.

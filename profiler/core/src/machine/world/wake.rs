@@ -4,8 +4,7 @@
 //! of the timeline. A thread that slept again is done. A thread whose call returned has until its next sleep
 //! to accept.
 
-use rustc_hash::FxHashMap;
-
+use crate::bounded::BoundedMap;
 use crate::event::{Call, Slice, Tid, Wake};
 use crate::machine::world::errno::EAGAIN;
 use crate::model::wake::{Outcome, Woken};
@@ -19,10 +18,8 @@ const MAX_PENDING: usize = 16_384;
 /// What is known of the window's wakeups.
 #[derive(Clone, Debug, Default)]
 pub struct Wakes {
-    listeners: FxHashMap<u64, Woken>,
-    returned: FxHashMap<Tid, (Wake, u64)>,
-    /// What found no place.
-    pub evicted: u64,
+    listeners: BoundedMap<u64, Woken, MAX_LISTENERS>,
+    returned: BoundedMap<Tid, (Wake, u64), MAX_PENDING>,
 }
 
 impl Wakes {
@@ -34,10 +31,8 @@ impl Wakes {
             self.add(wake, time_ns, Outcome::SleptAgain, in_window, sink);
         } else if let Some(result) = wake.accept_result {
             self.add(wake, time_ns, of_accept(result), in_window, sink);
-        } else if self.returned.len() < MAX_PENDING {
-            self.returned.insert(wake.tid, (*wake, time_ns));
         } else {
-            self.evict();
+            self.returned.insert(wake.tid, (*wake, time_ns));
         }
     }
 
@@ -74,7 +69,6 @@ impl Wakes {
     /// The next window begins. Threads that have returned and not called accept yet stay.
     pub fn roll(&mut self) {
         self.listeners.clear();
-        self.evicted = 0;
     }
 
     /// What became of the threads that connections to the listener woke.
@@ -100,10 +94,7 @@ impl Wakes {
             return;
         }
         sink(Entry::Wake { wake: *wake, end_ns, outcome });
-        if self.listeners.len() >= MAX_LISTENERS && !self.listeners.contains_key(&wake.listener_inode) {
-            return self.evict();
-        }
-        let woken = self.listeners.entry(wake.listener_inode).or_default();
+        let Some(woken) = self.listeners.get_or_default(wake.listener_inode) else { return };
         let count = match outcome {
             Outcome::Accepted => &mut woken.accepted,
             Outcome::SleptAgain => &mut woken.slept_again,
@@ -121,8 +112,9 @@ impl Wakes {
         }
     }
 
-    const fn evict(&mut self) {
-        self.evicted = self.evicted.saturating_add(1);
+    /// What found no place.
+    pub const fn evicted(&self) -> u64 {
+        self.listeners.evicted() + self.returned.evicted()
     }
 }
 
@@ -233,10 +225,10 @@ mod tests {
         for inode in 0..=MAX_LISTENERS as u64 {
             wakes.wake(&Wake { listener_inode: inode, ..wake(1, true) }, 1, true, sink);
         }
-        assert_eq!((wakes.listeners.len(), wakes.evicted), (MAX_LISTENERS, 1), "a listener");
+        assert_eq!((wakes.listeners.len(), wakes.evicted()), (MAX_LISTENERS, 1), "a listener");
         for tid in 0..=MAX_PENDING as u32 {
             wakes.wake(&wake(tid, false), 1, true, sink);
         }
-        assert_eq!((wakes.returned.len(), wakes.evicted), (MAX_PENDING, 2), "a thread");
+        assert_eq!((wakes.returned.len(), wakes.evicted()), (MAX_PENDING, 2), "a thread");
     }
 }

@@ -5,6 +5,7 @@
 
 use super::*;
 use crate::fact::OpenSlice;
+use crate::fact::queue::NetworkCounters;
 
 /// What a thread was in the middle of at `time_ns`, as a gap: of what its next slice accounts for, as much as
 /// fits in front of that moment. Nothing, if no slice comes after.
@@ -287,4 +288,24 @@ fn windows_that_nobody_takes_are_not_made_without_end_and_the_next_one_says_so()
     assert!(windows.iter().all(|window| !window.coverage.losses.any()));
     assert_eq!(last.window.start_ns, START + 40 * US);
     assert_eq!(last.coverage.losses.evicted, 1, "the one before it");
+}
+
+#[test]
+fn what_found_no_place_counts_in_its_own_window() {
+    let mut pipeline = Pipeline::new(Settings::default());
+    let mut nobody = |_| {};
+    for event in events_of(&[]) {
+        take(&mut pipeline, event, &mut nobody);
+    }
+    // The table of these counters stays from one window to the next, and has room for 16.
+    for (time_ns, namespaces) in [(START, 0..18), (START + 2 * US, 20..21), (START + 4 * US, 0..1)] {
+        for namespace in namespaces {
+            let counters = NetworkCounters { namespace, ..NetworkCounters::default() };
+            take(&mut pipeline, fact(time_ns, Fact::NetworkCounters(counters)), &mut nobody);
+        }
+        take(&mut pipeline, fact(time_ns + US, Fact::WindowRolled), &mut nobody);
+    }
+    let (windows, last) = pipeline.finish_windows(&mut nobody);
+    let evicted = windows.iter().chain([&last]).map(|window| window.coverage.losses.evicted);
+    assert_eq!(evicted.collect::<Vec<_>>(), [2, 1, 0, 0]);
 }

@@ -356,5 +356,5 @@ fn requests_that_wait_for_their_other_half_are_bounded_and_counted() {
     }
     links.read((10, 7), 1, 200);
     assert!(!links.wrote((10, 7), Peer::default(), (210, 220), outer_of(MAX_ENDS as u64)));
-    assert_eq!((links.waiting.len(), links.evicted), (MAX_ENDS, 1));
+    assert_eq!((links.waiting.len(), links.evicted()), (MAX_ENDS, 1));
 }

@@ -397,7 +397,15 @@ impl Threads {
 
     /// Waits so far that came after a forced and after a voluntary release.
     fn releases(&self) -> (u64, u64) {
-        let lock = self.locks.clone().measures.into_values().next().map(Measure::finish).unwrap_or_default();
+        let lock = self
+            .locks
+            .clone()
+            .measures
+            .into_map()
+            .into_values()
+            .next()
+            .map(Measure::finish)
+            .unwrap_or_default();
         (lock.after_forced, lock.after_voluntary)
     }
 }
@@ -474,12 +482,12 @@ fn locks_and_threads_of_a_process_for_which_there_is_no_room_are_counted() {
     let lock = InterpreterLock { address: LOCK, interpreter: 0, interval_us: 5000 };
     let all = vec![lock; MAX_LOCKS + 1];
     locks.see(InterpreterSeen { tgid: 1, locks: all, ..InterpreterSeen::default() });
-    assert_eq!((locks.seen[&1].locks.len(), locks.evicted), (MAX_LOCKS, 1));
+    assert_eq!((locks.seen[&1].locks.len(), locks.evicted()), (MAX_LOCKS, 1));
     let numbers = (1..).map(|number| (number, number)).take(MAX_WAITERS + 1).collect();
     locks.number(&ThreadNumbers { tgid: 1, numbers });
     let last = MAX_WAITERS as Tid;
     let found = |locks: &Locks, number| locks.numbers.thread(1, number);
-    assert_eq!((found(&locks, last), found(&locks, last + 1), locks.evicted), (Some(last), None, 2));
+    assert_eq!((found(&locks, last), found(&locks, last + 1), locks.evicted()), (Some(last), None, 2));
 }
 
 proptest! {

@@ -2,10 +2,7 @@
 //!
 //! In: accepts with their errors, how many files processes have open. Out: what failed, for whom and when.
 
-use std::collections::BTreeMap;
-
-use rustc_hash::FxHashMap;
-
+use crate::bounded::BoundedMap;
 use crate::event::Tid;
 use crate::fact::open_files::OpenFiles;
 use crate::machine::world::errno::EAGAIN;
@@ -28,21 +25,20 @@ const FAILURES: &[(i64, &str)] = &[
 #[derive(Clone, Debug, Default)]
 pub(super) struct Accepts {
     /// What ran out, by process and listener, until the process has taken all that waited there.
-    failing: FxHashMap<(Tid, i32), &'static str>,
-    failures: BTreeMap<(Tid, &'static str), AcceptFailure>,
+    failing: BoundedMap<(Tid, i32), &'static str, MAX_FAILURES>,
+    failures: BoundedMap<(Tid, &'static str), AcceptFailure, MAX_FAILURES>,
     /// Processes whose last accept failed: when, and with what.
-    stopped: FxHashMap<Tid, (u64, &'static str)>,
+    stopped: BoundedMap<Tid, (u64, &'static str), MAX_FAILURES>,
     /// Processes near their limit of open files: the reading with most of them open.
-    open_files: FxHashMap<Tid, OpenFiles>,
-    /// What found no place.
-    pub evicted: u64,
+    open_files: BoundedMap<Tid, OpenFiles, MAX_FAILURES>,
 }
 
 impl Accepts {
     /// The error with which accept failed between the two moments, if it did.
     pub(super) fn failed_between(&self, from_ns: u64, to_ns: u64) -> Option<&'static str> {
         let overlaps = |failure: &&AcceptFailure| failure.first_ns <= to_ns && failure.last_ns >= from_ns;
-        self.failures.values().find(overlaps).map(|failure| failure.error)
+        let overlapping = self.failures.values().filter(overlaps);
+        overlapping.min_by_key(|failure| (failure.tgid, failure.error)).map(|failure| failure.error)
     }
 
     /// An accept found nothing or failed; `clients` counts the connections that the process has open.
@@ -58,38 +54,19 @@ impl Accepts {
             self.failing.remove(&key);
         }
         let Some((_, error)) = FAILURES.iter().find(|(number, _)| *number == result) else { return };
-        if self.failing.len() < MAX_FAILURES || self.failing.contains_key(&key) {
-            self.failing.insert(key, error);
-        } else {
-            self.evict();
-        }
-        if self.stopped.len() < MAX_FAILURES || self.stopped.contains_key(&tgid) {
-            self.stopped.entry(tgid).or_insert((at_ns, error));
-        } else {
-            self.evict();
-        }
-        let failure = (tgid, *error);
-        if self.failures.len() >= MAX_FAILURES && !self.failures.contains_key(&failure) {
-            return self.evict();
-        }
-        let known = self.failures.entry(failure).or_insert_with(|| AcceptFailure {
-            tgid,
-            error,
-            first_ns: at_ns,
-            clients: clients(),
-            ..AcceptFailure::default()
-        });
+        self.failing.insert(key, error);
+        self.stopped.get_or_insert_with(tgid, || (at_ns, error));
+        let new =
+            || AcceptFailure { tgid, error, first_ns: at_ns, clients: clients(), ..AcceptFailure::default() };
+        let Some(known) = self.failures.get_or_insert_with((tgid, error), new) else { return };
         known.count = known.count.saturating_add(1);
         known.last_ns = at_ns;
     }
 
     /// A process is near its limit of open files.
     pub(super) fn open_files(&mut self, reading: OpenFiles) {
-        if self.open_files.len() < MAX_FAILURES || self.open_files.contains_key(&reading.tgid) {
-            let most = self.open_files.entry(reading.tgid).or_insert(reading);
+        if let Some(most) = self.open_files.get_or_insert_with(reading.tgid, || reading) {
             *most = OpenFiles { open: most.open.max(reading.open), ..reading };
-        } else {
-            self.evict();
         }
     }
 
@@ -129,7 +106,6 @@ impl Accepts {
     /// The next window begins.
     pub(super) fn roll(&mut self) {
         self.failures.clear();
-        self.evicted = 0;
     }
 
     /// Forgets processes that do not stay.
@@ -141,7 +117,8 @@ impl Accepts {
 
     /// What failed in the window. `limit`: how many files a process may open.
     pub(super) fn finish(self, limit: impl Fn(Tid) -> Option<u64>) -> Vec<AcceptFailure> {
-        let mut failures: Vec<AcceptFailure> = self.failures.into_values().collect();
+        let mut failures: Vec<AcceptFailure> = self.failures.into_map().into_values().collect();
+        failures.sort_unstable_by_key(|failure| (failure.tgid, failure.error));
         for failure in &mut failures {
             let reading = self.open_files.get(&failure.tgid);
             // All numbers below the limit were in use, whatever the last look found.
@@ -152,8 +129,9 @@ impl Accepts {
         failures
     }
 
-    const fn evict(&mut self) {
-        self.evicted = self.evicted.saturating_add(1);
+    /// What found no place.
+    pub(super) const fn evicted(&self) -> u64 {
+        self.failing.evicted() + self.failures.evicted() + self.stopped.evicted() + self.open_files.evicted()
     }
 }
 
@@ -307,11 +285,11 @@ mod tests {
         let mut accepts = Accepts::default();
         let count = Tid::try_from(MAX_FAILURES).unwrap();
         (1..=count).for_each(|tgid| fail(&mut accepts, (tgid, 3), EMFILE, 100));
-        assert_eq!(accepts.evicted, 0);
+        assert_eq!(accepts.evicted(), 0);
         fail(&mut accepts, (count + 1, 3), EMFILE, 100);
-        assert_eq!(accepts.evicted, 3, "in each of three tables");
+        assert_eq!(accepts.evicted(), 3, "in each of three tables");
         fail(&mut accepts, (1, 3), EMFILE, 200);
-        assert_eq!(accepts.evicted, 3);
+        assert_eq!(accepts.evicted(), 3);
         assert_eq!(accepts.failed_between(150, 200), Some("EMFILE"));
     }
 }

@@ -3,8 +3,7 @@
 //! In: births and ends of processes with their exit codes and the requests at hand. Out: each end with its
 //! cause.
 
-use rustc_hash::FxHashMap;
-
+use crate::bounded::{BoundedMap, push_if_room};
 use crate::event::Tid;
 use crate::machine::world::killed::Signals;
 use crate::model::dropped::{Asked, Cause, WorkerEnd};
@@ -27,8 +26,8 @@ pub(super) struct End {
 /// Processes of the target, and how they ended.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ProcessEnds {
-    ends: FxHashMap<Tid, End>,
-    parents: FxHashMap<Tid, Tid>,
+    ends: BoundedMap<Tid, End, MAX_PROCESSES>,
+    parents: BoundedMap<Tid, Tid, MAX_PROCESSES>,
     /// Signals sent to them.
     pub signals: Signals,
     /// After how long the server ends its own process, if it does.
@@ -41,11 +40,7 @@ pub(super) struct ProcessEnds {
 impl ProcessEnds {
     /// A process of the target was seen.
     pub(super) fn seen(&mut self, tgid: Tid, parent: Tid) {
-        if self.parents.len() < MAX_PROCESSES || self.parents.contains_key(&tgid) {
-            self.parents.insert(tgid, parent);
-        } else {
-            self.evicted = self.evicted.saturating_add(1);
-        }
+        self.parents.insert(tgid, parent);
     }
 
     /// A process is born.
@@ -82,11 +77,7 @@ impl ProcessEnds {
                 limit.limit_ns / 1_000_000_000
             );
         }
-        if self.ends.len() < MAX_PROCESSES || self.ends.contains_key(&tgid) {
-            self.ends.insert(tgid, End { cause, evidence: evidence.clone() });
-        } else {
-            self.evicted = self.evicted.saturating_add(1);
-        }
+        self.ends.insert(tgid, End { cause, evidence: evidence.clone() });
         let by_force = !matches!(cause, Cause::WorkerExited | Cause::WorkerKilled);
         if held.is_empty() && !by_force || at_ns < from_ns {
             return;
@@ -101,11 +92,7 @@ impl ProcessEnds {
             asked: longest.map(|(asked, _)| asked.clone()),
             ran_ns: longest.map_or(0, |(_, ran_ns)| *ran_ns),
         };
-        if self.worker_ends.len() < MAX_WORKER_ENDS {
-            self.worker_ends.push(end);
-        } else {
-            self.evicted = self.evicted.saturating_add(1);
-        }
+        push_if_room(&mut self.worker_ends, MAX_WORKER_ENDS, end, &mut self.evicted);
     }
 
     /// The signal by which the server asks a process to end because of its requests, if that is how it ended:
@@ -123,7 +110,6 @@ impl ProcessEnds {
     /// The next window begins.
     pub(super) fn roll(&mut self) {
         self.worker_ends.clear();
-        (self.evicted, self.signals.evicted) = (0, 0);
     }
 
     /// Forgets processes that do not stay.
@@ -134,8 +120,8 @@ impl ProcessEnds {
     }
 
     /// What found no place.
-    pub(super) const fn evictions(&self) -> u64 {
-        self.evicted.saturating_add(self.signals.evicted)
+    pub(super) const fn evicted(&self) -> u64 {
+        self.ends.evicted() + self.parents.evicted() + self.evicted + self.signals.evicted()
     }
 }
 
@@ -297,9 +283,9 @@ mod tests {
         for tgid in 1..=100 {
             processes.ends(tgid, 11, 500, &[], 0);
         }
-        assert_eq!((processes.worker_ends.len(), processes.evictions()), (MAX_WORKER_ENDS, 36));
+        assert_eq!((processes.worker_ends.len(), processes.evicted()), (MAX_WORKER_ENDS, 36));
         processes.roll();
-        assert_eq!((processes.worker_ends.len(), processes.evictions()), (0, 0));
+        assert!(processes.worker_ends.is_empty());
         assert!(processes.end(100).is_some(), "how it ended may still be asked for");
     }
 }

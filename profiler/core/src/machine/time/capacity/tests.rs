@@ -124,7 +124,7 @@ fn tables_stay_bounded_and_what_is_given_up_is_counted() {
     }
     capacity.decide_all(|tgid| if tgid == 1 { u64::MAX } else { 0 });
     assert!(capacity.processes.len() <= MAX_PROCESSES);
-    assert_eq!(capacity.evictions(), MAX_PROCESSES as u64, "each process once");
+    assert_eq!(capacity.evicted(), MAX_PROCESSES as u64, "each process once");
     assert!(capacity.processes[&1].changes.len() <= MAX_CHANGES);
     assert!(capacity.undecided.len() <= MAX_WAITS);
     let found = capacity.finish(INODE).unwrap();
@@ -139,17 +139,17 @@ fn what_finds_no_place_is_counted_once_each_until_the_next_window() {
         capacity.accepts(inode, 1, 0);
         capacity.accepts(inode, 1, 1);
     }
-    assert_eq!((capacity.acceptors.len(), capacity.evictions()), (MAX_LISTENERS, 1), "a listener");
+    assert_eq!((capacity.acceptors.len(), capacity.evicted()), (MAX_LISTENERS, 1), "a listener");
     for tgid in 1..=MAX_PROCESSES as u32 + 1 {
         capacity.accepts(0, tgid, 2);
         capacity.accepts(0, tgid, 3);
     }
-    assert_eq!((capacity.acceptors[&0].len(), capacity.evictions()), (MAX_PROCESSES, 2), "a process there");
+    assert_eq!((capacity.acceptors[&0].len(), capacity.evicted()), (MAX_PROCESSES, 2), "a process there");
     for tgid in 0..=MAX_PROCESSES as u32 {
         capacity.has_slot(tgid);
         capacity.was_busy(tgid, 4, 5);
     }
-    assert_eq!((capacity.processes.len(), capacity.evictions()), (MAX_PROCESSES, 3), "a process's slots");
+    assert_eq!((capacity.processes.len(), capacity.evicted()), (MAX_PROCESSES, 3), "a process's slots");
     capacity.roll();
-    assert_eq!(capacity.evictions(), 0);
+    assert_eq!(capacity.evicted(), 0);
 }

@@ -281,7 +281,7 @@ fn what_a_process_has_loaded_is_kept_up_to_date_however_many_there_are() {
         ("one for which there is no room", count + 1, &[GEVENT], "unknown", 1),
     ] {
         processes.see(&seen(tgid, files));
-        assert_eq!((processes.loop_kind(tgid).name, processes.evicted), (expected, evicted), "{what}");
+        assert_eq!((processes.loop_kind(tgid).name, processes.evicted()), (expected, evicted), "{what}");
     }
     assert_eq!((processes.seen.len(), processes.loaded.len()), (MAX_ENTRIES, MAX_ENTRIES));
 }
@@ -293,7 +293,7 @@ fn a_name_for_which_there_is_no_room_is_counted() {
         processes.name(tid, "worker");
     }
     processes.name(0, "master");
-    assert_eq!((processes.names.len(), processes.evicted), (MAX_ENTRIES, 1));
+    assert_eq!((processes.names.len(), processes.evicted()), (MAX_ENTRIES, 1));
     assert_eq!(processes.names[&0], "master");
 }
 
@@ -308,7 +308,7 @@ fn children_copy_no_more_text_than_there_is_room_for() {
     assert!(kept_bytes <= MAX_TEXT_BYTES + (1 << 20), "{kept_bytes}");
     assert_eq!(processes.text_bytes, kept_bytes);
     assert_eq!(processes.seen.len(), 1 + children as usize, "each is known, if only by its name");
-    assert!(processes.evicted >= 40, "{}", processes.evicted);
+    assert!(processes.evicted() >= 40, "{}", processes.evicted());
 }
 
 #[test]
@@ -319,7 +319,7 @@ fn variables_of_sights_before_do_not_pile_up() {
         let environment = vec![(format!("NAME_{number}"), String::new())];
         processes.see(&ProcessSeen { environment, ..seen(MASTER, &[]) });
     }
-    assert_eq!((processes.seen[0].environment.len(), processes.evicted), (MAX_VARIABLES, 10));
+    assert_eq!((processes.seen[0].environment.len(), processes.evicted()), (MAX_VARIABLES, 10));
 }
 
 #[test]
