@@ -26,7 +26,7 @@ pub struct Inner {
     pub end_ns: u64,
     /// Where that time went; adds up to the difference.
     pub phases: Phases,
-    /// The same piece by piece.
+    /// Where that time went, piece by piece.
     pub tail: Tail,
     /// Process and thread that served it.
     pub who: (Tid, Tid),

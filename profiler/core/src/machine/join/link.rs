@@ -57,9 +57,9 @@ pub struct Counts {
 pub struct Evidence {
     /// Dense number of the connection.
     pub connection: u64,
-    /// It was open before tracing began.
+    /// The connection was open before tracing began.
     pub seeded: bool,
-    /// It is a UNIX socket.
+    /// The connection is over a UNIX socket.
     pub is_unix: bool,
     /// Port of the server's listener.
     pub port: u16,
@@ -71,7 +71,7 @@ pub struct Evidence {
     pub accepted_ns: u64,
     /// When its first byte arrived; `None`: not measured.
     pub arrival_ns: Option<u64>,
-    /// It ended with the answer.
+    /// The connection ended with the answer.
     pub ended: bool,
 }
 
@@ -122,11 +122,11 @@ pub type CompletedHalf = (Box<Request>, Tail);
 /// What became of a request of the server's.
 #[derive(Debug)]
 pub enum Half {
-    /// It belongs to one of the front end's.
+    /// The request belongs to one of the front end's.
     Joined(Ready),
     /// Its other half may still come.
     Pending,
-    /// It came from somebody else.
+    /// The request came from somebody else than the front end.
     Own(Box<Request>),
 }
 

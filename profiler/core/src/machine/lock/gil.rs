@@ -100,7 +100,7 @@ pub fn not_measured<'a>(seen: impl Iterator<Item = &'a InterpreterSeen>) -> Opti
 pub struct AtLock {
     /// The attempt that it is in, or was in.
     pub episode: Option<Episode>,
-    /// It was forced to give the lock up, and has done nothing else since.
+    /// The thread was forced to give the lock up, and has done nothing else since.
     pub gave_up: bool,
 }
 
@@ -284,8 +284,8 @@ impl Locks {
         (address.wrapping_sub(lock) < LENGTH && awake_ns > slice.enter_ns).then_some(awake_ns)
     }
 
-    /// The same of a sleep of another that had ended at `until_ns`, as far as the last two sleeps of this
-    /// thread show it.
+    /// When this thread was awake to take the lock for which another slept in the call of `slice`, up to
+    /// `until_ns`; `None`: the last two sleeps of this thread do not show it.
     pub fn took_until(&self, tid: Tid, slice: &Slice, until_ns: u64) -> Option<u64> {
         let Call::FutexWait { address, .. } = slice.call else { return None };
         let (lock, awake_ns, before_ns) = self.slept.get(&tid).copied()?;

@@ -28,7 +28,7 @@ pub struct Holders {
 }
 
 impl Holders {
-    /// It is no wait for the lock, or no holder is known.
+    /// Nobody: the call is no wait for the lock, or no holder is known.
     pub const NONE: Self = Self { first: HeldBy::UNKNOWN, then: None };
 
     /// As it ended.

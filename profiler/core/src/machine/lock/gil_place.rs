@@ -379,7 +379,7 @@ mod tests {
             assert_eq!((waited.by.tid, waited.held_ns), if next == taker { (7, 450) } else { (7, 400) });
             assert_eq!(told(samples), expected);
         }
-        // It had the lock after that sleep, or has ended. Its next wait is another attempt.
+        // The waiter had the lock after that sleep, or has ended: the next wait is another attempt.
         let mut samples = slept();
         let waited = samples.attempt_ended((1, 1), (100, 600), 500).expect("wanted");
         assert_eq!((waited.by.tid, waited.held_ns, waited.found), (7, 400, None));

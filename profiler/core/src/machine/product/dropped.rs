@@ -56,7 +56,7 @@ pub struct Drops {
     from_ns: u64,
     /// By a socket's address: its generation, and where its connection stands.
     sockets: BoundedMap<u64, (u32, Standing), { 2 * MAX_ENDED }>,
-    /// The same by ports, of those that are gone.
+    /// Where connections that are gone stand, by their ports.
     ports: FxHashMap<(u16, u16), Standing>,
     waiting: BoundedMap<(u64, u32), Unaccepted, MAX_WAITING>,
     gone: Gone,

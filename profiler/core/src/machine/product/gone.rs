@@ -15,7 +15,7 @@ pub(in crate::machine) struct Standing(u32);
 const GONE: u32 = 1 << 31;
 
 impl Standing {
-    /// It is open, under this number of the connection table, which has fewer than 2³¹.
+    /// A connection that is open, under this number of the connection table, which has fewer than 2³¹.
     pub(in crate::machine) const fn open(number: u32) -> Self {
         Self(number & !GONE)
     }

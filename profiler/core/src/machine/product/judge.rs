@@ -223,9 +223,9 @@ fn more_came(ended: &Ended, answered: &Answered, scene: &Scene<'_>) -> Verdict {
     dropped(Cause::KeepAliveRace, evidence)
 }
 
-/// The same of a connection whose server does the TLS itself. What came may be the client's farewell
-/// (close_notify) or the rest of the answered request. It is neither if it is longer than a farewell and came
-/// to a connection that was kept.
+/// What came after the last answer over a connection whose server does the TLS itself: the client's farewell
+/// (close_notify), the rest of the answered request, or another request. Only what is longer than a farewell
+/// and came to a connection that was kept is surely a request.
 fn more_came_encrypted(ended: &Ended, answered: &Answered, scene: &Scene<'_>) -> Verdict {
     let signs = &ended.signs;
     let closed_ns = if signs.shut_ns > 0 { signs.shut_ns.min(ended.at_ns) } else { ended.at_ns };

@@ -31,7 +31,7 @@ pub struct Connection {
     pub last_read_ns: u64,
     /// When a thread that is no slot last took it off an epoll instance: where the loop hands it over.
     pub dispatched_ns: u64,
-    /// It is registered with an event loop that waits until its client takes more.
+    /// An event loop waits until the client takes more.
     pub awaits_writable: bool,
     /// Framing of what the client sends.
     pub inbound: Inbound,
@@ -52,7 +52,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// It carries one request, in a protocol of the server's own.
+    /// Whether the connection carries one request, in a protocol of the server's own.
     pub fn is_private(&self) -> bool {
         self.origin.side == Side::Inner { private: true }
     }
@@ -196,7 +196,7 @@ impl Connections {
         self.get(index)?.requests.front().map(Box::as_ref).filter(|active| active.request.id == id)
     }
 
-    /// The same, to be changed.
+    /// The request of this id, to change it, if it is the one that its connection is about.
     pub fn active_mut(&mut self, (index, id): RequestKey) -> Option<&mut Active> {
         self.get_mut(index)?.requests.front_mut().map(Box::as_mut).filter(|active| active.request.id == id)
     }

@@ -39,19 +39,19 @@ pub enum Body {
 pub struct Step<H> {
     /// Bytes of this read or write that belong to the message.
     pub bytes: u64,
-    /// They are its first.
+    /// The bytes are the first of the message.
     pub begins: bool,
-    /// Its head, if it became whole within them.
+    /// The message's head, if these bytes complete it.
     pub head: Option<H>,
     /// The message is complete.
     pub complete: bool,
-    /// Its boundaries are inferred.
+    /// Where the message begins or ends is inferred.
     pub inferred: bool,
-    /// It is not HTTP, or encrypted.
+    /// The bytes are not HTTP, or are encrypted.
     pub not_http: bool,
     /// The bytes belong to no message: a handshake, an alert.
     pub outside: bool,
-    /// Its first bytes lie within a message whose beginning was not seen.
+    /// The first bytes lie within a message whose beginning was not seen.
     pub mid_message: bool,
 }
 

@@ -31,7 +31,7 @@ pub struct Origin {
     pub listener_inode: u64,
     /// Port of the listener; 0 for UNIX sockets.
     pub port: u16,
-    /// It is a UNIX socket.
+    /// The connection is over a UNIX socket.
     pub is_unix: bool,
     /// What distinguishes it from others at its other end, as in `Call::Connect`: the peer's TCP port, or
     /// the own UNIX socket; 0: not known.

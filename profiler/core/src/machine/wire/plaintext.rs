@@ -80,8 +80,8 @@ impl Plaintexts {
         let asked = joined.filter(|(number, _)| connections.get(*number).is_some_and(is_asked));
         let number = match asked {
             Some((number, _)) => Some(number),
-            // It was another connection's, which it has left before that is closed; or these bytes are the
-            // rest of a request.
+            // The session has left another connection before that is closed, or these bytes are the rest of a
+            // request.
             None if joined.is_some() && RequestHead::of_bytes(&plaintext.bytes).is_none() => None,
             None => self.join(connections, plaintext.tid, session),
         };

@@ -71,11 +71,11 @@ pub struct OnLoop {
 pub struct Response {
     /// The final one has begun.
     pub has_begun: bool,
-    /// It ended with the connection.
+    /// The response ended with the connection.
     pub ends_with_connection: bool,
-    /// An event loop left it in the middle, with an open end: it is over, or it continues.
+    /// An event loop left the response in the middle, with an open end: it is over, or it continues.
     pub may_have_ended: bool,
-    /// It did continue after such a pause.
+    /// The response continued after an event loop had left it.
     pub has_continued: bool,
     /// How the loop that left it writes last chunks.
     pub last_chunks: LastChunks,
@@ -128,7 +128,7 @@ pub struct HandedTo {
     pub tid: Tid,
     /// When it resumed.
     pub begin_ns: u64,
-    /// It was attributed to this request by order alone, as the first of several.
+    /// The thread was attributed to this request by order alone, as the first of several.
     pub by_order: bool,
 }
 
@@ -216,8 +216,8 @@ impl Active {
         active
     }
 
-    /// It waited for somebody to serve it. Only first requests matter: others are bound to their connection's
-    /// process.
+    /// The request waited for somebody to serve it. Only first requests matter: others are bound to their
+    /// connection's process.
     fn has_waited(&mut self, from_ns: u64, to_ns: u64) {
         if self.response.has_begun || self.request.index_on_connection > 0 {
             return;
@@ -347,7 +347,7 @@ impl Active {
         self.kept.push(start_ns, end_ns, phases);
     }
 
-    /// The same from `start_ns` on, the last of it piece by piece.
+    /// A stretch from `start_ns` on went to these phases; the last of it is known piece by piece.
     fn spend_parts(&mut self, start_ns: u64, phases: &Phases, parts: &[(u64, u64, Phases)]) {
         self.request.phases.add_all(phases);
         if !self.kept.is_any() {

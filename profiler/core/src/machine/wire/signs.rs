@@ -15,7 +15,7 @@ pub(in crate::machine) struct Failed {
     pub at_ns: u64,
     /// The error's name.
     pub error: &'static str,
-    /// It was a write.
+    /// The call that failed was a write.
     pub writing: bool,
 }
 
@@ -62,7 +62,7 @@ pub(in crate::machine) struct Signs {
     pub has_read: bool,
     /// Bytes read after the server had ended its direction, with no request under way: thrown away.
     pub discarded_bytes: u64,
-    /// It was accepted only to be closed, as there was no descriptor left.
+    /// The connection was accepted only to be closed, as there was no descriptor left.
     pub turned_away: bool,
     /// What the front end met when it failed to connect to the server behind it.
     pub behind_failed: Option<&'static str>,

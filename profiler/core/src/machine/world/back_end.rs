@@ -16,7 +16,7 @@ use crate::model::round_trips::{RoundTrips, ToPort};
 pub struct Moved {
     /// The peer's port (0: a UNIX socket, or not known).
     pub port: u16,
-    /// It read an answer: something was sent before.
+    /// The call read an answer: something was sent before.
     pub is_answer: bool,
     /// The kernel side marks it as a stream.
     pub is_marked: bool,
@@ -79,7 +79,7 @@ impl Descriptors {
         let is_answer = was_asked && !descriptor.is_asked;
         let is_marked = slice.flags & (FLAG_CLIENT | FLAG_BACK_END) == FLAG_BACK_END;
         let shown = descriptor.begun.as_mut().map(|begun| begun.moves(slice.result, is_answer));
-        // It has answered, or it is no stream.
+        // The back end has answered, or the socket is no stream.
         if shown.is_some_and(|shown| shown.first_answer_ns.is_some() || shown.is_first && !is_marked) {
             descriptor.begun = None;
         }
@@ -113,7 +113,7 @@ impl UnattributedTrips {
         }
     }
 
-    /// All of it. Where the kernel side marks streams, a socket without the mark is none.
+    /// All round trips. Where the kernel side marks streams, a socket without the mark is none.
     pub fn told(&self) -> RoundTrips {
         let mut all = self.known.clone();
         if !self.marks_streams && self.unmarked > 0 {

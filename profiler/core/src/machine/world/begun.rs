@@ -13,7 +13,7 @@ pub struct Begun {
     then_ns: u64,
     /// Bytes have moved.
     is_used: bool,
-    /// It has answered by a single byte.
+    /// The back end has answered by a single byte.
     has_agreed: bool,
 }
 
@@ -22,7 +22,7 @@ pub struct Begun {
 pub struct Shown {
     /// The request for which it was begun; `None`: not known.
     pub by: Option<(u32, u64)>,
-    /// They were its first.
+    /// The bytes were the connection's first.
     pub is_first: bool,
     /// Waits for setting it up that were not told before.
     pub connecting_ns: u64,

@@ -34,11 +34,11 @@ pub enum Touch {
 /// Whether a call is a wait for work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Idle {
-    /// It is not.
+    /// No wait for work.
     No,
-    /// It is, unless its thread is serving a request: the call's own descriptors do not decide it.
+    /// A wait for work unless its thread is serving a request: the call's own descriptors do not decide it.
     UnlessServing,
-    /// It is, whatever the thread did before: it waits for a listener.
+    /// A wait for work, whatever the thread did before: it waits for a listener.
     Always,
 }
 

@@ -49,7 +49,7 @@ pub struct Descriptor {
     pub owner: Option<(u32, u64)>,
     /// Something was sent to it, and nothing was read since (back ends only).
     pub is_asked: bool,
-    /// It was connected and has not given its first answer (back ends only).
+    /// A back end that was connected and has not given its first answer.
     pub begun: Option<Begun>,
     /// What distinguishes its connection from others, as in `Call::Connect` (back ends only); 0: not known.
     pub identity: u64,

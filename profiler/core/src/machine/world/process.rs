@@ -213,7 +213,7 @@ impl Processes {
         });
     }
 
-    /// It has become known what this descriptor is. All its copies are the same listener. Returns whether
+    /// What this descriptor is has become known. All its copies are the same listener. Returns whether
     /// nothing was known before.
     pub fn identify(&mut self, seen: &ListenerSeen) -> bool {
         let Some(unknown) = self.listener(seen.tgid, seen.fd).map(|known| known.inode) else { return false };

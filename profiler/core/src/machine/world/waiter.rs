@@ -65,7 +65,7 @@ struct Thread {
     came_from: Option<(Lock, u64)>,
     /// Since that sleep it has made an epoll instance, to wait in it.
     prepares: bool,
-    /// It waited for several descriptors that were not read. The next accept shows for which one.
+    /// The thread waited for several descriptors that were not read. The next accept shows for which one.
     polled: bool,
 }
 

@@ -106,7 +106,7 @@ impl Wakes {
             woken.losers = woken.losers.plus(wake.since);
             woken.losers_switches = woken.losers_switches.saturating_add(u64::from(wake.switches));
         } else if wake.switches == 1 {
-            // It got its CPU once and kept it. All time that it did not run, it waited before that.
+            // The thread got its CPU once and kept it: all time that it did not run, it waited before that.
             let until_end_ns = end_ns.saturating_sub(wake.woken_ns);
             woken.until_running.record(until_end_ns.saturating_sub(wake.since.cpu_ns));
         }

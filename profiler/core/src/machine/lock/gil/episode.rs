@@ -12,7 +12,8 @@ use crate::machine::lock::gil_measure::Attempt;
 /// Most CPU time between two sleeps of one attempt, where not every call in between is seen. It allows for a
 /// few µs of looking at the flag, and for interrupts. A thread that ran for longer had the lock meanwhile.
 const LOOP_MAX_CPU_NS: u64 = 50_000;
-/// The same where every call is seen: a thread that had the lock and gave it up to a waiter made a call.
+/// Most CPU time between two sleeps of one attempt, where every call is seen: a thread that had the lock and
+/// gave it up to a waiter made a call.
 const FOLLOWED_LOOP_MAX_CPU_NS: u64 = 1_000_000;
 
 /// The part of a lock's memory that a call waits on.
@@ -48,8 +49,8 @@ pub struct Episode {
     is_followed: bool,
     /// Its thread had been forced to give the lock up before.
     pub(super) is_after_forced: bool,
-    /// The other thread that had the lock as its last sleep began, and how often the lock had changed hands
-    /// by then.
+    /// Who else had the lock as the thread's last sleep began, and how often the lock had changed hands by
+    /// then.
     held_then: Option<(Tid, u32)>,
 }
 
@@ -141,8 +142,8 @@ impl Episode {
     }
 }
 
-/// The other thread that had the lock as the call of this slice began, or had it last, and how often it had
-/// changed hands; `None`: that was not read, or it is the thread itself.
+/// Who else had the lock as the call of this slice began, or had it last, and how often the lock had changed
+/// hands; `None`: that was not read, or it is the thread itself.
 fn held_by_another(slice: &Slice) -> Option<(Tid, u32)> {
     let holder = slice.lock.holder_tid;
     slice.lock.switches.filter(|_| holder != 0 && holder != slice.tid).map(|switches| (holder, switches))

@@ -37,7 +37,7 @@ impl Script {
         self.told((0, None), gap_cpu_us, call, blocked_us, run_queue_us).part
     }
 
-    /// The same with what the kernel side reports: flags, and the time since the attempt began.
+    /// A step with what the kernel side reports: flags, and the time since the attempt began.
     fn told(
         &mut self,
         (flags, take_lead_ns): (u32, Option<u64>),
@@ -354,14 +354,14 @@ impl Threads {
         self.told((tid, gap_cpu_us), call, (asleep_us, 0), 0, (flags, None))
     }
 
-    /// The same of a wait for the lock, which `holder` has.
+    /// The thread's next slice waits for the lock, which `holder` has.
     fn wait(&mut self, tid: Tid, gap_cpu_us: u64, slept: (u64, i64), holder: Tid) -> Part {
         let (address, operation) = WAIT;
         let call = Call::FutexWait { address, operation, has_timeout: true };
         self.told((tid, gap_cpu_us), call, slept, holder, (0, None))
     }
 
-    /// The same on musl, where a probe identified it as a wait for the lock.
+    /// The thread's next slice waits for the lock on musl, where a probe identified the wait.
     fn wait_on_stack(&mut self, tid: Tid, gap_cpu_us: u64, slept: (u64, i64), holder: Tid) -> Part {
         let call = Call::FutexWait { address: 0x7fff_0000, operation: 128, has_timeout: true };
         self.told((tid, gap_cpu_us), call, slept, holder, (FLAG_TAKE_FOLLOWED, Some(0)))

@@ -224,7 +224,7 @@ mod tests {
         // The number is another process's now.
         accepts.begins_again(7);
         assert_eq!(accepts.stopped(7, 500), None);
-        // It uses a connection: one that was there before the failure shows nothing.
+        // Use of a connection that was there before the failure shows nothing.
         fail(&mut accepts, (7, 3), ENOMEM, 600);
         for (established_ns, expected) in [(600, Some("ENOMEM")), (601, None)] {
             accepts.accepted_since(7, established_ns);

@@ -184,7 +184,7 @@ mod tests {
         };
         for (what, own_limit, sender, held, cause) in [
             ("on average beyond it", Some(limit), Some(7), &[12, 12][..], Cause::WorkerTimeout),
-            // It sent itself the signal a second before its end.
+            // The process sent itself the signal a second before its end.
             ("just at it", Some(limit), Some(7), &[11, 11], Cause::WorkerTimeout),
             ("short of it", Some(limit), Some(7), &[11, 10], Cause::WorkerExited),
             ("one thread of two was idle", Some(limit), Some(7), &[12], Cause::WorkerExited),
@@ -220,7 +220,7 @@ mod tests {
                 &[3, 12][..],
                 Cause::WorkerTimeout,
             ),
-            // It was told to a second before its end.
+            // The master sent the signal a second before the end.
             (
                 "it did not end, and was killed",
                 Some(limit),

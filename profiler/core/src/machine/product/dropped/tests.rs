@@ -29,7 +29,7 @@ fn ended(id: u64, at_ns: u64) -> Ended {
     ended
 }
 
-/// The same with a request that came at 100 and was answered from 200 to 300.
+/// A connection that ended, with a request that came at 100 and was answered from 200 to 300.
 fn answered(id: u64, status: u16) -> Ended {
     let mut request = Active::new(&Beginning::at(id, 100), 7, 7).request;
     (request.times.first_write_ns, request.times.end_ns, request.http.status) = (Some(200), 300, status);

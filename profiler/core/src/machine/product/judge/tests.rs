@@ -19,7 +19,7 @@ fn in_head() -> Ended {
     Ended::in_head(1, 1_000)
 }
 
-/// The same with a request that came at 100, and no response.
+/// A connection with a request that came at 100, and no response.
 fn unanswered() -> Ended {
     let request = Unfinished {
         asked: Asked::default(),
@@ -34,7 +34,7 @@ fn unanswered() -> Ended {
     Ended { unfinished: Some(Box::new(request)), ..in_head() }
 }
 
-/// The same with a response that began at 200 and is not whole.
+/// A connection with a response that began at 200 and is not whole.
 fn responding() -> Ended {
     let mut ended = unanswered();
     let request = ended.unfinished.as_mut().unwrap();
@@ -42,7 +42,7 @@ fn responding() -> Ended {
     ended
 }
 
-/// The same with a request that was answered from 200 to 300 by 200 OK.
+/// A connection with a request that was answered from 200 to 300 by 200 OK.
 fn answered() -> Ended {
     let mut request = Active::new(&Beginning::at(1, 100), 7, 7).request;
     (request.times.first_write_ns, request.times.end_ns, request.http.status) = (Some(200), 300, 200);

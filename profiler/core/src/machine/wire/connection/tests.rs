@@ -24,7 +24,7 @@ fn with(ids: &[u64]) -> Connections {
     connections
 }
 
-/// The same with one request, whose response begins with this head, and then has so many bytes more.
+/// A connection with one request, whose response begins with this head, and then has so many bytes more.
 fn responding(head: &[u8], bytes: u64) -> Connections {
     let mut connections = with(&[1]);
     let connection = connections.get_mut(0).unwrap();

@@ -189,7 +189,7 @@ impl Inbound {
         step
     }
 
-    /// The same in the uwsgi protocol, of which this much was there before, and this is known. `all`:
+    /// Takes bytes in the uwsgi protocol, of which `before` were there already, and these are known. `all`:
     /// everything of this read is captured.
     fn take_packet(
         &mut self,

@@ -66,7 +66,7 @@ enum OpenEnd {
     Chunk { is_last: bool },
     /// The end of the connection.
     Connection,
-    /// It is encrypted: the client's next request shows it, or the end of the connection.
+    /// An encrypted response: the client's next request shows its end, or the end of the connection.
     Encrypted,
 }
 
