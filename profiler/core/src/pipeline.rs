@@ -150,7 +150,8 @@ impl Pipeline {
         }
     }
 
-    /// The same, whoever has the bytes. Compiled here, together with what it calls, and not where it is used.
+    /// Takes an item, whoever has its bytes. Compiled here, together with what it calls, and not where it is
+    /// used.
     fn take(&mut self, item: Item<&[u8]>, sink: &mut dyn FnMut(Entry)) {
         let in_place = match &item {
             Item::Kernel(bytes) => decode::slice_in_place(bytes),
@@ -193,7 +194,8 @@ impl Pipeline {
         self.finish_windows(sink).1
     }
 
-    /// The same, with the windows before the last one that nobody has taken, oldest first.
+    /// The stream has ended: the windows before the last one that nobody has taken, oldest first, and the
+    /// snapshot of the last.
     pub fn finish_windows(self, sink: &mut dyn FnMut(Entry)) -> (Vec<Snapshot>, Snapshot) {
         let mut machines = self.machines;
         let counts = self.order.finish(&mut |event| machines.event(event, sink));

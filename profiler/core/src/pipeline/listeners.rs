@@ -80,7 +80,8 @@ impl Machines {
             |fd: i32| self.state.world.descriptors.class(tgid, fd) == Some(DescriptorClass::Listener);
         match slice.call {
             Call::Listen { fd, .. } if slice.result == 0 => {
-                // It may be the same one with another backlog: the counts so far stay with what it was.
+                // This may be the listener before with another backlog: the counts so far stay with what it
+                // was.
                 if self.state.world.processes.listener(tgid, fd).is_some() {
                     self.set_aside(tgid, fd, false);
                 } else {

@@ -40,7 +40,8 @@ impl Pipeline {
         self.look(time_ns, closing, reason, &[]).0
     }
 
-    /// The same, and what the threads do at that moment, by a look at each of them.
+    /// The snapshot as if the window ended at `time_ns`, and what the threads do at that moment, by a look at
+    /// each of them.
     pub fn look(
         &self,
         time_ns: u64,

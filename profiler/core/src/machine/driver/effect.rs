@@ -148,7 +148,7 @@ fn moves(
         }
         (Touch::Read, Call::Read { .. }) if slice.result == EAGAIN => {
             match turn::read_beside(context.view(), thread, number) {
-                // It may be waiting.
+                // The request that reads beside others may be waiting.
                 Some(true) => {}
                 Some(false) => exchange::advance(context, thread, at),
                 None => turn::would_block(context, thread, number, Wants::ClientRead),

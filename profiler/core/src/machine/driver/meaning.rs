@@ -35,7 +35,7 @@ pub(in crate::machine) fn waits_for_work(
 ) -> bool {
     match meaning.idle {
         Idle::Always => true,
-        // It is the loop's own wait even where its descriptors do not show all that it waits for.
+        // The loop's own wait, even where the call's descriptors do not show all that the loop waits for.
         Idle::UnlessServing => {
             thread.is_loop() && meaning.blocked == Phase::Unexplained
                 || !is_serving(view, thread)

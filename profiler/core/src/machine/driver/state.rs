@@ -80,12 +80,12 @@ impl State {
         }
     }
 
-    /// What is seen by the stage that decides for whom threads work.
+    /// What the stage sees that decides for whom threads work.
     pub const fn view(&self) -> RuntimeView<'_> {
         RuntimeView { world: &self.world, wire: &self.wire, runtime: &self.runtime }
     }
 
-    /// The same, to be changed.
+    /// What the stage works on that decides for whom threads work.
     pub const fn runtime_context(&mut self) -> RuntimeContext<'_> {
         let Self { world, wire, runtime, evicted, .. } = self;
         RuntimeContext { world, wire, runtime, evicted }

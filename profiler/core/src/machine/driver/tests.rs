@@ -97,7 +97,7 @@ impl Run {
         self.take(&slice, times.2);
     }
 
-    /// It reads a request from the first client from 120 to 130.
+    /// The thread reads a request from the first client from 120 to 130.
     fn reads_request(&mut self) {
         self.moves(read_of(CLIENT), (100, 120, 130), GET);
     }

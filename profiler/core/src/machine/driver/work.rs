@@ -106,7 +106,7 @@ pub(super) fn leave(context: &mut LedgerContext<'_>, thread: &mut Thread, slice:
     left
 }
 
-/// It has left that. Its job is over.
+/// The thread has left what it served: its job is over.
 pub(super) fn is_left(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Slice, left: TurnedAway) {
     let served = left.served.filter(|_| left.at_ns < slice.enter_ns);
     if let Some(active) = served.and_then(|key| context.wire.connections.active_mut(key)) {

@@ -1,7 +1,7 @@
 //! What the ledger works on, and what it reports.
 //!
-//! In: the stages before it, lent by the driver. Out: [`LedgerEvent`], in the order in which it came about, for
-//! the stages after it. The ledger itself knows neither the front ends' other halves nor the report.
+//! In: the stages before, lent by the driver. Out: [`LedgerEvent`]s, in the order in which they came about,
+//! for the stages after it. The ledger itself knows neither the front ends' other halves nor the report.
 
 use crate::event::Tid;
 use crate::machine::join::link::Evidence;
@@ -75,7 +75,7 @@ impl LedgerContext<'_> {
         RuntimeView { world: self.world, wire: self.wire, runtime: self.runtime }
     }
 
-    /// The same, to be changed.
+    /// What the stage works on that decides for whom threads work.
     pub(in crate::machine) const fn runtime_context(&mut self) -> RuntimeContext<'_> {
         let Self { world, wire, runtime, evicted, .. } = self;
         RuntimeContext { world, wire, runtime, evicted }
@@ -119,7 +119,7 @@ pub(in crate::machine) struct TestLedger {
 
 #[cfg(test)]
 impl TestLedger {
-    /// All of it, in a window that begins at 0.
+    /// The context of a window that begins at 0.
     pub(super) const fn context(&mut self) -> LedgerContext<'_> {
         let Self { world, wire, runtime, time, join, locks, events, evicted } = self;
         let (window_start_ns, watch_start_ns, wants_slices) = (0, 0, false);

@@ -85,7 +85,7 @@ pub(in crate::machine) fn finish_front(context: &mut LedgerContext<'_>, number: 
     let Some(connection) = context.wire.connections.get_mut(number) else { return };
     let Some(mut active) = connection.requests.pop_front() else { return };
     if active.response.may_have_ended {
-        // It was not resumed. What its thread did after the last piece was for no request.
+        // The response was not resumed: what its thread did after the last piece was for no request.
         active.parting = None;
     }
     active.part();
@@ -144,7 +144,8 @@ pub(in crate::machine) fn end_connection(context: &mut LedgerContext<'_>, number
         let Some(connection) = context.wire.connections.get_mut(number) else { return };
         let Some(active) = connection.requests.front_mut() else { break };
         if !active.response.has_begun {
-            // It was read and never answered. Nobody can tell whether it waited for a thread or was dropped.
+            // The request was read and never answered: nobody can tell whether it waited for a thread or was
+            // dropped.
             active.pass(at_ns, Phase::Unexplained);
         }
         finish_front(context, number);

@@ -130,8 +130,8 @@ fn follow_wait(
     (part, because.unwrap_or_default())
 }
 
-/// The same of the slice that the window's end finds open: an attempt to take the lock ends with it, for what
-/// its thread serves now.
+/// Follows the slice that the window's end finds open: an attempt to take the lock ends with it, for what its
+/// thread serves now.
 pub fn last(
     context: &mut GilContext<'_>,
     thread: &mut Thread,
@@ -282,7 +282,7 @@ fn holder(context: &mut GilContext<'_>, thread: &Thread, slice: &Slice, tid: Tid
     if tid != thread.tgid && context.world.processes.is_seen(tid) {
         return HeldBy::UNKNOWN;
     }
-    // It has not made a call yet, or has ended.
+    // The holder has not made a call yet, or has ended.
     let contender = Contender::Thread { tgid: thread.tgid, tid, comm: String::new() };
     HeldBy { contender: context.locks.edges.number(contender), tid }
 }
@@ -297,7 +297,8 @@ pub fn settle(context: &mut GilContext<'_>, thread: &mut Thread, tid: Tid) {
     }
 }
 
-/// The same. `stood`: where it stood meanwhile is known.
+/// Attributes all that the thread waited to what it serves now. `stood`: where its code was meanwhile is
+/// known.
 fn settle_all(context: &mut GilContext<'_>, thread: &mut Thread, tid: Tid, stood: bool) {
     let waiter = number_of(context, thread, tid);
     if stood {

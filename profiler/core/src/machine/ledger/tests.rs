@@ -61,7 +61,7 @@ impl Scene {
         Self { ledger, thread }
     }
 
-    /// The same, and the thread runs a loop that slept from 50 to 100.
+    /// A thread with so many clients that runs a loop, which slept from 50 to 100.
     fn of_loop(clients: u32) -> Self {
         let mut scene = Self::new(clients);
         scene.thread.signs.reads = true;
@@ -124,7 +124,7 @@ impl Scene {
         read(&mut self.ledger.context(), &mut self.thread, at, arrival_ns, &Bytes { moved, captured: bytes });
     }
 
-    /// It writes these bytes to a client.
+    /// The thread writes these bytes to a client.
     fn writes(&mut self, number: u32, times: Times, bytes: &[u8]) {
         let moved = bytes.len() as u64;
         let slice = slice(Call::Write { fd: CLIENT + number as i32 }, times, moved as i64);

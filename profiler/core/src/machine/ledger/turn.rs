@@ -127,7 +127,7 @@ pub(in crate::machine) fn attribute(
         context.wire.connections.get_mut(number).and_then(|connection| connection.requests.front_mut());
     if let (Some(event_loop), Some(active)) = (thread.serving_loop(), active) {
         if !matches!(slice.call, Call::Read { .. }) {
-            // It runs.
+            // The request runs.
             active.on_loop.answered_ns = None;
             let writes = matches!(slice.call, Call::Write { .. });
             event_loop.runs(active.request.times.service_start_ns, slice.enter_ns, writes);
@@ -191,7 +191,7 @@ pub(in crate::machine) fn untouched(context: &mut LedgerContext<'_>, thread: &mu
     {
         active.pass(until_ns, phase);
     }
-    // It may have begun before the loop took connections on its list.
+    // The request may have begun before the loop took connections on its list.
     active.pass(from_ns, Phase::Unexplained);
     let phases = thread.pending.take_until(slice.enter_ns, from_ns, &mut active.held);
     let until_ns = from_ns.saturating_add(phases.total_ns());

@@ -119,7 +119,7 @@ pub(in crate::machine) fn find(state: RuntimeView<'_>, thread: &Thread, slice: &
     }
 }
 
-/// The same, as far as the loop's order shows.
+/// Who asks, as far as the loop's order shows.
 fn by_order(state: RuntimeView<'_>, thread: &Thread, slice: &Slice) -> Asker {
     let Some(event_loop) = thread.as_loop() else {
         return Asker::Nobody;

@@ -19,7 +19,7 @@ const MAX_CANDIDATES: usize = 128;
 pub(in crate::machine) struct Candidates {
     /// Each of them once.
     pub(in crate::machine) keys: Vec<RequestKey>,
-    /// It may have been another one, for which there was no room.
+    /// A further request, for which there was no room, may have done it.
     pub(in crate::machine) has_more: bool,
 }
 

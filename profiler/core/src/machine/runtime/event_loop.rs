@@ -302,7 +302,7 @@ impl EventLoop {
         has_room
     }
 
-    /// It is known whose back end this is.
+    /// Whose back end this is, is known.
     pub fn paired_surely(&mut self, fd: i32) {
         self.likely.remove(&fd);
     }

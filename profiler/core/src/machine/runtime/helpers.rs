@@ -25,7 +25,7 @@ impl Helpers {
         has_room
     }
 
-    /// It has waited for a lock until another thread woke it.
+    /// The thread has waited for a lock until another thread woke it.
     pub fn wait(&mut self, waker_tid: Tid, wait_ns: u64) {
         if self.tids.contains(&waker_tid) {
             self.waited_ns = self.waited_ns.saturating_add(wait_ns);

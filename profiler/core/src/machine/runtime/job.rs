@@ -60,7 +60,7 @@ pub(in crate::machine) fn engage(thread: &mut Thread, number: u32, slice: &Slice
 /// Where a thread's work began on the request that it resumes now.
 pub(in crate::machine) fn take_start_ns(thread: &mut Thread, slice: &Slice) -> u64 {
     let writes = matches!(slice.call, Call::Write { .. } | Call::Transfer { .. });
-    // It has not waited for work since it began with the job before, which may have been on the same
+    // The thread has not waited for work since it began with the job before, which may have been on the same
     // connection.
     thread.job.work_start_ns.take().unwrap_or_else(|| next_start_ns(thread, slice, writes))
 }

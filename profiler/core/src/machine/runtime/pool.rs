@@ -38,7 +38,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// It was done lately, and nobody is known to have handed it over.
+    /// Whether the job was done lately, and nobody is known to have handed it over.
     pub(super) fn is_free(&self, recent_ns: u64) -> bool {
         self.key.is_none() && self.woken_for.is_none() && self.noted_ns >= recent_ns
     }

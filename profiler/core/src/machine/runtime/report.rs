@@ -25,7 +25,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// It writes a note.
+    /// The thread writes a note.
     pub const fn note(&mut self, at_ns: u64) {
         (self.notes, self.noted_ns) = (self.notes.saturating_add(1), at_ns);
     }
@@ -55,7 +55,7 @@ impl Report {
 pub enum Woken {
     /// Before it slept, and before a request had resumed with the report.
     AtOnce,
-    /// It had handled the report by then: the thread waited for a new job.
+    /// After the loop had handled the report: the thread waited for a new job.
     Afterwards,
 }
 

@@ -55,7 +55,7 @@ pub struct RuntimeView<'a> {
     pub runtime: &'a Runtime,
 }
 
-/// The same, to be changed.
+/// What this stage works on: what there is, what goes over connections, and its own state.
 #[derive(Debug)]
 pub struct RuntimeContext<'a> {
     /// What there is.
@@ -69,7 +69,7 @@ pub struct RuntimeContext<'a> {
 }
 
 impl RuntimeContext<'_> {
-    /// To be seen.
+    /// What this stage sees of it.
     pub const fn view(&self) -> RuntimeView<'_> {
         RuntimeView { world: self.world, wire: self.wire, runtime: self.runtime }
     }

@@ -24,8 +24,8 @@ pub(in crate::machine) fn at_work(state: RuntimeView<'_>, thread: &Thread, tid: 
 }
 
 /// A call of a loop's thread advanced a request. On the client's connection, that shows whose the task is.
-/// All calls of a greenlet are for its own request. On asyncio the transport reads in a context of its own.
-/// It also writes there what the client did not take at once. All else is written by the task.
+/// All calls of a greenlet are for its own request. On asyncio the transport reads in a context of its own,
+/// and writes there what the client did not take at once. All else is written by the task.
 pub(in crate::machine) fn note(
     state: &mut RuntimeContext<'_>,
     thread: &mut Thread,

@@ -30,18 +30,18 @@ const WAKING_NS: u64 = 200_000;
 #[derive(Clone, Debug, Default)]
 pub struct Running(FxHashMap<Tid, Switches>);
 
-/// The same of one thread.
+/// The tasks that one thread is at, and was lately.
 #[derive(Clone, Debug, Default)]
 struct Switches {
     /// Since when, and which; 0: none that is known.
     list: VecDeque<(u64, u64)>,
     /// The one in which the loop itself looks for what is ready.
     of_loop: u64,
-    /// They tell of no request.
+    /// The tasks show no request.
     are_mute: bool,
-    /// It is at another task than the one in which it looked last.
+    /// The thread is at another task than the one in which it looked last.
     is_away: bool,
-    /// It has come back from another task to the one in which it had looked.
+    /// The thread has come back from another task to the one in which it had looked.
     goes_round: bool,
 }
 
@@ -231,7 +231,7 @@ mod tests {
     /// What a thread does.
     #[derive(Clone, Copy)]
     enum Step {
-        /// It is at this task from now on.
+        /// The thread is at this task from now on.
         To(u64),
         Looks,
     }

@@ -68,7 +68,7 @@ impl Stages {
         stages
     }
 
-    /// The same, and the loop slept from 200 to 210.
+    /// A loop with so many requests, which slept from 200 to 210.
     pub(super) fn slept(requests: u32) -> Self {
         let mut stages = Self::new(requests);
         stages.look(200, true);

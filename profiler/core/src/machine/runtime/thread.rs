@@ -31,7 +31,7 @@ pub struct Thread {
     pub pending: Pending,
     /// The request it serves: connection number and request id.
     pub serving: Option<RequestKey>,
-    /// It works on requests: a slot.
+    /// Number of its slot, if the thread works on requests.
     pub slot: Option<u32>,
     /// Since when it has been busy (not in a wait for work).
     pub busy_since_ns: Option<u64>,
@@ -56,14 +56,14 @@ pub struct Thread {
 /// What the calls of a thread have shown of its part in the server.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ThreadSigns {
-    /// It accepts connections.
+    /// The thread accepts connections.
     pub accepts: bool,
-    /// It reads requests.
+    /// The thread reads requests.
     pub reads: bool,
-    /// It has left a request unanswered for something else. So it is a loop that offloads requests, or that
-    /// serves many.
+    /// The thread has left a request unanswered for something else: it is a loop that offloads requests, or
+    /// that serves many.
     pub hands_over: bool,
-    /// It only passes requests on to the server behind, and is no slot.
+    /// The thread only passes requests on to the server behind, and is no slot.
     pub in_front: bool,
 }
 
@@ -78,7 +78,7 @@ pub struct ThreadJob {
     /// When it last surely worked on a connection. This is the exit of its last call on one, or of the call
     /// after it that signalled another thread.
     pub touched_ns: u64,
-    /// It has signalled another thread since.
+    /// The thread has signalled another thread since.
     pub has_told: bool,
     /// The thread that hands it jobs.
     pub fed_by: Option<Tid>,
@@ -92,9 +92,9 @@ pub struct ThreadJob {
 /// The work of a thread as one of a loop's pool.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pooled {
-    /// It has worked for a loop, as a thread of its pool.
+    /// The thread has worked for a loop, as a thread of its pool.
     pub is_pooled: bool,
-    /// It waits for its jobs at the queue of its pool. A thread that never did has its own.
+    /// The thread waits for its jobs at the queue of its pool. A thread that never did has its own.
     pub at_queue: bool,
     /// Where it waits, and since when, if other threads have ended that wait without a job for it.
     pub waits_since: Option<(u64, u64)>,
@@ -151,7 +151,7 @@ impl Thread {
         self.event_loop.as_deref_mut().filter(|event_loop| event_loop.recognition.confirmed)
     }
 
-    /// The same, to be seen.
+    /// The loop that it runs, to be read, if the loop is known to serve several connections at once.
     pub(in crate::machine) fn as_loop(&self) -> Option<&EventLoop> {
         self.event_loop.as_deref().filter(|event_loop| event_loop.recognition.confirmed)
     }
@@ -188,16 +188,16 @@ impl Thread {
         }
     }
 
-    /// It becomes a slot: it reads requests. Where a server makes a thread for each connection, a thread that
-    /// comes after another has ended is the same unit of concurrency.
+    /// The thread becomes a slot: it reads requests. Where a server makes a thread for each connection, a
+    /// thread that comes after another has ended is the same unit of concurrency.
     pub fn make_slot(&mut self, time: &mut Time) {
         if self.slot.is_none() && !self.signs.in_front {
             self.slot = Some(time.take_slot(self.tgid, self.since_ns));
         }
     }
 
-    /// It ended, or the window did, in the middle of its first request. A thread that offloads requests may
-    /// only have read one.
+    /// The thread ended, or the window did, in the middle of its first request. A thread that offloads
+    /// requests may only have read one.
     pub fn make_slot_in_flight(&mut self, time: &mut Time) {
         if self.serving.is_some() && !self.signs.hands_over {
             self.make_slot(time);
@@ -213,7 +213,7 @@ impl Thread {
         }
     }
 
-    /// It was held by a request from `start_ns` on, for these phases.
+    /// A request held the thread from `start_ns` on, for these phases.
     pub fn hold_for_request(&mut self, window_start_ns: u64, start_ns: u64, phases: &Phases) {
         let read_ns = phases.get(Phase::ClientReadStall);
         let write_ns = phases.get(Phase::ClientWriteStall);

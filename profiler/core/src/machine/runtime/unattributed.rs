@@ -19,7 +19,7 @@ pub(in crate::machine) struct Candidate {
     pub(in crate::machine) key: RequestKey,
     /// What it waited for until the work began, if the work is its own: ends of stretches with their phases.
     pub(in crate::machine) before: [(u64, Phase); 3],
-    /// It has resumed by itself since, and may have done the work before.
+    /// The request has resumed by itself since, and may have done the work before.
     pub(in crate::machine) has_passed: bool,
 }
 
@@ -35,7 +35,7 @@ pub(in crate::machine) struct UnattributedWork {
     pub(in crate::machine) back_ends: Vec<BackEnd>,
     /// All but those that cannot have been it.
     pub(in crate::machine) candidates: Vec<Candidate>,
-    /// It may be that of another request, for which there was no room.
+    /// The work may be that of another request, for which there was no room.
     pub(in crate::machine) has_more: bool,
     /// When it last read something. 0: it has not.
     pub(in crate::machine) answered_ns: u64,
@@ -69,7 +69,7 @@ pub struct Unattributed {
 }
 
 impl UnattributedWork {
-    /// It waits for nothing that is known.
+    /// Whether the work waits for nothing that is known.
     pub(in crate::machine) fn runs(&self) -> bool {
         self.account.wants == Wants::Unknown
     }
@@ -91,7 +91,7 @@ impl UnattributedWork {
         self.may_be(key.1) && (self.task.is_none() || !may_be_other_s())
     }
 
-    /// It had these phases of an iteration.
+    /// The work had these phases of an iteration.
     pub(in crate::machine) fn had(&mut self, iteration_start_ns: u64, phases: &Phases) {
         if self.of_iteration.0 != iteration_start_ns {
             self.of_iteration = (iteration_start_ns, Phases::default());
@@ -237,8 +237,8 @@ impl Unattributed {
             // Its greenlet was switched to as the answer came, and timers are over by then.
             return ran.filter(|_| Rule::FollowedAtOnce.holds()).map(|work| (work.number, false));
         }
-        // It did something after its answer was read, so the task runs. A request that a timer resumed comes
-        // after it in the same iteration.
+        // The work did something after its answer was read, so the task runs. A request that a timer resumed
+        // comes after it in the same iteration.
         ran.filter(|work| Rule::FollowedNext.holds() && work.answered_ns < work.touched_ns)
             .map(|work| (work.number, others.by_timer != Some(false)))
     }

@@ -83,7 +83,7 @@ impl Arrivals {
         }
     }
 
-    /// It is `level` from `time_ns` on.
+    /// So many slots are busy from `time_ns` on.
     pub fn change(&mut self, time_ns: u64, level: u32) {
         self.is_cut |= push_newest(&mut self.changes, MAX_CHANGES, (time_ns, level)).is_some();
     }

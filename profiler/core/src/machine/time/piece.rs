@@ -39,7 +39,7 @@ pub struct Piece {
     pub cpu: Phase,
     /// Phase of its sleep beside page faults.
     pub blocked: Phase,
-    /// It is a wait for the client to send: what follows the arrival is the wakeup.
+    /// The piece is a wait for the client to send: what follows the arrival is the wakeup.
     pub waits_for_client: bool,
     /// What holds the slot meanwhile if no request does; `None`: the slot is free.
     pub holding: Option<Holding>,
@@ -285,7 +285,7 @@ impl Part {
         }
         meaning.idle = Idle::No;
         if self == Self::Handover {
-            // It has no timeout, like a wait for work; it is none.
+            // The wait has no timeout, like a wait for work; it is none.
             meaning.state = ThreadState::LockWait;
             return;
         }
@@ -340,7 +340,7 @@ impl Pending {
         }
     }
 
-    /// The same of a piece that cannot be as it is told, or that is one too many.
+    /// Adds a piece that cannot be as it is reported, or that is one too many.
     #[cold]
     fn push_beyond(&mut self, mut piece: Piece) {
         let from_ns = self.end_ns();
@@ -574,7 +574,7 @@ mod tests {
     fn pieces_that_cannot_be_as_they_are_told_are_cut_and_counted() {
         let mut pending = Pending::default();
         pending.push(piece(100, 20, 30, 50));
-        // It ends before it begins; it began before the one before it ended; it says more than it is long.
+        // Ends before it begins; begins before the end of the one before; says more than its length.
         pending.push(Piece { start_ns: 300, end_ns: 290, ..piece(0, 0, 0, 0) });
         pending.push(piece(150, 10, 10, 80));
         pending.push(Piece { end_ns: 260, ..piece(250, 10, 10, 80) });

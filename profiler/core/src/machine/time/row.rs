@@ -94,13 +94,13 @@ mod tests {
     fn a_slice_follows_the_one_before_or_says_what_is_missing() {
         let hole = |missing, hole, broken| Continuity { missing, hole, broken, ..Continuity::default() };
         let cases = [
-            // It begins where the one before ended.
+            // The slice begins where the one before ended.
             ((2, (200, 250, 300)), hole(0, None, false)),
             // Two were lost.
             ((4, (230, 250, 300)), hole(2, Some((200, 230)), false)),
             // Nothing was lost, and time is missing: its account is short.
             ((2, (230, 250, 300)), hole(0, Some((200, 230)), true)),
-            // It begins before the other had ended.
+            // The slice begins before the one before had ended.
             ((2, (190, 250, 300)), hole(0, None, true)),
             // A number that goes back is no loss.
             ((1, (200, 250, 300)), hole(0, None, false)),

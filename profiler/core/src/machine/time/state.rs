@@ -27,7 +27,7 @@ pub struct Time {
     pub vacant_slots: FxHashMap<Tid, Vec<u32>>,
     /// Busy slots over time.
     pub busy: Busy,
-    /// The same for each process.
+    /// Busy slots over time, of each process.
     pub busy_of: BoundedMap<Tid, Busy, MAX_BUSY>,
     /// Heat map.
     pub heat: Heat,

@@ -61,9 +61,9 @@ fn a_connection_that_only_shakes_hands_asks_for_nothing() {
 /// How the server ends a connection that it has kept.
 #[derive(Clone, Copy, Debug)]
 enum Ending {
-    /// It closes it; so many bytes come then, and the kernel answers with a reset.
+    /// The server closes the connection; so many bytes come then, and the kernel answers with a reset.
     Reset(u32),
-    /// It ends its own direction, and reads what still comes.
+    /// The server ends its own direction, and reads what still comes.
     ReadsOn(u64),
 }
 

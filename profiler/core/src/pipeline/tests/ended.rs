@@ -155,7 +155,7 @@ fn worker(tgid: u32, start_ns: u64) -> Vec<Event> {
             main = main.call(Call::Close { fd: 13 }, 0, (1, 0, 0), 0);
             pool = pool.call(Call::Listen { fd: 14, backlog: 5 }, 0, (1, 0, 0), 0);
         }
-        // It is killed in the middle of a request, and nobody had accepted the next.
+        // This worker is killed in the middle of a request, and nobody had accepted the next.
         _ => {
             main = serve(main, 0);
             pool = pool.accept(CLIENT + 1, (1, 0, 0)).read(CLIENT + 1, GET, at(100), (1, 0, 0));

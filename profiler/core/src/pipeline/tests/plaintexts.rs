@@ -17,7 +17,7 @@ enum Do {
     Begin(i32),
     /// OpenSSL has this on the connection of its object.
     Asked(u64, &'static str),
-    /// The same of what is to be sent.
+    /// The object has these bytes to be sent.
     Answers(u64, &'static str),
     /// Sends an answer.
     Write(i32),
@@ -157,8 +157,8 @@ fn an_object_whose_connection_is_gone_is_that_of_the_next_one() {
     let steps = [Accept(9), Read(9), Asked(7, A), Write(9), Close(9)];
     let next = [Accept(9), Read(9), Asked(7, C), Answers(7, OK), Write(9)];
     assert_eq!(names(&[&[steps, next].concat()]), ["GET /a 0", "GET /c 200"]);
-    // It may be given away before its connection is closed, if that has been answered; never by the rest of a
-    // request.
+    // An object may be given away before its connection is closed, if that has been answered; never by the
+    // rest of a request.
     let other = [Accept(10), Read(10), Asked(7, C), Answers(7, OK), Write(10)];
     assert_eq!(names(&[&[&steps[..4], &other].concat()]), ["GET /a 0", "GET /c 200"]);
     assert_eq!(names(&[&[&steps[..3], &other].concat()]), ["GET /a 200", HIDDEN]);

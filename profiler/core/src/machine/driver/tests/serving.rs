@@ -47,7 +47,7 @@ fn a_wait_for_work_ends_a_job_and_another_wait_is_part_of_it() {
         ("for a lock within a request", unanswered, WAIT, None, 0),
         ("for a connection, within a request", unanswered, SELECT, Some(250), 0),
         ("for a connection, after an answer without a known end", chunked, SELECT, Some(250), 1),
-        // It may be the interpreter's in the middle of the answer.
+        // The wait may be the interpreter's in the middle of the answer.
         ("for a job, after an answer without a known end", chunked, WAIT, Some(250), 0),
         ("a sleep", answered, Call::Sleep, None, 1),
     ] {

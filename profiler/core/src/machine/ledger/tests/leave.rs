@@ -10,11 +10,11 @@ use crate::machine::wire::origin::Side;
 /// What became of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Left {
-    /// It is over.
+    /// The request is over.
     Over,
-    /// It goes on, and this much of the time after its last call is its own if it does.
+    /// The request may go on; if it does, this much of the time after its last call is its own.
     Parting(u64),
-    /// It is another thread's.
+    /// The request is another thread's.
     Anothers,
 }
 

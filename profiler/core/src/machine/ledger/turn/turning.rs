@@ -44,7 +44,8 @@ struct Back {
     handed_back: Option<HandedTo>,
     /// How that one was given its job.
     handed: Handed,
-    /// The same thread, if this very task woke it. The account of what it did last may come later.
+    /// The thread that has handed back its result without a note, if this very task woke it. The account of
+    /// what that thread did last may come later.
     owed_by: Option<HandedTo>,
     /// The loop has handled what happened before this moment.
     recent_ns: u64,
@@ -282,7 +283,7 @@ fn explain(
     }
 }
 
-/// The same where no thread worked for it: what the loop's looks tell.
+/// Explains a request for which no thread worked, by what the loop's looks show.
 fn explain_by_looks(
     active: &mut Active,
     event_loop: &mut EventLoop,
@@ -294,7 +295,7 @@ fn explain_by_looks(
     let (By::Readiness { arrival_ns, .. } | By::Running { made_ns: arrival_ns, .. }) = by;
     let mut wants = active.wants;
     if wants == Wants::ClientRead && by.is_running() {
-        // It resumes without what its client may still send.
+        // The request resumes without what its client may still send.
         wants = Wants::Unknown;
     }
     let wants = match (wants, by) {
@@ -336,8 +337,8 @@ pub(super) fn pass_unseen(active: &mut Active, event_loop: &EventLoop, known_unt
     }
 }
 
-/// The same request as one that does something for the first time since its last bytes were read, before its
-/// response; `None`: it has done something since.
+/// A request that does something for the first time since its last bytes were read, before its response;
+/// `None`: it has done something since.
 fn came(active: &Active, read_ns: u64) -> Option<Came> {
     let head_ns = active.request.times.service_start_ns?;
     let after = match (read_ns > head_ns, active.request.index_on_connection) {

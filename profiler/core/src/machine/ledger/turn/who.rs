@@ -18,10 +18,10 @@ pub(super) enum By {
     Readiness {
         /// When it came; 0: not known.
         arrival_ns: u64,
-        /// It is a back end's answer.
+        /// What is ready is a back end's answer.
         back_end: bool,
     },
-    /// It writes, or closes: what ran before may have been its.
+    /// The request writes, or closes: what ran before may have been for it.
     Running {
         /// When the connection to a back end was made that it waited for, and by which it resumes. 0: it
         /// resumes by something else, or that is not known.

@@ -136,7 +136,7 @@ impl LoopHeld {
         }
         let iteration = match looks.iteration_at(arrival_ns) {
             Ok(Some(iteration)) => iteration,
-            // It came while the loop waited.
+            // The bytes came while the loop waited.
             Ok(None) => return self.report.lag.record(0),
             Err(Forgotten) => {
                 self.report.lag_unknown = self.report.lag_unknown.saturating_add(1);

@@ -138,17 +138,17 @@ mod tests {
     /// Something that the loop does.
     #[derive(Clone, Copy, Debug)]
     enum Does {
-        /// It looks for what is ready.
+        /// The loop looks for what is ready.
         Looks,
-        /// The same, asleep.
+        /// The loop looks for what is ready, and sleeps.
         Sleeps,
-        /// It reads this request.
+        /// The loop reads this request.
         Reads(u64),
-        /// It wakes itself.
+        /// The loop's thread wakes the loop.
         Wakes,
-        /// It begins the response to this request.
+        /// The loop begins the response to this request.
         Answers(u64),
-        /// It handles what it found ready.
+        /// The loop handles what it found ready.
         Handles,
     }
     use Does::{Answers, Handles, Looks, Reads, Sleeps, Wakes};

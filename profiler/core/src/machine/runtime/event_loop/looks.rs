@@ -185,7 +185,7 @@ impl Looks {
     }
 }
 
-/// It is longer ago than what is remembered.
+/// A moment longer ago than what is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Forgotten;
 

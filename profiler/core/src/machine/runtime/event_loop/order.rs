@@ -21,7 +21,7 @@ pub(super) struct Order {
     /// Requests whose heads were read in the present iteration, after everything that may have resumed
     /// others.
     heard: Vec<u64>,
-    /// The same for the iteration before.
+    /// Requests whose heads were read so in the iteration before.
     heard_before: Vec<u64>,
     /// One of the iteration before has resumed.
     is_past: bool,

@@ -8,9 +8,9 @@ use crate::machine::wire::request::{LastChunks, RequestKey};
 /// As what a loop is recognised.
 #[derive(Clone, Debug, Default)]
 pub(in crate::machine) struct Recognition {
-    /// It serves several connections at once. Either it reads requests and clients are among what it waits
-    /// for, or it has left one request unfinished for another, or it has answered one that it had left to
-    /// wait for its listener.
+    /// The loop serves several connections at once. Either it reads requests and clients are among what it
+    /// waits for, or it has left one request unfinished for another, or it has answered one that it had left
+    /// to wait for its listener.
     pub(in crate::machine) confirmed: bool,
     /// The request that it left last, not answered, to wait for its listener. If it answers that itself, it
     /// is a loop.
@@ -23,8 +23,8 @@ pub(in crate::machine) struct Recognition {
     pub(super) kind: &'static LoopKind,
     /// What its calls have shown of that.
     shown: Shown,
-    /// It read last in another context than the one in which it looks: asyncio runs each callback in its
-    /// own.
+    /// The loop read last in another context than the one in which it looks: asyncio runs each callback in
+    /// its own.
     pub(in crate::machine) reads_beside: bool,
     /// How it writes last chunks.
     pub(in crate::machine) last_chunks: LastChunks,

@@ -151,7 +151,7 @@ impl EventLoop {
         }
     }
 
-    /// The same of a request of which it is not known when the loop left it.
+    /// Whether a request may resume of which it is not known when the loop left it.
     pub fn may_resume_any(&self) -> bool {
         let is_at_once = self.runs_timers_first() || self.resumes_at_once();
         let last_ns =
@@ -282,8 +282,8 @@ impl EventLoop {
         if last_ns > let_ns {
             return None;
         }
-        // It ran in the iteration that found the timer. Nothing shows which part of that iteration was its
-        // own.
+        // The request ran in the iteration that found the timer. Nothing shows which part of that iteration
+        // was its own.
         let is_before = timer_ns < self.looks.before_ns;
         let ready_ns = if is_before { self.looks.last.enter_ns } else { self.looks.found_ns() };
         let ready_ns = ready_ns.max(timer_ns);

@@ -28,17 +28,17 @@ fn wait(event_loop: &mut EventLoop, (enter, exit): (u64, u64), timeout_ms: i32, 
     event_loop.has_looked(&slice, exit * UNIT_NS, 0);
 }
 
-/// It sleeps until something is ready.
+/// The loop sleeps until something is ready.
 fn sleep(event_loop: &mut EventLoop, span: (u64, u64), timeout_ms: i32) {
     wait(event_loop, span, timeout_ms, 1, 1);
 }
 
-/// It sleeps until its timeout.
+/// The loop sleeps until its timeout.
 fn sleep_out(event_loop: &mut EventLoop, span: (u64, u64), timeout_ms: i32) {
     wait(event_loop, span, timeout_ms, 0, 1);
 }
 
-/// It only looks, for a tenth of a millisecond.
+/// The loop only looks, for a tenth of a millisecond.
 fn look(event_loop: &mut EventLoop, enter: u64) {
     wait(event_loop, (enter, enter + 1), 0, 1, 1);
 }
@@ -54,7 +54,7 @@ fn untold() -> EventLoop {
     begun(EventLoop::default())
 }
 
-/// The same of asyncio: a request that was read in the iteration before resumes.
+/// A loop of asyncio, where a request that was read in the iteration before resumes.
 fn asyncio() -> EventLoop {
     let mut event_loop = untold();
     event_loop.runs(Some(250 * UNIT_NS), LEFT * UNIT_NS, true);
@@ -102,7 +102,7 @@ fn check(asked: bool, cases: &[Case]) {
     }
 }
 
-/// It slept up to the first time, was ready at the second, and waited for the loop.
+/// A request that slept up to the first time, was ready at the second, and waited for the loop.
 const fn slept(asleep: u64, ready: u64, until: u64) -> Stretches {
     [(asleep, Sleep), (ready, Unexplained), (until, LoopWait)]
 }
@@ -112,7 +112,7 @@ const fn unknown(ready: u64, until: u64) -> Stretches {
     [(ready, Unexplained), (ready, Unexplained), (until, LoopWait)]
 }
 
-/// It was ready all the time.
+/// A request that was ready all the time.
 const fn ready(from: u64, until: u64) -> Stretches {
     [(from, LoopWait), (from, LoopWait), (until, LoopWait)]
 }

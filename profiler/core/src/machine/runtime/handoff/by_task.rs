@@ -35,7 +35,7 @@ pub(super) fn has_resumed(
     }
     active.part();
     if active.cursor_ns >= event_loop.looks.iteration_start_at(woken_ns) {
-        // It woke the thread before it was left.
+        // The request woke the thread before the loop left it.
         return;
     }
     if event_loop.looks.iteration_start_ns() > woken_ns {

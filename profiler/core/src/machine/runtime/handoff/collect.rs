@@ -165,7 +165,7 @@ impl Wanted {
         job.key = Some(self.key);
         let (tid, noted_ns, by_task) = (job.tid, job.noted_ns, job.handed.task);
         pool.open.remove(&tid);
-        // It may be at another one's job by now.
+        // The thread may be at another request's job by now.
         let is_at_it = |thread: &&mut Thread| {
             let handed = thread.pooled.handed;
             thread.pooled.begun_ns <= noted_ns || handed.task.is_none() || handed.task == by_task
@@ -177,7 +177,7 @@ impl Wanted {
             pool.working.push((tid, self.key));
         }
         if is_told {
-            // It has done nothing else in between.
+            // The thread has done nothing else in between.
             pool.jobs.iter_mut().filter(|job| self.is_told(job)).for_each(|job| job.key = Some(self.key));
         }
         Some(!is_told && (own > 1 || own == 0 && count > 1))

@@ -24,7 +24,7 @@ pub(in crate::machine) fn note(
     if slice.result <= 0 || state.world.descriptors.class(slice.tgid, fd) != Some(DescriptorClass::Wakeup) {
         return;
     }
-    // It had a job.
+    // The thread had a job.
     thread.pooled.waits_since = None;
     reply::reported(state, thread, slice, exit_ns);
     let waits_for_loop = reply::is_awaited(state.view(), thread, slice.tgid);
@@ -65,11 +65,11 @@ pub(in crate::machine) fn note(
         return;
     }
     if waits_for_loop && key.is_none() && report.notes > 0 {
-        // It has worked and waited since: that was the next job already.
+        // The thread has worked and waited since: that was the next job already.
         (thread.pooled.report.notes, thread.pooled.report.noted_ns) = (1, exit_ns);
     }
     let pieces = std::mem::take(&mut thread.pending);
-    // The same job, unless it has waited for another one since.
+    // The note is of the job before, unless the thread has waited for another one since.
     let is_same =
         |job: &&mut Job| job.tid == slice.tid && job.key == key && job.noted_ns >= thread.pooled.begun_ns;
     if let Some(job) = pool.jobs.iter_mut().rev().find(is_same) {

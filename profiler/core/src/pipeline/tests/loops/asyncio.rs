@@ -10,13 +10,13 @@ use ProcessSeen;
 /// What happens in the iteration before the request resumes, and in which order they resume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Case {
-    /// The other one's head is read last; then that one goes on first.
+    /// The other request's head is read after this one's, and the other one goes on first.
     After,
-    /// The same, the other way round.
+    /// The other request's head is read before this one's, and this one goes on first.
     Before,
     /// After the head an answer of a back end is read of which nobody knows whom it lets go on.
     AfterAnAnswer,
-    /// As the first, and the process has uvloop loaded.
+    /// As `After`, and the process has uvloop loaded.
     OnUvloop,
 }
 

@@ -31,7 +31,7 @@ impl Script {
         script
     }
 
-    /// The same at a lock of its own, not at that of a queue which several share.
+    /// The thread is woken at a lock of its own, not at that of a queue which several share.
     pub(super) fn woken_at(self, address: u64, loop_tid: u32, handed_ns: u64) -> Self {
         let mut script = self.woken_by(loop_tid, handed_ns);
         if let Some(Event { body: Body::Slice(slice), .. }) = script.events.last_mut() {
@@ -255,7 +255,7 @@ fn a_request_on_asyncio_that_resumes_by_its_back_end_s_answer_was_let_go_by_no_t
         .look(-1, 1, (0, 0, 300))
         .call(Call::Write { fd: BACKEND }, 30, (3, 0, 0), 0);
     let handed = script.now_ns + 5000 * US;
-    // It works for nobody that is known: the loop woke it while it waited.
+    // The thread works for nobody that is known: the loop woke it while it waited.
     let pool = thread_of(&script).woken_by(loop_tid, handed).cpu(200).note();
     let note = pool.now_ns;
     let pool = pool.job_wait((0, 0, 20_000));

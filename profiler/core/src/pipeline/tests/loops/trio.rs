@@ -42,7 +42,7 @@ enum While {
     Timer,
     /// A timer comes due, in the iteration in which an answer is read that may resume any request.
     TimerAndAnswer,
-    /// The same, and it is a thread's wakeup.
+    /// A timer comes due, in the iteration in which a thread's wakeup is read, which may resume any request.
     TimerAndThread,
     /// Something is ready that is no request's.
     Other,

@@ -43,7 +43,7 @@ fn job(tid: Tid, begin_ns: u64, noted_ns: u64) -> Job {
     }
 }
 
-/// The same, given by that task.
+/// A job given by this task.
 fn by_task(task: u64, job: Job) -> Job {
     Job { handed: Handed { task: Some(task), ..Handed::default() }, ..job }
 }
