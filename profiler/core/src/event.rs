@@ -146,7 +146,7 @@ impl Slice {
         self.undecided.call_ns().min(self.inside.blocked_ns)
     }
 
-    /// The same of the gap's sleep.
+    /// The part of the gap's sleep that may have been something else: its end was not seen.
     pub fn gap_undecided_ns(&self) -> u64 {
         self.undecided.gap_ns().min(self.gap.blocked_ns)
     }
@@ -190,7 +190,8 @@ impl Slice {
         }
     }
 
-    /// The same, all of it on a CPU: when the gap before it began, when it was entered, and when it was left.
+    /// A slice that was on a CPU all the time: when the gap began, when the call was entered, and when it was
+    /// left.
     #[cfg(test)]
     pub(crate) fn on_cpu(call: Call, (gap_ns, enter_ns, exit_ns): (u64, u64, u64)) -> Self {
         let cpu = |cpu_ns| Account { cpu_ns, ..Account::default() };
@@ -356,7 +357,7 @@ pub struct Light {
     pub bytes: u64,
     /// When the first new byte arrived; of [`LightWhat::Closed`] the end of the handshake; 0: not known.
     pub arrival_ns: u64,
-    /// It is a UNIX socket.
+    /// The socket is a UNIX socket.
     pub is_unix: bool,
     /// The thread's account since its light slice before.
     pub account: Account,
@@ -523,7 +524,7 @@ pub struct Wake {
     pub since: Account,
     /// Switch-ins since the wakeup; 0: it was not asleep yet.
     pub switches: u32,
-    /// It went back to sleep inside the call; else the call returned.
+    /// The thread went back to sleep inside the call; else the call returned.
     pub slept_again: bool,
     /// What the accept returned in which it was woken. `None`: it waited in another call, or slept again.
     pub accept_result: Option<i64>,
@@ -541,9 +542,9 @@ pub struct Frames {
     pub tid: Tid,
     /// Addresses of code object and instruction of each frame, innermost first.
     pub frames: Vec<(u64, u64)>,
-    /// It was in another function at the end of the look.
+    /// The thread was in another function at the end of the look.
     pub unstable: bool,
-    /// They are the frames of the thread that waits, not the holder's.
+    /// The frames are those of the thread that waits, not the holder's.
     pub of_waiter: bool,
 }
 
@@ -578,7 +579,7 @@ pub struct Lifecycle {
 /// What happened to a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It made another thread (same process) or process.
+    /// The thread made another thread (same process) or process.
     Fork {
         /// The child's process.
         child_tgid: Tid,
@@ -587,13 +588,13 @@ pub enum Change {
         /// The number that the child has in its own PID namespace; 0: not known.
         child_number: Tid,
     },
-    /// It ended.
+    /// The thread ended.
     Exit {
         /// Exit code as the kernel keeps it: signal in the low 7 bits, status above 8.
         code: i64,
     },
-    /// It executed another program.
+    /// The process executed another program.
     Exec,
-    /// It was there before us.
+    /// The thread was there before tracing began.
     Adopted,
 }

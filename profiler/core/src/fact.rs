@@ -118,7 +118,7 @@ pub enum EndReason {
     RecordingFailed,
     /// The next window of the same run began.
     NextWindow,
-    /// It has not ended: this is how it stands.
+    /// The run has not ended: this is how it stands.
     StillOpen,
 }
 
@@ -176,7 +176,8 @@ pub struct ProcessSeen {
     /// line (mod_wsgi: Apache's `-f`). Nothing else of it is kept.
     #[serde(default)]
     pub configuration: Vec<(String, String)>,
-    /// It stands before the server and is traced with it (`--with-front-end`): no part of the server itself.
+    /// The process stands before the server and is traced with it (`--with-front-end`): no part of the server
+    /// itself.
     #[serde(default)]
     pub front_end: bool,
     /// cgroup path (v2, or the v1 `cpu` controller's).
@@ -398,7 +399,7 @@ pub struct OpenSlice {
     /// The part of the call's sleep so far whose end was not seen: it may have been something else.
     #[serde(default)]
     pub call_undecided_ns: u64,
-    /// The same of the gap's sleep.
+    /// The part of the gap's sleep so far whose end was not seen.
     #[serde(default)]
     pub gap_undecided_ns: u64,
 }

@@ -36,7 +36,7 @@ pub struct LoopKind {
     pub tasks: LoopTasks,
     /// What threads do that the loop wakes.
     pub threads: LoopThreads,
-    /// It uses io_uring, for other things than what requests wait for.
+    /// The loop uses io_uring, for other things than what requests wait for.
     pub has_rings: bool,
 }
 
@@ -62,7 +62,7 @@ pub struct Shown {
     pub has_deferred: bool,
     /// A request was answered in the iteration in which it was read.
     pub is_prompt: bool,
-    /// It waits for its listener by a registration that is good for one event (`EPOLLONESHOT`).
+    /// The loop waits for its listener by a registration that is good for one event (`EPOLLONESHOT`).
     pub is_one_shot: bool,
 }
 
@@ -87,8 +87,8 @@ pub enum Resumes {
 pub enum LoopTasks {
     /// For a request: what writes to its client is its task. What reads may be another one, or none.
     OfRequests,
-    /// The same, and another task reads the connection, whatever the request does: that it finds nothing says
-    /// nothing of the request.
+    /// For a request, as in `OfRequests`, but another task reads the connection, whatever the request does:
+    /// that the read finds nothing says nothing of the request.
     BesideReader,
     /// For a connection: all calls of a task are for the request that it has read (greenlets).
     OfConnections,
@@ -97,12 +97,12 @@ pub enum LoopTasks {
 /// What threads do that the loop wakes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoopThreads {
-    /// They work for requests. The loop gives them jobs, and handles their results, in order.
+    /// Threads work for requests. The loop gives them jobs, and handles their results, in order.
     Work,
-    /// They work for requests. The loop gives them jobs in no order that its reads tell, and a thread writes
-    /// no note while another's is not read.
+    /// Threads work for requests. The loop gives them jobs in no order that its reads show, and a thread
+    /// writes no note while another's is not read.
     WorkUnordered,
-    /// They only help, such as to resolve names, for any task and in any order.
+    /// Threads only help, such as to resolve names, for any task and in any order.
     Help,
 }
 

@@ -89,7 +89,7 @@ pub struct Snapshot {
     pub requests: Requests,
     /// Slots and capacity.
     pub slots: Slots,
-    /// The same by worker process, with what its requests did and its memory.
+    /// Capacity by worker process, with what its requests did and its memory.
     pub capacity: capacity::Capacity,
     /// The interpreter lock: who waited for it.
     pub gil: gil::Gil,
@@ -302,7 +302,8 @@ pub struct Listener {
     pub wakes: Option<ListenerWakes>,
     /// The accept queue over the window; `None`: this kernel does not tell.
     pub queue: Option<queue::Queue>,
-    /// It holds connections back until their first data come (`TCP_DEFER_ACCEPT`): they arrive only then.
+    /// The listener holds connections back until their first data come (`TCP_DEFER_ACCEPT`): they arrive only
+    /// then.
     pub is_deferred: bool,
     /// What became of the threads that they woke; `None`: nobody was woken, or it is not known.
     pub woken: Option<wake::Woken>,
@@ -437,11 +438,11 @@ pub struct Conservation {
     pub requests_broken: u64,
     /// On-CPU time by our account, over the threads that could be compared.
     pub cpu_ns: u64,
-    /// The same by `schedstat`.
+    /// On-CPU time of these threads by `schedstat`.
     pub kernel_cpu_ns: u64,
     /// Run-queue time by our account.
     pub run_queue_ns: u64,
-    /// The same by `schedstat`.
+    /// Run-queue time of these threads by `schedstat`.
     pub kernel_run_queue_ns: u64,
     /// Time off the CPU by our account of which some part was something else: a wakeup or a switch was not
     /// seen.

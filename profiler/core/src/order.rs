@@ -89,7 +89,7 @@ impl Order {
         self.push_with(time_ns, || body);
     }
 
-    /// The same of an event that is made only where it is kept.
+    /// Takes one event, in the order of arrival, that is made only where it is kept.
     // Inlined into the caller, so that an event is written straight to where it waits.
     #[inline]
     pub fn push_with(&mut self, time_ns: u64, body: impl FnOnce() -> Body) {

@@ -124,8 +124,8 @@ pub trait ServerKind: Sync {
         None
     }
 
-    /// The same server with what behaviour showed: values that are not known are filled in, values that
-    /// behaviour contradicts are replaced, both with origin `Inferred`.
+    /// The server with what behaviour showed: values that are not known are filled in, values that behaviour
+    /// contradicts are replaced, both with origin `Inferred`.
     fn refine(&self, server: &Server, observed: &Observed) -> Server;
 
     /// The setting to change for a finding, with its present value, or the next step; `None`: nothing to
@@ -274,7 +274,7 @@ impl Role {
 /// How a request passes between processes of one server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Inside {
-    /// It does not: who accepts a connection serves it.
+    /// Not at all: who accepts a connection serves it.
     #[default]
     Nothing,
     /// From processes with the role of a front end, in HTTP or another protocol that is framed.

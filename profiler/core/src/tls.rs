@@ -44,9 +44,9 @@ pub struct Partial {
 pub enum Next {
     /// More of it must come.
     Partial(Partial),
-    /// It is whole.
+    /// The header is whole.
     Whole(Header),
-    /// It is none.
+    /// The bytes are no header.
     Not,
 }
 

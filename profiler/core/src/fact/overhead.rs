@@ -22,8 +22,8 @@ pub struct Overhead {
     /// the tasks were on a CPU.
     #[serde(default)]
     pub stolen_ns: u64,
-    /// The same for interrupts, where the kernel takes their time out of its tasks' CPU time; 0 where it
-    /// does not.
+    /// CPU time of interrupts in the window, all CPUs, where the kernel takes it out of its tasks' CPU time;
+    /// 0 where it does not.
     #[serde(default)]
     pub interrupt_ns: u64,
 }

@@ -29,7 +29,7 @@ pub struct Worker {
     pub slots: u32,
     /// Slots that were seen.
     pub seen: u32,
-    /// It runs event loops: it has no number of slots that could run out.
+    /// The process runs event loops: it has no number of slots that could run out.
     pub is_loop: bool,
     /// Busy slot-time.
     pub busy_ns: u64,
@@ -91,7 +91,7 @@ impl Doing {
         doing
     }
 
-    /// All of it: the time in which requests were served.
+    /// The time in which requests were served: the sum of all parts.
     pub const fn served_ns(&self) -> u64 {
         self.computing_ns
             .saturating_add(self.gil_ns)

@@ -103,7 +103,7 @@ impl Cause {
         }
     }
 
-    /// The same as a clause for people.
+    /// The cause as a clause for people.
     pub const fn words(self) -> &'static str {
         match self {
             Self::AcceptQueueOverflow => "the accept queue was full",

@@ -30,7 +30,7 @@ pub struct EventLoop {
     /// Times a thread of a pool was found to have worked for a request of this loop.
     pub pooled: u64,
     /// Back ends' sockets, and work of a pool's threads, that were attributed to a request by order alone.
-    /// It was the first of several that they may have belonged to, or the only one that is known.
+    /// That request was the first of several that they may have belonged to, or the only one that is known.
     pub paired_by_order: u64,
     /// Times that a back end was asked for one of several requests, and nothing told for which: in its
     /// request that time is unexplained.

@@ -36,7 +36,7 @@ pub struct Gil {
     pub edges: Vec<Edge>,
     /// Waiting time of the pairs that are not listed.
     pub other_edges_ns: u64,
-    /// The same by threads, costliest first (bounded).
+    /// Which thread made which wait, costliest first (bounded).
     pub thread_edges: Vec<ThreadEdge>,
     /// Waiting time of the pairs of threads that are not listed.
     pub other_thread_edges_ns: u64,

@@ -17,7 +17,7 @@ pub enum Contender {
         /// Name. Hostile input.
         comm: String,
     },
-    /// It could not be told.
+    /// Not known.
     #[default]
     Unknown,
 }

@@ -78,7 +78,7 @@ impl Lengths {
         }
     }
 
-    /// The same without a part of it.
+    /// These lengths without a part of them.
     pub fn without(&self, part: &Self) -> Self {
         let mut of_part = part.steps.iter().peekable();
         let rest = self.steps.iter().map(|(step, count)| {

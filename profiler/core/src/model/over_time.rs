@@ -40,7 +40,7 @@ impl Stretch {
         self.each.merge(&other.each);
     }
 
-    /// The same for one that is kept.
+    /// Adds another stretch, where the result is kept: its lengths stay few.
     fn merge_in_few(&mut self, other: &Self) {
         self.count(other);
         self.each.merge_in_few(&other.each);
@@ -52,7 +52,7 @@ impl Stretch {
         self.waited_ns = self.waited_ns.saturating_add(other.waited_ns);
     }
 
-    /// The same without a part of it.
+    /// This stretch without a part of it.
     pub fn without(&self, part: &Self) -> Self {
         Self {
             requests: self.requests.saturating_sub(part.requests),
@@ -142,7 +142,7 @@ impl Waits {
         stretches.map(move |(place, stretch)| (self.first.saturating_add(place as u64) >> coarser, stretch))
     }
 
-    /// All of it.
+    /// All stretches as one.
     pub fn total(&self) -> Stretch {
         let mut all = Stretch::default();
         self.stretches.iter().for_each(|stretch| all.merge(stretch));

@@ -30,7 +30,7 @@ impl Framing {
     /// Part of the message cannot be read, or its limits are inferred.
     pub(crate) fn note(&mut self, not_http: bool, inferred: bool) {
         if *self == Self::Encrypted {
-            // It is known already why nothing can be read of what goes over the connection.
+            // Why nothing can be read of what goes over the connection is known already.
         } else if not_http {
             *self = Self::NotHttp;
         } else if inferred && *self == Self::Exact {

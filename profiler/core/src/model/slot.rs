@@ -34,7 +34,7 @@ pub struct Slot {
     pub holding_ns: [u64; Holding::COUNT],
     /// Requests served.
     pub requests: u64,
-    /// It is the thread of an event loop, which serves any number of requests at once: busy means not
+    /// The slot is the thread of an event loop, which serves any number of requests at once: busy means not
     /// waiting.
     pub is_loop: bool,
 }

@@ -62,7 +62,7 @@ impl How {
         }
     }
 
-    /// The same for people, with what is particular.
+    /// How it waits, in words for people, with what is particular.
     pub fn words(self) -> String {
         match self {
             Self::Accept => "in accept".to_owned(),

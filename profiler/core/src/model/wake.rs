@@ -8,9 +8,9 @@ use crate::model::latency::Latency;
 /// What a woken thread got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It accepted a connection.
+    /// The thread accepted a connection.
     Accepted,
-    /// It slept again inside the kernel: somebody else had the connection.
+    /// The thread slept again inside the kernel: somebody else had the connection.
     SleptAgain,
     /// Its wait returned, and accept found nothing.
     FoundNothing,
@@ -34,13 +34,13 @@ impl Outcome {
 /// open at its end are in none of the counts.
 #[derive(Clone, Debug, Default)]
 pub struct Woken {
-    /// They accepted a connection.
+    /// Threads that accepted a connection.
     pub accepted: u64,
-    /// They slept again inside the call.
+    /// Threads that slept again inside the call.
     pub slept_again: u64,
-    /// Their first accept found nothing.
+    /// Threads whose first accept found nothing.
     pub found_nothing: u64,
-    /// They slept again without accept, or accept failed.
+    /// Threads that slept again without accept, or whose accept failed.
     pub did_not_accept: u64,
     /// Time of all but the first, from wakeup to sleep or to the wait's return.
     pub losers: Account,

@@ -418,7 +418,7 @@ impl Message {
         }
     }
 
-    /// Kept if it is whole: what only begins like one may be anything.
+    /// The id of a trace: kept if it is whole, as what only begins like one may be anything.
     fn trace_parent(&mut self, bytes: usize, byte: u8) -> Verdict {
         let is_whole = bytes == TRACE_PARENT_BYTES;
         match byte {
@@ -436,7 +436,7 @@ impl Message {
         }
     }
 
-    /// The same.
+    /// When the front end had the request: kept if it is whole, as what only begins like one may be anything.
     fn request_start(&mut self, form: Form, ended: bool, byte: u8) -> Verdict {
         let is_whole = form.unit_ns().is_some();
         match byte {

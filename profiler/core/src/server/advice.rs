@@ -34,7 +34,7 @@ impl Advice {
         self
     }
 
-    /// The same with all steps of another piece behind its own.
+    /// This advice with all steps of another piece behind its own.
     pub fn followed_by(mut self, other: Self) -> Self {
         self.steps.extend(other.steps);
         self
@@ -61,13 +61,13 @@ impl Advice {
         self.steps.iter().flat_map(Step::moves)
     }
 
-    /// The same with the number to which each setting is raised, where `number` gives one.
+    /// This advice with the number to which each setting is raised, where `number` gives one.
     pub fn raised_to(mut self, number: impl Fn(&Change) -> Option<u64>) -> Self {
         self.steps.iter_mut().for_each(|step| step.raise_to(&number));
         self
     }
 
-    /// The same, which says of the changes that are meant what they may make worse: once, as a sentence of
+    /// This advice, which says of the changes that are meant what they may make worse: once, as a sentence of
     /// its own.
     pub fn with_caveat(mut self, caveat: &'static str, is_meant: impl Fn(&Change) -> bool) -> Self {
         let warned: Vec<bool> = self.steps.iter_mut().map(|step| step.warn(caveat, &is_meant)).collect();
@@ -82,8 +82,8 @@ impl Advice {
         self.steps.iter().map(Step::imperative).find(|text| !text.is_empty()).unwrap_or_default()
     }
 
-    /// The same without whatever `is_against` something deeper; `None`: nothing that says what to change is
-    /// left.
+    /// This advice without whatever `is_against` something deeper; `None`: nothing that says what to change
+    /// is left.
     pub fn without(&self, is_against: impl Fn(Move) -> bool) -> Option<Self> {
         let kept = |step: &Step| step.without(&is_against);
         let mut steps: Vec<Step> = Vec::with_capacity(self.steps.len());

@@ -29,17 +29,17 @@ impl Backlog {
         Self { option, setting, scope: Scope::CommandLine, also: None, refuses_more: false }
     }
 
-    /// The same, set somewhere else than on the command line.
+    /// This option, set somewhere else than on the command line.
     pub const fn at(self, scope: Scope) -> Self {
         Self { scope, ..self }
     }
 
-    /// The same with another way to set it.
+    /// This option with another way to set it.
     pub const fn or_as(self, also: &'static str) -> Self {
         Self { also: Some(also), ..self }
     }
 
-    /// It with its present value.
+    /// The setting with its present value.
     fn of(self, server: &Server) -> Setting {
         let option = Setting::of(server, self.option, self.setting).at(self.scope);
         Setting { also: self.also.map(str::to_owned), ..option }

@@ -80,7 +80,7 @@ fn server(name: &str, process: &ProcessSeen) -> Server {
     }
 }
 
-/// The same limit is that of a client that has begun a request.
+/// How to keep idle connections longer. One limit is for these and for clients that have begun a request.
 fn longer_timeout(setting: &Setting) -> Advice {
     Advice::first(keep_idle_longer(setting))
         .then(say("a client that stops in the middle of a request then holds a thread for as long"))
@@ -141,7 +141,7 @@ impl ServerKind for Cheroot {
             .advice(finding_id, server)
     }
 
-    /// It has no access log.
+    /// None: cheroot has no access log.
     fn log_interval(&self, _server: &Server) -> Option<LogInterval> {
         None
     }

@@ -110,7 +110,7 @@ impl Arguments {
 pub(super) struct Program<'a> {
     /// Base name of the script or executable, or the whole name of the module.
     pub(super) name: &'a str,
-    /// It was started as `python -m NAME`.
+    /// The program was started as `python -m NAME`.
     pub(super) is_module: bool,
     /// What follows.
     pub(super) arguments: &'a [String],

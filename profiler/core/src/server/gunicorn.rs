@@ -247,13 +247,12 @@ impl ServerKind for Gunicorn {
 
     /// `%(D)s`, `%(M)s`, `%(T)s`, `%(L)s`: `handle_request` takes the clock after `next(parser)`, and again
     /// after `resp.close()`, which writes the last chunk. The log line, the iterable's `close()`, the
-    /// `post_request` hook and closing the connection (from 26 with up to 2 s of lingering) come after.
-    /// The same in 23.0.0 and 27.0.1 for sync and gthread (measured) and for gevent and eventlet (read),
-    /// which only include the `pre_request` hook as well. Where the application raises before its first
-    /// byte, `handle_error` writes the line, without a path and with the time that logging the traceback
-    /// took. So lines with `%(U)s` None are not comparable, nor are errors of parsing. gevent's own
-    /// pywsgi adds the iterable's `close()`; asgi may log before its event loop has written:
-    /// neither counts.
+    /// `post_request` hook and closing the connection (from 26 with up to 2 s of lingering) come after. So it
+    /// is in 23.0.0 and 27.0.1 for sync and gthread (measured) and for gevent and eventlet (read), which only
+    /// include the `pre_request` hook as well. Where the application raises before its first byte,
+    /// `handle_error` writes the line, without a path and with the time that logging the traceback took. So
+    /// lines with `%(U)s` None are not comparable, nor are errors of parsing. gevent's own pywsgi adds the
+    /// iterable's `close()`; asgi may log before its event loop has written: neither counts.
     fn log_interval(&self, server: &Server) -> Option<LogInterval> {
         match server.worker_class.as_str() {
             "sync" | "gthread" | "gevent" | "eventlet" => {

@@ -31,7 +31,7 @@ pub(super) const THREADS_SHARE_GIL: &str = "a thread shares the GIL with the loo
 pub(super) mod asyncio {
     /// How many threads its pool has.
     pub(in super::super) const POOL_THREADS: &str = "max_workers of the loop's default executor";
-    /// The same where nobody says a number (`concurrent.futures.ThreadPoolExecutor`).
+    /// How many threads its pool has where nobody says a number (`concurrent.futures.ThreadPoolExecutor`).
     pub(in super::super) const POOL_THREADS_UNSET: &str =
         "four more than the cores and 32 at most unless set";
     /// How to keep a blocking call off the loop.

@@ -38,7 +38,7 @@ impl Load {
         self.window_ns * waiting(self.slots / self.workers, self.busy / workers) * workers
     }
 
-    /// The same with half of the workers and one queue.
+    /// Nanoseconds that all requests of the window would wait with half of the workers and one queue.
     pub(super) fn wait_with_half_ns(self) -> f64 {
         let slots = self.slots / self.workers * self.workers.div_ceil(2);
         self.window_ns * waiting(slots, self.busy)

@@ -13,7 +13,7 @@ const MAX_CHARACTERS: usize = 1024;
 const SECRET_NAMES: [&str; 9] =
     ["pass", "pwd", "secret", "token", "key", "credential", "auth", "cookie", "dsn"];
 
-/// The same command line without what may be secret.
+/// A command line without what may be secret.
 pub fn command_line(arguments: &[String]) -> Vec<String> {
     let mut result = Vec::new();
     let mut hide_next = false;

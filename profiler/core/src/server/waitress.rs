@@ -153,7 +153,7 @@ impl ServerKind for Waitress {
         POOL.advice(finding_id, server)
     }
 
-    /// It has no access log.
+    /// None: waitress has no access log.
     fn log_interval(&self, _server: &Server) -> Option<LogInterval> {
         None
     }

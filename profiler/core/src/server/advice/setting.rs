@@ -142,31 +142,31 @@ impl Setting {
         }
     }
 
-    /// The same, said to size something.
+    /// This setting, said to size something.
     pub fn sizing(mut self, what: Sizes) -> Self {
         self.sizes = Some(what);
         self
     }
 
-    /// The same, set somewhere else than on the command line.
+    /// This setting, set somewhere else than on the command line.
     pub const fn at(mut self, scope: Scope) -> Self {
         self.scope = scope;
         self
     }
 
-    /// The same, of which each process has a queue of its own.
+    /// This setting, of which each process has a queue of its own.
     pub const fn with_queues_apart(mut self) -> Self {
         self.queues_apart = true;
         self
     }
 
-    /// The same with another way to set it.
+    /// This setting with another way to set it.
     pub fn or_as(mut self, also: impl Into<String>) -> Self {
         self.also = Some(also.into());
         self
     }
 
-    /// The same with its present value.
+    /// This setting with its present value.
     pub fn now(mut self, present: impl ToString) -> Self {
         self.present = Some(present.to_string());
         self

@@ -75,40 +75,40 @@ pub fn say(text: impl Into<String>) -> Part {
 }
 
 impl Part {
-    /// The same with what makes it precise behind it: `raise --workers up to the number of cores`.
+    /// This part with what makes it precise behind it: `raise --workers up to the number of cores`.
     pub fn so(mut self, more: impl AsRef<str>) -> Self {
         self.text.push(' ');
         self.text.push_str(more.as_ref());
         self
     }
 
-    /// The same with when it holds behind it: `raise --timeout only if such long requests are intended`.
+    /// This part with when it holds behind it: `raise --timeout only if such long requests are intended`.
     pub fn only(mut self, condition: &'static str) -> Self {
         self.condition = condition;
         self.so(condition)
     }
 
-    /// The same, no further than to this value, which the sentence names.
+    /// This part, no further than to this value, which the sentence names.
     pub fn at_most(self, value: u64) -> Self {
         self.each_change(|change| change.at_most = Some(value))
     }
 
-    /// The same, up to the number of cores and no further.
+    /// This part, up to the number of cores and no further.
     pub fn up_to_cores(self) -> Self {
         self.so("up to the number of cores").each_change(|change| change.limit = Some(Limit::Cores))
     }
 
-    /// The same, as far as there are cores.
+    /// This part, as far as there are cores.
     pub fn as_far_as_cores(self) -> Self {
         self.so("as far as there are cores").each_change(|change| change.limit = Some(Limit::Cores))
     }
 
-    /// The same, down to the number of cores, which the sentence has named, and no further.
+    /// This part, down to the number of cores, which the sentence has named, and no further.
     pub fn towards_cores(self) -> Self {
         self.so("towards their number").each_change(|change| change.limit = Some(Limit::Cores))
     }
 
-    /// The same, which is this arrangement.
+    /// This part, which is this arrangement.
     pub const fn arranging(mut self, arrangement: Arrangement) -> Self {
         self.arrangement = Some(arrangement);
         self
@@ -119,25 +119,25 @@ impl Part {
         self
     }
 
-    /// The same, which makes more of something without a setting that could be named.
+    /// This part, which makes more of something without a setting that could be named.
     pub fn more(mut self, what: Sizes) -> Self {
         self.moves.push(Move::up(what));
         self
     }
 
-    /// The same, which makes fewer of something without a setting that could be named, or warns of more.
+    /// This part, which makes fewer of something without a setting that could be named, or warns of more.
     pub fn no_more(mut self, what: Sizes) -> Self {
         self.moves.push(Move::down(what));
         self
     }
 
-    /// The same, in whose text this change is named already.
+    /// This part, in whose text this change is named already.
     pub fn with(mut self, setting: Setting, direction: Direction) -> Self {
         self.changes.push(Change::new(setting, direction));
         self
     }
 
-    /// The same, in whose text this option is named already with the value to set.
+    /// This part, in whose text this option is named already with the value to set.
     pub fn with_value(mut self, setting: Setting, value: &str) -> Self {
         let proposed = Some(value.to_owned());
         self.changes.push(Change { proposed, ..Change::new(setting, Direction::Set) });
@@ -252,13 +252,13 @@ impl Step {
         self
     }
 
-    /// The same, begun with when it holds: `Until then`.
+    /// This step, begun with when it holds: `Until then`.
     pub const fn when(mut self, when: &'static str) -> Self {
         self.when = when;
         self
     }
 
-    /// The same with its reason behind a colon.
+    /// This step with its reason behind a colon.
     pub fn because(mut self, reason: impl Into<String>) -> Self {
         self.because = reason.into();
         self
@@ -322,7 +322,7 @@ impl Step {
         self.sentence(&parts)
     }
 
-    /// The same without its parts of which a move `is_against` something; `None`: nothing of it is left that
+    /// This step without its parts of which a move `is_against` something; `None`: nothing of it is left that
     /// says what to do.
     pub(super) fn without(&self, is_against: &impl Fn(Move) -> bool) -> Option<Self> {
         let parts: Vec<(&'static str, Part)> =

@@ -147,7 +147,7 @@ fn greenlets() -> Part {
     worker_class("gevent").more(Sizes::Threads)
 }
 
-/// The same slots in fewer processes.
+/// As many slots in fewer processes.
 fn fewer_workers(slots: &Slots) -> Part {
     act("use fewer workers with more threads each")
         .with(slots.workers.clone(), Direction::Lower)
@@ -218,7 +218,7 @@ fn loop_blocked(worker_class: &str) -> Advice {
         .then(act(format!("give it to {threads}")).or(act("serve the endpoint with gthread workers")))
 }
 
-/// The same where it computes.
+/// Advice where a request that computes keeps the loop.
 fn loop_computing(worker_class: &str, slots: &Slots) -> Advice {
     let pausing = |pause: &str| {
         act(format!("call {pause} within the computation"))

@@ -412,7 +412,7 @@ fn one_queue_for_all_workers_is_advised_where_each_has_its_own() {
     let split = Site { is_split: true, ..Site::default() };
     for (line, version, site, is_split) in [
         ("gunicorn --reuse-port a:b", "27.0.1", Site::default(), true),
-        // It does not split them before 24.
+        // No version before 24 splits listeners.
         ("gunicorn --reuse-port a:b", "23.0.0", Site::default(), false),
         ("gunicorn a:b", "27.0.1", Site::default(), false),
         // Said in a file of settings.

@@ -140,7 +140,7 @@ fn switch_interval_is_lowered_with_the_version_that_has_it_and_in_daemon_mode_al
         let text = advice.to_string();
         let with_version = "ower switch-interval= (from mod_wsgi 6 on; mod_wsgi-express: --switch-interval)";
         assert_eq!(text.contains(with_version), is_lowered, "{mode}: {id}: {text}");
-        // It begins a sentence where it only changes nothing.
+        // The option begins a sentence where it only changes nothing.
         assert_eq!(text.contains("witch-interval"), is_named, "{mode}: {id}: {text}");
         let changes = advice.changes();
         let is_change = changes.iter().any(|change| change.setting.name == "switch-interval=");
