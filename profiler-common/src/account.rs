@@ -137,7 +137,8 @@ pub struct ThreadAccount {
     /// Some of it may have been run queue, or time on a CPU. This and the next are 0 without
     /// `FLAG_WAKE_MISSED` in `flags`.
     pub call_undecided_ns: u64,
-    /// The same of the gap (the current one, or the finished one while a call is open).
+    /// The part of the gap's sleep whose end the kernel did not show; of the current gap, or of the finished
+    /// one while a call is open.
     pub gap_undecided_ns: u64,
     /// When the attempt to take the interpreter lock that is under way, or the last one, began to wait; 0:
     /// where the thread waits was looked at already. Kept where frames are read. In light mode when the

@@ -97,7 +97,7 @@ pub struct TaskWay {
 
 /// [`ThreadAccount::task_by`](crate::account::ThreadAccount::task_by): of both, the context tells.
 pub const BY_CONTEXT: u32 = 1;
-/// The same: the chunk tells.
+/// [`ThreadAccount::task_by`](crate::account::ThreadAccount::task_by): of both, the chunk tells.
 pub const BY_CHUNK: u32 = 2;
 
 impl TaskWay {

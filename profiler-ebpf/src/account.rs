@@ -59,8 +59,9 @@ pub fn current() -> Option<Account> {
     of(unsafe { bpf_get_current_task_btf() })
 }
 
-/// The same, without asking the thread itself: `None` also where it was adopted while it ran and has not left
-/// its CPU since. For what every unobserved call of the machine passes through.
+/// The account of the thread that runs on this CPU, without asking the thread itself: `None` also where it
+/// was adopted while it ran and has not left its CPU since. For what every unobserved call of the machine
+/// passes through.
 #[inline(always)]
 pub fn current_cheaply() -> Option<Account> {
     let cpu = CPU.get_ptr(0)?;
@@ -183,7 +184,7 @@ fn undecided_joins_the_gap(account: &mut ThreadAccount) {
 pub fn settle_running(account: &mut ThreadAccount, now_ns: u64) -> u64 {
     if account.state != RUNNING {
         end_was_not_seen(account, now_ns);
-        // All of it: that it was ready at the end says nothing of when it ran.
+        // All of the time is undecided: that the thread was ready at the end says nothing of when it ran.
         account.state = BLOCKED;
         settle(account, now_ns);
         account.state = RUNNING;

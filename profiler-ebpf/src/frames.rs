@@ -125,9 +125,10 @@ pub fn slept(account: &mut ThreadAccount, is_for_lock: bool, slept_ns: u64) {
 
 /// `ThreadAccount::take_begun` in light mode: the thread's last sleep was not long, or not for the lock.
 const NOT_LONG: u32 = 0;
-/// It was: where the thread waits is looked at as its next one begins.
+/// `ThreadAccount::take_begun` in light mode: the thread's last sleep was long. Its frames are read as its
+/// next one begins.
 const SLEPT_LONG: u32 = 1;
-/// So were the last ones, and that was looked at.
+/// `ThreadAccount::take_begun` in light mode: the last sleeps were long, and the frames were read.
 const SAMPLED: u32 = 2;
 
 /// Address of the `PyThreadState` of the thread that runs here, in the interpreter of the thread that had the

@@ -37,7 +37,7 @@ fn call<const NUMBER: u32>() {
     }
 }
 
-/// The same, with where it keeps what it needs.
+/// Calls a helper whose argument is where it keeps what it needs.
 #[inline(always)]
 fn call_with<const NUMBER: u32>(kept: *mut u64) {
     // SAFETY: as above; the verifier checks that both calls name the same place on the stack.

@@ -30,7 +30,7 @@ pub struct Sender {
     pub address: u32,
     /// Host order.
     pub port: u16,
-    /// It came over IPv6.
+    /// The segment came over IPv6.
     pub is_ipv6: bool,
 }
 

@@ -46,7 +46,7 @@ pub fn tgid(task: *mut task_struct) -> u32 {
     unsafe { typed(task.cast(), &TASK_TGID) }
 }
 
-/// The same of a task at any address.
+/// Process number, in the initial PID namespace, of a task at any address.
 #[inline(always)]
 pub fn tgid_at(task: u64) -> u32 {
     super::field(task, &TASK_TGID).unwrap_or(0)

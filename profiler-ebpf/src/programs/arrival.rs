@@ -58,7 +58,7 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
         let delayed_ms = queue::delay_ms(sk as u64, port, now_ns);
         renew(sk as u64, Beginning { established_ns: now_ns, data_ns: 0, delayed_ms }, SOCKET_WAITING);
         cause::establish(now_ns, sock::typed_peer_port(sk));
-        // The same port of another network namespace is another listener's.
+        // A port of the same number in another network namespace is another listener's.
         if ANNOUNCED_BY_STATE.load() != 0 && sock::same_network(sk as u64, listener) {
             cause::announce(listener, now_ns, true);
         }

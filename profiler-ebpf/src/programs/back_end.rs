@@ -21,7 +21,7 @@ pub struct Begun {
     pub fd: u32,
     /// Its `struct sock`.
     pub sk: u64,
-    /// It goes on.
+    /// The connect is still under way.
     pub is_under_way: bool,
 }
 

@@ -256,7 +256,7 @@ pub struct Got {
 impl Got {
     /// As much: there may be more.
     pub const AS_ASKED: Self = Self { is_short: false, all_since_ns: 0 };
-    /// It is not known how much it asked for.
+    /// How much the call asked for is not known.
     pub const UNKNOWN: Self = Self { is_short: true, all_since_ns: 0 };
 }
 

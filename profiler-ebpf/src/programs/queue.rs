@@ -43,7 +43,8 @@ pub fn tcp_v4_syn_recv_sock(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// The same over IPv6; a listener of both kinds hands on what came over IPv4.
+/// The last packet of a handshake over IPv6 reached a listener; one of both kinds hands on what came over
+/// IPv4.
 #[fentry(function = "tcp_v6_syn_recv_sock")]
 pub fn tcp_v6_syn_recv_sock(ctx: FEntryContext) -> i32 {
     if !empty::bodies_left_out() {

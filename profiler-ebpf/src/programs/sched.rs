@@ -97,7 +97,7 @@ fn as_vfork(call: i32, current: *mut task_struct) -> i32 {
 fn running(cpu: *mut Cpu, previous: *mut task_struct) -> Option<Account> {
     // SAFETY: the pointer comes from a successful look-up.
     match unsafe { (*cpu).current } {
-        // It had none when it came; it may have been adopted since.
+        // The thread had no account when it came to this CPU; it may have been adopted since.
         0 => account::of(previous),
         index => account::at(index),
     }

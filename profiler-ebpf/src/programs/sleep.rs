@@ -88,7 +88,8 @@ pub fn ends(account: Account, state: u32, since_ns: u64) {
             frames::slept(&mut *account, is_for_lock, since_ns.wrapping_sub((*account).take_since_ns));
         }
         (*account).take_since_ns = 0;
-        // It is awake: nobody wakes it meanwhile. Of a wakeup that is not seen it would be the one before.
+        // The thread is awake: nobody wakes it meanwhile. For a wakeup that is not seen, the waker before
+        // would be reported.
         (&raw mut (*account).waker_tid).write_volatile(0);
     }
 }

@@ -125,7 +125,7 @@ pub fn began(sk: u64, local_port: u16) -> Option<*mut Socket> {
     Some(socket)
 }
 
-/// The same is closed: what comes to its port is nobody's again.
+/// A socket to a back end is closed: what comes to its port is nobody's again.
 #[inline(always)]
 pub fn ended(socket: *mut Socket) {
     // SAFETY: the caller's look-up succeeded.

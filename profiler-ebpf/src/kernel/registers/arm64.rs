@@ -43,7 +43,7 @@ pub fn system_call(registers: Registers) -> i32 {
     if number < 0 { number } else { recorded(number as u32) as i32 }
 }
 
-/// The same, where there is a system call.
+/// Number of the system call the registers belong to, where there is one.
 #[inline(always)]
 pub fn number(registers: Registers) -> u32 {
     recorded(own_number(registers))

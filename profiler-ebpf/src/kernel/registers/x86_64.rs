@@ -38,7 +38,7 @@ pub fn system_call(registers: Registers) -> i32 {
     load(registers, ORIG_AX) as i32
 }
 
-/// The same, where there is a system call.
+/// Number of the system call the registers belong to, where there is one.
 #[inline(always)]
 pub fn number(registers: Registers) -> u32 {
     // SAFETY: as in `load`; volatile, so that it is one load of 32 bits.
