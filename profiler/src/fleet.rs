@@ -57,7 +57,7 @@ pub struct Extent {
     pub versions_of_a_service: u64,
 }
 
-/// All of it.
+/// What stands out in a directory of tables, and the answers that this rests on.
 #[derive(Clone, Debug)]
 pub struct Page {
     /// The directory.

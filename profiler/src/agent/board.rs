@@ -17,14 +17,14 @@ use super::counts::Counts;
 use super::tally::Tally;
 use super::trigger::Cause;
 
-/// How it stands with the target.
+/// Whether the target is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// It is not there, or cannot be watched yet; why.
+    /// The target is not there, or cannot be watched yet; why.
     Waiting(String),
-    /// It was found; the programs are being attached.
+    /// The target was found; the programs are being attached.
     Attaching,
-    /// It is watched.
+    /// The target is watched.
     Watching,
 }
 
@@ -64,7 +64,7 @@ impl View {
 /// How it stands, and what has happened so far.
 #[derive(Clone, Debug)]
 pub struct State {
-    /// How it stands with the target.
+    /// Whether the target is watched.
     pub status: Status,
     /// Since when.
     pub since: Instant,

@@ -180,8 +180,8 @@ mod tests {
             (10, Ask(30), Some(Err(Refusal::UnderWay { left: seconds(50) }))),
             (10, Trigger(30), Some(Err(Refusal::UnderWay { left: seconds(50) }))),
             (61, Ended, None),
-            // It lasted a second longer than granted: that counts too. By itself none begins before the
-            // pause is over.
+            // The full trace lasted a second longer than granted: that counts too. By itself none begins
+            // before the pause is over.
             (70, Trigger(60), pause(591)),
             // A person need not wait; never more than the longest, nor than what is left of 360 s.
             (70, Ask(1000), ok(299)),

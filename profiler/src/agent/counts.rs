@@ -238,7 +238,7 @@ impl Counts {
             }
         }
         if dropped.not_measured.is_some() {
-            // The same of connections that were dropped.
+            // A zero would say that no connection was dropped.
             return;
         }
         self.set(Id::Served, "", dropped.served);

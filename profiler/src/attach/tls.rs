@@ -11,7 +11,7 @@ use crate::fact::openssl::{Functions, Process, Read};
 pub enum Mode {
     /// In processes whose clients speak TLS with them, once one does.
     Auto,
-    /// The same, and from the start in every process that has loaded OpenSSL.
+    /// As `Auto`, and from the start in every process that has loaded OpenSSL.
     Uprobes,
     /// Never.
     #[default]

@@ -94,7 +94,7 @@ pub(super) fn has_light(capabilities: &Capabilities) -> bool {
     !capabilities.has_btf || no_light(capabilities).is_none()
 }
 
-/// The same of the running kernel.
+/// Whether light mode may be advised on the running kernel.
 pub(super) fn running_kernel_has_light() -> bool {
     has_light(&Capabilities::probe(KernelBtf::load(Path::new(KERNEL_BTF)).ok().as_ref()))
 }
@@ -104,13 +104,13 @@ pub(super) fn running_kernel_has_light() -> bool {
 pub(super) enum Lack {
     /// An event loop serves many requests at once.
     Loop,
-    /// It is not known how the server works.
+    /// How the server works is not known.
     Unknown,
     /// One thread reads a request and another answers it.
     PassedOn,
     /// Two processes serve one request.
     Halves,
-    /// It listens on a UNIX socket.
+    /// The server listens on a UNIX socket.
     UnixSocket,
     /// The kernel has no light mode.
     Kernel,

@@ -54,7 +54,7 @@ pub struct Counts {
     /// From a front end's stamp (`X-Request-Start`) to the first byte at the server's socket, in ns: the
     /// median. No part of the length.
     pub before_p50_ns: [Option<u64>; 2],
-    /// The same for 99 %.
+    /// From a front end's stamp to the first byte at the server's socket, in ns: the 99th percentile.
     pub before_p99_ns: [Option<u64>; 2],
 }
 

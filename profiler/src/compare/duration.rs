@@ -18,7 +18,7 @@ pub(super) fn duration(duration_ns: f64) -> String {
     format!("{value:.digits$} {unit}")
 }
 
-/// The same with its sign.
+/// A duration with its sign.
 pub(super) fn signed(duration_ns: f64) -> String {
     let sign = if duration_ns < 0.0 { '-' } else { '+' };
     format!("{sign}{}", duration(duration_ns.abs()))

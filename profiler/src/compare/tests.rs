@@ -230,7 +230,7 @@ fn how_long_requests_were_on_their_way_before_is_beside_their_length_where_a_fro
     let said = text(&found);
     let line = said.lines().find(|line| line.contains("before the server, median")).unwrap_or_default();
     assert!(line.contains('-') && line.contains("2.00 ms"), "{said}");
-    // All of its stamps were refused: nothing is known of it.
+    // All stamps were refused: nothing is known of the time before.
     stamped["requests"]["request_start"] = json!({"before": {"count": 0, "p50_ns": null, "p99_ns": null}});
     assert!(!text(&difference(&plain, &stamped)).contains("before the server"));
 }

@@ -197,13 +197,13 @@ impl<R> Column<R> {
         Self { said, is_the_sets: false, take: Box::new(take) }
     }
 
-    /// The same, null at times: `when` is a clause.
+    /// This column, null at times: `when` is a clause.
     pub(super) const fn null(mut self, when: &'static str) -> Self {
         self.said.null = Some(when);
         self
     }
 
-    /// The same, with one value in all rows of a set of files.
+    /// This column, with one value in all rows of a set of files.
     pub(super) const fn of_the_set(mut self) -> Self {
         self.is_the_sets = true;
         self

@@ -74,7 +74,7 @@ impl Context {
         monotonic_ns.saturating_add(self.session.wall_clock_offset_ns)
     }
 
-    /// The same in whole microseconds.
+    /// A moment of the run on the wall clock, in whole microseconds since 1970.
     pub(super) fn unix_us(&self, monotonic_ns: u64) -> i64 {
         self.unix_ns(monotonic_ns).div_euclid(1_000)
     }
@@ -85,7 +85,7 @@ impl Context {
     }
 }
 
-/// The same for the same run, however often it is exported; another for each other run.
+/// An id that is the same for the same run, however often it is exported, and another for each other run.
 fn recording_id(session: &SessionStarted, began_ns: u64) -> String {
     let mut hash = Sha256::new();
     hash.update(session.host_name.as_bytes());

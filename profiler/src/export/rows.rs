@@ -195,7 +195,7 @@ impl Rows {
         let mut later = Vec::new();
         for entry in std::mem::take(entries) {
             let is_of_it = match &entry {
-                // They come in the order in which they are counted. Those that are open are of the last
+                // Requests come in the order in which they are counted. Those that are open are of the last
                 // window of all.
                 Entry::Request(request) => !request.seen.open && self.completed < counted,
                 Entry::Dropped { cause, .. } => {

@@ -53,8 +53,8 @@ impl Watched {
         facts
     }
 
-    /// The same, with what the server has forked since it was looked at, each after its parent: where its
-    /// topmost process ends before the next look, it goes on in one of them.
+    /// What is watched, with what the server has forked since the last look, each after its parent: where the
+    /// server's topmost process ends before the next look, it goes on in one of them.
     pub fn with_newborn(&self, newborn: &[(u32, u32)]) -> Self {
         let mut all = self.clone();
         for (parent, child) in newborn {
@@ -69,7 +69,7 @@ impl Watched {
         all
     }
 
-    /// The same as they are now; a front end that has gone is left as it was.
+    /// What is watched, with the processes that there are now; a front end that has gone is left as it was.
     ///
     /// # Errors
     /// When the server is gone.

@@ -28,7 +28,7 @@ const MAX_STATUS_BYTES: u64 = 16 * 1024;
 pub struct Read {
     /// Where it begins in the file.
     pub offset: u64,
-    /// It says through its fourth argument how many bytes it got; else it returns that.
+    /// The function says through its fourth argument how many bytes it got; else it returns that.
     pub has_count: bool,
 }
 
@@ -92,7 +92,7 @@ pub fn process(proc: &Proc, tgid: u32) -> Result<Process, FactError> {
     Ok(in_status(&text))
 }
 
-/// The same, as `/proc/PID/status` says it.
+/// What a process has that makes such probes dangerous, by the text of `/proc/PID/status`.
 fn in_status(status: &str) -> Process {
     let value = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
     Process {

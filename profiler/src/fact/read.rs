@@ -30,7 +30,7 @@ pub(super) fn contains(path: &Path, limit: u64, wanted: &[u8]) -> io::Result<boo
         if finder.find(&piece).is_some() {
             return Ok(true);
         }
-        // It may lie across the border.
+        // What is wanted may lie across the border of two pieces.
         let done = piece.len().saturating_sub(wanted.len().saturating_sub(1));
         piece.drain(..done);
     }

@@ -89,7 +89,8 @@ pub fn sockets(proc: &Proc, pid: u32, wanted: &dyn Fn(u64, &Socket) -> bool) -> 
     list(proc, pid, false, wanted)
 }
 
-/// The same of those alone that listen: that is quick, however many connections there are.
+/// The sockets that listen, of those that the namespace of a process holds and `wanted` accepts: that is
+/// quick, however many connections there are.
 pub fn listening(proc: &Proc, pid: u32, wanted: &dyn Fn(u64, &Socket) -> bool) -> HashMap<u64, Socket> {
     list(proc, pid, true, wanted)
 }

@@ -24,7 +24,7 @@ const PRIVATE_DIRECTORY: u32 = 0o700;
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// It is not there.
+    /// DuckDB is not there.
     #[error("{} cannot be started: install DuckDB (pip install duckdb-cli, or https://duckdb.org/install) or name its command with --duckdb", .0.display())]
     Missing(PathBuf),
     /// There are no tables.
@@ -38,7 +38,7 @@ pub enum EngineError {
         /// Services and days that there are.
         there: String,
     },
-    /// It refuses something, or says what is not understood.
+    /// DuckDB refuses something, or its answer is not understood.
     #[error("DuckDB cannot answer: {0}")]
     Refused(String),
 }

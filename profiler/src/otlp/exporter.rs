@@ -163,7 +163,7 @@ impl Exporter {
         drop(lock(&self.queue).take());
         if let Some(thread) = lock(&self.thread).take() {
             thread.thread().unpark();
-            // It does not panic; if it did, what it has not sent is not in the totals.
+            // The thread does not panic; if it did, what it has not sent is not in the totals.
             let _ = thread.join();
         }
         self.totals()

@@ -16,14 +16,14 @@ const MAX_ANSWER_BYTES: u64 = 64 * 1024;
 /// What a collector said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// It took the message, but for this many spans.
+    /// The collector took the message, but for this many spans.
     Taken {
         /// Spans that it names as refused.
         refused: u64,
     },
-    /// It could not be reached or is overloaded: the same message may be sent again.
+    /// The collector could not be reached or is overloaded: the same message may be sent again.
     Later(String),
-    /// It will not take this message.
+    /// The collector will not take this message.
     Refused(String),
 }
 

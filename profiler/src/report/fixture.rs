@@ -127,7 +127,7 @@ pub(crate) fn healthy() -> (Snapshot, Vec<Finding>) {
     )
 }
 
-/// The same server with every thread taken for a third of the window.
+/// A server with every thread taken for a third of the window.
 pub(crate) fn exhausted() -> (Snapshot, Vec<Finding>) {
     let mut snapshot = snapshot(&CALM, 11 * SECOND + 400 * MS, 480 * MS);
     snapshot.slots.peak_busy = 8;

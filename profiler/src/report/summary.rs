@@ -184,7 +184,7 @@ pub(crate) struct MeasuredDoing {
     pub(crate) backend_ns: Option<u64>,
     pub(crate) waiting_ns: Option<u64>,
     pub(crate) client_ns: Option<u64>,
-    /// All of it, with what is not measured on its own.
+    /// All service time, with what is not measured on its own.
     pub(crate) served_ns: u64,
 }
 
@@ -237,9 +237,9 @@ pub(crate) struct Cost {
     pub(crate) bpf_window_ns: Option<u64>,
     /// CPU of the profiler and of its kernel programs.
     pub(crate) total_ns: u64,
-    /// The same per completed request; `None`: there was none.
+    /// CPU of the profiler and its kernel programs per completed request; `None`: there was none.
     pub(crate) per_request_ns: Option<u64>,
-    /// The same as a share of the target's CPU; `None`: it used none.
+    /// CPU of the profiler and its kernel programs as a share of the target's; `None`: the target used none.
     pub(crate) share_of_target: Option<f64>,
 }
 

@@ -225,7 +225,7 @@ impl<O: Observer> Session<O> {
         self.peek_with(|_, _| Vec::new()).0
     }
 
-    /// The same, and what every thread does at that moment.
+    /// The snapshot as if the window ended now, and what every thread does at that moment.
     pub fn look(&mut self) -> (Snapshot, Now) {
         self.peek_with(LiveSource::glances)
     }

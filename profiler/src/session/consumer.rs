@@ -69,7 +69,7 @@ impl Consumer {
         }
     }
 
-    /// The same with an export beside the report.
+    /// This consumer, with an export beside the report.
     pub fn exporting(mut self, exporter: Option<Arc<Exporter>>) -> Self {
         self.exporter = exporter;
         self

@@ -141,7 +141,7 @@ impl LockWatch {
         })
     }
 
-    /// The same, if it has changed since it was told last.
+    /// How waits are seen, if that has changed since it was last reported.
     pub(super) fn method_if_changed(&mut self, source: &LiveSource) -> Option<Fact> {
         (source.gil_probe_hits() != self.told).then(|| self.method(source))
     }

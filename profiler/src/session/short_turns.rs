@@ -43,7 +43,7 @@ pub(super) struct Burst {
 }
 
 impl Burst {
-    /// It begins now.
+    /// A burst that begins now.
     pub(super) fn begin() -> Self {
         Self { begun: Instant::now(), records: 0 }
     }

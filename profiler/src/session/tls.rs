@@ -83,7 +83,7 @@ impl TlsWatch {
                 continue;
             };
             if libraries.is_empty() && !speaks_tls {
-                // It may load one yet.
+                // The process may load OpenSSL yet.
                 continue;
             }
             let placed = self.place_in((tgid, process), &libraries, source);

@@ -296,8 +296,8 @@ impl LiveSource {
         self.place(program, file, offset, UProbeScope::AllProcesses).map(drop)
     }
 
-    /// The same for one process: no other that runs the instruction pays for the probe. Gives what takes it
-    /// off.
+    /// Attaches a program of the attach table to an instruction for one process: no other that runs the
+    /// instruction pays for the probe. Returns what takes the probe off.
     ///
     /// # Errors
     /// As [`Self::probe`].

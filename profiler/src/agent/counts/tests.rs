@@ -74,7 +74,7 @@ fn a_full_trace_beside_light_mode_adds_what_that_cannot_know_and_counts_nothing_
     ] {
         assert_eq!(of(false, name), expected, "{name}");
     }
-    // It stands still once light mode is alone again.
+    // What light mode cannot know stands still once light mode is alone again.
     assert!(of(true, "connections_accepted").is_empty() && of(true, "watched") == [5]);
 }
 

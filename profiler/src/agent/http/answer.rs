@@ -110,13 +110,13 @@ impl Answers {
         }
     }
 
-    /// The same, saying also what becomes of rows.
+    /// These answers, which also say what becomes of rows.
     pub fn with_rows(mut self, rows: Option<Arc<Courier>>) -> Self {
         self.rows = rows;
         self
     }
 
-    /// The same, asking for full traces there.
+    /// These answers, which ask for full traces there.
     pub fn with_full(mut self, full: mpsc::Sender<Ask>) -> Self {
         self.full = Some(full);
         self

@@ -18,7 +18,7 @@ pub(super) struct Granted {
 }
 
 impl Granted {
-    /// It goes on for so long.
+    /// A full trace that goes on for so long.
     pub(super) const fn new(length: Duration) -> Self {
         Self { full_for_seconds: length.as_secs_f64(), report: "/report.json?window=full" }
     }

@@ -182,7 +182,7 @@ impl Courier {
             queue.sender = None;
         }
         if let Some(thread) = lock(&self.thread).take() {
-            // It does not panic; if it did, what it has not written is not in the totals.
+            // The thread does not panic; if it did, what it has not written is not in the totals.
             let _ = thread.join();
         }
         self.totals()
@@ -215,7 +215,7 @@ impl Sending {
     fn send(&mut self, message: Message) {
         self.pass_on();
         if let Some(sender) = &self.sender {
-            // The other end goes first only if it panicked.
+            // The receiving thread goes first only if it panicked.
             let _ = sender.send(message);
         }
     }

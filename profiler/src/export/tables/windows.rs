@@ -86,7 +86,7 @@ pub(in crate::export) fn columns() -> Vec<Column<WindowRow>> {
 fn labels() -> Vec<Column<WindowRow>> {
     type R = WindowRow;
     const UNSAID: &str = "nobody said";
-    /// The same of what the node may say too.
+    /// For what the node may say too.
     const UNSAID_AND_UNSEEN: &str = "nobody said, and files of the node do not tell";
     vec![
         Column::new(

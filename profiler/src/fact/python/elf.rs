@@ -113,7 +113,7 @@ fn is_library<'data>(segments: &[ProgramHeader64<LittleEndian>], data: impl Read
     tags.take_while(|tag| *tag != DT_NULL).any(|tag| tag == DT_SONAME)
 }
 
-/// The same as [`interpreter`] for any bytes.
+/// As [`interpreter`], for any bytes.
 pub(super) fn parse(file: impl Read + Seek) -> Option<Image> {
     let data = ReadCache::new(file);
     let endian = LittleEndian;

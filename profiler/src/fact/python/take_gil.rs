@@ -105,7 +105,7 @@ pub fn find(mut file: File) -> Result<Vec<TakeGil>, NotFound> {
     in_bytes(&bytes, OWN)
 }
 
-/// The same for any bytes, on a machine of this architecture.
+/// All copies of the function in any bytes, on a machine of this architecture.
 ///
 /// # Errors
 /// As [`find`].
@@ -172,7 +172,8 @@ struct Machine {
     stubs: fn(code: &[u8], address: u64, slots: &[u64], stubs: &mut Vec<u64>),
     /// Adds addresses at which `code` seems to call a target, a few more than [`MAX_CALLS`] at most.
     calls: fn(code: &[u8], address: u64, targets: &Targets, calls: &mut Vec<u64>),
-    /// The same of jumps, conditional or not, that seem to lead into a stretch of addresses.
+    /// Adds addresses of jumps, conditional or not, that seem to lead into a stretch of addresses; a bounded
+    /// number of them.
     jumps: fn(code: &[u8], address: u64, into: &Range<u64>, jumps: &mut Vec<u64>),
     /// The instructions of a function that begins at the address; `None`: what is there is no code.
     steps: fn(code: &[u8], address: u64) -> Option<Vec<Step>>,

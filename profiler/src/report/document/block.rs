@@ -103,7 +103,7 @@ impl<'a> Blocks<'a> {
         self.entry_on(On::BOTH, label, words);
     }
 
-    /// The same in one place.
+    /// A label and what belongs to it, in these places.
     pub(super) fn entry_on(&mut self, on: On, label: impl Into<String>, words: impl Into<Words>) {
         self.push(on, Block::Entries(vec![(label.into(), words.into())]));
     }

@@ -154,7 +154,7 @@ impl Cell {
         }
     }
 
-    /// The same in fewer characters, where there are such.
+    /// The text in fewer characters, where there is such a form.
     pub(crate) fn brief(&self, charset: Charset) -> String {
         match &self.value {
             Value::Counted(count, _) => unit::count(*count),
@@ -232,7 +232,7 @@ impl Words {
         &self.0
     }
 
-    /// All of it as text.
+    /// All pieces as text.
     pub(crate) fn as_text(&self) -> String {
         let piece = |piece: &Piece| match piece {
             Piece::Text(text) => text.clone(),

@@ -86,7 +86,7 @@ pub(crate) fn contender(contender: &Contender) -> String {
     }
 }
 
-/// The same within a sentence. Hostile input.
+/// What a contender is called within a sentence. Hostile input.
 pub(crate) fn contender_in_sentence(side: &Contender) -> String {
     match side {
         Contender::Endpoint(name) if !name.is_empty() => name.clone(),

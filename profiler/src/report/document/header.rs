@@ -25,7 +25,7 @@ pub(crate) fn server(snapshot: &Snapshot) -> String {
     parts.join(DOT)
 }
 
-/// The same where there is room for the server and its process alone. Hostile input.
+/// Which server, where there is room for its name and its process alone. Hostile input.
 pub(crate) fn server_in_brief(snapshot: &Snapshot) -> String {
     let mut parts = kind(snapshot);
     parts.push(process(snapshot));

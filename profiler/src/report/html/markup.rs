@@ -45,7 +45,8 @@ impl Html {
         self.raw(" ").raw(name).raw("=\"").text(value).raw("\"")
     }
 
-    /// The same of any length, for what this program made itself and holds digits, letters and blanks alone.
+    /// An attribute of any length, for what this program made itself and holds digits, letters and blanks
+    /// alone.
     pub(super) fn data(&mut self, name: &'static str, value: &str) -> &mut Self {
         self.raw(" ").raw(name).raw("=\"");
         self.0.extend(value.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, ' ' | '-' | '.')));

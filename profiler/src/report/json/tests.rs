@@ -21,7 +21,7 @@ use crate::report::ndjson::NdjsonSink;
 /// What is published: passes over keys and words that it does not know.
 static VALIDATOR: LazyLock<jsonschema::Validator> =
     LazyLock::new(|| jsonschema::draft202012::new(&SCHEMA).unwrap());
-/// The same without that leniency: what this version writes is in the schema.
+/// The schema without that leniency: what this version writes is in it.
 static STRICT: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
     let mut schema = SCHEMA.clone();
     make_strict(&mut schema);

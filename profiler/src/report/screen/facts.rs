@@ -28,7 +28,7 @@ pub(super) fn title(shown: &Shown, look: &Look, paint: Paint, width: usize) -> L
     ends(server(shown, paint, width.saturating_sub(right.width() + 1)), right, width)
 }
 
-/// The same as a line between what to know first and the rest.
+/// The title as a line between what to know first and the rest.
 pub(super) fn divider(shown: &Shown, look: &Look, paint: Paint, width: usize) -> Line<'static> {
     let mut right = Line::from(" ");
     right.extend(state(shown, look, paint).spans);

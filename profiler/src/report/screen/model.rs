@@ -47,9 +47,9 @@ pub enum Source {
         length_ns: u64,
         /// How many times as fast as it was recorded; 0: as fast as it can be read.
         speed: u32,
-        /// It stands still.
+        /// The recording stands still.
         paused: bool,
-        /// It has ended.
+        /// The recording has ended.
         ended: bool,
     },
 }

@@ -113,7 +113,7 @@ impl Paint {
         fitted
     }
 
-    /// The same in exactly `width` columns.
+    /// A text that may be hostile, in exactly `width` columns.
     pub fn quote_in(self, text: &str, width: usize) -> String {
         let text = self.quote(text, width);
         let padding = width.saturating_sub(columns(&text));
@@ -126,7 +126,8 @@ pub fn ends(left: Line<'static>, right: Line<'static>, width: usize) -> Line<'st
     ends_with(left, right, width, |gap| Span::raw(" ".repeat(gap)))
 }
 
-/// The same with something between them, of so many columns.
+/// `left` and, as far as there is room, `right` at the end of the line, with something between them of so
+/// many columns.
 pub fn ends_with(
     left: Line<'static>,
     right: Line<'static>,

@@ -75,7 +75,7 @@ impl Table {
         lines
     }
 
-    /// The same below another list: with its name alone, and no row that the keys act on.
+    /// The lines of this list below another one: with its name alone, and no row that the keys act on.
     pub fn below(&self, look: &Look, paint: Paint, (width, room): (usize, usize)) -> Vec<Line<'static>> {
         let mut line = Line::from(paint.span(Role::Plain, &format!(" {} ", self.kind.name())));
         let rule = width.saturating_sub(line.width());

@@ -13,7 +13,7 @@ use crate::report::style::Role;
 const GAP: u16 = 2;
 /// No cell of another column is wider: the longest phase with its share fits.
 const WIDEST: usize = 24;
-/// The same for narrow columns.
+/// No cell of a narrow column is wider.
 const NARROW: usize = 10;
 /// A shrinking column is never narrower.
 const NARROWEST: usize = 12;

@@ -47,7 +47,7 @@ pub(super) fn forget<V: Pod>(
     let found = table.iter().filter_map(Result::ok).filter(|(_, value)| closed.contains(&inode_of(*value)));
     let keys: Vec<u64> = found.map(|(key, _)| key).collect();
     for key in keys {
-        // It may have been taken out, or be another's, by now.
+        // The entry may have been taken out, or be another's, by now.
         if table.get(&key, 0).is_ok_and(|value| closed.contains(&inode_of(value))) {
             let _ = table.remove(&key);
         }

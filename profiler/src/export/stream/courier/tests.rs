@@ -114,7 +114,7 @@ fn entries() -> u64 {
 fn what_a_slow_disk_leaves_no_room_for_is_counted_and_its_window_says_so() {
     let directory = TempDir::new().unwrap();
     let mut session = Session::begin(directory.path());
-    // All of it returns while nothing is written: the session never waits for the disk.
+    // Every call returns while nothing is written: the session never waits for the disk.
     session.window(entries() + 500);
     let behind = session.courier.totals();
     assert_eq!((behind.requests_behind, behind.written.requests), (500, 0), "{behind:?}");
