@@ -96,7 +96,7 @@ pub(crate) fn judge(failures: &[String], log: &Path) -> anyhow::Result<Judged> {
 enum Outcome {
     Passed,
     Failed,
-    /// It was disturbed once more, in what way.
+    /// The test was disturbed once more, in what way.
     Disturbed(String),
 }
 

@@ -19,7 +19,7 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     cargo_by(Command::new(cargo_program()), arguments)
 }
 
-/// The same, behind everything else that wants a CPU.
+/// A `cargo` command in the workspace's root, behind everything else that wants a CPU.
 pub(crate) fn cargo_behind(arguments: &[&str]) -> Command {
     let mut nice = Command::new("nice");
     nice.args(["-n", "19"]).arg(cargo_program());

@@ -13,7 +13,8 @@ use crate::command;
 /// What git's diff says where there is one.
 const DIFFERENT: i32 = 1;
 
-/// The other commit stands in a work tree of its own meanwhile, and shares this one's target directory.
+/// Compares with another commit, which stands in a work tree of its own meanwhile, and shares this one's
+/// target directory.
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     let commit = arguments.first().map_or("HEAD", String::as_str);
     let root = command::root();

@@ -37,7 +37,7 @@ const WHOLE: &str = "max";
 /// What is asked of a kernel.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// It is too old: the program has to be refused.
+    /// The kernel is too old: the program has to be refused.
     TooOld,
     /// The program runs on it, and on the release that it is of.
     OfRelease,

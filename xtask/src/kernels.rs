@@ -46,9 +46,10 @@ const PACKAGES: [&str; 13] = [
 /// What the payload is told of its machine. Parameters that the kernel does not know become variables of
 /// init's environment.
 const PLACES: &str = "WSGI_TRACE_BINARY=/wsgi-trace PYTHON=/usr/bin/python3.13 APP=/opt";
-/// The same of recordings of this machine, where the emulated one is of another architecture.
+/// Where the payload finds recordings of this machine, where the emulated one is of another architecture.
 const RECORDINGS: &str = "RECORDINGS=/opt";
-/// The same of the 32-bit program, which there is for `x86_64` alone: its calls are written in machine code.
+/// Where the payload finds the 32-bit program, which there is for `x86_64` alone: its calls are written in
+/// machine code.
 const THIRTY_TWO: &str = "THIRTY_TWO=/thirty-two";
 /// Accepts what is attached: the reviewed files are written.
 const UPDATE: &str = "--update";
@@ -268,7 +269,7 @@ fn is_reviewed(name: &str, run: &Run, update: bool) -> anyhow::Result<bool> {
     println!("-- what was attached is not what {} has:", file.display());
     let now = command::root().join("target/kernels").join(format!("{name}.txt"));
     fs::write(&now, &told)?;
-    // It fails by what it is for: the two differ.
+    // `diff` fails as the two differ.
     let _ = Command::new("diff").arg("-u").arg(&file).arg(&now).status();
     println!("-- where that is right: cargo xtask kernels {name} {UPDATE}");
     Ok(false)

@@ -47,8 +47,8 @@ const GAPS: &str = "gaps::";
 /// Says that `make test` has just been run.
 const REST: &str = "rest";
 
-/// The same checks as others have, by another client or with other kinds of encryption. Of each `make test`
-/// has one; the others wait for the night, so that a change is judged sooner.
+/// Checks that others have too, by another client or with other kinds of encryption. Of each `make test` has
+/// one; the others wait for the night, so that a change is judged sooner.
 const AT_NIGHT: [&str; 2] = ["wrk::", "tls::"];
 
 /// Chooses those.

@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process, set_child_subreaper};
 
 /// How long no test of `make test` may end: some hundred times what one takes.
 pub(crate) const SILENCE: Duration = Duration::from_secs(300);
-/// The same for the tests that are known to take minutes.
+/// How long no test may end of those that are known to take minutes.
 pub(crate) const SILENCE_OF_LONG_TESTS: Duration = Duration::from_secs(900);
 
 /// How often processes are looked at.
@@ -46,7 +46,7 @@ impl Ended {
         Ok(())
     }
 
-    /// The same, whatever the tests said.
+    /// Success, or one sentence for each thing that went wrong, whatever the tests said.
     pub(crate) fn check_beside_tests(&self) -> anyhow::Result<()> {
         for problem in &self.problems {
             println!("Failed: {problem}");
@@ -74,7 +74,7 @@ pub(crate) fn run(
     run_beside(slice::from_mut(tests), silence, |_, line| each(line))
 }
 
-/// The same of several at once; `each` gets the number of the command with its line.
+/// Runs several test commands at once to their end; `each` gets the number of the command with its line.
 pub(crate) fn run_beside(
     commands: &mut [Command],
     silence: Duration,

@@ -171,7 +171,7 @@ impl Crate<'_> {
     /// What is wrong with an import between two modules at the top.
     fn against(&self, from: &str, to: &str, at: &str) -> Option<Offence> {
         let place = |name: &str| self.order.iter().position(|known| *known == name);
-        // They stand above all.
+        // Both stand above all others.
         if matches!(from, "lib" | "main") {
             return None;
         }
