@@ -144,7 +144,7 @@ pub struct ThreadAccount {
     /// where the thread waits was looked at already. Kept where frames are read. In light mode when the
     /// thread's sleep began; 0: it does not sleep, or that was not seen.
     pub take_since_ns: u64,
-    /// The task that was told last to be the one that the thread works for (`TaskRecord::task`). This and
+    /// The task that was last reported as the one that the thread works for (`TaskRecord::task`). This and
     /// the next are kept of threads of event loops, and written by the thread itself outside the lock.
     pub told_task: u64,
     /// The way to it (`gil::TaskWay`), as looked up last; 0: there is none.
@@ -159,8 +159,8 @@ pub struct ThreadAccount {
     pub thread_mark: u64,
     /// What was read of it last, from there on.
     pub state_words: [u64; STATE_WORDS],
-    /// What tells the thread's tasks where two things may: `gil::BY_CONTEXT` or `gil::BY_CHUNK`; 0: not
-    /// known yet.
+    /// What distinguishes the thread's tasks where two things may: `gil::BY_CONTEXT` or `gil::BY_CHUNK`; 0:
+    /// not known yet.
     pub task_by: u32,
     /// Always 0. The element has 512 bytes with it, so that none straddles a page.
     pub reserved_too: u32,

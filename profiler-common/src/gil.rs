@@ -77,27 +77,27 @@ impl FrameWay {
     }
 }
 
-/// What in a `PyThreadState` tells which task the thread works for: the last word of an element of
+/// What in a `PyThreadState` shows which task the thread works for: the last word of an element of
 /// `INTERPRETERS`, where 0 says that tasks are not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TaskWay {
-    /// Distance in bytes of what tells threads apart, as the second word of the element has it (above 0,
+    /// Distance in bytes of what distinguishes threads, as the second word of the element has it (above 0,
     /// below 65,536).
     pub number_at: u64,
     /// How many words behind that the address of the `contextvars.Context` is that runs, which each task has
-    /// of its own; 0: it tells nothing. This and the next are below
+    /// of its own; 0: it shows nothing. This and the next are below
     /// [`STATE_WORDS`](crate::account::STATE_WORDS).
     pub context: u64,
-    /// How many words behind that the address of a chunk of the thread's stack of frames is
-    /// (`_PyStackChunk`, Include/cpython/pystate.h), the first of which each task has of its own; 0: it
-    /// tells nothing. Where both may tell, the context does on threads that have one as they wait: loops
-    /// that run tasks in contexts do.
+    /// How many words behind that the address of a chunk of the thread's stack of frames is (`_PyStackChunk`,
+    /// Include/cpython/pystate.h), the first of which each task has of its own; 0: it shows nothing. Where
+    /// both may show the task, the context does on threads that have one as they wait: loops that run tasks
+    /// in contexts do.
     pub chunk: u64,
 }
 
-/// [`ThreadAccount::task_by`](crate::account::ThreadAccount::task_by): of both, the context tells.
+/// [`ThreadAccount::task_by`](crate::account::ThreadAccount::task_by): of both, the context shows the task.
 pub const BY_CONTEXT: u32 = 1;
-/// [`ThreadAccount::task_by`](crate::account::ThreadAccount::task_by): of both, the chunk tells.
+/// [`ThreadAccount::task_by`](crate::account::ThreadAccount::task_by): of both, the chunk shows the task.
 pub const BY_CHUNK: u32 = 2;
 
 impl TaskWay {

@@ -34,8 +34,8 @@ pub const KIND_EVIDENCE: u16 = 6;
 pub const KIND_FRAMES: u16 = 7;
 /// [`RecordHeader::kind`] of a [`light::LightRecord`].
 pub const KIND_LIGHT: u16 = 9;
-/// [`RecordHeader::kind`] of a [`frames::FramesRecord`] that tells of the waiter itself. A kind of its own,
-/// not a flag: a reader that does not know it must not take the frames for the holder's.
+/// [`RecordHeader::kind`] of a [`frames::FramesRecord`] with the frames of the waiter itself. A kind of its
+/// own, not a flag: a reader that does not know it must not take the frames for the holder's.
 pub const KIND_WAITER_FRAMES: u16 = 10;
 /// [`RecordHeader::kind`] of a [`task::TaskRecord`].
 pub const KIND_TASK: u16 = 11;
@@ -55,7 +55,7 @@ pub struct RecordHeader {
     pub length_bytes: u16,
     /// CPU that wrote the record.
     pub cpu: u32,
-    /// `CLOCK_MONOTONIC`: when what the record tells of ended (a slice: exit of its call).
+    /// `CLOCK_MONOTONIC`: when what the record is about ended (a slice: exit of its call).
     pub time_ns: u64,
     /// Process of the thread concerned, as the initial PID namespace numbers it.
     pub tgid: u32,

@@ -280,8 +280,8 @@ pub struct Descriptor {
 pub const CLIENT: u16 = 0;
 /// [`Descriptor::role`]: the process began it.
 pub const BACK_END: u16 = 1;
-/// [`Descriptor::role`]: the same, by a connect that did not wait; the process has not been told yet that it
-/// is made.
+/// [`Descriptor::role`]: the same, by a connect that did not wait; the process has not learnt yet that it is
+/// made.
 pub const BACK_END_BEGINS: u16 = 2;
 
 /// Task-local storage: aya-ebpf has no type for it.

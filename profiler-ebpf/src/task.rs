@@ -22,7 +22,7 @@ use crate::order;
 /// Distance of `last_holder` in a lock.
 const LAST_HOLDER: u64 = 8;
 /// Chunks of a stack of frames that are gone back through. The first has room for some hundred frames, each
-/// further one for as many: where there are more, none is told.
+/// further one for as many: where there are more, none is reported.
 const MAX_CHUNKS: usize = 8;
 /// A thread whose state was not found at so many calls runs no Python, most likely: it is looked for at one
 /// call of so many from then on. A power of two.

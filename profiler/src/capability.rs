@@ -154,7 +154,7 @@ impl Capabilities {
         (!may_place).then(|| "the kernel lets only those place them who have CAP_SYS_ADMIN".to_owned())
     }
 
-    /// Fills in what the kernel's type information tells; `has` says whether it names something.
+    /// Fills in what the kernel's type information shows; `has` says whether it names something.
     pub fn look_up(&mut self, has: impl Fn(&str) -> bool) {
         self.has_btf = true;
         self.missing_helpers = HELPERS.iter().copied().filter(|name| !has(name)).collect();

@@ -165,7 +165,7 @@ pub fn ends(sk: u64) -> Option<Ends> {
     })
 }
 
-/// Whether every byte that arrived has been read; `None` where it cannot be told.
+/// Whether every byte that arrived has been read; `None`: not known.
 #[inline(always)]
 pub fn tcp_is_drained(sk: u64) -> Option<bool> {
     if TCP_RECEIVE_NEXT.load() == MISSING || TCP_COPIED.load() == MISSING {
@@ -176,13 +176,13 @@ pub fn tcp_is_drained(sk: u64) -> Option<bool> {
     Some(next == copied)
 }
 
-/// Bytes that arrived and nobody has read; 0 where it cannot be told. Only of full TCP sockets.
+/// Bytes that arrived and nobody has read; 0 where that cannot be known. Only of full TCP sockets.
 #[inline(always)]
 pub fn tcp_unread_bytes(sk: u64) -> u32 {
     distance(sk, &TCP_COPIED, &TCP_RECEIVE_NEXT)
 }
 
-/// Bytes written and not acknowledged by the peer; 0 where it cannot be told. Only of full TCP sockets.
+/// Bytes written and not acknowledged by the peer; 0 where that cannot be known. Only of full TCP sockets.
 #[inline(always)]
 pub fn tcp_unacknowledged_bytes(sk: u64) -> u32 {
     distance(sk, &TCP_UNACKNOWLEDGED, &TCP_WRITTEN)
@@ -209,8 +209,8 @@ pub fn unix_address(sk: u64) -> u64 {
     field(sk, &UNIX_ADDRESS).unwrap_or(0)
 }
 
-/// What tells a connection that this socket began from all others (`SliceRecord::arguments` of a `connect`):
-/// its own TCP port, or the UNIX socket at its other end; 0 where it cannot be told.
+/// What distinguishes a connection that this socket began from all others (`SliceRecord::arguments` of a
+/// `connect`): its own TCP port, or the UNIX socket at its other end; 0: not known.
 #[inline(always)]
 pub fn identity(sk: u64) -> u64 {
     match family(sk) {
@@ -220,7 +220,7 @@ pub fn identity(sk: u64) -> u64 {
     }
 }
 
-/// Whether it is a stream of bytes; false where it cannot be told.
+/// Whether it is a stream of bytes; false where that cannot be known.
 #[inline(always)]
 pub fn is_stream(sk: u64) -> bool {
     /// `SOCK_STREAM`, include/linux/net.h.
@@ -236,7 +236,7 @@ pub fn has_named_peer(sk: u64) -> bool {
         && field::<u64>(sk, &UNIX_PEER).is_some_and(|peer| peer != 0 && unix_address(peer) != 0)
 }
 
-/// Whether a reader has taken everything that was queued; false where it cannot be told.
+/// Whether a reader has taken everything that was queued; false where that cannot be known.
 #[inline(always)]
 pub fn queue_is_empty(sk: u64) -> bool {
     if SOCK_RECEIVE_QUEUE_LENGTH.load() == MISSING {
@@ -294,7 +294,7 @@ pub fn peer(sk: u64) -> Option<Peer> {
     Some(Peer { address: if is_mapped { words[3] } else { combined(words) }, port })
 }
 
-/// Whether two sockets are in one network namespace; true where it cannot be told.
+/// Whether two sockets are in one network namespace; true where that cannot be known.
 #[inline(always)]
 pub fn same_network(one: u64, other: u64) -> bool {
     if SOCK_NETWORK.load() == MISSING {
@@ -332,7 +332,7 @@ pub fn is_taken(sk: u64) -> bool {
     field::<u64>(sk, &SOCK_SOCKET).is_some_and(|socket| socket != 0)
 }
 
-/// Inode of a socket that a descriptor stands for; 0 if there is none, or it cannot be told.
+/// Inode of a socket that a descriptor stands for; 0: there is none, or it is not known.
 #[inline(always)]
 pub fn inode(sk: u64) -> u64 {
     inode_of(sk).unwrap_or(0)

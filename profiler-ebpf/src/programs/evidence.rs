@@ -212,7 +212,7 @@ fn of_connection(what: u32, sk: sock::TypedSock, packet: u64) {
                     SOCKET_CLOSED => STAGE_CLOSED,
                     _ => STAGE_UNKNOWN,
                 };
-                // No system call tells of the close that this is.
+                // No system call shows the close that this is.
                 let is_close = what == RESET_SENT && packet == 0 && state == sock::CLOSE;
                 if light::is_light() && is_close && matches!(record.stage, STAGE_ACCEPTED | STAGE_TAKEN) {
                     (*socket).stage = SOCKET_CLOSED;

@@ -55,7 +55,7 @@ pub fn gil_enters(_ctx: ProbeContext) -> u32 {
 }
 
 /// A mutex is unlocked: once it is the lock's, the attempt is over but for that call, which wakes others and
-/// may lose the CPU to one of them. What the thread does next tells its end, as where there is no probe.
+/// may lose the CPU to one of them. What the thread does next shows its end, as where there is no probe.
 #[uprobe]
 pub fn gil_unlocks(ctx: ProbeContext) -> u32 {
     if empty::bodies_left_out() {

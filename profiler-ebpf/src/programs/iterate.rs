@@ -1,7 +1,7 @@
 //! Iterators: threads and sockets that were there before the hooks.
 //!
 //! In: `iter/task`, `iter/task_file`, run by user space after the hooks are on, until nothing is new. Out:
-//! accounts, listeners, connections, and the records that tell of them.
+//! accounts, listeners, connections, and the records about them.
 
 use aya_ebpf::bindings::{file, task_struct};
 use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_sock_from_file};

@@ -1,7 +1,7 @@
 //! Light mode: bytes that traced threads receive from clients and send to them. No system call is hooked.
 //!
 //! In: `sock_recv_length`, `sock_send_length`, ends of connections (by `arrival`). Out: light slices. The
-//! socket tells whether it is a client's: its local port is that of a traced listener. Nothing is known of
+//! socket shows whether it is a client's: its local port is that of a traced listener. Nothing is known of
 //! descriptors here. `light_head` captures heads of messages.
 
 use aya_ebpf::Global;
@@ -23,7 +23,7 @@ use crate::kernel::sock::{self, TypedSock};
 use crate::maps::{SOCKET_ACCEPTED, SOCKET_CLOSED, SOCKET_WAITING, SOCKETS};
 use crate::preemption;
 
-/// Not 0 in light mode: the programs that every mode has tell then what system calls would have told.
+/// Not 0 in light mode: the programs that every mode has report then what system calls would have shown.
 #[unsafe(no_mangle)]
 static LIGHT: Global<u32> = Global::new(0);
 
@@ -143,7 +143,7 @@ pub fn seed(sk: u64) {
 }
 
 /// A connection of a traced listener is closed on this side. Where that resets it the socket has lost its
-/// port, and `evidence` tells of it.
+/// port, and `evidence` reports it.
 #[inline(always)]
 pub fn closed(typed: TypedSock) {
     if socket::listener_at(sock::typed_local_port(typed)) != 0 {

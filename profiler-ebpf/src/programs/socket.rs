@@ -1,6 +1,6 @@
 //! What is known of sockets: who uses a port, how a connection began, what stage it is in.
 //!
-//! In: what hooks and calls tell. Out: `SOCKETS`, `LISTENER_PORTS`, `UNIX_LISTENERS`, `LISTENERS`.
+//! In: what hooks and calls show. Out: `SOCKETS`, `LISTENER_PORTS`, `UNIX_LISTENERS`, `LISTENERS`.
 
 use profiler_common::listener::ListenerCount;
 use profiler_common::loss;
@@ -114,8 +114,8 @@ pub fn began(sk: u64, local_port: u16) -> Option<*mut Socket> {
     if local_port != 0
         && let Some(user) = LISTENER_PORTS.get_ptr_mut(u32::from(local_port))
     {
-        // SAFETY: the look-up succeeded. A listener that appears at this moment on another CPU tells of
-        // itself again with its first connection.
+        // SAFETY: the look-up succeeded. A listener that appears at this moment on another CPU is noted again
+        // with its first connection.
         unsafe {
             if *user == 0 {
                 *user = BACK_END_PORT;

@@ -300,7 +300,7 @@ pub struct Listener {
     pub empty_returns_cpu_ns: u64,
     /// What arrivals set in motion in the window; `None`: not measured.
     pub wakes: Option<ListenerWakes>,
-    /// The accept queue over the window; `None`: this kernel does not tell.
+    /// The accept queue over the window; `None`: this kernel does not report it.
     pub queue: Option<queue::Queue>,
     /// The listener holds connections back until their first data come (`TCP_DEFER_ACCEPT`): they arrive only
     /// then.

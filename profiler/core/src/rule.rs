@@ -26,7 +26,7 @@ macro_rules! rules {
 }
 
 rules! {
-    /// Which request a Python task works for, read from the interpreter's memory, tells whose its calls are.
+    /// Which request a Python task works for, read from the interpreter's memory, shows whose its calls are.
     Task,
     /// An event-loop iteration in which nothing was touched belongs to the only request that may have run in
     /// it.

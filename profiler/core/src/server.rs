@@ -139,7 +139,7 @@ pub trait ServerKind: Sync {
     }
 
     /// Why a response was the server's own and not the application's: what it means for the connection;
-    /// `None`: it was the application's, or that cannot be told.
+    /// `None`: it was the application's, or that is not known.
     fn own_answer(&self, _answer: &Answer) -> Option<Cause> {
         None
     }

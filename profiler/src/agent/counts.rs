@@ -120,7 +120,7 @@ impl Id {
     }
 }
 
-/// What a listener is called: no address, as the port is enough to tell listeners of one server apart.
+/// What a listener is called: no address, as the port is enough to distinguish listeners of one server.
 pub(super) fn port(listener: &Listener) -> String {
     match listener.seen.port {
         0 => "unix".to_owned(),

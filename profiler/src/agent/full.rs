@@ -59,7 +59,7 @@ struct Running {
     ended: oneshot::Receiver<Result<Ended, String>>,
 }
 
-/// What its thread is told.
+/// Messages to its thread.
 enum Command {
     /// Put the window as it stands on the board, and answer these.
     Look(Vec<Question>),

@@ -141,7 +141,7 @@ impl Tables {
 fn tables(proc: &Proc, open: &[(u32, Vec<(i32, String)>)]) -> Tables {
     let inodes: HashSet<u64> =
         open.iter().flat_map(|(_, files)| files).filter_map(|(_, target)| socket_inode(target)).collect();
-    // The neighbour of a nameless UNIX socket tells whether it is half of a pair.
+    // The neighbour of a nameless UNIX socket shows whether it is half of a pair.
     let wanted = |inode: u64, socket: &Socket| {
         inodes.contains(&inode)
             || (matches!(socket, Socket::Unix { path: None, .. })

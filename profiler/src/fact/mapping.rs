@@ -34,7 +34,7 @@ pub struct Mapped {
 }
 
 impl Mapped {
-    /// What tells it from other files.
+    /// What distinguishes the file from others.
     pub fn key(&self) -> (String, u64) {
         (self.device.clone(), self.inode)
     }

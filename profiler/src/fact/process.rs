@@ -203,7 +203,7 @@ pub(crate) fn open_files_limit(proc: &Proc, tgid: u32) -> Option<u64> {
     }
 }
 
-/// What the mapped files tell.
+/// What the mapped files show.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Mapped {
     /// Base names that identify an interpreter or a server.

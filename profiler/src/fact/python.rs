@@ -35,7 +35,7 @@ const MAX_IMAGES: usize = 4096;
 /// Why the locks of an interpreter are not known.
 #[derive(Debug, thiserror::Error)]
 enum PythonError {
-    /// Nothing tells its version.
+    /// Nothing shows its version.
     #[error("the version of the Python interpreter in {file} is not known")]
     NoVersion { file: String },
     /// Its version is none of those whose layout was verified.
@@ -205,7 +205,7 @@ fn unknown_kind(mapped: &[Mapped]) -> Option<String> {
     })
 }
 
-/// The version that names tell: of the file itself, else of the directories that other files are mapped from.
+/// The version by names: of the file itself, else of the directories that other files are mapped from.
 fn named_version(file: &Mapped, mapped: &[Mapped]) -> Option<String> {
     let name = file.name();
     let own =

@@ -49,7 +49,7 @@ fn line(path: &Path) -> Option<String> {
 }
 
 /// Time since boot that passed while a task was on a CPU and that the kernel does not count as the task's,
-/// all CPUs, in ns. `/proc/stat` tells it in ticks of 10 ms: each difference of two readings may be short of
+/// all CPUs, in ns. `/proc/stat` has it in ticks of 10 ms: each difference of two readings may be short of
 /// almost one tick.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NotCounted {
@@ -61,7 +61,7 @@ pub struct NotCounted {
 }
 
 impl NotCounted {
-    /// As `/proc/stat` tells it now; nothing where that cannot be read.
+    /// As `/proc/stat` has it now; nothing where that cannot be read.
     pub fn read() -> Self {
         let total = KernelStats::current().ok().map(|stats| stats.total);
         total.map_or_else(Self::default, |total| Self::of(&total, interrupts_are_accounted()))
@@ -100,7 +100,7 @@ pub fn wall_clock_offset_ns() -> i64 {
 }
 
 /// Whether the kernel takes interrupt time out of a task's CPU time (`CONFIG_IRQ_TIME_ACCOUNTING`): its type
-/// information then names the function that does it. `true` when that cannot be told.
+/// information then names the function that does it. `true` when that cannot be known.
 fn interrupts_are_accounted() -> bool {
     const FUNCTION: &[u8] = b"\0irqtime_account_irq\0";
     static ANSWER: OnceLock<bool> = OnceLock::new();

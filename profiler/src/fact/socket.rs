@@ -76,7 +76,7 @@ impl Socket {
         }
     }
 
-    /// Its accept queue, if it is a listener and the kernel tells.
+    /// Its accept queue, if it is a listener and the kernel reports it.
     pub const fn queue(&self) -> Option<Queue> {
         match self {
             Self::Tcp { queue, .. } | Self::Unix { queue, .. } => *queue,

@@ -1,6 +1,6 @@
 //! From any process of a server to all of it.
 //!
-//! In: a process, what `/proc` tells of all. Out: [`Tree`]: the topmost process that is the same server, and
+//! In: a process, what `/proc` shows of all. Out: [`Tree`]: the topmost process that is the same server, and
 //! all its descendants. Going up stops at shells, supervisors and inits, and wherever the parent runs
 //! something else.
 

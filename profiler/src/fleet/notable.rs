@@ -15,7 +15,7 @@ use crate::report::unit::counted;
 const EXHAUSTED_RATIO: f64 = 0.05;
 /// Share of connections that end badly, not by their clients' doing, from which it is.
 const DROPPED_RATIO: f64 = 0.001;
-/// Costs that are told, beside those that have a sentence already.
+/// Costs that are reported, beside those that have a sentence already.
 const MAX_COSTS: usize = 5;
 
 /// One thing that stands out.

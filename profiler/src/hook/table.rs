@@ -66,7 +66,7 @@ pub struct ProgramEntry {
     pub needs: &'static str,
     /// The question it serves.
     pub question: &'static str,
-    /// What the report cannot tell without it.
+    /// What the report cannot say without it.
     pub consequence: &'static str,
 }
 

@@ -243,7 +243,7 @@ pub(crate) struct Cost {
     pub(crate) share_of_target: Option<f64>,
 }
 
-/// The profiler's cost; `None` where the stream does not tell.
+/// The profiler's cost; `None` where the stream does not have it.
 pub(crate) fn cost(snapshot: &Snapshot) -> Option<Cost> {
     let overhead = snapshot.coverage.overhead.as_ref()?;
     let window_ns = snapshot.window.length_ns();

@@ -3,7 +3,7 @@
 //!
 //! In: [`Entry`]s, as the machines emit them. Out: a stream of Perfetto trace packets (protobuf), written as
 //! the entries come. Memory is bounded by the number of tracks in use, not by the length of the run. Times
-//! are `CLOCK_MONOTONIC` nanoseconds, unaltered. `docs/timeline.md` tells a user what the tracks mean.
+//! are `CLOCK_MONOTONIC` nanoseconds, unaltered. `docs/timeline.md` explains the tracks to users.
 
 mod form;
 mod intern;

@@ -116,7 +116,7 @@ pub(in crate::report) fn request_seconds(duration_ns: u64) -> String {
     if seconds < THREE_DIGITS { three_digits(seconds) } else { count(whole(seconds)) }
 }
 
-/// Units that the end of a name tells.
+/// Units by the end of a name.
 #[derive(Clone, Copy)]
 enum Unit {
     Ratio,

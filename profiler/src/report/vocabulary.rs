@@ -16,7 +16,7 @@ use ratatui::style::Color;
 pub struct Term {
     /// Its word, in every output.
     pub name: &'static str,
-    /// Its letter: that alone tells it where there is no colour.
+    /// Its letter, which alone shows it where there is no colour.
     pub letter: char,
     /// Its colour in a terminal: of the sixteen, the nearest to that of the page.
     pub colour: Color,

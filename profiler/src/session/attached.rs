@@ -422,7 +422,7 @@ impl<O: Observer> Session<O> {
         new
     }
 
-    /// Who was born in the last second, or has become something else since it was read. By it roles are told.
+    /// Who was born in the last second, or has become something else since it was read. Roles depend on it.
     fn read_last_processes(&mut self) {
         let new = self.new_processes();
         for fact in self.gather.facts_of(&new).filter(|fact| matches!(fact, Fact::ProcessSeen(_))) {

@@ -104,7 +104,7 @@ impl Gather {
         self.tls.forget(&self.known, source);
         if !new.is_empty() {
             // Fails only where the kernel refuses an iterator that it took before: the threads stay without
-            // an account, which the counters tell.
+            // an account, which the counters show.
             let _ = source.rescan(&self.known);
         }
         let young = std::mem::replace(&mut self.young, new.clone());

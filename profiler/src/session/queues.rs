@@ -40,7 +40,7 @@ struct Known {
 #[derive(Default)]
 struct Listing {
     queues: Vec<AcceptQueue>,
-    /// Known listeners that are open, also those whose queue the kernel does not tell.
+    /// Known listeners that are open, also those whose queue the kernel does not report.
     open: BTreeSet<u64>,
     /// Something was asked for.
     is_any: bool,

@@ -22,7 +22,7 @@ use crate::source::live::LiveSource;
 
 /// Processes that have probes, or were found to get none.
 const MAX_PROCESSES: usize = 4096;
-/// Reasons that are told.
+/// Reasons that are reported.
 const MAX_REASONS: usize = 8;
 /// Fewest bytes of a record's header by which it is taken for one.
 const LEAST_BYTES: usize = 3;

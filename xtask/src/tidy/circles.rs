@@ -21,7 +21,7 @@ struct House<'a> {
 const HOUSES: &[House<'static>] = &[MACHINE];
 
 /// The core: what there is, who waited for the interpreter lock, what threads did, what went over
-/// connections, for whom; the join of these, and what is told of it.
+/// connections, for whom; the join of these, and what is reported of it.
 const MACHINE: House<'static> = House {
     folder: "profiler/core/src/machine/",
     path: "machine",

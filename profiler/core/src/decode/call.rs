@@ -81,7 +81,8 @@ pub const fn call(system_call: u32, arguments: &[u64; 3], extra: u64, outcome: O
     }
 }
 
-/// What tells the connection of a connect from others; 0: a user address stands there, nothing is known.
+/// What distinguishes the connection of a connect from others; 0: a user address stands there, nothing is
+/// known.
 const fn connected(second: u64) -> u64 {
     if second < identity::PORTS || second & identity::KERNEL_ADDRESS != 0 { second } else { 0 }
 }

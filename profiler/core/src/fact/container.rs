@@ -42,7 +42,7 @@ pub struct Container {
 }
 
 impl Container {
-    /// What the path of a cgroup tells; `None`: it is no container's.
+    /// What the path of a cgroup shows; `None`: it is no container's.
     pub fn of_cgroup(cgroup: &str) -> Option<Self> {
         let id = id(cgroup)?;
         let before = cgroup.rsplit_once(id).map_or("", |(before, _)| before);

@@ -10,7 +10,7 @@ pub struct InterpreterSeen {
     /// Process.
     pub tgid: u32,
     /// Its version ("3.11.2", or "3.9" where no more is known); `None`: the process maps no Python, or its
-    /// version could not be told.
+    /// version could not be found.
     pub version: Option<String>,
     /// Base name of the mapped file that holds the interpreter; empty: there is none. Hostile input.
     pub file: String,
@@ -34,8 +34,8 @@ pub struct InterpreterSeen {
     /// tell it. `None`: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inherited_number: Option<u32>,
-    /// What its tasks are, where it is told which of them a thread works for (`event::TaskSeen`); `None`: it
-    /// is not.
+    /// What its tasks are, where it is reported which of them a thread works for (`event::TaskSeen`); `None`:
+    /// it is not.
     #[serde(default)]
     pub tasks: Option<TaskKind>,
     /// A build without interpreter lock (it may have been switched on: then `locks` has it).

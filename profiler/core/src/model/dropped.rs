@@ -244,7 +244,7 @@ pub struct Dropped {
     /// Connections that ended without anything having been asked.
     pub nothing_asked: u64,
     /// Connections that ended, not seen to be served, while records were lost: whether they were served, and
-    /// why not, cannot be told.
+    /// why not, is not known.
     pub undecided: u64,
     /// Connections that were open at the end of the window.
     pub open: u64,

@@ -9,7 +9,8 @@ const SHORTEST_HEX_BYTES: usize = 16;
 /// Length of a UUID in its usual form.
 const UUID_BYTES: usize = 36;
 
-/// A path with the segments folded that tell one object from another: numbers, UUIDs, long hexadecimal names.
+/// A path with the segments folded that distinguish one object from another: numbers, UUIDs, long hexadecimal
+/// names.
 pub fn path_shape(path: &str) -> String {
     let mut shape = String::with_capacity(path.len().min(MAX_SHAPE_BYTES));
     write_path_shape(path, &mut shape);
@@ -25,7 +26,7 @@ pub fn write_path_shape(path: &str, shape: &mut String) {
         let end = path.bytes().position(|byte| byte == b'/');
         let (segment, after) = end.and_then(|end| path.split_at_checked(end)).unwrap_or((path, ""));
         rest = after.get(1..);
-        // Parameters of a segment (RFC 3986, 3.3) do not tell endpoints apart, and are overwritten in
+        // Parameters of a segment (RFC 3986, 3.3) do not distinguish endpoints, and are overwritten in
         // recordings.
         let name = if has_parameters { segment.split(';').next().unwrap_or(segment) } else { segment };
         shape.push_str(folded(name));

@@ -25,11 +25,11 @@ pub struct Queue {
     /// accept, so to the connection.
     pub at_arrival: Depths,
     /// Packets of handshakes (SYN, or the ACK that ends one) refused in the window. Each is tried again by
-    /// its client after a second, then after longer waits; one client counts once for each attempt. Of a
-    /// UNIX listener the attempts to connect that found it full: the client is told so, or waits and
-    /// looks again. `None`: not counted.
+    /// its client after a second, then after longer waits; one client counts once for each attempt. Of a UNIX
+    /// listener the attempts to connect that found it full: the client gets an error, or waits and looks
+    /// again. `None`: not counted.
     pub refused: Option<u64>,
-    /// What is known of the clients behind refusals; `None`: this kernel does not tell.
+    /// What is known of the clients behind refusals; `None`: this kernel does not report it.
     pub delays: Option<Delays>,
 }
 

@@ -1,4 +1,4 @@
-//! How long a request was on its way before the server had any of it, as a front end's stamp tells.
+//! How long a request was on its way before the server had any of it, by a front end's stamp.
 //!
 //! In: the value of an `X-Request-Start` header: the wall clock in seconds with a fraction (nginx's `$msec`),
 //! or whole milliseconds, microseconds (Apache's `%t`) or nanoseconds, with or without `t=`. Out: [`Stamp`],
@@ -191,7 +191,7 @@ impl RequestStarts {
         }
     }
 
-    /// Headers that tell nothing, whatever the reason.
+    /// Headers that give no time, whatever the reason.
     pub const fn refused(&self) -> u64 {
         self.not_a_time.saturating_add(self.ahead).saturating_add(self.too_old)
     }

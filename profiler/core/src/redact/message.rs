@@ -36,7 +36,7 @@ pub(super) struct Message {
 struct Head {
     status: u16,
     length_bytes: Option<u64>,
-    /// The length of the body cannot be told: chunked, contradictory, or another protocol takes over.
+    /// The length of the body cannot be known: chunked, contradictory, or another protocol takes over.
     is_unframed: bool,
 }
 
@@ -457,7 +457,7 @@ impl Message {
         }
     }
 
-    /// After the blank line: where the next start line is, if that can be told.
+    /// After the blank line: where the next start line is, if that can be known.
     const fn end_of_head(&mut self) -> Verdict {
         let has_no_body = matches!(self.head.status, 100 | 102..=199 | 204 | 304);
         let state = match self.head.length_bytes {

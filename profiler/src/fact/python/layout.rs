@@ -127,7 +127,7 @@ const fn layout_of(version: Version) -> Option<Layout> {
     }
 }
 
-/// Distances in a `PyThreadState` (Include/cpython/pystate.h) of what tells which task its thread works for.
+/// Distances in a `PyThreadState` (Include/cpython/pystate.h) of what shows which task its thread works for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TaskPlaces {
     /// Of `context`: the `contextvars.Context` that runs.

@@ -46,7 +46,7 @@ pub enum NotFound {
     /// Of a program that runs in an emulator.
     #[error("its machine code is that of {0}, not this machine's")]
     Architecture(String),
-    /// The wait is not called through anything that can be told.
+    /// The wait is not called through anything that can be recognised.
     #[error("no call of {WAIT} is found in it")]
     NoCall,
     /// Too many functions wait with a limit of time.
@@ -209,7 +209,7 @@ enum Flow {
     Branch(u64),
     /// To the caller.
     Return,
-    /// Nobody can tell.
+    /// Not known.
     Elsewhere,
 }
 

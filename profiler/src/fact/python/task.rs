@@ -1,9 +1,9 @@
-//! Which of a process's tasks can be told, and where that stands in a `PyThreadState`.
+//! Which of a process's tasks can be distinguished, and where that stands in a `PyThreadState`.
 //!
 //! In: mapped files, the interpreter's version. Out: [`TaskKind`], [`TaskWay`]. What runs coroutines gives
 //! each task a `contextvars.Context` of its own and enters it for every step. Greenlets have none by
 //! themselves, but from CPython 3.11 on a stack of frames each. Modules are loaded while a process runs: what
-//! can be told changes then.
+//! can be distinguished changes then.
 
 use profiler_common::account::STATE_WORDS;
 use profiler_common::gil::TaskWay;
@@ -37,8 +37,8 @@ pub(super) fn kind(mapped: &[Mapped], image: &Image) -> Option<TaskKind> {
 
 /// The way to the tasks of this interpreter's process, which are of this kind; `None`: they cannot be read.
 fn way_of(seen: &InterpreterSeen, kind: TaskKind) -> Option<TaskWay> {
-    // A thread is told by the number that its state bears; with several locks the last holder of the main one
-    // says less.
+    // A thread is recognised by the number that its state bears; with several locks the last holder of the
+    // main one says less.
     let number_at = seen.thread_number_at.filter(|_| seen.locks.len() == 1)?;
     let places = task_places(seen.version.as_deref().and_then(Version::parse_full)?)?;
     let place = |at: u64| {
@@ -53,7 +53,7 @@ fn way_of(seen: &InterpreterSeen, kind: TaskKind) -> Option<TaskWay> {
     Some(TaskWay { number_at, context, chunk })
 }
 
-/// What can be told of the tasks of this interpreter's process.
+/// What can be known of the tasks of this interpreter's process.
 pub(super) fn told(seen: &InterpreterSeen, mapped: &[Mapped], image: &Image) -> Option<TaskKind> {
     kind(mapped, image).filter(|kind| way_of(seen, *kind).is_some())
 }

@@ -76,7 +76,7 @@ fn beside_free(listener: &Listener, at: &str) -> Option<String> {
 /// What a number in the table does not say by itself.
 fn sentences(body: &mut Blocks<'_>, snapshot: &Snapshot) {
     for listener in &snapshot.sockets.listeners {
-        // Paths are hostile; a port tells TCP listeners apart.
+        // Paths are hostile; a port distinguishes TCP listeners.
         let at = match listener.seen.port {
             0 => String::new(),
             port => format!(" of port {port}"),

@@ -1,6 +1,6 @@
 //! The timeline as one of the forms of a report.
 //!
-//! In: what a [`Form`] is told. Out: the same, told to a [`PerfettoSink`].
+//! In: what a [`Form`] gets. Out: the same, given to a [`PerfettoSink`].
 
 use std::io::{self, Write as _};
 

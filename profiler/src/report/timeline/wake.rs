@@ -2,7 +2,7 @@
 //! woke.
 //!
 //! In: one wakeup. Out: the point, and an interval beside the thread, from its wakeup until it slept again or
-//! returned; its name tells winner and losers apart.
+//! returned; its name distinguishes winner and losers.
 
 use std::io::Write;
 

@@ -44,7 +44,7 @@ fn run_time(ebpf: &Ebpf) -> (u64, u64) {
     })
 }
 
-/// Skipped runs by program, those above zero. `/proc/self/fdinfo` tells them (Linux 5.12).
+/// Skipped runs by program, those above zero. `/proc/self/fdinfo` has them (Linux 5.12).
 pub(super) fn recursion_misses(ebpf: &Ebpf) -> Vec<(String, u64)> {
     ebpf.programs()
         .filter_map(|(name, program)| Some((name.to_owned(), misses(program)?)))

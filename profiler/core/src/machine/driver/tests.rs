@@ -1,6 +1,6 @@
 //! What happens to a slice, from its thread to what it does.
 //!
-//! In: slices of threads, in the order of time. Out: assertions on the state, and on what is told.
+//! In: slices of threads, in the order of time. Out: assertions on the state, and on what is reported.
 
 mod effect;
 mod ends;
@@ -35,7 +35,7 @@ const EAGAIN: i64 = -11;
 /// When a gap began, when the call was entered, and when it was left.
 type Times = (u64, u64, u64);
 
-/// The state, and what was told of it. Thread 1 of process 1 makes the calls.
+/// The state, and the entries so far. Thread 1 of process 1 makes the calls.
 struct Run {
     state: State,
     entries: Vec<Entry>,

@@ -1,7 +1,7 @@
 //! The time of a thread as the time of requests: what begins, advances, is left and finishes.
 //!
 //! In: calls of thread 1 of process 1 on its clients' connections and on a back end. Out: assertions on
-//! requests, and on what is told.
+//! requests, and on what is reported.
 
 mod exchange;
 mod foreign;

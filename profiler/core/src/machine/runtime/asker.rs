@@ -101,7 +101,7 @@ pub(in crate::machine) fn find(state: RuntimeView<'_>, thread: &Thread, slice: &
     if !is_known || has_greenlets || matches!(asker, Asker::Nobody) {
         return asker;
     }
-    // Order may be wrong, and the task will tell: as soon as it answers.
+    // Order may be wrong, and the task will show it as soon as it answers.
     let mut found = task::may_work_for(state, thread, slice.tid);
     match &asker {
         Asker::Known(key) | Asker::Likely(key) => found.push_all(core::iter::once(*key)),

@@ -10,8 +10,8 @@ use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::request::{Active, RequestKey, Wants};
 use crate::phase::Phases;
 
-/// Requests distinguished. Work of one of more than so many is told by its task, or hardly ever: what stays
-/// unattributed is counted.
+/// Requests distinguished. Work of one of more than so many is attributed by its task, or hardly ever: what
+/// stays unattributed is counted.
 const MAX_CANDIDATES: usize = 128;
 
 /// Requests of which one did something.

@@ -179,7 +179,7 @@ impl EventLoop {
         Rule::UnseenIteration.holds().then_some((start_ns, end_ns))
     }
 
-    /// What is known of its order does not tell when a request resumes. It may be asyncio's: one on which all
+    /// What is known of its order does not show when a request resumes. It may be asyncio's: one on which all
     /// requests take several iterations is not recognised.
     fn may_pass_on(&self) -> bool {
         self.kind().resumes == Resumes::Untold

@@ -37,7 +37,7 @@ pub(in crate::machine) use own_thread::done;
 pub use own_thread::{ended, made};
 pub(in crate::machine) use unnoted::take_back;
 
-/// Addresses remembered to find the queue of jobs. Only waits that overlap show it: older ones tell nothing.
+/// Addresses remembered to find the queue of jobs. Only waits that overlap show it: older ones show nothing.
 const MAX_ADDRESSES: usize = 64;
 /// Jobs given for one of several requests that are remembered. Most older ones are done; the wait of one
 /// that is not stays unexplained.

@@ -65,7 +65,7 @@ impl OwnThreads {
         let Some(made) = self.made.get_mut(&tid) else { return };
         made.known_ns = made.known_ns.max(at_ns);
         if self.told.len() >= MAX_JOBS {
-            // What was reported before the loop last slept has been handled, and tells nothing.
+            // What was reported before the loop last slept has been handled, and shows nothing.
             self.told.pop_front();
         }
         self.told.push_back((made.key, at_ns));

@@ -21,7 +21,7 @@ impl Pools {
         self.0.get(&tgid)
     }
 
-    /// Whether the Python tasks of a process tell which thread's job is whose.
+    /// Whether the Python tasks of a process show which thread's job is whose.
     pub(in crate::machine) fn tasks_tell(&self, tgid: Tid) -> bool {
         self.get(tgid).is_some_and(|pool| pool.givers.resume_themselves())
     }

@@ -4,9 +4,10 @@
 //! In: notes of a thread, requests that resume with them, what the loop did before it woke the thread once
 //! more. Out: whether the threads of that pool wait, as a rule.
 //!
-//! One wakeup alone cannot tell. A loop that wakes a thread right after its report may have taken that, or
-//! may have given it a second job for the same request. A thread that is woken after the loop has slept, or
-//! after a request was answered with its report, waited for a new job. So whatever was seen more often holds.
+//! One wakeup alone does not show it. A loop that wakes a thread right after its report may have taken that,
+//! or may have given it a second job for the same request. A thread that is woken after the loop has slept,
+//! or after a request was answered with its report, waited for a new job. So whatever was seen more often
+//! holds.
 
 /// Halved once so many were seen, so that what a pool does now counts more than what it did.
 const MAX_SEEN: u32 = 256;

@@ -12,7 +12,7 @@ use crate::machine::wire::state::Wire;
 use crate::machine::world::state::World;
 use crate::model::Thread as ThreadTotal;
 
-/// Threads, and what tells for whom they work.
+/// Threads, and what shows for whom they work.
 #[derive(Clone, Debug, Default)]
 pub struct Runtime {
     /// Live threads.
@@ -27,7 +27,7 @@ pub struct Runtime {
     pub event_loops: Vec<crate::model::event_loop::EventLoop>,
     /// Which Python task each thread of an event loop is at.
     pub tasks: Running,
-    /// Time of requests that the accounts of threads tell later.
+    /// Time of requests that the accounts of threads show later.
     pub late: Late,
     /// How often a loop was about more requests than it remembers.
     pub crowded: u64,

@@ -88,7 +88,7 @@ impl Running {
         switches.last().filter(|task| *task != switches.of_loop)
     }
 
-    /// Whether the thread's tasks tell of requests.
+    /// Whether the thread's tasks show requests.
     pub fn set_informative(&mut self, tid: Tid, is_informative: bool) {
         if let Some(switches) = self.0.get_mut(&tid) {
             switches.are_mute = !is_informative;

@@ -164,7 +164,7 @@ impl Unattributed {
         self.unknown = self.unknown.saturating_add(before.saturating_sub(self.list.len()) as u64);
     }
 
-    /// Nothing will tell whose it was.
+    /// Nothing will show whose the work was.
     pub(in crate::machine) fn forget(&mut self, number: u64) {
         self.list.retain(|work| work.number != number);
         self.unknown = self.unknown.saturating_add(1);
@@ -184,7 +184,7 @@ impl Unattributed {
     }
 
     /// Nobody's is what no request asked for. If there was no room for all that may own it, it belongs to one
-    /// of those: nothing will tell to which.
+    /// of those: nothing will show to which.
     fn forget_nobody_s(&mut self) {
         let is_lost = |work: &&UnattributedWork| work.candidates.is_empty() && work.has_more;
         let lost = self.list.iter().filter(is_lost).count() as u64;

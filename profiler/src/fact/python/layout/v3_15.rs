@@ -1,4 +1,4 @@
-//! CPython 3.15: a `PyThreadState` with more before what tells of tasks.
+//! CPython 3.15: a `PyThreadState` with more before what shows tasks.
 //!
 //! In: nothing. Out: where that is, seen in 3.15.2.
 

@@ -11,7 +11,7 @@ fn a_request_under_way_at_the_end_of_the_window_is_open_unless_its_answer_may_be
     let waits: SetUp = |run| {
         run.ask(0, 1, 100);
     };
-    // What happened before the window ends at 300, and what is told of the request.
+    // What happened before the window ends at 300, and what is reported of the request.
     let cases: &[(&str, SetUp, Observed)] = &[
         ("nobody has read it", waits, (300, vec![("pool_wait", 200)], true)),
         (

@@ -1,6 +1,6 @@
 //! A request that is over before the account of a thread that worked for it has come.
 //!
-//! In: such a request, what comes then. Out: assertions on when it is told, and with which phases.
+//! In: such a request, what comes then. Out: assertions on when it is reported, and with which phases.
 
 use super::*;
 use crate::machine::runtime::late::Owed;
@@ -34,7 +34,7 @@ fn reports(run: &mut Run, tid: Tid, end_ns: u64) {
 
 #[test]
 fn a_request_waits_for_the_account_of_its_thread_but_not_for_ever() {
-    // What comes then, whether the request is told, and how much of it is explained.
+    // What comes then, whether the request is reported, and how much of it is explained.
     let cases: &[(&str, SetUp, Option<u64>)] = &[
         ("nothing", |_| {}, None),
         ("its thread's account", |run| reports(run, WORKER, 190), Some(100)),

@@ -59,8 +59,8 @@ fn threads_that_were_the_same_slot_one_after_the_other_are_one() {
 
 #[test]
 fn a_request_counts_as_served_where_it_is_over_and_was_so_while_somebody_watched() {
-    // When it ended, whether it is open, whether the next window follows; whether it is told, and whether it
-    // counts.
+    // When it ended, whether it is open, whether the next window follows; whether it is reported, and whether
+    // it counts.
     for (what, end_ns, is_open, next_follows, expected) in [
         ("it is over", 200, false, false, (1, true)),
         ("it was over before", 99, false, false, (0, false)),

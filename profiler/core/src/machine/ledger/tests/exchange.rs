@@ -203,7 +203,7 @@ fn requests_beyond_the_bound_of_a_connection_are_counted() {
 
 #[test]
 fn a_thread_that_turns_to_another_request_leaves_the_one_that_it_served() {
-    // Of the request that it leaves: whether its response has begun, and what is told of it. Whether the
+    // Of the request that it leaves: whether its response has begun, and what is reported of it. Whether the
     // thread then hands requests over.
     for (what, has_begun, response, told, hands_over) in [
         ("it was not answered", false, None, vec![], true),

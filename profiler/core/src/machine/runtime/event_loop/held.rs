@@ -86,7 +86,7 @@ impl LoopHeld {
                 self.hold(name, Some(request), &phases)
             }
             _ if length_ns >= NAMED_NS => {
-                // Nobody's request had the largest part, as far as descriptors tell.
+                // Nobody's request had the largest part, as far as descriptors show.
                 let mut phases = Phases::default();
                 phases.add(Phase::Unexplained, rest_ns);
                 self.hold((String::new(), String::new()), None, &phases)

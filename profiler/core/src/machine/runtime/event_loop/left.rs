@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 
 use crate::machine::wire::request::RequestKey;
 
-/// Requests left in one iteration that are remembered. Where there were more, nothing is told to be one's
-/// alone: what is not told otherwise stays unexplained.
+/// Requests left in one iteration that are remembered. Where there were more, nothing is attributed to one of
+/// them alone: what is not told otherwise stays unexplained.
 const MAX_LEFT: usize = 64;
 /// Parked requests that are remembered. See [`MAX_LEFT`].
 const MAX_PARKED: usize = 256;
