@@ -23,7 +23,7 @@ pub(crate) struct Page {
 pub(crate) struct Block {
     /// The first word after the fence.
     pub(crate) language: String,
-    /// The other words.
+    /// The words after the language.
     pub(crate) marks: Vec<String>,
     /// What is between the fences.
     pub(crate) text: String,

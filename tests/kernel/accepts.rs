@@ -61,7 +61,7 @@ fn only_child(pid: u32) -> anyhow::Result<u32> {
 /// that it opens files for a moment, and its epoll instance itself.
 fn polls(pid: u32) -> anyhow::Result<bool> {
     for entry in std::fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
-        // It may have been closed meanwhile.
+        // The descriptor may have been closed meanwhile.
         if std::fs::read_to_string(entry?.path()).unwrap_or_default().contains("tfd:") {
             return Ok(true);
         }

@@ -25,7 +25,7 @@ pub(crate) fn is_wanted() -> bool {
     std::env::var("PREEMPT").is_ok_and(|mode| mode == "full")
 }
 
-/// It does.
+/// The kernel preempts, as it was started to.
 pub(crate) fn is_on() -> anyhow::Result<()> {
     let modes = std::fs::read_to_string(MODES).with_context(|| format!("{MODES} cannot be read"))?;
     ensure!(modes.contains("(full)"), "{modes}");

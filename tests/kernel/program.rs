@@ -19,7 +19,7 @@ pub(crate) fn reports() -> anyhow::Result<()> {
     reports_by(Program::start, &[]).map(drop)
 }
 
-/// The same of one that is started in some way, with more options; its report.
+/// The report of a program that is started in some way, with more options, after the checks of [`reports`].
 pub(crate) fn reports_by(
     start: impl FnOnce(&[&str]) -> anyhow::Result<Program>,
     options: &[&str],

@@ -161,7 +161,7 @@ pub(crate) fn trace(server: &Gunicorn, arguments: &[&str], load: Load) -> anyhow
     trace_while(server, arguments, load, || load.run(server.port()))
 }
 
-/// The same, where `run` asks for what `load` describes.
+/// Traces while `run` asks for what `load` describes, until the log has the last request.
 fn trace_while(
     server: &Gunicorn,
     arguments: &[&str],

@@ -44,7 +44,7 @@ impl CleanMachine {
             .args(["--mount", "--propagation", "private", "bash", "-euc", BUILD, "bash"])
             .arg(directory.path());
         let error = fs::File::create(directory.path().join("error"))?;
-        // It reads until it is ended.
+        // The shell reads until it is ended.
         command.stdin(Stdio::piped()).stderr(error);
         let mut holder = Child::start(&mut command, "unshare")?;
         until("the clean machine", Duration::from_secs(20), || {

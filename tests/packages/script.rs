@@ -139,7 +139,7 @@ fn another_machine_or_system_is_named() -> anyhow::Result<()> {
     place.refuses(&mut install, 3, &["riscv64", "x86_64 and aarch64"])?;
     place.fake("uname", "case $1 in -s) echo Darwin ;; *) echo arm64 ;; esac")?;
     place.refuses(&mut install, 3, &["Linux alone", "Darwin"])?;
-    // The other architecture's file for the other machine.
+    // Each machine gets the file of its architecture.
     for machine in ["x86_64", "aarch64"] {
         place.fake("uname", &format!("case $1 in -s) echo Linux ;; *) echo {machine} ;; esac"))?;
         let said = succeed(&mut place.command(&[], &["--from", "release", "--dry-run"]))?;
@@ -260,7 +260,7 @@ fn an_interrupted_run_leaves_nothing() -> anyhow::Result<()> {
         gate::note_skip("curl is not here");
         return Ok(());
     }
-    // It takes connections and says nothing.
+    // A server that takes connections and says nothing.
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let there = format!("http://{}", listener.local_addr()?);
     for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {

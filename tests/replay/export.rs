@@ -32,7 +32,7 @@ fn export(to: &Path, names: &[&str], options: &[&str]) -> anyhow::Result<Outcome
     Program::run(&arguments, LIMIT)
 }
 
-/// The same, and it must succeed.
+/// Exports these recordings, with options; it must succeed.
 fn exported(names: &[&str], options: &[&str]) -> anyhow::Result<TempDir> {
     let directory = tempfile::tempdir()?;
     let outcome = export(directory.path(), names, options)?;

@@ -59,7 +59,7 @@ struct Thread {
     until_ns: u64,
     last_exit_ns: u64,
     sequence: u32,
-    /// It has waited, and has not had the lock since.
+    /// The thread has waited, and has not had the lock since.
     is_waiting: bool,
     had_lock: bool,
 }

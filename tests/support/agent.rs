@@ -48,7 +48,7 @@ impl Agent {
         Self::start_as(arguments, |_| {})
     }
 
-    /// The same, its command prepared in some way: in another directory, for one.
+    /// Starts it on a free port, its command prepared in some way: in another directory, for one.
     ///
     /// # Errors
     ///

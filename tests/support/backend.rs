@@ -33,7 +33,7 @@ impl Backend {
         Ok(begun)
     }
 
-    /// The same without waiting for it: meanwhile who asks it can start, and waits until it takes its
+    /// Starts it without waiting for it: meanwhile who asks it can start, and waits until it takes its
     /// connections.
     ///
     /// # Errors

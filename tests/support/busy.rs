@@ -39,7 +39,7 @@ impl Drop for Busy {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
-            // It does not panic, and a panic would change nothing.
+            // The thread does not panic, and a panic would change nothing.
             let _ = thread.join();
         }
     }

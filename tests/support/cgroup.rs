@@ -50,7 +50,7 @@ impl CpuQuota {
         bail!("no cgroup hierarchy with the cpu controller")
     }
 
-    /// The same with a server's processes in it.
+    /// A group with such a quota and a server's processes in it.
     ///
     /// # Errors
     ///

@@ -28,9 +28,9 @@ impl Child {
         Self::start_in_session(command, what)
     }
 
-    /// The same as leader of a session, as what a user starts from a terminal of its own: where the kernel
-    /// shares the CPUs among sessions first (`sched_autogroup_enabled`, sched(7)), it does not share its
-    /// part with servers and clients.
+    /// Starts `command` as leader of a session, as what a user starts from a terminal of its own: where the
+    /// kernel shares the CPUs among sessions first (`sched_autogroup_enabled`, sched(7)), it does not share
+    /// its part with servers and clients.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl Child {
         Self::start_in_session(command, what)
     }
 
-    /// The same for a command that makes itself leader of a session, and so of a group.
+    /// Starts a `command` that makes itself leader of a session, and so of a group.
     ///
     /// # Errors
     ///
@@ -161,7 +161,7 @@ pub fn until<T>(
     until_each(what, (limit, Duration::from_millis(2)), attempt)
 }
 
-/// The same with `pause` between two attempts.
+/// Repeats `attempt` until it gives a value, with `pause` between two attempts.
 ///
 /// # Errors
 ///

@@ -68,7 +68,7 @@ impl Duckdb {
         if rows.trim().is_empty() { Ok(Vec::new()) } else { Ok(serde_json::from_str(&rows).context(rows)?) }
     }
 
-    /// The same of SQL that gives one row.
+    /// The only row that SQL gives.
     ///
     /// # Errors
     ///

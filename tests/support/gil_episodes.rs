@@ -40,7 +40,7 @@ pub struct Stretch {
     pub undecided_ns: u64,
     /// The thread that had the lock; 0: not known.
     pub holder_tid: u32,
-    /// It is no wait to take the lock, but for the next holder after a release by force.
+    /// The stretch is no wait to take the lock, but for the next holder after a release by force.
     pub is_handover: bool,
 }
 
@@ -156,7 +156,7 @@ fn parts(whole: Stretch, slice: &Slice, then_ns: Option<u64>) -> Vec<Stretch> {
         !whole.is_handover && slice.lock.last_holder_tid != slice.lock.holder_tid && *then_ns < whole.end_ns
     });
     let Some(then_ns) = passed else { return vec![whole] };
-    // It sleeps first: what it was awake is at the end.
+    // The thread sleeps first: what it was awake is at the end.
     let awake_ns = (whole.end_ns - whole.start_ns).saturating_sub(whole.asleep_ns);
     let later_ns = (whole.end_ns - then_ns).saturating_sub(awake_ns).min(whole.asleep_ns);
     // So is what is undecided.

@@ -115,8 +115,8 @@ pub fn check(requests: &[TracedRequest], witnesses: &[Witness], waits: &Waits) -
         let ours = requests.iter().find(|request| request.path() == path).context("a request is missing")?;
         let listed = ours.gil_waits.as_ref().and_then(|waits| waits.listed.first());
         let longest = listed.with_context(|| format!("no wait: {ours:#?}"))?;
-        // It asks for the lock a moment after it wanted it, and has it a moment before it can look at its
-        // clock.
+        // The thread asks for the lock a moment after it wanted it, and has it a moment before it can look at
+        // its clock.
         eprintln!(
             "request {}: {:.2} ms in the line that waits, by its own clock {:.2}, of which the lock was kept for {:.2} ({:.2} ready without a CPU)",
             want.id,

@@ -82,19 +82,19 @@ impl Settings {
         Self { worker_class: "eventlet", ..Self::sync(Version::V23, workers) }
     }
 
-    /// The same with further arguments for gunicorn.
+    /// These settings with further arguments for gunicorn.
     pub fn with(mut self, arguments: &[&str]) -> Self {
         self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
         self
     }
 
-    /// The same, with the application's clock as its witness.
+    /// These settings, with the application's clock as its witness.
     pub fn witnessed(mut self) -> Self {
         self.is_witnessed = true;
         self
     }
 
-    /// The same, listening elsewhere.
+    /// These settings, listening elsewhere.
     pub fn on(mut self, listen: Listen) -> Self {
         self.listen = listen;
         self

@@ -62,7 +62,7 @@ impl Pair {
         self.ours_ns.abs_diff(self.theirs_ns).saturating_sub(self.without_cpu_ns)
     }
 
-    /// The same beyond what more waits than one explain, if each may add what a head takes.
+    /// How far the two are apart beyond what more waits than one explain, if each may add what a head takes.
     const fn error_of_one_ns(self, head_ns: u64) -> u64 {
         self.error_ns().saturating_sub(self.waits.saturating_sub(1).saturating_mul(head_ns))
     }

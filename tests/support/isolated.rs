@@ -167,7 +167,7 @@ impl Drop for Isolated {
     fn drop(&mut self) {
         if self.podman.ended().ok().flatten().is_none() {
             kill(self.pid);
-            // It takes its container away; where it does not, its own limit of time does.
+            // podman takes its container away; where it does not, its own limit of time does.
             let _ = self.podman.wait(Duration::from_secs(20));
         }
     }

@@ -26,7 +26,7 @@ pub struct Listening {
     pub port: u16,
     /// The backlog it asks for.
     pub backlog: u32,
-    /// It defers accept.
+    /// The listener defers accept.
     pub deferred: bool,
     /// In a network namespace of its own.
     pub apart: bool,

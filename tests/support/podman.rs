@@ -66,7 +66,7 @@ pub fn run_alone(directory: &Path) -> Command {
     let mut command = podman(directory);
     command.args(["run", "--rm", LIMIT, "--log-driver=none"]);
     command.args(["--ulimit=nofile=4096:4096", "--ulimit=nproc=4096:4096"]);
-    // It may be on a file system of its own, which the container does not see otherwise.
+    // The tree may be on a file system of its own, which the container does not see otherwise.
     let project = crate::root();
     command.arg("--volume").arg(format!("{0}:{0}:ro", project.display()));
     command

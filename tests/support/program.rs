@@ -82,7 +82,7 @@ impl Program {
         Self::start_as(arguments, |_| {})
     }
 
-    /// The same, its command prepared in some way: under a limit, for one.
+    /// Starts the program, its command prepared in some way: under a limit, for one.
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ impl Program {
         Self::spawn(command, prepare)
     }
 
-    /// The same by a command that becomes it: as another user, for one.
+    /// Starts the program by a command that becomes it: as another user, for one.
     ///
     /// # Errors
     ///
@@ -140,7 +140,7 @@ impl Program {
         self.wait_for_stderr_within(text, Duration::from_secs(30))
     }
 
-    /// The same, for as long as is said: an emulated machine takes longer.
+    /// Waits until standard error holds `text`, for as long as is said: an emulated machine takes longer.
     ///
     /// # Errors
     ///

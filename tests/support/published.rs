@@ -30,7 +30,7 @@ pub fn schema(name: &str) -> anyhow::Result<Value> {
     Ok(serde_json::from_str(&text)?)
 }
 
-/// The same, so that no unknown key and no unknown word passes.
+/// A schema made strict: no unknown key and no unknown word passes.
 pub fn strict(mut schema: Value) -> Value {
     make_strict(&mut schema);
     schema

@@ -80,7 +80,7 @@ impl RawClient {
     /// Leaves now. A process that another test is just starting has a copy of every descriptor until it calls
     /// exec: where it is only dropped, the connection may end as late as that.
     pub fn leave(self) {
-        // It fails where the server has ended the connection.
+        // This fails where the server has ended the connection.
         drop(match &self.stream {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Both),
             Stream::Unix(stream) => stream.shutdown(Shutdown::Both),

@@ -26,11 +26,11 @@ const RUN_UP: Duration = Duration::from_millis(500);
 /// What clients do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clients {
-    /// They come when they like: options of `clients/load.py`.
+    /// Clients come when they like: options of `clients/load.py`.
     Any(&'static [&'static str]),
-    /// As before; `--sticky` clients all use the same worker process.
+    /// As `Any`; `--sticky` clients all use the same worker process.
     OneWorker(&'static [&'static str]),
-    /// They are not served, or leave: a plan of `clients/dropping.py`, carried out once within the window.
+    /// Clients are not served, or leave: a plan of `clients/dropping.py`, carried out once within the window.
     Dropping(&'static [&'static str]),
     /// Nobody comes.
     Nobody,

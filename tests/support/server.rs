@@ -292,7 +292,7 @@ impl Server {
     pub fn stop(&mut self) {
         if let Some(runtime) = self.children.first_mut().filter(|child| child.pid() != self.pid) {
             end_contained(self.pid);
-            // It tidies up now, unless it is told to end.
+            // The container's runtime tidies up now, unless it is asked to end.
             let _ = runtime.wait(Duration::from_secs(10));
         }
         for child in self.children.iter_mut().rev() {

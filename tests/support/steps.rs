@@ -27,13 +27,13 @@ pub struct Steps(Line);
 /// Where an interval went by the coroutine's own notes, in ns.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Spent {
-    /// It ran, or was ready to within a step of its own.
+    /// The coroutine ran, or was ready to within a step of its own.
     pub ran_ns: u64,
     /// Its timer was set and not due.
     pub slept_ns: u64,
     /// Another had the lock that it wanted.
     pub locked_ns: u64,
-    /// It waited for something else, or for the loop.
+    /// The coroutine waited for something else, or for the loop.
     pub rest_ns: u64,
 }
 

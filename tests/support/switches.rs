@@ -64,7 +64,7 @@ pub struct Times {
     /// falls asleep may stay in its queue for a while). By the kernel's account `activate_task` begins a
     /// wait then. It goes on until the thread is woken, and is added as a whole at that moment.
     pub moved_asleep_ns: u64,
-    /// It ended.
+    /// The thread ended.
     pub ended: bool,
 }
 
@@ -107,18 +107,18 @@ struct Thread {
     times: Times,
     /// Each wait for a CPU, in µs.
     waits_us: Vec<Range<u64>>,
-    /// It has a CPU since, and that CPU's clock had shown up to this much less.
+    /// Since when the thread has a CPU, and by how much less that CPU's clock may have shown.
     runs_since_us: Option<(u64, u64)>,
     /// Its first event since it had none.
     shown_since_us: Option<u64>,
-    /// It can run since.
+    /// Since when the thread can run.
     waits_since_us: Option<u64>,
     counted_ns: u64,
-    /// Somebody is waking it since.
+    /// Since when somebody is waking the thread.
     woken_since_us: Option<u64>,
-    /// It sleeps since.
+    /// Since when the thread sleeps.
     sleeps_since_us: Option<u64>,
-    /// It was moved in its sleep.
+    /// When the thread was moved in its sleep.
     moved_us: Option<u64>,
 }
 
@@ -305,8 +305,8 @@ impl Thread {
         self.moved_us = None;
     }
 
-    /// It is awake by now. If it still slept, the end of its wakeup is not shown. Who decided to wake it
-    /// before it had left its CPU waits for that (`ttwu_queue_wakelist`, `smp_cond_load_acquire` in
+    /// The thread is awake by now. If it still slept, the end of its wakeup is not shown. Who decided to wake
+    /// it before it had left its CPU waits for that (`ttwu_queue_wakelist`, `smp_cond_load_acquire` in
     /// kernel/sched/core.c): then it did not sleep at all.
     fn was_woken_before(&mut self, now_us: u64, from_us: u64) {
         if let Some(sleeps_us) = self.sleeps_since_us {
@@ -438,7 +438,7 @@ mod tests {
             moved.get(&7).map(|times| (times.moved_asleep_ns, times.waking_ns, times.asleep_ns)),
             Some((300_000, 17_000, 400_000))
         );
-        // It was moved before the time that is looked at, and woken in it.
+        // A thread moved before the time that is looked at, and woken in it.
         let later = self::times(&moved_text, &(5_000_600..u64::MAX));
         assert_eq!(later.get(&7).map(|times| (times.moved_asleep_ns, times.cpu_ns)), Some((300_000, 0)));
         let nine = Times {

@@ -56,7 +56,7 @@ impl ToyServer {
         if address.is_empty() {
             bail!("the toy server did not come up");
         }
-        // It tells where it listens before it has its threads.
+        // The toy says where it listens before it has its threads.
         until_so_many_inside(child.pid(), ACCEPT4, threads)?;
         Ok(Self { child, address })
     }

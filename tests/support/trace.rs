@@ -208,7 +208,7 @@ impl Trace {
         Self::start_with(pid, &[])
     }
 
-    /// The same with further options.
+    /// Attaches to the server of `pid` with further options, and returns when the window has begun.
     ///
     /// # Errors
     ///

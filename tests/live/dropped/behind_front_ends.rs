@@ -46,7 +46,7 @@ fn nginx_that_loses_patience_has_given_up_and_its_client_that_does_has_left() ->
     let _turn = shared()?;
     let patience = "proxy_read_timeout 1s;";
     let nginx = Nginx::before(Settings::sync(Version::V27, 2), Link::Tcp).with(patience);
-    // It answers 504, and in the other case logs 499.
+    // nginx answers 504, and in the other case logs 499.
     let (seen, logged, drops) =
         behind_nginx(&nginx, &["--after", "0.3", "get:/fast", "get:/sleep/2500", "leave:/sleep/600"])?;
     assert_eq!((seen.count("200"), seen.count("504"), seen.count("left")), (1, 1, 1), "{seen:?}");

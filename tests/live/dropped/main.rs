@@ -30,7 +30,7 @@ fn carry_out(recipe: &dyn Recipe, arguments: &[&str]) -> anyhow::Result<Outcome>
     carry_out_in(&[], recipe, arguments)
 }
 
-/// The same with the options of a mode.
+/// Traces a server in a mode, by its options, while clients carry out a plan.
 fn carry_out_in(mode: &[&str], recipe: &dyn Recipe, arguments: &[&str]) -> anyhow::Result<Outcome> {
     let server = Server::start(recipe)?;
     let trace = Trace::start_with(server.pid(), mode)?;

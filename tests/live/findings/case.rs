@@ -22,7 +22,7 @@ use wsgi_trace_test_support::witness::Witness;
 
 /// Bound in time of clients that go on until they are told to end.
 const SECONDS: &str = "--seconds=3";
-/// The same.
+/// The bound in time of those clients, as a number.
 pub(crate) const LOAD_SECONDS: f64 = 3.0;
 /// Requests that are served before anything becomes of the workers.
 pub(crate) const SERVED_FIRST: usize = 100;
@@ -52,7 +52,7 @@ pub(crate) struct Side {
 /// What becomes of a server's workers while its clients are at work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Workers {
-    /// They stay.
+    /// The workers stay.
     Stay,
     /// The server is told to reload (SIGHUP).
     Reloaded,
@@ -221,7 +221,7 @@ impl Seen {
         Ok(text)
     }
 
-    /// The same, and every sentence of the report.
+    /// What the finding says, and every sentence of the report.
     fn all(&self) -> anyhow::Result<String> {
         let mut text = self.told()?;
         for one in self.traced.value("/findings")?.as_array().into_iter().flatten() {

@@ -9,10 +9,10 @@ use wsgi_trace_test_support::server::uwsgi::Uwsgi;
 use crate::case::{Case, Seen, Side, between, load};
 
 const COMPUTING: &[&[&str]] = &[&["--clients=1", "--routes=/truth/cpu/20"]];
-/// The same work, a tenth of the time.
+/// The work of `COMPUTING`, a tenth of the time.
 const SOMETIMES: &[&[&str]] = &[&["--clients=1", "--think-ms=200", "--routes=/truth/cpu/20"]];
 const LITTLE: &[&[&str]] = &[&["--clients=1", "--think-ms=20", "--routes=/truth/cpu/2"]];
-/// The same until so many are answered: with a quota a slow machine answers few in three seconds, and
+/// As `LITTLE`, until so many are answered: with a quota a slow machine answers few in three seconds, and
 /// findings need ten.
 const LITTLE_AND_LONG: &[&[&str]] =
     &[&["--clients=1", "--think-ms=20", "--routes=/truth/cpu/2", "--requests=60", "--seconds=60"]];

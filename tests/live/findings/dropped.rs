@@ -27,7 +27,7 @@ const LONG: &[&str] = &["get:/fast", "get:/sleep/4000"];
 /// Kept connections, asked again when the server closed them, or after three seconds.
 const LATE: &[&str] = &["--at-once", "3", "--timeout", "3", "late:/fast:2", "get:/fast"];
 
-/// The same in TLS.
+/// As `LATE`, in TLS.
 const LATE_1_3: &[&str] =
     &["--tls=1.3", "--at-once", "3", "--timeout", "3", "late:/fast:2", "farewell:/fast", "get:/fast"];
 const LATE_1_2: &[&str] =

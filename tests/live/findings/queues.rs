@@ -19,10 +19,10 @@ const TWELVE_SLEEPERS: &[&[&str]] = &[&["--clients=12", "--routes=/truth/sleep/5
 const THREE_SLEEPERS: &[&[&str]] = &[&["--clients=3", "--routes=/truth/sleep/100"]];
 /// A loop that is free takes all connections that came while it was blocked, before others are free.
 const BURSTS: &[&str] = &["--at-once", "6", "get:/block/100:60"];
-/// The same without blocking.
+/// As `BURSTS`, without blocking.
 const MILD_BURSTS: &[&str] = &["--at-once", "6", "get:/sleep/100:60"];
 const CROWD: &[&[&str]] = &[&["--clients=30", "--routes=/truth/sleep/50"]];
-/// The same, whose clients do not wait for the fourth time that the kernel asks for a connection, seven
+/// As `CROWD`, but the clients do not wait for the fourth time that the kernel asks for a connection, seven
 /// seconds after the first.
 const IMPATIENT_CROWD: &[&[&str]] = &[&["--clients=30", "--timeout=3", "--routes=/truth/sleep/50"]];
 const TRICKLE: &[&[&str]] = &[&["--clients=2", "--think-ms=5", "--routes=/fast"]];

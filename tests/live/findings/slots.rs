@@ -17,14 +17,14 @@ const ASKING: &[&[&str]] = &[&["--clients=3", "--think-ms=40", "--routes=/truth/
 /// The application sleeps as long by itself.
 const NOT_ASKING: &[&[&str]] = &[&["--clients=3", "--think-ms=40", "--routes=/truth/sleep/40"]];
 const CONNECTING: &[&[&str]] = &[&["--clients=3", "--think-ms=10", "--routes=/truth/own/10"]];
-/// The same questions, on connections that threads keep.
+/// The questions of `CONNECTING`, on connections that threads keep.
 const KEEPING: &[&[&str]] = &[&["--clients=3", "--think-ms=10", "--routes=/truth/kept/10"]];
 /// How long the back end takes until a connection is ready; a clock's tick less.
 const READY_SECONDS: f64 = 0.009;
 const LOOKING_UP: &[&[&str]] = &[&["--clients=3", "--think-ms=40", "--routes=/truth/lookup/40"]];
 const SLOW_UPLOADS: &[&[&str]] =
     &[&["--clients=1", "--think-ms=50", "--slow-bodies=2", "--slow-body-bytes=1000"]];
-/// The same bodies, a thousand times as fast.
+/// The bodies of `SLOW_UPLOADS`, a thousand times as fast.
 const UPLOADS: &[&[&str]] = &[&["--clients=1", "--think-ms=50", "--kinds=sized", "--upload-bytes=1000"]];
 const SILENT: &[&[&str]] = &[&["--clients=1", "--think-ms=50", "--idle=1", "--idle-seconds=0.2"]];
 const NOT_SILENT: &[&[&str]] = &[&["--clients=2", "--think-ms=50"]];
@@ -91,7 +91,7 @@ fn held(seen: &Seen) -> anyhow::Result<()> {
     between("slot-seconds held", seen.cost()?, (LOAD_SECONDS * 0.8, window))
 }
 
-/// It is said of as many requests as the clients sent.
+/// The finding is about as many requests as the clients sent.
 fn all_requests(seen: &Seen) -> anyhow::Result<()> {
     same("requests", seen.figure("requests_count")?, seen.sent.len() as f64)
 }

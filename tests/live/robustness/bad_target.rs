@@ -54,7 +54,7 @@ fn a_process_that_has_ended_but_was_not_looked_at_is_not_there() -> anyhow::Resu
 
 #[test]
 fn a_sandbox_with_a_kernel_of_its_own_is_refused_by_name() -> anyhow::Result<()> {
-    // It runs no gVisor, but is called as that calls itself.
+    // This process is no gVisor, but is called as that calls itself.
     let mut command = Command::new("sleep");
     let sandbox = Child::start(command.arg0("runsc-sandbox").arg("600").stdin(Stdio::null()), "sleep")?;
     let pid = sandbox.pid().to_string();

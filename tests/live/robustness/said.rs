@@ -18,7 +18,7 @@ pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<Outcome> {
     Program::run(arguments, LIMIT)
 }
 
-/// It failed with this code, and its last words are one sentence that holds all of `parts`.
+/// The program failed with this code, and its last words are one sentence that holds all of `parts`.
 pub(crate) fn assert_failure(outcome: &Outcome, code: ExitCode, parts: &[&str]) {
     let said = &outcome.stderr;
     assert_eq!(outcome.status.code(), Some(i32::from(code.number())), "{said}");
@@ -35,7 +35,7 @@ pub(crate) fn assert_failure(outcome: &Outcome, code: ExitCode, parts: &[&str]) 
     assert!(other.is_empty(), "more than one sentence: {said}");
 }
 
-/// It succeeded, without a word about anything wrong.
+/// The program succeeded, without a word about anything wrong.
 pub(crate) fn assert_success(outcome: &Outcome) {
     assert_eq!(outcome.status.code(), Some(0), "{}", outcome.stderr);
     assert!(!outcome.stderr.contains("panicked"), "{}", outcome.stderr);

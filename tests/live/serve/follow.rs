@@ -60,8 +60,8 @@ fn follow(deploys: u32) -> anyhow::Result<()> {
         }
         let resident_bytes = sum(&up, "wsgi_trace_agent_resident_bytes", &[]);
         eprintln!("deploy {deploy}: {:.1} MB resident, {} series", resident_bytes / 1e6, up.len());
-        // It goes up and down with what an attach needs for a moment: the most of the first deploys is the
-        // level.
+        // Memory goes up and down with what an attach needs for a moment: the most of the first deploys is
+        // the level.
         if deploy <= WARM {
             level_bytes = resident_bytes.max(level_bytes);
         } else {

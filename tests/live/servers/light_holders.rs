@@ -75,8 +75,8 @@ fn compare(what: &str, light: &Waited, full: &Waited) -> (u64, u64, u64) {
     (ours_ns, theirs_ns, apart_ns / 2)
 }
 
-/// The same load in both modes at once: light mode, a full trace, and the time of waits whose end the kernel
-/// did not show.
+/// One load in both modes at once: light mode, a full trace, and the time of waits whose end the kernel did
+/// not show.
 fn watched(recipe: &dyn Recipe) -> anyhow::Result<(Traced, Traced, u64)> {
     let _alone = exclusive()?;
     let server = Server::start(recipe)?;

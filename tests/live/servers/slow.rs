@@ -191,7 +191,7 @@ fn slow_clients_of_mod_wsgi_prefork_hold_a_child() -> anyhow::Result<()> {
     slow_clients(&ModWsgi::embedded(1, 5).with(&["--server-mpm=prefork"]), Slow::all(Held::AsLong))
 }
 
-/// It has no end of a body.
+/// wsgiref sees no end of a body.
 #[test]
 #[ignore = "make live-all"]
 fn slow_clients_of_wsgiref_hold_its_thread() -> anyhow::Result<()> {

@@ -35,7 +35,7 @@ pub(crate) struct Watched {
 pub(crate) enum Gil {
     /// Hardly: a wait is as long as the thread slept, to within the bounds of all intervals.
     Calm,
-    /// They do: a wait is as long as the thread slept, or less by the request's waits for the lock.
+    /// Threads compete: a wait is as long as the thread slept, or less by the request's waits for the lock.
     Contended,
 }
 

@@ -98,8 +98,8 @@ const BY_THREADS: Told = Told { known: 0.98, unexplained: 0.02 };
 /// chance, and more on a slow machine. Seven runs of Starlette: 2 to 11 % unexplained, of coroutines and
 /// gevent less. That nothing false is said is what is asked here; tests/replay holds what is told.
 const ON_LOOP: Told = Told { known: 0.98, unexplained: 0.25 };
-/// The same where threads of the loop's pool make the pieces and the loop sends them: 3 to 30 % unexplained
-/// in ten runs of Twisted, see `gaps`. At least half is told.
+/// Requests interleave on a loop, and threads of its pool make the pieces that the loop sends: 3 to 30 %
+/// unexplained in ten runs of Twisted, see `gaps`. At least half is told.
 const FROM_POOL: Told = Told { known: 0.90, unexplained: 0.50 };
 
 /// Streams of one server: their ends, and how much of their waits is to be `told`.

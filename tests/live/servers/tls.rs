@@ -39,9 +39,9 @@ struct Window {
 enum Names {
     /// Probes are there before clients are.
     FromTheStart,
-    /// They come when the first client does.
+    /// Probes come when the first client does.
     Soon,
-    /// There are none.
+    /// There are no probes.
     Never,
 }
 

@@ -54,13 +54,13 @@ pub(crate) fn requests_agree_with_the_witness(recipe: &dyn Recipe) -> anyhow::Re
     agrees(recipe, &[])
 }
 
-/// The same, but for what the application knows of its own work.
+/// Puts one server to the test, but for what the application knows of its own work.
 pub(crate) fn requests_agree_but_for_their_work(recipe: &dyn Recipe) -> anyhow::Result<()> {
     put(recipe, false, &[])
 }
 
-/// The same, but for the length of requests, which their witness does not know: what the application knows of
-/// its own work.
+/// Puts one server to the test by what the application knows of its own work; its witness does not know the
+/// length of requests.
 pub(crate) fn work_agrees_with_the_witness(recipe: &dyn Recipe) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
@@ -73,8 +73,8 @@ pub(crate) fn work_agrees_with_the_witness(recipe: &dyn Recipe) -> anyhow::Resul
     work::phases_are_those_of_the_work(recipe, &window)
 }
 
-/// The same, but for lengths: where a quota stops a thread between two clocks, these differ by that. And
-/// these checks.
+/// Puts one server to the test with these checks, but without lengths: where a quota stops a thread between
+/// two clocks, these differ by that.
 pub(crate) fn accounts_agree_under_a_quota(recipe: &dyn Recipe, checks: &[Check<'_>]) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
@@ -88,7 +88,7 @@ pub(crate) fn accounts_agree_under_a_quota(recipe: &dyn Recipe, checks: &[Check<
     checks.iter().try_for_each(|check| check(&window))
 }
 
-/// All of it, and these.
+/// Puts one server to the test, with these checks as well.
 pub(crate) fn agrees(recipe: &dyn Recipe, checks: &[Check<'_>]) -> anyhow::Result<()> {
     put(recipe, recipe.knows_its_work(), checks)
 }
@@ -129,7 +129,7 @@ pub(crate) fn every_request_is_seen_once(window: &Window) -> anyhow::Result<()> 
     each_request_is_seen_once(window)
 }
 
-/// The same, however few they are.
+/// Each request is seen once, as in [`every_request_is_seen_once`], however few there are.
 pub(crate) fn each_request_is_seen_once(window: &Window) -> anyhow::Result<()> {
     let mut wrong = Vec::new();
     let mut ours: BTreeMap<u64, Vec<&TracedRequest>> = BTreeMap::new();

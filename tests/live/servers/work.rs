@@ -42,7 +42,7 @@ pub(crate) fn phases_are_those_of_the_work(recipe: &dyn Recipe, window: &Window)
 pub(crate) struct Compared {
     /// By kind, at least and at most.
     pub(crate) intervals: Intervals,
-    /// The same, where other threads' waits for a CPU excuse nothing.
+    /// By kind, where other threads' waits for a CPU excuse nothing.
     pub(crate) strict: Intervals,
     /// By kind, as if nobody had waited for the interpreter lock at the end of a sleep, but where who had it
     /// had no CPU.

@@ -27,7 +27,7 @@ use wsgi_trace_test_support::whole_lines::whole_lines;
 /// Sleeps for different times, answers of different times; one of the two kinds answers its client right
 /// after.
 const AT_ONCE: &str = "/ask/3/11/0,/ask/7/31/0,/ask/12/17/0,/ask/19/5/0,/ask/2/47/0";
-/// The same, and some sleep again before they answer.
+/// As `AT_ONCE`, but some sleep again before they answer.
 const SLEEPING_AGAIN: &str = "/ask/3/11/0,/ask/7/31/4,/ask/12/17/9,/ask/19/5/0,/ask/2/47/13";
 
 /// A question to the back end: its connection's port, and between which moments it had it.

@@ -67,7 +67,7 @@ struct Wait {
 }
 
 impl Wait {
-    /// Fails where the connection's wait is not told so; it is the only one.
+    /// Fails where the connection's wait is not reported so; it is the only one.
     fn is_the_only_one(&self, traced: &Traced, about: &str) -> anyhow::Result<()> {
         let number = |key: &str| traced.number(&format!("/listeners/0/beside_free/{key}"));
         let beside = traced.value("/listeners/0/beside_free")?;
@@ -75,7 +75,8 @@ impl Wait {
         self.holds(number("waits/sum_ns")?, SLACK_NS, about)
     }
 
-    /// The same where the loop may have been kept from a CPU while it served another connection.
+    /// Fails where the longest wait is not this one. The loop may have been kept from a CPU while it served
+    /// another connection.
     fn is_the_longest(&self, traced: &Traced, about: &str) -> anyhow::Result<()> {
         let longest_ns = traced.number("/listeners/0/beside_free/waits/max_ns")?;
         // A histogram's step is 1 %.

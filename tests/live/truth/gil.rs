@@ -124,8 +124,8 @@ fn threads_that_take_turns_wait_as_long_as_their_own_clocks_say() -> anyhow::Res
     Ok(())
 }
 
-/// The same for requests. A request also waits for the lock outside of what the application times, but no
-/// longer than that takes.
+/// Requests wait for the lock as their threads do. A request also waits for it outside of what the
+/// application times, but no longer than that takes.
 fn who_computes_waits_for_the_interpreter_lock(version: Version) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;

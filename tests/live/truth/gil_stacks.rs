@@ -108,8 +108,8 @@ fn names_who_waits_long(server: &Gunicorn, traced: &Traced, waits: &Waits) -> an
     let block = listed.iter().find(is_it).with_context(|| format!("{blocked:#}"))?;
     assert_eq!(number(block, "/waits"), PAIRS as u64, "{blocked:#}");
     let ours_ns = number(block, "/wait_ns");
-    // It asks for the lock a moment after it wanted it, later by what it had no CPU then, and has it a moment
-    // before it can look at its clock.
+    // The thread asks for the lock a moment after it wanted it, later by what it had no CPU then, and has it
+    // a moment before it can look at its clock.
     assert!(
         ours_ns <= wanted_ns && ours_ns + without_cpu_ns > kept_ns - kept_ns / 50,
         "{ours_ns} ns; {wanted_ns} by its own clock, the lock kept for {kept_ns}: {blocked:#}"

@@ -41,7 +41,7 @@ fn until_it_accepts(server: &Server) -> anyhow::Result<()> {
     })
 }
 
-/// The same `count` times, with paths of their own.
+/// Asks `count` times, each time with a path of its own.
 fn ask_often(server: &Server, name: &str, count: usize) -> anyhow::Result<()> {
     (0..count).try_for_each(|number| ask(server, &format!("/{name}/{number}")))
 }

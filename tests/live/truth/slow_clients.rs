@@ -271,8 +271,8 @@ fn requests_of_sync_in_flight_at_the_start_are_truncated_and_visible() -> anyhow
 
 #[test]
 fn requests_of_gthread_in_flight_at_the_start_are_truncated_and_visible() -> anyhow::Result<()> {
-    // It keeps the reader's connection for so long before the reader sees its end, and the sleeper must sleep
-    // until then.
+    // gunicorn keeps the reader's connection for so long before the reader sees its end, and the sleeper must
+    // sleep until then.
     in_flight_at_the_start(&Settings::gthread(Version::V27, 1, 4).with(&["--keep-alive=1"]))
 }
 

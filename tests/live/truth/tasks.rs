@@ -14,7 +14,7 @@ use wsgi_trace_test_support::server::{Place, Server};
 use wsgi_trace_test_support::task_names::{Told, Work, compare};
 use wsgi_trace_test_support::trace::Trace;
 
-/// The same work alone and beside threads that take the lock.
+/// One work, alone and beside threads that take the lock.
 fn every_call_is_its_tasks(python: impl Fn() -> Command, kind: &'static str) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _others = shared()?;

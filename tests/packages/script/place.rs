@@ -95,7 +95,7 @@ impl Place {
         command
     }
 
-    /// The same on a machine that has what the script needs, and these programs.
+    /// The script on a machine that has what it needs, and these programs.
     pub(crate) fn bare(&self, others: &[&str], arguments: &[&str]) -> anyhow::Result<Command> {
         let places = self.at("bare");
         if places.exists() {
@@ -129,7 +129,7 @@ impl Place {
         Ok(found)
     }
 
-    /// It ends with this code and one sentence that says this, and leaves all as it was.
+    /// The script ends with this code and one sentence that says this, and leaves all as it was.
     pub(crate) fn refuses(&self, command: &mut Command, code: i32, words: &[&str]) -> anyhow::Result<()> {
         let before = self.installed()?;
         let ended = command.output()?;

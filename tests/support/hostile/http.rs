@@ -52,9 +52,10 @@ pub fn body(bytes: &[u8]) {
 /// What a client does when it has sent what it has to send.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Says {
-    /// It closes its half: whoever reads that before it has answered may take it for a client that has gone.
+    /// The client closes its half: whoever reads that before it has answered may take it for a client that
+    /// has gone.
     NoMore,
-    /// It waits for its answer.
+    /// The client waits for its answer.
     Nothing,
 }
 

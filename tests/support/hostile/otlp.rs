@@ -34,7 +34,7 @@ fn answer(mut client: TcpStream) {
     while !head.ends_with(b"\r\n\r\n") && client.read(&mut byte).is_ok_and(|read| read > 0) {
         head.push(byte[0]);
     }
-    // It may have gone.
+    // The client may have gone.
     let _ = client.write_all(&reply());
     let _ = client.shutdown(Shutdown::Both);
 }

@@ -82,7 +82,7 @@ fn item(rest: &mut &[u8]) -> Option<Item<Vec<u8>>> {
             let mut record: SliceRecord = layout(rest);
             frame(&mut record.header, KIND_SLICE, size_of::<SliceRecord>(), is_wild);
             if what & 0x40 == 0 {
-                // It keeps its laws.
+                // The record keeps its laws.
                 let inside_ns = record.call_cpu_ns.wrapping_add(record.call_run_queue_ns);
                 record.enter_ns =
                     record.header.time_ns.wrapping_sub(inside_ns.wrapping_add(record.call_blocked_ns));

@@ -28,7 +28,7 @@ pub(super) const INTERLEAVED: &[&str] = &[
     "--routes=/fast,/backend=3,/mixed,/cpu,/sleep/5,/stream",
     "--kinds=get=4,sized,chunked,head",
 ];
-/// The same, less often, of servers that make more calls for each.
+/// As `INTERLEAVED`, less often, for servers that make more calls for each.
 const SELDOM: &[&str] = &[
     "--clients=3",
     "--keep-alive=5",
@@ -36,7 +36,7 @@ const SELDOM: &[&str] = &[
     "--routes=/fast,/backend=3,/mixed,/cpu,/sleep/5,/stream",
     "--kinds=get=4,sized,chunked,head",
 ];
-/// The same where a connection has one request.
+/// As `INTERLEAVED`, where a connection has one request.
 const SHORT: &[&str] = &[
     "--clients=3",
     "--think-ms=20",

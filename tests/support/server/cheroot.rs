@@ -71,7 +71,7 @@ impl Recipe for EncryptedCheroot {
         Some(&self.server)
     }
 
-    /// It closes the connection after an exception, whatever its client has sent on it since.
+    /// No: cheroot closes the connection after an exception, whatever its client has sent on it since.
     fn answers_exceptions(&self) -> bool {
         false
     }

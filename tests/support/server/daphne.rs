@@ -28,7 +28,8 @@ impl Recipe for Daphne {
         Ok(vec![command])
     }
 
-    /// It looks once a second for applications that have ended with an exception, and answers only then.
+    /// No: daphne looks once a second for applications that have ended with an exception, and answers only
+    /// then.
     fn answers_exceptions(&self) -> bool {
         false
     }

@@ -20,7 +20,7 @@ pub struct GunicornGevent {
     pub workers: usize,
 }
 
-/// The same with the application under the eyes of its own witness.
+/// gunicorn with gevent workers and the application under the eyes of its own witness.
 #[derive(Clone, Copy, Debug)]
 pub struct WitnessedGevent(pub GunicornGevent);
 

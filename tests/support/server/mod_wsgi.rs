@@ -54,25 +54,26 @@ impl ModWsgi {
         Self::new(Mode::Embedded(processes, threads))
     }
 
-    /// The same with further options.
+    /// This server with further options.
     pub const fn with(mut self, options: &'static [&'static str]) -> Self {
         self.options = options;
         self
     }
 
-    /// The same with a second listener: Apache's children take turns then.
+    /// This server with a second listener: Apache's children take turns then.
     pub const fn listening_twice(mut self) -> Self {
         self.two_listeners = true;
         self
     }
 
-    /// The same, with the application's clock as its witness.
+    /// This server, with the application's clock as its witness.
     pub const fn witnessed(mut self) -> Self {
         self.application = "witnessed";
         self
     }
 
-    /// The same, which besides writes down mod_wsgi's own metrics where it is asked for `/metrics`.
+    /// This server, with an application that writes down mod_wsgi's own metrics where it is asked for
+    /// `/metrics`, besides its clock as witness.
     pub const fn metered(mut self) -> Self {
         self.application = "metered";
         self

@@ -43,7 +43,7 @@ pub struct Nginx<R> {
     pub protocol: Protocol,
     /// Connections that nginx keeps open to it; 0: one for each request.
     pub kept: u32,
-    /// It is traced with the server, and its log is the witness.
+    /// nginx is traced with the server, and its log is the witness.
     pub is_traced: bool,
     /// Further directives of its `location`.
     pub directives: &'static str,
@@ -55,25 +55,25 @@ impl<R> Nginx<R> {
         Self { server, link, protocol: Protocol::Http, kept: 0, is_traced: true, directives: "" }
     }
 
-    /// The same in the uwsgi protocol.
+    /// This nginx in the uwsgi protocol.
     pub fn in_uwsgi(mut self) -> Self {
         self.protocol = Protocol::Uwsgi;
         self
     }
 
-    /// The same, of which the server alone is traced, with its own log as the witness.
+    /// This nginx, where the server alone is traced, with the server's log as the witness.
     pub fn untraced(mut self) -> Self {
         self.is_traced = false;
         self
     }
 
-    /// The same with further directives for what is passed on.
+    /// This nginx with further directives for what is passed on.
     pub fn with(mut self, directives: &'static str) -> Self {
         self.directives = directives;
         self
     }
 
-    /// The same with so many connections kept.
+    /// This nginx with so many connections kept.
     pub fn keeping(mut self, connections: u32) -> Self {
         self.kept = connections;
         self

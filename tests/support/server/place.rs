@@ -44,7 +44,7 @@ impl Place {
         Ok(Self { address, backend: backend.to_owned(), directory: Arc::new(directory) })
     }
 
-    /// The same place with another address: for what stands behind a front end.
+    /// This place with another address: for what stands behind a front end.
     pub fn at(&self, address: Address) -> Self {
         Self { address, backend: self.backend.clone(), directory: Arc::clone(&self.directory) }
     }

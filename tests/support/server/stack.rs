@@ -48,7 +48,7 @@ impl Stack {
         Self { application, on, pool, by_socket: false }
     }
 
-    /// The same with PostgreSQL at its UNIX socket.
+    /// This stack with PostgreSQL at its UNIX socket.
     pub const fn by_socket(mut self) -> Self {
         self.by_socket = true;
         self

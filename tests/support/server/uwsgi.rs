@@ -44,31 +44,31 @@ impl Uwsgi {
         Self { processes, threads, front: Front::HttpSocket, arguments: &[], at_first: processes }
     }
 
-    /// The same with further arguments.
+    /// This server with further arguments.
     pub const fn with(mut self, arguments: &'static [&'static str]) -> Self {
         self.arguments = arguments;
         self
     }
 
-    /// The same, of whose processes these are there from the beginning.
+    /// This server, of whose processes these are there from the beginning.
     pub const fn beginning_with(mut self, processes: u32) -> Self {
         self.at_first = processes;
         self
     }
 
-    /// The same, speaking the uwsgi protocol.
+    /// This server, speaking the uwsgi protocol.
     pub const fn on_socket(mut self) -> Self {
         self.front = Front::Socket;
         self
     }
 
-    /// The same with TLS in the workers.
+    /// This server with TLS in the workers.
     pub const fn encrypted(mut self) -> Self {
         self.front = Front::HttpsSocket;
         self
     }
 
-    /// The same behind a router.
+    /// This server behind a router.
     pub const fn routed(mut self) -> Self {
         self.front = Front::Router;
         self

@@ -89,7 +89,7 @@ fn flask_asks_redis_for_each_key_on_cheroot() -> anyhow::Result<()> {
     says_31_times(&seen, redis, "/keys/{number}/{number}")
 }
 
-/// The same rows by one query, over the UNIX sockets of a pool that was there before.
+/// Rows by one query, over the UNIX sockets of a pool that was there before.
 #[test]
 #[ignore = "make live-all"]
 fn django_that_joins_is_not_told_to() -> anyhow::Result<()> {
