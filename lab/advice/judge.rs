@@ -20,11 +20,11 @@ const STANDARD_ERRORS: f64 = 3.0;
 /// What became of a finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It is not present any more.
+    /// The finding is not present any more.
     Gone,
     /// What it costs a request is half of what it was, or less.
     Halved,
-    /// It costs more than half of what it did.
+    /// The finding costs more than half of what it did.
     Stays,
     /// Its advice is no setting that a program can change here; why.
     NotTried(String),
@@ -54,7 +54,7 @@ pub(crate) struct Judged {
 }
 
 impl Judged {
-    /// It fails the run.
+    /// Whether the result fails the run.
     pub(crate) fn is_wrong(&self) -> bool {
         match self.outcome {
             Outcome::Gone | Outcome::Halved => false,
@@ -126,7 +126,7 @@ fn tried(trial: &Trial, judged: &mut Judged) -> anyhow::Result<Outcome> {
         let changed = match setup.with(&changes, cores) {
             Ok(changed) => changed,
             Err(why) if judged.rounds == 0 => return Ok(Outcome::NotTried(why)),
-            // It has been followed as far as it goes.
+            // The advice has been followed as far as it goes.
             Err(_) => break,
         };
         judged.rounds += 1;
@@ -140,7 +140,7 @@ fn tried(trial: &Trial, judged: &mut Judged) -> anyhow::Result<Outcome> {
     judged.after = setup.title();
     judged.worse = worse(&before, &now);
     if judged.advice.contains("of memory (PSS)") {
-        // It says so, with the number.
+        // The advice says so, with the number.
         judged.worse.retain(|one| !one.starts_with("memory"));
     }
     judged.left = now.present().into_iter().map(str::to_owned).collect();

@@ -100,7 +100,7 @@ impl Worker {
         self.ask(&format!("{name} {threads} {milliseconds}"))
     }
 
-    /// The same in the child's own words.
+    /// Nanoseconds an event, asked for in the child's own words.
     pub(crate) fn ask(&mut self, line: &str) -> anyhow::Result<f64> {
         writeln!(self.input, "{line}")?;
         let answer = self.line(PATIENCE);
@@ -177,7 +177,8 @@ fn calls(event: Event, threads: usize, window: Duration) -> anyhow::Result<f64> 
     let epoll = epoll()?;
     let descriptor = epoll.as_raw_fd();
     let (stop, count) = (AtomicBool::new(false), AtomicU64::new(0));
-    // They start at a byte each from a pipe: on a lock in user space a thousand would queue for seconds.
+    // The threads start at a byte each from a pipe: on a lock in user space a thousand would queue for
+    // seconds.
     let (starter, start_all) = std::io::pipe()?;
     let mut cpu_ns = 0;
     std::thread::scope(|scope| -> anyhow::Result<()> {

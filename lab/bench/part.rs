@@ -57,7 +57,7 @@ impl Bench {
         if self.quick { 2 } else { full }
     }
 
-    /// The same for a comparison that may take so many `seconds`, whatever its rounds are worth: the whole
+    /// Rounds of a comparison that may take so many `seconds`, whatever its rounds are worth: the whole
     /// benchmark is to end when it says.
     pub(crate) fn limit(&self, full: usize, seconds: u64) -> Limit {
         Limit { rounds: self.rounds(full), until: Instant::now() + Duration::from_secs(seconds) }

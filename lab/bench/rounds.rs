@@ -173,7 +173,7 @@ impl Samples {
         Interval::of_drawn(rounds.len(), |draw| pooled(&rounds, draw, share))
     }
 
-    /// The same, divided by that of another subject in the same rounds.
+    /// A quantile of the latencies, divided by that of another subject in the same rounds.
     pub(crate) fn latency_ratio(&self, subject: usize, to: usize, share: f64) -> Option<Interval> {
         let both = |round| {
             let (mine, base) = (self.sample(subject, round)?, self.sample(to, round)?);

@@ -27,7 +27,7 @@ pub(crate) enum Kind {
     Uwsgi,
     Waitress,
     ModWsgi,
-    /// The same, reporting to its own telemetry service.
+    /// `ModWsgi`, reporting to its own telemetry service.
     ModWsgiTelemetry,
 }
 

@@ -127,7 +127,8 @@ impl Interval {
     }
 }
 
-/// The same numbers in each run: a page that is made again from the same rounds is the same page.
+/// Random numbers that are the same in each run: a page that is made again from the same rounds is the same
+/// page.
 struct Random(u64);
 
 impl Default for Random {

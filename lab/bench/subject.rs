@@ -38,9 +38,9 @@ pub(crate) enum Group {
     Alone,
     /// wsgi-trace and its floor, all calls hooked at once.
     Ours,
-    /// Without hooks on system calls.
+    /// wsgi-trace without hooks on system calls.
     Light,
-    /// The same with a hook for each call.
+    /// wsgi-trace with a hook for each call.
     Tracepoints,
     /// wsgi-trace with each way of looking at the interpreter lock.
     Gil,
@@ -51,9 +51,9 @@ pub(crate) enum Group {
 /// When a tool watches.
 #[derive(Clone, Copy, Debug)]
 enum Ready {
-    /// It says so, on standard output or error.
+    /// The tool says so, on standard output or error.
     Says(&'static str),
-    /// It does not say.
+    /// The tool does not say.
     After(Duration),
 }
 
@@ -83,7 +83,7 @@ pub(crate) struct Target {
 /// The target directory of the programs without bodies.
 pub(crate) const EMPTY_TARGET: &str = "target/empty";
 
-/// The same events as ours hooks, each counted by process and call.
+/// Hooks the events that our program hooks, and counts each by process and call.
 const BPFTRACE: &str = "BEGIN { printf(\"watching\\n\"); } \
     tracepoint:raw_syscalls:sys_enter /pid == $1/ { @start[tid] = nsecs; } \
     tracepoint:raw_syscalls:sys_exit /pid == $1 && @start[tid]/ \
@@ -325,7 +325,7 @@ impl Subject {
         self.start_with(target, &[])
     }
 
-    /// The same with further arguments.
+    /// Attaches it with further arguments, and returns once it watches.
     pub(crate) fn start_with(&self, target: &Target, more: &[&str]) -> anyhow::Result<Attached> {
         let directory = tempfile::tempdir()?;
         if self.group == Group::Alone {

@@ -133,7 +133,7 @@ impl Server {
         self.child.pid()
     }
 
-    /// It and its children.
+    /// The server and its children.
     pub(crate) fn pids(&self) -> anyhow::Result<Vec<u32>> {
         let pid = self.pid();
         let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;

@@ -119,7 +119,7 @@ fn own_locks(interpreter: &Interpreter) -> anyhow::Result<()> {
     let undecided_ns = traced.undecided_ns()?;
     for of in [0, before, later] {
         let (want, hold) = (thread(&told, of, "want")?, thread(&told, of, "hold")?);
-        // The same turns of both: from the moment that one wanted the lock to that at which the other gave it
+        // Matching turns of both, from the moment that one wanted the lock to that at which the other gave it
         // up.
         let theirs_ns: u64 =
             want.moments_ns.iter().zip(&hold.moments_ns).map(|(want, hold)| hold.saturating_sub(*want)).sum();

@@ -71,7 +71,7 @@ impl Load {
             left -= clients;
         }
         for part in &mut parts {
-            // The same choices of routes each time that this load is run.
+            // With a seed the choices of routes are the same each time that this load is run.
             part.options.push(format!("--seed={}", rng.u32(1..100_000)));
         }
         Self { parts }

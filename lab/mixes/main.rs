@@ -79,7 +79,7 @@ impl Place {
         record::worst(records)
     }
 
-    /// The same of healthy twins; one that was watched again was not seen before.
+    /// Runs of healthy twins; one that was watched again was not seen before.
     fn reflections(&self, twins: &[mirror::Twin]) -> BTreeMap<String, Reflection> {
         let is_of = |one: &Reflection| {
             one.build == self.build

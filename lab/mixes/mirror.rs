@@ -57,7 +57,7 @@ const FEW: Clients = &[&["--clients=4", "--routes=/sleep/100"]];
 const FIVE: Clients = &[&["--clients=5", "--routes=/sleep/300"]];
 /// Waits as long as for a back end, without one, in threads that are free.
 const ALONE: Clients = &[&["--clients=3", "--think-ms=40", "--routes=/sleep/20"]];
-/// The same bytes at once.
+/// Bodies whose bytes come at once.
 const QUICK_BODIES: Clients = &[&["--clients=2", "--think-ms=50", "--kinds=sized", "--upload-bytes=1000"]];
 /// Nobody connects ahead.
 const TALKING: Clients = &[&["--clients=2", "--think-ms=50"]];

@@ -24,7 +24,7 @@ pub(crate) enum Verdict {
     NoSetting,
     /// The finding is gone, or costs at most half, in each of two watches.
     Helped,
-    /// It is still there, and nothing got worse.
+    /// The finding is still there, and nothing got worse.
     Nothing,
     /// Something got worse.
     Harmed,

@@ -67,7 +67,7 @@ impl<R: Recipe> Recipe for ByName<R> {
 
 /// Routes of `demo_app`.
 const DEMO: &str = "/fast=3,/cpu=1,/sleep/12=2,/backend=2,/truth/turn/5=1";
-/// The same without the one that waits for its turn: where one thread runs all, nobody does.
+/// Routes of `demo_app` without the one that waits for its turn: where one thread runs all, nobody waits.
 const SYNCHRONOUS: &str = "/fast=3,/cpu=1,/sleep/12=2,/backend=2";
 /// Routes of `asgi_app`.
 const ASGI: &str = "/fast=3,/cpu=1,/sleep/12=2,/backend=2,/pooled=1,/turn/5=1,/gather/10=1";

@@ -58,8 +58,8 @@ impl Bpftrace {
     pub fn start(script: &str) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
         let (output, messages) = (directory.path().join("out"), directory.path().join("messages"));
-        // It looks for tracepoints under /sys/kernel. In a mount namespace of its own they are there, whether
-        // somebody has mounted them or not.
+        // bpftrace looks for tracepoints under /sys/kernel. In a mount namespace of its own they are there,
+        // whether somebody has mounted them or not.
         let mut command = Command::new("unshare");
         command
             .args([
@@ -109,7 +109,7 @@ impl Bpftrace {
                 return Ok(Some(()));
             }
             is_ending = is_ending || self.has_line("ending")?;
-            // It looks for the signal only where that interrupts its sleep, and can miss it.
+            // bpftrace looks for the signal only where that interrupts its sleep, and can miss it.
             if !is_ending && told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
                 self.child.signal(libc::SIGINT);
                 told = Some(Instant::now());

@@ -27,7 +27,7 @@ pub struct Comparison {
     pub extra: usize,
     /// All time of matched attempts, by the witness.
     pub theirs_ns: u64,
-    /// The same by us.
+    /// All time of matched attempts, by us.
     pub ours_ns: u64,
     /// All time of all attempts, by the witness, and of all waits, by us.
     pub all_ns: (u64, u64),
@@ -49,7 +49,8 @@ pub struct Comparison {
     pub held_up: usize,
     /// All time of matched attempts without what the witness shows to be no part of the calls.
     pub accounted_ns: u64,
-    /// The same without the ways.
+    /// All time of matched attempts without what the witness shows to be no part of the calls, and without
+    /// the ways.
     pub accounted_with_ways_ns: u64,
     /// What was measured of them.
     pub way: Way,
@@ -64,7 +65,8 @@ pub struct Comparison {
     pub late_ns: Vec<i64>,
     /// By how much they end after we say so, likewise.
     pub early_ns: Vec<i64>,
-    /// The same two without the time for which the witness shows the thread held up.
+    /// By how much matched attempts begin before we say so, without the time for which the witness shows the
+    /// thread held up.
     pub late_accounted_ns: Vec<i64>,
     /// See there.
     pub early_accounted_ns: Vec<i64>,
@@ -92,13 +94,13 @@ impl Comparison {
         self.within as f64 / self.matched.max(1) as f64
     }
 
-    /// The same share of those that agree once that is left out which the witness shows to be its own or
+    /// Share of matched attempts that agree once that is left out which the witness shows to be its own or
     /// outside of calls.
     pub fn accounted_share(&self) -> f64 {
         self.within_accounted as f64 / self.matched.max(1) as f64
     }
 
-    /// The same share with the ways.
+    /// Share of matched attempts that agree once the ways are left out too.
     pub fn with_ways_share(&self) -> f64 {
         self.within_with_ways as f64 / self.matched.max(1) as f64
     }
@@ -118,7 +120,7 @@ impl Comparison {
         (self.ours_ns as f64 - self.accounted_ns as f64) / self.accounted_ns.max(1) as f64
     }
 
-    /// The same with the ways.
+    /// Error of the sum over matched waits once the ways are left out too, with its sign.
     pub fn with_ways_error(&self) -> f64 {
         (self.ours_ns as f64 - self.accounted_with_ways_ns as f64) / self.accounted_with_ways_ns.max(1) as f64
     }

@@ -22,7 +22,7 @@ pub struct Attempt {
     pub start_ns: u64,
     /// Its return.
     pub end_ns: u64,
-    /// It was made by the interpreter's loop, not by a function that takes back what a call had given up, or
+    /// The interpreter's loop made the attempt, not a function that takes back what a call had given up, or
     /// begins a thread.
     pub is_after_forced: bool,
     /// Stretches of it in which the thread did not run though it could have.

@@ -138,7 +138,7 @@ fn read(
             before_ns = now_ns;
         }
         reader.read_ns += before_ns - first_ns;
-        // It may be over by now, and stays so.
+        // The run may be over by now, and stays so.
         let _ = turn.compare_exchange(own, 1 - own, Ordering::AcqRel, Ordering::Acquire);
         if let Some(other) = both.get().and_then(|both| both.get(1 - own)) {
             other.unpark();

@@ -25,7 +25,8 @@ pub struct Kind {
     pub path: &'static str,
     /// How many of all requests there are of it, beside the other kinds.
     pub weight: f64,
-    /// It has a body, whose second half its client sends so much later than the first. Zero: it has none.
+    /// How much later than the first half of the request's body its client sends the second. Zero: there is
+    /// no body.
     pub body_pause: Duration,
 }
 
@@ -69,7 +70,7 @@ pub struct Users {
     pub think: Duration,
     /// For how long they ask.
     pub length: Duration,
-    /// The same seed gives the same thoughts again.
+    /// A seed gives the same thoughts each time.
     pub seed: u64,
     /// What they ask.
     pub mix: &'static [Kind],

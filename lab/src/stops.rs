@@ -27,8 +27,8 @@ pub struct Way {
     /// From the thread's last own instruction to the first thing that the kernel tells, in nanoseconds,
     /// where that is the CPU's timer.
     pub timer_in_ns: u64,
-    /// The same where it is something else: another interrupt most often, which has the CPU given to another
-    /// thread.
+    /// From the thread's last own instruction to the first thing that the kernel reports, where that is not
+    /// the timer: another interrupt most often, which has the CPU given to another thread.
     pub other_in_ns: u64,
     /// From the last thing that it tells to the thread's next instruction.
     pub out_ns: u64,
@@ -72,7 +72,7 @@ struct Told {
 impl Told {
     /// How much of it is neither told nor on the way in or out of what is told.
     fn unaccounted_ns(&self, way: Way) -> u64 {
-        // They nest: their union, each with its ways.
+        // Pieces nest: their union, each with its ways.
         let (mut accounted_ns, mut counted_until_ns) = (0, self.from_ns);
         for piece in &self.pieces {
             let from_ns = piece.from_ns.saturating_sub(way.in_ns(piece.by)).max(counted_until_ns);

@@ -68,7 +68,7 @@ pub fn watch(
         let mut all = vec![CLIENTS_SECONDS, "--timeout=10", first.as_str()];
         all.extend(options.iter().copied());
         if recipe.clients().keep_alive == "1" {
-            // It closes after each response: a client that does not know would race with that.
+            // The server closes after each response: a client that does not know would race with that.
             all.push("--keep-alive=1");
         }
         watched.loads.push(Load::start(watched.server.address(), &all)?);

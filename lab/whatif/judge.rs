@@ -45,7 +45,7 @@ pub(crate) struct Run {
     /// Why the program does not give this forecast; none: it does.
     pub(crate) why_not: Vec<String>,
     pub(crate) real: Figures,
-    /// The same by endpoint. Lines of before that was noted have none.
+    /// Response times by endpoint. Lines from before these were noted have none.
     #[serde(default)]
     pub(crate) endpoints: BTreeMap<String, Both>,
     pub(crate) beside: Option<Beside>,
@@ -72,7 +72,7 @@ impl Cell {
         Figures::middle(&self.runs.iter().map(|run| run.real).collect::<Vec<_>>())
     }
 
-    /// The same of the forecasts.
+    /// The median of the forecasts, figure by figure.
     pub(crate) fn forecast(&self) -> Option<Figures> {
         Figures::middle(&self.runs.iter().filter_map(|run| run.forecast).collect::<Vec<_>>())
     }
@@ -87,7 +87,8 @@ impl Cell {
         median(self.runs.iter().filter_map(|run| Some(figure(&run.forecast?) / figure(&run.real) - 1.0)))
     }
 
-    /// The same of each endpoint.
+    /// By which ratio the forecasts are above (or below) the real figure of the same run, for each endpoint:
+    /// the median.
     pub(crate) fn endpoint_errors(&self, quantile: fn(&Quantiles) -> f64) -> Vec<f64> {
         let mut by_name: BTreeMap<&String, Vec<f64>> = BTreeMap::new();
         for (name, both) in self.runs.iter().flat_map(|run| &run.endpoints) {

@@ -171,7 +171,7 @@ fn record(place: &Place<'_>, choice: &Choice) -> anyhow::Result<()> {
                         stolen * 100.0
                     );
                 }
-                // The others are worth having all the same.
+                // The other runs are worth having all the same.
                 Err(error) => eprintln!("[whatif] {what}: FAILED: {error:#}"),
             }
         }

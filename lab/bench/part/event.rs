@@ -164,7 +164,7 @@ fn programs(bench: &Bench, result: &mut PartResult) -> anyhow::Result<()> {
     programs_of(Kind::GunicornGthread, PROGRAMS, bench, result)
 }
 
-/// The same where every request brings a connection: these cost more than calls do.
+/// The kernel's own statistics where every request brings a connection: connections cost more than calls do.
 fn programs_sync(bench: &Bench, result: &mut PartResult) -> anyhow::Result<()> {
     programs_of(Kind::GunicornSync, PROGRAMS_SYNC, bench, result)
 }

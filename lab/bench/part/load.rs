@@ -92,7 +92,7 @@ const fn hello(kind: Kind, groups: &'static [Group]) -> Setting {
     }
 }
 
-/// The same at saturation, where what is added shows most: aims hang on it.
+/// A setting as [`hello`] at saturation, where what is added shows most: aims hang on it.
 const fn saturated(kind: Kind, groups: &'static [Group], kept: Kept) -> Setting {
     Setting { kept: Some(kept), little_added: true, rounds: 14, seconds: 110, ..hello(kind, groups) }
 }

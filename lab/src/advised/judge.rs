@@ -15,13 +15,13 @@ pub const DISTURBED: f64 = 0.05;
 /// What became of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It is not present any more.
+    /// The finding is not present any more.
     Gone,
     /// What it costs is half of what it was, or less.
     Halved,
-    /// It costs more than half of what it did.
+    /// The finding costs more than half of what it did.
     Stays,
-    /// Whether it is there cannot be said.
+    /// Whether the finding is present cannot be said.
     Undecided,
 }
 

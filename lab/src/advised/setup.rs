@@ -122,7 +122,7 @@ impl Setup {
         Self { kind, class, processes, threads, flags: Vec::new(), limits: Limits::NONE }
     }
 
-    /// The same with further options, under limits.
+    /// This server with further options, under limits.
     pub fn under(mut self, flags: &[&str], limits: Limits) -> Self {
         self.flags = flags.iter().map(|&flag| flag.to_owned()).collect();
         self.limits = limits;
@@ -204,7 +204,7 @@ impl Setup {
         title
     }
 
-    /// The same with these changes, which belong together.
+    /// This server with these changes, which belong together.
     ///
     /// # Errors
     ///

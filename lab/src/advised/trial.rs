@@ -207,7 +207,7 @@ pub const TRIALS: &[Trial] = &[
         flags: &["--keep-alive-timeout=1"],
         ..trial("keep-alive-mod_wsgi", "keep-alive-race", (Kind::ModWsgi, "", 1, 5), work::LATE)
     },
-    // It looks for idle connections only now and then.
+    // waitress looks for idle connections only now and then.
     Trial {
         flags: &["--channel-timeout=1", "--cleanup-interval=1"],
         ..trial("keep-alive-waitress", "keep-alive-race", (Kind::Waitress, "", 1, 4), work::LATE)

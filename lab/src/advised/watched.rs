@@ -110,7 +110,7 @@ pub struct Watched {
     pub p99_ns: u64,
     /// Requests of the clients that could not be sent, got no answer, or 500 and above.
     pub failed: usize,
-    /// The same clients, by endpoint and by what is particular to how they ask.
+    /// What clients saw, by endpoint and by what is particular to how they ask.
     pub endpoints: BTreeMap<String, Endpoint>,
     /// Share of the CPUs' time that a hypervisor took meanwhile.
     pub stolen_ratio: f64,

@@ -79,7 +79,7 @@ pub const ONE_BLOCKS: Work = work(
     "1 client, each of whose requests computes 60 ms; 3 quick ones beside it",
     &[&["--clients=1", "--routes=/compute/60"], &["--clients=3", "--think-ms=10", "--routes=/fast"]],
 );
-/// They begin one after the other, so that not all try again to connect at the same moment.
+/// Many clients that begin one after the other, so that not all try again to connect at the same moment.
 pub const CROWD: Work = work(
     "48 clients, a connection for each request, which sleeps 50 ms",
     &[&["--clients=48", "--spread-seconds=2", "--routes=/sleep/50"]],

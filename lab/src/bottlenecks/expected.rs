@@ -5,7 +5,7 @@
 
 /// What stands in place of a finding where nothing is wrong.
 pub const HEALTHY: &str = "healthy";
-/// The same where that cannot be said.
+/// What stands in place of a finding where it cannot be said whether anything is wrong.
 pub const UNDECIDED: &str = "undecided";
 
 /// What one cell is to answer.
@@ -32,7 +32,7 @@ const fn cell(
     Expected { workload, server, must, or: None, first }
 }
 
-/// The same where another finding is accepted too.
+/// A cell where another finding is accepted too.
 const fn either(
     workload: &'static str,
     server: &'static str,
