@@ -66,7 +66,7 @@ pub const PRIVILEGES: [Privilege; 4] = [
 /// What to grant where root is not wanted: to load programs, and to look at servers of other users.
 pub const CAPABILITIES_WANTED: &str =
     "CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH and CAP_CHECKPOINT_RESTORE";
-/// Those that are needed to look at servers of other users.
+/// Capabilities that are needed to look at servers of other users.
 pub const LOOKING_WANTED: &str = "CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH and CAP_CHECKPOINT_RESTORE";
 
 /// Where a kernel says how far it is locked down: all levels, the present one in brackets

@@ -77,7 +77,7 @@ pub enum FactError {
         /// The process.
         pid: u32,
     },
-    /// There is none here; processes of containers have that number there.
+    /// There is no such process here; processes of containers have that number there.
     #[error("there is no process {pid} here; in a container that is process {}: name it by this number, with --pid", pids(.here))]
     NumberedElsewhere {
         /// The process.

@@ -13,10 +13,10 @@ pub(crate) enum Architecture {
 }
 
 impl Architecture {
-    /// Those that packages are built for.
+    /// Architectures that packages are built for.
     pub(crate) const ALL: [Self; 2] = [Self::X86_64, Self::Arm64];
 
-    /// That of this machine.
+    /// The architecture of this machine.
     pub(crate) const fn host() -> Self {
         if cfg!(target_arch = "aarch64") { Self::Arm64 } else { Self::X86_64 }
     }

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 
 use crate::command;
 
-/// Both in one profile, so that they share what they are built from.
+/// Program and demo in one profile, so that they share what they are built from.
 pub(crate) fn run() -> anyhow::Result<()> {
     command::build_with(command::TESTS, "demo", "demo")?;
     // In this process's place: a signal for this one is then a signal for the demonstration.

@@ -45,7 +45,7 @@ pub(crate) enum Role {
     Newest,
 }
 
-/// Those that are tried.
+/// Kernels that are tried.
 pub(crate) const KERNELS: [Kernel; 5] = [
     Kernel {
         architecture: Architecture::X86_64,

@@ -70,7 +70,7 @@ enum Told {
     NoUnprivilegedBpf,
 }
 
-/// Those that are about what is allowed. Their kernel is the one of Debian's present release.
+/// Modes about what is allowed. Their kernel is the one of Debian's present release.
 const ALLOWED: [Told; 3] =
     [Told::LockDown("integrity"), Told::LockDown("confidentiality"), Told::NoUnprivilegedBpf];
 

@@ -374,7 +374,7 @@ pub struct Light {
 pub struct LightEnd {
     /// The error by which a call met that the client had gone, negative; 0: this side closed it.
     pub error: i64,
-    /// That call sent something.
+    /// The call that met the error sent something.
     pub by_send: bool,
     /// No byte was moved on the connection.
     pub is_unused: bool,

@@ -215,7 +215,7 @@ pub struct GilFile {
     pub reason: String,
     /// Probes attached.
     pub probes: u32,
-    /// Those of them that the kernel must single-step.
+    /// Probes that the kernel must single-step.
     pub stepped: u32,
     /// Most waits are not seen in this way: its C library waits elsewhere than on the lock's memory (musl).
     #[serde(default)]
@@ -440,7 +440,7 @@ impl Account {
         self.cpu_ns.saturating_add(self.run_queue_ns).saturating_add(self.blocked_ns)
     }
 
-    /// Both together.
+    /// The sum of two accounts.
     pub const fn plus(self, other: Self) -> Self {
         Self {
             cpu_ns: self.cpu_ns.saturating_add(other.cpu_ns),
@@ -485,7 +485,7 @@ impl Fact {
     }
 }
 
-/// Both accounts of one thread over the same time.
+/// A thread's account by us and by the kernel, over the same time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThreadTotals {
     /// Process.

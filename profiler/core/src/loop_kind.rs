@@ -69,7 +69,7 @@ pub struct Shown {
 /// When a request resumes after the cause of that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resumes {
-    /// That is not known.
+    /// When a request resumes is not known.
     Untold,
     /// Every request one iteration after the cause, and in the order of the causes. The callbacks of timers
     /// come last.

@@ -36,7 +36,7 @@ closed_list! {
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Phases {
     of: [u64; Phase::COUNT],
-    /// Their sum: it is asked for more often than anything is added.
+    /// The sum of all phases: it is asked for more often than anything is added.
     total_ns: u64,
 }
 

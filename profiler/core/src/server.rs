@@ -254,7 +254,7 @@ pub enum Role {
     Worker,
     /// Takes requests from clients and passes them on to workers; runs no Python.
     FrontEnd,
-    /// Neither, or not known: a helper that the application started, a manager.
+    /// Neither serves nor stands in front, or not known: a helper that the application started, a manager.
     #[default]
     Unknown,
 }

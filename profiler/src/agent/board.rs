@@ -101,7 +101,7 @@ pub struct FullTraces {
     pub begun: BTreeMap<&'static str, u64>,
     /// Not begun though a condition was met: the budget was used up.
     pub refused: u64,
-    /// That could not be attached, or were cut off as the target ended.
+    /// Full traces that could not be attached, or were cut off as the target ended.
     pub failed: u64,
     /// Why the last of these.
     pub failure: Option<String>,
@@ -141,9 +141,9 @@ struct Inner {
     known: Known,
     /// Counts of the windows that have ended.
     ended: Counts,
-    /// Those of the open window.
+    /// Counts of the open window.
     open: Counts,
-    /// Those of the full trace beside it.
+    /// Counts of the full trace beside the open window.
     open_full: Counts,
 }
 

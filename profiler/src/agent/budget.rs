@@ -52,7 +52,7 @@ pub enum Refusal {
         /// Until the pause is over.
         again: Duration,
     },
-    /// There is none to end.
+    /// There is no full trace to end.
     #[error("no full trace is under way")]
     NoneUnderWay,
     /// Everything is traced in full.

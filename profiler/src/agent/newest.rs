@@ -23,7 +23,7 @@ impl Newest {
         self.0.push_back(Arc::new(request.clone()));
     }
 
-    /// Those that ended at `since_ns` or later.
+    /// Requests that ended at `since_ns` or later.
     pub fn since(&self, since_ns: u64) -> Vec<Arc<Request>> {
         self.0.iter().filter(|request| request.times.end_ns >= since_ns).cloned().collect()
     }

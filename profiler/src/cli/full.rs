@@ -59,7 +59,7 @@ pub enum ConditionError {
     /// The number of `queue=`.
     #[error("queue= needs a number of connections, such as queue=10")]
     Queue,
-    /// Neither of these, nor a finding.
+    /// Neither a condition nor a finding.
     #[error("is neither p99=TIME nor queue=NUMBER nor a finding; wsgi-trace explain lists the findings")]
     Unknown,
 }

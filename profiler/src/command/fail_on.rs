@@ -43,7 +43,7 @@ struct Verdict {
 
 fn judge(selectors: &[Selector], findings: &[Finding]) -> Verdict {
     let mut present = Vec::new();
-    // Those with the same reason together: too short a window leaves all of them open.
+    // Findings with the same reason together: too short a window leaves all of them open.
     let mut undecided: Vec<(&str, Vec<&str>)> = Vec::new();
     for finding in findings.iter().filter(|finding| selectors.iter().any(|one| one.covers(finding.id))) {
         match &finding.answer {

@@ -27,7 +27,7 @@ use crate::otlp::exporter::Pace;
 use crate::session::SessionError;
 use crate::session::signals::Signals;
 
-/// Those who ask for a full trace at once: each is answered at the next moment.
+/// Most who may ask for a full trace at once: each is answered at the next moment.
 const MAX_ASKS: usize = 4;
 /// Questions that wait for an answer at once: more than one only when nobody answers.
 const MAX_QUESTIONS: usize = 4;

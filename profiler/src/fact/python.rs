@@ -90,7 +90,7 @@ impl Interpreters {
     /// If the process is gone or its mappings may not be looked at.
     pub fn look(&mut self, proc: &Proc, tgid: u32) -> Result<Looked, FactError> {
         let mut mapped = mapping::mapped_files(proc, tgid)?;
-        // Those that are named like an interpreter first: the others need not be opened then.
+        // Files that are named like an interpreter first: the others need not be opened then.
         mapped.sort_by_key(|file| !file.name().contains("python"));
         let waits_elsewhere =
             mapped.iter().any(|file| is_musl(file.name())) || self.runs_on_musl(proc, tgid, &mapped);

@@ -50,9 +50,9 @@ pub enum Role {
     Quiet,
     /// On the live screen: the row that the keys act on.
     Selected,
-    /// There, too: a line that divides it.
+    /// On the live screen: a line that divides it.
     Bar,
-    /// There, too: a letter of the vocabulary, on its colour.
+    /// On the live screen: a letter of the vocabulary, on its colour.
     Letter(Color),
 }
 

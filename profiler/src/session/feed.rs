@@ -26,7 +26,7 @@ pub struct Feed {
     scratch: Vec<u8>,
     until_ns: u64,
     processes_born: u64,
-    /// Those of them that nobody has taken yet, each after its parent.
+    /// Newborn processes that nobody has taken yet, each after its parent.
     newborn: Vec<(u32, u32)>,
 }
 

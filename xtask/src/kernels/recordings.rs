@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail, ensure};
 use crate::command;
 use crate::emulator::boot::{FILE_PART, Run};
 
-/// Those that are taken there: full and light, threads and an event loop.
+/// Recordings that are taken there: full and light, threads and an event loop.
 const TAKEN: [&str; 3] = ["gthread-healthy", "light-gthread", "uvicorn-asgi"];
 /// The forms of reports that are compared; files of them are named by these.
 const FORMS: [&str; 3] = ["text", "json", "ndjson"];

@@ -14,7 +14,7 @@ pub struct ForeignHolders {
     pub hidden: u64,
 }
 
-/// One of them.
+/// One process outside of the target that holds a listener.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForeignHolder {
     /// Inode of the listening socket.

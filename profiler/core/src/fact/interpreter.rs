@@ -21,8 +21,8 @@ pub struct InterpreterSeen {
     /// they are not.
     #[serde(default)]
     pub thread_number_at: Option<u64>,
-    /// That distance leads to a pointer, and the number is this far from where it points (CPython before
-    /// 3.11).
+    /// Where `thread_number_at` leads to a pointer: how far the number is from where that points (CPython
+    /// before 3.11).
     #[serde(default)]
     pub thread_number_through: Option<u64>,
     /// The numbers are those of another PID namespace; [`ThreadNumbers`] says which threads they are.

@@ -74,7 +74,7 @@ impl Cause {
         Self::Unknown,
     ];
 
-    /// Those of clients that left before they were served.
+    /// Causes by which clients left before they were served.
     pub const LEFT: [Self; 3] = [Self::ClientLeftInQueue, Self::ClientLeftWaiting, Self::ClientLeftReading];
 
     /// Name in outputs.

@@ -52,7 +52,7 @@ pub struct Holder {
     pub held_ns: u64,
     /// Longest part of one request in one iteration.
     pub longest_ns: u64,
-    /// That request.
+    /// The request that held the loop for longest.
     pub longest_request: Option<u64>,
     /// Arrivals in these iterations: they waited for its end.
     pub waited: u64,

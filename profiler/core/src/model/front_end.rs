@@ -11,7 +11,7 @@ pub struct FrontEnd {
     pub tgids: Vec<u32>,
     /// Requests of the front end that were joined with one of the server's or more.
     pub joined: u64,
-    /// Of these: more than one connection fitted, and the oldest was taken.
+    /// Requests for which more than one connection fitted, and the oldest was taken.
     pub ambiguous: u64,
     /// Halves whose other half was not found.
     pub unpaired: u64,

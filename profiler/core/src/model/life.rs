@@ -16,7 +16,7 @@ pub struct Life {
     pub ended_ns: Option<u64>,
     /// Requests that it completed.
     pub requests: u64,
-    /// Of these: answered with a server error (5xx).
+    /// Requests answered with a server error (5xx).
     pub errors: u64,
     /// How long those took whose beginning was seen.
     pub total: Lengths,

@@ -38,7 +38,7 @@ pub struct Queue {
 pub struct Delays {
     /// Packets of handshakes that found the queue full: each is an attempt that its client must repeat.
     pub attempts: u64,
-    /// Of these: packets that would have ended a handshake. Such a client takes itself for connected.
+    /// Refused packets that would have ended a handshake. Such a client takes itself for connected.
     pub attempts_at_end: u64,
     /// Clients (by address and port) refused for the first time in the window.
     pub clients: u64,

@@ -104,7 +104,7 @@ pub enum RequestStart {
     /// Nobody said.
     #[default]
     Unknown,
-    /// So long.
+    /// The time that passed.
     Passed {
         /// From the stamp to the first byte, in ns. As stamps are cut off, up to `unit_ns` too much.
         before_ns: u64,

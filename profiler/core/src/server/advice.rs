@@ -28,7 +28,7 @@ impl Advice {
         Self { steps: vec![step.into()] }
     }
 
-    /// And goes on with this one: a sentence of its own.
+    /// This advice, which goes on with a further step: a sentence of its own.
     pub fn then(mut self, step: impl Into<Step>) -> Self {
         self.steps.push(step.into());
         self

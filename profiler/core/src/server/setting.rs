@@ -34,7 +34,7 @@ pub(super) fn resolve(arguments: &Arguments, defaults: &[(&str, &str)], defaults
     settings
 }
 
-/// Those of these settings that arguments give: they have no default that is worth a line.
+/// Settings that arguments give, of these: they have no default that is worth a line.
 pub(super) fn given<'a>(
     arguments: &'a Arguments,
     names: &'a [&'a str],

@@ -24,7 +24,8 @@ mod x86_64;
 
 use parts::{Part, parts_of, whole};
 
-/// That of the machine: the kernel has no probes for others, whose programs may run in an emulator.
+/// The architecture of the machine: the kernel has no probes for others, whose programs may run in an
+/// emulator.
 pub(in crate::fact) const OWN: Architecture =
     if cfg!(target_arch = "aarch64") { Architecture::Aarch64 } else { Architecture::X86_64 };
 

@@ -120,7 +120,7 @@ impl<'a> Blocks<'a> {
         self.push(On::TEXT, Block::Gap);
     }
 
-    /// Those that are drawn there.
+    /// Blocks that are drawn in this place.
     pub(crate) fn on(&self, place: On) -> impl Iterator<Item = &Block<'a>> {
         self.0.iter().filter(move |(on, _)| on.is(place)).map(|(_, block)| block)
     }
@@ -174,7 +174,7 @@ pub(crate) struct Bars {
     pub(crate) list: Vec<Bar>,
 }
 
-/// One of them.
+/// One bar.
 pub(crate) struct Bar {
     /// A phase or a holding. What means nothing has no bar either: bars show what is taken.
     pub(crate) term: Term,

@@ -47,12 +47,12 @@ pub(crate) struct Column {
     pub(crate) on: On,
 }
 
-/// Those of a list in the JSON report, each with its pointer there.
+/// The items of a list in the JSON report, each with its pointer there.
 pub(super) fn listed<'a, T>(pointer: &str, list: &'a [T]) -> Vec<(String, &'a T)> {
     list.iter().enumerate().map(|(place, item)| (format!("{pointer}/{place}"), item)).collect()
 }
 
-/// Those of a list that need not say where they stand in the JSON report.
+/// The items of a list that need not say where they stand in the JSON report.
 pub(crate) fn here<T>(items: Vec<T>) -> Vec<(String, T)> {
     items.into_iter().map(|item| (String::new(), item)).collect()
 }

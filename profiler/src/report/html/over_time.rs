@@ -120,7 +120,7 @@ fn edges() -> Vec<u64> {
     (0..DECADES).flat_map(|power| STEPS.map(|step| step.saturating_mul(10_u64.pow(power)))).collect()
 }
 
-/// Both charts; nothing where there is nothing to draw.
+/// The two charts; nothing where there is nothing to draw.
 pub(super) fn write(html: &mut Html, spans: &[Span], window: Window) {
     if window.length_ns() == 0 || spans.is_empty() {
         html.raw("<p>No request was seen.</p>");

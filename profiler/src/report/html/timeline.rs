@@ -100,7 +100,7 @@ impl Collected {
         slowest.map(Kept::new).collect()
     }
 
-    /// Those kept, and the slowest; each stands for this many.
+    /// Requests that are kept, and the slowest; each stands for this many.
     fn weighed(&self, snapshot: &Snapshot) -> Vec<Span> {
         let slowest = self.slowest(snapshot);
         let kept = self.kept.iter().map(|kept| (kept, self.every));

@@ -41,7 +41,7 @@ pub struct FollowedLocks {
 }
 
 impl FollowedLocks {
-    /// Those of an interpreter, with frames if `stacks` asks for them; `None`: it has none.
+    /// The locks of an interpreter, with frames if `stacks` asks for them; `None`: it has none.
     pub fn of(looked: &Looked, stacks: bool) -> Option<Self> {
         let seen = &looked.seen;
         let main = seen.locks.iter().find(|lock| lock.interpreter == 0)?.address;
@@ -128,7 +128,7 @@ impl LockTable {
     }
 }
 
-/// Those that are set.
+/// The bits that are set.
 fn bits(of: &[(bool, u64)]) -> u64 {
     of.iter().filter(|(is_set, _)| *is_set).fold(0, |bits, (_, bit)| bits | bit)
 }

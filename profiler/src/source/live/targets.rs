@@ -25,7 +25,7 @@ const MAX_OWN: usize = 64;
 pub(crate) struct Targets(HashMap<MapData, u32, u32>);
 
 impl Targets {
-    /// Those of programs that are loaded.
+    /// The processes that loaded programs follow.
     ///
     /// # Errors
     /// If the map is not in the object.

@@ -76,7 +76,7 @@ impl Totals {
     }
 }
 
-/// Both accounts at one moment; `None` if the thread is gone.
+/// The accounts of a thread by us and by the kernel at one moment; `None` if the thread is gone.
 fn sample(account: &ThreadAccount) -> Option<Sample> {
     let path = format!("/proc/{}/task/{}/schedstat", account.tgid, account.tid);
     let (kernel_cpu_ns, kernel_run_queue_ns) = parse_schedstat(&std::fs::read_to_string(path).ok()?)?;

@@ -46,7 +46,7 @@ pub type Outer = (u32, u64);
 pub struct Counts {
     /// Requests of a front end joined with the server's.
     pub joined: u64,
-    /// Of these: more than one connection fitted.
+    /// Halves for which more than one connection fitted.
     pub ambiguous: u64,
     /// Halves whose other half was not found.
     pub unpaired: u64,

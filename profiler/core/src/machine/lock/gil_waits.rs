@@ -114,7 +114,7 @@ impl Others {
     }
 }
 
-/// Those that ended in a stretch of time.
+/// Attempts that ended in a stretch of time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EndedAttempts {
     /// The longest, longest first.

@@ -64,7 +64,7 @@ impl Gone {
         Some((place, ended))
     }
 
-    /// Those that wait, the oldest first.
+    /// Ends that wait for their verdict, the oldest first.
     pub(in crate::machine) fn iter(&self) -> impl Iterator<Item = &Ended> {
         self.waiting.iter().map(Box::as_ref)
     }

@@ -17,9 +17,9 @@ use crate::model::request::Request;
 #[derive(Clone, Debug, Default)]
 pub struct Lives {
     of: BoundedMap<Tid, Life, MAX_COUNTED>,
-    /// Those of which another process has the number now.
+    /// Lives of processes whose number another process has now.
     past: Vec<Life>,
-    /// Those of them that found no place.
+    /// Past lives that found no place.
     past_evicted: u64,
 }
 

@@ -43,7 +43,7 @@ impl Candidates {
         self.keys.is_empty() && !self.has_more
     }
 
-    /// There is no room for more of them.
+    /// Whether there is no room for more candidates.
     pub(in crate::machine) const fn is_full(&self) -> bool {
         self.keys.len() >= MAX_CANDIDATES
     }

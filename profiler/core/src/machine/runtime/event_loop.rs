@@ -62,7 +62,7 @@ pub struct EventLoop {
     pub tasks: Tasks,
     /// Back ends whose owner only order showed.
     likely: FxHashSet<i32>,
-    /// There was no room for one of them.
+    /// There was no room for a further likely back end.
     has_more_likely: bool,
     /// When it looked for what is ready.
     pub looks: Looks,

@@ -128,7 +128,7 @@ impl Threads {
         self.entries.iter_mut().filter_map(|entry| entry.thread.as_deref_mut())
     }
 
-    /// Those of a process, in the order of their numbers.
+    /// Threads of a process, in the order of their numbers.
     pub fn of_process(&self, tgid: Tid) -> Vec<Tid> {
         let is_of = |tid: &Tid| self.get(*tid).is_some_and(|thread| thread.tgid == tgid);
         let mut tids: Vec<Tid> = self.tids().filter(is_of).collect();
@@ -136,7 +136,7 @@ impl Threads {
         tids
     }
 
-    /// Their numbers, in no order.
+    /// Numbers of all threads, in no order.
     pub fn tids(&self) -> impl Iterator<Item = Tid> + '_ {
         self.places.keys().copied()
     }

@@ -22,7 +22,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// There was a request.
+    /// Adds a request.
     pub fn add(&mut self, start_ns: u64, end_ns: u64) {
         let (mut start_ns, mut end_ns) = (start_ns, end_ns.max(start_ns));
         // Most belong to the last stretch.

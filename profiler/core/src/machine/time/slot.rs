@@ -122,12 +122,13 @@ impl Busy {
         self.arrivals.finish(self.level());
     }
 
-    /// Such arrivals while at least `count` slots were busy.
+    /// Requests that arrived and had to wait while at least `count` slots were busy.
     pub fn arrived_at_least(&self, count: u32) -> u64 {
         self.arrivals.at_least(count)
     }
 
-    /// Such arrivals of which the number of busy slots is not known any more.
+    /// Requests that had to wait, and of which the number of slots busy at their arrival is not known any
+    /// more.
     pub const fn arrivals_unplaced(&self) -> u64 {
         self.arrivals.unplaced
     }

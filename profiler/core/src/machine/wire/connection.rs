@@ -114,7 +114,7 @@ pub struct Connections {
     free: Vec<u32>,
     /// Connections seen so far; the next one's number.
     pub seen: u64,
-    /// Of these: gone before the window began.
+    /// Connections seen that were gone before the window began.
     gone_before: u64,
     /// Connections of the window between a front end of the target and the server behind it: no client's.
     pub inner: u64,

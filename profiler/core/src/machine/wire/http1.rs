@@ -123,7 +123,7 @@ impl Body {
 struct Framing {
     /// `Content-Length`, where it is one number.
     length: Option<u64>,
-    /// There is a `Transfer-Encoding`, which overrides it (RFC 9112 section 6.3).
+    /// There is a `Transfer-Encoding`, which overrides the length (RFC 9112 section 6.3).
     chunked: bool,
     /// A `Content-Length` is no number, or there are two that differ: where the body ends is not known.
     contradicts: bool,

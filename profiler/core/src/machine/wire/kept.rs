@@ -14,7 +14,7 @@ pub enum Kept {
     Nothing,
     /// A front end's, from where it turned to the server behind.
     Trail(Box<Trail>),
-    /// That of a server behind a front end.
+    /// What is kept of a request of a server behind a front end.
     Tail(Box<Tail>),
 }
 

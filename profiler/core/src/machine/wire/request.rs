@@ -86,7 +86,7 @@ pub struct Response {
 /// What a request that its thread has left waits for, as far as its last call showed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wants {
-    /// That is not known.
+    /// What the request waits for is not known.
     #[default]
     Unknown,
     /// More bytes from its client.

@@ -22,8 +22,8 @@ pub struct Living {
 }
 
 impl Living {
-    /// Of these. To be called once `processes` has forgotten what has ended. `threads`: the live ones.
-    /// `with_threads`: the processes that have some.
+    /// What lives of these processes and threads. To be called once `processes` has forgotten what has ended.
+    /// `threads`: the live ones. `with_threads`: the processes that have some.
     pub fn of(
         processes: &Processes,
         threads: FxHashSet<Tid>,

@@ -58,7 +58,7 @@ struct Thread {
     ways: Vec<(u64, How)>,
     /// Waits that may have been for a listener.
     waits: u64,
-    /// Those of them that came right after a lock; and by lock, as far as there is room.
+    /// Waits that came right after a lock; and by lock, as far as there is room.
     locked: u64,
     locks: Vec<((Lock, u64), u64)>,
     /// The call before was a sleep for this lock.

@@ -207,7 +207,7 @@ impl From<Part> for Step {
 }
 
 impl Part {
-    /// Both, in one sentence.
+    /// This part and another, in one sentence.
     pub fn and(self, other: Self) -> Step {
         Step::from(self).and(other)
     }
@@ -234,7 +234,7 @@ impl Part {
 }
 
 impl Step {
-    /// And this, in the same sentence.
+    /// This step and another part, in the same sentence.
     pub fn and(mut self, other: Part) -> Self {
         self.parts.push((AND, other));
         self
@@ -246,7 +246,7 @@ impl Step {
         self
     }
 
-    /// And this behind a semicolon, in the same sentence.
+    /// This step and another part behind a semicolon, in the same sentence.
     pub fn also(mut self, other: Part) -> Self {
         self.parts.push(("; ", other));
         self

@@ -11,7 +11,7 @@ pub(super) enum Fit {
     Exact,
     /// By order alone.
     Possible,
-    /// So far: it has not written yet, or its write has not returned.
+    /// The end fits so far: it has not written yet, or its write has not returned.
     Unwritten,
     No,
 }

@@ -371,7 +371,7 @@ fn a_read_that_finds_nothing_says_nothing_where_another_task_reads() {
     }
 }
 
-/// That of a loop, of trio's or not.
+/// The recognition of a loop, of trio's or not.
 fn confirmed(is_trio: bool) -> Recognition {
     let mut recognition = Recognition::default();
     recognition.confirmed = true;

@@ -32,7 +32,7 @@ struct Turning {
     own_start_ns: u64,
     /// The request that the loop was about.
     left_behind: Option<RequestKey>,
-    /// That one may have run on until now.
+    /// The request left behind may have run on until now.
     is_doubtful: bool,
 }
 

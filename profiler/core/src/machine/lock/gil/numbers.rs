@@ -20,8 +20,8 @@ pub(super) struct Numbers {
     listed: FxHashMap<Tid, Threads>,
     /// Births of late.
     young: Births,
-    /// Those before. They go when there is no room for further young ones: after so many births, whoever
-    /// lives on is listed.
+    /// Births before the young ones. They go when there is no room for further young ones: after so many
+    /// births, whoever lives on is listed.
     older: Births,
 }
 

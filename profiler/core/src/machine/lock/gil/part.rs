@@ -13,7 +13,7 @@ pub struct Followed {
     pub part: Part,
     /// How long the wait before it continued after its last sleep, within the window.
     pub tail_ns: u64,
-    /// That wait, if it ended with this slice and each one is asked for.
+    /// The wait, if it ended with this slice and each one is asked for.
     pub ended: Option<Box<EndedAttempt>>,
 }
 

@@ -22,18 +22,18 @@ const RIGHT_TO_WRONG: u32 = 8;
 /// Halved once so many were seen, so that what a loop does now counts more than what it did.
 const MAX_SEEN: u32 = 1024;
 
-/// Those of one loop.
+/// The requests in turn of one loop.
 #[derive(Clone, Debug, Default)]
 pub(in crate::machine) struct InTurn {
     /// Requests that the present iteration has read: they run in the next one.
     read: VecDeque<RequestKey>,
-    /// Those of the iteration before that have not run yet.
+    /// Requests of the iteration before that have not run yet.
     due: VecDeque<RequestKey>,
     /// The one that runs now, and in which task.
     present: Option<(RequestKey, u64)>,
     /// Requests that have run in the present iteration: they are answered in the next one.
     ran: VecDeque<RequestKey>,
-    /// Those of the iteration before that are not answered yet.
+    /// Requests of the iteration before that are not answered yet.
     unanswered: VecDeque<RequestKey>,
     /// Responses that came in their turn.
     right: u32,

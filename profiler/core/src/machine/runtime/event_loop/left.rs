@@ -17,7 +17,7 @@ const FEW_PARKED: usize = MAX_PARKED / 2;
 /// Requests to which the loop turned that are remembered.
 const MAX_TOUCHES: usize = 64;
 
-/// Those of one loop.
+/// The requests that one loop has left.
 #[derive(Clone, Debug, Default)]
 pub(in crate::machine) struct Left {
     /// Left in the iteration before: they may resume in this one.
@@ -26,7 +26,7 @@ pub(in crate::machine) struct Left {
     pub(in crate::machine) now: Vec<RequestKey>,
     /// Requests for which it is not known what they wait for, and to which the loop has not turned since.
     pub(in crate::machine) parked: Vec<RequestKey>,
-    /// There were more of them than had room, list by list.
+    /// There were more requests than had room, list by list.
     more: More,
     /// When it last turned to which request.
     touches: VecDeque<(u64, RequestKey)>,

@@ -58,7 +58,7 @@ pub(in crate::machine) fn note(
     } else if key.is_none() && tidies_up {
         drop(std::mem::take(&mut thread.pending));
         if waits_for_loop {
-            // That was the end of its job. What it reports next is another one.
+            // The wait was the end of the thread's job. What it reports next is another one.
             (thread.pooled.works_for, thread.pooled.report) = (None, Report::default());
             pool.working.retain(|(tid, _)| *tid != slice.tid);
         }
