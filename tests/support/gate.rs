@@ -1,9 +1,9 @@
 //! Whether a live test can run here, and the turn of those that can.
 //!
 //! In: this process's capabilities, `WSGI_TRACE_REQUIRE_ROOT`, `CI`, `WSGI_TRACE_SKIP_LOG`,
-//! `WSGI_TRACE_DISTURBED_LOG`, `WSGI_TRACE_TURNS_LOG`. Out: a skip with its reason (a failure where skips are
-//! forbidden), or a guard that keeps live tests apart and notes how long each had its turn, and where a
-//! hypervisor took the CPUs meanwhile.
+//! `WSGI_TRACE_TURNS_LOG`. Out: a skip with its reason (a failure where skips are forbidden), or a guard that
+//! keeps live tests apart and notes how long each had its turn, and what a hypervisor took of the CPUs
+//! meanwhile.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write as _;
@@ -103,12 +103,6 @@ fn append(variable: &str, line: &str) {
     }
 }
 
-/// The share of the CPUs' time above which a test was no measurement, once a hypervisor took it: a thread
-/// that lost its CPU so looks as if it ran.
-const DISTURBED_RATIO: f64 = 0.05;
-/// Less in all disturbs nothing: it is told in ticks of 10 ms, and one of them is much of a short test.
-const DISTURBED_NS: u64 = 100_000_000;
-
 /// The turn of a live test, until dropped.
 #[derive(Debug)]
 pub struct Turn {
@@ -127,12 +121,8 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         let kind = if self.place.is_some() { "shared" } else { "alone" };
-        note("WSGI_TRACE_TURNS_LOG", format_args!("{}\t{kind}", self.stretch.length().as_millis()));
-        let (stolen_ns, stolen_ratio) = self.stretch.stolen();
-        if stolen_ns >= DISTURBED_NS && stolen_ratio > DISTURBED_RATIO {
-            // For whoever runs the tests: it was no measurement.
-            note("WSGI_TRACE_DISTURBED_LOG", format_args!("{:.0}", stolen_ratio * 100.0));
-        }
+        let (_, stolen_ratio) = self.stretch.stolen();
+        note_turn(self.stretch.length(), kind, stolen_ratio * 100.0);
         // A process that this one has forked meanwhile (to detach slowly) may hold the files for seconds.
         for file in self.place.iter().chain([&self.lock]) {
             let _ = file.unlock();
@@ -140,8 +130,8 @@ impl Drop for Turn {
     }
 }
 
-/// Appends to the log that this variable names: the test program, the current test, and `figure`.
-fn note(variable: &str, figure: impl std::fmt::Display) {
+/// Appends a line to the log of turns: the test program, the current test, and its turn.
+fn note_turn(length: Duration, kind: &str, stolen_percent: f64) {
     let thread = std::thread::current();
     let program = std::env::current_exe().ok();
     let program =
@@ -149,7 +139,9 @@ fn note(variable: &str, figure: impl std::fmt::Display) {
     // Cargo adds a hash to the names of test programs.
     let program = program.as_deref().and_then(|stem| stem.rsplit_once('-')).map(|(program, _)| program);
     if let (Some(program), Some(name)) = (program, thread.name()) {
-        append(variable, &format!("{program}\t{name}\t{figure}\n"));
+        let milliseconds = length.as_millis();
+        let line = format!("{program}\t{name}\t{milliseconds}\t{kind}\t{stolen_percent:.1}\n");
+        append("WSGI_TRACE_TURNS_LOG", &line);
     }
 }
 

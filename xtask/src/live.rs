@@ -121,5 +121,5 @@ fn run_programs(programs: &[&str], which: &str, names: &[String]) -> anyhow::Res
         println!("{line}");
         summary.take(line);
     })?;
-    summary.conclude(&ended, true)
+    summary.conclude(&ended)
 }

@@ -2,7 +2,6 @@
 //!
 //! In: a chore's name. Out: its effect, and exit code 1 with one sentence where it fails.
 
-mod again;
 mod architecture;
 mod bench;
 mod book;

@@ -1,8 +1,8 @@
 //! What stands at the end of every run of tests: how many passed, what was skipped and why, which live tests
 //! took longest, what failed.
 //!
-//! In: lines of test programs, and the logs to which tests note that they are skipped, how long they had
-//! their turn, or were disturbed. Out: lines for people, and whether the run passed.
+//! In: lines of test programs, and the logs to which tests note that they are skipped, and how long they had
+//! their turn. Out: lines for people, and whether the run passed.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,7 +11,6 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 
-use crate::again::{self, Judged};
 use crate::command;
 use crate::watched::Ended;
 
@@ -19,7 +18,6 @@ use crate::watched::Ended;
 pub(crate) struct Summary {
     start: Instant,
     skips: PathBuf,
-    disturbed: PathBuf,
     turns: PathBuf,
     totals: Totals,
 }
@@ -33,13 +31,11 @@ impl Summary {
             anyhow::Ok(log)
         };
         let skips = empty("test-skips.log")?;
-        let disturbed = empty("test-disturbed.log")?;
         let turns = empty("test-turns.log")?;
         for tests in commands {
-            tests.env("WSGI_TRACE_SKIP_LOG", &skips).env("WSGI_TRACE_DISTURBED_LOG", &disturbed);
-            tests.env("WSGI_TRACE_TURNS_LOG", &turns);
+            tests.env("WSGI_TRACE_SKIP_LOG", &skips).env("WSGI_TRACE_TURNS_LOG", &turns);
         }
-        Ok(Self { start: Instant::now(), skips, disturbed, turns, totals: Totals::default() })
+        Ok(Self { start: Instant::now(), skips, turns, totals: Totals::default() })
     }
 
     /// Takes a line of a test program.
@@ -47,33 +43,21 @@ impl Summary {
         self.totals.take(line);
     }
 
-    /// Says it all, and fails if a failure stands. `can_repeat`: a failed test can be run again by its name
-    /// alone.
-    pub(crate) fn conclude(&self, ended: &Ended, can_repeat: bool) -> anyhow::Result<()> {
+    /// Says it all, and fails where a test did.
+    pub(crate) fn conclude(&self, ended: &Ended) -> anyhow::Result<()> {
         let Totals { passed, failed, ignored, failures, .. } = &self.totals;
         let seconds = self.start.elapsed().as_secs();
         println!("\nSummary: {passed} passed, {failed} failed, {ignored} ignored in {seconds} s");
         self.print_skips()?;
-        if let Some(longest) = longest(&std::fs::read_to_string(&self.turns)?) {
+        let turns = std::fs::read_to_string(&self.turns)?;
+        let turns: Vec<Turn<'_>> = turns.lines().filter_map(Turn::read).collect();
+        if let Some(longest) = longest(&turns) {
             println!("{longest}");
         }
         for name in failures {
-            println!("Failed: {name}");
+            println!("Failed: {name}{}", stolen(name, &turns));
             // What stands above may be far away, or cut off.
             self.totals.reasons.get(name).into_iter().flatten().for_each(|line| println!("  {line}"));
-        }
-        if failures.is_empty() || !can_repeat {
-            return ended.check();
-        }
-        let judged = again::judge(failures, &self.disturbed)?;
-        for name in &judged.passed {
-            println!("Passed when measured again: {name}");
-        }
-        for name in &judged.not_judged {
-            println!("Not judged: {name}");
-        }
-        if self.totals.are_explained(&judged) && ended.is_only(&judged.programs) {
-            return ended.check_beside_tests();
         }
         ended.check()
     }
@@ -96,9 +80,6 @@ struct Totals {
     passed: u64,
     failed: u64,
     ignored: u64,
-    /// Test programs.
-    begun: u64,
-    ended: u64,
     failures: Vec<String>,
     /// Why, by test: the first lines of its error.
     reasons: BTreeMap<String, Vec<String>>,
@@ -130,15 +111,6 @@ impl Totals {
         }
     }
 
-    /// Whether all that failed is known by name and passed when it was made again, and every test program
-    /// that began has said how it ended.
-    fn are_explained(&self, judged: &Judged) -> bool {
-        judged.failed.is_empty()
-            && judged.not_judged.is_empty()
-            && self.failures.len() as u64 == self.failed
-            && self.begun == self.ended
-    }
-
     fn take(&mut self, line: &str) {
         self.take_output(line);
         if let Some(result) = line.strip_prefix("test result: ") {
@@ -146,7 +118,6 @@ impl Totals {
                 let part = result.split([';', '.']).find_map(|part| part.trim().strip_suffix(unit));
                 part.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
             };
-            self.ended += 1;
             self.passed += count("passed");
             self.failed += count("failed");
             self.ignored += count("ignored");
@@ -154,8 +125,6 @@ impl Totals {
             line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"))
         {
             self.failures.push(name.to_owned());
-        } else if line.starts_with("running ") && (line.ends_with(" tests") || line.ends_with(" test")) {
-            self.begun += 1;
         }
     }
 }
@@ -163,23 +132,58 @@ impl Totals {
 /// Live tests that are named with their time: they take most of a run, and a slow one shows nowhere else.
 const LONGEST: usize = 10;
 
-/// What `program<TAB>name<TAB>milliseconds<TAB>kind` lines say of the time of live tests; `None`: nothing.
-/// The run lasts at least as long as all turns that a test had `alone`.
-fn longest(log: &str) -> Option<String> {
-    let turn = |line: &str| {
-        let (rest, kind) = line.rsplit_once('\t')?;
-        let (name, milliseconds) = rest.rsplit_once('\t')?;
-        Some((milliseconds.parse::<u64>().ok()?, kind == "alone", name.replace('\t', " ")))
+/// Of the CPUs' time; less is not worth a word.
+const STOLEN_PERCENT: f64 = 1.0;
+
+/// The turn of a live test.
+struct Turn<'a> {
+    program: &'a str,
+    test: &'a str,
+    milliseconds: u64,
+    is_alone: bool,
+    /// What a hypervisor took of the CPUs' time meanwhile.
+    stolen_percent: f64,
+}
+
+impl<'a> Turn<'a> {
+    /// From a line of the log: its fields with tabs in between.
+    fn read(line: &'a str) -> Option<Self> {
+        let mut fields = line.split('\t');
+        let mut field = || fields.next();
+        Some(Self {
+            program: field()?,
+            test: field()?,
+            milliseconds: field()?.parse().ok()?,
+            is_alone: field()? == "alone",
+            stolen_percent: field()?.parse().ok()?,
+        })
+    }
+}
+
+/// What a reader of a failure should know of the CPUs.
+fn stolen(test: &str, turns: &[Turn<'_>]) -> String {
+    let of_test = turns.iter().filter(|turn| turn.test == test).map(|turn| turn.stolen_percent);
+    let percent = of_test.fold(0.0, f64::max);
+    if percent < STOLEN_PERCENT {
+        return String::new();
+    }
+    format!(" (a hypervisor took {percent:.0} % of the CPUs meanwhile)")
+}
+
+/// How long live tests took; `None`: there were none. The run lasts at least as long as all turns that a test
+/// had alone.
+fn longest(turns: &[Turn<'_>]) -> Option<String> {
+    let seconds = |turns: &mut dyn Iterator<Item = &Turn<'_>>| {
+        turns.map(|turn| turn.milliseconds).sum::<u64>() as f64 / 1000.0
     };
-    let mut turns: Vec<(u64, bool, String)> = log.lines().filter_map(turn).collect();
-    turns.sort_unstable_by(|a, b| b.cmp(a));
-    let seconds = |milliseconds: u64| milliseconds as f64 / 1000.0;
-    let all = seconds(turns.iter().map(|(milliseconds, ..)| milliseconds).sum());
-    let alone = seconds(
-        turns.iter().filter(|(_, is_alone, _)| *is_alone).map(|(milliseconds, ..)| milliseconds).sum(),
-    );
-    let named: Vec<String> =
-        turns.iter().take(LONGEST).map(|(ms, _, name)| format!("{name} {:.1} s", seconds(*ms))).collect();
+    let (all, alone) = (seconds(&mut turns.iter()), seconds(&mut turns.iter().filter(|turn| turn.is_alone)));
+    let mut sorted: Vec<&Turn<'_>> = turns.iter().collect();
+    sorted.sort_by_key(|turn| std::cmp::Reverse(turn.milliseconds));
+    let named: Vec<String> = sorted
+        .iter()
+        .take(LONGEST)
+        .map(|turn| format!("{} {} {:.1} s", turn.program, turn.test, turn.milliseconds as f64 / 1000.0))
+        .collect();
     let (count, named) = (turns.len(), named.join(", "));
     (count > 0).then(|| {
         format!("Live tests: {count}, {all:.0} s in turns, {alone:.0} s of these alone; the longest: {named}")
@@ -222,45 +226,23 @@ mod tests {
         totals.take(
             "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s",
         );
-        totals.take("running 4 tests");
         totals.take("test order::late ... FAILED");
         totals.take(
             "test result: FAILED. 3 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1s",
         );
         assert_eq!((totals.passed, totals.failed, totals.ignored), (15, 1, 1));
-        assert_eq!((totals.begun, totals.ended), (1, 2));
         assert_eq!(totals.failures, ["order::late"]);
     }
 
     #[test]
-    fn only_failures_that_all_passed_when_made_again_are_explained() {
-        let mut totals = Totals::default();
-        for line in [
-            "running 1 test",
-            "test order::late ... FAILED",
-            "test result: FAILED. 0 passed; 1 failed; 0 ignored",
-        ] {
-            totals.take(line);
-        }
-        let judged = || Judged { passed: vec!["order::late".to_owned()], ..Judged::default() };
-        assert!(totals.are_explained(&judged()));
-        assert!(
-            !totals.are_explained(&Judged { failed: vec!["order::late".to_owned()], ..Judged::default() })
-        );
-        assert!(!totals.are_explained(&Judged { not_judged: vec!["order::late".to_owned()], ..judged() }));
-        // Another program died before it could say how it ended; or one failed whose name was not read.
-        totals.take("running 3 tests");
-        assert!(!totals.are_explained(&judged()));
-        totals.take("test result: FAILED. 2 passed; 1 failed; 0 ignored");
-        assert!(!totals.are_explained(&judged()));
-    }
-
-    #[test]
     fn live_tests_that_took_longest_are_named_with_their_seconds() {
-        let said = longest("truth\ta::one\t1200\talone\nserve\tb::two\t30400\tshared\ntruth\tnot a number\n");
+        let log = "truth\ta::one\t1200\talone\t0\nserve\tb::two\t30400\tshared\t31.4\ntruth\tnot a number\n";
+        let turns: Vec<Turn<'_>> = log.lines().filter_map(Turn::read).collect();
         let expected = "Live tests: 2, 32 s in turns, 1 s of these alone; the longest: serve b::two 30.4 s, truth a::one 1.2 s";
-        assert_eq!(said.as_deref(), Some(expected));
-        assert_eq!(longest(""), None);
+        assert_eq!(longest(&turns).as_deref(), Some(expected));
+        assert_eq!(longest(&[]), None);
+        assert_eq!(stolen("a::one", &turns), "");
+        assert_eq!(stolen("b::two", &turns), " (a hypervisor took 31 % of the CPUs meanwhile)");
     }
 
     #[test]

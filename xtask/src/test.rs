@@ -53,8 +53,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
         println!("{line}");
         summary.take(line);
     }
-    // With other arguments it may be another build.
-    summary.conclude(&ended, arguments.is_empty())
+    summary.conclude(&ended)
 }
 
 /// The program first, and every test program.

@@ -9,7 +9,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::slice;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -32,36 +32,18 @@ pub(crate) struct Ended {
     passed: bool,
     /// What was wrong beside failing tests, a sentence each.
     problems: Vec<String>,
-    /// What cargo says that failed, as arguments that run it again.
-    targets: BTreeSet<String>,
 }
 
 impl Ended {
     /// Success, or one sentence for each thing that went wrong.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
-        self.check_beside_tests()?;
-        if !self.passed {
-            bail!("the tests did not pass");
-        }
-        Ok(())
-    }
-
-    /// Success, or one sentence for each thing that went wrong, whatever the tests said.
-    pub(crate) fn check_beside_tests(&self) -> anyhow::Result<()> {
         for problem in &self.problems {
             println!("Failed: {problem}");
         }
-        if !self.problems.is_empty() {
+        if !self.passed || !self.problems.is_empty() {
             bail!("the tests did not pass");
         }
         Ok(())
-    }
-
-    /// Whether nothing but these test programs failed.
-    pub(crate) fn is_only(&self, programs: &[String]) -> bool {
-        let is_known =
-            |target: &String| programs.iter().any(|program| target.ends_with(&format!(" --test {program}")));
-        !self.targets.is_empty() && self.targets.iter().all(is_known)
     }
 }
 
@@ -84,15 +66,9 @@ pub(crate) fn run_beside(
     set_child_subreaper(Pid::from_raw(1)).context("not to be made the parent of orphans")?;
     let (sender, lines) = mpsc::channel();
     let mut children = Vec::new();
-    let mut targets = Vec::new();
     for (number, tests) in commands.iter_mut().enumerate() {
-        let mut child = tests
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("the tests could not be started")?;
+        let mut child = tests.stdout(Stdio::piped()).spawn().context("the tests could not be started")?;
         send_lines(&mut child, number, sender.clone())?;
-        targets.push(failed_targets_of(&mut child)?);
         children.push((child, None));
     }
     drop(sender);
@@ -157,9 +133,8 @@ pub(crate) fn run_beside(
     while let Ok((number, line)) = lines.recv_timeout(LOOK) {
         each(number, &line);
     }
-    let targets = targets.iter().filter_map(|targets| targets.recv_timeout(GRACE).ok()).flatten().collect();
     let passed = children.iter().all(|(_, status)| status.is_some_and(|status| status.success()));
-    Ok(Ended { passed, problems, targets })
+    Ok(Ended { passed, problems })
 }
 
 /// Sends each line of a child's standard output with its number.
@@ -174,29 +149,6 @@ fn send_lines(child: &mut Child, number: usize, sender: Sender<(usize, String)>)
         }
     });
     Ok(())
-}
-
-/// Passes standard error on; what cargo says that failed comes at its end.
-fn failed_targets_of(child: &mut Child) -> anyhow::Result<Receiver<BTreeSet<String>>> {
-    let output = child.stderr.take().context("the tests have no standard error")?;
-    let (sender, targets) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut failed = BTreeSet::new();
-        for bytes in BufReader::new(output).split(b'\n').map_while(Result::ok) {
-            let line = String::from_utf8_lossy(&bytes);
-            eprintln!("{line}");
-            failed.extend(failed_target(&line).map(str::to_owned));
-        }
-        // Nobody may be left to hear it.
-        let _ = sender.send(failed);
-    });
-    Ok(targets)
-}
-
-/// The target that a line of cargo's says that failed, as arguments.
-fn failed_target(line: &str) -> Option<&str> {
-    let is_named = line.contains("to rerun pass `") || line.trim_start().starts_with("`-p ");
-    line.split('`').nth(1).filter(|_| is_named)
 }
 
 /// A process, as it was found.
@@ -311,22 +263,6 @@ mod tests {
             std::thread::sleep(LOOK);
         }
         assert!(ended.check().is_err());
-    }
-
-    #[test]
-    fn what_cargo_says_that_failed_is_known_from_both_of_its_forms() {
-        const SCRIPT: &str = "{ echo 'error: test failed, to rerun pass `-p a --lib`'; echo '    `-p b --test truth`'; \
-            echo 'see `-p c`'; } >&2; exit 1";
-        let (ended, _) = run_script(SCRIPT, SILENCE);
-        assert_eq!(ended.targets, ["-p a --lib", "-p b --test truth"].map(str::to_owned).into());
-        assert!(!ended.is_only(&["truth".to_owned()]));
-        let (ended, _) = run_script("echo '    `-p b --test truth`' >&2; exit 1", SILENCE);
-        assert!(
-            ended.is_only(&["truth".to_owned()])
-                && !ended.is_only(&["untruth".to_owned(), "ruth".to_owned()])
-        );
-        let (ended, _) = run_script("exit 1", SILENCE);
-        assert!(!ended.is_only(&["truth".to_owned()]), "cargo itself failed");
     }
 
     #[test]
