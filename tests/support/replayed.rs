@@ -8,6 +8,7 @@ use std::path::Path;
 
 use profiler_core::finding::{Finding, Thresholds, evaluate};
 use profiler_core::model::Snapshot;
+use profiler_core::model::losses::LossCount;
 use profiler_core::pipeline::{Pipeline, Settings};
 use profiler_core::timeline::Entry;
 use serde_json::{Map, Value, json};
@@ -123,19 +124,8 @@ fn noted_of(report: &Value) -> Value {
         .map(|(name, part)| (name.clone(), digest(part).into()))
         .collect();
     // None of them is there in a good recording.
-    let wrong = [
-        "late",
-        "sequence_holes",
-        "malformed",
-        "evicted",
-        "undecided_waits",
-        "unreadable_bytes",
-        "unreadable_items",
-        "missing_items",
-        "conservation/slices_broken",
-        "conservation/requests_broken",
-        "conservation/undecided_ns",
-    ];
+    let laws = ["conservation/slices_broken", "conservation/requests_broken", "conservation/undecided_ns"];
+    let wrong: Vec<&str> = LossCount::all().map(|count| count.key).chain(laws).collect();
     let wrong: Map<String, Value> =
         all_of("/losses", &wrong).into_iter().filter(|(_, value)| is_some(&value)).collect();
     json!({

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use profiler_core::model::losses::{LossCount, Lost};
 use serde::{Deserialize, Deserializer};
 use tempfile::TempDir;
 
@@ -340,18 +341,8 @@ impl Traced {
     pub fn lost_nothing(&self) -> anyhow::Result<()> {
         let losses = self.value("/losses")?;
         let number = |name: &str| self.number(&format!("/losses/{name}"));
-        let none = [
-            "late",
-            "malformed",
-            "sequence_holes",
-            "evicted",
-            "unreadable_bytes",
-            "unreadable_items",
-            "missing_items",
-            "conservation/slices_broken",
-            "conservation/requests_broken",
-        ];
-        for name in none {
+        let lost = LossCount::all().filter(|count| count.lost != Lost::Nothing).map(|count| count.key);
+        for name in lost.chain(["conservation/slices_broken", "conservation/requests_broken"]) {
             ensure!(number(name)? == 0, "{name}: {losses}");
         }
         ensure!(number("conservation/emitted")? == number("conservation/received")?, "{losses}");

@@ -17,6 +17,7 @@ pub mod gil_waits;
 pub mod latency;
 pub mod lengths;
 pub mod life;
+pub mod losses;
 pub mod now;
 pub mod over_time;
 pub mod path_shape;
@@ -33,11 +34,11 @@ pub mod wake;
 
 use crate::fact::container::Container;
 use crate::fact::{
-    Attached, CgroupCpu, CgroupMemory, Counters, EndReason, ListenerSeen, ListenerWakes, Overhead,
-    SessionStarted,
+    Attached, CgroupCpu, CgroupMemory, EndReason, ListenerSeen, ListenerWakes, Overhead, SessionStarted,
 };
 use crate::phase::{Phase, Phases};
 use latency::Latency;
+pub use losses::Losses;
 use slot::Slots;
 use spread::Spread;
 
@@ -380,51 +381,6 @@ pub struct CgroupWindow {
     pub first: CgroupCpu,
     /// Last reading.
     pub last: CgroupCpu,
-}
-
-/// Everything that did not reach the numbers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Losses {
-    /// Kernel-side counters at the end.
-    pub kernel: Counters,
-    /// Waits whose end was not seen, a wakeup or the switch to the thread: how much of each was sleep, run
-    /// queue, or CPU time after all is undecided. Nothing is lost by them, so they do not make a report
-    /// incomplete.
-    pub undecided_waits: u64,
-    /// Records that could not be decoded.
-    pub malformed: u64,
-    /// Records that came after the hold-back window and were left out.
-    pub late: u64,
-    /// Holes in the sequences of slices, counted in slices.
-    pub sequence_holes: u64,
-    /// How often something was not kept because its table was full. Each table holds something else
-    /// (connections, threads, jobs): more than 0 says that something is missing, and not how much.
-    pub evicted: u64,
-    /// How often an event loop was about more requests than are remembered. Nothing is lost by that, more
-    /// time is unexplained: it does not make a report incomplete.
-    pub crowded: u64,
-    /// Transitions that should be impossible, by name.
-    pub impossible: Vec<(String, u64)>,
-    /// Bytes of the recording that could not be read.
-    pub unreadable_bytes: u64,
-    /// Records and facts that lay in readable parts of the recording and could not be read.
-    pub unreadable_items: u64,
-    /// Records and facts that the recording's end counts and that were not read from it, for whatever
-    /// reason.
-    pub missing_items: u64,
-    /// The recording ended before the window did.
-    pub recording_truncated: bool,
-}
-
-impl Losses {
-    /// Whether anything at all was lost.
-    pub fn any(&self) -> bool {
-        self.kernel.lost.iter().any(|(_, count)| *count > 0)
-            || self.kernel.recursion_misses.iter().any(|(_, count)| *count > 0)
-            || [self.malformed, self.late, self.sequence_holes, self.evicted] != [0; 4]
-            || [self.unreadable_bytes, self.unreadable_items, self.missing_items] != [0; 3]
-            || self.recording_truncated
-    }
 }
 
 /// How well the conservation laws held.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use profiler_common::loss::{LOSS_NAMES, WAKE_MISSED};
 use profiler_core::model::dropped::Cause;
+use profiler_core::model::losses::{LossCount, Lost};
 use profiler_core::model::slot::Holding;
 use profiler_core::model::{Listener, Snapshot};
 
@@ -25,6 +26,17 @@ pub enum Unit {
     Seconds,
 }
 
+/// What it takes to know a count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Nothing but a trace: each mode knows it.
+    Nothing,
+    /// System calls. Of how connections end, light mode may know it without (`Counts::told_in_light`).
+    Calls,
+    /// The session's own programs, which it is about: two sessions at once have it twice.
+    Session,
+}
+
 /// One metric family; all are counters.
 #[derive(Debug)]
 pub struct Family {
@@ -36,87 +48,62 @@ pub struct Family {
     pub unit: Unit,
     /// Name of its label, if it has one.
     pub label: Option<&'static str>,
+    /// What it takes to know it.
+    pub takes: Takes,
 }
 
 macro_rules! families {
-    ($($id:ident = $name:literal, $unit:ident, $label:expr, $help:literal;)*) => {
+    ($($id:ident = $name:literal, $unit:ident, $label:expr, $takes:ident, $help:literal;)*) => {
         /// Numbers of families: the order of [`FAMILIES`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         enum Id { $($id),* }
         /// All families, in the order of the output.
         pub const FAMILIES: &[Family] = &[
-            $(Family { name: $name, help: $help, unit: Unit::$unit, label: $label },)*
+            $(Family { name: $name, help: $help, unit: Unit::$unit, label: $label, takes: Takes::$takes },)*
         ];
     };
 }
 
 families! {
-    Watched = "watched", Seconds, None, "Time watched, all windows";
-    Mode = "mode", Seconds, Some("mode"), "Time watched in each mode; a full trace beside light mode counts in both";
-    Connections = "connections_accepted", None, None, "Connections accepted from all listeners";
-    Served = "connections_served", None, None, "Connections whose requests were all answered";
-    Undecided = "connections_undecided", None, None, "Connections of which lost records leave open whether they were served";
-    Dropped = "connections_dropped", None, Some("cause"), "Connections that were not served, by cause";
-    AcceptsFailed = "accepts_failed", None, Some("error"), "Accept calls that failed for want of something, by error";
-    WorkersEnded = "workers_ended", None, Some("cause"), "Processes of the target that ended with clients, or by force";
-    SlotHeld = "slot_held", Seconds, Some("by"), "Slot-time held, by what held it; all together is busy slot-time";
-    SlotPresent = "slot_present", Seconds, None, "Slot-time that there was, busy or not";
-    Exhausted = "slots_exhausted", Seconds, None, "Time with every slot busy at once: nothing could start";
-    GilWaits = "gil_waits", None, None, "Waits for the GIL";
-    GilWait = "gil_wait", Seconds, None, "Time waited for the GIL, run queue included";
-    GilPastInterval = "gil_waits_past_interval", None, None, "Waits longer than the interpreter's switch interval";
-    LoopBusy = "loop_busy", Seconds, None, "Time of event loops between their waits: what became ready meanwhile waited";
-    LoopWaiting = "loop_waiting", Seconds, None, "Time of event loops in their waits";
-    LoopCrowded = "loop_crowded", None, None, "Times that an event loop was about more requests than are remembered: more time is unexplained, nothing is lost";
-    Arrivals = "listener_arrivals", None, Some("port"), "Connections that the kernel announced to a listener";
-    Woken = "listener_woken", None, Some("port"), "Threads that arriving connections woke";
-    InVain = "listener_wasted_wakeups", None, Some("port"), "Wasted wakeups: threads that arriving connections woke and that got none";
-    InVainCpu = "listener_wasted_wakeups_cpu", Seconds, Some("port"), "CPU time of wasted wakeups";
-    InVainRunQueue = "listener_wasted_wakeups_run_queue", Seconds, Some("port"), "Time that threads waited for a CPU in wasted wakeups";
-    InVainSwitches = "listener_wasted_wakeups_switches", None, Some("port"), "Context switches of wasted wakeups";
-    BesideFree = "connections_waited_beside_free", None, Some("port"), "Connections that waited for a slot of a full process while another at the listener had a free one";
-    BesideFreeWait = "connection_wait_beside_free", Seconds, Some("port"), "Time that connections waited for a slot of a full process while another at the listener had a free one";
-    QueueRefused = "accept_queue_refused", None, Some("port"), "Packets of handshakes (over UNIX sockets, calls of connect) refused because of a listener's queue; clients try again later";
-    QueueDelayed = "accept_queue_delayed_clients", None, Some("port"), "Clients that found a listener's accept queue full";
-    QueueFull = "accept_queue_full", Seconds, Some("port"), "Time that a listener's accept queue was full";
-    TargetCpu = "target_cpu", Seconds, None, "CPU time of the target's threads";
-    TargetRunQueue = "target_run_queue", Seconds, None, "Time that the target's threads were ready and had no CPU";
-    Throttled = "cgroup_throttled", Seconds, None, "Time that the target's cgroup was throttled, all CPUs";
-    Received = "records_received", None, None, "Records that came from the kernel side";
-    Lost = "records_lost", None, Some("cause"), "Records that did not reach the numbers, by cause";
-    Broken = "conservation_broken", None, Some("law"), "Accounts that do not add up, by law: should be none";
+    Watched = "watched", Seconds, None, Nothing, "Time watched, all windows";
+    Mode = "mode", Seconds, Some("mode"), Session, "Time watched in each mode; a full trace beside light mode counts in both";
+    Connections = "connections_accepted", None, None, Calls, "Connections accepted from all listeners";
+    Served = "connections_served", None, None, Calls, "Connections whose requests were all answered";
+    Undecided = "connections_undecided", None, None, Calls, "Connections of which lost records leave open whether they were served";
+    Dropped = "connections_dropped", None, Some("cause"), Calls, "Connections that were not served, by cause";
+    AcceptsFailed = "accepts_failed", None, Some("error"), Calls, "Accept calls that failed for want of something, by error";
+    WorkersEnded = "workers_ended", None, Some("cause"), Calls, "Processes of the target that ended with clients, or by force";
+    SlotHeld = "slot_held", Seconds, Some("by"), Nothing, "Slot-time held, by what held it; all together is busy slot-time";
+    SlotPresent = "slot_present", Seconds, None, Nothing, "Slot-time that there was, busy or not";
+    Exhausted = "slots_exhausted", Seconds, None, Nothing, "Time with every slot busy at once: nothing could start";
+    GilWaits = "gil_waits", None, None, Nothing, "Waits for the GIL";
+    GilWait = "gil_wait", Seconds, None, Nothing, "Time waited for the GIL, run queue included";
+    GilPastInterval = "gil_waits_past_interval", None, None, Nothing, "Waits longer than the interpreter's switch interval";
+    LoopBusy = "loop_busy", Seconds, None, Calls, "Time of event loops between their waits: what became ready meanwhile waited";
+    LoopWaiting = "loop_waiting", Seconds, None, Calls, "Time of event loops in their waits";
+    LoopCrowded = "loop_crowded", None, None, Calls, "Times that an event loop was about more requests than are remembered: more time is unexplained, nothing is lost";
+    Arrivals = "listener_arrivals", None, Some("port"), Calls, "Connections that the kernel announced to a listener";
+    Woken = "listener_woken", None, Some("port"), Calls, "Threads that arriving connections woke";
+    Wasted = "listener_wasted_wakeups", None, Some("port"), Calls, "Wasted wakeups: threads that arriving connections woke and that got none";
+    WastedCpu = "listener_wasted_wakeups_cpu", Seconds, Some("port"), Calls, "CPU time of wasted wakeups";
+    WastedRunQueue = "listener_wasted_wakeups_run_queue", Seconds, Some("port"), Calls, "Time that threads waited for a CPU in wasted wakeups";
+    WastedSwitches = "listener_wasted_wakeups_switches", None, Some("port"), Calls, "Context switches of wasted wakeups";
+    BesideFree = "connections_waited_beside_free", None, Some("port"), Calls, "Connections that waited for a slot of a full process while another at the listener had a free one";
+    BesideFreeWait = "connection_wait_beside_free", Seconds, Some("port"), Calls, "Time that connections waited for a slot of a full process while another at the listener had a free one";
+    QueueRefused = "accept_queue_refused", None, Some("port"), Nothing, "Packets of handshakes (over UNIX sockets, calls of connect) refused because of a listener's queue; clients try again later";
+    QueueDelayed = "accept_queue_delayed_clients", None, Some("port"), Calls, "Clients that found a listener's accept queue full";
+    QueueFull = "accept_queue_full", Seconds, Some("port"), Nothing, "Time that a listener's accept queue was full";
+    TargetCpu = "target_cpu", Seconds, None, Nothing, "CPU time of the target's threads";
+    TargetRunQueue = "target_run_queue", Seconds, None, Nothing, "Time that the target's threads were ready and had no CPU";
+    Throttled = "cgroup_throttled", Seconds, None, Nothing, "Time that the target's cgroup was throttled, all CPUs";
+    Received = "records_received", None, None, Session, "Records that came from the kernel side";
+    Lost = "records_lost", None, Some("cause"), Session, "Records that did not reach the numbers, by cause";
+    Broken = "conservation_broken", None, Some("law"), Session, "Accounts that do not add up, by law: should be none";
 }
 
 impl Id {
-    /// Whether it takes system calls to know it. Of how connections end, light mode may know it without
-    /// (`Counts::told_in_light`).
-    const fn takes_calls(self) -> bool {
-        matches!(
-            self,
-            Self::Connections
-                | Self::Served
-                | Self::Undecided
-                | Self::Dropped
-                | Self::AcceptsFailed
-                | Self::WorkersEnded
-                | Self::LoopBusy
-                | Self::LoopWaiting
-                | Self::LoopCrowded
-                | Self::Arrivals
-                | Self::Woken
-                | Self::InVain
-                | Self::InVainCpu
-                | Self::InVainRunQueue
-                | Self::InVainSwitches
-                | Self::BesideFree
-                | Self::BesideFreeWait
-                | Self::QueueDelayed
-        )
-    }
-
-    /// Whether two sessions at once have it twice: it is about what came from their own programs.
-    const fn is_of_each_session(self) -> bool {
-        matches!(self, Self::Mode | Self::Received | Self::Lost | Self::Broken)
+    fn takes(self, what: Takes) -> bool {
+        FAMILIES.get(self as usize).is_some_and(|family| family.takes == what)
     }
 }
 
@@ -152,7 +139,7 @@ impl Counts {
         counts.dropped(snapshot);
         if snapshot.attached.is_light() {
             counts.told_in_light =
-                counts.sums.keys().map(|(id, _)| *id).filter(|id| id.takes_calls()).collect();
+                counts.sums.keys().map(|(id, _)| *id).filter(|id| id.takes(Takes::Calls)).collect();
         }
         counts.slots(snapshot);
         if snapshot.gil.not_measured.is_none() {
@@ -166,15 +153,15 @@ impl Counts {
                 // A zero would say that nothing was accepted.
                 counts.set(Id::Connections, "", listener.accepted);
                 counts.accept_wait.add_latency(&listener.accept_wait);
-                counts.set(Id::InVain, &port, listener.woken_in_vain());
-                counts.set(Id::InVainCpu, &port, listener.in_vain_cpu_ns());
+                counts.set(Id::Wasted, &port, listener.woken_in_vain());
+                counts.set(Id::WastedCpu, &port, listener.in_vain_cpu_ns());
             }
             if let Some(wakes) = listener.wakes {
                 counts.set(Id::Arrivals, &port, wakes.arrivals);
                 counts.set(Id::Woken, &port, wakes.woken);
                 let losers = listener.woken.as_ref();
-                counts.set(Id::InVainRunQueue, &port, losers.map_or(0, |woken| woken.losers.run_queue_ns));
-                counts.set(Id::InVainSwitches, &port, losers.map_or(0, |woken| woken.losers_switches));
+                counts.set(Id::WastedRunQueue, &port, losers.map_or(0, |woken| woken.losers.run_queue_ns));
+                counts.set(Id::WastedSwitches, &port, losers.map_or(0, |woken| woken.losers_switches));
             }
             if let Some(beside) = &listener.beside_free {
                 counts.set(Id::BesideFree, &port, beside.waits.count());
@@ -208,8 +195,8 @@ impl Counts {
     /// know, and what is of each session by itself.
     pub fn beside(snapshot: &Snapshot, light: &Self) -> Self {
         let mut counts = Self::of(snapshot);
-        let is_new = |id: Id| id.takes_calls() && !light.told_in_light.contains(&id);
-        counts.sums.retain(|(id, _), _| is_new(*id) || id.is_of_each_session());
+        let is_new = |id: Id| id.takes(Takes::Calls) && !light.told_in_light.contains(&id);
+        counts.sums.retain(|(id, _), _| is_new(*id) || id.takes(Takes::Session));
         counts
     }
 
@@ -277,14 +264,9 @@ impl Counts {
         }
         let misses = losses.kernel.recursion_misses.iter();
         let misses = misses.map(|(_, count)| *count).fold(0, u64::saturating_add);
-        for (cause, count) in [
-            ("recursion_misses", misses),
-            ("malformed", losses.malformed),
-            ("late", losses.late),
-            ("sequence_holes", losses.sequence_holes),
-            ("evicted", losses.evicted),
-        ] {
-            self.set(Id::Lost, cause, count);
+        self.set(Id::Lost, "recursion_misses", misses);
+        for count in LossCount::all().filter(|count| count.lost == Lost::Records) {
+            self.set(Id::Lost, count.key, (count.of)(losses));
         }
         self.set(Id::Broken, "slices", snapshot.coverage.conservation.slices_broken);
         self.set(Id::Broken, "requests", snapshot.coverage.conservation.requests_broken);
@@ -327,7 +309,7 @@ impl Counts {
     /// Each family with its label values and sums; without those that light mode cannot know where
     /// `is_light`, as they stand still then.
     pub fn families(&self, is_light: bool) -> impl Iterator<Item = (&'static Family, Vec<(&str, u64)>)> {
-        let is_told = move |id: Id| !(is_light && id.takes_calls()) || self.told_in_light.contains(&id);
+        let is_told = move |id: Id| !(is_light && id.takes(Takes::Calls)) || self.told_in_light.contains(&id);
         FAMILIES.iter().enumerate().map(move |(place, family)| {
             let of_family =
                 self.sums.iter().filter(move |((id, _), _)| *id as usize == place && is_told(*id));

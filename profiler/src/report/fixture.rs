@@ -206,16 +206,10 @@ pub(super) fn lossy() -> (Snapshot, Vec<Finding>) {
             recursion_misses: vec![("sched_switch".to_owned(), 3)],
             received: 414_398,
         },
-        malformed: 0,
         late: 17,
         sequence_holes: 18_204,
-        evicted: 0,
-        crowded: 0,
         impossible: vec![("accept_on_open_descriptor".to_owned(), 4)],
-        unreadable_bytes: 0,
-        unreadable_items: 0,
-        missing_items: 0,
-        recording_truncated: false,
+        ..Losses::default()
     };
     snapshot.dropped.undecided = 6;
     snapshot.coverage.conservation.requests_broken = 0;

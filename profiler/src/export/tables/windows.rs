@@ -3,6 +3,7 @@
 //! In: a snapshot. Out: one row, with the server, its capacity and all that did not reach the numbers.
 
 use profiler_core::fact::EndReason;
+use profiler_core::model::losses::LossCount;
 use profiler_core::model::{Losses, Server, Snapshot};
 
 use super::{Of, Row, shared};
@@ -296,7 +297,7 @@ fn losses() -> Vec<Column<WindowRow>> {
     type R = WindowRow;
     let sum =
         |counts: &[(String, u64)]| counts.iter().fold(0_u64, |sum, (_, count)| sum.saturating_add(*count));
-    vec![
+    let mut columns = vec![
         Column::new("is_complete", Kind::Flag, "Nothing was lost.", |row: &R| {
             Cell::Flag(!row.losses().any() && row.aside.not_written == 0)
         }),
@@ -334,47 +335,18 @@ fn losses() -> Vec<Column<WindowRow>> {
             "Runs of kernel programs that the kernel skipped.",
             move |row: &R| Cell::number(sum(&row.losses().kernel.recursion_misses)),
         ),
-        Column::new("records_malformed", Kind::Count, "Records that could not be decoded.", |row: &R| {
-            Cell::number(row.losses().malformed)
-        }),
-        Column::new(
-            "records_late",
-            Kind::Count,
-            "Records that came too late to be put in order.",
-            |row: &R| Cell::number(row.losses().late),
-        ),
-        Column::new(
-            "sequence_holes",
-            Kind::Count,
-            "Slices missing in the sequences of threads.",
-            |row: &R| Cell::number(row.losses().sequence_holes),
-        ),
-        Column::new("evicted", Kind::Count, "How often a full table forgot something.", |row: &R| {
-            Cell::number(row.losses().evicted)
-        }),
-        Column::new(
-            "unreadable_bytes",
-            Kind::Bytes,
-            "Bytes of the recording that could not be read.",
-            |row: &R| Cell::number(row.losses().unreadable_bytes),
-        ),
-        Column::new(
-            "unreadable_items",
-            Kind::Count,
-            "Records and facts in readable parts of the recording that could not be read.",
-            |row: &R| Cell::number(row.losses().unreadable_items),
-        ),
-        Column::new(
-            "missing_items",
-            Kind::Count,
-            "Records and facts that the recording's end counts and that were not read.",
-            |row: &R| Cell::number(row.losses().missing_items),
-        ),
-        Column::new(
-            "is_recording_truncated",
-            Kind::Flag,
-            "The recording ended before the window did.",
-            |row: &R| Cell::Flag(row.losses().recording_truncated),
-        ),
-    ]
+    ];
+    columns.extend(LossCount::all().filter_map(|count| {
+        let kind = if count.key.ends_with("_bytes") { Kind::Bytes } else { Kind::Count };
+        Some(Column::new(count.column?, kind, count.sentence(), move |row: &R| {
+            Cell::number((count.of)(row.losses()))
+        }))
+    }));
+    columns.push(Column::new(
+        "is_recording_truncated",
+        Kind::Flag,
+        "The recording ended before the window did.",
+        |row: &R| Cell::Flag(row.losses().recording_truncated),
+    ));
+    columns
 }

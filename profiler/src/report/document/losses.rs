@@ -2,6 +2,7 @@
 //!
 //! In: losses and conservation of a snapshot. Out: what the warning says, and a section.
 
+use profiler_core::model::losses::LossCount;
 use profiler_core::model::{Losses, Snapshot};
 
 use super::block::{Blocks, Section};
@@ -59,35 +60,10 @@ fn lost(body: &mut Blocks<'_>, losses: &Losses) {
             body.entry(what, named.join(", "));
         }
     }
-    for (number, what, text) in [
-        (
-            losses.undecided_waits,
-            "undecided",
-            "waits whose end was not seen: their sleep, run queue and CPU time cannot be distinguished",
-        ),
-        (losses.malformed, "malformed", "records that could not be decoded"),
-        (losses.late, "late", "records that came too late to be put in order"),
-        (losses.sequence_holes, "holes", "events missing by their sequence numbers"),
-        (losses.evicted, "evicted", "times something was not kept because its table was full"),
-        (
-            losses.crowded,
-            "crowded",
-            "times an event loop was about more requests than are remembered: more time is unexplained, nothing is lost",
-        ),
-        (losses.unreadable_bytes, "unreadable", "bytes of the recording that could not be read"),
-        (
-            losses.unreadable_items,
-            "not understood",
-            "records and facts of the recording that could not be read",
-        ),
-        (
-            losses.missing_items,
-            "missing",
-            "records and facts that the recording's end counts and that were not read",
-        ),
-    ] {
+    for count in LossCount::all() {
+        let number = (count.of)(losses);
         if number > 0 {
-            body.entry(what, format!("{} {text}", unit::count(number)));
+            body.entry(count.word, format!("{} {}", unit::count(number), count.what));
         }
     }
     if losses.recording_truncated {

@@ -2,8 +2,9 @@
 //!
 //! In: losses and conservation of a snapshot. Out: serialisable views of them.
 
+use profiler_core::model::losses::LossCount;
 use profiler_core::model::{self, Snapshot};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 view! {
     pub(super) struct Losses<'a>(snapshot: &'a Snapshot) with {
@@ -16,34 +17,28 @@ view! {
         kernel_lost: Vec<NamedCount<'a>> = named(&losses.kernel.lost),
         /// Runs that the kernel skipped because a program was running on that CPU already, by program.
         recursion_misses: Vec<NamedCount<'a>> = named(&losses.kernel.recursion_misses),
-        /// Waits whose end was not seen: how much of each was sleep and how much run queue is undecided.
-        /// Nothing is lost by them.
-        undecided_waits: u64 = losses.undecided_waits,
-        /// Records that could not be decoded.
-        malformed: u64 = losses.malformed,
-        /// Records that came too late to be ordered and were left out.
-        late: u64 = losses.late,
-        /// Events missing by their sequence numbers.
-        sequence_holes: u64 = losses.sequence_holes,
-        /// How often something was not kept because its table was full. Each table holds something else: it
-        /// says that something is missing, not how much.
-        evicted: u64 = losses.evicted,
-        /// How often an event loop was about more requests than are remembered. Nothing is lost by that, more
-        /// time is unexplained.
-        crowded: u64 = losses.crowded,
+        #[serde(flatten)]
+        #[cfg_attr(test, schemars(schema_with = "super::schema::losses_of_the_run"))]
+        of_the_run: Counts<'a> = Counts(losses, LossCount::OF_THE_RUN),
         /// Transitions that should be impossible, by name.
         impossible: Vec<NamedCount<'a>> = named(&losses.impossible),
-        /// Bytes of the recording that could not be read.
-        unreadable_bytes: u64 = losses.unreadable_bytes,
-        /// Records and facts in readable parts of the recording that could not be read.
-        unreadable_items: u64 = losses.unreadable_items,
-        /// Records and facts that the recording's end counts and that were not read, whatever the reason; 0
-        /// where it has no end.
-        missing_items: u64 = losses.missing_items,
+        #[serde(flatten)]
+        #[cfg_attr(test, schemars(schema_with = "super::schema::losses_of_the_recording"))]
+        of_the_recording: Counts<'a> = Counts(losses, LossCount::OF_THE_RECORDING),
         /// The recording ended before the window did.
         is_recording_truncated: bool = losses.recording_truncated,
         /// How well the conservation laws held.
         conservation: Conservation<'a> = Conservation::new(laws, &losses.kernel.emitted),
+    }
+}
+
+/// Some of the counts, each by its key.
+struct Counts<'a>(&'a model::Losses, &'static [LossCount]);
+
+impl Serialize for Counts<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(losses, counts) = self;
+        serializer.collect_map(counts.iter().map(|count| (count.key, (count.of)(losses))))
     }
 }
 

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
+use profiler_core::model::losses::LossCount;
 use profiler_core::model::slot::Holding;
 use profiler_core::phase::Phase;
 use schemars::generate::SchemaSettings;
@@ -147,17 +148,37 @@ fn snake(name: &str) -> String {
     snake
 }
 
+/// An object: its keys in order, each with its description.
+fn object(kind: &Value, keys: impl Iterator<Item = (String, String)>) -> Schema {
+    let keys: Vec<(String, String)> = keys.collect();
+    let required: Vec<&String> = keys.iter().map(|(key, _)| key).collect();
+    let property = |text: &String| json!({"description": text, "type": kind, "minimum": 0});
+    let properties: Map<String, Value> =
+        keys.iter().map(|(key, text)| (key.clone(), property(text))).collect();
+    schemars::json_schema!({"type": "object", "required": required, "properties": properties})
+}
+
 /// A duration for each name.
-fn durations(text: &str, kind: Value, rows: &[(&str, &str)]) -> Schema {
-    let properties: Map<String, Value> = rows
-        .iter()
-        .map(|(name, meaning)| {
-            let description = format!("{}; ns.", meaning.trim_end_matches('.'));
-            (format!("{name}_ns"), json!({"description": description, "type": kind, "minimum": 0}))
-        })
-        .collect();
-    let required: Vec<String> = rows.iter().map(|(name, _)| format!("{name}_ns")).collect();
-    schemars::json_schema!({"description": text, "type": "object", "required": required, "properties": properties})
+fn durations(text: &str, kind: &Value, names: impl Iterator<Item = (&'static str, &'static str)>) -> Schema {
+    let key = |(name, meaning): (&str, &str)| {
+        (format!("{name}_ns"), format!("{}; ns.", meaning.trim_end_matches('.')))
+    };
+    let mut schema = object(kind, names.map(key));
+    schema.insert("description".to_owned(), text.into());
+    schema
+}
+
+fn losses(counts: &[LossCount]) -> Schema {
+    let text = |count: &LossCount| format!("{} {}", count.sentence(), count.note).trim_end().to_owned();
+    object(&json!("integer"), counts.iter().map(|count| (count.key.to_owned(), text(count))))
+}
+
+pub(super) fn losses_of_the_run(_: &mut SchemaGenerator) -> Schema {
+    losses(LossCount::OF_THE_RUN)
+}
+
+pub(super) fn losses_of_the_recording(_: &mut SchemaGenerator) -> Schema {
+    losses(LossCount::OF_THE_RECORDING)
 }
 
 impl JsonSchema for PhaseTimes<'_> {
@@ -167,7 +188,8 @@ impl JsonSchema for PhaseTimes<'_> {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let text = "Time in every phase in ns; null where it was not measured.";
-        durations(text, json!(["integer", "null"]), &Phase::ALL.map(|phase| (phase.name(), phase.meaning())))
+        let phases = Phase::ALL.iter().map(|phase| (phase.name(), phase.meaning()));
+        durations(text, &json!(["integer", "null"]), phases)
     }
 }
 
@@ -178,6 +200,7 @@ impl JsonSchema for Held {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let text = "Slot-time by what held the slot, in ns.";
-        durations(text, json!("integer"), &Holding::ALL.map(|holding| (holding.name(), holding.meaning())))
+        let holdings = Holding::ALL.iter().map(|holding| (holding.name(), holding.meaning()));
+        durations(text, &json!("integer"), holdings)
     }
 }
