@@ -34,8 +34,7 @@ pub const KIND_EVIDENCE: u16 = 6;
 pub const KIND_FRAMES: u16 = 7;
 /// [`RecordHeader::kind`] of a [`light::LightRecord`].
 pub const KIND_LIGHT: u16 = 9;
-/// [`RecordHeader::kind`] of a [`frames::FramesRecord`] with the frames of the waiter itself. A kind of its
-/// own, not a flag: a reader that does not know it must not take the frames for the holder's.
+/// [`RecordHeader::kind`] of a [`frames::FramesRecord`] with the frames of the waiter itself.
 pub const KIND_WAITER_FRAMES: u16 = 10;
 /// [`RecordHeader::kind`] of a [`task::TaskRecord`].
 pub const KIND_TASK: u16 = 11;

@@ -3,7 +3,6 @@
 //! In: [`profiler_core::stream::Item`]s, redacted already. Out: a file, and the same items again in the same
 //! order. `format.rs` says how the bytes lie.
 
-mod compat;
 mod format;
 mod item;
 mod layout;
@@ -12,7 +11,6 @@ mod read;
 mod scan;
 mod write;
 
-pub use compat::{FORMAT_VERSION, FORMAT_VERSIONS, FormatVersion};
 pub use format::{Expansion, MAX_EXPANSION};
 pub use layout::LAYOUT_HASH;
 pub use read::{OpenError, ReadSummary, Recording};

@@ -38,7 +38,7 @@ pub struct ConnectionRecord {
     /// Peer's port, host order; 0 for UNIX sockets.
     pub peer_port: u16,
     /// For how long (ms) the client had been refused because the accept queue was full, before its handshake
-    /// was done; 65,535: as long or longer. Recordings made before this was measured have 0.
+    /// was done; 65,535: as long or longer.
     pub delayed_ms: u16,
 }
 

@@ -5,8 +5,7 @@
 //! entry, by which the slice of the call is found. Whose frames they are the kind says: `KIND_FRAMES` the
 //! holder's, `KIND_WAITER_FRAMES` those of the thread that waits, at most once in an attempt to take the
 //! lock, at its first call from [`LONG_NS`] on. In light mode a sleep stands for the call, and it is the
-//! first one after a sleep of that length. A change of this layout takes a new kind: it is no
-//! part of a recording's layout hash, so that older recordings stay readable.
+//! first one after a sleep of that length.
 
 use super::RecordHeader;
 #[cfg(not(target_arch = "bpf"))]

@@ -9,7 +9,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// [`LifecycleRecord::what`]: the header's thread made the thread `other_tid` of process `other_tgid`.
 /// `value` is the number that the child has in its own PID namespace, which is what `gettid` tells it; 0: not
-/// known, as in recordings of before.
+/// known.
 pub const FORK: u32 = 1;
 /// [`LifecycleRecord::what`]: the header's thread ended. `value` is `exit_code` as the kernel keeps it
 /// (signal in the low 7 bits).

@@ -2,8 +2,7 @@
 //!
 //! In: nothing. Out: [`SleepRecord`]. It is written as the thread gets a CPU again, with the `time_ns` of
 //! that moment, and comes before the light slice that the sleep lies in. Its law: since the thread's light
-//! slice before, it had been on a CPU for `cpu_ns` when it went to sleep. A change of this layout takes a new
-//! kind: it is no part of a recording's layout hash, so that older recordings stay readable.
+//! slice before, it had been on a CPU for `cpu_ns` when it went to sleep.
 
 use super::RecordHeader;
 #[cfg(not(target_arch = "bpf"))]

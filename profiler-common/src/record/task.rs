@@ -2,8 +2,7 @@
 //!
 //! In: nothing. Out: [`TaskRecord`]. The thread itself writes it as an observed call begins, with the
 //! `time_ns` of that entry. It does so where the task is another than the one told last for the thread. From
-//! here on the thread's calls are this task's. A change of this layout takes a new kind: it is no part of a
-//! recording's layout hash, so that older recordings stay readable.
+//! here on the thread's calls are this task's.
 
 use super::RecordHeader;
 #[cfg(not(target_arch = "bpf"))]

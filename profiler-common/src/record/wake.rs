@@ -1,9 +1,7 @@
 //! A connection to a traced listener woke a traced thread: when, and what came of it.
 //!
 //! In: nothing. Out: [`WakeRecord`]. It is written when its outcome is known: as the thread goes back to
-//! sleep inside the call, or as the call returns (then before the call's own records, with its `time_ns`). A
-//! change of this layout takes a new kind: it is no part of a recording's layout hash, so that older
-//! recordings stay readable.
+//! sleep inside the call, or as the call returns (then before the call's own records, with its `time_ns`).
 
 use super::RecordHeader;
 #[cfg(not(target_arch = "bpf"))]

@@ -402,7 +402,7 @@ fn lock_then(record: &SleepRecord) -> Option<LockThen> {
         is_locked: word & sleep::LOCKED != 0,
         switches: u32::try_from(word >> 32 & u64::from(SWITCHES_MASK)).unwrap_or(0),
         until_ns: record.peer,
-        woken_by: (record.object & sleep::WAKER_KNOWN != 0).then_some(record.object & !sleep::WAKER_KNOWN),
+        woken_by: record.object & !sleep::WAKER_KNOWN,
     })
 }
 

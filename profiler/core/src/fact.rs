@@ -170,15 +170,12 @@ pub struct ProcessSeen {
     pub server_version: Option<String>,
     /// Configuration file that the server reads although no argument names it (gunicorn: `gunicorn.conf.py`
     /// in its working directory), if it is there.
-    #[serde(default)]
     pub configuration_file: Option<String>,
     /// Names and values of the settings that are understood in the configuration file named on the command
     /// line (mod_wsgi: Apache's `-f`). Nothing else of it is kept.
-    #[serde(default)]
     pub configuration: Vec<(String, String)>,
     /// The process stands before the server and is traced with it (`--with-front-end`): no part of the server
     /// itself.
-    #[serde(default)]
     pub front_end: bool,
     /// cgroup path (v2, or the v1 `cpu` controller's).
     pub cgroup: Option<String>,
@@ -194,7 +191,6 @@ pub struct GilMethod {
     /// Every call that a thread makes after a wait for the lock is seen (`--hooks btf`).
     pub follows_every_call: bool,
     /// The holder's frames are read as waits begin (`--stacks`).
-    #[serde(default)]
     pub stacks: bool,
     /// By file with an interpreter.
     pub files: Vec<GilFile>,
@@ -218,7 +214,6 @@ pub struct GilFile {
     /// Probes that the kernel must single-step.
     pub stepped: u32,
     /// Most waits are not seen in this way: its C library waits elsewhere than on the lock's memory (musl).
-    #[serde(default)]
     pub is_blind: bool,
 }
 
@@ -278,10 +273,8 @@ pub struct DescriptorSeen {
     /// For an epoll instance: the descriptors in its interest list.
     pub interest: Vec<i32>,
     /// The events of each of them (`EPOLL…` bits); empty: not known.
-    #[serde(default)]
     pub interest_events: Vec<u32>,
     /// An epoll instance that another process of the server has too.
-    #[serde(default)]
     pub shared: bool,
     /// For a back end's TCP connection: its own port, which distinguishes it from others; 0: not known.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -397,10 +390,8 @@ pub struct OpenSlice {
     /// As `SliceRecord::gap_blocked_call`.
     pub gap_blocked_call: i32,
     /// The part of the call's sleep so far whose end was not seen: it may have been something else.
-    #[serde(default)]
     pub call_undecided_ns: u64,
     /// The part of the gap's sleep so far whose end was not seen.
-    #[serde(default)]
     pub gap_undecided_ns: u64,
 }
 

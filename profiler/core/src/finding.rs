@@ -248,12 +248,12 @@ type Tells = fn(&Snapshot) -> bool;
 const JUDGED_IN_LIGHT: &[(&str, Tells)] = &[
     (cpu_throttled::RULE.id, |_| true),
     (backlog_too_small::RULE.id, |snapshot| snapshot.sockets.listeners.iter().any(|one| one.queue.is_some())),
-    (server_errors::RULE.id, |snapshot| snapshot.attached.heads_recorded),
-    (gil_contention::RULE.id, tells_gil),
-    (gil_starvation::RULE.id, tells_gil),
-    (gil_not_released::RULE.id, tells_gil),
-    (gil_convoy::RULE.id, tells_gil),
-    (gil_threads::RULE.id, tells_gil),
+    (server_errors::RULE.id, |_| true),
+    (gil_contention::RULE.id, |_| true),
+    (gil_starvation::RULE.id, |_| true),
+    (gil_not_released::RULE.id, |_| true),
+    (gil_convoy::RULE.id, |_| true),
+    (gil_threads::RULE.id, |_| true),
     (slots_exhausted::RULE.id, tells_slots),
     (slow_clients::RULE.id, tells_slots),
     (clients_leave::RULE.id, tells_ends),
@@ -264,10 +264,6 @@ const JUDGED_IN_LIGHT: &[(&str, Tells)] = &[
 
 fn tells_ends(snapshot: &Snapshot) -> bool {
     snapshot.dropped.not_measured.is_none()
-}
-
-fn tells_gil(snapshot: &Snapshot) -> bool {
-    snapshot.attached.tells_gil()
 }
 
 fn tells_slots(snapshot: &Snapshot) -> bool {

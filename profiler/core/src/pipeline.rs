@@ -360,8 +360,7 @@ impl Machines {
             }
             Fact::Attached(attached) => {
                 self.state.world.arrival_measured = attached.arrival_measured;
-                self.state.time.is_light = attached.sight() == Sight::Sleeps;
-                self.state.wire.light.tells_ends = attached.is_light() && attached.tells_ends();
+                self.state.time.is_light = attached.is_light();
                 self.state.wire.plaintexts.placed = attached.reads_tls();
                 self.attached = attached;
             }

@@ -74,10 +74,6 @@ pub fn attach(
             false => plan.hooks_reason.clone(),
         },
         missing: plan.missing.clone(),
-        sleeps_recorded: plan.hooks == Hooks::Light,
-        heads_recorded: plan.hooks == Hooks::Light,
-        holders_recorded: plan.hooks == Hooks::Light,
-        ends_recorded: plan.hooks == Hooks::Light,
         other_profilers,
         ..Attached::default()
     };

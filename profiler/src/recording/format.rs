@@ -6,8 +6,10 @@
 //! (2), layout hash of the kernel records (8), version of the tool that wrote it (32, NUL-padded), zeros (8),
 //! CRC-32 of what precedes (4). Frame: marker (8), kind (4), items (4), raw bytes (4), stored bytes (4),
 //! CRC-32 of the stored payload (4), CRC-32 of the five fields before (4), then the payload as one LZ4 block.
-//! The items of a frame are packed (`pack.rs`); those of version 1 are not. A reader that has lost its place
-//! looks for the next marker.
+//! The items of a frame are packed (`pack.rs`). A reader that has lost its place looks for the next marker.
+
+/// The version that is written and read.
+pub(super) const FORMAT_VERSION: u16 = 1;
 
 /// First bytes of every recording; not text, and damaged by a transfer that changes line ends.
 pub(super) const MAGIC: [u8; 8] = *b"\x89WSGITR\n";
@@ -21,12 +23,10 @@ pub(super) const MARKER: [u8; 8] = [0xf5, 0x1e, 0xc7, 0x9a, 0xff, 0x2b, 0xe3, 0x
 /// Length of a frame's header.
 pub(super) const FRAME_HEADER_BYTES: usize = 32;
 
-/// Kind of a frame that holds items.
+/// Kind of a frame that holds packed items.
 pub(super) const FRAME_ITEMS: u32 = 1;
 /// Kind of the frame that ends a complete recording.
 pub(super) const FRAME_TRAILER: u32 = 2;
-/// Kind of a frame that holds packed items (format version 2).
-pub(super) const FRAME_PACKED: u32 = 3;
 
 /// Largest item: a fact as JSON (kernel records are far smaller).
 pub(super) const MAX_ITEM_BYTES: usize = 4 * 1024 * 1024;
@@ -102,7 +102,7 @@ impl FileHeader {
         let intact = whole == u32::from_le_bytes(array(bytes, FILE_HEADER_BYTES - 4));
         let version_intact = !version == u16::from_le_bytes(array(bytes, 10));
         // A newer version may have another header behind the version number.
-        if intact || (version_intact && version > super::compat::FORMAT_VERSION) {
+        if intact || (version_intact && version > FORMAT_VERSION) {
             Parsed::Header(header)
         } else {
             Parsed::Damaged
@@ -150,7 +150,7 @@ impl FrameHeader {
         };
         let allowed = header.raw_bytes as usize <= MAX_RAW_BYTES
             && header.stored_bytes as usize <= MAX_STORED_BYTES
-            && matches!(header.kind, FRAME_ITEMS | FRAME_TRAILER | FRAME_PACKED);
+            && matches!(header.kind, FRAME_ITEMS | FRAME_TRAILER);
         allowed.then_some(header)
     }
 }
@@ -216,7 +216,7 @@ mod tests {
         for hostile in [
             FrameHeader { raw_bytes: allowed.raw_bytes + 1, ..allowed },
             FrameHeader { stored_bytes: u32::MAX, ..allowed },
-            FrameHeader { kind: 4, ..allowed },
+            FrameHeader { kind: 3, ..allowed },
         ] {
             assert_eq!(FrameHeader::parse(&hostile.to_bytes()), None);
         }

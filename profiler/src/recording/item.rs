@@ -1,6 +1,6 @@
 //! Items inside a frame, before packing: tag, length, bytes.
 //!
-//! In: items. Out: bytes in a payload, and items again. A tag is 1 byte, a length 4, little-endian.
+//! In: items. Out: bytes in a payload, and an item of its bytes. A tag is 1 byte, a length 4, little-endian.
 
 use profiler_core::fact::FactRecord;
 use profiler_core::stream::Item;
@@ -31,41 +31,12 @@ pub(super) fn put(payload: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     payload.extend_from_slice(bytes);
 }
 
-/// What came out of a payload.
-#[derive(Debug)]
-pub(super) enum Taken<'payload> {
-    Item(Item<&'payload [u8]>),
-    /// One item that cannot be read; the next one can be tried.
-    Unreadable,
-    /// Nothing that follows can be distinguished.
-    Broken,
-}
-
-/// Takes the next item off a payload; `None` at its end.
-pub(super) fn take<'payload>(payload: &mut &'payload [u8]) -> Option<Taken<'payload>> {
-    let before = std::mem::take(payload);
-    if before.is_empty() {
-        return None;
-    }
-    // Until the item is found whole, nothing more can be distinguished.
-    let Some(([tag, length @ ..], after)) = before.split_first_chunk::<HEAD_BYTES>() else {
-        return Some(Taken::Broken);
-    };
-    let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
-    let Some((bytes, after)) = after.split_at_checked(length) else { return Some(Taken::Broken) };
-    *payload = after;
-    Some(read(*tag, bytes))
-}
-
-/// Reads an item of which tag and bytes are known.
-pub(super) fn read(tag: u8, bytes: &[u8]) -> Taken<'_> {
+/// Reads an item; `None`: its tag is not known, or its bytes are no fact.
+pub(super) fn read(tag: u8, bytes: &[u8]) -> Option<Item<&[u8]>> {
     match tag {
-        TAG_KERNEL => Taken::Item(Item::Kernel(bytes)),
-        TAG_FACT => match serde_json::from_slice::<FactRecord>(bytes) {
-            Ok(fact) => Taken::Item(Item::Fact(Box::new(fact))),
-            Err(_) => Taken::Unreadable,
-        },
-        _ => Taken::Unreadable,
+        TAG_KERNEL => Some(Item::Kernel(bytes)),
+        TAG_FACT => serde_json::from_slice::<FactRecord>(bytes).ok().map(|fact| Item::Fact(Box::new(fact))),
+        _ => None,
     }
 }
 
@@ -76,21 +47,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn items_come_back_and_an_unreadable_one_does_not_hide_the_next() {
+    fn what_cannot_be_read_is_none() {
         let fact = FactRecord { time_ns: 7, fact: Fact::Tick };
-        let mut payload = Vec::new();
-        put_kernel(&mut payload, b"record");
-        put_fact(&mut payload, b"{\"not\": \"a fact\"}");
-        put(&mut payload, 9, b"tag of the future");
-        put_fact(&mut payload, &serde_json::to_vec(&fact).unwrap());
-        payload.extend_from_slice(&[TAG_KERNEL, 255, 0, 0, 0, 1]);
-        let mut payload = payload.as_slice();
-        let taken: Vec<Taken<'_>> = std::iter::from_fn(|| take(&mut payload)).collect();
-        assert_eq!(taken.len(), 5);
-        assert!(matches!(taken[0], Taken::Item(Item::Kernel(b"record"))));
-        assert!(matches!(taken[1], Taken::Unreadable));
-        assert!(matches!(taken[2], Taken::Unreadable));
-        assert!(matches!(&taken[3], Taken::Item(Item::Fact(read)) if **read == fact));
-        assert!(matches!(taken[4], Taken::Broken));
+        let json = serde_json::to_vec(&fact).unwrap();
+        assert!(matches!(read(TAG_FACT, &json), Some(Item::Fact(read)) if *read == fact));
+        assert!(matches!(read(TAG_KERNEL, b"record"), Some(Item::Kernel(b"record"))));
+        assert!(read(TAG_FACT, b"{\"not\": \"a fact\"}").is_none());
+        assert!(read(9, b"tag of the future").is_none());
     }
 }

@@ -1,15 +1,24 @@
 //! A number that changes whenever a kernel record is laid out differently.
 //!
-//! In: the layouts of `profiler-common`. Out: [`LAYOUT_HASH`], computed when the program is built. Kinds from
-//! 5 on are not in it, so that recordings made before them stay readable: a change of one takes a new kind.
+//! In: the layouts of `profiler-common`. Out: [`LAYOUT_HASH`], computed when the program is built.
 
 use std::mem::offset_of;
 
 use profiler_common::record::connection::ConnectionRecord;
+use profiler_common::record::evidence::EvidenceRecord;
+use profiler_common::record::frames::{Frame, FramesRecord};
 use profiler_common::record::head::HeadRecord;
 use profiler_common::record::lifecycle::LifecycleRecord;
+use profiler_common::record::light::LightRecord;
+use profiler_common::record::plaintext::PlaintextRecord;
+use profiler_common::record::sleep::SleepRecord;
 use profiler_common::record::slice::SliceRecord;
-use profiler_common::record::{KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, RecordHeader};
+use profiler_common::record::task::TaskRecord;
+use profiler_common::record::wake::WakeRecord;
+use profiler_common::record::{
+    KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_PLAINTEXT,
+    KIND_SLEEP, KIND_SLICE, KIND_TASK, KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
+};
 
 /// Kind, size and offsets, in the order of declaration; a missing field is an error of the compiler.
 macro_rules! layout {
@@ -71,6 +80,86 @@ const LAYOUTS: &[&[usize]] = &[
             delayed_ms,
         }
     ),
+    layout!(
+        KIND_WAKE,
+        WakeRecord {
+            header,
+            listener_inode,
+            announced_ns,
+            woken_ns,
+            established_ns,
+            cpu_ns,
+            run_queue_ns,
+            switches,
+            outcome,
+            system_call,
+            argument,
+            peer_port,
+            reserved,
+            result,
+        }
+    ),
+    layout!(
+        KIND_EVIDENCE,
+        EvidenceRecord {
+            header,
+            socket,
+            established_ns,
+            what,
+            generation,
+            stage,
+            state,
+            unread_bytes,
+            unacknowledged_bytes,
+            local_port,
+            peer_port,
+            signal,
+            code,
+            sender_tgid,
+            sender_comm,
+        }
+    ),
+    layout!(0, Frame { code, instruction }),
+    layout!(KIND_FRAMES, FramesRecord { header, count, flags, frames }),
+    layout!(KIND_WAITER_FRAMES, FramesRecord { header, count, flags, frames }),
+    layout!(
+        KIND_LIGHT,
+        LightRecord {
+            header,
+            socket,
+            bytes,
+            arrival_ns,
+            since_ns,
+            cpu_ns,
+            run_queue_ns,
+            blocked_ns,
+            generation,
+            what,
+            sequence,
+            switches,
+            flags,
+            family,
+            local_port,
+        }
+    ),
+    layout!(KIND_TASK, TaskRecord { header, task }),
+    layout!(
+        KIND_SLEEP,
+        SleepRecord {
+            header,
+            start_ns,
+            woken_ns,
+            cpu_ns,
+            argument,
+            socket,
+            peer,
+            system_call,
+            object,
+            events,
+            sequence,
+        }
+    ),
+    layout!(KIND_PLAINTEXT, PlaintextRecord { header, session, direction, captured_bytes, moved_bytes }),
 ];
 
 /// FNV-1a (64 bit) over `LAYOUTS`.

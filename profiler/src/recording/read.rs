@@ -14,11 +14,11 @@ use profiler_core::fact::FactRecord;
 use profiler_core::model::Losses;
 use profiler_core::stream::Item;
 
-use super::compat::{FORMAT_VERSION, Verdict, judge};
 use super::format::{
-    FILE_HEADER_BYTES, FRAME_PACKED, FRAME_TRAILER, FileHeader, MAGIC, MAX_EXPANSION, MAX_RAW_BYTES, Parsed,
+    FILE_HEADER_BYTES, FORMAT_VERSION, FRAME_TRAILER, FileHeader, MAGIC, MAX_EXPANSION, MAX_RAW_BYTES, Parsed,
 };
-use super::item::{self, HEAD_BYTES, Taken};
+use super::item::{self, HEAD_BYTES};
+use super::layout::LAYOUT_HASH;
 use super::pack::Unpacker;
 use super::scan::Scanner;
 use super::write::Totals;
@@ -123,10 +123,8 @@ impl ReadSummary {
 pub struct Recording<R = File> {
     scanner: Scanner<R>,
     tool_version: String,
-    /// Items one behind the other: a frame that is not packed, or one item that lies in two parts.
-    payload: Vec<u8>,
-    /// How much of it was taken.
-    taken_bytes: usize,
+    /// The last item that lies in two parts in its frame.
+    joined: Vec<u8>,
     /// The frame as it is in the file.
     packed: Vec<u8>,
     /// Takes that apart.
@@ -137,7 +135,7 @@ pub struct Recording<R = File> {
     /// Bytes of items in all frames before it.
     unpacked_bytes: u64,
     /// Items of that frame not yet taken.
-    payload_items: u32,
+    left_items: u32,
     trailer: Option<Totals>,
     has_trailer: bool,
     items: u64,
@@ -179,30 +177,26 @@ impl<R: Read> Recording<R> {
             None if looks_right => return Err(OpenError::DamagedHeader { path: path() }),
             Some(Parsed::Foreign) | None => return Err(OpenError::NotARecording { path: path() }),
         };
-        match judge(header.version, header.layout_hash) {
-            Verdict::Supported => {}
-            Verdict::Newer => {
-                let (found, supported) = (header.version, FORMAT_VERSION);
-                return Err(OpenError::NewerVersion { path: path(), found, supported });
-            }
-            Verdict::Unknown => return Err(OpenError::NotARecording { path: path() }),
-            Verdict::OtherLayout => {
-                let tool_version = header.tool_version;
-                return Err(OpenError::UnsupportedLayout { path: path(), tool_version });
+        let FileHeader { version, layout_hash, tool_version } = header;
+        match version {
+            0 => return Err(OpenError::NotARecording { path: path() }),
+            FORMAT_VERSION if layout_hash == LAYOUT_HASH => {}
+            FORMAT_VERSION => return Err(OpenError::UnsupportedLayout { path: path(), tool_version }),
+            found => {
+                return Err(OpenError::NewerVersion { path: path(), found, supported: FORMAT_VERSION });
             }
         }
         scanner.consume(FILE_HEADER_BYTES);
         Ok(Self {
             scanner,
-            tool_version: header.tool_version,
-            payload: Vec::new(),
-            taken_bytes: 0,
+            tool_version,
+            joined: Vec::new(),
             packed: Vec::new(),
             unpacker: Unpacker::default(),
             granted_bytes: 0,
             left_bytes: 0,
             unpacked_bytes: 0,
-            payload_items: 0,
+            left_items: 0,
             trailer: None,
             has_trailer: false,
             items: 0,
@@ -238,31 +232,31 @@ impl<R: Read> Recording<R> {
             return Some(Item::Kernel(self.unpacker.slice(place)));
         }
         let place = loop {
-            let found = if self.unpacker.is_at_end() { self.take_plain() } else { Some(self.take_packed()) };
-            match found {
-                Some(Found::Item(place)) => {
-                    self.payload_items = self.payload_items.saturating_sub(1);
+            if self.unpacker.is_at_end() {
+                if !self.next_frame() {
+                    return None;
+                }
+                continue;
+            }
+            match self.take_packed() {
+                Found::Item(place) => {
+                    self.left_items = self.left_items.saturating_sub(1);
                     self.items = self.items.saturating_add(1);
                     break place;
                 }
-                Some(Found::Unreadable) => {
-                    self.payload_items = self.payload_items.saturating_sub(1);
+                Found::Unreadable => {
+                    self.left_items = self.left_items.saturating_sub(1);
                     self.unreadable_items = self.unreadable_items.saturating_add(1);
                 }
-                Some(Found::Broken) => {
-                    let lost = u64::from(self.payload_items.max(1));
+                Found::Broken => {
+                    let lost = u64::from(self.left_items.max(1));
                     self.unreadable_items = self.unreadable_items.saturating_add(lost);
-                }
-                None => {
-                    if !self.next_payload() {
-                        return None;
-                    }
                 }
             }
         };
         Some(match place {
             Location::Fixed(place) => Item::Kernel(self.unpacker.fixed(place)),
-            Location::Payload(range) => Item::Kernel(self.payload.get(range)?),
+            Location::Joined => Item::Kernel(&self.joined),
             Location::Frame(range) => Item::Kernel(self.packed.get(range)?),
             Location::Fact(fact) => Item::Fact(fact),
         })
@@ -274,18 +268,9 @@ impl<R: Read> Recording<R> {
         let left_bytes = self.left_bytes.checked_sub(size_of::<SliceRecord>() + HEAD_BYTES)?;
         let place = self.unpacker.next_slice(&self.packed)?;
         self.left_bytes = left_bytes;
-        self.payload_items = self.payload_items.saturating_sub(1);
+        self.left_items = self.left_items.saturating_sub(1);
         self.items = self.items.saturating_add(1);
         Some(place)
-    }
-
-    /// Takes the next item of what lies one behind the other; `None` at its end.
-    fn take_plain(&mut self) -> Option<Found> {
-        let mut rest = self.payload.get(self.taken_bytes..).unwrap_or_default();
-        let taken = item::take(&mut rest);
-        self.taken_bytes = self.payload.len().saturating_sub(rest.len());
-        let end = self.taken_bytes;
-        Some(Found::of(taken?, |bytes| Location::Payload(end.saturating_sub(bytes.len())..end)))
     }
 
     /// Takes the next item of a packed frame that is not at its end.
@@ -304,12 +289,17 @@ impl<R: Read> Recording<R> {
     /// Takes an item that is more than the fixed part of a kernel record, or none.
     fn take_apart(&mut self, fixed: Option<usize>, tag: u8, range: Range<usize>) -> Found {
         let bytes = self.packed.get(range.clone()).unwrap_or_default();
-        let Some(place) = fixed else { return Found::of(item::read(tag, bytes), |_| Location::Frame(range)) };
-        self.payload.clear();
-        self.payload.extend_from_slice(self.unpacker.fixed(place));
-        self.payload.extend_from_slice(bytes);
-        self.taken_bytes = self.payload.len();
-        Found::Item(Location::Payload(0..self.taken_bytes))
+        let Some(place) = fixed else {
+            return match item::read(tag, bytes) {
+                Some(Item::Kernel(_)) => Found::Item(Location::Frame(range)),
+                Some(Item::Fact(fact)) => Found::Item(Location::Fact(fact)),
+                None => Found::Unreadable,
+            };
+        };
+        self.joined.clear();
+        self.joined.extend_from_slice(self.unpacker.fixed(place));
+        self.joined.extend_from_slice(bytes);
+        Found::Item(Location::Joined)
     }
 
     /// Nothing that follows in the frame can be taken: it cannot be distinguished, or would be too much.
@@ -325,12 +315,10 @@ impl<R: Read> Recording<R> {
     }
 
     /// Takes the next frame; `false` at the end.
-    fn next_payload(&mut self) -> bool {
+    fn next_frame(&mut self) -> bool {
         let unpacked_bytes = self.granted_bytes.saturating_sub(self.left_bytes) as u64;
         self.unpacked_bytes = self.unpacked_bytes.saturating_add(unpacked_bytes);
         (self.granted_bytes, self.left_bytes) = (0, 0);
-        self.payload.clear();
-        self.taken_bytes = 0;
         let Some(frame) = self.scanner.next_frame(&mut self.packed) else { return false };
         if frame.kind == FRAME_TRAILER {
             self.has_trailer = true;
@@ -338,11 +326,8 @@ impl<R: Read> Recording<R> {
             return true;
         }
         self.frames = self.frames.saturating_add(1);
-        self.payload_items = frame.items;
-        if frame.kind != FRAME_PACKED {
-            std::mem::swap(&mut self.payload, &mut self.packed);
-            self.unpacked_bytes = self.unpacked_bytes.saturating_add(self.payload.len() as u64);
-        } else if let Some(unpacker) = Unpacker::new(&self.packed) {
+        self.left_items = frame.items;
+        if let Some(unpacker) = Unpacker::new(&self.packed) {
             self.granted_bytes = self.most_bytes();
             self.left_bytes = self.granted_bytes;
             self.unpacker = unpacker;
@@ -359,8 +344,8 @@ impl<R: Read> Recording<R> {
 enum Location {
     /// A kernel record that is nothing but its fixed part.
     Fixed(usize),
-    /// A kernel record in what lies one behind the other.
-    Payload(Range<usize>),
+    /// A kernel record that was put together.
+    Joined,
     /// A kernel record in the frame.
     Frame(Range<usize>),
     /// Nowhere any more: a fact.
@@ -375,17 +360,6 @@ enum Found {
     Unreadable,
     /// Nothing that follows can be distinguished.
     Broken,
-}
-
-impl Found {
-    fn of<'bytes>(taken: Taken<'bytes>, place: impl FnOnce(&'bytes [u8]) -> Location) -> Self {
-        match taken {
-            Taken::Item(Item::Kernel(bytes)) => Self::Item(place(bytes)),
-            Taken::Item(Item::Fact(fact)) => Self::Item(Location::Fact(fact)),
-            Taken::Unreadable => Self::Unreadable,
-            Taken::Broken => Self::Broken,
-        }
-    }
 }
 
 impl<R: Read> Iterator for Recording<R> {

@@ -14,15 +14,15 @@ use profiler_common::record::KIND_SLICE;
 use profiler_common::record::slice::SliceRecord;
 
 use super::format::{
-    FILE_HEADER_BYTES, FRAME_ITEMS, FRAME_PACKED, FRAME_TRAILER, FileHeader, FrameHeader, MARKER,
+    FILE_HEADER_BYTES, FORMAT_VERSION, FRAME_ITEMS, FRAME_TRAILER, FileHeader, FrameHeader, MARKER,
     MAX_ITEM_BYTES, MAX_RAW_BYTES, MAX_STORED_BYTES,
 };
 use super::item::{put_fact, put_kernel};
 use super::pack::pack;
 use super::scan::Scanner;
 use super::{
-    FORMAT_VERSION, FRAME_TARGET_BYTES, LAYOUT_HASH, MAX_EXPANSION, OpenError, ReadSummary, RecordError,
-    Recorder, Recording, Storage, Totals,
+    FRAME_TARGET_BYTES, LAYOUT_HASH, MAX_EXPANSION, OpenError, ReadSummary, RecordError, Recorder, Recording,
+    Storage, Totals,
 };
 use crate::output_file::OutputFileError;
 
@@ -257,8 +257,8 @@ fn what_is_no_recording_is_refused_with_the_reason() {
     assert!(matches!(open(&ours[..63]), Err(OpenError::DamagedHeader { .. })));
     assert!(matches!(open(&header(0, LAYOUT_HASH)), Err(OpenError::NotARecording { .. })));
     let error = open(&header(FORMAT_VERSION + 4, LAYOUT_HASH)).unwrap_err();
-    assert!(matches!(error, OpenError::NewerVersion { found: 6, supported: 2, .. }), "{error}");
-    assert!(error.to_string().contains("version 6") && error.to_string().contains("version 2"), "{error}");
+    assert!(matches!(error, OpenError::NewerVersion { found: 5, supported: 1, .. }), "{error}");
+    assert!(error.to_string().contains("version 5") && error.to_string().contains("version 1"), "{error}");
     let error = open(&header(FORMAT_VERSION, LAYOUT_HASH ^ 1)).unwrap_err();
     assert!(error.to_string().contains("9.9.9"), "{error}");
     let directory = tempfile::tempdir().unwrap();
@@ -281,21 +281,10 @@ fn frame(kind: u32, items: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_file_of_version_1_is_still_read() {
-    let header = FileHeader { version: 1, layout_hash: LAYOUT_HASH, tool_version: "0.0.9".into() };
-    let mut payload = Vec::new();
-    put_kernel(&mut payload, b"record");
-    let bytes = [header.to_bytes(), frame(FRAME_ITEMS, 1, &payload)].concat();
-    let (items, summary) = read(&bytes);
-    assert_eq!(items, [Item::Kernel(Bytes::from_static(b"record"))]);
-    assert_eq!((summary.unreadable_items, summary.unreadable_bytes, summary.truncated), (0, 0, true));
-}
-
-#[test]
 fn a_frame_that_cannot_be_unpacked_is_counted_and_the_next_one_read() {
     let mut bytes = record(&[]);
     bytes.truncate(FILE_HEADER_BYTES);
-    bytes.extend_from_slice(&frame(FRAME_PACKED, 3, b"made by nobody"));
+    bytes.extend_from_slice(&frame(FRAME_ITEMS, 3, b"made by nobody"));
     bytes.extend_from_slice(&record(&[vec![fact(1)]])[FILE_HEADER_BYTES..]);
     let (items, summary) = read(&bytes);
     assert_eq!(items, [fact(1)]);
@@ -311,13 +300,6 @@ fn a_sound_recording_tells_no_loss_whatever_it_holds() {
     assert_eq!(told(&whole), (0, 0, 0, false), "a window that rolled");
     let end = frame_starts(&whole)[3];
     assert_eq!(told(&whole[..end]), (0, 0, 0, true), "the disk was full: nothing counts what is missing");
-    let header = FileHeader { version: 1, layout_hash: LAYOUT_HASH, tool_version: "0.0.9".into() }.to_bytes();
-    let mut payload = Vec::new();
-    put_kernel(&mut payload, b"record");
-    // Whatever the end of another version counts.
-    let end = frame(FRAME_TRAILER, 0, br#"{"records": 7}"#);
-    let older = [header, frame(FRAME_ITEMS, 1, &payload), end].concat();
-    assert_eq!(told(&older), (0, 0, 0, false), "an older one");
 }
 
 #[test]
@@ -330,7 +312,7 @@ fn what_a_recording_with_an_end_lacks_is_told_though_each_of_its_bytes_can_be_re
     put_kernel(&mut payload, b"record");
     put_fact(&mut payload, b"{\"not\": \"a fact\"}");
     let totals = serde_json::to_vec(&Totals { items: 2, ..Totals::default() }).unwrap();
-    let frames = [frame(FRAME_ITEMS, 2, &payload), frame(FRAME_TRAILER, 0, &totals)].concat();
+    let frames = [frame(FRAME_ITEMS, 2, &pack(&payload)), frame(FRAME_TRAILER, 0, &totals)].concat();
     let unread = [&whole[..FILE_HEADER_BYTES], &frames].concat();
     assert_eq!(told(&unread), (0, 1, 1, false), "a fact that is none");
 }
@@ -344,7 +326,7 @@ fn what_comes_out_of_a_small_file_stays_small() {
     for _ in 0..in_frame {
         put_kernel(&mut payload, &slice);
     }
-    let frame = frame(FRAME_PACKED, u32::try_from(in_frame).unwrap(), &pack(&payload));
+    let frame = frame(FRAME_ITEMS, u32::try_from(in_frame).unwrap(), &pack(&payload));
     let mut bytes = record(&[]);
     for _ in 0..60 {
         bytes.extend_from_slice(&frame);
@@ -364,7 +346,7 @@ fn what_comes_out_of_a_small_file_stays_small() {
 fn a_frame_that_claims_more_than_its_bytes_can_hold_is_passed_over_before_there_is_room_for_it() {
     let stored = [0_u8];
     let claims = FrameHeader {
-        kind: FRAME_PACKED,
+        kind: FRAME_ITEMS,
         items: 1,
         raw_bytes: u32::try_from(MAX_RAW_BYTES).unwrap(),
         stored_bytes: 1,

@@ -12,9 +12,8 @@ use profiler_core::fact::FactRecord;
 use profiler_core::stream::Item;
 use serde::{Deserialize, Serialize};
 
-use super::compat::FORMAT_VERSION;
 use super::format::{
-    FRAME_HEADER_BYTES, FRAME_PACKED, FRAME_TRAILER, FileHeader, FrameHeader, MAX_ITEM_BYTES,
+    FORMAT_VERSION, FRAME_HEADER_BYTES, FRAME_ITEMS, FRAME_TRAILER, FileHeader, FrameHeader, MAX_ITEM_BYTES,
 };
 use super::item;
 use super::layout::LAYOUT_HASH;
@@ -202,7 +201,7 @@ impl<S: Storage> Recorder<S> {
         if self.payload_items == 0 {
             return Ok(());
         }
-        self.seal(FRAME_PACKED);
+        self.seal(FRAME_ITEMS);
         self.totals.frames = self.totals.frames.saturating_add(1);
         self.write_frame()
     }
@@ -242,7 +241,7 @@ impl<S: Storage> Recorder<S> {
 
     /// Turns the payload into a frame and empties it.
     fn seal(&mut self, kind: u32) {
-        if kind == FRAME_PACKED {
+        if kind == FRAME_ITEMS {
             self.totals.raw_bytes = self.totals.raw_bytes.saturating_add(self.payload.len() as u64);
             self.payload = pack(&self.payload);
         }

@@ -92,9 +92,7 @@ pub enum Refusal {
     #[error("this kernel did not show when requests arrive: record on Linux 6.3 or newer")]
     NoArrivals,
     /// The machine's CPU time not recorded.
-    #[error(
-        "what other programs took of the CPUs is not in it, as an older wsgi-trace made it: record it again"
-    )]
+    #[error("what other programs took of the CPUs is not in it: record it again")]
     NoMachine,
     /// Others took the CPUs.
     #[error(

@@ -221,7 +221,7 @@ fn every_alert_that_pages_has_its_series_in_light_mode() -> anyhow::Result<()> {
         ..Listener::default()
     };
     let light = Snapshot {
-        attached: Attached { hooks: Attached::LIGHT.to_owned(), ends_recorded: true, ..Attached::default() },
+        attached: Attached { hooks: Attached::LIGHT.to_owned(), ..Attached::default() },
         sockets: Sockets { listeners: vec![listener], ..Sockets::default() },
         ..Snapshot::default()
     };

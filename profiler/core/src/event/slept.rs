@@ -48,9 +48,8 @@ pub struct LockThen {
     pub switches: u32,
     /// Until when the wait would last at most, in nanoseconds; 0: it has no limit, or that is not known.
     pub until_ns: u64,
-    /// The thread that woke this one, or that a timer interrupted to do so (0: none). `None`: a recording
-    /// from before that was looked at.
-    pub woken_by: Option<Tid>,
+    /// The thread that woke this one, or that a timer interrupted to do so; 0: none.
+    pub woken_by: Tid,
 }
 
 impl Slept {

@@ -20,22 +20,7 @@ pub struct Attached {
     /// Arrival of data is seen (`sock:sk_data_ready`, Linux 6.3): requests start at their first byte.
     pub arrival_measured: bool,
     /// Clients that find an accept queue full are distinguished, and how long that delays them is measured.
-    #[serde(default)]
     pub delays_measured: bool,
-    /// Light mode: each sleep of a thread is recorded, with its call and what that call's descriptor stands
-    /// for.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub sleeps_recorded: bool,
-    /// Light mode: heads of messages are recorded.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub heads_recorded: bool,
-    /// Light mode: of each sleep on the memory of an interpreter lock, who had the lock, and until when the
-    /// wait would last.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub holders_recorded: bool,
-    /// Light mode: how connections end, and who ends processes.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub ends_recorded: bool,
     /// Another wsgi-trace was watching the same processes.
     pub other_profilers: u32,
     /// Time from the first attach call to the last.
@@ -54,21 +39,7 @@ impl Attached {
 
     /// What is seen of what threads do.
     pub fn sight(&self) -> Sight {
-        match self.is_light() {
-            false => Sight::Calls,
-            true if self.sleeps_recorded => Sight::Sleeps,
-            true => Sight::Messages,
-        }
-    }
-
-    /// Whether waits for interpreter locks are known one by one.
-    pub fn tells_gil(&self) -> bool {
-        !self.is_light() || self.holders_recorded
-    }
-
-    /// Whether it is known how connections over TCP end.
-    pub fn tells_ends(&self) -> bool {
-        !self.is_light() || self.ends_recorded
+        if self.is_light() { Sight::Sleeps } else { Sight::Calls }
     }
 
     /// Whether accepts that fail are counted.

@@ -19,14 +19,11 @@ pub struct InterpreterSeen {
     pub locks: Vec<InterpreterLock>,
     /// Distance of a thread's number in its `PyThreadState`, where the holders of the lock are read; `None`:
     /// they are not.
-    #[serde(default)]
     pub thread_number_at: Option<u64>,
     /// Where `thread_number_at` leads to a pointer: how far the number is from where that points (CPython
     /// before 3.11).
-    #[serde(default)]
     pub thread_number_through: Option<u64>,
     /// The numbers are those of another PID namespace; [`ThreadNumbers`] says which threads they are.
-    #[serde(default)]
     pub foreign_numbers: bool,
     /// The number by which its interpreter may still call its main thread: that of the thread that forked
     /// the process, in the process's PID namespace. In the child CPython notes it again only if it is
@@ -36,7 +33,6 @@ pub struct InterpreterSeen {
     pub inherited_number: Option<u32>,
     /// What its tasks are, where it is reported which of them a thread works for (`event::TaskSeen`); `None`:
     /// it is not.
-    #[serde(default)]
     pub tasks: Option<TaskKind>,
     /// A build without interpreter lock (it may have been switched on: then `locks` has it).
     pub free_threaded: bool,

@@ -12,6 +12,5 @@ pub struct ProcessMemory {
     /// Resident bytes (RSS): what it shares with others is counted in each of them.
     pub resident_bytes: u64,
     /// Its proportional share (PSS): what several processes share is divided among them; `None`: not read.
-    #[serde(default)]
     pub proportional_bytes: Option<u64>,
 }

@@ -20,10 +20,8 @@ pub struct Overhead {
     /// CPU time that a hypervisor took from this machine in the window, all CPUs, by `/proc/stat` (in ticks
     /// of 10 ms). The kernel takes it out of its tasks' CPU time. By the clock, and so in our account,
     /// the tasks were on a CPU.
-    #[serde(default)]
     pub stolen_ns: u64,
     /// CPU time of interrupts in the window, all CPUs, where the kernel takes it out of its tasks' CPU time;
     /// 0 where it does not.
-    #[serde(default)]
     pub interrupt_ns: u64,
 }

@@ -27,7 +27,6 @@ pub struct AcceptQueue {
     pub limit: u32,
     /// Packets of handshakes refused since the listener was made, modulo 2³²; `None`: the kernel does not
     /// count them (UNIX).
-    #[serde(default)]
     pub refused: Option<u32>,
 }
 

@@ -12,16 +12,16 @@ pub enum Sight {
     Calls,
     /// Light mode: messages of clients, and in which calls threads sleep.
     Sleeps,
-    /// Light mode as older versions recorded it: messages of clients alone.
-    Messages,
 }
 
 impl Sight {
     /// Whether time in this phase is named.
     pub const fn tells(self, phase: Phase) -> bool {
         match phase {
-            Phase::PoolWait | Phase::Cpu | Phase::RunQueue | Phase::Unexplained => true,
-            Phase::Sleep
+            Phase::PoolWait
+            | Phase::Cpu
+            | Phase::RunQueue
+            | Phase::Sleep
             | Phase::GilWait
             | Phase::LockWait
             | Phase::BackendWait
@@ -29,7 +29,8 @@ impl Sight {
             | Phase::FileWait
             | Phase::FaultWait
             | Phase::ClientReadStall
-            | Phase::ClientWriteStall => !matches!(self, Self::Messages),
+            | Phase::ClientWriteStall
+            | Phase::Unexplained => true,
             Phase::AcceptQueue
             | Phase::LoopWait
             | Phase::ReadHead
@@ -47,7 +48,7 @@ mod tests {
     #[test]
     fn light_mode_names_sleeps_and_never_what_is_done_on_a_cpu_within_calls() {
         let told = |sight: Sight| Phase::ALL.into_iter().filter(move |phase| sight.tells(*phase)).count();
-        assert_eq!([Sight::Calls, Sight::Sleeps, Sight::Messages].map(told), [Phase::COUNT, 13, 4]);
+        assert_eq!([Sight::Calls, Sight::Sleeps].map(told), [Phase::COUNT, 13]);
         assert!(Sight::Sleeps.tells(Phase::BackendWait) && !Sight::Sleeps.tells(Phase::Write));
     }
 }

@@ -41,7 +41,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     if !is_read && basis.rate(waited_ns) >= limits.cost_min_rate {
         return Err(Undecided {
             reason: "whether holders give the lock up when asked was not read".to_owned(),
-            next_step: "Watch the server itself: older recordings do not have it, and some interpreters do not show it.",
+            next_step: "Watch another server of the kind: some interpreters do not show it.",
             evidence: Vec::new(),
         });
     }

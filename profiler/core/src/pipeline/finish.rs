@@ -14,7 +14,6 @@ use rustc_hash::FxHashMap;
 use crate::event::Tid;
 use crate::fact::holders::ForeignHolders;
 use crate::fact::{Account, Attached, OpenSlice, Overhead, Sight, ThreadTotals};
-use crate::machine::driver::light;
 use crate::machine::driver::state::State;
 use crate::machine::join::front;
 use crate::machine::time::slot::Busy;
@@ -162,7 +161,7 @@ impl Machines {
             ));
         }
         if self.attached.is_light() {
-            blind_spots.insert(0, light::not_told(&self.attached).to_owned());
+            blind_spots.insert(0, LIGHT_SHOWS_LESS.to_owned());
         }
         blind_spots.extend(listeners_blind_spots(&self.listening.foreign, &self.state));
         let unread = listeners.iter().filter(|listener| !listener.is_closed && listener.queue.is_none());
@@ -214,15 +213,10 @@ impl Machines {
         let mut dropped = drops.finish(open, state.next_follows, self.window.end_ns, limit_of, sink);
         let families = listeners::families_for_requests(listeners, processes);
         let (unix, count) = (families.iter().filter(|family| **family == "unix").count(), families.len());
-        if !self.attached.tells_ends() {
-            // Neither accepts nor closes are seen: nothing can be said of a connection's end.
-            return Dropped::not_seen(Attached::LIGHT_SEES_NO_CALLS);
-        }
         if self.attached.is_light() && unix > 0 && unix == count {
             return Dropped { accepts_not_measured: self.no_accepts(), ..Dropped::not_seen(NO_UNIX_ENDS) };
         }
         dropped.causes.splice(..0, refused(listeners));
-        dropped.not_seen = not_looked_at(&self.attached);
         if self.attached.is_light() && unix > 0 {
             dropped.not_seen.push(NO_UNIX_ENDS.to_owned());
         }
@@ -266,7 +260,6 @@ impl Machines {
         };
         match self.attached.sight() {
             Sight::Calls => None,
-            Sight::Messages => Some(Attached::LIGHT_SEES_NO_CALLS.to_owned()),
             Sight::Sleeps if crosses() => {
                 Some("light mode does not see that two processes serve one request".to_owned())
             }
@@ -288,13 +281,15 @@ impl Machines {
         hold_at_most(&mut gil, processes, self.window.length_ns());
         let is_light = self.attached.is_light();
         gil.locks.iter_mut().for_each(|lock| lock.is_between_unseen = is_light);
-        if !self.attached.tells_gil() {
-            gil.not_measured = Some(Attached::LIGHT_SEES_NO_CALLS.to_owned());
-        }
         gil
     }
 }
 
+/// What light mode cannot show besides phases.
+const LIGHT_SHOWS_LESS: &str = "light mode does not hook system calls: accepts and event loops are not known. Requests that were \
+     sent before the first was answered (pipelined) count as one. What a thread slept for is known from the call in which it slept. \
+     `unexplained` is a wait for one of several descriptors, or for an end that was not seen, or time of a thread that did other \
+     things too";
 /// Why light mode does not know what became of connections over UNIX sockets.
 const NO_UNIX_ENDS: &str = "light mode does not see how connections over UNIX sockets end";
 
@@ -391,20 +386,6 @@ pub(super) fn refused(listeners: &[Listener]) -> Option<Counted> {
     );
     let examples = vec![Example { evidence, ..Example::default() }];
     Some(Counted { cause: Cause::AcceptQueueOverflow, count, waited_ns: 0, examples })
-}
-
-/// What an older version did not look at; programs that this kernel lacks are named by the attach report.
-fn not_looked_at(attached: &Attached) -> Vec<String> {
-    const LOOKS: &str = "tcp_receive_reset";
-    let missing = attached.missing.iter().any(|missing| missing.program == LOOKS);
-    if missing || attached.programs.is_empty() || attached.programs.iter().any(|program| program == LOOKS) {
-        return Vec::new();
-    }
-    vec![
-        "the recording was taken by a version that did not look at resets and signals. A client that left early may \
-         count as served, and of a worker's end only its exit code is known"
-            .to_owned(),
-    ]
 }
 
 /// Who may accept, and be woken, without being seen.

@@ -28,10 +28,7 @@ use message::Message;
 mod ending;
 mod gil;
 mod message;
-mod not_told;
 mod slots;
-
-pub use not_told::not_told;
 
 /// Connections followed at once; one more is counted and not followed.
 const MAX_SOCKETS: usize = 65_536;
@@ -256,7 +253,7 @@ impl State {
             None => {}
         }
         let mut socket = Socket::new(light.generation, self.wire.connections.count_one());
-        if self.wire.light.tells_ends && !light.is_unix {
+        if !light.is_unix {
             let known = self.product.drops.opened_light((light.socket, light.generation), time_ns);
             (socket.life.signs, socket.life.origin) = known;
         }

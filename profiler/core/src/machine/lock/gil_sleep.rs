@@ -88,7 +88,7 @@ fn result(slept: &Slept) -> i64 {
 /// known.
 fn ended_by(slept: &Slept) -> Tid {
     let was_woken = slept.events & COMMAND == FUTEX_WAIT_BITSET && result(slept) != ETIMEDOUT;
-    slept.lock.filter(|_| was_woken).and_then(|lock| lock.woken_by).unwrap_or(0)
+    slept.lock.filter(|_| was_woken).map_or(0, |lock| lock.woken_by)
 }
 
 /// What the thread did from `since` to its sleep; `None`: that is not known.
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_sleep_is_a_call_and_what_came_before_it_its_gap() {
-        let then = LockThen { holder: 9, is_locked: true, switches: 4, until_ns: 6_001, woken_by: Some(8) };
+        let then = LockThen { holder: 9, is_locked: true, switches: 4, until_ns: 6_001, woken_by: 8 };
         let since = Since { at_ns: 900, cpu_ns: 20 };
         let slice = slice_of(&slept(72, WAIT_BITSET, then), 6_100, Some(since), 9);
         let account = |cpu_ns, run_queue_ns, blocked_ns| Account { cpu_ns, run_queue_ns, blocked_ns };
@@ -159,7 +159,7 @@ mod tests {
             ("until its time was over", 72, WAIT_BITSET, 6_000, 0),
             ("on the mutex, which waiters have as well", 80, 128, 0, 0),
         ] {
-            let then = LockThen { until_ns, woken_by: Some(8), ..LockThen::default() };
+            let then = LockThen { until_ns, woken_by: 8, ..LockThen::default() };
             assert_eq!(ended_by(&slept(place, operation, then)), expected, "{what}");
         }
     }

@@ -20,8 +20,6 @@ use crate::tls;
 #[derive(Clone, Debug, Default)]
 pub struct Sockets {
     pub(in crate::machine) open: FxHashMap<u64, Socket>,
-    /// It is recorded how connections end.
-    pub tells_ends: bool,
     /// Connections that were open as the window ended.
     pub left_open: u64,
 }
@@ -29,7 +27,7 @@ pub struct Sockets {
 impl Sockets {
     /// Whether a connection gets a verdict, and has none yet.
     pub(in crate::machine) const fn is_followed(&self, socket: &Socket) -> bool {
-        self.tells_ends && !socket.life.is_unix && !socket.life.is_judged
+        !socket.life.is_unix && !socket.life.is_judged
     }
 
     /// How many connections this process used last.
@@ -39,9 +37,6 @@ impl Sockets {
 
     /// What the process has at hand on its connections, and for how long.
     pub(in crate::machine) fn held(&self, tgid: Tid, at_ns: u64) -> Vec<(Asked, u64)> {
-        if !self.tells_ends {
-            return Vec::new();
-        }
         let own = self.open.values().filter(|socket| socket.life.tgid == tgid);
         let at_hand = own.filter_map(|socket| socket.active.as_ref()).filter(|active| !active.is_answered);
         let mut held: Vec<_> = at_hand.map(|active| &active.request).collect();
@@ -53,9 +48,6 @@ impl Sockets {
 
     /// Takes out the connections of a process that has ended, in their order.
     pub(in crate::machine) fn take_of(&mut self, tgid: Tid) -> Vec<Socket> {
-        if !self.tells_ends {
-            return Vec::new();
-        }
         let own = |socket: &Socket| socket.life.tgid == tgid && !socket.life.is_unix;
         let mut taken: Vec<Socket> =
             self.open.extract_if(|_, socket| own(socket)).map(|(_, socket)| socket).collect();

@@ -329,8 +329,7 @@ fn a_holder_in_another_pid_namespace_is_found_by_the_number_that_it_has_there() 
     assert_eq!(edges, [(4012, 701), (0, 51)]);
 }
 
-/// The second wait is because of a thread that was made after the last listing. Recordings of before have no
-/// number at births.
+/// The second wait is because of a thread that was made after the last listing.
 #[test]
 fn a_holder_that_was_just_made_in_another_pid_namespace_is_known_where_its_birth_says_its_number() {
     for (child_number, holder) in [(13, 4013), (0, 0)] {

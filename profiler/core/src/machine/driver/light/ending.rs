@@ -24,7 +24,7 @@ impl State {
                     self.light_ends(before, How::Closed, time_ns, sink);
                 }
                 let is_unused = told.is_some_and(|told| told.is_unused);
-                if light.is_unix || !self.wire.light.tells_ends || !is_unused {
+                if light.is_unix || !is_unused {
                     return;
                 }
                 self.unused((light.socket, light.generation), light.tgid, time_ns)
@@ -106,7 +106,7 @@ impl State {
                 self.product.drops.accept_failed((*tgid, *listener_fd), *result, at_ns, clients);
                 None
             }
-            Evidence::Connection(of) if self.wire.light.tells_ends && !of.only_ports => {
+            Evidence::Connection(of) if self.time.is_light && !of.only_ports => {
                 (!self.is_of_connection(of, at_ns, sink)).then_some(evidence)
             }
             _ => Some(evidence),

@@ -65,8 +65,7 @@ pub(super) fn slept(
     if let Some(wait) = followed.ended {
         context.time.light.sleeps.has_waited(slice.tid, slice.sequence, *wait);
     }
-    // Recordings from before a sleep's end was looked at say what they said.
-    if followed.part == Part::Again && slept.lock.is_some_and(|lock| lock.woken_by.is_some()) {
+    if followed.part == Part::Again && slept.lock.is_some() {
         looked_again(context, thread, slice);
     }
     let gil_context = &mut context.gil_context();

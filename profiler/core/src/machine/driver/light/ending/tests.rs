@@ -64,7 +64,7 @@ impl Run {
     fn new(is_unix: bool) -> Self {
         let mut state = State::new(false);
         (state.window_start_ns, state.watch_start_ns, state.time.is_light) = (1, 0, true);
-        state.wire.light.tells_ends = true;
+        state.time.is_light = true;
         state.product.drops.start(1);
         state.product.drops.born(WORKER, 1);
         Self { state, now_ns: 1_000_000, sequence: 0, generation: 0, is_unix }

@@ -117,7 +117,7 @@ impl Run {
 }
 
 const fn held_by(holder: Tid) -> LockThen {
-    LockThen { holder, is_locked: true, switches: 1, until_ns: 0, woken_by: Some(0) }
+    LockThen { holder, is_locked: true, switches: 1, until_ns: 0, woken_by: 0 }
 }
 
 /// Who had the lock while the only request waited, as a thread and for how long.
@@ -184,12 +184,11 @@ fn a_wait_is_attributed_to_what_its_holder_served_as_it_began_and_to_what_the_wa
 #[test]
 fn who_wakes_a_thread_had_the_lock_since_it_was_awake_itself() {
     for (what, woken_by, until_ns, expected) in [
-        ("it had waited for the lock", Some(5), 0, vec![(2, 400), (5, 300)]),
-        ("the lock had not passed on", Some(2), 0, vec![(2, 700)]),
-        ("it had not waited for it", Some(7), 0, vec![(2, 700)]),
-        ("nobody knows who did", Some(0), 0, vec![(2, 700)]),
-        ("an older recording", None, 0, vec![(2, 700)]),
-        ("a timer did, and it was on that CPU", Some(5), 900, vec![(2, 700)]),
+        ("it had waited for the lock", 5, 0, vec![(2, 400), (5, 300)]),
+        ("the lock had not passed on", 2, 0, vec![(2, 700)]),
+        ("it had not waited for it", 7, 0, vec![(2, 700)]),
+        ("nobody knows who did", 0, 0, vec![(2, 700)]),
+        ("a timer did, and it was on that CPU", 5, 900, vec![(2, 700)]),
     ] {
         let mut run = Run::new();
         run.receives(3, 100, "/a");
@@ -217,14 +216,14 @@ fn who_has_the_lock_as_a_thread_sleeps_again_had_it_since_it_was_awake_itself() 
         ("to one that had not waited for it", timer(2), None, 7, vec![(7, 1_000), (2, 700)]),
         (
             "it had passed on before, as was known",
-            LockThen { woken_by: Some(5), ..held_by(2) },
+            LockThen { woken_by: 5, ..held_by(2) },
             None,
             5,
             vec![(5, 1_300), (2, 400)],
         ),
         (
             "and on to one that waited no more",
-            LockThen { woken_by: Some(5), ..held_by(2) },
+            LockThen { woken_by: 5, ..held_by(2) },
             None,
             7,
             vec![(7, 1_000), (2, 700)],
@@ -321,7 +320,7 @@ proptest! {
                 }
                 _ => {
                     let is_locked = asleep_ns % 2 == 0;
-                    let woken_by = Some(holder / 2 + u32::try_from(ready_ns % 5).unwrap_or(0));
+                    let woken_by = holder / 2 + u32::try_from(ready_ns % 5).unwrap_or(0);
                     let then =
                         LockThen { holder, is_locked, switches: holder / 3, until_ns: at_ns + 5_000, woken_by };
                     let place = [72, 80, 48, 160][(ready_ns % 4) as usize];
