@@ -37,17 +37,11 @@ rules! {
     /// Unknown loops: a request that first does something as many iterations after it was read as others did
     /// that were alone has been ready since.
     PassedAlong,
-    /// asyncio: in the iteration before no request ran and none was woken, so a timer resumed this one.
-    QuietIterationBefore,
     /// asyncio: a timer resumed a request that resumes after those whose heads were read in the iteration
     /// before.
     AfterThoseRead,
-    /// gevent: a timer resumed the request that resumes first of all in an iteration.
-    FirstInIteration,
     /// trio: a timer resumes a request in the iteration that finds it due, if nothing else can have.
     TimerAtOnce,
-    /// A timer that is due within the next millisecond is due.
-    NearlyDue,
     /// A request whose answer came in the iteration before, or whose connection was made, resumes by that and
     /// by no thread.
     StraightOn,

@@ -166,7 +166,6 @@ pub(in crate::machine) fn untouched(context: &mut LedgerContext<'_>, thread: &mu
     let Some(from_ns) = event_loop.untouched_since_ns().filter(|from_ns| *from_ns < slice.enter_ns) else {
         return;
     };
-    event_loop.resumed_first();
     // A request whose thread is not known yet waits for that thread, whatever the loop does.
     if handoff::has_open_threads(context.view(), slice.tgid) {
         return;

@@ -278,7 +278,7 @@ impl EventLoop {
     /// Whether a parked request may have resumed just now for a visible reason: a timer, or a wakeup.
     pub fn resumes_parked(&self) -> bool {
         let recent_ns = self.looks.iterations_ago_ns(RESUMING_ITERATIONS);
-        let at_ns = self.clues.timer_ns.max(self.clues.woken_ns).max(self.nearly_due_ns());
+        let at_ns = self.clues.timer_ns.max(self.clues.woken_ns);
         at_ns.is_some_and(|at_ns| at_ns >= recent_ns)
     }
 

@@ -24,8 +24,6 @@ use crate::phase::Phase;
 /// How the loop turns to a request.
 struct Turning {
     by: By,
-    /// Nothing was touched before it in this iteration of the loop.
-    is_first: bool,
     /// Since when it is not known for whom the loop ran.
     free_from_ns: u64,
     /// Where the request's own time begins.
@@ -116,7 +114,7 @@ fn turning(
     }
     event_loop.left.comes_back(key);
     let mut turning =
-        Turning { by, is_first, free_from_ns, own_start_ns: slice.enter_ns, left_behind, is_doubtful: false };
+        Turning { by, free_from_ns, own_start_ns: slice.enter_ns, left_behind, is_doubtful: false };
     match by {
         By::Readiness { .. } if is_first && !may_others => turning.own_start_ns = free_from_ns,
         By::Readiness { .. } => {}
@@ -307,8 +305,6 @@ fn explain_by_looks(
     };
     if wants != Wants::Unknown {
         event_loop.has_answer(slice.enter_ns);
-    } else if turning.is_first {
-        event_loop.resumed_first();
     }
     let known_until_ns = if turning.is_doubtful { turning.free_from_ns } else { turning.own_start_ns };
     let is_free = wants == Wants::Unknown && by.is_running();

@@ -88,11 +88,6 @@ impl Looks {
         self.iterations.push_back(Iteration { start_ns, end_ns, has_slept, calls, holder });
     }
 
-    /// The iteration before the present one.
-    pub(super) fn iteration_before(&self) -> Option<&Iteration> {
-        self.iterations.back()
-    }
-
     /// The iteration, before the present one, that contains this moment. `None`: the loop waited. `Err`: that
     /// is not remembered.
     pub(super) fn iteration_at(&self, at_ns: u64) -> Result<Option<&Iteration>, Forgotten> {

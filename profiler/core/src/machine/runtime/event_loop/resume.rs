@@ -15,12 +15,6 @@ use crate::rule::Rule;
 /// Timeouts of waits are whole milliseconds, rounded up. The timer behind one is due less than this before
 /// its end.
 const TIMEOUT_UNIT_NS: u64 = 1_000_000;
-/// gevent leaves to the next iteration what its greenlets made ready for one another, but only where that has
-/// taken longer than Python's switch interval. It looks at its clock after so many of them (`_run_callbacks`
-/// in `gevent/_ffi/loop.py`).
-const GEVENT_INTERVAL_NS: u64 = 5_000_000;
-/// See [`GEVENT_INTERVAL_NS`]. A greenlet that resumes makes at least one call.
-const GEVENT_CALLBACKS: u32 = 50;
 
 /// Iterations from a possible cause to the first call of the task that it resumed, where each task yields
 /// between two calls (trio). The first task runs on, resumes another, and that one shows it.
@@ -45,9 +39,6 @@ pub(super) struct Clues {
     /// When a wait with a timeout other than 0 last began, and until when no timer that was set by then was
     /// due.
     undue: (u64, u64),
-    /// On gevent: a timer resumed the request that resumed first in the present iteration. Nothing was
-    /// accepted or read since.
-    first: Option<Resumed>,
     /// In the present iteration a connection was accepted, or something that came was read.
     has_got: bool,
     /// The first answer of a back end in the present iteration. 0: there was none.
@@ -71,7 +62,6 @@ impl Clues {
     /// The loop has looked for what is ready, by this call.
     pub(super) fn next_iteration(&mut self, slice: &Slice, looks: &Looks) {
         self.timers(slice, looks);
-        self.first = None;
         self.order.next_iteration();
         (self.ran_before_ns, self.answer_read_before_ns) = (self.ran_ns, self.answer_read_ns);
         self.has_got = false;
@@ -118,17 +108,6 @@ impl Clues {
 }
 
 impl EventLoop {
-    /// When the loop looked, if a timer may have come due by then. The timeouts of waits are whole
-    /// milliseconds, and the loop's clock is finer. So a timer that is due within the next millisecond by
-    /// the timeout may be due already.
-    pub(super) fn nearly_due_ns(&self) -> Option<u64> {
-        let is_near = self
-            .clues
-            .due_ns
-            .is_some_and(|due_ns| due_ns < self.looks.last.exit_ns.saturating_add(TIMEOUT_UNIT_NS));
-        (Rule::NearlyDue.holds() && is_near).then(|| self.looks.found_ns())
-    }
-
     /// Whether a request that the loop left at `left_ns` may have resumed in the present iteration. A timer,
     /// another thread's wakeup or another request may have resumed it.
     pub fn may_resume(&self, left_ns: u64) -> bool {
@@ -176,7 +155,6 @@ impl EventLoop {
 
     fn is_timer_told(&self) -> bool {
         self.clues.timer_ns.is_some_and(|due_ns| due_ns > self.looks.before_ns)
-            || self.nearly_due_ns().is_some()
     }
 
     /// Whether a timer came due for the iteration before the present one. `None`: no look showed that.
@@ -192,17 +170,18 @@ impl EventLoop {
     /// then.
     pub fn timer_of_iteration(&self, at_ns: u64) -> Option<u64> {
         let is_alone = self.clues.first_answer_ns == 0 && at_ns >= self.looks.last.exit_ns;
-        let due_ns = self.clues.timer_ns.filter(|due_ns| *due_ns > self.looks.before_ns);
-        due_ns.or_else(|| self.nearly_due_ns()).filter(|_| is_alone)
+        self.clues.timer_ns.filter(|due_ns| is_alone && *due_ns > self.looks.before_ns)
     }
 
     /// What resumed a request that the loop left at `from_ns`.
     pub(super) fn resumed_by(&self, asked: bool, from_ns: u64) -> Resumed {
         let found_ns = self.looks.found_ns().max(from_ns);
         let unknown = Resumed { phase: Phase::Unexplained, asleep_ns: found_ns, ready_ns: found_ns };
+        if asked {
+            return unknown;
+        }
         if self.resumes_at_once() {
-            let is_told = Rule::TimerAtOnce.holds() && !asked;
-            return self.own_timer(from_ns).filter(|_| is_told).unwrap_or(unknown);
+            return self.own_timer(from_ns).filter(|_| Rule::TimerAtOnce.holds()).unwrap_or(unknown);
         }
         // On gevent timers run before the loop handles what was ready. After that a request resumes because
         // another one resumed it. On asyncio a request with an answer resumes one iteration later. A
@@ -217,19 +196,14 @@ impl EventLoop {
                 && self.clues.ran_before_ns >= ran_since_ns
             || self.kind().resumes == Resumes::Untold
                 && self.clues.answer_read_before_ns > from_ns.max(self.looks.iterations_ago_ns(1));
-        let known = self.timer_or_wake(from_ns).filter(|_| !may_be_let && !asked);
-        let told = self.timer_by_order(known).filter(|_| !asked).or(known).or_else(|| {
-            let untold = self.clues.first.or_else(|| self.timer_before(from_ns)).filter(|_| !asked)?;
-            self.not_before(untold, from_ns)
-        });
-        told.unwrap_or(unknown)
+        let known = self.timer_or_wake(from_ns).filter(|_| !may_be_let);
+        self.timer_by_order(known).or(known).unwrap_or(unknown)
     }
 
     /// A timer that came due, or another thread's wakeup, in the last iterations.
     fn timer_or_wake(&self, from_ns: u64) -> Option<Resumed> {
         let since = |count: usize| from_ns.saturating_add(1).max(self.looks.iterations_ago_ns(count));
         let timer_ns = self.clues.timer_ns.filter(|at_ns| *at_ns >= since(RESUMING_ITERATIONS));
-        let timer_ns = timer_ns.or_else(|| self.nearly_due_ns().filter(|at_ns| *at_ns > from_ns));
         let collecting_iterations = if self.defers() { RESUMING_ITERATIONS } else { COLLECTING_ITERATIONS };
         let woken_ns = self.clues.woken_ns.filter(|at_ns| *at_ns >= since(collecting_iterations));
         match (timer_ns, woken_ns) {
@@ -275,8 +249,7 @@ impl EventLoop {
     /// that has got an answer since.
     fn own_timer(&self, from_ns: u64) -> Option<Resumed> {
         let since_ns = self.looks.iterations_ago_ns(RESUMING_ITERATIONS).max(from_ns.saturating_add(1));
-        let timer_ns = self.clues.timer_ns.filter(|at_ns| *at_ns >= since_ns);
-        let timer_ns = timer_ns.or_else(|| self.nearly_due_ns().filter(|at_ns| *at_ns > from_ns))?;
+        let timer_ns = self.clues.timer_ns.filter(|at_ns| *at_ns >= since_ns)?;
         let let_ns = self.looks.iterations_ago_ns(LETTING_ITERATIONS).max(from_ns);
         let last_ns = self.clues.woken_ns.unwrap_or(0).max(self.clues.answer_read_ns);
         if last_ns > let_ns {
@@ -296,18 +269,6 @@ impl EventLoop {
         self.kind().resumes == Resumes::TimersFirst
     }
 
-    /// Where every cause takes one iteration to resume a request, the cause came in the iteration before. If
-    /// no request did anything in that one, nothing on this thread resumed it. If another thread had, its
-    /// wakeup would have been read. So it was a timer.
-    fn timer_before(&self, from_ns: u64) -> Option<Resumed> {
-        let (cause_ns, before_ns) = (self.looks.iterations_ago_ns(0), self.looks.iterations_ago_ns(1));
-        let is_quiet = self.clues.ran_before_ns < cause_ns;
-        let is_woken = self.clues.woken_ns.is_some_and(|at_ns| at_ns >= from_ns.max(before_ns));
-        let is_timer =
-            Rule::QuietIterationBefore.holds() && self.defers() && is_quiet && !is_woken && before_ns > 0;
-        is_timer.then_some(Resumed { phase: Phase::Sleep, asleep_ns: before_ns, ready_ns: cause_ns })
-    }
-
     /// The loop has waited since the request was left, and the timeout of that wait says when its next timer
     /// is due. No timer can have resumed the request before that. `None`: what resumed it came before, so
     /// it was no timer.
@@ -320,28 +281,9 @@ impl EventLoop {
         (undue_ns <= resumed.ready_ns).then_some(Resumed { asleep_ns, ..resumed })
     }
 
-    /// A request resumes first of all in the present iteration, before anything was accepted or read. On
-    /// gevent a timer did that, unless another thread's wakeup was read. Its loop runs timers as soon as
-    /// it has looked (with libuv, after what was ready). What greenlets made ready for one another runs
-    /// before it looks, unless that takes too long.
-    pub fn resumed_first(&mut self) {
-        let is_all = self.looks.iteration_before().is_some_and(|iteration| {
-            iteration.end_ns.saturating_sub(iteration.start_ns) < GEVENT_INTERVAL_NS
-                || iteration.calls < GEVENT_CALLBACKS
-        });
-        let is_told = self.clues.woken_ns.is_some_and(|at_ns| at_ns >= self.looks.last.woken_ns)
-            || self.clues.timer_ns.is_some_and(|at_ns| at_ns > self.looks.before_ns);
-        let may_be = Rule::FirstInIteration.holds() && self.runs_timers_first();
-        if may_be && is_all && !is_told && self.clues.ran_ns < self.looks.last.exit_ns {
-            let (asleep_ns, ready_ns) = (self.looks.before_ns, self.looks.found_ns());
-            self.clues.first = Some(Resumed { phase: Phase::Sleep, asleep_ns, ready_ns });
-        }
-    }
-
     /// A connection was accepted, or a client's bytes were read. `request`: the one they belong to, and when
     /// its head was complete.
     pub fn has_heard(&mut self, request: Option<(u64, Option<u64>)>) {
-        self.clues.first = None;
         self.clues.has_got = true;
         self.clues.order.looks_after();
         self.in_turn.stops_running();
@@ -358,7 +300,6 @@ impl EventLoop {
         if self.clues.first_answer_ns == 0 {
             self.clues.first_answer_ns = at_ns;
         }
-        self.clues.first = None;
         self.clues.has_got = true;
     }
 

@@ -1,4 +1,4 @@
-//! What resumed a request on asyncio, gevent and trio, each of which does so in an order of its own.
+//! What resumed a request on asyncio and trio, each of which does so in an order of its own.
 //!
 //! In: waits of such loops, what is read in between. Out: assertions on phases.
 
@@ -15,28 +15,7 @@ fn on_asyncio_a_request_resumes_an_iteration_after_its_cause() {
         &[
             ("a timer", asyncio, timer, 630, slept(599, 599, 630)),
             (
-                "in the iteration before nothing ran: a timer",
-                asyncio,
-                |event_loop| {
-                    look(event_loop, 500);
-                    look(event_loop, 550);
-                },
-                560,
-                slept(LEFT, 501, 560),
-            ),
-            (
-                "another request ran in it",
-                asyncio,
-                |event_loop| {
-                    look(event_loop, 500);
-                    event_loop.runs(None, 520 * UNIT_NS, false);
-                    look(event_loop, 550);
-                },
-                560,
-                unknown(551, 560),
-            ),
-            (
-                "another thread's note was read in it",
+                "another thread's note was read in the iteration before",
                 asyncio,
                 |event_loop| {
                     look(event_loop, 500);
@@ -47,7 +26,7 @@ fn on_asyncio_a_request_resumes_an_iteration_after_its_cause() {
                 unknown(501, 560),
             ),
             (
-                "it resumes after one whose head was read in it: a timer",
+                "it resumes after one whose head was read in that iteration: a timer",
                 asyncio,
                 |event_loop| {
                     after_one_read_at(event_loop, 510);
@@ -95,76 +74,6 @@ fn after_one_read_at(event_loop: &mut EventLoop, read: u64) {
     event_loop.has_heard(Some((9, Some(read * UNIT_NS))));
     event_loop.runs(None, 520 * UNIT_NS, false);
     look(event_loop, 550);
-}
-
-#[test]
-fn on_gevent_a_timer_resumes_the_request_that_comes_first_in_an_iteration() {
-    fn twice(event_loop: &mut EventLoop) {
-        look(event_loop, 500);
-        look(event_loop, 550);
-    }
-    /// The iteration before was longer than gevent's interval, and had so many calls.
-    fn calls(event_loop: &mut EventLoop, count: u32) {
-        look(event_loop, 500);
-        wait(event_loop, (560, 561), 0, 1, 1 + count);
-        event_loop.resumed_first();
-    }
-    check(
-        false,
-        &[
-            (
-                "it comes first",
-                gevent,
-                |event_loop| {
-                    twice(event_loop);
-                    event_loop.resumed_first();
-                },
-                560,
-                slept(501, 551, 560),
-            ),
-            ("it does not", gevent, twice, 560, unknown(551, 560)),
-            (
-                "another ran before it",
-                gevent,
-                |event_loop| {
-                    twice(event_loop);
-                    event_loop.runs(None, 555 * UNIT_NS, false);
-                    event_loop.resumed_first();
-                },
-                560,
-                unknown(551, 560),
-            ),
-            (
-                "something was read since",
-                gevent,
-                |event_loop| {
-                    twice(event_loop);
-                    event_loop.resumed_first();
-                    event_loop.has_heard(None);
-                },
-                560,
-                unknown(551, 560),
-            ),
-            (
-                "all that was made ready ran before",
-                gevent,
-                |event_loop| calls(event_loop, 49),
-                570,
-                slept(501, 561, 570),
-            ),
-            ("some of it was left over", gevent, |event_loop| calls(event_loop, 50), 570, unknown(561, 570)),
-            (
-                "it is no gevent",
-                untold,
-                |event_loop| {
-                    twice(event_loop);
-                    event_loop.resumed_first();
-                },
-                560,
-                unknown(551, 560),
-            ),
-        ],
-    );
 }
 
 #[test]
