@@ -29,15 +29,15 @@ Examples:
   sudo wsgi-trace --port 8000 --with-front-end   and the nginx or Apache before it
   sudo wsgi-trace record --pid 4242 --duration 1m -o incident.wtrace
   wsgi-trace report incident.wtrace              the same report, later or elsewhere, without root
-  wsgi-trace report load-test.wtrace --fail-on slots-exhausted,herd     exit code 9 if either is present
+  wsgi-trace report load-test.wtrace --fail-on slots-exhausted,herd   exit code 9 if either is there
   sudo wsgi-trace top --pid 4242                 watch it live
   wsgi-trace list                                which WSGI servers run here
 
-The server is not restarted, stopped or signalled, and nothing is loaded into it. The exceptions are
-probes, which the kernel puts into the server's code. By default there is one, on musl (Alpine images), in
-the interpreter; --gil=syscalls, --gil=off and --light do without it. --gil=uprobes, --gil=full,
---tls=auto and --tls=uprobes ask for probes. At saturation an application of 5 ms kept 97.6 to 101.6 % of
-its throughput, a hello world 72 to 96 %.
+The server is not restarted, stopped or signalled, and nothing is loaded into it. The exceptions
+are probes, which the kernel puts into the server's code. By default there is one, on musl (Alpine
+images), in the interpreter; --gil=syscalls, --gil=off and --light do without it. --gil=uprobes,
+--gil=full, --tls=auto and --tls=uprobes ask for probes. At saturation an application of 5 ms kept
+97.6 to 101.6 % of its throughput, a hello world 72 to 96 %.
 
 --pid takes any of its processes. The report goes to stdout, progress and errors to stderr.
 Ctrl-C stops early and still prints the report.";
