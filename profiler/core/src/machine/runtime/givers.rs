@@ -6,6 +6,8 @@
 
 use std::collections::VecDeque;
 
+use crate::bounded::push_newest;
+
 /// Results remembered.
 const MAX_RESULTS: usize = 256;
 /// Nothing is concluded before so many results were used.
@@ -29,11 +31,8 @@ impl Givers {
             *last_ns = at_ns;
             return;
         }
-        if self.results.len() >= MAX_RESULTS {
-            self.results.pop_front();
-            self.missed = self.missed.saturating_add(1);
-        }
-        self.results.push_back((task, at_ns));
+        let missed = push_newest(&mut self.results, MAX_RESULTS, (task, at_ns));
+        self.missed = self.missed.saturating_add(u64::from(missed.is_some()));
     }
 
     /// A request resumes in this task. Results from before `recent_ns` have been used.

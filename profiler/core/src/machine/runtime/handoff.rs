@@ -20,6 +20,7 @@ mod reply;
 mod unnoted;
 mod woken_for;
 
+use crate::bounded::push_newest;
 use crate::event::{Call, Slice, Tid};
 use crate::loop_kind::LoopThreads;
 use crate::machine::runtime::handed::{Handed, MAX_JOBS};
@@ -139,10 +140,7 @@ pub(in crate::machine) fn waited(
         }
         return;
     }
-    if pool.addresses.len() >= MAX_ADDRESSES {
-        pool.addresses.pop_front();
-    }
-    pool.addresses.push_back((address, slice.tid, exit_ns));
+    push_newest(&mut pool.addresses, MAX_ADDRESSES, (address, slice.tid, exit_ns));
 }
 
 /// Another thread ended a thread's wait. Whoever takes a job from a queue passes the lock of that on (`get`
@@ -250,10 +248,7 @@ pub(in crate::machine) fn begin(
         && thread.pooled.handed.woken_ns > 0
         && let Some(pool) = state.runtime.pools.get_mut(slice.tgid)
     {
-        if pool.given.len() >= MAX_GIVEN {
-            pool.given.pop_front();
-        }
-        pool.given.push_back(thread.pooled.handed);
+        push_newest(&mut pool.given, MAX_GIVEN, thread.pooled.handed);
     }
     let by_order = found.is_some_and(|(_, by_order)| by_order);
     if let Some(pool) = state.runtime.pools.get_mut(slice.tgid) {

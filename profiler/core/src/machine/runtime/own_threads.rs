@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
+use crate::bounded::push_newest;
 use crate::event::Tid;
 use crate::machine::runtime::handed::MAX_JOBS;
 use crate::machine::wire::request::RequestKey;
@@ -64,11 +65,8 @@ impl OwnThreads {
     pub(super) fn tells(&mut self, tid: Tid, at_ns: u64) {
         let Some(made) = self.made.get_mut(&tid) else { return };
         made.known_ns = made.known_ns.max(at_ns);
-        if self.told.len() >= MAX_JOBS {
-            // What was reported before the loop last slept has been handled, and shows nothing.
-            self.told.pop_front();
-        }
-        self.told.push_back((made.key, at_ns));
+        // What was reported before the loop last slept has been handled, and shows nothing.
+        push_newest(&mut self.told, MAX_JOBS, (made.key, at_ns));
     }
 
     /// The loop resumed a request. It has handled whatever reported before that one as well.

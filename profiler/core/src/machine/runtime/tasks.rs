@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
+use crate::bounded::push_newest;
 use crate::event::{TaskSeen, Tid};
 use crate::machine::wire::request::RequestKey;
 use crate::rule::Rule;
@@ -61,11 +62,7 @@ impl Running {
             switches.goes_round |= is_of_loop && switches.is_away;
             switches.is_away = !is_of_loop;
         }
-        let list = &mut switches.list;
-        if list.len() >= MAX_SWITCHES {
-            list.pop_front();
-        }
-        list.push_back((at_ns, seen.task));
+        push_newest(&mut switches.list, MAX_SWITCHES, (at_ns, seen.task));
         true
     }
 

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use crate::bounded::push_newest;
 use crate::machine::wire::request::RequestKey;
 
 /// Requests left in one iteration that are remembered. Where there were more, nothing is attributed to one of
@@ -107,10 +108,7 @@ impl Left {
 
     /// The loop turns to a request.
     pub(in crate::machine) fn turns_to(&mut self, key: RequestKey, at_ns: u64) {
-        if self.touches.len() >= MAX_TOUCHES {
-            self.touches.pop_front();
-        }
-        self.touches.push_back((at_ns, key));
+        push_newest(&mut self.touches, MAX_TOUCHES, (at_ns, key));
     }
 
     /// The request to which it had last turned at this moment, and when.

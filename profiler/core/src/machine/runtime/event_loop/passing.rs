@@ -13,6 +13,7 @@
 use std::collections::VecDeque;
 
 use super::looks::Looks;
+use crate::bounded::push_newest;
 
 /// Iterations distinguished. What takes more is not known.
 const MAX_ITERATIONS: usize = 16;
@@ -55,10 +56,7 @@ pub(in crate::machine) struct Passing {
 impl Passing {
     /// A request surely had the loop in this stretch.
     pub(super) fn had(&mut self, request: u64, from_ns: u64, until_ns: u64) {
-        if self.had.len() >= MAX_HAD {
-            self.had.pop_front();
-        }
-        self.had.push_back((from_ns, until_ns, request));
+        push_newest(&mut self.had, MAX_HAD, (from_ns, until_ns, request));
     }
 
     /// The stretches between two moments in which others than this request had the loop, in order.
