@@ -268,10 +268,7 @@ impl Machines {
             Body::Connection(opened) => self.connection(&opened, time_ns, sink),
             Body::Wake(wake) => self.wakes.wake(&wake, time_ns, self.started, sink),
             Body::Frames(frames) => self.state.gil.samples.sample(*frames, time_ns),
-            Body::Task(seen) => {
-                let is_followed = self.state.runtime.tasks.switch(&seen, time_ns);
-                self.state.evicted = self.state.evicted.saturating_add(u64::from(!is_followed));
-            }
+            Body::Task(seen) => self.state.runtime.tasks.switch(&seen, time_ns),
             Body::Light(light) => self.state.light(&light, time_ns, sink),
             Body::Slept(slept) => self.state.slept(&slept, time_ns, sink),
             Body::Lifecycle(lifecycle) => self.lifecycle(&lifecycle, time_ns, sink),

@@ -152,6 +152,7 @@ impl State {
             + self.gil.evicted()
             + self.time.evicted()
             + self.wire.connections.evicted
+            + self.runtime.tasks.evicted()
             + self.join.links.evicted()
             + self.product.evicted()
     }

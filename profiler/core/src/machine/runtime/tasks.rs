@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
-use crate::bounded::push_newest;
+use crate::bounded::{BoundedMap, push_newest};
 use crate::event::{TaskSeen, Tid};
 use crate::machine::wire::request::RequestKey;
 use crate::rule::Rule;
@@ -29,7 +29,7 @@ const WAKING_NS: u64 = 200_000;
 
 /// The tasks that each thread is at, and was lately.
 #[derive(Clone, Debug, Default)]
-pub struct Running(FxHashMap<Tid, Switches>);
+pub struct Running(BoundedMap<Tid, Switches, MAX_THREADS>);
 
 /// The tasks that one thread is at, and was lately.
 #[derive(Clone, Debug, Default)]
@@ -47,15 +47,12 @@ struct Switches {
 }
 
 impl Running {
-    /// From this moment on the thread's calls are this task's. `false`: there are too many threads.
-    pub fn switch(&mut self, seen: &TaskSeen, at_ns: u64) -> bool {
+    /// From this moment on the thread's calls are this task's.
+    pub fn switch(&mut self, seen: &TaskSeen, at_ns: u64) {
         if !Rule::Task.holds() {
-            return true;
+            return;
         }
-        if self.0.len() >= MAX_THREADS && !self.0.contains_key(&seen.tid) {
-            return false;
-        }
-        let switches = self.0.entry(seen.tid).or_default();
+        let Some(switches) = self.0.get_or_default(seen.tid) else { return };
         let is_of_loop = seen.task == switches.of_loop;
         // 0 is not known, and neither is what is between two of the same.
         if seen.task != 0 && switches.of_loop != 0 {
@@ -63,7 +60,11 @@ impl Running {
             switches.is_away = !is_of_loop;
         }
         push_newest(&mut switches.list, MAX_SWITCHES, (at_ns, seen.task));
-        true
+    }
+
+    /// How many switches were of a thread that found no place.
+    pub const fn evicted(&self) -> u64 {
+        self.0.evicted()
     }
 
     /// The loop looks for what is ready. The task in which it does is its own.
@@ -236,7 +237,7 @@ mod tests {
     use Step::{Looks, To};
 
     fn to(running: &mut Running, task: u64, at_ns: u64) {
-        assert!(running.switch(&TaskSeen { tgid: 1, tid: TID, task }, at_ns));
+        running.switch(&TaskSeen { tgid: 1, tid: TID, task }, at_ns);
     }
 
     #[test]
@@ -311,9 +312,10 @@ mod tests {
         assert_eq!((running.that_woke(TID, 10, true), running.that_woke(TID, 20, true)), (None, Some(2)));
         let mut running = Running::default();
         let count = Tid::try_from(MAX_THREADS).unwrap();
-        let mut switch = |tid| running.switch(&TaskSeen { tgid: 1, tid, task: 5 }, 10);
-        assert!((1..=count).all(&mut switch));
-        assert!(!switch(count + 1) && switch(count));
+        for (tid, evicted) in (1..=count).map(|tid| (tid, 0)).chain([(count + 1, 1), (count, 1)]) {
+            running.switch(&TaskSeen { tgid: 1, tid, task: 5 }, 10);
+            assert_eq!(running.evicted(), evicted, "{tid}");
+        }
     }
 
     #[test]
