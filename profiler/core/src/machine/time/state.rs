@@ -155,7 +155,7 @@ impl Time {
 
     /// What found no place.
     pub fn evicted(&self) -> u64 {
-        self.busy.forced + self.heat.evicted() + self.capacity.evicted()
+        self.busy.forced + self.heat.evicted() + self.capacity.evicted() + self.light.sleeps.evicted
     }
 }
 
@@ -226,6 +226,13 @@ mod tests {
             time.busy.settle(200, |_, _| {});
             assert_eq!(time.busy.at_least_ns(1), expected_ns + 10, "{what}");
         }
+    }
+
+    #[test]
+    fn threads_whose_sleeps_find_no_place_are_counted() {
+        let mut time = Time::default();
+        time.light.sleeps.evicted = 3;
+        assert_eq!(time.evicted(), 3);
     }
 
     #[test]
