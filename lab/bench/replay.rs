@@ -55,7 +55,7 @@ impl Maker {
         &mut self,
         thread: u32,
         number: u32,
-        arguments: [u64; 3],
+        [first, second, third]: [u64; 3],
         result: i64,
         wait: bool,
     ) -> anyhow::Result<()> {
@@ -73,16 +73,15 @@ impl Maker {
         *sequence += 1;
         let record = SliceRecord {
             enter_ns,
-            arguments,
+            detail: [first, second, third, if number == RECVFROM { self.now_ns - 40_000 } else { 0 }],
             result,
-            extra: if number == RECVFROM { self.now_ns - 40_000 } else { 0 },
             call_cpu_ns: call_ns,
             call_blocked_ns: blocked_ns,
             gap_cpu_ns: enter_ns - last_exit_ns,
             sequence: *sequence,
-            system_call: number,
+            system_call: u16::try_from(number)?,
             gap_blocked_call: NO_CALL,
-            flags: if number == SENDTO { FLAG_CLIENT | FLAG_STATUS_LINE } else { 0 },
+            flags: u16::try_from(if number == SENDTO { FLAG_CLIENT | FLAG_STATUS_LINE } else { 0 })?,
             header: self.header(KIND_SLICE, size_of::<SliceRecord>(), thread)?,
             ..SliceRecord::default()
         };

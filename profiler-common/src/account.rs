@@ -47,11 +47,9 @@ pub struct ThreadAccount {
     pub segment_start_ns: u64,
     /// Entry of the current call; [`ENTRY_UNKNOWN`] if the thread was inside it when it was adopted.
     pub enter_ns: u64,
-    /// Arguments of the current call. In light mode, of the sleep that began at `take_since_ns`: as
-    /// `SleepRecord::argument`, `object` with `events` above it, and `socket`.
-    pub arguments: [u64; 3],
-    /// As `SliceRecord::extra`, so far as it is known at entry; in light mode as `SleepRecord::peer`.
-    pub extra: u64,
+    /// Detail of the current call, in light mode of the sleep that began at `take_since_ns`, so far as it is
+    /// known (`record::detail`).
+    pub detail: [u64; 4],
     /// Time on a CPU in the current segment, up to `state_since_ns`.
     pub cpu_ns: u64,
     /// Time in the run queue in the current segment, up to `state_since_ns`.
@@ -162,8 +160,8 @@ pub struct ThreadAccount {
     /// What distinguishes the thread's tasks where two things may: `gil::BY_CONTEXT` or `gil::BY_CHUNK`; 0:
     /// not known yet.
     pub task_by: u32,
-    /// Always 0. The element has 512 bytes with it, so that none straddles a page.
-    pub reserved_too: u32,
+    /// See `SliceRecord::take_tail_ns`.
+    pub take_tail_ns: u32,
     /// When the waker of the thread's last sleep in a `futex` was about to end it; written by the waker,
     /// outside the lock.
     pub waking_ns: u64,

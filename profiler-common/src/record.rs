@@ -4,6 +4,7 @@
 //! follows.
 
 pub mod connection;
+pub mod detail;
 pub mod evidence;
 pub mod frames;
 pub mod head;
@@ -32,6 +33,8 @@ pub const KIND_WAKE: u16 = 5;
 pub const KIND_EVIDENCE: u16 = 6;
 /// [`RecordHeader::kind`] of a [`frames::FramesRecord`].
 pub const KIND_FRAMES: u16 = 7;
+/// [`RecordHeader::kind`] of a [`light::LightEndRecord`].
+pub const KIND_LIGHT_END: u16 = 8;
 /// [`RecordHeader::kind`] of a [`light::LightRecord`].
 pub const KIND_LIGHT: u16 = 9;
 /// [`RecordHeader::kind`] of a [`frames::FramesRecord`] with the frames of the waiter itself.

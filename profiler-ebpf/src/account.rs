@@ -12,6 +12,7 @@ use aya_ebpf::helpers::generated::bpf_get_current_task_btf;
 use profiler_common::account::{BLOCKED, ENTRY_UNKNOWN, FREE, NOT_IN_CALL, RUNNABLE, RUNNING, ThreadAccount};
 use profiler_common::gap_sleep::are_alike;
 use profiler_common::loss;
+use profiler_common::record::detail::Words;
 use profiler_common::record::slice::{FLAG_GAP_BLOCKED_MIXED, FLAG_WAKE_MISSED, NO_CALL, PAGE_FAULT};
 use profiler_common::system_call::{EPOLL_PWAIT, EPOLL_PWAIT2, EPOLL_WAIT};
 
@@ -245,7 +246,7 @@ pub fn wake(account: &mut ThreadAccount, now_ns: u64) {
 
 /// An observed call begins: the segment so far becomes the gap.
 #[inline(always)]
-pub fn enter(account: &mut ThreadAccount, now_ns: u64, call: i32, arguments: [u64; 3], extra: u64) {
+pub fn enter(account: &mut ThreadAccount, now_ns: u64, call: i32, detail: Words) {
     let now_ns = settle_running(account, now_ns);
     if account.system_call == NOT_IN_CALL || account.enter_ns == ENTRY_UNKNOWN {
         account.gap_cpu_ns = account.cpu_ns;
@@ -263,11 +264,17 @@ pub fn enter(account: &mut ThreadAccount, now_ns: u64, call: i32, arguments: [u6
     clear_segment(account, now_ns);
     account.enter_ns = now_ns;
     account.system_call = call;
-    account.arguments[0] = arguments[0];
-    account.arguments[1] = arguments[1];
-    account.arguments[2] = arguments[2];
-    account.extra = extra;
+    set_detail(account, detail);
     account.waker_tid = 0;
+}
+
+/// Word by word: an array as a whole is copied by a loop over bytes.
+#[inline(always)]
+pub fn set_detail(account: &mut ThreadAccount, detail: Words) {
+    account.detail[0] = detail[0];
+    account.detail[1] = detail[1];
+    account.detail[2] = detail[2];
+    account.detail[3] = detail[3];
 }
 
 /// The call left no slice of its own: it and the gap before it become the current gap.
@@ -311,6 +318,7 @@ pub fn restart(account: &mut ThreadAccount, now_ns: u64) {
     zero(&mut account.take_lock);
     zero(&mut account.take_mark);
     zero(&mut account.take_flags);
+    zero(&mut account.take_tail_ns);
     zero(&mut account.take_aside);
 }
 
@@ -353,8 +361,8 @@ pub struct Start {
     pub call: i32,
     /// The call its registers show while it sleeps (`PAGE_FAULT`: none).
     pub blocked_in_call: i32,
-    /// The first arguments of that call; zeros if it does not sleep.
-    pub arguments: [u64; 3],
+    /// What is known of that call; zeros if it does not sleep.
+    pub detail: Words,
 }
 
 /// Gives `task` an account; false if it has one already or gets none (counted).
@@ -400,9 +408,7 @@ pub fn adopt(task: *mut task_struct, start: Start, now_ns: u64) -> bool {
         account.total_blocked_ns = 0;
         restart(&mut account, now_ns);
         account.system_call = start.call;
-        account.arguments[0] = start.arguments[0];
-        account.arguments[1] = start.arguments[1];
-        account.arguments[2] = start.arguments[2];
+        set_detail(&mut account, start.detail);
         account.blocked_in_call = start.blocked_in_call;
         if start.state == BLOCKED && start.call == NOT_IN_CALL && start.blocked_in_call != PAGE_FAULT {
             account.gap_blocked_call = start.blocked_in_call;

@@ -11,17 +11,18 @@ use profiler_common::account::ThreadAccount;
 use profiler_common::limits::COMM_BYTES;
 use profiler_common::loss;
 use profiler_common::record::connection::ConnectionRecord;
+use profiler_common::record::detail::FutexSleep;
 use profiler_common::record::frames::FramesRecord;
 use profiler_common::record::head::HeadRecord;
 use profiler_common::record::lifecycle::LifecycleRecord;
-use profiler_common::record::light::LightRecord;
-use profiler_common::record::sleep::{SleepRecord, WAKER_KNOWN};
+use profiler_common::record::light::{LightEndRecord, LightRecord};
+use profiler_common::record::sleep::SleepRecord;
 use profiler_common::record::slice::{FLAG_WAKE_MISSED, SliceRecord, Undecided};
 use profiler_common::record::task::TaskRecord;
 use profiler_common::record::wake::WakeRecord;
 use profiler_common::record::{
-    KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_SLEEP, KIND_SLICE, KIND_TASK, KIND_WAKE,
-    RecordHeader,
+    KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_LIGHT_END, KIND_SLEEP, KIND_SLICE,
+    KIND_TASK, KIND_WAKE, RecordHeader,
 };
 use profiler_common::ring::{CHUNK_BYTES, RingState, after};
 use profiler_common::system_call::FUTEX;
@@ -137,43 +138,49 @@ impl Room {
 }
 
 /// Emits the slice that ends now; `account` is settled up to `time_ns` and still holds the call's segment.
+/// `last` is the last word of the call's detail.
 #[inline(always)]
-pub fn slice(account: *mut ThreadAccount, time_ns: u64, result: i64, extra: u64, flags: u32) {
+pub fn slice(account: *mut ThreadAccount, time_ns: u64, result: i64, last: u64, flags: u32) {
     const LENGTH: u64 = size_of::<SliceRecord>() as u64;
-    let Some(room) = reserve(Writer::Hook, LENGTH, loss::RING_FULL_SLICE) else { return };
+    const WITH_UNDECIDED: u64 = LENGTH + size_of::<Undecided>() as u64;
+    let is_undecided = flags & FLAG_WAKE_MISSED != 0;
+    let length_bytes = if is_undecided { WITH_UNDECIDED } else { LENGTH };
+    let Some(room) = reserve(Writer::Hook, length_bytes, loss::RING_FULL_SLICE) else { return };
     let record = room.at.cast::<SliceRecord>();
     // SAFETY: the room holds a whole record, `account` is an element of ACCOUNTS.
     unsafe {
         let of = &*account;
-        room.write_header(KIND_SLICE, LENGTH, (of.tgid, of.tid), time_ns);
+        room.write_header(KIND_SLICE, length_bytes, (of.tgid, of.tid), time_ns);
         (*record).enter_ns = of.enter_ns;
-        (*record).arguments[0] = of.arguments[0];
-        (*record).arguments[1] = of.arguments[1];
-        (*record).arguments[2] = of.arguments[2];
+        (*record).detail[0] = of.detail[0];
+        (*record).detail[1] = of.detail[1];
+        (*record).detail[2] = of.detail[2];
+        (*record).detail[3] = last;
         (*record).result = result;
-        (*record).extra = extra;
         (*record).call_cpu_ns = of.cpu_ns;
         (*record).call_run_queue_ns = of.run_queue_ns;
         (*record).call_blocked_ns = of.blocked_ns;
         (*record).gap_cpu_ns = of.gap_cpu_ns;
         (*record).gap_run_queue_ns = of.gap_run_queue_ns;
         (*record).gap_blocked_ns = of.gap_blocked_ns;
-        (*record).gap_fault_ns = if of.flags & FLAG_WAKE_MISSED == 0 {
-            of.gap_fault_ns
-        } else {
-            Undecided::new(of.call_undecided_ns, of.gap_undecided_ns, of.gap_fault_ns).0
-        };
+        (*record).gap_fault_ns = of.gap_fault_ns;
         (*record).folded_ns = of.folded_ns;
         (*record).sequence = of.sequence;
-        (*record).system_call = of.system_call as u32;
         (*record).folded_calls = of.folded_calls;
         (*record).call_switches = of.switches;
         (*record).gap_switches = of.gap_switches;
         (*record).waker_tid = if of.switches == 0 { 0 } else { of.waker_tid };
         (*record).gap_blocked_call = of.gap_blocked_call;
-        (*record).flags = flags;
+        (*record).take_tail_ns = of.take_tail_ns;
+        (*record).system_call = of.system_call as u16;
+        (*record).flags = flags as u16;
+        if is_undecided {
+            let undecided = record.add(1).cast::<Undecided>();
+            (*undecided).call_ns = of.call_undecided_ns;
+            (*undecided).gap_ns = of.gap_undecided_ns;
+        }
     }
-    room.commit(LENGTH, loss::EMITTED_SLICE as usize);
+    room.commit(length_bytes, loss::EMITTED_SLICE as usize);
 }
 
 /// What a light slice says of its socket.
@@ -194,45 +201,72 @@ pub struct Light {
     pub local_port: u16,
 }
 
-/// Emits the light slice that ends now. It is that of an account, which is settled up to `time_ns`, or an
-/// end, as this process ran. It is counted as a slice: where there are light ones there are no others.
+/// Emits the light slice that ends now: that of `account`, which is settled up to `time_ns`. It is counted as
+/// a slice: where there are light ones there are no others.
 #[inline(always)]
-pub fn light(by: Result<*mut ThreadAccount, u32>, of: &Light, time_ns: u64) {
+pub fn light(account: *mut ThreadAccount, of: &Light, time_ns: u64) {
     const LENGTH: u64 = size_of::<LightRecord>() as u64;
     let Some(room) = reserve(Writer::Hook, LENGTH, loss::RING_FULL_SLICE) else { return };
     let record = room.at.cast::<LightRecord>();
     // SAFETY: the room holds a whole record, `account` is an element of ACCOUNTS.
     unsafe {
-        match by {
-            Ok(account) => {
-                let thread = &*account;
-                room.write_header(KIND_LIGHT, LENGTH, (thread.tgid, thread.tid), time_ns);
-                (*record).since_ns = thread.segment_start_ns;
-                (*record).cpu_ns = thread.cpu_ns;
-                (*record).run_queue_ns = thread.run_queue_ns;
-                (*record).blocked_ns = thread.blocked_ns;
-                (*record).sequence = thread.sequence;
-                (*record).switches = thread.switches;
-                (*record).flags = thread.flags;
-            }
-            Err(tgid) => {
-                room.write_header(KIND_LIGHT, LENGTH, (tgid, 0), time_ns);
-                (*record).since_ns = time_ns;
-                (&raw mut (*record).cpu_ns).write_volatile(0);
-                (&raw mut (*record).run_queue_ns).write_volatile(0);
-                (&raw mut (*record).blocked_ns).write_volatile(0);
-                (&raw mut (*record).sequence).write_volatile(0);
-                (&raw mut (*record).switches).write_volatile(0);
-                (&raw mut (*record).flags).write_volatile(0);
-            }
-        }
+        let thread = &*account;
+        room.write_header(KIND_LIGHT, LENGTH, (thread.tgid, thread.tid), time_ns);
         (*record).socket = of.socket;
         (*record).bytes = of.bytes;
         (*record).arrival_ns = of.arrival_ns;
+        (*record).since_ns = thread.segment_start_ns;
+        (*record).cpu_ns = thread.cpu_ns;
+        (*record).run_queue_ns = thread.run_queue_ns;
+        (*record).blocked_ns = thread.blocked_ns;
         (*record).generation = of.generation;
         (*record).what = of.what;
+        (*record).sequence = thread.sequence;
+        (*record).switches = thread.switches;
+        (*record).flags = thread.flags;
         (*record).family = of.family;
         (*record).local_port = of.local_port;
+    }
+    room.commit(LENGTH, loss::EMITTED_SLICE as usize);
+}
+
+/// What the end of a connection says of it.
+pub struct LightEnd {
+    /// Address of the socket.
+    pub socket: u64,
+    /// When the handshake was done.
+    pub established_ns: u64,
+    /// Connections on this address before.
+    pub generation: u32,
+    /// Flag bits of the record.
+    pub flags: u32,
+    /// See the record.
+    pub error: u16,
+    /// Address family.
+    pub family: u16,
+    /// Host order.
+    pub local_port: u16,
+    /// Host order.
+    pub peer_port: u16,
+}
+
+/// Emits the end of a connection, as process `tgid` ran. It is counted as a slice, as light ones are.
+#[inline(always)]
+pub fn light_end(tgid: u32, of: &LightEnd, time_ns: u64) {
+    const LENGTH: u64 = size_of::<LightEndRecord>() as u64;
+    let Some(room) = reserve(Writer::Hook, LENGTH, loss::RING_FULL_SLICE) else { return };
+    let record = room.at.cast::<LightEndRecord>();
+    // SAFETY: the room holds a whole record.
+    unsafe {
+        room.write_header(KIND_LIGHT_END, LENGTH, (tgid, 0), time_ns);
+        (*record).socket = of.socket;
+        (*record).established_ns = of.established_ns;
+        (*record).generation = of.generation;
+        (*record).flags = of.flags;
+        (*record).error = of.error;
+        (*record).family = of.family;
+        (*record).local_port = of.local_port;
+        (*record).peer_port = of.peer_port;
     }
     room.commit(LENGTH, loss::EMITTED_SLICE as usize);
 }
@@ -251,17 +285,15 @@ pub fn sleep(account: *mut ThreadAccount, woken_ns: u64, time_ns: u64) {
         (*record).start_ns = of.take_since_ns;
         (*record).woken_ns = woken_ns;
         (*record).cpu_ns = of.cpu_ns;
-        (*record).argument = of.arguments[0];
-        (*record).socket = of.arguments[2];
-        (*record).peer = of.extra;
-        (*record).system_call = of.blocked_in_call;
-        // A futex is no descriptor: there is room for who woke the thread.
-        (*record).object = if of.blocked_in_call == FUTEX as i32 {
-            WAKER_KNOWN | of.waker_tid
+        (*record).detail[0] = of.detail[0];
+        (*record).detail[1] = if of.blocked_in_call == FUTEX as i32 {
+            FutexSleep::woken_by(of.detail[1], of.waker_tid)
         } else {
-            of.arguments[1] as u32
+            of.detail[1]
         };
-        (*record).events = (of.arguments[1] >> 32) as u32;
+        (*record).detail[2] = of.detail[2];
+        (*record).detail[3] = of.detail[3];
+        (*record).system_call = of.blocked_in_call;
         (*record).sequence = of.sequence;
     }
     room.commit(LENGTH, loss::EMITTED_SLEEP as usize);
@@ -371,7 +403,7 @@ pub fn wake(account: *mut ThreadAccount, listener_inode: u64, outcome: u32, resu
         (*record).switches = of.switches.wrapping_sub(of.cause_switches);
         (*record).outcome = outcome;
         (*record).system_call = of.system_call as u32;
-        (*record).argument = of.arguments[0] as i32;
+        (*record).argument = of.detail[0] as i32;
         (*record).peer_port = of.cause_peer_port;
         (*record).reserved = 0;
         (*record).result = result;

@@ -8,9 +8,7 @@ use core::ops::Range;
 
 use profiler_common::account::{NOT_IN_CALL, ThreadAccount};
 use profiler_common::gil::LOCK_BYTES;
-use profiler_common::record::slice::{
-    FLAG_GIVES_UP, FLAG_TAKE_OVER, FLAG_TAKES_LOCK, TAIL_MAX, TAIL_SHIFT, TAIL_UNIT_SHIFT, TAKE_HAS_TIMEOUT,
-};
+use profiler_common::record::slice::{FLAG_GIVES_UP, FLAG_TAKE_OVER, FLAG_TAKES_LOCK};
 use profiler_common::system_call::FUTEX;
 
 use crate::account::{self, Account};
@@ -66,16 +64,10 @@ pub struct Wait {
     pub now_ns: u64,
 }
 
-/// A futex call begins; `extra` is its timeout pointer, `wait` is there if it waits. Notes in the account
-/// whether it waits to take the lock, and gives the `extra` of its slice.
+/// A futex call begins; `wait` is there if it waits. Notes in the account whether it waits to take the lock,
+/// and gives its `detail::Futex::lead_ns`.
 #[inline(always)]
-pub fn futex(
-    account: Account,
-    registers: Registers,
-    arguments: &[u64; 3],
-    extra: u64,
-    wait: Option<Wait>,
-) -> u64 {
+pub fn futex(account: Account, registers: Registers, arguments: &[u64; 3], wait: Option<Wait>) -> u32 {
     let command = arguments[1] & 127;
     // SAFETY: the look-up succeeded; the thread itself runs here.
     let (thread, mark, begun) = unsafe {
@@ -83,13 +75,13 @@ pub fn futex(
         (*account).take_aside = 0;
         (Thread::of(&*account), (*account).take_mark, (*account).take_begun)
     };
-    let Some(Wait { lock, now_ns }) = wait else { return extra };
+    let Some(Wait { lock, now_ns }) = wait else { return 0 };
     let place = arguments[0].wrapping_sub(lock.address);
     let on_cond = (COND..MUTEX).contains(&place);
     let on_mutex = command == WAIT && (MUTEX..SWITCH_COND).contains(&place);
     // Where it waits says nothing of which lock it is.
     if !on_cond && !on_mutex && !is_on_stack(account, registers, arguments[0], lock) {
-        return extra;
+        return 0;
     }
     // Who gives the lock up waits there as well, to signal, under the mutex: the lock is free already then,
     // and nobody has had it since. So does who passes on a signal that was not for it.
@@ -98,7 +90,7 @@ pub fn futex(
     if signals || on_mutex && lock.thread_number_at() != 0 && is_holder(lock, thread) {
         // SAFETY: as above.
         unsafe { (*account).take_flags |= FLAG_GIVES_UP };
-        return extra;
+        return 0;
     }
     // The mark stays for the next call in case this one never sleeps. SAFETY: as above.
     unsafe {
@@ -118,9 +110,7 @@ pub fn futex(
         }
     }
     // The mark of a wait on the condition variable says nothing of one for the mutex before it.
-    let lead = if mark == 0 || begun == 0 && on_mutex { 0 } else { (now_ns as u32).wrapping_sub(mark) };
-    let lead = u64::from(lead);
-    if extra == 0 { lead } else { TAKE_HAS_TIMEOUT | lead }
+    if mark == 0 || begun == 0 && on_mutex { 0 } else { (now_ns as u32).wrapping_sub(mark) }
 }
 
 /// Whether a wait on the futex at `address` is one on the thread's stack of which a probe has said that it is
@@ -219,8 +209,8 @@ pub fn folded(account: &mut ThreadAccount, now_ns: u64) {
     if account.take_lock == 0 {
         return;
     }
-    let place = (account.arguments[0] as u32).wrapping_sub(account.take_lock);
-    let is_wake = account.arguments[1] & 127 == WAKE;
+    let place = (account.detail[0] as u32).wrapping_sub(account.take_lock);
+    let is_wake = account.detail[1] & 127 == WAKE;
     if (COND as u32..END).contains(&place) {
         // Whoever waits wakes on the words of the condition variable too. These are the inner ones, whose
         // places depend on the C library's version, and those for signals. It passes on a signal that
@@ -228,9 +218,9 @@ pub fn folded(account: &mut ThreadAccount, now_ns: u64) {
         // has taken the lock since.
         let waits_still = is_wake
             && place < MUTEX as u32
-            && lock::of(account.tgid, account.arguments[0])
+            && lock::of(account.tgid, account.detail[0])
                 .is_some_and(|lock| another_had(lock, Thread::of(account)));
-        let signals = is_wake && account.arguments[0] as u32 & !7 == account.take_signals;
+        let signals = is_wake && account.detail[0] as u32 & !7 == account.take_signals;
         let gives_up = account.take_flags & FLAG_GIVES_UP != 0;
         if gives_up || signals && !waits_still {
             over(account);
@@ -238,7 +228,7 @@ pub fn folded(account: &mut ThreadAccount, now_ns: u64) {
             // Who takes the lock wakes others once it has it, who gives it up once it has it no more.
             let takes = waits_still
                 || account.take_flags & FLAG_TAKES_LOCK != 0
-                || has_lock(account, account.arguments[0]);
+                || has_lock(account, account.detail[0]);
             if takes {
                 until(account, now_ns);
             } else {
@@ -259,7 +249,7 @@ pub fn folded(account: &mut ThreadAccount, now_ns: u64) {
 /// force. Nobody but a thread that takes or gives up the lock needs that mutex.
 #[inline(always)]
 fn takes_lock_waited_for_on_stack(account: &ThreadAccount) -> bool {
-    lock::of(account.tgid, account.arguments[0]).is_some_and(|lock| {
+    lock::of(account.tgid, account.detail[0]).is_some_and(|lock| {
         lock.is_waited_for_on_stack()
             && lock.address as u32 == account.take_lock
             && lock.thread_number_at() != 0
@@ -289,9 +279,8 @@ pub fn until(account: &mut ThreadAccount, now_ns: u64) {
     if account.take_flags & FLAG_TAKE_OVER != 0 {
         return;
     }
-    let tail = now_ns.wrapping_sub(account.segment_start_ns) >> TAIL_UNIT_SHIFT;
-    let tail = if tail > TAIL_MAX as u64 { TAIL_MAX } else { tail as u32 };
-    account.take_flags = account.take_flags & ((1 << TAIL_SHIFT) - 1) | tail << TAIL_SHIFT;
+    let tail_ns = now_ns.wrapping_sub(account.segment_start_ns);
+    account.take_tail_ns = if tail_ns > u64::from(u32::MAX) { u32::MAX } else { tail_ns as u32 };
 }
 
 /// The attempt is over: whatever wait comes next is another one.

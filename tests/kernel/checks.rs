@@ -152,6 +152,7 @@ fn summary(events: &[Event]) -> String {
             Body::Lifecycle(_) => "lifecycle events",
             Body::Evidence(_) => "pieces of evidence",
             Body::Light(_) => "light slices",
+            Body::LightEnd(_) => "ends of light mode",
             Body::Slept(_) => "sleeps",
             Body::Fact(_) => "facts",
         };

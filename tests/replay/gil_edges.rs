@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context as _;
+use profiler_common::record::detail::{Futex, Words};
 use profiler_common::record::slice::{
-    FLAG_TAKE_FOLLOWED, FLAG_TAKE_OVER, FLAG_TAKES_LOCK, HOLDER_KNOWN, NO_CALL, SWITCHES_KNOWN, SliceRecord,
-    TAKE_HAS_TIMEOUT,
+    FLAG_TAKE_FOLLOWED, FLAG_TAKE_OVER, FLAG_TAKES_LOCK, NO_CALL, SliceRecord,
 };
 use profiler_common::record::{KIND_SLICE, RecordHeader};
 use profiler_common::system_call::{CLOCK_NANOSLEEP, FUTEX};
@@ -32,22 +32,22 @@ const START_NS: u64 = 1_000_000 * US;
 const INTERVAL_NS: u64 = 5000 * US;
 /// `FUTEX_WAIT_BITSET`, private; with `FUTEX_CLOCK_REALTIME` who gave the lock up by force waits for the next
 /// holder.
-const TAKE: (u64, u64) = (LOCK + 64, 137);
-const NEXT_HOLDER: (u64, u64) = (LOCK + 152, 393);
+const TAKE: (u64, u16) = (LOCK + 64, 137);
+const NEXT_HOLDER: (u64, u16) = (LOCK + 152, 393);
 const TIMED_OUT: i64 = -110;
 
 /// What a thread is about, and until when.
 #[derive(Clone, Copy, Debug)]
 enum Doing {
     /// In a call that has nothing to do with taking the lock.
-    Away { since_ns: u64, call: (u32, u64, u64) },
+    Away { since_ns: u64, call: (u32, Words) },
     /// On its way to the lock.
     Wants,
     /// Waiting for the lock, which this thread had when that began; the number of times that it had changed
     /// hands.
-    Asleep { since_ns: u64, holder: u32, switches: u64 },
+    Asleep { since_ns: u64, holder: u32, switches: u32 },
     /// Woken from that, or its time is up.
-    Ready { since_ns: u64, holder: u32, switches: u64, ready_ns: u64, result: i64 },
+    Ready { since_ns: u64, holder: u32, switches: u32, ready_ns: u64, result: i64 },
     /// Has the lock; gives it up by itself, or because it was asked.
     Holds { is_asked: bool },
 }
@@ -70,7 +70,7 @@ struct Scene {
     threads: Vec<Thread>,
     holder: Option<usize>,
     last_holder: u32,
-    switches: u64,
+    switches: u32,
     records: Vec<(u64, u32, SliceRecord)>,
     /// By waiter and holder: time, and stretches.
     truth: BTreeMap<(u32, u32), (u64, u64)>,
@@ -119,7 +119,7 @@ impl Scene {
         let now_ns = thread.until_ns;
         let (doing, until_ns) = match thread.doing {
             Doing::Away { since_ns, call } => {
-                self.tell(number, (since_ns, now_ns), call, (0, 0, 0, 0), US)?;
+                self.tell(number, (since_ns, now_ns), call, (0, 0), US)?;
                 (Doing::Wants, now_ns + 3 * US)
             }
             Doing::Wants => {
@@ -146,11 +146,18 @@ impl Scene {
                 (ready, now_ns + 1 + self.below(40 * US))
             }
             Doing::Ready { since_ns, holder, switches, ready_ns, result } => {
-                let told = HOLDER_KNOWN | SWITCHES_KNOWN | switches << 32 | u64::from(holder);
+                let wait = Futex {
+                    address: TAKE.0,
+                    operation: TAKE.1,
+                    has_timeout: true,
+                    holder_tid: holder,
+                    switches,
+                    ..Futex::default()
+                };
                 let over = if thread.had_lock && !thread.is_waiting { FLAG_TAKE_OVER } else { 0 };
-                let flags = u64::from(FLAG_TAKES_LOCK | FLAG_TAKE_FOLLOWED | over);
-                let told = (told, TAKE_HAS_TIMEOUT, flags, result);
-                self.tell(number, (since_ns, now_ns), (FUTEX, TAKE.0, TAKE.1), told, now_ns - ready_ns)?;
+                let flags = FLAG_TAKES_LOCK | FLAG_TAKE_FOLLOWED | over;
+                let call = (FUTEX, wait.words());
+                self.tell(number, (since_ns, now_ns), call, (flags, result), now_ns - ready_ns)?;
                 let from_ns = if thread.is_waiting { thread.last_exit_ns } else { since_ns };
                 let (sum_ns, stretches) = self.truth.entry((thread.tid, holder)).or_default();
                 *sum_ns += now_ns - from_ns;
@@ -195,14 +202,14 @@ impl Scene {
             woken.doing = Doing::Ready { since_ns, holder, switches, ready_ns: now_ns, result: 0 };
             woken.until_ns = wakes_ns;
         }
+        let next_holder = Futex { address: NEXT_HOLDER.0, operation: NEXT_HOLDER.1, ..Futex::default() };
         match (is_asked, tid % 2) {
-            (true, 0) => (
-                Doing::Away { since_ns: now_ns + US, call: (FUTEX, NEXT_HOLDER.0, NEXT_HOLDER.1) },
-                wakes_ns + 5 * US,
-            ),
+            (true, 0) => {
+                (Doing::Away { since_ns: now_ns + US, call: (FUTEX, next_holder.words()) }, wakes_ns + 5 * US)
+            }
             (true, _) => (Doing::Wants, now_ns + 2 * US),
             _ => (
-                Doing::Away { since_ns: now_ns + US, call: (CLOCK_NANOSLEEP, 0, 0) },
+                Doing::Away { since_ns: now_ns + US, call: (CLOCK_NANOSLEEP, [0; 4]) },
                 now_ns + 50 * US + self.below(2000 * US),
             ),
         }
@@ -213,8 +220,8 @@ impl Scene {
         &mut self,
         number: usize,
         (enter_ns, exit_ns): (u64, u64),
-        (system_call, first, second): (u32, u64, u64),
-        (third, extra, flags, result): (u64, u64, u64, i64),
+        (system_call, detail): (u32, Words),
+        (flags, result): (u32, i64),
         run_queue_ns: u64,
     ) -> anyhow::Result<()> {
         let thread = self.threads.get_mut(number).context("no such thread")?;
@@ -230,18 +237,17 @@ impl Scene {
                 tid: thread.tid,
             },
             enter_ns,
-            arguments: [first, second, third],
+            detail,
             result,
-            extra,
             call_cpu_ns: cpu_ns,
             call_run_queue_ns: run_queue_ns,
             call_blocked_ns: exit_ns - enter_ns - run_queue_ns - cpu_ns,
             gap_cpu_ns: enter_ns - thread.last_exit_ns,
             sequence: thread.sequence,
-            system_call,
+            system_call: u16::try_from(system_call)?,
             call_switches: 1,
             gap_blocked_call: NO_CALL,
-            flags: u32::try_from(flags)?,
+            flags: u16::try_from(flags)?,
             ..SliceRecord::default()
         };
         thread.last_exit_ns = exit_ns;

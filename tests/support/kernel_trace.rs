@@ -7,7 +7,7 @@ use profiler_common::record::evidence::EvidenceRecord;
 use profiler_common::record::frames::FramesRecord;
 use profiler_common::record::head::HeadRecord;
 use profiler_common::record::lifecycle::LifecycleRecord;
-use profiler_common::record::slice::SliceRecord;
+use profiler_common::record::slice::{SliceRecord, Undecided};
 use profiler_common::record::task::TaskRecord;
 use profiler_common::record::wake::WakeRecord;
 use profiler_common::record::{
@@ -24,6 +24,8 @@ use zerocopy::FromBytes as _;
 pub struct Records {
     /// Slices.
     pub slices: Vec<SliceRecord>,
+    /// What is undecided of some of them.
+    pub undecided: Vec<Undecided>,
     /// Heads with their bytes.
     pub heads: Vec<(HeadRecord, Vec<u8>)>,
     /// Births and deaths.
@@ -105,7 +107,13 @@ impl Records {
     fn take(&mut self, bytes: &[u8]) -> Option<()> {
         let (header, _) = RecordHeader::read_from_prefix(bytes).ok()?;
         match header.kind {
-            KIND_SLICE => self.slices.push(SliceRecord::read_from_bytes(bytes).ok()?),
+            KIND_SLICE => {
+                let (slice, rest) = SliceRecord::read_from_prefix(bytes).ok()?;
+                self.slices.push(slice);
+                if !rest.is_empty() {
+                    self.undecided.push(Undecided::read_from_bytes(rest).ok()?);
+                }
+            }
             KIND_LIFECYCLE => self.lifecycles.push(LifecycleRecord::read_from_bytes(bytes).ok()?),
             KIND_CONNECTION => self.connections.push(ConnectionRecord::read_from_bytes(bytes).ok()?),
             KIND_WAKE => self.wakes.push(WakeRecord::read_from_bytes(bytes).ok()?),
@@ -125,6 +133,6 @@ impl Records {
 
     /// The slices of one system call.
     pub fn calls(&self, system_call: u32) -> impl Iterator<Item = &SliceRecord> {
-        self.slices.iter().filter(move |slice| slice.system_call == system_call)
+        self.slices.iter().filter(move |slice| u32::from(slice.system_call) == system_call)
     }
 }

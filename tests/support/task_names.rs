@@ -104,9 +104,9 @@ fn judge(records: &Records, notes: &[Note], has_one_loop: bool) -> Told {
     for slice in &records.slices {
         let tid = slice.header.tid;
         let of = told.range(at(tid, 0)..=at(tid, slice.enter_ns)).next_back().map(|(_, task)| *task);
-        match slice.system_call {
+        match u32::from(slice.system_call) {
             SENDTO | RECVFROM => {
-                let [fd, ..] = slice.arguments;
+                let [fd, ..] = slice.detail;
                 let Some(note) = notes.iter().find(|note| note.fds.contains(&fd)) else { continue };
                 match of {
                     Some(task) if task == note.task => result.right += 1,

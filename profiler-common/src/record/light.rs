@@ -1,9 +1,9 @@
 //! The light slice: one message's bytes moved on a client's socket, and what its thread did since its light
 //! slice before.
 //!
-//! In: nothing. Out: [`LightRecord`], all that light mode records of a thread's work: system calls are not
-//! observed. Its law: `time_ns − since_ns = cpu_ns + run_queue_ns + blocked_ns`; `since_ns` is the thread's
-//! light slice before.
+//! In: nothing. Out: [`LightRecord`], with sleeps all that light mode records of a thread's work, as system
+//! calls are not observed; and [`LightEndRecord`]. The law of a light slice: `time_ns − since_ns = cpu_ns +
+//! run_queue_ns + blocked_ns`; `since_ns` is the thread's light slice before.
 
 use super::RecordHeader;
 #[cfg(not(target_arch = "bpf"))]
@@ -13,27 +13,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub const RECEIVED: u32 = 0;
 /// [`LightRecord::what`]: bytes were sent to the client.
 pub const SENT: u32 = 1;
-/// [`LightRecord::what`]: the connection is closed. Nobody's time: thread, sequence and account are 0. The
-/// process is the one that ran as it ended (0 in recordings without [`END_KNOWN`]), `bytes` is the sum of the
-/// following, and `arrival_ns` is when the handshake was done (0: not seen).
-pub const CLOSED: u32 = 2;
+/// [`LightEndRecord::flags`]: the call that met that the client had gone sent something.
+pub const END_BY_SEND: u32 = 1;
+/// [`LightEndRecord::flags`]: no byte was moved on the connection.
+pub const END_UNUSED: u32 = 2;
 
-/// [`LightRecord::bytes`] of [`CLOSED`]: the lowest bits are the error by which a call met that the client
-/// had gone, as a positive number (0: this side closed the connection).
-pub const END_ERROR_MASK: u64 = 0xffff;
-/// The same: that call sent something.
-pub const END_BY_SEND: u64 = 1 << 16;
-/// The same: no byte was moved on the connection.
-pub const END_UNUSED: u64 = 1 << 17;
-/// The same: these bits are there. An older version left them out.
-pub const END_KNOWN: u64 = 1 << 18;
-/// The same: from this bit on the client's port.
-pub const END_PEER_PORT_AT: u32 = 32;
-/// The same: from this bit on the local port.
-pub const END_LOCAL_PORT_AT: u32 = 48;
-
-/// One receive or send on a client's socket, or its end. `header.time_ns` is the moment at which it had moved
-/// its bytes.
+/// One receive or send on a client's socket. `header.time_ns` is the moment at which it had moved its bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
@@ -42,7 +27,7 @@ pub struct LightRecord {
     pub header: RecordHeader,
     /// Kernel address of the socket; reused over time, so only unique together with `generation`.
     pub socket: u64,
-    /// Bytes moved; of [`CLOSED`] how it ended.
+    /// Bytes moved.
     pub bytes: u64,
     /// [`RECEIVED`]: when the first byte that no receive before had seen reached the socket (0: not known).
     pub arrival_ns: u64,
@@ -56,7 +41,7 @@ pub struct LightRecord {
     pub blocked_ns: u64,
     /// Number of connections seen on this socket address before this one.
     pub generation: u32,
-    /// [`RECEIVED`], [`SENT`] or [`CLOSED`].
+    /// [`RECEIVED`] or [`SENT`].
     pub what: u32,
     /// Number of this light slice among its thread's, from 1; a hole means lost ones.
     pub sequence: u32,
@@ -70,6 +55,33 @@ pub struct LightRecord {
     pub local_port: u16,
 }
 
+/// The end of a client's connection: it was closed, or a call met that the client had gone. Nobody's time.
+/// The header's process is the one that ran as it ended; its thread is 0.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, IntoBytes, KnownLayout, Immutable))]
+pub struct LightEndRecord {
+    /// Common header.
+    pub header: RecordHeader,
+    /// Kernel address of the socket.
+    pub socket: u64,
+    /// When the handshake was done; 0: not seen.
+    pub established_ns: u64,
+    /// Number of connections seen on this socket address before this one.
+    pub generation: u32,
+    /// [`END_BY_SEND`], [`END_UNUSED`].
+    pub flags: u32,
+    /// The error by which a call met that the client had gone, as a positive number; 0: this side closed the
+    /// connection.
+    pub error: u16,
+    /// Address family.
+    pub family: u16,
+    /// Local port, host order; 0 for UNIX sockets, and where the client had reset the connection.
+    pub local_port: u16,
+    /// The client's port, as `local_port`.
+    pub peer_port: u16,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,5 +92,6 @@ mod tests {
         assert_eq!(core::mem::offset_of!(LightRecord, cpu_ns), 56);
         assert_eq!(core::mem::offset_of!(LightRecord, generation), 80);
         assert_eq!(core::mem::offset_of!(LightRecord, local_port), 102);
+        assert_eq!(size_of::<LightEndRecord>(), 56);
     }
 }

@@ -53,7 +53,7 @@ pub fn socket_of(fd: u32) -> Option<u64> {
 #[derive(Clone, Copy)]
 pub struct Object {
     /// One of the constants of `profiler_common::record::sleep`; [`SOCKET`] for every socket.
-    pub kind: u32,
+    pub kind: u16,
     /// Address of its `struct sock`, if it is a socket.
     pub sk: u64,
 }

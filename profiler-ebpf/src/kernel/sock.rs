@@ -209,8 +209,8 @@ pub fn unix_address(sk: u64) -> u64 {
     field(sk, &UNIX_ADDRESS).unwrap_or(0)
 }
 
-/// What distinguishes a connection that this socket began from all others (`SliceRecord::arguments` of a
-/// `connect`): its own TCP port, or the UNIX socket at its other end; 0: not known.
+/// What distinguishes a connection that this socket began from all others (`detail::Connect::identity`): its
+/// own TCP port, or the UNIX socket at its other end; 0: not known.
 #[inline(always)]
 pub fn identity(sk: u64) -> u64 {
     match family(sk) {

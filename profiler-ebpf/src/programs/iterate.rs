@@ -6,6 +6,8 @@
 use aya_ebpf::bindings::{file, task_struct};
 use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_sock_from_file};
 use profiler_common::account::{BLOCKED, NOT_IN_CALL, RUNNABLE, RUNNING};
+use profiler_common::call_kind::Kind;
+use profiler_common::record::detail::Words;
 use profiler_common::record::lifecycle::ADOPTED;
 use profiler_common::record::slice::{OTHER_TABLE, PAGE_FAULT};
 use profiler_common::system_call::kind;
@@ -13,7 +15,8 @@ use profiler_common::system_call::kind;
 use super::{back_end, client, light, socket};
 use crate::account::{self, Start};
 use crate::emit::{self, Lifecycle, Writer};
-use crate::kernel::{registers, sock, task};
+use crate::kernel::registers::{self, Registers};
+use crate::kernel::{sock, task};
 use crate::maps::{TARGETS, UNIX_LISTENERS};
 
 /// Context of `iter/task`.
@@ -65,10 +68,10 @@ pub extern "C" fn iterate_tasks(ctx: *mut TaskContext) -> i32 {
             NOT_IN_CALL
         },
         blocked_in_call: if shown >= 0 { shown } else { PAGE_FAULT },
-        arguments: if state == BLOCKED && (0..OTHER_TABLE).contains(&shown) {
-            registers::arguments(registers)
+        detail: if state == BLOCKED && (0..OTHER_TABLE).contains(&shown) {
+            under_way(registers, shown as u32)
         } else {
-            [0; 3]
+            [0; 4]
         },
     };
     // SAFETY: the helper has no preconditions.
@@ -79,6 +82,19 @@ pub extern "C" fn iterate_tasks(ctx: *mut TaskContext) -> i32 {
         emit::lifecycle(Writer::Iterator, &event, now_ns);
     }
     0
+}
+
+/// What the registers show of a call that was entered before: what is learned at its entry or its end is not
+/// known.
+#[inline(always)]
+fn under_way(registers: Registers, number: u32) -> Words {
+    let [first, second, third] = registers::arguments(registers);
+    match kind(number) {
+        _ if light::is_light() => [first, 0, 0, 0],
+        Some(Kind::Futex) => [first, second & 0xffff, 0, 0],
+        Some(Kind::Connect) => [first, 0, 0, 0],
+        _ => [first, second, third, 0],
+    }
 }
 
 #[inline(always)]

@@ -50,7 +50,7 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
         state: RUNNABLE,
         call: NOT_IN_CALL,
         blocked_in_call: PAGE_FAULT,
-        arguments: [0; 3],
+        detail: [0; 4],
     };
     account::adopt(child, start, now_ns);
     #[cfg(feature = "log")]

@@ -8,16 +8,13 @@ use aya_ebpf::Global;
 use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use profiler_common::record::light::{
-    CLOSED, END_BY_SEND, END_ERROR_MASK, END_KNOWN, END_LOCAL_PORT_AT, END_PEER_PORT_AT, END_UNUSED,
-    RECEIVED, SENT,
-};
+use profiler_common::record::light::{END_BY_SEND, END_UNUSED, RECEIVED, SENT};
 
 use super::client::{self, Got};
 use super::light_head::{self, Moved};
 use super::socket;
 use crate::account::{self, Account};
-use crate::emit::{self, Light};
+use crate::emit::{self, Light, LightEnd};
 use crate::empty;
 use crate::kernel::sock::{self, TypedSock};
 use crate::maps::{SOCKET_ACCEPTED, SOCKET_CLOSED, SOCKET_WAITING, SOCKETS};
@@ -31,8 +28,17 @@ static LIGHT: Global<u32> = Global::new(0);
 const MSG_PEEK: i32 = 2;
 /// `-EPIPE`, `-ECONNRESET`, `-ETIMEDOUT`: the other side is gone.
 const GONE: [i32; 3] = [-32, -104, -110];
-/// See [`END_ERROR_MASK`]: this side closed the connection.
-const BY_CLOSE: u64 = 0;
+/// How a connection ends.
+#[derive(Clone, Copy)]
+struct How {
+    /// The error by which a call met that the client had gone, as a positive number; 0: this side closed it.
+    error: u16,
+    /// Flag bits of the record.
+    flags: u32,
+}
+
+/// This side closed the connection.
+const BY_CLOSE: How = How { error: 0, flags: 0 };
 
 /// Whether this is light mode; a constant for the verifier.
 #[inline(always)]
@@ -68,8 +74,8 @@ pub fn light_sent(ctx: BtfTracePointContext) -> i32 {
 fn moved(typed: TypedSock, bytes: i32, what: u32) {
     if bytes <= 0 {
         if bytes == GONE[0] || bytes == GONE[1] || bytes == GONE[2] {
-            let error = bytes.wrapping_neg() as u64 & END_ERROR_MASK;
-            ended(typed, if what == SENT { error | END_BY_SEND } else { error });
+            let flags = if what == SENT { END_BY_SEND } else { 0 };
+            ended(typed, How { error: bytes.wrapping_neg() as u16, flags });
         }
         return;
     }
@@ -124,7 +130,7 @@ fn message(account: Account, typed: TypedSock, bytes: u64, what: u32) {
         } else {
             light_head::sent(state, &moved);
         }
-        emit::light(Ok(account), &light, now_ns);
+        emit::light(account, &light, now_ns);
         account::restart(&mut change, now_ns);
     }
     if is_reset {
@@ -151,11 +157,10 @@ pub fn closed(typed: TypedSock) {
     }
 }
 
-/// A connection is closed, or a call met that the other side has reset or left it, as `how` says in the bits
-/// of the record. From a reset itself nothing could be emitted: it comes in the middle of anything, and the
-/// socket has lost its port by then.
+/// A connection is closed, or a call met that the other side has reset or left it. From a reset nothing
+/// could be emitted: it comes in the middle of anything, and the socket has lost its port by then.
 #[inline(always)]
-fn ended(typed: TypedSock, how: u64) {
+fn ended(typed: TypedSock, how: How) {
     let sk = typed as u64;
     let Some(state) = SOCKETS.get_ptr_mut(&sk) else { return };
     // SAFETY: the look-up succeeded.
@@ -169,22 +174,18 @@ fn ended(typed: TypedSock, how: u64) {
         (*state).stage = SOCKET_CLOSED;
         let family = sock::typed_family(typed);
         let is_tcp = family == sock::AF_INET || family == sock::AF_INET6;
-        let (local, peer) = if is_tcp {
-            (u64::from(sock::typed_local_port(typed)), u64::from(sock::typed_peer_port(typed)))
-        } else {
-            (0, 0)
-        };
-        let unused = if is_unused { END_UNUSED } else { 0 };
-        let ports = local << END_LOCAL_PORT_AT | peer << END_PEER_PORT_AT;
-        let light = Light {
+        let (local_port, peer_port) =
+            if is_tcp { (sock::typed_local_port(typed), sock::typed_peer_port(typed)) } else { (0, 0) };
+        let end = LightEnd {
             socket: sk,
+            established_ns: (*state).established_ns,
             generation: (*state).generation,
-            what: CLOSED,
-            bytes: END_KNOWN | how | unused | ports,
-            arrival_ns: (*state).established_ns,
+            flags: how.flags | if is_unused { END_UNUSED } else { 0 },
+            error: how.error,
             family,
-            local_port: local as u16,
+            local_port,
+            peer_port,
         };
-        emit::light(Err((bpf_get_current_pid_tgid() >> 32) as u32), &light, bpf_ktime_get_ns());
+        emit::light_end((bpf_get_current_pid_tgid() >> 32) as u32, &end, bpf_ktime_get_ns());
     }
 }

@@ -8,20 +8,19 @@
 use aya_ebpf::bindings::task_struct;
 use profiler_common::account::{RUNNABLE, ThreadAccount};
 use profiler_common::call_kind::Kind;
-use profiler_common::record::sleep::{
-    CLIENT, HOLDER_KNOWN, LISTENER, LOCKED, NO_OBJECT, PIPE, READABLE, SHUT, SOCKET, WRITABLE,
-};
-use profiler_common::record::slice::{NO_CALL, PAGE_FAULT, SWITCHES_MASK};
+use profiler_common::record::detail::{self, FutexSleep};
+use profiler_common::record::sleep::{CLIENT, LISTENER, NO_OBJECT, PIPE, READABLE, SOCKET, WRITABLE};
+use profiler_common::record::slice::{NO_CALL, PAGE_FAULT};
 use profiler_common::system_call::{FUTEX, kind};
 
 use super::socket;
-use crate::account::Account;
+use crate::account::{self, Account};
 use crate::emit;
 use crate::frames;
 use crate::kernel::file::{self, Object};
 use crate::kernel::registers::{self, Registers};
 use crate::kernel::{sock, task};
-use crate::lock::{self, Lock};
+use crate::lock::{self, Held, Lock};
 use crate::maps::UNIX_LISTENERS;
 use crate::user_memory::{user_time, user_word};
 
@@ -44,30 +43,45 @@ pub fn begins(account: &mut ThreadAccount, task: *mut task_struct, registers: Re
     if call >= 0 {
         sleep = what(registers);
     }
-    let mut object = Object { kind: NO_OBJECT, sk: 0 };
-    let mut peer = 0;
     if call == FUTEX as i32 {
-        if let Some((lock, who, until_ns)) = at_lock(account.tgid, registers, &sleep) {
-            (object.sk, peer) = (who, until_ns);
+        let mut futex =
+            FutexSleep { address: sleep.argument, operation: sleep.events as u16, ..FutexSleep::default() };
+        if let Some((lock, held)) = at_lock(account.tgid, registers, &mut futex) {
+            futex.is_locked = held.is_locked;
+            futex.holder_tid = held.thread;
+            futex.switches = held.switches as u32;
             if frames::wanted() {
                 frames::sample_asleep(account, lock, account.take_since_ns);
             }
         }
-    } else if sleep.fd != NO_DESCRIPTOR {
+        account::set_detail(account, futex.words());
+        return;
+    }
+    let mut object = Object { kind: NO_OBJECT, sk: 0 };
+    let mut end = End { family: 0, port: 0, address: 0 };
+    let mut is_shut = false;
+    if sleep.fd != NO_DESCRIPTOR {
         object = file::object_of(task, sleep.fd as u32);
         if object.kind == SOCKET {
             object.kind = kind_of_socket(object.sk);
             if object.kind == SOCKET {
-                peer = peer_of(object.sk);
-            } else if object.kind == CLIENT && sock::is_shut(object.sk) {
-                sleep.events |= SHUT;
+                end = other_end(object.sk);
+            } else if object.kind == CLIENT {
+                is_shut = sock::is_shut(object.sk);
             }
         }
     }
-    account.arguments[0] = sleep.argument;
-    account.arguments[1] = u64::from(object.kind) | u64::from(sleep.events) << 32;
-    account.arguments[2] = object.sk;
-    account.extra = peer;
+    let detail = detail::Sleep {
+        argument: sleep.argument,
+        object: object.kind,
+        is_shut,
+        events: sleep.events,
+        socket: object.sk,
+        family: end.family,
+        port: end.port,
+        address: end.address,
+    };
+    account::set_detail(account, detail.words());
 }
 
 /// The thread of `account` gets a CPU: it had been in `state` since `since_ns`, and the account is settled.
@@ -83,8 +97,7 @@ pub fn ends(account: Account, state: u32, since_ns: u64) {
             emit::sleep(account, since_ns, (*account).state_since_ns);
         }
         if frames::wanted() {
-            let is_for_lock =
-                (*account).blocked_in_call == FUTEX as i32 && (*account).arguments[2] & HOLDER_KNOWN != 0;
+            let is_for_lock = (*account).blocked_in_call == FUTEX as i32 && (*account).detail[2] as u32 != 0;
             frames::slept(&mut *account, is_for_lock, since_ns.wrapping_sub((*account).take_since_ns));
         }
         (*account).take_since_ns = 0;
@@ -139,25 +152,22 @@ fn what(registers: Registers) -> Sleep {
     }
 }
 
-/// Of a wait on the memory of an interpreter lock that lock and, as `SleepRecord::socket` and
-/// `SleepRecord::peer` have it, who has it, and until when the wait would last.
+/// Of a wait on the memory of an interpreter lock that lock, and who has it. Notes until when the wait would
+/// last.
 #[inline(always)]
-fn at_lock(tgid: u32, registers: Registers, sleep: &Sleep) -> Option<(Lock, u64, u64)> {
+fn at_lock(tgid: u32, registers: Registers, futex: &mut FutexSleep) -> Option<(Lock, Held)> {
     /// `FUTEX_WAIT_BITSET` without its flags, whose timeout is a moment; the flag says that it is one of
     /// another clock (include/uapi/linux/futex.h).
-    const WAIT_BITSET: u32 = 9;
-    const CLOCK_REALTIME: u32 = 256;
-    const COMMAND: u32 = 127;
-    let lock = lock::of(tgid, sleep.argument)?;
-    let held = lock.holder(sleep.argument)?;
-    let switches = (held.switches & SWITCHES_MASK as u64) << 32;
-    let locked = if held.is_locked { LOCKED } else { 0 };
+    const WAIT_BITSET: u16 = 9;
+    const CLOCK_REALTIME: u16 = 256;
+    const COMMAND: u16 = 127;
+    let lock = lock::of(tgid, futex.address)?;
+    let held = lock.holder(futex.address)?;
     let timeout = registers::fourth(registers);
-    let mut until_ns = 0;
-    if sleep.events & (COMMAND | CLOCK_REALTIME) == WAIT_BITSET && timeout != 0 {
-        until_ns = user_time(timeout);
+    if futex.operation & (COMMAND | CLOCK_REALTIME) == WAIT_BITSET && timeout != 0 {
+        futex.until_ns = user_time(timeout);
     }
-    Some((lock, HOLDER_KNOWN | locked | switches | u64::from(held.thread), until_ns))
+    Some((lock, held))
 }
 
 /// select on the descriptors below `count`; the sets are at `readable` and `writable`.
@@ -183,7 +193,7 @@ fn select(count: u64, readable: u64, writable: u64) -> Sleep {
 
 /// Whose a socket is: a client's, a listener, one end of a pair, or another.
 #[inline(always)]
-fn kind_of_socket(sk: u64) -> u32 {
+fn kind_of_socket(sk: u64) -> u16 {
     let family = sock::family(sk);
     let is_stream = sock::is_stream(sk);
     if is_stream && sock::state(sk) == sock::LISTEN {
@@ -203,15 +213,24 @@ fn kind_of_socket(sk: u64) -> u32 {
     SOCKET
 }
 
-/// The other end of a socket, as `SleepRecord::peer` has it.
+/// The other end of a socket.
+struct End {
+    family: u16,
+    /// Host order.
+    port: u16,
+    /// IPv4, network order.
+    address: u32,
+}
+
+/// The other end of a socket, as far as it is known.
 #[inline(always)]
-fn peer_of(sk: u64) -> u64 {
+fn other_end(sk: u64) -> End {
     let family = sock::family(sk);
+    let unknown = End { family, port: 0, address: 0 };
     if family != sock::AF_INET && family != sock::AF_INET6 {
-        return u64::from(family);
+        return unknown;
     }
-    let Some(peer) = sock::peer(sk) else { return u64::from(family) };
+    let Some(peer) = sock::peer(sk) else { return unknown };
     // Of an IPv6 address only a mapped one has four bytes; others are told by their port.
-    let address = if family == sock::AF_INET { peer.address } else { 0 };
-    u64::from(family) | u64::from(peer.port) << 16 | u64::from(address) << 32
+    End { family, port: peer.port, address: if family == sock::AF_INET { peer.address } else { 0 } }
 }

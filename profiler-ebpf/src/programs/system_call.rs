@@ -12,10 +12,8 @@ use aya_ebpf::macros::{btf_tracepoint, tracepoint};
 use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
 use profiler_common::account::{ENTRY_UNKNOWN, NOT_IN_CALL};
 use profiler_common::call_kind::{Kind, duplicates};
-use profiler_common::record::slice::{
-    EVENTS_KNOWN, FLAG_BACK_END, FLAG_CLIENT, FLAG_TAKE_FOLLOWED, FLAG_TAKES_LOCK, HOLDER_KNOWN,
-    SWITCHES_KNOWN, SWITCHES_MASK, with_woken_ago,
-};
+use profiler_common::record::detail::{Connect, Futex};
+use profiler_common::record::slice::{FLAG_BACK_END, FLAG_CLIENT, FLAG_TAKE_FOLLOWED, FLAG_TAKES_LOCK};
 use profiler_common::system_call::{FCNTL, RECVFROM, RECVMMSG, RECVMSG, SENDMMSG, kind};
 
 use super::back_end;
@@ -131,46 +129,46 @@ fn enter(registers: Registers, number: u32) -> Option<()> {
 
 /// The thread of `account`, which runs here, begins an observed call.
 #[inline(always)]
-fn begin(account: Account, registers: Registers, (number, kind): (u32, Kind), mut arguments: [u64; 3]) {
+fn begin(account: Account, registers: Registers, (number, kind): (u32, Kind), arguments: [u64; 3]) {
     // Before all that is read for the call: it has begun. SAFETY: the helper has no preconditions.
     let now_ns = unsafe { bpf_ktime_get_ns() };
     // SAFETY: the look-up succeeded.
     let tgid = unsafe { (*account).tgid };
     let mut was_client = false;
-    let extra = match kind {
-        Kind::Poll => first_word(arguments[0], arguments[1]) & 0x0000_ffff_ffff_ffff,
-        Kind::Select => first_word(arguments[1], arguments[0]),
-        Kind::Connect => peer(arguments[1], arguments[2]),
+    let [first, second, third] = arguments;
+    let mut detail = [first, second, third, 0];
+    let mut holder_tid = 0;
+    match kind {
+        // The end of a call on a client's connection or a back end's says since when it could go on.
+        Kind::Read
+        | Kind::ReadVector
+        | Kind::ReadMessage
+        | Kind::Write
+        | Kind::WriteVector
+        | Kind::WriteMessage
+        | Kind::SendFile
+        | Kind::Splice => {}
+        Kind::Poll => detail[3] = first_word(first, second) & 0x0000_ffff_ffff_ffff,
+        Kind::Select => detail[3] = first_word(second, first),
+        Kind::Connect => detail = peer(first, second, third).words(),
         // Taking a descriptor off the list needs no events, whatever the pointer is.
-        Kind::EpollControl if arguments[1] & 0xffff_ffff == EPOLL_CTL_DEL => EVENTS_KNOWN,
+        Kind::EpollControl if second & 0xffff_ffff == EPOLL_CTL_DEL => {}
         // `struct epoll_event` begins with the events.
-        Kind::EpollControl => first_word(registers::fourth(registers), 1) & 0xffff_ffff | EVENTS_KNOWN,
-        Kind::Close => {
-            was_client = client::closes(tgid, arguments[0] as u32);
-            registers::fourth(registers)
-        }
+        Kind::EpollControl => detail[3] = first_word(registers::fourth(registers), 1) & 0xffff_ffff,
+        Kind::Close => was_client = client::closes(tgid, first as u32),
         Kind::DuplicateOnto => {
-            client::closes(tgid, arguments[1] as u32);
-            registers::fourth(registers)
+            client::closes(tgid, second as u32);
         }
         Kind::Futex => {
-            let lock = take::lock_of_wait(tgid, &arguments);
-            let holder = lock.and_then(|lock| {
-                let elsewhere = take::is_on_stack(account, registers, arguments[0], lock);
-                let held = lock.holder(if elsewhere { lock.address + take::COND } else { arguments[0] })?;
-                let switches = (held.switches & SWITCHES_MASK as u64) << 32;
-                Some(HOLDER_KNOWN | SWITCHES_KNOWN | switches | u64::from(held.thread))
-            });
-            arguments[1] &= 0xffff_ffff;
-            arguments[2] = holder.unwrap_or(arguments[2] & 0xffff_ffff);
-            let wait = lock.map(|lock| Wait { lock, now_ns });
-            take::futex(account, registers, &arguments, registers::fourth(registers), wait)
+            let futex = futex(account, registers, arguments, now_ns);
+            holder_tid = futex.holder_tid;
+            detail = futex.words();
         }
-        _ => registers::fourth(registers),
-    };
+        _ => detail[3] = registers::fourth(registers),
+    }
     // SAFETY: the thread itself runs here, so this is the account's only writer.
     let mut changed = unsafe { account::change(account) };
-    account::enter(&mut changed, now_ns, number as i32, arguments, extra);
+    account::enter(&mut changed, now_ns, number as i32, detail);
     if was_client {
         changed.flags |= FLAG_CLIENT;
     }
@@ -179,12 +177,37 @@ fn begin(account: Account, registers: Registers, (number, kind): (u32, Kind), mu
     // Looked up again: Linux 6.1 refuses a lock that is carried here by some ways only.
     if frames::wanted()
         && matches!(kind, Kind::Futex)
-        && arguments[2] & HOLDER_KNOWN != 0
-        && let Some(lock) = lock::of(tgid, arguments[0])
+        && holder_tid != 0
+        && let Some(lock) = lock::of(tgid, first)
     {
         // SAFETY: the thread itself runs here.
         frames::sample(account, lock, unsafe { (*account).enter_ns });
         frames::sample_waiter(account, lock, now_ns);
+    }
+}
+
+/// The detail of a futex call of the thread of `account` that begins.
+#[inline(always)]
+fn futex(account: Account, registers: Registers, arguments: [u64; 3], now_ns: u64) -> Futex {
+    let [address, operation, _] = arguments;
+    // SAFETY: the look-up succeeded.
+    let tgid = unsafe { (*account).tgid };
+    let lock = take::lock_of_wait(tgid, &arguments);
+    let held = lock.and_then(|lock| {
+        let elsewhere = take::is_on_stack(account, registers, address, lock);
+        lock.holder(if elsewhere { lock.address + take::COND } else { address })
+    });
+    let (holder_tid, switches) = held.map_or((0, 0), |held| (held.thread, held.switches as u32));
+    let wait = lock.map(|lock| Wait { lock, now_ns });
+    Futex {
+        address,
+        operation: operation as u16,
+        has_timeout: registers::fourth(registers) != 0,
+        woken_ago_ns: 0,
+        holder_tid,
+        last_holder_tid: 0,
+        switches,
+        lead_ns: take::futex(account, registers, &arguments, wait),
     }
 }
 
@@ -237,19 +260,19 @@ fn end(account: Account, registers: Registers, (number, kind): (u32, Kind), resu
     if woken_for != 0 {
         cause::returns(account, result, now_ns);
     }
-    let (extra, flags) = consequences(registers, &Ending { account, kind, number, result, now_ns, sequence });
+    let (last, flags) = consequences(registers, &Ending { account, kind, number, result, now_ns, sequence });
     let take_flags = change.take_flags | if takes_lock { followed } else { 0 };
     if takes_lock {
         // Who waits looks again at its next sleep only, if it makes one: meanwhile the lock may have passed
         // to a third.
-        let last = take::last_holder_at(change.tgid, change.arguments[0]);
-        change.arguments[1] = change.arguments[1] & 0xffff_ffff | u64::from(last) << 32;
-    } else if matches!(kind, Kind::Futex) && change.waker_tid != 0 {
+        let last_holder_tid = take::last_holder_at(change.tgid, change.detail[0]);
+        change.detail[2] = Futex::last_held_by(change.detail[2], last_holder_tid);
+    } else if matches!(kind, Kind::Futex) && change.waker_tid != 0 && change.detail[2] == 0 {
         let ago_ns = now_ns.saturating_sub(change.waking_ns);
-        change.arguments[1] = with_woken_ago(change.arguments[1], ago_ns);
+        change.detail[1] = Futex::woken_ago(change.detail[1], ago_ns);
     }
     if sequence != 0 {
-        crate::emit::slice(account, now_ns, result, extra, flags | take_flags);
+        crate::emit::slice(account, now_ns, result, last, flags | take_flags);
     }
     let lock = if takes_lock { change.take_lock } else { 0 };
     account::restart(&mut change, now_ns);
@@ -267,12 +290,16 @@ struct Ending {
     sequence: u32,
 }
 
-/// What the call did to descriptors and connections: `extra` and the flags of its slice.
+/// What the call did to descriptors and connections: the last word of its detail and the flags of its slice.
 #[inline(always)]
 fn consequences(registers: Registers, ending: &Ending) -> (u64, u32) {
     // SAFETY: the account comes from a successful look-up.
-    let (who, mut extra, flags) = unsafe {
-        (((*ending.account).tgid, (*ending.account).tid), (*ending.account).extra, (*ending.account).flags)
+    let (who, mut last, flags) = unsafe {
+        (
+            ((*ending.account).tgid, (*ending.account).tid),
+            (*ending.account).detail[3],
+            (*ending.account).flags,
+        )
     };
     // From the registers, not from the account: they are right even where the entry was not seen.
     let arguments = registers::arguments(registers);
@@ -285,7 +312,7 @@ fn consequences(registers: Registers, ending: &Ending) -> (u64, u32) {
         Kind::Write | Kind::WriteVector | Kind::WriteMessage | Kind::SendFile | Kind::Splice => {
             return write(arguments, who, ending);
         }
-        Kind::Shutdown => return (extra, flags | client::flag(who.0, fd)),
+        Kind::Shutdown => return (last, flags | client::flag(who.0, fd)),
         Kind::Accept if result >= 0 => client::accept(who, result as u32, fd as i32, ending.now_ns),
         Kind::Listen if result == 0 => {
             if let Some(sk) = crate::kernel::file::socket_of(fd) {
@@ -297,13 +324,13 @@ fn consequences(registers: Registers, ending: &Ending) -> (u64, u32) {
                 let identity = sock::identity(sk);
                 if identity != 0 {
                     // SAFETY: as above; the thread itself is the account's only writer.
-                    unsafe { (*ending.account).arguments[1] = identity };
+                    unsafe { (*ending.account).detail[1] = identity };
                 }
                 let begun = back_end::Begun { tgid: who.0, fd, sk, is_under_way: result == EINPROGRESS };
                 if let Some(made_ns) = back_end::connects(&begun, ending.now_ns) {
                     // SAFETY: as above.
-                    unsafe { (*ending.account).arguments[2] = made_ns };
-                    return (extra, flags | FLAG_BACK_END);
+                    unsafe { (*ending.account).detail[2] = made_ns };
+                    return (last, flags | FLAG_BACK_END);
                 }
             }
         }
@@ -317,24 +344,24 @@ fn consequences(registers: Registers, ending: &Ending) -> (u64, u32) {
                 Kind::MakePipe => arguments[0],
                 _ => registers::fourth(registers),
             };
-            extra = first_word(address, 1);
-            client::forget(who.0, extra as u32);
-            made = Some((extra >> 32) as u32);
+            last = first_word(address, 1);
+            client::forget(who.0, last as u32);
+            made = Some((last >> 32) as u32);
         }
         _ => {}
     }
     if let Some(made) = made {
         client::forget(who.0, made);
     }
-    (extra, flags)
+    (last, flags)
 }
 
-/// A read that ended: `extra` and the flags of its slice.
+/// A read that ended: since when it could go on, and the flags of its slice.
 #[inline(always)]
 fn read(registers: Registers, arguments: [u64; 3], who: (u32, u32), ending: &Ending) -> (u64, u32) {
     // SAFETY: the account comes from a successful look-up.
-    let (extra, flags) = unsafe { ((*ending.account).extra, (*ending.account).flags) };
-    let Some(descriptor) = client::any(who.0, arguments[0] as u32) else { return (extra, flags) };
+    let flags = unsafe { (*ending.account).flags };
+    let Some(descriptor) = client::any(who.0, arguments[0] as u32) else { return (0, flags) };
     // SAFETY: the look-up succeeded.
     if unsafe { (*descriptor).role } != CLIENT {
         return (read_back_end(descriptor, registers, arguments, ending), flags | FLAG_BACK_END);
@@ -343,17 +370,14 @@ fn read(registers: Registers, arguments: [u64; 3], who: (u32, u32), ending: &End
     if ending.result == 0 {
         client::ended(descriptor);
     }
-    if ending.result <= 0 {
-        return (extra, flags);
-    }
-    if peeks(registers, arguments, ending) {
+    if ending.result <= 0 || peeks(registers, arguments, ending) {
         return (0, flags);
     }
     let transfer = transfer(who, arguments[0] as u32, arguments, ending);
     (client::read(descriptor, transfer, buffer(ending.kind, ending.number, arguments)), flags)
 }
 
-/// A read from a back end that ended: `extra` of its slice.
+/// A read from a back end that ended: when what it got had arrived.
 #[inline(always)]
 fn read_back_end(
     descriptor: *mut Descriptor,
@@ -391,25 +415,25 @@ fn peeks(registers: Registers, arguments: [u64; 3], ending: &Ending) -> bool {
     flags & MSG_PEEK != 0
 }
 
-/// A write that ended: `extra` and the flags of its slice.
+/// A write that ended: since when it could go on, and the flags of its slice.
 #[inline(always)]
 fn write(arguments: [u64; 3], who: (u32, u32), ending: &Ending) -> (u64, u32) {
     // SAFETY: the account comes from a successful look-up.
-    let (extra, flags) = unsafe { ((*ending.account).extra, (*ending.account).flags) };
+    let flags = unsafe { (*ending.account).flags };
     let fd = if matches!(ending.kind, Kind::Splice) { arguments[2] } else { arguments[0] } as u32;
-    let Some(descriptor) = client::any(who.0, fd) else { return (extra, flags) };
+    let Some(descriptor) = client::any(who.0, fd) else { return (0, flags) };
     // SAFETY: the look-up succeeded.
     if unsafe { (*descriptor).role } != CLIENT {
         return (back_end::made(descriptor), flags | FLAG_BACK_END);
     }
     let flags = flags | FLAG_CLIENT;
     if ending.result <= 0 {
-        return (extra, flags);
+        return (0, flags);
     }
     // The bytes come from a file.
     let from_file = matches!(ending.kind, Kind::SendFile | Kind::Splice);
     let buffer = if from_file { None } else { buffer(ending.kind, ending.number, arguments) };
-    (extra, flags | client::write(descriptor, transfer(who, fd, arguments, ending), buffer))
+    (0, flags | client::write(descriptor, transfer(who, fd, arguments, ending), buffer))
 }
 
 #[inline(always)]
@@ -444,21 +468,21 @@ fn first_vector(address: u64) -> Option<Buffer> {
     }
 }
 
-/// Family, port and IPv4 address of a `sockaddr`, as `SliceRecord::extra` has them.
+/// The detail of a connect of the socket `fd` to the `sockaddr` at this address.
 #[inline(always)]
-fn peer(address: u64, length: u64) -> u64 {
-    const AF_INET: u64 = 2;
-    const AF_INET6: u64 = 10;
-    if length < 2 {
-        return 0;
-    }
+fn peer(fd: u64, address: u64, length: u64) -> Connect {
+    const AF_INET: u16 = 2;
+    const AF_INET6: u16 = 10;
     // Shorter addresses (an unnamed UNIX one) may end at the edge of a page: then nothing is known.
-    let word = first_word(address, 1);
-    let family = word & 0xffff;
-    let port = u64::from(u16::from_be((word >> 16) as u16));
-    match family {
-        AF_INET => family | port << 16 | (word & 0xffff_ffff_0000_0000),
-        AF_INET6 => family | port << 16,
-        _ => family,
+    let word = if length < 2 { 0 } else { first_word(address, 1) };
+    let family = word as u16;
+    let has_port = family == AF_INET || family == AF_INET6;
+    Connect {
+        fd: fd as i32,
+        identity: 0,
+        made_ns: 0,
+        family,
+        port: if has_port { u16::from_be((word >> 16) as u16) } else { 0 },
+        address: if family == AF_INET { (word >> 32) as u32 } else { 0 },
     }
 }

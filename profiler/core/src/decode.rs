@@ -4,28 +4,31 @@
 //! so hostile). Out: one [`Event`], or why the bytes are no record. Slices are decoded without allocation.
 
 pub mod call;
+mod light;
 pub(crate) mod open;
+
+pub(crate) use light::slept;
+
 use crate::event::{
-    Body, Change, Connection, ConnectionEvidence, Event, Evidence, Frames, Head, InGap, Lifecycle, Light,
-    LightWhat, LockSeen, LockThen, Plaintext, Sign, Signal, Slept, SleptOn, Slice, TaskSeen, Wake, Woken,
+    Body, Change, Connection, ConnectionEvidence, Event, Evidence, Frames, Head, InGap, Lifecycle, Plaintext,
+    Sign, Signal, Slice, TaskSeen, Wake,
 };
 use crate::fact::Account;
 use crate::stream::Item;
 use profiler_common::call_kind::Kind;
 use profiler_common::record::connection::{self, ConnectionRecord};
+use profiler_common::record::detail;
 use profiler_common::record::evidence::{self, EvidenceRecord};
 use profiler_common::record::frames::{self, FramesRecord, MAX_FRAMES};
 use profiler_common::record::head::{self, HeadRecord};
 use profiler_common::record::lifecycle::{self, LifecycleRecord};
-use profiler_common::record::light::{self, LightRecord};
 use profiler_common::record::plaintext::PlaintextRecord;
-use profiler_common::record::sleep::{self, SleepRecord};
-use profiler_common::record::slice::{SWITCHES_MASK, SliceRecord};
+use profiler_common::record::slice::{SliceRecord, Undecided};
 use profiler_common::record::task::TaskRecord;
 use profiler_common::record::wake::{self, WakeRecord};
 use profiler_common::record::{
-    KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_PLAINTEXT,
-    KIND_SLEEP, KIND_SLICE, KIND_TASK, KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
+    KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_LIGHT_END,
+    KIND_PLAINTEXT, KIND_SLEEP, KIND_SLICE, KIND_TASK, KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
 };
 use profiler_common::system_call::{FUTEX, kind};
 use zerocopy::FromBytes;
@@ -78,8 +81,8 @@ pub fn item<B: AsRef<[u8]>>(item: Item<B>) -> Result<Event, Malformed> {
     }
 }
 
-/// The record of a slice where it lies; `None`: the bytes are something else, or do not lie as a record must.
-/// Then [`decode`] takes them.
+/// The record of a slice of which nothing is undecided, where it lies; `None`: the bytes are something else,
+/// or do not lie as a record must. Then [`decode`] takes them.
 #[inline]
 pub(crate) fn slice_in_place(bytes: &[u8]) -> Option<&SliceRecord> {
     let (record, _) = SliceRecord::ref_from_prefix(bytes).ok()?;
@@ -95,18 +98,16 @@ pub(crate) fn slice_in_place(bytes: &[u8]) -> Option<&SliceRecord> {
 pub fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
     // The kind comes first in the header. Nearly every record is a slice.
     match bytes.first_chunk::<2>().map(|kind| u16::from_ne_bytes(*kind)) {
-        Some(KIND_SLICE) => {
-            let record = fixed::<SliceRecord>(bytes, KIND_SLICE)?;
-            Ok(Event { time_ns: record.header.time_ns, body: Body::Slice(slice(&record)) })
-        }
+        Some(KIND_SLICE) => decode_slice(bytes),
         Some(KIND_HEAD) => decode_head(bytes),
         Some(KIND_CONNECTION) => decode_connection(bytes),
         Some(KIND_LIFECYCLE) => decode_lifecycle(bytes),
         Some(KIND_EVIDENCE) => decode_evidence(bytes),
         Some(KIND_WAKE) => decode_wake(bytes),
         Some(KIND_TASK) => decode_task(bytes),
-        Some(KIND_LIGHT) => decode_light(bytes),
-        Some(KIND_SLEEP) => decode_sleep(bytes),
+        Some(KIND_LIGHT) => light::message(bytes),
+        Some(KIND_LIGHT_END) => light::end(bytes),
+        Some(KIND_SLEEP) => light::sleep(bytes),
         Some(KIND_PLAINTEXT) => decode_plaintext(bytes),
         Some(kind @ (KIND_FRAMES | KIND_WAITER_FRAMES)) => decode_frames(bytes, kind),
         Some(kind) => Err(Malformed::UnknownKind { kind }),
@@ -131,23 +132,37 @@ fn claimed_length(bytes: &[u8]) -> usize {
     bytes.get(2..4).and_then(<[u8]>::first_chunk).map_or(0, |length| usize::from(u16::from_ne_bytes(*length)))
 }
 
+fn decode_slice(bytes: &[u8]) -> Result<Event, Malformed> {
+    let (kind, have_bytes) = (KIND_SLICE, bytes.len());
+    let too_short = |need_bytes| Malformed::TooShort { kind, have_bytes, need_bytes };
+    let (record, after) =
+        SliceRecord::read_from_prefix(bytes).ok().ok_or_else(|| too_short(size_of::<SliceRecord>()))?;
+    let length_bytes = claimed_length(bytes);
+    let undecided = match length_bytes.checked_sub(size_of::<SliceRecord>()) {
+        Some(0) => Undecided::NOTHING,
+        Some(left_bytes) if left_bytes == size_of::<Undecided>() => {
+            Undecided::read_from_prefix(after).ok().ok_or_else(|| too_short(length_bytes))?.0
+        }
+        _ => return Err(Malformed::BadLength { kind, length_bytes }),
+    };
+    Ok(Event { time_ns: record.header.time_ns, body: Body::Slice(slice(&record, undecided)) })
+}
+
 /// Decodes the record of a slice.
 // Called from one hot place: inlined there, it writes each field to where the event waits, and copies
 // nothing.
 #[inline(always)]
-pub(crate) fn slice(record: &SliceRecord) -> Slice {
-    let is_futex = record.system_call == FUTEX;
+pub(crate) fn slice(record: &SliceRecord, undecided: Undecided) -> Slice {
+    let system_call = u32::from(record.system_call);
+    let flags = u32::from(record.flags);
+    let outcome = call::Outcome { result: record.result, flags };
+    let futex = (system_call == FUTEX).then(|| detail::Futex::of(&record.detail));
     Slice {
         tgid: record.header.tgid,
         tid: record.header.tid,
         sequence: record.sequence,
-        call: call::call(
-            record.system_call,
-            &record.arguments,
-            record.extra,
-            call::Outcome { result: record.result, flags: record.flags },
-        ),
-        system_call: record.system_call,
+        call: call::call(system_call, &record.detail, outcome),
+        system_call,
         result: record.result,
         enter_ns: record.enter_ns,
         inside: Account {
@@ -160,29 +175,19 @@ pub(crate) fn slice(record: &SliceRecord) -> Slice {
             run_queue_ns: record.gap_run_queue_ns,
             blocked_ns: record.gap_blocked_ns,
         },
-        undecided: record.undecided(),
+        undecided,
         call_switches: record.call_switches,
         back_end_ready_ns: call::back_end_ready_ns(record),
-        flags: record.flags,
+        flags,
         in_gap: InGap {
-            fault_ns: record.known_gap_fault_ns(),
+            fault_ns: record.gap_fault_ns,
             blocked_call: record.gap_blocked_call,
             folded_ns: record.folded_ns,
             folded_calls: record.folded_calls,
             switches: record.gap_switches,
         },
-        lock: if is_futex { lock_seen(record) } else { LockSeen::default() },
-        woken: Woken { by_tid: record.waker_tid, at_ns: call::woken_ns(record) },
-    }
-}
-
-/// What a futex call shows of an interpreter lock.
-const fn lock_seen(record: &SliceRecord) -> LockSeen {
-    LockSeen {
-        holder_tid: call::holder(record.system_call, &record.arguments),
-        last_holder_tid: call::last_holder(record.system_call, &record.arguments),
-        switches: call::lock_switches(record.system_call, &record.arguments),
-        take_lead_ns: call::take(record.system_call, record.flags, record.extra),
+        lock: call::lock_seen(futex.as_ref(), flags, record.take_tail_ns),
+        woken: call::woken(futex.as_ref(), record),
     }
 }
 
@@ -322,88 +327,6 @@ fn decode_task(bytes: &[u8]) -> Result<Event, Malformed> {
     let record = fixed::<TaskRecord>(bytes, KIND_TASK)?;
     let seen = TaskSeen { tgid: record.header.tgid, tid: record.header.tid, task: record.task };
     Ok(Event { time_ns: record.header.time_ns, body: Body::Task(seen) })
-}
-
-fn decode_light(bytes: &[u8]) -> Result<Event, Malformed> {
-    /// include/linux/socket.h.
-    const AF_UNIX: u16 = 1;
-    let record = fixed::<LightRecord>(bytes, KIND_LIGHT)?;
-    let what = match record.what {
-        light::RECEIVED => LightWhat::Received,
-        light::SENT => LightWhat::Sent,
-        light::CLOSED => LightWhat::Closed,
-        value => return Err(Malformed::BadValue { kind: KIND_LIGHT, value }),
-    };
-    Ok(Event {
-        time_ns: record.header.time_ns,
-        body: Body::Light(Light {
-            tgid: record.header.tgid,
-            tid: record.header.tid,
-            what,
-            socket: record.socket,
-            generation: record.generation,
-            bytes: record.bytes,
-            arrival_ns: record.arrival_ns,
-            is_unix: record.family == AF_UNIX,
-            account: Account {
-                cpu_ns: record.cpu_ns,
-                run_queue_ns: record.run_queue_ns,
-                blocked_ns: record.blocked_ns,
-            },
-            sequence: record.sequence,
-            switches: record.switches,
-            flags: record.flags,
-        }),
-    })
-}
-
-fn decode_sleep(bytes: &[u8]) -> Result<Event, Malformed> {
-    let record = fixed::<SleepRecord>(bytes, KIND_SLEEP)?;
-    Ok(Event { time_ns: record.header.time_ns, body: Body::Slept(slept(&record)?) })
-}
-
-/// The sleep of a record.
-pub(crate) fn slept(record: &SleepRecord) -> Result<Slept, Malformed> {
-    let is_futex = record.system_call == FUTEX.cast_signed();
-    let on = match record.object {
-        _ if is_futex => SleptOn::Nothing,
-        sleep::NO_OBJECT => SleptOn::Nothing,
-        sleep::CLIENT => SleptOn::Client,
-        sleep::LISTENER => SleptOn::Listener,
-        sleep::SOCKET => SleptOn::Socket { port: u16::try_from(record.peer >> 16 & 0xffff).unwrap_or(0) },
-        sleep::PIPE => SleptOn::Pipe,
-        sleep::FILE => SleptOn::File,
-        sleep::ANONYMOUS => SleptOn::Anonymous,
-        sleep::OTHER => SleptOn::Other,
-        value => return Err(Malformed::BadValue { kind: KIND_SLEEP, value }),
-    };
-    Ok(Slept {
-        tgid: record.header.tgid,
-        tid: record.header.tid,
-        start_ns: record.start_ns,
-        woken_ns: record.woken_ns,
-        cpu_ns: record.cpu_ns,
-        system_call: record.system_call,
-        on,
-        argument: record.argument,
-        events: record.events & !sleep::SHUT,
-        sequence: record.sequence,
-        client: if on == SleptOn::Client { record.socket } else { 0 },
-        is_shut: on == SleptOn::Client && record.events & sleep::SHUT != 0,
-        lock: lock_then(record),
-    })
-}
-
-/// What a sleep on the memory of an interpreter lock shows of it.
-fn lock_then(record: &SleepRecord) -> Option<LockThen> {
-    let word = record.socket;
-    (record.system_call == FUTEX.cast_signed() && word & sleep::HOLDER_KNOWN != 0).then(|| LockThen {
-        holder: u32::try_from(word & u64::from(u32::MAX)).unwrap_or(0),
-        is_locked: word & sleep::LOCKED != 0,
-        switches: u32::try_from(word >> 32 & u64::from(SWITCHES_MASK)).unwrap_or(0),
-        until_ns: record.peer,
-        woken_by: record.object & !sleep::WAKER_KNOWN,
-    })
 }
 
 fn decode_lifecycle(bytes: &[u8]) -> Result<Event, Malformed> {

@@ -3,7 +3,6 @@
 //! In: raw records (by `decode`) and facts. Out: [`Event`], ordered by `time_ns`. Slices span time: each
 //! comes when its call ends, and may have begun long before events that were seen earlier.
 
-use profiler_common::record::light;
 use profiler_common::record::slice::Undecided;
 
 use crate::fact::{Account, Fact};
@@ -47,6 +46,8 @@ pub enum Body {
     Task(TaskSeen),
     /// Light mode: bytes moved on a client's socket, and what the thread did before.
     Light(Light),
+    /// Light mode: a client's connection has ended.
+    LightEnd(LightEnd),
     /// Light mode: what a thread slept for; comes before the light slice that the sleep lies in.
     Slept(Slept),
     /// A thread is born, adopted, renamed or gone.
@@ -64,18 +65,21 @@ pub struct LockSeen {
     pub holder_tid: Tid,
     /// Thread that had it last when the call ended (0 as above).
     pub last_holder_tid: Tid,
-    /// How often the lock had changed hands when the call began (its low bits), if that was read too.
-    pub switches: Option<u32>,
+    /// How often the lock had changed hands when the call began (its low bits), where the holder is known.
+    pub switches: u32,
     /// How long before the call its attempt to take an interpreter lock began, as far as a probe saw it (0:
     /// not before the call). `None`: the call waits for no lock that the kernel programs know, or it is
     /// not known.
-    pub take_lead_ns: Option<u64>,
+    pub take_lead_ns: Option<u32>,
+    /// Where the thread's last slice was a wait for the lock: how long after it the attempt went on.
+    pub take_tail_ns: u32,
 }
 
 /// What a thread did in the gap before a call, beside its account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InGap {
-    /// Page-fault part of the gap's sleep; 0 where it is not known.
+    /// Page-fault part of the gap's sleep. Where some of the gap's sleep is undecided, no more is known of it
+    /// than whether there was any.
     pub fault_ns: u64,
     /// Unobserved call in which the thread blocked in the gap (`slice::NO_CALL`: none).
     pub blocked_call: i32,
@@ -143,12 +147,12 @@ impl Slice {
 
     /// The part of the call's sleep that may have been something else: its end was not seen.
     pub fn call_undecided_ns(&self) -> u64 {
-        self.undecided.call_ns().min(self.inside.blocked_ns)
+        self.undecided.call_ns.min(self.inside.blocked_ns)
     }
 
     /// The part of the gap's sleep that may have been something else: its end was not seen.
     pub fn gap_undecided_ns(&self) -> u64 {
-        self.undecided.gap_ns().min(self.gap.blocked_ns)
+        self.undecided.gap_ns.min(self.gap.blocked_ns)
     }
 
     /// What can be true of a slice that breaks its laws. It lies within `from_ns` and its call's exit at
@@ -185,7 +189,7 @@ impl Slice {
                 folded_calls: 0,
                 switches: 0,
             },
-            lock: LockSeen { holder_tid: 0, last_holder_tid: 0, switches: None, take_lead_ns: None },
+            lock: LockSeen::default(),
             woken: Woken { by_tid: 0, at_ns: 0 },
         }
     }
@@ -343,7 +347,7 @@ pub enum Call {
 /// A light slice. `Event::time_ns` is the moment at which the bytes were moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Light {
-    /// Process; of [`LightWhat::Closed`] the one that ran as the connection ended (0: not known).
+    /// Process.
     pub tgid: Tid,
     /// Thread.
     pub tid: Tid,
@@ -353,9 +357,9 @@ pub struct Light {
     pub socket: u64,
     /// Connections on that address before this one.
     pub generation: u32,
-    /// Bytes moved; of [`LightWhat::Closed`] what [`Light::end`] says.
+    /// Bytes moved.
     pub bytes: u64,
-    /// When the first new byte arrived; of [`LightWhat::Closed`] the end of the handshake; 0: not known.
+    /// When the first new byte arrived; 0: not known.
     pub arrival_ns: u64,
     /// The socket is a UNIX socket.
     pub is_unix: bool,
@@ -369,34 +373,25 @@ pub struct Light {
     pub flags: u32,
 }
 
-/// How a connection of light mode ended.
+/// The end of a connection of light mode: it was closed, or a call met that its client had gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LightEnd {
+    /// The process that ran as it ended.
+    pub tgid: Tid,
+    /// Kernel identity of the socket.
+    pub socket: (u64, u32),
+    /// The end of its handshake; 0: not seen.
+    pub established_ns: u64,
     /// The error by which a call met that the client had gone, negative; 0: this side closed it.
     pub error: i64,
     /// The call that met the error sent something.
     pub by_send: bool,
     /// No byte was moved on the connection.
     pub is_unused: bool,
+    /// It is a UNIX socket.
+    pub is_unix: bool,
     /// Local port and the client's; 0: of a UNIX socket, or of one that the client had reset.
     pub ports: (u16, u16),
-}
-
-impl Light {
-    /// How the connection ended; `None`: it goes on, or an older version did not tell.
-    pub fn end(&self) -> Option<LightEnd> {
-        let bits = self.bytes;
-        if self.what != LightWhat::Closed || bits & light::END_KNOWN == 0 {
-            return None;
-        }
-        let port = |at: u32| u16::try_from(bits >> at & 0xffff).unwrap_or(0);
-        Some(LightEnd {
-            error: -(bits & light::END_ERROR_MASK).cast_signed(),
-            by_send: bits & light::END_BY_SEND != 0,
-            is_unused: bits & light::END_UNUSED != 0,
-            ports: (port(light::END_LOCAL_PORT_AT), port(light::END_PEER_PORT_AT)),
-        })
-    }
 }
 
 /// What happened on a client's socket.
@@ -406,8 +401,6 @@ pub enum LightWhat {
     Received,
     /// Bytes went to the client.
     Sent,
-    /// The connection is closed.
-    Closed,
 }
 
 /// Captured first bytes of a message.

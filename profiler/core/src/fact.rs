@@ -377,10 +377,8 @@ pub struct OpenSlice {
     pub gap_start_ns: u64,
     /// Entry of the open call; 0: before attach, unknown.
     pub enter_ns: u64,
-    /// Arguments of the open call.
-    pub arguments: [u64; 3],
-    /// As `SliceRecord::extra`.
-    pub extra: u64,
+    /// Detail of the open call, in light mode of the sleep (`record::detail`).
+    pub detail: [u64; 4],
     /// The open call's account so far (all 0 in a gap).
     pub call: Account,
     /// The gap's account (so far, if the gap is what is open).
@@ -402,7 +400,7 @@ impl OpenSlice {
     pub fn as_of(mut self, at_ns: u64) -> Self {
         if self.system_call.is_some() && self.enter_ns > at_ns {
             (self.system_call, self.enter_ns) = (None, 0);
-            (self.arguments, self.extra, self.call) = ([0; 3], 0, Account::default());
+            (self.detail, self.call) = ([0; 4], Account::default());
         }
         if self.system_call.is_none() {
             self.gap = self.gap.at_most(at_ns.saturating_sub(self.gap_start_ns));

@@ -11,6 +11,7 @@ mod window;
 use std::collections::VecDeque;
 
 use profiler_common::loss::{LOSS_NAMES, WAKE_MISSED};
+use profiler_common::record::slice::Undecided;
 use rustc_hash::FxHashMap;
 
 use crate::decode;
@@ -159,7 +160,8 @@ impl Pipeline {
         };
         // Nearly every item is a slice: it is decoded straight to where it waits.
         if let Some(record) = in_place {
-            self.order.push_with(record.header.time_ns, || Body::Slice(decode::slice(record)));
+            self.order
+                .push_with(record.header.time_ns, || Body::Slice(decode::slice(record, Undecided::NOTHING)));
         } else {
             match decode::item(item) {
                 Ok(event) => self.order.push(event),
@@ -270,6 +272,7 @@ impl Machines {
             Body::Frames(frames) => self.state.gil.samples.sample(*frames, time_ns),
             Body::Task(seen) => self.state.runtime.tasks.switch(&seen, time_ns),
             Body::Light(light) => self.state.light(&light, time_ns, sink),
+            Body::LightEnd(end) => self.state.light_closed(&end, time_ns, sink),
             Body::Slept(slept) => self.state.slept(&slept, time_ns, sink),
             Body::Lifecycle(lifecycle) => self.lifecycle(&lifecycle, time_ns, sink),
             Body::Evidence(evidence) => {

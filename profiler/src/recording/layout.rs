@@ -9,15 +9,15 @@ use profiler_common::record::evidence::EvidenceRecord;
 use profiler_common::record::frames::{Frame, FramesRecord};
 use profiler_common::record::head::HeadRecord;
 use profiler_common::record::lifecycle::LifecycleRecord;
-use profiler_common::record::light::LightRecord;
+use profiler_common::record::light::{LightEndRecord, LightRecord};
 use profiler_common::record::plaintext::PlaintextRecord;
 use profiler_common::record::sleep::SleepRecord;
-use profiler_common::record::slice::SliceRecord;
+use profiler_common::record::slice::{SliceRecord, Undecided};
 use profiler_common::record::task::TaskRecord;
 use profiler_common::record::wake::WakeRecord;
 use profiler_common::record::{
-    KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_PLAINTEXT,
-    KIND_SLEEP, KIND_SLICE, KIND_TASK, KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
+    KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_LIGHT_END,
+    KIND_PLAINTEXT, KIND_SLEEP, KIND_SLICE, KIND_TASK, KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
 };
 
 /// Kind, size and offsets, in the order of declaration; a missing field is an error of the compiler.
@@ -38,9 +38,8 @@ const LAYOUTS: &[&[usize]] = &[
         SliceRecord {
             header,
             enter_ns,
-            arguments,
+            detail,
             result,
-            extra,
             call_cpu_ns,
             call_run_queue_ns,
             call_blocked_ns,
@@ -50,15 +49,17 @@ const LAYOUTS: &[&[usize]] = &[
             gap_fault_ns,
             folded_ns,
             sequence,
-            system_call,
             folded_calls,
             call_switches,
             gap_switches,
             waker_tid,
             gap_blocked_call,
+            take_tail_ns,
+            system_call,
             flags,
         }
     ),
+    layout!(KIND_SLICE, Undecided { call_ns, gap_ns }),
     layout!(
         KIND_HEAD,
         HeadRecord { header, fd, direction, sequence, offset_bytes, captured_bytes, reserved }
@@ -142,23 +143,22 @@ const LAYOUTS: &[&[usize]] = &[
             local_port,
         }
     ),
-    layout!(KIND_TASK, TaskRecord { header, task }),
     layout!(
-        KIND_SLEEP,
-        SleepRecord {
+        KIND_LIGHT_END,
+        LightEndRecord {
             header,
-            start_ns,
-            woken_ns,
-            cpu_ns,
-            argument,
             socket,
-            peer,
-            system_call,
-            object,
-            events,
-            sequence,
+            established_ns,
+            generation,
+            flags,
+            error,
+            family,
+            local_port,
+            peer_port,
         }
     ),
+    layout!(KIND_TASK, TaskRecord { header, task }),
+    layout!(KIND_SLEEP, SleepRecord { header, start_ns, woken_ns, cpu_ns, detail, system_call, sequence }),
     layout!(KIND_PLAINTEXT, PlaintextRecord { header, session, direction, captured_bytes, moved_bytes }),
 ];
 

@@ -164,15 +164,14 @@ fn within(slice: &SliceRecord, at_ns: u64) -> (OpenSlice, Scheduled) {
         tgid: slice.header.tgid,
         tid: slice.header.tid,
         sequence: slice.sequence.saturating_sub(1),
-        system_call: in_call.then_some(slice.system_call),
+        system_call: in_call.then_some(u32::from(slice.system_call)),
         gap_start_ns,
         enter_ns: if in_call { slice.enter_ns } else { 0 },
-        arguments: slice.arguments,
         // What is known only at the end of the call says nothing while it goes on.
-        extra: slice.extra,
+        detail: slice.detail,
         call: call_so_far,
         gap: gap_so_far,
-        gap_fault_ns: slice.known_gap_fault_ns().min(gap_so_far.blocked_ns),
+        gap_fault_ns: slice.gap_fault_ns.min(gap_so_far.blocked_ns),
         gap_blocked_call: slice.gap_blocked_call,
         // A missed switch is rare, and a line on a screen no account.
         call_undecided_ns: 0,

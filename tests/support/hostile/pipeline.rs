@@ -7,15 +7,15 @@ use profiler_common::record::evidence::EvidenceRecord;
 use profiler_common::record::frames::FramesRecord;
 use profiler_common::record::head::HeadRecord;
 use profiler_common::record::lifecycle::LifecycleRecord;
-use profiler_common::record::light::LightRecord;
+use profiler_common::record::light::{LightEndRecord, LightRecord};
 use profiler_common::record::plaintext::PlaintextRecord;
 use profiler_common::record::sleep::SleepRecord;
-use profiler_common::record::slice::SliceRecord;
+use profiler_common::record::slice::{SliceRecord, Undecided};
 use profiler_common::record::task::TaskRecord;
 use profiler_common::record::wake::WakeRecord;
 use profiler_common::record::{
-    KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_PLAINTEXT,
-    KIND_SLEEP, KIND_SLICE, KIND_TASK, KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
+    KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_LIGHT_END,
+    KIND_PLAINTEXT, KIND_SLEEP, KIND_SLICE, KIND_TASK, KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
 };
 use profiler_core::fact::{Attached, DescriptorClass, DescriptorSeen, EndReason, Fact, FactRecord};
 use profiler_core::pipeline::{Pipeline, Settings};
@@ -80,14 +80,17 @@ fn item(rest: &mut &[u8]) -> Option<Item<Vec<u8>>> {
     Some(match what & 0x0f {
         0..=5 | 7 => {
             let mut record: SliceRecord = layout(rest);
-            frame(&mut record.header, KIND_SLICE, size_of::<SliceRecord>(), is_wild);
+            let has_undecided = what & 0x20 != 0;
+            let undecided: Undecided = if has_undecided { layout(rest) } else { Undecided::NOTHING };
+            let undecided = if has_undecided { undecided.as_bytes() } else { &[] };
+            frame(&mut record.header, KIND_SLICE, size_of::<SliceRecord>() + undecided.len(), is_wild);
             if what & 0x40 == 0 {
                 // The record keeps its laws.
                 let inside_ns = record.call_cpu_ns.wrapping_add(record.call_run_queue_ns);
                 record.enter_ns =
                     record.header.time_ns.wrapping_sub(inside_ns.wrapping_add(record.call_blocked_ns));
             }
-            Item::Kernel(record.as_bytes().to_vec())
+            Item::Kernel([record.as_bytes(), undecided].concat())
         }
         9 if what & 0x40 != 0 => {
             let mut record: PlaintextRecord = layout(rest);
@@ -129,6 +132,9 @@ fn item(rest: &mut &[u8]) -> Option<Item<Vec<u8>>> {
         }
         14 if what & 0x10 == 0 => fact(Fact::WindowStarted, rest),
         14 => fact(Fact::Tick, rest),
+        _ if what & 0x60 == 0x60 => {
+            fixed(rest, KIND_LIGHT_END, is_wild, |record: &mut LightEndRecord| &mut record.header)
+        }
         _ if what & 0x20 != 0 => {
             fixed(rest, KIND_SLEEP, is_wild, |record: &mut SleepRecord| &mut record.header)
         }

@@ -5,7 +5,8 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use profiler_common::record::{KIND_HEAD, KIND_LIGHT, KIND_PLAINTEXT, KIND_SLEEP};
+use profiler_common::record::slice::SliceRecord;
+use profiler_common::record::{KIND_HEAD, KIND_LIGHT, KIND_LIGHT_END, KIND_PLAINTEXT, KIND_SLEEP};
 use profiler_core::fact::Fact;
 use profiler_core::finding::{Thresholds, evaluate};
 use profiler_core::pipeline::{Pipeline, Settings};
@@ -188,6 +189,7 @@ fn as_built(records: &[&[u8]]) -> Vec<u8> {
     let mut input = Vec::new();
     for record in records {
         let what: u8 = match kind_of(record) {
+            1 if record.len() > size_of::<SliceRecord>() => 0x60,
             1 => 0x40,
             2 => 0x38,
             3 => 12,
@@ -199,6 +201,7 @@ fn as_built(records: &[&[u8]]) -> Vec<u8> {
             11 => 0x36,
             KIND_LIGHT => 0x76,
             KIND_SLEEP => 0x2f,
+            KIND_LIGHT_END => 0x6f,
             KIND_PLAINTEXT => 0x79,
             _ => continue,
         };

@@ -2,8 +2,10 @@
 //!
 //! In: what a thread is in the middle of, a moment. Out: a slice that changes no state by its result.
 
-use crate::event::{InGap, LockSeen, Slice, Woken};
+use crate::event::{InGap, Slice, Woken};
+use profiler_common::record::detail::Futex;
 use profiler_common::record::slice::Undecided;
+use profiler_common::system_call::FUTEX;
 
 use super::call;
 use crate::fact::OpenSlice;
@@ -14,37 +16,30 @@ pub(crate) fn slice_of(open: &OpenSlice, end_ns: u64) -> Slice {
     let system_call = open.system_call.unwrap_or(u32::MAX);
     let outcome = call::Outcome { result: -4, flags: 0 };
     let enter_ns = if open.system_call.is_some() && open.enter_ns > 0 { open.enter_ns } else { end_ns };
-    // As in a record: beside undecided sleep only whether some was in page faults is used.
-    let (fault_ns, beside_undecided_ns) =
-        if open.gap_undecided_ns == 0 { (open.gap_fault_ns, 0) } else { (0, open.gap_fault_ns) };
+    let futex = (system_call == FUTEX).then(|| Futex::of(&open.detail));
     Slice {
         tgid: open.tgid,
         tid: open.tid,
         sequence: open.sequence.saturating_add(1),
-        call: call::call(system_call, &open.arguments, open.extra, outcome),
+        call: call::call(system_call, &open.detail, outcome),
         system_call,
         // Nothing was returned: as if interrupted (-EINTR), so that no state changes by it.
         result: -4,
         enter_ns,
         inside: open.call,
         gap: open.gap,
-        undecided: Undecided::new(open.call_undecided_ns, open.gap_undecided_ns, beside_undecided_ns),
+        undecided: Undecided { call_ns: open.call_undecided_ns, gap_ns: open.gap_undecided_ns },
         call_switches: 0,
         back_end_ready_ns: 0,
         flags: 0,
         in_gap: InGap {
-            fault_ns,
+            fault_ns: open.gap_fault_ns,
             blocked_call: open.gap_blocked_call,
             folded_ns: 0,
             folded_calls: 0,
             switches: 0,
         },
-        lock: LockSeen {
-            holder_tid: call::holder(system_call, &open.arguments),
-            last_holder_tid: 0,
-            switches: call::lock_switches(system_call, &open.arguments),
-            take_lead_ns: None,
-        },
+        lock: call::lock_seen(futex.as_ref(), outcome.flags, 0),
         woken: Woken::default(),
     }
 }

@@ -1,18 +1,18 @@
 //! Every kind of record and every kind of call, by example; and garbage.
 
 use profiler_common::record::connection::{ACCEPTED, ConnectionRecord, SEEDED};
+use profiler_common::record::detail::{Futex, Poll, Select, Words};
 use profiler_common::record::frames::{Frame, FramesRecord, UNSTABLE};
 use profiler_common::record::head::{HeadRecord, INBOUND, OUTBOUND};
 use profiler_common::record::lifecycle::{EXIT, FORK, LifecycleRecord};
 use profiler_common::record::plaintext::PlaintextRecord;
-use profiler_common::record::sleep::{self, SleepRecord};
 use profiler_common::record::slice::{
-    FLAG_BACK_END, FLAG_CLIENT, FLAG_STATUS_LINE, FLAG_TAKES_LOCK, HOLDER_KNOWN, SliceRecord, with_woken_ago,
+    FLAG_BACK_END, FLAG_CLIENT, FLAG_STATUS_LINE, FLAG_TAKES_LOCK, SliceRecord, Undecided,
 };
 use profiler_common::record::task::TaskRecord;
 use profiler_common::record::{
-    KIND_CONNECTION, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_PLAINTEXT, KIND_SLEEP, KIND_SLICE,
-    KIND_TASK, KIND_WAITER_FRAMES, RecordHeader,
+    KIND_CONNECTION, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_PLAINTEXT, KIND_SLICE, KIND_TASK,
+    KIND_WAITER_FRAMES, RecordHeader,
 };
 use profiler_common::system_call as number;
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ use zerocopy::IntoBytes;
 
 use super::call::{Outcome, call};
 use super::{Malformed, decode, slice, slice_in_place};
-use crate::event::{Body, Call, Change, Event, LockThen, Plaintext, Slept, SleptOn, TaskSeen};
+use crate::event::{Body, Call, Change, Event, LockSeen, Plaintext, Slice, TaskSeen};
 use crate::fact::{Account, DescriptorClass};
 
 fn header(kind: u16, length_bytes: usize) -> RecordHeader {
@@ -34,13 +34,16 @@ fn header(kind: u16, length_bytes: usize) -> RecordHeader {
     }
 }
 
+fn record_number(system_call: u32) -> u16 {
+    u16::try_from(system_call).unwrap()
+}
+
 fn slice_record() -> SliceRecord {
     SliceRecord {
         header: header(KIND_SLICE, size_of::<SliceRecord>()),
         enter_ns: 4_000,
-        arguments: [7, 0xdead, 8192],
+        detail: [7, 0xdead, 8192, 3_999],
         result: 100,
-        extra: 3_999,
         call_cpu_ns: 1,
         call_run_queue_ns: 2,
         call_blocked_ns: 997,
@@ -50,13 +53,14 @@ fn slice_record() -> SliceRecord {
         gap_fault_ns: 3,
         folded_ns: 2,
         sequence: 42,
-        system_call: number::RECVFROM,
         folded_calls: 8,
         call_switches: 9,
         gap_switches: 10,
         waker_tid: 12,
         gap_blocked_call: -1,
-        flags: FLAG_CLIENT,
+        take_tail_ns: 13,
+        system_call: record_number(number::RECVFROM),
+        flags: FLAG_CLIENT as u16,
     }
 }
 
@@ -73,7 +77,27 @@ fn every_field_of_a_slice_arrives() {
     assert_eq!((slice.in_gap.fault_ns, slice.in_gap.blocked_call), (3, -1));
     assert_eq!((slice.in_gap.folded_ns, slice.in_gap.folded_calls), (2, 8));
     assert_eq!((slice.call_switches, slice.in_gap.switches, slice.woken.by_tid), (9, 10, 12));
-    assert_eq!(slice.flags, FLAG_CLIENT);
+    assert_eq!(
+        (slice.flags, slice.lock.take_tail_ns, slice.undecided),
+        (FLAG_CLIENT, 13, Undecided::NOTHING)
+    );
+}
+
+#[test]
+fn what_is_undecided_of_a_slice_follows_it() {
+    let undecided = Undecided { call_ns: 40, gap_ns: 5 };
+    let whole = size_of::<SliceRecord>() + size_of::<Undecided>();
+    let record = SliceRecord { header: header(KIND_SLICE, whole), ..slice_record() };
+    let bytes = [record.as_bytes(), undecided.as_bytes()].concat();
+    let Body::Slice(slice) = decode(&bytes).unwrap().body else { panic!("not a slice") };
+    assert_eq!((slice.undecided, slice.in_gap.fault_ns), (undecided, 3));
+    assert_eq!(slice_in_place(&bytes), None);
+    let cut = Malformed::TooShort { kind: KIND_SLICE, have_bytes: whole - 1, need_bytes: whole };
+    assert_eq!(decode(&bytes[..whole - 1]), Err(cut));
+    let longer = SliceRecord { header: header(KIND_SLICE, whole + 8), ..record };
+    let length_bytes = whole + 8;
+    let bytes = [longer.as_bytes(), &[0; 24]].concat();
+    assert_eq!(decode(&bytes), Err(Malformed::BadLength { kind: KIND_SLICE, length_bytes }));
 }
 
 #[test]
@@ -81,7 +105,7 @@ fn the_record_of_a_slice_is_seen_where_it_lies_if_it_lies_as_it_must_and_is_one(
     let whole = slice_record();
     assert_eq!(slice_in_place(whole.as_bytes()), Some(&whole));
     let Body::Slice(decoded) = decode(whole.as_bytes()).unwrap().body else { panic!("not a slice") };
-    assert_eq!(slice(&whole), decoded);
+    assert_eq!(slice(&whole, Undecided::NOTHING), decoded);
     // One byte further on, where no number of eight bytes may begin.
     let mut moved = [SliceRecord::default(); 2];
     moved.as_mut_bytes()[1..=size_of::<SliceRecord>()].copy_from_slice(whole.as_bytes());
@@ -218,8 +242,8 @@ fn what_is_no_record_says_why() {
     assert_eq!(decode(record.as_bytes()), Err(Malformed::BadLength { kind: KIND_SLICE, length_bytes: 160 }));
 }
 
-fn open(system_call: u32, arguments: [u64; 3], extra: u64) -> Call {
-    call(system_call, &arguments, extra, Outcome::default())
+fn open(system_call: u32, detail: Words) -> Call {
+    call(system_call, &detail, Outcome::default())
 }
 
 const fn poll(only_fd: Option<i32>, low_fds: u64, for_write: bool, is_sleep: bool) -> Call {
@@ -228,107 +252,127 @@ const fn poll(only_fd: Option<i32>, low_fds: u64, for_write: bool, is_sleep: boo
 
 #[test]
 fn poll_names_its_only_descriptor_and_what_for() {
-    let entry = |fd: i32, events: u64| u64::from(fd.cast_unsigned()) | events << 32;
-    assert_eq!(open(number::POLL, [1, 1, 0], entry(6, 1)), poll(Some(6), 0, false, false));
-    assert_eq!(open(number::PPOLL, [1, 1, 0], entry(6, 4)), poll(Some(6), 0, true, false));
-    assert_eq!(open(number::POLL, [1, 1, 0], entry(6, 5)), poll(Some(6), 0, false, false));
-    assert_eq!(open(number::POLL, [1, 2, 0], entry(6, 4)), poll(None, 0, false, false));
-    assert_eq!(open(number::POLL, [0, 0, 0], 0), poll(None, 0, false, true));
-    assert_eq!(open(number::POLL, [1, 1, 0], entry(-1, 1)), poll(None, 0, false, true));
+    let of = |system_call, count, fd: i32, events: u64| {
+        let first = u64::from(fd.cast_unsigned()) | events << 32;
+        open(system_call, Poll { count, first }.words())
+    };
+    assert_eq!(of(number::POLL, 1, 6, 1), poll(Some(6), 0, false, false));
+    assert_eq!(of(number::PPOLL, 1, 6, 4), poll(Some(6), 0, true, false));
+    assert_eq!(of(number::POLL, 1, 6, 5), poll(Some(6), 0, false, false));
+    assert_eq!(of(number::POLL, 2, 6, 4), poll(None, 0, false, false));
+    assert_eq!(of(number::POLL, 0, 0, 0), poll(None, 0, false, true));
+    assert_eq!(of(number::POLL, 1, -1, 1), poll(None, 0, false, true));
     // Not readable: nothing is claimed.
-    assert_eq!(open(number::POLL, [1, 1, 0], 0), poll(None, 0, false, false));
+    assert_eq!(of(number::POLL, 1, 0, 0), poll(None, 0, false, false));
 }
 
 #[test]
 fn select_names_its_only_descriptor_when_nothing_else_can_be_in_the_sets() {
-    assert_eq!(open(number::SELECT, [0, 0, 0], 0), poll(None, 0, false, true));
-    assert_eq!(open(number::SELECT, [6, 1, 0], 1 << 5), poll(Some(5), 1 << 5, false, false));
-    assert_eq!(open(number::PSELECT6, [64, 1, 0], 1 << 5), poll(Some(5), 1 << 5, false, false));
-    assert_eq!(open(number::PSELECT6, [64, 1, 0], 1 << 63), poll(Some(63), 1 << 63, false, false));
+    let of = |system_call, count, write_set, readable| {
+        open(system_call, Select { count, write_set, readable }.words())
+    };
+    assert_eq!(of(number::SELECT, 0, 0, 0), poll(None, 0, false, true));
+    assert_eq!(of(number::SELECT, 6, 0, 1 << 5), poll(Some(5), 1 << 5, false, false));
+    assert_eq!(of(number::PSELECT6, 64, 0, 1 << 5), poll(Some(5), 1 << 5, false, false));
+    assert_eq!(of(number::PSELECT6, 64, 0, 1 << 63), poll(Some(63), 1 << 63, false, false));
     // More words than were read, a second reader, or a writer beyond the reader.
-    assert_eq!(open(number::SELECT, [65, 1, 0], 1 << 5), poll(None, 1 << 5, false, false));
-    assert_eq!(open(number::SELECT, [8, 1, 0], 0b1010_0000), poll(None, 0b1010_0000, false, false));
-    assert_eq!(open(number::SELECT, [9, 1, 1], 1 << 5), poll(None, 1 << 5, false, false));
-    assert_eq!(open(number::SELECT, [6, 1, 1], 1 << 5), poll(Some(5), 1 << 5, false, false));
+    assert_eq!(of(number::SELECT, 65, 0, 1 << 5), poll(None, 1 << 5, false, false));
+    assert_eq!(of(number::SELECT, 8, 0, 0b1010_0000), poll(None, 0b1010_0000, false, false));
+    assert_eq!(of(number::SELECT, 9, 1, 1 << 5), poll(None, 1 << 5, false, false));
+    assert_eq!(of(number::SELECT, 6, 1, 1 << 5), poll(Some(5), 1 << 5, false, false));
     // Bits beyond the asked ones are stack garbage.
-    assert_eq!(open(number::SELECT, [6, 1, 0], 1 << 5 | 1 << 6), poll(Some(5), 1 << 5, false, false));
-    assert_eq!(open(number::SELECT, [u64::MAX, 1, 0], u64::MAX), poll(None, 0, false, false));
+    assert_eq!(of(number::SELECT, 6, 0, 1 << 5 | 1 << 6), poll(Some(5), 1 << 5, false, false));
+    assert_eq!(of(number::SELECT, -1, 0, u64::MAX), poll(None, 0, false, false));
 }
 
 #[test]
 fn futex_waits_are_told_from_wakes() {
+    let of = |operation, has_timeout| {
+        let futex = Futex { address: 0x7000, operation, has_timeout, ..Futex::default() };
+        open(number::FUTEX, futex.words())
+    };
     for command in [0, 6, 9, 11, 13] {
         let operation = command | 128 | 256;
         assert_eq!(
-            open(number::FUTEX, [0x7000, u64::from(operation), 1], 0),
-            Call::FutexWait { address: 0x7000, operation, has_timeout: false }
+            of(operation, false),
+            Call::FutexWait { address: 0x7000, operation: operation.into(), has_timeout: false }
         );
     }
-    assert_eq!(
-        open(number::FUTEX, [0x7000, 0x189, 1], 0x7fff),
-        Call::FutexWait { address: 0x7000, operation: 0x189, has_timeout: true }
-    );
+    assert_eq!(of(0x189, true), Call::FutexWait { address: 0x7000, operation: 0x189, has_timeout: true });
     for command in [1, 2, 3, 4, 5, 7, 8, 10, 12] {
-        assert_eq!(
-            open(number::FUTEX, [0x7000, u64::from(command), 1], 0x7fff),
-            Call::FutexWake { address: 0x7000, operation: command }
-        );
+        let woken = Call::FutexWake { address: 0x7000, operation: command.into() };
+        assert_eq!(of(command, true), woken);
     }
 }
 
-#[test]
-fn who_had_the_lock_at_the_end_of_a_wait_is_known_where_who_had_it_at_its_begin_was_looked_at() {
-    let holders = |third| {
-        let arguments = [0x7000, 4321 << 32 | 0x89, third];
-        let record = SliceRecord { system_call: number::FUTEX, arguments, ..slice_record() };
-        let Body::Slice(slice) = decode(record.as_bytes()).unwrap().body else { panic!("not a slice") };
-        assert!(matches!(slice.call, Call::FutexWait { operation: 0x89, .. }), "{:?}", slice.call);
-        (slice.lock.holder_tid, slice.lock.last_holder_tid)
+/// A futex call that took 1000 ns.
+fn futex_slice(futex: Futex, flags: u32) -> Slice {
+    let record = SliceRecord {
+        system_call: record_number(number::FUTEX),
+        detail: futex.words(),
+        flags: flags as u16,
+        ..slice_record()
     };
-    assert_eq!(holders(HOLDER_KNOWN | 77), (77, 4321));
-    assert_eq!(holders(77), (0, 0));
+    let Body::Slice(slice) = decode(record.as_bytes()).unwrap().body else { panic!("not a slice") };
+    slice
 }
 
 #[test]
-fn a_wait_in_a_futex_tells_when_it_was_ended_unless_it_is_one_for_the_interpreter_lock_or_that_cannot_be() {
-    let record = slice_record();
-    let woken_ns = |ago_ns, third, flags, waker_tid| {
-        let arguments = [0x7000, with_woken_ago(0x89, ago_ns), third];
-        let record =
-            SliceRecord { system_call: number::FUTEX, arguments, flags, waker_tid, ..slice_record() };
-        let Body::Slice(slice) = decode(record.as_bytes()).unwrap().body else { panic!("not a slice") };
-        assert!(matches!(slice.call, Call::FutexWait { operation: 0x89, .. }), "{:?}", slice.call);
-        slice.woken.at_ns
+fn a_wait_for_the_interpreter_lock_says_who_had_it_and_when_the_attempt_began() {
+    let futex = Futex {
+        address: 0x7000,
+        operation: 0x89,
+        holder_tid: 77,
+        last_holder_tid: 4321,
+        switches: 5,
+        lead_ns: 6,
+        ..Futex::default()
     };
-    let (exit_ns, length_ns) = (record.header.time_ns, record.header.time_ns - record.enter_ns);
-    assert!(length_ns > 64);
-    assert_eq!(woken_ns(32, 0, 0, 7), exit_ns - 32);
-    // To 16 ns, and never before the call.
-    assert_eq!(woken_ns(47, 0, 0, 7), exit_ns - 32);
-    assert_eq!(woken_ns(length_ns + 64, 0, 0, 7), 0);
-    // What does not fit is not told, nobody woke it, or the field has the last holder.
-    assert_eq!(woken_ns(1 << 37, 0, 0, 7), 0);
-    assert_eq!(woken_ns(32, 0, 0, 0), 0);
-    assert_eq!(woken_ns(32, HOLDER_KNOWN, 0, 7), 0);
-    assert_eq!(woken_ns(32, 0, FLAG_TAKES_LOCK, 7), 0);
+    let lock = futex_slice(futex, FLAG_TAKES_LOCK).lock;
+    let expected = LockSeen {
+        holder_tid: 77,
+        last_holder_tid: 4321,
+        switches: 5,
+        take_lead_ns: Some(6),
+        take_tail_ns: 13,
+    };
+    assert_eq!(lock, expected);
+    assert_eq!(futex_slice(futex, 0).lock, LockSeen { take_lead_ns: None, ..expected }, "to give it up");
+    let other = SliceRecord { detail: futex.words(), ..slice_record() };
+    let Body::Slice(other) = decode(other.as_bytes()).unwrap().body else { panic!("not a slice") };
+    assert_eq!(other.lock, LockSeen { take_tail_ns: 13, ..LockSeen::default() }, "another call");
+}
+
+#[test]
+fn a_wait_in_a_futex_tells_when_it_was_ended_if_that_can_be() {
+    let woken = |woken_ago_ns| {
+        let futex = Futex { address: 0x7000, operation: 0x89, woken_ago_ns, ..Futex::default() };
+        let woken = futex_slice(futex, 0).woken;
+        (woken.by_tid, woken.at_ns)
+    };
+    assert_eq!(woken(32), (12, 4_968));
+    assert_eq!(woken(1_000), (12, 4_000));
+    assert_eq!(woken(1_001), (12, 0), "before the call");
+    assert_eq!(woken(0), (12, 0), "not known");
 }
 
 #[test]
 fn reads_know_their_arrival_only_on_client_connections_that_gave_bytes() {
-    let read = |result, flags| call(number::READ, &[4, 0, 10], 777, Outcome { result, flags });
+    let read = |result, flags| call(number::READ, &[4, 0, 10, 777], Outcome { result, flags });
     assert_eq!(read(5, FLAG_CLIENT), Call::Read { fd: 4, asked_bytes: 10, arrival_ns: 777 });
     for (result, flags) in [(0, FLAG_CLIENT), (-11, FLAG_CLIENT), (5, 0)] {
         assert_eq!(read(result, flags), Call::Read { fd: 4, asked_bytes: 10, arrival_ns: 0 });
     }
-    let vectored = call(number::READV, &[4, 0, 2], 777, Outcome { result: 5, flags: FLAG_CLIENT });
+    let vectored = call(number::READV, &[4, 0, 2, 777], Outcome { result: 5, flags: FLAG_CLIENT });
     assert_eq!(vectored, Call::Read { fd: 4, asked_bytes: 0, arrival_ns: 777 });
 }
 
 #[test]
 fn calls_on_back_ends_know_since_when_they_could_go_on_and_no_other_call_does() {
     let ready_ns = |system_call, result, flags| {
-        let arguments = [7, 0xdead, 4_500];
-        let record = SliceRecord { system_call, result, flags, arguments, ..slice_record() };
+        let detail = [7, 0xdead, 4_500, 3_999];
+        let (system_call, flags) = (record_number(system_call), flags as u16);
+        let record = SliceRecord { system_call, result, flags, detail, ..slice_record() };
         let Body::Slice(slice) = decode(record.as_bytes()).unwrap().body else { panic!("not a slice") };
         slice.back_end_ready_ns
     };
@@ -343,7 +387,7 @@ fn calls_on_back_ends_know_since_when_they_could_go_on_and_no_other_call_does() 
     assert_eq!(ready_ns(number::CONNECT, 0, FLAG_BACK_END), 4_500);
     assert_eq!(ready_ns(number::CONNECT, 0, 0), 0);
     assert_eq!(ready_ns(number::EPOLL_WAIT, 1, FLAG_BACK_END), 0);
-    let record = SliceRecord { extra: 5_001, flags: FLAG_BACK_END, ..slice_record() };
+    let record = SliceRecord { detail: [7, 0, 1, 5_001], flags: FLAG_BACK_END as u16, ..slice_record() };
     let Body::Slice(slice) = decode(record.as_bytes()).unwrap().body else { panic!("not a slice") };
     assert_eq!(slice.back_end_ready_ns, 0, "after the call");
 }
@@ -363,19 +407,14 @@ fn every_other_call_is_what_its_manual_says() {
         (number::CLOCK_NANOSLEEP, [0, 0, 0], 0, Call::Sleep),
         (
             number::CONNECT,
-            [7, 40_000, 16],
+            [7, 40_000, 0],
             0x0100_007f_1538_0002,
             Call::Connect { fd: 7, port: 5432, family: 2, identity: 40_000 },
         ),
+        (number::CONNECT, [7, 0, 0], 1, Call::Connect { fd: 7, port: 0, family: 1, identity: 0 }),
         (
             number::CONNECT,
-            [7, 0x7fff_0000_1234, 110],
-            1,
-            Call::Connect { fd: 7, port: 0, family: 1, identity: 0 },
-        ),
-        (
-            number::CONNECT,
-            [7, 0xffff_8881_0000_4000, 110],
+            [7, 0xffff_8881_0000_4000, 0],
             1,
             Call::Connect { fd: 7, port: 0, family: 1, identity: 0xffff_8881_0000_4000 },
         ),
@@ -397,8 +436,13 @@ fn every_other_call_is_what_its_manual_says() {
         (number::GETRUSAGE, [0, 0, 0], 0, Call::Marker),
         (9999, [1, 2, 3], 4, Call::Other),
     ];
-    for (system_call, arguments, extra, expected) in table {
-        assert_eq!(open(system_call, arguments, extra), expected, "{}", number::name(system_call));
+    for (system_call, [first, second, third], last, expected) in table {
+        assert_eq!(
+            open(system_call, [first, second, third, last]),
+            expected,
+            "{}",
+            number::name(system_call)
+        );
     }
 }
 
@@ -406,7 +450,7 @@ fn every_other_call_is_what_its_manual_says() {
 fn every_observed_call_has_a_meaning() {
     for system_call in number::OBSERVED {
         if *system_call != number::FCNTL {
-            assert_ne!(open(*system_call, [1, 0, 0], 0), Call::Other, "{}", number::name(*system_call));
+            assert_ne!(open(*system_call, [1, 0, 0, 0]), Call::Other, "{}", number::name(*system_call));
         }
     }
 }
@@ -458,84 +502,4 @@ fn task_of_a_thread_is_told_by_its_record() {
     assert_eq!(decode(record.as_bytes()), Ok(Event { time_ns: 5, body: Body::Task(seen) }));
     let cut = record.as_bytes().get(..31).expect("longer");
     assert_eq!(decode(cut), Err(Malformed::TooShort { kind: KIND_TASK, have_bytes: 31, need_bytes: 32 }));
-}
-
-#[test]
-fn sleep_of_light_mode_is_told_with_what_its_descriptor_stands_for() {
-    let length_bytes = u16::try_from(size_of::<SleepRecord>()).expect("short");
-    let header = RecordHeader { kind: KIND_SLEEP, length_bytes, time_ns: 90, tgid: 1, tid: 2, cpu: 0 };
-    let record = SleepRecord {
-        header,
-        start_ns: 50,
-        woken_ns: 80,
-        cpu_ns: 7,
-        argument: 9,
-        socket: 0xffff_8880_0000_0000,
-        peer: 2 | 5432 << 16 | 0x0100_007f << 32,
-        system_call: 45,
-        object: sleep::SOCKET,
-        events: 0,
-        sequence: 3,
-    };
-    let slept = Slept {
-        tgid: 1,
-        tid: 2,
-        start_ns: 50,
-        woken_ns: 80,
-        cpu_ns: 7,
-        system_call: 45,
-        on: SleptOn::Socket { port: 5432 },
-        argument: 9,
-        events: 0,
-        sequence: 3,
-        client: 0,
-        is_shut: false,
-        lock: None,
-    };
-    assert_eq!(decode(record.as_bytes()), Ok(Event { time_ns: 90, body: Body::Slept(slept) }));
-    for (object, on) in [
-        (sleep::NO_OBJECT, SleptOn::Nothing),
-        (sleep::CLIENT, SleptOn::Client),
-        (sleep::LISTENER, SleptOn::Listener),
-        (sleep::PIPE, SleptOn::Pipe),
-        (sleep::FILE, SleptOn::File),
-        (sleep::ANONYMOUS, SleptOn::Anonymous),
-        (sleep::OTHER, SleptOn::Other),
-    ] {
-        let record = SleepRecord { object, ..record };
-        let client = if on == SleptOn::Client { record.socket } else { 0 };
-        let expected = Event { time_ns: 90, body: Body::Slept(Slept { on, client, ..slept }) };
-        assert_eq!(decode(record.as_bytes()), Ok(expected));
-    }
-    let unknown = SleepRecord { object: 8, ..record };
-    assert_eq!(decode(unknown.as_bytes()), Err(Malformed::BadValue { kind: KIND_SLEEP, value: 8 }));
-}
-
-#[test]
-fn a_sleep_for_the_interpreter_lock_says_who_had_it_until_when_it_would_last_and_who_ended_it() {
-    use profiler_common::system_call::FUTEX;
-    let length_bytes = u16::try_from(size_of::<SleepRecord>()).expect("short");
-    let header = RecordHeader { kind: KIND_SLEEP, length_bytes, time_ns: 90, tgid: 1, tid: 2, cpu: 0 };
-    let lock_of = |system_call: u32, socket: u64, waker: u32| {
-        let record = SleepRecord {
-            header,
-            socket,
-            peer: 5_000,
-            object: if system_call == FUTEX { waker } else { sleep::SOCKET },
-            system_call: system_call.cast_signed(),
-            ..SleepRecord::default()
-        };
-        match decode(record.as_bytes()) {
-            Ok(Event { body: Body::Slept(slept), .. }) => slept.lock,
-            other => panic!("{other:?}"),
-        }
-    };
-    let known = sleep::HOLDER_KNOWN | 0x3fff_ffff << 32 | 77;
-    let then =
-        LockThen { holder: 77, is_locked: false, switches: 0x3fff_ffff, until_ns: 5_000, woken_by: 99 };
-    let waker = sleep::WAKER_KNOWN | 99;
-    assert_eq!(lock_of(FUTEX, known, waker), Some(then));
-    assert_eq!(lock_of(FUTEX, known | sleep::LOCKED, waker), Some(LockThen { is_locked: true, ..then }));
-    assert_eq!(lock_of(FUTEX, 0, waker), None, "it was not read, or is another futex");
-    assert_eq!(lock_of(45, known, waker), None, "the address of a socket");
 }

@@ -107,7 +107,7 @@ pub(super) const SHAPES: &[Shape] = &[
     shape!(
         KIND_SLICE,
         SliceRecord {
-            system_call: 4 Context,
+            system_call: 2 Context,
             call_cpu_ns: 8 Same,
             call_run_queue_ns: 8 Same,
             call_blocked_ns: 8 Same,
@@ -116,11 +116,11 @@ pub(super) const SHAPES: &[Shape] = &[
             enter_ns: 8 Enter,
             gap_cpu_ns: 8 Gap,
             sequence: 4 Sequence,
-            arguments: 8 Same,
-            arguments + 8: 8 Same,
-            arguments + 16: 8 Same,
+            detail: 8 Same,
+            detail + 8: 8 Same,
+            detail + 16: 8 Same,
+            detail + 24: 8 PerhapsTime,
             result: 8 Same,
-            extra: 8 PerhapsTime,
             gap_fault_ns: 8 Same,
             folded_ns: 8 Same,
             folded_calls: 4 Same,
@@ -128,7 +128,8 @@ pub(super) const SHAPES: &[Shape] = &[
             gap_switches: 4 Same,
             waker_tid: 4 Same,
             gap_blocked_call: 4 Same,
-            flags: 4 Same,
+            take_tail_ns: 4 Same,
+            flags: 2 Same,
         }
     ),
     shape!(

@@ -109,7 +109,7 @@ struct OfSlice {
     enter: Differences,
     gap: Differences,
     sequence: Differences,
-    extra: Differences,
+    last: Differences,
 }
 
 impl Unpacker {
@@ -297,7 +297,7 @@ impl OfSlice {
             Expect::Enter => Some(&mut self.enter),
             Expect::Gap => Some(&mut self.gap),
             Expect::Sequence => Some(&mut self.sequence),
-            Expect::PerhapsTime => Some(&mut self.extra),
+            Expect::PerhapsTime => Some(&mut self.last),
             _ => None,
         }
     }
@@ -323,8 +323,9 @@ impl OfSlice {
         let sequence = before.sequence.wrapping_add(1).wrapping_add(self.sequence.take(frame)?);
         let [a, b, c, d, ..] = sequence.to_le_bytes();
         record.sequence = u32::from_le_bytes([a, b, c, d]);
-        let extra = if was_time(before_ns, record.extra) { time_ns } else { record.extra };
-        record.extra = extra.wrapping_add(self.extra.take(frame)?);
+        let [_, _, _, last] = &mut record.detail;
+        let expected = if was_time(before_ns, *last) { time_ns } else { *last };
+        *last = expected.wrapping_add(self.last.take(frame)?);
         (record.header.time_ns, record.enter_ns) = (time_ns, enter_ns);
         Some(Thread { exit_ns: time_ns, sequence: u64::from(record.sequence) })
     }

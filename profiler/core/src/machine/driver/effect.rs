@@ -3,7 +3,7 @@
 //! In: a slice whose time has been taken, its capture. Out: requests that begin, advance and finish;
 //! descriptors that come and go; accepts that brought nothing.
 
-use profiler_common::record::slice::{FLAG_CLIENT, FLAG_STATUS_LINE};
+use profiler_common::record::slice::FLAG_STATUS_LINE;
 
 use crate::event::{Call, Slice};
 use crate::fact::DescriptorClass;
@@ -22,8 +22,6 @@ use crate::machine::world::descriptor::{EPOLL_CTL_ADD, EPOLL_CTL_DEL};
 use crate::machine::world::errno::{EAGAIN, EINTR};
 use crate::machine::world::state::World;
 
-/// Flags of a write to a client that begins with a status line.
-const STATUS_LINE: u32 = FLAG_CLIENT | FLAG_STATUS_LINE;
 /// include/uapi/linux/eventpoll.h.
 const EPOLLOUT: u32 = 4;
 
@@ -155,8 +153,7 @@ fn moves(
             }
         }
         (Touch::Write, _) if moved > 0 => {
-            // Without the other flag the bit means something else.
-            let status_line = slice.flags & STATUS_LINE == STATUS_LINE;
+            let status_line = slice.flags & FLAG_STATUS_LINE != 0;
             exchange::write(context, thread, at, status_line, &bytes);
         }
         (Touch::Write, _) if slice.result == EAGAIN => {

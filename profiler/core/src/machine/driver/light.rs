@@ -91,9 +91,6 @@ impl State {
 
     /// Takes one light slice.
     pub fn light(&mut self, light: &Light, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
-        if light.what == LightWhat::Closed {
-            return self.light_closed(light, time_ns, sink);
-        }
         let head = follow::take_head(&mut self.heads, light.tid, light.sequence);
         let captured = head.as_ref().map_or(&[][..], |head| head.bytes.as_ref());
         let mut sleeping = self.time.light.sleeps.take(light.tid, light.sequence);

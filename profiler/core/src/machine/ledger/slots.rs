@@ -176,7 +176,11 @@ mod tests {
             ("it accepts nothing", |_, thread| thread.signs.accepts = false, None),
             ("it serves a request", |_, thread| thread.serving = Some((4, 1)), None),
             ("it slept in several calls", |slice, _| slice.flags = FLAG_GAP_BLOCKED_MIXED, None),
-            ("it may have had a CPU", |slice, _| slice.undecided = Undecided::new(0, 16, 0), None),
+            (
+                "it may have had a CPU",
+                |slice, _| slice.undecided = Undecided { call_ns: 0, gap_ns: 16 },
+                None,
+            ),
             ("it slept in another call", |slice, _| slice.in_gap.blocked_call = 35, None),
             ("it did not sleep", |slice, _| slice.gap = Account { cpu_ns: 100, ..Account::default() }, None),
         ];

@@ -36,14 +36,13 @@ pub struct Sleep {
 impl Sleep {
     /// The sleep of a slice. `on_condition`: it was not only for the lock's mutex.
     pub fn of(slice: &Slice, exit_ns: u64, on_condition: bool) -> Self {
-        let holder =
-            slice.lock.switches.filter(|_| slice.lock.holder_tid != 0 && slice.lock.holder_tid != slice.tid);
+        let holder = slice.lock.holder_tid;
         Self {
             start_ns: slice.enter_ns,
             end_ns: exit_ns,
             result: slice.result,
             on_condition,
-            holder: holder.map(|switches| (slice.lock.holder_tid, switches)),
+            holder: (holder != 0 && holder != slice.tid).then_some((holder, slice.lock.switches)),
         }
     }
 }

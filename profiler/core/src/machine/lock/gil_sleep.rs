@@ -57,8 +57,9 @@ pub fn slice_of(slept: &Slept, end_ns: u64, since: Option<Since>, holder: Tid) -
         lock: LockSeen {
             holder_tid: holder,
             last_holder_tid: ended_by(slept),
-            switches: slept.lock.map(|lock| lock.switches),
+            switches: slept.lock.map_or(0, |lock| lock.switches),
             take_lead_ns: None,
+            take_tail_ns: 0,
         },
         woken: Woken::default(),
     }
@@ -129,7 +130,7 @@ mod tests {
         let account = |cpu_ns, run_queue_ns, blocked_ns| Account { cpu_ns, run_queue_ns, blocked_ns };
         assert_eq!((slice.gap, slice.inside), (account(70, 30, 0), account(0, 100, 5_000)));
         assert_eq!((slice.gap_start_ns(), slice.enter_ns), (900, 1_000));
-        assert_eq!((slice.lock.holder_tid, slice.lock.switches), (9, Some(4)));
+        assert_eq!((slice.lock.holder_tid, slice.lock.switches), (9, 4));
         assert_eq!(slice.lock.last_holder_tid, 8);
         for (what, since) in [
             ("nothing is known", None),

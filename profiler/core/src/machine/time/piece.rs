@@ -50,7 +50,7 @@ pub struct Piece {
 /// Whether the decided sleep of the gap was for several things, or may have been: it is not known how much
 /// for each.
 const fn slept_for_several(slice: &Slice) -> bool {
-    slice.flags & FLAG_GAP_BLOCKED_MIXED != 0 || slice.undecided.may_have_slept_in_faults()
+    slice.flags & FLAG_GAP_BLOCKED_MIXED != 0 || slice.undecided.gap_ns > 0 && slice.in_gap.fault_ns > 0
 }
 
 impl Piece {
@@ -78,7 +78,7 @@ impl Piece {
     fn sleep_of_gap(slice: &Slice) -> (u64, u64, Phase) {
         let undecided_ns = slice.gap_undecided_ns();
         let decided_ns = slice.gap.blocked_ns.saturating_sub(undecided_ns);
-        let fault_ns = slice.in_gap.fault_ns.min(decided_ns);
+        let fault_ns = if undecided_ns == 0 { slice.in_gap.fault_ns.min(decided_ns) } else { 0 };
         let other_sleep = decided_ns > fault_ns;
         let blocked = match slice.in_gap.blocked_call {
             NO_CALL | PAGE_FAULT if other_sleep => Phase::Unexplained,
@@ -536,7 +536,7 @@ mod tests {
     fn only_the_sleep_whose_end_was_not_seen_is_undecided() {
         const FSYNC: i32 = 74;
         let mut slice = Slice::blank(crate::event::Call::Sleep);
-        slice.undecided = Undecided::new(160, 320, 48);
+        (slice.undecided, slice.in_gap.fault_ns) = (Undecided { call_ns: 160, gap_ns: 320 }, 48);
         slice.gap = Account { cpu_ns: 10, run_queue_ns: 0, blocked_ns: 1_000 };
         slice.inside = Account { cpu_ns: 5, run_queue_ns: 10, blocked_ns: 1_000 };
         (slice.in_gap.blocked_call, slice.enter_ns) = (FSYNC, 5_000);
@@ -551,12 +551,12 @@ mod tests {
         let gap = Piece::gap(&slice).phases_from(0);
         assert_eq!((gap.get(Phase::Unexplained), gap.total_ns()), (1_000, 1_010));
         // Without page faults all the rest was that call.
-        slice.undecided = Undecided::new(160, 320, 0);
+        slice.in_gap.fault_ns = 0;
         let gap = Piece::gap(&slice).phases_from(0);
         let shown = [Phase::FileWait, Phase::Unexplained, Phase::Cpu];
         assert_eq!(shown.map(|phase| gap.get(phase)), [680, 320, 10]);
         // What is undecided of the call leaves the gap alone.
-        slice.undecided = Undecided::new(160, 0, 0);
+        slice.undecided.gap_ns = 0;
         assert_eq!(Piece::gap(&slice).phases_from(0).get(Phase::FileWait), 1_000);
         let mut thread = crate::machine::runtime::thread::Thread::default();
         let continuity = thread.continue_with(&slice, 6_015).unwrap_or_default();

@@ -348,7 +348,7 @@ impl Sleeping {
     /// The slice, piece by piece, with the port of a sleep: between sleeps the thread ran, or wanted to.
     /// `None`: some are missing, so it is not known where.
     fn pieces(&self, slice: &Slice) -> Option<Vec<(Piece, u16)>> {
-        if self.sleeps.is_empty() || slice.undecided.gap_ns() > 0 {
+        if self.sleeps.is_empty() || slice.undecided.gap_ns > 0 {
             return None;
         }
         let mut pieces = Vec::with_capacity(3 * self.sleeps.len() + 1);

@@ -3,7 +3,7 @@
 //!
 //! In: calls on their descriptors. Out: state for each descriptor, sums of the window.
 
-use profiler_common::record::slice::{FLAG_BACK_END, FLAG_CLIENT};
+use profiler_common::record::slice::FLAG_BACK_END;
 
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
@@ -77,7 +77,7 @@ impl Descriptors {
         let port = port_of(descriptor.class)?;
         let was_asked = std::mem::replace(&mut descriptor.is_asked, matches!(slice.call, Call::Write { .. }));
         let is_answer = was_asked && !descriptor.is_asked;
-        let is_marked = slice.flags & (FLAG_CLIENT | FLAG_BACK_END) == FLAG_BACK_END;
+        let is_marked = slice.flags & FLAG_BACK_END != 0;
         let shown = descriptor.begun.as_mut().map(|begun| begun.moves(slice.result, is_answer));
         // The back end has answered, or the socket is no stream.
         if shown.is_some_and(|shown| shown.first_answer_ns.is_some() || shown.is_first && !is_marked) {

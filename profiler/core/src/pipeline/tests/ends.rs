@@ -103,7 +103,7 @@ fn a_response_being_written_when_the_window_begins_is_a_truncated_request_in_a_s
         tgid: 1,
         tid: 1,
         system_call: Some(profiler_common::system_call::SENDTO),
-        arguments: [9, 0, 16_000_000],
+        detail: [9, 0, 16_000_000, 0],
         ..OpenSlice::default()
     };
     let before = |body| Event { time_ns: START - 10 * US, body };

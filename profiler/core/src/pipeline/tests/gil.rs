@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use profiler_common::record::detail::Futex;
+
 use super::*;
 use crate::fact::{InterpreterLock, InterpreterSeen};
 use crate::model::gil::Contender;
@@ -234,8 +236,7 @@ fn a_wait_for_the_lock_that_is_open_when_the_window_ends_counts_as_far_as_it_cam
         system_call: Some(profiler_common::system_call::FUTEX),
         gap_start_ns: script.now_ns,
         enter_ns: script.now_ns + 10 * US,
-        arguments: [LOCK + 72, 137, 0],
-        extra: 1,
+        detail: Futex { address: LOCK + 72, operation: 137, has_timeout: true, ..Futex::default() }.words(),
         call: Account { blocked_ns: 300 * US, ..Account::default() },
         gap: Account { cpu_ns: 10 * US, ..Account::default() },
         gap_blocked_call: -2,
@@ -269,8 +270,6 @@ fn a_thread_that_hangs_once_its_interpreter_ends_waited_up_to_then_and_no_longer
         system_call: None,
         gap_start_ns: script.now_ns,
         enter_ns: script.now_ns + for_us * US,
-        arguments: [0; 3],
-        extra: 0,
         call: Account::default(),
         gap: Account { cpu_ns: 4 * US, blocked_ns: (for_us - 4) * US, ..Account::default() },
         gap_blocked_call: PAUSE,
@@ -458,7 +457,7 @@ proptest! {
                 script = script.cpu(*gap_us).call(call, result, (*cpu_us, *run_queue_us, *asleep_us), 0);
                 script = because_of(script, *holder);
                 if let Some(Event { body: Body::Slice(slice), .. }) = script.events.last_mut() {
-                    slice.lock.switches = (*holder > 0).then_some(holder / 3);
+                    slice.lock.switches = holder / 3;
                     slice.lock.last_holder_tid = (asleep_us % 9) as u32;
                 }
             }

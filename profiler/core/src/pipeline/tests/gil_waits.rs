@@ -3,6 +3,8 @@
 //! In: scripts of threads that look at the holder's frames and their own as they wait. Out: assertions on the
 //! requests.
 
+use profiler_common::record::detail::Futex;
+
 use super::gil::{LOCK, TAKE, because_of, run_with_lock};
 use super::*;
 use crate::event::Frames;
@@ -135,8 +137,7 @@ fn a_wait_that_continues_as_the_window_ends_is_the_request_s_as_far_as_it_came()
         system_call: Some(profiler_common::system_call::FUTEX),
         gap_start_ns: script.now_ns,
         enter_ns,
-        arguments: [LOCK + 72, 137, 0],
-        extra: 1,
+        detail: Futex { address: LOCK + 72, operation: 137, has_timeout: true, ..Futex::default() }.words(),
         call: Account { blocked_ns: 300 * US, ..Account::default() },
         gap: std::mem::take(&mut script.gap),
         gap_blocked_call: profiler_common::record::slice::NO_CALL,

@@ -7,7 +7,7 @@ use profiler_common::record::connection::ConnectionRecord;
 use profiler_common::record::head::HeadRecord;
 use profiler_common::record::lifecycle::LifecycleRecord;
 use profiler_common::record::plaintext::PlaintextRecord;
-use profiler_common::record::slice::SliceRecord;
+use profiler_common::record::slice::{SliceRecord, Undecided};
 use profiler_common::record::task::TaskRecord;
 use profiler_common::record::{
     KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_PLAINTEXT, KIND_SLICE, KIND_TASK, RecordHeader,
@@ -79,22 +79,29 @@ fn header(kind: u16, length_bytes: usize, time_ns: u64, (tgid, tid): (u32, u32))
 fn slice() -> impl Strategy<Value = Vec<u8>> {
     let accounts = proptest::array::uniform7(length());
     let words = (fd(), fd(), prop_oneof![4 => fd().prop_map(u64::from), 1 => any::<u64>()], length());
-    let call = prop_oneof![20 => proptest::sample::select(OBSERVED), 1 => any::<u32>()];
+    let observed = proptest::sample::select(OBSERVED).prop_map(|call| u16::try_from(call).unwrap_or(0));
+    let call = prop_oneof![20 => observed, 1 => any::<u16>()];
     let result = prop_oneof![4 => -12..200_i64, 1 => any::<i64>()];
-    let rest = (0..12_u32, 0..16_u32, prop_oneof![Just(-2), Just(-1), 0..300_i32], 0..30_u32);
+    let rest = (0..12_u32, 0..512_u16, prop_oneof![Just(-2), Just(-1), 0..300_i32], 0..30_u32);
     // A slice that keeps its laws, or one that does not.
-    (time(), who(), any::<bool>(), accounts, words, call, result, rest).prop_map(
-        |(time_ns, who, is_sound, accounts, words, system_call, result, rest)| {
+    (time(), who(), any::<[bool; 2]>(), accounts, words, call, result, rest).prop_map(
+        |(time_ns, who, [is_sound, has_undecided], accounts, words, system_call, result, rest)| {
             let [cpu, run_queue, blocked, gap_cpu, gap_run_queue, gap_blocked, fault] = accounts;
             let (sequence, flags, gap_blocked_call, waker_tid) = rest;
             let inside_ns = cpu.saturating_add(run_queue).saturating_add(blocked);
             let enter_ns = if is_sound { time_ns.saturating_sub(inside_ns) } else { words.3 };
+            let length_bytes =
+                size_of::<SliceRecord>() + if has_undecided { size_of::<Undecided>() } else { 0 };
             let record = SliceRecord {
-                header: header(KIND_SLICE, size_of::<SliceRecord>(), time_ns, who),
+                header: header(KIND_SLICE, length_bytes, time_ns, who),
                 enter_ns,
-                arguments: [u64::from(words.0), u64::from(words.1) | words.2 << 32, words.2],
+                detail: [
+                    u64::from(words.0),
+                    u64::from(words.1) | words.2 << 32,
+                    words.2,
+                    if flags & 4 == 0 { words.2 } else { words.3.wrapping_add(START) },
+                ],
                 result,
-                extra: if flags & 4 == 0 { words.2 } else { words.3.wrapping_add(START) },
                 call_cpu_ns: cpu,
                 call_run_queue_ns: run_queue,
                 call_blocked_ns: blocked,
@@ -104,15 +111,20 @@ fn slice() -> impl Strategy<Value = Vec<u8>> {
                 gap_fault_ns: fault,
                 folded_ns: fault,
                 sequence,
-                system_call,
                 folded_calls: waker_tid,
                 call_switches: waker_tid,
                 gap_switches: u32::MAX,
                 waker_tid,
                 gap_blocked_call,
+                take_tail_ns: u32::try_from(fault).unwrap_or(u32::MAX),
+                system_call,
                 flags,
             };
-            record.as_bytes().to_vec()
+            if !has_undecided {
+                return record.as_bytes().to_vec();
+            }
+            let undecided = Undecided { call_ns: fault, gap_ns: words.2 };
+            [record.as_bytes(), undecided.as_bytes()].concat()
         },
     )
 }
@@ -211,8 +223,7 @@ fn open_slice() -> impl Strategy<Value = Fact> {
                 system_call,
                 gap_start_ns,
                 enter_ns,
-                arguments: [u64::from(fd); 3],
-                extra: 0,
+                detail: [u64::from(fd), u64::from(fd), u64::from(fd), 0],
                 call,
                 gap,
                 gap_fault_ns: fault,

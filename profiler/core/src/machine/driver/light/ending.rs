@@ -5,7 +5,7 @@
 //! reset of one that throws away what the client sent. A reset of the client's shows in the next call on the
 //! connection. UNIX sockets show no end: they get no verdict.
 
-use crate::event::{ConnectionEvidence, Evidence, Light, Sign, Tid};
+use crate::event::{ConnectionEvidence, Evidence, LightEnd, Sign, Tid};
 use crate::machine::driver::state::State;
 use crate::machine::wire::ending::How;
 use crate::machine::wire::light_socket::{LightRequest, Socket};
@@ -13,37 +13,32 @@ use crate::timeline::Entry;
 
 impl State {
     /// A connection is closed, or a call met that its client had gone.
-    pub(super) fn light_closed(&mut self, light: &Light, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
-        let told = light.end();
-        let known = self.wire.light.open.remove(&light.socket);
-        let mut socket = match known {
-            // An older version does not tell which connection of this address it was.
-            Some(socket) if told.is_none() || socket.generation == light.generation => socket,
+    pub fn light_closed(&mut self, end: &LightEnd, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
+        let (address, generation) = end.socket;
+        let mut socket = match self.wire.light.open.remove(&address) {
+            Some(socket) if socket.generation == generation => socket,
             before => {
                 if let Some(before) = before {
                     self.light_ends(before, How::Closed, time_ns, sink);
                 }
-                let is_unused = told.is_some_and(|told| told.is_unused);
-                if light.is_unix || !is_unused {
+                if end.is_unix || !end.is_unused {
                     return;
                 }
-                self.unused((light.socket, light.generation), light.tgid, time_ns)
+                self.unused(end.socket, end.tgid, time_ns)
             }
         };
         let life = &mut socket.life;
-        if let Some(told) = told {
-            life.signs.called(told.error, told.by_send, time_ns);
-            if told.ports.0 > 0 {
-                life.signs.ports = told.ports;
-            }
-            if light.arrival_ns > 0 {
-                life.origin.established_ns = light.arrival_ns;
-            }
-            if life.signs.has_read {
-                self.product.drops.accepted_since(life.tgid, life.origin.established_ns);
-            }
+        life.signs.called(end.error, end.by_send, time_ns);
+        if end.ports.0 > 0 {
+            life.signs.ports = end.ports;
         }
-        let how = self.how(light.tgid, socket.life.tgid);
+        if end.established_ns > 0 {
+            life.origin.established_ns = end.established_ns;
+        }
+        if life.signs.has_read {
+            self.product.drops.accepted_since(life.tgid, life.origin.established_ns);
+        }
+        let how = self.how(end.tgid, socket.life.tgid);
         self.light_ends(socket, how, time_ns, sink);
     }
 

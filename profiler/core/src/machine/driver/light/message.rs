@@ -258,7 +258,10 @@ pub(super) fn slice_of(light: &Light, known_ns: u64, time_ns: u64) -> Slice {
         enter_ns: time_ns,
         inside: crate::fact::Account::default(),
         gap: light.account,
-        undecided: Undecided::new(0, if light.flags & FLAG_WAKE_MISSED == 0 { 0 } else { rest_ns }, 0),
+        undecided: Undecided {
+            call_ns: 0,
+            gap_ns: if light.flags & FLAG_WAKE_MISSED == 0 { 0 } else { rest_ns },
+        },
         call_switches: 0,
         back_end_ready_ns: 0,
         flags: light.flags,

@@ -6,7 +6,7 @@
 //! where one thread reads and answers it.
 
 use profiler_common::record::RecordHeader;
-use profiler_common::record::sleep::{NO_OBJECT, SleepRecord};
+use profiler_common::record::sleep::SleepRecord;
 use profiler_common::record::slice::NO_CALL;
 
 use crate::decode;
@@ -150,21 +150,14 @@ pub(super) fn under_way(threads: &Threads, sleeps: &Sleeps, open: &OpenSlice, en
     if open.system_call.is_some() || open.gap_blocked_call == NO_CALL || row.sequence != open.sequence {
         return None;
     }
-    let [argument, object, socket] = open.arguments;
-    let events = u32::try_from(object >> 32).unwrap_or(0);
-    let object = u32::try_from(object & u64::from(u32::MAX)).unwrap_or(NO_OBJECT);
     let header = RecordHeader { tgid: open.tgid, tid: open.tid, time_ns: end_ns, ..RecordHeader::default() };
     decode::slept(&SleepRecord {
         header,
         start_ns: end_ns.saturating_sub(asleep_ns),
         woken_ns: end_ns,
         cpu_ns: open.gap.cpu_ns,
-        argument,
-        socket,
-        peer: open.extra,
+        detail: open.detail,
         system_call: open.gap_blocked_call,
-        object,
-        events,
         sequence: open.sequence,
     })
     .ok()

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::message::INTERIM_BYTES;
 use super::*;
-use crate::event::{Head, Tid};
+use crate::event::{Head, LightEnd, Tid};
 use crate::fact::{Account, InterpreterLock, InterpreterSeen};
 use crate::model::request::Request;
 
@@ -33,6 +33,12 @@ fn light(what: LightWhat, tid: Tid, since_ns: u64, time_ns: u64, arrival_ns: u64
 }
 
 fn run(lights: &[(Light, u64)]) -> Vec<Request> {
+    let told: Vec<_> = lights.iter().map(|(light, time_ns)| (Some(*light), *time_ns)).collect();
+    run_with_ends(&told)
+}
+
+/// Requests of these light slices; `None` in place of one: the connection is closed.
+fn run_with_ends(lights: &[(Option<Light>, u64)]) -> Vec<Request> {
     let mut state = State::new(false);
     (state.window_start_ns, state.watch_start_ns) = (0, 0);
     let mut requests = Vec::new();
@@ -42,11 +48,26 @@ fn run(lights: &[(Light, u64)]) -> Vec<Request> {
         }
     };
     for (light, time_ns) in lights {
-        state.light(light, *time_ns, &mut sink);
+        match light {
+            Some(light) => state.light(light, *time_ns, &mut sink),
+            None => state.light_closed(&CLOSED, *time_ns, &mut sink),
+        }
     }
     state.end_light_window((&[], &[]), lights.last().map_or(0, |(_, time_ns)| *time_ns), &mut sink);
     requests
 }
+
+/// The end of the connection that all light slices here are of.
+const CLOSED: LightEnd = LightEnd {
+    tgid: 1,
+    socket: (7, 0),
+    established_ns: 0,
+    error: 0,
+    by_send: false,
+    is_unused: false,
+    is_unix: false,
+    ports: (0, 0),
+};
 
 #[test]
 fn a_request_waited_for_what_its_thread_slept_for() {
@@ -87,7 +108,7 @@ fn a_request_waited_for_what_its_thread_slept_for() {
 #[test]
 fn where_a_wakeup_was_not_seen_only_the_sleep_without_a_record_is_undecided() {
     for (flags, known_ns, undecided_ns) in
-        [(0, 300, 0), (FLAG_WAKE_MISSED, 300, 304), (FLAG_WAKE_MISSED, 600, 0)]
+        [(0, 300, 0), (FLAG_WAKE_MISSED, 300, 300), (FLAG_WAKE_MISSED, 600, 0)]
     {
         let mut state = State::new(false);
         (state.window_start_ns, state.watch_start_ns) = (0, 0);
@@ -103,7 +124,6 @@ fn where_a_wakeup_was_not_seen_only_the_sleep_without_a_record_is_undecided() {
         };
         state.slept(&slept, 100 + known_ns, &mut |_| {});
         state.light(&received, received_ns, &mut |_| {});
-        // To 16 ns, and no less.
         assert_eq!(state.time.conservation.undecided_ns, undecided_ns, "{known_ns}");
     }
 }
@@ -251,8 +271,8 @@ fn handshakes_and_farewells_are_no_requests_where_the_server_does_the_tls() {
 
 #[test]
 fn request_without_an_answer_ends_with_its_connection() {
-    let closed = light(LightWhat::Closed, 0, 150, 150, 0);
-    let requests = run(&[light(LightWhat::Received, 1, 0, 100, 100), closed]);
+    let (received, received_ns) = light(LightWhat::Received, 1, 0, 100, 100);
+    let requests = run_with_ends(&[(Some(received), received_ns), (None, 150)]);
     assert_eq!((requests.len(), requests[0].total_ns(), requests[0].seen.open), (1, 50, false));
     assert_eq!(requests[0].phases.get(Phase::Unexplained), 50);
 }
@@ -278,13 +298,17 @@ proptest! {
             let what = match what {
                 0..4 => LightWhat::Received,
                 4..7 => LightWhat::Sent,
-                _ => LightWhat::Closed,
+                _ => {
+                    lights.push((None, now_ns));
+                    continue;
+                }
             };
             let since_ns = std::mem::replace(&mut last[tid as usize], now_ns);
             let arrival_ns = if arrived { now_ns.saturating_sub(step / 2) } else { 0 };
-            lights.push(light(what, tid, since_ns, now_ns, arrival_ns));
+            let (light, time_ns) = light(what, tid, since_ns, now_ns, arrival_ns);
+            lights.push((Some(light), time_ns));
         }
-        for request in run(&lights) {
+        for request in run_with_ends(&lights) {
             prop_assert_eq!(request.phases.total_ns(), request.total_ns());
         }
     }

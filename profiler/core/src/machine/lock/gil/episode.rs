@@ -3,7 +3,7 @@
 //! In: slices, with what the kernel side reports of the time around them. Out: [`Episode`]s that never
 //! overlap.
 
-use profiler_common::record::slice::{FLAG_TAKE_FOLLOWED, FLAG_TAKE_OVER, NO_CALL, PAGE_FAULT, take_tail_ns};
+use profiler_common::record::slice::{FLAG_TAKE_FOLLOWED, FLAG_TAKE_OVER, NO_CALL, PAGE_FAULT};
 
 use crate::event::{Slice, Tid};
 use crate::fact::InterpreterLock;
@@ -110,7 +110,7 @@ impl Episode {
     /// The slice after its last sleep shows how long the attempt continued. Returns the part of that time in
     /// the window.
     pub(super) fn continued(&mut self, slice: &Slice, window_start_ns: u64) -> u64 {
-        let tail_ns = take_tail_ns(slice.flags).min(slice.gap.total_ns());
+        let tail_ns = u64::from(slice.lock.take_tail_ns).min(slice.gap.total_ns());
         if tail_ns == 0 || self.end_ns != slice.gap_start_ns() {
             return 0;
         }
@@ -146,15 +146,15 @@ impl Episode {
 /// hands; `None`: that was not read, or it is the thread itself.
 fn held_by_another(slice: &Slice) -> Option<(Tid, u32)> {
     let holder = slice.lock.holder_tid;
-    slice.lock.switches.filter(|_| holder != 0 && holder != slice.tid).map(|switches| (holder, switches))
+    (holder != 0 && holder != slice.tid).then_some((holder, slice.lock.switches))
 }
 
 /// When an attempt began, by the slice that is its first sleep.
 pub(super) const fn begin_ns(slice: &Slice) -> u64 {
     let Some(lead_ns) = slice.lock.take_lead_ns else { return slice.enter_ns };
     // The tail of the attempt before belongs to that attempt.
-    let earliest_ns = slice.gap_start_ns().saturating_add(take_tail_ns(slice.flags));
-    let begin_ns = slice.enter_ns.saturating_sub(lead_ns);
+    let earliest_ns = slice.gap_start_ns().saturating_add(slice.lock.take_tail_ns as u64);
+    let begin_ns = slice.enter_ns.saturating_sub(lead_ns as u64);
     if begin_ns > earliest_ns {
         begin_ns
     } else if earliest_ns < slice.enter_ns {
@@ -166,24 +166,18 @@ pub(super) const fn begin_ns(slice: &Slice) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use profiler_common::record::slice::TAIL_SHIFT;
-
     use super::*;
-    use crate::event::Call;
+    use crate::event::{Call, LockSeen};
     use crate::fact::Account;
 
     const LOCK: InterpreterLock = InterpreterLock { address: 0x1000, interpreter: 0, interval_us: 5000 };
-    /// The unit of a tail in flags.
-    const TAIL_UNIT_NS: u64 = 16;
 
-    const fn tail(units: u32) -> u32 {
-        units << TAIL_SHIFT
-    }
-
-    /// A sleep for the lock that is entered at `enter_ns`, after a gap with this account.
-    fn sleep(enter_ns: u64, gap: Account, flags: u32) -> Slice {
+    /// A sleep for the lock that is entered at `enter_ns`, after a gap with this account. The attempt before
+    /// it had this tail.
+    fn sleep(enter_ns: u64, gap: Account, take_tail_ns: u32) -> Slice {
         let inside = Account { run_queue_ns: 20, blocked_ns: 80, ..Account::default() };
-        Slice { enter_ns, gap, inside, flags, ..Slice::blank(Call::Other) }
+        let lock = LockSeen { take_tail_ns, ..LockSeen::default() };
+        Slice { enter_ns, gap, inside, lock, ..Slice::blank(Call::Other) }
     }
 
     fn cpu(cpu_ns: u64) -> Account {
@@ -192,25 +186,25 @@ mod tests {
 
     /// An attempt whose first sleep ends at 1000.
     fn episode(flags: u32) -> Episode {
-        Episode::begin(&sleep(900, cpu(100), flags), 1_000, LOCK)
+        Episode::begin(&Slice { flags, ..sleep(900, cpu(100), 0) }, 1_000, LOCK)
     }
 
     #[test]
     fn an_attempt_begins_where_the_probe_saw_it_but_not_before_the_gap_and_the_attempt_before() {
-        for (what, lead_ns, tail_units, expected) in [
+        for (what, lead_ns, tail_ns, expected) in [
             ("nothing saw it", None, 0, 1_000),
             ("it began with the call", Some(0), 0, 1_000),
             ("it began in the gap", Some(300), 0, 700),
             ("it began with the gap", Some(400), 0, 600),
             ("it cannot have begun before the gap", Some(500), 0, 600),
             ("nor before all time", Some(5_000), 0, 600),
-            ("it began after the tail of the attempt before", Some(239), 10, 761),
-            ("it began with the end of that tail", Some(240), 10, 760),
-            ("it cannot have begun in that tail", Some(300), 10, 760),
-            ("that tail fills the gap", Some(300), 25, 1_000),
-            ("that tail is longer than the gap", Some(300), 26, 1_000),
+            ("it began after the tail of the attempt before", Some(239), 160, 761),
+            ("it began with the end of that tail", Some(240), 160, 760),
+            ("it cannot have begun in that tail", Some(300), 160, 760),
+            ("that tail fills the gap", Some(300), 400, 1_000),
+            ("that tail is longer than the gap", Some(300), 416, 1_000),
         ] {
-            let mut slice = sleep(1_000, cpu(400), tail(tail_units));
+            let mut slice = sleep(1_000, cpu(400), tail_ns);
             slice.lock.take_lead_ns = lead_ns;
             assert_eq!(begin_ns(&slice), expected, "{what}");
             assert_eq!(Episode::begin(&slice, 1_100, LOCK).span(), (expected, 1_100), "{what}");
@@ -247,12 +241,11 @@ mod tests {
             slice
         };
         for (what, first, next, expected) in [
-            ("another had it all the time", (9, Some(5)), (9, Some(5)), true),
-            ("it has passed on and come back", (9, Some(5)), (9, Some(7)), false),
-            ("another one has it", (9, Some(5)), (8, Some(6)), false),
-            ("how often it had passed on was not read", (9, None), (9, None), false),
-            ("who had it was not read", (0, Some(5)), (0, Some(5)), false),
-            ("it had it itself, or had had it last", (1, Some(5)), (1, Some(5)), false),
+            ("another had it all the time", (9, 5), (9, 5), true),
+            ("it has passed on and come back", (9, 5), (9, 7), false),
+            ("another one has it", (9, 5), (8, 6), false),
+            ("who had it was not read", (0, 5), (0, 5), false),
+            ("it had it itself, or had had it last", (1, 5), (1, 5), false),
         ] {
             let first = Episode::begin(&asleep(first.0, first.1), 1_000, LOCK);
             let next = asleep(next.0, next.1);
@@ -298,18 +291,24 @@ mod tests {
     #[test]
     fn an_attempt_goes_on_after_its_last_sleep_for_as_long_as_the_next_slice_says() {
         let gap = Account { run_queue_ns: 300, ..cpu(100) };
-        let tail_ns = 10 * TAIL_UNIT_NS;
-        for (what, units, gap_start_ns, window_start_ns, (added_ns, end_ns, run_queue_ns)) in [
+        let tail_ns = 160;
+        for (what, told_ns, gap_start_ns, window_start_ns, (added_ns, end_ns, run_queue_ns)) in [
             ("not at all", 0, 1_000, 0, (0, 1_000, 20)),
-            ("for a part of the gap", 10, 1_000, 0, (tail_ns, 1_000 + tail_ns, 20 + tail_ns)),
-            ("no longer than the gap", 50, 1_000, 0, (400, 1_400, 320)),
-            ("a slice is missing between them", 10, 1_001, 0, (0, 1_000, 20)),
-            ("the window begins with its end", 10, 1_000, 1_000, (tail_ns, 1_000 + tail_ns, 20 + tail_ns)),
-            ("the window begins within it", 10, 1_000, 1_100, (tail_ns - 100, 1_000 + tail_ns, 20 + tail_ns)),
-            ("the window begins after it", 10, 1_000, 2_000, (0, 1_000 + tail_ns, 20 + tail_ns)),
+            ("for a part of the gap", 160, 1_000, 0, (tail_ns, 1_000 + tail_ns, 20 + tail_ns)),
+            ("no longer than the gap", 800, 1_000, 0, (400, 1_400, 320)),
+            ("a slice is missing between them", 160, 1_001, 0, (0, 1_000, 20)),
+            ("the window begins with its end", 160, 1_000, 1_000, (tail_ns, 1_000 + tail_ns, 20 + tail_ns)),
+            (
+                "the window begins within it",
+                160,
+                1_000,
+                1_100,
+                (tail_ns - 100, 1_000 + tail_ns, 20 + tail_ns),
+            ),
+            ("the window begins after it", 160, 1_000, 2_000, (0, 1_000 + tail_ns, 20 + tail_ns)),
         ] {
             let mut episode = episode(0);
-            let next = sleep(gap_start_ns + gap.total_ns(), gap, tail(units));
+            let next = sleep(gap_start_ns + gap.total_ns(), gap, told_ns);
             assert_eq!(episode.continued(&next, window_start_ns), added_ns, "{what}");
             assert_eq!((episode.end_ns, episode.run_queue_ns), (end_ns, run_queue_ns), "{what}");
         }

@@ -34,13 +34,14 @@ impl Script {
     }
 
     fn step(&mut self, gap_cpu_us: u64, call: Call, blocked_us: u64, run_queue_us: u64) -> Part {
-        self.told((0, None), gap_cpu_us, call, blocked_us, run_queue_us).part
+        self.told((0, None, 0), gap_cpu_us, call, blocked_us, run_queue_us).part
     }
 
-    /// A step with what the kernel side reports: flags, and the time since the attempt began.
+    /// A step with what the kernel side reports: flags, the time since the attempt began, and for how long
+    /// the one before went on.
     fn told(
         &mut self,
-        (flags, take_lead_ns): (u32, Option<u64>),
+        (flags, lead_ns, tail_ns): (u32, Option<u64>, u64),
         gap_cpu_us: u64,
         call: Call,
         blocked_us: u64,
@@ -48,6 +49,8 @@ impl Script {
     ) -> Followed {
         let gap = Account { cpu_ns: gap_cpu_us * US, ..Account::default() };
         let inside = Account { cpu_ns: US, run_queue_ns: run_queue_us * US, blocked_ns: blocked_us * US };
+        let take_lead_ns = lead_ns.map(|lead_ns| u32::try_from(lead_ns).unwrap());
+        let take_tail_ns = u32::try_from(tail_ns).unwrap();
         let enter_ns = self.now_ns + gap.total_ns();
         self.now_ns = enter_ns + inside.total_ns();
         let slice = Slice {
@@ -56,17 +59,17 @@ impl Script {
             gap,
             call_switches: 1,
             flags,
-            lock: LockSeen { take_lead_ns, ..blank(call).lock },
+            lock: LockSeen { take_lead_ns, take_tail_ns, ..LockSeen::default() },
             ..blank(call)
         };
         self.locks.follow(&mut self.at_lock, &slice, self.now_ns, self.window_start_ns)
     }
 
     /// A wait that the kernel side reports as one to take the lock.
-    fn told_wait(&mut self, flags: u32, lead_ns: u64, gap_cpu_us: u64) -> Followed {
+    fn told_wait(&mut self, (flags, tail_ns): (u32, u64), lead_ns: u64, gap_cpu_us: u64) -> Followed {
         let (address, operation) = WAIT;
         let call = Call::FutexWait { address, operation, has_timeout: true };
-        self.told((flags | FLAG_TAKE_FOLLOWED, Some(lead_ns)), gap_cpu_us, call, 100, 0)
+        self.told((flags | FLAG_TAKE_FOLLOWED, Some(lead_ns), tail_ns), gap_cpu_us, call, 100, 0)
     }
 
     fn wait(&mut self, gap_cpu_us: u64, blocked_us: u64) -> Part {
@@ -108,28 +111,27 @@ fn another_call_or_a_stretch_of_computing_ends_a_wait() {
     assert_eq!(script.finish().waits.count(), 3);
 }
 
-/// Time of a tail as the flags carry it.
-const fn tail(tail_ns: u64) -> u32 {
-    ((tail_ns >> 4) as u32) << profiler_common::record::slice::TAIL_SHIFT
-}
-
 #[test]
 fn where_every_call_is_followed_only_another_call_ends_a_wait() {
     let mut script = Script::new();
-    script.told_wait(0, 0, 900);
-    assert_eq!(script.told_wait(0, 0, 300).part, Part::Again, "an interrupt, or time that a hypervisor took");
-    let next = script.told_wait(FLAG_TAKE_OVER, 0, 2);
+    script.told_wait((0, 0), 0, 900);
+    assert_eq!(
+        script.told_wait((0, 0), 0, 300).part,
+        Part::Again,
+        "an interrupt, or time that a hypervisor took"
+    );
+    let next = script.told_wait((FLAG_TAKE_OVER, 0), 0, 2);
     assert_eq!(next.part, Part::First, "it had the lock and gave it up");
-    assert_eq!(script.told_wait(0, 0, 1001).part, Part::First);
+    assert_eq!(script.told_wait((0, 0), 0, 1001).part, Part::First);
     assert_eq!(script.finish().waits.count(), 3);
 }
 
 #[test]
 fn a_wait_begins_at_the_probe_and_ends_with_the_last_call_of_the_attempt() {
     let mut script = Script::new();
-    let first = script.told_wait(0, 7 * US, 900);
+    let first = script.told_wait((0, 0), 7 * US, 900);
     assert_eq!((first.part, first.tail_ns), (Part::First, 0));
-    let next = script.told((FLAG_TAKE_OVER | tail(16 * US), None), 40, Call::Sleep, 10, 0);
+    let next = script.told((FLAG_TAKE_OVER, None, 16 * US), 40, Call::Sleep, 10, 0);
     assert_eq!(next, Followed { part: Part::None, tail_ns: 16 * US, ended: None });
     assert_eq!(script.finish().waits.sum_ns(), (7 + 101 + 16) * US);
 }
@@ -137,11 +139,11 @@ fn a_wait_begins_at_the_probe_and_ends_with_the_last_call_of_the_attempt() {
 #[test]
 fn two_waits_never_overlap_whatever_the_probes_say() {
     let mut script = Script::new();
-    script.told_wait(0, 0, 900);
+    script.told_wait((0, 0), 0, 900);
     // The probe's time lies before the end of the previous wait, and the tail reaches into this one.
-    let next = script.told_wait(FLAG_TAKE_OVER | tail(48 * US), 500 * US, 50);
+    let next = script.told_wait((FLAG_TAKE_OVER, 48 * US), 500 * US, 50);
     assert_eq!(next.tail_ns, 48 * US);
-    script.told_wait(FLAG_TAKE_OVER | tail(90 * US), 0, 50);
+    script.told_wait((FLAG_TAKE_OVER, 90 * US), 0, 50);
     let gil = script.finish();
     assert_eq!((gil.waits.count(), gil.waits.sum_ns()), (3, (101 + 48 + 2 + 101 + 50 + 101) * US));
 }
@@ -162,7 +164,7 @@ fn the_inside_of_the_condition_variable_belongs_to_a_wait_but_begins_none() {
 fn who_waits_for_the_mutex_to_give_the_lock_up_does_not_want_it() {
     let mut script = Script::new();
     let mutex = Call::FutexWait { address: LOCK + 80, operation: 128, has_timeout: false };
-    assert_eq!(script.told((FLAG_GIVES_UP, None), 3, mutex, 20, 0).part, Part::Handover);
+    assert_eq!(script.told((FLAG_GIVES_UP, None, 0), 3, mutex, 20, 0).part, Part::Handover);
     assert_eq!(script.finish().waits.count(), 0);
 }
 
@@ -170,7 +172,7 @@ fn who_waits_for_the_mutex_to_give_the_lock_up_does_not_want_it() {
 fn a_wait_elsewhere_in_memory_is_one_where_a_probe_says_so() {
     let mut script = Script::new();
     let stack = Call::FutexWait { address: 0x7fff_0000, operation: 128, has_timeout: true };
-    assert_eq!(script.told((FLAG_TAKE_FOLLOWED, Some(US)), 3, stack, 20, 0).part, Part::First);
+    assert_eq!(script.told((FLAG_TAKE_FOLLOWED, Some(US), 0), 3, stack, 20, 0).part, Part::First);
     assert_eq!(script.step(3, stack, 20, 0), Part::None);
     assert_eq!(script.finish().waits.sum_ns(), (1 + 21) * US);
 }
@@ -373,14 +375,13 @@ impl Threads {
         call: Call,
         (asleep_us, result): (u64, i64),
         holder_tid: Tid,
-        (flags, take_lead_ns): (u32, Option<u64>),
+        (flags, take_lead_ns): (u32, Option<u32>),
     ) -> Part {
         let (at_lock, now_ns) = self.threads.entry(tid).or_default();
         let gap = Account { cpu_ns: gap_cpu_us * US, ..Account::default() };
         let inside = Account { blocked_ns: asleep_us * US, ..Account::default() };
         let enter_ns = *now_ns + gap.total_ns();
         *now_ns = enter_ns + inside.total_ns();
-        let lock_switches = (holder_tid > 0).then_some(7);
         let slice = Slice {
             tid,
             enter_ns,
@@ -389,7 +390,7 @@ impl Threads {
             call_switches: 1,
             flags,
             result,
-            lock: LockSeen { take_lead_ns, holder_tid, switches: lock_switches, ..blank(call).lock },
+            lock: LockSeen { take_lead_ns, holder_tid, switches: 7, ..LockSeen::default() },
             ..blank(call)
         };
         self.locks.follow(at_lock, &slice, *now_ns, 0).part

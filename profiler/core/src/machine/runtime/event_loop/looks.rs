@@ -222,7 +222,7 @@ pub(super) mod tests {
         let mut looks = Looks::default();
         let inside = Account { cpu_ns: 10, blocked_ns: 90, ..Account::default() };
         for (undecided_ns, expected) in [(0, (190, 190)), (32, (158, 190)), (160, (100, 190))] {
-            let undecided = Undecided::new(undecided_ns, 0, 0);
+            let undecided = Undecided { call_ns: undecided_ns, gap_ns: 0 };
             looks.look(&Slice { enter_ns: 100, inside, undecided, ..Slice::blank(Call::Other) }, 200);
             assert_eq!((looks.found_ns(), looks.found_ready_ns()), (190, expected), "{undecided_ns}");
         }

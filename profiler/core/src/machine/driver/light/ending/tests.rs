@@ -3,11 +3,7 @@
 //! In: messages, ends and evidence made by hand, in the order in which the kernel side tells them. Out:
 //! verdicts.
 
-use profiler_common::record::light::{
-    END_BY_SEND, END_KNOWN, END_LOCAL_PORT_AT, END_PEER_PORT_AT, END_UNUSED,
-};
-
-use crate::event::{ConnectionEvidence, Evidence, Head, Light, LightWhat, Sign, Signal, Tid};
+use crate::event::{ConnectionEvidence, Evidence, Head, Light, LightEnd, LightWhat, Sign, Signal, Tid};
 use crate::fact::Account;
 use crate::machine::driver::state::State;
 use crate::model::dropped::Dropped;
@@ -20,17 +16,26 @@ const CUT: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n";
 const UNTIL_CLOSE: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
 const SOCKET: u64 = 70;
 const WORKER: Tid = 5;
-const EPIPE: u64 = 32;
-const ECONNRESET: u64 = 104;
+const BY_WORKER: Ends = Ends { error: 0, by_send: false, is_unused: false };
+const UNUSED: Ends = Ends { is_unused: true, ..BY_WORKER };
+const EPIPE: Ends = Ends { error: -32, by_send: true, ..BY_WORKER };
+const ECONNRESET: Ends = Ends { error: -104, ..BY_WORKER };
 const EMFILE: i64 = -24;
+
+/// How a connection ends, as in its event.
+#[derive(Clone, Copy, Debug)]
+struct Ends {
+    error: i64,
+    by_send: bool,
+    is_unused: bool,
+}
 
 /// What happens, a millisecond after what came before.
 #[derive(Clone, Copy, Debug)]
 enum Then {
     Received(&'static [u8]),
     Sent(&'static [u8]),
-    /// The record of an end, with these bits beside the ports.
-    Closed(u64),
+    Closed(Ends),
     /// The client does this to a connection that is in the queue.
     Waiting(Sign),
     /// The same, accepted and not read yet.
@@ -64,29 +69,24 @@ impl Run {
     fn new(is_unix: bool) -> Self {
         let mut state = State::new(false);
         (state.window_start_ns, state.watch_start_ns, state.time.is_light) = (1, 0, true);
-        state.time.is_light = true;
         state.product.drops.start(1);
         state.product.drops.born(WORKER, 1);
         Self { state, now_ns: 1_000_000, sequence: 0, generation: 0, is_unix }
     }
 
-    fn light(&mut self, what: LightWhat, bytes: u64, captured: Option<&[u8]>) {
-        let is_message = what != LightWhat::Closed;
-        self.sequence += u32::from(is_message);
-        let (tid, sequence) = if is_message { (WORKER, self.sequence) } else { (0, 0) };
-        if let Some(captured) = captured {
-            let inbound = what == LightWhat::Received;
-            let (tgid, bytes) = (WORKER, captured.to_vec());
-            let head = Head { tgid, tid, sequence, fd: 9, inbound, offset_bytes: 0, bytes };
-            self.state.heads.insert(tid, head);
-        }
+    fn light(&mut self, what: LightWhat, captured: &[u8]) {
+        self.sequence += 1;
+        let (tgid, tid, sequence) = (WORKER, WORKER, self.sequence);
+        let (inbound, bytes) = (what == LightWhat::Received, captured.to_vec());
+        let head = Head { tgid, tid, sequence, fd: 9, inbound, offset_bytes: 0, bytes };
+        self.state.heads.insert(tid, head);
         let light = Light {
-            tgid: WORKER,
+            tgid,
             tid,
             what,
             socket: SOCKET,
             generation: self.generation,
-            bytes,
+            bytes: captured.len() as u64,
             arrival_ns: 0,
             is_unix: self.is_unix,
             account: Account { cpu_ns: 1_000_000, run_queue_ns: 0, blocked_ns: 0 },
@@ -95,6 +95,20 @@ impl Run {
             flags: 0,
         };
         self.state.light(&light, self.now_ns, &mut |_| {});
+    }
+
+    fn closed(&mut self, Ends { error, by_send, is_unused }: Ends) {
+        let end = LightEnd {
+            tgid: WORKER,
+            socket: (SOCKET, self.generation),
+            established_ns: 0,
+            error,
+            by_send,
+            is_unused,
+            is_unix: self.is_unix,
+            ports: (8000, 40_000),
+        };
+        self.state.light_closed(&end, self.now_ns, &mut |_| {});
     }
 
     fn evidence(&mut self, sign: Sign, particular: impl FnOnce(&mut ConnectionEvidence)) {
@@ -117,11 +131,10 @@ impl Run {
 
     fn goes_on(&mut self, then: Then) {
         self.now_ns += 1_000_000;
-        let ports = 8000 << END_LOCAL_PORT_AT | 40_000 << END_PEER_PORT_AT;
         match then {
-            Then::Received(head) => self.light(LightWhat::Received, head.len() as u64, Some(head)),
-            Then::Sent(head) => self.light(LightWhat::Sent, head.len() as u64, Some(head)),
-            Then::Closed(how) => self.light(LightWhat::Closed, END_KNOWN | ports | how, None),
+            Then::Received(head) => self.light(LightWhat::Received, head),
+            Then::Sent(head) => self.light(LightWhat::Sent, head),
+            Then::Closed(how) => self.closed(how),
             Then::Waiting(sign) => self.evidence(sign, |of| of.is_waiting = true),
             Then::TakenTime(sign) => self.evidence(sign, |of| of.is_taken = true),
             Then::Evidence(sign) => self.evidence(sign, |of| of.unacknowledged_bytes = 7),
@@ -177,43 +190,47 @@ fn each_connection_has_the_verdict_of_what_became_of_it() {
     const NOTHING: Observed = (0, 1, None);
     let lost = |cause| (0, 0, Some(cause));
     let cases: &[(&str, &[Then], Observed)] = &[
-        ("answered", &[Received(GET), Sent(OK), Closed(0)], SERVED),
-        ("answered twice", &[Received(GET), Sent(OK), Received(GET), Sent(OK), Closed(0)], SERVED),
-        ("answered up to the end", &[Received(GET), Sent(UNTIL_CLOSE), Closed(0)], SERVED),
-        ("the client ends first", &[Received(GET), Sent(OK), Evidence(ClientEnded), Closed(0)], SERVED),
+        ("answered", &[Received(GET), Sent(OK), Closed(BY_WORKER)], SERVED),
+        ("answered twice", &[Received(GET), Sent(OK), Received(GET), Sent(OK), Closed(BY_WORKER)], SERVED),
+        ("answered up to the end", &[Received(GET), Sent(UNTIL_CLOSE), Closed(BY_WORKER)], SERVED),
+        (
+            "the client ends first",
+            &[Received(GET), Sent(OK), Evidence(ClientEnded), Closed(BY_WORKER)],
+            SERVED,
+        ),
         ("its end was not seen", &[Received(GET), Sent(OK), Next, Received(GET)], SERVED),
         (
             "two asked at once, one answered",
-            &[Received(TWO), Sent(OK), Closed(0)],
+            &[Received(TWO), Sent(OK), Closed(BY_WORKER)],
             lost("pipelined_discarded"),
         ),
-        ("two asked at once, both answered", &[Received(TWO), Sent(OK), Sent(OK), Closed(0)], SERVED),
-        ("nothing came", &[Closed(END_UNUSED)], NOTHING),
-        ("not answered", &[Received(GET), Closed(0)], lost("closed_without_response")),
-        ("not even read to the end", &[Received(HALF), Closed(0)], lost("closed_without_response")),
+        ("two asked at once, both answered", &[Received(TWO), Sent(OK), Sent(OK), Closed(BY_WORKER)], SERVED),
+        ("nothing came", &[Closed(UNUSED)], NOTHING),
+        ("not answered", &[Received(GET), Closed(BY_WORKER)], lost("closed_without_response")),
+        ("not even read to the end", &[Received(HALF), Closed(BY_WORKER)], lost("closed_without_response")),
         ("not read", &[Reset { taken: true }], lost("closed_with_unread_data")),
         ("not read whole", &[Received(GET), Reset { taken: false }], lost("closed_with_unread_data")),
-        ("cut short", &[Received(GET), Sent(CUT), Closed(0)], lost("response_cut_short")),
-        ("raced", &[Received(GET), Sent(OK), Closed(0), LateReset], lost("keep_alive_race")),
+        ("cut short", &[Received(GET), Sent(CUT), Closed(BY_WORKER)], lost("response_cut_short")),
+        ("raced", &[Received(GET), Sent(OK), Closed(BY_WORKER), LateReset], lost("keep_alive_race")),
         (
             "raced, by its address",
-            &[Received(GET), Sent(OK), Closed(0), Evidence(ResetSent)],
+            &[Received(GET), Sent(OK), Closed(BY_WORKER), Evidence(ResetSent)],
             lost("keep_alive_race"),
         ),
         ("left in the queue for good", &[Waiting(ClientEnded)], lost("client_left_in_queue")),
         (
             "left in the queue, served all the same",
-            &[Waiting(ClientEnded), Received(GET), Closed(EPIPE | END_BY_SEND)],
+            &[Waiting(ClientEnded), Received(GET), Closed(EPIPE)],
             lost("client_left_in_queue"),
         ),
         (
             "left as it was accepted and not read",
-            &[TakenTime(ClientEnded), Received(GET), Closed(EPIPE | END_BY_SEND)],
+            &[TakenTime(ClientEnded), Received(GET), Closed(EPIPE)],
             lost("client_left_waiting"),
         ),
         (
             "left while it waited",
-            &[Received(GET), Evidence(ClientEnded), Closed(EPIPE | END_BY_SEND)],
+            &[Received(GET), Evidence(ClientEnded), Closed(EPIPE)],
             lost("client_left_waiting"),
         ),
         (
@@ -223,12 +240,12 @@ fn each_connection_has_the_verdict_of_what_became_of_it() {
         ),
         (
             "reset while it waited, and closed without a word",
-            &[Received(GET), Evidence(ResetReceived), Next, Closed(END_UNUSED)],
+            &[Received(GET), Evidence(ResetReceived), Next, Closed(UNUSED)],
             (0, 1, Some("client_left_waiting")),
         ),
         (
             "left in the middle of the response",
-            &[Received(GET), Sent(CUT), Evidence(ResetReceived), Closed(EPIPE | END_BY_SEND)],
+            &[Received(GET), Sent(CUT), Evidence(ResetReceived), Closed(EPIPE)],
             lost("client_left_reading"),
         ),
         (
@@ -236,7 +253,7 @@ fn each_connection_has_the_verdict_of_what_became_of_it() {
             &[Received(GET), Sent(OK), Evidence(ResetReceived)],
             lost("client_left_reading"),
         ),
-        ("killed", &[Received(GET), Killed, Exit(9), Closed(0)], lost("worker_timeout")),
+        ("killed", &[Received(GET), Killed, Exit(9), Closed(BY_WORKER)], lost("worker_timeout")),
         ("crashed", &[Received(GET), Exit(11)], lost("worker_crashed")),
         ("the worker ended", &[Received(GET), Exit(0), Reset { taken: false }], lost("worker_exited")),
         ("the worker gave up", &[AcceptFails, Exit(0x100), Reset { taken: true }], lost("accept_failed")),
@@ -253,7 +270,7 @@ fn a_unix_socket_shows_no_end_and_gets_no_verdict() {
     use Then::{Closed, Next, Received, Sent};
     for steps in [
         &[Received(GET), Sent(OK), Next, Received(GET)][..],
-        &[Received(GET), Closed(EPIPE | END_BY_SEND)],
+        &[Received(GET), Closed(EPIPE)],
         &[Received(GET), Then::Exit(11)],
     ] {
         assert_eq!(told(steps, true), (0, 0, None), "{steps:?}");

@@ -2,7 +2,7 @@
 //!
 //! In: sleeps and messages made by hand. Out: assertions.
 
-use profiler_common::record::sleep;
+use profiler_common::record::{detail, sleep};
 use profiler_common::system_call::{CLOCK_NANOSLEEP, EPOLL_WAIT, FUTEX, RECVFROM, SENDTO};
 use proptest::prelude::*;
 
@@ -247,8 +247,14 @@ fn a_sleep_under_way_as_the_window_ends_is_what_its_call_says() {
         let mut open = OpenSlice { tgid: 1, tid: 7, sequence: 1, gap_start_ns: 110, ..OpenSlice::default() };
         open.gap = Account { cpu_ns: 40, run_queue_ns: 0, blocked_ns: 350 };
         open.gap_blocked_call = RECVFROM.cast_signed();
-        open.arguments = [5, u64::from(sleep::SOCKET), 9];
-        open.extra = 2 | 5432 << 16;
+        open.detail = detail::Sleep {
+            argument: 5,
+            object: sleep::SOCKET,
+            socket: 9,
+            port: 5432,
+            ..detail::Sleep::default()
+        }
+        .words();
         let asleep = under_way(&open, 500).expect("asleep");
         assert_eq!((asleep.start_ns, asleep.woken_ns, asleep.cpu_ns), (150, 500, 40));
         assert_eq!(asleep.on, SleptOn::Socket { port: 5432 });
