@@ -159,7 +159,7 @@ fn cpu_and_run_queue_agree_with_schedstat() -> anyhow::Result<()> {
 #[test]
 fn waits_are_where_they_were_spent() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = ToyServer::tcp(1)?;
     let mut trace = KernelTrace::start(server.pid(), &Settings::default())?;
     let mut stream = server.connect()?;
@@ -348,7 +348,7 @@ fn answer_as_back_end(mut stream: impl Read + Write) -> anyhow::Result<RangeIncl
 #[test]
 fn an_answer_of_a_back_end_is_known_since_it_came() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _others = shared()?;
     let server = ToyServer::tcp(1)?;
     let back_end = TcpListener::bind(("127.0.0.1", 0))?;
     let path = format!("/ask/{}", back_end.local_addr()?.port());

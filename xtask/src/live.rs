@@ -1,6 +1,6 @@
 //! `live`: every live test, those too that take long or want a quiet machine; `live-all`: every server.
 //!
-//! In: names of tests, or none for all; of servers also `rest` and `night`. Out: success if all passed, and a
+//! In: names of tests, or none for all. Out: success if all passed, and a
 //! list of what was skipped; a skip for want of a privilege or of what `make setup` installs is a failure.
 
 use std::slice;
@@ -34,38 +34,17 @@ pub(crate) const THOUSAND_CLIENTS: [&str; 1] = ["thousand_clients"];
 
 /// One after the other; names choose among the tests of all.
 pub(crate) fn run(names: &[String]) -> anyhow::Result<()> {
-    run_programs(&PROGRAMS, EVERY, names)
+    run_programs(&PROGRAMS, names)
 }
-
-/// Which tests of a program are run, as it is told: every one, or those that `make test` leaves out.
-const EVERY: &str = "--include-ignored";
-const LEFT_OUT: &str = "--ignored";
 
 /// Lines of servers that do not pass yet: run only when asked for by name.
 const GAPS: &str = "gaps::";
 
-/// Says that `make test` has just been run.
-const REST: &str = "rest";
-
-/// Checks that others have too, by another client or with other kinds of encryption. Of each `make test` has
-/// one; the others wait for the night, so that a change is judged sooner.
-const AT_NIGHT: [&str; 2] = ["wrk::", "tls::"];
-
-/// Chooses those.
-pub(crate) const NIGHT: &str = "night";
-
 /// Every server, each against its own witness; names choose among them.
 pub(crate) fn run_all(names: &[String]) -> anyhow::Result<()> {
-    let without = |names: &[&str]| -> Vec<String> {
-        names.iter().flat_map(|name| ["--skip", name]).map(str::to_owned).collect()
-    };
     match names {
-        [] => run_programs(&SERVERS, EVERY, &without(&[GAPS])),
-        [one] if one == REST => {
-            run_programs(&SERVERS, LEFT_OUT, &without(&[&[GAPS][..], &AT_NIGHT].concat()))
-        }
-        [one] if one == NIGHT => run_programs(&SERVERS, LEFT_OUT, &AT_NIGHT.map(str::to_owned)),
-        names => run_programs(&SERVERS, EVERY, names),
+        [] => run_programs(&SERVERS, &["--skip", GAPS].map(str::to_owned)),
+        names => run_programs(&SERVERS, names),
     }
 }
 
@@ -110,11 +89,11 @@ fn run_loud(tests: &mut std::process::Command) -> anyhow::Result<()> {
     outcome
 }
 
-fn run_programs(programs: &[&str], which: &str, names: &[String]) -> anyhow::Result<()> {
+fn run_programs(programs: &[&str], names: &[String]) -> anyhow::Result<()> {
     let programs = programs.iter().flat_map(|program| ["--test", program]);
     command::run(command::cargo(&command::TEST).arg("--no-run").args(programs.clone()))?;
     let mut tests = command::cargo(&command::TEST);
-    tests.args(programs).arg("--").arg(which).args(names);
+    tests.args(programs).args(["--", "--include-ignored"]).args(names);
     tests.env("WSGI_TRACE_REQUIRE_ROOT", "1").env("RUST_TEST_THREADS", test::WAITING);
     let mut summary = Summary::of(slice::from_mut(&mut tests))?;
     let ended = watched::run(&mut tests, watched::SILENCE_OF_LONG_TESTS, |line| {

@@ -56,7 +56,7 @@ const USAGE: &str = "cargo xtask CHORE
   live      every live test, the long ones too, on a machine that does nothing else
   gil-matrix  waits for the interpreter lock against another program's probes, on every interpreter found; names of some as arguments
   thousand-clients  a thousand clients at once at every kind of server, with few descriptors and many; a part of a setup's name as argument
-  live-all  every server that is named, traced and compared with its own log; names of tests as arguments, `rest` for what make test leaves out, `night` for what `rest` leaves out
+  live-all  every server that is named, traced and compared with its own log; names of tests as arguments
   bottlenecks  what limits each server on each workload; --servers, --workloads, --minutes, --list, --debug as arguments
   advice    advice applied to real servers, and what became of the finding; names of trials, --list, --debug as arguments
   mixes     advice applied under random mixes of servers, settings and loads, and healthy twins; --runs, --seed, --servers, --mirror, --list, --debug as arguments

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 
-use crate::{command, live};
+use crate::command;
 
 /// What is run, in this order: what needs a quiet machine last, when nothing is left to build. `mixes` takes
 /// a night of its own.
@@ -20,15 +20,12 @@ const CHORES: [&str; 12] = [
     "unit",
     "fuzz",
     "live",
-    LIVE_ALL,
+    "live-all",
     "thousand-clients",
     "bottlenecks",
     "gil-matrix",
     "check-bench",
 ];
-
-/// Of every server's tests only those are run that each change leaves to the night.
-const LIVE_ALL: &str = "live-all";
 
 /// How one chore ended.
 struct Ended {
@@ -49,11 +46,7 @@ pub(crate) fn run(names: &[String]) -> anyhow::Result<()> {
     for (index, name) in chosen.iter().enumerate() {
         eprintln!("[nightly] {name} ({} of {})", index + 1, chosen.len());
         let start = Instant::now();
-        let mut chore = command::cargo(&["xtask", name]);
-        if *name == LIVE_ALL {
-            chore.arg(live::NIGHT);
-        }
-        let outcome = command::run(&mut chore);
+        let outcome = command::run(&mut command::cargo(&["xtask", name]));
         if let Err(error) = &outcome {
             eprintln!("[nightly] {error:#}");
         }

@@ -50,6 +50,7 @@ fn watched(clients: &str) -> anyhow::Result<(Shares, Shares)> {
 }
 
 #[test]
+#[ignore = "make live-all"]
 fn what_the_tasks_of_a_request_wait_for_is_the_request_s() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let (gathered, quick) = watched("--clients=1")?;

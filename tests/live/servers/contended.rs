@@ -19,6 +19,7 @@ fn burnt_ms(path: &str) -> Option<u64> {
 }
 
 #[test]
+#[ignore = "make live-all"]
 fn what_a_request_of_a_daemon_computed_is_its_cpu_time_whatever_its_thread_waits_for_later()
 -> anyhow::Result<()> {
     require_bpf!(Ok(()));

@@ -130,6 +130,7 @@ fn time_is_where_nginx_says(window: &Window) -> anyhow::Result<()> {
 }
 
 #[test]
+#[ignore = "make live-all"]
 fn gunicorn_behind_nginx_over_tcp() -> anyhow::Result<()> {
     behind_nginx(&Nginx::before(Settings::gthread(Version::V27, 2, 4), Link::Tcp))
 }

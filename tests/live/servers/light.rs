@@ -324,6 +324,7 @@ fn compare(
 }
 
 #[test]
+#[ignore = "make live-all"]
 fn gunicorn_s_threads() -> anyhow::Result<()> {
     agrees(&Settings::gthread(Version::V27, 2, 4))
 }

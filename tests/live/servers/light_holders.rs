@@ -124,6 +124,7 @@ fn agrees(recipe: &dyn Recipe) -> anyhow::Result<()> {
 }
 
 #[test]
+#[ignore = "make live-all"]
 fn gunicorn_s_threads() -> anyhow::Result<()> {
     agrees(&Settings::gthread(Version::V27, 1, 4))
 }

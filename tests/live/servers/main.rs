@@ -2,7 +2,7 @@
 //! or with the application's clock where its log has no times.
 //!
 //! In: recipes (`support/server`). Out: verdicts; the figures measured on standard error. Lines marked
-//! `make live-all` are left out by `make test`, which keeps one server of each family.
+//! `make live-all` are left out by `make test`, which keeps one server with workers and one with a loop.
 
 mod asyncio;
 mod child_tasks;
@@ -66,7 +66,7 @@ macro_rules! servers {
 servers! {
     gunicorn_sync: Settings::sync(Version::V27, 4);
     all gunicorn_gthread: Settings::gthread(Version::V27, 2, 4);
-    cheroot: Cheroot { threads: 4 };
+    all cheroot: Cheroot { threads: 4 };
     all cherrypy: CherryPy { threads: 4 };
     all waitress: Waitress { threads: 4 };
     all uwsgi_processes: Uwsgi::new(4, 1);
@@ -74,7 +74,7 @@ servers! {
     all uwsgi_thunder_lock: Uwsgi::new(4, 1).with(&["--thunder-lock"]);
     all uwsgi_cheaper: Uwsgi::new(4, 1).with(&["--cheaper", "1", "--cheaper-initial", "1"]).beginning_with(1);
     all wsgiref: Wsgiref;
-    mod_wsgi_daemon: ModWsgi::daemon(1, 5);
+    all mod_wsgi_daemon: ModWsgi::daemon(1, 5);
     all mod_wsgi_daemon_of_one_thread: ModWsgi::daemon(1, 1);
     all mod_wsgi_daemon_without_reloading: ModWsgi::daemon(1, 5).with(&["--disable-reloading", "--queue-timeout=0"]);
     all mod_wsgi_daemons: ModWsgi::daemon(2, 2).with(&["--disable-reloading", "--queue-timeout=0"]);

@@ -180,6 +180,7 @@ fn requests_that_compute_at_the_same_time_on_gunicorn_23_wait_for_the_interprete
 
 /// Requests that sleep for a moment and then want the lock wait because of those that compute meanwhile.
 #[test]
+#[ignore = "make live: wants a machine that does nothing else"]
 fn a_wait_is_attributed_to_the_endpoint_that_held_the_lock() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::Value;
 use wsgi_trace_test_support::child::Child;
-use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::gate::{exclusive, shared};
 use wsgi_trace_test_support::gil_episodes::waits_of;
 use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_test_support::load::Load;
@@ -285,7 +285,7 @@ fn threads_of(pids: &[u32]) -> anyhow::Result<Vec<u32>> {
 #[test]
 fn holders_in_another_pid_namespace_are_named_by_their_numbers_here() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _turn = shared()?;
     let mut command = Command::new("unshare");
     command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]).arg(Version::V27.python());
     command
@@ -331,7 +331,7 @@ fn holders_in_another_pid_namespace_are_named_by_their_numbers_here() -> anyhow:
 fn holders_in_another_pid_namespace_that_live_for_a_moment_are_named_as_well() -> anyhow::Result<()> {
     const PAIRS: usize = 8;
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _turn = shared()?;
     // Its /proc is ours: there its threads read the numbers that they have here.
     let mut command = Command::new("unshare");
     command.args(["--pid", "--fork", "--kill-child"]).arg(Version::V27.python());

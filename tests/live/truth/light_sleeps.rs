@@ -125,6 +125,7 @@ fn light_mode_names_what_threads_sleep_for() -> anyhow::Result<()> {
 }
 
 #[test]
+#[ignore = "make live: wants a machine that does nothing else"]
 fn light_mode_names_what_sync_workers_sleep_for() -> anyhow::Result<()> {
     sleeps_have_the_phase_of_their_work(&Settings::sync(Version::V23, 1))
 }
@@ -165,6 +166,7 @@ fn light_mode_charges_a_slow_reader() -> anyhow::Result<()> {
 
 /// One thread keeps the GIL for 60 ms in C code; the other wants it 20 ms after that began.
 #[test]
+#[ignore = "make live: wants a machine that does nothing else"]
 fn light_mode_names_a_wait_for_the_gil() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;

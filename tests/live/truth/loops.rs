@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use wsgi_trace::source::live::clock::monotonic_ns;
 use wsgi_trace_test_support::address::Address;
-use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::gate::shared;
 use wsgi_trace_test_support::load::Load;
 use wsgi_trace_test_support::require_bpf;
 use wsgi_trace_test_support::server::gevent::{GunicornGevent, WitnessedGevent};
@@ -63,7 +63,7 @@ fn path_of(traced: &Traced, number: u64) -> anyhow::Result<String> {
 
 fn a_blocking_call_is_found_sized_and_named(recipe: &dyn Recipe) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _turn = shared()?;
     let server = Server::start(recipe)?;
     let trace = Trace::start(server.pid())?;
     let options = ["--requests", "160", "--seconds", "20", "--clients", "3", "--keep-alive", "5"];
@@ -181,7 +181,7 @@ fn ask_and_block(server: &Server, back_end: &TcpListener, round: u32) -> anyhow:
 fn an_answer_waits_for_the_loop_since_it_came(recipe: &dyn Recipe) -> anyhow::Result<()> {
     const ROUNDS: u32 = 5;
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _turn = shared()?;
     let back_end = TcpListener::bind(("127.0.0.1", 0))?;
     let server = Server::start(&AskingUs { server: recipe, address: back_end.local_addr()?.to_string() })?;
     let trace = Trace::start(server.pid())?;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use wsgi_trace_test_support::gate::exclusive;
+use wsgi_trace_test_support::gate::{exclusive, shared};
 use wsgi_trace_test_support::gunicorn::{Gunicorn, Settings, Version};
 use wsgi_trace_test_support::load::{Load, Sent};
 use wsgi_trace_test_support::require_bpf;
@@ -108,7 +108,7 @@ fn phases_of_gthread_agree_with_the_application_s_clock() -> anyhow::Result<()> 
 
 fn almost_nothing_is_unexplained(all: &[Settings]) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = exclusive()?;
+    let _turn = shared()?;
     for settings in all {
         let server = Gunicorn::start(settings)?;
         let options = [

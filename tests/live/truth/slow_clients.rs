@@ -281,7 +281,7 @@ fn requests_of_gthread_in_flight_at_the_start_are_truncated_and_visible() -> any
 #[test]
 fn the_wait_for_a_pool_thread_is_what_its_clients_waited() -> anyhow::Result<()> {
     require_bpf!(Ok(()));
-    let _alone = wsgi_trace_test_support::gate::exclusive()?;
+    let _turn = shared()?;
     for version in [Version::V23, Version::V27] {
         let server = Server::start(&Settings::gthread(version, 1, 2).witnessed())?;
         let trace = Trace::start(server.pid())?;
