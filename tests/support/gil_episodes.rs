@@ -113,7 +113,7 @@ pub fn waits_of(recording: &Path) -> anyhow::Result<Told> {
                 let then_ns = last.and_then(|tid| locks.took_in(tid, &slice));
                 let open = waiting.entry(slice.tid).or_default();
                 let before = open.episode.map(|episode| (episode.span(), episode.is_after_forced()));
-                let followed = locks.follow(open, &slice, event.time_ns, 0);
+                let followed = locks.follow(open, &slice, 0);
                 let stretch = stretch(followed.part, &slice, event.time_ns);
                 told.stretches.extend(stretch.into_iter().flat_map(|whole| parts(whole, &slice, then_ns)));
                 let now = open.episode.map(|episode| episode.span());

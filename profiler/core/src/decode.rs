@@ -165,6 +165,7 @@ pub(crate) fn slice(record: &SliceRecord, undecided: Undecided) -> Slice {
         system_call,
         result: record.result,
         enter_ns: record.enter_ns,
+        exit_ns: record.header.time_ns,
         inside: Account {
             cpu_ns: record.call_cpu_ns,
             run_queue_ns: record.call_run_queue_ns,

@@ -76,7 +76,7 @@ pub struct LockSeen {
 }
 
 /// What a thread did in the gap before a call, beside its account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InGap {
     /// Page-fault part of the gap's sleep. Where some of the gap's sleep is undecided, no more is known of it
     /// than whether there was any.
@@ -101,7 +101,7 @@ pub struct Woken {
     pub at_ns: u64,
 }
 
-/// A call and the gap before it. `Event::time_ns` is the call's exit.
+/// A call and the gap before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slice {
     /// Process.
@@ -118,6 +118,8 @@ pub struct Slice {
     pub result: i64,
     /// Entry of the call.
     pub enter_ns: u64,
+    /// Exit of the call: `Event::time_ns`.
+    pub exit_ns: u64,
     /// Account of the call.
     pub inside: Account,
     /// Account of the gap.
@@ -155,11 +157,11 @@ impl Slice {
         self.undecided.gap_ns.min(self.gap.blocked_ns)
     }
 
-    /// What can be true of a slice that breaks its laws. It lies within `from_ns` and its call's exit at
-    /// `exit_ns`, with accounts no longer than its gap and its call.
-    pub fn within(mut self, from_ns: u64, exit_ns: u64) -> Self {
-        self.enter_ns = self.enter_ns.max(from_ns).min(exit_ns);
-        self.inside = self.inside.at_most(exit_ns.saturating_sub(self.enter_ns));
+    /// What can be true of a slice that breaks its laws. It lies within `from_ns` and its call's exit, with
+    /// accounts no longer than its gap and its call.
+    pub fn within(mut self, from_ns: u64) -> Self {
+        self.enter_ns = self.enter_ns.max(from_ns).min(self.exit_ns);
+        self.inside = self.inside.at_most(self.exit_ns.saturating_sub(self.enter_ns));
         self.gap = self.gap.at_most(self.enter_ns.saturating_sub(from_ns));
         self.in_gap.fault_ns = self.in_gap.fault_ns.min(self.gap.blocked_ns);
         self
@@ -176,19 +178,14 @@ impl Slice {
             system_call: 0,
             result: 0,
             enter_ns: 0,
+            exit_ns: 0,
             inside: Account::default(),
             gap: Account::default(),
             undecided: Undecided::NOTHING,
             call_switches: 0,
             back_end_ready_ns: 0,
             flags: 0,
-            in_gap: InGap {
-                fault_ns: 0,
-                blocked_call: profiler_common::record::slice::NO_CALL,
-                folded_ns: 0,
-                folded_calls: 0,
-                switches: 0,
-            },
+            in_gap: InGap { blocked_call: profiler_common::record::slice::NO_CALL, ..InGap::default() },
             lock: LockSeen::default(),
             woken: Woken { by_tid: 0, at_ns: 0 },
         }
@@ -200,7 +197,7 @@ impl Slice {
     pub(crate) fn on_cpu(call: Call, (gap_ns, enter_ns, exit_ns): (u64, u64, u64)) -> Self {
         let cpu = |cpu_ns| Account { cpu_ns, ..Account::default() };
         let (gap, inside) = (cpu(enter_ns - gap_ns), cpu(exit_ns - enter_ns));
-        Self { enter_ns, gap, inside, ..Self::blank(call) }
+        Self { enter_ns, exit_ns, gap, inside, ..Self::blank(call) }
     }
 }
 

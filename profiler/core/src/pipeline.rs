@@ -220,7 +220,7 @@ impl Machines {
             return;
         }
         if let Body::Slice(slice) = &mut event.body {
-            self.slice(slice, time_ns, sink);
+            self.slice(slice, sink);
         } else {
             self.beside_slices(place, sink);
         }
@@ -243,7 +243,7 @@ impl Machines {
         }
     }
 
-    fn slice(&mut self, slice: &mut Slice, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
+    fn slice(&mut self, slice: &mut Slice, sink: &mut dyn FnMut(Entry)) {
         if slice.lock.holder_tid > 0 {
             slice.lock.holder_tid = self.state.gil.thread(slice.tgid, slice.lock.holder_tid);
         }
@@ -254,12 +254,12 @@ impl Machines {
         self.wakes.slice(slice, self.started, sink);
         self.waits.slice(slice, &self.state.world, |slice| self.state.gil.is_wait(slice));
         self.follow_listeners(slice);
-        self.state.slice(slice, time_ns, sink);
+        self.state.slice(slice, sink);
     }
 
     fn other(&mut self, Event { time_ns, body }: Event, sink: &mut dyn FnMut(Entry)) {
         match body {
-            Body::Slice(mut slice) => self.slice(&mut slice, time_ns, sink),
+            Body::Slice(mut slice) => self.slice(&mut slice, sink),
             Body::Head(head) => {
                 self.state.heads.insert(head.tid, head);
             }

@@ -26,6 +26,7 @@ pub(crate) fn slice_of(open: &OpenSlice, end_ns: u64) -> Slice {
         // Nothing was returned: as if interrupted (-EINTR), so that no state changes by it.
         result: -4,
         enter_ns,
+        exit_ns: end_ns,
         inside: open.call,
         gap: open.gap,
         undecided: Undecided { call_ns: open.call_undecided_ns, gap_ns: open.gap_undecided_ns },

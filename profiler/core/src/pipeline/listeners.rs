@@ -197,9 +197,9 @@ mod tests {
     }
 
     fn call(machines: &mut Machines, call: Call, result: i64) {
-        let slice = Slice { tgid: 1, tid: 1, result, enter_ns: 10, ..Slice::blank(call) };
+        let slice = Slice { tgid: 1, tid: 1, result, enter_ns: 10, exit_ns: 20, ..Slice::blank(call) };
         machines.follow_listeners(&slice);
-        machines.state.slice(&slice, 20, &mut |_| {});
+        machines.state.slice(&slice, &mut |_| {});
     }
 
     fn accepted(machines: &mut Machines, fd: i32, count: u64) {

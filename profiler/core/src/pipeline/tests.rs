@@ -67,6 +67,7 @@ impl Script {
             sequence: self.sequence,
             result,
             enter_ns,
+            exit_ns: self.now_ns,
             inside,
             gap: std::mem::take(&mut self.gap),
             flags,

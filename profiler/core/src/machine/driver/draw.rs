@@ -13,8 +13,8 @@ use crate::timeline::{Entry, ThreadState};
 /// Puts a slice on the timeline: the gap, then the call.
 pub(in crate::machine) fn draw(
     slice: &Slice,
-    exit_ns: u64,
-    (state, because): (ThreadState, WaitHolders),
+    state: ThreadState,
+    because: WaitHolders,
     open: bool,
     sink: &mut dyn FnMut(Entry),
 ) {
@@ -51,7 +51,7 @@ pub(in crate::machine) fn draw(
     }
     let label = profiler_common::system_call::name(slice.system_call);
     let fd = descriptor_of(&slice.call);
-    let (start_ns, end_ns) = (slice.enter_ns, exit_ns);
+    let (start_ns, end_ns) = (slice.enter_ns, slice.exit_ns);
     sink(Entry::Slice { tgid, tid, start_ns, end_ns, state, label, fd, open, held_by, sites });
 }
 

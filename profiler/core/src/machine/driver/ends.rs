@@ -70,7 +70,7 @@ impl State {
     /// The window ends at `end_ns`. Each open slice comes with whether its entry is unknown.
     pub fn end_window(&mut self, open: &[(Slice, bool)], end_ns: u64, sink: &mut dyn FnMut(Entry)) {
         for (slice, entry_unknown) in open {
-            self.end_slice(slice, *entry_unknown, end_ns, sink);
+            self.end_slice(slice, *entry_unknown, sink);
         }
         self.completion_context().window_ends(sink);
         let numbers: Vec<u32> = self.wire.connections.numbers().collect();
@@ -91,7 +91,7 @@ impl State {
     }
 
     /// What a thread is in the middle of as the window ends.
-    fn end_slice(&mut self, slice: &Slice, entry_unknown: bool, end_ns: u64, sink: &mut dyn FnMut(Entry)) {
+    fn end_slice(&mut self, slice: &Slice, entry_unknown: bool, sink: &mut dyn FnMut(Entry)) {
         let tid = slice.tid;
         if self.runtime.threads.get(tid).is_some_and(|thread| thread.row.sequence >= slice.sequence) {
             // Its slice came after all, between the look at the thread and the end of the window.
@@ -99,23 +99,18 @@ impl State {
         }
         let mut thread = take_thread(&mut self.runtime.threads, slice);
         follow::add_up(&mut self.time, &mut thread, slice);
-        let slice = &slice.within(thread.row.last_exit_ns, end_ns);
+        let slice = &slice.within(thread.row.last_exit_ns);
         let mut meaning = meaning::meaning_of(self.view(), slice);
         let window_start_ns = self.window_start_ns;
         let gil_context = &mut self.gil_context();
-        let (part, because) =
-            gil_attribution::last(gil_context, &mut thread, (slice, end_ns), window_start_ns);
+        let (part, because) = gil_attribution::last(gil_context, &mut thread, slice, window_start_ns);
         let mut gap = thread.gap(slice, meaning::closes_file(slice, &meaning));
         part.apply(&mut meaning, &mut gap);
         let held_by = because.by;
         gap.held_by = held_by;
         let accepts = thread.signs.accepts;
-        slots::waited_for_its_turn(
-            (&mut self.time, window_start_ns),
-            &mut thread,
-            (slice, accepts),
-            &mut gap,
-        );
+        let time = (&mut self.time, window_start_ns);
+        slots::waited_for_its_turn(time, &mut thread, slice, accepts, &mut gap);
         let idle = meaning::waits_for_work(self.view(), &thread, slice, &meaning);
         self.late(tid, [Some(gap), None], slice.enter_ns, sink);
         // In light mode it is known in more detail (`light::slots`).
@@ -123,14 +118,14 @@ impl State {
             thread.pending.push(gap);
         }
         if self.wants_slices && !entry_unknown {
-            let shown = meaning::shown(self.view(), &thread, slice, (idle, part), &meaning);
-            draw::draw(slice, end_ns, (shown, because), true, sink);
+            let shown = meaning::shown(self.view(), &thread, slice, idle, part, &meaning);
+            draw::draw(slice, shown, because, true, sink);
         }
         let context = &mut self.context();
         if idle && slice.system_call != u32::MAX {
-            ends_in_wait(context, &mut thread, slice, end_ns);
+            ends_in_wait(context, &mut thread, slice);
         } else {
-            ends_at_work(context, &mut thread, (slice, end_ns), (&meaning, held_by), entry_unknown);
+            ends_at_work(context, &mut thread, slice, &meaning, held_by, entry_unknown);
         }
         self.publish(sink);
         self.put_back(tid, thread);
@@ -140,7 +135,7 @@ impl State {
     /// the window they are certain up to that end.
     pub fn settle(&mut self, end_ns: Option<u64>, sink: &mut dyn FnMut(Entry)) {
         let window_start_ns = self.window_start_ns;
-        busy::settle(&mut self.runtime.threads, &mut self.time, (window_start_ns, end_ns), sink);
+        busy::settle(&mut self.runtime.threads, &mut self.time, window_start_ns, end_ns, sink);
     }
 }
 
@@ -153,40 +148,41 @@ fn take_thread(threads: &mut Threads, slice: &Slice) -> Box<Thread> {
 }
 
 /// The window's end finds a thread in a wait for work.
-fn ends_in_wait(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Slice, end_ns: u64) {
+fn ends_in_wait(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Slice) {
     turn::recognise(context, thread, slice);
     finish::leave(context, thread, slice.tid, slice.enter_ns);
     thread.drain(context.window_start_ns);
     thread.was_busy(context.time, slice.enter_ns, context.window_start_ns);
     thread.busy_since_ns = None;
-    turn::polls(context, thread, slice, end_ns);
+    turn::polls(context, thread, slice);
 }
 
 /// The window's end finds a thread at work: that is part of what it serves, which is open.
 fn ends_at_work(
     context: &mut LedgerContext<'_>,
     thread: &mut Thread,
-    (slice, end_ns): (&Slice, u64),
-    (meaning, held_by): (&Meaning, Holders),
+    slice: &Slice,
+    meaning: &Meaning,
+    held_by: Holders,
     entry_unknown: bool,
 ) {
     let serving = thread.serving;
     thread.make_slot_in_flight(context.time);
     if slice.system_call != u32::MAX {
-        let mut piece = Piece::call(slice, end_ns, meaning);
+        let mut piece = Piece::call(slice, meaning);
         let number = meaning::touched(context.view(), slice.tgid, meaning);
         piece.holding = Some(meaning::holding(context.view(), number, meaning));
         piece.held_by = held_by;
         thread.pending.push(piece);
     }
     if !entry_unknown {
-        thread.was_busy(context.time, end_ns, context.window_start_ns);
+        thread.was_busy(context.time, slice.exit_ns, context.window_start_ns);
         thread.busy_since_ns = None;
     }
     if let Some((number, id)) = serving {
         let front = context.wire.connections.get(number).and_then(|c| c.requests.front());
         if front.is_some_and(|active| active.request.id == id) {
-            exchange::advance(context, thread, (number, slice, end_ns));
+            exchange::advance(context, thread, number, slice);
             let front = context.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut());
             if let Some(active) = front {
                 active.request.seen.open = true;

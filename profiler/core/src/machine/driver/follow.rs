@@ -39,7 +39,6 @@ pub(super) fn begin_thread(
     context: &mut LedgerContext<'_>,
     initial: &mut FxHashMap<Tid, Slice>,
     slice: &Slice,
-    exit_ns: u64,
 ) -> Option<Box<Thread>> {
     if context.runtime.threads.len() >= MAX_THREADS {
         context.evict();
@@ -47,7 +46,7 @@ pub(super) fn begin_thread(
     }
     context.runtime.threads.enter(slice.tid);
     // Its first slice may claim to begin after its end.
-    let since_ns = slice.within(0, exit_ns).gap_start_ns();
+    let since_ns = slice.within(0).gap_start_ns();
     let mut thread =
         Box::new(Thread { tgid: slice.tgid, busy_since_ns: Some(since_ns), since_ns, ..Thread::default() });
     if let Some(initial) = initial.remove(&slice.tid) {
@@ -72,7 +71,7 @@ fn begin_within(context: &mut LedgerContext<'_>, thread: &mut Thread, initial: &
         thread.busy_since_ns = Some(thread.since_ns);
         thread.job.work_start_ns = Some(thread.since_ns);
         if let (Some((_, Touch::Write)), Some(number)) = (meaning.touch, number) {
-            exchange::write_within(context, thread, (number, initial, until_ns));
+            exchange::write_within(context, thread, number, &Slice { exit_ns: until_ns, ..*initial });
         }
     } else {
         thread.job.work_start_ns = Some(until_ns);
@@ -91,9 +90,9 @@ pub(super) struct Break {
 /// Checks a slice against those before it, and adds it up. `None`: nearly always it follows them, and adds up
 /// itself.
 #[inline]
-pub(super) fn follows(time: &mut Time, thread: &mut Thread, slice: &Slice, exit_ns: u64) -> Option<Break> {
+pub(super) fn follows(time: &mut Time, thread: &mut Thread, slice: &Slice) -> Option<Break> {
     let before_ns = thread.row.last_exit_ns;
-    let continuity = thread.continue_with(slice, exit_ns);
+    let continuity = thread.continue_with(slice);
     time.conservation.slices = time.conservation.slices.saturating_add(1);
     if continuity.is_none() {
         add_up(time, thread, slice);
@@ -121,10 +120,10 @@ pub(super) struct Repaired {
 pub(super) fn repair(
     context: &mut LedgerContext<'_>,
     thread: &mut Thread,
-    (slice, exit_ns): (&Slice, u64),
+    slice: &Slice,
     Break { continuity, before_ns }: Break,
 ) -> Repaired {
-    let repaired = continuity.broken.then(|| Box::new(slice.within(before_ns, exit_ns)));
+    let repaired = continuity.broken.then(|| Box::new(slice.within(before_ns)));
     let sound = repaired.as_deref().unwrap_or(slice);
     add_up(context.time, thread, sound);
     let laws = &mut context.time.conservation;

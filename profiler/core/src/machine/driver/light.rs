@@ -64,8 +64,8 @@ impl State {
         sink: &mut dyn FnMut(Entry),
     ) -> Option<(Part, Holders)> {
         let at_lock = gil::at_lock(&self.gil, &self.runtime.threads, &self.time.light.sleeps, slept, end_ns)?;
-        let mut thread = self.take_thread(&at_lock.slice, end_ns, sink)?;
-        let told = gil::slept(&mut self.context(), &mut thread, (slept, &at_lock.slice), end_ns);
+        let mut thread = self.take_thread(&at_lock.slice, sink)?;
+        let told = gil::slept(&mut self.context(), &mut thread, (slept, &at_lock.slice));
         self.put_back(slept.tid, thread);
         at_lock.is_on_lock.then_some(told)
     }
@@ -153,13 +153,13 @@ impl State {
         sink: &mut dyn FnMut(Entry),
     ) -> (Slice, bool) {
         let mut slice = message::slice_of(light, sleeping.asleep_ns(), time_ns);
-        let Some(mut thread) = self.take_thread(&slice, time_ns, sink) else { return (slice, false) };
+        let Some(mut thread) = self.take_thread(&slice, sink) else { return (slice, false) };
         let is_first = !thread.row.has_begun;
         if is_first {
             // A sleep for the interpreter lock may have shown it first.
             thread.since_ns = thread.since_ns.min(slice.gap_start_ns());
         }
-        if let Some(repaired) = self.continuity(&mut thread, &slice, time_ns) {
+        if let Some(repaired) = self.continuity(&mut thread, &slice) {
             slice = *repaired;
         }
         // A request gets its part from its message.
@@ -167,7 +167,7 @@ impl State {
         thread.drain(window_start_ns);
         if self.time.is_light {
             let gil_context = &mut self.gil_context();
-            if let Some(wait) = gil::moves(gil_context, &mut thread, (&slice, time_ns), window_start_ns) {
+            if let Some(wait) = gil::moves(gil_context, &mut thread, &slice, window_start_ns) {
                 sleeping.has_waited(*wait);
             }
         }

@@ -67,7 +67,8 @@ pub(super) fn shown(
     view: RuntimeView<'_>,
     thread: &Thread,
     slice: &Slice,
-    (idle, part): (bool, Part),
+    idle: bool,
+    part: Part,
     meaning: &Meaning,
 ) -> ThreadState {
     let is_idle = idle || part == Part::None && is_idle_master(view, thread, slice);

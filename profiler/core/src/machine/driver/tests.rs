@@ -73,15 +73,15 @@ impl Run {
         Self { state, entries: Vec::new(), sequence: 0 }
     }
 
-    fn take(&mut self, slice: &Slice, exit_ns: u64) {
+    fn take(&mut self, slice: &Slice) {
         self.sequence += 1;
         let Self { state, entries, sequence } = self;
         let slice = Slice { sequence: *sequence, ..*slice };
-        state.slice(&slice, exit_ns, &mut |entry| entries.push(entry));
+        state.slice(&slice, &mut |entry| entries.push(entry));
     }
 
     fn call(&mut self, call: Call, times: Times, result: i64) {
-        self.take(&slice(call, times, result), times.2);
+        self.take(&slice(call, times, result));
     }
 
     /// The thread reads these bytes from a client, or writes them to it.
@@ -94,7 +94,7 @@ impl Run {
         self.state
             .heads
             .insert(1, Head { tgid: 1, tid: 1, sequence, fd: 0, inbound, offset_bytes: 0, bytes });
-        self.take(&slice, times.2);
+        self.take(&slice);
     }
 
     /// The thread reads a request from the first client from 120 to 130.

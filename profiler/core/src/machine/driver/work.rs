@@ -25,14 +25,14 @@ use crate::phase::Phase;
 pub(super) fn waits(
     context: &mut RuntimeContext<'_>,
     thread: &mut Thread,
-    (slice, exit_ns): (&Slice, u64),
+    slice: &Slice,
     meaning: &Meaning,
     part: Part,
 ) -> bool {
     job::note_feeder(context.view(), thread, slice);
     let idle = meaning::waits_for_work(context.view(), thread, slice, meaning);
     if idle {
-        handoff::waited(context, thread, slice, exit_ns);
+        handoff::waited(context, thread, slice);
     } else if part == Part::None {
         handoff::passed_on(context.view(), thread, slice);
     }
@@ -55,11 +55,11 @@ pub(super) fn note_ways(world: &mut World, slice: &Slice, meaning: &Meaning) {
 pub(super) fn works(
     (time, window_start_ns): (&mut Time, u64),
     thread: &mut Thread,
-    (slice, exit_ns): (&Slice, u64),
+    slice: &Slice,
     blocked: Phase,
 ) {
     if blocked == Phase::LockWait {
-        let in_window_ns = exit_ns.saturating_sub(window_start_ns);
+        let in_window_ns = slice.exit_ns.saturating_sub(window_start_ns);
         thread.helpers.wait(slice.woken.by_tid, slice.inside.blocked_ns.min(in_window_ns));
     }
     // A loop that only hands requests over does not wait for what they need.
@@ -75,14 +75,14 @@ pub(super) fn waits_after_response(
     (time, window_start_ns): (&mut Time, u64),
     summary: &mut Summary,
     thread: &mut Thread,
-    (slice, exit_ns): (&Slice, u64),
+    slice: &Slice,
     meaning: &Meaning,
 ) {
-    let mut piece = Piece::call(slice, exit_ns, meaning);
+    let mut piece = Piece::call(slice, meaning);
     piece.holding = None;
     thread.pending.push(piece);
     thread.was_busy(time, slice.enter_ns, window_start_ns);
-    next_job(summary, thread, exit_ns);
+    next_job(summary, thread, slice.exit_ns);
 }
 
 /// What a thread has left as it begins to wait for work.
@@ -119,9 +119,9 @@ pub(super) fn is_left(context: &mut LedgerContext<'_>, thread: &mut Thread, slic
 }
 
 /// The wait for work is over: the loop has looked, or the thread has its next job.
-pub(super) fn begin(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Slice, exit_ns: u64) {
-    turn::polls(context, thread, slice, exit_ns);
-    handoff::begin(&mut context.runtime_context(), thread, slice, exit_ns);
+pub(super) fn begin(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Slice) {
+    turn::polls(context, thread, slice);
+    handoff::begin(&mut context.runtime_context(), thread, slice);
 }
 
 /// A loop has given the thread a job, though the call did not look like a wait for one.
@@ -130,11 +130,10 @@ pub(super) fn is_given_job(
     window_start_ns: u64,
     thread: &mut Thread,
     slice: &Slice,
-    exit_ns: u64,
 ) {
     handoff::done(context, thread, slice);
     thread.drain(window_start_ns);
-    handoff::begin(context, thread, slice, exit_ns);
+    handoff::begin(context, thread, slice);
 }
 
 /// A job is over; the next one begins.

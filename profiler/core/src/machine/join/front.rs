@@ -39,13 +39,13 @@ pub(in crate::machine) const fn is_interim(active: &Active, moved: u64) -> bool 
 /// A call of a thread on a descriptor that is no client's. Returns the requests that it completes.
 pub(in crate::machine) fn call(
     world: &World,
-    (wire, join): (&mut Wire, &mut Join),
+    wire: &mut Wire,
+    join: &mut Join,
     thread: &Thread,
     slice: &Slice,
-    exit_ns: u64,
 ) -> Ready {
     let tgid = slice.tgid;
-    let times = (slice.enter_ns, exit_ns);
+    let times = (slice.enter_ns, slice.exit_ns);
     match slice.call {
         Call::Connect { family, .. } if slice.result < 0 && slice.result != EINPROGRESS => {
             let number = serving(wire, thread).map(|(number, _)| number);
@@ -81,9 +81,9 @@ pub(in crate::machine) fn call(
             }
         }
         Call::Read { fd, .. } if slice.result > 0 => {
-            join.links.read((tgid, fd), u64::try_from(slice.result).unwrap_or(0), exit_ns);
+            join.links.read((tgid, fd), u64::try_from(slice.result).unwrap_or(0), slice.exit_ns);
         }
-        Call::Close { fd } => join.links.close((tgid, fd), exit_ns),
+        Call::Close { fd } => join.links.close((tgid, fd), slice.exit_ns),
         _ => {}
     }
     Ready::new()
@@ -339,8 +339,8 @@ mod tests {
             ("there is no front end", Side::Whole, connect(2), 0, false, 0, false),
         ] {
             let (world, mut wire, mut join, thread) = serves(side);
-            let slice = Slice { result, enter_ns: 120, ..Slice::blank(call_made) };
-            assert!(call(&world, (&mut wire, &mut join), &thread, &slice, 130).is_empty(), "{what}");
+            let slice = Slice { result, enter_ns: 120, exit_ns: 130, ..Slice::blank(call_made) };
+            assert!(call(&world, &mut wire, &mut join, &thread, &slice).is_empty(), "{what}");
             let connection = wire.connections.get(0).unwrap();
             assert_eq!(connection.requests[0].kept.is_any(), is_kept, "{what}");
             let told = (connection.signs.behind, connection.signs.behind_failed.is_some());
@@ -356,8 +356,9 @@ mod tests {
             if is_over {
                 wire.connections.get_mut(0).unwrap().requests.clear();
             }
-            let slice = Slice { result: 40, enter_ns: 120, ..Slice::blank(Call::Write { fd: 12 }) };
-            assert!(call(&world, (&mut wire, &mut join), &thread, &slice, 130).is_empty(), "{what}");
+            let slice =
+                Slice { result: 40, enter_ns: 120, exit_ns: 130, ..Slice::blank(Call::Write { fd: 12 }) };
+            assert!(call(&world, &mut wire, &mut join, &thread, &slice).is_empty(), "{what}");
             assert_eq!(join.links.has_all(1), is_over, "{what}: what it asked for is waited for");
             // What the server does for that is no half of it.
             let inner = Active::new(&Beginning::at(9, 125), 20, 21);

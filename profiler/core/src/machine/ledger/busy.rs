@@ -27,7 +27,8 @@ pub(in crate::machine) fn up_to_last_slice(thread: &mut Thread, time: &mut Time,
 pub(in crate::machine) fn settle(
     threads: &mut Threads,
     time: &mut Time,
-    (window_start_ns, end_ns): (u64, Option<u64>),
+    window_start_ns: u64,
+    end_ns: Option<u64>,
     sink: &mut dyn FnMut(Entry),
 ) {
     for thread in threads.values_mut().filter(|thread| thread.slot.is_some()) {

@@ -5,12 +5,12 @@
 
 use smallvec::smallvec;
 
+use crate::event::Slice;
 use crate::machine::join::front;
 use crate::machine::ledger::context::{LedgerContext, LedgerEvent};
 use crate::machine::ledger::{finish, slots, turn, unattributed};
 use crate::machine::runtime::job;
 use crate::machine::runtime::thread::Thread;
-use crate::machine::wire::connection::At;
 use crate::machine::wire::http1::{ResponseHead, Step};
 use crate::machine::wire::kept::Kept;
 use crate::machine::wire::origin::Side;
@@ -35,11 +35,11 @@ pub(in crate::machine) struct Bytes<'a> {
 pub(in crate::machine) fn read(
     context: &mut LedgerContext<'_>,
     thread: &mut Thread,
-    at: At<'_>,
+    number: u32,
+    slice: &Slice,
     arrival_ns: u64,
     bytes: &Bytes<'_>,
 ) {
-    let (number, slice, exit_ns) = at;
     let Some(connection) = context.wire.connections.get_mut(number) else { return };
     // The server has ended its direction. Whatever still comes is drained and dropped, and is no request.
     if connection.shut {
@@ -76,7 +76,7 @@ pub(in crate::machine) fn read(
                 turn::ended_unseen(context.view(), thread, number);
                 finish::shut(context, number);
             }
-            begin(context, thread, at, arrival_ns, false);
+            begin(context, thread, number, slice, arrival_ns, false);
         }
         let Some(connection) = context.wire.connections.get_mut(number) else { return };
         let Some(active) = connection.requests.back_mut() else { continue };
@@ -93,7 +93,7 @@ pub(in crate::machine) fn read(
             active.request.http.request_start =
                 RequestStart::new(head.request_start, active.request.times.start_ns, wall_clock_offset_ns);
             active.response.to_head = head.is_head;
-            active.request.times.service_start_ns = Some(exit_ns);
+            active.request.times.service_start_ns = Some(slice.exit_ns);
         }
     }
     thread.signs.reads = true;
@@ -101,9 +101,9 @@ pub(in crate::machine) fn read(
     front::name(context.wire, context.join, number);
     context.wire.plaintexts.read(&context.wire.connections, slice.tid, number);
     let Some(connection) = context.wire.connections.get_mut(number) else { return };
-    connection.last_read_ns = exit_ns;
+    connection.last_read_ns = slice.exit_ns;
     if connection.requests.front().is_some_and(|active| !active.response.has_begun) {
-        advance(context, thread, (number, slice, exit_ns));
+        advance(context, thread, number, slice);
         turn::has_read(context, thread, number, slice);
     }
 }
@@ -112,14 +112,14 @@ pub(in crate::machine) fn read(
 pub(in crate::machine) fn write(
     context: &mut LedgerContext<'_>,
     thread: &mut Thread,
-    at: At<'_>,
+    number: u32,
+    slice: &Slice,
     status_line: bool,
     bytes: &Bytes<'_>,
 ) {
-    let (number, slice, _) = at;
     let Some(connection) = context.wire.connections.get_mut(number) else { return };
     let is_encrypted = connection.inbound.is_encrypted();
-    if is_encrypted && !answers_encrypted(context, thread, at, bytes.moved) {
+    if is_encrypted && !answers_encrypted(context, thread, number, slice, bytes.moved) {
         return;
     }
     let Some(connection) = context.wire.connections.get_mut(number) else { return };
@@ -131,7 +131,7 @@ pub(in crate::machine) fn write(
     if connection.requests.is_empty() {
         // A response to a request that was not seen: it began before us, or the server speaks first.
         thread.make_slot(context.time);
-        begin(context, thread, at, 0, true);
+        begin(context, thread, number, slice, 0, true);
     }
     let Some(connection) = context.wire.connections.get_mut(number) else { return };
     let to_head = connection.requests.front().is_some_and(|active| active.response.to_head);
@@ -146,7 +146,7 @@ pub(in crate::machine) fn write(
     }
     let mut advanced = None;
     for step in steps {
-        answer(context, thread, at, (&step, bytes.moved), &mut advanced);
+        answer(context, thread, number, slice, &step, bytes.moved, &mut advanced);
     }
     turn::note_last_chunk(context.view(), thread, number);
     let front = context.wire.connections.get(number).and_then(|c| c.requests.front());
@@ -155,8 +155,14 @@ pub(in crate::machine) fn write(
 }
 
 /// Whether a write on an encrypted connection answers a request.
-fn answers_encrypted(context: &mut LedgerContext<'_>, thread: &mut Thread, at: At<'_>, moved: u64) -> bool {
-    let Some(connection) = context.wire.connections.get_mut(at.0) else { return false };
+fn answers_encrypted(
+    context: &mut LedgerContext<'_>,
+    thread: &mut Thread,
+    number: u32,
+    slice: &Slice,
+    moved: u64,
+) -> bool {
+    let Some(connection) = context.wire.connections.get_mut(number) else { return false };
     let front = connection.requests.front();
     let answered = front.is_some_and(|active| active.response.has_begun);
     let since_ns = front.filter(|_| answered).map_or(connection.last_read_ns, |active| active.cursor_ns);
@@ -168,7 +174,7 @@ fn answers_encrypted(context: &mut LedgerContext<'_>, thread: &mut Thread, at: A
         return false;
     }
     if is_no_answer {
-        advance(context, thread, at);
+        advance(context, thread, number, slice);
     }
     !is_no_answer
 }
@@ -177,11 +183,12 @@ fn answers_encrypted(context: &mut LedgerContext<'_>, thread: &mut Thread, at: A
 fn answer(
     context: &mut LedgerContext<'_>,
     thread: &mut Thread,
-    at: At<'_>,
-    (step, moved): (&Step<ResponseHead>, u64),
+    number: u32,
+    slice: &Slice,
+    step: &Step<ResponseHead>,
+    moved: u64,
     advanced: &mut Option<u64>,
 ) {
-    let (number, slice, exit_ns) = at;
     if step.bytes == 0 {
         if step.complete {
             finish::finish_front(context, number);
@@ -193,12 +200,12 @@ fn answer(
         return context.events.push(LedgerEvent::Impossible("response_without_request"));
     };
     if advanced.is_none() {
-        advance(context, thread, at);
+        advance(context, thread, number, slice);
     } else if *advanced != Some(id)
         && let Some(active) = context.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
     {
         // A second response in the same write: until now its request waited behind the first.
-        active.pass(exit_ns, Phase::PoolWait);
+        active.pass(slice.exit_ns, Phase::PoolWait);
     }
     *advanced = Some(id);
     let Some(connection) = context.wire.connections.get_mut(number) else { return };
@@ -211,7 +218,7 @@ fn answer(
     let in_private = is_private && front::is_interim(active, moved);
     let request = &mut active.request;
     request.http.bytes_out = request.http.bytes_out.saturating_add(step.bytes);
-    request.times.first_write_ns.get_or_insert(exit_ns);
+    request.times.first_write_ns.get_or_insert(slice.exit_ns);
     if !active.response.has_begun {
         (request.tgid, request.tid) = (thread.tgid, slice.tid);
     }
@@ -231,26 +238,36 @@ fn answer(
     }
 }
 
-/// A thread was already writing to a client when it was first seen, until the end of `at`. The request began
-/// before us, and only this much of its response is known.
-pub(in crate::machine) fn write_within(context: &mut LedgerContext<'_>, thread: &mut Thread, at: At<'_>) {
-    let (number, _, _) = at;
+/// A thread was already writing to a client when it was first seen, until the end of `slice`. The request
+/// began before us, and only this much of its response is known.
+pub(in crate::machine) fn write_within(
+    context: &mut LedgerContext<'_>,
+    thread: &mut Thread,
+    number: u32,
+    slice: &Slice,
+) {
     if context.wire.connections.get(number).is_none_or(|connection| !connection.requests.is_empty()) {
         return;
     }
     thread.make_slot(context.time);
-    begin(context, thread, at, 0, true);
+    begin(context, thread, number, slice, 0, true);
     let Some(connection) = context.wire.connections.get_mut(number) else { return };
     connection.outbound.within();
     if let Some(active) = connection.requests.front_mut() {
         active.response.has_begun = true;
     }
-    advance(context, thread, at);
+    advance(context, thread, number, slice);
 }
 
 /// A request begins on a connection. `unseen`: its first bytes were not seen.
-fn begin(context: &mut LedgerContext<'_>, thread: &Thread, at: At<'_>, arrival_ns: u64, unseen: bool) {
-    let (number, slice, exit_ns) = at;
+fn begin(
+    context: &mut LedgerContext<'_>,
+    thread: &Thread,
+    number: u32,
+    slice: &Slice,
+    arrival_ns: u64,
+    unseen: bool,
+) {
     let arrival_measured = context.world.arrival_measured;
     let Some(connection) = context.wire.connections.get(number) else { return };
     if connection.requests.len() >= MAX_PIPELINED {
@@ -267,13 +284,13 @@ fn begin(context: &mut LedgerContext<'_>, thread: &Thread, at: At<'_>, arrival_n
     // entered.
     let waited = slice.inside.blocked_ns > 0;
     let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
-    let read_at_ns = if waited { exit_ns.saturating_sub(awake_ns) } else { slice.enter_ns };
+    let read_at_ns = if waited { slice.exit_ns.saturating_sub(awake_ns) } else { slice.enter_ns };
     let seeded = connection.origin.accepted_ns.is_none();
     let (start_ns, start_is_arrival) = if unseen {
         let known_ns = thread.pending.start_ns().unwrap_or_else(|| slice.gap_start_ns());
         (known_ns.max(context.watch_start_ns.min(slice.enter_ns)), false)
     } else if arrival_ns > 0 {
-        (arrival_ns.min(exit_ns), true)
+        (arrival_ns.min(slice.exit_ns), true)
     } else if arrival_measured && connection.last_read_ns > 0 && !waited {
         // The kernel saw no arrival since the last read, so the bytes were there by then.
         (connection.last_read_ns, true)
@@ -289,7 +306,7 @@ fn begin(context: &mut LedgerContext<'_>, thread: &Thread, at: At<'_>, arrival_n
         accepted_ns: connection
             .origin
             .accepted_ns
-            .filter(|accepted_ns| start_is_arrival && *accepted_ns <= exit_ns),
+            .filter(|accepted_ns| start_is_arrival && *accepted_ns <= slice.exit_ns),
         truncated: unseen && seeded,
         dispatched_ns: connection.dispatched_ns,
     };
@@ -309,8 +326,12 @@ fn begin(context: &mut LedgerContext<'_>, thread: &Thread, at: At<'_>, arrival_n
 }
 
 /// The oldest request of a connection takes the thread's time up to the end of its last piece.
-pub(in crate::machine) fn advance(context: &mut LedgerContext<'_>, thread: &mut Thread, at: At<'_>) {
-    let (number, slice, _) = at;
+pub(in crate::machine) fn advance(
+    context: &mut LedgerContext<'_>,
+    thread: &mut Thread,
+    number: u32,
+    slice: &Slice,
+) {
     let tid = slice.tid;
     let Some(id) =
         context.wire.connections.get(number).and_then(|c| c.requests.front()).map(|a| a.request.id)
@@ -328,7 +349,7 @@ pub(in crate::machine) fn advance(context: &mut LedgerContext<'_>, thread: &mut 
     }
     let own_start_ns = job::take_start_ns(thread, slice);
     let own_start_ns = if thread.is_loop() && thread.serving != Some((number, id)) {
-        turn::turn_to(context, thread, at, id)
+        turn::turn_to(context, thread, number, slice, id)
     } else {
         own_start_ns
     };

@@ -19,33 +19,28 @@ use crate::machine::world::errno::{EAGAIN, EINPROGRESS};
 /// A call of a loop's thread that by itself points to no request. It shows that the present task runs, and so
 /// the request of that task. A request that waits for its client or a back end is left out: the read that
 /// ends such a wait says more.
-fn runs(context: &mut LedgerContext<'_>, thread: &mut Thread, (slice, exit_ns): (&Slice, u64)) {
-    if in_turn::runs(context, thread, (slice, exit_ns)).is_some() {
+fn runs(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Slice) {
+    if in_turn::runs(context, thread, slice).is_some() {
         return;
     }
     let Some((number, id)) = task::at_work(context.view(), thread, slice.tid) else { return };
     let active = context.wire.connections.get(number).and_then(|connection| connection.requests.front());
     let waits = active.is_none_or(|active| active.wants != Wants::Unknown);
     if thread.serving != Some((number, id)) && !waits {
-        exchange::advance(context, thread, (number, slice, exit_ns));
-        turn::touched(thread, exit_ns, false);
+        exchange::advance(context, thread, number, slice);
+        turn::touched(thread, slice.exit_ns, false);
     }
 }
 
 /// A call of a loop's thread on a descriptor that is no client's. The request that makes it becomes the one
 /// that the thread serves, if there is one.
-pub(in crate::machine) fn foreign(
-    context: &mut LedgerContext<'_>,
-    thread: &mut Thread,
-    slice: &Slice,
-    exit_ns: u64,
-) {
+pub(in crate::machine) fn foreign(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Slice) {
     let tgid = slice.tgid;
     let Some(event_loop) = thread.serving_loop() else { return };
     let fd = match slice.call {
         Call::Accept { .. } => {
             // Accepting is the loop's own work.
-            event_loop.touched.until_ns = exit_ns;
+            event_loop.touched.until_ns = slice.exit_ns;
             event_loop.has_heard(None);
             unattributed::leave(thread, slice.enter_ns, context.window_start_ns);
             finish::leave(context, thread, slice.tid, slice.enter_ns);
@@ -66,7 +61,7 @@ pub(in crate::machine) fn foreign(
         {
             fd
         }
-        _ => return runs(context, thread, (slice, exit_ns)),
+        _ => return runs(context, thread, slice),
     };
     let reads = matches!(slice.call, Call::Read { .. }) && slice.result > 0;
     let only = if reads { asked_alone(context.view(), thread, tgid, fd) } else { None };
@@ -79,7 +74,7 @@ pub(in crate::machine) fn foreign(
             event_loop.has_read_answer(slice.enter_ns, None);
             event_loop.runs(None, slice.enter_ns, false);
         }
-        return runs(context, thread, (slice, exit_ns));
+        return runs(context, thread, slice);
     };
     match descriptor.class {
         DescriptorClass::Backend { .. } | DescriptorClass::Socket if reads => {
@@ -91,29 +86,24 @@ pub(in crate::machine) fn foreign(
             return;
         }
         DescriptorClass::Wakeup => {
-            runs(context, thread, (slice, exit_ns));
-            return in_turn::wakes(context, thread, (slice, exit_ns));
+            runs(context, thread, slice);
+            return in_turn::wakes(context, thread, slice);
         }
-        _ => return runs(context, thread, (slice, exit_ns)),
+        _ => return runs(context, thread, slice),
     }
-    back_end(context, thread, (slice, exit_ns), (fd, descriptor.opened_ns));
+    back_end(context, thread, slice, (fd, descriptor.opened_ns));
 }
 
 /// A call on a back end's descriptor: whoever asks there resumes.
-fn back_end(
-    context: &mut LedgerContext<'_>,
-    thread: &mut Thread,
-    (slice, exit_ns): (&Slice, u64),
-    back_end: BackEnd,
-) {
+fn back_end(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Slice, back_end: BackEnd) {
     let tgid = slice.tgid;
     let fd = back_end.0;
-    let its_turn = in_turn::runs(context, thread, (slice, exit_ns));
+    let its_turn = in_turn::runs(context, thread, slice);
     let Some(descriptor) = context.world.descriptors.get(tgid, fd) else { return };
     let told = its_turn.or_else(|| task::at_work(context.view(), thread, slice.tid));
     let known = descriptor.owner.filter(|key| context.wire.connections.is_live(*key));
     let owner = told.or_else(|| known.filter(|key| !task::is_another_s(context.view(), thread, slice, *key)));
-    if owner.is_none() && unattributed::resume(context, thread, (slice, exit_ns), back_end) {
+    if owner.is_none() && unattributed::resume(context, thread, slice, back_end) {
         return;
     }
     let asker = match owner {
@@ -136,25 +126,25 @@ fn back_end(
             key
         }
         Asker::Unattributed => {
-            return unattributed::open_further(context, thread, (slice, exit_ns), back_end);
+            return unattributed::open_further(context, thread, slice, back_end);
         }
         Asker::OneOf(candidates) => {
-            return unattributed::open(context, thread, (slice, exit_ns), back_end, &candidates);
+            return unattributed::open(context, thread, slice, back_end, &candidates);
         }
         Asker::Nobody => {
             unattributed::leave(thread, slice.enter_ns, context.window_start_ns);
             finish::leave(context, thread, slice.tid, slice.enter_ns);
             let Some(event_loop) = thread.serving_loop() else { return };
-            event_loop.touched.until_ns = exit_ns;
+            event_loop.touched.until_ns = slice.exit_ns;
             if !matches!(slice.call, Call::Read { .. }) {
                 event_loop.runs(None, slice.enter_ns, false);
             }
             return context.world.descriptors.own(tgid, fd, None);
         }
     };
-    exchange::advance(context, thread, (key.0, slice, exit_ns));
+    exchange::advance(context, thread, key.0, slice);
     context.world.descriptors.own(tgid, fd, Some(key));
-    turn::touched(thread, exit_ns, false);
+    turn::touched(thread, slice.exit_ns, false);
     if let Some(active) = context.wire.connections.get_mut(key.0).and_then(|c| c.requests.front_mut()) {
         let asks = matches!(slice.call, Call::Write { .. }) && slice.result > 0;
         let waits = asks || matches!(slice.result, EAGAIN | EINPROGRESS);

@@ -104,28 +104,28 @@ pub fn turned(thread: &mut Thread, before: Option<(u32, u64)>, exit_ns: u64) {
 pub fn follow(
     context: &mut GilContext<'_>,
     thread: &mut Thread,
-    at: (&Slice, u64),
+    slice: &Slice,
     window_start_ns: u64,
 ) -> (Part, WaitHolders) {
-    if thread.gil.at_lock.passes(at.0) {
+    if thread.gil.at_lock.passes(slice) {
         if thread.serving.is_some() {
-            settle(context, thread, at.0.tid);
+            settle(context, thread, slice.tid);
         }
         return (Part::None, WaitHolders::default());
     }
-    follow_wait(context, thread, at, window_start_ns)
+    follow_wait(context, thread, slice, window_start_ns)
 }
 
 #[inline(never)]
 fn follow_wait(
     context: &mut GilContext<'_>,
     thread: &mut Thread,
-    at: (&Slice, u64),
+    slice: &Slice,
     window_start_ns: u64,
 ) -> (Part, WaitHolders) {
-    let (part, because) = part_of(context, thread, at, window_start_ns);
+    let (part, because) = part_of(context, thread, slice, window_start_ns);
     if because.is_none() && thread.serving.is_some() {
-        settle(context, thread, at.0.tid);
+        settle(context, thread, slice.tid);
     }
     (part, because.unwrap_or_default())
 }
@@ -135,11 +135,11 @@ fn follow_wait(
 pub fn last(
     context: &mut GilContext<'_>,
     thread: &mut Thread,
-    at: (&Slice, u64),
+    slice: &Slice,
     window_start_ns: u64,
 ) -> (Part, WaitHolders) {
-    let (part, because) = part_of(context, thread, at, window_start_ns);
-    let tid = at.0.tid;
+    let (part, because) = part_of(context, thread, slice, window_start_ns);
+    let tid = slice.tid;
     if let Some(wait) = context.locks.end(tid, thread.gil.at_lock.episode.take(), window_start_ns) {
         thread.pending.has_waited(*wait);
     }
@@ -150,30 +150,24 @@ pub fn last(
 fn part_of(
     context: &mut GilContext<'_>,
     thread: &mut Thread,
-    (slice, exit_ns): (&Slice, u64),
+    slice: &Slice,
     window_start_ns: u64,
 ) -> (Part, Option<WaitHolders>) {
-    let followed = context.locks.follow(&mut thread.gil.at_lock, slice, exit_ns, window_start_ns);
+    let followed = context.locks.follow(&mut thread.gil.at_lock, slice, window_start_ns);
     continued(thread, followed.tail_ns);
     if let Some(wait) = followed.ended {
         thread.pending.has_waited(*wait);
     }
-    let wait_ns = followed.part.wait_ns(slice, exit_ns, window_start_ns);
-    (followed.part, wait_ns.map(|wait_ns| held(context, thread, slice, exit_ns, wait_ns)))
+    let wait_ns = followed.part.wait_ns(slice, window_start_ns);
+    (followed.part, wait_ns.map(|wait_ns| held(context, thread, slice, wait_ns)))
 }
 
-/// A slice that ended at `exit_ns` is the next part of a thread's waiting, `wait_ns` long. Returns who had
-/// the lock. For the timeline it also returns where both were.
-pub fn held(
-    context: &mut GilContext<'_>,
-    thread: &mut Thread,
-    slice: &Slice,
-    exit_ns: u64,
-    wait_ns: u64,
-) -> WaitHolders {
+/// A slice is the next part of a thread's waiting, `wait_ns` long. Returns who had the lock. For the timeline
+/// it also returns where both were.
+pub fn held(context: &mut GilContext<'_>, thread: &mut Thread, slice: &Slice, wait_ns: u64) -> WaitHolders {
     let first = holder(context, thread, slice, slice.lock.holder_tid);
-    let then = passed_on(context, thread, slice, exit_ns);
-    let later_ns = then.map_or(0, |(since_ns, _)| exit_ns.saturating_sub(since_ns).min(wait_ns));
+    let then = passed_on(context, thread, slice);
+    let later_ns = then.map_or(0, |(since_ns, _)| slice.exit_ns.saturating_sub(since_ns).min(wait_ns));
     let first_ns = wait_ns.saturating_sub(later_ns);
     let sites = context.locks.samples.waited(slice, first_ns, first, context.wants_slices);
     let not_honoured_ns = thread.gil.at_lock.episode.map_or(0, |episode| episode.not_honoured_ns());
@@ -191,17 +185,12 @@ pub fn held(
 /// The lock passed to another thread while this one slept for it. Returns when the other one was woken to
 /// take it, and who that is. `None`: the lock did not pass on, or the thread that had it at the end had not
 /// slept for it.
-fn passed_on(
-    context: &mut GilContext<'_>,
-    thread: &Thread,
-    slice: &Slice,
-    exit_ns: u64,
-) -> Option<(u64, HeldBy)> {
+fn passed_on(context: &mut GilContext<'_>, thread: &Thread, slice: &Slice) -> Option<(u64, HeldBy)> {
     let last = slice.lock.last_holder_tid;
     if last == slice.lock.holder_tid || last == slice.tid {
         return None;
     }
-    let since_ns = context.locks.took_in(last, slice).filter(|since_ns| *since_ns < exit_ns)?;
+    let since_ns = context.locks.took_in(last, slice).filter(|since_ns| *since_ns < slice.exit_ns)?;
     Some((since_ns, holder(context, thread, slice, last)))
 }
 

@@ -17,7 +17,7 @@ use crate::rule::Rule;
 pub(in crate::machine) fn runs(
     context: &mut LedgerContext<'_>,
     thread: &mut Thread,
-    (slice, exit_ns): (&Slice, u64),
+    slice: &Slice,
 ) -> Option<RequestKey> {
     let event_loop = thread.as_loop()?;
     let key = event_loop.in_turn.whose_turn()?;
@@ -31,7 +31,7 @@ pub(in crate::machine) fn runs(
     let Some(task) = tasks.beside_loop(slice.tid) else {
         let is_loop_s = tasks.last(slice.tid).is_some() && thread.serving.is_none();
         if let Some(event_loop) = thread.serving_loop().filter(|_| is_loop_s) {
-            event_loop.touched.until_ns = exit_ns;
+            event_loop.touched.until_ns = slice.exit_ns;
         }
         return None;
     };
@@ -40,14 +40,13 @@ pub(in crate::machine) fn runs(
         return None;
     }
     thread.serving_loop()?.in_turn.begins(key, task);
-    exchange::advance(context, thread, (key.0, slice, exit_ns));
-    turn::touched(thread, exit_ns, false);
+    exchange::advance(context, thread, key.0, slice);
+    turn::touched(thread, slice.exit_ns, false);
     Some(key)
 }
 
 /// The loop's thread wakes its own loop: whoever ran up to here is done, and is answered later.
-pub(in crate::machine) fn wakes(context: &mut LedgerContext<'_>, thread: &mut Thread, at: (&Slice, u64)) {
-    let (slice, exit_ns) = at;
+pub(in crate::machine) fn wakes(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Slice) {
     if !matches!(slice.call, Call::Write { .. }) || slice.result <= 0 {
         return;
     }
@@ -57,8 +56,8 @@ pub(in crate::machine) fn wakes(context: &mut LedgerContext<'_>, thread: &mut Th
     let is_in_turn = serving.is_some() && event_loop.in_turn.present() == serving;
     event_loop.in_turn.wakes(task);
     if is_in_turn {
-        event_loop.touched.until_ns = exit_ns;
-        unattributed::leave(thread, exit_ns, context.window_start_ns);
-        finish::leave(context, thread, slice.tid, exit_ns);
+        event_loop.touched.until_ns = slice.exit_ns;
+        unattributed::leave(thread, slice.exit_ns, context.window_start_ns);
+        finish::leave(context, thread, slice.tid, slice.exit_ns);
     }
 }

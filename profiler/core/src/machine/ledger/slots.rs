@@ -23,7 +23,8 @@ use crate::machine::world::waiter::lock_of;
 pub(in crate::machine) fn waited_for_its_turn(
     time: (&mut Time, u64),
     thread: &mut Thread,
-    (slice, accepts): (&Slice, bool),
+    slice: &Slice,
+    accepts: bool,
     gap: &mut Piece,
 ) {
     // Most sleep in no lock before a call.
@@ -59,7 +60,7 @@ fn slept_in_lock(
 
 /// A call is no wait for work. It may be one in a mutex, of a thread that was not seen to accept yet: what
 /// comes next shows whether that was for its turn. `idle`: whether such calls wait for work.
-pub(in crate::machine) fn note_mutex(thread: &mut Thread, (slice, exit_ns): (&Slice, u64), idle: Idle) {
+pub(in crate::machine) fn note_mutex(thread: &mut Thread, slice: &Slice, idle: Idle) {
     match slice.call {
         Call::FutexWait { operation, .. }
             if idle == Idle::UnlessServing
@@ -69,7 +70,7 @@ pub(in crate::machine) fn note_mutex(thread: &mut Thread, (slice, exit_ns): (&Sl
                 && !thread.is_loop() =>
         {
             let since_ns = thread.job.in_mutex.map_or(slice.enter_ns, |(since_ns, _)| since_ns);
-            thread.job.in_mutex = Some((since_ns, exit_ns));
+            thread.job.in_mutex = Some((since_ns, slice.exit_ns));
         }
         // Some make what they wait with.
         Call::EpollControl { .. } | Call::Make { class: DescriptorClass::Epoll } => {}
@@ -190,7 +191,7 @@ mod tests {
             let before = Piece::gap(&slice);
             let mut gap = before;
             let accepts = thread.signs.accepts;
-            waited_for_its_turn((&mut Time::default(), 0), &mut thread, (&slice, accepts), &mut gap);
+            waited_for_its_turn((&mut Time::default(), 0), &mut thread, &slice, accepts, &mut gap);
             let Some((start_ns, blocked_ns)) = expected else {
                 assert_eq!((gap, thread.job.work_start_ns), (before, None), "{what}");
                 continue;

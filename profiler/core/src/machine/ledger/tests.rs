@@ -80,14 +80,14 @@ impl Scene {
     fn sleep(&mut self, enter_ns: u64, exit_ns: u64) {
         let inside = Account { cpu_ns: 1, blocked_ns: exit_ns - enter_ns - 1, ..Account::default() };
         let call = Call::EpollWait { epoll_fd: 4, timeout_ms: -1 };
-        let slice = Slice { enter_ns, inside, ..Slice::blank(call) };
-        self.event_loop().has_looked(&slice, exit_ns, 0);
+        self.event_loop().has_looked(&Slice { enter_ns, exit_ns, inside, ..Slice::blank(call) }, 0);
     }
 
     /// The loop looks, and finds something.
     fn look(&mut self, at_ns: u64) {
         let call = Call::EpollWait { epoll_fd: 4, timeout_ms: 0 };
-        self.event_loop().has_looked(&Slice { enter_ns: at_ns, result: 1, ..Slice::blank(call) }, at_ns, 0);
+        let slice = Slice { enter_ns: at_ns, exit_ns: at_ns, result: 1, ..Slice::blank(call) };
+        self.event_loop().has_looked(&slice, 0);
     }
 
     /// A request that came at this time, whose head was read at once.
@@ -108,10 +108,10 @@ impl Scene {
     }
 
     /// The time of a slice is the thread's now.
-    fn takes(&mut self, slice: &Slice, exit_ns: u64) {
+    fn takes(&mut self, slice: &Slice) {
         self.thread.pending.push(Piece::gap(slice));
         let account = slice.inside;
-        let piece = Piece { account, cpu: Phase::Cpu, ..Piece::unknown(slice.enter_ns, exit_ns) };
+        let piece = Piece { account, cpu: Phase::Cpu, ..Piece::unknown(slice.enter_ns, slice.exit_ns) };
         self.thread.pending.push(piece);
     }
 
@@ -119,19 +119,19 @@ impl Scene {
     fn reads(&mut self, number: u32, times: Times, arrival_ns: u64, bytes: &[u8]) {
         let moved = bytes.len() as u64;
         let slice = slice(read_of(CLIENT + number as i32), times, moved as i64);
-        self.takes(&slice, times.2);
-        let at = (number, &slice, times.2);
-        read(&mut self.ledger.context(), &mut self.thread, at, arrival_ns, &Bytes { moved, captured: bytes });
+        self.takes(&slice);
+        let bytes = Bytes { moved, captured: bytes };
+        read(&mut self.ledger.context(), &mut self.thread, number, &slice, arrival_ns, &bytes);
     }
 
     /// The thread writes these bytes to a client.
     fn writes(&mut self, number: u32, times: Times, bytes: &[u8]) {
         let moved = bytes.len() as u64;
         let slice = slice(Call::Write { fd: CLIENT + number as i32 }, times, moved as i64);
-        self.takes(&slice, times.2);
-        let (at, is_status) = ((number, &slice, times.2), bytes.starts_with(b"HTTP/"));
+        self.takes(&slice);
+        let is_status = bytes.starts_with(b"HTTP/");
         let bytes = Bytes { moved, captured: bytes };
-        write(&mut self.ledger.context(), &mut self.thread, at, is_status, &bytes);
+        write(&mut self.ledger.context(), &mut self.thread, number, &slice, is_status, &bytes);
     }
 
     /// A socket to a back end, of this request.

@@ -38,15 +38,10 @@ const fn is_look(slice: &Slice) -> bool {
 }
 
 /// The thread waits for listeners and whatever else is ready. It must have left what it served before.
-pub(in crate::machine) fn polls(
-    context: &mut LedgerContext<'_>,
-    thread: &mut Thread,
-    slice: &Slice,
-    exit_ns: u64,
-) {
+pub(in crate::machine) fn polls(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Slice) {
     context.runtime.tasks.polls(slice.tid);
     let Some(event_loop) = thread.event_loop.as_deref_mut().filter(|_| is_look(slice)) else { return };
-    event_loop.has_looked(slice, exit_ns, context.window_start_ns);
+    event_loop.has_looked(slice, context.window_start_ns);
     if event_loop.recognition.confirmed {
         let lacks_pool = !context.runtime.pools.has_loop(slice.tgid, slice.tid);
         let did_lack_it = std::mem::replace(&mut event_loop.lacks_pool, lacks_pool);

@@ -57,7 +57,7 @@ fn turn_to(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Slice) 
 pub(in crate::machine) fn open(
     context: &mut LedgerContext<'_>,
     thread: &mut Thread,
-    (slice, exit_ns): (&Slice, u64),
+    slice: &Slice,
     back_end: BackEnd,
     all: &Candidates,
 ) {
@@ -121,14 +121,14 @@ pub(in crate::machine) fn open(
     if all.has_more && all.is_full() {
         context.crowd();
     }
-    touch(context, thread, (slice, exit_ns), number, own_start_ns);
+    touch(context, thread, slice, number, own_start_ns);
 }
 
 /// The unattributed work that the thread serves opens a further back end. Nothing came in between.
 pub(in crate::machine) fn open_further(
     context: &mut LedgerContext<'_>,
     thread: &mut Thread,
-    (slice, exit_ns): (&Slice, u64),
+    slice: &Slice,
     back_end: BackEnd,
 ) {
     let Some(event_loop) = thread.serving_loop() else { return };
@@ -138,14 +138,14 @@ pub(in crate::machine) fn open_further(
     {
         work.back_ends.push(back_end);
     }
-    touch(context, thread, (slice, exit_ns), number, slice.gap_start_ns());
+    touch(context, thread, slice, number, slice.gap_start_ns());
 }
 
 /// A call on a back end that belongs to unattributed work. Returns whether it does.
 pub(in crate::machine) fn resume(
     context: &mut LedgerContext<'_>,
     thread: &mut Thread,
-    (slice, exit_ns): (&Slice, u64),
+    slice: &Slice,
     back_end: BackEnd,
 ) -> bool {
     let task = context.runtime.tasks.of(slice.tid);
@@ -165,7 +165,7 @@ pub(in crate::machine) fn resume(
     }
     let number = work.number;
     if unattributed.current == Some(number) {
-        touch(context, thread, (slice, exit_ns), number, slice.gap_start_ns());
+        touch(context, thread, slice, number, slice.gap_start_ns());
         return true;
     }
     if work.has_asked && !is_of_task && matches!(slice.call, Call::Write { .. }) {
@@ -187,7 +187,7 @@ pub(in crate::machine) fn resume(
     }
     account.pass(own_start_ns, Phase::Unexplained);
     event_loop.unattributed.list.push(work);
-    touch(context, thread, (slice, exit_ns), number, own_start_ns);
+    touch(context, thread, slice, number, own_start_ns);
     true
 }
 
@@ -195,7 +195,7 @@ pub(in crate::machine) fn resume(
 fn touch(
     context: &mut LedgerContext<'_>,
     thread: &mut Thread,
-    (slice, exit_ns): (&Slice, u64),
+    slice: &Slice,
     number: u64,
     own_start_ns: u64,
 ) {
@@ -205,18 +205,18 @@ fn touch(
     };
     let taken = work.account.advance(thread.time(slice.tid), own_start_ns, context.window_start_ns);
     thread.hold_for_request(context.window_start_ns, taken.from_ns, &taken.phases);
-    work.touched_ns = exit_ns;
+    work.touched_ns = slice.exit_ns;
     let moved = slice.result > 0;
     let asks = matches!(slice.call, Call::Write { .. }) && moved;
     let waits = asks || matches!(slice.result, EAGAIN | EINPROGRESS);
     work.account.wants = if waits { Wants::Backend } else { Wants::Unknown };
     if matches!(slice.call, Call::Read { .. }) && moved {
-        work.answered_ns = exit_ns;
+        work.answered_ns = slice.exit_ns;
     }
     work.has_asked = asks || work.has_asked && slice.result <= 0;
     let Some(event_loop) = thread.serving_loop() else { return };
     work.had(event_loop.looks.iteration_start_ns(), &taken.phases);
-    event_loop.touched.until_ns = exit_ns;
+    event_loop.touched.until_ns = slice.exit_ns;
     if !matches!(slice.call, Call::Read { .. }) {
         event_loop.runs(None, slice.enter_ns, false);
     }

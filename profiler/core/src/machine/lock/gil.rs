@@ -209,35 +209,23 @@ impl Locks {
         self.samples.exec(tgid);
     }
 
-    /// Takes a thread's next slice, which ended at `exit_ns`, and the thread's wait so far.
+    /// Takes a thread's next slice, and the thread's wait so far.
     #[inline]
-    pub fn follow(
-        &mut self,
-        at_lock: &mut AtLock,
-        slice: &Slice,
-        exit_ns: u64,
-        window_start_ns: u64,
-    ) -> Followed {
+    pub fn follow(&mut self, at_lock: &mut AtLock, slice: &Slice, window_start_ns: u64) -> Followed {
         if at_lock.passes(slice) {
             return Followed { part: Part::None, tail_ns: 0, ended: None };
         }
-        self.follow_waits(at_lock, slice, exit_ns, window_start_ns)
+        self.follow_waits(at_lock, slice, window_start_ns)
     }
 
-    fn follow_waits(
-        &mut self,
-        at_lock: &mut AtLock,
-        slice: &Slice,
-        exit_ns: u64,
-        window_start_ns: u64,
-    ) -> Followed {
+    fn follow_waits(&mut self, at_lock: &mut AtLock, slice: &Slice, window_start_ns: u64) -> Followed {
         let gave_up = std::mem::take(&mut at_lock.gave_up);
         let found = self.lock_of(slice);
         if let (Some((lock, on)), Some(episode)) = (found, &mut at_lock.episode)
             && episode.continues_with(slice, lock, on)
         {
-            self.slept(slice.tid, lock.address, exit_ns);
-            episode.sleep_again(slice, exit_ns);
+            self.slept(slice.tid, lock.address, slice.exit_ns);
+            episode.sleep_again(slice);
             self.measure_sleep(episode, slice, slice.gap_start_ns(), window_start_ns);
             return Followed { part: Part::Again, tail_ns: 0, ended: None };
         }
@@ -254,9 +242,9 @@ impl Locks {
             at_lock.gave_up = forced || on == On::Handover;
             return Followed { part: Part::Handover, tail_ns, ended };
         }
-        self.slept(slice.tid, lock.address, exit_ns);
+        self.slept(slice.tid, lock.address, slice.exit_ns);
         let part = Part::First;
-        let mut next = Episode::begin(slice, exit_ns, lock);
+        let mut next = Episode::begin(slice, lock);
         next.is_after_forced = forced;
         let start_ns = next.start_ns;
         if let Some(measure) = self.measure_sleep(&mut next, slice, start_ns, window_start_ns) {
@@ -307,7 +295,7 @@ impl Locks {
             return None;
         }
         let on_condition = on_condition(slice, &episode.lock);
-        let sleep = Sleep::of(slice, episode.end_ns, on_condition);
+        let sleep = Sleep::of(slice, on_condition);
         let measure = self.measure(episode)?;
         let waited_from_ns = waited_from_ns.max(window_start_ns);
         episode.not_honoured_ns = measure.sleep(&mut episode.attempt, &sleep, waited_from_ns);

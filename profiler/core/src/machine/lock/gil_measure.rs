@@ -35,11 +35,11 @@ pub struct Sleep {
 
 impl Sleep {
     /// The sleep of a slice. `on_condition`: it was not only for the lock's mutex.
-    pub fn of(slice: &Slice, exit_ns: u64, on_condition: bool) -> Self {
+    pub fn of(slice: &Slice, on_condition: bool) -> Self {
         let holder = slice.lock.holder_tid;
         Self {
             start_ns: slice.enter_ns,
-            end_ns: exit_ns,
+            end_ns: slice.exit_ns,
             result: slice.result,
             on_condition,
             holder: (holder != 0 && holder != slice.tid).then_some((holder, slice.lock.switches)),

@@ -43,6 +43,7 @@ pub fn slice_of(slept: &Slept, end_ns: u64, since: Option<Since>, holder: Tid) -
         system_call: slept.system_call.cast_unsigned(),
         result: result(slept),
         enter_ns: slept.start_ns,
+        exit_ns: end_ns,
         inside: Account {
             cpu_ns: 0,
             run_queue_ns: end_ns.saturating_sub(slept.woken_ns),

@@ -99,18 +99,18 @@ impl EventLoop {
     }
 
     /// The loop looks for what is ready.
-    pub fn has_looked(&mut self, slice: &Slice, exit_ns: u64, window_start_ns: u64) {
+    pub fn has_looked(&mut self, slice: &Slice, window_start_ns: u64) {
         let last = self.looks.last;
         if last.exit_ns > 0 {
             self.end_iteration(slice.enter_ns, slice.sequence.wrapping_sub(last.sequence), window_start_ns);
         }
-        let slept = self.looks.look(slice, exit_ns);
+        let slept = self.looks.look(slice);
         self.left.next_iteration(slept);
         self.in_turn.next_iteration(slept);
         self.clues.next_iteration(slice, &self.looks);
-        self.touched.until_ns = exit_ns;
-        self.had(NOBODY, slice.enter_ns, exit_ns);
-        self.held.waited(slice.enter_ns, exit_ns, window_start_ns);
+        self.touched.until_ns = slice.exit_ns;
+        self.had(NOBODY, slice.enter_ns, slice.exit_ns);
+        self.held.waited(slice.enter_ns, slice.exit_ns, window_start_ns);
     }
 
     fn end_iteration(&mut self, end_ns: u64, calls: u32, window_start_ns: u64) {

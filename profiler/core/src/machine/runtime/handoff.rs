@@ -109,12 +109,7 @@ pub(in crate::machine) fn is_woken_by_loop(state: RuntimeView<'_>, thread: &Thre
 }
 
 /// A thread that runs no loop waited in what may be a queue of jobs.
-pub(in crate::machine) fn waited(
-    state: &mut RuntimeContext<'_>,
-    thread: &mut Thread,
-    slice: &Slice,
-    exit_ns: u64,
-) {
+pub(in crate::machine) fn waited(state: &mut RuntimeContext<'_>, thread: &mut Thread, slice: &Slice) {
     let Call::FutexWait { address, .. } = slice.call else { return };
     let Some(pool) = state.runtime.pools.get_mut(slice.tgid) else { return };
     if let Some(queue) = pool.queue {
@@ -140,7 +135,7 @@ pub(in crate::machine) fn waited(
         }
         return;
     }
-    push_newest(&mut pool.addresses, MAX_ADDRESSES, (address, slice.tid, exit_ns));
+    push_newest(&mut pool.addresses, MAX_ADDRESSES, (address, slice.tid, slice.exit_ns));
 }
 
 /// Another thread ended a thread's wait. Whoever takes a job from a queue passes the lock of that on (`get`
@@ -200,22 +195,17 @@ pub(in crate::machine) fn next_done(state: RuntimeView<'_>, tgid: Tid, recent_ns
 }
 
 /// A thread of the pool begins again: it was woken in this wait.
-pub(in crate::machine) fn begin(
-    state: &mut RuntimeContext<'_>,
-    thread: &mut Thread,
-    slice: &Slice,
-    exit_ns: u64,
-) {
+pub(in crate::machine) fn begin(state: &mut RuntimeContext<'_>, thread: &mut Thread, slice: &Slice) {
     let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.loop_tid != slice.tid) else {
         return;
     };
-    thread.pooled.begun_ns = exit_ns;
-    if slice.woken.by_tid == pool.loop_tid && own_thread::begin(state, thread, slice, exit_ns) {
+    thread.pooled.begun_ns = slice.exit_ns;
+    if slice.woken.by_tid == pool.loop_tid && own_thread::begin(state, thread, slice) {
         return;
     }
     // Its sleep ended with the wakeup. The rest of the call is the queue for a CPU and the way out.
     let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
-    let queued_ns = exit_ns.saturating_sub(awake_ns);
+    let queued_ns = slice.exit_ns.saturating_sub(awake_ns);
     // Its CPU may have noticed the wakeup later. How much of the call's CPU time came before the sleep is not
     // known.
     let woken_ns = if slice.woken.at_ns > 0 { slice.woken.at_ns } else { queued_ns };
@@ -254,7 +244,9 @@ pub(in crate::machine) fn begin(
     if let Some(pool) = state.runtime.pools.get_mut(slice.tgid) {
         pool.at_work.retain(|(tid, ..)| *tid != slice.tid);
         match thread.pooled.handed.task {
-            Some(task) if pool.at_work.len() < MAX_JOBS => pool.at_work.push((slice.tid, task, exit_ns)),
+            Some(task) if pool.at_work.len() < MAX_JOBS => {
+                pool.at_work.push((slice.tid, task, slice.exit_ns))
+            }
             Some(_) => *state.evicted = state.evicted.saturating_add(1),
             None => {}
         }
@@ -274,7 +266,7 @@ pub(in crate::machine) fn begin(
     if let (Some(active), Some((_, id))) = (active, key)
         && active.request.id == id
     {
-        active.handed_to = Some(HandedTo { tid: slice.tid, begin_ns: exit_ns, by_order });
+        active.handed_to = Some(HandedTo { tid: slice.tid, begin_ns: slice.exit_ns, by_order });
     }
 }
 

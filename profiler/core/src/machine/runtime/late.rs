@@ -99,7 +99,8 @@ impl Late {
     pub fn explain(
         &mut self,
         connections: &mut Connections,
-        (tid, pieces): (Tid, [Option<Piece>; 2]),
+        tid: Tid,
+        pieces: [Option<Piece>; 2],
         end_ns: u64,
     ) {
         for (key, known) in self.arrive(tid, pieces, end_ns) {

@@ -132,8 +132,8 @@ impl Stages {
 
     fn wait(&mut self, enter_ns: u64, inside: Account) {
         let call = Call::EpollWait { epoll_fd: 4, timeout_ms: -1 };
-        let slice = Slice { enter_ns, inside, ..Slice::blank(call) };
-        self.event_loop().has_looked(&slice, enter_ns + inside.total_ns(), 0);
+        let exit_ns = enter_ns + inside.total_ns();
+        self.event_loop().has_looked(&Slice { enter_ns, exit_ns, inside, ..Slice::blank(call) }, 0);
     }
 
     /// The loop leaves a request. `false`: there is no room to remember that.

@@ -254,9 +254,9 @@ impl Thread {
 
     /// Notes a slice: what it lacks, if it does not follow the one before.
     #[inline]
-    pub fn continue_with(&mut self, slice: &Slice, exit_ns: u64) -> Option<Continuity> {
+    pub fn continue_with(&mut self, slice: &Slice) -> Option<Continuity> {
         self.totals.slices = self.totals.slices.saturating_add(1);
-        self.row.take(slice, exit_ns)
+        self.row.take(slice)
     }
 
     /// Adds a slice's accounts to the totals, without the part that lies before the window.

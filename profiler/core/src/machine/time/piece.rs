@@ -98,11 +98,11 @@ impl Piece {
         self
     }
 
-    /// The call of a slice that ended at `exit_ns`.
-    pub fn call(slice: &Slice, exit_ns: u64, meaning: &Meaning) -> Self {
+    /// The call of a slice.
+    pub fn call(slice: &Slice, meaning: &Meaning) -> Self {
         Self {
             start_ns: slice.enter_ns,
-            end_ns: exit_ns,
+            end_ns: slice.exit_ns,
             account: slice.inside,
             fault_ns: 0,
             undecided_ns: slice.call_undecided_ns(),
@@ -539,10 +539,10 @@ mod tests {
         (slice.undecided, slice.in_gap.fault_ns) = (Undecided { call_ns: 160, gap_ns: 320 }, 48);
         slice.gap = Account { cpu_ns: 10, run_queue_ns: 0, blocked_ns: 1_000 };
         slice.inside = Account { cpu_ns: 5, run_queue_ns: 10, blocked_ns: 1_000 };
-        (slice.in_gap.blocked_call, slice.enter_ns) = (FSYNC, 5_000);
+        (slice.in_gap.blocked_call, slice.enter_ns, slice.exit_ns) = (FSYNC, 5_000, 6_015);
         let table = crate::machine::world::descriptor::Descriptors::default();
         let meaning = crate::machine::world::classify::classify(&slice, &table, |_| false);
-        let call = Piece::call(&slice, 6_015, &meaning).phases_from(0);
+        let call = Piece::call(&slice, &meaning).phases_from(0);
         let shown = [Phase::Sleep, Phase::RunQueue, Phase::Unexplained];
         assert_eq!(shown.map(|phase| call.get(phase)), [840, 10, 160]);
         assert_eq!(call.total_ns(), 1_015);
@@ -559,7 +559,7 @@ mod tests {
         slice.undecided.gap_ns = 0;
         assert_eq!(Piece::gap(&slice).phases_from(0).get(Phase::FileWait), 1_000);
         let mut thread = crate::machine::runtime::thread::Thread::default();
-        let continuity = thread.continue_with(&slice, 6_015).unwrap_or_default();
+        let continuity = thread.continue_with(&slice).unwrap_or_default();
         assert_eq!(continuity.undecided_ns, 160);
     }
 

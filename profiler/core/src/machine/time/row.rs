@@ -34,17 +34,17 @@ impl Row {
     /// Takes the next slice: checks it against the one before. `None`: it follows that one, and all of it is
     /// known.
     #[inline]
-    pub fn take(&mut self, slice: &Slice, exit_ns: u64) -> Option<Continuity> {
+    pub fn take(&mut self, slice: &Slice) -> Option<Continuity> {
         let gap_start_ns = slice.gap_start_ns();
-        let adds_up = slice.enter_ns <= exit_ns
-            && slice.inside.total_ns() == exit_ns - slice.enter_ns
+        let adds_up = slice.enter_ns <= slice.exit_ns
+            && slice.inside.total_ns() == slice.exit_ns - slice.enter_ns
             && slice.gap.total_ns() <= slice.enter_ns;
         let follows = !self.has_begun
             || gap_start_ns == self.last_exit_ns && slice.sequence.wrapping_sub(self.sequence) == 1;
         let is_decided = slice.undecided == Undecided::NOTHING;
         let before = *self;
         self.sequence = slice.sequence;
-        self.last_exit_ns = self.last_exit_ns.max(exit_ns);
+        self.last_exit_ns = self.last_exit_ns.max(slice.exit_ns);
         self.has_begun = true;
         if adds_up && follows && is_decided {
             return None;
@@ -84,6 +84,7 @@ mod tests {
         Slice {
             sequence,
             enter_ns,
+            exit_ns,
             gap: cpu(enter_ns - gap_start_ns),
             inside: cpu(exit_ns - enter_ns),
             ..Slice::blank(Call::Other)
@@ -108,8 +109,8 @@ mod tests {
         for ((sequence, times), expected) in cases {
             let mut row = Row::default();
             // The first may begin anywhere.
-            assert_eq!(row.take(&slice(1, (100, 150, 200)), 200), None);
-            let continuity = row.take(&slice(sequence, times), times.2);
+            assert_eq!(row.take(&slice(1, (100, 150, 200))), None);
+            let continuity = row.take(&slice(sequence, times));
             assert_eq!(continuity.unwrap_or_default(), expected, "{sequence} {times:?}");
             assert_eq!((row.sequence, row.last_exit_ns), (sequence, 300));
         }
@@ -119,7 +120,8 @@ mod tests {
     fn a_call_whose_account_is_not_its_length_breaks_the_law() {
         let call = slice(1, (100, 150, 200));
         for exit_ns in [201, 149] {
-            assert!(Row::default().take(&call, exit_ns).is_some_and(|continuity| continuity.broken));
+            let call = Slice { exit_ns, ..call };
+            assert!(Row::default().take(&call).is_some_and(|continuity| continuity.broken));
         }
     }
 }

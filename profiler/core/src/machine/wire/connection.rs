@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use crate::event::{Connection as Opened, Slice, Tid};
+use crate::event::{Connection as Opened, Tid};
 use crate::machine::wire::http1::{Inbound, Outbound};
 use crate::machine::wire::origin::{Origin, Side};
 use crate::machine::wire::request::{Active, LastChunks, RequestKey};
@@ -12,9 +12,6 @@ use crate::machine::wire::signs::Signs;
 
 /// Connections followed at once; one more is counted and not followed.
 const MAX_CONNECTIONS: usize = 65_536;
-
-/// Where something happened: connection, slice, its exit.
-pub(in crate::machine) type At<'a> = (u32, &'a Slice, u64);
 
 /// One client connection.
 #[derive(Clone, Debug)]

@@ -338,22 +338,22 @@ impl Descriptors {
 
     /// Follows the calls that make, copy and change descriptors (not accept and close: connections follow
     /// those).
-    pub fn follow(&mut self, slice: &Slice, exit_ns: u64) {
+    pub fn follow(&mut self, slice: &Slice) {
         let tgid = slice.tgid;
         if slice.result < 0 && !matches!(slice.call, Call::Connect { .. }) {
             return;
         }
         let made = i32::try_from(slice.result).unwrap_or(-1);
         match slice.call {
-            Call::Make { class } => self.open(tgid, made, class, exit_ns),
+            Call::Make { class } => self.open(tgid, made, class, slice.exit_ns),
             Call::MakePair { fds } => {
                 for fd in fds {
-                    self.open(tgid, fd, DescriptorClass::Wakeup, exit_ns);
+                    self.open(tgid, fd, DescriptorClass::Wakeup, slice.exit_ns);
                 }
             }
             Call::Duplicate { fd } => {
                 if let Some(mut copy) = self.get(tgid, fd).cloned() {
-                    copy.opened_ns = exit_ns;
+                    copy.opened_ns = slice.exit_ns;
                     // One connection is counted once.
                     copy.begun = None;
                     self.insert(tgid, made, copy);
@@ -556,7 +556,9 @@ mod tests {
         table.set_interest(1, 0, (0..MAX_INTEREST as i32).collect(), &[]);
         let copies = (MAX_HELD / MAX_INTEREST) as i64 + 44;
         for made in 1..=copies {
-            table.follow(&Slice { tgid: 1, result: made, ..Slice::blank(Call::Duplicate { fd: 0 }) }, 2);
+            let copies =
+                Slice { tgid: 1, result: made, exit_ns: 2, ..Slice::blank(Call::Duplicate { fd: 0 }) };
+            table.follow(&copies);
         }
         let table_1 = &table.processes[&1];
         assert!(table_1.held() <= MAX_HELD && table.evicted >= 44, "{} {}", table_1.held(), table.evicted);

@@ -58,10 +58,9 @@ pub(super) fn slept(
     context: &mut LedgerContext<'_>,
     thread: &mut Thread,
     (slept, slice): (&Slept, &Slice),
-    end_ns: u64,
 ) -> (Part, Holders) {
     let window_start_ns = context.window_start_ns;
-    let followed = context.locks.follow(&mut thread.gil.at_lock, slice, end_ns, window_start_ns);
+    let followed = context.locks.follow(&mut thread.gil.at_lock, slice, window_start_ns);
     if let Some(wait) = followed.ended {
         context.time.light.sleeps.has_waited(slice.tid, slice.sequence, *wait);
     }
@@ -70,8 +69,8 @@ pub(super) fn slept(
     }
     let gil_context = &mut context.gil_context();
     let mut by = Holders::NONE;
-    if let Some(wait_ns) = followed.part.wait_ns(slice, end_ns, window_start_ns) {
-        by = gil_attribution::held(gil_context, thread, slice, end_ns, wait_ns).by;
+    if let Some(wait_ns) = followed.part.wait_ns(slice, window_start_ns) {
+        by = gil_attribution::held(gil_context, thread, slice, wait_ns).by;
     } else if followed.part == Part::None || thread.serving.is_some() {
         gil_attribution::settle(gil_context, thread, slept.tid);
     }
@@ -100,16 +99,16 @@ fn after_message(threads: &Threads, slept: &Slept) -> Option<Since> {
     is_last.then_some(Since { at_ns: row.last_exit_ns, cpu_ns: 0 })
 }
 
-/// The thread of a light slice, which ended at `time_ns`, has moved a message, and is awake. What it waited
+/// The thread of a light slice has moved a message, and is awake. What it waited
 /// before belongs to the request that it serves. Returns the attempt to take the lock that ended with that.
 pub(super) fn moves(
     gil_context: &mut GilContext<'_>,
     thread: &mut Thread,
-    (slice, time_ns): (&Slice, u64),
+    slice: &Slice,
     window_start_ns: u64,
 ) -> Option<Box<EndedAttempt>> {
     gil_attribution::note(gil_context, thread, slice.tid);
-    let ended = gil_context.locks.follow(&mut thread.gil.at_lock, slice, time_ns, window_start_ns).ended;
+    let ended = gil_context.locks.follow(&mut thread.gil.at_lock, slice, window_start_ns).ended;
     if thread.serving.is_some() {
         gil_attribution::settle(gil_context, thread, slice.tid);
     }

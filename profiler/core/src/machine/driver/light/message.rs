@@ -256,6 +256,7 @@ pub(super) fn slice_of(light: &Light, known_ns: u64, time_ns: u64) -> Slice {
         system_call: u32::MAX,
         result: 0,
         enter_ns: time_ns,
+        exit_ns: time_ns,
         inside: crate::fact::Account::default(),
         gap: light.account,
         undecided: Undecided {

@@ -65,7 +65,8 @@ fn the_call_under_way_at_the_end_of_the_window_is_part_of_what_its_thread_serves
         let enter_ns = if system_call == u32::MAX { 300 } else { 150 };
         let gap = Account { cpu_ns: enter_ns - 130, ..Account::default() };
         let inside = Account { blocked_ns: 300 - enter_ns, ..Account::default() };
-        let open = Slice { enter_ns, gap, inside, sequence, system_call, ..Slice::blank(call) };
+        let open = Slice { sequence, system_call, ..Slice::blank(call) };
+        let open = Slice { enter_ns, exit_ns: 300, gap, inside, ..open };
         let Run { state, entries, .. } = &mut run;
         state.end_window(&[(open, false)], 300, &mut |entry| entries.push(entry));
         assert_eq!(run.requests(), [(300, expected, true)], "{what}");
@@ -77,7 +78,8 @@ fn a_slot_is_busy_once_up_to_the_end_of_the_window_or_of_what_is_known_of_it() {
     let open = |call, sequence| {
         let inside = Account { blocked_ns: 120, ..Account::default() };
         let gap = Account { cpu_ns: 20, ..Account::default() };
-        (Slice { enter_ns: 180, gap, inside, sequence, system_call: 35, ..Slice::blank(call) }, false)
+        let open = Slice { sequence, system_call: 35, ..Slice::blank(call) };
+        (Slice { enter_ns: 180, exit_ns: 300, gap, inside, ..open }, false)
     };
     // What is open at the end, and for how long the slot was busy since 100; its last slice ended at 160.
     for (what, open, expected_ns) in [

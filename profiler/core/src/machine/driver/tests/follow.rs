@@ -95,7 +95,7 @@ fn a_capture_is_that_of_the_slice_with_its_number() {
         run.state.heads.insert(1, head);
         let mut read = slice(read_of(CLIENT), (100, 120, 130), GET.len() as i64);
         read.flags = FLAG_CLIENT;
-        run.take(&read, 130);
+        run.take(&read);
         let method = &run.connection(0).requests[0].request.http.method;
         assert_eq!(!method.is_empty(), has_head, "{what}");
     }

@@ -27,9 +27,9 @@ fn a_slice_is_drawn_as_its_gap_and_its_call() {
         ("there is no gap", (0, 0, 0), None),
     ] {
         let gap = Account { cpu_ns, run_queue_ns, blocked_ns };
-        let slice = Slice { enter_ns: 100, gap, system_call: 35, ..Slice::blank(Call::Sleep) };
+        let slice = Slice { enter_ns: 100, exit_ns: 130, gap, system_call: 35, ..Slice::blank(Call::Sleep) };
         let mut told = Vec::new();
-        draw(&slice, 130, (Sleep, WaitHolders::default()), false, &mut |entry| {
+        draw(&slice, Sleep, WaitHolders::default(), false, &mut |entry| {
             let Entry::Slice { start_ns, end_ns, state, held_by, open, .. } = entry else {
                 panic!("{entry:?}")
             };
@@ -48,10 +48,10 @@ fn a_slice_is_drawn_as_its_gap_and_its_call() {
         (CLONE, 0, (Other, "running")),
     ] {
         let gap = Account { cpu_ns: 2, run_queue_ns: 1, blocked_ns: 9 };
-        let mut slice = Slice { enter_ns: 100, gap, flags, ..Slice::blank(Call::Sleep) };
+        let mut slice = Slice { enter_ns: 100, exit_ns: 130, gap, flags, ..Slice::blank(Call::Sleep) };
         slice.in_gap.blocked_call = call;
         let mut told = Vec::new();
-        draw(&slice, 130, (Sleep, WaitHolders::default()), false, &mut |entry| {
+        draw(&slice, Sleep, WaitHolders::default(), false, &mut |entry| {
             if let Entry::Slice { state, label, .. } = entry {
                 told.push((state, label));
             }
@@ -61,7 +61,7 @@ fn a_slice_is_drawn_as_its_gap_and_its_call() {
     let mut because = WaitHolders::default();
     because.by.first = HeldBy { tid: 7, ..HeldBy::UNKNOWN };
     let mut told = Vec::new();
-    draw(&Slice::blank(read_of(9)), 130, (Sleep, because), true, &mut |entry| told.push(entry));
+    draw(&Slice::blank(read_of(9)), Sleep, because, true, &mut |entry| told.push(entry));
     let is_it =
         |entry: &Entry| matches!(entry, Entry::Slice { held_by: Some(7), open: true, fd: Some(9), .. });
     assert!(told.len() == 1 && told.iter().all(is_it), "{told:?}");

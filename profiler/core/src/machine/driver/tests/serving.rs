@@ -54,7 +54,7 @@ fn a_wait_for_work_ends_a_job_and_another_wait_is_part_of_it() {
         let mut run = Run::new(1);
         let set_up: SetUp = set_up;
         set_up(&mut run);
-        run.take(&asleep(wait, (160, 180, 250), 0), 250);
+        run.take(&asleep(wait, (160, 180, 250), 0));
         assert_eq!(run.thread().job.work_start_ns, work_start_ns, "{what}");
         assert_eq!(run.requests().len(), over, "{what}");
         let busy_ns = run.thread().busy_since_ns;
@@ -76,9 +76,9 @@ fn a_slot_is_busy_from_one_wait_for_work_to_the_next() {
         let mut run = Run::new(1);
         run.call(Call::Other, (100, 120, 130), 0);
         run.thread().slot = slot;
-        run.take(&asleep(SELECT, (130, 180, 250), 0), 250);
+        run.take(&asleep(SELECT, (130, 180, 250), 0));
         run.call(Call::Other, (250, 260, 270), 0);
-        run.take(&asleep(SELECT, (270, 280, 400), 0), 400);
+        run.take(&asleep(SELECT, (270, 280, 400), 0));
         let Run { state, entries, .. } = &mut run;
         state.settle(Some(400), &mut |entry| entries.push(entry));
         assert_eq!(run.state.time.busy.at_least_ns(1), expected, "{what}");
@@ -97,7 +97,7 @@ fn a_thread_that_sleeps_for_a_request_is_a_slot() {
         if has_read {
             run.reads_request();
         }
-        run.take(&asleep(call, (130, 150, 250), 0), 250);
+        run.take(&asleep(call, (130, 150, 250), 0));
         assert_eq!(run.thread().slot.is_some(), expected, "{what}");
     }
 }
@@ -121,9 +121,9 @@ fn waits_for_threads_of_its_own_are_told_when_a_job_is_over() {
         if let Some(tid) = helper {
             assert!(run.thread().helpers.start(tid));
         }
-        run.take(&asleep(blocked, (130, 150, 250), waker), 250);
+        run.take(&asleep(blocked, (130, 150, 250), waker));
         assert_eq!(waited_ns(&run), 0, "{what}: the job is not over");
-        run.take(&asleep(SELECT, (250, 260, 300), 0), 300);
+        run.take(&asleep(SELECT, (250, 260, 300), 0));
         assert_eq!(waited_ns(&run), expected, "{what}");
     }
 }
@@ -149,7 +149,7 @@ fn how_a_server_waits_for_its_listener_is_noted() {
         let set_up: SetUp = set_up;
         set_up(&mut run);
         let slice = Slice { system_call: number, ..asleep(call, (100, 120, 130), 0) };
-        run.take(&slice, 130);
+        run.take(&slice);
         assert_eq!((run.state.world.listener_in_epoll, run.state.world.uses_io_uring), expected, "{what}");
     }
 }
@@ -187,14 +187,14 @@ fn what_a_thread_waits_in_a_mutex_before_its_first_connection_is_for_its_turn() 
     ] {
         let mut run = Run::new(1);
         run.state.world.descriptors.set_interest(1, EPOLL, vec![LISTENER], &[]);
-        run.take(&asleep(first, (50, 60, 160), 0), 160);
+        run.take(&asleep(first, (50, 60, 160), 0));
         set_up(&mut run);
         let mut at_ns = 160;
         if let Some(call) = between {
-            run.take(&asleep(call, (160, 170, 220), 0), 220);
+            run.take(&asleep(call, (160, 170, 220), 0));
             at_ns = 220;
         }
-        run.take(&asleep(LOOK, (at_ns, at_ns + 10, at_ns + 50), 0), at_ns + 50);
+        run.take(&asleep(LOOK, (at_ns, at_ns + 10, at_ns + 50), 0));
         assert_eq!(housekeeping_ns(&mut run), expected, "{what}");
     }
 }
@@ -211,7 +211,7 @@ fn what_a_thread_sleeps_in_a_lock_of_processes_before_its_first_look_at_the_list
         let gap = Account { cpu_ns: 10, blocked_ns: 100, ..Account::default() };
         let mut look = Slice { gap, ..asleep(LOOK, (50, 160, 200), 0) };
         look.in_gap.blocked_call = FLOCK;
-        run.take(&look, 200);
+        run.take(&look);
         assert_eq!(housekeeping_ns(&mut run), expected, "{what}");
     }
 }
@@ -246,7 +246,7 @@ fn a_master_that_waits_with_a_limit_for_what_its_workers_do_is_idle() {
             run.state.runtime.threads.put(tid, Box::new(Thread { tgid, ..Thread::default() }));
         }
         set_up(&mut run);
-        run.take(&asleep(wait, (100, 120, 220), by_tid), 220);
+        run.take(&asleep(wait, (100, 120, 220), by_tid));
         let shown = run.entries.iter().rev().find_map(|entry| match entry {
             Entry::Slice { state, start_ns: 120, .. } => Some(*state),
             _ => None,
@@ -262,7 +262,7 @@ fn a_loop_that_looks_leaves_its_request_without_an_end() {
     let look = Call::EpollWait { epoll_fd: EPOLL, timeout_ms: -1 };
     run.reads_request();
     run.moves(Call::Write { fd: CLIENT }, (130, 150, 160), CHUNKED);
-    run.take(&asleep(look, (160, 180, 250), 0), 250);
+    run.take(&asleep(look, (160, 180, 250), 0));
     assert!(run.thread().is_loop(), "it waits for clients beside its listener");
     assert_eq!((run.requests().len(), run.thread().serving), (0, None), "its answer may go on");
     assert!(run.connection(0).requests[0].response.may_have_ended);

@@ -75,7 +75,7 @@ fn a_request_begins_with_its_first_byte_at_the_socket_as_far_as_that_is_known() 
         let mut slice = slice(read_of(CLIENT), (100, 120, 130), GET.len() as i64);
         slice.inside = Account { cpu_ns: 10 - slept_ns, blocked_ns: slept_ns, ..Account::default() };
         let bytes = Bytes { moved: GET.len() as u64, captured: GET };
-        read(&mut scene.ledger.context(), &mut scene.thread, (0, &slice, 130), arrival_ns, &bytes);
+        read(&mut scene.ledger.context(), &mut scene.thread, 0, &slice, arrival_ns, &bytes);
         let times = &scene.connection(0).requests[0].request.times;
         assert_eq!((times.start_ns, times.start_is_arrival), expected, "{what}");
     }
@@ -182,8 +182,8 @@ fn a_write_under_way_at_the_first_sight_is_that_of_a_request_that_began_before()
             scene.ask(0, 1, 100);
         }
         let slice = slice(Call::Write { fd: CLIENT }, (100, 100, 130), 5);
-        scene.takes(&slice, 130);
-        write_within(&mut scene.ledger.context(), &mut scene.thread, (0, &slice, 130));
+        scene.takes(&slice);
+        write_within(&mut scene.ledger.context(), &mut scene.thread, 0, &slice);
         assert_eq!(scene.told().len(), expected, "{what}");
         let front = &scene.connection(0).requests[0];
         assert_eq!((front.response.has_begun, front.owner.is_some()), (!is_open, !is_open), "{what}");
@@ -226,14 +226,14 @@ fn a_thread_that_turns_to_another_request_leaves_the_one_that_it_served() {
         scene.ask(0, 1, 100);
         scene.ask(1, 2, 100);
         let call = slice(read_of(CLIENT), (100, 120, 130), 1);
-        scene.takes(&call, 130);
-        advance(&mut scene.ledger.context(), &mut scene.thread, (0, &call, 130));
+        scene.takes(&call);
+        advance(&mut scene.ledger.context(), &mut scene.thread, 0, &call);
         if let Some(bytes) = response {
             scene.writes(0, (130, 150, 160), bytes);
         }
         let call = slice(read_of(CLIENT + 1), (160, 180, 190), 1);
-        scene.takes(&call, 190);
-        advance(&mut scene.ledger.context(), &mut scene.thread, (1, &call, 190));
+        scene.takes(&call);
+        advance(&mut scene.ledger.context(), &mut scene.thread, 1, &call);
         assert_eq!(scene.told(), told, "{what}");
         assert_eq!(
             (scene.thread.serving, scene.thread.signs.hands_over),

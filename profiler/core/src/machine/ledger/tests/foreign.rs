@@ -30,8 +30,8 @@ fn scene() -> Scene {
 /// The thread makes a call from 130 to 140.
 fn calls(scene: &mut Scene, call: Call, result: i64) {
     let slice = slice(call, (110, 130, 140), result);
-    scene.takes(&slice, 140);
-    foreign(&mut scene.ledger.context(), &mut scene.thread, &slice, 140);
+    scene.takes(&slice);
+    foreign(&mut scene.ledger.context(), &mut scene.thread, &slice);
 }
 
 fn owner(scene: &mut Scene) -> Option<RequestKey> {

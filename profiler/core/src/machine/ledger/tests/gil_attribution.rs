@@ -59,7 +59,7 @@ impl Gil {
         let call = Call::FutexWait { address: LOCK + 72, operation: 137, has_timeout: true };
         let lock = LockSeen { holder_tid, last_holder_tid, ..LockSeen::default() };
         let slice = Slice { lock, ..slice(call, (90, 100, 150), 0) };
-        self.with(|context, thread| held(context, thread, &slice, 150, 50)).by.first
+        self.with(|context, thread| held(context, thread, &slice, 50)).by.first
     }
 
     /// Who made whom wait, and for how long, once what it waited is settled.
@@ -150,7 +150,7 @@ fn what_a_thread_was_until_its_slice_ended_is_kept_for_those_that_wait_for_it() 
         if is_asked {
             // Another thread waits for the lock of its process.
             let call = Call::FutexWait { address: LOCK + 72, operation: 137, has_timeout: true };
-            gil.locks.follow(&mut Default::default(), &slice(call, (90, 100, 150), 0), 150, 0);
+            gil.locks.follow(&mut Default::default(), &slice(call, (90, 100, 150), 0), 0);
         }
         gil.with(|context, thread| note(context, thread, 1));
         assert_eq!(gil.scene.thread.gil.contender.is_some(), is_asked && before.is_some(), "{what}");
@@ -176,7 +176,7 @@ fn a_wait_in_which_the_lock_passed_to_a_thread_that_slept_for_it_too_is_of_both(
         if let Some(awake_ns) = awake_ns {
             let call = Call::FutexWait { address: LOCK + 72, operation: 137, has_timeout: true };
             let slept = Slice { tid: OTHER, ..slice(call, (90, 95, awake_ns), 0) };
-            gil.locks.follow(&mut Default::default(), &slept, awake_ns, 0);
+            gil.locks.follow(&mut Default::default(), &slept, 0);
         }
         gil.waits(first, last);
         let told: Vec<(String, u64)> =

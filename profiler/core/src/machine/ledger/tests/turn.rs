@@ -191,14 +191,14 @@ fn a_loop_for_whose_pool_there_is_no_room_is_counted_once_until_there_is() {
     let mut scene = Scene::of_loop(1);
     scene.ledger.runtime.pools = Default::default();
     (1000..1000 + 4096).for_each(|tgid| assert!(scene.ledger.runtime.pools.has_loop(tgid, tgid)));
-    let slice = Slice { enter_ns: 200, ..Slice::blank(LOOK) };
+    let slice = Slice { enter_ns: 200, exit_ns: 300, ..Slice::blank(LOOK) };
     for (what, ends, expected) in
         [("no room", None, 1), ("still none", None, 1), ("there is", Some(1000), 1), ("it has one", None, 1)]
     {
         if let Some(tgid) = ends {
             scene.ledger.runtime.pools.process_ends(tgid);
         }
-        polls(&mut scene.ledger.context(), &mut scene.thread, &slice, 300);
+        polls(&mut scene.ledger.context(), &mut scene.thread, &slice);
         assert_eq!(scene.ledger.evicted, expected, "{what}");
     }
     assert!(scene.ledger.runtime.pools.get(1).is_some());
@@ -263,7 +263,7 @@ fn an_iteration_without_a_touch_is_that_of_the_only_request_that_may_have_run() 
         left_one(&mut scene, 0);
         set_up(&mut scene);
         let slice = slice(LOOK, (100, 160, 170), 0);
-        scene.takes(&slice, 170);
+        scene.takes(&slice);
         untouched(&mut scene.ledger.context(), &mut scene.thread, &slice);
         let front = scene.connection(0).requests.front();
         let own_ns = front.filter(|active| active.cursor_ns == 160).map_or(0, |_| 60);
@@ -278,8 +278,8 @@ fn turning() -> Scene {
     let mut scene = Scene::of_loop(2);
     scene.ask(0, 1, 60);
     let call = slice(read_of(CLIENT), (100, 110, 120), 1);
-    scene.takes(&call, 120);
-    advance(&mut scene.ledger.context(), &mut scene.thread, (0, &call, 120));
+    scene.takes(&call);
+    advance(&mut scene.ledger.context(), &mut scene.thread, 0, &call);
     touched(&mut scene.thread, 120, false);
     assert_eq!(phases(scene.active((0, 1))), [("cpu", 20), ("loop_wait", 40)]);
     scene.ask(1, 2, 40).pass(60, Phase::Cpu);
@@ -336,8 +336,8 @@ fn time_between_two_touches_is_one_requests_only_where_just_one_can_have_run() {
         let mut scene = turning();
         set_up(&mut scene);
         let call = slice(*call, (120, 150, 160), 1);
-        scene.takes(&call, 160);
-        advance(&mut scene.ledger.context(), &mut scene.thread, (1, &call, 160));
+        scene.takes(&call);
+        advance(&mut scene.ledger.context(), &mut scene.thread, 1, &call);
         assert_eq!(scene.thread.serving, Some((1, 2)), "{what}");
         scene.active((0, 1)).part();
         assert_eq!(phases(scene.active((0, 1))), *first, "{what}: the first");

@@ -26,15 +26,15 @@ fn scene() -> Scene {
 
 fn calls(scene: &mut Scene, call: Call, times: Times, result: i64) {
     let slice = slice(call, times, result);
-    scene.takes(&slice, times.2);
-    foreign(&mut scene.ledger.context(), &mut scene.thread, &slice, times.2);
+    scene.takes(&slice);
+    foreign(&mut scene.ledger.context(), &mut scene.thread, &slice);
 }
 
 /// A request writes to its client.
 fn answers(scene: &mut Scene, key: RequestKey, times: Times) {
     let slice = slice(Call::Write { fd: CLIENT + key.0 as i32 }, times, 5);
-    scene.takes(&slice, times.2);
-    advance(&mut scene.ledger.context(), &mut scene.thread, (key.0, &slice, times.2));
+    scene.takes(&slice);
+    advance(&mut scene.ledger.context(), &mut scene.thread, key.0, &slice);
 }
 
 /// What is not attributed yet: what it waits for, the requests that it may be of, and how much time it has.

@@ -16,7 +16,6 @@ use crate::machine::runtime::handoff::{self, Collected};
 use crate::machine::runtime::late::Owed;
 use crate::machine::runtime::state::RuntimeView;
 use crate::machine::runtime::thread::Thread;
-use crate::machine::wire::connection::At;
 use crate::machine::wire::origin::Side;
 use crate::machine::wire::request::{Active, HandedTo, RequestKey, Wants};
 use crate::phase::Phase;
@@ -54,10 +53,10 @@ struct Back {
 pub(in crate::machine) fn turn_to(
     context: &mut LedgerContext<'_>,
     thread: &mut Thread,
-    at: At<'_>,
+    number: u32,
+    slice: &Slice,
     id: u64,
 ) -> u64 {
-    let (number, slice, _) = at;
     let key = (number, id);
     let is_in_turn = thread.as_loop().is_some_and(|event_loop| event_loop.in_turn.present() == Some(key));
     let by = match by(context.view(), slice, number) {
@@ -65,8 +64,8 @@ pub(in crate::machine) fn turn_to(
         By::Readiness { .. } if is_in_turn => By::Running { made_ns: 0, back_end: None },
         by => by,
     };
-    let is_its_own = is_its_own(context.view(), thread, (slice, by), key);
-    let Some(turning) = turning(context.view(), thread, (slice, by), key) else {
+    let is_its_own = is_its_own(context.view(), thread, slice, by, key);
+    let Some(turning) = turning(context.view(), thread, slice, by, key) else {
         return slice.gap_start_ns();
     };
     leave_behind(context, thread, slice, &turning);
@@ -75,7 +74,7 @@ pub(in crate::machine) fn turn_to(
     }
     wait_behind(context, key, turning.own_start_ns);
     let back = handed_back(context, thread, slice, key, by);
-    explain(context, thread, slice, key, (&turning, &back));
+    explain(context, thread, slice, key, &turning, &back);
     if is_its_own && let Some(event_loop) = thread.event_loop.as_deref_mut() {
         event_loop.surely_runs(id);
     }
@@ -83,7 +82,7 @@ pub(in crate::machine) fn turn_to(
 }
 
 /// Whether nobody else can have made this call.
-fn is_its_own(view: RuntimeView<'_>, thread: &Thread, (slice, by): (&Slice, By), key: RequestKey) -> bool {
+fn is_its_own(view: RuntimeView<'_>, thread: &Thread, slice: &Slice, by: By, key: RequestKey) -> bool {
     match by {
         By::Running { back_end: Some(fd), .. } => is_private(view, thread, (slice.tgid, fd), key),
         By::Running { back_end: None, .. } => !matches!(slice.call, Call::Make { .. }),
@@ -96,7 +95,8 @@ fn is_its_own(view: RuntimeView<'_>, thread: &Thread, (slice, by): (&Slice, By),
 fn turning(
     view: RuntimeView<'_>,
     thread: &mut Thread,
-    (slice, by): (&Slice, By),
+    slice: &Slice,
+    by: By,
     key: RequestKey,
 ) -> Option<Turning> {
     let left_behind = thread.serving.filter(|left| *left != key);
@@ -169,14 +169,9 @@ fn handed_back(
     let task = context.runtime.tasks.of(slice.tid);
     let (mut collected, mut at_work) = (Collected::Nothing, None);
     if may_be_told {
-        let since = (recent_ns, slice.enter_ns);
-        collected = handoff::collect(
-            &mut context.runtime_context(),
-            slice.tgid,
-            key,
-            since,
-            (threads == Some(LoopThreads::Help), task),
-        );
+        let is_helped = threads == Some(LoopThreads::Help);
+        let state = &mut context.runtime_context();
+        collected = handoff::collect(state, slice.tgid, key, recent_ns, slice.enter_ns, is_helped, task);
         at_work = handoff::at_work(context.view(), slice.tgid, key, task);
     }
     // The thread has handed back its result without a note, maybe after another job of this request. Where
@@ -208,7 +203,8 @@ fn explain(
     thread: &mut Thread,
     slice: &Slice,
     key: RequestKey,
-    (turning, back): (&Turning, &Back),
+    turning: &Turning,
+    back: &Back,
 ) {
     let window_start_ns = context.window_start_ns;
     let task = context.runtime.tasks.of(slice.tid);
@@ -260,7 +256,7 @@ fn explain(
         // What it did since the one before it was answered, no call shows.
         active.pass(own_start_ns, Phase::Unexplained);
     } else {
-        explain_by_looks(active, event_loop, (slice, came), asked, turning);
+        explain_by_looks(active, event_loop, slice, came, asked, turning);
     }
     if let Some(part) = owed.filter(|_| is_whole && event_loop.passes_on())
         && context.runtime.late.owe(part)
@@ -285,7 +281,8 @@ fn explain(
 fn explain_by_looks(
     active: &mut Active,
     event_loop: &mut EventLoop,
-    (slice, came): (&Slice, Option<Came>),
+    slice: &Slice,
+    came: Option<Came>,
     asked: bool,
     turning: &Turning,
 ) {

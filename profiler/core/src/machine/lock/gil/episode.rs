@@ -56,12 +56,12 @@ pub struct Episode {
 
 impl Episode {
     /// The first sleep.
-    pub(super) fn begin(slice: &Slice, exit_ns: u64, lock: InterpreterLock) -> Self {
+    pub(super) fn begin(slice: &Slice, lock: InterpreterLock) -> Self {
         Self {
             tgid: slice.tgid,
             lock,
             start_ns: begin_ns(slice),
-            end_ns: exit_ns,
+            end_ns: slice.exit_ns,
             run_queue_ns: slice.inside.run_queue_ns,
             sleeps: 1,
             attempt: Attempt::default(),
@@ -73,8 +73,8 @@ impl Episode {
     }
 
     /// A further sleep.
-    pub(super) fn sleep_again(&mut self, slice: &Slice, exit_ns: u64) {
-        self.end_ns = exit_ns;
+    pub(super) fn sleep_again(&mut self, slice: &Slice) {
+        self.end_ns = slice.exit_ns;
         self.run_queue_ns = self
             .run_queue_ns
             .saturating_add(slice.gap.run_queue_ns)
@@ -177,7 +177,7 @@ mod tests {
     fn sleep(enter_ns: u64, gap: Account, take_tail_ns: u32) -> Slice {
         let inside = Account { run_queue_ns: 20, blocked_ns: 80, ..Account::default() };
         let lock = LockSeen { take_tail_ns, ..LockSeen::default() };
-        Slice { enter_ns, gap, inside, lock, ..Slice::blank(Call::Other) }
+        Slice { enter_ns, exit_ns: enter_ns + 100, gap, inside, lock, ..Slice::blank(Call::Other) }
     }
 
     fn cpu(cpu_ns: u64) -> Account {
@@ -186,7 +186,7 @@ mod tests {
 
     /// An attempt whose first sleep ends at 1000.
     fn episode(flags: u32) -> Episode {
-        Episode::begin(&Slice { flags, ..sleep(900, cpu(100), 0) }, 1_000, LOCK)
+        Episode::begin(&Slice { flags, ..sleep(900, cpu(100), 0) }, LOCK)
     }
 
     #[test]
@@ -207,7 +207,7 @@ mod tests {
             let mut slice = sleep(1_000, cpu(400), tail_ns);
             slice.lock.take_lead_ns = lead_ns;
             assert_eq!(begin_ns(&slice), expected, "{what}");
-            assert_eq!(Episode::begin(&slice, 1_100, LOCK).span(), (expected, 1_100), "{what}");
+            assert_eq!(Episode::begin(&slice, LOCK).span(), (expected, 1_100), "{what}");
         }
     }
 
@@ -247,7 +247,8 @@ mod tests {
             ("who had it was not read", (0, 5), (0, 5), false),
             ("it had it itself, or had had it last", (1, 5), (1, 5), false),
         ] {
-            let first = Episode::begin(&asleep(first.0, first.1), 1_000, LOCK);
+            let first = Slice { exit_ns: 1_000, ..asleep(first.0, first.1) };
+            let first = Episode::begin(&first, LOCK);
             let next = asleep(next.0, next.1);
             assert_eq!(next.tid, 1);
             assert_eq!(first.continues_with(&next, LOCK, On::Take), expected, "{what}");
@@ -281,7 +282,7 @@ mod tests {
         let mut episode = episode(FLAG_TAKE_FOLLOWED);
         assert_eq!((episode.span(), episode.sleeps, episode.run_queue_ns), ((900, 1_000), 1, 20));
         let gap = Account { run_queue_ns: 7, ..cpu(3) };
-        episode.sleep_again(&sleep(1_010, gap, 0), 1_110);
+        episode.sleep_again(&sleep(1_010, gap, 0));
         assert_eq!((episode.span(), episode.sleeps, episode.run_queue_ns), ((900, 1_110), 2, 47));
         assert!(!episode.is_followed, "calls after this sleep are not looked at");
         episode.roll();

@@ -32,15 +32,15 @@ pub enum Part {
 }
 
 impl Part {
-    /// How much of a slice that ended at `exit_ns` is a wait within the window; `None`: it is no wait.
-    pub const fn wait_ns(self, slice: &Slice, exit_ns: u64, window_start_ns: u64) -> Option<u64> {
+    /// How much of a slice is a wait within the window; `None`: it is no wait.
+    pub const fn wait_ns(self, slice: &Slice, window_start_ns: u64) -> Option<u64> {
         let start_ns = match self {
             Self::First => begin_ns(slice),
             Self::Again => slice.gap_start_ns(),
             Self::None | Self::Handover => return None,
         };
         let start_ns = if start_ns > window_start_ns { start_ns } else { window_start_ns };
-        if exit_ns > start_ns { Some(exit_ns - start_ns) } else { None }
+        if slice.exit_ns > start_ns { Some(slice.exit_ns - start_ns) } else { None }
     }
 }
 
@@ -68,7 +68,8 @@ mod tests {
             ("the window begins after it", Part::Again, 1_200, 1_300, None),
             ("it ends as it begins", Part::First, 900, 0, None),
         ] {
-            assert_eq!(part.wait_ns(&slice, exit_ns, window_start_ns), expected, "{what}");
+            let slice = Slice { exit_ns, ..slice };
+            assert_eq!(part.wait_ns(&slice, window_start_ns), expected, "{what}");
         }
     }
 }

@@ -55,6 +55,7 @@ impl Script {
         self.now_ns = enter_ns + inside.total_ns();
         let slice = Slice {
             enter_ns,
+            exit_ns: self.now_ns,
             inside,
             gap,
             call_switches: 1,
@@ -62,7 +63,7 @@ impl Script {
             lock: LockSeen { take_lead_ns, take_tail_ns, ..LockSeen::default() },
             ..blank(call)
         };
-        self.locks.follow(&mut self.at_lock, &slice, self.now_ns, self.window_start_ns)
+        self.locks.follow(&mut self.at_lock, &slice, self.window_start_ns)
     }
 
     /// A wait that the kernel side reports as one to take the lock.
@@ -385,6 +386,7 @@ impl Threads {
         let slice = Slice {
             tid,
             enter_ns,
+            exit_ns: *now_ns,
             inside,
             gap,
             call_switches: 1,
@@ -393,7 +395,7 @@ impl Threads {
             lock: LockSeen { take_lead_ns, holder_tid, switches: 7, ..LockSeen::default() },
             ..blank(call)
         };
-        self.locks.follow(at_lock, &slice, *now_ns, 0).part
+        self.locks.follow(at_lock, &slice, 0).part
     }
 
     /// Waits so far that came after a forced and after a voluntary release.

@@ -301,7 +301,8 @@ mod tests {
                 looks.end_iteration(enter * MS, 0, holder);
             }
             let inside = Account { cpu_ns: (exit - enter) * MS, ..Account::default() };
-            looks.look(&Slice { enter_ns: enter * MS, inside, ..Slice::blank(Call::Other) }, exit * MS);
+            let (enter_ns, exit_ns) = (enter * MS, exit * MS);
+            looks.look(&Slice { enter_ns, exit_ns, inside, ..Slice::blank(Call::Other) });
         }
         looks
     }
@@ -332,11 +333,9 @@ mod tests {
     fn an_arrival_before_all_that_is_remembered_has_no_lag() {
         let mut looks = Looks::default();
         for turn in 0..1000 {
-            looks.end_iteration((turn * 10 + 5) * MS, 0, None);
-            looks.look(
-                &Slice { enter_ns: (turn * 10 + 5) * MS, ..Slice::blank(Call::Other) },
-                (turn * 10 + 10) * MS,
-            );
+            let (enter_ns, exit_ns) = ((turn * 10 + 5) * MS, (turn * 10 + 10) * MS);
+            looks.end_iteration(enter_ns, 0, None);
+            looks.look(&Slice { enter_ns, exit_ns, ..Slice::blank(Call::Other) });
         }
         let mut held = LoopHeld::default();
         held.arrived(MS, 10_001 * MS, &looks);

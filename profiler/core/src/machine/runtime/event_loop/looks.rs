@@ -29,12 +29,19 @@ pub(super) struct Look {
 }
 
 impl Look {
-    fn new(slice: &Slice, exit_ns: u64) -> Self {
+    fn new(slice: &Slice) -> Self {
         let slept = slice.inside.blocked_ns > 0;
         let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
-        let woken_ns = if slept { exit_ns.saturating_sub(awake_ns) } else { exit_ns };
+        let woken_ns = if slept { slice.exit_ns.saturating_sub(awake_ns) } else { slice.exit_ns };
         let undecided_ns = if slept { slice.call_undecided_ns() } else { 0 };
-        Self { enter_ns: slice.enter_ns, woken_ns, undecided_ns, exit_ns, slept, sequence: slice.sequence }
+        Self {
+            enter_ns: slice.enter_ns,
+            woken_ns,
+            undecided_ns,
+            exit_ns: slice.exit_ns,
+            slept,
+            sequence: slice.sequence,
+        }
     }
 }
 
@@ -66,15 +73,15 @@ pub struct Looks {
 
 impl Looks {
     /// The loop looks for what is ready; whether it slept.
-    pub(super) fn look(&mut self, slice: &Slice, exit_ns: u64) -> bool {
+    pub(super) fn look(&mut self, slice: &Slice) -> bool {
         self.before_ns = self.last.exit_ns;
-        self.last = Look::new(slice, exit_ns);
+        self.last = Look::new(slice);
         if self.last.slept {
-            self.slept_until_ns = exit_ns;
+            self.slept_until_ns = slice.exit_ns;
             if self.sleeps.len() >= MAX_SLEEPS {
                 self.sleeps.pop_front();
             }
-            self.sleeps.push_back((slice.enter_ns, exit_ns));
+            self.sleeps.push_back((slice.enter_ns, slice.exit_ns));
         }
         self.last.slept
     }
@@ -200,7 +207,8 @@ pub(super) mod tests {
             }
             let cpu_ns = exit_ns - enter_ns - blocked_ns;
             let inside = Account { cpu_ns, blocked_ns: *blocked_ns, ..Account::default() };
-            looks.look(&Slice { enter_ns: *enter_ns, inside, ..Slice::blank(Call::Other) }, *exit_ns);
+            let (enter_ns, exit_ns) = (*enter_ns, *exit_ns);
+            looks.look(&Slice { enter_ns, exit_ns, inside, ..Slice::blank(Call::Other) });
         }
         looks
     }
@@ -223,7 +231,8 @@ pub(super) mod tests {
         let inside = Account { cpu_ns: 10, blocked_ns: 90, ..Account::default() };
         for (undecided_ns, expected) in [(0, (190, 190)), (32, (158, 190)), (160, (100, 190))] {
             let undecided = Undecided { call_ns: undecided_ns, gap_ns: 0 };
-            looks.look(&Slice { enter_ns: 100, inside, undecided, ..Slice::blank(Call::Other) }, 200);
+            let call = Slice::blank(Call::Other);
+            looks.look(&Slice { enter_ns: 100, exit_ns: 200, inside, undecided, ..call });
             assert_eq!((looks.found_ns(), looks.found_ready_ns()), (190, expected), "{undecided_ns}");
         }
     }

@@ -23,8 +23,9 @@ fn wait(event_loop: &mut EventLoop, (enter, exit): (u64, u64), timeout_ms: i32, 
     let cpu_ns = (exit - enter) * UNIT_NS - blocked_ns;
     let inside = Account { cpu_ns, blocked_ns, ..Account::default() };
     let call = Call::EpollWait { epoll_fd: 4, timeout_ms };
-    let slice = Slice { enter_ns: enter * UNIT_NS, inside, result, sequence, ..Slice::blank(call) };
-    event_loop.has_looked(&slice, exit * UNIT_NS, 0);
+    let (enter_ns, exit_ns) = (enter * UNIT_NS, exit * UNIT_NS);
+    let slice = Slice { enter_ns, exit_ns, inside, result, sequence, ..Slice::blank(call) };
+    event_loop.has_looked(&slice, 0);
 }
 
 /// The loop sleeps until something is ready.

@@ -36,8 +36,10 @@ pub(in crate::machine) fn collect(
     state: &mut RuntimeContext<'_>,
     tgid: Tid,
     key: RequestKey,
-    (recent_ns, at_ns): (u64, u64),
-    (is_helped, task): (bool, Option<u64>),
+    recent_ns: u64,
+    at_ns: u64,
+    is_helped: bool,
+    task: Option<u64>,
 ) -> Collected {
     let Some(pool) = state.runtime.pools.get_mut(tgid) else { return Collected::Nothing };
     pool.own.resumed(key, at_ns);

@@ -14,19 +14,14 @@ use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::request::RequestKey;
 
 /// A thread writes to a descriptor by which the loop is woken. What it did so far was for a request.
-pub(in crate::machine) fn note(
-    state: &mut RuntimeContext<'_>,
-    thread: &mut Thread,
-    slice: &Slice,
-    exit_ns: u64,
-) {
+pub(in crate::machine) fn note(state: &mut RuntimeContext<'_>, thread: &mut Thread, slice: &Slice) {
     let Call::Write { fd } = slice.call else { return };
     if slice.result <= 0 || state.world.descriptors.class(slice.tgid, fd) != Some(DescriptorClass::Wakeup) {
         return;
     }
     // The thread had a job.
     thread.pooled.waits_since = None;
-    reply::reported(state, thread, slice, exit_ns);
+    reply::reported(state, thread, slice);
     let waits_for_loop = reply::is_awaited(state.view(), thread, slice.tgid);
     let Some(pool) = state.runtime.pools.get_mut(slice.tgid).filter(|pool| pool.loop_tid != slice.tid) else {
         return;
@@ -34,7 +29,7 @@ pub(in crate::machine) fn note(
     let connections = &state.wire.connections;
     let is_live = |key: &RequestKey| connections.is_live(*key);
     pool.at_work.retain(|(tid, ..)| *tid != slice.tid);
-    pool.givers.has_result(thread.pooled.handed.task, exit_ns);
+    pool.givers.has_result(thread.pooled.handed.task, slice.exit_ns);
     pool.own.tells(slice.tid, slice.enter_ns);
     thread.pooled.works_for = pool.own.request_of(slice.tid).or(thread.pooled.works_for);
     let ready_ns = pool.own.ready_ns(slice.tid);
@@ -46,7 +41,7 @@ pub(in crate::machine) fn note(
     thread.pooled.is_pooled = true;
     let woken_for = thread.pooled.woken_for.take();
     let report = thread.pooled.report;
-    thread.pooled.report.note(exit_ns);
+    thread.pooled.report.note(slice.exit_ns);
     let key = thread.pooled.works_for.filter(is_live);
     let tidies_up = tidies_up(waits_for_loop, thread, (woken_for, report), is_live);
     // A job that it took without having to wait for one. A thread that tidies up asks no back end.
@@ -66,7 +61,7 @@ pub(in crate::machine) fn note(
     }
     if waits_for_loop && key.is_none() && report.notes > 0 {
         // The thread has worked and waited since: that was the next job already.
-        (thread.pooled.report.notes, thread.pooled.report.noted_ns) = (1, exit_ns);
+        (thread.pooled.report.notes, thread.pooled.report.noted_ns) = (1, slice.exit_ns);
     }
     let pieces = std::mem::take(&mut thread.pending);
     // The note is of the job before, unless the thread has waited for another one since.
@@ -74,7 +69,7 @@ pub(in crate::machine) fn note(
         |job: &&mut Job| job.tid == slice.tid && job.key == key && job.noted_ns >= thread.pooled.begun_ns;
     if let Some(job) = pool.jobs.iter_mut().rev().find(is_same) {
         job.pieces.append(pieces);
-        job.noted_ns = exit_ns;
+        job.noted_ns = slice.exit_ns;
         return;
     }
     if pool.jobs.len() >= MAX_JOBS {
@@ -88,7 +83,7 @@ pub(in crate::machine) fn note(
         by_order: thread.pooled.woken_by_order,
         key,
         ready_ns,
-        noted_ns: exit_ns,
+        noted_ns: slice.exit_ns,
         pieces,
         handed: thread.pooled.handed,
     });

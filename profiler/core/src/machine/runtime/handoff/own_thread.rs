@@ -80,12 +80,7 @@ fn only_resuming(state: RuntimeView<'_>, pool: &Pool, tgid: Tid, at_ns: u64) -> 
 
 /// The loop has woken a thread that it made, and the thread resumes work for its request. Returns whether it
 /// does.
-pub(super) fn begin(
-    state: &mut RuntimeContext<'_>,
-    thread: &mut Thread,
-    slice: &Slice,
-    exit_ns: u64,
-) -> bool {
+pub(super) fn begin(state: &mut RuntimeContext<'_>, thread: &mut Thread, slice: &Slice) -> bool {
     let Some(pool) = state.runtime.pools.get(slice.tgid) else { return false };
     let Some(mut made) = pool.own.made.get(&slice.tid).copied() else { return false };
     let Some(event_loop) =
@@ -94,7 +89,8 @@ pub(super) fn begin(
         return false;
     };
     let awake_ns = slice.inside.cpu_ns.saturating_add(slice.inside.run_queue_ns);
-    let (slept_from_ns, slept_until_ns) = event_loop.looks.slept_before(exit_ns.saturating_sub(awake_ns));
+    let (slept_from_ns, slept_until_ns) =
+        event_loop.looks.slept_before(slice.exit_ns.saturating_sub(awake_ns));
     let has_slept = slept_from_ns > made.known_ns;
     let active = made.key.and_then(|(number, id)| {
         let active = state.wire.connections.get_mut(number)?.requests.front_mut()?;
@@ -110,17 +106,17 @@ pub(super) fn begin(
         return false;
     }
     made.ready_ns = if has_slept { slept_until_ns } else { 0 };
-    made.known_ns = exit_ns;
-    made.begun_ns = exit_ns;
+    made.known_ns = slice.exit_ns;
+    made.begun_ns = slice.exit_ns;
     pool.own.made.insert(slice.tid, made);
     thread.pooled.works_for = made.key;
     thread.pooled.woken_for = made.key;
     thread.pooled.woken_by_order = false;
     if let Some(key) = made.key {
-        pool.own.resumed(key, exit_ns);
+        pool.own.resumed(key, slice.exit_ns);
     }
     if let Some(active) = active {
-        active.handed_to = Some(HandedTo { tid: slice.tid, begin_ns: exit_ns, by_order: false });
+        active.handed_to = Some(HandedTo { tid: slice.tid, begin_ns: slice.exit_ns, by_order: false });
     }
     true
 }

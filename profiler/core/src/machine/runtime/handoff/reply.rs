@@ -64,10 +64,10 @@ fn is_given(state: RuntimeView<'_>, event_loop: &EventLoop, tgid: Tid, woken_ns:
     })
 }
 
-/// A thread is about to report at `at_ns`. That may show that its report before was not taken.
-pub(super) fn reported(state: &mut RuntimeContext<'_>, thread: &Thread, slice: &Slice, at_ns: u64) {
+/// A thread is about to report. That may show that its report before was not taken.
+pub(super) fn reported(state: &mut RuntimeContext<'_>, thread: &Thread, slice: &Slice) {
     let is_second = untold(state.view(), thread, slice.tgid)
-        .is_some_and(|(_, of)| thread.pooled.report.was_second_job(of.looks.slept_before(at_ns).0));
+        .is_some_and(|(_, of)| thread.pooled.report.was_second_job(of.looks.slept_before(slice.exit_ns).0));
     if is_second && let Some(pool) = state.runtime.pools.get_mut(slice.tgid) {
         pool.reports.was_not_taken();
     }

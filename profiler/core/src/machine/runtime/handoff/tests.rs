@@ -18,9 +18,9 @@ fn a_thread_at_work_for_which_there_is_no_room_is_counted() {
     stages.runtime.tasks.switch(&TaskSeen { tgid: TGID, tid: LOOP, task: 9 }, 50);
     let wait = Call::FutexWait { address: 7, operation: 0, has_timeout: false };
     for tid in (2..).take(MAX_JOBS + 1) {
-        let slice =
-            Slice { tid, enter_ns: 100, woken: Woken { by_tid: LOOP, at_ns: 150 }, ..Slice::blank(wait) };
-        begin(&mut stages.runtime_context(), &mut Thread::default(), &slice, 200);
+        let woken = Woken { by_tid: LOOP, at_ns: 150 };
+        let slice = Slice { tid, enter_ns: 100, exit_ns: 200, woken, ..Slice::blank(wait) };
+        begin(&mut stages.runtime_context(), &mut Thread::default(), &slice);
     }
     let evicted = stages.evicted;
     let pool = stages.pool();
@@ -85,14 +85,14 @@ fn threads_that_pass_the_lock_of_their_queue_on_wait_there_at_the_same_time() {
         let waits: [Wait; 3] = [by_loop, other[0], other[1]];
         for (tid, address, (enter_ns, exit_ns), by_tid, had_job) in waits {
             let call = Call::FutexWait { address, operation: 393, has_timeout: false };
-            let slice =
-                Slice { tgid: TGID, tid, enter_ns, woken: Woken { by_tid, at_ns: 0 }, ..Slice::blank(call) };
+            let woken = Woken { by_tid, at_ns: 0 };
+            let slice = Slice { tgid: TGID, tid, enter_ns, exit_ns, woken, ..Slice::blank(call) };
             if had_job {
                 thread.pooled.waits_since = None;
             }
             match (tid, by_tid) {
-                (ONE, _) => waited(&mut stages.runtime_context(), &mut Thread::default(), &slice, exit_ns),
-                (_, LOOP) => waited(&mut stages.runtime_context(), &mut thread, &slice, exit_ns),
+                (ONE, _) => waited(&mut stages.runtime_context(), &mut Thread::default(), &slice),
+                (_, LOOP) => waited(&mut stages.runtime_context(), &mut thread, &slice),
                 _ => passed_on(stages.view(), &mut thread, &slice),
             }
         }

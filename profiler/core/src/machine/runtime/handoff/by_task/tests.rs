@@ -85,8 +85,8 @@ fn a_request_whose_task_wakes_a_thread_has_resumed_by_then() {
             |stages| {
                 let inside = Account { blocked_ns: 9_000_000, ..Account::default() };
                 let call = Call::EpollWait { epoll_fd: 4, timeout_ms: 9 };
-                let slice = Slice { enter_ns: 500, inside, ..Slice::blank(call) };
-                stages.event_loop().has_looked(&slice, 9_000_500, 0);
+                let slice = Slice { enter_ns: 500, exit_ns: 9_000_500, inside, ..Slice::blank(call) };
+                stages.event_loop().has_looked(&slice, 0);
             },
             9_000_520,
             &[(Phase::Sleep, 9_000_250), (Phase::LoopWait, 20)],
@@ -97,7 +97,8 @@ fn a_request_whose_task_wakes_a_thread_has_resumed_by_then() {
             "the loop has looked since",
             |stages| {
                 let call = Call::EpollWait { epoll_fd: 4, timeout_ms: 0 };
-                stages.event_loop().has_looked(&Slice { enter_ns: 430, ..Slice::blank(call) }, 430, 0);
+                let slice = Slice { enter_ns: 430, exit_ns: 430, ..Slice::blank(call) };
+                stages.event_loop().has_looked(&slice, 0);
             },
             420,
             &[(Phase::Unexplained, 170)],

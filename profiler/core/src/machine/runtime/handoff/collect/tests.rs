@@ -21,7 +21,7 @@ fn stages(jobs: Vec<Job>) -> Stages {
 impl Stages {
     /// The request resumes; what was noted before `recent_ns` is handled.
     fn resume(&mut self, recent_ns: u64, is_helped: bool, task: Option<u64>) -> Collected {
-        collect(&mut self.runtime_context(), TGID, FIRST, (recent_ns, 900), (is_helped, task))
+        collect(&mut self.runtime_context(), TGID, FIRST, recent_ns, 900, is_helped, task)
     }
 }
 

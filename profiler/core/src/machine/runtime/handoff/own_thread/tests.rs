@@ -168,7 +168,7 @@ fn woken(enter_ns: u64, exit_ns: u64) -> Slice {
     let call = Call::FutexWait { address: 16, operation: 9, has_timeout: false };
     let inside = Account { blocked_ns: exit_ns - enter_ns, ..Account::default() };
     let woken = Woken { by_tid: LOOP, at_ns: exit_ns };
-    Slice { tid: CHILD, enter_ns, inside, woken, ..Slice::blank(call) }
+    Slice { tid: CHILD, enter_ns, exit_ns, inside, woken, ..Slice::blank(call) }
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn a_thread_made_for_a_request_goes_on_for_it_until_it_is_kept_for_others() {
         then(&mut stages);
         let mut thread = Thread { tgid: TGID, ..Thread::default() };
         let slice = woken(350, 400);
-        assert_eq!(begin(&mut stages.runtime_context(), &mut thread, &slice, 400), *expected, "{what}");
+        assert_eq!(begin(&mut stages.runtime_context(), &mut thread, &slice), *expected, "{what}");
         let works_for = key.filter(|_| *expected);
         assert_eq!((thread.pooled.works_for, thread.pooled.woken_for), (works_for, works_for), "{what}");
         if *expected {

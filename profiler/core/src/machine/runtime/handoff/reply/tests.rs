@@ -55,8 +55,8 @@ fn a_wakeup_shows_whether_a_thread_waited_for_its_loop_with_its_report() {
         then.iter().for_each(|then| then(&mut stages, &mut thread));
         let call = Call::FutexWait { address: 16, operation: 9, has_timeout: false };
         let woken = WokenBy { by_tid: LOOP, at_ns: 260 };
-        let slice = Slice { tid: WORKER, enter_ns: 251, woken, ..Slice::blank(call) };
-        begin(&mut stages.runtime_context(), &mut thread, &slice, 265);
+        let slice = Slice { tid: WORKER, enter_ns: 251, exit_ns: 265, woken, ..Slice::blank(call) };
+        begin(&mut stages.runtime_context(), &mut thread, &slice);
         let (notes, taken_ns) = if *is_same { (1, 260) } else { (0, 0) };
         let report = thread.pooled.report;
         assert_eq!((report.notes, report.taken_ns), (notes, taken_ns), "{what}");
@@ -89,9 +89,9 @@ fn a_further_report_after_the_loop_slept_shows_that_the_one_before_was_not_taken
         stages.pool().reports.was_taken();
         thread.pooled.report.taken_ns = 260;
         then.iter().for_each(|then| then(&mut stages, &mut thread));
-        let slice =
-            Slice { tid: WORKER, enter_ns: 299, result: 1, ..Slice::blank(Call::Write { fd: NOTES }) };
-        note(&mut stages.runtime_context(), &mut thread, &slice, 300);
+        let call = Call::Write { fd: NOTES };
+        let slice = Slice { tid: WORKER, enter_ns: 299, exit_ns: 300, result: 1, ..Slice::blank(call) };
+        note(&mut stages.runtime_context(), &mut thread, &slice);
         assert_eq!(stages.pool().reports.are_awaited(), *is_awaited, "{what}");
     }
 }

@@ -34,8 +34,8 @@ fn a_thread_is_surely_woken_for_the_only_request_that_was_left_unless_more_were_
         let mut thread = Thread { tgid: TGID, ..Thread::default() };
         let call = Call::FutexWait { address: 16, operation: 9, has_timeout: false };
         let woken = Woken { by_tid: LOOP, at_ns: 250 };
-        let slice = Slice { tid: 6, enter_ns: 200, woken, ..Slice::blank(call) };
-        begin(&mut stages.runtime_context(), &mut thread, &slice, 260);
+        let slice = Slice { tid: 6, enter_ns: 200, exit_ns: 260, woken, ..Slice::blank(call) };
+        begin(&mut stages.runtime_context(), &mut thread, &slice);
         let told = thread.pooled.woken_for.map(|key| (key, thread.pooled.woken_by_order));
         assert_eq!(told, expected, "{what}");
         let handed = stages.active(FIRST).handed_to;
