@@ -179,14 +179,10 @@ fn ends_at_work(
         thread.was_busy(context.time, slice.exit_ns, context.window_start_ns);
         thread.busy_since_ns = None;
     }
-    if let Some((number, id)) = serving {
-        let front = context.wire.connections.get(number).and_then(|c| c.requests.front());
-        if front.is_some_and(|active| active.request.id == id) {
-            exchange::advance(context, thread, number, slice);
-            let front = context.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut());
-            if let Some(active) = front {
-                active.request.seen.open = true;
-            }
+    if let Some(key) = serving.filter(|key| context.wire.connections.active(*key).is_some()) {
+        exchange::advance(context, thread, key.0, slice);
+        if let Some(active) = context.wire.connections.front_mut(key.0) {
+            active.request.seen.open = true;
         }
     }
 }

@@ -139,8 +139,7 @@ pub(super) fn repair(
             lost = Some((from_ns, to_ns));
         }
         if let Some((number, _)) = thread.serving
-            && let Some(active) =
-                context.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
+            && let Some(active) = context.wire.connections.front_mut(number)
         {
             active.request.seen.lossy = true;
         }

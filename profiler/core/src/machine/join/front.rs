@@ -13,7 +13,7 @@ use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::connection::Connection;
 use crate::machine::wire::kept::Kept;
 use crate::machine::wire::origin::Side;
-use crate::machine::wire::request::Active;
+use crate::machine::wire::request::{Active, RequestKey};
 use crate::machine::wire::state::Wire;
 use crate::machine::wire::tail::Tail;
 use crate::machine::wire::trail::Trail;
@@ -101,12 +101,8 @@ pub(in crate::machine) fn uses_again(
     let (Call::Write { fd } | Call::Transfer { to_fd: fd, .. }) = slice.call else { return None };
     let outer = serving(wire, thread)?;
     let before = join.links.answered_on((slice.tgid, fd)).filter(|before| *before != outer)?;
-    let is_front = |(number, id): (u32, u64)| {
-        let front = wire.connections.get(number).and_then(|connection| connection.requests.front());
-        front.filter(|active| active.request.id == id)
-    };
-    let asks = is_front(outer).is_some_and(|active| !active.response.has_begun);
-    let is_over = asks && is_front(before).is_some_and(|active| active.response.has_begun);
+    let asks = wire.connections.active(outer).is_some_and(|active| !active.response.has_begun);
+    let is_over = asks && wire.connections.active(before).is_some_and(|active| active.response.has_begun);
     is_over.then_some(before.0)
 }
 
@@ -229,11 +225,10 @@ pub(in crate::machine) fn finished(
 
 /// The server is done with a request of the front end. A front end whose loop left the request after the last
 /// piece is done too.
-fn is_settled(wire: &Wire, join: &Join, (number, id): (u32, u64)) -> bool {
-    let front = wire.connections.get(number).and_then(|connection| connection.requests.front());
-    let is_left = front
-        .is_some_and(|active| active.request.id == id && active.response.has_begun && active.owner.is_none());
-    is_left && join.links.has_all(id)
+fn is_settled(wire: &Wire, join: &Join, key: RequestKey) -> bool {
+    let active = wire.connections.active(key);
+    active.is_some_and(|active| active.response.has_begun && active.owner.is_none())
+        && join.links.has_all(key.1)
 }
 
 /// What the report says of the front end.

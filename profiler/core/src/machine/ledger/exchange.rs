@@ -67,11 +67,7 @@ pub(in crate::machine) fn read(
         }
         if step.begins {
             if open_end
-                && context
-                    .wire
-                    .connections
-                    .get(number)
-                    .is_some_and(|c| c.requests.front().is_some_and(|a| a.response.has_begun))
+                && context.wire.connections.front(number).is_some_and(|active| active.response.has_begun)
             {
                 turn::ended_unseen(context.view(), thread, number);
                 finish::shut(context, number);
@@ -149,7 +145,7 @@ pub(in crate::machine) fn write(
         answer(context, thread, number, slice, &step, bytes.moved, &mut advanced);
     }
     turn::note_last_chunk(context.view(), thread, number);
-    let front = context.wire.connections.get(number).and_then(|c| c.requests.front());
+    let front = context.wire.connections.front(number);
     thread.serving =
         front.filter(|active| Some(active.request.id) == advanced).map(|a| (number, a.request.id));
 }
@@ -195,14 +191,14 @@ fn answer(
         }
         return;
     }
-    let front = context.wire.connections.get(number).and_then(|connection| connection.requests.front());
+    let front = context.wire.connections.front(number);
     let Some(id) = front.map(|active| active.request.id) else {
         return context.events.push(LedgerEvent::Impossible("response_without_request"));
     };
     if advanced.is_none() {
         advance(context, thread, number, slice);
     } else if *advanced != Some(id)
-        && let Some(active) = context.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
+        && let Some(active) = context.wire.connections.front_mut(number)
     {
         // A second response in the same write: until now its request waited behind the first.
         active.pass(slice.exit_ns, Phase::PoolWait);
@@ -333,12 +329,8 @@ pub(in crate::machine) fn advance(
     slice: &Slice,
 ) {
     let tid = slice.tid;
-    let Some(id) =
-        context.wire.connections.get(number).and_then(|c| c.requests.front()).map(|a| a.request.id)
-    else {
-        return;
-    };
-    if let Some(active) = context.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
+    let Some(id) = context.wire.connections.front(number).map(|active| active.request.id) else { return };
+    if let Some(active) = context.wire.connections.front_mut(number)
         && active.left_by == Some(tid)
     {
         active.part();
@@ -357,9 +349,7 @@ pub(in crate::machine) fn advance(
         finish::leave(context, thread, tid, own_start_ns);
     }
     let window_start_ns = context.window_start_ns;
-    let Some(active) = context.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else {
-        return;
-    };
+    let Some(active) = context.wire.connections.front_mut(number) else { return };
     let taken = active.advance(thread.time(tid), own_start_ns, window_start_ns);
     active.request.slot = thread.slot.or(active.request.slot);
     thread.serving = Some((number, id));

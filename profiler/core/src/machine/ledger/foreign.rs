@@ -24,8 +24,8 @@ fn runs(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Slice) {
         return;
     }
     let Some((number, id)) = task::at_work(context.view(), thread, slice.tid) else { return };
-    let active = context.wire.connections.get(number).and_then(|connection| connection.requests.front());
-    let waits = active.is_none_or(|active| active.wants != Wants::Unknown);
+    let front = context.wire.connections.front(number);
+    let waits = front.is_none_or(|active| active.wants != Wants::Unknown);
     if thread.serving != Some((number, id)) && !waits {
         exchange::advance(context, thread, number, slice);
         turn::touched(thread, slice.exit_ns, false);
@@ -145,7 +145,7 @@ fn back_end(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Slice,
     exchange::advance(context, thread, key.0, slice);
     context.world.descriptors.own(tgid, fd, Some(key));
     turn::touched(thread, slice.exit_ns, false);
-    if let Some(active) = context.wire.connections.get_mut(key.0).and_then(|c| c.requests.front_mut()) {
+    if let Some(active) = context.wire.connections.front_mut(key.0) {
         let asks = matches!(slice.call, Call::Write { .. }) && slice.result > 0;
         let waits = asks || matches!(slice.result, EAGAIN | EINPROGRESS);
         active.wants = if waits { Wants::Backend } else { Wants::Unknown };

@@ -115,7 +115,7 @@ pub(in crate::machine) fn make_slot_of_answerer(
     number: u32,
     tid: Tid,
 ) {
-    let front = context.wire.connections.get(number).and_then(|connection| connection.requests.front());
+    let front = context.wire.connections.front(number);
     let Some(active) = front.filter(|active| !active.response.has_begun) else { return };
     // If the reader has been in the same wait ever since, it is not yet known to have left the request.
     let reader = active.left_by.or(active.owner).filter(|reader| *reader != tid);

@@ -118,8 +118,7 @@ pub(in crate::machine) fn attribute(
 ) {
     let TakenTime { from_ns, phases } = taken;
     task::note(&mut context.runtime_context(), thread, number, slice);
-    let active =
-        context.wire.connections.get_mut(number).and_then(|connection| connection.requests.front_mut());
+    let active = context.wire.connections.front_mut(number);
     if let (Some(event_loop), Some(active)) = (thread.serving_loop(), active) {
         if !matches!(slice.call, Call::Read { .. }) {
             // The request runs.
@@ -168,10 +167,8 @@ pub(in crate::machine) fn untouched(context: &mut LedgerContext<'_>, thread: &mu
     let Some((number, id)) = running(context.view(), event_loop, None) else { return };
     // What was asked meanwhile may be its own.
     let may_be_unattributed = event_loop.unattributed.may_be(id);
-    let Some(active) = context.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut()) else {
-        return;
-    };
-    if active.request.id != id || active.wants != Wants::Unknown || may_be_unattributed {
+    let Some(active) = context.wire.connections.active_mut((number, id)) else { return };
+    if active.wants != Wants::Unknown || may_be_unattributed {
         return;
     }
     active.part();
@@ -192,10 +189,8 @@ pub(in crate::machine) fn untouched(context: &mut LedgerContext<'_>, thread: &mu
     active.spend(from_ns, until_ns, &phases);
     active.cursor_ns = until_ns;
     thread.hold_for_request(context.window_start_ns, from_ns, &phases);
-    if let (Some(event_loop), Some(active)) = (
-        thread.serving_loop(),
-        context.wire.connections.get(number).and_then(|connection| connection.requests.front()),
-    ) {
+    if let (Some(event_loop), Some(active)) = (thread.serving_loop(), context.wire.connections.front(number))
+    {
         event_loop.share(id, &phases, || (&active.request.http.method, &active.request.http.path));
         event_loop.left.before.retain(|key| *key != (number, id));
     }
@@ -246,7 +241,7 @@ pub(in crate::machine) fn would_block(
 ) {
     // Where others write, the loop sends what they could not.
     if (wants == Wants::ClientWrite || thread.serving_loop().is_some())
-        && let Some(active) = context.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
+        && let Some(active) = context.wire.connections.front_mut(number)
     {
         active.wants = wants;
     }
@@ -348,7 +343,6 @@ fn begin(view: RuntimeView<'_>, event_loop: &mut EventLoop, tid: Tid) -> bool {
     event_loop.left.park_all(left.map(|(_, key)| key))
 }
 
-fn is_unanswered(view: RuntimeView<'_>, (number, id): RequestKey) -> bool {
-    let front = view.wire.connections.get(number).and_then(|connection| connection.requests.front());
-    front.is_some_and(|active| active.request.id == id && !active.response.has_begun)
+fn is_unanswered(view: RuntimeView<'_>, key: RequestKey) -> bool {
+    view.wire.connections.active(key).is_some_and(|active| !active.response.has_begun)
 }

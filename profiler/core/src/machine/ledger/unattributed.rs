@@ -43,9 +43,8 @@ fn turn_to(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Slice) 
     leave(thread, left_ns, context.window_start_ns);
     finish::leave(context, thread, slice.tid, left_ns);
     if doubtful
-        && let Some((number, id)) = other
-        && let Some(active) = context.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut())
-        && active.request.id == id
+        && let Some(key) = other
+        && let Some(active) = context.wire.connections.active_mut(key)
     {
         // Either of the two ran.
         active.pass(slice.enter_ns, Phase::Unexplained);
@@ -301,7 +300,7 @@ pub(in crate::machine) fn claim(
             && followed.is_some_and(|(followed, by_order)| by_order && followed == number);
         event_loop.found_unattributed(key, by_order, slice.enter_ns);
         if of_iteration.0 == event_loop.looks.iteration_start_ns()
-            && let Some(active) = context.wire.connections.get(key.0).and_then(|c| c.requests.front())
+            && let Some(active) = context.wire.connections.front(key.0)
         {
             let request = &active.request;
             event_loop.share(key.1, &of_iteration.1, || (&request.http.method, &request.http.path));
@@ -327,9 +326,7 @@ fn join(
 ) -> bool {
     let candidate = work.candidates.iter().find(|candidate| candidate.key == key);
     let Some(before) = candidate.map(|candidate| candidate.before) else { return false };
-    let active =
-        context.wire.connections.get_mut(key.0).and_then(|connection| connection.requests.front_mut());
-    let Some(active) = active.filter(|active| active.request.id == key.1) else { return false };
+    let Some(active) = context.wire.connections.active_mut(key) else { return false };
     active.part();
     if work.begun_ns < active.cursor_ns {
         return false;

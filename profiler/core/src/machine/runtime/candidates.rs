@@ -94,7 +94,7 @@ pub(in crate::machine) fn left_by<'a>(
     is_wanted: impl Fn(&Active) -> bool + 'a,
 ) -> impl Iterator<Item = (u64, RequestKey)> + 'a {
     state.wire.connections.numbers().filter_map(move |number| {
-        let active = state.wire.connections.get(number)?.requests.front()?;
+        let active = state.wire.connections.front(number)?;
         let is_left = active.left_by == Some(tid) && active.owner.is_none() && is_wanted(active);
         (is_left && active.wants == Wants::Unknown).then(|| (left_ns(active), (number, active.request.id)))
     })

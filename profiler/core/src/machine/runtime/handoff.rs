@@ -262,10 +262,7 @@ pub(in crate::machine) fn begin(state: &mut RuntimeContext<'_>, thread: &mut Thr
     // initiator stays unknown.
     let key =
         thread.pooled.woken_for.filter(|_| !matches!(slice.call, Call::FutexWait { has_timeout: true, .. }));
-    let active = key.and_then(|(number, _)| state.wire.connections.get_mut(number)?.requests.front_mut());
-    if let (Some(active), Some((_, id))) = (active, key)
-        && active.request.id == id
-    {
+    if let Some(active) = key.and_then(|key| state.wire.connections.active_mut(key)) {
         active.handed_to = Some(HandedTo { tid: slice.tid, begin_ns: slice.exit_ns, by_order });
     }
 }

@@ -15,12 +15,12 @@ use crate::machine::wire::request::RequestKey;
 /// The request for which the task works that makes the thread's calls, as far as is known.
 pub(in crate::machine) fn at_work(state: RuntimeView<'_>, thread: &Thread, tid: Tid) -> Option<RequestKey> {
     let event_loop = thread.as_loop()?;
-    let (number, id) = event_loop.tasks.key(state.runtime.tasks.of(tid)?)?;
-    let active = state.wire.connections.get(number)?.requests.front()?;
+    let key = event_loop.tasks.key(state.runtime.tasks.of(tid)?)?;
+    let active = state.wire.connections.active(key)?;
     // The request may have ended, so the address may be another task's by now. That task answers, and so
     // shows its request. A greenlet that serves another request has read that one first.
     let is_known = !active.response.may_have_ended || event_loop.kind().has_greenlets();
-    (active.request.id == id && is_known).then_some((number, id))
+    is_known.then_some(key)
 }
 
 /// A call of a loop's thread advanced a request. On the client's connection, that shows whose the task is.
@@ -47,13 +47,10 @@ pub(in crate::machine) fn note(
     {
         return;
     }
-    let active_of = |number| connections.get(number)?.requests.front();
-    let Some(active) = active_of(number) else { return };
+    let Some(active) = connections.front(number) else { return };
     let (id, before) = (active.request.id, active.task);
-    let is_live = |(number, id)| active_of(number).is_some_and(|active| active.request.id == id);
-    let surely_lives = |(number, id)| {
-        is_live((number, id)) && active_of(number).is_some_and(|active| !active.response.may_have_ended)
-    };
+    let is_live = |key| connections.active(key).is_some();
+    let surely_lives = |key| connections.active(key).is_some_and(|active| !active.response.may_have_ended);
     let tasks = &mut event_loop.tasks;
     let was_another_s = tasks.key(task).is_some_and(|key| key != (number, id) && surely_lives(key));
     let is_kept = tasks.works_for(task, (number, id), slice.enter_ns, is_live);
@@ -67,7 +64,7 @@ pub(in crate::machine) fn note(
     }
     let do_tell = has_greenlets || tasks.are_of_one_request();
     state.runtime.tasks.set_informative(slice.tid, do_tell);
-    if let Some(active) = state.wire.connections.get_mut(number).and_then(|c| c.requests.front_mut()) {
+    if let Some(active) = state.wire.connections.front_mut(number) {
         active.task = Some(task);
     }
 }

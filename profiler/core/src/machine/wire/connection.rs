@@ -188,14 +188,24 @@ impl Connections {
         self.table.get(index as usize)?.as_ref()
     }
 
+    /// The request that a connection is about: its oldest.
+    pub fn front(&self, index: u32) -> Option<&Active> {
+        self.get(index)?.requests.front().map(Box::as_ref)
+    }
+
+    /// The request that a connection is about, to change it.
+    pub fn front_mut(&mut self, index: u32) -> Option<&mut Active> {
+        self.get_mut(index)?.requests.front_mut().map(Box::as_mut)
+    }
+
     /// The request of this id, if it is the one that its connection is about.
     pub fn active(&self, (index, id): RequestKey) -> Option<&Active> {
-        self.get(index)?.requests.front().map(Box::as_ref).filter(|active| active.request.id == id)
+        self.front(index).filter(|active| active.request.id == id)
     }
 
     /// The request of this id, to change it, if it is the one that its connection is about.
     pub fn active_mut(&mut self, (index, id): RequestKey) -> Option<&mut Active> {
-        self.get_mut(index)?.requests.front_mut().map(Box::as_mut).filter(|active| active.request.id == id)
+        self.front_mut(index).filter(|active| active.request.id == id)
     }
 
     /// Method and path of a request that is not finished.

@@ -160,10 +160,7 @@ fn name(active: &mut Active, bytes: &[u8], wall_clock_offset_ns: Option<i64>) {
 /// Says with which status the oldest request of a connection is answered, if it has a name and nothing of its
 /// answer was written yet.
 fn answer(connections: &mut Connections, number: u32, bytes: &[u8]) {
-    let Some(oldest) = connections.get_mut(number).and_then(|connection| connection.requests.front_mut())
-    else {
-        return;
-    };
+    let Some(oldest) = connections.front_mut(number) else { return };
     let is_begun = oldest.response.has_begun;
     let http = &mut oldest.request.http;
     if !is_begun

@@ -100,8 +100,7 @@ fn turning(
     key: RequestKey,
 ) -> Option<Turning> {
     let left_behind = thread.serving.filter(|left| *left != key);
-    let read_ns =
-        view.wire.connections.get(key.0).and_then(|c| c.requests.front()?.request.times.service_start_ns);
+    let read_ns = view.wire.connections.front(key.0).and_then(|active| active.request.times.service_start_ns);
     let may_others = others_may_run(view, thread, Some(key));
     let event_loop = thread.serving_loop()?;
     let is_first = event_loop.is_fresh();
@@ -139,7 +138,7 @@ fn leave_behind(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Sl
     leave(context, thread, slice.tid, left_ns);
     if turning.is_doubtful
         && let Some((other, _)) = turning.left_behind
-        && let Some(active) = context.wire.connections.get_mut(other).and_then(|c| c.requests.front_mut())
+        && let Some(active) = context.wire.connections.front_mut(other)
     {
         // Either of the two ran.
         active.pass(slice.enter_ns, Phase::Unexplained);
@@ -148,9 +147,7 @@ fn leave_behind(context: &mut LedgerContext<'_>, thread: &mut Thread, slice: &Sl
 
 /// Behind another request on its connection it waited until that one was over.
 fn wait_behind(context: &mut LedgerContext<'_>, (number, _): RequestKey, until_ns: u64) {
-    if let Some(connection) = context.wire.connections.get_mut(number)
-        && let Some(active) = connection.requests.front_mut()
-    {
+    if let Some(active) = context.wire.connections.front_mut(number) {
         active.pass(active.behind_until_ns.min(until_ns), Phase::LoopWait);
     }
 }

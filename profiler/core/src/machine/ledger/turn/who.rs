@@ -88,10 +88,9 @@ pub(in crate::machine) fn asked_alone(
     tgid: u32,
     fd: i32,
 ) -> Option<u64> {
-    let (number, id) = view.world.descriptors.get(tgid, fd)?.owner?;
-    let active = view.wire.connections.get(number)?.requests.front()?;
-    let is_asked = active.request.id == id && active.wants == Wants::Backend;
-    (is_asked && is_private(view, thread, (tgid, fd), (number, id))).then_some(id)
+    let key = view.world.descriptors.get(tgid, fd)?.owner?;
+    let is_asked = view.wire.connections.active(key)?.wants == Wants::Backend;
+    (is_asked && is_private(view, thread, (tgid, fd), key)).then_some(key.1)
 }
 
 pub(super) fn by(view: RuntimeView<'_>, slice: &Slice, number: u32) -> By {

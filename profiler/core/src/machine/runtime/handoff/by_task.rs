@@ -20,17 +20,11 @@ pub(super) fn key(state: RuntimeView<'_>, tgid: Tid, loop_tid: Tid, task: Option
 
 /// A request that the loop had left has resumed by then, as its task has woken a thread. What it waited for
 /// before that is explained now.
-pub(super) fn has_resumed(
-    state: &mut RuntimeContext<'_>,
-    (number, id): RequestKey,
-    loop_tid: Tid,
-    woken_ns: u64,
-) {
+pub(super) fn has_resumed(state: &mut RuntimeContext<'_>, key: RequestKey, loop_tid: Tid, woken_ns: u64) {
     let event_loop = state.runtime.threads.get(loop_tid).and_then(|thread| thread.event_loop.as_deref());
-    let active =
-        state.wire.connections.get_mut(number).and_then(|connection| connection.requests.front_mut());
+    let active = state.wire.connections.active_mut(key);
     let (Some(event_loop), Some(active)) = (event_loop, active) else { return };
-    if active.request.id != id || active.owner.is_some() || active.wants != Wants::Unknown {
+    if active.owner.is_some() || active.wants != Wants::Unknown {
         return;
     }
     active.part();

@@ -58,10 +58,8 @@ fn only_resuming(state: RuntimeView<'_>, pool: &Pool, tgid: Tid, at_ns: u64) -> 
     let event_loop = state.runtime.threads.get(pool.loop_tid)?.event_loop.as_ref()?;
     let since_ns = event_loop.looks.slept_before(at_ns).0.max(event_loop.looks.recent_ns());
     let was_read = |key: &&RequestKey| {
-        let front = state.wire.connections.get(key.0).and_then(|connection| connection.requests.front());
-        front.is_some_and(|active| {
-            active.request.id == key.1
-                && active.handed_to.is_none()
+        state.wire.connections.active(**key).is_some_and(|active| {
+            active.handed_to.is_none()
                 && active.request.times.service_start_ns.is_some_and(|read_ns| read_ns >= since_ns)
                 && !super::is_worked_for(state, tgid, **key)
         })
@@ -92,10 +90,7 @@ pub(super) fn begin(state: &mut RuntimeContext<'_>, thread: &mut Thread, slice: 
     let (slept_from_ns, slept_until_ns) =
         event_loop.looks.slept_before(slice.exit_ns.saturating_sub(awake_ns));
     let has_slept = slept_from_ns > made.known_ns;
-    let active = made.key.and_then(|(number, id)| {
-        let active = state.wire.connections.get_mut(number)?.requests.front_mut()?;
-        (active.request.id == id).then_some(active)
-    });
+    let active = made.key.and_then(|key| state.wire.connections.active_mut(key));
     let is_over = made.key.is_some() && active.is_none();
     made.tidied = if is_over { made.tidied.saturating_add(1) } else { 0 };
     let is_kept = active.is_none() && has_slept || made.tidied > TIDYING_JOBS;
@@ -129,11 +124,7 @@ pub(in crate::machine) fn done(state: &mut RuntimeContext<'_>, thread: &mut Thre
     };
     let Some(begin_ns) = thread.pending.start_ns() else { return };
     let key = pool.own.request_of(slice.tid);
-    let is_over = key.is_some_and(|key| {
-        let front = state.wire.connections.get(key.0).and_then(|connection| connection.requests.front());
-        front.is_none_or(|active| active.request.id != key.1)
-    });
-    if is_over {
+    if key.is_some_and(|key| state.wire.connections.active(key).is_none()) {
         return;
     }
     if pool.jobs.len() >= MAX_JOBS {
