@@ -14,7 +14,7 @@ pub fn barrier() {
     full();
 }
 
-/// The same where x86 needs nothing, not even a hint to the compiler: between accesses that are volatile.
+/// A barrier where x86 needs nothing, not even a hint to the compiler: between accesses that are volatile.
 #[cfg(bpf_target_arch = "aarch64")]
 #[inline(always)]
 pub fn full() {
@@ -31,7 +31,7 @@ pub fn full() {
     compiler_fence(Ordering::SeqCst);
 }
 
-/// The same where x86 needs nothing, not even a hint to the compiler: between accesses that are volatile.
+/// A barrier where x86 needs nothing, not even a hint to the compiler: between accesses that are volatile.
 #[cfg(not(bpf_target_arch = "aarch64"))]
 #[inline(always)]
 pub const fn full() {}

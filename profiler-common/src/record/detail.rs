@@ -164,7 +164,7 @@ pub struct Futex {
     pub address: u64,
     /// The operation with its flags.
     pub operation: u16,
-    /// It has a limit of time.
+    /// The call has a limit of time.
     pub has_timeout: bool,
     /// Where the call waits for no interpreter lock: how long before its end the waker was about to wake the
     /// thread. That is on the waker's CPU; the thread may have been queued later. 0: not known.
@@ -233,8 +233,8 @@ pub struct Sleep {
     pub argument: u64,
     /// What the descriptor stands for: one of [`super::sleep`]'s constants.
     pub object: u16,
-    /// It is a client's connection that this side has ended (a FIN was sent): the thread waits for the client
-    /// to do so.
+    /// The socket is a client's connection that this side has ended (a FIN was sent): the thread waits for
+    /// the client to do so.
     pub is_shut: bool,
     /// Of poll and select on one descriptor what they wait for.
     pub events: u32,

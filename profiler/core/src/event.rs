@@ -385,7 +385,7 @@ pub struct LightEnd {
     pub by_send: bool,
     /// No byte was moved on the connection.
     pub is_unused: bool,
-    /// It is a UNIX socket.
+    /// The connection was over a UNIX socket.
     pub is_unix: bool,
     /// Local port and the client's; 0: of a UNIX socket, or of one that the client had reset.
     pub ports: (u16, u16),
