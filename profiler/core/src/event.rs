@@ -167,6 +167,12 @@ impl Slice {
         self
     }
 
+    /// The slice with a gap of which nothing is known but its length.
+    pub fn unknown(mut self) -> Self {
+        self.gap = Account { blocked_ns: self.gap.total_ns(), ..Account::default() };
+        self
+    }
+
     /// A call by thread 1 of process 1 that took no time, for tests.
     #[cfg(test)]
     pub(crate) fn blank(call: Call) -> Self {

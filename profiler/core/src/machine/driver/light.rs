@@ -6,7 +6,8 @@
 //! with the last bytes that are sent before others are received, so it is finished when those come. (The
 //! handshakes of TLS are no such bytes.) Until somebody reads it, it waits ([`Phase::PoolWait`]). From then
 //! on its time is that of the threads that moved its bytes: on a CPU, waiting for one, or asleep. The call in
-//! which a thread slept says what for. Where no call is known, that is [`Phase::Unexplained`].
+//! which a thread slept says what for. Where no call is known, that is [`Phase::Unexplained`]. So is all that
+//! a thread does that serves several requests by turns: nothing shows for which of them.
 
 use crate::event::{Light, LightWhat, Slept, Slice, Tid};
 use crate::fact::OpenSlice;
@@ -97,10 +98,13 @@ impl State {
         let (slice, is_first) = self.light_slice((light, time_ns), &mut sleeping, sink);
         let Some(mut socket) = self.enter(light, time_ns, sink) else { return };
         socket.life.tgid = light.tgid;
+        let (unknown, of_nothing) = (slice.unknown(), Sleeping::default());
+        let takes_turns = self.runtime.threads.get(light.tid).is_some_and(|thread| thread.signs.takes_turns);
+        let done = if takes_turns { (&unknown, &of_nothing) } else { (&slice, &sleeping) };
         let begun_before = socket.begun;
         let in_hands_of =
             socket.active.as_ref().filter(|active| !active.is_responding).map(|active| active.owner);
-        let message = Message { light, captured, done: (&slice, &sleeping), time_ns };
+        let message = Message { light, captured, done, time_ns };
         match light.what {
             LightWhat::Sent => {
                 let State { wire, product, .. } = self;
@@ -158,6 +162,12 @@ impl State {
         if is_first {
             // A sleep for the interpreter lock may have shown it first.
             thread.since_ns = thread.since_ns.min(slice.gap_start_ns());
+        }
+        // Where a slice is missing before this one, the answer may be in it.
+        let follows = light.sequence.wrapping_sub(thread.row.sequence) == 1;
+        if self.time.is_light && follows {
+            let serving = thread.serving.zip(thread.job.light_socket).map(|((_, id), socket)| (socket, id));
+            thread.signs.takes_turns |= self.wire.light.shows_turns(serving, light);
         }
         if let Some(repaired) = self.continuity(&mut thread, &slice) {
             slice = *repaired;
@@ -226,9 +236,13 @@ impl State {
         for mut active in active {
             if !active.is_responding {
                 if let Some(slice) = slices.iter().find(|slice| slice.tid == active.owner) {
-                    let sleeping = self.time.light.sleeps.take(slice.tid, slice.sequence);
-                    message::cover(&mut active, (slice, &sleeping), slice.enter_ns.min(end_ns));
+                    let mut sleeping = self.time.light.sleeps.take(slice.tid, slice.sequence);
                     let thread = self.runtime.threads.get_mut(slice.tid);
+                    let mut slice = *slice;
+                    if thread.as_ref().is_some_and(|thread| thread.signs.takes_turns) {
+                        (slice, sleeping) = (slice.unknown(), Sleeping::default());
+                    }
+                    message::cover(&mut active, (&slice, &sleeping), slice.enter_ns.min(end_ns));
                     slots::works(thread, self.window_start_ns, active.last.take());
                 }
                 active.request.seen.open = true;

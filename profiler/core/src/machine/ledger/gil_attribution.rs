@@ -41,9 +41,9 @@ pub struct WaitHolders {
     pub sites: Option<Box<Sites>>,
 }
 
-/// The request that a thread serves.
+/// The request that a thread serves, where it serves one at a time.
 fn served<'a>(wire: &'a Wire, thread: &Thread) -> Option<&'a Request> {
-    let (number, id) = thread.serving?;
+    let (number, id) = thread.serving.filter(|_| !thread.signs.takes_turns)?;
     if let Some(socket) = thread.job.light_socket {
         return wire.light.request(socket, id);
     }

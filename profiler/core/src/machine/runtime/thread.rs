@@ -63,6 +63,8 @@ pub struct ThreadSigns {
     /// The thread has left a request unanswered for something else: it is a loop that offloads requests, or
     /// that serves many.
     pub hands_over: bool,
+    /// In light mode: the thread has several requests at once, and serves them by turns.
+    pub takes_turns: bool,
     /// The thread only passes requests on to the server behind, and is no slot.
     pub in_front: bool,
 }

@@ -5,7 +5,7 @@
 use rustc_hash::FxHashMap;
 use smallvec::smallvec;
 
-use crate::event::Tid;
+use crate::event::{Light, Tid};
 use crate::machine::lock::gil_held::Held;
 use crate::machine::wire::ending::{Ended, How, Unfinished, asked};
 use crate::machine::wire::http1::{Inbound, Outbound, RequestHead, ResponseHead, Steps};
@@ -28,6 +28,21 @@ impl Sockets {
     /// Whether a connection gets a verdict, and has none yet.
     pub(in crate::machine) const fn is_followed(&self, socket: &Socket) -> bool {
         !socket.life.is_unix && !socket.life.is_judged
+    }
+
+    /// Whether a thread's message shows that it serves several requests by turns, as an event loop does.
+    /// `serving`: socket and request of its message before. Either it has left that one without an answer, or
+    /// it comes back to one that it had left so. A request over a UNIX socket may have ended unseen.
+    pub(in crate::machine) fn shows_turns(&self, serving: Option<(u64, u64)>, light: &Light) -> bool {
+        let seen_to_end = |socket: &u64| self.open.get(socket).is_some_and(|of| !of.life.is_unix);
+        let leaves = |(socket, id): (u64, u64)| {
+            socket != light.socket && seen_to_end(&socket) && self.is_unanswered(socket, id)
+        };
+        let on = self.open.get(&light.socket).filter(|socket| socket.generation == light.generation);
+        let unanswered = on.and_then(|socket| socket.active.as_ref()).filter(|active| !active.is_responding);
+        let own = unanswered.filter(|active| active.owner == light.tid);
+        let comes_back = |serving| own.is_some_and(|active| serving != (light.socket, active.request.id));
+        serving.is_some_and(|serving| leaves(serving) || comes_back(serving))
     }
 
     /// How many connections this process used last.

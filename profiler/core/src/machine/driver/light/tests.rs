@@ -3,12 +3,12 @@
 //! In: light slices, heads and sleeps made by hand. Out: assertions.
 
 use profiler_common::record::slice::FLAG_WAKE_MISSED;
-use profiler_common::system_call::{ACCEPT4, CLOCK_NANOSLEEP, EPOLL_WAIT, FUTEX};
+use profiler_common::system_call::{ACCEPT4, CLOCK_NANOSLEEP, EPOLL_WAIT, FUTEX, RECVFROM};
 use proptest::prelude::*;
 
 use super::message::INTERIM_BYTES;
 use super::*;
-use crate::event::{Head, LightEnd, Tid};
+use crate::event::{Head, LightEnd, SleptOn, Tid};
 use crate::fact::{Account, InterpreterLock, InterpreterSeen};
 use crate::model::request::Request;
 
@@ -202,6 +202,68 @@ fn interim_response_does_not_end_a_request() {
     ]);
     assert_eq!(requests.len(), 1);
     assert_eq!(requests[0].total_ns(), 60);
+}
+
+/// ```text
+/// the loop: A read | B read |      sleeps for B     | A answered | waits for B's back end | B answered
+/// later:    C read | computes | C answered
+/// ```
+#[test]
+fn what_a_thread_does_that_serves_several_by_turns_is_for_none_that_is_known() {
+    use LightWhat::{Received, Sent};
+    let (loop_tid, thread_tid) = (1, 2);
+    // Messages: thread, what, socket, since when and when, asleep in between, in which call.
+    let of_loop = |other| {
+        [
+            (loop_tid, Received, 70, 100, 200, 0, 0),
+            (other, Received, 71, 200, 300, 0, 0),
+            (loop_tid, Sent, 70, if other == loop_tid { 300 } else { 200 }, 900, 500, CLOCK_NANOSLEEP),
+            (other, Sent, 71, if other == loop_tid { 900 } else { 300 }, 1_600, 500, RECVFROM),
+            (loop_tid, Received, 72, if other == loop_tid { 1_600 } else { 900 }, 2_000, 0, 0),
+            (loop_tid, Sent, 72, 2_000, 2_400, 0, 0),
+        ]
+    };
+    let run = |is_unix: bool, messages: &[(Tid, LightWhat, u64, u64, u64, u64, u32)]| {
+        let mut state = State::new(false);
+        (state.window_start_ns, state.watch_start_ns, state.time.is_light) = (0, 0, true);
+        let mut phases = std::collections::BTreeMap::new();
+        let mut sink = |entry: Entry| {
+            if let Entry::Request(request) = entry {
+                phases.insert(request.connection, request.phases.iter().collect::<Vec<_>>());
+            }
+        };
+        let mut sequences = [0; 3];
+        for (tid, what, socket, since_ns, time_ns, asleep_ns, call) in messages.iter().copied() {
+            let sequence = &mut sequences[tid as usize];
+            if asleep_ns > 0 {
+                let on = if call == RECVFROM { SleptOn::Socket { port: 5432 } } else { SleptOn::Nothing };
+                let system_call = call.cast_signed();
+                let (start_ns, woken_ns, cpu_ns) = (since_ns + 50, since_ns + 50 + asleep_ns, 50);
+                let of = Slept { tid, start_ns, woken_ns, cpu_ns, system_call, on, ..Slept::blank() };
+                state.slept(&Slept { sequence: *sequence, ..of }, woken_ns, &mut sink);
+            }
+            *sequence += 1;
+            let (light, _) = light(what, tid, since_ns, time_ns, time_ns - 10);
+            let cpu_ns = time_ns - since_ns - asleep_ns;
+            let account = Account { cpu_ns, run_queue_ns: 0, blocked_ns: asleep_ns };
+            state.light(
+                &Light { sequence: *sequence, socket, is_unix, account, ..light },
+                time_ns,
+                &mut sink,
+            );
+        }
+        state.end_light_window((&[], &[]), 3_000, &mut sink);
+        phases.into_values().collect::<Vec<_>>()
+    };
+    let of_two = run(false, &of_loop(thread_tid));
+    assert_eq!(of_two[0], [(Phase::PoolWait, 10), (Phase::Cpu, 200), (Phase::Sleep, 500)]);
+    assert_eq!(of_two[1], [(Phase::PoolWait, 10), (Phase::Cpu, 800), (Phase::BackendWait, 500)]);
+    assert_eq!(of_two[2], [(Phase::PoolWait, 10), (Phase::Cpu, 400)]);
+    let unknown = |ns| vec![(Phase::PoolWait, 10), (Phase::Unexplained, ns)];
+    assert_eq!(run(false, &of_loop(loop_tid)), [unknown(700), unknown(1_300), unknown(400)]);
+    // A request whose end nobody would see may have been over: that its thread comes back to it shows that it
+    // was not.
+    assert_eq!(run(true, &of_loop(loop_tid)), [unknown(700), unknown(1_300), unknown(400)]);
 }
 
 /// Messages on one connection that begin with these records, of which each receive has the header of its
