@@ -64,10 +64,16 @@ impl Page {
 /// Every page with commands: those at the root, those of the guide and of the lab, and the one beside the
 /// recordings.
 pub(crate) fn all() -> anyhow::Result<Vec<Page>> {
-    let mut paths: Vec<PathBuf> =
-        ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "tests/recordings/README.md"]
-            .map(PathBuf::from)
-            .into();
+    let mut paths: Vec<PathBuf> = [
+        "README.md",
+        "CONTRIBUTING.md",
+        "ARCHITECTURE.md",
+        "tests/README.md",
+        "tests/recordings/README.md",
+        "lab/README.md",
+    ]
+    .map(PathBuf::from)
+    .into();
     let mut directories = ["docs", "lab/results"].map(PathBuf::from).to_vec();
     while let Some(directory) = directories.pop() {
         for entry in std::fs::read_dir(root().join(&directory))? {

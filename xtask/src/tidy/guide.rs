@@ -2,7 +2,7 @@
 //!
 //! In: the tree. Out: dead links, links out of `docs/` (dead in the book), blocks without a language,
 //! commands that no test would run, pages that are not in the book. What the marks of a block mean is said in
-//! CONTRIBUTING.md.
+//! tests/README.md.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
