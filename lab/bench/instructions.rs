@@ -1,19 +1,20 @@
 //! Instructions of the hot path, counted by callgrind: the same on every run, so a change of code can be
 //! distinguished from noise.
 //!
-//! In: two made-up recordings, one ten times as long; `instructions.json`, the committed baseline. Out:
-//! instructions per slice (what both runs have in common, starting up, cancels out), what they are spent on,
-//! and whether they are those of the baseline.
+//! In: two made-up recordings of a full trace, one ten times as long, and two of light mode;
+//! `instructions.json`, the committed baseline. Out: instructions per slice, and per message of light mode
+//! (what both runs have in common, starting up, cancels out), what they are spent on, and whether they are
+//! those of the baseline.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
-use serde::{Deserialize, Serialize};
 
 use crate::machine::output;
-use crate::replay;
 use crate::server::beside;
+use crate::{light_replay, replay};
 
 /// Requests of the shorter recording.
 const REQUESTS: u64 = 1_000;
@@ -22,13 +23,17 @@ const REQUESTS: u64 = 1_000;
 /// processor makes the C library choose other copy routines, which moved the count by about a hundredth.
 const TOLERANCE: f64 = 0.02;
 
-/// The committed baseline.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Baseline {
-    /// Instructions that one slice costs from the file to the report, with its share of what its request
-    /// costs besides. A request of these recordings is eight slices, two heads and a connection.
-    instructions_per_slice: f64,
-}
+/// The committed baseline: instructions by what is counted.
+type Baseline = BTreeMap<String, f64>;
+
+/// Makes a recording of so many requests; returns how many slices or messages it has.
+type Make = fn(&Path, u64) -> anyhow::Result<u64>;
+
+/// What is counted: instructions from the file to the report of one slice or one message of light mode, with
+/// its share of what its request costs besides. A request of a full trace is eight slices, two heads and a
+/// connection; one of light mode two messages, their heads, three sleeps and the end of a connection.
+const COUNTED: [(&str, Make); 2] =
+    [("instructions_per_slice", replay::make), ("instructions_per_light_message", light_replay::make)];
 
 fn baseline_path() -> PathBuf {
     wsgi_trace_test_support::root().join("lab/bench/instructions.json")
@@ -37,8 +42,8 @@ fn baseline_path() -> PathBuf {
 /// What a replay takes.
 #[derive(Clone, Debug)]
 pub(crate) struct Replay {
-    /// Instructions per slice.
-    pub(crate) per_slice: f64,
+    /// Instructions per slice, or per message of light mode.
+    pub(crate) per_record: f64,
     /// What they are spent on, and its share of all; largest first.
     pub(crate) spent_on: Vec<(&'static str, f64)>,
 }
@@ -56,24 +61,28 @@ const WORK: &[(&str, &[&str])] = &[
     ("the way between them", &["pipeline"]),
 ];
 
-/// Counts them.
+/// Counts those of a full trace.
 pub(crate) fn replay() -> anyhow::Result<Replay> {
+    replay_of(replay::make)
+}
+
+fn replay_of(make: Make) -> anyhow::Result<Replay> {
     let directory = tempfile::tempdir()?;
     let counts = directory.path().join("callgrind.out");
     let mut runs = Vec::new();
     for factor in [1, 10] {
         let path = directory.path().join(format!("{factor}.wtrace"));
-        let slices = replay::make(&path, REQUESTS * factor)?;
-        runs.push((slices as f64, count(&path, &counts)?));
+        let records = make(&path, REQUESTS * factor)?;
+        runs.push((records as f64, count(&path, &counts)?));
     }
-    let per_slice = match runs.as_slice() {
+    let per_record = match runs.as_slice() {
         [(few, short), (many, long)] => (long - short) / (many - few),
         _ => bail!("there were no runs"),
     };
     // Those of the longer run: it came last.
     let mut annotate = Command::new("callgrind_annotate");
     annotate.args(["--auto=no", "--threshold=100"]).arg(&counts);
-    Ok(Replay { per_slice, spent_on: spent_on(&output(&mut annotate, "callgrind_annotate")?) })
+    Ok(Replay { per_record, spent_on: spent_on(&output(&mut annotate, "callgrind_annotate")?) })
 }
 
 /// Shares of [`WORK`] in the lines of `callgrind_annotate`: `INSTRUCTIONS (SHARE) FILE:FUNCTION [OBJECT]`.
@@ -126,36 +135,43 @@ fn count(recording: &Path, counts: &Path) -> anyhow::Result<f64> {
 
 /// Compares with the baseline, or writes it.
 pub(crate) fn check(accept: bool) -> anyhow::Result<()> {
-    let measured = replay()?.per_slice;
+    let mut measured = Baseline::new();
+    for (name, make) in COUNTED {
+        measured.insert(name.to_owned(), replay_of(make)?.per_record.round());
+    }
     let path = baseline_path();
     if accept {
-        let baseline = Baseline { instructions_per_slice: measured.round() };
-        std::fs::write(&path, serde_json::to_string_pretty(&baseline)? + "\n")?;
-        println!(
-            "[bench] the baseline is now {measured:.0} instructions per slice; commit {}",
-            path.display()
-        );
+        std::fs::write(&path, serde_json::to_string_pretty(&measured)? + "\n")?;
+        println!("[bench] the baseline is now {measured:?}; commit {}", path.display());
         return Ok(());
     }
     let text = std::fs::read_to_string(&path).with_context(|| format!("{} is not there", path.display()))?;
     let baseline: Baseline = serde_json::from_str(&text)?;
-    let ratio = measured / baseline.instructions_per_slice;
-    println!(
-        "[bench] {measured:.0} instructions per slice, baseline {:.0} (x {ratio:.4})",
-        baseline.instructions_per_slice
-    );
+    let mut outcome = Ok(());
+    for (name, count) in &measured {
+        outcome = outcome.and(compare(name, *count, baseline.get(name).copied()));
+    }
+    outcome
+}
+
+fn compare(name: &str, measured: f64, baseline: Option<f64>) -> anyhow::Result<()> {
+    let Some(baseline) = baseline else {
+        bail!("{name}: {measured:.0}, and no baseline. Accept it: cargo xtask bench --accept-instructions");
+    };
+    let ratio = measured / baseline;
+    println!("[bench] {name}: {measured:.0}, baseline {baseline:.0} (x {ratio:.4})");
     if ratio > 1.0 + TOLERANCE {
         bail!(
-            "the hot path got {:.1} % longer. Look for the cause:\n  target/release/bench --make-recording \
+            "{name}: {:.1} % more. Look for the cause:\n  target/release/bench --make-recording \
              /tmp/long.wtrace 10000\n  valgrind --tool=callgrind target/release/wsgi-trace report /tmp/long.wtrace \
-             --format json >/dev/null\n  callgrind_annotate callgrind.out.*\nIf what was gained is worth it, say so in \
-             the commit and accept it:\n  cargo xtask bench --accept-instructions",
+             --format json >/dev/null\n  callgrind_annotate callgrind.out.*\n(--make-light-recording for light mode.) If \
+             what was gained is worth it, say so in the commit and accept it:\n  cargo xtask bench --accept-instructions",
             (ratio - 1.0) * 100.0
         );
     }
     if ratio < 1.0 - TOLERANCE {
         bail!(
-            "the hot path got {:.1} % shorter. Keep it: cargo xtask bench --accept-instructions, and commit \
+            "{name}: {:.1} % fewer. Keep it: cargo xtask bench --accept-instructions, and commit \
              lab/bench/instructions.json",
             (1.0 - ratio) * 100.0
         );

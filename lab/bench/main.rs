@@ -11,6 +11,7 @@ mod child;
 mod client;
 mod figure;
 mod instructions;
+mod light_replay;
 mod machine;
 mod page;
 mod part;
@@ -27,7 +28,7 @@ use anyhow::{Context as _, bail};
 
 use part::{Bench, PARTS};
 
-const USAGE: &str = "usage: bench [PART…] [--quick] [--only TITLE] | --publish | --check-instructions | --accept-instructions | --make-recording FILE REQUESTS";
+const USAGE: &str = "usage: bench [PART…] [--quick] [--only TITLE] | --publish | --check-instructions | --accept-instructions | --make-recording FILE REQUESTS | --make-light-recording FILE REQUESTS";
 
 fn main() -> ExitCode {
     match run(std::env::args().skip(1).collect()) {
@@ -54,10 +55,12 @@ fn run(arguments: Vec<String>) -> anyhow::Result<()> {
             "--check-instructions" => return instructions::check(false),
             "--accept-instructions" => return instructions::check(true),
             // For profiles: the recording that replays are measured with.
-            "--make-recording" => {
+            "--make-recording" | "--make-light-recording" => {
                 let path = arguments.next().context("which file?")?;
                 let requests = arguments.next().context("how many requests?")?.parse()?;
-                println!("{} slices", replay::make(path.as_ref(), requests)?);
+                let is_light = argument == "--make-light-recording";
+                let make = if is_light { light_replay::make } else { replay::make };
+                println!("{} slices or messages", make(path.as_ref(), requests)?);
                 return Ok(());
             }
             name if PARTS.iter().any(|part| part.name == name) => names.push(argument),

@@ -68,7 +68,7 @@ fn replays(bench: &Bench, result: &mut PartResult) -> anyhow::Result<()> {
     }
     match instructions::replay() {
         Ok(replay) => {
-            let count = Interval::of(&[replay.per_slice]);
+            let count = Interval::of(&[replay.per_record]);
             result.add((REPLAY, "under callgrind", "instructions per slice"), Unit::Count, count, None);
             for (work, share) in replay.spent_on {
                 let share = Interval::of(&[share]);
