@@ -98,9 +98,9 @@ impl State {
         let (slice, is_first) = self.light_slice((light, time_ns), &mut sleeping, sink);
         let Some(mut socket) = self.enter(light, time_ns, sink) else { return };
         socket.life.tgid = light.tgid;
-        let (unknown, of_nothing) = (slice.unknown(), Sleeping::default());
         let takes_turns = self.runtime.threads.get(light.tid).is_some_and(|thread| thread.signs.takes_turns);
-        let done = if takes_turns { (&unknown, &of_nothing) } else { (&slice, &sleeping) };
+        let unknown = takes_turns.then(|| (slice.unknown(), Sleeping::default()));
+        let done = unknown.as_ref().map_or((&slice, &sleeping), |(slice, sleeping)| (slice, sleeping));
         let begun_before = socket.begun;
         let in_hands_of =
             socket.active.as_ref().filter(|active| !active.is_responding).map(|active| active.owner);
