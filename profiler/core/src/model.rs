@@ -6,6 +6,7 @@
 pub mod beside_free;
 pub mod by_worker;
 pub mod capacity;
+pub mod chain;
 pub mod dropped;
 pub mod event_loop;
 pub mod front_end;
@@ -94,6 +95,8 @@ pub struct Snapshot {
     pub capacity: capacity::Capacity,
     /// The interpreter lock: who waited for it.
     pub gil: gil::Gil,
+    /// Where requests' time was, in the end.
+    pub chains: chain::Chains,
     /// Event loops that served.
     pub event_loops: Vec<event_loop::EventLoop>,
     /// What stands before the server, where that is traced.

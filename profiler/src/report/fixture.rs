@@ -268,6 +268,7 @@ fn snapshot(routes: &[Route], exhausted_ns: u64, pool_wait_ns: u64) -> Snapshot 
         requests,
         slots: slots(exhausted_ns),
         capacity: capacity(exhausted_ns),
+        chains: profiler_core::model::chain::Chains::default(),
         event_loops: Vec::new(),
         front_end: Some(profiler_core::model::front_end::FrontEnd {
             name: "nginx".to_owned(),

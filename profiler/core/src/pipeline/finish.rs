@@ -87,6 +87,7 @@ impl Machines {
             requests,
             slots,
             capacity,
+            chains: crate::model::chain::Chains::default(),
             event_loops,
             front_end,
             dropped,

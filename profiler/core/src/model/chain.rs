@@ -1,0 +1,275 @@
+//! What requests waited for, in the end: each wait followed to its leaf.
+//!
+//! In: the chain stage. Out: [`Chains`], a part of the snapshot. All leaves of a window add up to its request
+//! time, to the nanosecond.
+//!
+//! A sleep that a thread of the target ends is a *hop*; what nobody of the target ends is a *leaf*.
+
+use crate::event::Tid;
+use crate::phase::Phase;
+
+closed_list! {
+    /// What stands at the end of a chain of waits.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    #[repr(u8)]
+    pub enum LeafKind {
+        Computing = "computing": "A thread ran.",
+        Spinning = "spinning": "A thread ran in calls that return at once and move nothing.",
+        Reading = "reading": "A thread read what its client had sent.",
+        Writing = "writing": "A thread wrote the response.",
+        BackEnd = "back_end": "Waiting for a back end.",
+        NameServer = "name_server": "Waiting for a name server.",
+        Client = "client": "Waiting for a client to send or to take bytes.",
+        Child = "child": "Waiting for a child process.",
+        File = "file": "Waiting for a file.",
+        FileLock = "file_lock": "Waiting for a lock on a file.",
+        Pipe = "pipe": "Waiting for the other end of a pipe.",
+        PageFault = "page_fault": "Waiting for memory.",
+        Sleep = "sleep": "Sleeping on purpose.",
+        StoodStill = "stood_still": "The process stood still: stopped, traced or frozen from outside.",
+        NotReleased = "not_released": "Waiting for a lock that was not released.",
+        CpuTaken = "cpu_taken": "Ready to run, while others had the CPUs.",
+        NoThread = "no_thread": "Nobody was there who could serve it.",
+        FrontEnd = "front_end": "In a traced front end.",
+        NotFollowed = "not_followed": "Where the chain leads is not known.",
+    }
+}
+
+closed_list! {
+    /// Why a chain was not followed to its end.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    #[repr(u8)]
+    pub enum NotFollowed {
+        Short = "short": "The wait was too short to be followed by itself.",
+        NotSeen = "not_seen": "What the thread did is not known: unexplained, or records are missing.",
+        Forgotten = "forgotten": "What the thread did then is no longer kept.",
+        Holder = "holder_unknown": "Who had the lock is not known.",
+        Waker = "waker_unknown": "Who ended the wait is not known.",
+        Idle = "was_idle": "Whoever could have ended it waited for work, and why is not known.",
+        Acceptors = "acceptors_unknown": "Who accepts there, or serves there, is not known.",
+        TooDeep = "too_deep": "The chain is longer than is followed.",
+        Circle = "circle": "The records lead back to a thread of the same chain.",
+    }
+}
+
+closed_list! {
+    /// How sure it is that nobody could release a lock.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    #[repr(u8)]
+    pub enum Unreleased {
+        Cycle = "cycle": "Threads wait for one another.",
+        NobodyCould = "nobody_could": "Every other thread of the process waited for work, or for a lock that was not released either.",
+        Watched = "while_watched": "It was not released while it was watched; who holds it is not known.",
+    }
+}
+
+/// What was waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Object {
+    /// Not known, or there is none.
+    #[default]
+    Unknown,
+    /// A connection to this TCP or UDP port (0: over a UNIX socket, or not known).
+    Peer {
+        /// The peer's port.
+        port: u16,
+    },
+    /// A descriptor of the thread's process.
+    Descriptor {
+        /// Its number.
+        fd: i32,
+    },
+    /// A futex of the process.
+    Futex {
+        /// Its user address.
+        address: u64,
+    },
+    /// A client's connection.
+    Client,
+    /// One of several descriptors.
+    Several,
+}
+
+/// What stands at the end of a chain, as far as leaves are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Leaf {
+    /// What it is.
+    pub kind: LeafKind,
+    /// What was waited for.
+    pub object: Object,
+    /// System call of the wait; −1: none, or not known.
+    pub system_call: i32,
+    /// Endpoint for which the thread worked, by its number in [`Chains::endpoints`]; 0: for none.
+    pub endpoint: u32,
+    /// Why it was not followed; of [`LeafKind::NotFollowed`] alone.
+    pub reason: Option<NotFollowed>,
+    /// How sure it is that nobody could release it; of [`LeafKind::NotReleased`] alone.
+    pub unreleased: Option<Unreleased>,
+    /// The wait had begun before the trace did.
+    pub since_before: bool,
+}
+
+impl Leaf {
+    /// A leaf of a kind of which nothing more is known.
+    pub const fn of(kind: LeafKind) -> Self {
+        Self {
+            kind,
+            object: Object::Unknown,
+            system_call: -1,
+            endpoint: 0,
+            reason: None,
+            unreleased: None,
+            since_before: false,
+        }
+    }
+
+    /// A chain that was not followed.
+    pub const fn not_followed(reason: NotFollowed) -> Self {
+        Self { reason: Some(reason), ..Self::of(LeafKind::NotFollowed) }
+    }
+}
+
+/// Hops that are kept of a chain; neighbours that are alike count as one.
+pub const MAX_HOPS: usize = 8;
+
+/// The hops from a request to a leaf, each by the phase of its wait. Neighbours alike are one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Hops {
+    hops: [Option<Phase>; MAX_HOPS],
+}
+
+impl Hops {
+    /// One hop more. `None`: there are as many as are kept.
+    pub fn with(mut self, hop: Phase) -> Option<Self> {
+        let count = self.iter().count();
+        if count.checked_sub(1).and_then(|last| self.hops.get(last)) == Some(&Some(hop)) {
+            return Some(self);
+        }
+        *self.hops.get_mut(count)? = Some(hop);
+        Some(self)
+    }
+
+    /// All of them, the request's own wait first.
+    pub fn iter(&self) -> impl Iterator<Item = Phase> + '_ {
+        self.hops.iter().map_while(|hop| *hop)
+    }
+
+    /// There are none: the request waited, or worked, itself.
+    pub const fn is_empty(&self) -> bool {
+        self.hops[0].is_none()
+    }
+}
+
+/// One hop of an example: who waited or worked, when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExampleHop {
+    /// Process; 0: the request itself, before anybody served it.
+    pub tgid: Tid,
+    /// Thread; 0: as above.
+    pub tid: Tid,
+    /// Name of the thread. Hostile input.
+    pub comm: String,
+    /// Endpoint for which it worked, by its number in [`Chains::endpoints`]; 0: for none.
+    pub endpoint: u32,
+    /// Phase of the wait; of the last hop the leaf says more.
+    pub phase: Phase,
+    /// Start of what it was in.
+    pub start_ns: u64,
+    /// End of what it was in.
+    pub end_ns: u64,
+}
+
+/// A real chain: the longest of its group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainExample {
+    /// Number of the request that waited.
+    pub request: u64,
+    /// Its endpoint, by its number in [`Chains::endpoints`].
+    pub endpoint: u32,
+    /// Start of the wait.
+    pub start_ns: u64,
+    /// How long this request waited for the leaf in this wait.
+    pub wait_ns: u64,
+    /// From the request to the leaf.
+    pub hops: Vec<ExampleHop>,
+}
+
+/// Requests' time at one leaf, by one way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeafTime {
+    /// The leaf.
+    pub leaf: Leaf,
+    /// The way there.
+    pub hops: Hops,
+    /// Request time that is at this leaf: its share of the window's request time.
+    pub held_ns: u64,
+    /// The part of it that exceeds what is usual at the endpoints concerned.
+    pub unusual_ns: u64,
+    /// Request time that would not have been, had nobody met this leaf: by a replay of the lines. `None`: not
+    /// replayed.
+    pub prevented_ns: Option<u64>,
+    /// Requests concerned.
+    pub requests: u64,
+    /// The most that one request has at it.
+    pub longest_ns: u64,
+    /// Several processes waited for it on one and the same connection.
+    pub is_shared_connection: bool,
+    /// The longest single chain; `None`: it was not followed step by step.
+    pub example: Option<ChainExample>,
+}
+
+impl LeafTime {
+    /// Whether the way, or the leaf, is one object: only one at a time gets on there.
+    pub fn is_serial(&self) -> bool {
+        let is_one = |hop| matches!(hop, Phase::GilWait | Phase::LockWait | Phase::LoopWait);
+        self.hops.iter().any(is_one)
+            || matches!(self.leaf.kind, LeafKind::FileLock | LeafKind::NotReleased | LeafKind::StoodStill)
+    }
+}
+
+/// Where requests' time was, in the end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chains {
+    /// All request time of the window: the sum of all leaves.
+    pub request_ns: u64,
+    /// Requests whose leaves did not add up to their length: there should be none.
+    pub broken: u64,
+    /// Leaves, the costliest first (bounded).
+    pub leaves: Vec<LeafTime>,
+    /// Request time at leaves that are not listed.
+    pub other_ns: u64,
+    /// Request time that would not have been without all listed leaves of waiting together.
+    pub prevented_together_ns: Option<u64>,
+    /// Names of endpoints, method and path shape. The first stands for none. Hostile input.
+    pub endpoints: Vec<String>,
+}
+
+impl Chains {
+    /// Name of an endpoint; `None`: of none.
+    pub fn endpoint(&self, number: u32) -> Option<&str> {
+        let name = self.endpoints.get(number as usize).map(String::as_str);
+        name.filter(|_| number > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hops_alike_beside_one_another_are_one_and_no_more_are_kept_than_there_is_room_for() {
+        let mut hops = Hops::default();
+        assert!(hops.is_empty());
+        for hop in [Phase::AcceptQueue, Phase::LockWait, Phase::LockWait, Phase::GilWait] {
+            hops = hops.with(hop).unwrap_or_default();
+        }
+        let expected = [Phase::AcceptQueue, Phase::LockWait, Phase::GilWait];
+        assert!(hops.iter().eq(expected));
+        for hop in [Phase::LockWait, Phase::GilWait, Phase::LockWait, Phase::GilWait, Phase::LockWait] {
+            hops = hops.with(hop).unwrap_or_default();
+        }
+        assert_eq!(hops.iter().count(), MAX_HOPS);
+        assert_eq!(hops.with(Phase::LockWait), Some(hops));
+        assert_eq!(hops.with(Phase::GilWait), None);
+    }
+}
