@@ -90,7 +90,7 @@ pub enum Object {
     Several,
 }
 
-/// What stands at the end of a chain, as far as leaves are told apart.
+/// What stands at the end of a chain, as far as leaves are distinguished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Leaf {
     /// What it is.
