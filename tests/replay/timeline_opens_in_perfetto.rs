@@ -5,9 +5,10 @@
 //! where they are not there, each test is noted as skipped, or fails where skips are forbidden.
 
 #![allow(clippy::expect_used, reason = "the helpers belong to tests: what fails in them fails the test")]
+use profiler_core::model::chain::{ChainExample, ExampleHop, LeafKind};
 use profiler_core::model::request::{Http, OnGil, Request, Seen, Stretch, Times};
 use profiler_core::phase::{Phase, Phases};
-use profiler_core::timeline::{Entry, ThreadState};
+use profiler_core::timeline::{ChainEntry, Entry, ThreadState};
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -79,6 +80,29 @@ fn slice(tid: u32, start_ns: u64, end_ns: u64, state: ThreadState, label: &'stat
     }
 }
 
+/// The second request waits for a thread; the one that could serve it has slept since before.
+fn chain(start_ns: u64) -> Entry {
+    let hop = |tid: u32, phase, start_ns| ExampleHop {
+        tgid: if tid > 0 { WORKER } else { 0 },
+        tid,
+        comm: String::new(),
+        endpoint: 0,
+        phase,
+        start_ns,
+        end_ns: start_ns + 30_000,
+    };
+    let hops = vec![
+        hop(0, Phase::PoolWait, start_ns),
+        hop(ACCEPT_THREAD, Phase::LockWait, start_ns + 1_000),
+        hop(POOL_THREAD, Phase::Sleep, start_ns - 4_000),
+    ];
+    Entry::Chain(Box::new(ChainEntry {
+        kind: LeafKind::Sleep,
+        endpoint: "GET /\u{202e}'; drop table slice;--\0\n".to_owned(),
+        example: ChainExample { request: 1, endpoint: 1, start_ns, wait_ns: 30_000, hops },
+    }))
+}
+
 /// Two requests, the second of which overlaps the first on its slot, with a hostile path and still open.
 fn entries() -> Vec<Entry> {
     let first = START_NS + 10_000;
@@ -104,6 +128,7 @@ fn entries() -> Vec<Entry> {
         Entry::BusySlots { time_ns: first + 100_000, tgid: 0, busy: 0 },
         Entry::BusySlots { time_ns: first + 100_000, tgid: WORKER, busy: 0 },
         Entry::Request(Box::new(open)),
+        chain(second),
     ]
 }
 
@@ -175,7 +200,7 @@ fn perfetto_shows_each_thread_with_its_slices_at_the_times_that_were_measured() 
         "select thread.tid, thread.name as thread, pid, slice.ts, slice.dur, slice.name, slice.category
          from slice join thread_track on slice.track_id = thread_track.id
          join thread using (utid) join process using (upid)
-         where slice.category not in ('request', 'stretch') and tid = 701 order by slice.ts",
+         where slice.category not in ('request', 'stretch', 'hop') and tid = 701 order by slice.ts",
     ) else {
         return;
     };
@@ -213,6 +238,29 @@ fn arrows_go_from_the_request_to_the_accepting_thread_to_the_pool_thread() {
             "name": "GET /sleep", "later_ns": 1_000}),
         json!({"source": "stretch", "source_tid": ACCEPT_THREAD, "target": "stretch", "target_tid": POOL_THREAD,
             "name": "GET /sleep", "later_ns": 4_000}),
+    ];
+    assert_eq!(arrows, expected);
+}
+
+#[test]
+fn arrows_go_from_who_waited_to_who_was_waited_for_however_long_that_one_was_in_it() {
+    let Some(arrows) = rows(
+        "select source.category as source, target.name, target_thread.tid as target_tid,
+                target.ts - source.ts as later_ns, target.dur,
+                extract_arg(target.arg_set_id, 'debug.in_it_for_ns') as in_it_for_ns
+         from flow
+         join slice source on flow.slice_out = source.id join slice target on flow.slice_in = target.id
+         left join thread_track target_track on target.track_id = target_track.id
+         left join thread target_thread on target_track.utid = target_thread.utid
+         where target.category = 'hop' order by source.category, target.ts",
+    ) else {
+        return;
+    };
+    let expected = [
+        json!({"source": "chain", "name": "lock_wait", "target_tid": ACCEPT_THREAD, "later_ns": 1_000,
+            "dur": 30_000, "in_it_for_ns": 30_000}),
+        json!({"source": "hop", "name": "sleep", "target_tid": POOL_THREAD, "later_ns": 0,
+            "dur": 25_000, "in_it_for_ns": 30_000}),
     ];
     assert_eq!(arrows, expected);
 }

@@ -153,6 +153,7 @@ const fn kind(entry: &Entry) -> &'static str {
         Entry::Dropped { .. } => "dropped",
         Entry::Wake { .. } => "wake",
         Entry::BusySlots { .. } => "busy_slots",
+        Entry::Chain(_) => "chain",
     }
 }
 

@@ -4,6 +4,7 @@
 //! (Perfetto, ndjson) keep no more than they need; memory does not grow with the length of the run.
 
 use crate::event::{Tid, Wake};
+use crate::model::chain::{ChainExample, Chains, LeafKind};
 use crate::model::dropped::{Cause, Example};
 use crate::model::gil_waits::Sites;
 use crate::model::request::Request;
@@ -90,4 +91,71 @@ pub enum Entry {
         /// Slots busy from then on.
         busy: u32,
     },
+    /// A window came to its end: the longest chain of waits to one leaf, to be drawn as arrows.
+    Chain(Box<ChainEntry>),
+}
+
+/// A chain of waits, as the timeline shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainEntry {
+    /// What stands at its end.
+    pub kind: LeafKind,
+    /// Endpoint of the request; empty: not known. Hostile input.
+    pub endpoint: String,
+    /// Who waited for whom, when.
+    pub example: ChainExample,
+}
+
+impl Entry {
+    /// The examples of a window, one entry each, in the order of their leaves.
+    pub fn of_chains(chains: &Chains) -> impl Iterator<Item = Self> + '_ {
+        chains.leaves.iter().filter_map(|time| {
+            let example = time.example.clone()?;
+            let endpoint = chains.endpoint(example.endpoint).unwrap_or_default().to_owned();
+            Some(Self::Chain(Box::new(ChainEntry { kind: time.leaf.kind, endpoint, example })))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::chain::{Hops, Leaf, LeafTime};
+
+    #[test]
+    fn each_leaf_with_an_example_is_an_entry_with_the_name_of_its_endpoint() {
+        let time = |kind, endpoint: Option<u32>| LeafTime {
+            leaf: Leaf::of(kind),
+            hops: Hops::default(),
+            held_ns: 7,
+            unusual_ns: 0,
+            prevented_ns: None,
+            requests: 1,
+            longest_ns: 7,
+            is_shared_connection: false,
+            example: endpoint.map(|endpoint| ChainExample {
+                request: 214,
+                endpoint,
+                start_ns: 1_000,
+                wait_ns: 7,
+                hops: Vec::new(),
+            }),
+        };
+        let chains = Chains {
+            leaves: vec![
+                time(LeafKind::BackEnd, Some(1)),
+                time(LeafKind::Computing, None),
+                time(LeafKind::File, Some(9)),
+            ],
+            endpoints: vec![String::new(), "GET /a".to_owned()],
+            ..Chains::default()
+        };
+        let entries: Vec<(LeafKind, String)> = Entry::of_chains(&chains)
+            .filter_map(|entry| match entry {
+                Entry::Chain(chain) => Some((chain.kind, chain.endpoint)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(entries, [(LeafKind::BackEnd, "GET /a".to_owned()), (LeafKind::File, String::new())]);
+    }
 }

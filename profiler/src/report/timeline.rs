@@ -1,10 +1,12 @@
 //! The timeline as a file that Perfetto opens: threads, requests, busy slots, and arrows. These lead from
-//! each request to the threads that served it, and from each connection to the threads that it woke.
+//! each request to the threads that served it, from each connection to the threads that it woke, and from who
+//! waited to whom it waited for.
 //!
 //! In: [`Entry`]s, as the machines emit them. Out: a stream of Perfetto trace packets (protobuf), written as
 //! the entries come. Memory is bounded by the number of tracks in use, not by the length of the run. Times
 //! are `CLOCK_MONOTONIC` nanoseconds, unaltered. `docs/timeline.md` explains the tracks to users.
 
+mod chain;
 mod form;
 mod intern;
 mod message;
@@ -176,6 +178,7 @@ impl<W: Write> PerfettoSink<W> {
                 self.event(track, EventType::Instant, example.time_ns, event)
             }
             Entry::Wake { wake, end_ns, outcome } => self.wake(wake, *end_ns, *outcome),
+            Entry::Chain(chain) => self.chain(chain),
             Entry::BusySlots { time_ns, tgid, busy } => {
                 self.start(*time_ns)?;
                 let track = Track::BusySlots { tgid: *tgid };

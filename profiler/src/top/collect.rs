@@ -55,6 +55,7 @@ impl Collector {
             | Entry::Dropped { .. }
             | Entry::BusySlots { .. }
             | Entry::AcceptQueue { .. }
+            | Entry::Chain(_)
             | Entry::Wake { .. } => {}
         }
     }

@@ -33,6 +33,8 @@ pub(super) enum Track {
     Listeners,
     Listener { inode: u64 },
     Woken { tgid: Tid, tid: Tid, lane: u32 },
+    Chains { lane: u32 },
+    Hops { tgid: Tid, tid: Tid, lane: u32 },
 }
 
 impl Track {
@@ -43,12 +45,14 @@ impl Track {
             | Self::AcceptQueue { .. }
             | Self::Requests { tgid: 0 }
             | Self::BusySlots { tgid: 0 }
+            | Self::Chains { .. }
             | Self::Listeners => None,
             Self::Thread { tgid, lane: 0, .. } | Self::Requests { tgid } | Self::BusySlots { tgid } => {
                 Some(Self::Process { tgid })
             }
             Self::Thread { tgid, tid, .. }
             | Self::Served { tgid, tid, .. }
+            | Self::Hops { tgid, tid, .. }
             | Self::Woken { tgid, tid, .. } => Some(Self::Thread { tgid, tid, lane: 0 }),
             Self::Listener { .. } => Some(Self::Listeners),
             Self::Slot { tgid, .. } => Some(Self::Requests { tgid }),
@@ -72,6 +76,8 @@ impl Track {
             #[expect(clippy::cast_possible_truncation, reason = "both halves are taken")]
             Self::Listener { inode } => [10, (inode >> 32) as u32, inode as u32, 0],
             Self::Woken { tgid, tid, lane } => [11, tgid, tid, lane],
+            Self::Chains { lane } => [12, 0, 0, lane],
+            Self::Hops { tgid, tid, lane } => [13, tgid, tid, lane],
         };
         // FNV-1a over 64 bits: stable over releases, and 0, which Perfetto reserves, does not come up.
         words.iter().flat_map(|word: &u32| word.to_le_bytes()).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -101,6 +107,8 @@ impl Track {
             Self::Thread { .. } => descriptor.name = Some("overlapping".to_owned()),
             Self::Served { .. } => descriptor.name = Some("served".to_owned()),
             Self::Woken { .. } => descriptor.name = Some("woken for a connection".to_owned()),
+            Self::Chains { .. } => descriptor.name = Some("what requests waited for".to_owned()),
+            Self::Hops { .. } => descriptor.name = Some("waited for".to_owned()),
             Self::Listeners => descriptor.name = Some("listeners".to_owned()),
             Self::Listener { inode } => descriptor.name = Some(format!("connections, listener {inode}")),
             Self::Requests { .. } => {
@@ -206,16 +214,18 @@ mod tests {
             seen.insert(Track::Requests { tgid: a }.uuid());
             seen.insert(Track::BusySlots { tgid: a }.uuid());
             seen.insert(Track::AcceptQueue { inode: u64::from(a) }.uuid());
+            seen.insert(Track::Chains { lane: a }.uuid());
             for b in 0..40 {
                 seen.insert(Track::Slot { tgid: a, slot: None, lane: b }.uuid());
                 for lane in 0..4 {
                     seen.insert(Track::Thread { tgid: a, tid: b, lane }.uuid());
                     seen.insert(Track::Served { tgid: a, tid: b, lane }.uuid());
+                    seen.insert(Track::Hops { tgid: a, tid: b, lane }.uuid());
                     seen.insert(Track::Slot { tgid: a, slot: Some(b), lane }.uuid());
                 }
             }
         }
-        assert_eq!(seen.len(), 40 * (4 + 40 * 13));
+        assert_eq!(seen.len(), 40 * (5 + 40 * 17));
     }
 
     #[test]
