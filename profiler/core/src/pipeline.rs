@@ -316,6 +316,7 @@ impl Machines {
                 state.join.topology.fork(lifecycle.tgid, child_tgid);
                 state.gil.fork(lifecycle.tgid, child_tgid);
                 state.gil.born((child_tgid, child_tid), child_number);
+                state.note_birth((child_tgid, child_tid), lifecycle.tid, time_ns);
                 if child_tgid == lifecycle.tgid {
                     if let Some(thread) = state.runtime.threads.get_mut(lifecycle.tid)
                         && !thread.helpers.start(child_tid)
@@ -342,6 +343,7 @@ impl Machines {
                 handoff::ended(&mut state.runtime_context(), lifecycle.tgid, lifecycle.tid);
                 state.end_light_thread(lifecycle.tid, time_ns);
                 state.end_thread(lifecycle.tid, time_ns);
+                state.note_end(lifecycle.tid, time_ns);
                 if lifecycle.tid == lifecycle.tgid {
                     state.end_process(lifecycle.tgid, code, time_ns, sink);
                 }

@@ -3,6 +3,7 @@
 //! In: `/proc/PID/fd`, `/proc/PID/fdinfo`, the socket tables. Out: [`DescriptorSeen`], [`ListenerSeen`].
 
 use std::collections::{HashMap, HashSet};
+use std::os::unix::fs::FileTypeExt;
 
 use profiler_core::fact::{DescriptorClass, DescriptorSeen, ListenerSeen};
 
@@ -83,7 +84,11 @@ pub fn descriptors(
     listening: &Listening,
 ) -> Vec<DescriptorSeen> {
     let seen = |(fd, target): &(i32, String)| {
-        let class = class(target, sockets, listening);
+        let class = match class(target, sockets, listening) {
+            // A pipe with a name has a path like a file.
+            DescriptorClass::File if is_fifo(proc, tgid, *fd) => DescriptorClass::Wakeup,
+            class => class,
+        };
         let is_epoll = class == DescriptorClass::Epoll;
         let (interest, interest_events) = if is_epoll { interest(proc, tgid, *fd) } else { <_>::default() };
         let local_port = if matches!(class, DescriptorClass::Backend { .. }) {
@@ -115,6 +120,12 @@ pub fn listeners(
         Some(ListenerSeen { tgid, fd: *fd, inode, family: family.to_owned(), address, port, backlog })
     };
     open_files.iter().filter_map(seen).collect()
+}
+
+/// Whether a descriptor is a pipe. What cannot be looked at is none.
+fn is_fifo(proc: &Proc, tgid: u32, fd: i32) -> bool {
+    let path = proc.of(tgid, "fd").join(fd.to_string());
+    std::fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo())
 }
 
 fn own_port(target: &str, sockets: &HashMap<u64, Socket>) -> Option<u16> {

@@ -89,12 +89,14 @@ pub(crate) fn slept(record: &SleepRecord) -> Result<Slept, Malformed> {
         sequence: record.sequence,
         client: 0,
         is_shut: false,
+        woken_by: 0,
         lock: None,
     };
     if record.system_call == FUTEX.cast_signed() {
         let futex = detail::FutexSleep::of(&record.detail);
         slept.argument = futex.address;
         slept.events = u32::from(futex.operation);
+        slept.woken_by = futex.waker_tid;
         slept.lock = lock_then(&futex);
         return Ok(slept);
     }

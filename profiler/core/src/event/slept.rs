@@ -32,6 +32,9 @@ pub struct Slept {
     pub client: u64,
     /// This side of that connection had been ended.
     pub is_shut: bool,
+    /// Of a futex: the thread that woke this one, or that a timer interrupted to do so; 0: none, or another
+    /// sleep.
+    pub woken_by: Tid,
     /// Of a futex on the memory of an interpreter lock what that showed then; `None`: another sleep, or it
     /// was not read.
     pub lock: Option<LockThen>,
@@ -69,6 +72,7 @@ impl Slept {
             sequence: 0,
             client: 0,
             is_shut: false,
+            woken_by: 0,
             lock: None,
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! In: ordered events. Out: timeline entries, and the state that the snapshot is made of.
 
+mod chains;
 mod draw;
 mod effect;
 mod ends;

@@ -57,7 +57,6 @@ closed_list! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
     #[repr(u8)]
     pub enum Unreleased {
-        Cycle = "cycle": "Threads wait for one another.",
         NobodyCould = "nobody_could": "Every other thread of the process waited for work, or for a lock that was not released either.",
         Watched = "while_watched": "It was not released while it was watched; who holds it is not known.",
     }

@@ -44,6 +44,7 @@ fn sleep_of_light_mode_is_told_with_what_its_descriptor_stands_for() {
         sequence: 3,
         client: 0,
         is_shut: false,
+        woken_by: 0,
         lock: None,
     };
     assert_eq!(decode(record.as_bytes()), Ok(Event { time_ns: 90, body: Body::Slept(slept) }));

@@ -4,6 +4,7 @@
 //! finished without an answer, or marked open.
 
 use crate::event::{Slice, Tid};
+use crate::machine::driver::chains::Told;
 use crate::machine::driver::state::State;
 use crate::machine::driver::{draw, follow, meaning};
 use crate::machine::ledger::context::LedgerContext;
@@ -112,6 +113,14 @@ impl State {
         let time = (&mut self.time, window_start_ns);
         slots::waited_for_its_turn(time, &mut thread, slice, accepts, &mut gap);
         let idle = meaning::waits_for_work(self.view(), &thread, slice, &meaning);
+        if !self.time.is_light {
+            let told = Told { idle, held_by, is_open: true };
+            if entry_unknown {
+                self.note_initial(slice, slice.exit_ns);
+            } else {
+                self.note_slice(&thread, slice, &gap, &meaning, told);
+            }
+        }
         self.late(tid, [Some(gap), None], slice.enter_ns, sink);
         // In light mode it is known in more detail (`light::slots`).
         if gap.length_ns() > 0 && !self.time.is_light {

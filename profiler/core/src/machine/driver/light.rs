@@ -37,6 +37,11 @@ const MAX_SOCKETS: usize = 65_536;
 impl State {
     /// A thread slept, and got a CPU again at `time_ns`.
     pub fn slept(&mut self, slept: &Slept, time_ns: u64, sink: &mut dyn FnMut(Entry)) {
+        self.sleeps(slept, (time_ns, false), sink);
+    }
+
+    /// A thread slept up to `time_ns`. `is_open`: it sleeps on.
+    fn sleeps(&mut self, slept: &Slept, (time_ns, is_open): (u64, bool), sink: &mut dyn FnMut(Entry)) {
         let meant = match self.waited_for_lock(slept, time_ns, sink) {
             Some((part @ (Part::First | Part::Again), held_by)) => SleepPurpose {
                 held_by,
@@ -53,6 +58,7 @@ impl State {
         if meant.idle != IdleSleep::No {
             gil::rests(&mut self.runtime.threads, &self.wire.light, slept.tid);
         }
+        self.note_sleep(slept, &meant, time_ns, is_open);
         self.time.light.sleeps.add(slept, meant, time_ns);
     }
 
@@ -95,6 +101,7 @@ impl State {
         let head = follow::take_head(&mut self.heads, light.tid, light.sequence);
         let captured = head.as_ref().map_or(&[][..], |head| head.bytes.as_ref());
         let mut sleeping = self.time.light.sleeps.take(light.tid, light.sequence);
+        self.note_message(light, time_ns);
         let (slice, is_first) = self.light_slice((light, time_ns), &mut sleeping, sink);
         let Some(mut socket) = self.enter(light, time_ns, sink) else { return };
         socket.life.tgid = light.tgid;
@@ -213,7 +220,7 @@ impl State {
             for open in open {
                 let sleeps = &self.time.light.sleeps;
                 if let Some(asleep) = slots::under_way(&self.runtime.threads, sleeps, open, end_ns) {
-                    self.slept(&asleep, end_ns, sink);
+                    self.sleeps(&asleep, (end_ns, true), sink);
                 }
             }
             let tids: Vec<Tid> = self.runtime.threads.tids().collect();

@@ -3,6 +3,7 @@
 //! In: [`LedgerEvent`], in the order in which it came about. Out: halves of requests joined; requests in the
 //! sums and on the timeline; verdicts on connections that ended.
 
+use crate::machine::chain::state::Service;
 use crate::machine::driver::state::State;
 use crate::machine::join::front::{self, Joined};
 use crate::machine::join::link::Ready;
@@ -50,10 +51,13 @@ impl State {
         let active = &mut finished.active;
         active.request.gil.holders = gil_attribution::holders(&self.world, &self.gil, &active.held);
         active.request.gil.waits = gil_attribution::listed_waits(&self.world, &self.gil, &active.held);
+        let id = active.request.id;
+        let spans = std::mem::take(&mut active.waited.spans);
         if finished.side == Side::Whole {
+            self.chain.served(id, Service { spans, inode: finished.listener_inode });
             return self.completion_context().complete(finished.active.request, sink);
         }
-        let Finished { side, evidence, active } = finished;
+        let Finished { side, evidence, active, .. } = finished;
         let Joined { ready, own, settled } =
             front::finished(&self.wire, &mut self.join, side, evidence, active);
         self.complete_all(ready, sink);

@@ -25,6 +25,7 @@ impl State {
         self.runtime.roll();
         self.wire.connections.roll(self.wire.light.count());
         self.join.links.roll();
+        self.chain.roll(time_ns);
         self.product.roll();
         self.world.roll(time_ns);
         let with_threads = self.runtime.threads.values().map(|thread| thread.tgid);

@@ -4,6 +4,7 @@
 //! and finish; pieces of time given to requests or to slots; timeline slices.
 
 use crate::event::{Call, Slice, Tid};
+use crate::machine::driver::chains::Told;
 use crate::machine::driver::state::State;
 use crate::machine::driver::{draw, effect, follow, meaning, work};
 use crate::machine::join::front;
@@ -58,6 +59,7 @@ impl State {
             let shown = meaning::shown(self.view(), &thread, slice, idle, part, &meaning);
             draw::draw(slice, shown, because, false, sink);
         }
+        self.note_slice(&thread, slice, &gap, &meaning, Told { idle, held_by, is_open: false });
         // How a front end waits is none of the server's ways.
         if !self.join.topology.is_front_end(slice.tgid) {
             work::note_ways(&mut self.world, slice, &meaning);
@@ -102,6 +104,9 @@ impl State {
     #[cold]
     fn begin_thread(&mut self, slice: &Slice, sink: &mut dyn FnMut(Entry)) -> Option<Box<Thread>> {
         let mut initial = std::mem::take(&mut self.initial);
+        if let Some(found) = initial.get(&slice.tid) {
+            self.note_initial(found, slice.gap_start_ns());
+        }
         let thread = follow::begin_thread(&mut self.context(), &mut initial, slice);
         self.initial = initial;
         self.publish(sink);
@@ -152,6 +157,7 @@ impl State {
     ) {
         if let Call::Accept { listener_fd } = slice.call {
             thread.signs.accepts = true;
+            self.note_acceptor(slice, listener_fd);
             let State { world, product, .. } = self;
             effect::accept((world, &mut product.drops), slice, listener_fd);
         }

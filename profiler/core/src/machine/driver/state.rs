@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 
 use crate::bounded::BoundedMap;
 use crate::event::{Connection as Opened, Head, Slice, Tid};
+use crate::machine::chain::state::Chain;
 use crate::machine::driver::topology;
 use crate::machine::join::state::Join;
 use crate::machine::ledger::context::{LedgerContext, LedgerEvent};
@@ -36,6 +37,8 @@ pub struct State {
     pub runtime: Runtime,
     /// Halves of requests.
     pub join: Join,
+    /// What threads did lately, and what requests waited for in the end.
+    pub(in crate::machine) chain: Chain,
     /// What will be reported.
     pub product: Product,
     /// Captures that wait for the slice of their call.
@@ -67,6 +70,7 @@ impl State {
             wire: Wire::default(),
             runtime: Runtime::default(),
             join: Join::default(),
+            chain: Chain::default(),
             product: Product::default(),
             heads: BoundedMap::default(),
             initial: FxHashMap::default(),
@@ -123,6 +127,7 @@ impl State {
     pub(super) const fn completion_context(&mut self) -> CompletionContext<'_> {
         CompletionContext {
             product: &mut self.product,
+            chain: &mut self.chain,
             runtime: &mut self.runtime,
             time: &mut self.time,
             window_start_ns: self.window_start_ns,
@@ -154,6 +159,7 @@ impl State {
             + self.wire.connections.evicted
             + self.runtime.tasks.evicted()
             + self.join.links.evicted()
+            + self.chain.evicted()
             + self.product.evicted()
     }
 

@@ -21,6 +21,8 @@ use crate::machine::world::state::World;
 pub(in crate::machine) struct Finished {
     /// What stands at the ends of its connection.
     pub side: Side,
+    /// Inode of the listener of its connection; 0: not known.
+    pub listener_inode: u64,
     /// Which connection it is, for a front end's half of the request.
     pub evidence: Evidence,
     /// The request, with all that was known of it.

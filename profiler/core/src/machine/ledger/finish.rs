@@ -94,13 +94,10 @@ pub(in crate::machine) fn finish_front(context: &mut LedgerContext<'_>, number: 
         next.behind_until_ns = active.cursor_ns;
     }
     active.request.times.end_ns = active.cursor_ns;
+    let listener_inode = connection.origin.listener_inode;
     if !active.waited.spans.is_empty() && !active.request.seen.open {
-        let (tgid, inode) = (connection.tgid, connection.origin.listener_inode);
-        context.time.capacity.waited(ArrivalWait {
-            tgid,
-            inode,
-            spans: std::mem::take(&mut active.waited.spans),
-        });
+        let spans = active.waited.spans.clone();
+        context.time.capacity.waited(ArrivalWait { tgid: connection.tgid, inode: listener_inode, spans });
     }
     if active.response.has_begun {
         connection.signs.answers(&active.request);
@@ -112,7 +109,7 @@ pub(in crate::machine) fn finish_front(context: &mut LedgerContext<'_>, number: 
     {
         thread.serving = None;
     }
-    context.events.push(LedgerEvent::Finished(Finished { side, evidence, active }));
+    context.events.push(LedgerEvent::Finished(Finished { side, listener_inode, evidence, active }));
 }
 
 /// The window ends at `end_ns`: so does the oldest request of a connection. Unless its response may be over

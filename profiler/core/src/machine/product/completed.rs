@@ -3,6 +3,7 @@
 //! In: finished requests, accounts that came late. Out: sums, and each request on the timeline.
 
 use crate::event::Tid;
+use crate::machine::chain::state::Chain;
 use crate::machine::lock::gil_edge;
 use crate::machine::product::by_process::had_to_wait;
 use crate::machine::product::state::Product;
@@ -17,6 +18,8 @@ use crate::timeline::Entry;
 pub struct CompletionContext<'a> {
     /// What will be reported.
     pub product: &'a mut Product,
+    /// What it waited for, in the end.
+    pub(in crate::machine) chain: &'a mut Chain,
     /// Who served it, and what is still to come for it.
     pub runtime: &'a mut Runtime,
     /// When it had to wait.
@@ -92,6 +95,7 @@ impl CompletionContext<'_> {
             }
         }
         self.product.summary.add(&request);
+        self.chain.complete(&request);
         sink(Entry::Request(request));
     }
 }

@@ -1,0 +1,21 @@
+//! Chains: each wait of a request followed, at the moment at which it happened, to what ended it.
+//!
+//! In: pieces of threads' time, in full and light mode alike; who accepts and serves where; requests that are
+//! over. Out: [`crate::model::chain::Chains`]. All leaves of a request add up to its duration.
+//!
+//! One rule: a sleep that a thread of the target ends is a hop, whatever the call. A leaf is where somebody
+//! else ends it. What cannot be followed is a leaf of its own, with the reason.
+
+pub(in crate::machine) mod attendance;
+pub(in crate::machine) mod blockers;
+pub(in crate::machine) mod feed;
+pub(in crate::machine) mod follow;
+pub(in crate::machine) mod history;
+pub(in crate::machine) mod ladder;
+pub(in crate::machine) mod leaves;
+pub(in crate::machine) mod segment;
+pub(in crate::machine) mod settle;
+pub(in crate::machine) mod split;
+pub(in crate::machine) mod state;
+pub(in crate::machine) mod sums;
+pub(in crate::machine) mod unreleased;

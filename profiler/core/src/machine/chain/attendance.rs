@@ -1,0 +1,57 @@
+//! Who accepts from which listener.
+//!
+//! In: accepts, as they are called. Out: the threads of each listener. Who serves in a process is in the
+//! threads' histories.
+
+use crate::bounded::BoundedMap;
+use crate::event::Tid;
+
+/// Listeners whose acceptors are kept.
+const MAX_LISTENERS: usize = 1024;
+/// Threads kept of one listener. Of more, the first show what all of them do.
+const MAX_ACCEPTORS: usize = 256;
+
+/// Who accepts where.
+#[derive(Clone, Debug, Default)]
+pub(in crate::machine) struct Attendance {
+    listeners: BoundedMap<u64, Vec<Tid>, MAX_LISTENERS>,
+}
+
+impl Attendance {
+    /// A thread accepts from a listener.
+    pub(in crate::machine) fn accepts(&mut self, inode: u64, tid: Tid) {
+        if let Some(tids) = self.listeners.get_or_default(inode)
+            && tids.len() < MAX_ACCEPTORS
+            && !tids.contains(&tid)
+        {
+            tids.push(tid);
+        }
+    }
+
+    /// Threads that accept from a listener.
+    pub(in crate::machine) fn acceptors(&self, inode: u64) -> &[Tid] {
+        self.listeners.get(&inode).map_or(&[], Vec::as_slice)
+    }
+
+    /// Threads that accept where one of these does, if that is one listener.
+    pub(in crate::machine) fn beside(&self, tids: &[Tid]) -> &[Tid] {
+        let mut lists = self.listeners.values().filter(|known| known.iter().any(|tid| tids.contains(tid)));
+        match (lists.next(), lists.next()) {
+            (Some(only), None) => only,
+            _ => &[],
+        }
+    }
+
+    /// Forgets threads of which nothing is known any more.
+    pub(in crate::machine) fn retain(&mut self, is_known: impl Fn(Tid) -> bool) {
+        self.listeners.retain(|_, tids| {
+            tids.retain(|tid| is_known(*tid));
+            !tids.is_empty()
+        });
+    }
+
+    /// Listeners that found no place.
+    pub(in crate::machine) const fn evicted(&self) -> u64 {
+        self.listeners.evicted()
+    }
+}

@@ -1,0 +1,126 @@
+//! A wait that any one of several threads could end: a moment with n busy ones gives each 1/n of it.
+//!
+//! In: the threads, an interval. Out: weights of their parts; when all were free, and when nobody was there.
+
+use crate::event::Tid;
+use crate::machine::chain::history::{Histories, Part};
+use crate::machine::chain::segment::{Did, LONG_NS, Segment};
+
+/// Parts looked at for one wait; of more, the first show what the threads do.
+const MAX_PARTS: usize = 16_384;
+/// A moment's weight, to be divided by the number of busy threads: each number up to 16 divides it.
+const MOMENT: u64 = 720_720;
+
+/// A busy part of a thread, and its weight.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Busy<'a> {
+    pub tid: Tid,
+    pub part: Part<'a>,
+    pub weight: u64,
+}
+
+/// An interval, by who could have ended the wait.
+#[derive(Debug, Default)]
+pub(super) struct Blockers<'a> {
+    pub busy: Vec<Busy<'a>>,
+    /// Stretches in which at least one was there, and none was busy.
+    pub free: Vec<(u64, u64)>,
+    /// Time in which nobody was there, weighted.
+    pub nobody: u64,
+    /// Time of which no more is known of one of them, weighted.
+    pub unseen: u64,
+    /// A thread lives on whose history ends before the interval does.
+    pub is_incomplete: bool,
+}
+
+impl Blockers<'_> {
+    /// Weight of a stretch with nobody to share it.
+    pub(in crate::machine) const fn weight((from_ns, until_ns): (u64, u64)) -> u64 {
+        until_ns.saturating_sub(from_ns).saturating_mul(MOMENT)
+    }
+}
+
+/// A part of a segment in which others wait for its thread.
+pub(super) const fn is_busy(segment: &Segment) -> bool {
+    match segment.did {
+        Did::Short(short) => short.busy_ns() > 0,
+        _ => !segment.is_idle(),
+    }
+}
+
+/// A change at one moment: of how many are there, and of how many are busy or unseen.
+type Change = (u64, i32, i32, i32);
+
+/// Who of these could have ended a wait from `from_ns` to `until_ns`: who was busy meanwhile.
+pub(super) fn blockers<'a>(
+    histories: &'a Histories,
+    tids: &[Tid],
+    (from_ns, until_ns): (u64, u64),
+    is_busy: impl Fn(&Segment) -> bool,
+) -> Blockers<'a> {
+    let mut found = Blockers::default();
+    let mut changes: Vec<Change> = Vec::new();
+    for tid in tids {
+        let Some(history) = histories.get(*tid) else { continue };
+        let here_ns = history.born.map_or(history.since_ns, |(born_ns, _)| born_ns).max(from_ns);
+        let gone_ns = history.ended_ns.unwrap_or(u64::MAX).min(until_ns);
+        if here_ns >= gone_ns {
+            continue;
+        }
+        changes.extend([(here_ns, 1, 0, 0), (gone_ns, -1, 0, 0)]);
+        let known_ns = history.end_ns().clamp(here_ns, gone_ns);
+        if known_ns < gone_ns {
+            // What a thread does that has said nothing since is hardly more than a moment.
+            found.is_incomplete |= gone_ns - known_ns >= LONG_NS;
+            changes.extend([(known_ns, 0, 0, 1), (gone_ns, 0, 0, -1)]);
+        }
+        let parts = history.within(here_ns, gone_ns).filter(|part| is_busy(part.segment));
+        for part in parts.take(MAX_PARTS.saturating_sub(found.busy.len())) {
+            changes.extend([(part.from_ns, 0, 1, 0), (part.until_ns, 0, -1, 0)]);
+            found.busy.push(Busy { tid: *tid, part, weight: 0 });
+        }
+    }
+    weigh(&mut found, changes, (from_ns, until_ns));
+    found
+}
+
+/// Goes along the interval, and gives each moment to those that are busy.
+fn weigh(found: &mut Blockers<'_>, mut changes: Vec<Change>, (from_ns, until_ns): (u64, u64)) {
+    changes.extend([(from_ns, 0, 0, 0), (until_ns, 0, 0, 0)]);
+    changes.sort_unstable_by_key(|change| change.0);
+    // How much one that is busy all the time has by each moment.
+    let mut sums: Vec<(u64, u64)> = Vec::with_capacity(changes.len());
+    let (mut here, mut busy, mut unseen, mut sum, mut at_ns) = (0, 0, 0, 0_u64, from_ns);
+    for (time_ns, arrives, begins, vanishes) in changes {
+        if time_ns > at_ns {
+            let stretch = (at_ns, time_ns);
+            let sharers = u64::try_from(busy + unseen).unwrap_or(0);
+            let weight = Blockers::weight(stretch);
+            match (sharers, here) {
+                (0, 0) => found.nobody = found.nobody.saturating_add(weight),
+                (0, _) => match found.free.last_mut() {
+                    Some(last) if last.1 == at_ns => last.1 = time_ns,
+                    _ => found.free.push(stretch),
+                },
+                _ => {
+                    let each = weight / sharers;
+                    sum = sum.saturating_add(each);
+                    let rest = weight.saturating_sub(each.saturating_mul(u64::try_from(busy).unwrap_or(0)));
+                    found.unseen = found.unseen.saturating_add(if unseen > 0 { rest } else { 0 });
+                }
+            }
+            at_ns = time_ns;
+        }
+        sums.push((time_ns, sum));
+        here += arrives;
+        busy += begins;
+        unseen += vanishes;
+    }
+    let sum_at = |time_ns: u64| {
+        let after = sums.partition_point(|(known_ns, _)| *known_ns <= time_ns);
+        after.checked_sub(1).and_then(|at| sums.get(at)).map_or(0, |(_, sum)| *sum)
+    };
+    for one in &mut found.busy {
+        one.weight = sum_at(one.part.until_ns).saturating_sub(sum_at(one.part.from_ns));
+    }
+}

@@ -1,0 +1,203 @@
+//! Pieces of threads' time become segments of their histories. Both modes give the same.
+//!
+//! In: full mode's gaps and calls; light mode's sleeps and messages. Out: segments.
+
+use crate::event::Tid;
+use crate::machine::chain::history::Histories;
+use crate::machine::chain::segment::{Did, LONG_NS, Segment, Short, Sleep, SleepEnd};
+use crate::machine::lock::gil_holder::Holders;
+use crate::machine::time::piece::Piece;
+use crate::model::chain::Object;
+use crate::phase::Phase;
+
+/// Who did something, and for which request.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::machine) struct Doer {
+    /// Process.
+    pub tgid: Tid,
+    /// Thread.
+    pub tid: Tid,
+    /// The request's number, plus 1; 0: none.
+    pub request: u64,
+}
+
+/// What is known of the sleep in a piece.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::machine) struct SleepSeen {
+    /// Its system call; −1: not known, or none.
+    pub system_call: i32,
+    /// It waited for work.
+    pub is_idle: bool,
+    /// What it waited for.
+    pub object: Object,
+    /// What distinguishes its connection from all others; 0: not known, or none.
+    pub connection: u64,
+    /// Who ended it.
+    pub end: SleepEnd,
+    /// It began before the trace.
+    pub since_before: bool,
+}
+
+impl SleepSeen {
+    /// A sleep that nothing of the target ended.
+    pub(in crate::machine) const fn outside(system_call: i32) -> Self {
+        Self {
+            system_call,
+            is_idle: false,
+            object: Object::Unknown,
+            connection: 0,
+            end: SleepEnd::Outside,
+            since_before: false,
+        }
+    }
+}
+
+/// Nanoseconds of something short.
+fn short_ns(ns: u64) -> u32 {
+    u32::try_from(ns).unwrap_or(u32::MAX)
+}
+
+impl Short {
+    /// Adds a piece that is shorter than [`LONG_NS`].
+    #[inline]
+    pub(super) fn take(&mut self, piece: &Piece, is_idle: bool) {
+        let account = piece.account;
+        let ran = if piece.cpu == Phase::GilWait { &mut self.gil_ns } else { &mut self.ran_ns };
+        *ran += short_ns(account.cpu_ns);
+        self.queued_ns += short_ns(account.run_queue_ns);
+        let slept = match piece.blocked {
+            _ if is_idle => &mut self.idle_ns,
+            Phase::GilWait => &mut self.gil_ns,
+            _ => &mut self.slept_ns,
+        };
+        *slept += short_ns(account.blocked_ns);
+    }
+}
+
+impl Histories {
+    /// A gap and the call after it. `looks`: the call waited for descriptors, and returned at once.
+    #[inline]
+    pub(in crate::machine) fn slice(
+        &mut self,
+        doer: Doer,
+        gap: &Piece,
+        call: &Piece,
+        is_idle: bool,
+        looks: bool,
+    ) {
+        let mut short = Short { calls: 1, looks: u32::from(looks), ..Short::default() };
+        short.take(gap, false);
+        short.take(call, is_idle);
+        self.push_short((doer.tgid, doer.tid), (gap.start_ns, call.end_ns), doer.request, short);
+    }
+
+    /// A piece that is long: a gap, or (`is_call`) a call.
+    pub(in crate::machine) fn piece(&mut self, doer: Doer, piece: &Piece, is_call: bool, seen: &SleepSeen) {
+        let (account, start_ns, end_ns) = (piece.account, piece.start_ns, piece.end_ns);
+        if piece.length_ns() < LONG_NS {
+            let mut short = Short { calls: u32::from(is_call), ..Short::default() };
+            short.take(piece, seen.is_idle);
+            return self.push_short((doer.tgid, doer.tid), (start_ns, end_ns), doer.request, short);
+        }
+        let sleep = |phase, seen: &SleepSeen| {
+            Did::Slept(Sleep {
+                phase,
+                is_idle: seen.is_idle,
+                system_call: seen.system_call,
+                object: seen.object,
+                connection: seen.connection,
+                end: if phase == Phase::GilWait { SleepEnd::Holders(piece.held_by) } else { seen.end },
+                since_before: seen.since_before,
+                polls_file_lock: false,
+            })
+        };
+        let ran = match piece.cpu {
+            Phase::GilWait => sleep(Phase::GilWait, seen),
+            phase => Did::Ran(phase),
+        };
+        let unknown_ns = piece.length_ns().saturating_sub(account.total_ns());
+        let decided_ns = account.blocked_ns.saturating_sub(piece.fault_ns).saturating_sub(piece.undecided_ns);
+        let fault = sleep(Phase::FaultWait, &SleepSeen::outside(-1));
+        let asleep = [
+            (fault, piece.fault_ns),
+            (sleep(piece.blocked, seen), decided_ns),
+            (Did::Unseen, piece.undecided_ns),
+        ];
+        let awake = (ran, account.cpu_ns);
+        let queued = (Did::Queued, account.run_queue_ns);
+        // A call sleeps first, then waits for a CPU, then runs. In a gap the thread runs first, most likely.
+        let [fault, asleep, undecided] = asleep;
+        let parts = if is_call {
+            [fault, asleep, undecided, queued, awake, (Did::Unseen, unknown_ns)]
+        } else {
+            [awake, fault, asleep, undecided, queued, (Did::Unseen, unknown_ns)]
+        };
+        let mut at_ns = start_ns;
+        for (did, ns) in parts {
+            let until_ns = at_ns.saturating_add(ns).min(end_ns);
+            self.push_did(doer, (at_ns, until_ns), did);
+            at_ns = until_ns;
+        }
+    }
+
+    /// A stretch in which a thread did one thing.
+    pub(in crate::machine) fn push_did(&mut self, doer: Doer, (start_ns, end_ns): (u64, u64), did: Did) {
+        let of = (doer.tgid, doer.tid);
+        let length_ns = end_ns.saturating_sub(start_ns);
+        if length_ns == 0 {
+            return;
+        }
+        if length_ns >= LONG_NS {
+            return self.push(of, Segment { start_ns, end_ns, request: doer.request, did });
+        }
+        let mut short = Short::default();
+        let sum = match did {
+            Did::Ran(_) => &mut short.ran_ns,
+            Did::Queued => &mut short.queued_ns,
+            Did::Slept(Sleep { is_idle: true, .. }) => &mut short.idle_ns,
+            Did::Slept(Sleep { phase: Phase::GilWait, .. }) => &mut short.gil_ns,
+            _ => &mut short.slept_ns,
+        };
+        *sum = short_ns(length_ns);
+        self.push_short(of, (start_ns, end_ns), doer.request, short);
+    }
+
+    /// Light mode: a thread was awake up to `until_ns`. It had run for `ran_ns` since its message number
+    /// `sequence`.
+    pub(in crate::machine) fn awake(&mut self, doer: Doer, until_ns: u64, (sequence, ran_ns): (u32, u64)) {
+        let Some(history) = self.get_mut(doer.tid).filter(|history| history.tgid == doer.tgid) else {
+            return;
+        };
+        let before_ns = if history.ran.0 == sequence { history.ran.1 } else { 0 };
+        history.ran = (sequence, ran_ns);
+        let from_ns = history.end_ns();
+        let awake_ns = until_ns.saturating_sub(from_ns);
+        let run_ns = ran_ns.saturating_sub(before_ns).min(awake_ns);
+        // Where in the stretch it had no CPU is not known.
+        let queued_until_ns = from_ns.saturating_add(awake_ns - run_ns);
+        self.push_did(doer, (from_ns, queued_until_ns), Did::Queued);
+        self.push_did(doer, (queued_until_ns, until_ns), Did::Ran(Phase::Cpu));
+    }
+
+    /// Light mode: a thread slept, and got a CPU again at `end_ns`.
+    pub(in crate::machine) fn slept(
+        &mut self,
+        doer: Doer,
+        (start_ns, woken_ns, end_ns): (u64, u64, u64),
+        (phase, held_by): (Phase, Holders),
+        seen: &SleepSeen,
+    ) {
+        let did = Did::Slept(Sleep {
+            phase,
+            is_idle: seen.is_idle,
+            system_call: seen.system_call,
+            object: seen.object,
+            connection: seen.connection,
+            end: if phase == Phase::GilWait { SleepEnd::Holders(held_by) } else { seen.end },
+            since_before: seen.since_before,
+            polls_file_lock: false,
+        });
+        self.push_did(doer, (start_ns, woken_ns), did);
+        self.push_did(doer, (woken_ns, end_ns), Did::Queued);
+    }
+}

@@ -1,0 +1,288 @@
+//! What each thread did lately.
+//!
+//! In: segments in the order of each thread. Out: those within any interval that is still kept. Memory is
+//! bounded: the oldest are forgotten first, and a later look finds them missing.
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+
+use crate::bounded::BoundedMap;
+use crate::event::Tid;
+use crate::machine::chain::ladder;
+use crate::machine::chain::segment::{Did, LONG_NS, Segment, Short, Sleep};
+use crate::phase::Phase;
+
+/// Threads whose time is kept.
+const MAX_THREADS: usize = 16_384;
+/// Segments kept of one thread.
+const MAX_OF_THREAD: usize = 4096;
+/// Segments kept of all threads.
+const MAX_SEGMENTS: usize = 262_144;
+/// What is short is added up over at most this time: a long sum would blur when what happened.
+const LONGEST_SHORT_NS: u64 = 8_000_000;
+
+/// What one thread did.
+#[derive(Clone, Debug, Default)]
+pub(in crate::machine) struct History {
+    /// Its process.
+    pub tgid: Tid,
+    /// Since when anything is known of it.
+    pub since_ns: u64,
+    /// Its birth, and the thread that made it, where that was seen.
+    pub born: Option<(u64, Tid)>,
+    /// When it ended.
+    pub ended_ns: Option<u64>,
+    /// It accepts connections.
+    pub accepts: bool,
+    /// It serves requests.
+    pub is_slot: bool,
+    /// In light mode: its message before this time, by number, and how long it had run since.
+    pub ran: (u32, u64),
+    /// Its last sleeps that were SQLite's busy handler's, most likely.
+    ladder: u8,
+    segments: VecDeque<Segment>,
+}
+
+impl History {
+    /// End of what is known.
+    pub(in crate::machine) fn end_ns(&self) -> u64 {
+        self.segments.back().map_or(self.since_ns, |last| last.end_ns)
+    }
+
+    /// Whether it may have been there at this moment.
+    pub(super) fn lives_at(&self, at_ns: u64) -> bool {
+        self.born.is_none_or(|(born_ns, _)| born_ns <= at_ns) && self.ended_ns.is_none_or(|end| end > at_ns)
+    }
+
+    /// Whether it has been in one sleep since before the trace, which is no wait for work.
+    pub(super) fn hangs_since_before(&self) -> bool {
+        let hangs = |segment: &Segment| {
+            matches!(segment.did, Did::Slept(Sleep { since_before: true, is_idle: false, .. }))
+        };
+        self.segments.front().is_some_and(hangs)
+    }
+
+    /// Parts of segments that lie in an interval, in order.
+    pub(super) fn within(&self, from_ns: u64, until_ns: u64) -> impl Iterator<Item = Part<'_>> {
+        let first = self.segments.partition_point(move |segment| segment.end_ns <= from_ns);
+        let later = self.segments.range(first.min(self.segments.len())..);
+        later.take_while(move |segment| segment.start_ns < until_ns).map(move |segment| Part {
+            segment,
+            from_ns: segment.start_ns.max(from_ns),
+            until_ns: segment.end_ns.min(until_ns),
+        })
+    }
+
+    /// What it did in an interval was for a request, as is known now.
+    fn claim(&mut self, (from_ns, until_ns): (u64, u64), request: u64) {
+        let first = self.segments.partition_point(|segment| segment.end_ns <= from_ns);
+        for segment in self.segments.range_mut(first..) {
+            if segment.start_ns >= until_ns {
+                return;
+            }
+            let inside_ns = segment.end_ns.min(until_ns).saturating_sub(segment.start_ns.max(from_ns));
+            if segment.request == 0 && inside_ns.saturating_mul(2) >= segment.length_ns() {
+                segment.request = request;
+            }
+        }
+    }
+
+    /// A sleep on purpose may be one of SQLite's busy handler. With the third in order those before it are
+    /// too.
+    fn climb(&mut self, segment: &mut Segment) {
+        let length_ns = segment.length_ns();
+        let Did::Slept(sleep) = &mut segment.did else { return };
+        if sleep.phase != Phase::Sleep {
+            self.ladder = if sleep.is_idle { 0 } else { self.ladder };
+            return;
+        }
+        self.ladder = ladder::next(self.ladder, length_ns);
+        sleep.polls_file_lock = self.ladder >= ladder::CERTAIN;
+        if self.ladder == ladder::CERTAIN {
+            let sleeps = self.segments.iter_mut().rev().filter_map(|before| match &mut before.did {
+                Did::Slept(sleep) if sleep.phase == Phase::Sleep => Some(sleep),
+                _ => None,
+            });
+            sleeps.take(usize::from(ladder::CERTAIN) - 1).for_each(|sleep| sleep.polls_file_lock = true);
+        }
+    }
+
+    fn push(&mut self, mut segment: Segment, kept: &mut usize) {
+        self.climb(&mut segment);
+        if let Some(last) = self.segments.back_mut()
+            && last.end_ns == segment.start_ns
+            && last.request == segment.request
+            && last.did == segment.did
+        {
+            last.end_ns = segment.end_ns;
+            return;
+        }
+        if self.segments.len() >= MAX_OF_THREAD || *kept >= MAX_SEGMENTS {
+            let forgotten = self.segments.pop_front();
+            *kept = kept.saturating_sub(usize::from(forgotten.is_some()));
+        }
+        self.segments.push_back(segment);
+        *kept += 1;
+    }
+}
+
+/// The part of a segment that lies in an interval.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part<'a> {
+    pub segment: &'a Segment,
+    pub from_ns: u64,
+    pub until_ns: u64,
+}
+
+impl Part<'_> {
+    pub(in crate::machine) const fn length_ns(&self) -> u64 {
+        self.until_ns.saturating_sub(self.from_ns)
+    }
+}
+
+/// What all threads did.
+#[derive(Clone, Debug, Default)]
+pub(in crate::machine) struct Histories {
+    threads: BoundedMap<Tid, History, MAX_THREADS>,
+    /// Threads by process.
+    processes: FxHashMap<Tid, Vec<Tid>>,
+    kept: usize,
+}
+
+impl Histories {
+    /// What a thread did.
+    pub(in crate::machine) fn get(&self, tid: Tid) -> Option<&History> {
+        self.threads.get(&tid)
+    }
+
+    /// The same, to note what it is.
+    pub(in crate::machine) fn get_mut(&mut self, tid: Tid) -> Option<&mut History> {
+        self.threads.get_mut(&tid)
+    }
+
+    /// Threads of a process.
+    pub(in crate::machine) fn of_process(&self, tgid: Tid) -> &[Tid] {
+        self.processes.get(&tgid).map_or(&[], Vec::as_slice)
+    }
+
+    /// The history of a thread, which begins at `since_ns` if it is new. `None`: there is no room.
+    #[inline]
+    fn entry(&mut self, tgid: Tid, tid: Tid, since_ns: u64) -> Option<&mut History> {
+        let processes = &mut self.processes;
+        let history = self.threads.get_or_insert_with(tid, || {
+            processes.entry(tgid).or_default().push(tid);
+            History { tgid, since_ns, ..History::default() }
+        })?;
+        if history.tgid != tgid {
+            // The number was another thread's.
+            processes.entry(tgid).or_default().push(tid);
+            if let Some(before) = processes.get_mut(&history.tgid) {
+                before.retain(|other| *other != tid);
+            }
+            self.kept = self.kept.saturating_sub(history.segments.len());
+            *history = History { tgid, since_ns, ..History::default() };
+        }
+        Some(history)
+    }
+
+    /// Adds what a thread did from where its history ends. What lies between is unseen.
+    pub(in crate::machine) fn push(&mut self, (tgid, tid): (Tid, Tid), mut segment: Segment) {
+        let Some(history) = self.entry(tgid, tid, segment.start_ns) else { return };
+        let end_ns = history.end_ns();
+        segment.start_ns = segment.start_ns.max(end_ns);
+        if segment.end_ns <= segment.start_ns {
+            return;
+        }
+        let mut kept = self.kept;
+        let Some(history) = self.threads.get_mut(&tid) else { return };
+        if segment.start_ns > end_ns {
+            let hole = Segment { start_ns: end_ns, end_ns: segment.start_ns, request: 0, did: Did::Unseen };
+            history.push(hole, &mut kept);
+        }
+        history.push(segment, &mut kept);
+        self.kept = kept;
+    }
+
+    /// Adds what is too short to be kept by itself.
+    #[inline]
+    pub(in crate::machine) fn push_short(
+        &mut self,
+        (tgid, tid): (Tid, Tid),
+        (start_ns, end_ns): (u64, u64),
+        request: u64,
+        short: Short,
+    ) {
+        let Some(history) = self.entry(tgid, tid, start_ns) else { return };
+        if let Some(last) = history.segments.back_mut()
+            && (last.request == request || last.length_ns() < LONG_NS)
+            && let Did::Short(sums) = &mut last.did
+            && last.end_ns >= start_ns
+            && end_ns > last.end_ns
+            && end_ns.saturating_sub(last.start_ns) <= LONGEST_SHORT_NS
+        {
+            add(sums, &short);
+            last.end_ns = end_ns;
+            // A thread that turns to a request within the stretch worked for that, most likely.
+            last.request = if request == 0 { last.request } else { request };
+            return;
+        }
+        self.push((tgid, tid), Segment { start_ns, end_ns, request, did: Did::Short(short) });
+    }
+
+    /// What a thread did in an interval was for a request, as is known now: its number, plus 1.
+    pub(in crate::machine) fn claim(&mut self, tid: Tid, interval: (u64, u64), request: u64) {
+        if let Some(history) = self.threads.get_mut(&tid) {
+            history.claim(interval, request);
+        }
+    }
+
+    /// A thread is born.
+    pub(in crate::machine) fn born(&mut self, (tgid, tid): (Tid, Tid), by: Tid, at_ns: u64) {
+        if let Some(history) = self.threads.get_mut(&tid) {
+            // The number was another thread's, which has ended.
+            self.kept = self.kept.saturating_sub(history.segments.len());
+            *history = History { tgid: history.tgid, since_ns: at_ns, ..History::default() };
+        }
+        if let Some(history) = self.entry(tgid, tid, at_ns) {
+            history.born = Some((at_ns, by));
+        }
+    }
+
+    /// A thread has ended.
+    pub(in crate::machine) fn ended(&mut self, tid: Tid, at_ns: u64) {
+        if let Some(history) = self.threads.get_mut(&tid) {
+            history.ended_ns = Some(at_ns);
+        }
+    }
+
+    /// Forgets threads that had ended by `before_ns`.
+    pub(in crate::machine) fn forget_ended(&mut self, before_ns: u64) {
+        let Self { threads, processes, kept } = self;
+        threads.retain(|_, history| {
+            let stays = history.ended_ns.is_none_or(|ended_ns| ended_ns >= before_ns);
+            *kept = kept.saturating_sub(if stays { 0 } else { history.segments.len() });
+            stays
+        });
+        processes.retain(|_, tids| {
+            tids.retain(|tid| threads.contains_key(tid));
+            !tids.is_empty()
+        });
+    }
+
+    /// Threads that found no place.
+    pub(in crate::machine) const fn evicted(&self) -> u64 {
+        self.threads.evicted()
+    }
+}
+
+#[inline]
+fn add(sums: &mut Short, more: &Short) {
+    sums.ran_ns = sums.ran_ns.saturating_add(more.ran_ns);
+    sums.queued_ns = sums.queued_ns.saturating_add(more.queued_ns);
+    sums.gil_ns = sums.gil_ns.saturating_add(more.gil_ns);
+    sums.idle_ns = sums.idle_ns.saturating_add(more.idle_ns);
+    sums.slept_ns = sums.slept_ns.saturating_add(more.slept_ns);
+    sums.calls = sums.calls.saturating_add(more.calls);
+    sums.looks = sums.looks.saturating_add(more.looks);
+}

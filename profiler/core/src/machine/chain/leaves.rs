@@ -1,0 +1,72 @@
+//! What one request's time came to: leaves, each by its way, with the longest chain of each.
+//!
+//! In: shares of waits, as they are followed. Out: the same, added up.
+
+use rustc_hash::FxHashMap;
+
+use crate::event::Tid;
+use crate::model::chain::{Hops, Leaf};
+use crate::phase::Phase;
+
+/// One step of a chain: who was followed, and what it was in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::machine) struct Step {
+    /// Process; 0: the request itself.
+    pub tgid: Tid,
+    /// Thread; 0: the request itself, before anybody served it.
+    pub tid: Tid,
+    /// The request that it served, plus 1; 0: none.
+    pub request: u64,
+    /// What it was in, of a wait its phase.
+    pub phase: Phase,
+    /// Start of that.
+    pub start_ns: u64,
+    /// End of that.
+    pub end_ns: u64,
+}
+
+/// A request's time at one leaf, by one way, out of one of its phases.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::machine) struct LeafShare {
+    /// How long it was there.
+    pub ns: u64,
+    /// The longest single chain of it.
+    pub longest_ns: u64,
+    /// Its steps.
+    pub longest: Vec<Step>,
+    /// The wait was on a connection that several processes read.
+    pub is_shared: bool,
+}
+
+/// The phase of the request's own time, the leaf, and the way there.
+pub(in crate::machine) type LeafKey = (Phase, Leaf, Hops);
+
+/// All leaves of one request.
+#[derive(Clone, Debug, Default)]
+pub(in crate::machine) struct Leaves {
+    shares: FxHashMap<LeafKey, LeafShare>,
+}
+
+impl Leaves {
+    /// Adds time at a leaf, to which these steps led.
+    pub(in crate::machine) fn add(&mut self, key: LeafKey, ns: u64, steps: &[Step], is_shared: bool) {
+        if ns == 0 {
+            return;
+        }
+        let share = self.shares.entry(key).or_default();
+        share.ns = share.ns.saturating_add(ns);
+        share.is_shared |= is_shared;
+        if ns > share.longest_ns {
+            share.longest_ns = ns;
+            share.longest.clear();
+            share.longest.extend_from_slice(steps);
+        }
+    }
+
+    /// All of them, in an order that depends on nothing but themselves.
+    pub(in crate::machine) fn into_sorted(self) -> Vec<(LeafKey, LeafShare)> {
+        let mut shares: Vec<_> = self.shares.into_iter().collect();
+        shares.sort_unstable_by_key(|(key, _)| *key);
+        shares
+    }
+}

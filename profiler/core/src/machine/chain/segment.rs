@@ -1,0 +1,133 @@
+//! What a thread did in one stretch of its time.
+//!
+//! In: pieces of threads' time. Out: [`Segment`]s, at least a millisecond long, or the sums of several that
+//! are shorter.
+
+use crate::event::Tid;
+use crate::machine::lock::gil_holder::Holders;
+use crate::model::chain::Object;
+use crate::phase::Phase;
+
+/// What is shorter is not kept by itself: it is added up by kind.
+pub(in crate::machine) const LONG_NS: u64 = 1_000_000;
+
+/// A stretch of a thread's time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::machine) struct Segment {
+    /// Start.
+    pub start_ns: u64,
+    /// End.
+    pub end_ns: u64,
+    /// The request that it served: its number, plus 1; 0: none.
+    pub request: u64,
+    /// What it did.
+    pub did: Did,
+}
+
+/// What it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::machine) enum Did {
+    /// It ran; the phase of that.
+    Ran(Phase),
+    /// It was ready, and had no CPU.
+    Queued,
+    /// It slept.
+    Slept(Sleep),
+    /// Several things, each shorter than [`LONG_NS`].
+    Short(Short),
+    /// Not known.
+    Unseen,
+}
+
+/// A sleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::machine) struct Sleep {
+    /// Its phase.
+    pub phase: Phase,
+    /// It waited for work.
+    pub is_idle: bool,
+    /// Its system call; −1: not known, or none.
+    pub system_call: i32,
+    /// What it waited for.
+    pub object: Object,
+    /// What distinguishes the connection from all others (0: not known, or none).
+    pub connection: u64,
+    /// Who ended it.
+    pub end: SleepEnd,
+    /// It began before the trace.
+    pub since_before: bool,
+    /// A sleep between two looks at a file lock.
+    pub polls_file_lock: bool,
+}
+
+/// Who ended a sleep, as far as threads of the target may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::machine) enum SleepEnd {
+    /// Whoever it was, it was no thread of the target: a peer, a device, a timer.
+    Outside,
+    /// This thread.
+    Thread(Tid),
+    /// A thread that had the interpreter lock.
+    Holders(Holders),
+    /// Its own limit of time.
+    Limit,
+    /// It has not ended.
+    Open,
+    /// Not known.
+    Unknown,
+}
+
+/// Sums of what was short.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::machine) struct Short {
+    /// On a CPU.
+    pub ran_ns: u32,
+    /// Ready, without a CPU.
+    pub queued_ns: u32,
+    /// Waits for the interpreter lock.
+    pub gil_ns: u32,
+    /// Waits for work.
+    pub idle_ns: u32,
+    /// All other sleeps.
+    pub slept_ns: u32,
+    /// System calls.
+    pub calls: u32,
+    /// Of these: waits for descriptors that returned at once.
+    pub looks: u32,
+}
+
+impl Short {
+    /// Most of the calls look whether anything is ready, and something always is: more than five in a
+    /// millisecond of computing, and nothing is done about it.
+    pub(super) const fn spins(&self) -> bool {
+        self.calls > 0
+            && self.looks.saturating_mul(10) >= self.calls.saturating_mul(9)
+            && self.looks as u64 * 200_000 > self.ran_ns as u64
+            && self.ran_ns > self.slept_ns
+    }
+
+    /// The parts that others are waited for in.
+    pub(super) const fn busy_ns(&self) -> u64 {
+        self.ran_ns as u64 + self.queued_ns as u64 + self.gil_ns as u64 + self.slept_ns as u64
+    }
+}
+
+impl Segment {
+    /// Length.
+    pub(in crate::machine) const fn length_ns(&self) -> u64 {
+        self.end_ns.saturating_sub(self.start_ns)
+    }
+
+    /// It waited for work.
+    pub(super) const fn is_idle(&self) -> bool {
+        matches!(self.did, Did::Slept(Sleep { is_idle: true, .. }))
+    }
+
+    /// It waited for a lock that was not released: it has not ended, or only by its own limit.
+    pub(super) fn is_unreleased(&self) -> bool {
+        matches!(
+            self.did,
+            Did::Slept(Sleep { phase: Phase::LockWait, end: SleepEnd::Open | SleepEnd::Limit, .. })
+        )
+    }
+}

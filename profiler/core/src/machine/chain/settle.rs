@@ -1,0 +1,228 @@
+//! A request that is over: its waits are followed, and its leaves add up to its duration.
+//!
+//! In: the request's phases, its stretches on threads, when it waited to be served. Out: its leaves, exactly
+//! as long as its phases. What was followed gives the proportions; the phases give the amounts. So the law
+//! holds whatever is missing: what was not followed is a leaf of its own.
+
+use crate::event::Tid;
+use crate::machine::chain::follow::{Follower, Known, by_phase, ran};
+use crate::machine::chain::leaves::{LeafKey, LeafShare};
+use crate::machine::chain::segment::LONG_NS;
+use crate::machine::chain::split::split;
+use crate::machine::time::capacity::Span;
+use crate::model::chain::{Hops, Leaf, LeafKind, NotFollowed, Object};
+use crate::model::request::Stretch;
+use crate::phase::{Phase, Phases};
+
+/// A shorter wait is not followed by itself.
+pub(super) const SHORTEST_NS: u64 = 100_000;
+
+/// What a request is settled from.
+#[derive(Clone, Debug)]
+pub(in crate::machine) struct Settling {
+    /// Number of the request.
+    pub id: u64,
+    /// Its endpoint.
+    pub endpoint: u32,
+    /// Process that served it.
+    pub tgid: Tid,
+    /// Thread that served it.
+    pub tid: Tid,
+    /// Start.
+    pub start_ns: u64,
+    /// End.
+    pub end_ns: u64,
+    /// Where its time went; adds up to its duration.
+    pub phases: Phases,
+    /// Its stretches on threads.
+    pub stretches: Vec<Stretch>,
+    /// When it waited to be served, where that is known better than by its stretches.
+    pub spans: Vec<Span>,
+    /// Its listener; 0: not known.
+    pub inode: u64,
+    /// Its waits for back ends by port.
+    pub back_ends: Vec<(u16, u64)>,
+    /// Who had the interpreter lock while it waited for that: endpoint (`None`: not known), and how long.
+    pub holders: Vec<(Option<u32>, u64)>,
+}
+
+/// Leaves of a request.
+#[derive(Debug, Default)]
+pub(in crate::machine) struct Settled {
+    pub shares: Vec<(LeafKey, LeafShare)>,
+    /// Some thread is silent that may tell more later.
+    pub is_incomplete: bool,
+}
+
+/// Phases in which a request waits for somebody to serve it.
+const TO_BE_SERVED: [Phase; 3] = [Phase::AcceptQueue, Phase::PoolWait, Phase::LoopWait];
+
+/// Whether a phase is the request's own work, and not a wait.
+const fn is_work(phase: Phase) -> bool {
+    matches!(phase, Phase::Cpu | Phase::ReadHead | Phase::ReadBody | Phase::Write)
+}
+
+/// Follows the waits of a request.
+pub(super) fn settle(known: Known<'_>, request: &Settling) -> Settled {
+    let waits = request.phases.iter().filter(|(phase, _)| !is_work(*phase));
+    let is_long = waits.map(|(_, ns)| ns).any(|ns| ns >= SHORTEST_NS);
+    let mut follower = Follower::new(known);
+    if is_long {
+        waits_to_be_served(&mut follower, known, request);
+        for stretch in &request.stretches {
+            follower.own(request.id, stretch.tid, (stretch.start_ns, stretch.end_ns));
+        }
+    }
+    let is_incomplete = follower.is_incomplete;
+    let mut followed: Vec<Vec<(LeafKey, LeafShare)>> = vec![Vec::new(); Phase::COUNT];
+    for share in follower.leaves.into_sorted() {
+        if let Some(of_phase) = followed.get_mut(share.0.0 as usize) {
+            of_phase.push(share);
+        }
+    }
+    let mut shares = Vec::new();
+    let explained = explain(request, &mut followed);
+    for (phase, ns) in explained.iter() {
+        let of_phase = followed.get_mut(phase as usize).map(std::mem::take).unwrap_or_default();
+        fit(request, (phase, ns), of_phase, &mut shares);
+    }
+    Settled { shares, is_incomplete }
+}
+
+/// The request's phases, with what was unexplained told by sleeps that had begun before the trace did.
+fn explain(request: &Settling, followed: &mut [Vec<(LeafKey, LeafShare)>]) -> Phases {
+    let mut phases = request.phases;
+    for (phase, of_phase) in Phase::ALL.into_iter().zip(followed) {
+        let since_before = of_phase.iter().filter(|((_, leaf, _), _)| leaf.since_before);
+        let ns = since_before.fold(0_u64, |sum, (_, share)| sum.saturating_add(share.ns));
+        let missing_ns = ns.saturating_sub(phases.get(phase));
+        let mut known = Phases::default();
+        known.add(phase, missing_ns);
+        phases.explain(&known);
+    }
+    phases
+}
+
+/// Intervals in which a request waited for somebody to serve it.
+fn waits_to_be_served(follower: &mut Follower<'_>, known: Known<'_>, request: &Settling) {
+    let in_queue_ns = request.phases.get(Phase::AcceptQueue);
+    let accepted_ns = request.start_ns.saturating_add(in_queue_ns);
+    let acceptors = match known.attendance.acceptors(request.inode) {
+        [] => known.attendance.beside(known.histories.of_process(request.tgid)),
+        acceptors => acceptors,
+    };
+    if in_queue_ns >= SHORTEST_NS {
+        follower.any_of(Phase::AcceptQueue, (request.start_ns, accepted_ns), acceptors, &[]);
+    }
+    let of_process = known.histories.of_process(request.tgid);
+    let accepts = |tid: &Tid| known.histories.get(*tid).is_some_and(|history| history.accepts);
+    let dispatchers: Vec<Tid> = of_process.iter().copied().filter(accepts).collect();
+    for phase in [Phase::PoolWait, Phase::LoopWait] {
+        if request.phases.get(phase) < SHORTEST_NS {
+            continue;
+        }
+        let (tids, or_else) = match phase {
+            Phase::PoolWait => (serving(known, request.tgid), dispatchers.as_slice()),
+            _ if dispatchers.is_empty() => (vec![request.tid], &[][..]),
+            _ => (dispatchers.clone(), &[][..]),
+        };
+        for interval in served_when(request, accepted_ns) {
+            follower.any_of(phase, interval, &tids, or_else);
+        }
+    }
+}
+
+/// Threads of a process that serve, or that have been at something since before the trace.
+fn serving(known: Known<'_>, tgid: Tid) -> Vec<Tid> {
+    let of_process = known.histories.of_process(tgid).iter().copied();
+    let serves = |tid: &Tid| {
+        known.histories.get(*tid).is_some_and(|history| history.is_slot || history.hangs_since_before())
+    };
+    of_process.filter(serves).collect()
+}
+
+/// When nobody served a request: as it is known, or else where it was on no thread.
+fn served_when(request: &Settling, accepted_ns: u64) -> Vec<Span> {
+    if !request.spans.is_empty() {
+        return request.spans.clone();
+    }
+    let mut at_ns = accepted_ns;
+    let mut holes = Vec::new();
+    for stretch in &request.stretches {
+        if stretch.start_ns > at_ns {
+            holes.push((at_ns, stretch.start_ns));
+        }
+        at_ns = at_ns.max(stretch.end_ns);
+    }
+    if request.end_ns > at_ns {
+        holes.push((at_ns, request.end_ns));
+    }
+    holes.retain(|(from_ns, until_ns)| until_ns - from_ns >= SHORTEST_NS);
+    holes
+}
+
+/// Fits what was followed of a phase to how long the phase is.
+fn fit(
+    request: &Settling,
+    (phase, ns): (Phase, u64),
+    mut followed: Vec<(LeafKey, LeafShare)>,
+    shares: &mut Vec<(LeafKey, LeafShare)>,
+) {
+    let sum_ns = followed.iter().fold(0_u64, |sum, (_, share)| sum.saturating_add(share.ns));
+    // Who waits to be served waits all of that time; of other phases what is short was left out.
+    let is_whole = TO_BE_SERVED.contains(&phase) && sum_ns > 0 || sum_ns > ns;
+    if is_whole {
+        let weights: Vec<u64> = followed.iter().map(|(_, share)| share.ns).collect();
+        for ((_, share), ns) in followed.iter_mut().zip(split(ns, &weights)) {
+            share.ns = ns;
+            share.longest_ns = share.longest_ns.min(ns);
+        }
+    }
+    let rest_ns = if is_whole { 0 } else { ns - sum_ns };
+    followed.retain(|(_, share)| share.ns > 0);
+    shares.append(&mut followed);
+    if rest_ns > 0 {
+        rest(request, phase, rest_ns, shares);
+    }
+}
+
+/// Time of a phase that was not followed thread by thread.
+fn rest(request: &Settling, phase: Phase, ns: u64, shares: &mut Vec<(LeafKey, LeafShare)>) {
+    let mut push = |leaf: Leaf, hops: Hops, ns: u64| {
+        if ns > 0 {
+            shares.push(((phase, leaf, hops), LeafShare { ns, longest_ns: ns, ..LeafShare::default() }));
+        }
+    };
+    let own = |kind| Leaf { endpoint: request.endpoint, ..Leaf::of(kind) };
+    let none = Hops::default();
+    let unseen = if ns < LONG_NS { NotFollowed::Short } else { NotFollowed::NotSeen };
+    match phase {
+        Phase::BackendWait if request.back_ends.iter().any(|(_, ns)| *ns > 0) => {
+            let weights: Vec<u64> = request.back_ends.iter().map(|(_, ns)| *ns).collect();
+            for ((port, _), ns) in request.back_ends.iter().zip(split(ns, &weights)) {
+                push(Leaf { object: Object::Peer { port: *port }, ..own(LeafKind::BackEnd) }, none, ns);
+            }
+        }
+        Phase::GilWait => {
+            let hops = none.with(phase).unwrap_or_default();
+            let weights: Vec<u64> = request.holders.iter().map(|(_, ns)| *ns).collect();
+            let parts = split(ns, &weights);
+            let known_ns: u64 = parts.iter().sum();
+            for ((endpoint, _), ns) in request.holders.iter().zip(parts) {
+                match endpoint {
+                    Some(endpoint) => {
+                        push(Leaf { endpoint: *endpoint, ..Leaf::of(LeafKind::Computing) }, hops, ns);
+                    }
+                    None => push(Leaf::not_followed(NotFollowed::Holder), hops, ns),
+                }
+            }
+            push(Leaf::not_followed(unseen), hops, ns - known_ns);
+        }
+        Phase::AcceptQueue | Phase::PoolWait | Phase::LoopWait | Phase::LockWait => {
+            push(Leaf::not_followed(unseen), none.with(phase).unwrap_or_default(), ns);
+        }
+        Phase::Unexplained => push(Leaf::not_followed(NotFollowed::NotSeen), none, ns),
+        _ if is_work(phase) => push(own(ran(phase)), none, ns),
+        _ => push(own(by_phase(phase)), none, ns),
+    }
+}

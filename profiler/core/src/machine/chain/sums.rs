@@ -1,0 +1,219 @@
+//! Leaves of a window: what all its requests came to.
+//!
+//! In: the leaves of each request. Out: [`Chains`]. What has no room is added up as one.
+
+use rustc_hash::FxHashMap;
+
+use crate::bounded::BoundedMap;
+use crate::event::Tid;
+use crate::machine::chain::leaves::{LeafShare, Step};
+use crate::machine::chain::settle::{Settled, Settling};
+use crate::model::chain::{ChainExample, Chains, ExampleHop, Hops, Leaf, LeafTime};
+
+/// Leaves kept apart, by endpoint and way.
+const MAX_CELLS: usize = 4096;
+/// Leaves listed.
+const MAX_LISTED: usize = 128;
+/// Values kept of one endpoint at one leaf. Of more, every second one stays, then every fourth, and so on.
+const MAX_VALUES: usize = 1024;
+/// Endpoints and leaves of which values are kept.
+const MAX_SPREADS: usize = 1024;
+
+/// An endpoint's time at one leaf, by one way.
+#[derive(Clone, Debug, Default)]
+struct Cell {
+    ns: u64,
+    requests: u64,
+    longest_ns: u64,
+    is_shared: bool,
+    longest: Option<LongestChain>,
+}
+
+/// The longest single chain of a cell.
+#[derive(Clone, Debug)]
+struct LongestChain {
+    request: u64,
+    endpoint: u32,
+    ns: u64,
+    steps: Vec<Step>,
+}
+
+/// How an endpoint's requests differ at one leaf.
+#[derive(Clone, Debug, Default)]
+struct LeafSpread {
+    values_ns: Vec<u64>,
+    /// One of so many is kept.
+    stride: u64,
+    seen: u64,
+}
+
+impl LeafSpread {
+    fn add(&mut self, ns: u64) {
+        self.stride = self.stride.max(1);
+        if self.seen.is_multiple_of(self.stride) {
+            self.values_ns.push(ns);
+        }
+        self.seen = self.seen.saturating_add(1);
+        if self.values_ns.len() >= MAX_VALUES {
+            let mut place = 0_u64;
+            self.values_ns.retain(|_| {
+                place += 1;
+                place % 2 == 1
+            });
+            self.stride = self.stride.saturating_mul(2);
+        }
+    }
+
+    /// Which part of its time exceeds the median over all of an endpoint's requests, in thousandths.
+    fn unusual(&self, requests: u64) -> u64 {
+        let mut values = self.values_ns.clone();
+        values.sort_unstable();
+        // Requests that have nothing there.
+        let without = requests.saturating_sub(self.seen) / self.stride.max(1);
+        let middle = (without + values.len() as u64) / 2;
+        let at = middle.checked_sub(without).and_then(|at| usize::try_from(at).ok());
+        let median_ns = at.and_then(|at| values.get(at)).copied().unwrap_or(0);
+        let sum: u128 = values.iter().map(|ns| u128::from(*ns)).sum();
+        let above: u128 = values.iter().map(|ns| u128::from(ns.saturating_sub(median_ns))).sum();
+        u64::try_from((above * 1000).checked_div(sum).unwrap_or(0)).unwrap_or(1000)
+    }
+}
+
+/// All leaves of a window.
+#[derive(Clone, Debug, Default)]
+pub(in crate::machine) struct Sums {
+    request_ns: u64,
+    other_ns: u64,
+    broken: u64,
+    cells: BoundedMap<(u32, Leaf, Hops), Cell, MAX_CELLS>,
+    spreads: BoundedMap<(u32, Leaf), LeafSpread, MAX_SPREADS>,
+    /// Requests by endpoint.
+    requests: FxHashMap<u32, u64>,
+}
+
+impl Sums {
+    /// Adds a request.
+    pub(in crate::machine) fn add(&mut self, request: &Settling, settled: Settled) {
+        let total_ns = request.phases.total_ns();
+        let leaves_ns = settled.shares.iter().fold(0_u64, |sum, (_, share)| sum.saturating_add(share.ns));
+        self.request_ns = self.request_ns.saturating_add(total_ns);
+        self.broken +=
+            u64::from(leaves_ns != total_ns || total_ns != request.end_ns.saturating_sub(request.start_ns));
+        *self.requests.entry(request.endpoint).or_default() += 1;
+        let mut by_leaf: FxHashMap<Leaf, u64> = FxHashMap::default();
+        for ((_, leaf, hops), share) in settled.shares {
+            *by_leaf.entry(leaf).or_default() += share.ns;
+            self.add_share(request, (leaf, hops), share);
+        }
+        for (leaf, ns) in by_leaf {
+            if let Some(spread) = self.spreads.get_or_default((request.endpoint, leaf)) {
+                spread.add(ns);
+            }
+        }
+    }
+
+    fn add_share(&mut self, request: &Settling, (leaf, hops): (Leaf, Hops), share: LeafShare) {
+        let Some(cell) = self.cells.get_or_default((request.endpoint, leaf, hops)) else {
+            self.other_ns = self.other_ns.saturating_add(share.ns);
+            return;
+        };
+        cell.ns = cell.ns.saturating_add(share.ns);
+        cell.requests += 1;
+        cell.longest_ns = cell.longest_ns.max(share.ns);
+        cell.is_shared |= share.is_shared;
+        if !share.longest.is_empty() && cell.longest.as_ref().is_none_or(|known| known.ns < share.longest_ns)
+        {
+            let (id, ns) = (request.id, share.longest_ns);
+            cell.longest =
+                Some(LongestChain { request: id, endpoint: request.endpoint, ns, steps: share.longest });
+        }
+    }
+
+    /// All of it as one part of the report. `endpoint_of`: the endpoint of a request, by its number plus 1.
+    pub(in crate::machine) fn finish(
+        self,
+        endpoints: Vec<String>,
+        endpoint_of: &dyn Fn(u64) -> u32,
+        name_of: &dyn Fn(Tid) -> String,
+    ) -> Chains {
+        let mut rows: FxHashMap<(Leaf, Hops), (LeafTime, Option<LongestChain>)> = FxHashMap::default();
+        for ((endpoint, leaf, hops), cell) in self.cells.into_map() {
+            let requests = self.requests.get(&endpoint).copied().unwrap_or(0);
+            let thousandths =
+                self.spreads.get(&(endpoint, leaf)).map_or(0, |spread| spread.unusual(requests));
+            let unusual_ns = u128::from(cell.ns) * u128::from(thousandths) / 1000;
+            let (row, longest) =
+                rows.entry((leaf, hops)).or_insert_with(|| (LeafTime::new(leaf, hops), None));
+            row.held_ns = row.held_ns.saturating_add(cell.ns);
+            row.unusual_ns = row.unusual_ns.saturating_add(u64::try_from(unusual_ns).unwrap_or(cell.ns));
+            row.requests += cell.requests;
+            row.longest_ns = row.longest_ns.max(cell.longest_ns);
+            row.is_shared_connection |= cell.is_shared;
+            // Of two that are as long, the older.
+            let is_longer = |one: &LongestChain| {
+                longest.as_ref().is_none_or(|known| (known.ns, one.request) < (one.ns, known.request))
+            };
+            if let Some(one) = cell.longest.filter(is_longer) {
+                *longest = Some(one);
+            }
+        }
+        let shown = |(row, longest): (LeafTime, Option<LongestChain>)| LeafTime {
+            example: longest.map(|one| example(one, endpoint_of, name_of)),
+            ..row
+        };
+        let mut leaves: Vec<LeafTime> = rows.into_values().map(shown).collect();
+        leaves.sort_unstable_by(|a, b| {
+            b.held_ns.cmp(&a.held_ns).then_with(|| (a.leaf, a.hops).cmp(&(b.leaf, b.hops)))
+        });
+        let unlisted = leaves.split_off(leaves.len().min(MAX_LISTED));
+        let other_ns = unlisted.iter().fold(self.other_ns, |sum, row| sum.saturating_add(row.held_ns));
+        Chains {
+            request_ns: self.request_ns,
+            broken: self.broken,
+            leaves,
+            other_ns,
+            prevented_together_ns: None,
+            endpoints,
+        }
+    }
+
+    /// What found no place of its own.
+    pub(in crate::machine) const fn evicted(&self) -> u64 {
+        self.cells.evicted()
+    }
+}
+
+impl LeafTime {
+    /// No time yet.
+    const fn new(leaf: Leaf, hops: Hops) -> Self {
+        Self {
+            leaf,
+            hops,
+            held_ns: 0,
+            unusual_ns: 0,
+            prevented_ns: None,
+            requests: 0,
+            longest_ns: 0,
+            is_shared_connection: false,
+            example: None,
+        }
+    }
+}
+
+fn example(
+    LongestChain { request, endpoint, ns: wait_ns, steps }: LongestChain,
+    endpoint_of: &dyn Fn(u64) -> u32,
+    name_of: &dyn Fn(Tid) -> String,
+) -> ChainExample {
+    let start_ns = steps.first().map_or(0, |step| step.start_ns);
+    let hops = steps.into_iter().map(|step| ExampleHop {
+        tgid: step.tgid,
+        tid: step.tid,
+        comm: if step.tid > 0 { name_of(step.tid) } else { String::new() },
+        endpoint: if step.request > 0 { endpoint_of(step.request) } else { 0 },
+        phase: step.phase,
+        start_ns: step.start_ns,
+        end_ns: step.end_ns,
+    });
+    ChainExample { request, endpoint, start_ns, wait_ns, hops: hops.collect() }
+}

@@ -1,0 +1,228 @@
+//! What the chain stage is told of threads.
+//!
+//! In: slices with what they mean, in full mode; sleeps and messages in light mode. Out: threads' histories;
+//! who accepts where; who reads which connection.
+
+use profiler_common::record::slice::{NO_CALL, PAGE_FAULT};
+
+use crate::event::{Call, Light, Slept, SleptOn, Slice, Tid};
+use crate::fact::{Account, DescriptorClass};
+use crate::machine::chain::feed::{Doer, SleepSeen};
+use crate::machine::chain::segment::{LONG_NS, SleepEnd};
+use crate::machine::driver::meaning;
+use crate::machine::driver::state::State;
+use crate::machine::lock::gil_holder::Holders;
+use crate::machine::runtime::thread::Thread;
+use crate::machine::time::piece::Piece;
+use crate::machine::time::sleeps::{IdleSleep, SleepPurpose};
+use crate::machine::world::classify::Meaning;
+use crate::machine::world::errno::ETIMEDOUT;
+use crate::model::chain::{Chains, Object};
+use crate::phase::Phase;
+
+/// What the driver has found out about a slice.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    /// Its call waits for work.
+    pub idle: bool,
+    /// Who had the interpreter lock, if it waits for that.
+    pub held_by: Holders,
+    /// The window ends in the middle of it.
+    pub is_open: bool,
+}
+
+impl State {
+    /// A slice, as its thread's history has it.
+    #[inline]
+    pub(super) fn note_slice(
+        &mut self,
+        thread: &Thread,
+        slice: &Slice,
+        gap: &Piece,
+        meaning: &Meaning,
+        told: Told,
+    ) {
+        let request = thread.serving.map_or(0, |(_, id)| id.saturating_add(1));
+        let doer = Doer { tgid: slice.tgid, tid: slice.tid, request };
+        let call = Piece { held_by: told.held_by, ..Piece::call(slice, meaning) };
+        if call.end_ns.saturating_sub(gap.start_ns) < LONG_NS && !told.is_open {
+            let looks = slice.inside.blocked_ns == 0
+                && matches!(slice.call, Call::Poll { .. } | Call::EpollWait { .. })
+                && slice.result > 0;
+            self.chain.histories.slice(doer, gap, &call, told.idle, looks);
+        } else {
+            self.note_long(thread, slice, [gap, &call], doer, told);
+        }
+    }
+
+    #[inline(never)]
+    fn note_long(
+        &mut self,
+        thread: &Thread,
+        slice: &Slice,
+        [gap, call]: [&Piece; 2],
+        doer: Doer,
+        told: Told,
+    ) {
+        let since_before = |piece: &Piece| piece.start_ns <= self.watch_start_ns;
+        let in_gap = slice.in_gap.blocked_call;
+        let in_gap = if in_gap == PAGE_FAULT || in_gap == NO_CALL { -1 } else { in_gap };
+        let of_gap = SleepSeen { since_before: since_before(gap), ..SleepSeen::outside(in_gap) };
+        if gap.length_ns() > 0 {
+            self.chain.histories.piece(doer, gap, false, &of_gap);
+        }
+        let seen = SleepSeen { since_before: since_before(call), ..self.sleep_of(slice, call, told) };
+        if slice.system_call != u32::MAX {
+            self.chain.histories.piece(doer, call, true, &seen);
+        }
+        if seen.connection > 0 {
+            self.chain.reads(seen.connection, slice.tgid);
+        }
+        if (thread.slot.is_some() || thread.pooled.is_pooled)
+            && !thread.is_loop()
+            && let Some(history) = self.chain.histories.get_mut(slice.tid)
+        {
+            history.is_slot = true;
+        }
+    }
+
+    /// What is known of the sleep in a call.
+    fn sleep_of(&self, slice: &Slice, call: &Piece, told: Told) -> SleepSeen {
+        let (object, connection) = self.object_of(slice);
+        let ends_with_us = told.idle || matches!(call.blocked, Phase::LockWait | Phase::ChildWait);
+        // Who ran as a packet came is none of ours, most likely: only these say who woke whom.
+        let by_thread =
+            matches!(slice.call, Call::FutexWait { .. }) || matches!(object, Object::Descriptor { .. });
+        let end = match slice.woken.by_tid {
+            _ if !ends_with_us => SleepEnd::Outside,
+            _ if told.is_open => SleepEnd::Open,
+            _ if slice.result == ETIMEDOUT => SleepEnd::Limit,
+            0 => SleepEnd::Unknown,
+            tid if by_thread => SleepEnd::Thread(tid),
+            _ => SleepEnd::Unknown,
+        };
+        let system_call = slice.system_call.cast_signed();
+        SleepSeen { system_call, is_idle: told.idle, object, connection, end, since_before: false }
+    }
+
+    /// What a call waits for, and what distinguishes its connection.
+    fn object_of(&self, slice: &Slice) -> (Object, u64) {
+        let fd = match slice.call {
+            Call::Read { fd, .. }
+            | Call::Write { fd }
+            | Call::Transfer { to_fd: fd, .. }
+            | Call::Poll { only_fd: Some(fd), .. }
+            | Call::Shutdown { fd, .. }
+            | Call::Close { fd } => fd,
+            Call::Connect { port, identity, .. } => return (Object::Peer { port }, identity),
+            Call::FutexWait { address, .. } => return (Object::Futex { address }, 0),
+            Call::Poll { is_sleep: false, .. } | Call::EpollWait { .. } => return (Object::Several, 0),
+            _ => return (Object::Unknown, 0),
+        };
+        let descriptors = &self.world.descriptors;
+        match descriptors.class(slice.tgid, fd) {
+            Some(DescriptorClass::Client) => (Object::Client, 0),
+            Some(DescriptorClass::Backend { port }) => {
+                (Object::Peer { port }, descriptors.get(slice.tgid, fd).map_or(0, |known| known.identity))
+            }
+            Some(DescriptorClass::Socket) => (Object::Peer { port: 0 }, 0),
+            _ => (Object::Descriptor { fd }, 0),
+        }
+    }
+
+    /// A thread was inside a call before the watch began, and up to `until_ns`.
+    pub(super) fn note_initial(&mut self, found: &Slice, until_ns: u64) {
+        if found.system_call == u32::MAX {
+            return;
+        }
+        let known = self.chain.histories.get(found.tid);
+        let since_ns = known.map_or(self.watch_start_ns, |known| known.end_ns().max(self.watch_start_ns));
+        let Some(length_ns) = until_ns.checked_sub(since_ns) else { return };
+        let meaning = meaning::meaning_of(self.view(), found);
+        let thread = Thread { tgid: found.tgid, ..Thread::default() };
+        let idle = meaning::waits_for_work(self.view(), &thread, found, &meaning)
+            || meaning::is_idle_master(self.view(), &thread, found);
+        let call = Piece {
+            blocked: meaning.blocked,
+            account: Account { blocked_ns: length_ns, ..Account::default() },
+            ..Piece::unknown(since_ns, until_ns)
+        };
+        let told = Told { idle, held_by: Holders::NONE, is_open: until_ns >= found.exit_ns };
+        let seen = SleepSeen { since_before: true, ..self.sleep_of(found, &call, told) };
+        let doer = Doer { tgid: found.tgid, tid: found.tid, request: 0 };
+        self.chain.histories.piece(doer, &call, true, &seen);
+        if seen.connection > 0 {
+            self.chain.reads(seen.connection, found.tgid);
+        }
+    }
+
+    /// A thread is born.
+    pub fn note_birth(&mut self, child: (Tid, Tid), by: Tid, at_ns: u64) {
+        self.chain.histories.born(child, by, at_ns);
+    }
+
+    /// A thread has ended.
+    pub fn note_end(&mut self, tid: Tid, at_ns: u64) {
+        self.chain.histories.ended(tid, at_ns);
+    }
+
+    /// The window has ended: where its requests' time was.
+    pub fn chains(&mut self) -> Chains {
+        let names = &self.world.processes.names;
+        std::mem::take(&mut self.chain).finish(&|tid| names.get(&tid).cloned().unwrap_or_default())
+    }
+
+    /// A thread accepts from a listener.
+    pub(super) fn note_acceptor(&mut self, slice: &Slice, listener_fd: i32) {
+        if let Some(inode) = self.world.processes.listener_inode(slice.tgid, listener_fd) {
+            self.chain.attendance.accepts(inode, slice.tid);
+        }
+        if let Some(history) = self.chain.histories.get_mut(slice.tid) {
+            history.accepts = true;
+        }
+    }
+
+    /// Light mode: a thread slept for something.
+    pub(super) fn note_sleep(&mut self, slept: &Slept, meant: &SleepPurpose, end_ns: u64, is_open: bool) {
+        let doer = self.light_doer(slept.tgid, slept.tid);
+        let is_idle = meant.idle != IdleSleep::No && doer.request == 0;
+        let phase = if meant.idle == IdleSleep::ForLock { Phase::LockWait } else { meant.phase };
+        let object = match slept.on {
+            SleptOn::Client => Object::Client,
+            SleptOn::Socket { port } => Object::Peer { port },
+            SleptOn::Pipe | SleptOn::File | SleptOn::Anonymous => {
+                Object::Descriptor { fd: i32::try_from(slept.argument).unwrap_or(-1) }
+            }
+            _ => Object::Unknown,
+        };
+        let end = match slept.woken_by {
+            _ if is_open => SleepEnd::Open,
+            0 if is_idle || phase == Phase::LockWait => SleepEnd::Unknown,
+            0 => SleepEnd::Outside,
+            tid => SleepEnd::Thread(tid),
+        };
+        let since_before = slept.start_ns <= self.watch_start_ns;
+        let system_call = slept.system_call.max(-1);
+        let seen = SleepSeen { system_call, is_idle, object, connection: 0, end, since_before };
+        self.chain.histories.awake(doer, slept.start_ns, (slept.sequence, slept.cpu_ns));
+        let times = (slept.start_ns, slept.woken_ns, end_ns);
+        self.chain.histories.slept(doer, times, (phase, meant.held_by), &seen);
+        if self.runtime.threads.get(slept.tid).is_some_and(|thread| thread.slot.is_some())
+            && let Some(history) = self.chain.histories.get_mut(slept.tid)
+        {
+            history.is_slot = true;
+        }
+    }
+
+    /// Light mode: a thread moved a message.
+    pub(super) fn note_message(&mut self, light: &Light, time_ns: u64) {
+        let doer = self.light_doer(light.tgid, light.tid);
+        let before = light.sequence.saturating_sub(1);
+        self.chain.histories.awake(doer, time_ns, (before, light.account.cpu_ns));
+    }
+
+    fn light_doer(&self, tgid: Tid, tid: Tid) -> Doer {
+        let serving = self.runtime.threads.get(tid).and_then(|thread| thread.serving);
+        Doer { tgid, tid, request: serving.map_or(0, |(_, id)| id.saturating_add(1)) }
+    }
+}
