@@ -91,6 +91,11 @@ impl Phases {
         self.total_ns
     }
 
+    /// Durations of all phases, in the order of reports.
+    pub const fn all(&self) -> &[u64; Phase::COUNT] {
+        &self.of
+    }
+
     /// Phases above zero, in the order of reports.
     pub fn iter(&self) -> impl Iterator<Item = (Phase, u64)> + '_ {
         Phase::ALL.into_iter().zip(self.of).filter(|(_, value)| *value > 0)

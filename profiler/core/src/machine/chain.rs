@@ -8,6 +8,7 @@
 
 pub(in crate::machine) mod attendance;
 pub(in crate::machine) mod blockers;
+pub(in crate::machine) mod endpoints;
 pub(in crate::machine) mod feed;
 pub(in crate::machine) mod follow;
 pub(in crate::machine) mod history;

@@ -7,6 +7,7 @@ pub mod capacity;
 pub mod load;
 pub mod piece;
 pub mod row;
+pub mod short;
 pub mod sleeps;
 pub mod slot;
 pub mod state;

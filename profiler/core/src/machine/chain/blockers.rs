@@ -4,7 +4,8 @@
 
 use crate::event::Tid;
 use crate::machine::chain::history::{Histories, Part};
-use crate::machine::chain::segment::{Did, LONG_NS, Segment};
+use crate::machine::chain::segment::{Did, Segment};
+use crate::machine::time::short::LONG_NS;
 
 /// Parts looked at for one wait; of more, the first show what the threads do.
 const MAX_PARTS: usize = 16_384;

@@ -4,9 +4,10 @@
 
 use crate::event::Tid;
 use crate::machine::chain::history::Histories;
-use crate::machine::chain::segment::{Did, LONG_NS, Segment, Short, Sleep, SleepEnd};
+use crate::machine::chain::segment::{Did, Segment, Sleep, SleepEnd};
 use crate::machine::lock::gil_holder::Holders;
 use crate::machine::time::piece::Piece;
+use crate::machine::time::short::{LONG_NS, Short, ShortRun, short_ns};
 use crate::model::chain::Object;
 use crate::phase::Phase;
 
@@ -52,43 +53,12 @@ impl SleepSeen {
     }
 }
 
-/// Nanoseconds of something short.
-fn short_ns(ns: u64) -> u32 {
-    u32::try_from(ns).unwrap_or(u32::MAX)
-}
-
-impl Short {
-    /// Adds a piece that is shorter than [`LONG_NS`].
-    #[inline]
-    pub(super) fn take(&mut self, piece: &Piece, is_idle: bool) {
-        let account = piece.account;
-        let ran = if piece.cpu == Phase::GilWait { &mut self.gil_ns } else { &mut self.ran_ns };
-        *ran += short_ns(account.cpu_ns);
-        self.queued_ns += short_ns(account.run_queue_ns);
-        let slept = match piece.blocked {
-            _ if is_idle => &mut self.idle_ns,
-            Phase::GilWait => &mut self.gil_ns,
-            _ => &mut self.slept_ns,
-        };
-        *slept += short_ns(account.blocked_ns);
-    }
-}
-
 impl Histories {
-    /// A gap and the call after it. `looks`: the call waited for descriptors, and returned at once.
-    #[inline]
-    pub(in crate::machine) fn slice(
-        &mut self,
-        doer: Doer,
-        gap: &Piece,
-        call: &Piece,
-        is_idle: bool,
-        looks: bool,
-    ) {
-        let mut short = Short { calls: 1, looks: u32::from(looks), ..Short::default() };
-        short.take(gap, false);
-        short.take(call, is_idle);
-        self.push_short((doer.tgid, doer.tid), (gap.start_ns, call.end_ns), doer.request, short);
+    /// A stretch of short pieces is over.
+    pub(in crate::machine) fn run(&mut self, of: (Tid, Tid), run: &ShortRun) {
+        if run.end_ns > run.start_ns {
+            self.push_short(of, (run.start_ns, run.end_ns), run.request, run.short);
+        }
     }
 
     /// A piece that is long: a gap, or (`is_call`) a call.

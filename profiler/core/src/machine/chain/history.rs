@@ -10,7 +10,8 @@ use rustc_hash::FxHashMap;
 use crate::bounded::BoundedMap;
 use crate::event::Tid;
 use crate::machine::chain::ladder;
-use crate::machine::chain::segment::{Did, LONG_NS, Segment, Short, Sleep};
+use crate::machine::chain::segment::{Did, Segment, Sleep};
+use crate::machine::time::short::{LONG_NS, Short};
 use crate::phase::Phase;
 
 /// Threads whose time is kept.
@@ -221,7 +222,7 @@ impl Histories {
             && end_ns > last.end_ns
             && end_ns.saturating_sub(last.start_ns) <= LONGEST_SHORT_NS
         {
-            add(sums, &short);
+            sums.add(&short);
             last.end_ns = end_ns;
             // A thread that turns to a request within the stretch worked for that, most likely.
             last.request = if request == 0 { last.request } else { request };
@@ -274,15 +275,4 @@ impl Histories {
     pub(in crate::machine) const fn evicted(&self) -> u64 {
         self.threads.evicted()
     }
-}
-
-#[inline]
-fn add(sums: &mut Short, more: &Short) {
-    sums.ran_ns = sums.ran_ns.saturating_add(more.ran_ns);
-    sums.queued_ns = sums.queued_ns.saturating_add(more.queued_ns);
-    sums.gil_ns = sums.gil_ns.saturating_add(more.gil_ns);
-    sums.idle_ns = sums.idle_ns.saturating_add(more.idle_ns);
-    sums.slept_ns = sums.slept_ns.saturating_add(more.slept_ns);
-    sums.calls = sums.calls.saturating_add(more.calls);
-    sums.looks = sums.looks.saturating_add(more.looks);
 }

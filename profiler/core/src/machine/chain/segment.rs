@@ -5,11 +5,9 @@
 
 use crate::event::Tid;
 use crate::machine::lock::gil_holder::Holders;
+use crate::machine::time::short::Short;
 use crate::model::chain::Object;
 use crate::phase::Phase;
-
-/// What is shorter is not kept by itself: it is added up by kind.
-pub(in crate::machine) const LONG_NS: u64 = 1_000_000;
 
 /// A stretch of a thread's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,41 +73,6 @@ pub(in crate::machine) enum SleepEnd {
     Open,
     /// Not known.
     Unknown,
-}
-
-/// Sums of what was short.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::machine) struct Short {
-    /// On a CPU.
-    pub ran_ns: u32,
-    /// Ready, without a CPU.
-    pub queued_ns: u32,
-    /// Waits for the interpreter lock.
-    pub gil_ns: u32,
-    /// Waits for work.
-    pub idle_ns: u32,
-    /// All other sleeps.
-    pub slept_ns: u32,
-    /// System calls.
-    pub calls: u32,
-    /// Of these: waits for descriptors that returned at once.
-    pub looks: u32,
-}
-
-impl Short {
-    /// Most of the calls look whether anything is ready, and something always is: more than five in a
-    /// millisecond of computing, and nothing is done about it.
-    pub(super) const fn spins(&self) -> bool {
-        self.calls > 0
-            && self.looks.saturating_mul(10) >= self.calls.saturating_mul(9)
-            && self.looks as u64 * 200_000 > self.ran_ns as u64
-            && self.ran_ns > self.slept_ns
-    }
-
-    /// The parts that others are waited for in.
-    pub(super) const fn busy_ns(&self) -> u64 {
-        self.ran_ns as u64 + self.queued_ns as u64 + self.gil_ns as u64 + self.slept_ns as u64
-    }
 }
 
 impl Segment {

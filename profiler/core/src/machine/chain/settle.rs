@@ -7,18 +7,18 @@
 use crate::event::Tid;
 use crate::machine::chain::follow::{Follower, Known, by_phase, ran};
 use crate::machine::chain::leaves::{LeafKey, LeafShare};
-use crate::machine::chain::segment::LONG_NS;
 use crate::machine::chain::split::split;
 use crate::machine::time::capacity::Span;
+use crate::machine::time::short::LONG_NS;
 use crate::model::chain::{Hops, Leaf, LeafKind, NotFollowed, Object};
 use crate::model::request::Stretch;
 use crate::phase::{Phase, Phases};
 
 /// A shorter wait is not followed by itself.
-pub(super) const SHORTEST_NS: u64 = 100_000;
+pub(in crate::machine) const SHORTEST_NS: u64 = 100_000;
 
 /// What a request is settled from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::machine) struct Settling {
     /// Number of the request.
     pub id: u64,
@@ -57,49 +57,61 @@ pub(in crate::machine) struct Settled {
 /// Phases in which a request waits for somebody to serve it.
 const TO_BE_SERVED: [Phase; 3] = [Phase::AcceptQueue, Phase::PoolWait, Phase::LoopWait];
 
+/// Phases in which a request is worked for, and does not wait.
+const WORK: [Phase; 4] = [Phase::Cpu, Phase::ReadHead, Phase::ReadBody, Phase::Write];
+
 /// Whether a phase is the request's own work, and not a wait.
-const fn is_work(phase: Phase) -> bool {
-    matches!(phase, Phase::Cpu | Phase::ReadHead | Phase::ReadBody | Phase::Write)
+fn is_work(phase: Phase) -> bool {
+    WORK.contains(&phase)
+}
+
+/// Whether a request has a wait that is followed.
+pub(in crate::machine) fn is_long(phases: &Phases) -> bool {
+    // Nearly always there is not even that much waiting in all.
+    let work_ns = WORK.iter().fold(0_u64, |sum, phase| sum.saturating_add(phases.get(*phase)));
+    phases.total_ns().saturating_sub(work_ns) >= SHORTEST_NS
+        && phases.iter().any(|(phase, ns)| ns >= SHORTEST_NS && !is_work(phase))
 }
 
 /// Follows the waits of a request.
 pub(super) fn settle(known: Known<'_>, request: &Settling) -> Settled {
-    let waits = request.phases.iter().filter(|(phase, _)| !is_work(*phase));
-    let is_long = waits.map(|(_, ns)| ns).any(|ns| ns >= SHORTEST_NS);
     let mut follower = Follower::new(known);
-    if is_long {
-        waits_to_be_served(&mut follower, known, request);
-        for stretch in &request.stretches {
-            follower.own(request.id, stretch.tid, (stretch.start_ns, stretch.end_ns));
-        }
+    waits_to_be_served(&mut follower, known, request);
+    for stretch in &request.stretches {
+        follower.own(request.id, stretch.tid, (stretch.start_ns, stretch.end_ns));
     }
     let is_incomplete = follower.is_incomplete;
-    let mut followed: Vec<Vec<(LeafKey, LeafShare)>> = vec![Vec::new(); Phase::COUNT];
-    for share in follower.leaves.into_sorted() {
-        if let Some(of_phase) = followed.get_mut(share.0.0 as usize) {
-            of_phase.push(share);
-        }
-    }
+    let mut followed = follower.leaves.into_sorted();
     let mut shares = Vec::new();
-    let explained = explain(request, &mut followed);
-    for (phase, ns) in explained.iter() {
-        let of_phase = followed.get_mut(phase as usize).map(std::mem::take).unwrap_or_default();
+    for (phase, ns) in explain(request, &followed).iter() {
+        let count = followed.iter().take_while(|((of, _, _), _)| *of <= phase).count();
+        let mut of_phase: Vec<_> = followed.drain(..count).collect();
+        of_phase.retain(|((of, _, _), _)| *of == phase);
         fit(request, (phase, ns), of_phase, &mut shares);
     }
     Settled { shares, is_incomplete }
 }
 
+/// Leaves of an endpoint's time in a phase, of which nothing more is known.
+pub(super) fn unfollowed(endpoint: u32, (phase, ns): (Phase, u64)) -> Vec<(LeafKey, u64)> {
+    let request = Settling { endpoint, ..Settling::default() };
+    let mut shares = Vec::new();
+    rest(&request, phase, ns, &mut shares);
+    shares.into_iter().map(|(key, share)| (key, share.ns)).collect()
+}
+
 /// The request's phases, with what was unexplained told by sleeps that had begun before the trace did.
-fn explain(request: &Settling, followed: &mut [Vec<(LeafKey, LeafShare)>]) -> Phases {
+fn explain(request: &Settling, followed: &[(LeafKey, LeafShare)]) -> Phases {
     let mut phases = request.phases;
-    for (phase, of_phase) in Phase::ALL.into_iter().zip(followed) {
-        let since_before = of_phase.iter().filter(|((_, leaf, _), _)| leaf.since_before);
-        let ns = since_before.fold(0_u64, |sum, (_, share)| sum.saturating_add(share.ns));
-        let missing_ns = ns.saturating_sub(phases.get(phase));
-        let mut known = Phases::default();
-        known.add(phase, missing_ns);
-        phases.explain(&known);
+    let mut since_before = Phases::default();
+    for ((phase, leaf, _), share) in followed {
+        since_before.add(*phase, if leaf.since_before { share.ns } else { 0 });
     }
+    let mut known = Phases::default();
+    for (phase, ns) in since_before.iter() {
+        known.add(phase, ns.saturating_sub(phases.get(phase)));
+    }
+    phases.explain(&known);
     phases
 }
 
@@ -195,7 +207,8 @@ fn rest(request: &Settling, phase: Phase, ns: u64, shares: &mut Vec<(LeafKey, Le
     };
     let own = |kind| Leaf { endpoint: request.endpoint, ..Leaf::of(kind) };
     let none = Hops::default();
-    let unseen = if ns < LONG_NS { NotFollowed::Short } else { NotFollowed::NotSeen };
+    let is_short = ns < LONG_NS || request.end_ns == 0;
+    let unseen = if is_short { NotFollowed::Short } else { NotFollowed::NotSeen };
     match phase {
         Phase::BackendWait if request.back_ends.iter().any(|(_, ns)| *ns > 0) => {
             let weights: Vec<u64> = request.back_ends.iter().map(|(_, ns)| *ns).collect();

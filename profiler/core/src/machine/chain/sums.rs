@@ -7,8 +7,10 @@ use rustc_hash::FxHashMap;
 use crate::bounded::BoundedMap;
 use crate::event::Tid;
 use crate::machine::chain::leaves::{LeafShare, Step};
-use crate::machine::chain::settle::{Settled, Settling};
+use crate::machine::chain::settle::{Settled, Settling, unfollowed};
 use crate::model::chain::{ChainExample, Chains, ExampleHop, Hops, Leaf, LeafTime};
+use crate::model::request::Request;
+use crate::phase::Phase;
 
 /// Leaves kept apart, by endpoint and way.
 const MAX_CELLS: usize = 4096;
@@ -89,9 +91,67 @@ pub(in crate::machine) struct Sums {
     spreads: BoundedMap<(u32, Leaf), LeafSpread, MAX_SPREADS>,
     /// Requests by endpoint.
     requests: FxHashMap<u32, u64>,
+    /// Requests without a wait that is followed, by endpoint.
+    short: Vec<ShortRequests>,
+}
+
+/// Requests of an endpoint without a wait that is followed.
+#[derive(Clone, Debug, Default)]
+struct ShortRequests {
+    requests: u64,
+    by_phase: [ShortPhase; Phase::COUNT],
+}
+
+/// Their time in one phase.
+#[derive(Clone, Copy, Debug, Default)]
+struct ShortPhase {
+    ns: u64,
+    requests: u64,
+    longest_ns: u64,
 }
 
 impl Sums {
+    /// Adds a request without a wait that is followed.
+    #[inline]
+    pub(super) fn add_short(&mut self, endpoint: u32, request: &Request) {
+        let place = endpoint as usize;
+        if self.short.len() <= place {
+            self.short.resize_with(place + 1, ShortRequests::default);
+        }
+        let Some(short) = self.short.get_mut(place) else { return };
+        short.requests += 1;
+        for (sum, ns) in short.by_phase.iter_mut().zip(request.phases.all()) {
+            if *ns > 0 {
+                sum.ns = sum.ns.saturating_add(*ns);
+                sum.requests += 1;
+                sum.longest_ns = sum.longest_ns.max(*ns);
+            }
+        }
+        self.broken += u64::from(request.phases.total_ns() != request.total_ns());
+    }
+
+    /// What was short is added to what was followed.
+    fn join_short(&mut self) {
+        for (endpoint, short) in (0_u32..).zip(std::mem::take(&mut self.short)) {
+            if short.requests > 0 {
+                *self.requests.entry(endpoint).or_default() += short.requests;
+            }
+            for (phase, sum) in Phase::ALL.into_iter().zip(short.by_phase) {
+                self.request_ns = self.request_ns.saturating_add(sum.ns);
+                for ((_, leaf, hops), ns) in unfollowed(endpoint, (phase, sum.ns)) {
+                    match self.cells.get_or_default((endpoint, leaf, hops)) {
+                        Some(cell) => {
+                            cell.ns = cell.ns.saturating_add(ns);
+                            cell.requests += sum.requests;
+                            cell.longest_ns = cell.longest_ns.max(sum.longest_ns);
+                        }
+                        None => self.other_ns = self.other_ns.saturating_add(ns),
+                    }
+                }
+            }
+        }
+    }
+
     /// Adds a request.
     pub(in crate::machine) fn add(&mut self, request: &Settling, settled: Settled) {
         let total_ns = request.phases.total_ns();
@@ -131,11 +191,12 @@ impl Sums {
 
     /// All of it as one part of the report. `endpoint_of`: the endpoint of a request, by its number plus 1.
     pub(in crate::machine) fn finish(
-        self,
+        mut self,
         endpoints: Vec<String>,
         endpoint_of: &dyn Fn(u64) -> u32,
         name_of: &dyn Fn(Tid) -> String,
     ) -> Chains {
+        self.join_short();
         let mut rows: FxHashMap<(Leaf, Hops), (LeafTime, Option<LongestChain>)> = FxHashMap::default();
         for ((endpoint, leaf, hops), cell) in self.cells.into_map() {
             let requests = self.requests.get(&endpoint).copied().unwrap_or(0);

@@ -8,12 +8,14 @@ use profiler_common::record::slice::{NO_CALL, PAGE_FAULT};
 use crate::event::{Call, Light, Slept, SleptOn, Slice, Tid};
 use crate::fact::{Account, DescriptorClass};
 use crate::machine::chain::feed::{Doer, SleepSeen};
-use crate::machine::chain::segment::{LONG_NS, SleepEnd};
+use crate::machine::chain::segment::SleepEnd;
 use crate::machine::driver::meaning;
 use crate::machine::driver::state::State;
+use crate::machine::lock::gil::Part;
 use crate::machine::lock::gil_holder::Holders;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::time::piece::Piece;
+use crate::machine::time::short::ShortRun;
 use crate::machine::time::sleeps::{IdleSleep, SleepPurpose};
 use crate::machine::world::classify::Meaning;
 use crate::machine::world::errno::ETIMEDOUT;
@@ -22,11 +24,15 @@ use crate::phase::Phase;
 
 /// What the driver has found out about a slice.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Told {
+pub(super) struct Told<'a> {
+    /// What its call means.
+    pub meaning: &'a Meaning,
     /// Its call waits for work.
     pub idle: bool,
     /// Who had the interpreter lock, if it waits for that.
     pub held_by: Holders,
+    /// What it is of such a wait.
+    pub part: Part,
     /// The window ends in the middle of it.
     pub is_open: bool,
 }
@@ -34,36 +40,34 @@ pub(super) struct Told {
 impl State {
     /// A slice, as its thread's history has it.
     #[inline]
-    pub(super) fn note_slice(
-        &mut self,
-        thread: &Thread,
-        slice: &Slice,
-        gap: &Piece,
-        meaning: &Meaning,
-        told: Told,
-    ) {
+    pub(super) fn note_slice(&mut self, thread: &mut Thread, slice: &Slice, gap: &Piece, told: &Told<'_>) {
         let request = thread.serving.map_or(0, |(_, id)| id.saturating_add(1));
-        let doer = Doer { tgid: slice.tgid, tid: slice.tid, request };
-        let call = Piece { held_by: told.held_by, ..Piece::call(slice, meaning) };
-        if call.end_ns.saturating_sub(gap.start_ns) < LONG_NS && !told.is_open {
-            let looks = slice.inside.blocked_ns == 0
-                && matches!(slice.call, Call::Poll { .. } | Call::EpollWait { .. })
-                && slice.result > 0;
-            self.chain.histories.slice(doer, gap, &call, told.idle, looks);
+        if thread.short.can_take(gap.start_ns, slice.exit_ns, request) && !told.is_open {
+            thread.short.take(slice, told.part, told.idle, request);
+            if matches!(slice.call, Call::Poll { .. } | Call::EpollWait { .. })
+                && slice.inside.blocked_ns == 0
+                && slice.result > 0
+            {
+                thread.short.short.looks += 1;
+            }
         } else {
-            self.note_long(thread, slice, [gap, &call], doer, told);
+            self.note_long(thread, slice, gap, request, told);
         }
     }
 
+    /// What its thread did before is over; the slice begins another stretch, or is one by itself.
     #[inline(never)]
-    fn note_long(
-        &mut self,
-        thread: &Thread,
-        slice: &Slice,
-        [gap, call]: [&Piece; 2],
-        doer: Doer,
-        told: Told,
-    ) {
+    fn note_long(&mut self, thread: &mut Thread, slice: &Slice, gap: &Piece, request: u64, told: &Told<'_>) {
+        let doer = Doer { tgid: slice.tgid, tid: slice.tid, request };
+        self.chain.histories.run((slice.tgid, slice.tid), &thread.short);
+        thread.short =
+            ShortRun { start_ns: gap.start_ns, end_ns: gap.start_ns, request, ..ShortRun::default() };
+        if !told.is_open && thread.short.can_take(gap.start_ns, slice.exit_ns, request) {
+            return thread.short.take(slice, told.part, told.idle, request);
+        }
+        (thread.short.start_ns, thread.short.end_ns) = (slice.exit_ns, slice.exit_ns);
+        let call = Piece { held_by: told.held_by, ..Piece::call(slice, told.meaning) };
+        let call = &call;
         let since_before = |piece: &Piece| piece.start_ns <= self.watch_start_ns;
         let in_gap = slice.in_gap.blocked_call;
         let in_gap = if in_gap == PAGE_FAULT || in_gap == NO_CALL { -1 } else { in_gap };
@@ -87,7 +91,7 @@ impl State {
     }
 
     /// What is known of the sleep in a call.
-    fn sleep_of(&self, slice: &Slice, call: &Piece, told: Told) -> SleepSeen {
+    fn sleep_of(&self, slice: &Slice, call: &Piece, told: &Told<'_>) -> SleepSeen {
         let (object, connection) = self.object_of(slice);
         let ends_with_us = told.idle || matches!(call.blocked, Phase::LockWait | Phase::ChildWait);
         // Who ran as a packet came is none of ours, most likely: only these say who woke whom.
@@ -147,8 +151,9 @@ impl State {
             account: Account { blocked_ns: length_ns, ..Account::default() },
             ..Piece::unknown(since_ns, until_ns)
         };
-        let told = Told { idle, held_by: Holders::NONE, is_open: until_ns >= found.exit_ns };
-        let seen = SleepSeen { since_before: true, ..self.sleep_of(found, &call, told) };
+        let is_open = until_ns >= found.exit_ns;
+        let told = Told { meaning: &meaning, idle, held_by: Holders::NONE, part: Part::None, is_open };
+        let seen = SleepSeen { since_before: true, ..self.sleep_of(found, &call, &told) };
         let doer = Doer { tgid: found.tgid, tid: found.tid, request: 0 };
         self.chain.histories.piece(doer, &call, true, &seen);
         if seen.connection > 0 {
@@ -164,6 +169,11 @@ impl State {
     /// A thread has ended.
     pub fn note_end(&mut self, tid: Tid, at_ns: u64) {
         self.chain.histories.ended(tid, at_ns);
+    }
+
+    /// A thread's last short stretch is over.
+    pub(super) fn note_short(&mut self, tid: Tid, thread: &mut Thread) {
+        self.chain.histories.run((thread.tgid, tid), &std::mem::take(&mut thread.short));
     }
 
     /// The window has ended: where its requests' time was.

@@ -21,6 +21,7 @@ impl State {
     /// A thread has ended; its process may go on.
     pub fn end_thread(&mut self, tid: Tid, at_ns: u64) {
         if let Some(mut thread) = self.runtime.threads.remove(tid) {
+            self.note_short(tid, &mut thread);
             thread_end::dies(&mut self.context(), &mut thread, tid);
             thread.make_slot_in_flight(&mut self.time);
             thread.was_busy(&mut self.time, at_ns, self.window_start_ns);
@@ -83,6 +84,7 @@ impl State {
         let tids: Vec<Tid> = self.runtime.threads.tids().collect();
         for tid in tids {
             if let Some(mut thread) = self.runtime.threads.remove(tid) {
+                self.note_short(tid, &mut thread);
                 thread.make_slot_in_flight(&mut self.time);
                 busy::up_to_last_slice(&mut thread, &mut self.time, self.window_start_ns);
                 thread_end::end(&mut self.context(), tid, thread, end_ns);
@@ -114,11 +116,12 @@ impl State {
         slots::waited_for_its_turn(time, &mut thread, slice, accepts, &mut gap);
         let idle = meaning::waits_for_work(self.view(), &thread, slice, &meaning);
         if !self.time.is_light {
-            let told = Told { idle, held_by, is_open: true };
+            let told = Told { meaning: &meaning, idle, held_by, part, is_open: true };
             if entry_unknown {
+                self.note_short(tid, &mut thread);
                 self.note_initial(slice, slice.exit_ns);
             } else {
-                self.note_slice(&thread, slice, &gap, &meaning, told);
+                self.note_slice(&mut thread, slice, &gap, &told);
             }
         }
         self.late(tid, [Some(gap), None], slice.enter_ns, sink);

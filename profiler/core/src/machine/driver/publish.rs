@@ -3,6 +3,7 @@
 //! In: [`LedgerEvent`], in the order in which it came about. Out: halves of requests joined; requests in the
 //! sums and on the timeline; verdicts on connections that ended.
 
+use crate::machine::chain::settle::SHORTEST_NS;
 use crate::machine::chain::state::Service;
 use crate::machine::driver::state::State;
 use crate::machine::join::front::{self, Joined};
@@ -11,6 +12,7 @@ use crate::machine::ledger::context::{Finished, LedgerEvent};
 use crate::machine::ledger::finish;
 use crate::machine::ledger::gil_attribution;
 use crate::machine::wire::origin::Side;
+use crate::phase::Phase;
 use crate::timeline::Entry;
 
 impl State {
@@ -54,7 +56,9 @@ impl State {
         let id = active.request.id;
         let spans = std::mem::take(&mut active.waited.spans);
         if finished.side == Side::Whole {
-            self.chain.served(id, Service { spans, inode: finished.listener_inode });
+            if !spans.is_empty() || active.request.phases.get(Phase::AcceptQueue) >= SHORTEST_NS {
+                self.chain.served(id, Service { spans, inode: finished.listener_inode });
+            }
             return self.completion_context().complete(finished.active.request, sink);
         }
         let Finished { side, evidence, active, .. } = finished;

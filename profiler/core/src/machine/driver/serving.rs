@@ -59,7 +59,8 @@ impl State {
             let shown = meaning::shown(self.view(), &thread, slice, idle, part, &meaning);
             draw::draw(slice, shown, because, false, sink);
         }
-        self.note_slice(&thread, slice, &gap, &meaning, Told { idle, held_by, is_open: false });
+        let told = Told { meaning: &meaning, idle, held_by, part, is_open: false };
+        self.note_slice(&mut thread, slice, &gap, &told);
         // How a front end waits is none of the server's ways.
         if !self.join.topology.is_front_end(slice.tgid) {
             work::note_ways(&mut self.world, slice, &meaning);

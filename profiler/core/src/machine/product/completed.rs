@@ -94,8 +94,8 @@ impl CompletionContext<'_> {
                 busy.arrive(request.times.start_ns);
             }
         }
-        self.product.summary.add(&request);
-        self.chain.complete(&request);
+        let endpoint = self.product.summary.add(&request);
+        self.chain.complete(&request, endpoint);
         sink(Entry::Request(request));
     }
 }

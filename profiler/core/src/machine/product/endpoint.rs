@@ -26,12 +26,13 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// Counts a request.
-    pub fn add(&mut self, request: &Request) {
+    /// Counts a request. Returns the number of its endpoint; `None`: it is one of those beyond the bound.
+    pub fn add(&mut self, request: &Request) -> Option<usize> {
         self.shape.clear();
         write_path_shape(&request.http.path, &mut self.shape);
         let mut series = self.series;
-        let Some(endpoint) = self.of(&request.http.method, request.http.status) else { return };
+        let place = self.place(&request.http.method, request.http.status);
+        let endpoint = self.of(place);
         endpoint.count = endpoint.count.saturating_add(1);
         endpoint.phases.add_all(&request.phases);
         endpoint.round_trips.add_all(&request.round_trips);
@@ -55,28 +56,33 @@ impl Endpoints {
             }
         }
         self.series = series;
+        place
     }
 
-    /// The endpoint of requests with the last path.
-    fn of(&mut self, method: &str, status: u16) -> Option<&mut Endpoint> {
+    /// Where the endpoint of requests with the last path stands; `None`: there is no room for it.
+    fn place(&mut self, method: &str, status: u16) -> Option<usize> {
         let is_it = |place: &&usize| {
             self.known.get(**place).is_some_and(|known| known.status == status && known.method == method)
         };
         let known = self.index.get(&self.shape).and_then(|places| places.iter().find(is_it)).copied();
-        if let Some(place) = known {
-            return self.known.get_mut(place);
-        }
-        if self.known.len() >= MAX_ENDPOINTS {
-            let path_shape = || "(other)".to_owned();
-            return Some(
-                self.other
-                    .get_or_insert_with(|| Endpoint { path_shape: path_shape(), ..Endpoint::default() }),
-            );
+        if known.is_some() || self.known.len() >= MAX_ENDPOINTS {
+            return known;
         }
         self.index.entry(self.shape.clone()).or_default().push(self.known.len());
         let path_shape = self.shape.clone();
         self.known.push(Endpoint { method: method.to_owned(), path_shape, status, ..Endpoint::default() });
-        self.known.last_mut()
+        Some(self.known.len() - 1)
+    }
+
+    /// The endpoint that stands there, or that of all others.
+    fn of(&mut self, place: Option<usize>) -> &mut Endpoint {
+        let path_shape = || "(other)".to_owned();
+        match place.and_then(|place| self.known.get_mut(place)) {
+            Some(known) => known,
+            None => {
+                self.other.get_or_insert_with(|| Endpoint { path_shape: path_shape(), ..Endpoint::default() })
+            }
+        }
     }
 
     /// The endpoints, most request time first, and what was beyond the bound.

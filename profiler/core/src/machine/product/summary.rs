@@ -66,8 +66,10 @@ impl Summary {
         }
     }
 
-    /// A request's account is whole, or cut off by the end of the window.
-    pub fn add(&mut self, request: &Request) {
+    /// A request's account is whole, or cut off by the end of the window. Returns the number of its endpoint;
+    /// `None`: it is open, or its endpoint is beyond the bound.
+    pub fn add(&mut self, request: &Request) -> Option<usize> {
+        let mut endpoint = None;
         let sums = &mut self.requests;
         if request.phases.total_ns() != request.total_ns() {
             self.broken = self.broken.saturating_add(1);
@@ -85,7 +87,7 @@ impl Summary {
         } else {
             sums.completed += 1;
             *self.by_status.entry(request.http.status).or_default() += 1;
-            self.endpoints.add(request);
+            endpoint = self.endpoints.add(request);
             sums.spread.add(&request.phases);
             if !request.seen.truncated {
                 sums.total.record(request.total_ns());
@@ -95,6 +97,7 @@ impl Summary {
             }
         }
         self.keep_if_slow(request);
+        endpoint
     }
 
     fn keep_if_slow(&mut self, request: &Request) {
@@ -170,7 +173,8 @@ mod tests {
         (cut.seen.truncated, cut.http.status) = (true, 200);
         let mut whole = request(3, 40);
         (whole.http.status, whole.times.service_start_ns) = (200, Some(110));
-        [&open, &cut, &whole].into_iter().for_each(|request| summary.add(request));
+        let places = [&open, &cut, &whole].map(|request| summary.add(request));
+        assert_eq!(places, [None, Some(0), Some(0)]);
         let told = requests(&summary);
         assert_eq!((told.open, told.completed, told.truncated), (1, 2, 1));
         assert_eq!(told.phases.get(Phase::Cpu), 70, "of all of them");

@@ -13,6 +13,7 @@ use crate::machine::runtime::helpers::Helpers;
 use crate::machine::runtime::report::Report;
 use crate::machine::time::piece::{Pending, Piece, ThreadTime, hold};
 use crate::machine::time::row::{Continuity, Row};
+use crate::machine::time::short::ShortRun;
 use crate::machine::time::state::Time;
 use crate::machine::wire::request::RequestKey;
 use crate::model::slot::Holding;
@@ -29,6 +30,8 @@ pub struct Thread {
     pub row: Row,
     /// What it did since it last finished something.
     pub pending: Pending,
+    /// What it did lately in pieces that are too short to be kept one by one.
+    pub short: ShortRun,
     /// The request it serves: connection number and request id.
     pub serving: Option<RequestKey>,
     /// Number of its slot, if the thread works on requests.
