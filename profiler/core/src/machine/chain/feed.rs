@@ -33,6 +33,8 @@ pub(in crate::machine) struct SleepSeen {
     pub object: Object,
     /// What distinguishes its connection from all others; 0: not known, or none.
     pub connection: u64,
+    /// The other end of the connection may be a listener of the target: its port is one's.
+    pub is_own_port: bool,
     /// Who ended it.
     pub end: SleepEnd,
     /// It began before the trace.
@@ -47,6 +49,7 @@ impl SleepSeen {
             is_idle: false,
             object: Object::Unknown,
             connection: 0,
+            is_own_port: false,
             end: SleepEnd::Outside,
             since_before: false,
         }
@@ -76,6 +79,7 @@ impl Histories {
                 system_call: seen.system_call,
                 object: seen.object,
                 connection: seen.connection,
+                is_own_port: seen.is_own_port,
                 end: if phase == Phase::GilWait { SleepEnd::Holders(piece.held_by) } else { seen.end },
                 since_before: seen.since_before,
                 polls_file_lock: false,
@@ -163,6 +167,7 @@ impl Histories {
             system_call: seen.system_call,
             object: seen.object,
             connection: seen.connection,
+            is_own_port: seen.is_own_port,
             end: if phase == Phase::GilWait { SleepEnd::Holders(held_by) } else { seen.end },
             since_before: seen.since_before,
             polls_file_lock: false,

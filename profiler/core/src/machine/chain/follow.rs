@@ -3,12 +3,16 @@
 //! In: a thread, an interval of its time, and how much of a request's time stands behind it. Out: leaves, to
 //! which all of that time goes.
 
+use std::rc::Rc;
+
 use crate::event::Tid;
 use crate::machine::chain::attendance::Attendance;
 use crate::machine::chain::blockers::{Blockers, blockers, is_busy};
 use crate::machine::chain::history::{Histories, Part};
 use crate::machine::chain::leaves::{Leaves, Step};
 use crate::machine::chain::segment::{Did, Segment, Sleep, SleepEnd};
+use crate::machine::chain::service::{Stage, stages, who_serves};
+use crate::machine::chain::settle::Settling;
 use crate::machine::chain::split::split;
 use crate::machine::chain::unreleased::{Held, who_could_release};
 use crate::machine::lock::gil_holder::Holders;
@@ -36,6 +40,8 @@ pub(super) struct Known<'a> {
     pub endpoint_of: &'a dyn Fn(u64) -> u32,
     /// Whether several processes read this connection.
     pub is_shared: &'a dyn Fn(u64) -> bool,
+    /// Requests that came over a connection, by what distinguishes it at the client's end.
+    pub over: &'a dyn Fn(u64) -> &'a [Rc<Settling>],
 }
 
 /// A walk for one request.
@@ -263,6 +269,9 @@ impl<'a> Follower<'a> {
                 self.hop(sleep.phase, by, interval, ns, hops);
             }
             (Phase::LockWait, _) => self.ended_outside(part.segment, &sleep, ns, hops),
+            (Phase::BackendWait, _) if sleep.is_own_port => {
+                self.own_server(part, &sleep, ns, hops);
+            }
             (Phase::Unexplained, _) if self.stood_still(tgid, interval, &sleep) => {
                 self.leaf(Leaf::of(LeafKind::StoodStill), ns, hops, false);
             }
@@ -272,6 +281,45 @@ impl<'a> Follower<'a> {
                 let reason = (kind == LeafKind::NotFollowed).then_some(NotFollowed::NotSeen);
                 let leaf = Leaf { reason, ..self.of(part.segment, kind) };
                 self.leaf(leaf, ns, hops, is_shared);
+            }
+        }
+    }
+
+    /// A wait for a back end at a port of the target's own. If it is the target, a request came over the same
+    /// connection.
+    fn own_server(&mut self, part: Part<'a>, sleep: &Sleep, ns: u64, hops: Hops) {
+        let overlaps =
+            |request: &&Rc<Settling>| request.start_ns < part.until_ns && request.end_ns > part.from_ns;
+        let over: &'a [Rc<Settling>] = (self.known.over)(sleep.connection);
+        let Some(hops) = hops.with(Phase::BackendWait) else {
+            return self.not_followed(NotFollowed::TooDeep, ns, hops);
+        };
+        let Some(request) = over.iter().find(overlaps) else {
+            // Another host may have a port of the same number.
+            return self.not_followed(NotFollowed::Acceptors, ns, hops);
+        };
+        self.request(request, (part.from_ns, part.until_ns), ns, hops);
+    }
+
+    /// A request stands behind a wait.
+    fn request(&mut self, request: &Settling, (from_ns, until_ns): Interval, ns: u64, hops: Hops) {
+        let inside =
+            |interval: Interval| (interval.0.clamp(from_ns, until_ns), interval.1.clamp(from_ns, until_ns));
+        let stages: Vec<(Interval, Stage)> =
+            stages(request).into_iter().map(|(interval, stage)| (inside(interval), stage)).collect();
+        // What lies before it came, and after its answer, is the way there and back.
+        let weights: Vec<u64> = stages.iter().map(|((from_ns, until_ns), _)| until_ns - from_ns).collect();
+        for ((interval, stage), ns) in stages.into_iter().zip(split(ns, &weights)) {
+            match stage {
+                Stage::On(tid) => self.thread(tid, interval, ns, hops),
+                Stage::Unknown => self.not_followed(NotFollowed::NotSeen, ns, hops),
+                Stage::Waits(phase) => match hops.with(phase) {
+                    Some(hops) => {
+                        let (tids, or_else) = who_serves(self.known, request, phase);
+                        self.any((interval, ns), &tids, &or_else, hops);
+                    }
+                    None => self.not_followed(NotFollowed::TooDeep, ns, hops),
+                },
             }
         }
     }

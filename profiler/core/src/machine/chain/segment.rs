@@ -50,6 +50,8 @@ pub(in crate::machine) struct Sleep {
     pub object: Object,
     /// What distinguishes the connection from all others (0: not known, or none).
     pub connection: u64,
+    /// The other end of the connection may be a listener of the target: its port is one's.
+    pub is_own_port: bool,
     /// Who ended it.
     pub end: SleepEnd,
     /// It began before the trace.

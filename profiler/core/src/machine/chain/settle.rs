@@ -7,6 +7,7 @@
 use crate::event::Tid;
 use crate::machine::chain::follow::{Follower, Known, by_phase, ran};
 use crate::machine::chain::leaves::{LeafKey, LeafShare};
+use crate::machine::chain::service::{unserved, who_serves};
 use crate::machine::chain::split::split;
 use crate::machine::time::capacity::Span;
 use crate::machine::time::short::LONG_NS;
@@ -40,6 +41,8 @@ pub(in crate::machine) struct Settling {
     pub spans: Vec<Span>,
     /// Its listener; 0: not known.
     pub inode: u64,
+    /// What distinguishes its connection at the client's end; 0: not known.
+    pub peer: u64,
     /// Its waits for back ends by port.
     pub back_ends: Vec<(u16, u64)>,
     /// Who had the interpreter lock while it waited for that: endpoint (`None`: not known), and how long.
@@ -115,62 +118,22 @@ fn explain(request: &Settling, followed: &[(LeafKey, LeafShare)]) -> Phases {
     phases
 }
 
-/// Intervals in which a request waited for somebody to serve it.
+/// Follows the waits of a request for somebody to serve it.
 fn waits_to_be_served(follower: &mut Follower<'_>, known: Known<'_>, request: &Settling) {
-    let in_queue_ns = request.phases.get(Phase::AcceptQueue);
-    let accepted_ns = request.start_ns.saturating_add(in_queue_ns);
-    let acceptors = match known.attendance.acceptors(request.inode) {
-        [] => known.attendance.beside(known.histories.of_process(request.tgid)),
-        acceptors => acceptors,
-    };
-    if in_queue_ns >= SHORTEST_NS {
-        follower.any_of(Phase::AcceptQueue, (request.start_ns, accepted_ns), acceptors, &[]);
-    }
-    let of_process = known.histories.of_process(request.tgid);
-    let accepts = |tid: &Tid| known.histories.get(*tid).is_some_and(|history| history.accepts);
-    let dispatchers: Vec<Tid> = of_process.iter().copied().filter(accepts).collect();
-    for phase in [Phase::PoolWait, Phase::LoopWait] {
-        if request.phases.get(phase) < SHORTEST_NS {
+    for phase in TO_BE_SERVED {
+        let ns = request.phases.get(phase);
+        if ns < SHORTEST_NS {
             continue;
         }
-        let (tids, or_else) = match phase {
-            Phase::PoolWait => (serving(known, request.tgid), dispatchers.as_slice()),
-            _ if dispatchers.is_empty() => (vec![request.tid], &[][..]),
-            _ => (dispatchers.clone(), &[][..]),
+        let (tids, or_else) = who_serves(known, request, phase);
+        let intervals = match phase {
+            Phase::AcceptQueue => vec![(request.start_ns, request.start_ns.saturating_add(ns))],
+            _ => unserved(request),
         };
-        for interval in served_when(request, accepted_ns) {
-            follower.any_of(phase, interval, &tids, or_else);
+        for interval in intervals {
+            follower.any_of(phase, interval, &tids, &or_else);
         }
     }
-}
-
-/// Threads of a process that serve, or that have been at something since before the trace.
-fn serving(known: Known<'_>, tgid: Tid) -> Vec<Tid> {
-    let of_process = known.histories.of_process(tgid).iter().copied();
-    let serves = |tid: &Tid| {
-        known.histories.get(*tid).is_some_and(|history| history.is_slot || history.hangs_since_before())
-    };
-    of_process.filter(serves).collect()
-}
-
-/// When nobody served a request: as it is known, or else where it was on no thread.
-fn served_when(request: &Settling, accepted_ns: u64) -> Vec<Span> {
-    if !request.spans.is_empty() {
-        return request.spans.clone();
-    }
-    let mut at_ns = accepted_ns;
-    let mut holes = Vec::new();
-    for stretch in &request.stretches {
-        if stretch.start_ns > at_ns {
-            holes.push((at_ns, stretch.start_ns));
-        }
-        at_ns = at_ns.max(stretch.end_ns);
-    }
-    if request.end_ns > at_ns {
-        holes.push((at_ns, request.end_ns));
-    }
-    holes.retain(|(from_ns, until_ns)| until_ns - from_ns >= SHORTEST_NS);
-    holes
 }
 
 /// Fits what was followed of a phase to how long the phase is.

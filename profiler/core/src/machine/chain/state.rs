@@ -4,6 +4,7 @@
 //! of a window.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use crate::bounded::BoundedMap;
 use crate::event::Tid;
@@ -11,6 +12,7 @@ use crate::machine::chain::attendance::Attendance;
 use crate::machine::chain::endpoints::Endpoints;
 use crate::machine::chain::follow::Known;
 use crate::machine::chain::history::Histories;
+use crate::machine::chain::own_connections::OwnConnections;
 use crate::machine::chain::settle::{Settling, is_long, settle};
 use crate::machine::chain::sums::Sums;
 use crate::machine::time::capacity::Span;
@@ -33,6 +35,8 @@ pub(in crate::machine) struct Service {
     pub spans: Vec<Span>,
     /// Inode of its listener; 0: not known.
     pub inode: u64,
+    /// What distinguishes its connection at the client's end; 0: not known.
+    pub peer: u64,
 }
 
 /// Everything that chains are followed with.
@@ -47,7 +51,9 @@ pub(in crate::machine) struct Chain {
     /// Requests that are over on their connection, and not yet complete.
     services: BoundedMap<u64, Service, MAX_WAITING>,
     endpoints: Endpoints,
-    waiting: VecDeque<Settling>,
+    waiting: VecDeque<Rc<Settling>>,
+    /// Connections to itself.
+    pub own_connections: OwnConnections,
     sums: Sums,
     rolled_ns: u64,
 }
@@ -92,7 +98,7 @@ impl Chain {
         let holders = request.gil.holders.iter();
         let holders =
             holders.map(|holder| (self.endpoints.of_contender(&holder.contender), holder.wait_ns)).collect();
-        self.waiting.push_back(Settling {
+        let settling = Rc::new(Settling {
             id: request.id,
             endpoint,
             tgid: request.tgid,
@@ -104,8 +110,11 @@ impl Chain {
             stretches: request.stretches.clone(),
             spans: service.spans,
             inode: service.inode,
+            peer: service.peer,
             back_ends: request.round_trips.ports().map(|to| (to.port, to.waited_ns)).collect(),
         });
+        self.own_connections.add(&settling);
+        self.waiting.push_back(settling);
         self.settle_some(request.times.end_ns);
     }
 
@@ -128,13 +137,14 @@ impl Chain {
     }
 
     /// Settles a request. Returns it if more may be known of it later, and `may_wait`.
-    fn settle(&mut self, request: Settling, may_wait: bool) -> Option<Settling> {
+    fn settle(&mut self, request: Rc<Settling>, may_wait: bool) -> Option<Rc<Settling>> {
         let connections = &self.connections;
         let known = Known {
             histories: &self.histories,
             attendance: &self.attendance,
             endpoint_of: &|request| self.endpoints.of_request(request),
             is_shared: &|connection| connections.get(&connection).is_some_and(|(_, is_shared)| *is_shared),
+            over: &|connection| self.own_connections.over(connection),
         };
         let settled = settle(known, &request);
         if settled.is_incomplete && may_wait {
@@ -161,6 +171,7 @@ impl Chain {
         self.histories.forget_ended(self.rolled_ns);
         self.rolled_ns = time_ns;
         self.endpoints.roll();
+        self.own_connections.roll();
         let histories = &self.histories;
         self.attendance.retain(|tid| histories.get(tid).is_some());
         self.connections.clear();
@@ -172,6 +183,7 @@ impl Chain {
             + self.attendance.evicted()
             + self.connections.evicted()
             + self.services.evicted()
+            + self.own_connections.evicted()
             + self.sums.evicted()
     }
 }

@@ -106,7 +106,28 @@ impl State {
             _ => SleepEnd::Unknown,
         };
         let system_call = slice.system_call.cast_signed();
-        SleepSeen { system_call, is_idle: told.idle, object, connection, end, since_before: false }
+        SleepSeen {
+            system_call,
+            is_idle: told.idle,
+            object,
+            connection,
+            is_own_port: self.is_own_port(object),
+            end,
+            since_before: false,
+        }
+    }
+
+    /// Whether a peer's port is one that the target listens at. It may be another host's.
+    fn is_own_port(&self, object: Object) -> bool {
+        let Object::Peer { port: 1.. } = object else { return false };
+        self.world.processes.listeners.iter().any(|listener| object == Object::Peer { port: listener.port })
+    }
+
+    /// A call that connects may connect to the target itself.
+    pub(super) fn note_connect(&mut self, port: u16, identity: u64) {
+        if self.is_own_port(Object::Peer { port }) {
+            self.chain.own_connections.made(identity);
+        }
     }
 
     /// What a call waits for, and what distinguishes its connection.
@@ -213,7 +234,15 @@ impl State {
         };
         let since_before = slept.start_ns <= self.watch_start_ns;
         let system_call = slept.system_call.max(-1);
-        let seen = SleepSeen { system_call, is_idle, object, connection: 0, end, since_before };
+        let seen = SleepSeen {
+            system_call,
+            is_idle,
+            object,
+            connection: 0,
+            is_own_port: self.is_own_port(object),
+            end,
+            since_before,
+        };
         self.chain.histories.awake(doer, slept.start_ns, (slept.sequence, slept.cpu_ns));
         let times = (slept.start_ns, slept.woken_ns, end_ns);
         self.chain.histories.slept(doer, times, (phase, meant.held_by), &seen);

@@ -56,8 +56,12 @@ impl State {
         let id = active.request.id;
         let spans = std::mem::take(&mut active.waited.spans);
         if finished.side == Side::Whole {
-            if !spans.is_empty() || active.request.phases.get(Phase::AcceptQueue) >= SHORTEST_NS {
-                self.chain.served(id, Service { spans, inode: finished.listener_inode });
+            let (inode, peer) = (finished.listener_inode, finished.peer);
+            let is_told = !spans.is_empty()
+                || active.request.phases.get(Phase::AcceptQueue) >= SHORTEST_NS
+                || self.chain.own_connections.has(peer);
+            if is_told {
+                self.chain.served(id, Service { spans, inode, peer });
             }
             return self.completion_context().complete(finished.active.request, sink);
         }

@@ -179,6 +179,9 @@ impl State {
     /// A call on no client's connection. Where there is a front end, its halves are joined before descriptors
     /// change.
     fn beside_clients(&mut self, thread: &mut Thread, slice: &Slice, sink: &mut dyn FnMut(Entry)) {
+        if let Call::Connect { port, identity, .. } = slice.call {
+            self.note_connect(port, identity);
+        }
         let has_front_end = self.join.topology.has_front_end();
         if has_front_end && let Some(before) = front::uses_again(&self.wire, &self.join, thread, slice) {
             finish::shut(&mut self.context(), before);

@@ -23,6 +23,8 @@ pub(in crate::machine) struct Finished {
     pub side: Side,
     /// Inode of the listener of its connection; 0: not known.
     pub listener_inode: u64,
+    /// What distinguishes its connection at the client's end; 0: not known.
+    pub peer: u64,
     /// Which connection it is, for a front end's half of the request.
     pub evidence: Evidence,
     /// The request, with all that was known of it.

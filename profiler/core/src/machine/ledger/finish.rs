@@ -94,7 +94,7 @@ pub(in crate::machine) fn finish_front(context: &mut LedgerContext<'_>, number: 
         next.behind_until_ns = active.cursor_ns;
     }
     active.request.times.end_ns = active.cursor_ns;
-    let listener_inode = connection.origin.listener_inode;
+    let (listener_inode, peer) = (connection.origin.listener_inode, connection.origin.identity);
     if !active.waited.spans.is_empty() && !active.request.seen.open {
         let spans = active.waited.spans.clone();
         context.time.capacity.waited(ArrivalWait { tgid: connection.tgid, inode: listener_inode, spans });
@@ -109,7 +109,7 @@ pub(in crate::machine) fn finish_front(context: &mut LedgerContext<'_>, number: 
     {
         thread.serving = None;
     }
-    context.events.push(LedgerEvent::Finished(Finished { side, listener_inode, evidence, active }));
+    context.events.push(LedgerEvent::Finished(Finished { side, listener_inode, peer, evidence, active }));
 }
 
 /// The window ends at `end_ns`: so does the oldest request of a connection. Unless its response may be over

@@ -1,0 +1,116 @@
+//! How a request came to be served: when it waited, for whom, and which threads worked for it.
+//!
+//! In: a request that is over. Out: its time in stages; the threads that could have served it.
+
+use crate::event::Tid;
+use crate::machine::chain::follow::Known;
+use crate::machine::chain::settle::{SHORTEST_NS, Settling};
+use crate::machine::time::capacity::Span;
+use crate::phase::Phase;
+
+/// What a request was in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It waited for somebody to serve it; the phase of that.
+    Waits(Phase),
+    /// This thread worked for it.
+    On(Tid),
+    /// Nobody did, and why is not known.
+    Unknown,
+}
+
+/// Threads that could serve a request in one of its waits, and those that would have handed it to them.
+pub(super) fn who_serves(known: Known<'_>, request: &Settling, phase: Phase) -> (Vec<Tid>, Vec<Tid>) {
+    let of_process = known.histories.of_process(request.tgid);
+    if phase == Phase::AcceptQueue {
+        let acceptors = match known.attendance.acceptors(request.inode) {
+            [] => known.attendance.beside(of_process),
+            acceptors => acceptors,
+        };
+        return (acceptors.to_vec(), Vec::new());
+    }
+    let among = |is_one: fn(&crate::machine::chain::history::History) -> bool| -> Vec<Tid> {
+        let tids = of_process.iter().copied();
+        tids.filter(|tid| known.histories.get(*tid).is_some_and(is_one)).collect()
+    };
+    let dispatchers = among(|history| history.accepts);
+    match phase {
+        Phase::PoolWait => (among(|history| history.is_slot || history.hangs_since_before()), dispatchers),
+        _ if dispatchers.is_empty() => (vec![request.tid], Vec::new()),
+        _ => (dispatchers, Vec::new()),
+    }
+}
+
+/// When nobody served a request that was accepted: as it is known, or else where it was on no thread.
+pub(super) fn unserved(request: &Settling) -> Vec<Span> {
+    if !request.spans.is_empty() {
+        return request.spans.clone();
+    }
+    let stages = stages(request).into_iter();
+    let unserved =
+        stages.filter(|(_, stage)| !matches!(stage, Stage::On(_) | Stage::Waits(Phase::AcceptQueue)));
+    unserved.map(|(span, _)| span).filter(|(from_ns, until_ns)| until_ns - from_ns >= SHORTEST_NS).collect()
+}
+
+/// All of a request's time, in order.
+pub(super) fn stages(request: &Settling) -> Vec<(Span, Stage)> {
+    let accepted_ns = request.start_ns.saturating_add(request.phases.get(Phase::AcceptQueue));
+    let mut stages = Vec::with_capacity(2 * request.stretches.len() + 2);
+    if accepted_ns > request.start_ns {
+        stages.push(((request.start_ns, accepted_ns), Stage::Waits(Phase::AcceptQueue)));
+    }
+    let mut at_ns = accepted_ns;
+    let waits = |phase| request.phases.get(phase) >= SHORTEST_NS;
+    let hole = match () {
+        () if waits(Phase::PoolWait) => Stage::Waits(Phase::PoolWait),
+        () if waits(Phase::LoopWait) => Stage::Waits(Phase::LoopWait),
+        () => Stage::Unknown,
+    };
+    for stretch in &request.stretches {
+        if stretch.start_ns > at_ns {
+            stages.push(((at_ns, stretch.start_ns), hole));
+        }
+        let from_ns = stretch.start_ns.max(at_ns);
+        if stretch.end_ns > from_ns {
+            stages.push(((from_ns, stretch.end_ns), Stage::On(stretch.tid)));
+            at_ns = stretch.end_ns;
+        }
+    }
+    if request.end_ns > at_ns {
+        stages.push(((at_ns, request.end_ns), hole));
+    }
+    stages
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::request::Stretch;
+
+    #[test]
+    fn a_requests_time_is_in_stages_without_a_hole() {
+        let stretch = |tid, start_ns, end_ns| Stretch { tgid: 1, tid, start_ns, end_ns };
+        let mut request = Settling {
+            start_ns: 0,
+            end_ns: 10_000_000,
+            stretches: vec![stretch(2, 4_000_000, 6_000_000), stretch(3, 5_000_000, 8_000_000)],
+            ..Settling::default()
+        };
+        request.phases.add(Phase::AcceptQueue, 1_000_000);
+        request.phases.add(Phase::PoolWait, 3_000_000);
+        let pool = Stage::Waits(Phase::PoolWait);
+        assert_eq!(
+            stages(&request),
+            [
+                ((0, 1_000_000), Stage::Waits(Phase::AcceptQueue)),
+                ((1_000_000, 4_000_000), pool),
+                ((4_000_000, 6_000_000), Stage::On(2)),
+                ((6_000_000, 8_000_000), Stage::On(3)),
+                ((8_000_000, 10_000_000), pool),
+            ]
+        );
+        assert_eq!(unserved(&request), [(1_000_000, 4_000_000), (8_000_000, 10_000_000)]);
+        request.spans = vec![(1_000_000, 3_500_000)];
+        assert_eq!(unserved(&request), request.spans, "as it is known");
+    }
+}
