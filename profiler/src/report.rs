@@ -4,6 +4,7 @@
 //! page, JSON, ndjson, and the place they are written to. Nothing here looks at anything earlier than those.
 //! Adding a form is adding its file and its line in [`FORMS`]; the command line and its help follow.
 
+pub(crate) mod chain_words;
 pub(crate) mod document;
 pub mod escape;
 pub mod explain;

@@ -2,11 +2,13 @@
 //!
 //! In: nothing. Out: a healthy server, an exhausted one, one with losses; each with the findings that fit it.
 
+mod chain;
 mod container;
 mod findings;
 mod gil;
 mod server;
 
+pub(super) use self::chain::named as named_chains;
 pub(super) use self::container::contained;
 pub(super) use self::gil::waits as gil_waits;
 use findings::{absent, backend_undecided, healthy_present, outlook_of, slots_exhausted, slow_clients};
@@ -246,6 +248,7 @@ fn snapshot(routes: &[Route], exhausted_ns: u64, pool_wait_ns: u64) -> Snapshot 
         requests.bytes_out += endpoint.bytes_out;
         endpoints.push(endpoint);
     }
+    let chains = chain::chains(&requests.phases);
     requests.slowest = slowest(pool_wait_ns);
     for before_ns in [600_000, 700_000, 12_000_000] {
         requests.request_starts.add(RequestStart::Passed { before_ns, unit_ns: MS });
@@ -268,7 +271,7 @@ fn snapshot(routes: &[Route], exhausted_ns: u64, pool_wait_ns: u64) -> Snapshot 
         requests,
         slots: slots(exhausted_ns),
         capacity: capacity(exhausted_ns),
-        chains: profiler_core::model::chain::Chains::default(),
+        chains,
         event_loops: Vec::new(),
         front_end: Some(profiler_core::model::front_end::FrontEnd {
             name: "nginx".to_owned(),

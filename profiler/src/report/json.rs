@@ -25,6 +25,7 @@ macro_rules! view {
 
 mod by_worker;
 mod capacity;
+mod chains;
 mod context;
 mod dropped;
 mod endpoint;
@@ -121,6 +122,8 @@ view! {
         /// requests.time_in_requests_ns.
         phases: phases::PhaseTimes<'a> =
             phases::PhaseTimes::new(&snapshot.requests.phases, phases::Unmeasured::of_snapshot(snapshot)),
+        /// What requests waited for, in the end: each wait followed to its leaf.
+        chains: chains::Chains<'a> = chains::Chains::new(&snapshot.chains),
         /// Endpoints by the time spent in them, longest first; the remainder beyond their bound, if any,
         /// last.
         endpoints: Vec<endpoint::Endpoint<'a>> = endpoint::list(snapshot),

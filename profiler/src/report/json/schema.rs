@@ -24,9 +24,10 @@ pub(super) static SCHEMA: LazyLock<Value> = LazyLock::new(made);
 pub(super) const UNITS: [&str; 6] =
     ["_ns", "_bytes", "_ratio", "_per_second", "_per_connection", "_request_seconds"];
 /// Keys of numbers that something is called by. All others without a unit are counts of what they name.
-const IDS: [&str; 18] = [
+const IDS: [&str; 20] = [
     "alternative",
     "connection",
+    "descriptor",
     "exemplars",
     "holders",
     "id",
@@ -39,6 +40,7 @@ const IDS: [&str; 18] = [
     "pid",
     "pids",
     "port",
+    "request",
     "signal",
     "slot",
     "status",

@@ -28,7 +28,7 @@ static STRICT: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
     jsonschema::draft202012::new(&schema).unwrap()
 });
 
-const TOP_LEVEL: [&str; 20] = [
+const TOP_LEVEL: [&str; 21] = [
     "schema_version",
     "tool",
     "host",
@@ -39,6 +39,7 @@ const TOP_LEVEL: [&str; 20] = [
     "findings",
     "requests",
     "phases",
+    "chains",
     "endpoints",
     "slots",
     "capacity",
@@ -269,6 +270,33 @@ fn every_phase_is_named_and_the_measured_ones_add_up() {
     assert_eq!(Value::from(sum_ns), report["requests"]["time_in_requests_ns"]);
     assert!(phases["gil_wait_ns"].is_null());
     assert_eq!(phases["sleep_ns"], 0, "measured and nothing is not the same as not measured");
+}
+
+#[test]
+fn the_leaves_of_chains_add_up_to_the_time_of_requests_and_an_example_stands_with_its_leaf() {
+    let report = rich();
+    let chains = &report["chains"];
+    let leaves = chains["leaves"].as_array().unwrap();
+    let held_ns = leaves.iter().map(|leaf| leaf["held_ns"].as_u64().unwrap()).sum::<u64>();
+    assert_eq!(Value::from(held_ns + chains["other_ns"].as_u64().unwrap()), chains["request_ns"]);
+    assert_eq!(chains["request_ns"], report["requests"]["time_in_requests_ns"]);
+    let of_kind = |kind: &str| leaves.iter().find(|leaf| leaf["kind"] == kind).unwrap();
+    let back_end = of_kind("back_end");
+    assert_eq!(back_end["object"], "port 5432");
+    assert_eq!((&back_end["port"], &back_end["descriptor"]), (&5432.into(), &Value::Null));
+    assert_eq!(
+        (&back_end["system_call"], &back_end["endpoint"]),
+        (&"recvfrom".into(), &"GET /report/{n}".into())
+    );
+    let lock = of_kind("not_released");
+    assert_eq!(lock["hops"], serde_json::json!(["pool_wait", "lock_wait"]));
+    assert_eq!((&lock["unreleased"], &lock["is_since_before"]), (&"while_watched".into(), &true.into()));
+    assert_eq!((&lock["is_serial"], &lock["endpoint"]), (&true.into(), &Value::Null));
+    let hops = lock["example"]["hops"].as_array().unwrap();
+    assert_eq!((&hops[0]["tid"], &hops[0]["phase"]), (&Value::Null, &"pool_wait".into()));
+    assert_eq!((&hops[2]["tid"], &hops[2]["thread"]), (&4135.into(), &"logger".into()));
+    let short = leaves.iter().find(|leaf| leaf["reason"] == "short").unwrap();
+    assert_eq!((&short["kind"], &short["prevented_ns"]), (&"not_followed".into(), &Value::Null));
 }
 
 #[test]

@@ -1,0 +1,198 @@
+//! What a chain of waits ends at, and who is on the way there, in words.
+//!
+//! In: leaves, hops and names of endpoints and threads (hostile). Out: words for people, and the short forms
+//! that the JSON report and the tables have of an object and a call.
+
+use profiler_common::system_call;
+use profiler_core::model::chain::{Chains, Hops, Leaf, LeafKind, LeafTime, NotFollowed, Object, Unreleased};
+
+/// A kind of leaf in a few words.
+pub(crate) const fn of_kind(kind: LeafKind) -> &'static str {
+    match kind {
+        LeafKind::Computing => "computing",
+        LeafKind::Spinning => "calls that return at once",
+        LeafKind::Reading => "reading the request",
+        LeafKind::Writing => "writing the response",
+        LeafKind::BackEnd => "back end",
+        LeafKind::NameServer => "name server",
+        LeafKind::Client => "client",
+        LeafKind::Child => "child process",
+        LeafKind::File => "file",
+        LeafKind::FileLock => "file lock",
+        LeafKind::Pipe => "pipe",
+        LeafKind::PageFault => "page faults",
+        LeafKind::Sleep => "sleeping on purpose",
+        LeafKind::StoodStill => "stood still",
+        LeafKind::NotReleased => "lock, not released",
+        LeafKind::CpuTaken => "CPU taken by others",
+        LeafKind::NoThread => "nobody to serve it",
+        LeafKind::FrontEnd => "front end",
+        LeafKind::NotFollowed => "not followed",
+    }
+}
+
+/// Why a chain was not followed, in a few words.
+pub(crate) const fn of_reason(reason: NotFollowed) -> &'static str {
+    match reason {
+        NotFollowed::Short => "too short",
+        NotFollowed::NotSeen => "not seen",
+        NotFollowed::Forgotten => "too long ago",
+        NotFollowed::Holder => "holder not known",
+        NotFollowed::Waker => "waker not known",
+        NotFollowed::Idle => "nobody was at it",
+        NotFollowed::Acceptors => "acceptor not known",
+        NotFollowed::TooDeep => "too many hops",
+        NotFollowed::Circle => "leads to itself",
+    }
+}
+
+const fn of_unreleased(unreleased: Unreleased) -> &'static str {
+    match unreleased {
+        Unreleased::Cycle => "lock in a cycle of waits",
+        Unreleased::NobodyCould => "lock nobody could release",
+        Unreleased::Watched => "lock, not released while watched",
+    }
+}
+
+/// What was waited for; `None`: not known, or there is nothing.
+pub(crate) fn object(object: Object) -> Option<String> {
+    match object {
+        Object::Unknown => None,
+        Object::Peer { port: 0 } => Some("socket without port".to_owned()),
+        Object::Peer { port } => Some(format!("port {port}")),
+        Object::Descriptor { fd } => Some(format!("descriptor {fd}")),
+        Object::Futex { address } => Some(format!("futex {address:#x}")),
+        Object::Client => Some("client's connection".to_owned()),
+        Object::Several => Some("several descriptors".to_owned()),
+    }
+}
+
+/// Name of the system call of the wait; `None`: none, or not known.
+pub(crate) fn system_call(leaf: &Leaf) -> Option<&'static str> {
+    u32::try_from(leaf.system_call).ok().map(system_call::name)
+}
+
+/// What a leaf is: its kind, its object, its call.
+pub(crate) fn leaf(time: &LeafTime) -> String {
+    let leaf = &time.leaf;
+    let mut words = match (leaf.unreleased, leaf.reason) {
+        (Some(unreleased), _) => of_unreleased(unreleased).to_owned(),
+        (_, Some(reason)) => format!("{}: {}", of_kind(leaf.kind), of_reason(reason)),
+        _ => of_kind(leaf.kind).to_owned(),
+    };
+    // A client is called so already, and the address of a lock says nothing to people.
+    if !matches!(leaf.object, Object::Client | Object::Futex { .. }) {
+        words.extend(object(leaf.object).map(|object| format!(" {object}")));
+    }
+    words.extend(system_call(leaf).map(|call| format!(" ({call})")));
+    if leaf.since_before {
+        words.push_str(", since before the trace");
+    }
+    if time.is_shared_connection {
+        words.push_str(", one connection in several processes");
+    }
+    words
+}
+
+/// For whom the last of a chain worked: an endpoint, or else which thread that was. Hostile input.
+pub(crate) fn who(chains: &Chains, time: &LeafTime) -> Option<String> {
+    if let Some(endpoint) = chains.endpoint(time.leaf.endpoint) {
+        return Some(endpoint.to_owned());
+    }
+    let last = time.example.as_ref()?.hops.last().filter(|hop| hop.tid > 0)?;
+    Some(format!("{} {}", last.comm, last.tid).trim_start().to_owned())
+}
+
+/// The way to a leaf; empty: the request was there itself.
+pub(crate) fn way(hops: &Hops) -> String {
+    hops.iter().map(|hop| hop.name()).collect::<Vec<_>>().join(" > ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use profiler_core::model::chain::{ChainExample, ExampleHop};
+    use profiler_core::phase::Phase;
+
+    use super::*;
+
+    fn time(leaf: Leaf) -> LeafTime {
+        LeafTime {
+            leaf,
+            hops: Hops::default(),
+            held_ns: 1,
+            unusual_ns: 0,
+            prevented_ns: None,
+            requests: 1,
+            longest_ns: 1,
+            is_shared_connection: false,
+            example: None,
+        }
+    }
+
+    #[test]
+    fn no_two_kinds_reasons_or_grades_read_alike() {
+        let kinds = LeafKind::ALL.map(of_kind).into_iter();
+        let reasons = NotFollowed::ALL.map(of_reason).into_iter();
+        let grades = Unreleased::ALL.map(of_unreleased).into_iter();
+        let words: BTreeSet<&str> = kinds.chain(reasons).chain(grades).collect();
+        assert_eq!(words.len(), LeafKind::COUNT + NotFollowed::COUNT + Unreleased::COUNT);
+    }
+
+    #[test]
+    fn a_leaf_says_what_was_waited_for_in_which_call_and_why_it_is_no_further() {
+        let recvfrom = i32::try_from(system_call::RECVFROM).unwrap();
+        let futex = i32::try_from(system_call::FUTEX).unwrap();
+        let back_end = Leaf {
+            object: Object::Peer { port: 5432 },
+            system_call: recvfrom,
+            since_before: true,
+            ..Leaf::of(LeafKind::BackEnd)
+        };
+        let lock = Leaf {
+            object: Object::Futex { address: 0x7f00 },
+            system_call: futex,
+            unreleased: Some(Unreleased::NobodyCould),
+            ..Leaf::of(LeafKind::NotReleased)
+        };
+        let client = Leaf { object: Object::Client, ..Leaf::of(LeafKind::Client) };
+        let shared = LeafTime { is_shared_connection: true, ..time(Leaf::of(LeafKind::BackEnd)) };
+        for (time, words) in [
+            (time(back_end), "back end port 5432 (recvfrom), since before the trace"),
+            (time(lock), "lock nobody could release (futex)"),
+            (time(client), "client"),
+            (time(Leaf::not_followed(NotFollowed::Waker)), "not followed: waker not known"),
+            (shared, "back end, one connection in several processes"),
+        ] {
+            assert_eq!(leaf(&time), words);
+        }
+        assert_eq!(object(lock.object).as_deref(), Some("futex 0x7f00"));
+    }
+
+    #[test]
+    fn who_it_was_is_an_endpoint_or_else_the_last_thread_or_not_known() {
+        let chains = Chains { endpoints: vec![String::new(), "GET /a".to_owned()], ..Chains::default() };
+        let mut time = time(Leaf::of(LeafKind::Sleep));
+        assert_eq!(who(&chains, &time), None);
+        let hop = |tid, comm: &str| ExampleHop {
+            tgid: 7,
+            tid,
+            comm: comm.to_owned(),
+            endpoint: 0,
+            phase: Phase::Sleep,
+            start_ns: 0,
+            end_ns: 1,
+        };
+        time.example = Some(ChainExample {
+            request: 1,
+            endpoint: 0,
+            start_ns: 0,
+            wait_ns: 1,
+            hops: vec![hop(9, "pool")],
+        });
+        assert_eq!(who(&chains, &time).as_deref(), Some("pool 9"));
+        time.leaf.endpoint = 1;
+        assert_eq!(who(&chains, &time).as_deref(), Some("GET /a"));
+    }
+}

@@ -1,0 +1,125 @@
+//! `chains`: what requests waited for, in the end.
+//!
+//! In: that part of a snapshot. Out: a serialisable view of it. All leaves and the rest add up to the time of
+//! requests.
+
+use profiler_core::model::chain::{self, ChainExample, ExampleHop, LeafTime, NotFollowed, Unreleased};
+use profiler_core::phase::Phase;
+
+use super::ratio;
+use crate::report::chain_words;
+
+view! {
+    pub(super) struct Chains<'a>(chains: &'a chain::Chains) {
+        /// Request time of the window in ns: the leaves and other_ns add up to it. 0: no chain was followed.
+        request_ns: u64 = chains.request_ns,
+        /// Requests whose leaves did not add up to their length: there should be none.
+        broken_requests: u64 = chains.broken,
+        /// Request time at leaves that are not listed, in ns.
+        other_ns: u64 = chains.other_ns,
+        /// Request time that would not have been without all listed leaves of waiting together, in ns; null:
+        /// the lines were not replayed.
+        prevented_together_ns: Option<u64> = chains.prevented_together_ns,
+        /// What stands at the end of chains, each by its way, the costliest first.
+        leaves: Vec<ChainLeaf<'a>> =
+            chains.leaves.iter().map(|time| ChainLeaf::new(chains, time)).collect(),
+    }
+}
+
+view! {
+    struct ChainLeaf<'a>(chains: &'a chain::Chains, time: &'a LeafTime) with {
+        let leaf = &time.leaf;
+        let (port, descriptor) = numbers(leaf.object);
+    } {
+        /// What it is: see chains.md.
+        #[cfg_attr(test, schemars(extend("examples" = chain::LeafKind::ALL.map(chain::LeafKind::name))))]
+        kind: &'static str = leaf.kind.name(),
+        /// What was waited for, in words (port 5432); null: not known, or there is nothing.
+        object: Option<String> = chain_words::object(leaf.object),
+        /// Port of the peer; null: it has none, or what was waited for is no peer.
+        port: Option<u16> = port,
+        /// Descriptor of the thread's process that was waited for; null: none was.
+        descriptor: Option<i32> = descriptor,
+        /// Name of the system call of the wait; null: none, or not known.
+        system_call: Option<&'static str> = chain_words::system_call(leaf),
+        /// Method and shape of the path of the request for which the thread at the end worked; null: for
+        /// none, or not known.
+        endpoint: Option<&'a str> = chains.endpoint(leaf.endpoint),
+        /// Why the chain was not followed to its end; null: it was.
+        #[cfg_attr(test, schemars(extend("examples" = NotFollowed::ALL.map(NotFollowed::name))))]
+        reason: Option<&'static str> = leaf.reason.map(NotFollowed::name),
+        /// How sure it is that nobody could release the lock; null: it is no lock that was not released.
+        #[cfg_attr(test, schemars(extend("examples" = Unreleased::ALL.map(Unreleased::name))))]
+        unreleased: Option<&'static str> = leaf.unreleased.map(Unreleased::name),
+        /// The wait had begun before the trace did.
+        is_since_before: bool = leaf.since_before,
+        /// The way there, each hop by the phase of its wait, the request's own wait first; empty: the request
+        /// was there itself.
+        hops: Vec<&'static str> = time.hops.iter().map(Phase::name).collect(),
+        /// Request time at this leaf by this way, in ns.
+        held_ns: u64 = time.held_ns,
+        /// Its part of request_ns.
+        held_ratio: Option<f64> = ratio(time.held_ns, chains.request_ns),
+        /// The part of held_ns that exceeds what is usual at the endpoints concerned, in ns.
+        unusual_ns: u64 = time.unusual_ns,
+        /// Request time that would not have been, had nobody met this leaf, in ns, by a replay of the lines.
+        /// What is prevented does not add up. null: not replayed.
+        prevented_ns: Option<u64> = time.prevented_ns,
+        /// Requests concerned.
+        requests: u64 = time.requests,
+        /// The most that one request has at it, in ns.
+        longest_ns: u64 = time.longest_ns,
+        /// The way or the leaf is one object, where only one at a time gets on.
+        is_serial: bool = time.is_serial(),
+        /// Several processes waited for it on one and the same connection.
+        is_shared_connection: bool = time.is_shared_connection,
+        /// Line of Python of the thread at the end; null: not read.
+        line: Option<&'a str> = None,
+        /// The longest single chain; null: none was followed step by step.
+        example: Option<Example<'a>> = time.example.as_ref().map(|example| Example::new(chains, example)),
+    }
+}
+
+view! {
+    struct Example<'a>(chains: &'a chain::Chains, example: &'a ChainExample) {
+        /// Number of the request that waited.
+        request: u64 = example.request,
+        /// Its method and the shape of its path; null: not known.
+        endpoint: Option<&'a str> = chains.endpoint(example.endpoint),
+        /// Start of the wait, on the clock of the window, in ns.
+        start_ns: u64 = example.start_ns,
+        /// How long this request waited for the leaf in this wait, in ns.
+        wait_ns: u64 = example.wait_ns,
+        /// From the request to the leaf.
+        hops: Vec<Hop<'a>> = example.hops.iter().map(|hop| Hop::new(chains, hop)).collect(),
+    }
+}
+
+view! {
+    struct Hop<'a>(chains: &'a chain::Chains, hop: &'a ExampleHop) {
+        /// Process; null: the request itself, before anybody served it.
+        pid: Option<u32> = (hop.tgid > 0).then_some(hop.tgid),
+        /// Thread; null: as pid.
+        tid: Option<u32> = (hop.tid > 0).then_some(hop.tid),
+        /// Name of the thread; null: not known, or as pid.
+        thread: Option<&'a str> = super::non_empty(&hop.comm),
+        /// Method and shape of the path of the request for which it worked; null: for none, or not known.
+        endpoint: Option<&'a str> = chains.endpoint(hop.endpoint),
+        /// Phase of the wait.
+        #[cfg_attr(test, schemars(extend("examples" = Phase::ALL.map(Phase::name))))]
+        phase: &'static str = hop.phase.name(),
+        /// When it began with what it was in, on the clock of the window, in ns.
+        start_ns: u64 = hop.start_ns,
+        /// When that was over, in ns.
+        end_ns: u64 = hop.end_ns,
+    }
+}
+
+/// The numbers of an object: its port, its descriptor.
+const fn numbers(object: chain::Object) -> (Option<u16>, Option<i32>) {
+    match object {
+        chain::Object::Peer { port } if port > 0 => (Some(port), None),
+        chain::Object::Descriptor { fd } => (None, Some(fd)),
+        _ => (None, None),
+    }
+}
