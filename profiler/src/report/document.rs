@@ -8,6 +8,7 @@
 pub(super) mod block;
 mod capacity;
 pub(super) mod cell;
+mod chains;
 mod cost;
 mod dropped;
 pub(super) mod endpoints;
@@ -49,6 +50,7 @@ use table::On;
 pub(super) fn sections<'a>(snapshot: &'a Snapshot, findings: &'a [Finding]) -> Vec<Section<'a>> {
     let sections = [
         Some(findings::section(snapshot, findings)),
+        chains::section(snapshot),
         Some(endpoints::section(snapshot)),
         Some(slowest::section(snapshot)),
         Some(phases::section(snapshot)),

@@ -113,6 +113,7 @@ fn hostile(text: &str) -> (Snapshot, Vec<Finding>) {
         (process.comm, process.role) = (word(), word());
         process.threads.iter_mut().for_each(|thread| thread.comm = word());
     }
+    snapshot.chains = fixture::named_chains(snapshot.chains, text);
     snapshot.gil.threads.iter_mut().for_each(|waiter| waiter.comm = word());
     snapshot.gil.interpreters.iter_mut().for_each(|seen| {
         (seen.version, seen.refused) = (Some(word()), Some(word()));

@@ -251,6 +251,7 @@ fn hostile_strings_reach_the_terminal_only_as_visible_text() {
             request.http.method.clone_from(&hostile);
             request.http.path.clone_from(&hostile);
         }
+        snapshot.chains = fixture::named_chains(snapshot.chains, &hostile);
         for listener in &mut snapshot.sockets.listeners {
             listener.seen.address.clone_from(&hostile);
             listener.seen.family.clone_from(&hostile);

@@ -1,0 +1,319 @@
+//! What requests waited for, in the end: leaves with their shares of request time, and real chains.
+//!
+//! In: the chains of a snapshot. Out: a section; nothing where there is no request time.
+
+use std::collections::BTreeSet;
+
+use profiler_core::model::Snapshot;
+use profiler_core::model::chain::{ChainExample, Chains, ExampleHop, Leaf, LeafKind, LeafTime, NotFollowed};
+
+use super::block::{Blocks, Section};
+use super::cell::{Words, count, duration, maybe, share, words};
+use super::shown;
+use super::table::{On, Rows, Table, listed};
+use crate::report::{chain_words, summary, unit};
+
+/// Leaves in the text report.
+const SHOWN: usize = 10;
+/// Real chains in the text report, and on the page.
+const CHAINS_SHOWN: usize = 4;
+const CHAINS_ON_PAGE: usize = 10;
+/// Characters of a name in a chain.
+const LONGEST_NAME: usize = 60;
+
+pub(super) fn section(snapshot: &Snapshot) -> Option<Section<'_>> {
+    let chains = &snapshot.chains;
+    if chains.request_ns == 0 {
+        return None;
+    }
+    let parts = Parts::of(chains);
+    let mut body = Blocks::default();
+    body.say(parts.said(chains));
+    body.gap();
+    body.table(leaves(chains));
+    explained(&mut body, chains);
+    examples(&mut body, chains);
+    let waiting = unit::percent(summary::ratio(parts.waiting_ns, chains.request_ns));
+    let section = Section::new("chains", "What requests waited for, in the end", body);
+    Some(section.short("Waited for").note(format!("{waiting} of request time was waiting")))
+}
+
+/// Request time by what it was; adds up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Parts {
+    waiting_ns: u64,
+    /// Requests computed, read or wrote themselves.
+    own_ns: u64,
+    /// What requests themselves did was not seen.
+    unseen_ns: u64,
+    unlisted_ns: u64,
+}
+
+impl Parts {
+    fn of(chains: &Chains) -> Self {
+        let mut parts = Self { unlisted_ns: chains.other_ns, ..Self::default() };
+        for time in &chains.leaves {
+            let part = match (time.leaf.kind, time.leaf.reason) {
+                _ if !time.hops.is_empty() => &mut parts.waiting_ns,
+                (LeafKind::Computing | LeafKind::Reading | LeafKind::Writing, _) => &mut parts.own_ns,
+                (_, Some(NotFollowed::NotSeen)) => &mut parts.unseen_ns,
+                _ => &mut parts.waiting_ns,
+            };
+            *part = part.saturating_add(time.held_ns);
+        }
+        parts
+    }
+
+    fn said(self, chains: &Chains) -> Words {
+        let part = |words: Words, part_ns: u64, text: &str| {
+            let words = words.figure(duration(part_ns)).text(" (").figure(share(part_ns, chains.request_ns));
+            words.text(format!(") {text}"))
+        };
+        let all = duration(chains.request_ns).at("/chains/request_ns");
+        let words = Words::from("Of ").figure(all).text(" of request time ");
+        let words = part(words, self.waiting_ns, "was waiting, ");
+        let mut words = part(words, self.own_ns, "was requests' own work: computing, reading, writing");
+        let rest =
+            [(self.unseen_ns, "was not seen"), (self.unlisted_ns, "is in parts too small to be listed")];
+        for (part_ns, text) in rest.into_iter().filter(|(part_ns, _)| *part_ns > 0) {
+            words = part(words.text("; "), part_ns, text);
+        }
+        words.text(".")
+    }
+}
+
+/// A row: a leaf, or all others together.
+#[derive(Clone, Copy)]
+struct Line<'a> {
+    chains: &'a Chains,
+    time: Option<&'a LeafTime>,
+    held_ns: u64,
+}
+
+/// All leaves; the text report has the first and one row for the rest.
+fn leaves(chains: &Chains) -> Table {
+    let listed = listed("/chains/leaves", &chains.leaves).into_iter();
+    let lines = listed.map(|(at, time)| (at, Line { chains, time: Some(time), held_ns: time.held_ns }));
+    let mut all = table(chains, lines.collect()).first(SHOWN);
+    let beyond_ns =
+        chains.leaves.iter().skip(SHOWN).fold(chains.other_ns, |sum, time| sum.saturating_add(time.held_ns));
+    for (on, held_ns) in [(On::TEXT, beyond_ns), (On::PAGE, chains.other_ns)] {
+        if held_ns > 0 {
+            let rest = Line { chains, time: None, held_ns };
+            all.feet(on, table(chains, vec![(String::new(), rest)]));
+        }
+    }
+    all
+}
+
+fn table<'a>(chains: &'a Chains, lines: Vec<(String, Line<'a>)>) -> Table {
+    let rows = Rows::of("What requests waited for, in the end", lines)
+        .shrinking("waited for", |line| words(line.time.map_or("all others".to_owned(), chain_words::leaf)))
+        .shrinking("in", |line| maybe(line.time.and_then(|time| chain_words::who(line.chains, time)), words))
+        .shrinking("by way of", |line| maybe(line.time.map(way), words))
+        .right("held", |line| share(line.held_ns, line.chains.request_ns).at("held_ratio"))
+        .right("time", |line| duration(line.held_ns).at("held_ns"))
+        .only(On::PAGE);
+    let rows = if is_replayed(chains) {
+        rows.right("prevented", |line| {
+            maybe(line.time.and_then(|time| time.prevented_ns), duration).at("prevented_ns")
+        })
+    } else {
+        rows
+    };
+    rows.right("requests", |line| maybe(line.time, |time| count(time.requests)).at("requests"))
+        // What and who needs the room in the text report.
+        .right("longest", |line| maybe(line.time, |time| duration(time.longest_ns)).at("longest_ns"))
+        .only(On::PAGE)
+        .table()
+}
+
+/// Whether it is known of any leaf what it prevents.
+fn is_replayed(chains: &Chains) -> bool {
+    chains.leaves.iter().any(|time| time.prevented_ns.is_some())
+}
+
+fn way(time: &LeafTime) -> String {
+    if time.hops.is_empty() { "itself".to_owned() } else { chain_words::way(&time.hops) }
+}
+
+/// What the columns are, and what the table has no room for.
+fn explained(body: &mut Blocks<'_>, chains: &Chains) {
+    let mut said = Words::from("held: share of all request time; it adds up to 100 %.");
+    if is_replayed(chains) {
+        said = said.text(
+            " prevented: request time that would not have been without it, by a replay; it does not add up.",
+        );
+    }
+    if let Some(together_ns) = chains.prevented_together_ns {
+        let together = duration(together_ns).at("/chains/prevented_together_ns");
+        said = said.text(" Without all of them together: ").figure(together).text(".");
+    }
+    body.aside(said);
+    for time in chains.leaves.iter().filter(|time| time.is_shared_connection).take(SHOWN) {
+        body.say(format!(
+            "Several processes wait at one and the same connection: {}.",
+            chain_words::leaf(time)
+        ));
+    }
+    if chains.broken > 0 {
+        let requests = unit::counted(chains.broken, "request");
+        body.aside(format!("Of {requests} the leaves do not add up to their length."));
+    }
+}
+
+/// The longest chain to each of the first leaves that have one.
+fn examples(body: &mut Blocks<'_>, chains: &Chains) {
+    let mut said: BTreeSet<Leaf> = BTreeSet::new();
+    let first = chains.leaves.iter().filter(|time| !time.hops.is_empty());
+    let with_example = first.filter_map(|time| Some((time, time.example.as_ref()?)));
+    let of_groups = with_example.filter(|(time, _)| said.insert(time.leaf)).take(CHAINS_ON_PAGE);
+    for (place, (time, example)) in of_groups.enumerate() {
+        if place == 0 {
+            body.gap();
+        }
+        let on = if place < CHAINS_SHOWN { On::BOTH } else { On::PAGE };
+        let label = if place == 0 { "for example" } else { "" };
+        body.entry_on(on, label, chain(chains, time, example));
+    }
+}
+
+/// `GET /page #214 → pool_wait 4.9 s → thread 7714, in GET /ws, lock_wait 4.9 s → lock, not released`.
+/// Hostile input.
+fn chain(chains: &Chains, time: &LeafTime, example: &ChainExample) -> String {
+    let request = bounded(chains.endpoint(example.endpoint).unwrap_or("request"));
+    let mut steps = vec![format!("{request} #{}", example.request)];
+    steps.extend(example.hops.iter().map(|hop| of_hop(chains, hop, example.endpoint)));
+    steps.push(chain_words::leaf(time));
+    steps.join(" → ")
+}
+
+/// So much of a name that what comes after it has room too.
+fn bounded(name: &str) -> String {
+    let mut letters = name.chars();
+    let mut shown: String = letters.by_ref().take(LONGEST_NAME).collect();
+    if letters.next().is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// One hop. Of a thread that works for the same endpoint, or for none, it is not said for which.
+fn of_hop(chains: &Chains, hop: &ExampleHop, of_request: u32) -> String {
+    let mut parts = Vec::new();
+    if hop.tid > 0 {
+        match chains.endpoint(hop.endpoint) {
+            Some(_) if hop.endpoint == of_request => parts.push(format!("thread {}", hop.tid)),
+            Some(endpoint) => {
+                parts.extend([format!("thread {}", hop.tid), format!("in {}", bounded(endpoint))])
+            }
+            None => parts.push(format!("thread {} {}", hop.tid, bounded(&hop.comm)).trim_end().to_owned()),
+        }
+    }
+    parts.push(format!("{} {}", hop.phase.name(), shown(hop.end_ns.saturating_sub(hop.start_ns))));
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::escape::{Charset, is_plain};
+    use crate::report::style::Style;
+    use crate::report::{fixture, html, text};
+
+    fn drawn(snapshot: &Snapshot) -> String {
+        text::render(snapshot, &[], Style::plain(Charset::Unicode))
+    }
+
+    #[test]
+    fn without_request_time_there_is_no_section() {
+        assert!(section(&Snapshot::default()).is_none());
+        let (snapshot, _) = fixture::exhausted();
+        assert!(section(&snapshot).is_some());
+    }
+
+    #[test]
+    fn waiting_own_work_what_was_not_seen_and_the_rest_add_up() {
+        let (mut snapshot, _) = fixture::exhausted();
+        let parts = Parts::of(&snapshot.chains);
+        let Parts { waiting_ns, own_ns, unseen_ns, unlisted_ns } = parts;
+        assert!([waiting_ns, own_ns, unseen_ns, unlisted_ns].iter().all(|part_ns| *part_ns > 0), "{parts:?}");
+        assert_eq!(waiting_ns + own_ns + unseen_ns + unlisted_ns, snapshot.chains.request_ns);
+        // Computing of another request, for which this one waits, is no work of its own.
+        let is_computing = |time: &&mut LeafTime| time.leaf.kind == LeafKind::Computing;
+        let computing = snapshot.chains.leaves.iter_mut().find(is_computing).unwrap();
+        computing.hops = computing.hops.with(profiler_core::phase::Phase::GilWait).unwrap();
+        let held_ns = computing.held_ns;
+        let after = Parts::of(&snapshot.chains);
+        assert_eq!((after.own_ns, after.waiting_ns), (own_ns - held_ns, waiting_ns + held_ns));
+    }
+
+    #[test]
+    fn rows_of_the_table_add_up_in_the_text_report_and_on_the_page() {
+        let (snapshot, _) = fixture::exhausted();
+        let chains = &snapshot.chains;
+        assert!(chains.leaves.len() > SHOWN && chains.other_ns > 0);
+        let table = leaves(chains);
+        let held = |row: &crate::report::document::table::Row| {
+            let column = table.columns.iter().position(|column| column.heading == "time").unwrap();
+            row.cells[column].exact().unwrap().parse::<u64>().unwrap()
+        };
+        for (on, most) in [(On::TEXT, table.most_in_text), (On::PAGE, usize::MAX)] {
+            let feet = table.feet.iter().filter(|(place, _)| place.is(on)).map(|(_, row)| row);
+            let sum_ns: u64 = table.rows.iter().take(most).chain(feet).map(held).sum();
+            assert_eq!(sum_ns, chains.request_ns, "{on:?}");
+        }
+    }
+
+    #[test]
+    fn a_real_chain_is_told_hop_by_hop_with_its_times() {
+        let (snapshot, _) = fixture::exhausted();
+        let chains = &snapshot.chains;
+        let lock = chains.leaves.iter().find(|time| time.leaf.kind == LeafKind::NotReleased).unwrap();
+        assert_eq!(
+            chain(chains, lock, lock.example.as_ref().unwrap()),
+            "POST /upload #211 → pool_wait 380 ms → thread 4133, in GET /cpu, lock_wait 500 ms → \
+             thread 4135 logger, lock_wait 30.0 s → lock, not released while watched (futex), since before the trace"
+        );
+    }
+
+    #[test]
+    fn a_long_name_does_not_push_the_leaf_away() {
+        let (mut snapshot, _) = fixture::exhausted();
+        snapshot.chains = fixture::named_chains(snapshot.chains, &"long".repeat(2_000));
+        let joined = drawn(&snapshot).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            joined.contains("→ lock, not released while watched (futex), since before the trace"),
+            "{joined}"
+        );
+    }
+
+    #[test]
+    fn what_is_prevented_has_its_column_only_where_a_line_was_replayed() {
+        let (mut snapshot, _) = fixture::exhausted();
+        assert!(drawn(&snapshot).contains("  prevented  "));
+        snapshot.chains.prevented_together_ns = None;
+        snapshot.chains.leaves.iter_mut().for_each(|time| time.prevented_ns = None);
+        assert!(!drawn(&snapshot).contains("prevented"));
+    }
+
+    #[test]
+    fn one_connection_of_several_processes_is_said_in_full() {
+        let (mut snapshot, _) = fixture::exhausted();
+        let is_back_end = |time: &&mut LeafTime| time.leaf.kind == LeafKind::BackEnd;
+        snapshot.chains.leaves.iter_mut().find(is_back_end).unwrap().is_shared_connection = true;
+        let said = "Several processes wait at one and the same connection: back end port 5432";
+        assert!(drawn(&snapshot).contains(said));
+    }
+
+    #[test]
+    fn hostile_names_of_endpoints_and_threads_are_shown_and_do_nothing() {
+        let (mut snapshot, findings) = fixture::exhausted();
+        let hostile = "\u{1b}[2J<script>alert(1)</script>\u{202e}\n";
+        snapshot.chains = fixture::named_chains(snapshot.chains, hostile);
+        let text = drawn(&snapshot);
+        assert!(text.contains(r"\x1b[2J") && text.chars().all(|one| one == '\n' || is_plain(one)));
+        let page = html::render(&snapshot, &findings, &[]);
+        assert!(page.contains("&lt;script&gt;alert(1)") && !page.contains("<script>alert(1)"));
+    }
+}
