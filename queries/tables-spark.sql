@@ -8,6 +8,7 @@ SET spark.sql.session.timeZone = UTC;
 CREATE TEMPORARY VIEW requests USING parquet OPTIONS (path 'fleet/requests', mergeSchema 'true');
 CREATE TEMPORARY VIEW windows USING parquet OPTIONS (path 'fleet/windows', mergeSchema 'true');
 CREATE TEMPORARY VIEW findings USING parquet OPTIONS (path 'fleet/findings', mergeSchema 'true');
+CREATE TEMPORARY VIEW leaves USING parquet OPTIONS (path 'fleet/leaves', mergeSchema 'true');
 CREATE TEMPORARY VIEW gil_waits USING parquet OPTIONS (path 'fleet/gil_waits', mergeSchema 'true');
 CREATE TEMPORARY VIEW slots USING parquet OPTIONS (path 'fleet/slots', mergeSchema 'true');
 CREATE TEMPORARY VIEW connections USING parquet OPTIONS (path 'fleet/connections', mergeSchema 'true');

@@ -201,7 +201,7 @@ fn columns_of_the_page() -> anyhow::Result<BTreeMap<String, Vec<Described>>> {
             tables.entry(table.clone()).or_default().push(column);
         }
     }
-    ensure!(tables.len() == 6, "{} tables", tables.len());
+    ensure!(tables.len() == 7, "{} tables", tables.len());
     Ok(tables)
 }
 
@@ -240,7 +240,7 @@ fn no_path_of_a_client_leaves_unless_it_is_asked_for() -> anyhow::Result<()> {
 fn exporting_again_replaces_and_names_do_not_lead_elsewhere() -> anyhow::Result<()> {
     let directory = exported(&["sync-healthy"], &["--service", "../shop: a"])?;
     let first = files(directory.path())?;
-    assert_eq!(first.len(), 6, "{first:?}");
+    assert_eq!(first.len(), 7, "{first:?}");
     assert!(
         first.iter().all(|file| file.to_string_lossy().contains("/service=..%2Fshop%3A%20a/date=20")),
         "{first:?}"

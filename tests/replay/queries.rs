@@ -12,7 +12,7 @@ use profiler_core::phase::Phase;
 use serde_json::Value;
 use tempfile::TempDir;
 use wsgi_trace_test_support::duckdb::{Duckdb, TABLES};
-use wsgi_trace_test_support::fleet::{Fleet, SERVICE, SLOW_HOST, SLOWER_ROUTE};
+use wsgi_trace_test_support::fleet::{Fleet, SERVICE, SLOW_HOST, SLOWER_ROUTE, copy};
 use wsgi_trace_test_support::program::{Outcome, Program};
 use wsgi_trace_test_support::root;
 
@@ -322,13 +322,7 @@ fn a_host_that_lost_something_is_left_out_and_said(
         } else {
             "*".to_owned()
         };
-        duckdb.all(
-            tables,
-            &format!(
-                "copy (select {replaced} from {table}) to '{}' (format parquet, partition_by (service, date, host))",
-                lossy.join(table).display()
-            ),
-        )?;
+        duckdb.all(tables, &copy(&format!("select {replaced} from {table}"), &lossy.join(table))?)?;
     }
     assert!(ask(duckdb, lossy, "outlier-host")?.is_empty());
     let said = page(duckdb, lossy, &[])?;

@@ -13,7 +13,8 @@ use serde_json::Value;
 use crate::gate;
 
 /// The tables, as `export` names them.
-pub const TABLES: [&str; 6] = ["requests", "windows", "findings", "gil_waits", "slots", "connections"];
+pub const TABLES: [&str; 7] =
+    ["requests", "windows", "findings", "leaves", "gil_waits", "slots", "connections"];
 
 /// Its command.
 #[derive(Clone, Debug)]

@@ -48,15 +48,16 @@ impl Fleet {
         let mut first = 0;
         while first < self.hosts {
             let next = self.hosts.min(first + HOSTS_AT_ONCE);
-            let script: String = TABLES.iter().map(|table| self.table(table, to, first..next)).collect();
-            duckdb.all(real, &script)?;
+            let script: anyhow::Result<String> =
+                TABLES.iter().map(|table| self.table(table, to, first..next)).collect();
+            duckdb.all(real, &script?)?;
             first = next;
         }
         Ok(())
     }
 
     /// A statement that makes a table's rows of these hosts.
-    fn table(&self, table: &str, to: &Path, hosts: Range<u32>) -> String {
+    fn table(&self, table: &str, to: &Path, hosts: Range<u32>) -> anyhow::Result<String> {
         match table {
             "requests" => self.requests(to, hosts),
             "windows" => self.others("windows", to, hosts, &["start_time", "end_time"]),
@@ -83,7 +84,7 @@ impl Fleet {
         )
     }
 
-    fn others(&self, table: &str, to: &Path, hosts: Range<u32>, times: &[&str]) -> String {
+    fn others(&self, table: &str, to: &Path, hosts: Range<u32>, times: &[&str]) -> anyhow::Result<String> {
         let later: String =
             times.iter().map(|time| format!(", {time} + to_days(day_number::int) as {time}")).collect();
         let rows = format!(
@@ -96,7 +97,7 @@ impl Fleet {
         copy(&rows, &to.join(table))
     }
 
-    fn requests(&self, to: &Path, hosts: Range<u32>) -> String {
+    fn requests(&self, to: &Path, hosts: Range<u32>) -> anyhow::Result<String> {
         let differs = if self.differs { "\"service.name\" = '" } else { "false and '" };
         let of_service = format!("{differs}{SERVICE}'");
         let slow_disk = format!(
@@ -153,10 +154,20 @@ impl Fleet {
     }
 }
 
-/// A statement that writes these rows as a table.
-fn copy(rows: &str, to: &Path) -> String {
+/// Where a table has its columns even without rows, as `export` writes one.
+const WITHOUT_ROWS: &str = "service=none/date=1970-01-01/host=none";
+
+/// Statements that write these rows as a table.
+///
+/// # Errors
+///
+/// Where the directory of the table cannot be made.
+pub fn copy(rows: &str, to: &Path) -> anyhow::Result<String> {
+    std::fs::create_dir_all(to.join(WITHOUT_ROWS))?;
     let to = to.display().to_string().replace('\'', "''");
-    format!(
-        "copy ({rows}) to '{to}' (format parquet, partition_by (service, date, host), overwrite_or_ignore true);\n"
-    )
+    Ok(format!(
+        "copy (select * exclude (service, date, host) from ({rows}) limit 0)
+           to '{to}/{WITHOUT_ROWS}/0.parquet' (format parquet);
+         copy ({rows}) to '{to}' (format parquet, partition_by (service, date, host), overwrite_or_ignore true);\n"
+    ))
 }

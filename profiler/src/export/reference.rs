@@ -17,7 +17,7 @@ The version of the tables is {schema_version}. Each file says it in its own meta
 of its table (`{table_key}`). A new major version breaks queries, a minor one adds columns or values of text.
 
 A file lies at `TABLE/service=NAME/date=YYYY-MM-DD/host=NAME/RECORDING.parquet`. Those of an agent are named
-`AGENT-NUMBER-RECORDING.parquet`: its numbers go up by one, and six files of one name are one set. The date is that
+`AGENT-NUMBER-RECORDING.parquet`: its numbers go up by one, and seven files of one name are one set. The date is that
 of the row in UTC: the end of a request, a connection or a window. In the path, characters of names other than
 letters, digits, `.`, `_` and `-` are written as `%XX`. The columns `service.name` and `host.name` have the names as
 they are.

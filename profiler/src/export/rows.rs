@@ -22,6 +22,7 @@ use super::table::Table;
 use super::tables::connections::{self, ConnectionRow};
 use super::tables::findings::{self, FindingRow};
 use super::tables::gil_waits::{self, GilWaitRow};
+use super::tables::leaves::{self, LeafRow};
 use super::tables::requests::{self, RequestRow};
 use super::tables::slots::{self, SlotRow};
 pub(super) use super::tables::windows::Aside;
@@ -65,6 +66,7 @@ struct Tables {
     requests: Table<RequestRow>,
     slots: Table<SlotRow>,
     gil_waits: Table<GilWaitRow>,
+    leaves: Table<LeafRow>,
     connections: Table<ConnectionRow>,
     findings: Table<FindingRow>,
     windows: Table<WindowRow>,
@@ -105,6 +107,7 @@ impl Rows {
             requests: Table::new(requests::NAME, requests::columns(), rows)?,
             slots: Table::new(slots::NAME, slots::columns(), rows)?,
             gil_waits: Table::new(gil_waits::NAME, gil_waits::columns(), rows)?,
+            leaves: Table::new(leaves::NAME, leaves::columns(), rows)?,
             connections: Table::new(connections::NAME, connections::columns(), rows)?,
             findings: Table::new(findings::NAME, findings::columns(), rows)?,
             windows: Table::new(windows::NAME, windows::columns(), rows)?,
@@ -245,6 +248,9 @@ impl Rows {
         for row in gil_waits::rows(&of, &snapshot) {
             self.tables.gil_waits.push(&self.place, day, &row)?;
         }
+        for row in leaves::rows(&of, &snapshot) {
+            self.tables.leaves.push(&self.place, day, &row)?;
+        }
         for slot in &snapshot.slots.observed {
             self.tables.slots.push(&self.place, day, &SlotRow { of: of.clone(), slot: slot.clone() })?;
         }
@@ -280,19 +286,21 @@ impl Rows {
     /// If it cannot be written; nothing of it is left then, unless files were visible already.
     pub(super) fn publish(mut self) -> Result<Written, ExportError> {
         let day = self.last_day.unwrap_or_default();
-        let (Tables { requests, slots, gil_waits, connections, findings, windows }, place) =
+        let (Tables { requests, slots, gil_waits, leaves, connections, findings, windows }, place) =
             (&mut self.tables, &self.place);
         requests.seal(place, day)?;
         slots.seal(place, day)?;
         gil_waits.seal(place, day)?;
+        leaves.seal(place, day)?;
         connections.seal(place, day)?;
         findings.seal(place, day)?;
         windows.seal(place, day)?;
-        let Tables { requests, slots, gil_waits, connections, findings, windows } = self.tables;
+        let Tables { requests, slots, gil_waits, leaves, connections, findings, windows } = self.tables;
         let published = [
             requests.publish()?,
             slots.publish()?,
             gil_waits.publish()?,
+            leaves.publish()?,
             connections.publish()?,
             findings.publish()?,
             windows.publish()?,

@@ -5,6 +5,7 @@
 pub(super) mod connections;
 pub(super) mod findings;
 pub(super) mod gil_waits;
+pub(super) mod leaves;
 pub(super) mod requests;
 pub(super) mod slots;
 pub(super) mod windows;
@@ -41,6 +42,7 @@ pub(super) fn all() -> Vec<TableSaid> {
         said(requests::NAME, requests::MEANING, requests::columns()),
         said(windows::NAME, windows::MEANING, windows::columns()),
         said(findings::NAME, findings::MEANING, findings::columns()),
+        said(leaves::NAME, leaves::MEANING, leaves::columns()),
         said(gil_waits::NAME, gil_waits::MEANING, gil_waits::columns()),
         said(slots::NAME, slots::MEANING, slots::columns()),
         said(connections::NAME, connections::MEANING, connections::columns()),

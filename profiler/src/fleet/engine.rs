@@ -12,7 +12,7 @@ use super::Row;
 use crate::output_file::plain;
 
 /// The tables.
-const TABLES: [&str; 6] = ["requests", "windows", "findings", "gil_waits", "slots", "connections"];
+const TABLES: [&str; 7] = ["requests", "windows", "findings", "leaves", "gil_waits", "slots", "connections"];
 /// Longest text of its own that is passed on when it refuses something.
 const LONGEST_COMPLAINT: usize = 500;
 /// What DuckDB says of a table without files.

@@ -39,7 +39,7 @@ macro_rules! query {
 }
 
 /// All of them.
-pub static QUESTIONS: [Question; 8] = [
+pub static QUESTIONS: [Question; 9] = [
     Question {
         name: "outlier-host",
         asks: "Which host differs from the others of its service, in which phase?",
@@ -98,6 +98,24 @@ pub static QUESTIONS: [Question; 8] = [
         query: query!("what-to-change"),
         clause: "",
         limit: 50,
+    },
+    Question {
+        name: "leaves",
+        asks: "What did requests wait for, in the end?",
+        columns: &[
+            "service",
+            "kind",
+            "object",
+            "endpoint",
+            "by_way_of",
+            "hosts",
+            "held_s",
+            "of_request_ratio",
+            "prevented_s",
+        ],
+        query: query!("leaves"),
+        clause: "",
+        limit: 20,
     },
     Question {
         name: "gil-holders",
