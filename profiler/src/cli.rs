@@ -95,7 +95,7 @@ pub enum Command {
     /// Say what this kernel and this server allow, and what reports lack without the rest
     #[command(after_help = "Examples:\n  sudo wsgi-trace doctor\n  sudo wsgi-trace doctor --pid 4242")]
     Doctor(Doctor),
-    /// Explain a word: a finding, a phase, a cause of a dropped connection, an alert
+    /// Explain a word: a finding, a phase, a leaf, a cause of a dropped connection, an alert
     #[command(
         after_help = "Examples:\n  wsgi-trace explain slots-exhausted\n  wsgi-trace explain backend_wait\n  \
         wsgi-trace explain WsgiStuck\n\nWithout a word: all of them."

@@ -1,7 +1,7 @@
 //! `wsgi-trace explain [WORD]`: what the words of reports mean, for a terminal.
 //!
 //! In: a word, or none; how wide a line may be. Out: the page of a finding with the limits in force, or what
-//! the guide says of a phase, a cause or an alert, or the list of all; a pure function.
+//! the guide says of a phase, a leaf, a cause or an alert, or the list of all; a pure function.
 
 mod alert;
 mod guide;
@@ -25,7 +25,9 @@ const MIN_LIKENESS: f64 = 0.8;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExplainError {
     /// No word is written so.
-    #[error("no finding, phase, cause or alert is called {word:?}{hint}; wsgi-trace explain lists them")]
+    #[error(
+        "no finding, phase, leaf, cause or alert is called {word:?}{hint}; wsgi-trace explain lists them"
+    )]
     Unknown {
         /// What was asked for.
         word: String,
@@ -225,6 +227,18 @@ mod tests {
         assert!(phase.contains("no worker has accepted the connection yet"), "{phase}");
         let finding = explain(Some("accept-queue"), COLUMNS).unwrap();
         assert!(finding.contains("WHAT TO DO") && finding.contains("accept_queue is a phase"), "{finding}");
+    }
+
+    #[test]
+    fn a_leaf_says_where_to_look_and_names_the_finding_that_differs_by_a_stroke() {
+        let leaf = explain(Some("back_end"), COLUMNS).unwrap();
+        for part in ["back_end: back end\n", "Look at: the service on that port", "back-end is a finding"] {
+            assert!(leaf.contains(part), "{part:?} is not in {leaf}");
+        }
+        let finding = explain(Some("back-end"), COLUMNS).unwrap();
+        assert!(finding.contains("back_end is a leaf"), "{finding}");
+        // What is a phase as well is explained as that.
+        assert!(explain(Some("front_end"), COLUMNS).unwrap().contains("front_end is a phase"));
     }
 
     #[test]

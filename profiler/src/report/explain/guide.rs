@@ -9,6 +9,7 @@ use super::word::{Kind, Word};
 
 const PHASES: &str = include_str!("../../../../docs/phases.md");
 const QUESTIONS: &str = include_str!("../../../../docs/questions.md");
+const CHAINS: &str = include_str!("../../../../docs/chains.md");
 const CAUSES: &str = include_str!("../../../../docs/dropped-connections.md");
 
 /// What the guide says of a word.
@@ -28,6 +29,7 @@ pub(super) fn said(word: &Word) -> Said {
         Kind::Finding => &[],
         Kind::Phase => &[PHASES, QUESTIONS],
         Kind::State | Kind::Holding => &[PHASES],
+        Kind::Leaf => &[CHAINS],
         Kind::Cause => &[CAUSES],
         Kind::Alert => &alert::PAGES,
     };

@@ -4,12 +4,14 @@
 //! by the vocabulary, a cause by the model, an alert by the guide.
 
 use profiler_core::finding::RULES;
+use profiler_core::model::chain::LeafKind;
 use profiler_core::model::dropped::Cause;
 use profiler_core::model::slot::Holding;
 use profiler_core::phase::Phase;
 use profiler_core::timeline::ThreadState;
 
 use super::alert;
+use crate::report::chain_words;
 use crate::report::vocabulary::{Term, of_holding, of_phase, of_state};
 
 /// What a word is.
@@ -23,6 +25,8 @@ pub(super) enum Kind {
     State,
     /// What a slot is held by, where that is no phase.
     Holding,
+    /// What a request waited for, in the end, where that is no phase.
+    Leaf,
     /// Why a connection was not served.
     Cause,
     /// One of `dashboards/alerts.yml`.
@@ -31,8 +35,8 @@ pub(super) enum Kind {
 
 impl Kind {
     /// All kinds, in the order of the list.
-    pub(super) const ALL: [Self; 6] =
-        [Self::Finding, Self::Phase, Self::State, Self::Holding, Self::Cause, Self::Alert];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Finding, Self::Phase, Self::State, Self::Holding, Self::Leaf, Self::Cause, Self::Alert];
 
     /// What a word of this kind is.
     pub(super) const fn what(self) -> &'static str {
@@ -41,6 +45,7 @@ impl Kind {
             Self::Phase => "a phase, a part of the time of requests",
             Self::State => "a thread state, what a thread does at a moment",
             Self::Holding => "what holds a slot",
+            Self::Leaf => "a leaf, what a request waited for in the end, or its own work",
             Self::Cause => "a cause, the reason why a connection was not served",
             Self::Alert => "an alert on the metrics of wsgi-trace serve",
         }
@@ -53,6 +58,7 @@ impl Kind {
             Self::Phase => "Phases of a request:",
             Self::State => "States of a thread that are no phases:",
             Self::Holding => "What holds a slot:",
+            Self::Leaf => "What requests waited for, in the end:",
             Self::Cause => "Causes of dropped connections:",
             Self::Alert => "Alerts:",
         }
@@ -98,12 +104,16 @@ pub(super) fn all() -> Vec<Word> {
     let findings = RULES.iter().map(|rule| word(Kind::Finding, rule.id, rule.title));
     let states = ThreadState::ALL.into_iter().map(of_state).filter(is_new);
     let holdings = Holding::ALL.into_iter().map(of_holding).filter(is_new);
+    let is_new_leaf = |kind: &LeafKind| !phases.iter().any(|phase| phase.name == kind.name());
+    let leaves = LeafKind::ALL.into_iter().filter(is_new_leaf);
+    let leaves = leaves.map(|kind| word(Kind::Leaf, kind.name(), chain_words::of_kind(kind)));
     let causes = Cause::ALL.into_iter().map(|cause| word(Kind::Cause, cause.name(), cause.words()));
     let alerts = alert::all().map(|(name, meaning)| Word { kind: Kind::Alert, name, meaning });
     findings
         .chain(phases.iter().map(|phase| term(Kind::Phase, *phase)))
         .chain(states.map(|state| term(Kind::State, state)))
         .chain(holdings.map(|holding| term(Kind::Holding, holding)))
+        .chain(leaves)
         .chain(causes)
         .chain(alerts)
         .collect()
