@@ -48,7 +48,6 @@ pub(crate) const fn of_reason(reason: NotFollowed) -> &'static str {
 
 const fn of_unreleased(unreleased: Unreleased) -> &'static str {
     match unreleased {
-        Unreleased::Cycle => "lock in a cycle of waits",
         Unreleased::NobodyCould => "lock nobody could release",
         Unreleased::Watched => "lock, not released while watched",
     }
