@@ -256,9 +256,8 @@ impl Capacity {
         if !has_company || length_ns(&wait.spans) < SHORTEST_NS {
             return;
         }
-        let inode = wait.inode;
-        if push_newest(&mut self.fresh, MAX_WAITS, wait).is_some() {
-            self.give_up(inode);
+        if let Some(oldest) = push_newest(&mut self.fresh, MAX_WAITS, wait) {
+            self.give_up(oldest.inode);
         }
     }
 

@@ -133,6 +133,22 @@ fn tables_stay_bounded_and_what_is_given_up_is_counted() {
 }
 
 #[test]
+fn wait_that_is_given_up_for_a_newer_one_is_undecided_at_its_own_listener() {
+    const OTHER: u64 = INODE + 1;
+    let mut capacity = two_workers();
+    capacity.accepts(OTHER, 1, 0);
+    capacity.accepts(OTHER, 2, 0);
+    for _ in 0..MAX_WAITS {
+        capacity.waited(wait(1, 10, 80));
+    }
+    for _ in 0..2 {
+        capacity.waited(ArrivalWait { inode: OTHER, ..wait(1, 10, 80) });
+    }
+    let mut undecided = |inode| capacity.finish(inode).unwrap().undecided;
+    assert_eq!((undecided(INODE), undecided(OTHER)), (2, 0));
+}
+
+#[test]
 fn what_finds_no_place_is_counted_once_each_until_the_next_window() {
     let mut capacity = Capacity::default();
     for inode in 0..=MAX_LISTENERS as u64 {
