@@ -56,6 +56,8 @@ pub const NO_CALL: i32 = -2;
 pub const OTHER_TABLE: i32 = i32::MAX;
 /// A call number meaning "page fault" (the kernel has −1 in the registers outside a system call).
 pub const PAGE_FAULT: i32 = -1;
+/// `system_call` of a thread's last slice, which has no call: the thread ends.
+pub const THREAD_ENDS: u16 = u16::MAX;
 
 /// One observed system call with the gap before it. `header.time_ns` is the call's exit.
 #[repr(C)]

@@ -10,14 +10,15 @@ use aya_ebpf::programs::BtfTracePointContext;
 use profiler_common::account::{NOT_IN_CALL, RUNNABLE};
 use profiler_common::loss;
 use profiler_common::record::lifecycle::{EXEC, EXIT, FORK};
-use profiler_common::record::slice::PAGE_FAULT;
+use profiler_common::record::slice::{PAGE_FAULT, THREAD_ENDS};
 
-use crate::account::{self, Start};
+use crate::account::{self, Account, Start};
 use crate::emit::{self, Lifecycle, Writer};
 use crate::empty;
 use crate::kernel::task;
 use crate::maps::{INTERPRETERS, TARGETS};
 use crate::preemption;
+use crate::programs::light;
 
 /// A thread or process is made; the child has not run yet.
 #[btf_tracepoint(function = "sched_process_fork")]
@@ -99,6 +100,20 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// What a thread did since its last observed call, as a slice with a call that takes no time. It runs here, and
+/// ends.
+#[inline(always)]
+fn last_slice(account: Account, now_ns: u64) {
+    // SAFETY: the ending thread is the only writer.
+    let mut change = unsafe { account::change(account) };
+    if change.system_call != NOT_IN_CALL {
+        return;
+    }
+    account::enter(&mut change, now_ns, i32::from(THREAD_ENDS), [0; 4]);
+    change.sequence = change.sequence.wrapping_add(1);
+    emit::slice(account, now_ns, 0, 0, change.flags);
+}
+
 /// A thread ends.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
@@ -106,9 +121,7 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let task: *mut task_struct = ctx.arg(0);
-    if account::of(task).is_none() {
-        return 0;
-    }
+    let Some(account) = account::of(task) else { return 0 };
     let who = task::who(task);
     // SAFETY: the helper has no preconditions.
     let now_ns = unsafe { bpf_ktime_get_ns() };
@@ -120,6 +133,9 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
         comm: task::comm_address(task),
     };
     preemption::disabled(|| {
+        if !light::is_light() {
+            last_slice(account, now_ns);
+        }
         emit::lifecycle(Writer::Hook, &event, now_ns);
         account::release(task, now_ns);
     });
