@@ -82,7 +82,7 @@ impl<'a> Follower<'a> {
         for part in history.within(from_ns, until_ns) {
             match part.segment.did {
                 Did::Queued => self.top = Phase::RunQueue,
-                Did::Slept(sleep) if !sleep.is_idle => self.top = sleep.phase,
+                Did::Slept(sleep) => self.top = sleep.phase,
                 _ => continue,
             }
             self.part((history.tgid, tid), part, part.length_ns(), Hops::default());

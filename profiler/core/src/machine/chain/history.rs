@@ -85,6 +85,10 @@ impl History {
             let inside_ns = segment.end_ns.min(until_ns).saturating_sub(segment.start_ns.max(from_ns));
             if segment.request == 0 && inside_ns.saturating_mul(2) >= segment.length_ns() {
                 segment.request = request;
+                if let Did::Slept(sleep) = &mut segment.did {
+                    // It was in the middle of its work.
+                    sleep.is_idle &= sleep.phase != Phase::LockWait;
+                }
             }
         }
     }
