@@ -10,6 +10,7 @@ use crate::machine::chain::attendance::Attendance;
 use crate::machine::chain::blockers::{Blockers, blockers, is_busy};
 use crate::machine::chain::history::{Histories, Part};
 use crate::machine::chain::leaves::{Leaves, Step};
+use crate::machine::chain::releases::Releases;
 use crate::machine::chain::segment::{Did, Segment, Sleep, SleepEnd};
 use crate::machine::chain::service::{Stage, stages, who_serves};
 use crate::machine::chain::settle::Settling;
@@ -36,6 +37,7 @@ const NAME_SERVER: u16 = 53;
 pub(super) struct Known<'a> {
     pub histories: &'a Histories,
     pub attendance: &'a Attendance,
+    pub releases: &'a Releases,
     /// The endpoint of a request, by its number plus 1.
     pub endpoint_of: &'a dyn Fn(u64) -> u32,
     /// Whether several processes read this connection.
@@ -143,6 +145,16 @@ impl<'a> Follower<'a> {
     /// behind it, unless that is who hands them work.
     fn all_idle(&mut self, (interval, ns): (Interval, u64), tids: &[Tid], or_else: &[Tid], hops: Hops) {
         let histories = self.known.histories;
+        let tgid = tids.iter().find_map(|tid| histories.get(*tid)).map_or(0, |history| history.tgid);
+        if let Some(stop) = self.stop_within(tgid, interval) {
+            let lengths = [stop.0 - interval.0, stop.1 - stop.0, interval.1 - stop.1];
+            if let [before_ns, stop_ns, after_ns] = *split(ns, &lengths) {
+                self.not_followed(NotFollowed::Idle, before_ns, hops);
+                self.leaf(Leaf::of(LeafKind::StoodStill), stop_ns, hops, false);
+                self.not_followed(NotFollowed::Idle, after_ns, hops);
+            }
+            return;
+        }
         let mut wakers = Vec::new();
         for tid in tids {
             let Some(history) = histories.get(*tid) else { continue };
@@ -266,13 +278,15 @@ impl<'a> Follower<'a> {
                 self.unreleased((tgid, tid), part, &sleep, ns, hops);
             }
             (Phase::LockWait | Phase::ChildWait, SleepEnd::Thread(by)) if self.is_ours(by) => {
-                self.hop(sleep.phase, by, interval, ns, hops);
+                self.released((tgid, by), (interval, ns), &sleep, hops);
             }
             (Phase::LockWait, _) => self.ended_outside(part.segment, &sleep, ns, hops),
             (Phase::BackendWait, _) if sleep.is_own_port => {
                 self.own_server(part, &sleep, ns, hops);
             }
-            (Phase::Unexplained, _) if self.stood_still(tgid, interval, &sleep) => {
+            (Phase::Unexplained | Phase::FaultWait, _)
+                if self.stood_still(tgid, (part.segment.start_ns, part.segment.end_ns), &sleep) =>
+            {
                 self.leaf(Leaf::of(LeafKind::StoodStill), ns, hops, false);
             }
             (phase, _) => {
@@ -336,6 +350,24 @@ impl<'a> Follower<'a> {
             self.not_followed(NotFollowed::Waker, ns, hops);
         } else {
             self.not_followed(NotFollowed::TooDeep, ns, hops);
+        }
+    }
+
+    /// A thread ended a wait, at the end of an interval. Of a lock others may have had it before.
+    fn released(
+        &mut self,
+        (tgid, by): (Tid, Tid),
+        (interval, ns): (Interval, u64),
+        sleep: &Sleep,
+        hops: Hops,
+    ) {
+        let Object::Futex { address } = sleep.object else {
+            return self.hop(sleep.phase, by, interval, ns, hops);
+        };
+        let holders = self.known.releases.holders((tgid, address), interval, by);
+        let weights: Vec<u64> = holders.iter().map(|((from_ns, until_ns), _)| until_ns - from_ns).collect();
+        for ((interval, by), ns) in holders.into_iter().zip(split(ns, &weights)) {
+            self.hop(sleep.phase, by, interval, ns, hops);
         }
     }
 
@@ -408,18 +440,41 @@ impl<'a> Follower<'a> {
 
     /// A sleep outside any call, in which no thread of the process ran: it was stopped from outside.
     fn stood_still(&self, tgid: Tid, (from_ns, until_ns): Interval, sleep: &Sleep) -> bool {
-        let is_outside = sleep.system_call >= 0 && gap_sleep::of(sleep.system_call) == GapSleep::Unknown;
-        let threads = self.known.histories.of_process(tgid).iter();
-        let mut parts = threads
-            .filter_map(|tid| self.known.histories.get(*tid))
-            .flat_map(|history| history.within(from_ns, until_ns));
+        let threads = || {
+            let tids = self.known.histories.of_process(tgid).iter();
+            tids.filter_map(|tid| self.known.histories.get(*tid))
+        };
         // A moment at each end is the stop itself.
+        let most_ns = (until_ns - from_ns) / 16;
         let ran = |part: Part<'_>| match part.segment.did {
-            Did::Ran(_) => part.length_ns() > (until_ns - from_ns) / 16,
-            Did::Short(short) => u64::from(short.ran_ns).min(part.length_ns()) > (until_ns - from_ns) / 16,
+            Did::Ran(_) => part.length_ns() > most_ns,
+            Did::Short(short) => u64::from(short.ran_ns).min(part.length_ns()) > most_ns,
             _ => false,
         };
-        is_outside && sleep.object == Object::Unknown && !parts.any(ran)
+        let may_be = match sleep.phase {
+            Phase::Unexplained => is_outside(sleep),
+            // A page fault looks the same, but that several threads end one at once.
+            _ => threads().filter(|history| history.wakes_about(until_ns)).count() > 1,
+        };
+        may_be && !threads().any(|history| history.within(from_ns, until_ns).any(ran))
+    }
+
+    /// A stretch of an interval in which a process was stopped, by what one of its threads shows.
+    fn stop_within(&self, tgid: Tid, interval: Interval) -> Option<Interval> {
+        let tids = self.known.histories.of_process(tgid).iter();
+        let parts = tids
+            .filter_map(|tid| self.known.histories.get(*tid))
+            .flat_map(|history| history.within(interval.0, interval.1));
+        let stops = parts.filter_map(|part| {
+            let Did::Slept(sleep) = part.segment.did else { return None };
+            let (from_ns, until_ns) = (part.from_ns, part.until_ns);
+            let is_long = until_ns.saturating_sub(from_ns) >= LONGEST_IDLE_NS;
+            let is_stop = is_long
+                && matches!(sleep.phase, Phase::Unexplained | Phase::FaultWait)
+                && self.stood_still(tgid, (part.segment.start_ns, part.segment.end_ns), &sleep);
+            is_stop.then_some((from_ns, until_ns))
+        });
+        stops.max_by_key(|(from_ns, until_ns)| until_ns - from_ns)
     }
 
     fn is_ours(&self, tid: Tid) -> bool {
@@ -469,6 +524,13 @@ fn slept(phase: Phase, sleep: &Sleep) -> LeafKind {
         Phase::Sleep if sleep.polls_file_lock => LeafKind::FileLock,
         _ => by_phase(phase),
     }
+}
+
+/// Whether a sleep was on the way out of an observed call, where hardly anything sleeps but a stop.
+fn is_outside(sleep: &Sleep) -> bool {
+    sleep.system_call >= 0
+        && gap_sleep::of(sleep.system_call) == GapSleep::Unknown
+        && sleep.object == Object::Unknown
 }
 
 /// Whether a call waits for a lock on a file.

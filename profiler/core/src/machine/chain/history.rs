@@ -56,6 +56,17 @@ impl History {
         self.born.is_none_or(|(born_ns, _)| born_ns <= at_ns) && self.ended_ns.is_none_or(|end| end > at_ns)
     }
 
+    /// Whether a sleep of it that is no wait in a call ended about this moment.
+    pub(super) fn wakes_about(&self, at_ns: u64) -> bool {
+        /// All threads of a process start again within this time, as measured: they need a CPU each.
+        const TOGETHER_NS: u64 = 1_500_000;
+        let ends = |part: Part<'_>| {
+            matches!(part.segment.did, Did::Slept(Sleep { phase: Phase::FaultWait | Phase::Unexplained, .. }))
+                && part.segment.end_ns.abs_diff(at_ns) <= TOGETHER_NS
+        };
+        self.within(at_ns.saturating_sub(TOGETHER_NS), at_ns.saturating_add(TOGETHER_NS)).any(ends)
+    }
+
     /// Whether it has been in one sleep since before the trace, which is no wait for work.
     pub(super) fn hangs_since_before(&self) -> bool {
         let hangs = |segment: &Segment| {

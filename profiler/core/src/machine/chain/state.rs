@@ -13,6 +13,7 @@ use crate::machine::chain::endpoints::Endpoints;
 use crate::machine::chain::follow::Known;
 use crate::machine::chain::history::Histories;
 use crate::machine::chain::own_connections::OwnConnections;
+use crate::machine::chain::releases::Releases;
 use crate::machine::chain::settle::{Settling, is_long, settle};
 use crate::machine::chain::sums::Sums;
 use crate::machine::time::capacity::Span;
@@ -52,6 +53,8 @@ pub(in crate::machine) struct Chain {
     services: BoundedMap<u64, Service, MAX_WAITING>,
     endpoints: Endpoints,
     waiting: VecDeque<Rc<Settling>>,
+    /// Who released which lock.
+    pub releases: Releases,
     /// Connections to itself.
     pub own_connections: OwnConnections,
     sums: Sums,
@@ -142,6 +145,7 @@ impl Chain {
         let known = Known {
             histories: &self.histories,
             attendance: &self.attendance,
+            releases: &self.releases,
             endpoint_of: &|request| self.endpoints.of_request(request),
             is_shared: &|connection| connections.get(&connection).is_some_and(|(_, is_shared)| *is_shared),
             over: &|connection| self.own_connections.over(connection),
@@ -169,6 +173,7 @@ impl Chain {
         self.sums = Sums::default();
         // Requests that are open may have waited for what ended in the window before.
         self.histories.forget_ended(self.rolled_ns);
+        self.releases.roll(self.rolled_ns);
         self.rolled_ns = time_ns;
         self.endpoints.roll();
         self.own_connections.roll();
@@ -184,6 +189,7 @@ impl Chain {
             + self.connections.evicted()
             + self.services.evicted()
             + self.own_connections.evicted()
+            + self.releases.evicted()
             + self.sums.evicted()
     }
 }

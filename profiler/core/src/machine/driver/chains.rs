@@ -4,6 +4,7 @@
 //! who accepts where; who reads which connection.
 
 use profiler_common::record::slice::{NO_CALL, PAGE_FAULT};
+use profiler_common::system_call::FUTEX;
 
 use crate::event::{Call, Light, Slept, SleptOn, Slice, Tid};
 use crate::fact::{Account, DescriptorClass};
@@ -82,11 +83,19 @@ impl State {
         if seen.connection > 0 {
             self.chain.reads(seen.connection, slice.tgid);
         }
+        self.note_release(slice.tgid, &seen, call.start_ns.saturating_add(call.account.blocked_ns));
         if (thread.slot.is_some() || thread.pooled.is_pooled)
             && !thread.is_loop()
             && let Some(history) = self.chain.histories.get_mut(slice.tid)
         {
             history.is_slot = true;
+        }
+    }
+
+    /// A thread of the target may have ended a wait for a lock.
+    fn note_release(&mut self, tgid: Tid, seen: &SleepSeen, at_ns: u64) {
+        if let (Object::Futex { address }, SleepEnd::Thread(by)) = (seen.object, seen.end) {
+            self.chain.releases.released((tgid, address), at_ns, by);
         }
     }
 
@@ -224,6 +233,7 @@ impl State {
             SleptOn::Pipe | SleptOn::File | SleptOn::Anonymous => {
                 Object::Descriptor { fd: i32::try_from(slept.argument).unwrap_or(-1) }
             }
+            _ if is_futex(slept) => Object::Futex { address: slept.argument },
             _ => Object::Unknown,
         };
         let end = match slept.woken_by {
@@ -244,6 +254,9 @@ impl State {
             since_before,
         };
         self.chain.histories.awake(doer, slept.start_ns, (slept.sequence, slept.cpu_ns));
+        if phase == Phase::LockWait {
+            self.note_release(slept.tgid, &seen, slept.woken_ns);
+        }
         let times = (slept.start_ns, slept.woken_ns, end_ns);
         self.chain.histories.slept(doer, times, (phase, meant.held_by), &seen);
         if self.runtime.threads.get(slept.tid).is_some_and(|thread| thread.slot.is_some())
@@ -264,4 +277,8 @@ impl State {
         let serving = self.runtime.threads.get(tid).and_then(|thread| thread.serving);
         Doer { tgid, tid, request: serving.map_or(0, |(_, id)| id.saturating_add(1)) }
     }
+}
+
+fn is_futex(slept: &Slept) -> bool {
+    slept.system_call == FUTEX.cast_signed()
 }
