@@ -291,7 +291,9 @@ pub fn sleep(account: *mut ThreadAccount, woken_ns: u64, time_ns: u64) {
         } else {
             of.detail[1]
         };
-        (*record).detail[2] = of.detail[2];
+        // The place of a socket that there is none of.
+        let has_socket = of.detail[2] != 0 || of.blocked_in_call == FUTEX as i32;
+        (*record).detail[2] = if has_socket { of.detail[2] } else { u64::from(of.waker_tid) };
         (*record).detail[3] = of.detail[3];
         (*record).system_call = of.blocked_in_call;
         (*record).sequence = of.sequence;

@@ -114,10 +114,18 @@ pub(crate) fn slept(record: &SleepRecord) -> Result<Slept, Malformed> {
         object::OTHER => SleptOn::Other,
         value => return Err(Malformed::BadValue { kind: KIND_SLEEP, value: u32::from(value) }),
     };
+    if matches!(slept.on, SleptOn::Pipe | SleptOn::Anonymous | SleptOn::File | SleptOn::Nothing) {
+        slept.woken_by = low(detail.socket);
+    }
     if slept.on == SleptOn::Client {
         (slept.client, slept.is_shut) = (detail.socket, detail.is_shut);
     }
     Ok(slept)
+}
+
+/// A thread's number out of a word that holds nothing else.
+fn low(word: u64) -> u32 {
+    u32::try_from(word).unwrap_or(0)
 }
 
 /// What a sleep on the memory of an interpreter lock shows of it.

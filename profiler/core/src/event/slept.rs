@@ -32,8 +32,8 @@ pub struct Slept {
     pub client: u64,
     /// This side of that connection had been ended.
     pub is_shut: bool,
-    /// Of a futex: the thread that woke this one, or that a timer interrupted to do so; 0: none, or another
-    /// sleep.
+    /// The thread that woke this one, or that an interrupt interrupted to do so; 0: none, or a sleep on a
+    /// socket.
     pub woken_by: Tid,
     /// Of a futex on the memory of an interpreter lock what that showed then; `None`: another sleep, or it
     /// was not read.

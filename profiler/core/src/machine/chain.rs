@@ -16,6 +16,7 @@ pub(in crate::machine) mod ladder;
 pub(in crate::machine) mod leaves;
 pub(in crate::machine) mod own_connections;
 pub(in crate::machine) mod releases;
+pub(in crate::machine) mod replay;
 pub(in crate::machine) mod segment;
 pub(in crate::machine) mod service;
 pub(in crate::machine) mod settle;

@@ -220,7 +220,8 @@ pub struct LeafTime {
 impl LeafTime {
     /// Whether the way, or the leaf, is one object: only one at a time gets on there.
     pub fn is_serial(&self) -> bool {
-        let is_one = |hop| matches!(hop, Phase::GilWait | Phase::LockWait | Phase::LoopWait);
+        let is_one =
+            |hop| matches!(hop, Phase::GilWait | Phase::LockWait | Phase::LoopWait | Phase::FileWait);
         self.hops.iter().any(is_one)
             || matches!(self.leaf.kind, LeafKind::FileLock | LeafKind::NotReleased | LeafKind::StoodStill)
     }

@@ -33,6 +33,11 @@ impl Attendance {
         self.listeners.get(&inode).map_or(&[], Vec::as_slice)
     }
 
+    /// The listener from which a thread accepts, by its inode; of several the first.
+    pub(super) fn listener_of(&self, tid: Tid) -> Option<u64> {
+        self.listeners.iter().filter(|(_, tids)| tids.contains(&tid)).map(|(inode, _)| *inode).min()
+    }
+
     /// Threads that accept where one of these does, if that is one listener.
     pub(in crate::machine) fn beside(&self, tids: &[Tid]) -> &[Tid] {
         let mut lists = self.listeners.values().filter(|known| known.iter().any(|tid| tids.contains(tid)));

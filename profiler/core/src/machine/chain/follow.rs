@@ -280,6 +280,9 @@ impl<'a> Follower<'a> {
             (Phase::LockWait | Phase::ChildWait, SleepEnd::Thread(by)) if self.is_ours(by) => {
                 self.released((tgid, by), (interval, ns), &sleep, hops);
             }
+            (Phase::FileWait, SleepEnd::Thread(by)) if self.is_ours(by) => {
+                self.hop(Phase::FileWait, by, interval, ns, hops);
+            }
             (Phase::LockWait, _) => self.ended_outside(part.segment, &sleep, ns, hops),
             (Phase::BackendWait, _) if sleep.is_own_port => {
                 self.own_server(part, &sleep, ns, hops);
@@ -534,7 +537,7 @@ fn is_outside(sleep: &Sleep) -> bool {
 }
 
 /// Whether a call waits for a lock on a file.
-fn is_file_lock(system_call: i32) -> bool {
+pub(in crate::machine) fn is_file_lock(system_call: i32) -> bool {
     gap_sleep::of(system_call) == GapSleep::FileLock || system_call == FCNTL.cast_signed()
 }
 

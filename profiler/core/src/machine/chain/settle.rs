@@ -58,7 +58,12 @@ pub(in crate::machine) struct Settled {
 }
 
 /// Phases in which a request waits for somebody to serve it.
-const TO_BE_SERVED: [Phase; 3] = [Phase::AcceptQueue, Phase::PoolWait, Phase::LoopWait];
+pub(super) const TO_BE_SERVED: [Phase; 3] = [Phase::AcceptQueue, Phase::PoolWait, Phase::LoopWait];
+
+/// How long a request waited for somebody to serve it.
+pub(super) fn to_be_served_ns(phases: &Phases) -> u64 {
+    TO_BE_SERVED.iter().fold(0, |sum, phase| phases.get(*phase).saturating_add(sum))
+}
 
 /// Phases in which a request is worked for, and does not wait.
 const WORK: [Phase; 4] = [Phase::Cpu, Phase::ReadHead, Phase::ReadBody, Phase::Write];

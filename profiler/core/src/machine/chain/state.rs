@@ -14,6 +14,7 @@ use crate::machine::chain::follow::Known;
 use crate::machine::chain::history::Histories;
 use crate::machine::chain::own_connections::OwnConnections;
 use crate::machine::chain::releases::Releases;
+use crate::machine::chain::replay::LineOf;
 use crate::machine::chain::settle::{Settling, is_long, settle};
 use crate::machine::chain::sums::Sums;
 use crate::machine::time::capacity::Span;
@@ -163,8 +164,9 @@ impl Chain {
         while let Some(request) = self.waiting.pop_front() {
             self.settle(request, false);
         }
-        let endpoints = self.endpoints;
-        self.sums.finish(endpoints.names(), &|request| endpoints.of_request(request), name_of)
+        let Self { endpoints, histories, attendance, .. } = self;
+        let line_of = |tgid| line_of(&histories, &attendance, tgid);
+        self.sums.finish(endpoints.names(), &|request| endpoints.of_request(request), name_of, line_of)
     }
 
     /// The next window begins.
@@ -192,4 +194,16 @@ impl Chain {
             + self.releases.evicted()
             + self.sums.evicted()
     }
+}
+
+/// Where a process takes its requests from: from a queue of its own, if its threads are handed them, or else
+/// from its listener.
+fn line_of(histories: &Histories, attendance: &Attendance, tgid: Tid) -> LineOf {
+    /// Numbers of processes do not reach this bit.
+    const LISTENER: u64 = 1 << 63;
+    let threads = || histories.of_process(tgid).iter().filter_map(|tid| Some((*tid, histories.get(*tid)?)));
+    let slots = threads().filter(|(_, history)| history.is_slot).count().max(1);
+    let is_handed = threads().any(|(_, history)| history.accepts && !history.is_slot);
+    let listener = threads().find_map(|(tid, _)| attendance.listener_of(tid)).filter(|_| !is_handed);
+    LineOf { line: listener.map_or_else(|| tgid.into(), |inode| inode | LISTENER), slots }
 }

@@ -7,8 +7,9 @@ use rustc_hash::FxHashMap;
 use crate::bounded::BoundedMap;
 use crate::event::Tid;
 use crate::machine::chain::leaves::{LeafShare, Step};
-use crate::machine::chain::settle::{Settled, Settling, unfollowed};
-use crate::model::chain::{ChainExample, Chains, ExampleHop, Hops, Leaf, LeafTime};
+use crate::machine::chain::replay::{LineOf, Lines};
+use crate::machine::chain::settle::{Settled, Settling, TO_BE_SERVED, to_be_served_ns, unfollowed};
+use crate::model::chain::{ChainExample, Chains, ExampleHop, Hops, Leaf, LeafKind, LeafTime};
 use crate::model::request::Request;
 use crate::phase::Phase;
 
@@ -18,6 +19,8 @@ const MAX_CELLS: usize = 4096;
 const MAX_LISTED: usize = 128;
 /// Values kept of one endpoint at one leaf. Of more, every second one stays, then every fourth, and so on.
 const MAX_VALUES: usize = 1024;
+/// Leaves of which it is replayed what they prevent.
+const MAX_REPLAYED: usize = 12;
 /// Endpoints and leaves of which values are kept.
 const MAX_SPREADS: usize = 1024;
 
@@ -91,6 +94,7 @@ pub(in crate::machine) struct Sums {
     spreads: BoundedMap<(u32, Leaf), LeafSpread, MAX_SPREADS>,
     /// Requests by endpoint.
     requests: FxHashMap<u32, u64>,
+    lines: Lines,
     /// Requests without a wait that is followed, by endpoint.
     short: Vec<ShortRequests>,
 }
@@ -127,7 +131,10 @@ impl Sums {
                 sum.longest_ns = sum.longest_ns.max(*ns);
             }
         }
+        let waited_ns = to_be_served_ns(&request.phases);
         self.broken += u64::from(request.phases.total_ns() != request.total_ns());
+        let service_ns = request.phases.total_ns().saturating_sub(waited_ns);
+        self.lines.add(request.tgid, request.times.start_ns, service_ns, std::iter::empty());
     }
 
     /// What was short is added to what was followed.
@@ -160,6 +167,10 @@ impl Sums {
         self.broken +=
             u64::from(leaves_ns != total_ns || total_ns != request.end_ns.saturating_sub(request.start_ns));
         *self.requests.entry(request.endpoint).or_default() += 1;
+        let in_service = settled.shares.iter().filter(|((phase, _, _), _)| !TO_BE_SERVED.contains(phase));
+        let in_service = in_service.map(|((_, leaf, _), share)| (*leaf, share.ns));
+        let service_ns = total_ns.saturating_sub(to_be_served_ns(&request.phases));
+        self.lines.add(request.tgid, request.start_ns, service_ns, in_service);
         let mut by_leaf: FxHashMap<Leaf, u64> = FxHashMap::default();
         for ((_, leaf, hops), share) in settled.shares {
             *by_leaf.entry(leaf).or_default() += share.ns;
@@ -190,11 +201,13 @@ impl Sums {
     }
 
     /// All of it as one part of the report. `endpoint_of`: the endpoint of a request, by its number plus 1.
-    pub(in crate::machine) fn finish(
+    /// `line_of`: where a process takes its requests from.
+    pub(super) fn finish(
         mut self,
         endpoints: Vec<String>,
         endpoint_of: &dyn Fn(u64) -> u32,
         name_of: &dyn Fn(Tid) -> String,
+        line_of: impl Fn(Tid) -> LineOf,
     ) -> Chains {
         self.join_short();
         let mut rows: FxHashMap<(Leaf, Hops), (LeafTime, Option<LongestChain>)> = FxHashMap::default();
@@ -228,12 +241,13 @@ impl Sums {
         });
         let unlisted = leaves.split_off(leaves.len().min(MAX_LISTED));
         let other_ns = unlisted.iter().fold(self.other_ns, |sum, row| sum.saturating_add(row.held_ns));
+        let prevented_together_ns = prevent(self.lines, &mut leaves, line_of);
         Chains {
             request_ns: self.request_ns,
             broken: self.broken,
             leaves,
             other_ns,
-            prevented_together_ns: None,
+            prevented_together_ns,
             endpoints,
         }
     }
@@ -242,6 +256,30 @@ impl Sums {
     pub(in crate::machine) const fn evicted(&self) -> u64 {
         self.cells.evicted()
     }
+}
+
+/// Notes what each of the costliest leaves prevents. Returns what all of them do together.
+fn prevent(lines: Lines, leaves: &mut [LeafTime], line_of: impl Fn(Tid) -> LineOf) -> Option<u64> {
+    let mut candidates: Vec<Leaf> = Vec::new();
+    for row in leaves.iter().filter(|row| row.leaf.kind != LeafKind::NotFollowed) {
+        if candidates.len() < MAX_REPLAYED && !candidates.contains(&row.leaf) {
+            candidates.push(row.leaf);
+        }
+    }
+    let (each, together_ns) = lines.prevented(&candidates, line_of)?;
+    let held_ns = |leaf: &Leaf| {
+        let rows = leaves.iter().filter(|row| row.leaf == *leaf);
+        rows.fold(0_u64, |sum, row| sum.saturating_add(row.held_ns))
+    };
+    let held: Vec<u64> = candidates.iter().map(held_ns).collect();
+    let together_ns = together_ns.max(held.iter().fold(0, |sum, ns| ns.saturating_add(sum)));
+    for ((leaf, ns), held_ns) in candidates.iter().zip(each).zip(held) {
+        // What holds a slot beside requests is in no line.
+        let prevented_ns = Some(ns.max(held_ns));
+        let rows = leaves.iter_mut().filter(|row| row.leaf == *leaf);
+        rows.for_each(|row| row.prevented_ns = prevented_ns);
+    }
+    Some(together_ns)
 }
 
 impl LeafTime {

@@ -9,6 +9,7 @@ use profiler_common::system_call::FUTEX;
 use crate::event::{Call, Light, Slept, SleptOn, Slice, Tid};
 use crate::fact::{Account, DescriptorClass};
 use crate::machine::chain::feed::{Doer, SleepSeen};
+use crate::machine::chain::follow::is_file_lock;
 use crate::machine::chain::segment::SleepEnd;
 use crate::machine::driver::meaning;
 use crate::machine::driver::state::State;
@@ -236,11 +237,17 @@ impl State {
             _ if is_futex(slept) => Object::Futex { address: slept.argument },
             _ => Object::Unknown,
         };
+        // Of other sleeps whoever ran as an interrupt came is none of ours, most likely.
+        let waits_for_file_lock = phase == Phase::FileWait && is_file_lock(slept.system_call);
+        let by_thread =
+            is_futex(slept) || matches!(slept.on, SleptOn::Pipe | SleptOn::Anonymous) || waits_for_file_lock;
+        let ends_with_us = is_idle || phase == Phase::LockWait || waits_for_file_lock;
         let end = match slept.woken_by {
             _ if is_open => SleepEnd::Open,
-            0 if is_idle || phase == Phase::LockWait => SleepEnd::Unknown,
-            0 => SleepEnd::Outside,
-            tid => SleepEnd::Thread(tid),
+            _ if !ends_with_us => SleepEnd::Outside,
+            0 => SleepEnd::Unknown,
+            tid if by_thread => SleepEnd::Thread(tid),
+            _ => SleepEnd::Unknown,
         };
         let since_before = slept.start_ns <= self.watch_start_ns;
         let system_call = slept.system_call.max(-1);

@@ -1,0 +1,202 @@
+//! What would not have been waited without a leaf: the same requests once more, through the same lines.
+//!
+//! In: when each request came, how long it was served, and how much of that it was at which leaf. Out: request
+//! time that would not have been, for each leaf.
+//!
+//! A line is first come, first served, before as many servers as its processes have slots (Kiefer and
+//! Wolfowitz, 1955; of one server Lindley, 1952). What holds a slot beside requests is in no line: without it
+//! at least the time that was held would not have been.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use rustc_hash::FxHashMap;
+
+use crate::event::Tid;
+use crate::model::chain::Leaf;
+
+/// Requests that are replayed. With one more, nothing is.
+const MAX_JOBS: usize = 32_768;
+/// Times at leaves that are kept of them.
+const MAX_CUTS: usize = 131_072;
+
+/// A request in its line.
+#[derive(Clone, Copy, Debug)]
+struct Job {
+    tgid: Tid,
+    arrival_ns: u64,
+    service_ns: u64,
+    /// Where its times at leaves stand.
+    cuts: (u32, u32),
+}
+
+/// The requests of a window.
+#[derive(Clone, Debug, Default)]
+pub(in crate::machine) struct Lines {
+    jobs: Vec<Job>,
+    cuts: Vec<(Leaf, u64)>,
+    is_full: bool,
+}
+
+/// Where a process takes its requests from, and how many it can serve at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LineOf {
+    /// What distinguishes the line.
+    pub line: u64,
+    /// Slots of this process.
+    pub slots: usize,
+}
+
+impl Lines {
+    /// A request: its process, when it came, how long it was served, and how long of that at which leaf.
+    #[inline]
+    pub(super) fn add(
+        &mut self,
+        tgid: Tid,
+        arrival_ns: u64,
+        service_ns: u64,
+        at: impl Iterator<Item = (Leaf, u64)>,
+    ) {
+        if self.jobs.len() >= MAX_JOBS || self.cuts.len() >= MAX_CUTS {
+            self.is_full = true;
+            return;
+        }
+        let first = self.cuts.len();
+        self.cuts.extend(at);
+        let place = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
+        self.jobs.push(Job { tgid, arrival_ns, service_ns, cuts: (place(first), place(self.cuts.len())) });
+    }
+
+    /// Request time that would not have been without each of these leaves, and without all of them. `None`:
+    /// there were too many requests.
+    pub(super) fn prevented(
+        mut self,
+        leaves: &[Leaf],
+        line_of: impl Fn(Tid) -> LineOf,
+    ) -> Option<(Vec<u64>, u64)> {
+        if self.is_full {
+            return None;
+        }
+        self.jobs.sort_by_key(|job| job.arrival_ns);
+        let mut of_process: FxHashMap<Tid, LineOf> = FxHashMap::default();
+        let mut servers: FxHashMap<u64, usize> = FxHashMap::default();
+        for job in &self.jobs {
+            of_process.entry(job.tgid).or_insert_with(|| {
+                let line = line_of(job.tgid);
+                *servers.entry(line.line).or_default() += line.slots;
+                line
+            });
+        }
+        let time_ns = |without: &dyn Fn(&Leaf) -> bool| self.time_ns(&of_process, &servers, without);
+        let all_ns = time_ns(&|_| false);
+        let saved_ns = |without: &dyn Fn(&Leaf) -> bool| all_ns.saturating_sub(time_ns(without));
+        let each = leaves.iter().map(|leaf| saved_ns(&|other| other == leaf)).collect();
+        Some((each, saved_ns(&|other| leaves.contains(other))))
+    }
+
+    /// Time that all requests take together, if they are not at some leaves.
+    fn time_ns(
+        &self,
+        of_process: &FxHashMap<Tid, LineOf>,
+        servers: &FxHashMap<u64, usize>,
+        without: &dyn Fn(&Leaf) -> bool,
+    ) -> u64 {
+        let mut free: FxHashMap<u64, BinaryHeap<Reverse<u64>>> = FxHashMap::default();
+        let mut sum_ns = 0_u64;
+        for job in &self.jobs {
+            let line = of_process.get(&job.tgid).map_or(0, |line| line.line);
+            let free = free.entry(line).or_insert_with(|| {
+                let count = servers.get(&line).copied().unwrap_or(1).max(1);
+                std::iter::repeat_n(Reverse(0), count).collect()
+            });
+            let Reverse(free_ns) = free.pop().unwrap_or(Reverse(0));
+            let end_ns = free_ns.max(job.arrival_ns).saturating_add(self.service_ns(job, without));
+            free.push(Reverse(end_ns));
+            sum_ns = sum_ns.saturating_add(end_ns.saturating_sub(job.arrival_ns));
+        }
+        sum_ns
+    }
+
+    fn service_ns(&self, job: &Job, without: &dyn Fn(&Leaf) -> bool) -> u64 {
+        let cuts = self.cuts.get(job.cuts.0 as usize..job.cuts.1 as usize).unwrap_or_default();
+        let cut_ns =
+            cuts.iter().filter(|(leaf, _)| without(leaf)).fold(0_u64, |sum, (_, ns)| sum.saturating_add(*ns));
+        job.service_ns.saturating_sub(cut_ns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::chain::LeafKind;
+
+    const FILE: Leaf = Leaf::of(LeafKind::File);
+    const SLEEP: Leaf = Leaf::of(LeafKind::Sleep);
+    const MS: u64 = 1_000_000;
+
+    fn prevented(lines: Lines, slots: usize) -> Option<(Vec<u64>, u64)> {
+        lines.prevented(&[FILE, SLEEP], |_| LineOf { line: 1, slots })
+    }
+
+    #[test]
+    fn a_stall_of_one_costs_all_that_come_behind_it() {
+        // One each 10 ms, served for 7 ms; the tenth stalls for 1.5 s.
+        let mut lines = Lines::default();
+        for index in 0..200 {
+            let stall_ns = if index == 10 { 1_500 * MS } else { 0 };
+            let at = (stall_ns > 0).then_some((FILE, stall_ns));
+            lines.add(1, index * 10 * MS, 7 * MS + stall_ns, at.into_iter());
+        }
+        let all_ns = lines.time_ns(&FxHashMap::default(), &FxHashMap::default(), &|_| false);
+        let (each, together) = prevented(lines, 1).unwrap();
+        assert_eq!(each, [all_ns - 200 * 7 * MS, 0]);
+        assert_eq!(together, each[0]);
+        assert!(each[0] > 50 * 1_500 * MS, "fifty times what it held: {}", each[0]);
+    }
+
+    #[test]
+    fn one_of_four_servers_that_hangs_holds_little_and_prevents_much() {
+        // At 97 % of four servers; the first request never ends.
+        let mut lines = Lines::default();
+        lines.add(1, 0, 10_000 * MS, std::iter::once((FILE, 10_000 * MS)));
+        for index in 0..1000 {
+            lines.add(1, index * 10 * MS, 38 * MS, std::iter::empty());
+        }
+        let (each, _) = prevented(lines, 4).unwrap();
+        assert!(each[0] > 100 * 10_000 * MS, "{}", each[0]);
+    }
+
+    #[test]
+    fn without_a_line_nothing_more_than_what_was_held_is_prevented_and_together_is_one_replay() {
+        let mut lines = Lines::default();
+        for index in 0..10 {
+            let at = [(FILE, 3 * MS), (SLEEP, 4 * MS)];
+            lines.add(1, index * 100 * MS, 10 * MS, at.into_iter());
+        }
+        assert_eq!(prevented(lines, 1), Some((vec![30 * MS, 40 * MS], 70 * MS)));
+    }
+
+    #[test]
+    fn lines_of_processes_are_apart_or_one() {
+        let stalled = || {
+            let mut lines = Lines::default();
+            lines.add(1, 0, 10 * MS, std::iter::once((FILE, 10 * MS)));
+            lines.add(2, MS, MS, std::iter::empty());
+            lines.add(1, MS, MS, std::iter::empty());
+            lines
+        };
+        let apart = stalled().prevented(&[FILE], |tgid| LineOf { line: tgid.into(), slots: 1 });
+        assert_eq!(apart, Some((vec![19 * MS], 19 * MS)), "the second of the first process waits");
+        let one = stalled().prevented(&[FILE], |_| LineOf { line: 0, slots: 1 });
+        assert_eq!(one, Some((vec![11 * MS], 11 * MS)), "the other server takes both, one after the other");
+    }
+
+    #[test]
+    fn of_more_requests_than_are_kept_nothing_is_said() {
+        let mut lines = Lines::default();
+        for index in 0..=MAX_JOBS as u64 {
+            lines.add(1, index, 1, std::iter::empty());
+        }
+        assert_eq!(prevented(lines, 1), None);
+    }
+}
