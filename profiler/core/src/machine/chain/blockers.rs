@@ -63,13 +63,18 @@ pub(super) fn blockers<'a>(
     let mut changes: Vec<Change> = Vec::new();
     for tid in tids {
         let Some(history) = histories.get(*tid) else { continue };
-        let here_ns = history.born.map_or(history.since_ns, |(born_ns, _)| born_ns).max(from_ns);
+        // Nothing is known of one that was not seen to be born before its first record.
+        let here_ns = history.born.map_or(from_ns, |(born_ns, _)| born_ns.max(from_ns));
         let gone_ns = history.ended_ns.unwrap_or(u64::MAX).min(until_ns);
         if here_ns >= gone_ns {
             continue;
         }
         changes.extend([(here_ns, 1, 0, 0), (gone_ns, -1, 0, 0)]);
-        let known_ns = history.end_ns().clamp(here_ns, gone_ns);
+        let since_ns = history.since_ns.clamp(here_ns, gone_ns);
+        if since_ns > here_ns {
+            changes.extend([(here_ns, 0, 0, 1), (since_ns, 0, 0, -1)]);
+        }
+        let known_ns = history.end_ns().clamp(since_ns, gone_ns);
         if known_ns < gone_ns {
             // What a thread does that has said nothing since is hardly more than a moment.
             found.is_incomplete |= gone_ns - known_ns >= LONG_NS;

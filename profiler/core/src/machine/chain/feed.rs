@@ -39,6 +39,8 @@ pub(in crate::machine) struct SleepSeen {
     pub end: SleepEnd,
     /// It began before the trace.
     pub since_before: bool,
+    /// It was on the way out of an observed call, where hardly anything sleeps but a stop.
+    pub is_way_out: bool,
 }
 
 impl SleepSeen {
@@ -52,6 +54,7 @@ impl SleepSeen {
             is_own_port: false,
             end: SleepEnd::Outside,
             since_before: false,
+            is_way_out: false,
         }
     }
 }
@@ -82,6 +85,7 @@ impl Histories {
                 is_own_port: seen.is_own_port,
                 end: if phase == Phase::GilWait { SleepEnd::Holders(piece.held_by) } else { seen.end },
                 since_before: seen.since_before,
+                is_way_out: seen.is_way_out,
                 polls_file_lock: false,
             })
         };
@@ -170,6 +174,7 @@ impl Histories {
             is_own_port: seen.is_own_port,
             end: if phase == Phase::GilWait { SleepEnd::Holders(held_by) } else { seen.end },
             since_before: seen.since_before,
+            is_way_out: seen.is_way_out,
             polls_file_lock: false,
         });
         self.push_did(doer, (start_ns, woken_ns), did);

@@ -29,6 +29,8 @@ const MAX_DEPTH: usize = 64;
 const MAX_PARTS: u32 = 20_000;
 /// Who has waited for work for longer, while somebody waited for it, could not take that.
 const LONGEST_IDLE_NS: u64 = 10_000_000;
+/// A sleep on purpose that is as long may hold a stop.
+const LONG_SLEEP_NS: u64 = 50_000_000;
 /// Port of name servers (RFC 1035).
 const NAME_SERVER: u16 = 53;
 
@@ -287,6 +289,10 @@ impl<'a> Follower<'a> {
             (Phase::BackendWait, _) if sleep.is_own_port => {
                 self.own_server(part, &sleep, ns, hops);
             }
+            (Phase::Sleep, _) if part.length_ns() >= LONG_SLEEP_NS => {
+                let leaf = self.of(part.segment, slept(sleep.phase, &sleep));
+                self.slept_or_stopped(tgid, part, leaf, ns, hops);
+            }
             (Phase::Unexplained | Phase::FaultWait, _)
                 if self.stood_still(tgid, (part.segment.start_ns, part.segment.end_ns), &sleep) =>
             {
@@ -455,11 +461,22 @@ impl<'a> Follower<'a> {
             _ => false,
         };
         let may_be = match sleep.phase {
-            Phase::Unexplained => is_outside(sleep),
+            Phase::Unexplained => sleep.is_way_out,
             // A page fault looks the same, but that several threads end one at once.
             _ => threads().filter(|history| history.wakes_about(until_ns)).count() > 1,
         };
         may_be && !threads().any(|history| history.within(from_ns, until_ns).any(ran))
+    }
+
+    /// A sleep on purpose. What of it the process was stopped for was none.
+    fn slept_or_stopped(&mut self, tgid: Tid, part: Part<'a>, leaf: Leaf, ns: u64, hops: Hops) {
+        let interval = (part.from_ns, part.until_ns);
+        let Some(stop) = self.stop_within(tgid, interval) else { return self.leaf(leaf, ns, hops, false) };
+        let lengths = [part.length_ns() - (stop.1 - stop.0), stop.1 - stop.0];
+        if let [slept_ns, stop_ns] = *split(ns, &lengths) {
+            self.leaf(leaf, slept_ns, hops, false);
+            self.leaf(Leaf::of(LeafKind::StoodStill), stop_ns, hops, false);
+        }
     }
 
     /// A stretch of an interval in which a process was stopped, by what one of its threads shows.
@@ -527,13 +544,6 @@ fn slept(phase: Phase, sleep: &Sleep) -> LeafKind {
         Phase::Sleep if sleep.polls_file_lock => LeafKind::FileLock,
         _ => by_phase(phase),
     }
-}
-
-/// Whether a sleep was on the way out of an observed call, where hardly anything sleeps but a stop.
-fn is_outside(sleep: &Sleep) -> bool {
-    sleep.system_call >= 0
-        && gap_sleep::of(sleep.system_call) == GapSleep::Unknown
-        && sleep.object == Object::Unknown
 }
 
 /// Whether a call waits for a lock on a file.

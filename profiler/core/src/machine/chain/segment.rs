@@ -56,6 +56,8 @@ pub(in crate::machine) struct Sleep {
     pub end: SleepEnd,
     /// It began before the trace.
     pub since_before: bool,
+    /// It was on the way out of an observed call, where hardly anything sleeps but a stop.
+    pub is_way_out: bool,
     /// A sleep between two looks at a file lock.
     pub polls_file_lock: bool,
 }

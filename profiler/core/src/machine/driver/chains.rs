@@ -4,7 +4,7 @@
 //! who accepts where; who reads which connection.
 
 use profiler_common::record::slice::{NO_CALL, PAGE_FAULT};
-use profiler_common::system_call::FUTEX;
+use profiler_common::system_call::{FUTEX, kind};
 
 use crate::event::{Call, Light, Slept, SleptOn, Slice, Tid};
 use crate::fact::{Account, DescriptorClass};
@@ -73,7 +73,9 @@ impl State {
         let since_before = |piece: &Piece| piece.start_ns <= self.watch_start_ns;
         let in_gap = slice.in_gap.blocked_call;
         let in_gap = if in_gap == PAGE_FAULT || in_gap == NO_CALL { -1 } else { in_gap };
-        let of_gap = SleepSeen { since_before: since_before(gap), ..SleepSeen::outside(in_gap) };
+        // Unobserved calls that sleep are known by their numbers.
+        let is_way_out = u32::try_from(in_gap).is_ok_and(|number| kind(number).is_some());
+        let of_gap = SleepSeen { since_before: since_before(gap), is_way_out, ..SleepSeen::outside(in_gap) };
         if gap.length_ns() > 0 {
             self.chain.histories.piece(doer, gap, false, &of_gap);
         }
@@ -124,6 +126,7 @@ impl State {
             is_own_port: self.is_own_port(object),
             end,
             since_before: false,
+            is_way_out: false,
         }
     }
 
@@ -259,6 +262,7 @@ impl State {
             is_own_port: self.is_own_port(object),
             end,
             since_before,
+            is_way_out: false,
         };
         self.chain.histories.awake(doer, slept.start_ns, (slept.sequence, slept.cpu_ns));
         if phase == Phase::LockWait {
