@@ -253,6 +253,20 @@ impl Histories {
         }
     }
 
+    /// Light mode: since `since_ns` a thread was ready without a CPU for so long in all. A longer stretch was
+    /// none: the record of a sleep is missing.
+    pub(in crate::machine) fn was_queued(&mut self, tid: Tid, since_ns: u64, queued_ns: u64) {
+        let Some(history) = self.threads.get_mut(&tid) else { return };
+        for segment in history.segments.iter_mut().rev() {
+            if segment.end_ns <= since_ns {
+                return;
+            }
+            if segment.did == Did::Queued && segment.length_ns() > queued_ns {
+                segment.did = Did::Unseen;
+            }
+        }
+    }
+
     /// A thread is born.
     pub(in crate::machine) fn born(&mut self, (tgid, tid): (Tid, Tid), by: Tid, at_ns: u64) {
         if let Some(history) = self.threads.get_mut(&tid) {

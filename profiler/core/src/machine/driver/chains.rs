@@ -230,7 +230,7 @@ impl State {
     pub(super) fn note_sleep(&mut self, slept: &Slept, meant: &SleepPurpose, end_ns: u64, is_open: bool) {
         let doer = self.light_doer(slept.tgid, slept.tid);
         let is_idle = meant.idle != IdleSleep::No && doer.request == 0;
-        let phase = if meant.idle == IdleSleep::ForLock { Phase::LockWait } else { meant.phase };
+        let phase = meant.phase;
         let object = match slept.on {
             SleptOn::Client => Object::Client,
             SleptOn::Socket { port } => Object::Peer { port },
@@ -282,6 +282,8 @@ impl State {
         let doer = self.light_doer(light.tgid, light.tid);
         let before = light.sequence.saturating_sub(1);
         self.chain.histories.awake(doer, time_ns, (before, light.account.cpu_ns));
+        let since_ns = time_ns.saturating_sub(light.account.total_ns());
+        self.chain.histories.was_queued(light.tid, since_ns, light.account.run_queue_ns);
     }
 
     fn light_doer(&self, tgid: Tid, tid: Tid) -> Doer {
