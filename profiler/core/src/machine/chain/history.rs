@@ -69,10 +69,11 @@ impl History {
 
     /// Whether it has been in one sleep since before the trace, which is no wait for work.
     pub(super) fn hangs_since_before(&self) -> bool {
-        let hangs = |segment: &Segment| {
+        // A thread that has done anything else since is none that hangs.
+        let only = self.segments.front().filter(|_| self.segments.len() == 1);
+        only.is_some_and(|segment| {
             matches!(segment.did, Did::Slept(Sleep { since_before: true, is_idle: false, .. }))
-        };
-        self.segments.front().is_some_and(hangs)
+        })
     }
 
     /// Parts of segments that lie in an interval, in order.
