@@ -41,8 +41,27 @@ pub(super) fn who_serves(known: Known<'_>, request: &Settling, phase: Phase) -> 
     }
 }
 
-/// When nobody served a request that was accepted: as it is known, or else where it was on no thread.
-pub(super) fn unserved(request: &Settling) -> Vec<Span> {
+/// When a request that was accepted waited in this phase: as it is known, or else where it was on no thread.
+pub(super) fn unserved(request: &Settling, phase: Phase) -> Vec<Span> {
+    let all = unserved_at_all(request);
+    let loop_ns = request.phases.get(Phase::LoopWait);
+    if loop_ns == 0 || request.phases.get(Phase::PoolWait) == 0 {
+        return all;
+    }
+    // Whoever dispatches comes before those it dispatches to.
+    let is_of_loop = phase == Phase::LoopWait;
+    let mut left_ns = loop_ns;
+    let mut spans = Vec::with_capacity(all.len());
+    for (from_ns, until_ns) in all.iter().copied() {
+        let cut_ns = until_ns.min(from_ns.saturating_add(left_ns));
+        left_ns -= cut_ns.saturating_sub(from_ns).min(left_ns);
+        spans.push(if is_of_loop { (from_ns, cut_ns) } else { (cut_ns, until_ns) });
+    }
+    spans.retain(|(from_ns, until_ns)| until_ns > from_ns);
+    if spans.is_empty() { all } else { spans }
+}
+
+fn unserved_at_all(request: &Settling) -> Vec<Span> {
     if !request.spans.is_empty() {
         return request.spans.clone();
     }
@@ -109,8 +128,20 @@ mod tests {
                 ((8_000_000, 10_000_000), pool),
             ]
         );
-        assert_eq!(unserved(&request), [(1_000_000, 4_000_000), (8_000_000, 10_000_000)]);
+        let all = [(1_000_000, 4_000_000), (8_000_000, 10_000_000)];
+        assert_eq!(unserved(&request, Phase::PoolWait), all);
         request.spans = vec![(1_000_000, 3_500_000)];
-        assert_eq!(unserved(&request), request.spans, "as it is known");
+        assert_eq!(unserved(&request, Phase::PoolWait), request.spans, "as it is known");
+    }
+
+    #[test]
+    fn a_request_waits_for_who_dispatches_it_before_it_waits_for_a_thread() {
+        let mut request =
+            Settling { spans: vec![(0, 4_000_000), (6_000_000, 9_000_000)], ..Settling::default() };
+        request.phases.add(Phase::LoopWait, 5_000_000);
+        assert_eq!(unserved(&request, Phase::LoopWait), request.spans, "it waits for nobody else");
+        request.phases.add(Phase::PoolWait, 2_000_000);
+        assert_eq!(unserved(&request, Phase::LoopWait), [(0, 4_000_000), (6_000_000, 7_000_000)]);
+        assert_eq!(unserved(&request, Phase::PoolWait), [(7_000_000, 9_000_000)]);
     }
 }

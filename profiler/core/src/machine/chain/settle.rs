@@ -133,7 +133,7 @@ fn waits_to_be_served(follower: &mut Follower<'_>, known: Known<'_>, request: &S
         let (tids, or_else) = who_serves(known, request, phase);
         let intervals = match phase {
             Phase::AcceptQueue => vec![(request.start_ns, request.start_ns.saturating_add(ns))],
-            _ => unserved(request),
+            _ => unserved(request, phase),
         };
         for interval in intervals {
             follower.any_of(phase, interval, &tids, &or_else);
