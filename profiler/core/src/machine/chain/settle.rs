@@ -166,8 +166,21 @@ fn fit(
     }
 }
 
+/// Waits for back ends beyond those that were followed, for each port.
+fn not_followed_by_port(request: &Settling, followed: &[(LeafKey, LeafShare)]) -> Vec<u64> {
+    let waited = request.back_ends.iter().map(|(port, waited_ns)| {
+        let object = Object::Peer { port: *port };
+        let of_port = followed
+            .iter()
+            .filter(|((phase, leaf, _), _)| (*phase, leaf.object) == (Phase::BackendWait, object));
+        of_port.fold(*waited_ns, |rest_ns, (_, share)| rest_ns.saturating_sub(share.ns))
+    });
+    waited.collect()
+}
+
 /// Time of a phase that was not followed thread by thread.
 fn rest(request: &Settling, phase: Phase, ns: u64, shares: &mut Vec<(LeafKey, LeafShare)>) {
+    let weights = not_followed_by_port(request, shares);
     let mut push = |leaf: Leaf, hops: Hops, ns: u64| {
         if ns > 0 {
             shares.push(((phase, leaf, hops), LeafShare { ns, longest_ns: ns, ..LeafShare::default() }));
@@ -178,8 +191,7 @@ fn rest(request: &Settling, phase: Phase, ns: u64, shares: &mut Vec<(LeafKey, Le
     let is_short = ns < LONG_NS || request.end_ns == 0;
     let unseen = if is_short { NotFollowed::Short } else { NotFollowed::NotSeen };
     match phase {
-        Phase::BackendWait if request.back_ends.iter().any(|(_, ns)| *ns > 0) => {
-            let weights: Vec<u64> = request.back_ends.iter().map(|(_, ns)| *ns).collect();
+        Phase::BackendWait if weights.iter().any(|ns| *ns > 0) => {
             for ((port, _), ns) in request.back_ends.iter().zip(split(ns, &weights)) {
                 push(Leaf { object: Object::Peer { port: *port }, ..own(LeafKind::BackEnd) }, none, ns);
             }
