@@ -433,7 +433,8 @@ impl<'a> Follower<'a> {
 
     /// A lock was not released in an interval.
     fn unreleased(&mut self, (tgid, tid): (Tid, Tid), part: Part<'a>, sleep: &Sleep, ns: u64, hops: Hops) {
-        let interval = (part.segment.start_ns, part.until_ns);
+        // All of it counts: who waited for work later had nothing to release either.
+        let interval = (part.segment.start_ns, part.segment.end_ns);
         let in_chain: Vec<Tid> = self.steps.iter().map(|step| step.tid).collect();
         let hops = hops.with(Phase::LockWait).unwrap_or(hops);
         let grade = match who_could_release(self.known.histories, (tgid, tid), interval, &in_chain) {
