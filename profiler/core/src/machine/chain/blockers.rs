@@ -18,6 +18,8 @@ pub(super) struct Busy<'a> {
     pub tid: Tid,
     pub part: Part<'a>,
     pub weight: u64,
+    /// The part of it in which no other was busy.
+    pub alone: u64,
 }
 
 /// An interval, by who could have ended the wait.
@@ -83,7 +85,7 @@ pub(super) fn blockers<'a>(
         let parts = history.within(here_ns, gone_ns).filter(|part| is_busy(part.segment));
         for part in parts.take(MAX_PARTS.saturating_sub(found.busy.len())) {
             changes.extend([(part.from_ns, 0, 1, 0), (part.until_ns, 0, -1, 0)]);
-            found.busy.push(Busy { tid: *tid, part, weight: 0 });
+            found.busy.push(Busy { tid: *tid, part, weight: 0, alone: 0 });
         }
     }
     weigh(&mut found, changes, (from_ns, until_ns));
@@ -95,13 +97,19 @@ fn weigh(found: &mut Blockers<'_>, mut changes: Vec<Change>, (from_ns, until_ns)
     changes.extend([(from_ns, 0, 0, 0), (until_ns, 0, 0, 0)]);
     changes.sort_unstable_by_key(|change| change.0);
     // How much one that is busy all the time has by each moment.
-    let mut sums: Vec<(u64, u64)> = Vec::with_capacity(changes.len());
-    let (mut here, mut busy, mut unseen, mut sum, mut at_ns) = (0, 0, 0, 0_u64, from_ns);
+    let mut sums: Vec<(u64, u64, u64)> = Vec::with_capacity(changes.len());
+    let (mut sum, mut alone) = (0_u64, 0_u64);
+    // When the number of those that share a moment changes.
+    let mut levels: Vec<(u64, u64)> = Vec::new();
+    let (mut here, mut busy, mut unseen, mut at_ns) = (0, 0, 0, from_ns);
     for (time_ns, arrives, begins, vanishes) in changes {
         if time_ns > at_ns {
             let stretch = (at_ns, time_ns);
             let sharers = u64::try_from(busy + unseen).unwrap_or(0);
             let weight = Blockers::weight(stretch);
+            if levels.last().is_none_or(|(_, before)| *before != sharers) {
+                levels.push((at_ns, sharers));
+            }
             match (sharers, here) {
                 (0, 0) => found.nobody = found.nobody.saturating_add(weight),
                 (0, _) => match found.free.last_mut() {
@@ -111,22 +119,50 @@ fn weigh(found: &mut Blockers<'_>, mut changes: Vec<Change>, (from_ns, until_ns)
                 _ => {
                     let each = weight / sharers;
                     sum = sum.saturating_add(each);
+                    alone = alone.saturating_add(if sharers == 1 { each } else { 0 });
                     let rest = weight.saturating_sub(each.saturating_mul(u64::try_from(busy).unwrap_or(0)));
                     found.unseen = found.unseen.saturating_add(if unseen > 0 { rest } else { 0 });
                 }
             }
             at_ns = time_ns;
         }
-        sums.push((time_ns, sum));
+        sums.push((time_ns, sum, alone));
         here += arrives;
         busy += begins;
         unseen += vanishes;
     }
     let sum_at = |time_ns: u64| {
-        let after = sums.partition_point(|(known_ns, _)| *known_ns <= time_ns);
-        after.checked_sub(1).and_then(|at| sums.get(at)).map_or(0, |(_, sum)| *sum)
+        let after = sums.partition_point(|(known_ns, ..)| *known_ns <= time_ns);
+        after.checked_sub(1).and_then(|at| sums.get(at)).map_or((0, 0), |(_, sum, alone)| (*sum, *alone))
     };
+    cut(&mut found.busy, &levels);
     for one in &mut found.busy {
-        one.weight = sum_at(one.part.until_ns).saturating_sub(sum_at(one.part.from_ns));
+        let (before, after) = (sum_at(one.part.from_ns), sum_at(one.part.until_ns));
+        one.weight = after.0.saturating_sub(before.0);
+        one.alone = after.1.saturating_sub(before.1);
+    }
+}
+
+/// Cuts parts that are waits for others where the number of those that share a moment changes: what stands
+/// behind such a wait has other shares before than after.
+fn cut(busy: &mut Vec<Busy<'_>>, levels: &[(u64, u64)]) {
+    for index in 0..busy.len() {
+        let Some(Busy { tid, part, .. }) = busy.get(index).copied() else { return };
+        if !matches!(part.segment.did, Did::Slept(_)) {
+            continue;
+        }
+        let first = levels.partition_point(|(at_ns, _)| *at_ns <= part.from_ns);
+        let within = levels.iter().skip(first).map(|(at_ns, _)| *at_ns);
+        let mut from_ns = part.from_ns;
+        for at_ns in within.take_while(|at_ns| *at_ns < part.until_ns) {
+            if busy.len() >= MAX_PARTS {
+                return;
+            }
+            busy.push(Busy { tid, part: Part { from_ns, until_ns: at_ns, ..part }, weight: 0, alone: 0 });
+            from_ns = at_ns;
+        }
+        if let Some(last) = busy.get_mut(index) {
+            last.part.from_ns = from_ns;
+        }
     }
 }

@@ -421,9 +421,10 @@ impl<'a> Follower<'a> {
             Did::Queued | Did::Slept(_) | Did::Unseen => false,
         };
         let found = blockers(self.known.histories, &others, interval, computed);
-        let weights = found.busy.iter().map(|busy| busy.weight);
-        let rest = found.free.iter().map(|stretch| Blockers::weight(*stretch)).sum::<u64>();
-        let weights: Vec<u64> = weights.chain([rest + found.nobody + found.unseen]).collect();
+        // Where two compute at once, one of them does so without the lock.
+        let alone: Vec<u64> = found.busy.iter().map(|busy| busy.alone).collect();
+        let rest = alone.iter().fold(Blockers::weight(interval), |rest, alone| rest.saturating_sub(*alone));
+        let weights: Vec<u64> = alone.into_iter().chain([rest]).collect();
         let amounts = split(ns, &weights);
         for (busy, ns) in found.busy.iter().zip(&amounts) {
             self.part((waiter.tgid, busy.tid), busy.part, *ns, hops);
