@@ -8,6 +8,8 @@
 
 pub(in crate::machine) mod attendance;
 pub(in crate::machine) mod blockers;
+#[cfg(test)]
+mod cases;
 pub(in crate::machine) mod endpoints;
 pub(in crate::machine) mod feed;
 pub(in crate::machine) mod follow;

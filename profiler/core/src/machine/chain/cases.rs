@@ -1,0 +1,191 @@
+//! Small cases that played schedules came down to.
+//!
+//! In: some segments of some threads, one request. Out: its leaves.
+
+use crate::event::Tid;
+use crate::machine::chain::feed::Doer;
+use crate::machine::chain::segment::{Did, Sleep, SleepEnd};
+use crate::machine::chain::state::{Chain, Service};
+use crate::machine::lock::gil_holder::Holders;
+use crate::machine::wire::request::{Active, Beginning};
+use crate::model::chain::{LeafKind, NotFollowed, Object, Unreleased};
+use crate::model::request::Stretch;
+use crate::phase::{Phase, Phases};
+
+const MS: u64 = 1_000_000;
+const PROCESS: Tid = 1;
+const RAN: Did = Did::Ran(Phase::Cpu);
+
+/// A sleep of a phase, and how it ended.
+const fn sleep(phase: Phase, end: SleepEnd) -> Sleep {
+    Sleep {
+        phase,
+        is_idle: false,
+        system_call: 0,
+        object: Object::Unknown,
+        connection: 0,
+        is_own_port: false,
+        end,
+        since_before: false,
+        polls_file_lock: false,
+    }
+}
+
+const fn asks(port: u16) -> Did {
+    Did::Slept(Sleep { object: Object::Peer { port }, ..sleep(Phase::BackendWait, SleepEnd::Outside) })
+}
+
+const fn waits(phase: Phase, end: SleepEnd) -> Did {
+    Did::Slept(sleep(phase, end))
+}
+
+const IDLE: Did = Did::Slept(Sleep { is_idle: true, ..sleep(Phase::LockWait, SleepEnd::Unknown) });
+
+/// A chain stage, and a request from 0 on.
+struct Case {
+    chain: Chain,
+    phases: Phases,
+    stretches: Vec<Stretch>,
+    back_ends: Vec<(u16, u64)>,
+    spans: Vec<(u64, u64)>,
+}
+
+/// A leaf: kind, its object, grade, reason; and how long, in milliseconds.
+type Found = (LeafKind, Object, Option<Unreleased>, Option<NotFollowed>, u64);
+
+impl Case {
+    fn new() -> Self {
+        Self {
+            chain: Chain::default(),
+            phases: Phases::default(),
+            stretches: Vec::new(),
+            back_ends: Vec::new(),
+            spans: Vec::new(),
+        }
+    }
+
+    /// A thread did this from where it was to a moment, in milliseconds.
+    fn did(mut self, tid: Tid, until_ms: u64, did: Did) -> Self {
+        let from_ns = self.chain.histories.get(tid).map_or(0, |history| history.end_ns());
+        let doer = Doer { tgid: PROCESS, tid, request: 0 };
+        self.chain.histories.push_did(doer, (from_ns, until_ms * MS), did);
+        self
+    }
+
+    fn born(mut self, tid: Tid, by: Tid, at_ms: u64) -> Self {
+        self.chain.histories.born((PROCESS, tid), by, at_ms * MS);
+        self
+    }
+
+    fn is_slot(mut self, tid: Tid) -> Self {
+        self.chain.histories.get_mut(tid).unwrap().is_slot = true;
+        self
+    }
+
+    fn phase(mut self, phase: Phase, length_ms: u64) -> Self {
+        self.phases.add(phase, length_ms * MS);
+        self
+    }
+
+    fn on(mut self, tid: Tid, (from_ms, until_ms): (u64, u64)) -> Self {
+        let (start_ns, end_ns) = (from_ms * MS, until_ms * MS);
+        self.stretches.push(Stretch { tgid: PROCESS, tid, start_ns, end_ns });
+        self
+    }
+
+    fn leaves(mut self) -> Vec<Found> {
+        let beginning = Beginning { connection: 1, ..Beginning::at(0, 0) };
+        let mut request = Active::new(&beginning, PROCESS, 2).request;
+        request.tgid = PROCESS;
+        request.phases = self.phases;
+        request.times.start_ns = 0;
+        request.times.end_ns = self.phases.total_ns();
+        request.stretches = self.stretches;
+        self.back_ends.iter().for_each(|(port, ns)| request.round_trips.waits(*port, *ns));
+        self.chain.served(0, Service { spans: self.spans, ..Service::default() });
+        self.chain.complete(&request, None);
+        let chains = self.chain.finish(&|_| String::new());
+        assert_eq!((chains.broken, chains.request_ns), (0, request.total_ns()));
+        let found = chains.leaves.iter().map(|row| {
+            let leaf = row.leaf;
+            (leaf.kind, leaf.object, leaf.unreleased, leaf.reason, (row.held_ns + MS / 2) / MS)
+        });
+        found.collect()
+    }
+}
+
+const fn found(kind: LeafKind, ms: u64) -> Found {
+    (kind, Object::Unknown, None, None, ms)
+}
+
+#[test]
+fn who_waits_for_work_at_any_time_of_the_wait_has_not_the_lock_even_if_the_request_is_over_by_then() {
+    let case = Case::new()
+        .did(2, 100, waits(Phase::LockWait, SleepEnd::Open))
+        .did(3, 20, RAN)
+        .did(3, 100, IDLE)
+        .phase(Phase::PoolWait, 10)
+        .is_slot(2);
+    let expected = (LeafKind::NotReleased, Object::Unknown, Some(Unreleased::NobodyCould), None, 10);
+    assert_eq!(case.leaves(), [expected]);
+}
+
+#[test]
+fn what_was_followed_to_one_back_end_takes_nothing_from_another() {
+    // On a loop: 10 ms in a call that blocks it, and 10 ms in which the loop goes on.
+    let mut case = Case::new().did(2, 10, asks(53)).on(2, (0, 10)).phase(Phase::BackendWait, 20);
+    case.back_ends = vec![(53, 10 * MS), (5432, 10 * MS)];
+    let expected = [
+        (LeafKind::BackEnd, Object::Peer { port: 5432 }, None, None, 10),
+        (LeafKind::NameServer, Object::Peer { port: 53 }, None, None, 10),
+    ];
+    assert_eq!(case.leaves(), expected);
+}
+
+#[test]
+fn a_wait_behind_a_wait_has_the_share_of_each_moment() {
+    // Thread 2 waits for 4, which is at one thing and then at another; 3 is there in the second half alone.
+    let case = Case::new()
+        .did(2, 20, waits(Phase::LockWait, SleepEnd::Thread(4)))
+        .did(4, 10, asks(1))
+        .did(4, 20, asks(2))
+        .did(1, 20, IDLE)
+        .born(3, 1, 10)
+        .did(3, 20, RAN)
+        .is_slot(2)
+        .is_slot(3)
+        .phase(Phase::PoolWait, 20);
+    let expected = [
+        (LeafKind::BackEnd, Object::Peer { port: 1 }, None, None, 10),
+        found(LeafKind::Computing, 5),
+        (LeafKind::BackEnd, Object::Peer { port: 2 }, None, None, 5),
+    ];
+    assert_eq!(case.leaves(), expected);
+}
+
+#[test]
+fn where_two_compute_at_once_nobody_has_the_interpreter_lock_by_elimination() {
+    let case = Case::new()
+        .did(2, 20, waits(Phase::GilWait, SleepEnd::Holders(Holders::NONE)))
+        .did(3, 20, RAN)
+        .did(4, 10, asks(1))
+        .did(4, 20, RAN)
+        .on(2, (0, 20))
+        .phase(Phase::GilWait, 20);
+    let unknown = (LeafKind::NotFollowed, Object::Unknown, None, Some(NotFollowed::Holder), 10);
+    let mut leaves = case.leaves();
+    leaves.sort_unstable_by_key(|leaf| leaf.0);
+    assert_eq!(leaves, [found(LeafKind::Computing, 10), unknown]);
+}
+
+#[test]
+fn a_thread_that_has_only_begun_in_a_sleep_serves_nobody() {
+    let since_before = Sleep { since_before: true, ..sleep(Phase::Sleep, SleepEnd::Outside) };
+    let case = |until_ms| {
+        let case = Case::new().did(2, 20, asks(1)).is_slot(2).did(3, until_ms, Did::Slept(since_before));
+        case.did(3, 20, RAN).phase(Phase::PoolWait, 20).leaves()
+    };
+    let asked = |ms| (LeafKind::BackEnd, Object::Peer { port: 1 }, None, None, ms);
+    assert_eq!(case(2), [asked(20)]);
+    assert_eq!(case(20), [asked(10), found(LeafKind::Sleep, 10)], "it may be of the pool");
+}
