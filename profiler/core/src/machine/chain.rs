@@ -17,6 +17,8 @@ pub(in crate::machine) mod history;
 pub(in crate::machine) mod ladder;
 pub(in crate::machine) mod leaves;
 pub(in crate::machine) mod own_connections;
+#[cfg(test)]
+mod player;
 pub(in crate::machine) mod releases;
 pub(in crate::machine) mod replay;
 pub(in crate::machine) mod segment;

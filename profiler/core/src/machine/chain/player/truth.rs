@@ -1,0 +1,266 @@
+//! The truth: at each moment of each request, who blocks it now, and what does that one do now?
+//!
+//! In: what was played. Out: request time by leaf and way. Nothing here looks at histories: who has a lock at
+//! a moment is asked of the lock.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::doing::{Doing, End, Past};
+use super::world::{Actor, Lock, On, Role, World};
+use crate::event::Tid;
+use crate::model::chain::{Hops, LeafKind, Object, Unreleased};
+use crate::phase::Phase;
+
+/// A leaf, and the way there: kind, object, endpoint that was worked for, grade, hops.
+pub(super) type Key = (LeafKind, Object, String, Option<Unreleased>, Vec<Phase>);
+
+/// Request time by leaf, in nanoseconds.
+pub(super) type Sums = BTreeMap<Key, f64>;
+
+/// A chain at one moment.
+struct Chain {
+    at_ns: u64,
+    weight: f64,
+    hops: Hops,
+    /// Threads in it.
+    path: Vec<usize>,
+    /// The request whose own time it is.
+    own: Option<usize>,
+}
+
+impl World {
+    /// Request time by leaf, of some requests.
+    pub(super) fn truth(&self, requests: impl Iterator<Item = usize>) -> Sums {
+        let moments = self.moments();
+        let mut sums = Sums::new();
+        for request in requests {
+            for &(from_ns, until_ns, on) in &self.requests[request].life {
+                let mut at_ns = from_ns;
+                for &next_ns in moments.range(from_ns + 1..until_ns).chain([&until_ns]) {
+                    let weight = (next_ns - at_ns) as f64;
+                    self.request_at(request, on, (at_ns, weight), &mut sums);
+                    at_ns = next_ns;
+                }
+            }
+        }
+        sums
+    }
+
+    /// All moments at which anything changes.
+    fn moments(&self) -> BTreeSet<u64> {
+        let pasts = self.actors.iter().flat_map(|actor| &actor.past);
+        let mut moments: BTreeSet<u64> = pasts.flat_map(|past| [past.from_ns, past.until_ns]).collect();
+        let lives = self.requests.iter().flat_map(|asked| &asked.life);
+        moments.extend(lives.flat_map(|(from_ns, until_ns, _)| [*from_ns, *until_ns]));
+        let locks = self.locks.iter().chain(&self.gils);
+        let held = locks.flat_map(|lock| &lock.held);
+        moments.extend(held.flat_map(|(from_ns, until_ns, _)| [*from_ns, *until_ns]));
+        moments.extend(self.actors.iter().filter_map(|actor| actor.ended_ns));
+        moments
+    }
+
+    fn request_at(&self, request: usize, on: On, (at_ns, weight): (u64, f64), sums: &mut Sums) {
+        let hops = |phase| Hops::default().with(phase).unwrap();
+        let chain = |hops, own| Chain { at_ns, weight, hops, path: Vec::new(), own };
+        match on {
+            On::Thread(actor) => self.thread_at(actor, chain(Hops::default(), Some(request)), sums),
+            On::Away(outside) => {
+                let (kind, object) = outside.leaf();
+                let chain = chain(Hops::default(), None);
+                self.leaf((kind, object, Some(request), None), &chain, sums);
+            }
+            On::Loop(process) => {
+                let boss = self.processes[process].boss;
+                self.thread_at(boss, chain(hops(Phase::LoopWait), None), sums);
+            }
+            On::Pool(process) => {
+                let of_pool = |actor: &&Actor| {
+                    actor.process == process && matches!(actor.role, Role::Pool | Role::Stuck)
+                };
+                let pool = self.actors.iter().filter(of_pool);
+                let boss = self.processes[process].boss;
+                self.any_of(pool, Some(boss), &chain(hops(Phase::PoolWait), None), sums);
+            }
+            On::AcceptQueue => {
+                let acceptors = self.actors.iter().filter(|actor| actor.accepts_since_ns.is_some());
+                self.any_of(acceptors, None, &chain(hops(Phase::AcceptQueue), None), sums);
+            }
+        }
+    }
+
+    /// Any of several could end a wait: who is busy shares it.
+    fn any_of<'a>(
+        &'a self,
+        all: impl Iterator<Item = &'a Actor>,
+        or_else: Option<usize>,
+        chain: &Chain,
+        sums: &mut Sums,
+    ) {
+        let here: Vec<&Actor> = all.filter(|actor| lives_at(actor, chain.at_ns)).collect();
+        let is_busy =
+            |actor: &&Actor| past_at(actor, chain.at_ns).is_some_and(|past| past.doing != Doing::Idle);
+        let busy: Vec<usize> =
+            here.iter().copied().filter(is_busy).map(|actor| self.index_of(actor.tid)).collect();
+        let shared = |share: usize| Chain {
+            weight: chain.weight / share as f64,
+            path: Vec::new(),
+            own: None,
+            ..*chain
+        };
+        match (busy.len(), or_else) {
+            (0, _) if here.is_empty() => {
+                self.leaf((LeafKind::NoThread, Object::Unknown, None, None), chain, sums);
+            }
+            (0, Some(or_else)) => self.thread_at(or_else, shared(1), sums),
+            (0, None) => self.not_followed(chain, sums),
+            (count, _) => {
+                busy.into_iter().for_each(|index| self.thread_at(index, shared(count), sums));
+            }
+        }
+    }
+
+    /// What a thread does at a moment stands behind a wait.
+    fn thread_at(&self, index: usize, mut chain: Chain, sums: &mut Sums) {
+        let actor = &self.actors[index];
+        if let Some((born_ns, by)) = actor.born
+            && born_ns > chain.at_ns
+        {
+            return self.thread_at(by, chain, sums);
+        }
+        let Some(past) = past_at(actor, chain.at_ns) else { return self.not_followed(&chain, sums) };
+        chain.path.push(index);
+        let request = if chain.path.len() == 1 && chain.own.is_some() { chain.own } else { past.request };
+        let leaf = |kind, object| (kind, object, request, None);
+        match past.doing {
+            Doing::Runs => self.leaf(leaf(LeafKind::Computing, Object::Unknown), &chain, sums),
+            Doing::Queued => self.leaf(leaf(LeafKind::CpuTaken, Object::Unknown), &chain, sums),
+            Doing::Outside(outside) => {
+                let (kind, object) = outside.leaf();
+                self.leaf(leaf(kind, object), &chain, sums);
+            }
+            Doing::Idle => self.not_followed(&chain, sums),
+            Doing::ForGil => {
+                let holder = holder_at(&self.gils[actor.process], chain.at_ns);
+                let computes = |other: &&Actor| {
+                    let doing = past_at(other, chain.at_ns).map(|past| past.doing);
+                    other.process == actor.process && doing == Some(Doing::Runs)
+                };
+                // By elimination: it computes, and nobody else does.
+                let computing: Vec<Tid> = self.actors.iter().filter(computes).map(|one| one.tid).collect();
+                let is_known = self.plan.reads_holders || computing == [self.actors[holder].tid];
+                self.hop(Phase::GilWait, is_known.then_some(holder), chain, sums);
+            }
+            _ if past.is_unreleased() => self.unreleased(actor, past, request, chain, sums),
+            Doing::ForLock(lock) => {
+                let holder = holder_at(&self.locks[lock], chain.at_ns);
+                self.hop(Phase::LockWait, Some(holder), chain, sums);
+            }
+            Doing::ForEvent(occasion) => {
+                self.hop(Phase::LockWait, self.occasions[occasion].setter, chain, sums);
+            }
+            Doing::ForNobody => unreachable!("it does not end"),
+        }
+    }
+
+    fn hop(&self, phase: Phase, by: Option<usize>, chain: Chain, sums: &mut Sums) {
+        match (chain.hops.with(phase), by) {
+            (Some(hops), Some(by)) => self.thread_at(by, Chain { hops, ..chain }, sums),
+            (hops, _) => self.not_followed(&Chain { hops: hops.unwrap_or(chain.hops), ..chain }, sums),
+        }
+    }
+
+    /// A lock that was not released while it was waited for: who, as far as all of the window tells, could
+    /// have it?
+    fn unreleased(&self, waiter: &Actor, wait: &Past, request: Option<usize>, chain: Chain, sums: &mut Sums) {
+        let last_ns = wait.until_ns - 1;
+        let could = |other: &&Actor| {
+            let during = |past: &&Past| past.until_ns > wait.from_ns && past.from_ns < wait.until_ns;
+            other.process == waiter.process
+                && other.tid != waiter.tid
+                && lives_at(other, wait.from_ns)
+                && lives_at(other, last_ns)
+                && other.past.iter().filter(during).all(|past| past.doing != Doing::Idle)
+                && past_at(other, last_ns).is_some_and(|past| !past.is_unreleased())
+        };
+        let candidates: Vec<usize> =
+            self.actors.iter().filter(could).map(|actor| self.index_of(actor.tid)).collect();
+        let hops = chain.hops.with(Phase::LockWait).unwrap_or(chain.hops);
+        let chain = Chain { hops, ..chain };
+        let grade = match candidates.as_slice() {
+            [] => Unreleased::NobodyCould,
+            [one] if !chain.path.contains(one) => return self.thread_at(*one, chain, sums),
+            _ => Unreleased::Watched,
+        };
+        self.leaf((LeafKind::NotReleased, Object::Unknown, request, Some(grade)), &chain, sums);
+    }
+
+    fn not_followed(&self, chain: &Chain, sums: &mut Sums) {
+        self.leaf((LeafKind::NotFollowed, Object::Unknown, None, None), chain, sums);
+    }
+
+    fn leaf(
+        &self,
+        (kind, object, request, grade): (LeafKind, Object, Option<usize>, Option<Unreleased>),
+        chain: &Chain,
+        sums: &mut Sums,
+    ) {
+        let endpoint = request.map_or(String::new(), |request| self.endpoint(request));
+        let key = (kind, object, endpoint, grade, chain.hops.iter().collect());
+        *sums.entry(key).or_default() += chain.weight;
+    }
+
+    pub(super) fn endpoint(&self, request: usize) -> String {
+        format!("GET /{}", ["a", "b", "c"][usize::try_from(self.requests[request].endpoint).unwrap()])
+    }
+
+    fn index_of(&self, tid: u32) -> usize {
+        usize::try_from(tid).unwrap() - 1000
+    }
+
+    /// All kinds of leaves that anything of the schedule has.
+    pub(super) fn kinds(&self) -> BTreeSet<LeafKind> {
+        let mut kinds = BTreeSet::from([LeafKind::NotFollowed]);
+        let mut has_gap = false;
+        for actor in &self.actors {
+            for past in &actor.past {
+                kinds.extend(match past.doing {
+                    Doing::Runs => Some(LeafKind::Computing),
+                    Doing::Queued => Some(LeafKind::CpuTaken),
+                    Doing::Outside(outside) => Some(outside.leaf().0),
+                    _ if past.doing.is_lock_wait() && matches!(past.end, End::Open | End::Limit) => {
+                        Some(LeafKind::NotReleased)
+                    }
+                    _ => None,
+                });
+            }
+            has_gap |= actor.born.is_some() || actor.ended_ns.is_some();
+        }
+        // Away on a loop.
+        for (_, _, on) in self.requests.iter().flat_map(|asked| &asked.life) {
+            if let On::Away(outside) = on {
+                kinds.insert(outside.leaf().0);
+            }
+        }
+        if has_gap {
+            kinds.insert(LeafKind::NoThread);
+        }
+        kinds
+    }
+}
+
+fn lives_at(actor: &Actor, at_ns: u64) -> bool {
+    actor.born.is_none_or(|(born_ns, _)| born_ns <= at_ns)
+        && actor.ended_ns.is_none_or(|end_ns| end_ns > at_ns)
+}
+
+fn past_at(actor: &Actor, at_ns: u64) -> Option<&Past> {
+    let after = actor.past.partition_point(|past| past.until_ns <= at_ns);
+    actor.past.get(after).filter(|past| past.from_ns <= at_ns)
+}
+
+fn holder_at(lock: &Lock, at_ns: u64) -> usize {
+    let after = lock.held.partition_point(|(_, until_ns, _)| *until_ns <= at_ns);
+    let (from_ns, _, holder) = lock.held[after];
+    assert!(from_ns <= at_ns, "somebody waits for a lock that nobody has");
+    holder
+}
