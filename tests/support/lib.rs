@@ -24,6 +24,7 @@ pub mod intervals;
 pub mod isolated;
 pub mod kernel_trace;
 pub mod load;
+pub mod notes;
 pub mod one_at_a_time;
 pub mod phase_sums;
 pub mod picture;

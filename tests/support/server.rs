@@ -7,6 +7,7 @@ pub mod access_log;
 pub mod apache;
 pub mod asking;
 pub mod cheroot;
+pub mod composed;
 pub mod container;
 pub mod daphne;
 pub mod fastapi;
@@ -253,6 +254,11 @@ impl Server {
         self.stores.as_ref().context("the application has no stores")
     }
 
+    /// `host:port` of its back end.
+    pub fn back_end(&self) -> &str {
+        &self.place.backend
+    }
+
     /// A file in its directory.
     pub fn file(&self, name: &str) -> PathBuf {
         self.place.file(name)
@@ -297,6 +303,13 @@ impl Server {
         }
         for child in self.children.iter_mut().rev() {
             child.stop();
+        }
+    }
+
+    /// Ends the server at once; what its processes have mapped can still be read.
+    pub fn kill(&mut self) {
+        for child in self.children.iter_mut().rev() {
+            child.kill();
         }
     }
 
@@ -351,9 +364,7 @@ impl Drop for Server {
         if self.must_be_asked_to_end {
             self.stop();
         }
-        for child in self.children.iter_mut().rev() {
-            child.kill();
-        }
+        self.kill();
     }
 }
 
