@@ -98,6 +98,9 @@ advice: setup # Apply advice to real servers, and see what becomes of the findin
 mixes: setup # Apply advice under 200 random mixes of servers, settings and loads, and watch healthy twins (two hours; can be cut off)
 	@cargo xtask mixes
 
+incidents: setup # Compose incidents by seed, and compare the leaves of chains with the truth (--seed, --runs; two minutes for the set that is always the same)
+	@cargo xtask incidents --fixed
+
 whatif: setup # Forecast other settings of real servers, and really run them (hours; can be cut off)
 	@cargo xtask whatif
 

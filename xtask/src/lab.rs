@@ -1,6 +1,7 @@
 //! `bottlenecks`: what limits each server on each kind of work; `advice`: what becomes of a finding whose
-//! advice is applied; `mixes`: the same under random servers, settings and loads; `whatif`: forecasts beside
-//! the real change; `test-lab`: the unit tests of the lab itself.
+//! advice is applied; `mixes`: the same under random servers, settings and loads; `incidents`: what stands
+//! behind composed waits; `whatif`: forecasts beside the real change; `test-lab`: the unit tests of the lab
+//! itself.
 //!
 //! In: `--debug` for a debug build, and the options of the program, `lab/NAME/main.rs`. Out: its page under
 //! `lab/results`, or a part of it under `target/NAME`.

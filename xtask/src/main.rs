@@ -60,6 +60,7 @@ const USAGE: &str = "cargo xtask CHORE
   bottlenecks  what limits each server on each workload; --servers, --workloads, --minutes, --list, --debug as arguments
   advice    advice applied to real servers, and what became of the finding; names of trials, --list, --debug as arguments
   mixes     advice applied under random mixes of servers, settings and loads, and healthy twins; --runs, --seed, --servers, --mirror, --list, --debug as arguments
+  incidents leaves of chains beside the truth, under incidents composed by seed; --runs, --seed, --mode, --leaf, --fixed, --keep, --again, --list, --debug as arguments
   whatif    forecasts beside the real change; --subjects, --workloads, --loads, --seconds, --runs, --resume, --itself, --judge, --publish, --keep, --list, --debug as arguments
   nightly   everything that no change waits for, with a table at the end; names of chores as arguments
   soak      the profiler killed a hundred times under load
@@ -91,6 +92,7 @@ fn main() -> ExitCode {
         "bottlenecks" => lab::run("bottlenecks", &rest),
         "advice" => lab::run("advice", &rest),
         "mixes" => lab::run("mixes", &rest),
+        "incidents" => lab::run("incidents", &rest),
         "whatif" => lab::run("whatif", &rest),
         "rules" => rules::run(&rest),
         "live" => live::run(&rest),

@@ -1,0 +1,231 @@
+//! An incident: a leaf behind hops behind a server, with its load, all from a seed.
+//!
+//! In: a seed. Out: [`Incident`], the same for the same seed, on every machine.
+
+use fastrand::Rng;
+use serde_json::{Value, json};
+
+use crate::draw::{pick, word};
+use crate::leaf::{LEAVES, Leaf};
+use crate::path::{Hop, drawn_path};
+use crate::server::{SERVERS, ServerKind, Setup};
+
+/// Requests of one incident at most.
+const MOST_REQUESTS: u32 = 3000;
+/// How long clients ask, in seconds.
+pub(crate) const SECONDS: u32 = 6;
+/// The request after which a lock is not released any more.
+const FORGOTTEN_AFTER: u32 = 25;
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Incident {
+    pub(crate) seed: u64,
+    pub(crate) server: Setup,
+    pub(crate) leaf: Leaf,
+    /// From the outside to the inside.
+    pub(crate) hops: Vec<Hop>,
+    /// First segment of the path that meets the leaf.
+    pub(crate) route: String,
+    /// Each so-manieth request meets it.
+    pub(crate) every: u32,
+    /// How long the leaf takes, or is held by somebody else at a time, in ms.
+    pub(crate) leaf_ms: u32,
+    /// How long it is free in between, or how often it is looked after, in ms.
+    pub(crate) pause_ms: u32,
+    pub(crate) base_back_end_ms: u32,
+    pub(crate) base_cpu_ms: u32,
+    /// Options of `clients/load.py`.
+    pub(crate) clients: Vec<String>,
+    /// The load in words.
+    pub(crate) load: String,
+    /// Name of what is in the file system.
+    pub(crate) name: String,
+}
+
+impl Incident {
+    /// That of a seed.
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let leaf = pick(&mut rng, Leaf::Sleep, LEAVES);
+        let fitting: Vec<ServerKind> = SERVERS.iter().copied().filter(|kind| leaf.fits(*kind)).collect();
+        let kind = pick(&mut rng, ServerKind::GunicornGthread, &fitting);
+        let server = Setup::new(&mut rng, kind);
+        let hops = if leaf.has_path() { drawn_path(&mut rng, kind) } else { Vec::new() };
+        Self::of(seed, &mut rng, (leaf, hops), server)
+    }
+
+    fn of(seed: u64, rng: &mut Rng, (leaf, hops): (Leaf, Vec<Hop>), server: Setup) -> Self {
+        let base_back_end_ms = pick(rng, 0, &[0, 20]);
+        let base_cpu_ms = rng.u32(0..=5);
+        let base_back_end_ms = if leaf == Leaf::Nothing { 20 } else { base_back_end_ms };
+        let every = match leaf {
+            Leaf::BackEndHung => 7,
+            _ if leaf.lasts() => pick(rng, 1, &[1, 3]),
+            _ => 1,
+        };
+        let (leaf_ms, pause_ms) = leaf.times(rng);
+        let asks_itself = hops.iter().any(Hop::is_itself);
+        // Who asks itself must have room for that in whichever process it is served.
+        let most = if asks_itself { (server.threads - 1).min(3) } else { 6 };
+        let clients = rng.u32(most.min(2)..=most);
+        let (mut options, load) = drawn_load(rng, clients, &server);
+        let (route, name) = (word(rng), word(rng));
+        options.push(format!("--routes=/{route}"));
+        if leaf == Leaf::SlowClient {
+            options.extend(["--slow-readers=2".to_owned(), "--slow-read-seconds=2".to_owned()]);
+        }
+        let leaf_ms = leaf_ms * every.min(3);
+        Self {
+            seed,
+            server,
+            leaf,
+            hops,
+            route,
+            every,
+            leaf_ms,
+            pause_ms,
+            base_back_end_ms,
+            base_cpu_ms,
+            clients: options,
+            load,
+            name,
+        }
+    }
+
+    /// The application's plan, as `tests/apps/composed.py` takes it.
+    pub(crate) fn plan(&self, leaf_back_end: &str, directory: &str) -> String {
+        let path = format!("{directory}/{}", self.name);
+        let milliseconds = self.leaf_ms;
+        let leaf = match self.leaf {
+            Leaf::BackEndSlow => json!(["back_end", leaf_back_end, milliseconds]),
+            Leaf::BackEndHung => json!(["back_end", leaf_back_end, 60_000]),
+            Leaf::Sleep => json!(["sleep", milliseconds]),
+            Leaf::Fifo => json!(["fifo", path]),
+            Leaf::Disk => json!(["disk", directory, milliseconds]),
+            Leaf::FileLock => json!(["file_lock", path]),
+            Leaf::Sqlite => json!(["sqlite", path]),
+            Leaf::Child => json!(["child", milliseconds]),
+            Leaf::Computing => json!(["compute", milliseconds]),
+            Leaf::Hashing => json!(["hash", milliseconds]),
+            Leaf::FullPipe => json!(["full_pipe", path]),
+            Leaf::Forgotten => json!(["forgotten", FORGOTTEN_AFTER]),
+            Leaf::SlowClient | Leaf::Stopped | Leaf::Nothing => Value::Null,
+        };
+        let hops: Vec<Value> = self.hops.iter().map(|hop| hop.plan(directory)).collect();
+        let route = json!({"hops": hops, "leaf": leaf, "every": self.every});
+        let base = json!({"back_end_ms": self.base_back_end_ms, "cpu_ms": self.base_cpu_ms});
+        json!({"routes": {self.route.as_str(): route}, "base": base}).to_string()
+    }
+
+    /// What `tests/apps/outsider.py` does; `None`: nobody is needed.
+    pub(crate) fn outsider(&self, directory: &str, pids: &[u32]) -> Option<Vec<String>> {
+        let path = format!("{directory}/{}", self.name);
+        let (held, pause) = (self.leaf_ms.to_string(), self.pause_ms.to_string());
+        let all = |kind: &str, rest: &[&String]| {
+            Some([kind.to_owned()].into_iter().chain(rest.iter().map(|&one| one.clone())).collect())
+        };
+        match self.leaf {
+            Leaf::FileLock => all("lock", &[&path, &held, &pause]),
+            Leaf::Sqlite => all("database", &[&path, &held, &pause]),
+            Leaf::Fifo => all("open", &[&path, &pause]),
+            Leaf::FullPipe => all("drain", &[&path, &pause]),
+            Leaf::Stopped => {
+                let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+                all("stop", &[&pids.join(","), &held, &pause])
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether only one request at a time gets on where it waits.
+    pub(crate) fn is_serial(&self) -> bool {
+        self.hops.iter().any(Hop::is_serial) || self.leaf.is_serial()
+    }
+
+    /// In words.
+    pub(crate) fn about(&self) -> String {
+        let path: Vec<String> = self.hops.iter().map(Hop::to_string).collect();
+        let path = if path.is_empty() { "no hop".to_owned() } else { path.join(" → ") };
+        let every = if self.every > 1 { format!(" (one in {})", self.every) } else { String::new() };
+        format!(
+            "{}; {path} → {} {} ms{every}; base {} ms back end, {} ms CPU; {}",
+            self.server.title(),
+            self.leaf.name(),
+            self.leaf_ms.max(self.pause_ms),
+            self.base_back_end_ms,
+            self.base_cpu_ms,
+            self.load
+        )
+    }
+}
+
+fn drawn_load(rng: &mut Rng, clients: u32, server: &Setup) -> (Vec<String>, String) {
+    let mut options = vec![
+        format!("--clients={clients}"),
+        format!("--seconds={SECONDS}"),
+        format!("--requests={MOST_REQUESTS}"),
+        // Longer than anybody looks.
+        "--timeout=20".to_owned(),
+        format!("--seed={}", rng.u32(1..100_000)),
+    ];
+    let kept = pick(rng, 1, &[1, 5]);
+    let kept = if server.closes() { 1 } else { kept };
+    options.push(format!("--keep-alive={kept}"));
+    let pace = if rng.bool() {
+        let think = pick(rng, 5, &[20, 60]);
+        options.push(format!("--think-ms={think}"));
+        format!("{think} ms between two")
+    } else {
+        let every = pick(rng, 80, &[150]);
+        options.push(format!("--every-ms={every}"));
+        format!("one each {every} ms")
+    };
+    let count = if clients == 1 { "1 client".to_owned() } else { format!("{clients} clients") };
+    (options, format!("{count}, {pace}, {kept} a connection"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn all() -> impl Iterator<Item = Incident> {
+        (1..=600).map(Incident::new)
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_incident_and_different_seeds_different_ones() {
+        for incident in all() {
+            let again = Incident::new(incident.seed);
+            assert_eq!(incident.about(), again.about());
+            assert_eq!((&incident.clients, incident.plan("a", "b")), (&again.clients, again.plan("a", "b")));
+        }
+        let different: BTreeSet<String> = all().map(|one| one.about()).collect();
+        assert!(different.len() > 550, "{}", different.len());
+    }
+
+    #[test]
+    fn every_leaf_server_and_length_of_path_is_drawn() {
+        let leaves: BTreeSet<&str> = all().map(|one| one.leaf.name()).collect();
+        assert_eq!(leaves.len(), LEAVES.len());
+        let servers: BTreeSet<String> = all().map(|one| format!("{:?}", one.server.kind)).collect();
+        assert_eq!(servers.len(), SERVERS.len());
+        let lengths: BTreeSet<usize> = all().map(|one| one.hops.len()).collect();
+        assert_eq!(lengths, BTreeSet::from([0, 1, 2, 3]));
+    }
+
+    #[test]
+    fn who_asks_itself_has_a_slot_for_that() {
+        let mut some = 0;
+        for incident in all().filter(|one| one.hops.iter().any(Hop::is_itself)) {
+            let clients = incident.clients.iter().find_map(|option| option.strip_prefix("--clients="));
+            let clients: u32 = clients.unwrap().parse().unwrap();
+            assert!(clients < incident.server.threads, "{}", incident.about());
+            assert!(incident.hops.iter().filter(|hop| hop.is_itself()).count() == 1);
+            some += 1;
+        }
+        assert!(some > 20, "{some}");
+    }
+}

@@ -1,0 +1,121 @@
+//! The way from a request to a leaf: hops, each a wait that the server's own threads end.
+//!
+//! In: a source of random numbers, the kind of server. Out: [`Hop`]s.
+
+use std::fmt;
+
+use fastrand::Rng;
+use profiler_core::phase::Phase;
+use serde_json::{Value, json};
+
+use crate::draw::{pick, word};
+use crate::server::ServerKind;
+
+/// Hops of a path at most.
+const MOST_HOPS: usize = 3;
+
+/// A kind of hop, as `tests/apps/composed.py` names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Hop {
+    Lock,
+    RLock,
+    /// Of so many.
+    Semaphore(u32),
+    /// Of so many threads.
+    Executor(u32),
+    Queue,
+    Event,
+    /// The name of the file.
+    FileLock(String),
+    Pipe,
+    Itself,
+}
+
+impl Hop {
+    fn drawn(rng: &mut Rng) -> Self {
+        match rng.u32(0..9) {
+            0 => Self::Lock,
+            1 => Self::RLock,
+            2 => Self::Semaphore(pick(rng, 2, &[2, 3])),
+            3 => Self::Executor(pick(rng, 1, &[1, 2, 3])),
+            4 => Self::Queue,
+            5 => Self::Event,
+            6 => Self::FileLock(word(rng)),
+            7 => Self::Pipe,
+            _ => Self::Itself,
+        }
+    }
+
+    /// As the application takes it.
+    pub(crate) fn plan(&self, directory: &str) -> Value {
+        match self {
+            Self::Lock => json!(["lock", null]),
+            Self::RLock => json!(["rlock", null]),
+            Self::Semaphore(count) => json!(["semaphore", count]),
+            Self::Executor(count) => json!(["executor", count]),
+            Self::Queue => json!(["queue", null]),
+            Self::Event => json!(["event", null]),
+            Self::FileLock(name) => json!(["file_lock", format!("{directory}/{name}")]),
+            Self::Pipe => json!(["pipe", null]),
+            Self::Itself => json!(["itself", null]),
+        }
+    }
+
+    /// A file that must be there.
+    pub(crate) fn file(&self) -> Option<&str> {
+        if let Self::FileLock(name) = self { Some(name) } else { None }
+    }
+
+    pub(crate) fn is_itself(&self) -> bool {
+        *self == Self::Itself
+    }
+
+    /// Whether only one at a time gets on.
+    pub(crate) fn is_serial(&self) -> bool {
+        match self {
+            Self::Lock | Self::RLock | Self::Queue | Self::FileLock(_) | Self::Pipe => true,
+            Self::Executor(threads) => *threads == 1,
+            Self::Semaphore(_) | Self::Event | Self::Itself => false,
+        }
+    }
+
+    /// What phase a wait there may be: what a descriptor is, a trace may have learnt too late.
+    pub(crate) fn phases(&self) -> &'static [Phase] {
+        match self {
+            Self::FileLock(_) => &[Phase::FileWait, Phase::LockWait],
+            Self::Pipe => &[Phase::FileWait, Phase::BackendWait, Phase::LockWait],
+            Self::Itself => &[Phase::BackendWait],
+            _ => &[Phase::LockWait],
+        }
+    }
+}
+
+impl fmt::Display for Hop {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lock => formatter.write_str("lock"),
+            Self::RLock => formatter.write_str("RLock"),
+            Self::Semaphore(count) => write!(formatter, "semaphore of {count}"),
+            Self::Executor(count) => write!(formatter, "executor of {count}"),
+            Self::Queue => formatter.write_str("queue"),
+            Self::Event => formatter.write_str("event"),
+            Self::FileLock(_) => formatter.write_str("lock on a file"),
+            Self::Pipe => formatter.write_str("pipe"),
+            Self::Itself => formatter.write_str("request to itself"),
+        }
+    }
+}
+
+/// Up to three hops; a process that serves one request at a time cannot ask itself.
+pub(crate) fn drawn_path(rng: &mut Rng, server: ServerKind) -> Vec<Hop> {
+    let length = rng.usize(0..=MOST_HOPS);
+    let mut hops: Vec<Hop> = Vec::new();
+    while hops.len() < length {
+        let hop = Hop::drawn(rng);
+        let asks_itself = hop.is_itself();
+        if !(asks_itself && (server == ServerKind::GunicornSync || hops.iter().any(Hop::is_itself))) {
+            hops.push(hop);
+        }
+    }
+    hops
+}

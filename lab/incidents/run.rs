@@ -1,0 +1,198 @@
+//! One incident, watched once.
+//!
+//! In: an incident, full or light mode. Out: a [`Record`], whatever happens. Report, recording and witness
+//! stay under `target/incidents` where it is not right, and can be judged again by a later program.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use wsgi_trace_test_support::backend::Backend;
+use wsgi_trace_test_support::child::until_each;
+use wsgi_trace_test_support::gate;
+use wsgi_trace_test_support::load::{Load, SentRequest};
+use wsgi_trace_test_support::notes::{self, Mark, Note, Outsider};
+use wsgi_trace_test_support::server::Server;
+use wsgi_trace_test_support::server::composed::Composed;
+use wsgi_trace_test_support::steal::Stretch;
+use wsgi_trace_test_support::trace::{self, Trace, Traced};
+
+use crate::incident::{Incident, SECONDS};
+use crate::judge::{self, Ports, Said, Verdict};
+use crate::leaf::Leaf;
+use crate::path::Hop;
+use crate::record::{Mode, Record};
+use crate::truth::{self, About, HOPS};
+
+/// How long live tests beside this run may go on.
+const TURN_LIMIT: Duration = Duration::from_secs(2);
+/// Who has no answer so long after the last request was sent will get none.
+const AFTER: Duration = Duration::from_millis(1500);
+/// Above this share of the CPUs' time that a hypervisor took nothing is judged.
+const DISTURBED: f64 = 0.15;
+
+/// Runs it. `keeps`: also where it is right.
+pub(crate) fn run(incident: &Incident, mode: Mode, (place, keeps): (&Path, bool)) -> Record {
+    let start = Instant::now();
+    let mut record = Record::new(incident, mode);
+    let kept = kept(place, incident, mode);
+    if let Err(error) = judged(incident, mode, (place, &kept), &mut record) {
+        record.verdict = Verdict::Void;
+        record.why = format!("{error:#}");
+    }
+    if !keeps && record.is_well() {
+        for extension in ["json", "wtrace", "witness"] {
+            // What is left of it is in the record.
+            let _ = std::fs::remove_file(kept.with_extension(extension));
+        }
+    }
+    record.seconds = start.elapsed().as_secs_f64();
+    record
+}
+
+fn judged(
+    incident: &Incident,
+    mode: Mode,
+    (place, kept): (&Path, &Path),
+    record: &mut Record,
+) -> anyhow::Result<()> {
+    let _turn = gate::exclusive_within(TURN_LIMIT)?;
+    let stretch = Stretch::begin();
+    let (traced, witness) = watch(incident, mode, place)?;
+    let (_, stolen_ratio) = stretch.stolen();
+    std::fs::create_dir_all(place.join("reports"))?;
+    std::fs::write(kept.with_extension("json"), serde_json::to_string(&traced.report)?)?;
+    std::fs::copy(&traced.recording, kept.with_extension("wtrace"))?;
+    std::fs::write(kept.with_extension("witness"), serde_json::to_string(&witness)?)?;
+    compare(incident, &traced.report, &witness, record)?;
+    if stolen_ratio > DISTURBED {
+        bail!("a hypervisor took {:.0} % of the CPUs", stolen_ratio * 100.0);
+    }
+    Ok(())
+}
+
+/// Judges once more what was kept, by the program as it is now.
+pub(crate) fn again(incident: &Incident, mode: Mode, place: &Path) -> Record {
+    let mut record = Record::new(incident, mode);
+    let kept = kept(place, incident, mode);
+    let mut compared = || -> anyhow::Result<()> {
+        let witness = serde_json::from_str(&std::fs::read_to_string(kept.with_extension("witness"))?)?;
+        let report = trace::report_on(&kept.with_extension("wtrace"), "json")?.stdout;
+        std::fs::write(kept.with_extension("json"), &report)?;
+        compare(incident, &serde_json::from_str(&report)?, &witness, &mut record)
+    };
+    let outcome = compared();
+    if let Err(error) = outcome {
+        record.verdict = Verdict::Void;
+        record.why = format!("{error:#}");
+    }
+    record
+}
+
+/// Where the report, the recording and the witness of a watch are kept, but for their extensions.
+fn kept(place: &Path, incident: &Incident, mode: Mode) -> PathBuf {
+    place.join("reports").join(format!("{}-{}", incident.seed, mode.name()))
+}
+
+fn compare(
+    incident: &Incident,
+    report: &Value,
+    witness: &Witness,
+    record: &mut Record,
+) -> anyhow::Result<()> {
+    let said: Said = serde_json::from_value(report.get("chains").context("no chains")?.clone())?;
+    let moment = |name: &str| report.pointer(name).and_then(Value::as_u64).context("no window");
+    let window = moment("/window/start_ns")?..moment("/window/end_ns")?;
+    let mut shared_hops = [false; HOPS];
+    for (is_shared, hop) in shared_hops.iter_mut().zip(&incident.hops) {
+        *is_shared = hop.file().is_some();
+    }
+    let about = About {
+        has_shared_queue: incident.server.has_shared_queue(),
+        computes: incident.leaf.computes(),
+        stops: incident.leaf == Leaf::Stopped,
+        itself: incident.hops.iter().position(Hop::is_itself),
+        shared_hops,
+    };
+    let truth = truth::truth(&witness.notes(), &witness.sent, &window, about);
+    let judgement = judge::judge(&said, incident, witness.ports, &truth);
+    record.take(&judgement, &truth, &said);
+    Ok(())
+}
+
+/// What is known of a watch without wsgi-trace.
+#[derive(Debug, Deserialize, Serialize)]
+struct Witness {
+    ports: Ports,
+    /// Number of each request and when it was sent.
+    sent: Vec<(u64, u64)>,
+    /// Time, number of the request, process, thread, step, mark.
+    notes: Vec<(u64, u64, u32, u32, u8, u8)>,
+}
+
+impl Witness {
+    fn new(ports: Ports, sent: &[SentRequest], notes: &[Note]) -> Self {
+        let sent = sent.iter().map(|request| (request.id, request.sent_ns)).collect();
+        let of = |note: &Note| (note.at_ns, note.request, note.pid, note.tid, note.step, note.mark as u8);
+        Self { ports, sent, notes: notes.iter().map(of).collect() }
+    }
+
+    fn notes(&self) -> Vec<Note> {
+        let of = |&(at_ns, request, pid, tid, step, mark): &(u64, u64, u32, u32, u8, u8)| Note {
+            at_ns,
+            request,
+            pid,
+            tid,
+            step,
+            mark: Mark::of(mark),
+        };
+        self.notes.iter().map(of).collect()
+    }
+}
+
+fn watch(incident: &Incident, mode: Mode, place: &Path) -> anyhow::Result<(Traced, Witness)> {
+    let notes = notes::directory()?;
+    // On a disk: what waits for one is an incident.
+    let files = tempfile::Builder::new().prefix("files-").tempdir_in(place)?;
+    let directory = files.path().to_str().context("no path")?;
+    for name in incident.hops.iter().filter_map(Hop::file) {
+        std::fs::write(files.path().join(name), "")?;
+    }
+    let back_end = incident.leaf.has_port().then(Backend::start).transpose()?;
+    let address = back_end.as_ref().map_or("", |back_end| back_end.address.as_str());
+    let is_stopped = incident.leaf == Leaf::Stopped;
+    let outside = |pids: &[u32]| {
+        let arguments = incident.outsider(directory, pids);
+        arguments.map(|arguments| Outsider::start(&arguments, notes.path())).transpose()
+    };
+    let mut outsider = if is_stopped { None } else { outside(&[])? };
+    let recipe = incident.server.recipe();
+    let composed = Composed {
+        server: recipe.as_ref(),
+        plan: incident.plan(address, directory),
+        notes: notes.path().to_owned(),
+    };
+    let mut server = Server::start(&composed)?;
+    let ports = Ports { leaf: port_of(address), base: port_of(server.back_end()) };
+    let trace = Trace::start_with(server.pid(), mode.options())?;
+    if is_stopped {
+        let workers = server.worker_pids();
+        outsider = outside(if workers.is_empty() { vec![server.pid()] } else { workers }.as_slice())?;
+    }
+    let options: Vec<&str> = incident.clients.iter().map(String::as_str).collect();
+    let mut load = Load::start(server.address(), &options)?;
+    let limit = Duration::from_secs(u64::from(SECONDS)) + AFTER;
+    // Some wait for ever, and their server is to be seen with them.
+    let _ = until_each("the clients", (limit, Duration::from_millis(20)), || load.ended());
+    let traced = trace.end()?;
+    drop(outsider);
+    server.kill();
+    let sent = load.finish()?.requests;
+    Ok((traced, Witness::new(ports, &sent, &notes::read(notes.path())?)))
+}
+
+fn port_of(address: &str) -> Option<u16> {
+    address.rsplit_once(':')?.1.parse().ok()
+}

@@ -1,0 +1,49 @@
+//! How many incidents were named right, by mode and by leaf.
+//!
+//! In: records. Out: a table in Markdown, and what is to be looked at.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use crate::judge::Verdict;
+use crate::record::{Mode, Record};
+
+/// All of it.
+pub(crate) fn table(records: &[Record]) -> String {
+    let mut text = String::new();
+    for mode in Mode::ALL {
+        let of_mode: Vec<&Record> = records.iter().filter(|record| record.mode == mode).collect();
+        if of_mode.is_empty() {
+            continue;
+        }
+        let head = Verdict::ALL.map(Verdict::word).join(" | ");
+        let _ = writeln!(text, "\n| {} mode | {head} | false leaves |", mode.name());
+        let _ = writeln!(text, "|---|{}---|", "---|".repeat(Verdict::ALL.len()));
+        let leaves: BTreeSet<&str> = of_mode.iter().map(|record| record.leaf.as_str()).collect();
+        for leaf in leaves {
+            let of_leaf: Vec<&Record> = of_mode.iter().copied().filter(|one| one.leaf == leaf).collect();
+            row(&mut text, leaf, &of_leaf);
+        }
+        row(&mut text, "**all**", &of_mode);
+    }
+    let (right, known) = serial(records);
+    let _ = writeln!(text, "\nSerial or not: {right} of {known} right.");
+    let bad: Vec<String> = records.iter().filter(|one| !one.is_well()).map(Record::line).collect();
+    if !bad.is_empty() {
+        let _ = writeln!(text, "\nTo look at:\n\n- {}", bad.join("\n- "));
+    }
+    text
+}
+
+fn row(text: &mut String, name: &str, records: &[&Record]) {
+    let count = |verdict: Verdict| records.iter().filter(|one| one.verdict == verdict).count().to_string();
+    let counts = Verdict::ALL.map(count).join(" | ");
+    let lies = records.iter().filter(|one| !one.false_leaves.is_empty()).count();
+    let _ = writeln!(text, "| {name} | {counts} | {lies} |");
+}
+
+/// How often it was rightly called serial or not, of how many that name the leaf.
+fn serial(records: &[Record]) -> (usize, usize) {
+    let known: Vec<bool> = records.iter().filter_map(|one| one.is_serial_right).collect();
+    (known.iter().filter(|is_right| **is_right).count(), known.len())
+}
