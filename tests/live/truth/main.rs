@@ -12,6 +12,7 @@ mod gil;
 mod gil_holder;
 mod gil_stacks;
 mod herd;
+mod leaves;
 mod light;
 mod light_sleeps;
 mod listeners;
