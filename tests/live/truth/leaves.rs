@@ -32,7 +32,7 @@ const OTHERS: f64 = 0.02;
 
 /// Of the waits at a lock this share may not be followed: who took it before its turn was not there yet when
 /// they began.
-const NOT_FOLLOWED: f64 = 0.25;
+const NOT_FOLLOWED: f64 = 0.05;
 /// Clients of a route behind a lock.
 const AT_ONCE: u32 = 3;
 
@@ -249,12 +249,16 @@ fn leaves_agree(recipe: &dyn Recipe, options: &[&str]) -> anyhow::Result<()> {
         Route::asking("queues", &other, 25)?.locked(),
         Route::new("naps", json!(["sleep", 25]), LeafKind::Sleep).locked(),
     ];
-    let alone = ["asks", "dozes", "locks", "writes", "breeds"];
+    // Light mode does not tell flock from other calls on a file.
+    let is_told = |name: &str| name != "locks" || options.is_empty();
+    let alone: Vec<&str> =
+        ["asks", "dozes", "locks", "writes", "breeds"].into_iter().filter(|name| is_told(name)).collect();
     let loads =
         [load(&alone, 1, 60, 1), load(&["queues"], AT_ONCE, 24, 1001), load(&["naps"], AT_ONCE, 24, 2001)];
     let watched = watch(recipe, (&routes, options), (notes.path(), &loads), |_| Ok(None))?;
     let failed: Vec<String> = routes
         .iter()
+        .filter(|route| is_told(route.name))
         .filter_map(|route| watched.agrees(route).err())
         .map(|error| error.to_string())
         .collect();
@@ -271,6 +275,12 @@ fn leaves_of_gthread_have_the_time_that_the_application_waited() -> anyhow::Resu
 }
 
 #[test]
+fn light_leaves_of_gthread_have_the_time_that_the_application_waited() -> anyhow::Result<()> {
+    leaves_agree(&Settings::gthread(Version::V27, 1, 4), &["--light"])
+}
+
+#[test]
+#[ignore = "make live: make test has it on gthread"]
 fn leaves_of_waitress_have_the_time_that_the_application_waited() -> anyhow::Result<()> {
     leaves_agree(&Waitress { threads: 4 }, &[])
 }
@@ -321,6 +331,7 @@ fn a_stopped_gthread_stood_still_for_as_long_as_it_was_stopped() -> anyhow::Resu
 }
 
 #[test]
+#[ignore = "make live: make test has it on gthread"]
 fn a_stopped_waitress_stood_still_for_as_long_as_it_was_stopped() -> anyhow::Result<()> {
     stops_agree(&Waitress { threads: 4 })
 }
