@@ -26,6 +26,7 @@ const fn sleep(phase: Phase, end: SleepEnd) -> Sleep {
         connection: 0,
         is_own_port: false,
         end,
+        is_way_out: false,
         since_before: false,
         polls_file_lock: false,
     }

@@ -224,7 +224,7 @@ impl Teller<'_> {
             _ => (Object::Futex { address: 2_000_000 + u64::from(self.actor.tid) }, 202),
         };
         let since_before = past.since_before;
-        SleepSeen { system_call, is_idle, object, connection: 0, is_own_port: false, end, since_before }
+        SleepSeen { is_idle, object, end, since_before, ..SleepSeen::outside(system_call) }
     }
 
     /// Full mode. Returns how much of the past was told.
