@@ -100,8 +100,8 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// What a thread did since its last observed call, as a slice with a call that takes no time. It runs here, and
-/// ends.
+/// What a thread did since its last observed call, as a slice with a call that takes no time. It runs here,
+/// and ends.
 #[inline(always)]
 fn last_slice(account: Account, now_ns: u64) {
     // SAFETY: the ending thread is the only writer.

@@ -395,7 +395,9 @@ impl Machines {
             // Forecasts read it beside the pipeline: no machine asks for it.
             Fact::MachineCpu(_) => {}
             Fact::ProcessMemory(memory) => self.state.product.by_process.remember(memory),
-            Fact::OpenSlice(_) if self.readings.open.len().max(self.state.initial.len()) >= MAX_OPEN => {
+            Fact::OpenSlice(_)
+                if self.readings.open.len().max(self.state.runtime.initial.len()) >= MAX_OPEN =>
+            {
                 self.state.evict();
             }
             // Before the window: what the threads were in the middle of when they were first seen.
@@ -403,7 +405,7 @@ impl Machines {
                 let found = slice_of(&open, time_ns);
                 self.listening.counts.found_inside(&found);
                 self.waits.inside(&found, &self.state.world);
-                self.state.initial.insert(open.tid, found);
+                self.state.runtime.initial.insert(open.tid, found);
             }
             Fact::OpenSlice(open) => self.readings.open.push(open.as_of(time_ns)),
             Fact::ThreadTotals(_) if self.readings.totals.len() >= MAX_TOTALS => {

@@ -25,7 +25,7 @@ const HOUSES: &[House<'static>] = &[MACHINE];
 const MACHINE: House<'static> = House {
     folder: "profiler/core/src/machine/",
     path: "machine",
-    stages: &["world", "lock", "time", "wire", "runtime", "join", "ledger", "product", "driver"],
+    stages: &["world", "lock", "time", "wire", "runtime", "join", "ledger", "chain", "product", "driver"],
 };
 
 /// Who imports whom within a folder, with the place of the first such import.

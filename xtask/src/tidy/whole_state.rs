@@ -10,7 +10,8 @@ const FOLDER: &str = "profiler/core/src/";
 /// The type, as something that may be changed.
 const TAKEN: &str = "&mut State";
 /// The files of the driver whose methods may have it: the state itself, slices, light slices and their
-/// connections' ends, what the kernel reports, what the ledger has settled, ends, windows.
+/// connections' ends, what the kernel reports, what the ledger has settled, what chains are told, ends,
+/// windows.
 const ORDER: &[&str] = &[
     "profiler/core/src/machine/driver/state.rs",
     "profiler/core/src/machine/driver/serving.rs",
@@ -18,6 +19,7 @@ const ORDER: &[&str] = &[
     "profiler/core/src/machine/driver/light/ending.rs",
     "profiler/core/src/machine/driver/evidence.rs",
     "profiler/core/src/machine/driver/publish.rs",
+    "profiler/core/src/machine/driver/chains.rs",
     "profiler/core/src/machine/driver/ends.rs",
     "profiler/core/src/machine/driver/roll.rs",
 ];

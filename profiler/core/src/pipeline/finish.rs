@@ -64,6 +64,7 @@ impl Machines {
         event_loops.sort_by_key(|event_loop| (event_loop.tgid, event_loop.tid));
         let window = (self.window.start_ns, self.window.end_ns);
         let chains = self.state.chains();
+        Entry::of_chains(&chains).for_each(&mut *sink);
         let unattributed = self.state.world.unattributed.told();
         let (requests, endpoints) = self.state.product.summary.finish(connections, unattributed, window);
         let (endpoints, other_endpoints) = endpoints.finish();

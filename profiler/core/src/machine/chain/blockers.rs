@@ -3,7 +3,7 @@
 //! In: the threads, an interval. Out: weights of their parts; when all were free, and when nobody was there.
 
 use crate::event::Tid;
-use crate::machine::chain::history::{Histories, Part};
+use crate::machine::chain::history::{Histories, SegmentPart};
 use crate::machine::chain::segment::{Did, Segment};
 use crate::machine::time::short::LONG_NS;
 
@@ -14,9 +14,9 @@ const MOMENT: u64 = 720_720;
 
 /// A busy part of a thread, and its weight.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Busy<'a> {
+pub(super) struct BusyPart<'a> {
     pub tid: Tid,
-    pub part: Part<'a>,
+    pub part: SegmentPart<'a>,
     pub weight: u64,
     /// The part of it in which no other was busy.
     pub alone: u64,
@@ -25,7 +25,7 @@ pub(super) struct Busy<'a> {
 /// An interval, by who could have ended the wait.
 #[derive(Debug, Default)]
 pub(super) struct Blockers<'a> {
-    pub busy: Vec<Busy<'a>>,
+    pub busy: Vec<BusyPart<'a>>,
     /// Stretches in which at least one was there, and none was busy.
     pub free: Vec<(u64, u64)>,
     /// Time in which nobody was there, weighted.
@@ -85,7 +85,7 @@ pub(super) fn blockers<'a>(
         let parts = history.within(here_ns, gone_ns).filter(|part| is_busy(part.segment));
         for part in parts.take(MAX_PARTS.saturating_sub(found.busy.len())) {
             changes.extend([(part.from_ns, 0, 1, 0), (part.until_ns, 0, -1, 0)]);
-            found.busy.push(Busy { tid: *tid, part, weight: 0, alone: 0 });
+            found.busy.push(BusyPart { tid: *tid, part, weight: 0, alone: 0 });
         }
     }
     weigh(&mut found, changes, (from_ns, until_ns));
@@ -145,9 +145,9 @@ fn weigh(found: &mut Blockers<'_>, mut changes: Vec<Change>, (from_ns, until_ns)
 
 /// Cuts parts that are waits for others where the number of those that share a moment changes: what stands
 /// behind such a wait has other shares before than after.
-fn cut(busy: &mut Vec<Busy<'_>>, levels: &[(u64, u64)]) {
+fn cut(busy: &mut Vec<BusyPart<'_>>, levels: &[(u64, u64)]) {
     for index in 0..busy.len() {
-        let Some(Busy { tid, part, .. }) = busy.get(index).copied() else { return };
+        let Some(BusyPart { tid, part, .. }) = busy.get(index).copied() else { return };
         if !matches!(part.segment.did, Did::Slept(_)) {
             continue;
         }
@@ -158,7 +158,12 @@ fn cut(busy: &mut Vec<Busy<'_>>, levels: &[(u64, u64)]) {
             if busy.len() >= MAX_PARTS {
                 return;
             }
-            busy.push(Busy { tid, part: Part { from_ns, until_ns: at_ns, ..part }, weight: 0, alone: 0 });
+            busy.push(BusyPart {
+                tid,
+                part: SegmentPart { from_ns, until_ns: at_ns, ..part },
+                weight: 0,
+                alone: 0,
+            });
             from_ns = at_ns;
         }
         if let Some(last) = busy.get_mut(index) {

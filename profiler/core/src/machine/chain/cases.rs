@@ -4,7 +4,7 @@
 
 use crate::event::Tid;
 use crate::machine::chain::feed::Doer;
-use crate::machine::chain::segment::{Did, Sleep, SleepEnd};
+use crate::machine::chain::segment::{Did, SegmentSleep, SleepEnd};
 use crate::machine::chain::state::{Chain, Service};
 use crate::machine::lock::gil_holder::Holders;
 use crate::machine::wire::request::{Active, Beginning};
@@ -17,8 +17,8 @@ const PROCESS: Tid = 1;
 const RAN: Did = Did::Ran(Phase::Cpu);
 
 /// A sleep of a phase, and how it ended.
-const fn sleep(phase: Phase, end: SleepEnd) -> Sleep {
-    Sleep {
+const fn sleep(phase: Phase, end: SleepEnd) -> SegmentSleep {
+    SegmentSleep {
         phase,
         is_idle: false,
         system_call: 0,
@@ -33,14 +33,14 @@ const fn sleep(phase: Phase, end: SleepEnd) -> Sleep {
 }
 
 const fn asks(port: u16) -> Did {
-    Did::Slept(Sleep { object: Object::Peer { port }, ..sleep(Phase::BackendWait, SleepEnd::Outside) })
+    Did::Slept(SegmentSleep { object: Object::Peer { port }, ..sleep(Phase::BackendWait, SleepEnd::Outside) })
 }
 
 const fn waits(phase: Phase, end: SleepEnd) -> Did {
     Did::Slept(sleep(phase, end))
 }
 
-const IDLE: Did = Did::Slept(Sleep { is_idle: true, ..sleep(Phase::LockWait, SleepEnd::Unknown) });
+const IDLE: Did = Did::Slept(SegmentSleep { is_idle: true, ..sleep(Phase::LockWait, SleepEnd::Unknown) });
 
 /// A chain stage, and a request from 0 on.
 struct Case {
@@ -181,7 +181,7 @@ fn where_two_compute_at_once_nobody_has_the_interpreter_lock_by_elimination() {
 
 #[test]
 fn a_thread_that_has_only_begun_in_a_sleep_serves_nobody() {
-    let since_before = Sleep { since_before: true, ..sleep(Phase::Sleep, SleepEnd::Outside) };
+    let since_before = SegmentSleep { since_before: true, ..sleep(Phase::Sleep, SleepEnd::Outside) };
     let case = |until_ms| {
         let case = Case::new().did(2, 20, asks(1)).is_slot(2).did(3, until_ms, Did::Slept(since_before));
         case.did(3, 20, RAN).phase(Phase::PoolWait, 20).leaves()

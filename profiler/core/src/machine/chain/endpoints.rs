@@ -1,7 +1,7 @@
-//! Endpoints by number: their names, and which one each request asked.
+//! EndpointNames by number: their names, and which one each request asked.
 //!
-//! In: requests that are over. Out: the endpoint of a request, by the request's number. Numbers of requests are
-//! dense, so the newest are a list.
+//! In: requests that are over. Out: the endpoint of a request, by the request's number. Numbers of requests
+//! are dense, so the newest are a list.
 
 use std::collections::VecDeque;
 
@@ -11,14 +11,14 @@ use crate::model::gil_contender::Contender;
 use crate::model::path_shape::path_shape;
 use crate::model::request::Http;
 
-/// Endpoints that have a name of their own.
+/// EndpointNames that have a name of their own.
 const MAX_ENDPOINTS: usize = 1024;
 /// The newest requests whose endpoint is remembered.
 const MAX_REQUESTS: usize = 65_536;
 
 /// The endpoints met.
 #[derive(Clone, Debug, Default)]
-pub(in crate::machine) struct Endpoints {
+pub(in crate::machine) struct EndpointNames {
     /// The first stands for none.
     names: Vec<String>,
     numbers: FxHashMap<String, u32>,
@@ -31,7 +31,7 @@ pub(in crate::machine) struct Endpoints {
     rolled_at: u64,
 }
 
-impl Endpoints {
+impl EndpointNames {
     /// The number of a request's endpoint. `place`: its number in the sums of the window, if it has one.
     #[inline]
     pub(super) fn of(&mut self, http: &Http, place: Option<usize>) -> u32 {
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn endpoints_have_the_same_number_however_they_are_asked_for() {
-        let mut endpoints = Endpoints::default();
+        let mut endpoints = EndpointNames::default();
         let number = endpoints.of(&http("/a/1"), Some(3));
         assert!(number > 0);
         assert_eq!(endpoints.of(&http("/a/2"), None), number, "of one shape");
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn of_too_many_names_the_rest_share_one() {
-        let mut endpoints = Endpoints::default();
+        let mut endpoints = EndpointNames::default();
         let numbers: Vec<u32> =
             (0..2000).map(|index| endpoints.of(&http(&format!("/p{index}x")), None)).collect();
         assert_eq!(numbers[1500], numbers[1999]);
@@ -166,11 +166,12 @@ mod tests {
 
     #[test]
     fn the_newest_requests_are_remembered_and_those_of_the_window_before() {
-        let mut endpoints = Endpoints::default();
+        let mut endpoints = EndpointNames::default();
         for (request, endpoint) in [(10, 1), (12, 2), (11, 3), (9, 4)] {
             endpoints.remember(request, endpoint);
         }
-        let of = |endpoints: &Endpoints| [9, 10, 11, 12, 13].map(|request| endpoints.of_request(request + 1));
+        let of =
+            |endpoints: &EndpointNames| [9, 10, 11, 12, 13].map(|request| endpoints.of_request(request + 1));
         assert_eq!(of(&endpoints), [0, 1, 3, 2, 0]);
         assert_eq!(endpoints.of_request(0), 0, "no request");
         endpoints.roll();

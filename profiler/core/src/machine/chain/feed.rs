@@ -4,7 +4,7 @@
 
 use crate::event::Tid;
 use crate::machine::chain::history::Histories;
-use crate::machine::chain::segment::{Did, Segment, Sleep, SleepEnd};
+use crate::machine::chain::segment::{Did, Segment, SegmentSleep, SleepEnd};
 use crate::machine::lock::gil_holder::Holders;
 use crate::machine::time::piece::Piece;
 use crate::machine::time::short::{LONG_NS, Short, ShortRun, short_ns};
@@ -76,7 +76,7 @@ impl Histories {
             return self.push_short((doer.tgid, doer.tid), (start_ns, end_ns), doer.request, short);
         }
         let sleep = |phase, seen: &SleepSeen| {
-            Did::Slept(Sleep {
+            Did::Slept(SegmentSleep {
                 phase,
                 is_idle: seen.is_idle,
                 system_call: seen.system_call,
@@ -132,8 +132,8 @@ impl Histories {
         let sum = match did {
             Did::Ran(_) => &mut short.ran_ns,
             Did::Queued => &mut short.queued_ns,
-            Did::Slept(Sleep { is_idle: true, .. }) => &mut short.idle_ns,
-            Did::Slept(Sleep { phase: Phase::GilWait, .. }) => &mut short.gil_ns,
+            Did::Slept(SegmentSleep { is_idle: true, .. }) => &mut short.idle_ns,
+            Did::Slept(SegmentSleep { phase: Phase::GilWait, .. }) => &mut short.gil_ns,
             _ => &mut short.slept_ns,
         };
         *sum = short_ns(length_ns);
@@ -165,7 +165,7 @@ impl Histories {
         (phase, held_by): (Phase, Holders),
         seen: &SleepSeen,
     ) {
-        let did = Did::Slept(Sleep {
+        let did = Did::Slept(SegmentSleep {
             phase,
             is_idle: seen.is_idle,
             system_call: seen.system_call,

@@ -6,16 +6,15 @@
 use std::rc::Rc;
 
 use crate::event::Tid;
-use crate::machine::chain::attendance::Attendance;
 use crate::machine::chain::blockers::{Blockers, blockers, is_busy};
-use crate::machine::chain::history::{Histories, Part};
-use crate::machine::chain::leaves::{Leaves, Step};
-use crate::machine::chain::releases::Releases;
-use crate::machine::chain::segment::{Did, Segment, Sleep, SleepEnd};
+use crate::machine::chain::history::SegmentPart;
+use crate::machine::chain::known::Known;
+use crate::machine::chain::leaves::{ChainStep, Leaves};
+use crate::machine::chain::segment::{Did, Segment, SegmentSleep, SleepEnd};
 use crate::machine::chain::service::{Stage, stages, who_serves};
-use crate::machine::chain::settle::Settling;
+use crate::machine::chain::settling::Settling;
 use crate::machine::chain::split::split;
-use crate::machine::chain::unreleased::{Held, who_could_release};
+use crate::machine::chain::unreleased::{CouldRelease, who_could_release};
 use crate::machine::lock::gil_holder::Holders;
 use crate::machine::time::short::Short;
 use crate::model::chain::{Hops, Leaf, LeafKind, NotFollowed, Object, Unreleased};
@@ -34,20 +33,6 @@ const LONG_SLEEP_NS: u64 = 50_000_000;
 /// Port of name servers (RFC 1035).
 const NAME_SERVER: u16 = 53;
 
-/// What is known of threads, for one walk.
-#[derive(Clone, Copy)]
-pub(super) struct Known<'a> {
-    pub histories: &'a Histories,
-    pub attendance: &'a Attendance,
-    pub releases: &'a Releases,
-    /// The endpoint of a request, by its number plus 1.
-    pub endpoint_of: &'a dyn Fn(u64) -> u32,
-    /// Whether several processes read this connection.
-    pub is_shared: &'a dyn Fn(u64) -> bool,
-    /// Requests that came over a connection, by what distinguishes it at the client's end.
-    pub over: &'a dyn Fn(u64) -> &'a [Rc<Settling>],
-}
-
 /// A walk for one request.
 pub(super) struct Follower<'a> {
     known: Known<'a>,
@@ -55,7 +40,7 @@ pub(super) struct Follower<'a> {
     top: Phase,
     /// The request, plus 1, while its own time is followed; 0: others'.
     own: u64,
-    steps: Vec<Step>,
+    steps: Vec<ChainStep>,
     parts_left: u32,
     /// Some thread is silent that may tell more later.
     pub is_incomplete: bool,
@@ -105,7 +90,7 @@ impl<'a> Follower<'a> {
         (self.top, self.own) = (hop, 0);
         let Some(hops) = Hops::default().with(hop) else { return };
         let ns = interval.1.saturating_sub(interval.0);
-        self.steps.push(Step {
+        self.steps.push(ChainStep {
             tgid: 0,
             tid: 0,
             request: 0,
@@ -161,7 +146,8 @@ impl<'a> Follower<'a> {
         for tid in tids {
             let Some(history) = histories.get(*tid) else { continue };
             for part in history.within(interval.0, interval.1) {
-                if let Did::Slept(Sleep { is_idle: true, end: SleepEnd::Thread(by), .. }) = part.segment.did
+                if let Did::Slept(SegmentSleep { is_idle: true, end: SleepEnd::Thread(by), .. }) =
+                    part.segment.did
                     && part.length_ns() >= LONGEST_IDLE_NS
                     && !tids.contains(&by)
                     && histories.get(by).is_some_and(|by| !by.accepts && by.tgid == history.tgid)
@@ -197,14 +183,15 @@ impl<'a> Follower<'a> {
             return self.not_followed(NotFollowed::TooDeep, ns, hops);
         }
         let (from_ns, until_ns) = interval;
-        let parts: Vec<Part<'a>> = history.within(from_ns, until_ns).take(self.parts_left as usize).collect();
+        let parts: Vec<SegmentPart<'a>> =
+            history.within(from_ns, until_ns).take(self.parts_left as usize).collect();
         let known_until_ns = parts.last().map_or(from_ns, |part| part.until_ns);
         let known_from_ns = parts.first().map_or(until_ns, |part| part.from_ns);
         let before = (from_ns, known_from_ns);
         let after_ns = until_ns.saturating_sub(known_until_ns.max(from_ns));
         let after_ns = if parts.is_empty() { 0 } else { after_ns };
         self.is_incomplete |= history.ended_ns.is_none() && history.end_ns() < until_ns;
-        let lengths = parts.iter().map(Part::length_ns);
+        let lengths = parts.iter().map(SegmentPart::length_ns);
         let weights: Vec<u64> = lengths.chain([before.1.saturating_sub(before.0), after_ns]).collect();
         let amounts = split(ns, &weights);
         for (part, ns) in parts.iter().zip(&amounts) {
@@ -224,7 +211,7 @@ impl<'a> Follower<'a> {
     }
 
     /// A part of a thread's time stands behind a wait.
-    fn part(&mut self, (tgid, tid): (Tid, Tid), part: Part<'a>, ns: u64, hops: Hops) {
+    fn part(&mut self, (tgid, tid): (Tid, Tid), part: SegmentPart<'a>, ns: u64, hops: Hops) {
         if ns == 0 {
             return;
         }
@@ -241,7 +228,7 @@ impl<'a> Follower<'a> {
             Did::Unseen => Phase::Unexplained,
         };
         let (start_ns, end_ns) = (segment.start_ns, segment.end_ns);
-        self.steps.push(Step { tgid, tid, request: segment.request, phase, start_ns, end_ns });
+        self.steps.push(ChainStep { tgid, tid, request: segment.request, phase, start_ns, end_ns });
         match segment.did {
             Did::Ran(phase) => self.leaf(self.of(segment, ran(phase)), ns, hops, false),
             Did::Queued => self.leaf(self.of(segment, LeafKind::CpuTaken), ns, hops, false),
@@ -267,7 +254,13 @@ impl<'a> Follower<'a> {
         self.not_followed(NotFollowed::Idle, idle_ns, hops);
     }
 
-    fn sleep(&mut self, (tgid, tid): (Tid, Tid), (part, sleep): (Part<'a>, Sleep), ns: u64, hops: Hops) {
+    fn sleep(
+        &mut self,
+        (tgid, tid): (Tid, Tid),
+        (part, sleep): (SegmentPart<'a>, SegmentSleep),
+        ns: u64,
+        hops: Hops,
+    ) {
         let interval = (part.from_ns, part.until_ns);
         match (sleep.phase, sleep.end) {
             _ if sleep.is_idle => match sleep.end {
@@ -310,7 +303,7 @@ impl<'a> Follower<'a> {
 
     /// A wait for a back end at a port of the target's own. If it is the target, a request came over the same
     /// connection.
-    fn own_server(&mut self, part: Part<'a>, sleep: &Sleep, ns: u64, hops: Hops) {
+    fn own_server(&mut self, part: SegmentPart<'a>, sleep: &SegmentSleep, ns: u64, hops: Hops) {
         let overlaps =
             |request: &&Rc<Settling>| request.start_ns < part.until_ns && request.end_ns > part.from_ns;
         let over: &'a [Rc<Settling>] = (self.known.over)(sleep.connection);
@@ -348,7 +341,7 @@ impl<'a> Follower<'a> {
     }
 
     /// A wait for one of ours that no thread of ours ended.
-    fn ended_outside(&mut self, segment: &Segment, sleep: &Sleep, ns: u64, hops: Hops) {
+    fn ended_outside(&mut self, segment: &Segment, sleep: &SegmentSleep, ns: u64, hops: Hops) {
         // Whoever writes to a pipe that is full waits for its reader.
         let writes = [WRITE.cast_signed(), WRITEV.cast_signed()].contains(&sleep.system_call);
         let is_pipe = matches!(sleep.object, Object::Descriptor { .. });
@@ -367,7 +360,7 @@ impl<'a> Follower<'a> {
         &mut self,
         (tgid, by): (Tid, Tid),
         (interval, ns): (Interval, u64),
-        sleep: &Sleep,
+        sleep: &SegmentSleep,
         hops: Hops,
     ) {
         let Object::Futex { address } = sleep.object else {
@@ -433,16 +426,23 @@ impl<'a> Follower<'a> {
     }
 
     /// A lock was not released in an interval.
-    fn unreleased(&mut self, (tgid, tid): (Tid, Tid), part: Part<'a>, sleep: &Sleep, ns: u64, hops: Hops) {
+    fn unreleased(
+        &mut self,
+        (tgid, tid): (Tid, Tid),
+        part: SegmentPart<'a>,
+        sleep: &SegmentSleep,
+        ns: u64,
+        hops: Hops,
+    ) {
         // All of it counts: who waited for work later had nothing to release either.
         let interval = (part.segment.start_ns, part.segment.end_ns);
         let in_chain: Vec<Tid> = self.steps.iter().map(|step| step.tid).collect();
         let hops = hops.with(Phase::LockWait).unwrap_or(hops);
         let grade = match who_could_release(self.known.histories, (tgid, tid), interval, &in_chain) {
             // By elimination.
-            Held::One(by) => return self.thread(by, (part.from_ns, part.until_ns), ns, hops),
-            Held::Nobody => Unreleased::NobodyCould,
-            Held::Several => Unreleased::Watched,
+            CouldRelease::One(by) => return self.thread(by, (part.from_ns, part.until_ns), ns, hops),
+            CouldRelease::Nobody => Unreleased::NobodyCould,
+            CouldRelease::Several => Unreleased::Watched,
         };
         let leaf = self.of(part.segment, LeafKind::NotReleased);
         let leaf = Leaf { unreleased: Some(grade), since_before: sleep.since_before, ..leaf };
@@ -450,14 +450,14 @@ impl<'a> Follower<'a> {
     }
 
     /// A sleep outside any call, in which no thread of the process ran: it was stopped from outside.
-    fn stood_still(&self, tgid: Tid, (from_ns, until_ns): Interval, sleep: &Sleep) -> bool {
+    fn stood_still(&self, tgid: Tid, (from_ns, until_ns): Interval, sleep: &SegmentSleep) -> bool {
         let threads = || {
             let tids = self.known.histories.of_process(tgid).iter();
             tids.filter_map(|tid| self.known.histories.get(*tid))
         };
         // A moment at each end is the stop itself.
         let most_ns = (until_ns - from_ns) / 16;
-        let ran = |part: Part<'_>| match part.segment.did {
+        let ran = |part: SegmentPart<'_>| match part.segment.did {
             Did::Ran(_) => part.length_ns() > most_ns,
             Did::Short(short) => u64::from(short.ran_ns).min(part.length_ns()) > most_ns,
             _ => false,
@@ -471,7 +471,7 @@ impl<'a> Follower<'a> {
     }
 
     /// A sleep on purpose. What of it the process was stopped for was none.
-    fn slept_or_stopped(&mut self, tgid: Tid, part: Part<'a>, leaf: Leaf, ns: u64, hops: Hops) {
+    fn slept_or_stopped(&mut self, tgid: Tid, part: SegmentPart<'a>, leaf: Leaf, ns: u64, hops: Hops) {
         let interval = (part.from_ns, part.until_ns);
         let Some(stop) = self.stop_within(tgid, interval) else { return self.leaf(leaf, ns, hops, false) };
         let lengths = [part.length_ns() - (stop.1 - stop.0), stop.1 - stop.0];
@@ -510,7 +510,7 @@ impl<'a> Follower<'a> {
         let endpoint = if request > 0 { (self.known.endpoint_of)(request) } else { 0 };
         let leaf = Leaf { endpoint, ..Leaf::of(kind) };
         match segment.did {
-            Did::Slept(Sleep { object, system_call, since_before, .. }) => {
+            Did::Slept(SegmentSleep { object, system_call, since_before, .. }) => {
                 // Each wait in a lock that Python makes for it has an address of its own.
                 let object = if matches!(object, Object::Futex { .. }) { Object::Unknown } else { object };
                 Leaf { object, system_call, since_before, ..leaf }
@@ -539,7 +539,7 @@ pub(super) const fn ran(phase: Phase) -> LeafKind {
 }
 
 /// The leaf of a sleep that no thread of the target ends.
-fn slept(phase: Phase, sleep: &Sleep) -> LeafKind {
+fn slept(phase: Phase, sleep: &SegmentSleep) -> LeafKind {
     match phase {
         Phase::BackendWait if sleep.object == (Object::Peer { port: NAME_SERVER }) => LeafKind::NameServer,
         Phase::FileWait if is_file_lock(sleep.system_call) => LeafKind::FileLock,

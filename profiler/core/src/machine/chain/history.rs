@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 use crate::bounded::BoundedMap;
 use crate::event::Tid;
 use crate::machine::chain::ladder;
-use crate::machine::chain::segment::{Did, Segment, Sleep};
+use crate::machine::chain::segment::{Did, Segment, SegmentSleep};
 use crate::machine::time::short::{LONG_NS, Short};
 use crate::phase::Phase;
 
@@ -60,9 +60,11 @@ impl History {
     pub(super) fn wakes_about(&self, at_ns: u64) -> bool {
         /// All threads of a process start again within this time, as measured: they need a CPU each.
         const TOGETHER_NS: u64 = 1_500_000;
-        let ends = |part: Part<'_>| {
-            matches!(part.segment.did, Did::Slept(Sleep { phase: Phase::FaultWait | Phase::Unexplained, .. }))
-                && part.segment.end_ns.abs_diff(at_ns) <= TOGETHER_NS
+        let ends = |part: SegmentPart<'_>| {
+            matches!(
+                part.segment.did,
+                Did::Slept(SegmentSleep { phase: Phase::FaultWait | Phase::Unexplained, .. })
+            ) && part.segment.end_ns.abs_diff(at_ns) <= TOGETHER_NS
         };
         self.within(at_ns.saturating_sub(TOGETHER_NS), at_ns.saturating_add(TOGETHER_NS)).any(ends)
     }
@@ -72,15 +74,15 @@ impl History {
         // A thread that has done anything else since is none that hangs.
         let only = self.segments.front().filter(|_| self.segments.len() == 1);
         only.is_some_and(|segment| {
-            matches!(segment.did, Did::Slept(Sleep { since_before: true, is_idle: false, .. }))
+            matches!(segment.did, Did::Slept(SegmentSleep { since_before: true, is_idle: false, .. }))
         })
     }
 
     /// Parts of segments that lie in an interval, in order.
-    pub(super) fn within(&self, from_ns: u64, until_ns: u64) -> impl Iterator<Item = Part<'_>> {
+    pub(super) fn within(&self, from_ns: u64, until_ns: u64) -> impl Iterator<Item = SegmentPart<'_>> {
         let first = self.segments.partition_point(move |segment| segment.end_ns <= from_ns);
         let later = self.segments.range(first.min(self.segments.len())..);
-        later.take_while(move |segment| segment.start_ns < until_ns).map(move |segment| Part {
+        later.take_while(move |segment| segment.start_ns < until_ns).map(move |segment| SegmentPart {
             segment,
             from_ns: segment.start_ns.max(from_ns),
             until_ns: segment.end_ns.min(until_ns),
@@ -146,13 +148,13 @@ impl History {
 
 /// The part of a segment that lies in an interval.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Part<'a> {
+pub(super) struct SegmentPart<'a> {
     pub segment: &'a Segment,
     pub from_ns: u64,
     pub until_ns: u64,
 }
 
-impl Part<'_> {
+impl SegmentPart<'_> {
     pub(in crate::machine) const fn length_ns(&self) -> u64 {
         self.until_ns.saturating_sub(self.from_ns)
     }

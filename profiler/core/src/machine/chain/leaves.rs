@@ -10,7 +10,7 @@ use crate::phase::Phase;
 
 /// One step of a chain: who was followed, and what it was in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::machine) struct Step {
+pub(in crate::machine) struct ChainStep {
     /// Process; 0: the request itself.
     pub tgid: Tid,
     /// Thread; 0: the request itself, before anybody served it.
@@ -33,7 +33,7 @@ pub(in crate::machine) struct LeafShare {
     /// The longest single chain of it.
     pub longest_ns: u64,
     /// Its steps.
-    pub longest: Vec<Step>,
+    pub longest: Vec<ChainStep>,
     /// The wait was on a connection that several processes read.
     pub is_shared: bool,
 }
@@ -49,7 +49,7 @@ pub(in crate::machine) struct Leaves {
 
 impl Leaves {
     /// Adds time at a leaf, to which these steps led.
-    pub(in crate::machine) fn add(&mut self, key: LeafKey, ns: u64, steps: &[Step], is_shared: bool) {
+    pub(in crate::machine) fn add(&mut self, key: LeafKey, ns: u64, steps: &[ChainStep], is_shared: bool) {
         if ns == 0 {
             return;
         }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::bounded::BoundedMap;
-use crate::machine::chain::settle::Settling;
+use crate::machine::chain::settling::Settling;
 
 /// Connections that are kept.
 const MAX_CONNECTIONS: usize = 4096;

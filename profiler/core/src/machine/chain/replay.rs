@@ -1,7 +1,7 @@
 //! What would not have been waited without a leaf: the same requests once more, through the same lines.
 //!
-//! In: when each request came, how long it was served, and how much of that it was at which leaf. Out: request
-//! time that would not have been, for each leaf.
+//! In: when each request came, how long it was served, and how much of that it was at which leaf. Out:
+//! request time that would not have been, for each leaf.
 //!
 //! A line is first come, first served, before as many servers as its processes have slots (Kiefer and
 //! Wolfowitz, 1955; of one server Lindley, 1952). What holds a slot beside requests is in no line: without it

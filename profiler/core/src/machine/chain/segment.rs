@@ -30,7 +30,7 @@ pub(in crate::machine) enum Did {
     /// It was ready, and had no CPU.
     Queued,
     /// It slept.
-    Slept(Sleep),
+    Slept(SegmentSleep),
     /// Several things, each shorter than [`LONG_NS`].
     Short(Short),
     /// Not known.
@@ -39,7 +39,7 @@ pub(in crate::machine) enum Did {
 
 /// A sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::machine) struct Sleep {
+pub(in crate::machine) struct SegmentSleep {
     /// Its phase.
     pub phase: Phase,
     /// It waited for work.
@@ -87,14 +87,14 @@ impl Segment {
 
     /// It waited for work.
     pub(super) const fn is_idle(&self) -> bool {
-        matches!(self.did, Did::Slept(Sleep { is_idle: true, .. }))
+        matches!(self.did, Did::Slept(SegmentSleep { is_idle: true, .. }))
     }
 
     /// It waited for a lock that was not released: it has not ended, or only by its own limit.
     pub(super) fn is_unreleased(&self) -> bool {
         matches!(
             self.did,
-            Did::Slept(Sleep { phase: Phase::LockWait, end: SleepEnd::Open | SleepEnd::Limit, .. })
+            Did::Slept(SegmentSleep { phase: Phase::LockWait, end: SleepEnd::Open | SleepEnd::Limit, .. })
         )
     }
 }

@@ -3,8 +3,8 @@
 //! In: a request that is over. Out: its time in stages; the threads that could have served it.
 
 use crate::event::Tid;
-use crate::machine::chain::follow::Known;
-use crate::machine::chain::settle::{SHORTEST_NS, Settling};
+use crate::machine::chain::known::Known;
+use crate::machine::chain::settling::{SHORTEST_NS, Settling};
 use crate::machine::time::capacity::Span;
 use crate::phase::Phase;
 

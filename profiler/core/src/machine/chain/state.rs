@@ -9,13 +9,14 @@ use std::rc::Rc;
 use crate::bounded::BoundedMap;
 use crate::event::Tid;
 use crate::machine::chain::attendance::Attendance;
-use crate::machine::chain::endpoints::Endpoints;
-use crate::machine::chain::follow::Known;
+use crate::machine::chain::endpoints::EndpointNames;
 use crate::machine::chain::history::Histories;
+use crate::machine::chain::known::Known;
 use crate::machine::chain::own_connections::OwnConnections;
 use crate::machine::chain::releases::Releases;
 use crate::machine::chain::replay::LineOf;
-use crate::machine::chain::settle::{Settling, is_long, settle};
+use crate::machine::chain::settle::settle;
+use crate::machine::chain::settling::{Settling, is_long};
 use crate::machine::chain::sums::Sums;
 use crate::machine::time::capacity::Span;
 use crate::machine::time::short::LONG_NS;
@@ -52,7 +53,7 @@ pub(in crate::machine) struct Chain {
     connections: BoundedMap<u64, (Tid, bool), MAX_CONNECTIONS>,
     /// Requests that are over on their connection, and not yet complete.
     services: BoundedMap<u64, Service, MAX_WAITING>,
-    endpoints: Endpoints,
+    endpoints: EndpointNames,
     waiting: VecDeque<Rc<Settling>>,
     /// Who released which lock.
     pub releases: Releases,

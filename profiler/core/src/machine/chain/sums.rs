@@ -6,9 +6,10 @@ use rustc_hash::FxHashMap;
 
 use crate::bounded::BoundedMap;
 use crate::event::Tid;
-use crate::machine::chain::leaves::{LeafShare, Step};
+use crate::machine::chain::leaves::{ChainStep, LeafShare};
 use crate::machine::chain::replay::{LineOf, Lines};
-use crate::machine::chain::settle::{Settled, Settling, TO_BE_SERVED, to_be_served_ns, unfollowed};
+use crate::machine::chain::settle::{Settled, unfollowed};
+use crate::machine::chain::settling::{Settling, TO_BE_SERVED, to_be_served_ns};
 use crate::model::chain::{ChainExample, Chains, ExampleHop, Hops, Leaf, LeafKind, LeafTime};
 use crate::model::request::Request;
 use crate::phase::Phase;
@@ -21,7 +22,7 @@ const MAX_LISTED: usize = 128;
 const MAX_VALUES: usize = 1024;
 /// Leaves of which it is replayed what they prevent.
 const MAX_REPLAYED: usize = 12;
-/// Endpoints and leaves of which values are kept.
+/// EndpointNames and leaves of which values are kept.
 const MAX_SPREADS: usize = 1024;
 
 /// An endpoint's time at one leaf, by one way.
@@ -40,7 +41,7 @@ struct LongestChain {
     request: u64,
     endpoint: u32,
     ns: u64,
-    steps: Vec<Step>,
+    steps: Vec<ChainStep>,
 }
 
 /// How an endpoint's requests differ at one leaf.

@@ -14,7 +14,7 @@ const MAX_LOOKED_AT: usize = 1024;
 
 /// Who could have a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Held {
+pub(super) enum CouldRelease {
     /// No thread of the process.
     Nobody,
     /// This thread alone.
@@ -29,7 +29,7 @@ pub(super) fn who_could_release(
     (tgid, tid): (Tid, Tid),
     (from_ns, until_ns): (u64, u64),
     in_chain: &[Tid],
-) -> Held {
+) -> CouldRelease {
     let all = histories.of_process(tgid);
     let others = all.iter().copied().filter(|other| *other != tid).take(MAX_LOOKED_AT);
     let could = |other: &Tid| {
@@ -40,10 +40,10 @@ pub(super) fn who_could_release(
     };
     let candidates: Vec<Tid> = others.filter(could).take(2).collect();
     match candidates.as_slice() {
-        _ if all.len() > MAX_LOOKED_AT => Held::Several,
-        [] => Held::Nobody,
-        [one] if !in_chain.contains(one) => Held::One(*one),
-        _ => Held::Several,
+        _ if all.len() > MAX_LOOKED_AT => CouldRelease::Several,
+        [] => CouldRelease::Nobody,
+        [one] if !in_chain.contains(one) => CouldRelease::One(*one),
+        _ => CouldRelease::Several,
     }
 }
 

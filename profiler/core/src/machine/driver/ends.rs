@@ -30,7 +30,7 @@ impl State {
         self.gil.samples.forget(tid);
         self.heads.remove(&tid);
         self.time.light.sleeps.forget(tid);
-        self.initial.remove(&tid);
+        self.runtime.initial.remove(&tid);
     }
 
     /// A process has ended. Its requests end with it; what its threads did after their last slices is not

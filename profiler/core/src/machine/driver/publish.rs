@@ -3,7 +3,7 @@
 //! In: [`LedgerEvent`], in the order in which it came about. Out: halves of requests joined; requests in the
 //! sums and on the timeline; verdicts on connections that ended.
 
-use crate::machine::chain::settle::SHORTEST_NS;
+use crate::machine::chain::settling::SHORTEST_NS;
 use crate::machine::chain::state::Service;
 use crate::machine::driver::state::State;
 use crate::machine::join::front::{self, Joined};

@@ -104,12 +104,12 @@ impl State {
 
     #[cold]
     fn begin_thread(&mut self, slice: &Slice, sink: &mut dyn FnMut(Entry)) -> Option<Box<Thread>> {
-        let mut initial = std::mem::take(&mut self.initial);
+        let mut initial = std::mem::take(&mut self.runtime.initial);
         if let Some(found) = initial.get(&slice.tid) {
             self.note_initial(found, slice.gap_start_ns());
         }
         let thread = follow::begin_thread(&mut self.context(), &mut initial, slice);
-        self.initial = initial;
+        self.runtime.initial = initial;
         self.publish(sink);
         thread
     }

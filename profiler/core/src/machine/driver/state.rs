@@ -3,10 +3,8 @@
 //! In: nothing by itself; the machines change it. Out: the tables that they share, each bounded. Only the
 //! driver's own files, which know the order, see all of it: `cargo xtask tidy` holds them to that.
 
-use rustc_hash::FxHashMap;
-
 use crate::bounded::BoundedMap;
-use crate::event::{Connection as Opened, Head, Slice, Tid};
+use crate::event::{Connection as Opened, Head, Tid};
 use crate::machine::chain::state::Chain;
 use crate::machine::driver::topology;
 use crate::machine::join::state::Join;
@@ -43,8 +41,6 @@ pub struct State {
     pub product: Product,
     /// Captures that wait for the slice of their call.
     pub heads: BoundedMap<Tid, Head, MAX_OPEN>,
-    /// What threads were in the middle of when they were first seen, until their first slice.
-    pub initial: FxHashMap<Tid, Slice>,
     /// Interpreter locks, and who waited for them.
     pub gil: Locks,
     /// Start of the window; nothing before it counts (`u64::MAX` until it is known).
@@ -73,7 +69,6 @@ impl State {
             chain: Chain::default(),
             product: Product::default(),
             heads: BoundedMap::default(),
-            initial: FxHashMap::default(),
             gil: Locks::default(),
             window_start_ns: u64::MAX,
             watch_start_ns: u64::MAX,

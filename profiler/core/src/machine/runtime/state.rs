@@ -2,7 +2,9 @@
 //!
 //! In: nothing by itself; the machines change it. Out: tables that they share, each bounded, and sums.
 
-use crate::event::Tid;
+use rustc_hash::FxHashMap;
+
+use crate::event::{Slice, Tid};
 use crate::machine::runtime::late::Late;
 use crate::machine::runtime::pools::Pools;
 use crate::machine::runtime::tasks::Running;
@@ -15,6 +17,8 @@ use crate::model::Thread as ThreadTotal;
 /// Threads, and what shows for whom they work.
 #[derive(Clone, Debug, Default)]
 pub struct Runtime {
+    /// What threads were in the middle of when they were first seen, until their first slice.
+    pub initial: FxHashMap<Tid, Slice>,
     /// Live threads.
     pub threads: Threads,
     /// Totals of threads that ended.

@@ -46,8 +46,6 @@ pub struct Thread {
     pub job: ThreadJob,
     /// Its work as a thread of a loop's pool.
     pub pooled: Pooled,
-    /// Its last call closed a file. The kernel releases the file on the thread's way out of the call.
-    pub has_closed_file: bool,
     /// The threads that it has started in its job.
     pub helpers: Helpers,
     /// Its side of the interpreter lock.
@@ -70,6 +68,8 @@ pub struct ThreadSigns {
     pub takes_turns: bool,
     /// The thread only passes requests on to the server behind, and is no slot.
     pub in_front: bool,
+    /// Its last call closed a file. The kernel releases the file on the thread's way out of the call.
+    pub has_closed_file: bool,
 }
 
 /// The work of a thread on the connection that it touched last.
@@ -171,7 +171,7 @@ impl Thread {
     #[inline]
     pub fn gap(&mut self, slice: &Slice, closes_file: bool) -> Piece {
         let gap = Piece::gap(slice);
-        if std::mem::replace(&mut self.has_closed_file, closes_file) {
+        if std::mem::replace(&mut self.signs.has_closed_file, closes_file) {
             gap.after_close_of_file(slice)
         } else {
             gap

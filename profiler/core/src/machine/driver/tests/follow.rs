@@ -70,7 +70,7 @@ fn a_thread_that_was_in_a_call_at_the_first_sight_was_busy_since_the_watch_began
     ] {
         let mut run = Run::new(1);
         run.state.watch_start_ns = 50;
-        run.state.initial.insert(1, Slice { system_call: number, ..Slice::blank(call) });
+        run.state.runtime.initial.insert(1, Slice { system_call: number, ..Slice::blank(call) });
         run.call(next, (100, 120, 130), 0);
         let is_idle = matches!(next, Call::Accept { .. });
         let busy_ns = run.thread().busy_since_ns;
@@ -80,7 +80,7 @@ fn a_thread_that_was_in_a_call_at_the_first_sight_was_busy_since_the_watch_began
         let front = run.connection(0).requests.front();
         assert_eq!(front.map(|active| active.response.has_begun), has_request.then_some(true), "{what}");
         assert_eq!(run.thread().slot.is_some(), has_request, "{what}");
-        assert!(run.state.initial.is_empty(), "{what}: it says something once");
+        assert!(run.state.runtime.initial.is_empty(), "{what}: it says something once");
     }
 }
 

@@ -1,0 +1,24 @@
+//! What a walk along a chain looks at.
+//!
+//! In: the tables of the stage. Out: [`Known`], which lends them.
+
+use std::rc::Rc;
+
+use crate::machine::chain::attendance::Attendance;
+use crate::machine::chain::history::Histories;
+use crate::machine::chain::releases::Releases;
+use crate::machine::chain::settling::Settling;
+
+/// What is known of threads, for one walk.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub histories: &'a Histories,
+    pub attendance: &'a Attendance,
+    pub releases: &'a Releases,
+    /// The endpoint of a request, by its number plus 1.
+    pub endpoint_of: &'a dyn Fn(u64) -> u32,
+    /// Whether several processes read this connection.
+    pub is_shared: &'a dyn Fn(u64) -> bool,
+    /// Requests that came over a connection, by what distinguishes it at the client's end.
+    pub over: &'a dyn Fn(u64) -> &'a [Rc<Settling>],
+}

@@ -1,0 +1,66 @@
+//! A request that is over, as far as its waits are followed from it.
+//!
+//! In: nothing by itself. Out: [`Settling`], and which of its phases are waits.
+
+use crate::event::Tid;
+use crate::machine::time::capacity::Span;
+use crate::model::request::Stretch;
+use crate::phase::{Phase, Phases};
+
+/// A shorter wait is not followed by itself.
+pub(in crate::machine) const SHORTEST_NS: u64 = 100_000;
+
+/// What a request is settled from.
+#[derive(Clone, Debug, Default)]
+pub(in crate::machine) struct Settling {
+    /// Number of the request.
+    pub id: u64,
+    /// Its endpoint.
+    pub endpoint: u32,
+    /// Process that served it.
+    pub tgid: Tid,
+    /// Thread that served it.
+    pub tid: Tid,
+    /// Start.
+    pub start_ns: u64,
+    /// End.
+    pub end_ns: u64,
+    /// Where its time went; adds up to its duration.
+    pub phases: Phases,
+    /// Its stretches on threads.
+    pub stretches: Vec<Stretch>,
+    /// When it waited to be served, where that is known better than by its stretches.
+    pub spans: Vec<Span>,
+    /// Its listener; 0: not known.
+    pub inode: u64,
+    /// What distinguishes its connection at the client's end; 0: not known.
+    pub peer: u64,
+    /// Its waits for back ends by port.
+    pub back_ends: Vec<(u16, u64)>,
+    /// Who had the interpreter lock while it waited for that: endpoint (`None`: not known), and how long.
+    pub holders: Vec<(Option<u32>, u64)>,
+}
+
+/// Phases in which a request waits for somebody to serve it.
+pub(super) const TO_BE_SERVED: [Phase; 3] = [Phase::AcceptQueue, Phase::PoolWait, Phase::LoopWait];
+
+/// How long a request waited for somebody to serve it.
+pub(super) fn to_be_served_ns(phases: &Phases) -> u64 {
+    TO_BE_SERVED.iter().fold(0, |sum, phase| phases.get(*phase).saturating_add(sum))
+}
+
+/// Phases in which a request is worked for, and does not wait.
+const WORK: [Phase; 4] = [Phase::Cpu, Phase::ReadHead, Phase::ReadBody, Phase::Write];
+
+/// Whether a phase is the request's own work, and not a wait.
+pub(super) fn is_work(phase: Phase) -> bool {
+    WORK.contains(&phase)
+}
+
+/// Whether a request has a wait that is followed.
+pub(in crate::machine) fn is_long(phases: &Phases) -> bool {
+    // Nearly always there is not even that much waiting in all.
+    let work_ns = WORK.iter().fold(0_u64, |sum, phase| sum.saturating_add(phases.get(*phase)));
+    phases.total_ns().saturating_sub(work_ns) >= SHORTEST_NS
+        && phases.iter().any(|(phase, ns)| ns >= SHORTEST_NS && !is_work(phase))
+}
