@@ -83,7 +83,10 @@ pub(crate) fn leaf(time: &LeafTime) -> String {
     if !matches!(leaf.object, Object::Client | Object::Futex { .. }) {
         words.extend(object(leaf.object).map(|object| format!(" {object}")));
     }
-    words.extend(system_call(leaf).map(|call| format!(" ({call})")));
+    // Sleeping on purpose says it all.
+    if leaf.kind != LeafKind::Sleep {
+        words.extend(system_call(leaf).map(|call| format!(" ({call})")));
+    }
     if leaf.since_before {
         words.push_str(", since before the trace");
     }
@@ -161,6 +164,7 @@ mod tests {
             (time(back_end), "back end port 5432 (recvfrom), since before the trace"),
             (time(lock), "lock nobody could release (futex)"),
             (time(client), "client"),
+            (time(Leaf { system_call: futex, ..Leaf::of(LeafKind::Sleep) }), "sleeping on purpose"),
             (time(Leaf::not_followed(NotFollowed::Waker)), "not followed: waker not known"),
             (shared, "back end, one connection in several processes"),
         ] {

@@ -18,6 +18,8 @@ const SHOWN: usize = 10;
 /// Real chains in the text report, and on the page.
 const CHAINS_SHOWN: usize = 4;
 const CHAINS_ON_PAGE: usize = 10;
+/// Part of all request time from which on a real chain is told.
+const LEAST_HELD: f64 = 0.01;
 /// Characters of a name in a chain.
 const LONGEST_NAME: usize = 60;
 
@@ -165,8 +167,12 @@ fn explained(body: &mut Blocks<'_>, chains: &Chains) {
 /// The longest chain to each of the first leaves that have one.
 fn examples(body: &mut Blocks<'_>, chains: &Chains) {
     let mut said: BTreeSet<Leaf> = BTreeSet::new();
-    let first = chains.leaves.iter().filter(|time| !time.hops.is_empty());
-    let with_example = first.filter_map(|time| Some((time, time.example.as_ref()?)));
+    let is_told = |time: &&LeafTime| {
+        let held = summary::ratio(time.held_ns, chains.request_ns).unwrap_or(0.0);
+        !time.hops.is_empty() && held >= LEAST_HELD
+    };
+    let with_example =
+        chains.leaves.iter().filter(is_told).filter_map(|time| Some((time, time.example.as_ref()?)));
     let of_groups = with_example.filter(|(time, _)| said.insert(time.leaf)).take(CHAINS_ON_PAGE);
     for (place, (time, example)) in of_groups.enumerate() {
         if place == 0 {
@@ -275,6 +281,14 @@ mod tests {
             "POST /upload #211 → pool_wait 380 ms → thread 4133, in GET /cpu, lock_wait 500 ms → \
              thread 4135 logger, lock_wait 30.0 s → lock, not released while watched (futex), since before the trace"
         );
+    }
+
+    #[test]
+    fn a_chain_is_told_only_of_leaves_that_hold_a_considerable_part() {
+        let (mut snapshot, _) = fixture::exhausted();
+        assert!(drawn(&snapshot).contains("for example"));
+        snapshot.chains.request_ns = snapshot.chains.request_ns.saturating_mul(1_000);
+        assert!(!drawn(&snapshot).contains("for example"));
     }
 
     #[test]
