@@ -190,12 +190,12 @@ impl Histories {
     fn entry(&mut self, tgid: Tid, tid: Tid, since_ns: u64) -> Option<&mut History> {
         let processes = &mut self.processes;
         let history = self.threads.get_or_insert_with(tid, || {
-            processes.entry(tgid).or_default().push(tid);
+            add(processes.entry(tgid).or_default(), tid);
             History { tgid, since_ns, ..History::default() }
         })?;
         if history.tgid != tgid {
             // The number was another thread's.
-            processes.entry(tgid).or_default().push(tid);
+            add(processes.entry(tgid).or_default(), tid);
             if let Some(before) = processes.get_mut(&history.tgid) {
                 before.retain(|other| *other != tid);
             }
@@ -306,5 +306,12 @@ impl Histories {
     /// Threads that found no place.
     pub(in crate::machine) const fn evicted(&self) -> u64 {
         self.threads.evicted()
+    }
+}
+
+/// Adds a thread to those of its process, which are in order: nothing depends on who was heard of first.
+fn add(tids: &mut Vec<Tid>, tid: Tid) {
+    if let Err(place) = tids.binary_search(&tid) {
+        tids.insert(place, tid);
     }
 }
