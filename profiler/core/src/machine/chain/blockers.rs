@@ -64,7 +64,11 @@ pub(super) fn blockers<'a>(
     let mut found = Blockers::default();
     let mut changes: Vec<Change> = Vec::new();
     for tid in tids {
-        let Some(history) = histories.get(*tid) else { continue };
+        let Some(history) = histories.get(*tid) else {
+            // It is there, and what it does is not known.
+            changes.extend([(from_ns, 1, 0, 1), (until_ns, -1, 0, -1)]);
+            continue;
+        };
         // Nothing is known of one that was not seen to be born before its first record.
         let here_ns = history.born.map_or(from_ns, |(born_ns, _)| born_ns.max(from_ns));
         let gone_ns = history.ended_ns.unwrap_or(u64::MAX).min(until_ns);

@@ -14,7 +14,7 @@ use crate::machine::chain::segment::{Did, Segment, SegmentSleep, SleepEnd};
 use crate::machine::chain::service::{Stage, stages, who_serves};
 use crate::machine::chain::settling::Settling;
 use crate::machine::chain::split::split;
-use crate::machine::chain::unreleased::{CouldRelease, who_could_release};
+use crate::machine::chain::unreleased::{CouldRelease, is_silent, who_could_release};
 use crate::machine::lock::gil_holder::Holders;
 use crate::machine::time::short::Short;
 use crate::model::chain::{Hops, Leaf, LeafKind, NotFollowed, Object, Unreleased};
@@ -414,6 +414,7 @@ impl<'a> Follower<'a> {
             Did::Queued | Did::Slept(_) | Did::Unseen => false,
         };
         let found = blockers(self.known.histories, &others, interval, computed);
+        self.is_incomplete |= found.is_incomplete;
         // Where two compute at once, one of them does so without the lock.
         let alone: Vec<u64> = found.busy.iter().map(|busy| busy.alone).collect();
         let rest = alone.iter().fold(Blockers::weight(interval), |rest, alone| rest.saturating_sub(*alone));
@@ -436,6 +437,9 @@ impl<'a> Follower<'a> {
     ) {
         // All of it counts: who waited for work later had nothing to release either.
         let interval = (part.segment.start_ns, part.segment.end_ns);
+        let histories = self.known.histories;
+        let others = histories.of_process(tgid).iter().filter_map(|other| histories.get(*other));
+        self.is_incomplete |= others.into_iter().any(|other| is_silent(other, interval.1));
         let in_chain: Vec<Tid> = self.steps.iter().map(|step| step.tid).collect();
         let hops = hops.with(Phase::LockWait).unwrap_or(hops);
         let grade = match who_could_release(self.known.histories, (tgid, tid), interval, &in_chain) {

@@ -8,6 +8,8 @@
 
 use crate::event::Tid;
 use crate::machine::chain::history::{Histories, History};
+use crate::machine::chain::segment::Did;
+use crate::machine::time::short::LONG_NS;
 
 /// Threads looked at.
 const MAX_LOOKED_AT: usize = 1024;
@@ -42,9 +44,24 @@ pub(super) fn who_could_release(
     match candidates.as_slice() {
         _ if all.len() > MAX_LOOKED_AT => CouldRelease::Several,
         [] => CouldRelease::Nobody,
-        [one] if !in_chain.contains(one) => CouldRelease::One(*one),
+        [one] if !in_chain.contains(one) && is_seen(histories, *one, (from_ns, until_ns)) => CouldRelease::One(*one),
         _ => CouldRelease::Several,
     }
+}
+
+/// Whether all is known of what a thread did. It may have waited for work where it was not seen.
+fn is_seen(histories: &Histories, tid: Tid, (from_ns, until_ns): (u64, u64)) -> bool {
+    histories.get(tid).is_some_and(|history| {
+        let mut parts = history.within(from_ns, until_ns);
+        history.since_ns <= from_ns
+            && !is_silent(history, until_ns)
+            && parts.all(|part| part.segment.did != Did::Unseen)
+    })
+}
+
+/// Whether nothing is known of the last that a thread did: of no more than a moment that is nothing to say.
+pub(super) fn is_silent(history: &History, until_ns: u64) -> bool {
+    history.ended_ns.is_none() && history.end_ns().saturating_add(LONG_NS) < until_ns
 }
 
 /// Whether a thread may have had something to release all the time.
@@ -56,5 +73,5 @@ fn may_hold(history: &History, (from_ns, until_ns): (u64, u64)) -> bool {
         }
         could = !part.segment.is_unreleased();
     }
-    could
+    could || is_silent(history, until_ns)
 }
