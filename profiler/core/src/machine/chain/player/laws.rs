@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 
 use super::plan::Plan;
 use super::random::Random;
-use super::told::Telling;
+use super::told::{Telling, What};
 use super::truth::{Key, Sums};
 use super::world::World;
 use crate::machine::chain::state::Chain;
-use crate::model::chain::Chains;
+use crate::model::chain::{Chains, LeafKind};
 
 /// A schedule that has been played.
 pub(super) fn played(seed: u64, change: impl Fn(&mut Plan)) -> World {
@@ -81,9 +81,12 @@ pub(super) fn all(world: &World) -> std::ops::Range<usize> {
     0..world.requests.len()
 }
 
-/// What is not shorter than the histories' granule is told exactly: what remains is the rounding to whole
-/// nanoseconds, less than one for each part of a thread's time that a request's time is split into.
-const ROUNDING_NS: f64 = 2_000.0;
+/// What is not shorter than the histories' granule is told exactly, but for whole nanoseconds: where time is
+/// split, each part may be less than one off, and of no request there are more parts than threads did things.
+fn rounding_ns(world: &World) -> f64 {
+    let pasts: usize = world.actors.iter().map(|actor| actor.past.len()).sum();
+    (pasts * world.requests.len()) as f64
+}
 
 fn assert_true(seed: u64, change: impl Fn(&mut Plan)) -> bool {
     let world = played(seed, change);
@@ -92,7 +95,7 @@ fn assert_true(seed: u64, change: impl Fn(&mut Plan)) -> bool {
     if chains.other_ns > 0 {
         return false;
     }
-    let different = differences(&world.truth(all(&world)), &sums(&chains), ROUNDING_NS);
+    let different = differences(&world.truth(all(&world)), &sums(&chains), rounding_ns(&world));
     assert!(different.is_empty(), "seed {seed}: leaf: (true, measured) {different:#?}\n{:#?}", world.plan);
     true
 }
@@ -104,6 +107,213 @@ fn what_is_coarse_is_told_exactly() {
         compared += u64::from(assert_true(seed, |_| ()));
     }
     assert!(compared > count(1500) * 9 / 10, "{compared} could be compared");
+}
+
+/// Ways to tell the same: nothing of what comes of it differs.
+#[test]
+fn the_order_in_which_threads_are_told_changes_nothing() {
+    for_each(600, |seed| {
+        let world = played(seed, |_| ());
+        let in_turn = chains(&world, &told(&world), all(&world));
+        let mut random = Random::new(seed);
+        let mut by_thread: Vec<_> = world.told(false, true).into_iter().map(Vec::into_iter).collect();
+        let mut mixed = Vec::new();
+        while !by_thread.is_empty() {
+            let place = random.place(by_thread.len());
+            match by_thread[place].next() {
+                Some(telling) => mixed.push(telling),
+                None => drop(by_thread.swap_remove(place)),
+            }
+        }
+        assert_eq!(chains(&world, &mixed, all(&world)), in_turn, "seed {seed}");
+        let mut by_time = told(&world);
+        by_time.sort_by_key(|telling| telling.at_ns);
+        assert_eq!(chains(&world, &by_time, all(&world)), in_turn, "seed {seed}, by time");
+    });
+}
+
+/// A schedule that takes long enough for requests to be settled while it goes on.
+fn long(plan: &mut Plan) {
+    // Of a thread that is stuck since before, nothing is said until the window ends.
+    plan.stuck = 0;
+    plan.grain_ns *= 15;
+    plan.busy_ns *= 20;
+    plan.window_ns *= 20;
+}
+
+/// Tells all as it happens, requests as they are over; calls `at_cut` at that moment.
+fn as_it_happens(world: &World, cut_ns: u64, requests: &[usize], at_cut: impl Fn(&mut Chain)) -> Chains {
+    let mut by_time = told(world);
+    by_time.sort_by_key(|telling| telling.at_ns);
+    let mut ends: Vec<(u64, usize)> = requests
+        .iter()
+        .map(|index| (world.requests[*index].ends_ns.unwrap_or(world.plan.window_ns), *index))
+        .collect();
+    ends.sort_unstable();
+    let (mut chain, mut next, mut is_cut) = (Chain::default(), 0, false);
+    for telling in by_time {
+        let is_first_after = telling.at_ns >= cut_ns && !is_cut;
+        for before_ns in is_first_after.then_some(cut_ns).into_iter().chain([telling.at_ns]) {
+            while let Some((_, index)) = ends.get(next).filter(|(end_ns, _)| *end_ns < before_ns) {
+                completes(world, &mut chain, std::iter::once(*index));
+                next += 1;
+            }
+            if is_first_after && !is_cut {
+                is_cut = true;
+                at_cut(&mut chain);
+            }
+        }
+        telling.tell(&mut chain);
+    }
+    completes(world, &mut chain, ends[next..].iter().map(|(_, index)| *index));
+    chain.finish(&|_| String::new())
+}
+
+/// Without endpoints: what a thread was about is known as its request is over.
+fn without_endpoints(sums: &Sums) -> Sums {
+    let mut merged = Sums::new();
+    for ((kind, object, _, grade, hops), ns) in sums {
+        *merged.entry((*kind, *object, String::new(), *grade, hops.clone())).or_default() += ns;
+    }
+    merged
+}
+
+#[test]
+fn what_is_settled_early_is_settled_right() {
+    for_each(400, |seed| {
+        let world = played(seed, long);
+        let requests: Vec<usize> = all(&world).collect();
+        let measured = as_it_happens(&world, u64::MAX, &requests, |_| ());
+        assert_law(&world, &measured, all(&world), seed);
+        let truth = without_endpoints(&world.truth(all(&world)));
+        let different = differences(&truth, &without_endpoints(&sums(&measured)), rounding_ns(&world));
+        assert!(different.is_empty() || measured.other_ns > 0, "seed {seed}: {different:#?}");
+    });
+}
+
+#[test]
+fn requests_that_lie_within_one_of_two_windows_have_the_leaves_that_they_have_in_one() {
+    let compared = std::cell::Cell::new(0);
+    for_each(400, |seed| {
+        let world = played(seed, |_| ());
+        let Some(cut_ns) = world.cuts().next() else { return };
+        let before: Vec<usize> = all(&world).filter(|index| world.is_over(*index, cut_ns)).collect();
+        let after: Vec<usize> =
+            all(&world).filter(|index| world.requests[*index].arrives_ns >= cut_ns).collect();
+        let within: Vec<usize> = before.iter().chain(&after).copied().collect();
+        let whole = chains(&world, &told(&world), within.iter().copied());
+        let first_world = world.until(cut_ns);
+        let first = chains(&first_world, &told(&first_world), before.iter().copied());
+        let second = as_it_happens(&world, cut_ns, &within, |chain| chain.roll(cut_ns));
+        let mut both = sums(&first);
+        for (key, ns) in sums(&second) {
+            *both.entry(key).or_default() += ns;
+        }
+        let different =
+            differences(&without_endpoints(&both), &without_endpoints(&sums(&whole)), rounding_ns(&world));
+        assert!(different.is_empty() || whole.other_ns > 0, "seed {seed}: {different:#?}");
+        compared.set(compared.get() + u64::from(!before.is_empty() && !after.is_empty()));
+    });
+    assert!(compared.get() > count(400) / 4, "{} could be compared", compared.get());
+}
+
+#[test]
+fn no_chain_has_a_thread_twice() {
+    for_each(600, |seed| {
+        let world = played(seed, |_| ());
+        for row in chains(&world, &told(&world), all(&world)).leaves {
+            let tids = row.example.into_iter().flat_map(|example| example.hops).map(|hop| hop.tid);
+            let mut tids: Vec<_> = tids.filter(|tid| *tid > 0).collect();
+            let count = tids.len();
+            tids.sort_unstable();
+            tids.dedup();
+            assert_eq!(tids.len(), count, "seed {seed}");
+        }
+    });
+}
+
+/// Time by kind. What is known by its phase alone is of the kind that the phase has.
+fn kinds(sums: &Sums) -> BTreeMap<LeafKind, f64> {
+    let mut kinds = BTreeMap::new();
+    sums.iter().for_each(|(key, ns)| *kinds.entry(of_phase(key.0)).or_default() += ns);
+    kinds
+}
+
+const fn of_phase(kind: LeafKind) -> LeafKind {
+    match kind {
+        LeafKind::FileLock => LeafKind::File,
+        LeafKind::NameServer => LeafKind::BackEnd,
+        kind => kind,
+    }
+}
+
+/// Nothing has more than is true, but what was not followed.
+fn assert_no_more(seed: u64, world: &World, measured: &Chains, may_have_more: impl Fn(LeafKind) -> f64) {
+    let truth = kinds(&world.truth(all(world)));
+    for (kind, ns) in kinds(&sums(measured)) {
+        let true_ns = truth.get(&kind).copied().unwrap_or(0.0);
+        let more_ns = ns - true_ns - may_have_more(kind) - rounding_ns(world);
+        assert!(
+            world.kinds().into_iter().any(|there| of_phase(there) == kind),
+            "seed {seed}: there is no {kind:?}"
+        );
+        // Whether somebody is named by elimination depends on what is known.
+        let is_by_elimination = matches!(kind, LeafKind::NotFollowed | LeafKind::NotReleased);
+        assert!(
+            is_by_elimination || more_ns <= 0.0,
+            "seed {seed}: {kind:?}: {ns} instead of {true_ns}\n{:?}",
+            world.plan
+        );
+    }
+}
+
+#[test]
+fn light_mode_tells_the_same_or_less() {
+    for_each(1000, |seed| {
+        let world = played(seed, |_| ());
+        let measured = chains(&world, &world.told(true, true).concat(), all(&world));
+        assert_law(&world, &measured, all(&world), seed);
+        assert_no_more(seed, &world, &measured, |_| 0.0);
+    });
+}
+
+#[test]
+fn what_is_lost_makes_no_leaf_longer() {
+    for_each(1000, |seed| {
+        let world = played(seed, |_| ());
+        let mut random = Random::new(seed);
+        let mut told = told(&world);
+        // Of each thread something is known: who could have a lock cannot be asked of others.
+        let mut known = std::collections::BTreeSet::new();
+        told.retain(|telling| {
+            let is_first = known.insert(telling.tid);
+            is_first || !matches!(telling.what, What::Piece(..)) || !random.percent(10)
+        });
+        let measured = chains(&world, &told, all(&world));
+        assert_law(&world, &measured, all(&world), seed);
+        assert_no_more(seed, &world, &measured, |_| 0.0);
+    });
+}
+
+#[test]
+fn what_is_short_is_blurred_by_its_own_length_at_most() {
+    for_each(500, |seed| {
+        let world = played(seed, |plan| plan.grain_ns = 50_000);
+        let measured = chains(&world, &told(&world), all(&world));
+        assert_law(&world, &measured, all(&world), seed);
+        let short = world.short_ns();
+        assert_no_more(seed, &world, &measured, |kind| match kind {
+            // Sums of what is short tell how long a thread ran, and not when.
+            LeafKind::Computing | LeafKind::CpuTaken => short.of_others_ns,
+            // Of the requests' own short waits the phase is known, and no more.
+            _ => short.own_ns,
+        });
+    });
+}
+
+/// Plays schedule after schedule.
+pub(super) fn for_each(usual: u64, check: impl Fn(u64)) {
+    (first()..first() + count(usual)).for_each(check);
 }
 
 pub(super) fn first() -> u64 {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::doing::{Doing, End, Past};
 use super::world::{Actor, Lock, On, Role, World};
 use crate::event::Tid;
+use crate::machine::time::short::LONG_NS;
 use crate::model::chain::{Hops, LeafKind, Object, Unreleased};
 use crate::phase::Phase;
 
@@ -26,6 +27,14 @@ struct Chain {
     path: Vec<usize>,
     /// The request whose own time it is.
     own: Option<usize>,
+}
+
+/// Time of what is short, in nanoseconds.
+pub(super) struct ShortTime {
+    /// On requests' own threads.
+    pub own_ns: f64,
+    /// On any.
+    pub of_others_ns: f64,
 }
 
 impl World {
@@ -215,6 +224,21 @@ impl World {
 
     fn index_of(&self, tid: u32) -> usize {
         usize::try_from(tid).unwrap() - 1000
+    }
+
+    /// Time of what is shorter than is kept by itself, while requests were there.
+    pub(super) fn short_ns(&self) -> ShortTime {
+        let mut short = ShortTime { own_ns: 0.0, of_others_ns: 0.0 };
+        for &(from_ns, until_ns, on) in self.requests.iter().flat_map(|asked| &asked.life) {
+            for (index, actor) in self.actors.iter().enumerate() {
+                let pasts = actor.past.iter().filter(|past| past.until_ns - past.from_ns < LONG_NS);
+                let shared = pasts.filter(|past| past.until_ns > from_ns && past.from_ns < until_ns);
+                let ns: u64 = shared.map(|past| past.until_ns - past.from_ns).sum();
+                short.of_others_ns += ns as f64;
+                short.own_ns += if on == On::Thread(index) { ns as f64 } else { 0.0 };
+            }
+        }
+        short
     }
 
     /// All kinds of leaves that anything of the schedule has.

@@ -237,6 +237,44 @@ impl World {
         }
     }
 
+    /// Moments at which no lock is waited for, and the run can be cut into two windows.
+    pub(super) fn cuts(&self) -> impl Iterator<Item = u64> + '_ {
+        let waits = |past: &&Past| past.doing.is_lock_wait() || past.doing == Doing::Idle;
+        let grains = self.plan.busy_ns / self.plan.grain_ns;
+        (grains / 4..grains).map(|grain| grain * self.plan.grain_ns).filter(move |at_ns| {
+            let mut pasts = self.actors.iter().flat_map(|actor| actor.past.iter().filter(waits));
+            !pasts.any(|past| {
+                let is_work = past.doing == Doing::Idle && !matches!(past.end, End::By(_));
+                !is_work && past.from_ns < *at_ns && past.until_ns > *at_ns
+            })
+        })
+    }
+
+    pub(super) fn is_over(&self, request: usize, at_ns: u64) -> bool {
+        self.requests[request].ends_ns.is_some_and(|end_ns| end_ns < at_ns)
+    }
+
+    /// The same, as it is known at a moment.
+    pub(super) fn until(&self, at_ns: u64) -> Self {
+        let mut plan = self.plan.clone();
+        plan.window_ns = at_ns;
+        let mut world = Self::new(plan, self.random.clone());
+        world.actors = self.actors.clone();
+        world.actors.iter_mut().for_each(|actor| {
+            actor.past.retain(|past| past.from_ns < at_ns);
+            if let Some(last) = actor.past.last_mut().filter(|last| last.until_ns > at_ns) {
+                (last.until_ns, last.end) = (at_ns, End::Open);
+            }
+            actor.ended_ns = actor.ended_ns.filter(|end_ns| *end_ns <= at_ns);
+        });
+        // Those that are not born yet have said nothing, and are nobody.
+        world.actors.retain(|actor| actor.born.is_none_or(|(born_ns, _)| born_ns < at_ns));
+        world.processes = self.processes.clone();
+        world.gils = self.gils.clone();
+        world.requests = self.requests.clone();
+        world
+    }
+
     /// A thread turns to something else.
     fn turn(&mut self, index: usize, doing: Doing, end: End) {
         let now_ns = self.now_ns;
