@@ -190,3 +190,15 @@ fn a_thread_that_has_only_begun_in_a_sleep_serves_nobody() {
     assert_eq!(case(2), [asked(20)]);
     assert_eq!(case(20), [asked(10), found(LeafKind::Sleep, 10)], "it may be of the pool");
 }
+
+#[test]
+fn threads_that_made_one_another_are_not_followed_for_ever() {
+    let case = Case::new()
+        .did(2, 20, waits(Phase::LockWait, SleepEnd::Thread(3)))
+        .born(3, 4, 30)
+        .born(4, 3, 40)
+        .on(2, (0, 20))
+        .phase(Phase::LockWait, 20);
+    let too_deep = (LeafKind::NotFollowed, Object::Unknown, None, Some(NotFollowed::TooDeep), 20);
+    assert_eq!(case.leaves(), [too_deep]);
+}

@@ -41,6 +41,8 @@ pub(super) struct Follower<'a> {
     /// The request, plus 1, while its own time is followed; 0: others'.
     own: u64,
     steps: Vec<ChainStep>,
+    /// Threads of the chain that were not born yet: their creators are followed.
+    unborn: usize,
     parts_left: u32,
     /// Some thread is silent that may tell more later.
     pub is_incomplete: bool,
@@ -57,6 +59,7 @@ impl<'a> Follower<'a> {
             top: Phase::Unexplained,
             own: 0,
             steps: Vec::new(),
+            unborn: 0,
             parts_left: MAX_PARTS,
             is_incomplete: false,
             leaves: Leaves::default(),
@@ -179,7 +182,7 @@ impl<'a> Follower<'a> {
         if self.steps.iter().any(|step| step.tid == tid) {
             return self.not_followed(NotFollowed::Circle, ns, hops);
         }
-        if self.steps.len() >= MAX_DEPTH {
+        if self.steps.len() + self.unborn >= MAX_DEPTH {
             return self.not_followed(NotFollowed::TooDeep, ns, hops);
         }
         let (from_ns, until_ns) = interval;
@@ -201,7 +204,11 @@ impl<'a> Follower<'a> {
             self.not_followed(NotFollowed::NotSeen, *after_ns, hops);
             match history.born {
                 // Before it was born, its creator stands behind the wait.
-                Some((born_ns, by)) if born_ns >= before.1 => self.thread(by, before, *before_ns, hops),
+                Some((born_ns, by)) if born_ns >= before.1 => {
+                    self.unborn += 1;
+                    self.thread(by, before, *before_ns, hops);
+                    self.unborn -= 1;
+                }
                 _ if history.since_ns >= until_ns => {
                     self.not_followed(NotFollowed::NotSeen, *before_ns, hops)
                 }
@@ -411,7 +418,9 @@ impl<'a> Follower<'a> {
         let computed = |segment: &Segment| match segment.did {
             Did::Ran(phase) => phase == Phase::Cpu,
             Did::Short(short) => short.ran_ns > short.gil_ns,
-            Did::Queued | Did::Slept(_) | Did::Unseen => false,
+            // It may have computed.
+            Did::Unseen => true,
+            Did::Queued | Did::Slept(_) => false,
         };
         let found = blockers(self.known.histories, &others, interval, computed);
         self.is_incomplete |= found.is_incomplete;

@@ -73,5 +73,5 @@ fn may_hold(history: &History, (from_ns, until_ns): (u64, u64)) -> bool {
         }
         could = !part.segment.is_unreleased();
     }
-    could || is_silent(history, until_ns)
+    could || is_silent(history, until_ns) || history.since_ns >= until_ns
 }
