@@ -6,7 +6,7 @@ use super::laws::for_each;
 use super::random::Random;
 use crate::event::Tid;
 use crate::machine::chain::feed::Doer;
-use crate::machine::chain::segment::{Did, Sleep, SleepEnd};
+use crate::machine::chain::segment::{Did, SegmentSleep, SleepEnd};
 use crate::machine::chain::state::{Chain, Service};
 use crate::machine::lock::gil_holder::{HeldBy, Holders};
 use crate::machine::time::short::{Short, ShortRun};
@@ -78,7 +78,7 @@ impl Hostile {
             0 => Did::Ran(self.phase()),
             1 => Did::Queued,
             2 => Did::Unseen,
-            _ => Did::Slept(Sleep {
+            _ => Did::Slept(SegmentSleep {
                 phase,
                 is_idle: self.random.percent(20),
                 system_call: i32::try_from(self.random.below(300)).unwrap() - 1,
@@ -193,7 +193,7 @@ fn a_circle_of_any_length_is_left() {
         let mut chain = Chain::default();
         for tid in 0..length {
             let end = SleepEnd::Thread(1 + (tid + 1) % length);
-            let did = Did::Slept(Sleep {
+            let did = Did::Slept(SegmentSleep {
                 phase: Phase::LockWait,
                 is_idle: false,
                 system_call: 202,
