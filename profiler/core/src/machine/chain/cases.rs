@@ -78,7 +78,7 @@ impl Case {
         self
     }
 
-    fn is_slot(mut self, tid: Tid) -> Self {
+    fn of_pool(mut self, tid: Tid) -> Self {
         self.chain.histories.get_mut(tid).unwrap().is_slot = true;
         self
     }
@@ -126,7 +126,7 @@ fn who_waits_for_work_at_any_time_of_the_wait_has_not_the_lock_even_if_the_reque
         .did(3, 20, RAN)
         .did(3, 100, IDLE)
         .phase(Phase::PoolWait, 10)
-        .is_slot(2);
+        .of_pool(2);
     let expected = (LeafKind::NotReleased, Object::Unknown, Some(Unreleased::NobodyCould), None, 10);
     assert_eq!(case.leaves(), [expected]);
 }
@@ -153,8 +153,8 @@ fn a_wait_behind_a_wait_has_the_share_of_each_moment() {
         .did(1, 20, IDLE)
         .born(3, 1, 10)
         .did(3, 20, RAN)
-        .is_slot(2)
-        .is_slot(3)
+        .of_pool(2)
+        .of_pool(3)
         .phase(Phase::PoolWait, 20);
     let expected = [
         (LeafKind::BackEnd, Object::Peer { port: 1 }, None, None, 10),
@@ -183,7 +183,7 @@ fn where_two_compute_at_once_nobody_has_the_interpreter_lock_by_elimination() {
 fn a_thread_that_has_only_begun_in_a_sleep_serves_nobody() {
     let since_before = SegmentSleep { since_before: true, ..sleep(Phase::Sleep, SleepEnd::Outside) };
     let case = |until_ms| {
-        let case = Case::new().did(2, 20, asks(1)).is_slot(2).did(3, until_ms, Did::Slept(since_before));
+        let case = Case::new().did(2, 20, asks(1)).of_pool(2).did(3, until_ms, Did::Slept(since_before));
         case.did(3, 20, RAN).phase(Phase::PoolWait, 20).leaves()
     };
     let asked = |ms| (LeafKind::BackEnd, Object::Peer { port: 1 }, None, None, ms);

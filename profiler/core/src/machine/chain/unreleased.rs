@@ -44,7 +44,9 @@ pub(super) fn who_could_release(
     match candidates.as_slice() {
         _ if all.len() > MAX_LOOKED_AT => CouldRelease::Several,
         [] => CouldRelease::Nobody,
-        [one] if !in_chain.contains(one) && is_seen(histories, *one, (from_ns, until_ns)) => CouldRelease::One(*one),
+        [one] if !in_chain.contains(one) && is_seen(histories, *one, (from_ns, until_ns)) => {
+            CouldRelease::One(*one)
+        }
         _ => CouldRelease::Several,
     }
 }
