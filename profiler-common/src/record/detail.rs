@@ -34,6 +34,25 @@ impl Moves {
     }
 }
 
+/// Of `open` kinds, the last word: what the new descriptor stands for.
+pub struct Opened;
+
+impl Opened {
+    /// Set where the word says it: a call that failed has an argument there.
+    const IS_SAID: u64 = 1 << 63;
+
+    /// The word for one of [`super::sleep`]'s constants.
+    #[inline(always)]
+    pub const fn word(object: u16) -> u64 {
+        Self::IS_SAID | object as u64
+    }
+
+    /// What it says; `None`: nothing.
+    pub const fn of(word: u64) -> Option<u16> {
+        if word & Self::IS_SAID == 0 { None } else { Some(low(word) as u16) }
+    }
+}
+
 /// Of `connect`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Connect {
@@ -353,6 +372,8 @@ mod tests {
 
     #[test]
     fn every_part_of_a_detail_comes_back() {
+        assert_eq!(Opened::of(Opened::word(4)), Some(4));
+        assert_eq!(Opened::of(4), None);
         let futex = Futex {
             address: 0x7fff_0123_4567,
             operation: 0x189,

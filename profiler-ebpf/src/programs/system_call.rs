@@ -12,7 +12,7 @@ use aya_ebpf::macros::{btf_tracepoint, tracepoint};
 use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
 use profiler_common::account::{ENTRY_UNKNOWN, NOT_IN_CALL};
 use profiler_common::call_kind::{Kind, duplicates};
-use profiler_common::record::detail::{Connect, Futex};
+use profiler_common::record::detail::{Connect, Futex, Opened};
 use profiler_common::record::slice::{FLAG_BACK_END, FLAG_CLIENT, FLAG_TAKE_FOLLOWED, FLAG_TAKES_LOCK};
 use profiler_common::system_call::{FCNTL, RECVFROM, RECVMMSG, RECVMSG, SENDMMSG, kind};
 
@@ -334,9 +334,14 @@ fn consequences(registers: Registers, ending: &Ending) -> (u64, u32) {
                 }
             }
         }
-        Kind::MakeSocket | Kind::OpenFile | Kind::MakeEpoll | Kind::MakeEvent | Kind::Duplicate
-            if result >= 0 =>
-        {
+        Kind::OpenFile if result >= 0 => {
+            // A path may be that of a pipe.
+            // SAFETY: the helper has no preconditions.
+            let task = unsafe { bpf_get_current_task_btf() };
+            last = Opened::word(crate::kernel::file::object_of(task, result as u32).kind);
+            made = Some(result as u32);
+        }
+        Kind::MakeSocket | Kind::MakeEpoll | Kind::MakeEvent | Kind::Duplicate if result >= 0 => {
             made = Some(result as u32);
         }
         Kind::MakeSocketPair | Kind::MakePipe if result >= 0 => {

@@ -4,7 +4,10 @@
 //! Out: a [`Call`]. Only numbers and bits are looked at; every input gives some answer.
 
 use profiler_common::call_kind::{Kind, duplicates};
-use profiler_common::record::detail::{Connect, EpollControl, Futex, Moves, Poll, Select, Words, pair};
+use profiler_common::record::detail::{
+    Connect, EpollControl, Futex, Moves, Opened, Poll, Select, Words, pair,
+};
+use profiler_common::record::sleep::PIPE;
 use profiler_common::record::slice::{FLAG_BACK_END, FLAG_CLIENT, FLAG_TAKES_LOCK, SliceRecord};
 use profiler_common::system_call::{EPOLL_PWAIT2, FCNTL, kind};
 
@@ -64,6 +67,10 @@ pub const fn call(system_call: u32, detail: &Words, outcome: Outcome) -> Call {
         Kind::CloseRange if low(third) & CLOSE_RANGE_CLOEXEC != 0 => Call::Other,
         Kind::CloseRange => Call::CloseRange { first: low(first), last: low(second) },
         Kind::MakeSocket => Call::Make { class: DescriptorClass::Socket },
+        // A path may be that of a pipe.
+        Kind::OpenFile if matches!(Opened::of(fourth), Some(PIPE)) => {
+            Call::Make { class: DescriptorClass::Wakeup }
+        }
         Kind::OpenFile => Call::Make { class: DescriptorClass::File },
         Kind::MakeEpoll => Call::Make { class: DescriptorClass::Epoll },
         Kind::MakeEvent => Call::Make { class: DescriptorClass::Wakeup },

@@ -1,11 +1,13 @@
 //! Every kind of record and every kind of call, by example; and garbage.
 
 use profiler_common::record::connection::{ACCEPTED, ConnectionRecord, SEEDED};
+use profiler_common::record::detail::Opened;
 use profiler_common::record::detail::{Futex, Poll, Select, Words};
 use profiler_common::record::frames::{Frame, FramesRecord, UNSTABLE};
 use profiler_common::record::head::{HeadRecord, INBOUND, OUTBOUND};
 use profiler_common::record::lifecycle::{EXIT, FORK, LifecycleRecord};
 use profiler_common::record::plaintext::PlaintextRecord;
+use profiler_common::record::sleep::PIPE;
 use profiler_common::record::slice::{
     FLAG_BACK_END, FLAG_CLIENT, FLAG_STATUS_LINE, FLAG_TAKES_LOCK, SliceRecord, Undecided,
 };
@@ -426,6 +428,8 @@ fn every_other_call_is_what_its_manual_says() {
         (number::EPOLL_CREATE1, [0, 0, 0], 0, make(DescriptorClass::Epoll)),
         (number::EVENTFD2, [0, 0, 0], 0, make(DescriptorClass::Wakeup)),
         (number::OPENAT, [0, 0, 0], 0, make(DescriptorClass::File)),
+        (number::OPENAT, [0, 0, 0], Opened::word(PIPE), make(DescriptorClass::Wakeup)),
+        (number::OPENAT, [0, 0, 0], PIPE.into(), make(DescriptorClass::File)),
         (number::IO_URING_SETUP, [0, 0, 0], 0, make(DescriptorClass::Other)),
         (number::PIPE2, [0, 0, 0], pair, Call::MakePair { fds: [3, 4] }),
         (number::DUP2, [3, 9, 0], 0, Call::Duplicate { fd: 3 }),
