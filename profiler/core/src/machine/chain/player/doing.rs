@@ -96,7 +96,7 @@ impl Doing {
 
 /// How something ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum Ended {
     /// By itself, or from outside.
     Itself,
     /// This thread ended it.
@@ -114,13 +114,13 @@ pub(super) struct Past {
     pub until_ns: u64,
     pub doing: Doing,
     pub request: Option<usize>,
-    pub end: End,
+    pub end: Ended,
     pub since_before: bool,
 }
 
 impl Past {
     /// A wait for a lock that was not released.
     pub(super) const fn is_unreleased(&self) -> bool {
-        self.doing.is_lock_wait() && matches!(self.end, End::Open | End::Limit)
+        self.doing.is_lock_wait() && matches!(self.end, Ended::Open | Ended::Limit)
     }
 }

@@ -1,4 +1,5 @@
-//! Streams that no server gives: clocks that step back, wakers that are nobody, circles, stretches that overlap.
+//! Streams that no server gives: clocks that step back, wakers that are nobody, circles, stretches that
+//! overlap.
 //!
 //! In: numbers of streams. Out: nothing; a law that does not hold fails with the stream's number.
 

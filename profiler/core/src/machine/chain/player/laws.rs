@@ -8,27 +8,31 @@ use super::plan::Plan;
 use super::random::Random;
 use super::told::{Telling, What};
 use super::truth::{Key, Sums};
-use super::world::World;
+use super::world::PlayedServer;
 use crate::machine::chain::state::Chain;
 use crate::model::chain::{Chains, LeafKind};
 
 /// A schedule that has been played.
-pub(super) fn played(seed: u64, change: impl Fn(&mut Plan)) -> World {
+pub(super) fn played(seed: u64, change: impl Fn(&mut Plan)) -> PlayedServer {
     let mut random = Random::new(seed);
     let mut plan = Plan::random(&mut random);
     change(&mut plan);
-    let mut world = World::planned(plan, random);
+    let mut world = PlayedServer::planned(plan, random);
     world.play();
     world
 }
 
 /// All of a thread's tellings one after the other, all threads.
-pub(super) fn told(world: &World) -> Vec<Telling> {
+pub(super) fn told(world: &PlayedServer) -> Vec<Telling> {
     world.told(false, true).concat()
 }
 
 /// What comes of a schedule that is told like this.
-pub(super) fn chains(world: &World, told: &[Telling], requests: impl Iterator<Item = usize>) -> Chains {
+pub(super) fn chains(
+    world: &PlayedServer,
+    told: &[Telling],
+    requests: impl Iterator<Item = usize>,
+) -> Chains {
     let mut chain = Chain::default();
     for telling in told {
         telling.tell(&mut chain);
@@ -37,7 +41,7 @@ pub(super) fn chains(world: &World, told: &[Telling], requests: impl Iterator<It
     chain.finish(&|_| String::new())
 }
 
-pub(super) fn completes(world: &World, chain: &mut Chain, requests: impl Iterator<Item = usize>) {
+pub(super) fn completes(world: &PlayedServer, chain: &mut Chain, requests: impl Iterator<Item = usize>) {
     for index in requests {
         if let Some((request, service)) = world.completed(index) {
             chain.served(request.id, service);
@@ -59,7 +63,12 @@ pub(super) fn sums(chains: &Chains) -> Sums {
 }
 
 /// The law: all leaves add up.
-pub(super) fn assert_law(world: &World, chains: &Chains, requests: impl Iterator<Item = usize>, seed: u64) {
+pub(super) fn assert_law(
+    world: &PlayedServer,
+    chains: &Chains,
+    requests: impl Iterator<Item = usize>,
+    seed: u64,
+) {
     let lengths = requests.filter_map(|index| world.completed(index)).map(|(request, _)| request.total_ns());
     assert_eq!(chains.request_ns, lengths.sum::<u64>(), "seed {seed}");
     let held_ns: u64 = chains.leaves.iter().map(|row| row.held_ns).sum();
@@ -77,13 +86,13 @@ fn differences(truth: &Sums, measured: &Sums, tolerance_ns: f64) -> BTreeMap<Key
     both.filter(|(_, (truth, measured))| (truth - measured).abs() > tolerance_ns).collect()
 }
 
-pub(super) fn all(world: &World) -> std::ops::Range<usize> {
+pub(super) fn all(world: &PlayedServer) -> std::ops::Range<usize> {
     0..world.requests.len()
 }
 
 /// What is not shorter than the histories' granule is told exactly, but for whole nanoseconds: where time is
 /// split, each part may be less than one off, and of no request there are more parts than threads did things.
-fn rounding_ns(world: &World) -> f64 {
+fn rounding_ns(world: &PlayedServer) -> f64 {
     let pasts: usize = world.actors.iter().map(|actor| actor.past.len()).sum();
     (pasts * world.requests.len()) as f64
 }
@@ -142,7 +151,12 @@ fn long(plan: &mut Plan) {
 }
 
 /// Tells all as it happens, requests as they are over; calls `at_cut` at that moment.
-fn as_it_happens(world: &World, cut_ns: u64, requests: &[usize], at_cut: impl Fn(&mut Chain)) -> Chains {
+fn as_it_happens(
+    world: &PlayedServer,
+    cut_ns: u64,
+    requests: &[usize],
+    at_cut: impl Fn(&mut Chain),
+) -> Chains {
     let mut by_time = told(world);
     by_time.sort_by_key(|telling| telling.at_ns);
     let mut ends: Vec<(u64, usize)> = requests
@@ -248,7 +262,12 @@ const fn of_phase(kind: LeafKind) -> LeafKind {
 }
 
 /// Nothing has more than is true, but what was not followed.
-fn assert_no_more(seed: u64, world: &World, measured: &Chains, may_have_more: impl Fn(LeafKind) -> f64) {
+fn assert_no_more(
+    seed: u64,
+    world: &PlayedServer,
+    measured: &Chains,
+    may_have_more: impl Fn(LeafKind) -> f64,
+) {
     let truth = kinds(&world.truth(all(world)));
     for (kind, ns) in kinds(&sums(measured)) {
         let true_ns = truth.get(&kind).copied().unwrap_or(0.0);
@@ -317,10 +336,10 @@ pub(super) fn for_each(usual: u64, check: impl Fn(u64)) {
 }
 
 pub(super) fn first() -> u64 {
-    std::env::var("PLAYER_FIRST").ok().and_then(|first| first.parse().ok()).unwrap_or(0)
+    option_env!("PLAYER_FIRST").and_then(|first| first.parse().ok()).unwrap_or(0)
 }
 
-/// How many schedules: as many as a test may have, or as many as are asked for.
+/// How many schedules: as many as a test may have, or as many as are asked for as it is built.
 pub(super) fn count(usual: u64) -> u64 {
-    std::env::var("PLAYER_COUNT").ok().and_then(|count| count.parse().ok()).unwrap_or(usual)
+    option_env!("PLAYER_COUNT").and_then(|count| count.parse().ok()).unwrap_or(usual)
 }

@@ -15,6 +15,29 @@ pub(super) enum Server {
     Loop,
 }
 
+/// What requests do.
+#[derive(Clone, Debug)]
+pub(super) struct Steps {
+    pub locks: usize,
+    pub sleeps_with_gil: bool,
+    pub runs_free: bool,
+    pub queues: bool,
+    pub limits: bool,
+    pub joins: bool,
+    pub asks: bool,
+    /// So many steps of a hundred never end.
+    pub never_percent: u64,
+}
+
+/// How a pool's dispatcher works.
+#[derive(Clone, Debug)]
+pub(super) struct Dispatch {
+    /// Some requests come on connections that it has.
+    pub keeps_connections: bool,
+    /// Dispatching takes time.
+    pub dispatches_slowly: bool,
+}
+
 /// How a server is made up.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -35,22 +58,11 @@ pub(super) struct Plan {
     pub window_ns: u64,
     /// All times are multiples of this.
     pub grain_ns: u64,
-    pub locks: usize,
     pub has_gil: bool,
     /// Who has the interpreter lock is read.
     pub reads_holders: bool,
-    pub sleeps_with_gil: bool,
-    pub runs_free: bool,
-    pub queues: bool,
-    pub limits: bool,
-    pub joins: bool,
-    pub asks: bool,
-    /// So many steps of a hundred never end.
-    pub never_percent: u64,
-    /// Of a pool: some requests come on connections that its dispatcher has.
-    pub keeps_connections: bool,
-    /// Dispatching takes time.
-    pub dispatches_slowly: bool,
+    pub steps: Steps,
+    pub dispatch: Dispatch,
     /// Some of the threads that serve end, and others are born for them.
     pub replaces: bool,
 }
@@ -66,6 +78,7 @@ impl Plan {
         let runs_free = random.percent(30);
         // Where one sleeps with the lock while another computes without, that one has it, as it seems.
         let reads_holders = random.percent(70) || sleeps_with_gil && runs_free;
+        let locks = random.place(4);
         Self {
             server,
             processes: 1 + random.place(3),
@@ -77,18 +90,22 @@ impl Plan {
             busy_ns,
             window_ns: busy_ns + random.between(50, 1000) * 1_000_000,
             grain_ns: 1_000_000,
-            locks: random.place(4),
             has_gil,
             reads_holders,
-            sleeps_with_gil,
-            runs_free,
-            queues: random.percent(50),
-            limits: random.percent(30),
-            joins: random.percent(40),
-            asks: random.percent(40),
-            never_percent: if random.percent(30) { 3 } else { 0 },
-            keeps_connections: random.percent(50),
-            dispatches_slowly: random.percent(50),
+            steps: Steps {
+                locks,
+                sleeps_with_gil,
+                runs_free,
+                queues: random.percent(50),
+                limits: random.percent(30),
+                joins: random.percent(40),
+                asks: random.percent(40),
+                never_percent: if random.percent(30) { 3 } else { 0 },
+            },
+            dispatch: Dispatch {
+                keeps_connections: random.percent(50),
+                dispatches_slowly: random.percent(50),
+            },
             replaces: random.percent(40),
         }
     }

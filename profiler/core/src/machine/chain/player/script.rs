@@ -95,18 +95,18 @@ impl Writer<'_> {
         let time_ns = self.time_ns();
         match self.random.below(8) {
             0..3 => ops.push(Op::Run(time_ns)),
-            3 if self.plan.runs_free => ops.push(Op::RunFree(time_ns)),
-            4 if self.plan.queues => ops.push(Op::Queue(time_ns)),
+            3 if self.plan.steps.runs_free => ops.push(Op::RunFree(time_ns)),
+            4 if self.plan.steps.queues => ops.push(Op::Queue(time_ns)),
             _ => {
                 let (outside, time_ns) = self.outside();
-                let with_gil = self.plan.sleeps_with_gil && self.random.percent(20);
+                let with_gil = self.plan.steps.sleeps_with_gil && self.random.percent(20);
                 ops.push(Op::Sleep(outside, time_ns, with_gil));
             }
         }
     }
 
     fn step(&mut self, first_lock: usize, depth: u32, ops: &mut Vec<Op>) {
-        if self.random.percent(self.plan.never_percent) {
+        if self.random.percent(self.plan.steps.never_percent) {
             // A fault that does not end would end with the window, and another with it.
             let outside = match self.outside().0 {
                 Outside::Fault => Outside::BackEnd(5432),
@@ -114,10 +114,10 @@ impl Writer<'_> {
             };
             return ops.push(if self.random.percent(50) { Op::Never } else { Op::Hang(outside) });
         }
-        let has_lock = first_lock < self.plan.locks;
+        let has_lock = first_lock < self.plan.steps.locks;
         match self.random.below(10) {
             0..3 if has_lock => {
-                let lock = first_lock + self.random.place(self.plan.locks - first_lock);
+                let lock = first_lock + self.random.place(self.plan.steps.locks - first_lock);
                 ops.push(Op::Lock(lock));
                 if depth > 0 {
                     ops.extend(self.script(lock + 1, depth - 1));
@@ -126,17 +126,17 @@ impl Writer<'_> {
                 }
                 ops.push(Op::Unlock(lock));
             }
-            3 if has_lock && self.plan.limits => {
-                let lock = first_lock + self.random.place(self.plan.locks - first_lock);
+            3 if has_lock && self.plan.steps.limits => {
+                let lock = first_lock + self.random.place(self.plan.steps.locks - first_lock);
                 // Two waits for one lock beside one another would be one, as they are kept.
                 ops.push(Op::Run(self.plan.grain_ns));
                 ops.push(Op::Timed(lock, self.time_ns(), self.time_ns()));
             }
-            4 if self.plan.joins && depth > 0 => {
+            4 if self.plan.steps.joins && depth > 0 => {
                 let helpers = (0..self.random.between(1, 3)).map(|_| self.script(first_lock, depth - 1));
                 ops.push(Op::Join(helpers.collect()));
             }
-            5 if self.plan.asks => {
+            5 if self.plan.steps.asks => {
                 let work = self.simple();
                 ops.push(Op::Ask(work, self.random.percent(40)));
             }

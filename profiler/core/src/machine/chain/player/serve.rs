@@ -6,9 +6,9 @@ use super::doing::{Doing, Outside};
 use super::plan::{Plan, Server};
 use super::random::Random;
 use super::script::{Op, Writer};
-use super::world::{Asked, Next, On, Process, Role, World};
+use super::world::{Asked, Blocked, Next, PlayedServer, Process, Role};
 
-impl World {
+impl PlayedServer {
     /// A server as planned, and its requests on their way.
     pub(super) fn planned(plan: Plan, random: Random) -> Self {
         let mut world = Self::new(plan, random);
@@ -18,12 +18,12 @@ impl World {
         for request in 0..world.plan.requests {
             let grains = world.plan.busy_ns / world.plan.grain_ns;
             let arrives_ns = world.random.between(1, grains) * world.plan.grain_ns;
-            let is_kept = world.plan.server == Server::Pool && world.plan.keeps_connections;
+            let is_kept = world.plan.server == Server::Pool && world.plan.dispatch.keeps_connections;
             let is_kept = is_kept && world.random.percent(50);
             let kept_by = is_kept.then(|| world.random.place(world.plan.processes));
             let rest = world.writes(|writer| writer.script(0, 2)).into();
             let endpoint = world.random.below(3);
-            let on = kept_by.map_or(On::AcceptQueue, On::Loop);
+            let on = kept_by.map_or(Blocked::AcceptQueue, Blocked::Loop);
             world.requests.push(Asked {
                 arrives_ns,
                 ends_ns: None,
@@ -63,7 +63,7 @@ impl World {
         for _ in 0..self.plan.stuck {
             self.spawn(process, Role::Stuck, None, vec![Op::Hang(Outside::BackEnd(6379))]);
         }
-        if self.plan.asks {
+        if self.plan.steps.asks {
             self.processes[process].manager = Some(self.spawn(process, Role::Manager, None, Vec::new()));
         }
         for _ in 0..self.plan.background {
@@ -77,7 +77,7 @@ impl World {
     }
 
     /// A request goes on to where it is next.
-    pub(super) fn moves(&mut self, request: usize, on: On) {
+    pub(super) fn moves(&mut self, request: usize, on: Blocked) {
         let now_ns = self.now_ns;
         let asked = &mut self.requests[request];
         if now_ns > asked.on_since_ns {
@@ -110,7 +110,7 @@ impl World {
     pub(super) fn ready(&mut self, request: usize) {
         let boss = self.requests[request].kept_by.unwrap();
         let process = self.actors[boss].process;
-        self.moves(request, On::Loop(process));
+        self.moves(request, Blocked::Loop(process));
         self.processes[process].loop_queue.push_back(request);
         if self.is_idle(boss) {
             self.wake(boss, 0);
@@ -130,7 +130,7 @@ impl World {
         if role != Role::Dispatcher
             && let Some(request) = self.actors[index].request.take()
         {
-            self.moves(request, On::AcceptQueue);
+            self.moves(request, Blocked::AcceptQueue);
             self.requests[request].ends_ns = Some(self.now_ns);
             let is_boss = self.processes[process].boss == index;
             if self.plan.replaces && !is_boss && self.random.percent(15) {
@@ -175,7 +175,7 @@ impl World {
     }
 
     fn serves(&mut self, index: usize, request: usize) -> bool {
-        self.moves(request, On::Thread(index));
+        self.moves(request, Blocked::Thread(index));
         self.actors[index].request = Some(request);
         self.actors[index].ops = std::mem::take(&mut self.requests[request].rest);
         true
@@ -194,10 +194,10 @@ impl World {
         self.actors[index].accepts_since_ns.get_or_insert(self.now_ns);
         let kept = self.processes[process].loop_queue.pop_front();
         let Some(request) = kept.or_else(|| self.accept_queue.pop_front()) else { return false };
-        if self.requests[request].on == On::AcceptQueue {
-            self.moves(request, On::Loop(process));
+        if self.requests[request].on == Blocked::AcceptQueue {
+            self.moves(request, Blocked::Loop(process));
         }
-        let is_slow = self.plan.dispatches_slowly;
+        let is_slow = self.plan.dispatch.dispatches_slowly;
         let mut ops = if is_slow { vec![Op::Run(self.plan.grain_ns)] } else { Vec::new() };
         if is_slow && self.random.percent(20) {
             ops.extend(self.writes(|writer| writer.simple()));
@@ -209,7 +209,7 @@ impl World {
 
     pub(super) fn hands_over(&mut self, index: usize, request: usize) {
         let process = self.actors[index].process;
-        self.moves(request, On::Pool(process));
+        self.moves(request, Blocked::Pool(process));
         self.processes[process].pool_queue.push_back(request);
         let of_pool = |actor: &super::world::Actor| {
             actor.role == Role::Pool && actor.process == process && actor.ended_ns.is_none()
@@ -237,7 +237,7 @@ impl World {
     pub(super) fn goes_away(&mut self, index: usize, outside: Outside, for_ns: u64) {
         let request = self.actors[index].request.take().unwrap();
         self.requests[request].rest = std::mem::take(&mut self.actors[index].ops);
-        self.moves(request, On::Away(outside));
+        self.moves(request, Blocked::Away(outside));
         self.at(self.now_ns + for_ns, Next::Ready(request));
     }
 

@@ -2,9 +2,9 @@
 //!
 //! In: what was played. Out: tellings, in the order of each thread, and requests as the machines have them.
 
-use super::doing::{Doing, End, Outside, Past};
+use super::doing::{Doing, Ended, Outside, Past};
 use super::plan::Server;
-use super::world::{Actor, On, World};
+use super::world::{Actor, Blocked, PlayedServer};
 use crate::event::Tid;
 use crate::fact::Account;
 use crate::machine::chain::feed::{Doer, SleepSeen};
@@ -85,7 +85,7 @@ fn released(chain: &mut Chain, doer: Doer, seen: &SleepSeen, at_ns: u64) {
     }
 }
 
-impl World {
+impl PlayedServer {
     pub(super) fn tgid(&self, actor: &Actor) -> Tid {
         self.processes[actor.process].tgid
     }
@@ -117,21 +117,22 @@ impl World {
         for &(start_ns, end_ns, on) in &asked.life {
             let boss = |process: usize| (self.processes[process].tgid, 1000);
             match on {
-                On::AcceptQueue => request.phases.add(Phase::AcceptQueue, end_ns - start_ns),
-                On::Loop(process) | On::Pool(process) => {
-                    let phase = if matches!(on, On::Loop(_)) { Phase::LoopWait } else { Phase::PoolWait };
+                Blocked::AcceptQueue => request.phases.add(Phase::AcceptQueue, end_ns - start_ns),
+                Blocked::Loop(process) | Blocked::Pool(process) => {
+                    let phase =
+                        if matches!(on, Blocked::Loop(_)) { Phase::LoopWait } else { Phase::PoolWait };
                     request.phases.add(phase, end_ns - start_ns);
                     spans.push((start_ns, end_ns));
                     (tgid, tid) = boss(process);
                     tid = self.actors[self.processes[process].boss].tid.max(tid);
                 }
-                On::Away(outside) => {
+                Blocked::Away(outside) => {
                     request.phases.add(outside.phase(), end_ns - start_ns);
                     if let Outside::BackEnd(port) = outside {
                         request.round_trips.waits(port, end_ns - start_ns);
                     }
                 }
-                On::Thread(actor) => {
+                Blocked::Thread(actor) => {
                     let actor = &self.actors[actor];
                     (tgid, tid) = (self.tgid(actor), actor.tid);
                     stretches.push(Stretch { tgid, tid, start_ns, end_ns });
@@ -163,7 +164,7 @@ impl World {
 }
 
 struct Teller<'a> {
-    world: &'a World,
+    world: &'a PlayedServer,
     actor: &'a Actor,
     names_requests: bool,
     told: Vec<Telling>,
@@ -209,10 +210,10 @@ impl Teller<'_> {
         let is_ours = is_idle || past.doing.is_lock_wait();
         let end = match past.end {
             _ if !is_ours => SleepEnd::Outside,
-            End::Open => SleepEnd::Open,
-            End::Limit => SleepEnd::Limit,
-            End::By(tid) => SleepEnd::Thread(tid),
-            End::Itself => SleepEnd::Unknown,
+            Ended::Open => SleepEnd::Open,
+            Ended::Limit => SleepEnd::Limit,
+            Ended::By(tid) => SleepEnd::Thread(tid),
+            Ended::Itself => SleepEnd::Unknown,
         };
         let (object, system_call) = match past.doing {
             Doing::Outside(outside @ Outside::FileLock) => (Object::Unknown, outside.system_call()),

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::doing::{Doing, End, Past};
-use super::world::{Actor, Lock, On, Role, World};
+use super::doing::{Doing, Ended, Past};
+use super::world::{Actor, Blocked, Lock, PlayedServer, Role};
 use crate::event::Tid;
 use crate::machine::time::short::LONG_NS;
 use crate::model::chain::{Hops, LeafKind, Object, Unreleased};
@@ -37,7 +37,7 @@ pub(super) struct ShortTime {
     pub of_others_ns: f64,
 }
 
-impl World {
+impl PlayedServer {
     /// Request time by leaf, of some requests.
     pub(super) fn truth(&self, requests: impl Iterator<Item = usize>) -> Sums {
         let moments = self.moments();
@@ -68,21 +68,21 @@ impl World {
         moments
     }
 
-    fn request_at(&self, request: usize, on: On, (at_ns, weight): (u64, f64), sums: &mut Sums) {
+    fn request_at(&self, request: usize, on: Blocked, (at_ns, weight): (u64, f64), sums: &mut Sums) {
         let hops = |phase| Hops::default().with(phase).unwrap();
         let chain = |hops, own| Chain { at_ns, weight, hops, path: Vec::new(), own };
         match on {
-            On::Thread(actor) => self.thread_at(actor, chain(Hops::default(), Some(request)), sums),
-            On::Away(outside) => {
+            Blocked::Thread(actor) => self.thread_at(actor, chain(Hops::default(), Some(request)), sums),
+            Blocked::Away(outside) => {
                 let (kind, object) = outside.leaf();
                 let chain = chain(Hops::default(), None);
                 self.leaf((kind, object, Some(request), None), &chain, sums);
             }
-            On::Loop(process) => {
+            Blocked::Loop(process) => {
                 let boss = self.processes[process].boss;
                 self.thread_at(boss, chain(hops(Phase::LoopWait), None), sums);
             }
-            On::Pool(process) => {
+            Blocked::Pool(process) => {
                 let of_pool = |actor: &&Actor| {
                     actor.process == process && matches!(actor.role, Role::Pool | Role::Stuck)
                 };
@@ -90,7 +90,7 @@ impl World {
                 let boss = self.processes[process].boss;
                 self.any_of(pool, Some(boss), &chain(hops(Phase::PoolWait), None), sums);
             }
-            On::AcceptQueue => {
+            Blocked::AcceptQueue => {
                 let acceptors = self.actors.iter().filter(|actor| actor.accepts_since_ns.is_some());
                 self.any_of(acceptors, None, &chain(hops(Phase::AcceptQueue), None), sums);
             }
@@ -235,7 +235,7 @@ impl World {
                 let shared = pasts.filter(|past| past.until_ns > from_ns && past.from_ns < until_ns);
                 let ns: u64 = shared.map(|past| past.until_ns - past.from_ns).sum();
                 short.of_others_ns += ns as f64;
-                short.own_ns += if on == On::Thread(index) { ns as f64 } else { 0.0 };
+                short.own_ns += if on == Blocked::Thread(index) { ns as f64 } else { 0.0 };
             }
         }
         short
@@ -251,7 +251,7 @@ impl World {
                     Doing::Runs => Some(LeafKind::Computing),
                     Doing::Queued => Some(LeafKind::CpuTaken),
                     Doing::Outside(outside) => Some(outside.leaf().0),
-                    _ if past.doing.is_lock_wait() && matches!(past.end, End::Open | End::Limit) => {
+                    _ if past.doing.is_lock_wait() && matches!(past.end, Ended::Open | Ended::Limit) => {
                         Some(LeafKind::NotReleased)
                     }
                     _ => None,
@@ -261,7 +261,7 @@ impl World {
         }
         // Away on a loop.
         for (_, _, on) in self.requests.iter().flat_map(|asked| &asked.life) {
-            if let On::Away(outside) = on {
+            if let Blocked::Away(outside) = on {
                 kinds.insert(outside.leaf().0);
             }
         }

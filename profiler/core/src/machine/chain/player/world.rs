@@ -5,7 +5,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use super::doing::{Doing, End, Outside, Past};
+use super::doing::{Doing, Ended, Outside, Past};
 use super::plan::Plan;
 use super::random::Random;
 use super::script::Op;
@@ -83,7 +83,7 @@ pub(super) struct Process {
 
 /// Where a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum On {
+pub(super) enum Blocked {
     AcceptQueue,
     /// Waits for the loop or the dispatcher of this process.
     Loop(usize),
@@ -101,8 +101,8 @@ pub(super) struct Asked {
     pub ends_ns: Option<u64>,
     pub endpoint: u64,
     /// Where it was: from, until.
-    pub life: Vec<(u64, u64, On)>,
-    pub on: On,
+    pub life: Vec<(u64, u64, Blocked)>,
+    pub on: Blocked,
     pub on_since_ns: u64,
     pub rest: VecDeque<Op>,
     /// It comes on a connection of this process.
@@ -122,7 +122,7 @@ pub(super) enum Next {
 
 /// Everything.
 #[derive(Debug)]
-pub(super) struct World {
+pub(super) struct PlayedServer {
     pub plan: Plan,
     pub random: Random,
     pub now_ns: u64,
@@ -137,9 +137,9 @@ pub(super) struct World {
     pub accept_queue: VecDeque<usize>,
 }
 
-impl World {
+impl PlayedServer {
     pub(super) fn new(plan: Plan, random: Random) -> Self {
-        let locks = vec![Lock::default(); plan.locks * plan.processes];
+        let locks = vec![Lock::default(); plan.steps.locks * plan.processes];
         let gils = vec![Lock::default(); plan.processes];
         Self {
             plan,
@@ -211,8 +211,8 @@ impl World {
                 Next::Birth(process) => self.birth(process),
                 Next::Wakes(index, generation, is_limit, by) => {
                     if self.actors[index].generation == generation {
-                        let end = if is_limit { End::Limit } else { End::Itself };
-                        self.goes_on(index, if by > 0 { End::By(by) } else { end });
+                        let end = if is_limit { Ended::Limit } else { Ended::Itself };
+                        self.goes_on(index, if by > 0 { Ended::By(by) } else { end });
                     }
                 }
             }
@@ -220,7 +220,7 @@ impl World {
         self.now_ns = self.plan.window_ns;
         for index in 0..self.actors.len() {
             if self.actors[index].ended_ns.is_none() {
-                self.turn(index, Doing::Idle, End::Open);
+                self.turn(index, Doing::Idle, Ended::Open);
             }
         }
         for lock in self.locks.iter_mut().chain(&mut self.gils) {
@@ -244,7 +244,7 @@ impl World {
         (grains / 4..grains).map(|grain| grain * self.plan.grain_ns).filter(move |at_ns| {
             let mut pasts = self.actors.iter().flat_map(|actor| actor.past.iter().filter(waits));
             !pasts.any(|past| {
-                let is_work = past.doing == Doing::Idle && !matches!(past.end, End::By(_));
+                let is_work = past.doing == Doing::Idle && !matches!(past.end, Ended::By(_));
                 !is_work && past.from_ns < *at_ns && past.until_ns > *at_ns
             })
         })
@@ -263,7 +263,7 @@ impl World {
         world.actors.iter_mut().for_each(|actor| {
             actor.past.retain(|past| past.from_ns < at_ns);
             if let Some(last) = actor.past.last_mut().filter(|last| last.until_ns > at_ns) {
-                (last.until_ns, last.end) = (at_ns, End::Open);
+                (last.until_ns, last.end) = (at_ns, Ended::Open);
             }
             actor.ended_ns = actor.ended_ns.filter(|end_ns| *end_ns <= at_ns);
         });
@@ -276,7 +276,7 @@ impl World {
     }
 
     /// A thread turns to something else.
-    fn turn(&mut self, index: usize, doing: Doing, end: End) {
+    fn turn(&mut self, index: usize, doing: Doing, end: Ended) {
         let now_ns = self.now_ns;
         let actor = &mut self.actors[index];
         if now_ns > actor.since_ns {
@@ -290,18 +290,18 @@ impl World {
     }
 
     /// What a thread was in has ended.
-    fn goes_on(&mut self, index: usize, end: End) {
+    fn goes_on(&mut self, index: usize, end: Ended) {
         let actor = &mut self.actors[index];
         actor.is_woken = false;
         if let Some(lock) = actor.wanted.take()
-            && end == End::Limit
+            && end == Ended::Limit
         {
             actor.ops.drain(..2);
             self.locks[lock].waiting.retain(|other| *other != index);
         }
         self.turn(index, Doing::Runs, end);
         // Who was woken for the interpreter lock has it now.
-        if end == End::Itself {
+        if end == Ended::Itself {
             self.release_gil(index);
         }
         loop {
@@ -319,7 +319,7 @@ impl World {
 
     /// A thread falls asleep, or works, for so long; `None`: until it is woken.
     fn begins(&mut self, index: usize, doing: Doing, for_ns: Option<u64>) {
-        self.turn(index, doing, End::Itself);
+        self.turn(index, doing, Ended::Itself);
         if let Some(for_ns) = for_ns {
             self.wake_at(index, self.now_ns + for_ns, false, 0);
         }
@@ -351,17 +351,17 @@ impl World {
             Op::Hang(outside) => self.begins(index, Doing::Outside(outside), None),
             Op::Never => self.begins(index, Doing::ForNobody, None),
             Op::Lock(lock) => {
-                let lock = process * self.plan.locks + lock;
+                let lock = process * self.plan.steps.locks + lock;
                 return self.locks(index, lock, None);
             }
             Op::Timed(number, limit_ns, hold_ns) => {
-                let lock = process * self.plan.locks + number;
+                let lock = process * self.plan.steps.locks + number;
                 self.actors[index].ops.push_front(Op::Unlock(number));
                 self.actors[index].ops.push_front(Op::Run(hold_ns));
                 return self.locks(index, lock, Some(limit_ns));
             }
             Op::Unlock(lock) => {
-                self.unlocks(index, process * self.plan.locks + lock);
+                self.unlocks(index, process * self.plan.steps.locks + lock);
                 return false;
             }
             Op::Join(helpers) => {
