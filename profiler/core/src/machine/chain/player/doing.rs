@@ -96,7 +96,7 @@ impl Doing {
 
 /// How something ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(super) enum SleepEnded {
     /// By itself, or from outside.
     Itself,
     /// This thread ended it.
@@ -114,13 +114,13 @@ pub(super) struct Past {
     pub until_ns: u64,
     pub doing: Doing,
     pub request: Option<usize>,
-    pub end: Ended,
+    pub end: SleepEnded,
     pub since_before: bool,
 }
 
 impl Past {
     /// A wait for a lock that was not released.
     pub(super) const fn is_unreleased(&self) -> bool {
-        self.doing.is_lock_wait() && matches!(self.end, Ended::Open | Ended::Limit)
+        self.doing.is_lock_wait() && matches!(self.end, SleepEnded::Open | SleepEnded::Limit)
     }
 }

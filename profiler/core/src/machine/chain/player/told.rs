@@ -2,7 +2,7 @@
 //!
 //! In: what was played. Out: tellings, in the order of each thread, and requests as the machines have them.
 
-use super::doing::{Doing, Ended, Outside, Past};
+use super::doing::{Doing, Outside, Past, SleepEnded};
 use super::plan::Server;
 use super::world::{Actor, Blocked, PlayedServer};
 use crate::event::Tid;
@@ -33,7 +33,7 @@ pub(super) struct Telling {
 #[derive(Clone, Debug)]
 pub(super) enum What {
     Birth((Tid, Tid), Tid),
-    Ended,
+    SleepEnded,
     Accepts,
     IsSlot,
     /// A piece; whether it is a call.
@@ -210,10 +210,10 @@ impl Teller<'_> {
         let is_ours = is_idle || past.doing.is_lock_wait();
         let end = match past.end {
             _ if !is_ours => SleepEnd::Outside,
-            Ended::Open => SleepEnd::Open,
-            Ended::Limit => SleepEnd::Limit,
-            Ended::By(tid) => SleepEnd::Thread(tid),
-            Ended::Itself => SleepEnd::Unknown,
+            SleepEnded::Open => SleepEnd::Open,
+            SleepEnded::Limit => SleepEnd::Limit,
+            SleepEnded::By(tid) => SleepEnd::Thread(tid),
+            SleepEnded::Itself => SleepEnd::Unknown,
         };
         let (object, system_call) = match past.doing {
             Doing::Outside(outside @ Outside::FileLock) => (Object::Unknown, outside.system_call()),

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::doing::{Doing, Ended, Past};
+use super::doing::{Doing, Past, SleepEnded};
 use super::world::{Actor, Blocked, Lock, PlayedServer, Role};
 use crate::event::Tid;
 use crate::machine::time::short::LONG_NS;
@@ -251,7 +251,9 @@ impl PlayedServer {
                     Doing::Runs => Some(LeafKind::Computing),
                     Doing::Queued => Some(LeafKind::CpuTaken),
                     Doing::Outside(outside) => Some(outside.leaf().0),
-                    _ if past.doing.is_lock_wait() && matches!(past.end, Ended::Open | Ended::Limit) => {
+                    _ if past.doing.is_lock_wait()
+                        && matches!(past.end, SleepEnded::Open | SleepEnded::Limit) =>
+                    {
                         Some(LeafKind::NotReleased)
                     }
                     _ => None,

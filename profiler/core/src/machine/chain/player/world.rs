@@ -5,7 +5,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use super::doing::{Doing, Ended, Outside, Past};
+use super::doing::{Doing, Outside, Past, SleepEnded};
 use super::plan::Plan;
 use super::random::Random;
 use super::script::Op;
@@ -211,8 +211,8 @@ impl PlayedServer {
                 Next::Birth(process) => self.birth(process),
                 Next::Wakes(index, generation, is_limit, by) => {
                     if self.actors[index].generation == generation {
-                        let end = if is_limit { Ended::Limit } else { Ended::Itself };
-                        self.goes_on(index, if by > 0 { Ended::By(by) } else { end });
+                        let end = if is_limit { SleepEnded::Limit } else { SleepEnded::Itself };
+                        self.goes_on(index, if by > 0 { SleepEnded::By(by) } else { end });
                     }
                 }
             }
@@ -220,7 +220,7 @@ impl PlayedServer {
         self.now_ns = self.plan.window_ns;
         for index in 0..self.actors.len() {
             if self.actors[index].ended_ns.is_none() {
-                self.turn(index, Doing::Idle, Ended::Open);
+                self.turn(index, Doing::Idle, SleepEnded::Open);
             }
         }
         for lock in self.locks.iter_mut().chain(&mut self.gils) {
@@ -244,7 +244,7 @@ impl PlayedServer {
         (grains / 4..grains).map(|grain| grain * self.plan.grain_ns).filter(move |at_ns| {
             let mut pasts = self.actors.iter().flat_map(|actor| actor.past.iter().filter(waits));
             !pasts.any(|past| {
-                let is_work = past.doing == Doing::Idle && !matches!(past.end, Ended::By(_));
+                let is_work = past.doing == Doing::Idle && !matches!(past.end, SleepEnded::By(_));
                 !is_work && past.from_ns < *at_ns && past.until_ns > *at_ns
             })
         })
@@ -263,7 +263,7 @@ impl PlayedServer {
         world.actors.iter_mut().for_each(|actor| {
             actor.past.retain(|past| past.from_ns < at_ns);
             if let Some(last) = actor.past.last_mut().filter(|last| last.until_ns > at_ns) {
-                (last.until_ns, last.end) = (at_ns, Ended::Open);
+                (last.until_ns, last.end) = (at_ns, SleepEnded::Open);
             }
             actor.ended_ns = actor.ended_ns.filter(|end_ns| *end_ns <= at_ns);
         });
@@ -276,7 +276,7 @@ impl PlayedServer {
     }
 
     /// A thread turns to something else.
-    fn turn(&mut self, index: usize, doing: Doing, end: Ended) {
+    fn turn(&mut self, index: usize, doing: Doing, end: SleepEnded) {
         let now_ns = self.now_ns;
         let actor = &mut self.actors[index];
         if now_ns > actor.since_ns {
@@ -290,18 +290,18 @@ impl PlayedServer {
     }
 
     /// What a thread was in has ended.
-    fn goes_on(&mut self, index: usize, end: Ended) {
+    fn goes_on(&mut self, index: usize, end: SleepEnded) {
         let actor = &mut self.actors[index];
         actor.is_woken = false;
         if let Some(lock) = actor.wanted.take()
-            && end == Ended::Limit
+            && end == SleepEnded::Limit
         {
             actor.ops.drain(..2);
             self.locks[lock].waiting.retain(|other| *other != index);
         }
         self.turn(index, Doing::Runs, end);
         // Who was woken for the interpreter lock has it now.
-        if end == Ended::Itself {
+        if end == SleepEnded::Itself {
             self.release_gil(index);
         }
         loop {
@@ -319,7 +319,7 @@ impl PlayedServer {
 
     /// A thread falls asleep, or works, for so long; `None`: until it is woken.
     fn begins(&mut self, index: usize, doing: Doing, for_ns: Option<u64>) {
-        self.turn(index, doing, Ended::Itself);
+        self.turn(index, doing, SleepEnded::Itself);
         if let Some(for_ns) = for_ns {
             self.wake_at(index, self.now_ns + for_ns, false, 0);
         }
