@@ -33,7 +33,7 @@ pub(super) struct Telling {
 #[derive(Clone, Debug)]
 pub(super) enum What {
     Birth((Tid, Tid), Tid),
-    SleepEnded,
+    Ended,
     Accepts,
     IsSlot,
     /// A piece; whether it is a call.
