@@ -61,3 +61,30 @@ impl Attendance {
         self.listeners.evicted()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn acceptors_are_in_order_each_once_and_the_unknown_are_forgotten() {
+        let mut attendance = Attendance::default();
+        for tid in [7, 3, 7, 5] {
+            attendance.accepts(1, tid);
+        }
+        attendance.accepts(2, 9);
+        assert_eq!(attendance.acceptors(1), [3, 5, 7]);
+        assert!(attendance.acceptors(8).is_empty());
+        assert_eq!(attendance.beside(&[5, 6]), [3, 5, 7]);
+        assert!(attendance.beside(&[5, 9]).is_empty(), "two listeners");
+        attendance.retain(|tid| tid != 5 && tid != 9);
+        assert_eq!((attendance.acceptors(1), attendance.acceptors(2)), (&[3, 7][..], &[][..]));
+    }
+
+    #[test]
+    fn of_too_many_acceptors_the_first_are_kept() {
+        let mut attendance = Attendance::default();
+        (0..1000).for_each(|tid| attendance.accepts(1, tid));
+        assert_eq!(attendance.acceptors(1).len(), MAX_ACCEPTORS);
+    }
+}

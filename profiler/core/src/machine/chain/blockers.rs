@@ -175,3 +175,64 @@ fn cut(busy: &mut Vec<BusyPart<'_>>, levels: &[(u64, u64)]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::phase::Phase;
+
+    const MS: u64 = 1_000_000;
+
+    /// Threads that were born, ran, and ended: from, until, in milliseconds.
+    fn histories(threads: &[(Tid, [u64; 2])]) -> Histories {
+        let mut histories = Histories::default();
+        for (tid, [from_ms, until_ms]) in threads {
+            histories.born((1, *tid), 1, *from_ms * MS);
+            let (start_ns, end_ns, did) = (*from_ms * MS, *until_ms * MS, Did::Ran(Phase::Cpu));
+            histories.push((1, *tid), Segment { start_ns, end_ns, request: 0, did });
+            histories.ended(*tid, end_ns);
+        }
+        histories
+    }
+
+    fn shares(found: &Blockers<'_>) -> Vec<(Tid, u64)> {
+        found.busy.iter().map(|busy| (busy.tid, busy.weight / (MOMENT * MS / 60))).collect()
+    }
+
+    #[test]
+    fn a_moment_with_so_many_busy_gives_each_as_much() {
+        // In sixtieths of a millisecond. Nobody is there from 40 to 50.
+        let histories = histories(&[(2, [0, 40]), (3, [10, 40]), (4, [20, 30])]);
+        let found = blockers(&histories, &[2, 3, 4], (0, 50 * MS), is_busy);
+        let each = [600 + 300 + 200 + 300, 300 + 200 + 300, 200];
+        assert_eq!(shares(&found), [(2, each[0]), (3, each[1]), (4, each[2])]);
+        assert_eq!(found.nobody, Blockers::weight((0, 10 * MS)));
+        assert_eq!((found.free.len(), found.unseen, found.is_incomplete), (0, 0, false));
+        let alone: Vec<u64> = found.busy.iter().map(|busy| busy.alone).collect();
+        assert_eq!(alone, [Blockers::weight((0, 10 * MS)), 0, 0]);
+    }
+
+    #[test]
+    fn whoever_is_silent_is_there_and_not_seen() {
+        let mut histories = histories(&[(2, [0, 40])]);
+        histories.born((1, 3), 1, 20 * MS);
+        let found = blockers(&histories, &[2, 3, 77], (0, 40 * MS), is_busy);
+        // 77 accepts, and nothing else is known of it.
+        assert_eq!(shares(&found), [(2, 20 * 60 / 2 + 20 * 60 / 3)]);
+        assert_eq!(found.unseen, Blockers::weight((0, 10 * MS)) + 2 * Blockers::weight((0, 20 * MS)) / 3);
+        assert!(found.is_incomplete);
+    }
+
+    #[test]
+    fn stretches_in_which_all_that_are_there_wait_for_work_are_free() {
+        let mut histories = histories(&[(2, [0, 10])]);
+        histories.born((1, 3), 1, 0);
+        for (start_ns, end_ns, request) in [(0, 20 * MS, 0), (20 * MS, 30 * MS, 0)] {
+            let short = crate::machine::time::short::Short { idle_ns: 1, ..Default::default() };
+            histories.push((1, 3), Segment { start_ns, end_ns, request, did: Did::Short(short) });
+        }
+        let found = blockers(&histories, &[2, 3], (5 * MS, 30 * MS), is_busy);
+        assert_eq!(found.free, [(10 * MS, 30 * MS)]);
+        assert_eq!((shares(&found), found.nobody), (vec![(2, 300)], 0));
+    }
+}

@@ -181,3 +181,76 @@ impl Histories {
         self.push_did(doer, (woken_ns, end_ns), Did::Queued);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fact::Account;
+
+    const MS: u64 = 1_000_000;
+    const DOER: Doer = Doer { tgid: 1, tid: 2, request: 0 };
+
+    fn told(piece: &Piece, is_call: bool) -> Vec<(&'static str, u64, u64)> {
+        let mut histories = Histories::default();
+        histories.piece(DOER, piece, is_call, &SleepSeen::outside(0));
+        let history = histories.get(2).unwrap();
+        let parts = history.within(0, u64::MAX).map(|part| {
+            let what = match part.segment.did {
+                Did::Ran(_) => "ran",
+                Did::Queued => "queued",
+                Did::Slept(sleep) if sleep.phase == Phase::FaultWait => "fault",
+                Did::Slept(_) => "slept",
+                Did::Short(_) => "short",
+                Did::Unseen => "unseen",
+            };
+            (what, part.from_ns / MS, part.until_ns / MS)
+        });
+        parts.collect()
+    }
+
+    fn piece() -> Piece {
+        Piece {
+            account: Account { cpu_ns: 2 * MS, run_queue_ns: 3 * MS, blocked_ns: 10 * MS },
+            fault_ns: 4 * MS,
+            undecided_ns: MS,
+            cpu: Phase::Cpu,
+            blocked: Phase::BackendWait,
+            ..Piece::unknown(0, 17 * MS)
+        }
+    }
+
+    #[test]
+    fn a_call_sleeps_then_waits_for_a_cpu_then_runs_and_a_gap_runs_first() {
+        let call = [
+            ("fault", 0, 4),
+            ("slept", 4, 9),
+            ("unseen", 9, 10),
+            ("queued", 10, 13),
+            ("ran", 13, 15),
+            ("unseen", 15, 17),
+        ];
+        assert_eq!(told(&piece(), true), call);
+        let gap = [("ran", 0, 2), ("fault", 2, 6), ("slept", 6, 11), ("unseen", 11, 12), ("queued", 12, 15)];
+        assert_eq!(told(&piece(), false)[..5], gap);
+    }
+
+    #[test]
+    fn an_account_that_is_longer_than_its_piece_ends_with_it() {
+        let short = Piece { end_ns: 5 * MS, ..piece() };
+        assert_eq!(told(&short, true), [("fault", 0, 4), ("slept", 4, 5)]);
+    }
+
+    #[test]
+    fn in_light_mode_a_thread_was_awake_since_its_last_sleep_and_ran_as_long_as_it_says() {
+        let mut histories = Histories::default();
+        let seen = SleepSeen::outside(0);
+        histories.slept(DOER, (0, 10 * MS, 12 * MS), (Phase::Sleep, Holders::NONE), &seen);
+        histories.awake(DOER, 20 * MS, (1, 5 * MS));
+        histories.awake(DOER, 30 * MS, (1, 15 * MS));
+        let history = histories.get(2).unwrap();
+        let queued = history.within(0, u64::MAX).filter(|part| part.segment.did == Did::Queued);
+        let queued: Vec<_> = queued.map(|part| (part.from_ns / MS, part.until_ns / MS)).collect();
+        assert_eq!(queued, [(10, 15)], "woken at 10, and 8 ms awake of which it ran 5");
+        assert_eq!(history.end_ns(), 30 * MS);
+    }
+}

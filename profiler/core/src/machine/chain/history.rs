@@ -315,3 +315,91 @@ fn add(tids: &mut Vec<Tid>, tid: Tid) {
         tids.insert(place, tid);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::phase::Phase;
+
+    const MS: u64 = 1_000_000;
+    const THREAD: (Tid, Tid) = (1, 2);
+    const RAN: Did = Did::Ran(Phase::Cpu);
+
+    fn push(histories: &mut Histories, (from_ms, until_ms): (u64, u64), did: Did) {
+        let segment = Segment { start_ns: from_ms * MS, end_ns: until_ms * MS, request: 0, did };
+        histories.push(THREAD, segment);
+    }
+
+    fn parts(histories: &Histories, from_ms: u64, until_ms: u64) -> Vec<(u64, u64, Did)> {
+        let parts = histories.get(THREAD.1).unwrap().within(from_ms * MS, until_ms * MS);
+        parts.map(|part| (part.from_ns / MS, part.until_ns / MS, part.segment.did)).collect()
+    }
+
+    #[test]
+    fn neighbours_alike_are_one_a_hole_is_unseen_and_what_comes_twice_counts_once() {
+        let mut histories = Histories::default();
+        push(&mut histories, (0, 10), RAN);
+        push(&mut histories, (10, 15), RAN);
+        push(&mut histories, (20, 30), Did::Queued);
+        push(&mut histories, (25, 40), RAN);
+        push(&mut histories, (5, 35), Did::Queued);
+        let expected = [(3, 15, RAN), (15, 20, Did::Unseen), (20, 30, Did::Queued), (30, 32, RAN)];
+        assert_eq!(parts(&histories, 3, 32), expected);
+        assert!(parts(&histories, 40, 50).is_empty());
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten_first() {
+        let mut histories = Histories::default();
+        for at_ms in 0..=MAX_OF_THREAD as u64 {
+            let did = if at_ms % 2 == 0 { RAN } else { Did::Queued };
+            push(&mut histories, (at_ms, at_ms + 1), did);
+        }
+        let known = parts(&histories, 0, u64::MAX / MS);
+        assert_eq!((known.len(), known[0].0), (MAX_OF_THREAD, 1));
+    }
+
+    #[test]
+    fn what_is_short_is_added_up_for_some_milliseconds_and_one_request() {
+        let mut histories = Histories::default();
+        let short = Short { ran_ns: 400_000, ..Short::default() };
+        let mut told = |at: u64, request| {
+            histories.push_short(THREAD, (at * 500_000, (at + 1) * 500_000), request, short);
+        };
+        (0..20).for_each(|at| told(at, 5));
+        (20..24).for_each(|at| told(at, 6));
+        let sums = |count: u32| Did::Short(Short { ran_ns: count * 400_000, ..Short::default() });
+        assert_eq!(parts(&histories, 0, 99), [(0, 8, sums(16)), (8, 10, sums(4)), (10, 12, sums(4))]);
+    }
+
+    #[test]
+    fn a_request_claims_what_is_mostly_its_own_and_nobody_elses() {
+        let mut histories = Histories::default();
+        push(&mut histories, (0, 10), RAN);
+        push(&mut histories, (10, 20), Did::Queued);
+        push(&mut histories, (20, 30), RAN);
+        histories.claim(THREAD.1, (6 * MS, 25 * MS), 7);
+        histories.claim(THREAD.1, (0, 30 * MS), 8);
+        let history = histories.get(THREAD.1).unwrap();
+        let requests: Vec<u64> = history.within(0, 30 * MS).map(|part| part.segment.request).collect();
+        assert_eq!(requests, [8, 7, 7]);
+    }
+
+    #[test]
+    fn a_number_that_another_thread_gets_begins_anew() {
+        let mut histories = Histories::default();
+        push(&mut histories, (0, 10), RAN);
+        histories.ended(THREAD.1, 10 * MS);
+        histories.born((3, THREAD.1), 9, 20 * MS);
+        let history = histories.get(THREAD.1).unwrap();
+        assert_eq!((history.tgid, history.born, history.ended_ns), (3, Some((20 * MS, 9)), None));
+        assert!(histories.of_process(THREAD.0).is_empty());
+        assert_eq!(histories.of_process(3), [THREAD.1]);
+        histories.ended(THREAD.1, 30 * MS);
+        histories.forget_ended(30 * MS);
+        assert!(histories.get(THREAD.1).is_some());
+        histories.forget_ended(30 * MS + 1);
+        assert!(histories.get(THREAD.1).is_none() && histories.of_process(3).is_empty());
+        assert_eq!(histories.kept, 0);
+    }
+}

@@ -77,3 +77,61 @@ fn may_hold(history: &History, (from_ns, until_ns): (u64, u64)) -> bool {
     }
     could || is_silent(history, until_ns) || history.since_ns >= until_ns
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::chain::segment::{Segment, SegmentSleep, SleepEnd};
+    use crate::model::chain::Object;
+    use crate::phase::Phase;
+
+    const MS: u64 = 1_000_000;
+
+    const fn waits(is_idle: bool, end: SleepEnd) -> Did {
+        Did::Slept(SegmentSleep {
+            phase: Phase::LockWait,
+            is_idle,
+            system_call: 202,
+            object: Object::Unknown,
+            connection: 0,
+            is_own_port: false,
+            is_way_out: false,
+            end,
+            since_before: false,
+            polls_file_lock: false,
+        })
+    }
+
+    /// Thread 2 waits from 10 to 50 ms; others do this up to these milliseconds.
+    fn asked(others: &[(Tid, u64, Did)]) -> CouldRelease {
+        let mut histories = Histories::default();
+        for (tid, until_ms, did) in others {
+            let start_ns = histories.get(*tid).map_or(0, History::end_ns);
+            let segment = Segment { start_ns, end_ns: until_ms * MS, request: 0, did: *did };
+            histories.push((1, *tid), segment);
+        }
+        who_could_release(&histories, (1, 2), (10 * MS, 50 * MS), &[2, 9])
+    }
+
+    #[test]
+    fn who_waits_for_work_or_for_a_lock_that_is_not_released_has_none() {
+        const RAN: Did = Did::Ran(Phase::Cpu);
+        let idle = waits(true, SleepEnd::Unknown);
+        let open = waits(false, SleepEnd::Open);
+        assert_eq!(asked(&[]), CouldRelease::Nobody);
+        assert_eq!(asked(&[(3, 50, RAN)]), CouldRelease::One(3));
+        assert_eq!(asked(&[(3, 50, RAN), (4, 50, RAN)]), CouldRelease::Several);
+        assert_eq!(asked(&[(3, 20, RAN), (3, 22, idle), (3, 50, RAN), (4, 50, open)]), CouldRelease::Nobody);
+        assert_eq!(asked(&[(3, 5, idle), (3, 50, RAN)]), CouldRelease::One(3), "before the wait");
+        assert_eq!(asked(&[(3, 50, waits(false, SleepEnd::Thread(7)))]), CouldRelease::One(3));
+        assert_eq!(asked(&[(9, 50, RAN)]), CouldRelease::Several, "it is in the chain");
+    }
+
+    #[test]
+    fn who_was_not_seen_is_neither_ruled_out_nor_the_one() {
+        const RAN: Did = Did::Ran(Phase::Cpu);
+        assert_eq!(asked(&[(3, 20, RAN), (3, 30, Did::Unseen), (3, 50, RAN)]), CouldRelease::Several);
+        assert_eq!(asked(&[(3, 20, RAN)]), CouldRelease::Several, "it is silent");
+        assert_eq!(asked(&[(3, 50, RAN), (4, 20, RAN)]), CouldRelease::Several);
+    }
+}
