@@ -143,9 +143,13 @@ impl Histories {
     /// Light mode: a thread was awake up to `until_ns`. It had run for `ran_ns` since its message number
     /// `sequence`.
     pub(in crate::machine) fn awake(&mut self, doer: Doer, until_ns: u64, (sequence, ran_ns): (u32, u64)) {
-        let Some(history) = self.get_mut(doer.tid).filter(|history| history.tgid == doer.tgid) else {
+        let is_known = self.get(doer.tid).is_some_and(|history| history.tgid == doer.tgid);
+        let Some(history) = self.entry(doer.tgid, doer.tid, until_ns) else { return };
+        if !is_known {
+            // How long it had run before is nothing that it ran since.
+            history.ran = (sequence, ran_ns);
             return;
-        };
+        }
         let before_ns = if history.ran.0 == sequence { history.ran.1 } else { 0 };
         history.ran = (sequence, ran_ns);
         let from_ns = history.end_ns();
@@ -238,6 +242,23 @@ mod tests {
     fn an_account_that_is_longer_than_its_piece_ends_with_it() {
         let short = Piece { end_ns: 5 * MS, ..piece() };
         assert_eq!(told(&short, true), [("fault", 0, 4), ("slept", 4, 5)]);
+    }
+
+    #[test]
+    fn in_light_mode_what_a_thread_had_run_before_it_was_heard_of_does_not_count() {
+        let mut histories = Histories::default();
+        histories.awake(DOER, 10 * MS, (1, 6 * MS));
+        histories.slept(
+            DOER,
+            (10 * MS, 20 * MS, 20 * MS),
+            (Phase::Sleep, Holders::NONE),
+            &SleepSeen::outside(0),
+        );
+        histories.awake(DOER, 30 * MS, (1, 10 * MS));
+        let history = histories.get(2).unwrap();
+        let queued = history.within(0, u64::MAX).find(|part| part.segment.did == Did::Queued).unwrap();
+        assert_eq!((queued.from_ns, queued.until_ns), (20 * MS, 26 * MS));
+        assert_eq!(history.since_ns, 10 * MS);
     }
 
     #[test]

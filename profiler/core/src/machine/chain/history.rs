@@ -187,7 +187,7 @@ impl Histories {
 
     /// The history of a thread, which begins at `since_ns` if it is new. `None`: there is no room.
     #[inline]
-    fn entry(&mut self, tgid: Tid, tid: Tid, since_ns: u64) -> Option<&mut History> {
+    pub(super) fn entry(&mut self, tgid: Tid, tid: Tid, since_ns: u64) -> Option<&mut History> {
         let processes = &mut self.processes;
         let history = self.threads.get_or_insert_with(tid, || {
             add(processes.entry(tgid).or_default(), tid);
