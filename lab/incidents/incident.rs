@@ -102,7 +102,7 @@ impl Incident {
             Leaf::BackEndHung => json!(["back_end", leaf_back_end, 60_000]),
             Leaf::Sleep => json!(["sleep", milliseconds]),
             Leaf::Fifo => json!(["fifo", path]),
-            Leaf::Disk => json!(["disk", directory, milliseconds]),
+            Leaf::Disk => json!(["disk", path, milliseconds]),
             Leaf::FileLock => json!(["file_lock", path]),
             Leaf::Sqlite => json!(["sqlite", path]),
             Leaf::Child => json!(["child", milliseconds]),

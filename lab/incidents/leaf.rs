@@ -17,7 +17,7 @@ pub(crate) enum Leaf {
     SlowClient,
     /// A named pipe that nobody opens for writing.
     Fifo,
-    /// A disk, by `fdatasync`.
+    /// A disk, by reading past the page cache.
     Disk,
     FileLock,
     Sqlite,
@@ -117,9 +117,11 @@ impl Leaf {
         matches!(self, Self::FileLock | Self::Sqlite | Self::Computing | Self::Stopped | Self::Forgotten)
     }
 
-    /// Whether its witness knows all of it there: Waitress writes a response after the application's end.
+    /// Whether its witness knows all of it there: after the application's end Waitress still writes, and
+    /// gunicorn's sync worker waits for its client to close.
     pub(crate) const fn fits(self, server: ServerKind) -> bool {
-        !(matches!(self, Self::SlowClient) && matches!(server, ServerKind::Waitress))
+        let goes_on = matches!(server, ServerKind::Waitress | ServerKind::GunicornSync);
+        !(matches!(self, Self::SlowClient) && goes_on)
     }
 
     /// How long it takes or is held, and how long it is free or not looked after, in ms.

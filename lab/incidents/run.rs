@@ -3,6 +3,7 @@
 //! In: an incident, full or light mode. Out: a [`Record`], whatever happens. Report, recording and witness
 //! stay under `target/incidents` where it is not right, and can be judged again by a later program.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,8 @@ use crate::truth::{self, About, HOPS};
 const TURN_LIMIT: Duration = Duration::from_secs(2);
 /// Who has no answer so long after the last request was sent will get none.
 const AFTER: Duration = Duration::from_millis(1500);
+/// What is read from a disk again and again.
+const DISK_BYTES: usize = 32 * 1024 * 1024;
 /// Above this share of the CPUs' time that a hypervisor took nothing is judged.
 const DISTURBED: f64 = 0.15;
 
@@ -159,6 +162,11 @@ fn watch(incident: &Incident, mode: Mode, place: &Path) -> anyhow::Result<(Trace
     let directory = files.path().to_str().context("no path")?;
     for name in incident.hops.iter().filter_map(Hop::file) {
         std::fs::write(files.path().join(name), "")?;
+    }
+    if incident.leaf == Leaf::Disk {
+        let mut file = std::fs::File::create(files.path().join(&incident.name))?;
+        file.write_all(&vec![1; DISK_BYTES])?;
+        file.sync_all()?;
     }
     let back_end = incident.leaf.has_port().then(Backend::start).transpose()?;
     let address = back_end.as_ref().map_or("", |back_end| back_end.address.as_str());
