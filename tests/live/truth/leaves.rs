@@ -5,6 +5,7 @@
 //! the application's notes say, and no route has a leaf that it does not wait for.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::ops::Range;
 use std::path::Path;
 
@@ -210,7 +211,7 @@ fn share_of(whole_ns: u64, share: f64) -> u64 {
 /// What every request has, and what the machine's other programs take.
 const WORK: [LeafKind; 4] = [LeafKind::Computing, LeafKind::CpuTaken, LeafKind::Reading, LeafKind::Writing];
 
-/// One client for these routes, so many requests; no more clients than the server has threads.
+/// Clients for these routes, and how many requests; no more clients than the server has threads.
 fn load(routes: &[&str], clients: u32, requests: usize, first: u64) -> Vec<String> {
     let routes: Vec<String> = routes.iter().map(|route| format!("/{route}")).collect();
     vec![
@@ -226,16 +227,21 @@ fn load(routes: &[&str], clients: u32, requests: usize, first: u64) -> Vec<Strin
 fn leaves_agree(recipe: &dyn Recipe, options: &[&str]) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _alone = exclusive()?;
-    let directory = tempfile::tempdir()?;
+    // On a disk, as `target` is.
+    let directory = tempfile::tempdir_in(wsgi_trace_test_support::root().join("target"))?;
     let notes = notes::directory()?;
     let file = |name: &str| directory.path().join(name).display().to_string();
     let outsider = |arguments: &[&str]| {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         Outsider::start(&arguments, notes.path())
     };
+    let mut read = std::fs::File::create(file("read"))?;
+    read.write_all(&vec![1; 16 * 1024 * 1024])?;
+    read.sync_all()?;
     let _outside = [
         outsider(&["lock", &file("locked"), "60", "10"])?,
         outsider(&["database", &file("database"), "60", "40"])?,
+        outsider(&["drain", &file("pipe"), "90"])?,
     ];
     let (back_end, other) = (Backend::start()?, Backend::start()?);
     let routes = [
@@ -243,13 +249,15 @@ fn leaves_agree(recipe: &dyn Recipe, options: &[&str]) -> anyhow::Result<()> {
         Route::new("dozes", json!(["sleep", 30]), LeafKind::Sleep),
         Route::new("locks", json!(["file_lock", file("locked")]), LeafKind::FileLock),
         Route::new("writes", json!(["sqlite", file("database")]), LeafKind::FileLock),
+        Route::new("fills", json!(["full_pipe", file("pipe")]), LeafKind::Pipe),
+        Route::new("reads", json!(["disk", file("read"), 30]), LeafKind::File),
         Route::new("breeds", json!(["child", 40]), LeafKind::Child),
         Route::asking("queues", &other, 25)?.locked(),
         Route::new("naps", json!(["sleep", 25]), LeafKind::Sleep).locked(),
     ];
-    let alone = ["asks", "dozes", "locks", "writes", "breeds"];
+    let alone = ["asks", "dozes", "locks", "writes", "fills", "reads", "breeds"];
     let loads =
-        [load(&alone, 1, 60, 1), load(&["queues"], AT_ONCE, 24, 1001), load(&["naps"], AT_ONCE, 24, 2001)];
+        [load(&alone, 1, 80, 1), load(&["queues"], AT_ONCE, 24, 1001), load(&["naps"], AT_ONCE, 24, 2001)];
     let watched = watch(recipe, (&routes, options), (notes.path(), &loads), |_| Ok(None))?;
     let failed: Vec<String> = routes
         .iter()
@@ -258,7 +266,7 @@ fn leaves_agree(recipe: &dyn Recipe, options: &[&str]) -> anyhow::Result<()> {
         .collect();
     ensure!(failed.is_empty(), "{}", failed.join("\n"));
     let by_lock = |leaf: &&Leaf| leaf.hops.iter().any(|hop| hop == "lock_wait");
-    let queued = watched.of(&routes[5]);
+    let queued = watched.of(&routes[7]);
     ensure!(queued.iter().any(by_lock), "nobody waited at the lock: {queued:?}");
     Ok(())
 }
