@@ -180,15 +180,20 @@ fn where_two_compute_at_once_nobody_has_the_interpreter_lock_by_elimination() {
 }
 
 #[test]
-fn a_thread_that_has_only_begun_in_a_sleep_serves_nobody() {
-    let since_before = SegmentSleep { since_before: true, ..sleep(Phase::Sleep, SleepEnd::Outside) };
-    let case = |until_ms| {
-        let case = Case::new().did(2, 20, asks(1)).of_pool(2).did(3, until_ms, Did::Slept(since_before));
-        case.did(3, 20, RAN).phase(Phase::PoolWait, 20).leaves()
+fn a_thread_that_hangs_in_a_job_since_before_is_of_the_pool_and_one_that_sleeps_is_not() {
+    let asked = |port, ms| (LeafKind::BackEnd, Object::Peer { port }, None, None, ms);
+    let case = |is_pool_known: bool, phase, until_ms| {
+        let object = Object::Peer { port: 2 };
+        let hangs = SegmentSleep { since_before: true, object, ..sleep(phase, SleepEnd::Outside) };
+        let case = Case::new().did(2, 20, asks(1)).did(3, until_ms, Did::Slept(hangs)).did(3, 20, RAN);
+        let case = if is_pool_known { case.of_pool(2) } else { case };
+        case.phase(Phase::PoolWait, 20).leaves()
     };
-    let asked = |ms| (LeafKind::BackEnd, Object::Peer { port: 1 }, None, None, ms);
-    assert_eq!(case(2), [asked(20)]);
-    assert_eq!(case(20), [asked(10), found(LeafKind::Sleep, 10)], "it may be of the pool");
+    assert_eq!(case(true, Phase::BackendWait, 2), [asked(1, 20)], "it has done something since");
+    assert_eq!(case(true, Phase::BackendWait, 20), [asked(1, 10), asked(2, 10)]);
+    assert_eq!(case(true, Phase::Sleep, 20), [asked(1, 20)], "a janitor");
+    let sleeps = (LeafKind::Sleep, Object::Peer { port: 2 }, None, None, 20);
+    assert_eq!(case(false, Phase::Sleep, 20), [sleeps], "nobody else is known to serve");
 }
 
 #[test]

@@ -477,8 +477,8 @@ impl<'a> Follower<'a> {
         };
         let may_be = match sleep.phase {
             Phase::Unexplained => sleep.is_way_out,
-            // A page fault looks the same, but that several threads end one at once.
-            _ => threads().filter(|history| history.wakes_about(until_ns)).count() > 1,
+            // A page fault looks the same, but that several threads begin and end one at once.
+            _ => threads().filter(|history| history.stops_about((from_ns, until_ns))).count() > 1,
         };
         may_be && !threads().any(|history| history.within(from_ns, until_ns).any(ran))
     }

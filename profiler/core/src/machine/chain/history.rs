@@ -56,26 +56,28 @@ impl History {
         self.born.is_none_or(|(born_ns, _)| born_ns <= at_ns) && self.ended_ns.is_none_or(|end| end > at_ns)
     }
 
-    /// Whether a sleep of it that is no wait in a call ended about this moment.
-    pub(super) fn wakes_about(&self, at_ns: u64) -> bool {
-        /// All threads of a process start again within this time, as measured: they need a CPU each.
+    /// Whether a sleep of it that is no wait in a call was about from `from_ns` to `until_ns`.
+    pub(super) fn stops_about(&self, (from_ns, until_ns): (u64, u64)) -> bool {
+        /// All threads of a process stop and start again within this time, as measured: they need a CPU each.
         const TOGETHER_NS: u64 = 1_500_000;
-        let ends = |part: SegmentPart<'_>| {
+        let is_one = |part: SegmentPart<'_>| {
             matches!(
                 part.segment.did,
                 Did::Slept(SegmentSleep { phase: Phase::FaultWait | Phase::Unexplained, .. })
-            ) && part.segment.end_ns.abs_diff(at_ns) <= TOGETHER_NS
+            ) && part.segment.start_ns.abs_diff(from_ns) <= TOGETHER_NS
+                && part.segment.end_ns.abs_diff(until_ns) <= TOGETHER_NS
         };
-        self.within(at_ns.saturating_sub(TOGETHER_NS), at_ns.saturating_add(TOGETHER_NS)).any(ends)
+        self.within(from_ns, until_ns).any(is_one)
     }
 
-    /// Whether it has been in one sleep since before the trace, which is no wait for work.
-    pub(super) fn hangs_since_before(&self) -> bool {
+    /// The phase of the one sleep in which it has been since before the trace, and which is no wait for work.
+    pub(super) fn hangs_since_before(&self) -> Option<Phase> {
         // A thread that has done anything else since is none that hangs.
-        let only = self.segments.front().filter(|_| self.segments.len() == 1);
-        only.is_some_and(|segment| {
-            matches!(segment.did, Did::Slept(SegmentSleep { since_before: true, is_idle: false, .. }))
-        })
+        let only = self.segments.front().filter(|_| self.segments.len() == 1)?;
+        match only.did {
+            Did::Slept(SegmentSleep { phase, since_before: true, is_idle: false, .. }) => Some(phase),
+            _ => None,
+        }
     }
 
     /// Parts of segments that lie in an interval, in order.

@@ -3,6 +3,7 @@
 //! In: a request that is over. Out: its time in stages; the threads that could have served it.
 
 use crate::event::Tid;
+use crate::machine::chain::history::History;
 use crate::machine::chain::known::Known;
 use crate::machine::chain::settling::{SHORTEST_NS, Settling};
 use crate::machine::time::capacity::Span;
@@ -29,16 +30,37 @@ pub(super) fn who_serves(known: Known<'_>, request: &Settling, phase: Phase) -> 
         };
         return (acceptors.to_vec(), Vec::new());
     }
-    let among = |is_one: fn(&crate::machine::chain::history::History) -> bool| -> Vec<Tid> {
+    let among = |is_one: IsOne| -> Vec<Tid> {
         let tids = of_process.iter().copied();
         tids.filter(|tid| known.histories.get(*tid).is_some_and(is_one)).collect()
     };
     let dispatchers = among(|history| history.accepts);
     match phase {
-        Phase::PoolWait => (among(|history| history.is_slot || history.hangs_since_before()), dispatchers),
+        Phase::PoolWait => (pool(&among), dispatchers),
         _ if dispatchers.is_empty() => (vec![request.tid], Vec::new()),
         _ => (dispatchers, Vec::new()),
     }
+}
+
+/// What distinguishes threads of a process.
+type IsOne = fn(&History) -> bool;
+
+/// The threads of a pool: those that serve, and those that hang in a job since before the trace. A reporter or
+/// a janitor, which sleeps all the time, is none of them, as far as any is known to serve.
+fn pool(among: &impl Fn(IsOne) -> Vec<Tid>) -> Vec<Tid> {
+    let mut serving = among(|history| history.is_slot);
+    let hangs: IsOne = if serving.is_empty() {
+        |history| history.hangs_since_before().is_some()
+    } else {
+        |history| {
+            let phase = history.hangs_since_before();
+            phase.is_some_and(|phase| !matches!(phase, Phase::Sleep | Phase::LockWait | Phase::Unexplained))
+        }
+    };
+    serving.extend(among(hangs));
+    serving.sort_unstable();
+    serving.dedup();
+    serving
 }
 
 /// When a request that was accepted waited in this phase: as it is known, or else where it was on no thread.
