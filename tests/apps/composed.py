@@ -125,8 +125,9 @@ class Forgotten:
     def __call__(self):
         self.left -= 1
         if self.left == 0:
-            threading.Thread(target=self.lock.acquire).start()
-            sleep(5)
+            taker = threading.Thread(target=self.lock.acquire)
+            taker.start()
+            taker.join()
         with self.lock:
             pass
 
