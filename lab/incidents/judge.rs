@@ -162,11 +162,11 @@ impl Declared<'_> {
             greatest.filter(|(_, sums)| of(sums) > 0.0).map(|(group, _)| group)
         };
         let (greatest, unusual) = (by(|sums| sums.0), by(|sums| sums.1));
-        let any = |is: &dyn Fn(&Group) -> bool| [greatest, unusual].into_iter().flatten().any(is);
-        if any(&|group| self.is_group(group)) {
+        if [greatest, unusual].into_iter().flatten().any(|group| self.is_group(group)) {
             return self.weigh(said, truth);
         }
-        if any(&|(kind, _)| self.is_kind(kind)) {
+        // Of unusual time there may be next to nothing.
+        if greatest.is_some_and(|(kind, _)| self.is_kind(kind)) {
             return (Verdict::Half, "another object".to_owned());
         }
         let is_silent = greatest.is_none_or(|(kind, _)| kind == LeafKind::NotFollowed.name());
@@ -315,6 +315,9 @@ mod tests {
             judged(&[leaf("not_followed", None, &["lock_wait"], 8.0), leaf("sleep", None, &[], 0.4)]);
         assert_eq!((silent.verdict, silent.false_leaves.len()), (Verdict::Silent, 0));
         assert_eq!(judged(&[]).verdict, Verdict::Silent);
+        let mut base = leaf("back_end", PORTS.base, &[], 0.1);
+        base["unusual_ns"] = json!(1);
+        assert_eq!(judged(&[leaf("not_followed", None, &[], 8.0), base]).verdict, Verdict::Silent);
     }
 
     #[test]
