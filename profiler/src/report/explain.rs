@@ -12,7 +12,7 @@ mod word;
 use profiler_core::finding::threshold::{Threshold, Thresholds};
 use profiler_core::finding::{RULES, Rule};
 
-use markdown::{heading, paragraph, prose, sections, separate, title};
+use markdown::{heading, paragraph, prose, sections, separate, title, without_markup};
 use word::{Kind, Word, all, key};
 
 /// Columns that no line of what the command prints exceeds.
@@ -133,7 +133,11 @@ fn from_guide(word: &Word, columns: usize) -> String {
         paragraph(&mut text, cell, "  ", columns);
     }
     for (mark, body) in &said.sections {
-        heading(&mut text, title(mark));
+        // A section that is called like the word goes on below it.
+        match without_markup(title(mark)) == word.name {
+            true => separate(&mut text),
+            false => heading(&mut text, title(mark)),
+        }
         prose(&mut text, body, columns);
     }
     format!("{}\n", text.trim_end())
@@ -155,7 +159,6 @@ fn see_also(text: &mut String, word: &Word, words: &[Word], columns: usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::markdown::without_markup;
     use super::*;
 
     #[test]
@@ -263,6 +266,17 @@ mod tests {
                 assert!(unwrapped.contains(part), "{part:?} is not in {text}");
             }
         }
+    }
+
+    #[test]
+    fn no_word_is_a_heading_below_itself() {
+        for word in all() {
+            let text = explain(Some(&word.name), COLUMNS).unwrap();
+            let again = word.name.to_uppercase();
+            assert!(text.lines().skip(1).all(|line| line != again), "{text}");
+        }
+        let text = explain(Some("WsgiStuck"), COLUMNS).unwrap();
+        assert!(text.contains("look at the back end\n\n  Usually a back end"), "{text}");
     }
 
     #[test]
