@@ -3,6 +3,7 @@
 //! In: arguments. Out: [`Cli`], or clap's error with a line that can be typed instead.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -57,9 +58,23 @@ fn with_tip(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
     error
 }
 
+/// A file, unless its name is a mere number and there is none: then a process is meant.
+pub(super) fn no_process(file: PathBuf) -> Result<PathBuf, String> {
+    match file.to_str() {
+        Some(word) if is_number(word) && !file.exists() => {
+            Err(format!("there is no such file; {}", instead(word, "")))
+        }
+        _ => Ok(file),
+    }
+}
+
+fn is_number(word: &str) -> bool {
+    word.bytes().all(|letter| letter.is_ascii_digit())
+}
+
 /// What to write in place of a word that stands where no word may stand.
 fn instead(word: &str, command: &str) -> String {
-    if word.bytes().all(|letter| letter.is_ascii_digit()) {
+    if is_number(word) {
         format!("to trace process {word}, write '{command}--pid {word}'")
     } else if word.ends_with(RECORDING) {
         format!("to report on this recording, write 'wsgi-trace report {word}'")
@@ -110,9 +125,18 @@ mod tests {
             ("wsgi-trace record 4242 -o f", "to trace process 4242, write '--pid 4242'"),
             ("wsgi-trace serve gunicorn", "to trace the server called gunicorn, write '--name gunicorn'"),
             ("wsgi-trace --duration 30 4242", "to trace process 4242, write"),
+            ("wsgi-trace top 4242", "there is no such file; to trace process 4242, write '--pid 4242'"),
+            ("wsgi-trace whatif 4242", "there is no such file; to trace process 4242, write '--pid 4242'"),
             ("wsgi-trace incident.wtrace", "write 'wsgi-trace report incident.wtrace'"),
         ] {
             assert!(refusal(line).contains(tip), "{line}: {}", refusal(line));
+        }
+    }
+
+    #[test]
+    fn a_path_is_a_file_even_if_its_last_part_is_a_number() {
+        for file in ["./4242", "4242.wtrace"] {
+            parse(["wsgi-trace", "top", file].map(OsString::from)).expect(file);
         }
     }
 

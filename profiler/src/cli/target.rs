@@ -6,6 +6,9 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::{PathBufValueParser, TypedValueParser as _};
+
+use super::mistake;
 
 /// Which server. Exactly one way in.
 #[derive(Clone, Debug, Default, Args)]
@@ -29,7 +32,7 @@ pub struct Target {
 #[group(id = "server", required = true, multiple = false)]
 pub struct Server {
     /// A recording, instead of a server that runs; needs no privileges
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_parser = PathBufValueParser::new().try_map(mistake::no_process))]
     pub recording: Option<PathBuf>,
     /// Any process of the server: master or worker
     #[arg(long, short, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
