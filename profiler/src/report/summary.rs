@@ -175,8 +175,12 @@ pub(crate) fn not_measured(snapshot: &Snapshot, phase: Phase) -> Option<&str> {
         .map(|(_, reason)| reason.as_str())
 }
 
-/// What of service time requests did, by phase: each `None` where no such time is measured, which is not the
-/// same as none.
+/// From this share of service time on, what is unexplained can make a small number a large one. Less changes
+/// it by less than advice asks about (`COMPUTING_MIN_RATIO` in `finding/sized.rs`).
+const UNEXPLAINED_MIN_RATIO: f64 = 0.1;
+
+/// What of service time requests did, by phase. Each is `None` where no such time is measured, and where what
+/// is unexplained may be most of it: neither is the same as none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MeasuredDoing {
     pub(crate) computing_ns: Option<u64>,
@@ -186,16 +190,21 @@ pub(crate) struct MeasuredDoing {
     pub(crate) client_ns: Option<u64>,
     /// All service time, with what is not measured on its own.
     pub(crate) served_ns: u64,
+    /// So much is unexplained that smaller parts are not known.
+    pub(crate) is_much_unexplained: bool,
 }
 
 impl MeasuredDoing {
     /// Of requests with these phases.
     pub(crate) fn of(snapshot: &Snapshot, phases: &Phases) -> Self {
         let doing = Doing::of(phases);
+        let unexplained_ns = phases.get(Phase::Unexplained);
+        let is_much = ratio(unexplained_ns, doing.served_ns()) >= Some(UNEXPLAINED_MIN_RATIO);
         let measured = |phases: &[Phase], part_ns: u64| {
             let is_measured =
                 part_ns > 0 || phases.iter().any(|phase| not_measured(snapshot, *phase).is_none());
-            is_measured.then_some(part_ns)
+            let is_known = !is_much || part_ns >= unexplained_ns;
+            (is_measured && is_known).then_some(part_ns)
         };
         Self {
             computing_ns: measured(&[Phase::Cpu, Phase::RunQueue], doing.computing_ns),
@@ -207,6 +216,7 @@ impl MeasuredDoing {
             ),
             client_ns: measured(&[Phase::ClientReadStall, Phase::ClientWriteStall], doing.client_ns),
             served_ns: doing.served_ns(),
+            is_much_unexplained: is_much,
         }
     }
 }
@@ -273,6 +283,23 @@ mod tests {
         let notice = Finding { id: "workers-replaced", ..healthy.clone() };
         findings.push(notice);
         assert_eq!(headline(&snapshot, &findings), before);
+    }
+
+    #[test]
+    fn a_part_of_service_time_is_not_known_where_as_much_may_be_unexplained() {
+        let computing_ns = |cpu_ns, unexplained_ns| {
+            let mut phases = Phases::default();
+            phases.add(Phase::Cpu, cpu_ns);
+            phases.add(Phase::Unexplained, unexplained_ns);
+            phases.add(Phase::Sleep, 1_000 - cpu_ns - unexplained_ns);
+            MeasuredDoing::of(&Snapshot::default(), &phases).computing_ns
+        };
+        assert_eq!(computing_ns(0, 1_000), None, "nothing is known of it");
+        assert_eq!(computing_ns(0, 0), Some(0), "it is known that there was none");
+        assert_eq!(computing_ns(199, 200), None, "it may be twice as much");
+        assert_eq!(computing_ns(200, 200), Some(200));
+        assert_eq!(computing_ns(0, 100), None);
+        assert_eq!(computing_ns(0, 99), Some(0), "too little to matter");
     }
 
     #[test]

@@ -47,8 +47,13 @@ fn explanation(snapshot: &Snapshot) -> String {
     } else {
         "Arrived: this kernel does not show it."
     };
+    let is_much_unexplained = |of: &Worker| MeasuredDoing::of(snapshot, &of.phases).is_much_unexplained;
+    let unexplained = match snapshot.capacity.workers.iter().any(is_much_unexplained) {
+        true => ": a dash where more may be unexplained",
+        false => "",
+    };
     format!(
-        "{slots} Computing (or ready to), GIL and back end are shares of service time. PSS (proportional set size) \
+        "{slots} Computing (or ready to), GIL and back end are shares of service time{unexplained}. PSS (proportional set size) \
          divides shared memory among those that share it: about what one more process would take."
     )
 }

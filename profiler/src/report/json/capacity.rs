@@ -52,16 +52,18 @@ view! {
         requests: u64 = worker.requests,
         /// Time in which its requests were served, open ones included, in ns. It is without accept queue,
         /// waits for a thread or the loop, reading the head, a front end. The shares below are of this.
+        /// A share is null where it is not measured, and where more is unexplained: at least a tenth of all,
+        /// and more than the share itself.
         served_ns: u64 = doing.served_ns,
-        /// On a CPU, or ready and waiting for one.
+        /// On a CPU, or ready and waiting for one; null: not known.
         computing_ratio: Option<f64> = share(doing.computing_ns),
-        /// Waiting for the interpreter lock; null too where that is not measured.
+        /// Waiting for the interpreter lock; null: not known.
         gil_wait_ratio: Option<f64> = share(doing.gil_ns),
-        /// Waiting for a back end; null too where that is not measured.
+        /// Waiting for a back end; null: not known.
         backend_wait_ratio: Option<f64> = share(doing.backend_ns),
-        /// Asleep, or waiting for locks, files, pages of memory; null too where that is not measured.
+        /// Asleep, or waiting for locks, files, pages of memory; null: not known.
         other_wait_ratio: Option<f64> = share(doing.waiting_ns),
-        /// Waiting for the client, in either direction.
+        /// Waiting for the client, in either direction; null: not known.
         client_stall_ratio: Option<f64> = share(doing.client_ns),
         /// CPU time of its threads in the window, in ns.
         cpu_ns: u64 = worker.cpu_ns,

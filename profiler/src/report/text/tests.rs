@@ -303,7 +303,7 @@ fn time_that_is_not_measured_is_no_share_of_zero() {
     let (mut snapshot, findings) = fixture::healthy();
     let mut phases = Phases::default();
     phases.add(Phase::Cpu, 1_000_000_000);
-    phases.add(Phase::Unexplained, 3_000_000_000);
+    phases.add(Phase::Sleep, 3_000_000_000);
     snapshot.requests.phases = phases;
     snapshot.capacity.workers.iter_mut().for_each(|worker| worker.phases = phases);
     let row = |snapshot: &Snapshot| {
@@ -320,4 +320,10 @@ fn time_that_is_not_measured_is_no_share_of_zero() {
     assert_eq!(row(&snapshot), "4121 - - - - - 25.0 % - - 52.0 MB 31.5 MB");
     let text = render(&snapshot, &findings, PLAIN);
     assert!(text.contains("were not measured") && text.contains("Not known: it was not looked."), "{text}");
+    assert!(!text.contains("a dash where"), "{text}");
+
+    // What is not explained may be computing as well.
+    snapshot.capacity.workers[0].phases.add(Phase::Unexplained, 2_000_000_000);
+    assert_eq!(row(&snapshot), "4121 - - - - - - - - 52.0 MB 31.5 MB");
+    assert!(render(&snapshot, &findings, PLAIN).contains("a dash where more may be"));
 }
