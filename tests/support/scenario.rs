@@ -3,6 +3,7 @@
 //!
 //! In: the tables. Out: a server in that situation, with its clients at work, for as long as the value lives.
 
+mod chains;
 mod gunicorn;
 mod light;
 mod others;
@@ -88,7 +89,12 @@ pub struct Running {
 
 /// Every situation.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    gunicorn::SCENARIOS.iter().chain(others::SCENARIOS).chain(light::SCENARIOS).chain(stacks::SCENARIOS)
+    gunicorn::SCENARIOS
+        .iter()
+        .chain(others::SCENARIOS)
+        .chain(light::SCENARIOS)
+        .chain(stacks::SCENARIOS)
+        .chain(chains::SCENARIOS)
 }
 
 const fn scenario(

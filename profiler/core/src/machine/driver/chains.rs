@@ -107,8 +107,10 @@ impl State {
         let (object, connection) = self.object_of(slice);
         let ends_with_us = told.idle || matches!(call.blocked, Phase::LockWait | Phase::ChildWait);
         // Who ran as a packet came is none of ours, most likely: only these say who woke whom.
-        let by_thread =
-            matches!(slice.call, Call::FutexWait { .. }) || matches!(object, Object::Descriptor { .. });
+        let by_thread = match slice.call {
+            Call::FutexWait { operation, .. } => self.can_wake(slice.woken.by_tid, slice.tgid, operation),
+            _ => matches!(object, Object::Descriptor { .. }),
+        };
         let end = match slice.woken.by_tid {
             _ if !ends_with_us => SleepEnd::Outside,
             _ if told.is_open => SleepEnd::Open,
@@ -141,6 +143,15 @@ impl State {
         if self.is_own_port(Object::Peer { port }) {
             self.chain.own_connections.made(identity);
         }
+    }
+
+    /// Whether a thread can have woken one that waits in a futex of a process. One of another process, as a
+    /// child that ends, sends a signal, unless the futex lies in memory that they share.
+    fn can_wake(&self, tid: Tid, tgid: Tid, operation: u32) -> bool {
+        /// include/uapi/linux/futex.h.
+        const FUTEX_PRIVATE_FLAG: u32 = 128;
+        operation & FUTEX_PRIVATE_FLAG == 0
+            || self.chain.histories.get(tid).is_none_or(|waker| waker.tgid == tgid)
     }
 
     /// What a call waits for, and what distinguishes its connection.
