@@ -310,7 +310,7 @@ pub struct Lifecycle {
     /// Process and thread of the child.
     pub other: (u32, u32),
     /// See the record.
-    pub value: i64,
+    pub detail: u64,
     /// Kernel address of the name.
     pub comm: u64,
 }
@@ -328,7 +328,7 @@ pub fn lifecycle(writer: Writer, event: &Lifecycle, time_ns: u64) {
         (*record).other_tgid = event.other.0;
         (*record).other_tid = event.other.1;
         (*record).reserved = 0;
-        (*record).value = event.value;
+        (*record).detail = event.detail;
         crate::kernel::read_bytes((&raw mut (*record).comm).cast(), COMM_BYTES as u32, event.comm);
     }
     room.commit(LENGTH, loss::EMITTED_LIFECYCLE as usize);

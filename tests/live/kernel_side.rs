@@ -15,7 +15,7 @@ use profiler_common::gap_sleep::WAIT4;
 use profiler_common::record::connection::{ACCEPTED, SEEDED};
 use profiler_common::record::detail::Moves;
 use profiler_common::record::head::{INBOUND, OUTBOUND};
-use profiler_common::record::lifecycle::{EXIT, FORK};
+use profiler_common::record::lifecycle::{Birth, Death, EXIT, FORK};
 use profiler_common::record::slice::{
     FLAG_BACK_END, FLAG_CLIENT, FLAG_STATUS_LINE, FLAG_WAKE_MISSED, SliceRecord,
 };
@@ -414,11 +414,11 @@ fn children_are_followed_from_their_first_instruction_to_their_end() -> anyhow::
     let exit = trace.until("the child's end", |records| {
         records.lifecycles.iter().find(|event| event.what == EXIT).copied()
     })?;
-    assert_eq!(exit.value >> 8, 3, "exit status");
+    assert_eq!(Death::of(exit.detail).exit_code >> 8, 3, "exit status");
     let fork = trace.records.lifecycles.iter().find(|event| event.what == FORK).context("no fork")?;
     assert_eq!((fork.header.tgid, fork.other_tid), (server.pid(), exit.header.tid));
     // In our own PID namespace a thread calls itself as we do.
-    assert_eq!(fork.value, i64::from(fork.other_tid));
+    assert_eq!(Birth::of(fork.detail).own_number, fork.other_tid);
     let child: Vec<_> =
         trace.records.slices.iter().filter(|slice| slice.header.tid == exit.header.tid).collect();
     let first = child.first().context("no slice of the child")?;

@@ -19,8 +19,7 @@ pub const SIGNAL: u32 = 4;
 /// [`EvidenceRecord::what`]: the kernel chose the header's process to die, as memory ran out.
 pub const OUT_OF_MEMORY: u32 = 5;
 /// [`EvidenceRecord::what`]: an accept of the header's thread failed (light mode, where no other call is
-/// seen): `code` is what it returned,
-/// `signal` the listener's descriptor.
+/// seen).
 pub const ACCEPT_FAILED: u32 = 6;
 
 /// What accept returns where something ran out, or a connection was gone: `EMFILE`, `ENFILE`, `ENOMEM`,
@@ -85,15 +84,80 @@ pub struct EvidenceRecord {
     pub local_port: u16,
     /// Peer's port, host order.
     pub peer_port: u16,
-    /// Number of the signal; of [`ACCEPT_FAILED`] the descriptor.
-    pub signal: u32,
-    /// How the signal came to be: `si_code`; above 0: by the kernel. Of [`ACCEPT_FAILED`] the result.
-    pub code: i32,
-    /// Process that sent the signal, as the initial PID namespace numbers it. In light mode, of
-    /// [`RESET_SENT`], the process that closed the connection by it; 0: it was closed before.
-    pub sender_tgid: u32,
+    /// Of [`SIGNAL`] and [`OUT_OF_MEMORY`] a [`SentSignal`], of [`RESET_SENT`] a [`SentReset`], of
+    /// [`ACCEPT_FAILED`] a [`FailedAccept`]; else zeroes.
+    pub detail: EvidenceWords,
     /// Name of the thread that sent the signal, NUL-padded.
     pub sender_comm: [u8; COMM_BYTES],
+}
+
+/// A detail as it lies in a piece of evidence.
+pub type EvidenceWords = [u32; 3];
+
+/// Of [`SIGNAL`] and [`OUT_OF_MEMORY`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SentSignal {
+    /// Number of the signal; 0 of [`OUT_OF_MEMORY`].
+    pub number: u32,
+    /// How the signal came to be: `si_code`; above 0: by the kernel.
+    pub code: i32,
+    /// Process that sent the signal, as the initial PID namespace numbers it.
+    pub sender_tgid: u32,
+}
+
+impl SentSignal {
+    /// Of a detail.
+    pub const fn of(&[number, code, sender_tgid]: &EvidenceWords) -> Self {
+        Self { number, code: code.cast_signed(), sender_tgid }
+    }
+
+    /// As a detail.
+    #[inline(always)]
+    pub const fn words(self) -> EvidenceWords {
+        [self.number, self.code.cast_unsigned(), self.sender_tgid]
+    }
+}
+
+/// Of [`RESET_SENT`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SentReset {
+    /// In light mode the process that closed the connection by it; 0: it was closed before.
+    pub closer_tgid: u32,
+}
+
+impl SentReset {
+    /// Of a detail.
+    pub const fn of(&[_, _, closer_tgid]: &EvidenceWords) -> Self {
+        Self { closer_tgid }
+    }
+
+    /// As a detail.
+    #[inline(always)]
+    pub const fn words(self) -> EvidenceWords {
+        [0, 0, self.closer_tgid]
+    }
+}
+
+/// Of [`ACCEPT_FAILED`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FailedAccept {
+    /// Descriptor of the listener.
+    pub listener_fd: i32,
+    /// What accept returned: one of [`ACCEPT_FAILURES`].
+    pub result: i32,
+}
+
+impl FailedAccept {
+    /// Of a detail.
+    pub const fn of(&[listener_fd, result, _]: &EvidenceWords) -> Self {
+        Self { listener_fd: listener_fd.cast_signed(), result: result.cast_signed() }
+    }
+
+    /// As a detail.
+    #[inline(always)]
+    pub const fn words(self) -> EvidenceWords {
+        [self.listener_fd.cast_unsigned(), self.result.cast_unsigned(), 0]
+    }
 }
 
 #[cfg(test)]
@@ -104,6 +168,20 @@ mod tests {
     fn evidence_layout_is_pinned() {
         assert_eq!(size_of::<EvidenceRecord>(), 96);
         assert_eq!(core::mem::offset_of!(EvidenceRecord, what), 40);
+        assert_eq!(core::mem::offset_of!(EvidenceRecord, detail), 68);
         assert_eq!(core::mem::offset_of!(EvidenceRecord, sender_comm), 80);
+    }
+
+    #[test]
+    fn every_part_of_a_detail_has_its_word() {
+        let signal = SentSignal { number: 9, code: -6, sender_tgid: 3 };
+        assert_eq!(signal.words(), [9, u32::MAX - 5, 3]);
+        assert_eq!(SentSignal::of(&signal.words()), signal);
+        let reset = SentReset { closer_tgid: 7 };
+        assert_eq!(reset.words(), [0, 0, 7]);
+        assert_eq!(SentReset::of(&reset.words()), reset);
+        let accept = FailedAccept { listener_fd: 5, result: -24 };
+        assert_eq!(accept.words(), [5, u32::MAX - 23, 0]);
+        assert_eq!(FailedAccept::of(&accept.words()), accept);
     }
 }

@@ -15,8 +15,9 @@ use aya_ebpf::programs::{BtfTracePointContext, FExitContext};
 use profiler_common::limits::COMM_BYTES;
 use profiler_common::loss;
 use profiler_common::record::evidence::{
-    ACCEPT_FAILED, ACCEPT_FAILURES, CLIENT_ENDED, EvidenceRecord, OUT_OF_MEMORY, RESET_RECEIVED, RESET_SENT,
-    SIGNAL, SIGNALS, STAGE_ACCEPTED, STAGE_CLOSED, STAGE_TAKEN, STAGE_UNKNOWN, STAGE_WAITING,
+    ACCEPT_FAILED, ACCEPT_FAILURES, CLIENT_ENDED, EvidenceRecord, FailedAccept, OUT_OF_MEMORY,
+    RESET_RECEIVED, RESET_SENT, SIGNAL, SIGNALS, STAGE_ACCEPTED, STAGE_CLOSED, STAGE_TAKEN, STAGE_UNKNOWN,
+    STAGE_WAITING, SentReset, SentSignal,
 };
 use profiler_common::record::{KIND_EVIDENCE, RecordHeader};
 
@@ -143,8 +144,7 @@ fn accept_returned(result: i64) {
     }
     let [listener, ..] = registers::arguments(registers::of(current));
     let mut record = blank(ACCEPT_FAILED, who);
-    record.code = result as i32;
-    record.signal = listener as u32;
+    record.detail = FailedAccept { listener_fd: listener as i32, result: result as i32 }.words();
     emit(&record);
 }
 
@@ -158,11 +158,10 @@ fn raw_argument(ctx: &BtfTracePointContext, index: u64) -> u64 {
 #[inline(always)]
 fn of_process(what: u32, who: (u32, u32), signal: u32, code: i32) {
     let mut record = blank(what, who);
-    record.signal = signal;
-    record.code = code;
     // SAFETY: the helpers have no preconditions; the name has room for `COMM_BYTES`.
     unsafe {
-        record.sender_tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+        let sender_tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+        record.detail = SentSignal { number: signal, code, sender_tgid }.words();
         bpf_get_current_comm((&raw mut record.sender_comm).cast(), COMM_BYTES as u32);
     }
     emit(&record);
@@ -216,7 +215,8 @@ fn of_connection(what: u32, sk: sock::TypedSock, packet: u64) {
                 let is_close = what == RESET_SENT && packet == 0 && state == sock::CLOSE;
                 if light::is_light() && is_close && matches!(record.stage, STAGE_ACCEPTED | STAGE_TAKEN) {
                     (*socket).stage = SOCKET_CLOSED;
-                    record.sender_tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+                    let closer_tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+                    record.detail = SentReset { closer_tgid }.words();
                 }
             }
         }

@@ -78,7 +78,8 @@ pub extern "C" fn iterate_tasks(ctx: *mut TaskContext) -> i32 {
     let now_ns = unsafe { bpf_ktime_get_ns() };
     if account::adopt(task, start, now_ns) {
         account::correct(task, state_of(task), now_ns);
-        let event = Lifecycle { what: ADOPTED, who, other: (0, 0), value: 0, comm: task::comm_address(task) };
+        let event =
+            Lifecycle { what: ADOPTED, who, other: (0, 0), detail: 0, comm: task::comm_address(task) };
         emit::lifecycle(Writer::Iterator, &event, now_ns);
     }
     0

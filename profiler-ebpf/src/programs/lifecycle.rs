@@ -9,7 +9,7 @@ use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use profiler_common::account::{NOT_IN_CALL, RUNNABLE};
 use profiler_common::loss;
-use profiler_common::record::lifecycle::{EXEC, EXIT, FORK};
+use profiler_common::record::lifecycle::{Birth, Death, EXEC, EXIT, FORK};
 use profiler_common::record::slice::{PAGE_FAULT, THREAD_ENDS};
 
 use crate::account::{self, Account, Start};
@@ -68,7 +68,7 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
         who: (parent_tgid, parent_tid),
         other: (child_tgid, child_tid),
         // The child has its `struct pid` by now (`copy_process`, kernel/fork.c).
-        value: i64::from(task::own_number(child)),
+        detail: Birth { own_number: task::own_number(child) }.detail(),
         comm: task::comm_address(child),
     };
     preemption::disabled(|| emit::lifecycle(Writer::Hook, &event, now_ns));
@@ -93,7 +93,7 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
         changed.tid = who.1;
         account::forget_task(&mut changed);
     });
-    let event = Lifecycle { what: EXEC, who, other: (0, 0), value: 0, comm: task::comm_address(task) };
+    let event = Lifecycle { what: EXEC, who, other: (0, 0), detail: 0, comm: task::comm_address(task) };
     // SAFETY: the helper has no preconditions.
     let now_ns = unsafe { bpf_ktime_get_ns() };
     preemption::disabled(|| emit::lifecycle(Writer::Hook, &event, now_ns));
@@ -129,7 +129,7 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
         what: EXIT,
         who,
         other: (0, 0),
-        value: task::exit_code(task),
+        detail: Death { exit_code: task::exit_code(task) }.detail(),
         comm: task::comm_address(task),
     };
     preemption::disabled(|| {

@@ -18,10 +18,10 @@ use crate::stream::Item;
 use profiler_common::call_kind::Kind;
 use profiler_common::record::connection::{self, ConnectionRecord};
 use profiler_common::record::detail;
-use profiler_common::record::evidence::{self, EvidenceRecord};
+use profiler_common::record::evidence::{self, EvidenceRecord, FailedAccept, SentReset, SentSignal};
 use profiler_common::record::frames::{self, FramesRecord, MAX_FRAMES};
 use profiler_common::record::head::{self, HeadRecord};
-use profiler_common::record::lifecycle::{self, LifecycleRecord};
+use profiler_common::record::lifecycle::{self, Birth, Death, LifecycleRecord};
 use profiler_common::record::plaintext::PlaintextRecord;
 use profiler_common::record::slice::{SliceRecord, Undecided};
 use profiler_common::record::task::TaskRecord;
@@ -336,9 +336,9 @@ fn decode_lifecycle(bytes: &[u8]) -> Result<Event, Malformed> {
         lifecycle::FORK => Change::Fork {
             child_tgid: record.other_tgid,
             child_tid: record.other_tid,
-            child_number: u32::try_from(record.value).unwrap_or(0),
+            child_number: Birth::of(record.detail).own_number,
         },
-        lifecycle::EXIT => Change::Exit { code: record.value },
+        lifecycle::EXIT => Change::Exit { code: Death::of(record.detail).exit_code },
         lifecycle::EXEC => Change::Exec,
         lifecycle::ADOPTED => Change::Adopted,
         value => return Err(Malformed::BadValue { kind: KIND_LIFECYCLE, value }),
@@ -358,7 +358,8 @@ fn decode_evidence(bytes: &[u8]) -> Result<Event, Malformed> {
     /// `TCP_TIME_WAIT`, include/net/tcp_states.h: no socket is behind the connection any more.
     const TIME_WAIT: u32 = 6;
     let record = fixed::<EvidenceRecord>(bytes, KIND_EVIDENCE)?;
-    let of_connection = |sign| {
+    let detail = &record.detail;
+    let of_connection = |sign, closed_by| {
         Evidence::Connection(ConnectionEvidence {
             sign,
             socket: (record.socket, record.generation),
@@ -370,27 +371,24 @@ fn decode_evidence(bytes: &[u8]) -> Result<Event, Malformed> {
             unacknowledged_bytes: record.unacknowledged_bytes,
             local_port: record.local_port,
             peer_port: record.peer_port,
-            closed_by: if record.what == evidence::RESET_SENT { record.sender_tgid } else { 0 },
+            closed_by,
         })
     };
     let tgid = record.header.tgid;
     let found = match record.what {
-        evidence::CLIENT_ENDED => of_connection(Sign::ClientEnded),
-        evidence::RESET_RECEIVED => of_connection(Sign::ResetReceived),
-        evidence::RESET_SENT => of_connection(Sign::ResetSent),
-        evidence::SIGNAL => Evidence::Signal(Signal {
-            tgid,
-            number: record.signal,
-            by_kernel: record.code > 0,
-            sender_tgid: record.sender_tgid,
-            sender_comm: name(&record.sender_comm),
-        }),
+        evidence::CLIENT_ENDED => of_connection(Sign::ClientEnded, 0),
+        evidence::RESET_RECEIVED => of_connection(Sign::ResetReceived, 0),
+        evidence::RESET_SENT => of_connection(Sign::ResetSent, SentReset::of(detail).closer_tgid),
+        evidence::SIGNAL => {
+            let SentSignal { number, code, sender_tgid } = SentSignal::of(detail);
+            let sender_comm = name(&record.sender_comm);
+            Evidence::Signal(Signal { tgid, number, by_kernel: code > 0, sender_tgid, sender_comm })
+        }
         evidence::OUT_OF_MEMORY => Evidence::OutOfMemory { tgid },
-        evidence::ACCEPT_FAILED => Evidence::AcceptFailed {
-            tgid,
-            listener_fd: record.signal.cast_signed(),
-            result: i64::from(record.code),
-        },
+        evidence::ACCEPT_FAILED => {
+            let FailedAccept { listener_fd, result } = FailedAccept::of(detail);
+            Evidence::AcceptFailed { tgid, listener_fd, result: i64::from(result) }
+        }
         value => return Err(Malformed::BadValue { kind: KIND_EVIDENCE, value }),
     };
     Ok(Event { time_ns: record.header.time_ns, body: Body::Evidence(Box::new(found)) })

@@ -20,14 +20,19 @@ use profiler_common::record::{
     KIND_PLAINTEXT, KIND_SLEEP, KIND_SLICE, KIND_TASK, KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
 };
 
-/// Kind, size and offsets, in the order of declaration; a missing field is an error of the compiler.
+/// Kind, size and offsets, in the order of declaration; a missing field is an error of the compiler. Behind a
+/// field of several words, where in it the further ones begin.
 macro_rules! layout {
-    ($kind:expr, $record:ident { $($field:ident),* $(,)? }) => {{
+    ($kind:expr, $record:ident { $($field:ident $([$($word:literal),+])?),* $(,)? }) => {{
         // Names every field: a new one that is missing here does not compile.
         const fn _complete(record: &$record) {
             let $record { $($field: _),* } = record;
         }
-        &[$kind as usize, size_of::<$record>(), $(offset_of!($record, $field)),*]
+        &[
+            $kind as usize,
+            size_of::<$record>(),
+            $(offset_of!($record, $field) $($(, offset_of!($record, $field) + $word)+)?),*
+        ]
     }};
 }
 
@@ -64,7 +69,7 @@ const LAYOUTS: &[&[usize]] = &[
         KIND_HEAD,
         HeadRecord { header, fd, direction, sequence, offset_bytes, captured_bytes, reserved }
     ),
-    layout!(KIND_LIFECYCLE, LifecycleRecord { header, what, other_tgid, other_tid, reserved, value, comm }),
+    layout!(KIND_LIFECYCLE, LifecycleRecord { header, what, other_tgid, other_tid, reserved, detail, comm }),
     layout!(
         KIND_CONNECTION,
         ConnectionRecord {
@@ -114,9 +119,7 @@ const LAYOUTS: &[&[usize]] = &[
             unacknowledged_bytes,
             local_port,
             peer_port,
-            signal,
-            code,
-            sender_tgid,
+            detail[4, 8],
             sender_comm,
         }
     ),

@@ -3,9 +3,10 @@
 use profiler_common::record::connection::{ACCEPTED, ConnectionRecord, SEEDED};
 use profiler_common::record::detail::Opened;
 use profiler_common::record::detail::{Futex, Poll, Select, Words};
+use profiler_common::record::evidence::{ACCEPT_FAILED, EvidenceRecord, RESET_RECEIVED, RESET_SENT, SIGNAL};
 use profiler_common::record::frames::{Frame, FramesRecord, UNSTABLE};
 use profiler_common::record::head::{HeadRecord, INBOUND, OUTBOUND};
-use profiler_common::record::lifecycle::{EXIT, FORK, LifecycleRecord};
+use profiler_common::record::lifecycle::{Death, EXIT, FORK, LifecycleRecord};
 use profiler_common::record::plaintext::PlaintextRecord;
 use profiler_common::record::sleep::PIPE;
 use profiler_common::record::slice::{
@@ -13,8 +14,8 @@ use profiler_common::record::slice::{
 };
 use profiler_common::record::task::TaskRecord;
 use profiler_common::record::{
-    KIND_CONNECTION, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_PLAINTEXT, KIND_SLICE, KIND_TASK,
-    KIND_WAITER_FRAMES, RecordHeader,
+    KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_PLAINTEXT, KIND_SLICE,
+    KIND_TASK, KIND_WAITER_FRAMES, RecordHeader,
 };
 use profiler_common::system_call as number;
 use proptest::prelude::*;
@@ -22,7 +23,7 @@ use zerocopy::IntoBytes;
 
 use super::call::{Outcome, call};
 use super::{Malformed, decode, slice, slice_in_place};
-use crate::event::{Body, Call, Change, Event, LockSeen, Plaintext, Slice, TaskSeen};
+use crate::event::{Body, Call, Change, Event, Evidence, LockSeen, Plaintext, Slice, TaskSeen};
 use crate::fact::{Account, DescriptorClass};
 
 fn header(kind: u16, length_bytes: usize) -> RecordHeader {
@@ -215,23 +216,46 @@ fn connections_and_lifecycle_arrive_whole() {
         other_tgid: 20,
         other_tid: 21,
         reserved: 0,
-        value: 0,
+        detail: 0,
         comm: *b"gunicorn\0\0\0\0\0\0\0\0",
     };
     let Body::Lifecycle(lifecycle) = decode(record.as_bytes()).unwrap().body else { panic!() };
     assert_eq!(lifecycle.change, Change::Fork { child_tgid: 20, child_tid: 21, child_number: 0 });
     assert_eq!(lifecycle.comm, "gunicorn");
-    for (value, child_number) in [(7, 7), (-1, 0), (i64::from(u32::MAX) + 8, 0)] {
-        record.value = value;
+    for (detail, child_number) in [(7, 7), (u64::MAX, 0), (u64::from(u32::MAX) + 8, 0)] {
+        record.detail = detail;
         let Body::Lifecycle(lifecycle) = decode(record.as_bytes()).unwrap().body else { panic!() };
         assert_eq!(lifecycle.change, Change::Fork { child_tgid: 20, child_tid: 21, child_number });
     }
     record.what = EXIT;
-    record.value = 9;
+    record.detail = Death { exit_code: 9 }.detail();
     record.comm = *b"no closing NUL\xff!";
     let Body::Lifecycle(lifecycle) = decode(record.as_bytes()).unwrap().body else { panic!() };
     assert_eq!(lifecycle.change, Change::Exit { code: 9 });
     assert_eq!(lifecycle.comm, "no closing NUL\u{fffd}!");
+}
+
+#[test]
+fn each_kind_of_evidence_reads_the_words_of_its_detail() {
+    let found = |what| {
+        let record = EvidenceRecord {
+            header: header(KIND_EVIDENCE, size_of::<EvidenceRecord>()),
+            what,
+            detail: [9, (-24_i32).cast_unsigned(), 30],
+            sender_comm: *b"systemd\0\0\0\0\0\0\0\0\0",
+            ..EvidenceRecord::default()
+        };
+        let Body::Evidence(found) = decode(record.as_bytes()).unwrap().body else { panic!() };
+        *found
+    };
+    let Evidence::Signal(signal) = found(SIGNAL) else { panic!() };
+    assert_eq!((signal.tgid, signal.number, signal.by_kernel), (10, 9, false));
+    assert_eq!((signal.sender_tgid, signal.sender_comm.as_str()), (30, "systemd"));
+    assert_eq!(found(ACCEPT_FAILED), Evidence::AcceptFailed { tgid: 10, listener_fd: 9, result: -24 });
+    for (what, closed_by) in [(RESET_SENT, 30), (RESET_RECEIVED, 0)] {
+        let Evidence::Connection(connection) = found(what) else { panic!() };
+        assert_eq!(connection.closed_by, closed_by);
+    }
 }
 
 #[test]

@@ -150,7 +150,7 @@ pub(super) const SHAPES: &[Shape] = &[
             other_tgid: 4 Same,
             other_tid: 4 Same,
             reserved: 4 Same,
-            value: 8 Same,
+            detail: 8 Same,
             comm: 8 Same,
             comm + 8: 8 Same,
         }

@@ -182,14 +182,14 @@ fn connection() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn lifecycle() -> impl Strategy<Value = Vec<u8>> {
-    (time(), who(), 0..6_u32, who(), any::<i64>()).prop_map(|(time_ns, who, what, other, value)| {
+    (time(), who(), 0..6_u32, who(), any::<u64>()).prop_map(|(time_ns, who, what, other, detail)| {
         let record = LifecycleRecord {
             header: header(KIND_LIFECYCLE, size_of::<LifecycleRecord>(), time_ns, who),
             what,
             other_tgid: other.0,
             other_tid: other.1,
             reserved: 0,
-            value,
+            detail,
             comm: *b"python\0\0\0\0\0\0\0\0\0\0",
         };
         record.as_bytes().to_vec()
