@@ -1,4 +1,4 @@
-//! EndpointNames by number: their names, and which one each request asked.
+//! Endpoints by number: their names, and which one each request asked.
 //!
 //! In: requests that are over. Out: the endpoint of a request, by the request's number. Numbers of requests
 //! are dense, so the newest are a list.
@@ -11,7 +11,7 @@ use crate::model::gil_contender::Contender;
 use crate::model::path_shape::path_shape;
 use crate::model::request::Http;
 
-/// EndpointNames that have a name of their own.
+/// Endpoints that have a name of their own.
 const MAX_ENDPOINTS: usize = 1024;
 /// The newest requests whose endpoint is remembered.
 const MAX_REQUESTS: usize = 65_536;

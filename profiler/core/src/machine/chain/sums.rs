@@ -22,7 +22,7 @@ const MAX_LISTED: usize = 128;
 const MAX_VALUES: usize = 1024;
 /// Leaves of which it is replayed what they prevent.
 const MAX_REPLAYED: usize = 12;
-/// EndpointNames and leaves of which values are kept.
+/// Endpoints and leaves of which values are kept.
 const MAX_SPREADS: usize = 1024;
 
 /// An endpoint's time at one leaf, by one way.
