@@ -44,6 +44,26 @@ pub(in crate::machine) struct SleepSeen {
 }
 
 impl SleepSeen {
+    /// The sleep in a segment, of this phase. `held_by`: who had the interpreter lock, if it is a wait for
+    /// that.
+    fn asleep(&self, phase: Phase, held_by: Holders) -> Did {
+        let Self { system_call, is_idle, object, connection, is_own_port, end, since_before, is_way_out } =
+            *self;
+        let end = if phase == Phase::GilWait { SleepEnd::Holders(held_by) } else { end };
+        Did::Slept(SegmentSleep {
+            phase,
+            is_idle,
+            system_call,
+            object,
+            connection,
+            is_own_port,
+            end,
+            since_before,
+            is_way_out,
+            polls_file_lock: false,
+        })
+    }
+
     /// A sleep that nothing of the target ended.
     pub(in crate::machine) const fn outside(system_call: i32) -> Self {
         Self {
@@ -75,20 +95,7 @@ impl Histories {
             short.take(piece, seen.is_idle);
             return self.push_short((doer.tgid, doer.tid), (start_ns, end_ns), doer.request, short);
         }
-        let sleep = |phase, seen: &SleepSeen| {
-            Did::Slept(SegmentSleep {
-                phase,
-                is_idle: seen.is_idle,
-                system_call: seen.system_call,
-                object: seen.object,
-                connection: seen.connection,
-                is_own_port: seen.is_own_port,
-                end: if phase == Phase::GilWait { SleepEnd::Holders(piece.held_by) } else { seen.end },
-                since_before: seen.since_before,
-                is_way_out: seen.is_way_out,
-                polls_file_lock: false,
-            })
-        };
+        let sleep = |phase, seen: &SleepSeen| seen.asleep(phase, piece.held_by);
         let ran = match piece.cpu {
             Phase::GilWait => sleep(Phase::GilWait, seen),
             phase => Did::Ran(phase),
@@ -169,19 +176,7 @@ impl Histories {
         (phase, held_by): (Phase, Holders),
         seen: &SleepSeen,
     ) {
-        let did = Did::Slept(SegmentSleep {
-            phase,
-            is_idle: seen.is_idle,
-            system_call: seen.system_call,
-            object: seen.object,
-            connection: seen.connection,
-            is_own_port: seen.is_own_port,
-            end: if phase == Phase::GilWait { SleepEnd::Holders(held_by) } else { seen.end },
-            since_before: seen.since_before,
-            is_way_out: seen.is_way_out,
-            polls_file_lock: false,
-        });
-        self.push_did(doer, (start_ns, woken_ns), did);
+        self.push_did(doer, (start_ns, woken_ns), seen.asleep(phase, held_by));
         self.push_did(doer, (woken_ns, end_ns), Did::Queued);
     }
 }
