@@ -4,6 +4,7 @@
 //! JSON, so that a replay touches no `/proc`. Times are `CLOCK_MONOTONIC` nanoseconds unless a name says
 //! otherwise.
 
+pub mod asleep;
 mod attached;
 mod cgroup;
 pub mod container;
@@ -17,6 +18,7 @@ mod overhead;
 pub mod queue;
 mod sight;
 
+use asleep::{AsleepSeen, Patrol};
 pub use attached::{Attached, MissingProgram};
 pub use cgroup::{CgroupCpu, CgroupMemory};
 use container::Container;
@@ -78,6 +80,10 @@ pub enum Fact {
     NetworkCounters(NetworkCounters),
     /// A process comes near its limit of open files.
     OpenFiles(OpenFiles),
+    /// A thread that has slept for long, as one look saw it.
+    AsleepSeen(AsleepSeen),
+    /// What the patrol has looked at so far, cumulative.
+    Patrol(Patrol),
     /// A cgroup's CPU quota and throttling, cumulative.
     CgroupCpu(CgroupCpu),
     /// A cgroup's limit of memory and what is in use, at the start and at the end of a window.

@@ -389,6 +389,8 @@ impl Machines {
             Fact::QueueCounts(counts) => self.listening.queues.count(&counts, self.started),
             Fact::NetworkCounters(counters) => self.listening.queues.network(&counters, self.started),
             Fact::OpenFiles(reading) => self.state.product.drops.open_files(reading),
+            Fact::AsleepSeen(seen) => self.state.note_asleep(seen, time_ns),
+            Fact::Patrol(patrol) => self.readings.patrol = Some(patrol),
             Fact::CgroupCpu(cgroup) => self.cgroup(cgroup),
             Fact::CgroupMemory(memory) => self.readings.memory = Some(memory),
             Fact::Container(container) => self.readings.container = Some(container),

@@ -2,6 +2,7 @@
 //!
 //! In: counters of the kernel side and of the stages before the machines. Out: their values over one window.
 
+use crate::fact::asleep::Patrol;
 use crate::fact::container::Container;
 use crate::fact::{CgroupMemory, Counters, OpenSlice, Overhead, ThreadTotals};
 use crate::model::CgroupWindow;
@@ -22,6 +23,8 @@ pub(super) struct Readings {
     pub totals: Vec<ThreadTotals>,
     /// What threads are in the middle of.
     pub open: Vec<OpenSlice>,
+    /// What the patrol has looked at.
+    pub patrol: Option<Patrol>,
     /// What measuring cost.
     pub overhead: Option<Overhead>,
 }

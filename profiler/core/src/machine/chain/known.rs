@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use crate::machine::chain::attendance::Attendance;
 use crate::machine::chain::history::Histories;
+use crate::machine::chain::looks::Looks;
 use crate::machine::chain::releases::Releases;
 use crate::machine::chain::settling::Settling;
 
@@ -14,6 +15,7 @@ use crate::machine::chain::settling::Settling;
 pub(super) struct Known<'a> {
     pub histories: &'a Histories,
     pub attendance: &'a Attendance,
+    pub looks: &'a Looks,
     pub releases: &'a Releases,
     /// The endpoint of a request, by its number plus 1.
     pub endpoint_of: &'a dyn Fn(u64) -> u32,

@@ -12,6 +12,7 @@ use crate::machine::chain::attendance::Attendance;
 use crate::machine::chain::endpoints::EndpointNames;
 use crate::machine::chain::history::Histories;
 use crate::machine::chain::known::Known;
+use crate::machine::chain::looks::Looks;
 use crate::machine::chain::own_connections::OwnConnections;
 use crate::machine::chain::releases::Releases;
 use crate::machine::chain::replay::LineOf;
@@ -47,6 +48,8 @@ pub(in crate::machine) struct Service {
 pub(in crate::machine) struct Chain {
     /// What threads did.
     pub histories: Histories,
+    /// What threads that slept for long were in.
+    pub looks: Looks,
     /// Who accepts where.
     pub attendance: Attendance,
     /// Who reads each connection to a back end: the first process, and whether another does too.
@@ -147,6 +150,7 @@ impl Chain {
         let known = Known {
             histories: &self.histories,
             attendance: &self.attendance,
+            looks: &self.looks,
             releases: &self.releases,
             endpoint_of: &|request| self.endpoints.of_request(request),
             is_shared: &|connection| connections.get(&connection).is_some_and(|(_, is_shared)| *is_shared),
@@ -177,6 +181,7 @@ impl Chain {
         // Requests that are open may have waited for what ended in the window before.
         self.histories.forget_ended(self.rolled_ns);
         self.releases.roll(self.rolled_ns);
+        self.looks.roll(self.rolled_ns);
         self.rolled_ns = time_ns;
         self.endpoints.roll();
         self.own_connections.roll();
@@ -193,6 +198,7 @@ impl Chain {
             + self.services.evicted()
             + self.own_connections.evicted()
             + self.releases.evicted()
+            + self.looks.evicted()
             + self.sums.evicted()
     }
 }

@@ -7,6 +7,7 @@ use profiler_common::record::slice::{NO_CALL, PAGE_FAULT};
 use profiler_common::system_call::{FUTEX, kind};
 
 use crate::event::{Call, Light, Slept, SleptOn, Slice, Tid};
+use crate::fact::asleep::AsleepSeen;
 use crate::fact::{Account, DescriptorClass};
 use crate::machine::chain::feed::{Doer, SleepSeen};
 use crate::machine::chain::follow::is_file_lock;
@@ -204,6 +205,11 @@ impl State {
         if seen.connection > 0 {
             self.chain.reads(seen.connection, found.tgid);
         }
+    }
+
+    /// A thread that slept for long was looked at.
+    pub fn note_asleep(&mut self, seen: AsleepSeen, at_ns: u64) {
+        self.chain.looks.note(seen, at_ns);
     }
 
     /// A thread is born.

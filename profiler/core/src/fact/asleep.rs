@@ -1,0 +1,197 @@
+//! A thread that is asleep, as one look from outside saw it.
+//!
+//! In: nothing (the patrol of `session` looks several times a second). Out: [`AsleepSeen`]. Every name and
+//! path in it is hostile input.
+
+use serde::{Deserialize, Serialize};
+
+/// What a thread that had slept for long was in. It slept on while it was looked at, so all of this was true
+/// at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AsleepSeen {
+    /// Process.
+    pub tgid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// When it went to sleep.
+    pub since_ns: u64,
+    /// Number of its system call on this machine's `x86_64` table; `None`: it is in none (a page fault), or
+    /// that could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_call: Option<u32>,
+    /// First three arguments of the call.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub arguments: [u64; 3],
+    /// How it sleeps.
+    #[serde(default)]
+    pub state: SleepState,
+    /// Who traces it (`TracerPid`), or stopped it, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_by: Option<OtherProcess>,
+    /// What it waits for, where that can be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<ObjectSeen>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_nothing(arguments: &[u64; 3]) -> bool {
+    matches!(arguments, [0, 0, 0])
+}
+
+/// How a thread sleeps: by its state and by the kernel's stack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SleepState {
+    /// In its call, and can be woken by a signal (`S`).
+    #[default]
+    Interruptible,
+    /// In its call, and cannot (`D`).
+    Uninterruptible,
+    /// Stopped by a signal (`T`).
+    Stopped,
+    /// Stopped by who traces it (`t`).
+    Traced,
+    /// Its cgroup is frozen.
+    Frozen,
+    /// Its cgroup is above `memory.high`: it sleeps on the way out of a call.
+    MemoryHigh,
+    /// It waits for the lock of its process's map of memory.
+    MemoryMap,
+    /// It waits for a page of memory.
+    PageFault,
+}
+
+/// A process at the other end of something, or that holds or stops something.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OtherProcess {
+    /// Process.
+    pub tgid: u32,
+    /// Its name. Hostile input.
+    pub comm: String,
+    /// State of its main thread: `R`, `S`, `D`, `T` …; `None`: not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<char>,
+    /// System call that its main thread is in; `None`: none, or not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_call: Option<u32>,
+}
+
+/// What a sleep is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum ObjectSeen {
+    /// A file or a directory.
+    File(FileSeen),
+    /// A lock on a file.
+    FileLock {
+        /// The file.
+        file: FileSeen,
+        /// Who holds the lock (`/proc/locks`); empty: nobody was found.
+        holders: Vec<OtherProcess>,
+    },
+    /// A pipe or a FIFO.
+    Pipe {
+        /// Inode; 0: not known.
+        inode: u64,
+        /// Path of a FIFO; empty: it has none.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        path: String,
+        /// Processes at the other end, those of the target too; empty: nobody was found.
+        others: Vec<OtherProcess>,
+    },
+    /// A UNIX socket.
+    Unix {
+        /// Inode; 0: not known.
+        inode: u64,
+        /// Path of the listener, where it has one.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        path: String,
+        /// Processes at the other end; empty: nobody was found.
+        others: Vec<OtherProcess>,
+    },
+    /// A TCP connection.
+    Tcp {
+        /// Inode; 0: not known.
+        inode: u64,
+        /// Own address.
+        local: String,
+        /// The other end's.
+        peer: String,
+        /// How it stands.
+        state: ConnectionState,
+        /// Processes of this host at the other end; empty: none was found.
+        others: Vec<OtherProcess>,
+    },
+    /// A terminal or another device.
+    Device {
+        /// Path.
+        path: String,
+    },
+    /// An eventfd, a timer and their like: the kernel's name of its kind.
+    Anonymous {
+        /// Such as `eventfd`.
+        name: String,
+    },
+    /// A child process.
+    Child(OtherProcess),
+}
+
+/// A file, as a descriptor, a path in a call or a mapping shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FileSeen {
+    /// Path; a part of it may be redacted.
+    pub path: String,
+    /// It has been deleted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_deleted: bool,
+    /// Where its file system is mounted; empty: not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub mount: String,
+    /// Kind of the file system (`ext4`, `nfs4`); empty: not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub file_system: String,
+}
+
+/// How a TCP connection stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectionState {
+    /// Not known.
+    #[default]
+    Unknown,
+    /// Not connected yet: the other end has not answered.
+    Connecting,
+    /// What was sent is not acknowledged, and is sent again.
+    Retransmitting,
+    /// The other end takes nothing more: its window is zero.
+    WindowZero,
+    /// All that was sent is acknowledged: the other end has it, and has not answered.
+    Acknowledged,
+    /// Some of what was sent is on its way.
+    InFlight,
+    /// The other end has closed it.
+    Closed,
+}
+
+/// What the patrol has done since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Patrol {
+    /// Sleeps that were looked at.
+    pub looks: u64,
+    /// Of those: the thread went on meanwhile, so nothing is said of it.
+    pub went_on: u64,
+    /// Of those: the process is gone, or may not be read.
+    pub refused: u64,
+    /// Sleeps that were long enough and not looked at, as there were too many at a time.
+    pub left_out: u64,
+}
+
+impl AsleepSeen {
+    /// Whether it did not wait for anything in its call, but was held from outside.
+    pub const fn stands_still(&self) -> bool {
+        matches!(
+            self.state,
+            SleepState::Stopped | SleepState::Traced | SleepState::Frozen | SleepState::MemoryHigh
+        )
+    }
+}
