@@ -1,0 +1,60 @@
+//! Which kind of leaf a piece of a thread's time is.
+//!
+//! In: a phase, a sleep. Out: its kind.
+
+use crate::machine::chain::segment::SegmentSleep;
+use crate::model::chain::{LeafKind, Object};
+use crate::phase::Phase;
+use profiler_common::gap_sleep::{self, GapSleep};
+use profiler_common::system_call::FCNTL;
+
+/// Port of name servers (RFC 1035).
+const NAME_SERVER: u16 = 53;
+
+/// The leaf of time on a CPU.
+pub(in crate::machine::chain) const fn ran(phase: Phase) -> LeafKind {
+    match phase {
+        Phase::ReadHead | Phase::ReadBody => LeafKind::Reading,
+        Phase::Write => LeafKind::Writing,
+        Phase::Unexplained => LeafKind::NotFollowed,
+        _ => LeafKind::Computing,
+    }
+}
+
+/// The leaf of a sleep that no thread of the target ends.
+pub(super) fn slept(phase: Phase, sleep: &SegmentSleep) -> LeafKind {
+    match phase {
+        Phase::BackendWait if sleep.object == (Object::Peer { port: NAME_SERVER }) => LeafKind::NameServer,
+        Phase::FileWait if is_file_lock(sleep.system_call) => LeafKind::FileLock,
+        Phase::Sleep if sleep.polls_file_lock => LeafKind::FileLock,
+        _ => by_phase(phase),
+    }
+}
+
+/// Whether a call waits for a lock on a file.
+pub(in crate::machine) fn is_file_lock(system_call: i32) -> bool {
+    gap_sleep::of(system_call) == GapSleep::FileLock || system_call == FCNTL.cast_signed()
+}
+
+/// The leaf of a phase of which nothing more is known.
+pub(in crate::machine::chain) const fn by_phase(phase: Phase) -> LeafKind {
+    match phase {
+        Phase::BackendWait => LeafKind::BackEnd,
+        Phase::ClientReadStall | Phase::ClientWriteStall => LeafKind::Client,
+        Phase::ChildWait => LeafKind::Child,
+        Phase::FileWait => LeafKind::File,
+        Phase::FaultWait => LeafKind::PageFault,
+        Phase::Sleep => LeafKind::Sleep,
+        Phase::RunQueue => LeafKind::CpuTaken,
+        Phase::FrontEnd => LeafKind::FrontEnd,
+        Phase::Cpu => LeafKind::Computing,
+        Phase::ReadHead | Phase::ReadBody => LeafKind::Reading,
+        Phase::Write => LeafKind::Writing,
+        Phase::AcceptQueue
+        | Phase::PoolWait
+        | Phase::LoopWait
+        | Phase::GilWait
+        | Phase::LockWait
+        | Phase::Unexplained => LeafKind::NotFollowed,
+    }
+}

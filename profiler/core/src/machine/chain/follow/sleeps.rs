@@ -1,0 +1,219 @@
+//! The walk through a sleep: on to who ended it, or a leaf.
+//!
+//! In: a sleep that stands behind a wait, and how much of a request's time. Out: hops and leaves.
+
+use std::rc::Rc;
+
+use super::kinds::slept;
+use super::{Follower, Interval, MAX_DEPTH};
+use crate::event::Tid;
+use crate::machine::chain::blockers::{Blockers, blockers};
+use crate::machine::chain::history::SegmentPart;
+use crate::machine::chain::segment::{Did, Segment, SegmentSleep, SleepEnd};
+use crate::machine::chain::service::{Stage, stages, who_serves};
+use crate::machine::chain::settling::Settling;
+use crate::machine::chain::split::split;
+use crate::machine::chain::unreleased::{CouldRelease, is_silent, who_could_release};
+use crate::machine::lock::gil_holder::Holders;
+use crate::model::chain::{Hops, Leaf, LeafKind, NotFollowed, Object, Unreleased};
+use crate::phase::Phase;
+use profiler_common::system_call::{WRITE, WRITEV};
+
+/// A sleep on purpose that is as long may hold a stop.
+const LONG_SLEEP_NS: u64 = 50_000_000;
+
+impl<'a> Follower<'a> {
+    pub(super) fn sleep(
+        &mut self,
+        (tgid, tid): (Tid, Tid),
+        (part, sleep): (SegmentPart<'a>, SegmentSleep),
+        ns: u64,
+        hops: Hops,
+    ) {
+        let interval = (part.from_ns, part.until_ns);
+        match (sleep.phase, sleep.end) {
+            _ if sleep.is_idle => match sleep.end {
+                // It waited for work: whoever gave it that stands behind it.
+                SleepEnd::Thread(by) => self.hop(Phase::LockWait, by, interval, ns, hops),
+                _ => self.not_followed(NotFollowed::Idle, ns, hops),
+            },
+            (Phase::GilWait, SleepEnd::Holders(holders)) => self.holders(holders, interval, ns, hops),
+            (Phase::LockWait, SleepEnd::Open | SleepEnd::Limit) => {
+                self.unreleased((tgid, tid), part, &sleep, ns, hops);
+            }
+            (Phase::LockWait | Phase::ChildWait, SleepEnd::Thread(by)) if self.is_ours(by) => {
+                self.released((tgid, by), (interval, ns), &sleep, hops);
+            }
+            (Phase::FileWait, SleepEnd::Thread(by)) if self.is_ours(by) => {
+                self.hop(Phase::FileWait, by, interval, ns, hops);
+            }
+            (Phase::LockWait, _) => self.ended_outside(part.segment, &sleep, ns, hops),
+            (Phase::BackendWait, _) if sleep.is_own_port => {
+                self.own_server(part, &sleep, ns, hops);
+            }
+            (Phase::Sleep, _) if part.length_ns() >= LONG_SLEEP_NS => {
+                let leaf = self.of(part.segment, slept(sleep.phase, &sleep));
+                self.slept_or_stopped(tgid, part, leaf, ns, hops);
+            }
+            (Phase::Unexplained | Phase::FaultWait, _)
+                if self.stood_still(tgid, (part.segment.start_ns, part.segment.end_ns), &sleep) =>
+            {
+                self.leaf(Leaf::of(LeafKind::StoodStill), ns, hops, false);
+            }
+            (phase, _) => {
+                let is_shared = sleep.connection > 0 && (self.known.is_shared)(sleep.connection);
+                let kind = slept(phase, &sleep);
+                let reason = (kind == LeafKind::NotFollowed).then_some(NotFollowed::NotSeen);
+                let leaf = Leaf { reason, ..self.of(part.segment, kind) };
+                self.leaf(leaf, ns, hops, is_shared);
+            }
+        }
+    }
+
+    /// A wait for a back end at a port of the target's own. If it is the target, a request came over the same
+    /// connection.
+    pub(super) fn own_server(&mut self, part: SegmentPart<'a>, sleep: &SegmentSleep, ns: u64, hops: Hops) {
+        let overlaps =
+            |request: &&Rc<Settling>| request.start_ns < part.until_ns && request.end_ns > part.from_ns;
+        let over: &'a [Rc<Settling>] = (self.known.over)(sleep.connection);
+        let Some(hops) = hops.with(Phase::BackendWait) else {
+            return self.not_followed(NotFollowed::TooDeep, ns, hops);
+        };
+        let Some(request) = over.iter().find(overlaps) else {
+            // Another host may have a port of the same number.
+            return self.not_followed(NotFollowed::Acceptors, ns, hops);
+        };
+        self.request(request, (part.from_ns, part.until_ns), ns, hops);
+    }
+
+    /// A request stands behind a wait.
+    pub(super) fn request(&mut self, request: &Settling, (from_ns, until_ns): Interval, ns: u64, hops: Hops) {
+        let inside =
+            |interval: Interval| (interval.0.clamp(from_ns, until_ns), interval.1.clamp(from_ns, until_ns));
+        let stages: Vec<(Interval, Stage)> =
+            stages(request).into_iter().map(|(interval, stage)| (inside(interval), stage)).collect();
+        // What lies before it came, and after its answer, is the way there and back.
+        let weights: Vec<u64> = stages.iter().map(|((from_ns, until_ns), _)| until_ns - from_ns).collect();
+        for ((interval, stage), ns) in stages.into_iter().zip(split(ns, &weights)) {
+            match stage {
+                Stage::On(tid) => self.thread(tid, interval, ns, hops),
+                Stage::Unknown => self.not_followed(NotFollowed::NotSeen, ns, hops),
+                Stage::Waits(phase) => match hops.with(phase) {
+                    Some(hops) => {
+                        let (tids, or_else) = who_serves(self.known, request, phase);
+                        self.any((interval, ns), &tids, &or_else, hops);
+                    }
+                    None => self.not_followed(NotFollowed::TooDeep, ns, hops),
+                },
+            }
+        }
+    }
+
+    /// A wait for one of ours that no thread of ours ended.
+    pub(super) fn ended_outside(&mut self, segment: &Segment, sleep: &SegmentSleep, ns: u64, hops: Hops) {
+        // Whoever writes to a pipe that is full waits for its reader.
+        let writes = [WRITE.cast_signed(), WRITEV.cast_signed()].contains(&sleep.system_call);
+        let is_pipe = matches!(sleep.object, Object::Descriptor { .. });
+        let is_known = matches!(sleep.end, SleepEnd::Thread(_) | SleepEnd::Outside);
+        if is_pipe && (writes || is_known) {
+            self.leaf(self.of(segment, LeafKind::Pipe), ns, hops, false);
+        } else if let Some(hops) = hops.with(Phase::LockWait) {
+            self.not_followed(NotFollowed::Waker, ns, hops);
+        } else {
+            self.not_followed(NotFollowed::TooDeep, ns, hops);
+        }
+    }
+
+    /// A thread ended a wait, at the end of an interval. Of a lock others may have had it before.
+    pub(super) fn released(
+        &mut self,
+        (tgid, by): (Tid, Tid),
+        (interval, ns): (Interval, u64),
+        sleep: &SegmentSleep,
+        hops: Hops,
+    ) {
+        let Object::Futex { address } = sleep.object else {
+            return self.hop(sleep.phase, by, interval, ns, hops);
+        };
+        let holders = self.known.releases.holders((tgid, address), interval, by);
+        let weights: Vec<u64> = holders.iter().map(|((from_ns, until_ns), _)| until_ns - from_ns).collect();
+        for ((interval, by), ns) in holders.into_iter().zip(split(ns, &weights)) {
+            self.hop(sleep.phase, by, interval, ns, hops);
+        }
+    }
+
+    /// Somebody had the interpreter lock, and then perhaps another.
+    pub(super) fn holders(
+        &mut self,
+        Holders { first, then }: Holders,
+        (from_ns, until_ns): Interval,
+        ns: u64,
+        hops: Hops,
+    ) {
+        let since_ns = then.map_or(until_ns, |(since_ns, _)| since_ns.clamp(from_ns, until_ns));
+        let amounts = split(ns, &[since_ns - from_ns, until_ns - since_ns]);
+        let stretches =
+            [(first.tid, (from_ns, since_ns)), (then.map_or(0, |(_, by)| by.tid), (since_ns, until_ns))];
+        for ((by, interval), ns) in stretches.into_iter().zip(amounts) {
+            if by > 0 {
+                self.hop(Phase::GilWait, by, interval, ns, hops);
+            } else {
+                self.holder_by_elimination(interval, ns, hops);
+            }
+        }
+    }
+
+    /// Who had the interpreter lock was not read. Whoever of the process computed had it, as far as that is
+    /// one thread at a time.
+    pub(super) fn holder_by_elimination(&mut self, interval: Interval, ns: u64, hops: Hops) {
+        let hops = hops.with(Phase::GilWait).unwrap_or(hops);
+        let Some(waiter) = self.steps.last().copied() else { return };
+        let others = self.known.histories.of_process(waiter.tgid).iter().copied();
+        let others: Vec<Tid> = others.filter(|tid| *tid != waiter.tid).take(MAX_DEPTH).collect();
+        let computed = |segment: &Segment| match segment.did {
+            Did::Ran(phase) => phase == Phase::Cpu,
+            Did::Short(short) => short.ran_ns > short.gil_ns,
+            // It may have computed.
+            Did::Unseen => true,
+            Did::Queued | Did::Slept(_) => false,
+        };
+        let found = blockers(self.known.histories, &others, interval, computed);
+        self.is_incomplete |= found.is_incomplete;
+        // Where two compute at once, one of them does so without the lock.
+        let alone: Vec<u64> = found.busy.iter().map(|busy| busy.alone).collect();
+        let rest = alone.iter().fold(Blockers::weight(interval), |rest, alone| rest.saturating_sub(*alone));
+        let weights: Vec<u64> = alone.into_iter().chain([rest]).collect();
+        let amounts = split(ns, &weights);
+        for (busy, ns) in found.busy.iter().zip(&amounts) {
+            self.part((waiter.tgid, busy.tid), busy.part, *ns, hops);
+        }
+        self.not_followed(NotFollowed::Holder, amounts.last().copied().unwrap_or(0), hops);
+    }
+
+    /// A lock was not released in an interval.
+    pub(super) fn unreleased(
+        &mut self,
+        (tgid, tid): (Tid, Tid),
+        part: SegmentPart<'a>,
+        sleep: &SegmentSleep,
+        ns: u64,
+        hops: Hops,
+    ) {
+        // All of it counts: who waited for work later had nothing to release either.
+        let interval = (part.segment.start_ns, part.segment.end_ns);
+        let histories = self.known.histories;
+        let others = histories.of_process(tgid).iter().filter_map(|other| histories.get(*other));
+        self.is_incomplete |= others.into_iter().any(|other| is_silent(other, interval.1));
+        let in_chain: Vec<Tid> = self.steps.iter().map(|step| step.tid).collect();
+        let hops = hops.with(Phase::LockWait).unwrap_or(hops);
+        let grade = match who_could_release(self.known.histories, (tgid, tid), interval, &in_chain) {
+            // By elimination.
+            CouldRelease::One(by) => return self.thread(by, (part.from_ns, part.until_ns), ns, hops),
+            CouldRelease::Nobody => Unreleased::NobodyCould,
+            CouldRelease::Several => Unreleased::Watched,
+        };
+        let leaf = self.of(part.segment, LeafKind::NotReleased);
+        let leaf = Leaf { unreleased: Some(grade), since_before: sleep.since_before, ..leaf };
+        self.leaf(leaf, ns, hops, false);
+    }
+}
