@@ -3,6 +3,7 @@
 //! In: `/proc` and `/sys`. Out: facts of `profiler_core::fact`. Every read has a bound; a process may vanish
 //! between any two reads, and is then skipped or a typed error. What a process shows of itself is hostile.
 
+pub mod asleep;
 pub mod cgroup;
 pub mod container;
 pub mod descriptor;

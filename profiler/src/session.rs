@@ -11,6 +11,7 @@ pub mod known;
 pub mod live;
 pub mod observer;
 mod open_files;
+mod patrol;
 pub mod progress;
 mod queues;
 pub mod replay;

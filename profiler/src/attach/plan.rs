@@ -6,6 +6,7 @@ use profiler_core::fact::{Attached, MissingProgram};
 
 use super::AttachError;
 use crate::capability::Capabilities;
+use crate::fact::asleep::Looks;
 use crate::hook::Hooks;
 use crate::hook::table::{AttachPoint, PROGRAMS, ProgramEntry};
 
@@ -45,6 +46,8 @@ pub struct Settings {
     pub gil: super::gil::Wanted,
     /// When the server's OpenSSL gets probes.
     pub tls: super::tls::Mode,
+    /// What is looked at of threads that sleep for long.
+    pub looks: Looks,
     /// Light mode is refused where it would not see accepts that fail.
     pub all_of_light: bool,
     /// Threads followed at once; `None`: `profiler_common::limits::MAX_THREADS`.

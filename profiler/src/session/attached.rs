@@ -22,6 +22,8 @@
 //! `tick` may be cancelled at any time; it must be waited for again within some tens of milliseconds, or the
 //! ring fills up. Dropping a session detaches too.
 
+mod reading;
+
 use std::time::Duration;
 
 use profiler_core::fact::{Attached, Counters, EndReason, Fact, OpenSlice};
@@ -38,12 +40,12 @@ use super::gather::{Closing, Cost, Gather};
 use super::gil::LockWatch;
 use super::observer::Observer;
 use super::open_files::OpenFiles;
+use super::patrol::Patrol;
 use super::queues::Queues;
 use super::short_turns::{self, Burst};
 use super::tls::TlsWatch;
 use crate::attach::{self, execute};
 use crate::capability::Capabilities;
-use crate::fact::holders::foreign_holders;
 use crate::fact::process::is_running;
 use crate::fact::session::session_started;
 use crate::fact::{Proc, Tree, Watched};
@@ -110,6 +112,7 @@ pub struct Session<O> {
     gather: Gather,
     queues: Queues,
     open_files: OpenFiles,
+    patrol: Option<Patrol>,
     cost: Cost,
     /// A window was ended then, and has not been taken yet.
     rolled: Option<Instant>,
@@ -164,6 +167,7 @@ impl<O: Observer> Session<O> {
         let tls = TlsWatch::new(watch.attach.tls, no_probes.clone());
         let locks = LockWatch::new(watch.attach.gil, no_probes, attached.hooks == "btf");
         let gather = Gather::new(proc, watched, attached.clone(), (locks, tls));
+        let patrol = Patrol::begin(&source, &gather.proc, watch.attach.looks);
         let cost = Cost::start();
         let [mut drain_timer, gather_timer, look_timer] =
             [DRAIN_EVERY, GATHER_EVERY, LOOK_EVERY].map(interval);
@@ -175,6 +179,7 @@ impl<O: Observer> Session<O> {
             gather,
             queues,
             open_files: OpenFiles::default(),
+            patrol,
             cost,
             rolled: None,
             drain_timer,
@@ -190,6 +195,7 @@ impl<O: Observer> Session<O> {
         let tick = tokio::select! {
             _ = self.drain_timer.tick() => {
                 self.drain();
+                self.read_looks();
                 self.place_tls_probes();
                 Tick::Drained
             }
@@ -316,6 +322,12 @@ impl<O: Observer> Session<O> {
         if let Some(attached) = self.gather.other_profilers(&self.source) {
             self.fact(attached);
         }
+        if let Some(patrol) = &self.patrol {
+            patrol.end();
+        }
+        self.drain();
+        self.read_looks();
+        self.count_looks();
         let before = self.source.accounts();
         let end_ns = monotonic_ns();
         // Nobody reads the rings from here on: what they lose then is not the window's.
@@ -394,6 +406,7 @@ impl<O: Observer> Session<O> {
         self.source.forget_listeners(&closed);
         self.read_counters();
         self.read_open_files(true);
+        self.count_looks();
         let new = self.new_processes();
         for fact in self.gather.facts_of(&new) {
             self.fact(fact);
@@ -435,74 +448,6 @@ impl<O: Observer> Session<O> {
     fn births(&self) -> u64 {
         let lost = self.source.counters().lost.iter().fold(0_u64, |sum, (_, count)| sum.wrapping_add(*count));
         self.feed.processes_born().wrapping_add(lost)
-    }
-
-    fn place_tls_probes(&mut self) {
-        if let Some(attached) = self.gather.tls_probes(&mut self.source) {
-            self.fact(attached);
-        }
-    }
-
-    fn read_queues(&mut self) {
-        if let Some(fact) = self.queues.changed() {
-            self.fact(fact);
-        }
-    }
-
-    /// Listeners that were made, or came from elsewhere, while the window goes on.
-    fn read_listeners(&mut self) {
-        let unread = self.feed.pipeline_mut().take_unread();
-        if !unread.is_empty() {
-            self.read_listeners_of(&unread);
-        }
-    }
-
-    /// One that was made a moment ago is known to the kernel side before the calls that made it are in order.
-    fn read_last_listeners(&mut self) {
-        let known = self.queues.inodes();
-        if self.source.listener_counts().listeners.iter().any(|counts| !known.contains(&counts.inode)) {
-            self.read_listeners_of(&self.gather.known.clone());
-        }
-    }
-
-    fn read_listeners_of(&mut self, tgids: &[u32]) {
-        // A listener that another process passed on is new to the kernel side too. Fails only where the
-        // kernel refuses an iterator that it took before.
-        let _ = self.source.rescan(&self.gather.known);
-        for fact in self.gather.listeners_of(tgids) {
-            self.fact(fact);
-        }
-        self.read_holders();
-    }
-
-    fn read_holders(&mut self) {
-        let found = foreign_holders(&self.gather.proc, &self.gather.watched.tgids(), &self.queues.inodes());
-        self.fact(Fact::ForeignHolders(found));
-    }
-
-    fn read_open_files(&mut self, may_count: bool) {
-        let tgids = self.gather.watched.tgids();
-        for fact in self.open_files.changed(&self.gather.proc, &tgids, may_count) {
-            self.fact(fact);
-        }
-    }
-
-    fn read_machine(&mut self) {
-        if let Some(fact) = Gather::machine() {
-            self.fact(fact);
-        }
-    }
-
-    fn read_counters(&mut self) {
-        for fact in self.queues.counters_changed(&self.gather.proc) {
-            self.fact(fact);
-        }
-    }
-
-    fn interpreter(&mut self, tgid: u32) {
-        for fact in self.gather.interpreter(tgid, &mut self.source) {
-            self.fact(fact);
-        }
     }
 
     /// A fact that is true now. Gathering it may have taken long: what the kernel wrote until then goes

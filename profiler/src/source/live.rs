@@ -19,6 +19,7 @@ mod map;
 mod mapping;
 mod queues;
 mod rings;
+pub mod sleepers;
 mod targets;
 mod totals;
 
@@ -54,6 +55,7 @@ use map::take;
 use queues::QueueTable;
 pub(crate) use rings::Size;
 use rings::{Rings, time_ns};
+use sleepers::Sleepers;
 pub(crate) use targets::Targets;
 use totals::Totals;
 
@@ -241,6 +243,15 @@ impl LiveSource {
             ThreadGlance::live(&accounts::open_slice(&account, now_ns), accounts::scheduled(&account), now_ns)
         };
         self.accounts.threads().map(glance).collect()
+    }
+
+    /// The accounts of sleeping threads, for another thread of ours; they can be read on when everything is
+    /// detached.
+    ///
+    /// # Errors
+    /// If they cannot be mapped.
+    pub fn sleepers(&self) -> Result<Sleepers, LiveError> {
+        Sleepers::map(&self.ebpf)
     }
 
     /// Number of threads that have an account.

@@ -1,0 +1,194 @@
+//! The patrol: a thread that looks, ten times a second, at threads of the target that have slept for long,
+//! once in each sleep.
+//!
+//! In: the accounts, [`Looks`]. Out: facts, each with the moment at which it was true. It is a thread of its
+//! own, so that a look that takes the kernel long keeps nobody waiting: neither the rings nor the end.
+
+mod table;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{JoinHandle, park_timeout};
+use std::time::{Duration, Instant};
+
+use profiler_core::fact::Fact;
+use profiler_core::fact::asleep::{AsleepSeen, Patrol as Counts};
+
+use self::table::Table;
+use crate::fact::Proc;
+use crate::fact::asleep::{Asleep, Looks, Reader};
+use crate::source::live::LiveSource;
+use crate::source::live::clock::monotonic_ns;
+use crate::source::live::sleepers::{Sleeper, Sleepers};
+
+/// How often threads are looked at.
+const EVERY: Duration = Duration::from_millis(100);
+/// Who has slept for less is not looked at.
+const SHORTEST_NS: u64 = 50_000_000;
+/// Looks at a time.
+const MAX_LOOKS: usize = 20;
+/// Looks when it begins, at whoever is asleep then.
+const MAX_FIRST_LOOKS: usize = 256;
+/// After so long the rest of them waits for the next time.
+const MAX_ROUND: Duration = Duration::from_millis(40);
+/// Looks that wait for the session.
+const MAX_WAITING: usize = 1024;
+/// A look that is older when the session takes it is taken only if the thread still sleeps, and as of then:
+/// the stream does not take what is much older than what it has had.
+const FRESH_NS: u64 = 50_000_000;
+/// How long the end waits for a look that is under way.
+const LAST_LOOK: Duration = Duration::from_millis(50);
+
+/// A look, and when it was true.
+struct Taken {
+    sleeper: Sleeper,
+    at_ns: u64,
+    seen: AsleepSeen,
+}
+
+/// What both sides know.
+#[derive(Default)]
+struct Shared {
+    is_over: AtomicBool,
+    counts: Mutex<Counts>,
+}
+
+impl Shared {
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The session's end of it.
+pub(super) struct Patrol {
+    shared: Arc<Shared>,
+    taken: Receiver<Taken>,
+    sleepers: Sleepers,
+    thread: JoinHandle<()>,
+    told: Counts,
+}
+
+impl Patrol {
+    /// Begins, with a look at everyone who is asleep. `None`: it is not wanted, or cannot be.
+    pub(super) fn begin(source: &LiveSource, proc: &Proc, looks: Looks) -> Option<Self> {
+        if looks == Looks::Off {
+            return None;
+        }
+        let sleepers = source.sleepers().ok()?;
+        let shared = Arc::new(Shared::default());
+        let (sender, taken) = sync_channel(MAX_WAITING);
+        let theirs = source.sleepers().ok()?;
+        let round = Round {
+            shared: Arc::clone(&shared),
+            table: Table::new(theirs.capacity()),
+            sleepers: theirs,
+            reader: Reader::new(proc.clone()),
+            sender,
+        };
+        let thread = std::thread::Builder::new().name("patrol".to_owned()).spawn(move || round.run()).ok()?;
+        Some(Self { shared, taken, sleepers, thread, told: Counts::default() })
+    }
+
+    /// What was seen since this was asked last, each with its time.
+    pub(super) fn take(&mut self) -> Vec<(u64, Fact)> {
+        let mut facts = Vec::new();
+        let mut went_on = 0;
+        while let Ok(Taken { sleeper, at_ns, seen }) = self.taken.try_recv() {
+            let now_ns = monotonic_ns();
+            let at_ns = if now_ns.saturating_sub(at_ns) <= FRESH_NS { Some(at_ns) } else { None };
+            let sleeps_on = || self.sleepers.sleeps_on(&sleeper).then_some(now_ns);
+            match at_ns.or_else(sleeps_on) {
+                Some(at_ns) => facts.push((at_ns, Fact::AsleepSeen(seen))),
+                None => went_on += 1,
+            }
+        }
+        if went_on > 0 {
+            self.shared.counts().went_on += went_on;
+        }
+        facts
+    }
+
+    /// What it has done so far, if that is not known yet.
+    pub(super) fn counts(&mut self) -> Option<Fact> {
+        let now = *self.shared.counts();
+        (now != std::mem::replace(&mut self.told, now)).then_some(Fact::Patrol(now))
+    }
+
+    /// Ends it; a look that the kernel holds up is left to itself.
+    pub(super) fn end(&self) {
+        self.shared.is_over.store(true, Ordering::Release);
+        self.thread.thread().unpark();
+        let until = Instant::now() + LAST_LOOK;
+        while !self.thread.is_finished() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+impl Drop for Patrol {
+    fn drop(&mut self) {
+        self.shared.is_over.store(true, Ordering::Release);
+        self.thread.thread().unpark();
+    }
+}
+
+/// The thread's end of it.
+struct Round {
+    shared: Arc<Shared>,
+    sleepers: Sleepers,
+    table: Table,
+    reader: Reader,
+    sender: SyncSender<Taken>,
+}
+
+impl Round {
+    fn run(mut self) {
+        self.go(0, MAX_FIRST_LOOKS);
+        while !self.shared.is_over.load(Ordering::Acquire) {
+            park_timeout(EVERY);
+            self.go(SHORTEST_NS, MAX_LOOKS);
+        }
+        self.shared.counts().left_out += self.table.finish();
+    }
+
+    /// Looks at those who have slept for `shortest_ns`, at most so many.
+    fn go(&mut self, shortest_ns: u64, max_looks: usize) {
+        let began = Instant::now();
+        let now_ns = monotonic_ns();
+        self.table.begin(now_ns, shortest_ns);
+        self.sleepers.each(|sleeper| self.table.note(sleeper));
+        let mut counts = Counts { left_out: self.table.take_left_out(), ..Counts::default() };
+        for sleeper in self.table.choose(max_looks) {
+            if self.shared.is_over.load(Ordering::Acquire) || began.elapsed() > MAX_ROUND {
+                break;
+            }
+            self.table.looked_at(&sleeper, monotonic_ns());
+            counts.looks += 1;
+            self.look(sleeper, &mut counts);
+        }
+        let mut shared = self.shared.counts();
+        shared.looks += counts.looks;
+        shared.went_on += counts.went_on;
+        shared.refused += counts.refused;
+        shared.left_out += counts.left_out;
+    }
+
+    fn look(&mut self, sleeper: Sleeper, counts: &mut Counts) {
+        let Sleeper { tgid, tid, since_ns, .. } = sleeper;
+        let looked = self.reader.look(Asleep { tgid, tid, since_ns });
+        let at_ns = monotonic_ns();
+        if !self.sleepers.sleeps_on(&sleeper) {
+            counts.went_on += 1;
+            return;
+        }
+        match looked {
+            Ok(seen) => {
+                // The session takes them far more often than this fills up; if it does not, it is lost.
+                let is_lost = self.sender.try_send(Taken { sleeper, at_ns, seen }).is_err();
+                counts.left_out += u64::from(is_lost);
+            }
+            Err(_) => counts.refused += 1,
+        }
+    }
+}
