@@ -5,6 +5,7 @@
 //! kept.
 
 pub mod diag;
+mod exact;
 pub mod namespace;
 mod text;
 
@@ -13,6 +14,7 @@ use std::net::SocketAddr;
 
 use super::Proc;
 use diag::{Diag, Family};
+pub(crate) use exact::Tcp;
 
 /// Sockets kept.
 const MAX_SOCKETS: usize = 262_144;

@@ -69,7 +69,32 @@ impl Diag {
         only_listening: bool,
         each: &mut dyn FnMut(u64, Socket),
     ) -> Result<(), DiagError> {
-        self.ask(family, only_listening)?;
+        self.send(request(family, only_listening), true)?;
+        self.receive(true, &mut |message| {
+            if let Some((inode, socket)) = socket(message) {
+                each(inode, socket);
+            }
+        })
+    }
+
+    /// Asks for all sockets that a message describes, or for one.
+    pub(super) fn send(&self, message: SockDiagMessage, is_for_all: bool) -> Result<(), DiagError> {
+        let mut header = NetlinkHeader::default();
+        header.flags = if is_for_all { NLM_F_REQUEST | NLM_F_DUMP } else { NLM_F_REQUEST };
+        let mut message = NetlinkMessage::new(header, message.into());
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        self.netlink.send(&bytes, 0).map_err(DiagError::Unavailable)?;
+        Ok(())
+    }
+
+    /// Takes the answer: of one socket a single message, or that there is no such socket.
+    pub(super) fn receive(
+        &self,
+        is_of_all: bool,
+        each: &mut dyn FnMut(SockDiagMessage),
+    ) -> Result<(), DiagError> {
         let mut answer = vec![0; ANSWER_BYTES];
         loop {
             let length = self.netlink.recv(&mut &mut answer[..], 0).map_err(DiagError::Unavailable)?;
@@ -80,29 +105,21 @@ impl Diag {
                 if let Ok(message) = NetlinkMessage::<SockDiagMessage>::deserialize(rest) {
                     match message.payload {
                         NetlinkPayload::Done(_) => return Ok(()),
-                        NetlinkPayload::Error(error) => return Err(DiagError::Refused(error.to_io())),
-                        NetlinkPayload::InnerMessage(message) => {
-                            if let Some((inode, socket)) = socket(message) {
-                                each(inode, socket);
-                            }
+                        NetlinkPayload::Error(error) => {
+                            let error = error.to_io();
+                            let is_none = !is_of_all && error.kind() == io::ErrorKind::NotFound;
+                            return if is_none { Ok(()) } else { Err(DiagError::Refused(error)) };
                         }
+                        NetlinkPayload::InnerMessage(message) => each(message),
                         _ => {}
                     }
                 }
                 rest = rest.get(step..).unwrap_or_default();
             }
+            if !is_of_all {
+                return Ok(());
+            }
         }
-    }
-
-    fn ask(&self, family: Family, only_listening: bool) -> Result<(), DiagError> {
-        let mut header = NetlinkHeader::default();
-        header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-        let mut message = NetlinkMessage::new(header, request(family, only_listening).into());
-        message.finalize();
-        let mut bytes = vec![0; message.buffer_len()];
-        message.serialize(&mut bytes);
-        self.netlink.send(&bytes, 0).map_err(DiagError::Unavailable)?;
-        Ok(())
     }
 }
 
@@ -171,7 +188,7 @@ fn inet_socket(response: &InetResponse) -> (u64, Socket) {
     (u64::from(header.inode), socket)
 }
 
-fn unix_socket(response: &UnixResponse) -> (u64, Socket) {
+pub(super) fn unix_socket(response: &UnixResponse) -> (u64, Socket) {
     let path = response.name().map(|name| match name {
         UnixDiagName::Pathname(path) => path.to_string_lossy().into_owned(),
         // As the tables of /proc show it.
