@@ -1,25 +1,47 @@
 //! A look at a thread that is asleep: how it sleeps, in which call, and on what.
 //!
-//! In: `/proc/PID` of its process. Out: [`AsleepSeen`]. Nothing here can block on what the thread itself
-//! waits for: files are named, not looked at. Every read is bounded. That the thread slept on meanwhile is
-//! for the caller to check.
+//! In: `/proc/PID` of its process. Out: [`Look`]s. Nothing here waits for what the thread itself waits for:
+//! files are named, and looked at only where their file system is here. Every read is bounded. That the
+//! thread slept on meanwhile is for the caller to check. Paths are redacted before anything keeps them.
 
 mod argument;
 mod call;
+mod child;
 mod descriptor;
+mod ends;
+mod fdinfo;
+mod file_lock;
 mod kernel;
+mod locks;
+mod mounts;
+mod named;
+mod others;
+mod path;
+mod sockets;
 mod state;
+mod text;
 
 use std::io;
+use std::time::Duration;
 
-use profiler_core::fact::asleep::{AsleepSeen, ObjectSeen, SleepState};
+use profiler_core::fact::asleep::{AsleepSeen, ConnectionState, ObjectSeen, OtherProcess, SleepState};
 
 use self::argument::About;
 use self::call::Call;
+use self::ends::Ends;
+use self::file_lock::LockTable;
+use self::mounts::Mounts;
+use self::others::Others;
+use self::sockets::Sockets;
+use self::text::HeldMaps;
+use super::process::process_of_thread;
 use super::{Proc, read};
 
 /// Bytes of one file of a thread.
 const MAX_BYTES: u64 = 8 * 1024;
+/// After so long a connection on which something was on its way is looked at again: what is sent again is
+/// sent some hundred milliseconds later.
+const CONNECTION_AGAIN: Duration = Duration::from_secs(1);
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,51 +80,154 @@ pub struct Asleep {
     pub since_ns: u64,
 }
 
-/// Reads one thread after another.
+/// What a look has shown so far.
 #[derive(Debug)]
+pub struct Look {
+    /// What was seen.
+    pub seen: AsleepSeen,
+    /// More may be seen if the thread is looked at again after so long.
+    pub again: Option<Duration>,
+    /// Whose processes are still to be found.
+    ends: Option<Ends>,
+}
+
+/// What a sleep is about, as far as one process shows it.
+#[derive(Debug)]
+struct Found {
+    object: ObjectSeen,
+    ends: Option<Ends>,
+    again: Option<Duration>,
+}
+
+impl From<ObjectSeen> for Found {
+    fn from(object: ObjectSeen) -> Self {
+        Self { object, ends: None, again: None }
+    }
+}
+
+/// Reads one thread after another.
+#[derive(Default)]
 pub struct Reader {
     proc: Proc,
+    looks: Looks,
+    /// Processes of the target; asked for only with [`Looks::Own`].
+    target: Vec<u32>,
+    mounts: Mounts,
+    sockets: Sockets,
+    others: Others,
+    locks: LockTable,
+    held_maps: HeldMaps,
 }
 
 impl Reader {
     /// A reader of this `/proc`.
-    pub const fn new(proc: Proc) -> Self {
-        Self { proc }
+    pub fn new(proc: Proc, looks: Looks) -> Self {
+        Self { proc, looks, ..Self::default() }
+    }
+
+    /// These are the processes of the target now; the others are not looked at with [`Looks::Own`].
+    pub fn follow(&mut self, target: Vec<u32>) {
+        self.target = target;
     }
 
     /// Looks at one thread.
     ///
     /// # Errors
     /// If it is gone, is not asleep, or may not be looked at.
-    pub fn look(&mut self, thread: Asleep) -> Result<AsleepSeen, Refused> {
-        let task = format!("task/{}", thread.tid);
-        let of_task = |name: &str| self.proc.of(thread.tgid, &format!("{task}/{name}"));
+    pub fn look(&mut self, thread: Asleep) -> Result<Look, Refused> {
+        let of_task = |name: &str| self.proc.of(thread.tgid, &format!("task/{}/{name}", thread.tid));
         let call = Call::parse(&read::text(&of_task("syscall"), MAX_BYTES)?)?;
         let letter = state::letter(&read::text(&of_task("stat"), MAX_BYTES)?).ok_or(Refused::Malformed)?;
         let stack = kernel::stack(&of_task("stack"), &of_task("wchan"));
         let state = state::of(letter, &stack).ok_or(Refused::Awake)?;
         let call = call.restarted(&stack);
-        let object = match state {
-            SleepState::Interruptible | SleepState::Uninterruptible => self.object(thread.tgid, &call),
+        let held_by = (state == SleepState::Traced)
+            .then(|| read::text(&of_task("status"), MAX_BYTES).ok().and_then(|text| state::tracer(&text)))
+            .flatten()
+            // The thread that traces it.
+            .and_then(|tracer| process_of_thread(&self.proc, tracer).ok())
+            .and_then(|tgid| self.process(tgid));
+        if state == SleepState::MemoryMap {
+            self.held_maps.note(thread.tgid);
+        }
+        let found = match state {
+            SleepState::Interruptible | SleepState::Uninterruptible => {
+                let sleep = Sleep { tgid: thread.tgid, call: &call, state, stack: &stack };
+                self.object(&sleep)
+            }
+            // It does not wait for what its call is about.
             _ => None,
         };
-        Ok(AsleepSeen {
+        let (object, ends, again) =
+            found.map_or((None, None, None), |found| (Some(found.object), found.ends, found.again));
+        let seen = AsleepSeen {
             tgid: thread.tgid,
             tid: thread.tid,
             since_ns: thread.since_ns,
             system_call: call.number,
             arguments: call.first_three(),
             state,
-            held_by: None,
+            held_by,
             object,
-        })
+        };
+        Ok(Look { seen, again, ends })
     }
 
     /// What the call is about.
-    fn object(&self, tgid: u32, call: &Call) -> Option<ObjectSeen> {
-        match argument::about(call) {
-            About::Descriptor(fd) => descriptor::object(&self.proc, tgid, fd),
+    fn object(&mut self, sleep: &Sleep<'_>) -> Option<Found> {
+        match argument::about(sleep.call) {
+            About::Descriptor(fd) => self.descriptor(sleep, fd),
+            About::Sends { from, .. } if sleep.state == SleepState::Uninterruptible => {
+                self.descriptor(sleep, from)
+            }
+            About::Sends { to, .. } => self.descriptor(sleep, to),
+            About::Poll { address, count } => {
+                let fd = self.only_polled(sleep.tgid, address, count)?;
+                self.descriptor(sleep, fd)
+            }
+            About::Select { count, sets } => {
+                let fd = self.only_selected(sleep.tgid, count, sets)?;
+                self.descriptor(sleep, fd)
+            }
+            About::Epoll(fd) => {
+                let fd = self.only_in_list(sleep.tgid, fd)?;
+                self.descriptor(sleep, fd)
+            }
+            About::Lock(fd) => self.file_lock(sleep.tgid, fd),
+            About::Path { directory: Some(fd), address: 0 } => self.descriptor(sleep, fd),
+            About::Path { directory, address } => self.named(sleep, directory, address),
+            About::Child(which) => self.child(sleep.tgid, which),
+            About::Time(address) => self.database_lock(sleep.tgid, address),
             About::Nothing => None,
         }
+    }
+
+    /// What another process is at; `None`: it is gone, or nothing is to be said of it.
+    fn process(&self, tgid: u32) -> Option<OtherProcess> {
+        let may_be_named = self.looks == Looks::All || self.target.contains(&tgid);
+        may_be_named.then(|| others::process(&self.proc, tgid)).flatten()
+    }
+}
+
+/// A sleep that is being looked at.
+struct Sleep<'a> {
+    tgid: u32,
+    call: &'a Call,
+    state: SleepState,
+    stack: &'a [String],
+}
+
+impl Sleep<'_> {
+    /// Whether one of these functions of the kernel is on the thread's stack.
+    fn is_in(&self, functions: &[&str]) -> bool {
+        self.stack.iter().any(|function| functions.contains(&function.as_str()))
+    }
+}
+
+/// When a connection that stands so is worth another look.
+const fn again(state: ConnectionState) -> Option<Duration> {
+    match state {
+        ConnectionState::InFlight | ConnectionState::Unknown => Some(CONNECTION_AGAIN),
+        _ => None,
     }
 }

@@ -8,7 +8,7 @@ pub mod code;
 mod elf;
 mod holder;
 mod layout;
-mod memory;
+pub(super) mod memory;
 mod number;
 pub mod take_gil;
 pub mod task;

@@ -17,7 +17,7 @@ use profiler_core::fact::asleep::{AsleepSeen, Patrol as Counts};
 
 use self::table::Table;
 use crate::fact::Proc;
-use crate::fact::asleep::{Asleep, Looks, Reader};
+use crate::fact::asleep::{Asleep, Look, Looks, Reader};
 use crate::source::live::LiveSource;
 use crate::source::live::clock::monotonic_ns;
 use crate::source::live::sleepers::{Sleeper, Sleepers};
@@ -83,7 +83,8 @@ impl Patrol {
             shared: Arc::clone(&shared),
             table: Table::new(theirs.capacity()),
             sleepers: theirs,
-            reader: Reader::new(proc.clone()),
+            reader: Reader::new(proc.clone(), looks),
+            looks,
             sender,
         };
         let thread = std::thread::Builder::new().name("patrol".to_owned()).spawn(move || round.run()).ok()?;
@@ -139,6 +140,7 @@ struct Round {
     sleepers: Sleepers,
     table: Table,
     reader: Reader,
+    looks: Looks,
     sender: SyncSender<Taken>,
 }
 
@@ -159,14 +161,20 @@ impl Round {
         self.table.begin(now_ns, shortest_ns);
         self.sleepers.each(|sleeper| self.table.note(sleeper));
         let mut counts = Counts { left_out: self.table.take_left_out(), ..Counts::default() };
-        for sleeper in self.table.choose(max_looks) {
+        let chosen = self.table.choose(max_looks);
+        if self.looks == Looks::Own && !chosen.is_empty() {
+            self.reader.follow(self.sleepers.processes());
+        }
+        let mut taken = Vec::new();
+        for sleeper in chosen {
             if self.shared.is_over.load(Ordering::Acquire) || began.elapsed() > MAX_ROUND {
                 break;
             }
             self.table.looked_at(&sleeper, monotonic_ns());
             counts.looks += 1;
-            self.look(sleeper, &mut counts);
+            taken.extend(self.look(sleeper, &mut counts));
         }
+        self.pass_on(taken, &mut counts);
         let mut shared = self.shared.counts();
         shared.looks += counts.looks;
         shared.went_on += counts.went_on;
@@ -174,21 +182,49 @@ impl Round {
         shared.left_out += counts.left_out;
     }
 
-    fn look(&mut self, sleeper: Sleeper, counts: &mut Counts) {
+    fn look(&mut self, sleeper: Sleeper, counts: &mut Counts) -> Option<(Sleeper, u64, Look)> {
         let Sleeper { tgid, tid, since_ns, .. } = sleeper;
         let looked = self.reader.look(Asleep { tgid, tid, since_ns });
         let at_ns = monotonic_ns();
         if !self.sleepers.sleeps_on(&sleeper) {
             counts.went_on += 1;
-            return;
+            return None;
         }
         match looked {
-            Ok(seen) => {
-                // The session takes them far more often than this fills up; if it does not, it is lost.
-                let is_lost = self.sender.try_send(Taken { sleeper, at_ns, seen }).is_err();
-                counts.left_out += u64::from(is_lost);
+            Ok(look) => Some((sleeper, at_ns, look)),
+            Err(_) => {
+                counts.refused += 1;
+                None
             }
-            Err(_) => counts.refused += 1,
+        }
+    }
+
+    /// Finds who is at the other ends, and hands everything to the session.
+    fn pass_on(&mut self, taken: Vec<(Sleeper, u64, Look)>, counts: &mut Counts) {
+        let (mut sleepers, mut looks) = (Vec::new(), Vec::new());
+        for (sleeper, at_ns, look) in taken {
+            sleepers.push((sleeper, at_ns));
+            looks.push(look);
+        }
+        let has_more =
+            if looks.iter().any(Look::is_open) { self.reader.find_others(&mut looks) } else { vec![] };
+        for (index, ((sleeper, mut at_ns), mut look)) in sleepers.into_iter().zip(looks).enumerate() {
+            if has_more.get(index).copied().unwrap_or(false) {
+                let now_ns = monotonic_ns();
+                if self.sleepers.sleeps_on(&sleeper) {
+                    at_ns = now_ns;
+                } else {
+                    // What was seen before is true of that moment; who was found since may not be.
+                    look.forget_others();
+                }
+            }
+            if let Some(pause) = look.again {
+                let pause_ns = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
+                self.table.look_again(&sleeper, at_ns.saturating_add(pause_ns));
+            }
+            // The session takes them far more often than this fills up; if it does not, it is lost.
+            let is_lost = self.sender.try_send(Taken { sleeper, at_ns, seen: look.seen }).is_err();
+            counts.left_out += u64::from(is_lost);
         }
     }
 }

@@ -46,7 +46,7 @@ pub fn write_path_shape(path: &str, shape: &mut String) {
 }
 
 /// A segment, or what stands for all of its kind.
-fn folded(segment: &str) -> &str {
+pub fn folded(segment: &str) -> &str {
     let bytes = segment.as_bytes();
     let is_number = !bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit);
     if is_number {

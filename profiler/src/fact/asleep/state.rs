@@ -72,6 +72,12 @@ pub(super) fn letter(stat: &str) -> Option<char> {
     behind.trim_start().chars().next().filter(char::is_ascii_alphabetic)
 }
 
+/// Who traces the thread, by the text of `/proc/PID/task/TID/status`.
+pub(super) fn tracer(status: &str) -> Option<u32> {
+    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?;
+    tracer.trim().parse().ok().filter(|tgid| *tgid > 0)
+}
+
 /// How a thread with that letter and stack sleeps; `None`: it does not, or is gone.
 pub(super) fn of(letter: char, stack: &[String]) -> Option<SleepState> {
     let asleep = match letter {
@@ -115,6 +121,12 @@ mod tests {
         assert_eq!(letter("7 (python3) S 1 2 3"), Some('S'));
         assert_eq!(letter("7 (a) T b) (c) D 1 2"), Some('D'));
         assert_eq!((letter(""), letter("7 (x"), letter("7 (x) ")), (None, None, None));
+    }
+
+    #[test]
+    fn tracer_is_named_if_there_is_one() {
+        assert_eq!(tracer("Name:\tx\nTracerPid:\t22972\nUid:\t0\n"), Some(22_972));
+        assert_eq!((tracer("TracerPid:\t0\n"), tracer("")), (None, None));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::fact::Proc;
 
 /// Why memory could not be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum MemoryError {
+pub(in crate::fact) enum MemoryError {
     /// The kernel does not let us, or there is nothing at the address.
     #[error("{}", said(.0))]
     Read(#[from] io::Error),
@@ -32,7 +32,7 @@ fn said(error: &io::Error) -> String {
 const END: u64 = 1 << 56;
 
 /// Something that has bytes at addresses.
-pub(super) trait Memory {
+pub(in crate::fact) trait Memory {
     /// Fills `bytes` with what is at `address`.
     ///
     /// # Errors
@@ -52,14 +52,14 @@ pub(super) trait Memory {
 
 /// The memory of a running process; it stays that of the program it ran when this was opened.
 #[derive(Debug)]
-pub(super) struct ProcessMemory(File);
+pub(in crate::fact) struct ProcessMemory(File);
 
 impl ProcessMemory {
     /// Opens it.
     ///
     /// # Errors
     /// What the kernel says.
-    pub(super) fn open(proc: &Proc, tgid: u32) -> Result<Self, MemoryError> {
+    pub(in crate::fact) fn open(proc: &Proc, tgid: u32) -> Result<Self, MemoryError> {
         Ok(Self(File::open(proc.of(tgid, "mem"))?))
     }
 }

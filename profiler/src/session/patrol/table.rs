@@ -1,10 +1,13 @@
 //! Who is looked at next.
 //!
 //! In: everyone who is asleep, again and again. Out: those that have slept for long and were not looked at in
-//! this sleep, as many as are wanted. Half of the looks go to the longest sleeps, so that one that hangs is
+//! this sleep, or are worth another look, as many as are wanted. Half of the looks go to the longest sleeps, so that one that hangs is
 //! seen soon; half go by turns, so that nobody is left out for good. One element for each place of a thread.
 
 use crate::source::live::sleepers::Sleeper;
+
+/// Looks in one sleep beyond the first.
+const MAX_REPEATED: u8 = 3;
 
 /// A thread's sleep.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,6 +17,10 @@ struct Sleep {
     /// It was long enough to be looked at.
     is_long: bool,
     is_looked_at: bool,
+    /// It is worth another look from then on; 0: it is not.
+    again_ns: u64,
+    /// Looks in this sleep that came after the first.
+    repeated: u8,
     /// When the thread was looked at last, in whichever sleep; 0: never.
     last_ns: u64,
 }
@@ -24,6 +31,7 @@ pub(super) struct Table {
     sleeps: Vec<Sleep>,
     /// Those that wait for a look.
     waiting: Vec<Sleeper>,
+    now_ns: u64,
     before_ns: u64,
     left_out: u64,
 }
@@ -31,12 +39,19 @@ pub(super) struct Table {
 impl Table {
     /// Room for so many threads.
     pub(super) fn new(capacity: usize) -> Self {
-        Self { sleeps: vec![Sleep::default(); capacity], waiting: Vec::new(), before_ns: 0, left_out: 0 }
+        Self {
+            sleeps: vec![Sleep::default(); capacity],
+            waiting: Vec::new(),
+            now_ns: 0,
+            before_ns: 0,
+            left_out: 0,
+        }
     }
 
     /// Another pass begins: a sleep of `shortest_ns` is long enough.
     pub(super) fn begin(&mut self, now_ns: u64, shortest_ns: u64) {
         self.waiting.clear();
+        self.now_ns = now_ns;
         self.before_ns = now_ns.saturating_sub(shortest_ns);
     }
 
@@ -53,7 +68,8 @@ impl Table {
                 ..Sleep::default()
             };
         }
-        if sleeper.since_ns <= self.before_ns && !sleep.is_looked_at {
+        let again = sleep.again_ns != 0 && sleep.again_ns <= self.now_ns;
+        if sleeper.since_ns <= self.before_ns && (!sleep.is_looked_at || again) {
             sleep.is_long = true;
             self.waiting.push(sleeper);
         }
@@ -75,7 +91,16 @@ impl Table {
     /// A thread is looked at in this sleep.
     pub(super) fn looked_at(&mut self, sleeper: &Sleeper, now_ns: u64) {
         if let Some(sleep) = self.sleeps.get_mut(sleeper.index) {
-            (sleep.is_looked_at, sleep.last_ns) = (true, now_ns);
+            sleep.repeated = sleep.repeated.saturating_add(u8::from(sleep.is_looked_at));
+            (sleep.is_looked_at, sleep.again_ns, sleep.last_ns) = (true, 0, now_ns);
+        }
+    }
+
+    /// A thread that was looked at is worth another look in this sleep, unless it had enough of them.
+    pub(super) fn look_again(&mut self, sleeper: &Sleeper, from_ns: u64) {
+        if let Some(sleep) = self.sleeps.get_mut(sleeper.index).filter(|sleep| sleep.repeated < MAX_REPEATED)
+        {
+            sleep.again_ns = from_ns;
         }
     }
 
@@ -119,6 +144,20 @@ mod tests {
         assert_eq!(pass(&mut table, 200 * MS, &asleep, 20), [1]);
         assert!(pass(&mut table, 300 * MS, &asleep, 20).is_empty());
         assert_eq!(pass(&mut table, 400 * MS, &[(0, 310 * MS)], 20), [0], "it has gone to sleep again");
+        assert_eq!(table.finish(), 0);
+    }
+
+    #[test]
+    fn a_look_that_lacks_something_is_repeated_a_few_times() {
+        let mut table = Table::new(1);
+        let mut looks = 0;
+        for round in 1..100_u64 {
+            let chosen = pass(&mut table, round * 100 * MS, &[(0, 10 * MS)], 20);
+            looks += chosen.len();
+            chosen.iter().for_each(|_| table.look_again(&sleeper(0, 10 * MS), (round * 100 + 950) * MS));
+            assert!(looks < 2 || round > 10, "not at once");
+        }
+        assert_eq!(looks, 1 + usize::from(MAX_REPEATED));
         assert_eq!(table.finish(), 0);
     }
 

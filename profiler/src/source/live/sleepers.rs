@@ -6,7 +6,7 @@
 use std::sync::atomic::{Ordering, fence};
 
 use aya::Ebpf;
-use profiler_common::account::{BLOCKED, ThreadAccount};
+use profiler_common::account::{BLOCKED, FREE, ThreadAccount};
 
 use super::LiveError;
 use super::mapping::Mapping;
@@ -46,6 +46,22 @@ impl Sleepers {
     /// changing.
     pub fn each(&self, each: impl FnMut(Sleeper)) {
         (0..self.0.count()).filter_map(|index| self.read(index)).for_each(each);
+    }
+
+    /// The processes of all threads, ascending.
+    pub fn processes(&self) -> Vec<u32> {
+        let process = |index: usize| {
+            let element = self.0.element(index)?;
+            // SAFETY: `element` is inside the mapping; a process that is just being replaced may be left out.
+            unsafe {
+                let state = (&raw const (*element).state).read_volatile();
+                (state != FREE).then(|| (&raw const (*element).tgid).read_volatile())
+            }
+        };
+        let mut tgids: Vec<u32> = (0..self.0.count()).filter_map(process).collect();
+        tgids.sort_unstable();
+        tgids.dedup();
+        tgids
     }
 
     /// Whether the thread has slept all the time since it was read.
