@@ -1,15 +1,16 @@
 """A small TCP back end on loopback: answers a line holding a number of milliseconds after that time; with a question mark before the
 number by one byte, as PostgreSQL answers whether it encrypts. With a plus sign before the number it takes four times as long from the
-QUICK-th such question on. Beside it stands a name server: it answers a datagram with such a number.
+QUICK-th such question on, with an asterisk it computes for that time. Beside it stands a name server: it answers a datagram with such a number.
 
-In: `--port` (0: any free one), or `--inherited`: a socket that listens already is its standard input. Out: one line
-`listening PORT` on standard output, then answers until it is ended.
+In: `--port` (0: any free one), or `--inherited`: a socket that listens already is its standard input, `--unix PATH`: it listens there. Out: one line
+`listening PORT` or `listening PATH` on standard output, then answers until it is ended.
 """
 
 import argparse
 import asyncio
 import itertools
 import socket
+import time
 
 # Questions with a plus sign that are answered quickly.
 QUICK = 150
@@ -17,15 +18,24 @@ PLUS = itertools.count()
 
 
 def seconds_for(line):
-    milliseconds = float(line.lstrip(b"?+"))
+    milliseconds = float(line.lstrip(b"?+*"))
     slower = 4 if line.startswith(b"+") and next(PLUS) >= QUICK else 1
     return min(milliseconds * slower, 60_000.0) / 1000
+
+
+def compute(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
 
 
 async def answer(reader, writer):
     try:
         while line := await reader.readline():
-            await asyncio.sleep(seconds_for(line))
+            if line.startswith(b"*"):
+                compute(seconds_for(line))
+            else:
+                await asyncio.sleep(seconds_for(line))
             writer.write(b"N" if line.startswith(b"?") else b"done " + line.strip() + b"\n")
             await writer.drain()
     except (ConnectionError, ValueError):
@@ -60,6 +70,11 @@ def listener(options):
 
 
 async def serve(options):
+    if options.unix:
+        server = await asyncio.start_unix_server(answer, options.unix, backlog=512)
+        print("listening", options.unix, flush=True)
+        async with server:
+            await server.serve_forever()
     server = await asyncio.start_server(answer, sock=listener(options), backlog=512)
     port = server.sockets[0].getsockname()[1]
     try:
@@ -75,6 +90,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--inherited", action="store_true")
+    parser.add_argument("--unix")
     try:
         asyncio.run(serve(parser.parse_args()))
     except KeyboardInterrupt:

@@ -5,23 +5,22 @@ In, from the environment: COMPOSED, a JSON object. `routes` has, by the first se
 `back_end_ms` and `cpu_ms`. NOTES_DIRECTORY is where each process maps its notes, on a file system in memory. SELF_ADDRESS is where this server listens.
 BACKEND_ADDRESS is the back end of the base work. Out: `app`. A path ends in the request's unique number.
 
-A hop is `[kind, number or path]`: see `HOPS`. A leaf is `[kind, …]`: see `LEAVES`. What a route waits for is made when the module is loaded.
+A hop is `[kind, number or path]`: see `HOPS`. A leaf is `[kind, …]`: see `composed_leaves.py`. What a route waits for is made when the module is loaded.
+Beside these routes there are `download`, which has a long body, `stream`, whose body goes on until the client leaves, and `upgrade`, where
+the connection becomes another protocol's (under gunicorn).
 """
 
 import concurrent.futures
 import fcntl
-import functools
-import hashlib
 import json
-import mmap
 import os
 import queue
 import socket
-import sqlite3
-import subprocess
+import struct
 import threading
 import time
 
+from composed_leaves import ask, compute, leaf_of
 from notes import ENTER, GOT, LEAVE, Notes
 from witness import ready
 
@@ -32,124 +31,14 @@ LEAF, BASE_CPU, BASE_BACK_END, REQUEST = 8, 9, 10, 15
 # The number of a request that this server sends to itself has this bit beside the number of the request that it is sent for.
 INNER = 1 << 40
 DOWNLOAD = b"d" * (16 * 1024 * 1024)
-PIPE_BYTES = b"p" * 65536
-HASHED = b"h" * (1024 * 1024)
-READ_BYTES = 8 * 1024 * 1024
+# Numbers of requests that do not end before their client leaves have this bit.
+ENDLESS = 1 << 41
+STREAM_PAUSE_SECONDS = 0.2
+SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
 
 
-def compute(milliseconds):
-    """Burns this thread's own CPU time in Python."""
-    end, value = time.thread_time_ns() + int(milliseconds * 1_000_000), 1
-    while time.thread_time_ns() < end:
-        for _ in range(2000):
-            value = (value * 1103515245 + 12345) & 0x7FFFFFFF
-
-
-def hash_buffers(milliseconds):
-    """The same in C code that gives the interpreter lock up."""
-    end = time.thread_time_ns() + int(milliseconds * 1_000_000)
-    while time.thread_time_ns() < end:
-        hashlib.sha256(HASHED).digest()
-
-
-def ask(address, milliseconds):
-    host, port = address.rsplit(":", 1)
-    with socket.create_connection((host, int(port)), timeout=70) as connection:
-        # Without a timeout recv is one blocking call, not poll and recv.
-        connection.settimeout(None)
-        connection.sendall(b"%g\n" % milliseconds)
-        while not connection.recv(4096).endswith(b"\n"):
-            pass
-
-
-def sleep(milliseconds):
-    time.sleep(milliseconds / 1000)
-
-
-def wait_for_reader(path):
-    """Opens a named pipe for reading: waits until somebody opens it for writing."""
-    os.close(os.open(path, os.O_RDONLY))
-
-
-BUFFER = threading.local()
-
-
-def read_disk(path, milliseconds):
-    """Reads a file past the page cache, until the time is over: nearly all of that is waiting for its disk."""
-    if not hasattr(BUFFER, "pages"):
-        BUFFER.pages = mmap.mmap(-1, READ_BYTES)
-    end = time.monotonic_ns() + int(milliseconds * 1_000_000)
-    descriptor, position = os.open(path, os.O_RDONLY | os.O_DIRECT), 0
-    try:
-        while time.monotonic_ns() < end:
-            position = position + READ_BYTES if os.preadv(descriptor, [BUFFER.pages], position) else 0
-    finally:
-        os.close(descriptor)
-
-
-def lock_file(path):
-    """Waits for a lock that somebody else has again and again."""
-    with open(path, "rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-
-
-def write_database(path):
-    connection = sqlite3.connect(path, timeout=30, isolation_level=None)
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("COMMIT")
-    finally:
-        connection.close()
-
-
-def run_child(milliseconds):
-    subprocess.run(["sleep", f"{milliseconds / 1000}"], check=True)
-
-
-@functools.cache
-def pipe_to(path):
-    return os.open(path, os.O_WRONLY)
-
-
-def fill_pipe(path):
-    """Writes as much as a pipe holds: waits until somebody reads."""
-    os.write(pipe_to(path), PIPE_BYTES)
-
-
-class Forgotten:
-    """A lock that is released each time, until a thread takes it and ends without."""
-
-    def __init__(self, after):
-        self.lock, self.left = threading.Lock(), after
-
-    def __call__(self):
-        self.left -= 1
-        if self.left == 0:
-            taker = threading.Thread(target=self.lock.acquire)
-            taker.start()
-            taker.join()
-        with self.lock:
-            pass
-
-
-LEAVES = {
-    "back_end": ask,
-    "sleep": sleep,
-    "fifo": wait_for_reader,
-    "disk": read_disk,
-    "file_lock": lock_file,
-    "sqlite": write_database,
-    "child": run_child,
-    "compute": compute,
-    "hash": hash_buffers,
-    "full_pipe": fill_pipe,
-}
-
-
-def leaf_of(leaf):
-    """A function of a request's number."""
-    kind, arguments = leaf[0], leaf[1:]
-    work = Forgotten(*arguments) if kind == "forgotten" else functools.partial(LEAVES[kind], *arguments)
+def noted(work):
+    """A leaf as a function of a request's number."""
 
     def run(number):
         NOTES(number, LEAF, ENTER)
@@ -243,6 +132,27 @@ def by_file_lock(path, step, inner):
     return run
 
 
+# Locks of one opened file, which exclude threads as well as processes; those of a process only exclude others.
+RECORD_LOCKS = {"opened": fcntl.F_OFD_SETLKW, "process": fcntl.F_SETLKW}
+
+
+def by_record_lock(argument, step, inner):
+    """Under a lock by `fcntl` on a file, of one of the two kinds."""
+    path, kind = argument
+    whole = [struct.pack("hhqqi", what, os.SEEK_SET, 0, 0, 0) for what in (fcntl.F_WRLCK, fcntl.F_UNLCK)]
+
+    def run(number):
+        with open(path, "r+b") as file:
+            NOTES(number, step, ENTER)
+            fcntl.fcntl(file, RECORD_LOCKS[kind], whole[0])
+            NOTES(number, step, GOT)
+            inner(number)
+            fcntl.fcntl(file, RECORD_LOCKS[kind], whole[1])
+        NOTES(number, step, LEAVE)
+
+    return run
+
+
 def by_pipe(_, step, inner):
     """In a helper thread, told by a pipe, which answers by another."""
     told, tell = os.pipe()
@@ -298,6 +208,7 @@ HOPS = {
     "queue": by_consumer,
     "event": by_thread,
     "file_lock": by_file_lock,
+    "record_lock": by_record_lock,
     "pipe": by_pipe,
     "itself": by_itself,
 }
@@ -306,7 +217,7 @@ HOPS = {
 def composed(route):
     """hop(hop(leaf)), as a function of a request's number."""
     every = route.get("every", 1)
-    work = leaf_of(route["leaf"]) if route["leaf"] else lambda _: None
+    work = noted(leaf_of(route["leaf"])) if route["leaf"] else lambda _: None
 
     def run(number, inmost=work):
         if number % every == 0:
@@ -335,18 +246,44 @@ def do_base_work(number):
 class Response:
     """The body; its end is the request's. Who takes a long one is waited for meanwhile."""
 
-    def __init__(self, number, body):
-        self.number, self.body = number, body
-        if body is DOWNLOAD:
+    def __init__(self, number, body, is_leaf=False):
+        self.number, self.body, self.is_leaf = number, body, is_leaf
+        if is_leaf:
             NOTES(number, LEAF, ENTER)
 
     def __iter__(self):
-        yield self.body
+        yield from self.body
 
     def close(self):
-        if self.body is DOWNLOAD:
+        if self.is_leaf:
             NOTES(self.number, LEAF, LEAVE)
         NOTES(self.number, REQUEST, LEAVE)
+
+
+def events():
+    """A part again and again."""
+    while True:
+        time.sleep(STREAM_PAUSE_SECONDS)
+        yield b"data: x\n\n"
+
+
+def upgrade(connection, number):
+    """Serves another protocol until the client leaves, as libraries for WebSockets do: a thread of its own reads, the request's waits for that."""
+    over = threading.Event()
+
+    def read():
+        while connection.recv(4096):
+            pass
+        over.set()
+
+    connection.sendall(SWITCHING)
+    NOTES(number, LEAF, ENTER)
+    threading.Thread(target=read, daemon=True, name="reader").start()
+    over.wait()
+    NOTES(number, LEAF, LEAVE)
+    NOTES(number, REQUEST, LEAVE)
+    # There is no response: gunicorn closes the connection.
+    raise StopIteration
 
 
 def app(environ, start_response):
@@ -358,12 +295,17 @@ def app(environ, start_response):
         INNER_WORK[int(rest[0])](number)
     elif route == "download":
         body = DOWNLOAD
+    elif route == "upgrade":
+        upgrade(environ["gunicorn.socket"], number)
+    elif route == "stream":
+        start_response("200 OK", [("Content-Type", "text/event-stream")])
+        return Response(number, events(), True)
     else:
         do_base_work(number)
         if route in ROUTES:
             ROUTES[route](number)
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
-    return Response(number, body)
+    return Response(number, [body], body is DOWNLOAD)
 
 
 ready()

@@ -2,15 +2,21 @@
 
 In: `lock PATH HOLD_MS FREE_MS` (locks a file), `database PATH HOLD_MS FREE_MS` (the write lock of an SQLite database, which it makes),
 `open PATH EVERY_MS` (opens a named pipe for writing, for who waits to read), `drain PATH EVERY_MS` (reads from a full pipe),
-`stop PID,… HOLD_MS FREE_MS` (stops processes and lets them go on). NOTES_DIRECTORY from the environment. Out: a line `ready`; notes of when
+`stop PID,… HOLD_MS FREE_MS` (stops processes and lets them go on), `trace …` the same by ptrace, `freeze CGROUP HOLD_MS FREE_MS` (freezes a
+group of processes), `stall MOUNT HOLD_MS FREE_MS` (freezes a file system), `ask_endless HOST:PORT/ROUTE HOLD_MS FREE_MS COUNT` (opens requests that do
+not end before it leaves). NOTES_DIRECTORY from the environment. Out: a line `ready`; notes of when
 it held or had stopped what. It ends after a minute, whatever happens, and lets go on what it has stopped.
 """
 
+import contextlib
+import ctypes
 import fcntl
 import os
 import signal
+import socket
 import sqlite3
 import sys
+import threading
 import time
 
 from notes import ENTER, LEAVE, Notes
@@ -19,6 +25,13 @@ from notes import ENTER, LEAVE, Notes
 OUTSIDE = 12
 LONGEST_SECONDS = 60
 PIPE_BYTES = 65536
+# ptrace(2)
+DETACH, SEIZE, INTERRUPT = 17, 0x4206, 0x4207
+WAIT_FOR_ALL = 0x40000000
+# FIFREEZE and FITHAW of linux/fs.h
+FREEZE_FILE_SYSTEM, THAW_FILE_SYSTEM = 0xC0045877, 0xC0045878
+# As in `composed.py`.
+ENDLESS = 1 << 41
 
 
 class Over(Exception):
@@ -97,7 +110,105 @@ def stop(notes, pids, hold_ms, free_ms):
             os.kill(pid, signal.SIGCONT)
 
 
-KINDS = {"lock": lock, "database": database, "open": open_pipe, "drain": drain, "stop": stop}
+LIBC = ctypes.CDLL(None, use_errno=True)
+LIBC.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+LIBC.ptrace.restype = ctypes.c_long
+
+
+def seize(pid, seized):
+    """Stops each thread of a process, those too that begin meanwhile."""
+    while new := [int(tid) for tid in os.listdir(f"/proc/{pid}/task") if int(tid) not in seized]:
+        for tid in new:
+            if LIBC.ptrace(SEIZE, tid, None, None) == 0 and LIBC.ptrace(INTERRUPT, tid, None, None) == 0:
+                os.waitpid(tid, WAIT_FOR_ALL)
+            seized.add(tid)
+
+
+def trace(notes, pids, hold_ms, free_ms):
+    yield
+    while True:
+        seized = set()
+        try:
+            for pid in pids.split(","):
+                seize(pid, seized)
+            hold(notes, hold_ms)
+        finally:
+            for tid in seized:
+                LIBC.ptrace(DETACH, tid, None, None)
+        time.sleep(free_ms / 1000)
+        yield
+
+
+def freeze(notes, group, hold_ms, free_ms):
+    def tell(is_frozen):
+        with open(os.path.join(group, "cgroup.freeze"), "w", encoding="ascii") as file:
+            file.write(str(int(is_frozen)))
+
+    yield
+    while True:
+        try:
+            tell(True)
+            hold(notes, hold_ms)
+        finally:
+            tell(False)
+        time.sleep(free_ms / 1000)
+        yield
+
+
+def stall(notes, mount, hold_ms, free_ms):
+    if not os.path.ismount(mount):
+        raise SystemExit(f"{mount} is no file system of its own")
+    descriptor = os.open(mount, os.O_RDONLY)
+    yield
+    while True:
+        fcntl.ioctl(descriptor, FREEZE_FILE_SYSTEM, 0)
+        try:
+            hold(notes, hold_ms)
+        finally:
+            fcntl.ioctl(descriptor, THAW_FILE_SYSTEM, 0)
+        time.sleep(free_ms / 1000)
+        yield
+
+
+def read_all(connection):
+    with contextlib.suppress(OSError):
+        while connection.recv(65536):
+            pass
+
+
+def ask_endless(notes, where, hold_ms, free_ms, count):
+    address, route = where.split("/")
+    host, port = address.rsplit(":", 1)
+    number = ENDLESS
+    yield
+    while True:
+        connections = [socket.create_connection((host, int(port))) for _ in range(int(count))]
+        for connection in connections:
+            number += 1
+            connection.sendall(
+                b"GET /%s/%d HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" % (route.encode(), number)
+            )
+            threading.Thread(target=read_all, args=(connection,), daemon=True).start()
+        hold(notes, hold_ms)
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+        time.sleep(free_ms / 1000)
+        yield
+
+
+KINDS = {
+    "lock": lock,
+    "database": database,
+    "open": open_pipe,
+    "drain": drain,
+    "stop": stop,
+    "trace": trace,
+    "freeze": freeze,
+    "stall": stall,
+    "ask_endless": ask_endless,
+}
 
 
 def end(*_):

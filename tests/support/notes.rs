@@ -27,6 +27,8 @@ pub const OUTSIDE: u8 = 12;
 pub const REQUEST: u8 = 15;
 /// In the number of a request that a server has sent to itself, beside that of the one it was sent for.
 pub const INNER: u64 = 1 << 40;
+/// In the number of a request that does not end before its client leaves.
+pub const ENDLESS: u64 = 1 << 41;
 
 /// What is noted of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +111,7 @@ fn parse(record: &[u8], pid: u32) -> Option<Note> {
 /// A running `apps/outsider.py`; it lets go on what it has stopped when it is dropped.
 #[derive(Debug)]
 pub struct Outsider {
-    _child: Child,
+    child: Child,
 }
 
 impl Outsider {
@@ -127,7 +129,12 @@ impl Outsider {
         let mut line = String::new();
         BufReader::new(child.take_stdout().context("no output")?).read_line(&mut line)?;
         ensure!(line == "ready\n", "the outsider said {line:?}");
-        Ok(Self { _child: child })
+        Ok(Self { child })
+    }
+
+    /// PID.
+    pub fn pid(&self) -> u32 {
+        self.child.pid()
     }
 }
 
