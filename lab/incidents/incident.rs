@@ -16,6 +16,10 @@ const MOST_REQUESTS: u32 = 3000;
 pub(crate) const SECONDS: u32 = 6;
 /// The request after which a lock is not released any more.
 const FORGOTTEN_AFTER: u32 = 25;
+/// How long a thread has one of two locks before it takes the other, in ms.
+const CYCLE_MS: u32 = 20;
+/// How long a back end takes that is stopped at times, in ms.
+const STOPPED_MS: u32 = 10;
 
 /// One of them.
 #[derive(Clone, Debug)]
@@ -60,7 +64,7 @@ impl Incident {
         let base_cpu_ms = rng.u32(0..=5);
         let base_back_end_ms = if leaf == Leaf::Nothing { 20 } else { base_back_end_ms };
         let every = match leaf {
-            Leaf::BackEndHung => 7,
+            _ if leaf.hangs() => 7,
             _ if leaf.lasts() => pick(rng, 1, &[1, 3]),
             _ => 1,
         };
@@ -95,22 +99,37 @@ impl Incident {
 
     /// The application's plan, as `tests/apps/composed.py` takes it.
     pub(crate) fn plan(&self, leaf_back_end: &str, directory: &str) -> String {
-        let path = format!("{directory}/{}", self.name);
+        let above = if self.leaf.is_stalled() { "/above" } else { "" };
+        let path = format!("{directory}{above}/{}", self.name);
         let milliseconds = self.leaf_ms;
         let leaf = match self.leaf {
-            Leaf::BackEndSlow => json!(["back_end", leaf_back_end, milliseconds]),
-            Leaf::BackEndHung => json!(["back_end", leaf_back_end, 60_000]),
+            Leaf::BackEndSlow | Leaf::BackEndUnix => json!(["back_end", leaf_back_end, milliseconds]),
+            Leaf::BackEndComputes => json!(["back_end", leaf_back_end, milliseconds, "*"]),
+            Leaf::BackEndStopped => json!(["back_end", leaf_back_end, STOPPED_MS]),
+            Leaf::BackEndHung | Leaf::BackEndDead => json!(["back_end", leaf_back_end, 60_000]),
+            Leaf::BackEndUnreached => json!(["connect", leaf_back_end]),
+            Leaf::BackEndFull => json!(["upload", leaf_back_end]),
             Leaf::Sleep => json!(["sleep", milliseconds]),
             Leaf::Fifo => json!(["fifo", path]),
             Leaf::Disk => json!(["disk", path, milliseconds]),
+            Leaf::DiskStalled => json!(["sync", path]),
+            Leaf::PathStalled => json!(["touch", path]),
             Leaf::FileLock => json!(["file_lock", path]),
             Leaf::Sqlite => json!(["sqlite", path]),
             Leaf::Child => json!(["child", milliseconds]),
+            Leaf::ChattyChild => json!(["chatty_child"]),
             Leaf::Computing => json!(["compute", milliseconds]),
             Leaf::Hashing => json!(["hash", milliseconds]),
             Leaf::FullPipe => json!(["full_pipe", path]),
             Leaf::Forgotten => json!(["forgotten", FORGOTTEN_AFTER]),
-            Leaf::SlowClient | Leaf::Stopped | Leaf::Nothing => Value::Null,
+            Leaf::Cycle => json!(["cycle", FORGOTTEN_AFTER, CYCLE_MS]),
+            Leaf::SlowClient
+            | Leaf::Stream
+            | Leaf::Upgraded
+            | Leaf::Stopped
+            | Leaf::Traced
+            | Leaf::Frozen
+            | Leaf::Nothing => Value::Null,
         };
         let hops: Vec<Value> = self.hops.iter().map(|hop| hop.plan(directory)).collect();
         let route = json!({"hops": hops, "leaf": leaf, "every": self.every});
@@ -118,22 +137,23 @@ impl Incident {
         json!({"routes": {self.route.as_str(): route}, "base": base}).to_string()
     }
 
-    /// What `tests/apps/outsider.py` does; `None`: nobody is needed.
-    pub(crate) fn outsider(&self, directory: &str, pids: &[u32]) -> Option<Vec<String>> {
-        let path = format!("{directory}/{}", self.name);
+    /// What `tests/apps/outsider.py` does to `what`; `None`: nobody is needed.
+    pub(crate) fn outsider(&self, what: &str) -> Option<Vec<String>> {
         let (held, pause) = (self.leaf_ms.to_string(), self.pause_ms.to_string());
-        let all = |kind: &str, rest: &[&String]| {
-            Some([kind.to_owned()].into_iter().chain(rest.iter().map(|&one| one.clone())).collect())
-        };
+        let slots = self.server.slots().to_string();
+        let all =
+            |kind: &str, rest: &[&str]| Some([kind].iter().chain(rest).map(|&one| one.to_owned()).collect());
         match self.leaf {
-            Leaf::FileLock => all("lock", &[&path, &held, &pause]),
-            Leaf::Sqlite => all("database", &[&path, &held, &pause]),
-            Leaf::Fifo => all("open", &[&path, &pause]),
-            Leaf::FullPipe => all("drain", &[&path, &pause]),
-            Leaf::Stopped => {
-                let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
-                all("stop", &[&pids.join(","), &held, &pause])
-            }
+            Leaf::FileLock => all("lock", &[what, &held, &pause]),
+            Leaf::Sqlite => all("database", &[what, &held, &pause]),
+            Leaf::Fifo => all("open", &[what, &pause]),
+            Leaf::FullPipe => all("drain", &[what, &pause]),
+            Leaf::Stopped | Leaf::BackEndStopped => all("stop", &[what, &held, &pause]),
+            Leaf::Traced => all("trace", &[what, &held, &pause]),
+            Leaf::Frozen => all("freeze", &[what, &held, &pause]),
+            Leaf::DiskStalled | Leaf::PathStalled => all("stall", &[what, &held, &pause]),
+            Leaf::Stream => all("ask_endless", &[&format!("{what}/stream"), &held, &pause, &slots]),
+            Leaf::Upgraded => all("ask_endless", &[&format!("{what}/upgrade"), &held, &pause, &slots]),
             _ => None,
         }
     }

@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 
 use profiler_core::model::chain::LeafKind;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::incident::Incident;
+use crate::object::{self, Mark};
 use crate::truth::Truth;
 
 /// A leaf may be held for this share longer or shorter than the witness says …
@@ -45,6 +47,17 @@ pub(crate) struct SaidLeaf {
     unusual_ns: u64,
     #[serde(default)]
     is_serial: bool,
+    /// What else is said of it, where its object is looked for.
+    #[serde(flatten)]
+    rest: serde_json::Map<String, Value>,
+}
+
+impl SaidLeaf {
+    /// All that it says but one example: there is more than the object in it.
+    fn text(&self) -> String {
+        let parts = self.rest.iter().filter(|(key, _)| *key != "example");
+        parts.map(|(key, value)| format!("{key}: {value}\n")).collect()
+    }
 }
 
 /// How well.
@@ -82,6 +95,10 @@ pub(crate) struct Judgement {
     pub(crate) verdict: Verdict,
     /// Why it is not right.
     pub(crate) why: String,
+    /// Whether the kind is named, by whatever else; `None`: there is nothing to name.
+    pub(crate) is_kind_right: Option<bool>,
+    /// What is not said of the object; `None`: none is declared, or the kind is not named.
+    pub(crate) missing: Option<Vec<String>>,
     /// Leaves that do not exist, with their share of all request time.
     pub(crate) false_leaves: Vec<String>,
     /// The greatest leaves that it names.
@@ -106,19 +123,39 @@ pub(crate) struct Ports {
 }
 
 /// Judges it.
-pub(crate) fn judge(said: &Said, incident: &Incident, ports: Ports, truth: &Truth) -> Judgement {
+pub(crate) fn judge(
+    said: &Said,
+    incident: &Incident,
+    (ports, marks): (Ports, &[Mark]),
+    truth: &Truth,
+) -> Judgement {
     let mut groups = Groups::new();
     for leaf in &said.leaves {
         let group = groups.entry((leaf.kind.clone(), leaf.port)).or_default();
         *group = (group.0 + leaf.held_ns as f64, group.1 + leaf.unusual_ns as f64);
     }
     let declared = Declared { incident, ports };
-    let (verdict, why) = declared.verdict(said, &groups, truth);
+    let (mut verdict, mut why) = declared.verdict(said, &groups, truth);
+    let is_kind_right = match verdict {
+        Verdict::Void => None,
+        _ if incident.leaf.kinds().is_empty() => None,
+        Verdict::Right | Verdict::Half => Some(true),
+        Verdict::Silent | Verdict::Wrong => Some(false),
+    };
     let of_it: Vec<&SaidLeaf> = said.leaves.iter().filter(|leaf| declared.is_leaf(leaf)).collect();
+    let texts: Vec<(String, f64)> = of_it.iter().map(|leaf| (leaf.text(), leaf.held_ns as f64)).collect();
+    let texts: Vec<(&str, f64)> = texts.iter().map(|(text, held_ns)| (text.as_str(), *held_ns)).collect();
+    let is_judged = is_kind_right == Some(true) && !marks.is_empty();
+    let missing = is_judged.then(|| object::missing(marks, &texts));
+    if verdict == Verdict::Right && missing.as_ref().is_some_and(|missing| !missing.is_empty()) {
+        (verdict, why) = (Verdict::Half, "the object".to_owned());
+    }
     let greatest = of_it.iter().max_by_key(|leaf| leaf.held_ns);
     Judgement {
         verdict,
         why,
+        is_kind_right,
+        missing,
         false_leaves: declared.false_leaves(said, &groups),
         said: in_words(said, &groups),
         is_serial_right: greatest.map(|leaf| leaf.is_serial == incident.is_serial()),
@@ -137,7 +174,7 @@ impl Declared<'_> {
     }
 
     fn is_group(&self, (kind, port): &Group) -> bool {
-        self.is_kind(kind) && (!self.incident.leaf.has_port() || *port == self.ports.leaf)
+        self.is_kind(kind) && (!self.incident.leaf.is_back_end() || *port == self.ports.leaf)
     }
 
     fn is_leaf(&self, leaf: &SaidLeaf) -> bool {
@@ -204,7 +241,7 @@ impl Declared<'_> {
     /// Kinds that do not exist in the incident, and back ends that nobody asks.
     fn false_leaves(&self, said: &Said, groups: &Groups) -> Vec<String> {
         let is_asked = |port: Option<u16>| match port {
-            None => self.incident.base_back_end_ms > 0 || self.incident.leaf.has_port(),
+            None => self.incident.base_back_end_ms > 0 || self.incident.leaf.is_back_end(),
             Some(_) => {
                 (port == self.ports.base && self.incident.base_back_end_ms > 0) || port == self.ports.leaf
             }
@@ -250,7 +287,7 @@ fn in_words(said: &Said, groups: &Groups) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::leaf::Leaf;
@@ -274,7 +311,7 @@ mod tests {
     fn judged(leaves: &[Value]) -> Judgement {
         let said = json!({"request_ns": 10_000_000_000_u64, "broken_requests": 0, "leaves": leaves});
         let (incident, truth) = incident();
-        judge(&serde_json::from_value(said).unwrap(), &incident, PORTS, &truth)
+        judge(&serde_json::from_value(said).unwrap(), &incident, (PORTS, &[]), &truth)
     }
 
     fn both(first: f64, second: f64) -> [Value; 3] {
@@ -292,6 +329,30 @@ mod tests {
         assert_eq!(judged(&both(3.9, 3.0)).verdict, Verdict::Half);
         // By another way.
         assert_eq!(judged(&both(2.4, 5.6)).verdict, Verdict::Half);
+    }
+
+    #[test]
+    fn the_kind_and_the_object_are_judged_apart() {
+        let (incident, truth) = incident();
+        let of = |kind: &str, object: &str| {
+            let mut leaves = both(5.0, 3.0);
+            for leaf in &mut leaves[..2] {
+                leaf["kind"] = json!(kind);
+                leaf["object"] = json!(object);
+            }
+            let said = json!({"request_ns": 10_000_000_000_u64, "broken_requests": 0, "leaves": leaves});
+            let judged = judge(
+                &serde_json::from_value(said).unwrap(),
+                &incident,
+                (PORTS, &[Mark::process(7)]),
+                &truth,
+            );
+            (judged.verdict, judged.is_kind_right, judged.missing)
+        };
+        assert_eq!(of("back_end", "of process 7"), (Verdict::Right, Some(true), Some(Vec::new())));
+        let other = (Verdict::Half, Some(true), Some(vec!["process 7".to_owned()]));
+        assert_eq!(of("back_end", "of process 77"), other);
+        assert_eq!(of("sleep", "of process 7"), (Verdict::Wrong, Some(false), None));
     }
 
     #[test]
@@ -335,9 +396,9 @@ mod tests {
     fn an_incident_without_its_leaf_is_none() {
         let (incident, truth) = incident();
         let said: Said = serde_json::from_value(json!({"request_ns": 1, "leaves": []})).unwrap();
-        let void = judge(&said, &incident, PORTS, &Truth { leaf_ns: 2.4e9, ..truth });
+        let void = judge(&said, &incident, (PORTS, &[]), &Truth { leaf_ns: 2.4e9, ..truth });
         assert_eq!(void.verdict, Verdict::Void);
         let healthy = Incident { leaf: Leaf::Nothing, hops: Vec::new(), ..incident };
-        assert_eq!(judge(&said, &healthy, Ports::default(), &truth).verdict, Verdict::Right);
+        assert_eq!(judge(&said, &healthy, (Ports::default(), &[]), &truth).verdict, Verdict::Right);
     }
 }

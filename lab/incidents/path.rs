@@ -27,13 +27,25 @@ pub(crate) enum Hop {
     Event,
     /// The name of the file.
     FileLock(String),
+    /// The same by `fcntl`.
+    RecordLock(String, LockOf),
     Pipe,
     Itself,
 }
 
+/// Whom a lock by `fcntl` excludes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LockOf {
+    /// Other processes; closing the file anywhere in this one gives it up.
+    Process,
+    /// Whoever has opened the file himself.
+    Opened,
+}
+
 impl Hop {
-    fn drawn(rng: &mut Rng) -> Self {
-        match rng.u32(0..9) {
+    fn drawn(rng: &mut Rng, server: ServerKind) -> Self {
+        let of = if server == ServerKind::GunicornSync { LockOf::Process } else { LockOf::Opened };
+        match rng.u32(0..10) {
             0 => Self::Lock,
             1 => Self::RLock,
             2 => Self::Semaphore(pick(rng, 2, &[2, 3])),
@@ -42,6 +54,7 @@ impl Hop {
             5 => Self::Event,
             6 => Self::FileLock(word(rng)),
             7 => Self::Pipe,
+            8 => Self::RecordLock(word(rng), of),
             _ => Self::Itself,
         }
     }
@@ -56,6 +69,10 @@ impl Hop {
             Self::Queue => json!(["queue", null]),
             Self::Event => json!(["event", null]),
             Self::FileLock(name) => json!(["file_lock", format!("{directory}/{name}")]),
+            Self::RecordLock(name, of) => {
+                let of = if *of == LockOf::Process { "process" } else { "opened" };
+                json!(["record_lock", [format!("{directory}/{name}"), of]])
+            }
             Self::Pipe => json!(["pipe", null]),
             Self::Itself => json!(["itself", null]),
         }
@@ -63,7 +80,10 @@ impl Hop {
 
     /// A file that must be there.
     pub(crate) fn file(&self) -> Option<&str> {
-        if let Self::FileLock(name) = self { Some(name) } else { None }
+        match self {
+            Self::FileLock(name) | Self::RecordLock(name, _) => Some(name),
+            _ => None,
+        }
     }
 
     pub(crate) fn is_itself(&self) -> bool {
@@ -73,7 +93,12 @@ impl Hop {
     /// Whether only one at a time gets on.
     pub(crate) fn is_serial(&self) -> bool {
         match self {
-            Self::Lock | Self::RLock | Self::Queue | Self::FileLock(_) | Self::Pipe => true,
+            Self::Lock
+            | Self::RLock
+            | Self::Queue
+            | Self::FileLock(_)
+            | Self::RecordLock(..)
+            | Self::Pipe => true,
             Self::Executor(threads) => *threads == 1,
             Self::Semaphore(_) | Self::Event | Self::Itself => false,
         }
@@ -82,7 +107,7 @@ impl Hop {
     /// What phase a wait there may be: what a descriptor is, a trace may have learnt too late.
     pub(crate) fn phases(&self) -> &'static [Phase] {
         match self {
-            Self::FileLock(_) => &[Phase::FileWait, Phase::LockWait],
+            Self::FileLock(_) | Self::RecordLock(..) => &[Phase::FileWait, Phase::LockWait],
             Self::Pipe => &[Phase::FileWait, Phase::BackendWait, Phase::LockWait],
             Self::Itself => &[Phase::BackendWait],
             _ => &[Phase::LockWait],
@@ -100,6 +125,8 @@ impl fmt::Display for Hop {
             Self::Queue => formatter.write_str("queue"),
             Self::Event => formatter.write_str("event"),
             Self::FileLock(_) => formatter.write_str("lock on a file"),
+            Self::RecordLock(_, LockOf::Process) => formatter.write_str("record lock on a file"),
+            Self::RecordLock(_, LockOf::Opened) => formatter.write_str("record lock on an opened file"),
             Self::Pipe => formatter.write_str("pipe"),
             Self::Itself => formatter.write_str("request to itself"),
         }
@@ -111,7 +138,7 @@ pub(crate) fn drawn_path(rng: &mut Rng, server: ServerKind) -> Vec<Hop> {
     let length = rng.usize(0..=MOST_HOPS);
     let mut hops: Vec<Hop> = Vec::new();
     while hops.len() < length {
-        let hop = Hop::drawn(rng);
+        let hop = Hop::drawn(rng, server);
         let asks_itself = hop.is_itself();
         if !(asks_itself && (server == ServerKind::GunicornSync || hops.iter().any(Hop::is_itself))) {
             hops.push(hop);

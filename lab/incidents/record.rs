@@ -50,6 +50,10 @@ pub(crate) struct Record {
     pub(crate) about: String,
     pub(crate) verdict: Verdict,
     pub(crate) why: String,
+    /// Whether the kind of leaf is named; `None`: there is nothing to name.
+    pub(crate) is_kind_right: Option<bool>,
+    /// What is not said of its object; `None`: none is declared, or the kind is not named.
+    pub(crate) missing: Option<Vec<String>>,
     pub(crate) false_leaves: Vec<String>,
     /// The greatest leaves of the report.
     pub(crate) said: String,
@@ -76,6 +80,8 @@ impl Record {
             about: incident.about(),
             verdict: Verdict::Void,
             why: String::new(),
+            is_kind_right: None,
+            missing: None,
             false_leaves: Vec::new(),
             said: String::new(),
             is_serial_right: None,
@@ -91,6 +97,8 @@ impl Record {
     pub(crate) fn take(&mut self, judgement: &Judgement, truth: &Truth, said: &Said) {
         self.verdict = judgement.verdict;
         self.why.clone_from(&judgement.why);
+        self.is_kind_right = judgement.is_kind_right;
+        self.missing.clone_from(&judgement.missing);
         self.false_leaves.clone_from(&judgement.false_leaves);
         self.said.clone_from(&judgement.said);
         self.is_serial_right = judgement.is_serial_right;
@@ -111,14 +119,29 @@ impl Record {
         matches!(self.verdict, Verdict::Wrong) || !self.false_leaves.is_empty() || self.broken > 0
     }
 
+    fn kind_and_object(&self) -> String {
+        let kind = match self.is_kind_right {
+            None => "no kind",
+            Some(true) => "kind right",
+            Some(false) => "kind not named",
+        };
+        let object = match self.missing.as_deref() {
+            None => String::new(),
+            Some([]) => ", object right".to_owned(),
+            Some(missing) => format!(", object lacks {}", missing.join(" and ")),
+        };
+        format!("{kind}{object}")
+    }
+
     /// One line.
     pub(crate) fn line(&self) -> String {
         let Self { seed, mode, about, verdict, why, said, true_percent, seconds, .. } = self;
         let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
         let mut line = format!(
-            "seed {seed} {}: {}{why}; truth {true_percent:.0} %; said {said}; {about}; {seconds:.0} s",
+            "seed {seed} {}: {}{why}; {}; truth {true_percent:.0} %; said {said}; {about}; {seconds:.0} s",
             mode.name(),
-            verdict.word()
+            verdict.word(),
+            self.kind_and_object()
         );
         if !self.false_leaves.is_empty() {
             line.push_str(&format!("; FALSE: {}", self.false_leaves.join(", ")));

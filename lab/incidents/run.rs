@@ -3,18 +3,16 @@
 //! In: an incident, full or light mode. Out: a [`Record`], whatever happens. Report, recording and witness
 //! stay under `target/incidents` where it is not right, and can be judged again by a later program.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use wsgi_trace_test_support::backend::Backend;
 use wsgi_trace_test_support::child::until_each;
 use wsgi_trace_test_support::gate;
 use wsgi_trace_test_support::load::{Load, SentRequest};
-use wsgi_trace_test_support::notes::{self, Mark, Note, Outsider};
+use wsgi_trace_test_support::notes::{self, Note};
 use wsgi_trace_test_support::server::Server;
 use wsgi_trace_test_support::server::composed::Composed;
 use wsgi_trace_test_support::steal::Stretch;
@@ -22,7 +20,8 @@ use wsgi_trace_test_support::trace::{self, Trace, Traced};
 
 use crate::incident::{Incident, SECONDS};
 use crate::judge::{self, Ports, Said, Verdict};
-use crate::leaf::Leaf;
+use crate::object::Mark;
+use crate::outside::Outside;
 use crate::path::Hop;
 use crate::record::{Mode, Record};
 use crate::truth::{self, About, HOPS};
@@ -31,8 +30,6 @@ use crate::truth::{self, About, HOPS};
 const TURN_LIMIT: Duration = Duration::from_secs(2);
 /// Who has no answer so long after the last request was sent will get none.
 const AFTER: Duration = Duration::from_millis(1500);
-/// What is read from a disk again and again.
-const DISK_BYTES: usize = 32 * 1024 * 1024;
 /// Above this share of the CPUs' time that a hypervisor took nothing is judged.
 const DISTURBED: f64 = 0.15;
 
@@ -115,12 +112,12 @@ fn compare(
     let about = About {
         has_shared_queue: incident.server.has_shared_queue(),
         computes: incident.leaf.computes(),
-        stops: incident.leaf == Leaf::Stopped,
+        stops: incident.leaf.stops(),
         itself: incident.hops.iter().position(Hop::is_itself),
         shared_hops,
     };
     let truth = truth::truth(&witness.notes(), &witness.sent, &window, about);
-    let judgement = judge::judge(&said, incident, witness.ports, &truth);
+    let judgement = judge::judge(&said, incident, (witness.ports, &witness.marks), &truth);
     record.take(&judgement, &truth, &said);
     Ok(())
 }
@@ -129,6 +126,9 @@ fn compare(
 #[derive(Debug, Deserialize, Serialize)]
 struct Witness {
     ports: Ports,
+    /// What a report ought to say of the leaf's object.
+    #[serde(default)]
+    marks: Vec<Mark>,
     /// Number of each request and when it was sent.
     sent: Vec<(u64, u64)>,
     /// Time, number of the request, process, thread, step, mark.
@@ -139,7 +139,7 @@ impl Witness {
     fn new(ports: Ports, sent: &[SentRequest], notes: &[Note]) -> Self {
         let sent = sent.iter().map(|request| (request.id, request.sent_ns)).collect();
         let of = |note: &Note| (note.at_ns, note.request, note.pid, note.tid, note.step, note.mark as u8);
-        Self { ports, sent, notes: notes.iter().map(of).collect() }
+        Self { ports, marks: Vec::new(), sent, notes: notes.iter().map(of).collect() }
     }
 
     fn notes(&self) -> Vec<Note> {
@@ -149,7 +149,7 @@ impl Witness {
             pid,
             tid,
             step,
-            mark: Mark::of(mark),
+            mark: notes::Mark::of(mark),
         };
         self.notes.iter().map(of).collect()
     }
@@ -163,42 +163,30 @@ fn watch(incident: &Incident, mode: Mode, place: &Path) -> anyhow::Result<(Trace
     for name in incident.hops.iter().filter_map(Hop::file) {
         std::fs::write(files.path().join(name), "")?;
     }
-    if incident.leaf == Leaf::Disk {
-        let mut file = std::fs::File::create(files.path().join(&incident.name))?;
-        file.write_all(&vec![1; DISK_BYTES])?;
-        file.sync_all()?;
-    }
-    let back_end = incident.leaf.has_port().then(Backend::start).transpose()?;
-    let address = back_end.as_ref().map_or("", |back_end| back_end.address.as_str());
-    let is_stopped = incident.leaf == Leaf::Stopped;
-    let outside = |pids: &[u32]| {
-        let arguments = incident.outsider(directory, pids);
-        arguments.map(|arguments| Outsider::start(&arguments, notes.path())).transpose()
-    };
-    let mut outsider = if is_stopped { None } else { outside(&[])? };
+    let mut outside = Outside::before(incident, files.path(), notes.path())?;
     let recipe = incident.server.recipe();
     let composed = Composed {
         server: recipe.as_ref(),
-        plan: incident.plan(address, directory),
+        plan: incident.plan(outside.address(), directory),
         notes: notes.path().to_owned(),
     };
     let mut server = Server::start(&composed)?;
-    let ports = Ports { leaf: port_of(address), base: port_of(server.back_end()) };
+    let ports = Ports { leaf: port_of(outside.address()), base: port_of(server.back_end()) };
     let trace = Trace::start_with(server.pid(), mode.options())?;
-    if is_stopped {
-        let workers = server.worker_pids();
-        outsider = outside(if workers.is_empty() { vec![server.pid()] } else { workers }.as_slice())?;
-    }
+    outside.after(incident, &server, notes.path())?;
+    let marks = outside.marks(incident);
     let options: Vec<&str> = incident.clients.iter().map(String::as_str).collect();
     let mut load = Load::start(server.address(), &options)?;
     let limit = Duration::from_secs(u64::from(SECONDS)) + AFTER;
     // Some wait for ever, and their server is to be seen with them.
     let _ = until_each("the clients", (limit, Duration::from_millis(20)), || load.ended());
     let traced = trace.end()?;
-    drop(outsider);
+    outside.leave();
     server.kill();
     let sent = load.finish()?.requests;
-    Ok((traced, Witness::new(ports, &sent, &notes::read(notes.path())?)))
+    let mut witness = Witness::new(ports, &sent, &notes::read(notes.path())?);
+    witness.marks = marks;
+    Ok((traced, witness))
 }
 
 fn port_of(address: &str) -> Option<u16> {

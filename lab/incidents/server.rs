@@ -47,6 +47,11 @@ impl Setup {
         Self { kind, processes, threads }
     }
 
+    /// Requests that it serves at once.
+    pub(crate) const fn slots(&self) -> u32 {
+        self.processes * self.threads
+    }
+
     /// Whether it closes each connection after one response.
     pub(crate) const fn closes(&self) -> bool {
         matches!(self.kind, ServerKind::GunicornSync | ServerKind::Uwsgi)

@@ -17,8 +17,8 @@ pub(crate) fn table(records: &[Record]) -> String {
             continue;
         }
         let head = Verdict::ALL.map(Verdict::word).join(" | ");
-        let _ = writeln!(text, "\n| {} mode | {head} | false leaves |", mode.name());
-        let _ = writeln!(text, "|---|{}---|", "---|".repeat(Verdict::ALL.len()));
+        let _ = writeln!(text, "\n| {} mode | {head} | kind | object | false leaves |", mode.name());
+        let _ = writeln!(text, "|---|{}---|---|---|", "---|".repeat(Verdict::ALL.len()));
         let leaves: BTreeSet<&str> = of_mode.iter().map(|record| record.leaf.as_str()).collect();
         for leaf in leaves {
             let of_leaf: Vec<&Record> = of_mode.iter().copied().filter(|one| one.leaf == leaf).collect();
@@ -39,7 +39,16 @@ fn row(text: &mut String, name: &str, records: &[&Record]) {
     let count = |verdict: Verdict| records.iter().filter(|one| one.verdict == verdict).count().to_string();
     let counts = Verdict::ALL.map(count).join(" | ");
     let lies = records.iter().filter(|one| !one.false_leaves.is_empty()).count();
-    let _ = writeln!(text, "| {name} | {counts} | {lies} |");
+    let kinds = of_known(records.iter().map(|one| one.is_kind_right));
+    let objects = of_known(records.iter().map(|one| one.missing.as_ref().map(Vec::is_empty)));
+    let _ = writeln!(text, "| {name} | {counts} | {kinds} | {objects} | {lies} |");
+}
+
+/// How many are right of those of which it is known.
+fn of_known(all: impl Iterator<Item = Option<bool>>) -> String {
+    let (right, known) =
+        all.flatten().fold((0, 0), |(right, known), is| (right + usize::from(is), known + 1));
+    if known == 0 { String::new() } else { format!("{right} of {known}") }
 }
 
 /// How often it was rightly called serial or not, of how many that name the leaf.

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use wsgi_trace_test_support::notes::{BASE_CPU, INNER, LEAF, Mark, Note, OUTSIDE, REQUEST};
+use wsgi_trace_test_support::notes::{BASE_CPU, ENDLESS, INNER, LEAF, Mark, Note, OUTSIDE, REQUEST};
 
 /// Hops that a path has at most.
 pub(crate) const HOPS: usize = 3;
@@ -88,8 +88,9 @@ pub(crate) fn truth(notes: &[Note], sent: &[(u64, u64)], window: &Range<u64>, ab
     schedule.read(notes, sent, about);
     let Schedule { mut changes, requests, .. } = schedule;
     changes.sort_by_key(|(at_ns, _)| *at_ns);
+    let ended = requests.iter().filter(|(number, _)| number & ENDLESS == 0).count();
     let (mut now, mut is_stopped) = (Vec::<Present>::new(), false);
-    let (mut truth, mut now_ns) = (Truth { requests: requests.len(), ..Truth::default() }, window.start);
+    let (mut truth, mut now_ns) = (Truth { requests: ended, ..Truth::default() }, window.start);
     for (at_ns, change) in changes.into_iter().chain([(window.end, Change::GoesOn)]) {
         let until_ns = at_ns.clamp(window.start, window.end);
         if until_ns > now_ns {
@@ -137,7 +138,8 @@ impl Truth {
                 one.held = held(one, &before, about);
             }
         }
-        for one in now.iter() {
+        // Those that do not end have slots, and are nobody's who waits.
+        for one in now.iter().filter(|one| one.number & ENDLESS == 0) {
             self.request_ns += length_ns;
             self.leaf_ns += one.held * length_ns;
             let hop = if let (State::Hop(hop), false) = (one.state, is_stopped) { Some(hop) } else { None };
@@ -297,6 +299,15 @@ mod tests {
         // Only in the process that will serve it.
         notes.push(note(100, 3, 8, REQUEST, Mark::Enter));
         assert_eq!(truth(&notes, &waits, &(0..100), About::default()).leaf_ns, 50.0);
+    }
+
+    #[test]
+    fn a_request_that_does_not_end_is_waited_for_and_is_none_itself() {
+        let endless = |at_ns, step, mark| note(at_ns, ENDLESS | 1, 7, step, mark);
+        let mut notes = vec![endless(0, REQUEST, Mark::Enter), endless(0, LEAF, Mark::Enter)];
+        notes.extend([endless(60, REQUEST, Mark::Leave), note(60, 2, 7, REQUEST, Mark::Enter)]);
+        let found = truth(&notes, &[(2, 20)], &(0..80), About::default());
+        assert_eq!((found.request_ns, found.leaf_ns, found.requests), (60.0, 40.0, 1));
     }
 
     #[test]
