@@ -38,8 +38,13 @@ pub const STAGE_CLOSED: u32 = 3;
 /// [`EvidenceRecord::stage`]: accepted, but not (or not yet) by a traced process as far as the programs know.
 pub const STAGE_TAKEN: u32 = 4;
 
-/// Signals that are told of, one bit each (bit n: signal n): those that end a process unless it handles them.
-/// Neither those by which processes only talk (`SIGCHLD`, `SIGWINCH`, `SIGALRM`, `SIGPIPE` …) nor those of
+/// Signal that lets a stopped process go on, whether it handles the signal or not.
+pub const SIGCONT: u32 = 18;
+/// Signals that stop a process: `SIGSTOP`, `SIGTSTP`, `SIGTTIN`, `SIGTTOU`.
+pub const STOPS: [u32; 4] = [19, 20, 21, 22];
+
+/// Signals that are told of, one bit each (bit n: signal n): those that end a process unless it handles them,
+/// and those that stop one or let it go on. Neither those by which processes only talk (`SIGCHLD`, `SIGWINCH`, `SIGALRM`, `SIGPIPE` …) nor those of
 /// real time.
 pub const SIGNALS: u64 = 1 << 1 // SIGHUP
     | 1 << 2 // SIGINT
@@ -53,6 +58,8 @@ pub const SIGNALS: u64 = 1 << 1 // SIGHUP
     | 1 << 11 // SIGSEGV
     | 1 << 12 // SIGUSR2
     | 1 << 15 // SIGTERM
+    | 1 << SIGCONT
+    | 1 << STOPS[0] | 1 << STOPS[1] | 1 << STOPS[2] | 1 << STOPS[3]
     | 1 << 24 // SIGXCPU
     | 1 << 31; // SIGSYS
 

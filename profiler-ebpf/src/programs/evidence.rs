@@ -16,8 +16,8 @@ use profiler_common::limits::COMM_BYTES;
 use profiler_common::loss;
 use profiler_common::record::evidence::{
     ACCEPT_FAILED, ACCEPT_FAILURES, CLIENT_ENDED, EvidenceRecord, FailedAccept, OUT_OF_MEMORY,
-    RESET_RECEIVED, RESET_SENT, SIGNAL, SIGNALS, STAGE_ACCEPTED, STAGE_CLOSED, STAGE_TAKEN, STAGE_UNKNOWN,
-    STAGE_WAITING, SentReset, SentSignal,
+    RESET_RECEIVED, RESET_SENT, SIGCONT, SIGNAL, SIGNALS, STAGE_ACCEPTED, STAGE_CLOSED, STAGE_TAKEN,
+    STAGE_UNKNOWN, STAGE_WAITING, SentReset, SentSignal,
 };
 use profiler_common::record::{KIND_EVIDENCE, RecordHeader};
 
@@ -74,8 +74,11 @@ pub fn signal_generate(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let signal: i32 = ctx.arg(0);
-    if !(1..=31).contains(&signal) || SIGNALS >> (signal as u32 & 31) & 1 == 0 || ctx.arg::<i32>(4) == IGNORED
-    {
+    if !(1..=31).contains(&signal) || SIGNALS >> (signal as u32 & 31) & 1 == 0 {
+        return 0;
+    }
+    // A process that ignores it goes on by it all the same.
+    if ctx.arg::<i32>(4) == IGNORED && signal as u32 != SIGCONT {
         return 0;
     }
     let target: *mut task_struct = ctx.arg(2);

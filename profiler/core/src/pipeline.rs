@@ -331,6 +331,7 @@ impl Machines {
                     );
                 } else {
                     state.product.drops.born(child_tgid, lifecycle.tgid);
+                    state.world.stops.born(child_tgid);
                 }
                 sink(Entry::Thread { tgid: child_tgid, tid: child_tid, name });
             }

@@ -17,5 +17,6 @@ pub mod process;
 pub mod queue;
 pub mod sleep;
 pub mod state;
+pub mod stops;
 pub mod waiter;
 pub mod wake;

@@ -93,8 +93,8 @@ impl Reader {
         })
     }
 
-    /// A database of SQLite that the thread waits for: it sleeps as the busy handler does, and its process has
-    /// open what another keeps locked. `None`: no file, or more than one, is it.
+    /// A database of SQLite that the thread waits for: it sleeps as the busy handler does, and its process
+    /// has open what another keeps locked. `None`: no file, or more than one, is it.
     pub(super) fn database_lock(&mut self, tgid: u32, address: u64) -> Option<Found> {
         let sleep_ns = self.time_at(tgid, address)?;
         if !BUSY_SLEEPS_NS.contains(&sleep_ns) {

@@ -111,7 +111,7 @@ mod tests {
             ("/srv/app/data/app.db", "/srv/app/data/app.db"),
             ("/srv/app.db-journal", "/srv/app.db-journal"),
             ("/run/slow/wgunicorn-6s3p8gkj", "/run/slow/wgunicorn-{random}"),
-            ("/home/123456/orders/42.json", "/home/{number}/orders/{number}.json"),
+            ("/data/123456/orders/42.json", "/data/{number}/orders/{number}.json"),
             ("/media/123e4567-e89b-12d3-a456-426614174000.png", "/media/{uuid}.png"),
             ("/cache/deadbeefdeadbeef01/x", "/cache/{hex}/x"),
             ("/mail/ann.b@mail.example/new", "/mail/{mail}/new"),

@@ -1,9 +1,9 @@
 //! Sockets that threads wait for: their addresses, how they stand, the other end.
 //!
 //! In: inodes, the network namespaces of processes. Out: [`Connection`], [`Unix`]. The addresses of a TCP
-//! socket are found in a list of all, which is taken no more often than costs a hundredth of a core; from then
-//! on it is asked for alone. An other end is one only if the same namespace has a socket with the same two
-//! addresses: never beyond address translation.
+//! socket are found in a list of all, which is taken no more often than costs a hundredth of a core; from
+//! then on it is asked for alone. An other end is one only if the same namespace has a socket with the same
+//! two addresses: never beyond address translation.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -1,8 +1,9 @@
 //! Who is looked at next.
 //!
-//! In: everyone who is asleep, again and again. Out: those that have slept for long and were not looked at in
-//! this sleep, or are worth another look, as many as are wanted. Half of the looks go to the longest sleeps, so that one that hangs is
-//! seen soon; half go by turns, so that nobody is left out for good. One element for each place of a thread.
+//! In: everyone who is asleep, again and again. Out: those that have slept for long and were not looked at
+//! in this sleep, or are worth another look, as many as are wanted. Half of the looks go to the longest
+//! sleeps, so that one that hangs is seen soon; half go by turns, so that nobody is left out for good. One
+//! element for each place of a thread.
 
 use crate::source::live::sleepers::Sleeper;
 

@@ -7,6 +7,7 @@ use crate::event::Tid;
 use crate::machine::world::back_end::UnattributedTrips;
 use crate::machine::world::descriptor::Descriptors;
 use crate::machine::world::process::Processes;
+use crate::machine::world::stops::Stops;
 
 /// Listeners, each in a process, whose accepts are counted apart.
 pub(in crate::machine) const MAX_LISTENERS: usize = 65_536;
@@ -18,6 +19,8 @@ pub struct World {
     pub descriptors: Descriptors,
     /// Processes and listeners.
     pub processes: Processes,
+    /// Who stopped processes.
+    pub stops: Stops,
     /// Accepts per (process, listener): successful, empty, failed.
     pub accepts: BoundedMap<(Tid, i32), [u64; 3], MAX_LISTENERS>,
     /// Arrival is measured on this kernel.
@@ -53,6 +56,6 @@ impl World {
 
     /// What found no place.
     pub const fn evicted(&self) -> u64 {
-        self.accepts.evicted() + self.descriptors.evicted + self.processes.evicted()
+        self.accepts.evicted() + self.descriptors.evicted + self.processes.evicted() + self.stops.evicted()
     }
 }
