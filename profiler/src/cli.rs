@@ -11,6 +11,7 @@ pub mod front_end;
 pub mod full;
 mod gil;
 mod help;
+pub mod looks;
 pub mod mistake;
 pub mod otlp;
 mod output;
@@ -31,6 +32,7 @@ use self::fail_on::FailOn;
 use self::front_end::FrontEnd;
 pub use self::gil::{Gil, GilWay};
 use self::help::{ADVANCED, REPORT};
+use self::looks::Looks;
 use self::otlp::Otlp;
 pub use self::output::{Color, Format, Output, PlainFormat};
 pub use self::serve::Serve;
@@ -219,6 +221,9 @@ pub struct Top {
     /// What is asked over TLS.
     #[command(flatten)]
     pub tls: Tls,
+    /// What is looked at of sleeping threads.
+    #[command(flatten)]
+    pub looks: Looks,
 }
 
 /// `diff`.

@@ -12,6 +12,7 @@ use super::front_end::FrontEnd;
 use super::full::FullTraces;
 use super::gil::Gil;
 use super::help::ADVANCED;
+use super::looks::Looks;
 use super::otlp::Otlp;
 use super::target::Target;
 use super::tls::Tls;
@@ -72,6 +73,9 @@ pub struct Serve {
     /// What is asked over TLS.
     #[command(flatten)]
     pub tls: Tls,
+    /// What is looked at of sleeping threads.
+    #[command(flatten)]
+    pub looks: Looks,
     /// Where spans go.
     #[command(flatten)]
     pub otlp: Otlp,

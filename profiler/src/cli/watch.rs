@@ -10,6 +10,7 @@ use super::duration;
 use super::front_end::FrontEnd;
 use super::gil::Gil;
 use super::help::ADVANCED;
+use super::looks::Looks;
 use super::tls::Tls;
 
 /// How to watch.
@@ -42,6 +43,9 @@ pub struct Watch {
     /// What is asked over TLS.
     #[command(flatten)]
     pub tls: Tls,
+    /// What is looked at of sleeping threads.
+    #[command(flatten)]
+    pub looks: Looks,
     /// Capacity of each ring, to see what a report with losses looks like
     #[arg(long, value_name = "BYTES", value_parser = ring_bytes, hide = true)]
     pub ring_bytes: Option<u32>,

@@ -107,6 +107,7 @@ fn choose(options: &Serve, tree: &Tree) -> Chosen {
         hooks: target::hooks(options.hooks, light),
         gil: target::gil(options.gil, light),
         tls: target::tls(options.tls, light),
+        looks: target::looks(options.looks),
         ring_bytes: options.ring_bytes,
         all_of_light: asked.is_none(),
         ..attach::Settings::default()

@@ -6,8 +6,10 @@ use std::io::Write as _;
 
 use crate::attach;
 use crate::cli::front_end::{FrontEnd, Which};
+use crate::cli::looks::{Looks, LooksAt};
 use crate::cli::tls::{Tls, TlsWay};
 use crate::cli::{Gil, GilWay, Hooks, Target, Watch as WatchOptions};
+use crate::fact::asleep;
 use crate::fact::find::{find_by_name, find_by_port};
 use crate::fact::{FactError, Proc, Tree, Watched, find_front_end, server_tree};
 use crate::output_file::OutputFile;
@@ -72,6 +74,15 @@ pub const fn tls(tls: Tls, light: bool) -> attach::tls::Mode {
     }
 }
 
+/// What is looked at of threads that sleep for long.
+pub const fn looks(looks: Looks) -> asleep::Looks {
+    match looks.at {
+        LooksAt::All => asleep::Looks::All,
+        LooksAt::Own => asleep::Looks::Own,
+        LooksAt::Off => asleep::Looks::Off,
+    }
+}
+
 /// The server with what stands before it, if that is to be traced too; says what that is.
 ///
 /// # Errors
@@ -116,6 +127,7 @@ pub fn watch(
             hooks,
             gil: gil(options.gil, options.light),
             tls: tls(options.tls, options.light),
+            looks: looks(options.looks),
             ring_bytes: options.ring_bytes,
             ..attach::Settings::default()
         },

@@ -22,8 +22,11 @@ use crate::source::live::LiveSource;
 use crate::source::live::clock::monotonic_ns;
 use crate::source::live::sleepers::{Sleeper, Sleepers};
 
-/// How often threads are looked at.
-const EVERY: Duration = Duration::from_millis(100);
+/// Shortest pause between two rounds. Pauses differ, so that threads that sleep for the same time again and
+/// again are met at any point of it; together they make ten rounds a second.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(60);
+/// What a pause may be longer.
+const PAUSES_DIFFER_BY: Duration = Duration::from_millis(80);
 /// Who has slept for less is not looked at.
 const SHORTEST_NS: u64 = 50_000_000;
 /// Looks at a time.
@@ -134,6 +137,24 @@ impl Drop for Patrol {
     }
 }
 
+/// Pauses as if drawn at random (xorshift, Marsaglia 2003).
+struct Pauses(u32);
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self(0x9e37_79b9)
+    }
+}
+
+impl Pauses {
+    fn next(&mut self) -> Duration {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 17;
+        self.0 ^= self.0 << 5;
+        SHORTEST_PAUSE + PAUSES_DIFFER_BY.mul_f64(f64::from(self.0) / f64::from(u32::MAX))
+    }
+}
+
 /// The thread's end of it.
 struct Round {
     shared: Arc<Shared>,
@@ -147,8 +168,9 @@ struct Round {
 impl Round {
     fn run(mut self) {
         self.go(0, MAX_FIRST_LOOKS);
+        let mut pauses = Pauses::default();
         while !self.shared.is_over.load(Ordering::Acquire) {
-            park_timeout(EVERY);
+            park_timeout(pauses.next());
             self.go(SHORTEST_NS, MAX_LOOKS);
         }
         self.shared.counts().left_out += self.table.finish();
@@ -226,5 +248,22 @@ impl Round {
             let is_lost = self.sender.try_send(Taken { sleeper, at_ns, seen: look.seen }).is_err();
             counts.left_out += u64::from(is_lost);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_ten_rounds_a_second_and_a_sleep_of_the_same_length_is_met_at_any_point() {
+        let mut pauses = Pauses::default();
+        let (mut now, mut tenths) = (Duration::ZERO, [0_u32; 10]);
+        for _ in 0..1000 {
+            now += pauses.next();
+            tenths[usize::try_from(now.as_millis() % 100 / 10).unwrap()] += 1;
+        }
+        assert!((95..105).contains(&now.as_secs()), "{now:?}");
+        assert!(tenths.iter().all(|count| (60..140).contains(count)), "{tenths:?}");
     }
 }

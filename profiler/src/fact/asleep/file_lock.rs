@@ -17,8 +17,9 @@ use crate::fact::read;
 const MAX_BYTES: u64 = 1024 * 1024;
 /// One reading serves all looks of a round.
 const SERVES: Duration = Duration::from_millis(20);
-/// A reading that took so long comes again after a hundred times as long.
-const PAUSE: u32 = 100;
+/// After a reading there is a pause, so long for each byte: one lock is a hundred bytes, and takes the kernel
+/// about a microsecond. (What a reading takes longer, it waits, and keeps nobody from his locks.)
+const PAUSE_A_BYTE: Duration = Duration::from_micros(1);
 /// Descriptors looked at for a database.
 const MAX_DESCRIPTORS: usize = 1024;
 /// Processes named that hold a lock.
@@ -36,7 +37,7 @@ const BESIDE: [&str; 3] = ["-shm", "-wal", "-journal"];
 pub(super) struct LockTable {
     locks: Locks,
     read_at: Option<Instant>,
-    took: Duration,
+    pause: Duration,
 }
 
 impl Reader {
@@ -138,16 +139,12 @@ impl Reader {
     fn read_locks(&mut self) -> Option<&Locks> {
         let age = self.locks.read_at.map(|read_at| read_at.elapsed());
         if age.is_none_or(|age| age > SERVES) {
-            if age.is_some_and(|age| age < self.locks.took * PAUSE) {
+            if age.is_some_and(|age| age < self.locks.pause) {
                 return None;
             }
-            let began = Instant::now();
             let text = read::text(&self.proc.path("locks"), MAX_BYTES).ok()?;
-            self.locks = LockTable {
-                locks: Locks::parse(&text),
-                read_at: Some(Instant::now()),
-                took: began.elapsed(),
-            };
+            let pause = PAUSE_A_BYTE * u32::try_from(text.len()).unwrap_or(u32::MAX);
+            self.locks = LockTable { locks: Locks::parse(&text), read_at: Some(Instant::now()), pause };
         }
         Some(&self.locks.locks)
     }
