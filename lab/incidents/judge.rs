@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use profiler_core::model::chain::LeafKind;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use wsgi_trace_test_support::named::{self, Mark};
 
 use crate::incident::Incident;
-use crate::object::{self, Mark};
 use crate::truth::Truth;
 
 /// A leaf may be held for this share longer or shorter than the witness says …
@@ -50,14 +50,6 @@ pub(crate) struct SaidLeaf {
     /// What else is said of it, where its object is looked for.
     #[serde(flatten)]
     rest: serde_json::Map<String, Value>,
-}
-
-impl SaidLeaf {
-    /// All that it says but one example: there is more than the object in it.
-    fn text(&self) -> String {
-        let parts = self.rest.iter().filter(|(key, _)| *key != "example");
-        parts.map(|(key, value)| format!("{key}: {value}\n")).collect()
-    }
 }
 
 /// How well.
@@ -143,10 +135,11 @@ pub(crate) fn judge(
         Verdict::Silent | Verdict::Wrong => Some(false),
     };
     let of_it: Vec<&SaidLeaf> = said.leaves.iter().filter(|leaf| declared.is_leaf(leaf)).collect();
-    let texts: Vec<(String, f64)> = of_it.iter().map(|leaf| (leaf.text(), leaf.held_ns as f64)).collect();
+    let texts: Vec<(String, f64)> =
+        of_it.iter().map(|leaf| (named::text(&leaf.rest), leaf.held_ns as f64)).collect();
     let texts: Vec<(&str, f64)> = texts.iter().map(|(text, held_ns)| (text.as_str(), *held_ns)).collect();
     let is_judged = is_kind_right == Some(true) && !marks.is_empty();
-    let missing = is_judged.then(|| object::missing(marks, &texts));
+    let missing = is_judged.then(|| named::missing(marks, &texts));
     if verdict == Verdict::Right && missing.as_ref().is_some_and(|missing| !missing.is_empty()) {
         (verdict, why) = (Verdict::Half, "the object".to_owned());
     }
@@ -254,14 +247,14 @@ impl Declared<'_> {
         };
         let share = |held_ns: f64| held_ns / said.request_ns.max(1) as f64;
         let lies = groups.iter().filter(|(group, sums)| !exists(group) && share(sums.0) > FALSE_SHARE);
-        lies.map(|(group, sums)| format!("{} {:.0} %", named(group), share(sums.0) * 100.0)).collect()
+        lies.map(|(group, sums)| format!("{} {:.0} %", in_a_word(group), share(sums.0) * 100.0)).collect()
     }
 }
 
 /// Kinds of work that every request has, and what the machine's other programs take.
 const WORK: [LeafKind; 4] = [LeafKind::Computing, LeafKind::CpuTaken, LeafKind::Reading, LeafKind::Writing];
 
-fn named((kind, port): &Group) -> String {
+fn in_a_word((kind, port): &Group) -> String {
     port.map_or_else(|| kind.clone(), |port| format!("{kind} {port}"))
 }
 
@@ -280,7 +273,7 @@ fn in_words(said: &Said, groups: &Groups) -> String {
         let reasons: Vec<String> =
             reasons.iter().map(|(reason, share)| format!("{reason} {share:.0}")).collect();
         let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
-        format!("{} {:.0} %{reasons}", named(group), percent(*held_ns))
+        format!("{} {:.0} %{reasons}", in_a_word(group), percent(*held_ns))
     });
     shown.collect::<Vec<_>>().join(", ")
 }

@@ -9,7 +9,6 @@ mod draw;
 mod incident;
 mod judge;
 mod leaf;
-mod object;
 mod options;
 mod outside;
 mod path;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use wsgi_trace_test_support::backend::Backend;
 use wsgi_trace_test_support::freezer::Freezer;
+use wsgi_trace_test_support::named::Mark;
 use wsgi_trace_test_support::notes::Outsider;
 use wsgi_trace_test_support::peer::{Peer, Stuck};
 use wsgi_trace_test_support::server::Server;
@@ -16,7 +17,6 @@ use wsgi_trace_test_support::stalled_disk::StalledDisk;
 
 use crate::incident::Incident;
 use crate::leaf::Leaf;
-use crate::object::Mark;
 
 /// What is read from a disk again and again.
 const DISK_BYTES: usize = 32 * 1024 * 1024;

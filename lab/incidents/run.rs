@@ -12,6 +12,7 @@ use serde_json::Value;
 use wsgi_trace_test_support::child::until_each;
 use wsgi_trace_test_support::gate;
 use wsgi_trace_test_support::load::{Load, SentRequest};
+use wsgi_trace_test_support::named::Mark;
 use wsgi_trace_test_support::notes::{self, Note};
 use wsgi_trace_test_support::server::Server;
 use wsgi_trace_test_support::server::composed::Composed;
@@ -20,7 +21,6 @@ use wsgi_trace_test_support::trace::{self, Trace, Traced};
 
 use crate::incident::{Incident, SECONDS};
 use crate::judge::{self, Ports, Said, Verdict};
-use crate::object::Mark;
 use crate::outside::Outside;
 use crate::path::Hop;
 use crate::record::{Mode, Record};

@@ -79,3 +79,29 @@ fn run(command: &mut Command) -> anyhow::Result<()> {
     ensure!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(())
 }
+
+/// A file system that is frozen as long as the value lives.
+#[derive(Debug)]
+pub struct Frozen {
+    mount: PathBuf,
+}
+
+impl Frozen {
+    /// Freezes one that [`StalledDisk`] has mounted.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be frozen.
+    pub fn new(mount: &Path) -> anyhow::Result<Self> {
+        let frozen = Self { mount: mount.to_owned() };
+        run(Command::new("fsfreeze").arg("-f").arg(mount))?;
+        Ok(frozen)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        // It fails where it is not frozen.
+        let _ = Command::new("fsfreeze").arg("-u").arg(&self.mount).stderr(Stdio::null()).status();
+    }
+}

@@ -9,7 +9,7 @@ use crate::summary::Summary;
 use crate::{command, test, watched};
 
 /// Test programs that trace real servers.
-pub(crate) const PROGRAMS: [&str; 11] = [
+pub(crate) const PROGRAMS: [&str; 12] = [
     "kernel_side",
     "kernel_bounds",
     "this_kernel",
@@ -17,6 +17,7 @@ pub(crate) const PROGRAMS: [&str; 11] = [
     "dropped",
     "robustness",
     "verdicts",
+    "reported",
     "findings",
     "serve",
     "top_in_a_terminal",

@@ -1,16 +1,17 @@
-//! Whether a report names what the leaf is about: which file, whose process, in which state.
+//! Whether a report names what a leaf is about: which file, whose process, in which state.
 //!
 //! In: marks of the declared object, the report's leaves. Out: which of the marks are not there. How a report
 //! writes an object is its own affair: a mark is looked for as a word anywhere in a leaf.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// A mark is there where leaves that name it have this share of the kind's time.
 const NAMED: f64 = 0.5;
 
 /// Something that a report must say of the object.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-pub(crate) struct Mark {
+pub struct Mark {
     /// What it is, for messages.
     what: String,
     /// Any of these is it.
@@ -18,25 +19,34 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
-    pub(crate) fn new(what: &str, words: &[&str]) -> Self {
+    /// One that any of these words is.
+    pub fn new(what: &str, words: &[&str]) -> Self {
         Self { what: what.to_owned(), words: words.iter().map(|&word| word.to_owned()).collect() }
     }
 
-    pub(crate) fn process(pid: u32) -> Self {
+    /// A process by its PID.
+    pub fn process(pid: u32) -> Self {
         Self { what: "process".to_owned(), words: vec![pid.to_string()] }
     }
 
-    fn is_in(&self, text: &str) -> bool {
+    /// Whether a leaf says it, whose text this is.
+    pub fn is_in(&self, text: &str) -> bool {
         self.words.iter().any(|word| has_word(text, word))
     }
 }
 
 /// Marks that are not said; `leaves`: what each of the declared kind says, and how long it is held.
-pub(crate) fn missing(marks: &[Mark], leaves: &[(&str, f64)]) -> Vec<String> {
+pub fn missing(marks: &[Mark], leaves: &[(&str, f64)]) -> Vec<String> {
     let all: f64 = leaves.iter().map(|leaf| leaf.1).sum();
     let named = |mark: &Mark| leaves.iter().filter(|leaf| mark.is_in(leaf.0)).map(|leaf| leaf.1).sum::<f64>();
     let is_missing = |mark: &&Mark| all <= 0.0 || named(mark) < all * NAMED;
     marks.iter().filter(is_missing).map(|mark| format!("{} {}", mark.what, mark.words.join("/"))).collect()
+}
+
+/// All that a leaf of a report's JSON says but one example: there is more than the object in it.
+pub fn text(leaf: &serde_json::Map<String, Value>) -> String {
+    let parts = leaf.iter().filter(|(key, _)| *key != "example");
+    parts.map(|(key, value)| format!("{key}: {value}\n")).collect()
 }
 
 /// Whether the word stands there, and is no part of another.
