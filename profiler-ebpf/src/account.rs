@@ -264,8 +264,8 @@ pub fn enter(account: &mut ThreadAccount, now_ns: u64, call: i32, detail: Words)
     clear_segment(account, now_ns);
     account.enter_ns = now_ns;
     account.system_call = call;
+    // Who woke it in the gap stays until somebody wakes it in the call.
     set_detail(account, detail);
-    account.waker_tid = 0;
 }
 
 /// Word by word: an array as a whole is copied by a loop over bytes.

@@ -169,7 +169,7 @@ pub fn slice(account: *mut ThreadAccount, time_ns: u64, result: i64, last: u64, 
         (*record).folded_calls = of.folded_calls;
         (*record).call_switches = of.switches;
         (*record).gap_switches = of.gap_switches;
-        (*record).waker_tid = if of.switches == 0 { 0 } else { of.waker_tid };
+        (*record).waker_tid = if of.switches | of.gap_switches == 0 { 0 } else { of.waker_tid };
         (*record).gap_blocked_call = of.gap_blocked_call;
         (*record).take_tail_ns = of.take_tail_ns;
         (*record).system_call = of.system_call as u16;

@@ -44,8 +44,8 @@ pub const SIGCONT: u32 = 18;
 pub const STOPS: [u32; 4] = [19, 20, 21, 22];
 
 /// Signals that are told of, one bit each (bit n: signal n): those that end a process unless it handles them,
-/// and those that stop one or let it go on. Neither those by which processes only talk (`SIGCHLD`, `SIGWINCH`, `SIGALRM`, `SIGPIPE` …) nor those of
-/// real time.
+/// and those that stop one or resume it. Neither those by which processes only talk (`SIGCHLD`, `SIGWINCH`,
+/// `SIGALRM`, `SIGPIPE` …) nor those of real time.
 pub const SIGNALS: u64 = 1 << 1 // SIGHUP
     | 1 << 2 // SIGINT
     | 1 << 3 // SIGQUIT

@@ -97,7 +97,8 @@ pub struct SliceRecord {
     pub call_switches: u32,
     /// Times the thread was switched in during the gap.
     pub gap_switches: u32,
-    /// Thread that last woke this one during the call; 0 if nobody did.
+    /// Thread that last woke this one: during the call, or, where it did not sleep in that, in the gap. 0 if
+    /// nobody did.
     pub waker_tid: u32,
     /// The unobserved call in which the thread last blocked during the gap; [`NO_CALL`] if none. A `clone`
     /// or `clone3` that waits for its child is `vfork`.

@@ -267,7 +267,11 @@ fn end(account: Account, registers: Registers, (number, kind): (u32, Kind), resu
         // to a third.
         let last_holder_tid = take::last_holder_at(change.tgid, change.detail[0]);
         change.detail[2] = Futex::last_held_by(change.detail[2], last_holder_tid);
-    } else if matches!(kind, Kind::Futex) && change.waker_tid != 0 && change.detail[2] == 0 {
+    } else if matches!(kind, Kind::Futex)
+        && change.switches != 0
+        && change.waker_tid != 0
+        && change.detail[2] == 0
+    {
         let ago_ns = now_ns.saturating_sub(change.waking_ns);
         change.detail[1] = Futex::woken_ago(change.detail[1], ago_ns);
     }

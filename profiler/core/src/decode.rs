@@ -186,6 +186,7 @@ pub(crate) fn slice(record: &SliceRecord, undecided: Undecided) -> Slice {
             folded_ns: record.folded_ns,
             folded_calls: record.folded_calls,
             switches: record.gap_switches,
+            woken_by_tid: call::woken_in_gap(record),
         },
         lock: call::lock_seen(futex.as_ref(), flags, record.take_tail_ns),
         woken: call::woken(futex.as_ref(), record),

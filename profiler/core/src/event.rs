@@ -89,6 +89,8 @@ pub struct InGap {
     pub folded_calls: u32,
     /// Times switched in during the gap.
     pub switches: u32,
+    /// Thread that ended its last sleep in the gap (0: nobody, or not known).
+    pub woken_by_tid: Tid,
 }
 
 /// Who woke a thread.

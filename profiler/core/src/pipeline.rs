@@ -336,7 +336,10 @@ impl Machines {
                 sink(Entry::Thread { tgid: child_tgid, tid: child_tid, name });
             }
             Change::Adopted => sink(Entry::Thread { tgid: lifecycle.tgid, tid: lifecycle.tid, name }),
-            Change::Exec => state.gil.exec(lifecycle.tgid),
+            Change::Exec => {
+                state.gil.exec(lifecycle.tgid);
+                state.note_exec(lifecycle.tgid);
+            }
             Change::Exit { code } => {
                 self.listening.forget(lifecycle.tid);
                 self.wakes.forget(lifecycle.tid);

@@ -11,9 +11,9 @@ use super::help::ADVANCED;
 pub struct Looks {
     /// What to look at when a thread sleeps for long, ten times a second
     ///
-    /// Of a thread that has slept for 50 ms and more, once in each sleep: its call, its state, the file, pipe,
-    /// lock or connection that it waits for, and who on this machine stands at the other end. That is read
-    /// in /proc and from the kernel's lists of sockets and locks; a look takes some 50 µs.
+    /// Of a thread that has slept for 50 ms and more, once in each sleep: its call, its state, the file,
+    /// pipe, lock or connection that it waits for, and who on this machine stands at the other end. That is
+    /// read in /proc and from the kernel's lists of sockets and locks; a look takes some 50 µs.
     #[arg(
         long = "looks",
         value_enum,

@@ -3,8 +3,12 @@
 //! In: leaves, hops and names of endpoints and threads (hostile). Out: words for people, and the short forms
 //! that the JSON report and the tables have of an object and a call.
 
+mod seen;
+
 use profiler_common::system_call;
-use profiler_core::model::chain::{Chains, Hops, Leaf, LeafKind, LeafTime, NotFollowed, Object, Unreleased};
+use profiler_core::model::chain::{
+    Chains, Held, Hops, Leaf, LeafKind, LeafTime, NotFollowed, Object, Unreleased,
+};
 
 /// A kind of leaf in a few words.
 pub(crate) const fn of_kind(kind: LeafKind) -> &'static str {
@@ -21,6 +25,7 @@ pub(crate) const fn of_kind(kind: LeafKind) -> &'static str {
         LeafKind::FileLock => "file lock",
         LeafKind::Pipe => "pipe",
         LeafKind::PageFault => "page faults",
+        LeafKind::KernelLock => "lock inside the kernel",
         LeafKind::Sleep => "sleeping on purpose",
         LeafKind::StoodStill => "stood still",
         LeafKind::NotReleased => "lock, not released",
@@ -48,15 +53,19 @@ pub(crate) const fn of_reason(reason: NotFollowed) -> &'static str {
 
 const fn of_unreleased(unreleased: Unreleased) -> &'static str {
     match unreleased {
+        Unreleased::Cycle => "cycle",
         Unreleased::NobodyCould => "lock nobody could release",
         Unreleased::Watched => "lock, not released while watched",
     }
 }
 
-/// What was waited for; `None`: not known, or there is nothing.
-pub(crate) fn object(object: Object) -> Option<String> {
-    match object {
-        Object::Unknown => None,
+/// What was waited for; `None`: not known, or there is nothing. Hostile input.
+pub(crate) fn object(chains: &Chains, time: &LeafTime) -> Option<String> {
+    if let Some(seen) = chains.seen(time) {
+        return Some(seen::words(seen));
+    }
+    match time.leaf.object {
+        Object::Unknown | Object::Named { .. } => None,
         Object::Peer { port: 0 } => Some("socket without port".to_owned()),
         Object::Peer { port } => Some(format!("port {port}")),
         Object::Descriptor { fd } => Some(format!("descriptor {fd}")),
@@ -71,17 +80,27 @@ pub(crate) fn system_call(leaf: &Leaf) -> Option<&'static str> {
     u32::try_from(leaf.system_call).ok().map(system_call::name)
 }
 
-/// What a leaf is: its kind, its object, its call.
-pub(crate) fn leaf(time: &LeafTime) -> String {
+/// How a thread was held from outside.
+const fn of_held(held: Held) -> &'static str {
+    match held {
+        Held::Stopped => "stopped by a signal",
+        Held::Traced => "stopped by a tracer",
+        Held::Frozen => "frozen",
+        Held::MemoryHigh => "held by memory.high",
+    }
+}
+
+/// What a leaf is: its kind, its object, its call. Hostile input.
+pub(crate) fn leaf(chains: &Chains, time: &LeafTime) -> String {
     let leaf = &time.leaf;
     let mut words = match (leaf.unreleased, leaf.reason) {
         (Some(unreleased), _) => of_unreleased(unreleased).to_owned(),
         (_, Some(reason)) => format!("{}: {}", of_kind(leaf.kind), of_reason(reason)),
-        _ => of_kind(leaf.kind).to_owned(),
+        _ => leaf.held.map_or(of_kind(leaf.kind), of_held).to_owned(),
     };
     // A client is called so already, and the address of a lock says nothing to people.
     if !matches!(leaf.object, Object::Client | Object::Futex { .. }) {
-        words.extend(object(leaf.object).map(|object| format!(" {object}")));
+        words.extend(object(chains, time).map(|object| format!(" {object}")));
     }
     // Sleeping on purpose says it all.
     if leaf.kind != LeafKind::Sleep {
@@ -129,6 +148,7 @@ mod tests {
             requests: 1,
             longest_ns: 1,
             is_shared_connection: false,
+            seen: None,
             example: None,
         }
     }
@@ -168,9 +188,9 @@ mod tests {
             (time(Leaf::not_followed(NotFollowed::Waker)), "not followed: waker not known"),
             (shared, "back end, one connection in several processes"),
         ] {
-            assert_eq!(leaf(&time), words);
+            assert_eq!(leaf(&Chains::default(), &time), words);
         }
-        assert_eq!(object(lock.object).as_deref(), Some("futex 0x7f00"));
+        assert_eq!(object(&Chains::default(), &time(lock)).as_deref(), Some("futex 0x7f00"));
     }
 
     #[test]

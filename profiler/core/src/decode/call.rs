@@ -8,7 +8,9 @@ use profiler_common::record::detail::{
     Connect, EpollControl, Futex, Moves, Opened, Poll, Select, Words, pair,
 };
 use profiler_common::record::sleep::PIPE;
-use profiler_common::record::slice::{FLAG_BACK_END, FLAG_CLIENT, FLAG_TAKES_LOCK, SliceRecord};
+use profiler_common::record::slice::{
+    FLAG_BACK_END, FLAG_CLIENT, FLAG_TAKES_LOCK, FLAG_WAKE_MISSED, SliceRecord,
+};
 use profiler_common::system_call::{EPOLL_PWAIT2, FCNTL, kind};
 
 use crate::event::{Call, LockSeen, Woken};
@@ -127,13 +129,24 @@ pub(super) const fn lock_seen(futex: Option<&Futex>, flags: u32, take_tail_ns: u
 
 /// Who woke the thread, and when it was about to, if it waited in a `futex`.
 pub(super) const fn woken(futex: Option<&Futex>, record: &SliceRecord) -> Woken {
-    let by_tid = record.waker_tid;
+    let by_tid = if record.call_blocked_ns > 0 && !is_missed(record) { record.waker_tid } else { 0 };
     let ago_ns = match futex {
         Some(futex) => futex.woken_ago_ns as u64,
         None => 0,
     };
     let at_ns = record.header.time_ns.saturating_sub(ago_ns);
     Woken { by_tid, at_ns: if ago_ns == 0 || at_ns < record.enter_ns { 0 } else { at_ns } }
+}
+
+/// Who ended the last sleep in the gap: known where the thread did not sleep in the call.
+pub(super) const fn woken_in_gap(record: &SliceRecord) -> u32 {
+    let slept = record.gap_blocked_ns > record.gap_fault_ns && record.call_blocked_ns == 0;
+    if slept && !is_missed(record) { record.waker_tid } else { 0 }
+}
+
+/// A wakeup was not seen: the last that was seen may have ended another sleep.
+const fn is_missed(record: &SliceRecord) -> bool {
+    record.has(FLAG_WAKE_MISSED)
 }
 
 const fn futex(&Futex { address, operation, has_timeout, .. }: &Futex) -> Call {

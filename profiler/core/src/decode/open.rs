@@ -39,6 +39,7 @@ pub(crate) fn slice_of(open: &OpenSlice, end_ns: u64) -> Slice {
             folded_ns: 0,
             folded_calls: 0,
             switches: 0,
+            woken_by_tid: 0,
         },
         lock: call::lock_seen(futex.as_ref(), outcome.flags, 0),
         woken: Woken::default(),

@@ -33,7 +33,6 @@ pub struct AsleepSeen {
     pub object: Option<ObjectSeen>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
 const fn is_nothing(arguments: &[u64; 3]) -> bool {
     matches!(arguments, [0, 0, 0])
 }
@@ -134,6 +133,46 @@ pub enum ObjectSeen {
     },
     /// A child process.
     Child(OtherProcess),
+    /// A process that stopped or traces another.
+    By(OtherProcess),
+}
+
+impl ObjectSeen {
+    /// What distinguishes it from others: all of it but what changes from look to look.
+    pub fn identity(&self) -> Self {
+        let name = |process: &OtherProcess| OtherProcess { comm: process.comm.clone(), ..<_>::default() };
+        match self {
+            Self::FileLock { file, .. } => Self::FileLock { file: file.clone(), holders: Vec::new() },
+            Self::Pipe { inode, path, .. } => {
+                let inode = if path.is_empty() { *inode } else { 0 };
+                Self::Pipe { inode, path: path.clone(), others: Vec::new() }
+            }
+            Self::Unix { path, others, .. } => {
+                let others = others.iter().map(name).collect();
+                Self::Unix { inode: 0, path: path.clone(), others }
+            }
+            Self::Tcp { peer, .. } => Self::Tcp {
+                inode: 0,
+                local: String::new(),
+                peer: peer.clone(),
+                state: ConnectionState::Unknown,
+                others: Vec::new(),
+            },
+            Self::Child(process) => Self::Child(name(process)),
+            Self::By(process) => Self::By(OtherProcess { state: None, system_call: None, ..process.clone() }),
+            Self::File(_) | Self::Device { .. } | Self::Anonymous { .. } => self.clone(),
+        }
+    }
+
+    /// Processes at the other end, or that hold it.
+    pub fn processes(&self) -> &[OtherProcess] {
+        match self {
+            Self::FileLock { holders, .. } => holders,
+            Self::Pipe { others, .. } | Self::Unix { others, .. } | Self::Tcp { others, .. } => others,
+            Self::Child(process) | Self::By(process) => std::slice::from_ref(process),
+            Self::File(_) | Self::Device { .. } | Self::Anonymous { .. } => &[],
+        }
+    }
 }
 
 /// A file, as a descriptor, a path in a call or a mapping shows it.

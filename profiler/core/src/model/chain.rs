@@ -6,6 +6,7 @@
 //! A sleep that a thread of the target ends is a *hop*; what nobody of the target ends is a *leaf*.
 
 use crate::event::Tid;
+use crate::fact::asleep::ObjectSeen;
 use crate::phase::Phase;
 
 closed_list! {
@@ -25,6 +26,7 @@ closed_list! {
         FileLock = "file_lock": "Waiting for a lock on a file.",
         Pipe = "pipe": "Waiting for the other end of a pipe.",
         PageFault = "page_fault": "Waiting for memory.",
+        KernelLock = "kernel_lock": "Waiting for a lock inside the kernel: that of the process's map of memory.",
         Sleep = "sleep": "Sleeping on purpose.",
         StoodStill = "stood_still": "The process stood still: stopped, traced or frozen from outside.",
         NotReleased = "not_released": "Waiting for a lock that was not released.",
@@ -53,10 +55,23 @@ closed_list! {
 }
 
 closed_list! {
+    /// How a thread was held from outside.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    #[repr(u8)]
+    pub enum Held {
+        Stopped = "stopped": "A signal stopped it.",
+        Traced = "traced": "Who traces it stopped it.",
+        Frozen = "frozen": "Its cgroup was frozen.",
+        MemoryHigh = "memory_high": "Its cgroup was above memory.high.",
+    }
+}
+
+closed_list! {
     /// How sure it is that nobody could release a lock.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
     #[repr(u8)]
     pub enum Unreleased {
+        Cycle = "cycle": "Each waits for the next, and the last for the first.",
         NobodyCould = "nobody_could": "Every other thread of the process waited for work, or for a lock that was not released either.",
         Watched = "while_watched": "It was not released while it was watched; who holds it is not known.",
     }
@@ -87,6 +102,11 @@ pub enum Object {
     Client,
     /// One of several descriptors.
     Several,
+    /// What a look from outside named.
+    Named {
+        /// Its number in [`Chains::objects`].
+        number: u32,
+    },
 }
 
 /// What stands at the end of a chain, as far as leaves are distinguished.
@@ -104,6 +124,8 @@ pub struct Leaf {
     pub reason: Option<NotFollowed>,
     /// How sure it is that nobody could release it; of [`LeafKind::NotReleased`] alone.
     pub unreleased: Option<Unreleased>,
+    /// How it was held from outside, where that is known; of [`LeafKind::StoodStill`] alone.
+    pub held: Option<Held>,
     /// The wait had begun before the trace did.
     pub since_before: bool,
 }
@@ -118,6 +140,7 @@ impl Leaf {
             endpoint: 0,
             reason: None,
             unreleased: None,
+            held: None,
             since_before: false,
         }
     }
@@ -213,6 +236,9 @@ pub struct LeafTime {
     pub longest_ns: u64,
     /// Several processes waited for it on one and the same connection.
     pub is_shared_connection: bool,
+    /// What a look from outside saw of it in the longest sleep that was looked at: its number in
+    /// [`Chains::objects`].
+    pub seen: Option<u32>,
     /// The longest single chain; `None`: it was not followed step by step.
     pub example: Option<ChainExample>,
 }
@@ -240,6 +266,8 @@ pub struct Chains {
     pub other_ns: u64,
     /// Request time that would not have been without all listed leaves of waiting together.
     pub prevented_together_ns: Option<u64>,
+    /// What looks from outside saw, as leaves number it. Hostile input.
+    pub objects: Vec<ObjectSeen>,
     /// Names of endpoints, method and path shape. The first stands for none. Hostile input.
     pub endpoints: Vec<String>,
 }
@@ -249,6 +277,11 @@ impl Chains {
     pub fn endpoint(&self, number: u32) -> Option<&str> {
         let name = self.endpoints.get(number as usize).map(String::as_str);
         name.filter(|_| number > 0)
+    }
+
+    /// What a look saw of a leaf.
+    pub fn seen(&self, time: &LeafTime) -> Option<&ObjectSeen> {
+        self.objects.get(time.seen? as usize)
     }
 }
 

@@ -48,7 +48,7 @@ pub(in crate::export) fn rows(of: &Of, snapshot: &Snapshot) -> Vec<LeafRow> {
         of: of.clone(),
         time: Some(LeafTime { example: None, ..time.clone() }),
         held_ns: time.held_ns,
-        object: chain_words::object(time.leaf.object).unwrap_or_default(),
+        object: chain_words::object(chains, time).unwrap_or_default(),
         endpoint: chains.endpoint(time.leaf.endpoint).unwrap_or_default().to_owned(),
         hops: chain_words::way(&time.hops),
     };

@@ -110,7 +110,10 @@ fn leaves(chains: &Chains) -> Table {
 
 fn table<'a>(chains: &'a Chains, lines: Vec<(String, Line<'a>)>) -> Table {
     let rows = Rows::of("What requests waited for, in the end", lines)
-        .shrinking("waited for", |line| words(line.time.map_or("all others".to_owned(), chain_words::leaf)))
+        .shrinking("waited for", |line| {
+            let leaf = line.time.map(|time| chain_words::leaf(line.chains, time));
+            words(leaf.unwrap_or_else(|| "all others".to_owned()))
+        })
         .shrinking("in", |line| maybe(line.time.and_then(|time| chain_words::who(line.chains, time)), words))
         .shrinking("by way of", |line| maybe(line.time.map(way), words))
         .right("held", |line| share(line.held_ns, line.chains.request_ns).at("held_ratio"))
@@ -155,7 +158,7 @@ fn explained(body: &mut Blocks<'_>, chains: &Chains) {
     for time in chains.leaves.iter().filter(|time| time.is_shared_connection).take(SHOWN) {
         body.say(format!(
             "Several processes wait at one and the same connection: {}.",
-            chain_words::leaf(time)
+            chain_words::leaf(chains, time)
         ));
     }
     if chains.broken > 0 {
@@ -190,7 +193,7 @@ fn chain(chains: &Chains, time: &LeafTime, example: &ChainExample) -> String {
     let request = bounded(chains.endpoint(example.endpoint).unwrap_or("request"));
     let mut steps = vec![format!("{request} #{}", example.request)];
     steps.extend(example.hops.iter().map(|hop| of_hop(chains, hop, example.endpoint)));
-    steps.push(chain_words::leaf(time));
+    steps.push(chain_words::leaf(chains, time));
     steps.join(" → ")
 }
 

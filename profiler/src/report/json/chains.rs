@@ -3,9 +3,10 @@
 //! In: that part of a snapshot. Out: a serialisable view of it. All leaves and the rest add up to the time of
 //! requests.
 
-use profiler_core::model::chain::{self, ChainExample, ExampleHop, LeafTime, NotFollowed, Unreleased};
+use profiler_core::model::chain::{self, ChainExample, ExampleHop, Held, LeafTime, NotFollowed, Unreleased};
 use profiler_core::phase::Phase;
 
+use super::chain_seen::SeenView;
 use super::ratio;
 use crate::report::chain_words;
 
@@ -35,7 +36,7 @@ view! {
         #[cfg_attr(test, schemars(extend("examples" = chain::LeafKind::ALL.map(chain::LeafKind::name))))]
         kind: &'static str = leaf.kind.name(),
         /// What was waited for, in words (port 5432); null: not known, or there is nothing.
-        object: Option<String> = chain_words::object(leaf.object),
+        object: Option<String> = chain_words::object(chains, time),
         /// Port of the peer; null: it has none, or what was waited for is no peer.
         port: Option<u16> = port,
         /// Descriptor of the thread's process that was waited for; null: none was.
@@ -51,6 +52,11 @@ view! {
         /// How sure it is that nobody could release the lock; null: it is no lock that was not released.
         #[cfg_attr(test, schemars(extend("examples" = Unreleased::ALL.map(Unreleased::name))))]
         unreleased: Option<&'static str> = leaf.unreleased.map(Unreleased::name),
+        /// How the process was held from outside; null: it was not, or that was not seen.
+        #[cfg_attr(test, schemars(extend("examples" = Held::ALL.map(Held::name))))]
+        held: Option<&'static str> = leaf.held.map(Held::name),
+        /// What a look at the sleeping thread saw; null: no look was taken, or it saw no object.
+        seen: Option<SeenView<'a>> = chains.seen(time).map(SeenView::new),
         /// The wait had begun before the trace did.
         is_since_before: bool = leaf.since_before,
         /// The way there, each hop by the phase of its wait, the request's own wait first; empty: the request

@@ -2,6 +2,8 @@
 //!
 //! In: some segments of some threads, one request. Out: its leaves.
 
+mod looked;
+
 use crate::event::Tid;
 use crate::machine::chain::feed::Doer;
 use crate::machine::chain::segment::{Did, SegmentSleep, SleepEnd};
@@ -28,6 +30,7 @@ const fn sleep(phase: Phase, end: SleepEnd) -> SegmentSleep {
         end,
         is_way_out: false,
         since_before: false,
+        held: None,
         polls_file_lock: false,
     }
 }

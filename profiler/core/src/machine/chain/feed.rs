@@ -8,7 +8,7 @@ use crate::machine::chain::segment::{Did, Segment, SegmentSleep, SleepEnd};
 use crate::machine::lock::gil_holder::Holders;
 use crate::machine::time::piece::Piece;
 use crate::machine::time::short::{LONG_NS, Short, ShortRun, short_ns};
-use crate::model::chain::Object;
+use crate::model::chain::{Held, Object};
 use crate::phase::Phase;
 
 /// Who did something, and for which request.
@@ -41,14 +41,17 @@ pub(in crate::machine) struct SleepSeen {
     pub since_before: bool,
     /// It was on the way out of an observed call, where hardly anything sleeps but a stop.
     pub is_way_out: bool,
+    /// A look saw its thread held from outside, since this moment.
+    pub held: Option<(Held, u64)>,
 }
 
 impl SleepSeen {
     /// The sleep in a segment, of this phase. `held_by`: who had the interpreter lock, if it is a wait for
     /// that.
     fn asleep(&self, phase: Phase, held_by: Holders) -> Did {
-        let Self { system_call, is_idle, object, connection, is_own_port, end, since_before, is_way_out } =
-            *self;
+        let Self {
+            system_call, is_idle, object, connection, is_own_port, end, since_before, is_way_out, ..
+        } = *self;
         let end = if phase == Phase::GilWait { SleepEnd::Holders(held_by) } else { end };
         Did::Slept(SegmentSleep {
             phase,
@@ -60,8 +63,35 @@ impl SleepSeen {
             end,
             since_before,
             is_way_out,
+            held: None,
             polls_file_lock: false,
         })
+    }
+
+    /// The part of a sleep of this phase in which its thread was held from outside.
+    const fn stood_still(&self, phase: Phase) -> Did {
+        let held = match self.held {
+            Some((held, _)) => Some(held),
+            None => None,
+        };
+        Did::Slept(SegmentSleep {
+            phase,
+            is_idle: false,
+            system_call: self.system_call,
+            object: Object::Unknown,
+            connection: 0,
+            is_own_port: false,
+            end: SleepEnd::Outside,
+            since_before: self.since_before,
+            is_way_out: false,
+            held,
+            polls_file_lock: false,
+        })
+    }
+
+    /// How much of a sleep that lasted so long, up to a moment, its thread was held from outside.
+    fn held_ns(&self, slept_ns: u64, until_ns: u64) -> u64 {
+        self.held.map_or(0, |(_, since_ns)| until_ns.saturating_sub(since_ns).min(slept_ns))
     }
 
     /// A sleep that nothing of the target ended.
@@ -75,6 +105,7 @@ impl SleepSeen {
             end: SleepEnd::Outside,
             since_before: false,
             is_way_out: false,
+            held: None,
         }
     }
 }
@@ -103,19 +134,24 @@ impl Histories {
         let unknown_ns = piece.length_ns().saturating_sub(account.total_ns());
         let decided_ns = account.blocked_ns.saturating_sub(piece.fault_ns).saturating_sub(piece.undecided_ns);
         let fault = sleep(Phase::FaultWait, &SleepSeen::outside(-1));
+        // Where it was held, that was the last of its sleep.
+        let held_ns = seen.held_ns(piece.fault_ns.saturating_add(decided_ns), end_ns);
+        let held_phase = if decided_ns > 0 { piece.blocked } else { Phase::FaultWait };
+        let of_decided_ns = held_ns.min(decided_ns);
         let asleep = [
-            (fault, piece.fault_ns),
-            (sleep(piece.blocked, seen), decided_ns),
+            (fault, piece.fault_ns.saturating_sub(held_ns - of_decided_ns)),
+            (sleep(piece.blocked, seen), decided_ns - of_decided_ns),
+            (seen.stood_still(held_phase), held_ns),
             (Did::Unseen, piece.undecided_ns),
         ];
         let awake = (ran, account.cpu_ns);
         let queued = (Did::Queued, account.run_queue_ns);
         // A call sleeps first, then waits for a CPU, then runs. In a gap the thread runs first, most likely.
-        let [fault, asleep, undecided] = asleep;
+        let [fault, asleep, held, undecided] = asleep;
         let parts = if is_call {
-            [fault, asleep, undecided, queued, awake, (Did::Unseen, unknown_ns)]
+            [fault, asleep, held, undecided, queued, awake, (Did::Unseen, unknown_ns)]
         } else {
-            [awake, fault, asleep, undecided, queued, (Did::Unseen, unknown_ns)]
+            [awake, fault, asleep, held, undecided, queued, (Did::Unseen, unknown_ns)]
         };
         let mut at_ns = start_ns;
         for (did, ns) in parts {
@@ -176,7 +212,10 @@ impl Histories {
         (phase, held_by): (Phase, Holders),
         seen: &SleepSeen,
     ) {
-        self.push_did(doer, (start_ns, woken_ns), seen.asleep(phase, held_by));
+        let held_ns = seen.held_ns(woken_ns.saturating_sub(start_ns), woken_ns);
+        let held_from_ns = woken_ns.saturating_sub(held_ns);
+        self.push_did(doer, (start_ns, held_from_ns), seen.asleep(phase, held_by));
+        self.push_did(doer, (held_from_ns, woken_ns), seen.stood_still(phase));
         self.push_did(doer, (woken_ns, end_ns), Did::Queued);
     }
 }

@@ -4,6 +4,7 @@
 //! which all of that time goes.
 
 mod kinds;
+mod looked;
 mod sleeps;
 mod stops;
 
@@ -11,11 +12,11 @@ use crate::event::Tid;
 use crate::machine::chain::blockers::{Blockers, blockers, is_busy};
 use crate::machine::chain::history::SegmentPart;
 use crate::machine::chain::known::Known;
-use crate::machine::chain::leaves::{ChainStep, Leaves};
+use crate::machine::chain::leaves::{ChainStep, LeafNote, Leaves};
 use crate::machine::chain::segment::{Did, Segment, SegmentSleep, SleepEnd};
 use crate::machine::chain::split::split;
 use crate::machine::time::short::Short;
-use crate::model::chain::{Hops, Leaf, LeafKind, NotFollowed, Object};
+use crate::model::chain::{Hops, Leaf, LeafKind, NotFollowed, Object, Unreleased};
 use crate::phase::Phase;
 pub(in crate::machine) use kinds::is_file_lock;
 pub(super) use kinds::{by_phase, ran};
@@ -37,6 +38,8 @@ pub(super) struct Follower<'a> {
     steps: Vec<ChainStep>,
     /// Threads of the chain that were not born yet: their creators are followed.
     unborn: usize,
+    /// Hops of the chain that are known only by who ended a wait, each by the number of steps before it.
+    by_waker: Vec<usize>,
     parts_left: u32,
     /// Some thread is silent that may tell more later.
     pub is_incomplete: bool,
@@ -54,6 +57,7 @@ impl<'a> Follower<'a> {
             own: 0,
             steps: Vec::new(),
             unborn: 0,
+            by_waker: Vec::new(),
             parts_left: MAX_PARTS,
             is_incomplete: false,
             leaves: Leaves::default(),
@@ -104,6 +108,14 @@ impl<'a> Follower<'a> {
     }
 
     fn any(&mut self, (interval, ns): (Interval, u64), tids: &[Tid], or_else: &[Tid], hops: Hops) {
+        // Who waits for this very wait cannot end it: if nobody else can, that is a cycle.
+        let in_chain = |tid: &Tid| self.steps.iter().any(|step| step.tid == *tid);
+        let others: Vec<Tid> = tids.iter().copied().filter(|tid| !in_chain(tid)).collect();
+        if others.is_empty() && !tids.is_empty() {
+            let first = self.steps.iter().position(|step| tids.contains(&step.tid)).unwrap_or(0);
+            return self.circle(first, ns, hops);
+        }
+        let tids = others.as_slice();
         let found = blockers(self.known.histories, tids, interval, is_busy);
         self.is_incomplete |= found.is_incomplete;
         let busy = found.busy.iter().map(|busy| busy.weight);
@@ -120,7 +132,7 @@ impl<'a> Follower<'a> {
             self.all_idle((*stretch, *ns), tids, or_else, hops);
         }
         if let [nobody, unseen] = rest {
-            self.leaf(Leaf::of(LeafKind::NoThread), *nobody, hops, false);
+            self.leaf(Leaf::of(LeafKind::NoThread), *nobody, hops);
             self.not_followed(NotFollowed::NotSeen, *unseen, hops);
         }
     }
@@ -134,7 +146,7 @@ impl<'a> Follower<'a> {
             let lengths = [stop.0 - interval.0, stop.1 - stop.0, interval.1 - stop.1];
             if let [before_ns, stop_ns, after_ns] = *split(ns, &lengths) {
                 self.not_followed(NotFollowed::Idle, before_ns, hops);
-                self.leaf(Leaf::of(LeafKind::StoodStill), stop_ns, hops, false);
+                self.leaf(Leaf::of(LeafKind::StoodStill), stop_ns, hops);
                 self.not_followed(NotFollowed::Idle, after_ns, hops);
             }
             return;
@@ -173,8 +185,8 @@ impl<'a> Follower<'a> {
         let Some(history) = self.known.histories.get(tid) else {
             return self.not_followed(NotFollowed::Waker, ns, hops);
         };
-        if self.steps.iter().any(|step| step.tid == tid) {
-            return self.not_followed(NotFollowed::Circle, ns, hops);
+        if let Some(first) = self.steps.iter().position(|step| step.tid == tid) {
+            return self.circle(first, ns, hops);
         }
         if self.steps.len() + self.unborn >= MAX_DEPTH {
             return self.not_followed(NotFollowed::TooDeep, ns, hops);
@@ -211,6 +223,16 @@ impl<'a> Follower<'a> {
         }
     }
 
+    /// The chain leads back to one of its steps. It is a cycle if each hop from there on is known by what was
+    /// waited for; who ended a wait says nothing of who waits for whom.
+    fn circle(&mut self, first: usize, ns: u64, hops: Hops) {
+        if self.by_waker.iter().any(|before| *before > first) {
+            return self.not_followed(NotFollowed::Circle, ns, hops);
+        }
+        let unreleased = Some(Unreleased::Cycle);
+        self.leaf(Leaf { unreleased, ..Leaf::of(LeafKind::NotReleased) }, ns, hops);
+    }
+
     /// A part of a thread's time stands behind a wait.
     fn part(&mut self, (tgid, tid): (Tid, Tid), part: SegmentPart<'a>, ns: u64, hops: Hops) {
         if ns == 0 {
@@ -231,8 +253,8 @@ impl<'a> Follower<'a> {
         let (start_ns, end_ns) = (segment.start_ns, segment.end_ns);
         self.steps.push(ChainStep { tgid, tid, request: segment.request, phase, start_ns, end_ns });
         match segment.did {
-            Did::Ran(phase) => self.leaf(self.of(segment, ran(phase)), ns, hops, false),
-            Did::Queued => self.leaf(self.of(segment, LeafKind::CpuTaken), ns, hops, false),
+            Did::Ran(phase) => self.leaf(self.of(segment, ran(phase)), ns, hops),
+            Did::Queued => self.leaf(self.of(segment, LeafKind::CpuTaken), ns, hops),
             Did::Unseen => self.not_followed(NotFollowed::NotSeen, ns, hops),
             Did::Short(short) => self.short(segment, &short, ns, hops),
             Did::Slept(sleep) => self.sleep((tgid, tid), (part, sleep), ns, hops),
@@ -245,8 +267,8 @@ impl<'a> Follower<'a> {
         let amounts = split(ns, &parts.map(u64::from));
         let &[ran_ns, queued_ns, gil_ns, slept_ns, idle_ns] = amounts.as_slice() else { return };
         let kind = if short.spins() { LeafKind::Spinning } else { LeafKind::Computing };
-        self.leaf(self.of(segment, kind), ran_ns, hops, false);
-        self.leaf(self.of(segment, LeafKind::CpuTaken), queued_ns, hops, false);
+        self.leaf(self.of(segment, kind), ran_ns, hops);
+        self.leaf(self.of(segment, LeafKind::CpuTaken), queued_ns, hops);
         match hops.with(Phase::GilWait) {
             Some(by_gil) => self.not_followed(NotFollowed::Short, gil_ns, by_gil),
             None => self.not_followed(NotFollowed::TooDeep, gil_ns, hops),
@@ -255,15 +277,30 @@ impl<'a> Follower<'a> {
         self.not_followed(NotFollowed::Idle, idle_ns, hops);
     }
 
+    /// On to who ended a wait.
     fn hop(&mut self, hop: Phase, by: Tid, interval: Interval, ns: u64, hops: Hops) {
+        self.by_waker.push(self.steps.len());
+        self.known_hop(hop, by, interval, ns, hops);
+        self.by_waker.pop();
+    }
+
+    /// On to who is known to stand behind a wait, by what is waited for.
+    fn known_hop(&mut self, hop: Phase, by: Tid, interval: Interval, ns: u64, hops: Hops) {
         match hops.with(hop) {
             Some(hops) => self.thread(by, interval, ns, hops),
             None => self.not_followed(NotFollowed::TooDeep, ns, hops),
         }
     }
 
-    fn is_ours(&self, tid: Tid) -> bool {
-        self.known.histories.get(tid).is_some()
+    /// Whether a thread of the target, of this process or another, ended a wait by what it did. A child that
+    /// ends wakes its parent by a signal, whatever the parent waits for.
+    fn has_ended(&self, tgid: Tid, by: Tid, at_ns: u64) -> bool {
+        /// A thread has ended so soon after it sent the signal.
+        const ENDS_NS: u64 = 5_000_000;
+        self.known.histories.get(by).is_some_and(|history| {
+            let ends = history.ended_ns.is_some_and(|ended_ns| ended_ns.abs_diff(at_ns) <= ENDS_NS);
+            history.tgid == tgid || !ends
+        })
     }
 
     /// A leaf of a segment's thread.
@@ -282,11 +319,15 @@ impl<'a> Follower<'a> {
         }
     }
 
-    fn leaf(&mut self, leaf: Leaf, ns: u64, hops: Hops, is_shared: bool) {
-        self.leaves.add((self.top, leaf, hops), ns, &self.steps, is_shared);
+    fn leaf(&mut self, leaf: Leaf, ns: u64, hops: Hops) {
+        self.noted(leaf, ns, hops, LeafNote::default());
+    }
+
+    fn noted(&mut self, leaf: Leaf, ns: u64, hops: Hops, note: LeafNote) {
+        self.leaves.add((self.top, leaf, hops), ns, &self.steps, note);
     }
 
     fn not_followed(&mut self, reason: NotFollowed, ns: u64, hops: Hops) {
-        self.leaf(Leaf::not_followed(reason), ns, hops, false);
+        self.leaf(Leaf::not_followed(reason), ns, hops);
     }
 }

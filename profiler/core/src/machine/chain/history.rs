@@ -38,6 +38,8 @@ pub(in crate::machine) struct History {
     pub accepts: bool,
     /// It serves requests.
     pub is_slot: bool,
+    /// Its process has begun to run another program: who waits for that waits for a child.
+    pub is_other_program: bool,
     /// In light mode: its message before this time, by number, and how long it had run since.
     pub ran: (u32, u64),
     /// Its last sleeps that were SQLite's busy handler's, most likely.

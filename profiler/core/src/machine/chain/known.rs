@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use crate::machine::chain::attendance::Attendance;
 use crate::machine::chain::history::Histories;
-use crate::machine::chain::looks::Looks;
+use crate::machine::chain::looks::AsleepLooks;
 use crate::machine::chain::releases::Releases;
 use crate::machine::chain::settling::Settling;
 
@@ -15,7 +15,7 @@ use crate::machine::chain::settling::Settling;
 pub(super) struct Known<'a> {
     pub histories: &'a Histories,
     pub attendance: &'a Attendance,
-    pub looks: &'a Looks,
+    pub looks: &'a AsleepLooks,
     pub releases: &'a Releases,
     /// The endpoint of a request, by its number plus 1.
     pub endpoint_of: &'a dyn Fn(u64) -> u32,

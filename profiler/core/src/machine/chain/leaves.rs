@@ -36,6 +36,18 @@ pub(in crate::machine) struct LeafShare {
     pub longest: Vec<ChainStep>,
     /// The wait was on a connection that several processes read.
     pub is_shared: bool,
+    /// What a look saw in the longest sleep of it that was looked at: how long that stood behind the wait,
+    /// and the number of what was seen.
+    pub seen: Option<(u64, u32)>,
+}
+
+/// What is known of a leaf beside its key.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::machine) struct LeafNote {
+    /// The wait was on a connection that several processes read.
+    pub is_shared: bool,
+    /// Number of what a look saw.
+    pub seen: Option<u32>,
 }
 
 /// The phase of the request's own time, the leaf, and the way there.
@@ -49,13 +61,14 @@ pub(in crate::machine) struct Leaves {
 
 impl Leaves {
     /// Adds time at a leaf, to which these steps led.
-    pub(in crate::machine) fn add(&mut self, key: LeafKey, ns: u64, steps: &[ChainStep], is_shared: bool) {
+    pub(in crate::machine) fn add(&mut self, key: LeafKey, ns: u64, steps: &[ChainStep], note: LeafNote) {
         if ns == 0 {
             return;
         }
         let share = self.shares.entry(key).or_default();
         share.ns = share.ns.saturating_add(ns);
-        share.is_shared |= is_shared;
+        share.is_shared |= note.is_shared;
+        share.seen = share.seen.max(note.seen.map(|seen| (ns, seen)));
         if ns > share.longest_ns {
             share.longest_ns = ns;
             share.longest.clear();

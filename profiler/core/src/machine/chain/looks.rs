@@ -5,45 +5,160 @@
 
 use std::collections::VecDeque;
 
+use rustc_hash::FxHashMap;
+
 use crate::bounded::{BoundedMap, push_newest};
 use crate::event::Tid;
-use crate::fact::asleep::AsleepSeen;
+use crate::fact::asleep::{AsleepSeen, ObjectSeen, OtherProcess, SleepState};
+use crate::model::chain::Held;
 
 /// Threads of which looks are kept.
 const MAX_THREADS: usize = 16_384;
-/// Looks kept of one thread, the newest.
+/// AsleepLooks kept of one thread, the newest.
 const MAX_OF_THREAD: usize = 128;
+
+/// A thread that has slept for less is not looked at.
+pub(in crate::machine) const LOOKED_AT_NS: u64 = 50_000_000;
+/// Objects that are distinguished.
+const MAX_OBJECTS: usize = 4096;
+/// AsleepLooks of one thread that are this close are of the same trouble.
+const NEAR_NS: u64 = 5_000_000_000;
 
 /// A look, and when it was taken.
 #[derive(Clone, Debug)]
-pub(in crate::machine) struct Look {
+pub(in crate::machine) struct AsleepLook {
     /// The moment at which all of it was true.
     pub at_ns: u64,
     /// What was seen.
     pub seen: AsleepSeen,
+    /// Number of its object.
+    pub object: Option<u32>,
+    /// Inode of the listener of the target's own that it is connected to; 0: none, or not known.
+    pub own_listener: u64,
 }
 
-/// Looks at all threads.
-#[derive(Clone, Debug, Default)]
-pub(in crate::machine) struct Looks {
-    threads: BoundedMap<Tid, VecDeque<Look>, MAX_THREADS>,
-}
-
-impl Looks {
-    /// A thread was looked at.
-    pub(in crate::machine) fn note(&mut self, seen: AsleepSeen, at_ns: u64) {
-        if let Some(looks) = self.threads.get_or_default(seen.tid)
-            && looks.back().is_none_or(|last| last.at_ns <= at_ns)
-        {
-            push_newest(looks, MAX_OF_THREAD, Look { at_ns, seen });
+impl AsleepLook {
+    /// How the thread was held from outside.
+    pub(super) const fn held(&self) -> Option<Held> {
+        match self.seen.state {
+            SleepState::Stopped => Some(Held::Stopped),
+            SleepState::Traced => Some(Held::Traced),
+            SleepState::Frozen => Some(Held::Frozen),
+            SleepState::MemoryHigh => Some(Held::MemoryHigh),
+            _ => None,
         }
     }
 
+    /// Port of its own end of a TCP connection.
+    pub(in crate::machine) fn own_port(&self) -> Option<u16> {
+        match &self.seen.object {
+            Some(ObjectSeen::Tcp { local, .. }) => port_of(local),
+            _ => None,
+        }
+    }
+}
+
+/// Port of `127.0.0.1:80` or `[::1]:80`.
+pub(in crate::machine) fn port_of(address: &str) -> Option<u16> {
+    address.rsplit_once(':')?.1.parse().ok()
+}
+
+/// AsleepLooks at all threads.
+#[derive(Clone, Debug, Default)]
+pub(in crate::machine) struct AsleepLooks {
+    threads: BoundedMap<Tid, VecDeque<AsleepLook>, MAX_THREADS>,
+    numbers: FxHashMap<ObjectSeen, u32>,
+    objects: Vec<ObjectSeen>,
+    unnamed: u64,
+}
+
+impl AsleepLooks {
+    /// A thread was looked at. `own_listener`: as in [`AsleepLook`].
+    pub(in crate::machine) fn note(&mut self, seen: AsleepSeen, at_ns: u64, own_listener: u64) {
+        let object = self.object_of(&seen);
+        if let Some(looks) = self.threads.get_or_default(seen.tid)
+            && looks.back().is_none_or(|last| last.at_ns <= at_ns)
+        {
+            push_newest(looks, MAX_OF_THREAD, AsleepLook { at_ns, seen, object, own_listener });
+        }
+    }
+
+    /// Number of what a thread waited for, or of who held it.
+    fn object_of(&mut self, seen: &AsleepSeen) -> Option<u32> {
+        match (&seen.object, &seen.held_by) {
+            (Some(object), _) if !seen.stands_still() => self.number(object),
+            (_, Some(by)) if seen.stands_still() => self.number(&ObjectSeen::By(by.clone())),
+            _ => None,
+        }
+    }
+
+    /// The number of an object. The newest look at it with somebody at its other end says what it is.
+    fn number(&mut self, object: &ObjectSeen) -> Option<u32> {
+        let identity = object.identity();
+        if let Some(&number) = self.numbers.get(&identity) {
+            if let Some(known) = self.objects.get_mut(number as usize)
+                && object.processes().len() >= known.processes().len()
+            {
+                *known = object.clone();
+            }
+            return Some(number);
+        }
+        if self.objects.len() >= MAX_OBJECTS {
+            self.unnamed += 1;
+            return None;
+        }
+        let number = u32::try_from(self.objects.len()).ok()?;
+        self.numbers.insert(identity, number);
+        self.objects.push(object.clone());
+        Some(number)
+    }
+
     /// The first look at a thread within an interval.
-    pub(super) fn within(&self, tid: Tid, (from_ns, until_ns): (u64, u64)) -> Option<&Look> {
+    pub(super) fn within(&self, tid: Tid, (from_ns, until_ns): (u64, u64)) -> Option<&AsleepLook> {
         let looks = self.threads.get(&tid)?;
         let first = looks.partition_point(|look| look.at_ns < from_ns);
         looks.get(first).filter(|look| look.at_ns <= until_ns)
+    }
+
+    /// The last look at a thread.
+    pub(in crate::machine) fn last(&self, tid: Tid) -> Option<&AsleepLook> {
+        self.threads.get(&tid)?.back()
+    }
+
+    /// The file lock that threads of a process looked for about this time: all looks that are near agree on
+    /// it.
+    pub(super) fn file_lock_about(&self, tids: &[Tid], at_ns: u64) -> Option<u32> {
+        let looks = tids.iter().filter_map(|tid| self.threads.get(tid)).flatten();
+        let near = looks.filter(|look| look.at_ns.abs_diff(at_ns) <= NEAR_NS);
+        let mut locks = near.filter(|look| matches!(look.seen.object, Some(ObjectSeen::FileLock { .. })));
+        let first = locks.next()?.object;
+        first.filter(|_| locks.all(|look| look.object == first))
+    }
+
+    /// Who stands at the other end of what a thread waited for. Of a pipe, whose ends do not change hands,
+    /// any look at it counts.
+    pub(super) fn others<'a>(&'a self, look: &'a AsleepLook) -> &'a [OtherProcess] {
+        let seen = look.seen.object.as_ref();
+        let known = look.object.and_then(|number| self.objects.get(number as usize));
+        let is_pipe = matches!(seen, Some(ObjectSeen::Pipe { .. }));
+        known.filter(|_| is_pipe).or(seen).map_or(&[], ObjectSeen::processes)
+    }
+
+    /// How a thread was held from outside in an interval, and since when.
+    pub(in crate::machine) fn held_in(
+        &self,
+        tid: Tid,
+        (from_ns, until_ns): (u64, u64),
+    ) -> Option<(Held, u64)> {
+        let looks = self.threads.get(&tid)?;
+        let first = looks.partition_point(|look| look.at_ns < from_ns);
+        let inside = looks.range(first.min(looks.len())..).take_while(|look| look.at_ns <= until_ns);
+        inside.filter_map(|look| Some((look.held()?, look.seen.since_ns.max(from_ns)))).next()
+    }
+
+    /// What was seen, by number.
+    pub(super) fn objects(&self) -> Vec<ObjectSeen> {
+        self.objects.clone()
     }
 
     /// The next window begins: a thread in one long sleep keeps its last look.
@@ -54,23 +169,30 @@ impl Looks {
             }
             !looks.is_empty()
         });
+        (self.numbers, self.objects) = <_>::default();
+        let mut threads = std::mem::take(&mut self.threads);
+        for look in threads.values_mut().flatten() {
+            look.object = self.object_of(&look.seen);
+        }
+        self.threads = threads;
     }
 
-    /// Threads that found no place.
+    /// Threads and objects that found no place.
     pub(super) const fn evicted(&self) -> u64 {
-        self.threads.evicted()
+        self.threads.evicted() + self.unnamed
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fact::asleep::FileSeen;
 
     #[test]
     fn a_look_is_found_in_the_sleep_that_it_was_taken_in_alone() {
-        let mut looks = Looks::default();
+        let mut looks = AsleepLooks::default();
         for at_ns in [100, 200, 150] {
-            looks.note(AsleepSeen { tid: 7, since_ns: at_ns - 50, ..AsleepSeen::default() }, at_ns);
+            looks.note(AsleepSeen { tid: 7, since_ns: at_ns - 50, ..AsleepSeen::default() }, at_ns, 0);
         }
         let at = |interval| looks.within(7, interval).map(|look| look.at_ns);
         assert_eq!(at((50, 120)), Some(100));
@@ -81,11 +203,34 @@ mod tests {
 
     #[test]
     fn a_thread_that_sleeps_on_keeps_its_last_look_over_the_end_of_a_window() {
-        let mut looks = Looks::default();
+        let mut looks = AsleepLooks::default();
+        let file = FileSeen { path: "/data/a".to_owned(), ..FileSeen::default() };
+        let object = ObjectSeen::File(file);
         for at_ns in [100, 200] {
-            looks.note(AsleepSeen { tid: 7, ..AsleepSeen::default() }, at_ns);
+            looks.note(
+                AsleepSeen { tid: 7, object: Some(object.clone()), ..AsleepSeen::default() },
+                at_ns,
+                0,
+            );
         }
         looks.roll(500);
-        assert_eq!(looks.within(7, (0, 999)).map(|look| look.at_ns), Some(200));
+        let look = looks.within(7, (0, 999)).unwrap();
+        assert_eq!((look.at_ns, look.object), (200, Some(0)));
+        assert_eq!(looks.objects(), [object]);
+    }
+
+    #[test]
+    fn a_lock_that_is_polled_is_named_only_where_all_looks_agree() {
+        let mut looks = AsleepLooks::default();
+        let lock = |path: &str| {
+            let file = FileSeen { path: path.to_owned(), ..FileSeen::default() };
+            Some(ObjectSeen::FileLock { file, holders: Vec::new() })
+        };
+        looks.note(AsleepSeen { tid: 7, object: lock("/a"), ..AsleepSeen::default() }, 100, 0);
+        looks.note(AsleepSeen { tid: 7, object: None, ..AsleepSeen::default() }, 200, 0);
+        assert_eq!(looks.file_lock_about(&[7], 150), Some(0));
+        looks.note(AsleepSeen { tid: 7, object: lock("/b"), ..AsleepSeen::default() }, 300, 0);
+        assert_eq!(looks.file_lock_about(&[7], 150), None);
+        assert_eq!(looks.file_lock_about(&[7], 100 + 2 * NEAR_NS), None);
     }
 }

@@ -6,7 +6,7 @@
 use crate::event::Tid;
 use crate::machine::lock::gil_holder::Holders;
 use crate::machine::time::short::Short;
-use crate::model::chain::Object;
+use crate::model::chain::{Held, Object};
 use crate::phase::Phase;
 
 /// A stretch of a thread's time.
@@ -58,6 +58,8 @@ pub(in crate::machine) struct SegmentSleep {
     pub since_before: bool,
     /// It was on the way out of an observed call, where hardly anything sleeps but a stop.
     pub is_way_out: bool,
+    /// A look saw it held from outside: it waited for nothing.
+    pub held: Option<Held>,
     /// A sleep between two looks at a file lock.
     pub polls_file_lock: bool,
 }

@@ -8,11 +8,12 @@ use std::rc::Rc;
 
 use crate::bounded::BoundedMap;
 use crate::event::Tid;
+use crate::fact::asleep::{AsleepSeen, ObjectSeen, OtherProcess};
 use crate::machine::chain::attendance::Attendance;
 use crate::machine::chain::endpoints::EndpointNames;
 use crate::machine::chain::history::Histories;
 use crate::machine::chain::known::Known;
-use crate::machine::chain::looks::Looks;
+use crate::machine::chain::looks::{AsleepLooks, port_of};
 use crate::machine::chain::own_connections::OwnConnections;
 use crate::machine::chain::releases::Releases;
 use crate::machine::chain::replay::LineOf;
@@ -49,7 +50,7 @@ pub(in crate::machine) struct Chain {
     /// What threads did.
     pub histories: Histories,
     /// What threads that slept for long were in.
-    pub looks: Looks,
+    pub looks: AsleepLooks,
     /// Who accepts where.
     pub attendance: Attendance,
     /// Who reads each connection to a back end: the first process, and whether another does too.
@@ -72,6 +73,19 @@ impl Chain {
         if let Some((first, is_shared)) = self.connections.get_or_insert_with(connection, || (tgid, false)) {
             *is_shared |= *first != tgid;
         }
+    }
+
+    /// A thread was looked at. `own_listener`: inode of the target's listener that it is connected to; 0:
+    /// none.
+    pub(in crate::machine) fn note_look(&mut self, seen: AsleepSeen, at_ns: u64, own_listener: u64) {
+        let is_ours = |process: &OtherProcess| !self.histories.of_process(process.tgid).is_empty();
+        if let Some(ObjectSeen::Tcp { local, others, .. }) = &seen.object
+            && (own_listener > 0 || others.iter().any(is_ours))
+        {
+            // What distinguishes the connection at the end that serves it.
+            self.own_connections.made(port_of(local).unwrap_or(0).into());
+        }
+        self.looks.note(seen, at_ns, own_listener);
     }
 
     /// A request is over on its connection: when it waited to be served.
@@ -169,9 +183,11 @@ impl Chain {
         while let Some(request) = self.waiting.pop_front() {
             self.settle(request, false);
         }
-        let Self { endpoints, histories, attendance, .. } = self;
+        let Self { endpoints, histories, attendance, looks, sums, .. } = self;
         let line_of = |tgid| line_of(&histories, &attendance, tgid);
-        self.sums.finish(endpoints.names(), &|request| endpoints.of_request(request), name_of, line_of)
+        let endpoint_of = |request| endpoints.of_request(request);
+        let chains = sums.finish(endpoints.names(), &endpoint_of, name_of, line_of);
+        Chains { objects: looks.objects(), ..chains }
     }
 
     /// The next window begins.

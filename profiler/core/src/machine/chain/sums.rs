@@ -32,7 +32,16 @@ struct Cell {
     requests: u64,
     longest_ns: u64,
     is_shared: bool,
+    seen: Option<(u64, u32)>,
     longest: Option<LongestChain>,
+}
+
+/// A leaf by one way, over all endpoints.
+#[derive(Debug)]
+struct Row {
+    time: LeafTime,
+    longest: Option<LongestChain>,
+    seen: Option<(u64, u32)>,
 }
 
 /// The longest single chain of a cell.
@@ -193,6 +202,7 @@ impl Sums {
         cell.requests += 1;
         cell.longest_ns = cell.longest_ns.max(share.ns);
         cell.is_shared |= share.is_shared;
+        cell.seen = cell.seen.max(share.seen);
         if !share.longest.is_empty() && cell.longest.as_ref().is_none_or(|known| known.ns < share.longest_ns)
         {
             let (id, ns) = (request.id, share.longest_ns);
@@ -211,14 +221,18 @@ impl Sums {
         line_of: impl Fn(Tid) -> LineOf,
     ) -> Chains {
         self.join_short();
-        let mut rows: FxHashMap<(Leaf, Hops), (LeafTime, Option<LongestChain>)> = FxHashMap::default();
+        let mut rows: FxHashMap<(Leaf, Hops), Row> = FxHashMap::default();
         for ((endpoint, leaf, hops), cell) in self.cells.into_map() {
             let requests = self.requests.get(&endpoint).copied().unwrap_or(0);
             let thousandths =
                 self.spreads.get(&(endpoint, leaf)).map_or(0, |spread| spread.unusual(requests));
             let unusual_ns = u128::from(cell.ns) * u128::from(thousandths) / 1000;
-            let (row, longest) =
-                rows.entry((leaf, hops)).or_insert_with(|| (LeafTime::new(leaf, hops), None));
+            let Row { time: row, longest, seen } = rows.entry((leaf, hops)).or_insert_with(|| Row {
+                time: LeafTime::new(leaf, hops),
+                longest: None,
+                seen: None,
+            });
+            *seen = (*seen).max(cell.seen);
             row.held_ns = row.held_ns.saturating_add(cell.ns);
             row.unusual_ns = row.unusual_ns.saturating_add(u64::try_from(unusual_ns).unwrap_or(cell.ns));
             row.requests += cell.requests;
@@ -232,9 +246,10 @@ impl Sums {
                 *longest = Some(one);
             }
         }
-        let shown = |(row, longest): (LeafTime, Option<LongestChain>)| LeafTime {
+        let shown = |Row { time, longest, seen }: Row| LeafTime {
             example: longest.map(|one| example(one, endpoint_of, name_of)),
-            ..row
+            seen: seen.map(|(_, number)| number),
+            ..time
         };
         let mut leaves: Vec<LeafTime> = rows.into_values().map(shown).collect();
         leaves.sort_unstable_by(|a, b| {
@@ -249,6 +264,7 @@ impl Sums {
             leaves,
             other_ns,
             prevented_together_ns,
+            objects: Vec::new(),
             endpoints,
         }
     }
@@ -295,6 +311,7 @@ impl LeafTime {
             requests: 0,
             longest_ns: 0,
             is_shared_connection: false,
+            seen: None,
             example: None,
         }
     }

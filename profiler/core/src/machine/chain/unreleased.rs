@@ -98,6 +98,7 @@ mod tests {
             is_way_out: false,
             end,
             since_before: false,
+            held: None,
             polls_file_lock: false,
         })
     }

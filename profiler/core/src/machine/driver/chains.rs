@@ -7,10 +7,11 @@ use profiler_common::record::slice::{NO_CALL, PAGE_FAULT};
 use profiler_common::system_call::{FUTEX, kind};
 
 use crate::event::{Call, Light, Slept, SleptOn, Slice, Tid};
-use crate::fact::asleep::AsleepSeen;
+use crate::fact::asleep::{AsleepSeen, ObjectSeen, OtherProcess, SleepState};
 use crate::fact::{Account, DescriptorClass};
 use crate::machine::chain::feed::{Doer, SleepSeen};
 use crate::machine::chain::follow::is_file_lock;
+use crate::machine::chain::looks::{LOOKED_AT_NS, port_of};
 use crate::machine::chain::segment::SleepEnd;
 use crate::machine::driver::meaning;
 use crate::machine::driver::state::State;
@@ -22,7 +23,7 @@ use crate::machine::time::short::ShortRun;
 use crate::machine::time::sleeps::{IdleSleep, SleepPurpose};
 use crate::machine::world::classify::Meaning;
 use crate::machine::world::errno::ETIMEDOUT;
-use crate::model::chain::{Chains, Object};
+use crate::model::chain::{Chains, Held, Object};
 use crate::phase::Phase;
 
 /// What the driver has found out about a slice.
@@ -76,11 +77,21 @@ impl State {
         let in_gap = if in_gap == PAGE_FAULT || in_gap == NO_CALL { -1 } else { in_gap };
         // Unobserved calls that sleep are known by their numbers.
         let is_way_out = u32::try_from(in_gap).is_ok_and(|number| kind(number).is_some());
-        let of_gap = SleepSeen { since_before: since_before(gap), is_way_out, ..SleepSeen::outside(in_gap) };
+        let of_gap = SleepSeen {
+            since_before: since_before(gap),
+            is_way_out,
+            held: self.held_in(slice.tid, (gap.start_ns, gap.end_ns)),
+            end: match slice.in_gap.woken_by_tid {
+                by @ 1.. if is_file_lock(in_gap) => SleepEnd::Thread(by),
+                _ => SleepEnd::Outside,
+            },
+            ..SleepSeen::outside(in_gap)
+        };
         if gap.length_ns() > 0 {
             self.chain.histories.piece(doer, gap, false, &of_gap);
         }
-        let seen = SleepSeen { since_before: since_before(call), ..self.sleep_of(slice, call, told) };
+        let held = self.held_in(slice.tid, (call.start_ns, call.end_ns));
+        let seen = SleepSeen { since_before: since_before(call), held, ..self.sleep_of(slice, call, told) };
         if slice.system_call != u32::MAX {
             self.chain.histories.piece(doer, call, true, &seen);
         }
@@ -130,6 +141,7 @@ impl State {
             end,
             since_before: false,
             is_way_out: false,
+            held: None,
         }
     }
 
@@ -199,7 +211,8 @@ impl State {
         };
         let is_open = until_ns >= found.exit_ns;
         let told = Told { meaning: &meaning, idle, held_by: Holders::NONE, part: Part::None, is_open };
-        let seen = SleepSeen { since_before: true, ..self.sleep_of(found, &call, &told) };
+        let held = self.held_in(found.tid, (since_ns, until_ns));
+        let seen = SleepSeen { since_before: true, held, ..self.sleep_of(found, &call, &told) };
         let doer = Doer { tgid: found.tgid, tid: found.tid, request: 0 };
         self.chain.histories.piece(doer, &call, true, &seen);
         if seen.connection > 0 {
@@ -208,13 +221,45 @@ impl State {
     }
 
     /// A thread that slept for long was looked at.
-    pub fn note_asleep(&mut self, seen: AsleepSeen, at_ns: u64) {
-        self.chain.looks.note(seen, at_ns);
+    pub fn note_asleep(&mut self, mut seen: AsleepSeen, at_ns: u64) {
+        if seen.state == SleepState::Stopped && seen.held_by.is_none() {
+            let by = self.world.stops.stopped_by(seen.tgid, at_ns);
+            seen.held_by = by.map(|(tgid, comm)| OtherProcess { tgid, comm, ..OtherProcess::default() });
+        }
+        // A connection to one of our own listeners that nobody has accepted has nobody at its other end yet.
+        let own_listener = match &seen.object {
+            Some(ObjectSeen::Tcp { peer, .. }) => self.own_listener(peer),
+            _ => 0,
+        };
+        self.chain.note_look(seen, at_ns, own_listener);
+    }
+
+    /// Inode of the target's listener at a port of this address; 0: there is none.
+    fn own_listener(&self, address: &str) -> u64 {
+        let port = port_of(address).unwrap_or(0);
+        let mut listeners = self.world.processes.listeners.iter();
+        listeners.find(|listener| port > 0 && listener.port == port).map_or(0, |listener| listener.inode)
+    }
+
+    /// How a look saw a thread held in a sleep, and since when.
+    fn held_in(&self, tid: Tid, interval: (u64, u64)) -> Option<(Held, u64)> {
+        // Who sleeps for less is never looked at.
+        if interval.1.saturating_sub(interval.0) < LOOKED_AT_NS {
+            return None;
+        }
+        self.chain.looks.held_in(tid, interval)
     }
 
     /// A thread is born.
     pub fn note_birth(&mut self, child: (Tid, Tid), by: Tid, at_ns: u64) {
         self.chain.histories.born(child, by, at_ns);
+    }
+
+    /// A process runs another program.
+    pub fn note_exec(&mut self, tgid: Tid) {
+        if let Some(history) = self.chain.histories.get_mut(tgid) {
+            history.is_other_program = true;
+        }
     }
 
     /// A thread has ended.
@@ -280,6 +325,7 @@ impl State {
             end,
             since_before,
             is_way_out: false,
+            held: self.held_in(slept.tid, (slept.start_ns, end_ns)),
         };
         self.chain.histories.awake(doer, slept.start_ns, (slept.sequence, slept.cpu_ns));
         if phase == Phase::LockWait {

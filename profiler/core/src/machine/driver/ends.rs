@@ -117,7 +117,8 @@ impl State {
         let idle = meaning::waits_for_work(self.view(), &thread, slice, &meaning);
         if !self.time.is_light {
             let told = Told { meaning: &meaning, idle, held_by, part, is_open: true };
-            if entry_unknown {
+            // A gap has no entry that could be unknown.
+            if entry_unknown && slice.system_call != u32::MAX {
                 self.note_short(tid, &mut thread);
                 self.note_initial(slice, slice.exit_ns);
             } else {

@@ -29,6 +29,7 @@ use message::Message;
 mod ending;
 mod gil;
 mod message;
+mod seen_asleep;
 mod slots;
 
 /// Connections followed at once; one more is counted and not followed.
@@ -221,6 +222,11 @@ impl State {
                 let sleeps = &self.time.light.sleeps;
                 if let Some(asleep) = slots::under_way(&self.runtime.threads, sleeps, open, end_ns) {
                     self.sleeps(&asleep, (end_ns, true), sink);
+                } else if let Some(asleep) = seen_asleep::seen_asleep(&self.world, &self.chain, open, end_ns)
+                {
+                    let phase = sleep::phase(&asleep);
+                    let meant = SleepPurpose::new(phase, idle(&asleep, phase));
+                    self.note_sleep(&asleep, &meant, end_ns, true);
                 }
             }
             let tids: Vec<Tid> = self.runtime.threads.tids().collect();

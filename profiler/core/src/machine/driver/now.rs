@@ -40,7 +40,7 @@ impl ThreadGlance {
     }
 }
 
-/// Looks at all threads at `at_ns`.
+/// AsleepLooks at all threads at `at_ns`.
 pub fn now(state: &State, glances: &[ThreadGlance], at_ns: u64) -> Now {
     let mut threads: Vec<ThreadNow> = glances.iter().map(|glance| thread(state, glance)).collect();
     threads.sort_unstable_by_key(|thread| (thread.tgid, thread.tid));

@@ -131,7 +131,7 @@ impl State {
         }
     }
 
-    /// Looks again at who stands before whom, when more is known of the processes.
+    /// AsleepLooks again at who stands before whom, when more is known of the processes.
     pub fn update_topology(&mut self) {
         let Self { join, world, time, product, .. } = self;
         topology::update(join, &world.processes, &mut time.capacity, &mut product.drops);

@@ -15,7 +15,7 @@ use crate::machine::wire::origin::{Origin, Side};
 use crate::machine::world::process::Processes;
 use crate::server::{Inside, Role, recognise, slots_of_one_worker};
 
-/// Looks again at who stands before whom, when more is known of the processes.
+/// AsleepLooks again at who stands before whom, when more is known of the processes.
 pub(super) fn update(join: &mut Join, processes: &Processes, capacity: &mut Capacity, drops: &mut Drops) {
     if !std::mem::take(&mut join.topology_is_old) {
         return;

@@ -54,7 +54,14 @@ pub fn slice_of(slept: &Slept, end_ns: u64, since: Option<Since>, holder: Tid) -
         call_switches: 1,
         back_end_ready_ns: 0,
         flags: 0,
-        in_gap: InGap { fault_ns: 0, blocked_call: NO_CALL, folded_ns: 0, folded_calls: 0, switches: 0 },
+        in_gap: InGap {
+            fault_ns: 0,
+            blocked_call: NO_CALL,
+            folded_ns: 0,
+            folded_calls: 0,
+            switches: 0,
+            woken_by_tid: 0,
+        },
         lock: LockSeen {
             holder_tid: holder,
             last_holder_tid: ended_by(slept),

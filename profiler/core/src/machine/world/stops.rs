@@ -40,7 +40,7 @@ pub struct Stops {
 }
 
 impl Stops {
-    /// Takes a signal. Says whether it is one that stops a process or lets it go on.
+    /// Takes a signal. Says whether it is one that stops a process or resumes it.
     pub fn note(&mut self, signal: &Signal, at_ns: u64) -> bool {
         let stops = STOPS.contains(&signal.number);
         if !stops && signal.number != SIGCONT {
@@ -63,7 +63,7 @@ impl Stops {
         true
     }
 
-    /// The process that has stopped another one, which has not been let go on by `at_ns`, and its name. `None`:
+    /// The process that has stopped another one, which was not resumed by `at_ns`, and its name. `None`:
     /// nobody was seen to, or the kernel did.
     pub fn stopped_by(&self, tgid: Tid, at_ns: u64) -> Option<(Tid, String)> {
         let before = self.sent.get(&tgid)?.iter().rev().skip_while(|sent| sent.at_ns > at_ns);

@@ -5,10 +5,13 @@
 use std::rc::Rc;
 
 use super::kinds::slept;
+use super::looked::LookedAt;
 use super::{Follower, Interval, MAX_DEPTH};
 use crate::event::Tid;
 use crate::machine::chain::blockers::{Blockers, blockers};
 use crate::machine::chain::history::SegmentPart;
+use crate::machine::chain::leaves::LeafNote;
+use crate::machine::chain::looks::LOOKED_AT_NS;
 use crate::machine::chain::segment::{Did, Segment, SegmentSleep, SleepEnd};
 use crate::machine::chain::service::{Stage, stages, who_serves};
 use crate::machine::chain::settling::Settling;
@@ -31,6 +34,20 @@ impl<'a> Follower<'a> {
         hops: Hops,
     ) {
         let interval = (part.from_ns, part.until_ns);
+        let whole = (part.segment.start_ns, part.segment.end_ns);
+        let look =
+            if part.segment.length_ns() < LOOKED_AT_NS { None } else { self.known.looks.within(tid, whole) };
+        if let Some(held) = sleep.held {
+            let leaf = Leaf { held: Some(held), ..Leaf::of(LeafKind::StoodStill) };
+            let seen = look.and_then(|look| look.object);
+            return self.noted(leaf, ns, hops, LeafNote { is_shared: false, seen });
+        }
+        if let Some(look) = look
+            && !sleep.is_idle
+            && self.looked(LookedAt { of: (tgid, tid), part, sleep, look }, ns, hops)
+        {
+            return;
+        }
         match (sleep.phase, sleep.end) {
             _ if sleep.is_idle => match sleep.end {
                 // It waited for work: whoever gave it that stands behind it.
@@ -41,31 +58,37 @@ impl<'a> Follower<'a> {
             (Phase::LockWait, SleepEnd::Open | SleepEnd::Limit) => {
                 self.unreleased((tgid, tid), part, &sleep, ns, hops);
             }
-            (Phase::LockWait | Phase::ChildWait, SleepEnd::Thread(by)) if self.is_ours(by) => {
+            (Phase::ChildWait, SleepEnd::Thread(by)) if self.is_own_program(by) => {
+                self.hop(sleep.phase, by, interval, ns, hops);
+            }
+            (Phase::LockWait, SleepEnd::Thread(by)) if self.has_ended(tgid, by, part.segment.end_ns) => {
                 self.released((tgid, by), (interval, ns), &sleep, hops);
             }
-            (Phase::FileWait, SleepEnd::Thread(by)) if self.is_ours(by) => {
+            (Phase::FileWait, SleepEnd::Thread(by)) if self.has_ended(tgid, by, part.segment.end_ns) => {
                 self.hop(Phase::FileWait, by, interval, ns, hops);
             }
             (Phase::LockWait, _) => self.ended_outside(part.segment, &sleep, ns, hops),
             (Phase::BackendWait, _) if sleep.is_own_port => {
                 self.own_server(part, &sleep, ns, hops);
             }
-            (Phase::Sleep, _) if part.length_ns() >= LONG_SLEEP_NS => {
+            // A look would have seen that it was stopped.
+            (Phase::Sleep, _) if part.length_ns() >= LONG_SLEEP_NS && look.is_none() => {
                 let leaf = self.of(part.segment, slept(sleep.phase, &sleep));
-                self.slept_or_stopped(tgid, part, leaf, ns, hops);
+                let (leaf, note) = self.named(leaf, tgid, (part, sleep), look);
+                self.slept_or_stopped(tgid, part, (leaf, note), ns, hops);
             }
             (Phase::Unexplained | Phase::FaultWait, _)
-                if self.stood_still(tgid, (part.segment.start_ns, part.segment.end_ns), &sleep) =>
+                if look.is_none()
+                    && self.stood_still(tgid, (part.segment.start_ns, part.segment.end_ns), &sleep) =>
             {
-                self.leaf(Leaf::of(LeafKind::StoodStill), ns, hops, false);
+                self.leaf(Leaf::of(LeafKind::StoodStill), ns, hops);
             }
             (phase, _) => {
-                let is_shared = sleep.connection > 0 && (self.known.is_shared)(sleep.connection);
                 let kind = slept(phase, &sleep);
                 let reason = (kind == LeafKind::NotFollowed).then_some(NotFollowed::NotSeen);
                 let leaf = Leaf { reason, ..self.of(part.segment, kind) };
-                self.leaf(leaf, ns, hops, is_shared);
+                let (leaf, note) = self.named(leaf, tgid, (part, sleep), look);
+                self.noted(leaf, ns, hops, note);
             }
         }
     }
@@ -116,7 +139,7 @@ impl<'a> Follower<'a> {
         let is_pipe = matches!(sleep.object, Object::Descriptor { .. });
         let is_known = matches!(sleep.end, SleepEnd::Thread(_) | SleepEnd::Outside);
         if is_pipe && (writes || is_known) {
-            self.leaf(self.of(segment, LeafKind::Pipe), ns, hops, false);
+            self.leaf(self.of(segment, LeafKind::Pipe), ns, hops);
         } else if let Some(hops) = hops.with(Phase::LockWait) {
             self.not_followed(NotFollowed::Waker, ns, hops);
         } else {
@@ -156,7 +179,7 @@ impl<'a> Follower<'a> {
             [(first.tid, (from_ns, since_ns)), (then.map_or(0, |(_, by)| by.tid), (since_ns, until_ns))];
         for ((by, interval), ns) in stretches.into_iter().zip(amounts) {
             if by > 0 {
-                self.hop(Phase::GilWait, by, interval, ns, hops);
+                self.known_hop(Phase::GilWait, by, interval, ns, hops);
             } else {
                 self.holder_by_elimination(interval, ns, hops);
             }
@@ -208,12 +231,17 @@ impl<'a> Follower<'a> {
         let hops = hops.with(Phase::LockWait).unwrap_or(hops);
         let grade = match who_could_release(self.known.histories, (tgid, tid), interval, &in_chain) {
             // By elimination.
-            CouldRelease::One(by) => return self.thread(by, (part.from_ns, part.until_ns), ns, hops),
+            CouldRelease::One(by) => {
+                self.by_waker.push(self.steps.len());
+                self.thread(by, (part.from_ns, part.until_ns), ns, hops);
+                self.by_waker.pop();
+                return;
+            }
             CouldRelease::Nobody => Unreleased::NobodyCould,
             CouldRelease::Several => Unreleased::Watched,
         };
         let leaf = self.of(part.segment, LeafKind::NotReleased);
         let leaf = Leaf { unreleased: Some(grade), since_before: sleep.since_before, ..leaf };
-        self.leaf(leaf, ns, hops, false);
+        self.leaf(leaf, ns, hops);
     }
 }

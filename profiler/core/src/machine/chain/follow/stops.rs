@@ -5,6 +5,7 @@
 use super::{Follower, Interval, LONGEST_IDLE_NS};
 use crate::event::Tid;
 use crate::machine::chain::history::SegmentPart;
+use crate::machine::chain::leaves::LeafNote;
 use crate::machine::chain::segment::{Did, SegmentSleep};
 use crate::machine::chain::split::split;
 use crate::model::chain::{Hops, Leaf, LeafKind};
@@ -37,16 +38,16 @@ impl<'a> Follower<'a> {
         &mut self,
         tgid: Tid,
         part: SegmentPart<'a>,
-        leaf: Leaf,
+        (leaf, note): (Leaf, LeafNote),
         ns: u64,
         hops: Hops,
     ) {
         let interval = (part.from_ns, part.until_ns);
-        let Some(stop) = self.stop_within(tgid, interval) else { return self.leaf(leaf, ns, hops, false) };
+        let Some(stop) = self.stop_within(tgid, interval) else { return self.noted(leaf, ns, hops, note) };
         let lengths = [part.length_ns() - (stop.1 - stop.0), stop.1 - stop.0];
         if let [slept_ns, stop_ns] = *split(ns, &lengths) {
-            self.leaf(leaf, slept_ns, hops, false);
-            self.leaf(Leaf::of(LeafKind::StoodStill), stop_ns, hops, false);
+            self.noted(leaf, slept_ns, hops, note);
+            self.leaf(Leaf::of(LeafKind::StoodStill), stop_ns, hops);
         }
     }
 
@@ -61,8 +62,9 @@ impl<'a> Follower<'a> {
             let (from_ns, until_ns) = (part.from_ns, part.until_ns);
             let is_long = until_ns.saturating_sub(from_ns) >= LONGEST_IDLE_NS;
             let is_stop = is_long
-                && matches!(sleep.phase, Phase::Unexplained | Phase::FaultWait)
-                && self.stood_still(tgid, (part.segment.start_ns, part.segment.end_ns), &sleep);
+                && (sleep.held.is_some()
+                    || matches!(sleep.phase, Phase::Unexplained | Phase::FaultWait)
+                        && self.stood_still(tgid, (part.segment.start_ns, part.segment.end_ns), &sleep));
             is_stop.then_some((from_ns, until_ns))
         });
         stops.max_by_key(|(from_ns, until_ns)| until_ns - from_ns)

@@ -89,6 +89,7 @@ impl Hostile {
                 is_way_out: self.random.percent(10),
                 end,
                 since_before: self.random.percent(5),
+                held: None,
                 polls_file_lock: false,
             }),
         }
@@ -204,6 +205,7 @@ fn a_circle_of_any_length_is_left() {
                 is_way_out: false,
                 end,
                 since_before: false,
+                held: None,
                 polls_file_lock: false,
             });
             chain.histories.push_did(Doer { tgid: 1, tid: 1 + tid, request: 0 }, (0, LENGTH_NS), did);

@@ -272,6 +272,7 @@ pub(super) fn slice_of(light: &Light, known_ns: u64, time_ns: u64) -> Slice {
             folded_ns: 0,
             folded_calls: 0,
             switches: light.switches,
+            woken_by_tid: 0,
         },
         lock: LockSeen::default(),
         woken: Woken::default(),

@@ -1,0 +1,151 @@
+//! Cases in which a look at a sleeping thread tells more than the records.
+//!
+//! In: some segments, looks within them, one request. Out: its leaves.
+
+use super::{Case, IDLE, MS, PROCESS, RAN, found, sleep, waits};
+use crate::event::Tid;
+use crate::fact::asleep::{AsleepSeen, FileSeen, ObjectSeen, OtherProcess, SleepState};
+use crate::machine::chain::feed::Doer;
+use crate::machine::chain::segment::{Did, SegmentSleep, SleepEnd};
+use crate::model::chain::{Held, LeafKind, NotFollowed, Object, Unreleased};
+use crate::phase::Phase;
+
+/// Another process of the target.
+const OTHER: Tid = 100;
+const NAMED: Object = Object::Named { number: 0 };
+
+fn process(tgid: Tid) -> OtherProcess {
+    OtherProcess { tgid, comm: "other".to_owned(), ..OtherProcess::default() }
+}
+
+fn lock_of(holders: &[Tid]) -> ObjectSeen {
+    let file = FileSeen { path: "/app.db".to_owned(), ..FileSeen::default() };
+    ObjectSeen::FileLock { file, holders: holders.iter().copied().map(process).collect() }
+}
+
+fn pipe_of(others: &[Tid]) -> ObjectSeen {
+    let others = others.iter().copied().map(process).collect();
+    ObjectSeen::Pipe { inode: 7, path: String::new(), others }
+}
+
+impl Case {
+    /// Thread 2 waits for 100 ms, all of the request's time, and is looked at in the middle.
+    fn looked_at(wait: Did, phase: Phase, object: Option<ObjectSeen>, state: SleepState) -> Self {
+        let mut case = Self::new().did(2, 100, wait).on(2, (0, 100)).phase(phase, 100);
+        let seen = AsleepSeen { tgid: PROCESS, tid: 2, object, state, ..AsleepSeen::default() };
+        case.chain.note_look(seen, 50 * MS, 0);
+        case
+    }
+
+    /// A thread of another process of the target did this.
+    fn elsewhere(mut self, tid: Tid, until_ms: u64, did: Did) -> Self {
+        let from_ns = self.chain.histories.get(tid).map_or(0, |history| history.end_ns());
+        let doer = Doer { tgid: OTHER, tid, request: 0 };
+        self.chain.histories.push_did(doer, (from_ns, until_ms * MS), did);
+        self
+    }
+}
+
+#[test]
+fn a_file_lock_that_another_process_of_the_target_holds_is_a_hop_and_one_from_outside_a_leaf() {
+    let wait = waits(Phase::FileWait, SleepEnd::Outside);
+    let case = |holders: &[Tid]| {
+        Case::looked_at(wait, Phase::FileWait, Some(lock_of(holders)), SleepState::Interruptible)
+            .elsewhere(OTHER, 100, waits(Phase::Sleep, SleepEnd::Outside))
+            .elsewhere(101, 100, IDLE)
+    };
+    assert_eq!(case(&[OTHER]).leaves(), [found(LeafKind::Sleep, 100)]);
+    let leaf = (LeafKind::FileLock, NAMED, None, None, 100);
+    assert_eq!(case(&[999]).leaves(), [leaf], "it is none of the target");
+    assert_eq!(case(&[]).leaves(), [leaf]);
+    let several = case(&[OTHER]).elsewhere(102, 100, RAN);
+    let unknown = (LeafKind::NotFollowed, Object::Unknown, None, Some(NotFollowed::Holder), 100);
+    assert_eq!(several.leaves(), [unknown]);
+}
+
+#[test]
+fn a_pipe_whose_other_end_is_outside_is_a_leaf_and_one_of_the_process_itself_is_told_by_records() {
+    let pipe = |others: &[Tid]| {
+        let wait = waits(Phase::LockWait, SleepEnd::Open);
+        Case::looked_at(wait, Phase::LockWait, Some(pipe_of(others)), SleepState::Interruptible).leaves()
+    };
+    assert_eq!(pipe(&[999]), [(LeafKind::Pipe, NAMED, None, None, 100)]);
+    let nobody = (LeafKind::NotReleased, Object::Unknown, Some(Unreleased::NobodyCould), None, 100);
+    assert_eq!(pipe(&[PROCESS]), [nobody]);
+}
+
+#[test]
+fn a_parent_and_a_child_that_wait_for_one_another_are_a_cycle() {
+    let wait = waits(Phase::ChildWait, SleepEnd::Open);
+    let child = Some(ObjectSeen::Child(process(OTHER)));
+    let mut case = Case::looked_at(wait, Phase::ChildWait, child, SleepState::Interruptible).elsewhere(
+        OTHER,
+        100,
+        waits(Phase::LockWait, SleepEnd::Open),
+    );
+    let object = Some(pipe_of(&[PROCESS]));
+    let seen = AsleepSeen { tgid: OTHER, tid: OTHER, object, ..AsleepSeen::default() };
+    case.chain.note_look(seen, 50 * MS, 0);
+    let cycle = (LeafKind::NotReleased, Object::Unknown, Some(Unreleased::Cycle), None, 100);
+    assert_eq!(case.leaves(), [cycle]);
+}
+
+#[test]
+fn slots_that_all_wait_for_a_free_slot_are_a_cycle_unless_one_of_them_does_something_else() {
+    // Each waits at the target's own listener, whose connections these slots serve.
+    let asks = Did::Slept(SegmentSleep {
+        object: Object::Peer { port: 80 },
+        ..sleep(Phase::BackendWait, SleepEnd::Open)
+    });
+    let case = |third: Did| {
+        let mut case = Case::new()
+            .did(2, 100, asks)
+            .did(3, 100, third)
+            .of_pool(2)
+            .of_pool(3)
+            .on(2, (0, 100))
+            .phase(Phase::BackendWait, 100);
+        for tid in [2, 3] {
+            let object = Some(ObjectSeen::Tcp {
+                inode: 1,
+                local: format!("127.0.0.1:4000{tid}"),
+                peer: "127.0.0.1:80".to_owned(),
+                state: <_>::default(),
+                others: vec![process(PROCESS)],
+            });
+            let seen = AsleepSeen { tgid: PROCESS, tid, object, ..AsleepSeen::default() };
+            if tid == 2 || third == asks {
+                case.chain.note_look(seen, 50 * MS, 9);
+            }
+        }
+        case.leaves()
+    };
+    let cycle = (LeafKind::NotReleased, Object::Unknown, Some(Unreleased::Cycle), None, 100);
+    assert_eq!(case(asks), [cycle]);
+    assert_eq!(case(waits(Phase::Sleep, SleepEnd::Outside)), [found(LeafKind::Sleep, 100)]);
+}
+
+#[test]
+fn what_a_file_s_descriptor_is_called_is_part_of_the_leaf() {
+    let file = FileSeen { path: "/data/a".to_owned(), ..FileSeen::default() };
+    let wait = waits(Phase::FileWait, SleepEnd::Outside);
+    let case =
+        Case::looked_at(wait, Phase::FileWait, Some(ObjectSeen::File(file)), SleepState::Uninterruptible);
+    assert_eq!(case.leaves(), [(LeafKind::File, NAMED, None, None, 100)]);
+}
+
+#[test]
+fn a_wait_for_the_map_of_memory_is_no_page_fault() {
+    let wait = waits(Phase::FaultWait, SleepEnd::Outside);
+    let case = Case::looked_at(wait, Phase::FaultWait, None, SleepState::MemoryMap);
+    assert_eq!(case.leaves(), [found(LeafKind::KernelLock, 100)]);
+}
+
+#[test]
+fn a_thread_that_is_held_from_outside_stands_still_whatever_it_seems_to_wait_for() {
+    for (phase, is_idle) in [(Phase::BackendWait, false), (Phase::LockWait, true), (Phase::Sleep, false)] {
+        let held = SegmentSleep { held: Some(Held::Stopped), is_idle, ..sleep(phase, SleepEnd::Outside) };
+        let case = Case::looked_at(Did::Slept(held), phase, None, SleepState::Stopped);
+        assert_eq!(case.leaves(), [found(LeafKind::StoodStill, 100)], "{phase:?}");
+    }
+}
