@@ -68,6 +68,9 @@ pub fn begins(account: &mut ThreadAccount, task: *mut task_struct, registers: Re
                 end = other_end(object.sk);
             } else if object.kind == CLIENT {
                 is_shut = sock::is_shut(object.sk);
+            } else if object.kind == PIPE {
+                // Who ended the sleep has its place: that is who wrote to the other end of the pair.
+                object.sk = 0;
             }
         }
     }

@@ -338,7 +338,7 @@ impl Machines {
             Change::Adopted => sink(Entry::Thread { tgid: lifecycle.tgid, tid: lifecycle.tid, name }),
             Change::Exec => {
                 state.gil.exec(lifecycle.tgid);
-                state.note_exec(lifecycle.tgid);
+                state.note_exec(lifecycle.tgid, &name);
             }
             Change::Exit { code } => {
                 self.listening.forget(lifecycle.tid);

@@ -148,7 +148,7 @@ impl ObjectSeen {
                 Self::Pipe { inode, path: path.clone(), others: Vec::new() }
             }
             Self::Unix { path, others, .. } => {
-                let others = others.iter().map(name).collect();
+                let others = others.iter().filter(|_| path.is_empty()).map(name).collect();
                 Self::Unix { inode: 0, path: path.clone(), others }
             }
             Self::Tcp { peer, .. } => Self::Tcp {

@@ -40,6 +40,8 @@ pub(in crate::machine) struct History {
     pub is_slot: bool,
     /// Its process has begun to run another program: who waits for that waits for a child.
     pub is_other_program: bool,
+    /// Number of that program among what looks saw.
+    pub program: Option<u32>,
     /// In light mode: its message before this time, by number, and how long it had run since.
     pub ran: (u32, u64),
     /// Its last sleeps that were SQLite's busy handler's, most likely.
@@ -305,6 +307,11 @@ impl Histories {
             tids.retain(|tid| threads.contains_key(tid));
             !tids.is_empty()
         });
+    }
+
+    /// Numbers of programs are given anew.
+    pub(super) fn forget_programs(&mut self) {
+        self.threads.values_mut().for_each(|history| history.program = None);
     }
 
     /// Threads that found no place.

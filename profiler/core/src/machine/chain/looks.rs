@@ -93,7 +93,7 @@ impl AsleepLooks {
     }
 
     /// The number of an object. The newest look at it with somebody at its other end says what it is.
-    fn number(&mut self, object: &ObjectSeen) -> Option<u32> {
+    pub(super) fn number(&mut self, object: &ObjectSeen) -> Option<u32> {
         let identity = object.identity();
         if let Some(&number) = self.numbers.get(&identity) {
             if let Some(known) = self.objects.get_mut(number as usize)
@@ -161,20 +161,25 @@ impl AsleepLooks {
         self.objects.clone()
     }
 
-    /// The next window begins: a thread in one long sleep keeps its last look.
-    pub(super) fn roll(&mut self, before_ns: u64) {
+    /// The next window begins: a thread in one long sleep keeps its last look. Says whether numbers are given
+    /// anew, as they run out.
+    pub(super) fn roll(&mut self, before_ns: u64) -> bool {
         self.threads.retain(|_, looks| {
             while looks.len() > 1 && looks.front().is_some_and(|look| look.at_ns < before_ns) {
                 looks.pop_front();
             }
             !looks.is_empty()
         });
+        if self.objects.len() <= MAX_OBJECTS / 2 {
+            return false;
+        }
         (self.numbers, self.objects) = <_>::default();
         let mut threads = std::mem::take(&mut self.threads);
         for look in threads.values_mut().flatten() {
             look.object = self.object_of(&look.seen);
         }
         self.threads = threads;
+        true
     }
 
     /// Threads and objects that found no place.

@@ -88,6 +88,15 @@ impl Chain {
         self.looks.note(seen, at_ns, own_listener);
     }
 
+    /// A process runs another program, of this name.
+    pub(in crate::machine) fn executes(&mut self, tgid: Tid, comm: &str) {
+        let program = OtherProcess { tgid, comm: comm.to_owned(), ..OtherProcess::default() };
+        if let Some(history) = self.histories.get_mut(tgid) {
+            history.is_other_program = true;
+            history.program = self.looks.number(&ObjectSeen::Child(program));
+        }
+    }
+
     /// A request is over on its connection: when it waited to be served.
     pub(in crate::machine) fn served(&mut self, request: u64, service: Service) {
         self.services.insert(request, service);
@@ -197,7 +206,9 @@ impl Chain {
         // Requests that are open may have waited for what ended in the window before.
         self.histories.forget_ended(self.rolled_ns);
         self.releases.roll(self.rolled_ns);
-        self.looks.roll(self.rolled_ns);
+        if self.looks.roll(self.rolled_ns) {
+            self.histories.forget_programs();
+        }
         self.rolled_ns = time_ns;
         self.endpoints.roll();
         self.own_connections.roll();

@@ -3,6 +3,7 @@
 //! In: slices with what they mean, in full mode; sleeps and messages in light mode. Out: threads' histories;
 //! who accepts where; who reads which connection.
 
+use profiler_common::gap_sleep::{self, GapSleep};
 use profiler_common::record::slice::{NO_CALL, PAGE_FAULT};
 use profiler_common::system_call::{FUTEX, kind};
 
@@ -82,7 +83,9 @@ impl State {
             is_way_out,
             held: self.held_in(slice.tid, (gap.start_ns, gap.end_ns)),
             end: match slice.in_gap.woken_by_tid {
-                by @ 1.. if is_file_lock(in_gap) => SleepEnd::Thread(by),
+                by @ 1.. if is_file_lock(in_gap) || gap_sleep::of(in_gap) == GapSleep::Child => {
+                    SleepEnd::Thread(by)
+                }
                 _ => SleepEnd::Outside,
             },
             ..SleepSeen::outside(in_gap)
@@ -256,10 +259,8 @@ impl State {
     }
 
     /// A process runs another program.
-    pub fn note_exec(&mut self, tgid: Tid) {
-        if let Some(history) = self.chain.histories.get_mut(tgid) {
-            history.is_other_program = true;
-        }
+    pub fn note_exec(&mut self, tgid: Tid, comm: &str) {
+        self.chain.executes(tgid, comm);
     }
 
     /// A thread has ended.
@@ -304,9 +305,12 @@ impl State {
         };
         // Of other sleeps whoever ran as an interrupt came is none of ours, most likely.
         let waits_for_file_lock = phase == Phase::FileWait && is_file_lock(slept.system_call);
-        let by_thread =
-            is_futex(slept) || matches!(slept.on, SleptOn::Pipe | SleptOn::Anonymous) || waits_for_file_lock;
-        let ends_with_us = is_idle || phase == Phase::LockWait || waits_for_file_lock;
+        let waits_for_child = phase == Phase::ChildWait;
+        let by_thread = is_futex(slept)
+            || matches!(slept.on, SleptOn::Pipe | SleptOn::Anonymous)
+            || waits_for_file_lock
+            || waits_for_child;
+        let ends_with_us = is_idle || phase == Phase::LockWait || waits_for_file_lock || waits_for_child;
         let end = match slept.woken_by {
             _ if is_open => SleepEnd::Open,
             _ if !ends_with_us => SleepEnd::Outside,

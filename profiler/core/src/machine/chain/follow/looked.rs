@@ -109,6 +109,13 @@ impl<'a> Follower<'a> {
                 .file_lock_about(self.known.histories.of_process(tgid), part.segment.start_ns);
             leaf.object = seen.map_or(leaf.object, |number| Object::Named { number });
         }
+        if seen.is_none()
+            && leaf.kind == LeafKind::Child
+            && let SleepEnd::Thread(by) = sleep.end
+        {
+            seen = self.known.histories.get(by).and_then(|history| history.program);
+            leaf.object = seen.map_or(leaf.object, |number| Object::Named { number });
+        }
         (leaf, LeafNote { is_shared, seen })
     }
 
