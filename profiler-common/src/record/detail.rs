@@ -257,8 +257,8 @@ pub struct Sleep {
     pub is_shut: bool,
     /// Of poll and select on one descriptor what they wait for.
     pub events: u32,
-    /// Kernel address of the socket, if it is one and no end of a pair; else the thread that woke this one, or
-    /// that ran where an interrupt did (0: none).
+    /// Kernel address of the socket, if it is one and no end of a pair; else the thread that woke this one,
+    /// or that ran where an interrupt did (0: none).
     pub socket: u64,
     /// Address family of its other end; 0: not known.
     pub family: u16,

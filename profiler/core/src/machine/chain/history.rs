@@ -309,7 +309,7 @@ impl Histories {
         });
     }
 
-    /// Numbers of programs are given anew.
+    /// Numbers of programs are given again.
     pub(super) fn forget_programs(&mut self) {
         self.threads.values_mut().for_each(|history| history.program = None);
     }

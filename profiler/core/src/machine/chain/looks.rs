@@ -162,7 +162,7 @@ impl AsleepLooks {
     }
 
     /// The next window begins: a thread in one long sleep keeps its last look. Says whether numbers are given
-    /// anew, as they run out.
+    /// again, as they run out.
     pub(super) fn roll(&mut self, before_ns: u64) -> bool {
         self.threads.retain(|_, looks| {
             while looks.len() > 1 && looks.front().is_some_and(|look| look.at_ns < before_ns) {
