@@ -13,6 +13,7 @@ mod cases;
 pub(in crate::machine) mod endpoints;
 pub(in crate::machine) mod feed;
 pub(in crate::machine) mod follow;
+pub(in crate::machine) mod handed;
 pub(in crate::machine) mod history;
 pub(in crate::machine) mod known;
 pub(in crate::machine) mod ladder;

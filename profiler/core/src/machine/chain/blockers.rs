@@ -43,14 +43,6 @@ impl Blockers<'_> {
     }
 }
 
-/// A part of a segment in which others wait for its thread.
-pub(super) const fn is_busy(segment: &Segment) -> bool {
-    match segment.did {
-        Did::Short(short) => short.busy_ns() > 0,
-        _ => !segment.is_idle(),
-    }
-}
-
 /// A change at one moment: of how many are there, and of how many are busy or unseen.
 type Change = (u64, i32, i32, i32);
 
@@ -203,7 +195,7 @@ mod tests {
     fn a_moment_with_so_many_busy_gives_each_as_much() {
         // In sixtieths of a millisecond. Nobody is there from 40 to 50.
         let histories = histories(&[(2, [0, 40]), (3, [10, 40]), (4, [20, 30])]);
-        let found = blockers(&histories, &[2, 3, 4], (0, 50 * MS), is_busy);
+        let found = blockers(&histories, &[2, 3, 4], (0, 50 * MS), Segment::is_busy);
         let each = [600 + 300 + 200 + 300, 300 + 200 + 300, 200];
         assert_eq!(shares(&found), [(2, each[0]), (3, each[1]), (4, each[2])]);
         assert_eq!(found.nobody, Blockers::weight((0, 10 * MS)));
@@ -216,7 +208,7 @@ mod tests {
     fn whoever_is_silent_is_there_and_not_seen() {
         let mut histories = histories(&[(2, [0, 40])]);
         histories.born((1, 3), 1, 20 * MS);
-        let found = blockers(&histories, &[2, 3, 77], (0, 40 * MS), is_busy);
+        let found = blockers(&histories, &[2, 3, 77], (0, 40 * MS), Segment::is_busy);
         // 77 accepts, and nothing else is known of it.
         assert_eq!(shares(&found), [(2, 20 * 60 / 2 + 20 * 60 / 3)]);
         assert_eq!(found.unseen, Blockers::weight((0, 10 * MS)) + 2 * Blockers::weight((0, 20 * MS)) / 3);
@@ -231,7 +223,7 @@ mod tests {
             let short = crate::machine::time::short::Short { idle_ns: 1, ..Default::default() };
             histories.push((1, 3), Segment { start_ns, end_ns, request, did: Did::Short(short) });
         }
-        let found = blockers(&histories, &[2, 3], (5 * MS, 30 * MS), is_busy);
+        let found = blockers(&histories, &[2, 3], (5 * MS, 30 * MS), Segment::is_busy);
         assert_eq!(found.free, [(10 * MS, 30 * MS)]);
         assert_eq!((shares(&found), found.nobody), (vec![(2, 300)], 0));
     }

@@ -9,7 +9,7 @@ mod sleeps;
 mod stops;
 
 use crate::event::Tid;
-use crate::machine::chain::blockers::{Blockers, blockers, is_busy};
+use crate::machine::chain::blockers::{Blockers, blockers};
 use crate::machine::chain::history::SegmentPart;
 use crate::machine::chain::known::Known;
 use crate::machine::chain::leaves::{ChainStep, LeafNote, Leaves};
@@ -79,6 +79,25 @@ impl<'a> Follower<'a> {
         }
     }
 
+    /// A request was on this thread, as far as is known of one that was not answered: its phases do not have
+    /// what the thread did.
+    pub(in crate::machine) fn found(&mut self, request: u64, tid: Tid, (from_ns, until_ns): Interval) {
+        (self.top, self.own) = (Phase::Unexplained, request.saturating_add(1));
+        let Some(history) = self.known.histories.get(tid) else { return };
+        for part in history.within(from_ns, until_ns) {
+            self.part((history.tgid, tid), part, part.length_ns(), Hops::default());
+        }
+    }
+
+    /// A request was with one of these, or waited for one, and which is not known: what all of them do stands
+    /// behind it.
+    pub(in crate::machine) fn handed_to(&mut self, interval: Interval, tids: &[Tid]) {
+        if !tids.is_empty() {
+            self.top = Phase::Unexplained;
+            self.as_request(Phase::PoolWait, interval, tids, &[]);
+        }
+    }
+
     /// A request waited for somebody to serve it: any of these could have. `or_else`: who would have handed
     /// it to them.
     pub(in crate::machine) fn any_of(
@@ -88,7 +107,12 @@ impl<'a> Follower<'a> {
         tids: &[Tid],
         or_else: &[Tid],
     ) {
-        (self.top, self.own) = (hop, 0);
+        self.top = hop;
+        self.as_request(hop, interval, tids, or_else);
+    }
+
+    fn as_request(&mut self, hop: Phase, interval: Interval, tids: &[Tid], or_else: &[Tid]) {
+        self.own = 0;
         let Some(hops) = Hops::default().with(hop) else { return };
         let ns = interval.1.saturating_sub(interval.0);
         self.steps.push(ChainStep {
@@ -116,7 +140,7 @@ impl<'a> Follower<'a> {
             return self.circle(first, ns, hops);
         }
         let tids = others.as_slice();
-        let found = blockers(self.known.histories, tids, interval, is_busy);
+        let found = blockers(self.known.histories, tids, interval, Segment::is_busy);
         self.is_incomplete |= found.is_incomplete;
         let busy = found.busy.iter().map(|busy| busy.weight);
         let free = found.free.iter().map(|stretch| Blockers::weight(*stretch));

@@ -38,6 +38,8 @@ pub(in crate::machine) struct History {
     pub accepts: bool,
     /// It serves requests.
     pub is_slot: bool,
+    /// It runs an event loop.
+    pub is_loop: bool,
     /// Its process has begun to run another program: who waits for that waits for a child.
     pub is_other_program: bool,
     /// Number of that program among what looks saw.
@@ -53,6 +55,11 @@ impl History {
     /// End of what is known.
     pub(in crate::machine) fn end_ns(&self) -> u64 {
         self.segments.back().map_or(self.since_ns, |last| last.end_ns)
+    }
+
+    /// It serves requests that others hand to it.
+    pub(super) const fn is_of_pool(&self) -> bool {
+        self.is_slot && !self.is_loop && !self.accepts
     }
 
     /// Whether it may have been there at this moment.
@@ -82,6 +89,14 @@ impl History {
             Did::Slept(SegmentSleep { phase, since_before: true, is_idle: false, .. }) => Some(phase),
             _ => None,
         }
+    }
+
+    /// Since when, after `from_ns`, it has worked for no request that is known.
+    pub(super) fn works_for_nobody_since(&self, from_ns: u64) -> Option<u64> {
+        let unknown = |segment: &&Segment| segment.request == 0 && segment.end_ns > from_ns;
+        let unknown = self.segments.iter().rev().take_while(unknown);
+        let busy = unknown.filter(|segment| segment.did != Did::Unseen && segment.is_busy());
+        busy.last().map(|segment| segment.start_ns.max(from_ns))
     }
 
     /// Parts of segments that lie in an interval, in order.

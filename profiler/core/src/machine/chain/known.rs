@@ -4,6 +4,7 @@
 
 use std::rc::Rc;
 
+use crate::event::Tid;
 use crate::machine::chain::attendance::Attendance;
 use crate::machine::chain::history::Histories;
 use crate::machine::chain::looks::AsleepLooks;
@@ -21,6 +22,8 @@ pub(super) struct Known<'a> {
     pub endpoint_of: &'a dyn Fn(u64) -> u32,
     /// Whether several processes read this connection.
     pub is_shared: &'a dyn Fn(u64) -> bool,
+    /// Whether a process hands its requests to a pool of threads.
+    pub hands_on: &'a dyn Fn(Tid) -> bool,
     /// Requests that came over a connection, by what distinguishes it at the client's end.
     pub over: &'a dyn Fn(u64) -> &'a [Rc<Settling>],
 }

@@ -92,6 +92,14 @@ impl Segment {
         matches!(self.did, Did::Slept(SegmentSleep { is_idle: true, .. }))
     }
 
+    /// Others that waited for its thread meanwhile waited for that.
+    pub(super) const fn is_busy(&self) -> bool {
+        match self.did {
+            Did::Short(short) => short.busy_ns() > 0,
+            _ => !self.is_idle(),
+        }
+    }
+
     /// It waited for a lock that was not released: it has not ended, or only by its own limit.
     pub(super) fn is_unreleased(&self) -> bool {
         matches!(

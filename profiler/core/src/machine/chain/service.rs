@@ -42,6 +42,16 @@ pub(super) fn who_serves(known: Known<'_>, request: &Settling, phase: Phase) -> 
     }
 }
 
+/// Threads of which one serves a request, or will, where which one is not known: its process hands requests
+/// to a pool, and none of the pool is known to have had it. None: its process serves otherwise.
+pub(super) fn handed_to(known: Known<'_>, request: &Settling) -> Vec<Tid> {
+    let serves = |tid: &Tid| known.histories.get(*tid).is_some_and(History::is_of_pool);
+    if !(known.hands_on)(request.tgid) || request.stretches.iter().any(|stretch| serves(&stretch.tid)) {
+        return Vec::new();
+    }
+    known.histories.of_process(request.tgid).iter().copied().filter(serves).collect()
+}
+
 /// What distinguishes threads of a process.
 type IsOne = fn(&History) -> bool;
 

@@ -7,11 +7,12 @@
 use crate::machine::chain::follow::{Follower, by_phase, ran};
 use crate::machine::chain::known::Known;
 use crate::machine::chain::leaves::{LeafKey, LeafShare};
-use crate::machine::chain::service::{unserved, who_serves};
+use crate::machine::chain::service::{handed_to, unserved, who_serves};
 use crate::machine::chain::settling::{SHORTEST_NS, Settling, TO_BE_SERVED, is_work};
 use crate::machine::chain::split::split;
 use crate::machine::time::short::LONG_NS;
 use crate::model::chain::{Hops, Leaf, LeafKind, NotFollowed, Object};
+use crate::model::request::Stretch;
 use crate::phase::{Phase, Phases};
 
 /// Leaves of a request.
@@ -28,6 +29,12 @@ pub(super) fn settle(known: Known<'_>, request: &Settling) -> Settled {
     waits_to_be_served(&mut follower, known, request);
     for stretch in &request.stretches {
         follower.own(request.id, stretch.tid, (stretch.start_ns, stretch.end_ns));
+    }
+    if let Some(Stretch { tid, start_ns, end_ns, .. }) = request.found {
+        follower.found(request.id, tid, (start_ns, end_ns));
+    } else if request.phases.get(Phase::Unexplained) >= LONG_NS {
+        let accepted_ns = request.start_ns.saturating_add(request.phases.get(Phase::AcceptQueue));
+        follower.handed_to((accepted_ns, request.end_ns), &handed_to(known, request));
     }
     let is_incomplete = follower.is_incomplete;
     let mut followed = follower.leaves.into_sorted();

@@ -29,6 +29,8 @@ pub(in crate::machine) struct Settling {
     pub phases: Phases,
     /// Its stretches on threads.
     pub stretches: Vec<Stretch>,
+    /// The thread that has it, of a pool, where that is known only as it has not been answered.
+    pub found: Option<Stretch>,
     /// When it waited to be served, where that is known better than by its stretches.
     pub spans: Vec<Span>,
     /// Its listener; 0: not known.

@@ -11,6 +11,7 @@ use crate::event::Tid;
 use crate::fact::asleep::{AsleepSeen, ObjectSeen, OtherProcess};
 use crate::machine::chain::attendance::Attendance;
 use crate::machine::chain::endpoints::EndpointNames;
+use crate::machine::chain::handed::HandsOn;
 use crate::machine::chain::history::Histories;
 use crate::machine::chain::known::Known;
 use crate::machine::chain::looks::{AsleepLooks, port_of};
@@ -55,6 +56,8 @@ pub(in crate::machine) struct Chain {
     pub attendance: Attendance,
     /// Who reads each connection to a back end: the first process, and whether another does too.
     connections: BoundedMap<u64, (Tid, bool), MAX_CONNECTIONS>,
+    /// Which processes hand requests to a pool.
+    handed: HandsOn,
     /// Requests that are over on their connection, and not yet complete.
     services: BoundedMap<u64, Service, MAX_WAITING>,
     endpoints: EndpointNames,
@@ -126,6 +129,14 @@ impl Chain {
             let interval = (stretch.start_ns, stretch.end_ns);
             self.histories.claim(stretch.tid, interval, request.id.saturating_add(1));
         }
+        let found = if request.seen.open { self.handed.who_has(&self.histories, request) } else { None };
+        if let Some(found) = &found {
+            let interval = (found.start_ns, found.end_ns);
+            self.histories.claim(found.tid, interval, request.id.saturating_add(1));
+        }
+        if !request.seen.open {
+            self.handed.answered(request);
+        }
         let holders = request.gil.holders.iter();
         let holders =
             holders.map(|holder| (self.endpoints.of_contender(&holder.contender), holder.wait_ns)).collect();
@@ -139,6 +150,7 @@ impl Chain {
             phases: request.phases,
             holders,
             stretches: request.stretches.clone(),
+            found,
             spans: service.spans,
             inode: service.inode,
             peer: service.peer,
@@ -176,6 +188,7 @@ impl Chain {
             looks: &self.looks,
             releases: &self.releases,
             endpoint_of: &|request| self.endpoints.of_request(request),
+            hands_on: &|tgid| self.handed.is_usual(tgid),
             is_shared: &|connection| connections.get(&connection).is_some_and(|(_, is_shared)| *is_shared),
             over: &|connection| self.own_connections.over(connection),
         };
@@ -214,6 +227,7 @@ impl Chain {
         self.own_connections.roll();
         let histories = &self.histories;
         self.attendance.retain(|tid| histories.get(tid).is_some());
+        self.handed.roll(histories);
         self.connections.clear();
     }
 
@@ -223,6 +237,7 @@ impl Chain {
             + self.attendance.evicted()
             + self.connections.evicted()
             + self.services.evicted()
+            + self.handed.evicted()
             + self.own_connections.evicted()
             + self.releases.evicted()
             + self.looks.evicted()

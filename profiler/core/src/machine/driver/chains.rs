@@ -102,11 +102,12 @@ impl State {
             self.chain.reads(seen.connection, slice.tgid);
         }
         self.note_release(slice.tgid, &seen, call.start_ns.saturating_add(call.account.blocked_ns));
-        if (thread.slot.is_some() || thread.pooled.is_pooled)
-            && !thread.is_loop()
+        let (is_loop, serves) = (thread.is_loop(), thread.slot.is_some() || thread.pooled.is_pooled);
+        if (is_loop || serves)
             && let Some(history) = self.chain.histories.get_mut(slice.tid)
         {
-            history.is_slot = true;
+            history.is_loop |= is_loop;
+            history.is_slot |= serves && !is_loop;
         }
     }
 
