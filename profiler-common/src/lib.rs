@@ -18,3 +18,4 @@ pub mod queue;
 pub mod record;
 pub mod ring;
 pub mod system_call;
+pub mod waiting;

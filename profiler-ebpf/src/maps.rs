@@ -19,6 +19,7 @@ use profiler_common::queue::{MAX_DELAYED, QueueCount};
 use profiler_common::record::evidence::EvidenceRecord;
 use profiler_common::record::plaintext::PlaintextRecord;
 use profiler_common::ring::{CHUNK_BYTES, ELEMENT_BYTES, RingState};
+use profiler_common::waiting::{LOOK_ELEMENTS, MAX_WAITING, WaitingConnection};
 
 /// Live records of the threads; user space maps them read-only. Element `index − 1` belongs to the thread
 /// whose storage holds `index`.
@@ -151,6 +152,18 @@ pub static PLAINTEXTS_EMITTED: PerCpuArray<u64, 1> = PerCpuArray::new();
 /// What a thread has called OpenSSL with.
 #[btf_map]
 pub static TLS_CALLS: TaskStorage<TlsCall> = TaskStorage::new();
+
+/// Connections that nobody serves, as the last look found them.
+#[btf_map]
+pub static WAITING: Array<WaitingConnection, { MAX_WAITING as usize }> = Array::new();
+
+/// The look itself: `profiler_common::waiting::LOOK_…`.
+#[btf_map]
+pub static WAITING_LOOK: Array<u64, { LOOK_ELEMENTS as usize }> = Array::new();
+
+/// Number of the last look that went through a listener's accept queue, by the address of its socket.
+#[btf_map]
+pub static LOOKED: LruHashMap<u64, u64, 1024> = LruHashMap::new();
 
 /// Losses by cause (`profiler_common::loss`).
 #[btf_map]

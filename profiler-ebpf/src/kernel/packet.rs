@@ -16,6 +16,8 @@ static PACKET_TRANSPORT_HEADER: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static PACKET_SOCKET: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
+static PACKET_NEXT: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
 static PACKET_CONTROL: Global<u32> = Global::new(0);
 
 /// Sender's address in an IPv4 header, in bytes from its start.
@@ -69,6 +71,12 @@ pub fn socket(packet: u64) -> u64 {
         return 0;
     }
     field(packet, &PACKET_SOCKET).unwrap_or(0)
+}
+
+/// What stands behind it in its queue.
+#[inline(always)]
+pub fn next(packet: u64) -> Option<u64> {
+    if PACKET_NEXT.load() == MISSING { None } else { field(packet, &PACKET_NEXT) }
 }
 
 /// Bytes that a segment which TCP has begun to process carries, a FIN counts as one; 0 where it cannot be

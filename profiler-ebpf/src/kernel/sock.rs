@@ -56,6 +56,12 @@ static SOCK_NETWORK: Global<u32> = Global::new(0);
 static SOCK_DEFERRED: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static SOCK_TYPE: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static QUEUE_FIRST: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static REQUEST_NEXT: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static REQUEST_SOCKET: Global<u32> = Global::new(0);
 
 /// `AF_UNIX`.
 pub const AF_UNIX: u16 = 1;
@@ -134,6 +140,12 @@ pub fn typed_peer_port(sk: TypedSock) -> u16 {
 #[inline(always)]
 pub fn local_port(sk: u64) -> u16 {
     field(sk, &SOCK_LOCAL_PORT).unwrap_or(0)
+}
+
+/// Peer's port, host order.
+#[inline(always)]
+pub fn peer_port(sk: u64) -> u16 {
+    u16::from_be(field(sk, &SOCK_PEER_PORT).unwrap_or(0))
 }
 
 /// The two ends of a connection.
@@ -324,6 +336,32 @@ pub fn last_arrival(listener: u64) -> u64 {
         Some(last) if last != queue && last != 0 => packet::socket(last),
         _ => 0,
     }
+}
+
+/// What stands first in a listener's accept queue: of TCP a `struct request_sock`, of UNIX a packet; 0: it is
+/// empty, or cannot be read.
+#[inline(always)]
+pub fn first_waiting(listener: u64, is_unix: bool) -> u64 {
+    let first = if is_unix { &SOCK_RECEIVE_QUEUE } else { &QUEUE_FIRST };
+    if first.load() == MISSING { 0 } else { field(listener, first).unwrap_or(0) }
+}
+
+/// The connection that such an element stands for, and the element behind it; `None`: that was the last.
+#[inline(always)]
+pub fn waiting(listener: u64, element: u64, is_unix: bool) -> Option<(u64, u64)> {
+    // The queue of a UNIX listener leads back to itself.
+    let end = if is_unix { listener.wrapping_add(u64::from(SOCK_RECEIVE_QUEUE.load())) } else { 0 };
+    if element == 0 || element == end {
+        return None;
+    }
+    if is_unix {
+        let next = packet::next(element)?;
+        return Some((packet::socket(element), next));
+    }
+    if REQUEST_NEXT.load() == MISSING || REQUEST_SOCKET.load() == MISSING {
+        return None;
+    }
+    Some((field(element, &REQUEST_SOCKET)?, field(element, &REQUEST_NEXT)?))
 }
 
 /// Whether somebody has accepted the connection: until then no descriptor stands for it.

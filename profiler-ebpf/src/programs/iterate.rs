@@ -30,9 +30,9 @@ pub struct TaskContext {
 #[repr(C)]
 pub struct FileContext {
     meta: *mut core::ffi::c_void,
-    task: *mut task_struct,
-    fd: u32,
-    file: *mut file,
+    pub(super) task: *mut task_struct,
+    pub(super) fd: u32,
+    pub(super) file: *mut file,
 }
 
 /// Adopts every thread of the target that has no account yet.

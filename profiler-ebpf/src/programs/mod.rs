@@ -18,3 +18,4 @@ mod sleep;
 mod socket;
 mod system_call;
 mod tls;
+mod waiting;

@@ -17,6 +17,7 @@ pub mod open_files;
 mod overhead;
 pub mod queue;
 mod sight;
+pub mod waiting;
 
 use asleep::{AsleepSeen, Patrol};
 pub use attached::{Attached, MissingProgram};
@@ -30,6 +31,7 @@ pub use overhead::Overhead;
 use queue::{AcceptQueues, NetworkCounters, QueueCounts};
 use serde::{Deserialize, Serialize};
 pub use sight::Sight;
+use waiting::WaitingConnections;
 
 /// A fact and when it was true.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,6 +80,8 @@ pub enum Fact {
     QueueCounts(QueueCounts),
     /// What a network namespace counts of its listeners, cumulative.
     NetworkCounters(NetworkCounters),
+    /// Connections that nobody serves as a window ends.
+    WaitingConnections(WaitingConnections),
     /// A process comes near its limit of open files.
     OpenFiles(OpenFiles),
     /// A thread that has slept for long, as one look saw it.

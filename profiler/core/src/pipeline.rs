@@ -18,6 +18,7 @@ use crate::decode;
 use crate::decode::open::slice_of;
 use crate::event::{Body, Change, Connection, Event, Lifecycle, Slice};
 use crate::fact::queue::AcceptQueues;
+use crate::fact::waiting::WaitingConnections;
 use crate::fact::{
     Attached, CgroupCpu, Counters, DescriptorClass, DescriptorSeen, Fact, ProcessSeen, SessionStarted, Sight,
 };
@@ -35,6 +36,8 @@ use crate::timeline::Entry;
 
 /// How long an event waits for earlier ones from other CPUs.
 const HOLD_BACK_NS: u64 = 100_000_000;
+/// Connections that nobody serves as a window ends, of which each is an open request.
+const MAX_WAITING: usize = profiler_common::waiting::MAX_WAITING as usize;
 /// Threads whose totals are compared with the kernel's.
 const MAX_TOTALS: usize = 16_384;
 /// Cgroups whose CPU accounts are kept.
@@ -392,6 +395,7 @@ impl Machines {
             Fact::AcceptQueues(reading) => self.read_queues(&reading, time_ns, sink),
             Fact::QueueCounts(counts) => self.listening.queues.count(&counts, self.started),
             Fact::NetworkCounters(counters) => self.listening.queues.network(&counters, self.started),
+            Fact::WaitingConnections(waiting) => self.waiting(waiting),
             Fact::OpenFiles(reading) => self.state.product.drops.open_files(reading),
             Fact::AsleepSeen(seen) => self.state.note_asleep(seen, time_ns),
             Fact::Patrol(patrol) => self.readings.patrol = Some(patrol),
@@ -492,6 +496,14 @@ impl Machines {
             sink(Entry::AcceptQueue { time_ns, inode, address, depth: queue.depth });
         }
         self.listening.queues.read(reading, time_ns, self.started);
+    }
+
+    fn waiting(&mut self, mut waiting: WaitingConnections) {
+        for _ in waiting.connections.drain(MAX_WAITING.min(waiting.connections.len())..) {
+            self.state.evict();
+        }
+        self.state.evicted = self.state.evicted.saturating_add(waiting.beyond);
+        self.readings.waiting = waiting;
     }
 
     fn cgroup(&mut self, seen: CgroupCpu) {

@@ -78,6 +78,10 @@ const FIELDS: &[Field] = &[
     optional("PACKET_NETWORK_HEADER", "sk_buff", &["network_header"]),
     optional("PACKET_TRANSPORT_HEADER", "sk_buff", &["transport_header"]),
     optional("PACKET_SOCKET", "sk_buff", &["sk"]),
+    optional("QUEUE_FIRST", "inet_connection_sock", &["icsk_accept_queue.rskq_accept_head"]),
+    optional("REQUEST_NEXT", "request_sock", &["dl_next"]),
+    optional("REQUEST_SOCKET", "request_sock", &["sk"]),
+    optional("PACKET_NEXT", "sk_buff", &["next"]),
     optional("PACKET_CONTROL", "sk_buff", &["cb"]),
 ];
 

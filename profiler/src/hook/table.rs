@@ -284,6 +284,15 @@ pub const PROGRAMS: &[ProgramEntry] = &[
         Form::Always,
         "which sockets were open before",
     ),
+    ProgramEntry {
+        name: "iterate_waiting",
+        place: AttachPoint::Iterator("task_file"),
+        form: Form::Always,
+        required: false,
+        needs: "Linux 6.1",
+        question: "which connections nobody had served as the window ended",
+        consequence: "connections that nobody had served as the window ended are in no number",
+    },
 ];
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::SessionError;
 use super::feed::Feed;
-use super::gather::{Closing, Cost, Gather};
+use super::gather::{BeforeClosing, Closing, Cost, Gather};
 use super::gil::LockWatch;
 use super::observer::Observer;
 use super::open_files::OpenFiles;
@@ -238,10 +238,10 @@ impl<O: Observer> Session<O> {
 
     fn peek_with(&mut self, glances: impl FnOnce(&LiveSource, u64) -> Vec<ThreadGlance>) -> (Snapshot, Now) {
         let counters = self.counters_caught_up();
-        let before = self.source.accounts();
+        let before = BeforeClosing::read(&mut self.source);
         let end_ns = monotonic_ns();
         let glances = glances(&self.source, end_ns);
-        let closing = Closing::read(&self.source, &before, end_ns);
+        let closing = Closing::read(&self.source, before, end_ns);
         self.drain();
         let facts = self.closing_facts(closing, counters);
         self.feed.pipeline().look(end_ns, facts, EndReason::StillOpen, &glances)
@@ -252,9 +252,9 @@ impl<O: Observer> Session<O> {
     pub fn roll(&mut self) {
         self.cost.end_sample(&self.source);
         let counters = self.counters_caught_up();
-        let before = self.source.accounts();
+        let before = BeforeClosing::read(&mut self.source);
         let end_ns = monotonic_ns();
-        let closing = Closing::read(&self.source, &before, end_ns);
+        let closing = Closing::read(&self.source, before, end_ns);
         self.source.start_totals();
         let facts = self.closing_facts(closing, counters);
         self.cost = Cost::start();
@@ -328,11 +328,11 @@ impl<O: Observer> Session<O> {
         self.drain();
         self.read_looks();
         self.count_looks();
-        let before = self.source.accounts();
+        let before = BeforeClosing::read(&mut self.source);
         let end_ns = monotonic_ns();
         // Nobody reads the rings from here on: what they lose then is not the window's.
         let mut counters = self.source.counters();
-        let closing = Closing::read(&self.source, &before, end_ns);
+        let closing = Closing::read(&self.source, before, end_ns);
         self.source.detach();
         self.feed.end_at(end_ns);
         self.drain();

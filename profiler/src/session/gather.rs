@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use profiler_common::account::ThreadAccount;
+use profiler_core::fact::waiting::WaitingConnections;
 use profiler_core::fact::{Attached, Fact, OpenSlice, Overhead, ThreadTotals};
 use tokio::time::Instant;
 
@@ -51,22 +52,39 @@ pub(super) struct Cost {
     not_counted_at_start: NotCounted,
 }
 
-/// What threads were in the middle of at one moment, and their totals up to it.
+/// What threads were in the middle of at one moment, their totals up to it, and who waited then.
 pub(super) struct Closing {
     pub(super) open: Vec<OpenSlice>,
     pub(super) totals: Vec<ThreadTotals>,
+    pub(super) waiting: Option<WaitingConnections>,
+}
+
+/// What is read just before the moment of a [`Closing`].
+pub(super) struct BeforeClosing {
+    accounts: Vec<ThreadAccount>,
+    waiting: Option<WaitingConnections>,
+}
+
+impl BeforeClosing {
+    /// Reads the threads' accounts last: they are of the moment that follows.
+    pub(super) fn read(source: &mut LiveSource) -> Self {
+        let waiting = source.waiting_connections(monotonic_ns());
+        Self { waiting, accounts: source.accounts() }
+    }
 }
 
 impl Closing {
-    /// Reads both; `end_ns` is now, and `before` are the threads' accounts from just before it.
-    pub(super) fn read(source: &LiveSource, before: &[ThreadAccount], end_ns: u64) -> Self {
-        Self { open: source.slices_at(before, end_ns), totals: source.thread_totals() }
+    /// Reads the rest; `end_ns` is now.
+    pub(super) fn read(source: &LiveSource, before: BeforeClosing, end_ns: u64) -> Self {
+        let BeforeClosing { accounts, waiting } = before;
+        Self { open: source.slices_at(&accounts, end_ns), totals: source.thread_totals(), waiting }
     }
 
     /// As facts.
     pub(super) fn into_facts(self) -> impl Iterator<Item = Fact> {
         let totals = self.totals.into_iter().map(Fact::ThreadTotals);
-        self.open.into_iter().map(Fact::OpenSlice).chain(totals)
+        let waiting = self.waiting.map(Fact::WaitingConnections);
+        self.open.into_iter().map(Fact::OpenSlice).chain(totals).chain(waiting)
     }
 }
 

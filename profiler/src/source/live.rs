@@ -22,6 +22,7 @@ mod rings;
 pub mod sleepers;
 mod targets;
 mod totals;
+mod waiting;
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -39,6 +40,7 @@ use profiler_common::listener::ListenerCount;
 use profiler_common::loss::{EMITTED_KINDS, LOSS_NAMES};
 use profiler_common::queue::QueueCount;
 use profiler_core::fact::queue::QueueCounts;
+use profiler_core::fact::waiting::WaitingConnections;
 use profiler_core::fact::{Counters, ListenerCounts, OpenSlice, ThreadTotals};
 use profiler_core::machine::driver::now::ThreadGlance;
 
@@ -58,6 +60,7 @@ use rings::{Rings, time_ns};
 use sleepers::Sleepers;
 pub(crate) use targets::Targets;
 use totals::Totals;
+use waiting::WaitingTable;
 
 /// Names of the kinds of `profiler_common::loss::EMITTED_*`, in their order.
 const KIND_NAMES: [&str; EMITTED_KINDS as usize] =
@@ -87,6 +90,7 @@ pub struct LiveSource {
     listeners: ListenerTable,
     unix_listeners: UnixTable,
     queues: QueueTable,
+    waiting: WaitingTable,
     totals: Totals,
     received: u64,
     misses_at_detach: Option<Vec<(String, u64)>>,
@@ -112,6 +116,7 @@ impl LiveSource {
         let listeners = take(&mut ebpf, "LISTENERS", ListenerTable::try_from)?;
         let unix_listeners = take(&mut ebpf, "UNIX_LISTENERS", UnixTable::try_from)?;
         let queues = take(&mut ebpf, "QUEUES", QueueTable::try_from)?;
+        let waiting = WaitingTable::of(&mut ebpf)?;
         #[cfg(feature = "bpf-log")]
         let log = bpf_log::BpfLog::start(&mut ebpf)?;
         Ok(Self {
@@ -130,6 +135,7 @@ impl LiveSource {
             listeners,
             unix_listeners,
             queues,
+            waiting,
             totals: Totals::default(),
             received: 0,
             misses_at_detach: None,
@@ -197,6 +203,12 @@ impl LiveSource {
     /// What was refused because accept queues were full, cumulative.
     pub fn queue_counts(&self) -> QueueCounts {
         queues::counts(&self.queues)
+    }
+
+    /// Connections that nobody serves now, at `now_ns`, although their clients have sent something. `None`:
+    /// this kernel does not show them.
+    pub fn waiting_connections(&mut self, now_ns: u64) -> Option<WaitingConnections> {
+        self.waiting.look(&mut self.ebpf, &self.targets.all(), now_ns)
     }
 
     /// Listeners are closed, by inode: nothing is counted for them any more.

@@ -4,6 +4,7 @@
 
 use crate::fact::asleep::Patrol;
 use crate::fact::container::Container;
+use crate::fact::waiting::WaitingConnections;
 use crate::fact::{CgroupMemory, Counters, OpenSlice, Overhead, ThreadTotals};
 use crate::model::CgroupWindow;
 use crate::order::OrderCounts;
@@ -23,6 +24,8 @@ pub(super) struct Readings {
     pub totals: Vec<ThreadTotals>,
     /// What threads are in the middle of.
     pub open: Vec<OpenSlice>,
+    /// Connections that nobody serves.
+    pub waiting: WaitingConnections,
     /// What the patrol has looked at.
     pub patrol: Option<Patrol>,
     /// What measuring cost.

@@ -9,6 +9,7 @@
 //! slots and listeners is cut at its edges.
 
 use crate::decode::open::slice_of;
+use crate::fact::waiting::WaitingConnections;
 use crate::fact::{Counters, EndReason, Fact, FactRecord};
 use crate::machine::driver::now::{ThreadGlance, now};
 use crate::model::now::Now;
@@ -86,6 +87,7 @@ impl Machines {
         let open = self.take_open();
         let living = self.state.roll(time_ns, &open, sink);
         self.readings.totals.clear();
+        self.readings.waiting = WaitingConnections::default();
         self.readings.overhead = None;
         self.listening.roll(time_ns, &living);
         self.wakes.roll();

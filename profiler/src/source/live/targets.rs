@@ -51,6 +51,11 @@ impl Targets {
         targets.iter().try_for_each(|target| self.0.insert(target, &1, 0).map_err(failed))
     }
 
+    /// All of them, also those that were born since.
+    pub(super) fn all(&self) -> Vec<u32> {
+        self.0.keys().filter_map(Result::ok).collect()
+    }
+
     /// A process has ended. Without this its number would stay, and is another program's one day.
     pub(super) fn remove(&mut self, ended: u32) {
         let _ = self.0.remove(&ended);
