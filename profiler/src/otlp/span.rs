@@ -123,8 +123,12 @@ fn attributes(request: &Request) -> Vec<KeyValue> {
     }
     list.push(number("http.request.size", request.http.bytes_in));
     list.push(number("http.response.size", request.http.bytes_out));
-    list.push(number("process.pid", u64::from(request.tgid)));
-    list.push(number("thread.id", u64::from(request.tid)));
+    // Nobody had accepted it, or read it.
+    for (key, id) in [("process.pid", request.tgid), ("thread.id", request.tid)] {
+        if id > 0 {
+            list.push(number(key, u64::from(id)));
+        }
+    }
     list.push(number("wsgi_trace.request.id", request.id));
     if let Some(slot) = request.slot {
         list.push(number("wsgi_trace.slot", u64::from(slot)));

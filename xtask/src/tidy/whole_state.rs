@@ -21,6 +21,7 @@ const ORDER: &[&str] = &[
     "profiler/core/src/machine/driver/publish.rs",
     "profiler/core/src/machine/driver/chains.rs",
     "profiler/core/src/machine/driver/ends.rs",
+    "profiler/core/src/machine/driver/unserved.rs",
     "profiler/core/src/machine/driver/roll.rs",
 ];
 

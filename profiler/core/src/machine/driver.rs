@@ -16,6 +16,7 @@ mod roll;
 mod serving;
 pub mod state;
 mod topology;
+pub mod unserved;
 mod work;
 
 #[cfg(test)]

@@ -132,9 +132,9 @@ pub struct Request {
     pub connection: u64,
     /// Position on its connection, from 0.
     pub index_on_connection: u32,
-    /// Process that served it (wrote its last byte).
+    /// Process that served it (wrote its last byte); 0: nobody has accepted its connection.
     pub tgid: Tid,
-    /// Thread that served it.
+    /// Thread that served it; 0: none has read it.
     pub tid: Tid,
     /// Dense number of the slot it held (`None`: no thread took it).
     pub slot: Option<u32>,

@@ -129,8 +129,9 @@ impl Machines {
         let open_calls: Vec<_> = slices.iter().map(|(slice, _)| *slice).collect();
         let waiting = self.waits.finish(&self.state.world, &open_calls);
         let state = &mut self.state;
+        let unserved = state.unserved(&self.readings.waiting);
         state.end_light_window((&open, &open_calls), end_ns, sink);
-        state.end_window(&slices, end_ns, sink);
+        state.end_window((&slices, &unserved), end_ns, sink);
         state.update_topology();
         state.expire(None, sink);
         state.settle(Some(end_ns), sink);

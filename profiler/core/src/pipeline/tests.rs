@@ -27,6 +27,7 @@ mod loops;
 mod losses;
 mod plaintexts;
 mod pools;
+mod unserved;
 mod windows;
 
 const US: u64 = 1000;

@@ -66,12 +66,15 @@ fn whose() -> Vec<Column<RequestRow>> {
         Column::new(
             "process.pid",
             Kind::Code,
-            "Process that served it, as the host numbers it.",
+            "Process that served it, as the host numbers it; 0: nobody had accepted its connection as the window ended.",
             |row: &R| Cell::number(row.request.tgid.into()),
         ),
-        Column::new("thread.id", Kind::Code, "Thread that served it.", |row: &R| {
-            Cell::number(row.request.tid.into())
-        }),
+        Column::new(
+            "thread.id",
+            Kind::Code,
+            "Thread that served it; 0: none had read it as the window ended.",
+            |row: &R| Cell::number(row.request.tid.into()),
+        ),
         Column::new("server.port", Kind::Code, "Port of the server.", |row: &R| {
             Cell::maybe(row.of.context.server_port.map(u64::from))
         })

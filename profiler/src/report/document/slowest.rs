@@ -122,6 +122,15 @@ const fn began_after_ns(request: &Request, start_ns: u64) -> Option<u64> {
     request.times.start_ns.checked_sub(start_ns)
 }
 
+/// Who served a request, or had it as the window ended.
+fn served_by(request: &Request) -> String {
+    match (request.tgid, request.tid) {
+        (0, _) => "nobody: its connection waited in the accept queue".to_owned(),
+        (tgid, 0) => format!("nobody: pid {tgid} had its connection"),
+        (tgid, tid) => format!("pid {tgid}, thread {tid}"),
+    }
+}
+
 /// All that is known of one, folded.
 fn in_full<'a>(request: &Request, pointer: &str, start_ns: u64) -> Block<'a> {
     let at = |key: &str| format!("{pointer}/{key}");
@@ -133,7 +142,7 @@ fn in_full<'a>(request: &Request, pointer: &str, start_ns: u64) -> Block<'a> {
     let mut body = Blocks::default();
     let began = began_after_ns(request, start_ns).map_or_else(|| "before the window".to_owned(), shown);
     body.entry("began at", began);
-    body.entry("served by", format!("pid {}, thread {}", request.tgid, request.tid));
+    body.entry("served by", served_by(request));
     let connection = format!("{}, request {} on it", request.connection, request.index_on_connection + 1);
     body.entry("connection", connection);
     let (bytes_in, bytes_out) = (unit::bytes(request.http.bytes_in), unit::bytes(request.http.bytes_out));

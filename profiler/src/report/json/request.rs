@@ -38,9 +38,9 @@ view! {
         /// named none.
         #[cfg_attr(test, schemars(extend("pattern" = "^[0-9a-f]{32}$")))]
         trace_id: Option<String> = request.http.trace_context.map(|context| context.trace_id_text()),
-        /// Process that served it.
+        /// Process that served it; 0: nobody had accepted its connection as the window ended.
         pid: u32 = request.tgid,
-        /// Thread that served it.
+        /// Thread that served it; 0: none had read it as the window ended.
         tid: u32 = request.tid,
         /// Number of the slot it held; null if no thread took it.
         slot: Option<u32> = request.slot,

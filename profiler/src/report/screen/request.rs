@@ -40,7 +40,8 @@ pub(super) fn lines(
         text.push_str(&format!(", {} from its head to its last byte", time(service_ns)));
     }
     let (bytes_in, bytes_out) = (unit::bytes(request.http.bytes_in), unit::bytes(request.http.bytes_out));
-    text.push_str(&format!("{DOT}pid {}, {bytes_in} in, {bytes_out} out", request.tgid));
+    let who = if request.tgid == 0 { "not accepted".to_owned() } else { format!("pid {}", request.tgid) };
+    text.push_str(&format!("{DOT}{who}, {bytes_in} in, {bytes_out} out"));
     top.extend(beside(paint, (Line::default(), 0), (&text, Role::Plain), width, 2));
     if let Some(before_ns) = request.http.request_start.before_ns() {
         let text = format!("{} before that from its X-Request-Start on", time(before_ns));

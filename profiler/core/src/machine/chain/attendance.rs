@@ -1,7 +1,9 @@
 //! Who accepts from which listener.
 //!
-//! In: accepts, as they are called. Out: the threads of each listener. Who serves in a process is in the
-//! threads' histories.
+//! In: accepts, as they are called; the workers that hold a listener. Out: the threads of each listener. Who
+//! serves in a process is in the threads' histories.
+
+use std::collections::BTreeMap;
 
 use crate::bounded::BoundedMap;
 use crate::event::Tid;
@@ -15,6 +17,8 @@ const MAX_ACCEPTORS: usize = 256;
 #[derive(Clone, Debug, Default)]
 pub(in crate::machine) struct Attendance {
     listeners: BoundedMap<u64, Vec<Tid>, MAX_LISTENERS>,
+    /// Workers that hold each listener, as of the last look at the processes.
+    workers: BTreeMap<u64, Vec<Tid>>,
 }
 
 impl Attendance {
@@ -27,6 +31,17 @@ impl Attendance {
             // In order: nothing depends on who was heard of first.
             tids.insert(place, tid);
         }
+    }
+
+    /// These processes are there to accept at each listener, by its inode. There are no more than the table
+    /// of processes has.
+    pub(in crate::machine) fn note_workers(&mut self, workers: BTreeMap<u64, Vec<Tid>>) {
+        self.workers = workers;
+    }
+
+    /// The workers that hold a listener.
+    pub(super) fn workers(&self, inode: u64) -> &[Tid] {
+        self.workers.get(&inode).map_or(&[], Vec::as_slice)
     }
 
     /// Threads that accept from a listener.

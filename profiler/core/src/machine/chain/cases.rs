@@ -52,6 +52,8 @@ struct Case {
     stretches: Vec<Stretch>,
     back_ends: Vec<(u16, u64)>,
     spans: Vec<(u64, u64)>,
+    /// The listener where nobody has accepted it; 0: somebody has.
+    inode: u64,
 }
 
 /// A leaf: kind, its object, grade, reason; and how long, in milliseconds.
@@ -65,6 +67,7 @@ impl Case {
             stretches: Vec::new(),
             back_ends: Vec::new(),
             spans: Vec::new(),
+            inode: 0,
         }
     }
 
@@ -106,7 +109,8 @@ impl Case {
         request.times.end_ns = self.phases.total_ns();
         request.stretches = self.stretches;
         self.back_ends.iter().for_each(|(port, ns)| request.round_trips.waits(*port, *ns));
-        self.chain.served(0, Service { spans: self.spans, ..Service::default() });
+        let (inode, in_queue) = (self.inode, self.inode > 0);
+        self.chain.served(0, Service { spans: self.spans, inode, in_queue, peer: 0 });
         self.chain.complete(&request, None);
         let chains = self.chain.finish(&|_| String::new());
         assert_eq!((chains.broken, chains.request_ns), (0, request.total_ns()));
@@ -165,6 +169,26 @@ fn a_wait_behind_a_wait_has_the_share_of_each_moment() {
         (LeafKind::BackEnd, Object::Peer { port: 2 }, None, None, 5),
     ];
     assert_eq!(case.leaves(), expected);
+}
+
+#[test]
+fn a_worker_that_has_not_begun_to_accept_keeps_those_waiting_whom_nobody_accepts() {
+    const STARTING: Tid = 5;
+    const HELPER: Tid = 6;
+    let case = |acceptor: Option<Tid>| {
+        let mut case = Case::new().did(2, 20, asks(1)).did(HELPER, 20, asks(2));
+        let doer = Doer { tgid: STARTING, tid: STARTING, request: 0 };
+        case.chain.histories.born((STARTING, STARTING), PROCESS, 10 * MS);
+        case.chain.histories.push_did(doer, (10 * MS, 20 * MS), RAN);
+        case.chain.attendance.note_workers([(7, vec![PROCESS, STARTING])].into());
+        acceptor.into_iter().for_each(|tid| case.chain.attendance.accepts(7, tid));
+        case.inode = 7;
+        case.phase(Phase::AcceptQueue, 20).leaves()
+    };
+    let back_end = (LeafKind::BackEnd, Object::Peer { port: 1 }, None, None, 15);
+    assert_eq!(case(Some(2)), [back_end, found(LeafKind::Computing, 5)]);
+    // Nobody is known to accept: of the other worker nothing is known, as its first thread was never seen.
+    assert_eq!(case(None), [found(LeafKind::Computing, 10), found(LeafKind::NoThread, 10)]);
 }
 
 #[test]

@@ -23,12 +23,8 @@ pub(super) enum Stage {
 /// Threads that could serve a request in one of its waits, and those that would have handed it to them.
 pub(super) fn who_serves(known: Known<'_>, request: &Settling, phase: Phase) -> (Vec<Tid>, Vec<Tid>) {
     let of_process = known.histories.of_process(request.tgid);
-    if phase == Phase::AcceptQueue {
-        let acceptors = match known.attendance.acceptors(request.inode) {
-            [] => known.attendance.beside(of_process),
-            acceptors => acceptors,
-        };
-        return (acceptors.to_vec(), Vec::new());
+    if phase == Phase::AcceptQueue || request.in_queue {
+        return (who_accepts(known, request, of_process), Vec::new());
     }
     let among = |is_one: IsOne| -> Vec<Tid> {
         let tids = of_process.iter().copied();
@@ -50,6 +46,23 @@ pub(super) fn handed_to(known: Known<'_>, request: &Settling) -> Vec<Tid> {
         return Vec::new();
     }
     known.histories.of_process(request.tgid).iter().copied().filter(serves).collect()
+}
+
+/// Threads that could accept a request's connection: those that accept there, and the first thread of each
+/// worker that has not begun to, as it still starts or hangs.
+fn who_accepts(known: Known<'_>, request: &Settling, of_process: &[Tid]) -> Vec<Tid> {
+    let acceptors = match known.attendance.acceptors(request.inode) {
+        [] => known.attendance.beside(of_process),
+        acceptors => acceptors,
+    };
+    let tgid_of = |tid: Tid| known.histories.get(tid).map(|history| history.tgid);
+    let accepts = |tgid: Tid| acceptors.iter().any(|tid| tgid_of(*tid) == Some(tgid));
+    let workers = known.attendance.workers(request.inode).iter().copied();
+    let silent = workers.filter(|tgid| tgid_of(*tgid) == Some(*tgid) && !accepts(*tgid));
+    let mut tids: Vec<Tid> = acceptors.iter().copied().chain(silent).collect();
+    tids.sort_unstable();
+    tids.dedup();
+    tids
 }
 
 /// What distinguishes threads of a process.

@@ -37,6 +37,8 @@ pub(in crate::machine) struct Settling {
     pub inode: u64,
     /// What distinguishes its connection at the client's end; 0: not known.
     pub peer: u64,
+    /// Nobody had accepted its connection by the window's end.
+    pub in_queue: bool,
     /// Its waits for back ends by port.
     pub back_ends: Vec<(u16, u64)>,
     /// Who had the interpreter lock while it waited for that: endpoint (`None`: not known), and how long.

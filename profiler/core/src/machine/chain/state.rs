@@ -43,6 +43,8 @@ pub(in crate::machine) struct Service {
     pub inode: u64,
     /// What distinguishes its connection at the client's end; 0: not known.
     pub peer: u64,
+    /// Nobody had accepted its connection by the window's end.
+    pub in_queue: bool,
 }
 
 /// Everything that chains are followed with.
@@ -143,7 +145,7 @@ impl Chain {
         let settling = Rc::new(Settling {
             id: request.id,
             endpoint,
-            tgid: request.tgid,
+            tgid: if service.in_queue { self.process_at(service.inode) } else { request.tgid },
             tid: request.tid,
             start_ns: request.times.start_ns,
             end_ns: request.times.end_ns,
@@ -154,11 +156,19 @@ impl Chain {
             spans: service.spans,
             inode: service.inode,
             peer: service.peer,
+            in_queue: service.in_queue,
             back_ends: request.round_trips.ports().map(|to| (to.port, to.waited_ns)).collect(),
         });
         self.own_connections.add(&settling);
         self.waiting.push_back(settling);
         self.settle_some(request.times.end_ns);
+    }
+
+    /// A process in whose line those wait whom nobody has accepted from a listener; 0: none is known.
+    fn process_at(&self, inode: u64) -> Tid {
+        let acceptor = self.attendance.acceptors(inode).first().and_then(|tid| self.histories.get(*tid));
+        let worker = self.attendance.workers(inode).first().copied();
+        acceptor.map(|history| history.tgid).or(worker).unwrap_or(0)
     }
 
     /// Settles requests that have been over for long enough, one or two for each that comes.

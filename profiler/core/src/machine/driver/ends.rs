@@ -6,6 +6,7 @@
 use crate::event::{Slice, Tid};
 use crate::machine::driver::chains::Told;
 use crate::machine::driver::state::State;
+use crate::machine::driver::unserved::Unserved;
 use crate::machine::driver::{draw, follow, meaning};
 use crate::machine::ledger::context::LedgerContext;
 use crate::machine::ledger::{busy, exchange, finish, gil_attribution, slots, thread_end, turn};
@@ -69,11 +70,21 @@ impl State {
         }
     }
 
-    /// The window ends at `end_ns`. Each open slice comes with whether its entry is unknown.
-    pub fn end_window(&mut self, open: &[(Slice, bool)], end_ns: u64, sink: &mut dyn FnMut(Entry)) {
+    /// The window ends at `end_ns`. Each open slice comes with whether its entry is unknown. `unserved`:
+    /// connections on which requests wait.
+    pub fn end_window(
+        &mut self,
+        (open, unserved): (&[(Slice, bool)], &Unserved),
+        end_ns: u64,
+        sink: &mut dyn FnMut(Entry),
+    ) {
         for (slice, entry_unknown) in open {
             self.end_slice(slice, *entry_unknown, sink);
         }
+        self.note_workers();
+        self.update_topology();
+        self.begin_unread(unserved, end_ns);
+        self.publish(sink);
         self.completion_context().window_ends(sink);
         let numbers: Vec<u32> = self.wire.connections.numbers().collect();
         for number in numbers {
@@ -81,6 +92,7 @@ impl State {
                 self.publish(sink);
             }
         }
+        self.end_unserved(unserved, end_ns, sink);
         let tids: Vec<Tid> = self.runtime.threads.tids().collect();
         for tid in tids {
             if let Some(mut thread) = self.runtime.threads.remove(tid) {

@@ -61,7 +61,7 @@ impl State {
                 || active.request.phases.get(Phase::AcceptQueue) >= SHORTEST_NS
                 || self.chain.own_connections.has(peer);
             if is_told {
-                self.chain.served(id, Service { spans, inode, peer });
+                self.chain.served(id, Service { spans, inode, peer, in_queue: false });
             }
             return self.completion_context().complete(finished.active.request, sink);
         }

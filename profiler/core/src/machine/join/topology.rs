@@ -26,10 +26,15 @@ pub enum Topology {
 impl Topology {
     /// What stands at the ends of a connection.
     pub(in crate::machine) fn side(&self, opened: &Opened) -> Side {
+        self.side_of(opened.tgid, opened.family)
+    }
+
+    /// What stands at the ends of a connection that this process accepts, or would accept.
+    pub(in crate::machine) fn side_of(&self, tgid: Tid, family: u16) -> Side {
         match self {
             Self::Flat => Side::Whole,
-            Self::PrivateOverUnix if opened.family == AF_UNIX => Side::Inner { private: true },
-            Self::FrontEnds(these) if !these.contains(&opened.tgid) => Side::Inner { private: false },
+            Self::PrivateOverUnix if family == AF_UNIX => Side::Inner { private: true },
+            Self::FrontEnds(these) if !these.contains(&tgid) => Side::Inner { private: false },
             Self::PrivateOverUnix | Self::FrontEnds(_) => Side::Front,
         }
     }

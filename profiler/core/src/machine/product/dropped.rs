@@ -136,6 +136,11 @@ impl Drops {
         (signs, origin)
     }
 
+    /// Whether somebody has accepted the connection of this socket.
+    pub(in crate::machine) fn knows(&self, socket: (u64, u32)) -> bool {
+        self.sockets.get(&socket.0).is_some_and(|(generation, _)| *generation == socket.1)
+    }
+
     /// The process has used a connection that was made at `established_ns`.
     pub(in crate::machine) fn accepted_since(&mut self, tgid: Tid, established_ns: u64) {
         self.accepts.accepted_since(tgid, established_ns);

@@ -242,6 +242,22 @@ impl Sockets {
         self.open.len() as u64
     }
 
+    /// The connection of this socket: its dense number, and how many requests came on it. `None`: nothing
+    /// came.
+    pub(in crate::machine) fn of(&self, (socket, generation): (u64, u32)) -> Option<(u64, u32)> {
+        let known = self.open.get(&socket).filter(|known| known.generation == generation)?;
+        Some((known.connection, known.begun))
+    }
+
+    /// Whether what comes on the connection of this socket belongs to a request that is known.
+    pub(in crate::machine) fn is_in_request(&self, (socket, generation): (u64, u32)) -> bool {
+        let known = self.open.get(&socket).filter(|known| known.generation == generation);
+        known.is_some_and(|known| {
+            known.active.as_ref().is_some_and(|active| !active.is_responding)
+                || known.inbound.as_ref().is_some_and(Inbound::in_message)
+        })
+    }
+
     /// Whether a request came on the connection of this socket.
     pub(in crate::machine) fn has_asked(&self, socket: u64) -> bool {
         self.open.get(&socket).is_some_and(|socket| socket.begun > 0)

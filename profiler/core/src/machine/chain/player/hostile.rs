@@ -152,7 +152,15 @@ impl Hostile {
         request.round_trips.waits(5432, self.random.below(100_000_000));
         let spans = (0..self.random.below(3)).map(|_| self.interval()).filter(|(from, until)| from <= until);
         let spans = spans.collect();
-        (*request, Service { spans, inode: self.random.below(3), peer: self.random.below(4) })
+        (
+            *request,
+            Service {
+                spans,
+                inode: self.random.below(3),
+                peer: self.random.below(4),
+                in_queue: self.random.below(4) == 0,
+            },
+        )
     }
 
     fn assert_law(&mut self, seed: u64) {

@@ -159,7 +159,7 @@ impl PlayedServer {
         if self.plan.server == Server::Acceptors {
             spans.clear();
         }
-        Some((*request, Service { spans, inode: LISTENER, peer: 0 }))
+        Some((*request, Service { spans, inode: LISTENER, ..Service::default() }))
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::serving::poll_of;
 use super::*;
+use crate::machine::driver::unserved::Unserved;
 
 #[test]
 fn a_request_under_way_at_the_end_of_the_window_is_open_unless_its_answer_may_be_over() {
@@ -45,7 +46,7 @@ fn a_request_under_way_at_the_end_of_the_window_is_open_unless_its_answer_may_be
         let mut run = Run::new(1);
         set_up(&mut run);
         let Run { state, entries, .. } = &mut run;
-        state.end_window(&[], 300, &mut |entry| entries.push(entry));
+        state.end_window((&[], &Unserved::default()), 300, &mut |entry| entries.push(entry));
         assert_eq!(run.requests(), std::slice::from_ref(expected), "{what}");
         assert_eq!(run.state.runtime.threads.len(), 0, "{what}: threads end with it");
     }
@@ -68,7 +69,7 @@ fn the_call_under_way_at_the_end_of_the_window_is_part_of_what_its_thread_serves
         let open = Slice { sequence, system_call, ..Slice::blank(call) };
         let open = Slice { enter_ns, exit_ns: 300, gap, inside, ..open };
         let Run { state, entries, .. } = &mut run;
-        state.end_window(&[(open, false)], 300, &mut |entry| entries.push(entry));
+        state.end_window((&[(open, false)], &Unserved::default()), 300, &mut |entry| entries.push(entry));
         assert_eq!(run.requests(), [(300, expected, true)], "{what}");
     }
 }
@@ -98,7 +99,7 @@ fn a_slot_is_busy_once_up_to_the_end_of_the_window_or_of_what_is_known_of_it() {
             .map(|(slice, unknown)| (Slice { sequence: slice.sequence - 2 + sequence, ..slice }, unknown))
             .collect();
         let state = &mut run.state;
-        state.end_window(&open, 300, &mut |_| {});
+        state.end_window((&open, &Unserved::default()), 300, &mut |_| {});
         state.settle(Some(300), &mut |_| {});
         assert_eq!(state.time.busy.at_least_ns(1), expected_ns, "{what}");
     }

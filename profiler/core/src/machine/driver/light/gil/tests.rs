@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use crate::event::{Head, Light, LightWhat, LockThen, Slept, Tid};
 use crate::fact::{Account, InterpreterLock, InterpreterSeen};
 use crate::machine::driver::state::State;
+use crate::machine::driver::unserved::Unserved;
 use crate::model::gil::{Contender, Gil};
 use crate::model::request::Request;
 use crate::phase::Phase;
@@ -110,7 +111,7 @@ impl Run {
     fn end(mut self, end_ns: u64) -> (Gil, Vec<Request>) {
         let mut sink = Self::sink(&mut self.requests);
         self.state.end_light_window((&[], &[]), end_ns, &mut sink);
-        self.state.end_window(&[], end_ns, &mut sink);
+        self.state.end_window((&[], &Unserved::default()), end_ns, &mut sink);
         drop(sink);
         (self.state.gil.finish(|_| String::new()), self.requests)
     }

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use crate::event::{Head, Light, LightWhat, Slept, SleptOn, Tid};
 use crate::fact::{Account, OpenSlice};
 use crate::machine::driver::state::State;
+use crate::machine::driver::unserved::Unserved;
 use crate::model::slot::{Holding, Slot};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
@@ -115,7 +116,7 @@ impl Run {
         let slice = crate::decode::open::slice_of(&open, end_ns);
         let state = &mut self.state;
         state.end_light_window((std::slice::from_ref(&open), &[slice]), end_ns, &mut |_| {});
-        state.end_window(&[(slice, false)], end_ns, &mut |_| {});
+        state.end_window((&[(slice, false)], &Unserved::default()), end_ns, &mut |_| {});
         state.settle(Some(end_ns), &mut |_| {});
         let busy_ns = state.time.busy.at_least_ns(1);
         (state.time.ended_slots.values().cloned().collect(), busy_ns)
