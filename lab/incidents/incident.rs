@@ -114,6 +114,8 @@ impl Incident {
             Leaf::Disk => json!(["disk", path, milliseconds]),
             Leaf::DiskStalled => json!(["sync", path]),
             Leaf::PathStalled => json!(["touch", path]),
+            Leaf::MappingStalled => json!(["write_mapping", path]),
+            Leaf::NameServer => json!(["resolve", leaf_back_end, milliseconds]),
             Leaf::FileLock => json!(["file_lock", path]),
             Leaf::Sqlite => json!(["sqlite", path]),
             Leaf::Child => json!(["child", milliseconds]),
@@ -151,7 +153,9 @@ impl Incident {
             Leaf::Stopped | Leaf::BackEndStopped => all("stop", &[what, &held, &pause]),
             Leaf::Traced => all("trace", &[what, &held, &pause]),
             Leaf::Frozen => all("freeze", &[what, &held, &pause]),
-            Leaf::DiskStalled | Leaf::PathStalled => all("stall", &[what, &held, &pause]),
+            Leaf::DiskStalled | Leaf::PathStalled | Leaf::MappingStalled => {
+                all("stall", &[what, &held, &pause])
+            }
             Leaf::Stream => all("ask_endless", &[&format!("{what}/stream"), &held, &pause, &slots]),
             Leaf::Upgraded => all("ask_endless", &[&format!("{what}/upgrade"), &held, &pause, &slots]),
             _ => None,

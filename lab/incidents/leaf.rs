@@ -38,6 +38,9 @@ pub(crate) enum Leaf {
     DiskStalled,
     /// A file system that hangs at times, by a path.
     PathStalled,
+    /// The same, by a page of a mapped file.
+    MappingStalled,
+    NameServer,
     FileLock,
     Sqlite,
     Child,
@@ -76,6 +79,8 @@ pub(crate) const LEAVES: &[Leaf] = &[
     Leaf::Disk,
     Leaf::DiskStalled,
     Leaf::PathStalled,
+    Leaf::MappingStalled,
+    Leaf::NameServer,
     Leaf::FileLock,
     Leaf::Sqlite,
     Leaf::Child,
@@ -111,6 +116,8 @@ impl Leaf {
             Self::Disk => "disk",
             Self::DiskStalled => "stalled disk by a descriptor",
             Self::PathStalled => "stalled disk by a path",
+            Self::MappingStalled => "stalled disk by a mapping",
+            Self::NameServer => "name server",
             Self::FileLock => "file lock",
             Self::Sqlite => "SQLite write lock",
             Self::Child => "child",
@@ -142,6 +149,8 @@ impl Leaf {
             Self::SlowClient | Self::Upgraded => &[LeafKind::Client],
             Self::Fifo => &[LeafKind::File, LeafKind::Pipe],
             Self::Disk | Self::DiskStalled | Self::PathStalled => &[LeafKind::File],
+            Self::MappingStalled => &[LeafKind::PageFault],
+            Self::NameServer => &[LeafKind::NameServer],
             Self::FileLock | Self::Sqlite => &[LeafKind::FileLock],
             Self::Child => &[LeafKind::Child],
             Self::ChattyChild => &[LeafKind::Child, LeafKind::NotReleased],
@@ -185,7 +194,7 @@ impl Leaf {
 
     /// Whether it lies on a disk that can be stalled.
     pub(crate) const fn is_stalled(self) -> bool {
-        matches!(self, Self::DiskStalled | Self::PathStalled)
+        matches!(self, Self::DiskStalled | Self::PathStalled | Self::MappingStalled)
     }
 
     /// Whether who meets it is there to the end.
@@ -208,6 +217,7 @@ impl Leaf {
                 Self::BackEndSlow
                     | Self::BackEndUnix
                     | Self::BackEndComputes
+                    | Self::NameServer
                     | Self::Sleep
                     | Self::Disk
                     | Self::Child
@@ -229,11 +239,11 @@ impl Leaf {
     }
 
     /// Whether this server can have it, and its witness knows all of it there: after the application's end
-    /// Waitress still writes, and gunicorn's sync worker waits for its client to close.
+    /// Waitress still writes, and gunicorn waits for its client to close.
     pub(crate) const fn fits(self, server: ServerKind) -> bool {
-        let goes_on = matches!(server, ServerKind::Waitress | ServerKind::GunicornSync);
+        let ends_with_it = matches!(server, ServerKind::Uwsgi | ServerKind::Cheroot);
         match self {
-            Self::SlowClient => !goes_on,
+            Self::SlowClient => ends_with_it,
             Self::Stream | Self::Cycle => !matches!(server, ServerKind::GunicornSync),
             Self::Upgraded => matches!(server, ServerKind::GunicornGthread),
             _ => true,

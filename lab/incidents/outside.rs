@@ -47,7 +47,9 @@ impl Outside {
             Leaf::BackEndDead => Some(BackEnd::Stuck(Peer::start(Stuck::Dead)?)),
             Leaf::BackEndFull => Some(BackEnd::Stuck(Peer::start(Stuck::Full)?)),
             Leaf::BackEndUnix => Some(BackEnd::Answers(Backend::start_at(&directory.join(name))?)),
-            leaf if leaf.is_back_end() => Some(BackEnd::Answers(Backend::start()?)),
+            leaf if leaf.is_back_end() || leaf == Leaf::NameServer => {
+                Some(BackEnd::Answers(Backend::start()?))
+            }
             _ => None,
         };
         let mut outside = Self { back_end, ..Self::default() };
@@ -143,7 +145,9 @@ impl Outside {
             }
             Leaf::Stream => vec![Mark::new("endpoint", &["stream"])],
             Leaf::Upgraded => vec![Mark::new("connection", &["upgrade", "upgraded", "101"])],
-            Leaf::Fifo | Leaf::DiskStalled | Leaf::PathStalled => vec![path()],
+            Leaf::Fifo | Leaf::DiskStalled | Leaf::PathStalled | Leaf::MappingStalled => vec![path()],
+            // Who answers datagrams nobody can tell by the socket that waits.
+            Leaf::NameServer => Vec::new(),
             Leaf::FileLock | Leaf::Sqlite | Leaf::FullPipe => vec![path(), outsider()],
             Leaf::Child => vec![Mark::new("program", &["sleep"])],
             Leaf::ChattyChild => vec![Mark::new("program", &["head"])],

@@ -3,6 +3,7 @@
 In: what the plan says of the leaf. Out: `LEAVES`, functions that wait; `leaf_of` makes one that is ready to be called.
 """
 
+import ctypes
 import fcntl
 import functools
 import hashlib
@@ -114,6 +115,34 @@ def touch(path):
     os.utime(path)
 
 
+@functools.cache
+def mapped(path):
+    """A file's first page, as ctypes takes it."""
+    return (ctypes.c_char * mmap.PAGESIZE).from_buffer(mmap.mmap(file_to_write_and_read(path), mmap.PAGESIZE))
+
+
+@functools.cache
+def file_to_write_and_read(path):
+    return os.open(path, os.O_RDWR)
+
+
+LIBC = ctypes.CDLL(None)
+
+
+def write_mapping(path):
+    """Changes a byte of a mapped file, in C code that gives the interpreter lock up."""
+    LIBC.memset(mapped(path), 1, 1)
+
+
+def resolve(address, milliseconds):
+    """Asks the name server beside a back end."""
+    port = int(address.rsplit(":", 1)[1])
+    with socket.socket(type=socket.SOCK_DGRAM) as resolver:
+        resolver.connect((f"127.77.{port >> 8}.{port & 255}", 53))
+        resolver.send(b"%g" % milliseconds)
+        resolver.recv(512)
+
+
 def lock_file(path):
     """Waits for a lock that somebody else has again and again."""
     with open(path, "rb") as file:
@@ -191,6 +220,8 @@ LEAVES = {
     "disk": read_disk,
     "sync": sync,
     "touch": touch,
+    "write_mapping": write_mapping,
+    "resolve": resolve,
     "file_lock": lock_file,
     "sqlite": write_database,
     "child": run_child,
