@@ -28,6 +28,7 @@ pub(in crate::machine) mod segment;
 pub(in crate::machine) mod service;
 pub(in crate::machine) mod settle;
 pub(in crate::machine) mod settling;
+pub(in crate::machine) mod short_requests;
 pub(in crate::machine) mod split;
 pub(in crate::machine) mod state;
 pub(in crate::machine) mod sums;

@@ -5,7 +5,6 @@
 mod looked;
 
 use crate::event::Tid;
-use crate::machine::chain::feed::Doer;
 use crate::machine::chain::segment::{Did, SegmentSleep, SleepEnd};
 use crate::machine::chain::state::{Chain, Service};
 use crate::machine::lock::gil_holder::Holders;
@@ -74,8 +73,8 @@ impl Case {
     /// A thread did this from where it was to a moment, in milliseconds.
     fn did(mut self, tid: Tid, until_ms: u64, did: Did) -> Self {
         let from_ns = self.chain.histories.get(tid).map_or(0, |history| history.end_ns());
-        let doer = Doer { tgid: PROCESS, tid, request: 0 };
-        self.chain.histories.push_did(doer, (from_ns, until_ms * MS), did);
+        let mut entry = self.chain.histories.entry(PROCESS, tid, from_ns).unwrap();
+        entry.push_did(0, (from_ns, until_ms * MS), did);
         self
     }
 
@@ -177,9 +176,9 @@ fn a_worker_that_has_not_begun_to_accept_keeps_those_waiting_whom_nobody_accepts
     const HELPER: Tid = 6;
     let case = |acceptor: Option<Tid>| {
         let mut case = Case::new().did(2, 20, asks(1)).did(HELPER, 20, asks(2));
-        let doer = Doer { tgid: STARTING, tid: STARTING, request: 0 };
         case.chain.histories.born((STARTING, STARTING), PROCESS, 10 * MS);
-        case.chain.histories.push_did(doer, (10 * MS, 20 * MS), RAN);
+        let mut starting = case.chain.histories.entry(STARTING, STARTING, 10 * MS).unwrap();
+        starting.push_did(0, (10 * MS, 20 * MS), RAN);
         case.chain.attendance.note_workers([(7, vec![PROCESS, STARTING])].into());
         acceptor.into_iter().for_each(|tid| case.chain.attendance.accepts(7, tid));
         case.inode = 7;

@@ -3,7 +3,7 @@
 //! In: full mode's gaps and calls; light mode's sleeps and messages. Out: segments.
 
 use crate::event::Tid;
-use crate::machine::chain::history::Histories;
+use crate::machine::chain::history::{Histories, HistoryEntry};
 use crate::machine::chain::segment::{Did, Segment, SegmentSleep, SleepEnd};
 use crate::machine::lock::gil_holder::Holders;
 use crate::machine::time::piece::Piece;
@@ -112,19 +112,30 @@ impl SleepSeen {
 
 impl Histories {
     /// A stretch of short pieces is over.
-    pub(in crate::machine) fn run(&mut self, of: (Tid, Tid), run: &ShortRun) {
-        if run.end_ns > run.start_ns {
-            self.push_short(of, (run.start_ns, run.end_ns), run.request, run.short);
+    pub(in crate::machine) fn run(&mut self, (tgid, tid): (Tid, Tid), run: &ShortRun) {
+        if run.end_ns > run.start_ns
+            && let Some(mut entry) = self.entry(tgid, tid, run.start_ns)
+        {
+            entry.push_short((run.start_ns, run.end_ns), run.request, run.short);
         }
     }
 
     /// A piece that is long: a gap, or (`is_call`) a call.
     pub(in crate::machine) fn piece(&mut self, doer: Doer, piece: &Piece, is_call: bool, seen: &SleepSeen) {
+        if let Some(mut entry) = self.entry(doer.tgid, doer.tid, piece.start_ns) {
+            entry.piece(doer.request, piece, is_call, seen);
+        }
+    }
+}
+
+impl HistoryEntry<'_> {
+    /// A piece that is long: a gap, or (`is_call`) a call.
+    fn piece(&mut self, request: u64, piece: &Piece, is_call: bool, seen: &SleepSeen) {
         let (account, start_ns, end_ns) = (piece.account, piece.start_ns, piece.end_ns);
         if piece.length_ns() < LONG_NS {
             let mut short = Short { calls: u32::from(is_call), ..Short::default() };
             short.take(piece, seen.is_idle);
-            return self.push_short((doer.tgid, doer.tid), (start_ns, end_ns), doer.request, short);
+            return self.push_short((start_ns, end_ns), request, short);
         }
         let sleep = |phase, seen: &SleepSeen| seen.asleep(phase, piece.held_by);
         let ran = match piece.cpu {
@@ -156,20 +167,19 @@ impl Histories {
         let mut at_ns = start_ns;
         for (did, ns) in parts {
             let until_ns = at_ns.saturating_add(ns).min(end_ns);
-            self.push_did(doer, (at_ns, until_ns), did);
+            self.push_did(request, (at_ns, until_ns), did);
             at_ns = until_ns;
         }
     }
 
     /// A stretch in which a thread did one thing.
-    pub(in crate::machine) fn push_did(&mut self, doer: Doer, (start_ns, end_ns): (u64, u64), did: Did) {
-        let of = (doer.tgid, doer.tid);
+    pub(in crate::machine) fn push_did(&mut self, request: u64, (start_ns, end_ns): (u64, u64), did: Did) {
         let length_ns = end_ns.saturating_sub(start_ns);
         if length_ns == 0 {
             return;
         }
         if length_ns >= LONG_NS {
-            return self.push(of, Segment { start_ns, end_ns, request: doer.request, did });
+            return self.push(Segment { start_ns, end_ns, request, did });
         }
         let mut short = Short::default();
         let sum = match did {
@@ -180,15 +190,14 @@ impl Histories {
             _ => &mut short.slept_ns,
         };
         *sum = short_ns(length_ns);
-        self.push_short(of, (start_ns, end_ns), doer.request, short);
+        self.push_short((start_ns, end_ns), request, short);
     }
 
     /// Light mode: a thread was awake up to `until_ns`. It had run for `ran_ns` since its message number
     /// `sequence`.
-    pub(in crate::machine) fn awake(&mut self, doer: Doer, until_ns: u64, (sequence, ran_ns): (u32, u64)) {
-        let is_known = self.get(doer.tid).is_some_and(|history| history.tgid == doer.tgid);
-        let Some(history) = self.entry(doer.tgid, doer.tid, until_ns) else { return };
-        if !is_known {
+    pub(in crate::machine) fn awake(&mut self, request: u64, until_ns: u64, (sequence, ran_ns): (u32, u64)) {
+        let history = &mut *self.history;
+        if self.is_new {
             // How long it had run before is nothing that it ran since.
             history.ran = (sequence, ran_ns);
             return;
@@ -200,23 +209,23 @@ impl Histories {
         let run_ns = ran_ns.saturating_sub(before_ns).min(awake_ns);
         // Where in the stretch it had no CPU is not known.
         let queued_until_ns = from_ns.saturating_add(awake_ns - run_ns);
-        self.push_did(doer, (from_ns, queued_until_ns), Did::Queued);
-        self.push_did(doer, (queued_until_ns, until_ns), Did::Ran(Phase::Cpu));
+        self.push_did(request, (from_ns, queued_until_ns), Did::Queued);
+        self.push_did(request, (queued_until_ns, until_ns), Did::Ran(Phase::Cpu));
     }
 
     /// Light mode: a thread slept, and got a CPU again at `end_ns`.
     pub(in crate::machine) fn slept(
         &mut self,
-        doer: Doer,
+        request: u64,
         (start_ns, woken_ns, end_ns): (u64, u64, u64),
         (phase, held_by): (Phase, Holders),
         seen: &SleepSeen,
     ) {
         let held_ns = seen.held_ns(woken_ns.saturating_sub(start_ns), woken_ns);
         let held_from_ns = woken_ns.saturating_sub(held_ns);
-        self.push_did(doer, (start_ns, held_from_ns), seen.asleep(phase, held_by));
-        self.push_did(doer, (held_from_ns, woken_ns), seen.stood_still(phase));
-        self.push_did(doer, (woken_ns, end_ns), Did::Queued);
+        self.push_did(request, (start_ns, held_from_ns), seen.asleep(phase, held_by));
+        self.push_did(request, (held_from_ns, woken_ns), seen.stood_still(phase));
+        self.push_did(request, (woken_ns, end_ns), Did::Queued);
     }
 }
 
@@ -227,6 +236,10 @@ mod tests {
 
     const MS: u64 = 1_000_000;
     const DOER: Doer = Doer { tgid: 1, tid: 2, request: 0 };
+
+    fn entry(histories: &mut Histories) -> HistoryEntry<'_> {
+        histories.entry(DOER.tgid, DOER.tid, 10 * MS).unwrap()
+    }
 
     fn told(piece: &Piece, is_call: bool) -> Vec<(&'static str, u64, u64)> {
         let mut histories = Histories::default();
@@ -281,14 +294,14 @@ mod tests {
     #[test]
     fn in_light_mode_what_a_thread_had_run_before_it_was_heard_of_does_not_count() {
         let mut histories = Histories::default();
-        histories.awake(DOER, 10 * MS, (1, 6 * MS));
-        histories.slept(
-            DOER,
+        entry(&mut histories).awake(0, 10 * MS, (1, 6 * MS));
+        entry(&mut histories).slept(
+            0,
             (10 * MS, 20 * MS, 20 * MS),
             (Phase::Sleep, Holders::NONE),
             &SleepSeen::outside(0),
         );
-        histories.awake(DOER, 30 * MS, (1, 10 * MS));
+        entry(&mut histories).awake(0, 30 * MS, (1, 10 * MS));
         let history = histories.get(2).unwrap();
         let queued = history.within(0, u64::MAX).find(|part| part.segment.did == Did::Queued).unwrap();
         assert_eq!((queued.from_ns, queued.until_ns), (20 * MS, 26 * MS));
@@ -299,9 +312,9 @@ mod tests {
     fn in_light_mode_a_thread_was_awake_since_its_last_sleep_and_ran_as_long_as_it_says() {
         let mut histories = Histories::default();
         let seen = SleepSeen::outside(0);
-        histories.slept(DOER, (0, 10 * MS, 12 * MS), (Phase::Sleep, Holders::NONE), &seen);
-        histories.awake(DOER, 20 * MS, (1, 5 * MS));
-        histories.awake(DOER, 30 * MS, (1, 15 * MS));
+        entry(&mut histories).slept(0, (0, 10 * MS, 12 * MS), (Phase::Sleep, Holders::NONE), &seen);
+        entry(&mut histories).awake(0, 20 * MS, (1, 5 * MS));
+        entry(&mut histories).awake(0, 30 * MS, (1, 15 * MS));
         let history = histories.get(2).unwrap();
         let queued = history.within(0, u64::MAX).filter(|part| part.segment.did == Did::Queued);
         let queued: Vec<_> = queued.map(|part| (part.from_ns / MS, part.until_ns / MS)).collect();

@@ -3,15 +3,17 @@
 //! In: segments in the order of each thread. Out: those within any interval that is still kept. Memory is
 //! bounded: the oldest are forgotten first, and a later look finds them missing.
 
+mod entry;
+
 use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
 use crate::bounded::BoundedMap;
 use crate::event::Tid;
+pub(in crate::machine) use crate::machine::chain::history::entry::HistoryEntry;
 use crate::machine::chain::ladder;
 use crate::machine::chain::segment::{Did, Segment, SegmentSleep};
-use crate::machine::time::short::{LONG_NS, Short};
 use crate::phase::Phase;
 
 /// Threads whose time is kept.
@@ -20,8 +22,6 @@ const MAX_THREADS: usize = 16_384;
 const MAX_OF_THREAD: usize = 4096;
 /// Segments kept of all threads.
 const MAX_SEGMENTS: usize = 262_144;
-/// What is short is added up over at most this time: a long sum would blur when what happened.
-const LONGEST_SHORT_NS: u64 = 8_000_000;
 
 /// What one thread did.
 #[derive(Clone, Debug, Default)]
@@ -148,6 +148,19 @@ impl History {
         }
     }
 
+    /// Light mode: since `since_ns` it was ready without a CPU for so long in all. A longer stretch was
+    /// none: the record of a sleep is missing.
+    pub(in crate::machine) fn was_queued(&mut self, since_ns: u64, queued_ns: u64) {
+        for segment in self.segments.iter_mut().rev() {
+            if segment.end_ns <= since_ns {
+                return;
+            }
+            if segment.did == Did::Queued && segment.length_ns() > queued_ns {
+                segment.did = Did::Unseen;
+            }
+        }
+    }
+
     fn push(&mut self, mut segment: Segment, kept: &mut usize) {
         self.climb(&mut segment);
         if let Some(last) = self.segments.back_mut()
@@ -206,88 +219,46 @@ impl Histories {
         self.processes.get(&tgid).map_or(&[], Vec::as_slice)
     }
 
-    /// The history of a thread, which begins at `since_ns` if it is new. `None`: there is no room.
+    /// The history of a thread, to add to it; it begins at `since_ns` if it is new. `None`: there is no room.
     #[inline]
-    pub(super) fn entry(&mut self, tgid: Tid, tid: Tid, since_ns: u64) -> Option<&mut History> {
-        let processes = &mut self.processes;
-        let history = self.threads.get_or_insert_with(tid, || {
+    pub(in crate::machine) fn entry(
+        &mut self,
+        tgid: Tid,
+        tid: Tid,
+        since_ns: u64,
+    ) -> Option<HistoryEntry<'_>> {
+        let Self { threads, processes, kept } = self;
+        let mut is_new = false;
+        let history = threads.get_or_insert_with(tid, || {
+            is_new = true;
             add(processes.entry(tgid).or_default(), tid);
             History { tgid, since_ns, ..History::default() }
         })?;
         if history.tgid != tgid {
             // The number was another thread's.
+            is_new = true;
             add(processes.entry(tgid).or_default(), tid);
             if let Some(before) = processes.get_mut(&history.tgid) {
                 before.retain(|other| *other != tid);
             }
-            self.kept = self.kept.saturating_sub(history.segments.len());
+            *kept = kept.saturating_sub(history.segments.len());
             *history = History { tgid, since_ns, ..History::default() };
         }
-        Some(history)
+        Some(HistoryEntry { history, kept, is_new })
     }
 
     /// Adds what a thread did from where its history ends. What lies between is unseen.
-    pub(in crate::machine) fn push(&mut self, (tgid, tid): (Tid, Tid), mut segment: Segment) {
-        let Some(history) = self.entry(tgid, tid, segment.start_ns) else { return };
-        let end_ns = history.end_ns();
-        segment.start_ns = segment.start_ns.max(end_ns);
-        if segment.end_ns <= segment.start_ns {
-            return;
+    #[cfg(test)]
+    pub(in crate::machine) fn push(&mut self, (tgid, tid): (Tid, Tid), segment: Segment) {
+        if let Some(mut entry) = self.entry(tgid, tid, segment.start_ns) {
+            entry.push(segment);
         }
-        let mut kept = self.kept;
-        let Some(history) = self.threads.get_mut(&tid) else { return };
-        if segment.start_ns > end_ns {
-            let hole = Segment { start_ns: end_ns, end_ns: segment.start_ns, request: 0, did: Did::Unseen };
-            history.push(hole, &mut kept);
-        }
-        history.push(segment, &mut kept);
-        self.kept = kept;
-    }
-
-    /// Adds what is too short to be kept by itself.
-    #[inline]
-    pub(in crate::machine) fn push_short(
-        &mut self,
-        (tgid, tid): (Tid, Tid),
-        (start_ns, end_ns): (u64, u64),
-        request: u64,
-        short: Short,
-    ) {
-        let Some(history) = self.entry(tgid, tid, start_ns) else { return };
-        if let Some(last) = history.segments.back_mut()
-            && (last.request == request || last.length_ns() < LONG_NS)
-            && let Did::Short(sums) = &mut last.did
-            && last.end_ns >= start_ns
-            && end_ns > last.end_ns
-            && end_ns.saturating_sub(last.start_ns) <= LONGEST_SHORT_NS
-        {
-            sums.add(&short);
-            last.end_ns = end_ns;
-            // A thread that turns to a request within the stretch worked for that, most likely.
-            last.request = if request == 0 { last.request } else { request };
-            return;
-        }
-        self.push((tgid, tid), Segment { start_ns, end_ns, request, did: Did::Short(short) });
     }
 
     /// What a thread did in an interval was for a request, as is known now: its number, plus 1.
     pub(in crate::machine) fn claim(&mut self, tid: Tid, interval: (u64, u64), request: u64) {
         if let Some(history) = self.threads.get_mut(&tid) {
             history.claim(interval, request);
-        }
-    }
-
-    /// Light mode: since `since_ns` a thread was ready without a CPU for so long in all. A longer stretch was
-    /// none: the record of a sleep is missing.
-    pub(in crate::machine) fn was_queued(&mut self, tid: Tid, since_ns: u64, queued_ns: u64) {
-        let Some(history) = self.threads.get_mut(&tid) else { return };
-        for segment in history.segments.iter_mut().rev() {
-            if segment.end_ns <= since_ns {
-                return;
-            }
-            if segment.did == Did::Queued && segment.length_ns() > queued_ns {
-                segment.did = Did::Unseen;
-            }
         }
     }
 
@@ -298,8 +269,8 @@ impl Histories {
             self.kept = self.kept.saturating_sub(history.segments.len());
             *history = History { tgid: history.tgid, since_ns: at_ns, ..History::default() };
         }
-        if let Some(history) = self.entry(tgid, tid, at_ns) {
-            history.born = Some((at_ns, by));
+        if let Some(entry) = self.entry(tgid, tid, at_ns) {
+            entry.history.born = Some((at_ns, by));
         }
     }
 
@@ -345,6 +316,7 @@ fn add(tids: &mut Vec<Tid>, tid: Tid) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::time::short::Short;
     use crate::phase::Phase;
 
     const MS: u64 = 1_000_000;
@@ -390,7 +362,8 @@ mod tests {
         let mut histories = Histories::default();
         let short = Short { ran_ns: 400_000, ..Short::default() };
         let mut told = |at: u64, request| {
-            histories.push_short(THREAD, (at * 500_000, (at + 1) * 500_000), request, short);
+            let mut entry = histories.entry(THREAD.0, THREAD.1, at * 500_000).unwrap();
+            entry.push_short((at * 500_000, (at + 1) * 500_000), request, short);
         };
         (0..20).for_each(|at| told(at, 5));
         (20..24).for_each(|at| told(at, 6));

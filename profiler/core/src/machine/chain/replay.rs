@@ -24,6 +24,8 @@ const MAX_CUTS: usize = 131_072;
 #[derive(Clone, Copy, Debug)]
 struct Job {
     tgid: Tid,
+    /// The number of its line, as it is replayed.
+    line: usize,
     arrival_ns: u64,
     service_ns: u64,
     /// Where its times at leaves stand.
@@ -64,7 +66,8 @@ impl Lines {
         let first = self.cuts.len();
         self.cuts.extend(at);
         let place = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
-        self.jobs.push(Job { tgid, arrival_ns, service_ns, cuts: (place(first), place(self.cuts.len())) });
+        let cuts = (place(first), place(self.cuts.len()));
+        self.jobs.push(Job { tgid, line: 0, arrival_ns, service_ns, cuts });
     }
 
     /// Request time that would not have been without each of these leaves, and without all of them. `None`:
@@ -83,51 +86,67 @@ impl Lines {
             return Some((vec![0; leaves.len()], 0));
         }
         self.jobs.sort_by_key(|job| job.arrival_ns);
-        let mut of_process: FxHashMap<Tid, LineOf> = FxHashMap::default();
-        let mut servers: FxHashMap<u64, usize> = FxHashMap::default();
-        for job in &self.jobs {
-            of_process.entry(job.tgid).or_insert_with(|| {
-                let line = line_of(job.tgid);
-                *servers.entry(line.line).or_default() += line.slots;
-                line
+        let mut numbers: FxHashMap<u64, usize> = FxHashMap::default();
+        let mut of_process: FxHashMap<Tid, usize> = FxHashMap::default();
+        let mut servers: Vec<usize> = Vec::new();
+        for job in &mut self.jobs {
+            job.line = *of_process.entry(job.tgid).or_insert_with(|| {
+                let LineOf { line, slots } = line_of(job.tgid);
+                let number = *numbers.entry(line).or_insert(servers.len());
+                servers.resize(servers.len().max(number + 1), 0);
+                servers.get_mut(number).into_iter().for_each(|count| *count += slots);
+                number
             });
         }
-        let time_ns = |without: &dyn Fn(&Leaf) -> bool| self.time_ns(&of_process, &servers, without);
-        let all_ns = time_ns(&|_| false);
-        let saved_ns = |without: &dyn Fn(&Leaf) -> bool| all_ns.saturating_sub(time_ns(without));
-        let without = |leaf: &Leaf| if met.contains(leaf) { saved_ns(&|other| other == leaf) } else { 0 };
-        let each = leaves.iter().map(without).collect();
-        Some((each, saved_ns(&|other| leaves.contains(other))))
+        let place = |leaf| leaves.iter().position(|asked| *asked == leaf);
+        let asked: FxHashMap<Leaf, Option<usize>> = met.iter().map(|leaf| (*leaf, place(*leaf))).collect();
+        let of_cut = |(leaf, ns): &(Leaf, u64)| (asked.get(leaf).copied().flatten(), *ns);
+        let cuts: Vec<Cut> = self.cuts.iter().map(of_cut).collect();
+        let time_ns = |without: Without| self.time_ns(&cuts, &servers, without);
+        let all_ns = time_ns(Without::None);
+        let saved_ns = |without| all_ns.saturating_sub(time_ns(without));
+        let without = |(number, leaf)| if met.contains(leaf) { saved_ns(Without::One(number)) } else { 0 };
+        let each = leaves.iter().enumerate().map(without).collect();
+        Some((each, saved_ns(Without::All)))
     }
 
     /// Time that all requests take together, if they are not at some leaves.
-    fn time_ns(
-        &self,
-        of_process: &FxHashMap<Tid, LineOf>,
-        servers: &FxHashMap<u64, usize>,
-        without: &dyn Fn(&Leaf) -> bool,
-    ) -> u64 {
-        let mut free: FxHashMap<u64, BinaryHeap<Reverse<u64>>> = FxHashMap::default();
+    fn time_ns(&self, cuts: &[Cut], servers: &[usize], without: Without) -> u64 {
+        let mut free: Vec<BinaryHeap<Reverse<u64>>> =
+            servers.iter().map(|count| std::iter::repeat_n(Reverse(0), (*count).max(1)).collect()).collect();
         let mut sum_ns = 0_u64;
         for job in &self.jobs {
-            let line = of_process.get(&job.tgid).map_or(0, |line| line.line);
-            let free = free.entry(line).or_insert_with(|| {
-                let count = servers.get(&line).copied().unwrap_or(1).max(1);
-                std::iter::repeat_n(Reverse(0), count).collect()
-            });
-            let Reverse(free_ns) = free.pop().unwrap_or(Reverse(0));
-            let end_ns = free_ns.max(job.arrival_ns).saturating_add(self.service_ns(job, without));
-            free.push(Reverse(end_ns));
+            let Some(mut free) = free.get_mut(job.line).and_then(BinaryHeap::peek_mut) else { continue };
+            let cuts = cuts.get(job.cuts.0 as usize..job.cuts.1 as usize).unwrap_or_default();
+            let end_ns = free.0.max(job.arrival_ns).saturating_add(job.service_ns(cuts, without));
+            *free = Reverse(end_ns);
             sum_ns = sum_ns.saturating_add(end_ns.saturating_sub(job.arrival_ns));
         }
         sum_ns
     }
+}
 
-    fn service_ns(&self, job: &Job, without: &dyn Fn(&Leaf) -> bool) -> u64 {
-        let cuts = self.cuts.get(job.cuts.0 as usize..job.cuts.1 as usize).unwrap_or_default();
+/// Time at a leaf: which of those asked for (`None`: none of them), and how long.
+type Cut = (Option<usize>, u64);
+
+/// Which of the leaves asked for are left out.
+#[derive(Clone, Copy, Debug)]
+enum Without {
+    None,
+    One(usize),
+    All,
+}
+
+impl Job {
+    fn service_ns(&self, cuts: &[Cut], without: Without) -> u64 {
+        let is_cut = |leaf: Option<usize>| match without {
+            Without::None => false,
+            Without::One(number) => leaf == Some(number),
+            Without::All => leaf.is_some(),
+        };
         let cut_ns =
-            cuts.iter().filter(|(leaf, _)| without(leaf)).fold(0_u64, |sum, (_, ns)| sum.saturating_add(*ns));
-        job.service_ns.saturating_sub(cut_ns)
+            cuts.iter().filter(|(leaf, _)| is_cut(*leaf)).fold(0_u64, |sum, (_, ns)| sum.saturating_add(*ns));
+        self.service_ns.saturating_sub(cut_ns)
     }
 }
 
@@ -153,7 +172,7 @@ mod tests {
             let at = (stall_ns > 0).then_some((FILE, stall_ns));
             lines.add(1, index * 10 * MS, 7 * MS + stall_ns, at.into_iter());
         }
-        let all_ns = lines.time_ns(&FxHashMap::default(), &FxHashMap::default(), &|_| false);
+        let all_ns = lines.time_ns(&[], &[1], Without::None);
         let (each, together) = prevented(lines, 1).unwrap();
         assert_eq!(each, [all_ns - 200 * 7 * MS, 0]);
         assert_eq!(together, each[0]);

@@ -48,11 +48,11 @@ pub(super) fn settle(known: Known<'_>, request: &Settling) -> Settled {
     Settled { shares, is_incomplete }
 }
 
-/// Leaves of an endpoint's time in a phase, of which nothing more is known.
-pub(super) fn unfollowed(endpoint: u32, (phase, ns): (Phase, u64)) -> Vec<(LeafKey, u64)> {
-    let request = Settling { endpoint, ..Settling::default() };
+/// Leaves of time in a phase of which nothing more is known. `like`: the endpoint that it is of; its back
+/// ends and holders, if there are any.
+pub(super) fn unfollowed(like: &Settling, (phase, ns): (Phase, u64)) -> Vec<(LeafKey, u64)> {
     let mut shares = Vec::new();
-    rest(&request, phase, ns, &mut shares);
+    rest(like, phase, ns, &mut shares);
     shares.into_iter().map(|(key, share)| (key, share.ns)).collect()
 }
 

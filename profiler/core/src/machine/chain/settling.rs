@@ -4,10 +4,11 @@
 
 use crate::event::Tid;
 use crate::machine::time::capacity::Span;
+use crate::machine::time::short::LONG_NS;
 use crate::model::request::Stretch;
 use crate::phase::{Phase, Phases};
 
-/// A shorter wait is not followed by itself.
+/// A shorter wait to be served is not followed by itself.
 pub(in crate::machine) const SHORTEST_NS: u64 = 100_000;
 
 /// What a request is settled from.
@@ -61,10 +62,34 @@ pub(super) fn is_work(phase: Phase) -> bool {
     WORK.contains(&phase)
 }
 
-/// Whether a request has a wait that is followed.
-pub(in crate::machine) fn is_long(phases: &Phases) -> bool {
+/// How long a request waited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HowLong {
+    /// A moment at most.
+    Hardly,
+    /// Long enough to be distinguished by kind.
+    Shortly,
+    /// Long enough to be followed. What threads did is kept one by one from a millisecond on; who was to
+    /// serve the request is known in any case.
+    Long,
+}
+
+/// How long a request waited.
+#[inline]
+pub(super) fn waited(phases: &Phases) -> HowLong {
     // Nearly always there is not even that much waiting in all.
     let work_ns = WORK.iter().fold(0_u64, |sum, phase| sum.saturating_add(phases.get(*phase)));
-    phases.total_ns().saturating_sub(work_ns) >= SHORTEST_NS
-        && phases.iter().any(|(phase, ns)| ns >= SHORTEST_NS && !is_work(phase))
+    if phases.total_ns().saturating_sub(work_ns) < SHORTEST_NS { HowLong::Hardly } else { longest(phases) }
+}
+
+#[inline(never)]
+fn longest(phases: &Phases) -> HowLong {
+    let mut waited = HowLong::Hardly;
+    for (phase, ns) in phases.iter().filter(|(phase, ns)| *ns >= SHORTEST_NS && !is_work(*phase)) {
+        if ns >= LONG_NS || TO_BE_SERVED.contains(&phase) {
+            return HowLong::Long;
+        }
+        waited = HowLong::Shortly;
+    }
+    waited
 }

@@ -19,12 +19,12 @@ use crate::machine::chain::own_connections::OwnConnections;
 use crate::machine::chain::releases::Releases;
 use crate::machine::chain::replay::LineOf;
 use crate::machine::chain::settle::settle;
-use crate::machine::chain::settling::{Settling, is_long};
+use crate::machine::chain::settling::{HowLong, Settling, waited};
 use crate::machine::chain::sums::Sums;
 use crate::machine::time::capacity::Span;
 use crate::machine::time::short::LONG_NS;
 use crate::model::chain::Chains;
-use crate::model::request::Request;
+use crate::model::request::{Request, Stretch};
 
 /// Requests that wait to be settled. Of more, the oldest are settled with what is known.
 const MAX_WAITING: usize = 16_384;
@@ -112,25 +112,32 @@ impl Chain {
     pub(in crate::machine) fn complete(&mut self, request: &Request, endpoint: Option<usize>) {
         let endpoint = self.endpoints.of(&request.http, endpoint);
         self.endpoints.remember(request.id, endpoint);
-        if is_long(&request.phases) || !request.gil.holders.is_empty() {
-            self.complete_long(request, endpoint);
-        } else {
-            if !self.services.is_empty() {
-                self.services.remove(&request.id);
-            }
-            self.sums.add_short(endpoint, request);
+        if request.total_ns() >= LONG_NS {
+            self.claim(request);
+        }
+        let service = if self.services.is_empty() { None } else { self.services.remove(&request.id) }
+            .unwrap_or_default();
+        let waited = waited(&request.phases);
+        if waited == HowLong::Long || self.own_connections.has(service.peer) {
+            return self.follow(request, endpoint, service);
+        }
+        let (endpoints, holders) = (&mut self.endpoints, request.gil.holders.iter());
+        let holders = holders.map(|holder| (endpoints.of_contender(&holder.contender), holder.wait_ns));
+        self.sums.add_short((endpoint, waited == HowLong::Shortly), request, holders);
+    }
+
+    /// What threads did for a request was for it, as is known now.
+    fn claim(&mut self, request: &Request) {
+        let is_kept = |stretch: &&Stretch| stretch.end_ns.saturating_sub(stretch.start_ns) >= LONG_NS;
+        for stretch in request.stretches.iter().filter(is_kept) {
+            let interval = (stretch.start_ns, stretch.end_ns);
+            self.histories.claim(stretch.tid, interval, request.id.saturating_add(1));
         }
     }
 
     /// A request is complete, and has a wait that is followed.
     #[inline(never)]
-    fn complete_long(&mut self, request: &Request, endpoint: u32) {
-        let service = self.services.remove(&request.id).unwrap_or_default();
-        for stretch in request.stretches.iter().filter(|stretch| stretch.end_ns - stretch.start_ns >= LONG_NS)
-        {
-            let interval = (stretch.start_ns, stretch.end_ns);
-            self.histories.claim(stretch.tid, interval, request.id.saturating_add(1));
-        }
+    fn follow(&mut self, request: &Request, endpoint: u32, service: Service) {
         let found = if request.seen.open { self.handed.who_has(&self.histories, request) } else { None };
         if let Some(found) = &found {
             let interval = (found.start_ns, found.end_ns);

@@ -6,11 +6,13 @@ use rustc_hash::FxHashMap;
 
 use crate::bounded::BoundedMap;
 use crate::event::Tid;
+use crate::machine::chain::follow::{by_phase, ran};
 use crate::machine::chain::leaves::{ChainStep, LeafShare};
 use crate::machine::chain::replay::{LineOf, Lines};
 use crate::machine::chain::settle::{Settled, unfollowed};
-use crate::machine::chain::settling::{Settling, TO_BE_SERVED, to_be_served_ns};
-use crate::model::chain::{ChainExample, Chains, ExampleHop, Hops, Leaf, LeafKind, LeafTime};
+use crate::machine::chain::settling::{SHORTEST_NS, Settling, TO_BE_SERVED, is_work, to_be_served_ns};
+use crate::machine::chain::short_requests::{ShortRequests, ShortSum};
+use crate::model::chain::{ChainExample, Chains, ExampleHop, Hops, Leaf, LeafKind, LeafTime, Object};
 use crate::model::request::Request;
 use crate::phase::Phase;
 
@@ -60,6 +62,8 @@ struct LeafSpread {
     /// One of so many is kept.
     stride: u64,
     seen: u64,
+    /// Requests of which only the sum is known, and that sum: each counts as their mean.
+    short: (u64, u64),
 }
 
 impl LeafSpread {
@@ -79,17 +83,33 @@ impl LeafSpread {
         }
     }
 
+    fn add_short(&mut self, ns: u64, requests: u64) {
+        // One request may be in several of the sums.
+        self.short.0 = self.short.0.max(requests);
+        self.short.1 = self.short.1.saturating_add(ns);
+    }
+
     /// Which part of its time exceeds the median over all of an endpoint's requests, in thousandths.
     fn unusual(&self, requests: u64) -> u64 {
-        let mut values = self.values_ns.clone();
-        values.sort_unstable();
+        let (short, short_ns) = self.short;
+        let stride = self.stride.max(1);
+        let mean_ns = short_ns.checked_div(short).unwrap_or(0);
         // Requests that have nothing there.
-        let without = requests.saturating_sub(self.seen) / self.stride.max(1);
-        let middle = (without + values.len() as u64) / 2;
-        let at = middle.checked_sub(without).and_then(|at| usize::try_from(at).ok());
-        let median_ns = at.and_then(|at| values.get(at)).copied().unwrap_or(0);
-        let sum: u128 = values.iter().map(|ns| u128::from(*ns)).sum();
-        let above: u128 = values.iter().map(|ns| u128::from(ns.saturating_sub(median_ns))).sum();
+        let without = requests.saturating_sub(self.seen).saturating_sub(short) / stride;
+        let mut values: Vec<(u64, u64)> = self.values_ns.iter().map(|ns| (*ns, 1)).collect();
+        values.extend([(0, without), (mean_ns, short / stride)]);
+        values.sort_unstable();
+        let middle = values.iter().fold(0_u64, |sum, (_, count)| sum.saturating_add(*count)) / 2;
+        let mut before = 0_u64;
+        let median_ns = values.iter().find_map(|(ns, count)| {
+            before = before.saturating_add(*count);
+            (before > middle).then_some(*ns)
+        });
+        let median_ns = median_ns.unwrap_or(0);
+        let sum_of = |of: &dyn Fn(u64) -> u64| -> u128 {
+            values.iter().map(|(ns, count)| u128::from(of(*ns)) * u128::from(*count)).sum()
+        };
+        let (sum, above) = (sum_of(&|ns| ns), sum_of(&|ns| ns.saturating_sub(median_ns)));
         u64::try_from((above * 1000).checked_div(sum).unwrap_or(0)).unwrap_or(1000)
     }
 }
@@ -109,42 +129,38 @@ pub(in crate::machine) struct Sums {
     short: Vec<ShortRequests>,
 }
 
-/// Requests of an endpoint without a wait that is followed.
-#[derive(Clone, Debug, Default)]
-struct ShortRequests {
-    requests: u64,
-    by_phase: [ShortPhase; Phase::COUNT],
-}
-
-/// Their time in one phase.
-#[derive(Clone, Copy, Debug, Default)]
-struct ShortPhase {
-    ns: u64,
-    requests: u64,
-    longest_ns: u64,
-}
-
 impl Sums {
-    /// Adds a request without a wait that is followed.
+    /// Adds a request without a wait that is followed. `has_wait`: it has one that is no mere moment.
+    /// `holders`: who had the interpreter lock while it waited for that.
     #[inline]
-    pub(super) fn add_short(&mut self, endpoint: u32, request: &Request) {
+    pub(super) fn add_short(
+        &mut self,
+        (endpoint, has_wait): (u32, bool),
+        request: &Request,
+        holders: impl Iterator<Item = (Option<u32>, u64)>,
+    ) {
         let place = endpoint as usize;
         if self.short.len() <= place {
             self.short.resize_with(place + 1, ShortRequests::default);
         }
         let Some(short) = self.short.get_mut(place) else { return };
-        short.requests += 1;
-        for (sum, ns) in short.by_phase.iter_mut().zip(request.phases.all()) {
-            if *ns > 0 {
-                sum.ns = sum.ns.saturating_add(*ns);
-                sum.requests += 1;
-                sum.longest_ns = sum.longest_ns.max(*ns);
-            }
-        }
-        let waited_ns = to_be_served_ns(&request.phases);
+        short.add(request, holders);
         self.broken += u64::from(request.phases.total_ns() != request.total_ns());
-        let service_ns = request.phases.total_ns().saturating_sub(waited_ns);
+        if has_wait {
+            return self.add_to_line(endpoint, request);
+        }
+        let service_ns = request.phases.total_ns().saturating_sub(to_be_served_ns(&request.phases));
         self.lines.add(request.tgid, request.times.start_ns, service_ns, std::iter::empty());
+    }
+
+    /// Adds such a request to its line, with the leaves that it met for longer than a moment.
+    #[inline(never)]
+    fn add_to_line(&mut self, endpoint: u32, request: &Request) {
+        let phases = &request.phases;
+        let met = phases.iter().filter(|(_, ns)| *ns >= SHORTEST_NS);
+        let met = met.filter_map(|of_phase| Some((met_alone(endpoint, request, of_phase)?, of_phase.1)));
+        let service_ns = phases.total_ns().saturating_sub(to_be_served_ns(phases));
+        self.lines.add(request.tgid, request.times.start_ns, service_ns, met);
     }
 
     /// What was short is added to what was followed.
@@ -153,18 +169,36 @@ impl Sums {
             if short.requests > 0 {
                 *self.requests.entry(endpoint).or_default() += short.requests;
             }
-            for (phase, sum) in Phase::ALL.into_iter().zip(short.by_phase) {
-                self.request_ns = self.request_ns.saturating_add(sum.ns);
-                for ((_, leaf, hops), ns) in unfollowed(endpoint, (phase, sum.ns)) {
-                    match self.cells.get_or_default((endpoint, leaf, hops)) {
-                        Some(cell) => {
-                            cell.ns = cell.ns.saturating_add(ns);
-                            cell.requests += sum.requests;
-                            cell.longest_ns = cell.longest_ns.max(sum.longest_ns);
-                        }
-                        None => self.other_ns = self.other_ns.saturating_add(ns),
-                    }
+            for phase in Phase::ALL {
+                self.join(&Settling { endpoint, ..Settling::default() }, phase, short.rest(phase));
+            }
+            for (port, sum) in short.by_port {
+                let back_ends = vec![(port, sum.ns)];
+                let of_port = Settling { endpoint, back_ends, ..Settling::default() };
+                self.join(&of_port, Phase::BackendWait, sum);
+            }
+            for (holder, sum) in short.by_holder {
+                let holders = vec![(holder, sum.ns)];
+                let of_holder = Settling { endpoint, holders, ..Settling::default() };
+                self.join(&of_holder, Phase::GilWait, sum);
+            }
+        }
+    }
+
+    /// Adds the time of several requests in a phase that were like this one.
+    fn join(&mut self, like: &Settling, phase: Phase, sum: ShortSum) {
+        self.request_ns = self.request_ns.saturating_add(sum.ns);
+        for ((_, leaf, hops), ns) in unfollowed(like, (phase, sum.ns)) {
+            if let Some(spread) = self.spreads.get_mut(&(like.endpoint, leaf)) {
+                spread.add_short(ns, sum.requests);
+            }
+            match self.cells.get_or_default((like.endpoint, leaf, hops)) {
+                Some(cell) => {
+                    cell.ns = cell.ns.saturating_add(ns);
+                    cell.requests += sum.requests;
+                    cell.longest_ns = cell.longest_ns.max(sum.longest_ns);
                 }
+                None => self.other_ns = self.other_ns.saturating_add(ns),
             }
         }
     }
@@ -272,6 +306,19 @@ impl Sums {
     /// What found no place of its own.
     pub(in crate::machine) const fn evicted(&self) -> u64 {
         self.cells.evicted()
+    }
+}
+
+/// The leaf of a phase in which a request was served, as far as it is known without following it.
+fn met_alone(endpoint: u32, request: &Request, (phase, ns): (Phase, u64)) -> Option<Leaf> {
+    let kind = if is_work(phase) { ran(phase) } else { by_phase(phase) };
+    let leaf = Leaf { endpoint, ..Leaf::of(kind) };
+    match phase {
+        Phase::BackendWait => {
+            let port = request.round_trips.ports().find(|to| to.waited_ns >= ns - ns / 4)?.port;
+            Some(Leaf { object: Object::Peer { port }, ..leaf })
+        }
+        _ => (kind != LeafKind::NotFollowed).then_some(leaf),
     }
 }
 

@@ -292,8 +292,8 @@ impl State {
 
     /// Light mode: a thread slept for something.
     pub(super) fn note_sleep(&mut self, slept: &Slept, meant: &SleepPurpose, end_ns: u64, is_open: bool) {
-        let doer = self.light_doer(slept.tgid, slept.tid);
-        let is_idle = meant.idle != IdleSleep::No && doer.request == 0;
+        let (request, is_slot) = self.light_request(slept.tid);
+        let is_idle = meant.idle != IdleSleep::No && request == 0;
         let phase = meant.phase;
         let object = match slept.on {
             SleptOn::Client => Object::Client,
@@ -332,31 +332,32 @@ impl State {
             is_way_out: false,
             held: self.held_in(slept.tid, (slept.start_ns, end_ns)),
         };
-        self.chain.histories.awake(doer, slept.start_ns, (slept.sequence, slept.cpu_ns));
         if phase == Phase::LockWait {
             self.note_release(slept.tgid, &seen, slept.woken_ns);
         }
-        let times = (slept.start_ns, slept.woken_ns, end_ns);
-        self.chain.histories.slept(doer, times, (phase, meant.held_by), &seen);
-        if self.runtime.threads.get(slept.tid).is_some_and(|thread| thread.slot.is_some())
-            && let Some(history) = self.chain.histories.get_mut(slept.tid)
-        {
-            history.is_slot = true;
-        }
+        let Some(mut entry) = self.chain.histories.entry(slept.tgid, slept.tid, slept.start_ns) else {
+            return;
+        };
+        entry.awake(request, slept.start_ns, (slept.sequence, slept.cpu_ns));
+        entry.slept(request, (slept.start_ns, slept.woken_ns, end_ns), (phase, meant.held_by), &seen);
+        entry.history.is_slot |= is_slot;
     }
 
     /// Light mode: a thread moved a message.
     pub(super) fn note_message(&mut self, light: &Light, time_ns: u64) {
-        let doer = self.light_doer(light.tgid, light.tid);
+        let (request, _) = self.light_request(light.tid);
         let before = light.sequence.saturating_sub(1);
-        self.chain.histories.awake(doer, time_ns, (before, light.account.cpu_ns));
+        let Some(mut entry) = self.chain.histories.entry(light.tgid, light.tid, time_ns) else { return };
+        entry.awake(request, time_ns, (before, light.account.cpu_ns));
         let since_ns = time_ns.saturating_sub(light.account.total_ns());
-        self.chain.histories.was_queued(light.tid, since_ns, light.account.run_queue_ns);
+        entry.history.was_queued(since_ns, light.account.run_queue_ns);
     }
 
-    fn light_doer(&self, tgid: Tid, tid: Tid) -> Doer {
-        let serving = self.runtime.threads.get(tid).and_then(|thread| thread.serving);
-        Doer { tgid, tid, request: serving.map_or(0, |(_, id)| id.saturating_add(1)) }
+    /// The request that a thread serves, plus 1 (0: none), and whether it is a slot.
+    fn light_request(&self, tid: Tid) -> (u64, bool) {
+        self.runtime.threads.get(tid).map_or((0, false), |thread| {
+            (thread.serving.map_or(0, |(_, id)| id.saturating_add(1)), thread.slot.is_some())
+        })
     }
 }
 

@@ -5,7 +5,6 @@
 use super::{Case, IDLE, MS, PROCESS, RAN, found, sleep, waits};
 use crate::event::Tid;
 use crate::fact::asleep::{AsleepSeen, FileSeen, ObjectSeen, OtherProcess, SleepState};
-use crate::machine::chain::feed::Doer;
 use crate::machine::chain::segment::{Did, SegmentSleep, SleepEnd};
 use crate::model::chain::{Held, LeafKind, NotFollowed, Object, Unreleased};
 use crate::phase::Phase;
@@ -40,8 +39,8 @@ impl Case {
     /// A thread of another process of the target did this.
     fn elsewhere(mut self, tid: Tid, until_ms: u64, did: Did) -> Self {
         let from_ns = self.chain.histories.get(tid).map_or(0, |history| history.end_ns());
-        let doer = Doer { tgid: OTHER, tid, request: 0 };
-        self.chain.histories.push_did(doer, (from_ns, until_ms * MS), did);
+        let mut entry = self.chain.histories.entry(OTHER, tid, from_ns).unwrap();
+        entry.push_did(0, (from_ns, until_ms * MS), did);
         self
     }
 }

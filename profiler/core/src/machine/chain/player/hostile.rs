@@ -118,7 +118,11 @@ impl Hostile {
                 let run = ShortRun { start_ns, end_ns, request: doer.request, short };
                 chain.histories.run((tgid, tid), &run);
             }
-            7 => chain.histories.awake(doer, interval.1, (self.tid(), self.time_ns())),
+            7 => {
+                if let Some(mut entry) = chain.histories.entry(tgid, tid, interval.1) {
+                    entry.awake(doer.request, interval.1, (self.tid(), self.time_ns()));
+                }
+            }
             _ => {
                 // Mostly from where the thread was: histories without holes are the longest.
                 let known_ns = chain.histories.get(tid).map_or(0, |history| history.end_ns());
@@ -126,7 +130,10 @@ impl Hostile {
                 let is_next = known_ns < 4_000_000_000 && self.random.percent(90);
                 let next = (known_ns, known_ns.saturating_add(length_ns));
                 let did = self.did();
-                chain.histories.push_did(doer, if is_next { next } else { interval }, did);
+                let interval = if is_next { next } else { interval };
+                if let Some(mut entry) = chain.histories.entry(tgid, tid, interval.0) {
+                    entry.push_did(doer.request, interval, did);
+                }
             }
         }
     }
@@ -216,7 +223,7 @@ fn a_circle_of_any_length_is_left() {
                 held: None,
                 polls_file_lock: false,
             });
-            chain.histories.push_did(Doer { tgid: 1, tid: 1 + tid, request: 0 }, (0, LENGTH_NS), did);
+            chain.histories.entry(1, 1 + tid, 0).unwrap().push_did(0, (0, LENGTH_NS), did);
         }
         let beginning = Beginning { connection: 1, ..Beginning::at(0, 0) };
         let mut request = Active::new(&beginning, 1, 1).request;

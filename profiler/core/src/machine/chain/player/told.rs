@@ -69,9 +69,13 @@ impl Telling {
                 released(chain, *doer, seen, slept_until_ns);
             }
             What::Short(doer, run) => histories.run((doer.tgid, doer.tid), run),
-            What::Awake(doer, ran_ns) => histories.awake(*doer, self.at_ns, (1, *ran_ns)),
+            What::Awake(doer, ran_ns) => {
+                let mut entry = histories.entry(doer.tgid, doer.tid, self.at_ns).unwrap();
+                entry.awake(doer.request, self.at_ns, (1, *ran_ns));
+            }
             What::Slept(doer, times, of, seen) => {
-                histories.slept(*doer, *times, *of, seen);
+                let mut entry = histories.entry(doer.tgid, doer.tid, times.0).unwrap();
+                entry.slept(doer.request, *times, *of, seen);
                 released(chain, *doer, seen, times.1);
             }
         }
