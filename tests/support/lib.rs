@@ -35,6 +35,7 @@ pub mod podman;
 pub mod program;
 pub mod published;
 pub mod raw;
+pub mod recorded;
 pub mod replayed;
 pub mod reported;
 pub mod scenario;

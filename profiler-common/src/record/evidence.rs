@@ -38,7 +38,7 @@ pub const STAGE_CLOSED: u32 = 3;
 /// [`EvidenceRecord::stage`]: accepted, but not (or not yet) by a traced process as far as the programs know.
 pub const STAGE_TAKEN: u32 = 4;
 
-/// Signal that lets a stopped process go on, whether it handles the signal or not.
+/// Signal that resumes a stopped process, whether it handles the signal or not.
 pub const SIGCONT: u32 = 18;
 /// Signals that stop a process: `SIGSTOP`, `SIGTSTP`, `SIGTTIN`, `SIGTTOU`.
 pub const STOPS: [u32; 4] = [19, 20, 21, 22];

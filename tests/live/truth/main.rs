@@ -16,6 +16,7 @@ mod leaves;
 mod light;
 mod light_sleeps;
 mod listeners;
+mod looks;
 mod loops;
 mod more_threads;
 mod new_master;

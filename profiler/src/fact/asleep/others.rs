@@ -4,12 +4,14 @@
 //! look through all processes serves everyone who asks at a time. It is bounded, and comes no more often
 //! than costs a hundredth of a core.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use profiler_core::bounded::push_newest;
 use profiler_core::fact::asleep::OtherProcess;
 
+use super::budget::{Budget, Spent};
 use super::call::Call;
 use super::state;
 use crate::fact::{Proc, read};
@@ -22,10 +24,12 @@ const MAX_DESCRIPTORS: usize = 16_384;
 const MAX_HOLDERS: usize = 16;
 /// Longest look.
 const LONGEST: Duration = Duration::from_millis(50);
-/// A look that took so long comes again after a hundred times as long.
-const PAUSE: u32 = 100;
-/// Files of which the holders are remembered.
+/// Files of which the holders are remembered, and files whose holders are not found yet.
 const MAX_KNOWN: usize = 1024;
+/// Processes that are asked first: they had what was looked for before.
+const MAX_LIKELY: usize = 32;
+/// How long that may take.
+const LONGEST_FIRST: Duration = Duration::from_millis(3);
 
 /// A process that has a file open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,15 +43,21 @@ pub(super) struct Holder {
 /// Looks through processes.
 #[derive(Debug, Default)]
 pub(super) struct Others {
-    /// When the next look may be taken.
-    next: Option<Instant>,
+    /// For looks through all.
+    budget: Budget,
     known: BTreeMap<String, Vec<Holder>>,
+    /// Files that were asked for when it was too early to look.
+    asked: BTreeSet<String>,
+    /// The process with which the next look begins.
+    from: u32,
+    /// The latest last.
+    likely: VecDeque<u32>,
 }
 
 impl Others {
     /// When the next look may be taken; `None`: now.
     pub(super) fn pause(&self) -> Option<Duration> {
-        self.next?.checked_duration_since(Instant::now()).filter(|pause| !pause.is_zero())
+        self.budget.pause()
     }
 
     /// Who is known to have had a file open, of those that have it open still; `None`: nobody is known.
@@ -63,31 +73,64 @@ impl Others {
         Some(holders.clone())
     }
 
-    /// Looks through these processes (`None`: all) for who has one of these files open. Nothing, if it is too
-    /// early for that.
+    /// Looks through these processes (`None`: all) for who has one of these files open. If it is too early
+    /// for that, through those alone that had such a file before; the files are remembered until it is not.
     pub(super) fn look(&mut self, proc: &Proc, links: &BTreeSet<String>, only: Option<&[u32]>) {
-        if links.is_empty() || self.pause().is_some() {
+        if links.is_empty() {
             return;
         }
-        let began = Instant::now();
+        self.make_room(links.len());
+        if self.pause().is_some() {
+            // A socket has one holder nearly always, a pipe may have several.
+            let sockets = links.iter().filter(|link| link.starts_with("socket:")).cloned().collect();
+            self.look_at_likely(proc, &sockets, only);
+            self.asked.extend(links.iter().filter(|link| !self.known.contains_key(*link)).cloned());
+            return;
+        }
+        let spent = Spent::begin();
+        let mut links = links.clone();
+        links.append(&mut self.asked);
+        for link in &links {
+            self.known.remove(link);
+        }
         let all = only.map_or_else(
             || read::numbers(&proc.path(""), MAX_PROCESSES).unwrap_or_default(),
             <[u32]>::to_vec,
         );
         let own = std::process::id();
-        if self.known.len().saturating_add(links.len()) > MAX_KNOWN {
-            self.known.clear();
-        }
-        for link in links.iter().take(MAX_KNOWN) {
-            self.known.remove(link);
-        }
-        for tgid in all.into_iter().filter(|tgid| *tgid != own) {
-            self.look_through(proc, tgid, links);
-            if began.elapsed() > LONGEST {
+        // Where the time was over last, it goes on.
+        let (before, from) =
+            all.split_at_checked(all.partition_point(|tgid| *tgid < self.from)).unwrap_or_default();
+        self.from = 0;
+        for &tgid in from.iter().chain(before).filter(|tgid| **tgid != own) {
+            if spent.so_far() > LONGEST {
+                self.from = tgid;
+                self.asked = links.iter().filter(|link| !self.known.contains_key(*link)).cloned().collect();
                 break;
             }
+            self.look_through(proc, tgid, &links);
         }
-        self.next = Some(Instant::now() + began.elapsed() * PAUSE);
+        self.budget.spend(spent);
+    }
+
+    fn make_room(&mut self, count: usize) {
+        if self.known.len().saturating_add(count) > MAX_KNOWN {
+            self.known.clear();
+        }
+        if self.asked.len().saturating_add(count) > MAX_KNOWN {
+            self.asked.clear();
+        }
+    }
+
+    fn look_at_likely(&mut self, proc: &Proc, links: &BTreeSet<String>, only: Option<&[u32]>) {
+        let spent = Spent::begin();
+        let may_be = |tgid: &u32| only.is_none_or(|only| only.contains(tgid));
+        for tgid in self.likely.clone().into_iter().rev().filter(may_be) {
+            if links.iter().all(|link| self.known.contains_key(link)) || spent.so_far() > LONGEST_FIRST {
+                break;
+            }
+            self.look_through(proc, tgid, links);
+        }
     }
 
     fn look_through(&mut self, proc: &Proc, tgid: u32, links: &BTreeSet<String>) {
@@ -106,6 +149,10 @@ impl Others {
                 // Every descriptor counts: a process may have both ends of a pipe.
                 if holders.len() < MAX_HOLDERS {
                     holders.push(Holder { tgid, fd });
+                }
+                if self.likely.back() != Some(&tgid) {
+                    self.likely.retain(|known| *known != tgid);
+                    push_newest(&mut self.likely, MAX_LIKELY, tgid);
                 }
             }
             room = link.into_bytes();
@@ -159,8 +206,19 @@ mod tests {
         fs::remove_file(path.join("12/fd/5")).unwrap();
         symlink("socket:[9]", path.join("12/fd/5")).unwrap();
         assert_eq!(others.known(&proc, "socket:[8]"), None, "the descriptor is another file's now");
+        // It is too early for the others, but not for who had such a file before.
+        descriptor(path, 12, 6, "socket:[10]");
+        descriptor(path, 13, 1, "socket:[11]");
+        let links = BTreeSet::from(["socket:[10]".to_owned(), "socket:[11]".to_owned()]);
+        others.look(&proc, &links, None);
+        assert_eq!(others.known(&proc, "socket:[10]"), Some(vec![holder(12, 6)]));
+        assert_eq!(others.known(&proc, "socket:[11]"), None);
+        others.budget.renew();
+        others.look(&proc, &BTreeSet::from(["pipe:[1]".to_owned()]), None);
+        assert_eq!(others.known(&proc, "socket:[11]"), Some(vec![holder(13, 1)]), "it was asked for before");
         let mut own = Others::default();
-        own.look(&proc, &links, Some(&[12]));
+        let pipe = BTreeSet::from(["pipe:[7]".to_owned()]);
+        own.look(&proc, &pipe, Some(&[12]));
         assert_eq!(own.known(&proc, "pipe:[7]"), None);
     }
 

@@ -7,10 +7,11 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use profiler_core::fact::asleep::ConnectionState;
 
+use super::budget::{Budget, Spent};
 use crate::fact::Proc;
 use crate::fact::network::{Namespace, namespace};
 use crate::fact::socket::diag::Diag;
@@ -20,8 +21,6 @@ use crate::fact::socket::{Socket, Tcp};
 const MAX_NAMESPACES: usize = 16;
 /// Sockets of which the addresses are remembered.
 const MAX_KNOWN: usize = 65_536;
-/// A list that took so long is taken again after a hundred times as long.
-const PAUSE: u32 = 100;
 
 /// States of TCP (`include/net/tcp_states.h`).
 const ESTABLISHED: u8 = 1;
@@ -60,14 +59,14 @@ pub(super) struct Sockets {
     /// `None`: it cannot be asked.
     namespaces: BTreeMap<Namespace, Option<Diag>>,
     known: BTreeMap<(Namespace, u64), (SocketAddr, SocketAddr)>,
-    /// When the next list may be taken.
-    next: Option<Instant>,
+    /// For lists.
+    budget: Budget,
 }
 
 impl Sockets {
     /// When the next list may be taken; `None`: now.
     pub(super) fn pause(&self) -> Option<Duration> {
-        self.next?.checked_duration_since(Instant::now()).filter(|pause| !pause.is_zero())
+        self.budget.pause()
     }
 
     /// A TCP socket of a process; `None`: it is not found, or not yet.
@@ -124,7 +123,7 @@ impl Sockets {
         if self.pause().is_some() {
             return None;
         }
-        let began = Instant::now();
+        let spent = Spent::begin();
         let diag = self.namespaces.get(&namespace)?.as_ref()?;
         let known = &mut self.known;
         known.retain(|(of, _), _| *of != namespace);
@@ -138,7 +137,7 @@ impl Sockets {
                 known.insert((namespace, tcp.inode), (tcp.local, tcp.peer));
             }
         });
-        self.next = Some(Instant::now() + began.elapsed() * PAUSE);
+        self.budget.spend(spent);
         found
     }
 }
@@ -230,7 +229,7 @@ mod tests {
             |state: ConnectionState| matches!(state, ConnectionState::WindowZero | ConnectionState::InFlight);
         assert!(full(sockets.tcp(&proc, own, inode(&near), false).unwrap().state));
         drop(far);
-        sockets.next = None;
+        sockets.budget.renew();
         assert!(sockets.tcp(&proc, own, inode(&near), false).is_none_or(|found| found.other_end.is_none()));
     }
 

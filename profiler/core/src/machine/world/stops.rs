@@ -1,4 +1,4 @@
-//! Who stopped processes of the target, and let them go on.
+//! Who stopped processes of the target, and when they were resumed.
 //!
 //! In: signals as they are sent. Out: who keeps a process stopped at a moment. A process does not end by
 //! these.
