@@ -295,7 +295,7 @@ impl Histories {
         });
     }
 
-    /// Numbers of programs are given again.
+    /// Programs have new numbers.
     pub(super) fn forget_programs(&mut self) {
         self.threads.values_mut().for_each(|history| history.program = None);
     }

@@ -4,6 +4,7 @@
 //! thread's time. Memory is bounded: the oldest looks of a thread go first.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 use rustc_hash::FxHashMap;
 
@@ -14,14 +15,14 @@ use crate::model::chain::Held;
 
 /// Threads of which looks are kept.
 const MAX_THREADS: usize = 16_384;
-/// AsleepLooks kept of one thread, the newest.
+/// Looks kept of one thread, the newest.
 const MAX_OF_THREAD: usize = 128;
 
 /// A thread that has slept for less is not looked at.
 pub(in crate::machine) const LOOKED_AT_NS: u64 = 50_000_000;
 /// Objects that are distinguished.
 const MAX_OBJECTS: usize = 4096;
-/// AsleepLooks of one thread that are this close are of the same trouble.
+/// Looks at one thread that are this close are of the same trouble.
 const NEAR_NS: u64 = 5_000_000_000;
 
 /// A look, and when it was taken.
@@ -63,7 +64,13 @@ pub(in crate::machine) fn port_of(address: &str) -> Option<u16> {
     address.rsplit_once(':')?.1.parse().ok()
 }
 
-/// AsleepLooks at all threads.
+/// Whether a connection between these addresses stays within its host.
+pub(in crate::machine) fn are_of_one_host(local: &str, peer: &str) -> bool {
+    let host = |address: &str| address.parse().ok().map(|address: SocketAddr| address.ip().to_canonical());
+    matches!((host(local), host(peer)), (Some(local), Some(peer)) if local == peer || peer.is_loopback())
+}
+
+/// Looks at all threads.
 #[derive(Clone, Debug, Default)]
 pub(in crate::machine) struct AsleepLooks {
     threads: BoundedMap<Tid, VecDeque<AsleepLook>, MAX_THREADS>,
@@ -161,8 +168,8 @@ impl AsleepLooks {
         self.objects.clone()
     }
 
-    /// The next window begins: a thread in one long sleep keeps its last look. Says whether numbers are given
-    /// again, as they run out.
+    /// The next window begins: a thread in one long sleep keeps its last look. Says whether objects have new
+    /// numbers: the old ones were running out.
     pub(super) fn roll(&mut self, before_ns: u64) -> bool {
         self.threads.retain(|_, looks| {
             while looks.len() > 1 && looks.front().is_some_and(|look| look.at_ns < before_ns) {
@@ -204,6 +211,22 @@ mod tests {
         assert_eq!(at((101, 199)), None, "what comes late is not known to be of that moment");
         assert_eq!(at((101, 200)), Some(200));
         assert!(looks.within(8, (0, 999)).is_none());
+    }
+
+    #[test]
+    fn a_port_of_ones_own_number_on_another_host_is_another_host_s() {
+        let peers = [
+            ("127.0.0.1:80", true),
+            ("127.0.0.2:80", true),
+            ("10.0.0.1:80", true),
+            ("10.0.0.2:80", false),
+            ("[::1]:80", true),
+            ("[::ffff:10.0.0.1]:80", true),
+            ("/run/app.sock", false),
+        ];
+        for (peer, is_own) in peers {
+            assert_eq!(are_of_one_host("10.0.0.1:40000", peer), is_own, "{peer}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::fact::asleep::{AsleepSeen, ObjectSeen, OtherProcess, SleepState};
 use crate::fact::{Account, DescriptorClass};
 use crate::machine::chain::feed::{Doer, SleepSeen};
 use crate::machine::chain::follow::is_file_lock;
-use crate::machine::chain::looks::{LOOKED_AT_NS, port_of};
+use crate::machine::chain::looks::{LOOKED_AT_NS, are_of_one_host, port_of};
 use crate::machine::chain::segment::SleepEnd;
 use crate::machine::driver::meaning;
 use crate::machine::driver::state::State;
@@ -151,8 +151,8 @@ impl State {
 
     /// Whether a peer's port is one that the target listens at. It may be another host's.
     fn is_own_port(&self, object: Object) -> bool {
-        let Object::Peer { port: 1.. } = object else { return false };
-        self.world.processes.listeners.iter().any(|listener| object == Object::Peer { port: listener.port })
+        let Object::Peer { port } = object else { return false };
+        self.world.processes.listener_at(port).is_some()
     }
 
     /// A call that connects may connect to the target itself.
@@ -232,17 +232,14 @@ impl State {
         }
         // A connection to one of our own listeners that nobody has accepted has nobody at its other end yet.
         let own_listener = match &seen.object {
-            Some(ObjectSeen::Tcp { peer, .. }) => self.own_listener(peer),
+            // Another host may have a port of the same number.
+            Some(ObjectSeen::Tcp { local, peer, .. }) if are_of_one_host(local, peer) => {
+                let listener = self.world.processes.listener_at(port_of(peer).unwrap_or(0));
+                listener.map_or(0, |listener| listener.inode)
+            }
             _ => 0,
         };
         self.chain.note_look(seen, at_ns, own_listener);
-    }
-
-    /// Inode of the target's listener at a port of this address; 0: there is none.
-    fn own_listener(&self, address: &str) -> u64 {
-        let port = port_of(address).unwrap_or(0);
-        let mut listeners = self.world.processes.listeners.iter();
-        listeners.find(|listener| port > 0 && listener.port == port).map_or(0, |listener| listener.inode)
     }
 
     /// How a look saw a thread held in a sleep, and since when.

@@ -260,6 +260,11 @@ impl Processes {
         Some(seen.inode).filter(|inode| *inode != 0 && *inode < UNKNOWN_INODE)
     }
 
+    /// A listener at a TCP port of the target's own.
+    pub fn listener_at(&self, port: u16) -> Option<&ListenerSeen> {
+        self.listeners.iter().find(|listener| port > 0 && listener.port == port)
+    }
+
     /// Whether a process holds the listener.
     pub fn holds(&self, tgid: Tid, inode: u64) -> bool {
         self.listeners.iter().any(|seen| seen.fd >= 0 && (seen.tgid, seen.inode) == (tgid, inode))

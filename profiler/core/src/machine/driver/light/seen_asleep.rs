@@ -43,10 +43,7 @@ pub(super) fn seen_asleep(world: &World, chain: &Chain, open: &OpenSlice, end_ns
 fn slept_on(world: &World, look: &AsleepLook) -> SleptOn {
     match &look.seen.object {
         Some(ObjectSeen::Tcp { local, peer, .. }) => {
-            let is_listener = |port: u16| {
-                port > 0 && world.processes.listeners.iter().any(|listener| listener.port == port)
-            };
-            if port_of(local).is_some_and(is_listener) {
+            if port_of(local).is_some_and(|port| world.processes.listener_at(port).is_some()) {
                 SleptOn::Client
             } else {
                 SleptOn::Socket { port: port_of(peer).unwrap_or(0) }
