@@ -13,7 +13,7 @@ use std::thread::{JoinHandle, park_timeout};
 use std::time::{Duration, Instant};
 
 use profiler_core::fact::Fact;
-use profiler_core::fact::asleep::{AsleepSeen, Patrol as Counts};
+use profiler_core::fact::asleep::{AsleepSeen, LOOKED_AT_NS, Patrol as Counts};
 
 use self::table::Table;
 use crate::fact::Proc;
@@ -27,8 +27,6 @@ use crate::source::live::sleepers::{Sleeper, Sleepers};
 const SHORTEST_PAUSE: Duration = Duration::from_millis(60);
 /// What a pause may be longer.
 const PAUSES_DIFFER_BY: Duration = Duration::from_millis(80);
-/// Who has slept for less is not looked at.
-const SHORTEST_NS: u64 = 50_000_000;
 /// Looks at a time.
 const MAX_LOOKS: usize = 20;
 /// Looks when it begins, at whoever is asleep then.
@@ -171,7 +169,7 @@ impl Round {
         let mut pauses = Pauses::default();
         while !self.shared.is_over.load(Ordering::Acquire) {
             park_timeout(pauses.next());
-            self.go(SHORTEST_NS, MAX_LOOKS);
+            self.go(LOOKED_AT_NS, MAX_LOOKS);
         }
         self.shared.counts().left_out += self.table.finish();
     }

@@ -5,6 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// A thread that has slept for less is not looked at.
+pub const LOOKED_AT_NS: u64 = 50_000_000;
+
 /// What a thread that had slept for long was in. It slept on while it was looked at, so all of this was true
 /// at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -18,8 +18,6 @@ const MAX_THREADS: usize = 16_384;
 /// Looks kept of one thread, the newest.
 const MAX_OF_THREAD: usize = 128;
 
-/// A thread that has slept for less is not looked at.
-pub(in crate::machine) const LOOKED_AT_NS: u64 = 50_000_000;
 /// Objects that are distinguished.
 const MAX_OBJECTS: usize = 4096;
 /// Looks at one thread that are this close are of the same trouble.

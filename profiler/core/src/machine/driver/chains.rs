@@ -8,11 +8,11 @@ use profiler_common::record::slice::{NO_CALL, PAGE_FAULT};
 use profiler_common::system_call::{FUTEX, kind};
 
 use crate::event::{Call, Light, Slept, SleptOn, Slice, Tid};
-use crate::fact::asleep::{AsleepSeen, ObjectSeen, OtherProcess, SleepState};
+use crate::fact::asleep::{AsleepSeen, LOOKED_AT_NS, ObjectSeen, OtherProcess, SleepState};
 use crate::fact::{Account, DescriptorClass};
 use crate::machine::chain::feed::{Doer, SleepSeen};
 use crate::machine::chain::follow::is_file_lock;
-use crate::machine::chain::looks::{LOOKED_AT_NS, are_of_one_host, port_of};
+use crate::machine::chain::looks::{are_of_one_host, port_of};
 use crate::machine::chain::segment::SleepEnd;
 use crate::machine::driver::meaning;
 use crate::machine::driver::state::State;
