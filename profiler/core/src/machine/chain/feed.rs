@@ -49,11 +49,31 @@ impl SleepSeen {
     /// The sleep in a segment, of this phase. `held_by`: who had the interpreter lock, if it is a wait for
     /// that.
     fn asleep(&self, phase: Phase, held_by: Holders) -> Did {
+        let end = if phase == Phase::GilWait { SleepEnd::Holders(held_by) } else { self.end };
+        Did::Slept(SegmentSleep { end, held: None, ..self.of_segment(phase) })
+    }
+
+    /// The part of a sleep of this phase in which its thread was held from outside: it waited for nothing.
+    fn stood_still(&self, phase: Phase) -> Did {
+        let (since_before, held) = (self.since_before, self.held);
+        let nothing = Self { since_before, held, ..Self::outside(self.system_call) };
+        Did::Slept(nothing.of_segment(phase))
+    }
+
+    fn of_segment(&self, phase: Phase) -> SegmentSleep {
         let Self {
-            system_call, is_idle, object, connection, is_own_port, end, since_before, is_way_out, ..
+            system_call,
+            is_idle,
+            object,
+            connection,
+            is_own_port,
+            end,
+            since_before,
+            is_way_out,
+            held,
         } = *self;
-        let end = if phase == Phase::GilWait { SleepEnd::Holders(held_by) } else { end };
-        Did::Slept(SegmentSleep {
+        let held = held.map(|(held, _)| held);
+        SegmentSleep {
             phase,
             is_idle,
             system_call,
@@ -63,30 +83,9 @@ impl SleepSeen {
             end,
             since_before,
             is_way_out,
-            held: None,
-            polls_file_lock: false,
-        })
-    }
-
-    /// The part of a sleep of this phase in which its thread was held from outside.
-    const fn stood_still(&self, phase: Phase) -> Did {
-        let held = match self.held {
-            Some((held, _)) => Some(held),
-            None => None,
-        };
-        Did::Slept(SegmentSleep {
-            phase,
-            is_idle: false,
-            system_call: self.system_call,
-            object: Object::Unknown,
-            connection: 0,
-            is_own_port: false,
-            end: SleepEnd::Outside,
-            since_before: self.since_before,
-            is_way_out: false,
             held,
             polls_file_lock: false,
-        })
+        }
     }
 
     /// How much of a sleep that lasted so long, up to a moment, its thread was held from outside.
@@ -149,16 +148,13 @@ impl HistoryEntry<'_> {
         let held_ns = seen.held_ns(piece.fault_ns.saturating_add(decided_ns), end_ns);
         let held_phase = if decided_ns > 0 { piece.blocked } else { Phase::FaultWait };
         let of_decided_ns = held_ns.min(decided_ns);
-        let asleep = [
-            (fault, piece.fault_ns.saturating_sub(held_ns - of_decided_ns)),
-            (sleep(piece.blocked, seen), decided_ns - of_decided_ns),
-            (seen.stood_still(held_phase), held_ns),
-            (Did::Unseen, piece.undecided_ns),
-        ];
+        let fault = (fault, piece.fault_ns.saturating_sub(held_ns - of_decided_ns));
+        let asleep = (sleep(piece.blocked, seen), decided_ns - of_decided_ns);
+        let held = (seen.stood_still(held_phase), held_ns);
+        let undecided = (Did::Unseen, piece.undecided_ns);
         let awake = (ran, account.cpu_ns);
         let queued = (Did::Queued, account.run_queue_ns);
         // A call sleeps first, then waits for a CPU, then runs. In a gap the thread runs first, most likely.
-        let [fault, asleep, held, undecided] = asleep;
         let parts = if is_call {
             [fault, asleep, held, undecided, queued, awake, (Did::Unseen, unknown_ns)]
         } else {

@@ -303,8 +303,13 @@ impl<'a> Follower<'a> {
 
     /// On to who ended a wait.
     fn hop(&mut self, hop: Phase, by: Tid, interval: Interval, ns: u64, hops: Hops) {
+        self.by_who_ended(|walk| walk.known_hop(hop, by, interval, ns, hops));
+    }
+
+    /// Goes on in a way that rests on who ended a wait, or could have.
+    fn by_who_ended(&mut self, goes_on: impl FnOnce(&mut Self)) {
         self.by_waker.push(self.steps.len());
-        self.known_hop(hop, by, interval, ns, hops);
+        goes_on(self);
         self.by_waker.pop();
     }
 
@@ -318,7 +323,7 @@ impl<'a> Follower<'a> {
 
     /// Whether a thread of the target, of this process or another, ended a wait by what it did. A child that
     /// ends wakes its parent by a signal, whatever the parent waits for.
-    fn has_ended(&self, tgid: Tid, by: Tid, at_ns: u64) -> bool {
+    fn has_released(&self, tgid: Tid, by: Tid, at_ns: u64) -> bool {
         /// A thread has ended so soon after it sent the signal.
         const ENDS_NS: u64 = 5_000_000;
         self.known.histories.get(by).is_some_and(|history| {

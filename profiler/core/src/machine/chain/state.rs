@@ -138,13 +138,15 @@ impl Chain {
     /// A request is complete, and has a wait that is followed.
     #[inline(never)]
     fn follow(&mut self, request: &Request, endpoint: u32, service: Service) {
-        let found = if request.seen.open { self.handed.who_has(&self.histories, request) } else { None };
+        let found = if request.seen.open {
+            self.handed.who_has(&self.histories, request)
+        } else {
+            self.handed.answered(request);
+            None
+        };
         if let Some(found) = &found {
             let interval = (found.start_ns, found.end_ns);
             self.histories.claim(found.tid, interval, request.id.saturating_add(1));
-        }
-        if !request.seen.open {
-            self.handed.answered(request);
         }
         let holders = request.gil.holders.iter();
         let holders =

@@ -3,8 +3,6 @@
 //! In: a sleep that stands behind a wait, and a look that was taken within it. Out: hops to threads of the
 //! target that no record names; leaves with names.
 
-use std::rc::Rc;
-
 use super::Follower;
 use crate::event::Tid;
 use crate::fact::asleep::{ObjectSeen, OtherProcess, SleepState};
@@ -12,7 +10,6 @@ use crate::machine::chain::history::SegmentPart;
 use crate::machine::chain::leaves::LeafNote;
 use crate::machine::chain::looks::{AsleepLook, port_of};
 use crate::machine::chain::segment::{Did, Segment, SegmentSleep, SleepEnd};
-use crate::machine::chain::settling::Settling;
 use crate::model::chain::{Hops, Leaf, LeafKind, NotFollowed, Object};
 use crate::phase::Phase;
 
@@ -30,7 +27,7 @@ impl<'a> Follower<'a> {
     /// Goes on by what a look saw. `false`: it adds nothing to who ended the sleep.
     pub(super) fn looked(&mut self, at: LookedAt<'a>, ns: u64, hops: Hops) -> bool {
         let end_ns = at.part.segment.end_ns;
-        if matches!(at.sleep.end, SleepEnd::Thread(by) if self.has_ended(at.of.0, by, end_ns)) {
+        if matches!(at.sleep.end, SleepEnd::Thread(by) if self.has_released(at.of.0, by, end_ns)) {
             return false;
         }
         let phase = at.sleep.phase;
@@ -131,10 +128,8 @@ impl<'a> Follower<'a> {
             return true;
         };
         let interval = (at.part.from_ns, at.part.until_ns);
-        let overlaps = |request: &&Rc<Settling>| request.start_ns < interval.1 && request.end_ns > interval.0;
-        let identity = at.look.own_port().map_or(at.sleep.connection, u64::from);
-        let over: &'a [Rc<Settling>] = (self.known.over)(identity);
-        if let Some(request) = over.iter().find(overlaps) {
+        let connection = at.look.own_port().map_or(at.sleep.connection, u64::from);
+        if let Some(request) = self.request_over(connection, interval) {
             self.request(request, interval, ns, hops);
             return true;
         }

@@ -61,10 +61,10 @@ impl<'a> Follower<'a> {
             (Phase::ChildWait, SleepEnd::Thread(by)) if self.is_own_program(by) => {
                 self.hop(sleep.phase, by, interval, ns, hops);
             }
-            (Phase::LockWait, SleepEnd::Thread(by)) if self.has_ended(tgid, by, part.segment.end_ns) => {
+            (Phase::LockWait, SleepEnd::Thread(by)) if self.has_released(tgid, by, part.segment.end_ns) => {
                 self.released((tgid, by), (interval, ns), &sleep, hops);
             }
-            (Phase::FileWait, SleepEnd::Thread(by)) if self.has_ended(tgid, by, part.segment.end_ns) => {
+            (Phase::FileWait, SleepEnd::Thread(by)) if self.has_released(tgid, by, part.segment.end_ns) => {
                 self.hop(Phase::FileWait, by, interval, ns, hops);
             }
             (Phase::LockWait, _) => self.ended_outside(part.segment, &sleep, ns, hops),
@@ -96,17 +96,25 @@ impl<'a> Follower<'a> {
     /// A wait for a back end at a port of the target's own. If it is the target, a request came over the same
     /// connection.
     pub(super) fn own_server(&mut self, part: SegmentPart<'a>, sleep: &SegmentSleep, ns: u64, hops: Hops) {
-        let overlaps =
-            |request: &&Rc<Settling>| request.start_ns < part.until_ns && request.end_ns > part.from_ns;
-        let over: &'a [Rc<Settling>] = (self.known.over)(sleep.connection);
+        let interval = (part.from_ns, part.until_ns);
         let Some(hops) = hops.with(Phase::BackendWait) else {
             return self.not_followed(NotFollowed::TooDeep, ns, hops);
         };
-        let Some(request) = over.iter().find(overlaps) else {
+        match self.request_over(sleep.connection, interval) {
+            Some(request) => self.request(request, interval, ns, hops),
             // Another host may have a port of the same number.
-            return self.not_followed(NotFollowed::Acceptors, ns, hops);
-        };
-        self.request(request, (part.from_ns, part.until_ns), ns, hops);
+            None => self.not_followed(NotFollowed::Acceptors, ns, hops),
+        }
+    }
+
+    /// A request that came over a connection of the target to itself, in this interval.
+    pub(super) fn request_over(
+        &self,
+        connection: u64,
+        (from_ns, until_ns): Interval,
+    ) -> Option<&'a Settling> {
+        let over: &'a [Rc<Settling>] = (self.known.over)(connection);
+        over.iter().map(Rc::as_ref).find(|request| request.start_ns < until_ns && request.end_ns > from_ns)
     }
 
     /// A request stands behind a wait.
@@ -232,10 +240,8 @@ impl<'a> Follower<'a> {
         let grade = match who_could_release(self.known.histories, (tgid, tid), interval, &in_chain) {
             // By elimination.
             CouldRelease::One(by) => {
-                self.by_waker.push(self.steps.len());
-                self.thread(by, (part.from_ns, part.until_ns), ns, hops);
-                self.by_waker.pop();
-                return;
+                let interval = (part.from_ns, part.until_ns);
+                return self.by_who_ended(|walk| walk.thread(by, interval, ns, hops));
             }
             CouldRelease::Nobody => Unreleased::NobodyCould,
             CouldRelease::Several => Unreleased::Watched,
