@@ -164,17 +164,7 @@ impl Leaf {
 
     /// Whether it is a back end, whose port tells it from the one of the base work.
     pub(crate) const fn is_back_end(self) -> bool {
-        matches!(
-            self,
-            Self::BackEndSlow
-                | Self::BackEndHung
-                | Self::BackEndUnix
-                | Self::BackEndComputes
-                | Self::BackEndStopped
-                | Self::BackEndUnreached
-                | Self::BackEndDead
-                | Self::BackEndFull
-        )
+        matches!(self.kinds(), [LeafKind::BackEnd])
     }
 
     /// Whether it computes: then the base work's computing counts as well.

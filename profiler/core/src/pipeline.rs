@@ -398,7 +398,8 @@ impl Machines {
             Fact::WaitingConnections(waiting) => self.waiting(waiting),
             Fact::OpenFiles(reading) => self.state.product.drops.open_files(reading),
             Fact::AsleepSeen(seen) => self.state.note_asleep(seen, time_ns),
-            Fact::Patrol(patrol) => self.readings.patrol = Some(patrol),
+            // Kept in recordings; no report has it.
+            Fact::Patrol(_) => {}
             Fact::CgroupCpu(cgroup) => self.cgroup(cgroup),
             Fact::CgroupMemory(memory) => self.readings.memory = Some(memory),
             Fact::Container(container) => self.readings.container = Some(container),

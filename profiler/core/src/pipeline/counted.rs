@@ -2,7 +2,6 @@
 //!
 //! In: counters of the kernel side and of the stages before the machines. Out: their values over one window.
 
-use crate::fact::asleep::Patrol;
 use crate::fact::container::Container;
 use crate::fact::waiting::WaitingConnections;
 use crate::fact::{CgroupMemory, Counters, OpenSlice, Overhead, ThreadTotals};
@@ -26,8 +25,6 @@ pub(super) struct Readings {
     pub open: Vec<OpenSlice>,
     /// Connections that nobody serves.
     pub waiting: WaitingConnections,
-    /// What the patrol has looked at.
-    pub patrol: Option<Patrol>,
     /// What measuring cost.
     pub overhead: Option<Overhead>,
 }
