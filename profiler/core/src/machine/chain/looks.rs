@@ -3,8 +3,8 @@
 //! In: [`AsleepSeen`], each true at one moment of a sleep. Out: the look that lies in an interval of a
 //! thread's time. Memory is bounded: the oldest looks of a thread go first.
 
+use core::net::SocketAddr;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 
 use rustc_hash::FxHashMap;
 
