@@ -13,7 +13,7 @@ pub struct Looks {
     ///
     /// Of a thread that has slept for 50 ms and more, once in each sleep: its call, its state, the file,
     /// pipe, lock or connection that it waits for, and who on this machine stands at the other end. That is
-    /// read in /proc and from the kernel's lists of sockets and locks; a look takes some 50 µs.
+    /// read in /proc and from the kernel's lists of sockets and locks; a look takes some 80 µs.
     #[arg(
         long = "looks",
         value_enum,
