@@ -15,6 +15,7 @@ use profiler_common::system_call::kind;
 use super::{back_end, client, light, socket};
 use crate::account::{self, Start};
 use crate::emit::{self, Lifecycle, Writer};
+use crate::kernel::file::of_socket;
 use crate::kernel::registers::{self, Registers};
 use crate::kernel::{sock, task};
 use crate::maps::{TARGETS, UNIX_LISTENERS};
@@ -30,9 +31,9 @@ pub struct TaskContext {
 #[repr(C)]
 pub struct FileContext {
     meta: *mut core::ffi::c_void,
-    pub(super) task: *mut task_struct,
-    pub(super) fd: u32,
-    pub(super) file: *mut file,
+    task: *mut task_struct,
+    fd: u32,
+    file: *mut file,
 }
 
 /// Adopts every thread of the target that has no account yet.
@@ -109,37 +110,48 @@ fn state_of(task: *mut task_struct) -> u32 {
     }
 }
 
+/// The socket of the target that a file stands for: its process, its descriptor there, its `struct sock`.
+#[inline(always)]
+pub(super) fn socket_of_target(ctx: *mut FileContext) -> Option<(u32, u32, u64)> {
+    // SAFETY: the kernel passes this context.
+    let (task, fd, file) = unsafe { ((*ctx).task, (*ctx).fd, (*ctx).file) };
+    if task.is_null() || file.is_null() {
+        return None;
+    }
+    let tgid = task::tgid(task);
+    TARGETS.get_ptr(&tgid)?;
+    // SAFETY: a file pointer whose type the verifier knows.
+    let socket = unsafe { bpf_sock_from_file(file) };
+    if socket.is_null() {
+        return None;
+    }
+    Some((tgid, fd, of_socket(socket as u64)?))
+}
+
+/// Whether a connection came to a listener of the target.
+#[inline(always)]
+pub(super) fn came_to_listener(sk: u64, family: u16) -> bool {
+    match family {
+        sock::AF_INET | sock::AF_INET6 => socket::listener_at(sock::local_port(sk)) != 0,
+        // Accepted sockets share the address of their listener.
+        sock::AF_UNIX => UNIX_LISTENERS.get_ptr(&sock::unix_address(sk)).is_some(),
+        _ => false,
+    }
+}
+
 /// Notes listeners of the target, and connections: those that listeners noted before have accepted, and to
 /// back ends.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 pub extern "C" fn iterate_files(ctx: *mut FileContext) -> i32 {
-    // SAFETY: the kernel passes this context.
-    let (task, fd, file) = unsafe { ((*ctx).task, (*ctx).fd, (*ctx).file) };
-    if task.is_null() || file.is_null() {
-        return 0;
-    }
-    let tgid = task::tgid(task);
-    if TARGETS.get_ptr(&tgid).is_none() {
-        return 0;
-    }
-    // SAFETY: a file pointer whose type the verifier knows.
-    let socket = unsafe { bpf_sock_from_file(file) };
-    if socket.is_null() {
-        return 0;
-    }
-    let Some(sk) = crate::kernel::file::of_socket(socket as u64) else { return 0 };
+    let Some((tgid, fd, sk)) = socket_of_target(ctx) else { return 0 };
     let (family, state) = (sock::family(sk), sock::state(sk));
     if state == sock::LISTEN {
         socket::listens(sk);
         return 0;
     }
     let is_open = state == sock::ESTABLISHED || state == sock::CLOSE_WAIT;
-    let is_ours = match family {
-        sock::AF_INET | sock::AF_INET6 => socket::listener_at(sock::local_port(sk)) != 0,
-        sock::AF_UNIX => UNIX_LISTENERS.get_ptr(&sock::unix_address(sk)).is_some(),
-        _ => false,
-    };
+    let is_ours = came_to_listener(sk, family);
     if is_open && is_ours && light::is_light() {
         light::seed(sk);
     } else if is_open && is_ours {

@@ -7,18 +7,15 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::generated::{bpf_loop, bpf_sock_from_file};
+use aya_ebpf::helpers::generated::bpf_loop;
 use profiler_common::waiting::{
     LOOK_BEYOND, LOOK_LISTED, LOOK_NUMBER, MAX_OF_QUEUE, MAX_WAITING, WaitingConnection,
 };
 
-use super::iterate::FileContext;
-use super::socket;
+use super::iterate::{FileContext, came_to_listener, socket_of_target};
 use crate::empty;
-use crate::kernel::{file, sock, task};
-use crate::maps::{
-    LOOKED, SOCKET_ACCEPTED, SOCKET_WAITING, SOCKETS, TARGETS, UNIX_LISTENERS, WAITING, WAITING_LOOK,
-};
+use crate::kernel::sock;
+use crate::maps::{LOOKED, SOCKET_ACCEPTED, SOCKET_WAITING, SOCKETS, WAITING, WAITING_LOOK};
 
 /// Lists the connections that a file stands for or leads to.
 #[unsafe(no_mangle)]
@@ -27,21 +24,7 @@ pub extern "C" fn iterate_waiting(ctx: *mut FileContext) -> i32 {
     if empty::bodies_left_out() {
         return 0;
     }
-    // SAFETY: the kernel passes this context.
-    let (task, fd, file) = unsafe { ((*ctx).task, (*ctx).fd, (*ctx).file) };
-    if task.is_null() || file.is_null() {
-        return 0;
-    }
-    let tgid = task::tgid(task);
-    if TARGETS.get_ptr(&tgid).is_none() {
-        return 0;
-    }
-    // SAFETY: a file pointer whose type the verifier knows.
-    let socket = unsafe { bpf_sock_from_file(file) };
-    if socket.is_null() {
-        return 0;
-    }
-    let Some(sk) = file::of_socket(socket as u64) else { return 0 };
+    let Some((tgid, fd, sk)) = socket_of_target(ctx) else { return 0 };
     let family = sock::family(sk);
     if sock::state(sk) == sock::LISTEN {
         if is_first_of_look(sk) {
@@ -49,12 +32,7 @@ pub extern "C" fn iterate_waiting(ctx: *mut FileContext) -> i32 {
         }
         return 0;
     }
-    let is_ours = match family {
-        sock::AF_INET | sock::AF_INET6 => socket::listener_at(sock::local_port(sk)) != 0,
-        sock::AF_UNIX => UNIX_LISTENERS.get_ptr(&sock::unix_address(sk)).is_some(),
-        _ => false,
-    };
-    if is_ours && has_unread(sk, family) {
+    if came_to_listener(sk, family) && has_unread(sk, family) {
         list(sk, family, Place { inode: 0, tgid, fd: fd as i32 });
     }
     0
