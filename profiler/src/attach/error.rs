@@ -104,13 +104,27 @@ pub enum AttachError {
 impl AttachError {
     /// A required program was refused for this reason.
     pub(super) fn refused(program: &'static str, reason: String) -> Self {
-        if is_of_lockdown(&reason) { Self::LockedDown } else { Self::Program { program, reason } }
+        if is_of_lockdown(&reason) {
+            Self::LockedDown
+        } else {
+            Self::Program { program, reason: short(&reason) }
+        }
     }
 
     /// Whether a full trace may be had all the same.
     pub const fn is_of_light(&self) -> bool {
         matches!(self, Self::NoLight { .. } | Self::NotAllOfLight { .. })
     }
+}
+
+/// A reason with the first line and the last ones of the verifier's log, which may have megabytes: it stands
+/// in every report and recording.
+pub(super) fn short(reason: &str) -> String {
+    const LAST_LINES: usize = 6;
+    let lines: Vec<&str> = reason.lines().filter(|line| !line.trim().is_empty()).collect();
+    let last = lines.len().saturating_sub(LAST_LINES);
+    let kept = lines.iter().enumerate().filter(|(index, _)| *index == 0 || *index >= last);
+    kept.map(|(_, line)| line.chars().take(300).collect::<String>()).collect::<Vec<_>>().join("\n")
 }
 
 /// Whether the verifier has not got the helper that reads the kernel's memory: so it is where that is locked
@@ -154,5 +168,15 @@ mod tests {
             let error = AttachError::refused("sys_enter", reason.to_owned());
             assert_eq!(matches!(error, AttachError::LockedDown), expected, "{error}");
         }
+    }
+
+    #[test]
+    fn of_a_long_log_of_the_verifier_its_beginning_and_end_are_kept() {
+        let log = (0..100_000).map(|line| format!("{line}: (bf) r1 = r2")).collect::<Vec<_>>().join("\n");
+        let kept = short(&format!("the program was refused\n{log}\nR1 invalid mem access\n\n"));
+        assert!(kept.starts_with("the program was refused\n99995: "), "{kept}");
+        assert!(kept.ends_with("99999: (bf) r1 = r2\nR1 invalid mem access"), "{kept}");
+        assert!(short(&"x".repeat(1 << 20)).len() <= 300);
+        assert_eq!(short("not in the object"), "not in the object");
     }
 }

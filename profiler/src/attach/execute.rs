@@ -18,6 +18,7 @@ use profiler_common::limits::MAX_THREADS;
 use profiler_common::system_call;
 use profiler_core::fact::{Attached, MissingProgram};
 
+use super::error::short;
 use super::plan::{Load, Plan, Settings, plan};
 use super::{AttachError, load, offsets, preemption};
 use crate::capability::kernel_btf::KernelBtf;
@@ -183,7 +184,7 @@ fn attach_programs(
     if all_of_light {
         for name in Attached::OF_ACCEPTS {
             if let Some(Err(reason)) = loaded.get(name) {
-                return Err(AttachError::NotAllOfLight { reason: reason.clone() });
+                return Err(AttachError::NotAllOfLight { reason: short(reason) });
             }
         }
     }
@@ -196,14 +197,14 @@ fn attach_programs(
         match outcome {
             Ok(()) => report.programs.push(entry.name.to_owned()),
             Err(reason) if all_of_light && Attached::OF_ACCEPTS.contains(&entry.name) => {
-                return Err(AttachError::NotAllOfLight { reason });
+                return Err(AttachError::NotAllOfLight { reason: short(&reason) });
             }
             Err(reason) if entry.required => {
                 return Err(AttachError::refused(entry.name, reason));
             }
             Err(reason) => report.missing.push(MissingProgram {
                 program: entry.name.to_owned(),
-                reason,
+                reason: short(&reason),
                 consequence: entry.consequence.to_owned(),
             }),
         }
