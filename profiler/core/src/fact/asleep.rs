@@ -228,6 +228,19 @@ pub struct Patrol {
     pub left_out: u64,
 }
 
+impl Patrol {
+    /// What it has done since it had done `before`.
+    #[must_use]
+    pub const fn since(&self, before: &Self) -> Self {
+        Self {
+            looks: self.looks.saturating_sub(before.looks),
+            went_on: self.went_on.saturating_sub(before.went_on),
+            refused: self.refused.saturating_sub(before.refused),
+            left_out: self.left_out.saturating_sub(before.left_out),
+        }
+    }
+}
+
 impl AsleepSeen {
     /// Whether it did not wait for anything in its call, but was held from outside.
     pub const fn stands_still(&self) -> bool {

@@ -92,6 +92,11 @@ losses! {
         crowded: Nothing, None, "crowded",
             "times an event loop was about more requests than are remembered: more time is unexplained, nothing is lost",
             "";
+        sleeps_left_out: Nothing, None, "not looked at",
+            "sleeps of 50 ms and more that were not looked at, as there were too many at a time",
+            "What such a thread waited for is known only as far as its calls show it.";
+        looks_refused: Nothing, None, "looks that failed",
+            "sleeping threads that could not be looked at: their process was gone, or may not be read", "";
     }
     OF_THE_RECORDING "What reading a recording counts." {
         unreadable_bytes: Parts, Some("unreadable_bytes"), "unreadable",

@@ -2,6 +2,7 @@
 //!
 //! In: counters of the kernel side and of the stages before the machines. Out: their values over one window.
 
+use crate::fact::asleep::Patrol;
 use crate::fact::container::Container;
 use crate::fact::waiting::WaitingConnections;
 use crate::fact::{CgroupMemory, Counters, OpenSlice, Overhead, ThreadTotals};
@@ -25,6 +26,8 @@ pub(super) struct Readings {
     pub open: Vec<OpenSlice>,
     /// Connections that nobody serves.
     pub waiting: WaitingConnections,
+    /// What the patrol has done since it began.
+    pub patrol: Patrol,
     /// What measuring cost.
     pub overhead: Option<Overhead>,
 }
@@ -45,6 +48,8 @@ pub(super) struct Counted {
     pub counters: Counters,
     /// Waits whose end was not seen.
     pub undecided_waits: u64,
+    /// By the patrol.
+    pub patrol: Patrol,
     /// By the stages before the machines.
     pub received: Received,
 }

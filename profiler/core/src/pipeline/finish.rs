@@ -150,6 +150,8 @@ impl Machines {
         losses.evicted = self.evicted().saturating_sub(self.before.evicted).saturating_add(forced);
         losses.kernel = counted.counters;
         losses.undecided_waits = counted.undecided_waits;
+        losses.sleeps_left_out = counted.patrol.left_out;
+        losses.looks_refused = counted.patrol.refused;
         losses.recording_truncated = self.window.end_reason.is_none();
         losses
     }

@@ -9,6 +9,7 @@
 //! slots and listeners is cut at its edges.
 
 use crate::decode::open::slice_of;
+use crate::fact::asleep::Patrol;
 use crate::fact::waiting::WaitingConnections;
 use crate::fact::{Counters, EndReason, Fact, FactRecord};
 use crate::machine::driver::now::{ThreadGlance, now};
@@ -29,6 +30,7 @@ const MAX_WINDOWS: usize = 16;
 pub(super) struct Before {
     counters: Counters,
     undecided_waits: u64,
+    patrol: Patrol,
     received: Received,
     pub(super) evicted: u64,
 }
@@ -103,6 +105,7 @@ impl Machines {
         self.before = Before {
             counters: self.readings.counters.clone(),
             undecided_waits: self.undecided_waits,
+            patrol: self.readings.patrol,
             received: self.received,
             evicted,
         };
@@ -136,6 +139,7 @@ impl Machines {
         Counted {
             counters: self.readings.counters.since(&self.before.counters),
             undecided_waits: self.undecided_waits.saturating_sub(self.before.undecided_waits),
+            patrol: self.readings.patrol.since(&self.before.patrol),
             received: Received {
                 malformed: now.malformed.saturating_sub(before.malformed),
                 order: now.order.since(before.order),
