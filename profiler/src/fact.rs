@@ -4,6 +4,7 @@
 //! between any two reads, and is then skipped or a typed error. What a process shows of itself is hostile.
 
 pub mod asleep;
+pub mod budget;
 pub mod cgroup;
 pub mod container;
 pub mod descriptor;

@@ -5,7 +5,6 @@
 //! thread slept on meanwhile is for the caller to check. Paths are redacted before anything keeps them.
 
 mod argument;
-mod budget;
 mod call;
 mod child;
 mod descriptor;

@@ -18,6 +18,7 @@ use profiler_core::fact::asleep::{AsleepSeen, LOOKED_AT_NS, Patrol as Counts};
 use self::table::Table;
 use crate::fact::Proc;
 use crate::fact::asleep::{Asleep, Look, Looks, Reader};
+use crate::fact::budget::{Budget, Spent};
 use crate::source::live::LiveSource;
 use crate::source::live::clock::monotonic_ns;
 use crate::source::live::sleepers::{Sleeper, Sleepers};
@@ -38,6 +39,8 @@ const MAX_WAITING: usize = 1024;
 /// A look that is older when the session takes it is taken only if the thread still sleeps, and as of then:
 /// the stream does not take what is much older than what it has had.
 const FRESH_NS: u64 = 50_000_000;
+/// CPU time that is saved up for the first looks, and for many threads that hang at once.
+const SAVED: Duration = Duration::from_millis(25);
 /// How long the end waits for a look that is under way.
 const LAST_LOOK: Duration = Duration::from_millis(50);
 
@@ -165,11 +168,17 @@ struct Round {
 
 impl Round {
     fn run(mut self) {
-        self.go(0, MAX_FIRST_LOOKS);
+        let mut budget = Budget::with_savings(SAVED);
+        let (mut shortest_ns, mut max_looks) = (0, MAX_FIRST_LOOKS);
         let mut pauses = Pauses::default();
         while !self.shared.is_over.load(Ordering::Acquire) {
+            if budget.pause().is_none() {
+                let spent = Spent::begin();
+                self.go(shortest_ns, max_looks);
+                budget.spend(spent);
+                (shortest_ns, max_looks) = (LOOKED_AT_NS, MAX_LOOKS);
+            }
             park_timeout(pauses.next());
-            self.go(LOOKED_AT_NS, MAX_LOOKS);
         }
         self.shared.counts().left_out += self.table.finish();
     }

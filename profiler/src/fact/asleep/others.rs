@@ -11,9 +11,9 @@ use std::time::Duration;
 use profiler_core::bounded::push_newest;
 use profiler_core::fact::asleep::OtherProcess;
 
-use super::budget::{Budget, Spent};
 use super::call::Call;
 use super::state;
+use crate::fact::budget::{Budget, Spent};
 use crate::fact::{Proc, read};
 
 /// Processes looked through.

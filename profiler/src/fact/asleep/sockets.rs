@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use profiler_core::fact::asleep::ConnectionState;
 
-use super::budget::{Budget, Spent};
 use crate::fact::Proc;
+use crate::fact::budget::{Budget, Spent};
 use crate::fact::network::{Namespace, namespace};
 use crate::fact::socket::diag::Diag;
 use crate::fact::socket::{Socket, Tcp};
