@@ -99,7 +99,14 @@ fn chain(start_ns: u64) -> Entry {
     Entry::Chain(Box::new(ChainEntry {
         kind: LeafKind::Sleep,
         endpoint: "GET /\u{202e}'; drop table slice;--\0\n".to_owned(),
-        example: ChainExample { request: 1, endpoint: 1, start_ns, wait_ns: 30_000, hops },
+        example: ChainExample {
+            request: 1,
+            endpoint: 1,
+            start_ns,
+            wait_ns: 30_000,
+            hops,
+            candidates: Vec::new(),
+        },
     }))
 }
 

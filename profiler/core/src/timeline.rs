@@ -140,6 +140,7 @@ mod tests {
                 start_ns: 1_000,
                 wait_ns: 7,
                 hops: Vec::new(),
+                candidates: Vec::new(),
             }),
         };
         let chains = Chains {

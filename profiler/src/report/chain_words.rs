@@ -213,6 +213,7 @@ mod tests {
             start_ns: 0,
             wait_ns: 1,
             hops: vec![hop(9, "pool")],
+            candidates: Vec::new(),
         });
         assert_eq!(who(&chains, &time).as_deref(), Some("pool 9"));
         time.leaf.endpoint = 1;

@@ -122,7 +122,7 @@ pub struct Leaf {
     pub endpoint: u32,
     /// Why it was not followed; of [`LeafKind::NotFollowed`] alone.
     pub reason: Option<NotFollowed>,
-    /// How sure it is that nobody could release it; of [`LeafKind::NotReleased`] alone.
+    /// How sure it is that nobody could release a lock that was not released.
     pub unreleased: Option<Unreleased>,
     /// How it was held from outside, where that is known; of [`LeafKind::StoodStill`] alone.
     pub held: Option<Held>,
@@ -214,6 +214,8 @@ pub struct ChainExample {
     pub wait_ns: u64,
     /// From the request to the leaf.
     pub hops: Vec<ExampleHop>,
+    /// Where it is not known who stands behind the last hop: threads of which any one could (bounded).
+    pub candidates: Vec<ExampleHop>,
 }
 
 /// Requests' time at one leaf, by one way.

@@ -188,13 +188,16 @@ fn examples(body: &mut Blocks<'_>, chains: &Chains) {
 }
 
 /// `GET /page #214 → pool_wait 4.9 s → thread 7714, in GET /ws, lock_wait 4.9 s → lock, not released`.
-/// Hostile input.
+/// Where any one of several could stand behind the last, they are named. Hostile input.
 fn chain(chains: &Chains, time: &LeafTime, example: &ChainExample) -> String {
     let request = bounded(chains.endpoint(example.endpoint).unwrap_or("request"));
     let mut steps = vec![format!("{request} #{}", example.request)];
     steps.extend(example.hops.iter().map(|hop| of_hop(chains, hop, example.endpoint)));
     steps.push(chain_words::leaf(chains, time));
-    steps.join(" → ")
+    let one_of = example.candidates.iter().map(|hop| of_hop(chains, hop, example.endpoint));
+    let one_of = one_of.collect::<Vec<_>>().join("; ");
+    let one_of = if one_of.is_empty() { one_of } else { format!(": one of {one_of}") };
+    format!("{}{one_of}", steps.join(" → "))
 }
 
 /// So much of a name that what comes after it has room too.
@@ -282,7 +285,20 @@ mod tests {
         assert_eq!(
             chain(chains, lock, lock.example.as_ref().unwrap()),
             "POST /upload #211 → pool_wait 380 ms → thread 4133, in GET /cpu, lock_wait 500 ms → \
-             thread 4135 logger, lock_wait 30.0 s → lock, not released while watched (futex), since before the trace"
+             thread 4135 logger, lock_wait 30.0 s → lock nobody could release (futex), since before the trace"
+        );
+    }
+
+    #[test]
+    fn who_could_have_a_lock_is_told_by_name() {
+        let (snapshot, _) = fixture::exhausted();
+        let chains = &snapshot.chains;
+        let client = chains.leaves.iter().find_map(|time| time.example.as_ref()).unwrap();
+        let example = ChainExample { candidates: client.hops[1..].to_vec(), ..client.clone() };
+        let words = chain(chains, &chains.leaves[0], &example);
+        assert!(
+            words.ends_with(": one of thread 4132, in GET /download/{uuid}, client_write_stall 640 ms"),
+            "{words}"
         );
     }
 
@@ -299,10 +315,7 @@ mod tests {
         let (mut snapshot, _) = fixture::exhausted();
         snapshot.chains = fixture::named_chains(snapshot.chains, &"long".repeat(2_000));
         let joined = drawn(&snapshot).split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(
-            joined.contains("→ lock, not released while watched (futex), since before the trace"),
-            "{joined}"
-        );
+        assert!(joined.contains("→ lock nobody could release (futex), since before the trace"), "{joined}");
     }
 
     #[test]

@@ -49,7 +49,7 @@ view! {
         /// Why the chain was not followed to its end; null: it was.
         #[cfg_attr(test, schemars(extend("examples" = NotFollowed::ALL.map(NotFollowed::name))))]
         reason: Option<&'static str> = leaf.reason.map(NotFollowed::name),
-        /// How sure it is that nobody could release the lock; null: it is no lock that was not released.
+        /// How sure it is that nobody could release a lock that was not released; null: it is none.
         #[cfg_attr(test, schemars(extend("examples" = Unreleased::ALL.map(Unreleased::name))))]
         unreleased: Option<&'static str> = leaf.unreleased.map(Unreleased::name),
         /// How the process was held from outside; null: it was not, or that was not seen.
@@ -98,6 +98,9 @@ view! {
         wait_ns: u64 = example.wait_ns,
         /// From the request to the leaf.
         hops: Vec<Hop<'a>> = example.hops.iter().map(|hop| Hop::new(chains, hop)).collect(),
+        /// Where it is not known who stands behind the last hop: threads of which any one could, as far as
+        /// they are listed.
+        candidates: Vec<Hop<'a>> = example.candidates.iter().map(|hop| Hop::new(chains, hop)).collect(),
     }
 }
 

@@ -290,7 +290,7 @@ fn the_leaves_of_chains_add_up_to_the_time_of_requests_and_an_example_stands_wit
     );
     let lock = of_kind("not_released");
     assert_eq!(lock["hops"], serde_json::json!(["pool_wait", "lock_wait"]));
-    assert_eq!((&lock["unreleased"], &lock["is_since_before"]), (&"while_watched".into(), &true.into()));
+    assert_eq!((&lock["unreleased"], &lock["is_since_before"]), (&"nobody_could".into(), &true.into()));
     assert_eq!((&lock["is_serial"], &lock["endpoint"]), (&true.into(), &Value::Null));
     let hops = lock["example"]["hops"].as_array().unwrap();
     assert_eq!((&hops[0]["tid"], &hops[0]["phase"]), (&Value::Null, &"pool_wait".into()));

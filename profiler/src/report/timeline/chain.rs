@@ -97,7 +97,14 @@ mod tests {
         Entry::Chain(Box::new(ChainEntry {
             kind: LeafKind::BackEnd,
             endpoint: "GET /\n\u{202e}".to_owned(),
-            example: ChainExample { request, endpoint: 1, start_ns: 1_000, wait_ns: 500, hops },
+            example: ChainExample {
+                request,
+                endpoint: 1,
+                start_ns: 1_000,
+                wait_ns: 500,
+                hops,
+                candidates: Vec::new(),
+            },
         }))
     }
 

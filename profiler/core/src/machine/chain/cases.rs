@@ -233,3 +233,40 @@ fn threads_that_made_one_another_are_not_followed_for_ever() {
     let too_deep = (LeafKind::NotFollowed, Object::Unknown, None, Some(NotFollowed::TooDeep), 20);
     assert_eq!(case.leaves(), [too_deep]);
 }
+
+/// Thread 2 has waited for a lock since 0; others did this.
+fn waits_for_a_lock(others: &[(Tid, Did)]) -> Vec<Found> {
+    let first = Case::new().did(2, 100, waits(Phase::LockWait, SleepEnd::Open));
+    let case = others.iter().fold(first, |case, (tid, did)| case.did(*tid, 100, *did));
+    case.on(2, (0, 100)).phase(Phase::LockWait, 100).leaves()
+}
+
+#[test]
+fn of_several_that_could_have_a_lock_it_does_not_matter_who_it_is_where_all_are_at_the_same() {
+    let back_end = (LeafKind::BackEnd, Object::Peer { port: 5 }, None, None, 100);
+    assert_eq!(waits_for_a_lock(&[(3, asks(5)), (4, asks(5))]), [back_end]);
+    let unknown =
+        (LeafKind::NotFollowed, Object::Unknown, Some(Unreleased::Watched), Some(NotFollowed::Holder), 100);
+    assert_eq!(waits_for_a_lock(&[(3, asks(5)), (4, asks(6))]), [unknown]);
+    assert_eq!(waits_for_a_lock(&[(3, asks(5)), (4, RAN)]), [unknown]);
+}
+
+#[test]
+fn who_hangs_in_a_call_that_has_not_ended_has_run_before_it() {
+    use crate::fact::Account;
+    use crate::machine::chain::feed::{Doer, SleepSeen};
+    use crate::machine::time::piece::Piece;
+    // A consumer waits for a helper, which hangs in a back end. Each ran as its call began.
+    let mut case = Case::new().did(2, 100, waits(Phase::LockWait, SleepEnd::Open));
+    for (tid, phase) in [(3, Phase::LockWait), (4, Phase::BackendWait)] {
+        let account = Account { cpu_ns: MS / 2, run_queue_ns: 0, blocked_ns: 100 * MS - MS / 2 };
+        let call = Piece { blocked: phase, account, ..Piece::unknown(0, 100 * MS) };
+        let end = if phase == Phase::LockWait { SleepEnd::Open } else { SleepEnd::Outside };
+        let seen = SleepSeen { is_open: true, end, ..SleepSeen::outside(202) };
+        case.chain.histories.piece(Doer { tgid: PROCESS, tid, request: 0 }, &call, true, &seen);
+    }
+    let leaves = case.on(2, (0, 100)).phase(Phase::LockWait, 100).leaves();
+    let kinds: Vec<LeafKind> = leaves.iter().map(|leaf| leaf.0).collect();
+    assert_eq!(kinds[0], LeafKind::BackEnd, "{leaves:?}");
+    assert!(!kinds.contains(&LeafKind::NotReleased));
+}

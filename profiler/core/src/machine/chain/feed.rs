@@ -41,6 +41,8 @@ pub(in crate::machine) struct SleepSeen {
     pub since_before: bool,
     /// It was on the way out of an observed call, where hardly anything sleeps but a stop.
     pub is_way_out: bool,
+    /// It has not ended.
+    pub is_open: bool,
     /// A look saw its thread held from outside, since this moment.
     pub held: Option<(Held, u64)>,
 }
@@ -71,6 +73,7 @@ impl SleepSeen {
             since_before,
             is_way_out,
             held,
+            ..
         } = *self;
         let held = held.map(|(held, _)| held);
         SegmentSleep {
@@ -104,6 +107,7 @@ impl SleepSeen {
             end: SleepEnd::Outside,
             since_before: false,
             is_way_out: false,
+            is_open: false,
             held: None,
         }
     }
@@ -154,8 +158,9 @@ impl HistoryEntry<'_> {
         let undecided = (Did::Unseen, piece.undecided_ns);
         let awake = (ran, account.cpu_ns);
         let queued = (Did::Queued, account.run_queue_ns);
-        // A call sleeps first, then waits for a CPU, then runs. In a gap the thread runs first, most likely.
-        let parts = if is_call {
+        // A call sleeps first, then waits for a CPU, then runs. A thread that is still in one ran before it
+        // slept, and in a gap that is most likely.
+        let parts = if is_call && !seen.is_open {
             [fault, asleep, held, undecided, queued, awake, (Did::Unseen, unknown_ns)]
         } else {
             [awake, fault, asleep, held, undecided, queued, (Did::Unseen, unknown_ns)]

@@ -3,6 +3,7 @@
 //! In: a thread, an interval of its time, and how much of a request's time stands behind it. Out: leaves, to
 //! which all of that time goes.
 
+mod candidates;
 mod kinds;
 mod looked;
 mod sleeps;
@@ -15,6 +16,7 @@ use crate::machine::chain::known::Known;
 use crate::machine::chain::leaves::{ChainStep, LeafNote, Leaves};
 use crate::machine::chain::segment::{Did, Segment, SegmentSleep, SleepEnd};
 use crate::machine::chain::split::split;
+use crate::machine::chain::unreleased::LONGEST_IDLE_NS;
 use crate::machine::time::short::Short;
 use crate::model::chain::{Hops, Leaf, LeafKind, NotFollowed, Object, Unreleased};
 use crate::phase::Phase;
@@ -25,8 +27,6 @@ pub(super) use kinds::{by_phase, ran};
 const MAX_DEPTH: usize = 64;
 /// Parts of threads' time looked at for one request.
 const MAX_PARTS: u32 = 20_000;
-/// Who has waited for work for longer, while somebody waited for it, could not take that.
-const LONGEST_IDLE_NS: u64 = 10_000_000;
 
 /// A walk for one request.
 pub(super) struct Follower<'a> {
@@ -41,6 +41,8 @@ pub(super) struct Follower<'a> {
     /// Hops of the chain that are known only by who ended a wait, each by the number of steps before it.
     by_waker: Vec<usize>,
     parts_left: u32,
+    /// Of how many in a row one candidate, or the other, is followed.
+    guesses: u32,
     /// Some thread is silent that may tell more later.
     pub is_incomplete: bool,
     pub leaves: Leaves,
@@ -59,6 +61,7 @@ impl<'a> Follower<'a> {
             unborn: 0,
             by_waker: Vec::new(),
             parts_left: MAX_PARTS,
+            guesses: 0,
             is_incomplete: false,
             leaves: Leaves::default(),
         }
@@ -267,15 +270,7 @@ impl<'a> Follower<'a> {
         };
         self.parts_left = left;
         let segment = part.segment;
-        let phase = match segment.did {
-            Did::Ran(phase) => phase,
-            Did::Slept(sleep) => sleep.phase,
-            Did::Queued => Phase::RunQueue,
-            Did::Short(_) => Phase::Cpu,
-            Did::Unseen => Phase::Unexplained,
-        };
-        let (start_ns, end_ns) = (segment.start_ns, segment.end_ns);
-        self.steps.push(ChainStep { tgid, tid, request: segment.request, phase, start_ns, end_ns });
+        self.steps.push(ChainStep::of((tgid, tid), segment));
         match segment.did {
             Did::Ran(phase) => self.leaf(self.of(segment, ran(phase)), ns, hops),
             Did::Queued => self.leaf(self.of(segment, LeafKind::CpuTaken), ns, hops),

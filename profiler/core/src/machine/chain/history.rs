@@ -110,6 +110,12 @@ impl History {
         })
     }
 
+    /// Its last wait for work that began before a moment.
+    pub(super) fn last_idle(&self, before_ns: u64) -> Option<&Segment> {
+        let after = self.segments.partition_point(|segment| segment.start_ns < before_ns);
+        self.segments.range(..after).rev().find(|segment| segment.is_idle())
+    }
+
     /// What it did in an interval was for a request, as is known now.
     fn claim(&mut self, (from_ns, until_ns): (u64, u64), request: u64) {
         let first = self.segments.partition_point(|segment| segment.end_ns <= from_ns);

@@ -5,9 +5,10 @@
 use std::rc::Rc;
 
 use crate::event::Tid;
+use crate::fact::asleep::ObjectSeen;
 use crate::machine::chain::attendance::Attendance;
 use crate::machine::chain::history::Histories;
-use crate::machine::chain::looks::AsleepLooks;
+use crate::machine::chain::looks::{AsleepLook, AsleepLooks};
 use crate::machine::chain::releases::Releases;
 use crate::machine::chain::settling::Settling;
 
@@ -26,4 +27,26 @@ pub(super) struct Known<'a> {
     pub hands_on: &'a dyn Fn(Tid) -> bool,
     /// Requests that came over a connection, by what distinguishes it at the client's end.
     pub over: &'a dyn Fn(u64) -> &'a [Rc<Settling>],
+}
+
+impl Known<'_> {
+    /// Whether a process is one of the target's.
+    pub(super) fn has_process(&self, tgid: Tid) -> bool {
+        !self.histories.of_process(tgid).is_empty()
+    }
+
+    /// Whether a look at a thread of a process saw it wait for what only that process itself can end. A pipe
+    /// of which nobody else is seen is its own.
+    pub(super) fn ends_inside(&self, tgid: Tid, look: &AsleepLook) -> bool {
+        let others = self.looks.others(look);
+        match &look.seen.object {
+            Some(ObjectSeen::Pipe { path, .. }) => {
+                others.iter().any(|other| other.tgid == tgid)
+                    && others.iter().all(|other| self.has_process(other.tgid))
+                    || others.is_empty() && path.is_empty()
+            }
+            Some(ObjectSeen::Anonymous { .. }) => true,
+            _ => false,
+        }
+    }
 }

@@ -5,7 +5,8 @@
 use rustc_hash::FxHashMap;
 
 use crate::event::Tid;
-use crate::model::chain::{Hops, Leaf};
+use crate::machine::chain::segment::{Did, Segment};
+use crate::model::chain::{Hops, Leaf, LeafKind, Object};
 use crate::phase::Phase;
 
 /// One step of a chain: who was followed, and what it was in.
@@ -25,6 +26,21 @@ pub(in crate::machine) struct ChainStep {
     pub end_ns: u64,
 }
 
+impl ChainStep {
+    /// A thread in a segment of its time.
+    pub(super) const fn of((tgid, tid): (Tid, Tid), segment: &Segment) -> Self {
+        let phase = match segment.did {
+            Did::Ran(phase) => phase,
+            Did::Slept(sleep) => sleep.phase,
+            Did::Queued => Phase::RunQueue,
+            Did::Short(_) => Phase::Cpu,
+            Did::Unseen => Phase::Unexplained,
+        };
+        let Segment { start_ns, end_ns, request, .. } = *segment;
+        Self { tgid, tid, request, phase, start_ns, end_ns }
+    }
+}
+
 /// A request's time at one leaf, by one way, out of one of its phases.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::machine) struct LeafShare {
@@ -36,18 +52,22 @@ pub(in crate::machine) struct LeafShare {
     pub longest: Vec<ChainStep>,
     /// The wait was on a connection that several processes read.
     pub is_shared: bool,
+    /// Threads of which one stands behind its last step.
+    pub candidates: Vec<ChainStep>,
     /// What a look saw in the longest sleep of it that was looked at: how long that stood behind the wait,
     /// and the number of what was seen.
     pub seen: Option<(u64, u32)>,
 }
 
 /// What is known of a leaf beside its key.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::machine) struct LeafNote {
     /// The wait was on a connection that several processes read.
     pub is_shared: bool,
     /// Number of what a look saw.
     pub seen: Option<u32>,
+    /// Threads of which one stands behind the wait; which is not known.
+    pub candidates: Vec<ChainStep>,
 }
 
 /// The phase of the request's own time, the leaf, and the way there.
@@ -73,7 +93,25 @@ impl Leaves {
             share.longest_ns = ns;
             share.longest.clear();
             share.longest.extend_from_slice(steps);
+            share.candidates = note.candidates;
         }
+    }
+
+    /// What nearly all of the time is at, whichever way led there; `None`: at several things, or that is not
+    /// known.
+    pub(super) fn nearly_all_at(&self) -> Option<(LeafKind, Object)> {
+        let mut sums: FxHashMap<(LeafKind, Object), u64> = FxHashMap::default();
+        let mut all_ns = 0_u64;
+        for ((_, leaf, _), share) in &self.shares {
+            let sum_ns = sums.entry((leaf.kind, leaf.object)).or_default();
+            *sum_ns = sum_ns.saturating_add(share.ns);
+            all_ns = all_ns.saturating_add(share.ns);
+        }
+        let nearly = |(_, ns): &(_, u64)| *ns >= all_ns - all_ns / 8;
+        let is_known = |((kind, _), _): &((LeafKind, _), _)| {
+            !matches!(kind, LeafKind::NotFollowed | LeafKind::NotReleased)
+        };
+        sums.into_iter().find(nearly).filter(is_known).map(|(at, _)| at)
     }
 
     /// All of them, in an order that depends on nothing but themselves.

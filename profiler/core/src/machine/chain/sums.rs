@@ -53,6 +53,7 @@ struct LongestChain {
     endpoint: u32,
     ns: u64,
     steps: Vec<ChainStep>,
+    candidates: Vec<ChainStep>,
 }
 
 /// How an endpoint's requests differ at one leaf.
@@ -239,9 +240,9 @@ impl Sums {
         cell.seen = cell.seen.max(share.seen);
         if !share.longest.is_empty() && cell.longest.as_ref().is_none_or(|known| known.ns < share.longest_ns)
         {
-            let (id, ns) = (request.id, share.longest_ns);
-            cell.longest =
-                Some(LongestChain { request: id, endpoint: request.endpoint, ns, steps: share.longest });
+            let LeafShare { longest_ns: ns, longest: steps, candidates, .. } = share;
+            let (request, endpoint) = (request.id, request.endpoint);
+            cell.longest = Some(LongestChain { request, endpoint, ns, steps, candidates });
         }
     }
 
@@ -365,12 +366,12 @@ impl LeafTime {
 }
 
 fn example(
-    LongestChain { request, endpoint, ns: wait_ns, steps }: LongestChain,
+    LongestChain { request, endpoint, ns: wait_ns, steps, candidates }: LongestChain,
     endpoint_of: &dyn Fn(u64) -> u32,
     name_of: &dyn Fn(Tid) -> String,
 ) -> ChainExample {
     let start_ns = steps.first().map_or(0, |step| step.start_ns);
-    let hops = steps.into_iter().map(|step| ExampleHop {
+    let hop = |step: ChainStep| ExampleHop {
         tgid: step.tgid,
         tid: step.tid,
         comm: if step.tid > 0 { name_of(step.tid) } else { String::new() },
@@ -378,6 +379,8 @@ fn example(
         phase: step.phase,
         start_ns: step.start_ns,
         end_ns: step.end_ns,
-    });
-    ChainExample { request, endpoint, start_ns, wait_ns, hops: hops.collect() }
+    };
+    let hops = steps.into_iter().map(hop).collect();
+    let candidates = candidates.into_iter().map(hop).collect();
+    ChainExample { request, endpoint, start_ns, wait_ns, hops, candidates }
 }

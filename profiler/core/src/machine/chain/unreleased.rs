@@ -3,60 +3,67 @@
 //! In: the thread that waits, since when, and what the others of its process did. Out: nobody, one by
 //! elimination, or several.
 //!
-//! A thread that waited for work at any time since has nothing to release. One that waits for a lock that is
-//! not released either cannot release anything.
+//! Who waits for work as the wait ends has nothing to release, and who waits for a lock that is not released
+//! either cannot. Who was given work since the wait began may have that of the one that waits.
 
 use crate::event::Tid;
 use crate::machine::chain::history::{Histories, History};
-use crate::machine::chain::segment::Did;
+use crate::machine::chain::known::Known;
+use crate::machine::chain::segment::{Did, Segment, SegmentSleep, SleepEnd};
 use crate::machine::time::short::LONG_NS;
+use crate::model::chain::Object;
 
+/// Who has waited for work for longer, while somebody waited for it, could not take that.
+pub(super) const LONGEST_IDLE_NS: u64 = 10_000_000;
 /// Threads looked at.
 const MAX_LOOKED_AT: usize = 1024;
 
 /// Who could have a lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum CouldRelease {
     /// No thread of the process.
     Nobody,
     /// This thread alone.
     One(Tid),
-    /// Any of several.
-    Several,
+    /// Any of these, and perhaps others.
+    Several(Vec<Tid>),
 }
 
-/// Who of a process could have the lock that its thread waited for.
+/// Who of a process could have the lock that its thread waits for.
 pub(super) fn who_could_release(
-    histories: &Histories,
+    known: Known<'_>,
     (tgid, tid): (Tid, Tid),
-    (from_ns, until_ns): (u64, u64),
+    wait: &Segment,
     in_chain: &[Tid],
 ) -> CouldRelease {
-    let all = histories.of_process(tgid);
+    let all = known.histories.of_process(tgid);
     let others = all.iter().copied().filter(|other| *other != tid).take(MAX_LOOKED_AT);
-    let could = |other: &Tid| {
-        histories.get(*other).is_some_and(|history| {
-            let lived = history.lives_at(from_ns) && history.lives_at(until_ns.saturating_sub(1));
-            lived && may_hold(history, (from_ns, until_ns))
-        })
+    let of = |other: Tid| Some((other, known.histories.get(other)?));
+    let could = |(other, history): &(Tid, &History)| may_hold(known, (*other, history), wait);
+    let mut candidates: Vec<(Tid, &History)> = others.filter_map(of).filter(could).collect();
+    // Whom it gave work just before it began to wait does that, most likely.
+    let has_its_work = |(_, history): &(Tid, &History)| {
+        given(history, wait.end_ns)
+            .is_some_and(|(at_ns, by)| by == tid && at_ns.saturating_add(LONGEST_IDLE_NS) >= wait.start_ns)
     };
-    let candidates: Vec<Tid> = others.filter(could).take(2).collect();
+    if candidates.iter().any(has_its_work) {
+        candidates.retain(has_its_work);
+    }
+    let candidates: Vec<Tid> = candidates.into_iter().map(|(other, _)| other).collect();
     match candidates.as_slice() {
-        _ if all.len() > MAX_LOOKED_AT => CouldRelease::Several,
+        _ if all.len() > MAX_LOOKED_AT => CouldRelease::Several(candidates),
         [] => CouldRelease::Nobody,
-        [one] if !in_chain.contains(one) && is_seen(histories, *one, (from_ns, until_ns)) => {
-            CouldRelease::One(*one)
-        }
-        _ => CouldRelease::Several,
+        [one] if !in_chain.contains(one) && is_seen(known.histories, *one, wait) => CouldRelease::One(*one),
+        _ => CouldRelease::Several(candidates),
     }
 }
 
 /// Whether all is known of what a thread did. It may have waited for work where it was not seen.
-fn is_seen(histories: &Histories, tid: Tid, (from_ns, until_ns): (u64, u64)) -> bool {
+fn is_seen(histories: &Histories, tid: Tid, wait: &Segment) -> bool {
     histories.get(tid).is_some_and(|history| {
-        let mut parts = history.within(from_ns, until_ns);
-        history.since_ns <= from_ns
-            && !is_silent(history, until_ns)
+        let mut parts = history.within(wait.start_ns, wait.end_ns);
+        (history.since_ns <= wait.start_ns || history.born.is_some())
+            && !is_silent(history, wait.end_ns)
             && parts.all(|part| part.segment.did != Did::Unseen)
     })
 }
@@ -66,23 +73,55 @@ pub(super) fn is_silent(history: &History, until_ns: u64) -> bool {
     history.ended_ns.is_none() && history.end_ns().saturating_add(LONG_NS) < until_ns
 }
 
-/// Whether a thread may have had something to release all the time.
-fn may_hold(history: &History, (from_ns, until_ns): (u64, u64)) -> bool {
-    let mut could = false;
-    for part in history.within(from_ns, until_ns) {
-        if part.segment.is_idle() {
-            return false;
-        }
-        could = !part.segment.is_unreleased();
+/// Whether a thread may have something to release as a wait ends.
+fn may_hold(known: Known<'_>, (tid, history): (Tid, &History), wait: &Segment) -> bool {
+    let (from_ns, until_ns) = (wait.start_ns, wait.end_ns);
+    if !history.lives_at(until_ns.saturating_sub(1)) {
+        return false;
     }
-    could || is_silent(history, until_ns) || history.since_ns >= until_ns
+    let mut is_since = history.lives_at(from_ns);
+    let mut last = None;
+    for part in history.within(from_ns, until_ns) {
+        is_since &= !part.segment.is_idle();
+        last = Some(part.segment);
+    }
+    let Some(last) = last.filter(|_| !is_silent(history, until_ns)) else {
+        // What it does is not known.
+        return history.since_ns >= until_ns || is_silent(history, until_ns);
+    };
+    // Of what it does for another request that came later, the one that waits has nothing.
+    let is_of_another = !is_since && last.request > 0 && last.request != wait.request;
+    !last.is_idle() && !is_of_another && !waits_for_unreleased(known, (history.tgid, tid), last)
+}
+
+/// Whether a thread waits for one of its own process that has not released what it waits for.
+fn waits_for_unreleased(known: Known<'_>, (tgid, tid): (Tid, Tid), segment: &Segment) -> bool {
+    let is_descriptor =
+        matches!(segment.did, Did::Slept(SegmentSleep { object: Object::Descriptor { .. }, .. }));
+    // Who is at the other end is known by a look alone.
+    let ends_inside = || {
+        let look = known.looks.within(tid, (segment.start_ns, segment.end_ns));
+        look.is_some_and(|look| known.ends_inside(tgid, look))
+    };
+    segment.is_unreleased() && (!is_descriptor || ends_inside())
+}
+
+/// When a thread was given what it did last by a moment, and by whom: its last wait for work ended, or it was
+/// born.
+fn given(history: &History, until_ns: u64) -> Option<(u64, Tid)> {
+    let waited = history.last_idle(until_ns);
+    match waited {
+        Some(segment) => match segment.did {
+            Did::Slept(SegmentSleep { end: SleepEnd::Thread(by), .. }) => Some((segment.end_ns, by)),
+            _ => None,
+        },
+        None => history.born,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::chain::segment::{Segment, SegmentSleep, SleepEnd};
-    use crate::model::chain::Object;
     use crate::phase::Phase;
 
     const MS: u64 = 1_000_000;
@@ -103,36 +142,93 @@ mod tests {
         })
     }
 
-    /// Thread 2 waits from 10 to 50 ms; others do this up to these milliseconds.
-    fn asked(others: &[(Tid, u64, Did)]) -> CouldRelease {
+    /// A thread did this up to a time in milliseconds, for a request.
+    type Done = (Tid, u64, u64, Did);
+
+    /// Thread 2 waits from 10 to 50 ms, for request 7; others did this, from 0 on or from their birth.
+    fn asked_of(born: &[(Tid, Tid, u64)], others: &[Done]) -> CouldRelease {
         let mut histories = Histories::default();
-        for (tid, until_ms, did) in others {
+        for (tid, by, at_ms) in born {
+            histories.born((1, *tid), *by, at_ms * MS);
+        }
+        for (tid, until_ms, request, did) in others {
             let start_ns = histories.get(*tid).map_or(0, History::end_ns);
-            let segment = Segment { start_ns, end_ns: until_ms * MS, request: 0, did: *did };
+            let segment = Segment { start_ns, end_ns: until_ms * MS, request: *request, did: *did };
             histories.push((1, *tid), segment);
         }
-        who_could_release(&histories, (1, 2), (10 * MS, 50 * MS), &[2, 9])
+        let (attendance, looks, releases) = <_>::default();
+        let known = Known {
+            histories: &histories,
+            attendance: &attendance,
+            looks: &looks,
+            releases: &releases,
+            endpoint_of: &|_| 0,
+            is_shared: &|_| false,
+            hands_on: &|_| false,
+            over: &|_| &[],
+        };
+        let did = waits(false, SleepEnd::Open);
+        let wait = Segment { start_ns: 10 * MS, end_ns: 50 * MS, request: 7, did };
+        who_could_release(known, (1, 2), &wait, &[2, 9])
     }
+
+    fn asked(others: &[(Tid, u64, Did)]) -> CouldRelease {
+        let others: Vec<Done> =
+            others.iter().map(|(tid, until_ms, did)| (*tid, *until_ms, 0, *did)).collect();
+        asked_of(&[], &others)
+    }
+
+    fn several(tids: &[Tid]) -> CouldRelease {
+        CouldRelease::Several(tids.to_vec())
+    }
+
+    const RAN: Did = Did::Ran(Phase::Cpu);
+    const IDLE: Did = waits(true, SleepEnd::Unknown);
 
     #[test]
     fn who_waits_for_work_or_for_a_lock_that_is_not_released_has_none() {
-        const RAN: Did = Did::Ran(Phase::Cpu);
-        let idle = waits(true, SleepEnd::Unknown);
         let open = waits(false, SleepEnd::Open);
         assert_eq!(asked(&[]), CouldRelease::Nobody);
         assert_eq!(asked(&[(3, 50, RAN)]), CouldRelease::One(3));
-        assert_eq!(asked(&[(3, 50, RAN), (4, 50, RAN)]), CouldRelease::Several);
-        assert_eq!(asked(&[(3, 20, RAN), (3, 22, idle), (3, 50, RAN), (4, 50, open)]), CouldRelease::Nobody);
-        assert_eq!(asked(&[(3, 5, idle), (3, 50, RAN)]), CouldRelease::One(3), "before the wait");
+        assert_eq!(asked(&[(3, 50, RAN), (4, 50, RAN)]), several(&[3, 4]));
+        assert_eq!(asked(&[(3, 20, RAN), (3, 50, IDLE), (4, 50, open)]), CouldRelease::Nobody);
+        assert_eq!(asked(&[(3, 5, IDLE), (3, 50, RAN)]), CouldRelease::One(3), "before the wait");
         assert_eq!(asked(&[(3, 50, waits(false, SleepEnd::Thread(7)))]), CouldRelease::One(3));
-        assert_eq!(asked(&[(9, 50, RAN)]), CouldRelease::Several, "it is in the chain");
+        assert_eq!(asked(&[(9, 50, RAN)]), several(&[9]), "it is in the chain");
+    }
+
+    #[test]
+    fn who_was_given_work_since_may_have_that_of_the_one_that_waits_unless_it_is_another_requests() {
+        let since = |request| [(3, 20, 0, RAN), (3, 22, 0, IDLE), (3, 50, request, RAN)];
+        assert_eq!(asked_of(&[], &since(0)), CouldRelease::One(3));
+        assert_eq!(asked_of(&[], &since(7)), CouldRelease::One(3));
+        assert_eq!(asked_of(&[], &since(8)), CouldRelease::Nobody);
+        let born = |request| asked_of(&[(3, 4, 12)], &[(3, 50, request, RAN)]);
+        assert_eq!((born(0), born(8)), (CouldRelease::One(3), CouldRelease::Nobody));
+        assert_eq!(asked_of(&[], &[(3, 50, 8, RAN)]), CouldRelease::One(3), "it may have had it before");
+    }
+
+    #[test]
+    fn of_several_that_could_the_one_whom_it_gave_work_as_it_began_to_wait_does_that() {
+        let by_it = [(3, 9, waits(true, SleepEnd::Thread(2))), (3, 50, RAN), (4, 50, RAN)];
+        assert_eq!(asked(&by_it), CouldRelease::One(3));
+        let by_another = [(3, 9, waits(true, SleepEnd::Thread(5))), (3, 50, RAN), (4, 50, RAN)];
+        assert_eq!(asked(&by_another), several(&[3, 4]));
+        let born = |at_ms| asked_of(&[(3, 2, at_ms)], &[(3, 50, 0, RAN), (4, 50, 0, RAN)]);
+        assert_eq!(born(8), CouldRelease::One(3));
+    }
+
+    #[test]
+    fn who_waits_at_a_descriptor_of_which_no_look_says_that_its_other_end_is_inside_is_not_ruled_out() {
+        let Did::Slept(sleep) = waits(false, SleepEnd::Open) else { unreachable!() };
+        let at_pipe = Did::Slept(SegmentSleep { object: Object::Descriptor { fd: 5 }, ..sleep });
+        assert_eq!(asked(&[(3, 50, at_pipe)]), CouldRelease::One(3));
     }
 
     #[test]
     fn who_was_not_seen_is_neither_ruled_out_nor_the_one() {
-        const RAN: Did = Did::Ran(Phase::Cpu);
-        assert_eq!(asked(&[(3, 20, RAN), (3, 30, Did::Unseen), (3, 50, RAN)]), CouldRelease::Several);
-        assert_eq!(asked(&[(3, 20, RAN)]), CouldRelease::Several, "it is silent");
-        assert_eq!(asked(&[(3, 50, RAN), (4, 20, RAN)]), CouldRelease::Several);
+        assert_eq!(asked(&[(3, 20, RAN), (3, 30, Did::Unseen), (3, 50, RAN)]), several(&[3]));
+        assert_eq!(asked(&[(3, 20, RAN)]), several(&[3]), "it is silent");
+        assert_eq!(asked(&[(3, 50, RAN), (4, 20, RAN)]), several(&[3, 4]));
     }
 }

@@ -145,6 +145,7 @@ impl State {
             end,
             since_before: false,
             is_way_out: false,
+            is_open: told.is_open,
             held: None,
         }
     }
@@ -196,8 +197,8 @@ impl State {
         }
     }
 
-    /// A thread was inside a call before the watch began, and up to `until_ns`.
-    pub(super) fn note_initial(&mut self, found: &Slice, until_ns: u64) {
+    /// A thread was inside a call before the watch began, and up to `until_ns`. `is_open`: it still is.
+    pub(super) fn note_initial(&mut self, found: &Slice, until_ns: u64, is_open: bool) {
         if found.system_call == u32::MAX {
             return;
         }
@@ -213,7 +214,6 @@ impl State {
             account: Account { blocked_ns: length_ns, ..Account::default() },
             ..Piece::unknown(since_ns, until_ns)
         };
-        let is_open = until_ns >= found.exit_ns;
         let told = Told { meaning: &meaning, idle, held_by: Holders::NONE, part: Part::None, is_open };
         let held = self.held_in(found.tid, (since_ns, until_ns));
         let seen = SleepSeen { since_before: true, held, ..self.sleep_of(found, &call, &told) };
@@ -327,6 +327,7 @@ impl State {
             end,
             since_before,
             is_way_out: false,
+            is_open,
             held: self.held_in(slept.tid, (slept.start_ns, end_ns)),
         };
         if phase == Phase::LockWait {

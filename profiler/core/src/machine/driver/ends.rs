@@ -132,7 +132,7 @@ impl State {
             // A gap has no entry that could be unknown.
             if entry_unknown && slice.system_call != u32::MAX {
                 self.note_short(tid, &mut thread);
-                self.note_initial(slice, slice.exit_ns);
+                self.note_initial(slice, slice.exit_ns, true);
             } else {
                 self.note_slice(&mut thread, slice, &gap, &told);
             }

@@ -106,7 +106,7 @@ impl State {
     fn begin_thread(&mut self, slice: &Slice, sink: &mut dyn FnMut(Entry)) -> Option<Box<Thread>> {
         let mut initial = std::mem::take(&mut self.runtime.initial);
         if let Some(found) = initial.get(&slice.tid) {
-            self.note_initial(found, slice.gap_start_ns());
+            self.note_initial(found, slice.gap_start_ns(), false);
         }
         let thread = follow::begin_thread(&mut self.context(), &mut initial, slice);
         self.runtime.initial = initial;

@@ -4,8 +4,9 @@
 //! target that no record names; leaves with names.
 
 use super::Follower;
+use super::candidates::MAX_CANDIDATES;
 use crate::event::Tid;
-use crate::fact::asleep::{ObjectSeen, OtherProcess, SleepState};
+use crate::fact::asleep::{ObjectSeen, SleepState};
 use crate::machine::chain::history::SegmentPart;
 use crate::machine::chain::leaves::LeafNote;
 use crate::machine::chain::looks::{AsleepLook, port_of};
@@ -42,15 +43,11 @@ impl<'a> Follower<'a> {
                 (LeafKind::FileLock, Some(Phase::FileWait))
             }
             Some(ObjectSeen::FileLock { .. }) if phase == Phase::Sleep => (LeafKind::FileLock, None),
-            Some(ObjectSeen::Pipe { path, .. })
+            Some(ObjectSeen::Pipe { .. })
                 if matches!(phase, Phase::LockWait | Phase::FileWait) || is_hidden =>
             {
-                let others = self.known.looks.others(at.look);
-                let is_ours = |other: &OtherProcess| self.has_process(other.tgid);
-                // Which thread of its own process did not write, or read, is told by the records; a pipe of
-                // which nobody else is seen is its own as well.
-                let is_own = others.iter().any(|other| other.tgid == at.of.0) && others.iter().all(is_ours);
-                if is_own || others.is_empty() && path.is_empty() {
+                // Which thread of its own process did not write, or read, is told by the records.
+                if self.known.ends_inside(at.of.0, at.look) {
                     return false;
                 }
                 (LeafKind::Pipe, Some(Phase::LockWait))
@@ -75,10 +72,6 @@ impl<'a> Follower<'a> {
     /// Whether a child is one of the server's own processes, and no other program.
     pub(super) fn is_own_program(&self, tid: Tid) -> bool {
         self.known.histories.get(tid).is_some_and(|history| !history.is_other_program)
-    }
-
-    fn has_process(&self, tgid: Tid) -> bool {
-        !self.known.histories.of_process(tgid).is_empty()
     }
 
     /// Names what a leaf waited for, as a look saw it.
@@ -113,13 +106,13 @@ impl<'a> Follower<'a> {
             seen = self.known.histories.get(by).and_then(|history| history.program);
             leaf.object = seen.map_or(leaf.object, |number| Object::Named { number });
         }
-        (leaf, LeafNote { is_shared, seen })
+        (leaf, LeafNote { is_shared, seen, ..LeafNote::default() })
     }
 
     /// The other end of a connection is the target itself, or a listener of its own. `false`: it is not.
     fn own_connection(&mut self, at: LookedAt<'a>, ns: u64, hops: Hops) -> bool {
         let others = at.look.seen.object.as_ref().map_or(&[][..], ObjectSeen::processes);
-        let ours = others.iter().map(|other| other.tgid).find(|tgid| self.has_process(*tgid));
+        let ours = others.iter().map(|other| other.tgid).find(|tgid| self.known.has_process(*tgid));
         if ours.is_none() && (at.look.own_listener == 0 || !others.is_empty()) {
             return false;
         }
@@ -149,11 +142,10 @@ impl<'a> Follower<'a> {
     }
 
     /// A process of the target stands at the other end: on to the one thread of it that was busy at the
-    /// moment of the look. Where that may have been any of several, who it was is not known. `false`: the
-    /// process is none of ours.
+    /// moment of the look, or to any of several. `false`: the process is none of ours.
     fn other_process(&mut self, at: LookedAt<'a>, hop: Phase, ns: u64, hops: Hops) -> bool {
         let [other] = self.known.looks.others(at.look) else { return false };
-        if !self.has_process(other.tgid) {
+        if !self.known.has_process(other.tgid) {
             return false;
         }
         let at_ns = at.look.at_ns;
@@ -170,10 +162,14 @@ impl<'a> Follower<'a> {
             })
         };
         let tids = self.known.histories.of_process(other.tgid).iter().copied();
-        let candidates: Vec<Tid> = tids.filter(could).take(2).collect();
-        match *candidates.as_slice() {
-            [by] => self.known_hop(hop, by, (at.part.from_ns, at.part.until_ns), ns, hops),
-            _ => self.not_followed(NotFollowed::Holder, ns, hops.with(hop).unwrap_or(hops)),
+        let candidates: Vec<Tid> = tids.filter(could).take(MAX_CANDIDATES + 1).collect();
+        let unknown = Leaf::not_followed(NotFollowed::Holder);
+        if let [by] = *candidates {
+            self.known_hop(hop, by, (at.part.from_ns, at.part.until_ns), ns, hops);
+        } else if let Some(hops) = hops.with(hop) {
+            self.one_of(&candidates, (at.part, unknown), ns, hops);
+        } else {
+            self.not_followed(NotFollowed::TooDeep, ns, hops);
         }
         true
     }

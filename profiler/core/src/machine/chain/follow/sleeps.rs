@@ -40,7 +40,7 @@ impl<'a> Follower<'a> {
         if let Some(held) = sleep.held {
             let leaf = Leaf { held: Some(held), ..Leaf::of(LeafKind::StoodStill) };
             let seen = look.and_then(|look| look.object);
-            return self.noted(leaf, ns, hops, LeafNote { is_shared: false, seen });
+            return self.noted(leaf, ns, hops, LeafNote { seen, ..LeafNote::default() });
         }
         if let Some(look) = look
             && !sleep.is_idle
@@ -237,17 +237,23 @@ impl<'a> Follower<'a> {
         self.is_incomplete |= others.into_iter().any(|other| is_silent(other, interval.1));
         let in_chain: Vec<Tid> = self.steps.iter().map(|step| step.tid).collect();
         let hops = hops.with(Phase::LockWait).unwrap_or(hops);
-        let grade = match who_could_release(self.known.histories, (tgid, tid), interval, &in_chain) {
+        let since_before = sleep.since_before;
+        match who_could_release(self.known, (tgid, tid), part.segment, &in_chain) {
             // By elimination.
             CouldRelease::One(by) => {
                 let interval = (part.from_ns, part.until_ns);
-                return self.by_who_ended(|walk| walk.thread(by, interval, ns, hops));
+                self.by_who_ended(|walk| walk.thread(by, interval, ns, hops));
             }
-            CouldRelease::Nobody => Unreleased::NobodyCould,
-            CouldRelease::Several => Unreleased::Watched,
-        };
-        let leaf = self.of(part.segment, LeafKind::NotReleased);
-        let leaf = Leaf { unreleased: Some(grade), since_before: sleep.since_before, ..leaf };
-        self.leaf(leaf, ns, hops);
+            CouldRelease::Nobody => {
+                let unreleased = Some(Unreleased::NobodyCould);
+                let leaf = self.of(part.segment, LeafKind::NotReleased);
+                self.leaf(Leaf { unreleased, since_before, ..leaf }, ns, hops);
+            }
+            CouldRelease::Several(candidates) => {
+                let unreleased = Some(Unreleased::Watched);
+                let unknown = Leaf { unreleased, since_before, ..Leaf::not_followed(NotFollowed::Holder) };
+                self.one_of(&candidates, (part, unknown), ns, hops);
+            }
+        }
     }
 }

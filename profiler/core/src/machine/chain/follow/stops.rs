@@ -2,12 +2,13 @@
 //!
 //! In: what all threads of a process did. Out: whether, and when, none of them could go on.
 
-use super::{Follower, Interval, LONGEST_IDLE_NS};
+use super::{Follower, Interval};
 use crate::event::Tid;
 use crate::machine::chain::history::SegmentPart;
 use crate::machine::chain::leaves::LeafNote;
 use crate::machine::chain::segment::{Did, SegmentSleep};
 use crate::machine::chain::split::split;
+use crate::machine::chain::unreleased::LONGEST_IDLE_NS;
 use crate::model::chain::{Hops, Leaf, LeafKind};
 use crate::phase::Phase;
 

@@ -27,6 +27,22 @@ struct Chain {
     path: Vec<usize>,
     /// The request whose own time it is.
     own: Option<usize>,
+    /// Of how many in a row one candidate, or the other, is followed.
+    guesses: u32,
+}
+
+impl Chain {
+    /// The same where one of several candidates is followed, at a moment.
+    fn guessed(&self, at_ns: u64, weight: f64) -> Self {
+        Self {
+            at_ns,
+            weight,
+            hops: self.hops,
+            path: self.path.clone(),
+            own: self.own,
+            guesses: self.guesses + 1,
+        }
+    }
 }
 
 /// Time of what is short, in nanoseconds.
@@ -70,7 +86,7 @@ impl PlayedServer {
 
     fn request_at(&self, request: usize, on: Blocked, (at_ns, weight): (u64, f64), sums: &mut Sums) {
         let hops = |phase| Hops::default().with(phase).unwrap();
-        let chain = |hops, own| Chain { at_ns, weight, hops, path: Vec::new(), own };
+        let chain = |hops, own| Chain { at_ns, weight, hops, path: Vec::new(), own, guesses: 0 };
         match on {
             Blocked::Thread(actor) => self.thread_at(actor, chain(Hops::default(), Some(request)), sums),
             Blocked::Away(outside) => {
@@ -134,6 +150,9 @@ impl PlayedServer {
         if let Some((born_ns, by)) = actor.born
             && born_ns > chain.at_ns
         {
+            if chain.path.contains(&by) {
+                return self.not_followed(&chain, sums);
+            }
             return self.thread_at(by, chain, sums);
         }
         let Some(past) = past_at(actor, chain.at_ns) else { return self.not_followed(&chain, sums) };
@@ -147,7 +166,13 @@ impl PlayedServer {
                 let (kind, object) = outside.leaf();
                 self.leaf(leaf(kind, object), &chain, sums);
             }
-            Doing::Idle => self.not_followed(&chain, sums),
+            // Whoever gave it work stands behind that.
+            Doing::Idle => match past.end {
+                SleepEnded::By(by) if !chain.path.contains(&self.index_of(by)) => {
+                    self.hop(Phase::LockWait, Some(self.index_of(by)), chain, sums);
+                }
+                _ => self.not_followed(&chain, sums),
+            },
             Doing::ForGil => {
                 let holder = holder_at(&self.gils[actor.process], chain.at_ns);
                 let computes = |other: &&Actor| {
@@ -184,23 +209,86 @@ impl PlayedServer {
         let last_ns = wait.until_ns - 1;
         let could = |other: &&Actor| {
             let during = |past: &&Past| past.until_ns > wait.from_ns && past.from_ns < wait.until_ns;
+            let is_since = lives_at(other, wait.from_ns)
+                && other.past.iter().filter(during).all(|past| past.doing != Doing::Idle);
+            let may_release = |past: &Past| {
+                let is_of_another = past.request.is_some() && past.request != wait.request;
+                past.doing != Doing::Idle && !past.is_unreleased() && (is_since || !is_of_another)
+            };
             other.process == waiter.process
                 && other.tid != waiter.tid
-                && lives_at(other, wait.from_ns)
                 && lives_at(other, last_ns)
-                && other.past.iter().filter(during).all(|past| past.doing != Doing::Idle)
-                && past_at(other, last_ns).is_some_and(|past| !past.is_unreleased())
+                && past_at(other, last_ns).is_some_and(may_release)
         };
-        let candidates: Vec<usize> =
-            self.actors.iter().filter(could).map(|actor| self.index_of(actor.tid)).collect();
+        let mut candidates: Vec<&Actor> = self.actors.iter().filter(could).collect();
+        let has_its_work = |actor: &&Actor| {
+            let idle = actor
+                .past
+                .iter()
+                .rev()
+                .find(|past| past.from_ns < wait.until_ns && past.doing == Doing::Idle);
+            let given = match idle {
+                Some(Past { until_ns, end: SleepEnded::By(by), .. }) => Some((*until_ns, *by)),
+                Some(_) => None,
+                None => actor.born.map(|(born_ns, by)| (born_ns, self.actors[by].tid)),
+            };
+            given.is_some_and(|(at_ns, by)| by == waiter.tid && at_ns + 10_000_000 >= wait.from_ns)
+        };
+        if candidates.iter().any(has_its_work) {
+            candidates.retain(has_its_work);
+        }
+        let candidates: Vec<usize> = candidates.iter().map(|actor| self.index_of(actor.tid)).collect();
         let hops = chain.hops.with(Phase::LockWait).unwrap_or(chain.hops);
         let chain = Chain { hops, ..chain };
-        let grade = match candidates.as_slice() {
-            [] => Unreleased::NobodyCould,
-            [one] if !chain.path.contains(one) => return self.thread_at(*one, chain, sums),
-            _ => Unreleased::Watched,
+        match candidates.as_slice() {
+            [] => {
+                let grade = Some(Unreleased::NobodyCould);
+                self.leaf((LeafKind::NotReleased, Object::Unknown, request, grade), &chain, sums);
+            }
+            [one] if !chain.path.contains(one) => self.thread_at(*one, chain, sums),
+            several if self.are_alike(several, wait, &chain) => {
+                for one in several {
+                    let weight = chain.weight / several.len() as f64;
+                    self.thread_at(*one, chain.guessed(chain.at_ns, weight), sums);
+                }
+            }
+            _ => {
+                let grade = Some(Unreleased::Watched);
+                self.leaf((LeafKind::NotFollowed, Object::Unknown, None, grade), &chain, sums);
+            }
+        }
+    }
+
+    /// Whether several lead to the same leaf, nearly all the time of a wait.
+    fn are_alike(&self, several: &[usize], wait: &Past, chain: &Chain) -> bool {
+        if !(2..=8).contains(&several.len())
+            || chain.guesses >= 2
+            || several.iter().any(|one| chain.path.contains(one))
+        {
+            return false;
+        }
+        let moments = self.moments();
+        let mut leaves = BTreeSet::new();
+        for one in several {
+            let mut tried = Sums::new();
+            let mut at_ns = wait.from_ns;
+            for &next_ns in moments.range(wait.from_ns + 1..wait.until_ns).chain([&wait.until_ns]) {
+                self.thread_at(*one, chain.guessed(at_ns, (next_ns - at_ns) as f64), &mut tried);
+                at_ns = next_ns;
+            }
+            let mut by_leaf: BTreeMap<(LeafKind, Object), f64> = BTreeMap::new();
+            for ((kind, object, ..), weight) in tried {
+                *by_leaf.entry((kind, object)).or_default() += weight;
+            }
+            let all: f64 = by_leaf.values().sum();
+            leaves.insert(
+                by_leaf.into_iter().find(|(_, weight)| *weight >= all * 7.0 / 8.0).map(|(leaf, _)| leaf),
+            );
+        }
+        let is_known = |leaf: &Option<(LeafKind, Object)>| {
+            leaf.is_some_and(|(kind, _)| !matches!(kind, LeafKind::NotFollowed | LeafKind::NotReleased))
         };
-        self.leaf((LeafKind::NotReleased, Object::Unknown, request, Some(grade)), &chain, sums);
+        leaves.len() == 1 && leaves.iter().all(is_known)
     }
 
     fn not_followed(&self, chain: &Chain, sums: &mut Sums) {
