@@ -1,0 +1,124 @@
+//! One code object, read out of a process: its names, and the line of each instruction.
+//!
+//! In: the memory of a process, the address, the version's layout. Out: [`Code`], or nothing where what is
+//! there is no code object. Layouts are those of `PyCodeObject` (Include/cpython/code.h), strings and bytes
+//! as Include/cpython/unicodeobject.h and bytesobject.h have them; all figures are of `x86_64`.
+
+use super::lines::{LineTable, line_at};
+use crate::fact::python::memory::Memory;
+
+/// Longest name of a file or function, in characters.
+const MAX_NAME: u64 = 1024;
+/// Longest table of lines.
+const MAX_TABLE_BYTES: u64 = 256 * 1024;
+
+/// Distances in a code object of one version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::fact::python) struct CodeLayout {
+    pub(super) file: u64,
+    pub(super) function: u64,
+    pub(super) lines: u64,
+    pub(super) first_line: u64,
+    /// Of the first instruction; 0: they are elsewhere, and frames have their numbers.
+    pub(super) instructions: u64,
+    /// Distance of an ASCII string's characters in the string.
+    pub(super) characters: u64,
+    /// How much further those of other strings are.
+    pub(super) wide: u64,
+    pub(super) table: LineTable,
+}
+
+/// What distinguishes a code object from another, at the same address once it is gone: where its names and
+/// its table of lines are, and its first line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::fact::python) struct Identity {
+    file: u64,
+    function: u64,
+    lines: u64,
+    first_line: u32,
+}
+
+/// What is remembered of a code object.
+#[derive(Debug)]
+pub(in crate::fact::python) struct Code {
+    pub(in crate::fact::python) identity: Identity,
+    pub(in crate::fact::python) file: String,
+    pub(in crate::fact::python) function: String,
+    pub(super) instructions: u64,
+    pub(super) table: Vec<u8>,
+    pub(super) kind: LineTable,
+}
+
+impl Code {
+    /// Line of the instruction at an address, or at so many bytes behind the first where frames have that;
+    /// `None`: it is of no line.
+    pub(in crate::fact::python) fn line(&self, instruction: u64) -> Option<u32> {
+        let offset = instruction.checked_sub(self.instructions)?;
+        line_at(self.kind, &self.table, self.identity.first_line, offset)
+    }
+}
+
+/// What distinguishes the code object at `address` from others, if it can be read.
+pub(in crate::fact::python) fn identity(
+    memory: &dyn Memory,
+    address: u64,
+    layout: CodeLayout,
+) -> Option<Identity> {
+    let word = |distance: u64| memory.word(address.checked_add(distance)?).ok();
+    Some(Identity {
+        file: word(layout.file)?,
+        function: word(layout.function)?,
+        lines: word(layout.lines)?,
+        first_line: word(layout.first_line)? as u32,
+    })
+}
+
+/// Reads the code object at `address`, if one is there.
+pub(in crate::fact::python) fn read(memory: &dyn Memory, address: u64, layout: CodeLayout) -> Option<Code> {
+    let at = |distance: u64| address.checked_add(distance);
+    // Every object begins with its count of references and its type, a type with its own and its name
+    // (`tp_name` at 24).
+    let class = memory.word(at(8)?).ok()?;
+    let name = memory.word(class.checked_add(24)?).ok()?;
+    let mut letters = [0; 5];
+    memory.read(name, &mut letters).ok()?;
+    if &letters != b"code\0" {
+        return None;
+    }
+    let identity = identity(memory, address, layout)?;
+    let table_at = identity.lines;
+    let length = memory.word(table_at.checked_add(16)?).ok().filter(|length| *length <= MAX_TABLE_BYTES)?;
+    let mut table = vec![0; usize::try_from(length).ok()?];
+    memory.read(table_at.checked_add(32)?, &mut table).ok()?;
+    Some(Code {
+        identity,
+        file: text(memory, identity.file, layout)?,
+        function: text(memory, identity.function, layout)?,
+        instructions: if layout.instructions == 0 { 0 } else { at(layout.instructions)? },
+        table,
+        kind: layout.table,
+    })
+}
+
+/// A `str` of printable characters. Its state (at 32) says how wide its characters are, and whether they are
+/// in it at all.
+fn text(memory: &dyn Memory, address: u64, layout: CodeLayout) -> Option<String> {
+    const COMPACT: u64 = 1 << 5;
+    const ASCII: u64 = 1 << 6;
+    let length = memory.word(address.checked_add(16)?).ok().filter(|length| *length <= MAX_NAME)?;
+    let state = memory.word(address.checked_add(32)?).ok()?;
+    let width = state >> 2 & 7;
+    if state & COMPACT == 0 || !matches!(width, 1 | 2 | 4) || state & ASCII != 0 && width != 1 {
+        return None;
+    }
+    let mut bytes = vec![0; usize::try_from(length * width).ok()?];
+    let further = if state & ASCII == 0 { layout.wide } else { 0 };
+    memory.read(address.checked_add(layout.characters + further)?, &mut bytes).ok()?;
+    // Bytes of a file's name that are no UTF-8 are halves of surrogate pairs.
+    let character = |bytes: &[u8]| {
+        let number = bytes.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte));
+        char::from_u32(number).unwrap_or(char::REPLACEMENT_CHARACTER)
+    };
+    let text: String = bytes.chunks_exact(usize::try_from(width).ok()?).map(character).collect();
+    (!text.is_empty() && !text.contains(char::is_control)).then_some(text)
+}
