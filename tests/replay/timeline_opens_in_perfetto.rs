@@ -83,6 +83,7 @@ fn slice(tid: u32, start_ns: u64, end_ns: u64, state: ThreadState, label: &'stat
 /// The second request waits for a thread; the one that could serve it has slept since before.
 fn chain(start_ns: u64) -> Entry {
     let hop = |tid: u32, phase, start_ns| ExampleHop {
+        place: None,
         tgid: if tid > 0 { WORKER } else { 0 },
         tid,
         comm: String::new(),

@@ -15,6 +15,7 @@ pub mod machine;
 pub mod memory;
 pub mod open_files;
 mod overhead;
+pub mod place;
 pub mod queue;
 mod sight;
 pub mod waiting;
@@ -86,6 +87,8 @@ pub enum Fact {
     OpenFiles(OpenFiles),
     /// A thread that has slept for long, as one look saw it.
     AsleepSeen(AsleepSeen),
+    /// Where in Python a thread was that was looked at.
+    PlaceSeen(place::PlaceSeen),
     /// What the patrol has looked at so far, cumulative.
     Patrol(Patrol),
     /// A cgroup's CPU quota and throttling, cumulative.

@@ -398,6 +398,7 @@ impl Machines {
             Fact::WaitingConnections(waiting) => self.waiting(waiting),
             Fact::OpenFiles(reading) => self.state.product.drops.open_files(reading),
             Fact::AsleepSeen(seen) => self.state.note_asleep(seen, time_ns),
+            Fact::PlaceSeen(place) => self.state.note_place(place),
             Fact::Patrol(patrol) => self.readings.patrol = patrol,
             Fact::CgroupCpu(cgroup) => self.cgroup(cgroup),
             Fact::CgroupMemory(memory) => self.readings.memory = Some(memory),

@@ -118,6 +118,11 @@ pub trait ServerKind: Sync {
         false
     }
 
+    /// Python packages whose code is the server's own, by their first names.
+    fn packages(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Name of the Python distribution whose version is the server's, as its `dist-info` directory begins,
     /// where this command line starts the server.
     fn distribution(&self, _command_line: &[String]) -> Option<&'static str> {

@@ -133,6 +133,7 @@ mod tests {
             requests: 1,
             longest_ns: 7,
             is_shared_connection: false,
+            place: None,
             seen: None,
             example: endpoint.map(|endpoint| ChainExample {
                 request: 214,

@@ -26,6 +26,8 @@ use std::time::Duration;
 
 use profiler_core::fact::asleep::{AsleepSeen, ConnectionState, ObjectSeen, OtherProcess, SleepState};
 
+use profiler_core::fact::place::PlaceSeen;
+
 use self::argument::About;
 use self::call::Call;
 use self::ends::Ends;
@@ -35,6 +37,7 @@ use self::others::Others;
 use self::sockets::Sockets;
 use self::text::HeldMaps;
 use super::process::process_of_thread;
+use super::python::place::PlaceReader;
 use super::{Proc, read};
 
 /// Bytes of one file of a thread.
@@ -89,6 +92,8 @@ pub struct Look {
     pub again: Option<Duration>,
     /// Whose processes are still to be found.
     ends: Option<Ends>,
+    /// Where in Python it is.
+    place: Option<PlaceSeen>,
 }
 
 /// What a sleep is about, as far as one process shows it.
@@ -117,12 +122,20 @@ pub struct Reader {
     others: Others,
     locks: LockTable,
     held_maps: HeldMaps,
+    /// `None`: where in Python threads are is not wanted.
+    places: Option<PlaceReader>,
 }
 
 impl Reader {
     /// A reader of this `/proc`.
     pub fn new(proc: Proc, looks: Looks) -> Self {
         Self { proc, looks, ..Self::default() }
+    }
+
+    /// Whether the interpreter's memory is read for where in Python threads are.
+    #[must_use]
+    pub fn with_places(self, are_wanted: bool) -> Self {
+        Self { places: are_wanted.then(PlaceReader::default), ..self }
     }
 
     /// These are the processes of the target now; the others are not looked at with [`Looks::Own`].
@@ -169,8 +182,19 @@ impl Reader {
             state,
             held_by,
             object,
+            place: None,
         };
-        Ok(Look { seen, again, ends })
+        let place = self.places.as_mut().and_then(|places| places.read(&self.proc, thread.tgid, thread.tid));
+        Ok(Look { seen, again, ends, place })
+    }
+
+    /// Gives the place of a look its number, once the thread is known to have slept on. Returns it where it
+    /// is new.
+    pub fn number_place(&mut self, look: &mut Look) -> Option<PlaceSeen> {
+        let mut place = look.place.take()?;
+        let is_new = self.places.as_mut()?.number(&mut place)?;
+        look.seen.place = Some(place.number);
+        is_new.then_some(place)
     }
 
     /// What the call is about.

@@ -2,7 +2,7 @@
 //!
 //! In: `/proc/PID`. Out: [`Identity`] (cheap, for all processes), [`ProcessSeen`] (for those of the target).
 
-pub(super) mod version;
+pub(in crate::fact) mod version;
 
 use std::collections::HashMap;
 

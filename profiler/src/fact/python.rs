@@ -10,8 +10,11 @@ mod holder;
 mod layout;
 pub(super) mod memory;
 mod number;
+pub mod place;
+mod stack;
 pub mod take_gil;
 pub mod task;
+mod whose;
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 //! In: leaves, hops and names of endpoints and threads (hostile). Out: words for people, and the short forms
 //! that the JSON report and the tables have of an object and a call.
 
+mod place;
 mod seen;
 
 use profiler_common::system_call;
@@ -115,6 +116,11 @@ pub(crate) fn leaf(chains: &Chains, time: &LeafTime) -> String {
     words
 }
 
+/// The application's own lines at a place; `None`: they are not known, or there are none. Hostile input.
+pub(crate) fn lines(chains: &Chains, number: Option<u32>) -> Option<String> {
+    place::own_lines(chains.place(number)?)
+}
+
 /// For whom the last of a chain worked: an endpoint, or else which thread that was. Hostile input.
 pub(crate) fn who(chains: &Chains, time: &LeafTime) -> Option<String> {
     if let Some(endpoint) = chains.endpoint(time.leaf.endpoint) {
@@ -140,6 +146,7 @@ mod tests {
 
     fn time(leaf: Leaf) -> LeafTime {
         LeafTime {
+            place: None,
             leaf,
             hops: Hops::default(),
             held_ns: 1,
@@ -199,6 +206,7 @@ mod tests {
         let mut time = time(Leaf::of(LeafKind::Sleep));
         assert_eq!(who(&chains, &time), None);
         let hop = |tid, comm: &str| ExampleHop {
+            place: None,
             tgid: 7,
             tid,
             comm: comm.to_owned(),

@@ -167,7 +167,7 @@ impl<O: Observer> Session<O> {
         let tls = TlsWatch::new(watch.attach.tls, no_probes.clone());
         let locks = LockWatch::new(watch.attach.gil, no_probes, attached.hooks == "btf");
         let gather = Gather::new(proc, watched, attached.clone(), (locks, tls));
-        let patrol = Patrol::begin(&source, &gather.proc, watch.attach.looks);
+        let patrol = Patrol::begin(&source, &gather.proc, &watch.attach);
         let cost = Cost::start();
         let [mut drain_timer, gather_timer, look_timer] =
             [DRAIN_EVERY, GATHER_EVERY, LOOK_EVERY].map(interval);

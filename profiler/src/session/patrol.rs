@@ -14,8 +14,11 @@ use std::time::{Duration, Instant};
 
 use profiler_core::fact::Fact;
 use profiler_core::fact::asleep::{AsleepSeen, LOOKED_AT_NS, Patrol as Counts};
+use profiler_core::fact::place::PlaceSeen;
 
 use self::table::Table;
+use crate::attach::Settings;
+use crate::attach::gil::Mode;
 use crate::fact::Proc;
 use crate::fact::asleep::{Asleep, Look, Looks, Reader};
 use crate::fact::budget::{Budget, Spent};
@@ -49,6 +52,8 @@ struct Taken {
     sleeper: Sleeper,
     at_ns: u64,
     seen: AsleepSeen,
+    /// Where in Python it is, if that is told for the first time.
+    place: Option<PlaceSeen>,
 }
 
 /// What both sides know.
@@ -75,7 +80,8 @@ pub(super) struct Patrol {
 
 impl Patrol {
     /// Begins, with a look at everyone who is asleep. `None`: it is not wanted, or cannot be.
-    pub(super) fn begin(source: &LiveSource, proc: &Proc, looks: Looks) -> Option<Self> {
+    pub(super) fn begin(source: &LiveSource, proc: &Proc, settings: &Settings) -> Option<Self> {
+        let looks = settings.looks;
         if looks == Looks::Off {
             return None;
         }
@@ -87,7 +93,7 @@ impl Patrol {
             shared: Arc::clone(&shared),
             table: Table::new(theirs.capacity()),
             sleepers: theirs,
-            reader: Reader::new(proc.clone(), looks),
+            reader: Reader::new(proc.clone(), looks).with_places(settings.gil.mode != Mode::Off),
             looks,
             sender,
         };
@@ -99,8 +105,12 @@ impl Patrol {
     pub(super) fn take(&mut self) -> Vec<(u64, Fact)> {
         let mut facts = Vec::new();
         let mut went_on = 0;
-        while let Ok(Taken { sleeper, at_ns, seen }) = self.taken.try_recv() {
+        while let Ok(Taken { sleeper, at_ns, seen, place }) = self.taken.try_recv() {
             let now_ns = monotonic_ns();
+            // Later looks name it, too.
+            facts.extend(
+                place.map(|place| (at_ns.max(now_ns.saturating_sub(FRESH_NS)), Fact::PlaceSeen(place))),
+            );
             let at_ns = if now_ns.saturating_sub(at_ns) <= FRESH_NS { Some(at_ns) } else { None };
             let sleeps_on = || self.sleepers.sleeps_on(&sleeper).then_some(now_ns);
             match at_ns.or_else(sleeps_on) {
@@ -252,7 +262,8 @@ impl Round {
                 self.table.look_again(&sleeper, at_ns.saturating_add(pause_ns));
             }
             // The session takes them far more often than this fills up; if it does not, it is lost.
-            let is_lost = self.sender.try_send(Taken { sleeper, at_ns, seen: look.seen }).is_err();
+            let place = self.reader.number_place(&mut look);
+            let is_lost = self.sender.try_send(Taken { sleeper, at_ns, seen: look.seen, place }).is_err();
             counts.left_out += u64::from(is_lost);
         }
     }

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
-use profiler_core::fact::Fact;
 use profiler_core::fact::asleep::{
     AsleepSeen, ConnectionState, FileSeen, ObjectSeen, OtherProcess, SleepState,
 };
+use profiler_core::fact::place::{PlaceSeen, Whose};
+use profiler_core::fact::{Fact, FactRecord};
 use serde_json::{Value, json};
 use wsgi_trace_test_support::backend::Backend;
 use wsgi_trace_test_support::freezer::Freezer;
@@ -34,6 +35,8 @@ const SIGCONT: u32 = 18;
 struct Seen {
     looks: Vec<(u64, AsleepSeen)>,
     notes: Vec<Note>,
+    /// Where in Python, by number.
+    places: BTreeMap<u32, PlaceSeen>,
     /// By route: its requests, by number.
     routes: BTreeMap<String, Vec<u64>>,
     /// Processes outside, in the order in which they were started.
@@ -66,7 +69,12 @@ fn see(
         by_route.entry(route).or_default().push(request.id);
     }
     let looks = looks_of(&traced.recording)?;
-    Ok(Seen { looks, notes: notes::read(notes)?, routes: by_route, outside })
+    let place = |record: FactRecord| match record.fact {
+        Fact::PlaceSeen(place) => Some((place.number, place)),
+        _ => None,
+    };
+    let places = facts_of(&traced.recording)?.into_iter().filter_map(place).collect();
+    Ok(Seen { looks, notes: notes::read(notes)?, places, routes: by_route, outside })
 }
 
 impl Seen {
@@ -93,6 +101,26 @@ impl Seen {
         ensure!(!objects.is_empty(), "{route}: nothing was seen: {looks:?}");
         let others: Vec<&&ObjectSeen> = objects.iter().filter(|object| !is_it(object)).collect();
         ensure!(others.is_empty(), "{route}: {others:?}");
+        Ok(())
+    }
+
+    /// The application's own innermost line is one of those that wait, by its source, in every look.
+    fn waits_at(&self, route: &str, calls: &[&str]) -> anyhow::Result<()> {
+        let looks = self.at(route);
+        let of_looks = looks.iter().filter_map(|seen| self.places.get(&seen.place?));
+        let mut lines = BTreeMap::new();
+        for place in of_looks {
+            let own = place.own();
+            let frame = own.last().with_context(|| format!("{route}: nothing is its own: {place:?}"))?;
+            let source = std::fs::read_to_string(&frame.file).with_context(|| format!("{frame:?}"))?;
+            let line = usize::try_from(frame.line)?.checked_sub(1).and_then(|at| source.lines().nth(at));
+            let line = line.with_context(|| format!("{frame:?}"))?.trim().to_owned();
+            ensure!(calls.iter().any(|call| line.contains(call)), "{route}: {line}: {frame:?}");
+            ensure!(place.frames.iter().any(|frame| frame.whose == Whose::Server), "{place:?}");
+            *lines.entry(line).or_insert(0) += 1;
+        }
+        eprintln!("{route}: {} looks, lines {lines:?}", looks.len());
+        ensure!(lines.values().sum::<usize>() * 10 >= looks.len() * 9, "{route}: {} looks", looks.len());
         Ok(())
     }
 
@@ -189,6 +217,13 @@ fn objects_agree(recipe: &dyn Recipe, options: &[&str]) -> anyhow::Result<()> {
             "opens",
             &|object| matches!(object, ObjectSeen::Pipe { path, .. } if path.ends_with("/fifo")),
         ),
+        seen.waits_at("asks", &["recv(", "connect("]),
+        seen.waits_at("unix", &["recv(", "connect("]),
+        seen.waits_at("locks", &["lock"]),
+        seen.waits_at("writes", &["execute"]),
+        seen.waits_at("fills", &["write("]),
+        seen.waits_at("opens", &["os.open("]),
+        seen.waits_at("breeds", &["subprocess"]),
         seen.once("breeds", &|object| matches!(object, ObjectSeen::Child(child) if child.comm == "sleep")),
     ];
     let failed: Vec<String> =

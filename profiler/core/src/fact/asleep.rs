@@ -34,6 +34,10 @@ pub struct AsleepSeen {
     /// What it waits for, where that can be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<ObjectSeen>,
+    /// Where in Python it is, by the number of a [`PlaceSeen`](super::place::PlaceSeen) before; `None`: it
+    /// runs no Python, or that could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<u32>,
 }
 
 const fn is_nothing(arguments: &[u64; 3]) -> bool {

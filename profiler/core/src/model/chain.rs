@@ -7,6 +7,7 @@
 
 use crate::event::Tid;
 use crate::fact::asleep::ObjectSeen;
+use crate::fact::place::PlaceSeen;
 use crate::phase::Phase;
 
 closed_list! {
@@ -199,6 +200,8 @@ pub struct ExampleHop {
     pub start_ns: u64,
     /// End of what it was in.
     pub end_ns: u64,
+    /// Where in Python it waited, by the number of one of [`Chains::places`]; `None`: not known.
+    pub place: Option<u32>,
 }
 
 /// A real chain: the longest of its group.
@@ -241,6 +244,9 @@ pub struct LeafTime {
     /// What a look from outside saw of it in the longest sleep that was looked at: its number in
     /// [`Chains::objects`].
     pub seen: Option<u32>,
+    /// Where in Python the thread at the end was in the longest sleep that was looked at: the number of one
+    /// of [`Chains::places`].
+    pub place: Option<u32>,
     /// The longest single chain; `None`: it was not followed step by step.
     pub example: Option<ChainExample>,
 }
@@ -270,6 +276,8 @@ pub struct Chains {
     pub prevented_together_ns: Option<u64>,
     /// What looks from outside saw, as leaves number it. Hostile input.
     pub objects: Vec<ObjectSeen>,
+    /// Places in Python that leaves and hops name, ascending by their numbers. Hostile input.
+    pub places: Vec<PlaceSeen>,
     /// Names of endpoints, method and path shape. The first stands for none. Hostile input.
     pub endpoints: Vec<String>,
 }
@@ -284,6 +292,22 @@ impl Chains {
     /// What a look saw of a leaf.
     pub fn seen(&self, time: &LeafTime) -> Option<&ObjectSeen> {
         self.objects.get(time.seen? as usize)
+    }
+
+    /// A place in Python.
+    pub fn place(&self, number: Option<u32>) -> Option<&PlaceSeen> {
+        let at = self.places.binary_search_by_key(&number?, |place| place.number).ok()?;
+        self.places.get(at)
+    }
+
+    /// Numbers of all places that leaves and hops name, ascending.
+    pub fn numbers_of_places(&self) -> impl Iterator<Item = u32> + use<> {
+        let of_hops = |time: &LeafTime| {
+            let hops = time.example.iter().flat_map(|example| &example.hops);
+            hops.filter_map(|hop| hop.place).collect::<Vec<u32>>()
+        };
+        let numbers = self.leaves.iter().flat_map(|time| of_hops(time).into_iter().chain(time.place));
+        numbers.collect::<std::collections::BTreeSet<u32>>().into_iter()
     }
 }
 

@@ -5,6 +5,7 @@
 //! weighed with the length of that wait: not an account of the holder.
 
 use super::gil_contender::Contender;
+use crate::fact::place::short_file;
 
 /// One window's samples.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,9 +100,7 @@ pub struct Spot {
 impl Spot {
     /// The file's name with the folder that it is in: enough to find it, short enough to read.
     pub fn short_file(&self) -> &str {
-        let mut cuts = self.file.rmatch_indices('/').map(|(at, _)| at + 1);
-        let _name = cuts.next();
-        cuts.next().and_then(|at| self.file.get(at..)).unwrap_or(&self.file)
+        short_file(&self.file)
     }
 
     /// Whether the file belongs to Python or to an installed package, not to the application.

@@ -91,6 +91,10 @@ impl ServerKind for Cheroot {
         "cheroot"
     }
 
+    fn packages(&self) -> &'static [&'static str] {
+        &["cheroot"]
+    }
+
     fn recognise(&self, processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Option<Recognised> {
         let (process, found) = processes.iter().find_map(|process| Some((process, cheroot(process)?)))?;
         let arguments = read(OPTIONS, found.arguments);
@@ -154,6 +158,10 @@ impl ServerKind for CherryPy {
 
     /// `server.thread_pool` (10 if nobody says otherwise) stands in a configuration file or in the program:
     /// not read.
+    fn packages(&self) -> &'static [&'static str] {
+        &["cherrypy"]
+    }
+
     fn recognise(&self, processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Option<Recognised> {
         let (process, found) = processes.iter().find_map(|process| Some((process, cherrypy(process)?)))?;
         let arguments = read(CHERRYD, found.arguments);

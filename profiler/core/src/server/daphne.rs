@@ -52,6 +52,10 @@ impl ServerKind for Daphne {
         "daphne"
     }
 
+    fn packages(&self) -> &'static [&'static str] {
+        &["daphne"]
+    }
+
     fn recognise(&self, processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Option<Recognised> {
         let (process, found) =
             processes.iter().find_map(|process| Some((process, of_command_line(&process.command_line)?)))?;

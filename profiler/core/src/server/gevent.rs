@@ -22,6 +22,10 @@ impl ServerKind for Gevent {
         "gevent"
     }
 
+    fn packages(&self) -> &'static [&'static str] {
+        &["gevent"]
+    }
+
     fn recognise(&self, processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Option<Recognised> {
         let holders: FxHashSet<u32> = listeners.iter().map(|seen| seen.tgid).collect();
         let serves = |process: &&ProcessSeen| process.maps_gevent() && holders.contains(&process.tgid);

@@ -122,6 +122,10 @@ impl ServerKind for Gunicorn {
         "gunicorn"
     }
 
+    fn packages(&self) -> &'static [&'static str] {
+        &["gunicorn"]
+    }
+
     fn recognise(&self, processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Option<Recognised> {
         let master = master(processes)?;
         let roles = self.roles(processes);

@@ -80,6 +80,10 @@ impl ServerKind for Hypercorn {
         "hypercorn"
     }
 
+    fn packages(&self) -> &'static [&'static str] {
+        &["hypercorn"]
+    }
+
     fn recognise(&self, processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Option<Recognised> {
         let process = top(processes)?;
         let arguments = read(OPTIONS, of_command_line(&process.command_line)?.arguments);

@@ -89,6 +89,10 @@ impl ServerKind for ModWsgi {
         "mod_wsgi"
     }
 
+    fn packages(&self) -> &'static [&'static str] {
+        &["mod_wsgi"]
+    }
+
     fn recognise(&self, processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Option<Recognised> {
         let top = parent(processes)?;
         let daemon_mode = has_daemons(processes, listeners);

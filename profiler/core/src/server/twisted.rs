@@ -51,6 +51,10 @@ impl ServerKind for Twisted {
         "twisted"
     }
 
+    fn packages(&self) -> &'static [&'static str] {
+        &["twisted"]
+    }
+
     fn recognise(&self, processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Option<Recognised> {
         let (process, found) =
             processes.iter().find_map(|process| Some((process, of_command_line(&process.command_line)?)))?;

@@ -20,6 +20,10 @@ impl ServerKind for Unknown {
         "unknown"
     }
 
+    fn packages(&self) -> &'static [&'static str] {
+        &["wsgiref", "socketserver", "tornado", "bjoern", "meinheld", "eventlet"]
+    }
+
     fn recognise(&self, processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Option<Recognised> {
         Some(as_unknown(processes, listeners))
     }

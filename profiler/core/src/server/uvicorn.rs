@@ -84,6 +84,10 @@ impl ServerKind for Uvicorn {
         "uvicorn"
     }
 
+    fn packages(&self) -> &'static [&'static str] {
+        &["uvicorn", "uvicorn_worker"]
+    }
+
     fn recognise(&self, processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Option<Recognised> {
         let process = top(processes)?;
         let arguments = read(OPTIONS, of_command_line(&process.command_line)?.arguments);

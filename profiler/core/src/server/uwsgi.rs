@@ -189,6 +189,10 @@ impl ServerKind for Uwsgi {
         "uwsgi"
     }
 
+    fn packages(&self) -> &'static [&'static str] {
+        &["uwsgidecorators"]
+    }
+
     fn recognise(&self, processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Option<Recognised> {
         let top = top(processes)?;
         let arguments = program(&top.command_line).map_or_else(Arguments::default, |found| {

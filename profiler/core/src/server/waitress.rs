@@ -71,6 +71,10 @@ impl ServerKind for Waitress {
         "waitress"
     }
 
+    fn packages(&self) -> &'static [&'static str] {
+        &["waitress"]
+    }
+
     fn recognise(&self, processes: &[ProcessSeen], listeners: &[ListenerSeen]) -> Option<Recognised> {
         let (process, found) =
             processes.iter().find_map(|process| Some((process, of_command_line(&process.command_line)?)))?;

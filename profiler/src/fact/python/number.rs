@@ -44,7 +44,7 @@ pub(super) fn of_parent(proc: &Proc, tgid: u32) -> Option<u32> {
 }
 
 /// The number of a thread in the innermost namespace that it is in.
-fn inner(proc: &Proc, tgid: u32, tid: u32) -> Option<u32> {
+pub(super) fn inner(proc: &Proc, tgid: u32, tid: u32) -> Option<u32> {
     let mut found = None;
     let path = proc.of(tgid, &format!("task/{tid}/status"));
     read::lines(&path, MAX_STATUS_BYTES, |line| {

@@ -115,6 +115,10 @@ fn table<'a>(chains: &'a Chains, lines: Vec<(String, Line<'a>)>) -> Table {
             words(leaf.unwrap_or_else(|| "all others".to_owned()))
         })
         .shrinking("in", |line| maybe(line.time.and_then(|time| chain_words::who(line.chains, time)), words))
+        .shrinking("at line", |line| {
+            maybe(line.time.and_then(|time| chain_words::lines(line.chains, time.place)), words)
+        })
+        .only(On::PAGE)
         .shrinking("by way of", |line| maybe(line.time.map(way), words))
         .right("held", |line| share(line.held_ns, line.chains.request_ns).at("held_ratio"))
         .right("time", |line| duration(line.held_ns).at("held_ns"))
@@ -155,6 +159,7 @@ fn explained(body: &mut Blocks<'_>, chains: &Chains) {
         said = said.text(" Without all of them together: ").figure(together).text(".");
     }
     body.aside(said);
+    lines(body, chains);
     for time in chains.leaves.iter().filter(|time| time.is_shared_connection).take(SHOWN) {
         body.say(format!(
             "Several processes wait at one and the same connection: {}.",
@@ -164,6 +169,19 @@ fn explained(body: &mut Blocks<'_>, chains: &Chains) {
     if chains.broken > 0 {
         let requests = unit::counted(chains.broken, "request");
         body.aside(format!("Of {requests} the leaves do not add up to their length."));
+    }
+}
+
+/// The application's own lines at which threads waited; the table has no room for them.
+fn lines(body: &mut Blocks<'_>, chains: &Chains) {
+    let mut told = BTreeSet::new();
+    let of_leaf =
+        |time: &LeafTime| Some((chain_words::leaf(chains, time), chain_words::lines(chains, time.place)?));
+    for (leaf, lines) in chains.leaves.iter().filter_map(of_leaf).take(SHOWN) {
+        let label = if told.is_empty() { "waited at" } else { "" };
+        if told.insert(lines.clone()) {
+            body.entry_on(On::TEXT, label, format!("{lines} ({leaf})"));
+        }
     }
 }
 
@@ -222,7 +240,8 @@ fn of_hop(chains: &Chains, hop: &ExampleHop, of_request: u32) -> String {
             None => parts.push(format!("thread {} {}", hop.tid, bounded(&hop.comm)).trim_end().to_owned()),
         }
     }
-    parts.push(format!("{} {}", hop.phase.name(), shown(hop.end_ns.saturating_sub(hop.start_ns))));
+    let at = chain_words::lines(chains, hop.place).map(|lines| format!(" at {lines}")).unwrap_or_default();
+    parts.push(format!("{} {}{at}", hop.phase.name(), shown(hop.end_ns.saturating_sub(hop.start_ns))));
     parts.join(", ")
 }
 

@@ -6,6 +6,7 @@
 use profiler_core::model::chain::{self, ChainExample, ExampleHop, Held, LeafTime, NotFollowed, Unreleased};
 use profiler_core::phase::Phase;
 
+use super::chain_place::PlaceView;
 use super::chain_seen::SeenView;
 use super::ratio;
 use crate::report::chain_words;
@@ -79,8 +80,11 @@ view! {
         is_serial: bool = time.is_serial(),
         /// Several processes waited for it on one and the same connection.
         is_shared_connection: bool = time.is_shared_connection,
-        /// Line of Python of the thread at the end; null: not read.
-        line: Option<&'a str> = None,
+        /// The application's own lines at which the thread at the end waited, the outermost first
+        /// (shop/views.py:31 view › shop/db.py:3 query); null: not read, or none is its own.
+        line: Option<String> = chain_words::lines(chains, time.place),
+        /// Where in Python it waited, in its longest sleep that was looked at; null: not read.
+        place: Option<PlaceView<'a>> = chains.place(time.place).map(PlaceView::new),
         /// The longest single chain; null: none was followed step by step.
         example: Option<Example<'a>> = time.example.as_ref().map(|example| Example::new(chains, example)),
     }
@@ -121,6 +125,10 @@ view! {
         start_ns: u64 = hop.start_ns,
         /// When that was over, in ns.
         end_ns: u64 = hop.end_ns,
+        /// The application's own lines at which it waited, as line of the leaf; null: as there.
+        line: Option<String> = chain_words::lines(chains, hop.place),
+        /// Where in Python it waited; null: not read.
+        place: Option<PlaceView<'a>> = chains.place(hop.place).map(PlaceView::new),
     }
 }
 

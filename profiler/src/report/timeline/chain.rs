@@ -90,7 +90,16 @@ mod tests {
     use super::*;
 
     fn hop(tid: Tid, phase: Phase, (start_ns, end_ns): (u64, u64)) -> ExampleHop {
-        ExampleHop { tgid: 10, tid, comm: "pool".to_owned(), endpoint: 0, phase, start_ns, end_ns }
+        ExampleHop {
+            tgid: 10,
+            tid,
+            comm: "pool".to_owned(),
+            endpoint: 0,
+            phase,
+            start_ns,
+            end_ns,
+            place: None,
+        }
     }
 
     fn chain(request: u64, hops: Vec<ExampleHop>) -> Entry {

@@ -10,10 +10,12 @@ mod sleeps;
 mod stops;
 
 use crate::event::Tid;
+use crate::fact::asleep::LOOKED_AT_NS;
 use crate::machine::chain::blockers::{Blockers, blockers};
 use crate::machine::chain::history::SegmentPart;
 use crate::machine::chain::known::Known;
 use crate::machine::chain::leaves::{ChainStep, LeafNote, Leaves};
+use crate::machine::chain::looks::AsleepLook;
 use crate::machine::chain::segment::{Did, Segment, SegmentSleep, SleepEnd};
 use crate::machine::chain::split::split;
 use crate::machine::chain::unreleased::LONGEST_IDLE_NS;
@@ -125,6 +127,7 @@ impl<'a> Follower<'a> {
             phase: hop,
             start_ns: interval.0,
             end_ns: interval.1,
+            place: None,
         });
         if tids.is_empty() && or_else.is_empty() {
             self.not_followed(NotFollowed::Acceptors, ns, hops);
@@ -270,7 +273,11 @@ impl<'a> Follower<'a> {
         };
         self.parts_left = left;
         let segment = part.segment;
-        self.steps.push(ChainStep::of((tgid, tid), segment));
+        let place = match segment.did {
+            Did::Slept(_) => self.look(tid, segment).and_then(|look| look.seen.place),
+            _ => None,
+        };
+        self.steps.push(ChainStep { place, ..ChainStep::of((tgid, tid), segment) });
         match segment.did {
             Did::Ran(phase) => self.leaf(self.of(segment, ran(phase)), ns, hops),
             Did::Queued => self.leaf(self.of(segment, LeafKind::CpuTaken), ns, hops),
@@ -279,6 +286,12 @@ impl<'a> Follower<'a> {
             Did::Slept(sleep) => self.sleep((tgid, tid), (part, sleep), ns, hops),
         }
         self.steps.pop();
+    }
+
+    /// The look that was taken within a thread's sleep.
+    fn look(&self, tid: Tid, segment: &Segment) -> Option<&'a AsleepLook> {
+        let is_long = segment.length_ns() >= LOOKED_AT_NS;
+        if is_long { self.known.looks.within(tid, (segment.start_ns, segment.end_ns)) } else { None }
     }
 
     fn short(&mut self, segment: &Segment, short: &Short, ns: u64, hops: Hops) {

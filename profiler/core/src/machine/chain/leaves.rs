@@ -24,6 +24,8 @@ pub(in crate::machine) struct ChainStep {
     pub start_ns: u64,
     /// End of that.
     pub end_ns: u64,
+    /// Where in Python it was, as a look within that saw it.
+    pub place: Option<u32>,
 }
 
 impl ChainStep {
@@ -37,7 +39,7 @@ impl ChainStep {
             Did::Unseen => Phase::Unexplained,
         };
         let Segment { start_ns, end_ns, request, .. } = *segment;
-        Self { tgid, tid, request, phase, start_ns, end_ns }
+        Self { tgid, tid, request, phase, start_ns, end_ns, place: None }
     }
 }
 
@@ -57,6 +59,8 @@ pub(in crate::machine) struct LeafShare {
     /// What a look saw in the longest sleep of it that was looked at: how long that stood behind the wait,
     /// and the number of what was seen.
     pub seen: Option<(u64, u32)>,
+    /// Where in Python the thread at the end was, in the longest sleep of it that was looked at: as `seen`.
+    pub place: Option<(u64, u32)>,
 }
 
 /// What is known of a leaf beside its key.
@@ -89,6 +93,8 @@ impl Leaves {
         share.ns = share.ns.saturating_add(ns);
         share.is_shared |= note.is_shared;
         share.seen = share.seen.max(note.seen.map(|seen| (ns, seen)));
+        let place = steps.last().and_then(|step| step.place);
+        share.place = share.place.max(place.map(|place| (ns, place)));
         if ns > share.longest_ns {
             share.longest_ns = ns;
             share.longest.clear();

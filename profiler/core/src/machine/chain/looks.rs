@@ -11,6 +11,7 @@ use rustc_hash::FxHashMap;
 use crate::bounded::{BoundedMap, push_newest};
 use crate::event::Tid;
 use crate::fact::asleep::{AsleepSeen, ObjectSeen, OtherProcess, SleepState};
+use crate::fact::place::PlaceSeen;
 use crate::model::chain::Held;
 
 /// Threads of which looks are kept.
@@ -20,6 +21,8 @@ const MAX_OF_THREAD: usize = 128;
 
 /// Objects that are distinguished.
 const MAX_OBJECTS: usize = 4096;
+/// Places in Python that are kept.
+const MAX_PLACES: usize = 8192;
 /// Looks at one thread that are this close are of the same trouble.
 const NEAR_NS: u64 = 5_000_000_000;
 
@@ -74,6 +77,7 @@ pub(in crate::machine) struct AsleepLooks {
     threads: BoundedMap<Tid, VecDeque<AsleepLook>, MAX_THREADS>,
     numbers: FxHashMap<ObjectSeen, u32>,
     objects: Vec<ObjectSeen>,
+    places: BoundedMap<u32, PlaceSeen, MAX_PLACES>,
     unnamed: u64,
 }
 
@@ -86,6 +90,16 @@ impl AsleepLooks {
         {
             push_newest(looks, MAX_OF_THREAD, AsleepLook { at_ns, seen, object, own_listener });
         }
+    }
+
+    /// Where in Python threads are that were looked at.
+    pub(in crate::machine) fn note_place(&mut self, place: PlaceSeen) {
+        self.places.insert(place.number, place);
+    }
+
+    /// The place that has this number.
+    pub(super) fn place(&self, number: u32) -> Option<&PlaceSeen> {
+        self.places.get(&number)
     }
 
     /// Number of what a thread waited for, or of who held it.
@@ -189,7 +203,7 @@ impl AsleepLooks {
 
     /// Threads and objects that found no place.
     pub(super) const fn evicted(&self) -> u64 {
-        self.threads.evicted() + self.unnamed
+        self.threads.evicted() + self.places.evicted() + self.unnamed
     }
 }
 

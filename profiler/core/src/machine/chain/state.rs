@@ -228,7 +228,10 @@ impl Chain {
         let line_of = |tgid| line_of(&histories, &attendance, tgid);
         let endpoint_of = |request| endpoints.of_request(request);
         let chains = sums.finish(endpoints.names(), &endpoint_of, name_of, line_of);
-        Chains { objects: looks.objects(), ..chains }
+        let mut chains = Chains { objects: looks.objects(), ..chains };
+        chains.places =
+            chains.numbers_of_places().filter_map(|number| looks.place(number).cloned()).collect();
+        chains
     }
 
     /// The next window begins.

@@ -35,6 +35,7 @@ struct Cell {
     longest_ns: u64,
     is_shared: bool,
     seen: Option<(u64, u32)>,
+    place: Option<(u64, u32)>,
     longest: Option<LongestChain>,
 }
 
@@ -44,6 +45,7 @@ struct Row {
     time: LeafTime,
     longest: Option<LongestChain>,
     seen: Option<(u64, u32)>,
+    place: Option<(u64, u32)>,
 }
 
 /// The longest single chain of a cell.
@@ -238,6 +240,7 @@ impl Sums {
         cell.longest_ns = cell.longest_ns.max(share.ns);
         cell.is_shared |= share.is_shared;
         cell.seen = cell.seen.max(share.seen);
+        cell.place = cell.place.max(share.place);
         if !share.longest.is_empty() && cell.longest.as_ref().is_none_or(|known| known.ns < share.longest_ns)
         {
             let LeafShare { longest_ns: ns, longest: steps, candidates, .. } = share;
@@ -262,12 +265,14 @@ impl Sums {
             let thousandths =
                 self.spreads.get(&(endpoint, leaf)).map_or(0, |spread| spread.unusual(requests));
             let unusual_ns = u128::from(cell.ns) * u128::from(thousandths) / 1000;
-            let Row { time: row, longest, seen } = rows.entry((leaf, hops)).or_insert_with(|| Row {
+            let Row { time: row, longest, seen, place } = rows.entry((leaf, hops)).or_insert_with(|| Row {
                 time: LeafTime::new(leaf, hops),
                 longest: None,
                 seen: None,
+                place: None,
             });
             *seen = (*seen).max(cell.seen);
+            *place = (*place).max(cell.place);
             row.held_ns = row.held_ns.saturating_add(cell.ns);
             row.unusual_ns = row.unusual_ns.saturating_add(u64::try_from(unusual_ns).unwrap_or(cell.ns));
             row.requests += cell.requests;
@@ -281,9 +286,10 @@ impl Sums {
                 *longest = Some(one);
             }
         }
-        let shown = |Row { time, longest, seen }: Row| LeafTime {
+        let shown = |Row { time, longest, seen, place }: Row| LeafTime {
             example: longest.map(|one| example(one, endpoint_of, name_of)),
             seen: seen.map(|(_, number)| number),
+            place: place.map(|(_, number)| number),
             ..time
         };
         let mut leaves: Vec<LeafTime> = rows.into_values().map(shown).collect();
@@ -300,6 +306,7 @@ impl Sums {
             other_ns,
             prevented_together_ns,
             objects: Vec::new(),
+            places: Vec::new(),
             endpoints,
         }
     }
@@ -360,6 +367,7 @@ impl LeafTime {
             longest_ns: 0,
             is_shared_connection: false,
             seen: None,
+            place: None,
             example: None,
         }
     }
@@ -379,6 +387,7 @@ fn example(
         phase: step.phase,
         start_ns: step.start_ns,
         end_ns: step.end_ns,
+        place: step.place,
     };
     let hops = steps.into_iter().map(hop).collect();
     let candidates = candidates.into_iter().map(hop).collect();

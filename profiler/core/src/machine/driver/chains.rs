@@ -9,6 +9,7 @@ use profiler_common::system_call::{FUTEX, kind};
 
 use crate::event::{Call, Light, Slept, SleptOn, Slice, Tid};
 use crate::fact::asleep::{AsleepSeen, LOOKED_AT_NS, ObjectSeen, OtherProcess, SleepState};
+use crate::fact::place::PlaceSeen;
 use crate::fact::{Account, DescriptorClass};
 use crate::machine::chain::feed::{Doer, SleepSeen};
 use crate::machine::chain::follow::is_file_lock;
@@ -222,6 +223,11 @@ impl State {
         if seen.connection > 0 {
             self.chain.reads(seen.connection, found.tgid);
         }
+    }
+
+    /// Where in Python threads are that are looked at.
+    pub fn note_place(&mut self, place: PlaceSeen) {
+        self.chain.looks.note_place(place);
     }
 
     /// A thread that slept for long was looked at.

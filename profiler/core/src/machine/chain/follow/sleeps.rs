@@ -8,7 +8,6 @@ use super::kinds::slept;
 use super::looked::LookedAt;
 use super::{Follower, Interval, MAX_DEPTH};
 use crate::event::Tid;
-use crate::fact::asleep::LOOKED_AT_NS;
 use crate::machine::chain::blockers::{Blockers, blockers};
 use crate::machine::chain::history::SegmentPart;
 use crate::machine::chain::leaves::LeafNote;
@@ -34,9 +33,7 @@ impl<'a> Follower<'a> {
         hops: Hops,
     ) {
         let interval = (part.from_ns, part.until_ns);
-        let whole = (part.segment.start_ns, part.segment.end_ns);
-        let look =
-            if part.segment.length_ns() < LOOKED_AT_NS { None } else { self.known.looks.within(tid, whole) };
+        let look = self.look(tid, part.segment);
         if let Some(held) = sleep.held {
             let leaf = Leaf { held: Some(held), ..Leaf::of(LeafKind::StoodStill) };
             let seen = look.and_then(|look| look.object);

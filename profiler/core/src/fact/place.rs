@@ -1,0 +1,106 @@
+//! A place in Python: the frames of a thread, by name, and whose code each of them is.
+//!
+//! In: nothing (`fact::python` of `profiler` reads them). Out: [`PlaceSeen`]. Whose code it is was decided
+//! where the files are, so that a replay says the same. Every name in it is hostile input.
+
+use serde::{Deserialize, Serialize};
+
+closed_list! {
+    /// Whose code a frame runs.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    #[repr(u8)]
+    pub enum Whose {
+        Own = "own": "The application's own.",
+        Package = "package": "An installed package's.",
+        Standard = "standard": "Python's own library's.",
+        Server = "server": "The server's.",
+        Launcher = "launcher": "What started the server.",
+    }
+}
+
+/// A frame.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PythonFrame {
+    /// The file, as the code object has it; joined with the working directory where it was relative.
+    pub file: String,
+    /// Qualified name of the function; before 3.11 its name.
+    pub function: String,
+    /// Line in the file; 0: the instruction is of no line.
+    pub line: u32,
+    /// Whose code it is.
+    pub whose: Whose,
+}
+
+/// Frames of a thread, seen for the first time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PlaceSeen {
+    /// Its number in this stream, by which looks name it.
+    pub number: u32,
+    /// The innermost frame first.
+    pub frames: Vec<PythonFrame>,
+    /// There were more frames, or one could not be read: the outermost are missing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_cut: bool,
+}
+
+impl PlaceSeen {
+    /// The application's own frames, as many as a person reads, the outermost first: what is nearest to the
+    /// wait stays, wrappers go first.
+    pub fn own(&self) -> Vec<&PythonFrame> {
+        const SHOWN: usize = 3;
+        let mut own: Vec<&PythonFrame> =
+            self.frames.iter().filter(|frame| frame.whose == Whose::Own).collect();
+        while own.len() > SHOWN {
+            let inner = own.split_first().map_or(&[][..], |(_, outer)| outer);
+            let wrapper = inner.iter().rposition(|frame| frame.function.contains("<locals>"));
+            own.remove(wrapper.map_or(own.len() - 1, |at| at + 1));
+        }
+        own.reverse();
+        own
+    }
+}
+
+/// A file's name with the folder that it is in: enough to find it, short enough to read.
+pub fn short_file(file: &str) -> &str {
+    let mut cuts = file.rmatch_indices('/').map(|(at, _)| at + 1);
+    let _name = cuts.next();
+    cuts.next().and_then(|at| file.get(at..)).unwrap_or(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(functions: &[(&str, Whose)]) -> PlaceSeen {
+        let frame = |(function, whose): &(&str, Whose)| PythonFrame {
+            file: "/srv/a.py".to_owned(),
+            function: (*function).to_owned(),
+            line: 1,
+            whose: *whose,
+        };
+        PlaceSeen { frames: functions.iter().map(frame).collect(), ..PlaceSeen::default() }
+    }
+
+    fn shown(place: &PlaceSeen) -> Vec<&str> {
+        place.own().iter().map(|frame| frame.function.as_str()).collect()
+    }
+
+    #[test]
+    fn the_frames_nearest_to_the_wait_are_shown_and_wrappers_go_first() {
+        use Whose::{Own, Package, Server, Standard};
+        let few = [("recv", Standard), ("query", Own), ("run", Package), ("view", Own), ("handle", Server)];
+        assert_eq!(shown(&place(&few)), ["view", "query"]);
+        let many = [
+            ("query", Own),
+            ("retry.<locals>.again", Own),
+            ("load", Own),
+            ("view", Own),
+            ("middleware", Own),
+        ];
+        assert_eq!(shown(&place(&many)), ["view", "load", "query"]);
+        let inside = [("f.<locals>.leaf", Own), ("b", Own), ("c", Own), ("d", Own)];
+        assert_eq!(shown(&place(&inside)), ["c", "b", "f.<locals>.leaf"], "what waits stays");
+        assert!(shown(&place(&[("wait", Standard), ("serve", Server)])).is_empty());
+    }
+}
