@@ -19,8 +19,7 @@ macro_rules! calls {
         };
 
         /// Arm64's number, the one that records have, and the name.
-        #[cfg(test)]
-        const NAMES: &[(u32, u32, &str)] = &[$(($own, $recorded, stringify!($name))),*];
+        pub(super) const NAMES: &[(u32, u32, &str)] = &[$(($own, $recorded, stringify!($name))),*];
     };
 }
 

@@ -12,7 +12,7 @@ use super::ends::{Ends, Which};
 use super::fdinfo::FdInfo;
 use super::locks::FileNumber;
 use super::mounts::Mount;
-use super::path::redacted;
+use super::path::{redacted, redacted_deleted};
 use super::{Found, Reader, Sleep, again};
 use crate::fact::descriptor::socket_inode;
 use crate::fact::read;
@@ -56,7 +56,7 @@ impl Open {
 /// A file with a path.
 pub(super) fn file(path: &str, is_deleted: bool, mount: Option<&Mount>) -> FileSeen {
     FileSeen {
-        path: redacted(path),
+        path: if is_deleted { redacted_deleted(path) } else { redacted(path) },
         is_deleted,
         mount: mount.map(|mount| redacted(&mount.point)).unwrap_or_default(),
         file_system: mount.map(|mount| mount.kind.clone()).unwrap_or_default(),

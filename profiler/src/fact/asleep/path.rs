@@ -13,6 +13,11 @@ const SHORTEST_RANDOM_BYTES: usize = 8;
 /// From here on a piece of letters and digits is one.
 const LONG_RANDOM_BYTES: usize = 20;
 
+/// Letters that `tempfile` of Python draws for a name.
+const DRAWN_BYTES: usize = 8;
+/// What comes before them.
+const TEMPORARY: [&str; 5] = ["-", "_", ".", "/", "tmp"];
+
 /// What stands for a piece that was drawn at random.
 const RANDOM: &str = "{random}";
 /// What stands for an address of e-mail.
@@ -31,6 +36,24 @@ pub(super) fn redacted(path: &str) -> String {
         result = result.chars().take(MAX_CHARACTERS).collect();
     }
     result
+}
+
+/// The path of a file that has been deleted, with such parts folded. Its name may be that of a temporary file:
+/// of that the end goes, whatever letters were drawn.
+pub(super) fn redacted_deleted(path: &str) -> String {
+    match path.len().checked_sub(DRAWN_BYTES).and_then(|at| path.split_at_checked(at)) {
+        Some((before, drawn))
+            if drawn.bytes().all(is_drawn) && TEMPORARY.iter().any(|end| before.ends_with(end)) =>
+        {
+            redacted(before) + RANDOM
+        }
+        _ => redacted(path),
+    }
+}
+
+/// Letters of which `tempfile` of Python, and `mkstemp` of a C library, draw.
+const fn is_drawn(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
 fn push_part(part: &str, result: &mut String) {
@@ -131,6 +154,16 @@ mod tests {
         ] {
             assert_eq!(redacted(path), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn of_a_temporary_file_that_is_deleted_what_was_drawn_goes_whatever_it_is() {
+        for drawn in ["6s3p8gkj", "f4rtzixx", "abcdefgh", "a_bcd_12"] {
+            assert_eq!(redacted_deleted(&format!("/run/wgunicorn-{drawn}")), "/run/wgunicorn-{random}");
+            assert_eq!(redacted_deleted(&format!("/tmp/tmp{drawn}")), "/tmp/tmp{random}");
+        }
+        assert_eq!(redacted_deleted("/var/log/access.log"), "/var/log/access.log");
+        assert_eq!(redacted_deleted("/é"), "/é");
     }
 
     proptest! {
