@@ -2,8 +2,8 @@
 //! are ([`arm64`]).
 //!
 //! In: nothing. Out: one constant per observed call, [`kind`], and [`name`], which knows the others too. A
-//! call that is not in the table is rejected by number in the kernel programs, before any look-up. A call of a [`Kind`] that exists is
-//! added by one line.
+//! call that is not in the table is rejected by number in the kernel programs, before any look-up. A call of
+//! a [`Kind`] that exists is added by one line.
 
 use crate::call_kind::Kind;
 

@@ -13,6 +13,7 @@ mod fdinfo;
 mod file_lock;
 mod kernel;
 mod locks;
+mod mapping;
 mod mounts;
 mod named;
 mod others;
@@ -115,7 +116,7 @@ impl From<ObjectSeen> for Found {
 pub struct Reader {
     proc: Proc,
     looks: Looks,
-    /// Processes of the target; asked for only with [`Looks::Own`].
+    /// Processes of the target.
     target: Vec<u32>,
     mounts: Mounts,
     sockets: Sockets,
@@ -138,7 +139,7 @@ impl Reader {
         Self { places: are_wanted.then(PlaceReader::default), ..self }
     }
 
-    /// These are the processes of the target now; the others are not looked at with [`Looks::Own`].
+    /// These are processes of the target now; the others are not looked at with [`Looks::Own`].
     pub fn follow(&mut self, target: Vec<u32>) {
         self.target = target;
     }
@@ -168,6 +169,7 @@ impl Reader {
                 let sleep = Sleep { tgid: thread.tgid, call: &call, state, stack: &stack };
                 self.object(&sleep)
             }
+            SleepState::PageFault => self.mapping(thread.tgid, &stack),
             // It does not wait for what its call is about.
             _ => None,
         };

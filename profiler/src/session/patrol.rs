@@ -198,11 +198,22 @@ impl Round {
         let began = Instant::now();
         let now_ns = monotonic_ns();
         self.table.begin(now_ns, shortest_ns);
-        self.sleepers.each(|sleeper| self.table.note(sleeper));
+        let mut target = Vec::new();
+        self.sleepers.each(|sleeper| {
+            if target.last() != Some(&sleeper.tgid) {
+                target.push(sleeper.tgid);
+            }
+            self.table.note(sleeper);
+        });
         let mut counts = Counts { left_out: self.table.take_left_out(), ..Counts::default() };
         let chosen = self.table.choose(max_looks);
         if self.looks == Looks::Own && !chosen.is_empty() {
             self.reader.follow(self.sleepers.processes());
+        } else if !chosen.is_empty() {
+            // Who holds what somebody waits for sleeps too, or will soon.
+            target.sort_unstable();
+            target.dedup();
+            self.reader.follow(target);
         }
         let mut taken = Vec::new();
         for sleeper in chosen {

@@ -21,8 +21,11 @@ pub(super) enum Which {
     Readers,
     /// Who can write to it.
     Writers,
-    /// Who holds a lock on it: of its process, of the open file by `flock`, or else.
-    Lockers,
+    /// Who holds a lock on it by an open file: another than that of this descriptor of the one that waits.
+    Lockers {
+        /// The descriptor.
+        fd: u32,
+    },
     /// Everyone.
     Any,
 }
@@ -111,7 +114,11 @@ impl Reader {
         let is_the_end = match ends.which {
             Which::Readers => reads,
             Which::Writers => writes,
-            Which::Lockers => tgid != sleeper && !open.info.locks.is_empty(),
+            Which::Lockers { fd: waits } => {
+                // Locks of a process keep its own threads from nothing.
+                (tgid != sleeper || fd != waits)
+                    && open.info.locks.iter().any(|kind| tgid != sleeper || kind != "POSIX")
+            }
             Which::Any => true,
         };
         is_the_end && ends.file.is_none_or(|file| open.number() == Some(file))

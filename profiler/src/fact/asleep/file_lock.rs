@@ -22,6 +22,8 @@ const SERVES: Duration = Duration::from_millis(20);
 const PAUSE_A_BYTE: Duration = Duration::from_micros(1);
 /// Descriptors looked at for a database.
 const MAX_DESCRIPTORS: usize = 1024;
+/// Processes of the target looked through for who holds one.
+const MAX_PROCESSES: usize = 256;
 /// Processes named that hold a lock.
 const MAX_HOLDERS: usize = 16;
 /// How long SQLite's busy handler sleeps in the end, in nanoseconds (`sqliteDefaultBusyCallback`).
@@ -45,39 +47,66 @@ impl Reader {
     pub(super) fn file_lock(&mut self, tgid: u32, fd: i32) -> Option<Found> {
         let fd = u32::try_from(fd).ok()?;
         let open = self.open(tgid, fd)?;
-        let holders = open.number().and_then(|file| self.holders(tgid, file, &open.link));
+        let holders = open.number().and_then(|file| self.holders((tgid, fd), file, &open.link));
         // Closed and reused by another thread?
         self.open(tgid, fd).filter(|now| now.link == open.link)?;
         let file = open.file();
         let (holders, ends) = match holders {
             Some(holders) => (holders, None),
             None => {
-                let ends = Ends { file: open.number(), ..Ends::of(&open.link, Which::Lockers) };
+                let ends = Ends { file: open.number(), ..Ends::of(&open.link, Which::Lockers { fd }) };
                 (Vec::new(), open.number().map(|_| ends))
             }
         };
         Some(Found { object: ObjectSeen::FileLock { file, holders }, ends, again: None })
     }
 
-    /// Who holds the lock that keeps a process waiting; `None`: an open file, and whose that is is to be
-    /// found.
-    fn holders(&mut self, tgid: u32, file: FileNumber, link: &str) -> Option<Vec<OtherProcess>> {
+    /// Who holds the lock that keeps a descriptor of a process waiting; `None`: an open file, and whose that
+    /// is is to be found.
+    fn holders(&mut self, (tgid, fd): (u32, u32), file: FileNumber, link: &str) -> Option<Vec<OtherProcess>> {
         let locks = self.read_locks()?.in_the_way(file, tgid).into_iter().cloned().collect::<Vec<_>>();
         let mut holders: Vec<u32> = Vec::new();
         for lock in &locks {
             match lock.tgid {
                 // Of one that has ended a child may hold the open file.
                 Some(holder) if lock.kind != "FLOCK" || self.has_locked(holder, link) => holders.push(holder),
-                _ => return None,
+                // An open file holds it. It is the target's own, most often.
+                _ => {
+                    let target = std::mem::take(&mut self.target);
+                    for of in target.iter().copied().take(MAX_PROCESSES) {
+                        let is_it = |at, open: &Open| {
+                            (of, at) != (tgid, fd)
+                                && open.info.locks.contains(&lock.kind)
+                                && open.number() == Some(file)
+                        };
+                        if self.has_open(of, link, is_it) {
+                            holders.push(of);
+                        }
+                    }
+                    self.target = target;
+                }
             }
         }
+        if holders.is_empty() && !locks.is_empty() {
+            return None;
+        }
+        holders.sort_unstable();
         holders.dedup();
         Some(holders.into_iter().take(MAX_HOLDERS).filter_map(|holder| self.process(holder)).collect())
     }
 
     /// Whether a process has the file open, with a lock on it.
     fn has_locked(&mut self, tgid: u32, link: &str) -> bool {
-        self.open_files(tgid, |open| open.link == link && !open.info.locks.is_empty()).next().is_some()
+        self.has_open(tgid, link, |_, open| !open.info.locks.is_empty())
+    }
+
+    /// Whether one of the descriptors by which a process has this file open is as `wanted`.
+    fn has_open(&mut self, tgid: u32, link: &str, wanted: impl Fn(u32, &Open) -> bool) -> bool {
+        let numbers = read::numbers(&self.proc.of(tgid, "fd"), MAX_DESCRIPTORS).unwrap_or_default();
+        numbers.into_iter().any(|fd| {
+            let is_it = read::link(&self.proc.of(tgid, &format!("fd/{fd}"))).is_ok_and(|found| found == link);
+            is_it && self.open(tgid, fd).is_some_and(|open| open.link == link && wanted(fd, &open))
+        })
     }
 
     /// Files with paths that a process has open, of those that are `wanted`.

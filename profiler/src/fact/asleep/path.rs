@@ -38,8 +38,8 @@ pub(super) fn redacted(path: &str) -> String {
     result
 }
 
-/// The path of a file that has been deleted, with such parts folded. Its name may be that of a temporary file:
-/// of that the end goes, whatever letters were drawn.
+/// The same of a file that has been deleted. It may be a temporary one: of its name the end goes, whatever
+/// letters were drawn.
 pub(super) fn redacted_deleted(path: &str) -> String {
     match path.len().checked_sub(DRAWN_BYTES).and_then(|at| path.split_at_checked(at)) {
         Some((before, drawn))

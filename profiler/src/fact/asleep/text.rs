@@ -39,7 +39,7 @@ impl HeldMaps {
         }
     }
 
-    fn has(&self, tgid: u32) -> bool {
+    pub(super) fn has(&self, tgid: u32) -> bool {
         self.0.iter().any(|(known, at)| *known == tgid && at.elapsed() < HELD_FOR)
     }
 }

@@ -22,7 +22,6 @@ use crate::machine::chain::unreleased::LONGEST_IDLE_NS;
 use crate::machine::time::short::Short;
 use crate::model::chain::{Hops, Leaf, LeafKind, NotFollowed, Object, Unreleased};
 use crate::phase::Phase;
-pub(in crate::machine) use kinds::is_file_lock;
 pub(super) use kinds::{by_phase, ran};
 
 /// Threads in one chain. Hops alike are shown as one, so a long queue before a lock has more.

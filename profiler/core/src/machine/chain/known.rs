@@ -45,6 +45,9 @@ impl Known<'_> {
                     && others.iter().all(|other| self.has_process(other.tgid))
                     || others.is_empty() && path.is_empty()
             }
+            Some(ObjectSeen::FileLock { holders, .. }) => {
+                !holders.is_empty() && holders.iter().all(|holder| holder.tgid == tgid)
+            }
             Some(ObjectSeen::Anonymous { .. }) => true,
             _ => false,
         }

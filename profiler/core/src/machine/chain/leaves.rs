@@ -2,6 +2,8 @@
 //!
 //! In: shares of waits, as they are followed. Out: the same, added up.
 
+use std::collections::BTreeMap;
+
 use rustc_hash::FxHashMap;
 
 use crate::event::Tid;
@@ -104,20 +106,26 @@ impl Leaves {
     }
 
     /// What nearly all of the time is at, whichever way led there; `None`: at several things, or that is not
-    /// known.
+    /// known. What it was is not known of all of it.
     pub(super) fn nearly_all_at(&self) -> Option<(LeafKind, Object)> {
-        let mut sums: FxHashMap<(LeafKind, Object), u64> = FxHashMap::default();
+        let mut sums: BTreeMap<(LeafKind, Object), u64> = BTreeMap::new();
         let mut all_ns = 0_u64;
         for ((_, leaf, _), share) in &self.shares {
             let sum_ns = sums.entry((leaf.kind, leaf.object)).or_default();
             *sum_ns = sum_ns.saturating_add(share.ns);
             all_ns = all_ns.saturating_add(share.ns);
         }
-        let nearly = |(_, ns): &(_, u64)| *ns >= all_ns - all_ns / 8;
-        let is_known = |((kind, _), _): &((LeafKind, _), _)| {
-            !matches!(kind, LeafKind::NotFollowed | LeafKind::NotReleased)
+        let nearly = |((kind, object), ns): (&(LeafKind, Object), &u64)| {
+            let unnamed_ns = match object {
+                Object::Unknown => 0,
+                _ => sums.get(&(*kind, Object::Unknown)).copied().unwrap_or(0),
+            };
+            let is_known = !matches!(kind, LeafKind::NotFollowed | LeafKind::NotReleased);
+            let is_it = is_known && ns.saturating_add(unnamed_ns) >= all_ns - all_ns / 8;
+            is_it.then_some((*ns, *kind, *object))
         };
-        sums.into_iter().find(nearly).filter(is_known).map(|(at, _)| at)
+        let most = sums.iter().filter_map(nearly).max_by_key(|(ns, ..)| *ns);
+        most.map(|(_, kind, object)| (kind, object))
     }
 
     /// All of them, in an order that depends on nothing but themselves.

@@ -6,6 +6,7 @@
 use core::net::SocketAddr;
 use std::collections::VecDeque;
 
+use profiler_common::system_call::{CLOCK_NANOSLEEP, NANOSLEEP};
 use rustc_hash::FxHashMap;
 
 use crate::bounded::{BoundedMap, push_newest};
@@ -49,6 +50,11 @@ impl AsleepLook {
             SleepState::MemoryHigh => Some(Held::MemoryHigh),
             _ => None,
         }
+    }
+
+    /// It slept on purpose.
+    fn is_of_a_sleep(&self) -> bool {
+        self.seen.system_call.is_some_and(|call| [NANOSLEEP, CLOCK_NANOSLEEP].contains(&call))
     }
 
     /// Port of its own end of a TCP connection.
@@ -144,11 +150,11 @@ impl AsleepLooks {
         self.threads.get(&tid)?.back()
     }
 
-    /// The file lock that threads of a process looked for about this time: all looks that are near agree on
-    /// it.
+    /// The file lock for which threads of a process tried again and again about this time: all looks that are
+    /// near agree on it.
     pub(super) fn file_lock_about(&self, tids: &[Tid], at_ns: u64) -> Option<u32> {
         let looks = tids.iter().filter_map(|tid| self.threads.get(tid)).flatten();
-        let near = looks.filter(|look| look.at_ns.abs_diff(at_ns) <= NEAR_NS);
+        let near = looks.filter(|look| look.at_ns.abs_diff(at_ns) <= NEAR_NS && look.is_of_a_sleep());
         let mut locks = near.filter(|look| matches!(look.seen.object, Some(ObjectSeen::FileLock { .. })));
         let first = locks.next()?.object;
         first.filter(|_| locks.all(|look| look.object == first))
@@ -266,10 +272,13 @@ mod tests {
             let file = FileSeen { path: path.to_owned(), ..FileSeen::default() };
             Some(ObjectSeen::FileLock { file, holders: Vec::new() })
         };
-        looks.note(AsleepSeen { tid: 7, object: lock("/a"), ..AsleepSeen::default() }, 100, 0);
-        looks.note(AsleepSeen { tid: 7, object: None, ..AsleepSeen::default() }, 200, 0);
-        assert_eq!(looks.file_lock_about(&[7], 150), Some(0));
-        looks.note(AsleepSeen { tid: 7, object: lock("/b"), ..AsleepSeen::default() }, 300, 0);
+        let sleeps = AsleepSeen { tid: 7, system_call: Some(CLOCK_NANOSLEEP), ..AsleepSeen::default() };
+        looks.note(AsleepSeen { object: lock("/a"), ..sleeps.clone() }, 100, 0);
+        looks.note(sleeps.clone(), 200, 0);
+        let waits = AsleepSeen { tid: 8, system_call: Some(72), object: lock("/other"), ..<_>::default() };
+        looks.note(waits, 200, 0);
+        assert_eq!(looks.file_lock_about(&[7, 8], 150), Some(0), "who waits in a call waits for that");
+        looks.note(AsleepSeen { object: lock("/b"), ..sleeps }, 300, 0);
         assert_eq!(looks.file_lock_about(&[7], 150), None);
         assert_eq!(looks.file_lock_about(&[7], 100 + 2 * NEAR_NS), None);
     }

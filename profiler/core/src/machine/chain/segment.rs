@@ -8,6 +8,8 @@ use crate::machine::lock::gil_holder::Holders;
 use crate::machine::time::short::Short;
 use crate::model::chain::{Held, Object};
 use crate::phase::Phase;
+use profiler_common::gap_sleep::{self, GapSleep};
+use profiler_common::system_call::FCNTL;
 
 /// A stretch of a thread's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +81,11 @@ pub(in crate::machine) enum SleepEnd {
     Open,
     /// Not known.
     Unknown,
+}
+
+/// Whether a call waits for a lock on a file.
+pub(in crate::machine) fn is_file_lock(system_call: i32) -> bool {
+    gap_sleep::of(system_call) == GapSleep::FileLock || system_call == FCNTL.cast_signed()
 }
 
 impl Segment {

@@ -9,7 +9,7 @@
 use crate::event::Tid;
 use crate::machine::chain::history::{Histories, History};
 use crate::machine::chain::known::Known;
-use crate::machine::chain::segment::{Did, Segment, SegmentSleep, SleepEnd};
+use crate::machine::chain::segment::{Did, Segment, SegmentSleep, SleepEnd, is_file_lock};
 use crate::machine::time::short::LONG_NS;
 use crate::model::chain::Object;
 
@@ -63,7 +63,7 @@ fn is_seen(histories: &Histories, tid: Tid, wait: &Segment) -> bool {
     histories.get(tid).is_some_and(|history| {
         let mut parts = history.within(wait.start_ns, wait.end_ns);
         (history.since_ns <= wait.start_ns || history.born.is_some())
-            && !is_silent(history, wait.end_ns)
+            && !was_silent(history, wait)
             && parts.all(|part| part.segment.did != Did::Unseen)
     })
 }
@@ -71,6 +71,11 @@ fn is_seen(histories: &Histories, tid: Tid, wait: &Segment) -> bool {
 /// Whether nothing is known of the last that a thread did: of no more than a moment that is nothing to say.
 pub(super) fn is_silent(history: &History, until_ns: u64) -> bool {
     history.ended_ns.is_none() && history.end_ns().saturating_add(LONG_NS) < until_ns
+}
+
+/// The same of more than the last moment of a wait.
+fn was_silent(history: &History, wait: &Segment) -> bool {
+    is_silent(history, wait.end_ns.saturating_sub(wait.length_ns() / 16))
 }
 
 /// Whether a thread may have something to release as a wait ends.
@@ -85,9 +90,9 @@ fn may_hold(known: Known<'_>, (tid, history): (Tid, &History), wait: &Segment) -
         is_since &= !part.segment.is_idle();
         last = Some(part.segment);
     }
-    let Some(last) = last.filter(|_| !is_silent(history, until_ns)) else {
+    let Some(last) = last.filter(|_| !was_silent(history, wait)) else {
         // What it does is not known.
-        return history.since_ns >= until_ns || is_silent(history, until_ns);
+        return history.since_ns >= until_ns || was_silent(history, wait);
     };
     // Of what it does for another request that came later, the one that waits has nothing.
     let is_of_another = !is_since && last.request > 0 && last.request != wait.request;
@@ -96,14 +101,15 @@ fn may_hold(known: Known<'_>, (tid, history): (Tid, &History), wait: &Segment) -
 
 /// Whether a thread waits for one of its own process that has not released what it waits for.
 fn waits_for_unreleased(known: Known<'_>, (tgid, tid): (Tid, Tid), segment: &Segment) -> bool {
-    let is_descriptor =
-        matches!(segment.did, Did::Slept(SegmentSleep { object: Object::Descriptor { .. }, .. }));
-    // Who is at the other end is known by a look alone.
+    let Did::Slept(sleep) = segment.did else { return false };
+    // Who is at the other end, or has a lock on a file, is known by a look alone.
     let ends_inside = || {
         let look = known.looks.within(tid, (segment.start_ns, segment.end_ns));
         look.is_some_and(|look| known.ends_inside(tgid, look))
     };
-    segment.is_unreleased() && (!is_descriptor || ends_inside())
+    let is_descriptor = matches!(sleep.object, Object::Descriptor { .. });
+    let is_file_lock = sleep.end == SleepEnd::Open && is_file_lock(sleep.system_call);
+    segment.is_unreleased() && (!is_descriptor || ends_inside()) || is_file_lock && ends_inside()
 }
 
 /// When a thread was given what it did last by a moment, and by whom: its last wait for work ended, or it was
@@ -229,6 +235,7 @@ mod tests {
     fn who_was_not_seen_is_neither_ruled_out_nor_the_one() {
         assert_eq!(asked(&[(3, 20, RAN), (3, 30, Did::Unseen), (3, 50, RAN)]), several(&[3]));
         assert_eq!(asked(&[(3, 20, RAN)]), several(&[3]), "it is silent");
+        assert_eq!(asked(&[(3, 48, RAN)]), CouldRelease::One(3), "for a moment");
         assert_eq!(asked(&[(3, 50, RAN), (4, 20, RAN)]), several(&[3, 4]));
     }
 }

@@ -12,9 +12,8 @@ use crate::fact::asleep::{AsleepSeen, LOOKED_AT_NS, ObjectSeen, OtherProcess, Sl
 use crate::fact::place::PlaceSeen;
 use crate::fact::{Account, DescriptorClass};
 use crate::machine::chain::feed::{Doer, SleepSeen};
-use crate::machine::chain::follow::is_file_lock;
 use crate::machine::chain::looks::{are_of_one_host, port_of};
-use crate::machine::chain::segment::SleepEnd;
+use crate::machine::chain::segment::{SleepEnd, is_file_lock};
 use crate::machine::driver::meaning;
 use crate::machine::driver::state::State;
 use crate::machine::lock::gil::Part;
@@ -83,7 +82,9 @@ impl State {
             since_before: since_before(gap),
             is_way_out,
             held: self.held_in(slice.tid, (gap.start_ns, gap.end_ns)),
+            is_open: told.is_open && slice.system_call == u32::MAX,
             end: match slice.in_gap.woken_by_tid {
+                _ if told.is_open && slice.system_call == u32::MAX && is_file_lock(in_gap) => SleepEnd::Open,
                 by @ 1.. if is_file_lock(in_gap) || gap_sleep::of(in_gap) == GapSleep::Child => {
                     SleepEnd::Thread(by)
                 }

@@ -125,6 +125,55 @@ fn slots_that_all_wait_for_a_free_slot_are_a_cycle_unless_one_of_them_does_somet
 }
 
 #[test]
+fn a_page_fault_for_a_mapped_file_is_none_that_waits_for_a_call() {
+    let file = FileSeen { path: "/data/store".to_owned(), ..FileSeen::default() };
+    let wait = waits(Phase::FaultWait, SleepEnd::Outside);
+    let case = Case::looked_at(wait, Phase::FaultWait, Some(ObjectSeen::File(file)), SleepState::PageFault);
+    assert_eq!(case.leaves(), [(LeafKind::PageFault, NAMED, None, None, 100)]);
+}
+
+#[test]
+fn who_has_a_file_lock_may_be_in_a_file_and_one_that_waits_for_the_lock_too_has_it_not() {
+    let lock = SegmentSleep { system_call: 72, ..sleep(Phase::FileWait, SleepEnd::Open) };
+    let case = Case::looked_at(
+        Did::Slept(lock),
+        Phase::FileWait,
+        Some(lock_of(&[PROCESS])),
+        SleepState::Interruptible,
+    );
+    let in_file = SegmentSleep { system_call: 75, ..sleep(Phase::FileWait, SleepEnd::Outside) };
+    let case = case.did(3, 100, Did::Slept(lock)).did(4, 100, Did::Slept(in_file));
+    assert_eq!(case.leaves(), [found(LeafKind::File, 100)]);
+}
+
+#[test]
+fn two_locks_on_files_that_are_taken_in_both_orders_are_a_cycle() {
+    let lock = Did::Slept(SegmentSleep { system_call: 73, ..sleep(Phase::FileWait, SleepEnd::Open) });
+    let one = lock_of(&[PROCESS]);
+    let mut case =
+        Case::looked_at(lock, Phase::FileWait, Some(one), SleepState::Interruptible).did(3, 100, lock);
+    let file = FileSeen { path: "/other.db".to_owned(), ..FileSeen::default() };
+    let object = Some(ObjectSeen::FileLock { file, holders: vec![process(PROCESS)] });
+    case.chain.note_look(AsleepSeen { tgid: PROCESS, tid: 3, object, ..AsleepSeen::default() }, 50 * MS, 0);
+    let cycle = (LeafKind::NotReleased, Object::Unknown, Some(Unreleased::Cycle), None, 100);
+    assert_eq!(case.leaves(), [cycle]);
+}
+
+#[test]
+fn who_waits_for_a_file_lock_of_its_own_process_cannot_release_another_lock() {
+    // Thread 2 waits for one whose lock on a file 3 waits for; 4 is what keeps that one.
+    let mut case = Case::new()
+        .did(2, 100, waits(Phase::LockWait, SleepEnd::Open))
+        .did(3, 100, Did::Slept(SegmentSleep { system_call: 73, ..sleep(Phase::FileWait, SleepEnd::Open) }))
+        .did(4, 100, waits(Phase::Sleep, SleepEnd::Outside))
+        .on(2, (0, 100))
+        .phase(Phase::LockWait, 100);
+    let object = Some(lock_of(&[PROCESS]));
+    case.chain.note_look(AsleepSeen { tgid: PROCESS, tid: 3, object, ..AsleepSeen::default() }, 50 * MS, 0);
+    assert_eq!(case.leaves(), [found(LeafKind::Sleep, 100)]);
+}
+
+#[test]
 fn what_a_file_s_descriptor_is_called_is_part_of_the_leaf() {
     let file = FileSeen { path: "/data/a".to_owned(), ..FileSeen::default() };
     let wait = waits(Phase::FileWait, SleepEnd::Outside);

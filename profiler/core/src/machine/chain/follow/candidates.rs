@@ -9,7 +9,7 @@ use crate::machine::chain::history::SegmentPart;
 use crate::machine::chain::leaves::{ChainStep, LeafNote};
 use crate::machine::chain::segment::Segment;
 use crate::machine::chain::split::split;
-use crate::model::chain::{Hops, Leaf};
+use crate::model::chain::{Hops, Leaf, LeafKind, Object};
 
 /// Candidates that are followed, or named.
 pub(super) const MAX_CANDIDATES: usize = 8;
@@ -49,13 +49,17 @@ impl<'a> Follower<'a> {
         if !(2..=MAX_CANDIDATES).contains(&candidates.len()) || self.guesses >= MAX_GUESSES || is_in_chain {
             return false;
         }
-        let mut common = None;
+        let mut common: Option<(LeafKind, Object)> = None;
         candidates.iter().all(|tid| {
             let before = std::mem::take(&mut self.leaves);
             self.guess(*tid, (wait.start_ns, wait.end_ns), wait.length_ns(), hops);
             let tried = std::mem::replace(&mut self.leaves, before);
-            let at = tried.nearly_all_at();
-            at.is_some() && *common.get_or_insert(at) == at
+            let Some((kind, object)) = tried.nearly_all_at() else { return false };
+            let known = common.get_or_insert((kind, object));
+            if known.1 == Object::Unknown {
+                known.1 = object;
+            }
+            known.0 == kind && (object == Object::Unknown || known.1 == object)
         })
     }
 

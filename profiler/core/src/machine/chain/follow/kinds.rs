@@ -2,11 +2,9 @@
 //!
 //! In: a phase, a sleep. Out: its kind.
 
-use crate::machine::chain::segment::SegmentSleep;
+use crate::machine::chain::segment::{SegmentSleep, is_file_lock};
 use crate::model::chain::{LeafKind, Object};
 use crate::phase::Phase;
-use profiler_common::gap_sleep::{self, GapSleep};
-use profiler_common::system_call::FCNTL;
 
 /// Port of name servers (RFC 1035).
 const NAME_SERVER: u16 = 53;
@@ -29,11 +27,6 @@ pub(super) fn slept(phase: Phase, sleep: &SegmentSleep) -> LeafKind {
         Phase::Sleep if sleep.polls_file_lock => LeafKind::FileLock,
         _ => by_phase(phase),
     }
-}
-
-/// Whether a call waits for a lock on a file.
-pub(in crate::machine) fn is_file_lock(system_call: i32) -> bool {
-    gap_sleep::of(system_call) == GapSleep::FileLock || system_call == FCNTL.cast_signed()
 }
 
 /// The leaf of a phase of which nothing more is known.

@@ -10,7 +10,7 @@ use crate::fact::asleep::{ObjectSeen, SleepState};
 use crate::machine::chain::history::SegmentPart;
 use crate::machine::chain::leaves::LeafNote;
 use crate::machine::chain::looks::{AsleepLook, port_of};
-use crate::machine::chain::segment::{Did, Segment, SegmentSleep, SleepEnd};
+use crate::machine::chain::segment::{Did, Segment, SegmentSleep, SleepEnd, is_file_lock};
 use crate::model::chain::{Hops, Leaf, LeafKind, NotFollowed, Object};
 use crate::phase::Phase;
 
@@ -54,6 +54,9 @@ impl<'a> Follower<'a> {
             }
             Some(ObjectSeen::Child(child)) if phase == Phase::ChildWait => {
                 (LeafKind::Child, self.is_own_program(child.tgid).then_some(Phase::ChildWait))
+            }
+            Some(ObjectSeen::File(_)) if at.look.seen.state == SleepState::PageFault => {
+                (LeafKind::PageFault, None)
             }
             Some(ObjectSeen::File(_)) if phase == Phase::FileWait || is_hidden => (LeafKind::File, None),
             _ => return false,
@@ -150,12 +153,15 @@ impl<'a> Follower<'a> {
         }
         let at_ns = at.look.at_ns;
         // Who waits for the same lock does not have it.
-        let waits_too = |segment: &Segment| match segment.did {
-            Did::Slept(sleep) => hop == Phase::FileWait && sleep.phase == hop,
+        let waits_too = |tid: Tid, segment: &Segment| match segment.did {
+            Did::Slept(sleep) if hop == Phase::FileWait && is_file_lock(sleep.system_call) => {
+                let look = self.known.looks.within(tid, (segment.start_ns, segment.end_ns));
+                look.is_none_or(|look| look.object.is_none() || look.object == at.look.object)
+            }
             _ => false,
         };
         let could = |tid: &Tid| {
-            let busy = |part: SegmentPart<'_>| !part.segment.is_idle() && !waits_too(part.segment);
+            let busy = |part: SegmentPart<'_>| !part.segment.is_idle() && !waits_too(*tid, part.segment);
             let history = self.known.histories.get(*tid).filter(|_| *tid != at.of.1);
             history.is_some_and(|history| {
                 history.lives_at(at_ns) && history.within(at_ns, at_ns.saturating_add(1)).all(busy)
