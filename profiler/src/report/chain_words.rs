@@ -121,6 +121,18 @@ pub(crate) fn lines(chains: &Chains, number: Option<u32>) -> Option<String> {
     place::own_lines(chains.place(number)?)
 }
 
+/// What comes behind a duration: ` for back end port 5432 (recvfrom), by way of lock_wait, at shop/db.py:3
+/// query`. Hostile input.
+pub(crate) fn wait(chains: &Chains, time: &LeafTime) -> String {
+    let before = if time.leaf.kind == LeafKind::NotFollowed { "," } else { " for" };
+    let mut words = format!("{before} {}", leaf(chains, time));
+    if !time.hops.is_empty() {
+        words.push_str(&format!(", by way of {}", way(&time.hops)));
+    }
+    words.extend(lines(chains, time.place).map(|lines| format!(", at {lines}")));
+    words
+}
+
 /// For whom the last of a chain worked: an endpoint, or else which thread that was. Hostile input.
 pub(crate) fn who(chains: &Chains, time: &LeafTime) -> Option<String> {
     if let Some(endpoint) = chains.endpoint(time.leaf.endpoint) {

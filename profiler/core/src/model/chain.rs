@@ -252,6 +252,12 @@ pub struct LeafTime {
 }
 
 impl LeafTime {
+    /// Whether the request did this itself, and waited for nobody.
+    pub fn is_own_work(&self) -> bool {
+        self.hops.is_empty()
+            && matches!(self.leaf.kind, LeafKind::Computing | LeafKind::Reading | LeafKind::Writing)
+    }
+
     /// Whether the way, or the leaf, is one object: only one at a time gets on there.
     pub fn is_serial(&self) -> bool {
         let is_one =
@@ -259,6 +265,15 @@ impl LeafTime {
         self.hops.iter().any(is_one)
             || matches!(self.leaf.kind, LeafKind::FileLock | LeafKind::NotReleased | LeafKind::StoodStill)
     }
+}
+
+/// The longest wait of one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestWait {
+    /// Number of the request.
+    pub request: u64,
+    /// Its time at the leaf, by one way.
+    pub time: LeafTime,
 }
 
 /// Where requests' time was, in the end.
@@ -270,6 +285,9 @@ pub struct Chains {
     pub broken: u64,
     /// Leaves, the costliest first (bounded).
     pub leaves: Vec<LeafTime>,
+    /// What each of the longest requests waited for longest, by their numbers (bounded). Those that waited
+    /// for nothing are missing.
+    pub of_requests: Vec<RequestWait>,
     /// Request time at leaves that are not listed.
     pub other_ns: u64,
     /// Request time that would not have been without all listed leaves of waiting together.
@@ -294,6 +312,12 @@ impl Chains {
         self.objects.get(time.seen? as usize)
     }
 
+    /// What a request waited for longest; `None`: it is none of the longest, or waited for nothing.
+    pub fn of_request(&self, request: u64) -> Option<&LeafTime> {
+        let at = self.of_requests.binary_search_by_key(&request, |wait| wait.request).ok()?;
+        self.of_requests.get(at).map(|wait| &wait.time)
+    }
+
     /// A place in Python.
     pub fn place(&self, number: Option<u32>) -> Option<&PlaceSeen> {
         let at = self.places.binary_search_by_key(&number?, |place| place.number).ok()?;
@@ -306,7 +330,8 @@ impl Chains {
             let hops = time.example.iter().flat_map(|example| &example.hops);
             hops.filter_map(|hop| hop.place).collect::<Vec<u32>>()
         };
-        let numbers = self.leaves.iter().flat_map(|time| of_hops(time).into_iter().chain(time.place));
+        let times = self.leaves.iter().chain(self.of_requests.iter().map(|wait| &wait.time));
+        let numbers = times.flat_map(|time| of_hops(time).into_iter().chain(time.place));
         numbers.collect::<std::collections::BTreeSet<u32>>().into_iter()
     }
 }

@@ -4,13 +4,14 @@
 //! with an example of each cause; failing accepts; workers that were killed.
 
 use profiler_core::model::Snapshot;
+use profiler_core::model::chain::Chains;
 use profiler_core::model::dropped::{AcceptFailure, Asked, Cause, Counted, Dropped, Example, WorkerEnd};
 
 use super::block::{Blocks, Section};
 use super::cell::{Cell, count, share, words};
 use super::shown;
 use super::table::{On, Rows, listed};
-use crate::report::{summary, unit};
+use crate::report::{chain_words, summary, unit};
 
 /// Ends of workers in the text report.
 const WORKER_ENDS: usize = 5;
@@ -35,7 +36,7 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     }
     for (number, end) in dropped.worker_ends.iter().enumerate() {
         let on = if number < WORKER_ENDS { On::BOTH } else { On::PAGE };
-        body.entry_on(on, format!("process {}", end.tgid), worker_end(end));
+        body.entry_on(on, format!("process {}", end.tgid), worker_end(end, &snapshot.chains));
     }
     let section = Section::new("dropped", "Dropped connections", body).short("Dropped").note(note(dropped));
     if is_empty { section.only(On::PAGE) } else { section }
@@ -143,13 +144,16 @@ fn accept_failed(failure: &AcceptFailure) -> String {
 }
 
 /// How a process ended, in words. Hostile input.
-fn worker_end(end: &WorkerEnd) -> String {
+fn worker_end(end: &WorkerEnd, chains: &Chains) -> String {
     let mut text = format!("{}: {}", end.cause.words(), end.evidence);
     if end.connections > 0 {
         text.push_str(&format!("; it was serving {}", unit::counted(end.connections, "connection")));
     }
     if let Some(request) = &end.asked {
         text.push_str(&format!(", the longest {} for {}", asked(request), shown(end.ran_ns)));
+        if let Some(time) = request.request.and_then(|id| chains.of_request(id)) {
+            text.push_str(&format!("; it waited {}{}", shown(time.held_ns), chain_words::wait(chains, time)));
+        }
     }
     text
 }

@@ -13,7 +13,7 @@ use super::endpoints::status;
 use super::header::DOT;
 use super::table::{On, Rows, Table, here};
 use super::{gil_words, phases, shown};
-use crate::report::{summary, unit};
+use crate::report::{chain_words, summary, unit};
 
 /// Requests in the text report, and those on the page that are not folded away.
 const SHOWN: usize = 8;
@@ -29,6 +29,7 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
     let table = table(slowest.clone(), (start_ns, snapshot.window.end_ns));
     body.push(On::TEXT, Block::Table(table.first(SHOWN)));
     let listed: Vec<&Request> = slowest.iter().copied().take(SHOWN).collect();
+    waits(&mut body, snapshot, &listed);
     because(&mut body, &listed);
     doubts(&mut body, &listed);
     let count = slowest.len();
@@ -69,6 +70,21 @@ pub(crate) fn table(requests: Vec<&Request>, (start_ns, now_ns): (u64, u64)) -> 
         .left("mostly", |request| mostly(&request.phases))
         .in_list("mostly")
         .table()
+}
+
+/// A wait that is worth a sentence.
+const TOLD_NS: u64 = 10_000_000;
+
+/// What those waited for longest that waited for a considerable part of their time, and at which lines.
+fn waits(body: &mut Blocks<'_>, snapshot: &Snapshot, listed: &[&Request]) {
+    for request in listed {
+        let time = snapshot.chains.of_request(request.id);
+        if let Some(time) = time.filter(|time| time.held_ns >= (request.total_ns() / 10).max(TOLD_NS)) {
+            let what = chain_words::wait(&snapshot.chains, time);
+            let text = format!("#{} waited {}{what}.", request.id, shown(time.held_ns));
+            body.push(On::BOTH, Block::Sentence(text.into()));
+        }
+    }
 }
 
 /// Requests of which the holders of the interpreter lock are named.

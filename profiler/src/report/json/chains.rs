@@ -3,7 +3,9 @@
 //! In: that part of a snapshot. Out: a serialisable view of it. All leaves and the rest add up to the time of
 //! requests.
 
-use profiler_core::model::chain::{self, ChainExample, ExampleHop, Held, LeafTime, NotFollowed, Unreleased};
+use profiler_core::model::chain::{
+    self, ChainExample, ExampleHop, Held, LeafTime, NotFollowed, RequestWait, Unreleased,
+};
 use profiler_core::phase::Phase;
 
 use super::chain_place::PlaceView;
@@ -22,6 +24,10 @@ view! {
         /// Request time that would not have been without all listed leaves of waiting together, in ns; null:
         /// the lines were not replayed.
         prevented_together_ns: Option<u64> = chains.prevented_together_ns,
+        /// What each of the longest requests waited for longest, by their numbers. Those that only worked are
+        /// missing.
+        of_requests: Vec<OfRequest<'a>> =
+            chains.of_requests.iter().map(|wait| OfRequest::new(chains, wait)).collect(),
         /// What stands at the end of chains, each by its way, the costliest first.
         leaves: Vec<ChainLeaf<'a>> =
             chains.leaves.iter().map(|time| ChainLeaf::new(chains, time)).collect(),
@@ -87,6 +93,15 @@ view! {
         place: Option<PlaceView<'a>> = chains.place(time.place).map(PlaceView::new),
         /// The longest single chain; null: none was followed step by step.
         example: Option<Example<'a>> = time.example.as_ref().map(|example| Example::new(chains, example)),
+    }
+}
+
+view! {
+    struct OfRequest<'a>(chains: &'a chain::Chains, wait: &'a RequestWait) {
+        /// Number of the request.
+        request: u64 = wait.request,
+        /// What it waited for, for held_ns.
+        leaf: ChainLeaf<'a> = ChainLeaf::new(chains, &wait.time),
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! In: the leaves of each request. Out: [`Chains`]. What has no room is added up as one.
 
+use std::collections::BTreeMap;
+
 use rustc_hash::FxHashMap;
 
 use crate::bounded::BoundedMap;
@@ -12,7 +14,9 @@ use crate::machine::chain::replay::{LineOf, Lines};
 use crate::machine::chain::settle::{Settled, unfollowed};
 use crate::machine::chain::settling::{SHORTEST_NS, Settling, TO_BE_SERVED, is_work, to_be_served_ns};
 use crate::machine::chain::short_requests::{ShortRequests, ShortSum};
-use crate::model::chain::{ChainExample, Chains, ExampleHop, Hops, Leaf, LeafKind, LeafTime, Object};
+use crate::model::chain::{
+    ChainExample, Chains, ExampleHop, Hops, Leaf, LeafKind, LeafTime, Object, RequestWait,
+};
 use crate::model::request::Request;
 use crate::phase::Phase;
 
@@ -24,6 +28,8 @@ const MAX_LISTED: usize = 128;
 const MAX_VALUES: usize = 1024;
 /// Leaves of which it is replayed what they prevent.
 const MAX_REPLAYED: usize = 12;
+/// Requests of which it is kept what they waited for longest.
+const MAX_OF_REQUESTS: usize = 128;
 /// Endpoints and leaves of which values are kept.
 const MAX_SPREADS: usize = 1024;
 
@@ -124,6 +130,8 @@ pub(in crate::machine) struct Sums {
     other_ns: u64,
     broken: u64,
     cells: BoundedMap<(u32, Leaf, Hops), Cell, MAX_CELLS>,
+    /// What the longest requests waited for: length, number, and that.
+    longest: BTreeMap<(u64, u64), RequestWait>,
     spreads: BoundedMap<(u32, Leaf), LeafSpread, MAX_SPREADS>,
     /// Requests by endpoint.
     requests: FxHashMap<u32, u64>,
@@ -218,6 +226,7 @@ impl Sums {
         let in_service = in_service.map(|((_, leaf, _), share)| (*leaf, share.ns));
         let service_ns = total_ns.saturating_sub(to_be_served_ns(&request.phases));
         self.lines.add(request.tgid, request.start_ns, service_ns, in_service);
+        self.note_longest(request, total_ns, &settled);
         let mut by_leaf: FxHashMap<Leaf, u64> = FxHashMap::default();
         for ((_, leaf, hops), share) in settled.shares {
             *by_leaf.entry(leaf).or_default() += share.ns;
@@ -227,6 +236,30 @@ impl Sums {
             if let Some(spread) = self.spreads.get_or_default((request.endpoint, leaf)) {
                 spread.add(ns);
             }
+        }
+    }
+
+    /// Keeps what a request waited for longest, if it is one of the longest.
+    fn note_longest(&mut self, request: &Settling, total_ns: u64, settled: &Settled) {
+        let is_full = self.longest.len() >= MAX_OF_REQUESTS;
+        if is_full && self.longest.first_key_value().is_some_and(|((least_ns, _), _)| *least_ns >= total_ns) {
+            return;
+        }
+        let times = settled.shares.iter().map(|((_, leaf, hops), share)| LeafTime {
+            held_ns: share.ns,
+            longest_ns: share.longest_ns,
+            requests: 1,
+            is_shared_connection: share.is_shared,
+            seen: share.seen.map(|(_, number)| number),
+            place: share.place.map(|(_, number)| number),
+            ..LeafTime::new(*leaf, *hops)
+        });
+        let Some(time) = times.filter(|time| !time.is_own_work()).max_by_key(|time| time.held_ns) else {
+            return;
+        };
+        self.longest.insert((total_ns, request.id), RequestWait { request: request.id, time });
+        if is_full {
+            self.longest.pop_first();
         }
     }
 
@@ -298,6 +331,8 @@ impl Sums {
         });
         let unlisted = leaves.split_off(leaves.len().min(MAX_LISTED));
         let other_ns = unlisted.iter().fold(self.other_ns, |sum, row| sum.saturating_add(row.held_ns));
+        let mut of_requests: Vec<RequestWait> = self.longest.into_values().collect();
+        of_requests.sort_unstable_by_key(|wait| wait.request);
         let prevented_together_ns = prevent(self.lines, &mut leaves, line_of);
         Chains {
             request_ns: self.request_ns,
@@ -307,6 +342,7 @@ impl Sums {
             prevented_together_ns,
             objects: Vec::new(),
             places: Vec::new(),
+            of_requests,
             endpoints,
         }
     }
