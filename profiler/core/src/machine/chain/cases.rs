@@ -9,7 +9,7 @@ use crate::machine::chain::segment::{Did, SegmentSleep, SleepEnd};
 use crate::machine::chain::state::{Chain, Service};
 use crate::machine::lock::gil_holder::Holders;
 use crate::machine::wire::request::{Active, Beginning};
-use crate::model::chain::{LeafKind, NotFollowed, Object, Unreleased};
+use crate::model::chain::{Chains, LeafKind, NotFollowed, Object, Unreleased};
 use crate::model::request::Stretch;
 use crate::phase::{Phase, Phases};
 
@@ -99,7 +99,15 @@ impl Case {
         self
     }
 
-    fn leaves(mut self) -> Vec<Found> {
+    fn leaves(self) -> Vec<Found> {
+        let found = self.chains().leaves.into_iter().map(|row| {
+            let leaf = row.leaf;
+            (leaf.kind, leaf.object, leaf.unreleased, leaf.reason, (row.held_ns + MS / 2) / MS)
+        });
+        found.collect()
+    }
+
+    fn chains(mut self) -> Chains {
         let beginning = Beginning { connection: 1, ..Beginning::at(0, 0) };
         let mut request = Active::new(&beginning, PROCESS, 2).request;
         request.tgid = PROCESS;
@@ -113,11 +121,7 @@ impl Case {
         self.chain.complete(&request, None);
         let chains = self.chain.finish(&|_| String::new());
         assert_eq!((chains.broken, chains.request_ns), (0, request.total_ns()));
-        let found = chains.leaves.iter().map(|row| {
-            let leaf = row.leaf;
-            (leaf.kind, leaf.object, leaf.unreleased, leaf.reason, (row.held_ns + MS / 2) / MS)
-        });
-        found.collect()
+        chains
     }
 }
 

@@ -5,6 +5,7 @@
 use super::{Case, IDLE, MS, PROCESS, RAN, found, sleep, waits};
 use crate::event::Tid;
 use crate::fact::asleep::{AsleepSeen, FileSeen, ObjectSeen, OtherProcess, SleepState};
+use crate::fact::place::PlaceSeen;
 use crate::machine::chain::segment::{Did, SegmentSleep, SleepEnd};
 use crate::model::chain::{Held, LeafKind, NotFollowed, Object, Unreleased};
 use crate::phase::Phase;
@@ -43,6 +44,28 @@ impl Case {
         entry.push_did(0, (from_ns, until_ms * MS), did);
         self
     }
+}
+
+#[test]
+fn a_leaf_each_hop_to_it_and_the_longest_request_have_the_place_that_was_looked_at() {
+    let hangs = |tid, place| AsleepSeen { tgid: PROCESS, tid, place: Some(place), ..AsleepSeen::default() };
+    let mut case = Case::new()
+        .did(2, 100, waits(Phase::LockWait, SleepEnd::Thread(3)))
+        .did(3, 100, waits(Phase::Sleep, SleepEnd::Outside))
+        .on(2, (0, 100))
+        .phase(Phase::LockWait, 100);
+    for number in [4, 7, 9] {
+        case.chain.looks.note_place(PlaceSeen { number, ..PlaceSeen::default() });
+    }
+    case.chain.note_look(hangs(2, 7), 50 * MS, 0);
+    case.chain.note_look(hangs(3, 4), 60 * MS, 0);
+    let chains = case.chains();
+    let [leaf] = chains.leaves.as_slice() else { panic!("{chains:?}") };
+    let hops: Vec<Option<u32>> = leaf.example.iter().flat_map(|one| &one.hops).map(|hop| hop.place).collect();
+    assert_eq!((leaf.leaf.kind, leaf.place, hops), (LeafKind::Sleep, Some(4), vec![Some(7), Some(4)]));
+    assert_eq!(chains.of_request(0).and_then(|time| time.place), Some(4));
+    let numbers: Vec<u32> = chains.places.iter().map(|place| place.number).collect();
+    assert_eq!(numbers, [4, 7], "those that nobody names are left out");
 }
 
 #[test]
