@@ -77,6 +77,14 @@ pub(in crate::machine) fn are_of_one_host(local: &str, peer: &str) -> bool {
     matches!((host(local), host(peer)), (Some(local), Some(peer)) if local == peer || peer.is_loopback())
 }
 
+/// Inode of a connection. A listener has nobody at its other end, and is several processes' by design.
+fn connection_of(object: &ObjectSeen) -> Option<u64> {
+    match object {
+        ObjectSeen::Tcp { inode, peer, .. } if *inode > 0 && !peer.is_empty() => Some(*inode),
+        _ => None,
+    }
+}
+
 /// Looks at all threads.
 #[derive(Clone, Debug, Default)]
 pub(in crate::machine) struct AsleepLooks {
@@ -85,12 +93,19 @@ pub(in crate::machine) struct AsleepLooks {
     objects: Vec<ObjectSeen>,
     places: BoundedMap<u32, PlaceSeen, MAX_PLACES>,
     unnamed: u64,
+    /// Connections by inode: the process that was seen to wait for it, and whether another was too.
+    sockets: BoundedMap<u64, (Tid, bool), MAX_OBJECTS>,
 }
 
 impl AsleepLooks {
     /// A thread was looked at. `own_listener`: as in [`AsleepLook`].
     pub(in crate::machine) fn note(&mut self, seen: AsleepSeen, at_ns: u64, own_listener: u64) {
         let object = self.object_of(&seen);
+        if let Some(inode) = seen.object.as_ref().and_then(connection_of)
+            && let Some((first, is_shared)) = self.sockets.get_or_insert_with(inode, || (seen.tgid, false))
+        {
+            *is_shared |= *first != seen.tgid;
+        }
         if let Some(looks) = self.threads.get_or_default(seen.tid)
             && looks.back().is_none_or(|last| last.at_ns <= at_ns)
         {
@@ -150,6 +165,12 @@ impl AsleepLooks {
         self.threads.get(&tid)?.back()
     }
 
+    /// Whether several processes were seen to wait for the connection of a look.
+    pub(super) fn is_shared(&self, look: &AsleepLook) -> bool {
+        let inode = look.seen.object.as_ref().and_then(connection_of);
+        inode.and_then(|inode| self.sockets.get(&inode)).is_some_and(|(_, is_shared)| *is_shared)
+    }
+
     /// The file lock for which threads of a process tried again and again about this time: all looks that are
     /// near agree on it.
     pub(super) fn file_lock_about(&self, tids: &[Tid], at_ns: u64) -> Option<u32> {
@@ -195,6 +216,7 @@ impl AsleepLooks {
             }
             !looks.is_empty()
         });
+        self.sockets.clear();
         if self.objects.len() <= MAX_OBJECTS / 2 {
             return false;
         }
@@ -209,7 +231,7 @@ impl AsleepLooks {
 
     /// Threads and objects that found no place.
     pub(super) const fn evicted(&self) -> u64 {
-        self.threads.evicted() + self.places.evicted() + self.unnamed
+        self.threads.evicted() + self.places.evicted() + self.sockets.evicted() + self.unnamed
     }
 }
 

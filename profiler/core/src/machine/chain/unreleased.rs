@@ -12,6 +12,7 @@ use crate::machine::chain::known::Known;
 use crate::machine::chain::segment::{Did, Segment, SegmentSleep, SleepEnd, is_file_lock};
 use crate::machine::time::short::LONG_NS;
 use crate::model::chain::Object;
+use crate::phase::Phase;
 
 /// Who has waited for work for longer, while somebody waited for it, could not take that.
 pub(super) const LONGEST_IDLE_NS: u64 = 10_000_000;
@@ -62,7 +63,8 @@ pub(super) fn who_could_release(
 fn is_seen(histories: &Histories, tid: Tid, wait: &Segment) -> bool {
     histories.get(tid).is_some_and(|history| {
         let mut parts = history.within(wait.start_ns, wait.end_ns);
-        (history.since_ns <= wait.start_ns || history.born.is_some())
+        let is_from_the_start = history.since_ns <= wait.start_ns.saturating_add(moment_ns(wait));
+        (is_from_the_start || history.born.is_some())
             && !was_silent(history, wait)
             && parts.all(|part| part.segment.did != Did::Unseen)
     })
@@ -75,12 +77,18 @@ pub(super) fn is_silent(history: &History, until_ns: u64) -> bool {
 
 /// The same of more than the last moment of a wait.
 fn was_silent(history: &History, wait: &Segment) -> bool {
-    is_silent(history, wait.end_ns.saturating_sub(wait.length_ns() / 16))
+    is_silent(history, wait.end_ns.saturating_sub(moment_ns(wait)))
 }
 
-/// Whether a thread may have something to release as a wait ends.
+/// What of a wait is so little that it does not matter what somebody did then.
+const fn moment_ns(wait: &Segment) -> u64 {
+    wait.length_ns() / 16
+}
+
+/// Whether a thread may have something to release shortly before a wait ends. At the very end several waits
+/// may reach the same limit, one after the other.
 fn may_hold(known: Known<'_>, (tid, history): (Tid, &History), wait: &Segment) -> bool {
-    let (from_ns, until_ns) = (wait.start_ns, wait.end_ns);
+    let (from_ns, until_ns) = (wait.start_ns, wait.end_ns.saturating_sub(moment_ns(wait)));
     if !history.lives_at(until_ns.saturating_sub(1)) {
         return false;
     }
@@ -96,7 +104,30 @@ fn may_hold(known: Known<'_>, (tid, history): (Tid, &History), wait: &Segment) -
     };
     // Of what it does for another request that came later, the one that waits has nothing.
     let is_of_another = !is_since && last.request > 0 && last.request != wait.request;
-    !last.is_idle() && !is_of_another && !waits_for_unreleased(known, (history.tgid, tid), last)
+    !last.is_idle() && !is_of_another && !waits_in_vain(known, (history.tgid, tid), (last, until_ns))
+}
+
+/// Whether a thread waits, up to a moment and beyond, for one of its own process that cannot end that: it has
+/// not, or only after it had waited for work itself.
+fn waits_in_vain(known: Known<'_>, of: (Tid, Tid), (segment, at_ns): (&Segment, u64)) -> bool {
+    /// Threads followed.
+    const MAX_ENDERS: usize = 16;
+    let (mut tid, mut segment) = (of.1, segment);
+    for _ in 0..MAX_ENDERS {
+        if segment.is_idle() || waits_for_unreleased(known, (of.0, tid), segment) {
+            return true;
+        }
+        let Did::Slept(SegmentSleep { phase: Phase::LockWait, end: SleepEnd::Thread(by), .. }) = segment.did
+        else {
+            return false;
+        };
+        let ender = known.histories.get(by).filter(|ender| ender.tgid == of.0);
+        let Some(then) = ender.and_then(|ender| ender.within(at_ns.saturating_sub(1), at_ns).next()) else {
+            return false;
+        };
+        (tid, segment) = (by, then.segment);
+    }
+    false
 }
 
 /// Whether a thread waits for one of its own process that has not released what it waits for.
@@ -128,7 +159,6 @@ fn given(history: &History, until_ns: u64) -> Option<(u64, Tid)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::phase::Phase;
 
     const MS: u64 = 1_000_000;
 
@@ -162,9 +192,13 @@ mod tests {
             let segment = Segment { start_ns, end_ns: until_ms * MS, request: *request, did: *did };
             histories.push((1, *tid), segment);
         }
+        asked_in(&histories)
+    }
+
+    fn asked_in(histories: &Histories) -> CouldRelease {
         let (attendance, looks, releases) = <_>::default();
         let known = Known {
-            histories: &histories,
+            histories,
             attendance: &attendance,
             looks: &looks,
             releases: &releases,
@@ -176,6 +210,14 @@ mod tests {
         let did = waits(false, SleepEnd::Open);
         let wait = Segment { start_ns: 10 * MS, end_ns: 50 * MS, request: 7, did };
         who_could_release(known, (1, 2), &wait, &[2, 9])
+    }
+
+    /// One other ran to the end, and was heard of late.
+    fn asked_since(tid: Tid, since_ms: u64) -> CouldRelease {
+        let mut histories = Histories::default();
+        let segment = Segment { start_ns: since_ms * MS, end_ns: 50 * MS, request: 0, did: RAN };
+        histories.push((1, tid), segment);
+        asked_in(&histories)
     }
 
     fn asked(others: &[(Tid, u64, Did)]) -> CouldRelease {
@@ -199,7 +241,11 @@ mod tests {
         assert_eq!(asked(&[(3, 50, RAN), (4, 50, RAN)]), several(&[3, 4]));
         assert_eq!(asked(&[(3, 20, RAN), (3, 50, IDLE), (4, 50, open)]), CouldRelease::Nobody);
         assert_eq!(asked(&[(3, 5, IDLE), (3, 50, RAN)]), CouldRelease::One(3), "before the wait");
-        assert_eq!(asked(&[(3, 50, waits(false, SleepEnd::Thread(7)))]), CouldRelease::One(3));
+        assert_eq!(
+            asked(&[(3, 50, waits(false, SleepEnd::Thread(77)))]),
+            CouldRelease::One(3),
+            "by another process"
+        );
         assert_eq!(asked(&[(9, 50, RAN)]), several(&[9]), "it is in the chain");
     }
 
@@ -225,6 +271,16 @@ mod tests {
     }
 
     #[test]
+    fn who_waits_for_one_that_waited_for_work_then_had_nothing_to_release_either() {
+        let woken = waits(false, SleepEnd::Thread(4));
+        assert_eq!(asked(&[(3, 60, woken), (4, 52, IDLE), (4, 60, RAN)]), CouldRelease::Nobody);
+        assert_eq!(asked(&[(3, 60, woken), (4, 60, RAN)]), several(&[3, 4]));
+        assert_eq!(asked(&[(3, 49, waits(false, SleepEnd::Limit)), (3, 60, RAN)]), CouldRelease::Nobody);
+        let of_another = [(3, 60, 0, woken), (4, 20, 0, IDLE), (4, 60, 8, RAN)];
+        assert_eq!(asked_of(&[], &of_another), CouldRelease::One(3), "it waits for another request");
+    }
+
+    #[test]
     fn who_waits_at_a_descriptor_of_which_no_look_says_that_its_other_end_is_inside_is_not_ruled_out() {
         let Did::Slept(sleep) = waits(false, SleepEnd::Open) else { unreachable!() };
         let at_pipe = Did::Slept(SegmentSleep { object: Object::Descriptor { fd: 5 }, ..sleep });
@@ -236,6 +292,8 @@ mod tests {
         assert_eq!(asked(&[(3, 20, RAN), (3, 30, Did::Unseen), (3, 50, RAN)]), several(&[3]));
         assert_eq!(asked(&[(3, 20, RAN)]), several(&[3]), "it is silent");
         assert_eq!(asked(&[(3, 48, RAN)]), CouldRelease::One(3), "for a moment");
+        assert_eq!(asked_since(3, 12), CouldRelease::One(3), "but for a moment");
+        assert_eq!(asked_since(3, 14), several(&[3]), "it is heard of late");
         assert_eq!(asked(&[(3, 50, RAN), (4, 20, RAN)]), several(&[3, 4]));
     }
 }

@@ -197,6 +197,28 @@ fn who_waits_for_a_file_lock_of_its_own_process_cannot_release_another_lock() {
 }
 
 #[test]
+fn a_connection_that_threads_of_two_processes_wait_for_is_shared() {
+    let shared = |waiters: &[(Tid, Tid)]| {
+        let wait = waits(Phase::BackendWait, SleepEnd::Outside);
+        let mut case = Case::new().did(2, 100, wait).on(2, (0, 100)).phase(Phase::BackendWait, 100);
+        for (tgid, tid) in waiters {
+            let object = Some(ObjectSeen::Tcp {
+                inode: 7,
+                local: "127.0.0.1:40000".to_owned(),
+                peer: "127.0.0.1:5432".to_owned(),
+                state: <_>::default(),
+                others: Vec::new(),
+            });
+            let seen = AsleepSeen { tgid: *tgid, tid: *tid, object, ..AsleepSeen::default() };
+            case.chain.note_look(seen, 50 * MS, 0);
+        }
+        case.chains().leaves.iter().any(|time| time.is_shared_connection)
+    };
+    assert!(shared(&[(PROCESS, 2), (OTHER, OTHER)]));
+    assert!(!shared(&[(PROCESS, 2), (PROCESS, 3)]));
+}
+
+#[test]
 fn what_a_file_s_descriptor_is_called_is_part_of_the_leaf() {
     let file = FileSeen { path: "/data/a".to_owned(), ..FileSeen::default() };
     let wait = waits(Phase::FileWait, SleepEnd::Outside);

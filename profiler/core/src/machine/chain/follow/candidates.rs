@@ -36,7 +36,7 @@ impl<'a> Follower<'a> {
         let named = candidates.iter().take(MAX_CANDIDATES);
         let step = |tid: &Tid| {
             let history = self.known.histories.get(*tid)?;
-            let last = history.within(part.until_ns.saturating_sub(1), part.until_ns).last()?;
+            let last = history.within(part.from_ns, part.until_ns).last()?;
             Some(ChainStep::of((history.tgid, *tid), last.segment))
         };
         let note = LeafNote { candidates: named.filter_map(step).collect(), ..LeafNote::default() };

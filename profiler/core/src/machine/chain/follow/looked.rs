@@ -85,7 +85,8 @@ impl<'a> Follower<'a> {
         (part, sleep): (SegmentPart<'a>, SegmentSleep),
         look: Option<&AsleepLook>,
     ) -> (Leaf, LeafNote) {
-        let is_shared = sleep.connection > 0 && (self.known.is_shared)(sleep.connection);
+        let is_shared = sleep.connection > 0 && (self.known.is_shared)(sleep.connection)
+            || look.is_some_and(|look| self.known.looks.is_shared(look));
         let mut seen = look.and_then(|look| look.object);
         match look.and_then(|look| look.seen.object.as_ref()) {
             // Connections are distinguished by their port, looked at or not.

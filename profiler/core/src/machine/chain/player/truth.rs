@@ -206,14 +206,16 @@ impl PlayedServer {
     /// A lock that was not released while it was waited for: who, as far as all of the window tells, could
     /// have it?
     fn unreleased(&self, waiter: &Actor, wait: &Past, request: Option<usize>, chain: Chain, sums: &mut Sums) {
-        let last_ns = wait.until_ns - 1;
+        let last_ns = wait.until_ns - (wait.until_ns - wait.from_ns) / 16 - 1;
         let could = |other: &&Actor| {
-            let during = |past: &&Past| past.until_ns > wait.from_ns && past.from_ns < wait.until_ns;
+            let during = |past: &&Past| past.until_ns > wait.from_ns && past.from_ns <= last_ns;
             let is_since = lives_at(other, wait.from_ns)
                 && other.past.iter().filter(during).all(|past| past.doing != Doing::Idle);
             let may_release = |past: &Past| {
                 let is_of_another = past.request.is_some() && past.request != wait.request;
-                past.doing != Doing::Idle && !past.is_unreleased() && (is_since || !is_of_another)
+                past.doing != Doing::Idle
+                    && !self.waits_in_vain(other.process, past, last_ns)
+                    && (is_since || !is_of_another)
             };
             other.process == waiter.process
                 && other.tid != waiter.tid
@@ -257,6 +259,25 @@ impl PlayedServer {
                 self.leaf((LeafKind::NotFollowed, Object::Unknown, None, grade), &chain, sums);
             }
         }
+    }
+
+    /// Whether it waits for a thread of its process that cannot end that.
+    fn waits_in_vain(&self, process: usize, past: &Past, at_ns: u64) -> bool {
+        let mut past = *past;
+        for _ in 0..16 {
+            if past.doing == Doing::Idle || past.is_unreleased() {
+                return true;
+            }
+            let ender = match past.end {
+                SleepEnded::By(by) if past.doing.is_lock_wait() => &self.actors[self.index_of(by)],
+                _ => return false,
+            };
+            match past_at(ender, at_ns).filter(|_| ender.process == process) {
+                Some(then) => past = *then,
+                None => return false,
+            }
+        }
+        false
     }
 
     /// Whether several lead to the same leaf, nearly all the time of a wait.
