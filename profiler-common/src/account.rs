@@ -125,7 +125,10 @@ pub struct ThreadAccount {
     /// Port of the connection's other end, host order; 0: not known.
     pub cause_peer_port: u16,
     /// Always 0.
-    pub reserved: [u16; 3],
+    pub reserved: u16,
+    /// Low half of the time at which the thread last lost its CPU because its cgroup had used up its quota,
+    /// with the lowest bit set; 0: never.
+    pub throttled: u32,
     /// The thread's last futex call was on the lock's memory, and none of the attempt (1), or that is not so
     /// (0).
     pub take_aside: u32,

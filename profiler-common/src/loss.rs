@@ -40,12 +40,14 @@ pub const RING_FULL_SLEEP: u32 = 15;
 /// The first bytes of a message on an encrypted connection could not be recorded: the ring was full. Its
 /// request has no name.
 pub const RING_FULL_PLAINTEXT: u32 = 16;
+/// Who had a CPU for which a thread waited could not be recorded: the ring was full.
+pub const RING_FULL_TAKEN: u32 = 17;
 
 /// Number of slots in `LOSSES`.
-pub const LOSS_CAUSES: u32 = 17;
+pub const LOSS_CAUSES: u32 = 18;
 
 /// Names of the causes in slot order, as reports print them.
-pub const LOSS_NAMES: [&str; 17] = [
+pub const LOSS_NAMES: [&str; 18] = [
     "ring_full_slice",
     "ring_full_head",
     "ring_full_lifecycle",
@@ -63,6 +65,7 @@ pub const LOSS_NAMES: [&str; 17] = [
     "ring_full_task",
     "ring_full_sleep",
     "ring_full_plaintext",
+    "ring_full_taken",
 ];
 
 /// Slots of [`RingState::emitted`](crate::ring::RingState): records handed to the ring, by kind (law 4:
@@ -82,5 +85,7 @@ pub const EMITTED_FRAMES: u32 = 5;
 pub const EMITTED_TASK: u32 = 6;
 /// See [`EMITTED_SLICE`].
 pub const EMITTED_SLEEP: u32 = 7;
+/// See [`EMITTED_SLICE`].
+pub const EMITTED_TAKEN: u32 = 8;
 /// Number of these slots.
-pub const EMITTED_KINDS: u32 = 8;
+pub const EMITTED_KINDS: u32 = 9;

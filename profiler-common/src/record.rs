@@ -13,6 +13,7 @@ pub mod light;
 pub mod plaintext;
 pub mod sleep;
 pub mod slice;
+pub mod taken;
 pub mod task;
 pub mod wake;
 
@@ -45,6 +46,8 @@ pub const KIND_TASK: u16 = 11;
 pub const KIND_SLEEP: u16 = 12;
 /// [`RecordHeader::kind`] of a [`plaintext::PlaintextRecord`] followed by its captured bytes.
 pub const KIND_PLAINTEXT: u16 = 13;
+/// [`RecordHeader::kind`] of a [`taken::TakenRecord`] followed by its stints.
+pub const KIND_TAKEN: u16 = 14;
 
 /// What every record begins with.
 #[repr(C)]

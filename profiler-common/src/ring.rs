@@ -39,7 +39,7 @@ pub struct RingState {
     /// Records written so far by kind (`loss::EMITTED_*`).
     pub emitted: [u64; EMITTED_KINDS as usize],
     /// Fills the second cache line, so that no two CPUs share one; always 0.
-    pub fill: [u64; 6],
+    pub fill: [u64; 5],
 }
 
 /// Where the next record begins after one of `length_bytes` at `position`.

@@ -18,16 +18,17 @@ use profiler_common::record::lifecycle::LifecycleRecord;
 use profiler_common::record::light::{LightEndRecord, LightRecord};
 use profiler_common::record::sleep::SleepRecord;
 use profiler_common::record::slice::{FLAG_WAKE_MISSED, SliceRecord, Undecided};
+use profiler_common::record::taken::{MAX_STINTS, Stint, TakenRecord};
 use profiler_common::record::task::TaskRecord;
 use profiler_common::record::wake::WakeRecord;
 use profiler_common::record::{
     KIND_CONNECTION, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_LIGHT_END, KIND_SLEEP, KIND_SLICE,
-    KIND_TASK, KIND_WAKE, RecordHeader,
+    KIND_TAKEN, KIND_TASK, KIND_WAKE, RecordHeader,
 };
 use profiler_common::ring::{CHUNK_BYTES, RingState, after};
 use profiler_common::system_call::FUTEX;
 
-use crate::maps::{ITERATORS_RING, LOSSES, RECORDS, RING_CAPACITY, RING_CHUNKS, RING_STATES, TAKEN};
+use crate::maps::{Cpu, ITERATORS_RING, LOSSES, RECORDS, RING_CAPACITY, RING_CHUNKS, RING_STATES, TAKEN};
 use crate::order;
 
 /// Counts one loss of the given cause (`profiler_common::loss`).
@@ -299,6 +300,52 @@ pub fn sleep(account: *mut ThreadAccount, woken_ns: u64, time_ns: u64) {
         (*record).sequence = of.sequence;
     }
     room.commit(LENGTH, loss::EMITTED_SLEEP as usize);
+}
+
+/// Emits the wait for a CPU of the thread of `account`, which is settled, with the stints of `cpu` that were
+/// not told yet. From `sched_switch` only, as [`wake`].
+///
+/// # Safety
+/// `cpu` is this CPU's element.
+#[inline(always)]
+pub unsafe fn taken(account: *mut ThreadAccount, cpu: *mut Cpu, since_ns: u64, flags: u32) {
+    const LENGTH: u64 = size_of::<TakenRecord>() as u64;
+    const STINT: u64 = size_of::<Stint>() as u64;
+    const MOST: u64 = LENGTH + STINT * MAX_STINTS as u64;
+    let Some(room) = reserve(Writer::Hook, MOST, loss::RING_FULL_TAKEN) else { return };
+    let record = room.at.cast::<TakenRecord>();
+    // SAFETY: the room holds a whole record with all stints, `account` is an element of ACCOUNTS; the mask
+    // keeps the place of a stint inside.
+    unsafe {
+        let kept = (*cpu).stints_kept;
+        let untold = kept.wrapping_sub((*cpu).stints_told);
+        let count = if untold > MAX_STINTS as u32 { MAX_STINTS as u32 } else { untold };
+        let first = kept.wrapping_sub(count);
+        let stints = (&raw const (*cpu).stints).cast::<Stint>();
+        for place in 0..MAX_STINTS as u32 {
+            if place >= count {
+                break;
+            }
+            let from =
+                stints.add((first.wrapping_add(place) & (MAX_STINTS as u32 - 1)) as usize).cast::<u64>();
+            let to = record.add(1).cast::<Stint>().add(place as usize).cast::<u64>();
+            for word in 0..STINT as usize / 8 {
+                to.add(word).write_volatile(from.add(word).read_volatile());
+            }
+        }
+        (*cpu).stints_told = kept;
+        let length_bytes = LENGTH + STINT * u64::from(count);
+        room.write_header(
+            KIND_TAKEN,
+            length_bytes,
+            ((*account).tgid, (*account).tid),
+            (*account).state_since_ns,
+        );
+        (*record).since_ns = since_ns;
+        (*record).flags = flags;
+        (*record).count = count;
+        room.commit(length_bytes, loss::EMITTED_TAKEN as usize);
+    }
 }
 
 /// What a lifecycle record says.

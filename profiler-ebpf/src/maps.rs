@@ -18,6 +18,7 @@ use profiler_common::loss::LOSS_CAUSES;
 use profiler_common::queue::{MAX_DELAYED, QueueCount};
 use profiler_common::record::evidence::EvidenceRecord;
 use profiler_common::record::plaintext::PlaintextRecord;
+use profiler_common::record::taken::{MAX_STINTS, Stint};
 use profiler_common::ring::{CHUNK_BYTES, ELEMENT_BYTES, RingState};
 use profiler_common::waiting::{LOOK_ELEMENTS, MAX_WAITING, WaitingConnection};
 
@@ -205,8 +206,8 @@ pub struct Cpu {
     /// Index (from 1) of the account of the thread that runs here; 0: it had none when it was switched in,
     /// so ask its storage. Set by `sched_switch` and taken back when the thread ends.
     pub current: u32,
-    /// Keeps the alignment; always 0.
-    pub reserved: u32,
+    /// Switches for which the stints of this CPU are kept still (`stints`); 0: they are not.
+    pub watched: u32,
     /// What may be behind the wakeups that this CPU does next: the listener of a traced process to which a
     /// connection was just announced; 0: something else happened since.
     pub listener: u64,
@@ -216,6 +217,14 @@ pub struct Cpu {
     pub established_ns: u64,
     /// Port of its other end, host order.
     pub peer_port: u64,
+    /// While it is watched: its last switch.
+    pub switched_ns: u64,
+    /// Stints kept so far, and how many of them were told.
+    pub stints_kept: u32,
+    /// See `stints_kept`.
+    pub stints_told: u32,
+    /// The last of them, each at its number modulo their count.
+    pub stints: [Stint; MAX_STINTS],
 }
 
 /// State of one socket address.

@@ -154,6 +154,7 @@ fn summary(events: &[Event]) -> String {
             Body::Light(_) => "light slices",
             Body::LightEnd(_) => "ends of light mode",
             Body::Slept(_) => "sleeps",
+            Body::CpuTaken(_) => "waits for a CPU",
             Body::Fact(_) => "facts",
         };
         *counts.entry(kind).or_default() += 1;

@@ -31,6 +31,20 @@ static PID_NUMBERS: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static TASK_CALL_STATUS: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
+static TASK_PRIORITY: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static TASK_RAN: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static TASK_RAN_BEFORE: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static TASK_THROTTLED: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static TASK_QUEUE: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static TASK_ON_QUEUE: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static QUEUE_THROTTLED: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
 pub static TASK_FILES: Global<u32> = Global::new(0);
 
 /// Process and thread number in the initial PID namespace.
@@ -105,6 +119,45 @@ pub fn is_on_cpu(task: *mut task_struct) -> bool {
 pub fn exit_code(task: *mut task_struct) -> i64 {
     // SAFETY: as above.
     i64::from(unsafe { typed::<i32>(task.cast(), &TASK_EXIT_CODE) })
+}
+
+/// Priorities below are those of real-time tasks (`MAX_RT_PRIO`, include/linux/sched/prio.h).
+const REAL_TIME: i32 = 100;
+
+/// How long a task that leaves its CPU has run since it came there, as the scheduler counts. `None`: it does
+/// not say, as of real-time tasks, and of what runs on an idle CPU.
+#[inline(always)]
+pub fn ran_since_it_came(task: *mut task_struct) -> Option<u64> {
+    if TASK_RAN.load() == MISSING || TASK_RAN_BEFORE.load() == MISSING || TASK_PRIORITY.load() == MISSING {
+        return None;
+    }
+    // SAFETY: as above.
+    unsafe {
+        if typed::<i32>(task.cast(), &TASK_PRIORITY) < REAL_TIME || tid(task) == 0 {
+            return None;
+        }
+        let (ran, before): (u64, u64) = (typed(task.cast(), &TASK_RAN), typed(task.cast(), &TASK_RAN_BEFORE));
+        Some(ran.wrapping_sub(before))
+    }
+}
+
+/// Whether a task that is ready may not run, as its cgroup has used up its quota. Up to Linux 6.17 the kernel
+/// takes whole queues away, later each task.
+#[inline(always)]
+pub fn is_throttled(task: *mut task_struct) -> bool {
+    if TASK_THROTTLED.load() != MISSING && TASK_ON_QUEUE.load() != MISSING {
+        // Whether it is in a queue lies where the scheduler has just looked, and says that of nearly all.
+        // SAFETY: as above.
+        return unsafe {
+            typed::<u8>(task.cast(), &TASK_ON_QUEUE) == 0 && typed::<u8>(task.cast(), &TASK_THROTTLED) != 0
+        };
+    }
+    if TASK_QUEUE.load() == MISSING || QUEUE_THROTTLED.load() == MISSING {
+        return false;
+    }
+    // SAFETY: as above.
+    let queue: u64 = unsafe { typed(task.cast(), &TASK_QUEUE) };
+    super::field::<i32>(queue, &QUEUE_THROTTLED).is_some_and(|count| count > 0)
 }
 
 /// Whether the task surely has no storage, ours or another's: one load, where a look-up is a call with a few

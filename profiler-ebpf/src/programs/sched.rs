@@ -8,6 +8,7 @@ use aya_ebpf::bindings::task_struct;
 use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
+use profiler_common::account::RUNNABLE;
 use profiler_common::gap_sleep::{CLONE, CLONE_VFORK, CLONE3, VFORK};
 use profiler_common::record::slice::{OTHER_TABLE, PAGE_FAULT};
 use profiler_common::system_call::FUTEX;
@@ -18,6 +19,7 @@ use crate::cause;
 use crate::empty;
 use crate::kernel::{registers, task};
 use crate::maps::{CPU, Cpu};
+use crate::stints;
 use crate::take;
 use crate::user_memory::user_word;
 
@@ -32,7 +34,21 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let Some(cpu) = CPU.get_ptr_mut(0) else { return 0 };
     // SAFETY: the look-up succeeded; the element is this CPU's own.
     unsafe { cause::clear_on(cpu) };
-    if let Some(account) = running(cpu, previous) {
+    let (left, index) = (running(cpu, previous), account::index_of(next));
+    // SAFETY: as above.
+    let is_watched = unsafe { (*cpu).watched } != 0;
+    if left.is_none() && index == 0 && !is_watched {
+        // SAFETY: as above.
+        unsafe { (*cpu).current = 0 };
+        return 0;
+    }
+    // SAFETY: the helper has no preconditions.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    if is_watched {
+        // SAFETY: as above.
+        unsafe { stints::left(cpu, previous, left.is_some(), now_ns) };
+    }
+    if let Some(account) = left {
         // The argument is a `bool` in a 64-bit slot: only its lowest bit is defined.
         let preempted = ctx.arg::<u64>(0) & 1 == 1;
         let blocks = !preempted && task::state(previous) != 0;
@@ -52,7 +68,11 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         // SAFETY: under the run-queue lock this is the account's only writer.
         unsafe {
             let mut change = account::change(account);
-            account::switch_out(&mut change, bpf_ktime_get_ns(), blocks, call);
+            account::switch_out(&mut change, now_ns, blocks, call);
+            if !blocks {
+                stints::loses(&mut change, previous);
+                stints::watch(cpu, now_ns);
+            }
             if blocks && light::is_light() {
                 sleep::begins(&mut change, previous, registers::of(previous), call);
             }
@@ -61,7 +81,6 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
             cause::sleeps(account);
         }
     }
-    let index = account::index_of(next);
     // SAFETY: as above.
     unsafe { (*cpu).current = index };
     if let Some(account) = account::at(index) {
@@ -69,7 +88,10 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         unsafe {
             let mut change = account::change(account);
             let (state, since_ns) = (change.state, change.state_since_ns);
-            account::switch_in(&mut change, bpf_ktime_get_ns());
+            account::switch_in(&mut change, now_ns);
+            if state == RUNNABLE {
+                stints::comes(cpu, account, since_ns, previous, left.is_some());
+            }
             if light::is_light() {
                 sleep::ends(account, state, since_ns);
             } else if change.take_lock != 0 {

@@ -10,8 +10,8 @@ pub(crate) mod open;
 pub(crate) use light::slept;
 
 use crate::event::{
-    Body, Change, Connection, ConnectionEvidence, Event, Evidence, Frames, Head, InGap, Lifecycle, Plaintext,
-    Sign, Signal, Slice, TaskSeen, Wake,
+    Body, Change, Connection, ConnectionEvidence, CpuStint, CpuTaken, Event, Evidence, Frames, Head, InGap,
+    Lifecycle, Plaintext, Sign, Signal, Slice, TaskSeen, Wake,
 };
 use crate::fact::Account;
 use crate::stream::Item;
@@ -24,11 +24,13 @@ use profiler_common::record::head::{self, HeadRecord};
 use profiler_common::record::lifecycle::{self, Birth, Death, LifecycleRecord};
 use profiler_common::record::plaintext::PlaintextRecord;
 use profiler_common::record::slice::{SliceRecord, Undecided};
+use profiler_common::record::taken::{self, MAX_STINTS, TakenRecord};
 use profiler_common::record::task::TaskRecord;
 use profiler_common::record::wake::{self, WakeRecord};
 use profiler_common::record::{
     KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_LIGHT_END,
-    KIND_PLAINTEXT, KIND_SLEEP, KIND_SLICE, KIND_TASK, KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
+    KIND_PLAINTEXT, KIND_SLEEP, KIND_SLICE, KIND_TAKEN, KIND_TASK, KIND_WAITER_FRAMES, KIND_WAKE,
+    RecordHeader,
 };
 use profiler_common::system_call::{FUTEX, kind};
 use zerocopy::FromBytes;
@@ -109,6 +111,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
         Some(KIND_LIGHT_END) => light::end(bytes),
         Some(KIND_SLEEP) => light::sleep(bytes),
         Some(KIND_PLAINTEXT) => decode_plaintext(bytes),
+        Some(KIND_TAKEN) => decode_taken(bytes),
         Some(kind @ (KIND_FRAMES | KIND_WAITER_FRAMES)) => decode_frames(bytes, kind),
         Some(kind) => Err(Malformed::UnknownKind { kind }),
         None => Err(Malformed::TooShort {
@@ -329,6 +332,39 @@ fn decode_task(bytes: &[u8]) -> Result<Event, Malformed> {
     let record = fixed::<TaskRecord>(bytes, KIND_TASK)?;
     let seen = TaskSeen { tgid: record.header.tgid, tid: record.header.tid, task: record.task };
     Ok(Event { time_ns: record.header.time_ns, body: Body::Task(seen) })
+}
+
+fn decode_taken(bytes: &[u8]) -> Result<Event, Malformed> {
+    let stint_bytes = |count: u32| count.saturating_mul(size_of::<taken::Stint>() as u32);
+    let (record, after) =
+        with_captured(bytes, KIND_TAKEN, |record: &TakenRecord| (record.header, stint_bytes(record.count)))?;
+    if usize::try_from(record.count).is_ok_and(|count| count > MAX_STINTS) {
+        return Err(Malformed::BadValue { kind: KIND_TAKEN, value: record.count });
+    }
+    let (each, _) = after.as_chunks::<{ size_of::<taken::Stint>() }>();
+    let stints =
+        each.iter().filter_map(|bytes| taken::Stint::read_from_bytes(bytes).ok()).map(stint).collect();
+    Ok(Event {
+        time_ns: record.header.time_ns,
+        body: Body::CpuTaken(Box::new(CpuTaken {
+            tid: record.header.tid,
+            cpu: record.header.cpu,
+            since_ns: record.since_ns,
+            is_throttled: record.flags & taken::THROTTLED != 0,
+            stints,
+        })),
+    })
+}
+
+fn stint(stint: taken::Stint) -> CpuStint {
+    CpuStint {
+        from_ns: stint.from_ns,
+        until_ns: stint.until_ns,
+        ran_ns: stint.ran_ns,
+        tid: stint.tid,
+        is_ours: stint.flags & taken::OURS != 0,
+        comm: name(&stint.comm),
+    }
 }
 
 fn decode_lifecycle(bytes: &[u8]) -> Result<Event, Malformed> {

@@ -10,10 +10,14 @@ use crate::fact::{Account, Fact};
 mod connection;
 mod plaintext;
 mod slept;
+mod taken;
+mod task;
 
 pub use connection::Connection;
 pub use plaintext::Plaintext;
 pub use slept::{LockThen, Slept, SleptOn};
+pub use taken::{CpuStint, CpuTaken};
+pub use task::TaskSeen;
 
 /// One event, at the time its record ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +54,8 @@ pub enum Body {
     LightEnd(LightEnd),
     /// Light mode: what a thread slept for; comes before the light slice that the sleep lies in.
     Slept(Slept),
+    /// A thread has waited for a CPU for long; comes before the slice that the wait lies in.
+    CpuTaken(Box<CpuTaken>),
     /// A thread is born, adopted, renamed or gone.
     Lifecycle(Lifecycle),
     /// Who ended a connection or a process.
@@ -544,21 +550,6 @@ pub struct Frames {
     pub unstable: bool,
     /// The frames are those of the thread that waits, not the holder's.
     pub of_waiter: bool,
-}
-
-/// Which greenlet or asyncio task a thread works for, from the call that begins at `Event::time_ns`. A thread
-/// whose tasks are read reports each change, at the latest at its first observed call for the new task.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TaskSeen {
-    /// Process.
-    pub tgid: Tid,
-    /// Thread.
-    pub tid: Tid,
-    /// An address that distinguishes the task from all others alive. After its end another may have the
-    /// same, most often the very next one that begins (interpreters keep lists of free contexts).
-    /// asyncio's own callbacks have contexts too. A transport hands over what it reads in its connection's
-    /// context; the task that is made there has another. 0: none, at most the loop itself.
-    pub task: u64,
 }
 
 /// Birth, death and change of a thread.

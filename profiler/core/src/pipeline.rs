@@ -277,6 +277,7 @@ impl Machines {
             Body::Light(light) => self.state.light(&light, time_ns, sink),
             Body::LightEnd(end) => self.state.light_closed(&end, time_ns, sink),
             Body::Slept(slept) => self.state.slept(&slept, time_ns, sink),
+            Body::CpuTaken(taken) => self.state.note_cpu_taken(&taken, time_ns),
             Body::Lifecycle(lifecycle) => self.lifecycle(&lifecycle, time_ns, sink),
             Body::Evidence(evidence) => {
                 self.state.evidence(&evidence, time_ns, sink);

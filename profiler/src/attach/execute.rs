@@ -128,6 +128,7 @@ fn prepare(
     let targets = find();
     let plan = plan(&capabilities, settings, load_of_machine(settings, &targets))?;
     globals.push(("LIGHT", u32::from(plan.hooks == Hooks::Light)));
+    globals.push(("NAMES_PROGRAMS", u32::from(settings.looks == crate::fact::asleep::Looks::All)));
     globals.push(("STACKS", u32::from(settings.gil.stacks)));
     if targets.is_empty() {
         return Err(AttachError::NoTarget);

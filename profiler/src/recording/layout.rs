@@ -1,6 +1,7 @@
 //! A number that changes whenever a kernel record is laid out differently.
 //!
-//! In: the layouts of `profiler-common`. Out: [`LAYOUT_HASH`], computed when the program is built.
+//! In: the layouts of `profiler-common`. Out: [`LAYOUT_HASH`], computed when the program is built, and
+//! whether a recording with another number can be read.
 
 use std::mem::offset_of;
 
@@ -13,11 +14,13 @@ use profiler_common::record::light::{LightEndRecord, LightRecord};
 use profiler_common::record::plaintext::PlaintextRecord;
 use profiler_common::record::sleep::SleepRecord;
 use profiler_common::record::slice::{SliceRecord, Undecided};
+use profiler_common::record::taken::{Stint, TakenRecord};
 use profiler_common::record::task::TaskRecord;
 use profiler_common::record::wake::WakeRecord;
 use profiler_common::record::{
     KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_LIGHT_END,
-    KIND_PLAINTEXT, KIND_SLEEP, KIND_SLICE, KIND_TASK, KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
+    KIND_PLAINTEXT, KIND_SLEEP, KIND_SLICE, KIND_TAKEN, KIND_TASK, KIND_WAITER_FRAMES, KIND_WAKE,
+    RecordHeader,
 };
 
 /// Kind, size and offsets, in the order of declaration; a missing field is an error of the compiler. Behind a
@@ -35,6 +38,10 @@ macro_rules! layout {
         ]
     }};
 }
+
+/// How many of the layouts the oldest recordings have that can be read: later ones came behind them, as kinds
+/// of their own.
+const OLDEST: usize = 16;
 
 const LAYOUTS: &[&[usize]] = &[
     layout!(0, RecordHeader { kind, length_bytes, cpu, time_ns, tgid, tid }),
@@ -163,10 +170,17 @@ const LAYOUTS: &[&[usize]] = &[
     layout!(KIND_TASK, TaskRecord { header, task }),
     layout!(KIND_SLEEP, SleepRecord { header, start_ns, woken_ns, cpu_ns, detail, system_call, sequence }),
     layout!(KIND_PLAINTEXT, PlaintextRecord { header, session, direction, captured_bytes, moved_bytes }),
+    layout!(KIND_TAKEN, TakenRecord { header, since_ns, flags, count }),
+    layout!(0, Stint { from_ns, until_ns, ran_ns, tgid, tid, flags, reserved, comm }),
 ];
 
 /// FNV-1a (64 bit) over `LAYOUTS`.
 pub const LAYOUT_HASH: u64 = hash(LAYOUTS);
+
+/// Whether a recording with this number holds only records that are laid out as they are now.
+pub(super) fn is_known(layout_hash: u64) -> bool {
+    (OLDEST..=LAYOUTS.len()).any(|count| LAYOUTS.get(..count).is_some_and(|known| hash(known) == layout_hash))
+}
 
 const fn hash(layouts: &[&[usize]]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325;
@@ -187,6 +201,12 @@ const fn hash(layouts: &[&[usize]]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn recordings_without_the_kinds_that_came_later_can_be_read_and_no_others() {
+        assert!(is_known(LAYOUT_HASH) && is_known(hash(&LAYOUTS[..OLDEST])));
+        assert!(!is_known(hash(&LAYOUTS[..OLDEST - 1])) && !is_known(LAYOUT_HASH ^ 1));
+    }
 
     #[test]
     fn every_change_of_a_number_changes_the_hash() {

@@ -18,7 +18,7 @@ use super::format::{
     FILE_HEADER_BYTES, FORMAT_VERSION, FRAME_TRAILER, FileHeader, MAGIC, MAX_EXPANSION, MAX_RAW_BYTES, Parsed,
 };
 use super::item::{self, HEAD_BYTES};
-use super::layout::LAYOUT_HASH;
+use super::layout::is_known;
 use super::pack::Unpacker;
 use super::scan::Scanner;
 use super::write::Totals;
@@ -180,7 +180,7 @@ impl<R: Read> Recording<R> {
         let FileHeader { version, layout_hash, tool_version } = header;
         match version {
             0 => return Err(OpenError::NotARecording { path: path() }),
-            FORMAT_VERSION if layout_hash == LAYOUT_HASH => {}
+            FORMAT_VERSION if is_known(layout_hash) => {}
             FORMAT_VERSION => return Err(OpenError::UnsupportedLayout { path: path(), tool_version }),
             found => {
                 return Err(OpenError::NewerVersion { path: path(), found, supported: FORMAT_VERSION });

@@ -8,7 +8,7 @@ mod seen;
 
 use profiler_common::system_call;
 use profiler_core::model::chain::{
-    Chains, Held, Hops, Leaf, LeafKind, LeafTime, NotFollowed, Object, Unreleased,
+    Chains, Held, Hops, Leaf, LeafKind, LeafTime, NotFollowed, Object, TakenBy, Unreleased,
 };
 
 /// A kind of leaf in a few words.
@@ -30,7 +30,7 @@ pub(crate) const fn of_kind(kind: LeafKind) -> &'static str {
         LeafKind::Sleep => "sleeping on purpose",
         LeafKind::StoodStill => "stood still",
         LeafKind::NotReleased => "lock, not released",
-        LeafKind::CpuTaken => "CPU taken by others",
+        LeafKind::CpuTaken => "CPU taken",
         LeafKind::NoThread => "nobody to serve it",
         LeafKind::FrontEnd => "front end",
         LeafKind::NotFollowed => "not followed",
@@ -91,6 +91,31 @@ const fn of_held(held: Held) -> &'static str {
     }
 }
 
+/// Name of the program or the endpoint that had the CPU; `None`: it was neither, or is not known. Hostile
+/// input.
+pub(crate) fn taken_by(chains: &Chains, taken_by: TakenBy) -> Option<&str> {
+    match taken_by {
+        TakenBy::Request { endpoint } => chains.endpoint(endpoint),
+        TakenBy::Program { number } => chains.programs.get(number as usize).map(String::as_str),
+        TakenBy::Thread | TakenBy::Quota | TakenBy::Hypervisor => None,
+    }
+}
+
+/// Who had the CPU. Hostile input.
+fn of_taken(chains: &Chains, by: Option<TakenBy>) -> String {
+    let name = by.and_then(|by| taken_by(chains, by)).filter(|name| !name.is_empty());
+    match (by, name) {
+        (None, _) => " by others".to_owned(),
+        (Some(TakenBy::Program { .. }), Some(name)) => format!(" by the program {name}"),
+        (Some(TakenBy::Program { .. }), None) => " by another program".to_owned(),
+        (Some(TakenBy::Request { .. }), Some(name)) => format!(" by {name}"),
+        (Some(TakenBy::Request { .. }), None) => " by a request".to_owned(),
+        (Some(TakenBy::Thread), _) => " by the server's threads without a request".to_owned(),
+        (Some(TakenBy::Quota), _) => " away by the quota".to_owned(),
+        (Some(TakenBy::Hypervisor), _) => " by the hypervisor".to_owned(),
+    }
+}
+
 /// What a leaf is: its kind, its object, its call. Hostile input.
 pub(crate) fn leaf(chains: &Chains, time: &LeafTime) -> String {
     let leaf = &time.leaf;
@@ -99,6 +124,9 @@ pub(crate) fn leaf(chains: &Chains, time: &LeafTime) -> String {
         (_, Some(reason)) => format!("{}: {}", of_kind(leaf.kind), of_reason(reason)),
         _ => leaf.held.map_or(of_kind(leaf.kind), of_held).to_owned(),
     };
+    if leaf.kind == LeafKind::CpuTaken {
+        words.push_str(&of_taken(chains, leaf.taken_by));
+    }
     // A client is called so already, and the address of a lock says nothing to people.
     if !matches!(leaf.object, Object::Client | Object::Futex { .. }) {
         words.extend(object(chains, time).map(|object| format!(" {object}")));
@@ -210,6 +238,27 @@ mod tests {
             assert_eq!(leaf(&Chains::default(), &time), words);
         }
         assert_eq!(object(&Chains::default(), &time(lock)).as_deref(), Some("futex 0x7f00"));
+    }
+
+    #[test]
+    fn who_had_the_cpu_is_said_as_far_as_it_is_known() {
+        let chains = Chains {
+            endpoints: vec![String::new(), "GET /a".to_owned()],
+            programs: vec!["cc1".to_owned(), String::new()],
+            ..Chains::default()
+        };
+        for (taken_by, words) in [
+            (None, "CPU taken by others"),
+            (Some(TakenBy::Request { endpoint: 1 }), "CPU taken by GET /a"),
+            (Some(TakenBy::Request { endpoint: 0 }), "CPU taken by a request"),
+            (Some(TakenBy::Thread), "CPU taken by the server's threads without a request"),
+            (Some(TakenBy::Program { number: 0 }), "CPU taken by the program cc1"),
+            (Some(TakenBy::Program { number: 1 }), "CPU taken by another program"),
+            (Some(TakenBy::Quota), "CPU taken away by the quota"),
+            (Some(TakenBy::Hypervisor), "CPU taken by the hypervisor"),
+        ] {
+            assert_eq!(leaf(&chains, &time(Leaf { taken_by, ..Leaf::of(LeafKind::CpuTaken) })), words);
+        }
     }
 
     #[test]

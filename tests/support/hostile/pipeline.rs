@@ -11,11 +11,13 @@ use profiler_common::record::light::{LightEndRecord, LightRecord};
 use profiler_common::record::plaintext::PlaintextRecord;
 use profiler_common::record::sleep::SleepRecord;
 use profiler_common::record::slice::{SliceRecord, Undecided};
+use profiler_common::record::taken::{MAX_STINTS, Stint, TakenRecord};
 use profiler_common::record::task::TaskRecord;
 use profiler_common::record::wake::WakeRecord;
 use profiler_common::record::{
     KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_LIGHT, KIND_LIGHT_END,
-    KIND_PLAINTEXT, KIND_SLEEP, KIND_SLICE, KIND_TASK, KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
+    KIND_PLAINTEXT, KIND_SLEEP, KIND_SLICE, KIND_TAKEN, KIND_TASK, KIND_WAITER_FRAMES, KIND_WAKE,
+    RecordHeader,
 };
 use profiler_core::fact::{Attached, DescriptorClass, DescriptorSeen, EndReason, Fact, FactRecord};
 use profiler_core::pipeline::{Pipeline, Settings};
@@ -106,6 +108,23 @@ fn item(rest: &mut &[u8]) -> Option<Item<Vec<u8>>> {
             frame(&mut record.header, KIND_HEAD, size_of::<HeadRecord>() + message.len(), is_wild);
             record.captured_bytes = message.len() as u32;
             Item::Kernel([record.as_bytes(), message].concat())
+        }
+        11 if what & 0x40 != 0 => {
+            let mut record: TakenRecord = layout(rest);
+            record.count %= MAX_STINTS as u32 + u32::from(is_wild);
+            let length_bytes = size_of::<TakenRecord>() + record.count as usize * size_of::<Stint>();
+            frame(&mut record.header, KIND_TAKEN, length_bytes, is_wild);
+            record.header.cpu %= 3;
+            let mut bytes = record.as_bytes().to_vec();
+            for _ in 0..record.count {
+                let mut stint: Stint = layout(rest);
+                if !is_wild {
+                    (stint.tid, stint.from_ns) = (stint.tid % 6, stint.from_ns % (1 << 33));
+                    stint.until_ns = stint.from_ns + stint.until_ns % (1 << 24);
+                }
+                bytes.extend_from_slice(stint.as_bytes());
+            }
+            Item::Kernel(bytes)
         }
         10 | 11 => fixed(rest, KIND_CONNECTION, is_wild, |record: &mut ConnectionRecord| &mut record.header),
         12 => fixed(rest, KIND_LIFECYCLE, is_wild, |record: &mut LifecycleRecord| &mut record.header),

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use profiler_common::record::slice::SliceRecord;
-use profiler_common::record::{KIND_HEAD, KIND_LIGHT, KIND_LIGHT_END, KIND_PLAINTEXT, KIND_SLEEP};
+use profiler_common::record::{
+    KIND_HEAD, KIND_LIGHT, KIND_LIGHT_END, KIND_PLAINTEXT, KIND_SLEEP, KIND_TAKEN,
+};
 use profiler_core::fact::Fact;
 use profiler_core::finding::{Thresholds, evaluate};
 use profiler_core::pipeline::{Pipeline, Settings};
@@ -203,6 +205,7 @@ fn as_built(records: &[&[u8]]) -> Vec<u8> {
             KIND_SLEEP => 0x2f,
             KIND_LIGHT_END => 0x6f,
             KIND_PLAINTEXT => 0x79,
+            KIND_TAKEN => 0x4b,
             _ => continue,
         };
         // What is captured follows the layout of these.

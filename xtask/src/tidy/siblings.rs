@@ -36,6 +36,7 @@ const CRATES: &[Crate<'static>] = &[
             "emit",
             "account",
             "cause",
+            "stints",
             "frames",
             "task",
             "take",

@@ -12,10 +12,11 @@ use profiler_common::record::sleep::PIPE;
 use profiler_common::record::slice::{
     FLAG_BACK_END, FLAG_CLIENT, FLAG_STATUS_LINE, FLAG_TAKES_LOCK, SliceRecord, Undecided,
 };
+use profiler_common::record::taken::{OURS, Stint, THROTTLED, TakenRecord};
 use profiler_common::record::task::TaskRecord;
 use profiler_common::record::{
     KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_PLAINTEXT, KIND_SLICE,
-    KIND_TASK, KIND_WAITER_FRAMES, RecordHeader,
+    KIND_TAKEN, KIND_TASK, KIND_WAITER_FRAMES, RecordHeader,
 };
 use profiler_common::system_call as number;
 use proptest::prelude::*;
@@ -23,7 +24,9 @@ use zerocopy::IntoBytes;
 
 use super::call::{Outcome, call};
 use super::{Malformed, decode, slice, slice_in_place};
-use crate::event::{Body, Call, Change, Event, Evidence, LockSeen, Plaintext, Slice, TaskSeen};
+use crate::event::{
+    Body, Call, Change, CpuStint, CpuTaken, Event, Evidence, LockSeen, Plaintext, Slice, TaskSeen,
+};
 use crate::fact::{Account, DescriptorClass};
 
 fn header(kind: u16, length_bytes: usize) -> RecordHeader {
@@ -530,4 +533,29 @@ fn task_of_a_thread_is_told_by_its_record() {
     assert_eq!(decode(record.as_bytes()), Ok(Event { time_ns: 5, body: Body::Task(seen) }));
     let cut = record.as_bytes().get(..31).expect("longer");
     assert_eq!(decode(cut), Err(Malformed::TooShort { kind: KIND_TASK, have_bytes: 31, need_bytes: 32 }));
+}
+
+#[test]
+fn who_had_a_cpu_is_told_by_the_record_of_a_wait_for_it() {
+    let mut comm = [0; 16];
+    comm[..3].copy_from_slice(b"cc1");
+    let stint = Stint { from_ns: 1, until_ns: 4, ran_ns: 2, tgid: 8, tid: 9, flags: 0, reserved: 0, comm };
+    let ours = Stint { flags: OURS, comm: [0; 16], ..stint };
+    let length = size_of::<TakenRecord>() + 2 * size_of::<Stint>();
+    let length_bytes = u16::try_from(length).expect("short");
+    let header = RecordHeader { kind: KIND_TAKEN, length_bytes, cpu: 3, time_ns: 5, tgid: 1, tid: 2 };
+    let mut record = TakenRecord { header, since_ns: 2, flags: THROTTLED, count: 2 };
+    let stints = [stint.as_bytes(), ours.as_bytes()].concat();
+    let bytes = [record.as_bytes(), &stints].concat();
+    let told =
+        CpuStint { from_ns: 1, until_ns: 4, ran_ns: 2, tid: 9, is_ours: false, comm: "cc1".to_owned() };
+    let stints = vec![told.clone(), CpuStint { is_ours: true, comm: String::new(), ..told }];
+    let taken = CpuTaken { tid: 2, cpu: 3, since_ns: 2, is_throttled: true, stints };
+    assert_eq!(decode(&bytes), Ok(Event { time_ns: 5, body: Body::CpuTaken(Box::new(taken)) }));
+    let need_bytes = length;
+    let cut = Malformed::TooShort { kind: KIND_TAKEN, have_bytes: length - 1, need_bytes };
+    assert_eq!(decode(&bytes[..length - 1]), Err(cut));
+    record.count = 3;
+    let more = [record.as_bytes(), &bytes[size_of::<TakenRecord>()..]].concat();
+    assert_eq!(decode(&more), Err(Malformed::BadLength { kind: KIND_TAKEN, length_bytes: length }));
 }

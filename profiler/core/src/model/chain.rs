@@ -31,7 +31,7 @@ closed_list! {
         Sleep = "sleep": "Sleeping on purpose.",
         StoodStill = "stood_still": "The process stood still: stopped, traced or frozen from outside.",
         NotReleased = "not_released": "Waiting for a lock that was not released.",
-        CpuTaken = "cpu_taken": "Ready to run, while others had the CPUs.",
+        CpuTaken = "cpu_taken": "Ready to run, without a CPU.",
         NoThread = "no_thread": "Nobody was there who could serve it.",
         FrontEnd = "front_end": "In a traced front end.",
         NotFollowed = "not_followed": "Where the chain leads is not known.",
@@ -75,6 +75,43 @@ closed_list! {
         Cycle = "cycle": "Each waits for the next, and the last for the first.",
         NobodyCould = "nobody_could": "Every other thread of the process waited for work, or for a lock that was not released either.",
         Watched = "while_watched": "It was not released while it was watched; who holds it is not known.",
+    }
+}
+
+/// Who had the CPU for which a thread waited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TakenBy {
+    /// A thread of the target, for a request.
+    Request {
+        /// Its endpoint, by its number in [`Chains::endpoints`]; 0: not known.
+        endpoint: u32,
+    },
+    /// A thread of the target, for no request.
+    Thread,
+    /// Another program.
+    Program {
+        /// Its number in [`Chains::programs`].
+        number: u32,
+    },
+    /// Nobody: the cgroup of the thread that waited had used up its CPU quota.
+    Quota,
+    /// The hypervisor.
+    Hypervisor,
+}
+
+impl TakenBy {
+    /// Names of what a CPU may be taken by, in the report.
+    pub const NAMES: [&str; 5] = ["request", "thread", "program", "quota", "hypervisor"];
+
+    /// Its name among them.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Request { .. } => "request",
+            Self::Thread => "thread",
+            Self::Program { .. } => "program",
+            Self::Quota => "quota",
+            Self::Hypervisor => "hypervisor",
+        }
     }
 }
 
@@ -127,6 +164,8 @@ pub struct Leaf {
     pub unreleased: Option<Unreleased>,
     /// How it was held from outside, where that is known; of [`LeafKind::StoodStill`] alone.
     pub held: Option<Held>,
+    /// Who had the CPU, where that is known; of [`LeafKind::CpuTaken`] alone.
+    pub taken_by: Option<TakenBy>,
     /// The wait had begun before the trace did.
     pub since_before: bool,
 }
@@ -142,6 +181,7 @@ impl Leaf {
             reason: None,
             unreleased: None,
             held: None,
+            taken_by: None,
             since_before: false,
         }
     }
@@ -296,6 +336,8 @@ pub struct Chains {
     pub objects: Vec<ObjectSeen>,
     /// Places in Python that leaves and hops name, ascending by their numbers. Hostile input.
     pub places: Vec<PlaceSeen>,
+    /// Names of other programs that had CPUs, as [`TakenBy`] numbers them. Hostile input.
+    pub programs: Vec<String>,
     /// Names of endpoints, method and path shape. The first stands for none. Hostile input.
     pub endpoints: Vec<String>,
 }

@@ -4,7 +4,7 @@
 //! requests.
 
 use profiler_core::model::chain::{
-    self, ChainExample, ExampleHop, Held, LeafTime, NotFollowed, RequestWait, Unreleased,
+    self, ChainExample, ExampleHop, Held, LeafTime, NotFollowed, RequestWait, TakenBy, Unreleased,
 };
 use profiler_core::phase::Phase;
 
@@ -62,6 +62,13 @@ view! {
         /// How the process was held from outside; null: it was not, or that was not seen.
         #[cfg_attr(test, schemars(extend("examples" = Held::ALL.map(Held::name))))]
         held: Option<&'static str> = leaf.held.map(Held::name),
+        /// Who had the CPU for which the thread waited; null: not known, or it waited for none.
+        #[cfg_attr(test, schemars(extend("examples" = TakenBy::NAMES)))]
+        taken_by: Option<&'static str> = leaf.taken_by.map(TakenBy::name),
+        /// The endpoint whose request had it, or the name of the program that did; null: as taken_by, or it
+        /// was neither.
+        taken_by_name: Option<&'a str> =
+            leaf.taken_by.and_then(|by| chain_words::taken_by(chains, by)).filter(|name| !name.is_empty()),
         /// What a look at the sleeping thread saw; null: no look was taken, or it saw no object.
         seen: Option<SeenView<'a>> = chains.seen(time).map(SeenView::new),
         /// The wait had begun before the trace did.

@@ -4,12 +4,12 @@
 
 mod looked;
 
-use crate::event::Tid;
+use crate::event::{CpuStint, CpuTaken, Tid};
 use crate::machine::chain::segment::{Did, SegmentSleep, SleepEnd};
 use crate::machine::chain::state::{Chain, Service};
 use crate::machine::lock::gil_holder::Holders;
 use crate::machine::wire::request::{Active, Beginning};
-use crate::model::chain::{Chains, LeafKind, NotFollowed, Object, Unreleased};
+use crate::model::chain::{Chains, LeafKind, NotFollowed, Object, TakenBy, Unreleased};
 use crate::model::request::Stretch;
 use crate::phase::{Phase, Phases};
 
@@ -273,4 +273,26 @@ fn who_hangs_in_a_call_that_has_not_ended_has_run_before_it() {
     let kinds: Vec<LeafKind> = leaves.iter().map(|leaf| leaf.0).collect();
     assert_eq!(kinds[0], LeafKind::BackEnd, "{leaves:?}");
     assert!(!kinds.contains(&LeafKind::NotReleased));
+}
+
+#[test]
+fn a_wait_for_a_cpu_is_by_who_had_it_and_the_rest_of_it_by_nobody_that_is_known() {
+    let mut case = Case::new().did(2, 10, Did::Queued((0, 10 * MS))).did(3, 4, RAN).on(2, (0, 10));
+    let stint = |tid, (from_ms, until_ms): (u64, u64), comm: &str| CpuStint {
+        from_ns: from_ms * MS,
+        until_ns: until_ms * MS,
+        ran_ns: (until_ms - from_ms) * MS,
+        tid,
+        is_ours: comm.is_empty(),
+        comm: comm.to_owned(),
+    };
+    let stints = vec![stint(3, (0, 4), ""), stint(9, (4, 7), "cc1")];
+    let taken = CpuTaken { tid: 2, cpu: 0, since_ns: 2 * MS, is_throttled: false, stints };
+    case.chain.cpus.note(&taken, 8 * MS);
+    case = case.phase(Phase::RunQueue, 10);
+    let chains = case.chains();
+    let told: Vec<_> = chains.leaves.iter().map(|row| (row.leaf.taken_by, row.held_ns / MS)).collect();
+    let expected = [(None, 5), (Some(TakenBy::Program { number: 0 }), 3), (Some(TakenBy::Thread), 2)];
+    assert_eq!(told, expected);
+    assert_eq!(chains.programs, ["cc1"]);
 }

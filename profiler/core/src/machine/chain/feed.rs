@@ -157,7 +157,7 @@ impl HistoryEntry<'_> {
         let held = (seen.stood_still(held_phase), held_ns);
         let undecided = (Did::Unseen, piece.undecided_ns);
         let awake = (ran, account.cpu_ns);
-        let queued = (Did::Queued, account.run_queue_ns);
+        let queued = (Did::Queued((start_ns, end_ns)), account.run_queue_ns);
         // A call sleeps first, then waits for a CPU, then runs. A thread that is still in one ran before it
         // slept, and in a gap that is most likely.
         let parts = if is_call && !seen.is_open {
@@ -185,7 +185,7 @@ impl HistoryEntry<'_> {
         let mut short = Short::default();
         let sum = match did {
             Did::Ran(_) => &mut short.ran_ns,
-            Did::Queued => &mut short.queued_ns,
+            Did::Queued(_) => &mut short.queued_ns,
             Did::Slept(SegmentSleep { is_idle: true, .. }) => &mut short.idle_ns,
             Did::Slept(SegmentSleep { phase: Phase::GilWait, .. }) => &mut short.gil_ns,
             _ => &mut short.slept_ns,
@@ -210,7 +210,7 @@ impl HistoryEntry<'_> {
         let run_ns = ran_ns.saturating_sub(before_ns).min(awake_ns);
         // Where in the stretch it had no CPU is not known.
         let queued_until_ns = from_ns.saturating_add(awake_ns - run_ns);
-        self.push_did(request, (from_ns, queued_until_ns), Did::Queued);
+        self.push_did(request, (from_ns, queued_until_ns), Did::Queued((from_ns, until_ns)));
         self.push_did(request, (queued_until_ns, until_ns), Did::Ran(Phase::Cpu));
     }
 
@@ -226,7 +226,7 @@ impl HistoryEntry<'_> {
         let held_from_ns = woken_ns.saturating_sub(held_ns);
         self.push_did(request, (start_ns, held_from_ns), seen.asleep(phase, held_by));
         self.push_did(request, (held_from_ns, woken_ns), seen.stood_still(phase));
-        self.push_did(request, (woken_ns, end_ns), Did::Queued);
+        self.push_did(request, (woken_ns, end_ns), Did::Queued((woken_ns, end_ns)));
     }
 }
 
@@ -249,7 +249,7 @@ mod tests {
         let parts = history.within(0, u64::MAX).map(|part| {
             let what = match part.segment.did {
                 Did::Ran(_) => "ran",
-                Did::Queued => "queued",
+                Did::Queued(_) => "queued",
                 Did::Slept(sleep) if sleep.phase == Phase::FaultWait => "fault",
                 Did::Slept(_) => "slept",
                 Did::Short(_) => "short",
@@ -304,7 +304,8 @@ mod tests {
         );
         entry(&mut histories).awake(0, 30 * MS, (1, 10 * MS));
         let history = histories.get(2).unwrap();
-        let queued = history.within(0, u64::MAX).find(|part| part.segment.did == Did::Queued).unwrap();
+        let queued =
+            history.within(0, u64::MAX).find(|part| matches!(part.segment.did, Did::Queued(_))).unwrap();
         assert_eq!((queued.from_ns, queued.until_ns), (20 * MS, 26 * MS));
         assert_eq!(history.since_ns, 10 * MS);
     }
@@ -317,7 +318,7 @@ mod tests {
         entry(&mut histories).awake(0, 20 * MS, (1, 5 * MS));
         entry(&mut histories).awake(0, 30 * MS, (1, 15 * MS));
         let history = histories.get(2).unwrap();
-        let queued = history.within(0, u64::MAX).filter(|part| part.segment.did == Did::Queued);
+        let queued = history.within(0, u64::MAX).filter(|part| matches!(part.segment.did, Did::Queued(_)));
         let queued: Vec<_> = queued.map(|part| (part.from_ns / MS, part.until_ns / MS)).collect();
         assert_eq!(queued, [(10, 15)], "woken at 10, and 8 ms awake of which it ran 5");
         assert_eq!(history.end_ns(), 30 * MS);

@@ -6,6 +6,7 @@
 mod candidates;
 mod kinds;
 mod looked;
+mod queued;
 mod sleeps;
 mod stops;
 
@@ -75,7 +76,7 @@ impl<'a> Follower<'a> {
         let Some(history) = histories.get(tid) else { return };
         for part in history.within(from_ns, until_ns) {
             match part.segment.did {
-                Did::Queued => self.top = Phase::RunQueue,
+                Did::Queued(_) => self.top = Phase::RunQueue,
                 Did::Slept(sleep) => self.top = sleep.phase,
                 _ => continue,
             }
@@ -279,7 +280,7 @@ impl<'a> Follower<'a> {
         self.steps.push(ChainStep { place, ..ChainStep::of((tgid, tid), segment) });
         match segment.did {
             Did::Ran(phase) => self.leaf(self.of(segment, ran(phase)), ns, hops),
-            Did::Queued => self.leaf(self.of(segment, LeafKind::CpuTaken), ns, hops),
+            Did::Queued(span) => self.queued(tid, (segment, span), ns, hops),
             Did::Unseen => self.not_followed(NotFollowed::NotSeen, ns, hops),
             Did::Short(short) => self.short(segment, &short, ns, hops),
             Did::Slept(sleep) => self.sleep((tgid, tid), (part, sleep), ns, hops),

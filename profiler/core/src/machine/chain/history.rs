@@ -161,7 +161,7 @@ impl History {
             if segment.end_ns <= since_ns {
                 return;
             }
-            if segment.did == Did::Queued && segment.length_ns() > queued_ns {
+            if matches!(segment.did, Did::Queued(_)) && segment.length_ns() > queued_ns {
                 segment.did = Did::Unseen;
             }
         }
@@ -172,9 +172,9 @@ impl History {
         if let Some(last) = self.segments.back_mut()
             && last.end_ns == segment.start_ns
             && last.request == segment.request
-            && last.did == segment.did
+            && let Some(did) = last.did.with(&segment.did)
         {
-            last.end_ns = segment.end_ns;
+            (last.end_ns, last.did) = (segment.end_ns, did);
             return;
         }
         if self.segments.len() >= MAX_OF_THREAD || *kept >= MAX_SEGMENTS {
@@ -327,6 +327,7 @@ mod tests {
 
     const MS: u64 = 1_000_000;
     const THREAD: (Tid, Tid) = (1, 2);
+    const QUEUED: Did = Did::Queued((0, 0));
     const RAN: Did = Did::Ran(Phase::Cpu);
 
     fn push(histories: &mut Histories, (from_ms, until_ms): (u64, u64), did: Did) {
@@ -344,10 +345,10 @@ mod tests {
         let mut histories = Histories::default();
         push(&mut histories, (0, 10), RAN);
         push(&mut histories, (10, 15), RAN);
-        push(&mut histories, (20, 30), Did::Queued);
+        push(&mut histories, (20, 30), QUEUED);
         push(&mut histories, (25, 40), RAN);
-        push(&mut histories, (5, 35), Did::Queued);
-        let expected = [(3, 15, RAN), (15, 20, Did::Unseen), (20, 30, Did::Queued), (30, 32, RAN)];
+        push(&mut histories, (5, 35), QUEUED);
+        let expected = [(3, 15, RAN), (15, 20, Did::Unseen), (20, 30, QUEUED), (30, 32, RAN)];
         assert_eq!(parts(&histories, 3, 32), expected);
         assert!(parts(&histories, 40, 50).is_empty());
     }
@@ -356,7 +357,7 @@ mod tests {
     fn the_oldest_are_forgotten_first() {
         let mut histories = Histories::default();
         for at_ms in 0..=MAX_OF_THREAD as u64 {
-            let did = if at_ms % 2 == 0 { RAN } else { Did::Queued };
+            let did = if at_ms % 2 == 0 { RAN } else { QUEUED };
             push(&mut histories, (at_ms, at_ms + 1), did);
         }
         let known = parts(&histories, 0, u64::MAX / MS);
@@ -381,7 +382,7 @@ mod tests {
     fn a_request_claims_what_is_mostly_its_own_and_nobody_elses() {
         let mut histories = Histories::default();
         push(&mut histories, (0, 10), RAN);
-        push(&mut histories, (10, 20), Did::Queued);
+        push(&mut histories, (10, 20), QUEUED);
         push(&mut histories, (20, 30), RAN);
         histories.claim(THREAD.1, (6 * MS, 25 * MS), 7);
         histories.claim(THREAD.1, (0, 30 * MS), 8);

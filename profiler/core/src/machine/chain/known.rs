@@ -7,6 +7,7 @@ use std::rc::Rc;
 use crate::event::Tid;
 use crate::fact::asleep::ObjectSeen;
 use crate::machine::chain::attendance::Attendance;
+use crate::machine::chain::cpus::Cpus;
 use crate::machine::chain::history::Histories;
 use crate::machine::chain::looks::{AsleepLook, AsleepLooks};
 use crate::machine::chain::releases::Releases;
@@ -18,6 +19,7 @@ pub(super) struct Known<'a> {
     pub histories: &'a Histories,
     pub attendance: &'a Attendance,
     pub looks: &'a AsleepLooks,
+    pub cpus: &'a Cpus,
     pub releases: &'a Releases,
     /// The endpoint of a request, by its number plus 1.
     pub endpoint_of: &'a dyn Fn(u64) -> u32,

@@ -36,7 +36,7 @@ impl ChainStep {
         let phase = match segment.did {
             Did::Ran(phase) => phase,
             Did::Slept(sleep) => sleep.phase,
-            Did::Queued => Phase::RunQueue,
+            Did::Queued(_) => Phase::RunQueue,
             Did::Short(_) => Phase::Cpu,
             Did::Unseen => Phase::Unexplained,
         };

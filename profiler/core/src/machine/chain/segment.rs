@@ -5,6 +5,7 @@
 
 use crate::event::Tid;
 use crate::machine::lock::gil_holder::Holders;
+use crate::machine::time::capacity::Span;
 use crate::machine::time::short::Short;
 use crate::model::chain::{Held, Object};
 use crate::phase::Phase;
@@ -29,14 +30,26 @@ pub(in crate::machine) struct Segment {
 pub(in crate::machine) enum Did {
     /// It ran; the phase of that.
     Ran(Phase),
-    /// It was ready, and had no CPU.
-    Queued,
+    /// It was ready, and had no CPU, at some time in this span.
+    Queued(Span),
     /// It slept.
     Slept(SegmentSleep),
     /// Several things, each shorter than [`LONG_NS`].
     Short(Short),
     /// Not known.
     Unseen,
+}
+
+impl Did {
+    /// Both, one after the other, as one; `None`: they differ.
+    pub(super) fn with(self, next: &Self) -> Option<Self> {
+        match (self, *next) {
+            (Self::Queued(span), Self::Queued(next)) => {
+                Some(Self::Queued((span.0.min(next.0), span.1.max(next.1))))
+            }
+            (did, next) => (did == next).then_some(did),
+        }
+    }
 }
 
 /// A sleep.

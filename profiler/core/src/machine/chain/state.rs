@@ -10,6 +10,7 @@ use crate::bounded::BoundedMap;
 use crate::event::Tid;
 use crate::fact::asleep::{AsleepSeen, ObjectSeen, OtherProcess};
 use crate::machine::chain::attendance::Attendance;
+use crate::machine::chain::cpus::Cpus;
 use crate::machine::chain::endpoints::EndpointNames;
 use crate::machine::chain::handed::HandsOn;
 use crate::machine::chain::history::Histories;
@@ -54,6 +55,8 @@ pub(in crate::machine) struct Chain {
     pub histories: Histories,
     /// What threads that slept for long were in.
     pub looks: AsleepLooks,
+    /// Who had CPUs for which threads waited.
+    pub cpus: Cpus,
     /// Who accepts where.
     pub attendance: Attendance,
     /// Who reads each connection to a back end: the first process, and whether another does too.
@@ -205,6 +208,7 @@ impl Chain {
             histories: &self.histories,
             attendance: &self.attendance,
             looks: &self.looks,
+            cpus: &self.cpus,
             releases: &self.releases,
             endpoint_of: &|request| self.endpoints.of_request(request),
             hands_on: &|tgid| self.handed.is_usual(tgid),
@@ -224,11 +228,11 @@ impl Chain {
         while let Some(request) = self.waiting.pop_front() {
             self.settle(request, false);
         }
-        let Self { endpoints, histories, attendance, looks, sums, .. } = self;
+        let Self { endpoints, histories, attendance, looks, cpus, sums, .. } = self;
         let line_of = |tgid| line_of(&histories, &attendance, tgid);
         let endpoint_of = |request| endpoints.of_request(request);
         let chains = sums.finish(endpoints.names(), &endpoint_of, name_of, line_of);
-        let mut chains = Chains { objects: looks.objects(), ..chains };
+        let mut chains = Chains { objects: looks.objects(), programs: cpus.programs(), ..chains };
         chains.places =
             chains.numbers_of_places().filter_map(|number| looks.place(number).cloned()).collect();
         chains
@@ -241,6 +245,7 @@ impl Chain {
         // Requests that are open may have waited for what ended in the window before.
         self.histories.forget_ended(self.rolled_ns);
         self.releases.roll(self.rolled_ns);
+        self.cpus.roll(self.rolled_ns);
         if self.looks.roll(self.rolled_ns) {
             self.histories.forget_programs();
         }
@@ -263,6 +268,7 @@ impl Chain {
             + self.own_connections.evicted()
             + self.releases.evicted()
             + self.looks.evicted()
+            + self.cpus.evicted()
             + self.sums.evicted()
     }
 }

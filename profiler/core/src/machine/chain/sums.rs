@@ -343,6 +343,7 @@ impl Sums {
             objects: Vec::new(),
             places: Vec::new(),
             of_requests,
+            programs: Vec::new(),
             endpoints,
         }
     }

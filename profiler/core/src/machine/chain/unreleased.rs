@@ -196,12 +196,13 @@ mod tests {
     }
 
     fn asked_in(histories: &Histories) -> CouldRelease {
-        let (attendance, looks, releases) = <_>::default();
+        let (attendance, looks, releases, cpus) = <_>::default();
         let known = Known {
             histories,
             attendance: &attendance,
             looks: &looks,
             releases: &releases,
+            cpus: &cpus,
             endpoint_of: &|_| 0,
             is_shared: &|_| false,
             hands_on: &|_| false,

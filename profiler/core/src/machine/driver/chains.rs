@@ -7,7 +7,7 @@ use profiler_common::gap_sleep::{self, GapSleep};
 use profiler_common::record::slice::{NO_CALL, PAGE_FAULT};
 use profiler_common::system_call::{FUTEX, kind};
 
-use crate::event::{Call, Light, Slept, SleptOn, Slice, Tid};
+use crate::event::{Call, CpuTaken, Light, Slept, SleptOn, Slice, Tid};
 use crate::fact::asleep::{AsleepSeen, LOOKED_AT_NS, ObjectSeen, OtherProcess, SleepState};
 use crate::fact::place::PlaceSeen;
 use crate::fact::{Account, DescriptorClass};
@@ -256,6 +256,11 @@ impl State {
             return None;
         }
         self.chain.looks.held_in(tid, interval)
+    }
+
+    /// A thread has waited for a CPU for long, up to `until_ns`.
+    pub fn note_cpu_taken(&mut self, taken: &CpuTaken, until_ns: u64) {
+        self.chain.cpus.note(taken, until_ns);
     }
 
     /// A thread is born.

@@ -7,8 +7,8 @@
 use std::collections::VecDeque;
 
 use profiler_common::loss::{
-    FORK_UNADOPTED, LOSS_NAMES, RING_FULL_FRAMES, RING_FULL_PLAINTEXT, RING_FULL_SLEEP, RING_FULL_TASK,
-    RING_FULL_WAKE, THREAD_TABLE_FULL,
+    FORK_UNADOPTED, LOSS_NAMES, RING_FULL_FRAMES, RING_FULL_PLAINTEXT, RING_FULL_SLEEP, RING_FULL_TAKEN,
+    RING_FULL_TASK, RING_FULL_WAKE, THREAD_TABLE_FULL,
 };
 
 use crate::fact::Counters;
@@ -16,8 +16,8 @@ use crate::fact::Counters;
 /// Stretches kept; beyond this number the two oldest become one.
 const MAX_SPANS: usize = 256;
 /// Losses that hide nothing of what becomes of a connection.
-const HARMLESS: [u32; 5] =
-    [RING_FULL_WAKE, RING_FULL_FRAMES, RING_FULL_TASK, RING_FULL_SLEEP, RING_FULL_PLAINTEXT];
+const HARMLESS: [u32; 6] =
+    [RING_FULL_WAKE, RING_FULL_FRAMES, RING_FULL_TASK, RING_FULL_SLEEP, RING_FULL_PLAINTEXT, RING_FULL_TAKEN];
 /// Losses that last: a thread that is not followed now is not followed later.
 const LASTING: [u32; 2] = [THREAD_TABLE_FULL, FORK_UNADOPTED];
 /// Programs that only make times more exact, or name requests. If the kernel skipped a run of one, no event

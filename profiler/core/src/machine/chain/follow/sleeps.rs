@@ -203,7 +203,7 @@ impl<'a> Follower<'a> {
             Did::Short(short) => short.ran_ns > short.gil_ns,
             // It may have computed.
             Did::Unseen => true,
-            Did::Queued | Did::Slept(_) => false,
+            Did::Queued(_) | Did::Slept(_) => false,
         };
         let found = blockers(self.known.histories, &others, interval, computed);
         self.is_incomplete |= found.is_incomplete;

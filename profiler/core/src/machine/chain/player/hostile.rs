@@ -77,7 +77,7 @@ impl Hostile {
         };
         match self.random.below(8) {
             0 => Did::Ran(self.phase()),
-            1 => Did::Queued,
+            1 => Did::Queued((0, u64::MAX)),
             2 => Did::Unseen,
             _ => Did::Slept(SegmentSleep {
                 phase,

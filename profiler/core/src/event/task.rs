@@ -1,0 +1,20 @@
+//! The task of an event loop's thread.
+//!
+//! In: nothing by itself. Out: [`TaskSeen`].
+
+use super::Tid;
+
+/// Which greenlet or asyncio task a thread works for, from the call that begins at `Event::time_ns`. A thread
+/// whose tasks are read reports each change, at the latest at its first observed call for the new task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskSeen {
+    /// Process.
+    pub tgid: Tid,
+    /// Thread.
+    pub tid: Tid,
+    /// An address that distinguishes the task from all others alive. After its end another may have the
+    /// same, most often the very next one that begins (interpreters keep lists of free contexts).
+    /// asyncio's own callbacks have contexts too. A transport hands over what it reads in its connection's
+    /// context; the task that is made there has another. 0: none, at most the loop itself.
+    pub task: u64,
+}
