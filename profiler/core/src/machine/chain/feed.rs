@@ -55,6 +55,11 @@ impl SleepSeen {
         Did::Slept(SegmentSleep { end, held: None, ..self.of_segment(phase) })
     }
 
+    /// The sleep in a segment of this phase, which is no wait for the interpreter lock.
+    pub(super) fn in_phase(&self, phase: Phase) -> Did {
+        self.asleep(phase, Holders::NONE)
+    }
+
     /// The part of a sleep of this phase in which its thread was held from outside: it waited for nothing.
     fn stood_still(&self, phase: Phase) -> Did {
         let (since_before, held) = (self.since_before, self.held);

@@ -160,6 +160,14 @@ impl AsleepLooks {
         looks.get(first).filter(|look| look.at_ns <= until_ns)
     }
 
+    /// Processes and threads of which there are looks, in order.
+    pub(in crate::machine) fn threads(&self) -> Vec<(Tid, Tid)> {
+        let of = |looks: &VecDeque<AsleepLook>| looks.back().map(|look| (look.seen.tgid, look.seen.tid));
+        let mut threads: Vec<(Tid, Tid)> = self.threads.values().filter_map(of).collect();
+        threads.sort_unstable();
+        threads
+    }
+
     /// The last look at a thread.
     pub(in crate::machine) fn last(&self, tid: Tid) -> Option<&AsleepLook> {
         self.threads.get(&tid)?.back()

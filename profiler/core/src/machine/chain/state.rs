@@ -12,6 +12,7 @@ use crate::fact::asleep::{AsleepSeen, ObjectSeen, OtherProcess};
 use crate::machine::chain::attendance::Attendance;
 use crate::machine::chain::cpus::Cpus;
 use crate::machine::chain::endpoints::EndpointNames;
+use crate::machine::chain::feed::SleepSeen;
 use crate::machine::chain::handed::HandsOn;
 use crate::machine::chain::history::Histories;
 use crate::machine::chain::known::Known;
@@ -24,8 +25,9 @@ use crate::machine::chain::settling::{HowLong, Settling, waited};
 use crate::machine::chain::sums::Sums;
 use crate::machine::time::capacity::Span;
 use crate::machine::time::short::LONG_NS;
-use crate::model::chain::Chains;
+use crate::model::chain::{Chains, Object};
 use crate::model::request::{Request, Stretch};
+use crate::phase::Phase;
 
 /// Requests that wait to be settled. Of more, the oldest are settled with what is known.
 const MAX_WAITING: usize = 16_384;
@@ -94,6 +96,27 @@ impl Chain {
             self.own_connections.made(port_of(local).unwrap_or(0).into());
         }
         self.looks.note(seen, at_ns, own_listener);
+    }
+
+    /// Nothing has been heard of a thread before the end of this interval. If a look saw it in a sleep that
+    /// had begun by its start, and that waits for somebody outside, it was in that all the time.
+    pub(in crate::machine) fn slept_since_before(&mut self, tid: Tid, (from_ns, until_ns): (u64, u64)) {
+        let Some(look) = self.looks.last(tid) else { return };
+        let seen = &look.seen;
+        let (phase, object) = match &seen.object {
+            _ if seen.since_ns > from_ns || look.at_ns > until_ns => return,
+            Some(ObjectSeen::Tcp { peer, .. }) if look.own_listener == 0 && !peer.is_empty() => {
+                (Phase::BackendWait, Object::Peer { port: port_of(peer).unwrap_or(0) })
+            }
+            Some(ObjectSeen::File(_)) => (Phase::FileWait, Object::Unknown),
+            Some(ObjectSeen::Child(_)) => (Phase::ChildWait, Object::Unknown),
+            _ => return,
+        };
+        let system_call = seen.system_call.map_or(-1, u32::cast_signed);
+        let sleep = SleepSeen { object, since_before: true, ..SleepSeen::outside(system_call) };
+        if let Some(mut entry) = self.histories.entry(seen.tgid, tid, from_ns) {
+            entry.push_did(0, (from_ns, until_ns), sleep.in_phase(phase));
+        }
     }
 
     /// A process runs another program, of this name.

@@ -12,7 +12,7 @@ use crate::fact::asleep::{AsleepSeen, LOOKED_AT_NS, ObjectSeen, OtherProcess, Sl
 use crate::fact::place::PlaceSeen;
 use crate::fact::{Account, DescriptorClass};
 use crate::machine::chain::feed::{Doer, SleepSeen};
-use crate::machine::chain::looks::{are_of_one_host, port_of};
+use crate::machine::chain::looks::{AsleepLook, are_of_one_host, port_of};
 use crate::machine::chain::segment::{SleepEnd, is_file_lock};
 use crate::machine::driver::meaning;
 use crate::machine::driver::state::State;
@@ -345,6 +345,7 @@ impl State {
         if phase == Phase::LockWait {
             self.note_release(slept.tgid, &seen, slept.woken_ns);
         }
+        self.note_since_before(slept.tid, slept.start_ns);
         let Some(mut entry) = self.chain.histories.entry(slept.tgid, slept.tid, slept.start_ns) else {
             return;
         };
@@ -357,10 +358,33 @@ impl State {
     pub(super) fn note_message(&mut self, light: &Light, time_ns: u64) {
         let (request, _) = self.light_request(light.tid);
         let before = light.sequence.saturating_sub(1);
+        let awake_ns = light.account.cpu_ns.saturating_add(light.account.run_queue_ns);
+        self.note_since_before(light.tid, time_ns.saturating_sub(awake_ns));
         let Some(mut entry) = self.chain.histories.entry(light.tgid, light.tid, time_ns) else { return };
         entry.awake(request, time_ns, (before, light.account.cpu_ns));
         let since_ns = time_ns.saturating_sub(light.account.total_ns());
         entry.history.was_queued(since_ns, light.account.run_queue_ns);
+    }
+
+    /// Light mode: threads of which nothing was heard by the window's end sleep as they were seen to.
+    pub(super) fn note_unheard(&mut self, end_ns: u64) {
+        for (tgid, tid) in self.chain.looks.threads() {
+            if !self.world.processes.ended.contains_key(&tgid) {
+                self.note_since_before(tid, end_ns);
+            }
+        }
+    }
+
+    /// Light mode: nothing has been heard of a thread before this moment but what a look saw, if one did.
+    fn note_since_before(&mut self, tid: Tid, until_ns: u64) {
+        if self.chain.histories.get(tid).is_some() {
+            return;
+        }
+        let own_port = self.chain.looks.last(tid).and_then(AsleepLook::own_port);
+        // Whether a client is waited for, or the next request, a look does not say.
+        if own_port.is_none_or(|port| self.world.processes.listener_at(port).is_none()) {
+            self.chain.slept_since_before(tid, (self.watch_start_ns, until_ns));
+        }
     }
 
     /// The request that a thread serves, plus 1 (0: none), and whether it is a slot.

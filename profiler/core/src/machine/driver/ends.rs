@@ -82,6 +82,9 @@ impl State {
             self.end_slice(slice, *entry_unknown, sink);
         }
         self.note_workers();
+        if self.time.is_light {
+            self.note_unheard(end_ns);
+        }
         self.update_topology();
         self.begin_unread(unserved, end_ns);
         self.publish(sink);

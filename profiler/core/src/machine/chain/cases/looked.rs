@@ -197,6 +197,26 @@ fn who_waits_for_a_file_lock_of_its_own_process_cannot_release_another_lock() {
 }
 
 #[test]
+fn a_thread_of_which_nothing_is_heard_has_slept_since_before_as_a_look_saw_it() {
+    let held = |since_ns: u64| {
+        let mut case = Case::new().did(2, 100, IDLE);
+        let object = Some(ObjectSeen::Tcp {
+            inode: 7,
+            local: "127.0.0.1:40000".to_owned(),
+            peer: "127.0.0.1:5432".to_owned(),
+            state: <_>::default(),
+            others: Vec::new(),
+        });
+        let seen = AsleepSeen { tgid: PROCESS, tid: 3, object, since_ns, ..AsleepSeen::default() };
+        case.chain.note_look(seen, 20 * MS, 0);
+        case.chain.slept_since_before(3, (10 * MS, 100 * MS));
+        case.chain.histories.get(3).map(|history| (history.since_ns, history.end_ns()))
+    };
+    assert_eq!(held(5 * MS), Some((10 * MS, 100 * MS)));
+    assert_eq!(held(15 * MS), None, "what it did before is not known");
+}
+
+#[test]
 fn a_connection_that_threads_of_two_processes_wait_for_is_shared() {
     let shared = |waiters: &[(Tid, Tid)]| {
         let wait = waits(Phase::BackendWait, SleepEnd::Outside);
