@@ -145,8 +145,10 @@ impl Leaf {
             | Self::BackEndUnreached
             | Self::BackEndDead
             | Self::BackEndFull => &[LeafKind::BackEnd],
-            Self::Sleep | Self::Stream => &[LeafKind::Sleep],
-            Self::SlowClient | Self::Upgraded => &[LeafKind::Client],
+            Self::Sleep => &[LeafKind::Sleep],
+            Self::Stream => &[LeafKind::Stream],
+            Self::SlowClient => &[LeafKind::Client],
+            Self::Upgraded => &[LeafKind::Upgraded],
             Self::Fifo => &[LeafKind::File, LeafKind::Pipe],
             Self::Disk | Self::DiskStalled | Self::PathStalled => &[LeafKind::File],
             Self::MappingStalled => &[LeafKind::PageFault],

@@ -53,7 +53,7 @@ const KINDS: [(&str, Shows); 34] = [
     ("TLS in the server", |one| {
         let requests = &one.last.requests;
         // Connections were kept: some began with a handshake, others went on.
-        requests.not_http > 10 && requests.not_http == requests.completed + requests.open
+        requests.not_http > 10 && requests.not_http == requests.completed + requests.open.count
     }),
     ("TLS in the server, whose OpenSSL is read", |one| {
         let requests = &one.last.requests;
@@ -93,7 +93,7 @@ const KINDS: [(&str, Shows); 34] = [
     }),
     ("a window that rolled", |one| {
         // What began in the one ended in the other.
-        let went_over = one.windows.first().is_some_and(|first| first.requests.open > 0);
+        let went_over = one.windows.first().is_some_and(|first| first.requests.open.count > 0);
         went_over && one.windows.iter().chain([&one.last]).all(|window| window.requests.completed > 10)
     }),
 ];

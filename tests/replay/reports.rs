@@ -123,7 +123,7 @@ fn the_timeline_of_every_recording_is_a_whole_trace_with_a_span_for_each_request
             pipeline.finish_windows(&mut |entry| sink.entry(&entry).expect("memory takes it"));
         let (bytes, counts) = sink.finish().expect("memory takes it");
         let completed: u64 = before.iter().chain([&last]).map(|window| window.requests.completed).sum();
-        assert_eq!(counts.requests, completed + last.requests.open, "{}", scenario.name);
+        assert_eq!(counts.requests, completed + last.requests.open.count, "{}", scenario.name);
         assert_eq!(packets(&bytes), Some(counts.packets), "{}", scenario.name);
     }
 }

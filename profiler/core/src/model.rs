@@ -15,6 +15,7 @@ pub mod gil_contender;
 pub mod gil_method;
 pub mod gil_place;
 pub mod gil_waits;
+pub mod lasting;
 pub mod latency;
 pub mod lengths;
 pub mod life;
@@ -38,6 +39,7 @@ use crate::fact::{
     Attached, CgroupCpu, CgroupMemory, EndReason, ListenerSeen, ListenerWakes, Overhead, SessionStarted,
 };
 use crate::phase::{Phase, Phases};
+use lasting::{Lasting, Open};
 use latency::Latency;
 pub use losses::Losses;
 use slot::Slots;
@@ -203,7 +205,9 @@ pub struct Requests {
     /// Requests that ended inside the window.
     pub completed: u64,
     /// Requests still open at its end.
-    pub open: u64,
+    pub open: Open,
+    /// Connections that became something else.
+    pub lasting: Vec<Lasting>,
     /// Of all: those whose beginning was not seen.
     pub truncated: u64,
     /// Of all: those framed by inference.
@@ -259,6 +263,8 @@ pub struct Endpoint {
     pub service: Latency,
     /// Where their time went.
     pub phases: Phases,
+    /// Further ones, which had not ended with the window.
+    pub open: Open,
     /// What they had to do with back ends; of requests on event loops nothing is counted.
     pub round_trips: round_trips::RoundTrips,
     /// Their waits for back ends, by when they ended.

@@ -5,12 +5,13 @@
 //! only this survives. A known method, the path without its query and without the parameters of its segments
 //! (`;jsessionid=…`), the HTTP version, the status code, the line structure. The headers that frame the
 //! message (`Content-Length`, `Transfer-Encoding`, `Connection`, `Expect`), as far as their values are digits
-//! or known tokens. Of a request `traceparent`, if its value has the form of one: numbers drawn at random, by
-//! which its trace is found. And `X-Request-Start`, if its value has the form of a time. Everything else
-//! becomes [`FILLER`]. The same survives of a request in the uwsgi protocol (`packet`). What is neither HTTP
-//! nor that is overwritten whole, but for the headers of TLS records: type, version and length. Of an
-//! absolute target (`http://user:pass@host/path`) everything before the path becomes filler, so the path
-//! starts at the first `/`.
+//! or known tokens. Of a response `Content-Type`, if it is that of a stream of events. Of a request
+//! `traceparent`, if its value has the form of one: numbers drawn at random, by which its trace is found. And
+//! `X-Request-Start`, if its value has the form of a time. Everything else becomes [`FILLER`]. The same
+//! survives of a request in the uwsgi protocol (`packet`). What is neither HTTP nor that is overwritten
+//! whole, but for the headers of TLS records: type, version and length. Of an absolute target
+//! (`http://user:pass@host/path`) everything before the path becomes filler, so the path starts at the
+//! first `/`.
 //!
 //! What probes in OpenSSL saw is a message's beginning, and the same survives of it. More that is received
 //! before an answer is sent is the rest of a request: it is overwritten whole.

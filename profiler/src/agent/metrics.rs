@@ -248,7 +248,7 @@ impl Metrics {
         }
         let Some((_, view)) = &self.known.current else { return Ok(()) };
         let snapshot = &view.snapshot;
-        let in_flight = snapshot.requests.open as f64;
+        let in_flight = snapshot.requests.open.count as f64;
         out.gauge("requests_in_flight", "Requests that are not finished", None, in_flight)?;
         if let Some(configured) = snapshot.slots.configured {
             let help = "Slots by configuration: workers times threads";

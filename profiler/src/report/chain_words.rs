@@ -32,6 +32,8 @@ pub(crate) const fn of_kind(kind: LeafKind) -> &'static str {
         LeafKind::NotReleased => "lock, not released",
         LeafKind::CpuTaken => "CPU taken",
         LeafKind::NoThread => "nobody to serve it",
+        LeafKind::Upgraded => "WebSocket or tunnel",
+        LeafKind::Stream => "stream of events",
         LeafKind::FrontEnd => "front end",
         LeafKind::NotFollowed => "not followed",
     }

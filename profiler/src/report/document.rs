@@ -21,6 +21,7 @@ mod gil_place;
 pub(super) mod gil_words;
 pub(super) mod header;
 pub(super) mod heat;
+mod lasting;
 mod latency;
 pub(super) mod listeners;
 pub(super) mod losses;
@@ -52,6 +53,7 @@ pub(super) fn sections<'a>(snapshot: &'a Snapshot, findings: &'a [Finding]) -> V
         Some(findings::section(snapshot, findings)),
         chains::section(snapshot),
         Some(endpoints::section(snapshot)),
+        lasting::section(snapshot),
         Some(slowest::section(snapshot)),
         Some(phases::section(snapshot)),
         Some(over_time()),

@@ -134,7 +134,8 @@ pub(crate) fn exhausted() -> (Snapshot, Vec<Finding>) {
     let mut snapshot = snapshot(&CALM, 11 * SECOND + 400 * MS, 480 * MS);
     snapshot.slots.peak_busy = 8;
     snapshot.requests.peak_in_flight = 23;
-    snapshot.requests.open = 3;
+    snapshot.requests.open =
+        profiler_core::model::lasting::Open { count: 3, longest_ns: 9 * SECOND, phases: Phases::default() };
     snapshot.dropped = dropped();
     let findings =
         vec![absent("cpu-bound"), absent("healthy"), backend_undecided(), slow_clients(), slots_exhausted()];

@@ -37,6 +37,7 @@ mod front_end;
 mod gil;
 mod gil_contender;
 mod gil_place;
+mod lasting;
 mod latency;
 mod losses;
 mod not_measured;
@@ -129,6 +130,10 @@ view! {
         /// Endpoints by the time spent in them, longest first; the remainder beyond their bound, if any,
         /// last.
         endpoints: Vec<endpoint::Endpoint<'a>> = endpoint::list(snapshot),
+        /// Connections that became something else by the head of an answer: WebSockets, tunnels, streams of
+        /// events. From there on they count in nothing of requests; what lasted longest in all comes first.
+        lasting: Vec<lasting::Lasting<'a>> =
+            snapshot.requests.lasting.iter().map(lasting::Lasting::new).collect(),
         /// Units of concurrency (a sync worker, a pool thread), and what held them; null: not measured, and
         /// not_measured says why.
         slots: Option<slots::Slots<'a>> = slots::of(snapshot),

@@ -114,7 +114,7 @@ const WORTH_SAYING: f64 = 0.01;
 /// What there is to say where no rule found anything.
 fn nothing_wrong(snapshot: &Snapshot, findings: &[Finding]) -> Headline {
     let requests = &snapshot.requests;
-    if requests.completed == 0 && requests.open == 0 {
+    if requests.completed == 0 && requests.open.count == 0 {
         let text = "No request was seen in the window: nothing can be said. Is this the right process, and is there traffic? A \
                     longer --duration may help.";
         return Headline::NoTraffic(text.to_owned());

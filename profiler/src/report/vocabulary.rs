@@ -78,6 +78,8 @@ pub const fn of_holding(holding: Holding) -> Term {
         Holding::Request => ('r', Color::LightGreen, "serving a request"),
         Holding::FirstByte => ('n', Color::LightYellow, "connected, nothing sent yet"),
         Holding::KeepaliveIdle => ('k', Color::LightYellow, "kept alive between requests"),
+        Holding::Upgraded => ('u', Color::LightMagenta, "a WebSocket or a tunnel"),
+        Holding::Stream => ('v', Color::LightMagenta, "a stream of events"),
         Holding::Linger => ('l', Color::LightYellow, "waiting for the client to close"),
         Holding::Housekeeping => ('H', Color::Gray, "the worker's own work"),
     };

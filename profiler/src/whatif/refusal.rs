@@ -162,7 +162,7 @@ pub fn refusals(snapshot: &Snapshot, trace: &Trace) -> Vec<Refusal> {
     check(Others::of(snapshot, trace, 0).took_all, Refusal::TakenByOthers);
     check(per_process > 1 && !is_measured(Phase::GilWait), Refusal::NoLock);
     // What slots do after each response, lingering too, is in the model.
-    let silent_ns = [Holding::FirstByte, Holding::KeepaliveIdle]
+    let silent_ns = [Holding::FirstByte, Holding::KeepaliveIdle, Holding::Upgraded, Holding::Stream]
         .into_iter()
         .fold(0_u64, |sum, holding| sum.saturating_add(slots.held_ns(holding)));
     let silent = ratio(silent_ns, slots.busy_ns());

@@ -238,7 +238,7 @@ fn each_reason_against_a_forecast_is_named() {
     let unseen = with(|snapshot| snapshot.coverage.not_measured = vec![(Phase::AcceptQueue, String::new())]);
     assert_eq!(unseen, [Refusal::NoArrivals]);
     let silent = with(|snapshot| {
-        snapshot.slots.observed[0].holding_ns = [80, 0, 0, 0, 20, 0, 0];
+        snapshot.slots.observed[0].holding_ns = [80, 0, 0, 0, 20, 0, 0, 0, 0];
     });
     assert_eq!(silent, [Refusal::Silent { percent: 20 }]);
     let uneven = with(|snapshot| {

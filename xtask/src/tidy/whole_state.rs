@@ -17,6 +17,7 @@ const ORDER: &[&str] = &[
     "profiler/core/src/machine/driver/serving.rs",
     "profiler/core/src/machine/driver/light.rs",
     "profiler/core/src/machine/driver/light/ending.rs",
+    "profiler/core/src/machine/driver/light/lasting.rs",
     "profiler/core/src/machine/driver/evidence.rs",
     "profiler/core/src/machine/driver/publish.rs",
     "profiler/core/src/machine/driver/chains.rs",

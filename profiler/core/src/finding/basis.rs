@@ -105,7 +105,7 @@ impl<'a> Basis<'a> {
 
     /// Requests that any verdict counts: those that ended and those still open.
     pub const fn request_count(&self) -> u64 {
-        self.snapshot.requests.completed.saturating_add(self.snapshot.requests.open)
+        self.snapshot.requests.completed.saturating_add(self.snapshot.requests.open.count)
     }
 
     /// Slot-time that exists: slots × window, in nanoseconds.

@@ -20,6 +20,8 @@ pub(super) enum Cause {
     Clients,
     /// Connections without a request.
     Connections,
+    /// Connections that are no requests any more.
+    Lasting,
     /// The server's own work.
     Housekeeping,
 }
@@ -67,10 +69,13 @@ pub(super) fn holder(basis: &Basis<'_>) -> Holder {
     let silent = (Holding::FirstByte, "silent connections");
     let kept = (Holding::KeepaliveIdle, "idle kept-alive connections");
     let lingering = (Holding::Linger, "clients that do not close");
+    let upgraded = (Holding::Upgraded, "WebSockets or tunnels");
+    let streams = (Holding::Stream, "streams of events");
     let groups = [
         requests(basis, of_busy(basis.held_ns(Holding::Request))),
         group(&[sending, reading], "slow clients", Cause::Clients, &["slow-clients"]),
         group(&[silent, kept, lingering], "idle connections", Cause::Connections, &["idle-connections"]),
+        group(&[upgraded, streams], "WebSockets and streams of events", Cause::Lasting, &[]),
         between_requests(basis, of_busy(basis.held_ns(Holding::Housekeeping))),
     ];
     // Of equals the last wins, and requests come first; so look from the end.

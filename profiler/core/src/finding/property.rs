@@ -32,7 +32,7 @@ fn phases() -> impl Strategy<Value = Phases> {
 }
 
 fn slot() -> impl Strategy<Value = Slot> {
-    proptest::array::uniform7(duration())
+    proptest::array::uniform9(duration())
         .prop_map(|holding_ns: [u64; Holding::COUNT]| Slot { holding_ns, ..Slot::default() })
 }
 

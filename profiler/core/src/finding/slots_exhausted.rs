@@ -203,6 +203,7 @@ fn one_worker_step(holder: &Holder) -> NextStep {
     match holder.cause {
         Cause::Clients => CLIENTS,
         Cause::Connections => CONNECTIONS,
+        Cause::Lasting => LASTING,
         _ => NextStep::For {
             case: "one-worker",
             otherwise: || {
@@ -233,6 +234,15 @@ const CONNECTIONS: NextStep = NextStep::For {
     },
 };
 
+const LASTING: NextStep = NextStep::For {
+    case: "lasting",
+    otherwise: || {
+        act("serve WebSockets and streams of events from a server of their own, on an event loop")
+            .because("each keeps a worker or thread for as long as its client stays")
+            .into()
+    },
+};
+
 const COMPUTING: NextStep = NextStep::For {
     case: "computing",
     otherwise: || act("add worker processes while cores are free").into(),
@@ -242,6 +252,7 @@ fn step(basis: &Basis<'_>, holder: &Holder) -> Option<NextStep> {
     match (holder.cause, cpu_short(basis)) {
         (Cause::Clients, _) => Some(CLIENTS),
         (Cause::Connections, _) => Some(CONNECTIONS),
+        (Cause::Lasting, _) => Some(LASTING),
         // Whatever requests wait for: another thread of the same interpreter would wait as well.
         (_, CpuShort::No) if matches!(full(basis), Full::Interpreter(_)) => Some(COMPUTING),
         (Cause::Computing, CpuShort::Quota | CpuShort::Cores) => Some(NextStep::For {
@@ -269,6 +280,8 @@ const fn evidence_name(holding: Holding) -> &'static str {
         Holding::ClientWriteStall => "held_by_client_write_stall_ratio",
         Holding::FirstByte => "held_by_first_byte_ratio",
         Holding::KeepaliveIdle => "held_by_keepalive_idle_ratio",
+        Holding::Upgraded => "held_by_upgraded_ratio",
+        Holding::Stream => "held_by_stream_ratio",
         Holding::Linger => "held_by_linger_ratio",
         Holding::Housekeeping => "held_by_housekeeping_ratio",
     }
@@ -379,6 +392,20 @@ mod tests {
             .judge("slots-exhausted");
         assert!(finding.sentence.contains("clients that do not close"), "{}", finding.sentence);
     }
+
+    #[test]
+    fn what_lasts_holds_slots_and_belongs_elsewhere() {
+        let full = exhausted().phase(Phase::PoolWait, 12 * SECOND);
+        for (holding, words) in [
+            (crate::model::slot::Holding::Upgraded, "held by WebSockets or tunnels (78 %)"),
+            (crate::model::slot::Holding::Stream, "held by streams of events (78 %)"),
+        ] {
+            let finding = full.clone().holding(holding, 70 * SECOND).judge("slots-exhausted");
+            assert!(finding.sentence.contains(words), "{}", finding.sentence);
+            assert!(finding.advice.contains("event loop"), "{}", finding.advice);
+        }
+    }
+
     /// Two workers of four threads: the first has all of them busy for 8 of 10 s, the second has free ones.
     fn one_full_worker() -> Scene {
         let mut scene = Scene::gunicorn("gthread", 8, 10 * SECOND)

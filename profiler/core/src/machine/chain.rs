@@ -18,6 +18,7 @@ pub(in crate::machine) mod handed;
 pub(in crate::machine) mod history;
 pub(in crate::machine) mod known;
 pub(in crate::machine) mod ladder;
+pub(in crate::machine) mod lasting;
 pub(in crate::machine) mod leaves;
 pub(in crate::machine) mod looks;
 pub(in crate::machine) mod own_connections;

@@ -9,6 +9,7 @@ pub mod endpoint;
 pub(super) mod gone;
 pub(super) mod inside;
 pub(super) mod judge;
+pub(in crate::machine) mod lasting;
 pub mod lives;
 pub mod state;
 pub mod summary;

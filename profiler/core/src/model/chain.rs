@@ -33,6 +33,8 @@ closed_list! {
         NotReleased = "not_released": "Waiting for a lock that was not released.",
         CpuTaken = "cpu_taken": "Ready to run, without a CPU.",
         NoThread = "no_thread": "Nobody was there who could serve it.",
+        Upgraded = "upgraded": "A WebSocket or a tunnel kept the slot: its connection is no request any more.",
+        Stream = "stream": "A stream of events kept the slot.",
         FrontEnd = "front_end": "In a traced front end.",
         NotFollowed = "not_followed": "Where the chain leads is not known.",
     }

@@ -6,6 +6,7 @@
 use crate::event::Tid;
 use crate::model::gil::Holder;
 use crate::model::gil_waits::GilWaits;
+use crate::model::lasting::Became;
 use crate::model::request_start::RequestStart;
 use crate::model::round_trips::RoundTrips;
 use crate::model::trace_context::TraceContext;
@@ -100,6 +101,8 @@ pub struct Http {
     pub bytes_out: u64,
     /// How its limits were found.
     pub framing: Framing,
+    /// What its connection became by the answer.
+    pub became: Option<Became>,
 }
 
 /// A request's waits for the interpreter lock.
@@ -119,6 +122,8 @@ pub struct Seen {
     pub open: bool,
     /// Its beginning was not seen.
     pub truncated: bool,
+    /// It is what its connection became, and no request: from the head of the answer on.
+    pub lasts: bool,
     /// Records of its thread were lost while it ran: its phases hold a part `unexplained`.
     pub lossy: bool,
 }
@@ -158,6 +163,11 @@ impl Request {
     /// From arrival to the exit of the last write.
     pub const fn total_ns(&self) -> u64 {
         self.times.end_ns.saturating_sub(self.times.start_ns)
+    }
+
+    /// What its connection became, where it is that.
+    pub fn lasting(&self) -> Option<Became> {
+        self.http.became.filter(|_| self.seen.lasts)
     }
 
     /// From the exit of the read that completed the head to the exit of the last write.

@@ -12,6 +12,8 @@ closed_list! {
         ClientWriteStall = "client_write_stall": "A request whose client does not take the response.",
         FirstByte = "first_byte": "A fresh connection on which nothing has arrived yet.",
         KeepaliveIdle = "keepalive_idle": "A kept-alive connection between requests.",
+        Upgraded = "upgraded": "A connection that became another protocol: a WebSocket, a tunnel.",
+        Stream = "stream": "A stream of events.",
         Linger = "linger": "A finished connection, waiting for the client to close.",
         Housekeeping = "housekeeping": "The worker's own work between requests: logging, accepting, heartbeats.",
     }

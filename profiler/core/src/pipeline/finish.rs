@@ -122,7 +122,9 @@ impl Machines {
             slice.lock.holder_tid = self.state.gil.thread(slice.tgid, slice.lock.holder_tid);
             slice
         };
-        let slices: Vec<_> = open.iter().map(|open| (slice(open), open.enter_ns == 0)).collect();
+        // A gap has no entry that could be unknown.
+        let is_unknown = |open: &OpenSlice| open.system_call.is_some() && open.enter_ns == 0;
+        let slices: Vec<_> = open.iter().map(|open| (slice(open), is_unknown(open))).collect();
         for (slice, _) in &slices {
             self.waits.inside(slice, &self.state.world);
         }

@@ -23,6 +23,7 @@ mod gil;
 mod gil_waits;
 mod helpers;
 mod hostile;
+mod lasting;
 mod loops;
 mod losses;
 mod plaintexts;
@@ -441,7 +442,7 @@ fn a_request_whose_close_was_lost_ends_where_its_descriptor_serves_another_conne
     assert_eq!(outcome.requests.len(), 2);
     let lost = outcome.requests.iter().find(|request| request.http.status == 0).expect("the first");
     assert!(!lost.seen.open && lost.times.end_ns <= taken_ns, "{lost:?}");
-    assert_eq!(outcome.snapshot.requests.open, 0);
+    assert_eq!(outcome.snapshot.requests.open.count, 0);
 }
 
 #[test]
@@ -469,7 +470,7 @@ fn a_request_in_flight_at_the_end_is_open_and_adds_up() {
     assert!(request.seen.open);
     assert_eq!(us(request, Phase::Sleep), 885);
     assert_eq!(us(request, Phase::Cpu), 100);
-    assert_eq!(outcome.snapshot.requests.open, 1);
+    assert_eq!(outcome.snapshot.requests.open.count, 1);
     assert_eq!(outcome.snapshot.slots.busy_ns() / US, 990);
 }
 

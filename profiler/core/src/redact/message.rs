@@ -10,8 +10,8 @@ use super::FILLER;
 use super::packet::{Next, Packet};
 use super::verdict::Verdict;
 use super::word::{
-    CONNECT, CONNECTION, CONTENT_LENGTH, EXPECT, HEADERS, List, METHODS, REQUEST_START, TRACE_PARENT,
-    TRANSFER_ENCODING, UPGRADE, Word,
+    CONNECT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HEADERS, List, METHODS, REQUEST_START,
+    TRACE_PARENT, TRANSFER_ENCODING, UPGRADE, Word,
 };
 use crate::model::request_start::Form;
 use crate::model::trace_context::{TRACE_PARENT_BYTES, is_trace_parent_byte};
@@ -348,6 +348,7 @@ impl Message {
                     }
                     CONNECTION => State::Tokens(List::Options, None),
                     EXPECT => State::Tokens(List::Expectations, None),
+                    CONTENT_TYPE if !self.is_request => State::Tokens(List::Types, None),
                     TRACE_PARENT if self.is_request => State::TraceParent(0),
                     REQUEST_START if self.is_request => State::RequestStart(Form::default(), false),
                     _ => return self.go(State::HiddenValue, Verdict::HideBefore),
@@ -397,14 +398,16 @@ impl Message {
     }
 
     fn tokens(&mut self, list: List, word: Option<Word>, byte: u8) -> Verdict {
-        if matches!(byte, b' ' | b'\t' | b',' | b'\r' | b'\n') {
+        let ends = matches!(byte, b' ' | b'\t' | b',' | b'\r' | b'\n');
+        // What follows a type says more of it.
+        if ends || byte == b';' && matches!(list, List::Types) {
             let known = word.is_none_or(|word| word.is_one_of(list.known()));
             if word.is_some_and(|word| word.as_bytes() == UPGRADE) {
                 self.head.is_unframed = true;
             }
             self.state = match byte {
                 b'\n' => State::LineStart,
-                b'\r' => State::HiddenValue,
+                b'\r' | b';' => State::HiddenValue,
                 _ => State::Tokens(list, None),
             };
             return if known { Verdict::Keep } else { Verdict::HideBefore };

@@ -30,12 +30,14 @@ pub(super) const METHODS: &[&[u8]] = &[
 /// The method whose target is an authority, and after which another protocol is spoken.
 pub(super) const CONNECT: &[u8] = b"CONNECT";
 
-/// Names of the headers that frame a message, of the one that names its trace, and of the one that says when
-/// a front end had it, in lower case.
+/// Names of the headers that frame a message, of the one that says that a response is a stream of events, of
+/// the one that names its trace, and of the one that says when a front end had it, in lower case.
 pub(super) const HEADERS: &[&[u8]] =
-    &[CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, EXPECT, TRACE_PARENT, REQUEST_START];
+    &[CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, CONNECTION, EXPECT, TRACE_PARENT, REQUEST_START];
 /// See [`HEADERS`].
 pub(super) const CONTENT_LENGTH: &[u8] = b"content-length";
+/// See [`HEADERS`].
+pub(super) const CONTENT_TYPE: &[u8] = b"content-type";
 /// See [`HEADERS`].
 pub(super) const TRANSFER_ENCODING: &[u8] = b"transfer-encoding";
 /// See [`HEADERS`].
@@ -57,6 +59,9 @@ pub(super) const UPGRADE: &[u8] = b"upgrade";
 /// Values of `Expect` that are kept.
 const EXPECTATIONS: &[&[u8]] = &[b"100-continue"];
 
+/// Values of a response's `Content-Type` that are kept.
+const TYPES: &[&[u8]] = &[b"text/event-stream"];
+
 /// A header whose value is a list of known tokens.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum List {
@@ -66,6 +71,8 @@ pub(super) enum List {
     Options,
     /// `Expect`.
     Expectations,
+    /// `Content-Type` of a response.
+    Types,
 }
 
 impl List {
@@ -75,6 +82,7 @@ impl List {
             Self::Codings => CODINGS,
             Self::Options => OPTIONS,
             Self::Expectations => EXPECTATIONS,
+            Self::Types => TYPES,
         }
     }
 }

@@ -212,7 +212,7 @@ fn requests() -> Vec<Column<WindowRow>> {
             |row: &R| Cell::number(row.snapshot.requests.completed),
         ),
         Column::new("requests_open", Kind::Count, "Requests that ran still when it ended.", |row: &R| {
-            Cell::number(row.snapshot.requests.open)
+            Cell::number(row.snapshot.requests.open.count)
         }),
         Column::new("requests_not_http", Kind::Count, "Exchanges that could not be read.", |row: &R| {
             Cell::number(row.snapshot.requests.not_http)

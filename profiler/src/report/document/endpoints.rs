@@ -3,13 +3,14 @@
 //! In: the endpoints of a snapshot. Out: a section: a table (in the text report of the first few, the rest
 //! added up), on the page the first of them in full.
 
+use profiler_core::model::lasting::Open;
 use profiler_core::model::{Endpoint, Snapshot};
+use profiler_core::phase::Phases;
 
 use super::block::{Block, Blocks, Folded, Section, parts};
 use super::cell::{bar, count, duration, mostly, quantile, share, words};
-use super::phases;
-use super::shown;
 use super::table::{On, Rows, Table};
+use super::{header, phases, shown};
 use crate::report::summary;
 
 /// Endpoints in the text report.
@@ -40,10 +41,19 @@ pub(super) fn section(snapshot: &Snapshot) -> Section<'_> {
             other.count = other.count.saturating_add(endpoint.count);
             other.total.merge(&endpoint.total);
             other.phases.add_all(&endpoint.phases);
+            let Open { count, longest_ns, phases } = &endpoint.open;
+            other.open.count = other.open.count.saturating_add(*count);
+            other.open.longest_ns = other.open.longest_ns.max(*longest_ns);
+            other.open.phases.add_all(phases);
         }
         all.feet(On::TEXT, table(whole_ns, vec![(String::new(), (None, &other))]));
     }
     body.table(all);
+    let mut open: Vec<&Endpoint> = ordered.iter().copied().filter(|of| of.open.count > 0).collect();
+    open.sort_by_key(|endpoint| std::cmp::Reverse(endpoint.open.longest_ns));
+    for endpoint in open.into_iter().take(MOST_SAID) {
+        body.say(format!("{}: {}.", name(snapshot, endpoint), header::still_open(&endpoint.open)));
+    }
     let many = ordered.iter().take(SHOWN).filter(|endpoint| per_request(endpoint) >= MANY);
     for endpoint in many.take(MOST_SAID) {
         body.say(format!(
@@ -81,19 +91,29 @@ pub(crate) fn table(whole_ns: u64, endpoints: Vec<(String, Listed<'_>)>) -> Tabl
         .in_list("status")
         .right("requests", |(_, of)| count(of.count).at("count"))
         .in_list("requests")
+        .right("open", |(_, of)| count(of.open.count).at("open/count"))
+        .only(On::PAGE)
+        .in_list("open")
         .right("median", |(_, of)| quantile(&of.total, 0.5).at("total/p50_ns"))
         .in_list("p50")
         .right("p99", |(_, of)| quantile(&of.total, 0.99).at("total/p99_ns"))
         .in_list("p99")
-        .right("time", |(_, of)| duration(of.phases.total_ns()).at("time_in_requests_ns"))
+        .right("time", |(_, of)| duration(whole(of).total_ns()))
         .only(On::PAGE)
-        .right("of time", |(_, of)| share(of.phases.total_ns(), whole_ns))
+        .right("of time", |(_, of)| share(whole(of).total_ns(), whole_ns))
         .in_list("time")
-        .left("phases", |(_, of)| bar(parts(&of.phases), of.phases.total_ns()))
+        .left("phases", |(_, of)| bar(parts(&whole(of)), whole(of).total_ns()))
         .only(On::PAGE)
-        .left("mostly", |(_, of)| mostly(&of.phases))
+        .left("mostly", |(_, of)| mostly(&whole(of)))
         .in_list("mostly")
         .table()
+}
+
+/// Where the time of all its requests went, of those that are open too.
+pub(crate) fn whole(endpoint: &Endpoint) -> Phases {
+    let mut all = endpoint.phases;
+    all.add_all(&endpoint.open.phases);
+    all
 }
 
 /// Its phases and durations.
@@ -140,6 +160,8 @@ fn in_parentheses(list: Vec<String>) -> String {
 pub(crate) fn name(snapshot: &Snapshot, endpoint: &Endpoint) -> String {
     let method = match (endpoint.method.as_str(), endpoint.status) {
         // What was answered in HTTP was asked in HTTP, before the window or where the head was lost.
+        // Nobody has read what it asks.
+        ("", 0) if endpoint.count == 0 && endpoint.open.count > 0 => "not read yet",
         ("", 0) if snapshot.requests.not_http >= endpoint.count => "encrypted, or not HTTP",
         ("", 0) if snapshot.requests.not_http > 0 => "encrypted, not HTTP, or no head",
         ("", _) => "head not read",

@@ -4,10 +4,11 @@
 
 use profiler_core::fact::EndReason;
 use profiler_core::fact::container::Container;
+use profiler_core::model::lasting::Open;
 use profiler_core::model::{Origin, Snapshot};
 
 use super::cell::{Cell, count, longest, quantile, share, words};
-use super::shown;
+use super::{lasting, shown};
 use crate::report::{summary, unit};
 
 /// What stands between two parts of a line.
@@ -118,8 +119,11 @@ pub(crate) fn traffic(snapshot: &Snapshot) -> String {
     let requests = &snapshot.requests;
     let rate = summary::per_second(requests.completed, snapshot.window.length_ns());
     let mut parts = vec![format!("{} ({})", unit::counted(requests.completed, "request"), unit::rate(rate))];
-    if requests.open > 0 {
-        parts.push(format!("{} still open", unit::count(requests.open)));
+    if requests.open.count > 0 {
+        parts.push(still_open(&requests.open));
+    }
+    for (became, count) in lasting::counts(&requests.lasting) {
+        parts.push(format!("{} {}", unit::count(count), lasting::noun(became, count)));
     }
     if requests.total.count() > 0 {
         parts.push(format!("median {}", shown(requests.total.quantile_ns(0.5))));
@@ -127,6 +131,15 @@ pub(crate) fn traffic(snapshot: &Snapshot) -> String {
         parts.push(format!("longest {}", shown(requests.total.max_ns())));
     }
     parts.join(DOT)
+}
+
+/// How many had not ended with the window, and for how long.
+pub(crate) fn still_open(open: &Open) -> String {
+    let longest = shown(open.longest_ns);
+    match open.count {
+        1 => format!("1 still open, for {longest}"),
+        count => format!("{} still open, the longest for {longest}", unit::count(count)),
+    }
 }
 
 /// The numbers that are the first to look at, each with what it is.
@@ -143,8 +156,8 @@ pub(crate) fn tiles(snapshot: &Snapshot) -> Vec<(&'static str, Cell)> {
         ("p99", quantile(total, 0.99).at("/requests/total/p99_ns")),
         ("longest", longest(total).at("/requests/total/max_ns")),
     ];
-    if requests.open > 0 {
-        tiles.push(("still open", count(requests.open).at("/requests/open")));
+    if requests.open.count > 0 {
+        tiles.push(("still open", count(requests.open.count).at("/requests/open")));
     }
     tiles.push(("of capacity used", share(slots.busy_ns(), capacity_ns).at("/slots/capacity_used_ratio")));
     tiles

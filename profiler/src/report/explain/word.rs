@@ -104,7 +104,9 @@ pub(super) fn all() -> Vec<Word> {
     let findings = RULES.iter().map(|rule| word(Kind::Finding, rule.id, rule.title));
     let states = ThreadState::ALL.into_iter().map(of_state).filter(is_new);
     let holdings = Holding::ALL.into_iter().map(of_holding).filter(is_new);
-    let is_new_leaf = |kind: &LeafKind| !phases.iter().any(|phase| phase.name == kind.name());
+    let is_known = |name| Holding::ALL.iter().any(|holding| holding.name() == name);
+    let is_new_leaf =
+        |kind: &LeafKind| !phases.iter().any(|phase| phase.name == kind.name()) && !is_known(kind.name());
     let leaves = LeafKind::ALL.into_iter().filter(is_new_leaf);
     let leaves = leaves.map(|kind| word(Kind::Leaf, kind.name(), chain_words::of_kind(kind)));
     let causes = Cause::ALL.into_iter().map(|cause| word(Kind::Cause, cause.name(), cause.words()));

@@ -5,6 +5,7 @@
 use profiler_core::model::{self, Snapshot};
 
 use super::by_worker::ByWorker;
+use super::lasting::Open;
 use super::latency::Latency;
 use super::phases::{PhaseTimes, Unmeasured};
 use super::round_trips::RoundTrips;
@@ -21,15 +22,17 @@ view! {
         path_shape: Option<&'a str> = non_empty(&endpoint.path_shape).filter(|_| !is_remainder),
         /// Status code; null: none seen, or the remainder.
         status: Option<u16> = (endpoint.status > 0 && !is_remainder).then_some(endpoint.status),
-        /// Requests.
+        /// Requests that ended in the window.
         count: u64 = endpoint.count,
+        /// Further ones, which had not ended with it.
+        open: Open = Open::new(&endpoint.open),
         /// Requests per second of the window.
         rate_per_second: Option<f64> = summary::per_second(endpoint.count, window_ns).and_then(rounded),
         /// Bytes received.
         received_bytes: u64 = endpoint.bytes_in,
         /// Bytes sent.
         sent_bytes: u64 = endpoint.bytes_out,
-        /// Time of its requests: the sum of its phases, in ns.
+        /// Time of its requests that ended: the sum of its phases, in ns.
         time_in_requests_ns: u64 = endpoint.phases.total_ns(),
         /// Total time.
         total: Latency = Latency::new(&endpoint.total),

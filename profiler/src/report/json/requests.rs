@@ -14,7 +14,7 @@ use super::{rounded, summary};
 view! {
     pub(super) struct Requests<'a>(snapshot: &'a Snapshot) with {
         let requests = &snapshot.requests;
-        let all = requests.completed.saturating_add(requests.open);
+        let all = requests.completed.saturating_add(requests.open.count);
         let not_exact = requests.inferred_framing.saturating_add(requests.not_http);
         let rate = summary::per_second(requests.completed, snapshot.window.length_ns());
         let unmeasured = Unmeasured::of_snapshot(snapshot);
@@ -28,7 +28,9 @@ view! {
         /// Requests that ended inside the window.
         completed: u64 = requests.completed,
         /// Requests still open at its end.
-        open: u64 = requests.open,
+        open: u64 = requests.open.count,
+        /// For how long the longest of these had been open, in ns; null: there is none.
+        open_longest_ns: Option<u64> = (requests.open.count > 0).then_some(requests.open.longest_ns),
         /// Of all: those whose beginning was not seen.
         truncated: u64 = requests.truncated,
         /// Requests by how their limits were found.

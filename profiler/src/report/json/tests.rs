@@ -28,7 +28,7 @@ static STRICT: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
     jsonschema::draft202012::new(&schema).unwrap()
 });
 
-const TOP_LEVEL: [&str; 21] = [
+const TOP_LEVEL: [&str; 22] = [
     "schema_version",
     "tool",
     "host",
@@ -41,6 +41,7 @@ const TOP_LEVEL: [&str; 21] = [
     "phases",
     "chains",
     "endpoints",
+    "lasting",
     "slots",
     "capacity",
     "event_loops",

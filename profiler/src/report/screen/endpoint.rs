@@ -42,13 +42,17 @@ pub(super) fn lines(
                     text.push_str(&format!("  {name} {value}"));
                 }
             }
+            if endpoint.open.count > 0 {
+                text.push_str(&format!("  {}", document::header::still_open(&endpoint.open)));
+            }
             lines.push(paint.line(Role::Plain, &text));
             let text =
                 format!("{} in, {} out", unit::bytes(endpoint.bytes_in), unit::bytes(endpoint.bytes_out));
             lines.push(paint.line(Role::Quiet, &text));
             lines.push(Line::default());
-            lines.extend(phases::lines(&endpoint.phases, "time", paint, width));
-            let table = section::block(&document::phases::detail("", &endpoint.phases, ""), paint, width);
+            let whole = endpoints::whole(endpoint);
+            lines.extend(phases::lines(&whole, "time", paint, width));
+            let table = section::block(&document::phases::detail("", &whole, ""), paint, width);
             lines.extend(table.into_iter().take(rows.saturating_sub(lines.len()) / 2));
         }
     }

@@ -5,6 +5,7 @@
 
 mod candidates;
 mod kinds;
+mod lasting;
 mod looked;
 mod queued;
 mod sleeps;
@@ -156,7 +157,9 @@ impl<'a> Follower<'a> {
         let (of_free, rest) = rest.split_at(found.free.len());
         for (busy, ns) in found.busy.iter().zip(of_busy) {
             let tgid = self.known.histories.get(busy.tid).map_or(0, |history| history.tgid);
-            self.part((tgid, busy.tid), busy.part, *ns, hops);
+            if !self.lasting((tgid, busy.tid), busy.part, *ns, hops) {
+                self.part((tgid, busy.tid), busy.part, *ns, hops);
+            }
         }
         for (stretch, ns) in found.free.iter().zip(of_free) {
             self.all_idle((*stretch, *ns), tids, or_else, hops);

@@ -12,6 +12,7 @@ use crate::machine::chain::history::Histories;
 use crate::machine::chain::looks::{AsleepLook, AsleepLooks};
 use crate::machine::chain::releases::Releases;
 use crate::machine::chain::settling::Settling;
+use crate::model::lasting::Became;
 
 /// What is known of threads, for one walk.
 #[derive(Clone, Copy)]
@@ -23,6 +24,9 @@ pub(super) struct Known<'a> {
     pub releases: &'a Releases,
     /// The endpoint of a request, by its number plus 1.
     pub endpoint_of: &'a dyn Fn(u64) -> u32,
+    /// What the connection of a request has become by a moment, by the request's number plus 1; and the
+    /// endpoint.
+    pub lasting: &'a dyn Fn(u64, u64) -> Option<(Became, u32)>,
     /// Whether several processes read this connection.
     pub is_shared: &'a dyn Fn(u64) -> bool,
     /// Whether a process hands its requests to a pool of threads.

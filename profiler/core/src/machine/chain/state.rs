@@ -16,6 +16,7 @@ use crate::machine::chain::feed::SleepSeen;
 use crate::machine::chain::handed::HandsOn;
 use crate::machine::chain::history::Histories;
 use crate::machine::chain::known::Known;
+use crate::machine::chain::lasting::LastingConnections;
 use crate::machine::chain::looks::{AsleepLooks, port_of};
 use crate::machine::chain::own_connections::OwnConnections;
 use crate::machine::chain::releases::Releases;
@@ -55,6 +56,8 @@ pub(in crate::machine) struct Service {
 pub(in crate::machine) struct Chain {
     /// What threads did.
     pub histories: Histories,
+    /// What connections have become.
+    lasting: LastingConnections,
     /// What threads that slept for long were in.
     pub looks: AsleepLooks,
     /// Who had CPUs for which threads waited.
@@ -131,6 +134,21 @@ impl Chain {
     /// A request is over on its connection: when it waited to be served.
     pub(in crate::machine) fn served(&mut self, request: u64, service: Service) {
         self.services.insert(request, service);
+    }
+
+    /// A connection has become something else, by the head of a response.
+    pub(in crate::machine) fn lasts(&mut self, request: &Request) {
+        let endpoint = self.endpoints.of(&request.http, None);
+        self.endpoints.remember(request.id, endpoint);
+        if let Some(became) = request.lasting() {
+            self.lasting.begins(request.id, (became, endpoint), request.times.start_ns);
+        }
+    }
+
+    /// That is over, or the window is.
+    pub(in crate::machine) fn lasted(&mut self, request: &Request) {
+        self.claim(request);
+        self.lasting.ends(request.id, request.times.end_ns);
     }
 
     /// A request is complete. `endpoint`: its endpoint's number in the sums of the window, if it has one.
@@ -235,6 +253,7 @@ impl Chain {
             releases: &self.releases,
             endpoint_of: &|request| self.endpoints.of_request(request),
             hands_on: &|tgid| self.handed.is_usual(tgid),
+            lasting: &|request, at_ns| self.lasting.at(request, at_ns),
             is_shared: &|connection| connections.get(&connection).is_some_and(|(_, is_shared)| *is_shared),
             over: &|connection| self.own_connections.over(connection),
         };
@@ -269,6 +288,7 @@ impl Chain {
         self.histories.forget_ended(self.rolled_ns);
         self.releases.roll(self.rolled_ns);
         self.cpus.roll(self.rolled_ns);
+        self.lasting.roll(self.rolled_ns);
         if self.looks.roll(self.rolled_ns) {
             self.histories.forget_programs();
         }
@@ -286,6 +306,7 @@ impl Chain {
         self.histories.evicted()
             + self.attendance.evicted()
             + self.connections.evicted()
+            + self.lasting.evicted()
             + self.services.evicted()
             + self.handed.evicted()
             + self.own_connections.evicted()

@@ -204,6 +204,7 @@ mod tests {
             releases: &releases,
             cpus: &cpus,
             endpoint_of: &|_| 0,
+            lasting: &|_, _| None,
             is_shared: &|_| false,
             hands_on: &|_| false,
             over: &|_| &[],

@@ -46,7 +46,9 @@ impl State {
     /// A slice, as its thread's history has it.
     #[inline]
     pub(super) fn note_slice(&mut self, thread: &mut Thread, slice: &Slice, gap: &Piece, told: &Told<'_>) {
-        let request = thread.serving.map_or(0, |(_, id)| id.saturating_add(1));
+        let serving = thread.serving.map(|(_, id)| id);
+        let serving = serving.or_else(|| thread.lasted_at(slice.enter_ns).map(|lasted| lasted.request));
+        let request = serving.map_or(0, |id| id.saturating_add(1));
         if thread.short.can_take(gap.start_ns, slice.exit_ns, request) && !told.is_open {
             thread.short.take(slice, told.part, told.idle, request);
             if matches!(slice.call, Call::Poll { .. } | Call::EpollWait { .. })
@@ -301,7 +303,7 @@ impl State {
 
     /// Light mode: a thread slept for something.
     pub(super) fn note_sleep(&mut self, slept: &Slept, meant: &SleepPurpose, end_ns: u64, is_open: bool) {
-        let (request, is_slot) = self.light_request(slept.tid);
+        let (request, is_slot) = self.light_request(slept.tid, slept.start_ns);
         let is_idle = meant.idle != IdleSleep::No && request == 0;
         let phase = meant.phase;
         let object = match slept.on {
@@ -356,7 +358,8 @@ impl State {
 
     /// Light mode: a thread moved a message.
     pub(super) fn note_message(&mut self, light: &Light, time_ns: u64) {
-        let (request, _) = self.light_request(light.tid);
+        let begun_ns = time_ns.saturating_sub(light.account.total_ns());
+        let (request, _) = self.light_request(light.tid, begun_ns);
         let before = light.sequence.saturating_sub(1);
         let awake_ns = light.account.cpu_ns.saturating_add(light.account.run_queue_ns);
         self.note_since_before(light.tid, time_ns.saturating_sub(awake_ns));
@@ -387,11 +390,13 @@ impl State {
         }
     }
 
-    /// The request that a thread serves, plus 1 (0: none), and whether it is a slot.
-    fn light_request(&self, tid: Tid) -> (u64, bool) {
-        self.runtime.threads.get(tid).map_or((0, false), |thread| {
-            (thread.serving.map_or(0, |(_, id)| id.saturating_add(1)), thread.slot.is_some())
-        })
+    /// The request that a thread serves, plus 1 (0: none), in what began at this moment, and whether it is a
+    /// slot.
+    fn light_request(&self, tid: Tid, begun_ns: u64) -> (u64, bool) {
+        let Some(thread) = self.runtime.threads.get(tid) else { return (0, false) };
+        let serving = thread.serving.map(|(_, id)| id);
+        let serving = serving.or_else(|| thread.lasted_at(begun_ns).map(|lasted| lasted.request));
+        (serving.map_or(0, |id| id.saturating_add(1)), thread.slot.is_some())
     }
 }
 

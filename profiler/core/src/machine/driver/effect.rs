@@ -162,6 +162,9 @@ fn shutdown(context: &mut LedgerContext<'_>, thread: &mut Thread, number: u32, s
         exchange::advance(context, thread, number, slice);
     }
     finish::shut(context, number);
+    if context.wire.connections.get(number).is_some_and(|connection| connection.lasting().is_some()) {
+        finish::turn(context, number);
+    }
     if let Some(connection) = context.wire.connections.get_mut(number) {
         connection.shut = true;
         if connection.signs.shut_ns == 0 {

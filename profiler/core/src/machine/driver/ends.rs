@@ -9,7 +9,7 @@ use crate::machine::driver::state::State;
 use crate::machine::driver::unserved::Unserved;
 use crate::machine::driver::{draw, follow, meaning};
 use crate::machine::ledger::context::LedgerContext;
-use crate::machine::ledger::{busy, exchange, finish, gil_attribution, slots, thread_end, turn};
+use crate::machine::ledger::{busy, exchange, finish, gil_attribution, in_hand, slots, thread_end, turn};
 use crate::machine::lock::gil_holder::Holders;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::runtime::threads::Threads;
@@ -81,6 +81,9 @@ impl State {
         for (slice, entry_unknown) in open {
             self.end_slice(slice, *entry_unknown, sink);
         }
+        if !self.time.is_light {
+            in_hand::settle(&mut self.context(), end_ns);
+        }
         self.note_workers();
         if self.time.is_light {
             self.note_unheard(end_ns);
@@ -132,8 +135,7 @@ impl State {
         let idle = meaning::waits_for_work(self.view(), &thread, slice, &meaning);
         if !self.time.is_light {
             let told = Told { meaning: &meaning, idle, held_by, part, is_open: true };
-            // A gap has no entry that could be unknown.
-            if entry_unknown && slice.system_call != u32::MAX {
+            if entry_unknown {
                 self.note_short(tid, &mut thread);
                 self.note_initial(slice, slice.exit_ns, true);
             } else {
@@ -145,7 +147,7 @@ impl State {
         if gap.length_ns() > 0 && !self.time.is_light {
             thread.pending.push(gap);
         }
-        if self.wants_slices && !entry_unknown {
+        if self.wants_slices && !entry_unknown && slice.system_call != u32::MAX {
             let shown = meaning::shown(self.view(), &thread, slice, idle, part, &meaning);
             draw::draw(slice, shown, because, true, sink);
         }

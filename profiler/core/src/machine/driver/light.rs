@@ -28,6 +28,7 @@ use message::Message;
 
 mod ending;
 mod gil;
+mod lasting;
 mod message;
 mod seen_asleep;
 mod slots;
@@ -104,6 +105,7 @@ impl State {
         let mut sleeping = self.time.light.sleeps.take(light.tid, light.sequence);
         self.note_message(light, time_ns);
         let (slice, is_first) = self.light_slice((light, time_ns), &mut sleeping, sink);
+        self.light_turns_away(light, sink);
         let Some(mut socket) = self.enter(light, time_ns, sink) else { return };
         socket.life.tgid = light.tgid;
         let takes_turns = self.runtime.threads.get(light.tid).is_some_and(|thread| thread.signs.takes_turns);
@@ -113,7 +115,9 @@ impl State {
         let in_hands_of =
             socket.active.as_ref().filter(|active| !active.is_responding).map(|active| active.owner);
         let message = Message { light, captured, done, time_ns };
+        let lasts = self.light_lasting(&mut socket, &message, sink);
         match light.what {
+            _ if lasts.is_some() => {}
             LightWhat::Sent => {
                 let State { wire, product, .. } = self;
                 message::sent((wire, &mut product.summary), &mut socket, &message);
@@ -121,7 +125,11 @@ impl State {
             _ => self.received(&mut socket, &message, sink),
         }
         let (mut moved, mut for_request, mut begun_ns) = (None, None, u64::MAX);
-        if let Some(active) = &mut socket.active {
+        let became = socket.active.as_ref().and_then(|active| active.request.lasting());
+        // What others move on a connection that has become something else is no work of its thread.
+        if lasts != Some(false)
+            && let Some(active) = &mut socket.active
+        {
             active.owner = light.tid;
             let request = active.request.id;
             if let Some(before) = in_hands_of.filter(|before| *before != light.tid) {
@@ -135,6 +143,9 @@ impl State {
             begun_ns = active.request.times.start_ns;
             moved = Some(gil::MovedMessage { socket: light.socket, request, is_over, has_turned });
         }
+        if light.what == LightWhat::Sent {
+            self.light_becomes(&mut socket, time_ns, sink);
+        }
         self.wire.light.open.insert(light.socket, socket);
         if self.time.is_light
             && let Some(mut thread) = self.runtime.threads.take(light.tid)
@@ -147,6 +158,7 @@ impl State {
                 on: (light.socket, begun_before > 0),
                 begun_ns,
                 for_request,
+                became,
                 at_ns: time_ns,
             };
             let context = &mut self.context();
@@ -202,8 +214,13 @@ impl State {
             self.product.drops.serves(message.light.tgid);
         }
         if let Some(over) = message::is_followed(socket, &steps) {
-            socket.life.signs.answers(&over.request);
-            self.end_light(over, message.time_ns, sink);
+            if over.request.seen.lasts {
+                let at_ns = over.covered_ns;
+                self.light_lasted(over, at_ns, sink);
+            } else {
+                socket.life.signs.answers(&over.request);
+                self.end_light(over, message.time_ns, sink);
+            }
         }
         let State { wire, product, world, .. } = self;
         let counts = (wire, &mut product.summary);
@@ -256,7 +273,8 @@ impl State {
                         (slice, sleeping) = (slice.unknown(), Sleeping::default());
                     }
                     message::cover(&mut active, (&slice, &sleeping), slice.enter_ns.min(end_ns));
-                    slots::works(thread, self.window_start_ns, active.last.take());
+                    let became = active.request.lasting();
+                    slots::works(thread, self.window_start_ns, active.last.take(), became);
                 }
                 active.request.seen.open = true;
             }

@@ -39,6 +39,7 @@ pub(in crate::machine) fn waits_for_work(
         Idle::UnlessServing => {
             thread.is_loop() && meaning.blocked == Phase::Unexplained
                 || !is_serving(view, thread)
+                    && thread.lasted_at(slice.enter_ns).is_none()
                     && (job::is_for_next(view, thread, slice) || handoff::is_at_queue(view, thread, slice))
         }
         Idle::No => false,

@@ -40,6 +40,7 @@ impl State {
         match event {
             LedgerEvent::Began => self.product.summary.begin(),
             LedgerEvent::Reads(tgid) => self.product.drops.serves(tgid),
+            LedgerEvent::Lasts(request) => self.chain.lasts(&request),
             LedgerEvent::Impossible(name) => self.product.summary.impossible(name, 1),
             LedgerEvent::Finished(finished) => self.finished(finished, sink),
             LedgerEvent::Ended(ended) => {

@@ -47,6 +47,9 @@ impl State {
         let accepts = thread.signs.accepts || meaning.idle == Idle::Always;
         let time = (&mut self.time, window_start_ns);
         slots::waited_for_its_turn(time, &mut thread, slice, accepts, &mut gap);
+        if let Some(lasted) = thread.lasted_at(gap.start_ns) {
+            gap.holding = Some(lasted.became.holding());
+        }
         if gap.length_ns() > 0 {
             thread.pending.push(gap);
         }
@@ -75,7 +78,8 @@ impl State {
             self.wait_for_work(&mut thread, slice, sink);
         } else {
             let mut piece = Piece::call(slice, &meaning);
-            piece.holding = Some(meaning::holding(self.view(), number, &meaning));
+            let lasted = thread.lasted_at(slice.enter_ns).map(|lasted| lasted.became.holding());
+            piece.holding = lasted.or_else(|| Some(meaning::holding(self.view(), number, &meaning)));
             piece.held_by = held_by;
             thread.pending.push(piece);
             slots::note_mutex(&mut thread, slice, meaning.idle);

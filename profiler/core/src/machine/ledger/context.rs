@@ -15,6 +15,7 @@ use crate::machine::wire::origin::Side;
 use crate::machine::wire::request::Active;
 use crate::machine::wire::state::Wire;
 use crate::machine::world::state::World;
+use crate::model::request::Request;
 
 /// A request that is over on its connection.
 #[derive(Clone, Debug)]
@@ -42,6 +43,8 @@ pub(in crate::machine) enum LedgerEvent {
     Finished(Finished),
     /// A connection is gone.
     Ended(Box<Ended>),
+    /// A connection has become something else: no request of this number any more.
+    Lasts(Box<Request>),
     /// Something happened that should not.
     Impossible(&'static str),
 }
@@ -148,6 +151,7 @@ impl TestLedger {
             LedgerEvent::Began => "began".to_owned(),
             LedgerEvent::Reads(tgid) => format!("{tgid} reads"),
             LedgerEvent::Impossible(name) => format!("impossible: {name}"),
+            LedgerEvent::Lasts(request) => format!("{} lasts", request.id),
             LedgerEvent::Ended(ended) => format!("connection {} ended at {}", ended.id, ended.at_ns),
             LedgerEvent::Finished(finished) => {
                 let request = &finished.active.request;

@@ -8,13 +8,14 @@ use smallvec::smallvec;
 use crate::event::Slice;
 use crate::machine::join::front;
 use crate::machine::ledger::context::{LedgerContext, LedgerEvent};
-use crate::machine::ledger::{finish, slots, turn, unattributed};
+use crate::machine::ledger::{finish, lasting, slots, turn, unattributed};
 use crate::machine::runtime::job;
 use crate::machine::runtime::thread::Thread;
 use crate::machine::wire::http1::{ResponseHead, Step};
 use crate::machine::wire::kept::Kept;
 use crate::machine::wire::origin::Side;
 use crate::machine::wire::request::{Active, Beginning, Wants};
+use crate::model::lasting::Became;
 use crate::model::request::Framing;
 use crate::model::request_start::RequestStart;
 use crate::phase::Phase;
@@ -50,7 +51,14 @@ pub(in crate::machine) fn read(
         }
         return;
     }
-    let open_end = connection.outbound.until_turn();
+    if lasting::receives(connection, slice.tid, bytes.moved) {
+        return;
+    }
+    let lasting = connection.lasting();
+    if lasting == Some(Became::Upgraded) {
+        return advance(context, thread, number, slice);
+    }
+    let open_end = connection.outbound.until_turn() || lasting.is_some();
     let after_response = !connection.is_private()
         && connection.requests.front().is_none_or(|active| active.response.has_begun);
     let wall_clock_offset_ns = context.world.wall_clock_offset_ns;
@@ -70,7 +78,7 @@ pub(in crate::machine) fn read(
                 && context.wire.connections.front(number).is_some_and(|active| active.response.has_begun)
             {
                 turn::ended_unseen(context.view(), thread, number);
-                finish::shut(context, number);
+                finish::turn(context, number);
             }
             begin(context, thread, number, slice, arrival_ns, false);
         }
@@ -114,6 +122,9 @@ pub(in crate::machine) fn write(
     bytes: &Bytes<'_>,
 ) {
     let Some(connection) = context.wire.connections.get_mut(number) else { return };
+    if lasting::sends(connection, slice.tid, bytes.moved) {
+        return;
+    }
     let is_encrypted = connection.inbound.is_encrypted();
     if is_encrypted && !answers_encrypted(context, thread, number, slice, bytes.moved) {
         return;
@@ -130,7 +141,9 @@ pub(in crate::machine) fn write(
         begin(context, thread, number, slice, 0, true);
     }
     let Some(connection) = context.wire.connections.get_mut(number) else { return };
-    let to_head = connection.requests.front().is_some_and(|active| active.response.to_head);
+    let front = connection.requests.front();
+    let to_head = front.is_some_and(|active| active.response.to_head);
+    connection.outbound.answers(front.map_or("", |active| active.request.http.method.as_str()));
     let steps = if is_encrypted {
         smallvec![connection.outbound.push_encrypted(bytes.moved)]
     } else {
@@ -231,6 +244,8 @@ fn answer(
     active.response.has_begun |= !interim;
     if step.complete {
         finish::finish_front(context, number);
+    } else if let Some(became) = step.head.and_then(|head| head.became) {
+        *advanced = lasting::begin(context, number, became).or(*advanced);
     }
 }
 
@@ -352,7 +367,8 @@ pub(in crate::machine) fn advance(
     let Some(active) = context.wire.connections.front_mut(number) else { return };
     let taken = active.advance(thread.time(tid), own_start_ns, window_start_ns);
     active.request.slot = thread.slot.or(active.request.slot);
+    let became = active.request.lasting();
     thread.serving = Some((number, id));
-    thread.hold_for_request(window_start_ns, taken.from_ns, &taken.phases);
+    thread.hold_for(window_start_ns, (taken.from_ns, &taken.phases), became);
     turn::attribute(context, thread, number, slice, &taken);
 }

@@ -8,10 +8,11 @@ use crate::machine::join::front;
 use crate::machine::ledger::context::{Finished, LedgerContext, LedgerEvent};
 use crate::machine::lock::gil_held::Held;
 use crate::machine::runtime::candidates::{left, runs_loop};
-use crate::machine::runtime::thread::Thread;
+use crate::machine::runtime::thread::{Lasted, Thread};
 use crate::machine::time::capacity::ArrivalWait;
 use crate::machine::wire::ending::{Ended, How};
 use crate::machine::wire::origin::Side;
+use crate::model::lasting::Became;
 use crate::phase::{Phase, Phases};
 
 /// A thread leaves the request it serves. A request with an open end is over. Any other continues without an
@@ -30,7 +31,10 @@ pub(in crate::machine) fn leave(
     // makes them itself.
     let is_front = connection.origin.side == Side::Front;
     let passes_on = thread.is_loop() && is_front && !context.join.links.has_all(id);
-    let open_end = connection.outbound.until_turn() && !passes_on;
+    // A thread that turns from a stream to something else is done with it.
+    let has_open_end =
+        connection.outbound.until_turn() || connection.lasting() == Some(Became::Stream) && !runs_loop;
+    let open_end = has_open_end && !passes_on;
     let may_continue = open_end && !is_front && connection.outbound.may_have_more() && runs_loop;
     if connection.requests.get(index).is_some_and(|active| active.owner.is_some_and(|owner| owner != tid)) {
         // Another thread has taken it over already.
@@ -52,7 +56,8 @@ pub(in crate::machine) fn leave(
             if active.response.has_begun && !open_end {
                 active.part();
             }
-            thread.hold_for_request(context.window_start_ns, from_ns, &phases);
+            let became = active.request.lasting();
+            thread.hold_for(context.window_start_ns, (from_ns, &phases), became);
         }
         if is_own && !left(context.view(), thread, (number, id), &phases) {
             context.crowd();
@@ -71,10 +76,15 @@ pub(in crate::machine) fn leave(
 
 /// The response under way is over if its end is open: the server began something else.
 pub(in crate::machine) fn shut(context: &mut LedgerContext<'_>, number: u32) {
+    if context.wire.connections.get(number).is_some_and(|connection| connection.outbound.until_turn()) {
+        turn(context, number);
+    }
+}
+
+/// The response under way is over: its client asks for something else, or the server has ended its direction.
+pub(in crate::machine) fn turn(context: &mut LedgerContext<'_>, number: u32) {
     let Some(connection) = context.wire.connections.get_mut(number) else { return };
-    if connection.outbound.until_turn()
-        && connection.requests.front().is_some_and(|active| active.response.has_begun)
-    {
+    if connection.requests.front().is_some_and(|active| active.response.has_begun) {
         connection.outbound.turn();
         finish_front(context, number);
     }
@@ -108,6 +118,10 @@ pub(in crate::machine) fn finish_front(context: &mut LedgerContext<'_>, number: 
         && thread.serving.is_some_and(|(_, id)| id == active.request.id)
     {
         thread.serving = None;
+        if let Some(became) = active.request.lasting() {
+            let (request, until_ns) = (active.request.id, active.cursor_ns);
+            thread.has_lasted(Lasted { became, request, until_ns });
+        }
     }
     context.events.push(LedgerEvent::Finished(Finished { side, listener_inode, peer, evidence, active }));
 }
@@ -140,7 +154,9 @@ pub(in crate::machine) fn end_connection(context: &mut LedgerContext<'_>, number
     loop {
         let Some(connection) = context.wire.connections.get_mut(number) else { return };
         let Some(active) = connection.requests.front_mut() else { break };
-        if !active.response.has_begun {
+        if active.request.lasting().is_some() {
+            active.pass(at_ns, Phase::Unexplained);
+        } else if !active.response.has_begun {
             // The request was read and never answered: nobody can tell whether it waited for a thread or was
             // dropped.
             active.pass(at_ns, Phase::Unexplained);

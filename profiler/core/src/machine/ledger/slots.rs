@@ -86,7 +86,7 @@ pub(in crate::machine) fn waited_in_mutex(
     for_listener: bool,
 ) {
     if let Some((since_ns, until_ns)) = thread.job.in_mutex.take().filter(|_| for_listener) {
-        thread.pending.hold_nobody(since_ns, until_ns);
+        thread.pending.hold_by(None, (since_ns, until_ns));
         thread.was_busy(time, since_ns, window_start_ns);
         thread.busy_since_ns = Some(until_ns);
     }

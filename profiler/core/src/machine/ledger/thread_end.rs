@@ -30,7 +30,8 @@ pub(in crate::machine) fn dies(context: &mut LedgerContext<'_>, thread: &mut Thr
     }
     let own_start_ns = active.cursor_ns;
     let taken = active.advance(thread.time(tid), own_start_ns, context.window_start_ns);
-    thread.hold_for_request(context.window_start_ns, taken.from_ns, &taken.phases);
+    let became = active.request.lasting();
+    thread.hold_for(context.window_start_ns, (taken.from_ns, &taken.phases), became);
 }
 
 /// A thread has ended at `until_ns`, or the window did.

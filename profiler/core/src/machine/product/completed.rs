@@ -9,6 +9,7 @@ use crate::machine::product::by_process::had_to_wait;
 use crate::machine::product::state::Product;
 use crate::machine::runtime::state::Runtime;
 use crate::machine::time::state::Time;
+use crate::model::lasting::Became;
 use crate::model::request::Request;
 use crate::phase::Phase;
 use crate::timeline::Entry;
@@ -35,6 +36,9 @@ pub struct CompletionContext<'a> {
 impl CompletionContext<'_> {
     /// A request ends. If the account of some of its time comes later, it waits for that.
     pub fn complete(&mut self, request: Box<Request>, sink: &mut dyn FnMut(Entry)) {
+        if let Some(became) = request.lasting() {
+            return self.lasted(request, became);
+        }
         self.product.summary.end();
         let late = &mut self.runtime.late;
         let complete = late.take_complete(request.times.end_ns);
@@ -68,6 +72,15 @@ impl CompletionContext<'_> {
         for request in requests {
             self.count(Box::new(request), sink);
         }
+    }
+
+    /// A connection that had become something else is over: it counts in nothing of requests.
+    fn lasted(&mut self, mut request: Box<Request>, became: Became) {
+        request.seen.open |= self.next_follows;
+        if request.times.end_ns >= self.watch_start_ns {
+            self.product.summary.lasting.add(&request, became, self.window_start_ns);
+        }
+        self.chain.lasted(&request);
     }
 
     /// A request's account is whole.

@@ -39,7 +39,8 @@ impl Endpoints {
         endpoint.spread.add(&request.phases);
         endpoint.bytes_in = endpoint.bytes_in.saturating_add(request.http.bytes_in);
         endpoint.bytes_out = endpoint.bytes_out.saturating_add(request.http.bytes_out);
-        if !request.seen.truncated {
+        // How long it takes until a connection is another is no length of a request.
+        if !request.seen.truncated && request.http.became.is_none() {
             endpoint.by_worker.add(request.tgid, &request.phases);
             for to in request.round_trips.ports() {
                 if series >= MAX_SERIES && !endpoint.waits.has(to.port) {
@@ -57,6 +58,14 @@ impl Endpoints {
         }
         self.series = series;
         place
+    }
+
+    /// A request is open as the window ends: what it will be answered is not known.
+    pub fn add_open(&mut self, request: &Request) {
+        self.shape.clear();
+        write_path_shape(&request.http.path, &mut self.shape);
+        let place = self.place(&request.http.method, request.http.status);
+        self.of(place).open.add(request.total_ns(), &request.phases);
     }
 
     /// Where the endpoint of requests with the last path stands; `None`: there is no room for it.
@@ -87,9 +96,10 @@ impl Endpoints {
 
     /// The endpoints, most request time first, and what was beyond the bound.
     pub fn finish(mut self) -> (Vec<Endpoint>, Option<Endpoint>) {
+        let total_ns = |of: &Endpoint| of.phases.total_ns().saturating_add(of.open.phases.total_ns());
         self.known.sort_by(|a, b| {
-            (b.phases.total_ns(), &a.method, &a.path_shape, a.status).cmp(&(
-                a.phases.total_ns(),
+            (total_ns(b), &a.method, &a.path_shape, a.status).cmp(&(
+                total_ns(a),
                 &b.method,
                 &b.path_shape,
                 b.status,
@@ -114,6 +124,21 @@ mod tests {
         let (known, other) = endpoints.finish();
         assert_eq!(known.len(), MAX_ENDPOINTS);
         assert_eq!(other.map(|endpoint| endpoint.count), Some(800));
+    }
+
+    #[test]
+    fn what_is_open_counts_beside_what_was_answered() {
+        let mut endpoints = Endpoints::default();
+        endpoints.add(&request("/a"));
+        let mut open = request("/a");
+        (open.seen.open, open.times.end_ns) = (true, 45);
+        endpoints.add_open(&open);
+        endpoints.add_open(&open);
+        let (known, _) = endpoints.finish();
+        assert_eq!(
+            (known.len(), known[0].count, known[0].open.count, known[0].open.longest_ns),
+            (1, 1, 2, 40)
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::machine::product::endpoint::Endpoints;
+use crate::machine::product::lasting::Lastings;
 use crate::machine::time::load::Load;
 use crate::model::Requests;
 use crate::model::request::{Framing, Request};
@@ -21,6 +22,8 @@ pub struct Summary {
     load: Load,
     /// Endpoints.
     pub endpoints: Endpoints,
+    /// Connections that became something else.
+    pub(in crate::machine) lasting: Lastings,
     /// Requests whose phases did not add up.
     pub broken: u64,
     /// Requests begun and not finished now.
@@ -83,13 +86,14 @@ impl Summary {
         sums.bytes_in = sums.bytes_in.saturating_add(request.http.bytes_in);
         sums.bytes_out = sums.bytes_out.saturating_add(request.http.bytes_out);
         if request.seen.open {
-            sums.open += 1;
+            sums.open.add(request.total_ns(), &request.phases);
+            self.endpoints.add_open(request);
         } else {
             sums.completed += 1;
             *self.by_status.entry(request.http.status).or_default() += 1;
             endpoint = self.endpoints.add(request);
             sums.spread.add(&request.phases);
-            if !request.seen.truncated {
+            if !request.seen.truncated && request.http.became.is_none() {
                 sums.total.record(request.total_ns());
                 if let Some(service_ns) = request.service_ns() {
                     sums.service.record(service_ns);
@@ -121,6 +125,7 @@ impl Summary {
     ) -> (Requests, Endpoints) {
         self.requests.load_ns = self.load.within(start_ns, end_ns);
         self.requests.by_status = self.by_status.into_iter().collect();
+        self.requests.lasting = self.lasting.finish();
         self.requests.connections = connections;
         self.requests.unattributed = unattributed;
         (self.requests, self.endpoints)
@@ -174,9 +179,10 @@ mod tests {
         let mut whole = request(3, 40);
         (whole.http.status, whole.times.service_start_ns) = (200, Some(110));
         let places = [&open, &cut, &whole].map(|request| summary.add(request));
-        assert_eq!(places, [None, Some(0), Some(0)]);
+        assert_eq!(places, [None, Some(1), Some(1)]);
         let told = requests(&summary);
-        assert_eq!((told.open, told.completed, told.truncated), (1, 2, 1));
+        assert_eq!((told.open.count, told.completed, told.truncated), (1, 2, 1));
+        assert_eq!((told.open.longest_ns, told.open.phases.get(Phase::Cpu)), (10, 10));
         assert_eq!(told.phases.get(Phase::Cpu), 70, "of all of them");
         assert_eq!(told.by_status, [(200, 2)]);
         assert_eq!(

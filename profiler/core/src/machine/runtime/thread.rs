@@ -16,6 +16,7 @@ use crate::machine::time::row::{Continuity, Row};
 use crate::machine::time::short::ShortRun;
 use crate::machine::time::state::Time;
 use crate::machine::wire::request::RequestKey;
+use crate::model::lasting::Became;
 use crate::model::slot::Holding;
 use crate::phase::{Phase, Phases};
 
@@ -89,9 +90,22 @@ pub struct ThreadJob {
     pub fed_by: Option<Tid>,
     /// In light mode the socket of the request that it serves: connections have no number there.
     pub light_socket: Option<u64>,
+    /// What it last served that was no request any more.
+    pub lasted: Option<Lasted>,
     /// Its last waits in a mutex, from when to when. `None`: it has accepted before, or since done something
     /// that leads to no listener.
     pub in_mutex: Option<(u64, u64)>,
+}
+
+/// What a thread served that was no request any more, and that is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Lasted {
+    /// What its connection had become.
+    pub became: Became,
+    /// The number under which it was served.
+    pub request: u64,
+    /// When it was over.
+    pub until_ns: u64,
 }
 
 /// The work of a thread as one of a loop's pool.
@@ -216,6 +230,33 @@ impl Thread {
         {
             time.was_busy(self.tgid, (since_ns, until_ns), window_start_ns);
         }
+    }
+
+    /// A request held the thread from `start_ns` on, for these phases. `became`: what its connection has
+    /// become; that holds the thread as one thing, whatever it does.
+    pub fn hold_for(
+        &mut self,
+        window_start_ns: u64,
+        (start_ns, phases): (u64, &Phases),
+        became: Option<Became>,
+    ) {
+        let Some(became) = became else { return self.hold_for_request(window_start_ns, start_ns, phases) };
+        let until_ns = start_ns.saturating_add(phases.total_ns());
+        let from_ns = start_ns.max(window_start_ns).max(self.totals.drained_until_ns);
+        hold(&mut self.totals.holding_ns, became.holding(), from_ns, until_ns);
+        self.totals.claimed_until_ns = self.totals.claimed_until_ns.max(until_ns);
+    }
+
+    /// What it served, which was no request any more, is over at `at_ns`: what it did up to then was for
+    /// that.
+    pub(in crate::machine) fn has_lasted(&mut self, lasted: Lasted) {
+        self.pending.hold_by(Some(lasted.became.holding()), (0, lasted.until_ns));
+        self.job.lasted = Some(lasted);
+    }
+
+    /// What it served at a moment, which was no request any more and is over by now.
+    pub(in crate::machine) fn lasted_at(&self, at_ns: u64) -> Option<Lasted> {
+        self.job.lasted.filter(|lasted| at_ns < lasted.until_ns)
     }
 
     /// A request held the thread from `start_ns` on, for these phases.

@@ -358,10 +358,10 @@ impl Pending {
         self.pieces.push_back(piece);
     }
 
-    /// What lies between these times holds nobody.
-    pub(in crate::machine) fn hold_nobody(&mut self, from_ns: u64, until_ns: u64) {
+    /// What lies between these times held its thread by this; `None`: nothing held it.
+    pub(in crate::machine) fn hold_by(&mut self, holding: Option<Holding>, (from_ns, until_ns): (u64, u64)) {
         let within = |piece: &&mut Piece| piece.start_ns >= from_ns && piece.end_ns <= until_ns;
-        self.pieces.iter_mut().filter(within).for_each(|piece| piece.holding = None);
+        self.pieces.iter_mut().filter(within).for_each(|piece| piece.holding = holding);
     }
 
     /// A wait for the interpreter lock has ended.

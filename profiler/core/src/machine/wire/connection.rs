@@ -9,6 +9,7 @@ use crate::machine::wire::http1::{Inbound, Outbound};
 use crate::machine::wire::origin::{Origin, Side};
 use crate::machine::wire::request::{Active, LastChunks, RequestKey};
 use crate::machine::wire::signs::Signs;
+use crate::model::lasting::Became;
 
 /// Connections followed at once; one more is counted and not followed.
 const MAX_CONNECTIONS: usize = 65_536;
@@ -64,9 +65,23 @@ impl Connection {
         self.requests.front().is_some_and(|front| !front.response.has_begun && front.owner == Some(tid))
     }
 
+    /// What the connection has become, while it is that.
+    pub(in crate::machine) fn lasting(&self) -> Option<Became> {
+        self.requests.front().and_then(|front| front.request.lasting())
+    }
+
+    /// The thread does not serve what the connection has become: what it moves there is another's.
+    pub(in crate::machine) fn lasts_for_another(&self, tid: Tid) -> bool {
+        let lasting = self.requests.front().filter(|front| front.request.lasting().is_some());
+        lasting.is_some_and(|front| front.owner.is_some_and(|owner| owner != tid))
+    }
+
     /// The server ends a connection for whose end the front end waits: its oldest request's response ends
     /// with it. Returns whether the thread has worked on that request up to here.
     pub(in crate::machine) fn works_to_the_end(&mut self, tid: Tid) -> bool {
+        if self.lasting().is_some() {
+            return self.requests.front().is_some_and(|front| front.owner == Some(tid));
+        }
         let is_open = matches!(self.origin.side, Side::Inner { .. }) && self.outbound.until_turn();
         let front = self.requests.front_mut().filter(|front| is_open && front.response.has_begun);
         front.is_some_and(|front| {

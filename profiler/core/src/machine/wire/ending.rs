@@ -74,7 +74,10 @@ impl Ended {
         // A response whose end nobody announced is over with its connection, unless its process died in it.
         // An encrypted one counts as over: nobody can know.
         let is_whole = how == How::Closed && !is_cut || connection.outbound.is_encrypted();
-        let over = |active: &&Active| active.response.has_begun && open_end && is_whole;
+        let over = |active: &&Active| {
+            let has_open_end = open_end || active.request.lasting().is_some();
+            active.response.has_begun && has_open_end && is_whole
+        };
         let front = connection.requests.front().map(Box::as_ref);
         let mut signs = std::mem::take(&mut connection.signs);
         if let Some(active) = front.filter(over) {

@@ -34,9 +34,16 @@ impl Sockets {
     /// `serving`: socket and request of its message before. Either it has left that one without an answer, or
     /// it comes back to one that it had left so. A request over a UNIX socket may have ended unseen.
     pub(in crate::machine) fn shows_turns(&self, serving: Option<(u64, u64)>, light: &Light) -> bool {
+        let lasts = |socket: &u64| {
+            let active = self.open.get(socket).and_then(|socket| socket.active.as_ref());
+            active.is_some_and(|active| active.request.seen.lasts)
+        };
         let seen_to_end = |socket: &u64| self.open.get(socket).is_some_and(|of| !of.life.is_unix);
         let leaves = |(socket, id): (u64, u64)| {
-            socket != light.socket && seen_to_end(&socket) && self.is_unanswered(socket, id)
+            socket != light.socket
+                && seen_to_end(&socket)
+                && self.is_unanswered(socket, id)
+                && !lasts(&socket)
         };
         let on = self.open.get(&light.socket).filter(|socket| socket.generation == light.generation);
         let unanswered = on.and_then(|socket| socket.active.as_ref()).filter(|active| !active.is_responding);
@@ -141,7 +148,9 @@ impl Socket {
         let is_whole = how == How::Closed || self.outbound.is_encrypted();
         let is_over = |active: &LightRequest| active.is_answered || self.outbound.until_turn() && is_whole;
         let mut unfinished = None;
+        let has_lasted = |active: &LightRequest| active.request.seen.lasts && is_whole;
         match &self.active {
+            Some(active) if has_lasted(active) => {}
             Some(active) if active.is_responding && is_over(active) => {
                 signs.answers(&active.request);
                 unfinished = (active.behind > 0).then(|| Box::new(Unfinished::behind(active)));
@@ -199,6 +208,7 @@ impl Socket {
             return Some(smallvec![self.outbound.push_encrypted(bytes)]);
         }
         let to_head = self.active.as_ref().is_some_and(|active| active.to_head);
+        self.outbound.answers(self.active.as_ref().map_or("", |active| active.request.http.method.as_str()));
         Some(self.outbound.push(bytes, captured, captured.starts_with(STATUS_LINE), to_head))
     }
 }

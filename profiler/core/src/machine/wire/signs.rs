@@ -244,7 +244,13 @@ mod tests {
 
     #[test]
     fn what_an_interim_head_says_is_not_of_the_response() {
-        let head = |interim| ResponseHead { status: 200, interim, closes: true, connection_first: true };
+        let head = |interim| ResponseHead {
+            status: 200,
+            interim,
+            closes: true,
+            connection_first: true,
+            became: None,
+        };
         let mut signs = Signs::default();
         signs.responds(head(true));
         assert_eq!(signs.head, (false, false));

@@ -217,3 +217,55 @@ fn a_ring_of_libuv_s_is_no_ring_for_sockets() {
         assert!(spots.len() == 1 && spots[0].contains(words), "{mapped}: {spots:?}");
     }
 }
+
+/// What a thread is in the middle of as the window ends, after its script.
+fn open(script: &Script, system_call: u32, detail: [u64; 4], end_us: u64) -> Event {
+    let open = OpenSlice {
+        tgid: 1,
+        tid: script.tid,
+        sequence: script.sequence,
+        system_call: Some(system_call),
+        gap_start_ns: script.now_ns,
+        enter_ns: script.now_ns,
+        call: Account { blocked_ns: START + end_us * US - script.now_ns, ..Account::default() },
+        detail,
+        gap_blocked_call: -2,
+        ..OpenSlice::default()
+    };
+    Event { time_ns: START + end_us * US, body: Body::Fact(Box::new(Fact::OpenSlice(open))) }
+}
+
+/// ```text
+/// loop: accept 9, read ── select ──── accept 10, read, accept 11, read ── select …
+/// pool:  futex ─ sleep ─ send 9, tell ─ futex ───── sleep …
+/// ```
+#[test]
+fn of_requests_that_nobody_has_answered_the_first_has_the_thread_and_the_next_waits_for_it() {
+    let main = Script::new(1)
+        .call(Call::MakePair { fds: [5, 6] }, 0, (1, 0, 0), 0)
+        .select((0, 0, 99))
+        .accept(9, (10, 0, 0))
+        .read(9, GET, START + 105 * US, (5, 0, 0))
+        .select((0, 0, 285))
+        .accept(10, (10, 0, 0))
+        .read(10, GET, START + 405 * US, (5, 0, 0))
+        .cpu(30)
+        .accept(11, (10, 0, 0))
+        .read(11, GET, START + 450 * US, (5, 0, 0))
+        .select((0, 0, 500));
+    let pool = woken_by(Script::new(2).job_wait((2, 0, 128)), 1)
+        .call(Call::Sleep, 0, (0, 0, 50), 0)
+        .write_head(9, OK5, (6, 0, 0))
+        .write(9, 5, (4, 0, 0))
+        .call(Call::Write { fd: 6 }, 1, (2, 0, 0), 0);
+    let pool = woken_by(pool.job_wait((2, 0, 228)), 1);
+    let mut pool = pool;
+    let event = open(&pool, profiler_common::system_call::CLOCK_NANOSLEEP, [0; 4], 1000);
+    pool.events.push(event);
+    let outcome = run(vec![main, pool], 1000);
+    let [_, second, third] = outcome.requests.as_slice() else { panic!("{:?}", outcome.requests) };
+    assert!(second.seen.open && third.seen.open);
+    assert_eq!((us(second, Phase::Sleep), us(second, Phase::Unexplained)), (555, 0), "{second:?}");
+    assert_eq!((us(third, Phase::PoolWait), us(third, Phase::Unexplained)), (540, 0), "{third:?}");
+    assert_eq!(outcome.snapshot.slots.busy_ns() / US, 870 - 228 - 2);
+}

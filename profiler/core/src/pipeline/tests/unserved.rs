@@ -66,7 +66,7 @@ fn who_is_not_accepted_by_the_end_has_waited_since_its_first_byte() {
     let waits = |us| (us, vec![("accept_queue", us)], true);
     assert_eq!(told(&outcome), [waits(700), waits(400)]);
     let requests = &outcome.snapshot.requests;
-    assert_eq!((requests.open, requests.completed, requests.total.count()), (2, 0, 0));
+    assert_eq!((requests.open.count, requests.completed, requests.total.count()), (2, 0, 0));
     assert_eq!(outcome.snapshot.chains.request_ns, 1_100 * US);
 }
 

@@ -234,8 +234,8 @@ fn request_in_flight_at_a_roll_is_open_there_and_whole_in_the_next_window() {
     events.splice(place..place, [open, fact(roll_ns, Fact::WindowRolled)]);
     let (requests, windows) = replay(events, START + 1_100 * US);
     let [first, second] = windows.as_slice() else { panic!("{} windows", windows.len()) };
-    assert_eq!((first.requests.open, first.requests.completed), (1, 0));
-    assert_eq!((second.requests.open, second.requests.completed), (0, 1));
+    assert_eq!((first.requests.open.count, first.requests.completed), (1, 0));
+    assert_eq!((second.requests.open.count, second.requests.completed), (0, 1));
     assert_eq!(second.requests.phases.total_ns(), requests[0].total_ns());
     assert_eq!(first.window.end_reason, Some(EndReason::NextWindow));
     // The slot's time is cut where the windows meet.

@@ -68,7 +68,11 @@ impl State {
         let is_followed = self.wire.light.is_followed(&socket);
         let ended = is_followed.then(|| Box::new(socket.ends(how, at_ns)));
         if let Some(active) = socket.active {
-            self.end_light(active, at_ns, sink);
+            if active.request.seen.lasts {
+                self.light_lasted(active, at_ns, sink);
+            } else {
+                self.end_light(active, at_ns, sink);
+            }
         }
         if let Some(ended) = ended {
             self.product.drops.ended(ended, sink);

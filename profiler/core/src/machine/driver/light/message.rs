@@ -10,6 +10,7 @@ use crate::machine::time::sleeps::Sleeping;
 use crate::machine::wire::http1::{RequestHead, Steps};
 use crate::machine::wire::light_socket::{LightRequest, Socket};
 use crate::machine::wire::state::Wire;
+use crate::model::lasting::Became;
 use crate::model::request::{Framing, Http, OnGil, Request, Seen, Stretch, Times};
 use crate::model::request_start::RequestStart;
 use crate::phase::{Phase, Phases};
@@ -36,7 +37,9 @@ pub(super) struct Message<'a> {
 /// The request whose answer is over, as these bytes of its client begin another.
 pub(super) fn is_followed(socket: &mut Socket, steps: &Steps<RequestHead>) -> Option<LightRequest> {
     let begins = steps.iter().any(|step| step.begins && !step.outside);
-    if begins { socket.active.take_if(|active| active.is_responding) } else { None }
+    let is_over =
+        |active: &mut LightRequest| active.is_responding || active.request.lasting() == Some(Became::Stream);
+    if begins { socket.active.take_if(is_over) } else { None }
 }
 
 /// A client's bytes were received.
@@ -135,7 +138,7 @@ pub(super) fn sent(counts: (&mut Wire, &mut Summary), socket: &mut Socket, messa
             active.behind = active.behind.saturating_sub(usize::from(is_another));
         }
         if let Some(head) = step.head.filter(|head| !head.interim && http.status == 0) {
-            http.status = head.status;
+            (http.status, http.became) = (head.status, head.became);
         }
     }
 }

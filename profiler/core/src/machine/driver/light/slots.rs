@@ -19,6 +19,7 @@ use crate::machine::time::piece::hold;
 use crate::machine::time::sleeps::{OffRequest, Sleeping, Sleeps};
 use crate::machine::time::state::Time;
 use crate::machine::wire::state::Wire;
+use crate::model::lasting::Became;
 use crate::model::slot::Holding;
 use crate::phase::Phases;
 
@@ -38,6 +39,8 @@ pub(super) struct Worked<'a> {
     pub(super) begun_ns: u64,
     /// For the message's request: since when, and what.
     pub(super) for_request: Option<(u64, Phases)>,
+    /// What the connection had become before the message.
+    pub(super) became: Option<Became>,
     /// The message.
     pub(super) at_ns: u64,
 }
@@ -63,9 +66,10 @@ pub(super) fn worked(context: &mut LedgerContext<'_>, thread: &mut Thread, worke
         true => (had_asked, worked.begun_ns),
         false => (wire.light.has_asked(of), u64::MAX),
     };
+    let from_ns = had_lasted(thread, *window_start_ns, (from_ns, until_ns));
     beside((time, *window_start_ns), thread, (worked.sleeping, from_ns, until_ns), waits_for);
     if let Some((since_ns, phases)) = &worked.for_request {
-        thread.hold_for_request(*window_start_ns, *since_ns, phases);
+        thread.hold_for(*window_start_ns, (*since_ns, phases), worked.became);
     }
     if let Some(active) = wire.light.open.get_mut(&socket).and_then(|socket| socket.active.as_mut()) {
         active.request.slot = thread.slot.or(active.request.slot);
@@ -73,10 +77,29 @@ pub(super) fn worked(context: &mut LedgerContext<'_>, thread: &mut Thread, worke
 }
 
 /// What a thread did for a request that it has not answered as the window ends.
-pub(super) fn works(thread: Option<&mut Thread>, window_start_ns: u64, for_request: Option<(u64, Phases)>) {
+pub(super) fn works(
+    thread: Option<&mut Thread>,
+    window_start_ns: u64,
+    for_request: Option<(u64, Phases)>,
+    became: Option<Became>,
+) {
     if let (Some((since_ns, phases)), Some(thread)) = (for_request, thread) {
-        thread.hold_for_request(window_start_ns, since_ns, &phases);
+        thread.hold_for(window_start_ns, (since_ns, &phases), became);
     }
+}
+
+/// What a thread served since its last message may have been no request any more, and is over. Returns since
+/// when it did something else.
+fn had_lasted(thread: &mut Thread, window_start_ns: u64, (from_ns, until_ns): (u64, u64)) -> u64 {
+    let Some(lasted) = thread.job.lasted.take().filter(|lasted| lasted.until_ns > from_ns) else {
+        return from_ns;
+    };
+    let lasted_until_ns = lasted.until_ns.min(until_ns);
+    if thread.slot.is_some() {
+        let held = &mut thread.totals.holding_ns;
+        hold(held, lasted.became.holding(), from_ns.max(window_start_ns), lasted_until_ns);
+    }
+    lasted_until_ns
 }
 
 /// What a thread did beside requests between these times. `waits_for` says two things of a client's socket on
@@ -121,7 +144,8 @@ pub(super) fn ends(context: &mut LedgerContext<'_>, thread: &mut Thread, sleepin
     let LedgerContext { time, wire, window_start_ns, .. } = context;
     // What it did for a request that it has not answered is taken with that request.
     if thread.row.has_begun && !serves_unanswered(wire, thread) {
-        let stretch = (sleeping, thread.row.last_exit_ns, at_ns);
+        let from_ns = had_lasted(thread, *window_start_ns, (thread.row.last_exit_ns, at_ns));
+        let stretch = (sleeping, from_ns, at_ns);
         let waits_for = |socket| (wire.light.has_asked(socket), u64::MAX);
         beside((time, *window_start_ns), thread, stretch, waits_for);
     }

@@ -8,6 +8,7 @@ use std::mem::MaybeUninit;
 use httparse::ParserConfig;
 
 use super::{Body, Framing, MAX_HEAD_BYTES, MAX_HEADERS, Step, Steps, framing, gather, lay};
+use crate::model::lasting::Became;
 use crate::redact::FILLER;
 
 /// A response's head.
@@ -22,6 +23,8 @@ pub struct ResponseHead {
     pub closes: bool,
     /// Its first header is `Connection`.
     pub connection_first: bool,
+    /// What the connection becomes by it.
+    pub became: Option<Became>,
 }
 
 /// The status of the final response that these bytes begin; `None`: they begin none, or an interim one.
@@ -54,6 +57,10 @@ pub struct Outbound {
     state: State,
     buffer: Vec<u8>,
     open_end: OpenEnd,
+    /// The request asked for a tunnel (CONNECT).
+    to_connect: bool,
+    /// What the connection became by the response under way.
+    became: Option<Became>,
 }
 
 /// What is known of the end of a response whose length its head does not say.
@@ -75,9 +82,29 @@ enum OpenEnd {
 const LAST_CHUNK_BYTES: u64 = 5;
 
 impl Outbound {
-    /// Whether the response under way has an end that only the turn of traffic shows.
+    /// Whether the response under way has an end that only the turn of traffic shows. What lasts goes on
+    /// until something else shows its end.
     pub const fn until_turn(&self) -> bool {
+        let may_be_over = match self.became {
+            None => true,
+            Some(Became::Upgraded) => false,
+            Some(Became::Stream) => matches!(self.open_end, OpenEnd::Chunk { is_last: true }),
+        };
+        self.has_open_end() && may_be_over
+    }
+
+    const fn has_open_end(&self) -> bool {
         matches!(self.state, State::Body(Body::UntilTurn))
+    }
+
+    /// What the connection became, while it is that.
+    pub const fn lasting(&self) -> Option<Became> {
+        if self.has_open_end() { self.became } else { None }
+    }
+
+    /// Whether it is to answer a request for a tunnel.
+    pub fn answers(&mut self, method: &str) {
+        self.to_connect = method == "CONNECT";
     }
 
     /// Whether the response under way has such an end, and nothing written looks like it. The end is not seen
@@ -141,6 +168,7 @@ impl Outbound {
     /// The response under way is over: traffic turned, or the connection ended.
     pub fn turn(&mut self) {
         self.state = State::Idle;
+        self.became = None;
         self.buffer.clear();
     }
 
@@ -153,7 +181,7 @@ impl Outbound {
         status_line: bool,
         to_head: bool,
     ) -> Steps<ResponseHead> {
-        let turns = status_line && self.until_turn();
+        let turns = status_line && self.has_open_end() && self.became != Some(Became::Upgraded);
         if turns {
             self.turn();
         }
@@ -201,13 +229,24 @@ impl Outbound {
                 let bodiless = to_head || interim || matches!(status, 204 | 304);
                 // Servers end a chunked response to HEAD like any other: with its last chunk, though none was
                 // sent.
-                let bodiless = bodiless && !(to_head && chunked);
+                let tunnels = status == 101 || self.to_connect && (200..300).contains(&status);
+                let bodiless = bodiless && !(to_head && chunked) && !tunnels;
+                let length = length.filter(|_| !tunnels);
+                let chunked = chunked && !tunnels;
                 let ends_with_connection = !bodiless && !chunked && length.is_none();
+                self.became = match tunnels {
+                    true => Some(Became::Upgraded),
+                    false if !bodiless && length.is_none() && are_events(response.headers) => {
+                        Some(Became::Stream)
+                    }
+                    false => None,
+                };
                 step.head = Some(ResponseHead {
                     status,
                     interim,
                     closes: ends_with_connection || says_close(response.headers, response.version),
                     connection_first: response.headers.first().is_some_and(|header| is_connection(header)),
+                    became: self.became,
                 });
                 let head_bytes = head_bytes.saturating_sub(before);
                 step.bytes = u64::try_from(head_bytes).unwrap_or(0).min(rest);
@@ -216,10 +255,10 @@ impl Outbound {
                     // A body that must not be there, sent all the same.
                     step.bytes = rest;
                 }
-                self.open_end = match (chunked, status) {
-                    (true, _) => OpenEnd::Chunk { is_last: false },
-                    (false, 101) => OpenEnd::Unknown,
-                    (false, _) => OpenEnd::Connection,
+                self.open_end = match chunked {
+                    true => OpenEnd::Chunk { is_last: false },
+                    false if tunnels => OpenEnd::Unknown,
+                    false => OpenEnd::Connection,
                 };
                 self.state = match (bodiless, chunked, length) {
                     (true, _, _) | (false, false, Some(0)) => State::Idle,
@@ -244,6 +283,14 @@ impl Outbound {
         }
         step
     }
+}
+
+/// Whether a response is a stream of events (HTML, section 9.2).
+fn are_events(headers: &[httparse::Header<'_>]) -> bool {
+    headers.iter().filter(|header| header.name.eq_ignore_ascii_case("content-type")).any(|header| {
+        let kind = header.value.split(|byte| *byte == b';').next().unwrap_or_default();
+        kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+    })
 }
 
 fn is_connection(header: &httparse::Header<'_>) -> bool {

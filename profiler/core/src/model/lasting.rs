@@ -1,0 +1,70 @@
+//! Connections that became something else: they last, and are no requests any more.
+//!
+//! In: responses' heads, and when each such connection ended. Out: [`Lasting`], a row of the report, and
+//! [`Open`], what had not ended with the window.
+
+use crate::model::slot::Holding;
+use crate::phase::Phases;
+
+closed_list! {
+    /// What a connection became by the head of a response.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    #[repr(u8)]
+    pub enum Became {
+        Upgraded = "upgraded": "Another protocol: a WebSocket (status 101), or a tunnel (CONNECT).",
+        Stream = "stream": "A stream of events (text/event-stream) without a length.",
+    }
+}
+
+impl Became {
+    /// What holds a slot that serves it.
+    pub const fn holding(self) -> Holding {
+        match self {
+            Self::Upgraded => Holding::Upgraded,
+            Self::Stream => Holding::Stream,
+        }
+    }
+}
+
+/// Connections that became the same, by one endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lasting {
+    /// What they became.
+    pub became: Became,
+    /// Method of the request that asked for it.
+    pub method: String,
+    /// Path of that request, with numeric and UUID segments folded. Hostile input.
+    pub path_shape: String,
+    /// How many there were.
+    pub count: u64,
+    /// How many of them were open at the window's end.
+    pub open: u64,
+    /// Of the one that lasted longest, from the head of the response on: how long.
+    pub longest_ns: u64,
+    /// How long they lasted in the window, in all.
+    pub lasted_ns: u64,
+    /// Bytes received on them.
+    pub bytes_in: u64,
+    /// Bytes sent on them.
+    pub bytes_out: u64,
+}
+
+/// Requests that had not ended when the window did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Open {
+    /// How many.
+    pub count: u64,
+    /// For how long the longest of them had been open.
+    pub longest_ns: u64,
+    /// Where their time went so far.
+    pub phases: Phases,
+}
+
+impl Open {
+    /// One more, open for so long.
+    pub fn add(&mut self, total_ns: u64, phases: &Phases) {
+        self.count = self.count.saturating_add(1);
+        self.longest_ns = self.longest_ns.max(total_ns);
+        self.phases.add_all(phases);
+    }
+}
