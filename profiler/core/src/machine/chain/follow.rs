@@ -130,19 +130,19 @@ impl<'a> Follower<'a> {
             end_ns: interval.1,
             place: None,
         });
-        if tids.is_empty() && or_else.is_empty() {
-            self.not_followed(NotFollowed::Acceptors, ns, hops);
-        } else {
-            self.any((interval, ns), tids, or_else, hops);
-        }
+        self.any((interval, ns), tids, or_else, hops);
         self.steps.pop();
     }
 
     fn any(&mut self, (interval, ns): (Interval, u64), tids: &[Tid], or_else: &[Tid], hops: Hops) {
+        // That nobody is known does not show that nobody was there.
+        if tids.is_empty() {
+            return self.not_followed(NotFollowed::Acceptors, ns, hops);
+        }
         // Who waits for this very wait cannot end it: if nobody else can, that is a cycle.
         let in_chain = |tid: &Tid| self.steps.iter().any(|step| step.tid == *tid);
         let others: Vec<Tid> = tids.iter().copied().filter(|tid| !in_chain(tid)).collect();
-        if others.is_empty() && !tids.is_empty() {
+        if others.is_empty() {
             let first = self.steps.iter().position(|step| tids.contains(&step.tid)).unwrap_or(0);
             return self.circle(first, ns, hops);
         }

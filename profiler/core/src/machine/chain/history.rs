@@ -62,6 +62,12 @@ impl History {
         self.is_slot && !self.is_loop && !self.accepts
     }
 
+    /// It is known to serve, or hangs in the first request that it has.
+    pub(super) fn serves(&self) -> bool {
+        let is_in_request = || self.segments.back().is_some_and(|last| last.request > 0);
+        self.is_slot || !self.is_loop && !self.accepts && is_in_request()
+    }
+
     /// Whether it may have been there at this moment.
     pub(super) fn lives_at(&self, at_ns: u64) -> bool {
         self.born.is_none_or(|(born_ns, _)| born_ns <= at_ns) && self.ended_ns.is_none_or(|end| end > at_ns)

@@ -71,7 +71,7 @@ type IsOne = fn(&History) -> bool;
 /// The threads of a pool: those that serve, and those that hang in a job since before the trace. A reporter
 /// or a janitor, which sleeps all the time, is none of them, as far as any is known to serve.
 fn pool(among: &impl Fn(IsOne) -> Vec<Tid>) -> Vec<Tid> {
-    let mut serving = among(|history| history.is_slot);
+    let mut serving = among(History::serves);
     let hangs: IsOne = if serving.is_empty() {
         |history| history.hangs_since_before().is_some()
     } else {
