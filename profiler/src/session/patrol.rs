@@ -238,6 +238,8 @@ impl Round {
         let at_ns = monotonic_ns();
         if !self.sleepers.sleeps_on(&sleeper) {
             counts.went_on += 1;
+            // If it was only its account that was written, it is still in the same sleep.
+            self.table.look_again(&sleeper, at_ns);
             return None;
         }
         match looked {
