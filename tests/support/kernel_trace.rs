@@ -8,11 +8,12 @@ use profiler_common::record::frames::FramesRecord;
 use profiler_common::record::head::HeadRecord;
 use profiler_common::record::lifecycle::LifecycleRecord;
 use profiler_common::record::slice::{SliceRecord, Undecided};
+use profiler_common::record::taken::TakenRecord;
 use profiler_common::record::task::TaskRecord;
 use profiler_common::record::wake::WakeRecord;
 use profiler_common::record::{
-    KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, KIND_TASK,
-    KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
+    KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_SLICE, KIND_TAKEN,
+    KIND_TASK, KIND_WAITER_FRAMES, KIND_WAKE, RecordHeader,
 };
 use wsgi_trace::attach::{Settings, attach};
 use wsgi_trace::hook::table::{AttachPoint, PROGRAMS};
@@ -125,6 +126,10 @@ impl Records {
                 let (head, rest) = HeadRecord::read_from_prefix(bytes).ok()?;
                 let captured = rest.get(..usize::try_from(head.captured_bytes).ok()?)?;
                 self.heads.push((head, captured.to_vec()));
+            }
+            // Who had a CPU: the machine decides whether there are any.
+            KIND_TAKEN => {
+                TakenRecord::read_from_prefix(bytes).ok()?;
             }
             _ => return None,
         }
