@@ -3,9 +3,11 @@
 //! In: names of scenarios (none: all), the `wsgi-trace` beside this program. Out:
 //! `tests/recordings/NAME.wtrace`, facts scrubbed of what names this machine. With `--show`, the reports on
 //! standard output and no recording. With `--scrub`, those that are there scrubbed again. With `--full
-//! DIRECTORY`, what replays give, for `cargo xtask compare`. With `--seeds`, the seeds of `fuzz/`.
+//! DIRECTORY`, what replays give, for `cargo xtask compare`. With `--seeds`, the seeds of `fuzz/`. With
+//! `--reported`, the problems of `tests/support/reported`, which are no scenarios.
 
 mod full;
+mod reported;
 mod rolling;
 mod scrub;
 
@@ -44,6 +46,9 @@ fn run() -> anyhow::Result<()> {
     }
     if has("--full") {
         return full::write(Path::new(names.first().context("--full needs a directory")?));
+    }
+    if has("--reported") {
+        return reported::take(&names);
     }
     for name in &names {
         if Scenario::named(name).is_none() {

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use profiler_core::fact::Fact;
+use profiler_core::fact::asleep::{AsleepSeen, ObjectSeen};
 use profiler_core::fact::container::Container;
 use profiler_core::stream::Item;
 use wsgi_trace::recording::{Recorder, Recording};
@@ -61,7 +62,22 @@ fn neutral(fact: &mut Fact) {
                 Container { id: "0".repeat(64), runtime: container.runtime.take(), ..Container::default() };
         }
         Fact::FrameSeen(frame) => moved(&mut frame.file),
+        Fact::PlaceSeen(place) => place.frames.iter_mut().for_each(|frame| moved(&mut frame.file)),
+        Fact::AsleepSeen(AsleepSeen { object: Some(object), .. }) => neutral_object(object),
         Fact::ListenerSeen(listener) if listener.family == "unix" => moved(&mut listener.address),
+        _ => {}
+    }
+}
+
+fn neutral_object(object: &mut ObjectSeen) {
+    match object {
+        ObjectSeen::File(file) | ObjectSeen::FileLock { file, .. } => {
+            moved(&mut file.path);
+            moved(&mut file.mount);
+        }
+        ObjectSeen::Pipe { path, .. } | ObjectSeen::Unix { path, .. } | ObjectSeen::Device { path } => {
+            moved(path);
+        }
         _ => {}
     }
 }

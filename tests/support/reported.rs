@@ -41,6 +41,13 @@ pub struct Reported {
     pub begin: fn(State) -> anyhow::Result<Scene>,
 }
 
+impl Reported {
+    /// Its recording, where there is one.
+    pub fn recording(&self) -> std::path::PathBuf {
+        crate::root().join("tests/recordings/reported").join(self.name).with_extension("wtrace")
+    }
+}
+
 /// With the problem or without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {

@@ -8,6 +8,7 @@ use anyhow::bail;
 use profiler_core::finding::{Answer, Finding, Thresholds, evaluate};
 use profiler_core::model::Snapshot;
 use wsgi_trace::report::escape::Charset;
+use wsgi_trace::report::json;
 use wsgi_trace::report::style::Style;
 use wsgi_trace::report::text::render;
 use wsgi_trace::session::consumer::Consumer;
@@ -37,6 +38,15 @@ impl Judged {
         let snapshot = replay::run(path, &mut Consumer::nothing())?;
         let findings = evaluate(&snapshot, &Thresholds::default());
         Ok(Self { snapshot, findings })
+    }
+
+    /// The JSON report.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be written.
+    pub fn json(&self) -> anyhow::Result<serde_json::Value> {
+        Ok(serde_json::from_slice(&json::render(&self.snapshot, &self.findings)?)?)
     }
 
     /// The report in plain text, 100 columns wide.

@@ -45,9 +45,9 @@ pub(super) const REPORTED: &[Reported] = &[
         about: "each open WebSocket has a thread of the pool, and none is left for pages",
         source: "unstract #2241, flask-sock #78",
         expected: Expected {
-            kinds: &[LeafKind::Client],
+            kinds: &[LeafKind::Upgraded],
             by: &["pool_wait", "loop_wait"],
-            words: &[("connection", &["upgraded", "101"])],
+            words: &[],
             share: 0.8,
             of: Whole::Waiting,
             never: &[LeafKind::NotReleased, LeafKind::BackEnd, LeafKind::Sleep, LeafKind::NotFollowed],
