@@ -291,10 +291,15 @@ impl<'a> Follower<'a> {
         self.steps.pop();
     }
 
-    /// The look that was taken within a thread's sleep.
+    /// The look that was taken within a thread's sleep. Who sleeps since before the trace is looked at before
+    /// the window begins.
     fn look(&self, tid: Tid, segment: &Segment) -> Option<&'a AsleepLook> {
         let is_long = segment.length_ns() >= LOOKED_AT_NS;
-        if is_long { self.known.looks.within(tid, (segment.start_ns, segment.end_ns)) } else { None }
+        let from_ns = match segment.did {
+            Did::Slept(sleep) if sleep.since_before => 0,
+            _ => segment.start_ns,
+        };
+        if is_long { self.known.looks.within(tid, (from_ns, segment.end_ns)) } else { None }
     }
 
     fn short(&mut self, segment: &Segment, short: &Short, ns: u64, hops: Hops) {

@@ -69,6 +69,22 @@ fn a_leaf_each_hop_to_it_and_the_longest_request_have_the_place_that_was_looked_
 }
 
 #[test]
+fn who_sleeps_since_before_the_trace_was_looked_at_before_the_window_began() {
+    for (since_before, place) in [(true, Some(4)), (false, None)] {
+        let Did::Slept(sleep) = waits(Phase::Sleep, SleepEnd::Outside) else { panic!("it sleeps") };
+        let sleep = Did::Slept(SegmentSleep { since_before, ..sleep });
+        let mut case = Case::new().did(3, 10, RAN).did(2, 10, RAN).did(2, 110, sleep).on(2, (0, 110));
+        case = case.phase(Phase::Cpu, 10).phase(Phase::Sleep, 100);
+        case.chain.looks.note_place(PlaceSeen { number: 4, ..PlaceSeen::default() });
+        let seen = AsleepSeen { tgid: PROCESS, tid: 2, place: Some(4), ..AsleepSeen::default() };
+        case.chain.note_look(seen, 5 * MS, 0);
+        let chains = case.chains();
+        let sleep = chains.leaves.iter().find(|leaf| leaf.leaf.kind == LeafKind::Sleep);
+        assert_eq!(sleep.map(|leaf| leaf.place), Some(place), "{chains:?}");
+    }
+}
+
+#[test]
 fn a_file_lock_that_another_process_of_the_target_holds_is_a_hop_and_one_from_outside_a_leaf() {
     let wait = waits(Phase::FileWait, SleepEnd::Outside);
     let case = |holders: &[Tid]| {
