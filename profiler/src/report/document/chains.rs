@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use profiler_core::model::Snapshot;
-use profiler_core::model::chain::{ChainExample, Chains, ExampleHop, Leaf, LeafKind, LeafTime, NotFollowed};
+use profiler_core::model::chain::{ChainExample, Chains, ExampleHop, Leaf, LeafTime, NotFollowed};
 
 use super::block::{Blocks, Section};
 use super::cell::{Words, count, duration, maybe, share, words};
@@ -55,10 +55,9 @@ impl Parts {
     fn of(chains: &Chains) -> Self {
         let mut parts = Self { unlisted_ns: chains.other_ns, ..Self::default() };
         for time in &chains.leaves {
-            let part = match (time.leaf.kind, time.leaf.reason) {
-                _ if !time.hops.is_empty() => &mut parts.waiting_ns,
-                (LeafKind::Computing | LeafKind::Reading | LeafKind::Writing, _) => &mut parts.own_ns,
-                (_, Some(NotFollowed::NotSeen)) => &mut parts.unseen_ns,
+            let part = match time.leaf.reason {
+                _ if time.is_own_work() => &mut parts.own_ns,
+                Some(NotFollowed::NotSeen) if time.hops.is_empty() => &mut parts.unseen_ns,
                 _ => &mut parts.waiting_ns,
             };
             *part = part.saturating_add(time.held_ns);
@@ -247,6 +246,8 @@ fn of_hop(chains: &Chains, hop: &ExampleHop, of_request: u32) -> String {
 
 #[cfg(test)]
 mod tests {
+    use profiler_core::model::chain::LeafKind;
+
     use super::*;
     use crate::report::escape::{Charset, is_plain};
     use crate::report::style::Style;
