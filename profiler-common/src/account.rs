@@ -124,8 +124,9 @@ pub struct ThreadAccount {
     pub cause_established_before_ns: u32,
     /// Port of the connection's other end, host order; 0: not known.
     pub cause_peer_port: u16,
-    /// Always 0.
-    pub reserved: u16,
+    /// How often the thread had been moved to another CPU as it became ready last: the low half of the low
+    /// half.
+    pub moves: u16,
     /// Low half of the time at which the thread last lost its CPU because its cgroup had used up its quota,
     /// with the lowest bit set; 0: never.
     pub throttled: u32,

@@ -398,6 +398,7 @@ pub fn adopt(task: *mut task_struct, start: Start, now_ns: u64) -> bool {
         account.state_since_ns = now_ns;
         account.adopted_ns = now_ns;
         account.sequence = 0;
+        account.moves = task::moves(task).unwrap_or(0);
         account.take_begun = 0;
         account.take_since_ns = 0;
         account.take_signals = 0;

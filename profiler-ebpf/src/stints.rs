@@ -8,7 +8,9 @@ use aya_ebpf::Global;
 use aya_ebpf::bindings::task_struct;
 use profiler_common::account::ThreadAccount;
 use profiler_common::limits::COMM_BYTES;
-use profiler_common::record::taken::{LONG_NS, MAX_STINTS, OURS, SHORTEST_NS, Stint, THROTTLED};
+use profiler_common::record::taken::{
+    LONG_NS, MAX_STINTS, MIGRATED, OURS, SHORTEST_NS, Stint, THROTTLED,
+};
 
 use crate::account::Account;
 use crate::emit;
@@ -84,15 +86,15 @@ unsafe fn keep(cpu: *mut Cpu, thread: *mut task_struct, is_ours: bool, (from_ns,
     }
 }
 
-/// The thread of `account`, which had been ready since `since_ns`, gets this CPU after `previous`; the
-/// account is settled.
+/// `thread`, whose `account` is settled and which had been ready since `since_ns`, gets this CPU after
+/// `previous`.
 ///
 /// # Safety
 /// As [`watch`].
 #[inline(always)]
 pub unsafe fn comes(
     cpu: *mut Cpu,
-    account: Account,
+    (account, thread): (Account, *mut task_struct),
     since_ns: u64,
     previous: *mut task_struct,
     is_ours: bool,
@@ -110,14 +112,23 @@ pub unsafe fn comes(
             }
         }
         watch(cpu, now_ns);
-        let flags = if (*account).throttled == mark(since_ns) { THROTTLED } else { 0 };
-        emit::taken(account, cpu, since_ns, flags);
+        let throttled = if (*account).throttled == mark(since_ns) { THROTTLED } else { 0 };
+        // How often it was moved says more than where it was: it may have been moved away and back.
+        let has_stayed = task::moves(thread).is_some_and(|moves| moves == (*account).moves);
+        emit::taken(account, cpu, since_ns, throttled | if has_stayed { 0 } else { MIGRATED });
     }
+}
+
+/// The thread of `account` is ready from now on: the CPU in whose queue it is has been chosen.
+#[inline(always)]
+pub fn waits(account: &mut ThreadAccount, thread: *mut task_struct) {
+    account.moves = task::moves(thread).unwrap_or(0);
 }
 
 /// The thread of `account`, which is settled, has lost its CPU, and is ready still.
 #[inline(always)]
 pub fn loses(account: &mut ThreadAccount, thread: *mut task_struct) {
+    waits(account, thread);
     if task::is_throttled(thread) {
         account.throttled = mark(account.state_since_ns);
     }

@@ -18,6 +18,9 @@ pub const MAX_STINTS: usize = 16;
 
 /// [`TakenRecord::flags`]: the thread's cgroup had used up its quota as it lost its CPU.
 pub const THROTTLED: u32 = 1;
+/// [`TakenRecord::flags`]: the thread was moved to this CPU while it waited, or that is not known: whose this
+/// CPU was does not say what it waited for.
+pub const MIGRATED: u32 = 2;
 
 /// [`Stint::flags`]: a thread of the target.
 pub const OURS: u32 = 1;
@@ -31,7 +34,7 @@ pub struct TakenRecord {
     pub header: RecordHeader,
     /// When the thread had become ready to run.
     pub since_ns: u64,
-    /// [`THROTTLED`].
+    /// [`THROTTLED`], [`MIGRATED`].
     pub flags: u32,
     /// Stints behind the record, in order.
     pub count: u32,

@@ -37,6 +37,8 @@ static TASK_RAN: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static TASK_RAN_BEFORE: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
+static TASK_MOVES: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
 static TASK_THROTTLED: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static TASK_QUEUE: Global<u32> = Global::new(0);
@@ -139,6 +141,14 @@ pub fn ran_since_it_came(task: *mut task_struct) -> Option<u64> {
         let (ran, before): (u64, u64) = (typed(task.cast(), &TASK_RAN), typed(task.cast(), &TASK_RAN_BEFORE));
         Some(ran.wrapping_sub(before))
     }
+}
+
+/// How often the task was moved from one CPU to another, in the few bits that are kept of it. `None`: the
+/// kernel does not say.
+#[inline(always)]
+pub fn moves(task: *mut task_struct) -> Option<u16> {
+    // SAFETY: as above. The lowest bytes come first.
+    (TASK_MOVES.load() != MISSING).then(|| unsafe { typed(task.cast(), &TASK_MOVES) })
 }
 
 /// Whether a task that is ready may not run, as its cgroup has used up its quota. Up to Linux 6.17 the kernel

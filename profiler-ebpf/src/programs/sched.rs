@@ -90,7 +90,7 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
             let (state, since_ns) = (change.state, change.state_since_ns);
             account::switch_in(&mut change, now_ns);
             if state == RUNNABLE {
-                stints::comes(cpu, account, since_ns, previous, left.is_some());
+                stints::comes(cpu, (account, next), since_ns, previous, left.is_some());
             }
             if light::is_light() {
                 sleep::ends(account, state, since_ns);
@@ -131,11 +131,16 @@ pub fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
     if empty::bodies_left_out() {
         return 0;
     }
-    if let Some(account) = account::of(ctx.arg(0)) {
+    let thread: *mut task_struct = ctx.arg(0);
+    if let Some(account) = account::of(thread) {
         if account::has_left_its_cpu(account) {
             // SAFETY: the run-queue lock is held and the thread is off its CPU, so this is the account's only
             // writer.
-            unsafe { account::wake(&mut account::change(account), bpf_ktime_get_ns()) };
+            unsafe {
+                let mut change = account::change(account);
+                account::wake(&mut change, bpf_ktime_get_ns());
+                stints::waits(&mut change, thread);
+            }
         } else {
             cause::enqueued(account);
         }

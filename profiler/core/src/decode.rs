@@ -351,6 +351,7 @@ fn decode_taken(bytes: &[u8]) -> Result<Event, Malformed> {
             cpu: record.header.cpu,
             since_ns: record.since_ns,
             is_throttled: record.flags & taken::THROTTLED != 0,
+            has_moved: record.flags & taken::MIGRATED != 0,
             stints,
         })),
     })

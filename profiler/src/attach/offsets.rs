@@ -44,6 +44,7 @@ const FIELDS: &[Field] = &[
     optional("TASK_PRIORITY", "task_struct", &["prio"]),
     optional("TASK_RAN", "task_struct", &["se.sum_exec_runtime"]),
     optional("TASK_RAN_BEFORE", "task_struct", &["se.prev_sum_exec_runtime"]),
+    optional("TASK_MOVES", "task_struct", &["se.nr_migrations"]),
     optional("TASK_THROTTLED", "task_struct", &["throttled"]),
     optional("TASK_ON_QUEUE", "task_struct", &["se.on_rq"]),
     optional("TASK_QUEUE", "task_struct", &["se.cfs_rq"]),

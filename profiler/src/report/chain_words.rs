@@ -107,7 +107,7 @@ pub(crate) fn taken_by(chains: &Chains, taken_by: TakenBy) -> Option<&str> {
 fn of_taken(chains: &Chains, by: Option<TakenBy>) -> String {
     let name = by.and_then(|by| taken_by(chains, by)).filter(|name| !name.is_empty());
     match (by, name) {
-        (None, _) => " by others".to_owned(),
+        (None, _) => ", not known by whom".to_owned(),
         (Some(TakenBy::Program { .. }), Some(name)) => format!(" by the program {name}"),
         (Some(TakenBy::Program { .. }), None) => " by another program".to_owned(),
         (Some(TakenBy::Request { .. }), Some(name)) => format!(" by {name}"),
@@ -250,7 +250,7 @@ mod tests {
             ..Chains::default()
         };
         for (taken_by, words) in [
-            (None, "CPU taken by others"),
+            (None, "CPU taken, not known by whom"),
             (Some(TakenBy::Request { endpoint: 1 }), "CPU taken by GET /a"),
             (Some(TakenBy::Request { endpoint: 0 }), "CPU taken by a request"),
             (Some(TakenBy::Thread), "CPU taken by the server's threads without a request"),

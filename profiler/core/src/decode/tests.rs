@@ -12,7 +12,7 @@ use profiler_common::record::sleep::PIPE;
 use profiler_common::record::slice::{
     FLAG_BACK_END, FLAG_CLIENT, FLAG_STATUS_LINE, FLAG_TAKES_LOCK, SliceRecord, Undecided,
 };
-use profiler_common::record::taken::{OURS, Stint, THROTTLED, TakenRecord};
+use profiler_common::record::taken::{MIGRATED, OURS, Stint, THROTTLED, TakenRecord};
 use profiler_common::record::task::TaskRecord;
 use profiler_common::record::{
     KIND_CONNECTION, KIND_EVIDENCE, KIND_FRAMES, KIND_HEAD, KIND_LIFECYCLE, KIND_PLAINTEXT, KIND_SLICE,
@@ -544,13 +544,13 @@ fn who_had_a_cpu_is_told_by_the_record_of_a_wait_for_it() {
     let length = size_of::<TakenRecord>() + 2 * size_of::<Stint>();
     let length_bytes = u16::try_from(length).expect("short");
     let header = RecordHeader { kind: KIND_TAKEN, length_bytes, cpu: 3, time_ns: 5, tgid: 1, tid: 2 };
-    let mut record = TakenRecord { header, since_ns: 2, flags: THROTTLED, count: 2 };
+    let mut record = TakenRecord { header, since_ns: 2, flags: THROTTLED | MIGRATED, count: 2 };
     let stints = [stint.as_bytes(), ours.as_bytes()].concat();
     let bytes = [record.as_bytes(), &stints].concat();
     let told =
         CpuStint { from_ns: 1, until_ns: 4, ran_ns: 2, tid: 9, is_ours: false, comm: "cc1".to_owned() };
     let stints = vec![told.clone(), CpuStint { is_ours: true, comm: String::new(), ..told }];
-    let taken = CpuTaken { tid: 2, cpu: 3, since_ns: 2, is_throttled: true, stints };
+    let taken = CpuTaken { tid: 2, cpu: 3, since_ns: 2, is_throttled: true, has_moved: true, stints };
     assert_eq!(decode(&bytes), Ok(Event { time_ns: 5, body: Body::CpuTaken(Box::new(taken)) }));
     let need_bytes = length;
     let cut = Malformed::TooShort { kind: KIND_TAKEN, have_bytes: length - 1, need_bytes };

@@ -15,6 +15,8 @@ pub struct CpuTaken {
     pub since_ns: u64,
     /// Its cgroup had used up its quota as it lost its CPU.
     pub is_throttled: bool,
+    /// It was moved to that CPU while it waited, or that is not known.
+    pub has_moved: bool,
     /// Who had that CPU before, in order, as far as it was not told with waits before.
     pub stints: Vec<CpuStint>,
 }

@@ -287,7 +287,7 @@ fn a_wait_for_a_cpu_is_by_who_had_it_and_the_rest_of_it_by_nobody_that_is_known(
         comm: comm.to_owned(),
     };
     let stints = vec![stint(3, (0, 4), ""), stint(9, (4, 7), "cc1")];
-    let taken = CpuTaken { tid: 2, cpu: 0, since_ns: 2 * MS, is_throttled: false, stints };
+    let taken = CpuTaken { tid: 2, cpu: 0, since_ns: 2 * MS, is_throttled: false, has_moved: false, stints };
     case.chain.cpus.note(&taken, 8 * MS);
     case = case.phase(Phase::RunQueue, 10);
     let chains = case.chains();

@@ -1,7 +1,8 @@
 //! Who had a CPU while a thread was ready for it.
 //!
 //! In: long waits in the run queue, and who had the CPU that ended them, when. Out: who had it in the waits
-//! of a thread, in nanoseconds each. What was too short to be recorded, or has been forgotten, is nobody's.
+//! of a thread, in nanoseconds each. What was too short to be recorded, or has been forgotten, is nobody's; so
+//! is a wait in which the thread was moved: when it came to the CPU that it got is not known.
 
 use std::collections::VecDeque;
 
@@ -43,7 +44,8 @@ pub(super) enum Occupant {
 struct CpuWait {
     since_ns: u64,
     until_ns: u64,
-    cpu: u32,
+    /// `None`: that is not the only one.
+    cpu: Option<u32>,
     is_throttled: bool,
 }
 
@@ -90,7 +92,8 @@ impl Cpus {
         if let Some(waits) = self.waits.get_or_default(taken.tid)
             && waits.back().is_none_or(|last| last.until_ns <= taken.since_ns)
         {
-            let CpuTaken { since_ns, cpu, is_throttled, .. } = *taken;
+            let CpuTaken { since_ns, cpu, is_throttled, has_moved, .. } = *taken;
+            let cpu = (!has_moved).then_some(cpu);
             push(waits, CpuWait { since_ns, until_ns, cpu, is_throttled }, MAX_WAITS);
         }
     }
@@ -128,7 +131,7 @@ impl Cpus {
             let inside = (wait.since_ns.max(from_ns), wait.until_ns.min(until_ns));
             if wait.is_throttled {
                 *found.entry(Occupant::Quota).or_default() += inside.1.saturating_sub(inside.0);
-            } else if let Some(stints) = self.stints.get(&wait.cpu) {
+            } else if let Some(stints) = wait.cpu.and_then(|cpu| self.stints.get(&cpu)) {
                 within(stints, inside, histories, &mut found);
             }
         }
@@ -239,7 +242,7 @@ mod tests {
     }
 
     fn taken(tid: Tid, since_ms: u64, stints: Vec<CpuStint>) -> CpuTaken {
-        CpuTaken { tid, cpu: 1, since_ns: since_ms * MS, is_throttled: false, stints }
+        CpuTaken { tid, cpu: 1, since_ns: since_ms * MS, is_throttled: false, has_moved: false, stints }
     }
 
     fn ran(histories: &mut Histories, tid: Tid, (from_ms, until_ms): (u64, u64), request: u64) {
@@ -285,6 +288,21 @@ mod tests {
         let throttled = CpuTaken { is_throttled: true, ..taken(2, 4, vec![stint(50, (0, 8), "cc1")]) };
         cpus.note(&throttled, 8 * MS);
         assert_eq!(found(&cpus, &Histories::default(), 2), [(Occupant::Quota, 4)]);
+    }
+
+    #[test]
+    fn who_is_moved_while_it_waits_waited_for_nobody_that_is_known_but_for_its_quota() {
+        let mut cpus = Cpus::default();
+        let moved = CpuTaken { has_moved: true, ..taken(2, 0, vec![stint(50, (0, 8), "cc1")]) };
+        cpus.note(&moved, 8 * MS);
+        // Another thread waited for that CPU for all of its own wait.
+        cpus.note(&taken(3, 2, Vec::new()), 8 * MS);
+        let throttled = CpuTaken { is_throttled: true, has_moved: true, ..taken(4, 3, Vec::new()) };
+        cpus.note(&throttled, 8 * MS);
+        let found = |tid| found(&cpus, &Histories::default(), tid);
+        assert_eq!(found(2), []);
+        assert_eq!(found(3), [(Occupant::Program { number: 0 }, 6)]);
+        assert_eq!(found(4), [(Occupant::Quota, 5)]);
     }
 
     #[test]
