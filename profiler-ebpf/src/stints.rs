@@ -8,9 +8,7 @@ use aya_ebpf::Global;
 use aya_ebpf::bindings::task_struct;
 use profiler_common::account::ThreadAccount;
 use profiler_common::limits::COMM_BYTES;
-use profiler_common::record::taken::{
-    LONG_NS, MAX_STINTS, MIGRATED, OURS, SHORTEST_NS, Stint, THROTTLED,
-};
+use profiler_common::record::taken::{LONG_NS, MAX_STINTS, MIGRATED, OURS, SHORTEST_NS, Stint, THROTTLED};
 
 use crate::account::Account;
 use crate::emit;

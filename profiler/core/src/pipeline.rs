@@ -404,8 +404,7 @@ impl Machines {
             Fact::CgroupCpu(cgroup) => self.cgroup(cgroup),
             Fact::CgroupMemory(memory) => self.readings.memory = Some(memory),
             Fact::Container(container) => self.readings.container = Some(container),
-            // Forecasts read it beside the pipeline: no machine asks for it.
-            Fact::MachineCpu(_) => {}
+            Fact::MachineCpu(reading) => self.state.note_machine_cpu(&reading),
             Fact::ProcessMemory(memory) => self.state.product.by_process.remember(memory),
             Fact::OpenSlice(_)
                 if self.readings.open.len().max(self.state.runtime.initial.len()) >= MAX_OPEN =>

@@ -33,5 +33,6 @@ pub(in crate::machine) mod settling;
 pub(in crate::machine) mod short_requests;
 pub(in crate::machine) mod split;
 pub(in crate::machine) mod state;
+pub(in crate::machine) mod steal;
 pub(in crate::machine) mod sums;
 pub(in crate::machine) mod unreleased;

@@ -1,8 +1,8 @@
 //! Who had a CPU while a thread was ready for it.
 //!
 //! In: long waits in the run queue, and who had the CPU that ended them, when. Out: who had it in the waits
-//! of a thread, in nanoseconds each. What was too short to be recorded, or has been forgotten, is nobody's; so
-//! is a wait in which the thread was moved: when it came to the CPU that it got is not known.
+//! of a thread, in nanoseconds each. What was too short to be recorded, or is forgotten, is nobody's, as is a
+//! wait in which the thread was moved: when it came to the CPU that it got is not known.
 
 use std::collections::VecDeque;
 
@@ -10,9 +10,11 @@ use rustc_hash::FxHashMap;
 
 use crate::bounded::BoundedMap;
 use crate::event::{CpuStint, CpuTaken, Tid};
+use crate::fact::machine::MachineCpu;
 use crate::machine::chain::history::Histories;
 use crate::machine::chain::segment::Did;
 use crate::machine::chain::split::split;
+use crate::machine::chain::steal::Steal;
 use crate::machine::time::capacity::Span;
 
 /// Threads whose waits are kept.
@@ -58,6 +60,13 @@ struct Stint {
     who: Who,
 }
 
+impl Stint {
+    /// What the scheduler does not count of it: a hypervisor had that, or interrupts.
+    const fn uncounted_ns(&self) -> u64 {
+        self.until_ns.saturating_sub(self.from_ns).saturating_sub(self.ran_ns)
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Who {
     Nobody,
@@ -75,6 +84,7 @@ pub(in crate::machine) struct Cpus {
     numbers: FxHashMap<String, u32>,
     programs: Vec<String>,
     unnamed: u64,
+    steal: Steal,
 }
 
 impl Cpus {
@@ -86,7 +96,9 @@ impl Cpus {
             // What does not follow on what is known overlaps it: a record that was altered.
             if stints.back().is_none_or(|last| last.until_ns <= stint.from_ns) {
                 let CpuStint { from_ns, until_ns, ran_ns, .. } = *stint;
-                push(stints, Stint { from_ns, until_ns, ran_ns, who }, MAX_STINTS);
+                let stint = Stint { from_ns, until_ns, ran_ns, who };
+                self.steal.note(from_ns, stint.uncounted_ns());
+                push(stints, stint, MAX_STINTS);
             }
         }
         if let Some(waits) = self.waits.get_or_default(taken.tid)
@@ -96,6 +108,11 @@ impl Cpus {
             let cpu = (!has_moved).then_some(cpu);
             push(waits, CpuWait { since_ns, until_ns, cpu, is_throttled }, MAX_WAITS);
         }
+    }
+
+    /// The time of all CPUs was read.
+    pub(in crate::machine) fn read(&mut self, reading: &MachineCpu) {
+        self.steal.read(reading);
     }
 
     fn who(&mut self, stint: &CpuStint) -> Who {
@@ -132,7 +149,7 @@ impl Cpus {
             if wait.is_throttled {
                 *found.entry(Occupant::Quota).or_default() += inside.1.saturating_sub(inside.0);
             } else if let Some(stints) = wait.cpu.and_then(|cpu| self.stints.get(&cpu)) {
-                within(stints, inside, histories, &mut found);
+                within((stints, &self.steal), inside, histories, &mut found);
             }
         }
         let mut found: Vec<_> = found.into_iter().filter(|(_, ns)| *ns > 0).collect();
@@ -151,6 +168,7 @@ impl Cpus {
             forget(waits, |wait| wait.until_ns < before_ns);
             !waits.is_empty()
         });
+        self.steal.roll(before_ns);
         self.stints.retain(|_, stints| {
             forget(stints, |stint| stint.until_ns < before_ns);
             !stints.is_empty()
@@ -178,7 +196,7 @@ fn forget<T>(list: &mut VecDeque<T>, is_over: impl Fn(&T) -> bool) {
 
 /// Adds who had a CPU in an interval.
 fn within(
-    stints: &VecDeque<Stint>,
+    (stints, steal): (&VecDeque<Stint>, &Steal),
     (from_ns, until_ns): Span,
     histories: &Histories,
     found: &mut FxHashMap<Occupant, u64>,
@@ -188,9 +206,12 @@ fn within(
         let inside = (stint.from_ns.max(from_ns), stint.until_ns.min(until_ns));
         let inside_ns = inside.1.saturating_sub(inside.0);
         let length_ns = stint.until_ns.saturating_sub(stint.from_ns);
-        let stolen_ns = length_ns.saturating_sub(stint.ran_ns);
-        let ran_ns = match split(inside_ns, &[stolen_ns, length_ns - stolen_ns]).as_slice() {
-            &[stolen_ns, ran_ns] => {
+        let uncounted_ns = stint.uncounted_ns();
+        let stolen_ns = steal.of((stint.from_ns, stint.until_ns), uncounted_ns);
+        // The rest of what is not counted interrupts had, most likely: it has no name.
+        let weights = [stolen_ns, uncounted_ns - stolen_ns, length_ns - uncounted_ns];
+        let ran_ns = match split(inside_ns, &weights).as_slice() {
+            &[stolen_ns, _, ran_ns] => {
                 *found.entry(Occupant::Hypervisor).or_default() += stolen_ns;
                 ran_ns
             }
@@ -274,12 +295,22 @@ mod tests {
     }
 
     #[test]
-    fn what_the_scheduler_does_not_count_of_a_stint_the_hypervisor_took() {
-        let mut cpus = Cpus::default();
-        let half = CpuStint { ran_ns: 4 * MS, ..stint(50, (0, 8), "cc1") };
-        cpus.note(&taken(2, 4, vec![half]), 8 * MS);
-        let expected = [(Occupant::Program { number: 0 }, 2), (Occupant::Hypervisor, 2)];
-        assert_eq!(found(&cpus, &Histories::default(), 2), expected);
+    fn of_what_the_scheduler_does_not_count_of_a_stint_the_hypervisor_took_what_it_took_and_no_more() {
+        let told = |stolen_ms| {
+            let mut cpus = Cpus::default();
+            let half = CpuStint { ran_ns: 4 * MS, ..stint(50, (0, 8), "cc1") };
+            for (read_ns, stolen_ns) in [(0, 0), (9 * MS, stolen_ms * MS)] {
+                cpus.read(&MachineCpu { read_ns, stolen_ns, ..MachineCpu::default() });
+                if read_ns == 0 {
+                    cpus.note(&taken(2, 4, vec![half.clone()]), 8 * MS);
+                }
+            }
+            found(&cpus, &Histories::default(), 2)
+        };
+        let program = (Occupant::Program { number: 0 }, 2);
+        assert_eq!(told(9), [program, (Occupant::Hypervisor, 2)]);
+        assert_eq!(told(2), [program, (Occupant::Hypervisor, 1)]);
+        assert_eq!(told(0), [program]);
     }
 
     #[test]

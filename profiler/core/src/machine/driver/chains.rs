@@ -9,6 +9,7 @@ use profiler_common::system_call::{FUTEX, kind};
 
 use crate::event::{Call, CpuTaken, Light, Slept, SleptOn, Slice, Tid};
 use crate::fact::asleep::{AsleepSeen, LOOKED_AT_NS, ObjectSeen, OtherProcess, SleepState};
+use crate::fact::machine::MachineCpu;
 use crate::fact::place::PlaceSeen;
 use crate::fact::{Account, DescriptorClass};
 use crate::machine::chain::feed::{Doer, SleepSeen};
@@ -263,6 +264,11 @@ impl State {
     /// A thread has waited for a CPU for long, up to `until_ns`.
     pub fn note_cpu_taken(&mut self, taken: &CpuTaken, until_ns: u64) {
         self.chain.cpus.note(taken, until_ns);
+    }
+
+    /// The time of all CPUs was read.
+    pub fn note_machine_cpu(&mut self, reading: &MachineCpu) {
+        self.chain.cpus.read(reading);
     }
 
     /// A thread is born.
