@@ -126,15 +126,18 @@ pub(crate) fn leaf(chains: &Chains, time: &LeafTime) -> String {
         (_, Some(reason)) => format!("{}: {}", of_kind(leaf.kind), of_reason(reason)),
         _ => leaf.held.map_or(of_kind(leaf.kind), of_held).to_owned(),
     };
+    let computes_in = system_call(leaf).filter(|_| leaf.kind == LeafKind::Computing);
+    words.extend(computes_in.map(|call| format!(" in {call}")));
     if leaf.kind == LeafKind::CpuTaken {
         words.push_str(&of_taken(chains, leaf.taken_by));
     }
     // A client is called so already, and the address of a lock says nothing to people.
     if !matches!(leaf.object, Object::Client | Object::Futex { .. }) {
-        words.extend(object(chains, time).map(|object| format!(" {object}")));
+        let at = if computes_in.is_some() { " at" } else { "" };
+        words.extend(object(chains, time).map(|object| format!("{at} {object}")));
     }
     // Sleeping on purpose says it all.
-    if leaf.kind != LeafKind::Sleep {
+    if leaf.kind != LeafKind::Sleep && computes_in.is_none() {
         words.extend(system_call(leaf).map(|call| format!(" ({call})")));
     }
     if leaf.since_before {
@@ -228,11 +231,17 @@ mod tests {
             ..Leaf::of(LeafKind::NotReleased)
         };
         let client = Leaf { object: Object::Client, ..Leaf::of(LeafKind::Client) };
+        let written = Leaf {
+            object: Object::Descriptor { fd: 7 },
+            system_call: system_call::WRITE.cast_signed(),
+            ..Leaf::of(LeafKind::Computing)
+        };
         let shared = LeafTime { is_shared_connection: true, ..time(Leaf::of(LeafKind::BackEnd)) };
         for (time, words) in [
             (time(back_end), "back end port 5432 (recvfrom), since before the trace"),
             (time(lock), "lock nobody could release (futex)"),
             (time(client), "client"),
+            (time(written), "computing in write at descriptor 7"),
             (time(Leaf { system_call: futex, ..Leaf::of(LeafKind::Sleep) }), "sleeping on purpose"),
             (time(Leaf::not_followed(NotFollowed::Waker)), "not followed: waker not known"),
             (shared, "back end, one connection in several processes"),

@@ -156,7 +156,7 @@ pub struct Leaf {
     pub kind: LeafKind,
     /// What was waited for.
     pub object: Object,
-    /// System call of the wait; −1: none, or not known.
+    /// System call of the wait, or in which it computed; −1: none, or not known.
     pub system_call: i32,
     /// Endpoint for which the thread worked, by its number in [`Chains::endpoints`]; 0: for none.
     pub endpoint: u32,

@@ -48,7 +48,7 @@ view! {
         port: Option<u16> = port,
         /// Descriptor of the thread's process that was waited for; null: none was.
         descriptor: Option<i32> = descriptor,
-        /// Name of the system call of the wait; null: none, or not known.
+        /// Name of the system call of the wait, or in which a thread computed; null: none, or not known.
         system_call: Option<&'static str> = chain_words::system_call(leaf),
         /// Method and shape of the path of the request for which the thread at the end worked; null: for
         /// none, or not known.

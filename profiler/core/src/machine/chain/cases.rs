@@ -9,9 +9,10 @@ use crate::machine::chain::segment::{Did, SegmentSleep, SleepEnd};
 use crate::machine::chain::state::{Chain, Service};
 use crate::machine::lock::gil_holder::Holders;
 use crate::machine::wire::request::{Active, Beginning};
-use crate::model::chain::{Chains, LeafKind, NotFollowed, Object, TakenBy, Unreleased};
+use crate::model::chain::{Chains, LeafKind, LeafTime, NotFollowed, Object, TakenBy, Unreleased};
 use crate::model::request::Stretch;
 use crate::phase::{Phase, Phases};
+use profiler_common::system_call::WRITE;
 
 const MS: u64 = 1_000_000;
 const PROCESS: Tid = 1;
@@ -139,6 +140,28 @@ fn who_waits_for_work_at_any_time_of_the_wait_has_not_the_lock_even_if_the_reque
         .of_pool(2);
     let expected = (LeafKind::NotReleased, Object::Unknown, Some(Unreleased::NobodyCould), None, 10);
     assert_eq!(case.leaves(), [expected]);
+}
+
+#[test]
+fn who_computes_in_a_call_for_long_is_at_that_call() {
+    let (write, object) = (WRITE.cast_signed(), Object::Descriptor { fd: 5 });
+    let writes = Did::InKernel { system_call: write, object };
+    let of = |case: Case| {
+        let of_leaf =
+            |row: LeafTime| (row.leaf.kind, row.leaf.system_call, row.leaf.object, row.held_ns / MS);
+        case.chains().leaves.into_iter().map(of_leaf).collect::<Vec<_>>()
+    };
+    let computed = |ms| (LeafKind::Computing, -1, Object::Unknown, ms);
+    let wrote = |ms| (LeafKind::Computing, write, object, ms);
+    // The request itself, which waits for nothing.
+    let itself = || Case::new().did(2, 4, RAN).did(2, 16, writes).on(2, (0, 16));
+    assert_eq!(of(itself().phase(Phase::Cpu, 16)), [wrote(12), computed(4)]);
+    // No more than it computed in all; and not while another's was on its thread.
+    assert_eq!(of(itself().phase(Phase::Cpu, 8).phase(Phase::ClientWriteStall, 8))[0], wrote(8));
+    assert_eq!(of(Case::new().did(2, 16, writes).phase(Phase::Cpu, 16)), [computed(16)]);
+    // A thread for which it waits.
+    let behind = Case::new().did(2, 10, waits(Phase::LockWait, SleepEnd::Thread(3))).did(3, 10, writes);
+    assert_eq!(of(behind.on(2, (0, 10)).phase(Phase::LockWait, 10)), [wrote(10)]);
 }
 
 #[test]

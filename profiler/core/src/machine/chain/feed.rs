@@ -148,6 +148,9 @@ impl HistoryEntry<'_> {
         let sleep = |phase, seen: &SleepSeen| seen.asleep(phase, piece.held_by);
         let ran = match piece.cpu {
             Phase::GilWait => sleep(Phase::GilWait, seen),
+            Phase::Cpu if is_call && seen.system_call >= 0 => {
+                Did::InKernel { system_call: seen.system_call, object: seen.object }
+            }
             phase => Did::Ran(phase),
         };
         let unknown_ns = piece.length_ns().saturating_sub(account.total_ns());
@@ -185,11 +188,14 @@ impl HistoryEntry<'_> {
             return;
         }
         if length_ns >= LONG_NS {
+            if matches!(did, Did::InKernel { .. }) {
+                self.history.in_kernel_until_ns = end_ns;
+            }
             return self.push(Segment { start_ns, end_ns, request, did });
         }
         let mut short = Short::default();
         let sum = match did {
-            Did::Ran(_) => &mut short.ran_ns,
+            Did::Ran(_) | Did::InKernel { .. } => &mut short.ran_ns,
             Did::Queued(_) => &mut short.queued_ns,
             Did::Slept(SegmentSleep { is_idle: true, .. }) => &mut short.idle_ns,
             Did::Slept(SegmentSleep { phase: Phase::GilWait, .. }) => &mut short.gil_ns,
@@ -254,6 +260,7 @@ mod tests {
         let parts = history.within(0, u64::MAX).map(|part| {
             let what = match part.segment.did {
                 Did::Ran(_) => "ran",
+                Did::InKernel { .. } => "in a call",
                 Did::Queued(_) => "queued",
                 Did::Slept(sleep) if sleep.phase == Phase::FaultWait => "fault",
                 Did::Slept(_) => "slept",
@@ -283,7 +290,7 @@ mod tests {
             ("slept", 4, 9),
             ("unseen", 9, 10),
             ("queued", 10, 13),
-            ("ran", 13, 15),
+            ("in a call", 13, 15),
             ("unseen", 15, 17),
         ];
         assert_eq!(told(&piece(), true), call);

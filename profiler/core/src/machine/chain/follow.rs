@@ -70,13 +70,15 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// A request was on this thread: its own waits are followed. What it did itself is known by its phases.
+    /// A request was on this thread: its own waits are followed. What it did itself is known by its phases,
+    /// but for the calls in which it computed.
     pub(in crate::machine) fn own(&mut self, request: u64, tid: Tid, (from_ns, until_ns): Interval) {
         self.own = request.saturating_add(1);
         let histories = self.known.histories;
         let Some(history) = histories.get(tid) else { return };
         for part in history.within(from_ns, until_ns) {
             match part.segment.did {
+                Did::InKernel { .. } if part.segment.request == self.own => self.top = Phase::Cpu,
                 Did::Queued(_) => self.top = Phase::RunQueue,
                 Did::Slept(sleep) => self.top = sleep.phase,
                 _ => continue,
@@ -283,6 +285,7 @@ impl<'a> Follower<'a> {
         self.steps.push(ChainStep { place, ..ChainStep::of((tgid, tid), segment) });
         match segment.did {
             Did::Ran(phase) => self.leaf(self.of(segment, ran(phase)), ns, hops),
+            Did::InKernel { .. } => self.leaf(self.of(segment, LeafKind::Computing), ns, hops),
             Did::Queued(span) => self.queued(tid, (segment, span), ns, hops),
             Did::Unseen => self.not_followed(NotFollowed::NotSeen, ns, hops),
             Did::Short(short) => self.short(segment, &short, ns, hops),
@@ -360,6 +363,7 @@ impl<'a> Follower<'a> {
                 let object = if matches!(object, Object::Futex { .. }) { Object::Unknown } else { object };
                 Leaf { object, system_call, since_before, ..leaf }
             }
+            Did::InKernel { object, system_call } => Leaf { object, system_call, ..leaf },
             _ => leaf,
         }
     }

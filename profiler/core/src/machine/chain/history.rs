@@ -46,6 +46,8 @@ pub(in crate::machine) struct History {
     pub program: Option<u32>,
     /// In light mode: its message before this time, by number, and how long it had run since.
     pub ran: (u32, u64),
+    /// End of the last call in which it computed for long.
+    pub in_kernel_until_ns: u64,
     /// Its last sleeps that were SQLite's busy handler's, most likely.
     ladder: u8,
     segments: VecDeque<Segment>,

@@ -37,7 +37,7 @@ impl ChainStep {
             Did::Ran(phase) => phase,
             Did::Slept(sleep) => sleep.phase,
             Did::Queued(_) => Phase::RunQueue,
-            Did::Short(_) => Phase::Cpu,
+            Did::Short(_) | Did::InKernel { .. } => Phase::Cpu,
             Did::Unseen => Phase::Unexplained,
         };
         let Segment { start_ns, end_ns, request, .. } = *segment;

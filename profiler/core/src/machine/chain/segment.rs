@@ -30,6 +30,8 @@ pub(in crate::machine) struct Segment {
 pub(in crate::machine) enum Did {
     /// It ran; the phase of that.
     Ran(Phase),
+    /// It computed inside the kernel, in one call.
+    InKernel { system_call: i32, object: Object },
     /// It was ready, and had no CPU, at some time in this span.
     Queued(Span),
     /// It slept.

@@ -162,12 +162,20 @@ impl Chain {
         let service = if self.services.is_empty() { None } else { self.services.remove(&request.id) }
             .unwrap_or_default();
         let waited = waited(&request.phases);
-        if waited == HowLong::Long || self.own_connections.has(service.peer) {
+        if waited == HowLong::Long || self.own_connections.has(service.peer) || self.computed_in_call(request)
+        {
             return self.follow(request, endpoint, service);
         }
         let (endpoints, holders) = (&mut self.endpoints, request.gil.holders.iter());
         let holders = holders.map(|holder| (endpoints.of_contender(&holder.contender), holder.wait_ns));
         self.sums.add_short((endpoint, waited == HowLong::Shortly), request, holders);
+    }
+
+    /// Whether a request computed for long in a call: that has the call's name.
+    fn computed_in_call(&self, request: &Request) -> bool {
+        let history = || self.histories.get(request.tid);
+        request.phases.get(Phase::Cpu) >= LONG_NS
+            && history().is_some_and(|history| history.in_kernel_until_ns > request.times.start_ns)
     }
 
     /// What threads did for a request was for it, as is known now.

@@ -201,8 +201,8 @@ impl<'a> Follower<'a> {
         let computed = |segment: &Segment| match segment.did {
             Did::Ran(phase) => phase == Phase::Cpu,
             Did::Short(short) => short.ran_ns > short.gil_ns,
-            // It may have computed.
-            Did::Unseen => true,
+            // It may have computed; in the kernel hardly with the lock, but that is not known.
+            Did::Unseen | Did::InKernel { .. } => true,
             Did::Queued(_) | Did::Slept(_) => false,
         };
         let found = blockers(self.known.histories, &others, interval, computed);

@@ -22,7 +22,7 @@ impl<'a> Follower<'a> {
         // A moment at each end is the stop itself.
         let most_ns = (until_ns - from_ns) / 16;
         let ran = |part: SegmentPart<'_>| match part.segment.did {
-            Did::Ran(_) => part.length_ns() > most_ns,
+            Did::Ran(_) | Did::InKernel { .. } => part.length_ns() > most_ns,
             Did::Short(short) => u64::from(short.ran_ns).min(part.length_ns()) > most_ns,
             _ => false,
         };

@@ -75,8 +75,9 @@ impl Hostile {
             1 => Phase::GilWait,
             _ => self.phase(),
         };
-        match self.random.below(8) {
+        match self.random.below(9) {
             0 => Did::Ran(self.phase()),
+            8 => Did::InKernel { system_call: 1, object: Object::Descriptor { fd: 5 } },
             1 => Did::Queued((0, u64::MAX)),
             2 => Did::Unseen,
             _ => Did::Slept(SegmentSleep {
