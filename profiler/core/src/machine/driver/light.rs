@@ -105,7 +105,7 @@ impl State {
         let mut sleeping = self.time.light.sleeps.take(light.tid, light.sequence);
         self.note_message(light, time_ns);
         let (slice, is_first) = self.light_slice((light, time_ns), &mut sleeping, sink);
-        self.light_turns_away(light, sink);
+        self.light_turns_away(light);
         let Some(mut socket) = self.enter(light, time_ns, sink) else { return };
         socket.life.tgid = light.tgid;
         let takes_turns = self.runtime.threads.get(light.tid).is_some_and(|thread| thread.signs.takes_turns);
@@ -264,6 +264,10 @@ impl State {
             sockets.into_values().filter_map(|socket| socket.active).collect();
         active.sort_by_key(|active| active.request.id);
         for mut active in active {
+            if let Some(at_ns) = self.light_left(&active) {
+                self.light_lasted(active, at_ns, sink);
+                continue;
+            }
             if !active.is_responding {
                 if let Some(slice) = slices.iter().find(|slice| slice.tid == active.owner) {
                     let mut sleeping = self.time.light.sleeps.take(slice.tid, slice.sequence);

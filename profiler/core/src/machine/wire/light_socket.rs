@@ -125,6 +125,9 @@ pub(in crate::machine) struct LightRequest {
     pub(in crate::machine) behind: usize,
     /// The thread that moved its last bytes.
     pub(in crate::machine) owner: Tid,
+    /// Of a stream: its thread has turned to another connection, and these were its last bytes before; 0: it
+    /// has not.
+    pub(in crate::machine) left_ns: u64,
     /// Who had the interpreter lock while it waited for that.
     pub(in crate::machine) held: Held,
     /// What its thread did for it last, and since when.
@@ -325,6 +328,7 @@ mod tests {
             to_head: false,
             behind: 0,
             owner: 1,
+            left_ns: 0,
             is_answered: false,
             held: Held::default(),
             last: None,

@@ -55,6 +55,12 @@ impl State {
             // Its client may ask for something else.
             (_, Became::Stream) => return None,
         }
+        if std::mem::take(&mut active.left_ns) > 0
+            && let Some(thread) = self.runtime.threads.get_mut(active.owner)
+        {
+            // It was not over.
+            thread.signs.takes_turns |= is_own;
+        }
         if is_own {
             cover(active, done, time_ns);
         }
@@ -70,23 +76,36 @@ impl State {
         Some(is_own)
     }
 
-    /// A connection is no longer what it had become, since `at_ns`.
+    /// A connection is no longer what it had become, since `at_ns` at the latest.
     pub(super) fn light_lasted(&mut self, mut over: LightRequest, at_ns: u64, sink: &mut dyn FnMut(Entry)) {
-        let (request, owner) = (over.request.id, over.owner);
-        if let (Some(became), Some(thread)) = (over.request.lasting(), self.runtime.threads.get_mut(owner))
-            && thread.serving.is_some_and(|(_, id)| id == request)
-        {
-            (thread.serving, thread.job.light_socket) = (None, None);
-            thread.job.lasted = Some(Lasted { became, request, until_ns: at_ns });
-        }
+        let at_ns = self.light_left(&over).unwrap_or(at_ns);
+        self.light_releases(over.owner, over.request.id, over.request.lasting(), at_ns);
         over.is_responding = true;
         over.request.times.end_ns = at_ns;
         self.end_light(over, at_ns, sink);
     }
 
+    /// When a stream was over, as its thread has turned to something else since, and never came back to it.
+    pub(super) fn light_left(&self, active: &LightRequest) -> Option<u64> {
+        let owner = self.runtime.threads.get(active.owner);
+        let may_come_back = owner.is_some_and(|thread| thread.signs.takes_turns);
+        (active.left_ns > 0 && !may_come_back).then_some(active.left_ns)
+    }
+
+    /// A thread does not serve what a connection had become any more.
+    fn light_releases(&mut self, owner: Tid, request: u64, became: Option<Became>, at_ns: u64) {
+        if let (Some(became), Some(thread)) = (became, self.runtime.threads.get_mut(owner))
+            && thread.serving.is_some_and(|(_, id)| id == request)
+        {
+            (thread.serving, thread.job.light_socket) = (None, None);
+            thread.job.lasted = Some(Lasted { became, request, until_ns: at_ns });
+        }
+    }
+
     /// A thread moves bytes elsewhere than on the connection that it served, which had become something
-    /// else: a stream was over with what it sent last. Who serves an upgraded one is not known any more.
-    pub(super) fn light_turns_away(&mut self, light: &Light, sink: &mut dyn FnMut(Entry)) {
+    /// else. A stream was over with what it sent last, unless more comes: then its thread serves several by
+    /// turns. Who serves an upgraded one is not known any more.
+    pub(super) fn light_turns_away(&mut self, light: &Light) {
         let Some((socket, id)) = self.light_served(light.tid).filter(|(socket, _)| *socket != light.socket)
         else {
             return;
@@ -98,9 +117,10 @@ impl State {
         let became = active.as_mut().filter(is_it).and_then(|active| active.request.lasting());
         match became {
             Some(Became::Stream) => {
-                if let Some(over) = active.take() {
-                    let at_ns = over.covered_ns;
-                    self.light_lasted(over, at_ns, sink);
+                if let Some(active) = active {
+                    active.left_ns = active.covered_ns;
+                    let at_ns = active.left_ns;
+                    self.light_releases(light.tid, id, became, at_ns);
                 }
             }
             Some(Became::Upgraded) => {
@@ -146,3 +166,6 @@ fn lasting(active: &LightRequest, time_ns: u64) -> LightRequest {
         ..active.clone()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -204,6 +204,7 @@ fn begin(
         to_head: false,
         behind: 0,
         owner: light.tid,
+        left_ns: 0,
         held: Held::default(),
         last: None,
     }
