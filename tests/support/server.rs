@@ -17,6 +17,7 @@ pub mod gevent;
 pub mod granian;
 pub mod gunicorn_asgi;
 pub mod hypercorn;
+pub mod lasting;
 pub mod line;
 pub mod listeners;
 pub mod mod_wsgi;

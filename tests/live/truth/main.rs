@@ -13,6 +13,7 @@ mod gil;
 mod gil_holder;
 mod gil_stacks;
 mod herd;
+mod lasting;
 mod leaves;
 mod light;
 mod light_sleeps;
