@@ -106,15 +106,17 @@ fn watch(scenario: &Scenario, running: &Running, raw: &Path) -> anyhow::Result<S
     let mut arguments: Vec<&str> = target.iter().map(String::as_str).collect();
     arguments.extend(["--record", raw]);
     // A plan has its own length.
-    if !matches!(scenario.clients, Clients::Dropping(_)) {
+    if !matches!(scenario.clients, Clients::Dropping(_) | Clients::Lasting) {
         arguments.extend(["--duration", &duration]);
     }
     let mut trace = Program::start(&arguments)?;
     trace.wait_for_stderr("watching process")?;
-    if running.act()? {
+    let kept = running.act()?;
+    if kept.is_some() {
         trace.signal(libc::SIGINT);
     }
     let outcome = trace.finish(LIMIT)?;
+    drop(kept);
     if !outcome.status.success() {
         bail!("wsgi-trace failed: {}: {}", outcome.status, outcome.stderr);
     }

@@ -33,7 +33,13 @@ fn leaves_the_loop(window: &Snapshot) -> bool {
     window.event_loops.iter().any(|one| one.pooled > 5)
 }
 
-const KINDS: [(&str, Shows); 34] = [
+/// A WebSocket and a stream of events had ended, and one of each had not.
+fn lasts(window: &Snapshot) -> bool {
+    let rows = &window.requests.lasting;
+    rows.len() == 2 && rows.iter().all(|row| row.count > row.open && row.open > 0)
+}
+
+const KINDS: [(&str, Shows); 36] = [
     ("gunicorn sync", |one| is(one, "gunicorn", "sync")),
     ("gunicorn gthread", |one| is(one, "gunicorn", "gthread")),
     ("gunicorn gevent", |one| is(one, "gunicorn", "gevent") && interleaves(&one.last)),
@@ -74,6 +80,8 @@ const KINDS: [(&str, Shows); 34] = [
     }),
     ("light mode, requests handed to a pool", |one| is_light(one) && is(one, "waitress", "pool")),
     ("light mode, a window that rolled", |one| is_light(one) && !one.windows.is_empty()),
+    ("connections that last", |one| !one.last.attached.is_light() && lasts(&one.last)),
+    ("light mode, connections that last", |one| one.last.attached.is_light() && lasts(&one.last)),
     ("clients that left", |one| {
         drops(one, &["client_left_waiting", "client_left_reading", "client_left_in_queue"])
     }),

@@ -9,6 +9,7 @@ mod light;
 mod others;
 mod stacks;
 
+use std::any::Any;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -16,6 +17,7 @@ use anyhow::Context as _;
 use crate::cgroup::CpuQuota;
 use crate::child::until;
 use crate::dropping;
+use crate::lasting;
 use crate::load::Load;
 use crate::server::{Recipe, Server};
 
@@ -33,6 +35,8 @@ pub enum Clients {
     OneWorker(&'static [&'static str]),
     /// Clients are not served, or leave: a plan of `clients/dropping.py`, carried out once within the window.
     Dropping(&'static [&'static str]),
+    /// WebSockets and streams of events, some of which stay: `lasting::visit`, once within the window.
+    Lasting,
     /// Nobody comes.
     Nobody,
 }
@@ -83,7 +87,7 @@ pub struct Running {
     /// The server.
     pub server: Server,
     options: Vec<String>,
-    plan: Option<&'static [&'static str]>,
+    clients: Clients,
     _quota: Option<CpuQuota>,
 }
 
@@ -115,16 +119,19 @@ impl Running {
         pid.into_iter().chain(self.options.iter().cloned()).collect()
     }
 
-    /// What clients do only once somebody watches; returns at its end. `false`: nothing, the window ends by
-    /// its length.
+    /// What clients do only once somebody watches; returns at its end, with what is to be kept until the
+    /// window's. `None`: nothing, the window ends by its length.
     ///
     /// # Errors
     ///
     /// Where the clients fail.
-    pub fn act(&self) -> anyhow::Result<bool> {
-        let Some(plan) = self.plan else { return Ok(false) };
-        dropping::Clients::run(self.server.address(), plan)?;
-        Ok(true)
+    pub fn act(&self) -> anyhow::Result<Option<Box<dyn Any>>> {
+        let address = self.server.address();
+        Ok(match self.clients {
+            Clients::Dropping(plan) => Some(Box::new(dropping::Clients::run(address, plan)?)),
+            Clients::Lasting => Some(Box::new(lasting::visit(address)?)),
+            _ => None,
+        })
     }
 }
 
@@ -156,13 +163,12 @@ impl Scenario {
         let in_front = server.pids().get(1).copied().filter(|_| recipe.traces_front_end());
         let in_front = in_front.map(|pid| format!("--with-front-end={pid}"));
         let options = self.options.iter().map(|&option| option.to_owned()).chain(in_front).collect();
-        let (load, plan) = match self.clients {
-            Clients::Nobody => (None, None),
-            Clients::Dropping(plan) => (None, Some(plan)),
-            Clients::Any(options) => (Some(self.load(&server, options, false)?), None),
-            Clients::OneWorker(options) => (Some(self.load(&server, options, true)?), None),
+        let load = match self.clients {
+            Clients::Nobody | Clients::Dropping(_) | Clients::Lasting => None,
+            Clients::Any(options) => Some(self.load(&server, options, false)?),
+            Clients::OneWorker(options) => Some(self.load(&server, options, true)?),
         };
-        Ok(Running { _load: load, server, options, plan, _quota: quota })
+        Ok(Running { _load: load, server, options, clients: self.clients, _quota: quota })
     }
 
     fn load(&self, server: &Server, options: &[&str], sticky: bool) -> anyhow::Result<Load> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Clients::{self, Any, Dropping};
 use super::Verdict::{First, OneOf, Unsaid};
 use super::gunicorn::{gthread_1x4, gthread_1x4_with_tls, gthread_2x4, sync_1, sync_2_of_23};
-use super::others::{INTERLEAVED, LEAVING, gunicorn_gevent, uvicorn, uwsgi_threads, waitress};
+use super::others::{INTERLEAVED, LEAVING, gunicorn_gevent, lasting_loop, uvicorn, uwsgi_threads, waitress};
 use super::{Scenario, Verdict, scenario};
 use crate::gunicorn::{Settings, Version};
 use crate::server::{Listen, Recipe};
@@ -123,4 +123,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             Unsaid,
         )
     },
+    light(
+        "light-lasting-uvicorn",
+        "WebSockets and streams of events on one loop, and some pages",
+        lasting_loop,
+        Clients::Lasting,
+        Unsaid,
+    ),
 ];

@@ -5,14 +5,15 @@
 
 use std::time::Duration;
 
-use super::Clients::{Any, Dropping};
-use super::Verdict::First;
+use super::Clients::{self, Any, Dropping};
+use super::Verdict::{First, Unsaid};
 use super::gunicorn::sync_1;
 use super::{Scenario, scenario};
 use crate::gunicorn::{Settings, Version};
 use crate::server::Recipe;
 use crate::server::fastapi::FastApi;
 use crate::server::gevent::{GunicornGevent, Pywsgi};
+use crate::server::lasting::Lasting;
 use crate::server::mod_wsgi::ModWsgi;
 use crate::server::nginx::{Link, Nginx};
 use crate::server::twisted::Twisted;
@@ -131,6 +132,14 @@ const fn seldom(name: &'static str, about: &'static str, server: fn() -> Box<dyn
     Scenario { window, ..scenario(name, about, server, Any(SELDOM), First("back-end", &[])) }
 }
 
+fn lasting_threads() -> Box<dyn Recipe> {
+    Box::new(Lasting::Gthread { threads: 6 })
+}
+
+pub(super) fn lasting_loop() -> Box<dyn Recipe> {
+    Box::new(Lasting::Uvicorn)
+}
+
 /// Every situation.
 pub(super) const SCENARIOS: &[Scenario] = &[
     mixed(
@@ -175,4 +184,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             gunicorn_gevent,
         )
     },
+    scenario(
+        "lasting-gthread",
+        "WebSockets and streams of events, each with a thread, and some pages",
+        lasting_threads,
+        Clients::Lasting,
+        Unsaid,
+    ),
 ];
