@@ -227,6 +227,10 @@ impl State {
         if seen.connection > 0 {
             self.chain.reads(seen.connection, found.tgid);
         }
+        // Its end is no slice: who serves one connection for the whole window accepts in no other call.
+        if let Call::Accept { listener_fd } = found.call {
+            self.note_acceptor(found, listener_fd);
+        }
     }
 
     /// Where in Python threads are that are looked at.

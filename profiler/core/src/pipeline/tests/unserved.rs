@@ -3,8 +3,10 @@
 //! In: scripts of threads, and what the kernel side found unread at the end. Out: assertions.
 
 use super::*;
-use crate::fact::ListenerSeen;
+use profiler_common::system_call::ACCEPT4;
+
 use crate::fact::waiting::{WaitingConnection, WaitingConnections};
+use crate::fact::{ListenerSeen, OpenSlice};
 use crate::model::chain::LeafKind;
 
 const INODE: u64 = 77;
@@ -127,9 +129,8 @@ fn a_kernel_that_does_not_show_arrivals_says_nothing() {
     assert_eq!(told(&outcome), []);
 }
 
-#[test]
-fn the_wait_leads_to_who_accepts_there() {
-    let sleeper = Script::new(1).accept(9, (10, 0, 0)).call(Call::Sleep, 0, (0, 0, 900_000), 0);
+/// Who waits from 0.1 s to the end, at 1 s, is told that this thread slept; `inside`: what it was in before.
+fn leads_to_the_sleep_of(thread: Script, inside: Option<OpenSlice>) {
     let end_us = 1_000_000;
     let fact = |time_ns, fact| Event { time_ns, body: Body::Fact(Box::new(fact)) };
     let mut facts = Script::new(0);
@@ -137,15 +138,33 @@ fn the_wait_leads_to_who_accepts_there() {
         ListenerSeen { tgid: 1, fd: LISTENER, inode: INODE, port: 8000, ..ListenerSeen::default() };
     let connections = vec![in_queue(100_000)];
     let waiting = WaitingConnections { looked_ns: START, connections, beyond: 0 };
-    facts.events = vec![
+    facts.events = inside.map(|open| fact(START - 1, Fact::OpenSlice(open))).into_iter().collect();
+    facts.events.extend([
         fact(START, Fact::ListenerSeen(listener)),
         fact(START + end_us * US, Fact::WaitingConnections(waiting)),
-    ];
-    let outcome = run(vec![facts, sleeper], end_us);
+    ]);
+    let outcome = run(vec![facts, thread], end_us);
     let chains = &outcome.snapshot.chains;
     assert_eq!((chains.request_ns, chains.broken), (900_000 * US, 0));
     let of = |kind| -> u64 {
         chains.leaves.iter().filter(|leaf| leaf.leaf.kind == kind).map(|leaf| leaf.held_ns).sum()
     };
     assert!(of(LeafKind::Sleep) >= 800_000 * US, "{:?}", chains.leaves);
+}
+
+#[test]
+fn the_wait_leads_to_who_accepts_there() {
+    let sleeps = |script: Script| script.call(Call::Sleep, 0, (0, 0, 900_000), 0);
+    leads_to_the_sleep_of(sleeps(Script::new(1).accept(9, (10, 0, 0))), None);
+    // Its one accept had begun before the watch did.
+    let accepts = OpenSlice {
+        tgid: 1,
+        tid: 1,
+        system_call: Some(ACCEPT4),
+        detail: [LISTENER as u64, 0, 0, 0],
+        ..OpenSlice::default()
+    };
+    let mut script = Script::new(1);
+    script.now_ns += 10 * US;
+    leads_to_the_sleep_of(sleeps(script), Some(accepts));
 }
