@@ -28,5 +28,6 @@ mod recording;
 mod schedstat;
 mod slow_clients;
 mod tasks;
+mod unaccepted;
 mod unix_queue;
 mod workers;
