@@ -173,6 +173,27 @@ impl Cpus {
             forget(stints, |stint| stint.until_ns < before_ns);
             !stints.is_empty()
         });
+        if self.programs.len() > MAX_PROGRAMS / 2 {
+            self.renew_programs();
+        }
+    }
+
+    /// Numbers run out: those that no stint has any more go.
+    fn renew_programs(&mut self) {
+        let mut before: Vec<Option<String>> =
+            std::mem::take(&mut self.programs).into_iter().map(Some).collect();
+        let mut numbers: FxHashMap<u32, u32> = FxHashMap::default();
+        self.numbers.clear();
+        for stint in self.stints.values_mut().flatten() {
+            let Who::Program(number) = stint.who else { continue };
+            if let Some(name) = before.get_mut(number as usize).and_then(Option::take) {
+                let new = u32::try_from(self.programs.len()).unwrap_or(u32::MAX);
+                self.programs.push(name.clone());
+                self.numbers.insert(name, new);
+                numbers.insert(number, new);
+            }
+            stint.who = numbers.get(&number).map_or(Who::Nameless, |new| Who::Program(*new));
+        }
     }
 
     /// What found no place.
@@ -292,6 +313,23 @@ mod tests {
         assert_eq!(found(&cpus, &histories, 2), expected);
         assert_eq!(cpus.programs(), ["cc1"]);
         assert!(found(&cpus, &histories, 3).is_empty());
+    }
+
+    #[test]
+    fn names_that_are_needed_no_more_make_room_with_the_next_window() {
+        let mut cpus = Cpus::default();
+        for at_ms in 0..300 {
+            let stints = vec![stint(50, (at_ms, at_ms + 1), &format!("program {at_ms}"))];
+            cpus.note(&taken(2, at_ms, stints), (at_ms + 1) * MS);
+        }
+        assert_eq!((cpus.programs().len(), cpus.evicted()), (256, 44));
+        cpus.roll(250 * MS);
+        let names: Vec<String> = (249..256).map(|at_ms| format!("program {at_ms}")).collect();
+        assert_eq!(cpus.programs(), names);
+        let occupants = cpus.occupants(&Histories::default(), 2, (250 * MS, 251 * MS));
+        assert_eq!(occupants, [(Occupant::Program { number: 1 }, MS)]);
+        cpus.note(&taken(2, 300, vec![stint(50, (300, 301), "another")]), 301 * MS);
+        assert_eq!((cpus.programs().len(), cpus.evicted()), (8, 44));
     }
 
     #[test]
