@@ -42,6 +42,7 @@ pub(crate) fn watch(scenario: &Scenario, running: &Running, raw: &Path) -> anyho
             watched: Watched { server, front_end: None },
             named_pid: pid,
             attach: settings(scenario),
+            own: Vec::new(),
             record: Some(OutputFile::open(raw)?),
         };
         let mut session = Session::begin(watch, Nobody)?;

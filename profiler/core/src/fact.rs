@@ -89,6 +89,8 @@ pub enum Fact {
     AsleepSeen(AsleepSeen),
     /// Where in Python a thread was that was looked at.
     PlaceSeen(place::PlaceSeen),
+    /// What is the application's own code, and what decided it.
+    OwnCode(place::OwnCode),
     /// What the patrol has looked at so far, cumulative.
     Patrol(Patrol),
     /// A cgroup's CPU quota and throttling, cumulative.

@@ -51,6 +51,9 @@ pub static KINDS: &[&dyn ServerKind] = &[
     &unknown::Unknown,
 ];
 
+/// Of the servers' packages, those that applications also use as clients.
+pub const ALSO_CLIENTS: &[&str] = &["eventlet", "gevent", "tornado", "twisted"];
+
 /// Which of several processes that wait at one listener takes the next connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AcceptOrder {

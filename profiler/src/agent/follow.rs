@@ -76,6 +76,8 @@ pub struct Follow<'a> {
     pub window: Duration,
     /// Says how to attach to a server.
     pub choose: &'a dyn Fn(&Tree) -> Chosen,
+    /// What the user names as own code.
+    pub own: &'a [String],
     /// Says a sentence to whoever started it, unless it was said last.
     pub say: &'a dyn Fn(&str),
     /// Full traces beside light mode.
@@ -178,7 +180,8 @@ impl Follow<'_> {
                 exporter: self.exporter.clone(),
                 rows: self.rows.clone(),
             };
-            Session::begin(Watch { watched, named_pid, attach, record: None }, scribe)
+            let own = self.own.to_vec();
+            Session::begin(Watch { watched, named_pid, attach, own, record: None }, scribe)
         };
         let mut session = begin(watched.clone(), chosen.attach);
         if let (Err(SessionError::Attach(error)), Some(attach)) = (&session, chosen.instead)
@@ -198,7 +201,7 @@ impl Follow<'_> {
     /// Somebody asks for a full trace.
     fn asked(&mut self, ask: Ask, chosen: Chosen) {
         let Some(attach) = chosen.full else { return refuse(ask, Refusal::Always) };
-        let watch = again((self.find, self.with_front_end), attach);
+        let watch = again((self.find, self.with_front_end), attach, self.own);
         self.full.asked(ask, watch);
     }
 
@@ -211,7 +214,7 @@ impl Follow<'_> {
             queue: session.accept_queue(),
             findings: self.board.present(),
         };
-        let watch = again((self.find, self.with_front_end), attach);
+        let watch = again((self.find, self.with_front_end), attach, self.own);
         self.full.consider(&seen, watch);
     }
 
@@ -314,11 +317,12 @@ impl Follow<'_> {
 fn again<'a>(
     (find, with_front_end): (Find<'a>, WithFrontEnd<'a>),
     attach: attach::Settings,
+    own: &'a [String],
 ) -> impl FnOnce() -> Option<Watch> + use<'a> {
     move || {
         let (server, named_pid) = find().ok()?;
         let watched = with_front_end(server).ok()?;
-        Some(Watch { watched, named_pid, attach, record: None })
+        Some(Watch { watched, named_pid, attach, own: own.to_vec(), record: None })
     }
 }
 

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::help::ADVANCED;
 
 /// How far looks at sleeping threads go.
-#[derive(Clone, Copy, Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct Looks {
     /// What to look at when a thread sleeps for long, ten times a second
     ///
@@ -23,6 +23,36 @@ pub struct Looks {
         hide_short_help = true
     )]
     pub at: LooksAt,
+    /// What is your own code: a package, or the path of a folder or file; may be given several times
+    ///
+    /// Reports show the lines of your own code. Without this option it is what no installed package lists,
+    /// what was installed from a folder or a repository, and what the server's command line names. With it
+    /// nothing but what it names is. Paths are those inside the server's container.
+    #[arg(
+        long,
+        value_name = "PACKAGE|PATH",
+        value_parser = own,
+        help_heading = ADVANCED,
+        hide_short_help = true
+    )]
+    pub own: Vec<String>,
+}
+
+/// A package, or a path: relative to where this was started, if it is.
+fn own(text: &str) -> Result<String, String> {
+    let is_module = text.split('.').all(|part| {
+        part.starts_with(|first: char| first.is_alphabetic() || first == '_')
+            && part.chars().all(|one| one.is_alphanumeric() || one == '_')
+    });
+    if is_module {
+        return Ok(text.to_owned());
+    }
+    let path = std::path::absolute(text).map_err(|error| error.to_string())?;
+    let has_parent = path.components().any(|part| part == std::path::Component::ParentDir);
+    match path.to_str() {
+        Some(path) if !has_parent && path.len() > 1 => Ok(path.to_owned()),
+        _ => Err("neither the name of a package nor the path of a folder".to_owned()),
+    }
 }
 
 /// How far.

@@ -71,6 +71,7 @@ fn serve(options: &Serve) -> Result<(), AgentError> {
             only_pid: options.target.pid,
             window: options.window,
             choose: &|tree| choose(options, tree),
+            own: &options.looks.own,
             say: &|sentence| say(options, sentence, &mut said.borrow_mut()),
             full: Full::new(&options.full_traces, Arc::clone(&board)),
             asks,
@@ -107,7 +108,7 @@ fn choose(options: &Serve, tree: &Tree) -> Chosen {
         hooks: target::hooks(options.hooks, light),
         gil: target::gil(options.gil, light),
         tls: target::tls(options.tls, light),
-        looks: target::looks(options.looks),
+        looks: target::looks(&options.looks),
         ring_bytes: options.ring_bytes,
         all_of_light: asked.is_none(),
         ..attach::Settings::default()

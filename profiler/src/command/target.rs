@@ -75,7 +75,7 @@ pub const fn tls(tls: Tls, light: bool) -> attach::tls::Mode {
 }
 
 /// What is looked at of threads that sleep for long.
-pub const fn looks(looks: Looks) -> asleep::Looks {
+pub const fn looks(looks: &Looks) -> asleep::Looks {
     match looks.at {
         LooksAt::All => asleep::Looks::All,
         LooksAt::Own => asleep::Looks::Own,
@@ -127,10 +127,11 @@ pub fn watch(
             hooks,
             gil: gil(options.gil, options.light),
             tls: tls(options.tls, options.light),
-            looks: looks(options.looks),
+            looks: looks(&options.looks),
             ring_bytes: options.ring_bytes,
             ..attach::Settings::default()
         },
+        own: options.looks.own.clone(),
         record,
     })
 }

@@ -36,7 +36,7 @@ pub fn run(options: &Top) -> Result<(), Failure> {
         light: options.light,
         gil: options.gil,
         tls: options.tls,
-        looks: options.looks,
+        looks: options.looks.clone(),
         front_end: options.front_end,
         quiet: true,
         ..Watch::default()

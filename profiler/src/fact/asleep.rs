@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use profiler_core::fact::asleep::{AsleepSeen, ConnectionState, ObjectSeen, OtherProcess, SleepState};
 
-use profiler_core::fact::place::PlaceSeen;
+use profiler_core::fact::place::{OwnCode, PlaceSeen, Whose};
 
 use self::argument::About;
 use self::call::Call;
@@ -38,7 +38,7 @@ use self::others::Others;
 use self::sockets::Sockets;
 use self::text::HeldMaps;
 use super::process::process_of_thread;
-use super::python::place::PlaceReader;
+use super::python::place::{PlaceRead, PlaceReader};
 use super::{Proc, read};
 
 /// Bytes of one file of a thread.
@@ -46,6 +46,8 @@ const MAX_BYTES: u64 = 8 * 1024;
 /// After so long a connection on which something was on its way is looked at again: what is sent again is
 /// sent some hundred milliseconds later.
 const CONNECTION_AGAIN: Duration = Duration::from_secs(1);
+/// After so long a thread is looked at again of whose frames it was not known whose code they are.
+const PLACE_AGAIN: Duration = Duration::from_millis(200);
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,7 +96,7 @@ pub struct Look {
     /// Whose processes are still to be found.
     ends: Option<Ends>,
     /// Where in Python it is.
-    place: Option<PlaceSeen>,
+    place: Option<PlaceRead>,
 }
 
 /// What a sleep is about, as far as one process shows it.
@@ -133,10 +135,10 @@ impl Reader {
         Self { proc, looks, ..Self::default() }
     }
 
-    /// Whether the interpreter's memory is read for where in Python threads are.
+    /// Reads in the interpreter's memory where in Python threads are; this is named as own code.
     #[must_use]
-    pub fn with_places(self, are_wanted: bool) -> Self {
-        Self { places: are_wanted.then(PlaceReader::default), ..self }
+    pub fn with_places(self, own: &[String]) -> Self {
+        Self { places: Some(PlaceReader::with_own(own)), ..self }
     }
 
     /// These are processes of the target now; the others are not looked at with [`Looks::Own`].
@@ -193,10 +195,29 @@ impl Reader {
     /// Gives the place of a look its number, once the thread is known to have slept on. Returns it where it
     /// is new.
     pub fn number_place(&mut self, look: &mut Look) -> Option<PlaceSeen> {
-        let mut place = look.place.take()?;
-        let is_new = self.places.as_mut()?.number(&mut place)?;
+        let (place, is_new) = self.places.as_mut()?.number(look.place.take()?)?;
+        if place.frames.iter().any(|frame| frame.whose == Whose::Unknown) {
+            look.again = Some(look.again.map_or(PLACE_AGAIN, |again| again.min(PLACE_AGAIN)));
+        }
         look.seen.place = Some(place.number);
         is_new.then_some(place)
+    }
+
+    /// A new place got lost on its way.
+    pub fn forget_place(&mut self, place: &PlaceSeen) {
+        if let Some(places) = &mut self.places {
+            places.forget(place);
+        }
+    }
+
+    /// Threads whose place was not read since this was asked last, as there was no time or no room for it.
+    pub fn take_unplaced(&mut self) -> u64 {
+        self.places.as_mut().map_or(0, PlaceReader::take_unplaced)
+    }
+
+    /// What was found to be own code since this was asked last, and what decided that.
+    pub fn take_own(&mut self) -> Vec<OwnCode> {
+        self.places.as_mut().map_or_else(Vec::new, PlaceReader::take_own)
     }
 
     /// What the call is about.

@@ -11,6 +11,7 @@ mod layout;
 pub(super) mod memory;
 mod number;
 pub mod place;
+mod program;
 mod stack;
 pub mod take_gil;
 pub mod task;

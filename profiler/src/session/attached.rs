@@ -75,6 +75,8 @@ pub struct Watch {
     pub named_pid: u32,
     /// How to attach.
     pub attach: attach::Settings,
+    /// What the user names as own code.
+    pub own: Vec<String>,
     /// Where to record. What the file held before is gone only once the programs are attached.
     pub record: Option<OutputFile>,
 }
@@ -167,7 +169,7 @@ impl<O: Observer> Session<O> {
         let tls = TlsWatch::new(watch.attach.tls, no_probes.clone());
         let locks = LockWatch::new(watch.attach.gil, no_probes, attached.hooks == "btf");
         let gather = Gather::new(proc, watched, attached.clone(), (locks, tls));
-        let patrol = Patrol::begin(&source, &gather.proc, &watch.attach);
+        let patrol = Patrol::begin(&source, &gather.proc, &watch.attach, &watch.own);
         let cost = Cost::start();
         let [mut drain_timer, gather_timer, look_timer] =
             [DRAIN_EVERY, GATHER_EVERY, LOOK_EVERY].map(interval);

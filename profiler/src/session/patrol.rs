@@ -7,14 +7,14 @@
 mod table;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{JoinHandle, park_timeout};
 use std::time::{Duration, Instant};
 
 use profiler_core::fact::Fact;
 use profiler_core::fact::asleep::{AsleepSeen, LOOKED_AT_NS, Patrol as Counts};
-use profiler_core::fact::place::PlaceSeen;
+use profiler_core::fact::place::{OwnCode, PlaceSeen};
 
 use self::table::Table;
 use crate::attach::Settings;
@@ -61,9 +61,15 @@ struct Taken {
 struct Shared {
     is_over: AtomicBool,
     counts: Mutex<Counts>,
+    /// What was found to be own code, and is not in the stream yet.
+    own: Mutex<Vec<OwnCode>>,
 }
 
 impl Shared {
+    fn own(&self) -> MutexGuard<'_, Vec<OwnCode>> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -80,7 +86,13 @@ pub(super) struct Patrol {
 
 impl Patrol {
     /// Begins, with a look at everyone who is asleep. `None`: it is not wanted, or cannot be.
-    pub(super) fn begin(source: &LiveSource, proc: &Proc, settings: &Settings) -> Option<Self> {
+    /// `own`: what the user names as own code.
+    pub(super) fn begin(
+        source: &LiveSource,
+        proc: &Proc,
+        settings: &Settings,
+        own: &[String],
+    ) -> Option<Self> {
         let looks = settings.looks;
         if looks == Looks::Off {
             return None;
@@ -89,11 +101,13 @@ impl Patrol {
         let shared = Arc::new(Shared::default());
         let (sender, taken) = sync_channel(MAX_WAITING);
         let theirs = source.sleepers().ok()?;
+        let reader = Reader::new(proc.clone(), looks);
+        let reader = if settings.gil.mode == Mode::Off { reader } else { reader.with_places(own) };
         let round = Round {
             shared: Arc::clone(&shared),
             table: Table::new(theirs.capacity()),
             sleepers: theirs,
-            reader: Reader::new(proc.clone(), looks).with_places(settings.gil.mode != Mode::Off),
+            reader,
             looks,
             sender,
         };
@@ -121,6 +135,9 @@ impl Patrol {
         if went_on > 0 {
             self.shared.counts().went_on += went_on;
         }
+        let own = std::mem::take(&mut *self.shared.own());
+        let now_ns = monotonic_ns();
+        facts.extend(own.into_iter().map(|own| (now_ns, Fact::OwnCode(own))));
         facts
     }
 
@@ -230,6 +247,12 @@ impl Round {
         shared.went_on += counts.went_on;
         shared.refused += counts.refused;
         shared.left_out += counts.left_out;
+        shared.unplaced += self.reader.take_unplaced();
+        drop(shared);
+        let own = self.reader.take_own();
+        if !own.is_empty() {
+            self.shared.own().extend(own);
+        }
     }
 
     fn look(&mut self, sleeper: Sleeper, counts: &mut Counts) -> Option<(Sleeper, u64, Look)> {
@@ -270,14 +293,21 @@ impl Round {
                     look.forget_others();
                 }
             }
+            let place = self.reader.number_place(&mut look);
             if let Some(pause) = look.again {
                 let pause_ns = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
                 self.table.look_again(&sleeper, at_ns.saturating_add(pause_ns));
             }
             // The session takes them far more often than this fills up; if it does not, it is lost.
-            let place = self.reader.number_place(&mut look);
-            let is_lost = self.sender.try_send(Taken { sleeper, at_ns, seen: look.seen, place }).is_err();
-            counts.left_out += u64::from(is_lost);
+            let taken = Taken { sleeper, at_ns, seen: look.seen, place };
+            if let Err(TrySendError::Full(lost) | TrySendError::Disconnected(lost)) =
+                self.sender.try_send(taken)
+            {
+                counts.left_out += 1;
+                if let Some(place) = lost.place {
+                    self.reader.forget_place(&place);
+                }
+            }
         }
     }
 }

@@ -230,6 +230,9 @@ pub struct Patrol {
     pub refused: u64,
     /// Sleeps that were long enough and not looked at, as there were too many at a time.
     pub left_out: u64,
+    /// Of looks: there was no time or no room to read where in Python the thread was, or whose code that is.
+    #[serde(default)]
+    pub unplaced: u64,
 }
 
 impl Patrol {
@@ -241,6 +244,7 @@ impl Patrol {
             went_on: self.went_on.saturating_sub(before.went_on),
             refused: self.refused.saturating_sub(before.refused),
             left_out: self.left_out.saturating_sub(before.left_out),
+            unplaced: self.unplaced.saturating_sub(before.unplaced),
         }
     }
 }

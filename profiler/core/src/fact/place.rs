@@ -16,7 +16,30 @@ closed_list! {
         Standard = "standard": "Python's own library's.",
         Server = "server": "The server's.",
         Launcher = "launcher": "What started the server.",
+        Unknown = "unknown": "Not known: where it lies could not be looked at in time.",
     }
+}
+
+closed_list! {
+    /// What decided that code is the application's own.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    #[repr(u8)]
+    pub enum OwnBy {
+        Option = "option": "`--own` names it.",
+        CommandLine = "command_line": "The server's command line names it.",
+        Origin = "origin": "It was installed from a folder or a repository (`direct_url.json`).",
+        Unlisted = "unlisted": "No installed package lists it.",
+    }
+}
+
+/// Code that is the application's own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OwnCode {
+    /// The package, or the path of a folder or file. Hostile input.
+    pub what: String,
+    /// What decided it.
+    pub by: OwnBy,
 }
 
 /// A frame.

@@ -7,7 +7,7 @@
 
 use crate::event::Tid;
 use crate::fact::asleep::ObjectSeen;
-use crate::fact::place::PlaceSeen;
+use crate::fact::place::{OwnCode, PlaceSeen};
 use crate::phase::Phase;
 
 closed_list! {
@@ -338,6 +338,8 @@ pub struct Chains {
     pub objects: Vec<ObjectSeen>,
     /// Places in Python that leaves and hops name, ascending by their numbers. Hostile input.
     pub places: Vec<PlaceSeen>,
+    /// What is the application's own code, and what decided that (bounded). Hostile input.
+    pub own: Vec<OwnCode>,
     /// Names of other programs that had CPUs, as [`TakenBy`] numbers them. Hostile input.
     pub programs: Vec<String>,
     /// Names of endpoints, method and path shape. The first stands for none. Hostile input.

@@ -97,6 +97,9 @@ losses! {
             "What such a thread waited for is known only as far as its calls show it.";
         looks_refused: Nothing, None, "looks that failed",
             "sleeping threads that could not be looked at: their process was gone, or may not be read", "";
+        looks_unplaced: Nothing, None, "looks without a line",
+            "sleeping threads of which there was no time or no room to read where in Python they were",
+            "What they waited for is known all the same.";
     }
     OF_THE_RECORDING "What reading a recording counts." {
         unreadable_bytes: Parts, Some("unreadable_bytes"), "unreadable",

@@ -154,6 +154,7 @@ impl Machines {
         losses.undecided_waits = counted.undecided_waits;
         losses.sleeps_left_out = counted.patrol.left_out;
         losses.looks_refused = counted.patrol.refused;
+        losses.looks_unplaced = counted.patrol.unplaced;
         losses.recording_truncated = self.window.end_reason.is_none();
         losses
     }

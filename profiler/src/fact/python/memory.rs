@@ -2,9 +2,11 @@
 //!
 //! In: `/proc/PID/mem`. Out: bytes. A read that does not get all it asked for is an error.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
+use std::time::Instant;
 
 use crate::capability::LOOKING_WANTED;
 use crate::fact::Proc;
@@ -18,6 +20,9 @@ pub(in crate::fact) enum MemoryError {
     /// The address cannot be one of a process.
     #[error("an address beyond user space")]
     Address,
+    /// As much was read as may be.
+    #[error("more to read than is read at a time")]
+    Budget,
 }
 
 /// What would let us, where that is what is missing.
@@ -71,5 +76,37 @@ impl Memory for ProcessMemory {
             return Err(MemoryError::Address);
         }
         Ok(self.0.read_exact_at(bytes, address)?)
+    }
+}
+
+/// A memory of which only so much is read.
+pub(super) struct Metered<'a> {
+    memory: &'a dyn Memory,
+    reads_left: Cell<u32>,
+    until: Instant,
+    is_spent: Cell<bool>,
+}
+
+impl<'a> Metered<'a> {
+    /// At most `reads` of a memory, and none from `until` on: a page may have to come from a disk.
+    pub(super) const fn new(memory: &'a dyn Memory, reads: u32, until: Instant) -> Self {
+        Self { memory, reads_left: Cell::new(reads), until, is_spent: Cell::new(false) }
+    }
+
+    /// Whether more was asked for.
+    pub(super) const fn is_spent(&self) -> bool {
+        self.is_spent.get()
+    }
+}
+
+impl Memory for Metered<'_> {
+    fn read(&self, address: u64, bytes: &mut [u8]) -> Result<(), MemoryError> {
+        let left = self.reads_left.get().checked_sub(1).filter(|_| Instant::now() < self.until);
+        let Some(left) = left else {
+            self.is_spent.set(true);
+            return Err(MemoryError::Budget);
+        };
+        self.reads_left.set(left);
+        self.memory.read(address, bytes)
     }
 }

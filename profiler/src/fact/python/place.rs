@@ -1,51 +1,76 @@
 //! Where in Python threads are that sleep, by name.
 //!
 //! In: a process, a thread of it that sleeps. Out: [`PlaceSeen`]s. What is found of a process's interpreter
-//! is kept; its names are read while it lives, as the frames are.
+//! is kept; its names are read while it lives, as the frames are. Whose code files are is found by a thread
+//! of its own, and asked for afterwards: file systems may hang.
+
+mod numbered;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use profiler_core::fact::place::{PlaceSeen, PythonFrame};
+use profiler_core::fact::place::{OwnCode, PlaceSeen, PythonFrame, Whose};
 
+use self::numbered::Numbered;
 use super::Interpreters;
 use super::code::layouts;
 use super::code::object::{Code, CodeLayout, identity, read};
-use super::memory::{Memory as _, ProcessMemory};
+use super::memory::{Memory, Metered, ProcessMemory};
 use super::number::inner;
-use super::stack::{FrameAt, StackWay};
-use super::whose::{Owners, mark_launcher};
+use super::program::{Program, share_memory};
+use super::stack::{FrameAt, StackWay, States};
+use super::whose::ask::Ask;
+use super::whose::mark_launcher;
 use crate::fact::Proc;
 
 /// Frames that are named of one thread, the innermost.
 const MAX_FRAMES: usize = 48;
-/// Processes that are known.
-const MAX_PROCESSES: usize = 1024;
-/// Code objects remembered of one process.
+/// Processes that are known; the memory of each is held open.
+const MAX_PROCESSES: usize = 128;
+/// Code objects remembered of one process, and the bytes of their names and tables.
 const MAX_CODES: usize = 16_384;
-/// Places that have a number.
-const MAX_PLACES: usize = 8192;
-/// A process that runs no Python yet is asked again after so long.
+const MAX_CODE_BYTES: usize = 1024 * 1024;
+/// A process that runs no Python yet is asked again after so long; one that was not asked for so long may
+/// be forgotten.
 const AGAIN: Duration = Duration::from_secs(1);
+/// What one look reads of a process's memory: 1,000 threads' states, or 48 deep names.
+const MAX_READS: u32 = 16_384;
+/// How long it may take.
+const MAX_READING: Duration = Duration::from_millis(15);
 
 /// Reads where threads are.
 #[derive(Debug, Default)]
 pub struct PlaceReader {
     interpreters: Interpreters,
     processes: HashMap<u32, Process>,
-    numbers: HashMap<Vec<PythonFrame>, u32>,
+    numbered: Numbered,
+    ask: Ask,
+    /// Processes that were looked at so far.
+    serial: u64,
+    unplaced: u64,
+}
+
+/// What was read of a thread: its frames, as the code objects have them.
+#[derive(Debug)]
+pub struct PlaceRead {
+    /// Which program of which process it is.
+    serial: u64,
+    seen: PlaceSeen,
 }
 
 /// What is known of a process.
 #[derive(Debug)]
 struct Process {
     looked_at: Instant,
+    used_at: Instant,
     /// `None`: it runs no Python that can be read.
     python: Option<Python>,
 }
 
 #[derive(Debug)]
 struct Python {
+    serial: u64,
+    program: Program,
     memory: ProcessMemory,
     way: StackWay,
     layout: CodeLayout,
@@ -53,60 +78,124 @@ struct Python {
     foreign_numbers: bool,
     /// The number by which its main thread may still be known.
     inherited_number: Option<u32>,
-    /// Addresses of threads' states, by their numbers.
-    states: HashMap<u32, u64>,
+    states: States,
     codes: HashMap<u64, Code>,
-    owners: Owners,
+    codes_bytes: usize,
 }
 
 impl PlaceReader {
+    /// With what the user names as own code.
+    pub fn with_own(own: &[String]) -> Self {
+        Self { ask: Ask::with_own(own), ..Self::default() }
+    }
+
     /// Where a thread is that sleeps; `None`: it runs no Python, or that cannot be read. That it sleeps on is
     /// for the caller to check.
-    pub fn read(&mut self, proc: &Proc, tgid: u32, tid: u32) -> Option<PlaceSeen> {
+    pub fn read(&mut self, proc: &Proc, tgid: u32, tid: u32) -> Option<PlaceRead> {
         let is_old = |process: &Process| process.python.is_none() && process.looked_at.elapsed() >= AGAIN;
         if self.processes.get(&tgid).is_none_or(is_old) {
-            if self.processes.len() >= MAX_PROCESSES {
-                self.processes.clear();
+            if !self.make_room(tgid) {
+                self.unplaced += 1;
+                return None;
             }
+            self.serial += 1;
             let python = self.look(proc, tgid);
-            self.processes.insert(tgid, Process { looked_at: Instant::now(), python });
+            let now = Instant::now();
+            self.processes.insert(tgid, Process { looked_at: now, used_at: now, python });
         }
-        let python = self.processes.get_mut(&tgid)?.python.as_mut()?;
-        if python.is_gone() {
+        let process = self.processes.get_mut(&tgid)?;
+        process.used_at = Instant::now();
+        let python = process.python.as_mut()?;
+        if !python.program.is_still(proc, tgid) || python.is_gone() {
             // Another program, or another process by the same number.
             self.processes.remove(&tgid);
             return None;
         }
-        python.place(proc, tgid, tid)
+        let seen = python.place(proc, tgid, tid, &mut self.unplaced)?;
+        let serial = python.serial;
+        self.ask.files(proc, (serial, tgid), seen.frames.iter().map(|frame| frame.file.as_str()));
+        Some(PlaceRead { serial, seen })
     }
 
-    /// The number of a place, and whether it is new.
-    pub fn number(&mut self, place: &mut PlaceSeen) -> Option<bool> {
-        if let Some(number) = self.numbers.get(&place.frames) {
-            place.number = *number;
-            return Some(false);
+    /// The place with whose code it is, its number, and whether it is new; what it has of that by now.
+    pub fn number(&mut self, read: PlaceRead) -> Option<(PlaceSeen, bool)> {
+        let PlaceRead { serial, seen: mut place } = read;
+        for frame in &mut place.frames {
+            if let Some(known) = self.ask.known(serial, &frame.file) {
+                frame.whose = known.whose;
+                if let Some(whole) = &known.whole {
+                    frame.file.clone_from(whole);
+                }
+            }
         }
-        if self.numbers.len() >= MAX_PLACES {
-            return None;
+        mark_launcher(&mut place.frames, place.is_cut);
+        let is_new = self.numbered.number(&mut place)?;
+        Some((place, is_new))
+    }
+
+    /// A new place was not told.
+    pub fn forget(&mut self, place: &PlaceSeen) {
+        self.numbered.forget(place);
+    }
+
+    /// Threads whose place was not read since this was asked last, as there was no time or no room for it.
+    pub fn take_unplaced(&mut self) -> u64 {
+        std::mem::take(&mut self.unplaced) + self.ask.take_refused()
+    }
+
+    /// What was found to be own code since this was asked last, and what decided that.
+    pub fn take_own(&mut self) -> Vec<OwnCode> {
+        self.ask.take_own()
+    }
+
+    /// Whether there is room for one more process, once those that are gone, or were not asked for, have
+    /// made it.
+    fn make_room(&mut self, tgid: u32) -> bool {
+        self.processes.retain(|_, process| match &process.python {
+            Some(python) => !python.is_gone(),
+            None => process.looked_at.elapsed() < AGAIN,
+        });
+        if self.processes.len() >= MAX_PROCESSES && !self.processes.contains_key(&tgid) {
+            let oldest = self.processes.iter().min_by_key(|(_, process)| process.used_at);
+            let oldest = oldest.filter(|(_, process)| process.used_at.elapsed() >= AGAIN);
+            let Some(oldest) = oldest.map(|(tgid, _)| *tgid) else { return false };
+            self.processes.remove(&oldest);
         }
-        place.number = u32::try_from(self.numbers.len()).ok()?;
-        self.numbers.insert(place.frames.clone(), place.number);
-        Some(true)
+        let known: Vec<u64> = self.processes.values().filter_map(Process::serial).collect();
+        self.ask.retain(|serial| known.contains(&serial));
+        true
     }
 
     fn look(&mut self, proc: &Proc, tgid: u32) -> Option<Python> {
+        let program = Program::of(proc, tgid)?;
+        let memory = ProcessMemory::open(proc, tgid).ok()?;
         let seen = self.interpreters.look(proc, tgid).ok()?.seen;
         let (way, layout) = layouts(&seen)?;
+        let way = StackWay::of(&seen, way)?;
+        // Between `vfork` and `exec` all of this is its parent's.
+        let is_shared = if program.parent > 0 { share_memory(tgid, program.parent) } else { Some(false) };
+        if is_shared == Some(true) || !program.is_still(proc, tgid) {
+            return None;
+        }
         Some(Python {
-            memory: ProcessMemory::open(proc, tgid).ok()?,
-            way: StackWay::of(&seen, way)?,
+            serial: self.serial,
+            program,
+            memory,
+            way,
             layout,
             foreign_numbers: seen.foreign_numbers,
-            inherited_number: seen.inherited_number,
-            states: HashMap::new(),
+            // Where the kernel does not say, the parent's state may be the parent's own.
+            inherited_number: seen.inherited_number.filter(|_| is_shared.is_some()),
+            states: States::default(),
             codes: HashMap::new(),
-            owners: Owners::of(proc, tgid),
+            codes_bytes: 0,
         })
+    }
+}
+
+impl Process {
+    fn serial(&self) -> Option<u64> {
+        self.python.as_ref().map(|python| python.serial)
     }
 }
 
@@ -115,45 +204,60 @@ impl Python {
         self.way.lock().is_none_or(|lock| self.memory.word(lock).is_err())
     }
 
-    fn place(&mut self, proc: &Proc, tgid: u32, tid: u32) -> Option<PlaceSeen> {
+    fn place(&mut self, proc: &Proc, tgid: u32, tid: u32, unplaced: &mut u64) -> Option<PlaceSeen> {
         let number = if self.foreign_numbers { inner(proc, tgid, tid)? } else { tid };
         let inherited = self.inherited_number.filter(|_| tid == tgid);
         let numbers: Vec<u32> = [number].into_iter().chain(inherited).collect();
-        let stack = self.way.read(&self.memory, &numbers, &mut self.states)?;
-        let mut frames = Vec::new();
-        let mut is_cut = stack.is_cut || stack.frames.len() > MAX_FRAMES;
-        for frame in stack.frames.into_iter().take(MAX_FRAMES) {
-            match self.frame(proc, tgid, frame) {
-                Some(frame) => frames.push(frame),
-                // Half a stack would name the wrong caller.
-                None => {
-                    is_cut = true;
-                    break;
-                }
-            }
+        let memory = Metered::new(&self.memory, MAX_READS, Instant::now() + MAX_READING);
+        let codes = NamedCodes { layout: self.layout, known: &mut self.codes, bytes: &mut self.codes_bytes };
+        let stack = self.way.read(&memory, &numbers, &mut self.states).filter(|_| !memory.is_spent());
+        let seen = stack.map(|stack| {
+            let is_cut = stack.is_cut || stack.frames.len() > MAX_FRAMES;
+            codes.name(&memory, stack.frames.into_iter().take(MAX_FRAMES), is_cut)
+        });
+        *unplaced += u64::from(memory.is_spent());
+        seen.filter(|seen| !seen.frames.is_empty())
+    }
+}
+
+/// Code objects of a process that are remembered.
+struct NamedCodes<'a> {
+    layout: CodeLayout,
+    known: &'a mut HashMap<u64, Code>,
+    bytes: &'a mut usize,
+}
+
+impl NamedCodes<'_> {
+    /// Names frames, up to the first that has no name: half a stack would name the wrong caller.
+    fn name(mut self, memory: &dyn Memory, frames: impl Iterator<Item = FrameAt>, is_cut: bool) -> PlaceSeen {
+        let mut seen = PlaceSeen { is_cut, ..PlaceSeen::default() };
+        for frame in frames {
+            let Some(frame) = self.frame(memory, frame) else {
+                seen.is_cut = true;
+                break;
+            };
+            seen.frames.push(frame);
         }
-        mark_launcher(&mut frames);
-        (!frames.is_empty()).then_some(PlaceSeen { number: 0, frames, is_cut })
+        seen
     }
 
-    fn frame(
-        &mut self,
-        proc: &Proc,
-        tgid: u32,
-        FrameAt { code, instruction }: FrameAt,
-    ) -> Option<PythonFrame> {
-        let now = identity(&self.memory, code, self.layout)?;
-        if self.codes.get(&code).is_none_or(|known| known.identity != now) {
-            if self.codes.len() >= MAX_CODES {
-                self.codes.clear();
+    fn frame(&mut self, memory: &dyn Memory, FrameAt { code, instruction }: FrameAt) -> Option<PythonFrame> {
+        let now = identity(memory, code, self.layout)?;
+        if self.known.get(&code).is_none_or(|known| known.identity != now) {
+            let read = read(memory, code, self.layout)?;
+            let bytes = read.bytes();
+            if self.known.len() >= MAX_CODES || self.bytes.saturating_add(bytes) > MAX_CODE_BYTES {
+                self.known.clear();
+                *self.bytes = 0;
             }
-            let mut read = read(&self.memory, code, self.layout)?;
-            read.file = self.owners.whole(proc, tgid, read.file);
-            self.codes.insert(code, read);
+            *self.bytes += bytes;
+            if let Some(before) = self.known.insert(code, read) {
+                *self.bytes = self.bytes.saturating_sub(before.bytes());
+            }
         }
-        let known = self.codes.get(&code)?;
+        let known = self.known.get(&code)?;
         let line = known.line(instruction).unwrap_or(0);
-        let whose = self.owners.of_file(proc, tgid, &known.file);
-        Some(PythonFrame { file: known.file.clone(), function: known.function.clone(), line, whose })
+        let (file, function) = (known.file.clone(), known.function.clone());
+        Some(PythonFrame { file, function, line, whose: Whose::Unknown })
     }
 }

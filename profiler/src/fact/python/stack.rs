@@ -5,7 +5,8 @@
 //! `PyThreadState` (Include/cpython/pystate.h), of `_PyInterpreterFrame` (as `profiler-ebpf` reads it), and
 //! before 3.11 of `PyFrameObject` (Include/frameobject.h, Include/cpython/frameobject.h); all of `x86_64`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use profiler_common::gil::{FRAMES_3_11, FRAMES_3_14, FrameWay};
 use profiler_core::fact::InterpreterSeen;
@@ -15,14 +16,16 @@ use super::memory::{Memory, MemoryError};
 
 /// Frames of one thread, those of C code included.
 const MAX_FRAMES: usize = 256;
-/// States looked at in each direction.
+/// States of threads that are known of one process.
 const MAX_STATES: usize = 4096;
 /// Known states from which a walk begins.
 const MAX_STARTS: usize = 4;
+/// So long a thread that has one state with frames is taken to have no other.
+const WALK_AGAIN: Duration = Duration::from_secs(5);
 /// Distance of `last_holder` in a lock.
 const LAST_HOLDER: u64 = 8;
-/// Distances in a `PyThreadState` of those before and after it.
-const LINKS: [u64; 2] = [8, 0];
+/// Distances in a `PyThreadState` of those after and before it; and of the way back.
+const LINKS: [(u64, u64); 2] = [(8, 0), (0, 8)];
 /// Owners (`owner` of a frame) from here on are C code.
 const FIRST_C_OWNER: u8 = 3;
 
@@ -41,6 +44,13 @@ pub(super) struct StackAt {
     pub(super) frames: Vec<FrameAt>,
     /// The walk did not end where walks end.
     pub(super) is_cut: bool,
+}
+
+/// States of a process's threads, as the last walk found them.
+#[derive(Debug, Default)]
+pub(super) struct States {
+    by_number: HashMap<u32, Vec<u64>>,
+    walked_at: Option<Instant>,
 }
 
 /// How frames are found and read.
@@ -86,64 +96,108 @@ impl StackWay {
         self.locks.first().copied()
     }
 
-    /// The frames of the thread that bears one of these numbers; `None`: none was found. It runs no Python,
-    /// or nobody knows its state. `states`: what earlier walks found, by number.
-    pub(super) fn read(
+    /// The frames of the thread that bears one of these numbers; `None`: none was found, or more than one
+    /// stack. It runs no Python, or nobody knows its state. `states`: what earlier walks found.
+    pub(super) fn read(&self, memory: &dyn Memory, numbers: &[u32], states: &mut States) -> Option<StackAt> {
+        let has_walked = states.walked_at.is_none_or(|at| at.elapsed() >= WALK_AGAIN);
+        if has_walked {
+            self.walk(memory, states);
+        }
+        let found = self.only_stack(memory, numbers, states).ok()?;
+        if found.is_some() || has_walked {
+            return found;
+        }
+        self.walk(memory, states);
+        self.only_stack(memory, numbers, states).ok()?
+    }
+
+    /// The one stack among the states of a thread: it has a state in each interpreter in which it has run,
+    /// and frames in the one in which it runs. With frames in several it is not known which are innermost.
+    fn only_stack(
         &self,
         memory: &dyn Memory,
         numbers: &[u32],
-        states: &mut HashMap<u32, u64>,
-    ) -> Option<StackAt> {
-        let state = self.state(memory, numbers, states)?;
-        match self.frames {
-            Frames::Inner(way) => inner(memory, state, way).ok(),
-            Frames::Objects { last, unit } => objects(memory, state, last, unit).ok(),
+        states: &States,
+    ) -> Result<Option<StackAt>, MemoryError> {
+        let mut only = None;
+        let found = numbers.iter().filter_map(|number| states.by_number.get_key_value(number));
+        for (number, state) in found.flat_map(|(number, found)| found.iter().map(|state| (*number, *state))) {
+            if self.number(memory, state) != Some(number) || !is_linked(memory, state) {
+                continue;
+            }
+            let stack = match self.frames {
+                Frames::Inner(way) => inner(memory, state, way)?,
+                Frames::Objects { last, unit } => objects(memory, state, last, unit)?,
+            };
+            if stack.frames.is_empty() {
+                continue;
+            }
+            if only.is_some() {
+                return Ok(None);
+            }
+            only = Some(stack);
         }
+        Ok(only)
     }
 
-    /// The state of a thread. They are a list, and who had the lock last is in it, unless it has ended since:
-    /// then others are that were found before. Threads come and go, so what is found has to bear the number.
-    fn state(&self, memory: &dyn Memory, numbers: &[u32], states: &mut HashMap<u32, u64>) -> Option<u64> {
-        let is_still = |(number, state): (&u32, &u64)| self.number(memory, *state) == Some(*number);
-        let known = numbers.iter().find_map(|number| states.get_key_value(number));
-        if let Some(found) = known.filter(|known| is_still(*known)) {
-            return Some(*found.1);
-        }
+    /// Finds all states again. They are a list in each interpreter, and who had the lock last is in one,
+    /// unless it has ended since: then others are that were found before.
+    fn walk(&self, memory: &dyn Memory, states: &mut States) {
         let holders = self.locks.iter().filter_map(|lock| {
             let holder = memory.word(lock.checked_add(LAST_HOLDER)?).ok()?;
             (holder != 0).then_some(holder)
         });
-        let others = states.iter().filter(|known| is_still(*known)).map(|(_, state)| *state);
-        let starts: Vec<u64> = holders.chain(others.take(MAX_STARTS)).collect();
-        let mut found = None;
-        for start in starts {
+        let before = std::mem::take(&mut states.by_number);
+        let others =
+            before.iter().flat_map(|(number, found)| found.iter().map(move |state| (*number, *state)));
+        let others = others.filter(|(number, state)| self.number(memory, *state) == Some(*number));
+        let mut seen = HashSet::new();
+        for start in holders.chain(others.map(|(_, state)| state).take(MAX_STARTS)) {
+            // A state that has ended leads nowhere.
+            if seen.contains(&start) || !is_linked(memory, start) {
+                continue;
+            }
             for link in LINKS {
                 self.along(memory, start, link, &mut |number, state| {
-                    if states.len() >= MAX_STATES {
-                        states.clear();
+                    let is_new = seen.insert(state);
+                    if is_new {
+                        states.by_number.entry(number).or_default().push(state);
                     }
-                    states.insert(number, state);
-                    found = found.or_else(|| numbers.contains(&number).then_some(state));
-                    found.is_none()
+                    (is_new || state == start) && seen.len() < MAX_STATES
                 });
             }
-            if found.is_some() {
-                break;
+        }
+        // A list that changes meanwhile has gaps; whether a state is still one is seen when it is used.
+        for (number, found) in before {
+            for state in found {
+                if seen.len() < MAX_STATES && self.number(memory, state) == Some(number) && seen.insert(state)
+                {
+                    states.by_number.entry(number).or_default().push(state);
+                }
             }
         }
-        found
+        states.walked_at = Some(Instant::now());
     }
 
-    /// Calls `each` with the number and the address of states, from one on, until it has enough.
-    fn along(&self, memory: &dyn Memory, mut state: u64, link: u64, each: &mut dyn FnMut(u32, u64) -> bool) {
+    /// Calls `each` with the number and the address of states, from one on, until it has enough, or the way
+    /// back is another.
+    fn along(
+        &self,
+        memory: &dyn Memory,
+        mut state: u64,
+        (link, back): (u64, u64),
+        each: &mut dyn FnMut(u32, u64) -> bool,
+    ) {
         for _ in 0..MAX_STATES {
-            let Some(number) = self.number(memory, state).filter(|_| state != 0) else { return };
+            let Some(number) = self.number(memory, state) else { return };
             if !each(number, state) {
                 return;
             }
-            let next = state.checked_add(link).and_then(|at| memory.word(at).ok());
-            let Some(next) = next else { return };
-            state = next;
+            let word = |at: u64, distance: u64| memory.word(at.checked_add(distance)?).ok();
+            match word(state, link) {
+                Some(next) if next != 0 && word(next, back) == Some(state) => state = next,
+                _ => return,
+            }
         }
     }
 
@@ -156,6 +210,14 @@ impl StackWay {
         };
         Some(found as u32)
     }
+}
+
+/// Whether a state's neighbours in its list name it as theirs.
+fn is_linked(memory: &dyn Memory, state: u64) -> bool {
+    let word = |at: u64, distance: u64| memory.word(at.checked_add(distance)?).ok();
+    LINKS.iter().all(|(link, back)| {
+        word(state, *link).is_some_and(|next| next == 0 || word(next, *back) == Some(state))
+    })
 }
 
 fn add(address: u64, distance: u64) -> Result<u64, MemoryError> {
@@ -219,86 +281,4 @@ fn objects(memory: &dyn Memory, state: u64, last: u64, unit: u64) -> Result<Stac
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::code::frame_way;
-    use super::super::tests::Words;
-    use super::*;
-    use profiler_core::fact::InterpreterLock;
-
-    const LOCK: u64 = 0x1000;
-    /// A thread that has ended, one that is asked for, and one beside it.
-    const STATES: [u64; 3] = [0x2000, 0x3000, 0x4000];
-
-    fn way(version: &str) -> StackWay {
-        let seen = InterpreterSeen {
-            version: Some(version.to_owned()),
-            locks: vec![InterpreterLock { address: LOCK, interpreter: 0, interval_us: 5000 }],
-            thread_number_at: Some(144),
-            ..InterpreterSeen::default()
-        };
-        StackWay::of(&seen, frame_way(&seen)).expect("known")
-    }
-
-    /// Threads 8 and 7; 8 had the lock last.
-    fn threads() -> Words {
-        let mut memory = Words::default();
-        memory.put(LOCK + 8, STATES[2]);
-        memory.put(STATES[2], 0).put(STATES[2] + 8, STATES[1]).put(STATES[2] + 144, 8);
-        memory.put(STATES[1], STATES[2]).put(STATES[1] + 8, 0).put(STATES[1] + 144, 7);
-        memory
-    }
-
-    /// A frame of 3.12: its code object, the one further out, its instruction, who owns it.
-    fn frame(memory: &mut Words, at: u64, code: u64, further_out: u64, owner: u64) {
-        for word in 0..10 {
-            memory.put(at + 8 * word, 0);
-        }
-        memory.put(at, code).put(at + 8, further_out).put(at + 56, code + 200).put(at + 64, owner << 48);
-    }
-
-    #[test]
-    fn frames_are_read_up_to_the_one_of_c_that_called_them() {
-        let mut memory = threads();
-        // 3.12 has them behind a frame's address.
-        memory.put(STATES[1] + 56, 0x5000).put(0x5000, 0x6000);
-        frame(&mut memory, 0x6000, 0xa000, 0x6100, 0);
-        frame(&mut memory, 0x6100, 0xb000, 0x6200, 1);
-        frame(&mut memory, 0x6200, 0, 0, 3);
-        let mut states = HashMap::new();
-        let found = way("3.12").read(&memory, &[7], &mut states).expect("found");
-        let at = |code| FrameAt { code, instruction: code + 200 };
-        assert_eq!(found, StackAt { frames: vec![at(0xa000), at(0xb000)], is_cut: false });
-        frame(&mut memory, 0x6100, 0xb000, 0, 1);
-        let found = way("3.12").read(&memory, &[7], &mut states).expect("found");
-        assert!(found.is_cut, "a walk that does not end where walks end");
-        assert_eq!(way("3.12").read(&memory, &[9], &mut states), None);
-    }
-
-    #[test]
-    fn a_thread_is_found_where_who_had_the_lock_last_has_ended() {
-        let mut memory = threads();
-        memory.put(STATES[1] + 56, 0x5000).put(0x5000, 0x6200);
-        frame(&mut memory, 0x6200, 0, 0, 3);
-        let mut states = HashMap::new();
-        assert!(way("3.12").read(&memory, &[7], &mut states).is_some());
-        memory.put(LOCK + 8, STATES[0]);
-        memory.put(STATES[2] + 56, 0x5008).put(0x5008, 0x6200);
-        assert!(way("3.12").read(&memory, &[7], &mut states).is_some());
-        states.remove(&8);
-        assert!(way("3.12").read(&memory, &[8], &mut states).is_some(), "by a neighbour");
-        assert!(way("3.12").read(&memory, &[8], &mut HashMap::new()).is_none());
-    }
-
-    #[test]
-    fn before_3_11_frames_are_objects() {
-        for (version, last, bytes) in [("3.9", 104, 12), ("3.10", 96, 24)] {
-            let mut memory = threads();
-            memory.put(STATES[1] + 24, 0x7000);
-            memory.put(0x7000 + 24, 0x8000).put(0x7000 + 32, 0xa000).put(0x7000 + last, 77 << 32 | 12);
-            memory.put(0x8000 + 24, 0).put(0x8000 + 32, 0xb000).put(0x8000 + last, u64::MAX);
-            let found = way(version).read(&memory, &[7], &mut HashMap::new()).expect("found");
-            let at = |code, instruction| FrameAt { code, instruction };
-            assert_eq!(found.frames, [at(0xa000, bytes), at(0xb000, 0)], "{version}");
-        }
-    }
-}
+mod tests;

@@ -4,15 +4,15 @@
 //! thread's time. Memory is bounded: the oldest looks of a thread go first.
 
 use core::net::SocketAddr;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use profiler_common::system_call::{CLOCK_NANOSLEEP, NANOSLEEP};
 use rustc_hash::FxHashMap;
 
-use crate::bounded::{BoundedMap, push_newest};
+use crate::bounded::{BoundedMap, push_if_room, push_newest};
 use crate::event::Tid;
 use crate::fact::asleep::{AsleepSeen, ObjectSeen, OtherProcess, SleepState};
-use crate::fact::place::PlaceSeen;
+use crate::fact::place::{OwnCode, PlaceSeen};
 use crate::model::chain::Held;
 
 /// Threads of which looks are kept.
@@ -22,8 +22,10 @@ const MAX_OF_THREAD: usize = 128;
 
 /// Objects that are distinguished.
 const MAX_OBJECTS: usize = 4096;
-/// Places in Python that are kept.
+/// Places in Python that are kept, the newest.
 const MAX_PLACES: usize = 8192;
+/// What is known to be own code.
+const MAX_OWN: usize = 64;
 /// Looks at one thread that are this close are of the same trouble.
 const NEAR_NS: u64 = 5_000_000_000;
 
@@ -91,7 +93,10 @@ pub(in crate::machine) struct AsleepLooks {
     threads: BoundedMap<Tid, VecDeque<AsleepLook>, MAX_THREADS>,
     numbers: FxHashMap<ObjectSeen, u32>,
     objects: Vec<ObjectSeen>,
-    places: BoundedMap<u32, PlaceSeen, MAX_PLACES>,
+    places: BTreeMap<u32, PlaceSeen>,
+    /// Places that went because there were newer ones.
+    displaced: u64,
+    own: Vec<OwnCode>,
     unnamed: u64,
     /// Connections by inode: the process that was seen to wait for it, and whether another was too.
     sockets: BoundedMap<u64, (Tid, bool), MAX_OBJECTS>,
@@ -116,6 +121,25 @@ impl AsleepLooks {
     /// Where in Python threads are that were looked at.
     pub(in crate::machine) fn note_place(&mut self, place: PlaceSeen) {
         self.places.insert(place.number, place);
+        // Numbers ascend.
+        while self.places.len() > MAX_PLACES {
+            self.places.pop_first();
+            self.displaced += 1;
+        }
+    }
+
+    /// What is the application's own code.
+    pub(in crate::machine) fn note_own(&mut self, own: OwnCode) {
+        if !self.own.contains(&own) {
+            push_if_room(&mut self.own, MAX_OWN, own, &mut self.unnamed);
+        }
+    }
+
+    /// What is known to be own code, in order.
+    pub(super) fn own(&self) -> Vec<OwnCode> {
+        let mut own = self.own.clone();
+        own.sort_unstable();
+        own
     }
 
     /// The place that has this number.
@@ -239,7 +263,7 @@ impl AsleepLooks {
 
     /// Threads and objects that found no place.
     pub(super) const fn evicted(&self) -> u64 {
-        self.threads.evicted() + self.places.evicted() + self.sockets.evicted() + self.unnamed
+        self.threads.evicted() + self.displaced + self.sockets.evicted() + self.unnamed
     }
 }
 
@@ -247,6 +271,16 @@ impl AsleepLooks {
 mod tests {
     use super::*;
     use crate::fact::asleep::FileSeen;
+
+    #[test]
+    fn the_newest_places_are_kept_and_what_went_is_counted() {
+        let mut looks = AsleepLooks::default();
+        for number in 0..8200 {
+            looks.note_place(PlaceSeen { number, ..PlaceSeen::default() });
+        }
+        assert!(looks.place(7).is_none() && looks.place(8).is_some() && looks.place(8199).is_some());
+        assert_eq!(looks.evicted(), 8);
+    }
 
     #[test]
     fn a_look_is_found_in_the_sleep_that_it_was_taken_in_alone() {

@@ -282,7 +282,8 @@ impl Chain {
         let line_of = |tgid| line_of(&histories, &attendance, tgid);
         let endpoint_of = |request| endpoints.of_request(request);
         let chains = sums.finish(endpoints.names(), &endpoint_of, name_of, line_of);
-        let mut chains = Chains { objects: looks.objects(), programs: cpus.programs(), ..chains };
+        let mut chains =
+            Chains { objects: looks.objects(), programs: cpus.programs(), own: looks.own(), ..chains };
         chains.places =
             chains.numbers_of_places().filter_map(|number| looks.place(number).cloned()).collect();
         chains

@@ -342,6 +342,7 @@ impl Sums {
             prevented_together_ns,
             objects: Vec::new(),
             places: Vec::new(),
+            own: Vec::new(),
             of_requests,
             programs: Vec::new(),
             endpoints,

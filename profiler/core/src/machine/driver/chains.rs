@@ -10,7 +10,7 @@ use profiler_common::system_call::{FUTEX, kind};
 use crate::event::{Call, CpuTaken, Light, Slept, SleptOn, Slice, Tid};
 use crate::fact::asleep::{AsleepSeen, LOOKED_AT_NS, ObjectSeen, OtherProcess, SleepState};
 use crate::fact::machine::MachineCpu;
-use crate::fact::place::PlaceSeen;
+use crate::fact::place::{OwnCode, PlaceSeen};
 use crate::fact::{Account, DescriptorClass};
 use crate::machine::chain::feed::{Doer, SleepSeen};
 use crate::machine::chain::looks::{AsleepLook, are_of_one_host, port_of};
@@ -236,6 +236,11 @@ impl State {
     /// Where in Python threads are that are looked at.
     pub fn note_place(&mut self, place: PlaceSeen) {
         self.chain.looks.note_place(place);
+    }
+
+    /// What is the application's own code.
+    pub fn note_own(&mut self, own: OwnCode) {
+        self.chain.looks.note_own(own);
     }
 
     /// A thread that slept for long was looked at.

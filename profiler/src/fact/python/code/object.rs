@@ -50,6 +50,11 @@ pub(in crate::fact::python) struct Code {
 }
 
 impl Code {
+    /// Bytes that are remembered.
+    pub(in crate::fact::python) const fn bytes(&self) -> usize {
+        size_of::<Self>() + self.file.capacity() + self.function.capacity() + self.table.capacity()
+    }
+
     /// Line of the instruction at an address, or at so many bytes behind the first where frames have that;
     /// `None`: it is of no line.
     pub(in crate::fact::python) fn line(&self, instruction: u64) -> Option<u32> {

@@ -1,0 +1,90 @@
+//! Places that have a number, so that each is told once.
+//!
+//! In: places. Out: their numbers. Memory is bounded: when it is used up all are forgotten, and told again by
+//! other numbers.
+
+use std::collections::HashMap;
+
+use profiler_core::fact::place::{PlaceSeen, PythonFrame};
+
+/// Places, and the bytes of their names.
+const MAX_PLACES: usize = 8192;
+const MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// Places by their frames.
+#[derive(Debug, Default)]
+pub(super) struct Numbered {
+    numbers: HashMap<Vec<PythonFrame>, u32>,
+    bytes: usize,
+    next: u32,
+}
+
+impl Numbered {
+    /// Gives a place its number. Says whether it is new; `None`: there are no more numbers.
+    pub(super) fn number(&mut self, place: &mut PlaceSeen) -> Option<bool> {
+        if let Some(number) = self.numbers.get(&place.frames) {
+            place.number = *number;
+            return Some(false);
+        }
+        let bytes = bytes_of(place);
+        if self.numbers.len() >= MAX_PLACES || self.bytes.saturating_add(bytes) > MAX_BYTES {
+            (self.numbers, self.bytes) = (HashMap::new(), 0);
+        }
+        place.number = self.next;
+        self.next = self.next.checked_add(1)?;
+        self.bytes += bytes;
+        self.numbers.insert(place.frames.clone(), place.number);
+        Some(true)
+    }
+
+    /// A place was not told: it is new again.
+    pub(super) fn forget(&mut self, place: &PlaceSeen) {
+        if self.numbers.remove(&place.frames).is_some() {
+            self.bytes = self.bytes.saturating_sub(bytes_of(place));
+        }
+    }
+}
+
+fn bytes_of(place: &PlaceSeen) -> usize {
+    let of = |frame: &PythonFrame| size_of::<PythonFrame>() + frame.file.len() + frame.function.len();
+    place.frames.iter().map(of).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use profiler_core::fact::place::Whose;
+
+    fn place(line: u32, name_bytes: usize) -> PlaceSeen {
+        let (file, function) = ("a".repeat(name_bytes), "f".to_owned());
+        let frames = vec![PythonFrame { file, function, line, whose: Whose::Own }];
+        PlaceSeen { frames, ..PlaceSeen::default() }
+    }
+
+    #[test]
+    fn a_place_is_new_until_it_was_told() {
+        let mut numbered = Numbered::default();
+        let (mut one, mut again, mut other) = (place(1, 9), place(1, 9), place(2, 9));
+        assert_eq!(numbered.number(&mut one), Some(true));
+        assert_eq!((numbered.number(&mut again), again.number), (Some(false), one.number));
+        assert_eq!((numbered.number(&mut other), other.number), (Some(true), 1));
+        numbered.forget(&other);
+        assert_eq!((numbered.number(&mut other), other.number), (Some(true), 2), "it is told now");
+        assert_eq!(numbered.number(&mut again), Some(false));
+    }
+
+    #[test]
+    fn a_full_table_begins_again_with_other_numbers() {
+        let mut numbered = Numbered::default();
+        for line in 0..8193 {
+            assert_eq!(numbered.number(&mut place(line, 9)), Some(true));
+        }
+        let mut first = place(0, 9);
+        assert_eq!((numbered.number(&mut first), first.number), (Some(true), 8193));
+        for line in 0..40 {
+            assert_eq!(numbered.number(&mut place(line, 1024 * 1024)), Some(true));
+            assert!(numbered.bytes <= MAX_BYTES);
+        }
+        assert!(numbered.number(&mut place(41, 2 * MAX_BYTES)).is_some(), "as long as any name is");
+    }
+}
