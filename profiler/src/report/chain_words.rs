@@ -154,6 +154,11 @@ pub(crate) fn lines(chains: &Chains, number: Option<u32>) -> Option<String> {
     place::own_lines(chains.place(number)?)
 }
 
+/// Whose lines are shown, and what decided that; `None`: not known. Hostile input.
+pub(crate) fn own_code(chains: &Chains) -> Option<String> {
+    place::own_code(&chains.own)
+}
+
 /// What comes behind a duration: ` for back end port 5432 (recvfrom), by way of lock_wait, at shop/db.py:3
 /// query`. Hostile input.
 pub(crate) fn wait(chains: &Chains, time: &LeafTime) -> String {

@@ -159,6 +159,9 @@ fn explained(body: &mut Blocks<'_>, chains: &Chains) {
     }
     body.aside(said);
     lines(body, chains);
+    if let Some(own) = chain_words::own_code(chains) {
+        body.entry_on(On::BOTH, "own code", own);
+    }
     for time in chains.leaves.iter().filter(|time| time.is_shared_connection).take(SHOWN) {
         body.say(format!(
             "Several processes wait at one and the same connection: {}.",

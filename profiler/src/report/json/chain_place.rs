@@ -1,8 +1,8 @@
-//! `place` of a leaf and of a hop: where in Python a thread waited.
+//! `place` of a leaf and of a hop: where in Python a thread waited; `own_code`: whose lines are shown.
 //!
-//! In: a place of a snapshot. Out: a serialisable view of it.
+//! In: a place of a snapshot, what is own code. Out: serialisable views of them.
 
-use profiler_core::fact::place::{PlaceSeen, PythonFrame};
+use profiler_core::fact::place::{OwnCode, PlaceSeen, PythonFrame};
 
 view! {
     /// The frames of a thread, read while it slept.
@@ -11,6 +11,16 @@ view! {
         frames: Vec<FrameView<'a>> = place.frames.iter().map(FrameView::new).collect(),
         /// There are more frames further out.
         is_cut: bool = place.is_cut,
+    }
+}
+
+view! {
+    pub(super) struct OwnCodeView<'a>(own: &'a OwnCode) {
+        /// The package, or the path of a folder or file.
+        what: &'a str = &own.what,
+        /// What decided it.
+        #[cfg_attr(test, schemars(extend("examples" = profiler_core::fact::place::OwnBy::ALL.map(profiler_core::fact::place::OwnBy::name))))]
+        by: &'static str = own.by.name(),
     }
 }
 

@@ -8,7 +8,7 @@ use profiler_core::model::chain::{
 };
 use profiler_core::phase::Phase;
 
-use super::chain_place::PlaceView;
+use super::chain_place::{OwnCodeView, PlaceView};
 use super::chain_seen::SeenView;
 use super::ratio;
 use crate::report::chain_words;
@@ -24,6 +24,9 @@ view! {
         /// Request time that would not have been without all listed leaves of waiting together, in ns; null:
         /// the lines were not replayed.
         prevented_together_ns: Option<u64> = chains.prevented_together_ns,
+        /// What is the application's own code, whose lines are shown, and what decided that. Empty: no frame
+        /// was read.
+        own_code: Vec<OwnCodeView<'a>> = chains.own.iter().map(OwnCodeView::new).collect(),
         /// What each of the longest requests waited for longest, by their numbers. Those that only worked are
         /// missing.
         of_requests: Vec<OfRequest<'a>> =
