@@ -66,3 +66,19 @@ pub enum LooksAt {
     /// Nothing: what a thread that hangs waits for is known only as far as its calls show it
     Off,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_code_is_a_package_or_a_path() {
+        for text in ["shop", "acme.billing", "_a.b2", "/srv/shop"] {
+            assert_eq!(own(text).as_deref(), Ok(text));
+        }
+        assert!(own("./plugins").is_ok_and(|path| path.starts_with('/') && path.ends_with("/plugins")));
+        for text in ["", "/", "..", "/srv/../etc"] {
+            assert!(own(text).is_err(), "{text}");
+        }
+    }
+}

@@ -113,7 +113,7 @@ fn short_help_fits_on_a_screen_of_40_lines_and_100_columns() {
 
 #[test]
 fn what_is_seldom_needed_is_under_advanced_and_not_in_short_help() {
-    let advanced = ["hooks", "gil", "gil-single-step", "tls", "looks", "otlp", "otlp-service"];
+    let advanced = ["hooks", "gil", "gil-single-step", "tls", "looks", "own", "otlp", "otlp-service"];
     let mut seen = 0;
     for mut command in commands() {
         let found = command.get_arguments().filter(|argument| !argument.is_hide_set());

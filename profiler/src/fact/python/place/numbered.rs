@@ -11,10 +11,10 @@ use profiler_core::fact::place::{PlaceSeen, PythonFrame};
 const MAX_PLACES: usize = 8192;
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// Places by their frames.
+/// Places, each as number 0.
 #[derive(Debug, Default)]
 pub(super) struct Numbered {
-    numbers: HashMap<Vec<PythonFrame>, u32>,
+    numbers: HashMap<PlaceSeen, u32>,
     bytes: usize,
     next: u32,
 }
@@ -22,7 +22,8 @@ pub(super) struct Numbered {
 impl Numbered {
     /// Gives a place its number. Says whether it is new; `None`: there are no more numbers.
     pub(super) fn number(&mut self, place: &mut PlaceSeen) -> Option<bool> {
-        if let Some(number) = self.numbers.get(&place.frames) {
+        place.number = 0;
+        if let Some(number) = self.numbers.get(place) {
             place.number = *number;
             return Some(false);
         }
@@ -30,16 +31,17 @@ impl Numbered {
         if self.numbers.len() >= MAX_PLACES || self.bytes.saturating_add(bytes) > MAX_BYTES {
             (self.numbers, self.bytes) = (HashMap::new(), 0);
         }
-        place.number = self.next;
+        let number = self.next;
         self.next = self.next.checked_add(1)?;
         self.bytes += bytes;
-        self.numbers.insert(place.frames.clone(), place.number);
+        self.numbers.insert(place.clone(), number);
+        place.number = number;
         Some(true)
     }
 
     /// A place was not told: it is new again.
     pub(super) fn forget(&mut self, place: &PlaceSeen) {
-        if self.numbers.remove(&place.frames).is_some() {
+        if self.numbers.remove(&PlaceSeen { number: 0, ..place.clone() }).is_some() {
             self.bytes = self.bytes.saturating_sub(bytes_of(place));
         }
     }
@@ -71,6 +73,8 @@ mod tests {
         numbered.forget(&other);
         assert_eq!((numbered.number(&mut other), other.number), (Some(true), 2), "it is told now");
         assert_eq!(numbered.number(&mut again), Some(false));
+        again.is_cut = true;
+        assert_eq!(numbered.number(&mut again), Some(true), "another place with the same frames");
     }
 
     #[test]
