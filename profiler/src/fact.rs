@@ -20,6 +20,7 @@ pub mod openssl;
 pub mod process;
 pub mod python;
 mod read;
+mod same;
 pub mod schedule;
 pub mod session;
 pub mod socket;

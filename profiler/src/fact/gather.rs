@@ -9,6 +9,7 @@ use profiler_core::server::{Observed, Role};
 
 use super::descriptor::{Listening, descriptors, listeners, open_files, socket_inode};
 use super::process::process_seen;
+use super::same::is_same_file;
 use super::socket::{Socket, sockets};
 use super::{Proc, read};
 
@@ -116,14 +117,6 @@ fn find_shared(descriptors: &mut [DescriptorSeen]) {
             }
         }
     }
-}
-
-/// Whether two processes have the same open file at a descriptor; false where the kernel does not say.
-fn is_same_file(tgid: u32, other_tgid: u32, fd: i32) -> bool {
-    /// include/uapi/linux/kcmp.h
-    const KCMP_FILE: i32 = 0;
-    // SAFETY: it takes numbers only.
-    unsafe { libc::syscall(libc::SYS_kcmp, tgid, other_tgid, KCMP_FILE, fd, fd) == 0 }
 }
 
 /// Socket tables by network namespace: a server's processes nearly always share one.

@@ -17,11 +17,12 @@ use super::code::layouts;
 use super::code::object::{Code, CodeLayout, identity, read};
 use super::memory::{Memory, Metered, ProcessMemory};
 use super::number::inner;
-use super::program::{Program, share_memory};
+use super::program::Program;
 use super::stack::{FrameAt, StackWay, States};
 use super::whose::ask::Ask;
 use super::whose::mark_launcher;
 use crate::fact::Proc;
+use crate::fact::same::share_memory;
 
 /// Frames that are named of one thread, the innermost.
 const MAX_FRAMES: usize = 48;

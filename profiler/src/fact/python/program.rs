@@ -1,7 +1,7 @@
 //! Which program a process runs, so that it is noticed when it runs another.
 //!
-//! In: `/proc/PID`, `kcmp`. Out: [`Program`]s to compare, and whether two processes have one memory. The
-//! memory of a child between `vfork` and `exec` is its parent's, and so is what was opened then.
+//! In: `/proc/PID`. Out: [`Program`]s to compare. What was opened of a process before stays that of the
+//! program it ran then.
 
 use procfs::FromRead as _;
 use procfs::process::Stat;
@@ -42,18 +42,6 @@ impl Program {
     }
 }
 
-/// Whether two processes have one memory; `None`: the kernel does not say.
-pub(super) fn share_memory(one: u32, other: u32) -> Option<bool> {
-    const KCMP_VM: libc::c_int = 1;
-    let (one, other) = (libc::pid_t::try_from(one).ok()?, libc::pid_t::try_from(other).ok()?);
-    // SAFETY: it takes numbers alone, and writes nothing.
-    match unsafe { libc::syscall(libc::SYS_kcmp, one, other, KCMP_VM, 0, 0) } {
-        0 => Some(true),
-        1..=3 => Some(false),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,18 +77,5 @@ mod tests {
         write(5, 70, 1, 3);
         link("/usr/bin/env");
         assert!(!program.is_still(&proc, 9));
-    }
-
-    #[test]
-    fn a_process_shares_its_memory_with_itself_and_not_with_its_child() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("started");
-        let own = std::process::id();
-        let (same, other) = (share_memory(own, own), share_memory(own, child.id()));
-        child.kill().expect("ended");
-        child.wait().expect("waited for");
-        // Where the kernel does not say, nothing is claimed.
-        assert_ne!(same, Some(false));
-        assert_ne!(other, Some(true));
-        assert_eq!(share_memory(u32::MAX, own), None);
     }
 }
