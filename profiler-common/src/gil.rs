@@ -44,6 +44,10 @@ pub const FRAMES_3_11: u64 = 1;
 pub const FRAMES_3_12: u64 = 2;
 /// [`FrameWay::kind`]: frames of CPython 3.14 and 3.15.
 pub const FRAMES_3_14: u64 = 3;
+/// [`FrameWay::kind`]: frames of CPython 3.10, which are objects.
+pub const FRAMES_3_10: u64 = 4;
+/// [`FrameWay::kind`]: frames of CPython 3.8 and 3.9, which are objects.
+pub const FRAMES_3_8: u64 = 5;
 
 /// How the innermost frame of a thread is found from its `PyThreadState`, and what frames look like. It is
 /// the fourth word of an element of `INTERPRETERS`, where 0 says that frames are not read.

@@ -17,5 +17,6 @@ pub mod preemption;
 pub mod queue;
 pub mod record;
 pub mod ring;
+pub mod stack;
 pub mod system_call;
 pub mod waiting;

@@ -43,11 +43,14 @@ pub const RING_FULL_PLAINTEXT: u32 = 16;
 /// Who had a CPU for which a thread waited could not be recorded: the ring was full.
 pub const RING_FULL_TAKEN: u32 = 17;
 
+/// A sample of the clock could not be handed over: its ring was full.
+pub const RING_FULL_SAMPLE: u32 = 18;
+
 /// Number of slots in `LOSSES`.
-pub const LOSS_CAUSES: u32 = 18;
+pub const LOSS_CAUSES: u32 = 19;
 
 /// Names of the causes in slot order, as reports print them.
-pub const LOSS_NAMES: [&str; 18] = [
+pub const LOSS_NAMES: [&str; 19] = [
     "ring_full_slice",
     "ring_full_head",
     "ring_full_lifecycle",
@@ -66,6 +69,7 @@ pub const LOSS_NAMES: [&str; 18] = [
     "ring_full_sleep",
     "ring_full_plaintext",
     "ring_full_taken",
+    "ring_full_sample",
 ];
 
 /// Slots of [`RingState::emitted`](crate::ring::RingState): records handed to the ring, by kind (law 4:

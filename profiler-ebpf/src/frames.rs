@@ -10,7 +10,7 @@
 use aya_ebpf::Global;
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_user};
 use profiler_common::account::ThreadAccount;
-use profiler_common::gil::{FRAMES_3_12, FrameWay};
+use profiler_common::gil::{FRAMES_3_12, FRAMES_3_14, FrameWay};
 use profiler_common::record::frames::{CUT, Frame, FramesRecord, LONG_NS, MAX_FRAMES, UNREADABLE, UNSTABLE};
 use profiler_common::record::slice::FLAG_TAKES_LOCK;
 use profiler_common::record::{KIND_FRAMES, KIND_WAITER_FRAMES};
@@ -53,11 +53,7 @@ pub fn wanted() -> bool {
 /// The thread of `account` began to wait for the lock at `begun_ns`, which is just now: samples the holder.
 #[inline(always)]
 pub fn sample(account: Account, lock: Lock, begun_ns: u64) {
-    let way = lock.frame_way();
-    if way == 0 {
-        return;
-    }
-    let way = FrameWay::unpack(way);
+    let Some(way) = way_of(lock) else { return };
     let state = user_word(lock.address.wrapping_add(LAST_HOLDER));
     if state == 0 {
         return;
@@ -86,14 +82,17 @@ pub fn sample_waiter(account: Account, lock: Lock, now_ns: u64) {
     sample_own(account, lock, unsafe { (*account).enter_ns });
 }
 
+/// The way to frames of the process of a lock, where it is one that is walked here.
+#[inline(always)]
+fn way_of(lock: Lock) -> Option<FrameWay> {
+    let way = FrameWay::unpack(lock.frame_way());
+    if way.kind == 0 || way.kind > FRAMES_3_14 { None } else { Some(way) }
+}
+
 /// Samples where the thread of `account` is, which runs here, and began to wait at `begun_ns`.
 #[inline(always)]
 fn sample_own(account: Account, lock: Lock, begun_ns: u64) {
-    let way = lock.frame_way();
-    if way == 0 {
-        return;
-    }
-    let way = FrameWay::unpack(way);
+    let Some(way) = way_of(lock) else { return };
     let state = own_state(lock);
     // SAFETY: a whole record's room is handed in.
     emit::frames(account, KIND_WAITER_FRAMES, begun_ns, |record| unsafe { walk(record, state, way) });

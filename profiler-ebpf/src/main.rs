@@ -21,6 +21,7 @@ mod maps;
 mod order;
 mod preemption;
 mod programs;
+mod stack;
 mod stints;
 mod take;
 mod task;

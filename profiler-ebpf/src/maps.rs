@@ -20,6 +20,7 @@ use profiler_common::record::evidence::EvidenceRecord;
 use profiler_common::record::plaintext::PlaintextRecord;
 use profiler_common::record::taken::{MAX_STINTS, Stint};
 use profiler_common::ring::{CHUNK_BYTES, ELEMENT_BYTES, RingState};
+use profiler_common::stack::{MAX_TOLD, SAMPLE_RING_BYTES, StackSample};
 use profiler_common::waiting::{LOOK_ELEMENTS, MAX_WAITING, WaitingConnection};
 
 /// Live records of the threads; user space maps them read-only. Element `index − 1` belongs to the thread
@@ -137,6 +138,14 @@ pub static ITERATORS_RING: Global<u32> = Global::new(0);
 /// interrupted in the middle of a record. How large it is is set by the loader.
 #[btf_map]
 pub static EVIDENCE: RingBuf<EvidenceRecord, { MIN_EVIDENCE_RING_BYTES as usize }> = RingBuf::new();
+
+/// Samples of the clock, which interrupts whoever writes to the other rings.
+#[btf_map]
+pub static SAMPLES: RingBuf<StackSample, { SAMPLE_RING_BYTES as usize }> = RingBuf::new();
+
+/// When the frames of a stack were told last.
+#[btf_map]
+pub static TOLD_STACKS: LruHashMap<u64, u64, { MAX_TOLD as usize }> = LruHashMap::new();
 
 /// Records handed to `EVIDENCE`.
 #[btf_map]

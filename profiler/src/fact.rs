@@ -21,6 +21,7 @@ pub mod process;
 pub mod python;
 mod read;
 mod same;
+pub mod sample;
 pub mod schedule;
 pub mod session;
 pub mod socket;

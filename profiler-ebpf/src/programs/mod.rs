@@ -6,6 +6,7 @@
 mod arrival;
 mod back_end;
 mod client;
+mod clock;
 mod evidence;
 mod gil;
 mod iterate;

@@ -17,6 +17,7 @@ pub mod open_files;
 mod overhead;
 pub mod place;
 pub mod queue;
+pub mod sample;
 mod sight;
 pub mod waiting;
 
@@ -89,6 +90,8 @@ pub enum Fact {
     AsleepSeen(AsleepSeen),
     /// Where in Python a thread was that was looked at.
     PlaceSeen(place::PlaceSeen),
+    /// A thread that computed as the clock ticked.
+    SampleSeen(sample::SampleSeen),
     /// What is the application's own code, and what decided it.
     OwnCode(place::OwnCode),
     /// What the patrol has looked at so far, cumulative.

@@ -400,6 +400,7 @@ impl Machines {
             Fact::OpenFiles(reading) => self.state.product.drops.open_files(reading),
             Fact::AsleepSeen(seen) => self.state.note_asleep(seen, time_ns),
             Fact::PlaceSeen(place) => self.state.note_place(place),
+            Fact::SampleSeen(sample) => self.state.note_sample(sample),
             Fact::OwnCode(own) => self.state.note_own(own),
             Fact::Patrol(patrol) => self.readings.patrol = patrol,
             Fact::CgroupCpu(cgroup) => self.cgroup(cgroup),

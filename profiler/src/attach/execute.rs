@@ -11,10 +11,13 @@ use std::path::Path;
 use std::time::Instant;
 
 use aya::maps::Queue;
+use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent};
 use aya::programs::trace_point::TracePointError;
-use aya::programs::{BtfTracePoint, FEntry, FExit, Iter, Program, ProgramError, TracePoint};
+use aya::programs::{BtfTracePoint, FEntry, FExit, Iter, PerfEvent, Program, ProgramError, TracePoint};
+use aya::util::online_cpus;
 use aya::{Btf, Ebpf, EbpfLoader, Endianness};
 use profiler_common::limits::MAX_THREADS;
+use profiler_common::stack::TICKS_PER_SECOND;
 use profiler_common::system_call;
 use profiler_core::fact::{Attached, MissingProgram};
 
@@ -301,6 +304,10 @@ fn load_one(program: &mut Program, entry: &ProgramEntry, btf: &Btf) -> Result<()
             let program: &mut TracePoint = program.try_into().map_err(text)?;
             program.load().map_err(text)
         }
+        AttachPoint::Clock => {
+            let program: &mut PerfEvent = program.try_into().map_err(text)?;
+            program.load().map_err(text)
+        }
     }
 }
 
@@ -328,6 +335,10 @@ fn attach_one(ebpf: &mut Ebpf, entry: &ProgramEntry) -> Result<(), String> {
             let program: &mut TracePoint = program.try_into().map_err(text)?;
             tracefs::with_tracefs(|| attach_to_calls(program, prefix))??;
         }
+        AttachPoint::Clock => {
+            let program: &mut PerfEvent = program.try_into().map_err(text)?;
+            attach_to_cpus(program)?;
+        }
     }
     Ok(())
 }
@@ -354,6 +365,20 @@ fn attach_to_calls(program: &mut TracePoint, prefix: &str) -> Result<(), String>
         }
     }
     if attached == 0 { Err("this kernel has no tracepoints of system calls".to_owned()) } else { Ok(()) }
+}
+
+/// Opens a clock on each CPU that is online. A clock of each thread would be dearer: the kernel sets it at
+/// every switch.
+fn attach_to_cpus(program: &mut PerfEvent) -> Result<(), String> {
+    let cpus = online_cpus().map_err(|(what, error)| format!("{what}: {error}"))?;
+    for cpu in cpus {
+        let scope = PerfEventScope::AllProcessesOneCpu { cpu };
+        let policy = SamplePolicy::Frequency(TICKS_PER_SECOND);
+        program
+            .attach(PerfEventConfig::Software(SoftwareEvent::CpuClock), scope, policy, false)
+            .map_err(|error| format!("CPU {cpu}: {error}"))?;
+    }
+    Ok(())
 }
 
 /// The kernel's name of a call's tracepoints where it differs from the call's (they are named after the

@@ -54,6 +54,13 @@ pub struct Settings {
     pub max_threads: Option<u32>,
 }
 
+impl Settings {
+    /// Whether it is read where in Python threads are.
+    pub fn reads_places(&self) -> bool {
+        self.looks != Looks::Off && self.gil.mode != super::gil::Mode::Off
+    }
+}
+
 /// What will be attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -98,6 +105,8 @@ pub fn plan(capabilities: &Capabilities, settings: &Settings, load: Load) -> Res
                 (capabilities.iterators.contains(&name), format!("the iterator {name}"))
             }
             AttachPoint::SystemCalls(prefix) => (true, format!("tracepoints syscalls:{prefix}…")),
+            AttachPoint::Clock if !settings.reads_places() => continue,
+            AttachPoint::Clock => (true, "a clock on each CPU".to_owned()),
             // Wanted or not is decided by the interpreters that are found.
             AttachPoint::Process => continue,
         };
@@ -204,7 +213,7 @@ mod tests {
             AttachPoint::Tracepoint(name) => Some(format!("btf_trace_{name}")),
             AttachPoint::Function(name) | AttachPoint::Return(name) => Some(name.to_owned()),
             AttachPoint::Iterator(name) => Some(format!("bpf_iter_{name}")),
-            AttachPoint::SystemCalls(_) | AttachPoint::Process => None,
+            AttachPoint::SystemCalls(_) | AttachPoint::Clock | AttachPoint::Process => None,
         }
     }
 

@@ -203,6 +203,11 @@ impl Reader {
         is_new.then_some(place)
     }
 
+    /// What reads where in Python threads are, and the `/proc` to do it with; `None`: it is not wanted.
+    pub fn places(&mut self) -> Option<(&mut PlaceReader, &Proc)> {
+        Some((self.places.as_mut()?, &self.proc))
+    }
+
     /// A new place got lost on its way.
     pub fn forget_place(&mut self, place: &PlaceSeen) {
         if let Some(places) = &mut self.places {

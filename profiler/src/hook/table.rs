@@ -18,6 +18,8 @@ pub enum AttachPoint {
     Iterator(&'static str),
     /// The tracepoints `syscalls:PREFIX…` of all observed calls that this kernel has.
     SystemCalls(&'static str),
+    /// A clock on each CPU (`perf_event`, `cpu-clock`).
+    Clock,
     /// Probes in the code of processes: loaded where `--gil` or `--tls` wants them, attached to files as they
     /// are found.
     Process,
@@ -292,6 +294,15 @@ pub const PROGRAMS: &[ProgramEntry] = &[
         needs: "Linux 6.1",
         question: "which connections nobody had served as the window ended",
         consequence: "connections that nobody had served as the window ended are in no number",
+    },
+    ProgramEntry {
+        name: "clock",
+        place: AttachPoint::Clock,
+        form: Form::Always,
+        required: false,
+        needs: "Linux 5.17",
+        question: "at which lines of Python requests compute",
+        consequence: "computing has no lines",
     },
 ];
 

@@ -10,6 +10,7 @@ use profiler_common::system_call;
 use profiler_core::model::chain::{
     Chains, Held, Hops, Leaf, LeafKind, LeafTime, NotFollowed, Object, TakenBy, Unreleased,
 };
+use profiler_core::model::computed::line_of;
 
 /// A kind of leaf in a few words.
 pub(crate) const fn of_kind(kind: LeafKind) -> &'static str {
@@ -152,6 +153,12 @@ pub(crate) fn leaf(chains: &Chains, time: &LeafTime) -> String {
 /// The application's own lines at a place; `None`: they are not known, or there are none. Hostile input.
 pub(crate) fn lines(chains: &Chains, number: Option<u32>) -> Option<String> {
     place::own_lines(chains.place(number)?)
+}
+
+/// A line at which threads computed: the application's innermost, or where it has no frame the innermost of
+/// all. Hostile input.
+pub(crate) fn computed_line(chains: &Chains, number: u32) -> Option<String> {
+    chains.place(Some(number)).and_then(line_of).map(place::line)
 }
 
 /// Whose lines are shown, and what decided that; `None`: not known. Hostile input.

@@ -9,6 +9,7 @@ pub(super) mod block;
 mod capacity;
 pub(super) mod cell;
 mod chains;
+mod computed;
 mod cost;
 mod dropped;
 pub(super) mod endpoints;
@@ -52,6 +53,7 @@ pub(super) fn sections<'a>(snapshot: &'a Snapshot, findings: &'a [Finding]) -> V
     let sections = [
         Some(findings::section(snapshot, findings)),
         chains::section(snapshot),
+        computed::section(snapshot),
         Some(endpoints::section(snapshot)),
         lasting::section(snapshot),
         Some(slowest::section(snapshot)),

@@ -25,6 +25,7 @@ macro_rules! view {
 
 mod by_worker;
 mod capacity;
+mod chain_computed;
 mod chain_place;
 mod chain_seen;
 mod chains;

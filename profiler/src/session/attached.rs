@@ -146,7 +146,7 @@ impl<O: Observer> Session<O> {
         let seen_ns = monotonic_ns();
         let before = std::iter::once(session).chain(facts.into_facts().map(|fact| (seen_ns, fact)));
 
-        let (source, attached) = execute::attach(&watch.attach, &mut || {
+        let (mut source, attached) = execute::attach(&watch.attach, &mut || {
             if let Ok(now) = watched.again(&proc) {
                 watched = now;
             }
@@ -167,9 +167,9 @@ impl<O: Observer> Session<O> {
         feed.flush();
         let no_probes = Capabilities::no_probes();
         let tls = TlsWatch::new(watch.attach.tls, no_probes.clone());
-        let locks = LockWatch::new(watch.attach.gil, no_probes, attached.hooks == "btf");
+        let locks = LockWatch::new(&watch.attach, no_probes, attached.hooks == "btf");
         let gather = Gather::new(proc, watched, attached.clone(), (locks, tls));
-        let patrol = Patrol::begin(&source, &gather.proc, &watch.attach, &watch.own);
+        let patrol = Patrol::begin(&mut source, &gather.proc, &watch.attach, &watch.own);
         let cost = Cost::start();
         let [mut drain_timer, gather_timer, look_timer] =
             [DRAIN_EVERY, GATHER_EVERY, LOOK_EVERY].map(interval);

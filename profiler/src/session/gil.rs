@@ -10,6 +10,7 @@ use profiler_core::decode::decode;
 use profiler_core::event::{Body, Event};
 use profiler_core::fact::{Fact, GilFile, GilMethod, InterpreterSeen};
 
+use crate::attach::Settings;
 use crate::attach::gil::{Choice, Code, Mode, Wanted, choose};
 use crate::fact::Proc;
 use crate::fact::python::code::Codes;
@@ -26,6 +27,8 @@ pub(super) struct LockWatch {
     wanted: Wanted,
     no_probes: Option<String>,
     follows_every_call: bool,
+    /// The kernel side reads frames, for `--stacks` or as the clock ticks.
+    reads_frames: bool,
     interpreters: Interpreters,
     numbers: Numbers,
     codes: Codes,
@@ -38,11 +41,13 @@ pub(super) struct LockWatch {
 }
 
 impl LockWatch {
-    pub(super) fn new(wanted: Wanted, no_probes: Option<String>, follows_every_call: bool) -> Self {
+    pub(super) fn new(settings: &Settings, no_probes: Option<String>, follows_every_call: bool) -> Self {
+        let wanted = settings.gil;
         Self {
             wanted,
             no_probes,
             follows_every_call,
+            reads_frames: wanted.stacks || settings.reads_places(),
             interpreters: Interpreters::default(),
             numbers: Numbers::default(),
             codes: Codes::default(),
@@ -66,7 +71,7 @@ impl LockWatch {
         if self.seen.get(&tgid) == Some(&looked.seen) {
             return facts;
         }
-        let followed = FollowedLocks::of(&looked, self.wanted.stacks);
+        let followed = FollowedLocks::of(&looked, self.reads_frames);
         let seen = looked.seen;
         if seen.foreign_numbers && seen.thread_number_at.is_some() {
             self.numbers.follow(tgid);

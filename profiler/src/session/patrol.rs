@@ -4,6 +4,7 @@
 //! In: the accounts, [`Looks`]. Out: facts, each with the moment at which it was true. It is a thread of its
 //! own, so that a look that takes the kernel long keeps nobody waiting: neither the rings nor the end.
 
+mod clock;
 mod table;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,9 +17,9 @@ use profiler_core::fact::Fact;
 use profiler_core::fact::asleep::{AsleepSeen, LOOKED_AT_NS, Patrol as Counts};
 use profiler_core::fact::place::{OwnCode, PlaceSeen};
 
+use self::clock::{Clock, Ticks, clock};
 use self::table::Table;
 use crate::attach::Settings;
-use crate::attach::gil::Mode;
 use crate::fact::Proc;
 use crate::fact::asleep::{Asleep, Look, Looks, Reader};
 use crate::fact::budget::{Budget, Spent};
@@ -80,6 +81,7 @@ pub(super) struct Patrol {
     shared: Arc<Shared>,
     taken: Receiver<Taken>,
     sleepers: Sleepers,
+    ticks: Option<Ticks>,
     thread: JoinHandle<()>,
     told: Counts,
 }
@@ -88,7 +90,7 @@ impl Patrol {
     /// Begins, with a look at everyone who is asleep. `None`: it is not wanted, or cannot be.
     /// `own`: what the user names as own code.
     pub(super) fn begin(
-        source: &LiveSource,
+        source: &mut LiveSource,
         proc: &Proc,
         settings: &Settings,
         own: &[String],
@@ -102,7 +104,9 @@ impl Patrol {
         let (sender, taken) = sync_channel(MAX_WAITING);
         let theirs = source.sleepers().ok()?;
         let reader = Reader::new(proc.clone(), looks);
-        let reader = if settings.gil.mode == Mode::Off { reader } else { reader.with_places(own) };
+        let reader = if settings.reads_places() { reader.with_places(own) } else { reader };
+        let ring = source.take_samples().filter(|_| settings.reads_places());
+        let (clock, ticks) = ring.map(clock).unzip();
         let round = Round {
             shared: Arc::clone(&shared),
             table: Table::new(theirs.capacity()),
@@ -110,9 +114,10 @@ impl Patrol {
             reader,
             looks,
             sender,
+            clock,
         };
         let thread = std::thread::Builder::new().name("patrol".to_owned()).spawn(move || round.run()).ok()?;
-        Some(Self { shared, taken, sleepers, thread, told: Counts::default() })
+        Some(Self { shared, taken, sleepers, ticks, thread, told: Counts::default() })
     }
 
     /// What was seen since this was asked last, each with its time.
@@ -135,6 +140,7 @@ impl Patrol {
         if went_on > 0 {
             self.shared.counts().went_on += went_on;
         }
+        facts.extend(self.ticks.iter().flat_map(Ticks::take));
         let own = std::mem::take(&mut *self.shared.own());
         let now_ns = monotonic_ns();
         facts.extend(own.into_iter().map(|own| (now_ns, Fact::OwnCode(own))));
@@ -191,6 +197,7 @@ struct Round {
     reader: Reader,
     looks: Looks,
     sender: SyncSender<Taken>,
+    clock: Option<Clock>,
 }
 
 impl Round {
@@ -205,9 +212,22 @@ impl Round {
                 budget.spend(spent);
                 (shortest_ns, max_looks) = (LOOKED_AT_NS, MAX_LOOKS);
             }
+            self.read_clock();
             park_timeout(pauses.next());
         }
+        // What is read now is told now.
+        self.read_clock();
+        self.read_clock();
         self.shared.counts().left_out += self.table.finish();
+    }
+
+    fn read_clock(&mut self) {
+        if let Some(clock) = &mut self.clock {
+            let lost = clock.go(&mut self.reader);
+            if lost > 0 {
+                self.shared.counts().unplaced += lost;
+            }
+        }
     }
 
     /// Looks at those who have slept for `shortest_ns`, at most so many.

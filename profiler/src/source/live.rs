@@ -84,6 +84,8 @@ pub struct LiveSource {
     evidence: Evidence,
     evidence_emitted: PerCpuArray<MapData, u64>,
     plaintext_ring: RingBuf<MapData>,
+    /// Until somebody takes it.
+    sample_ring: Option<RingBuf<MapData>>,
     plaintexts_emitted: PerCpuArray<MapData, u64>,
     losses: PerCpuArray<MapData, u64>,
     accounts: AccountTable,
@@ -110,6 +112,7 @@ impl LiveSource {
         let evidence_emitted = take(&mut ebpf, "EVIDENCE_EMITTED", PerCpuArray::try_from)?;
         let plaintext_ring = take(&mut ebpf, "PLAINTEXTS", RingBuf::try_from)?;
         let plaintexts_emitted = take(&mut ebpf, "PLAINTEXTS_EMITTED", PerCpuArray::try_from)?;
+        let sample_ring = Some(take(&mut ebpf, "SAMPLES", RingBuf::try_from)?);
         let losses = take(&mut ebpf, "LOSSES", PerCpuArray::try_from)?;
         let gil_probes = take(&mut ebpf, "GIL_PROBES", PerCpuArray::try_from)?;
         let accounts = AccountTable::map(&ebpf)?;
@@ -129,6 +132,7 @@ impl LiveSource {
             evidence: Evidence::default(),
             evidence_emitted,
             plaintext_ring,
+            sample_ring,
             plaintexts_emitted,
             losses,
             accounts,
@@ -168,6 +172,11 @@ impl LiveSource {
         received += pieces + evidence.until(until_ns, &mut each);
         self.received += received;
         received
+    }
+
+    /// The ring of the clock's samples, for another thread of ours; once.
+    pub const fn take_samples(&mut self) -> Option<RingBuf<MapData>> {
+        self.sample_ring.take()
     }
 
     /// Cumulative counters of both sides.

@@ -10,6 +10,7 @@ pub(in crate::machine) mod attendance;
 pub(in crate::machine) mod blockers;
 #[cfg(test)]
 mod cases;
+pub(in crate::machine) mod computed;
 pub(in crate::machine) mod cpus;
 pub(in crate::machine) mod endpoints;
 pub(in crate::machine) mod feed;

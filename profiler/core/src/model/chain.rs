@@ -5,6 +5,7 @@
 //!
 //! A sleep that a thread of the target ends is a *hop*; what nobody of the target ends is a *leaf*.
 
+use super::computed::{Computed, ComputedAt, is_most};
 use crate::event::Tid;
 use crate::fact::asleep::ObjectSeen;
 use crate::fact::place::{OwnCode, PlaceSeen};
@@ -286,8 +287,8 @@ pub struct LeafTime {
     /// What a look from outside saw of it in the longest sleep that was looked at: its number in
     /// [`Chains::objects`].
     pub seen: Option<u32>,
-    /// Where in Python the thread at the end was in the longest sleep that was looked at: the number of one
-    /// of [`Chains::places`].
+    /// Where in Python the thread at the end was in the longest sleep that was looked at, or, of computing, in
+    /// most samples: the number of one of [`Chains::places`].
     pub place: Option<u32>,
     /// The longest single chain; `None`: it was not followed step by step.
     pub example: Option<ChainExample>,
@@ -340,6 +341,8 @@ pub struct Chains {
     pub places: Vec<PlaceSeen>,
     /// What is the application's own code, and what decided that (bounded). Hostile input.
     pub own: Vec<OwnCode>,
+    /// Where in Python threads computed, by samples, for each endpoint; the most first.
+    pub computed: Vec<Computed>,
     /// Names of other programs that had CPUs, as [`TakenBy`] numbers them. Hostile input.
     pub programs: Vec<String>,
     /// Names of endpoints, method and path shape. The first stands for none. Hostile input.
@@ -370,7 +373,37 @@ impl Chains {
         self.places.get(at)
     }
 
-    /// Numbers of all places that leaves and hops name, ascending.
+    /// Where in Python threads computed for an endpoint, by its number.
+    pub fn computed_for(&self, endpoint: u32) -> Option<&Computed> {
+        self.computed.iter().find(|computed| computed.endpoint == endpoint)
+    }
+
+    /// The lines of the application at which threads computed for an endpoint, the most first.
+    pub fn computed_lines(&self, computed: &Computed) -> Vec<ComputedAt> {
+        computed.lines(|number| self.place(Some(number)))
+    }
+
+    /// Leaves of computing have the place of the line that most samples of their endpoint are at.
+    pub fn place_computing(&mut self) {
+        let mostly: Vec<(u32, u32)> = self
+            .computed
+            .iter()
+            .filter_map(|computed| {
+                let most = self.computed_lines(computed).into_iter().next()?;
+                is_most(most.samples, computed.samples).then_some((computed.endpoint, most.place))
+            })
+            .collect();
+        let of_requests = self.of_requests.iter_mut().map(|wait| &mut wait.time);
+        for time in self.leaves.iter_mut().chain(of_requests) {
+            let is_python = time.leaf.kind == LeafKind::Computing && time.leaf.system_call < 0;
+            let known = mostly.iter().find(|(endpoint, _)| *endpoint == time.leaf.endpoint);
+            if let Some((_, place)) = known.filter(|_| is_python) {
+                time.place = Some(*place);
+            }
+        }
+    }
+
+    /// Numbers of all places that are named, ascending.
     pub fn numbers_of_places(&self) -> impl Iterator<Item = u32> + use<> {
         let of_hops = |time: &LeafTime| {
             let hops = time.example.iter().flat_map(|example| &example.hops);
@@ -378,6 +411,8 @@ impl Chains {
         };
         let times = self.leaves.iter().chain(self.of_requests.iter().map(|wait| &wait.time));
         let numbers = times.flat_map(|time| of_hops(time).into_iter().chain(time.place));
+        let computed = self.computed.iter().flat_map(|computed| &computed.places);
+        let numbers = numbers.chain(computed.map(|at| at.place));
         numbers.collect::<std::collections::BTreeSet<u32>>().into_iter()
     }
 }

@@ -11,7 +11,7 @@ pub(super) mod object;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
-use profiler_common::gil::{FRAMES_3_11, FRAMES_3_12, FRAMES_3_14, FrameWay};
+use profiler_common::gil::{FRAMES_3_8, FRAMES_3_10, FRAMES_3_11, FRAMES_3_12, FRAMES_3_14, FrameWay};
 use profiler_core::event::Tid;
 use profiler_core::fact::InterpreterSeen;
 use profiler_core::fact::frame::FrameSeen;
@@ -38,6 +38,17 @@ const fn way_of(version: Version) -> Option<FrameWay> {
         Some(13) => direct,
         Some(14 | 15) => FrameWay { kind: FRAMES_3_14, ..direct },
         _ => return None,
+    })
+}
+
+/// How the kernel side reads frames of the clock's samples; `None`: it does not.
+pub fn sample_way(seen: &InterpreterSeen) -> Option<FrameWay> {
+    let objects = |kind| FrameWay { at: 24, is_direct: true, through: 0, kind };
+    let (way, _) = layouts(seen)?;
+    way.or_else(|| match seen.version.as_deref().and_then(Version::parse_full)?.minor_of_3() {
+        Some(8 | 9) => Some(objects(FRAMES_3_8)),
+        Some(10) => Some(objects(FRAMES_3_10)),
+        _ => None,
     })
 }
 

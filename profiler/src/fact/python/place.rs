@@ -1,6 +1,6 @@
-//! Where in Python threads are that sleep, by name.
+//! Where in Python threads are, by name.
 //!
-//! In: a process, a thread of it that sleeps. Out: [`PlaceSeen`]s. What is found of a process's interpreter
+//! In: a process, a thread of it that sleeps, or the stack of one that computed. Out: [`PlaceSeen`]s. What is found of a process's interpreter
 //! is kept; its names are read while it lives, as the frames are. Whose code files are is found by a thread
 //! of its own, and asked for afterwards: file systems may hang.
 
@@ -9,6 +9,7 @@ mod numbered;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use profiler_common::stack::StackFrame;
 use profiler_core::fact::place::{OwnCode, PlaceSeen, PythonFrame, Whose};
 
 use self::numbered::Numbered;
@@ -52,7 +53,7 @@ pub struct PlaceReader {
 }
 
 /// What was read of a thread: its frames, as the code objects have them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PlaceRead {
     /// Which program of which process it is.
     serial: u64,
@@ -93,6 +94,31 @@ impl PlaceReader {
     /// Where a thread is that sleeps; `None`: it runs no Python, or that cannot be read. That it sleeps on is
     /// for the caller to check.
     pub fn read(&mut self, proc: &Proc, tgid: u32, tid: u32) -> Option<PlaceRead> {
+        let mut unplaced = 0;
+        let found = self
+            .python(proc, tgid)
+            .and_then(|python| Some((python.serial, python.place(proc, tgid, tid, &mut unplaced)?)));
+        self.unplaced += unplaced;
+        let (serial, seen) = found?;
+        self.ask(proc, tgid, serial, seen)
+    }
+
+    /// The place of a stack that the kernel side has read, the innermost frame first. A code object that has
+    /// gone since has no name.
+    pub fn name(&mut self, proc: &Proc, tgid: u32, stack: &[StackFrame], is_cut: bool) -> Option<PlaceRead> {
+        let python = self.python(proc, tgid)?;
+        let (serial, seen) = (python.serial, python.name(stack, is_cut)?);
+        self.ask(proc, tgid, serial, seen)
+    }
+
+    /// Has it found whose code a place's files are.
+    fn ask(&mut self, proc: &Proc, tgid: u32, serial: u64, seen: PlaceSeen) -> Option<PlaceRead> {
+        self.ask.files(proc, (serial, tgid), seen.frames.iter().map(|frame| frame.file.as_str()));
+        Some(PlaceRead { serial, seen })
+    }
+
+    /// A process that runs Python that can be read.
+    fn python(&mut self, proc: &Proc, tgid: u32) -> Option<&mut Python> {
         let is_old = |process: &Process| process.python.is_none() && process.looked_at.elapsed() >= AGAIN;
         if self.processes.get(&tgid).is_none_or(is_old) {
             if !self.make_room(tgid) {
@@ -104,18 +130,15 @@ impl PlaceReader {
             let now = Instant::now();
             self.processes.insert(tgid, Process { looked_at: now, used_at: now, python });
         }
-        let process = self.processes.get_mut(&tgid)?;
-        process.used_at = Instant::now();
-        let python = process.python.as_mut()?;
+        let python = self.processes.get(&tgid)?.python.as_ref()?;
         if !python.program.is_still(proc, tgid) || python.is_gone() {
             // Another program, or another process by the same number.
             self.processes.remove(&tgid);
             return None;
         }
-        let seen = python.place(proc, tgid, tid, &mut self.unplaced)?;
-        let serial = python.serial;
-        self.ask.files(proc, (serial, tgid), seen.frames.iter().map(|frame| frame.file.as_str()));
-        Some(PlaceRead { serial, seen })
+        let process = self.processes.get_mut(&tgid)?;
+        process.used_at = Instant::now();
+        process.python.as_mut()
     }
 
     /// The place with whose code it is, its number, and whether it is new; what it has of that by now.
@@ -218,6 +241,20 @@ impl Python {
         });
         *unplaced += u64::from(memory.is_spent());
         seen.filter(|seen| !seen.frames.is_empty())
+    }
+
+    fn name(&mut self, stack: &[StackFrame], is_cut: bool) -> Option<PlaceSeen> {
+        let memory = Metered::new(&self.memory, MAX_READS, Instant::now() + MAX_READING);
+        let codes = NamedCodes { layout: self.layout, known: &mut self.codes, bytes: &mut self.codes_bytes };
+        let layout = self.layout;
+        let is_there = |frame: &&StackFrame| {
+            identity(&memory, frame.code, layout).is_some_and(|now| now.mixed() == frame.identity)
+        };
+        let there: Vec<FrameAt> =
+            stack.iter().take_while(is_there).map(|frame| self.way.frame(frame)).collect();
+        let is_cut = is_cut || there.len() < stack.len();
+        let seen = codes.name(&memory, there.into_iter(), is_cut);
+        (!seen.frames.is_empty()).then_some(seen)
     }
 }
 

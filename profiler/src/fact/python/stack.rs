@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use profiler_common::gil::{FRAMES_3_11, FRAMES_3_14, FrameWay};
+use profiler_common::stack::StackFrame;
 use profiler_core::fact::InterpreterSeen;
 
 use super::layout::Version;
@@ -89,6 +90,15 @@ impl StackWay {
         };
         let locks = seen.locks.iter().map(|lock| lock.address).collect();
         Some(Self { frames, locks, number_at: (seen.thread_number_at?, seen.thread_number_through) })
+    }
+
+    /// A frame as the kernel side reads it.
+    pub(super) fn frame(&self, frame: &StackFrame) -> FrameAt {
+        let instruction = match self.frames {
+            Frames::Inner(_) => frame.instruction,
+            Frames::Objects { unit, .. } => distance(frame.instruction as u32, unit),
+        };
+        FrameAt { code: frame.code, instruction }
     }
 
     /// Address of one of the interpreters' locks.
@@ -258,6 +268,11 @@ fn inner(memory: &dyn Memory, state: u64, way: FrameWay) -> Result<StackAt, Memo
     Ok(stack)
 }
 
+/// How far an instruction of 3.8 to 3.10 is from the first; −1: it has not begun.
+fn distance(index: u32, unit: u64) -> u64 {
+    if index.cast_signed() < 0 { 0 } else { u64::from(index) * unit }
+}
+
 /// Frames of 3.8 to 3.10.
 fn objects(memory: &dyn Memory, state: u64, last: u64, unit: u64) -> Result<StackAt, MemoryError> {
     const FRAME: u64 = 24;
@@ -271,9 +286,7 @@ fn objects(memory: &dyn Memory, state: u64, last: u64, unit: u64) -> Result<Stac
         }
         let code = memory.word(add(frame, CODE)?)?;
         let index = memory.word(add(frame, last)?)? as u32;
-        // −1: it has not begun.
-        let instruction = if index.cast_signed() < 0 { 0 } else { u64::from(index) * unit };
-        stack.frames.push(FrameAt { code, instruction });
+        stack.frames.push(FrameAt { code, instruction: distance(index, unit) });
         frame = memory.word(add(frame, BACK)?)?;
     }
     stack.is_cut = true;

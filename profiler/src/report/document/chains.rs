@@ -174,13 +174,13 @@ fn explained(body: &mut Blocks<'_>, chains: &Chains) {
     }
 }
 
-/// The application's own lines at which threads waited; the table has no room for them.
+/// The application's own lines at which threads waited or computed; the table has no room for them.
 fn lines(body: &mut Blocks<'_>, chains: &Chains) {
     let mut told = BTreeSet::new();
     let of_leaf =
         |time: &LeafTime| Some((chain_words::leaf(chains, time), chain_words::lines(chains, time.place)?));
     for (leaf, lines) in chains.leaves.iter().filter_map(of_leaf).take(SHOWN) {
-        let label = if told.is_empty() { "waited at" } else { "" };
+        let label = if told.is_empty() { "at line" } else { "" };
         if told.insert(lines.clone()) {
             body.entry_on(On::TEXT, label, format!("{lines} ({leaf})"));
         }

@@ -8,6 +8,7 @@ use profiler_core::model::chain::{
 };
 use profiler_core::phase::Phase;
 
+use super::chain_computed::ComputedView;
 use super::chain_place::{OwnCodeView, PlaceView};
 use super::chain_seen::SeenView;
 use super::ratio;
@@ -27,6 +28,10 @@ view! {
         /// What is the application's own code, whose lines are shown, and what decided that. Empty: no frame
         /// was read.
         own_code: Vec<OwnCodeView<'a>> = chains.own.iter().map(OwnCodeView::new).collect(),
+        /// Where in Python requests computed, for each endpoint, the most samples first. Empty: no clock
+        /// ticked, or nobody computed.
+        computed: Vec<ComputedView<'a>> =
+            chains.computed.iter().map(|computed| ComputedView::new(chains, computed)).collect(),
         /// What each of the longest requests waited for longest, by their numbers. Those that only worked are
         /// missing.
         of_requests: Vec<OfRequest<'a>> =
@@ -97,7 +102,8 @@ view! {
         /// Several processes waited for it on one and the same connection.
         is_shared_connection: bool = time.is_shared_connection,
         /// The application's own lines at which the thread at the end waited, the outermost first
-        /// (shop/views.py:31 view › shop/db.py:3 query); null: not read, or none is its own.
+        /// (shop/views.py:31 view › shop/db.py:3 query); of computing, where most of its samples are.
+        /// null: not read, none is its own, or no line has most samples.
         line: Option<String> = chain_words::lines(chains, time.place),
         /// Where in Python it waited, in its longest sleep that was looked at; null: not read.
         place: Option<PlaceView<'a>> = chains.place(time.place).map(PlaceView::new),

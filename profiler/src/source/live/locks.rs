@@ -13,7 +13,7 @@ use profiler_common::gil::{
 };
 
 use crate::fact::python::Looked;
-use crate::fact::python::code::frame_way;
+use crate::fact::python::code::sample_way;
 use crate::fact::python::task::task_way;
 
 /// The locks of one process.
@@ -41,8 +41,8 @@ pub struct FollowedLocks {
 }
 
 impl FollowedLocks {
-    /// The locks of an interpreter, with frames if `stacks` asks for them; `None`: it has none.
-    pub fn of(looked: &Looked, stacks: bool) -> Option<Self> {
+    /// The locks of an interpreter, with frames if they are read; `None`: it has none.
+    pub fn of(looked: &Looked, reads_frames: bool) -> Option<Self> {
         let seen = &looked.seen;
         let main = seen.locks.iter().find(|lock| lock.interpreter == 0)?.address;
         let others = seen.locks.iter().map(|lock| lock.address).filter(|address| *address != main);
@@ -54,7 +54,7 @@ impl FollowedLocks {
             foreign_numbers: seen.foreign_numbers,
             inherited_number: seen.inherited_number,
             waited_for_on_stack: looked.waits_elsewhere,
-            frames: frame_way(seen).filter(|_| stacks),
+            frames: sample_way(seen).filter(|_| reads_frames),
             tasks: task_way(seen),
         })
     }

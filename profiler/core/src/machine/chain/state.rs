@@ -9,7 +9,9 @@ use std::rc::Rc;
 use crate::bounded::BoundedMap;
 use crate::event::Tid;
 use crate::fact::asleep::{AsleepSeen, ObjectSeen, OtherProcess};
+use crate::fact::sample::SampleSeen;
 use crate::machine::chain::attendance::Attendance;
+use crate::machine::chain::computed::Samples;
 use crate::machine::chain::cpus::Cpus;
 use crate::machine::chain::endpoints::EndpointNames;
 use crate::machine::chain::feed::SleepSeen;
@@ -60,6 +62,8 @@ pub(in crate::machine) struct Chain {
     lasting: LastingConnections,
     /// What threads that slept for long were in.
     pub looks: AsleepLooks,
+    /// Where in Python threads computed.
+    samples: Samples,
     /// Who had CPUs for which threads waited.
     pub cpus: Cpus,
     /// Who accepts where.
@@ -99,6 +103,13 @@ impl Chain {
             self.own_connections.made(port_of(local).unwrap_or(0).into());
         }
         self.looks.note(seen, at_ns, own_listener);
+    }
+
+    /// A thread computed as the clock ticked.
+    pub(in crate::machine) fn note_sample(&mut self, sample: SampleSeen) {
+        if sample.at_ns >= self.rolled_ns {
+            self.samples.note(sample, &self.histories, &|request| self.endpoints.of_request(request));
+        }
     }
 
     /// Nothing has been heard of a thread before the end of this interval. If a look saw it in a sleep that
@@ -278,14 +289,16 @@ impl Chain {
         while let Some(request) = self.waiting.pop_front() {
             self.settle(request, false);
         }
-        let Self { endpoints, histories, attendance, looks, cpus, sums, .. } = self;
+        let Self { endpoints, histories, attendance, looks, cpus, samples, sums, .. } = self;
         let line_of = |tgid| line_of(&histories, &attendance, tgid);
         let endpoint_of = |request| endpoints.of_request(request);
         let chains = sums.finish(endpoints.names(), &endpoint_of, name_of, line_of);
         let mut chains =
             Chains { objects: looks.objects(), programs: cpus.programs(), own: looks.own(), ..chains };
+        chains.computed = samples.finish(&histories, &endpoint_of);
         chains.places =
             chains.numbers_of_places().filter_map(|number| looks.place(number).cloned()).collect();
+        chains.place_computing();
         chains
     }
 
@@ -297,6 +310,7 @@ impl Chain {
         self.histories.forget_ended(self.rolled_ns);
         self.releases.roll(self.rolled_ns);
         self.cpus.roll(self.rolled_ns);
+        self.samples.roll();
         self.lasting.roll(self.rolled_ns);
         if self.looks.roll(self.rolled_ns) {
             self.histories.forget_programs();
@@ -322,6 +336,7 @@ impl Chain {
             + self.releases.evicted()
             + self.looks.evicted()
             + self.cpus.evicted()
+            + self.samples.evicted()
             + self.sums.evicted()
     }
 }

@@ -345,6 +345,7 @@ impl Sums {
             own: Vec::new(),
             of_requests,
             programs: Vec::new(),
+            computed: Vec::new(),
             endpoints,
         }
     }

@@ -11,6 +11,7 @@ use crate::event::{Call, CpuTaken, Light, Slept, SleptOn, Slice, Tid};
 use crate::fact::asleep::{AsleepSeen, LOOKED_AT_NS, ObjectSeen, OtherProcess, SleepState};
 use crate::fact::machine::MachineCpu;
 use crate::fact::place::{OwnCode, PlaceSeen};
+use crate::fact::sample::SampleSeen;
 use crate::fact::{Account, DescriptorClass};
 use crate::machine::chain::feed::{Doer, SleepSeen};
 use crate::machine::chain::looks::{AsleepLook, are_of_one_host, port_of};
@@ -236,6 +237,11 @@ impl State {
     /// Where in Python threads are that are looked at.
     pub fn note_place(&mut self, place: PlaceSeen) {
         self.chain.looks.note_place(place);
+    }
+
+    /// A thread computed as the clock ticked.
+    pub fn note_sample(&mut self, sample: SampleSeen) {
+        self.chain.note_sample(sample);
     }
 
     /// What is the application's own code.

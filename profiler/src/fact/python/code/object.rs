@@ -4,6 +4,8 @@
 //! there is no code object. Layouts are those of `PyCodeObject` (Include/cpython/code.h), strings and bytes
 //! as Include/cpython/unicodeobject.h and bytesobject.h have them; all figures are of `x86_64`.
 
+use profiler_common::stack::code_identity;
+
 use super::lines::{LineTable, line_at};
 use crate::fact::python::memory::Memory;
 
@@ -36,6 +38,13 @@ pub(in crate::fact::python) struct Identity {
     function: u64,
     lines: u64,
     first_line: u32,
+}
+
+impl Identity {
+    /// What the kernel side makes of the same.
+    pub(in crate::fact::python) const fn mixed(&self) -> u32 {
+        code_identity(self.file, self.function, self.lines, self.first_line)
+    }
 }
 
 /// What is remembered of a code object.

@@ -1,0 +1,104 @@
+//! Samples of the clock, with the places that they were taken at.
+//!
+//! In: samples as the kernel side hands them over, each stack with its frames once in a while. Out:
+//! [`SampleSeen`]s, and places that are new. A stack is named at once, while its code objects are there, and
+//! its samples are told a round later: whose code it is is known by then.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use profiler_common::stack::{CUT, MAX_STACK, StackFrame, StackSample};
+use profiler_core::fact::place::PlaceSeen;
+use profiler_core::fact::sample::SampleSeen;
+use zerocopy::FromBytes as _;
+
+use super::Proc;
+use super::python::place::{PlaceRead, PlaceReader};
+
+/// Stacks that are remembered.
+const MAX_STACKS: usize = 8192;
+/// Samples that wait for the next round.
+const MAX_WAITING: usize = 65_536;
+/// Whose code it is may have become known, and its number another's, after so long.
+const NUMBERED_AGAIN: Duration = Duration::from_secs(1);
+
+/// Stacks by what distinguishes them, and samples that are not told yet.
+#[derive(Debug, Default)]
+pub struct Samples {
+    stacks: HashMap<u64, Stack>,
+    waiting: Vec<Waiting>,
+}
+
+#[derive(Debug)]
+struct Stack {
+    read: PlaceRead,
+    number: Option<(u32, Instant)>,
+}
+
+/// A sample, and what distinguishes its stack.
+#[derive(Debug)]
+struct Waiting {
+    seen: SampleSeen,
+    stack: u64,
+}
+
+impl Samples {
+    /// A sample came. Returns whether there was room for it.
+    pub fn note(&mut self, (reader, proc): (&mut PlaceReader, &Proc), record: &[u8]) -> bool {
+        let Ok((sample, rest)) = StackSample::read_from_prefix(record) else { return true };
+        let StackSample { time_ns, tgid, tid, stack, flags, count } = sample;
+        if count > 0 && !self.stacks.contains_key(&stack) {
+            let count = usize::try_from(count).unwrap_or(0).min(MAX_STACK);
+            let frames: Vec<StackFrame> =
+                rest.as_chunks::<{ size_of::<StackFrame>() }>().0.iter().take(count).map(frame).collect();
+            if let Some(read) = reader.name(proc, tgid, &frames, flags & CUT != 0) {
+                if self.stacks.len() >= MAX_STACKS {
+                    self.stacks.clear();
+                }
+                self.stacks.insert(stack, Stack { read, number: None });
+            }
+        }
+        if self.waiting.len() >= MAX_WAITING {
+            return false;
+        }
+        self.waiting.push(Waiting { seen: SampleSeen { tgid, tid, at_ns: time_ns, place: None }, stack });
+        true
+    }
+
+    /// What waited, each with its place, where that is new.
+    pub fn take(&mut self, reader: &mut PlaceReader) -> Vec<(SampleSeen, Option<PlaceSeen>)> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let told = waiting.into_iter().map(|Waiting { mut seen, stack }| {
+            let found = self.stacks.get_mut(&stack).and_then(|stack| stack.number(reader));
+            let (number, new) = found.unzip();
+            seen.place = number;
+            (seen, new.flatten())
+        });
+        told.collect()
+    }
+
+    /// A new place got lost on its way.
+    pub fn forget(&mut self, place: &PlaceSeen) {
+        for stack in self.stacks.values_mut() {
+            stack.number = stack.number.filter(|(number, _)| *number != place.number);
+        }
+    }
+}
+
+impl Stack {
+    /// The number of its place, and the place if it is new.
+    fn number(&mut self, reader: &mut PlaceReader) -> Option<(u32, Option<PlaceSeen>)> {
+        if let Some((number, at)) = self.number
+            && at.elapsed() < NUMBERED_AGAIN
+        {
+            return Some((number, None));
+        }
+        let (place, is_new) = reader.number(self.read.clone())?;
+        self.number = Some((place.number, Instant::now()));
+        Some((place.number, is_new.then_some(place)))
+    }
+}
+
+fn frame(bytes: &[u8; size_of::<StackFrame>()]) -> StackFrame {
+    zerocopy::transmute!(*bytes)
+}

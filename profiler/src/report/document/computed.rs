@@ -1,0 +1,85 @@
+//! Where in Python requests computed: lines with their shares of each endpoint's samples.
+//!
+//! In: the samples of a snapshot. Out: a section, where there were any.
+
+use profiler_core::model::Snapshot;
+use profiler_core::model::chain::Chains;
+use profiler_core::model::computed::{Computed, ComputedAt, standard_error};
+
+use super::block::{Blocks, Section};
+use super::cell::{count, counted, maybe, share, words};
+use super::table::{On, Rows, Table};
+use crate::report::{chain_words, unit};
+
+/// Rows in the text report, and lines of one endpoint there.
+const SHOWN: usize = 8;
+/// Lines of an endpoint on the page.
+const LINES: usize = 16;
+/// Part of all samples from which on a line is shown.
+const LEAST: f64 = 0.01;
+
+pub(super) fn section(snapshot: &Snapshot) -> Option<Section<'_>> {
+    let chains = &snapshot.chains;
+    let samples: u64 = chains.computed.iter().map(|computed| computed.samples).sum();
+    let lines = lines(chains, samples);
+    if lines.is_empty() {
+        return None;
+    }
+    let mut body = Blocks::default();
+    body.table(table(lines).most(SHOWN));
+    body.aside(
+        "By a clock that ticks 99 times a second on each CPU, of threads that ran. of endpoint: share of what \
+         the endpoint computed; ±: its standard error, as samples are few.",
+    );
+    let section = Section::new("computed", "Where Python computed", body);
+    Some(section.note(super::cell::Words::default().figure(counted(samples, "sample"))))
+}
+
+/// A line of one endpoint.
+#[derive(Clone, Copy)]
+struct Line<'a> {
+    chains: &'a Chains,
+    computed: &'a Computed,
+    at: ComputedAt,
+    all: u64,
+}
+
+/// Lines that matter, with where they are in the JSON report.
+fn lines(chains: &Chains, all: u64) -> Vec<(String, Line<'_>)> {
+    let of = |(index, computed): (usize, &'_ Computed)| {
+        let lines = chains.computed_lines(computed).into_iter().take(LINES).enumerate();
+        lines
+            .map(|(line, at)| (format!("/chains/computed/{index}/lines/{line}"), (index, at)))
+            .collect::<Vec<_>>()
+    };
+    let found = chains.computed.iter().enumerate().flat_map(of);
+    let mut lines: Vec<(String, Line<'_>)> = found
+        .filter_map(|(path, (index, at))| {
+            Some((path, Line { chains, computed: chains.computed.get(index)?, at, all }))
+        })
+        .filter(|(_, line)| line.at.samples as f64 >= LEAST * all as f64)
+        .collect();
+    lines.sort_by_key(|(_, line)| std::cmp::Reverse(line.at.samples));
+    lines
+}
+
+fn table(lines: Vec<(String, Line<'_>)>) -> Table {
+    Rows::of("Where Python computed", lines)
+        .shrinking("endpoint", |line| {
+            words(line.chains.endpoint(line.computed.endpoint).unwrap_or("no request").to_owned())
+        })
+        .shrinking("line", |line| {
+            maybe(chain_words::computed_line(line.chains, line.at.place), words).at("line")
+        })
+        .shrinking("by way of", |line| maybe(chain_words::lines(line.chains, Some(line.at.place)), words))
+        .only(On::PAGE)
+        .right("of endpoint", |line| share(line.at.samples, line.computed.samples).at("ratio"))
+        .right("±", |line| {
+            let error = standard_error(line.at.samples, line.computed.samples);
+            maybe(error.map(|error| unit::percent(Some(error))), words)
+        })
+        .right("of all", |line| share(line.at.samples, line.all))
+        .right("samples", |line| count(line.at.samples).at("samples"))
+        .only(On::PAGE)
+        .table()
+}

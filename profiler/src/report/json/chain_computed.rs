@@ -1,0 +1,44 @@
+//! `computed`: where in Python requests computed.
+//!
+//! In: samples by place of a snapshot. Out: a serialisable view of them.
+
+use profiler_core::model::chain::Chains;
+use profiler_core::model::computed::{Computed, ComputedAt, standard_error};
+
+use super::chain_place::PlaceView;
+use super::ratio;
+use crate::report::chain_words;
+
+view! {
+    /// Samples of a clock on each CPU, of threads while they worked for one endpoint.
+    pub(super) struct ComputedView<'a>(chains: &'a Chains, computed: &'a Computed) {
+        /// Method and shape of the path; null: the threads worked for no request, or that is not known.
+        endpoint: Option<&'a str> = chains.endpoint(computed.endpoint),
+        /// All samples.
+        samples: u64 = computed.samples,
+        /// Those at no place: no Python ran, or its frames could not be read or named.
+        unplaced: u64 = computed.unplaced,
+        /// Lines, the most samples first.
+        lines: Vec<ComputedLine<'a>> =
+            chains.computed_lines(computed).into_iter().map(|at| ComputedLine::new(chains, computed, at)).collect(),
+    }
+}
+
+view! {
+    /// A line of the application, or where it has no frame the innermost line of all.
+    pub(super) struct ComputedLine<'a>(chains: &'a Chains, computed: &Computed, at: ComputedAt) {
+        /// The line (shop/table.py:5 row).
+        line: Option<String> = chain_words::computed_line(chains, at.place),
+        /// The application's own lines there, the outermost first (shop/views.py:88 report ›
+        /// shop/table.py:5 row); null: none is its own.
+        own_lines: Option<String> = chain_words::lines(chains, Some(at.place)),
+        /// Samples at it.
+        samples: u64 = at.samples,
+        /// Their part of the endpoint's samples.
+        ratio: Option<f64> = ratio(at.samples, computed.samples),
+        /// Standard error of ratio, by the number of samples.
+        ratio_error: Option<f64> = standard_error(at.samples, computed.samples),
+        /// The place at which most of them were.
+        place: Option<PlaceView<'a>> = chains.place(Some(at.place)).map(PlaceView::new),
+    }
+}

@@ -1,0 +1,73 @@
+//! The clock's samples, on their way to the session.
+//!
+//! In: their ring, what names places. Out: samples, and places that are new. It is done in the patrol's
+//! thread, as that has the names: each round takes what came since the one before.
+
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+
+use aya::maps::{MapData, RingBuf};
+use profiler_core::fact::Fact;
+use profiler_core::fact::place::PlaceSeen;
+use profiler_core::fact::sample::SampleSeen;
+
+use crate::fact::asleep::Reader;
+use crate::fact::sample::Samples;
+use crate::source::live::clock::monotonic_ns;
+
+/// Samples that wait for the session, which takes them fifty times a second.
+const MAX_WAITING: usize = 8192;
+
+type Told = (SampleSeen, Option<PlaceSeen>);
+
+/// The patrol's end of it.
+pub(super) struct Clock {
+    ring: RingBuf<MapData>,
+    samples: Samples,
+    sender: SyncSender<Told>,
+}
+
+/// The session's end of it.
+pub(super) struct Ticks(Receiver<Told>);
+
+/// Both ends.
+pub(super) fn clock(ring: RingBuf<MapData>) -> (Clock, Ticks) {
+    let (sender, receiver) = sync_channel(MAX_WAITING);
+    (Clock { ring, samples: Samples::default(), sender }, Ticks(receiver))
+}
+
+impl Clock {
+    /// Tells what was read in the round before, and reads what has come since. Returns how many got lost.
+    pub(super) fn go(&mut self, reader: &mut Reader) -> u64 {
+        let Some((places, proc)) = reader.places() else { return 0 };
+        let mut lost = 0;
+        for told in self.samples.take(places) {
+            if let Err(TrySendError::Full(told) | TrySendError::Disconnected(told)) =
+                self.sender.try_send(told)
+            {
+                lost += 1;
+                if let Some(place) = told.1 {
+                    places.forget(&place);
+                    self.samples.forget(&place);
+                }
+            }
+        }
+        while let Some(record) = self.ring.next() {
+            lost += u64::from(!self.samples.note((places, proc), &record));
+        }
+        lost
+    }
+}
+
+impl Ticks {
+    /// What came since this was asked last, each with its time.
+    pub(super) fn take(&self) -> impl Iterator<Item = (u64, Fact)> {
+        let now_ns = monotonic_ns();
+        self.0.try_iter().take(MAX_WAITING).flat_map(move |(sample, place)| {
+            place
+                .map(Fact::PlaceSeen)
+                .into_iter()
+                .chain([Fact::SampleSeen(sample)])
+                .map(move |fact| (now_ns, fact))
+        })
+    }
+}
