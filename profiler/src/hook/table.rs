@@ -279,6 +279,15 @@ pub const PROGRAMS: &[ProgramEntry] = &[
     ),
     returning_accept("accept_returns", ACCEPTS[0]),
     returning_accept("accept4_returns", ACCEPTS[1]),
+    ProgramEntry {
+        name: "clock",
+        place: AttachPoint::Clock,
+        form: Form::Always,
+        required: false,
+        needs: "Linux 5.17",
+        question: "at which lines of Python requests compute",
+        consequence: "computing has no lines",
+    },
     required("iterate_tasks", AttachPoint::Iterator("task"), Form::Always, "which threads were there before"),
     required(
         "iterate_files",
@@ -294,15 +303,6 @@ pub const PROGRAMS: &[ProgramEntry] = &[
         needs: "Linux 6.1",
         question: "which connections nobody had served as the window ended",
         consequence: "connections that nobody had served as the window ended are in no number",
-    },
-    ProgramEntry {
-        name: "clock",
-        place: AttachPoint::Clock,
-        form: Form::Always,
-        required: false,
-        needs: "Linux 5.17",
-        question: "at which lines of Python requests compute",
-        consequence: "computing has no lines",
     },
 ];
 

@@ -38,6 +38,7 @@ const CRATES: &[Crate<'static>] = &[
             "cause",
             "stints",
             "frames",
+            "stack",
             "task",
             "take",
             "programs",

@@ -4,15 +4,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::Tid;
-
 /// A thread was on a CPU as the clock ticked there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SampleSeen {
     /// Process.
-    pub tgid: Tid,
+    pub tgid: u32,
     /// Thread.
-    pub tid: Tid,
+    pub tid: u32,
     /// `CLOCK_MONOTONIC` of the tick, before the time of the fact.
     pub at_ns: u64,
     /// Where in Python it was, by the number of a [`PlaceSeen`](super::place::PlaceSeen) before; `None`: in

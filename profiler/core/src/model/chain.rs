@@ -287,8 +287,8 @@ pub struct LeafTime {
     /// What a look from outside saw of it in the longest sleep that was looked at: its number in
     /// [`Chains::objects`].
     pub seen: Option<u32>,
-    /// Where in Python the thread at the end was in the longest sleep that was looked at, or, of computing, in
-    /// most samples: the number of one of [`Chains::places`].
+    /// Where in Python the thread at the end was in the longest sleep that was looked at; of computing, in
+    /// most samples. The number of one of [`Chains::places`].
     pub place: Option<u32>,
     /// The longest single chain; `None`: it was not followed step by step.
     pub example: Option<ChainExample>,

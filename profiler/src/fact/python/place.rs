@@ -1,8 +1,8 @@
 //! Where in Python threads are, by name.
 //!
-//! In: a process, a thread of it that sleeps, or the stack of one that computed. Out: [`PlaceSeen`]s. What is found of a process's interpreter
-//! is kept; its names are read while it lives, as the frames are. Whose code files are is found by a thread
-//! of its own, and asked for afterwards: file systems may hang.
+//! In: a process, a thread of it that sleeps, or the stack of one that computed. Out: [`PlaceSeen`]s. What is
+//! found of a process's interpreter is kept; its names are read while it lives, as the frames are. Whose code
+//! files are is found by a thread of its own, and asked for afterwards: file systems may hang.
 
 mod numbered;
 

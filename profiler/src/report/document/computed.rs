@@ -29,7 +29,7 @@ pub(super) fn section(snapshot: &Snapshot) -> Option<Section<'_>> {
     body.table(table(lines).most(SHOWN));
     body.aside(
         "By a clock that ticks 99 times a second on each CPU, of threads that ran. of endpoint: share of what \
-         the endpoint computed; ±: its standard error, as samples are few.",
+         the endpoint computed; error: its standard error, as samples are few.",
     );
     let section = Section::new("computed", "Where Python computed", body);
     Some(section.note(super::cell::Words::default().figure(counted(samples, "sample"))))
@@ -73,10 +73,10 @@ fn table(lines: Vec<(String, Line<'_>)>) -> Table {
         })
         .shrinking("by way of", |line| maybe(chain_words::lines(line.chains, Some(line.at.place)), words))
         .only(On::PAGE)
-        .right("of endpoint", |line| share(line.at.samples, line.computed.samples).at("ratio"))
-        .right("±", |line| {
+        .right("of endpoint", |line| share(line.at.samples, line.computed.samples).at("of_endpoint_ratio"))
+        .right("error", |line| {
             let error = standard_error(line.at.samples, line.computed.samples);
-            maybe(error.map(|error| unit::percent(Some(error))), words)
+            maybe(error.map(|error| unit::percent(Some(error))), words).at("of_endpoint_error_ratio")
         })
         .right("of all", |line| share(line.at.samples, line.all))
         .right("samples", |line| count(line.at.samples).at("samples"))

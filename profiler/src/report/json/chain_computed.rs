@@ -35,9 +35,9 @@ view! {
         /// Samples at it.
         samples: u64 = at.samples,
         /// Their part of the endpoint's samples.
-        ratio: Option<f64> = ratio(at.samples, computed.samples),
-        /// Standard error of ratio, by the number of samples.
-        ratio_error: Option<f64> = standard_error(at.samples, computed.samples),
+        of_endpoint_ratio: Option<f64> = ratio(at.samples, computed.samples),
+        /// Standard error of of_endpoint_ratio, by the number of samples.
+        of_endpoint_error_ratio: Option<f64> = standard_error(at.samples, computed.samples),
         /// The place at which most of them were.
         place: Option<PlaceView<'a>> = chains.place(Some(at.place)).map(PlaceView::new),
     }

@@ -23,7 +23,7 @@ const KNOWN_AFTER_NS: u64 = 1_000_000_000;
 
 /// Samples of a window.
 #[derive(Clone, Debug, Default)]
-pub(in crate::machine) struct Samples {
+pub(in crate::machine) struct ClockSamples {
     waiting: VecDeque<SampleSeen>,
     /// Their threads were still at it when their turn came.
     late: Vec<SampleSeen>,
@@ -31,7 +31,7 @@ pub(in crate::machine) struct Samples {
     evicted: u64,
 }
 
-impl Samples {
+impl ClockSamples {
     /// A sample came.
     pub(super) fn note(
         &mut self,
@@ -134,7 +134,7 @@ mod tests {
     fn samples_are_of_the_endpoint_that_their_thread_worked_for_then() {
         let histories = histories();
         let endpoint_of = |request: u64| if request == 8 { 3 } else { 0 };
-        let mut samples = Samples::default();
+        let mut samples = ClockSamples::default();
         for (at_ms, place) in
             [(10, Some(5)), (20, Some(5)), (30, Some(6)), (40, None), (150, Some(5)), (250, None)]
         {

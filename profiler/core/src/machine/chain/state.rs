@@ -11,7 +11,7 @@ use crate::event::Tid;
 use crate::fact::asleep::{AsleepSeen, ObjectSeen, OtherProcess};
 use crate::fact::sample::SampleSeen;
 use crate::machine::chain::attendance::Attendance;
-use crate::machine::chain::computed::Samples;
+use crate::machine::chain::computed::ClockSamples;
 use crate::machine::chain::cpus::Cpus;
 use crate::machine::chain::endpoints::EndpointNames;
 use crate::machine::chain::feed::SleepSeen;
@@ -63,7 +63,7 @@ pub(in crate::machine) struct Chain {
     /// What threads that slept for long were in.
     pub looks: AsleepLooks,
     /// Where in Python threads computed.
-    samples: Samples,
+    samples: ClockSamples,
     /// Who had CPUs for which threads waited.
     pub cpus: Cpus,
     /// Who accepts where.
