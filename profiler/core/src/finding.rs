@@ -13,6 +13,7 @@ mod backlog_too_small;
 pub mod basis;
 mod cause;
 mod clients_leave;
+mod computing_line;
 mod cpu_bound;
 mod cpu_throttled;
 mod descriptor_limit;

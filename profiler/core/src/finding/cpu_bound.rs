@@ -12,6 +12,7 @@ use super::cause::{
     CpuShort, busiest_process, busiest_process_cpu, cpu_short, host_share, interpreter_full, line_ns,
     run_queue_by_quota_ns, serves_in_parallel,
 };
+use super::computing_line;
 use super::words::{duration, percent, ratio, request_seconds};
 use super::{Evidence, Judge, Rule, SENTENCE_MAX_CHARS};
 use crate::phase::Phase;
@@ -139,6 +140,7 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     } else {
         python_is_the_work(basis, &wanted)
     };
+    computing_line::add(&mut sentence, basis.snapshot);
     // Without a free core, or an interpreter with time left, more workers would not shorten the line for one.
     let is_used_up = in_turns || cpu_short(basis) == CpuShort::Cores;
     let line_ns = if is_used_up { line_ns(basis) } else { 0 };
@@ -281,6 +283,34 @@ mod tests {
             "Requests spent 90 % of service time on CPU (9 request-seconds, 90 ms each); \
              the busiest process used 90 % of one core."
         );
+    }
+
+    #[test]
+    fn the_function_that_computes_most_ends_the_sentence_where_samples_are_enough() {
+        use crate::fact::place::{PlaceSeen, PythonFrame, Whose};
+        use crate::model::computed::{Computed, ComputedAt};
+        let judged = |samples: u64| {
+            let mut scene =
+                scene().phase(Phase::Cpu, 9 * SECOND).phase(Phase::Write, SECOND).process(1, 9 * SECOND, 0);
+            let chains = &mut scene.0.chains;
+            chains.endpoints = vec![String::new(), "GET /report".to_owned()];
+            let frame = PythonFrame {
+                file: "/srv/shop/views.py".to_owned(),
+                function: "render".to_owned(),
+                line: 88,
+                whose: Whose::Own,
+            };
+            chains.places = vec![PlaceSeen { number: 4, frames: vec![frame], is_cut: false }];
+            let places = vec![ComputedAt { place: 4, samples: samples * 3 / 4 }];
+            chains.computed = vec![
+                Computed { samples: samples * 2, ..Computed::default() },
+                Computed { endpoint: 1, samples, places, ..Computed::default() },
+            ];
+            scene.judge("cpu-bound").sentence
+        };
+        let enough = judged(800);
+        assert!(enough.ends_with("; GET /report computes 75 % in render (shop/views.py:88)."), "{enough}");
+        assert!(!judged(20).contains("render"), "a share of few samples is a guess");
     }
 
     #[test]

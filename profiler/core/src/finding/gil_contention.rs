@@ -5,6 +5,7 @@
 
 use super::back_end::of_it_in;
 use super::basis::{Basis, Outcome, Verdict, WAITING, decides, explains, served_ns};
+use super::computing_line;
 use super::full::where_cores_are_full;
 use super::words::{duration, percent, ratio, request_seconds};
 use super::{Judge, Rule, gil};
@@ -72,6 +73,9 @@ fn judge(basis: &Basis<'_>) -> Outcome {
     }
     gil::add_place(&mut sentence, seen);
     gil::add_block(&mut sentence, seen);
+    if seen.places.is_none() {
+        computing_line::add(&mut sentence, basis.snapshot);
+    }
     let exemplars = basis.exemplars(&[Phase::GilWait]);
     let next_step = where_cores_are_full(basis);
     Ok(Verdict { present: true, sentence, cost_ns, evidence, exemplars, next_step, ..Verdict::default() })

@@ -383,6 +383,13 @@ impl Chains {
         computed.lines(|number| self.place(Some(number)))
     }
 
+    /// The endpoint that computed most, and the function in which it did that most, with the samples of both.
+    pub fn computes_most(&self) -> Option<(&str, &Computed, ComputedAt)> {
+        let computed = self.computed.iter().find(|computed| computed.endpoint > 0)?;
+        let most = computed.functions(|number| self.place(Some(number))).into_iter().next()?;
+        Some((self.endpoint(computed.endpoint)?, computed, most))
+    }
+
     /// Leaves of computing have the place of the line that most samples of their endpoint are at.
     pub fn place_computing(&mut self) {
         let mostly: Vec<(u32, u32)> = self

@@ -33,17 +33,30 @@ impl Computed {
     /// Samples by the line that the application is at, or whoever runs where it has no frame; the most first.
     /// Of each the place that most of them are at. `of`: places by number.
     pub fn lines<'a>(&self, of: impl Fn(u32) -> Option<&'a PlaceSeen>) -> Vec<ComputedAt> {
-        let mut lines: BTreeMap<(&str, &str, u32), ComputedAt> = BTreeMap::new();
+        self.by(of, |frame| frame.line)
+    }
+
+    /// The same by function.
+    pub fn functions<'a>(&self, of: impl Fn(u32) -> Option<&'a PlaceSeen>) -> Vec<ComputedAt> {
+        self.by(of, |_| 0)
+    }
+
+    fn by<'a>(
+        &self,
+        of: impl Fn(u32) -> Option<&'a PlaceSeen>,
+        line: impl Fn(&PythonFrame) -> u32,
+    ) -> Vec<ComputedAt> {
+        let mut parts: BTreeMap<(&str, &str, u32), ComputedAt> = BTreeMap::new();
         for at in &self.places {
             let Some(frame) = of(at.place).and_then(line_of) else { continue };
-            let line = lines
-                .entry((&frame.file, &frame.function, frame.line))
+            let part = parts
+                .entry((&frame.file, &frame.function, line(frame)))
                 .or_insert(ComputedAt { samples: 0, ..*at });
-            line.samples = line.samples.saturating_add(at.samples);
+            part.samples = part.samples.saturating_add(at.samples);
         }
-        let mut lines: Vec<ComputedAt> = lines.into_values().collect();
-        lines.sort_unstable_by_key(|at| (std::cmp::Reverse(at.samples), at.place));
-        lines
+        let mut parts: Vec<ComputedAt> = parts.into_values().collect();
+        parts.sort_unstable_by_key(|at| (std::cmp::Reverse(at.samples), at.place));
+        parts
     }
 }
 
@@ -94,5 +107,7 @@ mod tests {
         };
         let lines = computed.lines(|number| places.get(number as usize));
         assert_eq!(lines, [at(0, 7), at(2, 5), at(3, 1)]);
+        let functions = computed.functions(|number| places.get(number as usize));
+        assert_eq!(functions, lines, "each is in a function of its own");
     }
 }
