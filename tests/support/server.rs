@@ -23,6 +23,7 @@ pub mod listeners;
 pub mod mod_wsgi;
 pub mod nginx;
 pub mod own_loop;
+pub mod parts;
 pub mod place;
 pub mod stack;
 pub mod tls;

@@ -8,6 +8,7 @@ mod accept_queue;
 mod access_log;
 mod back_ends;
 mod capacity;
+mod computing;
 mod cpus;
 mod gil;
 mod gil_holder;

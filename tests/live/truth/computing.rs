@@ -1,0 +1,97 @@
+//! At which functions requests compute, against the application's own clocks of its threads.
+//!
+//! In: servers of an application with parts that compute. Out: verdicts. A share of samples has an error that
+//! follows from their number; a busy machine gives fewer, and the bound is wider then.
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+use wsgi_trace_test_support::gate::shared;
+use wsgi_trace_test_support::load::Load;
+use wsgi_trace_test_support::require_bpf;
+use wsgi_trace_test_support::server::Server;
+use wsgi_trace_test_support::server::parts::{Parts, Seconds};
+use wsgi_trace_test_support::trace::{Trace, Traced};
+
+/// Beside the error of chance: the application's clocks count calls around the parts, too.
+const BESIDE: f64 = 0.02;
+
+/// Samples of an endpoint in this function of the application.
+fn samples_in(endpoint: &Value, function: &str) -> anyhow::Result<u64> {
+    let mut samples = 0;
+    for line in endpoint["lines"].as_array().context("no lines")? {
+        let frames = line["place"]["frames"].as_array().context("no frames")?;
+        let own = frames.iter().find(|frame| frame["whose"] == "own");
+        // The innermost is the part, whatever of the library it calls.
+        if own.is_some_and(|frame| frame["function"] == function) {
+            samples += line["samples"].as_u64().context("no count")?;
+        }
+    }
+    Ok(samples)
+}
+
+fn endpoint<'a>(traced: &'a Traced, name: &str) -> anyhow::Result<&'a Value> {
+    let all = traced.value("/chains/computed")?.as_array().context("no list")?;
+    all.iter().find(|one| one["endpoint"] == name).with_context(|| format!("no {name}"))
+}
+
+/// The shares of an endpoint's functions are those of its clocks.
+fn agrees(
+    (traced, server): (&Traced, Parts),
+    path: &str,
+    (before, after): (&Seconds, &Seconds),
+) -> anyhow::Result<()> {
+    let endpoint = endpoint(traced, &format!("GET {path}/{{number}}"))?;
+    let of = |seconds: &Seconds, part: &str| {
+        seconds.get(path).and_then(|parts| parts.get(part)).copied().unwrap_or(0.0)
+    };
+    let mut parts = Vec::new();
+    for part in after.get(path).context("it was never asked for")?.keys() {
+        parts.push((part, of(after, part) - of(before, part), samples_in(endpoint, part)?));
+    }
+    let seconds: f64 = parts.iter().map(|(_, seconds, _)| seconds).sum();
+    let samples: u64 = parts.iter().map(|(.., samples)| samples).sum();
+    eprintln!("{path}: {parts:?}, {samples} samples of {}", endpoint["samples"]);
+    ensure!(samples >= 50, "{samples} samples");
+    for (part, of_it, found) in &parts {
+        let (truth, share) = (of_it / seconds, *found as f64 / samples as f64);
+        let error = (truth * (1.0 - truth) / samples as f64).sqrt();
+        ensure!((share - truth).abs() <= 4.0 * error + BESIDE, "{path} {part}: {share} is not {truth}");
+    }
+    // Most of what an endpoint does here is in its parts. Where the server is Python, each sample has a place.
+    let all = endpoint["samples"].as_u64().context("no count")?;
+    ensure!(samples * 2 > all, "{samples} of {all} are in the parts");
+    let unplaced = endpoint["unplaced"].as_u64().context("no count")?;
+    ensure!(server == Parts::Uwsgi || unplaced <= all / 20, "{unplaced} of {all}");
+    Ok(())
+}
+
+fn shares_are_those_of_the_clocks(server: Parts, options: &[&str]) -> anyhow::Result<()> {
+    require_bpf!(Ok(()));
+    let _others = shared()?;
+    let running = Server::start(&server)?;
+    let trace = Trace::start_with(running.pid(), options)?;
+    let before = Parts::seconds(running.address())?;
+    let load = ["--seconds", "8", "--clients", "4", "--routes", "/report,/light"];
+    Load::run(running.address(), &load)?;
+    let after = Parts::seconds(running.address())?;
+    let traced = trace.end()?;
+    for path in ["/report", "/light"] {
+        agrees((&traced, server), path, (&before, &after))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn gunicorn_computes_where_its_threads_clocks_say() -> anyhow::Result<()> {
+    shares_are_those_of_the_clocks(Parts::Gthread, &[])
+}
+
+#[test]
+fn gunicorn_computes_where_its_threads_clocks_say_in_light_mode() -> anyhow::Result<()> {
+    shares_are_those_of_the_clocks(Parts::Gthread, &["--light"])
+}
+
+#[test]
+fn uwsgi_computes_where_its_threads_clocks_say() -> anyhow::Result<()> {
+    shares_are_those_of_the_clocks(Parts::Uwsgi, &[])
+}
