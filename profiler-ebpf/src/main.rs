@@ -26,6 +26,7 @@ mod stints;
 mod take;
 mod task;
 mod user_memory;
+mod waits;
 
 #[cfg(target_arch = "bpf")]
 #[panic_handler]

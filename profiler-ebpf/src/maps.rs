@@ -143,6 +143,10 @@ pub static EVIDENCE: RingBuf<EvidenceRecord, { MIN_EVIDENCE_RING_BYTES as usize 
 #[btf_map]
 pub static SAMPLES: RingBuf<StackSample, { SAMPLE_RING_BYTES as usize }> = RingBuf::new();
 
+/// From which length on each wait is looked at for where in Python it was; 0: none is.
+#[btf_map]
+pub static WAIT_STEP: Array<u64, 1> = Array::new();
+
 /// When the frames of a stack were told last.
 #[btf_map]
 pub static TOLD_STACKS: LruHashMap<u64, u64, { MAX_TOLD as usize }> = LruHashMap::new();

@@ -1,6 +1,6 @@
 //! The Python frames of the thread that runs here.
 //!
-//! In: the process's memory, how its interpreter lays frames out ([`FrameWay`]). Out: [`Scratch`], filled.
+//! In: the process's memory, how its interpreter lays frames out ([`FrameWay`]). Out: samples in their ring.
 //! Everything read is the process's own memory: hostile, and read with bounds; the loops are the kernel's
 //! (`bpf_loop`, Linux 5.17). Each frame has an identity of its code object, so that a name that is read later
 //! is compared first. Layouts are CPython's `_PyInterpreterFrame` (Include/internal/pycore_frame.h, from 3.14
@@ -11,14 +11,20 @@ use core::ffi::c_void;
 
 use aya_ebpf::bindings::task_struct;
 use aya_ebpf::btf_maps::PerCpuArray;
-use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user};
+use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_loop, bpf_probe_read_user};
 use aya_ebpf::macros::btf_map;
 use profiler_common::gil::{FRAMES_3_8, FRAMES_3_10, FRAMES_3_11, FRAMES_3_14, FrameWay};
-use profiler_common::stack::{CUT, MAX_STACK, NO_STATE, StackFrame, StackSample, code_identity};
+use profiler_common::loss;
+use profiler_common::stack::{
+    COMPARED_BYTES, CUT, CodeIdentity, MAX_STACK, NO_STATE, StackFrame, StackSample, TOLD_AGAIN_NS,
+    content_of, mix,
+};
 
 use crate::account::Account;
+use crate::emit;
 use crate::kernel::task;
-use crate::lock::Lock;
+use crate::lock::{self, Lock};
+use crate::maps::{SAMPLES, TOLD_STACKS};
 use crate::user_memory::{first_word, user_word};
 
 /// Frames that are looked at, those of C code included.
@@ -35,6 +41,8 @@ const FRAME_WORDS: usize = 14;
 const FIRST_C_OWNER: u64 = 3;
 /// Tells the verifier where a frame can go.
 const COUNT_MASK: u32 = 63;
+/// `BPF_RB_NO_WAKEUP` (include/uapi/linux/bpf.h): the reader has a timer.
+const NO_WAKEUP: u64 = 1;
 
 /// Where a sample is put together, and where the walks are.
 #[repr(C)]
@@ -57,16 +65,31 @@ pub struct Scratch {
     kind: u64,
     /// The last frame was one that walks end on.
     ends_well: u64,
+    /// The frame that is looked at, and its code object.
+    frame: [u64; FRAME_WORDS],
+    code: [u64; CODE_WORDS],
+    /// The file of the frame before, and what is in its name.
+    file: u64,
+    file_content: u64,
+    /// How far the sleeps have come in their step, and where in it its point is, as a part of 2^32
+    /// ([`crate::waits`]).
+    pub at_ns: u64,
+    pub point: u64,
 }
 
-/// One of each CPU: the clock interrupts everything else, and never itself.
+/// Two of each CPU: the clock interrupts everything else, and never itself.
 #[btf_map]
-static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+static SCRATCH: PerCpuArray<Scratch, 2> = PerCpuArray::new();
 
-/// The scratch of this CPU.
+/// The scratch of the clock.
+pub const OF_CLOCK: u32 = 0;
+/// The scratch of hooks, of which one runs at a time.
+pub const OF_HOOKS: u32 = 1;
+
+/// One of this CPU's.
 #[inline(always)]
-pub fn scratch() -> Option<*mut Scratch> {
-    SCRATCH.get_ptr_mut(0)
+pub fn scratch(of: u32) -> Option<*mut Scratch> {
+    SCRATCH.get_ptr_mut(of)
 }
 
 /// Fills the scratch with the frames of the thread that runs here, `task`, which may have an account.
@@ -74,8 +97,8 @@ pub fn scratch() -> Option<*mut Scratch> {
 /// # Safety
 /// `scratch` is this CPU's, and nobody else's meanwhile.
 #[inline(always)]
-pub unsafe fn read(
-    scratch: *mut Scratch,
+unsafe fn read(
+    (scratch, of): (*mut Scratch, u32),
     lock: Lock,
     way: FrameWay,
     task: *mut task_struct,
@@ -88,9 +111,10 @@ pub unsafe fn read(
         (*scratch).own = task::own_number(task);
         let (tgid, tid) = task::who(task);
         (*scratch).inherited = if tgid == tid { lock.inherited_number() } else { 0 };
-        let state = find_state(scratch, lock, account);
+        let mut of = of;
+        let state = find_state(scratch, &raw mut of, lock, account);
         if state == 0 {
-            (*scratch).sample.flags = NO_STATE;
+            (*scratch).sample.flags |= NO_STATE;
             return;
         }
         let first = user_word(state.wrapping_add(way.at));
@@ -99,7 +123,8 @@ pub unsafe fn read(
         (*scratch).kind = way.kind;
         // From 3.12 on whoever calls Python from C has a frame of its own: the outermost is one of C.
         (*scratch).ends_well = 0;
-        bpf_loop(MAX_LOOKS, look as *mut c_void, core::ptr::null_mut(), 0);
+        (*scratch).file = 0;
+        bpf_loop(MAX_LOOKS, look as *mut c_void, (&raw mut of).cast(), 0);
         if (*scratch).next != 0 || (*scratch).ends_well == 0 {
             (*scratch).sample.flags |= CUT;
         }
@@ -111,7 +136,7 @@ pub unsafe fn read(
 /// # Safety
 /// As for [`read`].
 #[inline(always)]
-unsafe fn find_state(scratch: *mut Scratch, lock: Lock, account: Option<Account>) -> u64 {
+unsafe fn find_state(scratch: *mut Scratch, of: *mut u32, lock: Lock, account: Option<Account>) -> u64 {
     // SAFETY: as the caller promises; the thread itself runs here, interrupted.
     unsafe {
         if (*scratch).own == 0 || (*scratch).number_at == 0 {
@@ -129,7 +154,7 @@ unsafe fn find_state(scratch: *mut Scratch, lock: Lock, account: Option<Account>
             if (*scratch).state == 0 {
                 (*scratch).next = holder;
                 (*scratch).link = link;
-                bpf_loop(MAX_STATES, state_along as *mut c_void, core::ptr::null_mut(), 0);
+                bpf_loop(MAX_STATES, state_along as *mut c_void, of.cast(), 0);
             }
         }
         let found = (*scratch).state;
@@ -163,9 +188,10 @@ unsafe fn is_own(scratch: *mut Scratch, state: u64) -> bool {
 }
 
 /// One state of the list. Returns whether that was the last.
-extern "C" fn state_along(_: u64, _: *mut c_void) -> i64 {
-    let Some(scratch) = scratch() else { return 1 };
-    // SAFETY: the look-up succeeded, and the clock does not interrupt itself.
+extern "C" fn state_along(_: u64, of: *mut u32) -> i64 {
+    // SAFETY: the helper passes on what it was given.
+    let Some(scratch) = scratch(unsafe { *of }) else { return 1 };
+    // SAFETY: the look-up succeeded, and nobody else has it meanwhile.
     unsafe {
         let state = (*scratch).next;
         if state == 0 {
@@ -181,19 +207,21 @@ extern "C" fn state_along(_: u64, _: *mut c_void) -> i64 {
 }
 
 /// One frame, of C code or of Python. Returns whether that was the last.
-extern "C" fn look(_: u64, _: *mut c_void) -> i64 {
-    let Some(scratch) = scratch() else { return 1 };
-    // SAFETY: the look-up succeeded, and the clock does not interrupt itself.
+extern "C" fn look(_: u64, of: *mut u32) -> i64 {
+    // SAFETY: the helper passes on what it was given.
+    let Some(scratch) = scratch(unsafe { *of }) else { return 1 };
+    // SAFETY: the look-up succeeded, and nobody else has it meanwhile.
     unsafe {
         let frame = (*scratch).next;
         if frame == 0 {
             return 1;
         }
-        let mut words = [0_u64; FRAME_WORDS];
+        let words = &raw mut (*scratch).frame;
         let bytes = size_of::<[u64; FRAME_WORDS]>() as u32;
-        if bpf_probe_read_user((&raw mut words).cast(), bytes, frame as *const _) != 0 {
+        if bpf_probe_read_user(words.cast(), bytes, frame as *const _) != 0 {
             return 1;
         }
+        let words = &*words;
         let kind = (*scratch).kind;
         let found = match kind {
             FRAMES_3_8 => Found {
@@ -231,7 +259,7 @@ extern "C" fn look(_: u64, _: *mut c_void) -> i64 {
         }
         // The low bits of a reference are tags.
         let code = found.code & !7;
-        let Some(identity) = identity(code, kind) else {
+        let Some(identity) = identity(scratch, code, kind) else {
             (*scratch).ends_well = 0;
             (*scratch).next = 0;
             return 1;
@@ -262,29 +290,141 @@ struct Found {
     owner: u64,
 }
 
+/// Words of a code object, from its byte [`CODE_FROM`] on: all that any version has of what is needed.
+const CODE_WORDS: usize = 13;
+const CODE_FROM: u64 = 40;
+
 /// The identity of a code object; `None`: it cannot be read.
+///
+/// # Safety
+/// As for [`read`].
 #[inline(always)]
-fn identity(code: u64, kind: u64) -> Option<u32> {
-    // File, name, qualified name, table of lines; before 3.11 there is no qualified name.
-    let (names_at, first_line_at, is_old) = match kind {
-        FRAMES_3_8 | FRAMES_3_10 => (104, 40, true),
-        FRAMES_3_11 => (112, 72, false),
-        _ => (112, 68, false),
+unsafe fn identity(scratch: *mut Scratch, code: u64, kind: u64) -> Option<u32> {
+    // SAFETY: the destination holds as many bytes, and is nobody else's meanwhile.
+    let words = unsafe {
+        let words = &raw mut (*scratch).code;
+        let bytes = size_of::<[u64; CODE_WORDS]>() as u32;
+        if bpf_probe_read_user(words.cast(), bytes, code.wrapping_add(CODE_FROM) as *const _) != 0 {
+            return None;
+        }
+        &*words
     };
-    let mut names = [0_u64; 4];
-    let mut first_line = 0_u32;
-    // SAFETY: the destinations hold as many bytes.
-    let outcome = unsafe {
-        bpf_probe_read_user((&raw mut names).cast(), 32, code.wrapping_add(names_at) as *const _)
-            | bpf_probe_read_user(
-                (&raw mut first_line).cast(),
-                4,
-                code.wrapping_add(first_line_at) as *const _,
-            )
+    // A first line, the number, then file, function, lines; the distance of a name's characters in the name.
+    let (first_line, version, file, function, lines, characters) = match kind {
+        FRAMES_3_8 | FRAMES_3_10 => (words[0] as u32, 0, words[8], words[9], words[10], 48),
+        FRAMES_3_11 => (words[4] as u32, 0, words[9], words[11], words[12], 48),
+        _ => ((words[3] >> 32) as u32, words[6] >> 32, words[9], words[11], words[12], 40),
     };
-    if outcome != 0 {
-        return None;
+    let content = if version != 0 {
+        version
+    } else {
+        // SAFETY: as the caller promises.
+        let file = unsafe {
+            // Most frames are in the file of the one before.
+            if (*scratch).file != file {
+                (*scratch).file = file;
+                (*scratch).file_content = content(file, characters);
+            }
+            (*scratch).file_content
+        };
+        mix(mix(file, content(function, characters)), content(lines, BYTES_AT))
+    };
+    Some(CodeIdentity { file, function, lines, first_line, content }.mixed())
+}
+
+/// Distance of the bytes in a bytes object, and of the length in both kinds of objects
+/// (Include/cpython/bytesobject.h, unicodeobject.h).
+const BYTES_AT: u64 = 32;
+const LENGTH_AT: u64 = 16;
+
+/// What [`content_of`] makes of a string or bytes object. Not inlined: it is long, and called in
+/// three places.
+#[inline(never)]
+fn content(object: u64, at: u64) -> u64 {
+    let length = user_word(object.wrapping_add(LENGTH_AT));
+    let mut last = [0_u64; COMPARED_BYTES / 8];
+    let bytes = if length < COMPARED_BYTES as u64 { length } else { COMPARED_BYTES as u64 };
+    let from = object.wrapping_add(at).wrapping_add(length.wrapping_sub(bytes));
+    // SAFETY: the destination holds at least as many bytes.
+    unsafe { bpf_probe_read_user((&raw mut last).cast(), bytes as u32, from as *const _) };
+    content_of(length, &last)
+}
+
+/// A sample of the thread that runs here.
+#[derive(Clone, Copy)]
+pub struct About {
+    /// Process.
+    pub tgid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// When.
+    pub time_ns: u64,
+    /// See [`StackSample`].
+    pub slept_ns: u64,
+    /// See [`StackSample`].
+    pub system_call: u32,
+    /// See [`StackSample`].
+    pub drawn_ns: u32,
+    /// See [`StackSample`].
+    pub flags: u32,
+}
+
+/// Reads where the thread that runs here is, which may have an account, and hands it over.
+///
+/// # Safety
+/// Nobody else has the scratch `of` on this CPU meanwhile.
+#[inline(always)]
+pub unsafe fn sample(of: u32, about: About, task: *mut task_struct, account: Option<Account>) {
+    let Some(scratch) = scratch(of) else { return };
+    let About { tgid, tid, time_ns, slept_ns, system_call, drawn_ns, flags } = about;
+    // SAFETY: as the caller promises.
+    unsafe {
+        // The process is part of what distinguishes stacks: addresses are its own.
+        (*scratch).sample = StackSample {
+            time_ns,
+            tgid,
+            tid,
+            stack: u64::from(tgid),
+            slept_ns,
+            system_call,
+            drawn_ns,
+            flags,
+            count: 0,
+            cost_ns: 0,
+            reserved: 0,
+        };
+        if let Some(lock) = lock::main(tgid)
+            && lock.frame_way() != 0
+        {
+            read((scratch, of), lock, FrameWay::unpack(lock.frame_way()), task, account);
+        }
+        (*scratch).sample.cost_ns = bpf_ktime_get_ns().wrapping_sub(time_ns) as u32;
+        hand_over(scratch, time_ns);
     }
-    let (function, lines) = if is_old { (names[1], names[2]) } else { (names[2], names[3]) };
-    Some(code_identity(names[0], function, lines, first_line))
+}
+
+/// Hands the sample over, with its frames if they were not told lately.
+///
+/// # Safety
+/// As for [`read`].
+#[inline(always)]
+unsafe fn hand_over(scratch: *mut Scratch, now_ns: u64) {
+    // SAFETY: as the caller promises; `output` copies no more than there is.
+    unsafe {
+        let stack = if (*scratch).sample.count == 0 { 0 } else { (*scratch).sample.stack };
+        (*scratch).sample.stack = stack;
+        let told_ns = TOLD_STACKS.get_ptr(&stack).map_or(0, |told_ns| *told_ns);
+        let is_told = told_ns != 0 && now_ns.wrapping_sub(told_ns) < TOLD_AGAIN_NS;
+        if is_told {
+            (*scratch).sample.count = 0;
+        }
+        let count = u64::from((*scratch).sample.count & COUNT_MASK);
+        let bytes = size_of::<StackSample>() as u64 + count * size_of::<StackFrame>() as u64;
+        let filled = core::slice::from_raw_parts(scratch.cast::<u8>(), bytes as usize);
+        if SAMPLES.output_untyped(filled, NO_WAKEUP).is_err() {
+            emit::lose(loss::RING_FULL_SAMPLE);
+        } else if count > 0 {
+            let _ = TOLD_STACKS.insert(&stack, &now_ns, 0);
+        }
+    }
 }

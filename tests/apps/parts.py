@@ -1,10 +1,12 @@
-"""An application whose parts compute, each with its thread's own clock around it.
+"""An application whose parts compute or wait, each with a clock around it.
 
-`/report` computes in three functions, `/light` in one; `/truth` has the seconds of each so far, by the path.
+`/report` computes in three functions, `/light` in one; clocks are those of its threads. `/queries` waits in three
+functions, `/nap` in one; `/truth` has the seconds of each so far, by the path.
 """
 
 import hashlib
 import json
+import select
 import threading
 import time
 
@@ -16,33 +18,56 @@ LOCK = threading.Lock()
 SECONDS = {}
 
 
-def noted(part):
-    def run(path):
-        begun = time.thread_time()
-        part()
-        spent = time.thread_time() - begun
-        with LOCK:
-            of = SECONDS.setdefault(path, {})
-            of[part.__name__] = of.get(part.__name__, 0) + spent
+def noted(clock):
+    def of(part):
+        def run(path):
+            begun = clock()
+            part()
+            spent = clock() - begun
+            with LOCK:
+                of = SECONDS.setdefault(path, {})
+                of[part.__name__] = of.get(part.__name__, 0) + spent
 
-    return run
+        return run
+
+    return of
 
 
-@noted
+computes = noted(time.thread_time)
+waits = noted(time.monotonic)
+
+
+@computes
 def in_json():
     json.dumps(DOCUMENT)
 
 
-@noted
+@computes
 def in_digest():
     hashlib.sha256(BLOB).digest()
 
 
-@noted
+@computes
 def in_loop():
     total = 0
     for number in range(20_000):
         total += number * number
+
+
+@waits
+def in_short_sleeps():
+    for _ in range(40):
+        time.sleep(0.0005)
+
+
+@waits
+def in_poll():
+    select.poll().poll(4)
+
+
+@waits
+def in_long_sleep():
+    time.sleep(0.016)
 
 
 def app(environ, start_response):
@@ -55,6 +80,11 @@ def app(environ, start_response):
     elif path == "/report":
         for part in (in_json, in_digest, in_loop):
             part(path)
+    elif path == "/queries":
+        for part in (in_short_sleeps, in_poll, in_long_sleep):
+            part(path)
+    elif path == "/nap":
+        in_long_sleep(path)
     else:
         in_loop(path)
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])

@@ -31,6 +31,7 @@ use crate::preemption;
 use crate::take::{self, Wait};
 use crate::task as works_for;
 use crate::user_memory::first_word;
+use crate::waits;
 
 /// A close of what is not open, include/uapi/asm-generic/errno-base.h.
 const EBADF: i64 = -9;
@@ -279,8 +280,13 @@ fn end(account: Account, registers: Registers, (number, kind): (u32, Kind), resu
         crate::emit::slice(account, now_ns, result, last, flags | take_flags);
     }
     let lock = if takes_lock { change.take_lock } else { 0 };
+    let chosen = waits::choose(&change, (number, kind), flags, now_ns);
     account::restart(&mut change, now_ns);
     change.take_lock = lock;
+    drop(change);
+    if let Some(about) = chosen {
+        waits::look(account, about);
+    }
 }
 
 /// A call that is ending.

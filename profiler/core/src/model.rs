@@ -32,6 +32,7 @@ pub mod slot;
 pub mod spread;
 pub mod thread_state;
 pub mod trace_context;
+pub mod waited;
 pub mod waiter;
 pub mod wake;
 

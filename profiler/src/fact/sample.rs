@@ -1,15 +1,15 @@
-//! Samples of the clock, with the places that they were taken at.
+//! Samples of threads that computed or had slept, with the places that they were taken at.
 //!
 //! In: samples as the kernel side hands them over, each stack with its frames once in a while. Out:
 //! [`SampleSeen`]s, and places that are new. A stack is named at once, while its code objects are there, and
-//! its samples are told a round later: whose code it is is known by then.
+//! its samples are told a little later: whose code it is is known by then.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use profiler_common::stack::{CUT, MAX_STACK, StackFrame, StackSample};
+use profiler_common::stack::{CUT, DRAWN, DRAWN_TWICE, MAX_STACK, StackFrame, StackSample};
 use profiler_core::fact::place::PlaceSeen;
-use profiler_core::fact::sample::SampleSeen;
+use profiler_core::fact::sample::{SampleSeen, Slept};
 use zerocopy::FromBytes as _;
 
 use super::Proc;
@@ -19,6 +19,8 @@ use super::python::place::{PlaceRead, PlaceReader};
 const MAX_STACKS: usize = 8192;
 /// Samples that wait for the next round.
 const MAX_WAITING: usize = 65_536;
+/// Whose code it is is known after so long, most likely.
+const TOLD_AFTER: Duration = Duration::from_millis(100);
 /// Whose code it is may have become known, and its number another's, after so long.
 const NUMBERED_AGAIN: Duration = Duration::from_secs(1);
 
@@ -40,13 +42,20 @@ struct Stack {
 struct Waiting {
     seen: SampleSeen,
     stack: u64,
+    since: Instant,
 }
 
 impl Samples {
     /// A sample came. Returns whether there was room for it.
     pub fn note(&mut self, (reader, proc): (&mut PlaceReader, &Proc), record: &[u8]) -> bool {
         let Ok((sample, rest)) = StackSample::read_from_prefix(record) else { return true };
-        let StackSample { time_ns, tgid, tid, stack, flags, count } = sample;
+        let StackSample { time_ns, tgid, tid, stack, flags, count, slept_ns, system_call, drawn_ns, .. } =
+            sample;
+        let is_drawn = flags & DRAWN != 0;
+        let asleep_ns = if is_drawn { drawn_ns.into() } else { slept_ns };
+        // Within the sleep, where it is that which the thread did.
+        let at_ns = time_ns.saturating_sub(asleep_ns);
+        let slept = (slept_ns > 0).then_some(Slept { system_call, ns: slept_ns, is_drawn });
         if count > 0 && !self.stacks.contains_key(&stack) {
             let count = usize::try_from(count).unwrap_or(0).min(MAX_STACK);
             let frames: Vec<StackFrame> =
@@ -61,14 +70,21 @@ impl Samples {
         if self.waiting.len() >= MAX_WAITING {
             return false;
         }
-        self.waiting.push(Waiting { seen: SampleSeen { tgid, tid, at_ns: time_ns, place: None }, stack });
+        let times = if flags & DRAWN_TWICE != 0 { 2 } else { 1 };
+        let seen = SampleSeen { tgid, tid, at_ns, place: None, slept };
+        let since = Instant::now();
+        self.waiting.extend((0..times).map(|_| Waiting { seen, stack, since }));
         true
     }
 
-    /// What waited, each with its place, where that is new.
-    pub fn take(&mut self, reader: &mut PlaceReader) -> Vec<(SampleSeen, Option<PlaceSeen>)> {
-        let waiting = std::mem::take(&mut self.waiting);
-        let told = waiting.into_iter().map(|Waiting { mut seen, stack }| {
+    /// What has waited for long enough, or all of it, each with its place, where that is new.
+    pub fn take(&mut self, reader: &mut PlaceReader, is_last: bool) -> Vec<(SampleSeen, Option<PlaceSeen>)> {
+        let ready = if is_last {
+            self.waiting.len()
+        } else {
+            self.waiting.partition_point(|waiting| waiting.since.elapsed() >= TOLD_AFTER)
+        };
+        let told = self.waiting.drain(..ready).map(|Waiting { mut seen, stack, .. }| {
             let found = self.stacks.get_mut(&stack).and_then(|stack| stack.number(reader));
             let (number, new) = found.unzip();
             seen.place = number;

@@ -155,10 +155,16 @@ pub(crate) fn lines(chains: &Chains, number: Option<u32>) -> Option<String> {
     place::own_lines(chains.place(number)?)
 }
 
-/// A line at which threads computed: the application's innermost, or where it has no frame the innermost of
+/// The line by which a place is known: the application's innermost, or where it has no frame the innermost of
 /// all. Hostile input.
-pub(crate) fn computed_line(chains: &Chains, number: u32) -> Option<String> {
+pub(crate) fn line_at(chains: &Chains, number: u32) -> Option<String> {
     chains.place(Some(number)).and_then(line_of).map(place::line)
+}
+
+/// The application's line that led to the one of [`line_at`]; `None`: none did. Hostile input.
+pub(crate) fn called_from(chains: &Chains, number: u32) -> Option<String> {
+    let own = chains.place(Some(number))?.own();
+    own.iter().rev().nth(1).map(|frame| place::line(frame))
 }
 
 /// Whose lines are shown, and what decided that; `None`: not known. Hostile input.

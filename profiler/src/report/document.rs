@@ -34,6 +34,7 @@ mod slots;
 pub(super) mod slowest;
 pub(super) mod table;
 mod unseen;
+mod waited_lines;
 mod waiting;
 mod woken;
 
@@ -53,6 +54,7 @@ pub(super) fn sections<'a>(snapshot: &'a Snapshot, findings: &'a [Finding]) -> V
     let sections = [
         Some(findings::section(snapshot, findings)),
         chains::section(snapshot),
+        waited_lines::section(snapshot),
         computed::section(snapshot),
         Some(endpoints::section(snapshot)),
         lasting::section(snapshot),

@@ -28,6 +28,7 @@ mod capacity;
 mod chain_computed;
 mod chain_place;
 mod chain_seen;
+mod chain_waited;
 mod chains;
 mod context;
 mod dropped;

@@ -5,6 +5,7 @@
 //! own, so that a look that takes the kernel long keeps nobody waiting: neither the rings nor the end.
 
 mod clock;
+mod step;
 mod table;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,6 +33,8 @@ use crate::source::live::sleepers::{Sleeper, Sleepers};
 const SHORTEST_PAUSE: Duration = Duration::from_millis(60);
 /// What a pause may be longer.
 const PAUSES_DIFFER_BY: Duration = Duration::from_millis(80);
+/// How often samples are read: code objects that go soon are still there, most of them.
+const READ_CLOCK_EVERY: Duration = Duration::from_millis(20);
 /// Looks at a time.
 const MAX_LOOKS: usize = 20;
 /// Looks when it begins, at whoever is asleep then.
@@ -105,8 +108,8 @@ impl Patrol {
         let theirs = source.sleepers().ok()?;
         let reader = Reader::new(proc.clone(), looks);
         let reader = if settings.reads_places() { reader.with_places(own) } else { reader };
-        let ring = source.take_samples().filter(|_| settings.reads_places());
-        let (clock, ticks) = ring.map(clock).unzip();
+        let samples = source.take_samples().filter(|_| settings.reads_places());
+        let (clock, ticks) = samples.map(|(ring, step)| clock(ring, step)).unzip();
         let round = Round {
             shared: Arc::clone(&shared),
             table: Table::new(theirs.capacity()),
@@ -212,18 +215,29 @@ impl Round {
                 budget.spend(spent);
                 (shortest_ns, max_looks) = (LOOKED_AT_NS, MAX_LOOKS);
             }
-            self.read_clock();
-            park_timeout(pauses.next());
+            self.pause(pauses.next());
         }
-        // What is read now is told now.
-        self.read_clock();
         self.read_clock();
         self.shared.counts().left_out += self.table.finish();
     }
 
+    /// Waits for the next round. Meanwhile stacks are named while their code objects are there.
+    fn pause(&mut self, pause: Duration) {
+        let until = Instant::now() + pause;
+        while !self.shared.is_over.load(Ordering::Acquire) {
+            self.read_clock();
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            park_timeout(if self.clock.is_some() { left.min(READ_CLOCK_EVERY) } else { left });
+        }
+    }
+
     fn read_clock(&mut self) {
         if let Some(clock) = &mut self.clock {
-            let lost = clock.go(&mut self.reader);
+            let is_over = self.shared.is_over.load(Ordering::Acquire);
+            let lost = clock.go(&mut self.reader, is_over);
             if lost > 0 {
                 self.shared.counts().unplaced += lost;
             }

@@ -85,7 +85,7 @@ pub struct LiveSource {
     evidence_emitted: PerCpuArray<MapData, u64>,
     plaintext_ring: RingBuf<MapData>,
     /// Until somebody takes it.
-    sample_ring: Option<RingBuf<MapData>>,
+    samples: Option<(RingBuf<MapData>, Array<MapData, u64>)>,
     plaintexts_emitted: PerCpuArray<MapData, u64>,
     losses: PerCpuArray<MapData, u64>,
     accounts: AccountTable,
@@ -112,7 +112,8 @@ impl LiveSource {
         let evidence_emitted = take(&mut ebpf, "EVIDENCE_EMITTED", PerCpuArray::try_from)?;
         let plaintext_ring = take(&mut ebpf, "PLAINTEXTS", RingBuf::try_from)?;
         let plaintexts_emitted = take(&mut ebpf, "PLAINTEXTS_EMITTED", PerCpuArray::try_from)?;
-        let sample_ring = Some(take(&mut ebpf, "SAMPLES", RingBuf::try_from)?);
+        let wait_step = take(&mut ebpf, "WAIT_STEP", Array::try_from)?;
+        let samples = Some((take(&mut ebpf, "SAMPLES", RingBuf::try_from)?, wait_step));
         let losses = take(&mut ebpf, "LOSSES", PerCpuArray::try_from)?;
         let gil_probes = take(&mut ebpf, "GIL_PROBES", PerCpuArray::try_from)?;
         let accounts = AccountTable::map(&ebpf)?;
@@ -132,7 +133,7 @@ impl LiveSource {
             evidence: Evidence::default(),
             evidence_emitted,
             plaintext_ring,
-            sample_ring,
+            samples,
             plaintexts_emitted,
             losses,
             accounts,
@@ -174,9 +175,9 @@ impl LiveSource {
         received
     }
 
-    /// The ring of the clock's samples, for another thread of ours; once.
-    pub const fn take_samples(&mut self) -> Option<RingBuf<MapData>> {
-        self.sample_ring.take()
+    /// The ring of samples, and the step of waits, for another thread of ours; once.
+    pub const fn take_samples(&mut self) -> Option<(RingBuf<MapData>, Array<MapData, u64>)> {
+        self.samples.take()
     }
 
     /// Cumulative counters of both sides.

@@ -19,7 +19,7 @@ const BESIDE: f64 = 0.02;
 fn samples_in(endpoint: &Value, function: &str) -> anyhow::Result<u64> {
     let mut samples = 0;
     for line in endpoint["lines"].as_array().context("no lines")? {
-        let frames = line["place"]["frames"].as_array().context("no frames")?;
+        let frames = line.pointer("/place/frames").and_then(Value::as_array).context("no frames")?;
         let own = frames.iter().find(|frame| frame["whose"] == "own");
         // The innermost is the part, whatever of the library it calls.
         if own.is_some_and(|frame| frame["function"] == function) {
@@ -57,7 +57,8 @@ fn agrees(
         let error = (truth * (1.0 - truth) / samples as f64).sqrt();
         ensure!((share - truth).abs() <= 4.0 * error + BESIDE, "{path} {part}: {share} is not {truth}");
     }
-    // Most of what an endpoint does here is in its parts. Where the server is Python, each sample has a place.
+    // Most of what an endpoint does here is in its parts. Where the server is Python, each sample has a
+    // place.
     let all = endpoint["samples"].as_u64().context("no count")?;
     ensure!(samples * 2 > all, "{samples} of {all} are in the parts");
     let unplaced = endpoint["unplaced"].as_u64().context("no count")?;

@@ -31,4 +31,5 @@ mod slow_clients;
 mod tasks;
 mod unaccepted;
 mod unix_queue;
+mod waiting;
 mod workers;

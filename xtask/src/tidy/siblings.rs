@@ -39,6 +39,7 @@ const CRATES: &[Crate<'static>] = &[
             "stints",
             "frames",
             "stack",
+            "waits",
             "task",
             "take",
             "programs",

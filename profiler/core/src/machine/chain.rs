@@ -10,7 +10,6 @@ pub(in crate::machine) mod attendance;
 pub(in crate::machine) mod blockers;
 #[cfg(test)]
 mod cases;
-pub(in crate::machine) mod computed;
 pub(in crate::machine) mod cpus;
 pub(in crate::machine) mod endpoints;
 pub(in crate::machine) mod feed;
@@ -23,6 +22,7 @@ pub(in crate::machine) mod lasting;
 pub(in crate::machine) mod leaves;
 pub(in crate::machine) mod looks;
 pub(in crate::machine) mod own_connections;
+pub(in crate::machine) mod place_samples;
 #[cfg(test)]
 mod player;
 pub(in crate::machine) mod releases;

@@ -6,6 +6,7 @@
 //! A sleep that a thread of the target ends is a *hop*; what nobody of the target ends is a *leaf*.
 
 use super::computed::{Computed, ComputedAt, is_most};
+use super::waited::{Waited, WaitedAt};
 use crate::event::Tid;
 use crate::fact::asleep::ObjectSeen;
 use crate::fact::place::{OwnCode, PlaceSeen};
@@ -343,6 +344,8 @@ pub struct Chains {
     pub own: Vec<OwnCode>,
     /// Where in Python threads computed, by samples, for each endpoint; the most first.
     pub computed: Vec<Computed>,
+    /// Where in Python threads slept, by samples, for each endpoint; the longest first.
+    pub waited: Vec<Waited>,
     /// Names of other programs that had CPUs, as [`TakenBy`] numbers them. Hostile input.
     pub programs: Vec<String>,
     /// Names of endpoints, method and path shape. The first stands for none. Hostile input.
@@ -383,6 +386,11 @@ impl Chains {
         computed.lines(|number| self.place(Some(number)))
     }
 
+    /// The lines of the application at which threads slept for an endpoint, the longest first.
+    pub fn waited_lines(&self, waited: &Waited) -> Vec<WaitedAt> {
+        waited.lines(|number| self.place(Some(number)))
+    }
+
     /// The endpoint that computed most, and the function in which it did that most, with the samples of both.
     pub fn computes_most(&self) -> Option<(&str, &Computed, ComputedAt)> {
         let computed = self.computed.iter().find(|computed| computed.endpoint > 0)?;
@@ -395,6 +403,8 @@ impl Chains {
         let mostly: Vec<(u32, u32)> = self
             .computed
             .iter()
+            // Threads without a request do different things.
+            .filter(|computed| computed.endpoint > 0)
             .filter_map(|computed| {
                 let most = self.computed_lines(computed).into_iter().next()?;
                 is_most(most.samples, computed.samples).then_some((computed.endpoint, most.place))
@@ -419,7 +429,8 @@ impl Chains {
         let times = self.leaves.iter().chain(self.of_requests.iter().map(|wait| &wait.time));
         let numbers = times.flat_map(|time| of_hops(time).into_iter().chain(time.place));
         let computed = self.computed.iter().flat_map(|computed| &computed.places);
-        let numbers = numbers.chain(computed.map(|at| at.place));
+        let waited = self.waited.iter().flat_map(|waited| &waited.places);
+        let numbers = numbers.chain(computed.map(|at| at.place)).chain(waited.map(|at| at.place));
         numbers.collect::<std::collections::BTreeSet<u32>>().into_iter()
     }
 }

@@ -25,33 +25,43 @@ pub struct Computed {
     pub samples: u64,
     /// Those at no place: no Python ran, or its frames could not be read or named.
     pub unplaced: u64,
+    /// Those at places that are not listed, or not known any more.
+    pub unlisted: u64,
     /// Where they were, the most first (bounded).
     pub places: Vec<ComputedAt>,
 }
 
 impl Computed {
-    /// Samples by the line that the application is at, or whoever runs where it has no frame; the most first.
-    /// Of each the place that most of them are at. `of`: places by number.
+    /// Sums places that are the same lines, and lists so many of them. Many stacks may lead to one line, so
+    /// that is done before any is left out.
+    pub fn sum_by_line<'a>(&mut self, of: impl Fn(u32) -> Option<&'a PlaceSeen>, listed: usize) {
+        let mut places = self.lines(of);
+        places.truncate(listed);
+        let sum = places.iter().fold(self.unplaced, |sum, at| sum.saturating_add(at.samples));
+        self.unlisted = self.samples.saturating_sub(sum);
+        self.places = places;
+    }
+
+    /// Samples by the lines that the application is at, or whoever runs where it has no frame; the most
+    /// first. Of each the place that most of them are at. `of`: places by number.
     pub fn lines<'a>(&self, of: impl Fn(u32) -> Option<&'a PlaceSeen>) -> Vec<ComputedAt> {
-        self.by(of, |frame| frame.line)
+        self.by(of, lines_of)
     }
 
     /// The same by function.
     pub fn functions<'a>(&self, of: impl Fn(u32) -> Option<&'a PlaceSeen>) -> Vec<ComputedAt> {
-        self.by(of, |_| 0)
+        self.by(of, |place| line_of(place).map(|frame| (frame.file.as_str(), frame.function.as_str())))
     }
 
-    fn by<'a>(
+    fn by<'a, K: Ord>(
         &self,
         of: impl Fn(u32) -> Option<&'a PlaceSeen>,
-        line: impl Fn(&PythonFrame) -> u32,
+        key: impl Fn(&'a PlaceSeen) -> K,
     ) -> Vec<ComputedAt> {
-        let mut parts: BTreeMap<(&str, &str, u32), ComputedAt> = BTreeMap::new();
+        let mut parts: BTreeMap<K, ComputedAt> = BTreeMap::new();
         for at in &self.places {
-            let Some(frame) = of(at.place).and_then(line_of) else { continue };
-            let part = parts
-                .entry((&frame.file, &frame.function, line(frame)))
-                .or_insert(ComputedAt { samples: 0, ..*at });
+            let Some(place) = of(at.place).filter(|place| !place.frames.is_empty()) else { continue };
+            let part = parts.entry(key(place)).or_insert(ComputedAt { samples: 0, ..*at });
             part.samples = part.samples.saturating_add(at.samples);
         }
         let mut parts: Vec<ComputedAt> = parts.into_values().collect();
@@ -72,6 +82,14 @@ pub fn standard_error(part: u64, all: u64) -> Option<f64> {
     }
     let share = part as f64 / all as f64;
     Some((share * (1.0 - share) / all as f64).max(0.0).sqrt())
+}
+
+/// What distinguishes a place for people: the application's lines that are shown of it, or else the
+/// innermost.
+pub fn lines_of(place: &PlaceSeen) -> Vec<(&str, &str, u32)> {
+    let own = place.own();
+    let shown = if own.is_empty() { line_of(place).into_iter().collect() } else { own };
+    shown.into_iter().map(|frame| (frame.file.as_str(), frame.function.as_str(), frame.line)).collect()
 }
 
 /// The frame by which a place is known: the application's innermost, or else the innermost.

@@ -59,6 +59,7 @@ const fn layout_of(version: Version) -> Option<CodeLayout> {
         function: 128,
         lines: 136,
         first_line: 68,
+        version: 92,
         instructions: 208,
         characters: 40,
         wide: 16,
@@ -69,6 +70,7 @@ const fn layout_of(version: Version) -> Option<CodeLayout> {
         function: 112,
         lines: 120,
         first_line: 40,
+        version: 0,
         instructions: 0,
         characters: 48,
         wide: 24,
@@ -77,7 +79,9 @@ const fn layout_of(version: Version) -> Option<CodeLayout> {
     Some(match version.minor_of_3() {
         Some(8 | 9) => older,
         Some(10) => CodeLayout { table: LineTable::Ranges, ..older },
-        Some(11) => CodeLayout { first_line: 72, instructions: 184, characters: 48, wide: 24, ..newer },
+        Some(11) => {
+            CodeLayout { first_line: 72, version: 0, instructions: 184, characters: 48, wide: 24, ..newer }
+        }
         Some(12) => CodeLayout { instructions: 192, ..newer },
         Some(13) => CodeLayout { instructions: 200, ..newer },
         Some(14 | 15) => newer,

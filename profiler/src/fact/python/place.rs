@@ -246,14 +246,7 @@ impl Python {
     fn name(&mut self, stack: &[StackFrame], is_cut: bool) -> Option<PlaceSeen> {
         let memory = Metered::new(&self.memory, MAX_READS, Instant::now() + MAX_READING);
         let codes = NamedCodes { layout: self.layout, known: &mut self.codes, bytes: &mut self.codes_bytes };
-        let layout = self.layout;
-        let is_there = |frame: &&StackFrame| {
-            identity(&memory, frame.code, layout).is_some_and(|now| now.mixed() == frame.identity)
-        };
-        let there: Vec<FrameAt> =
-            stack.iter().take_while(is_there).map(|frame| self.way.frame(frame)).collect();
-        let is_cut = is_cut || there.len() < stack.len();
-        let seen = codes.name(&memory, there.into_iter(), is_cut);
+        let seen = codes.name(&memory, stack.iter().map(|frame| self.way.frame(frame)), is_cut);
         (!seen.frames.is_empty()).then_some(seen)
     }
 }
@@ -279,10 +272,18 @@ impl NamedCodes<'_> {
         seen
     }
 
-    fn frame(&mut self, memory: &dyn Memory, FrameAt { code, instruction }: FrameAt) -> Option<PythonFrame> {
+    fn frame(&mut self, memory: &dyn Memory, frame: FrameAt) -> Option<PythonFrame> {
+        let FrameAt { code, instruction, identity: expected } = frame;
         let now = identity(memory, code, self.layout)?;
+        if expected.is_some_and(|expected| expected != now.mixed()) {
+            return None;
+        }
         if self.known.get(&code).is_none_or(|known| known.identity != now) {
             let read = read(memory, code, self.layout)?;
+            // Another may have taken its place meanwhile.
+            if read.identity != now || identity(memory, code, self.layout) != Some(now) {
+                return None;
+            }
             let bytes = read.bytes();
             if self.known.len() >= MAX_CODES || self.bytes.saturating_add(bytes) > MAX_CODE_BYTES {
                 self.known.clear();

@@ -36,6 +36,8 @@ const FIRST_C_OWNER: u8 = 3;
 pub(super) struct FrameAt {
     pub(super) code: u64,
     pub(super) instruction: u64,
+    /// What the kernel side made of the code object (`CodeIdentity::mixed`); `None`: it was not there.
+    pub(super) identity: Option<u32>,
 }
 
 /// Frames of a thread.
@@ -98,7 +100,7 @@ impl StackWay {
             Frames::Inner(_) => frame.instruction,
             Frames::Objects { unit, .. } => distance(frame.instruction as u32, unit),
         };
-        FrameAt { code: frame.code, instruction }
+        FrameAt { code: frame.code, instruction, identity: Some(frame.identity) }
     }
 
     /// Address of one of the interpreters' locks.
@@ -259,7 +261,7 @@ fn inner(memory: &dyn Memory, state: u64, way: FrameWay) -> Result<StackAt, Memo
         let (code, previous) = if is_3_11 { (word(4), word(6)) } else { (word(0), word(1)) };
         if owner < FIRST_C_OWNER {
             // The low bits of a reference are tags.
-            stack.frames.push(FrameAt { code: code & !7, instruction: word(7) });
+            stack.frames.push(FrameAt { code: code & !7, instruction: word(7), identity: None });
         }
         ends_in_c = is_3_11 || owner >= FIRST_C_OWNER;
         frame = previous;
@@ -286,7 +288,7 @@ fn objects(memory: &dyn Memory, state: u64, last: u64, unit: u64) -> Result<Stac
         }
         let code = memory.word(add(frame, CODE)?)?;
         let index = memory.word(add(frame, last)?)? as u32;
-        stack.frames.push(FrameAt { code, instruction: distance(index, unit) });
+        stack.frames.push(FrameAt { code, instruction: distance(index, unit), identity: None });
         frame = memory.word(add(frame, BACK)?)?;
     }
     stack.is_cut = true;

@@ -66,13 +66,16 @@ fn lines(chains: &Chains, all: u64) -> Vec<(String, Line<'_>)> {
 fn table(lines: Vec<(String, Line<'_>)>) -> Table {
     Rows::of("Where Python computed", lines)
         .shrinking("endpoint", |line| {
-            words(line.chains.endpoint(line.computed.endpoint).unwrap_or("no request").to_owned())
+            words(
+                line.chains
+                    .endpoint(line.computed.endpoint)
+                    .filter(|name| !name.is_empty())
+                    .unwrap_or("none, or not known")
+                    .to_owned(),
+            )
         })
-        .shrinking("line", |line| {
-            maybe(chain_words::computed_line(line.chains, line.at.place), words).at("line")
-        })
-        .shrinking("by way of", |line| maybe(chain_words::lines(line.chains, Some(line.at.place)), words))
-        .only(On::PAGE)
+        .shrinking("line", |line| maybe(chain_words::line_at(line.chains, line.at.place), words).at("line"))
+        .shrinking("called from", |line| maybe(chain_words::called_from(line.chains, line.at.place), words))
         .right("of endpoint", |line| share(line.at.samples, line.computed.samples).at("of_endpoint_ratio"))
         .right("error", |line| {
             let error = standard_error(line.at.samples, line.computed.samples);

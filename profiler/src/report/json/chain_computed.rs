@@ -12,12 +12,15 @@ use crate::report::chain_words;
 view! {
     /// Samples of a clock on each CPU, of threads while they worked for one endpoint.
     pub(super) struct ComputedView<'a>(chains: &'a Chains, computed: &'a Computed) {
-        /// Method and shape of the path; null: the threads worked for no request, or that is not known.
-        endpoint: Option<&'a str> = chains.endpoint(computed.endpoint),
+        /// Method and shape of the path; null: the threads worked for no request, or it is not known for
+        /// which, as on event loops.
+        endpoint: Option<&'a str> = chains.endpoint(computed.endpoint).filter(|name| !name.is_empty()),
         /// All samples.
         samples: u64 = computed.samples,
         /// Those at no place: no Python ran, or its frames could not be read or named.
         unplaced: u64 = computed.unplaced,
+        /// Those at lines that are not listed, or not known any more.
+        unlisted: u64 = computed.unlisted,
         /// Lines, the most samples first.
         lines: Vec<ComputedLine<'a>> =
             chains.computed_lines(computed).into_iter().map(|at| ComputedLine::new(chains, computed, at)).collect(),
@@ -28,7 +31,7 @@ view! {
     /// A line of the application, or where it has no frame the innermost line of all.
     pub(super) struct ComputedLine<'a>(chains: &'a Chains, computed: &Computed, at: ComputedAt) {
         /// The line (shop/table.py:5 row).
-        line: Option<String> = chain_words::computed_line(chains, at.place),
+        line: Option<String> = chain_words::line_at(chains, at.place),
         /// The application's own lines there, the outermost first (shop/views.py:88 report ›
         /// shop/table.py:5 row); null: none is its own.
         own_lines: Option<String> = chain_words::lines(chains, Some(at.place)),

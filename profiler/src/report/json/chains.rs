@@ -11,6 +11,7 @@ use profiler_core::phase::Phase;
 use super::chain_computed::ComputedView;
 use super::chain_place::{OwnCodeView, PlaceView};
 use super::chain_seen::SeenView;
+use super::chain_waited::WaitedView;
 use super::ratio;
 use crate::report::chain_words;
 
@@ -32,6 +33,10 @@ view! {
         /// ticked, or nobody computed.
         computed: Vec<ComputedView<'a>> =
             chains.computed.iter().map(|computed| ComputedView::new(chains, computed)).collect(),
+        /// Where in Python requests slept in system calls, for each endpoint, the longest first. Empty: in
+        /// light mode, or nobody slept.
+        waited: Vec<WaitedView<'a>> =
+            chains.waited.iter().map(|waited| WaitedView::new(chains, waited)).collect(),
         /// What each of the longest requests waited for longest, by their numbers. Those that only worked are
         /// missing.
         of_requests: Vec<OfRequest<'a>> =

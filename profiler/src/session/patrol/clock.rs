@@ -1,15 +1,16 @@
-//! The clock's samples, on their way to the session.
+//! Samples of threads that computed or had slept, on their way to the session.
 //!
 //! In: their ring, what names places. Out: samples, and places that are new. It is done in the patrol's
-//! thread, as that has the names: each round takes what came since the one before.
+//! thread, as that has the names.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
-use aya::maps::{MapData, RingBuf};
+use aya::maps::{Array, MapData, RingBuf};
 use profiler_core::fact::Fact;
 use profiler_core::fact::place::PlaceSeen;
 use profiler_core::fact::sample::SampleSeen;
 
+use super::step::WaitStep;
 use crate::fact::asleep::Reader;
 use crate::fact::sample::Samples;
 use crate::source::live::clock::monotonic_ns;
@@ -22,6 +23,7 @@ type Told = (SampleSeen, Option<PlaceSeen>);
 /// The patrol's end of it.
 pub(super) struct Clock {
     ring: RingBuf<MapData>,
+    step: WaitStep,
     samples: Samples,
     sender: SyncSender<Told>,
 }
@@ -30,17 +32,22 @@ pub(super) struct Clock {
 pub(super) struct Ticks(Receiver<Told>);
 
 /// Both ends.
-pub(super) fn clock(ring: RingBuf<MapData>) -> (Clock, Ticks) {
+pub(super) fn clock(ring: RingBuf<MapData>, step: Array<MapData, u64>) -> (Clock, Ticks) {
     let (sender, receiver) = sync_channel(MAX_WAITING);
-    (Clock { ring, samples: Samples::default(), sender }, Ticks(receiver))
+    (Clock { ring, step: WaitStep::new(step), samples: Samples::default(), sender }, Ticks(receiver))
 }
 
 impl Clock {
-    /// Tells what was read in the round before, and reads what has come since. Returns how many got lost.
-    pub(super) fn go(&mut self, reader: &mut Reader) -> u64 {
+    /// Reads what has come, and tells what has waited for long enough, or all of it. Returns how many got
+    /// lost.
+    pub(super) fn go(&mut self, reader: &mut Reader, is_last: bool) -> u64 {
         let Some((places, proc)) = reader.places() else { return 0 };
         let mut lost = 0;
-        for told in self.samples.take(places) {
+        while let Some(record) = self.ring.next() {
+            self.step.note(&record);
+            lost += u64::from(!self.samples.note((places, proc), &record));
+        }
+        for told in self.samples.take(places, is_last) {
             if let Err(TrySendError::Full(told) | TrySendError::Disconnected(told)) =
                 self.sender.try_send(told)
             {
@@ -51,9 +58,7 @@ impl Clock {
                 }
             }
         }
-        while let Some(record) = self.ring.next() {
-            lost += u64::from(!self.samples.note((places, proc), &record));
-        }
+        self.step.adapt(proc);
         lost
     }
 }

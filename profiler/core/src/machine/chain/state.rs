@@ -11,7 +11,6 @@ use crate::event::Tid;
 use crate::fact::asleep::{AsleepSeen, ObjectSeen, OtherProcess};
 use crate::fact::sample::SampleSeen;
 use crate::machine::chain::attendance::Attendance;
-use crate::machine::chain::computed::ClockSamples;
 use crate::machine::chain::cpus::Cpus;
 use crate::machine::chain::endpoints::EndpointNames;
 use crate::machine::chain::feed::SleepSeen;
@@ -21,6 +20,7 @@ use crate::machine::chain::known::Known;
 use crate::machine::chain::lasting::LastingConnections;
 use crate::machine::chain::looks::{AsleepLooks, port_of};
 use crate::machine::chain::own_connections::OwnConnections;
+use crate::machine::chain::place_samples::PlaceSamples;
 use crate::machine::chain::releases::Releases;
 use crate::machine::chain::replay::LineOf;
 use crate::machine::chain::settle::settle;
@@ -63,7 +63,7 @@ pub(in crate::machine) struct Chain {
     /// What threads that slept for long were in.
     pub looks: AsleepLooks,
     /// Where in Python threads computed.
-    samples: ClockSamples,
+    samples: PlaceSamples,
     /// Who had CPUs for which threads waited.
     pub cpus: Cpus,
     /// Who accepts where.
@@ -167,6 +167,7 @@ impl Chain {
     pub(in crate::machine) fn complete(&mut self, request: &Request, endpoint: Option<usize>) {
         let endpoint = self.endpoints.of(&request.http, endpoint);
         self.endpoints.remember(request.id, endpoint);
+        self.samples.served(endpoint, &request.stretches);
         if request.total_ns() >= LONG_NS {
             self.claim(request);
         }
@@ -295,7 +296,8 @@ impl Chain {
         let chains = sums.finish(endpoints.names(), &endpoint_of, name_of, line_of);
         let mut chains =
             Chains { objects: looks.objects(), programs: cpus.programs(), own: looks.own(), ..chains };
-        chains.computed = samples.finish(&histories, &endpoint_of);
+        (chains.computed, chains.waited) =
+            samples.finish(&histories, &endpoint_of, &|number| looks.place(number));
         chains.places =
             chains.numbers_of_places().filter_map(|number| looks.place(number).cloned()).collect();
         chains.place_computing();

@@ -346,6 +346,7 @@ impl Sums {
             of_requests,
             programs: Vec::new(),
             computed: Vec::new(),
+            waited: Vec::new(),
             endpoints,
         }
     }

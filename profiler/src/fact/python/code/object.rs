@@ -4,7 +4,7 @@
 //! there is no code object. Layouts are those of `PyCodeObject` (Include/cpython/code.h), strings and bytes
 //! as Include/cpython/unicodeobject.h and bytesobject.h have them; all figures are of `x86_64`.
 
-use profiler_common::stack::code_identity;
+use profiler_common::stack::{COMPARED_BYTES, CodeIdentity, content_of, mix};
 
 use super::lines::{LineTable, line_at};
 use crate::fact::python::memory::Memory;
@@ -21,6 +21,8 @@ pub(in crate::fact::python) struct CodeLayout {
     pub(super) function: u64,
     pub(super) lines: u64,
     pub(super) first_line: u64,
+    /// Of its number among all (`co_version`); 0: it has none.
+    pub(super) version: u64,
     /// Of the first instruction; 0: they are elsewhere, and frames have their numbers.
     pub(super) instructions: u64,
     /// Distance of an ASCII string's characters in the string.
@@ -30,27 +32,10 @@ pub(in crate::fact::python) struct CodeLayout {
     pub(super) table: LineTable,
 }
 
-/// What distinguishes a code object from another, at the same address once it is gone: where its names and
-/// its table of lines are, and its first line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::fact::python) struct Identity {
-    file: u64,
-    function: u64,
-    lines: u64,
-    first_line: u32,
-}
-
-impl Identity {
-    /// What the kernel side makes of the same.
-    pub(in crate::fact::python) const fn mixed(&self) -> u32 {
-        code_identity(self.file, self.function, self.lines, self.first_line)
-    }
-}
-
 /// What is remembered of a code object.
 #[derive(Debug)]
 pub(in crate::fact::python) struct Code {
-    pub(in crate::fact::python) identity: Identity,
+    pub(in crate::fact::python) identity: CodeIdentity,
     pub(in crate::fact::python) file: String,
     pub(in crate::fact::python) function: String,
     pub(super) instructions: u64,
@@ -77,14 +62,35 @@ pub(in crate::fact::python) fn identity(
     memory: &dyn Memory,
     address: u64,
     layout: CodeLayout,
-) -> Option<Identity> {
+) -> Option<CodeIdentity> {
     let word = |distance: u64| memory.word(address.checked_add(distance)?).ok();
-    Some(Identity {
-        file: word(layout.file)?,
-        function: word(layout.function)?,
-        lines: word(layout.lines)?,
-        first_line: word(layout.first_line)? as u32,
-    })
+    let (file, function, lines) = (word(layout.file)?, word(layout.function)?, word(layout.lines)?);
+    let version = if layout.version == 0 { 0 } else { word(layout.version)? as u32 };
+    let content = if version > 0 {
+        version.into()
+    } else {
+        let names =
+            mix(content(memory, file, layout.characters), content(memory, function, layout.characters));
+        mix(names, content(memory, lines, BYTES_AT))
+    };
+    Some(CodeIdentity { file, function, lines, first_line: word(layout.first_line)? as u32, content })
+}
+
+/// Distance of the bytes in a bytes object.
+const BYTES_AT: u64 = 32;
+
+/// What [`content_of`] makes of a string or bytes object, as the kernel side does: what cannot be read is 0.
+fn content(memory: &dyn Memory, object: u64, at: u64) -> u64 {
+    let length = memory.word(object.wrapping_add(16)).unwrap_or(0);
+    let bytes = usize::try_from(length).map_or(COMPARED_BYTES, |length| length.min(COMPARED_BYTES));
+    let from = object.wrapping_add(at).wrapping_add(length.wrapping_sub(bytes as u64));
+    let mut last = [0_u8; COMPARED_BYTES];
+    if let Some(part) = last.get_mut(..bytes)
+        && memory.read(from, part).is_err()
+    {
+        last = [0; COMPARED_BYTES];
+    }
+    content_of(length, &zerocopy::transmute!(last))
 }
 
 /// Reads the code object at `address`, if one is there.

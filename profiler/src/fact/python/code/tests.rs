@@ -67,6 +67,7 @@ fn code_of_3_12() -> (Bytes, CodeLayout) {
     memory.put_word(0x1000 + 128, 0x4000);
     memory.string(0x4000, "View.get");
     memory.put_word(0x1000 + 68, 2);
+    memory.put_word(0x1000 + 92, 77);
     memory.put_word(0x1000 + 136, 0x5000);
     memory.put_word(0x5010, 64);
     memory.put(0x5020, &TABLE[..64]);

@@ -49,7 +49,7 @@ fn frames_are_read_up_to_the_one_of_c_that_called_them() {
     frame(&mut memory, 0x6200, 0, 0, 3);
     let mut states = States::default();
     let found = way("3.12").read(&memory, &[7], &mut states).expect("found");
-    let at = |code| FrameAt { code, instruction: code + 200 };
+    let at = |code| FrameAt { code, instruction: code + 200, identity: None };
     assert_eq!(found, StackAt { frames: vec![at(0xa000), at(0xb000)], is_cut: false });
     frame(&mut memory, 0x6100, 0xb000, 0, 1);
     let found = way("3.12").read(&memory, &[7], &mut states).expect("found");
@@ -126,7 +126,7 @@ fn before_3_11_frames_are_objects() {
         memory.put(0x7000 + 24, 0x8000).put(0x7000 + 32, 0xa000).put(0x7000 + last, 77 << 32 | 12);
         memory.put(0x8000 + 24, 0).put(0x8000 + 32, 0xb000).put(0x8000 + last, u64::MAX);
         let found = way(version).read(&memory, &[7], &mut States::default()).expect("found");
-        let at = |code, instruction| FrameAt { code, instruction };
+        let at = |code, instruction| FrameAt { code, instruction, identity: None };
         assert_eq!(found.frames, [at(0xa000, bytes), at(0xb000, 0)], "{version}");
     }
 }

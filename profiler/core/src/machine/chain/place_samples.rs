@@ -1,0 +1,294 @@
+//! Where in Python requests computed and slept: samples, each with the endpoint that its thread worked for at
+//! that moment.
+//!
+//! In: samples, up to some tenths of a second late; histories of threads. Out: [`Computed`]s and [`Waited`]s.
+//! A sample waits until what its thread did is known, and for whom.
+
+use std::cmp::Reverse;
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+
+use crate::event::Tid;
+use crate::fact::place::PlaceSeen;
+use crate::fact::sample::SampleSeen;
+use crate::machine::chain::history::Histories;
+use crate::machine::time::capacity::Span;
+use crate::model::computed::{Computed, ComputedAt};
+use crate::model::request::Stretch;
+use crate::model::waited::{SleptSum, Waited, WaitedAt};
+
+/// Samples that wait. Of more, the oldest count with what is known.
+const MAX_WAITING: usize = 65_536;
+/// Endpoints and places of a window that have a count of their own.
+const MAX_CELLS: usize = 16_384;
+/// Lines that are listed of one endpoint.
+const MAX_LISTED: usize = 64;
+/// Stretches that are remembered of one thread, the newest.
+const MAX_OF_THREAD: usize = 8192;
+/// Stretches of one thread at one moment that are looked at: only loops have several.
+const MAX_OVERLAPS: usize = 64;
+/// What a thread did is known after so long, most likely.
+const KNOWN_AFTER_NS: u64 = 1_000_000_000;
+
+/// Samples of a window.
+#[derive(Clone, Debug, Default)]
+pub(in crate::machine) struct PlaceSamples {
+    waiting: VecDeque<SampleSeen>,
+    /// Their threads were still at it when their turn came.
+    late: Vec<SampleSeen>,
+    sums: FxHashMap<Key, SleptSum>,
+    /// Stretches of complete requests by thread, ascending by their ends, each with its endpoint.
+    served: FxHashMap<Tid, VecDeque<(Span, u32)>>,
+    /// There was a sample.
+    is_sampling: bool,
+    evicted: u64,
+}
+
+/// What is summed together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    endpoint: u32,
+    place: Option<u32>,
+    /// `None`: it computed.
+    system_call: Option<u32>,
+}
+
+impl PlaceSamples {
+    /// A sample came.
+    pub(super) fn note(
+        &mut self,
+        sample: SampleSeen,
+        histories: &Histories,
+        endpoint_of: &dyn Fn(u64) -> u32,
+    ) {
+        self.is_sampling = true;
+        self.waiting.push_back(sample);
+        let newest_ns = sample.at_ns;
+        while let Some(first) =
+            self.waiting.pop_front_if(|first| first.at_ns.saturating_add(KNOWN_AFTER_NS) <= newest_ns)
+        {
+            match self.endpoint(&first, histories, endpoint_of) {
+                Some(endpoint) => self.count(endpoint, &first),
+                None if self.late.len() < MAX_WAITING => self.late.push(first),
+                None => self.count(0, &first),
+            }
+        }
+        if self.waiting.len() > MAX_WAITING {
+            self.waiting.pop_front();
+            self.evicted += 1;
+        }
+    }
+
+    /// A request is complete: its threads worked for this endpoint in its stretches. Where requests are short
+    /// that says more than histories do, in which short pieces are one.
+    pub(super) fn served(&mut self, endpoint: u32, stretches: &[Stretch]) {
+        if !self.is_sampling {
+            return;
+        }
+        for stretch in stretches {
+            let served = self.served.entry(stretch.tid).or_default();
+            let after = served.partition_point(|(span, _)| span.1 <= stretch.end_ns);
+            served.insert(after, ((stretch.start_ns, stretch.end_ns), endpoint));
+            if served.len() > MAX_OF_THREAD {
+                served.pop_front();
+            }
+        }
+    }
+
+    /// The endpoint that a thread worked for then; 0: none. `None`: that is not known yet.
+    fn endpoint(
+        &self,
+        sample: &SampleSeen,
+        histories: &Histories,
+        endpoint_of: &dyn Fn(u64) -> u32,
+    ) -> Option<u32> {
+        if histories.get(sample.tid).is_some_and(|history| history.is_loop) {
+            // Its requests take turns, and whose turn it was is not known to the moment.
+            return Some(0);
+        }
+        let mut found = self.served_at(sample);
+        match (found.next(), found.next()) {
+            (Some(endpoint), None) => Some(endpoint),
+            _ => by_history(sample, histories, endpoint_of),
+        }
+    }
+
+    /// Endpoints of complete requests in whose stretches a moment of a thread is.
+    fn served_at(&self, sample: &SampleSeen) -> impl Iterator<Item = u32> + '_ {
+        let at_ns = sample.at_ns;
+        let served = self.served.get(&sample.tid);
+        let ended_later =
+            served.map(|served| served.range(served.partition_point(|(span, _)| span.1 <= at_ns)..));
+        let around = ended_later.into_iter().flatten().take(MAX_OVERLAPS);
+        around.filter(move |(span, _)| span.0 <= at_ns).map(|(_, endpoint)| *endpoint)
+    }
+
+    fn count(&mut self, endpoint: u32, sample: &SampleSeen) {
+        let key =
+            Key { endpoint, place: sample.place, system_call: sample.slept.map(|slept| slept.system_call) };
+        if self.sums.len() >= MAX_CELLS && !self.sums.contains_key(&key) {
+            self.evicted += 1;
+            return;
+        }
+        let slept = sample.slept.unwrap_or_default();
+        self.sums.entry(key).or_default().add(slept.ns, slept.is_drawn);
+    }
+
+    /// The window has ended: where each endpoint computed, and where it slept, the one with the most first.
+    pub(super) fn finish<'a>(
+        mut self,
+        histories: &Histories,
+        endpoint_of: &dyn Fn(u64) -> u32,
+        place: &dyn Fn(u32) -> Option<&'a PlaceSeen>,
+    ) -> (Vec<Computed>, Vec<Waited>) {
+        for sample in std::mem::take(&mut self.late).into_iter().chain(std::mem::take(&mut self.waiting)) {
+            let endpoint = self.endpoint(&sample, histories, endpoint_of).unwrap_or(0);
+            self.count(endpoint, &sample);
+        }
+        let mut computed: FxHashMap<u32, Computed> = FxHashMap::default();
+        let mut waited: FxHashMap<u32, Waited> = FxHashMap::default();
+        for (Key { endpoint, place, system_call }, sum) in self.sums {
+            let Some(system_call) = system_call else {
+                let of =
+                    computed.entry(endpoint).or_insert_with(|| Computed { endpoint, ..Computed::default() });
+                of.samples += sum.samples;
+                match place {
+                    Some(place) => of.places.push(ComputedAt { place, samples: sum.samples }),
+                    None => of.unplaced += sum.samples,
+                }
+                continue;
+            };
+            let of = waited.entry(endpoint).or_insert_with(|| Waited { endpoint, ..Waited::default() });
+            of.slept.join(&sum);
+            match place {
+                Some(place) => of.places.push(WaitedAt { place, system_call, slept: sum }),
+                None => of.unplaced.join(&sum),
+            }
+        }
+        let mut computed: Vec<Computed> = computed.into_values().collect();
+        for of in &mut computed {
+            of.places.sort_unstable_by_key(|at| (Reverse(at.samples), at.place));
+            of.sum_by_line(place, MAX_LISTED);
+        }
+        computed.sort_unstable_by_key(|of| (Reverse(of.samples), of.endpoint));
+        let mut waited: Vec<Waited> = waited.into_values().collect();
+        for of in &mut waited {
+            of.places.sort_unstable_by_key(|at| (Reverse(at.slept.ns), at.place, at.system_call));
+            of.sum_by_line(place, MAX_LISTED);
+        }
+        waited.sort_unstable_by_key(|of| (Reverse(of.slept.ns), of.endpoint));
+        (computed, waited)
+    }
+
+    /// The next window begins.
+    pub(super) fn roll(&mut self) {
+        let served = std::mem::take(&mut self.served);
+        *self = Self { served, is_sampling: self.is_sampling, ..Self::default() };
+    }
+
+    /// Samples that found no place.
+    pub(super) const fn evicted(&self) -> u64 {
+        self.evicted
+    }
+}
+
+/// The endpoint of the request that a thread's account says it worked for then; 0: none. `None`: that is not
+/// known yet.
+fn by_history(sample: &SampleSeen, histories: &Histories, endpoint_of: &dyn Fn(u64) -> u32) -> Option<u32> {
+    let history = histories.get(sample.tid)?;
+    let part = history.within(sample.at_ns, sample.at_ns.saturating_add(1)).next()?;
+    match part.segment.request {
+        0 => Some(0),
+        request => Some(endpoint_of(request)).filter(|endpoint| *endpoint > 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fact::place::{PythonFrame, Whose};
+    use crate::fact::sample::Slept;
+    use crate::machine::chain::segment::Did;
+    use crate::phase::Phase;
+
+    const MS: u64 = 1_000_000;
+
+    fn sample(at_ms: u64, place: Option<u32>) -> SampleSeen {
+        SampleSeen { tgid: 1, tid: 2, at_ns: at_ms * MS, place, slept: None }
+    }
+
+    fn histories() -> Histories {
+        let mut histories = Histories::default();
+        let mut entry = histories.entry(1, 2, 0).unwrap();
+        entry.push_did(8, (0, 100 * MS), Did::Ran(Phase::Cpu));
+        entry.push_did(0, (100 * MS, 200 * MS), Did::Ran(Phase::Cpu));
+        entry.push_did(9, (200 * MS, 300 * MS), Did::Ran(Phase::Cpu));
+        histories
+    }
+
+    #[test]
+    fn samples_are_of_the_endpoint_that_their_thread_worked_for_then() {
+        let histories = histories();
+        let endpoint_of = |request: u64| if request == 8 { 3 } else { 0 };
+        let mut samples = PlaceSamples::default();
+        for (at_ms, place) in
+            [(10, Some(5)), (20, Some(7)), (30, Some(6)), (40, None), (150, Some(5)), (250, None)]
+        {
+            samples.note(sample(at_ms, place), &histories, &endpoint_of);
+        }
+        // Another thread, later: those before have had their turn.
+        samples.note(SampleSeen { tid: 7, ..sample(5000, None) }, &histories, &endpoint_of);
+        // Places 5 and 7 are of one line.
+        let places = [(5, 1), (6, 2), (7, 1)].map(|(number, line)| {
+            let frame =
+                PythonFrame { file: "a".to_owned(), function: "f".to_owned(), line, whose: Whose::Own };
+            PlaceSeen { number, frames: vec![frame], is_cut: false }
+        });
+        let place = |number| places.iter().find(|place| place.number == number);
+        // The last request has ended by now.
+        let (computed, waited) =
+            samples.finish(&histories, &|request| if request == 8 { 3 } else { 4 }, &place);
+        assert!(waited.is_empty());
+        let told: Vec<_> = computed.iter().map(|of| (of.endpoint, of.samples, of.unplaced)).collect();
+        assert_eq!(told, [(3, 4, 1), (0, 2, 1), (4, 1, 1)]);
+        let at = |place, samples| ComputedAt { place, samples };
+        assert_eq!(computed[0].places, [at(5, 2), at(6, 1)]);
+    }
+
+    #[test]
+    fn a_sleep_is_of_the_request_that_it_was_in() {
+        let histories = histories();
+        let mut samples = PlaceSamples::default();
+        let slept = |ns, is_drawn| Some(Slept { system_call: 45, ns, is_drawn });
+        for (at_ms, slept) in
+            [(99, slept(40 * MS, false)), (60, slept(10 * MS, true)), (199, slept(90 * MS, false))]
+        {
+            samples.note(SampleSeen { slept, ..sample(at_ms, Some(5)) }, &histories, &|_| 3);
+        }
+        let (computed, waited) = samples.finish(&histories, &|_| 3, &|_| None);
+        assert!(computed.is_empty());
+        let told: Vec<_> =
+            waited.iter().map(|of| (of.endpoint, of.slept.ns / MS, of.slept.samples)).collect();
+        assert_eq!(told, [(0, 90, 1), (3, 50, 2)]);
+    }
+
+    #[test]
+    fn what_complete_requests_say_counts_more_than_a_history_where_it_is_one() {
+        let histories = histories();
+        let mut samples = PlaceSamples::default();
+        let stretch = |start_ms: u64, end_ms: u64| {
+            [Stretch { tgid: 1, tid: 2, start_ns: start_ms * MS, end_ns: end_ms * MS }]
+        };
+        samples.served(7, &stretch(0, 5));
+        for at_ms in [10, 20, 50, 120] {
+            samples.note(sample(at_ms, None), &histories, &|_| 3);
+        }
+        samples.served(7, &stretch(0, 15));
+        samples.served(6, &stretch(40, 60));
+        samples.served(5, &stretch(45, 55));
+        let (computed, _) = samples.finish(&histories, &|_| 3, &|_| None);
+        let told: Vec<_> = computed.iter().map(|of| (of.endpoint, of.samples)).collect();
+        assert_eq!(told, [(3, 2), (0, 1), (7, 1)], "two at once say nothing");
+    }
+}
