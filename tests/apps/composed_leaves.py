@@ -173,9 +173,9 @@ def pipe_to(path):
     return os.open(path, os.O_WRONLY)
 
 
-def fill_pipe(path):
-    """Writes as much as a pipe holds: waits until somebody reads."""
-    os.write(pipe_to(path), PIPE_BYTES)
+def fill_pipe(path, pipes=1):
+    """Writes as much as so many pipes hold: waits until somebody reads, always where that is more than one."""
+    os.write(pipe_to(path), PIPE_BYTES * pipes)
 
 
 class Forgotten:

@@ -156,7 +156,7 @@ fn objects_agree(recipe: &dyn Recipe, options: &[&str]) -> anyhow::Result<()> {
         ("unix", json!(["back_end", unix.address, 300])),
         ("locks", json!(["file_lock", file("locked")])),
         ("writes", json!(["sqlite", file("database")])),
-        ("fills", json!(["full_pipe", file("pipe")])),
+        ("fills", json!(["full_pipe", file("pipe"), 2])),
         ("opens", json!(["fifo", file("fifo")])),
         ("breeds", json!(["child", 300])),
         ("chats", json!(["back_end", back_end.address, 200])),
@@ -166,7 +166,7 @@ fn objects_agree(recipe: &dyn Recipe, options: &[&str]) -> anyhow::Result<()> {
         Ok(vec![
             outsider(&["lock", &file("locked"), "600", "20"])?,
             outsider(&["database", &file("database"), "900", "20"])?,
-            outsider(&["drain", &file("pipe"), "500"])?,
+            outsider(&["drain", &file("pipe"), "250"])?,
             outsider(&["open", &file("fifo"), "500"])?,
         ])
     })?;
