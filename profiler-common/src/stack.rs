@@ -37,7 +37,7 @@ pub struct StackFrame {
     pub code: u64,
     /// Its instruction: its address, or before 3.11 what `f_lasti` says.
     pub instruction: u64,
-    /// What [`code_identity`] makes of the code object.
+    /// What [`CodeIdentity::mixed`] makes of the code object.
     pub identity: u32,
     /// Always 0.
     pub reserved: u32,
