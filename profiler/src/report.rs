@@ -8,6 +8,7 @@ pub(crate) mod chain_words;
 pub(crate) mod document;
 pub mod escape;
 pub mod explain;
+pub mod flame;
 pub mod form;
 pub mod html;
 pub mod json;
@@ -27,7 +28,16 @@ pub(crate) mod fixture;
 use form::FormKind;
 
 /// All forms, in the order of the help; the first is the default.
-pub static FORMS: &[FormKind] = &[text::FORM, html::FORM, json::FORM, ndjson::FORM, timeline::FORM];
+pub static FORMS: &[FormKind] = &[
+    text::FORM,
+    html::FORM,
+    json::FORM,
+    ndjson::FORM,
+    timeline::FORM,
+    flame::collapsed::FORM,
+    flame::speedscope::FORM,
+    flame::pprof::FORM,
+];
 
 #[cfg(test)]
 mod tests {

@@ -66,7 +66,7 @@ fn main() -> anyhow::Result<()> {
     top.finish(Duration::from_secs(10))?;
 
     let recording = directory.join("run.wtrace").display().to_string();
-    let arguments = ["record", "--pid", &target, "--duration", "8s", "-o", &recording];
+    let arguments = ["record", "--pid", &target, "--duration", "7s", "-o", &recording];
     let outcome = Program::run(&arguments, Duration::from_secs(60))?;
     anyhow::ensure!(outcome.status.success(), "{}", outcome.stderr);
     load.stop_early();

@@ -60,7 +60,8 @@ pub(super) const REPORT_FILE: &str = "\
 Examples:
   wsgi-trace report incident.wtrace
   wsgi-trace report incident.wtrace -o report.html
-  wsgi-trace report incident.wtrace -o timeline.pftrace   (open in ui.perfetto.dev)";
+  wsgi-trace report incident.wtrace -o timeline.pftrace   (open in ui.perfetto.dev)
+  wsgi-trace report incident.wtrace -o stacks.speedscope  (open in www.speedscope.app)";
 
 /// End of `wsgi-trace top -h`.
 pub(super) const TOP: &str = "\

@@ -18,7 +18,8 @@ use crate::report::{FORMS, json, text};
 pub struct Output {
     /// File for the report, instead of stdout; its ending chooses the form
     ///
-    /// .txt, .html, .json and .ndjson; .pftrace is a timeline. Any other ending means text.
+    /// .txt, .html, .json and .ndjson; .pftrace is a timeline, .collapsed, .speedscope and .pprof are stacks
+    /// for flame graphs. Any other ending means text.
     #[arg(long, short, value_name = "FILE", help_heading = REPORT)]
     pub output: Option<PathBuf>,
     /// Form of the report [default: by the ending of FILE, else text]
@@ -148,6 +149,8 @@ mod tests {
             ("x.ndjson", "ndjson"),
             ("x.pftrace", "timeline"),
             ("x.perfetto-trace", "timeline"),
+            ("x.speedscope", "speedscope"),
+            ("x.pb", "pprof"),
             ("x.txt", "text"),
             ("x.log", "text"),
             ("html", "text"),

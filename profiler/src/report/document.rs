@@ -56,6 +56,7 @@ pub(super) fn sections<'a>(snapshot: &'a Snapshot, findings: &'a [Finding]) -> V
         chains::section(snapshot),
         waited_lines::section(snapshot),
         computed::section(snapshot),
+        flames(snapshot),
         Some(endpoints::section(snapshot)),
         lasting::section(snapshot),
         Some(slowest::section(snapshot)),
@@ -76,6 +77,16 @@ pub(super) fn sections<'a>(snapshot: &'a Snapshot, findings: &'a [Finding]) -> V
         Some(cost::section(snapshot)),
     ];
     sections.into_iter().flatten().collect()
+}
+
+/// What endpoints computed and waited for, as a picture: where lines of it are known.
+fn flames(snapshot: &Snapshot) -> Option<Section<'_>> {
+    let chains = &snapshot.chains;
+    let has_lines = chains.computed.iter().any(|of| of.endpoint > 0 && !of.places.is_empty())
+        || chains.waited.iter().any(|of| of.endpoint > 0 && !of.places.is_empty());
+    let mut body = Blocks::default();
+    body.push(On::PAGE, Block::Flames);
+    has_lines.then(|| Section::new("flames", "Flame graphs", body).only(On::PAGE))
 }
 
 /// Requests in flight and their latency, stretch by stretch: data of the stream, which the page has

@@ -8,6 +8,7 @@
 mod chart;
 mod data;
 mod findings;
+mod flames;
 mod head;
 mod heat;
 mod markup;

@@ -25,6 +25,7 @@ const HOSTS: &[&str] = &[
     "www.apache.org",
     "www.gnu.org",
     "www.rfc-editor.org",
+    "www.speedscope.app",
 ];
 
 /// Roots of directories that exist on somebody's machine only; `/proc/PID/root/` is not one of them.

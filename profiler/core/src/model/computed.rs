@@ -25,23 +25,11 @@ pub struct Computed {
     pub samples: u64,
     /// Those at no place: no Python ran, or its frames could not be read or named.
     pub unplaced: u64,
-    /// Those at places that are not listed, or not known any more.
-    pub unlisted: u64,
     /// Where they were, the most first (bounded).
     pub places: Vec<ComputedAt>,
 }
 
 impl Computed {
-    /// Sums places that are the same lines, and lists so many of them. Many stacks may lead to one line, so
-    /// that is done before any is left out.
-    pub fn sum_by_line<'a>(&mut self, of: impl Fn(u32) -> Option<&'a PlaceSeen>, listed: usize) {
-        let mut places = self.lines(of);
-        places.truncate(listed);
-        let sum = places.iter().fold(self.unplaced, |sum, at| sum.saturating_add(at.samples));
-        self.unlisted = self.samples.saturating_sub(sum);
-        self.places = places;
-    }
-
     /// Samples by the lines that the application is at, or whoever runs where it has no frame; the most
     /// first. Of each the place that most of them are at. `of`: places by number.
     pub fn lines<'a>(&self, of: impl Fn(u32) -> Option<&'a PlaceSeen>) -> Vec<ComputedAt> {

@@ -69,22 +69,11 @@ pub struct Waited {
     pub slept: SleptSum,
     /// Those at no place: no Python ran, or its frames could not be read or named.
     pub unplaced: SleptSum,
-    /// Those at places that are not listed, or not known any more, in nanoseconds.
-    pub unlisted_ns: u64,
     /// Where they were, the longest first (bounded).
     pub places: Vec<WaitedAt>,
 }
 
 impl Waited {
-    /// Sums places that are the same lines, and lists so many of them.
-    pub fn sum_by_line<'a>(&mut self, of: impl Fn(u32) -> Option<&'a PlaceSeen>, listed: usize) {
-        let mut places = self.lines(of);
-        places.truncate(listed);
-        let sum_ns = places.iter().fold(self.unplaced.ns, |sum, at| sum.saturating_add(at.slept.ns));
-        self.unlisted_ns = self.slept.ns.saturating_sub(sum_ns);
-        self.places = places;
-    }
-
     /// Sleeps by call and by the lines that the application is at, or whoever runs where it has no frame; the
     /// longest first. Of each the place at which it slept longest. `of`: places by number.
     pub fn lines<'a>(&self, of: impl Fn(u32) -> Option<&'a PlaceSeen>) -> Vec<WaitedAt> {

@@ -62,6 +62,8 @@ pub(crate) enum Block<'a> {
     Matrix(Matrix),
     /// Requests in flight by phase, and latency, over the window. On the page.
     OverTime,
+    /// What endpoints computed and waited for, by functions. On the page.
+    Flames,
     /// What threads did, request by request; data and a script draw it. On the page.
     Timeline,
     Verdict(Verdict<'a>),

@@ -39,6 +39,7 @@ fn said(body: &Blocks<'_>, place: On, words: &mut Vec<String>) {
             | Block::Histogram(..)
             | Block::Matrix(_)
             | Block::OverTime
+            | Block::Flames
             | Block::Timeline
             | Block::Gap => {}
         }

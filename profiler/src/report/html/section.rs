@@ -8,7 +8,7 @@ use profiler_core::model::Snapshot;
 use super::chart;
 use super::markup::Html;
 use super::timeline::Collected;
-use super::{findings, heat, table};
+use super::{findings, flames, heat, table};
 use crate::report::document::block::{Bar, Bars, Block, Blocks, Folded, Matrix, Section};
 use crate::report::document::cell::Part;
 use crate::report::document::table::{On, Width};
@@ -59,6 +59,7 @@ impl Drawer<'_> {
                     self.blocks(&verdict.evidence);
                     self.html.raw("</article>");
                 }
+                Block::Flames => flames::all(self.html, self.snapshot),
                 Block::OverTime => self.requests.over_time(self.html, self.snapshot),
                 Block::Timeline => self.requests.write(self.html, self.snapshot),
                 Block::Undecided(_) | Block::RuledOut(_) | Block::Gap => {}

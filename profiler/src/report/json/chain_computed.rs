@@ -9,6 +9,9 @@ use super::chain_place::PlaceView;
 use super::ratio;
 use crate::report::chain_words;
 
+/// Lines that are listed of one endpoint.
+const LISTED: usize = 64;
+
 view! {
     /// Samples of a clock on each CPU, of threads while they worked for one endpoint.
     pub(super) struct ComputedView<'a>(chains: &'a Chains, computed: &'a Computed) {
@@ -20,11 +23,17 @@ view! {
         /// Those at no place: no Python ran, or its frames could not be read or named.
         unplaced: u64 = computed.unplaced,
         /// Those at lines that are not listed, or not known any more.
-        unlisted: u64 = computed.unlisted,
+        unlisted: u64 = computed.samples.saturating_sub(
+            listed(chains, computed).fold(computed.unplaced, |sum, at| sum.saturating_add(at.samples)),
+        ),
         /// Lines, the most samples first.
         lines: Vec<ComputedLine<'a>> =
-            chains.computed_lines(computed).into_iter().map(|at| ComputedLine::new(chains, computed, at)).collect(),
+            listed(chains, computed).map(|at| ComputedLine::new(chains, computed, at)).collect(),
     }
+}
+
+fn listed(chains: &Chains, computed: &Computed) -> impl Iterator<Item = ComputedAt> {
+    chains.computed_lines(computed).into_iter().take(LISTED)
 }
 
 view! {

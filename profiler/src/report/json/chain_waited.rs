@@ -10,6 +10,9 @@ use super::chain_place::PlaceView;
 use super::ratio;
 use crate::report::chain_words;
 
+/// Lines that are listed of one endpoint.
+const LISTED: usize = 64;
+
 view! {
     /// Sleeps of threads while they worked for one endpoint. Long ones are all there, shorter ones are drawn
     /// and stand for what they were drawn from. Waits for locks, for work and for clients are none of it.
@@ -24,13 +27,19 @@ view! {
         /// Those at no place, in ns: no Python ran, or its frames could not be read or named.
         unplaced_ns: u64 = waited.unplaced.ns,
         /// Those at lines that are not listed, or not known any more, in ns.
-        unlisted_ns: u64 = waited.unlisted_ns,
+        unlisted_ns: u64 = waited.slept.ns.saturating_sub(
+            listed(chains, waited).fold(waited.unplaced.ns, |sum, at| sum.saturating_add(at.slept.ns)),
+        ),
         /// Sleeps shorter than this were drawn, in ns; null: none.
         drawn_below_ns: Option<u64> = Some(waited.slept.drawn_below_ns).filter(|below_ns| *below_ns > 0),
         /// Lines, each with the call in which it slept, the longest first.
         lines: Vec<WaitedLine<'a>> =
-            chains.waited_lines(waited).into_iter().map(|at| WaitedLine::new(chains, waited, at)).collect(),
+            listed(chains, waited).map(|at| WaitedLine::new(chains, waited, at)).collect(),
     }
+}
+
+fn listed(chains: &Chains, waited: &Waited) -> impl Iterator<Item = WaitedAt> {
+    chains.waited_lines(waited).into_iter().take(LISTED)
 }
 
 view! {

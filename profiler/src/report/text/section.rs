@@ -42,7 +42,7 @@ pub(in crate::report) fn write_block(page: &mut Page, block: &Block<'_>) {
         Block::Undecided(text) => page.paragraph((Role::Doubt, " ?  "), (Role::Plain, text)),
         Block::RuledOut(text) => page.paragraph((Role::Quiet, "    "), (Role::Quiet, text)),
         Block::Gap => page.blank(),
-        Block::Histogram(..) | Block::Matrix(_) | Block::OverTime | Block::Timeline => {}
+        Block::Histogram(..) | Block::Matrix(_) | Block::OverTime | Block::Flames | Block::Timeline => {}
     }
 }
 

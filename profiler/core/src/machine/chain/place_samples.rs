@@ -10,7 +10,6 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashMap;
 
 use crate::event::Tid;
-use crate::fact::place::PlaceSeen;
 use crate::fact::sample::SampleSeen;
 use crate::machine::chain::history::Histories;
 use crate::machine::time::capacity::Span;
@@ -22,8 +21,8 @@ use crate::model::waited::{SleptSum, Waited, WaitedAt};
 const MAX_WAITING: usize = 65_536;
 /// Endpoints and places of a window that have a count of their own.
 const MAX_CELLS: usize = 16_384;
-/// Lines that are listed of one endpoint.
-const MAX_LISTED: usize = 64;
+/// Places that are listed of one endpoint: many stacks may lead to one line.
+const MAX_LISTED: usize = 1024;
 /// Stretches that are remembered of one thread, the newest.
 const MAX_OF_THREAD: usize = 8192;
 /// Stretches of one thread at one moment that are looked at: only loops have several.
@@ -136,11 +135,10 @@ impl PlaceSamples {
     }
 
     /// The window has ended: where each endpoint computed, and where it slept, the one with the most first.
-    pub(super) fn finish<'a>(
+    pub(super) fn finish(
         mut self,
         histories: &Histories,
         endpoint_of: &dyn Fn(u64) -> u32,
-        place: &dyn Fn(u32) -> Option<&'a PlaceSeen>,
     ) -> (Vec<Computed>, Vec<Waited>) {
         for sample in std::mem::take(&mut self.late).into_iter().chain(std::mem::take(&mut self.waiting)) {
             let endpoint = self.endpoint(&sample, histories, endpoint_of).unwrap_or(0);
@@ -169,13 +167,13 @@ impl PlaceSamples {
         let mut computed: Vec<Computed> = computed.into_values().collect();
         for of in &mut computed {
             of.places.sort_unstable_by_key(|at| (Reverse(at.samples), at.place));
-            of.sum_by_line(place, MAX_LISTED);
+            of.places.truncate(MAX_LISTED);
         }
         computed.sort_unstable_by_key(|of| (Reverse(of.samples), of.endpoint));
         let mut waited: Vec<Waited> = waited.into_values().collect();
         for of in &mut waited {
             of.places.sort_unstable_by_key(|at| (Reverse(at.slept.ns), at.place, at.system_call));
-            of.sum_by_line(place, MAX_LISTED);
+            of.places.truncate(MAX_LISTED);
         }
         waited.sort_unstable_by_key(|of| (Reverse(of.slept.ns), of.endpoint));
         (computed, waited)
@@ -207,7 +205,6 @@ fn by_history(sample: &SampleSeen, histories: &Histories, endpoint_of: &dyn Fn(u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fact::place::{PythonFrame, Whose};
     use crate::fact::sample::Slept;
     use crate::machine::chain::segment::Did;
     use crate::phase::Phase;
@@ -239,21 +236,13 @@ mod tests {
         }
         // Another thread, later: those before have had their turn.
         samples.note(SampleSeen { tid: 7, ..sample(5000, None) }, &histories, &endpoint_of);
-        // Places 5 and 7 are of one line.
-        let places = [(5, 1), (6, 2), (7, 1)].map(|(number, line)| {
-            let frame =
-                PythonFrame { file: "a".to_owned(), function: "f".to_owned(), line, whose: Whose::Own };
-            PlaceSeen { number, frames: vec![frame], is_cut: false }
-        });
-        let place = |number| places.iter().find(|place| place.number == number);
         // The last request has ended by now.
-        let (computed, waited) =
-            samples.finish(&histories, &|request| if request == 8 { 3 } else { 4 }, &place);
+        let (computed, waited) = samples.finish(&histories, &|request| if request == 8 { 3 } else { 4 });
         assert!(waited.is_empty());
         let told: Vec<_> = computed.iter().map(|of| (of.endpoint, of.samples, of.unplaced)).collect();
         assert_eq!(told, [(3, 4, 1), (0, 2, 1), (4, 1, 1)]);
         let at = |place, samples| ComputedAt { place, samples };
-        assert_eq!(computed[0].places, [at(5, 2), at(6, 1)]);
+        assert_eq!(computed[0].places, [at(5, 1), at(6, 1), at(7, 1)]);
     }
 
     #[test]
@@ -266,7 +255,7 @@ mod tests {
         {
             samples.note(SampleSeen { slept, ..sample(at_ms, Some(5)) }, &histories, &|_| 3);
         }
-        let (computed, waited) = samples.finish(&histories, &|_| 3, &|_| None);
+        let (computed, waited) = samples.finish(&histories, &|_| 3);
         assert!(computed.is_empty());
         let told: Vec<_> =
             waited.iter().map(|of| (of.endpoint, of.slept.ns / MS, of.slept.samples)).collect();
@@ -287,7 +276,7 @@ mod tests {
         samples.served(7, &stretch(0, 15));
         samples.served(6, &stretch(40, 60));
         samples.served(5, &stretch(45, 55));
-        let (computed, _) = samples.finish(&histories, &|_| 3, &|_| None);
+        let (computed, _) = samples.finish(&histories, &|_| 3);
         let told: Vec<_> = computed.iter().map(|of| (of.endpoint, of.samples)).collect();
         assert_eq!(told, [(3, 2), (0, 1), (7, 1)], "two at once say nothing");
     }

@@ -296,8 +296,7 @@ impl Chain {
         let chains = sums.finish(endpoints.names(), &endpoint_of, name_of, line_of);
         let mut chains =
             Chains { objects: looks.objects(), programs: cpus.programs(), own: looks.own(), ..chains };
-        (chains.computed, chains.waited) =
-            samples.finish(&histories, &endpoint_of, &|number| looks.place(number));
+        (chains.computed, chains.waited) = samples.finish(&histories, &endpoint_of);
         chains.places =
             chains.numbers_of_places().filter_map(|number| looks.place(number).cloned()).collect();
         chains.place_computing();
