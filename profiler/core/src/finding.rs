@@ -34,6 +34,7 @@ mod ill_worker;
 mod imbalance;
 mod keep_alive_race;
 mod loop_blocked;
+mod loop_line;
 mod loop_saturated;
 mod name_lookups;
 pub mod outlook;

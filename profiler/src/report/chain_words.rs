@@ -40,6 +40,12 @@ pub(crate) const fn of_kind(kind: LeafKind) -> &'static str {
     }
 }
 
+/// For whom threads worked.
+pub(crate) fn worked_for(chains: &Chains, endpoint: u32, is_loop: bool) -> String {
+    let otherwise = if is_loop { "on event loops" } else { "none, or not known" };
+    chains.endpoint(endpoint).filter(|name| !name.is_empty()).unwrap_or(otherwise).to_owned()
+}
+
 /// Why a chain was not followed, in a few words.
 pub(crate) const fn of_reason(reason: NotFollowed) -> &'static str {
     match reason {

@@ -61,6 +61,20 @@ fn path_of(traced: &Traced, number: u64) -> anyhow::Result<String> {
     anyhow::bail!("no request {number}")
 }
 
+/// The application's innermost function in which event loops slept longest, and its line as its file has it.
+fn slept_at(traced: &Traced) -> anyhow::Result<(String, String)> {
+    let all = traced.value("/chains/waited")?.as_array().context("no list")?;
+    let of_loops = all.iter().find(|one| one["is_event_loop"] == true).context("loops never slept")?;
+    let frames = of_loops.pointer("/lines/0/place/frames").and_then(serde_json::Value::as_array);
+    let frame = frames.and_then(|frames| frames.iter().find(|frame| frame["whose"] == "own"));
+    let frame = frame.context("no frame of the application")?;
+    let text = |key: &str| frame.get(key).and_then(serde_json::Value::as_str).context("no name");
+    let number = frame["line"].as_u64().and_then(|line| usize::try_from(line).ok()).context("no line")?;
+    let source = std::fs::read_to_string(text("file")?)?;
+    let line = number.checked_sub(1).and_then(|at| source.lines().nth(at)).context("no such line")?;
+    Ok((text("function")?.to_owned(), line.to_owned()))
+}
+
 fn a_blocking_call_is_found_sized_and_named(recipe: &dyn Recipe) -> anyhow::Result<()> {
     require_bpf!(Ok(()));
     let _turn = shared()?;
@@ -89,6 +103,10 @@ fn a_blocking_call_is_found_sized_and_named(recipe: &dyn Recipe) -> anyhow::Resu
     ensure!(text("answer") == "present", "{finding}");
     ensure!(text("sentence").starts_with("GET /block/{number}/{number} kept the event loop"), "{finding}");
     ensure!(text("sentence").contains("asleep"), "{finding}");
+    let (function, source) = slept_at(&traced)?;
+    ensure!(source.contains("sleep("), "{function}: {source}");
+    let at = format!("; loops sleep most in {function} (");
+    ensure!(text("sentence").contains(&at), "{function}: {finding}");
     let slots = traced.finding("slots-exhausted")?;
     ensure!(slots.get("answer").and_then(serde_json::Value::as_str) == Some("absent"), "{slots}");
     Ok(())

@@ -6,7 +6,7 @@
 
 use super::basis::{Basis, NextStep, Outcome, Undecided, Verdict, decides, explains};
 use super::words::{count, duration, name, percent, ratio, request_seconds};
-use super::{Judge, Rule};
+use super::{Judge, Rule, loop_line};
 use crate::model::event_loop::{EventLoop, Holder};
 use crate::phase::Phase;
 use crate::server::advice::{Advice, act};
@@ -83,9 +83,11 @@ fn judge(basis: &Basis<'_>) -> Outcome {
         );
         return Ok(Verdict { sentence, evidence, ..Verdict::default() });
     }
+    let mut sentence = sentence(event_loop, worst);
+    loop_line::add(&mut sentence, basis.snapshot, computing(worst) >= 0.5);
     Ok(Verdict {
         present: true,
-        sentence: sentence(event_loop, worst),
+        sentence,
         cost_ns,
         evidence,
         exemplars: all().filter_map(|(_, holder)| holder.longest_request).take(5).collect(),

@@ -21,6 +21,8 @@ pub struct ComputedAt {
 pub struct Computed {
     /// The endpoint, by its number in [`Chains::endpoints`](super::chain::Chains::endpoints); 0: for none.
     pub endpoint: u32,
+    /// The threads run event loops: requests take turns there, and the endpoint is none.
+    pub is_loop: bool,
     /// All samples.
     pub samples: u64,
     /// Those at no place: no Python ran, or its frames could not be read or named.

@@ -65,6 +65,8 @@ pub struct WaitedAt {
 pub struct Waited {
     /// The endpoint, by its number in [`Chains::endpoints`](super::chain::Chains::endpoints); 0: for none.
     pub endpoint: u32,
+    /// The threads run event loops: requests take turns there, and the endpoint is none.
+    pub is_loop: bool,
     /// All.
     pub slept: SleptSum,
     /// Those at no place: no Python ran, or its frames could not be read or named.
@@ -74,6 +76,11 @@ pub struct Waited {
 }
 
 impl Waited {
+    /// Requests slept in it: other threads without one wait for work, most of them.
+    pub const fn is_of_requests(&self) -> bool {
+        self.endpoint > 0 || self.is_loop
+    }
+
     /// Sleeps by call and by the lines that the application is at, or whoever runs where it has no frame; the
     /// longest first. Of each the place at which it slept longest. `of`: places by number.
     pub fn lines<'a>(&self, of: impl Fn(u32) -> Option<&'a PlaceSeen>) -> Vec<WaitedAt> {

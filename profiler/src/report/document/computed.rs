@@ -66,13 +66,7 @@ fn lines(chains: &Chains, all: u64) -> Vec<(String, Line<'_>)> {
 fn table(lines: Vec<(String, Line<'_>)>) -> Table {
     Rows::of("Where Python computed", lines)
         .shrinking("endpoint", |line| {
-            words(
-                line.chains
-                    .endpoint(line.computed.endpoint)
-                    .filter(|name| !name.is_empty())
-                    .unwrap_or("none, or not known")
-                    .to_owned(),
-            )
+            words(chain_words::worked_for(line.chains, line.computed.endpoint, line.computed.is_loop))
         })
         .shrinking("line", |line| maybe(chain_words::line_at(line.chains, line.at.place), words).at("line"))
         .shrinking("called from", |line| maybe(chain_words::called_from(line.chains, line.at.place), words))

@@ -22,7 +22,7 @@ const LEAST: f64 = 0.01;
 pub(super) fn section(snapshot: &Snapshot) -> Option<Section<'_>> {
     let chains = &snapshot.chains;
     // Threads that work for no request wait for work, most of them.
-    let of_requests = || chains.waited.iter().filter(|waited| waited.endpoint > 0);
+    let of_requests = || chains.waited.iter().filter(|waited| waited.is_of_requests());
     let slept_ns = of_requests().fold(0_u64, |sum, waited| sum.saturating_add(waited.slept.ns));
     let lines = lines(chains, slept_ns);
     if lines.is_empty() {
@@ -54,7 +54,7 @@ struct Line<'a> {
 /// Lines that matter, with where they are in the JSON report.
 fn lines(chains: &Chains, all_ns: u64) -> Vec<(String, Line<'_>)> {
     let mut lines = Vec::new();
-    for (index, waited) in chains.waited.iter().enumerate().filter(|(_, waited)| waited.endpoint > 0) {
+    for (index, waited) in chains.waited.iter().enumerate().filter(|(_, waited)| waited.is_of_requests()) {
         for (line, at) in chains.waited_lines(waited).into_iter().take(LINES).enumerate() {
             if at.slept.ns as f64 >= LEAST * all_ns as f64 {
                 let path = format!("/chains/waited/{index}/lines/{line}");
@@ -69,13 +69,7 @@ fn lines(chains: &Chains, all_ns: u64) -> Vec<(String, Line<'_>)> {
 fn table(lines: Vec<(String, Line<'_>)>) -> Table {
     Rows::of("Where Python waited", lines)
         .shrinking("endpoint", |line| {
-            words(
-                line.chains
-                    .endpoint(line.waited.endpoint)
-                    .filter(|name| !name.is_empty())
-                    .unwrap_or("none, or not known")
-                    .to_owned(),
-            )
+            words(chain_words::worked_for(line.chains, line.waited.endpoint, line.waited.is_loop))
         })
         .shrinking("line", |line| maybe(chain_words::line_at(line.chains, line.at.place), words).at("line"))
         .narrow("call", |line| words(system_call::name(line.at.system_call)).at("system_call"))

@@ -18,6 +18,8 @@ view! {
         /// Method and shape of the path; null: the threads worked for no request, or it is not known for
         /// which, as on event loops.
         endpoint: Option<&'a str> = chains.endpoint(computed.endpoint).filter(|name| !name.is_empty()),
+        /// The threads run event loops.
+        is_event_loop: bool = computed.is_loop,
         /// All samples.
         samples: u64 = computed.samples,
         /// Those at no place: no Python ran, or its frames could not be read or named.

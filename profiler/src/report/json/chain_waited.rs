@@ -20,6 +20,8 @@ view! {
         /// Method and shape of the path; null: the threads worked for no request, or it is not known for
         /// which, as on event loops.
         endpoint: Option<&'a str> = chains.endpoint(waited.endpoint).filter(|name| !name.is_empty()),
+        /// The threads run event loops.
+        is_event_loop: bool = waited.is_loop,
         /// All sleeps together, in ns.
         slept_ns: u64 = waited.slept.ns,
         /// Samples.

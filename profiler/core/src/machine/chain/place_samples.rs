@@ -44,10 +44,25 @@ pub(in crate::machine) struct PlaceSamples {
     evicted: u64,
 }
 
+/// For whom a thread worked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct WorkedFor {
+    /// 0: for none.
+    endpoint: u32,
+    /// It runs an event loop: requests take turns, and whose turn it was is not known to the moment.
+    is_loop: bool,
+}
+
+impl WorkedFor {
+    const fn endpoint(endpoint: u32) -> Self {
+        Self { endpoint, is_loop: false }
+    }
+}
+
 /// What is summed together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
-    endpoint: u32,
+    worked: WorkedFor,
     place: Option<u32>,
     /// `None`: it computed.
     system_call: Option<u32>,
@@ -67,10 +82,10 @@ impl PlaceSamples {
         while let Some(first) =
             self.waiting.pop_front_if(|first| first.at_ns.saturating_add(KNOWN_AFTER_NS) <= newest_ns)
         {
-            match self.endpoint(&first, histories, endpoint_of) {
-                Some(endpoint) => self.count(endpoint, &first),
+            match self.worked_for(&first, histories, endpoint_of) {
+                Some(worked) => self.count(worked, &first),
                 None if self.late.len() < MAX_WAITING => self.late.push(first),
-                None => self.count(0, &first),
+                None => self.count(WorkedFor::default(), &first),
             }
         }
         if self.waiting.len() > MAX_WAITING {
@@ -95,22 +110,22 @@ impl PlaceSamples {
         }
     }
 
-    /// The endpoint that a thread worked for then; 0: none. `None`: that is not known yet.
-    fn endpoint(
+    /// For whom a thread worked then. `None`: that is not known yet.
+    fn worked_for(
         &self,
         sample: &SampleSeen,
         histories: &Histories,
         endpoint_of: &dyn Fn(u64) -> u32,
-    ) -> Option<u32> {
+    ) -> Option<WorkedFor> {
         if histories.get(sample.tid).is_some_and(|history| history.is_loop) {
-            // Its requests take turns, and whose turn it was is not known to the moment.
-            return Some(0);
+            return Some(WorkedFor { endpoint: 0, is_loop: true });
         }
         let mut found = self.served_at(sample);
-        match (found.next(), found.next()) {
+        let endpoint = match (found.next(), found.next()) {
             (Some(endpoint), None) => Some(endpoint),
             _ => by_history(sample, histories, endpoint_of),
-        }
+        };
+        endpoint.map(WorkedFor::endpoint)
     }
 
     /// Endpoints of complete requests in whose stretches a moment of a thread is.
@@ -123,9 +138,9 @@ impl PlaceSamples {
         around.filter(move |(span, _)| span.0 <= at_ns).map(|(_, endpoint)| *endpoint)
     }
 
-    fn count(&mut self, endpoint: u32, sample: &SampleSeen) {
+    fn count(&mut self, worked: WorkedFor, sample: &SampleSeen) {
         let key =
-            Key { endpoint, place: sample.place, system_call: sample.slept.map(|slept| slept.system_call) };
+            Key { worked, place: sample.place, system_call: sample.slept.map(|slept| slept.system_call) };
         if self.sums.len() >= MAX_CELLS && !self.sums.contains_key(&key) {
             self.evicted += 1;
             return;
@@ -141,15 +156,19 @@ impl PlaceSamples {
         endpoint_of: &dyn Fn(u64) -> u32,
     ) -> (Vec<Computed>, Vec<Waited>) {
         for sample in std::mem::take(&mut self.late).into_iter().chain(std::mem::take(&mut self.waiting)) {
-            let endpoint = self.endpoint(&sample, histories, endpoint_of).unwrap_or(0);
-            self.count(endpoint, &sample);
+            let worked = self.worked_for(&sample, histories, endpoint_of).unwrap_or_default();
+            self.count(worked, &sample);
         }
-        let mut computed: FxHashMap<u32, Computed> = FxHashMap::default();
-        let mut waited: FxHashMap<u32, Waited> = FxHashMap::default();
-        for (Key { endpoint, place, system_call }, sum) in self.sums {
+        let mut computed: FxHashMap<WorkedFor, Computed> = FxHashMap::default();
+        let mut waited: FxHashMap<WorkedFor, Waited> = FxHashMap::default();
+        for (Key { worked, place, system_call }, sum) in self.sums {
+            let WorkedFor { endpoint, is_loop } = worked;
             let Some(system_call) = system_call else {
-                let of =
-                    computed.entry(endpoint).or_insert_with(|| Computed { endpoint, ..Computed::default() });
+                let of = computed.entry(worked).or_insert_with(|| Computed {
+                    endpoint,
+                    is_loop,
+                    ..Computed::default()
+                });
                 of.samples += sum.samples;
                 match place {
                     Some(place) => of.places.push(ComputedAt { place, samples: sum.samples }),
@@ -157,7 +176,8 @@ impl PlaceSamples {
                 }
                 continue;
             };
-            let of = waited.entry(endpoint).or_insert_with(|| Waited { endpoint, ..Waited::default() });
+            let of =
+                waited.entry(worked).or_insert_with(|| Waited { endpoint, is_loop, ..Waited::default() });
             of.slept.join(&sum);
             match place {
                 Some(place) => of.places.push(WaitedAt { place, system_call, slept: sum }),
@@ -169,13 +189,13 @@ impl PlaceSamples {
             of.places.sort_unstable_by_key(|at| (Reverse(at.samples), at.place));
             of.places.truncate(MAX_LISTED);
         }
-        computed.sort_unstable_by_key(|of| (Reverse(of.samples), of.endpoint));
+        computed.sort_unstable_by_key(|of| (Reverse(of.samples), of.endpoint, of.is_loop));
         let mut waited: Vec<Waited> = waited.into_values().collect();
         for of in &mut waited {
             of.places.sort_unstable_by_key(|at| (Reverse(at.slept.ns), at.place, at.system_call));
             of.places.truncate(MAX_LISTED);
         }
-        waited.sort_unstable_by_key(|of| (Reverse(of.slept.ns), of.endpoint));
+        waited.sort_unstable_by_key(|of| (Reverse(of.slept.ns), of.endpoint, of.is_loop));
         (computed, waited)
     }
 
