@@ -2,9 +2,8 @@
 //!
 //! In: samples of a snapshot. Out: a clause, where there are enough of them.
 
-use super::words::{name, percent, ratio};
-use super::{gil, has_room};
-use crate::fact::place::short_file;
+use super::words::{code_line, percent, ratio};
+use super::{add_where_room, gil};
 use crate::model::Snapshot;
 use crate::model::computed::{line_of, standard_error};
 use crate::model::gil::Contender;
@@ -26,14 +25,10 @@ pub(super) fn add(sentence: &mut String, snapshot: &Snapshot) {
         return;
     }
     let clause = format!(
-        "; {} computes {} in {} ({}:{})",
+        "; {} computes {} in {}",
         gil::subject(&Contender::Endpoint(endpoint.to_owned())),
         percent(share),
-        name(&frame.function, NAME_CHARS),
-        name(short_file(&frame.file), NAME_CHARS),
-        frame.line,
+        code_line(&frame.function, &frame.file, frame.line, NAME_CHARS),
     );
-    if has_room(sentence, &clause) {
-        sentence.push_str(&clause);
-    }
+    add_where_room(sentence, &clause);
 }

@@ -134,9 +134,7 @@ pub(super) fn add_block(sentence: &mut String, gil: &Gil) {
 
 /// A line as a sentence names it. Hostile input, bounded.
 fn spot(spot: &Spot) -> String {
-    let (function, file) =
-        (words::name(&spot.function, NAME_CHARS), words::name(spot.short_file(), NAME_CHARS));
-    format!("{function} ({file}:{})", spot.line)
+    words::code_line(&spot.function, &spot.file, spot.line, NAME_CHARS)
 }
 
 /// Share of all waiting from which a place is worth a word.

@@ -3,9 +3,9 @@
 //! In: samples of a snapshot, of threads that run event loops. Out: a clause, where most of them are at one
 //! line.
 
-use super::has_room;
-use super::words::name;
-use crate::fact::place::{PythonFrame, Whose, short_file};
+use super::add_where_room;
+use super::words::code_line;
+use crate::fact::place::{PythonFrame, Whose};
 use crate::model::Snapshot;
 use crate::model::chain::Chains;
 use crate::model::computed::{is_most, line_of};
@@ -18,11 +18,8 @@ pub(super) fn add(sentence: &mut String, snapshot: &Snapshot, is_computing: bool
     let chains = &snapshot.chains;
     let (what, frame) = if is_computing { ("compute", computed(chains)) } else { ("sleep", slept(chains)) };
     let Some(PythonFrame { function, file, line, .. }) = frame else { return };
-    let (function, file) = (name(function, NAME_CHARS), name(short_file(file), NAME_CHARS));
-    let clause = format!("; loops {what} most in {function} ({file}:{line})");
-    if has_room(sentence, &clause) {
-        sentence.push_str(&clause);
-    }
+    let at = code_line(function, file, *line, NAME_CHARS);
+    add_where_room(sentence, &format!("; loops {what} most in {at}"));
 }
 
 fn computed(chains: &Chains) -> Option<&PythonFrame> {

@@ -3,6 +3,8 @@
 //! In: nanoseconds, shares, counts, names from a traced process. Out: short text; names are bounded and
 //! harmless.
 
+use crate::fact::place::short_file;
+
 /// Seconds beyond which no number of this program is meant seriously.
 const MAX_SECONDS: u64 = 10_000_000;
 
@@ -98,6 +100,13 @@ pub(super) fn name(hostile: &str, limit: usize) -> String {
         text.push('…');
     }
     text
+}
+
+/// A line as a sentence names it: `render (shop/views.py:88)`. Hostile input; each name has so many
+/// characters at most.
+pub(super) fn code_line(function: &str, file: &str, line: u32, max_chars: usize) -> String {
+    let (function, file) = (name(function, max_chars), name(short_file(file), max_chars));
+    format!("{function} ({file}:{line})")
 }
 
 /// `part` as a share of `whole`; 0 where there is no whole.
