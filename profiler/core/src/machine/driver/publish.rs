@@ -90,7 +90,7 @@ impl State {
 
     /// Time has passed, or (`None`) the window has ended: halves that wait too long are released.
     pub fn expire(&mut self, now_ns: Option<u64>, sink: &mut dyn FnMut(Entry)) {
-        let ready = front::expire(&mut self.join, now_ns);
+        let ready = front::expire(&self.wire, &mut self.join, now_ns);
         self.complete_all(ready, sink);
     }
 }

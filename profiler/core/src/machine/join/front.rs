@@ -4,6 +4,8 @@
 //! In: what the processes are, calls of a front end's threads on sockets to the server behind, requests that
 //! end on either side. Out: whole requests. Where no front end is traced, nothing here does anything.
 
+use rustc_hash::FxHashSet;
+
 use crate::event::{Call, Slice, Tid};
 use crate::fact::DescriptorClass;
 use crate::machine::join::link::{CONTINUE_BYTES, Evidence, Half, Peer, Ready};
@@ -259,15 +261,25 @@ pub fn report(world: &World, join: &Join) -> FrontEnd {
     }
 }
 
-/// Time has advanced, or (`None`) the window has ended. Halves that waited too long wait no more. Returns the
-/// requests that this completes.
-pub fn expire(join: &mut Join, now_ns: Option<u64>) -> Ready {
+/// Time has advanced, or (`None`) the window has ended. Halves that waited too long wait no more, unless the
+/// server is still at it for a front end that has given up. Returns the requests that this completes.
+pub fn expire(wire: &Wire, join: &mut Join, now_ns: Option<u64>) -> Ready {
     if !join.topology.has_front_end() {
         return Ready::new();
     }
     let mut ready = join.links.retry();
-    ready.extend(join.links.expire(now_ns.unwrap_or(u64::MAX)));
+    let in_hand = match now_ns {
+        Some(now_ns) if join.links.is_late(now_ns) => in_hand(wire, join),
+        _ => FxHashSet::default(),
+    };
+    ready.extend(join.links.expire(now_ns.unwrap_or(u64::MAX), &in_hand));
     ready
+}
+
+/// The front end's ends of connections on which the server has a request under way.
+fn in_hand(wire: &Wire, join: &mut Join) -> FxHashSet<u64> {
+    let asked = wire.connections.asked_by_front_end();
+    asked.filter_map(|(connection, active)| join.links.end_of(&evidence(connection, active))).collect()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! evidence is exact if nobody else did the same at the same moment: the server's handshake ended within the
 //! connect, and its first byte arrived within the write. Of several the oldest is taken, as ambiguous.
 
+mod awaits;
 mod crossed;
 mod fit;
 mod socket;
@@ -14,6 +15,7 @@ use std::collections::VecDeque;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use self::awaits::{AwaitsInner, is_late};
 pub use self::crossed::Crossed;
 use self::fit::{Fit, fit};
 use self::socket::FrontSocket;
@@ -32,9 +34,6 @@ const MAX_ENDS: usize = 65_536;
 const MAX_ORPHANS: usize = 1024;
 /// The server's own errors that are kept until asked for, which is whenever requests are released.
 const MAX_ERRORS: usize = 4096;
-/// How long a half waits for the other after its own end.
-const PATIENCE_NS: u64 = 1_000_000_000;
-
 /// From this status on, an answer may be the front end's own report of what it met at the server.
 const LOWEST_ERROR: u16 = 500;
 
@@ -82,35 +81,6 @@ pub struct Peer {
     pub port: Option<u16>,
     /// What distinguishes the connection from others; 0: not known.
     pub identity: u64,
-}
-
-/// A request of the front end that uses the server behind.
-#[derive(Clone, Debug, Default)]
-struct AwaitsInner {
-    unanswered: u32,
-    /// Entry of the first write to the server; 0: not seen.
-    sent_ns: u64,
-    /// Exit of the last read from it; 0: not seen.
-    answered_ns: u64,
-    /// What was read from it.
-    read_bytes: u64,
-    /// The front end has closed the connection over which it asked last.
-    has_ended: bool,
-    inners: Vec<Inner>,
-    held: Option<Box<(Request, Trail)>>,
-}
-
-impl AwaitsInner {
-    /// The front end was done with it before this moment.
-    fn was_over(&self, at_ns: u64) -> bool {
-        self.held.as_ref().is_some_and(|held| held.0.times.end_ns < at_ns)
-    }
-
-    /// Whether the front end has read all that the server is known to have sent.
-    fn has_read_all(&self) -> bool {
-        let bytes = self.inners.iter().fold(0_u64, |sum, inner| sum.saturating_add(inner.bytes_out));
-        self.read_bytes >= bytes
-    }
 }
 
 /// Requests of which both halves are over.
@@ -307,8 +277,13 @@ impl Links {
 
     /// The front end's request behind a connection of the server, if that is certain by now.
     pub fn outer_of(&mut self, evidence: &Evidence) -> Option<Outer> {
-        let number = self.pair(evidence, false)?;
+        let number = self.end_of(evidence)?;
         self.ends.get(&number)?.unanswered.front().copied()
+    }
+
+    /// The front end's end of a connection of the server, if that is certain by now.
+    pub fn end_of(&mut self, evidence: &Evidence) -> Option<u64> {
+        self.pair(evidence, false)
     }
 
     /// The end of this connection. `at_last`: it does not wait for more evidence.
@@ -520,13 +495,23 @@ impl Links {
         Some(request)
     }
 
-    /// What has waited too long by `now_ns` waits no more.
-    pub fn expire(&mut self, now_ns: u64) -> Ready {
-        let late = |end_ns: u64| end_ns.saturating_add(PATIENCE_NS) < now_ns;
+    /// Whether a request of the front end has waited too long by `now_ns`.
+    pub fn is_late(&self, now_ns: u64) -> bool {
+        self.waiting.values().any(|waiting| waiting.is_late(now_ns))
+    }
+
+    /// What has waited too long by `now_ns` waits no more. `in_hand`: ends of connections on which the server
+    /// has a request under way. The front end has given up what it closed such a connection for, and the
+    /// server knows nothing of that.
+    pub fn expire(&mut self, now_ns: u64, in_hand: &FxHashSet<u64>) -> Ready {
+        let late = |end_ns: u64| is_late(end_ns, now_ns);
+        let given_up = in_hand.iter().filter_map(|number| self.ends.get(number));
+        let given_up = given_up.filter(|end| end.closed_ns.is_some()).flat_map(|end| &end.unanswered);
+        let given_up: FxHashSet<u64> = given_up.map(|outer| outer.1).collect();
         let mut outers: Vec<u64> = self
             .waiting
             .iter()
-            .filter(|(_, waiting)| waiting.held.as_ref().is_some_and(|held| late(held.0.times.end_ns)))
+            .filter(|(outer, waiting)| waiting.is_late(now_ns) && !given_up.contains(outer))
             .map(|(outer, _)| *outer)
             .collect();
         // The order of what comes out must not depend on a hash.
@@ -542,7 +527,7 @@ impl Links {
         let gone: Vec<u64> = self
             .ends
             .iter()
-            .filter(|(_, end)| end.closed_ns.is_some_and(late))
+            .filter(|(number, end)| end.closed_ns.is_some_and(late) && !in_hand.contains(number))
             .map(|(number, _)| *number)
             .collect();
         for number in gone {

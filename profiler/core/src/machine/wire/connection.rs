@@ -198,6 +198,12 @@ impl Connections {
         self.inner = self.table.iter().flatten().filter(is_inner).count() as u64;
     }
 
+    /// Connections from a front end that have a request under way, each with that.
+    pub fn asked_by_front_end(&self) -> impl Iterator<Item = (&Connection, &Active)> {
+        let inner = self.table.iter().flatten().filter(|one| matches!(one.origin.side, Side::Inner { .. }));
+        inner.filter_map(|connection| Some((connection, connection.requests.front()?.as_ref())))
+    }
+
     /// A connection by number.
     pub fn get(&self, index: u32) -> Option<&Connection> {
         self.table.get(index as usize)?.as_ref()

@@ -183,7 +183,7 @@ fn on_a_kept_connection_a_write_may_return_after_the_server_was_done_and_each_ha
         assert!(links.retry().is_empty());
         assert!(matches!(inner(&mut links, 335), Half::Joined(_)));
         assert_eq!(answered(&mut links, 4, 400), Some((4, 1335)));
-        assert!(links.expire(2_000_000_000).is_empty());
+        assert!(links.expire(2_000_000_000, &FxHashSet::default()).is_empty());
         assert_eq!(links.counts, Counts { joined: 3, ambiguous: 0, unpaired: 1 });
     }
 }
@@ -207,7 +207,7 @@ fn a_half_that_never_comes_does_not_take_the_place_of_the_next_one_on_a_kept_con
         };
         // Only if it is known that its bytes came after the first was over.
         assert_eq!(ready.iter().map(|request| request.id).collect::<Vec<_>>(), [joined]);
-        links.expire(2_000_000_000);
+        links.expire(2_000_000_000, &FxHashSet::default());
         assert_eq!(links.counts, Counts { joined: 1, ambiguous: 0, unpaired: 1 });
     }
 }
@@ -283,8 +283,8 @@ fn half_whose_other_never_comes_is_let_go_and_counted() {
     connected(&mut links, 5, 1, (10, 20), Some((30, 60)));
     assert!(hold(&mut links, 1, 200).is_none());
     links.close((10, 5), 210);
-    assert!(links.expire(300).is_empty());
-    let ready = links.expire(3_000_000_000);
+    assert!(links.expire(300, &FxHashSet::default()).is_empty());
+    let ready = links.expire(3_000_000_000, &FxHashSet::default());
     assert_eq!(ready.len(), 1);
     assert_eq!(ready[0].phases.total_ns(), ready[0].total_ns());
     assert_eq!(links.counts, Counts { joined: 0, ambiguous: 0, unpaired: 1 });
@@ -299,7 +299,7 @@ fn what_ended_before_the_watch_began_counts_nowhere() {
         connected(&mut links, 6, 2, (70, 75), Some((80, 85)));
         assert_eq!(done(&mut links, &unix(1, 25, 40)), [] as [u64; 0]);
         assert!(hold(&mut links, 1, 200).is_some() && hold(&mut links, 2, 200).is_none());
-        assert_eq!(links.expire(3_000_000_000).len(), 1);
+        assert_eq!(links.expire(3_000_000_000, &FxHashSet::default()).len(), 1);
         assert_eq!(links.counts, Counts { joined, ambiguous: 0, unpaired }, "{watch_start_ns}");
         assert_eq!(links.crossed.requests, joined, "{watch_start_ns}");
         links.start(3_000_000_000);
@@ -357,4 +357,32 @@ fn requests_that_wait_for_their_other_half_are_bounded_and_counted() {
     links.read((10, 7), 1, 200);
     assert!(!links.wrote((10, 7), Peer::default(), (210, 220), outer_of(MAX_ENDS as u64)));
     assert_eq!((links.waiting.len(), links.evicted()), (MAX_ENDS, 1));
+}
+
+#[test]
+fn what_a_front_end_gave_up_waits_for_the_server_as_long_as_that_is_at_it() {
+    let peer = Peer { port: Some(8000), identity: 40_001 };
+    let evidence = Evidence { is_unix: false, port: 8000, identity: 40_001, ..unix(7, 25, 35) };
+    let given_up = || {
+        let mut links = Links { ports: [8000].into_iter().collect(), ..Links::default() };
+        assert!(links.connect((10, 5), peer, (10, 20), Some((0, 1))));
+        links.wrote((10, 5), peer, (30, 40), Some((0, 1)));
+        links.close((10, 5), 195);
+        assert!(hold(&mut links, 1, 200).is_none());
+        links
+    };
+    let at_it = |links: &mut Links| links.end_of(&evidence).into_iter().collect();
+    let mut links = given_up();
+    assert!(!links.is_late(1_000_000_200) && links.is_late(1_000_000_201));
+    let in_hand = at_it(&mut links);
+    assert!(links.expire(5_000_000_000, &in_hand).is_empty());
+    let Half::Joined(ready) = links.inner_done(&evidence, half(request(99, 35, 5_000_000_100)), true) else {
+        panic!("the other half is there")
+    };
+    let told: Vec<_> = ready.iter().map(|request| (request.id, request.tid, request.total_ns())).collect();
+    assert_eq!(told, [(1, 21, 200)], "as long as its client waited");
+    assert_eq!(links.counts, Counts { joined: 1, ambiguous: 0, unpaired: 0 });
+    // Nobody is at it, or the window ends.
+    assert_eq!(given_up().expire(5_000_000_000, &FxHashSet::default()).len(), 1);
+    assert_eq!(given_up().expire(u64::MAX, &FxHashSet::default()).len(), 1);
 }
