@@ -80,9 +80,10 @@ pub(super) const REPORTED: &[Reported] = &[
             kinds: &[LeafKind::Sleep],
             by: &["accept_queue", "pool_wait", "front_end"],
             words: &[("endpoint", &["export"])],
-            share: 0.1,
+            // The rest waits for its own sleep.
+            share: 0.3,
             of: Whole::Waiting,
-            never: &[LeafKind::Client, LeafKind::BackEnd, LeafKind::NotReleased],
+            never: &[LeafKind::Client, LeafKind::BackEnd, LeafKind::NotReleased, LeafKind::NotFollowed],
             is_light: true,
         },
         recipe: || Box::new(Uwsgi::new(3, 1).routed()),
@@ -99,7 +100,13 @@ pub(super) const REPORTED: &[Reported] = &[
             // The long request waits for itself.
             share: 0.4,
             of: Whole::Waiting,
-            never: &[LeafKind::BackEnd, LeafKind::NotReleased, LeafKind::StoodStill],
+            never: &[
+                LeafKind::BackEnd,
+                LeafKind::NotReleased,
+                LeafKind::StoodStill,
+                LeafKind::FrontEnd,
+                LeafKind::NotFollowed,
+            ],
             is_light: true,
         },
         recipe: || Box::new(ModWsgi::daemon(1, 5)),

@@ -14,6 +14,7 @@ use crate::event::Tid;
 pub(in crate::machine) use crate::machine::chain::history::entry::HistoryEntry;
 use crate::machine::chain::ladder;
 use crate::machine::chain::segment::{Did, Segment, SegmentSleep};
+use crate::machine::wire::state::is_inner;
 use crate::phase::Phase;
 
 /// Threads whose time is kept.
@@ -132,7 +133,9 @@ impl History {
                 return;
             }
             let inside_ns = segment.end_ns.min(until_ns).saturating_sub(segment.start_ns.max(from_ns));
-            if segment.request == 0 && inside_ns.saturating_mul(2) >= segment.length_ns() {
+            // The half behind a front end has a number that no report has.
+            let is_unknown = segment.request == 0 || is_inner(segment.request);
+            if is_unknown && inside_ns.saturating_mul(2) >= segment.length_ns() {
                 segment.request = request;
                 if let Did::Slept(sleep) = &mut segment.did {
                     // It was in the middle of its work.
@@ -331,6 +334,8 @@ fn add(tids: &mut Vec<Tid>, tid: Tid) {
 mod tests {
     use super::*;
     use crate::machine::time::short::Short;
+    use crate::machine::wire::origin::Side;
+    use crate::machine::wire::state::Wire;
     use crate::phase::Phase;
 
     const MS: u64 = 1_000_000;
@@ -397,6 +402,12 @@ mod tests {
         let history = histories.get(THREAD.1).unwrap();
         let requests: Vec<u64> = history.within(0, 30 * MS).map(|part| part.segment.request).collect();
         assert_eq!(requests, [8, 7, 7]);
+        // A half of a request behind a front end, whose number is known when both halves are.
+        let mut histories = Histories::default();
+        let inner = Wire::default().next_request(Side::Inner { private: false }) + 1;
+        histories.push(THREAD, Segment { start_ns: 0, end_ns: MS, request: inner, did: RAN });
+        histories.claim(THREAD.1, (0, MS), 9);
+        assert!(histories.get(THREAD.1).unwrap().within(0, MS).all(|part| part.segment.request == 9));
     }
 
     #[test]

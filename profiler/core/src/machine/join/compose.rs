@@ -71,14 +71,15 @@ pub fn of_front_end(phases: &Phases) -> Phases {
 }
 
 /// Puts the halves together. `has_read_all`: the front end has all that the server sent. Returns how many of
-/// `inners` were left out because they ran at the same time as another.
+/// `inners` were left out because they were over before another was that had begun first.
 pub fn compose(request: &mut Request, trail: &Trail, mut inners: Vec<Inner>, has_read_all: bool) -> u64 {
     inners.sort_by_key(|inner| inner.start_ns);
     let mut taken: Vec<Inner> = Vec::new();
     let mut left_out = 0;
     for mut inner in inners {
         let free_from_ns = taken.last().map_or(trail.from_ns, |last| last.end_ns);
-        if inner.start_ns < free_from_ns && !taken.is_empty() {
+        // A server's last write may return after the front end has turned to the next.
+        if inner.end_ns <= free_from_ns && !taken.is_empty() {
             left_out += 1;
             continue;
         }
@@ -104,6 +105,7 @@ pub fn compose(request: &mut Request, trail: &Trail, mut inners: Vec<Inner>, has
         (request.tgid, request.tid) = last.who;
         request.slot = last.slot;
     }
+    request.stretches = outside_of(&request.stretches, &taken);
     // What the front end asked was the server behind it.
     request.round_trips = RoundTrips::default();
     for inner in taken {
@@ -120,6 +122,23 @@ pub fn compose(request: &mut Request, trail: &Trail, mut inners: Vec<Inner>, has
     request.stretches.sort_by_key(|stretch| (stretch.start_ns, stretch.tid));
     request.stretches.truncate(MAX_STRETCHES);
     left_out
+}
+
+/// The front end's stretches without what lies within the server's time: its thread may wait there for the
+/// answer, and works for the request no more than others do.
+fn outside_of(stretches: &[Stretch], taken: &[Inner]) -> Vec<Stretch> {
+    let mut outside = Vec::with_capacity(stretches.len());
+    for stretch in stretches {
+        let mut rest = *stretch;
+        for inner in taken.iter().filter(|inner| inner.end_ns > stretch.start_ns) {
+            let end_ns = inner.start_ns.clamp(rest.start_ns, rest.end_ns);
+            outside.push(Stretch { end_ns, ..rest });
+            rest.start_ns = inner.end_ns.clamp(rest.start_ns, rest.end_ns);
+        }
+        outside.push(rest);
+    }
+    outside.retain(|stretch| stretch.end_ns > stretch.start_ns);
+    outside
 }
 
 /// The server behind is traced. So no time before it is a wait for a back end.
@@ -305,6 +324,29 @@ mod tests {
             assert_eq!(told, expected);
             assert_eq!(request.phases.total_ns(), 100);
         }
+    }
+
+    #[test]
+    fn a_thread_of_the_front_end_has_the_request_only_while_the_server_has_not() {
+        let stretch = |tid, start_ns, end_ns| Stretch { tgid: 10, tid, start_ns, end_ns };
+        let of = |tid, (from_ns, until_ns): (u64, u64)| {
+            let mut server = inner(from_ns, &[(Phase::AcceptQueue, until_ns - from_ns)]);
+            server.stretches = vec![stretch(tid, until_ns - 5, until_ns)];
+            server
+        };
+        let mut request = request(0, 100);
+        request.stretches = vec![stretch(11, 0, 60), stretch(12, 60, 100)];
+        let mut trail = Trail::new(Phases::default(), 0);
+        trail.push(0, 100, &phases(&[(Phase::BackendWait, 100)]));
+        // The first was refused, as its write returned after the front end had turned to the second.
+        assert_eq!(compose(&mut request, &trail, vec![of(21, (10, 30)), of(22, (28, 90))], true), 0);
+        let told: Vec<_> = request.stretches.iter().map(|one| (one.tid, one.start_ns, one.end_ns)).collect();
+        assert_eq!(told, [(11, 0, 10), (21, 25, 30), (22, 85, 90), (12, 90, 100)]);
+        assert_eq!(request.phases.get(Phase::PoolWait), 20 + 60);
+        assert_eq!((request.tid, request.phases.total_ns()), (21, 100));
+        // One that was over before another is, is left out.
+        let mut request = self::request(0, 100);
+        assert_eq!(compose(&mut request, &trail, vec![of(21, (10, 90)), of(22, (28, 60))], true), 1);
     }
 
     /// ```text

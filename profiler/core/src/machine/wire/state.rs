@@ -9,6 +9,11 @@ use crate::machine::wire::plaintext::Plaintexts;
 /// Requests of the server's behind a front end are numbered apart, so that those that reports show are dense.
 const INNER: u64 = 1 << 63;
 
+/// Whether a request's number, or that plus 1, is of one behind a front end.
+pub(in crate::machine) const fn is_inner(request: u64) -> bool {
+    request & INNER > 0
+}
+
 /// Connections of clients.
 #[derive(Clone, Debug, Default)]
 pub struct Wire {
@@ -50,6 +55,7 @@ mod tests {
             (Side::Whole, 2),
         ] {
             assert_eq!(wire.next_request(side), expected, "{side:?}");
+            assert_eq!(is_inner(expected), matches!(side, Side::Inner { .. }));
         }
         assert_eq!((wire.request_count, wire.inner_count), (3, 2));
     }
