@@ -14,8 +14,9 @@ use crate::named::{self, Mark};
 
 /// Of a whole, a leaf that may not be named may have this share …
 const FALSE_SHARE: f64 = 0.1;
-/// … and one that is cured this share of what it had.
-const CURED_SHARE: f64 = 0.1;
+/// … and one that is cured this share of what it had: a process that starts again takes a moment, cured or
+/// not.
+const CURED_SHARE: f64 = 0.2;
 
 /// What a leaf's share is one of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,7 +159,7 @@ impl Expected {
         Ok(())
     }
 
-    /// The leaf is gone, or has a tenth of what it had.
+    /// The leaf is gone, or has a fifth of what it had.
     ///
     /// # Errors
     ///

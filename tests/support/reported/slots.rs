@@ -83,7 +83,7 @@ pub(super) const REPORTED: &[Reported] = &[
             // The rest waits for its own sleep.
             share: 0.3,
             of: Whole::Waiting,
-            never: &[LeafKind::Client, LeafKind::BackEnd, LeafKind::NotReleased, LeafKind::NotFollowed],
+            never: &[LeafKind::Client, LeafKind::BackEnd, LeafKind::NotReleased],
             is_light: true,
         },
         recipe: || Box::new(Uwsgi::new(3, 1).routed()),
@@ -100,13 +100,7 @@ pub(super) const REPORTED: &[Reported] = &[
             // The long request waits for itself.
             share: 0.4,
             of: Whole::Waiting,
-            never: &[
-                LeafKind::BackEnd,
-                LeafKind::NotReleased,
-                LeafKind::StoodStill,
-                LeafKind::FrontEnd,
-                LeafKind::NotFollowed,
-            ],
+            never: &[LeafKind::BackEnd, LeafKind::NotReleased, LeafKind::StoodStill, LeafKind::FrontEnd],
             is_light: true,
         },
         recipe: || Box::new(ModWsgi::daemon(1, 5)),
